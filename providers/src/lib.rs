@@ -1,1 +1,136 @@
-//! stub
+//! Firewalls: the trait that the reconciler speaks, and one module per provider.
+
+pub mod aws;
+
+use async_trait::async_trait;
+use eg_model::{
+    Timestamp,
+    failure::Failure,
+    ids::{RuleId, SessionId},
+    observation::{ObservedRule, OwnedRule, Reading},
+    permission::Permission,
+    target::{Capabilities, Reach, TargetKey},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// Who the provider says is calling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The account.
+    pub account: String,
+    /// The provider's full name for the caller; for AWS an ARN.
+    pub arn: String,
+    /// The partition (`aws`, `aws-cn`, …).
+    pub partition: String,
+}
+
+/// What one look at a target came to, before anything is concluded from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sighting {
+    /// Every page was read.
+    Complete(Reading),
+    /// The provider says there is no such target, to this caller.
+    NotFound {
+        /// Who asked.
+        caller: Caller,
+    },
+    /// It could not be read whole.
+    Unavailable(Failure),
+}
+
+/// One authorize call: its permissions, and the tags and description that AWS gives every rule of the call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authorize {
+    /// The target's id.
+    pub group: String,
+    /// Distinct permissions, in plan order.
+    pub permissions: Vec<Permission>,
+    /// The tags.
+    pub tags: BTreeMap<String, String>,
+    /// For people in the console; made acceptable by the provider's module.
+    pub description: String,
+    /// For the log.
+    pub session: SessionId,
+}
+
+/// An answer with its request id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered<T> {
+    /// What the provider answered.
+    pub value: T,
+    /// Its request id.
+    pub request_id: Option<String>,
+}
+
+/// When the credentials stop working, as far as that can be told beforehand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CredentialsEnd {
+    /// They renew themselves (instance, container, process, static keys in a file).
+    Renewing,
+    /// Renewal ends then (an SSO login, a session token).
+    At(Timestamp),
+    /// They come from this shell's environment: a scheduled reconcile does not have them.
+    ShellOnly,
+    /// Not known.
+    Unknown,
+}
+
+/// One kind of firewall, reached one way (endpoint, credentials, region).
+#[async_trait]
+pub trait Firewall: Send + Sync {
+    /// What this kind can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Reads targets; the answer has an entry for each one asked for.
+    async fn observe(&self, targets: &BTreeSet<TargetKey>) -> BTreeMap<TargetKey, Sighting>;
+
+    /// Opens permissions, tagged in the same call. The answer lists the new rules.
+    ///
+    /// # Errors
+    /// The provider refused the whole call, or its outcome is not known: see [`Failure::class`].
+    async fn authorize(&self, call: &Authorize) -> Result<Answered<Vec<ObservedRule>>, Failure>;
+
+    /// Revokes rules of one target, by id. The answer names those whose revoke the provider confirmed.
+    ///
+    /// # Errors
+    /// As for [`Firewall::authorize`]; one unknown id refuses the whole call.
+    async fn revoke(&self, rules: &[OwnedRule]) -> Result<Answered<BTreeSet<RuleId>>, Failure>;
+
+    /// Writes tags on rules, adding or replacing.
+    ///
+    /// # Errors
+    /// As for [`Firewall::revoke`].
+    async fn tag(&self, rules: &[OwnedRule], tags: &BTreeMap<String, String>) -> Result<Answered<()>, Failure>;
+
+    /// Deletes tags from one rule, each by key and value: a tag that says something else by now stays.
+    ///
+    /// # Errors
+    /// As for [`Firewall::revoke`].
+    async fn untag(&self, rule: &OwnedRule, tags: &BTreeMap<String, String>) -> Result<Answered<()>, Failure>;
+
+    /// Asks, without changing anything, whether the caller may authorize, revoke and tag on a group. The answer
+    /// holds one failure for each permission that is missing, and is empty when all are there or it cannot tell.
+    async fn missing_permissions(&self, group: &str, permission: &Permission) -> Vec<Failure>;
+
+    /// Who is calling.
+    ///
+    /// # Errors
+    /// The provider did not say.
+    async fn caller(&self) -> Result<Caller, Failure>;
+
+    /// When the credentials end.
+    async fn credentials_end(&self, now: Timestamp) -> CredentialsEnd;
+}
+
+/// Makes firewalls from the way to reach them; each way once.
+#[async_trait]
+pub trait Connect: Send + Sync {
+    /// The firewall that `reach` leads to.
+    ///
+    /// # Errors
+    /// The kind is not known, or the way cannot be used (an endpoint in plain http that is not on loopback, say).
+    async fn connect(&self, reach: &Reach) -> Result<Arc<dyn Firewall>, Failure>;
+}

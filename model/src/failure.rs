@@ -1,0 +1,143 @@
+//! What went wrong at a provider, and what to do about it.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What a provider's error means for the reconciler. The mapping from a provider's code to a class is each
+/// provider's own tabled pure function; the mapping from class to action is [`FailureClass::reaction`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureClass {
+    /// A definite "no, too fast". Nothing happened.
+    Throttled,
+    /// A server-side failure that the answer itself calls temporary. The call may have had its effect.
+    Transient,
+    /// Our view was out of date: the rule is there already, or is gone already. Nothing happened.
+    Stale,
+    /// The target itself is not there (for these credentials).
+    Gone,
+    /// A quota. Nothing happened.
+    Limit,
+    /// The caller may not do this. Nothing happened.
+    Denied,
+    /// The credentials are missing, expired or not valid. Nothing happened.
+    Credentials,
+    /// The request is wrong in itself. Nothing happened.
+    Invalid,
+    /// No answer, or one that cannot be understood. The call may have had its effect, now or later.
+    Unknown,
+}
+
+/// What the reconciler does after a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reaction {
+    /// Send it again in this pass, after a short delay.
+    RetryNow,
+    /// Read the target again and plan anew.
+    Reobserve,
+    /// Record it and try again in a later pass.
+    RetryLater,
+    /// Nothing more can be done with these credentials in this pass.
+    Stop,
+}
+
+impl FailureClass {
+    /// The one table from class to action.
+    ///
+    /// | class | action | did it perhaps happen? |
+    /// |---|---|---|
+    /// | Throttled | retry now | no |
+    /// | Transient, Unknown | re-observe | perhaps |
+    /// | Stale | re-observe | no |
+    /// | Gone, Limit, Denied, Invalid | retry later | no |
+    /// | Credentials | stop | no |
+    #[must_use]
+    pub fn reaction(self) -> Reaction {
+        match self {
+            Self::Throttled => Reaction::RetryNow,
+            Self::Transient | Self::Unknown | Self::Stale => Reaction::Reobserve,
+            Self::Gone | Self::Limit | Self::Denied | Self::Invalid => Reaction::RetryLater,
+            Self::Credentials => Reaction::Stop,
+        }
+    }
+
+    /// Whether the call may have taken effect, now or later.
+    #[must_use]
+    pub fn outcome_unknown(self) -> bool {
+        matches!(self, Self::Transient | Self::Unknown)
+    }
+
+    /// Whether a batch refused with this class is sent again one item a call: the fault is one item's, not the
+    /// caller's or the service's.
+    #[must_use]
+    pub fn splits_batch(self) -> bool {
+        matches!(self, Self::Stale | Self::Limit | Self::Invalid | Self::Gone)
+    }
+
+    /// Whether a grant that meets this failure is FAILED (somebody has to act) rather than PENDING (it passes).
+    #[must_use]
+    pub fn fails_grant(self) -> bool {
+        matches!(self, Self::Gone | Self::Limit | Self::Denied | Self::Credentials | Self::Invalid)
+    }
+
+    /// What the user should do next, in one sentence.
+    #[must_use]
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::Throttled => "the provider limits the rate of calls; `eg reconcile` tries again by itself",
+            Self::Transient => "a failure on the provider's side; `eg reconcile` tries again by itself",
+            Self::Stale => "somebody else changes this target at the same time; `eg reconcile` tries again by itself",
+            Self::Gone => "check the resource's id, region and profile in the configuration",
+            Self::Limit => "remove rules that are no longer needed, or ask the provider for a higher quota",
+            Self::Denied => "give the credentials the permissions listed in the README under \"IAM\"",
+            Self::Credentials => "renew the credentials (for SSO: `aws sso login`), then run `eg reconcile`",
+            Self::Invalid => "check the resource's ports and id in the configuration",
+            Self::Unknown => "whether the call arrived is not known; `eg reconcile` finds out by itself",
+        }
+    }
+}
+
+impl fmt::Display for FailureClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Throttled => "throttled",
+            Self::Transient => "temporary failure",
+            Self::Stale => "changed meanwhile",
+            Self::Gone => "not found",
+            Self::Limit => "quota reached",
+            Self::Denied => "not permitted",
+            Self::Credentials => "credentials not usable",
+            Self::Invalid => "refused as invalid",
+            Self::Unknown => "no usable answer",
+        })
+    }
+}
+
+/// One failed call, classified, with the provider's own words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What it means.
+    pub class: FailureClass,
+    /// The provider's error code (`RulesPerSecurityGroupLimitExceeded`), empty when there was no answer.
+    pub code: String,
+    /// What was tried and the provider's words, last.
+    pub message: String,
+    /// The provider's request id, where an answer had one.
+    pub request_id: Option<String>,
+}
+
+impl Failure {
+    /// A failure without a provider's code or request id.
+    #[must_use]
+    pub fn new(class: FailureClass, message: impl Into<String>) -> Self {
+        Self { class, code: String::new(), message: message.into(), request_id: None }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.class, self.message)
+    }
+}
+
+impl std::error::Error for Failure {}

@@ -1,0 +1,68 @@
+//! Firewall targets: which one, and how to reach it again.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Which firewall. Two resources that name the same group through different credentials are one target.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TargetKey {
+    /// The provider (`aws`).
+    pub provider: String,
+    /// The kind of firewall (`security-group`).
+    pub kind: String,
+    /// A non-default endpoint, when one was set; another endpoint is another cloud.
+    pub endpoint: Option<String>,
+    /// The region.
+    pub region: String,
+    /// The provider's id (`sg-…`).
+    pub id: String,
+}
+
+impl fmt::Display for TargetKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {}", self.id, self.region)
+    }
+}
+
+/// A grant's snapshot of its target: everything needed to reach it again, except secrets. Taken at start, so that
+/// editing or deleting a resource, or running from cron without the shell's environment, never strands a rule.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Reach {
+    /// Which target.
+    pub target: TargetKey,
+    /// The account that the credentials belonged to, once a call has told.
+    pub account: Option<String>,
+    /// The partition (`aws`, `aws-cn`, …), from the caller's ARN.
+    pub partition: Option<String>,
+    /// The profile whose credentials alone are used; absent: the standard chain.
+    pub profile: Option<String>,
+    /// A role to assume on top.
+    pub role_arn: Option<String>,
+    /// The external id that the role asks for.
+    pub external_id: Option<String>,
+    /// `AWS_CONFIG_FILE` at start.
+    pub config_file: Option<String>,
+    /// `AWS_SHARED_CREDENTIALS_FILE` at start.
+    pub credentials_file: Option<String>,
+}
+
+impl Reach {
+    /// The same way to the same place, leaving out what is only learnt on the way: one client serves both.
+    #[must_use]
+    pub fn same_way(&self, other: &Self) -> bool {
+        let way = |reach: &Self| Self { account: None, partition: None, ..reach.clone() };
+        way(self) == way(other)
+    }
+}
+
+/// What a kind of firewall can do, as data that [`crate::plan::plan`] reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Whether a rule can carry marks (tags). Without them, ownership rests on the ledger alone, and nothing is
+    /// joined, left or collected.
+    pub marks: bool,
+    /// The most permissions that one authorize call may carry.
+    pub batch: usize,
+    /// The most tags on one rule.
+    pub tags_per_rule: usize,
+}
