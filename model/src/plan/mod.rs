@@ -1,0 +1,325 @@
+//! The plan: what takes an observation to what is wanted. Pure, sorted, silent.
+//!
+//! [`plan_target`] looks at one target; [`Plan`] is the sorted sum over all of them. Wants are always computed from
+//! *all* live sessions, so one session's end never takes a rule that another still needs.
+//!
+//! # Wanted permissions
+//!
+//! | observed rule for it | step |
+//! |---|---|
+//! | none | [`Step::Authorize`], one call per (session, expiry) |
+//! | ours: the ledger holds its id, or it carries our fitting lease tag | keep; [`LedgerStep::Adopt`] if the ledger lacks the id; [`Step::Retag`] if our tag differs from the latest expiry |
+//! | ours by id, tags stripped | [`Step::Restore`], once a reading is settled; reported |
+//! | ours by id, permission edited | [`Step::Revoke`], then authorized anew by the next plan |
+//! | ours, but we had left it | [`Step::Join`] |
+//! | marked, without our lease (held by others, expired, or by nobody) | [`Step::Join`], after [`Step::MakeRoom`] if its tags are full; held only once seen with our tag |
+//! | anything else | covered: nothing to do, never touched |
+//!
+//! # Leases that nobody wants any more
+//!
+//! | observed | step |
+//! |---|---|
+//! | never attempted | [`LedgerStep::Close`] |
+//! | no rule of ours, reading settled | [`LedgerStep::Close`] |
+//! | no rule of ours, not settled | wait: a delayed call can still land, or the reading is stale |
+//! | its rule, held by another installation's unexpired lease | [`Step::Leave`] |
+//! | its rule, held by nobody else | [`Step::Revoke`] |
+//! | left: held by another without our tag, settled | [`LedgerStep::Close`] |
+//! | left: our tag still there, settled | [`Step::Leave`] again |
+//! | left: held by nobody | [`Step::Revoke`], or two that leave at once would orphan it |
+//! | target gone (confirmed) | [`LedgerStep::Close`] |
+//!
+//! # Rules that are in nobody's way
+//!
+//! | observed | step |
+//! |---|---|
+//! | our lease tag, no row in the ledger, unexpired | left and reported: it closes by its own tag |
+//! | marks fit, every lease expired, or none left, and not wanted | [`Step::Collect`], if allowed |
+//! | marked, digest does not fit, id unknown | never touched, always reported |
+//! | not marked | not ours; not even looked at |
+//!
+//! A rule whose revoke was confirmed within the settle window and that still shows is a stale reading, and is
+//! looked through: rule ids are never reused.
+
+mod describe;
+mod target;
+mod wants;
+
+pub use target::{SKEW_LIMIT, plan_target, standing_without_rule};
+pub use wants::{Want, Wants, wants};
+
+use crate::{
+    Timestamp,
+    ids::{InstallationId, LeaseId, RuleId, SessionId},
+    lease::Lease,
+    observation::{Observation, OwnedRule},
+    permission::Permission,
+    session::{Session, Standing},
+    target::{Capabilities, TargetKey},
+};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+
+/// What the plan may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Open anything new. False with a bad configuration: closing goes on from the record alone.
+    pub open: bool,
+    /// Revoke marked rules whose every lease has expired, whoever opened them.
+    pub collect: bool,
+    /// Look past [`Lease::next_try_at`]: a person started this pass.
+    pub ignore_delays: bool,
+}
+
+/// Everything that is the same for all targets of a pass.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// The local clock.
+    pub now: Timestamp,
+    /// Who we are.
+    pub installation: &'a InstallationId,
+    /// Every live session.
+    pub sessions: &'a [Session],
+    /// Every open lease.
+    pub leases: &'a [Lease],
+    /// Rules whose revoke was confirmed lately, and when.
+    pub revoked: &'a BTreeMap<RuleId, Timestamp>,
+    /// What may be done.
+    pub policy: Policy,
+}
+
+/// One target as it was seen.
+#[derive(Clone, Copy, Debug)]
+pub struct TargetView<'a> {
+    /// Which.
+    pub key: &'a TargetKey,
+    /// What its kind can do.
+    pub capabilities: Capabilities,
+    /// What was seen.
+    pub observation: &'a Observation,
+}
+
+/// One change at a provider. The order of the variants is the order of execution on a target: open before close.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// Delete others' expired lease tags, so that ours fits.
+    MakeRoom {
+        /// The rule.
+        rule: OwnedRule,
+        /// Keys and values, oldest first.
+        tags: BTreeMap<String, String>,
+    },
+    /// Add our lease tag to a marked rule.
+    Join {
+        /// The rule.
+        rule: OwnedRule,
+        /// The session with the latest expiry.
+        session: SessionId,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// Write all our tags again on a rule that is ours by id and lost them.
+    Restore {
+        /// The rule.
+        rule: OwnedRule,
+        /// The session with the latest expiry.
+        session: SessionId,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// Open permissions in one call.
+    Authorize {
+        /// The session with the latest expiry.
+        session: SessionId,
+        /// Until when.
+        until: Timestamp,
+        /// What, sorted.
+        permissions: Vec<Permission>,
+    },
+    /// Rewrite our lease tag on rules that we hold, in one call.
+    Retag {
+        /// Until when.
+        until: Timestamp,
+        /// The rules, sorted.
+        rules: Vec<OwnedRule>,
+    },
+    /// Delete our lease tag from a rule that others hold.
+    Leave {
+        /// The rule.
+        rule: OwnedRule,
+        /// What our tag says now.
+        value: String,
+    },
+    /// Close rules of ours, in one call, by id.
+    Revoke {
+        /// The rules, sorted.
+        rules: Vec<OwnedRule>,
+    },
+    /// Close marked rules that nobody holds, in one call, by id.
+    Collect {
+        /// The rules, sorted.
+        rules: Vec<OwnedRule>,
+    },
+}
+
+impl Step {
+    /// Whether it opens or prolongs, rather than closes.
+    #[must_use]
+    pub fn opens(&self) -> bool {
+        !matches!(self, Self::Leave { .. } | Self::Revoke { .. } | Self::Collect { .. })
+    }
+
+    /// The rules that it changes; none for an authorize.
+    #[must_use]
+    pub fn rules(&self) -> &[OwnedRule] {
+        match self {
+            Self::Authorize { .. } => &[],
+            Self::MakeRoom { rule, .. } | Self::Join { rule, .. } | Self::Restore { rule, .. } | Self::Leave { rule, .. } => {
+                std::slice::from_ref(rule)
+            }
+            Self::Retag { rules, .. } | Self::Revoke { rules } | Self::Collect { rules } => rules,
+        }
+    }
+}
+
+/// One change in the ledger alone: what an observation has taught us.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LedgerStep {
+    /// Our tag was seen on a rule whose id the ledger lacks.
+    Adopt {
+        /// The permission.
+        permission: Permission,
+        /// The rule.
+        rule: OwnedRule,
+        /// What our tag says, where it can be read.
+        until: Option<Timestamp>,
+    },
+    /// Nothing of ours is there any more, and nothing can still land.
+    Close {
+        /// The lease.
+        lease: LeaseId,
+    },
+}
+
+/// What a note is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NoteKind {
+    /// The target could not be read.
+    Unavailable,
+    /// The target is gone.
+    Missing,
+    /// Our rule was found without its tags.
+    Stripped,
+    /// Our rule was found edited.
+    Edited,
+    /// Our tag without a row in the ledger.
+    Unledgered,
+    /// Marks that do not fit their rule.
+    Misfit,
+    /// A lease value that cannot be believed.
+    OddLease,
+    /// The local clock is off.
+    ClockSkew,
+    /// Something else keeps deleting our rule.
+    Contested,
+    /// A close that cannot be confirmed yet.
+    Closing,
+    /// A rule has no room for our tag.
+    TagsFull,
+    /// A rule stays open for somebody else.
+    StaysOpen,
+}
+
+impl NoteKind {
+    /// The word for JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::Missing => "missing",
+            Self::Stripped => "stripped",
+            Self::Edited => "edited",
+            Self::Unledgered => "unledgered",
+            Self::Misfit => "misfit",
+            Self::OddLease => "odd-lease",
+            Self::ClockSkew => "clock-skew",
+            Self::Contested => "contested",
+            Self::Closing => "closing",
+            Self::TagsFull => "tags-full",
+            Self::StaysOpen => "stays-open",
+        }
+    }
+
+    /// Whether it keeps the pass from being a clean one (exit status 3).
+    #[must_use]
+    pub fn unconverged(self) -> bool {
+        matches!(self, Self::Unavailable | Self::Stripped | Self::Edited | Self::Closing | Self::TagsFull)
+    }
+
+    /// Whether people should see it without asking (`-v`).
+    #[must_use]
+    pub fn is_warning(self) -> bool {
+        !matches!(self, Self::Closing | Self::StaysOpen)
+    }
+}
+
+/// Something worth telling.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Note {
+    /// What about.
+    pub kind: NoteKind,
+    /// In words.
+    pub message: String,
+}
+
+/// The plan for one target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetPlan {
+    /// Which.
+    pub target: TargetKey,
+    /// What the observation teaches the ledger; first.
+    pub ledger: Vec<LedgerStep>,
+    /// What to change, in order.
+    pub steps: Vec<Step>,
+    /// What to tell.
+    pub notes: Vec<Note>,
+    /// What each wanted permission has come to, before the steps. Those that are not known are left out: what was
+    /// recorded stays.
+    pub standings: BTreeMap<Permission, Standing>,
+    /// When to look again at the latest.
+    pub wake: Option<Timestamp>,
+}
+
+impl TargetPlan {
+    pub(crate) fn empty(target: &TargetKey) -> Self {
+        Self {
+            target: target.clone(),
+            ledger: Vec::new(),
+            steps: Vec::new(),
+            notes: Vec::new(),
+            standings: BTreeMap::new(),
+            wake: None,
+        }
+    }
+
+    /// Nothing to do, neither at the provider nor in the ledger.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty() && self.ledger.is_empty()
+    }
+}
+
+/// A fingerprint of what a set of plans would do: equal digests do the same. 16 hex digits.
+#[must_use]
+pub fn digest<'a>(plans: impl IntoIterator<Item = &'a TargetPlan>) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for plan in plans {
+        lines.extend(plan.steps.iter().map(|step| format!("{} {step}\n", plan.target)));
+    }
+    lines.sort();
+    let sum = Sha256::digest(lines.concat().as_bytes());
+    sum.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,558 @@
+//! The plan for one target; the tables are in the parent's documentation.
+
+use super::{LedgerStep, Note, NoteKind, Record, Step, TargetPlan, TargetView, Want, wants};
+use crate::{
+    SETTLE_WINDOW, Timestamp,
+    failure::{Failure, FailureClass},
+    ids::{InstallationId, RuleId, SessionId},
+    lease::{Lease, Phase},
+    marks::{LeaseState, Marks, lease_key, lease_value},
+    observation::{Observation, ObservedRule, OwnedRule, Proof, Reading},
+    permission::Permission,
+    session::Standing,
+    target::Capabilities,
+};
+use chrono::{DateTime, TimeDelta, Utc};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How far the local clock may differ from the provider's before what others own is left alone.
+pub const SKEW_LIMIT: TimeDelta = TimeDelta::minutes(2);
+/// A join counts only when seen; look again this soon.
+const JOIN_CHECK: TimeDelta = TimeDelta::seconds(60);
+
+/// What takes one target from what was seen to what is wanted.
+#[must_use]
+pub fn plan_target(record: &Record<'_>, view: &TargetView<'_>) -> TargetPlan {
+    let wanted = wants(record.sessions).remove(view.key).unwrap_or_default();
+    let leases = record.leases.iter().filter(|lease| lease.target() == view.key && lease.phase != Phase::Closed);
+    let leases: BTreeMap<Permission, &Lease> = leases.map(|lease| (lease.permission, lease)).collect();
+    match view.observation {
+        Observation::Unavailable(failure) => unavailable(record, view, &wanted, &leases, failure),
+        Observation::Missing => missing(view, &wanted, &leases),
+        Observation::Complete(reading) => Planner::new(record, view, reading, &wanted, &leases).run(),
+    }
+}
+
+/// Nothing is concluded: what is recorded as held stays so.
+fn unavailable(
+    record: &Record<'_>,
+    view: &TargetView<'_>,
+    wanted: &BTreeMap<Permission, Want>,
+    leases: &BTreeMap<Permission, &Lease>,
+    failure: &Failure,
+) -> TargetPlan {
+    let mut plan = TargetPlan::empty(view.key);
+    let held: BTreeSet<Permission> = record
+        .sessions
+        .iter()
+        .flat_map(|session| &session.grants)
+        .filter(|grant| grant.reach.target == *view.key)
+        .flat_map(|grant| &grant.permissions)
+        .filter(|item| item.standing.is_held())
+        .map(|item| item.permission)
+        .collect();
+    for permission in wanted.keys() {
+        let known = leases.get(permission).is_some_and(|lease| lease.proven_rule().is_some());
+        if !known && !held.contains(permission) {
+            plan.standings.insert(*permission, failed(failure));
+        }
+    }
+    if !wanted.is_empty() || !leases.is_empty() {
+        plan.notes.push(Note { kind: NoteKind::Unavailable, message: format!("{} cannot be read: {failure}", view.key) });
+    }
+    plan
+}
+
+/// The target is gone, and its rules with it.
+fn missing(view: &TargetView<'_>, wanted: &BTreeMap<Permission, Want>, leases: &BTreeMap<Permission, &Lease>) -> TargetPlan {
+    let mut plan = TargetPlan::empty(view.key);
+    plan.ledger = leases.values().map(|lease| LedgerStep::Close { lease: lease.id }).collect();
+    let why = format!("{} no longer exists", view.key);
+    for permission in wanted.keys() {
+        plan.standings.insert(*permission, Standing::Failed(why.clone()));
+    }
+    if !wanted.is_empty() || !leases.is_empty() {
+        plan.notes.push(Note { kind: NoteKind::Missing, message: format!("{why}; its rules are gone with it") });
+    }
+    plan
+}
+
+fn failed(failure: &Failure) -> Standing {
+    let text = failure.to_string();
+    if failure.class.fails_grant() { Standing::Failed(text) } else { Standing::Pending(text) }
+}
+
+/// What a wanted permission has come to when no rule for it can be seen, from its lease alone.
+///
+/// | lease | standing |
+/// |---|---|
+/// | none, or never attempted and never refused | untried |
+/// | the last attempt was "exists already", and its rule's id is known | held: the reading is stale |
+/// | the last attempt was refused for good | failed |
+/// | any other refusal, or an attempt without an outcome | pending |
+#[must_use]
+pub fn standing_without_rule(lease: Option<&Lease>) -> Standing {
+    let Some(lease) = lease else { return Standing::Untried };
+    match (&lease.last_failure, lease.proven_rule()) {
+        (Some(failure), Some(rule)) if failure.class == FailureClass::Stale => held(lease, rule),
+        (Some(failure), _) => failed(failure),
+        (None, Some(rule)) => Standing::Pending(format!("its rule {rule} has vanished; it is being opened again")),
+        (None, None) if lease.attempted() => {
+            Standing::Pending("whether the last attempt arrived is not known yet".to_owned())
+        }
+        (None, None) => Standing::Untried,
+    }
+}
+
+fn held(lease: &Lease, rule: &RuleId) -> Standing {
+    if lease.shared { Standing::Shared(rule.clone()) } else { Standing::Own(rule.clone()) }
+}
+
+/// Slows down against somebody who keeps deleting our rule: 1, 2, 4, 8, then 15 minutes.
+fn contest_pause(vanished: u32) -> TimeDelta {
+    let minutes = 1_i64.checked_shl(vanished.saturating_sub(2)).unwrap_or(i64::MAX);
+    TimeDelta::minutes(minutes.clamp(1, 15))
+}
+
+struct Seen<'a> {
+    rule: &'a ObservedRule,
+    marks: Marks,
+}
+
+struct Planner<'a> {
+    record: &'a Record<'a>,
+    capabilities: Capabilities,
+    reading: &'a Reading,
+    wanted: &'a BTreeMap<Permission, Want>,
+    leases: &'a BTreeMap<Permission, &'a Lease>,
+    seen: Vec<Seen<'a>>,
+    dealt_with: BTreeSet<RuleId>,
+    authorize: BTreeMap<(Timestamp, SessionId), Vec<Permission>>,
+    retag: BTreeMap<Timestamp, Vec<OwnedRule>>,
+    revoke: Vec<OwnedRule>,
+    collect: Vec<OwnedRule>,
+    plan: TargetPlan,
+}
+
+impl<'a> Planner<'a> {
+    fn new(
+        record: &'a Record<'a>,
+        view: &'a TargetView<'a>,
+        reading: &'a Reading,
+        wanted: &'a BTreeMap<Permission, Want>,
+        leases: &'a BTreeMap<Permission, &'a Lease>,
+    ) -> Self {
+        let stale = |rule: &&ObservedRule| {
+            let revoked = record.revoked.get(&rule.id);
+            revoked.is_some_and(|at| reading.read_at - *at <= SETTLE_WINDOW)
+        };
+        let marks = |rule: &ObservedRule| rule.marks(&view.key.id);
+        let rules = reading.rules.iter().filter(|rule| !stale(rule));
+        let mut seen: Vec<_> = rules.map(|rule| Seen { rule, marks: marks(rule) }).collect();
+        seen.sort_by(|a, b| a.rule.id.cmp(&b.rule.id));
+        Self {
+            record,
+            capabilities: view.capabilities,
+            reading,
+            wanted,
+            leases,
+            seen,
+            dealt_with: BTreeSet::new(),
+            authorize: BTreeMap::new(),
+            retag: BTreeMap::new(),
+            revoke: Vec::new(),
+            collect: Vec::new(),
+            plan: TargetPlan::empty(view.key),
+        }
+    }
+
+    fn run(mut self) -> TargetPlan {
+        self.judge_clock();
+        for (permission, want) in self.wanted {
+            self.wanted_permission(*permission, *want);
+        }
+        for (permission, lease) in self.leases {
+            if !self.wanted.contains_key(permission) {
+                self.unwanted_lease(lease);
+            }
+        }
+        self.remaining_rules();
+        self.finish()
+    }
+
+    fn finish(mut self) -> TargetPlan {
+        let batch = self.capabilities.batch.max(1);
+        for ((until, session), permissions) in std::mem::take(&mut self.authorize) {
+            for part in permissions.chunks(batch) {
+                self.plan.steps.push(Step::Authorize { session, until, permissions: part.to_vec() });
+            }
+        }
+        for (until, rules) in std::mem::take(&mut self.retag) {
+            for part in rules.chunks(batch) {
+                self.plan.steps.push(Step::Retag { until, rules: part.to_vec() });
+            }
+        }
+        for part in self.revoke.chunks(batch) {
+            self.plan.steps.push(Step::Revoke { rules: part.to_vec() });
+        }
+        for part in self.collect.chunks(batch) {
+            self.plan.steps.push(Step::Collect { rules: part.to_vec() });
+        }
+        self.plan.steps.sort();
+        self.plan.ledger.sort();
+        self.plan.notes.sort();
+        self.plan.notes.dedup();
+        self.plan
+    }
+
+    fn me(&self) -> &'a InstallationId {
+        self.record.installation
+    }
+
+    fn note(&mut self, kind: NoteKind, message: String) {
+        self.plan.notes.push(Note { kind, message });
+    }
+
+    fn wake(&mut self, at: Timestamp) {
+        self.plan.wake = Some(self.plan.wake.map_or(at, |known| known.min(at)));
+    }
+
+    fn owned(&self, rule: &ObservedRule, proof: Proof) -> OwnedRule {
+        OwnedRule::seen(&self.plan.target, rule, proof, self.reading.read_at)
+    }
+
+    fn judge_clock(&mut self) {
+        let Some(skew) = self.reading.provider_time.map(|provider| self.record.now - provider) else { return };
+        if skew.abs() > SKEW_LIMIT {
+            let minutes = skew.num_minutes();
+            let message = format!("the clock of this machine differs from the provider's by {minutes} minutes");
+            self.note(NoteKind::ClockSkew, message);
+        }
+    }
+
+    /// Whether a lease value keeps its rule: judged by the provider's clock, and unknown means it does.
+    fn state(&self, value: &str) -> LeaseState {
+        let judged = self.reading.provider_time.map(|provider| Marks::judge(value, provider));
+        judged.unwrap_or(LeaseState::Unexpired)
+    }
+
+    fn held_by_another(&self, marks: &Marks) -> bool {
+        let another = |(id, value): (&InstallationId, &String)| id != self.me() && self.state(value).holds();
+        marks.genuine() && marks.leases.iter().any(another)
+    }
+
+    /// Whether the lease's retry delay is over; else notes when to look again.
+    fn due(&mut self, lease: Option<&Lease>) -> bool {
+        let next = lease.and_then(|lease| lease.next_try_at).filter(|next| *next > self.record.now);
+        match next {
+            Some(next) if !self.record.policy.ignore_delays => {
+                self.wake(next);
+                false
+            }
+            _ => true,
+        }
+    }
+
+    fn wanted_permission(&mut self, permission: Permission, want: Want) {
+        let lease = self.leases.get(&permission).copied();
+        let proven = lease.and_then(Lease::proven_rule);
+        let by_id = self.position(|seen| Some(&seen.rule.id) == proven);
+        if let (Some(index), Some(lease)) = (by_id, lease) {
+            return self.wanted_ours_by_id(index, permission, want, lease);
+        }
+        let me = self.me();
+        let marked = |seen: &Seen<'_>| seen.rule.permission == permission && seen.marks.genuine();
+        if self.capabilities.marks {
+            if let Some(index) = self.position(|seen| marked(seen) && seen.marks.leases.contains_key(me)) {
+                return self.wanted_ours_by_tag(index, permission, want, lease);
+            }
+            if let Some(index) = self.position(marked) {
+                return self.wanted_marked(index, permission, want, lease);
+            }
+        }
+        match self.position(|seen| seen.rule.permission == permission) {
+            Some(index) => self.wanted_covered(index, permission, lease),
+            None => self.wanted_absent(permission, want, lease),
+        }
+    }
+
+    fn position(&self, matches: impl Fn(&Seen<'_>) -> bool) -> Option<usize> {
+        self.seen.iter().position(|seen| !self.dealt_with.contains(&seen.rule.id) && matches(seen))
+    }
+
+    fn take(&mut self, index: usize) -> Option<(&'a ObservedRule, Marks)> {
+        let seen = self.seen.get(index)?;
+        self.dealt_with.insert(seen.rule.id.clone());
+        Some((seen.rule, seen.marks.clone()))
+    }
+
+    fn wanted_ours_by_id(&mut self, index: usize, permission: Permission, want: Want, lease: &Lease) {
+        let Some((rule, marks)) = self.take(index) else { return };
+        if rule.permission != permission {
+            let message = format!("{} was edited by hand; it is closed and opened anew", rule.id);
+            self.note(NoteKind::Edited, message);
+            self.plan.standings.insert(permission, Standing::Pending("its rule was edited by hand".to_owned()));
+            if self.due(Some(lease)) {
+                let owned = self.owned(rule, Proof::LedgerId);
+                self.revoke.push(owned);
+            }
+            return;
+        }
+        if lease.phase == Phase::Leaving {
+            self.plan.standings.insert(permission, Standing::Pending("joining its rule again".to_owned()));
+            return self.join(rule, Proof::LedgerId, want, Some(lease));
+        }
+        self.plan.standings.insert(permission, held(lease, &rule.id));
+        if !self.capabilities.marks {
+            return;
+        }
+        let settled = lease.settled(self.reading.read_at);
+        match marks.leases.get(self.me()).filter(|_| marks.genuine()) {
+            None if !settled => self.settle(lease),
+            None => {
+                let message = format!("{} was found without its tags; they are written again", rule.id);
+                self.note(NoteKind::Stripped, message);
+                let rule = self.owned(rule, Proof::LedgerId);
+                if self.due(Some(lease)) {
+                    self.plan.steps.push(Step::Restore { rule, session: want.session, until: want.until });
+                }
+            }
+            Some(value) => self.keep(rule, Proof::LedgerId, value, want, Some(lease)),
+        }
+    }
+
+    fn wanted_ours_by_tag(&mut self, index: usize, permission: Permission, want: Want, lease: Option<&Lease>) {
+        let Some((rule, marks)) = self.take(index) else { return };
+        let Some(value) = marks.leases.get(self.me()) else { return };
+        let until = DateTime::parse_from_rfc3339(value).map(|until| until.with_timezone(&Utc)).ok();
+        let owned = self.owned(rule, Proof::LeaseTag);
+        self.plan.ledger.push(LedgerStep::Adopt { permission, rule: owned, until });
+        let shared = lease.is_some_and(|lease| lease.shared);
+        let id = rule.id.clone();
+        self.plan.standings.insert(permission, if shared { Standing::Shared(id) } else { Standing::Own(id) });
+        self.keep(rule, Proof::LeaseTag, value, want, lease);
+    }
+
+    /// Our tag is there; rewrite it if it says something else. A tag that we have just written and that does not
+    /// show yet is a stale reading.
+    fn keep(&mut self, rule: &ObservedRule, proof: Proof, value: &str, want: Want, lease: Option<&Lease>) {
+        if value == lease_value(want.until) {
+            return;
+        }
+        let written = lease.is_some_and(|lease| lease.tagged_until == Some(want.until));
+        let settled = lease.is_none_or(|lease| lease.settled(self.reading.read_at));
+        if written && !settled {
+            return;
+        }
+        if self.due(lease) {
+            let owned = self.owned(rule, proof);
+            self.retag.entry(want.until).or_default().push(owned);
+        }
+    }
+
+    fn wanted_marked(&mut self, index: usize, permission: Permission, want: Want, lease: Option<&Lease>) {
+        let Some((rule, _)) = self.take(index) else { return };
+        let joining = lease.filter(|l| l.phase == Phase::Joining && l.rule_id.as_ref() == Some(&rule.id));
+        if let Some(lease) = joining.filter(|lease| !lease.settled(self.reading.read_at)) {
+            let why = "our tag on another installation's rule is not visible yet";
+            self.plan.standings.insert(permission, Standing::Pending(why.to_owned()));
+            self.settle(lease);
+            return self.wake(self.record.now + JOIN_CHECK);
+        }
+        let standing = lease.and_then(|lease| lease.last_failure.as_ref()).map(failed);
+        let fresh = || Standing::Pending("joining another installation's rule".to_owned());
+        self.plan.standings.insert(permission, standing.unwrap_or_else(fresh));
+        self.join(rule, Proof::Marked, want, lease);
+    }
+
+    fn join(&mut self, rule: &ObservedRule, proof: Proof, want: Want, lease: Option<&Lease>) {
+        self.wake(self.record.now + JOIN_CHECK);
+        if !self.record.policy.open || !self.due(lease) || !self.room(rule, proof) {
+            return;
+        }
+        let rule = self.owned(rule, proof);
+        self.plan.steps.push(Step::Join { rule, session: want.session, until: want.until });
+    }
+
+    /// Makes room for our lease tag where the rule has as many tags as it may: others' expired lease tags go,
+    /// oldest first.
+    fn room(&mut self, rule: &ObservedRule, proof: Proof) -> bool {
+        let own = lease_key(self.me());
+        let after = rule.tags.len() + usize::from(!rule.tags.contains_key(&own));
+        let Some(excess) = after.checked_sub(self.capabilities.tags_per_rule).filter(|excess| *excess > 0) else {
+            return true;
+        };
+        let marks = rule.marks(&self.plan.target.id);
+        let mut expired: Vec<(String, String)> = marks
+            .leases
+            .iter()
+            .filter(|(id, value)| *id != self.me() && self.state(value) == LeaseState::Expired)
+            .map(|(id, value)| (value.clone(), lease_key(id)))
+            .collect();
+        expired.sort();
+        if expired.len() < excess {
+            let message = format!("{} has no room for another tag", rule.id);
+            self.note(NoteKind::TagsFull, message);
+            return false;
+        }
+        let tags = expired.into_iter().take(excess).map(|(value, key)| (key, value)).collect();
+        let rule = self.owned(rule, proof);
+        self.plan.steps.push(Step::MakeRoom { rule, tags });
+        true
+    }
+
+    /// Somebody else's rule does it. If a lease of ours is open for it, it closes as soon as that is safe.
+    fn wanted_covered(&mut self, index: usize, permission: Permission, lease: Option<&Lease>) {
+        let Some((rule, _)) = self.take(index) else { return };
+        self.plan.standings.insert(permission, Standing::Foreign(rule.id.clone()));
+        match lease {
+            Some(lease) if lease.may_close_on_absence(self.reading.read_at) => {
+                self.plan.ledger.push(LedgerStep::Close { lease: lease.id });
+            }
+            Some(lease) => self.settle(lease),
+            None => {}
+        }
+    }
+
+    fn wanted_absent(&mut self, permission: Permission, want: Want, lease: Option<&Lease>) {
+        self.plan.standings.insert(permission, standing_without_rule(lease));
+        let vanished = lease.filter(|lease| lease.proven_rule().is_some() && lease.vanished >= 2);
+        if let Some(lease) = vanished {
+            let message = format!(
+                "{} from {} keeps vanishing: something else manages {} (inline rules in Terraform, most often); \
+                 let it ignore rules tagged eg:managed-by, or manage its rules as separate resources",
+                permission.ports(),
+                permission.cidr(),
+                self.plan.target.id,
+            );
+            self.note(NoteKind::Contested, message);
+            let next = lease.last_sent_at.map(|sent| sent + contest_pause(lease.vanished));
+            if let Some(next) = next.filter(|next| *next > self.record.now && !self.record.policy.ignore_delays) {
+                return self.wake(next);
+            }
+        }
+        if self.record.policy.open && self.due(lease) {
+            self.authorize.entry((want.until, want.session)).or_default().push(permission);
+        }
+    }
+
+    /// Readings are not believed yet; look again when they are.
+    fn settle(&mut self, lease: &Lease) {
+        if let Some(at) = lease.settles_at() {
+            self.wake(at + TimeDelta::seconds(1));
+        }
+    }
+
+    fn waits(&mut self, lease: &Lease) {
+        self.settle(lease);
+        let (ports, cidr) = (lease.permission.ports(), lease.permission.cidr());
+        let message = format!("{ports} from {cidr} on {} is not confirmed as closed yet", self.plan.target.id);
+        self.note(NoteKind::Closing, message);
+    }
+
+    fn unwanted_lease(&mut self, lease: &Lease) {
+        let me = self.me();
+        let by_id = self.position(|seen| Some(&seen.rule.id) == lease.proven_rule());
+        let tagged = |seen: &Seen<'_>| {
+            seen.rule.permission == lease.permission && seen.marks.genuine() && seen.marks.leases.contains_key(me)
+        };
+        let by_tag = || self.position(tagged).filter(|_| self.capabilities.marks);
+        let (found, proof) = match by_id {
+            Some(index) => (Some(index), Proof::LedgerId),
+            None => (by_tag(), Proof::LeaseTag),
+        };
+        let Some((rule, marks)) = found.and_then(|index| self.take(index)) else {
+            return self.unwanted_absent(lease);
+        };
+        if proof == Proof::LeaseTag {
+            let owned = self.owned(rule, proof);
+            self.plan.ledger.push(LedgerStep::Adopt { permission: lease.permission, rule: owned, until: lease.tagged_until });
+        }
+        // An edited rule gives nobody what its tags speak of, so other holders' leases on it hold nothing either.
+        let others = rule.permission == lease.permission && self.held_by_another(&marks);
+        let our_value = marks.leases.get(me).filter(|value| self.state(value).holds());
+        match (lease.phase, others) {
+            (Phase::Leaving, true) if !lease.settled(self.reading.read_at) => self.settle(lease),
+            (Phase::Leaving, true) if our_value.is_none() => {
+                self.plan.ledger.push(LedgerStep::Close { lease: lease.id });
+            }
+            (_, true) => self.leave(rule, proof, our_value, lease),
+            (_, false) => {
+                if self.due(Some(lease)) {
+                    let owned = self.owned(rule, proof);
+                    self.revoke.push(owned);
+                } else {
+                    self.waits(lease);
+                }
+            }
+        }
+    }
+
+    fn unwanted_absent(&mut self, lease: &Lease) {
+        if !lease.attempted() || lease.may_close_on_absence(self.reading.read_at) {
+            self.plan.ledger.push(LedgerStep::Close { lease: lease.id });
+        } else {
+            self.waits(lease);
+        }
+    }
+
+    fn leave(&mut self, rule: &ObservedRule, proof: Proof, value: Option<&String>, lease: &Lease) {
+        if !self.due(Some(lease)) {
+            return self.waits(lease);
+        }
+        let written = || lease.tagged_until.map(lease_value).unwrap_or_default();
+        let value = value.cloned().unwrap_or_else(written);
+        let rule = self.owned(rule, proof);
+        self.plan.steps.push(Step::Leave { rule, value });
+    }
+
+    fn remaining_rules(&mut self) {
+        if !self.capabilities.marks {
+            return;
+        }
+        let seen = std::mem::take(&mut self.seen);
+        for Seen { rule, marks } in &seen {
+            if marks.managed {
+                self.report_odd(rule, marks);
+            }
+            if !self.dealt_with.contains(&rule.id) {
+                self.remaining_rule(rule, marks);
+            }
+        }
+    }
+
+    fn report_odd(&mut self, rule: &ObservedRule, marks: &Marks) {
+        for (holder, value) in &marks.leases {
+            if self.state(value) == LeaseState::Odd {
+                let message = format!("{}: the lease of {holder} says \"{value}\", which holds nothing", rule.id);
+                self.note(NoteKind::OddLease, message);
+            }
+        }
+    }
+
+    fn remaining_rule(&mut self, rule: &ObservedRule, marks: &Marks) {
+        if marks.managed && !marks.fits {
+            let message = format!("{} carries marks that are not its own; it is left alone", rule.id);
+            return self.note(NoteKind::Misfit, message);
+        }
+        if !marks.genuine() || self.wanted.contains_key(&rule.permission) {
+            return;
+        }
+        if marks.leases.get(self.me()).is_some_and(|value| self.state(value).holds()) {
+            let message = format!("{} carries our tag but is not in this record; it closes by its own tag", rule.id);
+            return self.note(NoteKind::Unledgered, message);
+        }
+        if self.held_by_another(marks) || !self.may_collect() {
+            return;
+        }
+        let owned = self.owned(rule, Proof::Marked);
+        self.collect.push(owned);
+    }
+
+    /// Others' leases are judged by the provider's clock alone; where that is not known, or ours is plainly wrong,
+    /// nothing of others is closed.
+    fn may_collect(&self) -> bool {
+        let agrees = |provider: Timestamp| (self.record.now - provider).abs() <= SKEW_LIMIT;
+        self.record.policy.collect && self.reading.provider_time.is_some_and(agrees)
+    }
+}

@@ -1,0 +1,34 @@
+//! What all live sessions together want.
+
+use crate::{Timestamp, ids::SessionId, permission::Permission, session::Session, target::TargetKey};
+use std::collections::BTreeMap;
+
+/// Why and until when a permission is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Want {
+    /// The latest expiry of the live sessions that want it.
+    pub until: Timestamp,
+    /// The session with that expiry (of several, the one with the largest id: any rule will do, as long as it is
+    /// always the same one).
+    pub session: SessionId,
+}
+
+/// Wants by target and permission.
+pub type Wants = BTreeMap<TargetKey, BTreeMap<Permission, Want>>;
+
+/// The wants of every live session, whatever the clock says: expiry is a recorded transition.
+#[must_use]
+pub fn wants(sessions: &[Session]) -> Wants {
+    let mut wants = Wants::new();
+    for session in sessions.iter().filter(|session| session.status.is_live()) {
+        let want = Want { until: session.expires_at, session: session.id };
+        for grant in &session.grants {
+            let of_target = wants.entry(grant.reach.target.clone()).or_default();
+            for item in &grant.permissions {
+                let known = of_target.entry(item.permission).or_insert(want);
+                *known = want.max(*known);
+            }
+        }
+    }
+    wants
+}
