@@ -1,1 +1,8 @@
-fn main() {}
+//! The binary: nothing but the way from the process to [`eg::run`] and back.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let env = eg::env::Env::from_process();
+    eg::run(&env, std::env::args_os().collect(), Box::new(std::io::stdout()), Box::new(std::io::stderr())).into()
+}

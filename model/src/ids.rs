@@ -95,3 +95,12 @@ impl fmt::Display for RuleId {
         f.write_str(&self.0)
     }
 }
+
+/// What the record keeps of a machine's own id: enough to tell machines apart, nothing that names one. The id itself
+/// is confidential (`machine-id(5)` asks applications to hash it with something of their own).
+#[must_use]
+pub fn machine_fingerprint(machine: &str) -> String {
+    use sha2::{Digest, Sha256};
+    let sum = Sha256::digest(format!("eg machine {machine}").as_bytes());
+    sum.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}

@@ -206,7 +206,7 @@ impl Lease {
     /// The answer listed the rule.
     #[must_use]
     pub fn authorized(&self, rule: RuleId, until: Timestamp) -> Self {
-        let vanished = self.vanished + u32::from(self.proven_rule().is_some());
+        let vanished = self.vanished.saturating_add(u32::from(self.phase == Phase::Held));
         Self {
             phase: Phase::Held,
             shared: false,
@@ -220,19 +220,15 @@ impl Lease {
     /// Our tag was written on a marked rule of another installation.
     #[must_use]
     pub fn joined(&self, rule: RuleId, until: Timestamp) -> Self {
-        Self {
-            phase: Phase::Joining,
-            shared: true,
-            rule_id: Some(rule),
-            tagged_until: Some(until),
-            ..self.succeeded()
-        }
+        Self { phase: Phase::Joining, shared: true, rule_id: Some(rule), tagged_until: Some(until), ..self.succeeded() }
     }
 
-    /// An observation shows our tag, with this value, on a rule.
+    /// An observation shows our tag, with this value, on a rule. That it is there ends earlier refusals; which of
+    /// several attempts put it there is not known, so one in flight stays unresolved.
     #[must_use]
     pub fn adopted(&self, rule: RuleId, until: Option<Timestamp>) -> Self {
-        Self { phase: Phase::Held, rule_id: Some(rule), tagged_until: until, ..self.next() }
+        let unresolved = self.in_flight;
+        Self { phase: Phase::Held, rule_id: Some(rule), tagged_until: until, in_flight: unresolved, ..self.succeeded() }
     }
 
     /// Our tag was rewritten.
@@ -252,7 +248,9 @@ impl Lease {
     #[must_use]
     pub fn revoked(&self, still_wanted: bool, now: Timestamp) -> Self {
         let phase = if still_wanted || self.may_still_land(now) { Phase::Claimed } else { Phase::Closed };
-        Self { phase, shared: false, rule_id: None, tagged_until: None, ..self.succeeded() }
+        // A revoke by known id may go out without an intent (full disk): then an opening attempt is still in flight.
+        let last_unknown_at = self.unknown_since();
+        Self { phase, shared: false, rule_id: None, tagged_until: None, last_unknown_at, ..self.succeeded() }
     }
 
     /// A definite "no": nothing happened.
@@ -291,4 +289,330 @@ impl Lease {
 pub fn has_let_go(lease: Option<&Lease>, wanted_by_another: bool) -> bool {
     let open = |lease: &Lease| lease.attempted() && !matches!(lease.phase, Phase::Leaving | Phase::Closed);
     wanted_by_another || !lease.is_some_and(open)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+    use super::*;
+    use crate::failure::FailureClass;
+
+    fn t(seconds: i64) -> Timestamp {
+        Timestamp::from_timestamp(1_772_150_400 + seconds, 0).unwrap()
+    }
+
+    fn reach() -> Reach {
+        let target = TargetKey {
+            provider: "aws".into(),
+            kind: "security-group".into(),
+            endpoint: None,
+            region: "eu-west-1".into(),
+            id: "sg-1".into(),
+        };
+        Reach {
+            target,
+            account: None,
+            partition: None,
+            profile: None,
+            role_arn: None,
+            external_id: None,
+            config_file: None,
+            credentials_file: None,
+        }
+    }
+
+    fn claim() -> Lease {
+        Lease::claim(LeaseId(1), reach(), "tcp|22|22|203.0.113.42/32".parse().unwrap())
+    }
+
+    fn sgr(id: &str) -> RuleId {
+        RuleId(id.to_owned())
+    }
+
+    fn failure(class: FailureClass) -> Failure {
+        Failure::new(class, "words")
+    }
+
+    fn held() -> Lease {
+        claim().intend(Attempt::Opening, t(0)).authorized(sgr("sgr-1"), t(3600))
+    }
+
+    /// A lease with every field set, so that a transition that touches too much shows.
+    fn full() -> Lease {
+        Lease {
+            phase: Phase::Held,
+            shared: true,
+            rule_id: Some(sgr("sgr-1")),
+            tagged_until: Some(t(10)),
+            version: 7,
+            last_sent_at: Some(t(0)),
+            in_flight: Some(t(0)),
+            last_unknown_at: Some(t(-9)),
+            refusals: 3,
+            next_try_at: Some(t(60)),
+            last_failure: Some(failure(FailureClass::Denied)),
+            vanished: 2,
+            ..claim()
+        }
+    }
+
+    /// What every success has in common, over [`full`].
+    fn cleared() -> Lease {
+        Lease { version: 8, in_flight: None, refusals: 0, next_try_at: None, last_failure: None, ..full() }
+    }
+
+    #[test]
+    fn phases_read_back_from_their_words() {
+        for phase in Phase::ALL {
+            assert_eq!(Phase::from_word(phase.as_str()), Some(phase));
+        }
+        assert_eq!(Phase::from_word("HELD"), None);
+    }
+
+    #[test]
+    fn a_claim_is_not_an_attempt() {
+        let lease = claim();
+        assert_eq!((lease.phase, lease.version, lease.attempted()), (Phase::Claimed, 0, false));
+        assert!(lease.settled(t(0)) && !lease.may_still_land(t(0)));
+        assert_eq!(lease.settles_at(), None);
+    }
+
+    #[test]
+    fn an_opening_intent_is_in_flight() {
+        let lease = claim().intend(Attempt::Opening, t(0));
+        let expected = Lease { version: 1, last_sent_at: Some(t(0)), in_flight: Some(t(0)), ..claim() };
+        assert_eq!(lease, expected);
+        assert!(lease.may_still_land(t(1)));
+    }
+
+    #[test]
+    fn any_other_intent_can_create_nothing() {
+        let lease = claim().intend(Attempt::Other, t(0));
+        assert_eq!(lease, Lease { version: 1, last_sent_at: Some(t(0)), ..claim() });
+        assert!(!lease.may_still_land(t(1)));
+    }
+
+    #[test]
+    fn a_crash_between_intent_and_outcome_is_unknown_at_the_next_intent() {
+        for next in [Attempt::Opening, Attempt::Other] {
+            let lease = claim().intend(Attempt::Opening, t(0)).intend(next, t(60));
+            assert_eq!(lease.last_unknown_at, Some(t(0)), "{next:?}");
+            assert_eq!(lease.in_flight, (next == Attempt::Opening).then_some(t(60)), "{next:?}");
+        }
+    }
+
+    #[test]
+    fn an_intent_on_a_clock_that_stepped_back_forgets_nothing() {
+        let lease = claim().intend(Attempt::Opening, t(0)).intend(Attempt::Opening, t(-600));
+        assert_eq!((lease.last_sent_at, lease.last_unknown_at), (Some(t(0)), Some(t(0))));
+        assert_eq!(lease.unknown_since(), Some(t(0)));
+    }
+
+    #[test]
+    fn a_later_success_never_clears_an_earlier_unknown_attempt() {
+        let lost = claim().intend(Attempt::Opening, t(0)).intend(Attempt::Opening, t(60));
+        let shared = lost.joined(sgr("sgr-2"), t(1));
+        for lease in [
+            lost.authorized(sgr("sgr-1"), t(3600)),
+            shared.clone(),
+            shared.adopted(sgr("sgr-2"), None),
+            lost.authorized(sgr("sgr-1"), t(1)).intend(Attempt::Other, t(70)).retagged(t(2)),
+            shared.intend(Attempt::Other, t(70)).left(sgr("sgr-2")),
+            lost.authorized(sgr("sgr-1"), t(1)).intend(Attempt::Other, t(70)).revoked(false, t(70)),
+            lost.refused(failure(FailureClass::Denied), t(99)),
+        ] {
+            assert_eq!(lease.unknown_since(), Some(t(0)), "{lease:?}");
+            assert!(lease.may_still_land(t(300)) && !lease.may_still_land(t(301)), "{lease:?}");
+        }
+    }
+
+    #[test]
+    fn every_success_changes_its_own_fields_alone() {
+        let lease = full();
+        let authorized =
+            Lease { shared: false, rule_id: Some(sgr("sgr-2")), tagged_until: Some(t(20)), vanished: 3, ..cleared() };
+        assert_eq!(lease.authorized(sgr("sgr-2"), t(20)), authorized);
+        let joined =
+            Lease { phase: Phase::Joining, rule_id: Some(sgr("sgr-2")), tagged_until: Some(t(20)), ..cleared() };
+        assert_eq!(lease.joined(sgr("sgr-2"), t(20)), joined);
+        let adopted = Lease { rule_id: Some(sgr("sgr-2")), tagged_until: None, in_flight: Some(t(0)), ..cleared() };
+        assert_eq!(lease.adopted(sgr("sgr-2"), None), adopted);
+        assert_eq!(lease.retagged(t(20)), Lease { tagged_until: Some(t(20)), ..cleared() });
+        let left = Lease { phase: Phase::Leaving, tagged_until: None, ..cleared() };
+        assert_eq!(lease.left(sgr("sgr-1")), left);
+    }
+
+    #[test]
+    fn a_refusal_changes_nothing_but_the_delay() {
+        let lease = full().refused(failure(FailureClass::Limit), t(90));
+        let expected = Lease {
+            version: 8,
+            in_flight: None,
+            refusals: 4,
+            next_try_at: Some(t(90)),
+            last_failure: Some(failure(FailureClass::Limit)),
+            ..full()
+        };
+        assert_eq!(lease, expected);
+    }
+
+    #[test]
+    fn a_definite_no_cannot_land() {
+        let lease = claim().intend(Attempt::Opening, t(0)).refused(failure(FailureClass::Denied), t(60));
+        assert!(!lease.may_still_land(t(0)));
+        assert!(lease.attempted());
+    }
+
+    #[test]
+    fn an_opening_without_an_answer_can_land_from_when_that_was_noticed() {
+        let lease = claim().intend(Attempt::Opening, t(0)).unanswered(failure(FailureClass::Unknown), t(60), t(10));
+        let expected = Lease {
+            version: 2,
+            last_sent_at: Some(t(10)),
+            last_unknown_at: Some(t(10)),
+            refusals: 1,
+            next_try_at: Some(t(60)),
+            last_failure: Some(failure(FailureClass::Unknown)),
+            ..claim()
+        };
+        assert_eq!(lease, expected);
+        assert!(lease.may_still_land(t(310)) && !lease.may_still_land(t(311)));
+    }
+
+    #[test]
+    fn a_closing_without_an_answer_creates_nothing() {
+        let lease = held().intend(Attempt::Other, t(20)).unanswered(failure(FailureClass::Unknown), t(60), t(30));
+        assert_eq!((lease.last_unknown_at, lease.last_sent_at), (None, Some(t(30))));
+        assert_eq!(lease.proven_rule(), Some(&sgr("sgr-1")));
+    }
+
+    #[test]
+    fn only_held_and_leaving_prove_a_rule() {
+        for phase in Phase::ALL {
+            let lease = Lease { phase, ..full() };
+            let proves = matches!(phase, Phase::Held | Phase::Leaving);
+            assert_eq!(lease.proven_rule().is_some(), proves, "{phase:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_rule_that_we_held_can_vanish() {
+        for (phase, vanished) in [(Phase::Claimed, 2), (Phase::Joining, 2), (Phase::Held, 3), (Phase::Leaving, 2)] {
+            let lease = Lease { phase, ..full() }.authorized(sgr("sgr-2"), t(20));
+            assert_eq!(lease.vanished, vanished, "{phase:?}");
+        }
+        let revoked = held().revoked(true, t(10)).authorized(sgr("sgr-2"), t(20));
+        assert_eq!(revoked.vanished, 0, "a revoke of ours is no vanishing");
+    }
+
+    #[test]
+    fn a_confirmed_revoke_closes() {
+        let lease = held().intend(Attempt::Other, t(10)).revoked(false, t(10));
+        let expected = Lease {
+            phase: Phase::Closed,
+            rule_id: None,
+            tagged_until: None,
+            version: 4,
+            last_sent_at: Some(t(10)),
+            ..claim()
+        };
+        assert_eq!(lease, expected);
+    }
+
+    #[test]
+    fn a_confirmed_revoke_of_a_wanted_permission_goes_back_to_claimed() {
+        let lease = held().intend(Attempt::Other, t(10)).revoked(true, t(10));
+        assert_eq!((lease.phase, lease.rule_id.as_ref(), lease.shared), (Phase::Claimed, None, false));
+    }
+
+    #[test]
+    fn a_confirmed_revoke_closes_only_when_nothing_can_still_land() {
+        let lost = claim().intend(Attempt::Opening, t(0)).intend(Attempt::Opening, t(1)).authorized(sgr("sgr-1"), t(9));
+        for (now, phase) in [(t(299), Phase::Claimed), (t(300), Phase::Claimed), (t(301), Phase::Closed)] {
+            let lease = lost.intend(Attempt::Other, now).revoked(false, now);
+            assert_eq!(lease.phase, phase, "{now}");
+        }
+    }
+
+    #[test]
+    fn a_revoke_without_an_intent_keeps_the_attempt_in_flight_unknown() {
+        let lease = Lease { in_flight: Some(t(5)), ..held() }.revoked(false, t(10));
+        assert_eq!((lease.phase, lease.last_unknown_at), (Phase::Claimed, Some(t(5))));
+        assert_eq!(lease.revoked(false, t(305)).phase, Phase::Claimed, "a second revoke");
+        assert_eq!(lease.revoked(false, t(306)).phase, Phase::Closed);
+    }
+
+    #[test]
+    fn absence_closes_only_after_the_settle_window_of_every_attempt() {
+        let sent = claim().intend(Attempt::Opening, t(0));
+        let refused = sent.refused(failure(FailureClass::Denied), t(60));
+        let tagged = sent.authorized(sgr("sgr-1"), t(9)).intend(Attempt::Other, t(100)).retagged(t(50));
+        let noticed = sent.unanswered(failure(FailureClass::Unknown), t(60), t(10));
+        for (lease, last) in [(sent, 0), (refused, 0), (tagged, 100), (noticed, 10)] {
+            assert!(!lease.may_close_on_absence(t(last)), "{lease:?}");
+            assert!(!lease.may_close_on_absence(t(last + 300)), "the window is closed: {lease:?}");
+            assert!(lease.may_close_on_absence(t(last + 301)), "{lease:?}");
+            assert_eq!(lease.settles_at(), Some(t(last + 300)));
+        }
+    }
+
+    #[test]
+    fn the_latest_of_two_unknown_attempts_counts() {
+        let first = claim().intend(Attempt::Opening, t(0)).unanswered(failure(FailureClass::Unknown), t(60), t(10));
+        let lease = first.intend(Attempt::Opening, t(100));
+        assert_eq!((lease.last_unknown_at, lease.unknown_since()), (Some(t(10)), Some(t(100))));
+        assert_eq!(lease.intend(Attempt::Other, t(101)).last_unknown_at, Some(t(100)));
+    }
+
+    #[test]
+    fn an_unknown_attempt_later_than_the_last_sent_one_still_counts() {
+        let lease = Lease { last_unknown_at: Some(t(100)), last_sent_at: Some(t(0)), ..claim() };
+        assert!(lease.settled(t(301)) && !lease.may_close_on_absence(t(400)));
+        assert!(lease.may_close_on_absence(t(401)));
+    }
+
+    #[test]
+    fn a_reading_before_the_attempt_proves_nothing() {
+        let lease = claim().intend(Attempt::Opening, t(0)).refused(failure(FailureClass::Denied), t(60));
+        assert!(!lease.may_close_on_absence(t(-86_400)));
+    }
+
+    #[test]
+    fn closed_is_over() {
+        let lease = full().closed();
+        assert_eq!(lease, Lease { phase: Phase::Closed, version: 8, in_flight: None, ..full() });
+    }
+
+    #[test]
+    fn every_transition_grows_the_version_by_one() {
+        let lease = full();
+        for next in [
+            lease.intend(Attempt::Opening, t(1)),
+            lease.intend(Attempt::Other, t(1)),
+            lease.authorized(sgr("sgr-1"), t(1)),
+            lease.joined(sgr("sgr-1"), t(1)),
+            lease.adopted(sgr("sgr-1"), None),
+            lease.retagged(t(1)),
+            lease.left(sgr("sgr-1")),
+            lease.revoked(true, t(1)),
+            lease.refused(failure(FailureClass::Denied), t(1)),
+            lease.unanswered(failure(FailureClass::Unknown), t(1), t(1)),
+            lease.closed(),
+        ] {
+            assert_eq!(next.version, 8, "{next:?}");
+        }
+    }
+
+    #[test]
+    fn letting_go_by_its_rows() {
+        assert!(has_let_go(None, false), "no lease");
+        assert!(has_let_go(Some(&claim()), false), "never attempted");
+        for phase in Phase::ALL {
+            let lease = Lease { phase, ..full() };
+            let gone = matches!(phase, Phase::Leaving | Phase::Closed);
+            assert_eq!(has_let_go(Some(&lease), false), gone, "{phase:?}");
+            assert!(has_let_go(Some(&lease), true), "still wanted by another session: {phase:?}");
+        }
+    }
 }

@@ -246,6 +246,8 @@ impl FromStr for Permission {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
     use super::*;
 
     fn permission(text: &str) -> Permission {

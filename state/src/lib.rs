@@ -1,1 +1,43 @@
-//! stub
+//! The record of `eg`: one SQLite file that says what was asked, what this installation claims, and what happened.
+//!
+//! Everything that another process could see half done changes in one `IMMEDIATE` transaction, together with the
+//! append-only events that tell of it. What a row means and which steps it may take is decided in `eg-model`; this
+//! crate stores it and refuses whatever does not parse: *unknown is never read as empty*.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `files`, `guard`, `network` | the directory, modes, owners, the guard file, network file systems |
+//! | `schema` | the append-only migrations |
+//! | `store` | [`Store`]: opening, adopting, transactions, notes |
+//! | `sessions` | reading sessions: list, find, get |
+//! | `lifecycle` | start, extend, stop, expire, and how ending grants let go |
+//! | `grants` | what the reconciler found out about grants |
+//! | `leases` | the ledger, guarded by versions |
+//! | `targets`, `runs`, [`events`], `prune` | what is known of a target; runs; the append-only events |
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
+
+mod convert;
+pub mod error;
+pub mod events;
+mod files;
+mod grants;
+mod guard;
+mod leases;
+mod lifecycle;
+mod network;
+mod prune;
+mod runs;
+mod schema;
+mod sessions;
+mod store;
+mod targets;
+
+pub use error::StateError;
+pub use events::{Event, EventKind};
+pub use grants::GrantChange;
+pub use leases::Written;
+pub use runs::{LastReconcile, LastRuns, Run, RunKind, RunResult};
+pub use sessions::{Filter, Listing};
+pub use store::{Notice, Opening, Store};
+pub use targets::TargetRecord;

@@ -9,7 +9,10 @@ fn permissions(list: &[Permission]) -> String {
 }
 
 fn rules(list: &[OwnedRule]) -> String {
-    list.iter().map(|rule| format!("{} ({})", rule.id(), permissions(&[*rule.permission()]))).collect::<Vec<_>>().join(", ")
+    list.iter()
+        .map(|rule| format!("{} ({})", rule.id(), permissions(&[*rule.permission()])))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn one(rule: &OwnedRule) -> String {
@@ -23,7 +26,11 @@ impl Step {
         match self {
             Self::Authorize { .. } => '+',
             Self::Revoke { .. } | Self::Collect { .. } => '-',
-            Self::MakeRoom { .. } | Self::Join { .. } | Self::Restore { .. } | Self::Retag { .. } | Self::Leave { .. } => '~',
+            Self::MakeRoom { .. }
+            | Self::Join { .. }
+            | Self::Restore { .. }
+            | Self::Retag { .. }
+            | Self::Leave { .. } => '~',
         }
     }
 
@@ -39,6 +46,18 @@ impl Step {
             Self::Leave { .. } => "leave",
             Self::Revoke { .. } => "revoke",
             Self::Collect { .. } => "collect",
+        }
+    }
+
+    /// What [`fmt::Display`] leaves out for people's sake, for the digest.
+    pub(super) fn fine_print(&self) -> String {
+        match self {
+            Self::MakeRoom { tags, .. } => tags.iter().map(|(key, value)| format!("{key}={value} ")).collect(),
+            Self::Join { session, .. } | Self::Restore { session, .. } | Self::Authorize { session, .. } => {
+                session.to_string()
+            }
+            Self::Leave { value, .. } => value.clone(),
+            Self::Retag { .. } | Self::Revoke { .. } | Self::Collect { .. } => String::new(),
         }
     }
 

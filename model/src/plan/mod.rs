@@ -184,6 +184,7 @@ impl Step {
 
 /// One change in the ledger alone: what an observation has taught us.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(clippy::large_enum_variant, reason = "a plan holds a handful of these")]
 pub enum LedgerStep {
     /// Our tag was seen on a rule whose id the ledger lacks.
     Adopt {
@@ -291,7 +292,9 @@ pub struct TargetPlan {
 }
 
 impl TargetPlan {
-    pub(crate) fn empty(target: &TargetKey) -> Self {
+    /// Nothing to do and nothing to say.
+    #[must_use]
+    pub fn empty(target: &TargetKey) -> Self {
         Self {
             target: target.clone(),
             ledger: Vec::new(),
@@ -314,7 +317,9 @@ impl TargetPlan {
 pub fn digest<'a>(plans: impl IntoIterator<Item = &'a TargetPlan>) -> String {
     let mut lines: Vec<String> = Vec::new();
     for plan in plans {
-        lines.extend(plan.steps.iter().map(|step| format!("{} {step}\n", plan.target)));
+        let TargetKey { provider, kind, endpoint, region, id } = &plan.target;
+        let target = format!("{provider} {kind} {} {region} {id}", endpoint.as_deref().unwrap_or("-"));
+        lines.extend(plan.steps.iter().map(|step| format!("{target} {step} {}\n", step.fine_print())));
     }
     lines.sort();
     let sum = Sha256::digest(lines.concat().as_bytes());

@@ -19,6 +19,10 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const SKEW_LIMIT: TimeDelta = TimeDelta::minutes(2);
 /// A join counts only when seen; look again this soon.
 const JOIN_CHECK: TimeDelta = TimeDelta::seconds(60);
+/// The longest delay between two attempts to open.
+const OPENING_DELAY_MAX: TimeDelta = TimeDelta::minutes(15);
+/// The longest delay between two attempts to close.
+const CLOSING_DELAY_MAX: TimeDelta = TimeDelta::minutes(2);
 
 /// What takes one target from what was seen to what is wanted.
 #[must_use]
@@ -52,19 +56,24 @@ fn unavailable(
         .map(|item| item.permission)
         .collect();
     for permission in wanted.keys() {
-        let known = leases.get(permission).is_some_and(|lease| lease.proven_rule().is_some());
+        let known = leases.get(permission).is_some_and(|lease| lease.phase == Phase::Held);
         if !known && !held.contains(permission) {
             plan.standings.insert(*permission, failed(failure));
         }
     }
     if !wanted.is_empty() || !leases.is_empty() {
-        plan.notes.push(Note { kind: NoteKind::Unavailable, message: format!("{} cannot be read: {failure}", view.key) });
+        plan.notes
+            .push(Note { kind: NoteKind::Unavailable, message: format!("{} cannot be read: {failure}", view.key) });
     }
     plan
 }
 
 /// The target is gone, and its rules with it.
-fn missing(view: &TargetView<'_>, wanted: &BTreeMap<Permission, Want>, leases: &BTreeMap<Permission, &Lease>) -> TargetPlan {
+fn missing(
+    view: &TargetView<'_>,
+    wanted: &BTreeMap<Permission, Want>,
+    leases: &BTreeMap<Permission, &Lease>,
+) -> TargetPlan {
     let mut plan = TargetPlan::empty(view.key);
     plan.ledger = leases.values().map(|lease| LedgerStep::Close { lease: lease.id }).collect();
     let why = format!("{} no longer exists", view.key);
@@ -87,14 +96,16 @@ fn failed(failure: &Failure) -> Standing {
 /// | lease | standing |
 /// |---|---|
 /// | none, or never attempted and never refused | untried |
-/// | the last attempt was "exists already", and its rule's id is known | held: the reading is stale |
+/// | the last attempt was "exists already", and we hold its rule by id | held: the reading is stale |
 /// | the last attempt was refused for good | failed |
 /// | any other refusal, or an attempt without an outcome | pending |
 #[must_use]
 pub fn standing_without_rule(lease: Option<&Lease>) -> Standing {
     let Some(lease) = lease else { return Standing::Untried };
     match (&lease.last_failure, lease.proven_rule()) {
-        (Some(failure), Some(rule)) if failure.class == FailureClass::Stale => held(lease, rule),
+        (Some(failure), Some(rule)) if failure.class == FailureClass::Stale && lease.phase == Phase::Held => {
+            held(lease, rule)
+        }
         (Some(failure), _) => failed(failure),
         (None, Some(rule)) => Standing::Pending(format!("its rule {rule} has vanished; it is being opened again")),
         (None, None) if lease.attempted() => {
@@ -104,13 +115,18 @@ pub fn standing_without_rule(lease: Option<&Lease>) -> Standing {
     }
 }
 
+fn tag_time(value: &str) -> Option<Timestamp> {
+    DateTime::parse_from_rfc3339(value).map(|until| until.with_timezone(&Utc)).ok()
+}
+
 fn held(lease: &Lease, rule: &RuleId) -> Standing {
     if lease.shared { Standing::Shared(rule.clone()) } else { Standing::Own(rule.clone()) }
 }
 
-/// Slows down against somebody who keeps deleting our rule: 1, 2, 4, 8, then 15 minutes.
+/// Slows down against somebody who keeps deleting our rule: 1, 2, 4, 8, then 15 minutes from the second time on.
+/// `vanished` counts the earlier times.
 fn contest_pause(vanished: u32) -> TimeDelta {
-    let minutes = 1_i64.checked_shl(vanished.saturating_sub(2)).unwrap_or(i64::MAX);
+    let minutes = 1_i64.checked_shl(vanished.saturating_sub(1)).unwrap_or(i64::MAX);
     TimeDelta::minutes(minutes.clamp(1, 15))
 }
 
@@ -126,6 +142,9 @@ struct Planner<'a> {
     wanted: &'a BTreeMap<Permission, Want>,
     leases: &'a BTreeMap<Permission, &'a Lease>,
     seen: Vec<Seen<'a>>,
+    /// Which permission's lease knows a rule by its id. That lease alone decides about the rule, whatever the rule
+    /// has been edited into: to another permission it is neither foreign nor its own.
+    known: BTreeMap<&'a RuleId, Permission>,
     dealt_with: BTreeSet<RuleId>,
     authorize: BTreeMap<(Timestamp, SessionId), Vec<Permission>>,
     retag: BTreeMap<Timestamp, Vec<OwnedRule>>,
@@ -157,6 +176,7 @@ impl<'a> Planner<'a> {
             wanted,
             leases,
             seen,
+            known: leases.iter().filter_map(|(permission, lease)| Some((lease.proven_rule()?, *permission))).collect(),
             dealt_with: BTreeSet::new(),
             authorize: BTreeMap::new(),
             retag: BTreeMap::new(),
@@ -243,10 +263,23 @@ impl<'a> Planner<'a> {
 
     /// Whether the lease's retry delay is over; else notes when to look again.
     fn due(&mut self, lease: Option<&Lease>) -> bool {
-        let next = lease.and_then(|lease| lease.next_try_at).filter(|next| *next > self.record.now);
-        match next {
-            Some(next) if !self.record.policy.ignore_delays => {
-                self.wake(next);
+        self.due_at(lease.and_then(|lease| lease.next_try_at), OPENING_DELAY_MAX)
+    }
+
+    /// The same for closing: a failed attempt to open or to tag may have set a longer delay, but closing never waits
+    /// longer than its own longest delay after the last attempt.
+    fn due_to_close(&mut self, lease: &Lease) -> bool {
+        let latest = lease.last_sent_at.map(|sent| sent + CLOSING_DELAY_MAX);
+        let next = lease.next_try_at.map(|next| latest.map_or(next, |latest| next.min(latest)));
+        self.due_at(next, CLOSING_DELAY_MAX)
+    }
+
+    /// A time further ahead than the longest delay was written before the clock stepped back; it delays nothing.
+    fn due_at(&mut self, at: Option<Timestamp>, longest: TimeDelta) -> bool {
+        let now = self.record.now;
+        match at.filter(|at| *at > now && *at - now <= longest) {
+            Some(at) if !self.record.policy.ignore_delays => {
+                self.wake(at);
                 false
             }
             _ => true,
@@ -261,6 +294,12 @@ impl<'a> Planner<'a> {
             return self.wanted_ours_by_id(index, permission, want, lease);
         }
         let me = self.me();
+        if let Some(of) = self.edited_into(permission) {
+            let message =
+                format!("a rule of another port ({}) was edited into this one; it is closed first", of.ports());
+            self.plan.standings.insert(permission, Standing::Pending(message));
+            return;
+        }
         let marked = |seen: &Seen<'_>| seen.rule.permission == permission && seen.marks.genuine();
         if self.capabilities.marks {
             if let Some(index) = self.position(|seen| marked(seen) && seen.marks.leases.contains_key(me)) {
@@ -274,6 +313,13 @@ impl<'a> Planner<'a> {
             Some(index) => self.wanted_covered(index, permission, lease),
             None => self.wanted_absent(permission, want, lease),
         }
+    }
+
+    /// A rule that the ledger knows by id as another permission's, and that has this permission now. It is in the
+    /// way of an authorize until it is revoked.
+    fn edited_into(&self, permission: Permission) -> Option<Permission> {
+        let of = |seen: &Seen<'_>| self.known.get(&seen.rule.id).copied().filter(|of| *of != permission);
+        self.seen.iter().filter(|seen| seen.rule.permission == permission).find_map(of)
     }
 
     fn position(&self, matches: impl Fn(&Seen<'_>) -> bool) -> Option<usize> {
@@ -292,17 +338,21 @@ impl<'a> Planner<'a> {
             let message = format!("{} was edited by hand; it is closed and opened anew", rule.id);
             self.note(NoteKind::Edited, message);
             self.plan.standings.insert(permission, Standing::Pending("its rule was edited by hand".to_owned()));
-            if self.due(Some(lease)) {
+            if self.due_to_close(lease) {
                 let owned = self.owned(rule, Proof::LedgerId);
                 self.revoke.push(owned);
             }
             return;
         }
-        if lease.phase == Phase::Leaving {
+        if lease.phase == Phase::Leaving && marks.genuine() {
             self.plan.standings.insert(permission, Standing::Pending("joining its rule again".to_owned()));
             return self.join(rule, Proof::LedgerId, want, Some(lease));
         }
-        self.plan.standings.insert(permission, held(lease, &rule.id));
+        let standing = match lease.phase {
+            Phase::Leaving => Standing::Pending("its rule was found without its tags".to_owned()),
+            _ => held(lease, &rule.id),
+        };
+        self.plan.standings.insert(permission, standing);
         if !self.capabilities.marks {
             return;
         }
@@ -324,7 +374,13 @@ impl<'a> Planner<'a> {
     fn wanted_ours_by_tag(&mut self, index: usize, permission: Permission, want: Want, lease: Option<&Lease>) {
         let Some((rule, marks)) = self.take(index) else { return };
         let Some(value) = marks.leases.get(self.me()) else { return };
-        let until = DateTime::parse_from_rfc3339(value).map(|until| until.with_timezone(&Utc)).ok();
+        let known = lease.filter(|lease| lease.proven_rule().is_some() && !lease.settled(self.reading.read_at));
+        if let Some(lease) = known {
+            // The reading may be older than the id that we know.
+            self.plan.standings.insert(permission, standing_without_rule(Some(lease)));
+            return self.settle(lease);
+        }
+        let until = tag_time(value);
         let owned = self.owned(rule, Proof::LeaseTag);
         self.plan.ledger.push(LedgerStep::Adopt { permission, rule: owned, until });
         let shared = lease.is_some_and(|lease| lease.shared);
@@ -416,7 +472,7 @@ impl<'a> Planner<'a> {
 
     fn wanted_absent(&mut self, permission: Permission, want: Want, lease: Option<&Lease>) {
         self.plan.standings.insert(permission, standing_without_rule(lease));
-        let vanished = lease.filter(|lease| lease.proven_rule().is_some() && lease.vanished >= 2);
+        let vanished = lease.filter(|lease| lease.phase == Phase::Held && lease.vanished >= 1);
         if let Some(lease) = vanished {
             let message = format!(
                 "{} from {} keeps vanishing: something else manages {} (inline rules in Terraform, most often); \
@@ -454,19 +510,31 @@ impl<'a> Planner<'a> {
         let me = self.me();
         let by_id = self.position(|seen| Some(&seen.rule.id) == lease.proven_rule());
         let tagged = |seen: &Seen<'_>| {
-            seen.rule.permission == lease.permission && seen.marks.genuine() && seen.marks.leases.contains_key(me)
+            let free = !self.known.contains_key(&seen.rule.id);
+            free && seen.rule.permission == lease.permission
+                && seen.marks.genuine()
+                && seen.marks.leases.contains_key(me)
         };
-        let by_tag = || self.position(tagged).filter(|_| self.capabilities.marks);
+        let by_tag = self.position(tagged).filter(|_| self.capabilities.marks);
+        // Our tag on a rule beside the known one: a lost call that landed after an edit, or a reading older than the
+        // id that we know. Adopting it would trade the better proof for a worse one and leave a rule behind.
+        let known_stands = lease.proven_rule().is_some() && (by_id.is_some() || !lease.settled(self.reading.read_at));
+        if let Some(index) = by_tag.filter(|_| known_stands)
+            && self.beside_known(index, by_id.is_some(), lease)
+        {
+            return;
+        }
         let (found, proof) = match by_id {
             Some(index) => (Some(index), Proof::LedgerId),
-            None => (by_tag(), Proof::LeaseTag),
+            None => (by_tag, Proof::LeaseTag),
         };
         let Some((rule, marks)) = found.and_then(|index| self.take(index)) else {
             return self.unwanted_absent(lease);
         };
         if proof == Proof::LeaseTag {
             let owned = self.owned(rule, proof);
-            self.plan.ledger.push(LedgerStep::Adopt { permission: lease.permission, rule: owned, until: lease.tagged_until });
+            let until = marks.leases.get(me).and_then(|value| tag_time(value));
+            self.plan.ledger.push(LedgerStep::Adopt { permission: lease.permission, rule: owned, until });
         }
         // An edited rule gives nobody what its tags speak of, so other holders' leases on it hold nothing either.
         let others = rule.permission == lease.permission && self.held_by_another(&marks);
@@ -476,9 +544,9 @@ impl<'a> Planner<'a> {
             (Phase::Leaving, true) if our_value.is_none() => {
                 self.plan.ledger.push(LedgerStep::Close { lease: lease.id });
             }
-            (_, true) => self.leave(rule, proof, our_value, lease),
+            (_, true) => self.leave(rule, proof, marks.leases.get(me), lease),
             (_, false) => {
-                if self.due(Some(lease)) {
+                if self.due_to_close(lease) {
                     let owned = self.owned(rule, proof);
                     self.revoke.push(owned);
                 } else {
@@ -486,6 +554,24 @@ impl<'a> Planner<'a> {
                 }
             }
         }
+    }
+
+    /// Closes a rule with our tag that is not the one its lease knows; whether that is all there is to do for now.
+    fn beside_known(&mut self, index: usize, known_is_seen: bool, lease: &Lease) -> bool {
+        let shared = self.seen.get(index).is_some_and(|seen| self.held_by_another(&seen.marks));
+        if shared && known_is_seen {
+            return false;
+        }
+        let Some((rule, _)) = self.take(index) else { return false };
+        self.dealt_with.extend(lease.proven_rule().cloned());
+        if !shared {
+            let owned = self.owned(rule, Proof::LeaseTag);
+            self.collect.push(owned);
+        }
+        if !known_is_seen {
+            self.waits(lease);
+        }
+        true
     }
 
     fn unwanted_absent(&mut self, lease: &Lease) {
@@ -497,7 +583,7 @@ impl<'a> Planner<'a> {
     }
 
     fn leave(&mut self, rule: &ObservedRule, proof: Proof, value: Option<&String>, lease: &Lease) {
-        if !self.due(Some(lease)) {
+        if !self.due_to_close(lease) {
             return self.waits(lease);
         }
         let written = || lease.tagged_until.map(lease_value).unwrap_or_default();
@@ -515,6 +601,10 @@ impl<'a> Planner<'a> {
             if marks.managed {
                 self.report_odd(rule, marks);
             }
+            if marks.managed && !marks.fits && !self.known.contains_key(&rule.id) {
+                let message = format!("{} carries marks that are not its own; it is left alone", rule.id);
+                self.note(NoteKind::Misfit, message);
+            }
             if !self.dealt_with.contains(&rule.id) {
                 self.remaining_rule(rule, marks);
             }
@@ -531,10 +621,6 @@ impl<'a> Planner<'a> {
     }
 
     fn remaining_rule(&mut self, rule: &ObservedRule, marks: &Marks) {
-        if marks.managed && !marks.fits {
-            let message = format!("{} carries marks that are not its own; it is left alone", rule.id);
-            return self.note(NoteKind::Misfit, message);
-        }
         if !marks.genuine() || self.wanted.contains_key(&rule.permission) {
             return;
         }

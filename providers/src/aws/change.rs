@@ -1,0 +1,161 @@
+//! Changes: authorize, revoke, tag, untag; and what the caller may do.
+
+use super::{
+    Answered, Authorize, SecurityGroups, description,
+    failure::{of_call, unusable},
+    logged,
+    rule::{self, Read},
+};
+use aws_sdk_ec2::types::SecurityGroupRule;
+use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use aws_types::request_id::RequestId;
+use eg_model::{
+    failure::{Failure, FailureClass},
+    ids::RuleId,
+    marks::{MANAGED_BY, MANAGED_BY_EG},
+    observation::ObservedRule,
+    permission::Permission,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    error::Error,
+};
+
+/// "tcp/22, tcp/443 from 203.0.113.42/32": what a call opens, for people; at most three ports are named.
+fn opening(permissions: &[Permission]) -> String {
+    let named: Vec<String> = permissions.iter().take(3).map(|p| format!("{} from {}", p.ports(), p.cidr())).collect();
+    match permissions.len().saturating_sub(named.len()) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
+}
+
+/// The rules that an answer lists for the permissions asked for; `None` unless each one is there with an id.
+fn new_rules(call: &Authorize, listed: &[SecurityGroupRule]) -> Option<Vec<ObservedRule>> {
+    let read = |rule: &SecurityGroupRule| {
+        // Some endpoints leave the direction out of this answer; the call says it.
+        let mut rule = rule.clone();
+        rule.is_egress.get_or_insert(false);
+        match rule::read(&rule) {
+            Read::Rule(mut rule) => {
+                if rule.tags.is_empty() {
+                    rule.tags = call.tags.clone();
+                }
+                Some(rule)
+            }
+            Read::Other | Read::Unreadable(_) => None,
+        }
+    };
+    let rules: Vec<ObservedRule> = listed.iter().filter_map(read).collect();
+    let of = |permission: &Permission| rules.iter().find(|rule| rule.permission == *permission).cloned();
+    call.permissions.iter().map(of).collect()
+}
+
+impl SecurityGroups {
+    /// `AuthorizeSecurityGroupIngress`, tags in the same call.
+    pub(super) async fn authorize_call(&self, call: &Authorize) -> Result<Answered<Vec<ObservedRule>>, Failure> {
+        let tried = format!("open {} on {}", opening(&call.permissions), call.group);
+        let description = description(&call.description);
+        let description = (!description.is_empty()).then_some(description);
+        let permissions = call.permissions.iter().map(|p| rule::ip_permission(p, description.as_deref())).collect();
+        let request = self
+            .ec2
+            .authorize_security_group_ingress()
+            .group_id(&call.group)
+            .set_ip_permissions(Some(permissions))
+            .set_tag_specifications(rule::tag_specification(&call.tags));
+        let answer = logged("AuthorizeSecurityGroupIngress", &call.group, request.send()).await;
+        let answer = answer.map_err(|error| of_call(&tried, &error))?;
+        let request_id = answer.request_id().map(str::to_owned);
+        match new_rules(call, answer.security_group_rules()) {
+            Some(value) => Ok(Answered { value, request_id }),
+            None => Err(unusable(&tried, "the answer does not name the new rules", request_id.as_deref())),
+        }
+    }
+
+    /// `RevokeSecurityGroupIngress` by rule id, never by permission: that would close whatever allows the same. Some
+    /// endpoints answer without a list; then the set is empty and only another look can tell.
+    pub(super) async fn revoke_ids(&self, group: &str, ids: Vec<String>) -> Result<Answered<BTreeSet<RuleId>>, Failure> {
+        let tried = format!("close {} on {group}", ids.join(", "));
+        let asked: BTreeSet<String> = ids.iter().cloned().collect();
+        let request = self.ec2.revoke_security_group_ingress().group_id(group).set_security_group_rule_ids(Some(ids));
+        let answer = logged("RevokeSecurityGroupIngress", group, request.send()).await;
+        let answer = answer.map_err(|error| of_call(&tried, &error))?;
+        let request_id = answer.request_id().map(str::to_owned);
+        let named = answer.revoked_security_group_rules().iter().filter_map(|rule| rule.security_group_rule_id());
+        let value: BTreeSet<RuleId> = named.filter(|id| asked.contains(*id)).map(|id| RuleId(id.to_owned())).collect();
+        if value.is_empty() && answer.r#return() == Some(false) {
+            return Err(unusable(&tried, "the answer says that it was not done", request_id.as_deref()));
+        }
+        Ok(Answered { value, request_id })
+    }
+
+    /// `CreateTags`.
+    pub(super) async fn tag_ids(&self, group: &str, ids: Vec<String>, tags: &BTreeMap<String, String>) -> Result<Answered<()>, Failure> {
+        let tried = format!("tag {} on {group}", ids.join(", "));
+        let request = self.ec2.create_tags().set_resources(Some(ids)).set_tags(Some(rule::ec2_tags(tags)));
+        let answer = logged("CreateTags", group, request.send()).await;
+        let answer = answer.map_err(|error| of_call(&tried, &error))?;
+        Ok(Answered { value: (), request_id: answer.request_id().map(str::to_owned) })
+    }
+
+    /// `DeleteTags` by key and value: a tag with another value stays (EC2 API reference, `DeleteTags`). Without tags
+    /// named, that call deletes every tag, so it is not sent.
+    pub(super) async fn untag_id(&self, group: &str, id: &str, tags: &BTreeMap<String, String>) -> Result<Answered<()>, Failure> {
+        if tags.is_empty() {
+            return Ok(Answered { value: (), request_id: None });
+        }
+        let tried = format!("remove a tag from {id} on {group}");
+        let request = self.ec2.delete_tags().resources(id).set_tags(Some(rule::ec2_tags(tags)));
+        let answer = logged("DeleteTags", group, request.send()).await;
+        let answer = answer.map_err(|error| of_call(&tried, &error))?;
+        Ok(Answered { value: (), request_id: answer.request_id().map(str::to_owned) })
+    }
+
+    /// Authorize (with a tag, so that `ec2:CreateTags` is asked too) and revoke, each as a dry run. Whether tags of
+    /// existing rules may be changed (`ec2:CreateTags`, `ec2:DeleteTags` on a rule) cannot be asked before there is
+    /// a rule.
+    pub(super) async fn dry_runs(&self, group: &str, permission: &Permission) -> Vec<Failure> {
+        let tags = BTreeMap::from([(MANAGED_BY.to_owned(), MANAGED_BY_EG.to_owned())]);
+        let authorize = self
+            .ec2
+            .authorize_security_group_ingress()
+            .group_id(group)
+            .ip_permissions(rule::ip_permission(permission, None))
+            .set_tag_specifications(rule::tag_specification(&tags))
+            .dry_run(true);
+        let revoke = self
+            .ec2
+            .revoke_security_group_ingress()
+            .group_id(group)
+            .ip_permissions(rule::ip_permission(permission, None))
+            .dry_run(true);
+        let authorized = logged("AuthorizeSecurityGroupIngress (dry run)", group, authorize.send()).await;
+        let revoked = logged("RevokeSecurityGroupIngress (dry run)", group, revoke.send()).await;
+        [
+            authorized.err().and_then(|error| missing(group, "ec2:AuthorizeSecurityGroupIngress or ec2:CreateTags", &error)),
+            revoked.err().and_then(|error| missing(group, "ec2:RevokeSecurityGroupIngress", &error)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+/// A dry run's refusal. `DryRunOperation` means allowed, `UnauthorizedOperation` not (EC2 API reference, `DryRun`);
+/// anything else tells nothing.
+fn missing<E>(group: &str, otherwise: &str, error: &SdkError<E, HttpResponse>) -> Option<Failure>
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    if error.code() != Some("UnauthorizedOperation") {
+        return None;
+    }
+    // AWS names the action in newer messages ("is not authorized to perform: ec2:CreateTags on resource: …").
+    let said = error.message().and_then(|message| message.split_once("to perform: "));
+    let named = said.and_then(|(_, rest)| rest.split_whitespace().next()).filter(|word| word.starts_with("ec2:"));
+    let action = named.unwrap_or(otherwise);
+    let failure = of_call(&format!("{action} on {group} is not permitted"), error);
+    Some(Failure { class: FailureClass::Denied, ..failure })
+}

@@ -1,0 +1,298 @@
+//! Clients: one per endpoint, credentials and region.
+
+use super::{Clock, PROVIDER, SECURITY_GROUP, SecurityGroups, renewal, session_name};
+use crate::{Connect, Firewall};
+use async_trait::async_trait;
+use aws_config::{
+    AppName, BehaviorVersion, ConfigLoader, Region,
+    identity::IdentityCache,
+    profile::ProfileFileCredentialsProvider,
+    provider_config::ProviderConfig,
+    retry::RetryConfig,
+    stalled_stream_protection::StalledStreamProtectionConfig,
+    sts::AssumeRoleProvider,
+    timeout::TimeoutConfig,
+};
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_types::SdkConfig;
+use eg_model::{
+    failure::{Failure, FailureClass},
+    target::Reach,
+};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use tokio::sync::{Mutex, OnceCell};
+
+/// The SDK's defaults are frozen at this version, so that an update of the SDK does not change how `eg` behaves.
+fn behavior() -> BehaviorVersion {
+    BehaviorVersion::v2026_01_12()
+}
+
+/// What the AWS module is given from outside.
+#[derive(Clone)]
+pub struct Options {
+    /// The local clock; stamps readings.
+    pub now: Clock,
+    /// Who uses `eg`; names role sessions.
+    pub user: String,
+    /// The home directory, where SSO keeps its tokens; `None`: when SSO credentials end is not known.
+    pub home: Option<PathBuf>,
+    /// The longest to wait for a connection.
+    pub connect_timeout: Duration,
+    /// The longest that one call may take, connection, credentials and answer included.
+    pub call_timeout: Duration,
+    /// Instead of the SDK's own HTTP client; for tests.
+    pub http_client: Option<SharedHttpClient>,
+    /// Instead of the standard chain, the profile's provider included; for tests. A role is assumed on top.
+    pub credentials: Option<SharedCredentialsProvider>,
+}
+
+impl Options {
+    /// Connect in 3 s, answer in 10 s, the SDK's own HTTP client and credentials.
+    #[must_use]
+    pub fn new(now: Clock, user: impl Into<String>) -> Self {
+        Self {
+            now,
+            user: user.into(),
+            home: None,
+            connect_timeout: Duration::from_secs(3),
+            call_timeout: Duration::from_secs(10),
+            http_client: None,
+            credentials: None,
+        }
+    }
+}
+
+/// Everything that makes two clients different.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Way {
+    endpoint: Option<String>,
+    region: String,
+    profile: Option<String>,
+    role_arn: Option<String>,
+    external_id: Option<String>,
+    config_file: Option<String>,
+    credentials_file: Option<String>,
+}
+
+impl Way {
+    fn of(reach: &Reach) -> Self {
+        Self {
+            endpoint: reach.target.endpoint.clone(),
+            region: reach.target.region.clone(),
+            profile: reach.profile.clone(),
+            role_arn: reach.role_arn.clone(),
+            external_id: reach.external_id.clone(),
+            config_file: reach.config_file.clone(),
+            credentials_file: reach.credentials_file.clone(),
+        }
+    }
+}
+
+/// AWS: makes clients, each once.
+///
+/// - Endpoint: the snapshot's, for EC2 and STS alike; without one, AWS's own for the region, whatever
+///   `AWS_ENDPOINT_URL` or a profile's `endpoint_url` say now: another endpoint is another cloud. (Credentials that a
+///   *profile* gets from STS or SSO by itself are fetched from where the SDK says.)
+/// - Credentials: the standard chain (environment, profile, web identity, container, instance), or, with a profile,
+///   that profile's provider alone: in the Rust SDK environment keys would otherwise win.
+/// - The SDK retries nothing: the reconciler does.
+pub struct Aws {
+    options: Options,
+    clients: Mutex<BTreeMap<Way, Arc<SecurityGroups>>>,
+}
+
+impl Aws {
+    /// Without any client yet; no I/O.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self { options, clients: Mutex::default() }
+    }
+
+    /// As [`Connect::connect`], with the type known.
+    pub(super) async fn security_groups(&self, reach: &Reach) -> Result<Arc<SecurityGroups>, Failure> {
+        let target = &reach.target;
+        if target.provider != PROVIDER || target.kind != SECURITY_GROUP {
+            let message = format!("connect to {target}: \"{}\" of \"{}\" is not a firewall that eg knows", target.kind, target.provider);
+            return Err(Failure::new(FailureClass::Invalid, message));
+        }
+        if let Some(endpoint) = &target.endpoint {
+            check_endpoint(endpoint)?;
+        }
+        let way = Way::of(reach);
+        let mut clients = self.clients.lock().await;
+        if let Some(known) = clients.get(&way) {
+            return Ok(known.clone());
+        }
+        let made = Arc::new(self.make(&way).await);
+        clients.insert(way, made.clone());
+        Ok(made)
+    }
+
+    fn timeouts(&self) -> TimeoutConfig {
+        TimeoutConfig::builder()
+            .connect_timeout(self.options.connect_timeout)
+            .read_timeout(self.options.call_timeout)
+            .operation_attempt_timeout(self.options.call_timeout)
+            .operation_timeout(self.options.call_timeout)
+            .build()
+    }
+
+    async fn make(&self, way: &Way) -> SecurityGroups {
+        let files = renewal::Files { way_files: files(way), profile: way.profile.clone(), home: self.options.home.clone() };
+        let region = Region::new(way.region.clone());
+        let loaded = self.load(way, &region).await;
+
+        // From here on a configuration of our own: the loaded one carries what the environment says about endpoints.
+        let mut config = SdkConfig::builder();
+        config
+            .set_region(region)
+            .set_endpoint_url(way.endpoint.clone())
+            .set_use_fips(loaded.use_fips())
+            .set_use_dual_stack(loaded.use_dual_stack())
+            .set_sleep_impl(loaded.sleep_impl())
+            .set_time_source(loaded.time_source())
+            .set_http_client(self.options.http_client.clone())
+            .set_behavior_version(Some(behavior()))
+            .set_app_name(AppName::new("eg").ok())
+            .set_retry_config(Some(RetryConfig::disabled()))
+            .set_timeout_config(Some(self.timeouts()))
+            .set_stalled_stream_protection(Some(StalledStreamProtectionConfig::disabled()));
+        let plain = config.build();
+
+        let source = match (&self.options.credentials, loaded.credentials_provider()) {
+            (Some(given), _) => given.clone(),
+            (None, Some(found)) => found,
+            (None, None) => SharedCredentialsProvider::new(NoCredentials),
+        };
+        let credentials = match &way.role_arn {
+            None => source.clone(),
+            Some(role) => {
+                let mut builder = AssumeRoleProvider::builder(role).configure(&plain).session_name(session_name(&self.options.user));
+                if let Some(id) = &way.external_id {
+                    builder = builder.external_id(id);
+                }
+                SharedCredentialsProvider::new(builder.build_from_provider(source.clone()).await)
+            }
+        };
+        // One cache for both clients. Slow credentials are reported as such, before the call's own time is up.
+        let cache = IdentityCache::lazy().load_timeout(self.options.call_timeout.mul_f32(0.8)).build();
+        let config = plain.into_builder().credentials_provider(credentials).identity_cache(cache).build();
+        SecurityGroups {
+            ec2: aws_sdk_ec2::Client::new(&config),
+            sts: aws_sdk_sts::Client::new(&config),
+            now: self.options.now.clone(),
+            source,
+            renewal: files,
+            caller: OnceCell::new(),
+        }
+    }
+
+    /// The SDK's own look at the environment and the profile files: credentials, FIPS, dual stack.
+    async fn load(&self, way: &Way, region: &Region) -> SdkConfig {
+        let mut loader: ConfigLoader = aws_config::defaults(behavior())
+            .region(region.clone())
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(self.timeouts())
+            .profile_files(files(way));
+        if let Some(client) = &self.options.http_client {
+            loader = loader.http_client(client.clone());
+        }
+        if let Some(profile) = &way.profile {
+            let mut config = ProviderConfig::without_region()
+                .with_region(Some(region.clone()))
+                .with_behavior_version(Some(behavior()))
+                .with_retry_config(RetryConfig::disabled())
+                .with_timeout_config(self.timeouts());
+            if let Some(client) = &self.options.http_client {
+                config = config.with_http_client(client.clone());
+            }
+            let alone = ProfileFileCredentialsProvider::builder()
+                .configure(&config)
+                .profile_name(profile)
+                .profile_files(files(way))
+                .build();
+            loader = loader.profile_name(profile).credentials_provider(alone);
+        }
+        loader.load().await
+    }
+}
+
+#[async_trait]
+impl Connect for Aws {
+    async fn connect(&self, reach: &Reach) -> Result<Arc<dyn Firewall>, Failure> {
+        let found = self.security_groups(reach).await?;
+        Ok(found)
+    }
+}
+
+/// The files that hold profiles: those of the snapshot, else where the SDK looks by itself.
+#[expect(deprecated, reason = "aliases of aws_runtime's types; a dependency on that crate would say no more")]
+fn files(way: &Way) -> aws_config::profile::profile_file::ProfileFiles {
+    use aws_config::profile::profile_file::{ProfileFileKind, ProfileFiles};
+    let mut files = ProfileFiles::builder()
+        .include_default_config_file(way.config_file.is_none())
+        .include_default_credentials_file(way.credentials_file.is_none());
+    if let Some(path) = &way.config_file {
+        files = files.with_file(ProfileFileKind::Config, path);
+    }
+    if let Some(path) = &way.credentials_file {
+        files = files.with_file(ProfileFileKind::Credentials, path);
+    }
+    files.build()
+}
+
+/// Requests carry rules, tags and signatures: in plain text they stay on this machine.
+fn check_endpoint(endpoint: &str) -> Result<(), Failure> {
+    let refused = |why: &str| {
+        let shown = endpoint.rsplit_once('@').map_or(endpoint, |(_, host)| host);
+        Failure::new(FailureClass::Invalid, format!("connect to the endpoint \"{shown}\": {why}"))
+    };
+    let uri: http::Uri = endpoint.parse().map_err(|_| refused("it is not a URL"))?;
+    let host = uri.host().ok_or_else(|| refused("it names no host"))?;
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let loopback = bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    match uri.scheme_str() {
+        Some("https") => Ok(()),
+        Some("http") if loopback => Ok(()),
+        Some("http") => Err(refused("plain http is used for loopback addresses only; use https")),
+        _ => Err(refused("it must begin with https:// (or http:// for a loopback address)")),
+    }
+}
+
+/// Stands in when the SDK knows of no credentials at all.
+#[derive(Debug)]
+struct NoCredentials;
+
+impl aws_credential_types::provider::ProvideCredentials for NoCredentials {
+    fn provide_credentials<'a>(&'a self) -> aws_credential_types::provider::future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        let none = aws_credential_types::provider::error::CredentialsError::not_loaded("no credentials were found");
+        aws_credential_types::provider::future::ProvideCredentials::ready(Err(none))
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    #[expect(deprecated, reason = "as for `files`")]
+    pub(in crate::aws) fn profile_files(config: &str) -> aws_config::profile::profile_file::ProfileFiles {
+        use aws_config::profile::profile_file::{ProfileFileKind, ProfileFiles};
+        ProfileFiles::builder().with_contents(ProfileFileKind::Config, config).build()
+    }
+
+    #[test]
+    fn plain_http_stays_on_this_machine() {
+        for fine in ["https://ec2.eu-west-1.amazonaws.com", "http://127.0.0.1:5000", "http://localhost:4566", "http://[::1]:1/", "https://10.0.0.1", "http://127.8.9.1"] {
+            assert_eq!(check_endpoint(fine), Ok(()), "{fine}");
+        }
+        for bad in ["http://10.0.0.1", "http://example.com", "http://localhost@example.com", "http://localhost.example.com", "ftp://localhost", "localhost:4566", "", "/x", "http://", "http://[::2]"] {
+            assert_eq!(check_endpoint(bad).map_err(|failure| failure.class), Err(FailureClass::Invalid), "{bad}");
+        }
+        let secret = check_endpoint("http://user:hunter2@example.com").unwrap_err();
+        assert!(!secret.message.contains("hunter2"), "{secret}");
+    }
+}

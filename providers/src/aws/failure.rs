@@ -1,0 +1,98 @@
+//! What the SDK reports, as a [`Failure`].
+
+use super::classify::{Ending, classify};
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_sts::operation::assume_role::AssumeRoleError;
+use aws_smithy_runtime_api::client::{
+    orchestrator::HttpResponse,
+    result::{ConnectorError, SdkError},
+};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use aws_types::request_id::RequestId;
+use eg_model::failure::{Failure, FailureClass};
+use std::error::Error;
+
+/// An error with everything under it, outermost first.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| (*error).source())
+}
+
+/// The innermost words that say something, each once: the SDK's outer layers ("dispatch failure", "io error") say
+/// little, the innermost ("Connection refused") most.
+fn words(error: &(dyn Error + 'static)) -> String {
+    let mut words: Vec<String> = Vec::new();
+    for text in chain(error).map(ToString::to_string) {
+        if !text.is_empty() && !words.iter().any(|known| known.contains(&text)) {
+            words.push(text);
+        }
+    }
+    words.join(": ")
+}
+
+/// EC2 names the request in a header and, in errors, in the body; some endpoints do only the latter.
+fn request_id_in(response: &HttpResponse) -> Option<String> {
+    let body = std::str::from_utf8(response.body().bytes()?).ok()?;
+    ["RequestID", "RequestId"].iter().find_map(|name| {
+        let rest = body.split_once(&format!("<{name}>"))?.1;
+        rest.split_once("</").map(|(id, _)| id.trim().to_owned())
+    })
+}
+
+/// A role that could not be assumed: STS's own code, which says more than "no credentials".
+fn role_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a SdkError<AssumeRoleError, HttpResponse>> {
+    chain(error).find_map(|error| error.downcast_ref())
+}
+
+/// Without credentials nothing was sent; why there are none decides whether somebody has to act.
+fn without_credentials(tried: &str, error: &(dyn Error + 'static), credentials: &CredentialsError) -> Failure {
+    if let Some(role) = role_error(credentials) {
+        let mut failure = of_call(&format!("{tried}: assume the role"), role);
+        // What passes by itself stays so; whatever else STS refuses is about the credentials, so somebody has to act.
+        if !matches!(failure.class, FailureClass::Throttled | FailureClass::Transient | FailureClass::Unknown) {
+            failure.class = FailureClass::Credentials;
+        }
+        return failure;
+    }
+    // A network that is down passes by itself; to say "renew the credentials" would be wrong.
+    let network = chain(credentials).any(|error| error.is::<ConnectorError>())
+        || matches!(credentials, CredentialsError::ProviderTimedOut(_));
+    let ending = if network { Ending::NoAnswer } else { Ending::NoCredentials };
+    Failure::new(classify("", None, ending), format!("{tried}: {}", words(error)))
+}
+
+/// A failed call, classified. `tried` says what was tried, for people: "open tcp/22 on sg-1".
+pub(super) fn of_call<E>(tried: &str, error: &SdkError<E, HttpResponse>) -> Failure
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    if let Some(credentials) = chain(error).skip(1).find_map(|error| error.downcast_ref::<CredentialsError>()) {
+        return without_credentials(tried, error.source().unwrap_or(error), credentials);
+    }
+    let raw = error.raw_response();
+    let status = raw.map(|response| response.status().as_u16());
+    let ending = match error {
+        SdkError::ServiceError(_) => Ending::Answered,
+        SdkError::ResponseError(_) => Ending::Garbled,
+        SdkError::ConstructionFailure(_) => Ending::NotBuilt,
+        _ => Ending::NoAnswer,
+    };
+    let code = error.code().unwrap_or_default().to_owned();
+    let message = match error.message() {
+        Some(said) if code.is_empty() => format!("{tried}: {said}"),
+        Some(said) => format!("{tried}: {said} ({code})"),
+        None if !code.is_empty() => format!("{tried}: {code}"),
+        None => match (status, error.source()) {
+            (Some(status), _) if ending != Ending::NoAnswer => format!("{tried}: an answer that is not AWS's, HTTP status {status}"),
+            (_, Some(source)) => format!("{tried}: {}", words(source)),
+            _ => format!("{tried}: {error}"),
+        },
+    };
+    let request_id = error.request_id().map(str::to_owned).or_else(|| raw.and_then(request_id_in));
+    Failure { class: classify(&code, status, ending), code, message, request_id }
+}
+
+/// An answer that came and cannot be used. Whatever was asked may have happened.
+pub(super) fn unusable(tried: &str, why: &str, request_id: Option<&str>) -> Failure {
+    let message = format!("{tried}: {why}");
+    Failure { request_id: request_id.map(str::to_owned), ..Failure::new(FailureClass::Unknown, message) }
+}

@@ -1,0 +1,143 @@
+//! AWS security groups, over the EC2 query API.
+//!
+//! | file | what |
+//! |---|---|
+//! | `connect` | one client per endpoint, credentials and region |
+//! | `observe` | readings: every page, or none |
+//! | `change` | authorize, revoke, tag, untag, and what the caller may do |
+//! | `classify` | error codes to [`eg_model::failure::FailureClass`] |
+//! | `failure` | what the SDK reports, as a [`Failure`] |
+//! | `rule` | EC2's rules to and from [`Permission`] |
+//! | `text` | descriptions and session names that AWS accepts |
+//! | `renewal` | when credentials end |
+
+mod change;
+mod classify;
+mod connect;
+mod failure;
+mod observe;
+mod renewal;
+mod rule;
+mod text;
+
+#[cfg(test)]
+mod replay;
+#[cfg(test)]
+mod tests;
+
+pub use classify::{Ending, classify};
+pub use connect::{Aws, Options};
+pub use text::{description, session_name};
+
+use crate::{Answered, Authorize, Caller, CredentialsEnd, Firewall, Sighting};
+use async_trait::async_trait;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use eg_model::{
+    Timestamp,
+    failure::{Failure, FailureClass},
+    ids::RuleId,
+    marks::DIGESTS_PER_CALL,
+    observation::{ObservedRule, OwnedRule},
+    permission::Permission,
+    target::{Capabilities, TargetKey},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+    future::Future,
+    sync::Arc,
+};
+use tokio::{sync::OnceCell, time::Instant};
+
+/// The provider's name in [`TargetKey`].
+pub const PROVIDER: &str = "aws";
+/// The kind's name in [`TargetKey`].
+pub const SECURITY_GROUP: &str = "security-group";
+/// The most tags on one resource (AWS, "Tag your Amazon EC2 resources", tag restrictions).
+pub const TAGS_PER_RULE: usize = 50;
+
+/// The local clock, injected.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// The security groups of one endpoint, one set of credentials and one region.
+struct SecurityGroups {
+    ec2: aws_sdk_ec2::Client,
+    sts: aws_sdk_sts::Client,
+    now: Clock,
+    /// The credentials before any role is assumed: when these end, so does everything.
+    source: SharedCredentialsProvider,
+    renewal: renewal::Files,
+    /// Asked once: the same credentials are the same caller.
+    caller: OnceCell<Caller>,
+}
+
+/// Runs one call and logs it: action, what on, outcome, milliseconds. Never headers, keys or tokens.
+async fn logged<T, E>(action: &'static str, on: impl Display, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    let begun = Instant::now();
+    let answer = call.await;
+    let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let outcome = if answer.is_ok() { "ok" } else { "failed" };
+    tracing::debug!(action, %on, outcome, ms, "call");
+    answer
+}
+
+/// The one group that a call is about, and the rules' ids.
+fn one_group(rules: &[OwnedRule]) -> Result<Option<(&str, Vec<String>)>, Failure> {
+    let Some(first) = rules.first() else { return Ok(None) };
+    if rules.iter().any(|rule| rule.target() != first.target()) {
+        let message = "change rules: the rules of one call must be of one security group";
+        return Err(Failure::new(FailureClass::Invalid, message));
+    }
+    Ok(Some((&first.target().id, rules.iter().map(|rule| rule.id().0.clone()).collect())))
+}
+
+#[async_trait]
+impl Firewall for SecurityGroups {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { marks: true, batch: DIGESTS_PER_CALL, tags_per_rule: TAGS_PER_RULE }
+    }
+
+    async fn observe(&self, targets: &BTreeSet<TargetKey>) -> BTreeMap<TargetKey, Sighting> {
+        let groups: BTreeSet<String> = targets.iter().map(|target| target.id.clone()).collect();
+        let seen = self.observe_groups(&groups).await;
+        let answer = |target: &TargetKey| {
+            let nothing = || Sighting::Unavailable(Failure::new(FailureClass::Unknown, format!("read {target}: no answer")));
+            (target.clone(), seen.get(&target.id).cloned().unwrap_or_else(nothing))
+        };
+        targets.iter().map(answer).collect()
+    }
+
+    async fn authorize(&self, call: &Authorize) -> Result<Answered<Vec<ObservedRule>>, Failure> {
+        self.authorize_call(call).await
+    }
+
+    async fn revoke(&self, rules: &[OwnedRule]) -> Result<Answered<BTreeSet<RuleId>>, Failure> {
+        match one_group(rules)? {
+            Some((group, ids)) => self.revoke_ids(group, ids).await,
+            None => Ok(Answered { value: BTreeSet::new(), request_id: None }),
+        }
+    }
+
+    async fn tag(&self, rules: &[OwnedRule], tags: &BTreeMap<String, String>) -> Result<Answered<()>, Failure> {
+        match one_group(rules)? {
+            Some((group, ids)) => self.tag_ids(group, ids, tags).await,
+            None => Ok(Answered { value: (), request_id: None }),
+        }
+    }
+
+    async fn untag(&self, rule: &OwnedRule, tags: &BTreeMap<String, String>) -> Result<Answered<()>, Failure> {
+        self.untag_id(&rule.target().id, &rule.id().0, tags).await
+    }
+
+    async fn missing_permissions(&self, group: &str, permission: &Permission) -> Vec<Failure> {
+        self.dry_runs(group, permission).await
+    }
+
+    async fn caller(&self) -> Result<Caller, Failure> {
+        self.caller.get_or_try_init(|| self.ask_caller()).await.cloned()
+    }
+
+    async fn credentials_end(&self, _now: Timestamp) -> CredentialsEnd {
+        renewal::end_of(&self.source, &self.renewal).await
+    }
+}

@@ -1,0 +1,239 @@
+//! When credentials end, as far as that can be told beforehand.
+
+use crate::CredentialsEnd;
+use aws_config::profile::{Profile, ProfileSet};
+use aws_credential_types::{
+    Credentials,
+    credential_feature::AwsCredentialFeature as Feature,
+    provider::{ProvideCredentials, SharedCredentialsProvider},
+};
+use aws_types::os_shim_internal::{Env, Fs};
+use eg_model::Timestamp;
+use serde::Deserialize;
+use std::{
+    borrow::Cow,
+    path::{Path, PathBuf},
+};
+
+/// Where profiles and SSO tokens are.
+#[expect(deprecated, reason = "an alias of aws_runtime's type; a dependency on that crate would say no more")]
+pub(super) struct Files {
+    /// The profile files.
+    pub(super) way_files: aws_config::profile::profile_file::ProfileFiles,
+    /// The profile, where one was named.
+    pub(super) profile: Option<String>,
+    /// The home directory.
+    pub(super) home: Option<PathBuf>,
+}
+
+/// When the source credentials end (a role assumed on top renews itself as long as its source does).
+///
+/// | the credentials come from | end |
+/// |---|---|
+/// | environment keys, also as a profile's `credential_source` | `ShellOnly` |
+/// | instance, container, web identity, process | `Renewing` |
+/// | a profile's SSO | that of the cached token; `Renewing` where it can be refreshed; `Unknown` where there is none |
+/// | a profile's keys | `Renewing`; with a session token `Unknown`, for the file does not say |
+/// | a profile's role | that of its source |
+/// | anything else | their own expiry, else `Unknown` |
+pub(super) async fn end_of(source: &SharedCredentialsProvider, files: &Files) -> CredentialsEnd {
+    let Ok(credentials) = source.provide_credentials().await else { return CredentialsEnd::Unknown };
+    if let Some(end) = by_feature(&credentials) {
+        return end;
+    }
+    let features = features(&credentials);
+    if features.contains(&Feature::CredentialsProfile) {
+        let selected = files.profile.clone().map(Cow::Owned);
+        let Ok(profiles) = aws_config::profile::load(&Fs::real(), &Env::real(), &files.way_files, selected).await else {
+            return CredentialsEnd::Unknown;
+        };
+        return by_profile(&profiles, files.home.as_deref());
+    }
+    let expiry = credentials.expiry().map(Timestamp::from);
+    expiry.map_or(CredentialsEnd::Unknown, CredentialsEnd::At)
+}
+
+fn features(credentials: &Credentials) -> &[Feature] {
+    credentials.get_property::<Vec<Feature>>().map_or(&[], Vec::as_slice)
+}
+
+fn by_feature(credentials: &Credentials) -> Option<CredentialsEnd> {
+    features(credentials).iter().find_map(|feature| match feature {
+        Feature::CredentialsEnvVars => Some(CredentialsEnd::ShellOnly),
+        Feature::CredentialsImds
+        | Feature::CredentialsHttp
+        | Feature::CredentialsProcess
+        | Feature::CredentialsProfileProcess
+        | Feature::CredentialsProfileStsWebIdToken
+        | Feature::CredentialsEnvVarsStsWebIdToken
+        | Feature::CredentialsStsAssumeRoleWebId => Some(CredentialsEnd::Renewing),
+        _ => None,
+    })
+}
+
+/// The longest chain of `source_profile` that is followed; the SDK refuses loops before.
+const CHAIN_MAX: usize = 16;
+
+fn by_profile(profiles: &ProfileSet, home: Option<&Path>) -> CredentialsEnd {
+    let mut name = profiles.selected_profile().to_owned();
+    for _ in 0..CHAIN_MAX {
+        let Some(profile) = profiles.get_profile(&name) else { return CredentialsEnd::Unknown };
+        match profile.get("source_profile") {
+            // A profile may name itself: its role, with its own keys.
+            Some(source) if profile.get("role_arn").is_some() && source != name => name = source.to_owned(),
+            _ => return by_base(profiles, profile, home),
+        }
+    }
+    CredentialsEnd::Unknown
+}
+
+fn by_base(profiles: &ProfileSet, profile: &Profile, home: Option<&Path>) -> CredentialsEnd {
+    if let Some(source) = profile.get("credential_source").filter(|_| profile.get("role_arn").is_some()) {
+        return if source == "Environment" { CredentialsEnd::ShellOnly } else { CredentialsEnd::Renewing };
+    }
+    let session = profile.get("sso_session").and_then(|name| profiles.sso_session(name));
+    let start_url = session.and_then(|session| session.get("sso_start_url")).or_else(|| profile.get("sso_start_url"));
+    if let Some(start_url) = start_url {
+        return by_tokens(&cached_tokens(home), start_url);
+    }
+    let keys = profile.get("aws_access_key_id").is_some() && profile.get("aws_session_token").is_none();
+    let renews = keys || profile.get("credential_process").is_some() || profile.get("web_identity_token_file").is_some();
+    if renews { CredentialsEnd::Renewing } else { CredentialsEnd::Unknown }
+}
+
+/// What `aws sso login` leaves in `~/.aws/sso/cache` (AWS CLI and SDKs, "IAM Identity Center credential provider");
+/// the token itself is not read.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Token {
+    start_url: String,
+    expires_at: Timestamp,
+    #[serde(default, deserialize_with = "given")]
+    refresh_token: bool,
+}
+
+/// Whether a secret is there, without keeping it.
+fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Option::<String>::deserialize(deserializer).map(|text| text.is_some_and(|text| !text.is_empty()))
+}
+
+fn cached_tokens(home: Option<&Path>) -> Vec<Token> {
+    let Some(home) = home else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir(home.join(".aws/sso/cache")) else { return Vec::new() };
+    let read = |path: PathBuf| serde_json::from_slice(&std::fs::read(path).ok()?).ok();
+    entries.filter_map(|entry| read(entry.ok()?.path())).collect()
+}
+
+/// The SDK looks a token up by a hash of the session's name; to ask for the start URL finds the same login.
+fn by_tokens(tokens: &[Token], start_url: &str) -> CredentialsEnd {
+    let same = |token: &&Token| token.start_url.trim_end_matches('/') == start_url.trim_end_matches('/');
+    if tokens.iter().filter(same).any(|token| token.refresh_token) {
+        return CredentialsEnd::Renewing;
+    }
+    let latest = tokens.iter().filter(same).map(|token| token.expires_at).max();
+    latest.map_or(CredentialsEnd::Unknown, CredentialsEnd::At)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws::connect::tests::profile_files;
+
+    fn at(text: &str) -> CredentialsEnd {
+        CredentialsEnd::At(text.parse().unwrap())
+    }
+
+    async fn end(config: &str, profile: &str, home: Option<&Path>) -> CredentialsEnd {
+        let files = profile_files(config);
+        let profiles = aws_config::profile::load(&Fs::real(), &Env::real(), &files, Some(Cow::Owned(profile.to_owned()))).await;
+        by_profile(&profiles.unwrap(), home)
+    }
+
+    #[tokio::test]
+    async fn profiles() {
+        let config = "
+[profile keys]
+aws_access_key_id = AKIDEXAMPLE
+aws_secret_access_key = x
+[profile session]
+aws_access_key_id = AKIDEXAMPLE
+aws_secret_access_key = x
+aws_session_token = y
+[profile role]
+role_arn = arn:aws:iam::123456789012:role/r
+source_profile = keys
+[profile loop]
+role_arn = arn:aws:iam::123456789012:role/r
+source_profile = loop2
+[profile loop2]
+role_arn = arn:aws:iam::123456789012:role/r
+source_profile = loop
+[profile shell]
+role_arn = arn:aws:iam::123456789012:role/r
+credential_source = Environment
+[profile metal]
+role_arn = arn:aws:iam::123456789012:role/r
+credential_source = Ec2InstanceMetadata
+[profile process]
+credential_process = /bin/true
+[profile old-sso]
+sso_start_url = https://old.example/start
+sso_region = eu-west-1
+sso_account_id = 123456789012
+sso_role_name = dev
+[profile new-sso]
+sso_session = corp
+sso_account_id = 123456789012
+sso_role_name = dev
+[profile over-sso]
+role_arn = arn:aws:iam::123456789012:role/r
+source_profile = old-sso
+[profile never]
+sso_start_url = https://never.example/start
+[sso-session corp]
+sso_start_url = https://new.example/start/
+sso_region = eu-west-1
+";
+        let home = tempfile::tempdir().unwrap();
+        let cache = home.path().join(".aws/sso/cache");
+        std::fs::create_dir_all(&cache).unwrap();
+        let write = |name: &str, text: &str| std::fs::write(cache.join(name), text).unwrap();
+        write("1.json", r#"{"startUrl":"https://old.example/start","accessToken":"t","expiresAt":"2026-02-27T18:00:00Z"}"#);
+        write("2.json", r#"{"startUrl":"https://old.example/start","accessToken":"t","expiresAt":"2026-02-26T18:00:00Z"}"#);
+        write("3.json", r#"{"startUrl":"https://new.example/start","accessToken":"t","expiresAt":"2026-02-26T18:00:00Z","refreshToken":"r"}"#);
+        write("botocore-client-id.json", r#"{"clientId":"c","expiresAt":"2026-05-26T18:00:00Z"}"#);
+        write("broken.json", "{");
+        for (profile, expected) in [
+            ("keys", CredentialsEnd::Renewing),
+            ("session", CredentialsEnd::Unknown),
+            ("role", CredentialsEnd::Renewing),
+            ("loop", CredentialsEnd::Unknown),
+            ("shell", CredentialsEnd::ShellOnly),
+            ("metal", CredentialsEnd::Renewing),
+            ("process", CredentialsEnd::Renewing),
+            ("old-sso", at("2026-02-27T18:00:00Z")),
+            ("over-sso", at("2026-02-27T18:00:00Z")),
+            ("new-sso", CredentialsEnd::Renewing),
+            ("never", CredentialsEnd::Unknown),
+            ("absent", CredentialsEnd::Unknown),
+        ] {
+            assert_eq!(end(config, profile, Some(home.path())).await, expected, "{profile}");
+        }
+        assert_eq!(end(config, "old-sso", None).await, CredentialsEnd::Unknown);
+    }
+
+    #[test]
+    fn features_of_the_sources() {
+        let with = |feature: Feature| {
+            let mut credentials = Credentials::new("AKIDEXAMPLE", "x", None, None, "test");
+            credentials.set_property(vec![feature]);
+            by_feature(&credentials)
+        };
+        assert_eq!(with(Feature::CredentialsEnvVars), Some(CredentialsEnd::ShellOnly));
+        assert_eq!(with(Feature::CredentialsImds), Some(CredentialsEnd::Renewing));
+        assert_eq!(with(Feature::CredentialsHttp), Some(CredentialsEnd::Renewing));
+        assert_eq!(with(Feature::CredentialsProcess), Some(CredentialsEnd::Renewing));
+        assert_eq!(with(Feature::CredentialsProfile), None);
+        assert_eq!(with(Feature::CredentialsSso), None);
+    }
+}

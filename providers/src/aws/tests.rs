@@ -1,0 +1,798 @@
+//! The exact requests, and what is made of every kind of answer.
+
+use super::{
+    classify::ROWS,
+    connect::{Aws, Options},
+    observe::GROUPS_PER_CALL,
+    replay::{Play, Replay},
+    *,
+};
+use crate::Connect;
+use aws_credential_types::{
+    Credentials,
+    provider::{ProvideCredentials, error::CredentialsError, future},
+};
+use eg_model::{ids::SessionId, observation::Reading, target::Reach};
+use std::{
+    path::Path,
+    sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
+};
+
+const GROUP: &str = "sg-0abc123def4567890";
+const DATE: &str = "Fri, 27 Feb 2026 10:00:00 GMT";
+
+/// A clock that moves by one second at every look.
+fn clock() -> Clock {
+    let ticks = AtomicI64::new(0);
+    Arc::new(move || at("2026-02-27T10:00:10Z") + chrono::TimeDelta::seconds(ticks.fetch_add(1, Ordering::SeqCst)))
+}
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn reach(id: &str) -> Reach {
+    Reach {
+        target: TargetKey {
+            provider: "aws".into(),
+            kind: "security-group".into(),
+            endpoint: None,
+            region: "eu-west-1".into(),
+            id: id.into(),
+        },
+        account: None,
+        partition: None,
+        profile: None,
+        role_arn: None,
+        external_id: None,
+        config_file: None,
+        credentials_file: None,
+    }
+}
+
+fn options(replay: &Replay) -> Options {
+    let keys = Credentials::new("AKIDEXAMPLE", "secret", None, None, "test");
+    Options {
+        http_client: Some(replay.client()),
+        credentials: Some(SharedCredentialsProvider::new(keys)),
+        ..Options::new(clock(), "alice")
+    }
+}
+
+async fn world(plays: impl IntoIterator<Item = Play>) -> (Replay, Arc<SecurityGroups>) {
+    let replay = Replay::new(plays);
+    let groups = Aws::new(options(&replay)).security_groups(&reach(GROUP)).await.unwrap();
+    (replay, groups)
+}
+
+fn form<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
+    pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+fn permission(text: &str) -> Permission {
+    text.parse().unwrap()
+}
+
+fn set(ids: &[&str]) -> BTreeSet<String> {
+    ids.iter().map(|id| (*id).to_owned()).collect()
+}
+
+fn tags<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
+    form(pairs)
+}
+
+fn authorize(permissions: &[&str]) -> Authorize {
+    Authorize {
+        group: GROUP.into(),
+        permissions: permissions.iter().map(|text| permission(text)).collect(),
+        tags: tags([("eg:managed-by", "eg"), ("eg:session", "s")]),
+        description: "eg alice@laptop session a1b2c3d4 \"x\"".into(),
+        session: SessionId(uuid()),
+    }
+}
+
+fn uuid() -> uuid::Uuid {
+    uuid::Uuid::from_u128(1)
+}
+
+/// A rule as EC2 lists it; `inner` is what it allows.
+fn rule(id: &str, group: &str, egress: bool, inner: &str) -> String {
+    format!(
+        "<item><securityGroupRuleId>{id}</securityGroupRuleId><groupId>{group}</groupId><groupOwnerId>123456789012</groupOwnerId><isEgress>{egress}</isEgress>{inner}</item>"
+    )
+}
+
+fn tcp(port: u16, cidr: &str) -> String {
+    let family = if cidr.contains(':') { "cidrIpv6" } else { "cidrIpv4" };
+    format!("<ipProtocol>tcp</ipProtocol><fromPort>{port}</fromPort><toPort>{port}</toPort><{family}>{cidr}</{family}>")
+}
+
+fn tag_set(pairs: &[(&str, &str)]) -> String {
+    let items: String = pairs.iter().map(|(key, value)| format!("<item><key>{key}</key><value>{value}</value></item>")).collect();
+    format!("<tagSet>{items}</tagSet>")
+}
+
+fn rules_page(items: &str, token: Option<&str>) -> Play {
+    let token = token.map(|token| format!("<nextToken>{token}</nextToken>")).unwrap_or_default();
+    Play::ok(format!("<DescribeSecurityGroupRulesResponse><requestId>r</requestId><securityGroupRuleSet>{items}</securityGroupRuleSet>{token}</DescribeSecurityGroupRulesResponse>"))
+}
+
+fn groups_page(ids: &[&str]) -> Play {
+    let items: String = ids.iter().map(|id| format!("<item><ownerId>123456789012</ownerId><groupId>{id}</groupId></item>")).collect();
+    Play::ok(format!("<DescribeSecurityGroupsResponse><requestId>r</requestId><securityGroupInfo>{items}</securityGroupInfo></DescribeSecurityGroupsResponse>"))
+}
+
+fn identity() -> Play {
+    Play::ok(
+        "<GetCallerIdentityResponse><GetCallerIdentityResult><Arn>arn:aws-cn:iam::123456789012:user/alice</Arn><UserId>U</UserId><Account>123456789012</Account></GetCallerIdentityResult></GetCallerIdentityResponse>",
+    )
+}
+
+fn authorized(items: &str) -> Play {
+    Play::ok(format!("<AuthorizeSecurityGroupIngressResponse><return>true</return><securityGroupRuleSet>{items}</securityGroupRuleSet></AuthorizeSecurityGroupIngressResponse>"))
+}
+
+fn revoked(inner: &str) -> Play {
+    Play::ok(format!("<RevokeSecurityGroupIngressResponse>{inner}</RevokeSecurityGroupIngressResponse>"))
+}
+
+fn failure(sighting: &Sighting) -> &Failure {
+    match sighting {
+        Sighting::Unavailable(failure) => failure,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn reading(sighting: &Sighting) -> &Reading {
+    match sighting {
+        Sighting::Complete(reading) => reading,
+        other => panic!("{other:?}"),
+    }
+}
+
+
+// Changes
+
+#[tokio::test]
+async fn authorize_says_exactly_what_was_asked() {
+    let items = rule("sgr-1", GROUP, false, &(tcp(22, "203.0.113.42/32") + &tag_set(&[("eg:managed-by", "eg"), ("cost", "7")])))
+        + &rule("sgr-2", GROUP, false, "<ipProtocol>udp</ipProtocol><fromPort>8000</fromPort><toPort>8080</toPort><cidrIpv6>2001:db8::1/128</cidrIpv6>")
+        + &rule("sgr-3", GROUP, false, "<ipProtocol>icmpv6</ipProtocol><fromPort>-1</fromPort><toPort>-1</toPort><cidrIpv6>2001:db8::1/128</cidrIpv6>")
+        + &rule("sgr-4", GROUP, false, "<ipProtocol>-1</ipProtocol><fromPort>-1</fromPort><toPort>-1</toPort><cidrIpv4>203.0.113.42/32</cidrIpv4>");
+    let (replay, groups) = world([authorized(&items).with("x-amzn-requestid", "req-1")]).await;
+    let call = authorize(&["tcp|22|22|203.0.113.42/32", "udp|8000|8080|2001:db8::1/128", "icmpv6|-1|-1|2001:db8::1/128", "-1|-1|-1|203.0.113.42/32"]);
+    let answer = groups.authorize(&call).await.unwrap();
+
+    let description = "eg alice@laptop session a1b2c3d4 _x_";
+    assert_eq!(
+        replay.asked()[0].form,
+        form([
+            ("Action", "AuthorizeSecurityGroupIngress"),
+            ("GroupId", GROUP),
+            ("IpPermissions.1.IpProtocol", "tcp"),
+            ("IpPermissions.1.FromPort", "22"),
+            ("IpPermissions.1.ToPort", "22"),
+            ("IpPermissions.1.IpRanges.1.CidrIp", "203.0.113.42/32"),
+            ("IpPermissions.1.IpRanges.1.Description", description),
+            ("IpPermissions.2.IpProtocol", "udp"),
+            ("IpPermissions.2.FromPort", "8000"),
+            ("IpPermissions.2.ToPort", "8080"),
+            ("IpPermissions.2.Ipv6Ranges.1.CidrIpv6", "2001:db8::1/128"),
+            ("IpPermissions.2.Ipv6Ranges.1.Description", description),
+            ("IpPermissions.3.IpProtocol", "icmpv6"),
+            ("IpPermissions.3.FromPort", "-1"),
+            ("IpPermissions.3.ToPort", "-1"),
+            ("IpPermissions.3.Ipv6Ranges.1.CidrIpv6", "2001:db8::1/128"),
+            ("IpPermissions.3.Ipv6Ranges.1.Description", description),
+            ("IpPermissions.4.IpProtocol", "-1"),
+            ("IpPermissions.4.IpRanges.1.CidrIp", "203.0.113.42/32"),
+            ("IpPermissions.4.IpRanges.1.Description", description),
+            ("TagSpecification.1.ResourceType", "security-group-rule"),
+            ("TagSpecification.1.Tag.1.Key", "eg:managed-by"),
+            ("TagSpecification.1.Tag.1.Value", "eg"),
+            ("TagSpecification.1.Tag.2.Key", "eg:session"),
+            ("TagSpecification.1.Tag.2.Value", "s"),
+        ])
+    );
+    assert_eq!(replay.asked()[0].uri, "https://ec2.eu-west-1.amazonaws.com/");
+    assert_eq!(answer.request_id.as_deref(), Some("req-1"));
+    let ids: Vec<&str> = answer.value.iter().map(|rule| rule.id.0.as_str()).collect();
+    assert_eq!(ids, ["sgr-1", "sgr-2", "sgr-3", "sgr-4"]);
+    assert_eq!(answer.value[0].tags, tags([("eg:managed-by", "eg"), ("cost", "7")]), "the answer's tags");
+    assert_eq!(answer.value[1].tags, call.tags, "the request's, where the answer has none");
+    assert!(answer.value.iter().zip(&call.permissions).all(|(rule, permission)| rule.permission == *permission));
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_name_every_new_rule_proves_nothing() {
+    let one = rule("sgr-1", GROUP, false, &tcp(22, "203.0.113.42/32"));
+    let nameless = rule("", GROUP, false, &tcp(443, "203.0.113.42/32"));
+    let other = rule("sgr-2", GROUP, false, &tcp(444, "203.0.113.42/32"));
+    for items in [String::new(), one.clone(), one.clone() + &nameless, one + &other] {
+        let (_, groups) = world([authorized(&items)]).await;
+        let refused = groups.authorize(&authorize(&["tcp|22|22|203.0.113.42/32", "tcp|443|443|203.0.113.42/32"])).await.unwrap_err();
+        assert_eq!(refused.class, FailureClass::Unknown);
+        assert!(refused.message.contains("does not name the new rules"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn revoke_goes_by_id_alone() {
+    let named = "<return>true</return><revokedSecurityGroupRuleSet><item><securityGroupRuleId>sgr-1</securityGroupRuleId><groupId>g</groupId></item><item><securityGroupRuleId>sgr-9</securityGroupRuleId></item></revokedSecurityGroupRuleSet>";
+    let (replay, groups) = world([revoked(named), revoked("<return>true</return>"), revoked(""), revoked("<return>false</return>")]).await;
+    let ids = || vec!["sgr-1".to_owned(), "sgr-2".to_owned()];
+    let answer = groups.revoke_ids(GROUP, ids()).await.unwrap();
+    assert_eq!(answer.value, BTreeSet::from([RuleId("sgr-1".into())]), "only what was asked for and is named");
+    assert!(groups.revoke_ids(GROUP, ids()).await.unwrap().value.is_empty());
+    assert!(groups.revoke_ids(GROUP, ids()).await.unwrap().value.is_empty());
+    assert_eq!(groups.revoke_ids(GROUP, ids()).await.unwrap_err().class, FailureClass::Unknown);
+    for asked in replay.asked() {
+        assert_eq!(
+            asked.form,
+            form([
+                ("Action", "RevokeSecurityGroupIngress"),
+                ("GroupId", GROUP),
+                ("SecurityGroupRuleId.1", "sgr-1"),
+                ("SecurityGroupRuleId.2", "sgr-2"),
+            ])
+        );
+    }
+}
+
+#[tokio::test]
+async fn tags_are_written_and_deleted_by_key_and_value() {
+    let (replay, groups) = world([
+        Play::ok("<CreateTagsResponse><return>true</return></CreateTagsResponse>").with("x-amzn-requestid", "req-2"),
+        Play::ok("<DeleteTagsResponse><return>true</return></DeleteTagsResponse>"),
+    ])
+    .await;
+    let lease = tags([("eg:lease:abc", "2026-02-27T18:00:00Z")]);
+    let written = groups.tag_ids(GROUP, vec!["sgr-1".into(), "sgr-2".into()], &lease).await.unwrap();
+    assert_eq!(written.request_id.as_deref(), Some("req-2"));
+    groups.untag_id(GROUP, "sgr-1", &lease).await.unwrap();
+    groups.untag_id(GROUP, "sgr-1", &BTreeMap::new()).await.unwrap();
+    let asked = replay.asked();
+    assert_eq!(asked.len(), 2, "deleting no tags would delete all, so nothing is sent");
+    assert_eq!(
+        asked[0].form,
+        form([
+            ("Action", "CreateTags"),
+            ("ResourceId.1", "sgr-1"),
+            ("ResourceId.2", "sgr-2"),
+            ("Tag.1.Key", "eg:lease:abc"),
+            ("Tag.1.Value", "2026-02-27T18:00:00Z"),
+        ])
+    );
+    assert_eq!(
+        asked[1].form,
+        form([("Action", "DeleteTags"), ("ResourceId.1", "sgr-1"), ("Tag.1.Key", "eg:lease:abc"), ("Tag.1.Value", "2026-02-27T18:00:00Z")])
+    );
+}
+
+#[tokio::test]
+async fn nothing_to_change_is_no_call() {
+    let (replay, groups) = world([]).await;
+    assert!(groups.revoke(&[]).await.unwrap().value.is_empty());
+    groups.tag(&[], &tags([("a", "b")])).await.unwrap();
+    assert!(replay.asked().is_empty());
+}
+
+#[tokio::test]
+async fn dry_runs() {
+    let denied = |message: &str| Play::Answer {
+        status: 403,
+        body: format!("<Response><Errors><Error><Code>UnauthorizedOperation</Code><Message>{message}</Message></Error></Errors><RequestID>r</RequestID></Response>"),
+        headers: vec![],
+    };
+    let allowed = || Play::error(412, "DryRunOperation");
+    let ssh = permission("tcp|22|22|203.0.113.42/32");
+
+    let (replay, groups) = world([allowed(), allowed()]).await;
+    assert_eq!(groups.missing_permissions(GROUP, &ssh).await, []);
+    let asked = replay.asked();
+    assert_eq!(
+        asked[0].form,
+        form([
+            ("Action", "AuthorizeSecurityGroupIngress"),
+            ("DryRun", "true"),
+            ("GroupId", GROUP),
+            ("IpPermissions.1.IpProtocol", "tcp"),
+            ("IpPermissions.1.FromPort", "22"),
+            ("IpPermissions.1.ToPort", "22"),
+            ("IpPermissions.1.IpRanges.1.CidrIp", "203.0.113.42/32"),
+            ("TagSpecification.1.ResourceType", "security-group-rule"),
+            ("TagSpecification.1.Tag.1.Key", "eg:managed-by"),
+            ("TagSpecification.1.Tag.1.Value", "eg"),
+        ])
+    );
+    assert_eq!(
+        asked[1].form,
+        form([
+            ("Action", "RevokeSecurityGroupIngress"),
+            ("DryRun", "true"),
+            ("GroupId", GROUP),
+            ("IpPermissions.1.IpProtocol", "tcp"),
+            ("IpPermissions.1.FromPort", "22"),
+            ("IpPermissions.1.ToPort", "22"),
+            ("IpPermissions.1.IpRanges.1.CidrIp", "203.0.113.42/32"),
+        ])
+    );
+
+    let named = "You are not authorized to perform this operation. User: arn:aws:iam::1:user/a is not authorized to perform: ec2:CreateTags on resource: arn";
+    let (_, groups) = world([denied(named), denied("You are not authorized to perform this operation.")]).await;
+    let missing = groups.missing_permissions(GROUP, &ssh).await;
+    assert!(missing.iter().all(|failure| failure.class == FailureClass::Denied));
+    assert!(missing[0].message.starts_with("ec2:CreateTags on sg-0abc"), "{}", missing[0]);
+    assert!(missing[1].message.starts_with("ec2:RevokeSecurityGroupIngress on sg-0abc"), "{}", missing[1]);
+
+    let (_, groups) = world([denied("no"), Play::error(400, "InvalidPermission.NotFound")]).await;
+    let missing = groups.missing_permissions(GROUP, &ssh).await;
+    assert_eq!(missing.len(), 1);
+    assert!(missing[0].message.starts_with("ec2:AuthorizeSecurityGroupIngress or ec2:CreateTags"), "{}", missing[0]);
+
+    let (_, groups) = world([Play::Reset, Play::error(400, "InvalidPermission.Duplicate")]).await;
+    assert_eq!(groups.missing_permissions(GROUP, &ssh).await, [], "what cannot be told is not listed");
+}
+
+// Errors
+
+#[tokio::test]
+async fn every_error_code_through_the_sdk() {
+    for (code, status, class) in ROWS {
+        let (replay, groups) = world([Play::error(*status, code)]).await;
+        let failure = groups.revoke_ids(GROUP, vec!["sgr-1".into()]).await.unwrap_err();
+        assert_eq!(failure.class, *class, "{code} {status}");
+        if *status >= 400 {
+            assert_eq!(failure.code, *code);
+            assert_eq!(failure.message, format!("close sgr-1 on {GROUP}: said {code} ({code})"));
+            assert_eq!(failure.request_id.as_deref(), Some("body-request"));
+        }
+        assert_eq!(replay.asked().len(), 1, "the SDK retries nothing: {code}");
+    }
+}
+
+#[tokio::test]
+async fn endings_without_an_answer_leave_the_outcome_open() {
+    for (play, words) in [(Play::Reset, "Connection reset"), (Play::Refused, "Connection refused"), (Play::Never, "timeout")] {
+        let replay = Replay::new([play]);
+        let quick = Options { call_timeout: Duration::from_millis(100), ..options(&replay) };
+        let groups = Aws::new(quick).security_groups(&reach(GROUP)).await.unwrap();
+        let failure = groups.authorize(&authorize(&["tcp|22|22|203.0.113.42/32"])).await.unwrap_err();
+        assert_eq!(failure.class, FailureClass::Unknown);
+        assert!(failure.message.starts_with("open tcp/22 from 203.0.113.42/32 on sg-0abc"), "{failure}");
+        assert!(failure.message.contains(words), "{failure}");
+        assert_eq!(replay.asked().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn answers_that_are_not_ec2s() {
+    for (status, body, class) in [
+        (200, "<html>Log in</html>", FailureClass::Unknown),
+        (200, "<AuthorizeSecurityGroupIngressResponse><return>tr", FailureClass::Unknown),
+        (502, "<html>Bad gateway</html>", FailureClass::Transient),
+        (407, "", FailureClass::Unknown),
+        (503, "", FailureClass::Transient),
+    ] {
+        let play = Play::Answer { status, body: body.into(), headers: vec![("x-amzn-requestid", "req-3".into())] };
+        let (_, groups) = world([play]).await;
+        let failure = groups.authorize(&authorize(&["tcp|22|22|203.0.113.42/32"])).await.unwrap_err();
+        assert_eq!(failure.class, class, "{status} {body}: {failure}");
+        assert_eq!(failure.request_id.as_deref(), Some("req-3"), "{status} {body}: {failure:?}");
+    }
+}
+
+#[derive(Debug)]
+struct Without(fn() -> CredentialsError);
+
+impl ProvideCredentials for Without {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::ready(Err((self.0)()))
+    }
+}
+
+#[tokio::test]
+async fn without_credentials_nothing_is_sent() {
+    for (error, class) in [
+        ((|| CredentialsError::not_loaded("none found")) as fn() -> CredentialsError, FailureClass::Credentials),
+        (|| CredentialsError::provider_error("the SSO session has expired"), FailureClass::Credentials),
+        (|| CredentialsError::invalid_configuration("profile loops"), FailureClass::Credentials),
+        (|| CredentialsError::provider_timed_out(Duration::from_secs(5)), FailureClass::Unknown),
+    ] {
+        let replay = Replay::new([]);
+        let options = Options { credentials: Some(SharedCredentialsProvider::new(Without(error))), ..options(&replay) };
+        let groups = Aws::new(options).security_groups(&reach(GROUP)).await.unwrap();
+        let failure = groups.revoke_ids(GROUP, vec!["sgr-1".into()]).await.unwrap_err();
+        assert_eq!(failure.class, class, "{failure}");
+        assert!(replay.asked().is_empty());
+        assert_eq!(groups.credentials_end(at("2026-02-27T10:00:00Z")).await, CredentialsEnd::Unknown);
+    }
+}
+
+// Readings
+
+#[tokio::test]
+async fn a_reading_keeps_ingress_cidrs_only() {
+    let items = rule("sgr-1", GROUP, false, &(tcp(22, "203.0.113.42/32") + "<description>hand made</description>" + &tag_set(&[("a", "b")])))
+        + &rule("sgr-2", GROUP, true, "<ipProtocol>-1</ipProtocol><fromPort>-1</fromPort><toPort>-1</toPort><cidrIpv4>0.0.0.0/0</cidrIpv4>")
+        + &rule("sgr-3", GROUP, false, "<ipProtocol>tcp</ipProtocol><fromPort>1</fromPort><toPort>1</toPort><prefixListId>pl-1</prefixListId>")
+        + &rule("sgr-4", GROUP, false, "<ipProtocol>tcp</ipProtocol><fromPort>1</fromPort><toPort>1</toPort><referencedGroupInfo><groupId>sg-2</groupId></referencedGroupInfo>")
+        + &rule("sgr-5", GROUP, false, "<ipProtocol>58</ipProtocol><fromPort>-1</fromPort><toPort>-1</toPort><cidrIpv6>2001:DB8::1/64</cidrIpv6>")
+        + &rule("sgr-6", GROUP, false, "<ipProtocol>50</ipProtocol><cidrIpv4>10.0.0.0/8</cidrIpv4>")
+        + &rule("sgr-7", "sg-someone-elses", false, &tcp(22, "203.0.113.42/32"));
+    let (replay, groups) = world([rules_page(&items, None).with("date", DATE)]).await;
+    let target = reach(GROUP).target;
+    let seen = groups.observe(&BTreeSet::from([target.clone()])).await;
+    assert_eq!(
+        seen[&target],
+        Sighting::Complete(Reading {
+            rules: vec![
+                ObservedRule {
+                    id: RuleId("sgr-1".into()),
+                    permission: permission("tcp|22|22|203.0.113.42/32"),
+                    description: Some("hand made".into()),
+                    tags: tags([("a", "b")]),
+                },
+                ObservedRule {
+                    id: RuleId("sgr-5".into()),
+                    permission: permission("icmpv6|-1|-1|2001:db8::/64"),
+                    description: None,
+                    tags: BTreeMap::new(),
+                },
+                ObservedRule {
+                    id: RuleId("sgr-6".into()),
+                    permission: permission("50|-1|-1|10.0.0.0/8"),
+                    description: None,
+                    tags: BTreeMap::new(),
+                },
+            ],
+            read_at: at("2026-02-27T10:00:10Z"),
+            provider_time: Some(at("2026-02-27T10:00:00Z")),
+            account: Some("123456789012".into()),
+        })
+    );
+    assert_eq!(seen.len(), 1);
+    assert_eq!(
+        replay.asked()[0].form,
+        form([("Action", "DescribeSecurityGroupRules"), ("Filter.1.Name", "group-id"), ("Filter.1.Value.1", GROUP), ("MaxResults", "1000")])
+    );
+}
+
+#[tokio::test]
+async fn every_page_is_read_and_the_first_dates_the_reading() {
+    let (replay, groups) = world([
+        rules_page(&rule("sgr-1", GROUP, false, &tcp(22, "203.0.113.42/32")), Some("more")).with("date", DATE),
+        rules_page(&rule("sgr-2", GROUP, false, &tcp(443, "203.0.113.42/32")), Some("")).with("date", "Fri, 27 Feb 2026 10:00:09 GMT"),
+    ])
+    .await;
+    let seen = groups.observe_groups(&set(&[GROUP])).await;
+    let reading = reading(&seen[GROUP]);
+    assert_eq!(reading.rules.len(), 2);
+    assert_eq!(reading.read_at, at("2026-02-27T10:00:10Z"));
+    assert_eq!(reading.provider_time, Some(at("2026-02-27T10:00:00Z")));
+    let asked = replay.asked();
+    assert_eq!(asked[0].form.get("NextToken"), None);
+    assert_eq!(asked[1].form["NextToken"], "more");
+    assert_eq!(asked[1].form["Filter.1.Value.1"], GROUP);
+}
+
+#[tokio::test]
+async fn a_series_that_fails_is_no_reading() {
+    let page = |token| rules_page(&rule("sgr-1", GROUP, false, &tcp(22, "203.0.113.42/32")), Some(token));
+    for (plays, class) in [
+        (vec![page("a"), Play::error(503, "Unavailable")], FailureClass::Transient),
+        (vec![page("a"), Play::Reset], FailureClass::Unknown),
+        (vec![page("a"), page("a")], FailureClass::Unknown),
+        (vec![page("a"), page("b"), page("a")], FailureClass::Unknown),
+        (vec![Play::error(403, "UnauthorizedOperation")], FailureClass::Denied),
+        (vec![Play::ok("<html/>")], FailureClass::Unknown),
+    ] {
+        let (replay, groups) = world(plays).await;
+        let seen = groups.observe_groups(&set(&[GROUP, "sg-2"])).await;
+        assert_eq!(seen.len(), 2);
+        assert!(seen.values().all(|sighting| failure(sighting).class == class), "{seen:?}");
+        replay.asked();
+    }
+}
+
+#[tokio::test]
+async fn a_series_without_end_is_no_reading() {
+    let pages = (0..400).map(|page| rules_page("", Some(&format!("token-{page}"))));
+    let (replay, groups) = world(pages).await;
+    let seen = groups.observe_groups(&set(&[GROUP])).await;
+    assert!(failure(&seen[GROUP]).message.contains("no last page"));
+    assert_eq!(replay.asked().len(), 400);
+}
+
+#[tokio::test]
+async fn many_groups_are_read_in_batches_that_fail_alone() {
+    let ids: BTreeSet<String> = (0..=GROUPS_PER_CALL).map(|number| format!("sg-{number:04}")).collect();
+    let items: String = ids.iter().take(GROUPS_PER_CALL).map(|id| rule(&format!("sgr-{id}"), id, false, &tcp(22, "203.0.113.42/32"))).collect();
+    let (replay, groups) = world([rules_page(&items, None), Play::error(500, "InternalError")]).await;
+    let seen = groups.observe_groups(&ids).await;
+    assert_eq!(seen.len(), 201);
+    assert!(ids.iter().take(200).all(|id| reading(&seen[id]).rules.len() == 1));
+    assert_eq!(failure(&seen["sg-0200"]).class, FailureClass::Transient);
+    let asked = replay.asked();
+    assert_eq!(asked.len(), 2);
+    assert_eq!(asked[0].form["Filter.1.Value.200"], "sg-0199");
+    assert_eq!(asked[0].form.get("Filter.1.Value.201"), None);
+    assert_eq!(asked[1].form["Filter.1.Value.1"], "sg-0200");
+}
+
+#[tokio::test]
+async fn a_group_without_rules_is_looked_for() {
+    let one = rules_page(&rule("sgr-1", "sg-1", false, &tcp(22, "203.0.113.42/32")), None).with("date", DATE);
+    let (replay, groups) = world([one, groups_page(&["sg-2"]), identity(), rules_page("", None), groups_page(&[])]).await;
+    let seen = groups.observe_groups(&set(&["sg-1", "sg-2", "sg-3"])).await;
+    assert_eq!(reading(&seen["sg-1"]).rules.len(), 1);
+    let empty = reading(&seen["sg-2"]);
+    assert_eq!((empty.rules.len(), empty.account.as_deref()), (0, Some("123456789012")));
+    assert_eq!(empty.provider_time, Some(at("2026-02-27T10:00:00Z")));
+    let caller = Caller {
+        account: "123456789012".into(),
+        arn: "arn:aws-cn:iam::123456789012:user/alice".into(),
+        partition: "aws-cn".into(),
+    };
+    assert_eq!(seen["sg-3"], Sighting::NotFound { caller: caller.clone() });
+
+    let again = groups.observe_groups(&set(&["sg-3"])).await;
+    assert_eq!(again["sg-3"], Sighting::NotFound { caller: caller.clone() });
+    assert_eq!(groups.caller().await.unwrap(), caller);
+    let actions = ["DescribeSecurityGroupRules", "DescribeSecurityGroups", "GetCallerIdentity", "DescribeSecurityGroupRules", "DescribeSecurityGroups"];
+    assert_eq!(replay.actions(), actions, "the caller is asked for once");
+    let asked = replay.asked();
+    assert_eq!(
+        asked[1].form,
+        form([
+            ("Action", "DescribeSecurityGroups"),
+            ("Filter.1.Name", "group-id"),
+            ("Filter.1.Value.1", "sg-2"),
+            ("Filter.1.Value.2", "sg-3"),
+            ("MaxResults", "1000"),
+        ])
+    );
+    assert_eq!(asked[2].form, form([("Action", "GetCallerIdentity")]));
+    assert_eq!(asked[2].uri, "https://sts.eu-west-1.amazonaws.com/");
+}
+
+#[tokio::test]
+async fn an_egress_rule_proves_that_the_group_is_there() {
+    let egress = rule("sgr-1", GROUP, true, "<ipProtocol>-1</ipProtocol><cidrIpv4>0.0.0.0/0</cidrIpv4>");
+    let (replay, groups) = world([rules_page(&egress, None)]).await;
+    let seen = groups.observe_groups(&set(&[GROUP])).await;
+    assert_eq!(reading(&seen[GROUP]).rules, []);
+    assert_eq!(replay.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn not_found_means_nothing_when_the_caller_is_unknown() {
+    for bad in [Play::sts_error(403, "ExpiredToken"), Play::ok("<GetCallerIdentityResponse><GetCallerIdentityResult/></GetCallerIdentityResponse>")] {
+        let (_, groups) = world([rules_page("", None), groups_page(&[]), bad]).await;
+        let seen = groups.observe_groups(&set(&[GROUP])).await;
+        failure(&seen[GROUP]);
+    }
+    let (_, groups) = world([rules_page("", None), Play::error(403, "UnauthorizedOperation")]).await;
+    let seen = groups.observe_groups(&set(&[GROUP])).await;
+    assert_eq!(failure(&seen[GROUP]).class, FailureClass::Denied);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_refuses_a_batch_for_one_missing_group() {
+    let missing = || Play::error(400, "InvalidGroup.NotFound");
+    let one = || rules_page(&rule("sgr-1", "sg-1", false, &tcp(22, "203.0.113.42/32")), None);
+    let (replay, groups) = world([missing(), missing(), groups_page(&["sg-1"]), missing(), identity(), one()]).await;
+    let seen = groups.observe_groups(&set(&["sg-1", "sg-2"])).await;
+    assert_eq!(reading(&seen["sg-1"]).rules.len(), 1);
+    assert!(matches!(seen["sg-2"], Sighting::NotFound { .. }));
+    replay.asked();
+
+    let (_, groups) = world([missing(), groups_page(&["sg-1"])]).await;
+    let seen = groups.observe_groups(&set(&["sg-1"])).await;
+    assert_eq!(failure(&seen["sg-1"]).class, FailureClass::Gone, "there, and yet not to be read: no reading");
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_never_guessed() {
+    let odd = "<ipProtocol>quic</ipProtocol><fromPort>1</fromPort><toPort>1</toPort><cidrIpv4>203.0.113.42/32</cidrIpv4>";
+    let bad_cidr = "<ipProtocol>tcp</ipProtocol><fromPort>1</fromPort><toPort>1</toPort><cidrIpv4>203.0.113.420/32</cidrIpv4>";
+    let no_ports = "<ipProtocol>tcp</ipProtocol><cidrIpv4>203.0.113.42/32</cidrIpv4>";
+    for inner in [odd, bad_cidr, no_ports] {
+        let (_, groups) = world([rules_page(&rule("sgr-1", GROUP, false, inner), None)]).await;
+        let seen = groups.observe_groups(&set(&[GROUP])).await;
+        assert_eq!(reading(&seen[GROUP]).rules, [], "not one of ours: {inner}");
+
+        let ours = inner.to_owned() + &tag_set(&[("eg:lease:abc", "x")]);
+        let (_, groups) = world([rules_page(&rule("sgr-1", GROUP, false, &ours), None)]).await;
+        let seen = groups.observe_groups(&set(&[GROUP])).await;
+        assert!(failure(&seen[GROUP]).message.contains("sgr-1 carries tags of eg"), "{inner}");
+    }
+    let fine = rule("sgr-2", "sg-2", false, &tcp(22, "203.0.113.42/32"));
+    let nameless = rule("", GROUP, false, &tcp(22, "203.0.113.42/32"));
+    let (_, groups) = world([rules_page(&(nameless + &fine), None)]).await;
+    let seen = groups.observe_groups(&set(&[GROUP, "sg-2"])).await;
+    failure(&seen[GROUP]);
+    assert_eq!(reading(&seen["sg-2"]).rules.len(), 1, "the other group can be read");
+
+    let groupless = "<item><securityGroupRuleId>sgr-3</securityGroupRuleId><isEgress>false</isEgress></item>".to_owned();
+    let (_, groups) = world([rules_page(&(groupless + &fine), None)]).await;
+    let seen = groups.observe_groups(&set(&[GROUP, "sg-2"])).await;
+    assert!(seen.values().all(|sighting| failure(sighting).message.contains("without a group")));
+}
+
+// Ways
+
+#[tokio::test]
+async fn one_client_a_way() {
+    let replay = Replay::new([]);
+    let aws = Aws::new(options(&replay));
+    let first = aws.security_groups(&reach(GROUP)).await.unwrap();
+    let learnt = Reach { account: Some("1".into()), partition: Some("aws".into()), ..reach("sg-2") };
+    assert!(Arc::ptr_eq(&first, &aws.security_groups(&learnt).await.unwrap()));
+    let mut elsewhere = reach(GROUP);
+    elsewhere.target.region = "eu-west-2".into();
+    let role = Reach { role_arn: Some("arn:aws:iam::1:role/r".into()), ..reach(GROUP) };
+    let mut endpoint = reach(GROUP);
+    endpoint.target.endpoint = Some("http://127.0.0.1:5000".into());
+    for other in [elsewhere, role, endpoint] {
+        assert!(!Arc::ptr_eq(&first, &aws.security_groups(&other).await.unwrap()));
+    }
+}
+
+#[tokio::test]
+async fn ways_that_are_refused() {
+    let replay = Replay::new([]);
+    let aws = Aws::new(options(&replay));
+    let mut plain = reach(GROUP);
+    plain.target.endpoint = Some("http://example.com".into());
+    let mut kind = reach(GROUP);
+    kind.target.kind = "network-acl".into();
+    let mut provider = reach(GROUP);
+    provider.target.provider = "gcp".into();
+    for (reach, words) in [(plain, "plain http"), (kind, "network-acl"), (provider, "gcp")] {
+        let refused = aws.connect(&reach).await.map(|_| ()).unwrap_err();
+        assert_eq!(refused.class, FailureClass::Invalid);
+        assert!(refused.message.contains(words), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_role_is_assumed_through_the_same_endpoint() {
+    let assumed = "<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>ASIAROLE</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration></Credentials><AssumedRoleUser><Arn>arn:aws:sts::123456789012:assumed-role/r/eg-alice</Arn><AssumedRoleId>A:eg-alice</AssumedRoleId></AssumedRoleUser></AssumeRoleResult></AssumeRoleResponse>";
+    let mut way = Reach {
+        role_arn: Some("arn:aws:iam::123456789012:role/r".into()),
+        external_id: Some("ext-1".into()),
+        ..reach(GROUP)
+    };
+    way.target.endpoint = Some("http://127.0.0.1:5000".into());
+    let replay = Replay::new([Play::ok(assumed), revoked("<return>true</return>"), identity()]);
+    let groups = Aws::new(options(&replay)).security_groups(&way).await.unwrap();
+    groups.revoke_ids(GROUP, vec!["sgr-1".into()]).await.unwrap();
+    groups.caller().await.unwrap();
+    let asked = replay.asked();
+    assert_eq!(
+        asked[0].form,
+        form([
+            ("Action", "AssumeRole"),
+            ("RoleArn", "arn:aws:iam::123456789012:role/r"),
+            ("RoleSessionName", "eg-alice"),
+            ("ExternalId", "ext-1"),
+        ])
+    );
+    assert!(asked.iter().all(|asked| asked.uri == "http://127.0.0.1:5000/"), "{asked:?}");
+    assert!(asked[0].authorization.contains("Credential=AKIDEXAMPLE/"));
+    assert!(asked[1].authorization.contains("Credential=ASIAROLE/"));
+    assert!(asked[2].authorization.contains("Credential=ASIAROLE/"), "and the two clients share it");
+
+    for (play, class) in [
+        (Play::sts_error(403, "AccessDenied"), FailureClass::Credentials),
+        (Play::sts_error(403, "ExpiredToken"), FailureClass::Credentials),
+        (Play::sts_error(400, "ValidationError"), FailureClass::Credentials),
+        (Play::sts_error(400, "Throttling"), FailureClass::Throttled),
+        (Play::sts_error(503, "ServiceUnavailable"), FailureClass::Transient),
+        (Play::ok("<html/>"), FailureClass::Unknown),
+        (Play::Reset, FailureClass::Unknown),
+    ] {
+        let replay = Replay::new([play]);
+        let groups = Aws::new(options(&replay)).security_groups(&way).await.unwrap();
+        let failure = groups.revoke_ids(GROUP, vec!["sgr-1".into()]).await.unwrap_err();
+        assert_eq!(failure.class, class, "{failure}");
+        assert!(failure.message.contains("assume the role"), "{failure}");
+        assert_eq!(replay.asked().len(), 1);
+    }
+}
+
+/// The environment belongs to the whole process, so this test runs itself again in a child that has one.
+#[test]
+fn a_profile_is_used_alone_and_the_environment_names_no_endpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let credentials = dir.path().join("credentials");
+    std::fs::write(&credentials, "[prod]\naws_access_key_id = AKIDPROFILE\naws_secret_access_key = x\n").unwrap();
+    let config = dir.path().join("config");
+    std::fs::write(&config, "[profile prod]\nregion = us-east-1\nendpoint_url = http://127.0.0.1:9\n").unwrap();
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "aws::tests::in_a_child", "--nocapture"])
+        .env("EG_TEST_CHILD", dir.path())
+        .env("HOME", dir.path())
+        .env("AWS_ACCESS_KEY_ID", "AKIDSHELL")
+        .env("AWS_SECRET_ACCESS_KEY", "x")
+        .env("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+        .env("AWS_ENDPOINT_URL_EC2", "http://127.0.0.1:9")
+        .env("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9")
+        .env_remove("AWS_PROFILE")
+        .env_remove("AWS_SESSION_TOKEN")
+        .output()
+        .unwrap();
+    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
+    assert!(String::from_utf8_lossy(&child.stdout).contains("1 passed"));
+}
+
+#[tokio::test]
+async fn in_a_child() {
+    let Ok(dir) = std::env::var("EG_TEST_CHILD") else { return };
+    let now = at("2026-02-27T10:00:00Z");
+    let file = |name: &str| Some(Path::new(&dir).join(name).to_str().unwrap().to_owned());
+    let profile = Reach { profile: Some("prod".into()), config_file: file("config"), credentials_file: file("credentials"), ..reach(GROUP) };
+    let missing = Reach { profile: Some("nobody".into()), ..profile.clone() };
+
+    let replay = Replay::new([revoked(""), identity(), revoked(""), identity()]);
+    let aws = Aws::new(Options { credentials: None, ..options(&replay) });
+    let by_profile = aws.security_groups(&profile).await.unwrap();
+    by_profile.revoke_ids(GROUP, vec!["sgr-1".into()]).await.unwrap();
+    by_profile.caller().await.unwrap();
+    assert_eq!(by_profile.credentials_end(now).await, CredentialsEnd::Renewing);
+
+    let by_chain = aws.security_groups(&reach(GROUP)).await.unwrap();
+    by_chain.revoke_ids(GROUP, vec!["sgr-1".into()]).await.unwrap();
+    by_chain.caller().await.unwrap();
+    assert_eq!(by_chain.credentials_end(now).await, CredentialsEnd::ShellOnly);
+
+    let nobody = aws.security_groups(&missing).await.unwrap();
+    let failure = nobody.revoke_ids(GROUP, vec!["sgr-1".into()]).await.unwrap_err();
+    assert_eq!(failure.class, FailureClass::Credentials, "{failure}");
+    assert!(failure.message.contains("nobody"), "{failure}");
+
+    let asked = replay.asked();
+    let keys: Vec<bool> = asked.iter().map(|asked| asked.authorization.contains("Credential=AKIDPROFILE/")).collect();
+    assert_eq!(keys, [true, true, false, false], "{asked:?}");
+    assert!(asked[2].authorization.contains("Credential=AKIDSHELL/"));
+    let hosts: Vec<&str> = asked.iter().map(|asked| asked.uri.as_str()).collect();
+    assert_eq!(hosts, ["https://ec2.eu-west-1.amazonaws.com/", "https://sts.eu-west-1.amazonaws.com/"].repeat(2));
+}
+
+#[tokio::test]
+#[ignore]
+async fn moto() {
+    let mut way = reach("x");
+    way.target.endpoint = Some("http://127.0.0.1:5917".into());
+    let replay = Replay::new([]);
+    let aws = Aws::new(Options { http_client: None, ..options(&replay) });
+    let groups = aws.security_groups(&way).await.unwrap();
+    let made = groups.ec2.create_security_group().group_name("eg-t").description("d").send().await.unwrap();
+    let id = made.group_id().unwrap().to_owned();
+    println!("empty {:?}", groups.observe_groups(&set(&[&id, "sg-0123456789abcdef0"])).await);
+    let mut call = authorize(&["tcp|22|22|203.0.113.42/32", "icmp|-1|-1|203.0.113.42/32", "icmpv6|-1|-1|2001:db8::1/128", "-1|-1|-1|2001:db8::1/128"]);
+    call.group = id.clone();
+    let answer = groups.authorize_call(&call).await;
+    println!("authorize {answer:#?}");
+    println!("dup {:?}", groups.authorize_call(&call).await);
+    println!("observe {:#?}", groups.observe_groups(&set(&[&id])).await);
+    println!("dry {:?}", groups.dry_runs(&id, &permission("tcp|23|23|203.0.113.42/32")).await);
+    let Sighting::Complete(seen) = groups.observe_groups(&set(&[&id])).await.remove(&id).unwrap() else { panic!() };
+    let rid = seen.rules[0].id.0.clone();
+    println!("tag {:?}", groups.tag_ids(&id, vec![rid.clone()], &tags([("eg:lease:x", "1")])).await);
+    println!("untag other value {:?}", groups.untag_id(&id, &rid, &tags([("eg:lease:x", "2")])).await);
+    println!("{:?}", groups.observe_groups(&set(&[&id])).await);
+    println!("untag {:?}", groups.untag_id(&id, &rid, &tags([("eg:lease:x", "1")])).await);
+    println!("revoke {:?}", groups.revoke_ids(&id, vec![rid.clone()]).await);
+    println!("revoke again {:?}", groups.revoke_ids(&id, vec![rid.clone()]).await);
+    println!("revoke unknown {:?}", groups.revoke_ids(&id, vec![rid, seen.rules[1].id.0.clone()]).await);
+    println!("tag gone {:?}", groups.tag_ids(&id, vec!["sgr-0123456789abcdef0".into()], &tags([("eg:lease:x", "1")])).await);
+    call.group = "sg-0123456789abcdef0".into();
+    println!("no group {:?}", groups.authorize_call(&call).await);
+    println!("{:?} {:?}", groups.observe_groups(&set(&[&id])).await, groups.caller().await);
+}

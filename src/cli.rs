@@ -1,0 +1,109 @@
+//! The command line: what is accepted, and the help that goes with it.
+
+use crate::commands;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use eg_model::duration::parse_seconds;
+use std::{path::PathBuf, time::Duration};
+
+/// Opens cloud firewalls to your address for a limited time, and closes them again.
+#[derive(Debug, Parser)]
+#[command(name = "eg", version, propagate_version = true, disable_help_subcommand = true)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// How results are printed
+    #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    /// The configuration file [default: $EG_CONFIG, else config.toml in the user's configuration directory]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The state file [default: $EG_STATE, else state.db in the user's state directory]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub state: Option<PathBuf>,
+    /// How long to wait for another eg that is at work, in seconds (0s to 3600s)
+    #[arg(long, global = true, value_name = "D", default_value = "30s", value_parser = lock_wait)]
+    pub lock_wait: Duration,
+    /// Say more on stderr: -v what is done, -vv every call
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Say less on stderr: results, warnings and errors only
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// When to use colours
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    pub color: Color,
+}
+
+fn lock_wait(text: &str) -> Result<Duration, String> {
+    parse_seconds(text, 0..=3600).map_err(|error| error.to_string())
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// For programs: one JSON document on stdout, JSON Lines on stderr.
+    Json,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set or TERM is dumb.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start, see, prolong and stop sessions
+    #[command(subcommand)]
+    Session(SessionCommand),
+    /// Make the firewalls match the record: repair, expire, revoke
+    Reconcile(commands::reconcile::ReconcileArgs),
+    /// Print the JSON schema of an output
+    Schema(commands::schema::SchemaArgs),
+    /// Look after the state file
+    #[command(subcommand)]
+    State(StateCommand),
+}
+
+/// `eg session …`.
+#[derive(Debug, Subcommand)]
+pub enum SessionCommand {
+    /// Open the configured firewalls to your address
+    Start(commands::start::StartArgs),
+    /// List sessions, newest first
+    List(commands::list::ListArgs),
+    /// Show one session and what it holds
+    Get(commands::get::GetArgs),
+    /// Prolong a live session
+    Extend(commands::extend::ExtendArgs),
+    /// Close what a session opened
+    Stop(commands::stop::StopArgs),
+}
+
+/// `eg state …`.
+#[derive(Debug, Subcommand)]
+pub enum StateCommand {
+    /// Make the state file of another machine this machine's own
+    ///
+    /// For a machine that is gone for good: its leases become this machine's, to be closed in time. If that machine
+    /// still runs, give this one a state file of its own instead (--state).
+    Adopt,
+}

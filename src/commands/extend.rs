@@ -1,0 +1,83 @@
+//! `eg session extend`.
+
+use super::{Context, check_clock, ended_text, exit_for};
+use crate::{
+    error::{CommandError, Exit, Kind},
+    settings::Settings,
+};
+use chrono::TimeDelta;
+use eg_model::{Timestamp, duration::format_duration, ids::SessionId, session::Session};
+use eg_state::RunKind;
+
+/// Prolong a live session
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: eg session extend a1b2 --hours 2")]
+pub struct ExtendArgs {
+    /// The session's id, or at least its first four hex digits
+    id: String,
+    /// By how many hours, from its current expiry
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    hours: u32,
+}
+
+/// Prolongs a session.
+///
+/// # Errors
+/// The session is not live, or would become longer than the configuration allows.
+pub fn run(context: &Context<'_>, args: &ExtendArgs) -> Result<Exit, CommandError> {
+    let settings = context.settings()?;
+    let runtime = context.runtime()?;
+    let ended = runtime.block_on(extend(context, args, &settings));
+    runtime.shutdown_background();
+    ended
+}
+
+async fn extend(context: &Context<'_>, args: &ExtendArgs, settings: &Settings) -> Result<Exit, CommandError> {
+    let mut store = context.store()?;
+    let now = context.env.now();
+    store.expire(now)?;
+    let session = context.find(&store, &args.id)?;
+    let expires = new_expiry(context, &session, args.hours, settings)?;
+    let (id, short) = (session.id, session.id.short());
+    let unit = if args.hours == 1 { "hour" } else { "hours" };
+    context.printer.progress(&format!("→ Extending session {short} by {} {unit}...", args.hours));
+    context.name_endpoints(session.grants.iter().map(|grant| &grant.reach));
+    let driver = context.driver(store, Some(settings))?;
+    let targets = driver.needed(Some(&[id].into()))?;
+    let looks = driver.look(&targets, false).await;
+    check_clock(&looks)?;
+    driver.store.borrow_mut().extend(id, expires, now)?;
+    let passed = context.scoped_pass(&driver, RunKind::Extend, &[id], looks).await;
+    let session = context.again(&driver.store.borrow(), id)?;
+    context.printer.json(&context.session_json(&session));
+    let report = passed.map_err(|error| error.hint(recorded(context, id, expires)))?;
+    let view = context.view(driver.store.borrow().last_runs()?);
+    let expiry = context.zone.format(session.expires_at);
+    context.printer.result(&format!("✓ Session extended — new expiry: {expiry} ({})\n", view.left(&session)));
+    let exit = exit_for(session.status);
+    Ok(if exit == Exit::Done && !report.converged { Exit::Partial } else { exit })
+}
+
+fn recorded(context: &Context<'_>, id: SessionId, expires: Timestamp) -> String {
+    format!("the new expiry of session {}, {}, is on record", id.short(), context.zone.format(expires))
+}
+
+fn new_expiry(context: &Context<'_>, session: &Session, hours: u32, settings: &Settings) -> Result<Timestamp, CommandError> {
+    if !session.status.is_live() {
+        let message = format!("{}; only a live session can be extended", ended_text(session, &context.zone));
+        return Err(CommandError::new(Kind::Refused, message).hint("start a new one with: eg session start"));
+    }
+    let max = settings.session.max_duration;
+    let wanted = session.expires_at + TimeDelta::hours(hours.into());
+    if wanted - session.started_at <= max {
+        return Ok(wanted);
+    }
+    let fits = (max - (session.expires_at - session.started_at)).num_hours();
+    let limit = format_duration(max);
+    let message = if fits > 0 {
+        format!("session {} may last {limit} at most: it can be extended by {fits} hours, not by {hours}", session.id.short())
+    } else {
+        format!("session {} may last {limit} at most: nothing is left to extend it by", session.id.short())
+    };
+    Err(CommandError::new(Kind::Usage, message).hint("max_duration in the configuration sets the limit"))
+}

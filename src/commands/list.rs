@@ -1,0 +1,57 @@
+//! `eg session list`. No network, no runtime, no lock, no configuration.
+
+use super::Context;
+use crate::{
+    error::{CommandError, Exit},
+    output::json::SessionJson,
+};
+use eg_model::session::SessionStatus;
+use eg_state::{Filter, LastRuns, Listing};
+
+/// List sessions, newest first
+#[derive(Debug, clap::Args)]
+pub struct ListArgs {
+    /// Only sessions that have not ended
+    #[arg(long, conflicts_with = "status")]
+    active: bool,
+    /// Only sessions of this status; may be repeated
+    #[arg(long, value_name = "S", value_parser = status)]
+    status: Vec<SessionStatus>,
+    /// At most so many; 0: all. Sessions that have not ended are always shown
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    limit: usize,
+}
+
+fn status(text: &str) -> Result<SessionStatus, String> {
+    let known: Vec<&str> = SessionStatus::ALL.iter().map(|status| status.as_str()).collect();
+    text.to_uppercase().parse().map_err(|_| format!("one of: {}", known.join(", ")))
+}
+
+/// Lists sessions.
+///
+/// # Errors
+/// The state file cannot be read.
+pub fn run(context: &Context<'_>, args: &ListArgs) -> Result<Exit, CommandError> {
+    let statuses = match (args.active, args.status.is_empty()) {
+        (true, _) => Some(SessionStatus::ALL.iter().copied().filter(|status| !status.is_ended()).collect()),
+        (false, true) => None,
+        (false, false) => Some(args.status.clone()),
+    };
+    let filter = Filter { statuses, limit: Some(args.limit).filter(|limit| *limit > 0) };
+    let store = context.store_for_reading()?;
+    let (listing, runs) = match &store {
+        Some(store) => (store.sessions(&filter)?, store.last_runs()?),
+        None => (Listing { sessions: Vec::new(), left_out: 0 }, LastRuns::default()),
+    };
+    let json: Vec<SessionJson> = listing.sessions.iter().map(|session| context.session_json(session)).collect();
+    context.printer.json(&json);
+    if listing.sessions.is_empty() {
+        context.printer.remark("No sessions.");
+    } else {
+        context.printer.result(&context.view(runs).list(&listing.sessions));
+    }
+    if listing.left_out > 0 {
+        context.printer.remark(&format!("{} more: eg session list --limit 0", listing.left_out));
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,308 @@
+//! The commands, one file each, and what they share: where things are, and how a pass is made.
+
+pub mod adopt;
+pub mod extend;
+pub mod get;
+pub mod list;
+pub mod reconcile;
+pub mod schema;
+pub mod start;
+pub mod stop;
+mod watch;
+
+use crate::{
+    cli::{Cli, Command, Global, SessionCommand, StateCommand},
+    env::Env,
+    error::{CommandError, Exit, Kind},
+    lock,
+    output::{
+        json::SessionJson,
+        printer::Printer,
+        session_view::{View, grant_line},
+        time::Zone,
+    },
+    paths::{self, Located},
+    reconcile::{Driver, Looks, PassReport, Policy, Request},
+    settings::{Description, Resource, Settings},
+    signals::Interrupt,
+};
+use eg_model::{
+    ids::{InstallationId, SessionId},
+    session::{Session, SessionStatus},
+    target::{Reach, TargetKey},
+};
+use eg_providers::aws::{Aws, Options};
+use eg_state::{LastRuns, Notice, Opening, RunKind, Store};
+use std::{cell::RefCell, collections::BTreeSet, path::PathBuf, sync::Arc};
+use tokio::runtime::{Builder, Runtime};
+
+/// What every command gets.
+pub struct Context<'a> {
+    env: &'a Env,
+    printer: &'a Printer,
+    global: &'a Global,
+    config: Located,
+    state: Located,
+    zone: Zone,
+}
+
+/// Runs one command.
+///
+/// # Errors
+/// The command did not do what was asked, and says why.
+pub fn run(env: &Env, printer: &Printer, cli: &Cli) -> Result<Exit, CommandError> {
+    if let Command::Schema(args) = &cli.command {
+        return schema::run(printer, args);
+    }
+    let loaded = Zone::load(env.var("TZ"));
+    if let Some(unknown) = loaded.unknown {
+        printer.warn(&format!("the time zone {unknown} is not known; times are in UTC"), &[]);
+    }
+    let global = &cli.global;
+    let context = Context {
+        env,
+        printer,
+        global,
+        config: paths::config(env, global.config.as_deref())?,
+        state: paths::state(env, global.state.as_deref())?,
+        zone: loaded.zone,
+    };
+    match &cli.command {
+        Command::Schema(args) => schema::run(printer, args),
+        Command::Session(SessionCommand::Start(args)) => start::run(&context, args),
+        Command::Session(SessionCommand::List(args)) => list::run(&context, args),
+        Command::Session(SessionCommand::Get(args)) => get::run(&context, args),
+        Command::Session(SessionCommand::Extend(args)) => extend::run(&context, args),
+        Command::Session(SessionCommand::Stop(args)) => stop::run(&context, args),
+        Command::Reconcile(args) => reconcile::run(&context, args),
+        Command::State(StateCommand::Adopt) => adopt::run(&context),
+    }
+}
+
+/// Fewer digits than this name no session.
+const SHORTEST_PREFIX: usize = 4;
+
+impl Context<'_> {
+    /// The configuration. A missing file is an empty configuration, unless somebody named it.
+    fn settings(&self) -> Result<Settings, CommandError> {
+        let path = &self.config.path;
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.config.named => return Ok(Settings::default()),
+            Err(error) => {
+                let message = format!("the configuration {} cannot be read: {error}", path.display());
+                return Err(CommandError::new(Kind::Config, message));
+            }
+        };
+        Settings::parse(&text, path).map_err(|error| CommandError::new(Kind::Config, error.to_string()))
+    }
+
+    /// The record, for writing; with what its opening has to tell.
+    fn store(&self) -> Result<Store, CommandError> {
+        let opening = Opening {
+            path: &self.state.path,
+            machine: self.env.machine.as_deref(),
+            new_installation: InstallationId::from_uuid(self.env.uuid()),
+            now: self.env.now(),
+        };
+        let (store, notices) = Store::open(&opening)?;
+        for notice in notices {
+            self.tell(&notice);
+        }
+        Ok(store)
+    }
+
+    fn tell(&self, notice: &Notice) {
+        let state = self.state.path.display();
+        match notice {
+            Notice::RestoredBackup { ended } => {
+                let message = format!("{state} is a restored backup; its {} live sessions were ended", ended.len());
+                let hint = "rules that were opened after the backup close by their own tags";
+                self.printer.warn(&message, &[hint.to_owned()]);
+            }
+            Notice::GuardNotWritten { error } => {
+                self.printer.warn(&format!("the guard file beside {state} cannot be written: {error}"), &[]);
+            }
+            Notice::LostDatabase { .. } => {
+                let message = format!("the earlier state file {state} is gone; a new one was made");
+                let hint = "rules on record in the earlier one close by their own tags";
+                self.printer.warn(&message, &[hint.to_owned()]);
+            }
+            other => tracing::info!("{state}: {other:?}"),
+        }
+    }
+
+    /// The record, for reading; nothing is made where there is none.
+    fn store_for_reading(&self) -> Result<Option<Store>, CommandError> {
+        Ok(Store::open_read_only(&self.state.path)?)
+    }
+
+    fn view(&self, runs: LastRuns) -> View {
+        View { now: self.env.now(), zone: self.zone.clone(), runs }
+    }
+
+    /// One thread, and only for commands that speak to a network.
+    fn runtime(&self) -> Result<Runtime, CommandError> {
+        let failed = |error| CommandError::new(Kind::State, format!("the runtime cannot be started: {error}"));
+        Builder::new_current_thread().enable_all().build().map_err(failed)
+    }
+
+    /// The session that a full id or a unique prefix names.
+    fn find(&self, store: &Store, id: &str) -> Result<Session, CommandError> {
+        let digits: String = id.chars().filter(|c| *c != '-').collect();
+        let hex = digits.bytes().all(|b| b.is_ascii_hexdigit());
+        if !hex || digits.len() < SHORTEST_PREFIX || digits.len() > 32 {
+            let message = format!("\"{id}\" is not a session's id");
+            return Err(CommandError::new(Kind::Usage, message)
+                .hint(format!("use the whole id, or at least its first {SHORTEST_PREFIX} hex digits: `eg session list`")));
+        }
+        let found = store.find(&digits)?;
+        match found.as_slice() {
+            [] => Err(CommandError::new(Kind::NotFound, format!("there is no session {id}")).hint("see them with: eg session list --limit 0")),
+            [one] => store.session(*one)?.ok_or_else(|| CommandError::new(Kind::NotFound, format!("there is no session {id}"))),
+            many => {
+                let candidates: Vec<String> = many.iter().map(ToString::to_string).collect();
+                let message = format!("\"{id}\" fits {} sessions: {}", many.len(), candidates.join(", "));
+                Err(CommandError::new(Kind::Ambiguous, message).hint("use more digits"))
+            }
+        }
+    }
+
+    fn aws(&self) -> Aws {
+        let mut options = Options::new(self.env.clock(), &self.env.user);
+        options.home = self.env.var("HOME").map(PathBuf::from);
+        Aws::new(options)
+    }
+
+    /// The driver, within the runtime. `settings` absent: the configuration is bad, and nothing is opened.
+    fn driver(&self, store: Store, settings: Option<&Settings>) -> Result<Driver<'_>, CommandError> {
+        let failed = |error| CommandError::new(Kind::State, format!("signals cannot be listened to: {error}"));
+        Ok(Driver {
+            env: self.env,
+            store: RefCell::new(store),
+            connect: Arc::new(self.aws()),
+            policy: settings.map(policy).unwrap_or_default(),
+            interrupt: Interrupt::listen().map_err(failed)?,
+            on_change: Box::new(|change| self.printer.progress(&grant_line(&change.grant))),
+        })
+    }
+
+    /// The way to a configured resource, as seen from here and now.
+    fn reach(&self, resource: &Resource) -> Reach {
+        let var = |name: &str| self.env.var(name).map(str::to_owned);
+        // Environment keys beat AWS_PROFILE in the SDK's chain, so the profile is not the way that is taken then.
+        let keys = self.env.var("AWS_ACCESS_KEY_ID").is_some();
+        let profile = resource.profile.clone().or_else(|| var("AWS_PROFILE").filter(|_| !keys));
+        Reach {
+            target: TargetKey {
+                provider: resource.provider.clone(),
+                kind: resource.kind.clone(),
+                endpoint: var("AWS_ENDPOINT_URL_EC2").or_else(|| var("AWS_ENDPOINT_URL")),
+                region: resource.region.clone(),
+                id: resource.id.clone(),
+            },
+            account: None,
+            partition: None,
+            profile,
+            role_arn: resource.role_arn.clone(),
+            external_id: resource.external_id.clone(),
+            config_file: var("AWS_CONFIG_FILE"),
+            credentials_file: var("AWS_SHARED_CREDENTIALS_FILE"),
+        }
+    }
+
+    /// Whoever points `eg` at something else than AWS should see it.
+    fn name_endpoints<'r>(&self, reaches: impl Iterator<Item = &'r Reach>) {
+        let endpoints: BTreeSet<&str> = reaches.filter_map(|reach| reach.target.endpoint.as_deref()).collect();
+        for endpoint in endpoints {
+            self.printer.remark(&format!("Using endpoint {endpoint}"));
+        }
+    }
+
+    /// Takes the lock and reconciles the targets of some sessions. The intent is on record already.
+    async fn scoped_pass(
+        &self,
+        driver: &Driver<'_>,
+        kind: RunKind,
+        sessions: &[SessionId],
+        looks: Looks,
+    ) -> Result<PassReport, CommandError> {
+        let say = |holder: &str| self.printer.remark(&format!("Waiting for another eg ({holder})..."));
+        let name = format!("eg session {}", kind.as_str());
+        let lock = lock::acquire(self.env, &self.state.path, &name, self.global.lock_wait, say).await?;
+        let request = Request {
+            kind,
+            scope: Some(sessions.iter().copied().collect()),
+            interactive: true,
+            timer: false,
+            collect_from: Vec::new(),
+            dry_run: false,
+        };
+        let report = driver.pass(&lock, &request, looks).await?;
+        self.tell_notes(&report);
+        if let Some(number) = driver.interrupt.asked() {
+            return Err(CommandError::new(Kind::Signal(number), "stopped by a signal; what was asked stays on record"));
+        }
+        Ok(report)
+    }
+
+    /// Warnings of a pass.
+    fn tell_notes(&self, report: &PassReport) {
+        for item in report.notes.iter().filter(|item| item.note.kind.is_warning()) {
+            self.printer.warn(&item.note.message, &[]);
+        }
+        for error in &report.state_errors {
+            self.printer.warn(error, &[]);
+        }
+    }
+
+    /// A session as it is on record now.
+    fn again(&self, store: &Store, id: SessionId) -> Result<Session, CommandError> {
+        let gone = || CommandError::new(Kind::State, format!("session {id} is no longer on record"));
+        store.session(id)?.ok_or_else(gone)
+    }
+
+    fn session_json(&self, session: &Session) -> SessionJson {
+        SessionJson::new(session, self.env.now())
+    }
+}
+
+fn policy(settings: &Settings) -> Policy {
+    Policy {
+        open: true,
+        collect: settings.reconcile.collect_expired,
+        extra_tags: settings.aws.extra_tags.clone(),
+        name_person: settings.aws.description == Description::Full,
+    }
+}
+
+/// The exit status that a live session's status means.
+fn exit_for(status: SessionStatus) -> Exit {
+    match status {
+        SessionStatus::Active => Exit::Done,
+        SessionStatus::Pending | SessionStatus::Partial | SessionStatus::Expiring => Exit::Partial,
+        SessionStatus::Failed | SessionStatus::Cancelled | SessionStatus::Expired => Exit::Failed,
+    }
+}
+
+/// How far this machine's clock may be off before nothing new is opened.
+const CLOCK_LIMIT: chrono::TimeDelta = chrono::TimeDelta::minutes(10);
+
+/// Refuses to open or prolong by a clock that is plainly wrong: the rules would close at the wrong time.
+fn check_clock(looks: &Looks) -> Result<(), CommandError> {
+    let skews = looks.values().filter_map(|look| look.provider_time()).map(|(provider, local)| local - provider);
+    match skews.max_by_key(chrono::TimeDelta::abs).filter(|skew| skew.abs() > CLOCK_LIMIT) {
+        None => Ok(()),
+        Some(skew) => {
+            let (minutes, way) = (skew.num_minutes().abs(), if skew.num_seconds() > 0 { "ahead of" } else { "behind" });
+            let message = format!("the clock of this machine is {minutes} minutes {way} the provider's; nothing was changed");
+            Err(CommandError::new(Kind::Clock, message).hint("set the clock, then try again"))
+        }
+    }
+}
+
+/// A session's status and time, for a refusal.
+fn ended_text(session: &Session, zone: &Zone) -> String {
+    let at = session.ended_at.map(|at| format!(" at {}", zone.format(at))).unwrap_or_default();
+    format!("session {} is {}{at}", session.id.short(), session.status)
+}

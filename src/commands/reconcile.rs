@@ -1,0 +1,287 @@
+//! `eg reconcile`.
+
+use super::{Context, watch};
+use crate::{
+    error::{CommandError, Exit},
+    lock,
+    output::{json, text::escape_controls},
+    reconcile::{Driver, Looks, PassReport, Request, StepOutcome},
+    settings::Settings,
+};
+use chrono::TimeDelta;
+use eg_model::{
+    Timestamp,
+    duration::parse_seconds,
+    ids::SessionId,
+    plan::TargetPlan,
+    session::{Session, Standing},
+    target::{Reach, TargetKey},
+};
+use eg_state::{RunKind, Store};
+use std::{collections::BTreeMap, time::Duration};
+
+/// Make the firewalls match the record: repair, expire, revoke
+///
+/// Adds what is missing, revokes what was stopped or has expired. Run it from cron or a timer every minute, with
+/// --timer, or keep it running with --watch.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: eg reconcile --dry-run")]
+pub struct ReconcileArgs {
+    /// Show what would be done, and do nothing
+    #[arg(long, conflicts_with = "watch")]
+    dry_run: bool,
+    /// Keep running: a pass whenever something is due, and at every interval
+    #[arg(long)]
+    watch: bool,
+    /// The longest time between two passes of --watch, in seconds (10s to 86400s)
+    #[arg(long, value_name = "D", default_value = "60s", requires = "watch", value_parser = interval)]
+    interval: Duration,
+    /// A scheduler runs this: tells eg that something closes sessions on time
+    #[arg(long)]
+    timer: bool,
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    parse_seconds(text, 10..=86_400).map_err(|error| error.to_string())
+}
+
+/// Reconciles once, or until stopped.
+///
+/// # Errors
+/// The record cannot be used, the lock was not had, or the configuration is bad.
+pub fn run(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, CommandError> {
+    if args.dry_run && !context.state.path.exists() {
+        return Ok(Exit::Done);
+    }
+    let runtime = context.runtime()?;
+    let ended = runtime.block_on(async {
+        if args.watch {
+            watch::watch(context, args.interval).await
+        } else {
+            once(context, args).await
+        }
+    });
+    runtime.shutdown_background();
+    ended
+}
+
+async fn once(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, CommandError> {
+    let settings = context.settings();
+    let driver = context.driver(context.store()?, settings.as_ref().ok())?;
+    let pass = Pass { kind: RunKind::Reconcile, timer: args.timer, dry_run: args.dry_run };
+    let report = pass.run(context, &driver, settings.as_ref().ok()).await?;
+    let names = names(&driver.store.borrow(), settings.as_ref().ok())?;
+    context.printer.json(&json::pass(&report, &names));
+    let shown = Shown { context, names: &names, report: &report };
+    if args.dry_run {
+        shown.dry_run();
+    } else {
+        shown.steps();
+        shown.failure(&driver)?;
+    }
+    settings?;
+    if let Some(number) = driver.interrupt.asked() {
+        return Ok(Exit::Signal(number));
+    }
+    Ok(exit(&report, args.dry_run))
+}
+
+fn exit(report: &PassReport, dry_run: bool) -> Exit {
+    let planned = !report.steps.is_empty();
+    match (dry_run, report.converged) {
+        (true, converged) => if planned || !converged { Exit::Partial } else { Exit::Done },
+        (false, true) => Exit::Done,
+        (false, false) if report.failed_sessions.is_empty() => Exit::Partial,
+        (false, false) => Exit::Failed,
+    }
+}
+
+/// One pass over everything.
+pub(super) struct Pass {
+    pub(super) kind: RunKind,
+    pub(super) timer: bool,
+    pub(super) dry_run: bool,
+}
+
+/// Where the record keeps when the last collection pass was.
+const COLLECTED: &str = "collected-at";
+
+impl Pass {
+    pub(super) async fn run(
+        &self,
+        context: &Context<'_>,
+        driver: &Driver<'_>,
+        settings: Option<&Settings>,
+    ) -> Result<PassReport, CommandError> {
+        let say = |holder: &str| context.printer.remark(&format!("Waiting for another eg ({holder})..."));
+        let lock = lock::acquire(context.env, &context.state.path, "eg reconcile", context.global.lock_wait, say).await?;
+        let collect_from = self.collect_from(context, driver, settings)?;
+        let collects = !collect_from.is_empty();
+        let needed = driver.needed(None)?;
+        let endpoints = needed.values().flatten().chain(&collect_from);
+        if !self.dry_run && context.env.stderr_is_terminal {
+            context.name_endpoints(endpoints);
+        }
+        let request = Request {
+            kind: self.kind,
+            scope: None,
+            interactive: context.env.stderr_is_terminal && !self.timer,
+            timer: self.timer,
+            collect_from,
+            dry_run: self.dry_run,
+        };
+        let report = driver.pass(&lock, &request, Looks::new()).await?;
+        if !self.dry_run {
+            let mut store = driver.store.borrow_mut();
+            if collects {
+                store.set_note(COLLECTED, &report.started.to_rfc3339())?;
+            }
+            store.prune(report.finished)?;
+        }
+        Ok(report)
+    }
+
+    /// The targets of a collection pass, when one is due: every configured one.
+    fn collect_from(&self, context: &Context<'_>, driver: &Driver<'_>, settings: Option<&Settings>) -> Result<Vec<Reach>, CommandError> {
+        let Some(settings) = settings.filter(|settings| settings.reconcile.collect_expired) else { return Ok(Vec::new()) };
+        let last = driver.store.borrow().note(COLLECTED)?.and_then(|text| text.parse::<Timestamp>().ok());
+        let age = |last: Timestamp| (context.env.now() - last).abs();
+        if last.is_some_and(|last| age(last) < settings.reconcile.collect_interval) {
+            return Ok(Vec::new());
+        }
+        Ok(settings.resources.iter().map(|resource| context.reach(resource)).collect())
+    }
+}
+
+/// The names of targets: as configured, else as recorded.
+pub(super) fn names(store: &Store, settings: Option<&Settings>) -> Result<BTreeMap<TargetKey, String>, CommandError> {
+    let mut sessions: Vec<Session> = store.live_sessions()?;
+    sessions.extend(store.unfinished_sessions()?);
+    let grants = sessions.into_iter().flat_map(|session| session.grants);
+    let mut names: BTreeMap<TargetKey, String> = grants.map(|grant| (grant.reach.target, grant.resource_name)).collect();
+    let resources = settings.into_iter().flat_map(|settings| &settings.resources);
+    let known: Vec<TargetKey> = names.keys().cloned().collect();
+    for resource in resources {
+        for key in known.iter().filter(|key| key.id == resource.id && key.region == resource.region) {
+            names.insert(key.clone(), resource.name.clone());
+        }
+    }
+    Ok(names)
+}
+
+/// When and for what a failure was last reported, so that cron mails once and not every minute.
+const REPORTED: &str = "failure-reported";
+/// A failure that goes on is reported again after this long.
+const REPORT_AGAIN: TimeDelta = TimeDelta::hours(6);
+
+/// Prints a pass.
+pub(super) struct Shown<'a> {
+    pub(super) context: &'a Context<'a>,
+    pub(super) names: &'a BTreeMap<TargetKey, String>,
+    pub(super) report: &'a PassReport,
+}
+
+impl Shown<'_> {
+    fn heading(&self, target: &TargetKey) -> String {
+        let name = self.names.get(target).map(|name| format!("{} ", escape_controls(name))).unwrap_or_default();
+        if name.is_empty() { format!("{target}\n") } else { format!("{name}({target})\n") }
+    }
+
+    /// Every target's plan: `+` opens, `-` closes, `~` changes tags, `=` stays.
+    fn dry_run(&self) {
+        for plan in &self.report.plans {
+            let steps = plan.steps.iter().map(|step| format!("  {step}\n"));
+            let kept = kept(plan).into_iter();
+            let lines: String = steps.chain(kept).collect();
+            if !lines.is_empty() {
+                self.context.printer.result(&(self.heading(&plan.target) + &lines));
+            }
+        }
+        self.context.tell_notes(self.report);
+    }
+
+    /// The steps that were taken.
+    pub(super) fn steps(&self) {
+        let mut last = None;
+        for step in &self.report.steps {
+            if last != Some(&step.target) {
+                self.context.printer.result(&self.heading(&step.target));
+                last = Some(&step.target);
+            }
+            let outcome = match (step.outcome, &step.error) {
+                (StepOutcome::Done, _) => String::new(),
+                (outcome, Some(error)) => format!(": {} ({})", outcome.as_str(), escape_controls(error)),
+                (outcome, None) => format!(": {}", outcome.as_str()),
+            };
+            self.context.printer.result(&format!("  {}{outcome}\n", step.step));
+        }
+    }
+
+    /// What keeps the pass from being a clean one: always on a terminal; else when it is new, changes, ends, or was
+    /// last said six hours ago.
+    pub(super) fn failure(&self, driver: &Driver<'_>) -> Result<(), CommandError> {
+        let report = self.report;
+        let mut store = driver.store.borrow_mut();
+        let said = store.note(REPORTED)?;
+        let (said_at, said_what) = said.as_deref().and_then(|text| text.split_once(' ')).unwrap_or_default();
+        let what = failure_text(report, &failed_sessions(&store, &report.failed_sessions)?);
+        if what.is_empty() {
+            if said.is_some() {
+                store.clear_note(REPORTED)?;
+                self.context.printer.remark("✓ Everything is as recorded again");
+            }
+            return Ok(());
+        }
+        let recent = said_at.parse::<Timestamp>().is_ok_and(|at| (report.finished - at).abs() < REPORT_AGAIN);
+        if self.context.env.stderr_is_terminal || !recent || said_what != what {
+            self.context.tell_notes(report);
+            for line in what.lines() {
+                self.context.printer.remark(line);
+            }
+            let moment = report.finished.format("%Y-%m-%dT%H:%M:%SZ");
+            store.set_note(REPORTED, &format!("{moment} {what}"))?;
+        }
+        Ok(())
+    }
+}
+
+fn kept(plan: &TargetPlan) -> Vec<String> {
+    let held = plan.standings.iter().filter_map(|(permission, standing)| {
+        let whose = match standing {
+            Standing::Own(rule) => format!("{rule}"),
+            Standing::Shared(rule) => format!("{rule}, shared"),
+            Standing::Foreign(rule) => format!("{rule}, not eg's"),
+            _ => return None,
+        };
+        Some(format!("  = {} from {} ({whose})\n", permission.ports(), permission.cidr()))
+    });
+    held.collect()
+}
+
+fn failed_sessions(store: &Store, ids: &[SessionId]) -> Result<Vec<Session>, CommandError> {
+    let found = ids.iter().map(|id| store.session(*id)).collect::<Result<Vec<_>, _>>()?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// The failure in words that stay the same while it does: no times, no counts.
+fn failure_text(report: &PassReport, failed: &[Session]) -> String {
+    if report.converged && report.state_errors.is_empty() {
+        return String::new();
+    }
+    let mut lines: Vec<String> = failed
+        .iter()
+        .flat_map(|session| session.grants.iter().filter_map(move |grant| {
+            let why = grant.error_message()?;
+            Some(format!("session {} on {}: {}", session.id.short(), escape_controls(&grant.resource_name), escape_controls(&why)))
+        }))
+        .collect();
+    if lines.is_empty() {
+        lines.push(report.summary().map_or_else(
+            || "not everything is as recorded yet; eg keeps trying".to_owned(),
+            |summary| format!("not everything is as recorded yet: {}", escape_controls(&summary)),
+        ));
+    }
+    lines.sort();
+    lines.dedup();
+    lines.join("\n")
+}

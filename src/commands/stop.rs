@@ -1,0 +1,169 @@
+//! `eg session stop`.
+
+use super::{Context, ended_text};
+use crate::{
+    error::{CommandError, Exit, Kind},
+    output::time::Zone,
+    reconcile::{Driver, Looks, PassReport},
+};
+use eg_model::{
+    ids::SessionId,
+    lease::{Lease, Phase},
+    session::{Session, SessionStatus, Standing},
+};
+use eg_state::{RunKind, Store};
+
+/// Close what a session opened
+///
+/// Without an id: the most recently started live session. Connections that are open stay open: a cloud firewall
+/// judges new connections only.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: eg session stop a1b2")]
+pub struct StopArgs {
+    /// The session's id, or at least its first four hex digits
+    id: Option<String>,
+    /// Every session that has not ended
+    #[arg(long, conflicts_with = "id")]
+    all: bool,
+}
+
+/// Stops sessions.
+///
+/// # Errors
+/// There is nothing to stop, or the stop cannot be recorded.
+pub fn run(context: &Context<'_>, args: &StopArgs) -> Result<Exit, CommandError> {
+    let runtime = context.runtime()?;
+    let ended = runtime.block_on(stop(context, args));
+    runtime.shutdown_background();
+    ended
+}
+
+async fn stop(context: &Context<'_>, args: &StopArgs) -> Result<Exit, CommandError> {
+    // Closing is never blocked by a bad configuration; it is reported at the end.
+    let settings = context.settings();
+    let mut store = context.store()?;
+    let now = context.env.now();
+    store.expire(now)?;
+    let sessions = chosen(context, &store, args)?;
+    for session in &sessions {
+        context.printer.progress(&format!("→ Stopping session {}...", session.id.short()));
+        store.stop(session.id, now)?;
+    }
+    context.name_endpoints(sessions.iter().flat_map(|session| &session.grants).map(|grant| &grant.reach));
+    let ids: Vec<SessionId> = sessions.iter().map(|session| session.id).collect();
+    let driver = context.driver(store, settings.as_ref().ok())?;
+    let passed = close(context, &driver, &ids).await;
+    let store = driver.store.borrow();
+    let ended = ids.iter().map(|id| context.again(&store, *id)).collect::<Result<Vec<_>, _>>()?;
+    print(context, args, &store, &sessions, &ended)?;
+    passed?;
+    settings?;
+    let closed = ended.iter().all(|session| session.status.is_ended());
+    Ok(if closed { Exit::Done } else { Exit::Partial })
+}
+
+/// Nothing that was ever sent needs no pass, no lock and no network.
+async fn close(context: &Context<'_>, driver: &Driver<'_>, ids: &[SessionId]) -> Result<Option<PassReport>, CommandError> {
+    let open = {
+        let store = driver.store.borrow();
+        ids.iter().map(|id| context.again(&store, *id)).collect::<Result<Vec<_>, _>>()?
+    };
+    let touched = driver.needed(Some(&ids.iter().copied().collect()))?;
+    if open.iter().all(|session| session.status.is_ended()) && touched.is_empty() {
+        return Ok(None);
+    }
+    context.scoped_pass(driver, RunKind::Stop, ids, Looks::new()).await.map(Some)
+}
+
+fn chosen(context: &Context<'_>, store: &Store, args: &StopArgs) -> Result<Vec<Session>, CommandError> {
+    let mut open = store.live_sessions()?;
+    open.sort_by_key(|session| std::cmp::Reverse((session.started_at, session.id)));
+    let nothing = || CommandError::new(Kind::NotFound, "there is no live session to stop").hint("see them with: eg session list");
+    if args.all {
+        open.extend(store.unfinished_sessions()?);
+        return if open.is_empty() { Err(nothing()) } else { Ok(open) };
+    }
+    let Some(id) = &args.id else {
+        open.truncate(1);
+        return if open.is_empty() { Err(nothing()) } else { Ok(open) };
+    };
+    let session = context.find(store, id)?;
+    if session.status.is_ended() {
+        let message = format!("{} already", ended_text(&session, &context.zone));
+        return Err(CommandError::new(Kind::Refused, message));
+    }
+    Ok(vec![session])
+}
+
+fn print(
+    context: &Context<'_>,
+    args: &StopArgs,
+    store: &Store,
+    before: &[Session],
+    ended: &[Session],
+) -> Result<(), CommandError> {
+    if args.all {
+        let json: Vec<_> = ended.iter().map(|session| context.session_json(session)).collect();
+        context.printer.json(&json);
+    } else if let Some(session) = ended.first() {
+        context.printer.json(&context.session_json(session));
+    }
+    let others = store.live_sessions()?;
+    let leases = store.open_leases()?;
+    for (before, session) in before.iter().zip(ended) {
+        context.printer.result(&closing_line(session, &leases, &context.zone));
+        for line in stays_open(before, &others, &leases, &context.zone) {
+            context.printer.result(&format!("  still open: {line}\n"));
+        }
+    }
+    Ok(())
+}
+
+/// `Session stopped` is said only when every rule is closed or left to somebody else.
+fn closing_line(session: &Session, leases: &[Lease], zone: &Zone) -> String {
+    match session.status {
+        SessionStatus::Cancelled => "✓ Session stopped\n".to_owned(),
+        SessionStatus::Expired => "✓ Session closed; it had expired\n".to_owned(),
+        _ => {
+            let open: Vec<&Lease> = leases.iter().filter(|lease| is_of(lease, session) && lease.phase != Phase::Leaving).collect();
+            let rules = if open.len() == 1 { "1 rule".to_owned() } else { format!("{} rules", open.len()) };
+            let settles = open.iter().filter_map(|lease| lease.settles_at()).max();
+            let until = settles.map_or_else(|| "the next reconcile".to_owned(), |at| zone.clock(at));
+            format!("Stop recorded; {rules} still open until {until}\n")
+        }
+    }
+}
+
+fn is_of(lease: &Lease, session: &Session) -> bool {
+    session.grants.iter().any(|grant| {
+        grant.reach.target == *lease.target() && grant.permissions.iter().any(|item| item.permission == lease.permission)
+    })
+}
+
+/// What of a session's ports stays open, and who holds it.
+fn stays_open(before: &Session, others: &[Session], leases: &[Lease], zone: &Zone) -> Vec<String> {
+    let mut lines = Vec::new();
+    for grant in &before.grants {
+        for item in &grant.permissions {
+            let wants = |session: &&Session| {
+                session.id != before.id
+                    && session.grants.iter().any(|other| {
+                        other.reach.target == grant.reach.target
+                            && other.permissions.iter().any(|wanted| wanted.permission == item.permission)
+                    })
+            };
+            let lease = leases.iter().find(|lease| *lease.target() == grant.reach.target && lease.permission == item.permission);
+            let holder = if let Some(other) = others.iter().filter(wants).max_by_key(|session| session.expires_at) {
+                format!("session {} until {}", other.id.short(), zone.clock(other.expires_at))
+            } else if lease.is_some_and(|lease| lease.phase == Phase::Leaving) {
+                "another installation".to_owned()
+            } else if matches!(item.standing, Standing::Foreign(_)) {
+                "a rule eg does not own".to_owned()
+            } else {
+                continue;
+            };
+            lines.push(format!("{} {}, held by {holder}", grant.resource_name, item.permission.ports()));
+        }
+    }
+    lines
+}

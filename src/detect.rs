@@ -1,0 +1,261 @@
+//! Finding the user's own addresses: several echo services of different operators, asked at once, have to agree, so
+//! that no single service can put an address of its choosing into a firewall.
+
+use crate::{output::text::escape_controls, settings::Detect};
+use eg_model::address::{IpVersion, special_block};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use reqwest::{Client, Response, StatusCode, Url, redirect::Policy};
+use std::{
+    error::Error,
+    future::Future,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+    time::Duration,
+};
+
+/// Everything together takes no longer than this, whatever the services do.
+const OVERALL: Duration = Duration::from_secs(5);
+
+/// An answer is one address; anything longer than 1 KiB is something else.
+const LARGEST_BODY: usize = 1024;
+
+/// How much of an answer that is not an address is shown, in characters.
+const EXCERPT: usize = 40;
+
+/// Which addresses an agreed one may be: in earnest [`eg_model::address::is_globally_routable`].
+pub type Acceptable = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
+
+/// Which families to ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Families {
+    /// IPv4.
+    pub v4: bool,
+    /// IPv6.
+    pub v6: bool,
+}
+
+/// What one service said: its URL, and an address or why there is none.
+pub type Answer = (String, Result<IpAddr, String>);
+
+/// What came of both families.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detected {
+    /// IPv4.
+    pub v4: FamilyOutcome,
+    /// IPv6.
+    pub v6: FamilyOutcome,
+}
+
+/// What came of asking for one family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FamilyOutcome {
+    /// The family was not wanted, or the configuration lists no service for it.
+    NotAsked,
+    /// Enough services said the same.
+    Agreed {
+        /// What they said.
+        address: IpAddr,
+        /// Their URLs, in the order of their answers.
+        by: Vec<String>,
+    },
+    /// They said the same, but it is no address to open a firewall to.
+    NotRoutable {
+        /// What they said.
+        address: IpAddr,
+        /// Their URLs, in the order of their answers.
+        by: Vec<String>,
+        /// Why it is refused, for the user.
+        message: String,
+    },
+    /// There are different addresses, and none has enough voices: the whole start is refused, showing each answer.
+    Disagree {
+        /// Every answer, failures too.
+        answers: Vec<Answer>,
+    },
+    /// Too few answers: the family is left out, with a warning.
+    NotAgreed {
+        /// Why each service does not count, or what the lonely one said; one line each.
+        reasons: Vec<String>,
+    },
+}
+
+/// Asks the services of the wanted families, both at once. Each request leaves from a socket of its family, takes no
+/// proxy unless `use_proxy`, follows no redirect (a captive portal redirects) and reads 1 KiB at most. Returns as soon
+/// as enough equal answers are there, after 5 seconds at the latest.
+///
+/// A name look-up that hangs goes on in tokio's blocking pool: shut the runtime down with `shutdown_background`.
+pub async fn detect(families: Families, settings: &Detect, acceptable: Acceptable) -> Detected {
+    let family = |wanted: bool, version, services| {
+        let services: &[Url] = if wanted { services } else { &[] };
+        detect_family(version, services, settings, &acceptable)
+    };
+    let v4 = family(families.v4, IpVersion::V4, &settings.ipv4);
+    let v6 = family(families.v6, IpVersion::V6, &settings.ipv6);
+    let (v4, v6) = futures_util::future::join(v4, v6).await;
+    Detected { v4, v6 }
+}
+
+async fn detect_family(
+    version: IpVersion,
+    services: &[Url],
+    settings: &Detect,
+    acceptable: &Acceptable,
+) -> FamilyOutcome {
+    if services.is_empty() {
+        return FamilyOutcome::NotAsked;
+    }
+    let answers = match client(version, settings) {
+        Ok(client) => collect(services, settings.agree, |url| ask(&client, url, version, settings.timeout)).await,
+        Err(why) => services.iter().map(|url| (url.to_string(), Err(why.clone()))).collect(),
+    };
+    judge(decide(&answers, settings.agree), acceptable)
+}
+
+fn judge(outcome: FamilyOutcome, acceptable: &Acceptable) -> FamilyOutcome {
+    match outcome {
+        FamilyOutcome::Agreed { address, by } if !acceptable(address) => {
+            let block = special_block(address).map_or(String::new(), |block| format!(": it is in {block}"));
+            let message = format!("{address} is not an address on the Internet{block}");
+            FamilyOutcome::NotRoutable { address, by, message }
+        }
+        other => other,
+    }
+}
+
+/// What the answers so far amount to, in their order. An answer counts once per service; failures never count.
+///
+/// | addresses | outcome |
+/// |---|---|
+/// | one address said by `agree` services or more, every other by fewer | Agreed |
+/// | two or more addresses said by `agree` or more each | Disagree |
+/// | different ones, none said by `agree` | Disagree |
+/// | none, or one address said by fewer than `agree` | NotAgreed |
+///
+/// With the usual `agree` of 2, "said by fewer" is a single answer.
+#[must_use]
+pub fn decide(answers: &[Answer], agree: usize) -> FamilyOutcome {
+    let mut camps: Vec<(IpAddr, Vec<String>)> = Vec::new();
+    for (service, answer) in answers {
+        let Ok(address) = answer else { continue };
+        match camps.iter_mut().find(|(known, _)| known == address) {
+            Some((_, by)) => by.push(service.clone()),
+            None => camps.push((*address, vec![service.clone()])),
+        }
+    }
+    let mut enough = camps.iter().filter(|(_, by)| by.len() >= agree);
+    match (enough.next(), enough.next()) {
+        (Some((address, by)), None) => FamilyOutcome::Agreed { address: *address, by: by.clone() },
+        (None, _) if camps.len() < 2 => FamilyOutcome::NotAgreed { reasons: answers.iter().map(describe).collect() },
+        _ => FamilyOutcome::Disagree { answers: answers.to_vec() },
+    }
+}
+
+/// One answer as a line for people: `https://api.ipify.org/: 203.0.113.42`.
+#[must_use]
+pub fn describe((service, answer): &Answer) -> String {
+    match answer {
+        Ok(address) => format!("{service}: {address}"),
+        Err(why) => format!("{service}: {why}"),
+    }
+}
+
+/// Asks every service at once, until enough of them agree or the time is up. The slow ones are then dropped.
+async fn collect<'a, F>(services: &'a [Url], agree: usize, ask: impl Fn(&'a Url) -> F) -> Vec<Answer>
+where
+    F: Future<Output = Result<IpAddr, String>>,
+{
+    let deadline = tokio::time::Instant::now() + OVERALL;
+    let question = |url| {
+        let answer = ask(url);
+        async move { (url.to_string(), answer.await) }
+    };
+    let mut pending: FuturesUnordered<_> = services.iter().map(question).collect();
+    let mut answers: Vec<Answer> = Vec::new();
+    while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, pending.next()).await {
+        answers.push(answer);
+        if matches!(decide(&answers, agree), FamilyOutcome::Agreed { .. }) {
+            return answers;
+        }
+    }
+    let silent = services.iter().filter(|url| answers.iter().all(|(known, _)| known != url.as_str()));
+    let late: Vec<Answer> = silent.map(|url| (url.to_string(), Err(no_answer(OVERALL)))).collect();
+    answers.extend(late);
+    answers
+}
+
+fn no_answer(within: Duration) -> String {
+    format!("no answer within {} s", within.as_secs())
+}
+
+/// A client whose every connection is of one family: a socket bound to the unspecified address of a family cannot
+/// reach the other one.
+fn client(version: IpVersion, settings: &Detect) -> Result<Client, String> {
+    let local: IpAddr = match version {
+        IpVersion::V4 => Ipv4Addr::UNSPECIFIED.into(),
+        IpVersion::V6 => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let builder = Client::builder()
+        .local_address(local)
+        .redirect(Policy::none())
+        .pool_max_idle_per_host(0)
+        .user_agent(concat!("eg/", env!("CARGO_PKG_VERSION")));
+    // Unless told otherwise, reqwest takes proxies from the environment.
+    let builder = if settings.use_proxy { builder } else { builder.no_proxy() };
+    builder.build().map_err(|error| format!("cannot be asked: {}", root_cause(&error)))
+}
+
+async fn ask(client: &Client, url: &Url, version: IpVersion, timeout: Duration) -> Result<IpAddr, String> {
+    let failed = |error: reqwest::Error| match error {
+        late if late.is_timeout() => no_answer(timeout),
+        error if error.is_connect() => format!("cannot connect: {}", root_cause(&error)),
+        error => root_cause(&error),
+    };
+    let mut response = client.get(url.clone()).timeout(timeout).send().await.map_err(failed)?;
+    check_status(&response)?;
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(failed)? {
+        body.extend_from_slice(&chunk);
+        if body.len() > LARGEST_BODY {
+            return Err(format!("answered more than {LARGEST_BODY} bytes"));
+        }
+    }
+    parse_answer(&body, version)
+}
+
+fn check_status(response: &Response) -> Result<(), String> {
+    match response.status() {
+        StatusCode::OK => Ok(()),
+        status if status.is_redirection() => Err(format!("answered {status}: does this network ask you to sign in?")),
+        status => Err(format!("answered {status}")),
+    }
+}
+
+/// The whole answer, but for white space around it, has to be one address of the family.
+fn parse_answer(body: &[u8], version: IpVersion) -> Result<IpAddr, String> {
+    let text = String::from_utf8_lossy(body);
+    let address = text.trim().parse::<IpAddr>().ok();
+    let mapped = |address: IpAddr| matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
+    let fits = |address: &IpAddr| IpVersion::of(*address) == version && !mapped(*address);
+    address
+        .filter(fits)
+        .ok_or_else(|| format!("answered something that is not an {version} address: \"{}\"", excerpt(&text)))
+}
+
+fn excerpt(text: &str) -> String {
+    let text = text.trim();
+    let start: String = text.chars().take(EXCERPT).collect();
+    let rest = if start.len() < text.len() { "…" } else { "" };
+    escape_controls(&format!("{start}{rest}"))
+}
+
+/// The innermost error: the outer ones repeat the URL and say "error sending request".
+fn root_cause(error: &(dyn Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! Everything that comes from outside the program and is not a file or a socket: clock, ids, randomness, environment
+//! variables, terminal, user and machine. Collected here once, so that tests can fix all of it.
+
+use chrono::{DateTime, TimeDelta};
+use eg_model::{Timestamp, address::is_globally_routable, ids::machine_fingerprint};
+use std::{
+    collections::BTreeMap,
+    io::IsTerminal,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+use uuid::Uuid;
+
+/// A reading of the wall clock, in whole seconds.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// Which detected addresses may be opened.
+pub type AddressRule = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
+
+/// The program's surroundings.
+#[derive(Clone)]
+pub struct Env {
+    vars: BTreeMap<String, String>,
+    clock: Clock,
+    /// Which detected addresses may be opened.
+    pub address_rule: AddressRule,
+    /// Whether stdout is a terminal.
+    pub stdout_is_terminal: bool,
+    /// Whether stderr is a terminal.
+    pub stderr_is_terminal: bool,
+    /// This program, as an absolute path.
+    pub program: PathBuf,
+    /// The operating system's user.
+    pub user: String,
+    /// This machine's name.
+    pub host: String,
+    /// A fingerprint of this machine's stable id, where it has one.
+    pub machine: Option<String>,
+}
+
+impl Env {
+    /// The real surroundings.
+    #[must_use]
+    pub fn from_process() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
+        let vars: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let named = vars.get("EG_MACHINE").cloned().filter(|name| !name.is_empty());
+        let machine = named.or_else(|| machine_uid::get().ok()).map(|id| machine_fingerprint(&id));
+        Self {
+            clock: wall_clock(test_offset(&vars)),
+            address_rule: address_rule(&vars),
+            stdout_is_terminal: std::io::stdout().is_terminal(),
+            stderr_is_terminal: std::io::stderr().is_terminal(),
+            program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("eg")),
+            user: whoami::username().unwrap_or_else(|_| "unknown".to_owned()),
+            host: whoami::hostname().unwrap_or_else(|_| "unknown".to_owned()),
+            machine,
+            vars,
+        }
+    }
+
+    /// An environment variable that is set and not empty.
+    #[must_use]
+    pub fn var(&self, name: &str) -> Option<&str> {
+        self.vars.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// The wall clock, in whole seconds.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    /// The clock itself, for those who read it more than once.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        Arc::clone(&self.clock)
+    }
+
+    /// A random id.
+    #[must_use]
+    pub fn uuid(&self) -> Uuid {
+        #[expect(clippy::disallowed_methods, reason = "the one place where ids are drawn")]
+        Uuid::new_v4()
+    }
+
+    /// A random number from 0 up to, but not including, 1: for jitter.
+    #[must_use]
+    pub fn random(&self) -> f64 {
+        let bits = u32::try_from(self.uuid().as_u128() >> 96).unwrap_or(0);
+        f64::from(bits) / (f64::from(u32::MAX) + 1.0)
+    }
+
+    /// The path as others must name it, wherever they stand.
+    #[must_use]
+    pub fn absolute(&self, path: &Path) -> PathBuf {
+        std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+    }
+}
+
+fn wall_clock(offset: TimeDelta) -> Clock {
+    Arc::new(move || {
+        #[expect(clippy::disallowed_methods, reason = "the one place where the wall clock is read")]
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+        DateTime::from_timestamp(seconds, 0).unwrap_or_default() + offset
+    })
+}
+
+/// `EG_TEST_CLOCK_OFFSET` (seconds) moves the clock, in debug builds only: end-to-end tests need to see a session
+/// expire, and a release must not be talked into another time.
+fn test_offset(vars: &BTreeMap<String, String>) -> TimeDelta {
+    let offset = vars.get("EG_TEST_CLOCK_OFFSET").filter(|_| cfg!(debug_assertions));
+    TimeDelta::seconds(offset.and_then(|text| text.parse().ok()).unwrap_or(0))
+}
+
+/// `EG_TEST_ADDRESSES=documentation` lets any detected address count as routable, in debug builds only: tests use
+/// documentation addresses, which a release rightly refuses.
+fn address_rule(vars: &BTreeMap<String, String>) -> AddressRule {
+    let any = cfg!(debug_assertions) && vars.get("EG_TEST_ADDRESSES").is_some_and(|value| value == "documentation");
+    if any { Arc::new(|_| true) } else { Arc::new(is_globally_routable) }
+}

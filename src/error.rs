@@ -1,0 +1,141 @@
+//! The one error that ends a command, and the exit statuses.
+
+use eg_model::failure::Failure;
+use eg_state::StateError;
+use std::{fmt, process::ExitCode};
+
+/// What a command's exit status says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exit {
+    /// What was asked is in place.
+    Done,
+    /// It is not.
+    Failed,
+    /// The arguments were wrong.
+    Usage,
+    /// Part is in place, or it is not known yet, and `eg` keeps trying.
+    Partial,
+    /// The lock was not had in time; the intent is recorded.
+    Locked,
+    /// A signal with this number ended it.
+    Signal(u8),
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::Partial => 3,
+            Exit::Locked => 4,
+            Exit::Signal(number) => 128_u8.saturating_add(number),
+        })
+    }
+}
+
+/// What kind of failure; the word is part of the JSON contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The arguments.
+    Usage,
+    /// The configuration.
+    Config,
+    /// The state file.
+    State,
+    /// The public address.
+    Detection,
+    /// No such session, or nothing to act on.
+    NotFound,
+    /// An id prefix that fits several sessions.
+    Ambiguous,
+    /// The session's status does not allow it.
+    Refused,
+    /// This machine's clock.
+    Clock,
+    /// Another `eg` holds the lock.
+    Locked,
+    /// A cloud provider.
+    Provider,
+    /// Ended by a signal.
+    Signal(u8),
+}
+
+impl Kind {
+    /// The word for JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Usage => "usage",
+            Self::Config => "config",
+            Self::State => "state",
+            Self::Detection => "detection",
+            Self::NotFound => "not-found",
+            Self::Ambiguous => "ambiguous",
+            Self::Refused => "refused",
+            Self::Clock => "clock",
+            Self::Locked => "locked",
+            Self::Provider => "provider",
+            Self::Signal(_) => "signal",
+        }
+    }
+
+    /// The exit status that goes with it.
+    #[must_use]
+    pub fn exit(self) -> Exit {
+        match self {
+            Self::Usage => Exit::Usage,
+            Self::Locked => Exit::Locked,
+            Self::Signal(number) => Exit::Signal(number),
+            _ => Exit::Failed,
+        }
+    }
+}
+
+/// Why a command did not do what was asked: what failed and why, and what to do next.
+#[derive(Debug)]
+pub struct CommandError {
+    /// What kind.
+    pub kind: Kind,
+    /// What failed and why; a provider's or library's own words last.
+    pub message: String,
+    /// What to do next.
+    pub hints: Vec<String>,
+}
+
+impl CommandError {
+    /// An error without hints.
+    #[must_use]
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), hints: Vec::new() }
+    }
+
+    /// The same with one more hint.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for CommandError {}
+
+impl From<StateError> for CommandError {
+    fn from(error: StateError) -> Self {
+        let full = error.is_full();
+        let error = Self::new(Kind::State, error.to_string());
+        if full { error.hint("free some space; nothing was opened, and what is open is still on record") } else { error }
+    }
+}
+
+impl From<Failure> for CommandError {
+    fn from(failure: Failure) -> Self {
+        Self::new(Kind::Provider, failure.to_string()).hint(failure.class.advice())
+    }
+}

@@ -1,0 +1,9 @@
+//! What people and programs see.
+
+pub mod json;
+pub mod printer;
+pub mod session_view;
+pub mod style;
+pub mod table;
+pub mod text;
+pub mod time;

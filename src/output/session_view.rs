@@ -1,0 +1,203 @@
+//! Sessions for people: the block of `start`, the table of `list`, the page of `get`.
+
+use super::{
+    style,
+    table::{Cell, Table},
+    text::escape_controls,
+    time::Zone,
+};
+use eg_model::{
+    Timestamp,
+    address::IpVersion,
+    duration::{overdue, remaining},
+    session::{Grant, Session, SessionStatus, Standing},
+};
+use eg_state::LastRuns;
+use std::collections::BTreeSet;
+
+/// How wide labels are, with their colon.
+const LABEL: usize = 11;
+/// How many digits of an id people see, at least.
+const SHORT_ID: usize = 8;
+
+/// What is needed to show a session as of now.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// The local clock.
+    pub now: Timestamp,
+    /// The time zone.
+    pub zone: Zone,
+    /// When the reconciler was last at work.
+    pub runs: LastRuns,
+}
+
+fn line(label: &str, value: &str) -> String {
+    format!("  {:<LABEL$}{}\n", format!("{label}:"), value)
+}
+
+fn text_line(label: &str, value: Option<&str>) -> String {
+    value.map(|value| line(label, &escape_controls(value))).unwrap_or_default()
+}
+
+impl View {
+    /// Time left in words: `8h 0m remaining`, or how it ended.
+    #[must_use]
+    pub fn left(&self, session: &Session) -> String {
+        let remaining = self.remaining(session);
+        let counts = session.status.is_live() && self.now < session.expires_at;
+        if counts { format!("{remaining} remaining") } else { remaining }
+    }
+
+    /// The column REMAINING. A session past its expiry that nothing has closed is never shown as a quiet `expired`.
+    #[must_use]
+    pub fn remaining(&self, session: &Session) -> String {
+        match session.status {
+            SessionStatus::Cancelled => "stopped".to_owned(),
+            SessionStatus::Expired => "expired".to_owned(),
+            _ if self.now >= session.expires_at => {
+                format!("overdue {} ({})", overdue(self.now, session.expires_at), self.cause(session))
+            }
+            SessionStatus::Expiring => "closing".to_owned(),
+            _ => remaining(self.now, session.expires_at),
+        }
+    }
+
+    /// Why an overdue session is still open.
+    fn cause(&self, session: &Session) -> String {
+        match &self.runs.reconcile {
+            None => "reconcile has never run".to_owned(),
+            Some(run) if run.finished_at < session.expires_at => {
+                format!("no reconcile since {}", self.zone.clock(run.finished_at))
+            }
+            Some(run) => {
+                let why = run.summary.as_deref().unwrap_or("not everything could be closed");
+                format!("last reconcile {}: {}", self.zone.clock(run.finished_at), escape_controls(why))
+            }
+        }
+    }
+
+    fn is_overdue(&self, session: &Session) -> bool {
+        !session.status.is_ended() && self.now >= session.expires_at
+    }
+
+    /// The block under `✓ Session started`.
+    #[must_use]
+    pub fn started(&self, session: &Session) -> String {
+        let resources: BTreeSet<&str> = session.grants.iter().map(|grant| grant.resource_name.as_str()).collect();
+        let status = Cell::styled(session.status.as_str(), style::session(session.status)).render();
+        let mut block = line("ID", &session.id.to_string()) + &line("Status", &status) + &addresses(session);
+        block += &line("Expires", &format!("{} ({})", self.zone.format(session.expires_at), self.left(session)));
+        block + &line("Resources", &resources.len().to_string())
+    }
+
+    /// The table of `list`, newest first as given.
+    #[must_use]
+    pub fn list(&self, sessions: &[Session]) -> String {
+        let ids: Vec<String> = sessions.iter().map(|session| session.id.0.as_simple().to_string()).collect();
+        let mut table = Table::new(["ID", "STATUS", "IP", "STARTED", "REMAINING"]);
+        for (session, id) in sessions.iter().zip(&ids) {
+            let remaining = self.remaining(session);
+            let remaining = if self.is_overdue(session) {
+                Cell::styled(remaining, style::BAD)
+            } else {
+                Cell::new(remaining)
+            };
+            table.row([
+                Cell::new(short_id(id, &ids)),
+                Cell::styled(session.status.as_str(), style::session(session.status)),
+                Cell::new(address_cell(session)),
+                Cell::new(self.zone.format(session.started_at)),
+                remaining,
+            ]);
+        }
+        table.render()
+    }
+
+    /// The page of `get`.
+    #[must_use]
+    pub fn get(&self, session: &Session) -> String {
+        let status = Cell::styled(session.status.as_str(), style::session(session.status)).render();
+        let user = match &session.user_email {
+            Some(email) => format!("{} ({email})", session.user_name),
+            None => session.user_name.clone(),
+        };
+        let mut page = format!("Session {}\n", session.id);
+        page += &line("Status", &status);
+        page += &text_line("User", Some(&user));
+        page += &addresses(session);
+        page += &line("Started", &self.zone.format(session.started_at));
+        page += &line("Expires", &format!("{} ({})", self.zone.format(session.expires_at), self.left(session)));
+        if let Some(ended) = session.ended_at {
+            let reason = session.ended_reason.map_or("", |reason| reason.as_str());
+            page += &line("Ended", &format!("{} ({reason})", self.zone.format(ended)));
+        }
+        page += &text_line("Reason", session.reason.as_deref());
+        page += "\n";
+        page + &self.grants(session)
+    }
+
+    fn grants(&self, session: &Session) -> String {
+        let mut table = Table::new(["RESOURCE", "VERSION", "IP", "STATUS", "APPLIED"]);
+        for grant in &session.grants {
+            table.row([
+                Cell::new(&grant.resource_name),
+                Cell::new(grant.ip_version().to_string()),
+                Cell::new(grant.address.to_string()),
+                Cell::styled(grant.status.as_str(), style::grant(grant.status)),
+                Cell::new(grant.applied_at.map_or_else(|| "-".to_owned(), |at| self.zone.format(at))),
+            ]);
+            for note in grant_notes(grant, session.status) {
+                table.note(note);
+            }
+        }
+        table.render()
+    }
+}
+
+/// What stands under a grant's row: how much of it is open, why not all, and whose rules cover it.
+fn grant_notes(grant: &Grant, session: SessionStatus) -> Vec<String> {
+    let (open, all) = grant.open_ports();
+    let mut notes = Vec::new();
+    if session.is_live() && open < all && (open > 0 || all > 1) {
+        notes.push(format!("{open} of {all} ports open"));
+    }
+    notes.extend(grant.error_message().filter(|_| session.is_live()));
+    for item in &grant.permissions {
+        if let Standing::Foreign(rule) = &item.standing {
+            notes.push(format!("{} covered by {rule} (not eg's)", item.permission.ports()));
+        }
+    }
+    notes
+}
+
+/// The line about a grant as it lands.
+#[must_use]
+pub fn grant_line(grant: &Grant) -> String {
+    let status = Cell::styled(grant.status.as_str(), style::grant(grant.status)).render();
+    let name = escape_controls(&grant.resource_name);
+    let error = grant.error_message().map(|why| format!(": {}", escape_controls(&why))).unwrap_or_default();
+    format!("  {name} {}: {status}{error}", grant.ip_version())
+}
+
+fn addresses(session: &Session) -> String {
+    let one = |label, version| session.address(version).map(|address| line(label, &address.to_string())).unwrap_or_default();
+    one("IPv4", IpVersion::V4) + &one("IPv6", IpVersion::V6)
+}
+
+fn address_cell(session: &Session) -> String {
+    match (session.address(IpVersion::V4), session.address(IpVersion::V6)) {
+        (Some(v4), Some(_)) => format!("{v4} +v6"),
+        (Some(one), None) | (None, Some(one)) => one.to_string(),
+        (None, None) => String::new(),
+    }
+}
+
+/// Eight digits, or as many as tell it from the other rows shown.
+fn short_id<'a>(id: &'a str, all: &[String]) -> &'a str {
+    let ambiguous = |length: &usize| {
+        let prefix = id.get(..*length);
+        all.iter().filter(|other| other.get(..*length) == prefix).count() > 1
+    };
+    let length = (SHORT_ID..id.len()).find(|length| !ambiguous(length)).unwrap_or(id.len());
+    id.get(..length).unwrap_or(id)
+}

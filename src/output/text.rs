@@ -1,0 +1,39 @@
+//! Text that `eg` did not write, made safe to print.
+
+/// Writes every character that could steer a terminal or reorder a line as an escape (`\u{1b}`): C0 and C1 controls
+/// with ESC, DEL and line ends, the Unicode line and paragraph separators, and the bidirectional embeddings,
+/// overrides and isolates (U+202A to U+202E, U+2066 to U+2069; Unicode Standard Annex 9). All else stays as it is,
+/// so doing it twice changes nothing.
+#[must_use]
+pub fn escape_controls(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        if steers(character) { safe.extend(character.escape_unicode()) } else { safe.push(character) }
+    }
+    safe
+}
+
+fn steers(character: char) -> bool {
+    character.is_control() || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn controls_become_visible() {
+        for (text, expected) in [
+            ("plain, naïve, 漢字, 👍", "plain, naïve, 漢字, 👍"),
+            ("\u{1b}[31mred", "\\u{1b}[31mred"),
+            ("a\nb\r\tc\0", "a\\u{a}b\\u{d}\\u{9}c\\u{0}"),
+            ("\u{7f}\u{80}\u{9b}\u{9f}\u{a0}", "\\u{7f}\\u{80}\\u{9b}\\u{9f}\u{a0}"),
+            ("\u{202a}\u{202e}\u{2066}\u{2069}", "\\u{202a}\\u{202e}\\u{2066}\\u{2069}"),
+            ("\u{2028}\u{2029}", "\\u{2028}\\u{2029}"),
+            ("\u{2027}\u{202f}\u{2065}\u{206a}", "\u{2027}\u{202f}\u{2065}\u{206a}"),
+            ("\\u{1b}", "\\u{1b}"),
+        ] {
+            assert_eq!(escape_controls(text), expected);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Times as people read them: local, to the second or to the minute.
+
+use chrono::TimeDelta;
+use eg_model::Timestamp;
+use tz::TimeZone;
+
+/// A time zone, loaded once.
+#[derive(Clone, Debug)]
+pub struct Zone {
+    /// `None` is UTC.
+    zone: Option<TimeZone>,
+}
+
+/// A zone, and whether it is the one that was asked for.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The zone; UTC when the wanted one is not known.
+    pub zone: Zone,
+    /// The value of `TZ` (or `/etc/localtime`) that is not known, for the warning that times are shown in UTC.
+    pub unknown: Option<String>,
+}
+
+const LOCAL: &str = "localtime";
+
+impl Zone {
+    /// Coordinated Universal Time.
+    #[must_use]
+    pub fn utc() -> Self {
+        Self { zone: None }
+    }
+
+    /// From the value of `TZ`: a name (`Europe/Berlin`), a POSIX rule (`CET-1CEST,M3.5.0,M10.5.0/3`) or a file
+    /// (`:/path`). `None` is the machine's own zone, `/etc/localtime`; empty text, and a machine without that file, are
+    /// UTC, as for every program that uses the C library. Reads zone files of the machine, nothing else.
+    #[must_use]
+    pub fn load(tz: Option<&str>) -> Loaded {
+        match tz {
+            Some("" | ":") => Loaded { zone: Self::utc(), unknown: None },
+            Some(value) => Self::posix(value, value),
+            None if !std::path::Path::new("/etc/localtime").exists() => Loaded { zone: Self::utc(), unknown: None },
+            None => Self::posix(LOCAL, "/etc/localtime"),
+        }
+    }
+
+    fn posix(value: &str, name: &str) -> Loaded {
+        match TimeZone::from_posix_tz(value) {
+            Ok(zone) => Loaded { zone: Self { zone: Some(zone) }, unknown: None },
+            Err(_) => Loaded { zone: Self::utc(), unknown: Some(name.to_owned()) },
+        }
+    }
+
+    /// `YYYY-MM-DD HH:MM:SS` in this zone.
+    #[must_use]
+    pub fn format(&self, time: Timestamp) -> String {
+        self.write(time, "%Y-%m-%d %H:%M:%S")
+    }
+
+    /// `HH:MM` in this zone.
+    #[must_use]
+    pub fn clock(&self, time: Timestamp) -> String {
+        self.write(time, "%H:%M")
+    }
+
+    fn write(&self, time: Timestamp, pattern: &str) -> String {
+        let local = time.naive_utc().checked_add_signed(self.offset(time)).unwrap_or(time.naive_utc());
+        local.format(pattern).to_string()
+    }
+
+    /// Zero where the zone's rules say nothing about this moment.
+    fn offset(&self, time: Timestamp) -> TimeDelta {
+        let kind = self.zone.as_ref().and_then(|zone| zone.find_local_time_type(time.timestamp()).ok());
+        kind.map_or(TimeDelta::zero(), |kind| TimeDelta::seconds(kind.ut_offset().into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_posix_rule_with_summer_time() {
+        let loaded = Zone::load(Some("CET-1CEST,M3.5.0,M10.5.0/3"));
+        assert_eq!(loaded.unknown, None);
+        assert_eq!(loaded.zone.format(at("2026-02-27T17:00:00Z")), "2026-02-27 18:00:00");
+        assert_eq!(loaded.zone.format(at("2026-07-01T22:30:59Z")), "2026-07-02 00:30:59");
+        assert_eq!(loaded.zone.clock(at("2026-07-01T22:30:59Z")), "00:30");
+        // The last Sunday of March 2026 is the 29th; the clock goes from 02:00 to 03:00.
+        assert_eq!(loaded.zone.clock(at("2026-03-29T00:59:59Z")), "01:59");
+        assert_eq!(loaded.zone.clock(at("2026-03-29T01:00:00Z")), "03:00");
+    }
+
+    #[test]
+    fn utc() {
+        for tz in ["", ":", "UTC0", "UTC"] {
+            let loaded = Zone::load(Some(tz));
+            if tz == "UTC" && loaded.unknown.is_some() {
+                continue; // A machine without zone files knows rules only.
+            }
+            assert_eq!(loaded.unknown, None, "{tz}");
+            assert_eq!(loaded.zone.format(at("2026-02-27T18:00:00Z")), "2026-02-27 18:00:00");
+        }
+    }
+
+    #[test]
+    fn a_zone_file() {
+        if !std::path::Path::new("/usr/share/zoneinfo/Asia/Kolkata").exists() {
+            return;
+        }
+        assert_eq!(Zone::load(Some("Asia/Kolkata")).zone.clock(at("2026-02-27T18:00:00Z")), "23:30");
+        assert_eq!(Zone::load(Some(":Asia/Kolkata")).zone.clock(at("2026-02-27T18:00:00Z")), "23:30");
+    }
+
+    #[test]
+    fn an_unknown_zone_is_utc_and_named() {
+        for tz in ["Nowhere/Land", ":/does/not/exist", "rubbish", "\u{1b}"] {
+            let loaded = Zone::load(Some(tz));
+            assert_eq!(loaded.unknown.as_deref(), Some(tz));
+            assert_eq!(loaded.zone.format(at("2026-02-27T18:00:00Z")), "2026-02-27 18:00:00");
+        }
+    }
+
+    #[test]
+    fn the_machines_own_zone_loads() {
+        assert_eq!(Zone::load(None).unknown, None);
+    }
+}

@@ -1,0 +1,56 @@
+//! Where the configuration and the state are.
+
+use crate::{
+    env::Env,
+    error::{CommandError, Kind},
+};
+use std::path::{Path, PathBuf};
+
+/// A path, and whether somebody named it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// The path, absolute.
+    pub path: PathBuf,
+    /// Named by flag or variable, rather than the default.
+    pub named: bool,
+}
+
+/// `--config`, else `EG_CONFIG`, else `config.toml` in the configuration directory.
+///
+/// # Errors
+/// No home directory is known and none of them is given.
+pub fn config(env: &Env, flag: Option<&Path>) -> Result<Located, CommandError> {
+    locate(env, flag, "EG_CONFIG", "XDG_CONFIG_HOME", ".config", "config.toml")
+}
+
+/// `--state`, else `EG_STATE`, else `state.db` in the state directory.
+///
+/// # Errors
+/// No home directory is known and none of them is given.
+pub fn state(env: &Env, flag: Option<&Path>) -> Result<Located, CommandError> {
+    locate(env, flag, "EG_STATE", "XDG_STATE_HOME", ".local/state", "state.db")
+}
+
+fn locate(
+    env: &Env,
+    flag: Option<&Path>,
+    var: &str,
+    xdg: &str,
+    under_home: &str,
+    file: &str,
+) -> Result<Located, CommandError> {
+    if let Some(path) = flag.or_else(|| env.var(var).map(Path::new)) {
+        return Ok(Located { path: env.absolute(path), named: true });
+    }
+    let home = || env.var("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
+    let base = match env.var(xdg).map(PathBuf::from).filter(|base| base.is_absolute()) {
+        Some(base) => Some(base),
+        None if cfg!(target_os = "macos") => home().map(|home| home.join("Library/Application Support")),
+        None => home().map(|home| home.join(under_home)),
+    };
+    match base {
+        Some(base) => Ok(Located { path: base.join("eg").join(file), named: false }),
+        None => Err(CommandError::new(Kind::State, format!("there is no home directory to find {file} in"))
+            .hint(format!("set HOME, {xdg} or {var}"))),
+    }
+}

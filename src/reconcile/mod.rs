@@ -1,0 +1,218 @@
+//! The reconcile driver: expire, observe, plan, apply, record. It decides nothing itself: what to do comes from
+//! `eg_model::plan`, what it means comes back into the ledger through `eg_model::lease`.
+//!
+//! One pass runs on one thread; targets are worked on side by side, each by a [`target::TargetRun`]. The store is
+//! borrowed only between awaits, so no transaction is ever open across one.
+
+mod observe;
+mod report;
+mod target;
+
+pub use observe::{Look, Looks};
+pub use report::{NoteReport, PassReport, StepOutcome, StepReport};
+
+use crate::{env::Env, error::CommandError, lock::PassLock, signals::Interrupt};
+use eg_model::{
+    Timestamp,
+    ids::{RunId, SessionId},
+    plan::{Wants, digest, wants},
+    session::{Session, SessionStatus},
+    target::{Reach, TargetKey},
+};
+use eg_providers::Connect;
+use eg_state::{GrantChange, RunKind, RunResult, Store};
+use futures_util::{StreamExt, stream};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// How many targets are worked on side by side.
+const CONCURRENCY: usize = 8;
+/// How long a pass may take before it starts nothing new.
+const PASS_LIMIT: Duration = Duration::from_secs(60);
+
+/// What the driver needs to know of the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    /// Whether the configuration is good: with a bad one nothing is opened, and everything due is closed.
+    pub open: bool,
+    /// Revoke marked rules whose every lease has expired, whoever opened them.
+    pub collect: bool,
+    /// More tags on every rule that is opened.
+    pub extra_tags: BTreeMap<String, String>,
+    /// Name the person in rule descriptions.
+    pub name_person: bool,
+}
+
+/// One pass.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// What asked for it.
+    pub kind: RunKind,
+    /// Only the targets of these sessions; `None`: everything.
+    pub scope: Option<BTreeSet<SessionId>>,
+    /// A person waits for it: delays between attempts are ignored.
+    pub interactive: bool,
+    /// A scheduler started it.
+    pub timer: bool,
+    /// Targets to look at for collection alone.
+    pub collect_from: Vec<Reach>,
+    /// Stop after the plan.
+    pub dry_run: bool,
+}
+
+/// Carries out passes.
+pub struct Driver<'a> {
+    /// Clock, ids, randomness.
+    pub env: &'a Env,
+    /// The record.
+    pub store: RefCell<Store>,
+    /// The way to the clouds.
+    pub connect: Arc<dyn Connect>,
+    /// What the configuration says.
+    pub policy: Policy,
+    /// Asks to stop between steps.
+    pub interrupt: Interrupt,
+    /// Hears of every grant whose status changes, as it lands.
+    pub on_change: Box<dyn Fn(&GrantChange) + 'a>,
+}
+
+/// The record, as one round sees it.
+struct Loaded {
+    sessions: Vec<Session>,
+    wants: Wants,
+    leases: Vec<eg_model::lease::Lease>,
+    revoked: BTreeMap<eg_model::ids::RuleId, Timestamp>,
+}
+
+impl<'a> Driver<'a> {
+    /// Live sessions as of now, open leases, rules revoked lately. A session past its expiry is never live here,
+    /// even if a full disk kept that from being recorded.
+    fn load(&self, now: Timestamp) -> Result<Loaded, CommandError> {
+        let store = self.store.borrow();
+        let mut sessions = store.live_sessions()?;
+        sessions.retain(|session| session.expires_at > now);
+        let wants = wants(&sessions);
+        let leases = store.open_leases()?;
+        let revoked = store.revoked_rules(now - eg_model::SETTLE_WINDOW * 2)?;
+        Ok(Loaded { sessions, wants, leases, revoked })
+    }
+
+    /// Every target that a live session or an open lease needs, each with the ways to reach it, newest first.
+    ///
+    /// # Errors
+    /// The record cannot be read.
+    pub fn needed(&self, scope: Option<&BTreeSet<SessionId>>) -> Result<BTreeMap<TargetKey, Vec<Reach>>, CommandError> {
+        let store = self.store.borrow();
+        let mut sessions = store.live_sessions()?;
+        sessions.extend(store.unfinished_sessions()?);
+        sessions.sort_by_key(|session| std::cmp::Reverse((session.started_at, session.id)));
+        let in_scope = |session: &&Session| scope.is_none_or(|ids| ids.contains(&session.id));
+        let wanted: Option<BTreeSet<TargetKey>> = scope.map(|_| {
+            let grants = sessions.iter().filter(in_scope).flat_map(|session| &session.grants);
+            grants.map(|grant| grant.reach.target.clone()).collect()
+        });
+        let live = sessions.iter().filter(|session| session.status.is_live());
+        let reaches = live.flat_map(|session| session.grants.iter().map(|grant| grant.reach.clone()));
+        let leases = store.open_leases()?;
+        let mut needed: BTreeMap<TargetKey, Vec<Reach>> = BTreeMap::new();
+        for reach in reaches.chain(leases.into_iter().map(|lease| lease.reach)) {
+            if wanted.as_ref().is_none_or(|targets| targets.contains(&reach.target)) {
+                let ways = needed.entry(reach.target.clone()).or_default();
+                if !ways.iter().any(|known| known.same_way(&reach)) {
+                    ways.push(reach);
+                }
+            }
+        }
+        Ok(needed)
+    }
+
+    /// One pass. `looks` are readings made just before; targets without one are read now.
+    ///
+    /// # Errors
+    /// The record cannot be read. What goes wrong at a provider, or while writing, is part of the report.
+    pub async fn pass(&self, _lock: &PassLock, request: &Request, looks: Looks) -> Result<PassReport, CommandError> {
+        let started = self.env.now();
+        let run = RunId(self.env.uuid());
+        let mut report = PassReport::new(run, started);
+        let number = self.begin(request, run, started, &mut report);
+        let mut targets = self.needed(request.scope.as_ref())?;
+        for reach in &request.collect_from {
+            targets.entry(reach.target.clone()).or_insert_with(|| vec![reach.clone()]);
+        }
+        self.drive(request, targets, looks, &mut report).await;
+        self.finish(request, number, &mut report)?;
+        Ok(report)
+    }
+
+    fn begin(&self, request: &Request, run: RunId, now: Timestamp, report: &mut PassReport) -> Option<i64> {
+        if request.dry_run {
+            return None;
+        }
+        let mut store = self.store.borrow_mut();
+        let begun = store.begin_run(run, request.kind, request.timer, now);
+        let number = report.keep(begun.map(|run| run.number));
+        report.keep(store.expire(now));
+        number
+    }
+
+    async fn drive(
+        &self,
+        request: &Request,
+        targets: BTreeMap<TargetKey, Vec<Reach>>,
+        mut looks: Looks,
+        report: &mut PassReport,
+    ) {
+        let deadline = Instant::now() + PASS_LIMIT;
+        looks.retain(|key, look| targets.contains_key(key) && look.is_fresh(self.env.now()));
+        let unseen: BTreeMap<_, _> = targets.iter().filter(|(key, _)| !looks.contains_key(*key)).collect();
+        let unseen = unseen.into_iter().map(|(key, ways)| (key.clone(), ways.clone())).collect();
+        looks.extend(self.look(&unseen, request.dry_run).await);
+        let runs = looks.into_iter().map(|(key, look)| {
+            let ways = targets.get(&key).cloned().unwrap_or_default();
+            target::TargetRun::new(self, request, key, ways, look, deadline).run()
+        });
+        let mut done: Vec<_> = stream::iter(runs).buffer_unordered(CONCURRENCY).collect().await;
+        done.sort_by(|a, b| a.target.cmp(&b.target));
+        report.digest = digest(done.iter().map(|run| &run.first_plan));
+        for run in done {
+            report.add(run);
+        }
+    }
+
+    fn finish(&self, request: &Request, number: Option<i64>, report: &mut PassReport) -> Result<(), CommandError> {
+        let now = self.env.now();
+        let mut store = self.store.borrow_mut();
+        if !request.dry_run {
+            // Grants of ended sessions let go here when no target of theirs had to be looked at.
+            let changes = report.keep(store.record_standings(&BTreeMap::new(), now));
+            for change in changes.iter().flatten() {
+                (self.on_change)(change);
+            }
+        }
+        let (live, ending) = (store.live_sessions()?, store.unfinished_sessions()?);
+        let open = |session: &Session| session.status != SessionStatus::Active;
+        if request.scope.is_none() && (live.iter().any(open) || !ending.is_empty()) {
+            report.converged = false;
+        }
+        report.failed_sessions = live.iter().filter(|s| s.status == SessionStatus::Failed).map(|s| s.id).collect();
+        let expiries = live.iter().map(|session| session.expires_at);
+        report.next_wake = report.next_wake.into_iter().chain(expiries).min();
+        report.finished = now;
+        if let Some(number) = number {
+            let result = RunResult {
+                finished_at: now,
+                converged: report.converged,
+                summary: report.summary(),
+                digest: Some(report.digest.clone()),
+                next_wake_at: report.next_wake,
+            };
+            report.keep(store.finish_run(number, &result));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,171 @@
+//! Looking at targets: in batches per way to reach them, falling back to another recorded way where one fails.
+
+use super::Driver;
+use eg_model::{
+    Timestamp,
+    failure::{Failure, FailureClass},
+    observation::{Observation, absence_is_believed},
+    target::{Reach, TargetKey},
+};
+use eg_providers::{Caller, Firewall, Sighting};
+use futures_util::future::join_all;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// A revoke goes out only on a reading that is at most this old.
+const FRESH: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
+
+/// One look at one target.
+#[derive(Clone)]
+pub struct Look {
+    /// What was seen.
+    pub observation: Observation,
+    /// Through what; absent where there was no way.
+    pub firewall: Option<Arc<dyn Firewall>>,
+    /// By which way.
+    pub reach: Reach,
+}
+
+impl Look {
+    /// Whether it may still be acted on.
+    #[must_use]
+    pub fn is_fresh(&self, now: Timestamp) -> bool {
+        match &self.observation {
+            Observation::Complete(reading) => fresh(reading.read_at, now),
+            Observation::Missing | Observation::Unavailable(_) => true,
+        }
+    }
+
+    /// The provider's clock minus ours, where the reading told.
+    #[must_use]
+    pub fn provider_time(&self) -> Option<(Timestamp, Timestamp)> {
+        match &self.observation {
+            Observation::Complete(reading) => reading.provider_time.map(|provider| (provider, reading.read_at)),
+            Observation::Missing | Observation::Unavailable(_) => None,
+        }
+    }
+}
+
+/// Whether a reading made at `read_at` may be acted on at `now`. A clock that stepped back makes it unknown.
+pub(super) fn fresh(read_at: Timestamp, now: Timestamp) -> bool {
+    (now - read_at).abs() <= FRESH
+}
+
+/// One look at each of several targets.
+pub type Looks = BTreeMap<TargetKey, Look>;
+
+struct Seen {
+    firewall: Option<Arc<dyn Firewall>>,
+    sightings: BTreeMap<TargetKey, Sighting>,
+}
+
+impl Driver<'_> {
+    /// Looks at targets; each entry names the ways to reach it, best first.
+    pub async fn look(&self, targets: &BTreeMap<TargetKey, Vec<Reach>>, dry_run: bool) -> Looks {
+        let mut looks = Looks::new();
+        let mut turn = 0;
+        loop {
+            let batches = batches(targets, &looks, turn);
+            if batches.is_empty() {
+                return looks;
+            }
+            let seen = join_all(batches.values().map(|reaches| self.see(reaches))).await;
+            for (reaches, seen) in batches.values().zip(seen) {
+                for reach in reaches {
+                    let sighting = seen.sightings.get(&reach.target).cloned().unwrap_or_else(|| {
+                        Sighting::Unavailable(Failure::new(FailureClass::Unknown, "the answer leaves it out"))
+                    });
+                    let observation = self.judge(reach, sighting, dry_run);
+                    let better = matches!(observation, Observation::Complete(_) | Observation::Missing);
+                    if better || !looks.contains_key(&reach.target) {
+                        let firewall = seen.firewall.clone();
+                        let look = Look { observation, firewall, reach: reach.clone() };
+                        looks.insert(reach.target.clone(), look);
+                    }
+                }
+            }
+            turn += 1;
+        }
+    }
+
+    async fn see(&self, reaches: &[Reach]) -> Seen {
+        let keys: BTreeSet<TargetKey> = reaches.iter().map(|reach| reach.target.clone()).collect();
+        let Some(first) = reaches.first() else {
+            return Seen { firewall: None, sightings: BTreeMap::new() };
+        };
+        match self.connect.connect(first).await {
+            Ok(firewall) => {
+                let sightings = firewall.observe(&keys).await;
+                Seen { firewall: Some(firewall), sightings }
+            }
+            Err(failure) => {
+                let all = |key| (key, Sighting::Unavailable(failure.clone()));
+                Seen { firewall: None, sightings: keys.into_iter().map(all).collect() }
+            }
+        }
+    }
+
+    /// What is concluded from a sighting. "Not found" becomes "missing" only when it is believed; the first time it
+    /// was seen is recorded, and forgotten when the target shows again.
+    fn judge(&self, reach: &Reach, sighting: Sighting, dry_run: bool) -> Observation {
+        let caller = match sighting {
+            Sighting::Unavailable(failure) => return Observation::Unavailable(failure),
+            Sighting::Complete(reading) => {
+                self.remember_absence(&reach.target, None, dry_run);
+                return Observation::Complete(reading);
+            }
+            Sighting::NotFound { caller } => caller,
+        };
+        let now = self.env.now();
+        let record = self.store.borrow().targets().ok().and_then(|mut all| all.remove(&reach.target));
+        let known = record.as_ref().and_then(|record| record.account.clone()).or_else(|| reach.account.clone());
+        let first = record.and_then(|record| record.missing_since);
+        if absence_is_believed(known.as_deref(), Some(&caller.account), first, now) {
+            return Observation::Missing;
+        }
+        if known.as_deref() == Some(&caller.account) {
+            self.remember_absence(&reach.target, Some(first.unwrap_or(now)), dry_run);
+        }
+        Observation::Unavailable(not_found(reach, &caller, known.as_deref()))
+    }
+
+    fn remember_absence(&self, key: &TargetKey, since: Option<Timestamp>, dry_run: bool) {
+        if dry_run {
+            return;
+        }
+        let mut store = self.store.borrow_mut();
+        let mut record = match store.targets() {
+            Ok(mut all) => all.remove(key).unwrap_or_default(),
+            Err(error) => return tracing::warn!("the record of {key} cannot be read: {error}"),
+        };
+        if record.missing_since != since {
+            record.missing_since = since;
+            if let Err(error) = store.record_target(key, &record) {
+                tracing::warn!("the absence of {key} cannot be recorded, so it will not be believed: {error}");
+            }
+        }
+    }
+}
+
+fn not_found(reach: &Reach, caller: &Caller, known: Option<&str>) -> Failure {
+    let wrong = known.filter(|known| *known != caller.account);
+    let wrong = wrong.map(|known| format!(", but it belongs to account {known}")).unwrap_or_default();
+    let message = format!("account {} has no {}{wrong}", caller.account, reach.target);
+    Failure::new(FailureClass::Gone, message)
+}
+
+/// The targets that still have no good look and have a `turn`-th way, by way.
+fn batches(targets: &BTreeMap<TargetKey, Vec<Reach>>, looks: &Looks, turn: usize) -> BTreeMap<Reach, Vec<Reach>> {
+    let mut batches: BTreeMap<Reach, Vec<Reach>> = BTreeMap::new();
+    for (key, ways) in targets {
+        let good = looks.get(key).is_some_and(|look| !matches!(look.observation, Observation::Unavailable(_)));
+        if let Some(reach) = ways.get(turn).filter(|_| !good) {
+            let mut way = Reach { account: None, partition: None, ..reach.clone() };
+            way.target.id.clear();
+            batches.entry(way).or_default().push(reach.clone());
+        }
+    }
+    batches
+}

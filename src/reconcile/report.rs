@@ -1,0 +1,135 @@
+//! What a pass did, for people, for JSON and for the run's row.
+
+use super::target::TargetReport;
+use eg_model::{
+    Timestamp,
+    ids::{RunId, SessionId},
+    plan::{Note, Step, TargetPlan},
+    target::TargetKey,
+};
+use eg_state::StateError;
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepOutcome {
+    /// Done, as the provider confirmed.
+    Done,
+    /// Refused: nothing changed.
+    Refused,
+    /// Whether it happened is not known.
+    Unknown,
+    /// Not sent: no longer wanted, or the view was too old.
+    Skipped,
+    /// Not sent: this was a dry run.
+    Planned,
+}
+
+impl StepOutcome {
+    /// The word for JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Refused => "refused",
+            Self::Unknown => "unknown",
+            Self::Skipped => "skipped",
+            Self::Planned => "planned",
+        }
+    }
+}
+
+/// One step and how it ended.
+#[derive(Clone, Debug)]
+pub struct StepReport {
+    /// Where.
+    pub target: TargetKey,
+    /// What.
+    pub step: Step,
+    /// How it ended.
+    pub outcome: StepOutcome,
+    /// Why it was not done.
+    pub error: Option<String>,
+}
+
+/// One note and what it is about.
+#[derive(Clone, Debug)]
+pub struct NoteReport {
+    /// Where.
+    pub target: TargetKey,
+    /// What.
+    pub note: Note,
+}
+
+/// What a pass did.
+#[derive(Clone, Debug)]
+pub struct PassReport {
+    /// Its id.
+    pub run: RunId,
+    /// When it began.
+    pub started: Timestamp,
+    /// When it ended.
+    pub finished: Timestamp,
+    /// Everything is as the record wants it.
+    pub converged: bool,
+    /// The fingerprint of what the first plans would do.
+    pub digest: String,
+    /// When to look again at the latest.
+    pub next_wake: Option<Timestamp>,
+    /// The first plan of each target.
+    pub plans: Vec<TargetPlan>,
+    /// The steps, by target, in order.
+    pub steps: Vec<StepReport>,
+    /// The notes, by target.
+    pub notes: Vec<NoteReport>,
+    /// What could not be recorded.
+    pub state_errors: Vec<String>,
+    /// Live sessions that hold nothing.
+    pub failed_sessions: Vec<SessionId>,
+}
+
+impl PassReport {
+    pub(super) fn new(run: RunId, now: Timestamp) -> Self {
+        Self {
+            run,
+            started: now,
+            finished: now,
+            converged: true,
+            digest: String::new(),
+            next_wake: None,
+            plans: Vec::new(),
+            steps: Vec::new(),
+            notes: Vec::new(),
+            state_errors: Vec::new(),
+            failed_sessions: Vec::new(),
+        }
+    }
+
+    /// Keeps an error of the store for the report: a failed write is what a crash would be, and the next pass
+    /// resolves it by observing.
+    pub(super) fn keep<T>(&mut self, result: Result<T, StateError>) -> Option<T> {
+        result
+            .map_err(|error| {
+                self.converged = false;
+                self.state_errors.push(error.to_string());
+            })
+            .ok()
+    }
+
+    pub(super) fn add(&mut self, run: TargetReport) {
+        self.converged &= run.converged;
+        self.next_wake = self.next_wake.into_iter().chain(run.wake).min();
+        self.state_errors.extend(run.state_error);
+        self.plans.push(run.first_plan);
+        let target = &run.target;
+        self.steps.extend(run.steps);
+        self.notes.extend(run.notes.into_iter().map(|note| NoteReport { target: target.clone(), note }));
+    }
+
+    /// The first reason why it did not converge, in a few words; `None` if it did or if there is no word for it.
+    #[must_use]
+    pub fn summary(&self) -> Option<String> {
+        let step = || self.steps.iter().find_map(|step| step.error.clone());
+        let note = || self.notes.iter().find(|n| n.note.kind.unconverged()).map(|n| n.note.message.clone());
+        self.state_errors.first().cloned().or_else(note).or_else(step).filter(|_| !self.converged)
+    }
+}

@@ -1,0 +1,378 @@
+use super::*;
+
+const RESOURCE: &str =
+    "[[resource]]\nname = \"api\"\nid = \"sg-0abc123def4567890\"\nregion = \"eu-west-1\"\nports = [\"tcp/22\"]\n";
+
+fn parse(text: &str) -> Settings {
+    Settings::parse(text, Path::new("c.toml")).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn refusal(text: &str) -> String {
+    Settings::parse(text, Path::new("c.toml")).unwrap_err().to_string()
+}
+
+fn hours(count: i64) -> TimeDelta {
+    TimeDelta::hours(count)
+}
+
+#[test]
+fn an_empty_file_is_all_defaults() {
+    let settings = parse("");
+    assert_eq!(settings, Settings::default());
+    assert_eq!((settings.session.default_duration, settings.session.max_duration), (hours(8), hours(24)));
+    assert_eq!((settings.detect.ipv4.len(), settings.detect.ipv6.len(), settings.detect.agree), (3, 3, 2));
+    assert_eq!(settings.detect.timeout, Duration::from_secs(3));
+    assert!(!settings.detect.use_proxy && settings.reconcile.collect_expired);
+    assert_eq!(settings.reconcile.collect_interval, hours(1));
+    assert_eq!(settings.aws, Aws { extra_tags: BTreeMap::new(), description: Description::Full });
+}
+
+#[test]
+fn everything_at_once() {
+    let settings = parse(
+        r#"
+[user]
+name = "Alice Smith"
+email = "alice@example.com"
+[session]
+default_duration = "4"
+max_duration = "31d"
+[detect]
+ipv4 = ["https://a.example", "https://b.example/ip", "http://127.0.0.1:8080/"]
+ipv6 = []
+agree = 3
+timeout = "5s"
+use_proxy = true
+[reconcile]
+collect_expired = false
+collect_interval = "90m"
+[aws]
+extra_tags = { team = "web", "cost centre" = "" }
+description = "session"
+[[resource]]
+name = "prod-api-sg"
+provider = "aws"
+kind = "security-group"
+id = "sg-0abc123def4567890"
+region = "eu-west-1"
+profile = "prod"
+role_arn = "arn:aws-cn:iam::123456789012:role/path/eg"
+external_id = "x-1"
+ports = ["tcp/22", "tcp/443", "tcp/8000-8080", "udp/51820", "icmp", "all"]
+families = ["ipv6"]
+groups = ["prod", "web"]
+[[resource]]
+name = "db"
+id = "sg-0123abcd"
+region = "us-east-1"
+ports = ["tcp/5432"]
+"#,
+    );
+    assert_eq!(settings.user, User { name: Some("Alice Smith".into()), email: Some("alice@example.com".into()) });
+    assert_eq!(settings.session, Session { default_duration: hours(4), max_duration: hours(744) });
+    assert_eq!(
+        settings.detect.ipv4.iter().map(Url::as_str).collect::<Vec<_>>(),
+        ["https://a.example/", "https://b.example/ip", "http://127.0.0.1:8080/"]
+    );
+    assert!(settings.detect.ipv6.is_empty() && settings.detect.use_proxy);
+    assert_eq!((settings.detect.agree, settings.detect.timeout), (3, Duration::from_secs(5)));
+    assert_eq!(settings.reconcile, Reconcile { collect_expired: false, collect_interval: TimeDelta::minutes(90) });
+    let tags = [("cost centre", ""), ("team", "web")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+    assert_eq!(settings.aws, Aws { extra_tags: tags.into(), description: Description::Session });
+    let [api, db] = settings.resources.as_slice() else { panic!("two resources") };
+    assert_eq!(
+        api.ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+        "tcp/22 tcp/443 tcp/8000-8080 udp/51820 icmp all"
+    );
+    assert_eq!((api.families.as_slice(), api.groups.len()), ([IpVersion::V6].as_slice(), 2));
+    assert_eq!(api.role_arn.as_deref(), Some("arn:aws-cn:iam::123456789012:role/path/eg"));
+    assert_eq!((db.provider.as_str(), db.kind.as_str()), ("aws", "security-group"));
+    assert_eq!(db.families, [IpVersion::V4, IpVersion::V6]);
+    assert!(db.groups.is_empty() && db.profile.is_none());
+}
+
+#[test]
+fn text_that_is_not_toml() {
+    assert_eq!(refusal("[user\n"), "c.toml:1:6: not TOML: unclosed table, expected `]`");
+    assert_eq!(refusal("[user]\nname = \"a\"\nname = \"b\"\n"), "c.toml:3:1: not TOML: duplicate key");
+    assert_eq!(
+        refusal("[user]\nname = alice\n"),
+        "c.toml:2:8: not TOML: string values must be quoted, expected literal string"
+    );
+}
+
+#[test]
+fn unknown_keys_name_the_nearest() {
+    assert_eq!(
+        refusal("[sesion]\nmax_duration = \"24h\"\n"),
+        "c.toml:1:2: the file has no key \"sesion\"; did you mean \"session\"? (accepted: user, session, detect, reconcile, aws, resource)"
+    );
+    assert_eq!(
+        refusal("[session]\n\ndefault_duraton = \"8h\"\n"),
+        "c.toml:3:1: [session] has no key \"default_duraton\"; did you mean \"default_duration\"? (accepted: default_duration, max_duration)"
+    );
+    assert_eq!(
+        refusal("[user]\n  shoe_size = 43\n"),
+        "c.toml:2:3: [user] has no key \"shoe_size\" (accepted: name, email)"
+    );
+    assert_eq!(
+        refusal(&format!("{RESOURCE}port = []\n")),
+        "c.toml:6:1: [[resource]] has no key \"port\"; did you mean \"ports\"? (accepted: name, provider, kind, id, region, profile, role_arn, external_id, ports, families, groups)"
+    );
+    // The first in the file, not in the alphabet.
+    assert_eq!(
+        refusal("[user]\nzeta = 1\nalpha = 1\n"),
+        "c.toml:2:1: [user] has no key \"zeta\" (accepted: name, email)"
+    );
+}
+
+#[test]
+fn columns_count_characters() {
+    assert_eq!(
+        refusal("aws = { \"description\" = \"ü\", \"ä\" = 1 }"),
+        "c.toml:1:30: [aws] has no key \"ä\" (accepted: extra_tags, description)"
+    );
+}
+
+#[test]
+fn a_byte_order_mark_is_skipped() {
+    assert_eq!(parse("\u{feff}[user]\nname = \"a\"").user.name.as_deref(), Some("a"));
+    assert_eq!(
+        refusal("\u{feff}[user]\nname = 1"),
+        "c.toml:2:8: name of [user] is of type integer (accepted: a string)"
+    );
+}
+
+#[test]
+fn wrong_types() {
+    for (text, expected) in [
+        ("user = 1", "c.toml:1:8: user of the file is of type integer (accepted: a table)"),
+        ("[user]\nname = 1", "c.toml:2:8: name of [user] is of type integer (accepted: a string)"),
+        (
+            "[user]\nname = \" \"",
+            "c.toml:2:8: name is empty or holds control characters (accepted: text that is not empty)",
+        ),
+        (
+            "[detect]\nuse_proxy = \"no\"",
+            "c.toml:2:13: use_proxy of [detect] is of type string (accepted: true or false)",
+        ),
+        (
+            "resource = 1",
+            "c.toml:1:12: resource of the file is of type integer (accepted: one or more [[resource]] tables)",
+        ),
+        (
+            "[resource]\nname = \"a\"",
+            "c.toml:1:1: resource of the file is of type table (accepted: one or more [[resource]] tables)",
+        ),
+        (
+            "resource = [1]",
+            "c.toml:1:13: resource of the file is of type integer (accepted: one or more [[resource]] tables)",
+        ),
+        (
+            "[aws]\nextra_tags = [\"a\"]",
+            "c.toml:2:14: extra_tags of [aws] is of type array (accepted: a table of strings)",
+        ),
+        (
+            "[aws]\nextra_tags = { a = 1 }",
+            "c.toml:2:20: extra_tags of [aws] is of type integer (accepted: a table of strings)",
+        ),
+    ] {
+        assert_eq!(refusal(text), expected);
+    }
+}
+
+#[test]
+fn durations() {
+    let grammar = "whole hours (8), or days, hours and minutes in this order (8h, 90m, 1h30m, 2d)";
+    for (text, expected) in [
+        (
+            "[session]\ndefault_duration = \"8 h\"",
+            format!("c.toml:2:20: default_duration: \"8 h\" is not a duration: use {grammar} (accepted: \"1m\" to \"31d\")"),
+        ),
+        (
+            "[session]\nmax_duration = \"32d\"",
+            "c.toml:2:16: max_duration: \"32d\" is too long: the limit is 31d (accepted: \"1m\" to \"31d\")".to_owned(),
+        ),
+        ("[session]\nmax_duration = 24", "c.toml:2:16: max_duration of [session] is of type integer (accepted: a string)".to_owned()),
+        (
+            "[session]\ndefault_duration = \"25h\"",
+            "c.toml:2:20: default_duration 25h is longer than max_duration 24h (accepted: 1m to 24h, or a longer max_duration (up to 31d))".to_owned(),
+        ),
+        (
+            "[reconcile]\ncollect_interval = \"0\"",
+            "c.toml:2:20: collect_interval: \"0\" is too short: the shortest duration is 1m (accepted: \"1m\" to \"31d\")".to_owned(),
+        ),
+    ] {
+        assert_eq!(refusal(text), expected);
+    }
+}
+
+#[test]
+fn an_unwritten_default_gives_way_to_a_short_maximum() {
+    assert_eq!(parse("[session]\nmax_duration = \"2h\"").session.default_duration, hours(2));
+}
+
+#[test]
+fn detection() {
+    let urls = "a list of https URLs of different hosts (plain http for loopback only), or [] to leave this family out";
+    for (text, expected) in [
+        (
+            "ipv4 = [\"http://a.example\", \"https://b.example\"]",
+            "2:9: \"http://a.example\" is plain http: anybody on the way could change the answer",
+        ),
+        ("ipv4 = [\"https://a.example/1\", \"https://a.example/2\"]", "2:32: ipv4 asks a.example twice"),
+        ("ipv6 = [\"https://a.example\"]", "2:8: ipv6 has one service: two have to agree"),
+        ("ipv6 = [\"a.example\"]", "2:9: \"a.example\" is not a URL: relative URL without a base"),
+        ("ipv6 = [\"ftp://a.example\"]", "2:9: \"ftp://a.example\" is not an https URL"),
+        ("ipv6 = [\"https://me:secret@a.example\"]", "2:9: the URL for a.example holds a user or password"),
+        (
+            "ipv6 = [\"http://127.0.0.1.example\"]",
+            "2:9: \"http://127.0.0.1.example\" is plain http: anybody on the way could change the answer",
+        ),
+    ] {
+        assert_eq!(refusal(&format!("[detect]\n{text}")), format!("c.toml:{expected} (accepted: {urls})"));
+    }
+    for (text, expected) in [
+        ("agree = 1", "2:9: agree of [detect] is 1 (accepted: 2 up to the number of services of a family (here 3))"),
+        ("agree = 4", "2:9: agree of [detect] is 4 (accepted: 2 up to the number of services of a family (here 3))"),
+        ("agree = -2", "2:9: agree of [detect] is -2 (accepted: 2 up to the number of services of a family (here 3))"),
+        (
+            "timeout = \"3\"",
+            "2:11: timeout: \"3\" is not a number of seconds: use a whole number and s (1s to 5s) (accepted: \"1s\" to \"5s\")",
+        ),
+        ("timeout = \"6s\"", "2:11: timeout: \"6s\" is out of range: use 1s to 5s (accepted: \"1s\" to \"5s\")"),
+    ] {
+        assert_eq!(refusal(&format!("[detect]\n{text}")), format!("c.toml:{expected}"));
+    }
+    let local = parse(
+        "[detect]\nipv4 = [\"http://localhost:1/a\", \"http://localhost:1/b\"]\nipv6 = [\"http://[::1]:1/\", \"http://[::1]:2/\"]",
+    );
+    assert_eq!((local.detect.ipv4.len(), local.detect.ipv6.len()), (2, 2));
+}
+
+#[test]
+fn aws_settings() {
+    let keys = "1 to 128 characters, not starting with eg: or aws:";
+    for (text, expected) in [
+        ("extra_tags = { \"eg:x\" = \"1\" }", format!("2:16: \"eg:x\" is a reserved tag (accepted: {keys})")),
+        ("extra_tags = { \"AWS:x\" = \"1\" }", format!("2:16: \"AWS:x\" is a reserved tag (accepted: {keys})")),
+        ("extra_tags = { \"\" = \"1\" }", format!("2:16: \"\" is too short or too long for a tag (accepted: {keys})")),
+        (
+            "description = \"none\"",
+            "2:15: description of [aws] is \"none\" (accepted: \"full\" (user, host and session) or \"session\" (the session alone))".to_owned(),
+        ),
+    ] {
+        assert_eq!(refusal(&format!("[aws]\n{text}")), format!("c.toml:{expected}"));
+    }
+    let many: Vec<_> = (0..41).map(|n| format!("t{n} = \"\"")).collect();
+    let text = format!("[aws.extra_tags]\n{}", many.join("\n"));
+    assert_eq!(
+        refusal(&text),
+        "c.toml:42:1: extra_tags has too many tags (accepted: up to 40 tags: a rule has 50, and the leases need some)"
+    );
+}
+
+#[test]
+fn resources() {
+    let ports = "one or more of \"tcp/22\", \"tcp/8000-8080\", \"udp/51820\", \"icmp\", \"all\"";
+    let id = "sg- and 8 or 17 hex digits in lower case, as in \"sg-0abc123def4567890\"";
+    let change = |from: &str, to: &str| refusal(&RESOURCE.replace(from, to));
+    for (from, to, expected) in [
+        ("name = \"api\"\n", "", "1:1: [[resource]] has no name (accepted: text that is not empty)".to_owned()),
+        ("id = \"sg-0abc123def4567890\"\n", "", format!("1:1: [[resource]] has no id (accepted: {id})")),
+        (
+            "region = \"eu-west-1\"\n",
+            "",
+            "1:1: [[resource]] has no region (accepted: a region's code, as in \"eu-west-1\")".to_owned(),
+        ),
+        ("ports = [\"tcp/22\"]\n", "", format!("1:1: [[resource]] has no ports (accepted: {ports})")),
+        (
+            "sg-0abc123def4567890",
+            "sg-0ABC1234",
+            format!("3:6: \"sg-0ABC1234\" is not the id of a security group (accepted: {id})"),
+        ),
+        (
+            "sg-0abc123def4567890",
+            "sg-012345678",
+            format!("3:6: \"sg-012345678\" is not the id of a security group (accepted: {id})"),
+        ),
+        (
+            "eu-west-1",
+            "EU West",
+            "4:10: \"EU West\" is not a region (accepted: a region's code, as in \"eu-west-1\")".to_owned(),
+        ),
+        ("[\"tcp/22\"]", "[]", format!("5:9: ports is empty (accepted: {ports})")),
+        ("[\"tcp/22\"]", "[\"tcp/22\", \"tcp/0x1\"]", format!("5:20: \"tcp/0x1\" is not a port (accepted: {ports})")),
+        (
+            "[\"tcp/22\"]",
+            "[\"tcp/22\", \"tcp/22\"]",
+            format!("5:20: \"tcp/22\" stands in ports twice (accepted: {ports})"),
+        ),
+        (
+            "[\"tcp/22\"]",
+            "[\"tcp/22\", \"tcp/22-22\"]",
+            format!("5:20: \"tcp/22-22\" stands in ports twice (accepted: {ports})"),
+        ),
+        ("[\"tcp/22\"]", "[22]", format!("5:10: ports of [[resource]] is of type integer (accepted: {ports})")),
+        ("[\"tcp/22\"]", "\"tcp/22\"", format!("5:9: ports of [[resource]] is of type string (accepted: {ports})")),
+    ] {
+        assert_eq!(change(from, to), format!("c.toml:{expected}"));
+    }
+    for (line, expected) in [
+        ("provider = \"gcp\"", "6:12: provider \"gcp\" is not known (accepted: \"aws\")"),
+        ("kind = \"nacl\"", "6:8: kind \"nacl\" is not known (accepted: \"security-group\")"),
+        ("families = []", "6:12: families is empty (accepted: \"ipv4\", \"ipv6\" or both)"),
+        ("families = [\"ipv5\"]", "6:13: \"ipv5\" is not an address family (accepted: \"ipv4\", \"ipv6\" or both)"),
+        (
+            "families = [\"ipv4\", \"ipv4\"]",
+            "6:21: \"ipv4\" stands in families twice (accepted: \"ipv4\", \"ipv6\" or both)",
+        ),
+        (
+            "role_arn = \"arn:aws:iam::12:role/x\"",
+            "6:12: \"arn:aws:iam::12:role/x\" is not the ARN of a role (accepted: a role's ARN, as in \"arn:aws:iam::123456789012:role/name\")",
+        ),
+        ("external_id = \"x\"", "6:15: external_id stands without a role_arn (accepted: external_id beside role_arn)"),
+        ("groups = [\"\"]", "6:11: groups is empty or holds control characters (accepted: text that is not empty)"),
+    ] {
+        assert_eq!(refusal(&format!("{RESOURCE}{line}\n")), format!("c.toml:{expected}"));
+    }
+    assert_eq!(
+        refusal(&format!("{RESOURCE}{RESOURCE}")),
+        "c.toml:7:8: \"api\" is the name of two resources (accepted: a name that no other resource has)"
+    );
+}
+
+fn labelled() -> Settings {
+    let resource = |name: &str, groups: &str| format!("{}groups = {groups}\n", RESOURCE.replace("api", name));
+    parse(
+        &[resource("api", "[\"prod\"]"), resource("db", "[\"prod\", \"data\"]"), resource("lab", "[\"api\"]")].concat(),
+    )
+}
+
+fn selected(only: &[&str]) -> Result<Vec<String>, String> {
+    let only: Vec<String> = only.iter().map(|value| (*value).to_owned()).collect();
+    let settings = labelled();
+    let found = settings.select(&only).map_err(|error| error.to_string())?;
+    Ok(found.iter().map(|resource| resource.name.clone()).collect())
+}
+
+#[test]
+fn only() {
+    for (only, expected) in [
+        (vec![], vec!["api", "db", "lab"]),
+        (vec!["lab", "db"], vec!["db", "lab"]),
+        (vec!["prod"], vec!["api", "db"]),
+        (vec!["data", "prod"], vec!["api", "db"]),
+        (vec!["api"], vec!["api", "lab"]),
+    ] {
+        assert_eq!(selected(&only).unwrap(), expected, "{only:?}");
+    }
+    for value in ["Prod", "pro", ""] {
+        let expected = format!("no resource is named or labelled \"{value}\"; known: api, db, lab, prod, data");
+        assert_eq!(selected(&["api", value]).unwrap_err(), expected);
+    }
+    let none = Settings::default();
+    assert!(none.select(&[]).unwrap().is_empty());
+    let error = none.select(&["x".to_owned()]).unwrap_err();
+    assert_eq!(error.to_string(), "no resource is named or labelled \"x\"; known: none, for no resource is configured");
+}

@@ -1,0 +1,326 @@
+//! What can go wrong with the record, each with what to do about it.
+
+use crate::runs::Run;
+use eg_model::{
+    Timestamp,
+    ids::{InstallationId, LeaseId, SessionId},
+    session::{SessionStatus, TransitionError},
+};
+use rusqlite::ErrorCode;
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+use thiserror::Error;
+
+/// Why the record could not be read or written. Every message says what failed, why, and what to do.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StateError {
+    /// A file operation failed.
+    #[error("cannot {doing} {}: {source}; check the path and its permissions, or choose another with --state", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        doing: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// The directory or a file belongs to somebody else.
+    #[error("{} belongs to user {owner}, not to the user running eg ({user}); run eg as its owner, or choose another file with --state", path.display())]
+    Owner {
+        /// The file or directory.
+        path: PathBuf,
+        /// The uid it belongs to.
+        owner: u32,
+        /// The effective uid of this process.
+        user: u32,
+    },
+    /// The directory can be written by others, and holds more than the record.
+    #[error("others can write to the directory {}; take that away (chmod go-w), or choose a directory of your own with --state", path.display())]
+    OpenDirectory {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The path names something that is not a regular file.
+    #[error("{} is not a regular file; choose another with --state", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// SQLite's locks and write-ahead log do not work there.
+    #[error("{} is on a network file system ({kind}), where SQLite cannot protect the record; choose a local path with --state", path.display())]
+    NetworkFileSystem {
+        /// The path.
+        path: PathBuf,
+        /// The file system's type (`nfs4`).
+        kind: String,
+    },
+    /// The file is damaged, or not a database at all. It was left as it is.
+    #[error("{} is damaged or not a database ({detail}); it was left as it is. Move it away or restore a backup (rules that are open close by their own tags), or choose another file with --state", path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        detail: String,
+    },
+    /// A database of another program. It was left as it is.
+    #[error("{} is a database of another program (application id {found:#010x}); it was left as it is. Choose another file with --state", path.display())]
+    OtherApplication {
+        /// The file.
+        path: PathBuf,
+        /// Its application id.
+        found: u32,
+    },
+    /// The schema is newer than this program. The file was left as it is.
+    #[error("{} was written by a newer eg (schema {found}, this one knows {known}); it was left as it is. Update eg", path.display())]
+    NewerSchema {
+        /// The file.
+        path: PathBuf,
+        /// Its schema version.
+        found: i64,
+        /// The newest that this program knows.
+        known: i64,
+    },
+    /// The schema is older, and reading never migrates.
+    #[error("{} was written by an older eg (schema {found}, this one reads {known}); run `eg reconcile` once to bring it up to date", path.display())]
+    OlderSchema {
+        /// The file.
+        path: PathBuf,
+        /// Its schema version.
+        found: i64,
+        /// The one that this program reads.
+        known: i64,
+    },
+    /// The database was made on another machine.
+    #[error("{} belongs to another machine ({recorded}; this one is {here}). If that machine is gone: eg state adopt. If it still runs: use a fresh file with --state. If this is that machine: set EG_MACHINE={recorded}", path.display())]
+    OtherMachine {
+        /// The file.
+        path: PathBuf,
+        /// The fingerprint in the database.
+        recorded: String,
+        /// The fingerprint of this machine.
+        here: String,
+    },
+    /// The guard beside the database is of another installation.
+    #[error("{} is of installation {found}, but its guard file names {expected}: another database was put in its place. Put the right one back, or take this one over with `eg state adopt`, or use a fresh file with --state", path.display())]
+    OtherInstallation {
+        /// The database.
+        path: PathBuf,
+        /// The installation in the database.
+        found: InstallationId,
+        /// The installation in the guard file.
+        expected: InstallationId,
+    },
+    /// There is no database to adopt.
+    #[error("{} does not exist; name the file to take over with --state", path.display())]
+    Missing {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The guard file could not be written. The run it speaks of *is* recorded in the database.
+    #[error("cannot write {}: {source}; without it a restored backup would go unnoticed. Make room or check the directory's permissions", path.display())]
+    Guard {
+        /// The guard file.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+        /// The run that was begun, when `begin_run` met this.
+        begun: Option<Run>,
+    },
+    /// The disk, or a quota, is full. Nothing was recorded.
+    #[error("cannot write {}: the disk is full ({detail}); make room and try again. Nothing was recorded", path.display())]
+    Full {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite says.
+        detail: String,
+    },
+    /// Another process holds the database for longer than the busy timeout.
+    #[error("{} is in use by another process ({detail}); try again in a moment", path.display())]
+    Busy {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite says.
+        detail: String,
+    },
+    /// The database cannot be written at all.
+    #[error("{} cannot be opened or written ({detail}); check the permissions of the file and its directory, and how its file system is mounted", path.display())]
+    ReadOnly {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite says.
+        detail: String,
+    },
+    /// Any other answer of SQLite.
+    #[error("{}: SQLite says: {source}; try again, and report it if it stays", path.display())]
+    Sqlite {
+        /// The database.
+        path: PathBuf,
+        /// Its words.
+        source: rusqlite::Error,
+    },
+    /// The schema could not be brought up to date.
+    #[error("{}: the schema could not be brought up to date: {detail}; the file is as it was before that step", path.display())]
+    Migration {
+        /// The database.
+        path: PathBuf,
+        /// What went wrong.
+        detail: String,
+    },
+    /// A row that does not parse. It is never skipped: it could be an open rule.
+    #[error("{}: table {table}, row {row}: {what}; the record was changed by something else, restore a backup of it", path.display())]
+    Row {
+        /// The database.
+        path: PathBuf,
+        /// The table.
+        table: &'static str,
+        /// The row's key.
+        row: String,
+        /// Which column, and why it does not parse.
+        what: String,
+    },
+    /// A session that cannot be recorded.
+    #[error("session {id} cannot be recorded: {why}")]
+    Unfit {
+        /// The session.
+        id: SessionId,
+        /// Why, and what to do.
+        why: &'static str,
+    },
+    /// No such session.
+    #[error("there is no session {0}; `eg session list --limit 0` shows all")]
+    NoSuchSession(SessionId),
+    /// The session has ended already.
+    #[error("session {} is {status} since {}; there is nothing left to stop", id.short(), utc(ended_at.as_ref()))]
+    AlreadyEnded {
+        /// The session.
+        id: SessionId,
+        /// CANCELLED or EXPIRED.
+        status: SessionStatus,
+        /// When stop was asked, or expiry noticed.
+        ended_at: Option<Timestamp>,
+    },
+    /// Only live sessions can be extended.
+    #[error("session {} is {status} since {} and cannot be extended; start a new one with `eg session start`", id.short(), utc(ended_at.as_ref()))]
+    NotLive {
+        /// The session.
+        id: SessionId,
+        /// EXPIRING, CANCELLED or EXPIRED.
+        status: SessionStatus,
+        /// When stop was asked, or expiry noticed.
+        ended_at: Option<Timestamp>,
+    },
+    /// The session's time is over, even if nothing noticed yet.
+    #[error("session {} expired at {} and cannot be extended; start a new one with `eg session start`", id.short(), utc(Some(expired_at)))]
+    PastExpiry {
+        /// The session.
+        id: SessionId,
+        /// Its expiry.
+        expired_at: Timestamp,
+    },
+    /// An extension that would not lengthen the session.
+    #[error("session {} runs until {} already; an extension must end later", id.short(), utc(Some(expires_at)))]
+    NotLater {
+        /// The session.
+        id: SessionId,
+        /// Its expiry.
+        expires_at: Timestamp,
+    },
+    /// A step that the state machines do not allow.
+    #[error("{0}; this is a fault in eg, please report it")]
+    Transition(#[from] TransitionError),
+    /// A lease that is not in the ledger, or a write that does not raise its version.
+    #[error("lease {} {why}; this is a fault in eg, please report it", id.0)]
+    Lease {
+        /// The lease.
+        id: LeaseId,
+        /// What is wrong.
+        why: &'static str,
+    },
+}
+
+fn utc(at: Option<&Timestamp>) -> String {
+    at.map_or_else(|| "an unknown time".to_owned(), |at| at.format("%Y-%m-%d %H:%M:%SZ").to_string())
+}
+
+impl StateError {
+    /// Whether a full disk or quota is the cause. A revoke by a known id may go out all the same; an authorize never.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Full { .. } => true,
+            Self::Io { source, .. } | Self::Guard { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether another process held the database for longer than the busy timeout.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Busy { .. })
+    }
+
+    /// Whether nothing can be written there at all (permissions, a read-only mount).
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        match self {
+            Self::ReadOnly { .. } => true,
+            Self::Io { source, .. } | Self::Guard { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
+            }
+            _ => false,
+        }
+    }
+
+    pub(crate) fn row(table: &'static str, row: impl ToString, what: impl Into<String>) -> Self {
+        Self::Row { path: PathBuf::new(), table, row: row.to_string(), what: what.into() }
+    }
+
+    /// Fills in which database: deep inside a transaction nobody knows.
+    pub(crate) fn at(mut self, database: &Path) -> Self {
+        match &mut self {
+            Self::Full { path, .. }
+            | Self::Busy { path, .. }
+            | Self::ReadOnly { path, .. }
+            | Self::Corrupt { path, .. }
+            | Self::Sqlite { path, .. }
+            | Self::Migration { path, .. }
+            | Self::Row { path, .. }
+                if path.as_os_str().is_empty() =>
+            {
+                *path = database.to_owned();
+            }
+            _ => {}
+        }
+        self
+    }
+}
+
+/// Extended result codes that mean "no room" although their primary code is only IOERR (SQLite reports ENOSPC on
+/// `write(2)` as SQLITE_FULL, but not where it grows or syncs a file): IOERR_WRITE, _FSYNC, _TRUNCATE, _SHMSIZE.
+const NO_ROOM: [i32; 4] = [10 | 3 << 8, 10 | 4 << 8, 10 | 6 << 8, 10 | 19 << 8];
+
+impl From<rusqlite::Error> for StateError {
+    fn from(source: rusqlite::Error) -> Self {
+        let path = PathBuf::new();
+        let detail = source.to_string();
+        let (code, extended) = match &source {
+            rusqlite::Error::SqliteFailure(failure, _) => (failure.code, failure.extended_code),
+            _ => return Self::Sqlite { path, source },
+        };
+        match code {
+            ErrorCode::DiskFull => Self::Full { path, detail },
+            ErrorCode::SystemIoFailure if NO_ROOM.contains(&extended) => Self::Full { path, detail },
+            ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Self::Busy { path, detail },
+            ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied => {
+                Self::ReadOnly { path, detail }
+            }
+            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Self::Corrupt { path, detail },
+            _ => Self::Sqlite { path, source },
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The append-only events: what happened, in the transaction in which it became so.
+
+use crate::{
+    StateError, Store,
+    convert::{Place, permission_text, words},
+};
+use eg_model::{
+    Timestamp,
+    ids::{RuleId, SessionId},
+    permission::Permission,
+    target::TargetKey,
+};
+use rusqlite::{Connection, Row, params};
+
+words! {
+    /// What an event tells of.
+    EventKind {
+        /// The database was made; the outcome is the installation.
+        Created = "created",
+        /// The database was taken over; the outcome is the machine.
+        Adopted = "adopted",
+        /// The database turned out to be a restored backup.
+        BackupRestored = "backup-restored",
+        /// A session was recorded.
+        SessionStarted = "session-started",
+        /// A session's expiry was moved; the outcome is the new one.
+        SessionExtended = "session-extended",
+        /// A session was stopped or expired; the outcome is the reason, the detail the cause.
+        SessionEnded = "session-ended",
+        /// A session's status changed; the outcome is the new one.
+        SessionStatus = "session-status",
+        /// A grant's status changed; the outcome is the new one, the detail the grant's id and address.
+        GrantStatus = "grant-status",
+        /// A lease was claimed.
+        Claimed = "claimed",
+        /// An attempt was recorded before its call; the outcome names the call.
+        Intent = "intent",
+        /// A rule was opened.
+        Authorized = "authorized",
+        /// Our tag was written on another's rule.
+        Joined = "joined",
+        /// A rule was recognised by our tag.
+        LeaseAdopted = "lease-adopted",
+        /// Our tag was rewritten.
+        Retagged = "retagged",
+        /// We let go of a rule that others hold.
+        Left = "left",
+        /// The revoke of a rule was *confirmed*: what `revoked_rules` reads.
+        Revoked = "revoked",
+        /// A definite "no"; the outcome is its class.
+        Refused = "refused",
+        /// No usable answer.
+        Unanswered = "unanswered",
+        /// A lease was closed.
+        LeaseClosed = "lease-closed",
+        /// A rule of ours vanished without a revoke of ours.
+        Vanished = "vanished",
+        /// A target was found to be gone, or there again.
+        Target = "target",
+        /// Anything else worth keeping.
+        Note = "note",
+    }
+}
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When, by the command's clock reading.
+    pub at: Timestamp,
+    /// The run it belongs to; `None` when written: the current run of the store, if one was begun.
+    pub run: Option<i64>,
+    /// The session it speaks of.
+    pub session: Option<SessionId>,
+    /// The target it speaks of.
+    pub target: Option<TargetKey>,
+    /// The permission it speaks of.
+    pub permission: Option<Permission>,
+    /// The rule it speaks of.
+    pub rule_id: Option<RuleId>,
+    /// What it tells of.
+    pub kind: EventKind,
+    /// What came of it, in a word or a sentence.
+    pub outcome: String,
+    /// The provider's request id.
+    pub request_id: Option<String>,
+    /// More, for people.
+    pub detail: Option<String>,
+}
+
+impl Event {
+    /// An event that speaks of nothing in particular yet.
+    #[must_use]
+    pub fn new(at: Timestamp, kind: EventKind, outcome: impl Into<String>) -> Self {
+        Self {
+            at,
+            run: None,
+            session: None,
+            target: None,
+            permission: None,
+            rule_id: None,
+            kind,
+            outcome: outcome.into(),
+            request_id: None,
+            detail: None,
+        }
+    }
+}
+
+impl Store {
+    /// Events, oldest first: of one session, or all.
+    ///
+    /// # Errors
+    /// The database cannot be read, or a row does not parse.
+    pub fn events(&self, session: Option<SessionId>) -> Result<Vec<Event>, StateError> {
+        self.read(|connection| match session {
+            Some(id) => select(connection, "WHERE session = ?1", params![id.to_string()]),
+            None => select(connection, "", params![]),
+        })
+    }
+}
+
+pub(crate) fn insert(connection: &Connection, event: &Event, run: Option<i64>) -> Result<(), StateError> {
+    let sql = "INSERT INTO events (at, run, session, target, permission, rule_id, kind, outcome, request_id, detail) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    connection.prepare_cached(sql)?.execute(params![
+        event.at.timestamp(),
+        run,
+        event.session.map(|id| id.to_string()),
+        event.target.as_ref().map(|target| serde_json::json!(target).to_string()),
+        event.permission.as_ref().map(permission_text),
+        event.rule_id.as_ref().map(|rule| &rule.0),
+        event.kind.as_str(),
+        event.outcome,
+        event.request_id,
+        event.detail,
+    ])?;
+    Ok(())
+}
+
+fn select(connection: &Connection, which: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Vec<Event>, StateError> {
+    let sql = format!(
+        "SELECT id, at, run, session, target, permission, rule_id, kind, outcome, request_id, detail \
+         FROM events {which} ORDER BY id"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(values)?;
+    let mut events = Vec::new();
+    while let Some(row) = rows.next()? {
+        events.push(read(row)?);
+    }
+    Ok(events)
+}
+
+fn read(row: &Row<'_>) -> Result<Event, StateError> {
+    let id = row.get::<_, i64>(0)?.to_string();
+    let place = Place { table: "events", row: &id };
+    let text = |column| row.get::<_, Option<String>>(column);
+    let target = text(4)?.map(|json| serde_json::from_str(&json).map_err(|why| place.bad("target", why)));
+    Ok(Event {
+        at: place.time("at", row.get(1)?)?,
+        run: row.get(2)?,
+        session: text(3)?.map(|id| place.parse("session", &id)).transpose()?.map(SessionId),
+        target: target.transpose()?,
+        permission: text(5)?.map(|permission| place.parse("permission", &permission)).transpose()?,
+        rule_id: text(6)?.map(RuleId),
+        kind: place.word("kind", &row.get::<_, String>(7)?, EventKind::from_word)?,
+        outcome: row.get(8)?,
+        request_id: row.get(9)?,
+        detail: row.get(10)?,
+    })
+}

@@ -1,0 +1,267 @@
+//! The ledger. Every write is guarded by the version that it started from: comparing contents would fall for ABA.
+
+use crate::{
+    StateError, Store,
+    convert::{Place, permission_text, reach_columns, read_reach, seconds},
+    events::{Event, EventKind},
+    sessions,
+    store::Change,
+    targets,
+};
+use eg_model::{
+    Timestamp,
+    ids::{LeaseId, RuleId, SessionId},
+    lease::{Lease, Phase},
+    permission::Permission,
+    target::Reach,
+};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::collections::BTreeMap;
+
+/// What came of a guarded write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Written {
+    /// All of it is recorded.
+    Done,
+    /// Somebody else wrote one of the leases since it was read: nothing was recorded, read again.
+    Raced,
+    /// The session that the attempt was for is over: nothing was recorded, open nothing.
+    NoLongerWanted,
+}
+
+impl Store {
+    /// Every lease that is not closed, by id.
+    ///
+    /// # Errors
+    /// The database cannot be read, or a row does not parse.
+    pub fn open_leases(&self) -> Result<Vec<Lease>, StateError> {
+        self.read(open)
+    }
+
+    /// The rules whose revoke was confirmed at or after `since`, each with the last time.
+    ///
+    /// # Errors
+    /// The database cannot be read, or a row does not parse.
+    pub fn revoked_rules(&self, since: Timestamp) -> Result<BTreeMap<RuleId, Timestamp>, StateError> {
+        self.read(|connection| {
+            let sql = "SELECT rule_id, max(at) FROM events \
+                       WHERE kind = 'revoked' AND at >= ?1 AND rule_id IS NOT NULL GROUP BY rule_id";
+            let mut statement = connection.prepare_cached(sql)?;
+            let mut rows = statement.query([since.timestamp()])?;
+            let mut revoked = BTreeMap::new();
+            while let Some(row) = rows.next()? {
+                let rule: String = row.get(0)?;
+                let at = Place { table: "events", row: &rule }.time("at", row.get(1)?)?;
+                revoked.insert(RuleId(rule), at);
+            }
+            Ok(revoked)
+        })
+    }
+
+    /// The open lease on a permission of a target, made where there is none; there is never more than one.
+    ///
+    /// # Errors
+    /// The database cannot be written, or a row does not parse.
+    pub fn claim(&mut self, reach: &Reach, permission: &Permission, now: Timestamp) -> Result<Lease, StateError> {
+        self.write(|change| {
+            let target = targets::row_of(change.tx, &reach.target)?;
+            if let Some(lease) = open_on(change.tx, target, permission)? {
+                return Ok(lease);
+            }
+            let lease = insert(change.tx, target, reach, permission, now)?;
+            let mut event = Event::new(now, EventKind::Claimed, "claimed");
+            event.target = Some(reach.target.clone());
+            event.permission = Some(*permission);
+            change.event(&event)?;
+            Ok(lease)
+        })
+    }
+
+    /// Writes a lease with its event, where the lease still has version `expected`.
+    ///
+    /// # Errors
+    /// As [`Store::write_leases`].
+    pub fn write_lease(&mut self, new: &Lease, expected: u64, event: &Event) -> Result<Written, StateError> {
+        self.write_leases(&[(new.clone(), expected)], std::slice::from_ref(event))
+    }
+
+    /// Writes leases with their events, all or nothing, where every one still has the version that stands beside
+    /// it. A lease's target and permission never change.
+    ///
+    /// # Errors
+    /// The database cannot be written (nothing is recorded then); [`StateError::Lease`] for a lease that is not in
+    /// the ledger or whose new version is not higher.
+    pub fn write_leases(&mut self, batch: &[(Lease, u64)], events: &[Event]) -> Result<Written, StateError> {
+        self.begin_attempt(None, batch, events)
+    }
+
+    /// Records the intent before a provider call: as [`Store::write_leases`], and only while the given session is
+    /// live in the record and not past its expiry at the given time.
+    ///
+    /// # Errors
+    /// As [`Store::write_leases`].
+    pub fn begin_attempt(
+        &mut self,
+        session_must_live: Option<(SessionId, Timestamp)>,
+        batch: &[(Lease, u64)],
+        events: &[Event],
+    ) -> Result<Written, StateError> {
+        self.write(|change| {
+            if let Some((id, now)) = session_must_live
+                && !is_wanted(change.tx, id, now)?
+            {
+                return Ok(Written::NoLongerWanted);
+            }
+            guarded(change, batch, events)
+        })
+    }
+}
+
+fn is_wanted(connection: &Connection, id: SessionId, now: Timestamp) -> Result<bool, StateError> {
+    let session = sessions::one(connection, id)?;
+    Ok(session.is_some_and(|session| session.status.is_live() && now < session.expires_at))
+}
+
+/// Checks every version before the first write; the transaction holds the write lock, so they stay.
+fn guarded(change: &Change<'_, '_>, batch: &[(Lease, u64)], events: &[Event]) -> Result<Written, StateError> {
+    for (lease, expected) in batch {
+        if lease.version <= *expected {
+            return Err(StateError::Lease { id: lease.id, why: "was to be written without a higher version" });
+        }
+        if version_of(change.tx, lease.id)? != Some(number(lease.id, *expected)?) {
+            return Ok(Written::Raced);
+        }
+    }
+    for (lease, _) in batch {
+        update(change.tx, lease)?;
+    }
+    for event in events {
+        change.event(event)?;
+    }
+    Ok(Written::Done)
+}
+
+fn version_of(connection: &Connection, id: LeaseId) -> Result<Option<i64>, StateError> {
+    let sql = "SELECT version FROM leases WHERE id = ?1";
+    let found = connection.prepare_cached(sql)?.query_row([id.0], |row| row.get(0)).optional()?;
+    found.map(Some).ok_or(StateError::Lease { id, why: "is not in the ledger" })
+}
+
+fn number(id: LeaseId, version: u64) -> Result<i64, StateError> {
+    i64::try_from(version).map_err(|_| StateError::Lease { id, why: "has a version beyond 2^63" })
+}
+
+/// The columns of a lease, as [`read`] expects them.
+macro_rules! select_leases {
+    ($which:literal) => {
+        concat!(
+            "SELECT r.id, r.permission, r.phase, r.shared, r.rule_id, r.tagged_until, r.version, r.last_sent_at, \
+             r.in_flight, r.last_unknown_at, r.refusals, r.next_try_at, r.last_failure, r.vanished, ",
+            reach_columns!(),
+            " FROM leases r JOIN targets t ON t.id = r.target WHERE ",
+            $which,
+            " ORDER BY r.id"
+        )
+    };
+}
+
+/// Every open lease, by id.
+pub(crate) fn open(connection: &Connection) -> Result<Vec<Lease>, StateError> {
+    let mut statement = connection.prepare_cached(select_leases!("r.phase <> 'closed'"))?;
+    let mut rows = statement.query([])?;
+    let mut leases = Vec::new();
+    while let Some(row) = rows.next()? {
+        leases.push(read(row)?);
+    }
+    Ok(leases)
+}
+
+fn open_on(connection: &Connection, target: i64, permission: &Permission) -> Result<Option<Lease>, StateError> {
+    let sql = select_leases!("r.phase <> 'closed' AND r.target = ?1 AND r.permission = ?2");
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params![target, permission_text(permission)])?;
+    rows.next()?.map(read).transpose()
+}
+
+fn read(row: &Row<'_>) -> Result<Lease, StateError> {
+    let id: i64 = row.get(0)?;
+    let text = id.to_string();
+    let place = Place { table: "leases", row: &text };
+    let failure: Option<String> = row.get(12)?;
+    let failure = failure.map(|json| serde_json::from_str(&json).map_err(|why| place.bad("last_failure", why)));
+    Ok(Lease {
+        id: LeaseId(id),
+        reach: read_reach(row, 14)?,
+        permission: place.parse("permission", &row.get::<_, String>(1)?)?,
+        phase: place.word("phase", &row.get::<_, String>(2)?, Phase::from_word)?,
+        shared: row.get(3)?,
+        rule_id: row.get::<_, Option<String>>(4)?.map(RuleId),
+        tagged_until: place.maybe_time("tagged_until", row.get(5)?)?,
+        version: place.count("version", row.get(6)?)?,
+        last_sent_at: place.maybe_time("last_sent_at", row.get(7)?)?,
+        in_flight: place.maybe_time("in_flight", row.get(8)?)?,
+        last_unknown_at: place.maybe_time("last_unknown_at", row.get(9)?)?,
+        refusals: place.count("refusals", row.get(10)?)?,
+        next_try_at: place.maybe_time("next_try_at", row.get(11)?)?,
+        last_failure: failure.transpose()?,
+        vanished: place.count("vanished", row.get(13)?)?,
+    })
+}
+
+fn insert(
+    connection: &Connection,
+    target: i64,
+    reach: &Reach,
+    permission: &Permission,
+    now: Timestamp,
+) -> Result<Lease, StateError> {
+    let sql = "INSERT INTO leases (target, permission, phase, shared, version, refusals, vanished, created_at) \
+               VALUES (?1, ?2, 'claimed', 0, 0, 0, 0, ?3)";
+    connection.prepare_cached(sql)?.execute(params![target, permission_text(permission), now.timestamp()])?;
+    let lease = Lease::claim(LeaseId(connection.last_insert_rowid()), reach.clone(), *permission);
+    write_reach(connection, &lease)?;
+    Ok(lease)
+}
+
+fn write_reach(connection: &Connection, lease: &Lease) -> Result<(), StateError> {
+    // What was learnt meanwhile is not unlearnt by a lease that was read before.
+    let sql = "UPDATE leases SET account = COALESCE(?2, account), partition = COALESCE(?3, partition), profile = ?4, role_arn = ?5, \
+               external_id = ?6, config_file = ?7, credentials_file = ?8 WHERE id = ?1";
+    let reach = &lease.reach;
+    connection.prepare_cached(sql)?.execute(params![
+        lease.id.0,
+        reach.account,
+        reach.partition,
+        reach.profile,
+        reach.role_arn,
+        reach.external_id,
+        reach.config_file,
+        reach.credentials_file,
+    ])?;
+    Ok(())
+}
+
+/// Writes everything of a lease that can change.
+pub(crate) fn update(connection: &Connection, lease: &Lease) -> Result<(), StateError> {
+    write_reach(connection, lease)?;
+    let sql = "UPDATE leases SET phase = ?2, shared = ?3, rule_id = ?4, tagged_until = ?5, version = ?6, \
+               last_sent_at = ?7, in_flight = ?8, last_unknown_at = ?9, refusals = ?10, next_try_at = ?11, \
+               last_failure = ?12, vanished = ?13 WHERE id = ?1";
+    connection.prepare_cached(sql)?.execute(params![
+        lease.id.0,
+        lease.phase.as_str(),
+        lease.shared,
+        lease.rule_id.as_ref().map(|rule| &rule.0),
+        seconds(lease.tagged_until),
+        number(lease.id, lease.version)?,
+        seconds(lease.last_sent_at),
+        seconds(lease.in_flight),
+        seconds(lease.last_unknown_at),
+        i64::from(lease.refusals),
+        seconds(lease.next_try_at),
+        lease.last_failure.as_ref().map(|failure| serde_json::json!(failure).to_string()),
+        i64::from(lease.vanished),
+    ])?;
+    Ok(())
+}

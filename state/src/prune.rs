@@ -1,0 +1,43 @@
+//! Forgetting what is long over.
+
+use crate::{StateError, Store, store::write_meta};
+use chrono::TimeDelta;
+use eg_model::Timestamp;
+use rusqlite::params;
+
+/// How long ended sessions, closed leases and events are kept.
+const KEPT: TimeDelta = TimeDelta::days(400);
+/// How long runs are kept: `--watch` makes one a minute, and nothing looks back further than the last ones.
+const RUNS_KEPT: TimeDelta = TimeDelta::days(30);
+
+impl Store {
+    /// Deletes sessions that ended, leases that closed and events that happened more than 400 days before `now`,
+    /// and runs of more than 30 days ago except the last of each kind. Nothing that is live, ending or open goes.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub fn prune(&mut self, now: Timestamp) -> Result<(), StateError> {
+        let before = (now - KEPT).timestamp();
+        let runs_before = (now - RUNS_KEPT).timestamp();
+        self.write(|change| {
+            let tx = change.tx;
+            tx.execute("DELETE FROM sessions WHERE status IN ('CANCELLED', 'EXPIRED') AND ended_at < ?1", [before])?;
+            tx.execute(
+                "DELETE FROM leases WHERE phase = 'closed' AND COALESCE(last_sent_at, created_at) < ?1 \
+                 AND created_at < ?1",
+                [before],
+            )?;
+            let old: bool =
+                tx.query_row("SELECT EXISTS (SELECT 1 FROM events WHERE at < ?1)", [before], |r| r.get(0))?;
+            if old {
+                // The trigger that keeps events lets only older ones go.
+                write_meta(tx, "events_kept_from", &before.to_string())?;
+                tx.execute("DELETE FROM events WHERE at < ?1", [before])?;
+            }
+            let sql = "DELETE FROM runs WHERE started_at < ?1 AND number NOT IN (\
+                       SELECT max(number) FROM runs GROUP BY kind, timer, finished_at IS NULL)";
+            tx.execute(sql, params![runs_before])?;
+            Ok(())
+        })
+    }
+}

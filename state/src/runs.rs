@@ -1,0 +1,152 @@
+//! Runs: each pass of the reconciler, numbered; the number in the guard file tells a restored backup.
+
+use crate::{
+    StateError, Store,
+    convert::{Place, seconds, words},
+};
+use eg_model::{Timestamp, ids::RunId};
+use rusqlite::{OptionalExtension, params};
+
+words! {
+    /// Which command made a run.
+    RunKind {
+        /// `eg session start`.
+        Start = "start",
+        /// `eg session stop`.
+        Stop = "stop",
+        /// `eg session extend`.
+        Extend = "extend",
+        /// `eg reconcile`.
+        Reconcile = "reconcile",
+        /// One pass of `eg reconcile --watch`.
+        Watch = "watch",
+    }
+}
+
+/// A run that was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Its id, as given.
+    pub id: RunId,
+    /// Its number; never used twice in one database.
+    pub number: i64,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunResult {
+    /// When it was over.
+    pub finished_at: Timestamp,
+    /// Whether nothing is left to do.
+    pub converged: bool,
+    /// What kept it from converging, in a few words (`credentials expired`).
+    pub summary: Option<String>,
+    /// The digest of its plan.
+    pub digest: Option<String>,
+    /// When there is something to do next.
+    pub next_wake_at: Option<Timestamp>,
+}
+
+/// The last `reconcile` or `--watch` pass that came to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastReconcile {
+    /// When it was over.
+    pub finished_at: Timestamp,
+    /// Whether nothing was left to do.
+    pub converged: bool,
+    /// What kept it from converging.
+    pub summary: Option<String>,
+    /// When there is something to do next.
+    pub next_wake_at: Option<Timestamp>,
+}
+
+/// When the reconciler was last at work.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LastRuns {
+    /// The last finished pass of `reconcile` or `--watch`.
+    pub reconcile: Option<LastReconcile>,
+    /// When the last run with `--timer`, or pass of `--watch`, began.
+    pub scheduled_at: Option<Timestamp>,
+}
+
+impl Store {
+    /// Records a run, then its number in the guard file. Events belong to it until [`Store::finish_run`].
+    ///
+    /// # Errors
+    /// The database cannot be written; or [`StateError::Guard`] with the run that *was* begun: opening must stop
+    /// there, closing goes on with it.
+    pub fn begin_run(&mut self, id: RunId, kind: RunKind, timer: bool, now: Timestamp) -> Result<Run, StateError> {
+        let number = self.write(|change| {
+            let sql = "INSERT INTO runs (id, kind, timer, started_at) VALUES (?1, ?2, ?3, ?4)";
+            change.tx.execute(sql, params![id.to_string(), kind.as_str(), timer, now.timestamp()])?;
+            Ok(change.tx.last_insert_rowid())
+        })?;
+        self.run = Some(number);
+        let begun = Run { id, number };
+        match self.write_guard() {
+            Ok(()) => Ok(begun),
+            Err(StateError::Guard { path, source, .. }) => Err(StateError::Guard { path, source, begun: Some(begun) }),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Records what a run came to.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub fn finish_run(&mut self, number: i64, result: &RunResult) -> Result<(), StateError> {
+        self.write(|change| {
+            let sql = "UPDATE runs SET finished_at = ?2, converged = ?3, summary = ?4, digest = ?5, next_wake_at = ?6 \
+                       WHERE number = ?1";
+            change.tx.execute(
+                sql,
+                params![
+                    number,
+                    result.finished_at.timestamp(),
+                    result.converged,
+                    result.summary,
+                    result.digest,
+                    seconds(result.next_wake_at)
+                ],
+            )?;
+            Ok(())
+        })?;
+        self.run = None;
+        Ok(())
+    }
+
+    /// When the reconciler was last at work.
+    ///
+    /// # Errors
+    /// The database cannot be read, or a row does not parse.
+    pub fn last_runs(&self) -> Result<LastRuns, StateError> {
+        self.read(|connection| {
+            let sql = "SELECT number, finished_at, converged, summary, next_wake_at FROM runs \
+                       WHERE kind IN ('reconcile', 'watch') AND finished_at IS NOT NULL ORDER BY number DESC LIMIT 1";
+            let read = |row: &rusqlite::Row<'_>| {
+                Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+            };
+            let reconcile = match connection.prepare_cached(sql)?.query_row([], read).optional()? {
+                Some((number, finished_at, converged, summary, next_wake_at)) => {
+                    let row = number.to_string();
+                    let place = Place { table: "runs", row: &row };
+                    Some(LastReconcile {
+                        finished_at: place.time("finished_at", finished_at)?,
+                        converged,
+                        summary,
+                        next_wake_at: place.maybe_time("next_wake_at", next_wake_at)?,
+                    })
+                }
+                None => None,
+            };
+            let sql = "SELECT number, started_at FROM runs WHERE timer = 1 OR kind = 'watch' \
+                       ORDER BY number DESC LIMIT 1";
+            let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get(1)?));
+            let scheduled = connection.prepare_cached(sql)?.query_row([], read).optional()?;
+            let scheduled_at = scheduled
+                .map(|(number, at)| Place { table: "runs", row: &number.to_string() }.time("started_at", at))
+                .transpose()?;
+            Ok(LastRuns { reconcile, scheduled_at })
+        })
+    }
+}

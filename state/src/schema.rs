@@ -1,0 +1,187 @@
+//! The schema, as append-only migrations: a step that was released is never edited, only followed by another.
+
+use crate::StateError;
+use rusqlite::Connection;
+use rusqlite_migration::{M, Migrations};
+use std::path::PathBuf;
+
+/// In the file's header (offset 68): "eg" and a number that marks this kind of file. Never changes.
+pub(crate) const APPLICATION_ID: u32 = 0x6567_5331; // "egS1"
+
+/// How many migrations there are; `user_version` of a database that has them all.
+pub(crate) const VERSION: i64 = STEPS.len() as i64;
+
+const STEPS: [&str; 1] = [STEP_1];
+
+/// Times are whole seconds since 1970 in UTC; ids are hyphenated lower-case UUIDs.
+const STEP_1: &str = r"
+CREATE TABLE meta (
+    key   TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE targets (
+    id            INTEGER PRIMARY KEY,
+    provider      TEXT NOT NULL,
+    kind          TEXT NOT NULL,
+    endpoint      TEXT,
+    region        TEXT NOT NULL,
+    name          TEXT NOT NULL,
+    account       TEXT,
+    partition     TEXT,
+    missing_since INTEGER,
+    closed_once   INTEGER NOT NULL DEFAULT 0 CHECK (closed_once IN (0, 1)),
+    collected_at  INTEGER
+) STRICT;
+-- NULLs are distinct in a plain unique index.
+CREATE UNIQUE INDEX targets_key ON targets (provider, kind, region, name, COALESCE(endpoint, ''));
+
+CREATE TABLE sessions (
+    id           TEXT PRIMARY KEY CHECK (length(id) = 36),
+    user_name    TEXT NOT NULL,
+    user_email   TEXT,
+    reason       TEXT,
+    status       TEXT NOT NULL CHECK (status IN
+                 ('PENDING', 'ACTIVE', 'PARTIAL', 'FAILED', 'EXPIRING', 'CANCELLED', 'EXPIRED')),
+    started_at   INTEGER NOT NULL,
+    expires_at   INTEGER NOT NULL CHECK (expires_at > started_at),
+    ended_at     INTEGER,
+    ended_reason TEXT CHECK (ended_reason IN ('MANUAL', 'EXPIRED')),
+    CHECK ((ended_at IS NULL) = (ended_reason IS NULL)),
+    CHECK ((ended_at IS NULL) = (status IN ('PENDING', 'ACTIVE', 'PARTIAL', 'FAILED')))
+) STRICT;
+CREATE INDEX sessions_newest ON sessions (started_at DESC, id);
+CREATE INDEX sessions_status ON sessions (status, expires_at);
+-- Ended is a latch, whoever writes.
+CREATE TRIGGER sessions_latch BEFORE UPDATE OF status ON sessions
+WHEN (OLD.status IN ('CANCELLED', 'EXPIRED') AND NEW.status <> OLD.status)
+  OR (OLD.status = 'EXPIRING' AND NEW.status NOT IN ('EXPIRING', 'CANCELLED', 'EXPIRED'))
+BEGIN SELECT RAISE(ABORT, 'an ended session never lives again'); END;
+
+CREATE TABLE callers (
+    session TEXT NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
+    arn     TEXT NOT NULL,
+    PRIMARY KEY (session, arn)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE grants (
+    id               TEXT PRIMARY KEY CHECK (length(id) = 36),
+    session          TEXT NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
+    position         INTEGER NOT NULL CHECK (position >= 0),
+    resource_name    TEXT NOT NULL,
+    address          TEXT NOT NULL,
+    status           TEXT NOT NULL CHECK (status IN ('PENDING', 'APPLIED', 'FAILED', 'REMOVING', 'REMOVED')),
+    applied_at       INTEGER,
+    removed_at       INTEGER,
+    target           INTEGER NOT NULL REFERENCES targets (id),
+    account          TEXT,
+    partition        TEXT,
+    profile          TEXT,
+    role_arn         TEXT,
+    external_id      TEXT,
+    config_file      TEXT,
+    credentials_file TEXT,
+    UNIQUE (session, position),
+    CHECK ((removed_at IS NULL) = (status <> 'REMOVED'))
+) STRICT;
+CREATE INDEX grants_target ON grants (target);
+CREATE INDEX grants_removing ON grants (session) WHERE status = 'REMOVING';
+CREATE TRIGGER grants_latch BEFORE UPDATE OF status ON grants
+WHEN (OLD.status = 'REMOVED' AND NEW.status <> 'REMOVED')
+  OR (OLD.status = 'REMOVING' AND NEW.status NOT IN ('REMOVING', 'REMOVED'))
+BEGIN SELECT RAISE(ABORT, 'a grant that was let go never comes back'); END;
+
+CREATE TABLE grant_permissions (
+    grant_id   TEXT NOT NULL REFERENCES grants (id) ON DELETE CASCADE,
+    permission TEXT NOT NULL,
+    standing   TEXT NOT NULL CHECK (standing IN ('untried', 'own', 'shared', 'foreign', 'pending', 'failed')),
+    detail     TEXT,
+    PRIMARY KEY (grant_id, permission),
+    CHECK ((detail IS NULL) = (standing = 'untried'))
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE leases (
+    id               INTEGER PRIMARY KEY AUTOINCREMENT,
+    target           INTEGER NOT NULL REFERENCES targets (id),
+    permission       TEXT NOT NULL,
+    account          TEXT,
+    partition        TEXT,
+    profile          TEXT,
+    role_arn         TEXT,
+    external_id      TEXT,
+    config_file      TEXT,
+    credentials_file TEXT,
+    phase            TEXT NOT NULL CHECK (phase IN ('claimed', 'joining', 'held', 'leaving', 'closed')),
+    shared           INTEGER NOT NULL CHECK (shared IN (0, 1)),
+    rule_id          TEXT,
+    tagged_until     INTEGER,
+    version          INTEGER NOT NULL CHECK (version >= 0),
+    last_sent_at     INTEGER,
+    in_flight        INTEGER,
+    last_unknown_at  INTEGER,
+    refusals         INTEGER NOT NULL CHECK (refusals >= 0),
+    next_try_at      INTEGER,
+    last_failure     TEXT CHECK (last_failure IS NULL OR json_valid(last_failure)),
+    vanished         INTEGER NOT NULL CHECK (vanished >= 0),
+    created_at       INTEGER NOT NULL,
+    CHECK (phase NOT IN ('held', 'leaving') OR rule_id IS NOT NULL)
+) STRICT;
+-- At most one open lease for a permission of a target.
+CREATE UNIQUE INDEX leases_open ON leases (target, permission) WHERE phase <> 'closed';
+CREATE TRIGGER leases_latch BEFORE UPDATE OF phase ON leases
+WHEN OLD.phase = 'closed' AND NEW.phase <> 'closed'
+BEGIN SELECT RAISE(ABORT, 'a closed lease never opens again'); END;
+CREATE TRIGGER leases_version BEFORE UPDATE OF version ON leases
+WHEN NEW.version <= OLD.version
+BEGIN SELECT RAISE(ABORT, 'a lease''s version only grows'); END;
+
+-- AUTOINCREMENT: a number is never used twice, so the guard file can tell a restored backup by it.
+CREATE TABLE runs (
+    number       INTEGER PRIMARY KEY AUTOINCREMENT,
+    id           TEXT NOT NULL UNIQUE CHECK (length(id) = 36),
+    kind         TEXT NOT NULL CHECK (kind IN ('start', 'stop', 'extend', 'reconcile', 'watch')),
+    timer        INTEGER NOT NULL CHECK (timer IN (0, 1)),
+    started_at   INTEGER NOT NULL,
+    finished_at  INTEGER,
+    converged    INTEGER CHECK (converged IN (0, 1)),
+    summary      TEXT,
+    digest       TEXT,
+    next_wake_at INTEGER,
+    CHECK ((finished_at IS NULL) = (converged IS NULL))
+) STRICT;
+CREATE INDEX runs_kind ON runs (kind, number);
+CREATE INDEX runs_timer ON runs (number) WHERE timer = 1;
+
+-- No foreign keys: an event outlives what it speaks of.
+CREATE TABLE events (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    at         INTEGER NOT NULL,
+    run        INTEGER,
+    session    TEXT,
+    target     TEXT CHECK (target IS NULL OR json_valid(target)),
+    permission TEXT,
+    rule_id    TEXT,
+    kind       TEXT NOT NULL,
+    outcome    TEXT NOT NULL,
+    request_id TEXT,
+    detail     TEXT
+) STRICT;
+CREATE INDEX events_session ON events (session, id);
+CREATE INDEX events_at ON events (at);
+CREATE INDEX events_revoked ON events (at, rule_id) WHERE kind = 'revoked';
+CREATE TRIGGER events_append_only BEFORE UPDATE ON events
+BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
+-- Pruning by age says first, in the same transaction, from when on events are kept.
+CREATE TRIGGER events_kept BEFORE DELETE ON events
+WHEN NOT EXISTS (SELECT 1 FROM meta WHERE key = 'events_kept_from' AND OLD.at < CAST(value AS INTEGER))
+BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
+";
+
+/// Brings an opened database to [`VERSION`].
+pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StateError> {
+    let steps = STEPS.iter().map(|sql| M::up(sql)).collect();
+    Migrations::new(steps).to_latest(connection).map_err(|error| match error {
+        rusqlite_migration::Error::RusqliteError { err, .. } => err.into(),
+        other => StateError::Migration { path: PathBuf::new(), detail: other.to_string() },
+    })
+}

@@ -1,0 +1,681 @@
+//! Opening the record, and the transactions that everything else runs in.
+
+use crate::{
+    StateError,
+    events::{self, Event, EventKind},
+    files,
+    guard::{self, Guard},
+    lifecycle,
+    network::refuse_network,
+    schema,
+};
+use eg_model::{
+    Timestamp,
+    ids::{InstallationId, SessionId},
+    session::EndedReason,
+};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, config::DbConfig, params,
+};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// How long a statement waits for another process. Transactions here take milliseconds.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Keys in the table `meta`.
+const INSTALLATION: &str = "installation";
+const MACHINE: &str = "machine";
+const NOTE: &str = "note:";
+
+/// What opening the record for writing needs from the outside.
+#[derive(Clone, Debug)]
+pub struct Opening<'a> {
+    /// The database file.
+    pub path: &'a Path,
+    /// The fingerprint of this machine; `None` when it has no stable one.
+    pub machine: Option<&'a str>,
+    /// The id that the installation gets, if this call creates the database.
+    pub new_installation: InstallationId,
+    /// The command's clock reading, whole seconds.
+    pub now: Timestamp,
+}
+
+/// What the caller should tell the user about after opening.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// The database is older than its guard file: a restored backup. Its live sessions were ended.
+    RestoredBackup {
+        /// The sessions that were live in the backup.
+        ended: Vec<SessionId>,
+    },
+    /// The guard file was missing or unreadable beside an existing database, and was written anew; until now a
+    /// restored backup would have gone unnoticed.
+    GuardWritten {
+        /// The guard file.
+        path: PathBuf,
+    },
+    /// The guard file could not be written at opening. Not an error: closing must go on.
+    GuardNotWritten {
+        /// Why.
+        error: String,
+    },
+    /// A new database was made where a guard file of an earlier one still stood. The earlier one's rules close by
+    /// their own tags.
+    LostDatabase {
+        /// The installation whose database is gone.
+        previous: InstallationId,
+    },
+}
+
+/// The record, opened.
+#[derive(Debug)]
+pub struct Store {
+    pub(crate) connection: Connection,
+    pub(crate) path: PathBuf,
+    pub(crate) installation: InstallationId,
+    /// The run that events belong to, between `begin_run` and `finish_run`.
+    pub(crate) run: Option<i64>,
+}
+
+impl Store {
+    /// Opens the record for writing. Makes directory (0700) and files (0600) where they are missing, brings the
+    /// schema up to date, and checks owner, file system, machine and guard.
+    ///
+    /// # Errors
+    /// Whatever is not certainly this installation's own, current, healthy database is refused, and left byte for
+    /// byte alone: see [`StateError`].
+    pub fn open(opening: &Opening<'_>) -> Result<(Self, Vec<Notice>), StateError> {
+        let path = opening.path;
+        files::prepare_directory(path)?;
+        refuse_network(files::directory_of(path))?;
+        files::check_files(path)?;
+        check_header(path)?;
+        // SQLite gives its own files the database's mode, so first.
+        files::tighten_files(path)?;
+        Self::open_checked(opening).map_err(|error| error.at(path))
+    }
+
+    fn open_checked(opening: &Opening<'_>) -> Result<(Self, Vec<Notice>), StateError> {
+        let mut connection = connect_for_writing(opening.path)?;
+        let mut notices = Vec::new();
+        let installation = match read_meta(&connection, INSTALLATION)? {
+            Some(text) => parse_installation(&text)?,
+            None => found(&mut connection, opening, &mut notices)?,
+        };
+        let mut store = Self { connection, path: opening.path.to_owned(), installation, run: None };
+        store.check_machine(opening.machine)?;
+        store.check_guard(opening.now, &mut notices)?;
+        Ok((store, notices))
+    }
+
+    /// Opens the record for reading. `None` when there is none; creates no record, takes no lock of ours, never
+    /// migrates, and does not care which machine it is. (SQLite itself may make its `-shm` and `-wal` files.)
+    ///
+    /// # Errors
+    /// A file of somebody else, a damaged file, another program's, or one of another schema version.
+    pub fn open_read_only(path: &Path) -> Result<Option<Self>, StateError> {
+        files::check_files(path)?;
+        if check_header(path)?.is_none() {
+            return Ok(None);
+        }
+        open_reader(path).map_err(|error| error.at(path))
+    }
+
+    /// Makes the database this machine's: after a move to new hardware, or when its guard names another
+    /// installation. The installation id and all leases stay. Returns the id.
+    ///
+    /// # Errors
+    /// [`StateError::Missing`] where there is no database; else as [`Store::open`].
+    pub fn adopt(path: &Path, machine: &str, now: Timestamp) -> Result<InstallationId, StateError> {
+        files::check_files(path)?;
+        if check_header(path)?.is_none() {
+            return Err(StateError::Missing { path: path.to_owned() });
+        }
+        files::prepare_directory(path)?;
+        refuse_network(files::directory_of(path))?;
+        files::tighten_files(path)?;
+        adopt_checked(path, machine, now).map_err(|error| error.at(path))
+    }
+
+    /// This installation's id.
+    #[must_use]
+    pub fn installation(&self) -> &InstallationId {
+        &self.installation
+    }
+
+    /// A number that changes whenever *another* connection has committed (`PRAGMA data_version`).
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn data_version(&self) -> Result<i64, StateError> {
+        self.read(|connection| Ok(connection.query_row("PRAGMA data_version", [], |row| row.get(0))?))
+    }
+
+    /// Replaces the busy timeout of 5 seconds.
+    ///
+    /// # Errors
+    /// SQLite refuses the value.
+    pub fn set_busy_timeout(&self, timeout: Duration) -> Result<(), StateError> {
+        self.connection.busy_timeout(timeout).map_err(|error| StateError::from(error).at(&self.path))
+    }
+
+    /// A text that was noted under `key`, such as when a failure was last reported.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn note(&self, key: &str) -> Result<Option<String>, StateError> {
+        self.read(|connection| read_meta(connection, &format!("{NOTE}{key}")))
+    }
+
+    /// Notes a text under `key`, in place of what was there.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub fn set_note(&mut self, key: &str, value: &str) -> Result<(), StateError> {
+        self.write(|change| write_meta(change.tx, &format!("{NOTE}{key}"), value))
+    }
+
+    /// Forgets what was noted under `key`.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub fn clear_note(&mut self, key: &str) -> Result<(), StateError> {
+        self.write(|change| {
+            change.tx.execute("DELETE FROM meta WHERE key = ?1", [format!("{NOTE}{key}")])?;
+            Ok(())
+        })
+    }
+
+    /// Runs `work` on one consistent snapshot.
+    pub(crate) fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, StateError>) -> Result<T, StateError> {
+        let snapshot = || {
+            let tx = self.connection.unchecked_transaction()?;
+            let found = work(&tx)?;
+            tx.finish()?;
+            Ok(found)
+        };
+        snapshot().map_err(|error: StateError| error.at(&self.path))
+    }
+
+    /// Runs `work` in one `IMMEDIATE` transaction: all of it is committed, or nothing.
+    pub(crate) fn write<T>(
+        &mut self,
+        work: impl FnOnce(&Change<'_, '_>) -> Result<T, StateError>,
+    ) -> Result<T, StateError> {
+        let run = self.run;
+        let connection = &mut self.connection;
+        let all_or_nothing = || {
+            let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let result = work(&Change { tx: &tx, run })?;
+            tx.commit()?;
+            Ok(result)
+        };
+        all_or_nothing().map_err(|error: StateError| error.at(&self.path))
+    }
+
+    fn check_machine(&mut self, machine: Option<&str>) -> Result<(), StateError> {
+        let Some(here) = machine else { return Ok(()) };
+        match self.read(|connection| read_meta(connection, MACHINE))? {
+            Some(recorded) if recorded != here => {
+                Err(StateError::OtherMachine { path: self.path.clone(), recorded, here: here.to_owned() })
+            }
+            Some(_) => Ok(()),
+            None => self.write(|change| write_meta(change.tx, MACHINE, here)),
+        }
+    }
+
+    /// Compares with the guard file. The guard is read first: it is written after the commit of its run, so at any
+    /// moment a healthy database, read later, is at least as far.
+    fn check_guard(&mut self, now: Timestamp, notices: &mut Vec<Notice>) -> Result<(), StateError> {
+        let Some(guard) = guard::read(&self.path)? else {
+            let path = guard::path(&self.path);
+            let notice = match self.write_guard() {
+                Ok(()) => Notice::GuardWritten { path },
+                Err(error) => Notice::GuardNotWritten { error: error.to_string() },
+            };
+            notices.push(notice);
+            return Ok(());
+        };
+        if guard.installation != self.installation {
+            let found = self.installation.clone();
+            return Err(StateError::OtherInstallation { path: self.path.clone(), found, expected: guard.installation });
+        }
+        if guard.last_run > self.last_run_number()? {
+            let ended = self.end_restored(guard.last_run, now)?;
+            notices.push(Notice::RestoredBackup { ended });
+        }
+        Ok(())
+    }
+
+    /// Ends what a backup takes for live: since it was made, those sessions may have been stopped, and their rules
+    /// closed. Catches the run counter up in the same transaction, so that this happens once.
+    fn end_restored(&mut self, last_run: i64, now: Timestamp) -> Result<Vec<SessionId>, StateError> {
+        self.write(|change| {
+            let cause = "the database is a restored backup";
+            let live = lifecycle::live_ids(change.tx)?;
+            lifecycle::end(change, &live, EndedReason::Expired, now, cause)?;
+            set_last_run(change.tx, last_run)?;
+            change.event(&Event::new(now, EventKind::BackupRestored, "live sessions ended"))?;
+            Ok(live)
+        })
+    }
+
+    pub(crate) fn last_run_number(&self) -> Result<i64, StateError> {
+        self.read(last_run)
+    }
+
+    /// Writes the guard file from what is committed.
+    pub(crate) fn write_guard(&self) -> Result<(), StateError> {
+        let last_run = self.last_run_number()?;
+        guard::write(&self.path, &Guard { installation: self.installation.clone(), last_run })
+    }
+}
+
+/// One write transaction.
+pub(crate) struct Change<'a, 'c> {
+    pub(crate) tx: &'a Transaction<'c>,
+    run: Option<i64>,
+}
+
+impl Change<'_, '_> {
+    /// Appends an event; it belongs to the current run unless it names another.
+    pub(crate) fn event(&self, event: &Event) -> Result<(), StateError> {
+        events::insert(self.tx, event, event.run.or(self.run))
+    }
+}
+
+/// Checks what the file's header says; nothing is made beside it.
+fn check_header(path: &Path) -> Result<Option<files::Header>, StateError> {
+    let header = files::header(path)?;
+    if let Some(header) = &header {
+        check_identity(path, header.application_id, header.user_version)?;
+    }
+    Ok(header)
+}
+
+fn check_identity(path: &Path, application_id: u32, version: i64) -> Result<(), StateError> {
+    if application_id != schema::APPLICATION_ID {
+        return Err(StateError::OtherApplication { path: path.to_owned(), found: application_id });
+    }
+    if version > schema::VERSION {
+        let known = schema::VERSION;
+        return Err(StateError::NewerSchema { path: path.to_owned(), found: version, known });
+    }
+    Ok(())
+}
+
+fn user_version(connection: &Connection) -> Result<i64, StateError> {
+    Ok(connection.query_row("PRAGMA user_version", [], |row| row.get(0))?)
+}
+
+/// Connects, making the database where it is missing, and brings the schema up to date.
+fn connect_for_writing(path: &Path) -> Result<Connection, StateError> {
+    let current = |connection: &Connection| Ok::<_, StateError>(user_version(connection)? == schema::VERSION);
+    if files::header(path)?.is_some() {
+        let connection = connect(path)?;
+        if current(&connection)? {
+            settings(&connection)?;
+            return Ok(connection);
+        }
+    }
+    let founding = files::founding(path)?;
+    if files::header(path)?.is_none() {
+        files::create(path)?;
+        let connection = raw_connection(path)?;
+        // Before anything else and in rollback mode, so that it stands in the file's first page at once.
+        connection.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
+    }
+    let mut connection = connect(path)?;
+    settings(&connection)?;
+    if !current(&connection)? {
+        schema::migrate(&mut connection)?;
+    }
+    drop(founding);
+    Ok(connection)
+}
+
+fn raw_connection(path: &Path) -> Result<Connection, StateError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    Ok(connection)
+}
+
+/// Connects to an existing database and checks it. Until it has passed, closing the connection must not copy the
+/// write-ahead log into a file that is refused.
+fn connect(path: &Path) -> Result<Connection, StateError> {
+    let connection = raw_connection(path)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    check_identity(path, schema::APPLICATION_ID, user_version(&connection)?)?;
+    check_health(&connection)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    Ok(connection)
+}
+
+/// A quick check of every page: a record of years is some megabytes, which take milliseconds.
+fn check_health(connection: &Connection) -> Result<(), StateError> {
+    let detail: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if detail == "ok" { Ok(()) } else { Err(StateError::Corrupt { path: PathBuf::new(), detail }) }
+}
+
+/// An intent log must survive a power loss: `synchronous=FULL` syncs the write-ahead log at every commit, and
+/// `fullfsync` does so for real on macOS.
+fn settings(connection: &Connection) -> Result<(), StateError> {
+    // Switching a new database to WAL answers BUSY without waiting when another process is just opening it.
+    let mut tries = 0;
+    loop {
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && tries < 100 => {
+                tries += 1;
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            other => break other?,
+        }
+    }
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "fullfsync", true)?;
+    connection.pragma_update(None, "checkpoint_fullfsync", true)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    Ok(())
+}
+
+/// Gives a new database its installation. The guard file is written before the commit: a process that sees the
+/// installation then never sees the guard of an earlier, lost database.
+fn found(
+    connection: &mut Connection,
+    opening: &Opening<'_>,
+    notices: &mut Vec<Notice>,
+) -> Result<InstallationId, StateError> {
+    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if let Some(text) = read_meta(&tx, INSTALLATION)? {
+        // Another process was faster.
+        return parse_installation(&text);
+    }
+    let id = opening.new_installation.clone();
+    write_meta(&tx, INSTALLATION, id.as_str())?;
+    if let Some(machine) = opening.machine {
+        write_meta(&tx, MACHINE, machine)?;
+    }
+    if let Some(lost) = guard::read(opening.path)?.filter(|guard| guard.installation != id) {
+        notices.push(Notice::LostDatabase { previous: lost.installation });
+    }
+    events::insert(&tx, &Event::new(opening.now, EventKind::Created, id.as_str()), None)?;
+    guard::write(opening.path, &Guard { installation: id.clone(), last_run: 0 })?;
+    tx.commit()?;
+    Ok(id)
+}
+
+fn open_reader(path: &Path) -> Result<Option<Store>, StateError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    let version = user_version(&connection)?;
+    check_identity(path, schema::APPLICATION_ID, version)?;
+    if version == 0 {
+        // Just being made.
+        return Ok(None);
+    }
+    if version < schema::VERSION {
+        return Err(StateError::OlderSchema { path: path.to_owned(), found: version, known: schema::VERSION });
+    }
+    let Some(text) = read_meta(&connection, INSTALLATION)? else { return Ok(None) };
+    let installation = parse_installation(&text)?;
+    Ok(Some(Store { connection, path: path.to_owned(), installation, run: None }))
+}
+
+fn adopt_checked(path: &Path, machine: &str, now: Timestamp) -> Result<InstallationId, StateError> {
+    let mut connection = connect_for_writing(path)?;
+    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let text = read_meta(&tx, INSTALLATION)?.ok_or_else(|| StateError::row("meta", INSTALLATION, "it is missing"))?;
+    let installation = parse_installation(&text)?;
+    write_meta(&tx, MACHINE, machine)?;
+    events::insert(&tx, &Event::new(now, EventKind::Adopted, machine), None)?;
+    // A guard of the same installation stays: if it is ahead, the next opening must notice the old backup.
+    if guard::read(path)?.is_none_or(|guard| guard.installation != installation) {
+        guard::write(path, &Guard { installation: installation.clone(), last_run: last_run(&tx)? })?;
+    }
+    tx.commit()?;
+    Ok(installation)
+}
+
+fn parse_installation(text: &str) -> Result<InstallationId, StateError> {
+    InstallationId::parse(text)
+        .ok_or_else(|| StateError::row("meta", INSTALLATION, format!("\"{text}\" is not an installation id")))
+}
+
+fn read_meta(connection: &Connection, key: &str) -> Result<Option<String>, StateError> {
+    let sql = "SELECT value FROM meta WHERE key = ?1";
+    Ok(connection.prepare_cached(sql)?.query_row([key], |row| row.get(0)).optional()?)
+}
+
+pub(crate) fn write_meta(connection: &Connection, key: &str, value: &str) -> Result<(), StateError> {
+    let sql = "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+    connection.execute(sql, params![key, value])?;
+    Ok(())
+}
+
+/// The last run number ever given, also when the run itself was pruned.
+fn last_run(connection: &Connection) -> Result<i64, StateError> {
+    let sql = "SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'runs'), 0)";
+    Ok(connection.query_row(sql, [], |row| row.get(0))?)
+}
+
+fn set_last_run(connection: &Connection, number: i64) -> Result<(), StateError> {
+    if connection.execute("UPDATE sqlite_sequence SET seq = ?1 WHERE name = 'runs'", [number])? == 0 {
+        connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('runs', ?1)", [number])?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::DateTime;
+    use eg_model::{
+        ids::{GrantId, RuleId, RunId},
+        lease::Attempt,
+        permission::{Permission, PortSpec},
+        session::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing},
+        target::{Reach, TargetKey},
+    };
+    use std::collections::{BTreeMap, BTreeSet};
+    use uuid::Uuid;
+
+    fn opened(directory: &Path) -> Store {
+        let id = InstallationId::from_uuid(Uuid::from_u128(7));
+        let path = directory.join("state.db");
+        let opening = Opening { path: &path, machine: Some("here"), new_installation: id, now: at(0) };
+        Store::open(&opening).unwrap().0
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        DateTime::from_timestamp(1_700_000_000 + seconds, 0).unwrap()
+    }
+
+    fn session(number: u128, reason: &str) -> Session {
+        let target = TargetKey {
+            provider: "aws".into(),
+            kind: "security-group".into(),
+            endpoint: None,
+            region: "eu-west-1".into(),
+            id: "sg-1".into(),
+        };
+        let reach = Reach {
+            target,
+            account: None,
+            partition: None,
+            profile: None,
+            role_arn: None,
+            external_id: None,
+            config_file: None,
+            credentials_file: None,
+        };
+        let address = "203.0.113.42".parse().unwrap();
+        let permission = Permission::for_host(PortSpec::Tcp(22, 22), address);
+        Session {
+            id: SessionId(Uuid::from_u128(number)),
+            user_name: "Alice".into(),
+            user_email: None,
+            reason: Some(reason.into()),
+            status: SessionStatus::Pending,
+            started_at: at(0),
+            expires_at: at(3600),
+            ended_at: None,
+            ended_reason: None,
+            caller_arns: BTreeSet::new(),
+            grants: vec![Grant {
+                id: GrantId(Uuid::from_u128(number)),
+                resource_name: "a".into(),
+                reach,
+                address,
+                status: GrantStatus::Pending,
+                permissions: vec![GrantPermission { permission, standing: Standing::Untried }],
+                applied_at: None,
+                removed_at: None,
+            }],
+        }
+    }
+
+    fn pragma(store: &Store, name: &str) -> String {
+        let sql = format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}");
+        store.connection.query_row(&sql, [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn an_intent_survives_a_power_loss() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = opened(directory.path());
+        for (name, value) in [
+            ("journal_mode", "wal"),
+            ("synchronous", "2"),
+            ("fullfsync", "1"),
+            ("checkpoint_fullfsync", "1"),
+            ("foreign_keys", "1"),
+            ("busy_timeout", "5000"),
+        ] {
+            let column = if name == "busy_timeout" { "timeout" } else { name };
+            let sql = format!("SELECT CAST({column} AS TEXT) FROM pragma_{name}");
+            let found: String = store.connection.query_row(&sql, [], |row| row.get(0)).unwrap();
+            assert_eq!(found, value, "{name}");
+        }
+        assert_eq!(pragma(&store, "user_version"), schema::VERSION.to_string());
+        assert_eq!(pragma(&store, "application_id"), schema::APPLICATION_ID.to_string());
+    }
+
+    /// Leaves no page to write to.
+    fn fill(store: &Store) {
+        let pages: i64 = store.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+        let sql = format!("PRAGMA max_page_count = {pages}");
+        store.connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    }
+
+    fn empty(store: &Store) {
+        let sql = "PRAGMA max_page_count = 1000000";
+        store.connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    }
+
+    #[test]
+    fn on_a_full_disk_a_session_is_recorded_whole_or_not_at_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = opened(directory.path());
+        fill(&store);
+        let big = session(1, &"x".repeat(100_000));
+        let error = store.start(&big).unwrap_err();
+        assert!(error.is_full(), "{error}");
+        assert!(error.to_string().contains("state.db"), "{error}");
+        assert_eq!(store.session(big.id).unwrap(), None);
+        assert_eq!(store.events(None).unwrap().len(), 1);
+        empty(&store);
+        store.start(&big).unwrap();
+        assert_eq!(store.session(big.id).unwrap(), Some(big));
+    }
+
+    #[test]
+    fn on_a_full_disk_no_intent_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = opened(directory.path());
+        let session = session(1, "work");
+        store.start(&session).unwrap();
+        let grant = &session.grants[0];
+        let lease = store.claim(&grant.reach, &grant.permissions[0].permission, at(1)).unwrap();
+        fill(&store);
+        let mut event = Event::new(at(2), EventKind::Intent, "authorize");
+        event.detail = Some("x".repeat(100_000));
+        let intent = lease.intend(Attempt::Opening, at(2));
+        let error = store.begin_attempt(Some((session.id, at(2))), &[(intent, 0)], &[event]).unwrap_err();
+        assert!(error.is_full(), "{error}");
+        assert_eq!(store.open_leases().unwrap(), vec![lease], "the lease is as it was");
+    }
+
+    #[test]
+    fn a_full_disk_loses_no_standing() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = opened(directory.path());
+        let session = session(1, "work");
+        store.start(&session).unwrap();
+        fill(&store);
+        let slot = (session.grants[0].reach.target.clone(), session.grants[0].permissions[0].permission);
+        let failed = BTreeMap::from([(slot.clone(), Standing::Failed("x".repeat(100_000)))]);
+        assert!(store.record_standings(&failed, at(1)).unwrap_err().is_full());
+        assert_eq!(store.session(session.id).unwrap().unwrap(), session);
+        empty(&store);
+        let own = BTreeMap::from([(slot, Standing::Own(RuleId("sgr-1".into())))]);
+        assert_eq!(store.record_standings(&own, at(1)).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn events_are_append_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = opened(directory.path());
+        store.start(&session(1, "work")).unwrap();
+        for sql in ["UPDATE events SET outcome = 'x'", "DELETE FROM events", "DELETE FROM events WHERE id = 1"] {
+            let error = store.connection.execute(sql, []).unwrap_err();
+            assert!(error.to_string().contains("append-only"), "{error}");
+        }
+        store.prune(at(401 * 86_400)).unwrap();
+        assert_eq!(store.events(None).unwrap(), vec![]);
+        assert_eq!(store.live_sessions().unwrap().len(), 1, "a live session is never pruned");
+    }
+
+    #[test]
+    fn latches_hold_below_this_crate_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = opened(directory.path());
+        let session = session(1, "work");
+        store.start(&session).unwrap();
+        let grant = &session.grants[0];
+        let lease = store.claim(&grant.reach, &grant.permissions[0].permission, at(1)).unwrap();
+        store.stop(session.id, at(2)).unwrap();
+        assert_eq!(store.open_leases().unwrap(), vec![], "the untouched claim was closed with the stop");
+        for sql in [
+            "UPDATE sessions SET status = 'PENDING', ended_at = NULL, ended_reason = NULL",
+            "UPDATE grants SET status = 'PENDING', removed_at = NULL",
+            "UPDATE leases SET phase = 'claimed'",
+            "UPDATE leases SET version = version",
+            "UPDATE sessions SET expires_at = started_at",
+            "UPDATE sessions SET status = 'DONE'",
+            "UPDATE leases SET version = -1",
+            "DELETE FROM targets",
+        ] {
+            assert!(store.connection.execute(sql, []).is_err(), "{sql}");
+        }
+        let (sql, id) = ("SELECT version FROM leases WHERE id = ?1", lease.id.0);
+        assert_eq!(store.connection.query_row(sql, [id], |row| row.get::<_, i64>(0)).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_run_number_is_never_given_twice() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = opened(directory.path());
+        let run = |number| RunId(Uuid::from_u128(number));
+        assert_eq!(store.begin_run(run(1), crate::RunKind::Reconcile, true, at(0)).unwrap().number, 1);
+        store.connection.execute("DELETE FROM runs", []).unwrap();
+        assert_eq!(store.begin_run(run(2), crate::RunKind::Reconcile, true, at(1)).unwrap().number, 2);
+        assert_eq!(guard::read(&store.path).unwrap().unwrap().last_run, 2);
+    }
+}

@@ -1,0 +1,187 @@
+//! Leases and targets.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
+
+mod common;
+
+use common::*;
+use eg_model::{
+    failure::{Failure, FailureClass},
+    ids::RuleId,
+    lease::{Attempt, Phase},
+};
+use eg_state::{Event, EventKind, StateError, Store, TargetRecord, Written};
+use std::collections::BTreeMap;
+
+fn fresh() -> (tempfile::TempDir, Store) {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(&root.path().join("state.db"));
+    (root, store)
+}
+
+fn event() -> Event {
+    Event::new(at(0), EventKind::Intent, "authorize")
+}
+
+#[test]
+fn one_open_lease_on_a_permission_of_a_target() {
+    let (root, mut store) = fresh();
+    let first = store.claim(&reach("sg-1"), &permission(22), at(0)).unwrap();
+    let mut other_way = reach("sg-1");
+    other_way.profile = Some("other".into());
+    let mut second = open(&root.path().join("state.db"));
+    assert_eq!(second.claim(&other_way, &permission(22), at(1)).unwrap(), first, "another process, another profile");
+    let mut elsewhere = reach("sg-1");
+    elsewhere.target.endpoint = None;
+    let ids: Vec<_> = [(reach("sg-1"), 443), (reach("sg-2"), 22), (elsewhere, 22)]
+        .iter()
+        .map(|(reach, port)| store.claim(reach, &permission(*port), at(0)).unwrap().id.0)
+        .collect();
+    assert_eq!(ids, vec![2, 3, 4]);
+    let raw = rusqlite::Connection::open(root.path().join("state.db")).unwrap();
+    let sql = "INSERT INTO leases SELECT NULL, target, permission, account, partition, profile, role_arn, external_id, \
+               config_file, credentials_file, phase, shared, rule_id, tagged_until, version, last_sent_at, in_flight, \
+               last_unknown_at, refusals, next_try_at, last_failure, vanished, created_at FROM leases WHERE id = 1";
+    assert!(raw.execute(sql, []).unwrap_err().to_string().contains("UNIQUE"));
+    write(&mut store, &first, &first.closed(), EventKind::LeaseClosed);
+    let again = store.claim(&reach("sg-1"), &permission(22), at(2)).unwrap();
+    assert_eq!((again.id.0, again.phase), (5, Phase::Claimed), "a closed lease never opens again");
+}
+
+#[test]
+fn a_lease_comes_back_as_it_went_in() {
+    let (_root, mut store) = fresh();
+    let lease = store.claim(&reach("sg-1"), &permission(22), at(0)).unwrap();
+    let failure = Failure {
+        class: FailureClass::Unknown,
+        code: "X".into(),
+        message: "timeout".into(),
+        request_id: Some("r-1".into()),
+    };
+    let steps = [
+        lease.intend(Attempt::Opening, at(1)),
+        lease.intend(Attempt::Opening, at(1)).unanswered(failure, at(60), at(4)),
+        lease
+            .intend(Attempt::Opening, at(1))
+            .intend(Attempt::Opening, at(9))
+            .authorized(RuleId("sgr-1".into()), at(99)),
+    ];
+    let mut before = lease;
+    for mut step in steps {
+        step.version = before.version + 1;
+        write(&mut store, &before, &step, EventKind::Intent);
+        assert_eq!(store.open_leases().unwrap(), vec![step.clone()]);
+        before = step;
+    }
+}
+
+#[test]
+fn versions_guard_writes_also_against_aba() {
+    let (_root, mut store) = fresh();
+    let read = store.claim(&reach("sg-1"), &permission(22), at(0)).unwrap();
+    // Another process goes away and back: the contents are the same, the version is not.
+    let away = read.adopted(RuleId("sgr-1".into()), None);
+    write(&mut store, &read, &away, EventKind::LeaseAdopted);
+    let mut back = read.clone();
+    back.version = away.version + 1;
+    write(&mut store, &away, &back, EventKind::Note);
+    let events = store.events(None).unwrap();
+    let mine = read.intend(Attempt::Opening, at(5));
+    assert_eq!(store.write_lease(&mine, read.version, &event()).unwrap(), Written::Raced);
+    assert_eq!(store.begin_attempt(None, &[(mine, read.version)], &[event()]).unwrap(), Written::Raced);
+    assert_eq!(store.open_leases().unwrap(), vec![back]);
+    assert_eq!(store.events(None).unwrap(), events, "no event of a write that did not happen");
+}
+
+#[test]
+fn a_batch_is_written_whole_or_not_at_all() {
+    let (_root, mut store) = fresh();
+    let first = store.claim(&reach("sg-1"), &permission(22), at(0)).unwrap();
+    let second = store.claim(&reach("sg-1"), &permission(443), at(0)).unwrap();
+    let sent = second.intend(Attempt::Opening, at(1));
+    write(&mut store, &second, &sent, EventKind::Intent);
+    let batch = [
+        (first.intend(Attempt::Opening, at(2)), first.version),
+        (second.intend(Attempt::Opening, at(2)), second.version),
+    ];
+    assert_eq!(store.write_leases(&batch, &[event()]).unwrap(), Written::Raced);
+    assert_eq!(store.open_leases().unwrap(), vec![first.clone(), sent.clone()]);
+    let batch =
+        [(first.intend(Attempt::Opening, at(2)), first.version), (sent.intend(Attempt::Opening, at(2)), sent.version)];
+    assert_eq!(store.write_leases(&batch, &[event()]).unwrap(), Written::Done);
+    assert_eq!(store.open_leases().unwrap(), vec![batch[0].0.clone(), batch[1].0.clone()]);
+}
+
+#[test]
+fn misuse_of_the_ledger_is_an_error() {
+    let (_root, mut store) = fresh();
+    let lease = store.claim(&reach("sg-1"), &permission(22), at(0)).unwrap();
+    assert!(matches!(store.write_lease(&lease, 0, &event()), Err(StateError::Lease { .. })), "no higher version");
+    let mut unknown = lease.closed();
+    unknown.id.0 = 99;
+    assert!(matches!(store.write_lease(&unknown, 0, &event()), Err(StateError::Lease { .. })));
+    write(&mut store, &lease, &lease.closed(), EventKind::LeaseClosed);
+    let mut reopened = lease.closed();
+    reopened.version += 1;
+    reopened.phase = Phase::Claimed;
+    assert!(store.write_lease(&reopened, 1, &event()).is_err());
+    assert_eq!(store.open_leases().unwrap(), vec![]);
+}
+
+#[test]
+fn nothing_is_opened_for_a_session_that_is_over() {
+    let (_root, mut store) = fresh();
+    store.start(&session(1, 0)).unwrap();
+    store.start(&session(2, 0)).unwrap();
+    let lease = store.claim(&reach("sg-1"), &permission(22), at(0)).unwrap();
+    let batch = [(lease.intend(Attempt::Opening, at(1)), 0)];
+    let mut attempt = |id, now| store.begin_attempt(Some((sid(id), at(now))), &batch, &[event()]).unwrap();
+    assert_eq!(attempt(1, HOUR), Written::NoLongerWanted, "expired, though nothing noticed");
+    assert_eq!(attempt(9, 1), Written::NoLongerWanted, "unknown");
+    store.stop(sid(1), at(2)).unwrap();
+    assert_eq!(store.begin_attempt(Some((sid(1), at(3))), &batch, &[event()]).unwrap(), Written::NoLongerWanted);
+    assert_eq!(store.open_leases().unwrap(), vec![lease]);
+    assert_eq!(store.begin_attempt(Some((sid(2), at(3))), &batch, &[event()]).unwrap(), Written::Done);
+}
+
+#[test]
+fn confirmed_revokes_are_remembered() {
+    let (_root, mut store) = fresh();
+    let held = open_rule(&mut store, "sg-1", 22, "sgr-1", 1);
+    let mut told = Event::new(at(50), EventKind::Revoked, "confirmed");
+    told.rule_id = Some(RuleId("sgr-1".into()));
+    told.request_id = Some("r-1".into());
+    assert_eq!(store.write_lease(&held.revoked(true, at(50)), held.version, &told).unwrap(), Written::Done);
+    assert_eq!(store.revoked_rules(at(50)).unwrap(), BTreeMap::from([(RuleId("sgr-1".into()), at(50))]));
+    assert_eq!(store.revoked_rules(at(51)).unwrap(), BTreeMap::new());
+    assert_eq!(store.events(None).unwrap().last(), Some(&told));
+}
+
+#[test]
+fn targets_and_accounts() {
+    let (_root, mut store) = fresh();
+    store.start(&session(1, 0)).unwrap();
+    let stale = store.claim(&reach("sg-1"), &permission(22), at(0)).unwrap();
+    let key = reach("sg-1").target;
+    assert_eq!(store.targets().unwrap(), BTreeMap::from([(key.clone(), TargetRecord::default())]));
+    store.learn_account(&key, Some("123"), None).unwrap();
+    store.learn_account(&key, Some("456"), Some("aws")).unwrap();
+    let known = |store: &Store| {
+        let grant = store.session(sid(1)).unwrap().unwrap().grants.remove(0);
+        let lease = store.open_leases().unwrap().remove(0);
+        let both = |reach: eg_model::target::Reach| (reach.account.unwrap(), reach.partition.unwrap());
+        (both(grant.reach), both(lease.reach))
+    };
+    let right = || ("123".to_owned(), "aws".to_owned());
+    assert_eq!(known(&store), (right(), right()), "what is known stays");
+    write(&mut store, &stale, &stale.intend(Attempt::Opening, at(1)), EventKind::Intent);
+    assert_eq!(known(&store), (right(), right()), "a lease read before does not unlearn it");
+    let record = TargetRecord {
+        account: Some("123".into()),
+        partition: Some("aws".into()),
+        missing_since: Some(at(5)),
+        closed_once: true,
+        collected_at: Some(at(6)),
+    };
+    store.record_target(&key, &record).unwrap();
+    assert_eq!(store.targets().unwrap(), BTreeMap::from([(key, record)]));
+}
