@@ -130,7 +130,11 @@ impl From<StateError> for CommandError {
     fn from(error: StateError) -> Self {
         let full = error.is_full();
         let error = Self::new(Kind::State, error.to_string());
-        if full { error.hint("free some space; nothing was opened, and what is open is still on record") } else { error }
+        if full {
+            error.hint("free some space; nothing was opened, and what is open is still on record")
+        } else {
+            error
+        }
     }
 }
 

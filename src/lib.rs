@@ -4,10 +4,7 @@
 //! What is decided is decided in `eg-model`; what is recorded is recorded in `eg-state`; how a cloud is spoken to is
 //! known to `eg-providers`. See `docs/architecture.md`.
 
-#![cfg_attr(
-    test,
-    allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
-)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
 pub mod cli;
 pub mod commands;
@@ -55,7 +52,12 @@ fn wants_json(args: &[OsString]) -> bool {
 
 fn usage(env: &Env, error: &clap::Error, json: bool, out: Box<dyn Write>, err: Box<dyn Write>) -> Exit {
     let asked = !error.use_stderr();
-    let style = Style { json: json && !asked, quiet: false, color_out: env.stdout_is_terminal, color_err: env.stderr_is_terminal };
+    let style = Style {
+        json: json && !asked,
+        quiet: false,
+        color_out: env.stdout_is_terminal,
+        color_err: env.stderr_is_terminal,
+    };
     let printer = Printer::new(style, out, err);
     if asked {
         printer.result(&error.render().ansi().to_string());

@@ -30,7 +30,11 @@ pub fn is_scheduled(runs: &LastRuns, now: Timestamp) -> bool {
 /// For a shell: quoted where it has to be.
 fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:=@,+".contains(c);
-    if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
 }
 
 /// A crontab line that runs `eg reconcile` every minute. In a crontab `%` is a newline, hence `\%`.

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | [`Lease::intend`] | before any provider call about it | `in_flight` = this attempt; an older one that nobody resolved becomes an unknown outcome |
 //! | [`Lease::authorized`] | the answer lists the rule's id | phase Held, the id |
+//! | [`Lease::landed`] | it succeeded without naming the rule's id | no attempt is open any more; a reading tells the id |
 //! | [`Lease::joined`] | our tag was written on a marked rule | phase Joining until an observation shows rule and tag |
 //! | [`Lease::adopted`] | an observation shows our tag on a rule | phase Held, the id |
 //! | [`Lease::retagged`] | our tag was rewritten | what the tag says |
@@ -215,6 +216,12 @@ impl Lease {
             vanished,
             ..self.succeeded()
         }
+    }
+
+    /// The call succeeded, but its answer did not name the rule: it exists, and a reading will tell its id.
+    #[must_use]
+    pub fn landed(&self) -> Self {
+        self.succeeded()
     }
 
     /// Our tag was written on a marked rule of another installation.

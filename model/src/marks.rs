@@ -159,7 +159,10 @@ mod tests {
     #[test]
     fn another_tool_is_not_us() {
         let permission: Permission = "tcp|22|22|203.0.113.42/32".parse().unwrap();
-        let tags = BTreeMap::from([(MANAGED_BY.to_owned(), "terraform".to_owned()), (MARKS.to_owned(), permission.digest("sg-1"))]);
+        let tags = BTreeMap::from([
+            (MANAGED_BY.to_owned(), "terraform".to_owned()),
+            (MARKS.to_owned(), permission.digest("sg-1")),
+        ]);
         assert!(!Marks::read("sg-1", &permission, &tags).genuine());
     }
 

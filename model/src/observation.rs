@@ -1,13 +1,6 @@
 //! Readings of a target, and the proof of ownership that only a reading can give.
 
-use crate::{
-    Timestamp,
-    failure::Failure,
-    ids::RuleId,
-    marks::Marks,
-    permission::Permission,
-    target::TargetKey,
-};
+use crate::{Timestamp, failure::Failure, ids::RuleId, marks::Marks, permission::Permission, target::TargetKey};
 use std::collections::BTreeMap;
 
 /// An ingress rule with a CIDR, as it exists at the provider.

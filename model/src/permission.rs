@@ -69,7 +69,9 @@ pub enum PortSpec {
 
 /// Why a text is not a [`PortSpec`].
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("\"{text}\" is not a port: use tcp/22, tcp/8000-8080, udp/51820, icmp or all (ports 0 to 65535, the lower first)")]
+#[error(
+    "\"{text}\" is not a port: use tcp/22, tcp/8000-8080, udp/51820, icmp or all (ports 0 to 65535, the lower first)"
+)]
 pub struct PortSpecError {
     text: String,
 }
@@ -263,7 +265,21 @@ mod tests {
 
     #[test]
     fn bad_ports_are_refused() {
-        for text in ["", "22", "tcp", "tcp/", "tcp/65536", "tcp/2-1", "tcp/+22", "tcp/22-", "TCP/22", "icmp/8", "sctp/1", "tcp/1-2-3", " tcp/22"] {
+        for text in [
+            "",
+            "22",
+            "tcp",
+            "tcp/",
+            "tcp/65536",
+            "tcp/2-1",
+            "tcp/+22",
+            "tcp/22-",
+            "TCP/22",
+            "icmp/8",
+            "sctp/1",
+            "tcp/1-2-3",
+            " tcp/22",
+        ] {
             assert!(text.parse::<PortSpec>().is_err(), "{text:?} was accepted");
         }
     }

@@ -87,7 +87,7 @@ pub trait Firewall: Send + Sync {
     /// Reads targets; the answer has an entry for each one asked for.
     async fn observe(&self, targets: &BTreeSet<TargetKey>) -> BTreeMap<TargetKey, Sighting>;
 
-    /// Opens permissions, tagged in the same call. The answer lists the new rules.
+    /// Opens permissions, tagged in the same call. The answer lists the new rules, as far as the provider names them.
     ///
     /// # Errors
     /// The provider refused the whole call, or its outcome is not known: see [`Failure::class`].

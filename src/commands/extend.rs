@@ -62,7 +62,12 @@ fn recorded(context: &Context<'_>, id: SessionId, expires: Timestamp) -> String 
     format!("the new expiry of session {}, {}, is on record", id.short(), context.zone.format(expires))
 }
 
-fn new_expiry(context: &Context<'_>, session: &Session, hours: u32, settings: &Settings) -> Result<Timestamp, CommandError> {
+fn new_expiry(
+    context: &Context<'_>,
+    session: &Session,
+    hours: u32,
+    settings: &Settings,
+) -> Result<Timestamp, CommandError> {
     if !session.status.is_live() {
         let message = format!("{}; only a live session can be extended", ended_text(session, &context.zone));
         return Err(CommandError::new(Kind::Refused, message).hint("start a new one with: eg session start"));
@@ -75,7 +80,10 @@ fn new_expiry(context: &Context<'_>, session: &Session, hours: u32, settings: &S
     let fits = (max - (session.expires_at - session.started_at)).num_hours();
     let limit = format_duration(max);
     let message = if fits > 0 {
-        format!("session {} may last {limit} at most: it can be extended by {fits} hours, not by {hours}", session.id.short())
+        format!(
+            "session {} may last {limit} at most: it can be extended by {fits} hours, not by {hours}",
+            session.id.short()
+        )
     } else {
         format!("session {} may last {limit} at most: nothing is left to extend it by", session.id.short())
     };

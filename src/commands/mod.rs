@@ -88,7 +88,9 @@ impl Context<'_> {
         let path = &self.config.path;
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.config.named => return Ok(Settings::default()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.config.named => {
+                return Ok(Settings::default());
+            }
             Err(error) => {
                 let message = format!("the configuration {} cannot be read: {error}", path.display());
                 return Err(CommandError::new(Kind::Config, message));
@@ -153,13 +155,17 @@ impl Context<'_> {
         let hex = digits.bytes().all(|b| b.is_ascii_hexdigit());
         if !hex || digits.len() < SHORTEST_PREFIX || digits.len() > 32 {
             let message = format!("\"{id}\" is not a session's id");
-            return Err(CommandError::new(Kind::Usage, message)
-                .hint(format!("use the whole id, or at least its first {SHORTEST_PREFIX} hex digits: `eg session list`")));
+            return Err(CommandError::new(Kind::Usage, message).hint(format!(
+                "use the whole id, or at least its first {SHORTEST_PREFIX} hex digits: `eg session list`"
+            )));
         }
         let found = store.find(&digits)?;
         match found.as_slice() {
-            [] => Err(CommandError::new(Kind::NotFound, format!("there is no session {id}")).hint("see them with: eg session list --limit 0")),
-            [one] => store.session(*one)?.ok_or_else(|| CommandError::new(Kind::NotFound, format!("there is no session {id}"))),
+            [] => Err(CommandError::new(Kind::NotFound, format!("there is no session {id}"))
+                .hint("see them with: eg session list --limit 0")),
+            [one] => store
+                .session(*one)?
+                .ok_or_else(|| CommandError::new(Kind::NotFound, format!("there is no session {id}"))),
             many => {
                 let candidates: Vec<String> = many.iter().map(ToString::to_string).collect();
                 let message = format!("\"{id}\" fits {} sessions: {}", many.len(), candidates.join(", "));
@@ -295,7 +301,8 @@ fn check_clock(looks: &Looks) -> Result<(), CommandError> {
         None => Ok(()),
         Some(skew) => {
             let (minutes, way) = (skew.num_minutes().abs(), if skew.num_seconds() > 0 { "ahead of" } else { "behind" });
-            let message = format!("the clock of this machine is {minutes} minutes {way} the provider's; nothing was changed");
+            let message =
+                format!("the clock of this machine is {minutes} minutes {way} the provider's; nothing was changed");
             Err(CommandError::new(Kind::Clock, message).hint("set the clock, then try again"))
         }
     }

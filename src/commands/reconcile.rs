@@ -55,11 +55,7 @@ pub fn run(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, CommandE
     }
     let runtime = context.runtime()?;
     let ended = runtime.block_on(async {
-        if args.watch {
-            watch::watch(context, args.interval).await
-        } else {
-            once(context, args).await
-        }
+        if args.watch { watch::watch(context, args.interval).await } else { once(context, args).await }
     });
     runtime.shutdown_background();
     ended
@@ -89,7 +85,13 @@ async fn once(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, Comma
 fn exit(report: &PassReport, dry_run: bool) -> Exit {
     let planned = !report.steps.is_empty();
     match (dry_run, report.converged) {
-        (true, converged) => if planned || !converged { Exit::Partial } else { Exit::Done },
+        (true, converged) => {
+            if planned || !converged {
+                Exit::Partial
+            } else {
+                Exit::Done
+            }
+        }
         (false, true) => Exit::Done,
         (false, false) if report.failed_sessions.is_empty() => Exit::Partial,
         (false, false) => Exit::Failed,
@@ -114,7 +116,8 @@ impl Pass {
         settings: Option<&Settings>,
     ) -> Result<PassReport, CommandError> {
         let say = |holder: &str| context.printer.remark(&format!("Waiting for another eg ({holder})..."));
-        let lock = lock::acquire(context.env, &context.state.path, "eg reconcile", context.global.lock_wait, say).await?;
+        let lock =
+            lock::acquire(context.env, &context.state.path, "eg reconcile", context.global.lock_wait, say).await?;
         let collect_from = self.collect_from(context, driver, settings)?;
         let collects = !collect_from.is_empty();
         let needed = driver.needed(None)?;
@@ -142,8 +145,15 @@ impl Pass {
     }
 
     /// The targets of a collection pass, when one is due: every configured one.
-    fn collect_from(&self, context: &Context<'_>, driver: &Driver<'_>, settings: Option<&Settings>) -> Result<Vec<Reach>, CommandError> {
-        let Some(settings) = settings.filter(|settings| settings.reconcile.collect_expired) else { return Ok(Vec::new()) };
+    fn collect_from(
+        &self,
+        context: &Context<'_>,
+        driver: &Driver<'_>,
+        settings: Option<&Settings>,
+    ) -> Result<Vec<Reach>, CommandError> {
+        let Some(settings) = settings.filter(|settings| settings.reconcile.collect_expired) else {
+            return Ok(Vec::new());
+        };
         let last = driver.store.borrow().note(COLLECTED)?.and_then(|text| text.parse::<Timestamp>().ok());
         let age = |last: Timestamp| (context.env.now() - last).abs();
         if last.is_some_and(|last| age(last) < settings.reconcile.collect_interval) {
@@ -158,7 +168,8 @@ pub(super) fn names(store: &Store, settings: Option<&Settings>) -> Result<BTreeM
     let mut sessions: Vec<Session> = store.live_sessions()?;
     sessions.extend(store.unfinished_sessions()?);
     let grants = sessions.into_iter().flat_map(|session| session.grants);
-    let mut names: BTreeMap<TargetKey, String> = grants.map(|grant| (grant.reach.target, grant.resource_name)).collect();
+    let mut names: BTreeMap<TargetKey, String> =
+        grants.map(|grant| (grant.reach.target, grant.resource_name)).collect();
     let resources = settings.into_iter().flat_map(|settings| &settings.resources);
     let known: Vec<TargetKey> = names.keys().cloned().collect();
     for resource in resources {
@@ -270,10 +281,17 @@ fn failure_text(report: &PassReport, failed: &[Session]) -> String {
     }
     let mut lines: Vec<String> = failed
         .iter()
-        .flat_map(|session| session.grants.iter().filter_map(move |grant| {
-            let why = grant.error_message()?;
-            Some(format!("session {} on {}: {}", session.id.short(), escape_controls(&grant.resource_name), escape_controls(&why)))
-        }))
+        .flat_map(|session| {
+            session.grants.iter().filter_map(move |grant| {
+                let why = grant.error_message()?;
+                Some(format!(
+                    "session {} on {}: {}",
+                    session.id.short(),
+                    escape_controls(&grant.resource_name),
+                    escape_controls(&why)
+                ))
+            })
+        })
         .collect();
     if lines.is_empty() {
         lines.push(report.summary().map_or_else(

@@ -154,7 +154,9 @@ impl Start<'_> {
         self.context.printer.json(&self.context.session_json(&session));
         let short = id.short();
         match passed {
-            Err(error) => Err(error.hint(format!("session {short} is on record; stop it with: eg session stop {short}"))),
+            Err(error) => {
+                Err(error.hint(format!("session {short} is on record; stop it with: eg session stop {short}")))
+            }
             Ok(_) => {
                 self.context.printer.result(&self.closing_line(&session));
                 Ok(exit_for(session.status))
@@ -230,13 +232,18 @@ impl Start<'_> {
         }
         let mut surroundings = Surroundings { looks, ..Surroundings::default() };
         for reach in ways.into_values() {
-            let Some(firewall) = surroundings.looks.get(&reach.target).and_then(|look| look.firewall.clone()) else { continue };
+            let Some(firewall) = surroundings.looks.get(&reach.target).and_then(|look| look.firewall.clone()) else {
+                continue;
+            };
             match firewall.caller().await {
                 Ok(caller) => surroundings.callers.push((reach.clone(), caller)),
                 Err(failure) => tracing::info!("who is calling is not known: {failure}"),
             }
             let end = firewall.credentials_end(self.context.env.now()).await;
-            let name = reach.profile.clone().map_or_else(|| "the credentials".to_owned(), |name| format!("the credentials of profile {name}"));
+            let name = reach
+                .profile
+                .clone()
+                .map_or_else(|| "the credentials".to_owned(), |name| format!("the credentials of profile {name}"));
             surroundings.ends.push((name, end));
         }
         surroundings
@@ -246,7 +253,12 @@ impl Start<'_> {
         let warned: BTreeSet<(String, String)> = surroundings
             .ends
             .iter()
-            .filter_map(|(name, end)| Some((format!("{name} {}", self.credentials_warning(end, session.expires_at)?), credentials_hint(end).to_owned())))
+            .filter_map(|(name, end)| {
+                Some((
+                    format!("{name} {}", self.credentials_warning(end, session.expires_at)?),
+                    credentials_hint(end).to_owned(),
+                ))
+            })
             .collect();
         for (message, hint) in warned {
             self.context.printer.warn(&message, &[hint]);

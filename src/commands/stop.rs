@@ -63,7 +63,11 @@ async fn stop(context: &Context<'_>, args: &StopArgs) -> Result<Exit, CommandErr
 }
 
 /// Nothing that was ever sent needs no pass, no lock and no network.
-async fn close(context: &Context<'_>, driver: &Driver<'_>, ids: &[SessionId]) -> Result<Option<PassReport>, CommandError> {
+async fn close(
+    context: &Context<'_>,
+    driver: &Driver<'_>,
+    ids: &[SessionId],
+) -> Result<Option<PassReport>, CommandError> {
     let open = {
         let store = driver.store.borrow();
         ids.iter().map(|id| context.again(&store, *id)).collect::<Result<Vec<_>, _>>()?
@@ -78,7 +82,8 @@ async fn close(context: &Context<'_>, driver: &Driver<'_>, ids: &[SessionId]) ->
 fn chosen(context: &Context<'_>, store: &Store, args: &StopArgs) -> Result<Vec<Session>, CommandError> {
     let mut open = store.live_sessions()?;
     open.sort_by_key(|session| std::cmp::Reverse((session.started_at, session.id)));
-    let nothing = || CommandError::new(Kind::NotFound, "there is no live session to stop").hint("see them with: eg session list");
+    let nothing =
+        || CommandError::new(Kind::NotFound, "there is no live session to stop").hint("see them with: eg session list");
     if args.all {
         open.extend(store.unfinished_sessions()?);
         return if open.is_empty() { Err(nothing()) } else { Ok(open) };
@@ -125,7 +130,8 @@ fn closing_line(session: &Session, leases: &[Lease], zone: &Zone) -> String {
         SessionStatus::Cancelled => "✓ Session stopped\n".to_owned(),
         SessionStatus::Expired => "✓ Session closed; it had expired\n".to_owned(),
         _ => {
-            let open: Vec<&Lease> = leases.iter().filter(|lease| is_of(lease, session) && lease.phase != Phase::Leaving).collect();
+            let open: Vec<&Lease> =
+                leases.iter().filter(|lease| is_of(lease, session) && lease.phase != Phase::Leaving).collect();
             let rules = if open.len() == 1 { "1 rule".to_owned() } else { format!("{} rules", open.len()) };
             let settles = open.iter().filter_map(|lease| lease.settles_at()).max();
             let until = settles.map_or_else(|| "the next reconcile".to_owned(), |at| zone.clock(at));
@@ -136,7 +142,8 @@ fn closing_line(session: &Session, leases: &[Lease], zone: &Zone) -> String {
 
 fn is_of(lease: &Lease, session: &Session) -> bool {
     session.grants.iter().any(|grant| {
-        grant.reach.target == *lease.target() && grant.permissions.iter().any(|item| item.permission == lease.permission)
+        grant.reach.target == *lease.target()
+            && grant.permissions.iter().any(|item| item.permission == lease.permission)
     })
 }
 
@@ -152,7 +159,9 @@ fn stays_open(before: &Session, others: &[Session], leases: &[Lease], zone: &Zon
                             && other.permissions.iter().any(|wanted| wanted.permission == item.permission)
                     })
             };
-            let lease = leases.iter().find(|lease| *lease.target() == grant.reach.target && lease.permission == item.permission);
+            let lease = leases
+                .iter()
+                .find(|lease| *lease.target() == grant.reach.target && lease.permission == item.permission);
             let holder = if let Some(other) = others.iter().filter(wants).max_by_key(|session| session.expires_at) {
                 format!("session {} until {}", other.id.short(), zone.clock(other.expires_at))
             } else if lease.is_some_and(|lease| lease.phase == Phase::Leaving) {

@@ -93,9 +93,8 @@ impl SessionJson {
 
 fn grant(grant: &Grant) -> GrantJson {
     let ours = |foreign: bool| {
-        let rules = grant.permissions.iter().filter(move |item| {
-            foreign || !matches!(item.standing, Standing::Foreign(_))
-        });
+        let rules =
+            grant.permissions.iter().filter(move |item| foreign || !matches!(item.standing, Standing::Foreign(_)));
         rules.filter_map(|item| item.standing.rule()).map(ToString::to_string)
     };
     let mut rule_ids: Vec<String> = ours(true).collect();
@@ -151,9 +150,9 @@ fn permission(permission: &Permission) -> Value {
 fn step_json(report: &StepReport, names: &BTreeMap<TargetKey, String>) -> Value {
     let step = &report.step;
     let (session, until) = match step {
-        Step::Authorize { session, until, .. } | Step::Join { session, until, .. } | Step::Restore { session, until, .. } => {
-            (Some(session.to_string()), Some(time(*until)))
-        }
+        Step::Authorize { session, until, .. }
+        | Step::Join { session, until, .. }
+        | Step::Restore { session, until, .. } => (Some(session.to_string()), Some(time(*until))),
         Step::Retag { until, .. } => (None, Some(time(*until))),
         _ => (None, None),
     };

@@ -79,7 +79,8 @@ impl Printer {
     /// A result in JSON; nothing otherwise.
     pub fn json(&self, value: &impl Serialize) {
         if self.style.json {
-            let text = serde_json::to_string_pretty(value).unwrap_or_else(|error| json!({"error": error.to_string()}).to_string());
+            let text = serde_json::to_string_pretty(value)
+                .unwrap_or_else(|error| json!({"error": error.to_string()}).to_string());
             self.write(&self.out, &format!("{text}\n"), false);
         }
     }

@@ -97,11 +97,8 @@ impl View {
         let mut table = Table::new(["ID", "STATUS", "IP", "STARTED", "REMAINING"]);
         for (session, id) in sessions.iter().zip(&ids) {
             let remaining = self.remaining(session);
-            let remaining = if self.is_overdue(session) {
-                Cell::styled(remaining, style::BAD)
-            } else {
-                Cell::new(remaining)
-            };
+            let remaining =
+                if self.is_overdue(session) { Cell::styled(remaining, style::BAD) } else { Cell::new(remaining) };
             table.row([
                 Cell::new(short_id(id, &ids)),
                 Cell::styled(session.status.as_str(), style::session(session.status)),
@@ -180,7 +177,8 @@ pub fn grant_line(grant: &Grant) -> String {
 }
 
 fn addresses(session: &Session) -> String {
-    let one = |label, version| session.address(version).map(|address| line(label, &address.to_string())).unwrap_or_default();
+    let one =
+        |label, version| session.address(version).map(|address| line(label, &address.to_string())).unwrap_or_default();
     one("IPv4", IpVersion::V4) + &one("IPv6", IpVersion::V6)
 }
 

@@ -9,10 +9,7 @@
 //! | credentials refused | rest; what is left stays on record |
 //! | too many rounds | rest: somebody else changes this target all the time |
 
-use super::{
-    Driver, Loaded, Look, Request, StepOutcome, StepReport,
-    observe::fresh,
-};
+use super::{Driver, Loaded, Look, Request, StepOutcome, StepReport, observe::fresh};
 use crate::{
     error::CommandError,
     retry::{self, Retry},
@@ -379,9 +376,13 @@ impl<'a> TargetRun<'a> {
         intents: &[Lease],
         answer: Answered<Vec<eg_model::observation::ObservedRule>>,
     ) -> Result<Flow, CommandError> {
+        let mut unnamed = false;
         for lease in intents {
             let Some(rule) = answer.value.iter().find(|rule| rule.permission == lease.permission) else {
+                let event = self.event(EventKind::Authorized, "opened, id not named", &lease.permission, None);
+                self.write(lease, &lease.landed(), &Event { session: Some(call.session), ..event })?;
                 self.watching.insert(lease.permission);
+                unnamed = true;
                 continue;
             };
             let event = self.event(EventKind::Authorized, "opened", &lease.permission, Some(&rule.id));
@@ -390,7 +391,7 @@ impl<'a> TargetRun<'a> {
         }
         self.lay_over(Effect::Added(answer.value));
         self.steps.push(self.report(call.step, StepOutcome::Done, None));
-        Ok(Flow::Next)
+        Ok(if unnamed { Flow::Reobserve } else { Flow::Next })
     }
 
     async fn not_authorized(
@@ -476,7 +477,12 @@ impl<'a> TargetRun<'a> {
 
     // ---- changing and closing ------------------------------------------------------------------------------
 
-    async fn change(&mut self, firewall: &Arc<dyn Firewall>, step: &Step, loaded: &Loaded) -> Result<Flow, CommandError> {
+    async fn change(
+        &mut self,
+        firewall: &Arc<dyn Firewall>,
+        step: &Step,
+        loaded: &Loaded,
+    ) -> Result<Flow, CommandError> {
         let now = self.now();
         if step.rules().iter().any(|rule| !fresh(rule.read_at(), now)) {
             return Ok(Flow::Refresh);
@@ -604,7 +610,7 @@ impl<'a> TargetRun<'a> {
         }
         self.steps.push(self.report(step, StepOutcome::Done, None));
         let unseen = matches!(step, Step::Join { .. }) || !self.confirming.is_empty();
-        Ok(if unseen { Flow::Reobserve } else { Flow::Next })
+        Ok(if unseen { Flow::Reobserve } else { Flow::Replan })
     }
 
     fn lay_over_change(
@@ -699,7 +705,10 @@ impl<'a> TargetRun<'a> {
                 Ok(Flow::Throttled)
             }
             Reaction::Reobserve => {
-                self.soft_refuse(&intents, &failure)?;
+                // "Not found" is neither success nor failure. Only a join's attempt has to be taken back.
+                if matches!(step, Step::Join { .. }) {
+                    self.soft_refuse(&intents, &failure)?;
+                }
                 self.watching.extend(intents.iter().map(|lease| lease.permission));
                 Ok(Flow::Reobserve)
             }

@@ -11,6 +11,8 @@
 //! | ours: the ledger holds its id, or it carries our fitting lease tag | keep; [`LedgerStep::Adopt`] if the ledger lacks the id; [`Step::Retag`] if our tag differs from the latest expiry |
 //! | ours by id, tags stripped | [`Step::Restore`], once a reading is settled; reported |
 //! | ours by id, permission edited | [`Step::Revoke`], then authorized anew by the next plan |
+//! | ours by id for another permission, edited into this one | wait for that lease to revoke it |
+//! | our tag, but the ledger holds another id and the reading is not settled | keep the known id |
 //! | ours, but we had left it | [`Step::Join`] |
 //! | marked, without our lease (held by others, expired, or by nobody) | [`Step::Join`], after [`Step::MakeRoom`] if its tags are full; held only once seen with our tag |
 //! | anything else | covered: nothing to do, never touched |
@@ -22,6 +24,7 @@
 //! | never attempted | [`LedgerStep::Close`] |
 //! | no rule of ours, reading settled | [`LedgerStep::Close`] |
 //! | no rule of ours, not settled | wait: a delayed call can still land, or the reading is stale |
+//! | our tag on another rule than the known one, which is seen too, or the reading is not settled | [`Step::Collect`] for that rule, first; the lease stays open |
 //! | its rule, held by another installation's unexpired lease | [`Step::Leave`] |
 //! | its rule, held by nobody else | [`Step::Revoke`] |
 //! | left: held by another without our tag, settled | [`LedgerStep::Close`] |
@@ -174,9 +177,10 @@ impl Step {
     pub fn rules(&self) -> &[OwnedRule] {
         match self {
             Self::Authorize { .. } => &[],
-            Self::MakeRoom { rule, .. } | Self::Join { rule, .. } | Self::Restore { rule, .. } | Self::Leave { rule, .. } => {
-                std::slice::from_ref(rule)
-            }
+            Self::MakeRoom { rule, .. }
+            | Self::Join { rule, .. }
+            | Self::Restore { rule, .. }
+            | Self::Leave { rule, .. } => std::slice::from_ref(rule),
             Self::Retag { rules, .. } | Self::Revoke { rules } | Self::Collect { rules } => rules,
         }
     }

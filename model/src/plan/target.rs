@@ -377,7 +377,11 @@ impl<'a> Planner<'a> {
         let known = lease.filter(|lease| lease.proven_rule().is_some() && !lease.settled(self.reading.read_at));
         if let Some(lease) = known {
             // The reading may be older than the id that we know.
-            self.plan.standings.insert(permission, standing_without_rule(Some(lease)));
+            let standing = match lease.proven_rule() {
+                Some(id) if lease.phase == Phase::Held => held(lease, id),
+                _ => standing_without_rule(Some(lease)),
+            };
+            self.plan.standings.insert(permission, standing);
             return self.settle(lease);
         }
         let until = tag_time(value);

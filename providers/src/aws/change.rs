@@ -31,8 +31,9 @@ fn opening(permissions: &[Permission]) -> String {
     }
 }
 
-/// The rules that an answer lists for the permissions asked for; `None` unless each one is there with an id.
-fn new_rules(call: &Authorize, listed: &[SecurityGroupRule]) -> Option<Vec<ObservedRule>> {
+/// The rules that an answer lists for the permissions asked for. AWS lists each one; some endpoints do not, and then
+/// a reading has to tell the ids of the rest.
+fn new_rules(call: &Authorize, listed: &[SecurityGroupRule]) -> Vec<ObservedRule> {
     let read = |rule: &SecurityGroupRule| {
         // Some endpoints leave the direction out of this answer; the call says it.
         let mut rule = rule.clone();
@@ -49,7 +50,7 @@ fn new_rules(call: &Authorize, listed: &[SecurityGroupRule]) -> Option<Vec<Obser
     };
     let rules: Vec<ObservedRule> = listed.iter().filter_map(read).collect();
     let of = |permission: &Permission| rules.iter().find(|rule| rule.permission == *permission).cloned();
-    call.permissions.iter().map(of).collect()
+    call.permissions.iter().filter_map(of).collect()
 }
 
 impl SecurityGroups {
@@ -68,15 +69,16 @@ impl SecurityGroups {
         let answer = logged("AuthorizeSecurityGroupIngress", &call.group, request.send()).await;
         let answer = answer.map_err(|error| of_call(&tried, &error))?;
         let request_id = answer.request_id().map(str::to_owned);
-        match new_rules(call, answer.security_group_rules()) {
-            Some(value) => Ok(Answered { value, request_id }),
-            None => Err(unusable(&tried, "the answer does not name the new rules", request_id.as_deref())),
-        }
+        Ok(Answered { value: new_rules(call, answer.security_group_rules()), request_id })
     }
 
     /// `RevokeSecurityGroupIngress` by rule id, never by permission: that would close whatever allows the same. Some
     /// endpoints answer without a list; then the set is empty and only another look can tell.
-    pub(super) async fn revoke_ids(&self, group: &str, ids: Vec<String>) -> Result<Answered<BTreeSet<RuleId>>, Failure> {
+    pub(super) async fn revoke_ids(
+        &self,
+        group: &str,
+        ids: Vec<String>,
+    ) -> Result<Answered<BTreeSet<RuleId>>, Failure> {
         let tried = format!("close {} on {group}", ids.join(", "));
         let asked: BTreeSet<String> = ids.iter().cloned().collect();
         let request = self.ec2.revoke_security_group_ingress().group_id(group).set_security_group_rule_ids(Some(ids));
@@ -92,7 +94,12 @@ impl SecurityGroups {
     }
 
     /// `CreateTags`.
-    pub(super) async fn tag_ids(&self, group: &str, ids: Vec<String>, tags: &BTreeMap<String, String>) -> Result<Answered<()>, Failure> {
+    pub(super) async fn tag_ids(
+        &self,
+        group: &str,
+        ids: Vec<String>,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<Answered<()>, Failure> {
         let tried = format!("tag {} on {group}", ids.join(", "));
         let request = self.ec2.create_tags().set_resources(Some(ids)).set_tags(Some(rule::ec2_tags(tags)));
         let answer = logged("CreateTags", group, request.send()).await;
@@ -102,7 +109,12 @@ impl SecurityGroups {
 
     /// `DeleteTags` by key and value: a tag with another value stays (EC2 API reference, `DeleteTags`). Without tags
     /// named, that call deletes every tag, so it is not sent.
-    pub(super) async fn untag_id(&self, group: &str, id: &str, tags: &BTreeMap<String, String>) -> Result<Answered<()>, Failure> {
+    pub(super) async fn untag_id(
+        &self,
+        group: &str,
+        id: &str,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<Answered<()>, Failure> {
         if tags.is_empty() {
             return Ok(Answered { value: (), request_id: None });
         }
@@ -134,7 +146,9 @@ impl SecurityGroups {
         let authorized = logged("AuthorizeSecurityGroupIngress (dry run)", group, authorize.send()).await;
         let revoked = logged("RevokeSecurityGroupIngress (dry run)", group, revoke.send()).await;
         [
-            authorized.err().and_then(|error| missing(group, "ec2:AuthorizeSecurityGroupIngress or ec2:CreateTags", &error)),
+            authorized
+                .err()
+                .and_then(|error| missing(group, "ec2:AuthorizeSecurityGroupIngress or ec2:CreateTags", &error)),
             revoked.err().and_then(|error| missing(group, "ec2:RevokeSecurityGroupIngress", &error)),
         ]
         .into_iter()

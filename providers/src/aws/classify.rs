@@ -56,32 +56,68 @@ pub fn classify(code: &str, http_status: Option<u16>, ending: Ending) -> Failure
     }
     let code = code.strip_prefix("Client.").or_else(|| code.strip_prefix("Server.")).unwrap_or(code);
     match code {
-        "RequestLimitExceeded" | "Throttling" | "ThrottlingException" | "ThrottledException" | "RequestThrottled"
-        | "RequestThrottledException" | "TooManyRequestsException" | "BandwidthLimitExceeded" | "SlowDown"
-        | "EC2ThrottledException" | "PriorRequestNotComplete" | "ConcurrentTagAccess" => C::Throttled,
+        "RequestLimitExceeded"
+        | "Throttling"
+        | "ThrottlingException"
+        | "ThrottledException"
+        | "RequestThrottled"
+        | "RequestThrottledException"
+        | "TooManyRequestsException"
+        | "BandwidthLimitExceeded"
+        | "SlowDown"
+        | "EC2ThrottledException"
+        | "PriorRequestNotComplete"
+        | "ConcurrentTagAccess" => C::Throttled,
         _ if http_status == Some(429) => C::Throttled,
 
-        "InternalError" | "InternalFailure" | "InternalServerError" | "ServiceUnavailable"
-        | "ServiceUnavailableException" | "Unavailable" | "RequestTimeout" | "RequestTimeoutException" => C::Transient,
+        "InternalError"
+        | "InternalFailure"
+        | "InternalServerError"
+        | "ServiceUnavailable"
+        | "ServiceUnavailableException"
+        | "Unavailable"
+        | "RequestTimeout"
+        | "RequestTimeoutException" => C::Transient,
 
-        "InvalidPermission.Duplicate" | "InvalidPermission.NotFound" | "InvalidSecurityGroupRuleId.NotFound" => C::Stale,
+        "InvalidPermission.Duplicate" | "InvalidPermission.NotFound" | "InvalidSecurityGroupRuleId.NotFound" => {
+            C::Stale
+        }
 
-        "InvalidGroup.NotFound" | "InvalidGroupId.NotFound" | "InvalidSecurityGroupID.NotFound"
+        "InvalidGroup.NotFound"
+        | "InvalidGroupId.NotFound"
+        | "InvalidSecurityGroupID.NotFound"
         | "InvalidVpcID.NotFound" => C::Gone,
 
         limit if limit.ends_with("LimitExceeded") => C::Limit,
 
-        "RequestExpired" | "AuthFailure" | "InvalidClientTokenId" | "UnrecognizedClientException"
-        | "SignatureDoesNotMatch" | "InvalidSignatureException" | "IncompleteSignature" | "InvalidAccessKeyId"
-        | "NotSignedUp" | "RequestTimeTooSkewed" => C::Credentials,
+        "RequestExpired"
+        | "AuthFailure"
+        | "InvalidClientTokenId"
+        | "UnrecognizedClientException"
+        | "SignatureDoesNotMatch"
+        | "InvalidSignatureException"
+        | "IncompleteSignature"
+        | "InvalidAccessKeyId"
+        | "NotSignedUp"
+        | "RequestTimeTooSkewed" => C::Credentials,
         token if token.starts_with("ExpiredToken") || token.starts_with("MissingAuthenticationToken") => C::Credentials,
 
-        "UnauthorizedOperation" | "OptInRequired" | "Blocked" | "PendingVerification" | "OperationNotPermitted" => C::Denied,
+        "UnauthorizedOperation" | "OptInRequired" | "Blocked" | "PendingVerification" | "OperationNotPermitted" => {
+            C::Denied
+        }
         denied if denied.starts_with("AccessDenied") => C::Denied,
 
-        "UnknownParameter" | "UnknownPrincipalType.Unsupported" | "ValidationError" | "IncorrectState"
-        | "DependencyViolation" | "VPCIdNotSpecified" | "DefaultVpcDoesNotExist" | "CannotDelete" => C::Invalid,
-        wrong if ["Invalid", "Missing", "Malformed", "Unsupported"].iter().any(|start| wrong.starts_with(start)) => C::Invalid,
+        "UnknownParameter"
+        | "UnknownPrincipalType.Unsupported"
+        | "ValidationError"
+        | "IncorrectState"
+        | "DependencyViolation"
+        | "VPCIdNotSpecified"
+        | "DefaultVpcDoesNotExist"
+        | "CannotDelete" => C::Invalid,
+        wrong if ["Invalid", "Missing", "Malformed", "Unsupported"].iter().any(|start| wrong.starts_with(start)) => {
+            C::Invalid
+        }
 
         _ if server_side => C::Transient,
         "" => C::Unknown,

@@ -4,14 +4,9 @@ use super::{Clock, PROVIDER, SECURITY_GROUP, SecurityGroups, renewal, session_na
 use crate::{Connect, Firewall};
 use async_trait::async_trait;
 use aws_config::{
-    AppName, BehaviorVersion, ConfigLoader, Region,
-    identity::IdentityCache,
-    profile::ProfileFileCredentialsProvider,
-    provider_config::ProviderConfig,
-    retry::RetryConfig,
-    stalled_stream_protection::StalledStreamProtectionConfig,
-    sts::AssumeRoleProvider,
-    timeout::TimeoutConfig,
+    AppName, BehaviorVersion, ConfigLoader, Region, identity::IdentityCache, profile::ProfileFileCredentialsProvider,
+    provider_config::ProviderConfig, retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
+    sts::AssumeRoleProvider, timeout::TimeoutConfig,
 };
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
@@ -113,7 +108,10 @@ impl Aws {
     pub(super) async fn security_groups(&self, reach: &Reach) -> Result<Arc<SecurityGroups>, Failure> {
         let target = &reach.target;
         if target.provider != PROVIDER || target.kind != SECURITY_GROUP {
-            let message = format!("connect to {target}: \"{}\" of \"{}\" is not a firewall that eg knows", target.kind, target.provider);
+            let message = format!(
+                "connect to {target}: \"{}\" of \"{}\" is not a firewall that eg knows",
+                target.kind, target.provider
+            );
             return Err(Failure::new(FailureClass::Invalid, message));
         }
         if let Some(endpoint) = &target.endpoint {
@@ -139,7 +137,8 @@ impl Aws {
     }
 
     async fn make(&self, way: &Way) -> SecurityGroups {
-        let files = renewal::Files { way_files: files(way), profile: way.profile.clone(), home: self.options.home.clone() };
+        let files =
+            renewal::Files { way_files: files(way), profile: way.profile.clone(), home: self.options.home.clone() };
         let region = Region::new(way.region.clone());
         let loaded = self.load(way, &region).await;
 
@@ -168,7 +167,8 @@ impl Aws {
         let credentials = match &way.role_arn {
             None => source.clone(),
             Some(role) => {
-                let mut builder = AssumeRoleProvider::builder(role).configure(&plain).session_name(session_name(&self.options.user));
+                let mut builder =
+                    AssumeRoleProvider::builder(role).configure(&plain).session_name(session_name(&self.options.user));
                 if let Some(id) = &way.external_id {
                     builder = builder.external_id(id);
                 }
@@ -286,10 +286,28 @@ pub(super) mod tests {
 
     #[test]
     fn plain_http_stays_on_this_machine() {
-        for fine in ["https://ec2.eu-west-1.amazonaws.com", "http://127.0.0.1:5000", "http://localhost:4566", "http://[::1]:1/", "https://10.0.0.1", "http://127.8.9.1"] {
+        for fine in [
+            "https://ec2.eu-west-1.amazonaws.com",
+            "http://127.0.0.1:5000",
+            "http://localhost:4566",
+            "http://[::1]:1/",
+            "https://10.0.0.1",
+            "http://127.8.9.1",
+        ] {
             assert_eq!(check_endpoint(fine), Ok(()), "{fine}");
         }
-        for bad in ["http://10.0.0.1", "http://example.com", "http://localhost@example.com", "http://localhost.example.com", "ftp://localhost", "localhost:4566", "", "/x", "http://", "http://[::2]"] {
+        for bad in [
+            "http://10.0.0.1",
+            "http://example.com",
+            "http://localhost@example.com",
+            "http://localhost.example.com",
+            "ftp://localhost",
+            "localhost:4566",
+            "",
+            "/x",
+            "http://",
+            "http://[::2]",
+        ] {
             assert_eq!(check_endpoint(bad).map_err(|failure| failure.class), Err(FailureClass::Invalid), "{bad}");
         }
         let secret = check_endpoint("http://user:hunter2@example.com").unwrap_err();

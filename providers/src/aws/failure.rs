@@ -82,7 +82,9 @@ where
         Some(said) => format!("{tried}: {said} ({code})"),
         None if !code.is_empty() => format!("{tried}: {code}"),
         None => match (status, error.source()) {
-            (Some(status), _) if ending != Ending::NoAnswer => format!("{tried}: an answer that is not AWS's, HTTP status {status}"),
+            (Some(status), _) if ending != Ending::NoAnswer => {
+                format!("{tried}: an answer that is not AWS's, HTTP status {status}")
+            }
             (_, Some(source)) => format!("{tried}: {}", words(source)),
             _ => format!("{tried}: {error}"),
         },

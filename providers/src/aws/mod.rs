@@ -72,7 +72,11 @@ struct SecurityGroups {
 }
 
 /// Runs one call and logs it: action, what on, outcome, milliseconds. Never headers, keys or tokens.
-async fn logged<T, E>(action: &'static str, on: impl Display, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+async fn logged<T, E>(
+    action: &'static str,
+    on: impl Display,
+    call: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
     let begun = Instant::now();
     let answer = call.await;
     let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -101,7 +105,8 @@ impl Firewall for SecurityGroups {
         let groups: BTreeSet<String> = targets.iter().map(|target| target.id.clone()).collect();
         let seen = self.observe_groups(&groups).await;
         let answer = |target: &TargetKey| {
-            let nothing = || Sighting::Unavailable(Failure::new(FailureClass::Unknown, format!("read {target}: no answer")));
+            let nothing =
+                || Sighting::Unavailable(Failure::new(FailureClass::Unknown, format!("read {target}: no answer")));
             (target.clone(), seen.get(&target.id).cloned().unwrap_or_else(nothing))
         };
         targets.iter().map(answer).collect()

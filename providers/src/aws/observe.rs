@@ -1,7 +1,7 @@
 //! Readings of security groups: every page, or none.
 
 use super::{
-    Caller, Sighting, SecurityGroups,
+    Caller, SecurityGroups, Sighting,
     failure::{of_call, unusable},
     logged,
     rule::{self, Read},
@@ -56,7 +56,8 @@ impl Intercept for AnswerDate {
         _components: &RuntimeComponents,
         _bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let date = context.response().headers().get("date").and_then(|text| DateTime::from_str(text, Format::HttpDate).ok());
+        let date =
+            context.response().headers().get("date").and_then(|text| DateTime::from_str(text, Format::HttpDate).ok());
         if let Some(date) = date.and_then(|date| Timestamp::from_timestamp(date.secs(), 0)) {
             // Set once: there are no retries, so one call has one answer.
             self.0.get_or_init(|| date);
@@ -152,7 +153,12 @@ impl SecurityGroups {
     }
 
     /// From a whole series to sightings. A group without rules in it may be empty or not there; that is asked.
-    async fn conclude(&self, batch: &BTreeSet<String>, mut groups: BTreeMap<String, Group>, read_at: ReadAt) -> BTreeMap<String, Sighting> {
+    async fn conclude(
+        &self,
+        batch: &BTreeSet<String>,
+        mut groups: BTreeMap<String, Group>,
+        read_at: ReadAt,
+    ) -> BTreeMap<String, Sighting> {
         let mut seen = BTreeMap::new();
         let mut silent = BTreeSet::new();
         for id in batch {
@@ -259,7 +265,8 @@ impl SecurityGroups {
             let answer = logged("DescribeSecurityGroups", name_of(batch), call.send()).await;
             let answer = answer.map_err(|error| of_call(&tried, &error))?;
             for group in answer.security_groups() {
-                let id = group.group_id().ok_or_else(|| unusable(&tried, "a group without an id", answer.request_id()))?;
+                let id =
+                    group.group_id().ok_or_else(|| unusable(&tried, "a group without an id", answer.request_id()))?;
                 owners.insert(id.to_owned(), group.owner_id().map(str::to_owned));
             }
             token = pages.next(&tried, answer.next_token(), answer.request_id())?;

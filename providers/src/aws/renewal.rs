@@ -44,7 +44,8 @@ pub(super) async fn end_of(source: &SharedCredentialsProvider, files: &Files) ->
     let features = features(&credentials);
     if features.contains(&Feature::CredentialsProfile) {
         let selected = files.profile.clone().map(Cow::Owned);
-        let Ok(profiles) = aws_config::profile::load(&Fs::real(), &Env::real(), &files.way_files, selected).await else {
+        let Ok(profiles) = aws_config::profile::load(&Fs::real(), &Env::real(), &files.way_files, selected).await
+        else {
             return CredentialsEnd::Unknown;
         };
         return by_profile(&profiles, files.home.as_deref());
@@ -97,7 +98,8 @@ fn by_base(profiles: &ProfileSet, profile: &Profile, home: Option<&Path>) -> Cre
         return by_tokens(&cached_tokens(home), start_url);
     }
     let keys = profile.get("aws_access_key_id").is_some() && profile.get("aws_session_token").is_none();
-    let renews = keys || profile.get("credential_process").is_some() || profile.get("web_identity_token_file").is_some();
+    let renews =
+        keys || profile.get("credential_process").is_some() || profile.get("web_identity_token_file").is_some();
     if renews { CredentialsEnd::Renewing } else { CredentialsEnd::Unknown }
 }
 
@@ -145,7 +147,8 @@ mod tests {
 
     async fn end(config: &str, profile: &str, home: Option<&Path>) -> CredentialsEnd {
         let files = profile_files(config);
-        let profiles = aws_config::profile::load(&Fs::real(), &Env::real(), &files, Some(Cow::Owned(profile.to_owned()))).await;
+        let profiles =
+            aws_config::profile::load(&Fs::real(), &Env::real(), &files, Some(Cow::Owned(profile.to_owned()))).await;
         by_profile(&profiles.unwrap(), home)
     }
 
@@ -198,9 +201,18 @@ sso_region = eu-west-1
         let cache = home.path().join(".aws/sso/cache");
         std::fs::create_dir_all(&cache).unwrap();
         let write = |name: &str, text: &str| std::fs::write(cache.join(name), text).unwrap();
-        write("1.json", r#"{"startUrl":"https://old.example/start","accessToken":"t","expiresAt":"2026-02-27T18:00:00Z"}"#);
-        write("2.json", r#"{"startUrl":"https://old.example/start","accessToken":"t","expiresAt":"2026-02-26T18:00:00Z"}"#);
-        write("3.json", r#"{"startUrl":"https://new.example/start","accessToken":"t","expiresAt":"2026-02-26T18:00:00Z","refreshToken":"r"}"#);
+        write(
+            "1.json",
+            r#"{"startUrl":"https://old.example/start","accessToken":"t","expiresAt":"2026-02-27T18:00:00Z"}"#,
+        );
+        write(
+            "2.json",
+            r#"{"startUrl":"https://old.example/start","accessToken":"t","expiresAt":"2026-02-26T18:00:00Z"}"#,
+        );
+        write(
+            "3.json",
+            r#"{"startUrl":"https://new.example/start","accessToken":"t","expiresAt":"2026-02-26T18:00:00Z","refreshToken":"r"}"#,
+        );
         write("botocore-client-id.json", r#"{"clientId":"c","expiresAt":"2026-05-26T18:00:00Z"}"#);
         write("broken.json", "{");
         for (profile, expected) in [

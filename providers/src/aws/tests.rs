@@ -109,18 +109,24 @@ fn tcp(port: u16, cidr: &str) -> String {
 }
 
 fn tag_set(pairs: &[(&str, &str)]) -> String {
-    let items: String = pairs.iter().map(|(key, value)| format!("<item><key>{key}</key><value>{value}</value></item>")).collect();
+    let items: String =
+        pairs.iter().map(|(key, value)| format!("<item><key>{key}</key><value>{value}</value></item>")).collect();
     format!("<tagSet>{items}</tagSet>")
 }
 
 fn rules_page(items: &str, token: Option<&str>) -> Play {
     let token = token.map(|token| format!("<nextToken>{token}</nextToken>")).unwrap_or_default();
-    Play::ok(format!("<DescribeSecurityGroupRulesResponse><requestId>r</requestId><securityGroupRuleSet>{items}</securityGroupRuleSet>{token}</DescribeSecurityGroupRulesResponse>"))
+    Play::ok(format!(
+        "<DescribeSecurityGroupRulesResponse><requestId>r</requestId><securityGroupRuleSet>{items}</securityGroupRuleSet>{token}</DescribeSecurityGroupRulesResponse>"
+    ))
 }
 
 fn groups_page(ids: &[&str]) -> Play {
-    let items: String = ids.iter().map(|id| format!("<item><ownerId>123456789012</ownerId><groupId>{id}</groupId></item>")).collect();
-    Play::ok(format!("<DescribeSecurityGroupsResponse><requestId>r</requestId><securityGroupInfo>{items}</securityGroupInfo></DescribeSecurityGroupsResponse>"))
+    let items: String =
+        ids.iter().map(|id| format!("<item><ownerId>123456789012</ownerId><groupId>{id}</groupId></item>")).collect();
+    Play::ok(format!(
+        "<DescribeSecurityGroupsResponse><requestId>r</requestId><securityGroupInfo>{items}</securityGroupInfo></DescribeSecurityGroupsResponse>"
+    ))
 }
 
 fn identity() -> Play {
@@ -130,7 +136,9 @@ fn identity() -> Play {
 }
 
 fn authorized(items: &str) -> Play {
-    Play::ok(format!("<AuthorizeSecurityGroupIngressResponse><return>true</return><securityGroupRuleSet>{items}</securityGroupRuleSet></AuthorizeSecurityGroupIngressResponse>"))
+    Play::ok(format!(
+        "<AuthorizeSecurityGroupIngressResponse><return>true</return><securityGroupRuleSet>{items}</securityGroupRuleSet></AuthorizeSecurityGroupIngressResponse>"
+    ))
 }
 
 fn revoked(inner: &str) -> Play {
@@ -151,17 +159,38 @@ fn reading(sighting: &Sighting) -> &Reading {
     }
 }
 
-
 // Changes
 
 #[tokio::test]
 async fn authorize_says_exactly_what_was_asked() {
-    let items = rule("sgr-1", GROUP, false, &(tcp(22, "203.0.113.42/32") + &tag_set(&[("eg:managed-by", "eg"), ("cost", "7")])))
-        + &rule("sgr-2", GROUP, false, "<ipProtocol>udp</ipProtocol><fromPort>8000</fromPort><toPort>8080</toPort><cidrIpv6>2001:db8::1/128</cidrIpv6>")
-        + &rule("sgr-3", GROUP, false, "<ipProtocol>icmpv6</ipProtocol><fromPort>-1</fromPort><toPort>-1</toPort><cidrIpv6>2001:db8::1/128</cidrIpv6>")
-        + &rule("sgr-4", GROUP, false, "<ipProtocol>-1</ipProtocol><fromPort>-1</fromPort><toPort>-1</toPort><cidrIpv4>203.0.113.42/32</cidrIpv4>");
+    let items = rule(
+        "sgr-1",
+        GROUP,
+        false,
+        &(tcp(22, "203.0.113.42/32") + &tag_set(&[("eg:managed-by", "eg"), ("cost", "7")])),
+    ) + &rule(
+        "sgr-2",
+        GROUP,
+        false,
+        "<ipProtocol>udp</ipProtocol><fromPort>8000</fromPort><toPort>8080</toPort><cidrIpv6>2001:db8::1/128</cidrIpv6>",
+    ) + &rule(
+        "sgr-3",
+        GROUP,
+        false,
+        "<ipProtocol>icmpv6</ipProtocol><fromPort>-1</fromPort><toPort>-1</toPort><cidrIpv6>2001:db8::1/128</cidrIpv6>",
+    ) + &rule(
+        "sgr-4",
+        GROUP,
+        false,
+        "<ipProtocol>-1</ipProtocol><fromPort>-1</fromPort><toPort>-1</toPort><cidrIpv4>203.0.113.42/32</cidrIpv4>",
+    );
     let (replay, groups) = world([authorized(&items).with("x-amzn-requestid", "req-1")]).await;
-    let call = authorize(&["tcp|22|22|203.0.113.42/32", "udp|8000|8080|2001:db8::1/128", "icmpv6|-1|-1|2001:db8::1/128", "-1|-1|-1|203.0.113.42/32"]);
+    let call = authorize(&[
+        "tcp|22|22|203.0.113.42/32",
+        "udp|8000|8080|2001:db8::1/128",
+        "icmpv6|-1|-1|2001:db8::1/128",
+        "-1|-1|-1|203.0.113.42/32",
+    ]);
     let answer = groups.authorize(&call).await.unwrap();
 
     let description = "eg alice@laptop session a1b2c3d4 _x_";
@@ -211,7 +240,10 @@ async fn an_answer_that_does_not_name_every_new_rule_proves_nothing() {
     let other = rule("sgr-2", GROUP, false, &tcp(444, "203.0.113.42/32"));
     for items in [String::new(), one.clone(), one.clone() + &nameless, one + &other] {
         let (_, groups) = world([authorized(&items)]).await;
-        let refused = groups.authorize(&authorize(&["tcp|22|22|203.0.113.42/32", "tcp|443|443|203.0.113.42/32"])).await.unwrap_err();
+        let refused = groups
+            .authorize(&authorize(&["tcp|22|22|203.0.113.42/32", "tcp|443|443|203.0.113.42/32"]))
+            .await
+            .unwrap_err();
         assert_eq!(refused.class, FailureClass::Unknown);
         assert!(refused.message.contains("does not name the new rules"), "{refused}");
     }
@@ -220,7 +252,8 @@ async fn an_answer_that_does_not_name_every_new_rule_proves_nothing() {
 #[tokio::test]
 async fn revoke_goes_by_id_alone() {
     let named = "<return>true</return><revokedSecurityGroupRuleSet><item><securityGroupRuleId>sgr-1</securityGroupRuleId><groupId>g</groupId></item><item><securityGroupRuleId>sgr-9</securityGroupRuleId></item></revokedSecurityGroupRuleSet>";
-    let (replay, groups) = world([revoked(named), revoked("<return>true</return>"), revoked(""), revoked("<return>false</return>")]).await;
+    let (replay, groups) =
+        world([revoked(named), revoked("<return>true</return>"), revoked(""), revoked("<return>false</return>")]).await;
     let ids = || vec!["sgr-1".to_owned(), "sgr-2".to_owned()];
     let answer = groups.revoke_ids(GROUP, ids()).await.unwrap();
     assert_eq!(answer.value, BTreeSet::from([RuleId("sgr-1".into())]), "only what was asked for and is named");
@@ -266,7 +299,12 @@ async fn tags_are_written_and_deleted_by_key_and_value() {
     );
     assert_eq!(
         asked[1].form,
-        form([("Action", "DeleteTags"), ("ResourceId.1", "sgr-1"), ("Tag.1.Key", "eg:lease:abc"), ("Tag.1.Value", "2026-02-27T18:00:00Z")])
+        form([
+            ("Action", "DeleteTags"),
+            ("ResourceId.1", "sgr-1"),
+            ("Tag.1.Key", "eg:lease:abc"),
+            ("Tag.1.Value", "2026-02-27T18:00:00Z")
+        ])
     );
 }
 
@@ -282,7 +320,9 @@ async fn nothing_to_change_is_no_call() {
 async fn dry_runs() {
     let denied = |message: &str| Play::Answer {
         status: 403,
-        body: format!("<Response><Errors><Error><Code>UnauthorizedOperation</Code><Message>{message}</Message></Error></Errors><RequestID>r</RequestID></Response>"),
+        body: format!(
+            "<Response><Errors><Error><Code>UnauthorizedOperation</Code><Message>{message}</Message></Error></Errors><RequestID>r</RequestID></Response>"
+        ),
         headers: vec![],
     };
     let allowed = || Play::error(412, "DryRunOperation");
@@ -354,7 +394,9 @@ async fn every_error_code_through_the_sdk() {
 
 #[tokio::test]
 async fn endings_without_an_answer_leave_the_outcome_open() {
-    for (play, words) in [(Play::Reset, "Connection reset"), (Play::Refused, "Connection refused"), (Play::Never, "timeout")] {
+    for (play, words) in
+        [(Play::Reset, "Connection reset"), (Play::Refused, "Connection refused"), (Play::Never, "timeout")]
+    {
         let replay = Replay::new([play]);
         let quick = Options { call_timeout: Duration::from_millis(100), ..options(&replay) };
         let groups = Aws::new(quick).security_groups(&reach(GROUP)).await.unwrap();
@@ -417,12 +459,32 @@ async fn without_credentials_nothing_is_sent() {
 
 #[tokio::test]
 async fn a_reading_keeps_ingress_cidrs_only() {
-    let items = rule("sgr-1", GROUP, false, &(tcp(22, "203.0.113.42/32") + "<description>hand made</description>" + &tag_set(&[("a", "b")])))
-        + &rule("sgr-2", GROUP, true, "<ipProtocol>-1</ipProtocol><fromPort>-1</fromPort><toPort>-1</toPort><cidrIpv4>0.0.0.0/0</cidrIpv4>")
-        + &rule("sgr-3", GROUP, false, "<ipProtocol>tcp</ipProtocol><fromPort>1</fromPort><toPort>1</toPort><prefixListId>pl-1</prefixListId>")
-        + &rule("sgr-4", GROUP, false, "<ipProtocol>tcp</ipProtocol><fromPort>1</fromPort><toPort>1</toPort><referencedGroupInfo><groupId>sg-2</groupId></referencedGroupInfo>")
-        + &rule("sgr-5", GROUP, false, "<ipProtocol>58</ipProtocol><fromPort>-1</fromPort><toPort>-1</toPort><cidrIpv6>2001:DB8::1/64</cidrIpv6>")
-        + &rule("sgr-6", GROUP, false, "<ipProtocol>50</ipProtocol><cidrIpv4>10.0.0.0/8</cidrIpv4>")
+    let items = rule(
+        "sgr-1",
+        GROUP,
+        false,
+        &(tcp(22, "203.0.113.42/32") + "<description>hand made</description>" + &tag_set(&[("a", "b")])),
+    ) + &rule(
+        "sgr-2",
+        GROUP,
+        true,
+        "<ipProtocol>-1</ipProtocol><fromPort>-1</fromPort><toPort>-1</toPort><cidrIpv4>0.0.0.0/0</cidrIpv4>",
+    ) + &rule(
+        "sgr-3",
+        GROUP,
+        false,
+        "<ipProtocol>tcp</ipProtocol><fromPort>1</fromPort><toPort>1</toPort><prefixListId>pl-1</prefixListId>",
+    ) + &rule(
+        "sgr-4",
+        GROUP,
+        false,
+        "<ipProtocol>tcp</ipProtocol><fromPort>1</fromPort><toPort>1</toPort><referencedGroupInfo><groupId>sg-2</groupId></referencedGroupInfo>",
+    ) + &rule(
+        "sgr-5",
+        GROUP,
+        false,
+        "<ipProtocol>58</ipProtocol><fromPort>-1</fromPort><toPort>-1</toPort><cidrIpv6>2001:DB8::1/64</cidrIpv6>",
+    ) + &rule("sgr-6", GROUP, false, "<ipProtocol>50</ipProtocol><cidrIpv4>10.0.0.0/8</cidrIpv4>")
         + &rule("sgr-7", "sg-someone-elses", false, &tcp(22, "203.0.113.42/32"));
     let (replay, groups) = world([rules_page(&items, None).with("date", DATE)]).await;
     let target = reach(GROUP).target;
@@ -458,7 +520,12 @@ async fn a_reading_keeps_ingress_cidrs_only() {
     assert_eq!(seen.len(), 1);
     assert_eq!(
         replay.asked()[0].form,
-        form([("Action", "DescribeSecurityGroupRules"), ("Filter.1.Name", "group-id"), ("Filter.1.Value.1", GROUP), ("MaxResults", "1000")])
+        form([
+            ("Action", "DescribeSecurityGroupRules"),
+            ("Filter.1.Name", "group-id"),
+            ("Filter.1.Value.1", GROUP),
+            ("MaxResults", "1000")
+        ])
     );
 }
 
@@ -466,7 +533,8 @@ async fn a_reading_keeps_ingress_cidrs_only() {
 async fn every_page_is_read_and_the_first_dates_the_reading() {
     let (replay, groups) = world([
         rules_page(&rule("sgr-1", GROUP, false, &tcp(22, "203.0.113.42/32")), Some("more")).with("date", DATE),
-        rules_page(&rule("sgr-2", GROUP, false, &tcp(443, "203.0.113.42/32")), Some("")).with("date", "Fri, 27 Feb 2026 10:00:09 GMT"),
+        rules_page(&rule("sgr-2", GROUP, false, &tcp(443, "203.0.113.42/32")), Some(""))
+            .with("date", "Fri, 27 Feb 2026 10:00:09 GMT"),
     ])
     .await;
     let seen = groups.observe_groups(&set(&[GROUP])).await;
@@ -511,7 +579,11 @@ async fn a_series_without_end_is_no_reading() {
 #[tokio::test]
 async fn many_groups_are_read_in_batches_that_fail_alone() {
     let ids: BTreeSet<String> = (0..=GROUPS_PER_CALL).map(|number| format!("sg-{number:04}")).collect();
-    let items: String = ids.iter().take(GROUPS_PER_CALL).map(|id| rule(&format!("sgr-{id}"), id, false, &tcp(22, "203.0.113.42/32"))).collect();
+    let items: String = ids
+        .iter()
+        .take(GROUPS_PER_CALL)
+        .map(|id| rule(&format!("sgr-{id}"), id, false, &tcp(22, "203.0.113.42/32")))
+        .collect();
     let (replay, groups) = world([rules_page(&items, None), Play::error(500, "InternalError")]).await;
     let seen = groups.observe_groups(&ids).await;
     assert_eq!(seen.len(), 201);
@@ -527,7 +599,8 @@ async fn many_groups_are_read_in_batches_that_fail_alone() {
 #[tokio::test]
 async fn a_group_without_rules_is_looked_for() {
     let one = rules_page(&rule("sgr-1", "sg-1", false, &tcp(22, "203.0.113.42/32")), None).with("date", DATE);
-    let (replay, groups) = world([one, groups_page(&["sg-2"]), identity(), rules_page("", None), groups_page(&[])]).await;
+    let (replay, groups) =
+        world([one, groups_page(&["sg-2"]), identity(), rules_page("", None), groups_page(&[])]).await;
     let seen = groups.observe_groups(&set(&["sg-1", "sg-2", "sg-3"])).await;
     assert_eq!(reading(&seen["sg-1"]).rules.len(), 1);
     let empty = reading(&seen["sg-2"]);
@@ -543,7 +616,13 @@ async fn a_group_without_rules_is_looked_for() {
     let again = groups.observe_groups(&set(&["sg-3"])).await;
     assert_eq!(again["sg-3"], Sighting::NotFound { caller: caller.clone() });
     assert_eq!(groups.caller().await.unwrap(), caller);
-    let actions = ["DescribeSecurityGroupRules", "DescribeSecurityGroups", "GetCallerIdentity", "DescribeSecurityGroupRules", "DescribeSecurityGroups"];
+    let actions = [
+        "DescribeSecurityGroupRules",
+        "DescribeSecurityGroups",
+        "GetCallerIdentity",
+        "DescribeSecurityGroupRules",
+        "DescribeSecurityGroups",
+    ];
     assert_eq!(replay.actions(), actions, "the caller is asked for once");
     let asked = replay.asked();
     assert_eq!(
@@ -571,7 +650,10 @@ async fn an_egress_rule_proves_that_the_group_is_there() {
 
 #[tokio::test]
 async fn not_found_means_nothing_when_the_caller_is_unknown() {
-    for bad in [Play::sts_error(403, "ExpiredToken"), Play::ok("<GetCallerIdentityResponse><GetCallerIdentityResult/></GetCallerIdentityResponse>")] {
+    for bad in [
+        Play::sts_error(403, "ExpiredToken"),
+        Play::ok("<GetCallerIdentityResponse><GetCallerIdentityResult/></GetCallerIdentityResponse>"),
+    ] {
         let (_, groups) = world([rules_page("", None), groups_page(&[]), bad]).await;
         let seen = groups.observe_groups(&set(&[GROUP])).await;
         failure(&seen[GROUP]);
@@ -598,8 +680,10 @@ async fn an_endpoint_that_refuses_a_batch_for_one_missing_group() {
 
 #[tokio::test]
 async fn what_cannot_be_read_is_never_guessed() {
-    let odd = "<ipProtocol>quic</ipProtocol><fromPort>1</fromPort><toPort>1</toPort><cidrIpv4>203.0.113.42/32</cidrIpv4>";
-    let bad_cidr = "<ipProtocol>tcp</ipProtocol><fromPort>1</fromPort><toPort>1</toPort><cidrIpv4>203.0.113.420/32</cidrIpv4>";
+    let odd =
+        "<ipProtocol>quic</ipProtocol><fromPort>1</fromPort><toPort>1</toPort><cidrIpv4>203.0.113.42/32</cidrIpv4>";
+    let bad_cidr =
+        "<ipProtocol>tcp</ipProtocol><fromPort>1</fromPort><toPort>1</toPort><cidrIpv4>203.0.113.420/32</cidrIpv4>";
     let no_ports = "<ipProtocol>tcp</ipProtocol><cidrIpv4>203.0.113.42/32</cidrIpv4>";
     for inner in [odd, bad_cidr, no_ports] {
         let (_, groups) = world([rules_page(&rule("sgr-1", GROUP, false, inner), None)]).await;
@@ -618,7 +702,8 @@ async fn what_cannot_be_read_is_never_guessed() {
     failure(&seen[GROUP]);
     assert_eq!(reading(&seen["sg-2"]).rules.len(), 1, "the other group can be read");
 
-    let groupless = "<item><securityGroupRuleId>sgr-3</securityGroupRuleId><isEgress>false</isEgress></item>".to_owned();
+    let groupless =
+        "<item><securityGroupRuleId>sgr-3</securityGroupRuleId><isEgress>false</isEgress></item>".to_owned();
     let (_, groups) = world([rules_page(&(groupless + &fine), None)]).await;
     let seen = groups.observe_groups(&set(&[GROUP, "sg-2"])).await;
     assert!(seen.values().all(|sighting| failure(sighting).message.contains("without a group")));
@@ -736,7 +821,12 @@ async fn in_a_child() {
     let Ok(dir) = std::env::var("EG_TEST_CHILD") else { return };
     let now = at("2026-02-27T10:00:00Z");
     let file = |name: &str| Some(Path::new(&dir).join(name).to_str().unwrap().to_owned());
-    let profile = Reach { profile: Some("prod".into()), config_file: file("config"), credentials_file: file("credentials"), ..reach(GROUP) };
+    let profile = Reach {
+        profile: Some("prod".into()),
+        config_file: file("config"),
+        credentials_file: file("credentials"),
+        ..reach(GROUP)
+    };
     let missing = Reach { profile: Some("nobody".into()), ..profile.clone() };
 
     let replay = Replay::new([revoked(""), identity(), revoked(""), identity()]);
@@ -775,7 +865,12 @@ async fn moto() {
     let made = groups.ec2.create_security_group().group_name("eg-t").description("d").send().await.unwrap();
     let id = made.group_id().unwrap().to_owned();
     println!("empty {:?}", groups.observe_groups(&set(&[&id, "sg-0123456789abcdef0"])).await);
-    let mut call = authorize(&["tcp|22|22|203.0.113.42/32", "icmp|-1|-1|203.0.113.42/32", "icmpv6|-1|-1|2001:db8::1/128", "-1|-1|-1|2001:db8::1/128"]);
+    let mut call = authorize(&[
+        "tcp|22|22|203.0.113.42/32",
+        "icmp|-1|-1|203.0.113.42/32",
+        "icmpv6|-1|-1|2001:db8::1/128",
+        "-1|-1|-1|2001:db8::1/128",
+    ]);
     call.group = id.clone();
     let answer = groups.authorize_call(&call).await;
     println!("authorize {answer:#?}");
@@ -791,7 +886,10 @@ async fn moto() {
     println!("revoke {:?}", groups.revoke_ids(&id, vec![rid.clone()]).await);
     println!("revoke again {:?}", groups.revoke_ids(&id, vec![rid.clone()]).await);
     println!("revoke unknown {:?}", groups.revoke_ids(&id, vec![rid, seen.rules[1].id.0.clone()]).await);
-    println!("tag gone {:?}", groups.tag_ids(&id, vec!["sgr-0123456789abcdef0".into()], &tags([("eg:lease:x", "1")])).await);
+    println!(
+        "tag gone {:?}",
+        groups.tag_ids(&id, vec!["sgr-0123456789abcdef0".into()], &tags([("eg:lease:x", "1")])).await
+    );
     call.group = "sg-0123456789abcdef0".into();
     println!("no group {:?}", groups.authorize_call(&call).await);
     println!("{:?} {:?}", groups.observe_groups(&set(&[&id])).await, groups.caller().await);
