@@ -22,4 +22,7 @@
 #![allow(unreachable_pub, reason = "nothing outside a test binary can reach it")]
 
 mod harness;
+mod faults;
 mod harness_works;
+mod ownership;
+mod session;

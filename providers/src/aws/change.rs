@@ -11,15 +11,17 @@ use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkErro
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_types::request_id::RequestId;
 use eg_model::{
+    address::IpVersion,
     failure::{Failure, FailureClass},
     ids::RuleId,
     marks::{MANAGED_BY, MANAGED_BY_EG},
     observation::ObservedRule,
-    permission::Permission,
+    permission::{Permission, PortSpec},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
     error::Error,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 /// "tcp/22, tcp/443 from 203.0.113.42/32": what a call opens, for people; at most three ports are named.
@@ -69,7 +71,11 @@ impl SecurityGroups {
         let answer = logged("AuthorizeSecurityGroupIngress", &call.group, request.send()).await;
         let answer = answer.map_err(|error| of_call(&tried, &error))?;
         let request_id = answer.request_id().map(str::to_owned);
-        Ok(Answered { value: new_rules(call, answer.security_group_rules()), request_id })
+        let value = new_rules(call, answer.security_group_rules());
+        if value.is_empty() && answer.r#return() == Some(false) {
+            return Err(unusable(&tried, "the answer says that it was not done", request_id.as_deref()));
+        }
+        Ok(Answered { value, request_id })
     }
 
     /// `RevokeSecurityGroupIngress` by rule id, never by permission: that would close whatever allows the same. Some
@@ -81,6 +87,10 @@ impl SecurityGroups {
     ) -> Result<Answered<BTreeSet<RuleId>>, Failure> {
         let tried = format!("close {} on {group}", ids.join(", "));
         let asked: BTreeSet<String> = ids.iter().cloned().collect();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place: by id, and `Firewall::revoke` takes owned rules only"
+        )]
         let request = self.ec2.revoke_security_group_ingress().group_id(group).set_security_group_rule_ids(Some(ids));
         let answer = logged("RevokeSecurityGroupIngress", group, request.send()).await;
         let answer = answer.map_err(|error| of_call(&tried, &error))?;
@@ -125,23 +135,26 @@ impl SecurityGroups {
         Ok(Answered { value: (), request_id: answer.request_id().map(str::to_owned) })
     }
 
-    /// Authorize (with a tag, so that `ec2:CreateTags` is asked too) and revoke, each as a dry run. Whether tags of
-    /// existing rules may be changed (`ec2:CreateTags`, `ec2:DeleteTags` on a rule) cannot be asked before there is
-    /// a rule.
+    /// Authorize (with a tag, so that `ec2:CreateTags` is asked too) and revoke, each as a dry run of [`probe`]: IAM
+    /// does not look at ports and addresses, and an endpoint that does not know `DryRun` then neither opens what was
+    /// asked for behind the ledger's back nor revokes a rule of somebody else's. Whether tags of existing rules may
+    /// be changed (`ec2:CreateTags`, `ec2:DeleteTags` on a rule) cannot be asked before there is a rule.
     pub(super) async fn dry_runs(&self, group: &str, permission: &Permission) -> Vec<Failure> {
+        let probe = probe(permission);
         let tags = BTreeMap::from([(MANAGED_BY.to_owned(), MANAGED_BY_EG.to_owned())]);
         let authorize = self
             .ec2
             .authorize_security_group_ingress()
             .group_id(group)
-            .ip_permissions(rule::ip_permission(permission, None))
+            .ip_permissions(rule::ip_permission(&probe, None))
             .set_tag_specifications(rule::tag_specification(&tags))
             .dry_run(true);
+        #[expect(clippy::disallowed_methods, reason = "a dry run, of a permission that nobody has")]
         let revoke = self
             .ec2
             .revoke_security_group_ingress()
             .group_id(group)
-            .ip_permissions(rule::ip_permission(permission, None))
+            .ip_permissions(rule::ip_permission(&probe, None))
             .dry_run(true);
         let authorized = logged("AuthorizeSecurityGroupIngress (dry run)", group, authorize.send()).await;
         let revoked = logged("RevokeSecurityGroupIngress (dry run)", group, revoke.send()).await;
@@ -155,6 +168,16 @@ impl SecurityGroups {
         .flatten()
         .collect()
     }
+}
+
+/// tcp/9 (discard) from the first address of a documentation network (RFC 5737, RFC 3849), in the permission's
+/// family: a rule that opens nothing to anybody and that nobody has made.
+fn probe(permission: &Permission) -> Permission {
+    let address: IpAddr = match permission.ip_version() {
+        IpVersion::V4 => Ipv4Addr::new(192, 0, 2, 0).into(),
+        IpVersion::V6 => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0).into(),
+    };
+    Permission::for_host(PortSpec::Tcp(9, 9), address)
 }
 
 /// A dry run's refusal. `DryRunOperation` means allowed, `UnauthorizedOperation` not (EC2 API reference, `DryRun`);
