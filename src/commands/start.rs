@@ -131,6 +131,9 @@ impl Start<'_> {
         if let Some(number) = driver.interrupt.asked() {
             return Err(CommandError::new(Kind::Signal(number), "stopped by a signal; nothing was recorded"));
         }
+        if self.explicit.is_empty() {
+            self.warn_of_earlier_addresses(&driver, &addresses)?;
+        }
         let session = self.record(&driver, &addresses, &reaches, &surroundings)?;
         let runs = driver.store.borrow().last_runs()?;
         printer.result("✓ Session started\n");
@@ -277,6 +280,19 @@ impl Start<'_> {
                 Some("come from this shell's environment: a scheduled `eg reconcile` does not have them".to_owned())
             }
         }
+    }
+
+    /// A live session for an address that is no longer ours serves nobody who is here.
+    fn warn_of_earlier_addresses(&self, driver: &Driver<'_>, addresses: &[IpAddr]) -> Result<(), CommandError> {
+        for session in driver.store.borrow().live_sessions()? {
+            let changed = |now: &IpAddr| session.address(IpVersion::of(*now)).filter(|then| then != now);
+            if let Some(then) = addresses.iter().find_map(changed) {
+                let short = session.id.short();
+                let message = format!("session {short} is still open for {then}; your address has changed since");
+                self.context.printer.warn(&message, &[format!("close it with: eg session stop {short}")]);
+            }
+        }
+        Ok(())
     }
 
     /// The intent, in one transaction, before the lock and before any change.

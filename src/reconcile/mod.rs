@@ -20,7 +20,7 @@ use eg_model::{
     target::{Reach, TargetKey},
 };
 use eg_providers::Connect;
-use eg_state::{GrantChange, RunKind, RunResult, Store};
+use eg_state::{GrantChange, RunKind, RunResult, StateError, Store};
 use futures_util::{StreamExt, stream};
 use std::{
     cell::RefCell,
@@ -81,6 +81,14 @@ pub struct Driver<'a> {
     pub on_change: Box<dyn Fn(&GrantChange) + 'a>,
 }
 
+/// How a pass begins.
+struct Begun {
+    /// The run's number, where it could be recorded.
+    number: Option<i64>,
+    /// Whether the record can be written, so that something new may be opened.
+    may_open: bool,
+}
+
 /// The record, as one round sees it.
 struct Loaded {
     sessions: Vec<Session>,
@@ -139,25 +147,31 @@ impl<'a> Driver<'a> {
         let started = self.env.now();
         let run = RunId(self.env.uuid());
         let mut report = PassReport::new(run, started);
-        let number = self.begin(request, run, started, &mut report);
+        let begun = self.begin(request, run, started, &mut report);
         let mut targets = self.needed(request.scope.as_ref())?;
         for reach in &request.collect_from {
             targets.entry(reach.target.clone()).or_insert_with(|| vec![reach.clone()]);
         }
-        self.drive(request, targets, looks, &mut report).await;
-        self.finish(request, number, &mut report)?;
+        self.drive(request, targets, looks, begun.may_open, &mut report).await;
+        self.finish(request, begun.number, &mut report)?;
         Ok(report)
     }
 
-    fn begin(&self, request: &Request, run: RunId, now: Timestamp, report: &mut PassReport) -> Option<i64> {
+    /// The run's row and the expire transaction. What cannot be written keeps anything new from being opened;
+    /// closing goes on.
+    fn begin(&self, request: &Request, run: RunId, now: Timestamp, report: &mut PassReport) -> Begun {
         if request.dry_run {
-            return None;
+            return Begun { number: None, may_open: true };
         }
         let mut store = self.store.borrow_mut();
         let begun = store.begin_run(run, request.kind, request.timer, now);
+        let unguarded = match &begun {
+            Err(StateError::Guard { begun, .. }) => begun.map(|run| run.number),
+            _ => None,
+        };
         let number = report.keep(begun.map(|run| run.number));
-        report.keep(store.expire(now));
-        number
+        let expired = report.keep(store.expire(now));
+        Begun { number: number.or(unguarded), may_open: number.is_some() && expired.is_some() }
     }
 
     async fn drive(
@@ -165,6 +179,7 @@ impl<'a> Driver<'a> {
         request: &Request,
         targets: BTreeMap<TargetKey, Vec<Reach>>,
         mut looks: Looks,
+        may_open: bool,
         report: &mut PassReport,
     ) {
         let deadline = Instant::now() + PASS_LIMIT;
@@ -172,9 +187,15 @@ impl<'a> Driver<'a> {
         let unseen: BTreeMap<_, _> = targets.iter().filter(|(key, _)| !looks.contains_key(*key)).collect();
         let unseen = unseen.into_iter().map(|(key, ways)| (key.clone(), ways.clone())).collect();
         looks.extend(self.look(&unseen, request.dry_run).await);
+        if !request.dry_run
+            && let Err(error) = self.learn_accounts(&looks).await
+        {
+            report.converged = false;
+            report.state_errors.push(error.message);
+        }
         let runs = looks.into_iter().map(|(key, look)| {
             let ways = targets.get(&key).cloned().unwrap_or_default();
-            target::TargetRun::new(self, request, key, ways, look, deadline).run()
+            target::TargetRun::new(self, request, key, ways, look, may_open, deadline).run()
         });
         let mut done: Vec<_> = stream::iter(runs).buffer_unordered(CONCURRENCY).collect().await;
         done.sort_by(|a, b| a.target.cmp(&b.target));

@@ -1,13 +1,17 @@
 //! Looking at targets: in batches per way to reach them, falling back to another recorded way where one fails.
 
 use super::Driver;
+use crate::error::CommandError;
 use eg_model::{
     Timestamp,
     failure::{Failure, FailureClass},
+    ids::SessionId,
     observation::{Observation, absence_is_believed},
+    session::Session,
     target::{Reach, TargetKey},
 };
 use eg_providers::{Caller, Firewall, Sighting};
+use eg_state::TargetRecord;
 use futures_util::future::join_all;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -66,6 +70,9 @@ impl Driver<'_> {
     pub async fn look(&self, targets: &BTreeMap<TargetKey, Vec<Reach>>, dry_run: bool) -> Looks {
         let mut looks = Looks::new();
         let mut turn = 0;
+        let records = self.store.borrow().targets();
+        let records = records.map_err(|error| tracing::warn!("what is known of targets cannot be read: {error}"));
+        let records = records.unwrap_or_default();
         loop {
             let batches = batches(targets, &looks, turn);
             if batches.is_empty() {
@@ -77,7 +84,8 @@ impl Driver<'_> {
                     let sighting = seen.sightings.get(&reach.target).cloned().unwrap_or_else(|| {
                         Sighting::Unavailable(Failure::new(FailureClass::Unknown, "the answer leaves it out"))
                     });
-                    let observation = self.judge(reach, sighting, dry_run);
+                    let record = records.get(&reach.target).cloned().unwrap_or_default();
+                    let observation = self.judge(reach, sighting, record, dry_run);
                     let better = matches!(observation, Observation::Complete(_) | Observation::Missing);
                     if better || !looks.contains_key(&reach.target) {
                         let firewall = seen.firewall.clone();
@@ -109,43 +117,66 @@ impl Driver<'_> {
 
     /// What is concluded from a sighting. "Not found" becomes "missing" only when it is believed; the first time it
     /// was seen is recorded, and forgotten when the target shows again.
-    fn judge(&self, reach: &Reach, sighting: Sighting, dry_run: bool) -> Observation {
+    fn judge(&self, reach: &Reach, sighting: Sighting, record: TargetRecord, dry_run: bool) -> Observation {
         let caller = match sighting {
             Sighting::Unavailable(failure) => return Observation::Unavailable(failure),
             Sighting::Complete(reading) => {
-                self.remember_absence(&reach.target, None, dry_run);
+                if record.missing_since.is_some() && !dry_run {
+                    self.remember_absence(&reach.target, TargetRecord { missing_since: None, ..record });
+                }
                 return Observation::Complete(reading);
             }
             Sighting::NotFound { caller } => caller,
         };
         let now = self.env.now();
-        let record = self.store.borrow().targets().ok().and_then(|mut all| all.remove(&reach.target));
-        let known = record.as_ref().and_then(|record| record.account.clone()).or_else(|| reach.account.clone());
-        let first = record.and_then(|record| record.missing_since);
+        let known = record.account.clone().or_else(|| reach.account.clone());
+        let first = record.missing_since;
         if absence_is_believed(known.as_deref(), Some(&caller.account), first, now) {
             return Observation::Missing;
         }
-        if known.as_deref() == Some(&caller.account) {
-            self.remember_absence(&reach.target, Some(first.unwrap_or(now)), dry_run);
+        if known.as_deref() == Some(&caller.account) && first.is_none() && !dry_run {
+            self.remember_absence(&reach.target, TargetRecord { missing_since: Some(now), ..record });
         }
         Observation::Unavailable(not_found(reach, &caller, known.as_deref()))
     }
 
-    fn remember_absence(&self, key: &TargetKey, since: Option<Timestamp>, dry_run: bool) {
-        if dry_run {
-            return;
+    fn remember_absence(&self, key: &TargetKey, record: TargetRecord) {
+        if let Err(error) = self.store.borrow_mut().record_target(key, &record) {
+            tracing::warn!("whether {key} is there cannot be recorded: {error}");
         }
-        let mut store = self.store.borrow_mut();
-        let mut record = match store.targets() {
-            Ok(mut all) => all.remove(key).unwrap_or_default(),
-            Err(error) => return tracing::warn!("the record of {key} cannot be read: {error}"),
-        };
-        if record.missing_since != since {
-            record.missing_since = since;
-            if let Err(error) = store.record_target(key, &record) {
-                tracing::warn!("the absence of {key} cannot be recorded, so it will not be believed: {error}");
+    }
+
+    /// Who owns the targets that were seen for the first time: "not found" is believed later only from that account.
+    /// One call per way, and none once all are known.
+    pub(super) async fn learn_accounts(&self, looks: &Looks) -> Result<(), CommandError> {
+        let sessions = self.store.borrow().live_sessions()?;
+        let mut ways: BTreeMap<Reach, Vec<&Look>> = BTreeMap::new();
+        for look in looks.values().filter(|look| matches!(look.observation, Observation::Complete(_))) {
+            let target = &look.reach.target;
+            let mut grants = sessions.iter().flat_map(|session| &session.grants);
+            if grants.any(|grant| grant.reach.target == *target && grant.reach.account.is_none()) {
+                ways.entry(way(&look.reach)).or_default().push(look);
             }
         }
+        for looks in ways.into_values() {
+            let Some(firewall) = looks.first().and_then(|look| look.firewall.as_ref()) else { continue };
+            match firewall.caller().await {
+                Ok(caller) => self.record_caller(&looks, &caller, &sessions)?,
+                Err(failure) => tracing::info!("who is calling is not known: {failure}"),
+            }
+        }
+        Ok(())
+    }
+
+    fn record_caller(&self, looks: &[&Look], caller: &Caller, sessions: &[Session]) -> Result<(), CommandError> {
+        let mut store = self.store.borrow_mut();
+        for look in looks {
+            store.learn_account(&look.reach.target, Some(&caller.account), Some(&caller.partition))?;
+        }
+        let targets: BTreeSet<&TargetKey> = looks.iter().map(|look| &look.reach.target).collect();
+        let theirs = |session: &&Session| session.grants.iter().any(|grant| targets.contains(&grant.reach.target));
+        let ids: Vec<SessionId> = sessions.iter().filter(theirs).map(|session| session.id).collect();
+        Ok(store.add_caller(&ids, &caller.arn)?)
     }
 }
 
@@ -162,10 +193,15 @@ fn batches(targets: &BTreeMap<TargetKey, Vec<Reach>>, looks: &Looks, turn: usize
     for (key, ways) in targets {
         let good = looks.get(key).is_some_and(|look| !matches!(look.observation, Observation::Unavailable(_)));
         if let Some(reach) = ways.get(turn).filter(|_| !good) {
-            let mut way = Reach { account: None, partition: None, ..reach.clone() };
-            way.target.id.clear();
-            batches.entry(way).or_default().push(reach.clone());
+            batches.entry(way(reach)).or_default().push(reach.clone());
         }
     }
     batches
+}
+
+/// A way without where it ends: what two targets of one account and region have in common.
+fn way(reach: &Reach) -> Reach {
+    let mut way = Reach { account: None, partition: None, ..reach.clone() };
+    way.target.id.clear();
+    way
 }

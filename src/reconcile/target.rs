@@ -81,6 +81,7 @@ pub(super) struct TargetRun<'a> {
     key: TargetKey,
     ways: Vec<Reach>,
     look: Look,
+    may_open: bool,
     deadline: Instant,
     /// Permissions whose outcome has to be seen before this target may rest.
     watching: BTreeSet<Permission>,
@@ -104,6 +105,7 @@ impl<'a> TargetRun<'a> {
         key: TargetKey,
         ways: Vec<Reach>,
         look: Look,
+        may_open: bool,
         deadline: Instant,
     ) -> Self {
         Self {
@@ -112,6 +114,7 @@ impl<'a> TargetRun<'a> {
             key,
             ways,
             look,
+            may_open,
             deadline,
             watching: BTreeSet::new(),
             confirming: BTreeMap::new(),
@@ -166,7 +169,7 @@ impl<'a> TargetRun<'a> {
             sessions: &loaded.sessions,
             leases: &loaded.leases,
             revoked: &loaded.revoked,
-            policy: Policy { open: policy.open, collect: policy.collect, ignore_delays },
+            policy: Policy { open: policy.open && self.may_open, collect: policy.collect, ignore_delays },
         };
         let capabilities = self.capabilities();
         plan_target(&record, &TargetView { key: &self.key, capabilities, observation: &self.look.observation })

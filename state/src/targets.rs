@@ -17,7 +17,7 @@ pub struct TargetRecord {
     pub partition: Option<String>,
     /// Since when readings say that it is not there.
     pub missing_since: Option<Timestamp>,
-    /// Whether its absence was confirmed and what was open on it closed.
+    /// Whether this installation has ever closed a rule on it: then it may, and need not be asked beforehand.
     pub closed_once: bool,
     /// When a collection pass last read it.
     pub collected_at: Option<Timestamp>,
