@@ -5,6 +5,7 @@ use chrono::{DateTime, TimeDelta};
 use eg_model::{Timestamp, address::is_globally_routable, ids::machine_fingerprint};
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     io::IsTerminal,
     net::IpAddr,
     path::{Path, PathBuf},
@@ -24,6 +25,8 @@ pub type AddressRule = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 pub struct Env {
     vars: BTreeMap<String, String>,
     clock: Clock,
+    /// The command line, the program's own name first.
+    pub args: Vec<OsString>,
     /// Which detected addresses may be opened.
     pub address_rule: AddressRule,
     /// Whether stdout is a terminal.
@@ -51,6 +54,8 @@ impl Env {
         let named = vars.get("EG_MACHINE").cloned().filter(|name| !name.is_empty());
         let machine = named.or_else(|| machine_uid::get().ok()).map(|id| machine_fingerprint(&id));
         Self {
+            #[expect(clippy::disallowed_methods, reason = "the one place where the arguments are read")]
+            args: std::env::args_os().collect(),
             clock: wall_clock(test_offset(&vars)),
             address_rule: address_rule(&vars),
             stdout_is_terminal: std::io::stdout().is_terminal(),

@@ -29,9 +29,9 @@ use std::{ffi::OsString, io::Write};
 use tracing_subscriber::{filter::LevelFilter, fmt::format::Writer, fmt::time::FormatTime};
 
 /// Runs one command line and returns its exit status.
-pub fn run(env: &Env, args: Vec<OsString>, out: Box<dyn Write>, err: Box<dyn Write>) -> Exit {
-    let json = wants_json(&args);
-    let cli = match Cli::try_parse_from(args) {
+pub fn run(env: &Env, out: Box<dyn Write>, err: Box<dyn Write>) -> Exit {
+    let json = wants_json(&env.args);
+    let cli = match Cli::try_parse_from(&env.args) {
         Ok(cli) => cli,
         Err(error) => return usage(env, &error, json, out, err),
     };

@@ -4,5 +4,5 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let env = eg::env::Env::from_process();
-    eg::run(&env, std::env::args_os().collect(), Box::new(std::io::stdout()), Box::new(std::io::stderr())).into()
+    eg::run(&env, Box::new(std::io::stdout()), Box::new(std::io::stderr())).into()
 }
