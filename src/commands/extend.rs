@@ -1,12 +1,18 @@
 //! `eg session extend`.
 
-use super::{Context, check_clock, ended_text, exit_for};
+use super::{Context, check_clock, concerns, ended_text, exit_for};
 use crate::{
     error::{CommandError, Exit, Kind},
     settings::Settings,
 };
 use chrono::TimeDelta;
-use eg_model::{Timestamp, duration::format_duration, ids::SessionId, session::Session};
+use eg_model::{
+    Timestamp,
+    duration::format_duration,
+    ids::SessionId,
+    lease::{Lease, Phase},
+    session::Session,
+};
 use eg_state::RunKind;
 
 /// Prolong a live session
@@ -50,12 +56,16 @@ async fn extend(context: &Context<'_>, args: &ExtendArgs, settings: &Settings) -
     let passed = context.scoped_pass(&driver, RunKind::Extend, &[id], looks).await;
     let session = context.again(&driver.store.borrow(), id)?;
     context.printer.json(&context.session_json(&session));
-    let report = passed.map_err(|error| error.hint(recorded(context, id, expires)))?;
+    passed.map_err(|error| error.hint(recorded(context, id, expires)))?;
     let view = context.view(driver.store.borrow().last_runs()?);
     let expiry = context.zone.format(session.expires_at);
     context.printer.result(&format!("✓ Session extended — new expiry: {expiry} ({})\n", view.left(&session)));
+    // A tag that still says the old time lets another installation close the rule too early.
+    let leases = driver.store.borrow().open_leases()?;
+    let early = |lease: &Lease| lease.tagged_until.is_none_or(|until| until < session.expires_at);
+    let held = leases.iter().filter(|lease| lease.phase == Phase::Held && concerns(lease, &session));
     let exit = exit_for(session.status);
-    Ok(if exit == Exit::Done && !report.converged { Exit::Partial } else { exit })
+    Ok(if exit == Exit::Done && held.into_iter().any(early) { Exit::Partial } else { exit })
 }
 
 fn recorded(context: &Context<'_>, id: SessionId, expires: Timestamp) -> String {

@@ -28,6 +28,7 @@ use crate::{
 };
 use eg_model::{
     ids::{InstallationId, SessionId},
+    lease::Lease,
     session::{Session, SessionStatus},
     target::{Reach, TargetKey},
 };
@@ -312,4 +313,12 @@ fn check_clock(looks: &Looks) -> Result<(), CommandError> {
 fn ended_text(session: &Session, zone: &Zone) -> String {
     let at = session.ended_at.map(|at| format!(" at {}", zone.format(at))).unwrap_or_default();
     format!("session {} is {}{at}", session.id.short(), session.status)
+}
+
+/// Whether a lease is about something that a session asked for.
+fn concerns(lease: &Lease, session: &Session) -> bool {
+    session.grants.iter().any(|grant| {
+        grant.reach.target == *lease.target()
+            && grant.permissions.iter().any(|item| item.permission == lease.permission)
+    })
 }

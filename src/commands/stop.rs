@@ -1,6 +1,6 @@
 //! `eg session stop`.
 
-use super::{Context, ended_text};
+use super::{Context, concerns, ended_text};
 use crate::{
     error::{CommandError, Exit, Kind},
     output::time::Zone,
@@ -89,6 +89,11 @@ fn chosen(context: &Context<'_>, store: &Store, args: &StopArgs) -> Result<Vec<S
         return if open.is_empty() { Err(nothing()) } else { Ok(open) };
     }
     let Some(id) = &args.id else {
+        // One that has just expired, or that could not be closed before, is what is meant when nothing is live.
+        if open.is_empty() {
+            open = store.unfinished_sessions()?;
+            open.sort_by_key(|session| std::cmp::Reverse((session.started_at, session.id)));
+        }
         open.truncate(1);
         return if open.is_empty() { Err(nothing()) } else { Ok(open) };
     };
@@ -131,20 +136,13 @@ fn closing_line(session: &Session, leases: &[Lease], zone: &Zone) -> String {
         SessionStatus::Expired => "✓ Session closed; it had expired\n".to_owned(),
         _ => {
             let open: Vec<&Lease> =
-                leases.iter().filter(|lease| is_of(lease, session) && lease.phase != Phase::Leaving).collect();
+                leases.iter().filter(|lease| concerns(lease, session) && lease.phase != Phase::Leaving).collect();
             let rules = if open.len() == 1 { "1 rule".to_owned() } else { format!("{} rules", open.len()) };
             let settles = open.iter().filter_map(|lease| lease.settles_at()).max();
             let until = settles.map_or_else(|| "the next reconcile".to_owned(), |at| zone.clock(at));
             format!("Stop recorded; {rules} still open until {until}\n")
         }
     }
-}
-
-fn is_of(lease: &Lease, session: &Session) -> bool {
-    session.grants.iter().any(|grant| {
-        grant.reach.target == *lease.target()
-            && grant.permissions.iter().any(|item| item.permission == lease.permission)
-    })
 }
 
 /// What of a session's ports stays open, and who holds it.

@@ -21,8 +21,8 @@
 #![allow(dead_code, reason = "the harness offers more than every build of the tests uses")]
 #![allow(unreachable_pub, reason = "nothing outside a test binary can reach it")]
 
-mod harness;
 mod faults;
+mod harness;
 mod harness_works;
 mod ownership;
 mod session;

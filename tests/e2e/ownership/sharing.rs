@@ -1,0 +1,274 @@
+//! Several sessions, several installations, one rule.
+
+use super::*;
+
+/// Two sessions on one permission, one hour and two; the rule's lease says two.
+fn two_sessions(world: &World) -> (String, String) {
+    let short = start(&world.here, &["--only", API, "--duration", "1h"]);
+    let rule = our_rule(world, API);
+    let long = start(&world.here, &["--only", API, "--duration", "2h"]);
+    let both = our_rule(world, API);
+    assert_eq!(both.id, rule.id, "one rule for both");
+    assert_eq!(lease(world), get(&world.here, &long)["expiresAt"].as_str().unwrap());
+    (short, long)
+}
+
+#[track_caller]
+fn lease(world: &World) -> String {
+    let list = leases(&our_rule(world, API));
+    assert_eq!(list.len(), 1, "{list:?}");
+    list[0].1.clone()
+}
+
+/// B8.
+#[test]
+fn the_rule_goes_with_the_last_of_two_sessions() {
+    let world = World::new();
+    let before = bystanders(&world);
+    let (short, long) = two_sessions(&world);
+
+    let stopped = stop(&world.here, &long).expect_code(0);
+    says(&stopped, "✓ Session stopped");
+    says(&stopped, &format!("still open: prod-api-sg tcp/22, held by session {} until ", &short[..8]));
+    assert_eq!(lease(&world), get(&world.here, &short)["expiresAt"].as_str().unwrap(), "the tag says the rest");
+    assert_eq!(status(&world.here, &short), "ACTIVE");
+    assert_eq!(others(&world.cloud), before);
+
+    stop(&world.here, &short).expect_code(0);
+    assert_eq!(world.cloud.snapshot(), before);
+}
+
+/// B8, the other way round: nothing has to be rewritten.
+#[test]
+fn the_longer_session_keeps_the_tag() {
+    let world = World::new();
+    let before = bystanders(&world);
+    let (short, long) = two_sessions(&world);
+    world.forget_calls();
+    let stopped = stop(&world.here, &short).expect_code(0);
+    says(&stopped, &format!("held by session {} until ", &long[..8]));
+    assert_eq!(changes(&world), Vec::<String>::new());
+    assert_eq!(lease(&world), get(&world.here, &long)["expiresAt"].as_str().unwrap());
+    stop(&world.here, &long).expect_code(0);
+    assert_eq!(world.cloud.snapshot(), before);
+}
+
+/// B8 by expiry.
+#[test]
+fn the_rule_outlives_the_session_that_expires_first() {
+    let world = World::new();
+    let before = bystanders(&world);
+    let (short, long) = two_sessions(&world);
+    world.advance(HOUR + 1);
+    pass(&world.here, 0);
+    assert_eq!(status(&world.here, &short), "EXPIRED");
+    assert_eq!(status(&world.here, &long), "ACTIVE");
+    our_rule(&world, API);
+    world.advance(HOUR);
+    pass(&world.here, 0);
+    assert_eq!(status(&world.here, &long), "EXPIRED");
+    assert_eq!(world.cloud.snapshot(), before);
+}
+
+/// Two installations behind one address; the rule has two leases.
+fn two_installations(world: &World) -> (Installation, String, String) {
+    let first = start(&world.here, &["--only", API]);
+    let rule = our_rule(world, API);
+    let other = world.installation("other-machine");
+    let second = start(&other, &["--only", API]);
+    let joined = our_rule(world, API);
+    assert_eq!(joined.id, rule.id);
+    assert_eq!(leases(&joined).len(), 2, "{joined}");
+    assert_eq!(get(&other, &second)["resourceIps"][0]["coverage"], "shared");
+    assert_eq!(get(&other, &second)["resourceIps"][0]["providerRuleId"], *rule.id);
+    (other, first, second)
+}
+
+fn leave_in_turn(world: &World, before: &str, leaver: (&Installation, &str), last: (&Installation, &str)) {
+    let stopped = stop(leaver.0, leaver.1).expect_code(0);
+    says(&stopped, "still open: prod-api-sg tcp/22, held by another installation");
+    assert_eq!(leases(&our_rule(world, API)).len(), 1);
+    assert_eq!(status(leaver.0, leaver.1), "CANCELLED");
+    assert_eq!(status(last.0, last.1), "ACTIVE");
+    pass(last.0, 0);
+    assert_eq!(others(&world.cloud), before);
+
+    // The lease of the one that left closes when a settled reading shows the other still there; nothing changes.
+    world.advance(SETTLED);
+    world.forget_calls();
+    pass(leaver.0, 0);
+    assert_eq!(changes(world), Vec::<String>::new());
+    world.forget_calls();
+    pass(leaver.0, 0);
+    assert_eq!(world.call_counts(), "", "nothing is open any more");
+    our_rule(world, API);
+
+    stop(last.0, last.1).expect_code(0);
+    assert_eq!(world.cloud.snapshot(), before);
+}
+
+#[test]
+fn the_opener_leaves_and_the_joiner_closes() {
+    let world = World::new();
+    let before = bystanders(&world);
+    let (other, first, second) = two_installations(&world);
+    leave_in_turn(&world, &before, (&world.here, &first), (&other, &second));
+}
+
+#[test]
+fn the_joiner_leaves_and_the_opener_closes() {
+    let world = World::new();
+    let before = bystanders(&world);
+    let (other, first, second) = two_installations(&world);
+    leave_in_turn(&world, &before, (&other, &second), (&world.here, &first));
+}
+
+/// B26: each sees the other's lease, each deletes its own; nobody holds the rule.
+#[test]
+fn two_that_leave_at_once_leave_no_orphan() {
+    let world = World::new();
+    let before = bystanders(&world);
+    let (other, first, second) = two_installations(&world);
+    let rule = our_rule(&world, API);
+    world.forget_calls();
+    world.faults(&[Fault::delay("DeleteTags", 3.0)]);
+    let one = world.here.command(&["session", "stop", &first]).spawn();
+    let two = other.command(&["session", "stop", &second]).spawn();
+    let (one, two) = (one.wait(), two.wait());
+    world.faults(&[]);
+    let left = world.calls().iter().filter(|call| call.action == "DeleteTags").count();
+    assert_eq!(left, 2, "{}\n{one}\n{two}", world.call_counts());
+    assert!([Some(0), Some(3)].contains(&one.code()), "{one}");
+    assert!([Some(0), Some(3)].contains(&two.code()), "{two}");
+
+    world.advance(SETTLED);
+    reconcile(&world.here);
+    reconcile(&other);
+    assert_eq!(world.cloud.snapshot(), before, "{} is an orphan", rule.id);
+    pass(&world.here, 0);
+    pass(&other, 0);
+    assert_eq!(status(&world.here, &first), "CANCELLED");
+    assert_eq!(status(&other, &second), "CANCELLED");
+}
+
+/// A start after a leave: the lease is open still, and joins again.
+#[test]
+fn one_that_left_can_come_back() {
+    let world = World::new();
+    let before = bystanders(&world);
+    let (other, first, second) = two_installations(&world);
+    stop(&world.here, &first).expect_code(0);
+    let third = start(&world.here, &["--only", API]);
+    assert_eq!(leases(&our_rule(&world, API)).len(), 2);
+    stop(&other, &second).expect_code(0);
+    stop(&world.here, &third).expect_code(0);
+    assert_eq!(world.cloud.snapshot(), before);
+}
+
+/// The first installation dies with an hour to run; what the second sees at given minutes after the expiry.
+fn after_a_death(world: &World, config: &str) -> Installation {
+    start(&world.here, &["--only", API, "--duration", "1h"]);
+    let other = world.installation("other-machine");
+    other.write_config(config);
+    world.advance(HOUR);
+    other
+}
+
+#[test]
+fn the_rules_of_a_dead_installation_are_collected_ten_minutes_after_their_lease() {
+    let world = World::new();
+    let before = bystanders(&world);
+    let other = after_a_death(&world, &collecting(&world));
+    let open = world.cloud.snapshot();
+    world.advance(9 * MINUTE);
+    pass(&other, 0);
+    assert_eq!(world.cloud.snapshot(), open, "not before");
+    world.advance(2 * MINUTE);
+    let told = pass(&other, 0);
+    says(&told, "- close sgr-");
+    says(&told, "every holder has let expire");
+    assert_eq!(world.cloud.snapshot(), before);
+    // If it was only asleep, it finds nothing to close and says so.
+    world.advance(SETTLED);
+    reconcile(&world.here);
+    world.advance(SETTLED);
+    pass(&world.here, 0);
+    assert_eq!(world.cloud.snapshot(), before);
+}
+
+#[test]
+fn an_installation_that_still_lives_is_not_collected() {
+    let world = World::new();
+    let (other, first, _) = two_installations(&world);
+    let before = world.cloud.snapshot();
+    other.write_config(&collecting(&world));
+    pass(&other, 0);
+    world.advance(2 * MINUTE);
+    pass(&other, 0);
+    assert_eq!(world.cloud.snapshot(), before);
+    assert_eq!(status(&world.here, &first), "ACTIVE");
+}
+
+#[test]
+fn nothing_of_others_is_collected_where_the_configuration_says_so() {
+    let world = World::new();
+    bystanders(&world);
+    let config = world.default_config() + "[reconcile]\ncollect_expired = false\n";
+    let other = after_a_death(&world, &config);
+    let open = world.cloud.snapshot();
+    world.advance(HOUR);
+    pass(&other, 0);
+    assert_eq!(world.cloud.snapshot(), open);
+    // Not even in a pass that looks at the group for another reason.
+    let id = start(&other, &["--only", API, "--ipv4", "198.51.100.99"]);
+    stop(&other, &id).expect_code(0);
+    assert_eq!(world.cloud.snapshot(), open);
+}
+
+/// B30: the provider's clock judges, and a local clock that is plainly wrong collects nothing.
+#[test]
+fn nothing_of_others_is_collected_by_a_wrong_clock() {
+    let world = World::new();
+    let before = bystanders(&world);
+    let other = after_a_death(&world, &collecting(&world));
+    world.advance(11 * MINUTE);
+    let open = world.cloud.snapshot();
+    for skew in [-3 * MINUTE, 3 * MINUTE, -2 * HOUR, 2 * HOUR] {
+        world.skew(skew);
+        let told = reconcile(&other);
+        says(&told, "clock of this machine");
+        assert_eq!(world.cloud.snapshot(), open, "{skew} s off");
+    }
+    world.skew(0);
+    world.advance(2 * HOUR + MINUTE);
+    pass(&other, 0);
+    assert_eq!(world.cloud.snapshot(), before);
+}
+
+/// B30: an hour ahead, the lease of a living installation looks expired.
+#[test]
+fn a_fast_clock_closes_no_living_rule() {
+    let world = World::new();
+    bystanders(&world);
+    start(&world.here, &["--only", API, "--duration", "1h"]);
+    let open = world.cloud.snapshot();
+    let other = world.installation("other-machine");
+    other.write_config(&collecting(&world));
+    world.skew(2 * HOUR);
+    reconcile(&other);
+    assert_eq!(world.cloud.snapshot(), open);
+}
+
+/// Wanted wins over collected.
+#[test]
+fn an_expired_rule_of_others_that_is_wanted_is_joined() {
+    let world = World::new();
+    let before = bystanders(&world);
+    let other = after_a_death(&world, &collecting(&world));
+    world.advance(30 * MINUTE);
+    let rule = our_rule(&world, API);
+    let id = start(&other, &["--only", API]);
+    assert_eq!(our_rule(&world, API).id, rule.id);
+    stop(&other, &id).expect_code(0);
+    assert_eq!(world.cloud.snapshot(), before);
+}
