@@ -24,7 +24,10 @@ use clap::Parser;
 use cli::{Cli, Color, Output};
 use env::Env;
 use error::{CommandError, Exit, Kind};
-use output::printer::{Printer, Style};
+use output::{
+    printer::{Printer, Style},
+    text::escape_controls,
+};
 use std::{ffi::OsString, io::Write};
 use tracing_subscriber::{filter::LevelFilter, fmt::format::Writer, fmt::time::FormatTime};
 
@@ -50,13 +53,35 @@ fn wants_json(args: &[OsString]) -> bool {
     after || args.iter().any(|arg| arg == "--output=json")
 }
 
+/// The value of `--color`, read without a parser: help and usage errors come before there is one.
+fn color_in(args: &[OsString]) -> Color {
+    let follows = args.iter().zip(args.iter().skip(1)).find(|(a, _)| *a == "--color").map(|(_, b)| b);
+    let joined = || args.iter().find_map(|arg| arg.to_str()?.strip_prefix("--color="));
+    match follows.and_then(|value| value.to_str()).or_else(joined) {
+        Some("always") => Color::Always,
+        Some("never") => Color::Never,
+        _ => Color::Auto,
+    }
+}
+
+/// The parser repeats arguments as they came; here they are as safe to print as any text of others.
+fn args_escaped(args: &[OsString], text: String) -> String {
+    let values =
+        args.iter().filter_map(|arg| arg.to_str()).flat_map(|arg| [Some(arg), arg.split_once('=').map(|(_, v)| v)]);
+    values.flatten().fold(text, |text, arg| match escape_controls(arg) {
+        safe if safe != arg => text.replace(arg, &safe),
+        _ => text,
+    })
+}
+
 fn usage(env: &Env, error: &clap::Error, json: bool, out: Box<dyn Write>, err: Box<dyn Write>) -> Exit {
     let asked = !error.use_stderr();
+    let color = color_in(&env.args);
     let style = Style {
         json: json && !asked,
         quiet: false,
-        color_out: env.stdout_is_terminal,
-        color_err: env.stderr_is_terminal,
+        color_out: colored(env, color, env.stdout_is_terminal),
+        color_err: colored(env, color, env.stderr_is_terminal),
     };
     let printer = Printer::new(style, out, err);
     if asked {
@@ -64,27 +89,29 @@ fn usage(env: &Env, error: &clap::Error, json: bool, out: Box<dyn Write>, err: B
         return Exit::Done;
     }
     if json {
-        let text = error.render().to_string();
+        let text = args_escaped(&env.args, error.render().to_string());
         let message = text.trim().trim_start_matches("error: ").to_owned();
         printer.error(&CommandError::new(Kind::Usage, message));
     } else {
-        printer.remark(error.render().ansi().to_string().trim_end());
+        printer.remark(args_escaped(&env.args, error.render().ansi().to_string()).trim_end());
     }
     Exit::Usage
 }
 
 fn style(env: &Env, cli: &Cli) -> Style {
-    let allowed = env.var("NO_COLOR").is_none() && env.var("TERM") != Some("dumb");
-    let color = |terminal: bool| match cli.global.color {
-        Color::Always => true,
-        Color::Never => false,
-        Color::Auto => terminal && allowed,
-    };
     Style {
         json: cli.global.output == Output::Json,
         quiet: cli.global.quiet,
-        color_out: color(env.stdout_is_terminal),
-        color_err: color(env.stderr_is_terminal),
+        color_out: colored(env, cli.global.color, env.stdout_is_terminal),
+        color_err: colored(env, cli.global.color, env.stderr_is_terminal),
+    }
+}
+
+fn colored(env: &Env, color: Color, terminal: bool) -> bool {
+    match color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => terminal && env.var("NO_COLOR").is_none() && env.var("TERM") != Some("dumb"),
     }
 }
 

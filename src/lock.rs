@@ -69,7 +69,10 @@ pub async fn acquire(
         }
         sleep(POLL.min(wait - waited)).await;
     }
-    sign(&mut file, env, command).map_err(|error| failed(&path, &error))?;
+    // The lock is the operating system's; who holds it is only for people, and a full disk must not keep a rule open.
+    if let Err(error) = sign(&mut file, env, command) {
+        tracing::warn!("{} cannot say who holds it: {error}", path.display());
+    }
     Ok(PassLock { _file: file })
 }
 

@@ -45,8 +45,7 @@ async fn extend(context: &Context<'_>, args: &ExtendArgs, settings: &Settings) -
     let session = context.find(&store, &args.id)?;
     let expires = new_expiry(context, &session, args.hours, settings)?;
     let (id, short) = (session.id, session.id.short());
-    let unit = if args.hours == 1 { "hour" } else { "hours" };
-    context.printer.progress(&format!("→ Extending session {short} by {} {unit}...", args.hours));
+    context.printer.progress(&format!("→ Extending session {short} by {}...", in_hours(args.hours.into())));
     context.name_endpoints(session.grants.iter().map(|grant| &grant.reach));
     let driver = context.driver(store, Some(settings))?;
     let targets = driver.needed(Some(&[id].into()))?;
@@ -68,6 +67,10 @@ async fn extend(context: &Context<'_>, args: &ExtendArgs, settings: &Settings) -
     Ok(if exit == Exit::Done && held.into_iter().any(early) { Exit::Partial } else { exit })
 }
 
+fn in_hours(hours: i64) -> String {
+    if hours == 1 { "1 hour".to_owned() } else { format!("{hours} hours") }
+}
+
 fn recorded(context: &Context<'_>, id: SessionId, expires: Timestamp) -> String {
     format!("the new expiry of session {}, {}, is on record", id.short(), context.zone.format(expires))
 }
@@ -82,17 +85,19 @@ fn new_expiry(
         let message = format!("{}; only a live session can be extended", ended_text(session, &context.zone));
         return Err(CommandError::new(Kind::Refused, message).hint("start a new one with: eg session start"));
     }
+    // Compared before they are added: a date has an end, and `hours` may be anything.
     let max = settings.session.max_duration;
-    let wanted = session.expires_at + TimeDelta::hours(hours.into());
-    if wanted - session.started_at <= max {
-        return Ok(wanted);
+    let (more, left) = (TimeDelta::hours(hours.into()), max - (session.expires_at - session.started_at));
+    if more <= left {
+        return Ok(session.expires_at + more);
     }
-    let fits = (max - (session.expires_at - session.started_at)).num_hours();
+    let fits = left.num_hours();
     let limit = format_duration(max);
     let message = if fits > 0 {
         format!(
-            "session {} may last {limit} at most: it can be extended by {fits} hours, not by {hours}",
-            session.id.short()
+            "session {} may last {limit} at most: it can be extended by {}, not by {hours}",
+            session.id.short(),
+            in_hours(fits)
         )
     } else {
         format!("session {} may last {limit} at most: nothing is left to extend it by", session.id.short())

@@ -1,6 +1,6 @@
 //! `eg session get`. No network, no runtime, no lock, no configuration.
 
-use super::Context;
+use super::{Context, id_digits};
 use crate::error::{CommandError, Exit, Kind};
 
 /// Show one session and what it holds
@@ -15,6 +15,7 @@ pub struct GetArgs {
 /// # Errors
 /// There is no such session, or the state file cannot be read.
 pub fn run(context: &Context<'_>, args: &GetArgs) -> Result<Exit, CommandError> {
+    id_digits(&args.id)?;
     let Some(store) = context.store_for_reading()? else {
         return Err(CommandError::new(Kind::NotFound, format!("there is no session {}", args.id))
             .hint(format!("the state file {} does not exist", context.state.path.display())));

@@ -22,13 +22,14 @@ use crate::{
         time::Zone,
     },
     paths::{self, Located},
-    reconcile::{Driver, Looks, PassReport, Policy, Request},
+    reconcile::{Driver, Looks, PassReport, Policy, Request, StepOutcome, StepReport},
     settings::{Description, Resource, Settings},
     signals::Interrupt,
 };
 use eg_model::{
     ids::{InstallationId, SessionId},
     lease::Lease,
+    plan::Step,
     session::{Session, SessionStatus},
     target::{Reach, TargetKey},
 };
@@ -152,15 +153,7 @@ impl Context<'_> {
 
     /// The session that a full id or a unique prefix names.
     fn find(&self, store: &Store, id: &str) -> Result<Session, CommandError> {
-        let digits: String = id.chars().filter(|c| *c != '-').collect();
-        let hex = digits.bytes().all(|b| b.is_ascii_hexdigit());
-        if !hex || digits.len() < SHORTEST_PREFIX || digits.len() > 32 {
-            let message = format!("\"{id}\" is not a session's id");
-            return Err(CommandError::new(Kind::Usage, message).hint(format!(
-                "use the whole id, or at least its first {SHORTEST_PREFIX} hex digits: `eg session list`"
-            )));
-        }
-        let found = store.find(&digits)?;
+        let found = store.find(&id_digits(id)?)?;
         match found.as_slice() {
             [] => Err(CommandError::new(Kind::NotFound, format!("there is no session {id}"))
                 .hint("see them with: eg session list --limit 0")),
@@ -247,6 +240,7 @@ impl Context<'_> {
         };
         let report = driver.pass(&lock, &request, looks).await?;
         self.tell_notes(&report);
+        self.tell_refusals(&report);
         if let Some(number) = driver.interrupt.asked() {
             return Err(CommandError::new(Kind::Signal(number), "stopped by a signal; what was asked stays on record"));
         }
@@ -263,6 +257,18 @@ impl Context<'_> {
         }
     }
 
+    /// Why something is still open, or a tag still says another time. What could not be opened is said by the grants.
+    fn tell_refusals(&self, report: &PassReport) {
+        let steps = report.steps.iter().filter(|step| {
+            !report.converged && !matches!(step.step, Step::Authorize { .. } | Step::Join { .. })
+        });
+        let refused = steps.filter(|step| matches!(step.outcome, StepOutcome::Refused | StepOutcome::Unknown));
+        let why = |step: &StepReport| Some((format!("{}: {}", step.target, step.error.as_ref()?), step.advice));
+        for (message, advice) in refused.filter_map(why).collect::<BTreeSet<_>>() {
+            self.printer.warn(&message, advice.map(str::to_owned).as_slice());
+        }
+    }
+
     /// A session as it is on record now.
     fn again(&self, store: &Store, id: SessionId) -> Result<Session, CommandError> {
         let gone = || CommandError::new(Kind::State, format!("session {id} is no longer on record"));
@@ -272,6 +278,17 @@ impl Context<'_> {
     fn session_json(&self, session: &Session) -> SessionJson {
         SessionJson::new(session, self.env.now())
     }
+}
+
+/// The hex digits of what may be an id or its beginning.
+fn id_digits(id: &str) -> Result<String, CommandError> {
+    let digits: String = id.chars().filter(|c| *c != '-').collect();
+    let hex = digits.bytes().all(|b| b.is_ascii_hexdigit());
+    if hex && (SHORTEST_PREFIX..=32).contains(&digits.len()) {
+        return Ok(digits);
+    }
+    let hint = format!("use the whole id, or at least its first {SHORTEST_PREFIX} hex digits: `eg session list`");
+    Err(CommandError::new(Kind::Usage, format!("\"{id}\" is not a session's id")).hint(hint))
 }
 
 fn policy(settings: &Settings) -> Policy {
@@ -311,8 +328,8 @@ fn check_clock(looks: &Looks) -> Result<(), CommandError> {
 
 /// A session's status and time, for a refusal.
 fn ended_text(session: &Session, zone: &Zone) -> String {
-    let at = session.ended_at.map(|at| format!(" at {}", zone.format(at))).unwrap_or_default();
-    format!("session {} is {}{at}", session.id.short(), session.status)
+    let since = session.ended_at.map(|at| format!(" since {}", zone.format(at))).unwrap_or_default();
+    format!("session {} has been {}{since}", session.id.short(), session.status)
 }
 
 /// Whether a lease is about something that a session asked for.

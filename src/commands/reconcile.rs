@@ -5,7 +5,7 @@ use crate::{
     error::{CommandError, Exit},
     lock,
     output::{json, text::escape_controls},
-    reconcile::{Driver, Looks, PassReport, Request, StepOutcome},
+    reconcile::{Driver, Looks, NoteReport, PassReport, Request, StepOutcome},
     settings::Settings,
 };
 use chrono::TimeDelta;
@@ -13,12 +13,15 @@ use eg_model::{
     Timestamp,
     duration::parse_seconds,
     ids::SessionId,
-    plan::TargetPlan,
+    plan::{NoteKind, TargetPlan},
     session::{Session, Standing},
     target::{Reach, TargetKey},
 };
 use eg_state::{RunKind, Store};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// Make the firewalls match the record: repair, expire, revoke
 ///
@@ -65,8 +68,10 @@ async fn once(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, Comma
     let settings = context.settings();
     let driver = context.driver(context.store()?, settings.as_ref().ok())?;
     let pass = Pass { kind: RunKind::Reconcile, timer: args.timer, dry_run: args.dry_run };
+    // Sessions that end in this pass are named by what was on record before it.
+    let mut names = recorded_names(&driver.store.borrow(), settings.as_ref().ok())?;
     let report = pass.run(context, &driver, settings.as_ref().ok()).await?;
-    let names = names(&driver.store.borrow(), settings.as_ref().ok())?;
+    names.extend(recorded_names(&driver.store.borrow(), settings.as_ref().ok())?);
     context.printer.json(&json::pass(&report, &names));
     let shown = Shown { context, names: &names, report: &report };
     if args.dry_run {
@@ -133,13 +138,15 @@ impl Pass {
             collect_from,
             dry_run: self.dry_run,
         };
-        let report = driver.pass(&lock, &request, Looks::new()).await?;
+        let mut report = driver.pass(&lock, &request, Looks::new()).await?;
         if !self.dry_run {
             let mut store = driver.store.borrow_mut();
-            if collects {
-                store.set_note(COLLECTED, &report.started.to_rfc3339())?;
+            let noted = if collects { store.set_note(COLLECTED, &report.started.to_rfc3339()) } else { Ok(()) };
+            // What the pass came to is told all the same.
+            if let Err(error) = noted.and_then(|()| store.prune(report.finished).map(drop)) {
+                report.converged = false;
+                report.state_errors.push(error.to_string());
             }
-            store.prune(report.finished)?;
         }
         Ok(report)
     }
@@ -164,7 +171,10 @@ impl Pass {
 }
 
 /// The names of targets: as configured, else as recorded.
-pub(super) fn names(store: &Store, settings: Option<&Settings>) -> Result<BTreeMap<TargetKey, String>, CommandError> {
+pub(super) fn recorded_names(
+    store: &Store,
+    settings: Option<&Settings>,
+) -> Result<BTreeMap<TargetKey, String>, CommandError> {
     let mut sessions: Vec<Session> = store.live_sessions()?;
     sessions.extend(store.unfinished_sessions()?);
     let grants = sessions.into_iter().flat_map(|session| session.grants);
@@ -182,6 +192,8 @@ pub(super) fn names(store: &Store, settings: Option<&Settings>) -> Result<BTreeM
 
 /// When and for what a failure was last reported, so that cron mails once and not every minute.
 const REPORTED: &str = "failure-reported";
+/// The same for warnings. What is not seen in one pass may be seen again in the next collection pass.
+const WARNED: &str = "warning-reported";
 /// A failure that goes on is reported again after this long.
 const REPORT_AGAIN: TimeDelta = TimeDelta::hours(6);
 
@@ -228,32 +240,50 @@ impl Shown<'_> {
         }
     }
 
-    /// What keeps the pass from being a clean one: always on a terminal; else when it is new, changes, ends, or was
-    /// last said six hours ago.
+    /// What keeps the pass from being a clean one, and what it warns of: always on a terminal; else when it is new,
+    /// changes, ends, or was last said six hours ago.
     pub(super) fn failure(&self, driver: &Driver<'_>) -> Result<(), CommandError> {
         let report = self.report;
         let mut store = driver.store.borrow_mut();
-        let said = store.note(REPORTED)?;
-        let (said_at, said_what) = said.as_deref().and_then(|text| text.split_once(' ')).unwrap_or_default();
         let what = failure_text(report, &failed_sessions(&store, &report.failed_sessions)?);
-        if what.is_empty() {
-            if said.is_some() {
-                store.clear_note(REPORTED)?;
-                self.context.printer.remark("✓ Everything is as recorded again");
-            }
-            return Ok(());
-        }
-        let recent = said_at.parse::<Timestamp>().is_ok_and(|at| (report.finished - at).abs() < REPORT_AGAIN);
-        if self.context.env.stderr_is_terminal || !recent || said_what != what {
+        let warnings = warning_text(report);
+        let failing = self.is_news(store.note(REPORTED)?.as_deref(), &what);
+        let warned = self.is_news(store.note(WARNED)?.as_deref(), &warnings);
+        let moment = report.finished.format("%Y-%m-%dT%H:%M:%SZ");
+        if failing || warned {
             self.context.tell_notes(report);
-            for line in what.lines() {
-                self.context.printer.remark(line);
-            }
-            let moment = report.finished.format("%Y-%m-%dT%H:%M:%SZ");
+        }
+        if warned {
+            store.set_note(WARNED, &format!("{moment} {warnings}"))?;
+        }
+        if failing {
+            what.lines().for_each(|line| self.context.printer.remark(line));
             store.set_note(REPORTED, &format!("{moment} {what}"))?;
+        } else if what.is_empty() && store.note(REPORTED)?.is_some() {
+            store.clear_note(REPORTED)?;
+            self.context.printer.remark("✓ Everything is as recorded again");
         }
         Ok(())
     }
+
+    /// Whether there is something to say that was not said lately. `said`: when, a space, and what.
+    fn is_news(&self, said: Option<&str>, what: &str) -> bool {
+        let (at, before) = said.and_then(|text| text.split_once(' ')).unwrap_or_default();
+        let age = |at: Timestamp| (self.report.finished - at).abs();
+        let recent = at.parse::<Timestamp>().is_ok_and(|at| age(at) < REPORT_AGAIN);
+        !what.is_empty() && (self.context.env.stderr_is_terminal || !recent || before != what)
+    }
+}
+
+/// The warnings of a pass in words that stay the same while they do: a clock's difference changes all the time.
+fn warning_text(report: &PassReport) -> String {
+    let words = |item: &NoteReport| match item.note.kind {
+        NoteKind::ClockSkew => item.note.kind.as_str().to_owned(),
+        _ => item.note.message.clone(),
+    };
+    let warnings: BTreeSet<String> =
+        report.notes.iter().filter(|item| item.note.kind.is_warning()).map(words).collect();
+    warnings.into_iter().collect::<Vec<_>>().join("\n")
 }
 
 fn kept(plan: &TargetPlan) -> Vec<String> {

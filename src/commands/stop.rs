@@ -4,11 +4,12 @@ use super::{Context, concerns, ended_text};
 use crate::{
     error::{CommandError, Exit, Kind},
     output::time::Zone,
-    reconcile::{Driver, Looks, PassReport},
+    reconcile::{Driver, Looks, PassReport, StepOutcome, StepReport},
 };
 use eg_model::{
     ids::SessionId,
     lease::{Lease, Phase},
+    plan::Step,
     session::{Session, SessionStatus, Standing},
 };
 use eg_state::{RunKind, Store};
@@ -56,10 +57,17 @@ async fn stop(context: &Context<'_>, args: &StopArgs) -> Result<Exit, CommandErr
     let store = driver.store.borrow();
     let ended = ids.iter().map(|id| context.again(&store, *id)).collect::<Result<Vec<_>, _>>()?;
     print(context, args, &store, &sessions, &ended)?;
-    passed?;
+    let passed = passed?;
     settings?;
     let closed = ended.iter().all(|session| session.status.is_ended());
-    Ok(if closed { Exit::Done } else { Exit::Partial })
+    Ok(if closed && passed.is_none_or(|report| retagged(&report)) { Exit::Done } else { Exit::Partial })
+}
+
+/// Whether no rule that stays for another session still says the old time.
+fn retagged(report: &PassReport) -> bool {
+    let tags = |step: &&StepReport| matches!(step.step, Step::Retag { .. });
+    // A step that was refused at first may have been done later in the pass.
+    report.steps.iter().rfind(tags).is_none_or(|step| step.outcome == StepOutcome::Done)
 }
 
 /// Nothing that was ever sent needs no pass, no lock and no network.
@@ -99,7 +107,7 @@ fn chosen(context: &Context<'_>, store: &Store, args: &StopArgs) -> Result<Vec<S
     };
     let session = context.find(store, id)?;
     if session.status.is_ended() {
-        let message = format!("{} already", ended_text(&session, &context.zone));
+        let message = format!("{}: there is nothing left to stop", ended_text(&session, &context.zone));
         return Err(CommandError::new(Kind::Refused, message));
     }
     Ok(vec![session])

@@ -4,7 +4,7 @@
 
 use super::{
     Context,
-    reconcile::{Pass, Shown, names},
+    reconcile::{Pass, Shown, recorded_names},
 };
 use crate::{
     error::{CommandError, Exit},
@@ -47,8 +47,9 @@ async fn pass(context: &Context<'_>, driver: &mut Driver<'_>) -> Result<Option<T
     let settings = settings.ok();
     driver.policy = settings.as_ref().map(super::policy).unwrap_or_default();
     let pass = Pass { kind: RunKind::Watch, timer: false, dry_run: false };
+    let mut names = recorded_names(&driver.store.borrow(), settings.as_ref())?;
     let report = pass.run(context, driver, settings.as_ref()).await?;
-    let names = names(&driver.store.borrow(), settings.as_ref())?;
+    names.extend(recorded_names(&driver.store.borrow(), settings.as_ref())?);
     context.printer.json_line(&json::pass(&report, &names));
     let shown = Shown { context, names: &names, report: &report };
     shown.steps();

@@ -129,7 +129,7 @@ impl Printer {
     fn hints(&self, hints: &[String]) {
         if !self.style.quiet {
             for hint in hints {
-                self.talk(&format!("hint: {hint}"));
+                self.talk(&format!("hint: {}", escape_controls(hint)));
             }
         }
     }

@@ -10,7 +10,7 @@ use eg_model::{
     Timestamp,
     address::IpVersion,
     duration::{overdue, remaining},
-    session::{Grant, Session, SessionStatus, Standing},
+    session::{Grant, GrantStatus, Session, SessionStatus, Standing},
 };
 use eg_state::LastRuns;
 use std::collections::BTreeSet;
@@ -172,7 +172,9 @@ fn grant_notes(grant: &Grant, session: SessionStatus) -> Vec<String> {
 pub fn grant_line(grant: &Grant) -> String {
     let status = Cell::styled(grant.status.as_str(), style::grant(grant.status)).render();
     let name = escape_controls(&grant.resource_name);
-    let error = grant.error_message().map(|why| format!(": {}", escape_controls(&why))).unwrap_or_default();
+    // What kept a port shut is of no interest once its session has let go.
+    let error = grant.error_message().filter(|_| !matches!(grant.status, GrantStatus::Removing | GrantStatus::Removed));
+    let error = error.map(|why| format!(": {}", escape_controls(&why))).unwrap_or_default();
     format!("  {name} {}: {status}{error}", grant.ip_version())
 }
 

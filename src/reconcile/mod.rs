@@ -118,12 +118,19 @@ impl<'a> Driver<'a> {
         let store = self.store.borrow();
         let mut sessions = store.live_sessions()?;
         sessions.extend(store.unfinished_sessions()?);
+        // One that has ended already may leave a tag behind that says too much for the sessions that go on.
+        for id in scope.into_iter().flatten() {
+            if !sessions.iter().any(|session| session.id == *id) {
+                sessions.extend(store.session(*id)?);
+            }
+        }
         sessions.sort_by_key(|session| std::cmp::Reverse((session.started_at, session.id)));
-        let in_scope = |session: &&Session| scope.is_none_or(|ids| ids.contains(&session.id));
-        let wanted: Option<BTreeSet<TargetKey>> = scope.map(|_| {
-            let grants = sessions.iter().filter(in_scope).flat_map(|session| &session.grants);
-            grants.map(|grant| grant.reach.target.clone()).collect()
-        });
+        // A session that ended at once, since another one wants its every rule, still leaves tags to be rewritten.
+        let mut wanted: Option<BTreeSet<TargetKey>> = None;
+        for id in scope.into_iter().flatten() {
+            let grants = store.session(*id)?.into_iter().flat_map(|session| session.grants);
+            wanted.get_or_insert_default().extend(grants.map(|grant| grant.reach.target));
+        }
         let live = sessions.iter().filter(|session| session.status.is_live());
         let reaches = live.flat_map(|session| session.grants.iter().map(|grant| grant.reach.clone()));
         let leases = store.open_leases()?;
@@ -184,6 +191,13 @@ impl<'a> Driver<'a> {
     ) {
         let deadline = Instant::now() + PASS_LIMIT;
         looks.retain(|key, look| targets.contains_key(key) && look.is_fresh(self.env.now()));
+        for (key, look) in &mut looks {
+            // A look from before the record was written does not know the account that the record knows.
+            let ways = targets.get(key).into_iter().flatten();
+            if let Some(way) = ways.into_iter().find(|way| way.account.is_some() && way.same_way(&look.reach)) {
+                look.reach = way.clone();
+            }
+        }
         let unseen: BTreeMap<_, _> = targets.iter().filter(|(key, _)| !looks.contains_key(*key)).collect();
         let unseen = unseen.into_iter().map(|(key, ways)| (key.clone(), ways.clone())).collect();
         looks.extend(self.look(&unseen, request.dry_run).await);

@@ -4,7 +4,7 @@ use super::target::TargetReport;
 use eg_model::{
     Timestamp,
     ids::{RunId, SessionId},
-    plan::{Note, Step, TargetPlan},
+    plan::{Note, NoteKind, Step, TargetPlan},
     target::TargetKey,
 };
 use eg_state::StateError;
@@ -49,6 +49,8 @@ pub struct StepReport {
     pub outcome: StepOutcome,
     /// Why it was not done.
     pub error: Option<String>,
+    /// What to do about that.
+    pub advice: Option<&'static str>,
 }
 
 /// One note and what it is about.
@@ -129,7 +131,12 @@ impl PassReport {
     #[must_use]
     pub fn summary(&self) -> Option<String> {
         let step = || self.steps.iter().find_map(|step| step.error.clone());
-        let note = || self.notes.iter().find(|n| n.note.kind.unconverged()).map(|n| n.note.message.clone());
-        self.state_errors.first().cloned().or_else(note).or_else(step).filter(|_| !self.converged)
+        let note = |closing: bool| {
+            let fits = |n: &&NoteReport| n.note.kind.unconverged() && (n.note.kind == NoteKind::Closing) == closing;
+            self.notes.iter().find(fits).map(|n| n.note.message.clone())
+        };
+        // "Not closed yet" says least: whatever says why goes first.
+        let causes = self.state_errors.first().cloned().or_else(|| note(false)).or_else(step);
+        causes.or_else(|| note(true)).filter(|_| !self.converged)
     }
 }

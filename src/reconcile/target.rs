@@ -193,6 +193,12 @@ impl<'a> TargetRun<'a> {
     }
 
     async fn rounds(&mut self, first_plan: &mut Option<TargetPlan>) -> Result<(), CommandError> {
+        while self.unread_for_now() {
+            let again = if self.throttled_reading() { self.pause().await } else { self.reobserve_pause().await };
+            if !again || !self.refresh().await {
+                break;
+            }
+        }
         for round in 0..ROUNDS {
             let loaded = self.driver.load(self.now())?;
             // A person's impatience counts once: later rounds of this pass respect the delays that it has caused.
@@ -204,7 +210,8 @@ impl<'a> TargetRun<'a> {
                 return Ok(());
             }
             // What was found wrong and mended is told, even though the last plan no longer knows of it.
-            let mended = |note: &&Note| matches!(note.kind, NoteKind::Stripped | NoteKind::Edited);
+            let mended =
+                |note: &&Note| matches!(note.kind, NoteKind::Stripped | NoteKind::Edited | NoteKind::Contested);
             self.notes.extend(plan.notes.iter().filter(mended).cloned());
             self.learn(&plan, &loaded)?;
             let planned = plan.steps.len();
@@ -232,7 +239,7 @@ impl<'a> TargetRun<'a> {
         let now = self.now();
         let loaded = self.driver.load(now)?;
         let plan = self.plan(&loaded, false);
-        self.clean &= plan.steps.is_empty();
+        self.clean &= plan.steps.is_empty() && !plan.deferred;
         self.notes.extend(plan.notes.iter().cloned());
         if self.request.dry_run {
             return Ok(plan.wake);
@@ -257,7 +264,12 @@ impl<'a> TargetRun<'a> {
             Some(failure) if !standing.is_held() && failure.class.fails_grant() => {
                 Standing::Failed(format!("{failure} ({})", failure.class.advice()))
             }
-            _ => standing,
+            _ => match (&self.look.observation, standing) {
+                (Observation::Unavailable(failure), Standing::Failed(why)) if why == failure.to_string() => {
+                    Standing::Failed(format!("{why} ({})", failure.class.advice()))
+                }
+                (_, standing) => standing,
+            },
         }
     }
 
@@ -669,7 +681,10 @@ impl<'a> TargetRun<'a> {
         let mut record = store.targets()?.remove(&self.key).unwrap_or_default();
         if !record.closed_once {
             record.closed_once = true;
-            store.record_target(&self.key, &record)?;
+            match store.record_target(&self.key, &record) {
+                Err(error) if error.is_full() => self.unrecorded = Some(unrecorded(error).message),
+                other => other?,
+            }
         }
         Ok(())
     }
@@ -824,7 +839,8 @@ impl<'a> TargetRun<'a> {
             self.refuse_until(lease, failure, TimeDelta::from_std(wait).unwrap_or(TimeDelta::minutes(1)))?;
         }
         self.clean = false;
-        self.steps.push(self.report(step, StepOutcome::Refused, Some(failure.to_string())));
+        let report = self.report(step, StepOutcome::Refused, Some(failure.to_string()));
+        self.steps.push(StepReport { advice: Some(failure.class.advice()), ..report });
         Ok(())
     }
 
@@ -851,12 +867,13 @@ impl<'a> TargetRun<'a> {
             self.watching.insert(lease.permission);
         }
         self.clean = false;
-        self.steps.push(self.report(step, StepOutcome::Unknown, Some(failure.to_string())));
+        let report = self.report(step, StepOutcome::Unknown, Some(failure.to_string()));
+        self.steps.push(StepReport { advice: Some(failure.class.advice()), ..report });
         Ok(Flow::Reobserve)
     }
 
     fn report(&self, step: &Step, outcome: StepOutcome, error: Option<String>) -> StepReport {
-        StepReport { target: self.key.clone(), step: step.clone(), outcome, error }
+        StepReport { target: self.key.clone(), step: step.clone(), outcome, error, advice: None }
     }
 
     // ---- looking again -------------------------------------------------------------------------------------
@@ -868,11 +885,12 @@ impl<'a> TargetRun<'a> {
         }
         let loaded = self.driver.load(self.now())?;
         let plan = self.plan(&loaded, false);
+        let confirming = |permission: &Permission| self.confirming.values().any(|l| l.permission == *permission);
         let open = |permission: &Permission| {
             let lease = loaded.leases.iter().find(|l| *l.target() == self.key && l.permission == *permission);
             match plan.standings.get(permission) {
                 Some(standing) => !standing.is_held(),
-                None => lease.is_some_and(|lease| lease.phase != Phase::Leaving),
+                None => lease.is_some_and(|lease| lease.phase != Phase::Leaving || confirming(permission)),
             }
         };
         let watching = self.watching.iter().copied().filter(open).collect();
@@ -881,12 +899,28 @@ impl<'a> TargetRun<'a> {
     }
 
     async fn reobserve(&mut self) -> bool {
+        self.reobserve_pause().await && self.refresh().await
+    }
+
+    async fn reobserve_pause(&mut self) -> bool {
         if self.reobserved >= REOBSERVATIONS {
             return false;
         }
         self.reobserved += 1;
         let wait = retry::delay(Retry::Reobserve, self.reobserved, 0.0);
-        self.rest_for(wait).await && self.refresh().await
+        self.rest_for(wait).await
+    }
+
+    fn throttled_reading(&self) -> bool {
+        matches!(&self.look.observation, Observation::Unavailable(failure) if failure.class == FailureClass::Throttled)
+    }
+
+    /// Whether the reading failed for a reason that passes by itself: throttled, it is made again in any pass; after a
+    /// server's or the network's failure, while a person waits.
+    fn unread_for_now(&self) -> bool {
+        let Observation::Unavailable(failure) = &self.look.observation else { return false };
+        let passes = failure.class.outcome_unknown() && self.request.interactive;
+        (passes || self.throttled_reading()) && !self.request.dry_run && !self.halted()
     }
 
     async fn pause(&mut self) -> bool {

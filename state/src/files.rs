@@ -36,6 +36,11 @@ pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Whether a write-ahead log with anything in it stands beside a database.
+pub(crate) fn has_log(path: &Path) -> bool {
+    fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0)
+}
+
 /// Refuses what belongs to another user, also for root: a root-owned write-ahead log in a user's directory would
 /// lock the user out of their own record.
 fn refuse_foreign(path: &Path, metadata: &fs::Metadata) -> Result<(), StateError> {

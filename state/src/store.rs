@@ -316,7 +316,7 @@ fn user_version(connection: &Connection) -> Result<i64, StateError> {
 fn connect_for_writing(path: &Path) -> Result<Connection, StateError> {
     let current = |connection: &Connection| Ok::<_, StateError>(user_version(connection)? == schema::VERSION);
     if files::header(path)?.is_some() {
-        let connection = connect(path)?;
+        let connection = connect_anyhow(path)?;
         if current(&connection)? {
             settings(&connection)?;
             return Ok(connection);
@@ -329,7 +329,7 @@ fn connect_for_writing(path: &Path) -> Result<Connection, StateError> {
         // Before anything else and in rollback mode, so that it stands in the file's first page at once.
         connection.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
     }
-    let mut connection = connect(path)?;
+    let mut connection = connect_anyhow(path)?;
     settings(&connection)?;
     if !current(&connection)? {
         schema::migrate(&mut connection)?;
@@ -353,6 +353,24 @@ fn connect(path: &Path) -> Result<Connection, StateError> {
     check_identity(path, schema::APPLICATION_ID, user_version(&connection)?)?;
     check_health(&connection)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    Ok(connection)
+}
+
+/// Connects even where the disk is full. The index of the write-ahead log takes space of its own, unless one process
+/// has the file to itself: then what is on record can be read, and what is due be closed.
+fn connect_anyhow(path: &Path) -> Result<Connection, StateError> {
+    match connect(path) {
+        Err(error) if error.is_full() => connect_alone(path),
+        other => other,
+    }
+}
+
+/// The same with the file to itself.
+fn connect_alone(path: &Path) -> Result<Connection, StateError> {
+    let connection = raw_connection(path)?;
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    check_identity(path, schema::APPLICATION_ID, user_version(&connection)?)?;
+    check_health(&connection)?;
     Ok(connection)
 }
 
@@ -412,7 +430,34 @@ fn found(
 
 fn open_reader(path: &Path) -> Result<Option<Store>, StateError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+    match read_through(path, Connection::open_with_flags(path, flags)?) {
+        // Where SQLite cannot make its `-shm` file (a read-only mount, a full disk), the database alone is the whole
+        // record, as long as no write-ahead log with anything in it stands beside it.
+        Err(error) if (error.is_read_only() || error.is_full()) && !files::has_log(path) => {
+            let uri = format!("file:{}?immutable=1", percent_encoded(path));
+            let flags = flags | OpenFlags::SQLITE_OPEN_URI;
+            read_through(path, Connection::open_with_flags(uri, flags)?)
+        }
+        other => other,
+    }
+}
+
+/// A path as the URI of a file names it.
+fn percent_encoded(path: &Path) -> String {
+    use std::{fmt::Write as _, os::unix::ffi::OsStrExt as _};
+    let mut text = String::new();
+    for byte in path.as_os_str().as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-._~".contains(byte) {
+            text.push(char::from(*byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    text
+}
+
+fn read_through(path: &Path, connection: Connection) -> Result<Option<Store>, StateError> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     let version = user_version(&connection)?;
     check_identity(path, schema::APPLICATION_ID, version)?;

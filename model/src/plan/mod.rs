@@ -293,6 +293,8 @@ pub struct TargetPlan {
     pub standings: BTreeMap<Permission, Standing>,
     /// When to look again at the latest.
     pub wake: Option<Timestamp>,
+    /// Something is wrong that no step mends yet: it was refused lately, and is tried again at [`Self::wake`].
+    pub deferred: bool,
 }
 
 impl TargetPlan {
@@ -306,6 +308,7 @@ impl TargetPlan {
             notes: Vec::new(),
             standings: BTreeMap::new(),
             wake: None,
+            deferred: false,
         }
     }
 

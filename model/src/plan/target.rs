@@ -63,7 +63,7 @@ fn unavailable(
     }
     if !wanted.is_empty() || !leases.is_empty() {
         plan.notes
-            .push(Note { kind: NoteKind::Unavailable, message: format!("{} cannot be read: {failure}", view.key) });
+            .push(Note { kind: NoteKind::Unavailable, message: format!("{} cannot be read: {failure} ({})", view.key, failure.class.advice()) });
     }
     plan
 }
@@ -280,6 +280,7 @@ impl<'a> Planner<'a> {
         match at.filter(|at| *at > now && *at - now <= longest) {
             Some(at) if !self.record.policy.ignore_delays => {
                 self.wake(at);
+                self.plan.deferred = true;
                 false
             }
             _ => true,
@@ -506,7 +507,8 @@ impl<'a> Planner<'a> {
     fn waits(&mut self, lease: &Lease) {
         self.settle(lease);
         let (ports, cidr) = (lease.permission.ports(), lease.permission.cidr());
-        let message = format!("{ports} from {cidr} on {} is not confirmed as closed yet", self.plan.target.id);
+        let why = lease.last_failure.as_ref().map(|failure| format!(": {failure}")).unwrap_or_default();
+        let message = format!("{ports} from {cidr} on {} is not confirmed as closed yet{why}", self.plan.target.id);
         self.note(NoteKind::Closing, message);
     }
 

@@ -34,6 +34,7 @@ from werkzeug.serving import make_server  # noqa: E402
 
 CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/")
 TEST_KEY = re.compile(r"AKIAEG(\d{12})")
+BY_HAND = "BYHAND"
 ASSUMED_KEY = re.compile(rb"<AccessKeyId>([^<]+)</AccessKeyId>")
 
 
@@ -103,15 +104,16 @@ class Provider:
         home = os.path.join(self.control, owner)
         os.makedirs(home, exist_ok=True)
 
+        by_hand = key.endswith(BY_HAND)  # faults are for `eg`, not for what a test does itself
         with self.lock:
-            fault = self.faults.match(home, action, fields)
+            fault = None if by_hand else self.faults.match(home, action, fields)
         mode = fault["mode"] if fault else None
         if mode == "delay":
             time.sleep(fault["seconds"])
 
         with self.lock:
             if mode == "refuse":
-                status, headers, answer = refusal(fault)
+                status, headers, answer = refusal(fault, action)
             elif mode == "lose-request":
                 status, headers, answer = "lost request", [], b""
             else:
@@ -161,12 +163,14 @@ class Provider:
             file.write(json.dumps(line) + "\n")
 
 
-def refusal(fault):
-    body = (
-        '<?xml version="1.0" encoding="UTF-8"?>\n<Response><Errors><Error>'
-        f"<Code>{fault['code']}</Code><Message>{fault['message']}</Message>"
-        "</Error></Errors><RequestID>7a62c49f-347e-4fc4-9331-6e8e00000000</RequestID></Response>"
-    ).encode()
+def refusal(fault, action):
+    error = f"<Error><Code>{fault['code']}</Code><Message>{fault['message']}</Message></Error>"
+    request = "7a62c49f-347e-4fc4-9331-6e8e00000000"
+    if action in ("AssumeRole", "GetCallerIdentity"):  # STS has a form of its own
+        text = f"<ErrorResponse>{error}<RequestId>{request}</RequestId></ErrorResponse>"
+    else:
+        text = f"<Response><Errors>{error}</Errors><RequestID>{request}</RequestID></Response>"
+    body = f'<?xml version="1.0" encoding="UTF-8"?>\n{text}'.encode()
     return f"{fault['status']} REFUSED", [("Content-Type", "text/xml"), ("Content-Length", str(len(body)))], body
 
 

@@ -1,1 +1,160 @@
-//! Being written.
+//! Time: expiry, overdue sessions, clocks that are wrong or step back.
+
+use super::*;
+
+#[test]
+fn a_timer_closes_what_has_expired() {
+    let world = World::new();
+    let before = bystanders(&world);
+    let id = start(&world.here, &["--duration", "1h"]);
+    world.advance(HOUR - MINUTE);
+    let early = world.eg(&["reconcile", "--timer"]).expect_code(0);
+    says_not(&early, "- close");
+    assert_eq!(status(&world.here, &id), "ACTIVE");
+
+    world.advance(MINUTE + 1);
+    let told = world.eg(&["reconcile", "--timer"]).expect_code(0);
+    assert_eq!(told.stdout.matches("  - close sgr-").count(), 3, "{told}");
+    for name in ["prod-api-sg", "prod-db-sg", "dev-web-sg"] {
+        assert!(told.stdout.contains(&format!("{name} ({} in eu-west-1)\n", world.group(name))), "{told}");
+    }
+    assert_eq!(world.cloud.snapshot(), before);
+    let session = get(&world.here, &id);
+    assert_eq!(session["status"], "EXPIRED");
+    assert_eq!(session["endedReason"], "EXPIRED");
+    assert!(session["resourceIps"].as_array().unwrap().iter().all(|grant| grant["status"] == "REMOVED"));
+    let again = world.eg(&["reconcile", "--timer"]).expect_code(0);
+    assert_eq!((again.stdout.as_str(), again.stderr.as_str()), ("", ""));
+}
+
+/// B13.
+#[test]
+fn a_clock_that_steps_back_reopens_nothing() {
+    let world = World::new();
+    let before = bystanders(&world);
+    let id = start(&world.here, &["--only", API, "--duration", "1h"]);
+    world.advance(HOUR + 1);
+    pass(&world.here, 0);
+    world.advance(-HOUR);
+    pass(&world.here, 0);
+    assert_eq!(world.cloud.snapshot(), before);
+    assert_eq!(status(&world.here, &id), "EXPIRED");
+    let refused = world.eg(&["session", "extend", &id, "--hours", "1"]).expect_code(1);
+    says(&refused, "only a live session can be extended");
+    assert_eq!(world.cloud.snapshot(), before);
+}
+
+/// B13, with the closing still to be done.
+#[test]
+fn a_clock_that_steps_back_keeps_closing() {
+    let world = World::new();
+    let before = bystanders(&world);
+    let id = start(&world.here, &["--only", API, "--duration", "1h"]);
+    world.advance(HOUR + 1);
+    world.faults(&[Fault::deny("RevokeSecurityGroupIngress")]);
+    pass(&world.here, 3);
+    assert_eq!(status(&world.here, &id), "EXPIRING");
+    world.faults(&[]);
+    world.advance(-HOUR);
+    pass(&world.here, 0);
+    assert_eq!(world.cloud.snapshot(), before);
+    assert_eq!(status(&world.here, &id), "EXPIRED");
+}
+
+/// B33.
+#[test]
+fn an_overdue_session_is_shown_refused_and_closed() {
+    let world = World::new();
+    let before = bystanders(&world);
+    let id = start(&world.here, &["--only", API, "--duration", "1h"]);
+    world.advance(HOUR + 14 * MINUTE + 30);
+    let list = world.eg(&["session", "list"]).expect_code(0);
+    says(&list, "overdue 14m (reconcile has never run)");
+    let shown = get(&world.here, &id);
+    assert!((14 * 60..15 * 60 + 30).contains(&shown["overdueSeconds"].as_i64().unwrap()), "{shown:#}");
+    let open = world.cloud.snapshot();
+
+    let refused = world.eg(&["session", "extend", &id, "--hours", "1"]).expect_code(1);
+    says(&refused, "error: ");
+    assert_eq!(world.cloud.snapshot(), open);
+    says(&world.eg(&["session", "list"]).expect_code(0), "overdue 14m (reconcile has never run)");
+
+    let stopped = stop(&world.here, &id).expect_code(0);
+    says(&stopped, "✓ Session closed; it had expired");
+    assert_eq!(status(&world.here, &id), "EXPIRED");
+    assert_eq!(world.cloud.snapshot(), before);
+}
+
+/// B33: without an id, and `--all`.
+#[test]
+fn stop_all_closes_overdue_sessions() {
+    let world = World::new();
+    let before = bystanders(&world);
+    start(&world.here, &["--only", API, "--duration", "1h"]);
+    world.advance(HOUR + MINUTE);
+    world.eg(&["session", "stop", "--all"]).expect_code(0);
+    assert_eq!(world.cloud.snapshot(), before);
+}
+
+/// B33: the reason is the true one.
+#[test]
+fn an_overdue_session_says_why() {
+    let world = World::new();
+    let id = start(&world.here, &["--only", API, "--duration", "1h"]);
+    pass(&world.here, 0);
+    world.advance(HOUR + 5 * MINUTE);
+    let list = world.eg(&["session", "list"]).expect_code(0);
+    says(&list, "overdue 5m (no reconcile since ");
+
+    world.faults(&[Fault::deny("RevokeSecurityGroupIngress")]);
+    pass(&world.here, 3);
+    let list = world.eg(&["session", "list"]).expect_code(0);
+    says(&list, "(last reconcile ");
+    says(&list, "UnauthorizedOperation");
+    world.faults(&[Fault::refuse("DescribeSecurityGroupRules", 400, "RequestExpired", "Request has expired.")]);
+    world.advance(5 * MINUTE);
+    pass(&world.here, 3);
+    let list = world.eg(&["session", "list"]).expect_code(0);
+    says(&list, "overdue 10m (last reconcile ");
+    says(&list, "xpired");
+    world.faults(&[]);
+    world.advance(5 * MINUTE);
+    pass(&world.here, 0);
+    assert_eq!(status(&world.here, &id), "EXPIRED");
+}
+
+/// B30: opening needs a clock, closing does not.
+#[test]
+fn a_clock_ten_minutes_off_opens_nothing_and_closes_everything() {
+    for skew in [11 * MINUTE, -11 * MINUTE] {
+        let world = World::new();
+        let before = bystanders(&world);
+        let id = start(&world.here, &["--only", API]);
+        let open = world.cloud.snapshot();
+        world.skew(skew);
+        let way = if skew > 0 { "ahead of" } else { "behind" };
+        let refused = world.eg(&["session", "start", "--only", "dev-web-sg"]).expect_code(1);
+        says(&refused, &format!("minutes {way} the provider's; nothing was changed"));
+        let refused = world.eg(&["session", "extend", &id, "--hours", "1"]).expect_code(1);
+        says(&refused, "nothing was changed");
+        assert_eq!(world.cloud.snapshot(), open);
+        let sessions = world.eg(&["--output", "json", "session", "list"]).expect_code(0).json_as("sessions");
+        assert_eq!(sessions.as_array().unwrap().len(), 1);
+
+        stop(&world.here, &id).expect_code(0);
+        assert_eq!(status(&world.here, &id), "CANCELLED");
+        assert_eq!(world.cloud.snapshot(), before);
+    }
+}
+
+/// Three minutes: a warning.
+#[test]
+fn a_clock_three_minutes_off_is_told() {
+    let world = World::new();
+    let before = bystanders(&world);
+    world.skew(3 * MINUTE);
+    let told = world.eg(&["session", "start", "--only", API]).expect_code(0);
+    says(&told, "warning: the clock of this machine differs from the provider's by 3 minutes");
+    world.eg(&["session", "stop"]).expect_code(0);
+    assert_eq!(world.cloud.snapshot(), before);
+}

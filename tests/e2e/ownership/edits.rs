@@ -30,20 +30,24 @@ fn a_rule_deleted_again_and_again_is_not_fought_over() {
     let world = World::new();
     let before = bystanders(&world);
     let id = start(&world.here, &["--only", API]);
-    for _ in 0..2 {
-        world.cloud.revoke(world.group(API), &our_rule(&world, API).id);
-        pass(&world.here, 0);
-        world.advance(SETTLED);
-        pass(&world.here, 0);
-    }
-    world.cloud.revoke(world.group(API), &our_rule(&world, API).id);
-    let told = reconcile(&world.here);
-    says(&told, "keeps vanishing");
-    says(&told, "Terraform");
-    assert_eq!(others(&world.cloud), before);
-    world.advance(20 * MINUTE);
-    reconcile(&world.here);
+    let delete = || world.cloud.revoke(world.group(API), &our_rule(&world, API).id);
+    delete();
+    let once = pass(&world.here, 0);
+    says_not(&once, "keeps vanishing");
+    world.advance(SETTLED);
+    delete();
+    let twice = pass(&world.here, 0);
+    says(&twice, "keeps vanishing");
+    says(&twice, "Terraform");
     our_rule(&world, API);
+    // From now on it waits longer and longer before it opens the port again.
+    delete();
+    pass(&world.here, 3);
+    assert_eq!(world.cloud.snapshot(), before);
+    world.advance(2 * MINUTE + 1);
+    pass(&world.here, 0);
+    our_rule(&world, API);
+    assert_eq!(others(&world.cloud), before);
     stop(&world.here, &id).expect_code(0);
     assert_eq!(world.cloud.snapshot(), before);
 }

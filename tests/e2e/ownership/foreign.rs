@@ -163,7 +163,7 @@ fn our_tags_on_a_rule_made_by_hand_are_reported_and_left() {
     stop(&world.here, &id).expect_code(0);
     assert_eq!(world.cloud.snapshot(), before);
     // Long past every lease, still not collected.
-    world.advance(3 * HOUR);
+    world.advance(7 * HOUR);
     let told = reconcile(&world.here);
     says(&told, &format!("{other} carries marks that are not its own"));
     assert_eq!(told.code(), Some(0), "{told}");

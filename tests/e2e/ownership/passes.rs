@@ -1,1 +1,273 @@
-//! Being written.
+//! `eg reconcile` itself: what it shows, what it costs, how it talks to cron, and `--watch`.
+
+use super::*;
+use crate::harness::eg::assert_valid;
+
+#[test]
+fn a_dry_run_without_a_state_file_makes_none() {
+    let world = World::new();
+    let before = bystanders(&world);
+    let told = world.eg(&["reconcile", "--dry-run"]).expect_code(0);
+    assert_eq!((told.stdout.as_str(), told.stderr.as_str()), ("", ""));
+    assert!(!world.here.state_path().exists());
+    assert!(state_files(&world.here).is_empty());
+    assert_eq!(world.call_counts(), "");
+    assert_eq!(world.cloud.snapshot(), before);
+}
+
+/// A rule to open, one to close, a tag to rewrite, one that stays, one of others.
+#[test]
+fn a_dry_run_shows_everything_and_does_nothing() {
+    let world = World::new();
+    bystanders(&world);
+    let twin = world.cloud.authorize(world.group("dev-web-sg"), "tcp/443", &cidr(), "mine", &[]);
+    start(&world.here, &["--only", "prod-db-sg", "--duration", "1h"]);
+    let id = start(&world.here, &["--only", "dev-web-sg", "--duration", "4h"]);
+    start(&world.here, &["--only", API, "--duration", "4h"]);
+    begin(&world.here, &["--only", API, "--duration", "6h", "--no-wait"]).expect_code(0);
+    let web = ours(&world.cloud, world.group("dev-web-sg"));
+    let gone = web.iter().find(|rule| rule.ports == (22, 22)).unwrap();
+    let kept = web.iter().find(|rule| rule.ports == (8000, 8080)).unwrap();
+    world.cloud.revoke(world.group("dev-web-sg"), &gone.id);
+    world.advance(HOUR + 1);
+    let (api, db) = (our_rule(&world, API), our_rule(&world, "prod-db-sg"));
+    let open = world.cloud.snapshot();
+    let sessions = world.eg(&["--output", "json", "session", "list"]).stdout;
+
+    world.forget_calls();
+    let told = world.eg(&["reconcile", "--dry-run"]).expect_code(3);
+    let has = |line: &str| assert!(told.stdout.lines().any(|l| l.starts_with(line)), "\"{line}\" is missing:\n{told}");
+    for name in ["prod-api-sg", "prod-db-sg", "dev-web-sg"] {
+        has(&format!("{name} ({} in eu-west-1)", world.group(name)));
+    }
+    has(&format!("  + open tcp/22 from {} until ", cidr()));
+    has(&format!("  - close {} (tcp/5432 from {})", db.id, cidr()));
+    has(&format!("  ~ keep {} (tcp/22 from {}) until ", api.id, cidr()));
+    has(&format!("  = tcp/8000-8080 from {} ({})", cidr(), kept.id));
+    has(&format!("  = tcp/443 from {} ({twin}, not eg's)", cidr()));
+    assert_eq!(changes(&world), Vec::<String>::new());
+    assert_eq!(world.cloud.snapshot(), open);
+
+    let plan = world.eg(&["--output", "json", "reconcile", "--dry-run"]).expect_code(3).json_as("reconcile");
+    let steps = plan["steps"].as_array().unwrap();
+    assert!(steps.iter().all(|step| step["outcome"] == "planned"), "{plan:#}");
+    let mut actions: Vec<_> = steps.iter().map(|step| step["action"].as_str().unwrap()).collect();
+    actions.sort_unstable();
+    assert_eq!(actions, ["authorize", "retag", "revoke"]);
+    let again = world.eg(&["--output", "json", "reconcile", "--dry-run"]).json_as("reconcile");
+    assert_eq!(plan["digest"], again["digest"], "the same plan");
+    let statuses = |text: &str| -> Vec<Value> {
+        let list: Value = serde_json::from_str(text).unwrap();
+        list.as_array().unwrap().iter().map(|session| session["status"].clone()).collect()
+    };
+    let after = world.eg(&["--output", "json", "session", "list"]).stdout;
+    assert_eq!(statuses(&after), statuses(&sessions), "not even the expiry is recorded");
+
+    // The real pass does exactly that.
+    let done = world.eg(&["--output", "json", "reconcile"]).expect_code(0).json_as("reconcile");
+    assert_eq!(done["digest"], plan["digest"]);
+    world.eg(&["reconcile", "--dry-run"]).expect_code(0);
+    assert_eq!(status(&world.here, &id), "ACTIVE");
+}
+
+/// A target that cannot be read makes a dry run uncertain.
+#[test]
+fn a_dry_run_over_an_unavailable_target_is_not_clean() {
+    let world = World::new();
+    start(&world.here, &["--only", API]);
+    world.faults(&[Fault::deny("DescribeSecurityGroupRules")]);
+    let told = world.eg(&["reconcile", "--dry-run"]).expect_code(3);
+    says(&told, "cannot be read");
+}
+
+#[test]
+fn a_steady_pass_is_one_describe_call_and_silent() {
+    let world = World::new();
+    bystanders(&world);
+    start(&world.here, &[]);
+    pass(&world.here, 0);
+    let open = world.cloud.snapshot();
+    for _ in 0..3 {
+        world.advance(MINUTE);
+        world.forget_calls();
+        let told = pass(&world.here, 0);
+        assert_eq!((told.stdout.as_str(), told.stderr.as_str()), ("", ""));
+        assert_eq!(world.call_counts(), "1×DescribeSecurityGroupRules");
+    }
+    assert_eq!(world.cloud.snapshot(), open);
+}
+
+/// ⌈groups/200⌉.
+#[test]
+fn a_steady_pass_over_two_hundred_and_one_groups_is_two_describe_calls() {
+    let mut world = World::bare();
+    let mut config = world.config_head();
+    for number in 0..201 {
+        let name = format!("group-{number:03}");
+        let group = world.make_group(&name);
+        // All of them are covered, which costs the start no call.
+        world.cloud.authorize(&group, "tcp/22", &cidr(), "by hand", &[]);
+        config += &World::resource(&name, &group, REGION, &["tcp/22"], "");
+    }
+    world.write_config(&config);
+    start(&world.here, &[]);
+    pass(&world.here, 0);
+    world.forget_calls();
+    pass(&world.here, 0);
+    assert_eq!(world.call_counts(), "2×DescribeSecurityGroupRules");
+}
+
+#[test]
+fn with_nothing_live_and_nothing_open_there_is_no_call() {
+    let world = World::new();
+    let before = bystanders(&world);
+    let id = start(&world.here, &["--only", API]);
+    pass(&world.here, 0);
+    stop(&world.here, &id).expect_code(0);
+    world.forget_calls();
+    let told = pass(&world.here, 0);
+    assert_eq!((told.stdout.as_str(), told.stderr.as_str()), ("", ""));
+    assert_eq!(world.call_counts(), "");
+    // Once an hour it looks for what others have left.
+    world.advance(HOUR + 1);
+    pass(&world.here, 0);
+    assert_ne!(world.call_counts(), "");
+    assert_eq!(changes(&world), Vec::<String>::new());
+    assert_eq!(world.cloud.snapshot(), before);
+}
+
+/// Missing credentials are no news to a machine that has nothing open.
+#[test]
+fn a_collection_pass_without_credentials_is_silent() {
+    let world = World::new();
+    let told = world.here.command(&["reconcile"]).like_cron().env("XDG_CONFIG_HOME", world.here.home().join("config"));
+    let told = told.env("AWS_EC2_METADATA_DISABLED", "true").run().expect_code(0);
+    assert_eq!((told.stdout.as_str(), told.stderr.as_str()), ("", ""));
+    assert_eq!(world.call_counts(), "");
+}
+
+/// Cron manners: new, changed, ended, else once in six hours; the exit status is the same every time.
+#[test]
+fn cron_hears_of_a_failure_when_it_is_news() {
+    let world = World::new();
+    let before = bystanders(&world);
+    let id = start(&world.here, &["--only", API, "--duration", "20h"]);
+    let rule = our_rule(&world, API);
+    world.cloud.revoke(world.group(API), &rule.id);
+    world.faults(&[Fault::deny("AuthorizeSecurityGroupIngress")]);
+
+    let new = world.eg(&["reconcile", "--timer"]).expect_code(1);
+    says(&new, "UnauthorizedOperation");
+    for _ in 0..3 {
+        world.advance(MINUTE);
+        let same = world.eg(&["reconcile", "--timer"]).expect_code(1);
+        assert_eq!(same.stderr, "", "{same}");
+    }
+    world.advance(20 * MINUTE);
+    let same = world.eg(&["reconcile", "--timer"]).expect_code(1);
+    assert_eq!(same.stderr, "", "tried again, and still the same: {same}");
+
+    let full = Fault::refuse("AuthorizeSecurityGroupIngress", 400, "RulesPerSecurityGroupLimitExceeded", "full");
+    world.faults(&[full]);
+    world.advance(20 * MINUTE);
+    let changed = world.eg(&["reconcile", "--timer"]).expect_code(1);
+    says(&changed, "RulesPerSecurityGroupLimitExceeded");
+    world.advance(MINUTE);
+    assert_eq!(world.eg(&["reconcile", "--timer"]).expect_code(1).stderr, "");
+    world.advance(6 * HOUR);
+    let reminded = world.eg(&["reconcile", "--timer"]).expect_code(1);
+    says(&reminded, "RulesPerSecurityGroupLimitExceeded");
+
+    world.faults(&[]);
+    world.advance(20 * MINUTE);
+    let ended = world.eg(&["reconcile", "--timer"]).expect_code(0);
+    says(&ended, "+ open tcp/22");
+    says(&ended, "Everything is as recorded again");
+    world.advance(MINUTE);
+    let quiet = world.eg(&["reconcile", "--timer"]).expect_code(0);
+    assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", ""));
+    stop(&world.here, &id).expect_code(0);
+    assert_eq!(world.cloud.snapshot(), before);
+}
+
+/// A warning is news once, too.
+#[test]
+fn cron_hears_of_a_warning_once() {
+    let world = World::new();
+    start(&world.here, &["--only", API]);
+    let rule = our_rule(&world, API);
+    let copy = world.cloud.authorize(world.group(API), "tcp/8443", &cidr(), "by hand", &tags(&rule));
+    let told = world.eg(&["reconcile", "--timer"]).expect_code(0);
+    says(&told, &format!("warning: {copy} carries marks that are not its own"));
+    world.advance(MINUTE);
+    assert_eq!(world.eg(&["reconcile", "--timer"]).expect_code(0).stderr, "");
+    world.advance(6 * HOUR);
+    says(&world.eg(&["reconcile", "--timer"]).expect_code(0), "carries marks that are not its own");
+}
+
+/// The watch opens what another process only recorded, and closes what another process could not.
+#[test]
+fn a_watch_notices_what_other_processes_record() {
+    let world = World::new();
+    let before = bystanders(&world);
+    let watch = world.here.command(&["--output", "json", "reconcile", "--watch", "--interval", "600s"]).spawn();
+    watch.wait_for_call(|call| call.action.starts_with("Describe"));
+    let id = id_of(&begin(&world.here, &["--only", API, "--no-wait"]).expect_code(0));
+    within(20, "opened", || ours(&world.cloud, world.group(API)).len() == 1);
+    within(20, "recorded", || status(&world.here, &id) == "ACTIVE");
+
+    let helpless = world.here.command(&["session", "stop", &id]).without("AWS_ACCESS_KEY_ID").run().expect_code(3);
+    says(&helpless, "Stop recorded; 1 rule still open until ");
+    within(20, "closed", || world.cloud.snapshot() == before);
+    within(20, "recorded", || status(&world.here, &id) == "CANCELLED");
+
+    watch.signal("TERM");
+    let ended = watch.wait().expect_code(0);
+    let lines: Vec<Value> = ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.len() >= 3, "{ended}");
+    lines.iter().for_each(|line| assert_valid("reconcile", line));
+    let actions: Vec<_> = lines.iter().flat_map(|line| line["steps"].as_array().unwrap().clone()).collect();
+    let actions: Vec<_> = actions.iter().map(|step| step["action"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(actions, ["authorize", "revoke"], "{ended}");
+}
+
+/// One bad pass never ends it; an interrupt does, with success.
+#[test]
+fn a_watch_survives_a_broken_configuration() {
+    let world = World::new();
+    let before = bystanders(&world);
+    world.write_config("nonsense");
+    let id = {
+        let good = world.default_config();
+        let path = world.dir().join("good.toml");
+        fs::write(&path, good).unwrap();
+        id_of(&begin(&world.here, &["--config", path.to_str().unwrap(), "--only", API]).expect_code(0))
+    };
+    let watch = world.here.command(&["reconcile", "--watch", "--interval", "600s"]).spawn();
+    let helpless = world.here.command(&["session", "stop", &id]).without("AWS_ACCESS_KEY_ID").run();
+    assert_ne!(helpless.code(), Some(0), "{helpless}");
+    within(20, "closed", || world.cloud.snapshot() == before);
+    within(20, "recorded", || status(&world.here, &id) == "CANCELLED");
+    watch.signal("INT");
+    let ended = watch.wait().expect_code(0);
+    says(&ended, "config.toml");
+}
+
+/// While a watch runs, sessions are closed on time, and `start` does not warn.
+#[test]
+fn a_watch_counts_as_scheduled() {
+    let world = World::new();
+    let alone = world.eg(&["session", "start", "--only", API]).expect_code(0);
+    says(&alone, "nothing runs `eg reconcile` regularly");
+    let watch = world.here.command(&["reconcile", "--watch"]).spawn();
+    within(20, "a first pass", || {
+        let list = world.eg(&["--output", "json", "session", "list"]);
+        list.code() == Some(0) && world.call_counts().contains("DescribeSecurityGroupRules")
+    });
+    thread::sleep(Duration::from_secs(1));
+    let watched = world.eg(&["session", "start", "--only", "prod-db-sg"]).expect_code(0);
+    says_not(&watched, "nothing runs `eg reconcile` regularly");
+    watch.signal("TERM");
+    watch.wait().expect_code(0);
+    world.eg(&["session", "stop", "--all"]).expect_code(0);
+}

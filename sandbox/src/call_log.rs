@@ -1,0 +1,66 @@
+//! Every request that arrived, for tests and benchmarks to read.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use std::collections::{BTreeMap, VecDeque};
+
+/// The newest calls that are kept.
+const KEPT: usize = 100_000;
+
+/// One request, or one that landed late.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Call {
+    /// Counts from 1; a late landing has the number of its request.
+    pub number: u64,
+    /// By the sandbox's clock.
+    pub at: DateTime<Utc>,
+    /// As in the answer.
+    pub request_id: String,
+    /// Empty when the request named none.
+    pub action: String,
+    /// The groups that the request named.
+    pub groups: Vec<String>,
+    /// The rules that the request named, or that it made or removed.
+    pub rules: Vec<String>,
+    /// The caller's ARN; empty without credentials.
+    pub caller: String,
+    /// The caller's account.
+    pub account: String,
+    /// The region that the signature names.
+    pub region: String,
+    /// `DryRun`.
+    pub dry_run: bool,
+    /// `OK`, the error's code, or `Lost` when the connection was reset.
+    pub outcome: String,
+    /// The HTTP status; `None` when the connection was reset.
+    pub status: Option<u16>,
+    /// Whether it changed the world.
+    pub effect: bool,
+    /// The fault that struck.
+    pub fault: Option<String>,
+    /// Whether this is the landing of an earlier request that got no answer.
+    pub landed_late: bool,
+    /// The whole form.
+    pub fields: BTreeMap<String, String>,
+}
+
+/// The newest calls.
+#[derive(Debug, Default)]
+pub(crate) struct CallLog(VecDeque<Call>);
+
+impl CallLog {
+    pub(crate) fn push(&mut self, call: Call) {
+        if self.0.len() >= KEPT {
+            self.0.pop_front();
+        }
+        self.0.push_back(call);
+    }
+
+    pub(crate) fn all(&self) -> Vec<Call> {
+        self.0.iter().cloned().collect()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+}

@@ -1,0 +1,38 @@
+//! The sandbox's clock comes in from outside, so that a test can move it.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Tells the sandbox what time it is.
+pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
+
+/// A clock that stands still until it is moved.
+#[derive(Clone, Debug)]
+pub struct HandClock(Arc<Mutex<DateTime<Utc>>>);
+
+impl HandClock {
+    /// Stands at `start`.
+    #[must_use]
+    pub fn at(start: DateTime<Utc>) -> Self {
+        Self(Arc::new(Mutex::new(start)))
+    }
+
+    /// Moves it; back as well.
+    pub fn advance(&self, by: TimeDelta) {
+        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *now = now.checked_add_signed(by).unwrap_or(*now);
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn now(&self) -> DateTime<Utc> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To hand to the sandbox.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        let clock = self.clone();
+        Arc::new(move || clock.now())
+    }
+}

@@ -1,0 +1,183 @@
+//! Refusals, as AWS documents them.
+//!
+//! Codes: EC2 API reference, "Error codes for the Amazon EC2 API" ("common client error codes", "client error codes for
+//! specific actions", "server error codes"), abbreviated *Errors* below; STS API reference, "Common errors".
+//! Messages are for people and follow what AWS answers. Client errors have status 400 unless said otherwise.
+
+use serde::{Deserialize, Serialize};
+use std::fmt::Display;
+
+/// An error answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct Refusal {
+    /// AWS's code.
+    pub code: String,
+    /// For people.
+    pub message: String,
+    /// HTTP status.
+    pub status: u16,
+}
+
+impl Refusal {
+    /// With status 400.
+    pub fn new(code: &str, message: impl Into<String>) -> Self {
+        Self::with_status(code, message, 400)
+    }
+
+    /// With any status.
+    pub fn with_status(code: &str, message: impl Into<String>, status: u16) -> Self {
+        Self { code: code.to_owned(), message: message.into(), status }
+    }
+}
+
+/// *Errors*, `MissingParameter`.
+pub(crate) fn missing_parameter(name: &str) -> Refusal {
+    Refusal::new("MissingParameter", format!("The request must contain the parameter {name}"))
+}
+
+/// *Errors*, `InvalidParameterValue`.
+pub(crate) fn invalid_value(message: impl Into<String>) -> Refusal {
+    Refusal::new("InvalidParameterValue", message)
+}
+
+/// *Errors*, `FilterLimitExceeded`: "The request uses too many filters or too many filter values."
+pub(crate) fn too_many_filters() -> Refusal {
+    Refusal::new("FilterLimitExceeded", "The maximum number of filter values specified on a single call is 200")
+}
+
+/// *Errors*, `InvalidPaginationToken`: "The specified pagination token is not valid or is expired."
+pub(crate) fn bad_token() -> Refusal {
+    Refusal::new("InvalidPaginationToken", "The specified pagination token is not valid or is expired.")
+}
+
+/// *Errors*, `MissingAction`.
+pub(crate) fn missing_action() -> Refusal {
+    Refusal::new("MissingAction", "The request must contain the parameter Action")
+}
+
+/// *Errors*, `InvalidAction`.
+pub(crate) fn unknown_action(action: &str) -> Refusal {
+    Refusal::new("InvalidAction", format!("The action {action} is not valid for this web service."))
+}
+
+/// *Errors*, `MissingAuthenticationToken`; STS "Common errors": status 403.
+pub(crate) fn no_credentials() -> Refusal {
+    let message = "Request must contain either a valid (registered) AWS access key ID or X.509 certificate.";
+    Refusal::with_status("MissingAuthenticationToken", message, 403)
+}
+
+/// *Errors*, `DryRunOperation`; EC2 sends it with status 412.
+pub(crate) fn dry_run() -> Refusal {
+    let message = "Request would have succeeded, but DryRun flag is set.";
+    Refusal::with_status("DryRunOperation", message, 412)
+}
+
+/// *Errors*, `UnauthorizedOperation`: not authorized to perform this operation; EC2 sends it with status 403.
+pub(crate) fn denied(arn: &str, action: &str, on: &str) -> Refusal {
+    let message = format!(
+        "You are not authorized to perform this operation. User: {arn} is not authorized to perform: ec2:{action} on \
+         resource: {on} because no identity-based policy allows the ec2:{action} action"
+    );
+    Refusal::with_status("UnauthorizedOperation", message, 403)
+}
+
+/// STS "Common errors", `AccessDenied`: status 403.
+pub(crate) fn denied_by_sts(arn: &str, action: &str) -> Refusal {
+    let message = format!("User: {arn} is not authorized to perform: sts:{action}");
+    Refusal::with_status("AccessDenied", message, 403)
+}
+
+/// *Errors*, `RequestExpired`: what EC2 answers to a session token past its time.
+pub(crate) fn expired() -> Refusal {
+    Refusal::new("RequestExpired", "Request has expired.")
+}
+
+/// STS: `ExpiredToken`, status 403 ("The security token included in the request is expired").
+pub(crate) fn expired_at_sts() -> Refusal {
+    Refusal::with_status("ExpiredToken", "The security token included in the request is expired", 403)
+}
+
+/// *Errors*, `RequestLimitExceeded`; EC2 sends it with status 503 (EC2 API reference, "Request throttling").
+pub(crate) fn throttled() -> Refusal {
+    Refusal::with_status("RequestLimitExceeded", "Request limit exceeded.", 503)
+}
+
+/// STS `Throttling`, "Rate exceeded", status 400.
+pub(crate) fn throttled_by_sts() -> Refusal {
+    Refusal::new("Throttling", "Rate exceeded")
+}
+
+/// *Errors*, "server error codes": `InternalError`, `Unavailable` (503).
+pub(crate) fn server_error(status: u16) -> Refusal {
+    let (code, message) = match status {
+        503 => ("Unavailable", "The server is overloaded and can't handle the request."),
+        _ => ("InternalError", "An internal error has occurred"),
+    };
+    Refusal::with_status(code, message, status)
+}
+
+/// *Errors*, `InvalidGroup.NotFound`: "The specified security group does not exist."
+pub(crate) fn no_group(id: &str) -> Refusal {
+    Refusal::new("InvalidGroup.NotFound", format!("The security group '{id}' does not exist"))
+}
+
+/// *Errors*, `InvalidGroupId.Malformed`.
+pub(crate) fn malformed_group(id: &str) -> Refusal {
+    Refusal::new("InvalidGroupId.Malformed", format!("Invalid id: \"{id}\" (expecting \"sg-...\")"))
+}
+
+/// *Errors*, `InvalidGroup.Duplicate`: "a security group with that name already exists".
+pub(crate) fn group_exists(name: &str, vpc: &str) -> Refusal {
+    let message = format!("The security group '{name}' already exists for VPC '{vpc}'");
+    Refusal::new("InvalidGroup.Duplicate", message)
+}
+
+/// *Errors*, `DependencyViolation`: "the specified object has dependent resources".
+pub(crate) fn group_in_use(id: &str) -> Refusal {
+    Refusal::new("DependencyViolation", format!("resource {id} has a dependent object"))
+}
+
+/// *Errors*, `InvalidSecurityGroupRuleId.NotFound`.
+pub(crate) fn no_rule(id: &str) -> Refusal {
+    let message = format!("The security group rule ID '{id}' does not exist");
+    Refusal::new("InvalidSecurityGroupRuleId.NotFound", message)
+}
+
+/// *Errors*, `InvalidSecurityGroupRuleId.Malformed`.
+pub(crate) fn malformed_rule(id: &str) -> Refusal {
+    let message = format!("Invalid id: \"{id}\" (expecting \"sgr-...\")");
+    Refusal::new("InvalidSecurityGroupRuleId.Malformed", message)
+}
+
+/// *Errors*, `InvalidID`: "the specified ID for the resource you are trying to tag is not valid".
+pub(crate) fn untaggable(id: &str) -> Refusal {
+    Refusal::new("InvalidID", format!("The ID '{id}' is not valid"))
+}
+
+/// *Errors*, `InvalidPermission.Duplicate`: "The specified inbound or outbound rule already exists".
+pub(crate) fn duplicate(permission: impl Display) -> Refusal {
+    let message = format!("the specified rule \"{permission}, ALLOW\" already exists");
+    Refusal::new("InvalidPermission.Duplicate", message)
+}
+
+/// *Errors*, `InvalidPermission.NotFound`: "The specified rule does not exist in this security group."
+pub(crate) fn no_permission() -> Refusal {
+    Refusal::new("InvalidPermission.NotFound", "The specified rule does not exist in this security group.")
+}
+
+/// *Errors*, `RulesPerSecurityGroupLimitExceeded`.
+pub(crate) fn too_many_rules() -> Refusal {
+    let message = "The maximum number of rules per security group has been reached.";
+    Refusal::new("RulesPerSecurityGroupLimitExceeded", message)
+}
+
+/// *Errors*, `TagLimitExceeded`: "You've reached the limit on the number of tags that you can assign".
+pub(crate) fn too_many_tags(id: &str) -> Refusal {
+    Refusal::new("TagLimitExceeded", format!("The maximum number of tags has been reached for resource '{id}'"))
+}
+
+/// STS "Common errors", `ValidationError`.
+pub(crate) fn sts_validation(message: impl Into<String>) -> Refusal {
+    Refusal::new("ValidationError", message)
+}

@@ -1,0 +1,89 @@
+//! How the region is at large, apart from single faults.
+
+use chrono::TimeDelta;
+use std::{collections::BTreeMap, time::Duration};
+
+/// What a stale reader is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StaleSight {
+    /// A new rule is missing.
+    NewMissing,
+    /// A revoked rule is still there.
+    RevokedPresent,
+    /// A rule has the tags it had before, a new one none.
+    TagsMissing,
+}
+
+/// Reads that lag behind writes (EC2 API reference, "Eventual consistency").
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stale {
+    /// For how long after a write, by the sandbox's clock.
+    pub lasting: TimeDelta,
+    /// What is shown then.
+    pub sights: Vec<StaleSight>,
+    /// How many of the reads are stale, from 0 to 1; drawn by the seed.
+    pub chance: f64,
+}
+
+impl Stale {
+    /// Every read is stale.
+    #[must_use]
+    pub fn new(lasting: TimeDelta, sights: impl IntoIterator<Item = StaleSight>) -> Self {
+        Self { lasting, sights: sights.into_iter().collect(), chance: 1.0 }
+    }
+}
+
+/// How long a request takes to arrive, in real time; drawn evenly by the seed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Latency {
+    /// At least.
+    pub min: Duration,
+    /// At most.
+    pub max: Duration,
+}
+
+/// A token bucket (EC2 API reference, "Request throttling"), per account, region and action.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RateLimit {
+    /// The most calls at once.
+    pub capacity: f64,
+    /// Calls that come back each second of the sandbox's clock.
+    pub per_second: f64,
+}
+
+/// How the region is at large.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Reads that lag behind writes.
+    pub stale: Option<Stale>,
+    /// Added to the sandbox's clock in `Date`.
+    pub date_offset: TimeDelta,
+    /// How long a request takes to arrive.
+    pub latency: Latency,
+    /// By action.
+    pub rate_limits: BTreeMap<String, RateLimit>,
+    /// The most entries on a page, whatever was asked for (AWS may return fewer than `MaxResults`).
+    pub page_limit: Option<usize>,
+    /// Inbound rules per group and family (VPC User Guide, "Amazon VPC quotas": 60).
+    pub rules_per_group: usize,
+    /// Tags per resource (EC2 User Guide, "Tag restrictions": 50).
+    pub tags_per_resource: usize,
+    /// An unknown group in `DescribeSecurityGroupRules`' filter refuses the call instead of being left out. AWS
+    /// documents that filters leave out what does not match; endpoints that refuse have been seen.
+    pub unknown_group_refuses_rules: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            stale: None,
+            date_offset: TimeDelta::zero(),
+            latency: Latency::default(),
+            rate_limits: BTreeMap::new(),
+            page_limit: None,
+            rules_per_group: 60,
+            tags_per_resource: 50,
+            unknown_group_refuses_rules: false,
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! B1, B2: `kill -9` at every call of every command, before and after the call takes effect.
+
+use super::{assert_consistent, one_group, sessions, settle, stop_and_settle};
+use crate::harness::{Fault, World, moto::Call};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Where the process dies, relative to one call.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    /// The call never arrives.
+    Before,
+    /// The call takes effect after the process is dead.
+    Meanwhile,
+    /// The call took effect, its answer never arrives.
+    After,
+}
+
+/// How many calls with this action and kind come before the one at `index`.
+fn earlier(calls: &[Call], index: usize) -> u64 {
+    let at = &calls[index];
+    calls[..index].iter().filter(|call| call.action == at.action && call.dry_run == at.dry_run).count() as u64
+}
+
+fn wait_until(what: impl Fn() -> bool, patience: Duration) {
+    let begin = Instant::now();
+    while !what() && begin.elapsed() < patience {
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn die(world: &World, args: &[&str], calls: &[Call], index: usize, moment: Moment) {
+    let at = &calls[index];
+    let fault = match moment {
+        Moment::Before => Fault::lose_request(&at.action),
+        Moment::Meanwhile => Fault::delay(&at.action, 1.0),
+        Moment::After => Fault::lose_answer(&at.action),
+    };
+    world.forget_calls();
+    world.faults(&[fault.dry_run(at.dry_run).skip(earlier(calls, index)).times(1)]);
+    let running = world.here.command(args).spawn();
+    let patience = Duration::from_secs(20);
+    if matches!(moment, Moment::Meanwhile) {
+        wait_until(|| world.calls().len() >= index, patience);
+        thread::sleep(Duration::from_millis(400));
+        running.signal("KILL");
+        wait_until(|| world.calls().len() > index, Duration::from_millis(1200));
+    } else {
+        wait_until(|| world.calls().len() > index, patience);
+        running.signal("KILL");
+    }
+    assert_eq!(running.wait().code(), None);
+    world.faults(&[]);
+}
+
+/// Kills the command at every call that its undisturbed run makes, in every way, each in a world of its own; then
+/// reconciles. `ended`: a status that the session must come to, or none: the record and the provider must agree.
+fn at_every_call(prepare: fn(&World) -> Vec<String>, ended: Option<&str>) {
+    let ports = ["tcp/22", "tcp/443"];
+    let world = one_group(&ports);
+    let args = prepare(&world);
+    world.forget_calls();
+    world.here.command(&args.iter().map(String::as_str).collect::<Vec<_>>()).run().expect_code(0);
+    let calls = world.calls();
+    assert!(!calls.is_empty());
+    let mut cases = Vec::new();
+    for index in 0..calls.len() {
+        cases.extend([Moment::Before, Moment::Meanwhile, Moment::After].map(|moment| (index, moment)));
+    }
+    let case = |(index, moment): (usize, Moment)| {
+        eprintln!("call {index}: {} {moment:?}", calls[index]);
+        let world = one_group(&ports);
+        let before = world.cloud.snapshot();
+        let args = prepare(&world);
+        let args: Vec<_> = args.iter().map(String::as_str).collect();
+        die(&world, &args, &calls, index, moment);
+        settle(&world);
+        match ended {
+            Some(status) => {
+                assert_eq!(sessions(&world)[0]["status"], status);
+                assert_eq!(world.cloud.snapshot(), before);
+            }
+            None => assert_consistent(&world, "prod-api-sg", ports.len(), &before),
+        }
+        stop_and_settle(&world, &before);
+    };
+    for some in cases.chunks(6) {
+        thread::scope(|scope| {
+            let handles: Vec<_> = some.iter().map(|one| (*one, scope.spawn(|| case(*one)))).collect();
+            for ((index, moment), handle) in handles {
+                assert!(handle.join().is_ok(), "killed {moment:?} call {index}: {}", calls[index]);
+            }
+        });
+    }
+}
+
+fn words(args: &[&str]) -> Vec<String> {
+    args.iter().map(|arg| (*arg).to_owned()).collect()
+}
+
+#[test]
+fn start_dies_at_every_call() {
+    at_every_call(|_| words(&["session", "start"]), None);
+}
+
+#[test]
+fn stop_dies_at_every_call() {
+    at_every_call(
+        |world| {
+            world.eg(&["session", "start"]).expect_code(0);
+            words(&["session", "stop"])
+        },
+        // Killed before it was recorded, there was no stop.
+        None,
+    );
+}
+
+#[test]
+fn extend_dies_at_every_call() {
+    at_every_call(
+        |world| {
+            world.eg(&["session", "start"]).expect_code(0);
+            words(&["session", "extend", &super::newest(world), "--hours", "2"])
+        },
+        None,
+    );
+}
+
+#[test]
+fn an_expiring_reconcile_dies_at_every_call() {
+    at_every_call(
+        |world| {
+            world.eg(&["session", "start", "--duration", "1h"]).expect_code(0);
+            world.advance(3601);
+            words(&["reconcile"])
+        },
+        Some("EXPIRED"),
+    );
+}
+
+#[test]
+fn a_repairing_reconcile_dies_at_every_call() {
+    at_every_call(
+        |world| {
+            world.eg(&["session", "start", "--no-wait"]).expect_code(0);
+            words(&["reconcile"])
+        },
+        None,
+    );
+}

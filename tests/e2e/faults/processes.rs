@@ -1,0 +1,246 @@
+//! B12, B22: several processes at once, busy locks, signals.
+
+use super::{
+    AUTHORIZE, DESCRIBE, REVOKE, assert_consistent, marked, newest, one_group, says, sessions, settle, status,
+    stop_and_settle,
+};
+use crate::harness::{Fault, World};
+use std::{collections::BTreeSet, thread, time::Duration};
+
+#[test]
+fn twelve_processes_at_once_end_consistently() {
+    let world = one_group(&["tcp/22", "tcp/443"]);
+    let before = world.cloud.snapshot();
+    world.eg(&["session", "start", "--duration", "2h"]).expect_code(0);
+    let first = newest(&world);
+    let commands: Vec<Vec<&str>> = (0..12)
+        .map(|number| match number % 4 {
+            0 | 1 => vec!["--output", "json", "session", "start", "--duration", "3h"],
+            2 => vec!["--output", "json", "session", "stop", &first],
+            _ => vec!["--output", "json", "reconcile"],
+        })
+        .collect();
+    let running: Vec<_> = commands.iter().map(|args| world.here.command(args).spawn()).collect();
+    let mut started = BTreeSet::new();
+    for (args, running) in commands.iter().zip(running) {
+        let outcome = running.wait();
+        match *args.get(3).unwrap_or(&"reconcile") {
+            "start" => {
+                assert_eq!(outcome.code(), Some(0), "{outcome}");
+                started.insert(outcome.json_as("session")["id"].as_str().unwrap().to_owned());
+            }
+            // The first one stops it; for the others it is closing (0, 3) or over (1), and they say so.
+            "stop" => match outcome.code() {
+                Some(0 | 3) => {}
+                Some(1) => says(&outcome, "CANCELLED"),
+                _ => panic!("{outcome}"),
+            },
+            _ => assert!(matches!(outcome.code(), Some(0 | 3)), "{outcome}"),
+        }
+    }
+    assert_eq!(started.len(), 6);
+    settle(&world);
+    let live: BTreeSet<_> = sessions(&world)
+        .iter()
+        .filter(|session| session["status"] == "ACTIVE")
+        .map(|session| session["id"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(live, started, "no session is lost");
+    assert!(sessions(&world).iter().any(|session| session["id"] == *first && session["status"] == "CANCELLED"));
+    assert_consistent(&world, "prod-api-sg", 2, &before);
+    stop_and_settle(&world, &before);
+}
+
+#[test]
+fn twelve_first_runs_at_once_make_one_state_file() {
+    let world = one_group(&["tcp/22"]);
+    let before = world.cloud.snapshot();
+    let running: Vec<_> = (0..12)
+        .map(|number| {
+            let args: &[&str] = if number % 3 == 2 { &["reconcile"] } else { &["session", "start"] };
+            (args.len(), world.here.command(args).spawn())
+        })
+        .collect();
+    for (words, running) in running {
+        let outcome = running.wait();
+        assert!(outcome.code() == Some(0) || words == 1 && outcome.code() == Some(3), "{outcome}");
+    }
+    assert_eq!(sessions(&world).len(), 8);
+    settle(&world);
+    assert_consistent(&world, "prod-api-sg", 1, &before);
+    stop_and_settle(&world, &before);
+}
+
+/// Starts something that holds the lock for a few seconds: a start whose authorize takes its time.
+fn holder(world: &World, seconds: f64) -> crate::harness::eg::Running {
+    world.faults(&[Fault::delay(AUTHORIZE, seconds).dry_run(false)]);
+    let running = world.here.command(&["session", "start"]).spawn();
+    running.wait_for_call(|call| call.action == REVOKE && call.dry_run);
+    thread::sleep(Duration::from_millis(150));
+    running
+}
+
+#[test]
+fn a_busy_lock_says_who_holds_it() {
+    let world = one_group(&["tcp/22"]);
+    let before = world.cloud.snapshot();
+    let running = holder(&world, 4.0);
+    let waited = world.eg(&["session", "start"]).expect_code(0);
+    says(&waited, "Waiting for another eg (pid ");
+    says(&waited, "eg session start, since ");
+    running.wait().expect_code(0);
+    let quick = world.eg(&["reconcile"]).expect_code(0);
+    assert!(!quick.stderr.contains("Waiting"), "{quick}");
+    world.faults(&[]);
+    assert_consistent(&world, "prod-api-sg", 1, &before);
+    stop_and_settle(&world, &before);
+}
+
+#[test]
+fn a_lock_that_is_not_had_in_time_leaves_the_intent_on_record() {
+    let world = one_group(&["tcp/22"]);
+    let before = world.cloud.snapshot();
+    let running = holder(&world, 5.0);
+    let first = newest(&world);
+    let start = world.here.command(&["--lock-wait", "1s", "session", "start", "--duration", "1h"]).spawn();
+    let stop = world.here.command(&["--lock-wait", "1s", "session", "stop", &first]).spawn();
+    let (start, stop) = (start.wait().expect_code(4), stop.wait().expect_code(4));
+    for outcome in [&start, &stop] {
+        says(outcome, "another eg is at work (pid ");
+        says(outcome, "recorded");
+    }
+    says(&start, "stop it with: eg session stop ");
+    let reconcile = world.eg(&["--lock-wait", "0s", "reconcile"]);
+    assert!(matches!(reconcile.code(), Some(2 | 4)), "{reconcile}");
+    let held = running.wait();
+    assert!(matches!(held.code(), Some(1 | 3)), "its session was stopped meanwhile: {held}");
+    world.faults(&[]);
+    settle(&world);
+    let list = sessions(&world);
+    let of = |id: &str| list.iter().find(|session| session["id"] == id).unwrap()["status"].clone();
+    assert_eq!(of(&first), "CANCELLED");
+    assert_eq!(list.iter().filter(|session| session["status"] == "ACTIVE").count(), 1);
+    assert_consistent(&world, "prod-api-sg", 1, &before);
+    stop_and_settle(&world, &before);
+}
+
+#[test]
+fn an_extend_without_the_lock_is_recorded() {
+    let world = one_group(&["tcp/22"]);
+    let before = world.cloud.snapshot();
+    world.eg(&["session", "start", "--duration", "1h"]).expect_code(0);
+    let id = newest(&world);
+    world.faults(&[Fault::delay(DESCRIBE, 4.0).times(1)]);
+    let running = world.here.command(&["reconcile"]).spawn();
+    thread::sleep(Duration::from_millis(700));
+    let extend = world.eg(&["--lock-wait", "1s", "session", "extend", &id, "--hours", "1"]).expect_code(4);
+    says(&extend, "is on record");
+    assert!(!extend.stdout.contains('✓'), "{extend}");
+    running.wait();
+    world.faults(&[]);
+    world.eg(&["reconcile"]).expect_code(0);
+    assert_consistent(&world, "prod-api-sg", 1, &before);
+    stop_and_settle(&world, &before);
+}
+
+fn signalled(name: &str, number: i32) {
+    let world = one_group(&["tcp/22", "tcp/443"]);
+    let before = world.cloud.snapshot();
+    let running = holder(&world, 1.5);
+    running.signal(name);
+    let outcome = running.wait().expect_code(128 + number);
+    let id = newest(&world);
+    says(&outcome, &id);
+    says(&outcome, &format!("eg session stop {}", &id[..8]));
+    // The call in flight was finished and recorded: no unknown outcome, no waiting for the settle window.
+    assert_eq!(marked(&world, "prod-api-sg").len(), 2);
+    world.faults(&[]);
+    world.eg(&["reconcile"]).expect_code(0);
+    assert_consistent(&world, "prod-api-sg", 2, &before);
+    world.eg(&["session", "stop"]).expect_code(0);
+    assert_eq!(world.cloud.snapshot(), before);
+}
+
+#[test]
+fn sigint_ends_a_start_between_steps() {
+    signalled("INT", 2);
+}
+
+#[test]
+fn sigterm_ends_a_start_between_steps() {
+    signalled("TERM", 15);
+}
+
+#[test]
+fn sighup_ends_a_start_between_steps() {
+    signalled("HUP", 1);
+}
+
+#[test]
+fn a_signal_in_json_is_an_error_and_the_session_is_still_printed() {
+    let world = one_group(&["tcp/22"]);
+    world.faults(&[Fault::delay(AUTHORIZE, 1.5).dry_run(false)]);
+    let running = world.here.command(&["--output", "json", "session", "start"]).spawn();
+    running.wait_for_call(|call| call.action == REVOKE && call.dry_run);
+    thread::sleep(Duration::from_millis(150));
+    running.signal("TERM");
+    let outcome = running.wait().expect_code(143);
+    assert_eq!(outcome.json_as("session")["id"], newest(&world));
+    let lines = outcome.json_lines();
+    assert_eq!(lines.last().unwrap()["error"]["kind"], "signal", "{outcome}");
+}
+
+#[test]
+fn a_second_signal_leaves_at_once() {
+    let world = one_group(&["tcp/22"]);
+    let before = world.cloud.snapshot();
+    let running = holder(&world, 6.0);
+    running.signal("INT");
+    thread::sleep(Duration::from_millis(300));
+    let begin = std::time::Instant::now();
+    running.signal("INT");
+    running.wait().expect_code(130);
+    assert!(begin.elapsed() < Duration::from_secs(2));
+    world.faults(&[]);
+    // The call that nobody waited for lands in the meantime.
+    thread::sleep(Duration::from_secs(6));
+    settle(&world);
+    assert_consistent(&world, "prod-api-sg", 1, &before);
+    stop_and_settle(&world, &before);
+}
+
+#[test]
+fn a_signal_before_anything_is_recorded_records_nothing() {
+    let world = one_group(&["tcp/22"]);
+    let before = world.cloud.snapshot();
+    world.faults(&[Fault::delay(DESCRIBE, 1.5)]);
+    let running = world.here.command(&["session", "start"]).spawn();
+    thread::sleep(Duration::from_millis(600));
+    running.signal("INT");
+    let outcome = running.wait().expect_code(130);
+    says(&outcome, "nothing was recorded");
+    assert!(sessions(&world).is_empty());
+    assert_eq!(world.cloud.snapshot(), before);
+}
+
+#[test]
+fn a_signal_during_stop_and_reconcile() {
+    let world = one_group(&["tcp/22"]);
+    let before = world.cloud.snapshot();
+    world.eg(&["session", "start"]).expect_code(0);
+    world.forget_calls();
+    world.faults(&[Fault::delay(REVOKE, 1.5).dry_run(false)]);
+    let running = world.here.command(&["session", "stop"]).spawn();
+    running.wait_for_call(|call| call.action == DESCRIBE);
+    thread::sleep(Duration::from_millis(300));
+    running.signal("TERM");
+    running.wait().expect_code(143);
+    world.faults(&[Fault::delay(DESCRIBE, 1.5)]);
+    let running = world.here.command(&["reconcile"]).spawn();
+    thread::sleep(Duration::from_millis(600));
+    running.signal("TERM");
+    running.wait().expect_code(143);
+    world.faults(&[]);
+    stop_and_settle(&world, &before);
+    assert_eq!(status(&world), "CANCELLED");
+}

@@ -1,0 +1,125 @@
+//! The user's own address, from services that may lie, fail or be somebody else's page.
+
+use super::{Tale, start};
+use crate::harness::{Echo, IPV4, IPV6, World, echo::Reply};
+
+const START: &[&str] = &["session", "start", "--only", "dev"];
+
+#[test]
+fn two_of_three_agree() {
+    let world = World::new();
+    world.echo4[0].say("192.0.2.66");
+    assert_eq!(start(&world.here, &["--no-wait"])["ipv4Address"], IPV4);
+    world.echo4[0].set(Reply::Status(500));
+    assert_eq!(start(&world.here, &["--no-wait"])["ipv4Address"], IPV4);
+    world.echo4[0].say(&format!("  {IPV4}\r\n"));
+    world.echo4[1].set(Reply::Status(404));
+    assert_eq!(start(&world.here, &["--no-wait"])["ipv4Address"], IPV4, "white space around it is nothing");
+}
+
+#[test]
+fn services_that_do_not_make_an_address() {
+    let Some(world) = World::new().with_ipv6() else { return };
+    let mut tale = Tale::new(&world.here);
+    // Three answers, no two alike: an error for the whole start, though IPv6 agrees.
+    for (echo, text) in world.echo4.iter().zip(["192.0.2.1", "192.0.2.2", "192.0.2.3"]) {
+        echo.say(text);
+    }
+    tale.eg(START).expect_code(1);
+    // Two answers that differ and a failure.
+    world.echo4[2].set(Reply::Status(503));
+    tale.eg(START).expect_code(1);
+    // One answer alone: left out.
+    world.echo4[1].say("<html><title>Hotel Wi-Fi</title>");
+    tale.eg(&[START, &["--no-wait"]].concat()).expect_code(0);
+    let session = world.eg(&["session", "list", "--output", "json"]).json_as("sessions")[0].clone();
+    assert!(session["ipv4Address"].is_null() && session["ipv6Address"] == IPV6, "{session:#}");
+    // None, and no IPv6 either.
+    world.echo4[0].say("\u{1b}[2J not an address, and rather long besides");
+    world.echo6.iter().for_each(|echo| echo.set(Reply::Status(302)));
+    tale.eg(START).expect_code(1);
+    tale.eg(&[START, &["-4"]].concat()).expect_code(1);
+    let outcome = world.eg(&[START, &["--output", "json"]].concat()).expect_code(1);
+    assert_eq!(
+        (outcome.stdout.as_str(), outcome.json_lines().last().unwrap()["error"]["kind"].as_str()),
+        ("", Some("detection"))
+    );
+    tale.end("detection");
+    assert_eq!(world.cloud.rules(world.group("dev-web-sg")), []);
+}
+
+#[test]
+fn no_ipv6_is_a_warning() {
+    let Some(world) = World::new().with_ipv6() else { return };
+    world.echo6.iter().for_each(|echo| echo.set(Reply::Status(500)));
+    let outcome = world.eg(START).expect_code(0);
+    assert!(outcome.stderr.contains("warning: no IPv6 address was found, so IPv6 is left out: "), "{outcome}");
+    let outcome = world.eg(&[START, &["--output", "json"]].concat()).expect_code(0);
+    outcome.json_lines();
+    assert!(outcome.json_as("session")["ipv6Address"].is_null());
+    // Who asked for IPv4 alone hears nothing of IPv6.
+    assert!(!world.eg(&[START, &["-4"]].concat()).expect_code(0).stderr.contains("IPv6"));
+}
+
+#[test]
+fn answers_of_the_wrong_family_do_not_count() {
+    let world = World::new();
+    world.echo4.iter().for_each(|echo| echo.say(IPV6));
+    let outcome = world.eg(START).expect_code(1);
+    assert!(outcome.stderr.contains("not an IPv4 address"), "{outcome}");
+    world.echo4.iter().for_each(|echo| echo.say("203.0.113.42/0"));
+    world.eg(START).expect_code(1);
+    world.echo4.iter().for_each(|echo| echo.say(&"9".repeat(5000)));
+    world.eg(START).expect_code(1);
+}
+
+#[test]
+fn an_address_that_nobody_can_reach_is_not_opened() {
+    let world = World::new();
+    for address in ["10.0.0.7", "100.64.0.1", "127.0.0.1", "0.0.0.0", "224.0.0.1"] {
+        world.echo4.iter().for_each(|echo| echo.say(address));
+        let outcome = world.here.command(START).without("EG_TEST_ADDRESSES").run().expect_code(1);
+        assert!(outcome.stderr.contains(address), "{outcome}");
+    }
+    // Without the tests' exception, documentation addresses are no addresses either.
+    world.echo4.iter().for_each(|echo| echo.say(IPV4));
+    world.here.command(START).without("EG_TEST_ADDRESSES").run().expect_code(1);
+    assert_eq!(world.cloud.rules(world.group("dev-web-sg")), []);
+}
+
+#[test]
+fn a_service_that_never_answers_holds_nothing_up() {
+    let world = World::new();
+    world.echo4[1].set(Reply::Silence(std::time::Duration::from_secs(20)));
+    let begin = std::time::Instant::now();
+    assert_eq!(start(&world.here, &["--no-wait"])["ipv4Address"], IPV4);
+    assert!(begin.elapsed().as_secs() < 3, "{:?}", begin.elapsed());
+    world.echo4[2].set(Reply::Status(500));
+    let outcome = world.eg(START).expect_code(1);
+    assert!(outcome.stderr.contains("no answer within 3 s"), "{outcome}");
+}
+
+/// B39: the address of a proxy is never opened.
+#[test]
+fn proxies_are_not_asked() {
+    let world = World::new();
+    let proxy = Echo::v4("192.0.2.99");
+    let mut command = world.here.command(&[START, &["--no-wait", "--output", "json"]].concat());
+    for key in ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy", "all_proxy"] {
+        command = command.env(key, proxy.url());
+    }
+    assert_eq!(command.run().expect_code(0).json_as("session")["ipv4Address"], IPV4);
+    assert_eq!(proxy.asked(), 0);
+
+    // Unless the configuration says so.
+    let config = world.default_config().replace("[detect]", "[detect]\nuse_proxy = true");
+    world.write_config(&config);
+    let outcome = world
+        .here
+        .command(&[START, &["--no-wait", "--output", "json"]].concat())
+        .env("http_proxy", proxy.url())
+        .run()
+        .expect_code(0);
+    assert_eq!(outcome.json_as("session")["ipv4Address"], "192.0.2.99");
+    assert!(proxy.asked() >= 2);
+}

@@ -1,0 +1,255 @@
+//! Streams, colours, time zones, and text of others.
+
+use super::{error_of, start, start_id};
+use crate::harness::{IPV4, World, eg::assert_valid};
+use serde_json::Value;
+
+#[test]
+fn quiet_keeps_results_and_errors() {
+    let world = World::new();
+    let outcome = world.eg(&["-q", "session", "start", "--only", "dev"]).expect_code(0);
+    assert!(
+        !outcome.stderr.contains('→') && !outcome.stderr.contains("hint:") && !outcome.stderr.contains("APPLIED"),
+        "{outcome}"
+    );
+    assert!(outcome.stderr.contains("warning: "), "{outcome}");
+    assert!(
+        outcome.stdout.starts_with("✓ Session started\n") && outcome.stdout.ends_with("✓ Session is ACTIVE\n"),
+        "{outcome}"
+    );
+    let outcome = world.eg(&["session", "stop", "--quiet"]).expect_code(0);
+    assert_eq!(outcome.stdout, "✓ Session stopped\n");
+    assert!(!outcome.stderr.contains('→'), "{outcome}");
+    let outcome = world.eg(&["-q", "session", "stop"]).expect_code(1);
+    assert_eq!(outcome.stderr, "error: there is no live session to stop\n");
+}
+
+#[test]
+fn colours_when_they_are_wanted() {
+    let world = World::new();
+    start(&world.here, &["--only", "dev"]);
+    let list = |more: &[&str], env: &[(&str, &str)]| {
+        let mut command = world.here.command(&[&["session", "list"], more].concat());
+        for (key, value) in env {
+            command = command.env(key, value);
+        }
+        command.run().expect_code(0).stdout
+    };
+    assert!(!list(&[], &[]).contains('\u{1b}'), "not a terminal");
+    assert!(!list(&["--color", "auto"], &[("TERM", "xterm")]).contains('\u{1b}'));
+    assert!(!list(&["--color", "never"], &[]).contains('\u{1b}'));
+    assert!(list(&["--color", "always"], &[]).contains("\u{1b}[32mACTIVE\u{1b}[0m  "));
+    assert!(list(&["--color=always"], &[("NO_COLOR", "1")]).contains("\u{1b}[32m"), "beats NO_COLOR");
+    assert!(!list(&["--color=always", "--output", "json"], &[]).contains('\u{1b}'), "JSON has none");
+    let page = world.eg(&["session", "get", &start_id(&world.here, &["--no-wait"]), "--color", "always"]);
+    assert!(page.stdout.contains("\u{1b}[33mPENDING\u{1b}[0m"), "{page}");
+    world.eg(&["session", "stop", "--all"]).expect_code(0);
+    assert!(list(&["--color", "always"], &[]).contains("\u{1b}[2mCANCELLED\u{1b}[0m"));
+    let plain = list(&[], &[]);
+    let colour = list(&["--color", "always"], &[]);
+    let stripped = colour.replace("\u{1b}[2m", "").replace("\u{1b}[0m", "");
+    assert_eq!(stripped, plain, "colours move nothing");
+}
+
+/// What `eg` prints on a terminal, through `script` (util-linux), where this machine has it.
+fn on_a_terminal(world: &World, args: &str, env: &[(&str, &str)]) -> Option<String> {
+    let eg = env!("CARGO_BIN_EXE_eg");
+    let mut command = std::process::Command::new("script");
+    command
+        .args(["-qec", &format!("'{eg}' {args}"), "/dev/null"])
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("TERM", "xterm");
+    command
+        .env("XDG_STATE_HOME", world.here.home().join("state"))
+        .env("XDG_CONFIG_HOME", world.here.home().join("config"));
+    command
+        .env("TZ", "UTC")
+        .env("EG_MACHINE", "test-machine")
+        .envs(env.iter().copied())
+        .stdin(std::process::Stdio::null());
+    let output = command.output().ok()?;
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn colours_on_a_terminal() {
+    let world = World::new();
+    start(&world.here, &["--no-wait", "--only", "dev"]);
+    let Some(shown) = on_a_terminal(&world, "session list", &[]) else { return };
+    if !shown.contains("PENDING") {
+        return; // another `script` than that of util-linux
+    }
+    assert!(shown.contains('\u{1b}'), "{shown:?}");
+    for args in ["session list", "session list --limit x", "--help", "session get zz"] {
+        for (more, env) in [("", ("NO_COLOR", "1")), ("", ("TERM", "dumb")), (" --color never", ("TERM", "xterm"))] {
+            let shown = on_a_terminal(&world, &format!("{args}{more}"), &[env]).unwrap();
+            assert!(!shown.contains('\u{1b}'), "{args}{more} {env:?}: {shown:?}");
+        }
+    }
+    let shown = on_a_terminal(&world, "session list", &[("NO_COLOR", "")]).unwrap();
+    assert!(shown.contains('\u{1b}'), "an empty NO_COLOR is none (no-color.org): {shown:?}");
+}
+
+/// Local times of the first row of `list`, and the same in UTC from its JSON.
+fn started(world: &World, zone: &str) -> (String, String, String) {
+    let outcome = world.here.command(&["session", "list"]).env("TZ", zone).run().expect_code(0);
+    let row = outcome.stdout.lines().nth(1).unwrap().to_owned();
+    let at = row.find("20").unwrap();
+    let at = row[at..].find("-").map(|dash| at + dash - 4).unwrap();
+    let json = world.eg(&["session", "list", "--output", "json"]).json_as("sessions");
+    (row[at..at + 19].to_owned(), json[0]["startedAt"].as_str().unwrap().to_owned(), outcome.stderr)
+}
+
+#[test]
+fn times_are_local() {
+    let world = World::new();
+    let id = start_id(&world.here, &["--no-wait", "--only", "dev"]);
+    super::listing::rename(&world.here, &id, "abcdefab-cdef-4bcd-8abc-abcdefabcdef"); // no digits that look like a year
+    let parse = |local: &str, utc: &str| {
+        let local = chrono::NaiveDateTime::parse_from_str(local, "%Y-%m-%d %H:%M:%S").unwrap();
+        (local - chrono::DateTime::parse_from_rfc3339(utc).unwrap().naive_utc()).num_minutes()
+    };
+    for (zone, offsets) in [("UTC", vec![0]), ("XYZ-5:30", vec![330]), ("Europe/Berlin", vec![60, 120]), ("", vec![0])]
+    {
+        if zone.contains('/') && !std::path::Path::new("/usr/share/zoneinfo").join(zone).exists() {
+            continue;
+        }
+        let (local, utc, stderr) = started(&world, zone);
+        assert!(offsets.contains(&parse(&local, &utc)), "{zone}: {local} for {utc}");
+        assert_eq!(stderr, "", "{zone}");
+    }
+    let (local, utc, stderr) = started(&world, "Mars/Olympus");
+    assert_eq!(parse(&local, &utc), 0);
+    assert_eq!(stderr, "warning: the time zone Mars/Olympus is not known; times are in UTC\n");
+    let outcome = world.here.command(&["session", "list", "--output", "json"]).env("TZ", "Mars/Olympus").run();
+    assert!(outcome.json_lines()[0]["warning"]["message"].as_str().unwrap().contains("Mars/Olympus"));
+}
+
+/// B34: `eg session start | head -0`.
+#[test]
+fn a_closed_stdout_ends_nothing() {
+    let world = World::new();
+    let before = world.cloud.snapshot();
+    world.here.command(&["session", "start"]).spawn_with_closed_stdout().wait().expect_code(0);
+    let list = world.eg(&["session", "list", "--output", "json"]).json_as("sessions");
+    assert_eq!(list[0]["status"], "ACTIVE");
+    assert_eq!(world.cloud.rules(world.group("dev-web-sg")).len(), 3);
+    for args in [
+        &["session", "list"][..],
+        &["schema", "session"],
+        &["--help"],
+        &["reconcile"],
+        &["session", "list", "--output", "json"],
+    ] {
+        let outcome = world.here.command(args).spawn_with_closed_stdout().wait().expect_code(0);
+        assert!(!outcome.stderr.contains("panicked"), "{outcome}");
+    }
+    world.here.command(&["session", "stop", "--output", "json"]).spawn_with_closed_stdout().wait().expect_code(0);
+    assert_eq!(world.cloud.snapshot(), before);
+}
+
+#[test]
+fn text_of_others_steers_no_terminal() {
+    let world = World::new();
+    let reason = "\u{1b}]0;owned\u{7} \u{202e}txt\r\n✓ Session stopped";
+    let id = start_id(&world.here, &["--no-wait", "--only", "dev", "--reason", reason]);
+    for args in [&["session", "get", &id][..], &["session", "list"], &["session", "get", &id, "--color", "always"]] {
+        let outcome = world.eg(args).expect_code(0);
+        let text = outcome.stdout.replace("\u{1b}[33m", "").replace("\u{1b}[0m", "");
+        assert!(!text.contains(['\u{1b}', '\u{7}', '\u{202e}', '\r']), "{text:?}");
+        assert!(!text.contains("\n✓"), "{text}");
+    }
+    let json = super::get(&world.here, &id);
+    assert_eq!(json["reason"], reason, "JSON holds it as it is, escaped by JSON");
+
+    for (args, code) in [
+        (&["session", "get", "\u{1b}[31m"][..], 2),
+        (&["session", "start", "--only", "\u{1b}[31m"], 2),
+        (&["session", "start", "--duration", "\u{1b}[31m"], 2),
+        (&["session", "start", "--ipv4", "\u{1b}[31m"], 2),
+        (&["schema", "\u{1b}[31m"], 2),
+        (&["session", "list", "--status", "\u{1b}[31m"], 2),
+        (&["session", "list", "--limit", "\u{1b}[31m"], 2),
+        (&["session", "extend", "\u{1b}[31m", "--hours", "1"], 2),
+        (&["\u{1b}[31m"], 2),
+        (&["--config", "/\u{1b}[31m", "session", "start"], 1),
+        (&["--lock-wait", "\u{1b}[31m", "reconcile"], 2),
+    ] {
+        for color in ["auto", "always"] {
+            let outcome = world.eg(&[args, &["--color", color]].concat()).expect_code(code);
+            assert!(
+                !outcome.stderr.contains("\u{1b}[31m\"") && !outcome.stderr.contains("\u{1b}[31m'"),
+                "{args:?}: {:?}",
+                outcome.stderr
+            );
+            if color == "auto" {
+                assert!(!outcome.stderr.contains('\u{1b}'), "{args:?}: {:?}", outcome.stderr);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_providers_words_are_escaped() {
+    let world = World::new();
+    world.faults(&[crate::harness::Fault::refuse(
+        "AuthorizeSecurityGroupIngress",
+        400,
+        "InvalidParameterValue",
+        "no \u{9b}2J way",
+    )]);
+    let outcome = world.eg(&["session", "start", "--only", "dev"]).expect_code(1);
+    assert!(!outcome.stderr.contains('\u{9b}') && outcome.stderr.contains("\\u{9b}2J way"), "{outcome}");
+    let list = world.eg(&["session", "list", "--output", "json"]).json_as("sessions");
+    let page = world.eg(&["session", "get", list[0]["id"].as_str().unwrap()]).expect_code(0);
+    assert!(!page.stdout.contains('\u{9b}') && page.stdout.contains("\\u{9b}2J way"), "{page}");
+    let outcome = world.eg(&["reconcile"]).expect_code(1);
+    assert!(!outcome.to_string().contains('\u{9b}'), "{outcome}");
+}
+
+#[test]
+fn schemas_are_printed() {
+    let world = World::bare();
+    for name in ["session", "sessions", "reconcile", "error"] {
+        let outcome = world.eg(&["schema", name]).expect_code(0);
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("docs/schema/v1/{name}.json"));
+        assert_eq!(outcome.stdout, std::fs::read_to_string(path).unwrap());
+        assert_eq!(outcome.json()["$schema"], "https://json-schema.org/draft/2020-12/schema");
+        assert_eq!(world.eg(&["schema", name, "--output", "json"]).expect_code(0).stdout, outcome.stdout);
+    }
+    let outcome = world.eg(&["schema", "sesion"]).expect_code(2);
+    assert_eq!(error_of(&outcome), "there is no schema \"sesion\"; there are: session, sessions, reconcile, error");
+}
+
+#[test]
+fn a_watch_prints_an_object_a_line() {
+    let world = World::new();
+    start(&world.here, &["--no-wait", "--only", "dev"]);
+    let running = world.here.command(&["reconcile", "--watch", "--output", "json"]).spawn();
+    running.wait_for_call(|call| call.action == "AuthorizeSecurityGroupIngress" && !call.dry_run);
+    running.signal("TERM");
+    let outcome = running.wait().expect_code(0);
+    let lines: Vec<Value> = outcome.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(!lines.is_empty(), "{outcome}");
+    lines.iter().for_each(|line| assert_valid("reconcile", line));
+    assert!(!start(&world.here, &["--no-wait", "--only", "dev"])["id"].is_null());
+}
+
+#[test]
+fn logs_hold_no_secret() {
+    let world = World::new();
+    let outcome = world.eg(&["-vv", "session", "start", "--only", "dev"]).expect_code(0);
+    assert!(!outcome.stderr.contains("AKIAEG") && !outcome.stderr.contains("testing"), "{outcome}");
+    assert!(outcome.stdout.contains(IPV4));
+}
+
+#[test]
+fn verbose_json_is_still_json_lines() {
+    let world = World::new();
+    let outcome = world.eg(&["-vv", "--output", "json", "session", "start", "--only", "dev"]).expect_code(0);
+    outcome.json_as("session");
+    for line in outcome.stderr.lines() {
+        serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    }
+}

@@ -1,0 +1,69 @@
+//! What the README shows is what `eg` prints.
+
+use super::{start, start_id};
+use crate::harness::{Outcome, World};
+use regex::Regex;
+
+/// Ids, times and lengths of time differ; everything else has to be the same, spaces included.
+fn masked(text: &str) -> Vec<String> {
+    let mut text = text.to_owned();
+    for (pattern, mask) in [
+        (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "UUID"),
+        (r"\b[0-9a-f]{8}\b", "ID"),
+        (r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}", "TIME"),
+        (r"\b(\d+h )?\d+m\b", "LENGTH"),
+        (r"\b\d{2}:\d{2}\b", "HOUR"),
+    ] {
+        text = Regex::new(pattern).unwrap().replace_all(&text, mask).into_owned();
+    }
+    let talk = ["warning: ", "hint: ", "Using endpoint "];
+    let mut lines: Vec<_> = text.lines().filter(|line| !talk.iter().any(|start| line.starts_with(start))).collect();
+    lines.sort_unstable(); // the two streams meet on a terminal only
+    lines.into_iter().map(str::to_owned).collect()
+}
+
+/// The output that the README shows under a command.
+fn shown(command: &str) -> String {
+    let readme = include_str!("../../../README.md");
+    let (_, rest) = readme.split_once(&format!("```console\n$ {command}\n")).unwrap_or_else(|| panic!("no {command}"));
+    rest.split_once("```").unwrap().0.to_owned()
+}
+
+#[track_caller]
+fn same(command: &str, outcome: Outcome) {
+    let outcome = outcome.expect_code(0);
+    assert_eq!(masked(&(outcome.stdout.clone() + &outcome.stderr)), masked(&shown(command)), "{command}\n{outcome}");
+}
+
+#[test]
+fn the_readme_shows_what_is_printed() {
+    let world = World::new();
+    let config = world.default_config();
+    let one_port = config.replace("\"tcp/22\", \"tcp/443\", \"tcp/8000-8080\"", "\"tcp/443\"");
+    world.write_config(&one_port);
+    start(&world.here, &["--duration", "1h"]);
+    world.advance(20 * 3600);
+    world.eg(&["reconcile"]).expect_code(0);
+
+    same("eg session start --duration 8h", world.eg(&["session", "start", "--duration", "8h"]));
+    world.advance(90 * 60);
+    same("eg session list", world.eg(&["session", "list"]));
+    let list = world.eg(&["session", "list", "--output", "json"]).json_as("sessions");
+    let id = list[0]["id"].as_str().unwrap();
+    same("eg session get a1b2", world.eg(&["session", "get", &id[..8]]));
+    same("eg session extend a1b2 --hours 2", world.eg(&["session", "extend", id, "--hours", "2"]));
+    start_id(&world.here, &["--only", "prod-api-sg"]);
+    same("eg session stop a1b2", world.eg(&["session", "stop", id]));
+}
+
+#[test]
+fn the_readmes_configurations_are_valid() {
+    let readme = include_str!("../../../README.md");
+    let blocks: Vec<_> = readme.split("```toml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
+    assert_eq!(blocks.len(), 2);
+    let world = World::bare();
+    for block in blocks {
+        world.write_config(block);
+        world.eg(&["session", "start", "--no-wait", "--ipv4", "198.51.100.7"]).expect_code(0);
+    }
+}
