@@ -4,10 +4,11 @@
 use crate::{
     env::Env,
     error::{CommandError, Kind},
+    signals::Interrupt,
 };
 use std::{
     fs::{File, OpenOptions, TryLockError},
-    io::{Read, Seek, SeekFrom, Write},
+    io::{ErrorKind, Read, Seek, SeekFrom, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::Duration,
@@ -38,17 +39,17 @@ fn failed(path: &Path, error: &std::io::Error) -> CommandError {
 /// Waits for the lock, at most `wait`; `say` hears once who holds it.
 ///
 /// # Errors
-/// The lock was not had in time ([`Kind::Locked`]), or its file cannot be used.
+/// The lock was not had in time ([`Kind::Locked`]), a signal ended the wait, or its file cannot be used.
 pub async fn acquire(
     env: &Env,
     state: &Path,
     command: &str,
     wait: Duration,
+    interrupt: &Interrupt,
     say: impl Fn(&str),
 ) -> Result<PassLock, CommandError> {
     let path = lock_path(state);
-    let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let mut file = open.map_err(|error| failed(&path, &error))?;
+    let mut file = open(&path).map_err(|error| failed(&path, &error))?;
     let started = Instant::now();
     let mut said = false;
     loop {
@@ -67,13 +68,29 @@ pub async fn acquire(
             said = true;
             say(&holder(&path));
         }
-        sleep(POLL.min(wait - waited)).await;
+        tokio::select! {
+            () = sleep(POLL.min(wait - waited)) => {}
+            () = interrupt.wait() => {
+                let number = interrupt.asked().unwrap_or_default();
+                let message = "stopped by a signal while waiting for another eg; what was asked stays on record";
+                return Err(CommandError::new(Kind::Signal(number), message));
+            }
+        }
     }
     // The lock is the operating system's; who holds it is only for people, and a full disk must not keep a rule open.
     if let Err(error) = sign(&mut file, env, command) {
         tracing::warn!("{} cannot say who holds it: {error}", path.display());
     }
     Ok(PassLock { _file: file })
+}
+
+/// The lock's file; where the disk is too full to make it, its directory, which can be locked as well.
+fn open(path: &Path) -> std::io::Result<File> {
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    match opened {
+        Err(error) if error.kind() == ErrorKind::StorageFull => File::open(path.parent().unwrap_or(path)),
+        other => other,
+    }
 }
 
 fn sign(file: &mut File, env: &Env, command: &str) -> std::io::Result<()> {

@@ -8,6 +8,7 @@ use eg_state::LastRuns;
 
 /// What a scheduled run needs of today's environment.
 const KEPT: &[&str] = &[
+    "EG_MACHINE",
     "AWS_CONFIG_FILE",
     "AWS_SHARED_CREDENTIALS_FILE",
     "HTTPS_PROXY",

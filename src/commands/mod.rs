@@ -229,7 +229,7 @@ impl Context<'_> {
     ) -> Result<PassReport, CommandError> {
         let say = |holder: &str| self.printer.remark(&format!("Waiting for another eg ({holder})..."));
         let name = format!("eg session {}", kind.as_str());
-        let lock = lock::acquire(self.env, &self.state.path, &name, self.global.lock_wait, say).await?;
+        let lock = lock::acquire(self.env, &self.state.path, &name, self.global.lock_wait, &driver.interrupt, say).await?;
         let request = Request {
             kind,
             scope: Some(sessions.iter().copied().collect()),
@@ -259,9 +259,10 @@ impl Context<'_> {
 
     /// Why something is still open, or a tag still says another time. What could not be opened is said by the grants.
     fn tell_refusals(&self, report: &PassReport) {
-        let steps = report.steps.iter().filter(|step| {
-            !report.converged && !matches!(step.step, Step::Authorize { .. } | Step::Join { .. })
-        });
+        let steps = report
+            .steps
+            .iter()
+            .filter(|step| !report.converged && !matches!(step.step, Step::Authorize { .. } | Step::Join { .. }));
         let refused = steps.filter(|step| matches!(step.outcome, StepOutcome::Refused | StepOutcome::Unknown));
         let why = |step: &StepReport| Some((format!("{}: {}", step.target, step.error.as_ref()?), step.advice));
         for (message, advice) in refused.filter_map(why).collect::<BTreeSet<_>>() {

@@ -122,7 +122,7 @@ impl Pass {
     ) -> Result<PassReport, CommandError> {
         let say = |holder: &str| context.printer.remark(&format!("Waiting for another eg ({holder})..."));
         let lock =
-            lock::acquire(context.env, &context.state.path, "eg reconcile", context.global.lock_wait, say).await?;
+            lock::acquire(context.env, &context.state.path, "eg reconcile", context.global.lock_wait, &driver.interrupt, say).await?;
         let collect_from = self.collect_from(context, driver, settings)?;
         let collects = !collect_from.is_empty();
         let needed = driver.needed(None)?;

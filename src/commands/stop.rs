@@ -4,7 +4,7 @@ use super::{Context, concerns, ended_text};
 use crate::{
     error::{CommandError, Exit, Kind},
     output::time::Zone,
-    reconcile::{Driver, Looks, PassReport, StepOutcome, StepReport},
+    reconcile::{Driver, Looks, PassReport, StepOutcome},
 };
 use eg_model::{
     ids::SessionId,
@@ -13,6 +13,7 @@ use eg_model::{
     session::{Session, SessionStatus, Standing},
 };
 use eg_state::{RunKind, Store};
+use std::collections::BTreeMap;
 
 /// Close what a session opened
 ///
@@ -65,9 +66,11 @@ async fn stop(context: &Context<'_>, args: &StopArgs) -> Result<Exit, CommandErr
 
 /// Whether no rule that stays for another session still says the old time.
 fn retagged(report: &PassReport) -> bool {
-    let tags = |step: &&StepReport| matches!(step.step, Step::Retag { .. });
-    // A step that was refused at first may have been done later in the pass.
-    report.steps.iter().rfind(tags).is_none_or(|step| step.outcome == StepOutcome::Done)
+    // The last word on each rule counts: one that was refused in a batch may have been done alone.
+    let tags = report.steps.iter().filter(|step| matches!(step.step, Step::Retag { .. }));
+    let outcomes: BTreeMap<_, _> =
+        tags.flat_map(|step| step.step.rule_ids().into_iter().map(|rule| (rule, step.outcome))).collect();
+    outcomes.values().all(|outcome| *outcome == StepOutcome::Done)
 }
 
 /// Nothing that was ever sent needs no pass, no lock and no network.

@@ -125,22 +125,24 @@ impl<'a> Driver<'a> {
             }
         }
         sessions.sort_by_key(|session| std::cmp::Reverse((session.started_at, session.id)));
-        // A session that ended at once, since another one wants its every rule, still leaves tags to be rewritten.
-        let mut wanted: Option<BTreeSet<TargetKey>> = None;
-        for id in scope.into_iter().flatten() {
-            let grants = store.session(*id)?.into_iter().flat_map(|session| session.grants);
-            wanted.get_or_insert_default().extend(grants.map(|grant| grant.reach.target));
-        }
-        let live = sessions.iter().filter(|session| session.status.is_live());
-        let reaches = live.flat_map(|session| session.grants.iter().map(|grant| grant.reach.clone()));
+        let targets_of = |ids: &BTreeSet<SessionId>| -> BTreeSet<TargetKey> {
+            let asked = sessions.iter().filter(|session| ids.contains(&session.id));
+            asked.flat_map(|session| &session.grants).map(|grant| grant.reach.target.clone()).collect()
+        };
+        let in_scope = scope.map(targets_of);
+        let (live, ending): (Vec<Session>, Vec<Session>) = sessions.into_iter().partition(|s| s.status.is_live());
+        let ways = |sessions: Vec<Session>| sessions.into_iter().flat_map(|s| s.grants).map(|grant| grant.reach);
         let leases = store.open_leases()?;
         let mut needed: BTreeMap<TargetKey, Vec<Reach>> = BTreeMap::new();
-        for reach in reaches.chain(leases.into_iter().map(|lease| lease.reach)) {
-            if wanted.as_ref().is_none_or(|targets| targets.contains(&reach.target)) {
-                let ways = needed.entry(reach.target.clone()).or_default();
-                if !ways.iter().any(|known| known.same_way(&reach)) {
-                    ways.push(reach);
-                }
+        for reach in ways(live).chain(leases.into_iter().map(|lease| lease.reach)) {
+            if in_scope.as_ref().is_none_or(|targets| targets.contains(&reach.target)) {
+                add_way(needed.entry(reach.target.clone()).or_default(), reach);
+            }
+        }
+        // Ended sessions want nothing, but the way that they took may be the only one that still works.
+        for reach in ways(ending) {
+            if let Some(known) = needed.get_mut(&reach.target) {
+                add_way(known, reach);
             }
         }
         Ok(needed)
@@ -189,7 +191,6 @@ impl<'a> Driver<'a> {
         may_open: bool,
         report: &mut PassReport,
     ) {
-        let deadline = Instant::now() + PASS_LIMIT;
         looks.retain(|key, look| targets.contains_key(key) && look.is_fresh(self.env.now()));
         for (key, look) in &mut looks {
             // A look from before the record was written does not know the account that the record knows.
@@ -201,12 +202,8 @@ impl<'a> Driver<'a> {
         let unseen: BTreeMap<_, _> = targets.iter().filter(|(key, _)| !looks.contains_key(*key)).collect();
         let unseen = unseen.into_iter().map(|(key, ways)| (key.clone(), ways.clone())).collect();
         looks.extend(self.look(&unseen, request.dry_run).await);
-        if !request.dry_run
-            && let Err(error) = self.learn_accounts(&looks).await
-        {
-            report.converged = false;
-            report.state_errors.push(error.message);
-        }
+        let deadline = Instant::now() + PASS_LIMIT;
+        let seen = looks.clone();
         let runs = looks.into_iter().map(|(key, look)| {
             let ways = targets.get(&key).cloned().unwrap_or_default();
             target::TargetRun::new(self, request, key, ways, look, may_open, deadline).run()
@@ -216,6 +213,12 @@ impl<'a> Driver<'a> {
         report.digest = digest(done.iter().map(|run| &run.first_plan));
         for run in done {
             report.add(run);
+        }
+        if !request.dry_run
+            && let Err(error) = self.learn_accounts(&seen).await
+        {
+            report.converged = false;
+            report.state_errors.push(error.message);
         }
     }
 
@@ -235,7 +238,7 @@ impl<'a> Driver<'a> {
             report.converged = false;
         }
         report.failed_sessions = live.iter().filter(|s| s.status == SessionStatus::Failed).map(|s| s.id).collect();
-        let expiries = live.iter().map(|session| session.expires_at);
+        let expiries = live.iter().map(|session| session.expires_at).filter(|at| *at > now);
         report.next_wake = report.next_wake.into_iter().chain(expiries).min();
         report.finished = now;
         if let Some(number) = number {
@@ -249,5 +252,11 @@ impl<'a> Driver<'a> {
             report.keep(store.finish_run(number, &result));
         }
         Ok(())
+    }
+}
+
+fn add_way(ways: &mut Vec<Reach>, reach: Reach) {
+    if !ways.iter().any(|known| known.same_way(&reach)) {
+        ways.push(reach);
     }
 }

@@ -18,7 +18,7 @@ use chrono::TimeDelta;
 use eg_model::{
     Timestamp,
     failure::{Failure, FailureClass, Reaction},
-    ids::{RuleId, SessionId},
+    ids::{LeaseId, RuleId, SessionId},
     lease::{Attempt, Lease, Phase},
     marks::{lease_key, lease_value, tags_for},
     observation::{Effect, Observation, OwnedRule, Reading},
@@ -94,6 +94,10 @@ pub(super) struct TargetRun<'a> {
     steps: Vec<StepReport>,
     notes: BTreeSet<Note>,
     clean: bool,
+    /// How many of the ways were found wanting.
+    ways_tried: usize,
+    /// Rules of others that were not to be closed in this pass.
+    given_up: BTreeSet<RuleId>,
     /// An outcome that a full disk kept from the record. Closing goes on all the same.
     unrecorded: Option<String>,
 }
@@ -125,6 +129,8 @@ impl<'a> TargetRun<'a> {
             steps: Vec::new(),
             notes: BTreeSet::new(),
             clean: true,
+            ways_tried: 0,
+            given_up: BTreeSet::new(),
             unrecorded: None,
         }
     }
@@ -202,7 +208,7 @@ impl<'a> TargetRun<'a> {
         for round in 0..ROUNDS {
             let loaded = self.driver.load(self.now())?;
             // A person's impatience counts once: later rounds of this pass respect the delays that it has caused.
-            let plan = self.plan(&loaded, self.request.interactive && round == 0);
+            let mut plan = self.plan(&loaded, self.request.interactive && round == 0);
             first_plan.get_or_insert_with(|| plan.clone());
             if self.request.dry_run {
                 let planned = plan.steps.iter().map(|step| self.report(step, StepOutcome::Planned, None));
@@ -214,12 +220,15 @@ impl<'a> TargetRun<'a> {
                 |note: &&Note| matches!(note.kind, NoteKind::Stripped | NoteKind::Edited | NoteKind::Contested);
             self.notes.extend(plan.notes.iter().filter(mended).cloned());
             self.learn(&plan, &loaded)?;
+            let before = plan.steps.len();
+            plan.steps.retain(|step| self.is_open_to(step));
+            self.clean &= plan.steps.len() == before;
             let planned = plan.steps.len();
             let flow = self.apply(plan, &loaded).await?;
             self.still_watched()?;
             let rests = match flow {
                 Flow::Next | Flow::Replan if planned > 0 => false,
-                Flow::Next | Flow::Replan | Flow::Reobserve if self.watching.is_empty() => flow != Flow::Reobserve,
+                Flow::Next | Flow::Replan if self.watching.is_empty() => true,
                 Flow::Next | Flow::Replan | Flow::Reobserve => !self.reobserve().await,
                 Flow::Refresh => !self.refresh().await,
                 Flow::Throttled => !self.pause().await,
@@ -230,8 +239,16 @@ impl<'a> TargetRun<'a> {
             }
         }
         self.clean = false;
-        tracing::warn!("{} is contended: somebody else changes it all the time", self.key);
+        let message = format!("{} is contended: somebody else changes it all the time; eg tries again later", self.key);
+        self.notes.insert(Note { kind: NoteKind::Contested, message });
         Ok(())
+    }
+
+    /// Whether a step may still be tried in this pass.
+    fn is_open_to(&self, step: &Step) -> bool {
+        let given_up = |rule: &OwnedRule| self.given_up.contains(rule.id());
+        let collects = matches!(step, Step::Collect { .. });
+        (self.may_open || !step.opens()) && !(collects && step.rules().iter().any(given_up))
     }
 
     /// Rest: what every permission has come to goes on record.
@@ -297,7 +314,8 @@ impl<'a> TargetRun<'a> {
         let now = self.now();
         match step {
             LedgerStep::Adopt { permission, rule, until } => {
-                let lease = self.driver.store.borrow_mut().claim(&self.look.reach, permission, now)?;
+                let claimed = self.driver.store.borrow_mut().claim(&self.look.reach, permission, now);
+                let Some(lease) = self.unless_full(claimed)? else { return Ok(()) };
                 let event = self.event(EventKind::LeaseAdopted, "seen with our tag", permission, Some(rule.id()));
                 self.write(&lease, &lease.adopted(rule.id().clone(), *until), &event)?;
             }
@@ -316,9 +334,13 @@ impl<'a> TargetRun<'a> {
         // Ledger steps have moved leases on; steps start from what is on record now.
         let closes = plan.steps.iter().any(|step| !step.opens());
         let mut worst = Flow::Next;
+        let mut too_fast = false;
         for step in &plan.steps {
             if self.halted() {
                 return Ok(Flow::Rest);
+            }
+            if too_fast && step.opens() {
+                continue;
             }
             let flow = match step {
                 Step::Authorize { session, until, permissions } => {
@@ -328,7 +350,10 @@ impl<'a> TargetRun<'a> {
                 _ => self.change(&firewall, step, loaded).await?,
             };
             worst = worst.max(flow);
-            if matches!(flow, Flow::Refresh | Flow::Reobserve | Flow::Throttled | Flow::Rest) {
+            // What cannot be opened for being too fast does not hold up what is to be closed.
+            if flow == Flow::Throttled && step.opens() {
+                too_fast = true;
+            } else if matches!(flow, Flow::Refresh | Flow::Reobserve | Flow::Throttled | Flow::Rest) {
                 return Ok(flow);
             }
         }
@@ -346,13 +371,17 @@ impl<'a> TargetRun<'a> {
         let now = self.now();
         let mut leases = Vec::new();
         for permission in call.permissions {
-            leases.push(self.driver.store.borrow_mut().claim(&self.look.reach, permission, now)?);
+            let claimed = self.driver.store.borrow_mut().claim(&self.look.reach, permission, now);
+            match self.unless_full(claimed)? {
+                Some(lease) => leases.push(lease),
+                None => return Ok(Flow::Replan),
+            }
         }
         if let Some(failure) = self.forbidden(firewall, call).await {
             self.refuse(&leases, &failure, Retry::Opening, call.step)?;
             return Ok(Flow::Next);
         }
-        let intents: Vec<Lease> = leases.iter().map(|lease| lease.intend(Attempt::Opening, now)).collect();
+        let intents: Vec<Lease> = leases.iter().map(|lease| self.intent(lease, Attempt::Opening, now)).collect();
         if !self.intend(&leases, &intents, Some(call.session), call.step)? {
             return Ok(Flow::Replan);
         }
@@ -440,7 +469,10 @@ impl<'a> TargetRun<'a> {
                 // "Exists already": proof for a rule whose id we hold; else the next reading must show whose it is.
                 let known = intents.iter().any(|lease| lease.proven_rule().is_some());
                 if known {
-                    self.refuse(intents, &failure, Retry::Opening, call.step)?;
+                    // Nothing changes for the user; the stale reading is looked at again in a later pass.
+                    for lease in intents {
+                        self.refuse_until(lease, &failure, TimeDelta::minutes(1))?;
+                    }
                     return Ok(Flow::Next);
                 }
                 self.soft_refuse(intents, &failure)?;
@@ -505,7 +537,7 @@ impl<'a> TargetRun<'a> {
         let leased = self.leased(step)?;
         let before: Vec<Lease> = leased.iter().map(|(_, lease)| lease.clone()).collect();
         let attempt = if matches!(step, Step::Join { .. }) { Attempt::Opening } else { Attempt::Other };
-        let intents: Vec<Lease> = before.iter().map(|lease| lease.intend(attempt, now)).collect();
+        let intents: Vec<Lease> = before.iter().map(|lease| self.intent(lease, attempt, now)).collect();
         let session = match step {
             Step::Join { session, .. } | Step::Restore { session, .. } => Some(*session),
             _ => None,
@@ -534,7 +566,12 @@ impl<'a> TargetRun<'a> {
             let by_id = open.iter().find(|lease| lease.proven_rule() == Some(rule.id()));
             let lease = match by_id.or_else(|| open.iter().find(|lease| lease.permission == *rule.permission())) {
                 Some(lease) => lease.clone(),
-                None => self.driver.store.borrow_mut().claim(&self.look.reach, rule.permission(), now)?,
+                None => {
+                    let claimed = self.driver.store.borrow_mut().claim(&self.look.reach, rule.permission(), now);
+                    // Where no row can be written, closing goes on with a lease that nothing records.
+                    let unwritten = Lease::claim(LeaseId(0), self.look.reach.clone(), *rule.permission());
+                    self.unless_full(claimed)?.unwrap_or(unwritten)
+                }
             };
             leased.push((rule, lease));
         }
@@ -553,7 +590,8 @@ impl<'a> TargetRun<'a> {
                 firewall.tag(std::slice::from_ref(rule), &tags).await.map(named)
             }
             Step::Restore { rule, session, until } => {
-                let tags = tags_for(&self.key.id, &[*rule.permission()], *session, &installation, *until);
+                let mut tags = self.driver.policy.extra_tags.clone();
+                tags.extend(tags_for(&self.key.id, &[*rule.permission()], *session, &installation, *until));
                 firewall.tag(std::slice::from_ref(rule), &tags).await.map(named)
             }
             Step::Retag { rules, until } => {
@@ -717,6 +755,14 @@ impl<'a> TargetRun<'a> {
             return Ok(Flow::Next);
         }
         let retry = if step.opens() { Retry::Opening } else { Retry::Closing };
+        if let Step::Collect { rules } = step {
+            self.given_up.extend(rules.iter().map(|rule| rule.id().clone()));
+        }
+        // These credentials may read but not close; others on record for the same target may.
+        if !step.opens() && matches!(class, FailureClass::Denied | FailureClass::Credentials) && self.next_way() {
+            self.soft_refuse(&intents, &failure)?;
+            return Ok(Flow::Refresh);
+        }
         match class.reaction() {
             Reaction::RetryNow => {
                 self.soft_refuse(&intents, &failure)?;
@@ -781,6 +827,11 @@ impl<'a> TargetRun<'a> {
         Event { request_id: failure.request_id.clone(), detail: Some(failure.message.clone()), ..event }
     }
 
+    /// An intent. The way that works now is the way to close it later.
+    fn intent(&self, lease: &Lease, attempt: Attempt, now: Timestamp) -> Lease {
+        Lease { reach: self.look.reach.clone(), ..lease.intend(attempt, now) }
+    }
+
     /// Transaction A: the session still lives, every lease is still what the plan saw, and the intent is written.
     /// Closing goes on where the disk is too full to write it: what it closes is known by its id.
     fn intend(
@@ -810,6 +861,19 @@ impl<'a> TargetRun<'a> {
             Err(error) if error.is_full() && !step.opens() => {
                 tracing::warn!("closing without a written intent: {error}");
                 Ok(true)
+            }
+            Err(error) => self.unless_full::<()>(Err(error)).map(|_| false),
+        }
+    }
+
+    /// A full disk keeps anything new from being opened in this pass; it never keeps anything from being closed.
+    fn unless_full<T>(&mut self, result: Result<T, StateError>) -> Result<Option<T>, CommandError> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if error.is_full() => {
+                self.may_open = false;
+                self.unrecorded = Some(CommandError::from(error).message);
+                Ok(None)
             }
             Err(error) => Err(error.into()),
         }
@@ -874,6 +938,16 @@ impl<'a> TargetRun<'a> {
 
     fn report(&self, step: &Step, outcome: StepOutcome, error: Option<String>) -> StepReport {
         StepReport { target: self.key.clone(), step: step.clone(), outcome, error, advice: None }
+    }
+
+    /// Turns to the next recorded way to this target, each once in a pass.
+    fn next_way(&mut self) -> bool {
+        self.ways_tried += 1;
+        let more = self.ways_tried < self.ways.len();
+        if more {
+            self.ways.rotate_left(1);
+        }
+        more
     }
 
     // ---- looking again -------------------------------------------------------------------------------------

@@ -62,8 +62,10 @@ fn unavailable(
         }
     }
     if !wanted.is_empty() || !leases.is_empty() {
-        plan.notes
-            .push(Note { kind: NoteKind::Unavailable, message: format!("{} cannot be read: {failure} ({})", view.key, failure.class.advice()) });
+        plan.notes.push(Note {
+            kind: NoteKind::Unavailable,
+            message: format!("{} cannot be read: {failure} ({})", view.key, failure.class.advice()),
+        });
     }
     plan
 }

@@ -21,12 +21,18 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
 /// little, the innermost ("Connection refused") most.
 fn words(error: &(dyn Error + 'static)) -> String {
     let mut words: Vec<String> = Vec::new();
-    for text in chain(error).map(ToString::to_string) {
+    for text in chain(error).map(|error| on_one_line(&error.to_string())) {
         if !text.is_empty() && !words.iter().any(|known| known.contains(&text)) {
             words.push(text);
         }
     }
     words.join(": ")
+}
+
+/// The SDK's list of every place where it looked for credentials in vain helps nobody.
+fn on_one_line(text: &str) -> String {
+    let text = text.split_once(" Attempted:\n").map_or(text, |(before, _)| before);
+    text.lines().map(str::trim).collect::<Vec<_>>().join(" ").trim_end_matches('.').to_owned()
 }
 
 /// EC2 names the request in a header and, in errors, in the body; some endpoints do only the latter.

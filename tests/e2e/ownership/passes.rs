@@ -271,3 +271,37 @@ fn a_watch_counts_as_scheduled() {
     watch.wait().expect_code(0);
     world.eg(&["session", "stop", "--all"]).expect_code(0);
 }
+
+/// B36: timers stop while a machine sleeps; the clock does not.
+#[test]
+fn a_watch_that_slept_past_an_expiry_closes_on_waking() {
+    let world = World::new();
+    let before = bystanders(&world);
+    let id = start(&world.here, &["--only", API, "--duration", "1m"]);
+    world.advance(50);
+    world.forget_calls();
+    let watch = world.here.command(&["reconcile", "--watch", "--interval", "600s"]).spawn();
+    watch.wait_for_call(|call| call.action == "DescribeSecurityGroupRules");
+    thread::sleep(Duration::from_secs(1));
+    watch.signal("STOP");
+    thread::sleep(Duration::from_secs(11));
+    assert_ne!(world.cloud.snapshot(), before);
+    watch.signal("CONT");
+    within(8, "closed", || world.cloud.snapshot() == before);
+    within(8, "recorded", || status(&world.here, &id) == "EXPIRED");
+    watch.signal("TERM");
+    says(&watch.wait().expect_code(0), "- close");
+}
+
+/// `--watch` closes at the expiry, not at the next interval.
+#[test]
+fn a_watch_wakes_for_an_expiry() {
+    let world = World::new();
+    let before = bystanders(&world);
+    start(&world.here, &["--only", API, "--duration", "1m"]);
+    world.advance(55);
+    let watch = world.here.command(&["reconcile", "--watch", "--interval", "600s"]).spawn();
+    within(15, "closed", || world.cloud.snapshot() == before);
+    watch.signal("TERM");
+    watch.wait().expect_code(0);
+}
