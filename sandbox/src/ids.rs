@@ -32,7 +32,8 @@ pub(crate) fn request(seed: u64, number: u64) -> String {
 
 /// A temporary access key id, `ASIA` and 16 capitals.
 pub(crate) fn access_key(seed: u64, number: u64) -> String {
-    let capital = |digit: char| char::from(b'A'.saturating_add(u8::try_from(digit.to_digit(16).unwrap_or(0)).unwrap_or(0)));
+    let capital =
+        |digit: char| char::from(b'A'.saturating_add(u8::try_from(digit.to_digit(16).unwrap_or(0)).unwrap_or(0)));
     format!("ASIA{}", digits(seed, "access key", number, 16).chars().map(capital).collect::<String>())
 }
 

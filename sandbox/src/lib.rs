@@ -42,6 +42,6 @@ pub use clock::{Clock, HandClock};
 pub use faults::{Fault, Rule, Script};
 pub use permission::{Permission, Source};
 pub use refusal::Refusal;
-pub use sandbox::{Config, Handle, HandRule, Sandbox, StartError};
+pub use sandbox::{Config, HandRule, Handle, Sandbox, StartError};
 pub use settings::{Latency, RateLimit, Settings, Stale, StaleSight};
 pub use world::{Group, SecurityGroupRule};

@@ -37,9 +37,8 @@ mod tests {
     fn a_bucket_empties_and_fills() {
         let limit = RateLimit { capacity: 2.0, per_second: 0.5 };
         let mut buckets = Buckets::default();
-        let mut take = |seconds| {
-            buckets.take("a".to_owned(), limit, DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds))
-        };
+        let mut take =
+            |seconds| buckets.take("a".to_owned(), limit, DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds));
         assert_eq!([take(0), take(0), take(0), take(1), take(2), take(2)], [true, true, false, false, true, false]);
         assert_eq!([take(100), take(100), take(100)], [true, true, false]);
     }

@@ -183,6 +183,7 @@ impl Context<'_> {
             connect: Arc::new(self.aws()),
             policy: settings.map(policy).unwrap_or_default(),
             interrupt: Interrupt::listen().map_err(failed)?,
+            unrecorded_stops: BTreeSet::new(),
             on_change: Box::new(|change| self.printer.progress(&grant_line(&change.grant))),
         })
     }
@@ -215,7 +216,8 @@ impl Context<'_> {
     fn name_endpoints<'r>(&self, reaches: impl Iterator<Item = &'r Reach>) {
         let endpoints: BTreeSet<&str> = reaches.filter_map(|reach| reach.target.endpoint.as_deref()).collect();
         for endpoint in endpoints {
-            self.printer.remark(&format!("Using endpoint {endpoint}"));
+            let message = format!("Using endpoint {}", without_password(endpoint));
+            if self.printer.is_json() { self.printer.warn(&message, &[]) } else { self.printer.remark(&message) }
         }
     }
 
@@ -229,7 +231,8 @@ impl Context<'_> {
     ) -> Result<PassReport, CommandError> {
         let say = |holder: &str| self.printer.remark(&format!("Waiting for another eg ({holder})..."));
         let name = format!("eg session {}", kind.as_str());
-        let lock = lock::acquire(self.env, &self.state.path, &name, self.global.lock_wait, &driver.interrupt, say).await?;
+        let lock =
+            lock::acquire(self.env, &self.state.path, &name, self.global.lock_wait, &driver.interrupt, say).await?;
         let request = Request {
             kind,
             scope: Some(sessions.iter().copied().collect()),
@@ -279,6 +282,17 @@ impl Context<'_> {
     fn session_json(&self, session: &Session) -> SessionJson {
         SessionJson::new(session, self.env.now())
     }
+}
+
+/// A URL without user and password.
+fn without_password(url: &str) -> String {
+    let hidden = || {
+        let (scheme, rest) = url.split_once("://")?;
+        let authority = rest.split('/').next()?;
+        let (_, host) = authority.rsplit_once('@')?;
+        Some(format!("{scheme}://***@{host}{}", rest.get(authority.len()..)?))
+    };
+    hidden().unwrap_or_else(|| url.to_owned())
 }
 
 /// The hex digits of what may be an id or its beginning.

@@ -12,7 +12,7 @@ use chrono::TimeDelta;
 use eg_model::{
     Timestamp,
     duration::parse_seconds,
-    ids::SessionId,
+    ids::{RunId, SessionId},
     plan::{NoteKind, TargetPlan},
     session::{Session, Standing},
     target::{Reach, TargetKey},
@@ -54,6 +54,9 @@ fn interval(text: &str) -> Result<Duration, String> {
 /// The record cannot be used, the lock was not had, or the configuration is bad.
 pub fn run(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, CommandError> {
     if args.dry_run && !context.state.path.exists() {
+        context.settings()?;
+        let nothing = PassReport::new(RunId(context.env.uuid()), context.env.now());
+        context.printer.json(&json::pass(&nothing, &BTreeMap::new()));
         return Ok(Exit::Done);
     }
     let runtime = context.runtime()?;
@@ -121,8 +124,15 @@ impl Pass {
         settings: Option<&Settings>,
     ) -> Result<PassReport, CommandError> {
         let say = |holder: &str| context.printer.remark(&format!("Waiting for another eg ({holder})..."));
-        let lock =
-            lock::acquire(context.env, &context.state.path, "eg reconcile", context.global.lock_wait, &driver.interrupt, say).await?;
+        let lock = lock::acquire(
+            context.env,
+            &context.state.path,
+            "eg reconcile",
+            context.global.lock_wait,
+            &driver.interrupt,
+            say,
+        )
+        .await?;
         let collect_from = self.collect_from(context, driver, settings)?;
         let collects = !collect_from.is_empty();
         let needed = driver.needed(None)?;
@@ -133,7 +143,7 @@ impl Pass {
         let request = Request {
             kind: self.kind,
             scope: None,
-            interactive: context.env.stderr_is_terminal && !self.timer,
+            interactive: context.env.stderr_is_terminal && !self.timer && self.kind != RunKind::Watch,
             timer: self.timer,
             collect_from,
             dry_run: self.dry_run,
@@ -226,7 +236,10 @@ impl Shown<'_> {
     /// The steps that were taken.
     pub(super) fn steps(&self) {
         let mut last = None;
-        for step in &self.report.steps {
+        // What failed is told by the failure, once, where nobody watches.
+        let watched = self.context.env.stderr_is_terminal;
+        let shown = self.report.steps.iter().filter(|step| watched || step.outcome == StepOutcome::Done);
+        for step in shown {
             if last != Some(&step.target) {
                 self.context.printer.result(&self.heading(&step.target));
                 last = Some(&step.target);

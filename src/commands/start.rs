@@ -170,11 +170,12 @@ impl Start<'_> {
     fn closing_line(&self, session: &Session) -> String {
         let short = session.id.short();
         let until = self.context.zone.clock(session.expires_at);
-        let trying = format!("still trying until {until}; give up with: eg session stop {short}");
         match session.status {
             SessionStatus::Active => "✓ Session is ACTIVE\n".to_owned(),
-            SessionStatus::Failed => format!("✗ Session is FAILED: {trying}\n"),
-            status => format!("! Session is {status}: {trying}\n"),
+            SessionStatus::Failed => {
+                format!("✗ Session is FAILED: still trying until {until}; give up with: eg session stop {short}\n")
+            }
+            status => format!("! Session is {status}\n"),
         }
     }
 

@@ -12,8 +12,8 @@ use eg_model::{
     plan::Step,
     session::{Session, SessionStatus, Standing},
 };
-use eg_state::{RunKind, Store};
-use std::collections::BTreeMap;
+use eg_state::{RunKind, StateError, Store};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Close what a session opened
 ///
@@ -45,23 +45,48 @@ async fn stop(context: &Context<'_>, args: &StopArgs) -> Result<Exit, CommandErr
     let settings = context.settings();
     let mut store = context.store()?;
     let now = context.env.now();
-    store.expire(now)?;
-    let sessions = chosen(context, &store, args)?;
+    let mut unrecorded = BTreeSet::new();
+    unless_full(store.expire(now))?;
+    let mut sessions = chosen(context, &store, args)?;
     for session in &sessions {
         context.printer.progress(&format!("→ Stopping session {}...", session.id.short()));
-        store.stop(session.id, now)?;
+        match store.stop(session.id, now) {
+            // Another process was faster.
+            Err(StateError::AlreadyEnded { .. }) if args.all => {}
+            other => {
+                if unless_full(other.map(drop))?.is_none() {
+                    unrecorded.insert(session.id);
+                }
+            }
+        }
     }
+    sessions.sort_by_key(|session| std::cmp::Reverse((session.started_at, session.id)));
     context.name_endpoints(sessions.iter().flat_map(|session| &session.grants).map(|grant| &grant.reach));
     let ids: Vec<SessionId> = sessions.iter().map(|session| session.id).collect();
-    let driver = context.driver(store, settings.as_ref().ok())?;
+    let mut driver = context.driver(store, settings.as_ref().ok())?;
+    driver.unrecorded_stops.clone_from(&unrecorded);
     let passed = close(context, &driver, &ids).await;
     let store = driver.store.borrow();
     let ended = ids.iter().map(|id| context.again(&store, *id)).collect::<Result<Vec<_>, _>>()?;
     print(context, args, &store, &sessions, &ended)?;
     let passed = passed?;
     settings?;
+    if !unrecorded.is_empty() {
+        let hint = "make room, then stop again: until that is on record, the next reconcile opens the rules anew";
+        context
+            .printer
+            .warn("the disk is full: rules were closed, but the stop could not be recorded", &[hint.to_owned()]);
+    }
     let closed = ended.iter().all(|session| session.status.is_ended());
     Ok(if closed && passed.is_none_or(|report| retagged(&report)) { Exit::Done } else { Exit::Partial })
+}
+
+/// A full disk keeps a stop from the record, but not from being carried out.
+fn unless_full<T>(result: Result<T, StateError>) -> Result<Option<T>, CommandError> {
+    match result {
+        Err(error) if error.is_full() => Ok(None),
+        other => Ok(Some(other?)),
+    }
 }
 
 /// Whether no rule that stays for another session still says the old time.
@@ -132,7 +157,7 @@ fn print(
     let others = store.live_sessions()?;
     let leases = store.open_leases()?;
     for (before, session) in before.iter().zip(ended) {
-        context.printer.result(&closing_line(session, &leases, &context.zone));
+        context.printer.result(&closing_line(session, &others, &leases, &context.zone));
         for line in stays_open(before, &others, &leases, &context.zone) {
             context.printer.result(&format!("  still open: {line}\n"));
         }
@@ -141,13 +166,14 @@ fn print(
 }
 
 /// `Session stopped` is said only when every rule is closed or left to somebody else.
-fn closing_line(session: &Session, leases: &[Lease], zone: &Zone) -> String {
+fn closing_line(session: &Session, others: &[Session], leases: &[Lease], zone: &Zone) -> String {
     match session.status {
         SessionStatus::Cancelled => "✓ Session stopped\n".to_owned(),
         SessionStatus::Expired => "✓ Session closed; it had expired\n".to_owned(),
         _ => {
-            let open: Vec<&Lease> =
-                leases.iter().filter(|lease| concerns(lease, session) && lease.phase != Phase::Leaving).collect();
+            let wanted = |lease: &Lease| others.iter().any(|other| other.id != session.id && concerns(lease, other));
+            let closing = |lease: &&Lease| concerns(lease, session) && lease.phase != Phase::Leaving && !wanted(lease);
+            let open: Vec<&Lease> = leases.iter().filter(closing).collect();
             let rules = if open.len() == 1 { "1 rule".to_owned() } else { format!("{} rules", open.len()) };
             let settles = open.iter().filter_map(|lease| lease.settles_at()).max();
             let until = settles.map_or_else(|| "the next reconcile".to_owned(), |at| zone.clock(at));

@@ -12,10 +12,13 @@ use crate::{
     reconcile::Driver,
 };
 use chrono::TimeDelta;
-use eg_model::Timestamp;
+use eg_model::{Timestamp, ids::SessionId};
 use eg_state::RunKind;
-use std::time::Duration;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::sleep;
+
+/// SIGHUP.
+const HANGUP: u8 = 1;
 
 /// How often the clock and the record are looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -36,7 +39,11 @@ pub(super) async fn watch(context: &Context<'_>, interval: Duration) -> Result<E
         let next = wake.map_or(now + interval, |wake| wake.min(now + interval)).max(now + TimeDelta::seconds(2));
         until(context, &driver, now, next).await;
     }
-    Ok(Exit::Done)
+    // To be stopped is what --watch expects; to lose its terminal is not.
+    Ok(match driver.interrupt.asked() {
+        Some(HANGUP) => Exit::Signal(HANGUP),
+        _ => Exit::Done,
+    })
 }
 
 async fn pass(context: &Context<'_>, driver: &mut Driver<'_>) -> Result<Option<Timestamp>, CommandError> {
@@ -45,6 +52,8 @@ async fn pass(context: &Context<'_>, driver: &mut Driver<'_>) -> Result<Option<T
         context.printer.warn(&error.message, &error.hints);
     }
     let settings = settings.ok();
+    // Credentials are read from their files anew: they may have been renewed since the last pass.
+    driver.connect = Arc::new(context.aws());
     driver.policy = settings.as_ref().map(super::policy).unwrap_or_default();
     let pass = Pass { kind: RunKind::Watch, timer: false, dry_run: false };
     let mut names = recorded_names(&driver.store.borrow(), settings.as_ref())?;
@@ -57,14 +66,28 @@ async fn pass(context: &Context<'_>, driver: &mut Driver<'_>) -> Result<Option<T
     Ok(report.next_wake)
 }
 
-/// Waits until `next`, a signal, another process's write, or a clock that has jumped back.
+/// What people ask for: which sessions live, and until when. Passes of others change more than that, and two
+/// watchers must not wake each other for ever.
+fn asked_for(driver: &Driver<'_>) -> Option<BTreeSet<(SessionId, Timestamp)>> {
+    let live = driver.store.borrow().live_sessions().ok()?;
+    Some(live.into_iter().map(|session| (session.id, session.expires_at)).collect())
+}
+
+/// Waits until `next`, a signal, a change of what is asked for, or a clock that has jumped back.
 async fn until(context: &Context<'_>, driver: &Driver<'_>, from: Timestamp, next: Timestamp) {
-    let version = driver.store.borrow().data_version().ok();
+    let mut version = driver.store.borrow().data_version().ok();
+    let asked = asked_for(driver);
     loop {
         let now = context.env.now();
-        let changed = driver.store.borrow().data_version().ok() != version;
-        if now >= next || now < from || changed || driver.interrupt.asked().is_some() {
+        if now >= next || now < from || driver.interrupt.asked().is_some() {
             return;
+        }
+        let current = driver.store.borrow().data_version().ok();
+        if current != version {
+            version = current;
+            if asked_for(driver) != asked {
+                return;
+            }
         }
         tokio::select! {
             () = sleep(LOOK) => {}

@@ -77,6 +77,8 @@ pub struct Driver<'a> {
     pub policy: Policy,
     /// Asks to stop between steps.
     pub interrupt: Interrupt,
+    /// Sessions whose stop a full disk keeps from the record: wanted no more all the same.
+    pub unrecorded_stops: BTreeSet<SessionId>,
     /// Hears of every grant whose status changes, as it lands.
     pub on_change: Box<dyn Fn(&GrantChange) + 'a>,
 }
@@ -103,7 +105,7 @@ impl<'a> Driver<'a> {
     fn load(&self, now: Timestamp) -> Result<Loaded, CommandError> {
         let store = self.store.borrow();
         let mut sessions = store.live_sessions()?;
-        sessions.retain(|session| session.expires_at > now);
+        sessions.retain(|session| session.expires_at > now && !self.unrecorded_stops.contains(&session.id));
         let wants = wants(&sessions);
         let leases = store.open_leases()?;
         let revoked = store.revoked_rules(now - eg_model::SETTLE_WINDOW * 2)?;

@@ -90,7 +90,9 @@ pub struct PassReport {
 }
 
 impl PassReport {
-    pub(super) fn new(run: RunId, now: Timestamp) -> Self {
+    /// Of a pass that has done nothing yet.
+    #[must_use]
+    pub fn new(run: RunId, now: Timestamp) -> Self {
         Self {
             run,
             started: now,

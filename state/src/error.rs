@@ -301,8 +301,9 @@ impl StateError {
 }
 
 /// Extended result codes that mean "no room" although their primary code is only IOERR (SQLite reports ENOSPC on
-/// `write(2)` as SQLITE_FULL, but not where it grows or syncs a file): IOERR_WRITE, _FSYNC, _TRUNCATE, _SHMSIZE.
-const NO_ROOM: [i32; 4] = [10 | 3 << 8, 10 | 4 << 8, 10 | 6 << 8, 10 | 19 << 8];
+/// `write(2)` as SQLITE_FULL, but not where it grows or syncs a file): IOERR_WRITE, _FSYNC, _TRUNCATE, _SHMOPEN,
+/// _SHMSIZE.
+const NO_ROOM: [i32; 5] = [10 | 3 << 8, 10 | 4 << 8, 10 | 6 << 8, 10 | 18 << 8, 10 | 19 << 8];
 
 impl From<rusqlite::Error> for StateError {
     fn from(source: rusqlite::Error) -> Self {

@@ -104,6 +104,19 @@ fn family(path: &Path) -> [PathBuf; 4] {
     [path.to_owned(), beside(path, "-wal"), beside(path, "-shm"), crate::guard::path(path)]
 }
 
+/// Whether a small file can be made beside a database. Only a full disk or quota counts: for anything else the answer
+/// is yes.
+pub(crate) fn has_room(path: &Path) -> bool {
+    let temporary = beside(path, &format!(".{}", std::process::id()));
+    let full = |error: &io::Error| matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    let made = OpenOptions::new().write(true).create_new(true).mode(PRIVATE_FILE).open(&temporary);
+    if made.is_ok() {
+        // Best effort: it is empty.
+        drop(fs::remove_file(&temporary));
+    }
+    !made.is_err_and(|error| full(&error))
+}
+
 /// Refuses files of somebody else and anything that is not a file; changes nothing.
 pub(crate) fn check_files(path: &Path) -> Result<(), StateError> {
     for file in family(path) {
@@ -157,7 +170,7 @@ pub(crate) fn header(path: &Path) -> Result<Option<Header>, StateError> {
 }
 
 /// The path as a URI (sqlite.org/uri.html). A second slash at the start would make the first part a host.
-fn immutable_uri(path: &Path) -> String {
+pub(crate) fn immutable_uri(path: &Path) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'-' | b'_');
     let bytes = path.as_os_str().as_encoded_bytes().iter().enumerate();
     let escaped: String = bytes

@@ -39,3 +39,11 @@ pub(crate) fn write(state: &Path, guard: &Guard) -> Result<(), StateError> {
     let text = serde_json::json!(guard).to_string() + "\n";
     files::write_atomically(&path, text.as_bytes()).map_err(|source| StateError::Guard { path, source, begun: None })
 }
+
+/// Removes it; that there is none is fine.
+pub(crate) fn remove(state: &Path) -> io::Result<()> {
+    match fs::remove_file(path(state)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -225,9 +225,9 @@ fn insert(
 }
 
 fn write_reach(connection: &Connection, lease: &Lease) -> Result<(), StateError> {
-    // What was learnt meanwhile is not unlearnt by a lease that was read before.
-    let sql = "UPDATE leases SET account = COALESCE(?2, account), partition = COALESCE(?3, partition), profile = ?4, role_arn = ?5, \
-               external_id = ?6, config_file = ?7, credentials_file = ?8 WHERE id = ?1";
+    // What was learnt meanwhile is not unlearnt by a lease that was read before, or that goes another way now.
+    let sql = "UPDATE leases SET account = COALESCE(account, ?2), partition = COALESCE(partition, ?3), \
+               profile = ?4, role_arn = ?5, external_id = ?6, config_file = ?7, credentials_file = ?8 WHERE id = ?1";
     let reach = &lease.reach;
     connection.prepare_cached(sql)?.execute(params![
         lease.id.0,

@@ -18,6 +18,7 @@ use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, config::DbConfig, params,
 };
 use std::{
+    cell::Cell,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -69,12 +70,34 @@ pub enum Notice {
         /// The installation whose database is gone.
         previous: InstallationId,
     },
+    /// The disk is full: the record can be read, and what is due be closed, but nothing can be recorded until there
+    /// is room ([`StateError::Full`]).
+    DiskFull {
+        /// What could not be done for lack of room.
+        error: String,
+    },
+}
+
+/// What a store was opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    Reading,
+    Writing,
 }
 
 /// The record, opened.
 #[derive(Debug)]
 pub struct Store {
-    pub(crate) connection: Connection,
+    /// Shared with other processes. `None` where the disk has no room for what sharing needs; then each transaction
+    /// makes a connection of its own, so that other processes are locked out for milliseconds only.
+    connection: Option<Connection>,
+    access: Access,
+    busy_timeout: Cell<Duration>,
+    /// Added to what the connection counts itself: see [`Store::change_count`].
+    changes_before: Cell<u64>,
+    /// The last run in the guard file, when the database is a restored backup that could not be written yet. Its
+    /// live sessions end with the first write.
+    behind: Option<(i64, Timestamp)>,
     pub(crate) path: PathBuf,
     pub(crate) installation: InstallationId,
     /// The run that events belong to, between `begin_run` and `finish_run`.
@@ -100,16 +123,41 @@ impl Store {
     }
 
     fn open_checked(opening: &Opening<'_>) -> Result<(Self, Vec<Notice>), StateError> {
-        let mut connection = connect_for_writing(opening.path)?;
         let mut notices = Vec::new();
-        let installation = match read_meta(&connection, INSTALLATION)? {
-            Some(text) => parse_installation(&text)?,
-            None => found(&mut connection, opening, &mut notices)?,
+        let mut store = match connect_for_writing(opening.path) {
+            Ok(mut connection) => {
+                let installation = match read_meta(&connection, INSTALLATION)? {
+                    Some(text) => parse_installation(&text)?,
+                    None => found(&mut connection, opening, &mut notices)?,
+                };
+                Self::new(opening.path, installation, Some(connection), Access::Writing)
+            }
+            Err(error) if error.is_full() => {
+                let Some(installation) = read_alone(opening.path)? else { return Err(error) };
+                notices.push(Notice::DiskFull { error: error.at(opening.path).to_string() });
+                Self::new(opening.path, installation, None, Access::Writing)
+            }
+            Err(error) => return Err(error),
         };
-        let mut store = Self { connection, path: opening.path.to_owned(), installation, run: None };
-        store.check_machine(opening.machine)?;
-        store.check_guard(opening.now, &mut notices)?;
+        for unwritten in [store.check_machine(opening.machine)?, store.check_guard(opening.now, &mut notices)?] {
+            if !notices.iter().any(|notice| matches!(notice, Notice::DiskFull { .. })) {
+                notices.extend(unwritten.map(|error| Notice::DiskFull { error: error.to_string() }));
+            }
+        }
         Ok((store, notices))
+    }
+
+    fn new(path: &Path, installation: InstallationId, connection: Option<Connection>, access: Access) -> Self {
+        Self {
+            connection,
+            access,
+            busy_timeout: Cell::new(BUSY_TIMEOUT),
+            changes_before: Cell::new(0),
+            behind: None,
+            path: path.to_owned(),
+            installation,
+            run: None,
+        }
     }
 
     /// Opens the record for reading. `None` when there is none; creates no record, takes no lock of ours, never
@@ -155,12 +203,30 @@ impl Store {
         self.read(|connection| Ok(connection.query_row("PRAGMA data_version", [], |row| row.get(0))?))
     }
 
+    /// How many rows this store has changed (`sqlite3_total_changes`). Together with [`Store::data_version`], which
+    /// tells of commits by *other* connections only, it says whether something read before is still the record: while
+    /// both answer the same, nothing has changed. A change that was rolled back counts too. While a full disk keeps
+    /// the store from sharing the file, every call answers another number, because then nothing could tell.
+    #[must_use]
+    pub fn change_count(&self) -> u64 {
+        let before = self.changes_before.get();
+        match &self.connection {
+            Some(connection) => before + connection.total_changes(),
+            None => {
+                self.changes_before.set(before + 1);
+                before
+            }
+        }
+    }
+
     /// Replaces the busy timeout of 5 seconds.
     ///
     /// # Errors
     /// SQLite refuses the value.
     pub fn set_busy_timeout(&self, timeout: Duration) -> Result<(), StateError> {
-        self.connection.busy_timeout(timeout).map_err(|error| StateError::from(error).at(&self.path))
+        self.busy_timeout.set(timeout);
+        let Some(connection) = &self.connection else { return Ok(()) };
+        connection.busy_timeout(timeout).map_err(|error| StateError::from(error).at(&self.path))
     }
 
     /// A text that was noted under `key`, such as when a failure was last reported.
@@ -193,7 +259,15 @@ impl Store {
     /// Runs `work` on one consistent snapshot.
     pub(crate) fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, StateError>) -> Result<T, StateError> {
         let snapshot = || {
-            let tx = self.connection.unchecked_transaction()?;
+            let alone;
+            let connection = match &self.connection {
+                Some(connection) => connection,
+                None => {
+                    alone = self.reconnect()?.0;
+                    &alone
+                }
+            };
+            let tx = connection.unchecked_transaction()?;
             let found = work(&tx)?;
             tx.finish()?;
             Ok(found)
@@ -206,31 +280,85 @@ impl Store {
         &mut self,
         work: impl FnOnce(&Change<'_, '_>) -> Result<T, StateError>,
     ) -> Result<T, StateError> {
-        let run = self.run;
-        let connection = &mut self.connection;
-        let all_or_nothing = || {
-            let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let result = work(&Change { tx: &tx, run })?;
-            tx.commit()?;
-            Ok(result)
-        };
-        all_or_nothing().map_err(|error: StateError| error.at(&self.path))
+        let path = self.path.clone();
+        self.write_somehow(work).map_err(|error| error.at(&path))
     }
 
-    fn check_machine(&mut self, machine: Option<&str>) -> Result<(), StateError> {
-        let Some(here) = machine else { return Ok(()) };
+    fn write_somehow<T>(
+        &mut self,
+        work: impl FnOnce(&Change<'_, '_>) -> Result<T, StateError>,
+    ) -> Result<T, StateError> {
+        let mut alone = None;
+        if self.connection.is_none() {
+            let (connection, shared) = self.reconnect()?;
+            if shared {
+                // There is room again. No earlier count may come back.
+                self.changes_before.set(self.changes_before.get() + 1);
+                self.connection = Some(connection);
+            } else {
+                alone = Some(connection);
+            }
+        }
+        let without_room = alone.is_some() && self.access == Access::Writing;
+        let Some(connection) = alone.as_mut().or(self.connection.as_mut()) else {
+            return Err(StateError::ReadOnly { path: PathBuf::new(), detail: "it is not open".to_owned() });
+        };
+        let result = transact(connection, self.run, self.behind, work);
+        match result {
+            Ok(done) => {
+                self.behind = None;
+                Ok(done)
+            }
+            // A full disk is the only reason for this store to be alone.
+            Err(StateError::ReadOnly { path, detail }) if without_room => Err(StateError::Full { path, detail }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A connection for a store that has none; and whether it is one that can be kept.
+    fn reconnect(&self) -> Result<(Connection, bool), StateError> {
+        let shared = match self.access {
+            Access::Writing => connect(&self.path).and_then(|connection| {
+                settings(&connection)?;
+                Ok(connection)
+            }),
+            Access::Reading => reader(&self.path).and_then(|connection| {
+                user_version(&connection).map_err(|error| for_want_of_room(&self.path, error))?;
+                Ok(connection)
+            }),
+        };
+        let (connection, shared) = match shared {
+            Ok(connection) => (connection, true),
+            Err(error) if error.is_full() => (connect_alone(&self.path)?, false),
+            Err(error) => return Err(error),
+        };
+        if self.access == Access::Reading {
+            connection.pragma_update(None, "query_only", true)?;
+        }
+        connection.busy_timeout(self.busy_timeout.get())?;
+        Ok((connection, shared))
+    }
+
+    /// Refuses another machine's database, and notes this machine where none is on record. Returns what kept it from
+    /// being noted, if that is a full disk.
+    fn check_machine(&mut self, machine: Option<&str>) -> Result<Option<StateError>, StateError> {
+        let Some(here) = machine else { return Ok(None) };
         match self.read(|connection| read_meta(connection, MACHINE))? {
             Some(recorded) if recorded != here => {
                 Err(StateError::OtherMachine { path: self.path.clone(), recorded, here: here.to_owned() })
             }
-            Some(_) => Ok(()),
-            None => self.write(|change| write_meta(change.tx, MACHINE, here)),
+            Some(_) => Ok(None),
+            None => match self.write(|change| write_meta(change.tx, MACHINE, here)) {
+                Err(error) if error.is_full() => Ok(Some(error)),
+                other => other.map(|()| None),
+            },
         }
     }
 
     /// Compares with the guard file. The guard is read first: it is written after the commit of its run, so at any
-    /// moment a healthy database, read later, is at least as far.
-    fn check_guard(&mut self, now: Timestamp, notices: &mut Vec<Notice>) -> Result<(), StateError> {
+    /// moment a healthy database, read later, is at least as far. Returns what kept a restored backup from being
+    /// brought up to date, if that is a full disk.
+    fn check_guard(&mut self, now: Timestamp, notices: &mut Vec<Notice>) -> Result<Option<StateError>, StateError> {
         let Some(guard) = guard::read(&self.path)? else {
             let path = guard::path(&self.path);
             let notice = match self.write_guard() {
@@ -238,30 +366,27 @@ impl Store {
                 Err(error) => Notice::GuardNotWritten { error: error.to_string() },
             };
             notices.push(notice);
-            return Ok(());
+            return Ok(None);
         };
         if guard.installation != self.installation {
             let found = self.installation.clone();
             return Err(StateError::OtherInstallation { path: self.path.clone(), found, expected: guard.installation });
         }
-        if guard.last_run > self.last_run_number()? {
-            let ended = self.end_restored(guard.last_run, now)?;
-            notices.push(Notice::RestoredBackup { ended });
+        if guard.last_run <= self.last_run_number()? {
+            return Ok(None);
         }
-        Ok(())
-    }
-
-    /// Ends what a backup takes for live: since it was made, those sessions may have been stopped, and their rules
-    /// closed. Catches the run counter up in the same transaction, so that this happens once.
-    fn end_restored(&mut self, last_run: i64, now: Timestamp) -> Result<Vec<SessionId>, StateError> {
-        self.write(|change| {
-            let cause = "the database is a restored backup";
-            let live = lifecycle::live_ids(change.tx)?;
-            lifecycle::end(change, &live, EndedReason::Expired, now, cause)?;
-            set_last_run(change.tx, last_run)?;
-            change.event(&Event::new(now, EventKind::BackupRestored, "live sessions ended"))?;
-            Ok(live)
-        })
+        match self.write(|change| end_restored(change, guard.last_run, now)) {
+            Ok(ended) => {
+                notices.push(Notice::RestoredBackup { ended });
+                Ok(None)
+            }
+            Err(error) if error.is_full() => {
+                self.behind = Some((guard.last_run, now));
+                notices.push(Notice::RestoredBackup { ended: Vec::new() });
+                Ok(Some(error))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     pub(crate) fn last_run_number(&self) -> Result<i64, StateError> {
@@ -273,6 +398,33 @@ impl Store {
         let last_run = self.last_run_number()?;
         guard::write(&self.path, &Guard { installation: self.installation.clone(), last_run })
     }
+}
+
+/// Ends what a backup takes for live: since it was made, those sessions may have been stopped, and their rules
+/// closed. Catches the run counter up in the same transaction, so that this happens once.
+fn end_restored(change: &Change<'_, '_>, last_run: i64, now: Timestamp) -> Result<Vec<SessionId>, StateError> {
+    let cause = "the database is a restored backup";
+    let live = lifecycle::live_ids(change.tx)?;
+    lifecycle::end(change, &live, EndedReason::Expired, now, cause)?;
+    set_last_run(change.tx, last_run)?;
+    change.event(&Event::new(now, EventKind::BackupRestored, "live sessions ended"))?;
+    Ok(live)
+}
+
+fn transact<T>(
+    connection: &mut Connection,
+    run: Option<i64>,
+    behind: Option<(i64, Timestamp)>,
+    work: impl FnOnce(&Change<'_, '_>) -> Result<T, StateError>,
+) -> Result<T, StateError> {
+    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let change = Change { tx: &tx, run };
+    if let Some((last_run, now)) = behind {
+        end_restored(&change, last_run, now)?;
+    }
+    let result = work(&change)?;
+    tx.commit()?;
+    Ok(result)
 }
 
 /// One write transaction.
@@ -316,7 +468,7 @@ fn user_version(connection: &Connection) -> Result<i64, StateError> {
 fn connect_for_writing(path: &Path) -> Result<Connection, StateError> {
     let current = |connection: &Connection| Ok::<_, StateError>(user_version(connection)? == schema::VERSION);
     if files::header(path)?.is_some() {
-        let connection = connect_anyhow(path)?;
+        let connection = connect(path)?;
         if current(&connection)? {
             settings(&connection)?;
             return Ok(connection);
@@ -329,7 +481,7 @@ fn connect_for_writing(path: &Path) -> Result<Connection, StateError> {
         // Before anything else and in rollback mode, so that it stands in the file's first page at once.
         connection.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
     }
-    let mut connection = connect_anyhow(path)?;
+    let mut connection = connect(path)?;
     settings(&connection)?;
     if !current(&connection)? {
         schema::migrate(&mut connection)?;
@@ -350,28 +502,58 @@ fn raw_connection(path: &Path) -> Result<Connection, StateError> {
 fn connect(path: &Path) -> Result<Connection, StateError> {
     let connection = raw_connection(path)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    check_identity(path, schema::APPLICATION_ID, user_version(&connection)?)?;
+    let version = user_version(&connection).map_err(|error| for_want_of_room(path, error))?;
+    check_identity(path, schema::APPLICATION_ID, version)?;
     check_health(&connection)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     Ok(connection)
 }
 
-/// Connects even where the disk is full. The index of the write-ahead log takes space of its own, unless one process
-/// has the file to itself: then what is on record can be read, and what is due be closed.
-fn connect_anyhow(path: &Path) -> Result<Connection, StateError> {
-    match connect(path) {
-        Err(error) if error.is_full() => connect_alone(path),
+/// Finds the full disk behind an error of connecting: where it is the count of files that is used up, SQLite only says
+/// that it cannot open one.
+fn for_want_of_room(database: &Path, error: StateError) -> StateError {
+    match error {
+        StateError::ReadOnly { path, detail } if !files::has_room(database) => StateError::Full { path, detail },
         other => other,
     }
 }
 
-/// The same with the file to itself.
+/// Connects to an existing database that the disk has no room to share: the index of the write-ahead log is a file of
+/// its own, except for a process that has locked the database for itself before it looks at the log
+/// (sqlite.org/wal.html, "Use of WAL Without Shared-Memory"). Closing the connection copies nothing.
 fn connect_alone(path: &Path) -> Result<Connection, StateError> {
+    let checked = |connection: &Connection| {
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        check_identity(path, schema::APPLICATION_ID, user_version(connection)?)?;
+        settings(connection)
+    };
     let connection = raw_connection(path)?;
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-    check_identity(path, schema::APPLICATION_ID, user_version(&connection)?)?;
+    match checked(&connection) {
+        Ok(()) => Ok(connection),
+        // Not even an empty log can be made, and none holds anything: the database alone is the whole record.
+        Err(StateError::ReadOnly { .. }) if !files::has_log(path) => immutable(path),
+        Err(error) => Err(error),
+    }
+}
+
+/// The installation in a healthy, current database on a full disk; `None` where it is not yet complete or not current.
+fn read_alone(path: &Path) -> Result<Option<InstallationId>, StateError> {
+    if files::header(path)?.is_none() {
+        return Ok(None);
+    }
+    let connection = connect_alone(path)?;
     check_health(&connection)?;
-    Ok(connection)
+    if user_version(&connection)? != schema::VERSION {
+        return Ok(None);
+    }
+    read_meta(&connection, INSTALLATION)?.as_deref().map(parse_installation).transpose()
+}
+
+/// Reads the database without its log, locks, or any file beside it.
+fn immutable(path: &Path) -> Result<Connection, StateError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Ok(Connection::open_with_flags(files::immutable_uri(path), flags)?)
 }
 
 /// A quick check of every page: a record of years is some megabytes, which take milliseconds.
@@ -423,54 +605,54 @@ fn found(
         notices.push(Notice::LostDatabase { previous: lost.installation });
     }
     events::insert(&tx, &Event::new(opening.now, EventKind::Created, id.as_str()), None)?;
-    guard::write(opening.path, &Guard { installation: id.clone(), last_run: 0 })?;
+    if let Err(error) = guard::write(opening.path, &Guard { installation: id.clone(), last_run: 0 })
+        && guard::remove(opening.path).is_err()
+    {
+        // Committed, the database would be refused for the guard that stands there.
+        return Err(error);
+    }
     tx.commit()?;
     Ok(id)
 }
 
-fn open_reader(path: &Path) -> Result<Option<Store>, StateError> {
+fn reader(path: &Path) -> Result<Connection, StateError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    match read_through(path, Connection::open_with_flags(path, flags)?) {
-        // Where SQLite cannot make its `-shm` file (a read-only mount, a full disk), the database alone is the whole
-        // record, as long as no write-ahead log with anything in it stands beside it.
-        Err(error) if (error.is_read_only() || error.is_full()) && !files::has_log(path) => {
-            let uri = format!("file:{}?immutable=1", percent_encoded(path));
-            let flags = flags | OpenFlags::SQLITE_OPEN_URI;
-            read_through(path, Connection::open_with_flags(uri, flags)?)
-        }
-        other => other,
-    }
-}
-
-/// A path as the URI of a file names it.
-fn percent_encoded(path: &Path) -> String {
-    use std::{fmt::Write as _, os::unix::ffi::OsStrExt as _};
-    let mut text = String::new();
-    for byte in path.as_os_str().as_bytes() {
-        if byte.is_ascii_alphanumeric() || b"/-._~".contains(byte) {
-            text.push(char::from(*byte));
-        } else {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "%{byte:02X}");
-        }
-    }
-    text
-}
-
-fn read_through(path: &Path, connection: Connection) -> Result<Option<Store>, StateError> {
+    let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    let version = user_version(&connection)?;
+    Ok(connection)
+}
+
+fn open_reader(path: &Path) -> Result<Option<Store>, StateError> {
+    let connection = reader(path)?;
+    match read_installation(path, &connection) {
+        Ok(found) => Ok(found.map(|id| Store::new(path, id, Some(connection), Access::Reading))),
+        Err(error) if error.is_full() => {
+            drop(connection);
+            let found = read_installation(path, &connect_alone(path)?)?;
+            Ok(found.map(|id| Store::new(path, id, None, Access::Reading)))
+        }
+        // Where SQLite cannot make its `-shm` file (a read-only mount), the database alone is the whole record, as long
+        // as no write-ahead log with anything in it stands beside it.
+        Err(error) if error.is_read_only() && !files::has_log(path) => {
+            let connection = immutable(path)?;
+            let found = read_installation(path, &connection)?;
+            Ok(found.map(|id| Store::new(path, id, Some(connection), Access::Reading)))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// `None` where the database is just being made.
+fn read_installation(path: &Path, connection: &Connection) -> Result<Option<InstallationId>, StateError> {
+    let version = user_version(connection).map_err(|error| for_want_of_room(path, error))?;
     check_identity(path, schema::APPLICATION_ID, version)?;
     if version == 0 {
-        // Just being made.
         return Ok(None);
     }
     if version < schema::VERSION {
         return Err(StateError::OlderSchema { path: path.to_owned(), found: version, known: schema::VERSION });
     }
-    let Some(text) = read_meta(&connection, INSTALLATION)? else { return Ok(None) };
-    let installation = parse_installation(&text)?;
-    Ok(Some(Store { connection, path: path.to_owned(), installation, run: None }))
+    read_meta(connection, INSTALLATION)?.as_deref().map(parse_installation).transpose()
 }
 
 fn adopt_checked(path: &Path, machine: &str, now: Timestamp) -> Result<InstallationId, StateError> {
@@ -586,9 +768,13 @@ mod tests {
         }
     }
 
+    fn connection(store: &Store) -> &Connection {
+        store.connection.as_ref().unwrap()
+    }
+
     fn pragma(store: &Store, name: &str) -> String {
         let sql = format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}");
-        store.connection.query_row(&sql, [], |row| row.get(0)).unwrap()
+        connection(store).query_row(&sql, [], |row| row.get(0)).unwrap()
     }
 
     #[test]
@@ -605,7 +791,7 @@ mod tests {
         ] {
             let column = if name == "busy_timeout" { "timeout" } else { name };
             let sql = format!("SELECT CAST({column} AS TEXT) FROM pragma_{name}");
-            let found: String = store.connection.query_row(&sql, [], |row| row.get(0)).unwrap();
+            let found: String = connection(&store).query_row(&sql, [], |row| row.get(0)).unwrap();
             assert_eq!(found, value, "{name}");
         }
         assert_eq!(pragma(&store, "user_version"), schema::VERSION.to_string());
@@ -614,14 +800,14 @@ mod tests {
 
     /// Leaves no page to write to.
     fn fill(store: &Store) {
-        let pages: i64 = store.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+        let pages: i64 = connection(store).query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
         let sql = format!("PRAGMA max_page_count = {pages}");
-        store.connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap();
+        connection(store).query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap();
     }
 
     fn empty(store: &Store) {
         let sql = "PRAGMA max_page_count = 1000000";
-        store.connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+        connection(store).query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
     }
 
     #[test]
@@ -679,7 +865,7 @@ mod tests {
         let mut store = opened(directory.path());
         store.start(&session(1, "work")).unwrap();
         for sql in ["UPDATE events SET outcome = 'x'", "DELETE FROM events", "DELETE FROM events WHERE id = 1"] {
-            let error = store.connection.execute(sql, []).unwrap_err();
+            let error = connection(&store).execute(sql, []).unwrap_err();
             assert!(error.to_string().contains("append-only"), "{error}");
         }
         store.prune(at(401 * 86_400)).unwrap();
@@ -707,10 +893,10 @@ mod tests {
             "UPDATE leases SET version = -1",
             "DELETE FROM targets",
         ] {
-            assert!(store.connection.execute(sql, []).is_err(), "{sql}");
+            assert!(connection(&store).execute(sql, []).is_err(), "{sql}");
         }
         let (sql, id) = ("SELECT version FROM leases WHERE id = ?1", lease.id.0);
-        assert_eq!(store.connection.query_row(sql, [id], |row| row.get::<_, i64>(0)).unwrap(), 1);
+        assert_eq!(connection(&store).query_row(sql, [id], |row| row.get::<_, i64>(0)).unwrap(), 1);
     }
 
     #[test]
@@ -719,7 +905,7 @@ mod tests {
         let mut store = opened(directory.path());
         let run = |number| RunId(Uuid::from_u128(number));
         assert_eq!(store.begin_run(run(1), crate::RunKind::Reconcile, true, at(0)).unwrap().number, 1);
-        store.connection.execute("DELETE FROM runs", []).unwrap();
+        connection(&store).execute("DELETE FROM runs", []).unwrap();
         assert_eq!(store.begin_run(run(2), crate::RunKind::Reconcile, true, at(1)).unwrap().number, 2);
         assert_eq!(guard::read(&store.path).unwrap().unwrap().last_run, 2);
     }

@@ -175,6 +175,18 @@ fn targets_and_accounts() {
     assert_eq!(known(&store), (right(), right()), "what is known stays");
     write(&mut store, &stale, &stale.intend(Attempt::Opening, at(1)), EventKind::Intent);
     assert_eq!(known(&store), (right(), right()), "a lease read before does not unlearn it");
+    let mut another_way = store.open_leases().unwrap().remove(0);
+    let before = another_way.version;
+    another_way.version += 1;
+    let reach = &mut another_way.reach;
+    (reach.account, reach.partition) = (Some("456".into()), None);
+    (reach.profile, reach.config_file) = (None, None);
+    reach.role_arn = Some("arn:aws:iam::123:role/r".into());
+    reach.external_id = Some("x".into());
+    reach.credentials_file = Some("/k".into());
+    assert_eq!(store.write_lease(&another_way, before, &event()).unwrap(), Written::Done);
+    (another_way.reach.account, another_way.reach.partition) = (Some("123".into()), Some("aws".into()));
+    assert_eq!(store.open_leases().unwrap(), vec![another_way], "the way that works is kept, the account stays");
     let record = TargetRecord {
         account: Some("123".into()),
         partition: Some("aws".into()),

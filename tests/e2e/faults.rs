@@ -86,7 +86,8 @@ fn assert_consistent(world: &World, group: &str, ports: usize, before: &str) {
     let rules = marked(world, group);
     assert_eq!(rules.len(), ports, "{}", world.cloud.snapshot());
     for rule in &rules {
-        assert_eq!(lease_values(rule), [until], "{rule}");
+        // Other installations may hold it too, each with a tag of its own.
+        assert_eq!(lease_values(rule).iter().filter(|value| **value == until).count(), 1, "{rule}");
     }
 }
 

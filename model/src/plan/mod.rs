@@ -231,6 +231,8 @@ pub enum NoteKind {
     Closing,
     /// A rule has no room for our tag.
     TagsFull,
+    /// A tag of ours still says another time, and rewriting it waits.
+    TagBehind,
     /// A rule stays open for somebody else.
     StaysOpen,
 }
@@ -251,6 +253,7 @@ impl NoteKind {
             Self::Contested => "contested",
             Self::Closing => "closing",
             Self::TagsFull => "tags-full",
+            Self::TagBehind => "tag-behind",
             Self::StaysOpen => "stays-open",
         }
     }
@@ -258,13 +261,16 @@ impl NoteKind {
     /// Whether it keeps the pass from being a clean one (exit status 3).
     #[must_use]
     pub fn unconverged(self) -> bool {
-        matches!(self, Self::Unavailable | Self::Stripped | Self::Edited | Self::Closing | Self::TagsFull)
+        matches!(
+            self,
+            Self::Unavailable | Self::Stripped | Self::Edited | Self::Closing | Self::TagsFull | Self::TagBehind
+        )
     }
 
     /// Whether people should see it without asking (`-v`).
     #[must_use]
     pub fn is_warning(self) -> bool {
-        !matches!(self, Self::Closing | Self::StaysOpen)
+        !matches!(self, Self::Closing | Self::TagBehind | Self::StaysOpen)
     }
 }
 

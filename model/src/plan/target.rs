@@ -410,7 +410,11 @@ impl<'a> Planner<'a> {
         if self.due(lease) {
             let owned = self.owned(rule, proof);
             self.retag.entry(want.until).or_default().push(owned);
+            return;
         }
+        let why = lease.and_then(|lease| lease.last_failure.as_ref()).map(|failure| format!(": {failure}"));
+        let message = format!("the tag of {} still says another time{}", rule.id, why.unwrap_or_default());
+        self.note(NoteKind::TagBehind, message);
     }
 
     fn wanted_marked(&mut self, index: usize, permission: Permission, want: Want, lease: Option<&Lease>) {

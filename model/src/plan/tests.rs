@@ -1168,7 +1168,8 @@ fn delays_hold_for_every_kind_of_step() {
     let late = |lease: Lease| Lease { next_try_at: Some(m(1)), last_sent_at: Some(now() - s(1)), ..lease };
     let retag =
         world().session(1, &[22], m(90)).held(22, "sgr-1", m(60)).last_lease(late).rule(ours("sgr-1", 22, m(60)));
-    assert_eq!(retag.rests().wake, Some(m(1)));
+    let waits = retag.plans(&[], &[], &[NoteKind::TagBehind]);
+    assert_eq!((waits.wake, waits.deferred), (Some(m(1)), true));
     let join = world().wanting().lease(22, late).rule(leased("sgr-1", 22, &[(THEY, m(60))]));
     join.rests();
     let leave =

@@ -59,7 +59,11 @@ fn die(world: &World, args: &[&str], calls: &[Call], index: usize, moment: Momen
 /// reconciles. `ended`: a status that the session must come to, or none: the record and the provider must agree.
 fn at_every_call(prepare: fn(&World) -> Vec<String>, ended: Option<&str>) {
     let ports = ["tcp/22", "tcp/443"];
-    let world = one_group(&ports);
+    at_every_call_in(|| one_group(&ports), prepare, ended);
+}
+
+fn at_every_call_in(make: impl Fn() -> World + Sync, prepare: fn(&World) -> Vec<String>, ended: Option<&str>) {
+    let world = make();
     let args = prepare(&world);
     world.forget_calls();
     world.here.command(&args.iter().map(String::as_str).collect::<Vec<_>>()).run().expect_code(0);
@@ -71,7 +75,7 @@ fn at_every_call(prepare: fn(&World) -> Vec<String>, ended: Option<&str>) {
     }
     let case = |(index, moment): (usize, Moment)| {
         eprintln!("call {index}: {} {moment:?}", calls[index]);
-        let world = one_group(&ports);
+        let world = make();
         let before = world.cloud.snapshot();
         let args = prepare(&world);
         let args: Vec<_> = args.iter().map(String::as_str).collect();
@@ -82,7 +86,7 @@ fn at_every_call(prepare: fn(&World) -> Vec<String>, ended: Option<&str>) {
                 assert_eq!(sessions(&world)[0]["status"], status);
                 assert_eq!(world.cloud.snapshot(), before);
             }
-            None => assert_consistent(&world, "prod-api-sg", ports.len(), &before),
+            None => assert_consistent(&world, "prod-api-sg", 2, &before),
         }
         stop_and_settle(&world, &before);
     };
@@ -149,4 +153,54 @@ fn a_repairing_reconcile_dies_at_every_call() {
         },
         None,
     );
+}
+
+/// A world whose ports another installation has opened already: `eg` joins its rules, and leaves them.
+fn shared() -> World {
+    let world = one_group(&["tcp/22", "tcp/443"]);
+    world.installation("other-machine").eg(&["session", "start", "--duration", "20h"]).expect_code(0);
+    world
+}
+
+#[test]
+fn a_joining_start_dies_at_every_call() {
+    at_every_call_in(shared, |_| words(&["session", "start"]), None);
+}
+
+#[test]
+fn a_leaving_stop_dies_at_every_call() {
+    at_every_call_in(
+        shared,
+        |world| {
+            world.eg(&["session", "start"]).expect_code(0);
+            words(&["session", "stop"])
+        },
+        None,
+    );
+}
+
+/// The one that repairs dies as well, wherever it is, again and again.
+#[test]
+fn a_reconcile_that_dies_ten_times_gets_there_in_the_end() {
+    let world = one_group(&["tcp/22", "tcp/443"]);
+    let before = world.cloud.snapshot();
+    world.eg(&["session", "start", "--no-wait", "--duration", "2h"]).expect_code(0);
+    let die_often = |moments: u64| {
+        for number in 0..moments {
+            world.faults(&[Fault::delay("DescribeSecurityGroupRules", 0.1)]);
+            let running = world.here.command(&["reconcile"]).spawn();
+            thread::sleep(Duration::from_millis(40 + 90 * number));
+            running.signal("KILL");
+            running.wait();
+        }
+        world.faults(&[]);
+    };
+    die_often(10);
+    settle(&world);
+    assert_consistent(&world, "prod-api-sg", 2, &before);
+    world.advance(2 * 3600);
+    die_often(10);
+    settle(&world);
+    assert_eq!(sessions(&world)[0]["status"], "EXPIRED");
+    stop_and_settle(&world, &before);
 }

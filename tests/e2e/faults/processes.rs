@@ -244,3 +244,43 @@ fn a_signal_during_stop_and_reconcile() {
     stop_and_settle(&world, &before);
     assert_eq!(status(&world), "CANCELLED");
 }
+
+/// One bad pass never ends `--watch`.
+#[test]
+fn watch_outlives_bad_passes() {
+    let world = one_group(&["tcp/22"]);
+    let before = world.cloud.snapshot();
+    world.faults(&[Fault::deny(DESCRIBE)]);
+    let running = world.here.command(&["reconcile", "--watch", "--interval", "10s"]).spawn();
+    world.eg(&["session", "start", "--no-wait", "--duration", "1h"]).expect_code(0);
+    running.wait_for_call(|call| call.action == DESCRIBE);
+    assert_eq!(world.cloud.snapshot(), before);
+    world.faults(&[]);
+    running.wait_for_call(|call| call.action == AUTHORIZE && !call.dry_run);
+    world.eg(&["session", "stop"]).expect_code(0);
+    assert_eq!(world.cloud.snapshot(), before);
+    running.signal("TERM");
+    running.wait().expect_code(0);
+    stop_and_settle(&world, &before);
+}
+
+/// A process that sleeps through its pass with the lock in its hand: others say so, nothing is lost.
+#[test]
+fn a_suspended_process_changes_nothing_that_was_decided_since() {
+    let world = one_group(&["tcp/22"]);
+    let before = world.cloud.snapshot();
+    let running = holder(&world, 1.0);
+    running.signal("STOP");
+    let id = newest(&world);
+    let stopped = world.eg(&["--lock-wait", "1s", "session", "stop", &id]).expect_code(4);
+    says(&stopped, "another eg is at work (pid ");
+    assert_eq!(status(&world), "EXPIRING");
+    world.advance(60);
+    running.signal("CONT");
+    let woken = running.wait();
+    assert!(matches!(woken.code(), Some(1 | 3)), "{woken}");
+    world.faults(&[]);
+    settle(&world);
+    assert_eq!(status(&world), "CANCELLED");
+    assert_eq!(world.cloud.snapshot(), before);
+}

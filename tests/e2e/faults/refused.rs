@@ -194,6 +194,9 @@ fn an_extend_that_may_not_rewrite_the_tag_is_not_done() {
     says(&extended, "not permitted");
     assert_eq!(lease_values(&marked(&world, "prod-api-sg")[0]), [was.as_str()]);
     assert_ne!(sessions(&world)[0]["expiresAt"], *was, "the record holds the new expiry");
+    // Until it is tried again, no pass calls this done, and it says why.
+    let waiting = world.eg(&["reconcile"]).expect_code(3);
+    says(&waiting, "still says another time: not permitted");
     world.faults(&[]);
     world.advance(1000);
     settle(&world);

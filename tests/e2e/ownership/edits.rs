@@ -66,7 +66,7 @@ fn an_edited_rule_is_closed_by_id_and_opened_anew() {
     says(&told, &format!("{} was edited by hand", edited.id));
     let revoked: Vec<_> = world.calls().into_iter().filter(|c| c.action == "RevokeSecurityGroupIngress").collect();
     assert_eq!(revoked.len(), 1, "{}", world.call_counts());
-    assert_eq!(revoked[0].rules, [edited.id.clone()]);
+    assert_eq!(revoked[0].rules, std::slice::from_ref(&edited.id));
     let anew = our_rule(&world, API);
     assert_ne!(anew.id, edited.id);
     assert_eq!(anew.ports, (22, 22));

@@ -175,8 +175,7 @@ fn our_tags_on_a_rule_made_by_hand_are_reported_and_left() {
 fn a_twin_with_tags_of_another_rule_covers() {
     let world = World::new();
     let id = start(&world.here, &["--only", "dev-web-sg", "--ipv4", "198.51.100.99"]);
-    let rule = ours(&world.cloud, world.group("dev-web-sg")).remove(0);
-    let mut copied = rule.clone();
+    let mut copied = ours(&world.cloud, world.group("dev-web-sg")).remove(0);
     copied.tags.insert("eg:marks".to_owned(), "00000000".to_owned());
     world.cloud.authorize(world.group(API), "tcp/22", &cidr(), "by hand", &tags(&copied));
     let group = world.cloud.rules(world.group(API));

@@ -238,7 +238,7 @@ fn the_cron_line_carries_proxies_and_files() {
         .run()
         .expect_code(0);
     let line = outcome.stderr.lines().find(|line| line.contains("* * * * *")).expect("a line for cron");
-    assert!(line.contains("* * * * * AWS_CONFIG_FILE='"), "{line}");
+    assert!(line.contains(" AWS_CONFIG_FILE='"), "{line}");
     assert!(line.contains("my config' HTTPS_PROXY=http://proxy.example:3128 /"), "{line}");
 }
 

@@ -1,0 +1,59 @@
+//! `DescribeSecurityGroupRules` (EC2 API reference).
+
+use super::{Answer, Ask, group, rule, rule_xml};
+use crate::{
+    ids, paging,
+    refusal::{self, Refusal},
+    sight,
+    world::{SecurityGroupRule, World},
+    xml::Xml,
+};
+
+const FILTERS: &[&str] = &["group-id", "security-group-rule-id"];
+
+pub(super) fn perform(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusal> {
+    let world = &*world;
+    let filters = ask.form.filters(FILTERS)?;
+    check_groups(world, ask, &filters)?;
+    let ids = ask.form.list("SecurityGroupRuleId");
+    for id in &ids {
+        rule(world, ask, id)?;
+    }
+    let wanted = |rule: &SecurityGroupRule| {
+        (ids.is_empty() || ids.contains(&rule.id))
+            && filters.iter().all(|(name, values)| values.contains(field(rule, name)))
+    };
+    let shown = sight::rules(world, ask.stale, ask.now);
+    let found = shown.values().filter_map(|rule| {
+        let group = world.group(&rule.group, &ask.caller.account, ask.region)?;
+        wanted(rule).then(|| (rule.id.clone(), (&**rule, group)))
+    });
+    let page = paging::cut(found.collect(), ask.form, ask.settings.page_limit)?;
+    let mut xml = Xml::default();
+    xml.items("securityGroupRuleSet", page.items, |xml, (rule, group)| rule_xml::rule(xml, rule, group));
+    if let Some(token) = page.next {
+        xml.text("nextToken", token);
+    }
+    Ok(Answer::read(xml))
+}
+
+fn field<'a>(rule: &'a SecurityGroupRule, filter: &str) -> &'a String {
+    match filter {
+        "security-group-rule-id" => &rule.id,
+        _ => &rule.group,
+    }
+}
+
+/// An unknown group is left out ("filter", as everywhere in EC2), unless the region is set to refuse it; a malformed one
+/// is refused.
+fn check_groups(world: &World, ask: &Ask<'_>, filters: &[(String, Vec<String>)]) -> Result<(), Refusal> {
+    for id in filters.iter().filter(|(name, _)| name == "group-id").flat_map(|(_, values)| values) {
+        if !ids::well_formed(id, "sg-") {
+            return Err(refusal::malformed_group(id));
+        }
+        if ask.settings.unknown_group_refuses_rules {
+            group(world, ask, id)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! The actions. Each checks everything before it changes anything, so that a refused call changed nothing.
+
+mod authorize;
+mod describe_groups;
+mod describe_rules;
+mod groups;
+mod modify;
+mod revoke;
+mod rule_xml;
+mod sts;
+mod tags;
+
+use crate::{
+    callers::Caller,
+    form::Form,
+    ids,
+    refusal::{self, Refusal},
+    settings::{Settings, Stale},
+    world::{Group, SecurityGroupRule, Tags, World},
+    xml::Xml,
+};
+use chrono::{DateTime, Utc};
+
+/// A request that is let through.
+#[derive(Debug)]
+pub(crate) struct Ask<'a> {
+    pub(crate) form: &'a Form,
+    pub(crate) caller: &'a Caller,
+    pub(crate) region: &'a str,
+    pub(crate) settings: &'a Settings,
+    /// Set when this very read is stale.
+    pub(crate) stale: Option<&'a Stale>,
+    pub(crate) seed: u64,
+    pub(crate) now: DateTime<Utc>,
+}
+
+/// What was done.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    /// The answer's elements, without the envelope.
+    pub(crate) xml: Xml,
+    /// Whether the world changed.
+    pub(crate) effect: bool,
+    /// The ids of what was made or removed.
+    pub(crate) ids: Vec<String>,
+}
+
+impl Answer {
+    /// `<return>true</return>` and ids.
+    fn done(ids: Vec<String>) -> Self {
+        let mut xml = Xml::default();
+        xml.text("return", true);
+        Self { xml, effect: true, ids }
+    }
+
+    fn read(xml: Xml) -> Self {
+        Self { xml, effect: false, ids: Vec::new() }
+    }
+}
+
+/// Which service an action belongs to; they differ in their envelopes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Service {
+    Ec2,
+    Sts,
+}
+
+impl Service {
+    pub(crate) fn of(action: &str) -> Self {
+        match action {
+            "GetCallerIdentity" | "AssumeRole" => Self::Sts,
+            _ => Self::Ec2,
+        }
+    }
+}
+
+/// Does what the request asks for.
+pub(crate) fn perform(action: &str, world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusal> {
+    let act = match action {
+        "" => return Err(refusal::missing_action()),
+        "GetCallerIdentity" => return Ok(sts::caller_identity(ask)),
+        "AssumeRole" => return sts::assume_role(world, ask),
+        "DescribeSecurityGroups" => describe_groups::perform,
+        "DescribeSecurityGroupRules" => describe_rules::perform,
+        "AuthorizeSecurityGroupIngress" => authorize::perform,
+        "RevokeSecurityGroupIngress" => revoke::perform,
+        "ModifySecurityGroupRules" => modify::perform,
+        "CreateTags" => tags::create,
+        "DeleteTags" => tags::delete,
+        "CreateSecurityGroup" => groups::create,
+        "DeleteSecurityGroup" => groups::delete,
+        other => return Err(refusal::unknown_action(other)),
+    };
+    // EC2 API reference, `DryRun`: "checks whether you have the required permissions for the action, without actually
+    // making the request".
+    if ask.form.is_true("DryRun") {
+        return Err(refusal::dry_run());
+    }
+    act(world, ask)
+}
+
+/// The group with this id, if the caller has it here.
+fn group<'w>(world: &'w World, ask: &Ask<'_>, id: &str) -> Result<&'w Group, Refusal> {
+    if !ids::well_formed(id, "sg-") {
+        return Err(refusal::malformed_group(id));
+    }
+    world.group(id, &ask.caller.account, ask.region).ok_or_else(|| refusal::no_group(id))
+}
+
+/// The rule with this id, if the caller has it here.
+fn rule<'w>(world: &'w World, ask: &Ask<'_>, id: &str) -> Result<&'w SecurityGroupRule, Refusal> {
+    if !ids::well_formed(id, "sgr-") {
+        return Err(refusal::malformed_rule(id));
+    }
+    let here = |rule: &&SecurityGroupRule| world.group(&rule.group, &ask.caller.account, ask.region).is_some();
+    world.rule(id).filter(here).ok_or_else(|| refusal::no_rule(id))
+}
+
+/// The tags that a call gives to what it makes: `TagSpecification.N`.
+fn new_tags(ask: &Ask<'_>, resource_type: &str) -> Result<Tags, Refusal> {
+    let mut all = Tags::new();
+    for part in ask.form.parts("TagSpecification") {
+        let kind = part.required("ResourceType")?;
+        if kind != resource_type {
+            let message = format!("'{kind}' is not a valid taggable resource type for this operation.");
+            return Err(refusal::invalid_value(message));
+        }
+        all.extend(tags::given(&part)?);
+    }
+    match all.len() > ask.settings.tags_per_resource {
+        true => Err(refusal::too_many_tags(resource_type)),
+        false => Ok(all),
+    }
+}

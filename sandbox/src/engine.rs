@@ -1,0 +1,354 @@
+//! One request, from arrival to answer.
+
+use crate::{
+    actions::{self, Answer, Ask, Service},
+    call_log::{Call, CallLog},
+    callers::{self, Caller, Credential, DEFAULT_REGION},
+    faults::{Fault, Faults, Script},
+    form::Form,
+    ids,
+    rate_limit::Buckets,
+    refusal::{self, Refusal},
+    settings::{Latency, Settings},
+    state_file,
+    world::{Late, World},
+    xml::Xml,
+};
+use chrono::{DateTime, Utc};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+/// What the caller gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// An answer.
+    Answer { status: u16, body: String, request_id: String, date: String, after: Duration },
+    /// The connection is reset.
+    Lost,
+}
+
+/// The sandbox without HTTP.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) world: World,
+    pub(crate) settings: Settings,
+    pub(crate) log: CallLog,
+    faults: Faults,
+    buckets: Buckets,
+    dice: fastrand::Rng,
+    seed: u64,
+    callers: BTreeMap<String, Caller>,
+    file: Option<PathBuf>,
+}
+
+/// A request on its way through.
+struct Passage<'a> {
+    number: u64,
+    region: String,
+    caller: Option<Caller>,
+    form: &'a Form,
+    fault: Option<Fault>,
+    now: DateTime<Utc>,
+}
+
+impl Passage<'_> {
+    fn action(&self) -> &str {
+        self.form.get("Action").unwrap_or_default()
+    }
+
+    fn service(&self) -> Service {
+        Service::of(self.action())
+    }
+
+    fn arn(&self) -> &str {
+        self.caller.as_ref().map(|caller| caller.arn.as_str()).unwrap_or_default()
+    }
+}
+
+impl Engine {
+    pub(crate) fn new(
+        seed: u64,
+        settings: Settings,
+        callers: BTreeMap<String, Caller>,
+        world: World,
+        file: Option<PathBuf>,
+    ) -> Self {
+        Self {
+            world,
+            settings,
+            log: CallLog::default(),
+            faults: Faults::default(),
+            buckets: Buckets::default(),
+            dice: fastrand::Rng::with_seed(seed),
+            seed,
+            callers,
+            file,
+        }
+    }
+
+    /// Replaces the script; counts begin anew.
+    pub(crate) fn run(&mut self, script: Script) {
+        self.faults = Faults::start(script, self.seed);
+        self.buckets.refill();
+    }
+
+    /// How long the next request is on its way.
+    pub(crate) fn latency(&mut self) -> Duration {
+        let Latency { min, max } = self.settings.latency;
+        min + max.saturating_sub(min).mul_f64(self.dice.f64())
+    }
+
+    /// Answers a request.
+    pub(crate) fn handle(&mut self, authorization: Option<&str>, form: &Form, now: DateTime<Utc>) -> Reply {
+        self.land(now);
+        self.world.requests += 1;
+        let credential = authorization.and_then(Credential::read);
+        let caller = credential.as_ref().map(|c| callers::caller_of(&c.access_key, &self.world, &self.callers));
+        let region = credential.as_ref().map_or_else(|| DEFAULT_REGION.to_owned(), |c| c.region.clone());
+        let mut passage = Passage { number: self.world.requests, region, caller, form, fault: None, now };
+        let result = self.check(&mut passage, credential.as_ref()).and_then(|()| self.perform(&passage));
+        self.finish(&passage, result)
+    }
+
+    /// Everything that can end a request before its action is looked at.
+    fn check(&mut self, passage: &mut Passage<'_>, credential: Option<&Credential>) -> Result<(), Refusal> {
+        let credential = credential.ok_or_else(refusal::no_credentials)?;
+        let action = passage.action().to_owned();
+        passage.fault = self.faults.strike(&action, passage.form);
+        let expired = |session: &crate::world::Session| session.expires_at <= passage.now;
+        if self.world.session(&credential.access_key).is_some_and(expired) {
+            return Err(expired_for(passage.service()));
+        }
+        if let Some(refusal) = passage.fault.as_ref().and_then(|fault| refused_by(fault, passage)) {
+            return Err(refusal);
+        }
+        let account = passage.caller.as_ref().map(|caller| caller.account.as_str()).unwrap_or_default();
+        if let Some(limit) = self.settings.rate_limits.get(&action) {
+            let bucket = format!("{account} {} {action}", passage.region);
+            if !self.buckets.take(bucket, *limit, passage.now) {
+                return Err(throttled_for(passage.service()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The action, unless a fault keeps it from happening now.
+    fn perform(&mut self, passage: &Passage<'_>) -> Result<Answer, Refusal> {
+        let Some(caller) = &passage.caller else { return Err(refusal::no_credentials()) };
+        match &passage.fault {
+            Some(Fault::ResetBefore) => return Ok(Answer::default()),
+            Some(Fault::LandLate(by)) => {
+                self.world.late.push(Late {
+                    due: passage.now.checked_add_signed(*by).unwrap_or(passage.now),
+                    number: passage.number,
+                    caller: caller.clone(),
+                    region: passage.region.clone(),
+                    form: passage.form.clone(),
+                });
+                self.save()?;
+                return Ok(Answer::default());
+            }
+            Some(Fault::GroupGone) => {
+                for group in groups_in(passage.form) {
+                    self.world.remove_group(&group, passage.now);
+                }
+            }
+            _ => {}
+        }
+        self.act(caller, &passage.region, passage.form, passage.now)
+    }
+
+    /// The action itself.
+    pub(crate) fn act(
+        &mut self,
+        caller: &Caller,
+        region: &str,
+        form: &Form,
+        now: DateTime<Utc>,
+    ) -> Result<Answer, Refusal> {
+        let action = form.get("Action").unwrap_or_default();
+        let stale = self.settings.stale.as_ref().filter(|stale| self.dice.f64() < stale.chance);
+        let ask = Ask { form, caller, region, settings: &self.settings, stale, seed: self.seed, now };
+        let answer = actions::perform(action, &mut self.world, &ask)?;
+        if answer.effect {
+            self.save()?;
+        }
+        Ok(answer)
+    }
+
+    /// Lets late requests land whose time has come, in the order in which they are due.
+    pub(crate) fn land(&mut self, now: DateTime<Utc>) {
+        let (mut due, waiting): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.world.late).into_iter().partition(|late| late.due <= now);
+        self.world.late = waiting;
+        due.sort_by_key(|late| (late.due, late.number));
+        for Late { due, number, caller, region, form } in due {
+            let result = self.act(&caller, &region, &form, due);
+            let passage = Passage { number, region, caller: Some(caller), form: &form, fault: None, now };
+            let (outcome, answer) = outcome_of(&result);
+            let call = self.call(&passage, outcome, None, answer);
+            self.log.push(Call { landed_late: true, ..call });
+        }
+    }
+
+    /// Keeps the world in its file. When that fails, the outcome is as open as after any server error.
+    pub(crate) fn save(&self) -> Result<(), Refusal> {
+        let saved = self.file.as_ref().map_or(Ok(()), |path| state_file::save(path, &self.world));
+        saved.map_err(|error| Refusal::with_status("InternalError", format!("state file: {error}"), 500))
+    }
+
+    /// The answer on the wire, and the log.
+    fn finish(&mut self, passage: &Passage<'_>, result: Result<Answer, Refusal>) -> Reply {
+        let (outcome, answer) = outcome_of(&result);
+        let lost = matches!(passage.fault, Some(Fault::ResetBefore | Fault::ResetAfter | Fault::LandLate(_)));
+        if lost && passage.caller.is_some() {
+            let call = self.call(passage, "Lost".to_owned(), None, answer);
+            self.log.push(call);
+            return Reply::Lost;
+        }
+        let result = match (&passage.fault, &result) {
+            (Some(Fault::StatusAfter(status)), Ok(_)) => Err(refusal::server_error(*status)),
+            _ => result.as_ref().map_err(Clone::clone).map(|_| ()),
+        };
+        let outcome = result.as_ref().err().map_or(outcome, |refusal| refusal.code.clone());
+        let status = result.as_ref().err().map_or(200, |refusal| refusal.status);
+        let call = self.call(passage, outcome, Some(status), answer);
+        let xml = answer.map(|answer| answer.xml.as_str()).unwrap_or_default();
+        let mut body = match &result {
+            Ok(()) => envelope(passage, &call.request_id, xml),
+            Err(refusal) => error_envelope(passage.service(), refusal, &call.request_id),
+        };
+        if passage.fault == Some(Fault::TruncatedPage) {
+            body = body.chars().take(body.chars().count() / 2).collect();
+        }
+        let after = match passage.fault {
+            Some(Fault::Slow(after)) => after,
+            _ => Duration::ZERO,
+        };
+        let date = passage.now.checked_add_signed(self.settings.date_offset).unwrap_or(passage.now);
+        // RFC 9110, IMF-fixdate.
+        let date = date.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        let request_id = call.request_id.clone();
+        self.log.push(call);
+        Reply::Answer { status, body, request_id, date, after }
+    }
+
+    fn call(&self, passage: &Passage<'_>, outcome: String, status: Option<u16>, answer: Option<&Answer>) -> Call {
+        let caller = passage.caller.as_ref();
+        let mut rules = rules_in(passage.form);
+        let made = answer.into_iter().flat_map(|answer| &answer.ids).filter(|id| id.starts_with("sgr-"));
+        rules.extend(made.cloned().filter(|id| !rules.contains(id)).collect::<Vec<_>>());
+        Call {
+            number: passage.number,
+            at: passage.now,
+            request_id: ids::request(self.seed, passage.number),
+            action: passage.action().to_owned(),
+            groups: groups_in(passage.form),
+            rules,
+            caller: passage.arn().to_owned(),
+            account: caller.map(|caller| caller.account.clone()).unwrap_or_default(),
+            region: passage.region.clone(),
+            dry_run: passage.form.is_true("DryRun"),
+            outcome,
+            status,
+            effect: answer.is_some_and(|answer| answer.effect),
+            fault: passage.fault.as_ref().map(|fault| fault.name().to_owned()),
+            landed_late: false,
+            fields: passage.form.fields().clone(),
+        }
+    }
+}
+
+fn outcome_of(result: &Result<Answer, Refusal>) -> (String, Option<&Answer>) {
+    match result {
+        Ok(answer) => ("OK".to_owned(), Some(answer)),
+        Err(refusal) => (refusal.code.clone(), None),
+    }
+}
+
+/// The error with which a fault ends a request, nothing done.
+fn refused_by(fault: &Fault, passage: &Passage<'_>) -> Option<Refusal> {
+    match (fault, passage.service()) {
+        (Fault::Throttle, service) => Some(throttled_for(service)),
+        (Fault::Status(status), _) => Some(refusal::server_error(*status)),
+        (Fault::ExpiredToken, service) => Some(expired_for(service)),
+        (Fault::Deny, Service::Ec2) => {
+            let on = groups_in(passage.form).into_iter().chain(rules_in(passage.form)).next();
+            Some(refusal::denied(passage.arn(), passage.action(), on.as_deref().unwrap_or("*")))
+        }
+        (Fault::Deny, Service::Sts) => Some(refusal::denied_by_sts(passage.arn(), passage.action())),
+        (Fault::Refuse { code, message, status }, _) => Some(Refusal::with_status(code, message, *status)),
+        _ => None,
+    }
+}
+
+fn throttled_for(service: Service) -> Refusal {
+    match service {
+        Service::Ec2 => refusal::throttled(),
+        Service::Sts => refusal::throttled_by_sts(),
+    }
+}
+
+fn expired_for(service: Service) -> Refusal {
+    match service {
+        Service::Ec2 => refusal::expired(),
+        Service::Sts => refusal::expired_at_sts(),
+    }
+}
+
+/// The groups that a request names.
+fn groups_in(form: &Form) -> Vec<String> {
+    let single = form.get("GroupId").map(str::to_owned);
+    let filters = form.parts("Filter").into_iter().filter(|part| part.get("Name") == Some("group-id"));
+    let filtered = filters.flat_map(|part| part.list("Value"));
+    let tagged = form.list("ResourceId").into_iter().filter(|id| id.starts_with("sg-"));
+    single.into_iter().chain(form.list("GroupId")).chain(filtered).chain(tagged).collect()
+}
+
+/// The rules that a request names.
+fn rules_in(form: &Form) -> Vec<String> {
+    let tagged = form.list("ResourceId").into_iter().filter(|id| id.starts_with("sgr-"));
+    let modified = form.parts("SecurityGroupRule");
+    let modified = modified.into_iter().filter_map(|part| part.get("SecurityGroupRuleId").map(str::to_owned));
+    let filters = form.parts("Filter").into_iter().filter(|part| part.get("Name") == Some("security-group-rule-id"));
+    let filtered = filters.flat_map(|part| part.list("Value"));
+    form.list("SecurityGroupRuleId").into_iter().chain(tagged).chain(modified).chain(filtered).collect()
+}
+
+const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
+
+/// EC2 API reference, "Query requests"; STS API reference, sample responses.
+fn envelope(passage: &Passage<'_>, request_id: &str, xml: &str) -> String {
+    let action = passage.action();
+    match passage.service() {
+        Service::Ec2 => format!(
+            "{DECLARATION}<{action}Response xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\">\
+             <requestId>{request_id}</requestId>{xml}</{action}Response>"
+        ),
+        Service::Sts => format!(
+            "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{action}Result>{xml}</{action}Result>\
+             <ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{action}Response>"
+        ),
+    }
+}
+
+/// *Errors*, "Example error response"; STS API reference, "Common errors".
+fn error_envelope(service: Service, refusal: &Refusal, request_id: &str) -> String {
+    let mut xml = Xml::default();
+    xml.within("Error", |xml| {
+        if service == Service::Sts {
+            xml.text("Type", if refusal.status < 500 { "Sender" } else { "Receiver" });
+        }
+        xml.text("Code", &refusal.code);
+        xml.text("Message", &refusal.message);
+    });
+    let error = xml.as_str();
+    match service {
+        Service::Ec2 => {
+            format!("{DECLARATION}<Response><Errors>{error}</Errors><RequestID>{request_id}</RequestID></Response>")
+        }
+        Service::Sts => format!(
+            "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">{error}\
+             <RequestId>{request_id}</RequestId></ErrorResponse>"
+        ),
+    }
+}

@@ -1,0 +1,139 @@
+//! HTTP/1.1 on loopback. The accept loop is our own, so that a connection can be reset: hyper then hands the socket
+//! back instead of closing it politely.
+
+use crate::{
+    clock::Clock,
+    engine::{Engine, Reply},
+    form::Form,
+};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+/// The largest body that is read; AWS's limit on a request is of this order.
+const BODY_MAX: usize = 1 << 20;
+/// How long requests under way may take when the sandbox stops.
+const STOP_GRACE: Duration = Duration::from_secs(1);
+
+/// The engine and its clock, shared by connections and handle.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    engine: Arc<Mutex<Engine>>,
+    pub(crate) clock: Clock,
+}
+
+impl Shared {
+    pub(crate) fn new(engine: Engine, clock: Clock) -> Self {
+        Self { engine: Arc::new(Mutex::new(engine)), clock }
+    }
+
+    pub(crate) fn engine(&self) -> MutexGuard<'_, Engine> {
+        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The connection is to be reset.
+#[derive(Debug, thiserror::Error)]
+#[error("the reply is lost")]
+struct Lost;
+
+/// Serves until told to stop; then requests under way get a moment.
+pub(crate) async fn serve(listener: TcpListener, shared: Shared, mut stop: watch::Receiver<bool>) {
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stopped(&mut stop) => break,
+            Some(_) = connections.join_next() => continue,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                connections.spawn(serve_connection(stream, shared.clone(), stop.clone()));
+            }
+            // Out of descriptors, most likely: some connection has to end first.
+            Err(_) => sleep(Duration::from_millis(10)).await,
+        }
+    }
+    drop(listener);
+    let ended = async { while connections.join_next().await.is_some() {} };
+    if timeout(STOP_GRACE, ended).await.is_err() {
+        connections.shutdown().await;
+    }
+}
+
+/// Returns when the sandbox is to stop, or its handle is gone.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    drop(stop.wait_for(|stop| *stop).await);
+}
+
+async fn serve_connection(stream: TcpStream, shared: Shared, mut stop: watch::Receiver<bool>) {
+    let service = service_fn(move |request| Box::pin(answer(shared.clone(), request)));
+    let mut server = http1::Builder::new();
+    let server = server.timer(TokioTimer::new()).auto_date_header(false);
+    let mut connection = server.serve_connection(TokioIo::new(stream), service);
+    let ended = tokio::select! {
+        ended = poll_fn(|context| connection.poll_without_shutdown(context)) => ended,
+        () = stopped(&mut stop) => {
+            Pin::new(&mut connection).graceful_shutdown();
+            poll_fn(|context| connection.poll_without_shutdown(context)).await
+        }
+    };
+    let lost = ended.is_err_and(|error| std::error::Error::source(&error).is_some_and(|source| source.is::<Lost>()));
+    let stream = connection.into_parts().io.into_inner();
+    if lost && stream.set_zero_linger().is_err() {
+        // Then the peer sees an end of file instead of a reset: a lost reply all the same.
+        drop(stream);
+    }
+}
+
+async fn answer(shared: Shared, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Lost> {
+    let authorization = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let authorization = authorization.map(str::to_owned);
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    let Ok(body) = Limited::new(request.into_body(), BODY_MAX).collect().await else {
+        return Ok(plain(StatusCode::PAYLOAD_TOO_LARGE));
+    };
+    let body = body.to_bytes();
+    let form = Form::parse(if body.is_empty() { query.as_bytes() } else { &body });
+
+    let latency = shared.engine().latency();
+    if !latency.is_zero() {
+        sleep(latency).await;
+    }
+    let reply = shared.engine().handle(authorization.as_deref(), &form, (shared.clock)());
+    match reply {
+        Reply::Lost => Err(Lost),
+        Reply::Answer { status, body, request_id, date, after } => {
+            if !after.is_zero() {
+                sleep(after).await;
+            }
+            let response = Response::builder()
+                .status(status)
+                .header(header::CONTENT_TYPE, "text/xml;charset=UTF-8")
+                .header(header::DATE, date)
+                .header("x-amzn-requestid", request_id)
+                .body(Full::from(body));
+            Ok(response.unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR)))
+        }
+    }
+}
+
+fn plain(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    response
+}

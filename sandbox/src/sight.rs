@@ -1,0 +1,38 @@
+//! What a reader is shown of the truth: all of it, or what it was a while ago.
+
+use crate::{
+    settings::{Stale, StaleSight},
+    world::{SecurityGroupRule, World},
+};
+use chrono::{DateTime, Utc};
+use std::{borrow::Cow, collections::BTreeMap};
+
+/// The rules as this read shows them, by id.
+pub(crate) fn rules<'a>(
+    world: &'a World,
+    stale: Option<&Stale>,
+    now: DateTime<Utc>,
+) -> BTreeMap<&'a str, Cow<'a, SecurityGroupRule>> {
+    let mut shown: BTreeMap<_, _> = world.rules().map(|rule| (rule.id.as_str(), Cow::Borrowed(rule))).collect();
+    let Some(stale) = stale else { return shown };
+    let fresh = |at: DateTime<Utc>| now.signed_duration_since(at) < stale.lasting;
+    for sight in &stale.sights {
+        match sight {
+            StaleSight::NewMissing => shown.retain(|_, rule| rule.egress || !fresh(rule.made_at)),
+            StaleSight::RevokedPresent => {
+                let still = world.removed().filter(|removed| fresh(removed.at));
+                shown.extend(still.map(|removed| (removed.rule.id.as_str(), Cow::Borrowed(&removed.rule))));
+            }
+            StaleSight::TagsMissing => {
+                for rule in shown.values_mut().filter(|rule| !rule.egress) {
+                    if fresh(rule.made_at) {
+                        rule.to_mut().tags.clear();
+                    } else if let Some((_, before)) = rule.earlier_tags.iter().find(|(at, _)| fresh(*at)).cloned() {
+                        rule.to_mut().tags = before;
+                    }
+                }
+            }
+        }
+    }
+    shown
+}

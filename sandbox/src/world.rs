@@ -1,0 +1,220 @@
+//! The truth: groups, rules and role sessions.
+
+use crate::{
+    callers::Caller,
+    form::Form,
+    ids,
+    permission::{Permission, Source},
+};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Tag writes of one rule that a stale reader can still be behind of.
+const TAG_WRITES_KEPT: usize = 16;
+/// Hours for which a removed rule can still be shown.
+const REMOVED_KEPT_HOURS: i64 = 24;
+
+/// Key and value.
+pub(crate) type Tags = BTreeMap<String, String>;
+
+/// A security group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// `sg-…`.
+    pub id: String,
+    /// Unique in its VPC.
+    pub name: String,
+    /// For people.
+    pub description: String,
+    /// The owner.
+    pub account: String,
+    /// Where it is.
+    pub region: String,
+    /// `vpc-…`.
+    pub vpc: String,
+    /// By key.
+    pub tags: Tags,
+}
+
+/// A rule of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecurityGroupRule {
+    /// `sgr-…`, never used again.
+    pub id: String,
+    /// `sg-…`.
+    pub group: String,
+    /// Outbound.
+    pub egress: bool,
+    /// What it allows.
+    pub permission: Permission,
+    /// For people.
+    pub description: Option<String>,
+    /// By key.
+    pub tags: Tags,
+    pub(crate) made_at: DateTime<Utc>,
+    /// The tags before each write, oldest first.
+    pub(crate) earlier_tags: Vec<(DateTime<Utc>, Tags)>,
+}
+
+impl SecurityGroupRule {
+    /// Replaces the tags and keeps what they were.
+    pub(crate) fn retag(&mut self, tags: Tags, now: DateTime<Utc>) {
+        let before = std::mem::replace(&mut self.tags, tags);
+        self.earlier_tags.push((now, before));
+        if self.earlier_tags.len() > TAG_WRITES_KEPT {
+            self.earlier_tags.remove(0);
+        }
+    }
+}
+
+/// A rule that is no more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Removed {
+    pub(crate) rule: SecurityGroupRule,
+    pub(crate) at: DateTime<Utc>,
+}
+
+/// A role session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Session {
+    pub(crate) caller: Caller,
+    pub(crate) expires_at: DateTime<Utc>,
+}
+
+/// A request that arrived and has yet to land.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Late {
+    pub(crate) due: DateTime<Utc>,
+    pub(crate) number: u64,
+    pub(crate) caller: Caller,
+    pub(crate) region: String,
+    pub(crate) form: Form,
+}
+
+/// Everything that lasts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct World {
+    /// Ids made so far.
+    made: u64,
+    /// Requests seen so far.
+    pub(crate) requests: u64,
+    groups: BTreeMap<String, Group>,
+    rules: BTreeMap<String, SecurityGroupRule>,
+    removed: Vec<Removed>,
+    sessions: BTreeMap<String, Session>,
+    pub(crate) late: Vec<Late>,
+}
+
+impl World {
+    /// The next number for an id.
+    pub(crate) fn next(&mut self) -> u64 {
+        self.made += 1;
+        self.made
+    }
+
+    /// A group that this account has in this region.
+    pub(crate) fn group(&self, id: &str, account: &str, region: &str) -> Option<&Group> {
+        self.groups.get(id).filter(|group| group.account == account && group.region == region)
+    }
+
+    /// A group, whosever it is.
+    pub(crate) fn any_group(&self, id: &str) -> Option<&Group> {
+        self.groups.get(id)
+    }
+
+    pub(crate) fn group_mut(&mut self, id: &str) -> Option<&mut Group> {
+        self.groups.get_mut(id)
+    }
+
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &Group> {
+        self.groups.values()
+    }
+
+    /// Keeps a new group, with the rule that lets everything out (VPC User Guide, "Default and custom security
+    /// groups": "an outbound rule that allows all outbound traffic").
+    pub(crate) fn add_group(&mut self, group: Group, seed: u64, now: DateTime<Utc>) {
+        let everywhere = Source::Cidr(ipnet::Ipv4Net::default().into());
+        let all = Permission { protocol: "-1".to_owned(), from: -1, to: -1, source: everywhere };
+        let id = group.id.clone();
+        self.groups.insert(id.clone(), group);
+        let rule = self.new_rule(&id, all, None, Tags::new(), seed, now);
+        self.rules.insert(rule.id.clone(), SecurityGroupRule { egress: true, ..rule });
+    }
+
+    /// Removes a group and its rules.
+    pub(crate) fn remove_group(&mut self, id: &str, now: DateTime<Utc>) {
+        self.groups.remove(id);
+        let rules: Vec<String> =
+            self.rules.values().filter(|rule| rule.group == id).map(|rule| rule.id.clone()).collect();
+        for rule in rules {
+            self.remove_rule(&rule, now);
+        }
+        self.removed.retain(|removed| removed.rule.group != id);
+    }
+
+    pub(crate) fn rule(&self, id: &str) -> Option<&SecurityGroupRule> {
+        self.rules.get(id)
+    }
+
+    pub(crate) fn rule_mut(&mut self, id: &str) -> Option<&mut SecurityGroupRule> {
+        self.rules.get_mut(id)
+    }
+
+    pub(crate) fn rules(&self) -> impl Iterator<Item = &SecurityGroupRule> {
+        self.rules.values()
+    }
+
+    pub(crate) fn removed(&self) -> impl Iterator<Item = &Removed> {
+        self.removed.iter()
+    }
+
+    /// The inbound rules of a group.
+    pub(crate) fn ingress_of<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a SecurityGroupRule> {
+        self.rules.values().filter(move |rule| rule.group == group && !rule.egress)
+    }
+
+    fn new_rule(
+        &mut self,
+        group: &str,
+        permission: Permission,
+        description: Option<String>,
+        tags: Tags,
+        seed: u64,
+        now: DateTime<Utc>,
+    ) -> SecurityGroupRule {
+        let id = ids::rule(seed, self.next());
+        let (group, earlier_tags) = (group.to_owned(), Vec::new());
+        SecurityGroupRule { id, group, egress: false, permission, description, tags, made_at: now, earlier_tags }
+    }
+
+    /// Keeps a new inbound rule.
+    pub(crate) fn add_rule(
+        &mut self,
+        group: &str,
+        (permission, description): (Permission, Option<String>),
+        tags: &Tags,
+        seed: u64,
+        now: DateTime<Utc>,
+    ) -> SecurityGroupRule {
+        let rule = self.new_rule(group, permission, description, tags.clone(), seed, now);
+        self.rules.insert(rule.id.clone(), rule.clone());
+        rule
+    }
+
+    /// Removes a rule; a stale reader may still see it.
+    pub(crate) fn remove_rule(&mut self, id: &str, now: DateTime<Utc>) -> Option<SecurityGroupRule> {
+        let rule = self.rules.remove(id)?;
+        self.removed.retain(|removed| now.signed_duration_since(removed.at) < TimeDelta::hours(REMOVED_KEPT_HOURS));
+        self.removed.push(Removed { rule: rule.clone(), at: now });
+        Some(rule)
+    }
+
+    pub(crate) fn session(&self, access_key: &str) -> Option<&Session> {
+        self.sessions.get(access_key)
+    }
+
+    pub(crate) fn add_session(&mut self, access_key: String, session: Session) {
+        self.sessions.insert(access_key, session);
+    }
+}
