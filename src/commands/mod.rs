@@ -22,7 +22,7 @@ use crate::{
         time::Zone,
     },
     paths::{self, Located},
-    reconcile::{Driver, Looks, PassReport, Policy, Request, StepOutcome, StepReport},
+    reconcile::{Driver, LoadCache, Looks, PassReport, Policy, Request, StepOutcome, StepReport},
     settings::{Description, Resource, Settings},
     signals::Interrupt,
 };
@@ -184,6 +184,7 @@ impl Context<'_> {
             policy: settings.map(policy).unwrap_or_default(),
             interrupt: Interrupt::listen().map_err(failed)?,
             unrecorded_stops: BTreeSet::new(),
+            loaded: LoadCache::default(),
             on_change: Box::new(|change| self.printer.progress(&grant_line(&change.grant))),
         })
     }

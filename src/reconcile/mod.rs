@@ -25,6 +25,7 @@ use futures_util::{StreamExt, stream};
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
+    rc::Rc,
     sync::Arc,
     time::Duration,
 };
@@ -79,6 +80,8 @@ pub struct Driver<'a> {
     pub interrupt: Interrupt,
     /// Sessions whose stop a full disk keeps from the record: wanted no more all the same.
     pub unrecorded_stops: BTreeSet<SessionId>,
+    /// The record as last loaded.
+    pub loaded: LoadCache,
     /// Hears of every grant whose status changes, as it lands.
     pub on_change: Box<dyn Fn(&GrantChange) + 'a>,
 }
@@ -91,6 +94,13 @@ struct Begun {
     may_open: bool,
 }
 
+/// What tells whether the record is still what was loaded: the second, our own writes, and those of others.
+type LoadKey = (Timestamp, u64, i64);
+
+/// The record as last loaded; hundreds of targets at rest share one reading of it.
+#[derive(Default)]
+pub struct LoadCache(RefCell<Option<(LoadKey, Rc<Loaded>)>>);
+
 /// The record, as one round sees it.
 struct Loaded {
     sessions: Vec<Session>,
@@ -102,14 +112,22 @@ struct Loaded {
 impl<'a> Driver<'a> {
     /// Live sessions as of now, open leases, rules revoked lately. A session past its expiry is never live here,
     /// even if a full disk kept that from being recorded.
-    fn load(&self, now: Timestamp) -> Result<Loaded, CommandError> {
+    fn load(&self, now: Timestamp) -> Result<Rc<Loaded>, CommandError> {
         let store = self.store.borrow();
+        let key = (now, store.change_count(), store.data_version()?);
+        if let Some((known, loaded)) = &*self.loaded.0.borrow()
+            && *known == key
+        {
+            return Ok(Rc::clone(loaded));
+        }
         let mut sessions = store.live_sessions()?;
         sessions.retain(|session| session.expires_at > now && !self.unrecorded_stops.contains(&session.id));
         let wants = wants(&sessions);
         let leases = store.open_leases()?;
         let revoked = store.revoked_rules(now - eg_model::SETTLE_WINDOW * 2)?;
-        Ok(Loaded { sessions, wants, leases, revoked })
+        let loaded = Rc::new(Loaded { sessions, wants, leases, revoked });
+        *self.loaded.0.borrow_mut() = Some((key, Rc::clone(&loaded)));
+        Ok(loaded)
     }
 
     /// Every target that a live session or an open lease needs, each with the ways to reach it, newest first.

@@ -66,6 +66,12 @@ fn without_credentials(tried: &str, error: &(dyn Error + 'static), credentials: 
     Failure::new(classify("", None, ending), format!("{tried}: {}", words(error)))
 }
 
+/// AWS appends a blob that differs on every call and that only `sts:DecodeAuthorizationMessage` can read: for people
+/// it hides the sentence, and it makes the same failure look new each time.
+fn readable(said: &str) -> &str {
+    said.split("Encoded authorization failure message").next().unwrap_or(said).trim_end()
+}
+
 /// A failed call, classified. `tried` says what was tried, for people: "open tcp/22 on sg-1".
 pub(super) fn of_call<E>(tried: &str, error: &SdkError<E, HttpResponse>) -> Failure
 where
@@ -83,7 +89,7 @@ where
         _ => Ending::NoAnswer,
     };
     let code = error.code().unwrap_or_default().to_owned();
-    let message = match error.message() {
+    let message = match error.message().map(readable) {
         Some(said) if code.is_empty() => format!("{tried}: {said}"),
         Some(said) => format!("{tried}: {said} ({code})"),
         None if !code.is_empty() => format!("{tried}: {code}"),
