@@ -236,7 +236,7 @@ impl Engine {
         let caller = passage.caller.as_ref();
         let mut rules = rules_in(passage.form);
         let made = answer.into_iter().flat_map(|answer| &answer.ids).filter(|id| id.starts_with("sgr-"));
-        rules.extend(made.cloned().filter(|id| !rules.contains(id)).collect::<Vec<_>>());
+        rules.extend(made.filter(|id| !rules.contains(*id)).cloned().collect::<Vec<_>>());
         Call {
             number: passage.number,
             at: passage.now,

@@ -32,9 +32,9 @@ pub(crate) fn request(seed: u64, number: u64) -> String {
 
 /// A temporary access key id, `ASIA` and 16 capitals.
 pub(crate) fn access_key(seed: u64, number: u64) -> String {
-    let capital =
-        |digit: char| char::from(b'A'.saturating_add(u8::try_from(digit.to_digit(16).unwrap_or(0)).unwrap_or(0)));
-    format!("ASIA{}", digits(seed, "access key", number, 16).chars().map(capital).collect::<String>())
+    let capital = |digit: char| digit.to_digit(16).and_then(|digit| char::from_digit(digit + 10, 36)).unwrap_or('z');
+    let key: String = digits(seed, "access key", number, 16).chars().map(capital).collect();
+    format!("ASIA{}", key.to_ascii_uppercase())
 }
 
 /// A secret or token: it opens nothing, for no signature is checked.

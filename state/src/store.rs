@@ -20,7 +20,7 @@ use rusqlite::{
 use std::{
     cell::Cell,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// How long a statement waits for another process. Transactions here take milliseconds.
@@ -133,9 +133,9 @@ impl Store {
                 Self::new(opening.path, installation, Some(connection), Access::Writing)
             }
             Err(error) if error.is_full() => {
-                let Some(installation) = read_alone(opening.path)? else { return Err(error) };
+                let Some(store) = open_alone(opening.path)? else { return Err(error) };
                 notices.push(Notice::DiskFull { error: error.at(opening.path).to_string() });
-                Self::new(opening.path, installation, None, Access::Writing)
+                store
             }
             Err(error) => return Err(error),
         };
@@ -263,7 +263,7 @@ impl Store {
             let connection = match &self.connection {
                 Some(connection) => connection,
                 None => {
-                    alone = self.reconnect()?.0;
+                    alone = connect_anyhow(&self.path, self.access, self.busy_timeout.get())?.0;
                     &alone
                 }
             };
@@ -290,7 +290,7 @@ impl Store {
     ) -> Result<T, StateError> {
         let mut alone = None;
         if self.connection.is_none() {
-            let (connection, shared) = self.reconnect()?;
+            let (connection, shared) = connect_anyhow(&self.path, self.access, self.busy_timeout.get())?;
             if shared {
                 // There is room again. No earlier count may come back.
                 self.changes_before.set(self.changes_before.get() + 1);
@@ -313,30 +313,6 @@ impl Store {
             Err(StateError::ReadOnly { path, detail }) if without_room => Err(StateError::Full { path, detail }),
             Err(error) => Err(error),
         }
-    }
-
-    /// A connection for a store that has none; and whether it is one that can be kept.
-    fn reconnect(&self) -> Result<(Connection, bool), StateError> {
-        let shared = match self.access {
-            Access::Writing => connect(&self.path).and_then(|connection| {
-                settings(&connection)?;
-                Ok(connection)
-            }),
-            Access::Reading => reader(&self.path).and_then(|connection| {
-                user_version(&connection).map_err(|error| for_want_of_room(&self.path, error))?;
-                Ok(connection)
-            }),
-        };
-        let (connection, shared) = match shared {
-            Ok(connection) => (connection, true),
-            Err(error) if error.is_full() => (connect_alone(&self.path)?, false),
-            Err(error) => return Err(error),
-        };
-        if self.access == Access::Reading {
-            connection.pragma_update(None, "query_only", true)?;
-        }
-        connection.busy_timeout(self.busy_timeout.get())?;
-        Ok((connection, shared))
     }
 
     /// Refuses another machine's database, and notes this machine where none is on record. Returns what kept it from
@@ -518,16 +494,52 @@ fn for_want_of_room(database: &Path, error: StateError) -> StateError {
     }
 }
 
-/// Connects to an existing database that the disk has no room to share: the index of the write-ahead log is a file of
-/// its own, except for a process that has locked the database for itself before it looks at the log
-/// (sqlite.org/wal.html, "Use of WAL Without Shared-Memory"). Closing the connection copies nothing.
-fn connect_alone(path: &Path) -> Result<Connection, StateError> {
+/// Connects to an existing database, also where the disk is full; and says whether the connection can be kept, or locks
+/// all others out.
+fn connect_anyhow(path: &Path, access: Access, timeout: Duration) -> Result<(Connection, bool), StateError> {
+    let begun = Instant::now();
+    let (connection, shared) = loop {
+        match connect_shared(path, access) {
+            Err(error) if error.is_full() => {}
+            other => break (other?, true),
+        }
+        match connect_alone(path, access) {
+            // Both of two that wait with a lock in hand would wait in vain: let go and come again.
+            Err(error) if error.is_busy() && begun.elapsed() < timeout => std::thread::sleep(Duration::from_millis(5)),
+            other => break (other?, false),
+        }
+    };
+    if access == Access::Reading {
+        connection.pragma_update(None, "query_only", true)?;
+    }
+    connection.busy_timeout(timeout)?;
+    Ok((connection, shared))
+}
+
+fn connect_shared(path: &Path, access: Access) -> Result<Connection, StateError> {
+    if access == Access::Writing {
+        let connection = connect(path)?;
+        settings(&connection)?;
+        return Ok(connection);
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    user_version(&connection).map_err(|error| for_want_of_room(path, error))?;
+    Ok(connection)
+}
+
+/// Connects to a database that the disk has no room to share: the index of the write-ahead log is a file of its own,
+/// except for a process that locks the database for itself before it looks at the log (sqlite.org/wal.html, "Use of WAL
+/// Without Shared-Memory"). Does not wait for others. Closing the connection copies nothing.
+fn connect_alone(path: &Path, access: Access) -> Result<Connection, StateError> {
     let checked = |connection: &Connection| {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         check_identity(path, schema::APPLICATION_ID, user_version(connection)?)?;
-        settings(connection)
+        if access == Access::Writing { settings(connection) } else { Ok(()) }
     };
     let connection = raw_connection(path)?;
+    connection.busy_timeout(Duration::ZERO)?;
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     match checked(&connection) {
         Ok(()) => Ok(connection),
@@ -535,19 +547,6 @@ fn connect_alone(path: &Path) -> Result<Connection, StateError> {
         Err(StateError::ReadOnly { .. }) if !files::has_log(path) => immutable(path),
         Err(error) => Err(error),
     }
-}
-
-/// The installation in a healthy, current database on a full disk; `None` where it is not yet complete or not current.
-fn read_alone(path: &Path) -> Result<Option<InstallationId>, StateError> {
-    if files::header(path)?.is_none() {
-        return Ok(None);
-    }
-    let connection = connect_alone(path)?;
-    check_health(&connection)?;
-    if user_version(&connection)? != schema::VERSION {
-        return Ok(None);
-    }
-    read_meta(&connection, INSTALLATION)?.as_deref().map(parse_installation).transpose()
 }
 
 /// Reads the database without its log, locks, or any file beside it.
@@ -615,36 +614,34 @@ fn found(
     Ok(id)
 }
 
-fn reader(path: &Path) -> Result<Connection, StateError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    Ok(connection)
+/// Opens a healthy, current database on a full disk; `None` where it is not yet complete or not current.
+fn open_alone(path: &Path) -> Result<Option<Store>, StateError> {
+    if files::header(path)?.is_none() {
+        return Ok(None);
+    }
+    let (connection, shared) = connect_anyhow(path, Access::Writing, BUSY_TIMEOUT)?;
+    check_health(&connection)?;
+    if user_version(&connection)? != schema::VERSION {
+        return Ok(None);
+    }
+    let found = read_meta(&connection, INSTALLATION)?.as_deref().map(parse_installation).transpose()?;
+    Ok(found.map(|id| Store::new(path, id, shared.then_some(connection), Access::Writing)))
 }
 
 fn open_reader(path: &Path) -> Result<Option<Store>, StateError> {
-    let connection = reader(path)?;
-    match read_installation(path, &connection) {
-        Ok(found) => Ok(found.map(|id| Store::new(path, id, Some(connection), Access::Reading))),
-        Err(error) if error.is_full() => {
-            drop(connection);
-            let found = read_installation(path, &connect_alone(path)?)?;
-            Ok(found.map(|id| Store::new(path, id, None, Access::Reading)))
-        }
+    let (connection, shared) = match connect_anyhow(path, Access::Reading, BUSY_TIMEOUT) {
         // Where SQLite cannot make its `-shm` file (a read-only mount), the database alone is the whole record, as long
         // as no write-ahead log with anything in it stands beside it.
-        Err(error) if error.is_read_only() && !files::has_log(path) => {
-            let connection = immutable(path)?;
-            let found = read_installation(path, &connection)?;
-            Ok(found.map(|id| Store::new(path, id, Some(connection), Access::Reading)))
-        }
-        Err(error) => Err(error),
-    }
+        Err(error) if error.is_read_only() && !files::has_log(path) => (immutable(path)?, true),
+        other => other?,
+    };
+    let found = read_installation(path, &connection)?;
+    Ok(found.map(|id| Store::new(path, id, shared.then_some(connection), Access::Reading)))
 }
 
 /// `None` where the database is just being made.
 fn read_installation(path: &Path, connection: &Connection) -> Result<Option<InstallationId>, StateError> {
-    let version = user_version(connection).map_err(|error| for_want_of_room(path, error))?;
+    let version = user_version(connection)?;
     check_identity(path, schema::APPLICATION_ID, version)?;
     if version == 0 {
         return Ok(None);
