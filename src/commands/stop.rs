@@ -68,7 +68,7 @@ async fn stop(context: &Context<'_>, args: &StopArgs) -> Result<Exit, CommandErr
     let passed = close(context, &driver, &ids).await;
     let store = driver.store.borrow();
     let ended = ids.iter().map(|id| context.again(&store, *id)).collect::<Result<Vec<_>, _>>()?;
-    print(context, args, &store, &sessions, &ended)?;
+    print(context, args, &store, &sessions, &ended, &unrecorded)?;
     let passed = passed?;
     settings?;
     if !unrecorded.is_empty() {
@@ -147,6 +147,7 @@ fn print(
     store: &Store,
     before: &[Session],
     ended: &[Session],
+    unrecorded: &BTreeSet<SessionId>,
 ) -> Result<(), CommandError> {
     if args.all {
         let json: Vec<_> = ended.iter().map(|session| context.session_json(session)).collect();
@@ -157,6 +158,10 @@ fn print(
     let others = store.live_sessions()?;
     let leases = store.open_leases()?;
     for (before, session) in before.iter().zip(ended) {
+        if unrecorded.contains(&session.id) {
+            context.printer.result("Stop not recorded\n");
+            continue;
+        }
         context.printer.result(&closing_line(session, &others, &leases, &context.zone));
         for line in stays_open(before, &others, &leases, &context.zone) {
             context.printer.result(&format!("  still open: {line}\n"));
@@ -175,7 +180,13 @@ fn closing_line(session: &Session, others: &[Session], leases: &[Lease], zone: &
             let closing = |lease: &&Lease| concerns(lease, session) && lease.phase != Phase::Leaving && !wanted(lease);
             let open: Vec<&Lease> = leases.iter().filter(closing).collect();
             let rules = if open.len() == 1 { "1 rule".to_owned() } else { format!("{} rules", open.len()) };
-            let settles = open.iter().filter_map(|lease| lease.settles_at()).max();
+            // What was refused closes when a reconcile may; what has no answer, when readings are believed.
+            let refused = |lease: &&Lease| lease.last_failure.as_ref().is_some_and(|why| !why.class.outcome_unknown());
+            let settles = if open.iter().any(|lease| refused(lease)) {
+                None
+            } else {
+                open.iter().filter_map(|lease| lease.settles_at()).max()
+            };
             let until = settles.map_or_else(|| "the next reconcile".to_owned(), |at| zone.clock(at));
             format!("Stop recorded; {rules} still open until {until}\n")
         }

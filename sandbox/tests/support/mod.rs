@@ -10,10 +10,10 @@ use std::{
 
 /// An XML element: its name, its text, its children.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Element {
-    pub name: String,
-    pub text: String,
-    pub children: Vec<Element>,
+pub(crate) struct Element {
+    pub(crate) name: String,
+    pub(crate) text: String,
+    pub(crate) children: Vec<Element>,
 }
 
 impl Element {
@@ -26,70 +26,70 @@ impl Element {
     }
 
     /// The first element of this name, however deep.
-    pub fn find(&self, name: &str) -> Option<&Element> {
+    pub(crate) fn find(&self, name: &str) -> Option<&Element> {
         self.children.iter().find_map(|child| if child.name == name { Some(child) } else { child.find(name) })
     }
 
     /// Its text.
-    pub fn text_of(&self, name: &str) -> String {
+    pub(crate) fn text_of(&self, name: &str) -> String {
         self.find(name).map(|element| element.text.clone()).unwrap_or_default()
     }
 
     /// The items of a list.
-    pub fn items(&self, list: &str) -> Vec<Element> {
+    pub(crate) fn items(&self, list: &str) -> Vec<Element> {
         self.find(list).map(|list| list.children.clone()).unwrap_or_default()
     }
 
     /// One field of each item of a list.
-    pub fn each(&self, list: &str, field: &str) -> Vec<String> {
+    pub(crate) fn each(&self, list: &str, field: &str) -> Vec<String> {
         self.items(list).iter().map(|item| item.text_of(field)).collect()
     }
 
     /// `tagSet` as a map.
-    pub fn tags(&self) -> BTreeMap<String, String> {
+    pub(crate) fn tags(&self) -> BTreeMap<String, String> {
         self.items("tagSet").iter().map(|tag| (tag.text_of("key"), tag.text_of("value"))).collect()
     }
 }
 
 /// An answer.
 #[derive(Clone, Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: BTreeMap<String, String>,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    pub fn xml(&self) -> Element {
+    pub(crate) fn xml(&self) -> Element {
         let document = Document::parse(&self.body).unwrap_or_else(|error| panic!("{error} in {:?}", self.body));
         Element::read(document.root_element())
     }
 
     /// The error code; `OK` for a success.
-    pub fn code(&self) -> String {
+    pub(crate) fn code(&self) -> String {
         if self.status == 200 { "OK".to_owned() } else { self.xml().text_of("Code") }
     }
 }
 
 /// Somebody with an access key in a region.
 #[derive(Clone, Debug)]
-pub struct Client {
-    pub address: SocketAddr,
-    pub access_key: Option<String>,
-    pub region: String,
+pub(crate) struct Client {
+    pub(crate) address: SocketAddr,
+    pub(crate) access_key: Option<String>,
+    pub(crate) region: String,
 }
 
 impl Client {
-    pub fn new(address: SocketAddr) -> Self {
+    pub(crate) fn new(address: SocketAddr) -> Self {
         Self { address, access_key: Some("AKIASANDBOX".to_owned()), region: "us-east-1".to_owned() }
     }
 
-    pub fn with_key(&self, key: &str) -> Self {
+    pub(crate) fn with_key(&self, key: &str) -> Self {
         Self { access_key: Some(key.to_owned()), ..self.clone() }
     }
 
     /// An answer, or what happened to the connection.
-    pub fn try_ask(&self, action: &str, fields: &[(String, String)]) -> io::Result<Answer> {
+    pub(crate) fn try_ask(&self, action: &str, fields: &[(String, String)]) -> io::Result<Answer> {
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("Action", action).append_pair("Version", "2016-11-15");
         form.extend_pairs(fields);
@@ -120,46 +120,46 @@ impl Client {
         Ok(Answer { status: status.expect("a status"), headers, body: body.to_owned() })
     }
 
-    pub fn ask(&self, action: &str, fields: &[(String, String)]) -> Answer {
+    pub(crate) fn ask(&self, action: &str, fields: &[(String, String)]) -> Answer {
         self.try_ask(action, fields).unwrap_or_else(|error| panic!("{action}: {error}"))
     }
 
     /// The XML of a success.
-    pub fn get(&self, action: &str, fields: &[(String, String)]) -> Element {
+    pub(crate) fn get(&self, action: &str, fields: &[(String, String)]) -> Element {
         let answer = self.ask(action, fields);
         assert_eq!(answer.status, 200, "{action}: {}", answer.body);
         answer.xml()
     }
 
     /// The code of an error, or `OK`.
-    pub fn code(&self, action: &str, fields: &[(String, String)]) -> String {
+    pub(crate) fn code(&self, action: &str, fields: &[(String, String)]) -> String {
         self.ask(action, fields).code()
     }
 
-    pub fn create_group(&self, name: &str) -> String {
+    pub(crate) fn create_group(&self, name: &str) -> String {
         self.get("CreateSecurityGroup", &fields(&[("GroupName", name), ("GroupDescription", "a group")]))
             .text_of("groupId")
     }
 
     /// Rules of a group as its ids' answer shows them, inbound only.
-    pub fn rules(&self, group: &str) -> Vec<Element> {
+    pub(crate) fn rules(&self, group: &str) -> Vec<Element> {
         let answer = self.get("DescribeSecurityGroupRules", &in_group(group));
         answer.items("securityGroupRuleSet").into_iter().filter(|rule| rule.text_of("isEgress") == "false").collect()
     }
 }
 
 /// Fields, owned.
-pub fn fields(fields: &[(&str, &str)]) -> Vec<(String, String)> {
+pub(crate) fn fields(fields: &[(&str, &str)]) -> Vec<(String, String)> {
     fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 /// The filter by group.
-pub fn in_group(group: &str) -> Vec<(String, String)> {
+pub(crate) fn in_group(group: &str) -> Vec<(String, String)> {
     fields(&[("Filter.1.Name", "group-id"), ("Filter.1.Value.1", group)])
 }
 
 /// An authorize or revoke by permission: (protocol, from, to, CIDR) each.
-pub fn permissions(group: &str, permissions: &[(&str, &str, &str, &str)]) -> Vec<(String, String)> {
+pub(crate) fn permissions(group: &str, permissions: &[(&str, &str, &str, &str)]) -> Vec<(String, String)> {
     let mut all = fields(&[("GroupId", group)]);
     for (number, (protocol, from, to, cidr)) in (1..).zip(permissions) {
         let (list, field) = if cidr.contains(':') { ("Ipv6Ranges", "CidrIpv6") } else { ("IpRanges", "CidrIp") };
@@ -174,7 +174,7 @@ pub fn permissions(group: &str, permissions: &[(&str, &str, &str, &str)]) -> Vec
 }
 
 /// `TagSpecification.1` for rules.
-pub fn tagged(mut all: Vec<(String, String)>, tags: &[(&str, &str)]) -> Vec<(String, String)> {
+pub(crate) fn tagged(mut all: Vec<(String, String)>, tags: &[(&str, &str)]) -> Vec<(String, String)> {
     all.push(("TagSpecification.1.ResourceType".to_owned(), "security-group-rule".to_owned()));
     for (number, (key, value)) in (1..).zip(tags) {
         all.push((format!("TagSpecification.1.Tag.{number}.Key"), (*key).to_owned()));
@@ -184,7 +184,7 @@ pub fn tagged(mut all: Vec<(String, String)>, tags: &[(&str, &str)]) -> Vec<(Str
 }
 
 /// Resources and tags for `CreateTags` and `DeleteTags`; a tag without a value has `None`.
-pub fn tags(ids: &[&str], tags: &[(&str, Option<&str>)]) -> Vec<(String, String)> {
+pub(crate) fn tags(ids: &[&str], tags: &[(&str, Option<&str>)]) -> Vec<(String, String)> {
     let mut all: Vec<_> =
         (1..).zip(ids).map(|(n, id): (u32, _)| (format!("ResourceId.{n}"), (*id).to_owned())).collect();
     for (number, (key, value)) in (1..).zip(tags) {
@@ -197,7 +197,7 @@ pub fn tags(ids: &[&str], tags: &[(&str, Option<&str>)]) -> Vec<(String, String)
 }
 
 /// A revoke by ids.
-pub fn by_ids(group: &str, ids: &[&str]) -> Vec<(String, String)> {
+pub(crate) fn by_ids(group: &str, ids: &[&str]) -> Vec<(String, String)> {
     let ids = (1..).zip(ids).map(|(n, id): (u32, _)| (format!("SecurityGroupRuleId.{n}"), (*id).to_owned()));
     fields(&[("GroupId", group)]).into_iter().chain(ids).collect()
 }
