@@ -11,7 +11,7 @@ use crate::{
     refusal::{self, Refusal},
     settings::{Latency, Settings},
     state_file,
-    world::{Late, World},
+    world::{Late, Session, World},
     xml::Xml,
 };
 use chrono::{DateTime, Utc};
@@ -94,7 +94,7 @@ impl Engine {
     /// How long the next request is on its way.
     pub(crate) fn latency(&mut self) -> Duration {
         let Latency { min, max } = self.settings.latency;
-        min + max.saturating_sub(min).mul_f64(self.dice.f64())
+        min.saturating_add(max.saturating_sub(min).mul_f64(self.dice.f64()))
     }
 
     /// Answers a request.
@@ -114,7 +114,7 @@ impl Engine {
         let credential = credential.ok_or_else(refusal::no_credentials)?;
         let action = passage.action().to_owned();
         passage.fault = self.faults.strike(&action, passage.form);
-        let expired = |session: &crate::world::Session| session.expires_at <= passage.now;
+        let expired = |session: &Session| session.expires_at <= passage.now;
         if self.world.session(&credential.access_key).is_some_and(expired) {
             return Err(expired_for(passage.service()));
         }
@@ -151,13 +151,14 @@ impl Engine {
                 for group in groups_in(passage.form) {
                     self.world.remove_group(&group, passage.now);
                 }
+                self.save()?;
             }
             _ => {}
         }
         self.act(caller, &passage.region, passage.form, passage.now)
     }
 
-    /// The action itself.
+    /// The action itself. When the world cannot be kept in its file, it stays as it was.
     pub(crate) fn act(
         &mut self,
         caller: &Caller,
@@ -168,9 +169,13 @@ impl Engine {
         let action = form.get("Action").unwrap_or_default();
         let stale = self.settings.stale.as_ref().filter(|stale| self.dice.f64() < stale.chance);
         let ask = Ask { form, caller, region, settings: &self.settings, stale, seed: self.seed, now };
+        let before = self.file.as_ref().map(|_| self.world.clone());
         let answer = actions::perform(action, &mut self.world, &ask)?;
-        if answer.effect {
-            self.save()?;
+        if answer.effect
+            && let Err(refusal) = self.save()
+        {
+            self.world = before.unwrap_or_default();
+            return Err(refusal);
         }
         Ok(answer)
     }
@@ -180,6 +185,9 @@ impl Engine {
         let (mut due, waiting): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.world.late).into_iter().partition(|late| late.due <= now);
         self.world.late = waiting;
+        if due.is_empty() {
+            return;
+        }
         due.sort_by_key(|late| (late.due, late.number));
         for Late { due, number, caller, region, form } in due {
             let result = self.act(&caller, &region, &form, due);
@@ -188,9 +196,11 @@ impl Engine {
             let call = self.call(&passage, outcome, None, answer);
             self.log.push(Call { landed_late: true, ..call });
         }
+        // What was refused is done with as well. A file that cannot be written now fails the next change.
+        self.save().ok();
     }
 
-    /// Keeps the world in its file. When that fails, the outcome is as open as after any server error.
+    /// Keeps the world in its file.
     pub(crate) fn save(&self) -> Result<(), Refusal> {
         let saved = self.file.as_ref().map_or(Ok(()), |path| state_file::save(path, &self.world));
         saved.map_err(|error| Refusal::with_status("InternalError", format!("state file: {error}"), 500))
@@ -325,8 +335,9 @@ fn envelope(passage: &Passage<'_>, request_id: &str, xml: &str) -> String {
              <requestId>{request_id}</requestId>{xml}</{action}Response>"
         ),
         Service::Sts => format!(
-            "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{action}Result>{xml}</{action}Result>\
-             <ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{action}Response>"
+            "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
+             <{action}Result>{xml}</{action}Result><ResponseMetadata><RequestId>{request_id}</RequestId>\
+             </ResponseMetadata></{action}Response>"
         ),
     }
 }

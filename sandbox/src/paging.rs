@@ -23,16 +23,14 @@ pub(crate) fn cut<T>(items: Vec<(String, T)>, form: &Form, limit: Option<usize>)
         None => None,
     };
     let mut rest = items.into_iter().filter(|(key, _)| after.as_ref().is_none_or(|after| key > after)).peekable();
-    let mut page = Page { items: Vec::new(), next: None };
-    while page.items.len() < size {
-        let Some((key, item)) = rest.next() else { return Ok(page) };
-        page.items.push(item);
-        page.next = Some(format!("{question}{key}"));
+    let mut items = Vec::new();
+    let mut last = None;
+    for (key, item) in rest.by_ref().take(size) {
+        items.push(item);
+        last = Some(key);
     }
-    if rest.peek().is_none() {
-        page.next = None;
-    }
-    Ok(page)
+    let next = last.filter(|_| rest.peek().is_some()).map(|key| format!("{question}{key}"));
+    Ok(Page { items, next })
 }
 
 fn page_size(form: &Form) -> Result<Option<usize>, Refusal> {

@@ -1,5 +1,7 @@
 //! The sandbox over its wire: each action, each fault, the region at large, the state file.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
+
 #[allow(dead_code, reason = "shared with the other test binary")]
 mod support;
 

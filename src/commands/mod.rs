@@ -120,12 +120,19 @@ impl Context<'_> {
         let state = self.state.path.display();
         match notice {
             Notice::RestoredBackup { ended } => {
-                let message = format!("{state} is a restored backup; its {} live sessions were ended", ended.len());
+                let message = match ended.len() {
+                    0 => format!("{state} is a restored backup; its live sessions end"),
+                    count => format!("{state} is a restored backup; its {count} live sessions were ended"),
+                };
                 let hint = "rules that were opened after the backup close by their own tags";
                 self.printer.warn(&message, &[hint.to_owned()]);
             }
             Notice::GuardNotWritten { error } => {
                 self.printer.warn(&format!("the guard file beside {state} cannot be written: {error}"), &[]);
+            }
+            Notice::DiskFull { error } => {
+                let message = format!("the disk of {state} is full ({error}); nothing is opened, closing goes on");
+                self.printer.warn(&message, &["make room: what is closed now is on record only then".to_owned()]);
             }
             Notice::LostDatabase { .. } => {
                 let message = format!("the earlier state file {state} is gone; a new one was made");

@@ -182,11 +182,8 @@ fn closing_line(session: &Session, others: &[Session], leases: &[Lease], zone: &
             let rules = if open.len() == 1 { "1 rule".to_owned() } else { format!("{} rules", open.len()) };
             // What was refused closes when a reconcile may; what has no answer, when readings are believed.
             let refused = |lease: &&Lease| lease.last_failure.as_ref().is_some_and(|why| !why.class.outcome_unknown());
-            let settles = if open.iter().any(|lease| refused(lease)) {
-                None
-            } else {
-                open.iter().filter_map(|lease| lease.settles_at()).max()
-            };
+            let settles =
+                if open.iter().any(refused) { None } else { open.iter().filter_map(|lease| lease.settles_at()).max() };
             let until = settles.map_or_else(|| "the next reconcile".to_owned(), |at| zone.clock(at));
             format!("Stop recorded; {rules} still open until {until}\n")
         }

@@ -44,8 +44,8 @@ fn field<'a>(rule: &'a SecurityGroupRule, filter: &str) -> &'a String {
     }
 }
 
-/// An unknown group is left out ("filter", as everywhere in EC2), unless the region is set to refuse it; a malformed one
-/// is refused.
+/// An unknown group is left out, as by every filter of EC2, unless the region is set to refuse it; a malformed id is
+/// refused.
 fn check_groups(world: &World, ask: &Ask<'_>, filters: &[(String, Vec<String>)]) -> Result<(), Refusal> {
     for id in filters.iter().filter(|(name, _)| name == "group-id").flat_map(|(_, values)| values) {
         if !ids::well_formed(id, "sg-") {

@@ -67,7 +67,11 @@ impl Answer {
 
     /// The error code; `OK` for a success.
     pub(crate) fn code(&self) -> String {
-        if self.status == 200 { "OK".to_owned() } else { self.xml().text_of("Code") }
+        match Document::parse(&self.body) {
+            _ if self.status == 200 => "OK".to_owned(),
+            Ok(document) => Element::read(document.root_element()).text_of("Code"),
+            Err(_) => "(no XML)".to_owned(),
+        }
     }
 }
 
@@ -106,8 +110,8 @@ impl Client {
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
         write!(
             stream,
-            "POST / HTTP/1.1\r\nHost: {service}.{region}.amazonaws.com\r\nConnection: close\r\n{authorization}Content-Type: \
-             application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+            "POST / HTTP/1.1\r\nHost: {service}.{region}.amazonaws.com\r\nConnection: close\r\n{authorization}\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         )?;
         let mut answer = String::new();

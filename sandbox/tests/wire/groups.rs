@@ -2,7 +2,7 @@
 
 use crate::{
     Bench,
-    support::{fields, in_group, permissions},
+    support::{Client, fields, in_group, permissions},
 };
 
 const UNKNOWN: &str = "sg-0123456789abcdef0";
@@ -92,8 +92,7 @@ fn requests_that_are_none() {
     let bench = Bench::new();
     assert_eq!(bench.client.code("", &[]), "MissingAction");
     assert_eq!(bench.client.code("RunInstances", &[]), "InvalidAction");
-    let mut nobody = bench.client.clone();
-    nobody.access_key = None;
+    let nobody = Client { access_key: None, ..bench.client };
     let answer = nobody.ask("DescribeSecurityGroups", &[]);
     assert_eq!((answer.status, answer.code()), (403, "MissingAuthenticationToken".to_owned()));
     assert_eq!(answer.xml().text_of("RequestID"), answer.headers["x-amzn-requestid"]);

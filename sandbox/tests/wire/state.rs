@@ -50,6 +50,21 @@ fn what_was_answered_is_in_the_file_at_once() {
 }
 
 #[test]
+fn what_cannot_be_kept_is_not_done() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("not there yet").join("sandbox.json");
+    let bench = Bench::with(1, |config| config.state_file = Some(path.clone()));
+    let create =
+        || bench.client.ask("CreateSecurityGroup", &fields(&[("GroupName", "web"), ("GroupDescription", "x")]));
+    let refused = create();
+    assert_eq!((refused.status, refused.code()), (500, "InternalError".to_owned()));
+    assert!(bench.handle.groups().is_empty());
+    assert!(!bench.handle.log()[0].effect);
+    std::fs::create_dir(path.parent().unwrap()).unwrap();
+    assert_eq!(create().code(), "OK");
+}
+
+#[test]
 fn a_file_that_is_none_is_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("sandbox.json");

@@ -1,0 +1,108 @@
+//! The sandbox against moto, the independent judge: one script of calls for both, the answers compared. Where they
+//! differ is listed in `conformance/known.rs`; a difference that is not listed fails, and so does one that is gone.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
+
+#[path = "conformance/known.rs"]
+mod known;
+#[path = "conformance/moto.rs"]
+mod moto;
+#[path = "conformance/normal.rs"]
+mod normal;
+#[path = "conformance/script.rs"]
+mod script;
+#[allow(dead_code, reason = "shared with the other test binary")]
+mod support;
+
+use chrono::DateTime;
+use eg_sandbox::{Config, HandClock, Sandbox};
+use known::{Difference, Follows, KNOWN};
+use normal::Names;
+use script::{Scene, Step};
+use std::collections::{BTreeMap, BTreeSet};
+use support::{Answer, Client, fields};
+
+/// One endpoint in the course of a scene.
+struct Side {
+    client: Client,
+    /// Ids by the script's names for them.
+    ids: BTreeMap<String, String>,
+}
+
+impl Side {
+    fn begin(client: &Client, scene: &Scene) -> Self {
+        let call = fields(&[("GroupName", scene.name), ("GroupDescription", "a group")]);
+        let group = client.get("CreateSecurityGroup", &call).text_of("groupId");
+        Self { client: client.clone(), ids: BTreeMap::from([("$g".to_owned(), group)]) }
+    }
+
+    fn ask(&mut self, step: &Step) -> Vec<String> {
+        let meant = |value: &String| self.ids.get(value).unwrap_or(value).clone();
+        let call: Vec<_> = step.fields.iter().map(|(name, value)| (name.clone(), meant(value))).collect();
+        let answer = self.client.ask(step.action, &call);
+        self.keep(step, &answer);
+        let names: Names = self.ids.iter().map(|(name, id)| (id.clone(), name.clone())).collect();
+        normal::lines(&answer, step.compare, &names)
+    }
+
+    /// Ids that the answer lists get their names, from the last: an endpoint may list the last ones only.
+    fn keep(&mut self, step: &Step, answer: &Answer) {
+        let ids = normal::rule_ids(answer);
+        for (name, id) in step.keeps.iter().rev().zip(ids.into_iter().rev()) {
+            self.ids.insert(format!("${name}"), id);
+        }
+    }
+}
+
+/// What only the one and what only the other says.
+fn differ(sandbox: &[String], moto: &[String]) -> Option<(Vec<String>, Vec<String>)> {
+    let (left, right): (BTreeSet<_>, BTreeSet<_>) = (sandbox.iter().collect(), moto.iter().collect());
+    let only = |a: &BTreeSet<&String>, b: &BTreeSet<&String>| a.difference(b).map(|line| (*line).clone()).collect();
+    (sandbox != moto).then(|| (only(&left, &right), only(&right, &left)))
+}
+
+fn as_listed(found: &(Vec<String>, Vec<String>), listed: &Difference) -> bool {
+    found.0 == listed.sandbox && found.1 == listed.moto
+}
+
+#[test]
+fn the_sandbox_answers_as_moto_does() {
+    let Some(python) = moto::python() else {
+        assert!(!moto::required(), "no moto, and CI is set: make target/tmp/moto-venv or set EG_MOTO_PYTHON");
+        println!("skipped: no moto; the end-to-end tests make target/tmp/moto-venv, or set EG_MOTO_PYTHON");
+        return;
+    };
+    let moto = moto::Moto::start(&python);
+    let clock = HandClock::at(DateTime::UNIX_EPOCH);
+    let sandbox = Sandbox::start(Config::new(1, clock.clock())).expect("a sandbox");
+    let ours = Client::new(sandbox.address());
+
+    let mut wrong = Vec::new();
+    let mut seen = BTreeSet::new();
+    for scene in script::scenes() {
+        let (mut left, mut right) = (Side::begin(&ours, &scene), Side::begin(&moto.client(), &scene));
+        for step in &scene.steps {
+            let at = (scene.name, step.name);
+            assert!(seen.insert(at), "{at:?} is there twice");
+            let found = differ(&left.ask(step), &right.ask(step));
+            let listed = KNOWN.iter().find(|difference| difference.at == at);
+            match (&found, listed) {
+                (None, None) => {}
+                (Some(found), Some(listed)) if as_listed(found, listed) => {}
+                _ => wrong.push(format!("{at:?}: {found:#?}")),
+            }
+        }
+    }
+    let unknown = KNOWN.iter().filter(|difference| !seen.contains(&difference.at)).map(|difference| difference.at);
+    assert_eq!(unknown.collect::<Vec<_>>(), []);
+    assert!(wrong.is_empty(), "not as listed:\n{}", wrong.join("\n"));
+}
+
+/// Nothing is listed without a reason, and where AWS documents what moto does, the sandbox has to follow.
+#[test]
+fn every_difference_has_a_reason() {
+    for Difference { at, why, follows, .. } in KNOWN {
+        assert!(why.len() > 20, "{at:?}");
+        assert_ne!(*follows, Follows::Moto, "{at:?}: the sandbox is wrong");
+    }
+}

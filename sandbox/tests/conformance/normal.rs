@@ -1,0 +1,93 @@
+//! Answers without what may differ between two endpoints that do the same: ids, order, and people's messages.
+
+use crate::{
+    script::Compare,
+    support::{Answer, Element},
+};
+use std::collections::BTreeMap;
+
+/// Names for ids, as the script's steps give them.
+pub(crate) type Names = BTreeMap<String, String>;
+
+/// What an answer says, one statement a line, sorted.
+pub(crate) fn lines(answer: &Answer, compare: Compare, names: &Names) -> Vec<String> {
+    match compare {
+        Compare::Everything => everything(answer, names),
+        Compare::Count => {
+            let (rules, rest): (Vec<_>, Vec<_>) =
+                everything(answer, names).into_iter().partition(|line| line.starts_with("rule "));
+            rest.into_iter().chain([format!("rules: {}", rules.len())]).collect()
+        }
+        Compare::Nothing => Vec::new(),
+    }
+}
+
+fn everything(answer: &Answer, names: &Names) -> Vec<String> {
+    if answer.status != 200 {
+        return vec![format!("error {} {}", answer.status, answer.code())];
+    }
+    let xml = answer.xml();
+    let mut lines = vec![format!("OK {}", xml.text_of("return")).trim_end().to_owned()];
+    lines.extend(xml.items("securityGroupRuleSet").iter().map(|item| rule("rule", item, names)));
+    lines.extend(xml.items("revokedSecurityGroupRuleSet").iter().map(|item| rule("revoked", item, names)));
+    lines.extend(xml.items("securityGroupInfo").iter().flat_map(|item| group(item, names)));
+    for (element, said) in [("Account", "account"), ("AssumedRoleUser", "assumed role")] {
+        if let Some(found) = xml.find(element) {
+            lines.push(format!("{said} {}{}", found.text, found.text_of("Arn")));
+        }
+    }
+    if !xml.text_of("nextToken").is_empty() {
+        lines.push("more pages".to_owned());
+    }
+    lines.sort();
+    lines
+}
+
+/// The rule ids of an authorize's answer, in its order.
+pub(crate) fn rule_ids(answer: &Answer) -> Vec<String> {
+    if answer.status == 200 { answer.xml().each("securityGroupRuleSet", "securityGroupRuleId") } else { Vec::new() }
+}
+
+fn name(id: &str, names: &Names) -> String {
+    names.get(id).cloned().unwrap_or_else(|| if id.is_empty() { "no id".to_owned() } else { "?".to_owned() })
+}
+
+fn rule(kind: &str, item: &Element, names: &Names) -> String {
+    let text = |name: &str| item.text_of(name);
+    let direction = match text("isEgress").as_str() {
+        "true" => "egress",
+        "false" => "ingress",
+        _ => "no direction",
+    };
+    let description = match text("description").chars().count() {
+        long @ 100.. => format!("({long} characters)"),
+        _ => text("description"),
+    };
+    let tags: Vec<_> = item.tags().iter().map(|(key, value)| format!("{key}={value}")).collect();
+    format!(
+        "{kind} {} {direction} {}/{}-{} {}{} {:?} [{}]",
+        name(&text("securityGroupRuleId"), names),
+        text("ipProtocol"),
+        text("fromPort"),
+        text("toPort"),
+        text("cidrIpv4"),
+        text("cidrIpv6"),
+        description,
+        tags.join(", ")
+    )
+}
+
+fn group(item: &Element, names: &Names) -> Vec<String> {
+    let id = name(&item.text_of("groupId"), names);
+    let mut lines = vec![format!("group {id} {} of {}", item.text_of("groupName"), item.text_of("ownerId"))];
+    for (list, direction) in [("ipPermissions", "ingress"), ("ipPermissionsEgress", "egress")] {
+        for permission in item.items(list) {
+            let text = |name: &str| permission.text_of(name);
+            let ranges = [("ipRanges", "cidrIp"), ("ipv6Ranges", "cidrIpv6")];
+            let sources: Vec<_> = ranges.iter().flat_map(|(list, field)| permission.each(list, field)).collect();
+            let ports = format!("{}/{}-{}", text("ipProtocol"), text("fromPort"), text("toPort"));
+            lines.push(format!("group {id} {direction} {ports} {}", sources.join(" ")));
+        }
+    }
+    lines
+}

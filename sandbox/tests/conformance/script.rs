@@ -1,0 +1,286 @@
+//! The calls that both endpoints are asked, in scenes with a group of their own. `$name` stands for an id that an
+//! earlier step kept.
+
+use crate::support::{by_ids, fields, in_group, permissions, tagged, tags};
+
+/// What of a step's answers is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compare {
+    Everything,
+    /// How many rules it lists: which of them are on a page follows from their ids.
+    Count,
+    /// Nothing: the step only prepares the next.
+    Nothing,
+}
+
+/// One call.
+pub(crate) struct Step {
+    /// Unique in its scene.
+    pub(crate) name: &'static str,
+    pub(crate) action: &'static str,
+    pub(crate) fields: Vec<(String, String)>,
+    /// Names for the ids in the answer, by the element that holds them, in the answer's order.
+    pub(crate) keeps: &'static [&'static str],
+    pub(crate) compare: Compare,
+}
+
+/// Calls with a group of their own, `$g`.
+pub(crate) struct Scene {
+    pub(crate) name: &'static str,
+    pub(crate) steps: Vec<Step>,
+}
+
+type Fields = Vec<(String, String)>;
+
+const SSH: (&str, &str, &str, &str) = ("tcp", "22", "22", "203.0.113.42/32");
+const SSH6: (&str, &str, &str, &str) = ("tcp", "22", "22", "2001:db8::42/128");
+const WEB: (&str, &str, &str, &str) = ("tcp", "443", "443", "203.0.113.42/32");
+const NO_GROUP: &str = "sg-0123456789abcdef0";
+const NO_RULE: &str = "sgr-0123456789abcdef0";
+
+const AUTHORIZE: &str = "AuthorizeSecurityGroupIngress";
+const REVOKE: &str = "RevokeSecurityGroupIngress";
+const RULES: &str = "DescribeSecurityGroupRules";
+const GROUPS: &str = "DescribeSecurityGroups";
+
+fn step(name: &'static str, action: &'static str, fields: Fields) -> Step {
+    Step { name, action, fields, keeps: &[], compare: Compare::Everything }
+}
+
+fn keeping(keeps: &'static [&'static str], step: Step) -> Step {
+    Step { keeps, ..step }
+}
+
+fn comparing(compare: Compare, step: Step) -> Step {
+    Step { compare, ..step }
+}
+
+fn authorize(name: &'static str, list: &[(&str, &str, &str, &str)]) -> Step {
+    step(name, AUTHORIZE, permissions("$g", list))
+}
+
+fn after(name: &'static str) -> Step {
+    step(name, RULES, in_group("$g"))
+}
+
+fn with(mut call: Fields, more: &[(&str, &str)]) -> Fields {
+    call.extend(fields(more));
+    call
+}
+
+/// `count` permissions on ports from 1.
+fn ports(count: u32, cidr: &str) -> Fields {
+    let ports: Vec<String> = (1..=count).map(|port| port.to_string()).collect();
+    let list: Vec<_> = ports.iter().map(|port| ("tcp", port.as_str(), port.as_str(), cidr)).collect();
+    permissions("$g", &list)
+}
+
+fn modify(id: &str, port: &str, cidr: &str) -> Fields {
+    const NEW: &str = "SecurityGroupRule.1.SecurityGroupRule";
+    let new = [("IpProtocol", "tcp"), ("FromPort", port), ("ToPort", port), ("CidrIpv4", cidr)];
+    let new = new.map(|(name, value)| (format!("{NEW}.{name}"), value.to_owned()));
+    let call = fields(&[("GroupId", "$g"), ("SecurityGroupRule.1.SecurityGroupRuleId", id)]);
+    call.into_iter().chain(new).collect()
+}
+
+pub(crate) fn scenes() -> Vec<Scene> {
+    vec![
+        groups(),
+        rules(),
+        batches(),
+        duplicates(),
+        cidrs(),
+        revokes(),
+        revokes_by_permission(),
+        rule_tags(),
+        tag_limit(),
+        pages(),
+        quota(),
+        refusals(),
+        modifications(),
+        identities(),
+    ]
+}
+
+fn groups() -> Scene {
+    let filter = |ids: &[&str]| {
+        let ids = (1..).zip(ids).map(|(n, id): (u32, _)| (format!("Filter.1.Value.{n}"), (*id).to_owned()));
+        fields(&[("Filter.1.Name", "group-id")]).into_iter().chain(ids).collect()
+    };
+    let named = |name: &str| fields(&[("GroupName", name), ("GroupDescription", "a group")]);
+    let steps = vec![
+        step("by id", GROUPS, fields(&[("GroupId.1", "$g")])),
+        step("an unknown id", GROUPS, fields(&[("GroupId.1", "$g"), ("GroupId.2", NO_GROUP)])),
+        step("by filter", GROUPS, filter(&["$g", NO_GROUP])),
+        step("an unknown group by filter", GROUPS, filter(&[NO_GROUP])),
+        step("the same name", "CreateSecurityGroup", named("groups")),
+        step("no description", "CreateSecurityGroup", fields(&[("GroupName", "no description")])),
+        after("the default egress rule"),
+        step("rules of an unknown group", RULES, in_group(NO_GROUP)),
+        step("rules of a malformed group", RULES, in_group("web")),
+        step("delete", "DeleteSecurityGroup", fields(&[("GroupId", "$g")])),
+        step("delete again", "DeleteSecurityGroup", fields(&[("GroupId", "$g")])),
+        after("rules after delete"),
+    ];
+    Scene { name: "groups", steps }
+}
+
+fn rules() -> Scene {
+    let described =
+        with(permissions("$g", &[SSH]), &[("IpPermissions.1.IpRanges.1.Description", "eg a@b session 1 ._-:/")]);
+    let opened = tagged(described, &[("eg:managed-by", "eg"), ("eg:lease:x", "2026-01-01T00:00:00Z")]);
+    let steps = vec![
+        step("dry run", AUTHORIZE, with(opened.clone(), &[("DryRun", "true")])),
+        keeping(&["ssh"], step("authorize", AUTHORIZE, opened.clone())),
+        after("with its tags"),
+        step("by group", GROUPS, fields(&[("GroupId.1", "$g")])),
+        step("by id", RULES, fields(&[("SecurityGroupRuleId.1", "$ssh")])),
+        step("by filter", RULES, fields(&[("Filter.1.Name", "security-group-rule-id"), ("Filter.1.Value.1", "$ssh")])),
+        step("an unknown id", RULES, fields(&[("SecurityGroupRuleId.1", NO_RULE)])),
+        step("again", AUTHORIZE, opened),
+        keeping(&["ssh6"], authorize("IPv6", &[SSH6])),
+        keeping(&["icmp"], authorize("ICMP", &[("icmp", "-1", "-1", "10.0.0.0/8")])),
+        keeping(&["all"], authorize("everything", &[("-1", "", "", "10.0.0.0/8")])),
+        after("all of them"),
+    ];
+    Scene { name: "rules", steps }
+}
+
+fn batches() -> Scene {
+    let steps = vec![keeping(&["ssh", "web", "ssh6"], authorize("three at once", &[SSH, WEB, SSH6])), after("after")];
+    Scene { name: "batches", steps }
+}
+
+fn duplicates() -> Scene {
+    let steps = vec![
+        keeping(&["ssh"], authorize("one", &[SSH])),
+        authorize("a new one and the one", &[WEB, SSH]),
+        after("after the refusal"),
+        authorize("twice in one call", &[SSH6, SSH6]),
+        after("after twice"),
+    ];
+    Scene { name: "duplicates", steps }
+}
+
+fn cidrs() -> Scene {
+    let steps = vec![
+        keeping(&["wide"], authorize("host bits", &[("tcp", "1", "1", "100.68.0.18/18")])),
+        after("after"),
+        authorize("the same without them", &[("tcp", "1", "1", "100.68.0.0/18")]),
+        authorize("no CIDR", &[("tcp", "1", "1", "100.68.0")]),
+    ];
+    Scene { name: "CIDRs", steps }
+}
+
+fn revokes() -> Scene {
+    let steps = vec![
+        keeping(&["ssh"], authorize("open", &[SSH])),
+        step("dry run", REVOKE, with(by_ids("$g", &["$ssh"]), &[("DryRun", "true")])),
+        step("one unknown id", REVOKE, by_ids("$g", &["$ssh", NO_RULE])),
+        after("after the refusal"),
+        step("by id", REVOKE, by_ids("$g", &["$ssh"])),
+        step("by id again", REVOKE, by_ids("$g", &["$ssh"])),
+        after("after"),
+        step("in an unknown group", REVOKE, by_ids(NO_GROUP, &["$ssh"])),
+    ];
+    Scene { name: "revokes", steps }
+}
+
+fn revokes_by_permission() -> Scene {
+    let steps = vec![
+        keeping(&["ssh"], authorize("open", &[SSH])),
+        step("not there", REVOKE, permissions("$g", &[WEB])),
+        step("there", REVOKE, permissions("$g", &[SSH])),
+        after("after"),
+    ];
+    Scene { name: "revokes by permission", steps }
+}
+
+fn rule_tags() -> Scene {
+    let create = |name, ids: &[&str], list: &[_]| step(name, "CreateTags", tags(ids, list));
+    let delete = |name, ids: &[&str], list: &[_]| step(name, "DeleteTags", tags(ids, list));
+    let steps = vec![
+        keeping(&["ssh"], authorize("open", &[SSH])),
+        create("create", &["$ssh"], &[("a", Some("1")), ("b", Some("2")), ("c", Some("3")), ("d", Some(""))]),
+        create("overwrite", &["$ssh"], &[("a", Some("one"))]),
+        after("after create"),
+        create("one unknown id", &["$ssh", NO_RULE], &[("x", Some("1"))]),
+        after("after the refusal"),
+        delete("another value", &["$ssh"], &[("a", Some("1"))]),
+        delete("the value", &["$ssh"], &[("b", Some("2"))]),
+        delete("no value", &["$ssh"], &[("c", None)]),
+        after("after delete"),
+        create("reserved", &["$ssh"], &[("aws:x", Some("1"))]),
+        delete("on an unknown id", &[NO_RULE], &[("a", None)]),
+        delete("all", &["$ssh"], &[]),
+        after("after all"),
+    ];
+    Scene { name: "tags", steps }
+}
+
+fn tag_limit() -> Scene {
+    let keys: Vec<String> = (1..=50).map(|number| format!("key {number}")).collect();
+    let full: Vec<_> = keys.iter().map(|key| (key.as_str(), Some("v"))).collect();
+    let steps = vec![
+        keeping(&["ssh"], authorize("open", &[SSH])),
+        step("fifty", "CreateTags", tags(&["$ssh"], &full)),
+        step("the 51st", "CreateTags", tags(&["$ssh"], &[("one more", Some("v"))])),
+        step("one of the fifty", "CreateTags", tags(&["$ssh"], &[("key 1", Some("w"))])),
+    ];
+    Scene { name: "tag limit", steps }
+}
+
+fn pages() -> Scene {
+    let steps = vec![
+        comparing(Compare::Nothing, step("eight rules", AUTHORIZE, ports(8, "10.0.0.0/8"))),
+        comparing(Compare::Count, step("a page of five", RULES, with(in_group("$g"), &[("MaxResults", "5")]))),
+        comparing(Compare::Count, step("a page of four", RULES, with(in_group("$g"), &[("MaxResults", "4")]))),
+    ];
+    Scene { name: "pages", steps }
+}
+
+fn quota() -> Scene {
+    let steps = vec![
+        comparing(Compare::Nothing, step("sixty IPv4", AUTHORIZE, ports(60, "10.0.0.0/8"))),
+        authorize("one more IPv4", &[("tcp", "61", "61", "10.0.0.0/8")]),
+        keeping(&["ssh6"], authorize("one IPv6", &[SSH6])),
+    ];
+    Scene { name: "quota", steps }
+}
+
+fn refusals() -> Scene {
+    let described = |text: &str| with(permissions("$g", &[SSH]), &[("IpPermissions.1.IpRanges.1.Description", text)]);
+    let steps = vec![
+        step("an unknown action", "RunNothing", Vec::new()),
+        step("an unknown group", AUTHORIZE, permissions(NO_GROUP, &[SSH])),
+        step("a malformed group", AUTHORIZE, permissions("web", &[SSH])),
+        authorize("no ports", &[("tcp", "", "", "10.0.0.0/8")]),
+        authorize("an unknown protocol", &[("quic", "1", "1", "10.0.0.0/8")]),
+        authorize("ports out of range", &[("tcp", "1", "70000", "10.0.0.0/8")]),
+        step("a description too long", AUTHORIZE, described(&"x".repeat(256))),
+        step("a description with a bad character", AUTHORIZE, described("a<b")),
+        step("an unknown filter", RULES, fields(&[("Filter.1.Name", "colour"), ("Filter.1.Value.1", "red")])),
+        after("nothing was opened"),
+    ];
+    Scene { name: "refusals", steps }
+}
+
+fn modifications() -> Scene {
+    let steps = vec![
+        keeping(&["ssh"], step("open", AUTHORIZE, tagged(permissions("$g", &[SSH]), &[("a", "1")]))),
+        step("other ports and addresses", "ModifySecurityGroupRules", modify("$ssh", "23", "10.0.0.0/8")),
+        after("id and tags stay"),
+        step("an unknown rule", "ModifySecurityGroupRules", modify(NO_RULE, "23", "10.0.0.0/8")),
+    ];
+    Scene { name: "modifications", steps }
+}
+
+fn identities() -> Scene {
+    let role = [("RoleArn", "arn:aws:iam::222222222222:role/opener"), ("RoleSessionName", "eg-alice")];
+    let steps = vec![
+        step("caller", "GetCallerIdentity", Vec::new()),
+        step("role", "AssumeRole", fields(&role)),
+        step("a name too short", "AssumeRole", fields(&[role[0], ("RoleSessionName", "e")])),
+    ];
+    Scene { name: "identities", steps }
+}
