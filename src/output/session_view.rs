@@ -13,7 +13,7 @@ use eg_model::{
     session::{Grant, GrantStatus, Session, SessionStatus, Standing},
 };
 use eg_state::LastRuns;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How wide labels are, with their colon.
 const LABEL: usize = 11;
@@ -95,12 +95,13 @@ impl View {
     pub fn list(&self, sessions: &[Session]) -> String {
         let ids: Vec<String> = sessions.iter().map(|session| session.id.0.as_simple().to_string()).collect();
         let mut table = Table::new(["ID", "STATUS", "IP", "STARTED", "REMAINING"]);
+        let width = short_width(&ids);
         for (session, id) in sessions.iter().zip(&ids) {
             let remaining = self.remaining(session);
             let remaining =
                 if self.is_overdue(session) { Cell::styled(remaining, style::BAD) } else { Cell::new(remaining) };
             table.row([
-                Cell::new(short_id(id, &ids)),
+                Cell::new(short_id(id, &width)),
                 Cell::styled(session.status.as_str(), style::session(session.status)),
                 Cell::new(address_cell(session)),
                 Cell::new(self.zone.format(session.started_at)),
@@ -192,12 +193,24 @@ fn address_cell(session: &Session) -> String {
     }
 }
 
+/// How many digits each id that shares its first eight with another row needs. Neighbours in sorted order share most.
+fn short_width(all: &[String]) -> BTreeMap<&str, usize> {
+    let mut sorted: Vec<&str> = all.iter().map(String::as_str).collect();
+    sorted.sort_unstable();
+    let mut widths = BTreeMap::new();
+    for (a, b) in sorted.iter().zip(sorted.iter().skip(1)) {
+        let shared = a.bytes().zip(b.bytes()).take_while(|(x, y)| x == y).count();
+        if shared >= SHORT_ID {
+            for id in [*a, *b] {
+                let width = widths.entry(id).or_insert(shared + 1);
+                *width = (shared + 1).max(*width);
+            }
+        }
+    }
+    widths
+}
+
 /// Eight digits, or as many as tell it from the other rows shown.
-fn short_id<'a>(id: &'a str, all: &[String]) -> &'a str {
-    let ambiguous = |length: &usize| {
-        let prefix = id.get(..*length);
-        all.iter().filter(|other| other.get(..*length) == prefix).count() > 1
-    };
-    let length = (SHORT_ID..id.len()).find(|length| !ambiguous(length)).unwrap_or(id.len());
-    id.get(..length).unwrap_or(id)
+fn short_id<'a>(id: &'a str, widths: &BTreeMap<&str, usize>) -> &'a str {
+    id.get(..widths.get(id).copied().unwrap_or(SHORT_ID)).unwrap_or(id)
 }

@@ -129,6 +129,10 @@ pub(crate) fn newest_ids(
     statuses: &[SessionStatus],
     limit: i64,
 ) -> Result<Vec<SessionId>, StateError> {
+    // Every status is no condition at all: the index on the start then gives the newest ones without a sort.
+    if statuses.len() == SessionStatus::ALL.len() {
+        return ids(connection, "SELECT id FROM sessions ORDER BY started_at DESC, id LIMIT ?1", params![limit]);
+    }
     let sql = "SELECT id FROM sessions WHERE status IN (SELECT value FROM json_each(?1)) \
                ORDER BY started_at DESC, id LIMIT ?2";
     ids(connection, sql, params![json_list(statuses), limit])
