@@ -55,7 +55,7 @@ impl Reach {
     }
 }
 
-/// What a kind of firewall can do, as data that [`crate::plan::plan`] reads.
+/// What a kind of firewall can do, as data that [`crate::plan::plan_target`] reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
     /// Whether a rule can carry marks (tags). Without them, ownership rests on the ledger alone, and nothing is

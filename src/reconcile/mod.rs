@@ -1,7 +1,7 @@
 //! The reconcile driver: expire, observe, plan, apply, record. It decides nothing itself: what to do comes from
 //! `eg_model::plan`, what it means comes back into the ledger through `eg_model::lease`.
 //!
-//! One pass runs on one thread; targets are worked on side by side, each by a [`target::TargetRun`]. The store is
+//! One pass runs on one thread; targets are worked on side by side, each by a `target::TargetRun`. The store is
 //! borrowed only between awaits, so no transaction is ever open across one.
 
 mod observe;

@@ -1,6 +1,6 @@
 //! The plan: what takes an observation to what is wanted. Pure, sorted, silent.
 //!
-//! [`plan_target`] looks at one target; [`Plan`] is the sorted sum over all of them. Wants are always computed from
+//! [`plan_target`] looks at one target; a pass plans every target, each by itself. Wants are always computed from
 //! *all* live sessions, so one session's end never takes a rule that another still needs.
 //!
 //! # Wanted permissions
