@@ -1,0 +1,313 @@
+//! Changing and closing rules by their ids: tags, leaves, revokes.
+
+use super::super::observe::fresh;
+use super::super::{Loaded, StepOutcome};
+use super::{Flow, Leased, TargetRun, unrecorded};
+use crate::error::CommandError;
+use crate::retry::Retry;
+use eg_model::failure::{Failure, FailureClass, Reaction};
+use eg_model::ids::{InstallationId, LeaseId, RuleId};
+use eg_model::lease::{Attempt, Lease};
+use eg_model::marks::{lease_key, lease_value, tags_for};
+use eg_model::observation::{Effect, OwnedRule};
+use eg_model::plan::Step;
+use eg_providers::{Answered, Firewall};
+use eg_state::{Event, EventKind};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What a lease tag is made to say where deleting it is denied: long past for everybody.
+const LONG_AGO: &str = "1970-01-01T00:00:00Z";
+
+impl TargetRun<'_> {
+    pub(super) async fn change(
+        &mut self,
+        firewall: &Arc<dyn Firewall>,
+        step: &Step,
+        loaded: &Loaded,
+    ) -> Result<Flow, CommandError> {
+        let now = self.now();
+        if step.rules().iter().any(|rule| !fresh(rule.read_at(), now)) {
+            return Ok(Flow::Refresh);
+        }
+        let leased = self.leased(step)?;
+        let before: Vec<Lease> = leased.iter().map(|(_, lease)| lease.clone()).collect();
+        let attempt = if matches!(step, Step::Join { .. }) { Attempt::Opening } else { Attempt::Other };
+        let intents: Vec<Lease> = before.iter().map(|lease| self.intent(lease, attempt, now)).collect();
+        let session = match step {
+            Step::Join { session, .. } | Step::Restore { session, .. } => Some(*session),
+            _ => None,
+        };
+        if !self.intend(&before, &intents, session, step)? {
+            return Ok(Flow::Replan);
+        }
+        let intended: Leased<'_> = leased.iter().map(|(rule, _)| *rule).zip(intents.iter().cloned()).collect();
+        match self.send(firewall, step).await {
+            Ok(answer) => self.changed(step, &intended, &answer, loaded),
+            Err(failure) => Box::pin(self.not_changed(firewall, step, &before, &intended, failure, loaded)).await,
+        }
+    }
+
+    /// Each rule of a step with its lease: by the rule's id, else by its permission. Rules that nobody here holds
+    /// (collected ones, and those that only make room) have none.
+    pub(super) fn leased<'s>(&mut self, step: &'s Step) -> Result<Leased<'s>, CommandError> {
+        if matches!(step, Step::Collect { .. } | Step::MakeRoom { .. }) {
+            return Ok(Vec::new());
+        }
+        let now = self.now();
+        let open = self.driver.store.borrow().open_leases()?;
+        let open: Vec<Lease> = open.into_iter().filter(|lease| *lease.target() == self.key).collect();
+        let mut leased = Leased::new();
+        for rule in step.rules() {
+            let by_id = open.iter().find(|lease| lease.proven_rule() == Some(rule.id()));
+            let lease = match by_id.or_else(|| open.iter().find(|lease| lease.permission == *rule.permission())) {
+                Some(lease) => lease.clone(),
+                None => {
+                    let claimed = self.driver.store.borrow_mut().claim(&self.look.reach, rule.permission(), now);
+                    // Where no row can be written, closing goes on with a lease that nothing records.
+                    let unwritten = Lease::claim(LeaseId(0), self.look.reach.clone(), *rule.permission());
+                    self.unless_full(claimed)?.unwrap_or(unwritten)
+                }
+            };
+            leased.push((rule, lease));
+        }
+        Ok(leased)
+    }
+
+    pub(super) async fn send(
+        &self,
+        firewall: &Arc<dyn Firewall>,
+        step: &Step,
+    ) -> Result<Answered<BTreeSet<RuleId>>, Failure> {
+        let installation = self.driver.store.borrow().installation().clone();
+        let key = lease_key(&installation);
+        let named = |answer: Answered<()>| Answered { value: BTreeSet::new(), request_id: answer.request_id };
+        match step {
+            Step::Authorize { .. } => Err(Failure::new(FailureClass::Invalid, "an authorize is not a change")),
+            Step::MakeRoom { rule, tags } => firewall.untag(rule, tags).await.map(named),
+            Step::Join { rule, until, .. } => {
+                let tags = BTreeMap::from([(key, lease_value(*until))]);
+                firewall.tag(std::slice::from_ref(rule), &tags).await.map(named)
+            }
+            Step::Restore { rule, session, until } => {
+                let mut tags = self.driver.policy.extra_tags.clone();
+                tags.extend(tags_for(&self.key.id, &[*rule.permission()], *session, &installation, *until));
+                firewall.tag(std::slice::from_ref(rule), &tags).await.map(named)
+            }
+            Step::Retag { rules, until } => {
+                firewall.tag(rules, &BTreeMap::from([(key, lease_value(*until))])).await.map(named)
+            }
+            Step::Leave { rule, value } => {
+                let left = firewall.untag(rule, &BTreeMap::from([(key.clone(), value.clone())])).await;
+                match left {
+                    Err(failure) if failure.class == FailureClass::Denied => {
+                        let tags = BTreeMap::from([(key, LONG_AGO.to_owned())]);
+                        firewall.tag(std::slice::from_ref(rule), &tags).await.map(named)
+                    }
+                    other => other.map(named),
+                }
+            }
+            Step::Revoke { rules } | Step::Collect { rules } => firewall.revoke(rules).await,
+        }
+    }
+
+    pub(super) fn changed(
+        &mut self,
+        step: &Step,
+        intended: &Leased<'_>,
+        answer: &Answered<BTreeSet<RuleId>>,
+        loaded: &Loaded,
+    ) -> Result<Flow, CommandError> {
+        let request = answer.request_id.as_deref();
+        let installation = self.driver.store.borrow().installation().clone();
+        for (rule, lease) in intended {
+            let event = |kind, outcome| {
+                let event = self.event(kind, outcome, rule.permission(), Some(rule.id()));
+                Event { request_id: answer.request_id.clone(), ..event }
+            };
+            match step {
+                Step::Join { until, session, .. } => {
+                    let event = Event { session: Some(*session), ..event(EventKind::Joined, "tagged") };
+                    self.write(lease, &lease.joined(rule.id().clone(), *until), &event)?;
+                    self.watching.insert(lease.permission);
+                }
+                Step::Restore { until, .. } | Step::Retag { until, .. } => {
+                    let event = event(EventKind::Retagged, step.action());
+                    self.write(lease, &lease.retagged(*until), &event)?;
+                }
+                Step::Leave { .. } => {
+                    let event = event(EventKind::Left, "untagged");
+                    self.write(lease, &lease.left(rule.id().clone()), &event)?;
+                }
+                Step::Revoke { .. } if answer.value.contains(rule.id()) => {
+                    self.record_revoked(lease, rule.id(), request, loaded)?;
+                }
+                Step::Revoke { .. } => {
+                    self.confirming.insert(rule.id().clone(), lease.clone());
+                    self.watching.insert(lease.permission);
+                }
+                Step::MakeRoom { .. } | Step::Authorize { .. } | Step::Collect { .. } => {}
+            }
+        }
+        self.lay_over_change(step, answer, &installation);
+        if let Step::Collect { rules } = step {
+            let event = |rule: &OwnedRule| {
+                let event = self.event(EventKind::Revoked, "collected", rule.permission(), Some(rule.id()));
+                Event { request_id: answer.request_id.clone(), ..event }
+            };
+            let events: Vec<Event> = rules.iter().map(event).collect();
+            // Nothing hangs on these rows: the rules were nobody's.
+            if let Err(error) = self.driver.store.borrow_mut().write_leases(&[], &events) {
+                self.unrecorded = Some(unrecorded(error).message);
+            }
+        }
+        self.steps.push(self.report(step, StepOutcome::Done, None));
+        let unseen = matches!(step, Step::Join { .. }) || !self.confirming.is_empty();
+        Ok(if unseen { Flow::Reobserve } else { Flow::Replan })
+    }
+
+    pub(super) fn lay_over_change(
+        &mut self,
+        step: &Step,
+        answer: &Answered<BTreeSet<RuleId>>,
+        installation: &InstallationId,
+    ) {
+        let key = lease_key(installation);
+        match step {
+            Step::MakeRoom { rule, tags } => {
+                self.lay_over(Effect::Untagged(rule.id().clone(), tags.keys().cloned().collect()));
+            }
+            Step::Restore { rule, session, until } => {
+                let tags = tags_for(&self.key.id, &[*rule.permission()], *session, installation, *until);
+                self.lay_over(Effect::Tagged(rule.id().clone(), tags));
+            }
+            Step::Retag { rules, until } => {
+                for rule in rules {
+                    let tags = BTreeMap::from([(key.clone(), lease_value(*until))]);
+                    self.lay_over(Effect::Tagged(rule.id().clone(), tags));
+                }
+            }
+            Step::Leave { rule, .. } => self.lay_over(Effect::Untagged(rule.id().clone(), vec![key])),
+            Step::Revoke { rules } => {
+                for rule in rules.iter().filter(|rule| answer.value.contains(rule.id())) {
+                    self.lay_over(Effect::Removed(rule.id().clone()));
+                }
+            }
+            Step::Collect { rules } => {
+                for rule in rules {
+                    self.lay_over(Effect::Removed(rule.id().clone()));
+                }
+            }
+            // A join counts only when it is seen.
+            Step::Join { .. } | Step::Authorize { .. } => {}
+        }
+    }
+
+    pub(super) fn record_revoked(
+        &mut self,
+        lease: &Lease,
+        rule: &RuleId,
+        request: Option<&str>,
+        loaded: &Loaded,
+    ) -> Result<(), CommandError> {
+        let now = self.now();
+        let wanted = loaded.wants.get(&self.key).is_some_and(|wants| wants.contains_key(&lease.permission));
+        let event = self.event(EventKind::Revoked, "closed", &lease.permission, Some(rule));
+        let event = Event { request_id: request.map(str::to_owned), ..event };
+        self.write(lease, &lease.revoked(wanted, now), &event)?;
+        let mut store = self.driver.store.borrow_mut();
+        let mut record = store.targets()?.remove(&self.key).unwrap_or_default();
+        if !record.closed_once {
+            record.closed_once = true;
+            match store.record_target(&self.key, &record) {
+                Err(error) if error.is_full() => self.unrecorded = Some(unrecorded(error).message),
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn not_changed(
+        &mut self,
+        firewall: &Arc<dyn Firewall>,
+        step: &Step,
+        before: &[Lease],
+        intended: &Leased<'_>,
+        failure: Failure,
+        loaded: &Loaded,
+    ) -> Result<Flow, CommandError> {
+        let intents: Vec<Lease> = intended.iter().map(|(_, lease)| lease.clone()).collect();
+        let class = failure.class;
+        if class.outcome_unknown() {
+            return self.unanswered(&intents, &failure, step);
+        }
+        if class.splits_batch() && step.rules().len() > 1 {
+            self.soft_refuse(&intents, &failure)?;
+            return self.rules_one_by_one(firewall, step, loaded).await;
+        }
+        // By id, "not found" is final once a rule is old enough for every answer to know it.
+        let gone = matches!(step, Step::Revoke { .. }) && class == FailureClass::Stale;
+        let settled = before.iter().all(|lease| lease.settled(self.now()));
+        if let (true, true, [(rule, lease)]) = (gone, settled, intended.as_slice()) {
+            self.record_revoked(lease, rule.id(), failure.request_id.as_deref(), loaded)?;
+            self.lay_over(Effect::Removed(rule.id().clone()));
+            self.steps.push(self.report(step, StepOutcome::Done, None));
+            return Ok(Flow::Next);
+        }
+        let retry = if step.opens() { Retry::Opening } else { Retry::Closing };
+        if let Step::Collect { rules } = step {
+            self.given_up.extend(rules.iter().map(|rule| rule.id().clone()));
+        }
+        // These credentials may read but not close; others on record for the same target may.
+        if !step.opens() && matches!(class, FailureClass::Denied | FailureClass::Credentials) && self.next_way() {
+            self.soft_refuse(&intents, &failure)?;
+            return Ok(Flow::Refresh);
+        }
+        match class.reaction() {
+            Reaction::RetryNow => {
+                self.soft_refuse(&intents, &failure)?;
+                Ok(Flow::Throttled)
+            }
+            Reaction::Reobserve => {
+                // "Not found" is neither success nor failure. Only a join's attempt has to be taken back.
+                if matches!(step, Step::Join { .. }) {
+                    self.soft_refuse(&intents, &failure)?;
+                }
+                self.watching.extend(intents.iter().map(|lease| lease.permission));
+                Ok(Flow::Reobserve)
+            }
+            Reaction::RetryLater => {
+                self.refuse(&intents, &failure, retry, step)?;
+                Ok(Flow::Next)
+            }
+            Reaction::Stop => {
+                self.refuse(&intents, &failure, retry, step)?;
+                Ok(Flow::Rest)
+            }
+        }
+    }
+
+    pub(super) async fn rules_one_by_one(
+        &mut self,
+        firewall: &Arc<dyn Firewall>,
+        step: &Step,
+        loaded: &Loaded,
+    ) -> Result<Flow, CommandError> {
+        let mut worst = Flow::Next;
+        for rule in step.rules() {
+            let rules = vec![rule.clone()];
+            let one = match step {
+                Step::Retag { until, .. } => Step::Retag { until: *until, rules },
+                Step::Revoke { .. } => Step::Revoke { rules },
+                Step::Collect { .. } => Step::Collect { rules },
+                other => other.clone(),
+            };
+            let flow = Box::pin(self.change(firewall, &one, loaded)).await?;
+            worst = worst.max(flow);
+            if matches!(flow, Flow::Throttled | Flow::Rest) || self.halted() {
+                break;
+            }
+        }
+        Ok(worst)
+    }
+}

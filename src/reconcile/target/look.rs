@@ -1,0 +1,92 @@
+//! What is still watched, and looking again.
+
+use super::TargetRun;
+use crate::error::CommandError;
+use crate::retry;
+use crate::retry::Retry;
+use eg_model::failure::FailureClass;
+use eg_model::lease::Phase;
+use eg_model::observation::Observation;
+use eg_model::permission::Permission;
+use std::collections::BTreeMap;
+use tokio::time::sleep;
+
+/// Readings after unknown outcomes in one pass.
+const REOBSERVATIONS: u32 = 3;
+
+/// Tries of a throttled call in one pass.
+const THROTTLES: u32 = 6;
+
+impl TargetRun<'_> {
+    /// Keeps watching only what is still open: a wanted permission that is not held, a lease that is not closed.
+    pub(super) fn still_watched(&mut self) -> Result<(), CommandError> {
+        if self.watching.is_empty() {
+            return Ok(());
+        }
+        let loaded = self.driver.load(self.now())?;
+        let plan = self.plan(&loaded, false);
+        let confirming = |permission: &Permission| self.confirming.values().any(|l| l.permission == *permission);
+        let open = |permission: &Permission| {
+            let lease = loaded.leases.iter().find(|l| *l.target() == self.key && l.permission == *permission);
+            match plan.standings.get(permission) {
+                Some(standing) => !standing.is_held(),
+                None => lease.is_some_and(|lease| lease.phase != Phase::Leaving || confirming(permission)),
+            }
+        };
+        let watching = self.watching.iter().copied().filter(open).collect();
+        self.watching = watching;
+        Ok(())
+    }
+
+    pub(super) async fn reobserve(&mut self) -> bool {
+        self.reobserve_pause().await && self.refresh().await
+    }
+
+    pub(super) async fn reobserve_pause(&mut self) -> bool {
+        if self.reobserved >= REOBSERVATIONS {
+            return false;
+        }
+        self.reobserved += 1;
+        let wait = retry::delay(Retry::Reobserve, self.reobserved, 0.0);
+        self.rest_for(wait).await
+    }
+
+    pub(super) fn throttled_reading(&self) -> bool {
+        matches!(&self.look.observation, Observation::Unavailable(failure) if failure.class == FailureClass::Throttled)
+    }
+
+    /// Whether the reading failed for a reason that passes by itself: throttled, it is made again in any pass; after a
+    /// server's or the network's failure, while a person waits.
+    pub(super) fn unread_for_now(&self) -> bool {
+        let Observation::Unavailable(failure) = &self.look.observation else { return false };
+        let passes = failure.class.outcome_unknown() && self.request.interactive;
+        (passes || self.throttled_reading()) && !self.request.dry_run && !self.halted()
+    }
+
+    pub(super) async fn pause(&mut self) -> bool {
+        if self.throttled >= THROTTLES {
+            self.clean = false;
+            return false;
+        }
+        self.throttled += 1;
+        let wait = retry::delay(Retry::Throttled, self.throttled, self.driver.env.random());
+        self.rest_for(wait).await
+    }
+
+    /// Sleeps, unless a signal or the pass's deadline comes first.
+    pub(super) async fn rest_for(&self, wait: std::time::Duration) -> bool {
+        tokio::select! {
+            () = sleep(wait) => !self.halted(),
+            () = self.driver.interrupt.wait() => false,
+            () = tokio::time::sleep_until(self.deadline) => false,
+        }
+    }
+
+    pub(super) async fn refresh(&mut self) -> bool {
+        let targets = BTreeMap::from([(self.key.clone(), self.ways.clone())]);
+        if let Some(look) = self.driver.look(&targets, false).await.remove(&self.key) {
+            self.look = look;
+        }
+        true
+    }
+}

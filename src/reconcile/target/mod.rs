@@ -1,0 +1,365 @@
+//! One target, from its first reading to rest: rounds of plan and apply, reading again where the view was stale or
+//! an outcome is not known.
+//!
+//! | after a round | next |
+//! |---|---|
+//! | every step done | plan again over the reading with the known effects laid over it; nothing left: rest |
+//! | an outcome is not known, or the view was stale, or a join has to be seen | read again after 1, 2, 4 seconds; then it stays pending |
+//! | throttled | the same again after a short delay |
+//! | credentials refused | rest; what is left stays on record |
+//! | too many rounds | rest: somebody else changes this target all the time |
+
+mod change;
+mod ledger;
+mod look;
+mod open;
+
+use super::{Driver, Loaded, Look, Request, StepOutcome, StepReport};
+use crate::error::CommandError;
+use eg_model::{
+    Timestamp,
+    ids::{RuleId, SessionId},
+    lease::Lease,
+    observation::{Effect, Observation, OwnedRule, Reading},
+    permission::Permission,
+    plan::{LedgerStep, Note, NoteKind, Policy, Record, Step, TargetPlan, TargetView, plan_target},
+    session::Standing,
+    target::{Capabilities, Reach, TargetKey},
+};
+use eg_state::{EventKind, StateError};
+use std::collections::{BTreeMap, BTreeSet};
+use tokio::time::Instant;
+
+/// Rounds of plan and apply in one pass; a healthy target needs two or three.
+const ROUNDS: u32 = 12;
+
+/// What happened at one target.
+pub(super) struct TargetReport {
+    pub(super) target: TargetKey,
+    pub(super) first_plan: TargetPlan,
+    pub(super) converged: bool,
+    pub(super) steps: Vec<StepReport>,
+    pub(super) notes: Vec<Note>,
+    pub(super) wake: Option<Timestamp>,
+    pub(super) state_error: Option<String>,
+}
+
+/// What to do after a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Flow {
+    /// The next step.
+    Next,
+    /// Plan again, on the same reading.
+    Replan,
+    /// Read again at once: the reading is too old to act on.
+    Refresh,
+    /// Read again after a while.
+    Reobserve,
+    /// Plan again after a short delay.
+    Throttled,
+    /// Nothing more in this pass.
+    Rest,
+}
+
+/// A step's rules, each with the lease that it is about.
+type Leased<'r> = Vec<(&'r OwnedRule, Lease)>;
+
+pub(super) struct TargetRun<'a> {
+    driver: &'a Driver<'a>,
+    request: &'a Request,
+    key: TargetKey,
+    ways: Vec<Reach>,
+    look: Look,
+    may_open: bool,
+    deadline: Instant,
+    /// Permissions whose outcome has to be seen before this target may rest.
+    watching: BTreeSet<Permission>,
+    /// Rules whose revoke succeeded without being named: gone once a reading says so.
+    confirming: BTreeMap<RuleId, Lease>,
+    reobserved: u32,
+    throttled: u32,
+    quota_freed: bool,
+    allowed: Option<bool>,
+    steps: Vec<StepReport>,
+    notes: BTreeSet<Note>,
+    clean: bool,
+    /// How many of the ways were found wanting.
+    ways_tried: usize,
+    /// Rules of others that were not to be closed in this pass.
+    given_up: BTreeSet<RuleId>,
+    /// An outcome that a full disk kept from the record. Closing goes on all the same.
+    unrecorded: Option<String>,
+}
+
+impl<'a> TargetRun<'a> {
+    pub(super) fn new(
+        driver: &'a Driver<'a>,
+        request: &'a Request,
+        key: TargetKey,
+        ways: Vec<Reach>,
+        look: Look,
+        may_open: bool,
+        deadline: Instant,
+    ) -> Self {
+        Self {
+            driver,
+            request,
+            key,
+            ways,
+            look,
+            may_open,
+            deadline,
+            watching: BTreeSet::new(),
+            confirming: BTreeMap::new(),
+            reobserved: 0,
+            throttled: 0,
+            quota_freed: false,
+            allowed: None,
+            steps: Vec::new(),
+            notes: BTreeSet::new(),
+            clean: true,
+            ways_tried: 0,
+            given_up: BTreeSet::new(),
+            unrecorded: None,
+        }
+    }
+
+    pub(super) async fn run(mut self) -> TargetReport {
+        let mut first_plan = None;
+        let outcome = self.rounds(&mut first_plan).await;
+        let ended = outcome.and_then(|()| self.rest());
+        let (wake, state_error) = match ended {
+            Ok(wake) => (wake, self.unrecorded.clone()),
+            Err(error) => {
+                self.clean = false;
+                (None, Some(error.message))
+            }
+        };
+        TargetReport {
+            first_plan: first_plan.unwrap_or_else(|| TargetPlan::empty(&self.key)),
+            converged: self.clean && state_error.is_none() && !self.notes.iter().any(|note| note.kind.unconverged()),
+            target: self.key,
+            steps: self.steps,
+            notes: self.notes.into_iter().collect(),
+            wake,
+            state_error,
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.driver.env.now()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let none = Capabilities { marks: false, batch: 1, tags_per_rule: 0 };
+        self.look.firewall.as_ref().map_or(none, |firewall| firewall.capabilities())
+    }
+
+    fn plan(&self, loaded: &Loaded, ignore_delays: bool) -> TargetPlan {
+        let policy = &self.driver.policy;
+        let store = self.driver.store.borrow();
+        let record = Record {
+            now: self.now(),
+            installation: store.installation(),
+            sessions: &loaded.sessions,
+            leases: &loaded.leases,
+            revoked: &loaded.revoked,
+            policy: Policy { open: policy.open && self.may_open, collect: policy.collect, ignore_delays },
+        };
+        let capabilities = self.capabilities();
+        plan_target(&record, &TargetView { key: &self.key, capabilities, observation: &self.look.observation })
+    }
+
+    fn reading(&mut self) -> Option<&mut Reading> {
+        match &mut self.look.observation {
+            Observation::Complete(reading) => Some(reading),
+            Observation::Missing | Observation::Unavailable(_) => None,
+        }
+    }
+
+    fn lay_over(&mut self, effect: Effect) {
+        if let Some(reading) = self.reading() {
+            reading.lay_over(effect);
+        }
+    }
+
+    fn halted(&self) -> bool {
+        self.driver.interrupt.asked().is_some() || Instant::now() >= self.deadline
+    }
+
+    async fn rounds(&mut self, first_plan: &mut Option<TargetPlan>) -> Result<(), CommandError> {
+        while self.unread_for_now() {
+            let again = if self.throttled_reading() { self.pause().await } else { self.reobserve_pause().await };
+            if !again || !self.refresh().await {
+                break;
+            }
+        }
+        for round in 0..ROUNDS {
+            let loaded = self.driver.load(self.now())?;
+            // A person's impatience counts once: later rounds of this pass respect the delays that it has caused.
+            let mut plan = self.plan(&loaded, self.request.interactive && round == 0);
+            first_plan.get_or_insert_with(|| plan.clone());
+            if self.request.dry_run {
+                let planned = plan.steps.iter().map(|step| self.report(step, StepOutcome::Planned, None));
+                self.steps = planned.collect();
+                return Ok(());
+            }
+            // What was found wrong and mended is told, even though the last plan no longer knows of it.
+            let mended =
+                |note: &&Note| matches!(note.kind, NoteKind::Stripped | NoteKind::Edited | NoteKind::Contested);
+            self.notes.extend(plan.notes.iter().filter(mended).cloned());
+            self.learn(&plan, &loaded)?;
+            let before = plan.steps.len();
+            plan.steps.retain(|step| self.is_open_to(step));
+            self.clean &= plan.steps.len() == before;
+            let planned = plan.steps.len();
+            let flow = self.apply(plan, &loaded).await?;
+            self.still_watched()?;
+            let rests = match flow {
+                Flow::Next | Flow::Replan if planned > 0 => false,
+                Flow::Next | Flow::Replan if self.watching.is_empty() => true,
+                Flow::Next | Flow::Replan | Flow::Reobserve => !self.reobserve().await,
+                Flow::Refresh => !self.refresh().await,
+                Flow::Throttled => !self.pause().await,
+                Flow::Rest => true,
+            };
+            if rests || self.halted() {
+                return Ok(());
+            }
+        }
+        self.clean = false;
+        let message = format!("{} is contended: somebody else changes it all the time; eg tries again later", self.key);
+        self.notes.insert(Note { kind: NoteKind::Contested, message });
+        Ok(())
+    }
+
+    /// Whether a step may still be tried in this pass.
+    fn is_open_to(&self, step: &Step) -> bool {
+        let given_up = |rule: &OwnedRule| self.given_up.contains(rule.id());
+        let collects = matches!(step, Step::Collect { .. });
+        (self.may_open || !step.opens()) && !(collects && step.rules().iter().any(given_up))
+    }
+
+    /// Rest: what every permission has come to goes on record.
+    fn rest(&mut self) -> Result<Option<Timestamp>, CommandError> {
+        let now = self.now();
+        let loaded = self.driver.load(now)?;
+        let plan = self.plan(&loaded, false);
+        self.clean &= plan.steps.is_empty() && !plan.deferred;
+        self.notes.extend(plan.notes.iter().cloned());
+        if self.request.dry_run {
+            return Ok(plan.wake);
+        }
+        let standings = plan.standings.into_iter().map(|(permission, standing)| {
+            let standing = self.refusal(&permission, standing, &loaded);
+            ((self.key.clone(), permission), standing)
+        });
+        let standings: BTreeMap<_, _> = standings.collect();
+        self.clean &= standings.values().all(Standing::is_held);
+        let changes = self.driver.store.borrow_mut().record_standings(&standings, now)?;
+        for change in &changes {
+            (self.driver.on_change)(change);
+        }
+        Ok(plan.wake)
+    }
+
+    /// A missing permission of the caller's stands for every port that it keeps shut.
+    fn refusal(&self, permission: &Permission, standing: Standing, loaded: &Loaded) -> Standing {
+        let lease = loaded.leases.iter().find(|lease| *lease.target() == self.key && lease.permission == *permission);
+        match lease.and_then(|lease| lease.last_failure.as_ref()) {
+            Some(failure) if !standing.is_held() && failure.class.fails_grant() => {
+                Standing::Failed(format!("{failure} ({})", failure.class.advice()))
+            }
+            _ => match (&self.look.observation, standing) {
+                (Observation::Unavailable(failure), Standing::Failed(why)) if why == failure.to_string() => {
+                    Standing::Failed(format!("{why} ({})", failure.class.advice()))
+                }
+                (_, standing) => standing,
+            },
+        }
+    }
+
+    /// Ledger steps: what the reading teaches.
+    fn learn(&mut self, plan: &TargetPlan, loaded: &Loaded) -> Result<(), CommandError> {
+        let confirmed: Vec<_> = match &self.look.observation {
+            Observation::Complete(reading) => {
+                let gone = |id: &&RuleId| !reading.rules.iter().any(|rule| rule.id == **id);
+                self.confirming.keys().filter(gone).cloned().collect()
+            }
+            Observation::Missing | Observation::Unavailable(_) => Vec::new(),
+        };
+        for id in confirmed {
+            if let Some(lease) = self.confirming.remove(&id) {
+                self.record_revoked(&lease, &id, None, loaded)?;
+            }
+        }
+        for step in &plan.ledger {
+            self.learn_step(step, loaded)?;
+        }
+        Ok(())
+    }
+
+    fn learn_step(&mut self, step: &LedgerStep, loaded: &Loaded) -> Result<(), CommandError> {
+        let now = self.now();
+        match step {
+            LedgerStep::Adopt { permission, rule, until } => {
+                let claimed = self.driver.store.borrow_mut().claim(&self.look.reach, permission, now);
+                let Some(lease) = self.unless_full(claimed)? else { return Ok(()) };
+                let event = self.event(EventKind::LeaseAdopted, "seen with our tag", permission, Some(rule.id()));
+                self.write(&lease, &lease.adopted(rule.id().clone(), *until), &event)?;
+            }
+            LedgerStep::Close { lease } => {
+                if let Some(lease) = loaded.leases.iter().find(|known| known.id == *lease) {
+                    let event = self.event(EventKind::LeaseClosed, "nothing of ours is there", &lease.permission, None);
+                    self.write(lease, &lease.closed(), &event)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn apply(&mut self, plan: TargetPlan, loaded: &Loaded) -> Result<Flow, CommandError> {
+        let Some(firewall) = self.look.firewall.clone() else { return Ok(Flow::Rest) };
+        // Ledger steps have moved leases on; steps start from what is on record now.
+        let closes = plan.steps.iter().any(|step| !step.opens());
+        let mut worst = Flow::Next;
+        let mut too_fast = false;
+        for step in &plan.steps {
+            if self.halted() {
+                return Ok(Flow::Rest);
+            }
+            if too_fast && step.opens() {
+                continue;
+            }
+            let flow = match step {
+                Step::Authorize { session, until, permissions } => {
+                    let call = Opening { session: *session, until: *until, permissions, step };
+                    self.authorize(&firewall, &call, closes).await?
+                }
+                _ => self.change(&firewall, step, loaded).await?,
+            };
+            worst = worst.max(flow);
+            // What cannot be opened for being too fast does not hold up what is to be closed.
+            if flow == Flow::Throttled && step.opens() {
+                too_fast = true;
+            } else if matches!(flow, Flow::Refresh | Flow::Reobserve | Flow::Throttled | Flow::Rest) {
+                return Ok(flow);
+            }
+        }
+        Ok(worst)
+    }
+}
+
+/// One authorize step, taken apart.
+struct Opening<'s> {
+    session: SessionId,
+    until: Timestamp,
+    permissions: &'s [Permission],
+    step: &'s Step,
+}
+
+fn unrecorded(error: StateError) -> CommandError {
+    let mut error = CommandError::from(error);
+    error.message = format!("a change was made but could not be recorded (the next pass finds it): {}", error.message);
+    error
+}

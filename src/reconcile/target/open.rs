@@ -1,0 +1,182 @@
+//! Opening: authorize, and what its answers mean.
+
+use super::super::StepOutcome;
+use super::{Flow, Opening, TargetRun};
+use crate::error::CommandError;
+use crate::retry::Retry;
+use chrono::TimeDelta;
+use eg_model::failure::{Failure, FailureClass, Reaction};
+use eg_model::ids::SessionId;
+use eg_model::lease::{Attempt, Lease};
+use eg_model::marks::tags_for;
+use eg_model::observation::{Effect, ObservedRule};
+use eg_model::plan::Step;
+use eg_providers::{Answered, Authorize, Firewall};
+use eg_state::{Event, EventKind};
+use std::sync::Arc;
+
+impl TargetRun<'_> {
+    pub(super) async fn authorize(
+        &mut self,
+        firewall: &Arc<dyn Firewall>,
+        call: &Opening<'_>,
+        closes: bool,
+    ) -> Result<Flow, CommandError> {
+        let now = self.now();
+        let mut leases = Vec::new();
+        for permission in call.permissions {
+            let claimed = self.driver.store.borrow_mut().claim(&self.look.reach, permission, now);
+            match self.unless_full(claimed)? {
+                Some(lease) => leases.push(lease),
+                None => return Ok(Flow::Replan),
+            }
+        }
+        if let Some(failure) = self.forbidden(firewall, call).await {
+            self.refuse(&leases, &failure, Retry::Opening, call.step)?;
+            return Ok(Flow::Next);
+        }
+        let intents: Vec<Lease> = leases.iter().map(|lease| self.intent(lease, Attempt::Opening, now)).collect();
+        if !self.intend(&leases, &intents, Some(call.session), call.step)? {
+            return Ok(Flow::Replan);
+        }
+        let answer = firewall.authorize(&self.authorize_call(call)).await;
+        match answer {
+            Ok(answer) => self.authorized(call, &intents, answer),
+            Err(failure) => Box::pin(self.not_authorized(firewall, call, &intents, failure, closes)).await,
+        }
+    }
+
+    pub(super) fn authorize_call(&self, call: &Opening<'_>) -> Authorize {
+        let store = self.driver.store.borrow();
+        let mut tags = self.driver.policy.extra_tags.clone();
+        tags.extend(tags_for(&self.key.id, call.permissions, call.session, store.installation(), call.until));
+        Authorize {
+            group: self.key.id.clone(),
+            permissions: call.permissions.to_vec(),
+            tags,
+            description: self.description(call.session),
+            session: call.session,
+        }
+    }
+
+    pub(super) fn description(&self, session: SessionId) -> String {
+        let (env, short) = (self.driver.env, session.short());
+        if self.driver.policy.name_person {
+            format!("eg {}@{} session {short}", env.user, env.host)
+        } else {
+            format!("eg session {short}")
+        }
+    }
+
+    pub(super) fn authorized(
+        &mut self,
+        call: &Opening<'_>,
+        intents: &[Lease],
+        answer: Answered<Vec<ObservedRule>>,
+    ) -> Result<Flow, CommandError> {
+        let mut unnamed = false;
+        for lease in intents {
+            let Some(rule) = answer.value.iter().find(|rule| rule.permission == lease.permission) else {
+                let event = self.event(EventKind::Authorized, "opened, id not named", &lease.permission, None);
+                self.write(lease, &lease.landed(), &Event { session: Some(call.session), ..event })?;
+                self.watching.insert(lease.permission);
+                unnamed = true;
+                continue;
+            };
+            let event = self.event(EventKind::Authorized, "opened", &lease.permission, Some(&rule.id));
+            let event = Event { session: Some(call.session), request_id: answer.request_id.clone(), ..event };
+            self.write(lease, &lease.authorized(rule.id.clone(), call.until), &event)?;
+        }
+        self.lay_over(Effect::Added(answer.value));
+        self.steps.push(self.report(call.step, StepOutcome::Done, None));
+        Ok(if unnamed { Flow::Reobserve } else { Flow::Next })
+    }
+
+    pub(super) async fn not_authorized(
+        &mut self,
+        firewall: &Arc<dyn Firewall>,
+        call: &Opening<'_>,
+        intents: &[Lease],
+        failure: Failure,
+        closes: bool,
+    ) -> Result<Flow, CommandError> {
+        let class = failure.class;
+        if class.outcome_unknown() {
+            return self.unanswered(intents, &failure, call.step);
+        }
+        // A full quota: close first what is due anyway, once, then try again.
+        if class == FailureClass::Limit && closes && !self.quota_freed {
+            self.quota_freed = true;
+            self.soft_refuse(intents, &failure)?;
+            return Ok(Flow::Next);
+        }
+        if class.splits_batch() && call.permissions.len() > 1 {
+            self.soft_refuse(intents, &failure)?;
+            return self.one_by_one(firewall, call).await;
+        }
+        match class.reaction() {
+            Reaction::RetryNow => {
+                self.soft_refuse(intents, &failure)?;
+                Ok(Flow::Throttled)
+            }
+            Reaction::Reobserve => {
+                // "Exists already": proof for a rule whose id we hold; else the next reading must show whose it is.
+                let known = intents.iter().any(|lease| lease.proven_rule().is_some());
+                if known {
+                    // Nothing changes for the user; the stale reading is looked at again in a later pass.
+                    for lease in intents {
+                        self.refuse_until(lease, &failure, TimeDelta::minutes(1))?;
+                    }
+                    return Ok(Flow::Next);
+                }
+                self.soft_refuse(intents, &failure)?;
+                self.watching.extend(call.permissions.iter().copied());
+                Ok(Flow::Reobserve)
+            }
+            Reaction::RetryLater => {
+                self.refuse(intents, &failure, Retry::Opening, call.step)?;
+                Ok(Flow::Next)
+            }
+            Reaction::Stop => {
+                self.refuse(intents, &failure, Retry::Opening, call.step)?;
+                Ok(Flow::Rest)
+            }
+        }
+    }
+
+    pub(super) async fn one_by_one(
+        &mut self,
+        firewall: &Arc<dyn Firewall>,
+        call: &Opening<'_>,
+    ) -> Result<Flow, CommandError> {
+        let mut worst = Flow::Next;
+        for permission in call.permissions {
+            let (session, until) = (call.session, call.until);
+            let step = Step::Authorize { session, until, permissions: vec![*permission] };
+            let one = Opening { session, until, permissions: std::slice::from_ref(permission), step: &step };
+            let flow = Box::pin(self.authorize(firewall, &one, false)).await?;
+            worst = worst.max(flow);
+            if matches!(flow, Flow::Throttled | Flow::Rest) || self.halted() {
+                break;
+            }
+        }
+        Ok(worst)
+    }
+
+    /// Before the first grant on a target that this installation has never closed a rule on: may we also close?
+    /// A rule that could be opened but never revoked is the one thing that must not be.
+    pub(super) async fn forbidden(&mut self, firewall: &Arc<dyn Firewall>, call: &Opening<'_>) -> Option<Failure> {
+        if self.allowed == Some(true) {
+            return None;
+        }
+        let targets = self.driver.store.borrow().targets().ok()?;
+        if targets.get(&self.key).is_some_and(|record| record.closed_once) {
+            self.allowed = Some(true);
+            return None;
+        }
+        let permission = call.permissions.first()?;
+        let missing = firewall.missing_permissions(&self.key.id, permission).await;
+        self.allowed = Some(missing.is_empty());
+        missing.into_iter().next()
+    }
+}
