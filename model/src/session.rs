@@ -292,9 +292,13 @@ impl Grant {
         }
     }
 
-    /// Names what is missing and why; `None` when nothing is.
+    /// Names what is missing and why; `None` when nothing is, or when the session has let go: what kept a port shut is
+    /// of no interest then.
     #[must_use]
     pub fn error_message(&self) -> Option<String> {
+        if matches!(self.status, GrantStatus::Removing | GrantStatus::Removed) {
+            return None;
+        }
         let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
         for item in &self.permissions {
             let Some(why) = item.standing.error() else { continue };

@@ -72,7 +72,8 @@ fn in_hours(hours: i64) -> String {
 }
 
 fn recorded(context: &Context<'_>, id: SessionId, expires: Timestamp) -> String {
-    format!("the new expiry of session {}, {}, is on record", id.short(), context.zone.format(expires))
+    let (short, expiry) = (id.short(), context.zone.format(expires));
+    format!("the new expiry of session {short}, {expiry}, is on record; stop it with: eg session stop {short}")
 }
 
 fn new_expiry(

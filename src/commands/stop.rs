@@ -7,6 +7,7 @@ use crate::{
     reconcile::{Driver, Looks, PassReport, StepOutcome},
 };
 use eg_model::{
+    Timestamp,
     ids::SessionId,
     lease::{Lease, Phase},
     plan::Step,
@@ -60,7 +61,8 @@ async fn stop(context: &Context<'_>, args: &StopArgs) -> Result<Exit, CommandErr
             }
         }
     }
-    sessions.sort_by_key(|session| std::cmp::Reverse((session.started_at, session.id)));
+    // Stable, so that of two that started in one second the newer stays first.
+    sessions.sort_by_key(|session| std::cmp::Reverse(session.started_at));
     context.name_endpoints(sessions.iter().flat_map(|session| &session.grants).map(|grant| &grant.reach));
     let ids: Vec<SessionId> = sessions.iter().map(|session| session.id).collect();
     let mut driver = context.driver(store, settings.as_ref().ok())?;
@@ -68,8 +70,9 @@ async fn stop(context: &Context<'_>, args: &StopArgs) -> Result<Exit, CommandErr
     let passed = close(context, &driver, &ids).await;
     let store = driver.store.borrow();
     let ended = ids.iter().map(|id| context.again(&store, *id)).collect::<Result<Vec<_>, _>>()?;
-    print(context, args, &store, &sessions, &ended, &unrecorded)?;
-    let passed = passed?;
+    let shown = Shown { context, store: &store, unrecorded: &unrecorded, cut_short: passed.is_err() };
+    shown.print(args, &sessions, &ended)?;
+    let passed = passed.map_err(|error| go_on(error, &ended))?;
     settings?;
     if !unrecorded.is_empty() {
         let hint = "make room, then stop again: until that is on record, the next reconcile opens the rules anew";
@@ -79,6 +82,15 @@ async fn stop(context: &Context<'_>, args: &StopArgs) -> Result<Exit, CommandErr
     }
     let closed = ended.iter().all(|session| session.status.is_ended());
     Ok(if closed && passed.is_none_or(|report| retagged(&report)) { Exit::Done } else { Exit::Partial })
+}
+
+/// Says how the closing goes on after a pass that did not come to its end.
+fn go_on(error: CommandError, ended: &[Session]) -> CommandError {
+    let open = ended.iter().filter(|session| !session.status.is_ended());
+    open.fold(error, |error, session| {
+        let short = session.id.short();
+        error.hint(format!("session {short} is not closed yet; go on with: eg session stop {short}"))
+    })
 }
 
 /// A full disk keeps a stop from the record, but not from being carried out.
@@ -117,7 +129,6 @@ async fn close(
 
 fn chosen(context: &Context<'_>, store: &Store, args: &StopArgs) -> Result<Vec<Session>, CommandError> {
     let mut open = store.live_sessions()?;
-    open.sort_by_key(|session| std::cmp::Reverse((session.started_at, session.id)));
     let nothing =
         || CommandError::new(Kind::NotFound, "there is no live session to stop").hint("see them with: eg session list");
     if args.all {
@@ -128,7 +139,6 @@ fn chosen(context: &Context<'_>, store: &Store, args: &StopArgs) -> Result<Vec<S
         // One that has just expired, or that could not be closed before, is what is meant when nothing is live.
         if open.is_empty() {
             open = store.unfinished_sessions()?;
-            open.sort_by_key(|session| std::cmp::Reverse((session.started_at, session.id)));
         }
         open.truncate(1);
         return if open.is_empty() { Err(nothing()) } else { Ok(open) };
@@ -141,52 +151,67 @@ fn chosen(context: &Context<'_>, store: &Store, args: &StopArgs) -> Result<Vec<S
     Ok(vec![session])
 }
 
-fn print(
-    context: &Context<'_>,
-    args: &StopArgs,
-    store: &Store,
-    before: &[Session],
-    ended: &[Session],
-    unrecorded: &BTreeSet<SessionId>,
-) -> Result<(), CommandError> {
-    if args.all {
-        let json: Vec<_> = ended.iter().map(|session| context.session_json(session)).collect();
-        context.printer.json(&json);
-    } else if let Some(session) = ended.first() {
-        context.printer.json(&context.session_json(session));
-    }
-    let others = store.live_sessions()?;
-    let leases = store.open_leases()?;
-    for (before, session) in before.iter().zip(ended) {
-        if unrecorded.contains(&session.id) {
-            context.printer.result("Stop not recorded\n");
-            continue;
-        }
-        context.printer.result(&closing_line(session, &others, &leases, &context.zone));
-        for line in stays_open(before, &others, &leases, &context.zone) {
-            context.printer.result(&format!("  still open: {line}\n"));
-        }
-    }
-    Ok(())
+/// Prints what a stop came to.
+struct Shown<'a> {
+    context: &'a Context<'a>,
+    store: &'a Store,
+    /// Sessions whose stop is not on record: the disk is full.
+    unrecorded: &'a BTreeSet<SessionId>,
+    /// Whether the pass did not come to its end.
+    cut_short: bool,
 }
 
-/// `Session stopped` is said only when every rule is closed or left to somebody else.
-fn closing_line(session: &Session, others: &[Session], leases: &[Lease], zone: &Zone) -> String {
-    match session.status {
-        SessionStatus::Cancelled => "✓ Session stopped\n".to_owned(),
-        SessionStatus::Expired => "✓ Session closed; it had expired\n".to_owned(),
-        _ => {
-            let wanted = |lease: &Lease| others.iter().any(|other| other.id != session.id && concerns(lease, other));
-            let closing = |lease: &&Lease| concerns(lease, session) && lease.phase != Phase::Leaving && !wanted(lease);
-            let open: Vec<&Lease> = leases.iter().filter(closing).collect();
-            let rules = if open.len() == 1 { "1 rule".to_owned() } else { format!("{} rules", open.len()) };
-            // What was refused closes when a reconcile may; what has no answer, when readings are believed.
-            let refused = |lease: &&Lease| lease.last_failure.as_ref().is_some_and(|why| !why.class.outcome_unknown());
-            let settles =
-                if open.iter().any(refused) { None } else { open.iter().filter_map(|lease| lease.settles_at()).max() };
-            let until = settles.map_or_else(|| "the next reconcile".to_owned(), |at| zone.clock(at));
-            format!("Stop recorded; {rules} still open until {until}\n")
+impl Shown<'_> {
+    fn print(&self, args: &StopArgs, before: &[Session], ended: &[Session]) -> Result<(), CommandError> {
+        let Self { context, store, .. } = self;
+        if args.all {
+            let json: Vec<_> = ended.iter().map(|session| context.session_json(session)).collect();
+            context.printer.json(&json);
+        } else if let Some(session) = ended.first() {
+            context.printer.json(&context.session_json(session));
         }
+        let others = store.live_sessions()?;
+        let leases = store.open_leases()?;
+        for (before, session) in before.iter().zip(ended) {
+            if self.unrecorded.contains(&session.id) {
+                context.printer.result("Stop not recorded\n");
+                continue;
+            }
+            context.printer.result(&self.closing_line(session, &others, &leases));
+            for line in stays_open(before, &others, &leases, &context.zone) {
+                context.printer.result(&format!("  still open: {line}\n"));
+            }
+        }
+        Ok(())
+    }
+
+    /// `Session stopped` is said only when every rule is closed or left to somebody else.
+    fn closing_line(&self, session: &Session, others: &[Session], leases: &[Lease]) -> String {
+        match session.status {
+            SessionStatus::Cancelled => "✓ Session stopped\n".to_owned(),
+            SessionStatus::Expired => "✓ Session closed; it had expired\n".to_owned(),
+            _ => {
+                let wanted =
+                    |lease: &Lease| others.iter().any(|other| other.id != session.id && concerns(lease, other));
+                let closing =
+                    |lease: &&Lease| concerns(lease, session) && lease.phase != Phase::Leaving && !wanted(lease);
+                let open: Vec<&Lease> = leases.iter().filter(closing).collect();
+                let rules = if open.len() == 1 { "1 rule".to_owned() } else { format!("{} rules", open.len()) };
+                let until = self
+                    .closes_at(&open)
+                    .map_or_else(|| "the next reconcile".to_owned(), |at| self.context.zone.clock(at));
+                format!("Stop recorded; {rules} still open until {until}\n")
+            }
+        }
+    }
+
+    /// What has no answer closes when readings are believed again; what was refused, or not tried, when a reconcile may.
+    fn closes_at(&self, open: &[&Lease]) -> Option<Timestamp> {
+        let refused = |lease: &&Lease| lease.last_failure.as_ref().is_some_and(|why| !why.class.outcome_unknown());
+        if self.cut_short || open.iter().any(refused) {
+            return None;
+        }
+        open.iter().filter_map(|lease| lease.settles_at()).max()
     }
 }
 

@@ -10,7 +10,7 @@ use eg_model::{
     Timestamp,
     address::IpVersion,
     duration::{overdue, remaining},
-    session::{Grant, GrantStatus, Session, SessionStatus, Standing},
+    session::{Grant, Session, SessionStatus, Standing},
 };
 use eg_state::LastRuns;
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,9 +43,11 @@ impl View {
     /// Time left in words: `8h 0m remaining`, or how it ended.
     #[must_use]
     pub fn left(&self, session: &Session) -> String {
+        if self.is_overdue(session) {
+            return format!("{}, {}", self.overdue(session), self.cause(session));
+        }
         let remaining = self.remaining(session);
-        let counts = session.status.is_live() && self.now < session.expires_at;
-        if counts { format!("{remaining} remaining") } else { remaining }
+        if session.status.is_live() { format!("{remaining} remaining") } else { remaining }
     }
 
     /// The column REMAINING. A session past its expiry that nothing has closed is never shown as a quiet `expired`.
@@ -55,11 +57,15 @@ impl View {
             SessionStatus::Cancelled => "stopped".to_owned(),
             SessionStatus::Expired => "expired".to_owned(),
             _ if self.now >= session.expires_at => {
-                format!("overdue {} ({})", overdue(self.now, session.expires_at), self.cause(session))
+                format!("{} ({})", self.overdue(session), self.cause(session))
             }
             SessionStatus::Expiring => "closing".to_owned(),
             _ => remaining(self.now, session.expires_at),
         }
+    }
+
+    fn overdue(&self, session: &Session) -> String {
+        format!("overdue {}", overdue(self.now, session.expires_at))
     }
 
     /// Why an overdue session is still open.
@@ -159,7 +165,7 @@ fn grant_notes(grant: &Grant, session: SessionStatus) -> Vec<String> {
     if session.is_live() && open < all && (open > 0 || all > 1) {
         notes.push(format!("{open} of {all} ports open"));
     }
-    notes.extend(grant.error_message().filter(|_| session.is_live()));
+    notes.extend(grant.error_message());
     for item in &grant.permissions {
         if let Standing::Foreign(rule) = &item.standing {
             notes.push(format!("{} covered by {rule} (not eg's)", item.permission.ports()));
@@ -173,9 +179,7 @@ fn grant_notes(grant: &Grant, session: SessionStatus) -> Vec<String> {
 pub fn grant_line(grant: &Grant) -> String {
     let status = Cell::styled(grant.status.as_str(), style::grant(grant.status)).render();
     let name = escape_controls(&grant.resource_name);
-    // What kept a port shut is of no interest once its session has let go.
-    let error = grant.error_message().filter(|_| !matches!(grant.status, GrantStatus::Removing | GrantStatus::Removed));
-    let error = error.map(|why| format!(": {}", escape_controls(&why))).unwrap_or_default();
+    let error = grant.error_message().map(|why| format!(": {}", escape_controls(&why))).unwrap_or_default();
     format!("  {name} {}: {status}{error}", grant.ip_version())
 }
 

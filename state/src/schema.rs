@@ -36,8 +36,10 @@ CREATE TABLE targets (
 -- NULLs are distinct in a plain unique index.
 CREATE UNIQUE INDEX targets_key ON targets (provider, kind, region, name, COALESCE(endpoint, ''));
 
+-- The number tells which of two sessions that started in one second is the newer.
 CREATE TABLE sessions (
-    id           TEXT PRIMARY KEY CHECK (length(id) = 36),
+    number       INTEGER PRIMARY KEY AUTOINCREMENT,
+    id           TEXT NOT NULL UNIQUE CHECK (length(id) = 36),
     user_name    TEXT NOT NULL,
     user_email   TEXT,
     reason       TEXT,
@@ -50,7 +52,7 @@ CREATE TABLE sessions (
     CHECK ((ended_at IS NULL) = (ended_reason IS NULL)),
     CHECK ((ended_at IS NULL) = (status IN ('PENDING', 'ACTIVE', 'PARTIAL', 'FAILED')))
 ) STRICT;
-CREATE INDEX sessions_newest ON sessions (started_at DESC, id);
+CREATE INDEX sessions_newest ON sessions (started_at DESC, number DESC);
 CREATE INDEX sessions_status ON sessions (status, expires_at);
 -- Ended is a latch, whoever writes.
 CREATE TRIGGER sessions_latch BEFORE UPDATE OF status ON sessions

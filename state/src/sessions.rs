@@ -23,7 +23,7 @@ pub struct Filter {
 /// What a listing shows, and how much it does not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing {
-    /// Newest first: by start, the later first, then by id.
+    /// Newest first: by start, then by the order in which they were recorded.
     pub sessions: Vec<Session>,
     /// How many match the filter but were left out by its limit.
     pub left_out: usize,
@@ -131,10 +131,14 @@ pub(crate) fn newest_ids(
 ) -> Result<Vec<SessionId>, StateError> {
     // Every status is no condition at all: the index on the start then gives the newest ones without a sort.
     if statuses.len() == SessionStatus::ALL.len() {
-        return ids(connection, "SELECT id FROM sessions ORDER BY started_at DESC, id LIMIT ?1", params![limit]);
+        return ids(
+            connection,
+            "SELECT id FROM sessions ORDER BY started_at DESC, number DESC LIMIT ?1",
+            params![limit],
+        );
     }
     let sql = "SELECT id FROM sessions WHERE status IN (SELECT value FROM json_each(?1)) \
-               ORDER BY started_at DESC, id LIMIT ?2";
+               ORDER BY started_at DESC, number DESC LIMIT ?2";
     ids(connection, sql, params![json_list(statuses), limit])
 }
 
@@ -174,7 +178,7 @@ pub(crate) fn load(
     let mut callers = load_callers(connection, &list)?;
     let mut grants = load_grants(connection, &list)?;
     let sql = "SELECT id, user_name, user_email, reason, status, started_at, expires_at, ended_at, ended_reason \
-               FROM sessions WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY started_at DESC, id";
+               FROM sessions WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY started_at DESC, number DESC";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([&list])?;
     let mut sessions = Vec::new();

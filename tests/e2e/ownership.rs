@@ -153,12 +153,12 @@ fn copy(files: &[PathBuf], to: &Path) {
     }
 }
 
-/// Looks every 100 ms until it is so.
+/// Looks every 100 ms until it is so; a minute is far more than any machine needs.
 #[track_caller]
-fn within(seconds: u64, what: &str, mut so: impl FnMut() -> bool) {
+fn until(what: &str, mut so: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !so() {
-        assert!(begin.elapsed() < Duration::from_secs(seconds), "not within {seconds} s: {what}");
+        assert!(begin.elapsed() < Duration::from_secs(60), "it never came to this: {what}");
         thread::sleep(Duration::from_millis(100));
     }
 }

@@ -43,10 +43,9 @@ fn die(world: &World, args: &[&str], calls: &[Call], index: usize, moment: Momen
     let running = world.here.command(args).spawn();
     let patience = Duration::from_secs(20);
     if matches!(moment, Moment::Meanwhile) {
-        wait_until(|| world.calls().len() >= index, patience);
-        thread::sleep(Duration::from_millis(400));
+        running.wait_for_delayed(&at.action);
         running.signal("KILL");
-        wait_until(|| world.calls().len() > index, Duration::from_millis(1200));
+        wait_until(|| world.calls().len() > index, patience);
     } else {
         wait_until(|| world.calls().len() > index, patience);
         running.signal("KILL");

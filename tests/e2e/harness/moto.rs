@@ -205,6 +205,13 @@ impl Moto {
     /// Empties the log of this account.
     pub fn forget_calls(&self, account: &str) {
         self.write(account, "calls.log", "");
+        self.write(account, "waiting.log", "");
+    }
+
+    /// The actions of the calls that came to a [`Fault::delay`], over or not.
+    pub fn delayed(&self, account: &str) -> Vec<String> {
+        let text = fs::read_to_string(self.control.join(account).join("waiting.log")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
     }
 
     /// Whole or not at all: the server reads at any moment.

@@ -109,6 +109,8 @@ class Provider:
             fault = None if by_hand else self.faults.match(home, action, fields)
         mode = fault["mode"] if fault else None
         if mode == "delay":
+            with self.lock, open(os.path.join(home, "waiting.log"), "a") as waiting:
+                waiting.write(action + "\n")
             time.sleep(fault["seconds"])
 
         with self.lock:

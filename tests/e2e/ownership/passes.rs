@@ -213,13 +213,13 @@ fn a_watch_notices_what_other_processes_record() {
     let watch = world.here.command(&["--output", "json", "reconcile", "--watch", "--interval", "600s"]).spawn();
     watch.wait_for_call(|call| call.action.starts_with("Describe"));
     let id = id_of(&begin(&world.here, &["--only", API, "--no-wait"]).expect_code(0));
-    within(20, "opened", || ours(&world.cloud, world.group(API)).len() == 1);
-    within(20, "recorded", || status(&world.here, &id) == "ACTIVE");
+    until("opened", || ours(&world.cloud, world.group(API)).len() == 1);
+    until("recorded", || status(&world.here, &id) == "ACTIVE");
 
     let helpless = world.here.command(&["session", "stop", &id]).without("AWS_ACCESS_KEY_ID").run().expect_code(3);
     says(&helpless, "Stop recorded; 1 rule still open until ");
-    within(20, "closed", || world.cloud.snapshot() == before);
-    within(20, "recorded", || status(&world.here, &id) == "CANCELLED");
+    until("closed", || world.cloud.snapshot() == before);
+    until("recorded", || status(&world.here, &id) == "CANCELLED");
 
     watch.signal("TERM");
     let ended = watch.wait().expect_code(0);
@@ -246,8 +246,8 @@ fn a_watch_survives_a_broken_configuration() {
     let watch = world.here.command(&["reconcile", "--watch", "--interval", "600s"]).spawn();
     let helpless = world.here.command(&["session", "stop", &id]).without("AWS_ACCESS_KEY_ID").run();
     assert_ne!(helpless.code(), Some(0), "{helpless}");
-    within(20, "closed", || world.cloud.snapshot() == before);
-    within(20, "recorded", || status(&world.here, &id) == "CANCELLED");
+    until("closed", || world.cloud.snapshot() == before);
+    until("recorded", || status(&world.here, &id) == "CANCELLED");
     watch.signal("INT");
     let ended = watch.wait().expect_code(0);
     says(&ended, "config.toml");
@@ -260,7 +260,7 @@ fn a_watch_counts_as_scheduled() {
     let alone = world.eg(&["session", "start", "--only", API]).expect_code(0);
     says(&alone, "nothing runs `eg reconcile` regularly");
     let watch = world.here.command(&["reconcile", "--watch"]).spawn();
-    within(20, "a first pass", || {
+    until("a first pass", || {
         let list = world.eg(&["--output", "json", "session", "list"]);
         list.code() == Some(0) && world.call_counts().contains("DescribeSecurityGroupRules")
     });
@@ -278,17 +278,17 @@ fn a_watch_that_slept_past_an_expiry_closes_on_waking() {
     let world = World::new();
     let before = bystanders(&world);
     let id = start(&world.here, &["--only", API, "--duration", "1m"]);
-    world.advance(50);
+    world.advance(30);
     world.forget_calls();
     let watch = world.here.command(&["reconcile", "--watch", "--interval", "600s"]).spawn();
     watch.wait_for_call(|call| call.action == "DescribeSecurityGroupRules");
     thread::sleep(Duration::from_secs(1));
     watch.signal("STOP");
-    thread::sleep(Duration::from_secs(11));
+    thread::sleep(Duration::from_secs(31));
     assert_ne!(world.cloud.snapshot(), before);
     watch.signal("CONT");
-    within(8, "closed", || world.cloud.snapshot() == before);
-    within(8, "recorded", || status(&world.here, &id) == "EXPIRED");
+    until("closed", || world.cloud.snapshot() == before);
+    until("recorded", || status(&world.here, &id) == "EXPIRED");
     watch.signal("TERM");
     says(&watch.wait().expect_code(0), "- close");
 }
@@ -301,7 +301,7 @@ fn a_watch_wakes_for_an_expiry() {
     start(&world.here, &["--only", API, "--duration", "1m"]);
     world.advance(55);
     let watch = world.here.command(&["reconcile", "--watch", "--interval", "600s"]).spawn();
-    within(15, "closed", || world.cloud.snapshot() == before);
+    until("closed", || world.cloud.snapshot() == before);
     watch.signal("TERM");
     watch.wait().expect_code(0);
 }
