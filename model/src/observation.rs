@@ -1,6 +1,9 @@
 //! Readings of a target, and the proof of ownership that only a reading can give.
 
-use crate::{Timestamp, failure::Failure, ids::RuleId, marks::Marks, permission::Permission, target::TargetKey};
+use crate::{
+    Timestamp, address::IpVersion, failure::Failure, ids::RuleId, marks::Marks, permission::Permission,
+    target::TargetKey,
+};
 use std::collections::BTreeMap;
 
 /// An ingress rule with a CIDR, as it exists at the provider.
@@ -29,6 +32,8 @@ impl ObservedRule {
 pub struct Reading {
     /// Ingress rules that allow CIDRs. Rules with other sources never leave the provider's module.
     pub rules: Vec<ObservedRule>,
+    /// How many further ingress rules there are (from a group, a prefix list): nothing to `eg`, but they take room.
+    pub other_ingress: usize,
     /// When the answer came, on the local clock.
     pub read_at: Timestamp,
     /// The provider's clock (`Date` of the answer), where it told.
@@ -134,6 +139,14 @@ pub enum Effect {
 }
 
 impl Reading {
+    /// How many ingress rules take room in this family's quota, at least: a rule that names a group counts in both
+    /// families, and one that names a prefix list counts as many as that may hold (VPC User Guide, "Amazon VPC
+    /// quotas").
+    #[must_use]
+    pub fn ingress_rules(&self, family: IpVersion) -> usize {
+        self.rules.iter().filter(|rule| rule.permission.ip_version() == family).count() + self.other_ingress
+    }
+
     /// The same reading with a known change laid over it. Joins are not laid over: those count only when seen.
     pub fn lay_over(&mut self, effect: Effect) {
         match effect {

@@ -152,7 +152,13 @@ fn world() -> World {
         revoked: BTreeMap::new(),
         policy: Policy { open: true, collect: true, ignore_delays: false },
         capabilities: Capabilities { marks: true, batch: DIGESTS_PER_CALL, tags_per_rule: 50 },
-        reading: Reading { rules: Vec::new(), read_at: now(), provider_time: Some(now()), account: None },
+        reading: Reading {
+            rules: Vec::new(),
+            other_ingress: 0,
+            read_at: now(),
+            provider_time: Some(now()),
+            account: None,
+        },
         instead: None,
         next_rule: 100,
     }
@@ -1759,7 +1765,7 @@ impl World {
             Some((_, rules)) if chance(4) == 0 => rules.clone(),
             _ => cloud.rules.clone(),
         };
-        self.reading = Reading { rules, read_at: at, provider_time: Some(at), account: None };
+        self.reading = Reading { rules, other_ingress: 0, read_at: at, provider_time: Some(at), account: None };
         let plan = self.plan();
         for step in &plan.ledger {
             match step {

@@ -47,7 +47,7 @@ fn new_rules(call: &Authorize, listed: &[SecurityGroupRule]) -> Vec<ObservedRule
                 }
                 Some(rule)
             }
-            Read::Other | Read::Unreadable(_) => None,
+            Read::Egress | Read::Other | Read::Unreadable(_) => None,
         }
     };
     let rules: Vec<ObservedRule> = listed.iter().filter_map(read).collect();

@@ -99,6 +99,7 @@ struct ReadAt {
 struct Group {
     account: Option<String>,
     rules: Vec<ObservedRule>,
+    other_ingress: usize,
     unreadable: Option<String>,
 }
 
@@ -168,7 +169,7 @@ impl SecurityGroups {
             };
             let sighting = match group.unreadable {
                 Some(why) => Sighting::Unavailable(unusable(&format!("read the rules of {id}"), &why, None)),
-                None => complete(group.rules, group.account, read_at),
+                None => complete(group, read_at),
             };
             seen.insert(id.clone(), sighting);
         }
@@ -181,7 +182,7 @@ impl SecurityGroups {
                     silent.into_iter().partition(|group| owners.contains_key(group));
                 let empty = |id: String| {
                     let account = owners.get(&id).cloned().flatten();
-                    (id, complete(Vec::new(), account, read_at))
+                    (id, complete(Group { account, ..Group::default() }, read_at))
                 };
                 seen.extend(there.into_iter().map(empty));
                 seen.extend(self.not_found(&gone).await);
@@ -306,14 +307,21 @@ fn sort_in(groups: &mut BTreeMap<String, Group>, rule: &SecurityGroupRule) -> Re
             group.rules.push(rule);
         }
         Read::Rule(rule) => group.rules.push(rule),
-        Read::Other => {}
+        Read::Egress => {}
+        Read::Other => group.other_ingress += 1,
         Read::Unreadable(why) => group.unreadable = Some(why),
     }
     Ok(())
 }
 
-fn complete(rules: Vec<ObservedRule>, account: Option<String>, read_at: ReadAt) -> Sighting {
-    Sighting::Complete(Reading { rules, read_at: read_at.local, provider_time: read_at.provider, account })
+fn complete(group: Group, read_at: ReadAt) -> Sighting {
+    Sighting::Complete(Reading {
+        rules: group.rules,
+        other_ingress: group.other_ingress,
+        read_at: read_at.local,
+        provider_time: read_at.provider,
+        account: group.account,
+    })
 }
 
 fn unavailable(groups: &BTreeSet<String>, failure: &Failure) -> BTreeMap<String, Sighting> {

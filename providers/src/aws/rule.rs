@@ -14,7 +14,9 @@ use std::collections::BTreeMap;
 pub(super) enum Read {
     /// An ingress rule that allows a CIDR.
     Rule(ObservedRule),
-    /// Egress, a prefix list, a group, or something that cannot be read and is certainly not ours.
+    /// Egress.
+    Egress,
+    /// An ingress rule from a group or a prefix list, or one that cannot be read and is certainly not ours.
     Other,
     /// Something that may be ours and cannot be read, with the reason: then the whole reading is none.
     Unreadable(String),
@@ -48,7 +50,7 @@ pub(super) fn read(rule: &SecurityGroupRule) -> Read {
         return Read::Unreadable("a rule without an id".to_owned());
     };
     match rule.is_egress() {
-        Some(true) => return Read::Other,
+        Some(true) => return Read::Egress,
         Some(false) => {}
         None => return Read::Unreadable(format!("{id} does not say whether it is an ingress rule")),
     }

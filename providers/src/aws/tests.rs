@@ -520,6 +520,7 @@ async fn a_reading_keeps_ingress_cidrs_only() {
                     tags: BTreeMap::new(),
                 },
             ],
+            other_ingress: 2,
             read_at: at("2026-02-27T10:00:10Z"),
             provider_time: Some(at("2026-02-27T10:00:00Z")),
             account: Some("123456789012".into()),

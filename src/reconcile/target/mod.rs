@@ -18,9 +18,11 @@ use super::{Driver, Loaded, Look, Request, StepOutcome, StepReport};
 use crate::error::CommandError;
 use eg_model::{
     Timestamp,
+    address::IpVersion,
+    failure::FailureClass,
     ids::{RuleId, SessionId},
     lease::Lease,
-    observation::{Effect, Observation, OwnedRule, Reading},
+    observation::{Effect, Observation, ObservedRule, OwnedRule, Reading},
     permission::Permission,
     plan::{LedgerStep, Note, NoteKind, Policy, Record, Step, TargetPlan, TargetView, plan_target},
     session::Standing,
@@ -268,7 +270,8 @@ impl<'a> TargetRun<'a> {
         let lease = loaded.leases.iter().find(|lease| *lease.target() == self.key && lease.permission == *permission);
         match lease.and_then(|lease| lease.last_failure.as_ref()) {
             Some(failure) if !standing.is_held() && failure.class.fails_grant() => {
-                Standing::Failed(format!("{failure} ({})", failure.class.advice()))
+                let room = self.room_taken(failure.class, permission.ip_version());
+                Standing::Failed(format!("{failure} ({room}{})", failure.class.advice()))
             }
             _ => match (&self.look.observation, standing) {
                 (Observation::Unavailable(failure), Standing::Failed(why)) if why == failure.to_string() => {
@@ -276,6 +279,19 @@ impl<'a> TargetRun<'a> {
                 }
                 (_, standing) => standing,
             },
+        }
+    }
+
+    /// For a full quota: how full, and how much of it is ours.
+    fn room_taken(&self, class: FailureClass, family: IpVersion) -> String {
+        match &self.look.observation {
+            Observation::Complete(reading) if class == FailureClass::Limit => {
+                let marked = |rule: &&ObservedRule| rule.marks(&self.key.id).genuine();
+                let ours = reading.rules.iter().filter(|rule| rule.permission.ip_version() == family).filter(marked);
+                let (all, ours) = (reading.ingress_rules(family), ours.count());
+                format!("the group has {all} or more {family} ingress rules, {ours} of them eg's; ")
+            }
+            _ => String::new(),
         }
     }
 

@@ -130,6 +130,7 @@ fn a_full_group_fails_with_a_hint() {
     let before = world.cloud.snapshot();
     let told = world.eg(&["session", "start", "--only", API]).expect_code(1);
     says(&told, "RulesPerSecurityGroupLimitExceeded");
+    says(&told, "the group has 60 or more IPv4 ingress rules, 0 of them eg's");
     says(&told, "ask the provider for a higher quota");
     assert_eq!(world.cloud.snapshot(), before);
 
