@@ -1,7 +1,7 @@
 //! Lines that make something else run `eg reconcile`. cron has none of the shell's environment, and a reconcile on
 //! another database closes nothing, so such a line names everything in full.
 
-use crate::{env::Env, paths::Located};
+use crate::{env::Env, output::text::shell_quoted, paths::Located};
 use chrono::TimeDelta;
 use eg_model::Timestamp;
 use eg_state::LastRuns;
@@ -28,21 +28,11 @@ pub fn is_scheduled(runs: &LastRuns, now: Timestamp) -> bool {
     runs.scheduled_at.is_some_and(|at| now - at <= HEARD)
 }
 
-/// For a shell: quoted where it has to be.
-fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:=@,+".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
-}
-
 /// A crontab line that runs `eg reconcile` every minute. In a crontab `%` is a newline, hence `\%`.
 #[must_use]
 pub fn cron_line(env: &Env, config: &Located, state: &Located) -> String {
-    let kept = KEPT.iter().filter_map(|name| env.var(name).map(|value| format!("{name}={} ", quoted(value))));
-    let path = |path: &std::path::Path| quoted(&path.to_string_lossy());
+    let kept = KEPT.iter().filter_map(|name| env.var(name).map(|value| format!("{name}={} ", shell_quoted(value))));
+    let path = |path: &std::path::Path| shell_quoted(&path.to_string_lossy());
     let command = format!(
         "{}{} --config {} --state {} reconcile --timer",
         kept.collect::<String>(),
@@ -56,13 +46,6 @@ pub fn cron_line(env: &Env, config: &Located, state: &Located) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quoting_for_the_shell() {
-        assert_eq!(quoted("/usr/bin/eg"), "/usr/bin/eg");
-        assert_eq!(quoted("/a b/it's"), r"'/a b/it'\''s'");
-        assert_eq!(quoted(""), "''");
-    }
 
     #[test]
     fn fifteen_minutes_without_a_run_is_not_scheduled() {

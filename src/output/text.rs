@@ -17,6 +17,17 @@ fn steers(character: char) -> bool {
     character.is_control() || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// For a shell: quoted where it has to be.
+#[must_use]
+pub fn shell_quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:=@,+".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,5 +46,12 @@ mod tests {
         ] {
             assert_eq!(escape_controls(text), expected);
         }
+    }
+
+    #[test]
+    fn quoting_for_the_shell() {
+        assert_eq!(shell_quoted("/usr/bin/eg"), "/usr/bin/eg");
+        assert_eq!(shell_quoted("/a b/it's"), r"'/a b/it'\''s'");
+        assert_eq!(shell_quoted(""), "''");
     }
 }
