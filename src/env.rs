@@ -74,6 +74,11 @@ impl Env {
         self.vars.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
+    /// The names of all variables that begin like this.
+    pub fn names(&self, prefix: &'static str) -> impl Iterator<Item = &str> {
+        self.vars.keys().map(String::as_str).filter(move |name| name.starts_with(prefix))
+    }
+
     /// The wall clock, in whole seconds.
     #[must_use]
     pub fn now(&self) -> Timestamp {
@@ -98,6 +103,12 @@ impl Env {
     pub fn random(&self) -> f64 {
         let bits = u32::try_from(self.uuid().as_u128() >> 96).unwrap_or(0);
         f64::from(bits) / (f64::from(u32::MAX) + 1.0)
+    }
+
+    /// Where temporary directories go.
+    #[must_use]
+    pub fn temp_dir(&self) -> PathBuf {
+        self.absolute(Path::new(self.var("TMPDIR").unwrap_or("/tmp")))
     }
 
     /// The path as others must name it, wherever they stand.

@@ -19,6 +19,8 @@ pub enum Exit {
     Locked,
     /// A signal with this number ended it.
     Signal(u8),
+    /// The status of the command that `eg sandbox` ran.
+    Command(u8),
 }
 
 impl From<Exit> for ExitCode {
@@ -30,6 +32,7 @@ impl From<Exit> for ExitCode {
             Exit::Partial => 3,
             Exit::Locked => 4,
             Exit::Signal(number) => 128_u8.saturating_add(number),
+            Exit::Command(status) => status,
         })
     }
 }
@@ -57,6 +60,10 @@ pub enum Kind {
     Locked,
     /// A cloud provider.
     Provider,
+    /// The sandbox, or what was shown in it.
+    Sandbox,
+    /// The command that `eg sandbox` should run did not start; with the status that a shell would give.
+    Command(u8),
     /// Ended by a signal.
     Signal(u8),
 }
@@ -76,6 +83,8 @@ impl Kind {
             Self::Clock => "clock",
             Self::Locked => "locked",
             Self::Provider => "provider",
+            Self::Sandbox => "sandbox",
+            Self::Command(_) => "command",
             Self::Signal(_) => "signal",
         }
     }
@@ -87,6 +96,7 @@ impl Kind {
             Self::Usage => Exit::Usage,
             Self::Locked => Exit::Locked,
             Self::Signal(number) => Exit::Signal(number),
+            Self::Command(status) => Exit::Command(status),
             _ => Exit::Failed,
         }
     }

@@ -14,6 +14,7 @@ pub mod error;
 pub mod lock;
 pub mod output;
 pub mod paths;
+pub mod playground;
 pub mod reconcile;
 pub mod retry;
 pub mod schedule;
