@@ -76,6 +76,20 @@ pub enum Command {
     Session(SessionCommand),
     /// Make the firewalls match the record: repair, expire, revoke
     Reconcile(commands::reconcile::ReconcileArgs),
+    /// See what eg does, in a few seconds and without an account
+    ///
+    /// Starts an EC2-compatible endpoint on loopback with three security groups, one of which holds a rule made by
+    /// hand, and runs the real commands against it. Shows what is open in between, and fails unless everything is as
+    /// before at the end. Asks nothing, uses nothing of your configuration, credentials or network, and leaves nothing
+    /// behind.
+    Demo,
+    /// Try eg against an EC2-compatible endpoint on this machine
+    ///
+    /// Serves three security groups, one of which holds a rule made by hand, on loopback, with a configuration and a
+    /// state file in a temporary directory. No account is needed, and `eg` sees none of yours from inside. With a
+    /// command, runs it in there and ends with its status. Without, prints what another terminal needs and serves until
+    /// Ctrl-C. Nothing is left at the end.
+    Sandbox(commands::sandbox::SandboxArgs),
     /// Print the JSON schema of an output
     Schema(commands::schema::SchemaArgs),
     /// Look after the state file

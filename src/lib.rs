@@ -50,8 +50,10 @@ pub fn run(env: &Env, out: Box<dyn Write>, err: Box<dyn Write>) -> Exit {
 
 /// Whether the arguments ask for JSON, read without a parser: they may not parse.
 fn wants_json(args: &[OsString]) -> bool {
-    let after = args.iter().zip(args.iter().skip(1)).any(|(a, b)| a == "--output" && b == "json");
-    after || args.iter().any(|arg| arg == "--output=json")
+    // What follows `--` is another program's.
+    let ours = || args.iter().take_while(|arg| *arg != "--");
+    let after = ours().zip(ours().skip(1)).any(|(a, b)| a == "--output" && b == "json");
+    after || ours().any(|arg| arg == "--output=json")
 }
 
 /// The value of `--color`, read without a parser: help and usage errors come before there is one.

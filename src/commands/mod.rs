@@ -1,10 +1,12 @@
 //! The commands, one file each, and what they share: where things are, and how a pass is made.
 
 pub mod adopt;
+pub mod demo;
 pub mod extend;
 pub mod get;
 pub mod list;
 pub mod reconcile;
+pub mod sandbox;
 pub mod schema;
 pub mod start;
 pub mod stop;
@@ -53,36 +55,68 @@ pub struct Context<'a> {
 /// # Errors
 /// The command did not do what was asked, and says why.
 pub fn run(env: &Env, printer: &Printer, cli: &Cli) -> Result<Exit, CommandError> {
-    if let Command::Schema(args) = &cli.command {
-        return schema::run(printer, args);
-    }
-    let loaded = Zone::load(env.var("TZ"));
-    if let Some(unknown) = loaded.unknown {
-        printer.warn(&format!("the time zone {unknown} is not known; times are in UTC"), &[]);
-    }
-    let global = &cli.global;
-    let context = Context {
-        env,
-        printer,
-        global,
-        config: paths::config(env, global.config.as_deref())?,
-        state: paths::state(env, global.state.as_deref())?,
-        zone: loaded.zone,
-    };
+    let context = || Context::new(env, printer, &cli.global);
     match &cli.command {
         Command::Schema(args) => schema::run(printer, args),
-        Command::Session(SessionCommand::Start(args)) => start::run(&context, args),
-        Command::Session(SessionCommand::List(args)) => list::run(&context, args),
-        Command::Session(SessionCommand::Get(args)) => get::run(&context, args),
-        Command::Session(SessionCommand::Extend(args)) => extend::run(&context, args),
-        Command::Session(SessionCommand::Stop(args)) => stop::run(&context, args),
-        Command::Reconcile(args) => reconcile::run(&context, args),
-        Command::State(StateCommand::Adopt) => adopt::run(&context),
+        Command::Demo => demo::run(env, printer, &cli.global),
+        Command::Sandbox(args) => sandbox::run(env, printer, &cli.global, args),
+        Command::Session(SessionCommand::Start(args)) => start::run(&context()?, args),
+        Command::Session(SessionCommand::List(args)) => list::run(&context()?, args),
+        Command::Session(SessionCommand::Get(args)) => get::run(&context()?, args),
+        Command::Session(SessionCommand::Extend(args)) => extend::run(&context()?, args),
+        Command::Session(SessionCommand::Stop(args)) => stop::run(&context()?, args),
+        Command::Reconcile(args) => reconcile::run(&context()?, args),
+        Command::State(StateCommand::Adopt) => adopt::run(&context()?),
+    }
+}
+
+/// One thread, and only for commands that speak to a network.
+fn runtime() -> Result<Runtime, CommandError> {
+    let failed = |error| CommandError::new(Kind::State, format!("the runtime cannot be started: {error}"));
+    Builder::new_current_thread().enable_all().build().map_err(failed)
+}
+
+/// From now on, within the runtime.
+fn listen() -> Result<Interrupt, CommandError> {
+    Interrupt::listen().map_err(no_signals)
+}
+
+fn no_signals(error: std::io::Error) -> CommandError {
+    CommandError::new(Kind::State, format!("signals cannot be listened to: {error}"))
+}
+
+/// The sandbox brings a configuration and a state of its own: naming others would do nothing.
+fn no_files_named(global: &Global, command: &str) -> Result<(), CommandError> {
+    let named = [("--config", &global.config), ("--state", &global.state)];
+    match named.into_iter().find(|(_, path)| path.is_some()) {
+        None => Ok(()),
+        Some((flag, _)) => {
+            let message =
+                format!("{flag} does nothing for `eg {command}`, which makes a configuration and a state of its own");
+            Err(CommandError::new(Kind::Usage, message))
+        }
     }
 }
 
 /// Fewer digits than this name no session.
 const SHORTEST_PREFIX: usize = 4;
+
+impl<'a> Context<'a> {
+    fn new(env: &'a Env, printer: &'a Printer, global: &'a Global) -> Result<Self, CommandError> {
+        let loaded = Zone::load(env.var("TZ"));
+        if let Some(unknown) = loaded.unknown {
+            printer.warn(&format!("the time zone {unknown} is not known; times are in UTC"), &[]);
+        }
+        Ok(Self {
+            env,
+            printer,
+            global,
+            config: paths::config(env, global.config.as_deref())?,
+            state: paths::state(env, global.state.as_deref())?,
+            zone: loaded.zone,
+        })
+    }
+}
 
 impl Context<'_> {
     /// The configuration. A missing file is an empty configuration, unless somebody named it.
@@ -152,10 +186,8 @@ impl Context<'_> {
         View { now: self.env.now(), zone: self.zone.clone(), runs }
     }
 
-    /// One thread, and only for commands that speak to a network.
     fn runtime(&self) -> Result<Runtime, CommandError> {
-        let failed = |error| CommandError::new(Kind::State, format!("the runtime cannot be started: {error}"));
-        Builder::new_current_thread().enable_all().build().map_err(failed)
+        runtime()
     }
 
     /// The session that a full id or a unique prefix names.
@@ -183,13 +215,12 @@ impl Context<'_> {
 
     /// The driver, within the runtime. `settings` absent: the configuration is bad, and nothing is opened.
     fn driver(&self, store: Store, settings: Option<&Settings>) -> Result<Driver<'_>, CommandError> {
-        let failed = |error| CommandError::new(Kind::State, format!("signals cannot be listened to: {error}"));
         Ok(Driver {
             env: self.env,
             store: RefCell::new(store),
             connect: Arc::new(self.aws()),
             policy: settings.map(policy).unwrap_or_default(),
-            interrupt: Interrupt::listen().map_err(failed)?,
+            interrupt: listen()?,
             unrecorded_stops: BTreeSet::new(),
             loaded: LoadCache::default(),
             on_change: Box::new(|change| self.printer.progress(&grant_line(&change.grant))),

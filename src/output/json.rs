@@ -21,6 +21,8 @@ pub const SCHEMAS: &[(&str, &str)] = &[
     ("sessions", include_str!("../../docs/schema/v1/sessions.json")),
     ("reconcile", include_str!("../../docs/schema/v1/reconcile.json")),
     ("error", include_str!("../../docs/schema/v1/error.json")),
+    ("demo", include_str!("../../docs/schema/v1/demo.json")),
+    ("sandbox", include_str!("../../docs/schema/v1/sandbox.json")),
 ];
 
 fn time(at: Timestamp) -> String {

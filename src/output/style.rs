@@ -12,6 +12,11 @@ pub const BAD: Style = AnsiColor::Red.on_default();
 /// Over.
 pub const ENDED: Style = Style::new().dimmed();
 
+/// Heads a part of a longer text.
+pub const TITLE: Style = Style::new().bold();
+/// A command line to repeat.
+pub const COMMAND: Style = AnsiColor::Cyan.on_default();
+
 /// The style of a session's status.
 #[must_use]
 pub fn session(status: SessionStatus) -> Style {

@@ -1,4 +1,5 @@
-//! End to end: the real binary, against an EC2 implementation that nobody here wrote (`moto`).
+//! End to end: the real binary, against an EC2 implementation that nobody here wrote (`moto`); `demo` alone
+//! against the sandbox that the binary brings along.
 //!
 //! `moto` is not AWS in places, so no test here rests on these: it keeps CIDRs as typed (AWS masks host bits), takes
 //! any description, answers `InvalidPermission.NotFound` for a revoke by an unknown id, has no lag, no throttling and
@@ -21,6 +22,7 @@
 #![allow(dead_code, reason = "the harness offers more than every build of the tests uses")]
 #![allow(unreachable_pub, reason = "nothing outside a test binary can reach it")]
 
+mod demo;
 mod faults;
 mod harness;
 mod harness_works;

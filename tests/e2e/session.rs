@@ -61,7 +61,7 @@ fn shown_arg(arg: &str) -> String {
 }
 
 /// Targets are worked on at once, so the lines about their grants come in any order, and so do services' answers.
-fn readable(outcome: &Outcome) -> String {
+pub(crate) fn readable(outcome: &Outcome) -> String {
     let text = outcome.normalised().replace(env!("CARGO_BIN_EXE_eg"), "[EG]");
     let is_grant = |line: &str| line.starts_with("  ") && (line.contains(" IPv4: ") || line.contains(" IPv6: "));
     let mut lines: Vec<String> = text.lines().map(answers_in_order).collect();
@@ -84,7 +84,7 @@ fn answers_in_order(line: &str) -> String {
     format!("{before}{SERVICE}{}{after}", list.join(&format!("; {SERVICE}")))
 }
 
-fn snapshot(name: &str, text: &str) {
+pub(crate) fn snapshot(name: &str, text: &str) {
     let mut settings = insta::Settings::clone_current();
     settings.set_omit_expression(true);
     settings.set_prepend_module_to_snapshot(false);
@@ -111,7 +111,7 @@ fn get(here: &Installation, id: &str) -> Value {
 }
 
 /// The first part of stderr that starts with `error: `.
-fn error_of(outcome: &Outcome) -> String {
+pub(crate) fn error_of(outcome: &Outcome) -> String {
     let line = outcome.stderr.lines().find_map(|line| line.strip_prefix("error: "));
     line.unwrap_or_else(|| panic!("no error in\n{outcome}")).to_owned()
 }

@@ -157,6 +157,12 @@ impl EgCommand {
         Running { child, stdout: None, stderr, shared: self.shared }
     }
 
+    /// Starts it with a stdout that goes to a file, to be read while it runs.
+    pub fn spawn_into(mut self, file: &Path) -> Running {
+        self.command.stdout(fs::File::create(file).expect("a file"));
+        self.spawn()
+    }
+
     /// Runs it to its end.
     pub fn run(self) -> Outcome {
         self.spawn().wait()

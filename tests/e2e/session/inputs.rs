@@ -152,6 +152,8 @@ fn help_and_version() {
         &["session", "extend", "--help"],
         &["session", "stop", "--help"],
         &["reconcile", "--help"],
+        &["demo", "--help"],
+        &["sandbox", "--help"],
         &["schema", "--help"],
         &["state", "adopt", "--help"],
     ] {
