@@ -5,17 +5,23 @@ use crate::harness::{Outcome, World};
 use regex::Regex;
 
 /// Ids, times and lengths of time differ; everything else has to be the same, spaces included.
-fn masked(text: &str) -> Vec<String> {
+fn without_ids_and_times(text: &str) -> String {
     let mut text = text.to_owned();
     for (pattern, mask) in [
         (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "UUID"),
         (r"\b[0-9a-f]{8}\b", "ID"),
+        (r"eg \S+@\S+ session", "eg PERSON session"),
         (r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}", "TIME"),
         (r"\b(\d+h )?\d+m\b", "LENGTH"),
         (r"\b\d{2}:\d{2}\b", "HOUR"),
     ] {
         text = Regex::new(pattern).unwrap().replace_all(&text, mask).into_owned();
     }
+    text
+}
+
+fn masked(text: &str) -> Vec<String> {
+    let text = without_ids_and_times(text);
     let talk = ["warning: ", "hint: ", "Using endpoint "];
     let mut lines: Vec<_> = text.lines().filter(|line| !talk.iter().any(|start| line.starts_with(start))).collect();
     lines.sort_unstable(); // the two streams meet on a terminal only
@@ -54,6 +60,18 @@ fn the_readme_shows_what_is_printed() {
     same("eg session extend a1b2 --hours 2", world.eg(&["session", "extend", id, "--hours", "2"]));
     start_id(&world.here, &["--only", "prod-api-sg"]);
     same("eg session stop a1b2", world.eg(&["session", "stop", id]));
+}
+
+/// Parts are left out, and marked; what is there is as `eg demo` prints it, in its order.
+#[test]
+fn the_readmes_tour_is_the_demo() {
+    let printed = without_ids_and_times(&World::bare().eg(&["demo"]).expect_code(0).stdout);
+    let shown = without_ids_and_times(&shown("cargo run -- demo"));
+    let mut rest = printed.as_str();
+    for part in shown.split("[…]\n") {
+        let (_, after) = rest.split_once(part).unwrap_or_else(|| panic!("not in the demo:\n{part}\n{printed}"));
+        rest = after;
+    }
 }
 
 #[test]
