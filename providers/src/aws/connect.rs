@@ -1,6 +1,6 @@
 //! Clients: one per endpoint, credentials and region.
 
-use super::{Clock, PROVIDER, SECURITY_GROUP, SecurityGroups, renewal, session_name};
+use super::{Clock, PROVIDER, SECURITY_GROUP, SecurityGroups, renewal, session_name, whole::WholeAnswers};
 use crate::{Connect, Firewall};
 use async_trait::async_trait;
 use aws_config::{
@@ -178,9 +178,10 @@ impl Aws {
         // One cache for both clients. Slow credentials are reported as such, before the call's own time is up.
         let cache = IdentityCache::lazy().load_timeout(self.options.call_timeout.mul_f32(0.8)).build();
         let config = plain.into_builder().credentials_provider(credentials).identity_cache(cache).build();
+        let (ec2, sts) = (aws_sdk_ec2::config::Builder::from(&config), aws_sdk_sts::config::Builder::from(&config));
         SecurityGroups {
-            ec2: aws_sdk_ec2::Client::new(&config),
-            sts: aws_sdk_sts::Client::new(&config),
+            ec2: aws_sdk_ec2::Client::from_conf(ec2.interceptor(WholeAnswers).build()),
+            sts: aws_sdk_sts::Client::from_conf(sts.interceptor(WholeAnswers).build()),
             now: self.options.now.clone(),
             source,
             renewal: files,

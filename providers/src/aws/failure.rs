@@ -1,6 +1,9 @@
 //! What the SDK reports, as a [`Failure`].
 
-use super::classify::{Ending, classify};
+use super::{
+    classify::{Ending, classify},
+    whole::CutOff,
+};
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 use aws_smithy_runtime_api::client::{
@@ -93,6 +96,7 @@ where
         Some(said) if code.is_empty() => format!("{tried}: {said}"),
         Some(said) => format!("{tried}: {said} ({code})"),
         None if !code.is_empty() => format!("{tried}: {code}"),
+        None if chain(error).any(|error| error.is::<CutOff>()) => format!("{tried}: {CutOff}"),
         None => match (status, error.source()) {
             (Some(status), _) if ending != Ending::NoAnswer => {
                 format!("{tried}: an answer that is not AWS's, HTTP status {status}")

@@ -10,6 +10,7 @@
 //! | `rule` | EC2's rules to and from [`Permission`] |
 //! | `text` | descriptions and session names that AWS accepts |
 //! | `renewal` | when credentials end |
+//! | `whole` | answers that came to their end |
 
 mod change;
 mod classify;
@@ -19,6 +20,7 @@ mod observe;
 mod renewal;
 mod rule;
 mod text;
+mod whole;
 
 #[cfg(test)]
 mod replay;

@@ -433,6 +433,28 @@ async fn answers_that_are_not_ec2s() {
     }
 }
 
+/// Wherever an answer breaks off, it is no answer: neither a short list nor a last page.
+#[tokio::test]
+async fn answers_that_are_cut_off() {
+    let mine = rule("sgr-1", GROUP, false, &tcp(22, "203.0.113.42/32"));
+    let Play::Answer { body, .. } = rules_page(&mine, Some("more")) else { panic!("an answer") };
+    let begin = body.find('>').unwrap();
+    for end in begin..body.len() {
+        let (replay, groups) = world([Play::ok(&body[..end])]).await;
+        let seen = groups.observe_groups(&set(&[GROUP])).await;
+        let failure = failure(&seen[GROUP]);
+        assert_eq!(failure.class, FailureClass::Unknown, "{end}: {failure}");
+        assert_eq!(replay.asked().len(), 1, "{end}");
+    }
+    let named = "read the rules of sg-0abc123def4567890: the answer is cut off";
+    let (_, groups) = world([Play::ok(&body[..body.len() / 2])]).await;
+    assert_eq!(failure(&groups.observe_groups(&set(&[GROUP])).await[GROUP]).message, named);
+    // Which groups are there is told by a list as well.
+    let silent = rules_page("", None);
+    let (_, groups) = world([silent, Play::ok("<DescribeSecurityGroupsResponse><securityGroupInfo>")]).await;
+    assert_eq!(failure(&groups.observe_groups(&set(&[GROUP])).await[GROUP]).class, FailureClass::Unknown);
+}
+
 #[derive(Debug)]
 struct Without(fn() -> CredentialsError);
 
