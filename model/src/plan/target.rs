@@ -276,17 +276,20 @@ impl<'a> Planner<'a> {
         self.due_at(next, CLOSING_DELAY_MAX)
     }
 
-    /// A time further ahead than the longest delay was written before the clock stepped back; it delays nothing.
     fn due_at(&mut self, at: Option<Timestamp>, longest: TimeDelta) -> bool {
-        let now = self.record.now;
-        match at.filter(|at| *at > now && *at - now <= longest) {
-            Some(at) if !self.record.policy.ignore_delays => {
-                self.wake(at);
-                self.plan.deferred = true;
-                false
-            }
-            _ => true,
+        let later = self.later(at, longest);
+        if let Some(at) = later {
+            self.wake(at);
+            self.plan.deferred = true;
         }
+        later.is_none()
+    }
+
+    /// When, if not now. A time further ahead than the longest delay was written before the clock stepped back; it
+    /// delays nothing.
+    fn later(&self, at: Option<Timestamp>, longest: TimeDelta) -> Option<Timestamp> {
+        let now = self.record.now;
+        at.filter(|at| *at > now && *at - now <= longest).filter(|_| !self.record.policy.ignore_delays)
     }
 
     fn wanted_permission(&mut self, permission: Permission, want: Want) {
@@ -361,7 +364,15 @@ impl<'a> Planner<'a> {
         }
         let settled = lease.settled(self.reading.read_at);
         match marks.leases.get(self.me()).filter(|_| marks.genuine()) {
-            None if !settled => self.settle(lease),
+            None if !settled => {
+                self.settle(lease);
+                // What our tag says is known from the ledger, even where it does not show.
+                let behind = lease.phase == Phase::Held && lease.tagged_until != Some(want.until);
+                if behind && self.due(Some(lease)) {
+                    let owned = self.owned(rule, Proof::LedgerId);
+                    self.retag.entry(want.until).or_default().push(owned);
+                }
+            }
             None => {
                 let message = format!("{} was found without its tags; they are written again", rule.id);
                 self.note(NoteKind::Stripped, message);
@@ -400,7 +411,7 @@ impl<'a> Planner<'a> {
     /// show yet is a stale reading.
     fn keep(&mut self, rule: &ObservedRule, proof: Proof, value: &str, want: Want, lease: Option<&Lease>) {
         if value == lease_value(want.until) {
-            return;
+            return self.learn_tag(rule, proof, want, lease);
         }
         let written = lease.is_some_and(|lease| lease.tagged_until == Some(want.until));
         let settled = lease.is_none_or(|lease| lease.settled(self.reading.read_at));
@@ -415,6 +426,16 @@ impl<'a> Planner<'a> {
         let why = lease.and_then(|lease| lease.last_failure.as_ref()).map(|failure| format!(": {failure}"));
         let message = format!("the tag of {} still says another time{}", rule.id, why.unwrap_or_default());
         self.note(NoteKind::TagBehind, message);
+    }
+
+    /// A rewrite that nobody answered and that shows was done.
+    fn learn_tag(&mut self, rule: &ObservedRule, proof: Proof, want: Want, lease: Option<&Lease>) {
+        let unanswered = |lease: &&Lease| lease.last_failure.as_ref().is_some_and(|why| why.class.outcome_unknown());
+        let lease = lease.filter(unanswered).filter(|lease| lease.tagged_until != Some(want.until));
+        if let Some(lease) = lease.filter(|_| proof == Proof::LedgerId) {
+            let rule = self.owned(rule, proof);
+            self.plan.ledger.push(LedgerStep::Adopt { permission: lease.permission, rule, until: Some(want.until) });
+        }
     }
 
     fn wanted_marked(&mut self, index: usize, permission: Permission, want: Want, lease: Option<&Lease>) {
@@ -482,7 +503,14 @@ impl<'a> Planner<'a> {
     }
 
     fn wanted_absent(&mut self, permission: Permission, want: Want, lease: Option<&Lease>) {
-        self.plan.standings.insert(permission, standing_without_rule(lease));
+        let standing = standing_without_rule(lease);
+        let proven = standing.is_held();
+        self.plan.standings.insert(permission, standing);
+        // "Exists already" has just proven it: only the reading is behind, and nothing is put off.
+        let next = lease.and_then(|lease| lease.next_try_at).filter(|_| proven);
+        if let Some(at) = self.later(next, OPENING_DELAY_MAX) {
+            return self.wake(at);
+        }
         let vanished = lease.filter(|lease| lease.phase == Phase::Held && lease.vanished >= 1);
         if let Some(lease) = vanished {
             let message = format!(

@@ -450,6 +450,36 @@ fn stripped_is_believed_only_after_the_settle_window() {
     assert!(NoteKind::Stripped.unconverged());
 }
 
+/// No tag shows yet, and the ledger knows that ours says another time.
+#[test]
+fn another_expiry_while_no_tag_shows_retag() {
+    let fresh = |until| {
+        let world = world().session(1, &[22], m(90)).rule(bare("sgr-1", 22));
+        world.lease(22, |lease| lease.intend(Attempt::Opening, m(-1)).authorized(sgr("sgr-1"), until))
+    };
+    fresh(m(60)).plans(&[], &[step("retag", &["sgr-1"])], &[]);
+    fresh(m(90)).rests();
+    let refused = |lease: Lease| lease.intend(Attempt::Other, now()).refused(failure(FailureClass::Denied), m(1));
+    assert!(fresh(m(60)).last_lease(refused).rests().deferred);
+    fresh(m(60)).last_lease(|lease| lease.left(sgr("sgr-1"))).rests();
+}
+
+/// The rewrite got no answer, and it shows.
+#[test]
+fn a_lost_rewrite_that_shows_is_learnt() {
+    let rewritten = |class| {
+        let lost = |lease: Lease| lease.intend(Attempt::Other, now()).refused(failure(class), m(1));
+        let world = world().session(1, &[22], m(90)).held(22, "sgr-1", m(60)).last_lease(lost);
+        world.rule(ours("sgr-1", 22, m(90)))
+    };
+    for class in [FailureClass::Unknown, FailureClass::Transient] {
+        let plan = rewritten(class).plans(&["adopt tcp/22 sgr-1"], &[], &[]);
+        assert!(matches!(plan.ledger[0], LedgerStep::Adopt { until, .. } if until == Some(m(90))));
+        rewritten(class).last_lease(|lease| lease.adopted(sgr("sgr-1"), Some(m(90)))).rests();
+    }
+    rewritten(FailureClass::Denied).rests();
+}
+
 #[test]
 fn our_tag_alone_stripped_restore() {
     let world = world().wanting().held(22, "sgr-1", m(60)).rule(leased("sgr-1", 22, &[(THEY, m(60))]));
@@ -1222,6 +1252,20 @@ fn stale_absence_with_duplicate_is_still_own() {
     let duplicate = |lease: Lease| lease.intend(Attempt::Opening, m(-1)).refused(failure(FailureClass::Stale), m(0));
     let world = world().wanting().held(22, "sgr-1", m(60)).last_lease(duplicate);
     stands(&world.plan(), 22, &own("sgr-1"));
+}
+
+/// "Exists already" proves the rule until it is asked again: nothing is put off, so the pass is a clean one.
+#[test]
+fn stale_absence_with_duplicate_puts_nothing_off() {
+    let refused = |class| {
+        let again = |lease: Lease| lease.intend(Attempt::Opening, m(-1)).refused(failure(class), m(1));
+        world().wanting().held(22, "sgr-1", m(60)).last_lease(again)
+    };
+    let plan = refused(FailureClass::Stale).rests();
+    assert_eq!((plan.deferred, plan.wake), (false, Some(m(1))));
+    assert!(refused(FailureClass::Denied).rests().deferred, "any other refusal does");
+    let due = refused(FailureClass::Stale).with(|world| world.now = m(1));
+    due.plans(&[], &[step("authorize", &["tcp/22"])], &[]);
 }
 
 #[test]

@@ -154,7 +154,7 @@ impl TargetRun<'_> {
             self.write(lease, &lease.unanswered(failure.clone(), next, now), &event)?;
             self.watching.insert(lease.permission);
         }
-        self.clean = false;
+        // What is not known by the end of the pass shows in the last plan.
         let report = self.report(step, StepOutcome::Unknown, Some(failure.to_string()));
         self.steps.push(StepReport { advice: Some(failure.class.advice()), ..report });
         Ok(Flow::Reobserve)
