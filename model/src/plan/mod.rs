@@ -267,6 +267,12 @@ impl NoteKind {
         )
     }
 
+    /// Whether it is told although a step of the same pass mends it, so that no later plan knows of it.
+    #[must_use]
+    pub fn outlives_mending(self) -> bool {
+        matches!(self, Self::Stripped | Self::Edited | Self::Contested | Self::OddLease)
+    }
+
     /// Whether people should see it without asking (`-v`).
     #[must_use]
     pub fn is_warning(self) -> bool {

@@ -207,9 +207,7 @@ impl<'a> TargetRun<'a> {
                 return Ok(());
             }
             // What was found wrong and mended is told, even though the last plan no longer knows of it.
-            let mended =
-                |note: &&Note| matches!(note.kind, NoteKind::Stripped | NoteKind::Edited | NoteKind::Contested);
-            self.notes.extend(plan.notes.iter().filter(mended).cloned());
+            self.notes.extend(plan.notes.iter().filter(|note| note.kind.outlives_mending()).cloned());
             self.learn(&plan, &loaded)?;
             let before = plan.steps.len();
             plan.steps.retain(|step| self.is_open_to(step));
