@@ -1,8 +1,8 @@
-//! What goes wrong on the way: crashes, lost calls and answers, refusals, throttling, busy locks, signals, full disks.
+//! What goes wrong on the way: crashes, refusals, busy locks, signals, full disks. What a provider that lags, throttles
+//! or loses calls does to `eg` is shown against the sandbox.
 //! Every test ends at the provider: nothing that was there before is touched, nothing that `eg` opened is left over.
 
 mod crash;
-mod lost;
 mod processes;
 mod refused;
 mod surroundings;
@@ -107,11 +107,6 @@ fn stop_and_settle(world: &World, before: &str) {
     world.eg(&["reconcile"]).expect_code(0);
     let changes = world.calls().iter().filter(|call| call.action != DESCRIBE).count();
     assert_eq!(changes, 0, "{}", world.call_counts());
-}
-
-/// The error message of the newest session's first grant.
-fn grant_error(world: &World) -> String {
-    sessions(world).first().unwrap()["resourceIps"][0]["errorMessage"].as_str().unwrap_or_default().to_owned()
 }
 
 #[track_caller]

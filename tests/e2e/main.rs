@@ -27,4 +27,5 @@ mod faults;
 mod harness;
 mod harness_works;
 mod ownership;
+mod sandbox;
 mod session;

@@ -86,7 +86,7 @@ impl Installation {
             .env("XDG_RUNTIME_DIR", inside("run"))
             .env("AWS_ACCESS_KEY_ID", Moto::access_key(&self.shared.account, "ENV"))
             .env("AWS_SECRET_ACCESS_KEY", "testing")
-            .env("AWS_ENDPOINT_URL", self.shared.moto.endpoint())
+            .env("AWS_ENDPOINT_URL", &self.shared.endpoint)
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("EG_MACHINE", &self.machine)
             .env("EG_TEST_CLOCK_OFFSET", offset.to_string())
@@ -185,10 +185,10 @@ impl Running {
         assert!(sent.is_ok_and(|status| status.success()), "could not send {name}");
     }
 
-    /// Waits until the provider's log holds a call that `wanted` accepts.
+    /// Waits until the log of [`Moto`] holds a call that `wanted` accepts.
     pub fn wait_for_call(&self, wanted: impl Fn(&Call) -> bool) {
         let begin = Instant::now();
-        while !self.shared.moto.calls(&self.shared.account).iter().any(&wanted) {
+        while !Moto::shared().calls(&self.shared.account).iter().any(&wanted) {
             assert!(begin.elapsed() < PATIENCE, "the call never came");
             thread::sleep(Duration::from_millis(5));
         }

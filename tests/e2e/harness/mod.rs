@@ -4,11 +4,13 @@ pub mod cloud;
 pub mod echo;
 pub mod eg;
 pub mod moto;
+pub mod sandboxed;
 
 pub use cloud::Cloud;
 pub use echo::Echo;
 pub use eg::{Installation, Outcome};
 pub use moto::{Fault, Moto};
+pub use sandboxed::Sandboxed;
 
 use eg::Names;
 use std::{
@@ -35,12 +37,12 @@ pub const REGION: &str = "eu-west-1";
 pub struct Shared {
     /// Everything of this world lies in here and goes with it.
     pub dir: TempDir,
-    /// The provider; one server for the whole test process, one account for each world.
-    pub moto: &'static Moto,
+    /// Where the provider listens: `AWS_ENDPOINT_URL`.
+    pub endpoint: String,
     /// The account of this world.
     pub account: String,
     /// How far both clocks are ahead, in seconds.
-    pub clock: AtomicI64,
+    pub clock: Arc<AtomicI64>,
     /// How far this machine's clock is ahead of the provider's.
     pub skew: AtomicI64,
     /// Stable names for what differs from run to run.
@@ -51,6 +53,8 @@ pub struct Shared {
 #[derive(Debug)]
 pub struct World {
     shared: Arc<Shared>,
+    /// The provider; one server for the whole test process, one account for each world.
+    moto: &'static Moto,
     /// The installation that [`World::eg`] runs.
     pub here: Installation,
     /// The provider, by hand.
@@ -88,9 +92,9 @@ impl World {
         moto.make_account(&account);
         let shared = Arc::new(Shared {
             dir: tempfile::Builder::new().prefix("eg-e2e-").tempdir().expect("a directory for the test"),
-            moto,
+            endpoint: moto.endpoint(),
             account: account.clone(),
-            clock: AtomicI64::new(0),
+            clock: Arc::default(),
             skew: AtomicI64::new(0),
             names: Mutex::default(),
         });
@@ -100,6 +104,7 @@ impl World {
             echo4: (0..3).map(|_| Echo::v4(IPV4)).collect(),
             echo6: Vec::new(),
             groups: BTreeMap::new(),
+            moto,
             shared,
         }
     }
@@ -179,7 +184,7 @@ impl World {
     /// Moves both clocks: `eg`'s and the provider's `Date`.
     pub fn advance(&self, seconds: i64) {
         let ahead = self.shared.clock.fetch_add(seconds, Ordering::SeqCst) + seconds;
-        self.shared.moto.set_offset(&self.shared.account, ahead);
+        self.moto.set_offset(&self.shared.account, ahead);
     }
 
     /// Moves only this machine's clock; the provider's stays right.
@@ -189,7 +194,7 @@ impl World {
 
     /// Every EC2 and STS call so far, oldest first. Those made by [`World::cloud`] are left out.
     pub fn calls(&self) -> Vec<moto::Call> {
-        self.shared.moto.calls(&self.shared.account)
+        self.moto.calls(&self.shared.account)
     }
 
     /// The calls so far as `2×DescribeSecurityGroupRules 1×…`, for comparing histories.
@@ -208,11 +213,11 @@ impl World {
 
     /// Forgets the calls so far.
     pub fn forget_calls(&self) {
-        self.shared.moto.forget_calls(&self.shared.account);
+        self.moto.forget_calls(&self.shared.account);
     }
 
     /// Makes the provider misbehave from now on; an empty list makes it well again.
     pub fn faults(&self, faults: &[Fault]) {
-        self.shared.moto.set_faults(&self.shared.account, faults);
+        self.moto.set_faults(&self.shared.account, faults);
     }
 }

@@ -123,34 +123,6 @@ fn the_joiner_leaves_and_the_opener_closes() {
     leave_in_turn(&world, &before, (&other, &second), (&world.here, &first));
 }
 
-/// B26: each sees the other's lease, each deletes its own; nobody holds the rule.
-#[test]
-fn two_that_leave_at_once_leave_no_orphan() {
-    let world = World::new();
-    let before = bystanders(&world);
-    let (other, first, second) = two_installations(&world);
-    let rule = our_rule(&world, API);
-    world.forget_calls();
-    world.faults(&[Fault::delay("DeleteTags", 3.0)]);
-    let one = world.here.command(&["session", "stop", &first]).spawn();
-    let two = other.command(&["session", "stop", &second]).spawn();
-    let (one, two) = (one.wait(), two.wait());
-    world.faults(&[]);
-    let left = world.calls().iter().filter(|call| call.action == "DeleteTags").count();
-    assert_eq!(left, 2, "{}\n{one}\n{two}", world.call_counts());
-    assert!([Some(0), Some(3)].contains(&one.code()), "{one}");
-    assert!([Some(0), Some(3)].contains(&two.code()), "{two}");
-
-    world.advance(SETTLED);
-    pass(&world.here, 0);
-    pass(&other, 0);
-    assert_eq!(world.cloud.snapshot(), before, "{} is an orphan", rule.id);
-    pass(&world.here, 0);
-    pass(&other, 0);
-    assert_eq!(status(&world.here, &first), "CANCELLED");
-    assert_eq!(status(&other, &second), "CANCELLED");
-}
-
 /// A start after a leave: the lease is open still, and joins again.
 #[test]
 fn one_that_left_can_come_back() {

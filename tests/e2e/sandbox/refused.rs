@@ -1,0 +1,219 @@
+//! B15, B16: credentials that end, rights that are missing, groups that go, in the middle of things.
+
+use super::*;
+
+/// Half of the groups open, then the credentials are past their time.
+#[test]
+fn credentials_that_end_in_the_middle_leave_it_partial() {
+    let world = Sandboxed::new();
+    world.faults([on(AUTHORIZE, Fault::ExpiredToken).containing(world.group("db"))]);
+    let started = begin(&world, &[]).expect_code(3);
+    says(&started, "! Session is PARTIAL");
+    assert_eq!(grants(&world), ["APPLIED", "FAILED"]);
+    let why = &each_grant(&world.here, "errorMessage")[1];
+    assert!(why.starts_with("tcp/5432: credentials not usable: "), "{why}");
+    assert!(why.contains("(RequestExpired)") && why.contains("aws sso login"), "{why}");
+    assert_eq!((world.ours("api").len(), world.ours("db").len()), (2, 0));
+    world.faults([] as [Rule; 0]);
+    world.advance(MINUTE + 1);
+    pass(&world.here, 0);
+    assert_eq!(status(&world), "ACTIVE");
+    world.ends();
+}
+
+/// The same while closing: what could be closed is closed, and the rest stays due.
+#[test]
+fn credentials_that_end_while_closing_keep_the_rest_due() {
+    let world = Sandboxed::new();
+    begin(&world, &[]).expect_code(0);
+    world.faults([on(REVOKE, Fault::ExpiredToken).containing(world.group("db"))]);
+    world.forget_calls();
+    let stopped = stop(&world).expect_code(3);
+    says(&stopped, "Stop recorded; 1 rule still open until the next reconcile");
+    says(&stopped, "aws sso login");
+    assert_eq!(world.sent(REVOKE).len(), 2, "one for each group, and none again in this pass");
+    assert_eq!(grants(&world), ["REMOVED", "REMOVING"]);
+    assert_eq!((world.ours("api").len(), world.ours("db").len()), (0, 1));
+    world.faults([] as [Rule; 0]);
+    world.advance(2 * MINUTE + 1);
+    pass(&world.here, 0);
+    assert_eq!(status(&world), "CANCELLED");
+    world.ends();
+}
+
+/// Nothing works at all. The session is on record, so it is opened when something does; and when its time is over
+/// and nothing works again, that is said.
+#[test]
+fn credentials_that_ended_before_a_start_fail_it() {
+    let world = Sandboxed::new();
+    world.faults([Fault::ExpiredToken]);
+    let started = begin(&world, &["--duration", "2h"]).expect_code(1);
+    says(&started, "✗ Session is FAILED: still trying until ");
+    says(&started, "renew the credentials (for SSO: `aws sso login`), then run `eg reconcile`");
+    assert_eq!(world.changes(), [""; 0]);
+    world.faults([] as [Rule; 0]);
+    pass(&world.here, 0);
+    assert_eq!(status(&world), "ACTIVE");
+    world.advance(2 * HOUR + MINUTE);
+    world.faults([Fault::ExpiredToken]);
+    says(&pass(&world.here, 3), "credentials not usable");
+    let list = world.eg(&["session", "list"]).expect_code(0);
+    says(&list, "overdue 1m (last reconcile ");
+    says(&list, "credentials not usable");
+    world.faults([] as [Rule; 0]);
+    pass(&world.here, 0);
+    assert_eq!(status(&world), "EXPIRED");
+    world.ends();
+}
+
+/// What may not be closed, or not be tagged, is not opened: asked before the first rule.
+#[test]
+fn missing_rights_are_found_before_anything_is_opened() {
+    let tags = "You are not authorized to perform this operation. User: arn:aws:iam::1:user/a is not authorized to \
+                perform: ec2:CreateTags on resource: arn:aws:ec2:eu-west-1:1:security-group-rule/*";
+    let tags = Fault::Refuse { code: "UnauthorizedOperation".to_owned(), message: tags.to_owned(), status: 403 };
+    for (fault, action, named) in
+        [(Fault::Deny, AUTHORIZE, AUTHORIZE), (Fault::Deny, REVOKE, REVOKE), (tags, AUTHORIZE, TAG)]
+    {
+        let world = Sandboxed::new();
+        world.faults([Rule::new(fault).on(action)]);
+        let started = begin(&world, &[]).expect_code(1);
+        says(&started, "✗ Session is FAILED: still trying until ");
+        says(&started, "; give up with: eg session stop ");
+        says(&started, "give the credentials the permissions listed in the README under \"IAM\"");
+        assert_eq!(grants(&world), ["FAILED", "FAILED"]);
+        for why in each_grant(&world.here, "errorMessage") {
+            assert!(why.contains(&format!("ec2:{named}")), "{why}");
+        }
+        assert_eq!(world.changes(), [""; 0]);
+        // Nothing was sent, so a stop has nothing to wait for.
+        says(&stop(&world).expect_code(0), "✓ Session stopped");
+        world.ends();
+    }
+}
+
+/// It was allowed before, so it is not asked again, and the call itself is refused. It was sent, so its lease closes
+/// once a reading is believed.
+#[test]
+fn a_right_that_was_taken_away_is_said() {
+    let world = Sandboxed::new();
+    begin(&world, &["--only", "db"]).expect_code(0);
+    stop(&world).expect_code(0);
+    world.faults([Rule::new(Fault::Deny).on(AUTHORIZE)]);
+    world.forget_calls();
+    let started = begin(&world, &["--only", "db"]).expect_code(1);
+    says(&started, "not permitted");
+    says(&started, "README");
+    assert_eq!(world.outcomes(AUTHORIZE), ["UnauthorizedOperation"]);
+    says(&stop(&world).expect_code(3), "Stop recorded; 1 rule still open until the next reconcile");
+    world.advance(SETTLED);
+    pass(&world.here, 0);
+    assert_eq!(status(&world), "CANCELLED");
+    world.ends();
+}
+
+/// In one group only.
+#[test]
+fn a_right_that_is_missing_on_one_group_fails_that_group() {
+    let world = Sandboxed::new();
+    world.faults([Rule::new(Fault::Deny).on(AUTHORIZE).containing(world.group("db"))]);
+    begin(&world, &[]).expect_code(3);
+    assert_eq!((status(&world), grants(&world)), ("PARTIAL".to_owned(), vec!["APPLIED".into(), "FAILED".into()]));
+    assert_eq!(world.sent(AUTHORIZE).len(), 1);
+    world.ends();
+}
+
+#[test]
+fn a_revoke_that_is_not_permitted_stays_due() {
+    let world = Sandboxed::new();
+    begin(&world, &["--only", "db"]).expect_code(0);
+    world.faults([on(REVOKE, Fault::Deny)]);
+    world.forget_calls();
+    let stopped = stop(&world).expect_code(3);
+    says(&stopped, "Stop recorded; 1 rule still open until the next reconcile");
+    says(&stopped, "not permitted");
+    assert_eq!(world.sent(REVOKE).len(), 1);
+    world.advance(2 * MINUTE + 1);
+    says(&pass(&world.here, 3), "not permitted");
+    assert_eq!(world.sent(REVOKE).len(), 2, "one in each pass");
+    world.faults([] as [Rule; 0]);
+    world.advance(2 * MINUTE + 1);
+    pass(&world.here, 0);
+    assert_eq!(status(&world), "CANCELLED");
+    world.ends();
+}
+
+#[test]
+fn a_tag_that_may_not_be_rewritten_is_said() {
+    let world = Sandboxed::new();
+    begin(&world, &["--only", "db"]).expect_code(0);
+    let was = leases(&world.ours("db")[0])[0].to_owned();
+    world.faults([on(TAG, Fault::Deny)]);
+    world.forget_calls();
+    says(&world.eg(&["session", "extend", &id(&world.here), "--hours", "1"]).expect_code(3), "not permitted");
+    assert_eq!((leases(&world.ours("db")[0]), world.sent(TAG).len()), (vec![was.as_str()], 1));
+    says(&pass(&world.here, 3), "still says another time: not permitted");
+    world.faults([] as [Rule; 0]);
+    world.advance(15 * MINUTE + 1);
+    pass(&world.here, 0);
+    assert_eq!(leases(&world.ours("db")[0]), [newest(&world.here)["expiresAt"].as_str().unwrap()]);
+    world.ends();
+}
+
+/// B16: a group is deleted between the reading and the authorize.
+#[test]
+fn a_group_that_goes_before_it_is_opened() {
+    let world = Sandboxed::new();
+    world.faults([on(AUTHORIZE, Fault::GroupGone).containing(world.group("db"))]);
+    let started = begin(&world, &[]).expect_code(3);
+    world.group_is_gone("db");
+    says(&started, "PARTIAL");
+    assert_eq!(grants(&world), ["APPLIED", "FAILED"]);
+    assert!(each_grant(&world.here, "errorMessage")[1].contains("does not exist"));
+    world.faults([] as [Rule; 0]);
+    // Gone is believed when two readings, a settle window apart, say so. Then nothing is asked of it any more.
+    let stopped = stop(&world).expect_code(3);
+    says(&stopped, "Stop recorded; 1 rule still open until the next reconcile");
+    assert_eq!(grants(&world), ["REMOVED", "REMOVING"]);
+    world.advance(SETTLED);
+    pass(&world.here, 0);
+    assert_eq!(status(&world), "CANCELLED");
+    world.ends();
+}
+
+/// B16: a group is deleted between the reading and the revoke. Its rules went with it.
+#[test]
+fn a_group_that_goes_before_it_is_closed() {
+    let world = Sandboxed::new();
+    begin(&world, &[]).expect_code(0);
+    world.faults([on(REVOKE, Fault::GroupGone).containing(world.group("db"))]);
+    stop(&world).expect_code(3);
+    world.group_is_gone("db");
+    assert_eq!((status(&world), grants(&world)), ("EXPIRING".to_owned(), vec!["REMOVED".into(), "REMOVING".into()]));
+    world.faults([] as [Rule; 0]);
+    world.advance(2 * MINUTE + 1);
+    pass(&world.here, 3);
+    world.advance(SETTLED);
+    world.forget_calls();
+    pass(&world.here, 0);
+    assert_eq!((status(&world).as_str(), world.changes()), ("CANCELLED", vec![]));
+    world.ends();
+}
+
+/// B16: with a session that goes on, the group is missed, said, and not asked for again and again.
+#[test]
+fn a_group_that_goes_fails_its_session() {
+    let world = Sandboxed::new();
+    begin(&world, &[]).expect_code(0);
+    world.region.delete_group(world.group("db"));
+    world.group_is_gone("db");
+    pass(&world.here, 3);
+    assert_eq!(status(&world), "ACTIVE", "not found once is not believed");
+    world.advance(SETTLED);
+    world.forget_calls();
+    says(&pass(&world.here, 3), "no longer exists");
+    assert_eq!((status(&world).as_str(), world.changes()), ("PARTIAL", vec![]));
+    assert_eq!(grants(&world), ["APPLIED", "FAILED"]);
+    stop(&world).expect_code(0);
+    world.ends();
+}
