@@ -66,11 +66,13 @@ impl Phase {
     }
 }
 
-/// What an attempt was for. Only opening attempts can create what has to be closed later.
+/// What an attempt was for. All but the last kind can create what has to be closed later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attempt {
-    /// Authorize, or writing our tag on another's rule.
+    /// Authorize.
     Opening,
+    /// Writing our tag on another's rule.
+    Joining,
     /// Revoke, leave, or rewriting our tag on a rule that we hold.
     Other,
 }
@@ -195,7 +197,9 @@ impl Lease {
     pub fn intend(&self, attempt: Attempt, now: Timestamp) -> Self {
         let mut lease = self.next();
         lease.last_unknown_at = self.unknown_since();
-        lease.in_flight = (attempt == Attempt::Opening).then_some(now);
+        lease.in_flight = (attempt != Attempt::Other).then_some(now);
+        // Whose rule it is must be known even if the answer never comes.
+        lease.shared |= attempt == Attempt::Joining;
         lease.last_sent_at = self.last_sent_at.max(Some(now));
         lease
     }
@@ -501,6 +505,15 @@ mod tests {
             let proves = matches!(phase, Phase::Held | Phase::Leaving);
             assert_eq!(lease.proven_rule().is_some(), proves, "{phase:?}");
         }
+    }
+
+    #[test]
+    fn a_join_without_an_answer_is_known_as_shared() {
+        let lost = claim().intend(Attempt::Joining, t(0));
+        assert_eq!((lost.shared, lost.in_flight, lost.phase), (true, Some(t(0)), Phase::Claimed));
+        assert!(lost.unanswered(failure(FailureClass::Unknown), t(60), t(1)).adopted(sgr("sgr-1"), None).shared);
+        assert!(!lost.intend(Attempt::Opening, t(60)).authorized(sgr("sgr-2"), t(3600)).shared, "opened after all");
+        assert!(!claim().intend(Attempt::Opening, t(0)).shared && !claim().intend(Attempt::Other, t(0)).shared);
     }
 
     #[test]

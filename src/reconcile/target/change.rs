@@ -32,7 +32,7 @@ impl TargetRun<'_> {
         }
         let leased = self.leased(step)?;
         let before: Vec<Lease> = leased.iter().map(|(_, lease)| lease.clone()).collect();
-        let attempt = if matches!(step, Step::Join { .. }) { Attempt::Opening } else { Attempt::Other };
+        let attempt = if matches!(step, Step::Join { .. }) { Attempt::Joining } else { Attempt::Other };
         let intents: Vec<Lease> = before.iter().map(|lease| self.intent(lease, attempt, now)).collect();
         let session = match step {
             Step::Join { session, .. } | Step::Restore { session, .. } => Some(*session),
