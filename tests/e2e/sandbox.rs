@@ -11,6 +11,7 @@ mod one_of_many;
 mod reading;
 mod refused;
 mod sharing;
+mod storm;
 mod stripped;
 
 use crate::harness::{IPV4, Installation, Outcome, Sandboxed, sandboxed::SETTLED};

@@ -52,8 +52,13 @@ impl Sandboxed {
 
     /// Resources by name with their ports, each with a group of its own.
     pub fn with(resources: &[(&str, &[&str])]) -> Self {
+        Self::seeded(SEED, resources)
+    }
+
+    /// The same where chance has its part.
+    pub fn seeded(seed: u64, resources: &[(&str, &[&str])]) -> Self {
         let clock = Arc::default();
-        let region = Sandbox::start(Config::new(SEED, ticking(&clock))).expect("the sandbox starts");
+        let region = Sandbox::start(Config::new(seed, ticking(&clock))).expect("the sandbox starts");
         let shared = Arc::new(Shared {
             dir: tempfile::Builder::new().prefix("eg-e2e-").tempdir().expect("a directory for the test"),
             endpoint: region.endpoint(),

@@ -94,6 +94,7 @@ fn a_join_without_an_answer() {
         world.advance(MINUTE + 1);
         pass(&other, 0);
         assert_eq!((newest(&other)["status"].as_str(), leases(&world.ours("db")[0]).len()), (Some("ACTIVE"), 2));
+        assert_eq!(each_grant(&other, "coverage"), ["shared"]);
         world.ends();
     };
     side_by_side(&[(Fault::ResetAfter, 0, "ACTIVE"), (Fault::ResetBefore, 3, "PENDING")], join);
