@@ -8,6 +8,8 @@
 //! IPv6 rules together; `CreateTags` accepts ids of rules that do not exist; `ModifySecurityGroupRules` changes ports
 //! and descriptions but not every CIDR. What AWS does there is pinned by unit tests of `eg-providers`.
 //!
+//! What needs lag, late calls, limits or a wrong `Date` runs against the sandbox instead: module `sandbox`.
+//!
 //! `harness_works` shows what the harness can do, and that the ground it stands on is as these lines say.
 
 #![allow(

@@ -107,3 +107,15 @@ fn a_reading_that_got_lost_is_made_again() {
     each(&[START], EXTEND, DESCRIBE, &lost, &came(0, "ACTIVE", 2, 1));
     each(&[], START, DESCRIBE, &lost, &came(0, "ACTIVE", 2, 1));
 }
+
+/// What is not known at first and seen in the end leaves nothing to say.
+#[test]
+fn a_pass_in_which_it_all_turns_out_well_is_a_clean_one() {
+    let world = Sandboxed::new();
+    begin(&world, &["--only", "db", "--no-wait"]).expect_code(0);
+    world.faults([on(AUTHORIZE, Fault::ResetAfter)]);
+    let passed = pass(&world.here, 0);
+    says_not(&passed, "not everything is as recorded yet");
+    assert_eq!((status(&world).as_str(), world.sent(AUTHORIZE).len()), ("ACTIVE", 1));
+    world.ends();
+}
