@@ -197,7 +197,7 @@ impl Running {
     /// Waits until a call of this action has come to a [`super::Fault::delay`].
     pub fn wait_for_delayed(&self, action: &str) {
         let begin = Instant::now();
-        while !self.shared.moto.delayed(&self.shared.account).iter().any(|delayed| delayed == action) {
+        while !Moto::shared().delayed(&self.shared.account).iter().any(|delayed| delayed == action) {
             assert!(begin.elapsed() < PATIENCE, "the call never came");
             thread::sleep(Duration::from_millis(5));
         }
