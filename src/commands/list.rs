@@ -43,8 +43,10 @@ pub fn run(context: &Context<'_>, args: &ListArgs) -> Result<Exit, CommandError>
         Some(store) => (store.sessions(&filter)?, store.last_runs()?),
         None => (Listing { sessions: Vec::new(), left_out: 0 }, LastRuns::default()),
     };
-    let json: Vec<SessionJson> = listing.sessions.iter().map(|session| context.session_json(session)).collect();
-    context.printer.json(&json);
+    if context.printer.is_json() {
+        let json: Vec<SessionJson> = listing.sessions.iter().map(|session| context.session_json(session)).collect();
+        context.printer.json(&json);
+    }
     if listing.sessions.is_empty() {
         context.printer.remark("No sessions.");
     } else {

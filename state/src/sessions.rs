@@ -9,7 +9,7 @@ use eg_model::{
     session::{Grant, GrantPermission, Session, SessionStatus, Standing},
 };
 use rusqlite::{Connection, Row, params};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Which sessions to list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -225,7 +225,7 @@ fn load_callers(connection: &Connection, list: &str) -> Result<BTreeMap<SessionI
     Ok(callers)
 }
 
-fn load_grants(connection: &Connection, list: &str) -> Result<BTreeMap<SessionId, Vec<Grant>>, StateError> {
+fn load_grants(connection: &Connection, list: &str) -> Result<HashMap<SessionId, Vec<Grant>>, StateError> {
     let mut permissions = load_permissions(connection, list)?;
     let sql = concat!(
         "SELECT r.id, r.session, r.resource_name, r.address, r.status, r.applied_at, r.removed_at, ",
@@ -235,7 +235,7 @@ fn load_grants(connection: &Connection, list: &str) -> Result<BTreeMap<SessionId
     );
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([list])?;
-    let mut grants: BTreeMap<SessionId, Vec<Grant>> = BTreeMap::new();
+    let mut grants: HashMap<SessionId, Vec<Grant>> = HashMap::new();
     while let Some(row) = rows.next()? {
         let mut grant = read_grant(row)?;
         grant.permissions = permissions.remove(&grant.id).unwrap_or_default();
@@ -262,16 +262,13 @@ fn read_grant(row: &Row<'_>) -> Result<Grant, StateError> {
     })
 }
 
-fn load_permissions(
-    connection: &Connection,
-    list: &str,
-) -> Result<BTreeMap<GrantId, Vec<GrantPermission>>, StateError> {
+fn load_permissions(connection: &Connection, list: &str) -> Result<HashMap<GrantId, Vec<GrantPermission>>, StateError> {
     let sql = "SELECT p.grant_id, p.permission, p.standing, p.detail FROM grants g \
                JOIN grant_permissions p ON p.grant_id = g.id \
                WHERE g.session IN (SELECT value FROM json_each(?1))";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([list])?;
-    let mut permissions: BTreeMap<GrantId, Vec<GrantPermission>> = BTreeMap::new();
+    let mut permissions: HashMap<GrantId, Vec<GrantPermission>> = HashMap::new();
     while let Some(row) = rows.next()? {
         let text: String = row.get(0)?;
         let place = Place { table: "grant_permissions", row: &text };
