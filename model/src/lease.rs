@@ -255,10 +255,12 @@ impl Lease {
     }
 
     /// The revoke of its rule was confirmed at `now`. The first way to close: confirmed by id, and no opening
-    /// attempt of unknown outcome within the settle window. A lease that is still wanted goes back to Claimed.
+    /// attempt of unknown outcome within the settle window before the revoke *went out*. Its answer may come late:
+    /// what landed in between, it has not closed. A lease that is still wanted goes back to Claimed.
     #[must_use]
     pub fn revoked(&self, still_wanted: bool, now: Timestamp) -> Self {
-        let phase = if still_wanted || self.may_still_land(now) { Phase::Claimed } else { Phase::Closed };
+        let sent = self.last_sent_at.map_or(now, |sent| sent.min(now));
+        let phase = if still_wanted || self.may_still_land(sent) { Phase::Claimed } else { Phase::Closed };
         // A revoke by known id may go out without an intent (full disk): then an opening attempt is still in flight.
         let last_unknown_at = self.unknown_since();
         Self { phase, shared: false, rule_id: None, tagged_until: None, last_unknown_at, ..self.succeeded() }
@@ -555,12 +557,22 @@ mod tests {
         }
     }
 
+    /// Authorize at 0, no answer; again, answered; revoke at 290, answered at 400. At 295 the first one landed.
+    #[test]
+    fn a_revoke_closes_nothing_that_landed_before_its_answer() {
+        let lost = claim().intend(Attempt::Opening, t(0)).intend(Attempt::Opening, t(1)).authorized(sgr("sgr-1"), t(9));
+        let lease = lost.intend(Attempt::Other, t(290)).revoked(false, t(400));
+        assert_eq!((lease.phase, lease.unknown_since()), (Phase::Claimed, Some(t(0))));
+        assert!(lease.may_close_on_absence(t(591)) && !lease.may_close_on_absence(t(590)));
+    }
+
     #[test]
     fn a_revoke_without_an_intent_keeps_the_attempt_in_flight_unknown() {
         let lease = Lease { in_flight: Some(t(5)), ..held() }.revoked(false, t(10));
         assert_eq!((lease.phase, lease.last_unknown_at), (Phase::Claimed, Some(t(5))));
-        assert_eq!(lease.revoked(false, t(305)).phase, Phase::Claimed, "a second revoke");
-        assert_eq!(lease.revoked(false, t(306)).phase, Phase::Closed);
+        let again = |at: i64| lease.intend(Attempt::Other, t(at)).revoked(false, t(at)).phase;
+        assert_eq!(again(305), Phase::Claimed, "a second revoke");
+        assert_eq!(again(306), Phase::Closed);
     }
 
     #[test]
