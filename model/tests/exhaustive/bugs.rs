@@ -1,0 +1,183 @@
+//! Bugs, put around the real functions: each changes what goes into the plan or the ledger's transitions, or what
+//! comes out of them, or what the driver does in between. The search has to find every one of them.
+
+use crate::real::{Learn, Plan, Turn, View, turn};
+use crate::world::{Call, LONG_EXPIRED, Life, Row, Rule, SETTLED, Site, Tags, Tick};
+use eg_model::lease::Phase;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Bug {
+    /// One reading that does not show a rule closes its lease, when the call that made it had succeeded.
+    ClosedOnOneAbsentRead,
+    /// A rule with the right permission is taken for ours.
+    AdoptedByPermission,
+    /// The ledger is written after the call alone.
+    LedgerAfterSuccess,
+    /// What a session wanted that is over, no other session wants either.
+    OneEndRevokesShared,
+    /// A revoke names the permission, not the rule.
+    RevokedByPermission,
+    /// A confirmed revoke closes the lease, whatever can still land.
+    ClosedDespiteUnknown,
+    /// A success clears what is not known about earlier attempts.
+    SuccessClearsUnknown,
+    /// An outcome is written where the row looks the same, not where it is the same.
+    GuardedByContents,
+    /// Letting go of a shared rule closes the lease.
+    LeaveClosesAtOnce,
+    /// A rule that was left by everybody is nobody's.
+    LeftToNobody,
+    /// A rule whose leases have expired is closed, even if it is wanted.
+    ExpiredBeatsWanted,
+    /// A rule of ours seen without its tags is a stranger's from then on.
+    StrippedIsForeign,
+    /// Others' leases are judged by the local clock.
+    LocalClockJudges,
+    /// Two machines go by the same id.
+    OneIdTwoMachines,
+    /// A reading that failed is an empty one.
+    FailedReadIsEmpty,
+    /// Whether a session lives is a matter of the clock, not of the record.
+    ClockReopens,
+    /// A tag is written with another time than is wanted.
+    TagSaysLess,
+    /// A claim does not look for the row that is there.
+    ClaimedTwice,
+    /// An edited rule is left to whoever edited it.
+    EditedIsLeft,
+    /// A reading is as old as its answer, not as its question.
+    DatedByAnswer,
+    /// A confirmed revoke closes by the time at which it is recorded. (The search found this one in the real ledger.)
+    JudgedWhenRecorded,
+    /// A reading may be too old to close on, but not to open on.
+    OpensOnOldReading,
+}
+
+impl Bug {
+    pub(crate) const ALL: [Self; 22] = [
+        Self::ClosedOnOneAbsentRead,
+        Self::AdoptedByPermission,
+        Self::LedgerAfterSuccess,
+        Self::OneEndRevokesShared,
+        Self::RevokedByPermission,
+        Self::ClosedDespiteUnknown,
+        Self::SuccessClearsUnknown,
+        Self::GuardedByContents,
+        Self::LeaveClosesAtOnce,
+        Self::LeftToNobody,
+        Self::ExpiredBeatsWanted,
+        Self::StrippedIsForeign,
+        Self::LocalClockJudges,
+        Self::OneIdTwoMachines,
+        Self::FailedReadIsEmpty,
+        Self::ClockReopens,
+        Self::TagSaysLess,
+        Self::ClaimedTwice,
+        Self::EditedIsLeft,
+        Self::DatedByAnswer,
+        Self::JudgedWhenRecorded,
+        Self::OpensOnOldReading,
+    ];
+}
+
+/// What the plan gets to see.
+pub(crate) fn blur(bug: Option<Bug>, view: &mut View, site: &Site) {
+    match bug {
+        Some(Bug::ClosedOnOneAbsentRead) => {
+            let known = |row: &&mut Row| row.phase == Phase::Held && row.in_flight.is_none() && row.unknown.is_none();
+            let long_ago = view.now - SETTLED;
+            view.ledger.iter_mut().filter(known).for_each(|row| row.sent = Some(long_ago));
+        }
+        Some(Bug::AdoptedByPermission) => {
+            let known = |rule: &&mut Rule| view.ledger.iter().any(|row| row.port == rule.port);
+            let mut leases = [None; 2];
+            leases[usize::from(view.name)] = Some(LONG_EXPIRED + 1);
+            for rule in view.rules.iter_mut().filter(known).filter(|rule| rule.tags.is_none()) {
+                rule.tags = Some(Tags { fits: 1 << rule.port, leases });
+            }
+        }
+        Some(Bug::OneEndRevokesShared) => {
+            let over = site.sessions.iter().filter(|session| matches!(session.life, Life::Ending | Life::Ended));
+            let ended = over.fold(0, |ports, session| ports | session.ports);
+            view.sessions.iter_mut().for_each(|(_, ports, _)| *ports &= !ended);
+            view.sessions.retain(|(_, ports, _)| *ports != 0);
+        }
+        Some(Bug::LocalClockJudges) => view.provider = view.now,
+        Some(Bug::DatedByAnswer) => view.read_at = view.now,
+        _ => {}
+    }
+}
+
+/// What the plan says.
+pub(crate) fn distort(bug: Option<Bug>, view: &View, plan: &mut Plan) {
+    match bug {
+        Some(Bug::LeftToNobody) => left_to_nobody(view, plan),
+        Some(Bug::ExpiredBeatsWanted) => expired_first(view, plan),
+        Some(Bug::TagSaysLess) => {
+            for call in &mut plan.calls {
+                if let Call::Retag { until, .. } = call {
+                    *until -= 1;
+                }
+            }
+        }
+        Some(Bug::EditedIsLeft) => edited_is_left(view, plan),
+        _ => {}
+    }
+}
+
+fn left_to_nobody(view: &View, plan: &mut Plan) {
+    let unheld = |id: u8| {
+        let rule = view.rules.iter().find(|rule| rule.id == id);
+        rule.is_some_and(|rule| rule.tags.is_some_and(|tags| tags.leases == [None; 2]))
+    };
+    let leaving = |id: u8| view.ledger.iter().find(|row| row.phase == Phase::Leaving && row.rule == Some(id));
+    for id in crate::world::members(plan.calls.iter().fold(0, |mask, call| mask | call.rules())) {
+        if !unheld(id) {
+            continue;
+        }
+        if let Some(row) = leaving(id) {
+            plan.learn.push(Learn::Close { key: row.key() });
+        }
+        plan.calls
+            .retain(|call| !matches!(call, Call::Revoke { rules } | Call::Collect { rules } if *rules == 1 << id));
+    }
+}
+
+fn expired_first(view: &View, plan: &mut Plan) {
+    let over = |rule: &&Rule| {
+        let leases = rule.tags.map(|tags| tags.leases).unwrap_or_default();
+        rule.genuine() && leases.iter().flatten().count() > 0 && leases.iter().flatten().all(|at| *at <= LONG_EXPIRED)
+    };
+    for rule in view.rules.iter().filter(over) {
+        let rules = 1 << rule.id;
+        plan.calls.retain(|call| call.rules() & rules == 0);
+        plan.calls.push(Call::Collect { rules });
+    }
+}
+
+fn edited_is_left(view: &View, plan: &mut Plan) {
+    for row in &view.ledger {
+        let rule = view.rules.iter().find(|rule| Some(rule.id) == row.proven());
+        if rule.is_some_and(|rule| rule.port != row.port) {
+            plan.calls.retain(|call| call.rules() & (1 << rule.map_or(0, |rule| rule.id)) == 0);
+            plan.learn.push(Learn::Close { key: row.key() });
+        }
+    }
+}
+
+/// A transition of a row.
+pub(crate) fn bent_turn(bug: Option<Bug>, row: Row, how: Turn, now: Tick) -> Row {
+    let row = match how {
+        Turn::Revoked { .. } if bug == Some(Bug::JudgedWhenRecorded) => Row { sent: Some(now), ..row },
+        _ => row,
+    };
+    let next = turn(row, how, now);
+    match (bug, how) {
+        (Some(Bug::ClosedDespiteUnknown), Turn::Revoked { wanted: false })
+        | (Some(Bug::LeaveClosesAtOnce), Turn::Left { .. }) => turn(next, Turn::Closed, now),
+        (Some(Bug::SuccessClearsUnknown), Turn::Authorized { .. } | Turn::Adopted { .. }) => {
+            Row { unknown: None, in_flight: None, ..next }
+        }
+        _ => next,
+    }
+}

@@ -1,0 +1,687 @@
+//! What a process does, in the order in which the real driver does it (`src/reconcile`): expire; read; plan; learn; for
+//! each step intent, call, outcome; plan again over the known effects, until nothing is left; rest.
+//!
+//! | real driver | here |
+//! |---|---|
+//! | `Flow::Next`, `Flow::Replan` | the next step, then the next round of the same pass |
+//! | `Flow::Reobserve`, `Flow::Refresh` | the pass ends; the next one reads |
+//! | `watching`, delays within a pass | the next pass may come in the same tick, so nothing is left out |
+//! | `Store::begin_attempt` | the session still lives; rows are read and written in one step |
+//! | `Store::write_lease` where the version is still the same | [`Intent::raced`] |
+//!
+//! With one process per installation, what touches only its own record goes together with what comes before it: no
+//! other step can tell the difference. Left apart are the intent and the call, where stops, other installations and
+//! hands come in between. With two processes every transaction is a step of its own.
+
+use crate::bugs::{self, Bug};
+use crate::real::{self, Learn, Plan, Turn, View};
+use crate::world::{
+    Answer, Call, Intent, Late, Life, Pass, Process, Row, Rule, SETTLED, SITES, Session, Tags, Tick, World, members,
+};
+use eg_model::failure::FailureClass;
+use eg_model::lease::Phase;
+
+/// How a reading comes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    Fresh,
+    /// What was true a while ago.
+    Lagging,
+    /// Fresh, but rules made lately do not show their tags yet.
+    Tagless,
+    /// No answer, or a part of one.
+    Failed,
+}
+
+/// What becomes of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Answered,
+    /// Done, and the answer is lost.
+    ReplyLost,
+    NeverArrived,
+    /// No answer, and the request is still on its way.
+    Delayed,
+    Refused,
+    /// Done, and the answer names no rule.
+    Unnamed,
+    CrashBefore,
+    CrashAfter,
+    CrashDelayed,
+}
+
+/// Rounds of one pass without a fault; the real driver's limit.
+const ROUNDS: usize = 12;
+
+/// A world, and one process of it at work.
+pub(crate) struct Driver<'w> {
+    pub(crate) world: &'w mut World,
+    pub(crate) site: usize,
+    pub(crate) process: usize,
+    pub(crate) bug: Option<Bug>,
+    /// Every transaction is a step of its own.
+    pub(crate) fine: bool,
+}
+
+impl Driver<'_> {
+    fn now(&self) -> Tick {
+        self.world.sites[self.site].skew
+    }
+
+    fn has(&self, bug: Bug) -> bool {
+        self.bug == Some(bug)
+    }
+
+    fn take(&mut self) -> Process {
+        std::mem::replace(&mut self.world.sites[self.site].processes[self.process], Process::Idle)
+    }
+
+    fn put(&mut self, process: Process) {
+        self.world.sites[self.site].processes[self.process] = process;
+    }
+
+    // ---------------------------------------------------------------------------------------------------- reading
+
+    /// The pass begins: the expire transaction, then a reading.
+    pub(crate) fn observe(&mut self, look: Look) {
+        self.expire();
+        let rules = match look {
+            Look::Fresh => seen(&self.world.rules),
+            Look::Lagging => self.world.lag.as_ref().map(|(_, rules)| rules.clone()).unwrap_or_default(),
+            Look::Tagless => {
+                let hide = |rule: &Rule| Rule { tags: rule.tags.filter(|_| rule.age >= SETTLED), ..*rule };
+                seen(&self.world.rules.iter().map(hide).collect::<Vec<_>>())
+            }
+            Look::Failed if self.has(Bug::FailedReadIsEmpty) => Vec::new(),
+            // Of a target that cannot be read the plan is empty; what is on record stays.
+            Look::Failed => return,
+        };
+        self.put(Process::Ready(Box::new(Pass::new(rules))));
+        if !self.fine {
+            self.go_on();
+        }
+    }
+
+    pub(crate) fn expire(&mut self) {
+        let now = self.now();
+        let reopens = self.has(Bug::ClockReopens);
+        for session in &mut self.world.sites[self.site].sessions {
+            if reopens && session.life == Life::Ended && session.until > now {
+                session.life = Life::Live;
+                session.risen = true;
+            }
+            if session.life == Life::Live && session.until <= now {
+                session.life = Life::Ending;
+            }
+        }
+        self.let_go();
+    }
+
+    /// Ending sessions that hold nothing any more have ended; claims that were never attempted and that nobody wants
+    /// are closed.
+    pub(crate) fn let_go(&mut self) {
+        let keeps_expiry = self.has(Bug::ClockReopens);
+        let site = &mut self.world.sites[self.site];
+        let live = |session: &&Session| session.life == Life::Live;
+        let wanted = site.sessions.iter().filter(live).fold(0, |ports, session| ports | session.ports);
+        let ledger = &site.ledger;
+        let gone = |port: u8| {
+            let row = ledger.iter().find(|row| row.port == port);
+            real::has_let_go(row, wanted & (1 << port) != 0)
+        };
+        for session in site.sessions.iter_mut().filter(|session| session.life == Life::Ending) {
+            if members(u16::from(session.ports)).all(gone) {
+                session.life = Life::Ended;
+                session.until = if keeps_expiry { session.until } else { 0 };
+            }
+        }
+        site.ledger.retain(|row| row.sent.is_some() || wanted & (1 << row.port) != 0);
+    }
+
+    // --------------------------------------------------------------------------------------------------- planning
+
+    fn view(&self, pass: &Pass) -> View {
+        let site = &self.world.sites[self.site];
+        let live = |(_, session): &(usize, &Session)| session.life == Life::Live && session.until > site.skew;
+        View {
+            name: self.site as u8,
+            one_id: self.has(Bug::OneIdTwoMachines),
+            now: site.skew,
+            provider: pass.read_at,
+            read_at: pass.read_at + site.skew,
+            sessions: site.sessions.iter().enumerate().filter(live).map(|(n, s)| (n as u8, s.ports, s.until)).collect(),
+            ledger: site.ledger.clone(),
+            revoked: site.revoked.clone(),
+            rules: pass.rules.clone(),
+        }
+    }
+
+    pub(crate) fn plan(&self, pass: &Pass) -> Plan {
+        let mut view = self.view(pass);
+        bugs::blur(self.bug, &mut view, &self.world.sites[self.site]);
+        let mut plan = (*real::plan(view.clone())).clone();
+        bugs::distort(self.bug, &view, &mut plan);
+        plan
+    }
+
+    /// What the plan would be on a fresh reading.
+    pub(crate) fn fresh_plan(&self) -> Plan {
+        self.plan(&Pass::new(seen(&self.world.rules)))
+    }
+
+    /// From a reading or an outcome to the next intent, or to rest.
+    pub(crate) fn go_on(&mut self) {
+        let Process::Ready(mut pass) = self.take() else { panic!("nothing to go on with") };
+        for _ in 0..ROUNDS {
+            if pass.todo.is_empty() {
+                self.forget_stripped(&pass);
+                let plan = self.plan(&pass);
+                self.check_needed(&pass, &plan);
+                pass.wanted = self.world.sites[self.site].wanted();
+                self.learn(&plan.learn);
+                if plan.calls.is_empty() {
+                    return self.rest(&pass, &plan);
+                }
+                pass.todo = plan.calls;
+            }
+            while !pass.todo.is_empty() {
+                let call = pass.todo.remove(0);
+                let unasked = self.has(Bug::OpensOnOldReading) && matches!(call, Call::Authorize { .. });
+                if pass.read_at != 0 && !unasked {
+                    return; // too old to act on: read again
+                }
+                if self.intend(&mut pass, call) {
+                    return self.put(Process::Intended(pass));
+                }
+            }
+        }
+        panic!("a pass that never ends: {:?}", self.world);
+    }
+
+    /// S2: what the reading shows to be needed is not revoked.
+    fn check_needed(&mut self, pass: &Pass, plan: &Plan) {
+        let site = &self.world.sites[self.site];
+        let (wanted, ledger) = (site.wanted(), &site.ledger);
+        let needed = |id: u8| {
+            let Some(rule) = pass.rules.iter().find(|rule| rule.id == id) else { return false };
+            let edited = ledger.iter().any(|row| row.proven() == Some(id) && row.port != rule.port);
+            let held = rule.held_by_another(self.site) || wanted & (1 << rule.port) != 0;
+            held && !edited
+        };
+        let closes = |call: &&Call| matches!(call, Call::Revoke { .. } | Call::Collect { .. });
+        let closed = plan.calls.iter().filter(closes).fold(0, |mask, call| mask | call.rules());
+        if members(closed).any(needed) {
+            self.world.broken.needed = true;
+        }
+    }
+
+    fn forget_stripped(&mut self, pass: &Pass) {
+        if !self.has(Bug::StrippedIsForeign) {
+            return;
+        }
+        let bare = |id: u8| pass.rules.iter().any(|rule| rule.id == id && rule.tags.is_none());
+        self.world.sites[self.site].ledger.retain(|row| !row.proven().is_some_and(bare));
+    }
+
+    /// What the reading teaches. A row that an adoption has just written is not closed by the same plan: its version
+    /// is no longer the one that was loaded.
+    fn learn(&mut self, steps: &[Learn]) {
+        let now = self.now();
+        let mut written = Vec::new();
+        for step in steps {
+            match *step {
+                Learn::Adopt { port, rule, until } => {
+                    let row = self.claim(port);
+                    let next = bugs::bent_turn(self.bug, row, Turn::Adopted { rule, until }, now);
+                    self.write(row.key(), next);
+                    written.push(row.key());
+                }
+                Learn::Close { key } if !written.contains(&key) => {
+                    let row = self.world.sites[self.site].ledger.iter().find(|row| row.key() == key).copied();
+                    if let Some(row) = row {
+                        self.write(key, bugs::bent_turn(self.bug, row, Turn::Closed, now));
+                    }
+                }
+                Learn::Close { .. } => {}
+            }
+        }
+    }
+
+    /// Rest: what has come to what goes on record.
+    fn rest(&mut self, pass: &Pass, plan: &Plan) {
+        self.let_go();
+        let site = &self.world.sites[self.site];
+        let ending = site.sessions.iter().any(|session| session.life == Life::Ending);
+        if pass.clean && plan.clean && pass.undisturbed && !ending && self.leaves_something() {
+            self.world.broken.left = true;
+        }
+    }
+
+    /// S3: a rule of ours that no live session wants and nobody else holds. What we have left counts no more: whoever
+    /// else is on it closes it, and our lease stays open until that is seen. What was edited before its id was known
+    /// cannot be told to be ours (`docs/guarantees.md`).
+    fn leaves_something(&self) -> bool {
+        let site = &self.world.sites[self.site];
+        let wanted = site.wanted();
+        self.world.rules.iter().any(|rule| {
+            let row = site.ledger.iter().find(|row| row.proven() == Some(rule.id));
+            let left = row.is_some_and(|row| row.phase == Phase::Leaving);
+            let marked = rule.made_by == Some(self.site as u8) || rule.lease_of(self.site).is_some();
+            let ours = row.is_some() || (rule.genuine() && marked);
+            let port = row.map_or(rule.port, |row| row.port);
+            ours && !left && wanted & (1 << port) == 0 && !rule.held_by_another(self.site)
+        })
+    }
+
+    // ------------------------------------------------------------------------------------------------- the ledger
+
+    /// The open row of a permission, made where there is none.
+    fn claim(&mut self, port: u8) -> Row {
+        let (again, unwritten) = (self.has(Bug::ClaimedTwice), self.has(Bug::LedgerAfterSuccess));
+        let ledger = &mut self.world.sites[self.site].ledger;
+        let open = ledger.iter().find(|row| row.port == port).copied();
+        if let Some(row) = open.filter(|row| !(again && row.in_flight.is_some() && row.twin == 0)) {
+            return row;
+        }
+        let twin = u8::from(open.is_some());
+        let row = real::claim(port, twin);
+        if !unwritten && !ledger.iter().any(|known| known.key() == row.key()) {
+            ledger.push(row);
+        }
+        row
+    }
+
+    /// Writes a row, and moves its version on: what others have read of it is old now.
+    fn write(&mut self, key: (u8, u8), next: Row) {
+        let upserts = self.has(Bug::LedgerAfterSuccess);
+        let site = &mut self.world.sites[self.site];
+        let found = site.ledger.iter().position(|row| row.key() == key);
+        match found {
+            Some(index) if next.phase == Phase::Closed => drop(site.ledger.remove(index)),
+            Some(index) => site.ledger[index] = next,
+            None if upserts && next.phase != Phase::Closed => site.ledger.push(next),
+            None => {}
+        }
+        for pass in site.processes.iter_mut().filter_map(Process::pass_mut) {
+            pass.intents.iter_mut().filter(|intent| intent.row.key() == key).for_each(|intent| intent.raced = true);
+        }
+    }
+
+    /// Transaction A. Whether the call may go out.
+    fn intend(&mut self, pass: &mut Pass, call: Call) -> bool {
+        let now = self.now();
+        if let Call::Authorize { session, .. } | Call::Join { session, .. } | Call::Restore { session, .. } = call {
+            let session = &self.world.sites[self.site].sessions[usize::from(session)];
+            if session.life != Life::Live || session.until <= now {
+                return false;
+            }
+        }
+        let opening = matches!(call, Call::Authorize { .. } | Call::Join { .. });
+        pass.intents = self.leased(pass, call);
+        for intent in &mut pass.intents {
+            let next = bugs::bent_turn(self.bug, intent.row, Turn::Intend { opening }, now);
+            intent.settled = intent.row.settled(now);
+            if !self.has(Bug::LedgerAfterSuccess) {
+                self.write(intent.row.key(), next);
+            }
+            intent.row = next;
+        }
+        pass.call = Some(call);
+        true
+    }
+
+    /// Each rule of a call with its row: by the rule's id, else by its permission. What nobody here holds has none.
+    fn leased(&mut self, pass: &Pass, call: Call) -> Vec<Intent> {
+        let intent = |rule, row| Intent { rule, row, settled: false, raced: false };
+        match call {
+            Call::Collect { .. } => Vec::new(),
+            Call::Authorize { ports, .. } => {
+                members(u16::from(ports)).map(|port| intent(None, self.claim(port))).collect()
+            }
+            _ => members(call.rules())
+                .filter_map(|id| {
+                    let ledger = &self.world.sites[self.site].ledger;
+                    let by_id = ledger.iter().find(|row| row.proven() == Some(id)).copied();
+                    let port = pass.rules.iter().find(|rule| rule.id == id).map(|rule| rule.port);
+                    let row = by_id.or_else(|| port.map(|port| self.claim(port)));
+                    row.map(|row| intent(Some(id), row))
+                })
+                .collect(),
+        }
+    }
+
+    /// Transaction B: the outcome, where the version is still the one of the intent.
+    fn outcome(&mut self, intent: &Intent, how: Turn) {
+        let key = intent.row.key();
+        let there = self.world.sites[self.site].ledger.iter().find(|row| row.key() == key).copied();
+        let same = |row: Row| (row.phase, row.rule) == (intent.row.phase, intent.row.rule);
+        let mine = match self.bug {
+            Some(Bug::GuardedByContents) => there.is_some_and(same),
+            Some(Bug::LedgerAfterSuccess) => !matches!(how, Turn::Unanswered | Turn::Refused { .. }),
+            _ => !intent.raced && there.is_some(),
+        };
+        if mine {
+            let next = bugs::bent_turn(self.bug, intent.row, how, self.now());
+            self.write(key, next);
+        }
+    }
+
+    // --------------------------------------------------------------------------------------------------- the call
+
+    /// The call goes out. In a coarse world its outcome is recorded in the same step, and the pass goes on.
+    pub(crate) fn call(&mut self, fate: Fate) {
+        let Process::Intended(pass) = self.take() else { panic!("nothing to send") };
+        let Some(call) = pass.call else { panic!("no call") };
+        let unknown = Answer::Failed(FailureClass::Unknown);
+        let answer = match fate {
+            Fate::Answered => self.arrive(call),
+            Fate::Unnamed => match self.arrive(call) {
+                Answer::Done(_) => Answer::Unnamed,
+                failed => failed,
+            },
+            Fate::Refused => Answer::Failed(FailureClass::Denied),
+            Fate::ReplyLost | Fate::CrashAfter => {
+                self.arrive(call);
+                unknown
+            }
+            Fate::Delayed | Fate::CrashDelayed => {
+                self.world.late.push(Late { site: self.site as u8, call, age: 0 });
+                unknown
+            }
+            Fate::NeverArrived | Fate::CrashBefore => unknown,
+        };
+        if matches!(fate, Fate::CrashBefore | Fate::CrashAfter | Fate::CrashDelayed) {
+            return;
+        }
+        self.put(Process::Answered(pass, answer));
+        if !self.fine {
+            self.record();
+        }
+    }
+
+    fn arrive(&mut self, call: Call) -> Answer {
+        let mut provider = Provider { world: self.world, bug: self.bug };
+        let answer = provider.arrive(self.site, call, false);
+        // This process is taken out of the world while it calls, so all that are in it are others.
+        provider.disturb();
+        answer
+    }
+
+    // ------------------------------------------------------------------------------------------------ the outcome
+
+    /// What the answer means goes on record, and over the reading.
+    pub(crate) fn record(&mut self) {
+        let Process::Answered(mut pass, answer) = self.take() else { panic!("nothing to record") };
+        let Some(call) = pass.call.take() else { panic!("no call") };
+        let intents = std::mem::take(&mut pass.intents);
+        let goes_on = match answer {
+            Answer::Failed(class) => self.failed(&mut pass, call, &intents, class),
+            Answer::Unnamed => {
+                self.unnamed(call, &intents);
+                false
+            }
+            Answer::Done(first) => self.done(&mut pass, call, &intents, first),
+        };
+        if goes_on {
+            self.put(Process::Ready(pass));
+            if !self.fine {
+                self.go_on();
+            }
+        }
+    }
+
+    /// Whether the pass goes on without reading again.
+    fn done(&mut self, pass: &mut Pass, call: Call, intents: &[Intent], first: u8) -> bool {
+        for (n, intent) in (0..).zip(intents) {
+            let rule = intent.rule.unwrap_or(first + n);
+            match call {
+                Call::Authorize { until, .. } => self.outcome(intent, Turn::Authorized { rule, until }),
+                Call::Join { until, .. } => self.outcome(intent, Turn::Joined { rule, until }),
+                Call::Restore { until, .. } | Call::Retag { until, .. } => {
+                    self.outcome(intent, Turn::Retagged { until });
+                }
+                Call::Leave { .. } => self.outcome(intent, Turn::Left { rule }),
+                Call::Revoke { .. } => self.revoked(pass, intent, rule),
+                Call::Collect { .. } => {}
+            }
+        }
+        if let Call::Collect { rules } = call {
+            members(rules).for_each(|rule| self.remember_revoked(rule));
+        }
+        self.lay_over(pass, call, first);
+        !matches!(call, Call::Join { .. })
+    }
+
+    fn revoked(&mut self, pass: &Pass, intent: &Intent, rule: u8) {
+        let wanted = pass.wanted & (1 << intent.row.port) != 0;
+        self.outcome(intent, Turn::Revoked { wanted });
+        self.remember_revoked(rule);
+    }
+
+    fn remember_revoked(&mut self, rule: u8) {
+        let now = self.now();
+        let revoked = &mut self.world.sites[self.site].revoked;
+        revoked.retain(|(id, _)| *id != rule);
+        revoked.push((rule, now));
+        revoked.sort_unstable();
+    }
+
+    /// A success without names: a reading has to tell.
+    fn unnamed(&mut self, call: Call, intents: &[Intent]) {
+        for intent in intents {
+            match call {
+                Call::Authorize { .. } => self.outcome(intent, Turn::Landed),
+                // The real driver records the revoke once a reading of the same pass does not show the rule.
+                Call::Revoke { .. } => {}
+                _ => {}
+            }
+        }
+    }
+
+    fn failed(&mut self, pass: &mut Pass, call: Call, intents: &[Intent], class: FailureClass) -> bool {
+        let refused = |waits| Turn::Refused { class, waits };
+        let all = |driver: &mut Self, how: Turn| intents.iter().for_each(|intent| driver.outcome(intent, how));
+        if class.outcome_unknown() {
+            all(self, Turn::Unanswered);
+            return false;
+        }
+        if class.splits_batch() && (call.rules().count_ones() > 1 || intents.len() > 1) {
+            all(self, refused(false));
+            return self.one_by_one(pass, call);
+        }
+        match (class, call) {
+            (FailureClass::Stale, Call::Authorize { .. }) => {
+                let known = intents.iter().any(|intent| intent.row.proven().is_some());
+                all(self, refused(known));
+                known
+            }
+            (FailureClass::Stale, Call::Revoke { rules }) if intents.iter().all(|intent| intent.settled) => {
+                for (rule, intent) in members(rules).zip(intents) {
+                    self.revoked(pass, intent, rule);
+                }
+                self.lay_over(pass, call, 0);
+                true
+            }
+            (FailureClass::Stale, _) => {
+                if matches!(call, Call::Join { .. }) {
+                    all(self, refused(false));
+                }
+                false
+            }
+            _ => {
+                pass.clean = false;
+                all(self, refused(true));
+                // What was refused for good is not tried again in this pass.
+                !matches!(call, Call::Collect { .. })
+            }
+        }
+    }
+
+    /// A batch that was refused for one of its members goes again one by one.
+    fn one_by_one(&mut self, pass: &mut Pass, call: Call) -> bool {
+        let singles: Vec<Call> = match call {
+            Call::Authorize { session, until, ports } => {
+                members(u16::from(ports)).map(|port| Call::Authorize { session, until, ports: 1 << port }).collect()
+            }
+            other => members(other.rules()).map(|rule| other.only(rule)).collect(),
+        };
+        pass.todo.splice(0..0, singles);
+        true
+    }
+
+    /// Known effects over the reading. A join counts only when it is seen.
+    fn lay_over(&mut self, pass: &mut Pass, call: Call, first: u8) {
+        let lease = |rule: &mut Rule, site: usize, until: Option<Tick>| {
+            if let Some(tags) = &mut rule.tags {
+                tags.leases[site] = until;
+            }
+        };
+        match call {
+            Call::Authorize { until, ports, .. } => {
+                let made = Provider::made(self.site, until, ports, first);
+                pass.rules.extend(seen(&made));
+            }
+            Call::Revoke { rules } | Call::Collect { rules } => pass.rules.retain(|rule| rules & (1 << rule.id) == 0),
+            Call::Join { .. } => {}
+            Call::Restore { .. } | Call::Retag { .. } | Call::Leave { .. } => {
+                for rule in pass.rules.iter_mut().filter(|rule| call.rules() & (1 << rule.id) != 0) {
+                    match call {
+                        Call::Restore { port, until, .. } => {
+                            rule.tags = Some(Tags { fits: 1 << port, leases: rule.tags.unwrap_or(NO_TAGS).leases });
+                            lease(rule, self.site, Some(until));
+                        }
+                        Call::Retag { until, .. } => lease(rule, self.site, Some(until)),
+                        _ => lease(rule, self.site, None),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What a reading shows of rules.
+pub(crate) fn seen(rules: &[Rule]) -> Vec<Rule> {
+    rules.iter().map(|rule| Rule { made_by: None, age: SETTLED, late: false, ..*rule }).collect()
+}
+
+const NO_TAGS: Tags = Tags { fits: 0, leases: [None; SITES] };
+
+/// The provider's side of a call.
+pub(crate) struct Provider<'w> {
+    pub(crate) world: &'w mut World,
+    pub(crate) bug: Option<Bug>,
+}
+
+impl Provider<'_> {
+    /// The rules that an authorize makes.
+    fn made(site: usize, until: Tick, ports: u8, first: u8) -> Vec<Rule> {
+        let mut leases = [None; SITES];
+        leases[site] = Some(until);
+        let tags = Some(Tags { fits: ports, leases });
+        let rule = |(n, port)| Rule { id: first + n, port, tags, made_by: Some(site as u8), age: 0, late: false };
+        (0..).zip(members(u16::from(ports))).map(rule).collect()
+    }
+
+    pub(crate) fn arrive(&mut self, site: usize, call: Call, late: bool) -> Answer {
+        let stale = Answer::Failed(FailureClass::Stale);
+        if let Call::Authorize { until, ports, .. } = call {
+            if self.world.rules.iter().any(|rule| ports & (1 << rule.port) != 0) {
+                return stale;
+            }
+            let first = self.world.next_id();
+            let made = Self::made(site, until, ports, first);
+            self.world.rules.extend(made.into_iter().map(|rule| Rule { late, ..rule }));
+            return Answer::Done(first);
+        }
+        if self.bug == Some(Bug::RevokedByPermission)
+            && let Call::Revoke { rules } = call
+        {
+            return self.revoke_by_permission(site, rules);
+        }
+        let there = self.world.rules.iter().fold(0_u16, |mask, rule| mask | 1 << rule.id);
+        if call.rules() & !there != 0 {
+            return stale; // one unknown id refuses the whole call
+        }
+        self.check_touched(call.rules());
+        if let Call::Revoke { rules } | Call::Collect { rules } = call {
+            self.world.rules.retain(|rule| rules & (1 << rule.id) == 0);
+        } else {
+            self.tag(site, call);
+        }
+        Answer::Done(0)
+    }
+
+    fn tag(&mut self, site: usize, call: Call) {
+        let one_id = self.bug == Some(Bug::OneIdTwoMachines);
+        for rule in self.world.rules.iter_mut().filter(|rule| call.rules() & (1 << rule.id) != 0) {
+            let mut tags = rule.tags.unwrap_or(NO_TAGS);
+            match call {
+                Call::Leave { value, .. } => {
+                    // By key and value: another value stays.
+                    tags.leases[site] = tags.leases[site].filter(|at| Some(*at) != value);
+                }
+                Call::Join { until, .. } | Call::Retag { until, .. } => tags.leases[site] = Some(until),
+                Call::Restore { port, until, .. } => {
+                    tags.fits = 1 << port;
+                    tags.leases[site] = Some(until);
+                }
+                _ => {}
+            }
+            if one_id && call.writes_tags() {
+                tags.leases[1 - site] = None;
+            }
+            rule.tags = Some(tags).filter(|tags| *tags != NO_TAGS);
+        }
+    }
+
+    /// S1: what no installation made is never changed.
+    fn check_touched(&mut self, rules: u16) {
+        let hand_made = |rule: &Rule| rules & (1 << rule.id) != 0 && rule.made_by.is_none();
+        if self.world.rules.iter().any(hand_made) {
+            self.world.broken.touched = true;
+        }
+    }
+
+    fn revoke_by_permission(&mut self, site: usize, rules: u16) -> Answer {
+        let ledger = &self.world.sites[site].ledger;
+        let named = ledger.iter().filter(|row| row.proven().is_some_and(|id| rules & (1 << id) != 0));
+        let ports = named.fold(0_u8, |mask, row| mask | 1 << row.port);
+        let hit = self.world.rules.iter().filter(|rule| ports & (1 << rule.port) != 0);
+        let hit = hit.fold(0_u16, |mask, rule| mask | 1 << rule.id);
+        self.check_touched(hit);
+        self.world.rules.retain(|rule| hit & (1 << rule.id) == 0);
+        Answer::Done(0)
+    }
+
+    /// A late request lands. In the tick after its call it has used up what may be late, so every reading shows it.
+    pub(crate) fn deliver(&mut self, index: usize) {
+        let late = self.world.late.remove(index);
+        let before = self.world.rules.clone();
+        self.arrive(usize::from(late.site), late.call, true);
+        if late.age > 0 {
+            self.show(&before);
+        }
+        self.disturb();
+    }
+
+    /// Lets every reading show what has changed since `before`.
+    fn show(&mut self, before: &[Rule]) {
+        let World { rules, lag, .. } = &mut *self.world;
+        for rule in rules.iter_mut().filter(|rule| !before.contains(rule)) {
+            rule.age = SETTLED;
+        }
+        let Some((_, shown)) = lag else { return };
+        shown.retain(|rule| rules.iter().any(|r| r.id == rule.id) || !before.iter().any(|r| r.id == rule.id));
+        for rule in seen(rules).into_iter().filter(|rule| !seen(before).contains(rule)) {
+            shown.retain(|known| known.id != rule.id);
+            shown.push(rule);
+            shown.sort_unstable_by_key(|rule| rule.id);
+        }
+    }
+
+    /// Somebody else has changed something.
+    pub(crate) fn disturb(&mut self) {
+        let passes = self.world.sites.iter_mut().flat_map(|site| &mut site.processes).filter_map(Process::pass_mut);
+        passes.for_each(|pass| pass.undisturbed = false);
+    }
+}

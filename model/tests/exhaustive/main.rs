@@ -1,0 +1,197 @@
+//! An exhaustive search: the real plan and the real ledger, in a world with every fault.
+//!
+//! The model checker supplies the world (`world.rs`), what can happen in it (`space.rs`) and the order in which the
+//! driver does things (`driver.rs`). Every decision comes from `eg_model::plan::plan_target`, every change of the
+//! ledger from `eg_model::lease::Lease` (`real.rs`). What must hold stands in `properties.rs`. That the search would
+//! notice is shown by `bugs.rs`: each bug there is found.
+//!
+//! `cargo test` makes the small searches. The long ones take minutes to hours and up to 8 GiB:
+//!
+//! ```text
+//! cargo test --release -p eg-model --test exhaustive -- --ignored --nocapture --test-threads 1
+//! ```
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::print_stderr)]
+
+mod bugs;
+mod driver;
+mod properties;
+mod real;
+mod space;
+mod world;
+
+use bugs::Bug;
+use properties::{ADOPTED, COVERED, JOINED, L1, LANDED, LEFT, MUST, S1, S2, S3, S4, S5, S6, S7};
+use space::Space;
+use stateright::{Checker, HasDiscoveries, Model};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// Searches a space, at most for so long, and tells how far it got. What may happen must have happened.
+fn search(name: &str, space: Space, limit: Duration, happens: &[&'static str]) {
+    let begun = Instant::now();
+    let most = space.most_rounds.clone();
+    let checker = space.checker().finish_when(HasDiscoveries::AnyFailures).timeout(limit).spawn_bfs().join();
+    let cut = begun.elapsed() >= limit;
+    eprintln!(
+        "{name}: {} states, {} steps, depth {}, {}; at most {} rounds; {:.0?}",
+        checker.unique_state_count(),
+        checker.state_count(),
+        checker.max_depth(),
+        if cut { "cut" } else { "exhausted" },
+        most.load(Ordering::Relaxed),
+        begun.elapsed(),
+    );
+    for name in MUST {
+        if let Some(path) = checker.discovery(name) {
+            let last = path.last_state().clone();
+            panic!("{name}: {:?}\nleads to {last:?}", path.into_actions());
+        }
+    }
+    for name in happens {
+        assert!(checker.discovery(name).is_some(), "never: {name}");
+    }
+}
+
+/// A search that has to come to its end.
+fn exhaust(name: &str, space: Space, happens: &[&'static str]) {
+    search(name, space, Duration::from_secs(86_400), happens);
+}
+
+// ------------------------------------------------------------------------------------------------- small and complete
+
+/// One permission, one session, one fault, one foreign hand; every transaction a step of its own.
+#[test]
+fn one_installation() {
+    exhaust("one", Space { fine: true, slow: true, ..Space::one() }, &[ADOPTED, COVERED, LANDED]);
+}
+
+/// One session in each of two installations, and one foreign hand.
+#[test]
+fn two_installations_and_a_hand() {
+    exhaust("two, hand", Space { faults: 0, alike: true, ..Space::two() }, &[JOINED, LEFT, COVERED]);
+}
+
+/// One session in each of two installations, and one fault.
+#[test]
+fn two_installations_and_a_fault() {
+    let space = Space { hands: 0, term: 1, alike: true, ..Space::two() };
+    exhaust("two, fault", space, &[ADOPTED, JOINED, LEFT, LANDED]);
+}
+
+// ----------------------------------------------------------------------------------------------------------- long runs
+
+/// How long one of the long runs may take.
+const LIMIT: Duration = Duration::from_secs(3600);
+
+#[test]
+#[ignore = "takes minutes"]
+fn long_two_installations_fault_and_hand() {
+    search(
+        "two, fault and hand",
+        Space { alike: true, ..Space::two() },
+        LIMIT,
+        &[ADOPTED, JOINED, LEFT, COVERED, LANDED],
+    );
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn long_two_processes() {
+    search("two processes", Space { slow: true, ..Space::unlocked() }, LIMIT, &[ADOPTED, COVERED, LANDED]);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn long_two_faults_and_hands() {
+    let space = Space { faults: 2, hands: 2, sessions: vec![vec![1, 1]], extends: 1, ..Space::one() };
+    search("one, two sessions, two faults, two hands, extend", space, LIMIT, &[ADOPTED, COVERED, LANDED]);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn long_two_permissions() {
+    let space = Space { sessions: vec![vec![3, 1]], ports: 2, ..Space::one() };
+    search("one, two permissions, two sessions", space, LIMIT, &[ADOPTED, COVERED, LANDED]);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn long_clock_steps() {
+    let space = Space { skew: Some(10), faults: 2, ..Space::two() };
+    search("two, a fast clock that steps back", space, LIMIT, &[JOINED, LEFT]);
+}
+
+/// Two permissions, two sessions per installation, two faults and two hands, extend, two processes.
+#[test]
+#[ignore = "is cut after an hour"]
+fn long_everything() {
+    let sessions = vec![vec![3, 1], vec![3, 2]];
+    let space = Space { sessions, ports: 2, extends: 1, faults: 2, hands: 2, ..Space::unlocked() };
+    search("everything", space, LIMIT, &[]);
+}
+
+// ----------------------------------------------------------------------------------------------------------------- bugs
+
+/// Where to look for a bug, and the property that has to find it.
+fn hunt(bug: Bug) -> (&'static str, Space) {
+    let (one, two) = (Space::one(), Space { alike: true, ..Space::two() });
+    let (property, space) = match bug {
+        Bug::ClosedOnOneAbsentRead => (S3, Space { hands: 0, ..one }),
+        Bug::AdoptedByPermission => (S1, one),
+        Bug::LedgerAfterSuccess | Bug::FailedReadIsEmpty => (S4, Space { hands: 0, ..one }),
+        Bug::OneEndRevokesShared => (S2, Space { sessions: vec![vec![1, 1]], faults: 0, hands: 0, ..one }),
+        Bug::RevokedByPermission => (S1, Space { hands: 2, ..one }),
+        Bug::ClosedDespiteUnknown | Bug::SuccessClearsUnknown => (S4, Space { hands: 0, ..one }),
+        Bug::GuardedByContents => (S4, Space { term: 2, hands: 0, ..Space::unlocked() }),
+        Bug::LeaveClosesAtOnce => (S4, Space { faults: 0, hands: 0, ..two }),
+        Bug::LeftToNobody => (L1, Space { faults: 0, hands: 0, ..two }),
+        Bug::ExpiredBeatsWanted => (S2, Space { faults: 0, hands: 0, ..two }),
+        Bug::StrippedIsForeign | Bug::EditedIsLeft => (S4, Space { faults: 0, ..one }),
+        Bug::LocalClockJudges => (S2, Space { skew: Some(10), faults: 0, hands: 0, ..Space::two() }),
+        Bug::OneIdTwoMachines => (S2, Space { faults: 0, hands: 0, ..two }),
+        Bug::ClockReopens => (S5, Space { skew: Some(10), hands: 0, ..one }),
+        Bug::TagSaysLess => (S6, Space { extends: 1, faults: 0, hands: 0, ..one }),
+        Bug::DatedByAnswer => (S4, Space { fine: true, slow: true, hands: 0, ..one }),
+        Bug::JudgedWhenRecorded => (S4, Space { fine: true, hands: 0, ..one }),
+        Bug::OpensOnOldReading => (L1, Space { fine: true, slow: true, ..one }),
+        Bug::ClaimedTwice => (S7, Space { hands: 0, ..one }),
+    };
+    (property, Space { bug: Some(bug), ..space })
+}
+
+/// Looks until the property has found the bug.
+fn found(bug: Bug) {
+    let (property, space) = hunt(bug);
+    let wanted = HasDiscoveries::AnyOf([property].into());
+    let checker = space.checker().finish_when(wanted).spawn_bfs().join();
+    assert!(checker.discovery(property).is_some(), "{bug:?} is not found by {property}");
+}
+
+#[test]
+fn every_bug_is_found() {
+    Bug::ALL.into_iter().for_each(found);
+}
+
+/// Every place where a bug is looked for is clean without it: it is the bug that is found.
+#[test]
+#[ignore = "takes a minute"]
+fn long_no_bug_no_discovery() {
+    for bug in Bug::ALL {
+        let (_, space) = hunt(bug);
+        search(&format!("without {bug:?}"), Space { bug: None, ..space }, LIMIT, &[]);
+    }
+}
+
+/// Which properties find which bug, within five seconds each: the table in `docs/guarantees.md`.
+#[test]
+#[ignore = "takes minutes"]
+fn long_matrix() {
+    for bug in Bug::ALL {
+        let (_, space) = hunt(bug);
+        let all = HasDiscoveries::AllOf(MUST.into());
+        let checker = space.checker().finish_when(all).timeout(Duration::from_secs(5)).spawn_bfs().join();
+        let row: Vec<_> = MUST.iter().map(|name| if checker.discovery(name).is_some() { "x" } else { "" }).collect();
+        eprintln!("| {bug:?} | {} |", row.join(" | "));
+    }
+}

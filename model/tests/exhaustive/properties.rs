@@ -1,0 +1,300 @@
+//! What must hold in every state, and what must happen in some.
+//!
+//! `stateright` misses cycles with its `eventually`. So "once faults stop, it converges" is an `always` property here:
+//! from *every* state, rounds without faults are carried out inside the property, until a round changes nothing any more.
+//! Then the wanted state must be there, and it must have been there after at most [`ROUNDS`] rounds, and stayed.
+
+use crate::space::Space;
+use crate::world::{Ages, Broken, Call, LONG_EXPIRED, Life, Process, Rule, SETTLED, World, members};
+use eg_model::lease::Phase;
+use stateright::Property;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::Ordering;
+
+/// Rounds of its own, each a tick apart, after which an installation has what is wanted.
+pub(crate) const ROUNDS: u8 = 8;
+/// Rounds after which nothing may change any more; tags of others have to expire by then.
+const LONGEST: usize = 40;
+/// Passes in one round: the second and third see what the first has joined or could not name.
+const PASSES: usize = 3;
+
+pub(crate) const S1: &str = "S1 never touches a rule that is not ours";
+pub(crate) const S2: &str = "S2 never revokes what is seen to be needed";
+pub(crate) const S3: &str = "S3 a clean pass leaves nothing past its last session";
+pub(crate) const S4: &str = "S4 nothing of ours without a lease";
+pub(crate) const S5: &str = "S5 ended is for ever";
+pub(crate) const S6: &str = "S6 a plan that is applied leaves an empty plan";
+pub(crate) const S7: &str = "S7 one open lease per permission";
+pub(crate) const L1: &str = "L1 it converges once faults stop";
+/// The part of S2 about races: whoever lost a rule has it again, with nobody's help.
+pub(crate) const ALONE: &str = "S2/L1 each installation converges alone";
+pub(crate) const MUST: [&str; 9] = [S1, S2, S3, S4, S5, S6, S7, L1, ALONE];
+
+pub(crate) const ADOPTED: &str = "a rule of a lost call is adopted";
+pub(crate) const JOINED: &str = "a rule is joined";
+pub(crate) const LEFT: &str = "a rule is left";
+pub(crate) const COVERED: &str = "a foreign rule covers";
+pub(crate) const LANDED: &str = "a late request lands after its session";
+
+pub(crate) fn all() -> Vec<Property<Space>> {
+    vec![
+        Property::always(S1, |_, world: &World| !world.broken.touched),
+        Property::always(S2, |_, world: &World| !world.broken.needed),
+        Property::always(S3, |_, world: &World| !world.broken.left),
+        Property::always(S4, |_, world: &World| nothing_forgotten(world)),
+        Property::always(S5, |_, world: &World| !world.sites.iter().flat_map(|s| &s.sessions).any(|s| s.risen)),
+        Property::always(S6, applied_is_empty),
+        Property::always(S7, |_, world: &World| one_lease_each(world)),
+        Property::always(L1, |space: &Space, world: &World| converges(space, world, Who::All)),
+        Property::always(ALONE, |space: &Space, world: &World| {
+            (0..world.sites.len()).all(|site| converges(space, world, Who::Only(site)))
+        }),
+        Property::sometimes(ADOPTED, |_, world: &World| {
+            let adopted = |phase, flight: Option<_>| phase == Phase::Held && flight.is_some();
+            world.sites.iter().flat_map(|site| &site.ledger).any(|row| adopted(row.phase, row.in_flight))
+        }),
+        Property::sometimes(JOINED, |_, world: &World| {
+            let shared = |phase, shared| phase == Phase::Held && shared;
+            world.sites.iter().flat_map(|site| &site.ledger).any(|row| shared(row.phase, row.shared))
+        }),
+        Property::sometimes(LEFT, |_, world: &World| {
+            world.sites.iter().flat_map(|site| &site.ledger).any(|row| row.phase == Phase::Leaving)
+        }),
+        Property::sometimes(COVERED, |space: &Space, world: &World| {
+            let mut world = world.clone();
+            (0..world.sites.len()).any(|site| space.driver(&mut world, site, 0).fresh_plan().covered != 0)
+        }),
+        Property::sometimes(LANDED, |_, world: &World| {
+            let over = |site: u8| world.sites[usize::from(site)].wanted() == 0;
+            world.rules.iter().any(|rule| rule.late && rule.made_by.is_some_and(over))
+        }),
+    ]
+}
+
+/// S4, for each installation: with no lease open and nothing running, none of its requests is on its way and no rule
+/// carries its tag. For all together: nothing that any of them made exists.
+fn nothing_forgotten(world: &World) -> bool {
+    let over = |site: usize| world.sites[site].ledger.is_empty() && world.sites[site].idle();
+    let each = (0..world.sites.len()).filter(|site| over(*site)).all(|site| {
+        let opens = |call: Call| matches!(call, Call::Authorize { .. } | Call::Join { .. });
+        let late = world.late.iter().any(|late| usize::from(late.site) == site && opens(late.call));
+        let tagged = |rule: &Rule| rule.genuine() && rule.lease_of(site).is_some_and(|at| at > LONG_EXPIRED);
+        !late && !world.rules.iter().any(tagged)
+    });
+    let all = (0..world.sites.len()).all(over);
+    each && !(all && world.rules.iter().any(|rule| rule.made_by.is_some()))
+}
+
+fn one_lease_each(world: &World) -> bool {
+    world.sites.iter().all(|site| {
+        let ports = |row: &crate::world::Row| row.port;
+        let mut seen: Vec<u8> = site.ledger.iter().map(ports).collect();
+        seen.sort_unstable();
+        seen.windows(2).all(|pair| pair[0] != pair[1])
+    })
+}
+
+// ----------------------------------------------------------------------------------------------------- without faults
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Who {
+    All,
+    Only(usize),
+}
+
+impl Who {
+    fn takes_part(self, site: usize) -> bool {
+        self == Self::All || self == Self::Only(site)
+    }
+}
+
+/// What is asked of the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum End {
+    /// Sessions go on for ever: every one has what it wants, and nothing else is open.
+    Held,
+    /// Every session is stopped now: nothing is left.
+    Stopped,
+}
+
+thread_local! {
+    /// Rounds to the goal by calm world; none: never.
+    static CALM: RefCell<HashMap<u64, Option<u8>>> = RefCell::default();
+    static EMPTY: RefCell<HashMap<u64, bool>> = RefCell::default();
+    static HASH: RandomState = RandomState::new();
+}
+
+/// How many results are kept before memory is given back.
+const KEPT: usize = 6_000_000;
+
+fn keep<V>(known: &mut HashMap<u64, V>, key: u64, value: V) {
+    if known.len() >= KEPT {
+        known.clear();
+    }
+    known.insert(key, value);
+}
+
+fn hash(value: &impl std::hash::Hash) -> u64 {
+    HASH.with(|state| state.hash_one(value))
+}
+
+/// The same world, with nothing bad ahead. What only counts bad things, or can be seen by the properties alone, goes.
+fn calm(world: &World) -> World {
+    let mut calm = world.clone();
+    (calm.faults, calm.hands, calm.extends) = (0, 0, 0);
+    calm.lag = None;
+    calm.broken = Broken::default();
+    for rule in &mut calm.rules {
+        (rule.age, rule.late) = (SETTLED, false);
+    }
+    for session in calm.sites.iter_mut().flat_map(|site| &mut site.sessions) {
+        if session.life == Life::Unborn {
+            (session.life, session.until, session.ports) = (Life::Ended, LONG_EXPIRED, 0);
+        }
+    }
+    calm.canonical()
+}
+
+/// Carries out what a process has begun, with every call answered.
+fn finish(space: &Space, world: &mut World, site: usize) {
+    for process in 0..world.sites[site].processes.len() {
+        for _ in 0..40 {
+            let mut driver = space.driver(world, site, process);
+            match driver.world.sites[site].processes[process] {
+                Process::Idle => break,
+                Process::Ready(_) => driver.go_on(),
+                Process::Intended(_) => driver.call(crate::driver::Fate::Answered),
+                Process::Answered(..) => driver.record(),
+            }
+        }
+    }
+}
+
+fn pass(space: &Space, world: &mut World, site: usize) {
+    space.driver(world, site, 0).observe(crate::driver::Look::Fresh);
+    finish(space, world, site);
+}
+
+fn round(space: &Space, world: &mut World, who: Who, ages: Ages) {
+    for site in (0..world.sites.len()).filter(|site| who.takes_part(*site)) {
+        finish(space, world, site);
+        for _ in 0..PASSES {
+            pass(space, world, site);
+        }
+    }
+    // What is late lands as late as it can.
+    while let Some(index) = world.late.iter().position(|late| late.age == SETTLED - 1) {
+        crate::driver::Provider { world, bug: space.bug }.deliver(index);
+    }
+    world.tick(ages);
+    world.broken = Broken::default();
+    world.rules.iter_mut().for_each(|rule| (rule.age, rule.late) = (SETTLED, false));
+}
+
+/// S6: for an installation that is idle, what a plan begins is over within the passes of one round.
+fn applied_is_empty(space: &Space, world: &World) -> bool {
+    let calm = calm(world);
+    (0..calm.sites.len()).filter(|site| calm.sites[*site].idle()).all(|site| {
+        let key = hash(&(&calm, site, space.bug));
+        let known = EMPTY.with_borrow(|empty| empty.get(&key).copied());
+        known.unwrap_or_else(|| {
+            let mut world = calm.clone();
+            for _ in 0..PASSES {
+                pass(space, &mut world, site);
+            }
+            let plan = space.driver(&mut world, site, 0).fresh_plan();
+            let empty = plan.calls.is_empty() && plan.learn.is_empty() && world.sites[site].idle();
+            EMPTY.with_borrow_mut(|known| keep(known, key, empty));
+            empty
+        })
+    })
+}
+
+fn converges(space: &Space, world: &World, who: Who) -> bool {
+    let mut start = calm(world);
+    // Whoever takes no part any more has crashed.
+    for (_, site) in start.sites.iter_mut().enumerate().filter(|(number, _)| !who.takes_part(*number)) {
+        site.processes.fill(Process::Idle);
+    }
+    let start = start.canonical();
+    let held = rounds(space, start.clone(), who, End::Held);
+    let mut stopped = start;
+    for (_, site) in stopped.sites.iter_mut().enumerate().filter(|(number, _)| who.takes_part(*number)) {
+        for session in site.sessions.iter_mut().filter(|session| session.life == Life::Live) {
+            session.life = Life::Ending;
+        }
+    }
+    let stopped = rounds(space, stopped, who, End::Stopped);
+    // After a clock has stepped back, what it wrote before is settled only once it gets there again.
+    let most = ROUNDS + space.skew.unwrap_or(0).unsigned_abs();
+    let quick = |rounds: Option<u8>| rounds.is_some_and(|rounds| rounds <= most);
+    space.most_rounds.fetch_max(held.max(stopped).unwrap_or(0), Ordering::Relaxed);
+    quick(held) && quick(stopped)
+}
+
+/// After how many rounds the goal is reached for good; none: never, or it never comes to rest.
+fn rounds(space: &Space, start: World, who: Who, end: End) -> Option<u8> {
+    let key = |world: &World| hash(&(world, who, end, space.bug));
+    let mut path: Vec<(u64, bool)> = Vec::new();
+    let mut world = start;
+    let mut rest: Option<u8> = loop {
+        let key = key(&world);
+        if let Some(known) = CALM.with_borrow(|calm| calm.get(&key).copied()) {
+            break known;
+        }
+        if path.len() > LONGEST {
+            break None;
+        }
+        path.push((key, reached(space, &world, who)));
+        let mut next = world.clone();
+        round(space, &mut next, who, if end == End::Held { Ages::Held } else { Ages::Running });
+        let next = next.canonical();
+        if next == world {
+            break path.pop().and_then(|(key, reached)| {
+                let rest = reached.then_some(0);
+                CALM.with_borrow_mut(|calm| keep(calm, key, rest));
+                rest
+            });
+        }
+        world = next;
+    };
+    for (key, reached) in path.into_iter().rev() {
+        rest = rest.map(|rounds| if rounds == 0 && reached { 0 } else { rounds + 1 });
+        CALM.with_borrow_mut(|calm| keep(calm, key, rest));
+    }
+    rest
+}
+
+fn reached(space: &Space, world: &World, who: Who) -> bool {
+    let mut world = world.clone();
+    let each = (0..world.sites.len()).filter(|site| who.takes_part(*site)).all(|site| {
+        let plan = space.driver(&mut world, site, 0).fresh_plan();
+        let here = &world.sites[site];
+        let wanted = here.wanted();
+        let ending = here.sessions.iter().any(|session| session.life == Life::Ending);
+        let unwanted = here.ledger.iter().any(|row| wanted & (1 << row.port) == 0);
+        let holds = |rule: &Rule| rule.genuine() && rule.lease_of(site).is_some_and(|at| at > LONG_EXPIRED);
+        let tagged = |rule: &Rule| holds(rule) && wanted & (1 << rule.port) == 0;
+        let open = |port: u8| world.rules.iter().any(|rule| rule.port == port && opens(rule, &world, site));
+        here.idle()
+            && plan.calls.is_empty()
+            && plan.held & wanted == wanted
+            && members(u16::from(wanted)).all(open)
+            && !ending
+            && !unwanted
+            && !world.rules.iter().any(tagged)
+    });
+    let wanted = world.sites.iter().fold(0, |ports, site| ports | site.wanted());
+    let orphan = |rule: &Rule| rule.made_by.is_some() && wanted & (1 << rule.port) == 0;
+    each && (who != Who::All || !world.rules.iter().any(orphan))
+}
+
+/// A rule that opens what `site` wants: somebody else's, or one with our lease until the latest expiry.
+fn opens(rule: &Rule, world: &World, site: usize) -> bool {
+    let sessions = &world.sites[site].sessions;
+    let wanting = sessions.iter().filter(|s| s.life == Life::Live && s.ports & (1 << rule.port) != 0);
+    let until = wanting.map(|session| session.until).max();
+    !rule.genuine() || rule.lease_of(site) == until
+}

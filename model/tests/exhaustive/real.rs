@@ -1,0 +1,366 @@
+//! The edge between small numbers and the real thing: every plan is made by the real `plan_target`, every change of
+//! a row by the real transition of `Lease`.
+//!
+//! Both are pure functions, so what they answered once they answer again: results are kept by their whole input. That
+//! is what makes a search over many states quick; it takes nothing away from it.
+
+use crate::world::{Call, LONG_EXPIRED, Row, Rule, SITES, Tags, Tick, members};
+use chrono::TimeDelta;
+use eg_model::failure::{Failure, FailureClass};
+use eg_model::ids::{GrantId, InstallationId, LeaseId, RuleId, SessionId};
+use eg_model::lease::{Attempt, Lease};
+use eg_model::marks::{DIGESTS_PER_CALL, MARKS, lease_key, lease_value, tags_for};
+use eg_model::observation::{Observation, ObservedRule, OwnedRule, Reading};
+use eg_model::permission::Permission;
+use eg_model::plan::{LedgerStep, Policy, Record, Step, TargetPlan, TargetView, plan_target};
+use eg_model::session::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing};
+use eg_model::target::{Capabilities, Reach, TargetKey};
+use eg_model::{SETTLE_WINDOW, Timestamp};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
+use uuid::Uuid;
+
+const GROUP: &str = "sg-0abc123def4567890";
+const TICK_SECONDS: i64 = 200;
+/// What a delay of the driver comes to here: over by the next tick.
+const DELAY: TimeDelta = TimeDelta::minutes(1);
+
+// One tick is inside the settle window, two are outside.
+const _: () = assert!(TICK_SECONDS < SETTLE_WINDOW.num_seconds() && SETTLE_WINDOW.num_seconds() < 2 * TICK_SECONDS);
+
+/// What one plan depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct View {
+    /// Which installation's id it goes by.
+    pub(crate) name: u8,
+    /// Both go by the same id.
+    pub(crate) one_id: bool,
+    pub(crate) now: Tick,
+    pub(crate) provider: Tick,
+    pub(crate) read_at: Tick,
+    /// Live sessions: number, wants, until.
+    pub(crate) sessions: Vec<(u8, u8, Tick)>,
+    pub(crate) ledger: Vec<Row>,
+    pub(crate) revoked: Vec<(u8, Tick)>,
+    pub(crate) rules: Vec<Rule>,
+}
+
+/// A [`LedgerStep`] in small numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Learn {
+    Adopt { port: u8, rule: u8, until: Option<Tick> },
+    Close { key: (u8, u8) },
+}
+
+/// A [`TargetPlan`] in small numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) learn: Vec<Learn>,
+    pub(crate) calls: Vec<Call>,
+    /// No note, and nothing put off, keeps a pass with this plan from being clean.
+    pub(crate) clean: bool,
+    /// Wanted permissions that are held, and those of them that a rule of somebody else covers.
+    pub(crate) held: u8,
+    pub(crate) covered: u8,
+}
+
+/// A transition of [`Lease`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Turn {
+    Intend { opening: bool },
+    Authorized { rule: u8, until: Tick },
+    Landed,
+    Joined { rule: u8, until: Tick },
+    Adopted { rule: u8, until: Option<Tick> },
+    Retagged { until: Tick },
+    Left { rule: u8 },
+    Revoked { wanted: bool },
+    Refused { class: FailureClass, waits: bool },
+    Unanswered,
+    Closed,
+}
+
+type Turned = HashMap<(Row, Turn, Tick), Row>;
+
+/// How many results are kept before memory is given back.
+const KEPT: usize = 1_000_000;
+
+thread_local! {
+    static PLANS: RefCell<HashMap<View, Rc<Plan>>> = RefCell::default();
+    static TURNS: RefCell<Turned> = RefCell::default();
+}
+
+/// The plan for a view.
+pub(crate) fn plan(view: View) -> Rc<Plan> {
+    let known = PLANS.with_borrow(|plans| plans.get(&view).cloned());
+    known.unwrap_or_else(|| {
+        let plan = Rc::new(made(&view));
+        PLANS.with_borrow_mut(|plans| {
+            if plans.len() >= KEPT {
+                plans.clear();
+            }
+            plans.insert(view, Rc::clone(&plan))
+        });
+        plan
+    })
+}
+
+/// The row after a transition at `now`.
+pub(crate) fn turn(row: Row, turn: Turn, now: Tick) -> Row {
+    let known = TURNS.with_borrow(|turns| turns.get(&(row, turn, now)).copied());
+    known.unwrap_or_else(|| {
+        let turned = turned(row, turn, now);
+        TURNS.with_borrow_mut(|turns| turns.insert((row, turn, now), turned));
+        turned
+    })
+}
+
+/// A row that was never written to.
+pub(crate) fn claim(port: u8, twin: u8) -> Row {
+    let lease = Lease::claim(lease_id((port, twin)), reach(), permission(port));
+    row(&lease, 0)
+}
+
+/// Whether ended sessions have let go of a permission with this row.
+pub(crate) fn has_let_go(row: Option<&Row>, wanted: bool) -> bool {
+    eg_model::lease::has_let_go(row.map(|row| lease(row, 0)).as_ref(), wanted)
+}
+
+fn turned(before: Row, turn: Turn, now: Tick) -> Row {
+    let lease = lease(&before, now);
+    let at = time(now);
+    let failure = |class| Failure::new(class, "words");
+    let next = match turn {
+        Turn::Intend { opening } => lease.intend(if opening { Attempt::Opening } else { Attempt::Other }, at),
+        Turn::Authorized { rule, until } => lease.authorized(rule_id(rule), time(until)),
+        Turn::Landed => lease.landed(),
+        Turn::Joined { rule, until } => lease.joined(rule_id(rule), time(until)),
+        Turn::Adopted { rule, until } => lease.adopted(rule_id(rule), until.map(time)),
+        Turn::Retagged { until } => lease.retagged(time(until)),
+        Turn::Left { rule } => lease.left(rule_id(rule)),
+        Turn::Revoked { wanted } => lease.revoked(wanted, at),
+        Turn::Refused { class, waits } => lease.refused(failure(class), if waits { at + DELAY } else { at }),
+        Turn::Unanswered => lease.unanswered(failure(FailureClass::Unknown), at + DELAY, at),
+        Turn::Closed => lease.closed(),
+    };
+    assert!(next.version > lease.version, "{turn:?} did not move the version on");
+    row(&next, now).cut(now)
+}
+
+// ------------------------------------------------------------------------------------------------------ out and back
+
+fn time(tick: Tick) -> Timestamp {
+    let noon: Timestamp = "2026-02-27T12:00:00Z".parse().unwrap();
+    noon + TimeDelta::seconds(TICK_SECONDS * i64::from(tick))
+}
+
+fn tick(at: Timestamp) -> Tick {
+    Tick::try_from((at - time(0)).num_seconds().div_euclid(TICK_SECONDS)).unwrap()
+}
+
+fn rule_id(id: u8) -> RuleId {
+    RuleId(format!("sgr-{id:02}"))
+}
+
+fn small(id: &RuleId) -> u8 {
+    id.0.trim_start_matches("sgr-").parse().unwrap()
+}
+
+fn lease_id((port, twin): (u8, u8)) -> LeaseId {
+    LeaseId(i64::from(port) * 2 + i64::from(twin))
+}
+
+pub(crate) fn permission(port: u8) -> Permission {
+    let number = 22 + u16::from(port);
+    format!("tcp|{number}|{number}|203.0.113.42/32").parse().unwrap()
+}
+
+fn port(permission: &Permission) -> u8 {
+    (permission.from_port() - 22) as u8
+}
+
+fn installation(name: u8, one_id: bool) -> InstallationId {
+    InstallationId::from_uuid(Uuid::from_u128(if one_id { 1 } else { u128::from(name) + 1 }))
+}
+
+fn session_id(number: u8) -> SessionId {
+    SessionId(Uuid::from_u128(u128::from(number)))
+}
+
+fn key() -> TargetKey {
+    TargetKey {
+        provider: "aws".into(),
+        kind: "security-group".into(),
+        endpoint: None,
+        region: "eu-west-1".into(),
+        id: GROUP.into(),
+    }
+}
+
+fn reach() -> Reach {
+    Reach {
+        target: key(),
+        account: None,
+        partition: None,
+        profile: None,
+        role_arn: None,
+        external_id: None,
+        config_file: None,
+        credentials_file: None,
+    }
+}
+
+fn lease(row: &Row, now: Tick) -> Lease {
+    Lease {
+        phase: row.phase,
+        shared: row.shared,
+        rule_id: row.rule.map(rule_id),
+        tagged_until: row.tagged.map(time),
+        last_sent_at: row.sent.map(time),
+        in_flight: row.in_flight.map(time),
+        last_unknown_at: row.unknown.map(time),
+        next_try_at: row.waits.then(|| time(now) + DELAY),
+        last_failure: row.failure.map(|class| Failure::new(class, "words")),
+        vanished: u32::from(row.vanished),
+        ..Lease::claim(lease_id(row.key()), reach(), permission(row.port))
+    }
+}
+
+fn row(lease: &Lease, now: Tick) -> Row {
+    Row {
+        port: port(&lease.permission),
+        twin: (lease.id.0 % 2) as u8,
+        phase: lease.phase,
+        shared: lease.shared,
+        rule: lease.rule_id.as_ref().map(small),
+        tagged: lease.tagged_until.map(tick),
+        sent: lease.last_sent_at.map(tick),
+        in_flight: lease.in_flight.map(tick),
+        unknown: lease.last_unknown_at.map(tick),
+        waits: lease.next_try_at.is_some_and(|at| at > time(now)),
+        failure: lease.last_failure.as_ref().map(|failure| failure.class),
+        vanished: lease.vanished.min(3) as u8,
+    }
+}
+
+fn observed(rule: &Rule, one_id: bool) -> ObservedRule {
+    let tags = rule.tags.map(|tags| real_tags(&tags, one_id)).unwrap_or_default();
+    ObservedRule { id: rule_id(rule.id), permission: permission(rule.port), description: None, tags }
+}
+
+fn real_tags(tags: &Tags, one_id: bool) -> BTreeMap<String, String> {
+    let fits: Vec<Permission> = members(u16::from(tags.fits)).map(permission).collect();
+    let mut real = tags_for(GROUP, &fits, session_id(0), &installation(0, one_id), time(0));
+    real.remove(&lease_key(&installation(0, one_id)));
+    assert!(real.contains_key(MARKS));
+    for (name, until) in (0..SITES as u8).zip(tags.leases) {
+        let lease = until.map(|until| (lease_key(&installation(name, one_id)), lease_value(time(until))));
+        real.extend(lease);
+    }
+    real
+}
+
+fn session(&(number, ports, until): &(u8, u8, Tick)) -> Session {
+    let wants = |port| GrantPermission { permission: permission(port), standing: Standing::Untried };
+    let grant = Grant {
+        id: GrantId(Uuid::from_u128(u128::from(number))),
+        resource_name: "prod".into(),
+        reach: reach(),
+        address: "203.0.113.42".parse().unwrap(),
+        status: GrantStatus::Pending,
+        permissions: members(u16::from(ports)).map(wants).collect(),
+        applied_at: None,
+        removed_at: None,
+    };
+    Session {
+        id: session_id(number),
+        user_name: "alice".into(),
+        user_email: None,
+        reason: None,
+        status: SessionStatus::Pending,
+        started_at: time(0),
+        expires_at: time(until),
+        ended_at: None,
+        ended_reason: None,
+        caller_arns: BTreeSet::new(),
+        grants: vec![grant],
+    }
+}
+
+// -------------------------------------------------------------------------------------------------------- the plan
+
+fn made(view: &View) -> Plan {
+    let sessions: Vec<Session> = view.sessions.iter().map(session).collect();
+    let leases: Vec<Lease> = view.ledger.iter().map(|row| lease(row, view.now)).collect();
+    let revoked = view.revoked.iter().map(|(id, at)| (rule_id(*id), time(*at))).collect();
+    let installation = installation(view.name, view.one_id);
+    let record = Record {
+        now: time(view.now),
+        installation: &installation,
+        sessions: &sessions,
+        leases: &leases,
+        revoked: &revoked,
+        policy: Policy { open: true, collect: true, ignore_delays: false },
+    };
+    let observation = Observation::Complete(Reading {
+        rules: view.rules.iter().map(|rule| observed(rule, view.one_id)).collect(),
+        read_at: time(view.read_at),
+        provider_time: Some(time(view.provider)),
+        account: None,
+    });
+    let capabilities = Capabilities { marks: true, batch: DIGESTS_PER_CALL, tags_per_rule: 50 };
+    small_plan(&plan_target(&record, &TargetView { key: &key(), capabilities, observation: &observation }))
+}
+
+fn small_plan(plan: &TargetPlan) -> Plan {
+    let mask = |matches: fn(&Standing) -> bool| {
+        let matching = plan.standings.iter().filter(|(_, standing)| matches(standing));
+        matching.fold(0, |mask, (permission, _)| mask | 1 << port(permission))
+    };
+    Plan {
+        learn: plan.ledger.iter().map(small_learn).collect(),
+        calls: plan.steps.iter().map(small_call).collect(),
+        clean: !plan.deferred && !plan.notes.iter().any(|note| note.kind.unconverged()),
+        held: mask(Standing::is_held),
+        covered: mask(|standing| matches!(standing, Standing::Foreign(_))),
+    }
+}
+
+fn small_learn(step: &LedgerStep) -> Learn {
+    match step {
+        LedgerStep::Adopt { permission, rule, until } => {
+            Learn::Adopt { port: port(permission), rule: small(rule.id()), until: until.map(tick) }
+        }
+        LedgerStep::Close { lease } => Learn::Close { key: ((lease.0 / 2) as u8, (lease.0 % 2) as u8) },
+    }
+}
+
+fn small_call(step: &Step) -> Call {
+    let number = |session: &SessionId| session.0.as_u128() as u8;
+    let ids = |rules: &[OwnedRule]| rules.iter().fold(0_u16, |mask, rule| mask | 1 << small(rule.id()));
+    match step {
+        Step::Join { rule, session, until } => {
+            Call::Join { rule: small(rule.id()), session: number(session), until: tick(*until) }
+        }
+        Step::Restore { rule, session, until } => Call::Restore {
+            rule: small(rule.id()),
+            port: port(rule.permission()),
+            session: number(session),
+            until: tick(*until),
+        },
+        Step::Authorize { session, until, permissions } => Call::Authorize {
+            session: number(session),
+            until: tick(*until),
+            ports: permissions.iter().fold(0, |mask, permission| mask | 1 << port(permission)),
+        },
+        Step::Retag { until, rules } => Call::Retag { until: tick(*until), rules: ids(rules) },
+        Step::Leave { rule, value } => {
+            let until = value.parse().ok().map(tick).map(|at: Tick| at.max(LONG_EXPIRED));
+            Call::Leave { rule: small(rule.id()), value: until }
+        }
+        Step::Revoke { rules } => Call::Revoke { rules: ids(rules) },
+        Step::Collect { rules } => Call::Collect { rules: ids(rules) },
+        Step::MakeRoom { .. } => panic!("no rule here has 50 tags: {step}"),
+    }
+}

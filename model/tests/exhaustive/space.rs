@@ -1,0 +1,341 @@
+//! The space that is searched: where it begins, what can happen, and within which bounds.
+
+use crate::bugs::Bug;
+use crate::driver::{Driver, Fate, Look, Provider, seen};
+use crate::properties;
+use crate::world::{Broken, Call, Life, Process, Rule, SETTLED, Session, Site, Tick, World};
+use stateright::{Model, Property};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU8;
+
+/// Bounds. Time has none: see the parent's notes on ticks.
+#[derive(Clone, Debug)]
+pub(crate) struct Space {
+    /// For each installation, what each of its sessions wants (a bit mask of permissions).
+    pub(crate) sessions: Vec<Vec<u8>>,
+    /// Permissions; one more exists, which nobody wants, to edit rules into.
+    pub(crate) ports: u8,
+    /// How long a session lasts, in ticks.
+    pub(crate) term: Tick,
+    /// How many extensions, by two ticks.
+    pub(crate) extends: u8,
+    /// How many faults of the network, of readings and of processes.
+    pub(crate) faults: u8,
+    /// How many times somebody else deletes, edits, strips or makes a rule.
+    pub(crate) hands: u8,
+    /// Processes of the first installation; two run without their lock.
+    pub(crate) processes: usize,
+    /// In the first installation, every transaction is a step of its own.
+    pub(crate) fine: bool,
+    /// There, time may pass between a reading and its plan (a machine sleeps), and the reading is as old as it is.
+    pub(crate) slow: bool,
+    /// How far ahead a wrong clock is. It steps back to right, or away again, at the price of a fault.
+    pub(crate) skew: Option<Tick>,
+    /// The installations are alike, so that of two worlds which differ in their names alone one is enough. In a path to
+    /// a discovery they may then change names at any step.
+    pub(crate) alike: bool,
+    pub(crate) bug: Option<Bug>,
+    /// The most rounds that it has taken from any state to what is wanted.
+    pub(crate) most_rounds: Arc<AtomicU8>,
+}
+
+impl Space {
+    /// One permission, one session of one installation, one fault, one foreign hand.
+    pub(crate) fn one() -> Self {
+        Self {
+            sessions: vec![vec![1]],
+            ports: 1,
+            term: 3,
+            extends: 0,
+            faults: 1,
+            hands: 1,
+            processes: 1,
+            fine: false,
+            slow: false,
+            skew: None,
+            alike: false,
+            bug: None,
+            most_rounds: Arc::default(),
+        }
+    }
+
+    /// One permission, one session in each of two installations.
+    pub(crate) fn two() -> Self {
+        Self { sessions: vec![vec![1], vec![1]], term: 2, ..Self::one() }
+    }
+
+    /// Two processes of one installation, which run without their lock.
+    pub(crate) fn unlocked() -> Self {
+        Self { processes: 2, fine: true, ..Self::one() }
+    }
+
+    pub(crate) fn driver<'w>(&self, world: &'w mut World, site: usize, process: usize) -> Driver<'w> {
+        Driver { world, site, process, bug: self.bug, fine: self.fine && site == 0 }
+    }
+
+    /// The one world that stands for all which behave the same.
+    fn representative(&self, world: World) -> World {
+        let world = world.canonical();
+        if !self.alike {
+            return world;
+        }
+        let mirrored = world.mirrored();
+        if fixed_hash(&mirrored) < fixed_hash(&world) { mirrored } else { world }
+    }
+
+    fn site(&self, number: usize) -> Site {
+        let unborn = |ports: &u8| Session { life: Life::Unborn, ports: *ports, until: 0, risen: false };
+        let processes = if number == 0 { self.processes } else { 1 };
+        Site {
+            skew: if number == 0 { self.skew.unwrap_or(0) } else { 0 },
+            sessions: self.sessions[number].iter().map(unborn).collect(),
+            ledger: Vec::new(),
+            revoked: Vec::new(),
+            processes: vec![Process::Idle; processes],
+        }
+    }
+}
+
+/// What somebody else does at the provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hand {
+    /// Makes a rule, without our tags.
+    Makes(u8),
+    Deletes(u8),
+    Edits(u8, u8),
+    Strips(u8),
+}
+
+/// What can happen next. The first number is an installation, the second one of its sessions or processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Start(usize, usize),
+    Stop(usize, usize),
+    Extend(usize, usize),
+    Reads(usize, usize, Look),
+    GoesOn(usize, usize),
+    Calls(usize, usize, Fate),
+    Records(usize, usize),
+    Crashes(usize, usize),
+    Lands(usize),
+    /// From now on, readings may show what is true now.
+    Lags,
+    Hand(Hand),
+    ClockSteps(usize),
+    Tick,
+}
+
+impl Space {
+    fn user_actions(&self, world: &World, number: usize, actions: &mut Vec<Action>) {
+        let site = &world.sites[number];
+        for (n, session) in site.sessions.iter().enumerate() {
+            // Sessions that want the same are alike: they start in their order.
+            let unborn = |s: &Session| s.life == Life::Unborn && s.ports == session.ports;
+            match session.life {
+                Life::Unborn if !site.sessions[..n].iter().any(unborn) => actions.push(Action::Start(number, n)),
+                Life::Live => {
+                    actions.push(Action::Stop(number, n));
+                    if world.extends > 0 && session.until > site.skew {
+                        actions.push(Action::Extend(number, n));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn process_actions(&self, world: &World, site: usize, actions: &mut Vec<Action>) {
+        let fine = self.fine && site == 0;
+        for (n, process) in world.sites[site].processes.iter().enumerate() {
+            match process {
+                Process::Idle => {
+                    let looks = looks(world).into_iter().map(|look| Action::Reads(site, n, look));
+                    actions.extend(looks);
+                }
+                Process::Ready(_) => actions.push(Action::GoesOn(site, n)),
+                Process::Intended(pass) => {
+                    let fates = fates(world, pass.call, fine).into_iter().map(|fate| Action::Calls(site, n, fate));
+                    actions.extend(fates);
+                }
+                Process::Answered(..) => actions.push(Action::Records(site, n)),
+            }
+            if fine && world.faults > 0 && *process != Process::Idle {
+                actions.push(Action::Crashes(site, n));
+            }
+        }
+    }
+
+    fn hand_actions(&self, world: &World, actions: &mut Vec<Action>) {
+        if world.hands == 0 {
+            return;
+        }
+        let free = |port: &u8| !world.rules.iter().any(|rule| rule.port == *port);
+        actions.extend((0..self.ports).filter(free).map(|port| Action::Hand(Hand::Makes(port))));
+        for rule in &world.rules {
+            actions.push(Action::Hand(Hand::Deletes(rule.id)));
+            if known(world, rule) {
+                actions.push(Action::Hand(Hand::Strips(rule.id)));
+                let edits = (0..=self.ports).filter(free).map(|port| Action::Hand(Hand::Edits(rule.id, port)));
+                actions.extend(edits);
+            }
+        }
+    }
+
+    fn hand(&self, world: &mut World, hand: Hand) {
+        match hand {
+            Hand::Makes(port) => {
+                let id = world.next_id();
+                world.rules.push(Rule { id, port, tags: None, made_by: None, age: SETTLED, late: false });
+            }
+            Hand::Deletes(id) => world.rules.retain(|rule| rule.id != id),
+            Hand::Edits(id, port) => {
+                world.rules.iter_mut().filter(|rule| rule.id == id).for_each(|rule| rule.port = port);
+            }
+            Hand::Strips(id) => {
+                world.rules.iter_mut().filter(|rule| rule.id == id).for_each(|rule| rule.tags = None);
+            }
+        }
+        Provider { world, bug: self.bug }.disturb();
+        world.hands -= 1;
+    }
+
+    fn user(&self, world: &mut World, action: Action) {
+        let (Action::Start(site, n) | Action::Stop(site, n) | Action::Extend(site, n)) = action else { return };
+        // Every command that writes runs the expire transaction first.
+        self.driver(world, site, 0).expire();
+        let now = world.sites[site].skew;
+        let session = &mut world.sites[site].sessions[n];
+        match (action, session.life) {
+            (Action::Start(..), Life::Unborn) => {
+                session.life = Life::Live;
+                session.until = now + self.term;
+            }
+            (Action::Stop(..), Life::Live) => session.life = Life::Ending,
+            (Action::Extend(..), Life::Live) => {
+                session.until += 2;
+                world.extends -= 1;
+            }
+            _ => {}
+        }
+        self.driver(world, site, 0).let_go();
+    }
+}
+
+/// The rules that a hand may edit or strip: those whose id is on record with everybody who holds them, and settled. Of
+/// others, nothing that proves them ours would be left (`docs/guarantees.md` says so).
+fn known(world: &World, rule: &Rule) -> bool {
+    let knows = |site: &Site| site.ledger.iter().any(|row| row.proven() == Some(rule.id) && row.settled(site.skew));
+    let holds = |number: usize| rule.lease_of(number).is_some();
+    let all = world.sites.iter().enumerate().all(|(number, site)| !holds(number) || knows(site));
+    all && world.sites.iter().any(knows)
+}
+
+fn fixed_hash(world: &World) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    world.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn looks(world: &World) -> Vec<Look> {
+    let mut looks = vec![Look::Fresh];
+    if world.lag.is_some() {
+        looks.push(Look::Lagging);
+    }
+    if world.faults > 0 {
+        looks.push(Look::Failed);
+        if world.rules.iter().any(|rule| rule.age < SETTLED && rule.tags.is_some()) {
+            looks.push(Look::Tagless);
+        }
+    }
+    looks
+}
+
+fn fates(world: &World, call: Option<Call>, fine: bool) -> Vec<Fate> {
+    let mut fates = vec![Fate::Answered];
+    if world.faults > 0 {
+        fates.extend([Fate::ReplyLost, Fate::NeverArrived, Fate::Delayed, Fate::Refused]);
+        if matches!(call, Some(Call::Authorize { .. } | Call::Revoke { .. })) {
+            fates.push(Fate::Unnamed);
+        }
+        if !fine {
+            fates.extend([Fate::CrashBefore, Fate::CrashAfter, Fate::CrashDelayed]);
+        }
+    }
+    fates
+}
+
+impl Model for Space {
+    type State = World;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<World> {
+        vec![World {
+            rules: Vec::new(),
+            lag: None,
+            late: Vec::new(),
+            sites: (0..self.sessions.len()).map(|number| self.site(number)).collect(),
+            faults: self.faults,
+            hands: self.hands,
+            extends: self.extends,
+            broken: Broken::default(),
+        }]
+    }
+
+    fn actions(&self, world: &World, actions: &mut Vec<Action>) {
+        for site in 0..world.sites.len() {
+            self.user_actions(world, site, actions);
+            self.process_actions(world, site, actions);
+        }
+        self.hand_actions(world, actions);
+        actions.extend((0..world.late.len()).map(Action::Lands));
+        if world.faults > 0 && world.lag.is_none() {
+            actions.push(Action::Lags);
+        }
+        if world.faults > 0 && self.skew.is_some() {
+            actions.push(Action::ClockSteps(0));
+        }
+        if world.may_tick(self.slow) {
+            actions.push(Action::Tick);
+        }
+    }
+
+    fn next_state(&self, before: &World, action: Action) -> Option<World> {
+        let mut world = before.clone();
+        match action {
+            Action::Start(..) | Action::Stop(..) | Action::Extend(..) => self.user(&mut world, action),
+            Action::Reads(site, process, look) => {
+                world.faults -= u8::from(matches!(look, Look::Tagless | Look::Failed));
+                self.driver(&mut world, site, process).observe(look);
+            }
+            Action::GoesOn(site, process) => self.driver(&mut world, site, process).go_on(),
+            Action::Calls(site, process, fate) => {
+                world.faults -= u8::from(fate != Fate::Answered);
+                self.driver(&mut world, site, process).call(fate);
+            }
+            Action::Records(site, process) => self.driver(&mut world, site, process).record(),
+            Action::Crashes(site, process) => {
+                world.faults -= 1;
+                world.sites[site].processes[process] = Process::Idle;
+            }
+            Action::Lands(index) => Provider { world: &mut world, bug: self.bug }.deliver(index),
+            Action::Lags => {
+                world.faults -= 1;
+                world.lag = Some((0, seen(&world.rules)));
+            }
+            Action::Hand(hand) => self.hand(&mut world, hand),
+            Action::ClockSteps(site) => {
+                world.faults -= 1;
+                let skew = &mut world.sites[site].skew;
+                *skew = if *skew == 0 { self.skew.unwrap_or(0) } else { 0 };
+            }
+            Action::Tick => world.tick(crate::world::Ages::Running),
+        }
+        let world = self.representative(world);
+        (world != *before).then_some(world)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        properties::all()
+    }
+}
