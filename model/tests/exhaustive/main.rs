@@ -16,6 +16,7 @@
 mod bugs;
 mod driver;
 mod properties;
+mod quick;
 mod real;
 mod space;
 mod world;

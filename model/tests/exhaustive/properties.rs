@@ -4,13 +4,12 @@
 //! from *every* state, rounds without faults are carried out inside the property, until a round changes nothing any more.
 //! Then the wanted state must be there, and it must have been there after at most [`ROUNDS`] rounds, and stayed.
 
+use crate::quick::{Table, hash};
 use crate::space::Space;
 use crate::world::{Ages, Broken, Call, LONG_EXPIRED, Life, Process, Rule, SETTLED, World, members};
 use eg_model::lease::Phase;
 use stateright::Property;
 use std::cell::RefCell;
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::Ordering;
 
 /// Rounds of its own, each a tick apart, after which an installation has what is wanted.
@@ -45,12 +44,10 @@ pub(crate) fn all() -> Vec<Property<Space>> {
         Property::always(S3, |_, world: &World| !world.broken.left),
         Property::always(S4, |_, world: &World| nothing_forgotten(world)),
         Property::always(S5, |_, world: &World| !world.sites.iter().flat_map(|s| &s.sessions).any(|s| s.risen)),
-        Property::always(S6, applied_is_empty),
+        Property::always(S6, |space, world| verdict(space, world).empty),
         Property::always(S7, |_, world: &World| one_lease_each(world)),
-        Property::always(L1, |space: &Space, world: &World| converges(space, world, Who::All)),
-        Property::always(ALONE, |space: &Space, world: &World| {
-            (0..world.sites.len()).all(|site| converges(space, world, Who::Only(site)))
-        }),
+        Property::always(L1, |space, world| verdict(space, world).together),
+        Property::always(ALONE, |space, world| verdict(space, world).alone),
         Property::sometimes(ADOPTED, |_, world: &World| {
             let adopted = |phase, flight: Option<_>| phase == Phase::Held && flight.is_some();
             world.sites.iter().flat_map(|site| &site.ledger).any(|row| adopted(row.phase, row.in_flight))
@@ -64,7 +61,8 @@ pub(crate) fn all() -> Vec<Property<Space>> {
         }),
         Property::sometimes(COVERED, |space: &Space, world: &World| {
             let mut world = world.clone();
-            (0..world.sites.len()).any(|site| space.driver(&mut world, site, 0).fresh_plan().covered != 0)
+            let by_hand = world.rules.iter().any(|rule| rule.made_by.is_none());
+            by_hand && (0..world.sites.len()).any(|site| space.driver(&mut world, site, 0).fresh_plan().covered != 0)
         }),
         Property::sometimes(LANDED, |_, world: &World| {
             let over = |site: u8| world.sites[usize::from(site)].wanted() == 0;
@@ -119,25 +117,52 @@ enum End {
     Stopped,
 }
 
+/// What comes of a world without faults.
+#[derive(Clone, Copy, Debug)]
+struct Verdict {
+    together: bool,
+    alone: bool,
+    empty: bool,
+}
+
 thread_local! {
+    /// Verdicts by calm world: many worlds differ only in what can still go wrong.
+    static VERDICTS: RefCell<Table<u64, Verdict>> = RefCell::default();
+    /// The world that was asked about last, since three properties ask about each.
+    static LAST: RefCell<Option<(World, Verdict)>> = RefCell::default();
     /// Rounds to the goal by calm world; none: never.
-    static CALM: RefCell<HashMap<u64, Option<u8>>> = RefCell::default();
-    static EMPTY: RefCell<HashMap<u64, bool>> = RefCell::default();
-    static HASH: RandomState = RandomState::new();
+    static CALM: RefCell<Table<u64, Option<u8>>> = RefCell::default();
+}
+
+fn verdict(space: &Space, world: &World) -> Verdict {
+    let last = LAST.with_borrow(|last| last.as_ref().filter(|(known, _)| known == world).map(|(_, verdict)| *verdict));
+    last.unwrap_or_else(|| {
+        let calm = calm(world);
+        let key = hash(&(&calm, space.bug));
+        let known = VERDICTS.with_borrow(|verdicts| verdicts.get(&key).copied());
+        let verdict = known.unwrap_or_else(|| judged(space, &calm));
+        VERDICTS.with_borrow_mut(|verdicts| keep(verdicts, key, verdict));
+        LAST.set(Some((world.clone(), verdict)));
+        verdict
+    })
+}
+
+fn judged(space: &Space, calm: &World) -> Verdict {
+    Verdict {
+        together: converges(space, calm, Who::All),
+        alone: (0..calm.sites.len()).all(|site| converges(space, calm, Who::Only(site))),
+        empty: applied_is_empty(space, calm),
+    }
 }
 
 /// How many results are kept before memory is given back.
 const KEPT: usize = 6_000_000;
 
-fn keep<V>(known: &mut HashMap<u64, V>, key: u64, value: V) {
+fn keep<V>(known: &mut Table<u64, V>, key: u64, value: V) {
     if known.len() >= KEPT {
         known.clear();
     }
     known.insert(key, value);
-}
-
-fn hash(value: &impl std::hash::Hash) -> u64 {
-    HASH.with(|state| state.hash_one(value))
 }
 
 /// The same world, with nothing bad ahead. What only counts bad things, or can be seen by the properties alone, goes.
@@ -194,26 +219,19 @@ fn round(space: &Space, world: &mut World, who: Who, ages: Ages) {
 }
 
 /// S6: for an installation that is idle, what a plan begins is over within the passes of one round.
-fn applied_is_empty(space: &Space, world: &World) -> bool {
-    let calm = calm(world);
+fn applied_is_empty(space: &Space, calm: &World) -> bool {
     (0..calm.sites.len()).filter(|site| calm.sites[*site].idle()).all(|site| {
-        let key = hash(&(&calm, site, space.bug));
-        let known = EMPTY.with_borrow(|empty| empty.get(&key).copied());
-        known.unwrap_or_else(|| {
-            let mut world = calm.clone();
-            for _ in 0..PASSES {
-                pass(space, &mut world, site);
-            }
-            let plan = space.driver(&mut world, site, 0).fresh_plan();
-            let empty = plan.calls.is_empty() && plan.learn.is_empty() && world.sites[site].idle();
-            EMPTY.with_borrow_mut(|known| keep(known, key, empty));
-            empty
-        })
+        let mut world = calm.clone();
+        for _ in 0..PASSES {
+            pass(space, &mut world, site);
+        }
+        let plan = space.driver(&mut world, site, 0).fresh_plan();
+        plan.calls.is_empty() && plan.learn.is_empty() && world.sites[site].idle()
     })
 }
 
-fn converges(space: &Space, world: &World, who: Who) -> bool {
-    let mut start = calm(world);
+fn converges(space: &Space, calm: &World, who: Who) -> bool {
+    let mut start = calm.clone();
     // Whoever takes no part any more has crashed.
     for (_, site) in start.sites.iter_mut().enumerate().filter(|(number, _)| !who.takes_part(*number)) {
         site.processes.fill(Process::Idle);

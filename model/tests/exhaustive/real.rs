@@ -4,6 +4,7 @@
 //! Both are pure functions, so what they answered once they answer again: results are kept by their whole input. That
 //! is what makes a search over many states quick; it takes nothing away from it.
 
+use crate::quick::Table;
 use crate::world::{Call, LONG_EXPIRED, Row, Rule, SITES, Tags, Tick, members};
 use chrono::TimeDelta;
 use eg_model::failure::{Failure, FailureClass};
@@ -17,11 +18,13 @@ use eg_model::session::{Grant, GrantPermission, GrantStatus, Session, SessionSta
 use eg_model::target::{Capabilities, Reach, TargetKey};
 use eg_model::{SETTLE_WINDOW, Timestamp};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use uuid::Uuid;
 
 const GROUP: &str = "sg-0abc123def4567890";
+/// Now, in seconds of 1970: 2026-02-27T12:00:00Z.
+const NOON: i64 = 1_772_193_600;
 const TICK_SECONDS: i64 = 200;
 /// What a delay of the driver comes to here: over by the next tick.
 const DELAY: TimeDelta = TimeDelta::minutes(1);
@@ -81,13 +84,13 @@ pub(crate) enum Turn {
     Closed,
 }
 
-type Turned = HashMap<(Row, Turn, Tick), Row>;
+type Turned = Table<(Row, Turn, Tick), Row>;
 
 /// How many results are kept before memory is given back.
 const KEPT: usize = 1_000_000;
 
 thread_local! {
-    static PLANS: RefCell<HashMap<View, Rc<Plan>>> = RefCell::default();
+    static PLANS: RefCell<Table<View, Rc<Plan>>> = RefCell::default();
     static TURNS: RefCell<Turned> = RefCell::default();
 }
 
@@ -151,12 +154,11 @@ fn turned(before: Row, turn: Turn, now: Tick) -> Row {
 // ------------------------------------------------------------------------------------------------------ out and back
 
 fn time(tick: Tick) -> Timestamp {
-    let noon: Timestamp = "2026-02-27T12:00:00Z".parse().unwrap();
-    noon + TimeDelta::seconds(TICK_SECONDS * i64::from(tick))
+    Timestamp::from_timestamp(NOON + TICK_SECONDS * i64::from(tick), 0).unwrap()
 }
 
 fn tick(at: Timestamp) -> Tick {
-    Tick::try_from((at - time(0)).num_seconds().div_euclid(TICK_SECONDS)).unwrap()
+    Tick::try_from((at.timestamp() - NOON).div_euclid(TICK_SECONDS)).unwrap()
 }
 
 fn rule_id(id: u8) -> RuleId {

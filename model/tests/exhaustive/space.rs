@@ -3,9 +3,10 @@
 use crate::bugs::Bug;
 use crate::driver::{Driver, Fate, Look, Provider, seen};
 use crate::properties;
+use crate::quick::hash;
 use crate::world::{Broken, Call, Life, Process, Rule, SETTLED, Session, Site, Tick, World};
 use stateright::{Model, Property};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::cmp::Ordering;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
 
@@ -80,8 +81,15 @@ impl Space {
         if !self.alike {
             return world;
         }
-        let mirrored = world.mirrored();
-        if fixed_hash(&mirrored) < fixed_hash(&world) { mirrored } else { world }
+        let record = |site: &Site| (site.sessions.clone(), site.ledger.clone(), site.revoked.clone());
+        match record(&world.sites[0]).cmp(&record(&world.sites[1])) {
+            Ordering::Less => world,
+            Ordering::Greater => world.mirrored(),
+            Ordering::Equal => {
+                let mirrored = world.mirrored();
+                if hash(&mirrored) < hash(&world) { mirrored } else { world }
+            }
+        }
     }
 
     fn site(&self, number: usize) -> Site {
@@ -229,12 +237,6 @@ fn known(world: &World, rule: &Rule) -> bool {
     let holds = |number: usize| rule.lease_of(number).is_some();
     let all = world.sites.iter().enumerate().all(|(number, site)| !holds(number) || knows(site));
     all && world.sites.iter().any(knows)
-}
-
-fn fixed_hash(world: &World) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    world.hash(&mut hasher);
-    hasher.finish()
 }
 
 fn looks(world: &World) -> Vec<Look> {

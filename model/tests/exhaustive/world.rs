@@ -152,8 +152,12 @@ impl Call {
 }
 
 /// The members of a bit mask, in order.
-pub(crate) fn members(mask: u16) -> impl Iterator<Item = u8> {
-    (0..16).filter(move |bit| mask & (1 << bit) != 0)
+pub(crate) fn members(mut mask: u16) -> impl Iterator<Item = u8> {
+    std::iter::from_fn(move || {
+        let member = mask.trailing_zeros();
+        mask &= mask.wrapping_sub(1);
+        (member < 16).then_some(member as u8)
+    })
 }
 
 /// A row of the ledger: [`eg_model::lease::Lease`] in small numbers. Versions are not here: the only thing that they
