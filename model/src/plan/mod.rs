@@ -23,6 +23,7 @@
 //! |---|---|
 //! | never attempted | [`LedgerStep::Close`] |
 //! | no rule of ours, reading settled | [`LedgerStep::Close`] |
+//! | our tag, unexpired, on a rule that has lost its marks | wait: whoever knows the rule may mark it again |
 //! | no rule of ours, not settled | wait: a delayed call can still land, or the reading is stale |
 //! | our tag on another rule than the known one, which is seen too, or the reading is not settled | [`Step::Collect`] for that rule, first; the lease stays open |
 //! | its rule, held by another installation's unexpired lease | [`Step::Leave`] |

@@ -6,7 +6,7 @@ use crate::{
     failure::{Failure, FailureClass},
     ids::{InstallationId, RuleId, SessionId},
     lease::{Lease, Phase},
-    marks::{LeaseState, Marks, lease_key, lease_value},
+    marks::{LEASE_GRACE, LeaseState, Marks, lease_key, lease_value},
     observation::{Observation, ObservedRule, OwnedRule, Proof, Reading},
     permission::Permission,
     session::Standing,
@@ -493,12 +493,11 @@ impl<'a> Planner<'a> {
     fn wanted_covered(&mut self, index: usize, permission: Permission, lease: Option<&Lease>) {
         let Some((rule, _)) = self.take(index) else { return };
         self.plan.standings.insert(permission, Standing::Foreign(rule.id.clone()));
-        match lease {
-            Some(lease) if lease.may_close_on_absence(self.reading.read_at) => {
-                self.plan.ledger.push(LedgerStep::Close { lease: lease.id });
-            }
-            Some(lease) => self.settle(lease),
-            None => {}
+        let Some(lease) = lease else { return };
+        match self.stray_tag(lease) {
+            _ if !lease.may_close_on_absence(self.reading.read_at) => self.settle(lease),
+            Some(until) => self.wake(until + LEASE_GRACE + TimeDelta::seconds(1)),
+            None => self.plan.ledger.push(LedgerStep::Close { lease: lease.id }),
         }
     }
 
@@ -540,6 +539,10 @@ impl<'a> Planner<'a> {
 
     fn waits(&mut self, lease: &Lease) {
         self.settle(lease);
+        self.note_closing(lease);
+    }
+
+    fn note_closing(&mut self, lease: &Lease) {
         let (ports, cidr) = (lease.permission.ports(), lease.permission.cidr());
         let why = lease.last_failure.as_ref().map(|failure| format!(": {failure}")).unwrap_or_default();
         let message = format!("{ports} from {cidr} on {} is not confirmed as closed yet{why}", self.plan.target.id);
@@ -615,11 +618,28 @@ impl<'a> Planner<'a> {
     }
 
     fn unwanted_absent(&mut self, lease: &Lease) {
-        if !lease.attempted() || lease.may_close_on_absence(self.reading.read_at) {
-            self.plan.ledger.push(LedgerStep::Close { lease: lease.id });
-        } else {
-            self.waits(lease);
+        let settled = !lease.attempted() || lease.may_close_on_absence(self.reading.read_at);
+        match self.stray_tag(lease) {
+            Some(until) if settled => {
+                self.note_closing(lease);
+                self.wake(until + LEASE_GRACE + TimeDelta::seconds(1));
+            }
+            None if settled => self.plan.ledger.push(LedgerStep::Close { lease: lease.id }),
+            _ => self.waits(lease),
         }
+    }
+
+    /// Until when our tag holds on a rule for this permission that has lost its marks: a tag written late, on a rule
+    /// that somebody has stripped. We may not touch it, but another holder who knows the rule by its id marks it again,
+    /// and our tag counts again. So the lease stays open until then, or until the tag's own time.
+    fn stray_tag(&self, lease: &Lease) -> Option<Timestamp> {
+        let (me, known) = (self.me(), &self.known);
+        let stray = |seen: &&Seen<'_>| seen.rule.permission == lease.permission && !known.contains_key(&seen.rule.id);
+        let value = |seen: &Seen<'_>| {
+            let value = seen.marks.leases.get(me).filter(|value| self.state(value).holds())?;
+            tag_time(value)
+        };
+        self.seen.iter().filter(stray).filter(|seen| !seen.marks.genuine()).filter_map(value).max()
     }
 
     fn leave(&mut self, rule: &ObservedRule, proof: Proof, value: Option<&String>, lease: &Lease) {

@@ -996,6 +996,30 @@ fn an_unwanted_lease_without_an_id_adopts_by_its_own_fitting_tag_alone() {
     no_marks.plans(&[], &[], &[NoteKind::Closing]);
 }
 
+/// Found by the exhaustive search: somebody strips a rule while our join of it is on its way, so that our tag stands
+/// there alone; our session ends; the other holder marks the rule again. With our lease closed, our tag would hold the
+/// rule until its own time.
+#[test]
+fn our_tag_on_a_rule_without_marks_keeps_its_lease_open() {
+    let stripped =
+        ObservedRule { tags: BTreeMap::from([(lease_key(&inst(ME)), lease_value(m(60)))]), ..bare("sgr-1", 22) };
+    let lost = || world().lease(22, |lease| lease.intend(Attempt::Opening, m(-6)));
+    let mut unwanted = lost().rule(stripped.clone());
+    let plan = unwanted.plans(&[], &[], &[NoteKind::Closing]);
+    assert_eq!(plan.wake, Some(m(70) + s(1)), "when the tag holds nothing any more");
+    unwanted.advance(70);
+    unwanted.plans(&[], &[], &[NoteKind::Closing]);
+    unwanted.advance(1);
+    unwanted.plans(&["close 22"], &[], &[]);
+
+    let wanted = lost().wanting().rule(stripped);
+    stands(&wanted.rests(), 22, &foreign("sgr-1"));
+    assert_eq!(wanted.plan().wake, Some(m(70) + s(1)));
+
+    let again = lost().rule(leased("sgr-1", 22, &[(ME, m(60)), (THEY, m(60))]));
+    again.plans(&["adopt tcp/22 sgr-1"], &[step("leave", &["sgr-1"])], &[]);
+}
+
 /// Found by the search at the end of this file.
 #[test]
 fn a_lost_call_that_landed_beside_an_edited_rule_is_closed_first() {
