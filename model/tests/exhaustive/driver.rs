@@ -5,13 +5,14 @@
 //! |---|---|
 //! | `Flow::Next`, `Flow::Replan` | the next step, then the next round of the same pass |
 //! | `Flow::Reobserve`, `Flow::Refresh` | the pass ends; the next one reads |
+//! | a step on a reading that is not fresh | the same, whatever the step |
 //! | `watching`, delays within a pass | the next pass may come in the same tick, so nothing is left out |
 //! | `Store::begin_attempt` | the session still lives; rows are read and written in one step |
 //! | `Store::write_lease` where the version is still the same | [`Intent::raced`] |
 //!
 //! With one process per installation, what touches only its own record goes together with what comes before it: no
 //! other step can tell the difference. Left apart are the intent and the call, where stops, other installations and
-//! hands come in between. With two processes every transaction is a step of its own.
+//! hands come in between. In a fine space ([`Driver::fine`]) every transaction is a step of its own.
 
 use crate::bugs::{self, Bug};
 use crate::real::{self, Learn, Plan, Turn, View};
@@ -259,15 +260,16 @@ impl Driver<'_> {
 
     /// S3: a rule of ours that no live session wants and nobody else holds. What we have left counts no more: whoever
     /// else is on it closes it, and our lease stays open until that is seen. What was edited before its id was known
-    /// cannot be told to be ours (`docs/guarantees.md`).
+    /// cannot be told to be ours, and with a wrong clock nothing is collected that carries others' leases
+    /// (`docs/guarantees.md`).
     fn leaves_something(&self) -> bool {
         let site = &self.world.sites[self.site];
         let wanted = site.wanted();
         self.world.rules.iter().any(|rule| {
             let row = site.ledger.iter().find(|row| row.proven() == Some(rule.id));
             let left = row.is_some_and(|row| row.phase == Phase::Leaving);
-            let marked = rule.made_by == Some(self.site as u8) || rule.lease_of(self.site).is_some();
-            let ours = row.is_some() || (rule.genuine() && marked);
+            let made = rule.made_by == Some(self.site as u8) && (self.now() == 0 || !rule.has_leases());
+            let ours = row.is_some() || (rule.genuine() && (made || rule.lease_of(self.site).is_some()));
             let port = row.map_or(rule.port, |row| row.port);
             ours && !left && wanted & (1 << port) == 0 && !rule.held_by_another(self.site)
         })
@@ -468,13 +470,10 @@ impl Driver<'_> {
 
     /// A success without names: a reading has to tell.
     fn unnamed(&mut self, call: Call, intents: &[Intent]) {
-        for intent in intents {
-            match call {
-                Call::Authorize { .. } => self.outcome(intent, Turn::Landed),
-                // The real driver records the revoke once a reading of the same pass does not show the rule.
-                Call::Revoke { .. } => {}
-                _ => {}
-            }
+        // Of a revoke, the real driver records the success once a reading of the same pass does not show the rule. Left
+        // out here, it is found by a later pass.
+        if matches!(call, Call::Authorize { .. }) {
+            intents.iter().for_each(|intent| self.outcome(intent, Turn::Landed));
         }
     }
 

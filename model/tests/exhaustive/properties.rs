@@ -6,14 +6,15 @@
 
 use crate::quick::{Table, hash};
 use crate::space::Space;
-use crate::world::{Ages, Broken, Call, LONG_EXPIRED, Life, Process, Rule, SETTLED, World, members};
+use crate::world::{Ages, Broken, Call, LONG_EXPIRED, Life, Process, Rule, SETTLED, Session, World, members};
 use eg_model::lease::Phase;
 use stateright::Property;
 use std::cell::RefCell;
 use std::sync::atomic::Ordering;
 
-/// Rounds of its own, each a tick apart, after which an installation has what is wanted.
-pub(crate) const ROUNDS: u8 = 8;
+/// Rounds of its own, each a tick apart, after which an installation has what is wanted and nothing more to do; beside
+/// the time that others' leases and its own clock take.
+pub(crate) const ROUNDS: u8 = 6;
 /// Rounds after which nothing may change any more; tags of others have to expire by then.
 const LONGEST: usize = 40;
 /// Passes in one round: the second and third see what the first has joined or could not name.
@@ -233,20 +234,21 @@ fn applied_is_empty(space: &Space, calm: &World) -> bool {
 fn converges(space: &Space, calm: &World, who: Who) -> bool {
     let mut start = calm.clone();
     // Whoever takes no part any more has crashed.
-    for (_, site) in start.sites.iter_mut().enumerate().filter(|(number, _)| !who.takes_part(*number)) {
-        site.processes.fill(Process::Idle);
-    }
+    let absent = (0..calm.sites.len()).filter(|site| !who.takes_part(*site));
+    absent.for_each(|site| start.sites[site].processes.fill(Process::Idle));
     let start = start.canonical();
     let held = rounds(space, start.clone(), who, End::Held);
     let mut stopped = start;
-    for (_, site) in stopped.sites.iter_mut().enumerate().filter(|(number, _)| who.takes_part(*number)) {
-        for session in site.sessions.iter_mut().filter(|session| session.life == Life::Live) {
+    for site in (0..calm.sites.len()).filter(|site| who.takes_part(*site)) {
+        for session in stopped.sites[site].sessions.iter_mut().filter(|session| session.life == Life::Live) {
             session.life = Life::Ending;
         }
     }
     let stopped = rounds(space, stopped, who, End::Stopped);
-    // After a clock has stepped back, what it wrote before is settled only once it gets there again.
-    let most = ROUNDS + space.skew.unwrap_or(0).unsigned_abs();
+    // What others hold has to expire first, and after a clock has stepped back, what it wrote before is settled only
+    // once it gets there again.
+    let longest = space.term.unsigned_abs() + 2 * space.extends;
+    let most = ROUNDS + longest + space.skew.unwrap_or(0).unsigned_abs();
     let quick = |rounds: Option<u8>| rounds.is_some_and(|rounds| rounds <= most);
     space.most_rounds.fetch_max(held.max(stopped).unwrap_or(0), Ordering::Relaxed);
     quick(held) && quick(stopped)
@@ -291,8 +293,12 @@ fn reached(space: &Space, world: &World, who: Who) -> bool {
         let plan = space.driver(&mut world, site, 0).fresh_plan();
         let here = &world.sites[site];
         let wanted = here.wanted();
-        let ending = here.sessions.iter().any(|session| session.life == Life::Ending);
-        let unwanted = here.ledger.iter().any(|row| wanted & (1 << row.port) == 0);
+        // Our tag on a rule without marks has to expire, or the rule to be marked again by who knows it.
+        let stray = |rule: &Rule| !rule.genuine() && rule.lease_of(site).is_some_and(|at| at > LONG_EXPIRED);
+        let strays = world.rules.iter().filter(|rule| stray(rule)).fold(0, |ports, rule| ports | 1 << rule.port);
+        let unwanted = here.ledger.iter().any(|row| (wanted | strays) & (1 << row.port) == 0);
+        let kept = |session: &Session| session.life == Life::Ending && session.ports & strays == 0;
+        let ending = here.sessions.iter().any(kept);
         let holds = |rule: &Rule| rule.genuine() && rule.lease_of(site).is_some_and(|at| at > LONG_EXPIRED);
         let tagged = |rule: &Rule| holds(rule) && wanted & (1 << rule.port) == 0;
         let open = |port: u8| world.rules.iter().any(|rule| rule.port == port && opens(rule, &world, site));

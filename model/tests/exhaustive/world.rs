@@ -82,6 +82,10 @@ impl Rule {
         self.genuine() && self.tags.is_some_and(|tags| tags.leases.iter().enumerate().any(holds))
     }
 
+    pub(crate) fn has_leases(&self) -> bool {
+        self.tags.is_some_and(|tags| tags.leases != [None; SITES])
+    }
+
     pub(crate) fn lease_of(&self, site: usize) -> Option<Tick> {
         self.tags.and_then(|tags| tags.leases[site])
     }
