@@ -120,7 +120,7 @@ fn long_two_permissions() {
 #[test]
 #[ignore = "takes minutes"]
 fn long_clock_steps() {
-    let space = Space { skew: Some(10), faults: 2, hands: 0, ..Space::two() };
+    let space = Space { skew: Some(10), hands: 0, ..Space::two() };
     search("two, a fast clock that steps back", space, LIMIT, &[JOINED, LEFT]);
 }
 

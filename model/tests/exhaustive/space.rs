@@ -31,7 +31,8 @@ pub(crate) struct Space {
     pub(crate) fine: bool,
     /// There, time may pass between a reading and its plan (a machine sleeps), and the reading is as old as it is.
     pub(crate) slow: bool,
-    /// How far ahead a wrong clock is. It steps back to right, or away again, at the price of a fault.
+    /// How far ahead the first installation's clock is. It may step back to right, at the price of a fault. (A clock that
+    /// steps forward makes the settle window look shorter than it is; `docs/guarantees.md` rules that out.)
     pub(crate) skew: Option<Tick>,
     /// The installations are alike, so that of two worlds which differ in their names alone one is enough. In a path to
     /// a discovery they may then change names at any step.
@@ -294,7 +295,7 @@ impl Model for Space {
         if world.faults > 0 && world.lag.is_none() {
             actions.push(Action::Lags);
         }
-        if world.faults > 0 && self.skew.is_some() {
+        if world.faults > 0 && world.sites[0].skew != 0 {
             actions.push(Action::ClockSteps(0));
         }
         if world.may_tick(self.slow) {
@@ -328,8 +329,7 @@ impl Model for Space {
             Action::Hand(hand) => self.hand(&mut world, hand),
             Action::ClockSteps(site) => {
                 world.faults -= 1;
-                let skew = &mut world.sites[site].skew;
-                *skew = if *skew == 0 { self.skew.unwrap_or(0) } else { 0 };
+                world.sites[site].skew = 0;
             }
             Action::Tick => world.tick(crate::world::Ages::Running),
         }
