@@ -5,8 +5,7 @@
 //! ledger from `eg_model::lease::Lease` (`real.rs`). What must hold stands in `properties.rs`. That the search would
 //! notice is shown by `bugs.rs`: each bug there is found.
 //!
-//! `cargo test` makes the small searches. The long ones take up to a quarter of an
-//! hour each, and up to 8 GiB:
+//! `cargo test` makes the small searches. The long ones take minutes each, and some 4 GiB:
 //!
 //! ```text
 //! cargo test --release -p eg-model --test exhaustive -- --ignored --nocapture --test-threads 1
@@ -27,14 +26,14 @@ use properties::{ADOPTED, COVERED, JOINED, L1, LANDED, LEFT, MUST, S1, S2, S3, S
 use space::Space;
 use stateright::{Checker, HasDiscoveries, Model};
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// Searches a space, at most for so long, and tells how far it got. What may happen must have happened.
-fn search(name: &str, space: Space, limit: Duration, happens: &[&'static str]) {
+/// Searches a space, breadth first, for so many steps at most, and tells how far it got. What may happen must have happened.
+fn search(name: &str, space: Space, limit: usize, happens: &[&'static str]) {
     let begun = Instant::now();
     let most = space.most_rounds.clone();
-    let checker = space.checker().finish_when(HasDiscoveries::AnyFailures).timeout(limit).spawn_bfs().join();
-    let cut = begun.elapsed() >= limit;
+    let checker = space.checker().finish_when(HasDiscoveries::AnyFailures).target_state_count(limit).spawn_bfs().join();
+    let cut = checker.state_count() >= limit;
     eprintln!(
         "{name}: {} states, {} steps, depth {}, {}; at most {} rounds; {:.0?}",
         checker.unique_state_count(),
@@ -57,7 +56,7 @@ fn search(name: &str, space: Space, limit: Duration, happens: &[&'static str]) {
 
 /// A search that has to come to its end.
 fn exhaust(name: &str, space: Space, happens: &[&'static str]) {
-    search(name, space, Duration::from_secs(86_400), happens);
+    search(name, space, usize::MAX, happens);
 }
 
 // ------------------------------------------------------------------------------------------------- small and complete
@@ -83,18 +82,24 @@ fn two_installations_and_a_fault() {
 
 // ----------------------------------------------------------------------------------------------------------- long runs
 
-/// How long one of the long runs may take.
-const LIMIT: Duration = Duration::from_secs(900);
+/// How many steps one of the long runs may take: some 4 GiB.
+const LIMIT: usize = 60_000_000;
+/// The same where worlds are large, or slow to judge.
+const LIMIT_OF_LARGE: usize = 10_000_000;
 
 #[test]
 #[ignore = "takes minutes"]
 fn long_two_installations_fault_and_hand() {
-    search(
-        "two, fault and hand",
-        Space { alike: true, term: 5, ..Space::two() },
-        LIMIT,
-        &[ADOPTED, JOINED, LEFT, COVERED, LANDED],
-    );
+    let space = Space { alike: true, ..Space::two() };
+    search("two, fault and hand", space, LIMIT, &[ADOPTED, JOINED, LEFT, COVERED, LANDED]);
+}
+
+/// Sessions that outlive the settle window: what is stripped is marked again while they live.
+#[test]
+#[ignore = "is cut"]
+fn long_two_installations_long_sessions() {
+    let space = Space { alike: true, term: 5, ..Space::two() };
+    search("two, fault and hand, long sessions", space, LIMIT_OF_LARGE, &[ADOPTED, JOINED, LEFT, COVERED, LANDED]);
 }
 
 #[test]
@@ -118,19 +123,19 @@ fn long_two_permissions() {
 }
 
 #[test]
-#[ignore = "takes minutes"]
+#[ignore = "is cut"]
 fn long_clock_steps() {
     let space = Space { skew: Some(10), hands: 0, ..Space::two() };
-    search("two, a fast clock that steps back", space, LIMIT, &[JOINED, LEFT]);
+    search("two, a fast clock that steps back", space, LIMIT_OF_LARGE, &[JOINED, LEFT]);
 }
 
 /// Two permissions, two sessions per installation, two faults and two hands, extend, two processes.
 #[test]
-#[ignore = "is cut after a quarter of an hour"]
+#[ignore = "is cut"]
 fn long_everything() {
     let sessions = vec![vec![3, 1], vec![3, 2]];
     let space = Space { sessions, ports: 2, extends: 1, faults: 2, hands: 2, ..Space::unlocked() };
-    search("everything", space, LIMIT, &[]);
+    search("everything", space, LIMIT_OF_LARGE, &[]);
 }
 
 // ----------------------------------------------------------------------------------------------------------------- bugs
@@ -185,14 +190,14 @@ fn long_no_bug_no_discovery() {
     }
 }
 
-/// Which properties find which bug, within five seconds each: the table in `docs/guarantees.md`.
+/// Which properties find which bug: the table in `docs/guarantees.md`.
 #[test]
 #[ignore = "takes minutes"]
 fn long_matrix() {
     for bug in Bug::ALL {
         let (_, space) = hunt(bug);
         let all = HasDiscoveries::AllOf(MUST.into());
-        let checker = space.checker().finish_when(all).timeout(Duration::from_secs(5)).spawn_bfs().join();
+        let checker = space.checker().finish_when(all).spawn_bfs().join();
         let row: Vec<_> = MUST.iter().map(|name| if checker.discovery(name).is_some() { "x" } else { "" }).collect();
         eprintln!("| {bug:?} | {} |", row.join(" | "));
     }
