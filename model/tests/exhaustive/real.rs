@@ -306,6 +306,7 @@ fn made(view: &View) -> Plan {
         policy: Policy { open: true, collect: true, ignore_delays: false },
     };
     let observation = Observation::Complete(Reading {
+        other_ingress: 0,
         rules: view.rules.iter().map(|rule| observed(rule, view.one_id)).collect(),
         read_at: time(view.read_at),
         provider_time: Some(time(view.provider)),
