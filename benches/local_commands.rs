@@ -18,7 +18,7 @@ use eg_model::{
     session::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing},
     target::{Reach, TargetKey},
 };
-use eg_state::{Opening, Store};
+use eg_state::{Opening, Store, Watch};
 use std::{
     collections::BTreeSet,
     path::Path,
@@ -76,8 +76,13 @@ fn session(number: u128, start: Timestamp) -> Session {
 
 fn fill(path: &Path) -> SessionId {
     let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-    let opening =
-        Opening { path, machine: None, new_installation: InstallationId::from_uuid(Uuid::from_u128(7)), now: start };
+    let opening = Opening {
+        path,
+        machine: None,
+        new_installation: InstallationId::from_uuid(Uuid::from_u128(7)),
+        now: start,
+        watch: Watch::default(),
+    };
     let (mut store, _) = Store::open(&opening).unwrap();
     let mut last = None;
     for number in 0..SESSIONS {

@@ -1,8 +1,15 @@
 //! Everything that comes from outside the program and is not a file or a socket: clock, ids, randomness, environment
 //! variables, terminal, user and machine. Collected here once, so that tests can fix all of it.
 
+use crate::boundary::{AtCalls, AtWrites, Sentry, Told};
 use chrono::{DateTime, TimeDelta};
 use eg_model::{Timestamp, address::is_globally_routable, ids::machine_fingerprint};
+use eg_providers::{
+    Connect,
+    aws::{Aws, Options},
+};
+use eg_state::Watch;
+use futures_util::future::BoxFuture;
 use std::{
     collections::BTreeMap,
     ffi::OsString,
@@ -10,7 +17,7 @@ use std::{
     net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use uuid::Uuid;
 
@@ -20,11 +27,28 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 /// Which detected addresses may be opened.
 pub type AddressRule = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
+/// Where ids come from.
+pub type Ids = Arc<dyn Fn() -> Uuid + Send + Sync>;
+
+/// Waits that long before something is tried or read again.
+pub type Pause = Arc<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// Makes the way to the clouds, anew for each command and each pass of `--watch`.
+pub type Clouds = Arc<dyn Fn(&Env) -> Arc<dyn Connect> + Send + Sync>;
+
 /// The program's surroundings.
 #[derive(Clone)]
 pub struct Env {
     vars: BTreeMap<String, String>,
     clock: Clock,
+    /// Where ids, and with them all randomness, come from.
+    pub ids: Ids,
+    /// How a pass waits for a reading or a throttled call.
+    pub pause: Pause,
+    /// The way to the clouds.
+    pub clouds: Clouds,
+    /// Who stands at the boundaries between effects: tests alone.
+    pub sentry: Option<Arc<dyn Sentry>>,
     /// The command line, the program's own name first.
     pub args: Vec<OsString>,
     /// Which detected addresses may be opened.
@@ -56,7 +80,7 @@ impl Env {
         Self {
             #[expect(clippy::disallowed_methods, reason = "the one place where the arguments are read")]
             args: std::env::args_os().collect(),
-            clock: wall_clock(test_offset(&vars)),
+            sentry: Some(&vars).filter(|_| cfg!(debug_assertions)).and_then(Told::by),
             address_rule: address_rule(&vars),
             stdout_is_terminal: std::io::stdout().is_terminal(),
             stderr_is_terminal: std::io::stderr().is_terminal(),
@@ -64,8 +88,47 @@ impl Env {
             user: whoami::username().unwrap_or_else(|_| "unknown".to_owned()),
             host: whoami::hostname().unwrap_or_else(|_| "unknown".to_owned()),
             machine,
-            vars,
+            ..Self::apart(vars.clone(), wall_clock(test_offset(&vars)))
         }
+    }
+
+    /// Surroundings that hold these variables and this clock, and nothing of the process: no arguments, no terminal,
+    /// nobody's name. Ids are random, waits are real, and the clouds are the real ones.
+    #[must_use]
+    pub fn apart(vars: BTreeMap<String, String>, clock: Clock) -> Self {
+        Self {
+            vars,
+            clock,
+            ids: Arc::new(random_id),
+            pause: Arc::new(|wait| Box::pin(tokio::time::sleep(wait))),
+            clouds: Arc::new(real_clouds),
+            sentry: None,
+            args: Vec::new(),
+            address_rule: Arc::new(is_globally_routable),
+            stdout_is_terminal: false,
+            stderr_is_terminal: false,
+            program: PathBuf::from("eg"),
+            user: "unknown".to_owned(),
+            host: "unknown".to_owned(),
+            machine: None,
+        }
+    }
+
+    /// The way to the clouds, past whoever stands there.
+    #[must_use]
+    pub fn connect(&self) -> Arc<dyn Connect> {
+        let connect = (self.clouds)(self);
+        match &self.sentry {
+            None => connect,
+            Some(sentry) => Arc::new(AtCalls { sentry: Arc::clone(sentry), connect }),
+        }
+    }
+
+    /// Who observes the record's writes.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        let observe = |sentry: &Arc<dyn Sentry>| Watch::by(Arc::new(AtWrites(Arc::clone(sentry))));
+        self.sentry.as_ref().map(observe).unwrap_or_default()
     }
 
     /// An environment variable that is set and not empty.
@@ -94,8 +157,7 @@ impl Env {
     /// A random id.
     #[must_use]
     pub fn uuid(&self) -> Uuid {
-        #[expect(clippy::disallowed_methods, reason = "the one place where ids are drawn")]
-        Uuid::new_v4()
+        (self.ids)()
     }
 
     /// A random number from 0 up to, but not including, 1: for jitter.
@@ -116,6 +178,17 @@ impl Env {
     pub fn absolute(&self, path: &Path) -> PathBuf {
         std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
     }
+}
+
+fn random_id() -> Uuid {
+    #[expect(clippy::disallowed_methods, reason = "the one place where ids are drawn")]
+    Uuid::new_v4()
+}
+
+fn real_clouds(env: &Env) -> Arc<dyn Connect> {
+    let mut options = Options::new(env.clock(), &env.user);
+    options.home = env.var("HOME").map(PathBuf::from);
+    Arc::new(Aws::new(options))
 }
 
 fn wall_clock(offset: TimeDelta) -> Clock {

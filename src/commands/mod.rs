@@ -35,9 +35,8 @@ use eg_model::{
     session::{Session, SessionStatus},
     target::{Reach, TargetKey},
 };
-use eg_providers::aws::{Aws, Options};
 use eg_state::{LastRuns, Notice, Opening, RunKind, Store};
-use std::{cell::RefCell, collections::BTreeSet, path::PathBuf, sync::Arc};
+use std::{cell::RefCell, collections::BTreeSet};
 use tokio::runtime::{Builder, Runtime};
 
 /// What every command gets.
@@ -142,6 +141,7 @@ impl Context<'_> {
             machine: self.env.machine.as_deref(),
             new_installation: InstallationId::from_uuid(self.env.uuid()),
             now: self.env.now(),
+            watch: self.env.watch(),
         };
         let (store, notices) = Store::open(&opening)?;
         for notice in notices {
@@ -207,18 +207,12 @@ impl Context<'_> {
         }
     }
 
-    fn aws(&self) -> Aws {
-        let mut options = Options::new(self.env.clock(), &self.env.user);
-        options.home = self.env.var("HOME").map(PathBuf::from);
-        Aws::new(options)
-    }
-
     /// The driver, within the runtime. `settings` absent: the configuration is bad, and nothing is opened.
     fn driver(&self, store: Store, settings: Option<&Settings>) -> Result<Driver<'_>, CommandError> {
         Ok(Driver {
             env: self.env,
             store: RefCell::new(store),
-            connect: Arc::new(self.aws()),
+            connect: self.env.connect(),
             policy: settings.map(policy).unwrap_or_default(),
             interrupt: listen()?,
             unrecorded_stops: BTreeSet::new(),

@@ -14,7 +14,7 @@ use crate::{
 use chrono::TimeDelta;
 use eg_model::{Timestamp, ids::SessionId};
 use eg_state::RunKind;
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 use tokio::time::sleep;
 
 /// SIGHUP.
@@ -53,7 +53,7 @@ async fn pass(context: &Context<'_>, driver: &mut Driver<'_>) -> Result<Option<T
     }
     let settings = settings.ok();
     // Credentials are read from their files anew: they may have been renewed since the last pass.
-    driver.connect = Arc::new(context.aws());
+    driver.connect = context.env.connect();
     driver.policy = settings.as_ref().map(super::policy).unwrap_or_default();
     let pass = Pass { kind: RunKind::Watch, timer: false, dry_run: false };
     let mut names = recorded_names(&driver.store.borrow(), settings.as_ref())?;

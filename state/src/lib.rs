@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `files`, `guard`, `network` | the directory, modes, owners, the guard file, network file systems |
 //! | `schema` | the append-only migrations |
-//! | `store` | [`Store`]: opening, adopting, transactions, notes |
+//! | `store` | [`Store`]: opening, adopting, transactions, notes; `watch`: an observer of its writes, for tests |
 //! | `sessions` | reading sessions: list, find, get |
 //! | `lifecycle` | start, extend, stop, expire, and how ending grants let go |
 //! | `grants` | what the reconciler found out about grants |
@@ -32,6 +32,7 @@ mod schema;
 mod sessions;
 mod store;
 mod targets;
+mod watch;
 
 pub use error::StateError;
 pub use events::{Event, EventKind};
@@ -41,3 +42,4 @@ pub use runs::{LastReconcile, LastRuns, Run, RunKind, RunResult};
 pub use sessions::{Filter, Listing};
 pub use store::{Notice, Opening, Store};
 pub use targets::TargetRecord;
+pub use watch::{Watch, WriteObserver};

@@ -8,6 +8,7 @@ use crate::{
     lifecycle,
     network::refuse_network,
     schema,
+    watch::Watch,
 };
 use eg_model::{
     Timestamp,
@@ -42,6 +43,8 @@ pub struct Opening<'a> {
     pub new_installation: InstallationId,
     /// The command's clock reading, whole seconds.
     pub now: Timestamp,
+    /// Who observes the writes, those that make the database included.
+    pub watch: Watch,
 }
 
 /// What the caller should tell the user about after opening.
@@ -102,6 +105,7 @@ pub struct Store {
     pub(crate) installation: InstallationId,
     /// The run that events belong to, between `begin_run` and `finish_run`.
     pub(crate) run: Option<i64>,
+    watch: Watch,
 }
 
 impl Store {
@@ -124,11 +128,11 @@ impl Store {
 
     fn open_checked(opening: &Opening<'_>) -> Result<(Self, Vec<Notice>), StateError> {
         let mut notices = Vec::new();
-        let mut store = match connect_for_writing(opening.path) {
+        let mut store = match connect_for_writing(opening.path, &opening.watch) {
             Ok(mut connection) => {
                 let installation = match read_meta(&connection, INSTALLATION)? {
                     Some(text) => parse_installation(&text)?,
-                    None => found(&mut connection, opening, &mut notices)?,
+                    None => opening.watch.around(|| found(&mut connection, opening, &mut notices))?,
                 };
                 Self::new(opening.path, installation, Some(connection), Access::Writing)
             }
@@ -139,6 +143,7 @@ impl Store {
             }
             Err(error) => return Err(error),
         };
+        store.watch = opening.watch.clone();
         for unwritten in [store.check_machine(opening.machine)?, store.check_guard(opening.now, &mut notices)?] {
             if !notices.iter().any(|notice| matches!(notice, Notice::DiskFull { .. })) {
                 notices.extend(unwritten.map(|error| Notice::DiskFull { error: error.to_string() }));
@@ -157,6 +162,7 @@ impl Store {
             path: path.to_owned(),
             installation,
             run: None,
+            watch: Watch::default(),
         }
     }
 
@@ -303,7 +309,7 @@ impl Store {
         let Some(connection) = alone.as_mut().or(self.connection.as_mut()) else {
             return Err(StateError::ReadOnly { path: PathBuf::new(), detail: "it is not open".to_owned() });
         };
-        let result = transact(connection, self.run, self.behind, work);
+        let result = self.watch.around(|| transact(connection, self.run, self.behind, work));
         match result {
             Ok(done) => {
                 self.behind = None;
@@ -441,7 +447,7 @@ fn user_version(connection: &Connection) -> Result<i64, StateError> {
 }
 
 /// Connects, making the database where it is missing, and brings the schema up to date.
-fn connect_for_writing(path: &Path) -> Result<Connection, StateError> {
+fn connect_for_writing(path: &Path, watch: &Watch) -> Result<Connection, StateError> {
     let current = |connection: &Connection| Ok::<_, StateError>(user_version(connection)? == schema::VERSION);
     if files::header(path)?.is_some() {
         let connection = connect(path)?;
@@ -460,7 +466,7 @@ fn connect_for_writing(path: &Path) -> Result<Connection, StateError> {
     let mut connection = connect(path)?;
     settings(&connection)?;
     if !current(&connection)? {
-        schema::migrate(&mut connection)?;
+        watch.around(|| schema::migrate(&mut connection))?;
     }
     drop(founding);
     Ok(connection)
@@ -653,7 +659,7 @@ fn read_installation(path: &Path, connection: &Connection) -> Result<Option<Inst
 }
 
 fn adopt_checked(path: &Path, machine: &str, now: Timestamp) -> Result<InstallationId, StateError> {
-    let mut connection = connect_for_writing(path)?;
+    let mut connection = connect_for_writing(path, &Watch::default())?;
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let text = read_meta(&tx, INSTALLATION)?.ok_or_else(|| StateError::row("meta", INSTALLATION, "it is missing"))?;
     let installation = parse_installation(&text)?;
@@ -713,7 +719,8 @@ mod tests {
     fn opened(directory: &Path) -> Store {
         let id = InstallationId::from_uuid(Uuid::from_u128(7));
         let path = directory.join("state.db");
-        let opening = Opening { path: &path, machine: Some("here"), new_installation: id, now: at(0) };
+        let opening =
+            Opening { path: &path, machine: Some("here"), new_installation: id, now: at(0), watch: Watch::default() };
         Store::open(&opening).unwrap().0
     }
 

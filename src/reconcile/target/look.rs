@@ -9,7 +9,6 @@ use eg_model::lease::Phase;
 use eg_model::observation::Observation;
 use eg_model::permission::Permission;
 use std::collections::BTreeMap;
-use tokio::time::sleep;
 
 /// Readings after unknown outcomes in one pass.
 const REOBSERVATIONS: u32 = 3;
@@ -76,7 +75,7 @@ impl TargetRun<'_> {
     /// Sleeps, unless a signal or the pass's deadline comes first.
     pub(super) async fn rest_for(&self, wait: std::time::Duration) -> bool {
         tokio::select! {
-            () = sleep(wait) => !self.halted(),
+            () = (self.driver.env.pause)(wait) => !self.halted(),
             () = self.driver.interrupt.wait() => false,
             () = tokio::time::sleep_until(self.deadline) => false,
         }

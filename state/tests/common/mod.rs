@@ -10,7 +10,7 @@ use eg_model::{
     session::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing},
     target::{Reach, TargetKey},
 };
-use eg_state::{Event, EventKind, Notice, Opening, StateError, Store, Written};
+use eg_state::{Event, EventKind, Notice, Opening, StateError, Store, Watch, Written};
 use std::{collections::BTreeSet, path::Path};
 use uuid::Uuid;
 
@@ -25,7 +25,7 @@ pub fn installation(number: u128) -> InstallationId {
 }
 
 pub fn try_open(path: &Path, machine: Option<&str>, new: u128) -> Result<(Store, Vec<Notice>), StateError> {
-    Store::open(&Opening { path, machine, new_installation: installation(new), now: at(0) })
+    Store::open(&Opening { path, machine, new_installation: installation(new), now: at(0), watch: Watch::default() })
 }
 
 pub fn open(path: &Path) -> Store {
