@@ -1,6 +1,7 @@
 //! The boundaries of a command: before and after each write of the record, before and after each call to a provider.
 //! What is done between two of them is done whole, or the next run finds it out; tests prove that at every single one.
-//! In debug builds `EG_TEST_ABORT_AT` and `EG_TEST_FULL_AT` place somebody there; in a release nobody ever stands.
+//! In debug builds `EG_TEST_ABORT_AT`, `EG_TEST_FULL_AT` and `EG_TEST_BUSY_AT` place somebody there; in a release nobody ever
+//! stands there.
 
 use async_trait::async_trait;
 use eg_model::{
@@ -27,16 +28,18 @@ pub trait Sentry: Send + Sync {
     /// A boundary is passed. May never return.
     fn pass(&self);
 
-    /// Whether the disk has no room for the write that comes next.
-    fn disk_is_full(&self) -> bool {
-        false
+    /// What the write that comes next fails with, if it is to fail.
+    fn refusal(&self) -> Option<StateError> {
+        None
     }
 }
 
-/// What debug builds are told by their environment: where to end, and from which write on the disk is full.
+/// What debug builds are told by their environment: where to end, from which write on the disk is full, and which write
+/// finds the record in use.
 pub(crate) struct Told {
     abort_at: Option<u64>,
     full_at: Option<u64>,
+    busy_at: Option<u64>,
     passed: AtomicU64,
     written: AtomicU64,
 }
@@ -45,9 +48,15 @@ impl Told {
     /// `None` where nothing is said.
     pub(crate) fn by(vars: &BTreeMap<String, String>) -> Option<Arc<dyn Sentry>> {
         let number = |name: &str| vars.get(name).and_then(|text| text.parse().ok());
-        let (abort_at, full_at) = (number("EG_TEST_ABORT_AT"), number("EG_TEST_FULL_AT"));
-        let told = Self { abort_at, full_at, passed: AtomicU64::new(0), written: AtomicU64::new(0) };
-        (abort_at.is_some() || full_at.is_some()).then(|| Arc::new(told) as Arc<dyn Sentry>)
+        let told = Self {
+            abort_at: number("EG_TEST_ABORT_AT"),
+            full_at: number("EG_TEST_FULL_AT"),
+            busy_at: number("EG_TEST_BUSY_AT"),
+            passed: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+        };
+        let anything = told.abort_at.or(told.full_at).or(told.busy_at).is_some();
+        anything.then(|| Arc::new(told) as Arc<dyn Sentry>)
     }
 }
 
@@ -58,9 +67,14 @@ impl Sentry for Told {
         }
     }
 
-    fn disk_is_full(&self) -> bool {
+    fn refusal(&self) -> Option<StateError> {
         let number = self.written.fetch_add(1, Ordering::SeqCst);
-        self.full_at.is_some_and(|from| number >= from)
+        let (path, detail) = (PathBuf::new(), "a test says so".to_owned());
+        match (self.full_at, self.busy_at) {
+            (Some(from), _) if number >= from => Some(StateError::Full { path, detail }),
+            (_, Some(at)) if number == at => Some(StateError::Busy { path, detail }),
+            _ => None,
+        }
     }
 }
 
@@ -70,10 +84,7 @@ pub(crate) struct AtWrites(pub(crate) Arc<dyn Sentry>);
 impl WriteObserver for AtWrites {
     fn before_write(&self) -> Result<(), StateError> {
         self.0.pass();
-        if self.0.disk_is_full() {
-            return Err(StateError::Full { path: PathBuf::new(), detail: "a test says so".to_owned() });
-        }
-        Ok(())
+        self.0.refusal().map_or(Ok(()), Err)
     }
 
     fn after_write(&self) {

@@ -24,6 +24,7 @@
 #![allow(dead_code, reason = "the harness offers more than every build of the tests uses")]
 #![allow(unreachable_pub, reason = "nothing outside a test binary can reach it")]
 
+mod boundaries;
 mod demo;
 mod faults;
 mod harness;

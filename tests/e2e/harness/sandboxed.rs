@@ -155,6 +155,11 @@ impl Sandboxed {
         self.shared.clock.fetch_add(seconds, Ordering::SeqCst);
     }
 
+    /// Sets how far `eg`'s clock is ahead of the sandbox's.
+    pub fn step_clock(&self, seconds: i64) {
+        self.shared.skew.store(seconds, Ordering::SeqCst);
+    }
+
     /// A time on both clocks.
     pub fn in_seconds(&self, seconds: i64) -> DateTime<Utc> {
         ticking(&self.shared.clock)() + TimeDelta::seconds(seconds)

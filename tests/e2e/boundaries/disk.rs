@@ -1,0 +1,111 @@
+//! Writes that fail: at every write of every command, a disk that is full from there on (`EG_TEST_FULL_AT`), and a
+//! record that another process holds (`EG_TEST_BUSY_AT`). How SQLite itself fails on a full disk is tested in `state/`,
+//! and with a real one in `faults/surroundings`.
+
+use super::*;
+use std::time::Duration;
+
+/// Whether the session that was asked to end is still one that opens rules.
+fn lives(record: &[Value]) -> bool {
+    record
+        .first()
+        .is_some_and(|session| ["PENDING", "ACTIVE", "PARTIAL", "FAILED"].iter().any(|s| session["status"] == *s))
+}
+
+/// Carries the scenario out with one variable in its environment, then without; and compares. Whether the command
+/// failed, as it does where there is such a write.
+fn fails_at(scenario: &Scenario, number: usize, var: &str, end: &(Vec<Value>, Vec<String>)) -> bool {
+    let world = one_group();
+    (scenario.prepare)(&world);
+    let command = (scenario.command)(&world);
+    let before = Before::of(&world);
+    world.forget_calls();
+    let outcome = with(&world, &command, &[(var, number.to_string())]);
+    let failed = outcome.code() != Some(0) || outcome.stderr.contains("a test says so");
+    let closes = end.1.is_empty();
+    let open_now = open(&world);
+    if closes && var == FULL {
+        assert_eq!(
+            open_now,
+            Vec::<String>::new(),
+            "{} at {number}: a full disk kept it open\n{outcome}",
+            scenario.name
+        );
+    }
+    if !closes && world.sessions_of(&world.here) == before.sessions {
+        assert_eq!(open_now, before.open, "{} at {number}: opened without a record\n{outcome}", scenario.name);
+    }
+    if failed {
+        let again = world.sessions_of(&world.here) == before.sessions || (closes && lives(&record(&world)));
+        world.eg(&if again { command.iter().map(String::as_str).collect() } else { vec!["reconcile"] });
+    }
+    world.advance(SETTLED);
+    settles(&world);
+    assert_eq!((record(&world), open(&world)), *end, "{} with {var}={number}\n{outcome}", scenario.name);
+    let authorized = history(&world).get("AuthorizeSecurityGroupIngress").copied().unwrap_or_default();
+    assert_eq!(authorized, if scenario.name == "start" { 2 } else { 0 }, "{} with {var}={number}", scenario.name);
+    world.ends();
+    failed
+}
+
+const FULL: &str = "EG_TEST_FULL_AT";
+const BUSY: &str = "EG_TEST_BUSY_AT";
+
+#[track_caller]
+fn at_every_write(name: &str, var: &str) {
+    let scenario = scenario(name);
+    let (record, open, _) = undisturbed(scenario);
+    let end = (record, open);
+    let count = until_past_the_end(|number| fails_at(scenario, number, var, &end));
+    eprintln!("{name}: {var} at each of {count} writes");
+    assert!(count >= 4, "only {count} writes: a door has lost its observer");
+}
+
+#[test]
+fn a_start_on_a_disk_that_fills() {
+    at_every_write("start", FULL);
+}
+
+#[test]
+fn a_stop_on_a_disk_that_fills() {
+    at_every_write("stop", FULL);
+}
+
+#[test]
+fn an_expiry_on_a_disk_that_fills() {
+    at_every_write("expire", FULL);
+}
+
+#[test]
+fn a_start_with_a_record_in_use() {
+    at_every_write("start", BUSY);
+}
+
+#[test]
+fn a_stop_with_a_record_in_use() {
+    at_every_write("stop", BUSY);
+}
+
+#[test]
+fn an_expiry_with_a_record_in_use() {
+    at_every_write("expire", BUSY);
+}
+
+/// A real lock, held from before the command until well within SQLite's patience: the command waits and is whole.
+#[test]
+fn a_writer_that_takes_its_time_is_waited_for() {
+    let world = one_group();
+    begin(&world);
+    let connection = rusqlite::Connection::open(world.here.state_path()).unwrap();
+    connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+    thread::scope(|scope| {
+        let here = &world.here;
+        let stop = scope.spawn(move || here.eg(&["session", "stop"]));
+        thread::sleep(Duration::from_millis(700));
+        assert!(!stop.is_finished(), "it did not wait");
+        connection.execute_batch("ROLLBACK").unwrap();
+        stop.join().unwrap().expect_code(0);
+    });
+    assert_eq!(open(&world), Vec::<String>::new());
+    world.ends();
+}
