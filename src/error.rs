@@ -23,17 +23,25 @@ pub enum Exit {
     Command(u8),
 }
 
+impl Exit {
+    /// The number.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Partial => 3,
+            Self::Locked => 4,
+            Self::Signal(number) => 128_u8.saturating_add(number),
+            Self::Command(status) => status,
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Done => 0,
-            Exit::Failed => 1,
-            Exit::Usage => 2,
-            Exit::Partial => 3,
-            Exit::Locked => 4,
-            Exit::Signal(number) => 128_u8.saturating_add(number),
-            Exit::Command(status) => status,
-        })
+        Self::from(exit.code())
     }
 }
 

@@ -1,0 +1,118 @@
+//! Random lives of sessions over the real thing: the real driver, provider module and SQLite file, against the sandbox
+//! and whatever goes wrong there. Chance makes a script of actions from a seed; the script is carried out; in the end,
+//! with the weather good again and everything stopped, nothing of `eg`'s is left and nothing of others was touched,
+//! counted by the sandbox's own rules and its own log. A script that fails is made as short as it can be and printed.
+//!
+//! `eg` runs in this process through its public door, [`eg::run`]: a process for each command would take most of the
+//! time. Its clock stands still between actions, and what it waits for passes at once.
+//!
+//! A generator of its own instead of a property-testing crate: what is drawn is a plain list of actions, what fails is
+//! made shorter by leaving actions out, and every action makes sense in every state. That needs no reference machine,
+//! preconditions or value trees, and no dependency.
+
+#![allow(unreachable_pub, reason = "nothing outside a test binary can reach it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking"
+)]
+
+mod action;
+mod eg_here;
+mod shrink;
+mod world;
+
+use action::{Action, script};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+use world::{Count, World};
+
+/// Carries a script out, to the end and the check there.
+fn live(seed: u64, actions: &[Action]) -> Result<Count, String> {
+    let mut world = World::new(seed);
+    for (number, action) in actions.iter().enumerate() {
+        world.act(action).map_err(|why| format!("action {}, {action}: {why}", number + 1))?;
+    }
+    world.ends()
+}
+
+/// Fails with the shortest script that fails.
+fn check(seed: u64) -> Count {
+    let actions = script(seed);
+    match live(seed, &actions) {
+        Ok(count) => count,
+        Err(first) => {
+            let short = shrink::shortest(actions, |actions| live(seed, actions).is_err());
+            let why = live(seed, &short).err().unwrap_or(first);
+            let lines: String = short.iter().map(|action| format!("    {action}\n")).collect();
+            panic!("seed {seed}: {why}\nthe script:\n{lines}");
+        }
+    }
+}
+
+/// Side by side from the first seed on, until there were so many lives or the time is up.
+fn many(first: u64, lives: u64, time: Duration) -> Count {
+    let begun = Instant::now();
+    let (next, lived) = (AtomicU64::new(first), AtomicU64::new(0));
+    let work = || {
+        let mut sum = Count::default();
+        while lived.load(Ordering::SeqCst) < lives && begun.elapsed() < time {
+            let count = check(next.fetch_add(1, Ordering::SeqCst));
+            lived.fetch_add(count.lives, Ordering::SeqCst);
+            sum += count;
+        }
+        sum
+    };
+    // They mostly wait for the disk.
+    let workers = thread::available_parallelism().map_or(8, |cores| 4 * cores.get());
+    let sum = thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        let mut sum = Count::default();
+        let mut failed = false;
+        for worker in workers {
+            match worker.join() {
+                Ok(count) => sum += count,
+                Err(_) => failed = true,
+            }
+        }
+        assert!(!failed, "a script failed");
+        sum
+    });
+    eprintln!("{sum} in {} s, seeds {first}..{}", begun.elapsed().as_secs(), next.into_inner());
+    sum
+}
+
+/// The same seeds every time. Enough to meet every kind of fault many times; bounded by a count, not by the clock.
+#[test]
+fn a_few_lives() {
+    let count = many(1, 120, Duration::MAX);
+    assert!(count.lives >= 120);
+    // Lives in which nothing happens prove nothing.
+    assert!(count.crashes > 10 && count.faults > 50 && count.opened > 50 && count.closed > 50, "{count}");
+}
+
+/// `EG_LIVES` (10,000) lives from seed `EG_SEED` (1,000,000) on.
+#[test]
+#[ignore = "an hour: EG_LIVES=10000 cargo test --locked --workspace --test lives -- --ignored --nocapture"]
+fn ten_thousand_lives() {
+    let number = |name: &str, default| std::env::var(name).map_or(default, |text| text.parse().unwrap());
+    many(number("EG_SEED", 1_000_000), number("EG_LIVES", 10_000), Duration::from_secs(number("EG_SECONDS", 86_400)));
+}
+
+/// One seed again: `EG_SEED=42 cargo test … --test lives one_life -- --ignored --nocapture`.
+#[test]
+#[ignore = "to look at one seed"]
+fn one_life() {
+    let seed = std::env::var("EG_SEED").unwrap().parse().unwrap();
+    for action in script(seed) {
+        eprintln!("    {action}");
+    }
+    eprintln!("{}", check(seed));
+}
