@@ -15,6 +15,7 @@ use crate::{env::Env, error::CommandError, lock::PassLock, signals::Interrupt};
 use eg_model::{
     Timestamp,
     ids::{RunId, SessionId},
+    permission::Permission,
     plan::{Wants, digest, wants},
     session::{Session, SessionStatus},
     target::{Reach, TargetKey},
@@ -107,6 +108,7 @@ struct Loaded {
     wants: Wants,
     leases: Vec<eg_model::lease::Lease>,
     revoked: BTreeMap<eg_model::ids::RuleId, Timestamp>,
+    opened: BTreeMap<eg_model::ids::RuleId, Permission>,
 }
 
 impl<'a> Driver<'a> {
@@ -125,7 +127,9 @@ impl<'a> Driver<'a> {
         let wants = wants(&sessions);
         let leases = store.open_leases()?;
         let revoked = store.revoked_rules(now - eg_model::SETTLE_WINDOW * 2)?;
-        let loaded = Rc::new(Loaded { sessions, wants, leases, revoked });
+        // No lease lasts longer, so no rule of ours is older.
+        let opened = store.opened_rules(now - eg_model::marks::LEASE_HORIZON)?;
+        let loaded = Rc::new(Loaded { sessions, wants, leases, revoked, opened });
         *self.loaded.0.borrow_mut() = Some((key, Rc::clone(&loaded)));
         Ok(loaded)
     }

@@ -59,6 +59,30 @@ impl Store {
         })
     }
 
+    /// The rules that were opened, or recognised by our tag, at or after `since` and whose revoke is not confirmed, each
+    /// with the permission that it was opened for.
+    ///
+    /// # Errors
+    /// The database cannot be read, or a row does not parse.
+    pub fn opened_rules(&self, since: Timestamp) -> Result<BTreeMap<RuleId, Permission>, StateError> {
+        self.read(|connection| {
+            let sql = "SELECT rule_id, permission FROM events \
+                       WHERE kind IN ('authorized', 'lease-adopted') AND at >= ?1 \
+                         AND rule_id IS NOT NULL AND permission IS NOT NULL \
+                         AND rule_id NOT IN (SELECT rule_id FROM events \
+                                             WHERE kind = 'revoked' AND at >= ?1 AND rule_id IS NOT NULL)";
+            let mut statement = connection.prepare_cached(sql)?;
+            let mut rows = statement.query([since.timestamp()])?;
+            let mut opened = BTreeMap::new();
+            while let Some(row) = rows.next()? {
+                let (rule, permission): (String, String) = (row.get(0)?, row.get(1)?);
+                let permission = Place { table: "events", row: &rule }.parse("permission", &permission)?;
+                opened.insert(RuleId(rule), permission);
+            }
+            Ok(opened)
+        })
+    }
+
     /// The open lease on a permission of a target, made where there is none; there is never more than one.
     ///
     /// # Errors

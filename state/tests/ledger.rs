@@ -144,6 +144,23 @@ fn nothing_is_opened_for_a_session_that_is_over() {
 }
 
 #[test]
+fn what_was_opened_is_known_until_its_revoke_is_confirmed() {
+    let (_root, mut store) = fresh();
+    let lease = open_rule(&mut store, "sg-1", 22, "sgr-1", 1);
+    let event = |kind, seconds, id: &str| Event {
+        rule_id: Some(RuleId(id.into())),
+        permission: Some(lease.permission),
+        ..Event::new(at(seconds), kind, "told")
+    };
+    let opened = [event(EventKind::Authorized, 10, "sgr-7"), event(EventKind::LeaseAdopted, 20, "sgr-8")];
+    store.write_leases(&[], &opened).unwrap();
+    store.write_leases(&[], &[event(EventKind::Revoked, 30, "sgr-7")]).unwrap();
+    let known = BTreeMap::from([(RuleId("sgr-8".into()), lease.permission)]);
+    assert_eq!(store.opened_rules(at(10)).unwrap(), known);
+    assert_eq!(store.opened_rules(at(21)).unwrap(), BTreeMap::new());
+}
+
+#[test]
 fn confirmed_revokes_are_remembered() {
     let (_root, mut store) = fresh();
     let held = open_rule(&mut store, "sg-1", 22, "sgr-1", 1);

@@ -39,6 +39,7 @@
 //! |---|---|
 //! | our lease tag, no row in the ledger, unexpired | left and reported: it closes by its own tag |
 //! | marks fit, every lease expired, or none left, and not wanted | [`Step::Collect`], if allowed |
+//! | once proved ours, edited by hand, and its lease knows another rule by now | [`Step::Collect`]; until then its lease stays open |
 //! | marked, digest does not fit, id unknown | never touched, always reported |
 //! | not marked | not ours; not even looked at |
 //!
@@ -88,6 +89,9 @@ pub struct Record<'a> {
     pub leases: &'a [Lease],
     /// Rules whose revoke was confirmed lately, and when.
     pub revoked: &'a BTreeMap<RuleId, Timestamp>,
+    /// Rules that an answer or our tag once proved to be ours, each with what it was opened for, and whose revoke is
+    /// not confirmed. An open lease may know another rule by now.
+    pub opened: &'a BTreeMap<RuleId, Permission>,
     /// What may be done.
     pub policy: Policy,
 }

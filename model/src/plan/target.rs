@@ -324,8 +324,18 @@ impl<'a> Planner<'a> {
     /// A rule that the ledger knows by id as another permission's, and that has this permission now. It is in the
     /// way of an authorize until it is revoked.
     fn edited_into(&self, permission: Permission) -> Option<Permission> {
-        let of = |seen: &Seen<'_>| self.known.get(&seen.rule.id).copied().filter(|of| *of != permission);
+        let of = |seen: &Seen<'_>| {
+            let known = self.known.get(&seen.rule.id).copied();
+            known.or_else(|| self.displaced(seen.rule)).filter(|of| *of != permission)
+        };
         self.seen.iter().filter(|seen| seen.rule.permission == permission).find_map(of)
+    }
+
+    /// What a rule was opened for that was ours, has been edited by hand, and that no open lease knows any more: a
+    /// reading that lagged did not show it, and its permission, free again, was opened anew under another id.
+    fn displaced(&self, rule: &ObservedRule) -> Option<Permission> {
+        let opened = self.record.opened.get(&rule.id).copied();
+        opened.filter(|permission| *permission != rule.permission && !self.known.contains_key(&rule.id))
     }
 
     fn position(&self, matches: impl Fn(&Seen<'_>) -> bool) -> Option<usize> {
@@ -618,7 +628,8 @@ impl<'a> Planner<'a> {
     }
 
     fn unwanted_absent(&mut self, lease: &Lease) {
-        let settled = !lease.attempted() || lease.may_close_on_absence(self.reading.read_at);
+        let displaced = self.seen.iter().any(|seen| self.displaced(seen.rule) == Some(lease.permission));
+        let settled = !displaced && (!lease.attempted() || lease.may_close_on_absence(self.reading.read_at));
         match self.stray_tag(lease) {
             Some(until) if settled => {
                 self.note_closing(lease);
@@ -653,11 +664,18 @@ impl<'a> Planner<'a> {
     }
 
     fn remaining_rules(&mut self) {
-        if !self.capabilities.marks {
-            return;
-        }
         let seen = std::mem::take(&mut self.seen);
         for Seen { rule, marks } in &seen {
+            if self.displaced(rule).is_some() {
+                let message = format!("{} was edited by hand while a reading did not show it; it is closed", rule.id);
+                self.note(NoteKind::Edited, message);
+                let owned = self.owned(rule, Proof::LedgerId);
+                self.collect.push(owned);
+                continue;
+            }
+            if !self.capabilities.marks {
+                continue;
+            }
             if marks.managed {
                 self.report_odd(rule, marks);
             }

@@ -136,6 +136,7 @@ struct World {
     sessions: Vec<Session>,
     leases: Vec<Lease>,
     revoked: BTreeMap<RuleId, Timestamp>,
+    opened: BTreeMap<RuleId, Permission>,
     policy: Policy,
     capabilities: Capabilities,
     reading: Reading,
@@ -150,6 +151,7 @@ fn world() -> World {
         sessions: Vec::new(),
         leases: Vec::new(),
         revoked: BTreeMap::new(),
+        opened: BTreeMap::new(),
         policy: Policy { open: true, collect: true, ignore_delays: false },
         capabilities: Capabilities { marks: true, batch: DIGESTS_PER_CALL, tags_per_rule: 50 },
         reading: Reading {
@@ -251,6 +253,7 @@ impl World {
             sessions: &self.sessions,
             leases: &self.leases,
             revoked: &self.revoked,
+            opened: &self.opened,
             policy: self.policy,
         };
         let complete = Observation::Complete(self.reading.clone());
@@ -484,6 +487,23 @@ fn a_lost_rewrite_that_shows_is_learnt() {
 fn our_tag_alone_stripped_restore() {
     let world = world().wanting().held(22, "sgr-1", m(60)).rule(leased("sgr-1", 22, &[(THEY, m(60))]));
     world.plans(&[], &[step("restore", &["sgr-1"])], &[NoteKind::Stripped]);
+}
+
+/// Found by random lives against the sandbox: sgr-1 is opened and edited by hand; a reading that lags does not show it,
+/// so its permission is opened anew as sgr-2. The lease knows sgr-2, and sgr-1's marks do not fit any more.
+#[test]
+fn edited_and_unseen_while_its_permission_was_opened_anew() {
+    let opened = |world: &mut World| world.opened.extend([(sgr("sgr-1"), port(22)), (sgr("sgr-2"), port(22))]);
+    let displaced = edited(ours("sgr-1", 22, m(60)), 9000);
+    let world = world().held(22, "sgr-2", m(60)).with(opened).rule(displaced.clone());
+    let standing = |world: World| world.wanting().rule(ours("sgr-2", 22, m(60)));
+    standing(world.clone()).plans(&[], &[step("collect", &["sgr-1"])], &[NoteKind::Edited]);
+    // Not wanted, and sgr-2 is gone: the lease closes only when sgr-1 is gone too.
+    world.clone().plans(&[], &[step("collect", &["sgr-1"])], &[NoteKind::Edited, NoteKind::Closing]);
+    // Edited into what another session wants: in the way of its authorize, and no rule of others.
+    let into = edited(ours("sgr-1", 22, m(60)), 443);
+    let in_the_way = standing(world.with(|world| world.reading.rules.clear())).session(2, &[443], m(60)).rule(into);
+    in_the_way.plans(&[], &[step("collect", &["sgr-1"])], &[NoteKind::Edited]);
 }
 
 #[test]

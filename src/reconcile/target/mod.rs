@@ -166,6 +166,7 @@ impl<'a> TargetRun<'a> {
             sessions: &loaded.sessions,
             leases: &loaded.leases,
             revoked: &loaded.revoked,
+            opened: &loaded.opened,
             policy: Policy { open: policy.open && self.may_open, collect: policy.collect, ignore_delays },
         };
         let capabilities = self.capabilities();
