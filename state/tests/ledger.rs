@@ -153,8 +153,9 @@ fn what_was_opened_is_known_until_its_revoke_is_confirmed() {
         ..Event::new(at(seconds), kind, "told")
     };
     let opened = [event(EventKind::Authorized, 10, "sgr-7"), event(EventKind::LeaseAdopted, 20, "sgr-8")];
-    store.write_leases(&[], &opened).unwrap();
-    store.write_leases(&[], &[event(EventKind::Revoked, 30, "sgr-7")]).unwrap();
+    assert_eq!(store.write_leases(&[], &opened).unwrap(), Written::Done);
+    let revoked = event(EventKind::Revoked, 30, "sgr-7");
+    assert_eq!(store.write_leases(&[], &[revoked]).unwrap(), Written::Done);
     let known = BTreeMap::from([(RuleId("sgr-8".into()), lease.permission)]);
     assert_eq!(store.opened_rules(at(10)).unwrap(), known);
     assert_eq!(store.opened_rules(at(21)).unwrap(), BTreeMap::new());
