@@ -1,0 +1,94 @@
+//! Configuration, durations, ports, permissions, ids, addresses, lease values, texts.
+
+use super::each_text;
+use chrono::DateTime;
+use eg::settings::Settings;
+use eg_model::{
+    address::{IpVersion, parse_explicit},
+    duration::{MAX, MIN, format_duration, parse_duration},
+    ids::InstallationId,
+    marks::{LeaseState, Marks},
+    permission::{Permission, PortSpec},
+};
+use eg_providers::aws::{description, session_name};
+use std::path::Path;
+
+#[test]
+fn settings() {
+    each_text("settings", |text| {
+        let parsed = Settings::parse(text, Path::new("config.toml"));
+        let Err(error) = parsed else { return };
+        let error = error.to_string();
+        assert!(error.contains("config.toml"), "{error:?} does not name the file of {text:?}");
+    });
+}
+
+#[test]
+fn durations() {
+    each_text("duration", |text| {
+        let Ok(duration) = parse_duration(text) else { return };
+        assert!((MIN..=MAX).contains(&duration), "{text:?}");
+        assert_eq!(parse_duration(&format_duration(duration)).unwrap(), duration, "{text:?}");
+        assert!(text.bytes().all(|byte| byte.is_ascii_digit() || b"dhm".contains(&byte)), "{text:?}");
+    });
+}
+
+#[test]
+fn ports() {
+    each_text("ports", |text| {
+        let Ok(ports) = text.parse::<PortSpec>() else { return };
+        assert_eq!(ports.to_string().parse::<PortSpec>().unwrap(), ports, "{text:?}");
+    });
+}
+
+#[test]
+fn permissions() {
+    each_text("permission", |text| {
+        let Ok(permission) = text.parse::<Permission>() else { return };
+        assert_eq!(permission.to_string().parse::<Permission>().unwrap(), permission, "{text:?}");
+        assert_eq!(permission.cidr(), permission.cidr().trunc(), "{text:?}");
+        assert_eq!(permission.digest("sg-1").len(), 8, "{text:?}");
+    });
+}
+
+#[test]
+fn installations() {
+    each_text("installation", |text| {
+        let Some(id) = InstallationId::parse(text) else { return };
+        assert_eq!(id.as_str(), text);
+        assert!(text.len() <= 64 && !text.is_empty());
+    });
+}
+
+#[test]
+fn addresses() {
+    for version in [IpVersion::V4, IpVersion::V6] {
+        each_text("address", |text| {
+            let Ok(address) = parse_explicit(text, version) else { return };
+            let other = address.is_unspecified() || address.is_loopback() || address.is_multicast();
+            assert!(IpVersion::of(address) == version && !other, "{text:?}");
+        });
+    }
+}
+
+/// What does not parse holds nothing, and is never taken for a lease that holds.
+#[test]
+fn leases() {
+    let now = DateTime::from_timestamp(1_900_000_000, 0).unwrap();
+    each_text("lease", |text| {
+        let state = Marks::judge(text, now);
+        let read = DateTime::parse_from_rfc3339(text).is_ok();
+        assert!(read || state == LeaseState::Odd, "{text:?} is {state:?}");
+    });
+}
+
+#[test]
+fn texts() {
+    each_text("text", |text| {
+        let (description, name) = (description(text), session_name(text));
+        assert!(
+            description.len() <= 255 && description.is_ascii() && !description.contains(['\n', '"', '<', '\u{7f}'])
+        );
+        assert!(name.starts_with("eg-") && name.len() <= 64 && !name.contains([' ', '/', ':']), "{name:?}");
+    });
+}
