@@ -303,6 +303,7 @@ fn made(view: &View) -> Plan {
         sessions: &sessions,
         leases: &leases,
         revoked: &revoked,
+        opened: &BTreeMap::new(),
         policy: Policy { open: true, collect: true, ignore_delays: false },
     };
     let observation = Observation::Complete(Reading {
