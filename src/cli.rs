@@ -68,13 +68,13 @@ pub enum Color {
     Never,
 }
 
-/// The commands.
+/// The commands. Where one has arguments, their struct's doc comment is its help: one here would stand in its way.
 #[derive(Debug, Subcommand)]
+#[allow(missing_docs, reason = "the doc comment of a variant replaces the help of its arguments' struct")]
 pub enum Command {
     /// Start, see, prolong and stop sessions
     #[command(subcommand)]
     Session(SessionCommand),
-    /// Make the firewalls match the record: repair, expire, revoke
     Reconcile(commands::reconcile::ReconcileArgs),
     /// See what eg does, in a few seconds and without an account
     ///
@@ -83,14 +83,7 @@ pub enum Command {
     /// before at the end. Asks nothing, uses nothing of your configuration, credentials or network, and leaves nothing
     /// behind.
     Demo,
-    /// Try eg against an EC2-compatible endpoint on this machine
-    ///
-    /// Serves three security groups, one of which holds a rule made by hand, on loopback, with a configuration and a
-    /// state file in a temporary directory. No account is needed, and `eg` sees none of yours from inside. With a
-    /// command, runs it in there and ends with its status. Without, prints what another terminal needs and serves until
-    /// Ctrl-C. Nothing is left at the end.
     Sandbox(commands::sandbox::SandboxArgs),
-    /// Print the JSON schema of an output
     Schema(commands::schema::SchemaArgs),
     /// Look after the state file
     #[command(subcommand)]
@@ -99,16 +92,12 @@ pub enum Command {
 
 /// `eg session …`.
 #[derive(Debug, Subcommand)]
+#[allow(missing_docs, reason = "the doc comment of a variant replaces the help of its arguments' struct")]
 pub enum SessionCommand {
-    /// Open the configured firewalls to your address
     Start(commands::start::StartArgs),
-    /// List sessions, newest first
     List(commands::list::ListArgs),
-    /// Show one session and what it holds
     Get(commands::get::GetArgs),
-    /// Prolong a live session
     Extend(commands::extend::ExtendArgs),
-    /// Close what a session opened
     Stop(commands::stop::StopArgs),
 }
 

@@ -35,6 +35,11 @@ const NO_PROXY: [&str; 2] = ["NO_PROXY", "no_proxy"];
 const LOOPBACK: &str = "127.0.0.1";
 
 /// Try eg against an EC2-compatible endpoint on this machine
+///
+/// Serves three security groups, one of which holds a rule made by hand, on loopback, with a configuration and a
+/// state file in a temporary directory. No account is needed, and `eg` sees none of yours from inside. With a
+/// command, runs it in there and ends with its status. Without, prints what another terminal needs and serves until
+/// Ctrl-C. Nothing is left at the end.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  eg sandbox -- bash\n  eg sandbox -- eg session start --ipv4 203.0.113.42")]
 pub struct SandboxArgs {
