@@ -75,6 +75,8 @@ pub enum Command {
     /// Start, see, prolong and stop sessions
     #[command(subcommand)]
     Session(SessionCommand),
+    Status(commands::status::StatusArgs),
+    Ip(commands::ip::IpArgs),
     Reconcile(commands::reconcile::ReconcileArgs),
     /// See what eg does, in a few seconds and without an account
     ///

@@ -85,30 +85,72 @@ pub enum FamilyOutcome {
 ///
 /// A name look-up that hangs goes on in tokio's blocking pool: shut the runtime down with `shutdown_background`.
 pub async fn detect(families: Families, settings: &Detect, acceptable: Acceptable) -> Detected {
+    let surveyed = ask_families(families, settings, acceptable, Patience::UntilAgreed).await;
+    Detected { v4: surveyed.v4.outcome, v6: surveyed.v6.outcome }
+}
+
+/// The same, but waits for every service's answer, for people who want to see them all.
+pub async fn survey(families: Families, settings: &Detect, acceptable: Acceptable) -> Survey {
+    ask_families(families, settings, acceptable, Patience::ForAll).await
+}
+
+/// Both families, with every answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Survey {
+    /// IPv4.
+    pub v4: FamilySurvey,
+    /// IPv6.
+    pub v6: FamilySurvey,
+}
+
+/// One family, with every answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FamilySurvey {
+    /// What came of it.
+    pub outcome: FamilyOutcome,
+    /// What each service said, in the order of the configuration.
+    pub answers: Vec<Answer>,
+}
+
+/// How long to wait for the slow ones.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    UntilAgreed,
+    ForAll,
+}
+
+async fn ask_families(families: Families, settings: &Detect, acceptable: Acceptable, patience: Patience) -> Survey {
     let family = |wanted: bool, version, services| {
         let services: &[Url] = if wanted { services } else { &[] };
-        detect_family(version, services, settings, &acceptable)
+        ask_family(version, services, settings, &acceptable, patience)
     };
     let v4 = family(families.v4, IpVersion::V4, &settings.ipv4);
     let v6 = family(families.v6, IpVersion::V6, &settings.ipv6);
     let (v4, v6) = futures_util::future::join(v4, v6).await;
-    Detected { v4, v6 }
+    Survey { v4, v6 }
 }
 
-async fn detect_family(
+async fn ask_family(
     version: IpVersion,
     services: &[Url],
     settings: &Detect,
     acceptable: &Acceptable,
-) -> FamilyOutcome {
+    patience: Patience,
+) -> FamilySurvey {
     if services.is_empty() {
-        return FamilyOutcome::NotAsked;
+        return FamilySurvey { outcome: FamilyOutcome::NotAsked, answers: Vec::new() };
     }
-    let answers = match client(version, settings) {
-        Ok(client) => collect(services, settings.agree, |url| ask(&client, url, version, settings.timeout)).await,
+    let enough = match patience {
+        Patience::UntilAgreed => Some(settings.agree),
+        Patience::ForAll => None,
+    };
+    let mut answers = match client(version, settings) {
+        Ok(client) => collect(services, enough, |url| ask(&client, url, version, settings.timeout)).await,
         Err(why) => services.iter().map(|url| (url.to_string(), Err(why.clone()))).collect(),
     };
-    judge(decide(&answers, settings.agree), acceptable)
+    let outcome = judge(decide(&answers, settings.agree), acceptable);
+    answers.sort_by_key(|(service, _)| services.iter().position(|url| url.as_str() == service));
+    FamilySurvey { outcome, answers }
 }
 
 fn judge(outcome: FamilyOutcome, acceptable: &Acceptable) -> FamilyOutcome {
@@ -159,8 +201,9 @@ pub fn describe((service, answer): &Answer) -> String {
     }
 }
 
-/// Asks every service at once, until enough of them agree or the time is up. The slow ones are then dropped.
-async fn collect<'a, F>(services: &'a [Url], agree: usize, ask: impl Fn(&'a Url) -> F) -> Vec<Answer>
+/// Asks every service at once, until as many as `enough` of them agree, all have answered or the time is up. The slow
+/// ones are then dropped.
+async fn collect<'a, F>(services: &'a [Url], enough: Option<usize>, ask: impl Fn(&'a Url) -> F) -> Vec<Answer>
 where
     F: Future<Output = Result<IpAddr, String>>,
 {
@@ -173,7 +216,7 @@ where
     let mut answers: Vec<Answer> = Vec::new();
     while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, pending.next()).await {
         answers.push(answer);
-        if matches!(decide(&answers, agree), FamilyOutcome::Agreed { .. }) {
+        if enough.is_some_and(|agree| matches!(decide(&answers, agree), FamilyOutcome::Agreed { .. })) {
             return answers;
         }
     }

@@ -16,6 +16,7 @@ pub mod permission;
 pub mod plan;
 pub mod session;
 pub mod target;
+pub mod trouble;
 
 /// A moment in UTC. `eg` records whole seconds: one clock reading per command, truncated at the edge.
 pub type Timestamp = chrono::DateTime<chrono::Utc>;

@@ -54,7 +54,7 @@ async fn extend(context: &Context<'_>, args: &ExtendArgs, settings: &Settings) -
     driver.store.borrow_mut().extend(id, expires, now)?;
     let passed = context.scoped_pass(&driver, RunKind::Extend, &[id], looks).await;
     let session = context.again(&driver.store.borrow(), id)?;
-    context.printer.json(&context.session_json(&session));
+    context.printer.json(&context.session_json(&driver.store.borrow(), &session)?);
     passed.map_err(|error| error.hint(recorded(context, id, expires)))?;
     let view = context.view(driver.store.borrow().last_runs()?);
     let expiry = context.zone.format(session.expires_at);

@@ -21,7 +21,7 @@ pub fn run(context: &Context<'_>, args: &GetArgs) -> Result<Exit, CommandError> 
             .hint(format!("the state file {} does not exist", context.state.path.display())));
     };
     let session = context.find(&store, &args.id)?;
-    context.printer.json(&context.session_json(&session));
-    context.printer.result(&context.view(store.last_runs()?).get(&session));
+    context.printer.json(&context.session_json(&store, &session)?);
+    context.printer.result(&context.view(store.last_runs()?).get(&session, &store.open_leases()?));
     Ok(Exit::Done)
 }

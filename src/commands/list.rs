@@ -39,18 +39,22 @@ pub fn run(context: &Context<'_>, args: &ListArgs) -> Result<Exit, CommandError>
     };
     let filter = Filter { statuses, limit: Some(args.limit).filter(|limit| *limit > 0) };
     let store = context.store_for_reading()?;
-    let (listing, runs) = match &store {
-        Some(store) => (store.sessions(&filter)?, store.last_runs()?),
-        None => (Listing { sessions: Vec::new(), left_out: 0 }, LastRuns::default()),
+    let (listing, runs, leases) = match &store {
+        Some(store) => (store.sessions(&filter)?, store.last_runs()?, store.open_leases()?),
+        None => (Listing { sessions: Vec::new(), left_out: 0 }, LastRuns::default(), Vec::new()),
     };
+    let view = context.view(runs);
     if context.printer.is_json() {
-        let json: Vec<SessionJson> = listing.sessions.iter().map(|session| context.session_json(session)).collect();
+        let json: Vec<SessionJson> =
+            listing.sessions.iter().map(|session| SessionJson::new(session, &leases, view.now)).collect();
         context.printer.json(&json);
     }
     if listing.sessions.is_empty() {
         context.printer.remark("No sessions.");
     } else {
-        context.printer.result(&context.view(runs).list(&listing.sessions));
+        context.printer.result(&view.list(&listing.sessions));
+        // Beside the table, not in it: its columns and rows are what scripts read.
+        view.troubles(&listing.sessions, &leases).iter().for_each(|line| context.printer.remark(line));
     }
     if listing.left_out > 0 {
         context.printer.remark(&format!("{} more: eg session list --limit 0", listing.left_out));

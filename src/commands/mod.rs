@@ -4,11 +4,13 @@ pub mod adopt;
 pub mod demo;
 pub mod extend;
 pub mod get;
+pub mod ip;
 pub mod list;
 pub mod reconcile;
 pub mod sandbox;
 pub mod schema;
 pub mod start;
+pub mod status;
 pub mod stop;
 mod watch;
 
@@ -64,6 +66,8 @@ pub fn run(env: &Env, printer: &Printer, cli: &Cli) -> Result<Exit, CommandError
         Command::Session(SessionCommand::Get(args)) => get::run(&context()?, args),
         Command::Session(SessionCommand::Extend(args)) => extend::run(&context()?, args),
         Command::Session(SessionCommand::Stop(args)) => stop::run(&context()?, args),
+        Command::Status(args) => status::run(&context()?, args),
+        Command::Ip(args) => ip::run(&context()?, args),
         Command::Reconcile(args) => reconcile::run(&context()?, args),
         Command::State(StateCommand::Adopt) => adopt::run(&context()?),
     }
@@ -312,8 +316,8 @@ impl Context<'_> {
         store.session(id)?.ok_or_else(gone)
     }
 
-    fn session_json(&self, session: &Session) -> SessionJson {
-        SessionJson::new(session, self.env.now())
+    fn session_json(&self, store: &Store, session: &Session) -> Result<SessionJson, CommandError> {
+        Ok(SessionJson::new(session, &store.open_leases()?, self.env.now()))
     }
 }
 

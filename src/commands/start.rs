@@ -145,7 +145,7 @@ impl Start<'_> {
             printer.warn("nothing runs `eg reconcile` regularly: nothing would close this session on time", &[hint]);
         }
         if self.args.no_wait {
-            printer.json(&self.context.session_json(&session));
+            printer.json(&self.context.session_json(&driver.store.borrow(), &session)?);
             return Ok(Exit::Done);
         }
         self.open(&driver, session.id, surroundings.looks).await
@@ -154,7 +154,7 @@ impl Start<'_> {
     async fn open(&self, driver: &Driver<'_>, id: SessionId, looks: Looks) -> Result<Exit, CommandError> {
         let passed = self.context.scoped_pass(driver, RunKind::Start, &[id], looks).await;
         let session = self.context.again(&driver.store.borrow(), id)?;
-        self.context.printer.json(&self.context.session_json(&session));
+        self.context.printer.json(&self.context.session_json(&driver.store.borrow(), &session)?);
         let short = id.short();
         match passed {
             Err(error) => {

@@ -165,10 +165,11 @@ impl Shown<'_> {
     fn print(&self, args: &StopArgs, before: &[Session], ended: &[Session]) -> Result<(), CommandError> {
         let Self { context, store, .. } = self;
         if args.all {
-            let json: Vec<_> = ended.iter().map(|session| context.session_json(session)).collect();
+            let json =
+                ended.iter().map(|session| context.session_json(store, session)).collect::<Result<Vec<_>, _>>()?;
             context.printer.json(&json);
         } else if let Some(session) = ended.first() {
-            context.printer.json(&context.session_json(session));
+            context.printer.json(&context.session_json(store, session)?);
         }
         let others = store.live_sessions()?;
         let leases = store.open_leases()?;

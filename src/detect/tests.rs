@@ -236,7 +236,7 @@ fn everything_together_ends_in_time() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let services = [Url::parse("https://a.example").unwrap(), Url::parse("https://b.example").unwrap()];
     let start = Instant::now();
-    let answers = runtime.unwrap().block_on(collect(&services, 2, |_| std::future::pending()));
+    let answers = runtime.unwrap().block_on(collect(&services, Some(2), |_| std::future::pending()));
     assert!(start.elapsed() < OVERALL + Duration::from_secs(1));
     let late = |url: &str| (url.to_owned(), Err("no answer within 5 s".to_owned()));
     assert_eq!(answers, [late("https://a.example/"), late("https://b.example/")]);

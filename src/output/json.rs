@@ -6,10 +6,12 @@ use chrono::SecondsFormat;
 use eg_model::{
     Timestamp,
     address::IpVersion,
+    lease::Lease,
     permission::Permission,
     plan::Step,
     session::{Coverage, Grant, Session, Standing},
     target::TargetKey,
+    trouble::{Trouble, trouble},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -19,13 +21,17 @@ use std::collections::BTreeMap;
 pub const SCHEMAS: &[(&str, &str)] = &[
     ("session", include_str!("../../docs/schema/v1/session.json")),
     ("sessions", include_str!("../../docs/schema/v1/sessions.json")),
+    ("status", include_str!("../../docs/schema/v1/status.json")),
+    ("ip", include_str!("../../docs/schema/v1/ip.json")),
     ("reconcile", include_str!("../../docs/schema/v1/reconcile.json")),
     ("error", include_str!("../../docs/schema/v1/error.json")),
     ("demo", include_str!("../../docs/schema/v1/demo.json")),
     ("sandbox", include_str!("../../docs/schema/v1/sandbox.json")),
 ];
 
-fn time(at: Timestamp) -> String {
+/// A moment as the contract has it: RFC 3339 in UTC, whole seconds.
+#[must_use]
+pub fn time(at: Timestamp) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
@@ -65,12 +71,15 @@ struct GrantJson {
     applied_at: Option<String>,
     removed_at: Option<String>,
     error_message: Option<String>,
+    last_failure: Option<String>,
+    next_try_at: Option<String>,
 }
 
 impl SessionJson {
-    /// A session, as it is at `now`. `overdueSeconds` counts from the expiry while a rule may still be open.
+    /// A session, as it is at `now`. `overdueSeconds` counts from the expiry while a rule may still be open; the open
+    /// leases tell what was refused last, and when it is tried again.
     #[must_use]
-    pub fn new(session: &Session, now: Timestamp) -> Self {
+    pub fn new(session: &Session, leases: &[Lease], now: Timestamp) -> Self {
         let address = |version| session.address(version).map(|address| address.to_string());
         let overdue = if session.status.is_ended() { 0 } else { (now - session.expires_at).num_seconds().max(0) };
         Self {
@@ -88,12 +97,13 @@ impl SessionJson {
             created_at: time(session.started_at),
             overdue_seconds: overdue,
             caller_arns: session.caller_arns.iter().cloned().collect(),
-            resource_ips: session.grants.iter().map(grant).collect(),
+            resource_ips: session.grants.iter().map(|item| grant(item, leases)).collect(),
         }
     }
 }
 
-fn grant(grant: &Grant) -> GrantJson {
+fn grant(grant: &Grant, leases: &[Lease]) -> GrantJson {
+    let Trouble { reasons, next_try_at } = trouble(grant, leases).unwrap_or_default();
     let ours = |foreign: bool| {
         let rules =
             grant.permissions.iter().filter(move |item| foreign || !matches!(item.standing, Standing::Foreign(_)));
@@ -115,6 +125,8 @@ fn grant(grant: &Grant) -> GrantJson {
         applied_at: grant.applied_at.map(time),
         removed_at: grant.removed_at.map(time),
         error_message: grant.error_message(),
+        last_failure: (!reasons.is_empty()).then(|| reasons.join("; ")),
+        next_try_at: next_try_at.map(time),
     }
 }
 
@@ -140,7 +152,9 @@ pub fn pass(report: &PassReport, names: &BTreeMap<TargetKey, String>) -> Value {
     })
 }
 
-fn permission(permission: &Permission) -> Value {
+/// A permission as the contract has it.
+#[must_use]
+pub fn permission(permission: &Permission) -> Value {
     json!({
         "protocol": permission.protocol().to_string(),
         "fromPort": permission.from_port(),

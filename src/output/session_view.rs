@@ -10,7 +10,9 @@ use eg_model::{
     Timestamp,
     address::IpVersion,
     duration::{overdue, remaining},
+    lease::Lease,
     session::{Grant, Session, SessionStatus, Standing},
+    trouble::{Trouble, trouble},
 };
 use eg_state::LastRuns;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +33,9 @@ pub struct View {
     pub runs: LastRuns,
 }
 
-fn line(label: &str, value: &str) -> String {
+/// One line of a block: its label, and a value that is safe to print.
+#[must_use]
+pub fn line(label: &str, value: &str) -> String {
     format!("  {:<LABEL$}{}\n", format!("{label}:"), value)
 }
 
@@ -117,9 +121,36 @@ impl View {
         table.render()
     }
 
+    /// What keeps the grants of live and closing sessions from being done, and when it is tried again: a line each.
+    #[must_use]
+    pub fn troubles(&self, sessions: &[Session], leases: &[Lease]) -> Vec<String> {
+        let mut lines = Vec::new();
+        for session in sessions.iter().filter(|session| !session.status.is_ended()) {
+            for grant in &session.grants {
+                let Some(trouble) = trouble(grant, leases) else { continue };
+                let why: Vec<String> = grant.error_message().into_iter().chain(news(grant, &trouble)).collect();
+                if !why.is_empty() {
+                    let (short, name) = (session.id.short(), escape_controls(&grant.resource_name));
+                    let (why, next) = (escape_controls(&why.join("; ")), self.next_try(&trouble));
+                    lines.push(format!("{short} {name} {} is {}: {why}; {next}", grant.ip_version(), grant.status));
+                }
+            }
+        }
+        lines
+    }
+
+    /// When what failed is tried again.
+    #[must_use]
+    pub fn next_try(&self, trouble: &Trouble) -> String {
+        match trouble.next_try_at.filter(|at| *at > self.now) {
+            Some(at) => format!("next try {}", self.zone.clock(at)),
+            None => "the next reconcile tries again".to_owned(),
+        }
+    }
+
     /// The page of `get`.
     #[must_use]
-    pub fn get(&self, session: &Session) -> String {
+    pub fn get(&self, session: &Session, leases: &[Lease]) -> String {
         let status = Cell::styled(session.status.as_str(), style::session(session.status)).render();
         let user = match &session.user_email {
             Some(email) => format!("{} ({email})", session.user_name),
@@ -137,10 +168,10 @@ impl View {
         }
         page += &text_line("Reason", session.reason.as_deref());
         page += "\n";
-        page + &self.grants(session)
+        page + &self.grants(session, leases)
     }
 
-    fn grants(&self, session: &Session) -> String {
+    fn grants(&self, session: &Session, leases: &[Lease]) -> String {
         let mut table = Table::new(["RESOURCE", "VERSION", "IP", "STATUS", "APPLIED"]);
         for grant in &session.grants {
             table.row([
@@ -152,6 +183,14 @@ impl View {
             ]);
             for note in grant_notes(grant, session.status) {
                 table.note(note);
+            }
+            if let Some(trouble) = trouble(grant, leases) {
+                news(grant, &trouble).for_each(|reason| {
+                    table.note(reason);
+                });
+                if grant.error_message().is_some() || !trouble.reasons.is_empty() {
+                    table.note(self.next_try(&trouble));
+                }
             }
         }
         table.render()
@@ -172,6 +211,15 @@ fn grant_notes(grant: &Grant, session: SessionStatus) -> Vec<String> {
         }
     }
     notes
+}
+
+/// The refusals that a grant's own message does not hold: it speaks of opening alone.
+fn news(grant: &Grant, trouble: &Trouble) -> impl Iterator<Item = String> {
+    let said = grant.error_message().unwrap_or_default();
+    trouble.reasons.clone().into_iter().filter(move |reason| {
+        let why = reason.split_once(": ").map_or(reason.as_str(), |(_, why)| why);
+        !said.contains(why)
+    })
 }
 
 /// The line about a grant as it lands.

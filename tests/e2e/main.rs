@@ -25,6 +25,7 @@
 #![allow(unreachable_pub, reason = "nothing outside a test binary can reach it")]
 
 mod boundaries;
+mod daily;
 mod demo;
 mod faults;
 mod harness;

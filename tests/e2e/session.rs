@@ -14,32 +14,32 @@ use crate::harness::{Installation, Outcome, World};
 use serde_json::Value;
 
 /// What a person saw, command by command, for a snapshot.
-struct Tale<'w> {
+pub(crate) struct Tale<'w> {
     here: &'w Installation,
     text: String,
 }
 
 impl<'w> Tale<'w> {
-    fn new(here: &'w Installation) -> Self {
+    pub(crate) fn new(here: &'w Installation) -> Self {
         Self { here, text: String::new() }
     }
 
     /// Runs a command and keeps what it said.
-    fn eg(&mut self, args: &[&str]) -> Outcome {
+    pub(crate) fn eg(&mut self, args: &[&str]) -> Outcome {
         let outcome = self.here.eg(args);
         self.add(args, &outcome);
         outcome
     }
 
     /// Keeps what a command said that was run in another way.
-    fn add(&mut self, args: &[&str], outcome: &Outcome) {
+    pub(crate) fn add(&mut self, args: &[&str], outcome: &Outcome) {
         // Short ids have names once the whole ids were seen.
         self.here.eg(&["session", "list", "--limit", "0", "--output", "json"]).normalised();
         let shown: Vec<_> = args.iter().map(|arg| shown_arg(arg)).collect();
         self.text += &format!("$ eg {}\n{}\n", shown.join(" "), readable(outcome));
     }
 
-    fn end(self, name: &str) {
+    pub(crate) fn end(self, name: &str) {
         snapshot(name, &self.text);
     }
 }
@@ -93,20 +93,20 @@ pub(crate) fn snapshot(name: &str, text: &str) {
 
 /// Starts a session; its JSON.
 #[track_caller]
-fn start(here: &Installation, more: &[&str]) -> Value {
+pub(crate) fn start(here: &Installation, more: &[&str]) -> Value {
     let args = [&["--output", "json", "session", "start"], more].concat();
     here.eg(&args).expect_code(0).json_as("session")
 }
 
 /// Starts a session; its id.
 #[track_caller]
-fn start_id(here: &Installation, more: &[&str]) -> String {
+pub(crate) fn start_id(here: &Installation, more: &[&str]) -> String {
     start(here, more)["id"].as_str().unwrap().to_owned()
 }
 
 /// A session as it is on record.
 #[track_caller]
-fn get(here: &Installation, id: &str) -> Value {
+pub(crate) fn get(here: &Installation, id: &str) -> Value {
     here.eg(&["--output", "json", "session", "get", id]).expect_code(0).json_as("session")
 }
 

@@ -1,0 +1,112 @@
+//! `eg ip`: the detected addresses, and what each service said.
+
+use super::Context;
+use crate::{
+    detect::{Families, FamilyOutcome, FamilySurvey, Survey, survey},
+    error::{CommandError, Exit},
+    output::{style, table::Cell, text::escape_controls},
+};
+use eg_model::address::IpVersion;
+use serde_json::{Value, json};
+use std::net::IpAddr;
+
+/// Show your public addresses, and which services agree on them
+///
+/// Asks every service of the configuration and waits for all of them. `eg session start` opens to an address that
+/// enough of them agree on.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: eg ip --output json | jq -r .ipv4Address")]
+pub struct IpArgs {
+    /// IPv4 only
+    #[arg(short = '4', conflicts_with = "only_ipv6")]
+    only_ipv4: bool,
+    /// IPv6 only
+    #[arg(short = '6')]
+    only_ipv6: bool,
+}
+
+/// Asks for the addresses.
+///
+/// # Errors
+/// The configuration is bad.
+pub fn run(context: &Context<'_>, args: &IpArgs) -> Result<Exit, CommandError> {
+    let settings = context.settings()?;
+    let runtime = context.runtime()?;
+    let families = Families { v4: !args.only_ipv6, v6: !args.only_ipv4 };
+    let found = runtime.block_on(survey(families, &settings.detect, context.env.address_rule.clone()));
+    runtime.shutdown_background();
+    let Survey { v4, v6 } = &found;
+    context.printer.json(&json!({
+        "ipv4Address": address(v4),
+        "ipv6Address": address(v6),
+        "families": [family_json(IpVersion::V4, v4), family_json(IpVersion::V6, v6)],
+    }));
+    context.printer.result(&(family(IpVersion::V4, v4) + &family(IpVersion::V6, v6)));
+    Ok(exit(&found))
+}
+
+/// As `session start` would judge: one family is enough, as long as no service lies about the other.
+fn exit(found: &Survey) -> Exit {
+    let outcomes = [&found.v4.outcome, &found.v6.outcome];
+    let refused = outcomes.iter().any(|outcome| matches!(outcome, FamilyOutcome::Disagree { .. }));
+    let any = outcomes.iter().any(|outcome| matches!(outcome, FamilyOutcome::Agreed { .. }));
+    if any && !refused { Exit::Done } else { Exit::Failed }
+}
+
+fn address(family: &FamilySurvey) -> Option<IpAddr> {
+    match family.outcome {
+        FamilyOutcome::Agreed { address, .. } => Some(address),
+        _ => None,
+    }
+}
+
+/// Whether this answer is one of those that made the address.
+fn agrees(family: &FamilySurvey, service: &str) -> bool {
+    match &family.outcome {
+        FamilyOutcome::Agreed { by, .. } | FamilyOutcome::NotRoutable { by, .. } => by.iter().any(|one| one == service),
+        _ => false,
+    }
+}
+
+fn family(version: IpVersion, family: &FamilySurvey) -> String {
+    let said = family.answers.len();
+    let headline = match &family.outcome {
+        FamilyOutcome::NotAsked => return String::new(),
+        FamilyOutcome::Agreed { address, by } => format!("{address} ({} of {said} services agree)", by.len()),
+        FamilyOutcome::NotRoutable { message, .. } => format!("not usable: {message}"),
+        FamilyOutcome::Disagree { .. } => "not known: the services do not agree".to_owned(),
+        FamilyOutcome::NotAgreed { .. } => "not found".to_owned(),
+    };
+    let line = |(service, answer): &(String, Result<IpAddr, String>)| {
+        let mark =
+            if agrees(family, service) { Cell::styled("✓", style::GOOD) } else { Cell::styled("✗", style::BAD) };
+        let text = answer.as_ref().map_or_else(Clone::clone, ToString::to_string);
+        format!("  {} {}: {}\n", mark.render(), escape_controls(service), escape_controls(&text))
+    };
+    format!("{version}: {headline}\n") + &family.answers.iter().map(line).collect::<String>()
+}
+
+fn family_json(version: IpVersion, family: &FamilySurvey) -> Value {
+    let (outcome, message) = match &family.outcome {
+        FamilyOutcome::NotAsked => ("not-asked", None),
+        FamilyOutcome::Agreed { .. } => ("agreed", None),
+        FamilyOutcome::NotRoutable { message, .. } => ("not-routable", Some(message.as_str())),
+        FamilyOutcome::Disagree { .. } => ("disagree", Some("the services do not agree")),
+        FamilyOutcome::NotAgreed { .. } => ("not-agreed", Some("too few services gave an address")),
+    };
+    let answer = |(service, answer): &(String, Result<IpAddr, String>)| {
+        json!({
+            "service": service,
+            "address": answer.as_ref().ok(),
+            "error": answer.as_ref().err(),
+            "agrees": agrees(family, service),
+        })
+    };
+    json!({
+        "ipVersion": version.number(),
+        "address": address(family),
+        "outcome": outcome,
+        "message": message,
+        "answers": family.answers.iter().map(answer).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,258 @@
+//! `eg status`: everything at a glance. Detection apart, it reads the record alone.
+
+use super::Context;
+use crate::{
+    detect::{Detected, Families, FamilyOutcome, describe, detect},
+    error::{CommandError, Exit},
+    output::{
+        json,
+        session_view::{View, line},
+        text::escape_controls,
+    },
+    schedule::is_scheduled,
+    settings::Settings,
+};
+use eg_model::{
+    Timestamp,
+    address::IpVersion,
+    duration::overdue,
+    lease::Lease,
+    session::{Grant, GrantStatus, Session},
+    trouble::{Trouble, trouble},
+};
+use eg_state::LastRuns;
+use serde_json::{Value, json};
+use std::net::IpAddr;
+
+/// Show everything at a glance: your address, what is open and until when, what is wrong
+///
+/// Without a network the address is missing and everything else is there: it comes from the record.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: eg status")]
+pub struct StatusArgs {}
+
+/// The record, as far as status needs it.
+#[derive(Default)]
+struct Record {
+    /// Live ones, then those that are closing; newest first.
+    sessions: Vec<Session>,
+    leases: Vec<Lease>,
+    runs: LastRuns,
+}
+
+/// Shows the status.
+///
+/// # Errors
+/// The record cannot be read, or the configuration is bad: then everything else was shown before.
+pub fn run(context: &Context<'_>, _args: &StatusArgs) -> Result<Exit, CommandError> {
+    let settings = context.settings();
+    let record = match context.store_for_reading()? {
+        None => Record::default(),
+        Some(store) => {
+            let mut sessions = store.live_sessions()?;
+            sessions.extend(store.unfinished_sessions()?);
+            Record { sessions, leases: store.open_leases()?, runs: store.last_runs()? }
+        }
+    };
+    let addresses = match &settings {
+        Ok(settings) => addresses(context, settings)?,
+        Err(_) => Vec::new(),
+    };
+    let shown = Shown { view: context.view(record.runs.clone()), record: &record, addresses: &addresses };
+    context.printer.json(&shown.json());
+    context.printer.result(&shown.text());
+    settings?;
+    Ok(Exit::Done)
+}
+
+/// One family, and its address or why there is none.
+type Address = (IpVersion, Result<IpAddr, String>);
+
+/// The families that some resource takes; both where none is configured.
+fn addresses(context: &Context<'_>, settings: &Settings) -> Result<Vec<Address>, CommandError> {
+    let mut resources = settings.resources.iter();
+    let none = settings.resources.is_empty();
+    let mut wanted = |version| none || resources.any(|resource| resource.families.contains(&version));
+    let families = Families { v4: wanted(IpVersion::V4), v6: wanted(IpVersion::V6) };
+    let runtime = context.runtime()?;
+    let detected = runtime.block_on(detect(families, &settings.detect, context.env.address_rule.clone()));
+    runtime.shutdown_background();
+    let Detected { v4, v6 } = detected;
+    let found = [(IpVersion::V4, v4), (IpVersion::V6, v6)];
+    Ok(found.into_iter().filter_map(|(version, outcome)| Some((version, told(outcome)?))).collect())
+}
+
+fn told(outcome: FamilyOutcome) -> Option<Result<IpAddr, String>> {
+    match outcome {
+        FamilyOutcome::NotAsked => None,
+        FamilyOutcome::Agreed { address, .. } => Some(Ok(address)),
+        FamilyOutcome::NotRoutable { message, .. } => Some(Err(message)),
+        FamilyOutcome::NotAgreed { reasons } => Some(Err(reasons.join("; "))),
+        FamilyOutcome::Disagree { answers } => {
+            let lines: Vec<String> = answers.iter().map(describe).collect();
+            Some(Err(format!("the services do not agree: {}", lines.join("; "))))
+        }
+    }
+}
+
+/// When there is something to do next: the next expiry, retry or settle deadline on record, or what the last pass
+/// said. A moment that has passed is due.
+fn next_wake(now: Timestamp, record: &Record) -> Option<Timestamp> {
+    let live = record.sessions.iter().filter(|session| session.status.is_live()).map(|session| session.expires_at);
+    let retries = record.leases.iter().filter_map(|lease| lease.next_try_at);
+    let closing = record.sessions.iter().filter(|session| !session.status.is_live()).flat_map(|s| &s.grants);
+    let closing: Vec<&Grant> = closing.filter(|grant| grant.status == GrantStatus::Removing).collect();
+    let concerns = |lease: &&Lease| closing.iter().any(|grant| grant.reach.target == *lease.target());
+    let settling = record.leases.iter().filter(concerns).filter_map(Lease::settles_at);
+    let said = record.runs.reconcile.as_ref().and_then(|run| run.next_wake_at).filter(|at| *at > now);
+    live.chain(retries).chain(settling).chain(said).min()
+}
+
+struct Shown<'a> {
+    view: View,
+    record: &'a Record,
+    addresses: &'a [Address],
+}
+
+/// A grant that is not as its session wants it.
+struct Unconverged<'a> {
+    session: &'a Session,
+    grant: &'a Grant,
+    trouble: Trouble,
+}
+
+impl Unconverged<'_> {
+    fn why(&self) -> Option<String> {
+        let settling = || (self.grant.status == GrantStatus::Removing).then(|| "not closed yet".to_owned());
+        let refused = || (!self.trouble.reasons.is_empty()).then(|| self.trouble.reasons.join("; "));
+        self.grant.error_message().or_else(refused).or_else(settling)
+    }
+}
+
+impl Shown<'_> {
+    fn unconverged(&self) -> Vec<Unconverged<'_>> {
+        let grants = self.record.sessions.iter().flat_map(|session| session.grants.iter().map(move |g| (session, g)));
+        let found =
+            |(session, grant)| Some(Unconverged { session, grant, trouble: trouble(grant, &self.record.leases)? });
+        grants.filter_map(found).collect()
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for (version, address) in self.addresses {
+            text += &line(&version.to_string(), &self.address(address));
+        }
+        text += &line("Scheduled", &self.scheduled());
+        text += &line("Reconcile", &self.last_reconcile());
+        if let Some(at) = next_wake(self.view.now, self.record) {
+            let due = || format!("overdue {}", overdue(self.view.now, at));
+            text += &line("Next wake", &if at > self.view.now { self.view.zone.format(at) } else { due() });
+        }
+        let sessions = &self.record.sessions;
+        text += &if sessions.is_empty() {
+            line("Sessions", "none: nothing is open")
+        } else {
+            format!("\n{}", self.view.list(sessions))
+        };
+        let troubles: String = self.unconverged().iter().map(|item| self.trouble(item)).collect();
+        let strays: String = self.strays().iter().map(|stray| format!("{stray}\n")).collect();
+        if troubles.is_empty() && strays.is_empty() { text } else { text + "\n" + &troubles + &strays }
+    }
+
+    /// An address that is not known is a line, not an error: there may be no network.
+    fn address(&self, address: &Result<IpAddr, String>) -> String {
+        match address {
+            Ok(address) => address.to_string(),
+            Err(why) => format!("not known: {}", escape_controls(why)),
+        }
+    }
+
+    fn scheduled(&self) -> String {
+        let clock = |at: Timestamp| self.view.zone.format(at);
+        match self.record.runs.scheduled_at {
+            Some(at) if is_scheduled(&self.record.runs, self.view.now) => format!("yes, last run {}", clock(at)),
+            Some(at) => format!("no: the last run was {}; see: eg schedule show", clock(at)),
+            None => "no: nothing would close a session on time; set it up with: eg schedule install".to_owned(),
+        }
+    }
+
+    fn last_reconcile(&self) -> String {
+        let Some(run) = &self.record.runs.reconcile else { return "never".to_owned() };
+        let at = self.view.zone.format(run.finished_at);
+        match (&run.summary, run.converged) {
+            (_, true) => format!("{at}, everything as recorded"),
+            (Some(why), false) => format!("{at}: {}", escape_controls(why)),
+            (None, false) => format!("{at}, not everything as recorded yet"),
+        }
+    }
+
+    fn trouble(&self, item: &Unconverged<'_>) -> String {
+        let (short, name) = (item.session.id.short(), escape_controls(&item.grant.resource_name));
+        let why = item.why().map(|why| format!(": {}", escape_controls(&why))).unwrap_or_default();
+        let next = self.view.next_try(&item.trouble);
+        format!("{short} {name} {} is {}{why}; {next}\n", item.grant.ip_version(), item.grant.status)
+    }
+
+    /// A live session for an address that is no longer ours serves nobody who is here.
+    fn strays(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for session in self.record.sessions.iter().filter(|session| session.status.is_live()) {
+            for (version, now) in self.addresses {
+                let (Ok(now), Some(then)) = (now, session.address(*version)) else { continue };
+                if *now != then {
+                    lines.push(format!("{} is open for {then}; your address is {now} now", session.id.short()));
+                }
+            }
+        }
+        lines
+    }
+
+    fn json(&self) -> Value {
+        let address = |(version, address): &Address| {
+            json!({
+                "ipVersion": version.number(),
+                "address": address.as_ref().ok(),
+                "error": address.as_ref().err(),
+            })
+        };
+        let runs = &self.record.runs;
+        let last = runs.reconcile.as_ref().map(|run| {
+            json!({"finishedAt": json::time(run.finished_at), "converged": run.converged, "summary": run.summary})
+        });
+        json!({
+            "addresses": self.addresses.iter().map(address).collect::<Vec<_>>(),
+            "scheduled": is_scheduled(runs, self.view.now),
+            "scheduledAt": runs.scheduled_at.map(json::time),
+            "lastReconcile": last,
+            "nextWakeAt": next_wake(self.view.now, self.record).map(json::time),
+            "sessions": self.record.sessions.iter().map(|session| self.session_json(session)).collect::<Vec<_>>(),
+            "notConverged": self.unconverged().iter().map(unconverged_json).collect::<Vec<_>>(),
+        })
+    }
+
+    fn session_json(&self, session: &Session) -> Value {
+        let seconds = (session.expires_at - self.view.now).num_seconds();
+        json!({
+            "id": session.id.to_string(),
+            "status": session.status.as_str(),
+            "ipv4Address": session.address(IpVersion::V4),
+            "ipv6Address": session.address(IpVersion::V6),
+            "startedAt": json::time(session.started_at),
+            "expiresAt": json::time(session.expires_at),
+            "remainingSeconds": seconds.max(0),
+            "overdueSeconds": (-seconds).max(0),
+        })
+    }
+}
+
+fn unconverged_json(item: &Unconverged<'_>) -> Value {
+    json!({
+        "sessionId": item.session.id.to_string(),
+        "resourceName": item.grant.resource_name,
+        "resourceId": item.grant.reach.target.id,
+        "ipVersion": item.grant.ip_version().number(),
+        "status": item.grant.status.as_str(),
+        "reason": item.why(),
+        "nextTryAt": item.trouble.next_try_at.map(json::time),
+    })
+}

@@ -1,0 +1,5 @@
+//! The commands of every day beside the five of a session: what is going on, who holds what, what is wrong.
+
+mod ip;
+mod retries;
+mod status;
