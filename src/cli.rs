@@ -76,6 +76,7 @@ pub enum Command {
     #[command(subcommand)]
     Session(SessionCommand),
     Status(commands::status::StatusArgs),
+    Who(commands::who::WhoArgs),
     Ip(commands::ip::IpArgs),
     Reconcile(commands::reconcile::ReconcileArgs),
     /// See what eg does, in a few seconds and without an account

@@ -21,6 +21,7 @@ pub mod retry;
 pub mod schedule;
 pub mod settings;
 pub mod signals;
+pub mod survey;
 
 use clap::Parser;
 use cli::{Cli, Color, Output};

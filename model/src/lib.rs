@@ -8,6 +8,7 @@
 pub mod address;
 pub mod duration;
 pub mod failure;
+pub mod holders;
 pub mod ids;
 pub mod lease;
 pub mod marks;

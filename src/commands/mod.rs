@@ -13,6 +13,7 @@ pub mod start;
 pub mod status;
 pub mod stop;
 mod watch;
+pub mod who;
 
 use crate::{
     cli::{Cli, Command, Global, SessionCommand, StateCommand},
@@ -67,6 +68,7 @@ pub fn run(env: &Env, printer: &Printer, cli: &Cli) -> Result<Exit, CommandError
         Command::Session(SessionCommand::Extend(args)) => extend::run(&context()?, args),
         Command::Session(SessionCommand::Stop(args)) => stop::run(&context()?, args),
         Command::Status(args) => status::run(&context()?, args),
+        Command::Who(args) => who::run(&context()?, args),
         Command::Ip(args) => ip::run(&context()?, args),
         Command::Reconcile(args) => reconcile::run(&context()?, args),
         Command::State(StateCommand::Adopt) => adopt::run(&context()?),

@@ -66,7 +66,7 @@ pub struct StartArgs {
 pub fn run(context: &Context<'_>, args: &StartArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
     if settings.resources.is_empty() {
-        return Err(no_resources(context));
+        return Err(no_resources(context, "eg session start"));
     }
     let usage = |error: String| CommandError::new(Kind::Usage, error);
     let resources = settings.select(&args.only).map_err(|error| usage(error.to_string()))?;
@@ -80,12 +80,12 @@ pub fn run(context: &Context<'_>, args: &StartArgs) -> Result<Exit, CommandError
 }
 
 /// Three lines that make a configuration.
-fn no_resources(context: &Context<'_>) -> CommandError {
+pub(super) fn no_resources(context: &Context<'_>, command: &str) -> CommandError {
     let path = context.config.path.display();
     CommandError::new(Kind::Config, format!("no resource is configured in {path}"))
         .hint(format!("1. create {path}"))
         .hint("2. put into it: [[resource]] name = \"my-server\" id = \"sg-…\" region = \"eu-west-1\" ports = [\"tcp/22\"] (one key a line)")
-        .hint("3. run again: eg session start")
+        .hint(format!("3. run again: {command}"))
 }
 
 fn duration(args: &StartArgs, settings: &Settings) -> Result<TimeDelta, String> {

@@ -3,3 +3,4 @@
 mod ip;
 mod retries;
 mod status;
+mod who;

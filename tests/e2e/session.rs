@@ -39,6 +39,11 @@ impl<'w> Tale<'w> {
         self.text += &format!("$ eg {}\n{}\n", shown.join(" "), readable(outcome));
     }
 
+    /// Gives a name to something that differs from run to run.
+    pub(crate) fn name(&mut self, text: &str, name: &str) {
+        self.text = self.text.replace(text, name);
+    }
+
     pub(crate) fn end(self, name: &str) {
         snapshot(name, &self.text);
     }
@@ -121,6 +126,6 @@ fn config_with_missing_group(world: &World) -> String {
     world.default_config() + &missing_group()
 }
 
-fn missing_group() -> String {
+pub(crate) fn missing_group() -> String {
     World::resource("typo-sg", "sg-0123456789abcdef0", crate::harness::REGION, &["tcp/22"], "groups = [\"bad\"]\n")
 }

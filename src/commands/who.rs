@@ -1,0 +1,203 @@
+//! `eg who`: everything marked on the configured groups, whoever opened it. Reads, and changes nothing.
+
+use super::{Context, start::no_resources};
+use crate::{
+    error::{CommandError, Exit},
+    output::{
+        json, style,
+        table::{Cell, Table},
+        time::Zone,
+    },
+    survey::{Surveyed, survey},
+};
+use eg_model::{
+    holders::{Fit, Holder, MarkedRule, marked_rules},
+    ids::{InstallationId, RuleId},
+    marks::LeaseState,
+    target::TargetKey,
+};
+use eg_providers::Sighting;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// Show who holds what: every rule that carries eg's marks, from every installation
+///
+/// Looks at every configured group, now. A lease is judged by the provider's clock: it counts for ten minutes beyond
+/// its time. Rules of others that carry no marks are not shown.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: eg who")]
+pub struct WhoArgs {}
+
+/// What this installation knows of itself.
+#[derive(Default)]
+struct Us {
+    installation: Option<InstallationId>,
+    /// Rules that are ours by their id.
+    rules: BTreeSet<(TargetKey, RuleId)>,
+}
+
+/// Shows who holds what.
+///
+/// # Errors
+/// The configuration is bad or names nothing, or the record cannot be read.
+pub fn run(context: &Context<'_>, _args: &WhoArgs) -> Result<Exit, CommandError> {
+    let settings = context.settings()?;
+    if settings.resources.is_empty() {
+        return Err(no_resources(context, "eg who"));
+    }
+    let us = us(context)?;
+    let runtime = context.runtime()?;
+    let aws = context.aws();
+    let seen = runtime.block_on(survey(&settings, &aws, |resource| context.reach(resource)));
+    runtime.shutdown_background();
+    let looks: Vec<Look<'_>> = looks(&seen, &us);
+    let printer = context.printer;
+    printer.json(&as_json(&looks));
+    if looks.iter().any(|look| matches!(&look.found, Ok(rules) if !rules.is_empty())) {
+        printer.result(&table(&looks, &context.zone));
+    } else if looks.iter().any(|look| look.found.is_ok()) {
+        printer.remark("No rule carries eg's marks.");
+    }
+    for look in &looks {
+        if let Err((why, advice)) = &look.found {
+            printer.warn(&format!("{} cannot be read: {why}", look.surveyed.resource.name), &[(*advice).to_owned()]);
+        }
+    }
+    Ok(exit(&looks))
+}
+
+fn us(context: &Context<'_>) -> Result<Us, CommandError> {
+    let Some(store) = context.store_for_reading()? else { return Ok(Us::default()) };
+    let leases = store.open_leases()?;
+    let rules = leases.iter().filter_map(|lease| Some((lease.target().clone(), lease.proven_rule()?.clone())));
+    Ok(Us { installation: Some(store.installation().clone()), rules: rules.collect() })
+}
+
+/// One target: its marked rules, or why they are not known and what to do about it.
+struct Look<'a> {
+    surveyed: &'a Surveyed<'a>,
+    found: Result<Vec<MarkedRule>, (String, &'static str)>,
+}
+
+/// Each target once, however many resources name it.
+fn looks<'a>(seen: &'a [Surveyed<'a>], us: &Us) -> Vec<Look<'a>> {
+    let mut known = BTreeSet::new();
+    let first = seen.iter().filter(|one| known.insert(&one.reach.target));
+    first.map(|surveyed| Look { surveyed, found: found(surveyed, us) }).collect()
+}
+
+fn found(surveyed: &Surveyed<'_>, us: &Us) -> Result<Vec<MarkedRule>, (String, &'static str)> {
+    let target = &surveyed.reach.target;
+    match &surveyed.sighting {
+        Sighting::Complete(reading) => {
+            let ours = us.rules.iter().filter(|(key, _)| key == target).map(|(_, rule)| rule.clone()).collect();
+            Ok(marked_rules(&target.id, reading, us.installation.as_ref(), &ours))
+        }
+        Sighting::NotFound { caller } => Err((
+            format!("account {} has no {target}", caller.account),
+            "check the resource's id, region and profile, or ask: eg doctor",
+        )),
+        Sighting::Unavailable(failure) => Err((failure.to_string(), failure.class.advice())),
+    }
+}
+
+fn exit(looks: &[Look<'_>]) -> Exit {
+    let unknown = looks.iter().filter(|look| look.found.is_err()).count();
+    match unknown {
+        0 => Exit::Done,
+        all if all == looks.len() => Exit::Failed,
+        _ => Exit::Partial,
+    }
+}
+
+fn table(looks: &[Look<'_>], zone: &Zone) -> String {
+    let mut table = Table::new(["RESOURCE", "PERMISSION", "RULE", "SESSION", "HOLDER", "UNTIL"]);
+    for look in looks {
+        for rule in look.found.iter().flatten() {
+            let opener = rule.opener.map_or_else(|| "-".to_owned(), |id| id.short());
+            let cells = [
+                Cell::new(&look.surveyed.resource.name),
+                Cell::new(format!("{} from {}", rule.permission.ports(), rule.permission.cidr())),
+                Cell::new(&rule.id.0),
+                Cell::new(opener),
+            ];
+            let mut held = rule.holders.iter().map(|holder| until(holder, zone));
+            let first = held.next().unwrap_or_else(|| [Cell::new("nobody"), Cell::new("-")]);
+            table.row(cells.into_iter().chain(first));
+            for more in held {
+                let blank = || Cell::new("");
+                table.row([blank(), blank(), blank(), blank()].into_iter().chain(more));
+            }
+            if let Some(note) = fit_note(rule.fit) {
+                table.note(note);
+            }
+        }
+    }
+    table.render()
+}
+
+fn until(holder: &Holder, zone: &Zone) -> [Cell; 2] {
+    let id = holder.installation.as_str();
+    let short = id.get(..8).unwrap_or(id);
+    let who = if holder.ours { "this installation".to_owned() } else { format!("other {short}") };
+    let until = match (holder.state, holder.until) {
+        (LeaseState::Unexpired, Some(at)) => Cell::new(zone.format(at)),
+        (LeaseState::Expired, Some(at)) => Cell::styled(format!("{} (expired)", zone.format(at)), style::ENDED),
+        _ => Cell::styled(format!("\"{}\" (holds nothing)", holder.value), style::BAD),
+    };
+    [Cell::new(who), until]
+}
+
+fn fit_note(fit: Fit) -> Option<&'static str> {
+    match fit {
+        Fit::Genuine => None,
+        Fit::OursById => Some("ours by its id, but its tags are not: somebody edited it; eg reconcile puts it right"),
+        Fit::Misfit => Some("its marks are of another rule: tags were copied, or it was edited; eg never touches it"),
+    }
+}
+
+fn as_json(looks: &[Look<'_>]) -> Value {
+    let rules = looks.iter().flat_map(|look| look.found.iter().flatten().map(move |rule| rule_json(look, rule)));
+    let unknown = looks.iter().filter_map(|look| {
+        let target = &look.surveyed.reach.target;
+        let (why, _) = look.found.as_ref().err()?;
+        Some(json!({
+            "resourceName": look.surveyed.resource.name,
+            "resourceId": target.id,
+            "region": target.region,
+            "message": why,
+        }))
+    });
+    json!({"rules": rules.collect::<Vec<_>>(), "unavailable": unknown.collect::<Vec<_>>()})
+}
+
+fn rule_json(look: &Look<'_>, rule: &MarkedRule) -> Value {
+    let target = &look.surveyed.reach.target;
+    let holder = |holder: &Holder| {
+        json!({
+            "installation": holder.installation.as_str(),
+            "ours": holder.ours,
+            "until": holder.until.map(json::time),
+            "value": holder.value,
+            "state": match holder.state {
+                LeaseState::Unexpired => "unexpired",
+                LeaseState::Expired => "expired",
+                LeaseState::Odd => "odd",
+            },
+        })
+    };
+    json!({
+        "resourceName": look.surveyed.resource.name,
+        "resourceId": target.id,
+        "region": target.region,
+        "permission": json::permission(&rule.permission),
+        "ruleId": rule.id.0,
+        "sessionId": rule.opener.map(|id| id.to_string()),
+        "marks": match rule.fit {
+            Fit::Genuine => "genuine",
+            Fit::OursById => "ours-by-id",
+            Fit::Misfit => "misfit",
+        },
+        "holders": rule.holders.iter().map(holder).collect::<Vec<_>>(),
+    })
+}
