@@ -55,6 +55,8 @@ pub enum Output {
     Table,
     /// For programs: one JSON document on stdout, JSON Lines on stderr.
     Json,
+    /// For spreadsheets: the rows of `eg log`, and of nothing else.
+    Csv,
 }
 
 /// When to use colours.
@@ -78,6 +80,7 @@ pub enum Command {
     Status(commands::status::StatusArgs),
     Who(commands::who::WhoArgs),
     Ip(commands::ip::IpArgs),
+    Log(commands::log::LogArgs),
     Reconcile(commands::reconcile::ReconcileArgs),
     /// See what eg does, in a few seconds and without an account
     ///

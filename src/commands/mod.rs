@@ -6,6 +6,7 @@ pub mod extend;
 pub mod get;
 pub mod ip;
 pub mod list;
+pub mod log;
 pub mod reconcile;
 pub mod sandbox;
 pub mod schema;
@@ -16,7 +17,7 @@ mod watch;
 pub mod who;
 
 use crate::{
-    cli::{Cli, Command, Global, SessionCommand, StateCommand},
+    cli::{Cli, Command, Global, Output, SessionCommand, StateCommand},
     env::Env,
     error::{CommandError, Exit, Kind},
     lock,
@@ -58,6 +59,10 @@ pub struct Context<'a> {
 /// The command did not do what was asked, and says why.
 pub fn run(env: &Env, printer: &Printer, cli: &Cli) -> Result<Exit, CommandError> {
     let context = || Context::new(env, printer, &cli.global);
+    if cli.global.output == Output::Csv && !matches!(cli.command, Command::Log(_)) {
+        let error = CommandError::new(Kind::Usage, "only `eg log` has rows for --output csv");
+        return Err(error.hint("use --output json, or table"));
+    }
     match &cli.command {
         Command::Schema(args) => schema::run(printer, args),
         Command::Demo => demo::run(env, printer, &cli.global),
@@ -70,6 +75,7 @@ pub fn run(env: &Env, printer: &Printer, cli: &Cli) -> Result<Exit, CommandError
         Command::Status(args) => status::run(&context()?, args),
         Command::Who(args) => who::run(&context()?, args),
         Command::Ip(args) => ip::run(&context()?, args),
+        Command::Log(args) => log::run(&context()?, args),
         Command::Reconcile(args) => reconcile::run(&context()?, args),
         Command::State(StateCommand::Adopt) => adopt::run(&context()?),
     }

@@ -24,6 +24,7 @@ pub const SCHEMAS: &[(&str, &str)] = &[
     ("status", include_str!("../../docs/schema/v1/status.json")),
     ("ip", include_str!("../../docs/schema/v1/ip.json")),
     ("who", include_str!("../../docs/schema/v1/who.json")),
+    ("log", include_str!("../../docs/schema/v1/log.json")),
     ("reconcile", include_str!("../../docs/schema/v1/reconcile.json")),
     ("error", include_str!("../../docs/schema/v1/error.json")),
     ("demo", include_str!("../../docs/schema/v1/demo.json")),

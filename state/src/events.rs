@@ -117,6 +117,17 @@ impl Store {
             None => select(connection, "", params![]),
         })
     }
+
+    /// Every event from `since` on, oldest first; with `None` all that are kept.
+    ///
+    /// # Errors
+    /// The database cannot be read, or a row does not parse.
+    pub fn events_since(&self, since: Option<Timestamp>) -> Result<Vec<Event>, StateError> {
+        self.read(|connection| match since {
+            Some(since) => select(connection, "WHERE at >= ?1", params![since.timestamp()]),
+            None => select(connection, "", params![]),
+        })
+    }
 }
 
 pub(crate) fn insert(connection: &Connection, event: &Event, run: Option<i64>) -> Result<(), StateError> {

@@ -6,6 +6,7 @@ use crate::{
 };
 use eg_model::{Timestamp, ids::RunId};
 use rusqlite::{OptionalExtension, params};
+use std::collections::BTreeMap;
 
 words! {
     /// Which command made a run.
@@ -113,6 +114,24 @@ impl Store {
         })?;
         self.run = None;
         Ok(())
+    }
+
+    /// Which command made each run that is kept, by its number.
+    ///
+    /// # Errors
+    /// The database cannot be read, or a row does not parse.
+    pub fn run_kinds(&self) -> Result<BTreeMap<i64, RunKind>, StateError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT number, kind FROM runs")?;
+            let mut rows = statement.query([])?;
+            let mut kinds = BTreeMap::new();
+            while let Some(row) = rows.next()? {
+                let number: i64 = row.get(0)?;
+                let place = Place { table: "runs", row: &number.to_string() };
+                kinds.insert(number, place.word("kind", &row.get::<_, String>(1)?, RunKind::from_word)?);
+            }
+            Ok(kinds)
+        })
     }
 
     /// When the reconciler was last at work.

@@ -1,6 +1,7 @@
 //! The commands of every day beside the five of a session: what is going on, who holds what, what is wrong.
 
 mod ip;
+mod log;
 mod retries;
 mod status;
 mod who;

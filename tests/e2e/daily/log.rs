@@ -1,0 +1,80 @@
+//! `eg log`.
+
+use crate::{
+    harness::{Fault, World},
+    session::{error_of, start, start_id},
+};
+use serde_json::Value;
+
+fn events(world: &World, more: &[&str]) -> Vec<Value> {
+    let log = world.eg(&[&["log", "--output", "json"], more].concat()).expect_code(0).json_as("log");
+    log.as_array().unwrap().clone()
+}
+
+fn kinds(events: &[Value]) -> Vec<&str> {
+    events.iter().map(|event| event["event"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_rules_whole_life() {
+    let world = World::new();
+    assert_eq!(world.eg(&["log"]).expect_code(0).stderr, "No events.\n");
+    assert!(!world.here.state_path().exists(), "looking makes nothing");
+    let id = start_id(&world.here, &["--only", "prod-api-sg"]);
+    let other = start_id(&world.here, &["--only", "prod-db-sg"]);
+    world.advance(3600);
+    world.faults(&[Fault::deny("RevokeSecurityGroupIngress").times(1)]);
+    world.eg(&["session", "stop", &id]).expect_code(3);
+    world.advance(130);
+    world.eg(&["reconcile"]).expect_code(0);
+    world.forget_calls();
+
+    let all = events(&world, &["--session", &id[..8]]);
+    for kind in ["session-started", "intent", "authorized", "session-ended", "refused", "revoked", "session-status"] {
+        assert!(kinds(&all).contains(&kind), "{kind} in {:?}", kinds(&all));
+    }
+    assert!(all.iter().all(|event| event["sessionId"] != other.as_str() && event["resourceName"] != "prod-db-sg"));
+    let opened = all.iter().find(|event| event["event"] == "authorized").unwrap();
+    assert_eq!(opened["userName"], "Alice Smith");
+    assert_eq!((&opened["resourceName"], &opened["command"]), (&"prod-api-sg".into(), &"start".into()));
+    assert!(opened["requestId"].is_string() && opened["ruleId"].as_str().unwrap().starts_with("sgr-"), "{opened:#}");
+    let closed = all.iter().find(|event| event["event"] == "revoked").unwrap();
+    assert_eq!((&closed["ruleId"], &closed["command"]), (&opened["ruleId"], &"reconcile".into()));
+
+    let late = events(&world, &["--since", "30m"]);
+    assert!(!kinds(&late).contains(&"session-started") && kinds(&late).contains(&"revoked"), "{:?}", kinds(&late));
+    assert!(events(&world, &["--since", "31d"]).len() > late.len());
+    let page = world.eg(&["log"]).expect_code(0);
+    let header = "WHEN                 WHO          WHAT";
+    assert!(page.stdout.starts_with(header), "{page}");
+    assert!(page.stdout.contains("not permitted") || page.stdout.contains("You are not authorized"), "{page}");
+    assert_eq!(world.call_counts(), "", "no cloud is asked");
+}
+
+#[test]
+fn rows_for_a_spreadsheet() {
+    let world = World::new();
+    world.write_config(&world.default_config().replace("Alice Smith", "=HYPERLINK(\\\"//x\\\", \\\"y\\\")"));
+    start(&world.here, &["--only", "prod-api-sg"]);
+    let rows = world.eg(&["log", "--output", "csv"]).expect_code(0);
+    let lines: Vec<_> = rows.stdout.split_terminator("\r\n").collect();
+    assert!(lines[0].starts_with("at,user_name,user_email,event,command,session_id,"), "{rows}");
+    let opened = lines.iter().find(|line| line.contains(",authorized,")).unwrap();
+    assert!(opened.contains(",\"'=HYPERLINK(\"\"//x\"\", \"\"y\"\")\",alice@example.com,"), "{opened}");
+    assert!(opened.contains(",tcp/22 from 203.0.113.42/32,sgr-"), "{opened}");
+    assert!(!lines.iter().any(|line| line.contains('\n')), "one line a row");
+    assert_eq!(rows.stderr, "");
+}
+
+#[test]
+fn what_is_refused() {
+    let world = World::new();
+    let outcome = world.eg(&["session", "list", "--output", "csv"]).expect_code(2);
+    assert_eq!(error_of(&outcome), "only `eg log` has rows for --output csv");
+    world.eg(&["log", "--since", "yesterday"]).expect_code(2);
+    world.eg(&["log", "--session", "abcd"]).expect_code(1);
+    start(&world.here, &["--no-wait"]);
+    world.eg(&["log", "--session", "xyz1"]).expect_code(2);
+    let outcome = world.eg(&["log", "--session", "00000000-0000-4000-8000-000000000000"]).expect_code(1);
+    assert!(error_of(&outcome).starts_with("there is no session "), "{outcome}");
+}
