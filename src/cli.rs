@@ -81,6 +81,7 @@ pub enum Command {
     Who(commands::who::WhoArgs),
     Ip(commands::ip::IpArgs),
     Log(commands::log::LogArgs),
+    IamPolicy(commands::iam_policy::IamPolicyArgs),
     Reconcile(commands::reconcile::ReconcileArgs),
     /// See what eg does, in a few seconds and without an account
     ///

@@ -12,6 +12,7 @@ pub mod commands;
 pub mod detect;
 pub mod env;
 pub mod error;
+pub mod iam;
 pub mod lock;
 pub mod output;
 pub mod paths;

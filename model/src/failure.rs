@@ -89,7 +89,7 @@ impl FailureClass {
             Self::Stale => "somebody else changes this target at the same time; `eg reconcile` tries again by itself",
             Self::Gone => "check the resource's id, region and profile in the configuration",
             Self::Limit => "remove rules that are no longer needed, or ask the provider for a higher quota",
-            Self::Denied => "give the credentials the permissions listed in the README under \"IAM\"",
+            Self::Denied => "give the credentials the permissions that `eg iam-policy` prints",
             Self::Credentials => "renew the credentials (for SSO: `aws sso login`), then run `eg reconcile`",
             Self::Invalid => "check the resource's ports and id in the configuration",
             Self::Unknown => "whether the call arrived is not known; `eg reconcile` finds out by itself",

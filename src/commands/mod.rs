@@ -4,6 +4,7 @@ pub mod adopt;
 pub mod demo;
 pub mod extend;
 pub mod get;
+pub mod iam_policy;
 pub mod ip;
 pub mod list;
 pub mod log;
@@ -76,6 +77,7 @@ pub fn run(env: &Env, printer: &Printer, cli: &Cli) -> Result<Exit, CommandError
         Command::Who(args) => who::run(&context()?, args),
         Command::Ip(args) => ip::run(&context()?, args),
         Command::Log(args) => log::run(&context()?, args),
+        Command::IamPolicy(args) => iam_policy::run(&context()?, args),
         Command::Reconcile(args) => reconcile::run(&context()?, args),
         Command::State(StateCommand::Adopt) => adopt::run(&context()?),
     }

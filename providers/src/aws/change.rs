@@ -1,7 +1,7 @@
 //! Changes: authorize, revoke, tag, untag; and what the caller may do.
 
 use super::{
-    Answered, Authorize, SecurityGroups, description,
+    Action, Answered, Authorize, SecurityGroups, description,
     failure::{of_call, unusable},
     logged,
     rule::{self, Read},
@@ -68,7 +68,7 @@ impl SecurityGroups {
             .group_id(&call.group)
             .set_ip_permissions(Some(permissions))
             .set_tag_specifications(rule::tag_specification(&call.tags));
-        let answer = logged("AuthorizeSecurityGroupIngress", &call.group, request.send()).await;
+        let answer = logged(Action::AuthorizeSecurityGroupIngress, &call.group, request.send()).await;
         let answer = answer.map_err(|error| of_call(&tried, &error))?;
         let request_id = answer.request_id().map(str::to_owned);
         let value = new_rules(call, answer.security_group_rules());
@@ -92,7 +92,7 @@ impl SecurityGroups {
             reason = "the one place: by id, and `Firewall::revoke` takes owned rules only"
         )]
         let request = self.ec2.revoke_security_group_ingress().group_id(group).set_security_group_rule_ids(Some(ids));
-        let answer = logged("RevokeSecurityGroupIngress", group, request.send()).await;
+        let answer = logged(Action::RevokeSecurityGroupIngress, group, request.send()).await;
         let answer = answer.map_err(|error| of_call(&tried, &error))?;
         let request_id = answer.request_id().map(str::to_owned);
         let named = answer.revoked_security_group_rules().iter().filter_map(|rule| rule.security_group_rule_id());
@@ -112,7 +112,7 @@ impl SecurityGroups {
     ) -> Result<Answered<()>, Failure> {
         let tried = format!("tag {} on {group}", ids.join(", "));
         let request = self.ec2.create_tags().set_resources(Some(ids)).set_tags(Some(rule::ec2_tags(tags)));
-        let answer = logged("CreateTags", group, request.send()).await;
+        let answer = logged(Action::CreateTags, group, request.send()).await;
         let answer = answer.map_err(|error| of_call(&tried, &error))?;
         Ok(Answered { value: (), request_id: answer.request_id().map(str::to_owned) })
     }
@@ -130,7 +130,7 @@ impl SecurityGroups {
         }
         let tried = format!("remove a tag from {id} on {group}");
         let request = self.ec2.delete_tags().resources(id).set_tags(Some(rule::ec2_tags(tags)));
-        let answer = logged("DeleteTags", group, request.send()).await;
+        let answer = logged(Action::DeleteTags, group, request.send()).await;
         let answer = answer.map_err(|error| of_call(&tried, &error))?;
         Ok(Answered { value: (), request_id: answer.request_id().map(str::to_owned) })
     }
@@ -156,8 +156,9 @@ impl SecurityGroups {
             .group_id(group)
             .ip_permissions(rule::ip_permission(&probe, None))
             .dry_run(true);
-        let authorized = logged("AuthorizeSecurityGroupIngress (dry run)", group, authorize.send()).await;
-        let revoked = logged("RevokeSecurityGroupIngress (dry run)", group, revoke.send()).await;
+        let asked = format!("{group} (dry run)");
+        let authorized = logged(Action::AuthorizeSecurityGroupIngress, &asked, authorize.send()).await;
+        let revoked = logged(Action::RevokeSecurityGroupIngress, &asked, revoke.send()).await;
         [
             authorized
                 .err()

@@ -2,6 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `action` | every call that this module makes, and what IAM calls it |
 //! | `connect` | one client per endpoint, credentials and region |
 //! | `observe` | readings: every page, or none |
 //! | `change` | authorize, revoke, tag, untag, and what the caller may do |
@@ -12,6 +13,7 @@
 //! | `renewal` | when credentials end |
 //! | `whole` | answers that came to their end |
 
+mod action;
 mod change;
 mod classify;
 mod connect;
@@ -27,6 +29,7 @@ mod replay;
 #[cfg(test)]
 mod tests;
 
+pub use action::Action;
 pub use classify::{Ending, classify};
 pub use connect::{Aws, Options};
 pub use text::{description, session_name};
@@ -74,16 +77,12 @@ struct SecurityGroups {
 }
 
 /// Runs one call and logs it: action, what on, outcome, milliseconds. Never headers, keys or tokens.
-async fn logged<T, E>(
-    action: &'static str,
-    on: impl Display,
-    call: impl Future<Output = Result<T, E>>,
-) -> Result<T, E> {
+async fn logged<T, E>(action: Action, on: impl Display, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     let begun = Instant::now();
     let answer = call.await;
     let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     let outcome = if answer.is_ok() { "ok" } else { "failed" };
-    tracing::debug!(action, %on, outcome, ms, "call");
+    tracing::debug!(action = action.name(), %on, outcome, ms, "call");
     answer
 }
 

@@ -1,7 +1,7 @@
 //! Readings of security groups: every page, or none.
 
 use super::{
-    Caller, SecurityGroups, Sighting,
+    Action, Caller, SecurityGroups, Sighting,
     failure::{of_call, unusable},
     logged,
     rule::{self, Read},
@@ -220,7 +220,7 @@ impl SecurityGroups {
                 .set_next_token(token)
                 .customize()
                 .interceptor(date.clone());
-            let answer = logged("DescribeSecurityGroupRules", name_of(batch), call.send()).await;
+            let answer = logged(Action::DescribeSecurityGroupRules, name_of(batch), call.send()).await;
             let answer = answer.map_err(|error| of_call(&tried, &error))?;
             let read_at = *first.get_or_insert_with(|| ReadAt { local: (self.now)(), provider: date.get() });
             for rule in answer.security_group_rules() {
@@ -263,7 +263,7 @@ impl SecurityGroups {
                 .filters(group_filter(batch))
                 .max_results(PAGE_SIZE)
                 .set_next_token(token);
-            let answer = logged("DescribeSecurityGroups", name_of(batch), call.send()).await;
+            let answer = logged(Action::DescribeSecurityGroups, name_of(batch), call.send()).await;
             let answer = answer.map_err(|error| of_call(&tried, &error))?;
             for group in answer.security_groups() {
                 let id =
@@ -280,7 +280,7 @@ impl SecurityGroups {
     /// `GetCallerIdentity`.
     pub(super) async fn ask_caller(&self) -> Result<Caller, Failure> {
         let tried = "ask who is calling";
-        let answer = logged("GetCallerIdentity", "-", self.sts.get_caller_identity().send()).await;
+        let answer = logged(Action::GetCallerIdentity, "-", self.sts.get_caller_identity().send()).await;
         let answer = answer.map_err(|error| of_call(tried, &error))?;
         let caller = || {
             let arn = answer.arn()?;

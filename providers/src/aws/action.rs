@@ -1,0 +1,84 @@
+//! Every call that this module makes. Nothing is sent but through [`super::logged`], which takes one of these, so the
+//! list is whole, and `eg iam-policy` can be made from it. (Roles are assumed by the SDK, with `sts:AssumeRole`.)
+
+/// One kind of call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Action {
+    /// Reads rules.
+    DescribeSecurityGroupRules,
+    /// Tells whether a group is there.
+    DescribeSecurityGroups,
+    /// Opens, with tags in the same call.
+    AuthorizeSecurityGroupIngress,
+    /// Closes.
+    RevokeSecurityGroupIngress,
+    /// Writes tags on rules.
+    CreateTags,
+    /// Deletes tags from rules.
+    DeleteTags,
+    /// Tells who is calling.
+    GetCallerIdentity,
+}
+
+impl Action {
+    /// Every one.
+    pub const ALL: [Self; 7] = [
+        Self::DescribeSecurityGroupRules,
+        Self::DescribeSecurityGroups,
+        Self::AuthorizeSecurityGroupIngress,
+        Self::RevokeSecurityGroupIngress,
+        Self::CreateTags,
+        Self::DeleteTags,
+        Self::GetCallerIdentity,
+    ];
+
+    /// As the API names it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::DescribeSecurityGroupRules => "DescribeSecurityGroupRules",
+            Self::DescribeSecurityGroups => "DescribeSecurityGroups",
+            Self::AuthorizeSecurityGroupIngress => "AuthorizeSecurityGroupIngress",
+            Self::RevokeSecurityGroupIngress => "RevokeSecurityGroupIngress",
+            Self::CreateTags => "CreateTags",
+            Self::DeleteTags => "DeleteTags",
+            Self::GetCallerIdentity => "GetCallerIdentity",
+        }
+    }
+
+    /// As IAM names the permission; `None` where none is needed (STS API reference, `GetCallerIdentity`: "No
+    /// permissions are required").
+    #[must_use]
+    pub fn permission(self) -> Option<String> {
+        (self != Self::GetCallerIdentity).then(|| format!("ec2:{}", self.name()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever adds a call without a row here meets this test: the operations are named in the sources alone.
+    #[test]
+    fn every_operation_of_the_sources_is_listed() {
+        let sources = [include_str!("change.rs"), include_str!("observe.rs")].join("\n");
+        let snake = |action: Action| {
+            let mut text = String::new();
+            for (at, letter) in action.name().char_indices() {
+                if letter.is_ascii_uppercase() && at > 0 {
+                    text.push('_');
+                }
+                text.push(letter.to_ascii_lowercase());
+            }
+            text
+        };
+        let known: Vec<String> = Action::ALL.into_iter().map(snake).collect();
+        let words: String = sources.split_whitespace().collect();
+        for client in ["self.ec2.", "self.sts."] {
+            for rest in words.split(client).skip(1) {
+                let operation = rest.split('(').next().unwrap();
+                assert!(known.iter().any(|name| name == operation), "{operation} is not an Action");
+            }
+        }
+    }
+}

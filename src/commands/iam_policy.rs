@@ -1,0 +1,71 @@
+//! `eg iam-policy`. No network.
+
+use super::{Context, start::no_resources};
+use crate::{
+    error::{CommandError, Exit, Kind},
+    iam::{Scope, partition_of, policy},
+    settings::Resource,
+};
+use eg_model::target::TargetKey;
+use eg_state::TargetRecord;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The most characters of a managed policy, white space not counted (IAM, "IAM and AWS STS quotas").
+const POLICY_MAX: usize = 6144;
+
+/// Print the least IAM policy for the configured resources
+///
+/// Exactly the calls that eg makes, on the configured groups alone. The account is filled in once it is on record. The
+/// document is for whoever changes the groups: with `role_arn`, that is the role.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: eg iam-policy > eg-policy.json")]
+pub struct IamPolicyArgs {
+    /// Only for the resource of this name, and those with this label; may be repeated
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+}
+
+/// Prints the policy.
+///
+/// # Errors
+/// The configuration is bad or names nothing.
+pub fn run(context: &Context<'_>, args: &IamPolicyArgs) -> Result<Exit, CommandError> {
+    let settings = context.settings()?;
+    if settings.resources.is_empty() {
+        return Err(no_resources(context, "eg iam-policy"));
+    }
+    let resources = settings.select(&args.only).map_err(|error| CommandError::new(Kind::Usage, error.to_string()))?;
+    // Without a record, or with one that cannot be read, the accounts are not known: the policy is as good.
+    let known = context.store_for_reading().ok().flatten().and_then(|store| store.targets().ok()).unwrap_or_default();
+    let scopes: BTreeSet<Scope> = resources.iter().map(|resource| scope(context, resource, &known)).collect();
+    let policy = policy(&scopes, settings.aws.extra_tags.keys());
+    let text = format!("{policy:#}\n");
+    context.printer.verbatim(&text);
+    let roles: BTreeSet<&String> = resources.iter().filter_map(|resource| resource.role_arn.as_ref()).collect();
+    for role in roles {
+        let message = format!("this is for the role {role}; the credentials that assume it need sts:AssumeRole on it");
+        context.printer.warn(&message, &[]);
+    }
+    let size = text.chars().filter(|c| !c.is_whitespace()).count();
+    if size > POLICY_MAX {
+        let hint = "make several, each with --only".to_owned();
+        context
+            .printer
+            .warn(&format!("a managed policy has at most {POLICY_MAX} characters, this has {size}"), &[hint]);
+    }
+    Ok(Exit::Done)
+}
+
+fn scope(context: &Context<'_>, resource: &Resource, known: &BTreeMap<TargetKey, TargetRecord>) -> Scope {
+    let record = known.get(&context.reach(resource).target);
+    // arn:<partition>:iam::<account>:role/…
+    let role: Vec<&str> = resource.role_arn.iter().flat_map(|arn| arn.split(':')).collect();
+    let of_role = |part: usize| role.get(part).map(|text| (*text).to_owned());
+    let partition = record.and_then(|record| record.partition.clone()).or_else(|| of_role(1));
+    Scope {
+        partition: partition.unwrap_or_else(|| partition_of(&resource.region).to_owned()),
+        region: resource.region.clone(),
+        account: record.and_then(|record| record.account.clone()).or_else(|| of_role(4)),
+        group: resource.id.clone(),
+    }
+}

@@ -1,0 +1,173 @@
+//! The least that IAM has to allow, as a policy document. Pure: made from the configured resources alone.
+//!
+//! | statement | why it is no narrower |
+//! |---|---|
+//! | `Look` | `Describe…` knows no resources (AWS, "Actions, resources, and condition keys for Amazon EC2") |
+//! | `OpenAndClose` | IAM cannot limit a revoke to tagged rules; the groups are the limit |
+//! | `TagWhatIsOpened` | tags inside the authorize call, and in no other: `ec2:CreateAction` |
+//! | `TagWhatIsOpen` | only our keys, and no rule that another tool marks as its own; a rule of ours whose tags were stripped has to be tagged again, so a missing mark is no obstacle |
+
+use eg_providers::aws::Action;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// One group, as far as it is known.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Scope {
+    /// The partition.
+    pub partition: String,
+    /// The region.
+    pub region: String,
+    /// The account, once it is known.
+    pub account: Option<String>,
+    /// The group's id.
+    pub group: String,
+}
+
+impl Scope {
+    fn arn(&self, resource: &str) -> String {
+        let account = self.account.as_deref().unwrap_or("*");
+        format!("arn:{}:ec2:{}:{account}:{resource}", self.partition, self.region)
+    }
+}
+
+/// The partition of a region, by its beginning (AWS, "Amazon Resource Names", and botocore's `partitions.json`).
+#[must_use]
+pub fn partition_of(region: &str) -> &'static str {
+    const BEGINNINGS: [(&str, &str); 7] = [
+        ("cn-", "aws-cn"),
+        ("us-gov-", "aws-us-gov"),
+        ("us-iso-", "aws-iso"),
+        ("us-isob-", "aws-iso-b"),
+        ("us-isof-", "aws-iso-f"),
+        ("eu-isoe-", "aws-iso-e"),
+        ("eusc-", "aws-eusc"),
+    ];
+    BEGINNINGS.into_iter().find(|(start, _)| region.starts_with(start)).map_or("aws", |(_, partition)| partition)
+}
+
+fn names(actions: &[Action]) -> Vec<String> {
+    actions.iter().filter_map(|action| action.permission()).collect()
+}
+
+/// `*` and `?` would match anything (IAM, "StringLike").
+fn literally(key: &str) -> String {
+    key.chars().map(|c| if matches!(c, '*' | '?' | '$') { format!("${{{c}}}") } else { c.to_string() }).collect()
+}
+
+/// The policy for these groups; rules carry `extra_tags` beside ours.
+#[must_use]
+pub fn policy<'a>(scopes: &BTreeSet<Scope>, extra_tags: impl Iterator<Item = &'a String>) -> Value {
+    let groups: BTreeSet<String> =
+        scopes.iter().map(|scope| scope.arn(&format!("security-group/{}", scope.group))).collect();
+    let rules: BTreeSet<String> = scopes.iter().map(|scope| scope.arn("security-group-rule/*")).collect();
+    let keys: Vec<String> = std::iter::once("eg:*".to_owned()).chain(extra_tags.map(|key| literally(key))).collect();
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "Look",
+                "Effect": "Allow",
+                "Action": names(&[Action::DescribeSecurityGroups, Action::DescribeSecurityGroupRules]),
+                "Resource": "*",
+            },
+            {
+                "Sid": "OpenAndClose",
+                "Effect": "Allow",
+                "Action": names(&[Action::AuthorizeSecurityGroupIngress, Action::RevokeSecurityGroupIngress]),
+                "Resource": groups.iter().chain(&rules).collect::<Vec<_>>(),
+            },
+            {
+                "Sid": "TagWhatIsOpened",
+                "Effect": "Allow",
+                "Action": names(&[Action::CreateTags]),
+                "Resource": rules,
+                "Condition": {
+                    "StringEquals": {"ec2:CreateAction": Action::AuthorizeSecurityGroupIngress.name()},
+                    "ForAllValues:StringLike": {"aws:TagKeys": keys},
+                },
+            },
+            {
+                "Sid": "TagWhatIsOpen",
+                "Effect": "Allow",
+                "Action": names(&[Action::CreateTags, Action::DeleteTags]),
+                "Resource": rules,
+                "Condition": {
+                    "Null": {"ec2:CreateAction": "true", "aws:TagKeys": "false"},
+                    "ForAllValues:StringLike": {"aws:TagKeys": keys},
+                    "StringEqualsIfExists": {"aws:ResourceTag/eg:managed-by": "eg"},
+                },
+            },
+        ],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope(region: &str, account: Option<&str>, group: &str) -> Scope {
+        Scope {
+            partition: partition_of(region).to_owned(),
+            region: region.to_owned(),
+            account: account.map(str::to_owned),
+            group: group.to_owned(),
+        }
+    }
+
+    fn actions(policy: &Value) -> BTreeSet<String> {
+        let statements = policy["Statement"].as_array().unwrap();
+        let listed = statements.iter().flat_map(|statement| statement["Action"].as_array().unwrap());
+        listed.map(|action| action.as_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn exactly_what_can_be_sent() {
+        let policy = policy(&[scope("eu-west-1", None, "sg-1")].into(), std::iter::empty());
+        let sent: BTreeSet<String> = Action::ALL.into_iter().filter_map(Action::permission).collect();
+        assert_eq!(actions(&policy), sent);
+        let wide: Vec<_> = policy["Statement"].as_array().unwrap().iter().filter(|s| s["Resource"] == "*").collect();
+        assert_eq!(wide.len(), 1);
+        let looks = wide[0]["Action"].as_array().unwrap();
+        assert!(looks.iter().all(|action| action.as_str().unwrap().starts_with("ec2:Describe")));
+    }
+
+    #[test]
+    fn every_partition() {
+        for (region, partition) in [
+            ("eu-west-1", "aws"),
+            ("us-east-1", "aws"),
+            ("cn-north-1", "aws-cn"),
+            ("us-gov-west-1", "aws-us-gov"),
+            ("us-iso-east-1", "aws-iso"),
+            ("us-isob-east-1", "aws-iso-b"),
+            ("eusc-de-east-1", "aws-eusc"),
+        ] {
+            assert_eq!(partition_of(region), partition, "{region}");
+        }
+    }
+
+    #[test]
+    fn resources_are_scoped_each_once() {
+        let scopes = [
+            scope("eu-west-1", Some("123456789012"), "sg-1"),
+            scope("eu-west-1", Some("123456789012"), "sg-2"),
+            scope("cn-north-1", None, "sg-3"),
+        ];
+        let policy = policy(&scopes.into(), ["cost*centre".to_owned()].iter());
+        let resources = policy["Statement"][1]["Resource"].as_array().unwrap();
+        let resources: Vec<_> = resources.iter().map(|arn| arn.as_str().unwrap()).collect();
+        assert_eq!(
+            resources,
+            [
+                "arn:aws-cn:ec2:cn-north-1:*:security-group/sg-3",
+                "arn:aws:ec2:eu-west-1:123456789012:security-group/sg-1",
+                "arn:aws:ec2:eu-west-1:123456789012:security-group/sg-2",
+                "arn:aws-cn:ec2:cn-north-1:*:security-group-rule/*",
+                "arn:aws:ec2:eu-west-1:123456789012:security-group-rule/*",
+            ]
+        );
+        let keys = &policy["Statement"][3]["Condition"]["ForAllValues:StringLike"]["aws:TagKeys"];
+        assert_eq!(*keys, json!(["eg:*", "cost${*}centre"]));
+    }
+}
