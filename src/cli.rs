@@ -83,6 +83,9 @@ pub enum Command {
     Log(commands::log::LogArgs),
     IamPolicy(commands::iam_policy::IamPolicyArgs),
     Reconcile(commands::reconcile::ReconcileArgs),
+    /// Have something close sessions on time: show, install, remove
+    #[command(subcommand)]
+    Schedule(ScheduleCommand),
     /// See what eg does, in a few seconds and without an account
     ///
     /// Starts an EC2-compatible endpoint on loopback with three security groups, one of which holds a rule made by
@@ -106,6 +109,15 @@ pub enum SessionCommand {
     Get(commands::get::GetArgs),
     Extend(commands::extend::ExtendArgs),
     Stop(commands::stop::StopArgs),
+}
+
+/// `eg schedule …`.
+#[derive(Debug, Subcommand)]
+#[allow(missing_docs, reason = "the doc comment of a variant replaces the help of its arguments' struct")]
+pub enum ScheduleCommand {
+    Show(commands::schedule::ShowArgs),
+    Install(commands::schedule::InstallArgs),
+    Remove(commands::schedule::RemoveArgs),
 }
 
 /// `eg state …`.

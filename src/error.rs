@@ -68,6 +68,8 @@ pub enum Kind {
     Locked,
     /// A cloud provider.
     Provider,
+    /// A scheduler of this machine.
+    Schedule,
     /// The sandbox, or what was shown in it.
     Sandbox,
     /// The command that `eg sandbox` should run did not start; with the status that a shell would give.
@@ -91,6 +93,7 @@ impl Kind {
             Self::Clock => "clock",
             Self::Locked => "locked",
             Self::Provider => "provider",
+            Self::Schedule => "schedule",
             Self::Sandbox => "sandbox",
             Self::Command(_) => "command",
             Self::Signal(_) => "signal",

@@ -1,9 +1,21 @@
-//! Lines that make something else run `eg reconcile`. cron has none of the shell's environment, and a reconcile on
-//! another database closes nothing, so such a line names everything in full.
+//! What makes something else run `eg reconcile` every minute. A scheduler has none of the shell's environment, and a
+//! reconcile on another database closes nothing, so a job names everything in full.
+//!
+//! | file | what |
+//! |---|---|
+//! | `crontab` | a crontab with or without our line; every other line stays as it is |
+//! | `systemd` | a user's service and timer |
+//! | `printed` | launchd and the Task Scheduler: text to install by hand |
+//! | `host` | what this machine has, asked through `crontab` and `systemctl` |
+
+pub mod crontab;
+pub mod host;
+pub mod printed;
+pub mod systemd;
 
 use crate::{env::Env, output::text::shell_quoted, paths::Located};
 use chrono::TimeDelta;
-use eg_model::Timestamp;
+use eg_model::{Timestamp, ids::short_digest};
 use eg_state::LastRuns;
 
 /// What a scheduled run needs of today's environment.
@@ -28,24 +40,63 @@ pub fn is_scheduled(runs: &LastRuns, now: Timestamp) -> bool {
     runs.scheduled_at.is_some_and(|at| now - at <= HEARD)
 }
 
-/// A crontab line that runs `eg reconcile` every minute. In a crontab `%` is a newline, hence `\%`.
+/// What is to be run, every minute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// Variables that it needs, of those that are set now.
+    pub env: Vec<(String, String)>,
+    /// The program and its arguments; every path is absolute.
+    pub command: Vec<String>,
+    /// The state file that it serves.
+    pub state: String,
+}
+
+impl Job {
+    /// The job of one configuration and state.
+    #[must_use]
+    pub fn new(env: &Env, config: &Located, state: &Located) -> Self {
+        let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
+        let (config, state) = (text(&config.path), text(&state.path));
+        let kept = KEPT.iter().filter_map(|name| env.var(name).map(|value| ((*name).to_owned(), value.to_owned())));
+        let words = [&text(&env.program), "--config", &config, "--state", &state, "reconcile", "--timer"];
+        Self { env: kept.collect(), command: words.map(str::to_owned).to_vec(), state }
+    }
+
+    /// Tells the jobs of two state files apart: 8 hex digits.
+    #[must_use]
+    pub fn id(&self) -> String {
+        short_digest(&self.state)
+    }
+
+    /// As a shell takes it.
+    #[must_use]
+    pub fn shell(&self) -> String {
+        let env = self.env.iter().map(|(name, value)| format!("{name}={}", shell_quoted(value)));
+        let words = self.command.iter().map(|word| shell_quoted(word));
+        env.chain(words).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// A crontab line that runs `eg reconcile` every minute.
 #[must_use]
 pub fn cron_line(env: &Env, config: &Located, state: &Located) -> String {
-    let kept = KEPT.iter().filter_map(|name| env.var(name).map(|value| format!("{name}={} ", shell_quoted(value))));
-    let path = |path: &std::path::Path| shell_quoted(&path.to_string_lossy());
-    let command = format!(
-        "{}{} --config {} --state {} reconcile --timer",
-        kept.collect::<String>(),
-        path(&env.program),
-        path(&config.path),
-        path(&state.path),
-    );
-    format!("* * * * * {}", command.replace('%', r"\%"))
+    crontab::line(&Job::new(env, config, state))
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// Paths and values that every scheduler has to quote.
+    pub(crate) fn awkward() -> Job {
+        let command =
+            ["/opt/my eg/eg", "--config", "/c%d/it's.toml", "--state", "/s/$x \"q\".db", "reconcile", "--timer"];
+        Job {
+            env: vec![("HTTPS_PROXY".into(), "http://u:p%40@proxy:3128/?a&b<c>".into())],
+            command: command.map(str::to_owned).to_vec(),
+            state: "/s/$x \"q\".db".into(),
+        }
+    }
 
     #[test]
     fn fifteen_minutes_without_a_run_is_not_scheduled() {

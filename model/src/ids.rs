@@ -104,3 +104,10 @@ pub fn machine_fingerprint(machine: &str) -> String {
     let sum = Sha256::digest(format!("eg machine {machine}").as_bytes());
     sum.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
+
+/// Eight hex digits of a text's SHA-256, to tell names apart.
+#[must_use]
+pub fn short_digest(text: &str) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(text.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+}

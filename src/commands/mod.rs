@@ -10,6 +10,7 @@ pub mod list;
 pub mod log;
 pub mod reconcile;
 pub mod sandbox;
+pub mod schedule;
 pub mod schema;
 pub mod start;
 pub mod status;
@@ -18,7 +19,7 @@ mod watch;
 pub mod who;
 
 use crate::{
-    cli::{Cli, Command, Global, Output, SessionCommand, StateCommand},
+    cli::{Cli, Command, Global, Output, ScheduleCommand, SessionCommand, StateCommand},
     env::Env,
     error::{CommandError, Exit, Kind},
     lock,
@@ -79,6 +80,9 @@ pub fn run(env: &Env, printer: &Printer, cli: &Cli) -> Result<Exit, CommandError
         Command::Log(args) => log::run(&context()?, args),
         Command::IamPolicy(args) => iam_policy::run(&context()?, args),
         Command::Reconcile(args) => reconcile::run(&context()?, args),
+        Command::Schedule(ScheduleCommand::Show(args)) => schedule::show(&context()?, args),
+        Command::Schedule(ScheduleCommand::Install(args)) => schedule::install(&context()?, args),
+        Command::Schedule(ScheduleCommand::Remove(args)) => schedule::remove(&context()?, args),
         Command::State(StateCommand::Adopt) => adopt::run(&context()?),
     }
 }

@@ -26,6 +26,7 @@ pub const SCHEMAS: &[(&str, &str)] = &[
     ("who", include_str!("../../docs/schema/v1/who.json")),
     ("log", include_str!("../../docs/schema/v1/log.json")),
     ("iam-policy", include_str!("../../docs/schema/v1/iam-policy.json")),
+    ("schedule", include_str!("../../docs/schema/v1/schedule.json")),
     ("reconcile", include_str!("../../docs/schema/v1/reconcile.json")),
     ("error", include_str!("../../docs/schema/v1/error.json")),
     ("demo", include_str!("../../docs/schema/v1/demo.json")),

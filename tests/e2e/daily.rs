@@ -4,5 +4,6 @@ mod iam_policy;
 mod ip;
 mod log;
 mod retries;
+mod schedule;
 mod status;
 mod who;

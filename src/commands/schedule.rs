@@ -1,0 +1,202 @@
+//! `eg schedule`: what closes sessions on time while no `eg` runs.
+
+use super::Context;
+use crate::{
+    error::{CommandError, Exit, Kind},
+    output::json,
+    schedule::{
+        Job,
+        host::{self, Installed, Scheduler},
+        is_scheduled, printed,
+    },
+};
+use eg_state::LastRuns;
+use serde_json::json;
+use std::path::Path;
+
+/// Where systemd notes whose services run without a login (loginctl(1), `enable-linger`).
+const LINGER: &str = "/var/lib/systemd/linger";
+
+/// Show what runs `eg reconcile` regularly, and what `install` would put in place
+///
+/// For the configuration and state file in use; every path and variable that the job needs is in it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: eg schedule show --with launchd")]
+pub struct ShowArgs {
+    #[command(flatten)]
+    with: With,
+}
+
+/// Have `eg reconcile` run every minute: a systemd user timer where there is one, else a line in the crontab
+///
+/// Doing it again changes nothing, or brings an older job up to date. Other lines of the crontab stay as they are. For
+/// launchd and the Task Scheduler the text is printed, to be installed by hand.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: eg schedule install")]
+pub struct InstallArgs {
+    #[command(flatten)]
+    with: With,
+}
+
+/// Take away what `install` put in place
+///
+/// Nothing closes a session on time then, unless something else runs `eg reconcile`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: eg schedule remove")]
+pub struct RemoveArgs {
+    #[command(flatten)]
+    with: With,
+}
+
+#[derive(Debug, clap::Args)]
+struct With {
+    /// Which scheduler [default: what this machine has]
+    #[arg(long, value_name = "SCHEDULER", value_enum)]
+    with: Option<Scheduler>,
+}
+
+impl With {
+    fn scheduler(&self) -> Result<Scheduler, CommandError> {
+        let nothing = || {
+            CommandError::new(Kind::Schedule, "this machine has neither a systemd user manager nor a crontab command")
+                .hint("keep this running instead: eg reconcile --watch")
+                .hint("or see what a scheduler takes: eg schedule show --with systemd|cron|launchd|task-scheduler")
+        };
+        self.with.or_else(host::scheduler).ok_or_else(nothing)
+    }
+}
+
+/// Shows what there is.
+///
+/// # Errors
+/// There is no scheduler, or it cannot be asked.
+pub fn show(context: &Context<'_>, args: &ShowArgs) -> Result<Exit, CommandError> {
+    let place = Place::new(context, &args.with)?;
+    let installed = host::installed(context.env, place.scheduler, &place.job)?;
+    let runs = context.store_for_reading()?.map(|store| store.last_runs()).transpose()?.unwrap_or_default();
+    place.json(&runs, installed, false)?;
+    let name = place.scheduler.as_str();
+    let at = runs.scheduled_at.map(|at| context.zone.format(at));
+    let seen = match at {
+        Some(at) if is_scheduled(&runs, context.env.now()) => format!("Last scheduled run: {at}\n"),
+        Some(at) => format!("Last scheduled run: {at}, which is too long ago\n"),
+        None => "No scheduled run was ever seen\n".to_owned(),
+    };
+    let state = match installed {
+        Installed::Current => format!("Installed with {name}:\n"),
+        Installed::Outdated => format!("Installed with {name}, but not as it would be today (eg schedule install):\n"),
+        Installed::No if place.only_printed() => format!("eg does not ask {name}; this is what it takes:\n"),
+        Installed::No => format!("Not installed with {name}; this would be (eg schedule install):\n"),
+    };
+    context.printer.result(&format!("{seen}{state}\n"));
+    place.print()?;
+    Ok(Exit::Done)
+}
+
+/// Installs the job.
+///
+/// # Errors
+/// There is no configuration to run it with, no scheduler, or it refuses.
+pub fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit, CommandError> {
+    let settings = context.settings()?;
+    if settings.resources.is_empty() {
+        return Err(super::start::no_resources(context, "eg schedule install"));
+    }
+    let place = Place::new(context, &args.with)?;
+    if place.only_printed() {
+        return place.by_hand();
+    }
+    let changed = host::install(context.env, place.scheduler, &place.job)?;
+    place.json(&LastRuns::default(), Installed::Current, changed)?;
+    let name = place.scheduler.as_str();
+    context.printer.result(&if changed {
+        format!("✓ Installed with {name}: `eg reconcile` runs every minute\n")
+    } else {
+        format!("✓ Installed with {name} already; nothing was changed\n")
+    });
+    place.hint_at_linger();
+    Ok(Exit::Done)
+}
+
+/// Removes the job.
+///
+/// # Errors
+/// There is no scheduler, or it refuses.
+pub fn remove(context: &Context<'_>, args: &RemoveArgs) -> Result<Exit, CommandError> {
+    let place = Place::new(context, &args.with)?;
+    let changed = host::remove(context.env, place.scheduler, &place.job)?;
+    place.json(&LastRuns::default(), Installed::No, changed)?;
+    let name = place.scheduler.as_str();
+    context.printer.result(&if changed {
+        format!("✓ Removed from {name}: nothing closes a session on time now\n")
+    } else {
+        format!("✓ Nothing of eg's was installed with {name}\n")
+    });
+    if host::installed(context.env, place.scheduler, &place.job)? != Installed::No {
+        let hint = "edit it yourself: crontab -e".to_owned();
+        context.printer.warn("a line that somebody wrote by hand still runs it; eg leaves that alone", &[hint]);
+    }
+    Ok(Exit::Done)
+}
+
+/// A job and who is to run it.
+struct Place<'a> {
+    context: &'a Context<'a>,
+    scheduler: Scheduler,
+    job: Job,
+}
+
+impl<'a> Place<'a> {
+    fn new(context: &'a Context<'a>, with: &With) -> Result<Self, CommandError> {
+        let job = Job::new(context.env, &context.config, &context.state);
+        Ok(Self { context, scheduler: with.scheduler()?, job })
+    }
+
+    fn only_printed(&self) -> bool {
+        matches!(self.scheduler, Scheduler::Launchd | Scheduler::TaskScheduler)
+    }
+
+    fn print(&self) -> Result<(), CommandError> {
+        for (path, text) in host::text(self.context.env, self.scheduler, &self.job)? {
+            if let Some(path) = path {
+                self.context.printer.result(&format!("# {}\n", path.display()));
+            }
+            self.context.printer.result(&format!("{text}\n"));
+        }
+        Ok(())
+    }
+
+    /// Printed, not installed: what was asked is not in place.
+    fn by_hand(&self) -> Result<Exit, CommandError> {
+        self.json(&LastRuns::default(), Installed::No, false)?;
+        self.print()?;
+        let name = self.scheduler.as_str();
+        let error = CommandError::new(Kind::Schedule, format!("eg prints what {name} takes, and does not install it"));
+        let steps = match self.scheduler {
+            Scheduler::Launchd => printed::launchd_steps(&self.job),
+            _ => vec!["run the line above".to_owned()],
+        };
+        Err(steps.into_iter().fold(error, CommandError::hint))
+    }
+
+    /// A user's timers stop when the user logs out, unless told otherwise.
+    fn hint_at_linger(&self) {
+        if self.scheduler == Scheduler::Systemd && !Path::new(LINGER).join(&self.context.env.user).exists() {
+            self.context.printer.progress("hint: it runs while you are logged in; for always: loginctl enable-linger");
+        }
+    }
+
+    fn json(&self, runs: &LastRuns, installed: Installed, changed: bool) -> Result<(), CommandError> {
+        let parts = host::text(self.context.env, self.scheduler, &self.job)?;
+        let part = |(path, text): &(Option<std::path::PathBuf>, String)| json!({"path": path.as_ref().map(|path| path.to_string_lossy()), "text": text});
+        self.context.printer.json(&json!({
+            "scheduler": self.scheduler.as_str(),
+            "installed": installed != Installed::No,
+            "current": installed == Installed::Current,
+            "changed": changed,
+            "lastRunAt": runs.scheduled_at.map(json::time),
+            "parts": parts.iter().map(part).collect::<Vec<_>>(),
+        }));
+        Ok(())
+    }
+}

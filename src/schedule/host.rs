@@ -1,0 +1,233 @@
+//! What this machine has: a systemd user manager, or cron. The one place that runs `systemctl` and `crontab`.
+
+use super::{Job, crontab, systemd};
+use crate::{
+    env::Env,
+    error::{CommandError, Kind as ErrorKind},
+    output::text::escape_controls,
+};
+use std::{
+    fs,
+    io::{self, Write},
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+};
+
+/// Who runs things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Scheduler {
+    /// A timer of the user's systemd.
+    Systemd,
+    /// A line in the user's crontab.
+    Cron,
+    /// macOS; printed, not installed.
+    Launchd,
+    /// Windows; printed, not installed.
+    TaskScheduler,
+}
+
+impl Scheduler {
+    /// The word for JSON and the command line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Systemd => "systemd",
+            Self::Cron => "cron",
+            Self::Launchd => "launchd",
+            Self::TaskScheduler => "task-scheduler",
+        }
+    }
+}
+
+/// How a job stands with a scheduler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Installed {
+    /// It is not there.
+    No,
+    /// It is there, and runs something else than it would today: another binary, other paths, other variables.
+    Outdated,
+    /// It is there as it should be.
+    Current,
+}
+
+fn run(program: &str, args: &[&str], input: Option<&str>) -> io::Result<Output> {
+    let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
+    let mut command = Command::new(program);
+    // What they say is read: in one language.
+    command.args(args).env("LC_ALL", "C").stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    if let (Some(mut stdin), Some(text)) = (child.stdin.take(), input) {
+        stdin.write_all(text.as_bytes())?;
+    }
+    child.wait_with_output()
+}
+
+fn failed(what: &str, why: impl std::fmt::Display) -> CommandError {
+    CommandError::new(ErrorKind::Schedule, format!("{what} failed: {why}"))
+}
+
+fn checked(what: &str, output: io::Result<Output>) -> Result<Output, CommandError> {
+    let output = output.map_err(|error| failed(what, error))?;
+    if output.status.success() {
+        return Ok(output);
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = escape_controls(said.trim());
+    Err(failed(what, if said.is_empty() { output.status.to_string() } else { said }))
+}
+
+fn systemctl(args: &[&str]) -> Result<Output, CommandError> {
+    let args = [&["--user"], args].concat();
+    checked(&format!("`systemctl {}`", args.join(" ")), run("systemctl", &args, None))
+}
+
+/// What this machine has; `None`: nothing that `eg` knows.
+#[must_use]
+pub fn scheduler() -> Option<Scheduler> {
+    if cfg!(target_os = "macos") {
+        return Some(Scheduler::Launchd);
+    }
+    if cfg!(windows) {
+        return Some(Scheduler::TaskScheduler);
+    }
+    if run("systemctl", &["--user", "show-environment"], None).is_ok_and(|output| output.status.success()) {
+        return Some(Scheduler::Systemd);
+    }
+    // Whatever it says: it is there.
+    run("crontab", &["-l"], None).ok().map(|_| Scheduler::Cron)
+}
+
+/// The user's crontab; empty where there is none yet.
+fn read_crontab() -> Result<String, CommandError> {
+    let output = run("crontab", &["-l"], None).map_err(|error| failed("`crontab -l`", error))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() && said.contains("no crontab for") {
+        return Ok(String::new());
+    }
+    let output = checked("`crontab -l`", Ok(output))?;
+    // Written back as it was, or not at all.
+    String::from_utf8(output.stdout).map_err(|_| {
+        failed("`crontab -l`", "it is not UTF-8")
+            .hint("add the line yourself (crontab -e): eg schedule show --with cron")
+    })
+}
+
+fn units_at(env: &Env, job: &Job) -> Result<Vec<(PathBuf, String)>, CommandError> {
+    let home = env.var("HOME").map(|home| PathBuf::from(home).join(".config"));
+    let config = env.var("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute()).or(home);
+    let missing = || CommandError::new(ErrorKind::Schedule, "there is no home directory to put systemd units in");
+    let directory = systemd::directory(&config.ok_or_else(missing)?);
+    Ok(systemd::units(job).into_iter().map(|(name, text)| (directory.join(name), text)).collect())
+}
+
+fn enabled(job: &Job) -> bool {
+    let timer = format!("{}.timer", systemd::name(job));
+    run("systemctl", &["--user", "is-enabled", "--quiet", &timer], None).is_ok_and(|output| output.status.success())
+}
+
+/// How a job stands with a scheduler.
+///
+/// # Errors
+/// The scheduler cannot be asked.
+pub fn installed(env: &Env, scheduler: Scheduler, job: &Job) -> Result<Installed, CommandError> {
+    Ok(match scheduler {
+        Scheduler::Cron => match crontab::installed(&read_crontab()?, job) {
+            Some(line) if line == crontab::line(job) => Installed::Current,
+            Some(_) => Installed::Outdated,
+            None => Installed::No,
+        },
+        Scheduler::Systemd => {
+            let units = units_at(env, job)?;
+            let there = units.iter().all(|(path, _)| path.exists()) && enabled(job);
+            let same = units.iter().all(|(path, text)| fs::read_to_string(path).is_ok_and(|known| known == *text));
+            match (there, same) {
+                (true, true) => Installed::Current,
+                (true, false) => Installed::Outdated,
+                (false, _) => Installed::No,
+            }
+        }
+        Scheduler::Launchd | Scheduler::TaskScheduler => Installed::No,
+    })
+}
+
+/// Installs a job, or brings it up to date. Whether anything changed.
+///
+/// # Errors
+/// The scheduler refuses, or is one for which `eg` only prints.
+pub fn install(env: &Env, scheduler: Scheduler, job: &Job) -> Result<bool, CommandError> {
+    if installed(env, scheduler, job)? == Installed::Current {
+        return Ok(false);
+    }
+    match scheduler {
+        Scheduler::Cron => write_crontab(&crontab::with(&read_crontab()?, job))?,
+        Scheduler::Systemd => {
+            for (path, text) in units_at(env, job)? {
+                write_unit(&path, &text).map_err(|error| failed(&format!("writing {}", path.display()), error))?;
+            }
+            systemctl(&["daemon-reload"])?;
+            systemctl(&["enable", "--now", &format!("{}.timer", systemd::name(job))])?;
+        }
+        Scheduler::Launchd | Scheduler::TaskScheduler => {
+            let message = format!("eg prints what {} takes, and does not install it", scheduler.as_str());
+            return Err(CommandError::new(ErrorKind::Schedule, message));
+        }
+    }
+    Ok(true)
+}
+
+/// Variables of the job may hold a proxy's password.
+fn write_unit(path: &std::path::Path, text: &str) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())
+}
+
+fn write_crontab(text: &str) -> Result<(), CommandError> {
+    checked("`crontab -`", run("crontab", &["-"], Some(text))).map(drop)
+}
+
+/// Removes a job. Whether it was there.
+///
+/// # Errors
+/// The scheduler refuses.
+pub fn remove(env: &Env, scheduler: Scheduler, job: &Job) -> Result<bool, CommandError> {
+    match scheduler {
+        Scheduler::Cron => {
+            let before = read_crontab()?;
+            let after = crontab::without(&before, job);
+            if after != before {
+                write_crontab(&after)?;
+            }
+            Ok(after != before)
+        }
+        Scheduler::Systemd => {
+            let units: Vec<PathBuf> = units_at(env, job)?.into_iter().map(|(path, _)| path).collect();
+            if !units.iter().any(|path| path.exists()) {
+                return Ok(false);
+            }
+            systemctl(&["disable", "--now", &format!("{}.timer", systemd::name(job))])?;
+            for path in units.iter().filter(|path| path.exists()) {
+                fs::remove_file(path).map_err(|error| failed(&format!("removing {}", path.display()), error))?;
+            }
+            systemctl(&["daemon-reload"])?;
+            Ok(true)
+        }
+        Scheduler::Launchd | Scheduler::TaskScheduler => Ok(false),
+    }
+}
+
+/// The text that a scheduler takes: file and content; without a file, what `crontab` or a shell gets.
+///
+/// # Errors
+/// There is no place for it.
+pub fn text(env: &Env, scheduler: Scheduler, job: &Job) -> Result<Vec<(Option<PathBuf>, String)>, CommandError> {
+    Ok(match scheduler {
+        Scheduler::Cron => vec![(None, crontab::entry(job))],
+        Scheduler::Systemd => units_at(env, job)?.into_iter().map(|(path, text)| (Some(path), text)).collect(),
+        Scheduler::Launchd => vec![(None, super::printed::launchd(job))],
+        Scheduler::TaskScheduler => vec![(None, super::printed::task_scheduler(job))],
+    })
+}

@@ -1,0 +1,236 @@
+//! `eg schedule`, against `crontab` and `systemctl` programs of the test's own, first in PATH.
+
+use crate::{
+    harness::{Outcome, World, eg::EgCommand},
+    session::{error_of, readable, snapshot},
+};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+/// A `crontab` that keeps its table in a file, and a `systemctl` that records what it is told.
+pub(super) struct Host<'w> {
+    world: &'w World,
+    bin: PathBuf,
+}
+
+fn program(path: &Path, text: &str) {
+    fs::write(path, format!("#!/bin/sh\n{text}")).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+impl<'w> Host<'w> {
+    fn new(world: &'w World) -> Self {
+        let bin = world.dir().join("bin");
+        fs::create_dir_all(&bin).unwrap();
+        Self { world, bin }
+    }
+
+    /// cron, and no user manager.
+    pub(super) fn with_cron(world: &'w World) -> Self {
+        let host = Self::new(world);
+        let table = host.crontab_path();
+        let table = table.display();
+        program(
+            &host.bin.join("crontab"),
+            &format!(
+                "if [ \"$1\" = -l ]; then\n\
+                 [ -f '{table}' ] && exec cat '{table}'\necho 'no crontab for alice' >&2; exit 1\nfi\n\
+                 [ \"$1\" = - ] && exec cat > '{table}'\nexit 2\n"
+            ),
+        );
+        program(&host.bin.join("systemctl"), "echo 'Failed to connect to bus' >&2; exit 1\n");
+        host
+    }
+
+    /// A user manager that takes everything; a timer is enabled when it was told so.
+    fn with_systemd(world: &'w World) -> Self {
+        let host = Self::new(world);
+        let log = host.bin.join("systemctl.log");
+        let log = log.display();
+        program(
+            &host.bin.join("systemctl"),
+            &format!(
+                "echo \"$@\" >> '{log}'\ncase \"$2\" in\n\
+                 enable) : > '{log}.enabled';;\ndisable) rm -f '{log}.enabled';;\n\
+                 is-enabled) [ -f '{log}.enabled' ];;\nesac\n"
+            ),
+        );
+        program(&host.bin.join("crontab"), "exit 9\n");
+        host
+    }
+
+    fn crontab_path(&self) -> PathBuf {
+        self.bin.join("table")
+    }
+
+    fn crontab(&self) -> String {
+        fs::read_to_string(self.crontab_path()).unwrap_or_default()
+    }
+
+    fn told(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.bin.join("systemctl.log")).unwrap_or_default();
+        log.lines()
+            .filter(|line| !line.contains("show-environment") && !line.contains("is-enabled"))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    pub(super) fn command(&self, args: &[&str]) -> EgCommand {
+        self.world.here.command(args).env("PATH", format!("{}:/usr/bin:/bin", self.bin.display()))
+    }
+
+    fn eg(&self, args: &[&str]) -> Outcome {
+        self.command(args).run()
+    }
+}
+
+const OTHERS: &str = "# my own\nMAILTO=alice\n0 3 * * * /usr/bin/backup 100\\%\n";
+
+#[test]
+fn a_line_in_the_crontab() {
+    let world = World::new();
+    let host = Host::with_cron(&world);
+    let mut tale = String::new();
+    let mut tell = |args: &[&str], code: i32| {
+        let outcome = host.eg(args).expect_code(code);
+        tale += &format!("$ eg {}\n{}\n", args.join(" "), readable(&outcome));
+    };
+    tell(&["schedule", "show"], 0);
+    fs::write(host.crontab_path(), OTHERS).unwrap();
+    tell(&["schedule", "install"], 0);
+    let table = host.crontab();
+    assert!(table.starts_with(OTHERS), "{table}");
+    assert_eq!(table.lines().count(), 5, "{table}");
+    for part in [
+        "* * * * * EG_MACHINE=test-machine ",
+        env!("CARGO_BIN_EXE_eg"),
+        &world.here.config_path().to_string_lossy(),
+        &world.here.state_path().to_string_lossy(),
+        " reconcile --timer",
+    ] {
+        assert!(table.contains(part), "{part} in {table}");
+    }
+    tell(&["schedule", "install"], 0);
+    assert_eq!(host.crontab(), table, "again changes nothing");
+    tell(&["schedule", "show"], 0);
+
+    // What the job needs has changed since: the old line goes, no second one comes.
+    let proxied = host.command(&["schedule", "install"]).env("HTTPS_PROXY", "http://p:3128/%20").run().expect_code(0);
+    assert!(proxied.stdout.starts_with("✓ Installed with cron: "), "{proxied}");
+    assert!(host.crontab().contains(r" HTTPS_PROXY='http://p:3128/\%20' "), "{}", host.crontab());
+    assert_eq!(host.crontab().matches("reconcile --timer").count(), 1);
+    tell(&["schedule", "show"], 0);
+
+    // Another state file has a line of its own.
+    let other = world.dir().join("other.db").to_string_lossy().into_owned();
+    host.eg(&["--state", &other, "schedule", "install"]).expect_code(0);
+    assert_eq!(host.crontab().matches("reconcile --timer").count(), 2);
+    host.eg(&["--state", &other, "schedule", "remove"]).expect_code(0);
+    tell(&["schedule", "remove"], 0);
+    assert_eq!(host.crontab(), OTHERS, "as it was, byte for byte");
+    tell(&["schedule", "remove"], 0);
+    snapshot("schedule_cron", &tale);
+}
+
+/// The line does what it says: run by a shell with nothing of this environment, it is seen as scheduled.
+#[test]
+fn the_line_works_from_cron() {
+    let world = World::new();
+    let host = Host::with_cron(&world);
+    world.here.write_profiles(&[("work", "WORK")]);
+    host.eg(&["schedule", "install"]).expect_code(0);
+    let table = host.crontab();
+    let line = table.lines().last().unwrap().strip_prefix("* * * * * ").unwrap().replace(r"\%", "%");
+    let ran = std::process::Command::new("/bin/sh")
+        .args(["-c", &line])
+        .env_clear()
+        .env("HOME", world.here.home())
+        .env("PATH", "/usr/bin:/bin")
+        .output()
+        .unwrap();
+    assert!(ran.status.success(), "{ran:?}");
+    let json = host.eg(&["schedule", "show", "--output", "json"]).expect_code(0).json_as("schedule");
+    assert!(json["lastRunAt"].is_string() && json["current"] == true, "{json:#}");
+}
+
+#[test]
+fn a_crontab_that_cannot_be_read_is_not_overwritten() {
+    let world = World::new();
+    let host = Host::with_cron(&world);
+    fs::write(host.crontab_path(), OTHERS).unwrap();
+    let broken = "[ \"$1\" = -l ] && { echo 'you (alice) are not allowed to use this program' >&2; exit 1; }\ntouch \"$0.hit\"\n";
+    program(&host.bin.join("crontab"), broken);
+    let outcome = host.eg(&["schedule", "install"]).expect_code(1);
+    assert!(error_of(&outcome).contains("are not allowed to use this program"), "{outcome}");
+    assert!(!host.bin.join("crontab.hit").exists(), "nothing was written");
+    assert_eq!(host.crontab(), OTHERS);
+}
+
+#[test]
+fn a_user_timer() {
+    let world = World::new();
+    let host = Host::with_systemd(&world);
+    let units = world.here.home().join("config/systemd/user");
+    let json = |args: &[&str]| host.eg(&[args, &["--output", "json"]].concat()).expect_code(0).json_as("schedule");
+    assert_eq!(json(&["schedule", "show"])["installed"], false);
+    let installed = json(&["schedule", "install"]);
+    assert_eq!((&installed["scheduler"], &installed["changed"]), (&"systemd".into(), &true.into()));
+    let timer = installed["parts"][1]["path"].as_str().unwrap().to_owned();
+    let name = Path::new(&timer).file_name().unwrap().to_string_lossy().into_owned();
+    assert_eq!(Path::new(&timer).parent().unwrap(), units);
+    for part in [0, 1] {
+        let path = installed["parts"][part]["path"].as_str().unwrap();
+        assert_eq!(fs::read_to_string(path).unwrap(), installed["parts"][part]["text"].as_str().unwrap());
+        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    let service = installed["parts"][0]["text"].as_str().unwrap();
+    assert!(service.contains("\nEnvironment=\"EG_MACHINE=test-machine\"\n"), "{service}");
+    let command = format!("ExecStart=\"{}\" \"--config\" ", env!("CARGO_BIN_EXE_eg"));
+    assert!(service.contains(&command) && service.contains("\"reconcile\" \"--timer\"\n"), "{service}");
+    assert_eq!(host.told(), ["--user daemon-reload".to_owned(), format!("--user enable --now {name}")]);
+
+    assert_eq!(json(&["schedule", "install"])["changed"], false);
+    assert_eq!(host.told().len(), 2, "again tells nobody anything");
+    assert_eq!(json(&["schedule", "show"])["current"], true);
+    fs::write(&timer, "[Timer]\n").unwrap();
+    let old = json(&["schedule", "show"]);
+    assert_eq!((&old["installed"], &old["current"]), (&true.into(), &false.into()));
+    assert_eq!(json(&["schedule", "remove"])["changed"], true);
+    assert_eq!(fs::read_dir(&units).unwrap().count(), 0);
+    assert_eq!(host.told()[2..], [format!("--user disable --now {name}"), "--user daemon-reload".to_owned()]);
+    assert_eq!(json(&["schedule", "remove"])["changed"], false);
+}
+
+#[test]
+fn what_others_take_is_printed() {
+    let world = World::new();
+    let host = Host::with_cron(&world);
+    let mut tale = String::new();
+    for with in ["launchd", "task-scheduler"] {
+        for (what, code) in [("show", 0), ("install", 1)] {
+            let args = ["schedule", what, "--with", with];
+            let outcome = host.eg(&args).expect_code(code);
+            tale += &format!("$ eg {}\n{}\n", args.join(" "), readable(&outcome));
+        }
+    }
+    // The job's name tells state files apart, and the test's directory is another every time.
+    let name = regex::Regex::new(r"eg\.reconcile\.[0-9a-f]{8}").unwrap();
+    snapshot("schedule_printed", &name.replace_all(&tale, "eg.reconcile.STATE"));
+    assert_eq!(host.crontab(), "");
+}
+
+#[test]
+fn neither_configuration_nor_scheduler() {
+    let world = World::bare();
+    let host = Host::with_cron(&world);
+    let outcome = host.eg(&["schedule", "install"]).expect_code(1);
+    assert!(error_of(&outcome).starts_with("no resource is configured in "), "{outcome}");
+    assert_eq!(host.crontab(), "");
+    world.write_config(&(world.config_head() + &crate::session::missing_group()));
+    let outcome = world.here.command(&["schedule", "install"]).env("PATH", "/nowhere").run().expect_code(1);
+    assert!(error_of(&outcome).starts_with("this machine has neither "), "{outcome}");
+    assert!(outcome.stderr.contains("eg reconcile --watch"), "{outcome}");
+}
