@@ -81,6 +81,7 @@ pub enum Command {
     Who(commands::who::WhoArgs),
     Ip(commands::ip::IpArgs),
     Log(commands::log::LogArgs),
+    Doctor(commands::doctor::DoctorArgs),
     IamPolicy(commands::iam_policy::IamPolicyArgs),
     Reconcile(commands::reconcile::ReconcileArgs),
     /// Have something close sessions on time: show, install, remove

@@ -10,6 +10,7 @@ pub mod boundary;
 pub mod cli;
 pub mod commands;
 pub mod detect;
+pub mod doctor;
 pub mod env;
 pub mod error;
 pub mod iam;

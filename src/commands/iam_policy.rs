@@ -6,8 +6,7 @@ use crate::{
     iam::{Scope, partition_of, policy},
     settings::Resource,
 };
-use eg_model::target::TargetKey;
-use eg_state::TargetRecord;
+use eg_model::target::{Reach, TargetKey};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The most characters of a managed policy, white space not counted (IAM, "IAM and AWS STS quotas").
@@ -36,7 +35,8 @@ pub fn run(context: &Context<'_>, args: &IamPolicyArgs) -> Result<Exit, CommandE
     }
     let resources = settings.select(&args.only).map_err(|error| CommandError::new(Kind::Usage, error.to_string()))?;
     // Without a record, or with one that cannot be read, the accounts are not known: the policy is as good.
-    let known = context.store_for_reading().ok().flatten().and_then(|store| store.targets().ok()).unwrap_or_default();
+    let store = context.store_for_reading().ok().flatten();
+    let known = store.and_then(|store| context.used_targets(&store).ok()).unwrap_or_default();
     let scopes: BTreeSet<Scope> = resources.iter().map(|resource| scope(context, resource, &known)).collect();
     let policy = policy(&scopes, settings.aws.extra_tags.keys());
     let text = format!("{policy:#}\n");
@@ -56,16 +56,16 @@ pub fn run(context: &Context<'_>, args: &IamPolicyArgs) -> Result<Exit, CommandE
     Ok(Exit::Done)
 }
 
-fn scope(context: &Context<'_>, resource: &Resource, known: &BTreeMap<TargetKey, TargetRecord>) -> Scope {
-    let record = known.get(&context.reach(resource).target);
+fn scope(context: &Context<'_>, resource: &Resource, known: &BTreeMap<TargetKey, Reach>) -> Scope {
+    let used = known.get(&context.reach(resource).target);
     // arn:<partition>:iam::<account>:role/…
     let role: Vec<&str> = resource.role_arn.iter().flat_map(|arn| arn.split(':')).collect();
     let of_role = |part: usize| role.get(part).map(|text| (*text).to_owned());
-    let partition = record.and_then(|record| record.partition.clone()).or_else(|| of_role(1));
+    let partition = used.and_then(|way| way.partition.clone()).or_else(|| of_role(1));
     Scope {
         partition: partition.unwrap_or_else(|| partition_of(&resource.region).to_owned()),
         region: resource.region.clone(),
-        account: record.and_then(|record| record.account.clone()).or_else(|| of_role(4)),
+        account: used.and_then(|way| way.account.clone()).or_else(|| of_role(4)),
         group: resource.id.clone(),
     }
 }

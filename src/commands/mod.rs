@@ -2,6 +2,7 @@
 
 pub mod adopt;
 pub mod demo;
+pub mod doctor;
 pub mod extend;
 pub mod get;
 pub mod iam_policy;
@@ -41,8 +42,11 @@ use eg_model::{
     session::{Session, SessionStatus},
     target::{Reach, TargetKey},
 };
-use eg_state::{LastRuns, Notice, Opening, RunKind, Store};
-use std::{cell::RefCell, collections::BTreeSet};
+use eg_state::{Filter, LastRuns, Notice, Opening, RunKind, Store};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+};
 use tokio::runtime::{Builder, Runtime};
 
 /// What every command gets.
@@ -78,6 +82,7 @@ pub fn run(env: &Env, printer: &Printer, cli: &Cli) -> Result<Exit, CommandError
         Command::Who(args) => who::run(&context()?, args),
         Command::Ip(args) => ip::run(&context()?, args),
         Command::Log(args) => log::run(&context()?, args),
+        Command::Doctor(args) => doctor::run(&context()?, args),
         Command::IamPolicy(args) => iam_policy::run(&context()?, args),
         Command::Reconcile(args) => reconcile::run(&context()?, args),
         Command::Schedule(ScheduleCommand::Show(args)) => schedule::show(&context()?, args),
@@ -328,6 +333,14 @@ impl Context<'_> {
     fn again(&self, store: &Store, id: SessionId) -> Result<Session, CommandError> {
         let gone = || CommandError::new(Kind::State, format!("session {id} is no longer on record"));
         store.session(id)?.ok_or_else(gone)
+    }
+
+    /// Every target on which a session had something open, with the newest way to it: those groups are, or were, there.
+    fn used_targets(&self, store: &Store) -> Result<BTreeMap<TargetKey, Reach>, CommandError> {
+        let sessions = store.sessions(&Filter { statuses: None, limit: None })?.sessions;
+        let grants = sessions.into_iter().rev().flat_map(|session| session.grants);
+        let used = grants.filter(|grant| grant.applied_at.is_some());
+        Ok(used.map(|grant| (grant.reach.target.clone(), grant.reach)).collect())
     }
 
     fn session_json(&self, store: &Store, session: &Session) -> Result<SessionJson, CommandError> {

@@ -27,6 +27,7 @@ pub const SCHEMAS: &[(&str, &str)] = &[
     ("log", include_str!("../../docs/schema/v1/log.json")),
     ("iam-policy", include_str!("../../docs/schema/v1/iam-policy.json")),
     ("schedule", include_str!("../../docs/schema/v1/schedule.json")),
+    ("doctor", include_str!("../../docs/schema/v1/doctor.json")),
     ("reconcile", include_str!("../../docs/schema/v1/reconcile.json")),
     ("error", include_str!("../../docs/schema/v1/error.json")),
     ("demo", include_str!("../../docs/schema/v1/demo.json")),

@@ -13,10 +13,12 @@
 //! | `lifecycle` | start, extend, stop, expire, and how ending grants let go |
 //! | `grants` | what the reconciler found out about grants |
 //! | `leases` | the ledger, guarded by versions |
+//! | `checkup` | whether the record could be used, without changing anything |
 //! | `targets`, `runs`, [`events`], `prune` | what is known of a target; runs; the append-only events |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
+mod checkup;
 mod convert;
 pub mod error;
 pub mod events;

@@ -28,8 +28,8 @@ use std::{
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Keys in the table `meta`.
-const INSTALLATION: &str = "installation";
-const MACHINE: &str = "machine";
+pub(crate) const INSTALLATION: &str = "installation";
+pub(crate) const MACHINE: &str = "machine";
 const NOTE: &str = "note:";
 
 /// What opening the record for writing needs from the outside.
@@ -423,7 +423,7 @@ impl Change<'_, '_> {
 }
 
 /// Checks what the file's header says; nothing is made beside it.
-fn check_header(path: &Path) -> Result<Option<files::Header>, StateError> {
+pub(crate) fn check_header(path: &Path) -> Result<Option<files::Header>, StateError> {
     let header = files::header(path)?;
     if let Some(header) = &header {
         check_identity(path, header.application_id, header.user_version)?;
@@ -481,7 +481,7 @@ fn raw_connection(path: &Path) -> Result<Connection, StateError> {
 
 /// Connects to an existing database and checks it. Until it has passed, closing the connection must not copy the
 /// write-ahead log into a file that is refused.
-fn connect(path: &Path) -> Result<Connection, StateError> {
+pub(crate) fn connect(path: &Path) -> Result<Connection, StateError> {
     let connection = raw_connection(path)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     let version = user_version(&connection).map_err(|error| for_want_of_room(path, error))?;
@@ -673,12 +673,12 @@ fn adopt_checked(path: &Path, machine: &str, now: Timestamp) -> Result<Installat
     Ok(installation)
 }
 
-fn parse_installation(text: &str) -> Result<InstallationId, StateError> {
+pub(crate) fn parse_installation(text: &str) -> Result<InstallationId, StateError> {
     InstallationId::parse(text)
         .ok_or_else(|| StateError::row("meta", INSTALLATION, format!("\"{text}\" is not an installation id")))
 }
 
-fn read_meta(connection: &Connection, key: &str) -> Result<Option<String>, StateError> {
+pub(crate) fn read_meta(connection: &Connection, key: &str) -> Result<Option<String>, StateError> {
     let sql = "SELECT value FROM meta WHERE key = ?1";
     Ok(connection.prepare_cached(sql)?.query_row([key], |row| row.get(0)).optional()?)
 }

@@ -1,0 +1,281 @@
+//! `eg doctor`: looks at everything that a session needs, and changes nothing.
+
+use super::Context;
+use crate::{
+    detect::{Families, survey as survey_addresses},
+    doctor::{
+        Elsewhere, Finding, Level, addresses, clock, credentials, missing_group, permissions, schedule,
+        unreadable_group,
+    },
+    error::{CommandError, Exit},
+    output::{style, table::Cell, text::escape_controls},
+    schedule::{
+        Job,
+        host::{self, Installed, Scheduler},
+        is_scheduled,
+    },
+    settings::Settings,
+    survey::{Surveyed, survey},
+};
+use eg_model::{
+    Timestamp,
+    address::IpVersion,
+    permission::Permission,
+    target::{Reach, TargetKey},
+};
+use eg_providers::{Connect, Firewall, Sighting, aws::Aws};
+use eg_state::{LastRuns, Store};
+use serde_json::json;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
+
+/// Look at everything a session needs, and say what is wrong and what to do about it
+///
+/// Configuration, state file, schedule, addresses, credentials, groups, permissions (asked as dry runs) and clock.
+/// Changes nothing. `✓` is well, `!` works but should be known, `✗` does not work. The exit status is 1 if any is `✗`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: eg doctor")]
+pub struct DoctorArgs {}
+
+/// What the record tells; empty where it cannot be read.
+#[derive(Default)]
+struct Record {
+    runs: LastRuns,
+    /// Targets that were in use, and how they were reached.
+    used: BTreeMap<TargetKey, Reach>,
+}
+
+/// Looks at everything.
+///
+/// # Errors
+/// The runtime cannot be started.
+pub fn run(context: &Context<'_>, _args: &DoctorArgs) -> Result<Exit, CommandError> {
+    let runtime = context.runtime()?;
+    let findings = runtime.block_on(examine(context));
+    runtime.shutdown_background();
+    let well = findings.iter().all(|finding| finding.level != Level::Bad);
+    let check = |finding: &Finding| {
+        json!({
+            "check": finding.check,
+            "level": finding.level.as_str(),
+            "message": finding.message,
+            "advice": finding.advice,
+        })
+    };
+    context.printer.json(&json!({"ok": well, "checks": findings.iter().map(check).collect::<Vec<_>>()}));
+    for finding in &findings {
+        context.printer.result(&text(finding));
+    }
+    Ok(if well { Exit::Done } else { Exit::Failed })
+}
+
+fn text(finding: &Finding) -> String {
+    let style = match finding.level {
+        Level::Good => style::GOOD,
+        Level::Warning => style::UNDER_WAY,
+        Level::Bad => style::BAD,
+    };
+    let mark = Cell::styled(finding.level.mark(), style).render();
+    let line = format!("{mark} {}: {}\n", finding.check, escape_controls(&finding.message));
+    finding.advice.iter().fold(line, |text, advice| text + &format!("    {}\n", escape_controls(advice)))
+}
+
+async fn examine(context: &Context<'_>) -> Vec<Finding> {
+    let settings = context.settings();
+    let mut findings = vec![configuration(context, settings.as_ref())];
+    let settings = settings.unwrap_or_default();
+    let (state, record) = state(context);
+    findings.push(state);
+    findings.push(scheduled(context, &record));
+    findings.extend(detection(context, &settings).await);
+    let aws = context.aws();
+    let seen = survey(&settings, &aws, |resource| context.reach(resource)).await;
+    let cloud = Cloud { context, settings: &settings, record: &record, aws: &aws, seen: &seen };
+    findings.extend(cloud.examine().await);
+    findings
+}
+
+fn configuration(context: &Context<'_>, settings: Result<&Settings, &CommandError>) -> Finding {
+    let path = context.config.path.display();
+    match settings {
+        Err(error) => Finding::bad("configuration", &error.message, format!("edit {path}")),
+        Ok(settings) if settings.resources.is_empty() => Finding::bad(
+            "configuration",
+            format!("no resource is configured in {path}"),
+            "put a [[resource]] into it: name, id (sg-…), region and ports, as in the README",
+        ),
+        Ok(settings) => {
+            let count = settings.resources.len();
+            let resources = if count == 1 { "1 resource".to_owned() } else { format!("{count} resources") };
+            Finding::good("configuration", format!("{path}: {resources}"))
+        }
+    }
+}
+
+fn state(context: &Context<'_>) -> (Finding, Record) {
+    let path = &context.state.path;
+    let shown = path.display();
+    let machine = context.env.machine.as_deref();
+    let finding = match Store::check(path, machine) {
+        // Each of these errors says what to do, after its last semicolon or full stop.
+        Err(error) => {
+            let (what, advice) = split_advice(&error.to_string());
+            Finding::bad("state", what, advice)
+        }
+        Ok(_) if machine.is_none() => Finding::warning(
+            "state",
+            format!("{shown}: this machine has no stable id, so a copied file would not be noticed"),
+            "set EG_MACHINE to a name that only this machine has",
+        ),
+        Ok(true) => Finding::good("state", format!("{shown}: healthy, writable, this machine's")),
+        Ok(false) => Finding::good("state", format!("{shown}: can be made by the first session")),
+    };
+    let store = context.store_for_reading().ok().flatten();
+    let record = store
+        .and_then(|store| Some(Record { runs: store.last_runs().ok()?, used: context.used_targets(&store).ok()? }));
+    (finding, record.unwrap_or_default())
+}
+
+/// What is wrong, and what to do: the store's messages hold both.
+fn split_advice(message: &str) -> (String, String) {
+    let parts = message.split_once("; ").or_else(|| message.split_once(". "));
+    match parts {
+        Some((what, advice)) => (what.to_owned(), advice.to_owned()),
+        None => (message.to_owned(), "choose another file with --state".to_owned()),
+    }
+}
+
+fn scheduled(context: &Context<'_>, record: &Record) -> Finding {
+    let job = Job::new(context.env, &context.config, &context.state);
+    // A scheduler that cannot be asked is none: what counts is whether runs are seen.
+    let installed = |scheduler: Scheduler| Some((scheduler, host::installed(context.env, scheduler, &job).ok()?));
+    let on_systemd = installed(Scheduler::Systemd).filter(|(_, how)| *how != Installed::No);
+    let place = on_systemd.or_else(|| installed(Scheduler::Cron));
+    let seen = record.runs.scheduled_at.map(|at| context.zone.format(at));
+    schedule(is_scheduled(&record.runs, context.env.now()), seen.as_deref(), place)
+}
+
+async fn detection(context: &Context<'_>, settings: &Settings) -> Vec<Finding> {
+    let none = settings.resources.is_empty();
+    let wants = |version| none || settings.resources.iter().any(|resource| resource.families.contains(&version));
+    let families = Families { v4: wants(IpVersion::V4), v6: wants(IpVersion::V6) };
+    let found = survey_addresses(families, &settings.detect, context.env.address_rule.clone()).await;
+    addresses(&found, families.v4, families.v6)
+}
+
+/// Everything that is asked of the provider.
+struct Cloud<'a> {
+    context: &'a Context<'a>,
+    settings: &'a Settings,
+    record: &'a Record,
+    aws: &'a Aws,
+    seen: &'a [Surveyed<'a>],
+}
+
+impl Cloud<'_> {
+    async fn examine(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let mut ways: BTreeSet<Reach> = BTreeSet::new();
+        let mut barred: BTreeSet<Reach> = BTreeSet::new();
+        for one in self.seen {
+            let way = credentials_of(&one.reach);
+            if ways.insert(way.clone()) {
+                let finding = self.caller(one, &way).await;
+                if finding.level == Level::Bad {
+                    barred.insert(way.clone());
+                }
+                findings.push(finding);
+            }
+            // Without usable credentials every call would say the same again.
+            if !barred.contains(&way) {
+                findings.extend(self.group(one).await);
+            }
+        }
+        findings.extend(clock(&self.skews()));
+        findings
+    }
+
+    async fn caller(&self, one: &Surveyed<'_>, way: &Reach) -> Finding {
+        let Some(firewall) = &one.firewall else {
+            return match &one.sighting {
+                Sighting::Unavailable(failure) => unreadable_group(&one.resource.name, failure),
+                _ => Finding::bad("credentials", "there is no way to the provider", "check the configuration"),
+            };
+        };
+        let now = self.context.env.now();
+        let name = match (&way.profile, &way.role_arn) {
+            (_, Some(role)) => format!("role {role}"),
+            (Some(profile), None) => format!("profile {profile}"),
+            (None, None) => "the standard chain".to_owned(),
+        };
+        let (caller, end) = (firewall.caller().await, firewall.credentials_end(now).await);
+        let usual = self.settings.session.default_duration;
+        credentials(&name, &caller, &end, now, usual, |at: Timestamp| self.context.zone.format(at))
+    }
+
+    async fn group(&self, one: &Surveyed<'_>) -> Vec<Finding> {
+        let (name, target) = (&one.resource.name, &one.reach.target);
+        match &one.sighting {
+            Sighting::Unavailable(failure) => vec![unreadable_group(name, failure)],
+            Sighting::NotFound { caller } => {
+                let elsewhere = self.elsewhere(&one.reach).await;
+                vec![missing_group(name, &target.id, &target.region, &caller.account, &elsewhere)]
+            }
+            Sighting::Complete(reading) => {
+                let rules = reading.rules.len() + reading.other_ingress;
+                let mut findings = vec![Finding::good("group", format!("{name}: {target}, {rules} rules"))];
+                if let Some(firewall) = &one.firewall {
+                    findings.extend(self.permissions(one, firewall).await);
+                }
+                findings
+            }
+        }
+    }
+
+    async fn permissions(&self, one: &Surveyed<'_>, firewall: &Arc<dyn Firewall>) -> Vec<Finding> {
+        let v6_only = !one.resource.families.contains(&IpVersion::V4);
+        // Which address does not matter: only the family is asked with (see `missing_permissions`).
+        let host: IpAddr = if v6_only { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
+        let Some(port) = one.resource.ports.first() else { return Vec::new() };
+        let missing = firewall.missing_permissions(&one.reach.target.id, &Permission::for_host(*port, host)).await;
+        permissions(&one.resource.name, &missing)
+    }
+
+    /// Where else a group may be: the regions that this configuration, the record and the environment know.
+    async fn elsewhere(&self, reach: &Reach) -> Elsewhere {
+        let configured = self.settings.resources.iter().map(|resource| resource.region.clone());
+        let recorded = self.record.used.keys().map(|target| target.region.clone());
+        let env = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter().filter_map(|name| self.context.env.var(name));
+        let regions: BTreeSet<String> = configured.chain(recorded).chain(env.map(str::to_owned)).collect();
+        let account = self.record.used.get(&reach.target).and_then(|known| known.account.clone());
+        for region in regions.into_iter().filter(|region| *region != reach.target.region) {
+            let mut there = reach.clone();
+            there.target.region.clone_from(&region);
+            let Ok(firewall) = self.aws.connect(&there).await else { continue };
+            let seen = firewall.observe(&BTreeSet::from([there.target.clone()])).await;
+            if matches!(seen.get(&there.target), Some(Sighting::Complete(_))) {
+                return Elsewhere { account, region: Some(region) };
+            }
+        }
+        Elsewhere { account, region: None }
+    }
+
+    fn skews(&self) -> Vec<chrono::TimeDelta> {
+        let skew = |one: &Surveyed<'_>| match &one.sighting {
+            Sighting::Complete(reading) => Some(reading.read_at - reading.provider_time?),
+            Sighting::NotFound { .. } | Sighting::Unavailable(_) => None,
+        };
+        self.seen.iter().filter_map(skew).collect()
+    }
+}
+
+/// A way without where it ends: what the same credentials have in common, in any region.
+fn credentials_of(reach: &Reach) -> Reach {
+    let mut way = reach.clone();
+    way.target.id.clear();
+    way.target.region.clear();
+    way
+}

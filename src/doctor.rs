@@ -1,0 +1,385 @@
+//! What `eg doctor` concludes from what it has seen. Pure: facts come in, findings go out, each with what to do.
+
+use crate::{
+    detect::{Answer, FamilyOutcome, FamilySurvey, Survey, describe},
+    schedule::host::{Installed, Scheduler},
+};
+use chrono::TimeDelta;
+use eg_model::{
+    Timestamp,
+    address::IpVersion,
+    failure::{Failure, FailureClass},
+};
+use eg_providers::{Caller, CredentialsEnd};
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// As it should be.
+    Good,
+    /// Works, and somebody should know.
+    Warning,
+    /// Does not work.
+    Bad,
+}
+
+impl Level {
+    /// The mark at the start of its line.
+    #[must_use]
+    pub fn mark(self) -> &'static str {
+        match self {
+            Self::Good => "✓",
+            Self::Warning => "!",
+            Self::Bad => "✗",
+        }
+    }
+
+    /// The word for JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => "ok",
+            Self::Warning => "warning",
+            Self::Bad => "error",
+        }
+    }
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What was looked at, in a word.
+    pub check: &'static str,
+    /// How it is.
+    pub level: Level,
+    /// What was found.
+    pub message: String,
+    /// What to do, in order; none when all is well.
+    pub advice: Vec<String>,
+}
+
+impl Finding {
+    /// All is well.
+    #[must_use]
+    pub fn good(check: &'static str, message: impl Into<String>) -> Self {
+        Self { check, level: Level::Good, message: message.into(), advice: Vec::new() }
+    }
+
+    /// It works, but.
+    #[must_use]
+    pub fn warning(check: &'static str, message: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { level: Level::Warning, advice: vec![advice.into()], ..Self::good(check, message) }
+    }
+
+    /// It does not work.
+    #[must_use]
+    pub fn bad(check: &'static str, message: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { level: Level::Bad, advice: vec![advice.into()], ..Self::good(check, message) }
+    }
+
+    fn and(mut self, advice: impl Into<String>) -> Self {
+        self.advice.push(advice.into());
+        self
+    }
+}
+
+/// A clock this far off makes `start` and `extend` refuse.
+const CLOCK_BAD: TimeDelta = TimeDelta::minutes(10);
+/// A clock this far off is warned of, and nothing of others is collected.
+const CLOCK_ODD: TimeDelta = TimeDelta::minutes(2);
+
+/// The local clock against the provider's; `skews` are local minus provider.
+#[must_use]
+pub fn clock(skews: &[TimeDelta]) -> Option<Finding> {
+    let worst = skews.iter().max_by_key(|skew| skew.abs())?;
+    let way = if *worst > TimeDelta::zero() { "ahead of" } else { "behind" };
+    let off = format!("this machine's clock is {} minutes {way} the provider's", worst.num_minutes().abs());
+    let advice = "set the clock; with systemd: timedatectl set-ntp true";
+    Some(match worst.abs() {
+        skew if skew > CLOCK_BAD => Finding::bad("clock", format!("{off}: session start and extend refuse"), advice),
+        skew if skew > CLOCK_ODD => Finding::warning("clock", off, advice),
+        _ => Finding::good("clock", "agrees with the provider's"),
+    })
+}
+
+/// Whether something closes sessions on time. `seen` is when a scheduled run was last seen, as text.
+#[must_use]
+pub fn schedule(scheduled: bool, seen: Option<&str>, installed: Option<(Scheduler, Installed)>) -> Finding {
+    let check = "schedule";
+    let place = installed.filter(|(_, how)| *how != Installed::No);
+    let outdated = place.is_some_and(|(_, how)| how == Installed::Outdated);
+    match (scheduled, seen, place) {
+        (true, Some(seen), _) if !outdated => Finding::good(check, format!("the last run was {seen}")),
+        (_, _, Some((scheduler, Installed::Outdated))) => Finding::warning(
+            check,
+            format!("the job in {} is not as it would be installed today", scheduler.as_str()),
+            "bring it up to date: eg schedule install",
+        ),
+        (true, _, _) => Finding::good(check, "runs regularly"),
+        (false, None, Some((scheduler, _))) => Finding::warning(
+            check,
+            format!("installed with {}, and it has not run yet", scheduler.as_str()),
+            "wait a minute, then: eg doctor",
+        ),
+        (false, Some(seen), Some((scheduler, _))) => Finding::bad(
+            check,
+            format!("installed with {}, but it has not run since {seen}", scheduler.as_str()),
+            match scheduler {
+                Scheduler::Systemd => "see: systemctl --user list-timers; without a login: loginctl enable-linger",
+                _ => "is the cron service running? systemctl status cron",
+            },
+        ),
+        (false, _, None) => Finding::bad(
+            check,
+            "nothing runs `eg reconcile`: a session is not closed on time",
+            "have it run every minute: eg schedule install",
+        ),
+    }
+}
+
+/// A page instead of an address, or a redirect to one.
+fn is_portal(answers: &[Answer]) -> bool {
+    answers
+        .iter()
+        .filter_map(|(_, answer)| answer.as_ref().err())
+        .any(|why| why.contains("does this network ask you to sign in?") || why.contains("address: \"<"))
+}
+
+/// The addresses. A family that no resource takes is not looked at.
+#[must_use]
+pub fn addresses(found: &Survey, wants_v4: bool, wants_v6: bool) -> Vec<Finding> {
+    let any = [&found.v4, &found.v6].iter().any(|family| matches!(family.outcome, FamilyOutcome::Agreed { .. }));
+    let families = [(IpVersion::V4, &found.v4, wants_v4), (IpVersion::V6, &found.v6, wants_v6)];
+    let wanted = families.into_iter().filter(|(_, _, wants)| *wants);
+    wanted.filter_map(|(version, family, _)| address(version, family, any)).collect()
+}
+
+fn address(version: IpVersion, family: &FamilySurvey, any: bool) -> Option<Finding> {
+    let check = if version == IpVersion::V4 { "ipv4" } else { "ipv6" };
+    let answers = || family.answers.iter().map(describe).collect::<Vec<_>>().join("; ");
+    let name = format!("or name the address yourself: eg session start --{check} ADDRESS");
+    let finding = match &family.outcome {
+        FamilyOutcome::NotAsked => return None,
+        FamilyOutcome::Agreed { address, by } => {
+            let all = family.answers.len();
+            return Some(Finding::good(check, format!("{address}, as {} of {all} services say", by.len())));
+        }
+        FamilyOutcome::NotRoutable { message, .. } => Finding::bad(check, message, "look at what is between: eg ip"),
+        FamilyOutcome::Disagree { .. } => Finding::bad(
+            check,
+            format!("the services do not agree: {}", answers()),
+            "a proxy or VPN for some of them? see: eg ip",
+        ),
+        FamilyOutcome::NotAgreed { .. } if is_portal(&family.answers) => Finding::bad(
+            check,
+            format!("this network answers with a page of its own (a captive portal): {}", answers()),
+            "sign in: open any page in a browser, then: eg doctor",
+        ),
+        FamilyOutcome::NotAgreed { .. } if version == IpVersion::V6 && any => {
+            return Some(Finding::warning(
+                check,
+                format!("this network has no IPv6: sessions are opened for IPv4 alone ({})", answers()),
+                "if that is as it should be, say so on the resources: families = [\"ipv4\"]",
+            ));
+        }
+        FamilyOutcome::NotAgreed { .. } => {
+            Finding::bad(check, format!("no address was found: {}", answers()), "check the network, then: eg ip")
+        }
+    };
+    Some(finding.and(name))
+}
+
+/// Who is calling by one way, and until when. `name` says which credentials; `session` is how long a usual one lasts.
+#[must_use]
+pub fn credentials(
+    name: &str,
+    caller: &Result<Caller, Failure>,
+    end: &CredentialsEnd,
+    now: Timestamp,
+    session: TimeDelta,
+    shown: impl Fn(Timestamp) -> String,
+) -> Finding {
+    let check = "credentials";
+    let caller = match caller {
+        Ok(caller) => caller,
+        Err(failure) if failure.class == FailureClass::Credentials => {
+            let finding = Finding::bad(check, format!("{name}: {failure}"), failure.class.advice());
+            return finding.and("see what AWS says itself: aws sts get-caller-identity");
+        }
+        Err(failure) => return Finding::bad(check, format!("{name}: {failure}"), network_advice(failure)),
+    };
+    let who = format!("{name}: {}", caller.arn);
+    match end {
+        CredentialsEnd::ShellOnly => Finding::warning(
+            check,
+            format!("{who}; they come from this shell's environment, which a scheduled run does not have"),
+            "use a profile: `profile = \"…\"` on the resource, or AWS_PROFILE",
+        ),
+        CredentialsEnd::At(at) if *at < now + session => Finding::warning(
+            check,
+            format!("{who}; until {}, which is before a session of today's usual length would end", shown(*at)),
+            "log in again before then (for SSO: aws sso login)",
+        ),
+        CredentialsEnd::At(at) => Finding::good(check, format!("{who}, until {}", shown(*at))),
+        CredentialsEnd::Renewing => Finding::good(check, format!("{who}, renewed by themselves")),
+        CredentialsEnd::Unknown => Finding::good(check, who),
+    }
+}
+
+/// What to do when a call did not come through.
+fn network_advice(failure: &Failure) -> &'static str {
+    match failure.class {
+        FailureClass::Unknown | FailureClass::Transient => {
+            "check the network, a proxy, and that the region exists; then: eg doctor"
+        }
+        class => class.advice(),
+    }
+}
+
+/// Where a group that is not found may be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// The account that it belongs to, as recorded.
+    pub account: Option<String>,
+    /// Another region where these credentials see it.
+    pub region: Option<String>,
+}
+
+/// A group that is not there for this caller.
+///
+/// | known | finding |
+/// |---|---|
+/// | another region has it | wrong region |
+/// | the record says another account | wrong credentials |
+/// | the record says this account | it is gone |
+/// | nothing | wrong id, region or account |
+#[must_use]
+pub fn missing_group(resource: &str, group: &str, region: &str, account: &str, elsewhere: &Elsewhere) -> Finding {
+    let check = "group";
+    match elsewhere {
+        Elsewhere { region: Some(other), .. } => Finding::bad(
+            check,
+            format!("{resource}: {group} is in {other}, not in {region}"),
+            format!("set region = \"{other}\" for {resource} in the configuration"),
+        ),
+        Elsewhere { account: Some(owner), .. } if owner != account => Finding::bad(
+            check,
+            format!("{resource}: {group} belongs to account {owner}; these credentials are of account {account}"),
+            format!("set the `profile` or `role_arn` of {resource} to one of account {owner}"),
+        ),
+        Elsewhere { account: Some(_), .. } => Finding::bad(
+            check,
+            format!("{resource}: {group} in {region} is gone: it was there when a session used it"),
+            format!("put the id of its successor into the configuration, or remove [[resource]] {resource}"),
+        )
+        .and("its rules went with it; eg reconcile closes what is on record"),
+        Elsewhere { account: None, .. } => Finding::bad(
+            check,
+            format!("{resource}: account {account} has no {group} in {region}"),
+            format!("check id and region: aws ec2 describe-security-groups --region {region} --group-ids {group}"),
+        )
+        .and(format!("in another account? set the `profile` or `role_arn` of {resource}")),
+    }
+}
+
+/// A group that could not be read.
+#[must_use]
+pub fn unreadable_group(resource: &str, failure: &Failure) -> Finding {
+    let advice = match failure.class {
+        FailureClass::Denied => "print the policy that is needed: eg iam-policy",
+        _ => network_advice(failure),
+    };
+    Finding::bad("group", format!("{resource}: {failure}"), advice)
+}
+
+/// What the caller may not do on a group; nothing missing is well.
+#[must_use]
+pub fn permissions(resource: &str, missing: &[Failure]) -> Vec<Finding> {
+    if missing.is_empty() {
+        return vec![Finding::good("permissions", format!("{resource}: open, tag and close"))];
+    }
+    let advice = format!("allow it with the policy that this prints: eg iam-policy --only {resource}");
+    missing.iter().map(|why| Finding::bad("permissions", format!("{resource}: {why}"), advice.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn minutes(minutes: i64) -> TimeDelta {
+        TimeDelta::minutes(minutes)
+    }
+
+    #[test]
+    fn clocks() {
+        assert_eq!(clock(&[]), None);
+        let level = |skew: i64| clock(&[TimeDelta::zero(), minutes(skew)]).unwrap().level;
+        assert_eq!([0, 2, 3, -3, 10, 11, -61].map(level), {
+            use Level::{Bad, Good, Warning};
+            [Good, Good, Warning, Warning, Warning, Bad, Bad]
+        });
+        let hour = clock(&[minutes(-60)]).unwrap();
+        assert_eq!(
+            hour.message,
+            "this machine's clock is 60 minutes behind the provider's: session start and extend refuse"
+        );
+    }
+
+    #[test]
+    fn schedules() {
+        use Installed::{Current, No, Outdated};
+        use Level::{Bad, Good, Warning};
+        let cron = |how| Some((Scheduler::Cron, how));
+        for (scheduled, seen, installed, level) in [
+            (true, Some("now"), cron(Current), Good),
+            (true, Some("now"), None, Good),
+            (true, Some("now"), cron(No), Good),
+            (true, Some("now"), cron(Outdated), Warning),
+            (false, None, cron(Outdated), Warning),
+            (false, None, cron(Current), Warning),
+            (false, Some("then"), cron(Current), Bad),
+            (false, Some("then"), cron(No), Bad),
+            (false, None, None, Bad),
+        ] {
+            let found = schedule(scheduled, seen, installed);
+            assert_eq!(found.level, level, "{scheduled} {seen:?} {installed:?}: {found:?}");
+            assert_eq!(found.advice.is_empty(), level == Good);
+        }
+    }
+
+    #[test]
+    fn a_missing_group_is_told_apart() {
+        let find = |account: Option<&str>, region: Option<&str>| {
+            let elsewhere = Elsewhere { account: account.map(str::to_owned), region: region.map(str::to_owned) };
+            missing_group("api", "sg-1", "eu-west-1", "111", &elsewhere).message
+        };
+        assert_eq!(find(Some("111"), Some("us-east-1")), "api: sg-1 is in us-east-1, not in eu-west-1");
+        assert_eq!(find(Some("222"), None), "api: sg-1 belongs to account 222; these credentials are of account 111");
+        assert_eq!(find(Some("111"), None), "api: sg-1 in eu-west-1 is gone: it was there when a session used it");
+        assert_eq!(find(None, None), "api: account 111 has no sg-1 in eu-west-1");
+    }
+
+    #[test]
+    fn families() {
+        let answer = |text: &str| ("https://a/".to_owned(), Err(text.to_owned()));
+        let none = |text: &str| FamilySurvey {
+            outcome: FamilyOutcome::NotAgreed { reasons: Vec::new() },
+            answers: vec![answer(text)],
+        };
+        let by = vec!["https://a/".to_owned()];
+        let good = FamilySurvey {
+            outcome: FamilyOutcome::Agreed { address: "203.0.113.42".parse().unwrap(), by },
+            answers: vec![("https://a/".to_owned(), Ok("203.0.113.42".parse().unwrap()))],
+        };
+        let levels = |v4: &FamilySurvey, v6: &FamilySurvey| {
+            let found = addresses(&Survey { v4: v4.clone(), v6: v6.clone() }, true, true);
+            found.iter().map(|finding| finding.level).collect::<Vec<_>>()
+        };
+        let silent = none("no answer within 3 s");
+        assert_eq!(levels(&good, &silent), [Level::Good, Level::Warning], "no IPv6");
+        assert_eq!(levels(&silent, &silent), [Level::Bad, Level::Bad], "no network");
+        let portal = none("answered something that is not an IPv4 address: \"<html>\"");
+        let found = addresses(&Survey { v4: portal, v6: silent }, true, false);
+        assert!(found[0].message.contains("captive portal") && found.len() == 1, "{found:?}");
+    }
+}
