@@ -245,7 +245,8 @@ fn session() -> Value {
             "id": "b1b2c3d4-e5f6-4890-abcd-ef1234567890", "resourceId": "sg-0abc123def4567890",
             "resourceName": "prod-api-sg", "ipVersion": 4, "ipAddress": "203.0.113.42", "status": "APPLIED",
             "coverage": "own", "providerRuleId": "sgr-0123456789abcdef0", "providerRuleIds": ["sgr-0123456789abcdef0"],
-            "appliedAt": "2026-02-27T10:00:02Z", "removedAt": null, "errorMessage": null,
+            "appliedAt": "2026-02-27T10:00:02Z", "removedAt": null, "errorMessage": null, "lastFailure": null,
+            "nextTryAt": null,
         }],
     })
 }

@@ -62,6 +62,15 @@ fn the_readme_shows_what_is_printed() {
     same("eg session stop a1b2", world.eg(&["session", "stop", id]));
 }
 
+#[test]
+fn the_readme_shows_the_status() {
+    let world = World::new();
+    start(&world.here, &["--duration", "8h"]);
+    world.advance(90 * 60);
+    world.eg(&["reconcile", "--timer"]).expect_code(0);
+    same("eg status", world.eg(&["status"]));
+}
+
 /// Parts are left out, and marked; what is there is as `eg demo` prints it, in its order.
 #[test]
 fn the_readmes_tour_is_the_demo() {
