@@ -23,7 +23,7 @@ use eg_model::{
     permission::Permission,
     target::{Reach, TargetKey},
 };
-use eg_providers::{Connect, Firewall, Sighting, aws::Aws};
+use eg_providers::{Connect, Firewall, Sighting};
 use eg_state::{LastRuns, Store};
 use serde_json::json;
 use std::{
@@ -91,9 +91,9 @@ async fn examine(context: &Context<'_>) -> Vec<Finding> {
     findings.push(state);
     findings.push(scheduled(context, &record));
     findings.extend(detection(context, &settings).await);
-    let aws = context.aws();
-    let seen = survey(&settings, &aws, |resource| context.reach(resource)).await;
-    let cloud = Cloud { context, settings: &settings, record: &record, aws: &aws, seen: &seen };
+    let aws = context.env.connect();
+    let seen = survey(&settings, aws.as_ref(), |resource| context.reach(resource)).await;
+    let cloud = Cloud { context, settings: &settings, record: &record, aws: aws.as_ref(), seen: &seen };
     findings.extend(cloud.examine().await);
     findings
 }
@@ -171,7 +171,7 @@ struct Cloud<'a> {
     context: &'a Context<'a>,
     settings: &'a Settings,
     record: &'a Record,
-    aws: &'a Aws,
+    aws: &'a dyn Connect,
     seen: &'a [Surveyed<'a>],
 }
 

@@ -47,8 +47,8 @@ pub fn run(context: &Context<'_>, _args: &WhoArgs) -> Result<Exit, CommandError>
     }
     let us = us(context)?;
     let runtime = context.runtime()?;
-    let aws = context.aws();
-    let seen = runtime.block_on(survey(&settings, &aws, |resource| context.reach(resource)));
+    let aws = context.env.connect();
+    let seen = runtime.block_on(survey(&settings, aws.as_ref(), |resource| context.reach(resource)));
     runtime.shutdown_background();
     let looks: Vec<Look<'_>> = looks(&seen, &us);
     let printer = context.printer;
