@@ -495,11 +495,11 @@ fn our_tag_alone_stripped_restore() {
 fn edited_and_unseen_while_its_permission_was_opened_anew() {
     let opened = |world: &mut World| world.opened.extend([(sgr("sgr-1"), port(22)), (sgr("sgr-2"), port(22))]);
     let displaced = edited(ours("sgr-1", 22, m(60)), 9000);
-    let world = world().held(22, "sgr-2", m(60)).with(opened).rule(displaced.clone());
+    let world = world().held(22, "sgr-2", m(60)).with(opened).rule(displaced);
     let standing = |world: World| world.wanting().rule(ours("sgr-2", 22, m(60)));
     standing(world.clone()).plans(&[], &[step("collect", &["sgr-1"])], &[NoteKind::Edited]);
     // Not wanted, and sgr-2 is gone: the lease closes only when sgr-1 is gone too.
-    world.clone().plans(&[], &[step("collect", &["sgr-1"])], &[NoteKind::Edited, NoteKind::Closing]);
+    world.plans(&[], &[step("collect", &["sgr-1"])], &[NoteKind::Edited, NoteKind::Closing]);
     // Edited into what another session wants: in the way of its authorize, and no rule of others.
     let into = edited(ours("sgr-1", 22, m(60)), 443);
     let in_the_way = standing(world.with(|world| world.reading.rules.clear())).session(2, &[443], m(60)).rule(into);
