@@ -8,6 +8,7 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 const PRIVATE_DIRECTORY: u32 = 0o700;
@@ -147,12 +148,28 @@ pub(crate) struct Header {
     pub(crate) user_version: i64,
 }
 
+/// How long a header that makes no sense is read again before it is believed.
+const HEADER_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Reads the header; `None` for a missing or empty file, which SQLite takes for a new database.
 ///
 /// Opened as immutable, so that SQLite makes no file beside one that may be refused, and through SQLite, because
 /// closing a plain file handle would drop the locks that another connection of this process has on the file
-/// (fcntl(2): POSIX locks belong to the process).
+/// (fcntl(2): POSIX locks belong to the process). Immutable also means without locks: another process that copies its
+/// write-ahead log into the file makes it look damaged for a moment (sqlite.org/uri.html, "immutable").
 pub(crate) fn header(path: &Path) -> Result<Option<Header>, StateError> {
+    let begun = Instant::now();
+    loop {
+        match header_now(path) {
+            Err(StateError::Corrupt { .. }) if begun.elapsed() < HEADER_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            other => return other,
+        }
+    }
+}
+
+fn header_now(path: &Path) -> Result<Option<Header>, StateError> {
     match fs::metadata(path) {
         Ok(metadata) if metadata.len() == 0 => return Ok(None),
         Ok(_) => {}

@@ -465,3 +465,22 @@ fn child_opens_and_closes() {
         drop(open(path));
     }
 }
+
+/// Found by `tests/e2e/boundaries/company.rs`: another process copies its write-ahead log into the file just while the
+/// header is read, and the first page already counts pages that are still to come.
+#[test]
+fn a_file_that_another_process_is_just_writing_is_not_damaged() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("eg/state.db");
+    drop(open(&path));
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() - 4096]).unwrap();
+    let completed = path.clone();
+    let writer = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(60));
+        fs::write(completed, whole).unwrap();
+    });
+    let read = Store::open_read_only(&path);
+    writer.join().unwrap();
+    assert!(read.unwrap().is_some());
+}
