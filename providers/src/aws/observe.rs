@@ -86,8 +86,9 @@ impl Pages {
     }
 }
 
-/// When a series was read. Both are of the *first* page, the oldest: what a rule was then is what is acted on, a
-/// lease of others is rather taken for unexpired, and the two clocks are compared at one moment.
+/// When a series was read: when its *first* page was asked for, the oldest, and the `Date` of that page. What a rule was
+/// then is what is acted on, a lease of others is rather taken for unexpired, and the two clocks are compared within one
+/// call.
 #[derive(Clone, Copy)]
 struct ReadAt {
     local: Timestamp,
@@ -209,6 +210,8 @@ impl SecurityGroups {
         let mut groups: BTreeMap<String, Group> = BTreeMap::new();
         let mut pages = Pages::default();
         let mut token = None;
+        // Dated before it is asked: a machine that sleeps in between must not take an old reading for a new one.
+        let asked = (self.now)();
         let mut first = None;
         loop {
             let date = AnswerDate::default();
@@ -222,7 +225,7 @@ impl SecurityGroups {
                 .interceptor(date.clone());
             let answer = logged(Action::DescribeSecurityGroupRules, name_of(batch), call.send()).await;
             let answer = answer.map_err(|error| of_call(&tried, &error))?;
-            let read_at = *first.get_or_insert_with(|| ReadAt { local: (self.now)(), provider: date.get() });
+            let read_at = *first.get_or_insert_with(|| ReadAt { local: asked, provider: date.get() });
             for rule in answer.security_group_rules() {
                 sort_in(&mut groups, rule).map_err(|why| unusable(&tried, why, answer.request_id()))?;
             }

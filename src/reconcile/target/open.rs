@@ -35,6 +35,11 @@ impl TargetRun<'_> {
             self.refuse(&leases, &failure, Retry::Opening, call.step)?;
             return Ok(Flow::Next);
         }
+        // What an old reading does not show may be there, edited by hand: the new id would push the old one, the only
+        // proof that it is ours, out of the ledger.
+        if !self.look.is_fresh(self.now()) {
+            return Ok(Flow::Refresh);
+        }
         let intents: Vec<Lease> = leases.iter().map(|lease| self.intent(lease, Attempt::Opening, now)).collect();
         if !self.intend(&leases, &intents, Some(call.session), call.step)? {
             return Ok(Flow::Replan);

@@ -80,7 +80,7 @@ fn missing_rights_are_found_before_anything_is_opened() {
         let started = begin(&world, &[]).expect_code(1);
         says(&started, "✗ Session is FAILED: still trying until ");
         says(&started, "; give up with: eg session stop ");
-        says(&started, "give the credentials the permissions listed in the README under \"IAM\"");
+        says(&started, "give the credentials the permissions that `eg iam-policy` prints");
         assert_eq!(grants(&world), ["FAILED", "FAILED"]);
         for why in each_grant(&world.here, "errorMessage") {
             assert!(why.contains(&format!("ec2:{named}")), "{why}");
@@ -103,7 +103,7 @@ fn a_right_that_was_taken_away_is_said() {
     world.forget_calls();
     let started = begin(&world, &["--only", "db"]).expect_code(1);
     says(&started, "not permitted");
-    says(&started, "README");
+    says(&started, "eg iam-policy");
     assert_eq!(world.outcomes(AUTHORIZE), ["UnauthorizedOperation"]);
     says(&stop(&world).expect_code(3), "Stop recorded; 1 rule still open until the next reconcile");
     world.advance(SETTLED);
