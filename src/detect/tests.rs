@@ -215,11 +215,17 @@ fn a_redirect_is_not_followed() {
 
 #[test]
 fn a_slow_one_is_not_waited_for() {
-    let slow = slowly(ok(A), Duration::from_secs(8));
-    let start = Instant::now();
-    let outcome = run_v4(vec![slow.url, answering(ok(A)).url, answering(ok(A)).url]);
-    assert!(matches!(outcome, FamilyOutcome::Agreed { .. }), "{outcome:?}");
-    assert!(start.elapsed() < Duration::from_millis(1500), "{:?}", start.elapsed());
+    let services =
+        ["https://a.example", "https://slow.example", "https://b.example"].map(|url| Url::parse(url).unwrap());
+    let ask = |url: &Url| {
+        let slow = url.host_str() == Some("slow.example");
+        async move { if slow { std::future::pending().await } else { Ok(ip(A)) } }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let answers = runtime.unwrap().block_on(collect(&services, Some(2), ask));
+    // Whoever waits has to say that the slow one gave no answer.
+    let said = |url: &str| (url.to_owned(), Ok(ip(A)));
+    assert_eq!(answers, [said("https://a.example/"), said("https://b.example/")]);
 }
 
 #[test]
@@ -235,9 +241,7 @@ fn a_silent_one_has_its_time() {
 fn everything_together_ends_in_time() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let services = [Url::parse("https://a.example").unwrap(), Url::parse("https://b.example").unwrap()];
-    let start = Instant::now();
     let answers = runtime.unwrap().block_on(collect(&services, Some(2), |_| std::future::pending()));
-    assert!(start.elapsed() < OVERALL + Duration::from_secs(1));
     let late = |url: &str| (url.to_owned(), Err("no answer within 5 s".to_owned()));
     assert_eq!(answers, [late("https://a.example/"), late("https://b.example/")]);
 }
