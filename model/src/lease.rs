@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 pub enum Phase {
     /// Recorded; no rule id is known.
     Claimed,
-    /// Our tag was written on another's rule and not yet seen there.
+    /// Our tag was written on another's rule, which a reading showed with fitting marks, and not yet seen there.
     Joining,
     /// The rule's id is known from an authorize answer or from its tag.
     Held,
@@ -91,7 +91,7 @@ pub struct Lease {
     pub phase: Phase,
     /// Whether the rule was opened by another installation.
     pub shared: bool,
-    /// The rule's id: proof of ownership in phases Held and Leaving, a hint in Joining.
+    /// The rule's id, which proves it to be ours: see [`Lease::proven_rule`].
     pub rule_id: Option<RuleId>,
     /// What our lease tag on the rule was last known to say.
     pub tagged_until: Option<Timestamp>,
@@ -142,12 +142,13 @@ impl Lease {
         &self.reach.target
     }
 
-    /// The id under which a rule is ours whatever its tags say. Rule ids are never reused.
+    /// The id under which a rule is ours whatever its tags say: from an answer, from our tag, or, while it is being
+    /// joined, from a reading in which its marks fitted. Rule ids are never reused, so what was `eg`'s once stays so.
     #[must_use]
     pub fn proven_rule(&self) -> Option<&RuleId> {
         match self.phase {
-            Phase::Held | Phase::Leaving => self.rule_id.as_ref(),
-            Phase::Claimed | Phase::Joining | Phase::Closed => None,
+            Phase::Joining | Phase::Held | Phase::Leaving => self.rule_id.as_ref(),
+            Phase::Claimed | Phase::Closed => None,
         }
     }
 
@@ -501,10 +502,10 @@ mod tests {
     }
 
     #[test]
-    fn only_held_and_leaving_prove_a_rule() {
+    fn an_open_lease_proves_the_rule_whose_id_it_has() {
         for phase in Phase::ALL {
             let lease = Lease { phase, ..full() };
-            let proves = matches!(phase, Phase::Held | Phase::Leaving);
+            let proves = matches!(phase, Phase::Joining | Phase::Held | Phase::Leaving);
             assert_eq!(lease.proven_rule().is_some(), proves, "{phase:?}");
         }
     }

@@ -59,15 +59,15 @@ impl Store {
         })
     }
 
-    /// The rules that were opened, or recognised by our tag, at or after `since` and whose revoke is not confirmed, each
-    /// with the permission that it was opened for.
+    /// The rules that were opened, joined, or recognised by our tag, at or after `since` and whose revoke is not
+    /// confirmed, each with the permission that it was opened for.
     ///
     /// # Errors
     /// The database cannot be read, or a row does not parse.
     pub fn opened_rules(&self, since: Timestamp) -> Result<BTreeMap<RuleId, Permission>, StateError> {
         self.read(|connection| {
             let sql = "SELECT rule_id, permission FROM events \
-                       WHERE kind IN ('authorized', 'lease-adopted') AND at >= ?1 \
+                       WHERE kind IN ('authorized', 'joined', 'lease-adopted') AND at >= ?1 \
                          AND rule_id IS NOT NULL AND permission IS NOT NULL \
                          AND rule_id NOT IN (SELECT rule_id FROM events \
                                              WHERE kind = 'revoked' AND at >= ?1 AND rule_id IS NOT NULL)";

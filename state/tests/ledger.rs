@@ -152,11 +152,12 @@ fn what_was_opened_is_known_until_its_revoke_is_confirmed() {
         permission: Some(lease.permission),
         ..Event::new(at(seconds), kind, "told")
     };
-    let opened = [event(EventKind::Authorized, 10, "sgr-7"), event(EventKind::LeaseAdopted, 20, "sgr-8")];
+    let (authorized, joined) = (event(EventKind::Authorized, 10, "sgr-7"), event(EventKind::Joined, 15, "sgr-9"));
+    let opened = [authorized, joined, event(EventKind::LeaseAdopted, 20, "sgr-8")];
     assert_eq!(store.write_leases(&[], &opened).unwrap(), Written::Done);
     let revoked = event(EventKind::Revoked, 30, "sgr-7");
     assert_eq!(store.write_leases(&[], &[revoked]).unwrap(), Written::Done);
-    let known = BTreeMap::from([(RuleId("sgr-8".into()), lease.permission)]);
+    let known = ["sgr-8", "sgr-9"].map(|id| (RuleId(id.into()), lease.permission)).into();
     assert_eq!(store.opened_rules(at(10)).unwrap(), known);
     assert_eq!(store.opened_rules(at(21)).unwrap(), BTreeMap::new());
 }

@@ -8,13 +8,13 @@
 //! | observed rule for it | step |
 //! |---|---|
 //! | none | [`Step::Authorize`], one call per (session, expiry) |
-//! | ours: the ledger holds its id, or it carries our fitting lease tag | keep; [`LedgerStep::Adopt`] if the ledger lacks the id; [`Step::Retag`] if our tag differs from the latest expiry |
+//! | ours: the ledger holds its id, or it carries our fitting lease tag | keep; [`LedgerStep::Adopt`] if the ledger lacks the id, or we are joining it; [`Step::Retag`] if our tag differs from the latest expiry |
 //! | ours by id, tags stripped | [`Step::Restore`], once a reading is settled; reported |
 //! | ours by id, permission edited | [`Step::Revoke`], then authorized anew by the next plan |
 //! | ours by id for another permission, edited into this one | wait for that lease to revoke it |
 //! | our tag, but the ledger holds another id and the reading is not settled | keep the known id |
 //! | ours, but we had left it | [`Step::Join`] |
-//! | marked, without our lease (held by others, expired, or by nobody) | [`Step::Join`], after [`Step::MakeRoom`] if its tags are full; held only once seen with our tag |
+//! | marked, without our lease (held by others, expired, or by nobody) | [`Step::Join`], after [`Step::MakeRoom`] if its tags are full; held only once seen with our tag, ours by id from then on |
 //! | anything else | covered: nothing to do, never touched |
 //!
 //! # Leases that nobody wants any more
@@ -26,6 +26,8 @@
 //! | our tag, unexpired, on a rule that has lost its marks | wait: whoever knows the rule may mark it again |
 //! | no rule of ours, not settled | wait: a delayed call can still land, or the reading is stale |
 //! | our tag on another rule than the known one, which is seen too, or the reading is not settled | [`Step::Collect`] for that rule, first; the lease stays open |
+//! | its rule, which we were joining, without marks, not settled | wait: its tags may not show yet |
+//! | its rule, which we were joining, held by another without our tag, settled | [`LedgerStep::Close`] |
 //! | its rule, held by another installation's unexpired lease | [`Step::Leave`] |
 //! | its rule, held by nobody else | [`Step::Revoke`] |
 //! | left: held by another without our tag, settled | [`LedgerStep::Close`] |
@@ -89,8 +91,8 @@ pub struct Record<'a> {
     pub leases: &'a [Lease],
     /// Rules whose revoke was confirmed lately, and when.
     pub revoked: &'a BTreeMap<RuleId, Timestamp>,
-    /// Rules that an answer or our tag once proved to be ours, each with what it was opened for, and whose revoke is
-    /// not confirmed. An open lease may know another rule by now.
+    /// Rules that an answer, our tag or a join once proved to be ours, each with what it was opened for, and whose
+    /// revoke is not confirmed. An open lease may know another rule by now.
     pub opened: &'a BTreeMap<RuleId, Permission>,
     /// What may be done.
     pub policy: Policy,

@@ -295,7 +295,10 @@ impl<'a> Planner<'a> {
     fn wanted_permission(&mut self, permission: Permission, want: Want) {
         let lease = self.leases.get(&permission).copied();
         let proven = lease.and_then(Lease::proven_rule);
-        let by_id = self.position(|seen| Some(&seen.rule.id) == proven);
+        // While its marks fit, a rule that is being joined is judged by them.
+        let joining = lease.is_some_and(|lease| lease.phase == Phase::Joining);
+        let by_marks = |seen: &Seen<'_>| joining && seen.rule.permission == permission && seen.marks.genuine();
+        let by_id = self.position(|seen| Some(&seen.rule.id) == proven && !by_marks(seen));
         if let (Some(index), Some(lease)) = (by_id, lease) {
             return self.wanted_ours_by_id(index, permission, want, lease);
         }
@@ -365,10 +368,13 @@ impl<'a> Planner<'a> {
             return self.join(rule, Proof::LedgerId, want, Some(lease));
         }
         let standing = match lease.phase {
-            Phase::Leaving => Standing::Pending("its rule was found without its tags".to_owned()),
+            Phase::Leaving | Phase::Joining => Standing::Pending("its rule was found without its tags".to_owned()),
             _ => held(lease, &rule.id),
         };
         self.plan.standings.insert(permission, standing);
+        if lease.phase == Phase::Joining {
+            self.wake(self.record.now + JOIN_CHECK);
+        }
         if !self.capabilities.marks {
             return;
         }
@@ -398,7 +404,8 @@ impl<'a> Planner<'a> {
     fn wanted_ours_by_tag(&mut self, index: usize, permission: Permission, want: Want, lease: Option<&Lease>) {
         let Some((rule, marks)) = self.take(index) else { return };
         let Some(value) = marks.leases.get(self.me()) else { return };
-        let known = lease.filter(|lease| lease.proven_rule().is_some() && !lease.settled(self.reading.read_at));
+        let another = |lease: &&Lease| lease.proven_rule().is_some_and(|id| *id != rule.id);
+        let known = lease.filter(another).filter(|lease| !lease.settled(self.reading.read_at));
         if let Some(lease) = known {
             // The reading may be older than the id that we know.
             let standing = match lease.proven_rule() {
@@ -590,11 +597,17 @@ impl<'a> Planner<'a> {
             self.plan.ledger.push(LedgerStep::Adopt { permission: lease.permission, rule: owned, until });
         }
         // An edited rule gives nobody what its tags speak of, so other holders' leases on it hold nothing either.
-        let others = rule.permission == lease.permission && self.held_by_another(&marks);
+        let edited = rule.permission != lease.permission;
+        let others = !edited && self.held_by_another(&marks);
+        let settled = lease.settled(self.reading.read_at);
+        if lease.phase == Phase::Joining && !settled && !edited && !marks.genuine() {
+            // Tags of a new rule may not show yet: whether others hold it is not known.
+            return self.waits(lease);
+        }
         let our_value = marks.leases.get(me).filter(|value| self.state(value).holds());
         match (lease.phase, others) {
-            (Phase::Leaving, true) if !lease.settled(self.reading.read_at) => self.settle(lease),
-            (Phase::Leaving, true) if our_value.is_none() => {
+            (Phase::Leaving, true) if !settled => self.settle(lease),
+            (Phase::Leaving | Phase::Joining, true) if settled && our_value.is_none() => {
                 self.plan.ledger.push(LedgerStep::Close { lease: lease.id });
             }
             (_, true) => self.leave(rule, proof, marks.leases.get(me), lease),

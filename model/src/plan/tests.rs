@@ -590,6 +590,49 @@ fn a_join_that_does_not_show_waits_and_is_repeated_when_settled() {
     joined(301).plans(&[], &[step("join", &["sgr-1"])], &[]);
 }
 
+/// A lease that wrote its tag on this rule `ago` seconds ago.
+fn joining(id: &'static str, ago: i64) -> World {
+    world().lease(22, move |lease| lease.intend(Attempt::Opening, now() - s(ago)).joined(sgr(id), m(60)))
+}
+
+/// Found by random lives against the sandbox: the opener never learnt the rule's id, ours is known from the join alone,
+/// and the rule is edited. Its marks fitted when we joined it, so it is `eg`'s.
+#[test]
+fn edited_while_we_join_it_is_ours_by_its_id() {
+    for ago in [1, 301] {
+        let rule = edited(leased("sgr-1", 22, &[(ME, m(60)), (THEY, m(60))]), 9000);
+        let world = joining("sgr-1", ago).rule(rule);
+        let plan = world.plans(&[], &[revoke(&["sgr-1"])], &[]);
+        assert_eq!(plan.steps[0].rules()[0].proof(), Proof::LedgerId);
+        let mut wanted = world.wanting();
+        let plan = wanted.plans(&[], &[revoke(&["sgr-1"])], &[NoteKind::Edited]);
+        pends(&plan, 22);
+        wanted.apply(&plan);
+        wanted.plans(&[], &[step("authorize", &["tcp/22"])], &[]);
+    }
+}
+
+#[test]
+fn stripped_while_we_join_it_is_marked_anew_once_settled() {
+    for rule in [bare("sgr-1", 22), edited(ours("sgr-1", 23, m(60)), 22)] {
+        let plan = joining("sgr-1", 300).rule(rule.clone()).wanting().rests();
+        pends(&plan, 22);
+        assert_eq!(plan.wake, Some(now() + s(1)));
+        assert_eq!(joining("sgr-1", 100).rule(rule.clone()).wanting().rests().wake, Some(now() + s(60)));
+        let mut world = joining("sgr-1", 301).rule(rule).wanting();
+        let plan = world.plans(&[], &[step("restore", &["sgr-1"])], &[NoteKind::Stripped]);
+        pends(&plan, 22);
+        world.settle();
+        stands(&world.rests(), 22, &shared("sgr-1"));
+    }
+}
+
+#[test]
+fn our_tag_on_the_rule_that_we_join_holds_it() {
+    let world = joining("sgr-1", 1).wanting().rule(leased("sgr-1", 22, &[(ME, m(60)), (THEY, m(60))]));
+    stands(&world.plans(&["adopt tcp/22 sgr-1"], &[], &[]), 22, &shared("sgr-1"));
+}
+
 #[test]
 fn our_own_rule_gone_and_anothers_there_join() {
     let world = world().wanting().held(22, "sgr-1", m(60)).rule(leased("sgr-2", 22, &[(THEY, m(30))]));
@@ -867,6 +910,24 @@ fn unwanted_and_stripped_revoke_by_id() {
 fn unwanted_and_edited_revoke_whatever_its_tags_say() {
     let rule = edited(leased("sgr-1", 22, &[(ME, m(60)), (THEY, m(60))]), 0);
     world().held(22, "sgr-1", m(60)).rule(rule).plans(&[], &[revoke(&["sgr-1"])], &[]);
+}
+
+/// Tags of a new rule may not show yet, so whether others hold a rule without marks is not known before it is settled.
+#[test]
+fn unwanted_while_we_join_it() {
+    let rule = |leases: &[(u128, Timestamp)]| leased("sgr-1", 22, leases);
+    joining("sgr-1", 300).rule(bare("sgr-1", 22)).plans(&[], &[], &[NoteKind::Closing]);
+    joining("sgr-1", 301).rule(bare("sgr-1", 22)).plans(&[], &[revoke(&["sgr-1"])], &[]);
+    for ago in [1, 301] {
+        let both = joining("sgr-1", ago).rule(rule(&[(ME, m(60)), (THEY, m(60))]));
+        both.plans(&[], &[step("leave", &["sgr-1"])], &[]);
+        joining("sgr-1", ago).rule(rule(&[(ME, m(60))])).plans(&[], &[revoke(&["sgr-1"])], &[]);
+        joining("sgr-1", ago).rule(rule(&[(THEY, m(-11))])).plans(&[], &[revoke(&["sgr-1"])], &[]);
+    }
+    joining("sgr-1", 300).rule(rule(&[(THEY, m(60))])).plans(&[], &[step("leave", &["sgr-1"])], &[]);
+    joining("sgr-1", 301).rule(rule(&[(THEY, m(60))])).plans(&["close 22"], &[], &[]);
+    // Made by hand in its place: another rule, whatever it opens.
+    joining("sgr-1", 301).rule(bare("sgr-2", 22)).plans(&["close 22"], &[], &[]);
 }
 
 #[test]

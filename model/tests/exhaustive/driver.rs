@@ -490,7 +490,7 @@ impl Driver<'_> {
         }
         match (class, call) {
             (FailureClass::Stale, Call::Authorize { .. }) => {
-                let known = intents.iter().any(|intent| intent.row.proven().is_some());
+                let known = intents.iter().any(|intent| intent.row.phase == Phase::Held && intent.row.rule.is_some());
                 all(self, refused(known));
                 known
             }

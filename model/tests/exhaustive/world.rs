@@ -191,7 +191,7 @@ impl Row {
 
     /// The id that proves its rule.
     pub(crate) fn proven(&self) -> Option<u8> {
-        self.rule.filter(|_| matches!(self.phase, Phase::Held | Phase::Leaving))
+        self.rule.filter(|_| matches!(self.phase, Phase::Joining | Phase::Held | Phase::Leaving))
     }
 
     pub(crate) fn settled(&self, now: Tick) -> bool {

@@ -7,7 +7,7 @@ use crate::retry::Retry;
 use chrono::TimeDelta;
 use eg_model::failure::{Failure, FailureClass, Reaction};
 use eg_model::ids::SessionId;
-use eg_model::lease::{Attempt, Lease};
+use eg_model::lease::{Attempt, Lease, Phase};
 use eg_model::marks::tags_for;
 use eg_model::observation::{Effect, ObservedRule};
 use eg_model::plan::Step;
@@ -126,7 +126,7 @@ impl TargetRun<'_> {
             }
             Reaction::Reobserve => {
                 // "Exists already": proof for a rule whose id we hold; else the next reading must show whose it is.
-                let known = intents.iter().any(|lease| lease.proven_rule().is_some());
+                let known = intents.iter().any(|lease| lease.phase == Phase::Held && lease.rule_id.is_some());
                 if known {
                     // Nothing changes for the user; the stale reading is looked at again in a later pass.
                     for lease in intents {
