@@ -106,6 +106,8 @@ pub enum Command {
 #[allow(missing_docs, reason = "the doc comment of a variant replaces the help of its arguments' struct")]
 pub enum SessionCommand {
     Start(commands::start::StartArgs),
+    Ensure(commands::ensure::EnsureArgs),
+    Run(commands::run::RunArgs),
     List(commands::list::ListArgs),
     Get(commands::get::GetArgs),
     Extend(commands::extend::ExtendArgs),

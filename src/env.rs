@@ -1,7 +1,10 @@
 //! Everything that comes from outside the program and is not a file or a socket: clock, ids, randomness, environment
 //! variables, terminal, user and machine. Collected here once, so that tests can fix all of it.
 
-use crate::boundary::{AtCalls, AtWrites, Sentry, Told};
+use crate::{
+    boundary::{AtCalls, AtWrites, Sentry, Told},
+    probe::{Network, Tcp},
+};
 use chrono::{DateTime, TimeDelta};
 use eg_model::{Timestamp, address::is_globally_routable, ids::machine_fingerprint};
 use eg_providers::{
@@ -47,12 +50,16 @@ pub struct Env {
     pub pause: Pause,
     /// The way to the clouds.
     pub clouds: Clouds,
+    /// The way to hosts behind the firewalls.
+    pub network: Arc<dyn Network>,
     /// Who stands at the boundaries between effects: tests alone.
     pub sentry: Option<Arc<dyn Sentry>>,
     /// The command line, the program's own name first.
     pub args: Vec<OsString>,
     /// Which detected addresses may be opened.
     pub address_rule: AddressRule,
+    /// Whether stdin is a terminal.
+    pub stdin_is_terminal: bool,
     /// Whether stdout is a terminal.
     pub stdout_is_terminal: bool,
     /// Whether stderr is a terminal.
@@ -82,6 +89,7 @@ impl Env {
             args: std::env::args_os().collect(),
             sentry: Some(&vars).filter(|_| cfg!(debug_assertions)).and_then(Told::by),
             address_rule: address_rule(&vars),
+            stdin_is_terminal: std::io::stdin().is_terminal(),
             stdout_is_terminal: std::io::stdout().is_terminal(),
             stderr_is_terminal: std::io::stderr().is_terminal(),
             program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("eg")),
@@ -102,9 +110,11 @@ impl Env {
             ids: Arc::new(random_id),
             pause: Arc::new(|wait| Box::pin(tokio::time::sleep(wait))),
             clouds: Arc::new(real_clouds),
+            network: Arc::new(Tcp),
             sentry: None,
             args: Vec::new(),
             address_rule: Arc::new(is_globally_routable),
+            stdin_is_terminal: false,
             stdout_is_terminal: false,
             stderr_is_terminal: false,
             program: PathBuf::from("eg"),

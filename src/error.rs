@@ -19,7 +19,7 @@ pub enum Exit {
     Locked,
     /// A signal with this number ended it.
     Signal(u8),
-    /// The status of the command that `eg sandbox` ran.
+    /// The status of the command that `eg sandbox` or `eg session run` ran.
     Command(u8),
 }
 
@@ -72,7 +72,11 @@ pub enum Kind {
     Schedule,
     /// The sandbox, or what was shown in it.
     Sandbox,
-    /// The command that `eg sandbox` should run did not start; with the status that a shell would give.
+    /// A host behind a firewall that was opened.
+    Unreachable,
+    /// A session that should be closed is not.
+    StillOpen,
+    /// The command that `eg` should run did not start; with the status that a shell would give.
     Command(u8),
     /// Ended by a signal.
     Signal(u8),
@@ -95,6 +99,8 @@ impl Kind {
             Self::Provider => "provider",
             Self::Schedule => "schedule",
             Self::Sandbox => "sandbox",
+            Self::Unreachable => "unreachable",
+            Self::StillOpen => "still-open",
             Self::Command(_) => "command",
             Self::Signal(_) => "signal",
         }
@@ -106,6 +112,7 @@ impl Kind {
         match self {
             Self::Usage => Exit::Usage,
             Self::Locked => Exit::Locked,
+            Self::StillOpen => Exit::Partial,
             Self::Signal(number) => Exit::Signal(number),
             Self::Command(status) => Exit::Command(status),
             _ => Exit::Failed,

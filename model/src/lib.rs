@@ -7,6 +7,8 @@
 
 pub mod address;
 pub mod duration;
+pub mod endpoint;
+pub mod ensure;
 pub mod failure;
 pub mod holders;
 pub mod ids;
@@ -18,6 +20,7 @@ pub mod plan;
 pub mod session;
 pub mod target;
 pub mod trouble;
+pub mod until;
 
 /// A moment in UTC. `eg` records whole seconds: one clock reading per command, truncated at the edge.
 pub type Timestamp = chrono::DateTime<chrono::Utc>;

@@ -1,6 +1,6 @@
 //! `eg iam-policy`. No network.
 
-use super::{Context, start::no_resources};
+use super::{Context, opening::no_resources};
 use crate::{
     error::{CommandError, Exit, Kind},
     iam::{Scope, partition_of, policy},

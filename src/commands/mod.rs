@@ -3,13 +3,16 @@
 pub mod adopt;
 pub mod demo;
 pub mod doctor;
+pub mod ensure;
 pub mod extend;
 pub mod get;
 pub mod iam_policy;
 pub mod ip;
 pub mod list;
 pub mod log;
+pub mod opening;
 pub mod reconcile;
+pub mod run;
 pub mod sandbox;
 pub mod schedule;
 pub mod schema;
@@ -37,7 +40,7 @@ use crate::{
 };
 use eg_model::{
     ids::{InstallationId, SessionId},
-    lease::Lease,
+    lease::{Lease, Phase},
     plan::Step,
     session::{Session, SessionStatus},
     target::{Reach, TargetKey},
@@ -74,6 +77,8 @@ pub fn run(env: &Env, printer: &Printer, cli: &Cli) -> Result<Exit, CommandError
         Command::Demo => demo::run(env, printer, &cli.global),
         Command::Sandbox(args) => sandbox::run(env, printer, &cli.global, args),
         Command::Session(SessionCommand::Start(args)) => start::run(&context()?, args),
+        Command::Session(SessionCommand::Ensure(args)) => ensure::run(&context()?, args),
+        Command::Session(SessionCommand::Run(args)) => run::run(&context()?, args),
         Command::Session(SessionCommand::List(args)) => list::run(&context()?, args),
         Command::Session(SessionCommand::Get(args)) => get::run(&context()?, args),
         Command::Session(SessionCommand::Extend(args)) => extend::run(&context()?, args),
@@ -232,16 +237,21 @@ impl Context<'_> {
 
     /// The driver, within the runtime. `settings` absent: the configuration is bad, and nothing is opened.
     fn driver(&self, store: Store, settings: Option<&Settings>) -> Result<Driver<'_>, CommandError> {
-        Ok(Driver {
+        Ok(self.driver_heeding(listen()?, store, settings))
+    }
+
+    /// The same with signals of the caller's.
+    fn driver_heeding(&self, interrupt: Interrupt, store: Store, settings: Option<&Settings>) -> Driver<'_> {
+        Driver {
             env: self.env,
             store: RefCell::new(store),
             connect: self.env.connect(),
             policy: settings.map(policy).unwrap_or_default(),
-            interrupt: listen()?,
+            interrupt,
             unrecorded_stops: BTreeSet::new(),
             loaded: LoadCache::default(),
             on_change: Box::new(|change| self.printer.progress(&grant_line(&change.grant))),
-        })
+        }
     }
 
     /// The way to a configured resource, as seen from here and now.
@@ -403,6 +413,15 @@ fn check_clock(looks: &Looks) -> Result<(), CommandError> {
             Err(CommandError::new(Kind::Clock, message).hint("set the clock, then try again"))
         }
     }
+}
+
+/// Whether a rule of a session still carries a tag that says an earlier time: another installation could close it too
+/// early.
+fn tags_are_behind(store: &Store, session: &Session) -> Result<bool, CommandError> {
+    let early = |lease: &&Lease| lease.tagged_until.is_none_or(|until| until < session.expires_at);
+    let leases = store.open_leases()?;
+    let mut held = leases.iter().filter(|lease| lease.phase == Phase::Held && concerns(lease, session));
+    Ok(held.any(|lease| early(&lease)))
 }
 
 /// A session's status and time, for a refusal.

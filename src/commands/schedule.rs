@@ -100,7 +100,7 @@ pub fn show(context: &Context<'_>, args: &ShowArgs) -> Result<Exit, CommandError
 pub fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
     if settings.resources.is_empty() {
-        return Err(super::start::no_resources(context, "eg schedule install"));
+        return Err(super::opening::no_resources(context, "eg schedule install"));
     }
     let place = Place::new(context, &args.with)?;
     if place.only_printed() {

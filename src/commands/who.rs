@@ -1,6 +1,6 @@
 //! `eg who`: everything marked on the configured groups, whoever opened it. Reads, and changes nothing.
 
-use super::{Context, start::no_resources};
+use super::{Context, opening::no_resources};
 use crate::{
     error::{CommandError, Exit},
     output::{

@@ -92,6 +92,13 @@ impl Printer {
         }
     }
 
+    /// One object on one line of stderr, where stdout is another program's; nothing outside JSON mode.
+    pub fn json_aside(&self, value: &Value) {
+        if self.style.json {
+            self.talk(&value.to_string());
+        }
+    }
+
     /// What is being done, for somebody who waits.
     pub fn progress(&self, line: &str) {
         if !self.style.json && !self.style.quiet {

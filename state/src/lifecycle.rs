@@ -9,8 +9,10 @@ use crate::{
     store::Change,
     targets,
 };
+use chrono::TimeDelta;
 use eg_model::{
     Timestamp,
+    ensure::{Ensuring, ensure},
     ids::SessionId,
     lease::{Lease, has_let_go},
     permission::Permission,
@@ -44,18 +46,29 @@ impl Store {
     /// [`StateError::Unfit`] for a session without grants, a grant without permissions, anything but PENDING and
     /// untried, or an expiry that is not after the start; or the database cannot be written.
     pub fn start(&mut self, session: &Session) -> Result<(), StateError> {
-        if let Some(why) = unfit(session) {
-            return Err(StateError::Unfit { id: session.id, why });
-        }
+        check_fit(session)?;
+        self.write(|change| begin(change, session))
+    }
+
+    /// Sees to it that a session like this one lives, as [`eg_model::ensure`] decides: keeps one, prolongs one, or
+    /// records this one. All in one transaction, so that of many processes that want the same, one begins it. Ends
+    /// what is over first.
+    ///
+    /// # Errors
+    /// As [`Store::start`].
+    pub fn ensure(&mut self, wanted: &Session, longest: TimeDelta) -> Result<Ensuring, StateError> {
+        check_fit(wanted)?;
+        let now = wanted.started_at;
         self.write(|change| {
-            insert_session(change.tx, session)?;
-            for (position, grant) in session.grants.iter().enumerate() {
-                insert_grant(change.tx, session.id, position, grant)?;
+            let due = due_ids(change.tx, now)?;
+            end(change, &due, EndedReason::Expired, now, "its time is over")?;
+            let ensuring = ensure(&sessions::live(change.tx)?, wanted, longest);
+            match ensuring {
+                Ensuring::Keep(_) => {}
+                Ensuring::Prolong(id) => prolong(change, id, wanted.expires_at, now)?,
+                Ensuring::Begin => begin(change, wanted)?,
             }
-            change.event(&Event {
-                session: Some(session.id),
-                ..Event::new(session.started_at, EventKind::SessionStarted, until(session.expires_at))
-            })
+            Ok(ensuring)
         })
     }
 
@@ -76,9 +89,7 @@ impl Store {
             if expires_at <= session.expires_at {
                 return Err(StateError::NotLater { id, expires_at: session.expires_at });
             }
-            let sql = "UPDATE sessions SET expires_at = ?2 WHERE id = ?1";
-            change.tx.execute(sql, params![id.to_string(), expires_at.timestamp()])?;
-            change.event(&Event { session: Some(id), ..Event::new(now, EventKind::SessionExtended, until(expires_at)) })
+            prolong(change, id, expires_at, now)
         })
     }
 
@@ -104,6 +115,27 @@ impl Store {
 
 fn until(at: Timestamp) -> String {
     format!("until {}", at.format("%Y-%m-%dT%H:%M:%SZ"))
+}
+
+fn check_fit(session: &Session) -> Result<(), StateError> {
+    unfit(session).map_or(Ok(()), |why| Err(StateError::Unfit { id: session.id, why }))
+}
+
+fn begin(change: &Change<'_, '_>, session: &Session) -> Result<(), StateError> {
+    insert_session(change.tx, session)?;
+    for (position, grant) in session.grants.iter().enumerate() {
+        insert_grant(change.tx, session.id, position, grant)?;
+    }
+    change.event(&Event {
+        session: Some(session.id),
+        ..Event::new(session.started_at, EventKind::SessionStarted, until(session.expires_at))
+    })
+}
+
+fn prolong(change: &Change<'_, '_>, id: SessionId, expires_at: Timestamp, now: Timestamp) -> Result<(), StateError> {
+    let sql = "UPDATE sessions SET expires_at = ?2 WHERE id = ?1";
+    change.tx.execute(sql, params![id.to_string(), expires_at.timestamp()])?;
+    change.event(&Event { session: Some(id), ..Event::new(now, EventKind::SessionExtended, until(expires_at)) })
 }
 
 /// Why a session cannot be recorded.

@@ -1,14 +1,16 @@
-//! Configuration, durations, ports, permissions, ids, addresses, lease values, texts.
+//! Configuration, durations, moments, endpoints, ports, permissions, ids, addresses, lease values, texts.
 
 use super::each_text;
-use chrono::DateTime;
+use chrono::{DateTime, TimeDelta};
 use eg::settings::Settings;
 use eg_model::{
     address::{IpVersion, parse_explicit},
     duration::{MAX, MIN, format_duration, parse_duration},
+    endpoint::Endpoint,
     ids::InstallationId,
     marks::{LeaseState, Marks},
     permission::{Permission, PortSpec},
+    until::{check_ahead, parse_until},
 };
 use eg_providers::aws::{description, session_name};
 use std::path::Path;
@@ -30,6 +32,32 @@ fn durations() {
         assert!((MIN..=MAX).contains(&duration), "{text:?}");
         assert_eq!(parse_duration(&format_duration(duration)).unwrap(), duration, "{text:?}");
         assert!(text.bytes().all(|byte| byte.is_ascii_digit() || b"dhm".contains(&byte)), "{text:?}");
+    });
+}
+
+/// Whatever the clock on the wall does, only what lies ahead is read, and only what fits is let through.
+#[test]
+fn moments() {
+    let change = DateTime::from_timestamp(1_900_000_000, 0).unwrap();
+    for (before, after) in [(0, 0), (3600, 7200), (7200, 3600), (-43_200, 50_400), (-86_399, 86_399)] {
+        let offset = |at| TimeDelta::seconds(if at < change { before } else { after });
+        for now in [change - TimeDelta::hours(3), change + TimeDelta::minutes(10)] {
+            each_text("until", |text| {
+                let Ok(at) = parse_until(text, now, &offset) else { return };
+                assert!(at > now, "{text:?}");
+                let fits = (MIN..=MAX).contains(&(at - now));
+                assert_eq!(check_ahead(text, at, now, MAX).is_ok(), fits, "{text:?}");
+            });
+        }
+    }
+}
+
+#[test]
+fn endpoints() {
+    each_text("endpoint", |text| {
+        let Ok(endpoint) = text.parse::<Endpoint>() else { return };
+        assert_eq!(endpoint.to_string().parse(), Ok(endpoint.clone()), "{text:?}");
+        assert!(endpoint.port() > 0 && endpoint.host().is_ascii() && !endpoint.host().contains(['@', '/', ' ']));
     });
 }
 
