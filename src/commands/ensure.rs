@@ -2,7 +2,7 @@
 
 use super::{
     Context,
-    opening::{Ask, Closer, OpenArgs, Opening, Surroundings},
+    opening::{Ask, Closer, OpenArgs, Opening, Surroundings, not_open},
     start::{reached, stays_on_record},
     tags_are_behind,
 };
@@ -118,6 +118,8 @@ async fn conclude(
     let Context { printer, zone, .. } = opening.context;
     let short = session.id.short();
     if session.status != SessionStatus::Active {
+        // Where nothing changed, no line about a grant has said why.
+        printer.warn(&format!("not open: {}", not_open(session)), &[]);
         printer.result(&opening.closing_line(session));
     } else if !was_seen(session, report) {
         printer.result(&format!("! Session {short} was ACTIVE; whether it still is could not be seen\n"));

@@ -33,7 +33,7 @@ pub struct ExtendArgs {
 #[group(required = true, multiple = false)]
 struct To {
     /// By how long, from its current expiry: 2 (hours), 90m, 1h30m
-    #[arg(long, value_name = "D", visible_alias = "duration", allow_hyphen_values = true)]
+    #[arg(long, value_name = "D", visible_alias = "duration")]
     hours: Option<String>,
     /// Until when: 18:00 (the next time the clock here shows it), "2026-02-27 18:00", or RFC 3339
     #[arg(long, value_name = "T")]

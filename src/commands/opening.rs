@@ -492,7 +492,7 @@ fn closed_again(cause: CommandError) -> CommandError {
 }
 
 /// The grants that are not what was asked for, and why.
-fn not_open(session: &Session) -> String {
+pub(super) fn not_open(session: &Session) -> String {
     let missing = session.grants.iter().filter(|grant| grant.status != GrantStatus::Applied);
     let why = |grant: &Grant| {
         let why = grant.error_message().unwrap_or_else(|| grant.status.as_str().to_owned());

@@ -98,9 +98,14 @@ async fn run_and_close(
             Ok(Exit::Command(status))
         }
         (Ok(_), Err(error)) => Err(error),
-        (Err(error), Ok(status)) => Err(error.hint(format!("the command itself ended with status {status}"))),
-        (Err(error), Err(not_run)) => Err(error.hint(not_run.message)),
+        (Err(error), Ok(status)) => Err(after(&format!("the command ended with status {status}"), error)),
+        (Err(error), Err(not_run)) => Err(after(&not_run.message, error)),
     }
+}
+
+/// An error that hides what came before it names that first.
+fn after(what: &str, error: CommandError) -> CommandError {
+    CommandError { message: format!("{what}, but {}", error.message), ..error }
 }
 
 async fn run_command(

@@ -140,10 +140,12 @@ pub(super) async fn end_own(
     id: SessionId,
 ) -> Result<Session, CommandError> {
     let short = id.short();
-    end(context, settings, id).await.map_err(|error| CommandError {
+    let how = format!("close it with: eg session stop {short}");
+    end(context, settings, id).await.map_err(|CommandError { message, hints, .. }| CommandError {
         kind: Kind::StillOpen,
-        message: format!("session {short} is not closed: {}", error.message),
-        hints: [vec![format!("close it with: eg session stop {short}")], error.hints].concat(),
+        // Not a hint: nobody may be so quiet as not to hear it.
+        message: format!("session {short} is not closed: {message}; {how}"),
+        hints,
     })
 }
 
@@ -263,7 +265,9 @@ impl Shown<'_> {
             let grant = session.grants.iter().find(|grant| grant.reach.target == *lease.target());
             grant.map_or_else(|| lease.target().to_string(), |grant| grant.resource_name.clone())
         };
-        let each: Vec<String> = open.iter().map(|lease| format!("{} {}", name(lease), lease.permission)).collect();
+        let what =
+            |lease: &&Lease| format!("{} {} from {}", name(lease), lease.permission.ports(), lease.permission.cidr());
+        let each: Vec<String> = open.iter().map(what).collect();
         Ok(format!("{} ({})", self.open_until(&open), each.join(", ")))
     }
 

@@ -28,7 +28,7 @@ struct Scenario {
     status: &'static str,
 }
 
-const SCENARIOS: [Scenario; 4] = [
+const SCENARIOS: [Scenario; 5] = [
     Scenario {
         name: "start",
         prepare: |_| {},
@@ -49,6 +49,12 @@ const SCENARIOS: [Scenario; 4] = [
         name: "extend",
         prepare: begin,
         command: |world| words(&["session", "extend", &newest(world), "--hours", "1"]),
+        status: "ACTIVE",
+    },
+    Scenario {
+        name: "ensure",
+        prepare: begin,
+        command: |_| words(&["session", "ensure", "--ipv4", IPV4, "--duration", "3h"]),
         status: "ACTIVE",
     },
 ];

@@ -93,3 +93,8 @@ fn expire() {
 fn extend() {
     at_every_boundary("extend");
 }
+
+#[test]
+fn ensure() {
+    at_every_boundary("ensure");
+}

@@ -147,6 +147,8 @@ fn help_and_version() {
     for args in [
         &["--help"][..],
         &["session", "start", "--help"],
+        &["session", "ensure", "--help"],
+        &["session", "run", "--help"],
         &["session", "list", "--help"],
         &["session", "get", "--help"],
         &["session", "extend", "--help"],

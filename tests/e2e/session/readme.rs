@@ -71,6 +71,14 @@ fn the_readme_shows_the_status() {
     same("eg status", world.eg(&["status"]));
 }
 
+#[test]
+fn the_readme_shows_a_session_that_is_kept() {
+    let world = World::new();
+    start(&world.here, &["--only", "prod", "--duration", "2h"]);
+    let command = "eg session ensure --only prod --duration 2h";
+    same(command, world.eg(&["session", "ensure", "--only", "prod", "--duration", "2h"]));
+}
+
 /// Parts are left out, and marked; what is there is as `eg demo` prints it, in its order.
 #[test]
 fn the_readmes_tour_is_the_demo() {
