@@ -146,6 +146,12 @@ impl<'a> Context<'a> {
 }
 
 impl Context<'_> {
+    /// The same with another voice.
+    fn with<'b>(&'b self, printer: &'b Printer) -> Context<'b> {
+        let (config, state, zone) = (self.config.clone(), self.state.clone(), self.zone.clone());
+        Context { env: self.env, printer, global: self.global, config, state, zone }
+    }
+
     /// The configuration. A missing file is an empty configuration, unless somebody named it.
     fn settings(&self) -> Result<Settings, CommandError> {
         let path = &self.config.path;

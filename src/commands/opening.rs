@@ -1,7 +1,7 @@
 //! What `session start`, `ensure` and `run` share: the options, the look around, the session that they ask for, and what
 //! is to be said about it.
 
-use super::{Context, check_clock, stop::end_own};
+use super::{Context, check_clock, no_signals, stop::end_own};
 use crate::{
     detect::{Detected, Families, FamilyOutcome, describe, detect},
     error::{CommandError, Kind},
@@ -388,10 +388,19 @@ impl<'a> Opening<'a> {
         driver.interrupt.dismiss();
         drop(driver);
         self.context.printer.progress(&format!("→ Closing session {} again...", id.short()));
-        Err(match end_own(self.context, self.settings, id).await {
+        Err(match self.close(id).await {
             Ok(_) => closed_again(cause),
             Err(still) => CommandError { message: format!("{}; {}", cause.message, still.message), ..still },
         })
+    }
+
+    /// Closes a session to its end: of the signals, only the second one is heeded, and leaves at once.
+    ///
+    /// # Errors
+    /// [`Kind::StillOpen`].
+    pub(super) async fn close(&self, id: SessionId) -> Result<Session, CommandError> {
+        let interrupt = Interrupt::listen_patiently().map_err(no_signals)?;
+        end_own(self.context, self.settings, id, interrupt).await
     }
 
     async fn open_whole(&self, driver: &Driver<'_>, id: SessionId, looks: Looks) -> Result<(), CommandError> {

@@ -8,6 +8,8 @@ use super::{
 use crate::{
     error::{CommandError, Exit, Kind},
     foreground::{self, Keys, Signals},
+    output::printer::Printer,
+    signals::Interrupt,
 };
 use eg_model::{
     ids::SessionId,
@@ -15,8 +17,13 @@ use eg_model::{
 };
 use futures_util::FutureExt;
 use serde_json::json;
-use std::ffi::OsString;
+use std::{cell::Cell, ffi::OsString, future::Future, pin::pin, task::Poll, time::Duration};
 use tokio::process::Command;
+
+/// How often to look whether the session's time is over, or was moved: timers stop while a machine sleeps.
+const LOOK: Duration = Duration::from_secs(15);
+/// When to try again what could not be closed.
+const AGAIN: Duration = Duration::from_secs(60);
 
 /// What tells the command which session is its own.
 const SESSION: &str = "EG_SESSION_ID";
@@ -29,8 +36,8 @@ const SESSION: &str = "EG_SESSION_ID";
 /// writes to stdout: what eg says, the session in JSON included, goes to stderr.
 ///
 /// Ctrl-C is the command's to answer; SIGTERM and SIGHUP are passed on to it. While eg closes, a second signal makes it
-/// leave at once. A command that takes longer than the session goes on behind a closed firewall: choose the duration
-/// for it, or let it run `eg session extend "$EG_SESSION_ID" --hours 1`.
+/// leave at once. When the session's time is over, eg closes it while the command goes on: choose the duration for it,
+/// or run `eg session extend "$EG_SESSION_ID" --hours 1` before.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   eg session run --only bastion -- ssh bastion.example.com
@@ -89,9 +96,9 @@ async fn run_and_close(
     signals: &mut Signals,
 ) -> Result<Exit, CommandError> {
     let context = opening.context;
-    let ended = run_command(context, id, words, signals).await;
+    let ended = run_command(opening, id, words, signals).await;
     context.printer.progress(&format!("→ Closing session {}...", id.short()));
-    match (end_own(context, opening.settings, id).await, ended) {
+    match (opening.close(id).await, ended) {
         (Ok(session), Ok(status)) => {
             context.printer.progress("✓ Session closed");
             tell_expiry(context, &session);
@@ -109,7 +116,7 @@ fn after(what: &str, error: CommandError) -> CommandError {
 }
 
 async fn run_command(
-    context: &Context<'_>,
+    opening: &Opening<'_>,
     id: SessionId,
     words: &[OsString],
     signals: &mut Signals,
@@ -124,7 +131,63 @@ async fn run_command(
     };
     let mut command = Command::new(program);
     command.args(args).env(SESSION, id.to_string());
-    foreground::run(command, signals, Keys::of(context.env)).await
+    let closing = Cell::new(false);
+    let mut running = pin!(foreground::run(command, signals, Keys::of(opening.context.env)));
+    let mut on_time = pin!(close_on_time(opening, id, &closing).fuse());
+    let ended = loop {
+        tokio::select! {
+            ended = &mut running => break ended,
+            () = &mut on_time => {}
+        }
+    };
+    // A pass that is cut off leaves outcomes open that have to settle first.
+    std::future::poll_fn(|waker| match on_time.as_mut().poll(waker) {
+        Poll::Pending if closing.get() => Poll::Pending,
+        _ => Poll::Ready(()),
+    })
+    .await;
+    ended
+}
+
+/// Closes the session when its time is over and the command still runs. Says nothing: the terminal is the command's,
+/// and what could not be closed is tried again and told at the end.
+async fn close_on_time(opening: &Opening<'_>, id: SessionId, closing: &Cell<bool>) {
+    let silent = Printer::silent();
+    let context = opening.context.with(&silent);
+    loop {
+        let wait = match left(&context, id) {
+            Ok(None) => return,
+            Ok(Some(left)) if left.is_zero() => {
+                closing.set(true);
+                // Signals are the command's.
+                let closed = end_own(&context, opening.settings, id, Interrupt::default()).await;
+                closing.set(false);
+                match closed {
+                    Ok(_) => return,
+                    Err(error) => tracing::info!("{error}"),
+                }
+                AGAIN
+            }
+            Ok(Some(left)) => left.min(LOOK),
+            Err(error) => {
+                tracing::info!("the session's time cannot be read: {error}");
+                LOOK
+            }
+        };
+        (context.env.pause)(wait).await;
+    }
+}
+
+/// How long the session still has; zero when it should be closed by now, `None` when it is.
+fn left(context: &Context<'_>, id: SessionId) -> Result<Option<Duration>, CommandError> {
+    let Some(store) = context.store_for_reading()? else { return Ok(None) };
+    let session = context.again(&store, id)?;
+    let left = (session.expires_at - context.env.now()).to_std().unwrap_or_default();
+    Ok(match session.status {
+        status if status.is_ended() => None,
+        status if status.is_live() => Some(left),
+        _ => Some(Duration::ZERO),
+    })
 }
 
 /// The command may have seen its connections fail, and nobody said why.

@@ -1,6 +1,6 @@
 //! `eg session stop`.
 
-use super::{Context, concerns, ended_text, no_signals};
+use super::{Context, concerns, ended_text};
 use crate::{
     error::{CommandError, Exit, Kind},
     output::time::Zone,
@@ -129,8 +129,8 @@ async fn close(
     context.scoped_pass(driver, RunKind::Stop, ids, Looks::new()).await.map(Some)
 }
 
-/// Ends a session for the command that has begun it, and closes what it opened, whatever signal comes (the second one
-/// leaves at once). One that has ended meanwhile stays as it is. Returns it as it is then.
+/// Ends a session for the command that has begun it, and closes what it opened; `interrupt` is whose signals are heeded.
+/// One that has ended meanwhile stays as it is. Returns it as it is then.
 ///
 /// # Errors
 /// [`Kind::StillOpen`]: it is not closed, or nobody knows; with what is open, and how to go on.
@@ -138,10 +138,11 @@ pub(super) async fn end_own(
     context: &Context<'_>,
     settings: &Settings,
     id: SessionId,
+    interrupt: Interrupt,
 ) -> Result<Session, CommandError> {
     let short = id.short();
     let how = format!("close it with: eg session stop {short}");
-    end(context, settings, id).await.map_err(|CommandError { message, hints, .. }| CommandError {
+    end(context, settings, id, interrupt).await.map_err(|CommandError { message, hints, .. }| CommandError {
         kind: Kind::StillOpen,
         // Not a hint: nobody may be so quiet as not to hear it.
         message: format!("session {short} is not closed: {message}; {how}"),
@@ -149,7 +150,12 @@ pub(super) async fn end_own(
     })
 }
 
-async fn end(context: &Context<'_>, settings: &Settings, id: SessionId) -> Result<Session, CommandError> {
+async fn end(
+    context: &Context<'_>,
+    settings: &Settings,
+    id: SessionId,
+    interrupt: Interrupt,
+) -> Result<Session, CommandError> {
     let mut store = context.store()?;
     let now = context.env.now();
     let mut unrecorded = BTreeSet::new();
@@ -162,7 +168,6 @@ async fn end(context: &Context<'_>, settings: &Settings, id: SessionId) -> Resul
             }
         }
     }
-    let interrupt = Interrupt::listen_patiently().map_err(no_signals)?;
     let mut driver = context.driver_heeding(interrupt, store, Some(settings));
     driver.unrecorded_stops.clone_from(&unrecorded);
     let passed = close(context, &driver, &[id]).await;

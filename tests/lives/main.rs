@@ -3,6 +3,8 @@
 //! with the weather good again and everything stopped, nothing of `eg`'s is left and nothing of others was touched,
 //! counted by the sandbox's own rules and its own log. A script that fails is made as short as it can be and printed.
 //!
+//! `on_time` is no life: it is here for the clock.
+//!
 //! `eg` runs in this process through its public door, [`eg::run`]: a process for each command would take most of the
 //! time. Its clock stands still between actions, and what it waits for passes at once.
 //!
@@ -23,6 +25,7 @@
 
 mod action;
 mod eg_here;
+mod on_time;
 mod shrink;
 mod world;
 

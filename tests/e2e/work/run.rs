@@ -81,7 +81,7 @@ fn what_cannot_be_opened_whole_is_closed_and_nothing_runs() {
     closed(&world, &before);
     // And when it cannot be closed either.
     world.faults(&[Fault::deny("RevokeSecurityGroupIngress").dry_run(false)]);
-    tale.eg(&["session", "run", "--only", "prod", "--only", "bad", "--", "sh", "-c", &touch]).expect_code(3);
+    tale.eg(&["session", "run", "--only", "prod-db-sg", "--only", "bad", "--", "sh", "-c", &touch]).expect_code(3);
     tale.name(&marker.to_string_lossy(), "[MARKER]");
     tale.end("run_partial");
     assert!(!marker.exists(), "the command was not run");
@@ -97,7 +97,7 @@ fn a_close_that_fails_is_said_loudly() {
     world.faults(&[Fault::deny("RevokeSecurityGroupIngress").dry_run(false)]);
     let mut tale = Tale::new(&world.here);
     tale.eg(&args(&["-q"], "exit 0")).expect_code(3);
-    tale.eg(&["session", "run", "--only", "dev", "--", "no-such-program"]).expect_code(3);
+    tale.eg(&["session", "run", "--only", "prod-db-sg", "--", "no-such-program"]).expect_code(3);
     tale.end("run_stays_open");
     let outcome = world.eg(&args(&["--output", "json"], "echo out")).expect_code(3);
     assert_eq!(outcome.stdout, "out\n");
