@@ -1,8 +1,8 @@
 //! Configuration, durations, moments, endpoints, ports, permissions, ids, addresses, lease values, texts.
 
-use super::each_text;
+use super::{ROUNDS, each, each_text};
 use chrono::{DateTime, TimeDelta};
-use eg::settings::Settings;
+use eg::{detect::parse_answer, settings::Settings};
 use eg_model::{
     address::{IpVersion, parse_explicit},
     duration::{MAX, MIN, format_duration, parse_duration},
@@ -76,6 +76,22 @@ fn permissions() {
         assert_eq!(permission.to_string().parse::<Permission>().unwrap(), permission, "{text:?}");
         assert_eq!(permission.cidr(), permission.cidr().trunc(), "{text:?}");
         assert_eq!(permission.digest("sg-1").len(), 8, "{text:?}");
+    });
+}
+
+#[test]
+fn echo_answers() {
+    each("echo", ROUNDS, |body| {
+        for version in [IpVersion::V4, IpVersion::V6] {
+            match parse_answer(body, version) {
+                Ok(address) => {
+                    assert_eq!(IpVersion::of(address), version, "{body:?}");
+                    assert_eq!(std::str::from_utf8(body).unwrap().trim().parse(), Ok(address), "{body:?}");
+                    assert_eq!(address.to_canonical(), address, "{body:?} is an IPv4 address in IPv6 clothes");
+                }
+                Err(why) => assert!(!why.chars().any(char::is_control) && why.len() < 1000, "{why:?}"),
+            }
+        }
     });
 }
 
