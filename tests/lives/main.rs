@@ -101,6 +101,15 @@ fn a_few_lives() {
     assert!(count.crashes > 10 && count.faults > 50 && count.opened > 50 && count.closed > 50, "{count}");
 }
 
+/// What a long run found, each once: 1001397, a rule that was edited while another installation joined it and before its
+/// opener knew it.
+#[test]
+fn what_failed_once() {
+    for seed in [1_001_397] {
+        check(seed);
+    }
+}
+
 /// `EG_LIVES` (10,000) lives from seed `EG_SEED` (1,000,000) on.
 #[test]
 #[ignore = "an hour: EG_LIVES=10000 cargo test --locked --workspace --test lives -- --ignored --nocapture"]

@@ -41,7 +41,7 @@
 //! |---|---|
 //! | our lease tag, no row in the ledger, unexpired | left and reported: it closes by its own tag |
 //! | marks fit, every lease expired, or none left, and not wanted | [`Step::Collect`], if allowed |
-//! | once proved ours, edited by hand, and its lease knows another rule by now | [`Step::Collect`]; until then its lease stays open |
+//! | once proved ours, edited by hand, and its lease knows another rule by now | [`Step::Collect`], before that other rule is closed; until then its lease stays open |
 //! | marked, digest does not fit, id unknown | never touched, always reported |
 //! | not marked | not ours; not even looked at |
 //!

@@ -341,6 +341,10 @@ impl<'a> Planner<'a> {
         opened.filter(|permission| *permission != rule.permission && !self.known.contains_key(&rule.id))
     }
 
+    fn displaced_is_seen(&self, permission: Permission) -> bool {
+        self.seen.iter().any(|seen| self.displaced(seen.rule) == Some(permission))
+    }
+
     fn position(&self, matches: impl Fn(&Seen<'_>) -> bool) -> Option<usize> {
         self.seen.iter().position(|seen| !self.dealt_with.contains(&seen.rule.id) && matches(seen))
     }
@@ -512,6 +516,7 @@ impl<'a> Planner<'a> {
         self.plan.standings.insert(permission, Standing::Foreign(rule.id.clone()));
         let Some(lease) = lease else { return };
         match self.stray_tag(lease) {
+            _ if self.displaced_is_seen(permission) => {}
             _ if !lease.may_close_on_absence(self.reading.read_at) => self.settle(lease),
             Some(until) => self.wake(until + LEASE_GRACE + TimeDelta::seconds(1)),
             None => self.plan.ledger.push(LedgerStep::Close { lease: lease.id }),
@@ -584,6 +589,12 @@ impl<'a> Planner<'a> {
         {
             return;
         }
+        if self.displaced_is_seen(lease.permission) {
+            // It is closed first: this lease alone remembers it.
+            let known = by_id.or(by_tag).and_then(|index| self.seen.get(index));
+            self.dealt_with.extend(known.map(|seen| seen.rule.id.clone()));
+            return self.waits(lease);
+        }
         let (found, proof) = match by_id {
             Some(index) => (Some(index), Proof::LedgerId),
             None => (by_tag, Proof::LeaseTag),
@@ -641,8 +652,7 @@ impl<'a> Planner<'a> {
     }
 
     fn unwanted_absent(&mut self, lease: &Lease) {
-        let displaced = self.seen.iter().any(|seen| self.displaced(seen.rule) == Some(lease.permission));
-        let settled = !displaced && (!lease.attempted() || lease.may_close_on_absence(self.reading.read_at));
+        let settled = !lease.attempted() || lease.may_close_on_absence(self.reading.read_at);
         match self.stray_tag(lease) {
             Some(until) if settled => {
                 self.note_closing(lease);

@@ -500,6 +500,13 @@ fn edited_and_unseen_while_its_permission_was_opened_anew() {
     standing(world.clone()).plans(&[], &[step("collect", &["sgr-1"])], &[NoteKind::Edited]);
     // Not wanted, and sgr-2 is gone: the lease closes only when sgr-1 is gone too.
     world.plans(&[], &[step("collect", &["sgr-1"])], &[NoteKind::Edited, NoteKind::Closing]);
+    // Not wanted, and sgr-2 is there: sgr-1 goes first, or a pass that ends in between leaves it to nobody.
+    let mut both = world.clone().rule(ours("sgr-2", 22, m(60)));
+    let plan = both.plans(&[], &[step("collect", &["sgr-1"])], &[NoteKind::Edited, NoteKind::Closing]);
+    both.apply(&plan);
+    both.plans(&[], &[revoke(&["sgr-2"])], &[]);
+    let covered = world.clone().wanting().rule(bare("sgr-3", 22));
+    covered.plans(&[], &[step("collect", &["sgr-1"])], &[NoteKind::Edited]);
     // Edited into what another session wants: in the way of its authorize, and no rule of others.
     let into = edited(ours("sgr-1", 22, m(60)), 443);
     let in_the_way = standing(world.with(|world| world.reading.rules.clear())).session(2, &[443], m(60)).rule(into);
