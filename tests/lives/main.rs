@@ -105,9 +105,8 @@ fn a_few_lives() {
 /// opener knew it.
 #[test]
 fn what_failed_once() {
-    for seed in [1_001_397] {
-        check(seed);
-    }
+    let counts = [1_001_397].map(check);
+    assert!(counts.iter().all(|count| count.faults > 0 && count.opened > 0));
 }
 
 /// `EG_LIVES` (10,000) lives from seed `EG_SEED` (1,000,000) on.
