@@ -104,6 +104,10 @@ impl Connect for AtCalls {
         let firewall = self.connect.connect(reach).await?;
         Ok(Arc::new(Watched { sentry: Arc::clone(&self.sentry), firewall }))
     }
+
+    async fn profile_region(&self, reach: &Reach) -> Option<String> {
+        self.connect.profile_region(reach).await
+    }
 }
 
 struct Watched {
@@ -128,6 +132,14 @@ impl Firewall for Watched {
 
     async fn observe(&self, targets: &BTreeSet<TargetKey>) -> BTreeMap<TargetKey, Sighting> {
         self.around(self.firewall.observe(targets)).await
+    }
+
+    async fn marked(&self, like: &TargetKey) -> Result<BTreeMap<TargetKey, Sighting>, Failure> {
+        self.around(self.firewall.marked(like)).await
+    }
+
+    async fn regions(&self) -> Result<BTreeSet<String>, Failure> {
+        self.around(self.firewall.regions()).await
     }
 
     async fn authorize(&self, call: &Authorize) -> Result<Answered<Vec<ObservedRule>>, Failure> {

@@ -84,6 +84,7 @@ pub enum Command {
     Doctor(commands::doctor::DoctorArgs),
     IamPolicy(commands::iam_policy::IamPolicyArgs),
     Reconcile(commands::reconcile::ReconcileArgs),
+    Sweep(commands::sweep::SweepArgs),
     /// Have something close sessions on time: show, install, remove
     #[command(subcommand)]
     Schedule(ScheduleCommand),

@@ -7,6 +7,7 @@
 //! | `TagWhatIsOpened` | tags inside the authorize call, and in no other: `ec2:CreateAction` |
 //! | `TagWhatIsOpen` | only our keys, and no rule that another tool marks as its own; a rule of ours whose tags were stripped has to be tagged again, so a missing mark is no obstacle |
 
+use eg_model::marks::{LEASE_PREFIX, MANAGED_BY, MANAGED_BY_EG};
 use eg_providers::aws::Action;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -102,6 +103,36 @@ pub fn policy<'a>(scopes: &BTreeSet<Scope>, extra_tags: impl Iterator<Item = &'a
     })
 }
 
+/// The policy for `eg sweep`: every group of an account, in every region. Sweeping opens nothing, so nothing of it can.
+#[must_use]
+pub fn sweep_policy(partition: &str) -> Value {
+    let all = |resource: &str| format!("arn:{partition}:ec2:*:*:{resource}/*");
+    let looks = [Action::DescribeSecurityGroups, Action::DescribeSecurityGroupRules, Action::DescribeRegions];
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Sid": "Look", "Effect": "Allow", "Action": names(&looks), "Resource": "*"},
+            {
+                "Sid": "Close",
+                "Effect": "Allow",
+                "Action": names(&[Action::RevokeSecurityGroupIngress]),
+                "Resource": [all("security-group"), all("security-group-rule")],
+            },
+            {
+                "Sid": "TakeLeasesOff",
+                "Effect": "Allow",
+                "Action": names(&[Action::DeleteTags]),
+                "Resource": [all("security-group-rule")],
+                "Condition": {
+                    "Null": {"aws:TagKeys": "false"},
+                    "ForAllValues:StringLike": {"aws:TagKeys": [format!("{LEASE_PREFIX}*")]},
+                    "StringEquals": {format!("aws:ResourceTag/{MANAGED_BY}"): MANAGED_BY_EG},
+                },
+            },
+        ],
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,7 +156,11 @@ mod tests {
     fn exactly_what_can_be_sent() {
         let policy = policy(&[scope("eu-west-1", None, "sg-1")].into(), std::iter::empty());
         let sent: BTreeSet<String> = Action::ALL.into_iter().filter_map(Action::permission).collect();
-        assert_eq!(actions(&policy), sent);
+        let swept = actions(&sweep_policy("aws"));
+        assert_eq!(&actions(&policy) | &swept, sent);
+        let for_sweeping_alone: Vec<_> = swept.difference(&actions(&policy)).cloned().collect();
+        assert_eq!(for_sweeping_alone, ["ec2:DescribeRegions"]);
+        assert!(!swept.contains("ec2:AuthorizeSecurityGroupIngress"), "sweeping opens nothing");
         let wide: Vec<_> = policy["Statement"].as_array().unwrap().iter().filter(|s| s["Resource"] == "*").collect();
         assert_eq!(wide.len(), 1);
         let looks = wide[0]["Action"].as_array().unwrap();

@@ -26,6 +26,7 @@ pub mod schedule;
 pub mod settings;
 pub mod signals;
 pub mod survey;
+pub mod sweep;
 
 use clap::Parser;
 use cli::{Cli, Color, Output};

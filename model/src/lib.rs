@@ -6,6 +6,7 @@
 //! replayed and searched exhaustively.
 
 pub mod address;
+pub mod collecting;
 pub mod duration;
 pub mod endpoint;
 pub mod ensure;
@@ -18,6 +19,7 @@ pub mod observation;
 pub mod permission;
 pub mod plan;
 pub mod session;
+pub mod sweep;
 pub mod target;
 pub mod trouble;
 pub mod until;

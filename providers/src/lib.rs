@@ -87,6 +87,19 @@ pub trait Firewall: Send + Sync {
     /// Reads targets; the answer has an entry for each one asked for.
     async fn observe(&self, targets: &BTreeSet<TargetKey>) -> BTreeMap<TargetKey, Sighting>;
 
+    /// Reads every target of the account and region that has a rule tagged as `eg`'s, with these rules alone; the
+    /// keys are like `like` in everything but the id. Targets without such a rule are left out.
+    ///
+    /// # Errors
+    /// It could not be read whole: nothing is known of any target.
+    async fn marked(&self, like: &TargetKey) -> Result<BTreeMap<TargetKey, Sighting>, Failure>;
+
+    /// The regions that are enabled for the account; never none.
+    ///
+    /// # Errors
+    /// The provider did not say.
+    async fn regions(&self) -> Result<BTreeSet<String>, Failure>;
+
     /// Opens permissions, tagged in the same call. The answer lists the new rules, as far as the provider names them.
     ///
     /// # Errors
@@ -133,4 +146,7 @@ pub trait Connect: Send + Sync {
     /// # Errors
     /// The kind is not known, or the way cannot be used (an endpoint in plain http that is not on loopback, say).
     async fn connect(&self, reach: &Reach) -> Result<Arc<dyn Firewall>, Failure>;
+
+    /// The region that the profile of `reach` (without one, the default profile) is configured for, where it is.
+    async fn profile_region(&self, reach: &Reach) -> Option<String>;
 }

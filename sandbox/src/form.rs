@@ -72,7 +72,8 @@ impl Form {
         let mut filters = Vec::new();
         for part in self.parts("Filter") {
             let name = part.required("Name")?;
-            if !known.contains(&name) {
+            let family = |known: &&str| known.ends_with(':') && name.len() > known.len() && name.starts_with(*known);
+            if !known.contains(&name) && !known.iter().any(family) {
                 return Err(refusal::invalid_value(format!("The filter '{name}' is invalid")));
             }
             filters.push((name.to_owned(), part.list("Value")));

@@ -3,7 +3,7 @@
 use super::{Context, opening::no_resources};
 use crate::{
     error::{CommandError, Exit, Kind},
-    iam::{Scope, partition_of, policy},
+    iam::{Scope, partition_of, policy, sweep_policy},
     settings::Resource,
 };
 use eg_model::target::{Reach, TargetKey};
@@ -22,6 +22,9 @@ pub struct IamPolicyArgs {
     /// Only for the resource of this name, and those with this label; may be repeated
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
+    /// The policy for `eg sweep` instead: every group of an account, and nothing that opens
+    #[arg(long, conflicts_with = "only")]
+    sweep: bool,
 }
 
 /// Prints the policy.
@@ -29,6 +32,12 @@ pub struct IamPolicyArgs {
 /// # Errors
 /// The configuration is bad or names nothing.
 pub fn run(context: &Context<'_>, args: &IamPolicyArgs) -> Result<Exit, CommandError> {
+    if args.sweep {
+        let region = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter().find_map(|name| context.env.var(name));
+        let policy = sweep_policy(partition_of(region.unwrap_or_default()));
+        context.printer.verbatim(&format!("{policy:#}\n"));
+        return Ok(Exit::Done);
+    }
     let settings = context.settings()?;
     if settings.resources.is_empty() {
         return Err(no_resources(context, "eg iam-policy"));

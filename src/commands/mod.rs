@@ -19,6 +19,7 @@ pub mod schema;
 pub mod start;
 pub mod status;
 pub mod stop;
+pub mod sweep;
 mod watch;
 pub mod who;
 
@@ -75,6 +76,7 @@ pub fn run(env: &Env, printer: &Printer, cli: &Cli) -> Result<Exit, CommandError
     match &cli.command {
         Command::Schema(args) => schema::run(printer, args),
         Command::Demo => demo::run(env, printer, &cli.global),
+        Command::Sweep(args) => sweep::run(env, printer, args),
         Command::Sandbox(args) => sandbox::run(env, printer, &cli.global, args),
         Command::Session(SessionCommand::Start(args)) => start::run(&context()?, args),
         Command::Session(SessionCommand::Ensure(args)) => ensure::run(&context()?, args),
@@ -263,14 +265,12 @@ impl Context<'_> {
     /// The way to a configured resource, as seen from here and now.
     fn reach(&self, resource: &Resource) -> Reach {
         let var = |name: &str| self.env.var(name).map(str::to_owned);
-        // Environment keys beat AWS_PROFILE in the SDK's chain, so the profile is not the way that is taken then.
-        let keys = self.env.var("AWS_ACCESS_KEY_ID").is_some();
-        let profile = resource.profile.clone().or_else(|| var("AWS_PROFILE").filter(|_| !keys));
+        let profile = resource.profile.clone().or_else(|| environment_profile(self.env));
         Reach {
             target: TargetKey {
                 provider: resource.provider.clone(),
                 kind: resource.kind.clone(),
-                endpoint: var("AWS_ENDPOINT_URL_EC2").or_else(|| var("AWS_ENDPOINT_URL")),
+                endpoint: endpoint(self.env),
                 region: resource.region.clone(),
                 id: resource.id.clone(),
             },
@@ -284,13 +284,8 @@ impl Context<'_> {
         }
     }
 
-    /// Whoever points `eg` at something else than AWS should see it.
     fn name_endpoints<'r>(&self, reaches: impl Iterator<Item = &'r Reach>) {
-        let endpoints: BTreeSet<&str> = reaches.filter_map(|reach| reach.target.endpoint.as_deref()).collect();
-        for endpoint in endpoints {
-            let message = format!("Using endpoint {}", without_password(endpoint));
-            if self.printer.is_json() { self.printer.warn(&message, &[]) } else { self.printer.remark(&message) }
-        }
+        name_endpoints(self.printer, reaches);
     }
 
     /// Takes the lock and reconciles the targets of some sessions. The intent is on record already.
@@ -361,6 +356,27 @@ impl Context<'_> {
 
     fn session_json(&self, store: &Store, session: &Session) -> Result<SessionJson, CommandError> {
         Ok(SessionJson::new(session, &store.open_leases()?, self.env.now()))
+    }
+}
+
+/// The profile that the environment names. Environment keys beat AWS_PROFILE in the SDK's chain, so it is not the way
+/// that is taken then.
+fn environment_profile(env: &Env) -> Option<String> {
+    let keys = env.var("AWS_ACCESS_KEY_ID").is_some();
+    env.var("AWS_PROFILE").filter(|_| !keys).map(str::to_owned)
+}
+
+/// The endpoint that the environment names instead of AWS's own.
+fn endpoint(env: &Env) -> Option<String> {
+    env.var("AWS_ENDPOINT_URL_EC2").or_else(|| env.var("AWS_ENDPOINT_URL")).map(str::to_owned)
+}
+
+/// Whoever points `eg` at something else than AWS should see it.
+fn name_endpoints<'r>(printer: &Printer, reaches: impl Iterator<Item = &'r Reach>) {
+    let endpoints: BTreeSet<&str> = reaches.filter_map(|reach| reach.target.endpoint.as_deref()).collect();
+    for endpoint in endpoints {
+        let message = format!("Using endpoint {}", without_password(endpoint));
+        if printer.is_json() { printer.warn(&message, &[]) } else { printer.remark(&message) }
     }
 }
 

@@ -4,11 +4,16 @@
 //! One pass runs on one thread; targets are worked on side by side, each by a `target::TargetRun`. The store is
 //! borrowed only between awaits, so no transaction is ever open across one.
 
+mod leave;
 mod observe;
+mod patience;
 mod report;
 mod target;
 
+pub(crate) use leave::leave;
+pub(crate) use observe::fresh;
 pub use observe::{Look, Looks};
+pub(crate) use patience::Patience;
 pub use report::{NoteReport, PassReport, StepOutcome, StepReport};
 
 use crate::{env::Env, error::CommandError, lock::PassLock, signals::Interrupt};
@@ -33,9 +38,9 @@ use std::{
 use tokio::time::Instant;
 
 /// How many targets are worked on side by side.
-const CONCURRENCY: usize = 8;
+pub(crate) const CONCURRENCY: usize = 8;
 /// How long a pass may take before it starts nothing new.
-const PASS_LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const PASS_LIMIT: Duration = Duration::from_secs(60);
 
 /// What the driver needs to know of the configuration.
 #[derive(Clone, Debug, Default)]

@@ -59,7 +59,7 @@ impl Look {
 }
 
 /// Whether a reading made at `read_at` may be acted on at `now`. A clock that stepped back makes it unknown.
-pub(super) fn fresh(read_at: Timestamp, now: Timestamp) -> bool {
+pub(crate) fn fresh(read_at: Timestamp, now: Timestamp) -> bool {
     (now - read_at).abs() <= FRESH
 }
 

@@ -52,7 +52,7 @@ mod describe;
 mod target;
 mod wants;
 
-pub use target::{SKEW_LIMIT, plan_target, standing_without_rule};
+pub use target::{plan_target, standing_without_rule};
 pub use wants::{Want, Wants, wants};
 
 use crate::{

@@ -3,6 +3,7 @@
 use super::{LedgerStep, Note, NoteKind, Record, Step, TargetPlan, TargetView, Want, wants};
 use crate::{
     SETTLE_WINDOW, Timestamp,
+    collecting::{SKEW_LIMIT, abandoned, clocks_agree, lease_state},
     failure::{Failure, FailureClass},
     ids::{InstallationId, RuleId, SessionId},
     lease::{Lease, Phase},
@@ -15,8 +16,6 @@ use crate::{
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How far the local clock may differ from the provider's before what others own is left alone.
-pub const SKEW_LIMIT: TimeDelta = TimeDelta::minutes(2);
 /// A join counts only when seen; look again this soon.
 const JOIN_CHECK: TimeDelta = TimeDelta::seconds(60);
 /// The longest delay between two attempts to open.
@@ -254,8 +253,7 @@ impl<'a> Planner<'a> {
 
     /// Whether a lease value keeps its rule: judged by the provider's clock, and unknown means it does.
     fn state(&self, value: &str) -> LeaseState {
-        let judged = self.reading.provider_time.map(|provider| Marks::judge(value, provider));
-        judged.unwrap_or(LeaseState::Unexpired)
+        lease_state(value, self.reading.provider_time)
     }
 
     fn held_by_another(&self, marks: &Marks) -> bool {
@@ -729,7 +727,7 @@ impl<'a> Planner<'a> {
             let message = format!("{} carries our tag but is not in this record; it closes by its own tag", rule.id);
             return self.note(NoteKind::Unledgered, message);
         }
-        if self.held_by_another(marks) || !self.may_collect() {
+        if !abandoned(marks, self.reading.provider_time) || !self.may_collect() {
             return;
         }
         let owned = self.owned(rule, Proof::Marked);
@@ -739,7 +737,6 @@ impl<'a> Planner<'a> {
     /// Others' leases are judged by the provider's clock alone; where that is not known, or ours is plainly wrong,
     /// nothing of others is closed.
     fn may_collect(&self) -> bool {
-        let agrees = |provider: Timestamp| (self.record.now - provider).abs() <= SKEW_LIMIT;
-        self.record.policy.collect && self.reading.provider_time.is_some_and(agrees)
+        self.record.policy.collect && clocks_agree(self.record.now, self.reading.provider_time)
     }
 }

@@ -4,9 +4,15 @@ use super::{Clock, PROVIDER, SECURITY_GROUP, SecurityGroups, renewal, session_na
 use crate::{Connect, Firewall};
 use async_trait::async_trait;
 use aws_config::{
-    AppName, BehaviorVersion, ConfigLoader, Region, identity::IdentityCache, profile::ProfileFileCredentialsProvider,
-    provider_config::ProviderConfig, retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
-    sts::AssumeRoleProvider, timeout::TimeoutConfig,
+    AppName, BehaviorVersion, ConfigLoader, Region,
+    identity::IdentityCache,
+    meta::region::ProvideRegion,
+    profile::{ProfileFileCredentialsProvider, region::ProfileFileRegionProvider},
+    provider_config::ProviderConfig,
+    retry::RetryConfig,
+    stalled_stream_protection::StalledStreamProtectionConfig,
+    sts::AssumeRoleProvider,
+    timeout::TimeoutConfig,
 };
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
@@ -22,6 +28,9 @@ use tokio::sync::{Mutex, OnceCell};
 fn behavior() -> BehaviorVersion {
     BehaviorVersion::v2026_01_12()
 }
+
+/// The profile of those who name none.
+const DEFAULT_PROFILE: &str = "default";
 
 /// What the AWS module is given from outside.
 #[derive(Clone)]
@@ -224,6 +233,13 @@ impl Connect for Aws {
     async fn connect(&self, reach: &Reach) -> Result<Arc<dyn Firewall>, Failure> {
         let found = self.security_groups(reach).await?;
         Ok(found)
+    }
+
+    async fn profile_region(&self, reach: &Reach) -> Option<String> {
+        let way = Way::of(reach);
+        let name = way.profile.clone().unwrap_or_else(|| DEFAULT_PROFILE.to_owned());
+        let found = ProfileFileRegionProvider::builder().profile_files(files(&way)).profile_name(name).build();
+        found.region().await.map(|region| region.to_string())
     }
 }
 

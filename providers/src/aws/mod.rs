@@ -2,6 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `account` | what a whole account has in a region |
 //! | `action` | every call that this module makes, and what IAM calls it |
 //! | `connect` | one client per endpoint, credentials and region |
 //! | `observe` | readings: every page, or none |
@@ -13,6 +14,7 @@
 //! | `renewal` | when credentials end |
 //! | `whole` | answers that came to their end |
 
+mod account;
 mod action;
 mod change;
 mod classify;
@@ -111,6 +113,15 @@ impl Firewall for SecurityGroups {
             (target.clone(), seen.get(&target.id).cloned().unwrap_or_else(nothing))
         };
         targets.iter().map(answer).collect()
+    }
+
+    async fn marked(&self, like: &TargetKey) -> Result<BTreeMap<TargetKey, Sighting>, Failure> {
+        let key = |id: String| TargetKey { id, ..like.clone() };
+        Ok(self.marked_groups().await?.into_iter().map(|(id, sighting)| (key(id), sighting)).collect())
+    }
+
+    async fn regions(&self) -> Result<BTreeSet<String>, Failure> {
+        self.enabled_regions().await
     }
 
     async fn authorize(&self, call: &Authorize) -> Result<Answered<Vec<ObservedRule>>, Failure> {

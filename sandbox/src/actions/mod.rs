@@ -5,6 +5,7 @@ mod describe_groups;
 mod describe_rules;
 mod groups;
 mod modify;
+mod regions;
 mod revoke;
 mod rule_xml;
 mod sts;
@@ -80,6 +81,7 @@ pub(crate) fn perform(action: &str, world: &mut World, ask: &Ask<'_>) -> Result<
         "" => return Err(refusal::missing_action()),
         "GetCallerIdentity" => return Ok(sts::caller_identity(ask)),
         "AssumeRole" => return sts::assume_role(world, ask),
+        "DescribeRegions" => regions::perform,
         "DescribeSecurityGroups" => describe_groups::perform,
         "DescribeSecurityGroupRules" => describe_rules::perform,
         "AuthorizeSecurityGroupIngress" => authorize::perform,

@@ -14,7 +14,7 @@ mod ledger;
 mod look;
 mod open;
 
-use super::{Driver, Loaded, Look, Request, StepOutcome, StepReport};
+use super::{Driver, Loaded, Look, Request, StepOutcome, StepReport, patience::Patience};
 use crate::error::CommandError;
 use eg_model::{
     Timestamp,
@@ -73,13 +73,11 @@ pub(super) struct TargetRun<'a> {
     ways: Vec<Reach>,
     look: Look,
     may_open: bool,
-    deadline: Instant,
+    patience: Patience<'a>,
     /// Permissions whose outcome has to be seen before this target may rest.
     watching: BTreeSet<Permission>,
     /// Rules whose revoke succeeded without being named: gone once a reading says so.
     confirming: BTreeMap<RuleId, Lease>,
-    reobserved: u32,
-    throttled: u32,
     quota_freed: bool,
     allowed: Option<bool>,
     steps: Vec<StepReport>,
@@ -110,11 +108,9 @@ impl<'a> TargetRun<'a> {
             ways,
             look,
             may_open,
-            deadline,
+            patience: Patience::new(driver.env, &driver.interrupt, deadline),
             watching: BTreeSet::new(),
             confirming: BTreeMap::new(),
-            reobserved: 0,
-            throttled: 0,
             quota_freed: false,
             allowed: None,
             steps: Vec::new(),
@@ -187,12 +183,13 @@ impl<'a> TargetRun<'a> {
     }
 
     fn halted(&self) -> bool {
-        self.driver.interrupt.asked().is_some() || Instant::now() >= self.deadline
+        self.patience.is_over()
     }
 
     async fn rounds(&mut self, first_plan: &mut Option<TargetPlan>) -> Result<(), CommandError> {
         while self.unread_for_now() {
-            let again = if self.throttled_reading() { self.pause().await } else { self.reobserve_pause().await };
+            let again =
+                if self.throttled_reading() { self.pause().await } else { self.patience.before_reading_again().await };
             if !again || !self.refresh().await {
                 break;
             }
