@@ -34,3 +34,4 @@ mod ownership;
 mod sandbox;
 mod session;
 mod work;
+mod sweep;

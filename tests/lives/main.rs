@@ -27,6 +27,8 @@ mod action;
 mod eg_here;
 mod on_time;
 mod shrink;
+mod sweeping;
+mod team;
 mod world;
 
 use action::{Action, script};

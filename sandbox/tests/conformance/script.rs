@@ -204,6 +204,8 @@ fn rule_tags() -> Scene {
         create("create", &["$ssh"], &[("a", Some("1")), ("b", Some("2")), ("c", Some("3")), ("d", Some(""))]),
         create("overwrite", &["$ssh"], &[("a", Some("one"))]),
         after("after create"),
+        step("by tag", RULES, with(in_group("$g"), &[("Filter.2.Name", "tag:b"), ("Filter.2.Value.1", "2")])),
+        step("by another value", RULES, with(in_group("$g"), &[("Filter.2.Name", "tag:b"), ("Filter.2.Value.1", "3")])),
         create("one unknown id", &["$ssh", NO_RULE], &[("x", Some("1"))]),
         after("after the refusal"),
         delete("another value", &["$ssh"], &[("a", Some("1"))]),

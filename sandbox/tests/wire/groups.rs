@@ -97,3 +97,12 @@ fn requests_that_are_none() {
     assert_eq!((answer.status, answer.code()), (403, "MissingAuthenticationToken".to_owned()));
     assert_eq!(answer.xml().text_of("RequestID"), answer.headers["x-amzn-requestid"]);
 }
+
+#[test]
+fn regions_in_use_are_enabled() {
+    let bench = Bench::new();
+    bench.handle.create_group_in("123456789012", "ap-south-1", "far").unwrap();
+    bench.handle.create_group_in("111111111111", "sa-east-1", "of another").unwrap();
+    let names = bench.client.get("DescribeRegions", &[]).each("regionInfo", "regionName");
+    assert_eq!(names, ["ap-south-1", "eu-central-1", "eu-west-1", "us-east-1"]);
+}

@@ -160,6 +160,7 @@ fn help_and_version() {
         &["doctor", "--help"],
         &["iam-policy", "--help"],
         &["reconcile", "--help"],
+        &["sweep", "--help"],
         &["schedule", "--help"],
         &["schedule", "show", "--help"],
         &["schedule", "install", "--help"],
