@@ -77,12 +77,6 @@ pub struct Row {
     pub outcome: Option<Outcome>,
 }
 
-impl Row {
-    pub(super) fn order(&self) -> (&Place, &str, eg_model::permission::Permission, &RuleId) {
-        (&self.place, &self.group, self.swept.rule.permission, &self.swept.rule.id)
-    }
-}
-
 /// What to do after a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Flow {

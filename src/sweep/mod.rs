@@ -1,8 +1,8 @@
 //! The work of `eg sweep`: whole accounts, with credentials alone. No record, no lock, no configuration.
 //!
 //! A *place* is a region as one set of credentials sees it. Every place is read in one series; what cannot be read is
-//! listed and never counts as empty. Two profiles that lead to the same account are one place for each region. What
-//! to do is `eg_model::sweep`'s to say; [`group`] does it, group by group.
+//! listed and never counts as empty. Two profiles that lead to the same account are two ways to one place. What to do
+//! is `eg_model::sweep`'s to say; [`group`] does it, group by group.
 
 mod group;
 
@@ -112,24 +112,22 @@ impl Sweeper<'_> {
     /// Reads the marked rules of every region of every account.
     pub async fn read(&self, accounts: &[Account]) -> Found {
         let mut found = Found::default();
-        let mut known = BTreeSet::new();
-        let mut ways = Vec::new();
+        // Two profiles of the same account see the same rules.
+        let mut ways: BTreeMap<(String, String), Vec<Reach>> = BTreeMap::new();
         for account in accounts {
             match self.regions_of(account).await {
                 Err(unread) => found.unread.push(*unread),
                 Ok((caller, names)) => {
                     for region in names {
-                        // A second profile of the same account sees the same rules.
-                        if known.insert((caller.account.clone(), region.clone())) {
-                            ways.push((account, caller.account.clone(), region));
-                        }
+                        let mut reach = account.reach.clone();
+                        reach.target.region.clone_from(&region);
+                        ways.entry((caller.account.clone(), region)).or_default().push(reach);
                     }
                 }
             }
         }
-        let looks = ways.into_iter().map(|(account, id, region)| self.look(account, id, region));
-        let mut looks: Vec<Found> = stream::iter(looks).buffer_unordered(CONCURRENCY).collect().await;
-        looks.sort_by(|a, b| (&a.places, a.unread.first().map(order)).cmp(&(&b.places, b.unread.first().map(order))));
+        let looks = ways.into_iter().map(|((account, region), reaches)| self.look(account, region, reaches));
+        let looks: Vec<Found> = stream::iter(looks).buffered(CONCURRENCY).collect().await;
         for look in looks {
             found.places.extend(look.places);
             found.unread.extend(look.unread);
@@ -156,21 +154,24 @@ impl Sweeper<'_> {
         Ok((caller, names))
     }
 
-    async fn look(&self, account: &Account, id: String, region: String) -> Found {
+    /// One place, by the first way that leads there.
+    async fn look(&self, account: String, region: String, reaches: Vec<Reach>) -> Found {
         let mut found = Found::default();
-        let mut reach = account.reach.clone();
-        reach.target.region.clone_from(&region);
-        let place = Place { account: id, region, profile: reach.profile.clone() };
-        let read = async {
-            let firewall = self.connect.connect(&reach).await?;
-            let groups = self.persist(async || firewall.marked(&reach.target).await).await?;
-            Ok::<_, Failure>((firewall, groups))
-        };
-        match read.await {
-            Err(failure) => found.unread.push(place.unread(None, failure)),
-            Ok((firewall, groups)) => {
-                found.add(&place, &firewall, groups);
-                found.places.insert(place);
+        for reach in reaches {
+            let place = Place { account: account.clone(), region: region.clone(), profile: reach.profile.clone() };
+            let read = async {
+                let firewall = self.connect.connect(&reach).await?;
+                let groups = self.persist(async || firewall.marked(&reach.target).await).await?;
+                Ok::<_, Failure>((firewall, groups))
+            };
+            match read.await {
+                Err(failure) => found.unread.push(place.unread(None, failure)),
+                Ok((firewall, groups)) => {
+                    found.unread.clear();
+                    found.add(&place, &firewall, groups);
+                    found.places.insert(place);
+                    break;
+                }
             }
         }
         found
@@ -199,10 +200,7 @@ impl Sweeper<'_> {
     pub async fn sweep(&self, groups: Vec<Group>, wish: &Wish, show: bool) -> Vec<Row> {
         let runs = groups.into_iter().map(|group| GroupRun::new(self.env, self.patience(), group, wish));
         let runs = runs.map(|run| async move { if show { run.shown() } else { run.run().await } });
-        let mut rows: Vec<Row> =
-            stream::iter(runs).buffer_unordered(CONCURRENCY).collect::<Vec<_>>().await.into_iter().flatten().collect();
-        rows.sort_by(|a, b| a.order().cmp(&b.order()));
-        rows
+        stream::iter(runs).buffered(CONCURRENCY).collect::<Vec<_>>().await.into_iter().flatten().collect()
     }
 
     /// The region of one set of credentials: of the environment, else of the profile.
@@ -213,12 +211,6 @@ impl Sweeper<'_> {
             None => self.connect.profile_region(reach).await,
         }
     }
-}
-
-type Order<'a> = (Option<&'a String>, Option<&'a String>, Option<&'a String>);
-
-fn order(unread: &Unread) -> Order<'_> {
-    (unread.account.as_ref(), unread.region.as_ref(), unread.group.as_ref())
 }
 
 impl Place {

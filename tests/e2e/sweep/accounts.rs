@@ -143,6 +143,39 @@ fn what_cannot_be_read_is_not_empty() {
     assert!(all.stderr.contains("ask which regions there are"), "{all}");
 }
 
+/// The second profile of an account is another way to the same place.
+#[test]
+fn where_one_profile_may_not_look_another_may() {
+    let world = World::new();
+    let group = world.group("dev-web-sg").to_owned();
+    let before = world.cloud.snapshot();
+    let id = left_at(&world.cloud, &group, 22, 2, ago(5));
+    world.here.write_profiles(&[("narrow", "NARROW"), ("wide", "WIDE")]);
+    world.faults(&[Fault::deny(READ).times(1)]);
+    let args = ["sweep", "--region", REGION, "--profile", "narrow", "--profile", "wide", "--output", "json"];
+    let document = world.eg(&args).expect_code(0).json_as("sweep");
+    assert_eq!(came(&document, &id), ["expired", "close", "done"]);
+    assert_eq!((&document["places"][0]["profile"], &document["unavailable"]), (&"wide".into(), &serde_json::json!([])));
+    assert_eq!(world.cloud.snapshot(), before);
+}
+
+/// The call in flight is waited for, what it came to is reported, and nothing more is begun.
+#[test]
+fn a_signal_stops_between_calls() {
+    let world = World::new();
+    let before = world.cloud.snapshot();
+    let id = left_at(&world.cloud, world.group("dev-web-sg"), 22, 2, ago(5));
+    world.faults(&[Fault::delay(REVOKE, 1.5)]);
+    let running = world.here.command(&["sweep", "--region", REGION, "--output", "json"]).spawn();
+    running.wait_for_delayed(REVOKE);
+    running.signal("TERM");
+    let outcome = running.wait().expect_code(143);
+    // The provider's answer names no rule, so it takes another reading to know, and that is not begun.
+    assert_eq!(came(&outcome.json_as("sweep"), &id), ["expired", "close", "unknown"]);
+    assert!(outcome.stderr.contains("stopped by a signal"), "{outcome}");
+    assert_eq!(world.cloud.snapshot(), before);
+}
+
 #[test]
 fn arguments() {
     let world = World::bare();
