@@ -67,7 +67,8 @@ impl Form {
     }
 
     /// `Filter.N.Name` and `Filter.N.Value.M`. All filters must hold, one value of each (EC2 User Guide, "Filter
-    /// resources"); at most 200 values (`FilterLimitExceeded`). A known name that ends in a colon stands for every longer one.
+    /// resources"); at most 200 values (`FilterLimitExceeded`). A known name that ends in a colon stands for every longer
+    /// one.
     pub(crate) fn filters(&self, known: &[&str]) -> Result<Vec<(String, Vec<String>)>, Refusal> {
         let mut filters = Vec::new();
         for part in self.parts("Filter") {

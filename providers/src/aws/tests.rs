@@ -885,3 +885,69 @@ async fn in_a_child() {
     let hosts: Vec<&str> = asked.iter().map(|asked| asked.uri.as_str()).collect();
     assert_eq!(hosts, ["https://ec2.eu-west-1.amazonaws.com/", "https://sts.eu-west-1.amazonaws.com/"].repeat(2));
 }
+
+fn regions_page(names: &[&str]) -> Play {
+    let items: String = names.iter().map(|name| format!("<item><regionName>{name}</regionName></item>")).collect();
+    Play::ok(format!(
+        "<DescribeRegionsResponse><requestId>r</requestId><regionInfo>{items}</regionInfo></DescribeRegionsResponse>"
+    ))
+}
+
+/// One series over every group, by the mark.
+#[tokio::test]
+async fn the_marked_rules_of_an_account() {
+    let marked = |id: &str, group: &str, port: u16| {
+        rule(id, group, false, &(tcp(port, "203.0.113.42/32") + &tag_set(&[("eg:managed-by", "eg")])))
+    };
+    let (replay, groups) = world([
+        rules_page(&(marked("sgr-1", "sg-1", 22) + &marked("sgr-2", "sg-2", 22)), Some("more")).with("date", DATE),
+        rules_page(&marked("sgr-3", "sg-1", 443), None),
+    ])
+    .await;
+    let seen = groups.marked(&reach("").target).await.unwrap();
+    let rules = |id: &str| {
+        let Some(Sighting::Complete(reading)) = seen.get(&reach(id).target) else { panic!("{seen:?}") };
+        assert_eq!(
+            (reading.account.as_deref(), reading.provider_time),
+            (Some("123456789012"), Some(at("2026-02-27T10:00:00Z")))
+        );
+        reading.rules.iter().map(|rule| rule.id.0.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (seen.len(), rules("sg-1"), rules("sg-2")),
+        (2, vec!["sgr-1".into(), "sgr-3".into()], vec!["sgr-2".into()])
+    );
+    let asked = replay.asked();
+    let first = form([
+        ("Action", "DescribeSecurityGroupRules"),
+        ("Filter.1.Name", "tag:eg:managed-by"),
+        ("Filter.1.Value.1", "eg"),
+        ("MaxResults", "1000"),
+    ]);
+    assert_eq!(asked[0].form, first);
+    assert_eq!(asked[1].form["NextToken"], "more");
+}
+
+/// A page that is missing leaves nothing known; a rule that cannot be read, nothing of its group.
+#[tokio::test]
+async fn marked_rules_that_cannot_be_read() {
+    let good = rule("sgr-1", "sg-1", false, &tcp(22, "203.0.113.42/32"));
+    let (_, groups) = world([rules_page(&good, Some("more")), Play::error(403, "UnauthorizedOperation")]).await;
+    assert_eq!(groups.marked(&reach("").target).await.unwrap_err().class, FailureClass::Denied);
+    let (_, groups) = world([rules_page(&good, Some("more")), rules_page(&good, Some("more"))]).await;
+    assert_eq!(groups.marked(&reach("").target).await.unwrap_err().class, FailureClass::Unknown);
+    let odd = tcp(22, "203.0.113.42/33") + &tag_set(&[("eg:managed-by", "eg")]);
+    let odd = rule("sgr-2", "sg-2", false, &odd);
+    let (_, groups) = world([rules_page(&(good + &odd), None)]).await;
+    let seen = groups.marked(&reach("").target).await.unwrap();
+    assert!(matches!(seen[&reach("sg-1").target], Sighting::Complete(_)));
+    assert!(matches!(seen[&reach("sg-2").target], Sighting::Unavailable(_)), "{seen:?}");
+}
+
+#[tokio::test]
+async fn the_regions_of_an_account() {
+    let (replay, groups) = world([regions_page(&["us-east-1", "eu-west-1"]), regions_page(&[])]).await;
+    assert_eq!(groups.regions().await.unwrap(), set(&["eu-west-1", "us-east-1"]));
+    assert_eq!(groups.regions().await.unwrap_err().class, FailureClass::Unknown, "no account is without regions");
+    assert_eq!(replay.asked()[0].form, form([("Action", "DescribeRegions")]));
+}
