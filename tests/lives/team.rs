@@ -211,13 +211,27 @@ fn life(seed: u64) -> (usize, usize) {
     team.ends(seed)
 }
 
-#[test]
-fn twenty_behind_one_address() {
+/// So many teams side by side, from this seed on; what they lived through.
+fn many(first: u64, teams: u64) -> (usize, usize) {
     let lives = thread::scope(|scope| {
-        let runs: Vec<_> = (1..=2).map(|seed| scope.spawn(move || life(seed))).collect();
+        let runs: Vec<_> = (first..first + teams).map(|seed| scope.spawn(move || life(seed))).collect();
         runs.into_iter().map(|run| run.join().expect("a team")).collect::<Vec<_>>()
     });
-    let (opened, lost): (Vec<_>, Vec<_>) = lives.into_iter().unzip();
+    lives.into_iter().fold((0, 0), |sum, team| (sum.0 + team.0, sum.1 + team.1))
+}
+
+/// The same seeds every time: one team is tidied up by those who are left, the other by `eg sweep`.
+#[test]
+fn twenty_behind_one_address() {
+    let (opened, lost) = many(1, 2);
     // Lives in which nothing happens prove nothing.
-    assert!(opened.iter().sum::<usize>() > 40 && lost.iter().sum::<usize>() > 1, "{opened:?} {lost:?}");
+    assert!(opened > 40 && lost > 1, "{opened} {lost}");
+}
+
+/// `EG_TEAMS` (8) teams from seed `EG_SEED` (100) on.
+#[test]
+#[ignore = "a minute: cargo test --locked --workspace --test lives more_teams -- --ignored"]
+fn more_teams() {
+    let number = |name: &str, default| std::env::var(name).map_or(default, |text| text.parse().unwrap());
+    many(number("EG_SEED", 100), number("EG_TEAMS", 8));
 }
