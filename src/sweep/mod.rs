@@ -2,7 +2,7 @@
 //!
 //! A *place* is a region as one set of credentials sees it. Every place is read in one series; what cannot be read is
 //! listed and never counts as empty. Two profiles that lead to the same account are two ways to one place. What to do
-//! is `eg_model::sweep`'s to say; [`group`] does it, group by group.
+//! is `eg_model::sweep`'s to say; `group` does it, group by group.
 
 mod group;
 
