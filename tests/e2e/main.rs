@@ -33,5 +33,5 @@ mod harness_works;
 mod ownership;
 mod sandbox;
 mod session;
-mod work;
 mod sweep;
+mod work;
