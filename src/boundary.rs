@@ -10,9 +10,10 @@ use eg_model::{
     ids::RuleId,
     observation::{ObservedRule, OwnedRule},
     permission::Permission,
+    selection::Selector,
     target::{Capabilities, Reach, TargetKey},
 };
-use eg_providers::{Answered, Authorize, Caller, Connect, CredentialsEnd, Firewall, Sighting};
+use eg_providers::{Answered, Authorize, Caller, Connect, CredentialsEnd, Firewall, Group, Rights, Sighting};
 use eg_state::{StateError, WriteObserver};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -158,8 +159,12 @@ impl Firewall for Watched {
         self.around(self.firewall.untag(rule, tags)).await
     }
 
-    async fn missing_permissions(&self, group: &str, permission: &Permission) -> Vec<Failure> {
-        self.around(self.firewall.missing_permissions(group, permission)).await
+    async fn rights(&self, group: &str, permission: &Permission) -> Rights {
+        self.around(self.firewall.rights(group, permission)).await
+    }
+
+    async fn groups(&self, meant: Option<&Selector>) -> Result<Vec<Group>, Failure> {
+        self.around(self.firewall.groups(meant)).await
     }
 
     async fn caller(&self) -> Result<Caller, Failure> {

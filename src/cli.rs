@@ -74,9 +74,13 @@ pub enum Color {
 #[derive(Debug, Subcommand)]
 #[allow(missing_docs, reason = "the doc comment of a variant replaces the help of its arguments' struct")]
 pub enum Command {
+    Init(commands::init::InitArgs),
     /// Start, see, prolong and stop sessions
     #[command(subcommand)]
     Session(SessionCommand),
+    /// What is configured, and what could be: list, add, remove, verify, discover
+    #[command(subcommand)]
+    Resource(ResourceCommand),
     Status(commands::status::StatusArgs),
     Who(commands::who::WhoArgs),
     Ip(commands::ip::IpArgs),
@@ -113,6 +117,17 @@ pub enum SessionCommand {
     Get(commands::get::GetArgs),
     Extend(commands::extend::ExtendArgs),
     Stop(commands::stop::StopArgs),
+}
+
+/// `eg resource …`.
+#[derive(Debug, Subcommand)]
+#[allow(missing_docs, reason = "the doc comment of a variant replaces the help of its arguments' struct")]
+pub enum ResourceCommand {
+    List(commands::resource::list::ListArgs),
+    Add(commands::resource::add::AddArgs),
+    Remove(commands::resource::remove::RemoveArgs),
+    Verify(commands::resource::verify::VerifyArgs),
+    Discover(commands::resource::discover::DiscoverArgs),
 }
 
 /// `eg schedule …`.

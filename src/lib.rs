@@ -9,8 +9,10 @@
 pub mod boundary;
 pub mod cli;
 pub mod commands;
+pub mod config_file;
 pub mod detect;
 pub mod doctor;
+pub mod edit;
 pub mod env;
 pub mod error;
 pub mod foreground;
@@ -20,13 +22,16 @@ pub mod output;
 pub mod paths;
 pub mod playground;
 pub mod probe;
+pub mod prompt;
 pub mod reconcile;
+pub mod resolve;
 pub mod retry;
 pub mod schedule;
 pub mod settings;
 pub mod signals;
 pub mod survey;
 pub mod sweep;
+pub mod verify;
 
 use clap::Parser;
 use cli::{Cli, Color, Output};

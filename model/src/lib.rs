@@ -18,6 +18,7 @@ pub mod marks;
 pub mod observation;
 pub mod permission;
 pub mod plan;
+pub mod selection;
 pub mod session;
 pub mod sweep;
 pub mod target;

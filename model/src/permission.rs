@@ -204,6 +204,24 @@ impl Permission {
         Sha256::digest(text.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
     }
 
+    /// Whether it lets in everybody of its family.
+    #[must_use]
+    pub fn is_for_everybody(&self) -> bool {
+        self.cidr.prefix_len() == 0
+    }
+
+    /// Whether it opens some of these ports. ICMP of either family is the same here.
+    #[must_use]
+    pub fn opens_some_of(&self, ports: PortSpec) -> bool {
+        let meets = |from: u16, to: u16| self.from_port <= i32::from(to) && i32::from(from) <= self.to_port;
+        match (self.protocol, ports) {
+            (Protocol::All, _) | (_, PortSpec::All) => true,
+            (Protocol::Tcp, PortSpec::Tcp(from, to)) | (Protocol::Udp, PortSpec::Udp(from, to)) => meets(from, to),
+            (Protocol::Icmp | Protocol::Icmpv6, PortSpec::Icmp) => true,
+            _ => false,
+        }
+    }
+
     /// The ports alone, for people: `tcp/22`, `icmp`, `all`.
     #[must_use]
     pub fn ports(&self) -> String {
@@ -254,6 +272,30 @@ mod tests {
 
     fn permission(text: &str) -> Permission {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn ports_that_meet() {
+        for (rule, ports, meet) in [
+            ("tcp|22|22|0.0.0.0/0", "tcp/22", true),
+            ("tcp|22|22|0.0.0.0/0", "tcp/20-30", true),
+            ("tcp|20|30|0.0.0.0/0", "tcp/22", true),
+            ("tcp|20|30|0.0.0.0/0", "tcp/30-40", true),
+            ("tcp|20|30|0.0.0.0/0", "tcp/31-40", false),
+            ("udp|22|22|0.0.0.0/0", "tcp/22", false),
+            ("-1|-1|-1|0.0.0.0/0", "tcp/22", true),
+            ("udp|53|53|0.0.0.0/0", "all", true),
+            ("icmp|-1|-1|0.0.0.0/0", "icmp", true),
+            ("icmpv6|-1|-1|::/0", "icmp", true),
+            ("icmp|-1|-1|0.0.0.0/0", "tcp/22", false),
+            ("47|-1|-1|0.0.0.0/0", "tcp/22", false),
+        ] {
+            assert_eq!(permission(rule).opens_some_of(ports.parse().unwrap()), meet, "{rule} {ports}");
+        }
+        assert!(
+            permission("tcp|22|22|0.0.0.0/0").is_for_everybody() && permission("tcp|22|22|::/0").is_for_everybody()
+        );
+        assert!(!permission("tcp|22|22|10.0.0.0/8").is_for_everybody());
     }
 
     #[test]

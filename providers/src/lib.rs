@@ -9,6 +9,7 @@ use eg_model::{
     ids::{RuleId, SessionId},
     observation::{ObservedRule, OwnedRule, Reading},
     permission::Permission,
+    selection::Selector,
     target::{Capabilities, Reach, TargetKey},
 };
 use std::{
@@ -63,6 +64,57 @@ pub struct Answered<T> {
     pub value: T,
     /// Its request id.
     pub request_id: Option<String>,
+}
+
+/// A target that the caller can see, as one list of them shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// The provider's id.
+    pub id: String,
+    /// Its name at the provider; unique in its network only.
+    pub name: String,
+    /// The network that it belongs to (AWS: the VPC).
+    pub network: Option<String>,
+    /// Its own tags.
+    pub tags: BTreeMap<String, String>,
+    /// What its ingress rules allow to CIDRs.
+    pub permissions: Vec<Permission>,
+    /// How many more sources its ingress rules allow (groups, prefix lists), or that cannot be read.
+    pub other_ingress: usize,
+}
+
+/// What a dry run told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The call would have been let through.
+    Allowed,
+    /// The caller may not do this.
+    Denied(Failure),
+    /// It could not be told.
+    Unknown(Failure),
+}
+
+/// What the caller may do with a target's rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rights {
+    /// Open.
+    pub open: Verdict,
+    /// Tag what is opened, in the same call.
+    pub tag: Verdict,
+    /// Close.
+    pub close: Verdict,
+}
+
+impl Rights {
+    /// One failure for each right that is certainly missing.
+    #[must_use]
+    pub fn denied(self) -> Vec<Failure> {
+        let denied = |verdict| match verdict {
+            Verdict::Denied(failure) => Some(failure),
+            Verdict::Allowed | Verdict::Unknown(_) => None,
+        };
+        [self.open, self.tag, self.close].into_iter().filter_map(denied).collect()
+    }
 }
 
 /// When the credentials stop working, as far as that can be told beforehand.
@@ -124,9 +176,15 @@ pub trait Firewall: Send + Sync {
     /// As for [`Firewall::revoke`].
     async fn untag(&self, rule: &OwnedRule, tags: &BTreeMap<String, String>) -> Result<Answered<()>, Failure>;
 
-    /// Asks, without changing anything, whether the caller may authorize, revoke and tag on a group. The answer
-    /// holds one failure for each permission that is missing, and is empty when all are there or it cannot tell.
-    async fn missing_permissions(&self, group: &str, permission: &Permission) -> Vec<Failure>;
+    /// Asks, without changing anything, what the caller may do with the rules of a group. Of the permission only the
+    /// family counts.
+    async fn rights(&self, group: &str, permission: &Permission) -> Rights;
+
+    /// The groups that the caller can see, or those of them that are meant; by name, then id.
+    ///
+    /// # Errors
+    /// They could not be listed whole, or the provider listed others than those asked for.
+    async fn groups(&self, meant: Option<&Selector>) -> Result<Vec<Group>, Failure>;
 
     /// Who is calling.
     ///

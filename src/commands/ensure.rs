@@ -40,8 +40,8 @@ pub struct EnsureArgs {
 /// Nothing was recorded, or the pass could not be made.
 pub fn run(context: &Context<'_>, args: &EnsureArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
-    let opening = Opening::new(context, &args.open, &settings, "eg session ensure")?;
     let runtime = context.runtime()?;
+    let opening = Opening::new(context, &runtime, &args.open, &settings, "eg session ensure")?;
     let ended = runtime.block_on(see_to_it(&opening));
     runtime.shutdown_background();
     ended

@@ -7,11 +7,13 @@ pub mod ensure;
 pub mod extend;
 pub mod get;
 pub mod iam_policy;
+pub mod init;
 pub mod ip;
 pub mod list;
 pub mod log;
 pub mod opening;
 pub mod reconcile;
+pub mod resource;
 pub mod run;
 pub mod sandbox;
 pub mod schedule;
@@ -25,6 +27,7 @@ pub mod who;
 
 use crate::{
     cli::{Cli, Command, Global, Output, ScheduleCommand, SessionCommand, StateCommand},
+    config_file,
     env::Env,
     error::{CommandError, Exit, Kind},
     lock,
@@ -36,7 +39,8 @@ use crate::{
     },
     paths::{self, Located},
     reconcile::{Driver, LoadCache, Looks, PassReport, Policy, Request, StepOutcome, StepReport},
-    settings::{Description, Resource, Settings},
+    resolve::resolve,
+    settings::{Chosen, Description, Resource, Selection, Settings},
     signals::Interrupt,
 };
 use eg_model::{
@@ -47,6 +51,7 @@ use eg_model::{
     target::{Reach, TargetKey},
 };
 use eg_state::{Filter, LastRuns, Notice, Opening, RunKind, Store};
+use futures_util::future::join_all;
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
@@ -75,6 +80,8 @@ pub fn run(env: &Env, printer: &Printer, cli: &Cli) -> Result<Exit, CommandError
     }
     match &cli.command {
         Command::Schema(args) => schema::run(printer, args),
+        Command::Init(args) => init::run(&context()?, args),
+        Command::Resource(command) => resource::run(&context()?, command),
         Command::Demo => demo::run(env, printer, &cli.global),
         Command::Sweep(args) => sweep::run(env, printer, args),
         Command::Sandbox(args) => sandbox::run(env, printer, &cli.global, args),
@@ -157,17 +164,51 @@ impl Context<'_> {
     /// The configuration. A missing file is an empty configuration, unless somebody named it.
     fn settings(&self) -> Result<Settings, CommandError> {
         let path = &self.config.path;
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.config.named => {
-                return Ok(Settings::default());
-            }
+        match config_file::read(path) {
+            Ok(source) => config_file::load(&source, path),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.config.named => Ok(Settings::default()),
             Err(error) => {
                 let message = format!("the configuration {} cannot be read: {error}", path.display());
-                return Err(CommandError::new(Kind::Config, message));
+                Err(CommandError::new(Kind::Config, message))
             }
+        }
+    }
+
+    /// The chosen resources, each with an id: what names groups by name or tags is looked up now.
+    ///
+    /// # Errors
+    /// One of them means nothing, or too much, or could not be looked up.
+    async fn resolved(&self, chosen: &Chosen<'_>) -> Result<Vec<Resource>, CommandError> {
+        let mut resources: Vec<Resource> = chosen.resources.iter().copied().cloned().collect();
+        for (_, found) in self.look_up(chosen.selections.iter().copied()).await {
+            resources.extend(found?);
+        }
+        Ok(resources)
+    }
+
+    /// The settings with every resource looked up, and what could not be.
+    async fn expanded(&self, settings: &Settings) -> (Settings, Vec<(String, CommandError)>) {
+        let mut all = settings.clone();
+        all.selections.clear();
+        let mut unknown = Vec::new();
+        for (name, found) in self.look_up(settings.selections.iter()).await {
+            match found {
+                Ok(resources) => all.resources.extend(resources),
+                Err(error) => unknown.push((name, error)),
+            }
+        }
+        (all, unknown)
+    }
+
+    async fn look_up<'s>(
+        &self,
+        selections: impl Iterator<Item = &'s Selection>,
+    ) -> Vec<(String, Result<Vec<Resource>, CommandError>)> {
+        let connect = self.env.connect();
+        let look = async |selection: &Selection| {
+            (selection.name.clone(), resolve(selection, connect.as_ref(), |resource| self.reach(resource)).await)
         };
-        Settings::parse(&text, path).map_err(|error| CommandError::new(Kind::Config, error.to_string()))
+        join_all(selections.map(look)).await
     }
 
     /// The record, for writing; with what its opening has to tell.

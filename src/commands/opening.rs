@@ -30,6 +30,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
 };
+use tokio::runtime::Runtime;
 
 /// Options of every command that opens a session.
 #[derive(Debug, clap::Args)]
@@ -67,8 +68,8 @@ pub struct OpenArgs {
 pub(super) fn no_resources(context: &Context<'_>, command: &str) -> CommandError {
     let path = context.config.path.display();
     CommandError::new(Kind::Config, format!("no resource is configured in {path}"))
-        .hint(format!("1. create {path}"))
-        .hint("2. put into it: [[resource]] name = \"my-server\" id = \"sg-…\" region = \"eu-west-1\" ports = [\"tcp/22\"] (one key a line)")
+        .hint("1. have it made, from the groups that your AWS profile sees: eg init")
+        .hint("2. or put into it: [[resource]] name = \"my-server\" id = \"sg-…\" region = \"eu-west-1\" ports = [\"tcp/22\"] (one key a line)")
         .hint(format!("3. run again: {command}"))
 }
 
@@ -113,7 +114,8 @@ pub(super) struct Opening<'a> {
     pub(super) context: &'a Context<'a>,
     pub(super) settings: &'a Settings,
     args: &'a OpenArgs,
-    resources: Vec<&'a Resource>,
+    /// Each with an id: what is named by name or tags was looked up, and is kept.
+    resources: Vec<Resource>,
     reaches: Vec<Reach>,
     length: Length,
     explicit: Vec<IpAddr>,
@@ -154,20 +156,22 @@ pub(super) enum Closer {
 
 impl<'a> Opening<'a> {
     /// # Errors
-    /// The options do not fit the configuration.
+    /// The options do not fit the configuration, or groups that are named by name or tags are not to be had.
     pub(super) fn new(
         context: &'a Context<'a>,
+        runtime: &Runtime,
         args: &'a OpenArgs,
         settings: &'a Settings,
         command: &str,
     ) -> Result<Self, CommandError> {
-        if settings.resources.is_empty() {
+        if settings.names_no_target() {
             return Err(no_resources(context, command));
         }
         let usage = |error: String| CommandError::new(Kind::Usage, error);
-        let resources = settings.select(&args.only).map_err(|error| usage(error.to_string()))?;
+        let chosen = settings.select(&args.only).map_err(|error| usage(error.to_string()))?;
         let length = length(context, args, settings).map_err(usage)?;
         let explicit = explicit(args).map_err(usage)?;
+        let resources = runtime.block_on(context.resolved(&chosen))?;
         let reaches = resources.iter().map(|resource| context.reach(resource)).collect();
         Ok(Self { context, settings, args, resources, reaches, length, explicit })
     }

@@ -133,7 +133,7 @@ impl Pass {
             say,
         )
         .await?;
-        let collect_from = self.collect_from(context, driver, settings)?;
+        let collect_from = self.collect_from(context, driver, settings).await?;
         let collects = !collect_from.is_empty();
         let needed = driver.needed(None)?;
         let endpoints = needed.values().flatten().chain(&collect_from);
@@ -161,8 +161,9 @@ impl Pass {
         Ok(report)
     }
 
-    /// The targets of a collection pass, when one is due: every configured one.
-    fn collect_from(
+    /// The targets of a collection pass, when one is due: every configured one, as far as those that are named by name
+    /// or tags can be looked up.
+    async fn collect_from(
         &self,
         context: &Context<'_>,
         driver: &Driver<'_>,
@@ -175,6 +176,10 @@ impl Pass {
         let age = |last: Timestamp| (context.env.now() - last).abs();
         if last.is_some_and(|last| age(last) < settings.reconcile.collect_interval) {
             return Ok(Vec::new());
+        }
+        let (settings, unknown) = context.expanded(settings).await;
+        for (name, error) in unknown {
+            tracing::info!("nothing is collected from {name}: {error}");
         }
         Ok(settings.resources.iter().map(|resource| context.reach(resource)).collect())
     }

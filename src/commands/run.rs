@@ -58,8 +58,8 @@ pub struct RunArgs {
 /// Nothing was opened, the command did not start, or the session could not be closed.
 pub fn run(context: &Context<'_>, args: &RunArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
-    let opening = Opening::new(context, &args.open, &settings, "eg session run")?;
     let runtime = context.runtime()?;
+    let opening = Opening::new(context, &runtime, &args.open, &settings, "eg session run")?;
     let ended = runtime.block_on(open_and_run(&opening, &args.command));
     runtime.shutdown_background();
     ended

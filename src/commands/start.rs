@@ -39,8 +39,8 @@ pub struct StartArgs {
 /// Nothing was recorded, or the pass could not be made.
 pub fn run(context: &Context<'_>, args: &StartArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
-    let opening = Opening::new(context, &args.open, &settings, "eg session start")?;
     let runtime = context.runtime()?;
+    let opening = Opening::new(context, &runtime, &args.open, &settings, "eg session start")?;
     let ended = runtime.block_on(start(&opening, args));
     runtime.shutdown_background();
     ended

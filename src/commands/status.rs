@@ -70,9 +70,8 @@ type Address = (IpVersion, Result<IpAddr, String>);
 
 /// The families that some resource takes; both where none is configured.
 fn addresses(context: &Context<'_>, settings: &Settings) -> Result<Vec<Address>, CommandError> {
-    let mut resources = settings.resources.iter();
-    let none = settings.resources.is_empty();
-    let mut wanted = |version| none || resources.any(|resource| resource.families.contains(&version));
+    let none = settings.names_no_target();
+    let wanted = |version| none || settings.takes(version);
     let families = Families { v4: wanted(IpVersion::V4), v6: wanted(IpVersion::V6) };
     let runtime = context.runtime()?;
     let detected = runtime.block_on(detect(families, &settings.detect, context.env.address_rule.clone()));

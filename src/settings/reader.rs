@@ -144,9 +144,10 @@ impl<'a> Section<'a> {
     }
 
     /// A table of strings.
-    pub(super) fn string_table(&self, key: &str) -> Result<Vec<Pair>, Fault> {
+    pub(super) fn string_table(&self, key: &str) -> Result<Option<At<Vec<Pair>>>, Fault> {
         let wanted = "a table of strings";
-        let Some(table) = self.value(key, wanted, DeValue::as_table)? else { return Ok(Vec::new()) };
+        let Some(table) = self.value(key, wanted, DeValue::as_table)? else { return Ok(None) };
+        let at = table.at;
         let mut pairs = Vec::new();
         for (name, value) in table.value {
             let Some(text) = value.get_ref().as_str() else {
@@ -156,7 +157,7 @@ impl<'a> Section<'a> {
             pairs.push((key, At { value: text.to_owned(), at: value.span().start }));
         }
         pairs.sort_by_key(|(key, _)| key.at);
-        Ok(pairs)
+        Ok(Some(At { value: pairs, at }))
     }
 
     /// The tables of an array of tables.

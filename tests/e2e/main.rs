@@ -33,5 +33,6 @@ mod harness_works;
 mod ownership;
 mod sandbox;
 mod session;
+mod setup;
 mod sweep;
 mod work;

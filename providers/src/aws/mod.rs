@@ -7,6 +7,8 @@
 //! | `connect` | one client per endpoint, credentials and region |
 //! | `observe` | readings: every page, or none |
 //! | `change` | authorize, revoke, tag, untag, and what the caller may do |
+//! | `groups` | which groups there are |
+//! | `profiles` | which profiles there are |
 //! | `classify` | error codes to [`eg_model::failure::FailureClass`] |
 //! | `failure` | what the SDK reports, as a [`Failure`] |
 //! | `rule` | EC2's rules to and from [`Permission`] |
@@ -20,7 +22,9 @@ mod change;
 mod classify;
 mod connect;
 mod failure;
+mod groups;
 mod observe;
+mod profiles;
 mod renewal;
 mod rule;
 mod text;
@@ -34,9 +38,10 @@ mod tests;
 pub use action::Action;
 pub use classify::{Ending, classify};
 pub use connect::{Aws, Options};
+pub use profiles::{Profile, profiles};
 pub use text::{description, session_name};
 
-use crate::{Answered, Authorize, Caller, CredentialsEnd, Firewall, Sighting};
+use crate::{Answered, Authorize, Caller, CredentialsEnd, Firewall, Group, Rights, Sighting};
 use async_trait::async_trait;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use eg_model::{
@@ -46,6 +51,7 @@ use eg_model::{
     marks::DIGESTS_PER_CALL,
     observation::{ObservedRule, OwnedRule},
     permission::Permission,
+    selection::Selector,
     target::{Capabilities, TargetKey},
 };
 use std::{
@@ -146,8 +152,12 @@ impl Firewall for SecurityGroups {
         self.untag_id(&rule.target().id, &rule.id().0, tags).await
     }
 
-    async fn missing_permissions(&self, group: &str, permission: &Permission) -> Vec<Failure> {
+    async fn rights(&self, group: &str, permission: &Permission) -> Rights {
         self.dry_runs(group, permission).await
+    }
+
+    async fn groups(&self, meant: Option<&Selector>) -> Result<Vec<Group>, Failure> {
+        self.list_groups(meant).await
     }
 
     async fn caller(&self) -> Result<Caller, Failure> {

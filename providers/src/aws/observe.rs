@@ -29,7 +29,7 @@ use std::{
 /// Groups per call: the most values that one filter takes (EC2 API reference, "List and filter": 200).
 pub(super) const GROUPS_PER_CALL: usize = 200;
 /// Entries per page, the most that the two calls allow (EC2 API reference, `DescribeSecurityGroupRules`).
-const PAGE_SIZE: i32 = 1_000;
+pub(super) const PAGE_SIZE: i32 = 1_000;
 /// More pages than any account can fill (200 groups of 1,000 rules each, 1,000 a page, and as much again): an endpoint
 /// that goes on for ever is not believed.
 const PAGES_MAX: usize = 400;
@@ -68,13 +68,18 @@ impl Intercept for AnswerDate {
 
 /// The tokens of one series. A token seen twice would go round for ever, so the series is not believed.
 #[derive(Default)]
-struct Pages {
+pub(super) struct Pages {
     seen: BTreeSet<String>,
 }
 
 impl Pages {
     /// The next page's token; `None` after the last page.
-    fn next(&mut self, tried: &str, token: Option<&str>, request_id: Option<&str>) -> Result<Option<String>, Failure> {
+    pub(super) fn next(
+        &mut self,
+        tried: &str,
+        token: Option<&str>,
+        request_id: Option<&str>,
+    ) -> Result<Option<String>, Failure> {
         let Some(token) = token.filter(|token| !token.is_empty()) else { return Ok(None) };
         if !self.seen.insert(token.to_owned()) {
             return Err(unusable(tried, "the answer's pages repeat", request_id));

@@ -183,7 +183,7 @@ impl TargetRun<'_> {
             return None;
         }
         let permission = call.permissions.first()?;
-        let missing = firewall.missing_permissions(&self.key.id, permission).await;
+        let missing = firewall.rights(&self.key.id, permission).await.denied();
         self.allowed = Some(missing.is_empty());
         missing.into_iter().next()
     }
