@@ -58,29 +58,31 @@ impl Entry {
     }
 }
 
-/// The text with one more `[[resource]]`, after the others.
+/// The text with one more `[[resource]]`, at its end.
 ///
 /// # Errors
 /// The text is not TOML.
 pub fn add(text: &str, entry: &Entry) -> Result<String, TomlError> {
     let mut document: DocumentMut = text.parse()?;
-    let is_first = document.is_empty() && document.trailing().as_str().is_none_or(|rest| rest.trim().is_empty());
-    let resources = document.entry("resource").or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()));
-    if let Some(list) = resources.as_array_mut() {
+    if let Some(list) = document.get_mut("resource").and_then(Item::as_array_mut) {
         // `resource = [{ … }]` means the same; it stays as somebody wrote it.
         list.push(entry.values().into_iter().collect::<InlineTable>());
-    } else if let Some(tables) = resources.as_array_of_tables_mut() {
-        let mut table = Table::new();
-        for (key, found) in entry.values() {
-            table.insert(key, value(found));
-        }
-        table.decor_mut().set_prefix(if is_first { "" } else { "\n" });
-        tables.push(table);
+        return Ok(document.to_string());
     }
-    Ok(document.to_string())
+    let mut tables = ArrayOfTables::new();
+    tables.push(entry.values().into_iter().map(|(key, found)| (key, value(found))).collect());
+    let mut block = DocumentMut::new();
+    block.insert("resource", Item::ArrayOfTables(tables));
+    let gap = match text {
+        "" => "",
+        ended if ended.ends_with('\n') => "\n",
+        _ => "\n\n",
+    };
+    Ok(format!("{text}{gap}{block}"))
 }
 
-/// The text without the `[[resource]]` of this name; `None` where it holds none.
+/// The text without the `[[resource]]` of this name, and without the comment that stands right above it; `None` where
+/// it holds none.
 ///
 /// # Errors
 /// The text is not TOML.
@@ -95,9 +97,49 @@ pub fn remove(text: &str, name: &str) -> Result<Option<String>, TomlError> {
     } else if let Some(tables) = resources.as_array_of_tables_mut() {
         let called = |one: &Table| is_it(one.get("name").and_then(Item::as_str));
         let Some(at) = tables.iter().position(called) else { return Ok(None) };
-        tables.remove(at);
+        let gone = tables.remove(at);
+        keep_earlier_comments(&mut document, &gone);
     }
     Ok(Some(document.to_string()))
+}
+
+/// A table owns all comments since the one before it, but those above a blank line are not about it: they go to what
+/// follows.
+fn keep_earlier_comments(document: &mut DocumentMut, gone: &Table) {
+    let above = gone.decor().prefix().and_then(|prefix| prefix.as_str()).unwrap_or_default();
+    let lines: Vec<&str> = above.split_inclusive('\n').collect();
+    let blank = lines.iter().rposition(|line| line.trim().is_empty()).unwrap_or(0);
+    let kept: String = lines.into_iter().take(blank).collect();
+    let after = gone.position().unwrap_or(isize::MAX);
+    match next_table(document.as_table_mut(), after) {
+        Some(next) => {
+            let own = next.decor().prefix().and_then(|prefix| prefix.as_str()).unwrap_or_default();
+            let all = kept + own;
+            next.decor_mut().set_prefix(all);
+        }
+        None => {
+            let all = kept + document.trailing().as_str().unwrap_or_default();
+            document.set_trailing(all);
+        }
+    }
+}
+
+/// The first table of the text after a position.
+fn next_table(table: &mut Table, after: isize) -> Option<&mut Table> {
+    let mut next: Option<&mut Table> = None;
+    for (_, item) in table.iter_mut() {
+        let inner: Vec<&mut Table> = match item {
+            Item::Table(table) => vec![table],
+            Item::ArrayOfTables(tables) => tables.iter_mut().collect(),
+            Item::None | Item::Value(_) => Vec::new(),
+        };
+        for table in inner {
+            let here = table.position().is_some_and(|position| position > after);
+            let found = if here { Some(table) } else { next_table(table, after) };
+            next = [next, found].into_iter().flatten().min_by_key(|table| table.position());
+        }
+    }
+    next
 }
 
 #[cfg(test)]
@@ -122,11 +164,11 @@ mod tests {
         "[[resource]]\nname = 'c \"x\"'\nid = \"sg-3\"\nregion = \"eu-west-1\"\nports = [\"tcp/22\", \"icmp\"]\n";
 
     #[test]
-    fn a_resource_comes_after_the_others_and_all_else_stays() {
-        let (before, after) = TEXT.split_once("\n[aws]").unwrap();
-        assert_eq!(add(TEXT, &entry()).unwrap(), format!("{before}\n{ADDED}\n[aws]{after}"));
+    fn a_resource_comes_last_and_all_else_stays() {
+        assert_eq!(add(TEXT, &entry()).unwrap(), format!("{TEXT}\n{ADDED}"));
         assert_eq!(add("", &entry()).unwrap(), ADDED);
-        assert_eq!(add("[user]\nname = \"a\"\n", &entry()).unwrap(), format!("[user]\nname = \"a\"\n\n{ADDED}"));
+        assert_eq!(add("# mine\n", &entry()).unwrap(), format!("# mine\n\n{ADDED}"));
+        assert_eq!(add("[user]\nname = \"a\"", &entry()).unwrap(), format!("[user]\nname = \"a\"\n\n{ADDED}"));
     }
 
     #[test]
@@ -155,13 +197,28 @@ mod tests {
         let (before, rest) = TEXT.split_once("\n# the second").unwrap();
         let (_, after) = rest.split_once("\n[aws]").unwrap();
         assert_eq!(without, format!("{before}\n[aws]{after}"));
+        let first = remove(TEXT, "a").unwrap().unwrap();
+        assert!(first.starts_with("# Mine.\n[user]\nname = 'A'   # me\n\n# the second\n[[resource]]\n"), "{first}");
         assert_eq!(remove(TEXT, "c").unwrap(), None);
         assert_eq!(remove("", "c").unwrap(), None);
     }
 
     #[test]
+    fn comments_above_a_blank_line_stay() {
+        let a = "[[resource]]\nname = \"a\"\n";
+        for (text, without) in [
+            (format!("# Mine.\n\n{a}"), "# Mine.\n"),
+            (format!("# Mine.\n\n# a\n{a}# end\n"), "# Mine.\n# end\n"),
+            (format!("[user]\n\n# old\n\n# a\n{a}\n[aws]\nx = 1\n"), "[user]\n\n# old\n\n[aws]\nx = 1\n"),
+            (format!("[x]\n\n# old\n\n{a}[resource.tag]\ny = 1\n\n[aws.z]\n[user]\n"), "[x]\n\n# old\n\n[aws.z]\n[user]\n"),
+        ] {
+            assert_eq!(remove(&text, "a").unwrap().unwrap(), without, "{text}");
+        }
+    }
+
+    #[test]
     fn there_and_back() {
-        for text in [TEXT, "", "[user]\nname = \"a\"\n", "resource = [{ name = \"a\", id = \"sg-1\" }]\n"] {
+        for text in [TEXT, "", "# mine\n", "[user]\nname = \"a\"\n", "resource = [{ name = \"a\", id = \"sg-1\" }]\n"] {
             let there = add(text, &entry()).unwrap();
             assert_eq!(remove(&there, &entry().name).unwrap().unwrap(), text);
         }

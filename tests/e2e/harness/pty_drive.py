@@ -2,7 +2,7 @@
 
     pty_drive.py '[["what has to appear", "what is typed then"], ...]' PROGRAM [ARG ...]
 
-Everything that the terminal shows goes to stdout; the exit status is the program's. A text that never appears ends the
+Keys wait until the program reads single keys: before, the terminal would take Ctrl-C for itself. Everything that the terminal shows goes to stdout; the exit status is the program's. A text that never appears ends the
 program with the terminal's hangup, and this with status 99.
 """
 
@@ -29,13 +29,13 @@ def main():
     while True:
         for wanted, typed in keys[:1]:
             at = shown.find(wanted.encode(), seen)
-            if at >= 0:
+            if at >= 0 and not termios.tcgetattr(terminal)[3] & termios.ICANON:
                 seen = at + len(wanted.encode())
                 keys.pop(0)
                 os.write(terminal, typed.encode())
         if time.monotonic() - begun > PATIENCE:
             break
-        ready, _, _ = select.select([terminal], [], [], 0.2)
+        ready, _, _ = select.select([terminal], [], [], 0.02)
         if not ready:
             continue
         try:
