@@ -210,7 +210,10 @@ mod tests {
             (format!("# Mine.\n\n{a}"), "# Mine.\n"),
             (format!("# Mine.\n\n# a\n{a}# end\n"), "# Mine.\n# end\n"),
             (format!("[user]\n\n# old\n\n# a\n{a}\n[aws]\nx = 1\n"), "[user]\n\n# old\n\n[aws]\nx = 1\n"),
-            (format!("[x]\n\n# old\n\n{a}[resource.tag]\ny = 1\n\n[aws.z]\n[user]\n"), "[x]\n\n# old\n\n[aws.z]\n[user]\n"),
+            (
+                format!("[x]\n\n# old\n\n{a}[resource.tag]\ny = 1\n\n[aws.z]\n[user]\n"),
+                "[x]\n\n# old\n\n[aws.z]\n[user]\n",
+            ),
         ] {
             assert_eq!(remove(&text, "a").unwrap().unwrap(), without, "{text}");
         }

@@ -227,11 +227,15 @@ impl<'a> Init<'a> {
 
     fn write(&self, text: &str, picked: &[&Group], profile: Option<&str>, reach: &Reach) -> Result<Exit, CommandError> {
         let (path, printer) = (&self.context.config.path, self.context.printer);
-        printer.progress(&format!("\n{text}"));
-        if let Some(questions) = self.questions.as_ref().filter(|_| !self.args.yes)
-            && !questions.agreed(&format!("Write this to {}?", path.display()))?
-        {
-            return Err(left());
+        match self.questions.as_ref().filter(|_| !self.args.yes) {
+            None => printer.progress(&format!("\n{text}")),
+            Some(questions) => {
+                // Also with --quiet: nobody can agree to what is not shown.
+                printer.remark(&format!("\n{text}"));
+                if !questions.agreed(&format!("Write this to {}?", path.display()))? {
+                    return Err(left());
+                }
+            }
         }
         Change { main: path, file: path, text, replace: self.args.force }.make()?;
         printer.json(&json!({
@@ -274,21 +278,29 @@ fn ports(text: &str) -> Result<Vec<PortSpec>, String> {
     if ports.is_empty() { Err("at least one port, as in tcp/22".to_owned()) } else { Ok(ports) }
 }
 
+/// The most groups that an error lists.
+const LISTED_MAX: usize = 20;
+
 /// A group by id or name.
 fn named<'g>(groups: &'g [Group], wanted: &str) -> Result<&'g Group, CommandError> {
     let found: Vec<&Group> = groups.iter().filter(|group| group.id == wanted || group.name == wanted).collect();
-    let list = |groups: &mut dyn Iterator<Item = &Group>| {
-        groups.map(|group| format!("{} {}", group.id, group.name)).collect::<Vec<_>>().join(", ")
+    let list = |groups: &[&Group]| {
+        let named = groups.iter().take(LISTED_MAX).map(|group| format!("{} {}", group.id, group.name));
+        let more = groups.len().saturating_sub(LISTED_MAX);
+        let more = (more > 0).then(|| format!("and {more} more"));
+        named.chain(more).collect::<Vec<_>>().join(", ")
     };
     match found.as_slice() {
         [one] => Ok(one),
         [] => {
-            let message = format!("no group is \"{wanted}\" by id or name; there are: {}", list(&mut groups.iter()));
+            let message = format!(
+                "no group is \"{wanted}\" by id or name; there are: {}",
+                list(&groups.iter().collect::<Vec<_>>())
+            );
             Err(CommandError::new(Kind::Usage, message))
         }
         several => {
-            let message =
-                format!("\"{wanted}\" is the name of {}: {}", several.len(), list(&mut several.iter().copied()));
+            let message = format!("\"{wanted}\" is the name of {}: {}", several.len(), list(several));
             Err(CommandError::new(Kind::Usage, message).hint("name it by id"))
         }
     }

@@ -44,8 +44,14 @@ fn from_nothing_to_an_applied_rule() {
         ("Write this to ", "\r"),
     ]);
     let init = init.expect_code(0);
-    for shown in ["→ AWS profile work", "closed", "open: tcp/22 from 0.0.0.0/0", "✓ Wrote ", "eg session start", "eg schedule install"]
-    {
+    for shown in [
+        "→ AWS profile work",
+        "closed",
+        "open: tcp/22 from 0.0.0.0/0",
+        "✓ Wrote ",
+        "eg session start",
+        "eg schedule install",
+    ] {
         assert!(init.stdout.contains(shown), "{shown} in\n{init}");
     }
     let started = person(&world, &["session", "start", "--ipv4", "203.0.113.42", "--output", "json"]).run();
@@ -148,7 +154,8 @@ fn every_answer_is_a_flag() {
     let before = fs::read_to_string(world.here.config_path()).unwrap();
     tell(&all, 1);
     assert_eq!(fs::read_to_string(world.here.config_path()).unwrap(), before);
-    let args = ["--output", "json", "init", "--force", "--group", &group, "--port", "icmp", "--yes", "--region", REGION];
+    let args =
+        ["--output", "json", "init", "--force", "--group", &group, "--port", "icmp", "--yes", "--region", REGION];
     let json = person(&world, &args).run().expect_code(0).json_as("init");
     assert_eq!((&json["groups"][0], &json["profile"]), (&Value::from(group.as_str()), &"work".into()));
     assert_eq!(json["text"].as_str().unwrap(), fs::read_to_string(world.here.config_path()).unwrap());

@@ -20,7 +20,9 @@ fn add_and_remove_leave_all_else() {
     tale.eg(&["resource", "list"]).expect_code(0);
     tale.eg(&["resource", "add", "api", "--id", ID, "--region", REGION, "--port", "tcp/22"]).expect_code(0);
     let first = text_of(&world);
-    world.write_config(&format!("# mine\n[user]\nname = 'A' # me\n\n{first}\n# last\n[aws]\ndescription = \"session\"\n"));
+    world.write_config(&format!(
+        "# mine\n[user]\nname = 'A' # me\n\n{first}\n# last\n[aws]\ndescription = \"session\"\n"
+    ));
     let before = text_of(&world);
     tale.eg(&["resource", "add", "api", "--id", ID, "--region", REGION, "--port", "tcp/22"]).expect_code(1);
     tale.eg(&["resource", "add", "db", "--id", "sg-1", "--region", REGION, "--port", "tcp/22"]).expect_code(1);
@@ -114,7 +116,8 @@ fn verify() {
         (refused("RevokeSecurityGroupIngress", "ec2:RevokeSecurityGroupIngress"), "close"),
     ] {
         world.faults(&[fault.dry_run(true)]);
-        let json = world.eg(&["resource", "verify", "prod-api-sg", "--output", "json"]).expect_code(1).json_as("verify");
+        let json =
+            world.eg(&["resource", "verify", "prod-api-sg", "--output", "json"]).expect_code(1).json_as("verify");
         let checks = json["resources"][0]["checks"].as_array().unwrap();
         let bad: Vec<_> = checks.iter().filter(|one| one["level"] == "error").map(|one| &one["check"]).collect();
         assert_eq!(bad, [check], "{json:#}");

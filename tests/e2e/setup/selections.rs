@@ -112,7 +112,10 @@ fn the_other_commands_look_them_up() {
     let groups = doctor["checks"].as_array().unwrap().iter().filter(|one| one["check"] == "group").count();
     assert_eq!(groups, 2, "{doctor:#}");
     let policy = world.eg(&["iam-policy"]).expect_code(0);
-    assert!(policy.stdout.contains("security-group/*\"") && policy.stderr.contains("takes in every group of"), "{policy}");
+    assert!(
+        policy.stdout.contains("security-group/*\"") && policy.stderr.contains("takes in every group of"),
+        "{policy}"
+    );
 
     // Nowhere to be found is not empty.
     configure(&world, "group_name = \"gone-*\"");
