@@ -124,7 +124,7 @@ pub enum SessionCommand {
 #[allow(missing_docs, reason = "the doc comment of a variant replaces the help of its arguments' struct")]
 pub enum ResourceCommand {
     List(commands::resource::list::ListArgs),
-    Add(commands::resource::add::AddArgs),
+    Add(Box<commands::resource::add::AddArgs>),
     Remove(commands::resource::remove::RemoveArgs),
     Verify(commands::resource::verify::VerifyArgs),
     Discover(commands::resource::discover::DiscoverArgs),

@@ -33,6 +33,17 @@ pub fn load(source: &Source, file: &Path) -> Result<Settings, CommandError> {
     settings.map_err(|error| CommandError::new(Kind::Config, error.to_string()))
 }
 
+/// What a new text may take the place of.
+#[derive(Clone, Copy, Debug)]
+pub enum Over<'a> {
+    /// There is no file yet.
+    Nothing,
+    /// The text that the change began with: whoever has changed the file meanwhile is not overruled.
+    Text(&'a str),
+    /// Whatever is there.
+    Anything,
+}
+
 /// A text that is to take the place of a file of the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Change<'a> {
@@ -42,8 +53,8 @@ pub struct Change<'a> {
     pub file: &'a Path,
     /// The new text.
     pub text: &'a str,
-    /// Whether the file may be there already.
-    pub replace: bool,
+    /// In the place of what.
+    pub over: Over<'a>,
 }
 
 impl Change<'_> {
@@ -100,7 +111,13 @@ impl Change<'_> {
             draft.as_file().set_permissions(Permissions::from_mode(old.mode() & 0o7777))?;
         }
         draft.as_file().sync_all()?;
-        let placed = if self.replace { draft.persist(&path) } else { draft.persist_noclobber(&path) };
+        let placed = match self.over {
+            Over::Nothing => draft.persist_noclobber(&path),
+            Over::Text(old) if fs::read_to_string(&path)? != old => {
+                return Err(io::Error::other("somebody has changed it meanwhile; try again"));
+            }
+            Over::Text(_) | Over::Anything => draft.persist(&path),
+        };
         placed.map_err(|error| error.error)?;
         File::open(dir)?.sync_all()
     }
@@ -114,7 +131,7 @@ mod tests {
         "[[resource]]\nname = \"a\"\nid = \"sg-0abc123def4567890\"\nregion = \"eu-west-1\"\nports = [\"tcp/22\"]\n";
 
     fn change<'a>(file: &'a Path, text: &'a str) -> Change<'a> {
-        Change { main: file, file, text, replace: true }
+        Change { main: file, file, text, over: Over::Anything }
     }
 
     fn mode(path: &Path) -> u32 {
@@ -166,9 +183,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.toml");
         fs::write(&path, "# old\n").unwrap();
-        let error = Change { replace: false, ..change(&path, GOOD) }.make().unwrap_err();
+        let error = Change { over: Over::Nothing, ..change(&path, GOOD) }.make().unwrap_err();
         assert!(error.message.ends_with("config.toml is there already; it was not changed"), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "# old\n");
+    }
+
+    #[test]
+    fn a_change_of_somebody_else_is_not_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        fs::write(&path, "# theirs\n").unwrap();
+        let error = Change { over: Over::Text("# old\n"), ..change(&path, GOOD) }.make().unwrap_err();
+        assert!(error.message.ends_with("somebody has changed it meanwhile; try again"), "{error}");
+        assert_eq!((fs::read_to_string(&path).unwrap().as_str(), names(dir.path()).len()), ("# theirs\n", 1));
+        Change { over: Over::Text("# theirs\n"), ..change(&path, GOOD) }.make().unwrap();
     }
 
     #[test]
@@ -179,10 +207,10 @@ mod tests {
         fs::write(&main, &text).unwrap();
         fs::write(&team, "").unwrap();
         let other = GOOD.replace("\"a\"", "\"b\"");
-        let change = Change { main: &main, file: &team, text: &other, replace: true };
+        let change = Change { main: &main, file: &team, text: &other, over: Over::Text("") };
         change.make().unwrap();
         assert_eq!(fs::read_to_string(&team).unwrap(), other);
-        let error = Change { text: GOOD, ..change }.make().unwrap_err();
+        let error = Change { text: GOOD, over: Over::Anything, ..change }.make().unwrap_err();
         assert!(error.message.contains("\"a\" is the name of two resources"), "{error}");
         assert_eq!((fs::read_to_string(&team).unwrap(), fs::read_to_string(&main).unwrap()), (other, text));
     }

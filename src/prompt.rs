@@ -75,6 +75,11 @@ impl Questions {
     }
 }
 
+/// Somebody pressed Ctrl-C.
+pub fn stopped() -> CommandError {
+    CommandError::new(Kind::Signal(2), "stopped by a signal; nothing was written")
+}
+
 /// Somebody left instead of choosing.
 pub fn left() -> CommandError {
     CommandError::new(Kind::Refused, "left before the end; nothing was written")
@@ -86,9 +91,7 @@ fn answer<T>(answered: dialoguer::Result<T>) -> Result<T, CommandError> {
         Term::stderr().show_cursor().ok();
         let dialoguer::Error::IO(error) = error;
         match error.kind() {
-            std::io::ErrorKind::Interrupted => {
-                CommandError::new(Kind::Signal(2), "stopped by a signal; nothing was written")
-            }
+            std::io::ErrorKind::Interrupted => stopped(),
             _ => CommandError::new(Kind::Usage, format!("the terminal cannot be read: {error}"))
                 .hint("give every answer as a flag: see --help"),
         }

@@ -5,11 +5,11 @@ use super::{
     resource::{discover::way, openings},
 };
 use crate::{
-    config_file::Change,
+    config_file::{Change, Over},
     edit::{self, Entry},
     error::{CommandError, Exit, Kind},
     output::text::escape_controls,
-    prompt::{Questions, left},
+    prompt::{Questions, left, stopped},
 };
 use eg_model::{permission::PortSpec, target::Reach};
 use eg_providers::{
@@ -206,7 +206,13 @@ impl<'a> Init<'a> {
         let region = &reach.target.region;
         self.context.printer.progress(&format!("→ Looking for groups in {region}..."));
         let listed = async { self.context.env.connect().connect(reach).await?.groups(None).await };
-        let groups = self.runtime.block_on(listed)?;
+        let groups = self.runtime.block_on(async {
+            tokio::select! {
+                groups = listed => groups.map_err(CommandError::from),
+                // Whoever asks questions has taken Ctrl-C for a key.
+                _ = tokio::signal::ctrl_c() => Err(stopped()),
+            }
+        })?;
         if groups.is_empty() {
             let message = format!("no security group can be seen in {region} with these credentials");
             return Err(CommandError::new(Kind::NotFound, message).hint("try another --region or --profile"));
@@ -227,17 +233,20 @@ impl<'a> Init<'a> {
 
     fn write(&self, text: &str, picked: &[&Group], profile: Option<&str>, reach: &Reach) -> Result<Exit, CommandError> {
         let (path, printer) = (&self.context.config.path, self.context.printer);
+        let shown: Vec<String> = text.lines().map(escape_controls).collect();
+        let shown = format!("\n{}\n", shown.join("\n"));
         match self.questions.as_ref().filter(|_| !self.args.yes) {
-            None => printer.progress(&format!("\n{text}")),
+            None => printer.progress(&shown),
             Some(questions) => {
                 // Also with --quiet: nobody can agree to what is not shown.
-                printer.remark(&format!("\n{text}"));
+                printer.remark(&shown);
                 if !questions.agreed(&format!("Write this to {}?", path.display()))? {
                     return Err(left());
                 }
             }
         }
-        Change { main: path, file: path, text, replace: self.args.force }.make()?;
+        let over = if self.args.force { Over::Anything } else { Over::Nothing };
+        Change { main: path, file: path, text, over }.make()?;
         printer.json(&json!({
             "file": path.to_string_lossy(),
             "profile": profile,

@@ -2,7 +2,7 @@
 
 use super::{super::Context, changed};
 use crate::{
-    config_file::{self, Change},
+    config_file::{self, Change, Over},
     edit::{self, Entry},
     error::{CommandError, Exit, Kind},
     output::text::{escape_controls, shell_quoted},
@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, io::ErrorKind};
 
 /// Add a resource to the configuration
 ///
-/// Writes a `[[resource]]` after the others and leaves all else in the file as it is. Which group: by `--id`, or every
+/// Writes a `[[resource]]` at the end of the file and leaves all else in it as it is. Which group: by `--id`, or every
 /// group of a name or with tags when a session starts (`--group-name`, `--tag`; `*` is any characters, `?` one or
 /// none). What `[defaults]` says need not be said again.
 #[derive(Debug, clap::Args)]
@@ -73,24 +73,25 @@ fn tag(text: &str) -> Result<(String, String), String> {
 /// There is such a resource already, or the configuration would not be valid, or cannot be written.
 pub fn run(context: &Context<'_>, args: &AddArgs) -> Result<Exit, CommandError> {
     let path = &context.config.path;
-    let text = match config_file::read(path) {
+    let old = match config_file::read(path) {
         Ok(source) => {
             let settings = config_file::load(&source, path)?;
             if let Some(file) = settings.files.get(&args.name) {
                 let message = format!("{} is there already, in {}", args.name, file.display());
                 return Err(CommandError::new(Kind::Refused, message).hint("choose another name, or edit the file"));
             }
-            source.text
+            Some(source.text)
         }
-        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => {
             let message = format!("the configuration {} cannot be read: {error}", path.display());
             return Err(CommandError::new(Kind::Config, message));
         }
     };
     let failed = |error: toml_edit::TomlError| CommandError::new(Kind::Config, format!("{}: {error}", path.display()));
-    let text = edit::add(&text, &entry(args)).map_err(failed)?;
-    Change { main: path, file: path, text: &text, replace: true }.make()?;
+    let text = edit::add(old.as_deref().unwrap_or_default(), &entry(args)).map_err(failed)?;
+    let over = old.as_deref().map_or(Over::Nothing, Over::Text);
+    Change { main: path, file: path, text: &text, over }.make()?;
     context.printer.json(&changed("added", &args.name, path, &[]));
     context.printer.result(&format!("✓ Added {} to {}\n", escape_controls(&args.name), path.display()));
     context.printer.progress(&format!("Next: eg resource verify {}", shell_quoted(&args.name)));

@@ -2,7 +2,7 @@
 
 use super::{super::Context, changed};
 use crate::{
-    config_file::{self, Change},
+    config_file::{self, Change, Over},
     edit,
     error::{CommandError, Exit, Kind},
     output::text::escape_controls,
@@ -71,5 +71,5 @@ fn take_out(main: &Path, file: &Path, name: &str) -> Result<(), CommandError> {
     let source = config_file::read(file).map_err(|error| failed(error.to_string()))?;
     let text = edit::remove(&source.text, name).map_err(|error| failed(error.to_string()))?;
     let text = text.ok_or_else(|| failed(format!("{name} is no longer there")))?;
-    Change { main, file, text: &text, replace: true }.make()
+    Change { main, file, text: &text, over: Over::Text(&source.text) }.make()
 }

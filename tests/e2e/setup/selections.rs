@@ -71,6 +71,21 @@ fn a_session_keeps_what_it_found() {
     }
 }
 
+/// One group by three ways is one rule, and each of them says so.
+#[test]
+fn a_group_that_is_meant_more_than_once() {
+    let world = tagged();
+    let fixed = World::resource("api", world.group("prod-api"), crate::harness::REGION, &["tcp/22"], "");
+    let by_tag = by_name("tagged", "tag = { env = \"prod\" }");
+    world.write_config(&(world.config_head() + &fixed + &by_name("prod", "group_name = \"*-api\"") + &by_tag));
+    let session = start(&world.here, &[]);
+    assert_eq!(session["status"], "ACTIVE");
+    assert_eq!(names(&session), ["api", "prod/dev-api", "prod/prod-api", "tagged/prod-api", "tagged/prod-db"]);
+    assert_eq!(world.cloud.rules(world.group("prod-api")).len(), 1);
+    world.eg(&["session", "stop"]).expect_code(0);
+    assert_eq!(world.cloud.rules(world.group("prod-api")), []);
+}
+
 #[test]
 fn nothing_or_too_much_records_nothing() {
     let mut world = tagged();
