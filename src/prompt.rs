@@ -4,7 +4,10 @@ use crate::{
     error::{CommandError, Kind},
     output::text::escape_controls,
 };
-use dialoguer::{Confirm, Input, MultiSelect, Select, console::Term};
+use dialoguer::{
+    Confirm, Input, MultiSelect, Select,
+    console::{Term, truncate_str},
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// As long as this lives, Ctrl-C is a key like others: a question ends, and the terminal is as before.
@@ -27,7 +30,7 @@ impl Questions {
     /// # Errors
     /// Nobody chose.
     pub fn one_of(&self, question: &str, options: &[String]) -> Result<usize, CommandError> {
-        let options: Vec<String> = options.iter().map(|text| escape_controls(text)).collect();
+        let options = in_one_line(options);
         let chosen = Select::new().with_prompt(question).items(&options).default(0).interact_opt();
         answer(chosen)?.ok_or_else(left)
     }
@@ -37,9 +40,10 @@ impl Questions {
     /// # Errors
     /// Nobody chose.
     pub fn some_of(&self, question: &str, options: &[String]) -> Result<Vec<usize>, CommandError> {
-        let options: Vec<String> = options.iter().map(|text| escape_controls(text)).collect();
+        let options = in_one_line(options);
         loop {
-            let chosen = MultiSelect::new().with_prompt(question).items(&options).interact_opt();
+            // What was picked is seen in what comes of it: repeated here it would be longer than a line.
+            let chosen = MultiSelect::new().with_prompt(question).items(&options).report(false).interact_opt();
             let chosen = answer(chosen)?.ok_or_else(left)?;
             if !chosen.is_empty() {
                 return Ok(chosen);
@@ -73,6 +77,16 @@ impl Questions {
     pub fn agreed(&self, question: &str) -> Result<bool, CommandError> {
         Ok(answer(Confirm::new().with_prompt(question).default(true).interact_opt())?.unwrap_or(false))
     }
+}
+
+/// What stands before an option, and some room at its end.
+const MARGIN: usize = 8;
+
+/// An option that went on in a second line would not be wiped away.
+fn in_one_line(options: &[String]) -> Vec<String> {
+    let (_, columns) = Term::stderr().size();
+    let width = usize::from(columns).saturating_sub(MARGIN).max(MARGIN);
+    options.iter().map(|text| truncate_str(&escape_controls(text), width, "…").into_owned()).collect()
 }
 
 /// Somebody pressed Ctrl-C.

@@ -168,7 +168,7 @@ impl<'a> Init<'a> {
         if self.context.env.var("AWS_ACCESS_KEY_ID").is_some() {
             options.push("none: the keys in this shell's environment, which a schedule does not have".to_owned());
         }
-        let chosen = questions.one_of("Which AWS profile?", &options)?;
+        let chosen = questions.one_of("AWS profile", &options)?;
         Ok(self.profiles.get(chosen).map(|profile| profile.name.clone()))
     }
 
@@ -185,7 +185,7 @@ impl<'a> Init<'a> {
     fn region(&self, profile: Option<&str>) -> Result<String, CommandError> {
         let known = self.known_region(profile);
         if let Some(questions) = self.questions.as_ref().filter(|_| self.args.region.is_none()) {
-            return questions.text("Which region?", known, region);
+            return questions.text("Region", known, region);
         }
         let known = known.ok_or_else(left)?;
         region(&known).map_err(|error| CommandError::new(Kind::Usage, error))
@@ -194,7 +194,7 @@ impl<'a> Init<'a> {
     fn ports(&self) -> Result<Vec<PortSpec>, CommandError> {
         match &self.questions {
             Some(questions) if self.args.ports.is_empty() => questions.text(
-                "Which ports? (tcp/22, tcp/8000-8080, udp/51820, icmp, all)",
+                "Ports to open (tcp/22, tcp/8000-8080, udp/51820, icmp, all)",
                 Some("tcp/22".to_owned()),
                 ports,
             ),
@@ -225,7 +225,7 @@ impl<'a> Init<'a> {
             return self.args.groups.iter().map(|wanted| named(groups, wanted)).collect();
         };
         let list: Vec<String> = ports.iter().map(ToString::to_string).collect();
-        let question = format!("Which groups shall open {}? (space picks, Enter goes on)", list.join(", "));
+        let question = format!("Groups that shall open {} (space picks, Enter goes on)", list.join(", "));
         let options: Vec<String> = lines(groups, ports);
         let chosen = questions.some_of(&question, &options)?;
         Ok(chosen.into_iter().filter_map(|at| groups.get(at)).collect())

@@ -37,10 +37,10 @@ const DOWN: &str = "\u{1b}[B";
 fn from_nothing_to_an_applied_rule() {
     let world = fresh();
     let init = person(&world, &["init"]).on_a_terminal(&[
-        ("Which region?", "\r"),
-        ("Which ports?", "\r"),
+        ("Region", "\r"),
+        ("Ports to open", "\r"),
         // The first group is passed over.
-        ("Which groups shall open tcp/22?", " \r"),
+        ("Groups that shall open tcp/22 (", " \r"),
         ("Write this to ", "\r"),
     ]);
     let init = init.expect_code(0);
@@ -70,11 +70,11 @@ fn keys_of_the_keyboard() {
     let world = fresh();
     write_profile(&world.here, "work", None);
     let answers = [
-        ("Which region?", "Europe\reu-west-1\r"),
-        ("Which ports?", "ssh\rtcp/443, udp/53\r"),
+        ("Region", "Europe\reu-west-1\r"),
+        ("Ports to open", "ssh\rtcp/443, udp/53\r"),
         // Nothing picked: asked again. Then both.
-        ("Which groups shall open tcp/443, udp/53?", "\r"),
-        ("Which groups shall open tcp/443, udp/53?", " "),
+        ("Groups that shall open tcp/443, udp/53 (", "\r"),
+        ("Groups that shall open tcp/443, udp/53 (", " "),
         ("[x]", DOWN),
         ("prod-db", " \r"),
     ];
@@ -91,14 +91,14 @@ fn keys_of_the_keyboard() {
 #[test]
 fn left_at_every_question() {
     let world = fresh();
-    let region = ("Which region?", "\r");
-    let ports = ("Which ports?", "\r");
+    let region = ("Region", "\r");
+    let ports = ("Ports to open", "\r");
     for (keys, code) in [
-        (vec![("Which region?", "\u{3}")], 130),
-        (vec![region, ("Which ports?", "\u{3}")], 130),
-        (vec![region, ports, ("Which groups", "\u{1b}")], 1),
-        (vec![region, ports, ("Which groups", "\u{3}")], 130),
-        (vec![region, ports, ("Which groups", " \r"), ("Write this to ", "\u{3}")], 130),
+        (vec![("Region", "\u{3}")], 130),
+        (vec![region, ("Ports to open", "\u{3}")], 130),
+        (vec![region, ports, ("Groups that", "\u{1b}")], 1),
+        (vec![region, ports, ("Groups that", "\u{3}")], 130),
+        (vec![region, ports, ("Groups that", " \r"), ("Write this to ", "\u{3}")], 130),
     ] {
         let outcome = person(&world, &["init"]).on_a_terminal(&keys).expect_code(code);
         assert!(outcome.stdout.contains("nothing was written"), "{keys:?}\n{outcome}");
@@ -120,8 +120,8 @@ fn several_profiles() {
     let keys = [
         ("home (us-east-1)", DOWN),
         ("> work (eu-west-1)", "\r"),
-        ("Which region? [eu-west-1]", "\r"),
-        ("Which ports?", "\r"),
+        ("Region [eu-west-1]", "\r"),
+        ("Ports to open", "\r"),
         ("prod-api", " \r"),
         ("Write this to ", "\r"),
     ];
