@@ -143,6 +143,19 @@ fn the_other_commands_look_them_up() {
     world.eg(&["session", "stop"]).expect_code(0);
 }
 
+#[test]
+fn ensure_looks_each_time() {
+    let world = tagged();
+    configure(&world, "tag = { env = \"prod\" }");
+    let ensure = || world.eg(&["session", "ensure", "--output", "json"]).expect_code(0).json_as("session");
+    let first = ensure();
+    assert_eq!(ensure()["id"], first["id"], "the same groups: the same session");
+    world.cloud.create_tags(world.group("dev-api"), &[("env", "prod")]);
+    let second = ensure();
+    assert_ne!(second["id"], first["id"]);
+    assert_eq!(names(&second), ["prod/dev-api", "prod/prod-api", "prod/prod-db"]);
+}
+
 /// What another machine left open there is collected.
 #[test]
 fn expired_rules_of_others_are_collected() {
