@@ -241,7 +241,10 @@ impl Connect for Aws {
     async fn profile_region(&self, reach: &Reach) -> Option<String> {
         let way = Way::of(reach);
         let name = way.profile.clone().unwrap_or_else(|| DEFAULT_PROFILE.to_owned());
-        let found = ProfileFileRegionProvider::builder().profile_files(files(&way)).profile_name(name).build();
+        let found = ProfileFileRegionProvider::builder()
+            .profile_files(files(way.config_file.as_deref(), way.credentials_file.as_deref()))
+            .profile_name(name)
+            .build();
         found.region().await.map(|region| region.to_string())
     }
 }
