@@ -199,6 +199,42 @@ pub struct UnknownOnly {
     pub known: Vec<String>,
 }
 
+/// A `--port` value that a resource does not open, or not as widely.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{port} is not among the ports of {resource}: {}", list(offered))]
+pub struct PortNotOffered {
+    /// What was asked for.
+    pub port: PortSpec,
+    /// The resource's name.
+    pub resource: String,
+    /// What it opens.
+    pub offered: Vec<PortSpec>,
+}
+
+fn list(ports: &[PortSpec]) -> String {
+    ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl Resource {
+    /// What is left of the resource's ports when these alone are asked for: each has to be one of them, or lie within
+    /// one. An empty list asks for all.
+    ///
+    /// # Errors
+    /// The first one that is wider than what is configured, or outside of it.
+    pub fn narrowed(&self, asked: &[PortSpec]) -> Result<Vec<PortSpec>, PortNotOffered> {
+        if asked.is_empty() {
+            return Ok(self.ports.clone());
+        }
+        let offered = |port: &PortSpec| self.ports.iter().any(|known| known.contains(*port));
+        match asked.iter().find(|port| !offered(port)) {
+            None => Ok(asked.to_vec()),
+            Some(port) => {
+                Err(PortNotOffered { port: *port, resource: self.name.clone(), offered: self.ports.clone() })
+            }
+        }
+    }
+}
+
 fn known_list(known: &[String]) -> String {
     if known.is_empty() { "none, for no resource is configured".to_owned() } else { known.join(", ") }
 }

@@ -102,6 +102,20 @@ impl FromStr for PortSpec {
     }
 }
 
+impl PortSpec {
+    /// Whether everything that `other` opens is opened by this too.
+    #[must_use]
+    pub fn contains(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::All, _) | (Self::Icmp, Self::Icmp) => true,
+            (Self::Tcp(from, to), Self::Tcp(first, last)) | (Self::Udp(from, to), Self::Udp(first, last)) => {
+                from <= first && last <= to
+            }
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for PortSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut range = |name: &str, from: u16, to: u16| {
@@ -156,8 +170,13 @@ impl Permission {
     /// What `spec` opens for one host address.
     #[must_use]
     pub fn for_host(spec: PortSpec, host: IpAddr) -> Self {
-        let cidr = IpNet::from(host);
-        let icmp = if host.is_ipv4() { Protocol::Icmp } else { Protocol::Icmpv6 };
+        Self::for_network(spec, IpNet::from(host))
+    }
+
+    /// What `spec` opens for a network; host bits are masked.
+    #[must_use]
+    pub fn for_network(spec: PortSpec, cidr: IpNet) -> Self {
+        let icmp = if cidr.addr().is_ipv4() { Protocol::Icmp } else { Protocol::Icmpv6 };
         match spec {
             PortSpec::Tcp(from, to) => Self::new(Protocol::Tcp, from.into(), to.into(), cidr),
             PortSpec::Udp(from, to) => Self::new(Protocol::Udp, from.into(), to.into(), cidr),
@@ -281,6 +300,39 @@ mod tests {
             " tcp/22",
         ] {
             assert!(text.parse::<PortSpec>().is_err(), "{text:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn ports_contain_what_is_no_wider() {
+        let contains = |wide: &str, narrow: &str| {
+            let (wide, narrow): (PortSpec, PortSpec) = (wide.parse().unwrap(), narrow.parse().unwrap());
+            wide.contains(narrow)
+        };
+        for (wide, narrow) in [
+            ("tcp/22", "tcp/22"),
+            ("tcp/8000-8080", "tcp/8000-8080"),
+            ("tcp/8000-8080", "tcp/8000"),
+            ("tcp/8000-8080", "tcp/8080"),
+            ("udp/1-9", "udp/2-3"),
+            ("icmp", "icmp"),
+            ("all", "all"),
+            ("all", "tcp/1"),
+            ("all", "icmp"),
+        ] {
+            assert!(contains(wide, narrow), "{narrow} in {wide}");
+        }
+        for (wide, narrow) in [
+            ("tcp/22", "tcp/21-22"),
+            ("tcp/22", "tcp/22-23"),
+            ("tcp/22", "udp/22"),
+            ("udp/22", "tcp/22"),
+            ("tcp/0-65535", "all"),
+            ("tcp/0-65535", "icmp"),
+            ("icmp", "all"),
+            ("icmp", "tcp/1"),
+        ] {
+            assert!(!contains(wide, narrow), "{narrow} in {wide}");
         }
     }
 

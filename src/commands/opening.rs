@@ -18,7 +18,7 @@ use eg_model::{
     duration::{check_range, parse_duration},
     endpoint::{Endpoint, advice},
     ids::{GrantId, SessionId},
-    permission::Permission,
+    permission::{Permission, PortSpec},
     session::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing},
     target::Reach,
     until::{check_ahead, parse_until},
@@ -55,6 +55,9 @@ pub struct OpenArgs {
     /// Only the resource of this name, and those with this label; may be repeated
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
+    /// Only this port of each resource (tcp/5432), or a part of a configured range; may be repeated
+    #[arg(long, value_name = "PORT")]
+    port: Vec<PortSpec>,
     /// Why, for the record
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -88,6 +91,15 @@ impl Length {
     }
 }
 
+/// What each resource opens: its ports, or those of them that are asked for.
+fn ports(resources: &[&Resource], asked: &[PortSpec]) -> Result<Vec<Vec<PortSpec>>, CommandError> {
+    let narrowed = resources.iter().map(|resource| resource.narrowed(asked)).collect::<Result<_, _>>();
+    narrowed.map_err(|error| {
+        let hint = "name a port of every resource, or choose resources with --only";
+        CommandError::new(Kind::Usage, error.to_string()).hint(hint)
+    })
+}
+
 fn length(context: &Context<'_>, args: &OpenArgs, settings: &Settings) -> Result<Length, String> {
     let max = settings.session.max_duration;
     if let Some(text) = &args.until {
@@ -114,6 +126,8 @@ pub(super) struct Opening<'a> {
     pub(super) settings: &'a Settings,
     args: &'a OpenArgs,
     resources: Vec<&'a Resource>,
+    /// What to open on each of them.
+    ports: Vec<Vec<PortSpec>>,
     reaches: Vec<Reach>,
     length: Length,
     explicit: Vec<IpAddr>,
@@ -166,10 +180,11 @@ impl<'a> Opening<'a> {
         }
         let usage = |error: String| CommandError::new(Kind::Usage, error);
         let resources = settings.select(&args.only).map_err(|error| usage(error.to_string()))?;
+        let ports = ports(&resources, &args.port)?;
         let length = length(context, args, settings).map_err(usage)?;
         let explicit = explicit(args).map_err(usage)?;
         let reaches = resources.iter().map(|resource| context.reach(resource)).collect();
-        Ok(Self { context, settings, args, resources, reaches, length, explicit })
+        Ok(Self { context, settings, args, resources, ports, reaches, length, explicit })
     }
 
     /// The driver, on the record.
@@ -310,7 +325,7 @@ impl<'a> Opening<'a> {
             caller_arns: callers.iter().map(|(_, caller)| caller.arn.clone()).collect(),
             grants: Vec::new(),
         };
-        for (resource, reach) in self.resources.iter().zip(&self.reaches) {
+        for ((resource, ports), reach) in self.resources.iter().zip(&self.ports).zip(&self.reaches) {
             let caller = callers.iter().find(|(way, _)| same_credentials(way, reach));
             let reach = Reach {
                 account: caller.map(|(_, caller)| caller.account.clone()),
@@ -318,7 +333,7 @@ impl<'a> Opening<'a> {
                 ..reach.clone()
             };
             let wanted = addresses.iter().filter(|address| resource.families.contains(&IpVersion::of(**address)));
-            session.grants.extend(wanted.map(|address| self.grant(resource, &reach, *address)));
+            session.grants.extend(wanted.map(|address| self.grant(resource, ports, &reach, *address)));
         }
         if session.grants.is_empty() {
             let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
@@ -329,9 +344,9 @@ impl<'a> Opening<'a> {
         Ok(session)
     }
 
-    fn grant(&self, resource: &Resource, reach: &Reach, address: IpAddr) -> Grant {
+    fn grant(&self, resource: &Resource, ports: &[PortSpec], reach: &Reach, address: IpAddr) -> Grant {
         let permissions: BTreeSet<Permission> =
-            resource.ports.iter().map(|port| Permission::for_host(*port, address)).collect();
+            ports.iter().map(|port| Permission::for_host(*port, address)).collect();
         let untried = |permission| GrantPermission { permission, standing: Standing::Untried };
         Grant {
             id: GrantId(self.context.env.uuid()),

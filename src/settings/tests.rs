@@ -376,3 +376,19 @@ fn only() {
     let error = none.select(&["x".to_owned()]).unwrap_err();
     assert_eq!(error.to_string(), "no resource is named or labelled \"x\"; known: none, for no resource is configured");
 }
+
+#[test]
+fn ports_narrow_and_never_widen() {
+    let settings = parse(&RESOURCE.replace("\"tcp/22\"", "\"tcp/22\", \"tcp/8000-8080\", \"icmp\""));
+    let narrowed = |asked: &[&str]| {
+        let asked: Vec<PortSpec> = asked.iter().map(|text| text.parse().unwrap()).collect();
+        let ports = settings.resources[0].narrowed(&asked).map_err(|error| error.to_string())?;
+        Ok::<_, String>(ports.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    assert_eq!(narrowed(&[]).unwrap(), ["tcp/22", "tcp/8000-8080", "icmp"]);
+    assert_eq!(narrowed(&["tcp/8001", "icmp"]).unwrap(), ["tcp/8001", "icmp"]);
+    for wide in ["tcp/23", "tcp/8000-8081", "all", "udp/22"] {
+        let expected = format!("{wide} is not among the ports of api: tcp/22, tcp/8000-8080, icmp");
+        assert_eq!(narrowed(&["tcp/22", wide]).unwrap_err(), expected);
+    }
+}
