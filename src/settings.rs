@@ -7,7 +7,10 @@ mod reader;
 mod sections;
 
 use chrono::TimeDelta;
-use eg_model::{address::IpVersion, permission::PortSpec};
+use eg_model::{
+    address::{IpVersion, PrefixLengths},
+    permission::PortSpec,
+};
 use reader::{Fault, Section};
 use reqwest::Url;
 use std::{
@@ -27,7 +30,7 @@ const DESCRIPTIONS: &str = "\"full\" (user, host and session) or \"session\" (th
 
 const ROOT_KEYS: &[&str] = &["user", "session", "detect", "reconcile", "aws", "resource"];
 const USER_KEYS: &[&str] = &["name", "email"];
-const SESSION_KEYS: &[&str] = &["default_duration", "max_duration"];
+const SESSION_KEYS: &[&str] = &["default_duration", "max_duration", "ipv4_prefix_len", "ipv6_prefix_len"];
 const DETECT_KEYS: &[&str] = &["ipv4", "ipv6", "agree", "timeout", "use_proxy"];
 const RECONCILE_KEYS: &[&str] = &["collect_expired", "collect_interval"];
 const AWS_KEYS: &[&str] = &["extra_tags", "description"];
@@ -60,18 +63,24 @@ pub struct User {
     pub email: Option<String>,
 }
 
-/// `[session]`: how long sessions last.
+/// `[session]`: how long sessions last, and how much around an address they open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
     /// Without `--duration`. Not written: 8 hours, or `max_duration` where that is shorter.
     pub default_duration: TimeDelta,
     /// The longest a session may last, extensions included; 24 hours by default, 31 days at most.
     pub max_duration: TimeDelta,
+    /// What is opened around an address; one host by default.
+    pub prefix_lengths: PrefixLengths,
 }
 
 impl Default for Session {
     fn default() -> Self {
-        Self { default_duration: TimeDelta::hours(8), max_duration: TimeDelta::hours(24) }
+        Self {
+            default_duration: TimeDelta::hours(8),
+            max_duration: TimeDelta::hours(24),
+            prefix_lengths: PrefixLengths::default(),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::{
     permission::Permission,
     target::Reach,
 };
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, fmt, net::IpAddr, str::FromStr};
 use thiserror::Error;
@@ -270,6 +271,13 @@ impl Grant {
         IpVersion::of(self.address)
     }
 
+    /// What it opens the ports to: the address's network, as the session keeps it. One host, unless the configuration
+    /// asked for more at the start.
+    #[must_use]
+    pub fn cidr(&self) -> IpNet {
+        self.permissions.first().map_or_else(|| IpNet::from(self.address), |item| item.permission.cidr())
+    }
+
     /// Open ports and all ports.
     #[must_use]
     pub fn open_ports(&self) -> (usize, usize) {
@@ -391,6 +399,13 @@ pub struct Session {
 }
 
 impl Session {
+    /// What the session opens for its address of one family.
+    #[must_use]
+    pub fn cidr(&self, version: IpVersion) -> Option<IpNet> {
+        let address = self.address(version)?;
+        self.grants.iter().find(|grant| grant.address == address).map(Grant::cidr)
+    }
+
     /// The session's address of one family.
     #[must_use]
     pub fn address(&self, version: IpVersion) -> Option<IpAddr> {

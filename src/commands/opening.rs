@@ -345,8 +345,9 @@ impl<'a> Opening<'a> {
     }
 
     fn grant(&self, resource: &Resource, ports: &[PortSpec], reach: &Reach, address: IpAddr) -> Grant {
+        let cidr = self.settings.session.prefix_lengths.around(address);
         let permissions: BTreeSet<Permission> =
-            ports.iter().map(|port| Permission::for_host(*port, address)).collect();
+            ports.iter().map(|port| Permission::for_network(*port, cidr)).collect();
         let untried = |permission| GrantPermission { permission, standing: Standing::Untried };
         Grant {
             id: GrantId(self.context.env.uuid()),

@@ -232,8 +232,11 @@ pub fn grant_line(grant: &Grant) -> String {
 }
 
 fn addresses(session: &Session) -> String {
-    let one =
-        |label, version| session.address(version).map(|address| line(label, &address.to_string())).unwrap_or_default();
+    let one = |label, version| {
+        let wider = session.cidr(version).filter(|cidr| cidr.prefix_len() < cidr.max_prefix_len());
+        let opens = wider.map(|cidr| format!(" (opens {cidr})")).unwrap_or_default();
+        session.address(version).map(|address| line(label, &format!("{address}{opens}"))).unwrap_or_default()
+    };
     one("IPv4", IpVersion::V4) + &one("IPv6", IpVersion::V6)
 }
 

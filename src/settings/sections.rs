@@ -6,7 +6,7 @@ use super::{
 };
 use chrono::TimeDelta;
 use eg_model::{
-    address::IpVersion,
+    address::{IpVersion, PrefixLengths},
     duration::{self, parse_duration, parse_seconds},
     permission::PortSpec,
 };
@@ -46,19 +46,37 @@ pub(super) fn user(section: &Section<'_>) -> Result<User, Fault> {
 }
 
 pub(super) fn session(section: &Section<'_>) -> Result<Session, Fault> {
+    let prefix_lengths = prefix_lengths(section)?;
     let default = duration_of(section, "default_duration")?;
     let max = duration_of(section, "max_duration")?;
     let max_duration = max.as_ref().map_or(Session::default().max_duration, |found| found.value);
     let Some(default) = default else {
         // Nobody wrote the default, so nobody is told that it is too long.
-        return Ok(Session { default_duration: Session::default().default_duration.min(max_duration), max_duration });
+        let default_duration = Session::default().default_duration.min(max_duration);
+        return Ok(Session { default_duration, max_duration, prefix_lengths });
     };
     if default.value > max_duration {
         let [length, limit] = [default.value, max_duration].map(duration::format_duration);
         let message = format!("default_duration {length} is longer than max_duration {limit}");
         return Err(Fault::new(default.at, message, format!("1m to {limit}, or a longer max_duration (up to 31d)")));
     }
-    Ok(Session { default_duration: default.value, max_duration })
+    Ok(Session { default_duration: default.value, max_duration, prefix_lengths })
+}
+
+fn prefix_lengths(section: &Section<'_>) -> Result<PrefixLengths, Fault> {
+    let standard = PrefixLengths::default();
+    let length = |key: &str, version| Ok(prefix_length(section, key, version)?.unwrap_or(standard.of(version)));
+    let (v4, v6) = (length("ipv4_prefix_len", IpVersion::V4)?, length("ipv6_prefix_len", IpVersion::V6)?);
+    Ok(PrefixLengths::new(v4, v6).unwrap_or(standard))
+}
+
+/// A prefix length of one family.
+pub(super) fn prefix_length(section: &Section<'_>, key: &str, version: IpVersion) -> Result<Option<u8>, Fault> {
+    let fits = PrefixLengths::accepted(version);
+    let accepted = format!("{} to {}, for one host", fits.start(), fits.end());
+    let Some(found) = section.integer(key, &accepted)? else { return Ok(None) };
+    let refused = || Fault::new(found.at, format!("{key} is {}", found.value), accepted.clone());
+    u8::try_from(found.value).ok().filter(|length| fits.contains(length)).map(Some).ok_or_else(refused)
 }
 
 pub(super) fn detect(section: &Section<'_>) -> Result<Detect, Fault> {

@@ -37,6 +37,8 @@ email = "alice@example.com"
 [session]
 default_duration = "4"
 max_duration = "31d"
+ipv4_prefix_len = 30
+ipv6_prefix_len = 64
 [detect]
 ipv4 = ["https://a.example", "https://b.example/ip", "http://127.0.0.1:8080/"]
 ipv6 = []
@@ -390,5 +392,21 @@ fn ports_narrow_and_never_widen() {
     for wide in ["tcp/23", "tcp/8000-8081", "all", "udp/22"] {
         let expected = format!("{wide} is not among the ports of api: tcp/22, tcp/8000-8080, icmp");
         assert_eq!(narrowed(&["tcp/22", wide]).unwrap_err(), expected);
+    }
+}
+
+#[test]
+fn prefix_lengths() {
+    let lengths = |text: &str| parse(&format!("[session]\n{text}")).session.prefix_lengths;
+    assert_eq!(parse("").session.prefix_lengths, PrefixLengths::default());
+    assert_eq!(lengths("ipv4_prefix_len = 24\nipv6_prefix_len = 64\n"), PrefixLengths::new(24, 64).unwrap());
+    assert_eq!(lengths("ipv6_prefix_len = 128\n"), PrefixLengths::default());
+    for (line, expected) in [
+        ("ipv4_prefix_len = 23", "2:19: ipv4_prefix_len is 23 (accepted: 24 to 32, for one host)"),
+        ("ipv4_prefix_len = 33", "2:19: ipv4_prefix_len is 33 (accepted: 24 to 32, for one host)"),
+        ("ipv6_prefix_len = 0", "2:19: ipv6_prefix_len is 0 (accepted: 64 to 128, for one host)"),
+        ("ipv6_prefix_len = 320", "2:19: ipv6_prefix_len is 320 (accepted: 64 to 128, for one host)"),
+    ] {
+        assert_eq!(refusal(&format!("[session]\n{line}\n")), format!("c.toml:{expected}"));
     }
 }

@@ -5,6 +5,7 @@ mod iam_policy;
 mod ip;
 mod log;
 mod ports;
+mod prefixes;
 mod retries;
 mod schedule;
 mod status;
