@@ -58,7 +58,7 @@ pub struct OpenArgs {
     /// Only this port of each resource (tcp/5432), or a part of a configured range; may be repeated
     #[arg(long, value_name = "PORT")]
     port: Vec<PortSpec>,
-    /// Why, for the record
+    /// Why: for the record, and for the description of every rule
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     /// Then try to connect to this, and say what may be in the way if that fails; may be repeated

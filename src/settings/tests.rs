@@ -71,7 +71,8 @@ ports = ["tcp/5432"]
 "#,
     );
     assert_eq!(settings.user, User { name: Some("Alice Smith".into()), email: Some("alice@example.com".into()) });
-    assert_eq!(settings.session, Session { default_duration: hours(4), max_duration: hours(744) });
+    let prefix_lengths = PrefixLengths::new(30, 64).unwrap();
+    assert_eq!(settings.session, Session { default_duration: hours(4), max_duration: hours(744), prefix_lengths });
     assert_eq!(
         settings.detect.ipv4.iter().map(Url::as_str).collect::<Vec<_>>(),
         ["https://a.example/", "https://b.example/ip", "http://127.0.0.1:8080/"]

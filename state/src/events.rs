@@ -21,7 +21,7 @@ words! {
         Adopted = "adopted",
         /// The database turned out to be a restored backup.
         BackupRestored = "backup-restored",
-        /// A session was recorded.
+        /// A session was recorded; the outcome is its expiry, the detail its reason.
         SessionStarted = "session-started",
         /// A session's expiry was moved; the outcome is the new one.
         SessionExtended = "session-extended",

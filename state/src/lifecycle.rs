@@ -128,6 +128,7 @@ fn begin(change: &Change<'_, '_>, session: &Session) -> Result<(), StateError> {
     }
     change.event(&Event {
         session: Some(session.id),
+        detail: session.reason.clone(),
         ..Event::new(session.started_at, EventKind::SessionStarted, until(session.expires_at))
     })
 }

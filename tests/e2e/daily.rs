@@ -6,6 +6,7 @@ mod ip;
 mod log;
 mod ports;
 mod prefixes;
+mod reasons;
 mod retries;
 mod schedule;
 mod status;

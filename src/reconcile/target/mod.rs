@@ -345,7 +345,9 @@ impl<'a> TargetRun<'a> {
             }
             let flow = match step {
                 Step::Authorize { session, until, permissions } => {
-                    let call = Opening { session: *session, until: *until, permissions, step };
+                    let opener = loaded.sessions.iter().find(|known| known.id == *session);
+                    let reason = opener.and_then(|opener| opener.reason.as_deref());
+                    let call = Opening { session: *session, until: *until, reason, permissions, step };
                     self.authorize(&firewall, &call, closes).await?
                 }
                 _ => self.change(&firewall, step, loaded).await?,
@@ -366,6 +368,8 @@ impl<'a> TargetRun<'a> {
 struct Opening<'s> {
     session: SessionId,
     until: Timestamp,
+    /// Why the session was started, as the user says.
+    reason: Option<&'s str>,
     permissions: &'s [Permission],
     step: &'s Step,
 }
