@@ -19,6 +19,7 @@ pub mod lock;
 pub mod output;
 pub mod paths;
 pub mod playground;
+pub mod policy;
 pub mod probe;
 pub mod reconcile;
 pub mod retry;

@@ -5,6 +5,7 @@
 
 mod reader;
 mod sections;
+pub mod site;
 
 use chrono::TimeDelta;
 use eg_model::{
@@ -19,7 +20,7 @@ use std::{
     time::Duration,
 };
 use thiserror::Error;
-use toml::de::DeTable;
+use toml::{Spanned, de::DeTable};
 
 /// The most `extra_tags`: of the 50 tags that a rule can carry (AWS, "Tag naming limits and requirements"), these
 /// leave room for `eg`'s own three and some leases.
@@ -287,11 +288,7 @@ impl Settings {
 }
 
 fn read(text: &str) -> Result<Settings, Fault> {
-    // Editors on some systems start a file with a byte order mark; TOML parsers skip it, and so do positions.
-    let root = DeTable::parse(text).map_err(|error| {
-        let at = error.span().map_or(text.len(), |span| span.start);
-        Fault::new(at, format!("not TOML: {}", error.message()), "")
-    })?;
+    let root = table(text)?;
     let root = Section::new("the file", 0, root.get_ref(), ROOT_KEYS)?;
     let child = |key: &str, name: &'static str, keys: &[&str]| Section::child(&root, key, name, keys);
     Ok(Settings {
@@ -301,6 +298,15 @@ fn read(text: &str) -> Result<Settings, Fault> {
         reconcile: sections::reconcile(&child("reconcile", "[reconcile]", RECONCILE_KEYS)?)?,
         aws: sections::aws(&child("aws", "[aws]", AWS_KEYS)?)?,
         resources: sections::resources(&root.tables("resource", "[[resource]]", RESOURCE_KEYS)?)?,
+    })
+}
+
+/// The text as TOML.
+fn table(text: &str) -> Result<Spanned<DeTable<'_>>, Fault> {
+    // Editors on some systems start a file with a byte order mark; TOML parsers skip it, and so do positions.
+    DeTable::parse(text).map_err(|error| {
+        let at = error.span().map_or(text.len(), |span| span.start);
+        Fault::new(at, format!("not TOML: {}", error.message()), "")
     })
 }
 

@@ -185,6 +185,19 @@ impl Permission {
         }
     }
 
+    /// The ports alone, as a configuration writes them; `None` for what `eg` never opens.
+    #[must_use]
+    pub fn spec(&self) -> Option<PortSpec> {
+        let port = |number: i32| u16::try_from(number).ok();
+        match self.protocol {
+            Protocol::All => Some(PortSpec::All),
+            Protocol::Icmp | Protocol::Icmpv6 if self.from_port == -1 => Some(PortSpec::Icmp),
+            Protocol::Tcp => Some(PortSpec::Tcp(port(self.from_port)?, port(self.to_port)?)),
+            Protocol::Udp => Some(PortSpec::Udp(port(self.from_port)?, port(self.to_port)?)),
+            Protocol::Icmp | Protocol::Icmpv6 | Protocol::Other(_) => None,
+        }
+    }
+
     /// The protocol.
     #[must_use]
     pub fn protocol(&self) -> Protocol {
@@ -349,6 +362,18 @@ mod tests {
         let v6 = Permission::for_host(PortSpec::Icmp, "2001:db8::1".parse().unwrap());
         assert_eq!(v4.to_string(), "icmp|-1|-1|203.0.113.42/32");
         assert_eq!(v6.to_string(), "icmpv6|-1|-1|2001:db8::1/128");
+    }
+
+    #[test]
+    fn what_is_opened_can_be_written_again() {
+        for host in ["203.0.113.42", "2001:db8::1"] {
+            for text in ["tcp/22", "tcp/8000-8080", "udp/51820", "icmp", "all", "tcp/0-65535"] {
+                let spec: PortSpec = text.parse().unwrap();
+                assert_eq!(Permission::for_host(spec, host.parse().unwrap()).spec(), Some(spec));
+            }
+        }
+        assert_eq!(permission("icmp|8|0|203.0.113.42/32").spec(), None);
+        assert_eq!(permission("47|-1|-1|203.0.113.42/32").spec(), None);
     }
 
     /// The published test vector: `printf 'sg-0abc123def4567890|tcp|22|22|203.0.113.42/32' | sha256sum`.

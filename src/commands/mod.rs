@@ -36,7 +36,7 @@ use crate::{
     },
     paths::{self, Located},
     reconcile::{Driver, LoadCache, Looks, PassReport, Policy, Request, StepOutcome, StepReport},
-    settings::{Description, Resource, Settings},
+    settings::{Description, Resource, Settings, site::SitePolicy},
     signals::Interrupt,
 };
 use eg_model::{
@@ -170,6 +170,11 @@ impl Context<'_> {
         Settings::parse(&text, path).map_err(|error| CommandError::new(Kind::Config, error.to_string()))
     }
 
+    /// What whoever administers this machine allows.
+    fn site_policy(&self) -> Result<SitePolicy, CommandError> {
+        Ok(crate::policy::read(&self.env.policy)?)
+    }
+
     /// The record, for writing; with what its opening has to tell.
     fn store(&self) -> Result<Store, CommandError> {
         let opening = Opening {
@@ -254,12 +259,18 @@ impl Context<'_> {
             env: self.env,
             store: RefCell::new(store),
             connect: self.env.connect(),
-            policy: settings.map(policy).unwrap_or_default(),
+            policy: self.driver_policy(settings),
             interrupt,
             unrecorded_stops: BTreeSet::new(),
             loaded: LoadCache::default(),
             on_change: Box::new(|change| self.printer.progress(&grant_line(&change.grant))),
         }
+    }
+
+    /// What passes may do. With a configuration or a machine's policy that cannot be used, nothing is opened.
+    fn driver_policy(&self, settings: Option<&Settings>) -> Policy {
+        let policy = settings.map(policy).unwrap_or_default();
+        Policy { open: policy.open && self.site_policy().is_ok(), ..policy }
     }
 
     /// The way to a configured resource, as seen from here and now.

@@ -8,7 +8,7 @@ use crate::{
     probe::probe,
     reconcile::{Driver, Looks},
     schedule::{cron_line, is_scheduled},
-    settings::{Resource, Settings},
+    settings::{Resource, Settings, site::Asked},
     signals::Interrupt,
 };
 use chrono::TimeDelta;
@@ -130,6 +130,8 @@ pub(super) struct Opening<'a> {
     ports: Vec<Vec<PortSpec>>,
     reaches: Vec<Reach>,
     length: Length,
+    /// The longest that a session may last here, extensions included.
+    pub(super) longest: TimeDelta,
     explicit: Vec<IpAddr>,
 }
 
@@ -184,7 +186,38 @@ impl<'a> Opening<'a> {
         let length = length(context, args, settings).map_err(usage)?;
         let explicit = explicit(args).map_err(usage)?;
         let reaches = resources.iter().map(|resource| context.reach(resource)).collect();
-        Ok(Self { context, settings, args, resources, ports, reaches, length, explicit })
+        let site = context.site_policy()?;
+        let longest = site.longest(settings.session.max_duration);
+        let opening = Self { context, settings, args, resources, ports, reaches, length, longest, explicit };
+        site.check(&opening.asked())?;
+        Ok(opening)
+    }
+
+    /// What the machine's policy has to allow.
+    fn asked(&self) -> Asked {
+        let Families { v4, v6 } = self.families();
+        let given = |version| self.explicit.iter().any(|address| IpVersion::of(*address) == version);
+        let opens = |(version, detected)| if self.explicit.is_empty() { detected } else { given(version) };
+        let families = [(IpVersion::V4, v4), (IpVersion::V6, v6)].into_iter().filter(|family| opens(*family));
+        let lengths = self.settings.session.prefix_lengths;
+        let ports = self.resources.iter().zip(&self.ports);
+        let now = self.context.env.now();
+        Asked {
+            duration: self.length.end(now) - now,
+            ports: ports.flat_map(|(resource, ports)| ports.iter().map(|port| (resource.name.clone(), *port))).collect(),
+            prefixes: families.map(|(version, _)| (version, lengths.of(version))).collect(),
+            reason: self.args.reason.clone(),
+            explicit: self.explicit.clone(),
+        }
+    }
+
+    /// The families to detect.
+    fn families(&self) -> Families {
+        let wanted = |version| self.resources.iter().any(|resource| resource.families.contains(&version));
+        Families {
+            v4: !self.args.only_ipv6 && wanted(IpVersion::V4),
+            v6: !self.args.only_ipv4 && wanted(IpVersion::V6),
+        }
     }
 
     /// The driver, on the record.
@@ -217,12 +250,7 @@ impl<'a> Opening<'a> {
         if !self.explicit.is_empty() {
             return Ok(self.explicit.clone());
         }
-        let wanted = |version| self.resources.iter().any(|resource| resource.families.contains(&version));
-        let families = Families {
-            v4: !self.args.only_ipv6 && wanted(IpVersion::V4),
-            v6: !self.args.only_ipv4 && wanted(IpVersion::V6),
-        };
-        let detected = detect(families, &self.settings.detect, self.context.env.address_rule.clone()).await;
+        let detected = detect(self.families(), &self.settings.detect, self.context.env.address_rule.clone()).await;
         self.judge(detected)
     }
 

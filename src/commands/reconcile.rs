@@ -69,6 +69,7 @@ pub fn run(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, CommandE
 
 async fn once(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, CommandError> {
     let settings = context.settings();
+    let site = context.site_policy();
     let driver = context.driver(context.store()?, settings.as_ref().ok())?;
     let pass = Pass { kind: RunKind::Reconcile, timer: args.timer, dry_run: args.dry_run };
     // Sessions that end in this pass are named by what was on record before it.
@@ -84,6 +85,7 @@ async fn once(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, Comma
         shown.failure(&driver)?;
     }
     settings?;
+    site?;
     if let Some(number) = driver.interrupt.asked() {
         return Ok(Exit::Signal(number));
     }

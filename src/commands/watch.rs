@@ -51,10 +51,13 @@ async fn pass(context: &Context<'_>, driver: &mut Driver<'_>) -> Result<Option<T
     if let Err(error) = &settings {
         context.printer.warn(&error.message, &error.hints);
     }
+    if let Err(error) = context.site_policy() {
+        context.printer.warn(&error.message, &error.hints);
+    }
     let settings = settings.ok();
     // Credentials are read from their files anew: they may have been renewed since the last pass.
     driver.connect = context.env.connect();
-    driver.policy = settings.as_ref().map(super::policy).unwrap_or_default();
+    driver.policy = context.driver_policy(settings.as_ref());
     let pass = Pass { kind: RunKind::Watch, timer: false, dry_run: false };
     let mut names = recorded_names(&driver.store.borrow(), settings.as_ref())?;
     let report = pass.run(context, driver, settings.as_ref()).await?;

@@ -34,7 +34,7 @@ fn optional_text(section: &Section<'_>, key: &str) -> Result<Option<String>, Fau
     section.string(key)?.map(|found| not_empty(found, key)).transpose()
 }
 
-fn duration_of(section: &Section<'_>, key: &str) -> Result<Option<At<TimeDelta>>, Fault> {
+pub(super) fn duration_of(section: &Section<'_>, key: &str) -> Result<Option<At<TimeDelta>>, Fault> {
     let Some(found) = section.string(key)? else { return Ok(None) };
     let at = found.at;
     let value = found.read(DURATIONS, |text| parse_duration(&text).map_err(|error| format!("{key}: {error}")))?;
@@ -269,7 +269,12 @@ fn external_id(section: &Section<'_>) -> Result<Option<String>, Fault> {
 }
 
 fn ports(section: &Section<'_>) -> Result<Vec<PortSpec>, Fault> {
-    let list = section.strings("ports", PORTS)?.ok_or_else(|| section.missing("ports", PORTS))?;
+    optional_ports(section)?.ok_or_else(|| section.missing("ports", PORTS))
+}
+
+/// A list of ports, where there is one; never empty, nothing twice.
+pub(super) fn optional_ports(section: &Section<'_>) -> Result<Option<Vec<PortSpec>>, Fault> {
+    let Some(list) = section.strings("ports", PORTS)? else { return Ok(None) };
     if list.value.is_empty() {
         return Err(Fault::new(list.at, "ports is empty", PORTS));
     }
@@ -285,7 +290,7 @@ fn ports(section: &Section<'_>) -> Result<Vec<PortSpec>, Fault> {
         }
         ports.push(port);
     }
-    Ok(ports)
+    Ok(Some(ports))
 }
 
 fn families(section: &Section<'_>) -> Result<Vec<IpVersion>, Fault> {
