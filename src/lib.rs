@@ -16,6 +16,7 @@ pub mod error;
 pub mod foreground;
 pub mod iam;
 pub mod lock;
+pub mod notify;
 pub mod output;
 pub mod paths;
 pub mod playground;

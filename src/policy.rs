@@ -90,9 +90,7 @@ pub fn read(place: &PolicyFile) -> Result<SitePolicy, PolicyError> {
 }
 
 fn trusted(place: &PolicyFile, path: &Path, found: &Metadata) -> Result<(), PolicyError> {
-    let refused = |why: String| {
-        Err(PolicyError::Untrusted { file: place.path.clone(), path: path.to_owned(), why })
-    };
+    let refused = |why: String| Err(PolicyError::Untrusted { file: place.path.clone(), path: path.to_owned(), why });
     if found.uid() != place.owner {
         return refused(format!("belongs to user {}, not to root", found.uid()));
     }

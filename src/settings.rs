@@ -29,11 +29,12 @@ pub const MAX_EXTRA_TAGS: usize = 40;
 /// What `[aws] description` accepts, for messages.
 const DESCRIPTIONS: &str = "\"full\" (user, host and session) or \"session\" (the session alone)";
 
-const ROOT_KEYS: &[&str] = &["user", "session", "detect", "reconcile", "aws", "resource"];
+const ROOT_KEYS: &[&str] = &["user", "session", "detect", "reconcile", "notify", "aws", "resource"];
 const USER_KEYS: &[&str] = &["name", "email"];
 const SESSION_KEYS: &[&str] = &["default_duration", "max_duration", "ipv4_prefix_len", "ipv6_prefix_len"];
 const DETECT_KEYS: &[&str] = &["ipv4", "ipv6", "agree", "timeout", "use_proxy"];
 const RECONCILE_KEYS: &[&str] = &["collect_expired", "collect_interval"];
+const NOTIFY_KEYS: &[&str] = &["command", "before"];
 const AWS_KEYS: &[&str] = &["extra_tags", "description"];
 const RESOURCE_KEYS: &[&str] =
     &["name", "provider", "kind", "id", "region", "profile", "role_arn", "external_id", "ports", "families", "groups"];
@@ -49,6 +50,8 @@ pub struct Settings {
     pub detect: Detect,
     /// `[reconcile]`.
     pub reconcile: Reconcile,
+    /// `[notify]`, where there is a command.
+    pub notify: Option<Notify>,
     /// `[aws]`.
     pub aws: Aws,
     /// Every `[[resource]]`, in the file's order.
@@ -131,6 +134,15 @@ impl Default for Reconcile {
     fn default() -> Self {
         Self { collect_expired: true, collect_interval: TimeDelta::hours(1) }
     }
+}
+
+/// `[notify]`: whom passes of `reconcile` tell what happens to sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notify {
+    /// The program and its arguments; no shell is between. Never empty.
+    pub command: Vec<String>,
+    /// How long before its end a session is said to end soon; 10 minutes by default.
+    pub before: TimeDelta,
 }
 
 /// `[aws]`: what every rule in AWS carries besides.
@@ -238,9 +250,7 @@ impl Resource {
         let offered = |port: &PortSpec| self.ports.iter().any(|known| known.contains(*port));
         match asked.iter().find(|port| !offered(port)) {
             None => Ok(asked.to_vec()),
-            Some(port) => {
-                Err(PortNotOffered { port: *port, resource: self.name.clone(), offered: self.ports.clone() })
-            }
+            Some(port) => Err(PortNotOffered { port: *port, resource: self.name.clone(), offered: self.ports.clone() }),
         }
     }
 }
@@ -296,6 +306,7 @@ fn read(text: &str) -> Result<Settings, Fault> {
         session: sections::session(&child("session", "[session]", SESSION_KEYS)?)?,
         detect: sections::detect(&child("detect", "[detect]", DETECT_KEYS)?)?,
         reconcile: sections::reconcile(&child("reconcile", "[reconcile]", RECONCILE_KEYS)?)?,
+        notify: sections::notify(&child("notify", "[notify]", NOTIFY_KEYS)?)?,
         aws: sections::aws(&child("aws", "[aws]", AWS_KEYS)?)?,
         resources: sections::resources(&root.tables("resource", "[[resource]]", RESOURCE_KEYS)?)?,
     })

@@ -15,6 +15,7 @@ pub mod holders;
 pub mod ids;
 pub mod lease;
 pub mod marks;
+pub mod notify;
 pub mod observation;
 pub mod permission;
 pub mod plan;

@@ -45,11 +45,13 @@ macro_rules! word_enum {
     };
 }
 
+pub(crate) use word_enum;
+
 /// A stored word that is not one of an enumeration's.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("\"{text}\" is not a known status")]
 pub struct UnknownWord {
-    text: String,
+    pub(crate) text: String,
 }
 
 word_enum! {

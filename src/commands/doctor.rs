@@ -4,8 +4,7 @@ use super::Context;
 use crate::{
     detect::{Families, survey as survey_addresses},
     doctor::{
-        Elsewhere, Finding, Level, addresses, clock, credentials, missing_group, permissions, policy,
-        schedule,
+        Elsewhere, Finding, Level, addresses, clock, credentials, missing_group, permissions, policy, schedule,
         unreadable_group,
     },
     error::{CommandError, Exit},

@@ -10,6 +10,7 @@ pub mod iam_policy;
 pub mod ip;
 pub mod list;
 pub mod log;
+mod notify;
 pub mod opening;
 pub mod reconcile;
 pub mod run;

@@ -1,6 +1,6 @@
 //! `eg reconcile`.
 
-use super::{Context, watch};
+use super::{Context, notify::notify, watch};
 use crate::{
     error::{CommandError, Exit},
     lock,
@@ -83,6 +83,10 @@ async fn once(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, Comma
     } else {
         shown.steps();
         shown.failure(&driver)?;
+    }
+    if !args.dry_run {
+        let told = settings.as_ref().ok().and_then(|settings| settings.notify.as_ref());
+        notify(context, &driver, told, &report).await;
     }
     settings?;
     site?;

@@ -4,6 +4,7 @@
 
 use super::{
     Context,
+    notify::notify,
     reconcile::{Pass, Shown, recorded_names},
 };
 use crate::{
@@ -66,7 +67,9 @@ async fn pass(context: &Context<'_>, driver: &mut Driver<'_>) -> Result<Option<T
     let shown = Shown { context, names: &names, report: &report };
     shown.steps();
     shown.failure(driver)?;
-    Ok(report.next_wake)
+    let told = settings.as_ref().and_then(|settings| settings.notify.as_ref());
+    let next = notify(context, driver, told, &report).await;
+    Ok(report.next_wake.into_iter().chain(next).min())
 }
 
 /// What people ask for: which sessions live, and until when. Passes of others change more than that, and two

@@ -30,6 +30,7 @@ pub const SCHEMAS: &[(&str, &str)] = &[
     ("doctor", include_str!("../../docs/schema/v1/doctor.json")),
     ("sweep", include_str!("../../docs/schema/v1/sweep.json")),
     ("reconcile", include_str!("../../docs/schema/v1/reconcile.json")),
+    ("notify", include_str!("../../docs/schema/v1/notify.json")),
     ("error", include_str!("../../docs/schema/v1/error.json")),
     ("demo", include_str!("../../docs/schema/v1/demo.json")),
     ("sandbox", include_str!("../../docs/schema/v1/sandbox.json")),

@@ -1,7 +1,7 @@
 //! The sections of the file, each read into its own type.
 
 use super::{
-    Aws, DESCRIPTIONS, Description, Detect, Reconcile, Resource, Session, User,
+    Aws, DESCRIPTIONS, Description, Detect, Notify, Reconcile, Resource, Session, User,
     reader::{At, Fault, Section},
 };
 use chrono::TimeDelta;
@@ -20,6 +20,7 @@ const FAMILIES: &str = "\"ipv4\", \"ipv6\" or both";
 const PORTS: &str = "one or more of \"tcp/22\", \"tcp/8000-8080\", \"udp/51820\", \"icmp\", \"all\"";
 const GROUP_ID: &str = "sg- and 8 or 17 hex digits in lower case, as in \"sg-0abc123def4567890\"";
 const ROLE: &str = "a role's ARN, as in \"arn:aws:iam::123456789012:role/name\"";
+const COMMAND: &str = "a program and its arguments, as in [\"notify-send\", \"eg\"]; no shell is between";
 const DURATIONS: &str = "\"1m\" to \"31d\"";
 const TIMEOUT: &str = "\"1s\" to \"5s\"";
 
@@ -151,6 +152,28 @@ pub(super) fn reconcile(section: &Section<'_>) -> Result<Reconcile, Fault> {
         collect_expired: section.boolean("collect_expired")?.unwrap_or(standard.collect_expired),
         collect_interval: duration_of(section, "collect_interval")?
             .map_or(standard.collect_interval, |found| found.value),
+    })
+}
+
+pub(super) fn notify(section: &Section<'_>) -> Result<Option<Notify>, Fault> {
+    let before = duration_of(section, "before")?;
+    let Some(command) = section.words("command", COMMAND)? else {
+        let stray = |before: At<TimeDelta>| {
+            Err(Fault::new(before.at, "before stands without a command", "before beside command"))
+        };
+        return before.map_or(Ok(None), stray);
+    };
+    let before = before.map_or(TimeDelta::minutes(10), |found| found.value);
+    let fits = |words: &[String]| {
+        let program = words.first().is_some_and(|program| !program.is_empty());
+        program && !words.iter().any(|word| word.contains('\0'))
+    };
+    command.read(COMMAND, |command| {
+        if fits(&command) {
+            Ok(Some(Notify { command, before }))
+        } else {
+            Err("command is empty, or no program can be called so".to_owned())
+        }
     })
 }
 

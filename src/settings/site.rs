@@ -177,7 +177,11 @@ impl SitePolicy {
             return Ok(());
         }
         let allowed = format!("a --reason that matches {} as a whole is needed", pattern.text);
-        self.refuse("reason_pattern", allowed, given.map_or("none is given".to_owned(), |it| format!("\"{it}\" is given")))
+        self.refuse(
+            "reason_pattern",
+            allowed,
+            given.map_or("none is given".to_owned(), |it| format!("\"{it}\" is given")),
+        )
     }
 
     fn check_explicit(&self, asked: &Asked) -> Result<(), NotAllowed> {
@@ -288,10 +292,7 @@ explicit_addresses = false
                 Asked { duration: TimeDelta::minutes(241), ..fine() },
                 "max_duration: 4h at most is allowed; 4h1m is asked for",
             ),
-            (
-                port(PortSpec::Tcp(23, 23)),
-                "ports: tcp/22, tcp/8000-8080 alone are allowed; tcp/23 of api is asked for",
-            ),
+            (port(PortSpec::Tcp(23, 23)), "ports: tcp/22, tcp/8000-8080 alone are allowed; tcp/23 of api is asked for"),
             (port(PortSpec::All), "ports: tcp/22, tcp/8000-8080 alone are allowed; all of api is asked for"),
             (prefix(IpVersion::V4, 31), "min_ipv4_prefix_len: /32 or longer is allowed; /31 is asked for"),
             (reason(None), &format!("{needed}none is given")),
@@ -313,7 +314,10 @@ explicit_addresses = false
             ("ports = 22", "1:9: ports of the policy is of type integer"),
             ("ports = []", "1:9: ports is empty"),
             ("max_duration = \"40d\"", "1:16: max_duration: \"40d\" is too long: the limit is 31d"),
-            ("\nmax_durations = \"4h\"", "2:1: the policy has no key \"max_durations\"; did you mean \"max_duration\"?"),
+            (
+                "\nmax_durations = \"4h\"",
+                "2:1: the policy has no key \"max_durations\"; did you mean \"max_duration\"?",
+            ),
             ("min_ipv6_prefix_len = 48", "1:23: min_ipv6_prefix_len is 48"),
             ("reason_pattern = \"a)|(b\"", "1:18: reason_pattern is no regular expression: "),
             ("explicit_addresses = 0", "1:22: explicit_addresses of the policy is of type integer"),

@@ -108,11 +108,11 @@ fn text_that_is_not_toml() {
 fn unknown_keys_name_the_nearest() {
     assert_eq!(
         refusal("[sesion]\nmax_duration = \"24h\"\n"),
-        "c.toml:1:2: the file has no key \"sesion\"; did you mean \"session\"? (accepted: user, session, detect, reconcile, aws, resource)"
+        "c.toml:1:2: the file has no key \"sesion\"; did you mean \"session\"? (accepted: user, session, detect, reconcile, notify, aws, resource)"
     );
     assert_eq!(
         refusal("[session]\n\ndefault_duraton = \"8h\"\n"),
-        "c.toml:3:1: [session] has no key \"default_duraton\"; did you mean \"default_duration\"? (accepted: default_duration, max_duration)"
+        "c.toml:3:1: [session] has no key \"default_duraton\"; did you mean \"default_duration\"? (accepted: default_duration, max_duration, ipv4_prefix_len, ipv6_prefix_len)"
     );
     assert_eq!(
         refusal("[user]\n  shoe_size = 43\n"),
@@ -410,4 +410,26 @@ fn prefix_lengths() {
     ] {
         assert_eq!(refusal(&format!("[session]\n{line}\n")), format!("c.toml:{expected}"));
     }
+}
+
+#[test]
+fn notify() {
+    assert_eq!(parse("").notify, None);
+    let read = |text: &str| parse(&format!("[notify]\n{text}\n")).notify.unwrap();
+    let words = vec!["tell".to_owned(), "-x".to_owned(), "-x".to_owned()];
+    let (command, before) = (words.clone(), TimeDelta::minutes(10));
+    assert_eq!(read("command = [\"tell\", \"-x\", \"-x\"]"), Notify { command, before });
+    let (command, before) = (words, hours(1));
+    assert_eq!(read("command = [\"tell\", \"-x\", \"-x\"]\nbefore = \"1h\""), Notify { command, before });
+    let accepted = "(accepted: a program and its arguments, as in [\"notify-send\", \"eg\"]; no shell is between)";
+    for (line, expected) in [
+        ("command = []", "2:11: command is empty, or no program can be called so"),
+        ("command = [\"\"]", "2:11: command is empty, or no program can be called so"),
+        ("command = \"tell me\"", "2:11: command of [notify] is of type string"),
+        ("command = [\"tell\", 1]", "2:20: command of [notify] is of type integer"),
+    ] {
+        assert_eq!(refusal(&format!("[notify]\n{line}\n")), format!("c.toml:{expected} {accepted}"));
+    }
+    assert!(refusal("[notify]\nbefore = \"1h\"\n").starts_with("c.toml:2:10: before stands without a command"));
+    assert!(refusal("[notify]\ncommand = [\"x\"]\nbefore = \"0m\"\n").contains("3:10: before: "));
 }

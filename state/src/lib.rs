@@ -13,6 +13,7 @@
 //! | `lifecycle` | start, extend, stop, expire, and how ending grants let go |
 //! | `grants` | what the reconciler found out about grants |
 //! | `leases` | the ledger, guarded by versions |
+//! | `notifications` | what was told to the user's own command |
 //! | `checkup` | whether the record could be used, without changing anything |
 //! | `targets`, `runs`, [`events`], `prune` | what is known of a target; runs; the append-only events |
 
@@ -28,6 +29,7 @@ mod guard;
 mod leases;
 mod lifecycle;
 mod network;
+mod notifications;
 mod prune;
 mod runs;
 mod schema;

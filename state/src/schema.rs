@@ -11,7 +11,7 @@ pub(crate) const APPLICATION_ID: u32 = 0x6567_5331; // "egS1"
 /// How many migrations there are; `user_version` of a database that has them all.
 pub(crate) const VERSION: i64 = STEPS.len() as i64;
 
-const STEPS: [&str; 1] = [STEP_1];
+const STEPS: [&str; 2] = [STEP_1, NOTIFICATIONS];
 
 /// Times are whole seconds since 1970 in UTC; ids are hyphenated lower-case UUIDs.
 const STEP_1: &str = r"
@@ -177,6 +177,19 @@ BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
 CREATE TRIGGER events_kept BEFORE DELETE ON events
 WHEN NOT EXISTS (SELECT 1 FROM meta WHERE key = 'events_kept_from' AND OLD.at < CAST(value AS INTEGER))
 BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
+";
+
+/// What was told to the user's own command: begun before it runs, done after it.
+const NOTIFICATIONS: &str = r"
+CREATE TABLE notifications (
+    session    TEXT NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
+    event      TEXT NOT NULL CHECK (event IN ('expiring', 'expired', 'close-failed')),
+    expires_at INTEGER NOT NULL,
+    attempts   INTEGER NOT NULL CHECK (attempts > 0),
+    begun_at   INTEGER NOT NULL,
+    done_at    INTEGER,
+    PRIMARY KEY (session, event, expires_at)
+) STRICT, WITHOUT ROWID;
 ";
 
 /// Brings an opened database to [`VERSION`].

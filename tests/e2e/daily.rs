@@ -4,6 +4,7 @@ mod doctor;
 mod iam_policy;
 mod ip;
 mod log;
+mod notify;
 mod policy;
 mod ports;
 mod prefixes;

@@ -73,9 +73,8 @@ fn what_is_not_allowed_is_refused_before_anything_happens() {
         let outcome = site.eg(&args).expect_code(1);
         tale.add(&args, &outcome);
     }
-    site.world.write_config(
-        &site.world.default_config().replace("[detect]", "[session]\nipv4_prefix_len = 29\n[detect]"),
-    );
+    site.world
+        .write_config(&site.world.default_config().replace("[detect]", "[session]\nipv4_prefix_len = 29\n[detect]"));
     let outcome = site.eg(&fine).expect_code(1);
     tale.add(&fine, &outcome);
     tale.name(&site.world.dir().to_string_lossy(), "[TEMP]");

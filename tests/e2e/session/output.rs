@@ -221,6 +221,7 @@ fn schemas_are_printed() {
         "iam-policy",
         "sweep",
         "reconcile",
+        "notify",
         "error",
         "demo",
         "sandbox",
@@ -232,8 +233,8 @@ fn schemas_are_printed() {
         assert_eq!(world.eg(&["schema", name, "--output", "json"]).expect_code(0).stdout, outcome.stdout);
     }
     let outcome = world.eg(&["schema", "sesion"]).expect_code(2);
-    let known = "session, sessions, status, ip, who, log, iam-policy, schedule, doctor, sweep, reconcile, error, demo, \
-         sandbox";
+    let known = "session, sessions, status, ip, who, log, iam-policy, schedule, doctor, sweep, reconcile, notify, error, \
+         demo, sandbox";
     assert_eq!(error_of(&outcome), format!("there is no schema \"sesion\"; there are: {known}"));
 }
 
