@@ -11,6 +11,7 @@ pub mod duration;
 pub mod endpoint;
 pub mod ensure;
 pub mod failure;
+pub mod follow;
 pub mod holders;
 pub mod ids;
 pub mod lease;

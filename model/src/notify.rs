@@ -146,6 +146,7 @@ mod tests {
             user_name: "Alice".into(),
             user_email: None,
             reason: None,
+            follow: false,
             status,
             started_at: at(0),
             expires_at: at(60),

@@ -1,6 +1,6 @@
 //! Protocols, ports and permissions: what one rule allows, in one canonical form.
 
-use crate::address::IpVersion;
+use crate::address::{IpVersion, network};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -183,6 +183,12 @@ impl Permission {
             PortSpec::Icmp => Self::new(icmp, -1, -1, cidr),
             PortSpec::All => Self::new(Protocol::All, -1, -1, cidr),
         }
+    }
+
+    /// The same ports for another address of the same family, as widely.
+    #[must_use]
+    pub fn moved(&self, to: IpAddr) -> Self {
+        Self { cidr: network(to, self.cidr.prefix_len()), ..*self }
     }
 
     /// The ports alone, as a configuration writes them; `None` for what `eg` never opens.

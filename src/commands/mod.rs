@@ -5,6 +5,7 @@ pub mod demo;
 pub mod doctor;
 pub mod ensure;
 pub mod extend;
+mod follow;
 pub mod get;
 pub mod iam_policy;
 pub mod ip;
@@ -44,7 +45,7 @@ use eg_model::{
     ids::{InstallationId, SessionId},
     lease::{Lease, Phase},
     plan::Step,
-    session::{Session, SessionStatus},
+    session::{Grant, GrantStatus, Session, SessionStatus},
     target::{Reach, TargetKey},
 };
 use eg_state::{Filter, LastRuns, Notice, Opening, RunKind, Store};
@@ -318,6 +319,7 @@ impl Context<'_> {
             interactive: true,
             timer: false,
             collect_from: Vec::new(),
+            moves: Vec::new(),
             dry_run: false,
         };
         let report = driver.pass(&lock, &request, looks).await?;
@@ -466,7 +468,9 @@ fn ended_text(session: &Session, zone: &Zone) -> String {
 
 /// Whether a lease is about something that a session asked for.
 fn concerns(lease: &Lease, session: &Session) -> bool {
-    session.grants.iter().any(|grant| {
+    // What a session has moved away from, and let go, is no concern of its any more.
+    let left = |grant: &Grant| session.status.is_live() && grant.status == GrantStatus::Removed;
+    session.grants.iter().filter(|grant| !left(grant)).any(|grant| {
         grant.reach.target == *lease.target()
             && grant.permissions.iter().any(|item| item.permission == lease.permission)
     })

@@ -61,6 +61,9 @@ pub struct OpenArgs {
     /// Why: for the record, and for the description of every rule
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+    /// When your address changes, have `eg reconcile` move the session with it
+    #[arg(long, conflicts_with_all = ["ipv4", "ipv6"])]
+    follow: bool,
     /// Then try to connect to this, and say what may be in the way if that fails; may be repeated
     #[arg(long, value_name = "HOST:PORT")]
     check: Vec<Endpoint>,
@@ -204,7 +207,9 @@ impl<'a> Opening<'a> {
         let now = self.context.env.now();
         Asked {
             duration: self.length.end(now) - now,
-            ports: ports.flat_map(|(resource, ports)| ports.iter().map(|port| (resource.name.clone(), *port))).collect(),
+            ports: ports
+                .flat_map(|(resource, ports)| ports.iter().map(|port| (resource.name.clone(), *port)))
+                .collect(),
             prefixes: families.map(|(version, _)| (version, lengths.of(version))).collect(),
             reason: self.args.reason.clone(),
             explicit: self.explicit.clone(),
@@ -321,7 +326,8 @@ impl<'a> Opening<'a> {
         if !self.explicit.is_empty() {
             return Ok(());
         }
-        for session in driver.store.borrow().live_sessions()? {
+        // Those that follow are moved by the next reconcile.
+        for session in driver.store.borrow().live_sessions()?.into_iter().filter(|session| !session.follow) {
             let changed = |now: &IpAddr| session.address(IpVersion::of(*now)).filter(|then| then != now);
             if let Some(then) = addresses.iter().find_map(changed) {
                 let short = session.id.short();
@@ -345,6 +351,7 @@ impl<'a> Opening<'a> {
             user_name: self.settings.user.name.clone().unwrap_or_else(|| format!("{}@{}", env.user, env.host)),
             user_email: self.settings.user.email.clone(),
             reason: self.args.reason.clone(),
+            follow: self.args.follow,
             status: SessionStatus::Pending,
             started_at: now,
             expires_at: self.length.end(now),
@@ -374,8 +381,7 @@ impl<'a> Opening<'a> {
 
     fn grant(&self, resource: &Resource, ports: &[PortSpec], reach: &Reach, address: IpAddr) -> Grant {
         let cidr = self.settings.session.prefix_lengths.around(address);
-        let permissions: BTreeSet<Permission> =
-            ports.iter().map(|port| Permission::for_network(*port, cidr)).collect();
+        let permissions: BTreeSet<Permission> = ports.iter().map(|port| Permission::for_network(*port, cidr)).collect();
         let untried = |permission| GrantPermission { permission, standing: Standing::Untried };
         Grant {
             id: GrantId(self.context.env.uuid()),
@@ -466,7 +472,7 @@ impl<'a> Opening<'a> {
     /// A signal came.
     pub(super) async fn reaches_all(&self, session: &Session, interrupt: &Interrupt) -> Result<bool, CommandError> {
         let Context { env, printer, .. } = self.context;
-        let families: Vec<IpVersion> = session.grants.iter().map(Grant::ip_version).collect();
+        let families: Vec<IpVersion> = session.current().map(Grant::ip_version).collect();
         let tried = self.args.check.iter().map(async |endpoint| {
             printer.progress(&format!("→ Connecting to {endpoint}..."));
             (endpoint, probe(&*env.network, &env.pause, endpoint, &families).await)
@@ -546,7 +552,7 @@ fn closed_again(cause: CommandError) -> CommandError {
 
 /// The grants that are not what was asked for, and why.
 pub(super) fn not_open(session: &Session) -> String {
-    let missing = session.grants.iter().filter(|grant| grant.status != GrantStatus::Applied);
+    let missing = session.current().filter(|grant| grant.status != GrantStatus::Applied);
     let why = |grant: &Grant| {
         let why = grant.error_message().unwrap_or_else(|| grant.status.as_str().to_owned());
         format!("{} {}: {why}", grant.resource_name, grant.ip_version())

@@ -1,11 +1,11 @@
 //! `eg reconcile`.
 
-use super::{Context, notify::notify, watch};
+use super::{Context, follow::follow, notify::notify, watch};
 use crate::{
     error::{CommandError, Exit},
     lock,
     output::{json, text::escape_controls},
-    reconcile::{Driver, Looks, NoteReport, PassReport, Request, StepOutcome},
+    reconcile::{Driver, NoteReport, PassReport, Request, StepOutcome},
     settings::Settings,
 };
 use chrono::TimeDelta;
@@ -97,7 +97,7 @@ async fn once(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, Comma
 }
 
 fn exit(report: &PassReport, dry_run: bool) -> Exit {
-    let planned = !report.steps.is_empty();
+    let planned = !report.steps.is_empty() || !report.moves.is_empty();
     match (dry_run, report.converged) {
         (true, converged) => {
             if planned || !converged {
@@ -146,15 +146,19 @@ impl Pass {
         if !self.dry_run && context.env.stderr_is_terminal {
             context.name_endpoints(endpoints);
         }
+        let mut followed = follow(context, driver, settings, self.dry_run).await;
         let request = Request {
             kind: self.kind,
             scope: None,
             interactive: context.env.stderr_is_terminal && !self.timer && self.kind != RunKind::Watch,
             timer: self.timer,
             collect_from,
+            moves: std::mem::take(&mut followed.moves),
             dry_run: self.dry_run,
         };
-        let mut report = driver.pass(&lock, &request, Looks::new()).await?;
+        let looks = std::mem::take(&mut followed.looks);
+        let mut report = driver.pass(&lock, &request, looks).await?;
+        followed.tell(&mut report);
         if !self.dry_run {
             let mut store = driver.store.borrow_mut();
             let noted = if collects { store.set_note(COLLECTED, &report.started.to_rfc3339()) } else { Ok(()) };
@@ -228,6 +232,7 @@ impl Shown<'_> {
 
     /// Every target's plan: `+` opens, `-` closes, `~` changes tags, `=` stays.
     fn dry_run(&self) {
+        self.moves("would follow");
         for plan in &self.report.plans {
             let steps = plan.steps.iter().map(|step| format!("  {step}\n"));
             let kept = kept(plan).into_iter();
@@ -239,8 +244,17 @@ impl Shown<'_> {
         self.context.tell_notes(self.report);
     }
 
+    /// The sessions that went to another address.
+    fn moves(&self, verb: &str) {
+        for step in &self.report.moves {
+            let (short, from, to) = (step.session.short(), step.from, step.to);
+            self.context.printer.result(&format!("Session {short} {verb} you from {from} to {to}\n"));
+        }
+    }
+
     /// The steps that were taken.
     pub(super) fn steps(&self) {
+        self.moves("follows");
         let mut last = None;
         // What failed is told by the failure, once, where nobody watches.
         let watched = self.context.env.stderr_is_terminal;

@@ -200,7 +200,9 @@ impl Shown<'_> {
             for (version, now) in self.addresses {
                 let (Ok(now), Some(then)) = (now, session.address(*version)) else { continue };
                 if *now != then {
-                    lines.push(format!("{} is open for {then}; your address is {now} now", session.id.short()));
+                    let next = if session.follow { "; the next reconcile follows" } else { "" };
+                    let short = session.id.short();
+                    lines.push(format!("{short} is open for {then}; your address is {now} now{next}"));
                 }
             }
         }

@@ -6,6 +6,7 @@ use chrono::SecondsFormat;
 use eg_model::{
     Timestamp,
     address::IpVersion,
+    follow::Move,
     lease::Lease,
     permission::Permission,
     plan::Step,
@@ -57,6 +58,7 @@ pub struct SessionJson {
     ended_at: Option<String>,
     ended_reason: Option<&'static str>,
     reason: Option<String>,
+    follow: bool,
     created_at: String,
     overdue_seconds: i64,
     caller_arns: Vec<String>,
@@ -103,6 +105,7 @@ impl SessionJson {
             ended_at: session.ended_at.map(time),
             ended_reason: session.ended_reason.map(|reason| reason.as_str()),
             reason: session.reason.clone(),
+            follow: session.follow,
             created_at: time(session.started_at),
             overdue_seconds: overdue,
             caller_arns: session.caller_arns.iter().cloned().collect(),
@@ -158,9 +161,14 @@ pub fn pass(report: &PassReport, names: &BTreeMap<TargetKey, String>) -> Value {
         "converged": report.converged,
         "digest": report.digest,
         "nextWakeAt": report.next_wake.map(time),
+        "moves": report.moves.iter().map(move_json).collect::<Vec<_>>(),
         "steps": steps,
         "notes": notes,
     })
+}
+
+fn move_json(step: &Move) -> Value {
+    json!({"sessionId": step.session.to_string(), "from": step.from, "to": step.to})
 }
 
 /// A permission as the contract has it.

@@ -84,7 +84,7 @@ impl Asked {
             reason: session.reason.clone(),
             ..Self::default()
         };
-        session.grants.iter().for_each(|grant| asked.add(grant));
+        session.current().for_each(|grant| asked.add(grant));
         asked
     }
 

@@ -25,6 +25,8 @@ words! {
         SessionStarted = "session-started",
         /// A session's expiry was moved; the outcome is the new one.
         SessionExtended = "session-extended",
+        /// A session moved to another address; the outcome names both.
+        AddressChanged = "address-changed",
         /// A session was stopped or expired; the outcome is the reason, the detail the cause.
         SessionEnded = "session-ended",
         /// A session's status changed; the outcome is the new one.

@@ -11,6 +11,7 @@
 //! | `store` | [`Store`]: opening, adopting, transactions, notes; `watch`: an observer of its writes, for tests |
 //! | `sessions` | reading sessions: list, find, get |
 //! | `lifecycle` | start, extend, stop, expire, and how ending grants let go |
+//! | `follow` | a session's move to another address |
 //! | `grants` | what the reconciler found out about grants |
 //! | `leases` | the ledger, guarded by versions |
 //! | `notifications` | what was told to the user's own command |
@@ -24,6 +25,7 @@ mod convert;
 pub mod error;
 pub mod events;
 mod files;
+mod follow;
 mod grants;
 mod guard;
 mod leases;

@@ -1,6 +1,7 @@
 //! The commands of every day beside the five of a session: what is going on, who holds what, what is wrong.
 
 mod doctor;
+mod follow;
 mod iam_policy;
 mod ip;
 mod log;
