@@ -328,8 +328,10 @@ impl<'a> Opening<'a> {
         }
         // Those that follow are moved by the next reconcile.
         for session in driver.store.borrow().live_sessions()?.into_iter().filter(|session| !session.follow) {
-            let changed = |now: &IpAddr| session.address(IpVersion::of(*now)).filter(|then| then != now);
-            if let Some(then) = addresses.iter().find_map(changed) {
+            // What is open for a whole network is open for every address in it.
+            let changed = |now: &&IpAddr| session.cidr(IpVersion::of(**now)).is_some_and(|open| !open.contains(*now));
+            let then = |now: &IpAddr| session.address(IpVersion::of(*now));
+            if let Some(then) = addresses.iter().find(changed).and_then(then) {
                 let short = session.id.short();
                 let message = format!("session {short} is still open for {then}; your address has changed since");
                 self.context.printer.warn(&message, &[format!("close it with: eg session stop {short}")]);

@@ -186,6 +186,9 @@ impl View {
             for note in grant_notes(grant, session.status) {
                 table.note(note);
             }
+            if session.keeps(grant) {
+                table.note("stays open until the new address is");
+            }
             if let Some(trouble) = trouble(grant, leases) {
                 news(grant, &trouble).for_each(|reason| {
                     table.note(reason);

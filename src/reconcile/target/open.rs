@@ -67,7 +67,8 @@ impl TargetRun<'_> {
     pub(super) fn description(&self, call: &Opening<'_>) -> String {
         let (env, short) = (self.driver.env, call.session.short());
         let person = if self.driver.policy.name_person { format!("{}@{} ", env.user, env.host) } else { String::new() };
-        let reason = call.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+        let reason = call.reason.filter(|reason| !reason.trim().is_empty());
+        let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
         format!("eg {person}session {short}{reason}")
     }
 

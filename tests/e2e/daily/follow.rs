@@ -2,7 +2,7 @@
 
 use crate::{
     harness::{Fault, IPV4, IPV6, World, echo::Reply},
-    session::{error_of, get, start_id},
+    session::{Tale, error_of, get, start_id},
 };
 use serde_json::{Value, json};
 
@@ -147,6 +147,11 @@ fn what_cannot_be_opened_leaves_the_old_rule_alone() {
     reconcile(&world, 1);
     assert_eq!(cidrs(&world), [host(IPV4)]);
     assert_eq!(grants(&get(&world.here, &id)), pairs(&[(IPV4, "REMOVING"), (NEW, "FAILED")]));
+    let mut tale = Tale::new(&world.here);
+    tale.eg(&["session", "get", &id]).expect_code(0);
+    tale.eg(&["session", "list"]).expect_code(0);
+    tale.eg(&["status"]).expect_code(0);
+    tale.end("follow_kept");
     // Prolonged meanwhile: what is kept is kept for as long.
     world.eg(&["session", "extend", &id, "--hours", "1"]).expect_code(1);
     assert_eq!(cidrs(&world), [host(IPV4)]);

@@ -37,6 +37,11 @@ fn a_wider_opening_is_named_masked_and_kept_with_the_session() {
     world.eg(&["reconcile"]).expect_code(0);
     assert_eq!(cidrs(&world), ["203.0.113.0/24"]);
     assert!(world.eg(&["session", "get", id]).expect_code(0).stdout.contains(&shown));
+    // An address within it is no change.
+    world.echo4.iter().for_each(|echo| echo.say("203.0.113.77"));
+    assert!(!world.eg(&["status"]).expect_code(0).stdout.contains("your address is 203.0.113.77 now"));
+    let outcome = world.eg(&["session", "start", "--only", "dev", "--no-wait"]).expect_code(0);
+    assert!(!outcome.stderr.contains("your address has changed"), "{outcome}");
     let session = get(&world.here, id);
     assert_eq!(session["ipv4Address"], IPV4);
     assert_eq!(session["resourceIps"][0]["ipAddress"], IPV4);
