@@ -105,6 +105,25 @@ fn what_is_allowed_opens_and_its_extensions_are_bound_too() {
 }
 
 #[test]
+fn ensure_and_run_are_bound_the_same() {
+    let site = Administered::new("max_duration = \"4h\"\nports = [\"tcp/22\"]");
+    for args in [
+        &["session", "ensure", "--only", "prod-db-sg", "--duration", "1h"][..],
+        &["session", "run", "--only", "prod-db-sg", "--duration", "1h", "--", "true"],
+    ] {
+        let outcome = site.eg(args).expect_code(1);
+        assert!(error_of(&outcome).contains("ports: tcp/22 alone are allowed"), "{outcome}");
+    }
+    assert!(!site.world.here.state_path().exists(), "nothing was recorded");
+    let ensure = ["session", "ensure", "--only", "prod-api-sg", "--duration", "3h", "--output", "json"];
+    let first = site.eg(&ensure).expect_code(0).json_as("session")["id"].clone();
+    site.world.advance(3600);
+    assert_eq!(site.eg(&ensure).expect_code(0).json_as("session")["id"], first, "prolonged to four hours in all");
+    site.world.advance(3600);
+    assert_ne!(site.eg(&ensure).expect_code(0).json_as("session")["id"], first, "no longer than that");
+}
+
+#[test]
 fn a_policy_that_cannot_be_followed_opens_nothing_and_closes_everything() {
     let site = Administered::new(POLICY);
     let before = site.world.cloud.snapshot();
