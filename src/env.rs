@@ -3,6 +3,7 @@
 
 use crate::{
     boundary::{AtCalls, AtWrites, Sentry, Told},
+    policy::PolicyFile,
     probe::{Network, Tcp},
 };
 use chrono::{DateTime, TimeDelta};
@@ -72,6 +73,8 @@ pub struct Env {
     pub host: String,
     /// A fingerprint of this machine's stable id, where it has one.
     pub machine: Option<String>,
+    /// What whoever administers this machine allows.
+    pub policy: PolicyFile,
 }
 
 impl Env {
@@ -96,6 +99,7 @@ impl Env {
             user: whoami::username().unwrap_or_else(|_| "unknown".to_owned()),
             host: whoami::hostname().unwrap_or_else(|_| "unknown".to_owned()),
             machine,
+            policy: policy_file(&vars),
             ..Self::apart(vars.clone(), wall_clock(test_offset(&vars)))
         }
     }
@@ -121,6 +125,7 @@ impl Env {
             user: "unknown".to_owned(),
             host: "unknown".to_owned(),
             machine: None,
+            policy: PolicyFile::default(),
         }
     }
 
@@ -222,4 +227,15 @@ fn test_offset(vars: &BTreeMap<String, String>) -> TimeDelta {
 fn address_rule(vars: &BTreeMap<String, String>) -> AddressRule {
     let any = cfg!(debug_assertions) && vars.get("EG_TEST_ADDRESSES").is_some_and(|value| value == "documentation");
     if any { Arc::new(|_| true) } else { Arc::new(is_globally_routable) }
+}
+
+/// `EG_TEST_POLICY` (a path) and `EG_TEST_POLICY_OWNER` (a user id) name another policy, in debug builds only: tests
+/// cannot write root's files, and in a release no user may have a policy of their own.
+fn policy_file(vars: &BTreeMap<String, String>) -> PolicyFile {
+    let standard = PolicyFile::default();
+    let set = |name: &str| vars.get(name).filter(|_| cfg!(debug_assertions));
+    PolicyFile {
+        path: set("EG_TEST_POLICY").map_or(standard.path, PathBuf::from),
+        owner: set("EG_TEST_POLICY_OWNER").and_then(|text| text.parse().ok()).unwrap_or(standard.owner),
+    }
 }

@@ -1,5 +1,6 @@
 //! The one error that ends a command, and the exit statuses.
 
+use crate::{policy::PolicyError, settings::site::NotAllowed};
 use eg_model::failure::Failure;
 use eg_state::StateError;
 use std::{fmt, process::ExitCode};
@@ -52,6 +53,8 @@ pub enum Kind {
     Usage,
     /// The configuration.
     Config,
+    /// What whoever administers this machine allows.
+    Policy,
     /// The state file.
     State,
     /// The public address.
@@ -89,6 +92,7 @@ impl Kind {
         match self {
             Self::Usage => "usage",
             Self::Config => "config",
+            Self::Policy => "policy",
             Self::State => "state",
             Self::Detection => "detection",
             Self::NotFound => "not-found",
@@ -163,6 +167,19 @@ impl From<StateError> for CommandError {
         } else {
             error
         }
+    }
+}
+
+impl From<PolicyError> for CommandError {
+    fn from(error: PolicyError) -> Self {
+        let hint = error.advice();
+        Self::new(Kind::Policy, format!("{error}; nothing is opened, and closing goes on")).hint(hint)
+    }
+}
+
+impl From<NotAllowed> for CommandError {
+    fn from(error: NotAllowed) -> Self {
+        Self::new(Kind::Policy, error.to_string()).hint("whoever administers this machine has set that; see: eg doctor")
     }
 }
 

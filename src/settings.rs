@@ -6,9 +6,14 @@
 mod gather;
 mod reader;
 mod sections;
+pub mod site;
 
 use chrono::TimeDelta;
-use eg_model::{address::IpVersion, permission::PortSpec, selection::Selector};
+use eg_model::{
+    address::{IpVersion, PrefixLengths},
+    permission::PortSpec,
+    selection::Selector,
+};
 use reader::Fault;
 use reqwest::Url;
 use std::{
@@ -17,6 +22,7 @@ use std::{
     time::Duration,
 };
 use thiserror::Error;
+use toml::{Spanned, de::DeTable};
 
 /// The most `extra_tags`: of the 50 tags that a rule can carry (AWS, "Tag naming limits and requirements"), these
 /// leave room for `eg`'s own three and some leases.
@@ -25,13 +31,15 @@ pub const MAX_EXTRA_TAGS: usize = 40;
 /// What `[aws] description` accepts, for messages.
 const DESCRIPTIONS: &str = "\"full\" (user, host and session) or \"session\" (the session alone)";
 
-const ROOT_KEYS: &[&str] = &["include", "defaults", "user", "session", "detect", "reconcile", "aws", "resource"];
+const ROOT_KEYS: &[&str] =
+    &["include", "defaults", "user", "session", "detect", "reconcile", "notify", "aws", "resource"];
 /// What an included file may say: the rest is said once, by the file that includes.
 const INCLUDED_KEYS: &[&str] = &["include", "defaults", "resource"];
 const USER_KEYS: &[&str] = &["name", "email"];
-const SESSION_KEYS: &[&str] = &["default_duration", "max_duration"];
+const SESSION_KEYS: &[&str] = &["default_duration", "max_duration", "ipv4_prefix_len", "ipv6_prefix_len"];
 const DETECT_KEYS: &[&str] = &["ipv4", "ipv6", "agree", "timeout", "use_proxy"];
 const RECONCILE_KEYS: &[&str] = &["collect_expired", "collect_interval"];
+const NOTIFY_KEYS: &[&str] = &["command", "before"];
 const AWS_KEYS: &[&str] = &["extra_tags", "description"];
 const DEFAULTS_KEYS: &[&str] =
     &["provider", "kind", "region", "profile", "role_arn", "external_id", "ports", "families", "groups"];
@@ -62,6 +70,8 @@ pub struct Settings {
     pub detect: Detect,
     /// `[reconcile]`.
     pub reconcile: Reconcile,
+    /// `[notify]`, where there is a command.
+    pub notify: Option<Notify>,
     /// `[aws]`.
     pub aws: Aws,
     /// Every `[[resource]]` with an id, in the file's order; those of included files follow.
@@ -81,18 +91,24 @@ pub struct User {
     pub email: Option<String>,
 }
 
-/// `[session]`: how long sessions last.
+/// `[session]`: how long sessions last, and how much around an address they open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
     /// Without `--duration`. Not written: 8 hours, or `max_duration` where that is shorter.
     pub default_duration: TimeDelta,
     /// The longest a session may last, extensions included; 24 hours by default, 31 days at most.
     pub max_duration: TimeDelta,
+    /// What is opened around an address; one host by default.
+    pub prefix_lengths: PrefixLengths,
 }
 
 impl Default for Session {
     fn default() -> Self {
-        Self { default_duration: TimeDelta::hours(8), max_duration: TimeDelta::hours(24) }
+        Self {
+            default_duration: TimeDelta::hours(8),
+            max_duration: TimeDelta::hours(24),
+            prefix_lengths: PrefixLengths::default(),
+        }
     }
 }
 
@@ -142,6 +158,15 @@ impl Default for Reconcile {
     fn default() -> Self {
         Self { collect_expired: true, collect_interval: TimeDelta::hours(1) }
     }
+}
+
+/// `[notify]`: whom passes of `reconcile` tell what happens to sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notify {
+    /// The program and its arguments; no shell is between. Never empty.
+    pub command: Vec<String>,
+    /// How long before its end a session is said to end soon; 10 minutes by default.
+    pub before: TimeDelta,
 }
 
 /// `[aws]`: what every rule in AWS carries besides.
@@ -277,6 +302,40 @@ pub struct UnknownOnly {
     pub known: Vec<String>,
 }
 
+/// A `--port` value that a resource does not open, or not as widely.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{port} is not among the ports of {resource}: {}", list(offered))]
+pub struct PortNotOffered {
+    /// What was asked for.
+    pub port: PortSpec,
+    /// The resource's name.
+    pub resource: String,
+    /// What it opens.
+    pub offered: Vec<PortSpec>,
+}
+
+fn list(ports: &[PortSpec]) -> String {
+    ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl Resource {
+    /// What is left of the resource's ports when these alone are asked for: each has to be one of them, or lie within
+    /// one. An empty list asks for all.
+    ///
+    /// # Errors
+    /// The first one that is wider than what is configured, or outside of it.
+    pub fn narrowed(&self, asked: &[PortSpec]) -> Result<Vec<PortSpec>, PortNotOffered> {
+        if asked.is_empty() {
+            return Ok(self.ports.clone());
+        }
+        let offered = |port: &PortSpec| self.ports.iter().any(|known| known.contains(*port));
+        match asked.iter().find(|port| !offered(port)) {
+            None => Ok(asked.to_vec()),
+            Some(port) => Err(PortNotOffered { port: *port, resource: self.name.clone(), offered: self.ports.clone() }),
+        }
+    }
+}
+
 fn known_list(known: &[String]) -> String {
     if known.is_empty() { "none, for no resource is configured".to_owned() } else { known.join(", ") }
 }
@@ -350,6 +409,15 @@ impl Settings {
         }
         known
     }
+}
+
+/// The text as TOML.
+fn table(text: &str) -> Result<Spanned<DeTable<'_>>, Fault> {
+    // Editors on some systems start a file with a byte order mark; TOML parsers skip it, and so do positions.
+    DeTable::parse(text).map_err(|error| {
+        let at = error.span().map_or(text.len(), |span| span.start);
+        Fault::new(at, format!("not TOML: {}", error.message()), "")
+    })
 }
 
 fn locate(text: &str, file: &Path, fault: Fault) -> SettingsError {

@@ -117,7 +117,7 @@ pub fn advice(endpoint: &Endpoint, why: &Unreached, session: &Session) -> Vec<St
 }
 
 fn in_the_way(endpoint: &Endpoint, session: &Session) -> Vec<String> {
-    let grants = || session.grants.iter();
+    let grants = || session.current();
     let mut hints = Vec::new();
     if !grants().flat_map(|grant| &grant.permissions).any(|item| opens(&item.permission, endpoint.port)) {
         hints

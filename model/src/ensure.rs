@@ -7,7 +7,8 @@
 //! | else | a new one; the old ones go on beside it until their own time is over |
 //!
 //! *The same* is: the same ports of the same targets by the same ways, for the same addresses; nothing less, and
-//! nothing more, since prolonging would keep that open for longer than anybody asked.
+//! nothing more, since prolonging would keep that open for longer than anybody asked. A session that is to follow its
+//! user's address is not the same as one that does not.
 
 use crate::{ids::SessionId, permission::Permission, session::Session, target::Reach};
 use chrono::TimeDelta;
@@ -34,7 +35,9 @@ pub fn ensure(live: &[Session], wanted: &Session, longest: TimeDelta) -> Ensurin
     let now = wanted.started_at;
     let opens = what_it_opens(wanted);
     let alive = |session: &&Session| session.status.is_live() && session.expires_at > now;
-    let mut same: Vec<&Session> = live.iter().filter(alive).filter(|session| what_it_opens(session) == opens).collect();
+    let follows = |session: &&Session| session.follow || !wanted.follow;
+    let alike = |session: &&Session| follows(session) && what_it_opens(session) == opens;
+    let mut same: Vec<&Session> = live.iter().filter(alive).filter(alike).collect();
     same.sort_by_key(|session| std::cmp::Reverse((session.expires_at, session.started_at, session.id)));
     if let Some(last) = same.first().filter(|session| wanted.expires_at - session.expires_at < A_MINUTE) {
         return Ensuring::Keep(last.id);
@@ -46,8 +49,10 @@ pub fn ensure(live: &[Session], wanted: &Session, longest: TimeDelta) -> Ensurin
 /// Permissions name the address and the ports; the way, the firewall and whose credentials.
 fn what_it_opens(session: &Session) -> BTreeSet<(Reach, Permission)> {
     let way = |reach: &Reach| Reach { account: None, partition: None, ..reach.clone() };
-    let grants = session.grants.iter();
-    grants.flat_map(|grant| grant.permissions.iter().map(move |item| (way(&grant.reach), item.permission))).collect()
+    session
+        .current()
+        .flat_map(|grant| grant.permissions.iter().map(move |item| (way(&grant.reach), item.permission)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -104,6 +109,7 @@ mod tests {
             user_name: "alice".into(),
             user_email: None,
             reason: None,
+            follow: false,
             status: SessionStatus::Active,
             started_at: at(from),
             expires_at: at(until),
@@ -153,6 +159,20 @@ mod tests {
             let expected = if status.is_live() { Ensuring::Keep(id(1)) } else { Ensuring::Begin };
             assert_eq!(decide(&[Session { status, ..session(1, -60, 8 * 60) }]), expected, "{status}");
         }
+    }
+
+    #[test]
+    fn who_is_to_follow_is_not_served_by_one_who_stays() {
+        let following = |number| Session { follow: true, ..session(number, -60, 8 * 60) };
+        let wanted = Session { follow: true, ..session(99, 0, 8 * 60) };
+        let longest = TimeDelta::hours(24);
+        assert_eq!(ensure(&[session(1, -60, 8 * 60)], &wanted, longest), Ensuring::Begin);
+        assert_eq!(ensure(&[session(1, -60, 8 * 60), following(2)], &wanted, longest), Ensuring::Keep(id(2)));
+        assert_eq!(decide(&[following(1)]), Ensuring::Keep(id(1)), "more than was asked for, at the same address");
+        // Where it has been is not what it opens.
+        let mut moved = following(1);
+        moved.grants.push(Grant { status: GrantStatus::Removed, ..grant("sg-1", "203.0.113.7", &["tcp/22"]) });
+        assert_eq!(ensure(&[moved], &wanted, longest), Ensuring::Keep(id(1)));
     }
 
     #[test]

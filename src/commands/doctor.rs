@@ -4,7 +4,7 @@ use super::Context;
 use crate::{
     detect::{Families, survey as survey_addresses},
     doctor::{
-        Elsewhere, Finding, Level, addresses, clock, credentials, missing_group, permissions, schedule,
+        Elsewhere, Finding, Level, addresses, clock, credentials, missing_group, permissions, policy, schedule,
         unreadable_group,
     },
     error::{CommandError, Exit},
@@ -90,6 +90,7 @@ async fn examine(context: &Context<'_>) -> Vec<Finding> {
     let settings = context.settings();
     let mut findings = vec![configuration(context, settings.as_ref())];
     let settings = settings.unwrap_or_default();
+    findings.extend(policy(&crate::policy::read(&context.env.policy)));
     let (state, record) = state(context);
     findings.push(state);
     findings.push(scheduled(context, &record));

@@ -69,7 +69,7 @@ async fn decide(
     driver: &Driver<'_>,
     surroundings: &mut Surroundings,
 ) -> Result<(Ensuring, Session), CommandError> {
-    let longest = opening.settings.session.max_duration;
+    let longest = opening.longest;
     let wanted = opening.session(surroundings)?;
     let live = driver.store.borrow().live_sessions()?;
     if ensure(&live, &wanted, longest) == Ensuring::Begin {

@@ -3,7 +3,10 @@
 use super::{Context, check_clock, ended_text, exit_for, tags_are_behind};
 use crate::{
     error::{CommandError, Exit, Kind},
-    settings::Settings,
+    settings::{
+        Settings,
+        site::{Asked, SitePolicy},
+    },
 };
 use chrono::TimeDelta;
 use eg_model::{
@@ -46,19 +49,26 @@ struct To {
 /// The session is not live, or would become longer than the configuration allows.
 pub fn run(context: &Context<'_>, args: &ExtendArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
+    let site = context.site_policy()?;
     let runtime = context.runtime()?;
-    let ended = runtime.block_on(extend(context, args, &settings));
+    let ended = runtime.block_on(extend(context, args, &settings, &site));
     runtime.shutdown_background();
     ended
 }
 
-async fn extend(context: &Context<'_>, args: &ExtendArgs, settings: &Settings) -> Result<Exit, CommandError> {
+async fn extend(
+    context: &Context<'_>,
+    args: &ExtendArgs,
+    settings: &Settings,
+    site: &SitePolicy,
+) -> Result<Exit, CommandError> {
     let mut store = context.store()?;
     let now = context.env.now();
     store.expire(now)?;
     let session = context.find(&store, &args.id)?;
     let wish = wish(context, &args.to)?;
     let expires = new_expiry(context, &session, &wish, settings)?;
+    site.check(&Asked { duration: expires - session.started_at, ..Asked::again(&session) })?;
     let (id, short) = (session.id, session.id.short());
     context.printer.progress(&format!("→ Extending session {short} {}...", wish.in_words(context)));
     context.name_endpoints(session.grants.iter().map(|grant| &grant.reach));

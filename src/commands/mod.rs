@@ -5,12 +5,14 @@ pub mod demo;
 pub mod doctor;
 pub mod ensure;
 pub mod extend;
+mod follow;
 pub mod get;
 pub mod iam_policy;
 pub mod init;
 pub mod ip;
 pub mod list;
 pub mod log;
+mod notify;
 pub mod opening;
 pub mod reconcile;
 pub mod resource;
@@ -40,14 +42,14 @@ use crate::{
     paths::{self, Located},
     reconcile::{Driver, LoadCache, Looks, PassReport, Policy, Request, StepOutcome, StepReport},
     resolve::resolve,
-    settings::{Chosen, Description, Resource, Selection, Settings},
+    settings::{Chosen, Description, Resource, Selection, Settings, site::SitePolicy},
     signals::Interrupt,
 };
 use eg_model::{
     ids::{InstallationId, SessionId},
     lease::{Lease, Phase},
     plan::Step,
-    session::{Session, SessionStatus},
+    session::{Grant, GrantStatus, Session, SessionStatus},
     target::{Reach, TargetKey},
 };
 use eg_state::{Filter, LastRuns, Notice, Opening, RunKind, Store};
@@ -211,6 +213,11 @@ impl Context<'_> {
         join_all(selections.map(look)).await
     }
 
+    /// What whoever administers this machine allows.
+    fn site_policy(&self) -> Result<SitePolicy, CommandError> {
+        Ok(crate::policy::read(&self.env.policy)?)
+    }
+
     /// The record, for writing; with what its opening has to tell.
     fn store(&self) -> Result<Store, CommandError> {
         let opening = Opening {
@@ -295,12 +302,18 @@ impl Context<'_> {
             env: self.env,
             store: RefCell::new(store),
             connect: self.env.connect(),
-            policy: settings.map(policy).unwrap_or_default(),
+            policy: self.driver_policy(settings),
             interrupt,
             unrecorded_stops: BTreeSet::new(),
             loaded: LoadCache::default(),
             on_change: Box::new(|change| self.printer.progress(&grant_line(&change.grant))),
         }
+    }
+
+    /// What passes may do. With a configuration or a machine's policy that cannot be used, nothing is opened.
+    fn driver_policy(&self, settings: Option<&Settings>) -> Policy {
+        let policy = settings.map(policy).unwrap_or_default();
+        Policy { open: policy.open && self.site_policy().is_ok(), ..policy }
     }
 
     /// The way to a configured resource, as seen from here and now.
@@ -347,6 +360,7 @@ impl Context<'_> {
             interactive: true,
             timer: false,
             collect_from: Vec::new(),
+            moves: Vec::new(),
             dry_run: false,
         };
         let report = driver.pass(&lock, &request, looks).await?;
@@ -495,7 +509,9 @@ fn ended_text(session: &Session, zone: &Zone) -> String {
 
 /// Whether a lease is about something that a session asked for.
 fn concerns(lease: &Lease, session: &Session) -> bool {
-    session.grants.iter().any(|grant| {
+    // What a session has moved away from, and let go, is no concern of its any more.
+    let left = |grant: &Grant| session.status.is_live() && grant.status == GrantStatus::Removed;
+    session.grants.iter().filter(|grant| !left(grant)).any(|grant| {
         grant.reach.target == *lease.target()
             && grant.permissions.iter().any(|item| item.permission == lease.permission)
     })

@@ -8,7 +8,7 @@ use crate::{
     probe::probe,
     reconcile::{Driver, Looks},
     schedule::{cron_line, is_scheduled},
-    settings::{Resource, Settings},
+    settings::{Resource, Settings, site::Asked},
     signals::Interrupt,
 };
 use chrono::TimeDelta;
@@ -18,7 +18,7 @@ use eg_model::{
     duration::{check_range, parse_duration},
     endpoint::{Endpoint, advice},
     ids::{GrantId, SessionId},
-    permission::Permission,
+    permission::{Permission, PortSpec},
     session::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing},
     target::Reach,
     until::{check_ahead, parse_until},
@@ -56,9 +56,15 @@ pub struct OpenArgs {
     /// Only the resource of this name, and those with this label; may be repeated
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
-    /// Why, for the record
+    /// Only this port of each resource (tcp/5432), or a part of a configured range; may be repeated
+    #[arg(long, value_name = "PORT")]
+    port: Vec<PortSpec>,
+    /// Why: for the record, and for the description of every rule
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+    /// When your address changes, have `eg reconcile` move the session with it
+    #[arg(long, conflicts_with_all = ["ipv4", "ipv6"])]
+    follow: bool,
     /// Then try to connect to this, and say what may be in the way if that fails; may be repeated
     #[arg(long, value_name = "HOST:PORT")]
     check: Vec<Endpoint>,
@@ -89,6 +95,15 @@ impl Length {
     }
 }
 
+/// What each resource opens: its ports, or those of them that are asked for.
+fn ports(resources: &[Resource], asked: &[PortSpec]) -> Result<Vec<Vec<PortSpec>>, CommandError> {
+    let narrowed = resources.iter().map(|resource| resource.narrowed(asked)).collect::<Result<_, _>>();
+    narrowed.map_err(|error| {
+        let hint = "name a port of every resource, or choose resources with --only";
+        CommandError::new(Kind::Usage, error.to_string()).hint(hint)
+    })
+}
+
 fn length(context: &Context<'_>, args: &OpenArgs, settings: &Settings) -> Result<Length, String> {
     let max = settings.session.max_duration;
     if let Some(text) = &args.until {
@@ -116,8 +131,12 @@ pub(super) struct Opening<'a> {
     args: &'a OpenArgs,
     /// Each with an id: what is named by name or tags was looked up, and is kept.
     resources: Vec<Resource>,
+    /// What to open on each of them.
+    ports: Vec<Vec<PortSpec>>,
     reaches: Vec<Reach>,
     length: Length,
+    /// The longest that a session may last here, extensions included.
+    pub(super) longest: TimeDelta,
     explicit: Vec<IpAddr>,
 }
 
@@ -172,8 +191,42 @@ impl<'a> Opening<'a> {
         let length = length(context, args, settings).map_err(usage)?;
         let explicit = explicit(args).map_err(usage)?;
         let resources = runtime.block_on(context.resolved(&chosen))?;
+        let ports = ports(&resources, &args.port)?;
         let reaches = resources.iter().map(|resource| context.reach(resource)).collect();
-        Ok(Self { context, settings, args, resources, reaches, length, explicit })
+        let site = context.site_policy()?;
+        let longest = site.longest(settings.session.max_duration);
+        let opening = Self { context, settings, args, resources, ports, reaches, length, longest, explicit };
+        site.check(&opening.asked())?;
+        Ok(opening)
+    }
+
+    /// What the machine's policy has to allow.
+    fn asked(&self) -> Asked {
+        let Families { v4, v6 } = self.families();
+        let given = |version| self.explicit.iter().any(|address| IpVersion::of(*address) == version);
+        let opens = |(version, detected)| if self.explicit.is_empty() { detected } else { given(version) };
+        let families = [(IpVersion::V4, v4), (IpVersion::V6, v6)].into_iter().filter(|family| opens(*family));
+        let lengths = self.settings.session.prefix_lengths;
+        let ports = self.resources.iter().zip(&self.ports);
+        let now = self.context.env.now();
+        Asked {
+            duration: self.length.end(now) - now,
+            ports: ports
+                .flat_map(|(resource, ports)| ports.iter().map(|port| (resource.name.clone(), *port)))
+                .collect(),
+            prefixes: families.map(|(version, _)| (version, lengths.of(version))).collect(),
+            reason: self.args.reason.clone(),
+            explicit: self.explicit.clone(),
+        }
+    }
+
+    /// The families to detect.
+    fn families(&self) -> Families {
+        let wanted = |version| self.resources.iter().any(|resource| resource.families.contains(&version));
+        Families {
+            v4: !self.args.only_ipv6 && wanted(IpVersion::V4),
+            v6: !self.args.only_ipv4 && wanted(IpVersion::V6),
+        }
     }
 
     /// The driver, on the record.
@@ -206,12 +259,7 @@ impl<'a> Opening<'a> {
         if !self.explicit.is_empty() {
             return Ok(self.explicit.clone());
         }
-        let wanted = |version| self.resources.iter().any(|resource| resource.families.contains(&version));
-        let families = Families {
-            v4: !self.args.only_ipv6 && wanted(IpVersion::V4),
-            v6: !self.args.only_ipv4 && wanted(IpVersion::V6),
-        };
-        let detected = detect(families, &self.settings.detect, self.context.env.address_rule.clone()).await;
+        let detected = detect(self.families(), &self.settings.detect, self.context.env.address_rule.clone()).await;
         self.judge(detected)
     }
 
@@ -282,9 +330,12 @@ impl<'a> Opening<'a> {
         if !self.explicit.is_empty() {
             return Ok(());
         }
-        for session in driver.store.borrow().live_sessions()? {
-            let changed = |now: &IpAddr| session.address(IpVersion::of(*now)).filter(|then| then != now);
-            if let Some(then) = addresses.iter().find_map(changed) {
+        // Those that follow are moved by the next reconcile.
+        for session in driver.store.borrow().live_sessions()?.into_iter().filter(|session| !session.follow) {
+            // What is open for a whole network is open for every address in it.
+            let changed = |now: &&IpAddr| session.cidr(IpVersion::of(**now)).is_some_and(|open| !open.contains(*now));
+            let then = |now: &IpAddr| session.address(IpVersion::of(*now));
+            if let Some(then) = addresses.iter().find(changed).and_then(then) {
                 let short = session.id.short();
                 let message = format!("session {short} is still open for {then}; your address has changed since");
                 self.context.printer.warn(&message, &[format!("close it with: eg session stop {short}")]);
@@ -306,6 +357,7 @@ impl<'a> Opening<'a> {
             user_name: self.settings.user.name.clone().unwrap_or_else(|| format!("{}@{}", env.user, env.host)),
             user_email: self.settings.user.email.clone(),
             reason: self.args.reason.clone(),
+            follow: self.args.follow,
             status: SessionStatus::Pending,
             started_at: now,
             expires_at: self.length.end(now),
@@ -314,7 +366,7 @@ impl<'a> Opening<'a> {
             caller_arns: callers.iter().map(|(_, caller)| caller.arn.clone()).collect(),
             grants: Vec::new(),
         };
-        for (resource, reach) in self.resources.iter().zip(&self.reaches) {
+        for ((resource, ports), reach) in self.resources.iter().zip(&self.ports).zip(&self.reaches) {
             let caller = callers.iter().find(|(way, _)| same_credentials(way, reach));
             let reach = Reach {
                 account: caller.map(|(_, caller)| caller.account.clone()),
@@ -322,7 +374,7 @@ impl<'a> Opening<'a> {
                 ..reach.clone()
             };
             let wanted = addresses.iter().filter(|address| resource.families.contains(&IpVersion::of(**address)));
-            session.grants.extend(wanted.map(|address| self.grant(resource, &reach, *address)));
+            session.grants.extend(wanted.map(|address| self.grant(resource, ports, &reach, *address)));
         }
         if session.grants.is_empty() {
             let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
@@ -333,9 +385,9 @@ impl<'a> Opening<'a> {
         Ok(session)
     }
 
-    fn grant(&self, resource: &Resource, reach: &Reach, address: IpAddr) -> Grant {
-        let permissions: BTreeSet<Permission> =
-            resource.ports.iter().map(|port| Permission::for_host(*port, address)).collect();
+    fn grant(&self, resource: &Resource, ports: &[PortSpec], reach: &Reach, address: IpAddr) -> Grant {
+        let cidr = self.settings.session.prefix_lengths.around(address);
+        let permissions: BTreeSet<Permission> = ports.iter().map(|port| Permission::for_network(*port, cidr)).collect();
         let untried = |permission| GrantPermission { permission, standing: Standing::Untried };
         Grant {
             id: GrantId(self.context.env.uuid()),
@@ -426,7 +478,7 @@ impl<'a> Opening<'a> {
     /// A signal came.
     pub(super) async fn reaches_all(&self, session: &Session, interrupt: &Interrupt) -> Result<bool, CommandError> {
         let Context { env, printer, .. } = self.context;
-        let families: Vec<IpVersion> = session.grants.iter().map(Grant::ip_version).collect();
+        let families: Vec<IpVersion> = session.current().map(Grant::ip_version).collect();
         let tried = self.args.check.iter().map(async |endpoint| {
             printer.progress(&format!("→ Connecting to {endpoint}..."));
             (endpoint, probe(&*env.network, &env.pause, endpoint, &families).await)
@@ -506,7 +558,7 @@ fn closed_again(cause: CommandError) -> CommandError {
 
 /// The grants that are not what was asked for, and why.
 pub(super) fn not_open(session: &Session) -> String {
-    let missing = session.grants.iter().filter(|grant| grant.status != GrantStatus::Applied);
+    let missing = session.current().filter(|grant| grant.status != GrantStatus::Applied);
     let why = |grant: &Grant| {
         let why = grant.error_message().unwrap_or_else(|| grant.status.as_str().to_owned());
         format!("{} {}: {why}", grant.resource_name, grant.ip_version())

@@ -13,7 +13,7 @@ use eg_model::{
     ids::SessionId,
     lease::{Lease, Phase},
     plan::Step,
-    session::{Session, SessionStatus, Standing},
+    session::{GrantStatus, Session, SessionStatus, Standing},
 };
 use eg_state::{RunKind, StateError, Store};
 use std::collections::{BTreeMap, BTreeSet};
@@ -296,11 +296,11 @@ fn closing<'l>(session: &Session, others: &[Session], leases: &'l [Lease]) -> Ve
 /// What of a session's ports stays open, and who holds it.
 fn stays_open(before: &Session, others: &[Session], leases: &[Lease], zone: &Zone) -> Vec<String> {
     let mut lines = Vec::new();
-    for grant in &before.grants {
+    for grant in before.grants.iter().filter(|grant| grant.status != GrantStatus::Removed) {
         for item in &grant.permissions {
             let wants = |session: &&Session| {
                 session.id != before.id
-                    && session.grants.iter().any(|other| {
+                    && session.current().any(|other| {
                         other.reach.target == grant.reach.target
                             && other.permissions.iter().any(|wanted| wanted.permission == item.permission)
                     })

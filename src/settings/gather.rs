@@ -1,16 +1,16 @@
 //! One configuration out of a file and the files that it includes.
 
 use super::{
-    AWS_KEYS, DEFAULTS_KEYS, DETECT_KEYS, Fault, INCLUDED_KEYS, RECONCILE_KEYS, RESOURCE_KEYS, ROOT_KEYS, Reader,
-    SESSION_KEYS, Settings, SettingsError, Source, USER_KEYS, locate,
+    AWS_KEYS, DEFAULTS_KEYS, DETECT_KEYS, Fault, INCLUDED_KEYS, NOTIFY_KEYS, RECONCILE_KEYS, RESOURCE_KEYS, ROOT_KEYS,
+    Reader, SESSION_KEYS, Settings, SettingsError, Source, USER_KEYS, locate,
     reader::{At, Section},
     sections::{self, Entry, Keys},
+    table,
 };
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
-use toml::de::DeTable;
 
 const FILES: &str = "a list of files, relative to this one, as in [\"team.toml\"]";
 
@@ -58,11 +58,7 @@ impl Gathering<'_> {
     }
 
     fn sections(&mut self, text: &str, outer: &Keys) -> Result<Rest, Fault> {
-        // Editors on some systems start a file with a byte order mark; TOML parsers skip it, and so do positions.
-        let root = DeTable::parse(text).map_err(|error| {
-            let at = error.span().map_or(text.len(), |span| span.start);
-            Fault::new(at, format!("not TOML: {}", error.message()), "")
-        })?;
+        let root = table(text)?;
         let is_main = self.open.is_empty();
         let (name, keys) = if is_main { ("the file", ROOT_KEYS) } else { ("an included file", INCLUDED_KEYS) };
         let root = Section::new(name, 0, root.get_ref(), keys)?;
@@ -72,6 +68,7 @@ impl Gathering<'_> {
             self.settings.session = sections::session(&child("session", "[session]", SESSION_KEYS)?)?;
             self.settings.detect = sections::detect(&child("detect", "[detect]", DETECT_KEYS)?)?;
             self.settings.reconcile = sections::reconcile(&child("reconcile", "[reconcile]", RECONCILE_KEYS)?)?;
+            self.settings.notify = sections::notify(&child("notify", "[notify]", NOTIFY_KEYS)?)?;
             self.settings.aws = sections::aws(&child("aws", "[aws]", AWS_KEYS)?)?;
         }
         let defaults = sections::keys(&child("defaults", "[defaults]", DEFAULTS_KEYS)?, outer)?;

@@ -121,6 +121,16 @@ impl<'a> Section<'a> {
         Ok(Some(At { value, at }))
     }
 
+    /// A list of strings, in which one may stand twice.
+    pub(super) fn words(&self, key: &str, wanted: &str) -> Result<Option<At<Vec<String>>>, Fault> {
+        let Some(list) = self.value(key, wanted, |value| value.as_array())? else { return Ok(None) };
+        let word = |item: &'a Spanned<DeValue<'a>>| {
+            let text = item.get_ref().as_str().map(str::to_owned);
+            text.ok_or_else(|| self.mistyped(key, item.span(), item.get_ref(), wanted))
+        };
+        Ok(Some(At { value: list.value.iter().map(word).collect::<Result<_, _>>()?, at: list.at }))
+    }
+
     /// A list of strings without one twice.
     pub(super) fn strings(&self, key: &str, wanted: &str) -> Result<Option<At<Vec<At<String>>>>, Fault> {
         let Some(list) = self.value(key, wanted, |value| value.as_array())? else { return Ok(None) };

@@ -1,12 +1,12 @@
 //! The sections of the file, each read into its own type.
 
 use super::{
-    Aws, DESCRIPTIONS, Description, Detect, Reconcile, Resource, Selection, Session, User,
+    Aws, DESCRIPTIONS, Description, Detect, Notify, Reconcile, Resource, Selection, Session, User,
     reader::{At, Fault, Pair, Section},
 };
 use chrono::TimeDelta;
 use eg_model::{
-    address::IpVersion,
+    address::{IpVersion, PrefixLengths},
     duration::{self, parse_duration, parse_seconds},
     permission::PortSpec,
     selection::{Pattern, Selector},
@@ -24,6 +24,7 @@ const TARGET: &str = "id (sg- and 8 or 17 hex digits), or group_name or tag in i
 const PATTERN: &str = "text that is not empty; * is any characters, ? one or none";
 const REGION: &str = "a region's code, as in \"eu-west-1\"";
 const ROLE: &str = "a role's ARN, as in \"arn:aws:iam::123456789012:role/name\"";
+const COMMAND: &str = "a program and its arguments, as in [\"notify-send\", \"eg\"]; no shell is between";
 const DURATIONS: &str = "\"1m\" to \"31d\"";
 const TIMEOUT: &str = "\"1s\" to \"5s\"";
 
@@ -38,7 +39,7 @@ fn optional_text(section: &Section<'_>, key: &str) -> Result<Option<String>, Fau
     section.string(key)?.map(|found| not_empty(found, key)).transpose()
 }
 
-fn duration_of(section: &Section<'_>, key: &str) -> Result<Option<At<TimeDelta>>, Fault> {
+pub(super) fn duration_of(section: &Section<'_>, key: &str) -> Result<Option<At<TimeDelta>>, Fault> {
     let Some(found) = section.string(key)? else { return Ok(None) };
     let at = found.at;
     let value = found.read(DURATIONS, |text| parse_duration(&text).map_err(|error| format!("{key}: {error}")))?;
@@ -50,19 +51,37 @@ pub(super) fn user(section: &Section<'_>) -> Result<User, Fault> {
 }
 
 pub(super) fn session(section: &Section<'_>) -> Result<Session, Fault> {
+    let prefix_lengths = prefix_lengths(section)?;
     let default = duration_of(section, "default_duration")?;
     let max = duration_of(section, "max_duration")?;
     let max_duration = max.as_ref().map_or(Session::default().max_duration, |found| found.value);
     let Some(default) = default else {
         // Nobody wrote the default, so nobody is told that it is too long.
-        return Ok(Session { default_duration: Session::default().default_duration.min(max_duration), max_duration });
+        let default_duration = Session::default().default_duration.min(max_duration);
+        return Ok(Session { default_duration, max_duration, prefix_lengths });
     };
     if default.value > max_duration {
         let [length, limit] = [default.value, max_duration].map(duration::format_duration);
         let message = format!("default_duration {length} is longer than max_duration {limit}");
         return Err(Fault::new(default.at, message, format!("1m to {limit}, or a longer max_duration (up to 31d)")));
     }
-    Ok(Session { default_duration: default.value, max_duration })
+    Ok(Session { default_duration: default.value, max_duration, prefix_lengths })
+}
+
+fn prefix_lengths(section: &Section<'_>) -> Result<PrefixLengths, Fault> {
+    let standard = PrefixLengths::default();
+    let length = |key: &str, version| Ok(prefix_length(section, key, version)?.unwrap_or(standard.of(version)));
+    let (v4, v6) = (length("ipv4_prefix_len", IpVersion::V4)?, length("ipv6_prefix_len", IpVersion::V6)?);
+    Ok(PrefixLengths::new(v4, v6).unwrap_or(standard))
+}
+
+/// A prefix length of one family.
+pub(super) fn prefix_length(section: &Section<'_>, key: &str, version: IpVersion) -> Result<Option<u8>, Fault> {
+    let fits = PrefixLengths::accepted(version);
+    let accepted = format!("{} to {}, for one host", fits.start(), fits.end());
+    let Some(found) = section.integer(key, &accepted)? else { return Ok(None) };
+    let refused = || Fault::new(found.at, format!("{key} is {}", found.value), accepted.clone());
+    u8::try_from(found.value).ok().filter(|length| fits.contains(length)).map(Some).ok_or_else(refused)
 }
 
 pub(super) fn detect(section: &Section<'_>) -> Result<Detect, Fault> {
@@ -137,6 +156,28 @@ pub(super) fn reconcile(section: &Section<'_>) -> Result<Reconcile, Fault> {
         collect_expired: section.boolean("collect_expired")?.unwrap_or(standard.collect_expired),
         collect_interval: duration_of(section, "collect_interval")?
             .map_or(standard.collect_interval, |found| found.value),
+    })
+}
+
+pub(super) fn notify(section: &Section<'_>) -> Result<Option<Notify>, Fault> {
+    let before = duration_of(section, "before")?;
+    let Some(command) = section.words("command", COMMAND)? else {
+        let stray = |before: At<TimeDelta>| {
+            Err(Fault::new(before.at, "before stands without a command", "before beside command"))
+        };
+        return before.map_or(Ok(None), stray);
+    };
+    let before = before.map_or(TimeDelta::minutes(10), |found| found.value);
+    let fits = |words: &[String]| {
+        let program = words.first().is_some_and(|program| !program.is_empty());
+        program && !words.iter().any(|word| word.contains('\0'))
+    };
+    command.read(COMMAND, |command| {
+        if fits(&command) {
+            Ok(Some(Notify { command, before }))
+        } else {
+            Err("command is empty, or no program can be called so".to_owned())
+        }
     })
 }
 
@@ -330,7 +371,8 @@ fn external_id(section: &Section<'_>, role: Option<&String>, outer: &Keys) -> Re
     not_empty(found, "external_id").map(Some)
 }
 
-fn ports(section: &Section<'_>) -> Result<Option<Vec<PortSpec>>, Fault> {
+/// A list of ports, where there is one; never empty, nothing twice.
+pub(super) fn ports(section: &Section<'_>) -> Result<Option<Vec<PortSpec>>, Fault> {
     let Some(list) = section.strings("ports", PORTS)? else { return Ok(None) };
     if list.value.is_empty() {
         return Err(Fault::new(list.at, "ports is empty", PORTS));

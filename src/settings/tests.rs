@@ -37,6 +37,8 @@ email = "alice@example.com"
 [session]
 default_duration = "4"
 max_duration = "31d"
+ipv4_prefix_len = 30
+ipv6_prefix_len = 64
 [detect]
 ipv4 = ["https://a.example", "https://b.example/ip", "http://127.0.0.1:8080/"]
 ipv6 = []
@@ -69,7 +71,8 @@ ports = ["tcp/5432"]
 "#,
     );
     assert_eq!(settings.user, User { name: Some("Alice Smith".into()), email: Some("alice@example.com".into()) });
-    assert_eq!(settings.session, Session { default_duration: hours(4), max_duration: hours(744) });
+    let prefix_lengths = PrefixLengths::new(30, 64).unwrap();
+    assert_eq!(settings.session, Session { default_duration: hours(4), max_duration: hours(744), prefix_lengths });
     assert_eq!(
         settings.detect.ipv4.iter().map(Url::as_str).collect::<Vec<_>>(),
         ["https://a.example/", "https://b.example/ip", "http://127.0.0.1:8080/"]
@@ -105,11 +108,11 @@ fn text_that_is_not_toml() {
 fn unknown_keys_name_the_nearest() {
     assert_eq!(
         refusal("[sesion]\nmax_duration = \"24h\"\n"),
-        "c.toml:1:2: the file has no key \"sesion\"; did you mean \"session\"? (accepted: include, defaults, user, session, detect, reconcile, aws, resource)"
+        "c.toml:1:2: the file has no key \"sesion\"; did you mean \"session\"? (accepted: include, defaults, user, session, detect, reconcile, notify, aws, resource)"
     );
     assert_eq!(
         refusal("[session]\n\ndefault_duraton = \"8h\"\n"),
-        "c.toml:3:1: [session] has no key \"default_duraton\"; did you mean \"default_duration\"? (accepted: default_duration, max_duration)"
+        "c.toml:3:1: [session] has no key \"default_duraton\"; did you mean \"default_duration\"? (accepted: default_duration, max_duration, ipv4_prefix_len, ipv6_prefix_len)"
     );
     assert_eq!(
         refusal("[user]\n  shoe_size = 43\n"),
@@ -558,4 +561,58 @@ fn groups_by_name_and_tag() {
     }
     let twice = like("group_name = \"a\"\n") + RESOURCE;
     assert!(refusal(&twice).contains("\"api\" is the name of two resources (accepted: "), "{}", refusal(&twice));
+}
+
+#[test]
+fn ports_narrow_and_never_widen() {
+    let settings = parse(&RESOURCE.replace("\"tcp/22\"", "\"tcp/22\", \"tcp/8000-8080\", \"icmp\""));
+    let narrowed = |asked: &[&str]| {
+        let asked: Vec<PortSpec> = asked.iter().map(|text| text.parse().unwrap()).collect();
+        let ports = settings.resources[0].narrowed(&asked).map_err(|error| error.to_string())?;
+        Ok::<_, String>(ports.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    assert_eq!(narrowed(&[]).unwrap(), ["tcp/22", "tcp/8000-8080", "icmp"]);
+    assert_eq!(narrowed(&["tcp/8001", "icmp"]).unwrap(), ["tcp/8001", "icmp"]);
+    for wide in ["tcp/23", "tcp/8000-8081", "all", "udp/22"] {
+        let expected = format!("{wide} is not among the ports of api: tcp/22, tcp/8000-8080, icmp");
+        assert_eq!(narrowed(&["tcp/22", wide]).unwrap_err(), expected);
+    }
+}
+
+#[test]
+fn prefix_lengths() {
+    let lengths = |text: &str| parse(&format!("[session]\n{text}")).session.prefix_lengths;
+    assert_eq!(parse("").session.prefix_lengths, PrefixLengths::default());
+    assert_eq!(lengths("ipv4_prefix_len = 24\nipv6_prefix_len = 64\n"), PrefixLengths::new(24, 64).unwrap());
+    assert_eq!(lengths("ipv6_prefix_len = 128\n"), PrefixLengths::default());
+    for (line, expected) in [
+        ("ipv4_prefix_len = 23", "2:19: ipv4_prefix_len is 23 (accepted: 24 to 32, for one host)"),
+        ("ipv4_prefix_len = 33", "2:19: ipv4_prefix_len is 33 (accepted: 24 to 32, for one host)"),
+        ("ipv6_prefix_len = 0", "2:19: ipv6_prefix_len is 0 (accepted: 64 to 128, for one host)"),
+        ("ipv6_prefix_len = 320", "2:19: ipv6_prefix_len is 320 (accepted: 64 to 128, for one host)"),
+    ] {
+        assert_eq!(refusal(&format!("[session]\n{line}\n")), format!("c.toml:{expected}"));
+    }
+}
+
+#[test]
+fn notify() {
+    assert_eq!(parse("").notify, None);
+    let read = |text: &str| parse(&format!("[notify]\n{text}\n")).notify.unwrap();
+    let words = vec!["tell".to_owned(), "-x".to_owned(), "-x".to_owned()];
+    let (command, before) = (words.clone(), TimeDelta::minutes(10));
+    assert_eq!(read("command = [\"tell\", \"-x\", \"-x\"]"), Notify { command, before });
+    let (command, before) = (words, hours(1));
+    assert_eq!(read("command = [\"tell\", \"-x\", \"-x\"]\nbefore = \"1h\""), Notify { command, before });
+    let accepted = "(accepted: a program and its arguments, as in [\"notify-send\", \"eg\"]; no shell is between)";
+    for (line, expected) in [
+        ("command = []", "2:11: command is empty, or no program can be called so"),
+        ("command = [\"\"]", "2:11: command is empty, or no program can be called so"),
+        ("command = \"tell me\"", "2:11: command of [notify] is of type string"),
+        ("command = [\"tell\", 1]", "2:20: command of [notify] is of type integer"),
+    ] {
+        assert_eq!(refusal(&format!("[notify]\n{line}\n")), format!("c.toml:{expected} {accepted}"));
+    }
+    assert!(refusal("[notify]\nbefore = \"1h\"\n").starts_with("c.toml:2:10: before stands without a command"));
+    assert!(refusal("[notify]\ncommand = [\"x\"]\nbefore = \"0m\"\n").contains("3:10: before: "));
 }

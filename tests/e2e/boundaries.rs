@@ -5,6 +5,7 @@
 mod company;
 mod crash;
 mod disk;
+mod follow;
 mod moments;
 
 use crate::harness::{IPV4, Outcome, Sandboxed, sandboxed::SETTLED};

@@ -17,6 +17,9 @@
 //! | marked, without our lease (held by others, expired, or by nobody) | [`Step::Join`], after [`Step::MakeRoom`] if its tags are full; held only once seen with our tag, ours by id from then on |
 //! | anything else | covered: nothing to do, never touched |
 //!
+//! What a session only keeps until it is open at its new address ([`Session::keeps`]) is held like any other wanted
+//! permission while its rule is there, and is treated as wanted no more when it is not: nothing opens it anew.
+//!
 //! # Leases that nobody wants any more
 //!
 //! | observed | step |
@@ -242,6 +245,8 @@ pub enum NoteKind {
     TagBehind,
     /// A rule stays open for somebody else.
     StaysOpen,
+    /// The user's address has changed, and a session may not follow.
+    NotFollowed,
 }
 
 impl NoteKind {
@@ -262,6 +267,7 @@ impl NoteKind {
             Self::TagsFull => "tags-full",
             Self::TagBehind => "tag-behind",
             Self::StaysOpen => "stays-open",
+            Self::NotFollowed => "not-followed",
         }
     }
 

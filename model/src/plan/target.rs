@@ -54,7 +54,7 @@ fn unavailable(
         .filter(|item| item.standing.is_held())
         .map(|item| item.permission)
         .collect();
-    for permission in wanted.keys() {
+    for (permission, _) in wanted.iter().filter(|(_, want)| want.open) {
         let known = leases.get(permission).is_some_and(|lease| lease.phase == Phase::Held);
         if !known && !held.contains(permission) {
             plan.standings.insert(*permission, failed(failure));
@@ -78,7 +78,7 @@ fn missing(
     let mut plan = TargetPlan::empty(view.key);
     plan.ledger = leases.values().map(|lease| LedgerStep::Close { lease: lease.id }).collect();
     let why = format!("{} no longer exists", view.key);
-    for permission in wanted.keys() {
+    for (permission, _) in wanted.iter().filter(|(_, want)| want.open) {
         plan.standings.insert(*permission, Standing::Failed(why.clone()));
     }
     if !wanted.is_empty() || !leases.is_empty() {
@@ -459,6 +459,9 @@ impl<'a> Planner<'a> {
 
     fn wanted_marked(&mut self, index: usize, permission: Permission, want: Want, lease: Option<&Lease>) {
         let Some((rule, _)) = self.take(index) else { return };
+        if !want.open {
+            return lease.into_iter().for_each(|lease| self.unwanted_absent(lease));
+        }
         let joining = lease.filter(|l| l.phase == Phase::Joining && l.rule_id.as_ref() == Some(&rule.id));
         if let Some(lease) = joining.filter(|lease| !lease.settled(self.reading.read_at)) {
             let why = "our tag on another installation's rule is not visible yet";
@@ -474,7 +477,7 @@ impl<'a> Planner<'a> {
 
     fn join(&mut self, rule: &ObservedRule, proof: Proof, want: Want, lease: Option<&Lease>) {
         self.wake(self.record.now + JOIN_CHECK);
-        if !self.record.policy.open || !self.due(lease) || !self.room(rule, proof) {
+        if !want.open || !self.record.policy.open || !self.due(lease) || !self.room(rule, proof) {
             return;
         }
         let rule = self.owned(rule, proof);
@@ -522,6 +525,9 @@ impl<'a> Planner<'a> {
     }
 
     fn wanted_absent(&mut self, permission: Permission, want: Want, lease: Option<&Lease>) {
+        if !want.open {
+            return lease.into_iter().for_each(|lease| self.unwanted_absent(lease));
+        }
         let standing = standing_without_rule(lease);
         let proven = standing.is_held();
         self.plan.standings.insert(permission, standing);

@@ -306,6 +306,7 @@ fn session(&(number, ports, until): &(u8, u8, Tick)) -> Session {
         user_name: "alice".into(),
         user_email: None,
         reason: None,
+        follow: false,
         status: SessionStatus::Pending,
         started_at: time(0),
         expires_at: time(until),

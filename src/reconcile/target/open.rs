@@ -6,7 +6,6 @@ use crate::error::CommandError;
 use crate::retry::Retry;
 use chrono::TimeDelta;
 use eg_model::failure::{Failure, FailureClass, Reaction};
-use eg_model::ids::SessionId;
 use eg_model::lease::{Attempt, Lease, Phase};
 use eg_model::marks::tags_for;
 use eg_model::observation::{Effect, ObservedRule};
@@ -59,18 +58,18 @@ impl TargetRun<'_> {
             group: self.key.id.clone(),
             permissions: call.permissions.to_vec(),
             tags,
-            description: self.description(call.session),
+            description: self.description(call),
             session: call.session,
         }
     }
 
-    pub(super) fn description(&self, session: SessionId) -> String {
-        let (env, short) = (self.driver.env, session.short());
-        if self.driver.policy.name_person {
-            format!("eg {}@{} session {short}", env.user, env.host)
-        } else {
-            format!("eg session {short}")
-        }
+    /// For people in the console; the provider cuts it and replaces what it does not accept.
+    pub(super) fn description(&self, call: &Opening<'_>) -> String {
+        let (env, short) = (self.driver.env, call.session.short());
+        let person = if self.driver.policy.name_person { format!("{}@{} ", env.user, env.host) } else { String::new() };
+        let reason = call.reason.filter(|reason| !reason.trim().is_empty());
+        let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+        format!("eg {person}session {short}{reason}")
     }
 
     pub(super) fn authorized(
@@ -159,9 +158,9 @@ impl TargetRun<'_> {
     ) -> Result<Flow, CommandError> {
         let mut worst = Flow::Next;
         for permission in call.permissions {
-            let (session, until) = (call.session, call.until);
+            let (session, until, reason) = (call.session, call.until, call.reason);
             let step = Step::Authorize { session, until, permissions: vec![*permission] };
-            let one = Opening { session, until, permissions: std::slice::from_ref(permission), step: &step };
+            let one = Opening { session, until, reason, permissions: std::slice::from_ref(permission), step: &step };
             let flow = Box::pin(self.authorize(firewall, &one, false)).await?;
             worst = worst.max(flow);
             if matches!(flow, Flow::Throttled | Flow::Rest) || self.halted() {

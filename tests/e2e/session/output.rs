@@ -226,6 +226,7 @@ fn schemas_are_printed() {
         "iam-policy",
         "sweep",
         "reconcile",
+        "notify",
         "error",
         "demo",
         "sandbox",
@@ -238,7 +239,7 @@ fn schemas_are_printed() {
     }
     let outcome = world.eg(&["schema", "sesion"]).expect_code(2);
     let known = "session, sessions, status, ip, who, log, init, resources, resource-change, verify, discover, iam-policy, \
-         schedule, doctor, sweep, reconcile, error, demo, sandbox";
+         schedule, doctor, sweep, reconcile, notify, error, demo, sandbox";
     assert_eq!(error_of(&outcome), format!("there is no schema \"sesion\"; there are: {known}"));
 }
 
