@@ -6,6 +6,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
+pub mod board;
 pub mod boundary;
 pub mod cli;
 pub mod commands;
@@ -16,6 +17,7 @@ pub mod edit;
 pub mod env;
 pub mod error;
 pub mod foreground;
+pub mod glance;
 pub mod iam;
 pub mod lock;
 pub mod output;
@@ -27,6 +29,7 @@ pub mod reconcile;
 pub mod resolve;
 pub mod retry;
 pub mod schedule;
+pub mod screen;
 pub mod settings;
 pub mod signals;
 pub mod survey;

@@ -20,6 +20,7 @@ pub mod schedule;
 pub mod schema;
 pub mod start;
 pub mod status;
+mod status_watch;
 pub mod stop;
 pub mod sweep;
 mod watch;

@@ -71,6 +71,18 @@ impl Printer {
         self.write(&self.err, &format!("{line}\n"), self.style.color_err);
     }
 
+    /// Whether results are coloured.
+    #[must_use]
+    pub fn has_colors(&self) -> bool {
+        self.style.color_out
+    }
+
+    /// stdout as a terminal to draw on.
+    #[must_use]
+    pub fn drawing(&self) -> Drawing<'_> {
+        Drawing { out: &self.out }
+    }
+
     /// Result text for people, newlines included; nothing in JSON mode.
     pub fn result(&self, text: &str) {
         if !self.style.json {
@@ -146,5 +158,20 @@ impl Printer {
                 self.talk(&format!("hint: {}", escape_controls(hint)));
             }
         }
+    }
+}
+
+/// stdout as a terminal that is drawn on, byte for byte.
+pub struct Drawing<'a> {
+    out: &'a RefCell<Box<dyn Write>>,
+}
+
+impl Write for Drawing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.out.borrow_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.borrow_mut().flush()
     }
 }

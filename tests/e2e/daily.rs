@@ -7,4 +7,5 @@ mod log;
 mod retries;
 mod schedule;
 mod status;
+mod watch;
 mod who;

@@ -3,6 +3,7 @@
 use super::{
     Shared,
     moto::{Call, Moto},
+    terminal::OnTerminal,
 };
 use regex::{Captures, Regex};
 use serde_json::Value;
@@ -168,6 +169,11 @@ impl EgCommand {
     pub fn spawn_into(mut self, file: &Path) -> Running {
         self.command.stdout(fs::File::create(file).expect("a file"));
         self.spawn()
+    }
+
+    /// Starts it on a terminal of this size.
+    pub fn on_terminal(self, rows: u16, columns: u16) -> OnTerminal {
+        OnTerminal::run(&self.command, rows, columns)
     }
 
     /// Runs it to its end.
