@@ -101,6 +101,8 @@ pub enum Command {
     Demo,
     Sandbox(commands::sandbox::SandboxArgs),
     Schema(commands::schema::SchemaArgs),
+    Completions(commands::completions::CompletionsArgs),
+    Man(commands::man::ManArgs),
     /// Look after the state file
     #[command(subcommand)]
     State(StateCommand),

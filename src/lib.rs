@@ -10,6 +10,7 @@ pub mod board;
 pub mod boundary;
 pub mod cli;
 pub mod commands;
+pub mod completion;
 pub mod config_file;
 pub mod detect;
 pub mod doctor;
@@ -49,6 +50,11 @@ use tracing_subscriber::{filter::LevelFilter, fmt::format::Writer, fmt::time::Fo
 
 /// Runs one command line and returns its exit status.
 pub fn run(env: &Env, out: Box<dyn Write>, err: Box<dyn Write>) -> Exit {
+    if let Some(answer) = completion::answer(env) {
+        let style = Style { json: false, quiet: false, color_out: false, color_err: false };
+        Printer::new(style, out, err).verbatim(&answer);
+        return Exit::Done;
+    }
     let json = wants_json(&env.args);
     let cli = match Cli::try_parse_from(&env.args) {
         Ok(cli) => cli,

@@ -1,6 +1,7 @@
 //! The commands, one file each, and what they share: where things are, and how a pass is made.
 
 pub mod adopt;
+pub mod completions;
 pub mod demo;
 pub mod doctor;
 pub mod ensure;
@@ -11,6 +12,7 @@ pub mod init;
 pub mod ip;
 pub mod list;
 pub mod log;
+pub mod man;
 pub mod opening;
 pub mod reconcile;
 pub mod resource;
@@ -83,6 +85,8 @@ pub fn run(env: &Env, printer: &Printer, cli: &Cli) -> Result<Exit, CommandError
         Command::Schema(args) => schema::run(printer, args),
         Command::Init(args) => init::run(&context()?, args),
         Command::Resource(command) => resource::run(&context()?, command),
+        Command::Completions(args) => completions::run(env, printer, args),
+        Command::Man(args) => man::run(env, printer, args),
         Command::Demo => demo::run(env, printer, &cli.global),
         Command::Sweep(args) => sweep::run(env, printer, args),
         Command::Sandbox(args) => sandbox::run(env, printer, &cli.global, args),

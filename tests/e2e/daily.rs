@@ -1,9 +1,11 @@
 //! The commands of every day beside the five of a session: what is going on, who holds what, what is wrong.
 
+mod completions;
 mod doctor;
 mod iam_policy;
 mod ip;
 mod log;
+mod man;
 mod retries;
 mod schedule;
 mod status;
