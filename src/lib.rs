@@ -60,7 +60,9 @@ pub fn run(env: &Env, out: Box<dyn Write>, err: Box<dyn Write>) -> Exit {
         Ok(cli) => cli,
         Err(error) => return usage(env, &error, json, out, err),
     };
-    let printer = Printer::new(style(env, &cli), out, err);
+    let drawable = env.stderr_is_terminal && env.var("TERM") != Some("dumb");
+    // Logs go their own way to the terminal, and would run into a bar.
+    let printer = Printer::new(style(env, &cli), out, err).with_bars(drawable && cli.global.verbose == 0);
     log(env, &cli);
     let exit = commands::run(env, &printer, &cli).unwrap_or_else(|error| {
         printer.error(&error);

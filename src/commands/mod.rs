@@ -33,7 +33,7 @@ use crate::{
     config_file,
     env::Env,
     error::{CommandError, Exit, Kind},
-    lock,
+    lock::{self, PassLock},
     output::{
         json::SessionJson,
         printer::Printer,
@@ -50,7 +50,7 @@ use eg_model::{
     ids::{InstallationId, SessionId},
     lease::{Lease, Phase},
     plan::Step,
-    session::{Session, SessionStatus},
+    session::{Grant, GrantStatus, Session, SessionStatus},
     target::{Reach, TargetKey},
 };
 use eg_state::{Filter, LastRuns, Notice, Opening, RunKind, Store};
@@ -58,8 +58,13 @@ use futures_util::future::join_all;
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
+    pin::pin,
+    time::Duration,
 };
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::sleep,
+};
 
 /// What every command gets.
 pub struct Context<'a> {
@@ -137,6 +142,22 @@ fn no_files_named(global: &Global, command: &str) -> Result<(), CommandError> {
             Err(CommandError::new(Kind::Usage, message))
         }
     }
+}
+
+/// How long a pass may take before a bar shows how far it is.
+const UNTIL_A_BAR: Duration = Duration::from_secs(1);
+
+/// How many grants of these sessions, or of all, are not where they are to be.
+fn waiting(store: &Store, scope: Option<&BTreeSet<SessionId>>) -> Result<usize, CommandError> {
+    let mut sessions = store.live_sessions()?;
+    sessions.extend(store.unfinished_sessions()?);
+    sessions.retain(|session| scope.is_none_or(|ids| ids.contains(&session.id)));
+    let there = |session: &Session, grant: &Grant| match session.status.is_live() {
+        true => grant.status == GrantStatus::Applied,
+        false => grant.status == GrantStatus::Removed,
+    };
+    let waits = |session: &Session| session.grants.iter().filter(|grant| !there(session, grant)).count();
+    Ok(sessions.iter().map(waits).sum())
 }
 
 /// Fewer digits than this name no session.
@@ -304,7 +325,7 @@ impl Context<'_> {
             interrupt,
             unrecorded_stops: BTreeSet::new(),
             loaded: LoadCache::default(),
-            on_change: Box::new(|change| self.printer.progress(&grant_line(&change.grant))),
+            on_change: Box::new(|change| self.printer.landed(&grant_line(&change.grant))),
         }
     }
 
@@ -354,13 +375,32 @@ impl Context<'_> {
             collect_from: Vec::new(),
             dry_run: false,
         };
-        let report = driver.pass(&lock, &request, looks).await?;
+        let report = self.driven(driver, &lock, &request, looks).await?;
         self.tell_notes(&report);
         self.tell_refusals(&report);
         if let Some(number) = driver.interrupt.asked() {
             return Err(CommandError::new(Kind::Signal(number), "stopped by a signal; what was asked stays on record"));
         }
         Ok(report)
+    }
+
+    /// A pass, with a bar once it takes its time.
+    async fn driven(
+        &self,
+        driver: &Driver<'_>,
+        lock: &PassLock,
+        request: &Request,
+        looks: Looks,
+    ) -> Result<PassReport, CommandError> {
+        let waiting = waiting(&driver.store.borrow(), request.scope.as_ref())?;
+        let mut pass = pin!(driver.pass(lock, request, looks));
+        tokio::select! {
+            report = &mut pass => report,
+            () = sleep(UNTIL_A_BAR) => {
+                let _bar = self.printer.bar(waiting, UNTIL_A_BAR);
+                pass.await
+            }
+        }
     }
 
     /// Warnings of a pass.

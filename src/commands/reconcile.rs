@@ -148,7 +148,7 @@ impl Pass {
             collect_from,
             dry_run: self.dry_run,
         };
-        let mut report = driver.pass(&lock, &request, Looks::new()).await?;
+        let mut report = context.driven(driver, &lock, &request, Looks::new()).await?;
         if !self.dry_run {
             let mut store = driver.store.borrow_mut();
             let noted = if collects { store.set_note(COLLECTED, &report.started.to_rfc3339()) } else { Ok(()) };

@@ -6,6 +6,7 @@ mod iam_policy;
 mod ip;
 mod log;
 mod man;
+mod progress;
 mod retries;
 mod schedule;
 mod status;

@@ -141,6 +141,13 @@ fn a_closed_stdout_ends_nothing() {
         &["--help"],
         &["reconcile"],
         &["session", "list", "--output", "json"],
+        &["status"],
+        &["who"],
+        &["log"],
+        &["log", "--output", "csv"],
+        &["iam-policy"],
+        &["completions", "bash"],
+        &["man"],
     ] {
         let outcome = world.here.command(args).spawn_with_closed_stdout().wait().expect_code(0);
         assert!(!outcome.stderr.contains("panicked"), "{outcome}");
@@ -271,5 +278,32 @@ fn verbose_json_is_still_json_lines() {
     outcome.json_as("session");
     for line in outcome.stderr.lines() {
         serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    }
+}
+
+/// `eg … | head -1`, as people type it: nothing on stderr, and no failure of `eg`.
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let world = World::new();
+    for _ in 0..3 {
+        start(&world.here, &["--no-wait"]);
+    }
+    for args in ["session list", "log", "session list --output json", "man session start", "schema sessions", "--help"]
+    {
+        let line = format!("set -o pipefail; '{}' {args} | head -n 1", env!("CARGO_BIN_EXE_eg"));
+        let outcome = world.here.command(&[]).in_bash(&line).run().expect_code(0);
+        assert_eq!((outcome.stdout.lines().count(), outcome.stderr.as_str()), (1, ""), "{args}");
+    }
+}
+
+#[test]
+fn help_fits_a_narrow_terminal() {
+    let world = World::bare();
+    for columns in [40, 80, 120] {
+        let eg = world.here.command(&["session", "start", "--help"]).env("TERM", "xterm").on_terminal(500, columns);
+        let left = eg.wait();
+        assert_eq!(left.code, Some(0));
+        let wrapped = (0..500).filter(|row| left.screen.row_wrapped(*row)).count();
+        assert_eq!(wrapped, 0, "lines that ran over at {columns} columns:\n{}", left.screen.contents());
     }
 }
