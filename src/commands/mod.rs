@@ -195,7 +195,7 @@ impl Context<'_> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.config.named => Ok(Settings::default()),
             Err(error) => {
                 let message = format!("the configuration {} cannot be read: {error}", path.display());
-                Err(CommandError::new(Kind::Config, message))
+                Err(CommandError::new(Kind::Config, message).hint("name another with --config or EG_CONFIG"))
             }
         }
     }

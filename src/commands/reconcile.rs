@@ -155,7 +155,7 @@ impl Pass {
             // What the pass came to is told all the same.
             if let Err(error) = noted.and_then(|()| store.prune(report.finished).map(drop)) {
                 report.converged = false;
-                report.state_errors.push(error.to_string());
+                report.state_errors.push(error.with_advice());
             }
         }
         Ok(report)

@@ -148,7 +148,7 @@ impl Known {
             Ok(()) => None,
             Err(error) => {
                 (self.store, self.version) = (None, None);
-                Some(error.to_string())
+                Some(error.with_advice())
             }
         };
     }

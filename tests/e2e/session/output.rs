@@ -307,3 +307,21 @@ fn help_fits_a_narrow_terminal() {
         assert_eq!(wrapped, 0, "lines that ran over at {columns} columns:\n{}", left.screen.contents());
     }
 }
+
+/// What failed, why, and apart from that what to do: in the messages of every snapshot.
+#[test]
+fn errors_have_one_shape() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/snapshots");
+    let files = std::fs::read_dir(dir).unwrap().map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap());
+    let mut seen = 0;
+    for line in files.collect::<String>().lines() {
+        let starts = ["error: ", "warning: ", "hint: "];
+        let Some(text) = starts.iter().find_map(|start| line.strip_prefix(start)) else { continue };
+        seen += 1;
+        let first = text.split(' ').next().unwrap();
+        let sentence =
+            first.chars().next().is_some_and(char::is_uppercase) && first.chars().skip(1).all(char::is_lowercase);
+        assert!(!sentence && !text.ends_with('.') && !text.contains("Please"), "a sentence: {line}");
+    }
+    assert!(seen > 100, "only {seen} messages");
+}
