@@ -8,7 +8,7 @@ mod log;
 mod man;
 mod progress;
 mod retries;
-mod schedule;
+pub(crate) mod schedule;
 mod status;
 mod watch;
 mod who;
