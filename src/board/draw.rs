@@ -41,7 +41,7 @@ const MARK: &str = "> ";
 const NO_MARK: &str = "  ";
 /// Stands before the lines that tell why something is not open, and how many of these there are at most.
 const WHY: &str = "    ";
-const WHY_LINES: usize = 3;
+const WHY_LINES: usize = 5;
 /// At most so many lines of what was said.
 const SAID: usize = 5;
 
@@ -105,7 +105,8 @@ fn heights(height: u16, rows: [usize; 3], notes: usize) -> Heights {
     let [sessions, rules, events] = rows.map(|rows| if rows == 0 { 0 } else { lines(rows).saturating_add(3) });
     let first = if rest < 8 { rest } else { sessions.clamp(4, (rest * 2 / 3).max(4)) };
     let rest = rest - first;
-    let second = if rest < 4 { 0 } else { rules.min((rest / 2).max(rest.saturating_sub(events)).max(4)) };
+    // Two events can be seen where there is room at all: what keeps a rule from being open matters more.
+    let second = if rest < 4 { 0 } else { rules.min(rest.saturating_sub(events.min(5)).max(4)) };
     let rest = rest - second;
     let third = if rest < 4 { 0 } else { events.min(rest) };
     Heights { head, panes: [first, second, third], notes, foot }
@@ -530,7 +531,7 @@ pub(crate) mod tests {
 
     fn drawn(size: (u16, u16), change: impl FnOnce(&mut Scene<'_>), board: &Board) -> Terminal<TestBackend> {
         let (glance, events) = (glance(), events());
-        let view = View { now: at(NOW), zone: Zone::utc(), runs: glance.runs.clone() };
+        let view = View { now: at(NOW), zone: Zone::utc(), runs: glance.runs.clone(), columns: None };
         let mut scene = Scene { board, view: &view, glance: &glance, events: &events, unread: None, colors: true };
         change(&mut scene);
         let mut terminal = Terminal::new(TestBackend::new(size.0, size.1)).unwrap();
@@ -584,7 +585,7 @@ pub(crate) mod tests {
             scene.events = &[];
             scene.unread = Some("the state file /x is damaged: \u{1b}[2J");
         };
-        let view = View { now: at(NOW), zone: Zone::utc(), runs: LastRuns::default() };
+        let view = View { now: at(NOW), zone: Zone::utc(), runs: LastRuns::default(), columns: None };
         let mut terminal = Terminal::new(TestBackend::new(80, 20)).unwrap();
         let board = Board::default();
         let mut scene = Scene { board: &board, view: &view, glance: &nothing, events: &[], unread: None, colors: true };
@@ -611,7 +612,7 @@ pub(crate) mod tests {
         board.key(press(KeyCode::End), &many);
         let shown = Glance { sessions: many.clone(), ..glance() };
         let (events, runs) = (events(), LastRuns::default());
-        let view = View { now: at(NOW), zone: Zone::utc(), runs };
+        let view = View { now: at(NOW), zone: Zone::utc(), runs, columns: None };
         for width in [1, 2, 10, 200] {
             for height in 1..40 {
                 let scene =

@@ -286,7 +286,7 @@ impl Context<'_> {
     }
 
     fn view(&self, runs: LastRuns) -> View {
-        View { now: self.env.now(), zone: self.zone.clone(), runs }
+        View { now: self.env.now(), zone: self.zone.clone(), runs, columns: self.env.stdout_columns }
     }
 
     fn runtime(&self) -> Result<Runtime, CommandError> {

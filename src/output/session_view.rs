@@ -32,6 +32,8 @@ pub struct View {
     pub zone: Zone,
     /// When the reconciler was last at work.
     pub runs: LastRuns,
+    /// How many columns the terminal has; `None` where that does not matter.
+    pub columns: Option<usize>,
 }
 
 /// One line of a block: its label, and a value that is safe to print.
@@ -119,7 +121,7 @@ impl View {
                 remaining,
             ]);
         }
-        table.render()
+        table.render_in(self.columns)
     }
 
     /// What keeps the grants of live and closing sessions from being done, and when it is tried again: a line each.
@@ -217,7 +219,7 @@ impl View {
                 }
             }
         }
-        table.render()
+        table.render_in(self.columns)
     }
 }
 

@@ -325,3 +325,30 @@ fn errors_have_one_shape() {
     }
     assert!(seen > 100, "only {seen} messages");
 }
+
+/// What does not fit beside goes below, whole; a pipe gets the table as it always was.
+#[test]
+fn tables_fit_a_narrow_terminal() {
+    let world = World::new();
+    let id = start_id(&world.here, &["--only", "prod"]);
+    for args in [&["who"][..], &["log"], &["session", "list"], &["session", "get", &id]] {
+        let piped = world.eg(args).expect_code(0).stdout;
+        let wide = piped.lines().map(|line| line.chars().count()).max().unwrap();
+        for columns in [90, 200] {
+            let left = world.here.command(args).env("TERM", "xterm").on_terminal(100, columns).wait();
+            assert_eq!(left.code, Some(0));
+            let over = (0..100).filter(|row| left.screen.row_wrapped(*row)).count();
+            assert_eq!(over, 0, "{args:?} at {columns} columns:\n{}", left.screen.contents());
+            let words = |text: &str| {
+                text.split_whitespace()
+                    .filter(|word| *word != "-" && !word.contains(':'))
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(words(&left.screen.contents()), words(&piped), "{args:?} at {columns} columns");
+            if usize::from(columns) >= wide {
+                assert_eq!(left.screen.contents().lines().count(), piped.lines().count(), "{args:?}");
+            }
+        }
+    }
+}
