@@ -60,7 +60,8 @@ fn well_formed<'f>(dir: &std::path::Path, files: impl Iterator<Item = &'f String
 fn what_is_not_there_is_said() {
     let world = World::bare();
     let unknown = world.eg(&["man", "session", "sart"]).expect_code(2);
-    assert_eq!(error_of(&unknown), "`eg session` has no command \"sart\"; there are: start, list, get, extend, stop");
+    let said = error_of(&unknown);
+    assert!(said.starts_with("`eg session` has no command \"sart\"; there are: start, "), "{said}");
     let below = world.eg(&["man", "status", "now"]).expect_code(2);
     assert_eq!(error_of(&below), "`eg status` has no command \"now\" below it");
     let file = world.dir().join("file");

@@ -10,6 +10,11 @@ fn board(world: &World, rows: u16, columns: u16) -> OnTerminal {
     command.on_terminal(rows, columns)
 }
 
+/// Whether the whole picture has arrived: the keys stand below everything else.
+fn drawn(screen: &str) -> bool {
+    screen.contains("q leave")
+}
+
 /// Whether the mark stands before this session.
 fn marked(screen: &str, id: &str) -> bool {
     screen.contains(&format!("> {}", &id[..8]))
@@ -25,7 +30,7 @@ fn keys_stop_and_extend_and_looking_calls_nobody() {
     let before = asked();
 
     let mut eg = board(&world, 24, 80);
-    let shown = eg.shows(|screen| marked(screen, &first) && screen.contains("7h 59m ")).contents();
+    let shown = eg.shows(|screen| marked(screen, &first) && screen.contains("7h 59m ") && drawn(screen)).contents();
     assert!(
         shown.contains("Rules of ") && shown.contains("prod-db-sg   tcp/5432 from 203.0.113.42/32  APPLIED"),
         "{shown}"
@@ -69,7 +74,8 @@ fn what_is_refused_is_said_on_the_board() {
     let mut eg = board(&world, 24, 80);
     eg.shows_text("x stop");
     eg.press("e");
-    let shown = eg.shows_text("nothing is left to extend it by").contents();
+    let told = |screen: &str| screen.contains("nothing is left to extend it by") && screen.contains("hint: ");
+    let shown = eg.shows(|screen| told(screen) && drawn(screen)).contents();
     assert!(shown.contains("error: session ") && shown.contains("hint: max_duration"), "{shown}");
     eg.press("\u{3}");
     assert_eq!(eg.wait().code, Some(0), "Ctrl-C leaves");
