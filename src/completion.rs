@@ -4,6 +4,7 @@
 
 use crate::{
     cli::Cli,
+    config_file,
     env::Env,
     output::{
         json::SCHEMAS,
@@ -11,7 +12,6 @@ use crate::{
         time::Zone,
     },
     paths,
-    settings::Settings,
 };
 use clap::{Arg, Command, CommandFactory};
 use clap_complete::{
@@ -158,14 +158,16 @@ impl Here {
 
     fn resources(&self, labels: bool) -> Option<BTreeSet<String>> {
         let path = self.config.as_ref()?;
-        let settings = Settings::parse(&std::fs::read_to_string(path).ok()?, path).ok()?;
-        let names = |resource: crate::settings::Resource| {
-            let labels = resource.groups.into_iter().filter(move |_| labels);
-            std::iter::once(resource.name).chain(labels)
+        let settings = config_file::load(&config_file::read(path).ok()?, path).ok()?;
+        let one = settings.resources.into_iter().map(|resource| (resource.name, resource.groups));
+        let many = settings.selections.into_iter().map(|selection| (selection.name, selection.groups));
+        let names = |(name, groups): (String, Vec<String>)| {
+            let labels = groups.into_iter().filter(move |_| labels);
+            std::iter::once(name).chain(labels)
         };
         // A shell would take a control character for something to do.
         let plain = |name: &String| !name.chars().any(char::is_control);
-        Some(settings.resources.into_iter().flat_map(names).filter(plain).collect())
+        Some(one.chain(many).flat_map(names).filter(plain).collect())
     }
 }
 
