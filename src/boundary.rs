@@ -1,6 +1,6 @@
 //! The boundaries of a command: before and after each write of the record, before and after each call to a provider.
 //! What is done between two of them is done whole, or the next run finds it out; tests prove that at every single one.
-//! In debug builds `EG_TEST_ABORT_AT`, `EG_TEST_FULL_AT` and `EG_TEST_BUSY_AT` place somebody there; in a release nobody ever
+//! In debug builds `EG_TEST_ABORT_AT`, `EG_TEST_PANIC_AT`, `EG_TEST_FULL_AT` and `EG_TEST_BUSY_AT` place somebody there; in a release nobody ever
 //! stands there.
 
 use async_trait::async_trait;
@@ -39,6 +39,7 @@ pub trait Sentry: Send + Sync {
 /// finds the record in use.
 pub(crate) struct Told {
     abort_at: Option<u64>,
+    panic_at: Option<u64>,
     full_at: Option<u64>,
     busy_at: Option<u64>,
     passed: AtomicU64,
@@ -51,20 +52,26 @@ impl Told {
         let number = |name: &str| vars.get(name).and_then(|text| text.parse().ok());
         let told = Self {
             abort_at: number("EG_TEST_ABORT_AT"),
+            panic_at: number("EG_TEST_PANIC_AT"),
             full_at: number("EG_TEST_FULL_AT"),
             busy_at: number("EG_TEST_BUSY_AT"),
             passed: AtomicU64::new(0),
             written: AtomicU64::new(0),
         };
-        let anything = told.abort_at.or(told.full_at).or(told.busy_at).is_some();
+        let anything = told.abort_at.or(told.panic_at).or(told.full_at).or(told.busy_at).is_some();
         anything.then(|| Arc::new(told) as Arc<dyn Sentry>)
     }
 }
 
 impl Sentry for Told {
     fn pass(&self) {
-        if Some(self.passed.fetch_add(1, Ordering::SeqCst)) == self.abort_at {
+        let passed = Some(self.passed.fetch_add(1, Ordering::SeqCst));
+        if passed == self.abort_at {
             std::process::abort();
+        }
+        #[expect(clippy::panic, reason = "a test says so")]
+        if passed == self.panic_at {
+            panic!("a test says so");
         }
     }
 

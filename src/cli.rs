@@ -18,7 +18,7 @@ pub struct Cli {
 }
 
 /// Options of every command.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
     /// How results are printed
@@ -101,6 +101,8 @@ pub enum Command {
     Demo,
     Sandbox(commands::sandbox::SandboxArgs),
     Schema(commands::schema::SchemaArgs),
+    Completions(commands::completions::CompletionsArgs),
+    Man(commands::man::ManArgs),
     /// Look after the state file
     #[command(subcommand)]
     State(StateCommand),

@@ -63,6 +63,8 @@ pub struct Env {
     pub stdin_is_terminal: bool,
     /// Whether stdout is a terminal.
     pub stdout_is_terminal: bool,
+    /// How many columns it has, if it is one that says so.
+    pub stdout_columns: Option<usize>,
     /// Whether stderr is a terminal.
     pub stderr_is_terminal: bool,
     /// This program, as an absolute path.
@@ -94,6 +96,7 @@ impl Env {
             address_rule: address_rule(&vars),
             stdin_is_terminal: std::io::stdin().is_terminal(),
             stdout_is_terminal: std::io::stdout().is_terminal(),
+            stdout_columns: columns(std::io::stdout().is_terminal()),
             stderr_is_terminal: std::io::stderr().is_terminal(),
             program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("eg")),
             user: whoami::username().unwrap_or_else(|_| "unknown".to_owned()),
@@ -120,6 +123,7 @@ impl Env {
             address_rule: Arc::new(is_globally_routable),
             stdin_is_terminal: false,
             stdout_is_terminal: false,
+            stdout_columns: None,
             stderr_is_terminal: false,
             program: PathBuf::from("eg"),
             user: "unknown".to_owned(),
@@ -193,6 +197,11 @@ impl Env {
     pub fn absolute(&self, path: &Path) -> PathBuf {
         std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
     }
+}
+
+fn columns(terminal: bool) -> Option<usize> {
+    let (columns, _) = terminal.then(ratatui::crossterm::terminal::size)?.ok()?;
+    (columns > 0).then_some(columns.into())
 }
 
 fn random_id() -> Uuid {

@@ -160,13 +160,9 @@ impl std::error::Error for CommandError {}
 
 impl From<StateError> for CommandError {
     fn from(error: StateError) -> Self {
-        let full = error.is_full();
-        let error = Self::new(Kind::State, error.to_string());
-        if full {
-            error.hint("free some space; nothing was opened, and what is open is still on record")
-        } else {
-            error
-        }
+        let full = "free some space; nothing was opened, and what is open is still on record";
+        let advice = if error.is_full() { Some(full.to_owned()) } else { error.advice() };
+        Self { kind: Kind::State, message: error.to_string(), hints: advice.into_iter().collect() }
     }
 }
 

@@ -6,9 +6,11 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
+pub mod board;
 pub mod boundary;
 pub mod cli;
 pub mod commands;
+pub mod completion;
 pub mod config_file;
 pub mod detect;
 pub mod doctor;
@@ -16,6 +18,7 @@ pub mod edit;
 pub mod env;
 pub mod error;
 pub mod foreground;
+pub mod glance;
 pub mod iam;
 pub mod lock;
 pub mod notify;
@@ -29,6 +32,7 @@ pub mod reconcile;
 pub mod resolve;
 pub mod retry;
 pub mod schedule;
+pub mod screen;
 pub mod settings;
 pub mod signals;
 pub mod survey;
@@ -48,12 +52,19 @@ use tracing_subscriber::{filter::LevelFilter, fmt::format::Writer, fmt::time::Fo
 
 /// Runs one command line and returns its exit status.
 pub fn run(env: &Env, out: Box<dyn Write>, err: Box<dyn Write>) -> Exit {
+    if let Some(answer) = completion::answer(env) {
+        let style = Style { json: false, quiet: false, color_out: false, color_err: false };
+        Printer::new(style, out, err).verbatim(&answer);
+        return Exit::Done;
+    }
     let json = wants_json(&env.args);
     let cli = match Cli::try_parse_from(&env.args) {
         Ok(cli) => cli,
         Err(error) => return usage(env, &error, json, out, err),
     };
-    let printer = Printer::new(style(env, &cli), out, err);
+    let drawable = env.stderr_is_terminal && env.var("TERM") != Some("dumb");
+    // Logs go their own way to the terminal, and would run into a bar.
+    let printer = Printer::new(style(env, &cli), out, err).with_bars(drawable && cli.global.verbose == 0);
     log(env, &cli);
     let exit = commands::run(env, &printer, &cli).unwrap_or_else(|error| {
         printer.error(&error);

@@ -34,6 +34,7 @@ fn lock_path(state: &Path) -> PathBuf {
 
 fn failed(path: &Path, error: &std::io::Error) -> CommandError {
     CommandError::new(Kind::State, format!("the lock {} cannot be used: {error}", path.display()))
+        .hint("check the permissions of the file and its directory")
 }
 
 /// Waits for the lock, at most `wait`; `say` hears once who holds it.

@@ -130,10 +130,9 @@ fn state(context: &Context<'_>) -> (Finding, Record) {
     let shown = path.display();
     let machine = context.env.machine.as_deref();
     let finding = match Store::check(path, machine) {
-        // Each of these errors says what to do, after its last semicolon or full stop.
         Err(error) => {
-            let (what, advice) = split_advice(&error.to_string());
-            Finding::bad("state", what, advice)
+            let advice = error.advice().unwrap_or_else(|| "choose another file with --state".to_owned());
+            Finding::bad("state", error.to_string(), advice)
         }
         Ok(_) if machine.is_none() => Finding::warning(
             "state",
@@ -149,13 +148,8 @@ fn state(context: &Context<'_>) -> (Finding, Record) {
     (finding, record.unwrap_or_default())
 }
 
-/// What is wrong, and what to do: the store's messages hold both.
-fn split_advice(message: &str) -> (String, String) {
-    let parts = message.split_once("; ").or_else(|| message.split_once(". "));
-    match parts {
-        Some((what, advice)) => (what.to_owned(), advice.to_owned()),
-        None => (message.to_owned(), "choose another file with --state".to_owned()),
-    }
+fn counted(rules: usize) -> String {
+    if rules == 1 { "1 rule".to_owned() } else { format!("{rules} rules") }
 }
 
 fn scheduled(context: &Context<'_>, record: &Record) -> Finding {
@@ -236,7 +230,7 @@ impl Cloud<'_> {
             }
             Sighting::Complete(reading) => {
                 let rules = reading.rules.len() + reading.other_ingress;
-                let mut findings = vec![Finding::good("group", format!("{name}: {target}, {rules} rules"))];
+                let mut findings = vec![Finding::good("group", format!("{name}: {target}, {}", counted(rules)))];
                 if let Some(firewall) = &one.firewall {
                     findings.extend(self.permissions(one, firewall).await);
                 }

@@ -138,7 +138,7 @@ fn table(context: &Context<'_>, entries: &[Entry]) -> String {
             Cell::new(entry.outcome()),
         ]);
     }
-    table.render()
+    table.render_in(context.env.stdout_columns)
 }
 
 fn entry_json(entry: &Entry) -> Value {

@@ -1,6 +1,7 @@
 //! The commands, one file each, and what they share: where things are, and how a pass is made.
 
 pub mod adopt;
+pub mod completions;
 pub mod demo;
 pub mod doctor;
 pub mod ensure;
@@ -12,6 +13,7 @@ pub mod init;
 pub mod ip;
 pub mod list;
 pub mod log;
+pub mod man;
 mod notify;
 pub mod opening;
 pub mod reconcile;
@@ -22,6 +24,7 @@ pub mod schedule;
 pub mod schema;
 pub mod start;
 pub mod status;
+mod status_watch;
 pub mod stop;
 pub mod sweep;
 mod watch;
@@ -32,7 +35,7 @@ use crate::{
     config_file,
     env::Env,
     error::{CommandError, Exit, Kind},
-    lock,
+    lock::{self, PassLock},
     output::{
         json::SessionJson,
         printer::Printer,
@@ -57,8 +60,13 @@ use futures_util::future::join_all;
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
+    pin::pin,
+    time::Duration,
 };
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::sleep,
+};
 
 /// What every command gets.
 pub struct Context<'a> {
@@ -84,6 +92,8 @@ pub fn run(env: &Env, printer: &Printer, cli: &Cli) -> Result<Exit, CommandError
         Command::Schema(args) => schema::run(printer, args),
         Command::Init(args) => init::run(&context()?, args),
         Command::Resource(command) => resource::run(&context()?, command),
+        Command::Completions(args) => completions::run(env, printer, args),
+        Command::Man(args) => man::run(env, printer, args),
         Command::Demo => demo::run(env, printer, &cli.global),
         Command::Sweep(args) => sweep::run(env, printer, args),
         Command::Sandbox(args) => sandbox::run(env, printer, &cli.global, args),
@@ -136,6 +146,22 @@ fn no_files_named(global: &Global, command: &str) -> Result<(), CommandError> {
     }
 }
 
+/// How long a pass may take before a bar shows how far it is.
+const UNTIL_A_BAR: Duration = Duration::from_secs(1);
+
+/// How many grants of these sessions, or of all, are not where they are to be.
+fn waiting(store: &Store, scope: Option<&BTreeSet<SessionId>>) -> Result<usize, CommandError> {
+    let mut sessions = store.live_sessions()?;
+    sessions.extend(store.unfinished_sessions()?);
+    sessions.retain(|session| scope.is_none_or(|ids| ids.contains(&session.id)));
+    let there = |session: &Session, grant: &Grant| match session.status.is_live() {
+        true => grant.status == GrantStatus::Applied,
+        false => grant.status == GrantStatus::Removed,
+    };
+    let waits = |session: &Session| session.grants.iter().filter(|grant| !there(session, grant)).count();
+    Ok(sessions.iter().map(waits).sum())
+}
+
 /// Fewer digits than this name no session.
 const SHORTEST_PREFIX: usize = 4;
 
@@ -171,7 +197,7 @@ impl Context<'_> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.config.named => Ok(Settings::default()),
             Err(error) => {
                 let message = format!("the configuration {} cannot be read: {error}", path.display());
-                Err(CommandError::new(Kind::Config, message))
+                Err(CommandError::new(Kind::Config, message).hint("name another with --config or EG_CONFIG"))
             }
         }
     }
@@ -267,7 +293,7 @@ impl Context<'_> {
     }
 
     fn view(&self, runs: LastRuns) -> View {
-        View { now: self.env.now(), zone: self.zone.clone(), runs }
+        View { now: self.env.now(), zone: self.zone.clone(), runs, columns: self.env.stdout_columns }
     }
 
     fn runtime(&self) -> Result<Runtime, CommandError> {
@@ -306,7 +332,7 @@ impl Context<'_> {
             interrupt,
             unrecorded_stops: BTreeSet::new(),
             loaded: LoadCache::default(),
-            on_change: Box::new(|change| self.printer.progress(&grant_line(&change.grant))),
+            on_change: Box::new(|change| self.printer.landed(&grant_line(&change.grant))),
         }
     }
 
@@ -363,13 +389,32 @@ impl Context<'_> {
             moves: Vec::new(),
             dry_run: false,
         };
-        let report = driver.pass(&lock, &request, looks).await?;
+        let report = self.driven(driver, &lock, &request, looks).await?;
         self.tell_notes(&report);
         self.tell_refusals(&report);
         if let Some(number) = driver.interrupt.asked() {
             return Err(CommandError::new(Kind::Signal(number), "stopped by a signal; what was asked stays on record"));
         }
         Ok(report)
+    }
+
+    /// A pass, with a bar once it takes its time.
+    async fn driven(
+        &self,
+        driver: &Driver<'_>,
+        lock: &PassLock,
+        request: &Request,
+        looks: Looks,
+    ) -> Result<PassReport, CommandError> {
+        let waiting = waiting(&driver.store.borrow(), request.scope.as_ref())?;
+        let mut pass = pin!(driver.pass(lock, request, looks));
+        tokio::select! {
+            report = &mut pass => report,
+            () = sleep(UNTIL_A_BAR) => {
+                let _bar = self.printer.bar(waiting, UNTIL_A_BAR);
+                pass.await
+            }
+        }
     }
 
     /// Warnings of a pass.

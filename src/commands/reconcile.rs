@@ -157,7 +157,7 @@ impl Pass {
             dry_run: self.dry_run,
         };
         let looks = std::mem::take(&mut followed.looks);
-        let mut report = driver.pass(&lock, &request, looks).await?;
+        let mut report = context.driven(driver, &lock, &request, looks).await?;
         followed.tell(&mut report);
         if !self.dry_run {
             let mut store = driver.store.borrow_mut();
@@ -165,7 +165,7 @@ impl Pass {
             // What the pass came to is told all the same.
             if let Err(error) = noted.and_then(|()| store.prune(report.finished).map(drop)) {
                 report.converged = false;
-                report.state_errors.push(error.to_string());
+                report.state_errors.push(error.with_advice());
             }
         }
         Ok(report)

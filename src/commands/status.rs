@@ -1,9 +1,10 @@
 //! `eg status`: everything at a glance. Detection apart, it reads the record alone.
 
-use super::Context;
+use super::{Context, status_watch};
 use crate::{
     detect::{Detected, Families, FamilyOutcome, describe, detect},
     error::{CommandError, Exit},
+    glance::Glance,
     output::{
         json,
         session_view::{View, line},
@@ -13,52 +14,41 @@ use crate::{
     settings::Settings,
 };
 use eg_model::{
-    Timestamp,
     address::IpVersion,
     duration::overdue,
-    lease::Lease,
     session::{Grant, GrantStatus, Session},
     trouble::{Trouble, trouble},
 };
-use eg_state::LastRuns;
 use serde_json::{Value, json};
 use std::net::IpAddr;
 
 /// Show everything at a glance: your address, what is open and until when, what is wrong
 ///
-/// Without a network the address is missing and everything else is there: it comes from the record.
+/// Without a network the address is missing and everything else is there: it comes from the record. With --watch
+/// no network is used at all, until a key stops (x) or extends (e) the session that is selected.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: eg status")]
-pub struct StatusArgs {}
-
-/// The record, as far as status needs it.
-#[derive(Default)]
-struct Record {
-    /// Live ones, then those that are closing; newest first.
-    sessions: Vec<Session>,
-    leases: Vec<Lease>,
-    runs: LastRuns,
+#[command(after_help = "Examples:\n  eg status\n  eg status --watch")]
+pub struct StatusArgs {
+    /// Keep showing it, on a terminal: sessions counting down, rules and events, with keys to stop and extend
+    #[arg(long)]
+    watch: bool,
 }
 
 /// Shows the status.
 ///
 /// # Errors
 /// The record cannot be read, or the configuration is bad: then everything else was shown before.
-pub fn run(context: &Context<'_>, _args: &StatusArgs) -> Result<Exit, CommandError> {
+pub fn run(context: &Context<'_>, args: &StatusArgs) -> Result<Exit, CommandError> {
+    if args.watch {
+        return status_watch::run(context);
+    }
     let settings = context.settings();
-    let record = match context.store_for_reading()? {
-        None => Record::default(),
-        Some(store) => {
-            let mut sessions = store.live_sessions()?;
-            sessions.extend(store.unfinished_sessions()?);
-            Record { sessions, leases: store.open_leases()?, runs: store.last_runs()? }
-        }
-    };
+    let glance = context.store_for_reading()?.as_ref().map(Glance::read).transpose()?.unwrap_or_default();
     let addresses = match &settings {
         Ok(settings) => addresses(context, settings)?,
         Err(_) => Vec::new(),
     };
-    let shown = Shown { view: context.view(record.runs.clone()), record: &record, addresses: &addresses };
+    let shown = Shown { view: context.view(glance.runs.clone()), glance: &glance, addresses: &addresses };
     context.printer.json(&shown.json());
     context.printer.result(&shown.text());
     settings?;
@@ -94,22 +84,9 @@ fn told(outcome: FamilyOutcome) -> Option<Result<IpAddr, String>> {
     }
 }
 
-/// When there is something to do next: the next expiry, retry or settle deadline on record, or what the last pass
-/// said. A moment that has passed is due.
-fn next_wake(now: Timestamp, record: &Record) -> Option<Timestamp> {
-    let live = record.sessions.iter().filter(|session| session.status.is_live()).map(|session| session.expires_at);
-    let retries = record.leases.iter().filter_map(|lease| lease.next_try_at);
-    let closing = record.sessions.iter().filter(|session| !session.status.is_live()).flat_map(|s| &s.grants);
-    let closing: Vec<&Grant> = closing.filter(|grant| grant.status == GrantStatus::Removing).collect();
-    let concerns = |lease: &&Lease| closing.iter().any(|grant| grant.reach.target == *lease.target());
-    let settling = record.leases.iter().filter(concerns).filter_map(Lease::settles_at);
-    let said = record.runs.reconcile.as_ref().and_then(|run| run.next_wake_at).filter(|at| *at > now);
-    live.chain(retries).chain(settling).chain(said).min()
-}
-
 struct Shown<'a> {
     view: View,
-    record: &'a Record,
+    glance: &'a Glance,
     addresses: &'a [Address],
 }
 
@@ -132,9 +109,9 @@ impl Unconverged<'_> {
 
 impl Shown<'_> {
     fn unconverged(&self) -> Vec<Unconverged<'_>> {
-        let grants = self.record.sessions.iter().flat_map(|session| session.grants.iter().map(move |g| (session, g)));
+        let grants = self.glance.sessions.iter().flat_map(|session| session.grants.iter().map(move |g| (session, g)));
         let found =
-            |(session, grant)| Some(Unconverged { session, grant, trouble: trouble(grant, &self.record.leases)? });
+            |(session, grant)| Some(Unconverged { session, grant, trouble: trouble(grant, &self.glance.leases)? });
         grants.filter_map(found).collect()
     }
 
@@ -143,13 +120,13 @@ impl Shown<'_> {
         for (version, address) in self.addresses {
             text += &line(&version.to_string(), &self.address(address));
         }
-        text += &line("Scheduled", &self.scheduled());
-        text += &line("Reconcile", &self.last_reconcile());
-        if let Some(at) = next_wake(self.view.now, self.record) {
+        text += &line("Scheduled", &self.view.scheduled());
+        text += &line("Reconcile", &self.view.last_reconcile());
+        if let Some(at) = self.glance.next_wake(self.view.now) {
             let due = || format!("overdue {}", overdue(self.view.now, at));
             text += &line("Next wake", &if at > self.view.now { self.view.zone.format(at) } else { due() });
         }
-        let sessions = &self.record.sessions;
+        let sessions = &self.glance.sessions;
         text += &if sessions.is_empty() {
             line("Sessions", "none: nothing is open")
         } else {
@@ -168,25 +145,6 @@ impl Shown<'_> {
         }
     }
 
-    fn scheduled(&self) -> String {
-        let clock = |at: Timestamp| self.view.zone.format(at);
-        match self.record.runs.scheduled_at {
-            Some(at) if is_scheduled(&self.record.runs, self.view.now) => format!("yes, last run {}", clock(at)),
-            Some(at) => format!("no: the last run was {}; see: eg schedule show", clock(at)),
-            None => "no: nothing would close a session on time; set it up with: eg schedule install".to_owned(),
-        }
-    }
-
-    fn last_reconcile(&self) -> String {
-        let Some(run) = &self.record.runs.reconcile else { return "never".to_owned() };
-        let at = self.view.zone.format(run.finished_at);
-        match (&run.summary, run.converged) {
-            (_, true) => format!("{at}, everything as recorded"),
-            (Some(why), false) => format!("{at}: {}", escape_controls(why)),
-            (None, false) => format!("{at}, not everything as recorded yet"),
-        }
-    }
-
     fn trouble(&self, item: &Unconverged<'_>) -> String {
         let (short, name) = (item.session.id.short(), escape_controls(&item.grant.resource_name));
         let why = item.why().map(|why| format!(": {}", escape_controls(&why))).unwrap_or_default();
@@ -197,7 +155,7 @@ impl Shown<'_> {
     /// A live session for an address that is no longer ours serves nobody who is here.
     fn strays(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        for session in self.record.sessions.iter().filter(|session| session.status.is_live()) {
+        for session in self.glance.sessions.iter().filter(|session| session.status.is_live()) {
             for (version, now) in self.addresses {
                 let (Ok(now), Some(then), Some(open)) = (now, session.address(*version), session.cidr(*version)) else {
                     continue;
@@ -220,7 +178,7 @@ impl Shown<'_> {
                 "error": address.as_ref().err(),
             })
         };
-        let runs = &self.record.runs;
+        let runs = &self.glance.runs;
         let last = runs.reconcile.as_ref().map(|run| {
             json!({"finishedAt": json::time(run.finished_at), "converged": run.converged, "summary": run.summary})
         });
@@ -229,8 +187,8 @@ impl Shown<'_> {
             "scheduled": is_scheduled(runs, self.view.now),
             "scheduledAt": runs.scheduled_at.map(json::time),
             "lastReconcile": last,
-            "nextWakeAt": next_wake(self.view.now, self.record).map(json::time),
-            "sessions": self.record.sessions.iter().map(|session| self.session_json(session)).collect::<Vec<_>>(),
+            "nextWakeAt": self.glance.next_wake(self.view.now).map(json::time),
+            "sessions": self.glance.sessions.iter().map(|session| self.session_json(session)).collect::<Vec<_>>(),
             "notConverged": self.unconverged().iter().map(unconverged_json).collect::<Vec<_>>(),
         })
     }

@@ -55,7 +55,7 @@ pub fn run(context: &Context<'_>, _args: &WhoArgs) -> Result<Exit, CommandError>
     let printer = context.printer;
     printer.json(&as_json(&looks, &unknown));
     if looks.iter().any(|look| matches!(&look.found, Ok(rules) if !rules.is_empty())) {
-        printer.result(&table(&looks, &context.zone));
+        printer.result(&table(&looks, &context.zone, context.env.stdout_columns));
     } else if looks.iter().any(|look| look.found.is_ok()) {
         printer.remark("No rule carries eg's marks.");
     }
@@ -114,7 +114,7 @@ fn exit(looks: &[Look<'_>], not_looked_up: usize) -> Exit {
     }
 }
 
-fn table(looks: &[Look<'_>], zone: &Zone) -> String {
+fn table(looks: &[Look<'_>], zone: &Zone, columns: Option<usize>) -> String {
     let mut table = Table::new(["RESOURCE", "PERMISSION", "RULE", "SESSION", "HOLDER", "UNTIL"]);
     for look in looks {
         for rule in look.found.iter().flatten() {
@@ -137,7 +137,7 @@ fn table(looks: &[Look<'_>], zone: &Zone) -> String {
             }
         }
     }
-    table.render()
+    table.render_in(columns)
 }
 
 fn until(holder: &Holder, zone: &Zone) -> [Cell; 2] {

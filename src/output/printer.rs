@@ -1,14 +1,19 @@
 //! The one door through which text leaves the program. stdout holds results, stderr everything else; colours, quiet
 //! and JSON are decided here and nowhere else. A reader that has gone away is not an error: the pass goes on.
+//!
+//! While something takes its time a bar stands below what was printed, on a terminal; whatever else is printed goes
+//! above it.
 
 use super::text::escape_controls;
 use crate::error::CommandError;
 use anstream::adapter::strip_str;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::{
     cell::{Cell, RefCell},
     io::{self, ErrorKind, Write},
+    time::Duration,
 };
 
 /// How output is wanted.
@@ -30,13 +35,48 @@ pub struct Printer {
     out: RefCell<Box<dyn Write>>,
     err: RefCell<Box<dyn Write>>,
     failed: Cell<bool>,
+    /// Whether a bar may be drawn on stderr.
+    bars: bool,
+    bar: RefCell<Option<ProgressBar>>,
+    /// How many grants have landed since the last bar went.
+    landed: Cell<u64>,
 }
+
+/// How often a bar shows that time goes on.
+const BEAT: Duration = Duration::from_millis(200);
+const BAR: &str = "  [{bar:24}] {pos} of {len} {msg}, {elapsed}";
+const NO_BAR: &str = "  {spinner} {msg}, {elapsed}";
 
 impl Printer {
     /// A printer on two streams.
     #[must_use]
     pub fn new(style: Style, out: Box<dyn Write>, err: Box<dyn Write>) -> Self {
-        Self { style, out: RefCell::new(out), err: RefCell::new(err), failed: Cell::new(false) }
+        Self {
+            style,
+            out: RefCell::new(out),
+            err: RefCell::new(err),
+            failed: Cell::new(false),
+            bars: false,
+            bar: RefCell::default(),
+            landed: Cell::default(),
+        }
+    }
+
+    /// The same with bars on stderr, if that is a terminal that can be drawn on; never in JSON, nor when quiet.
+    #[must_use]
+    pub fn with_bars(mut self, drawable: bool) -> Self {
+        self.bars = drawable && !self.style.json && !self.style.quiet;
+        self
+    }
+
+    /// Shows a bar until it is dropped, where bars are drawn: how many of so many grants have landed since the last
+    /// one. Without any to wait for it shows just that something is being done.
+    pub fn bar(&self, grants: usize, waited: Duration) -> Bar<'_> {
+        if self.bars {
+            let total = u64::try_from(grants).unwrap_or(u64::MAX).max(self.landed.get());
+            *self.bar.borrow_mut() = Some(drawn(total, self.landed.get(), waited));
+        }
+        Bar { printer: self }
     }
 
     /// One that says nothing, while the streams are another program's.
@@ -60,8 +100,14 @@ impl Printer {
 
     fn write(&self, to: &RefCell<Box<dyn Write>>, text: &str, color: bool) {
         let text = if color { text.to_owned() } else { strip_str(text).to_string() };
-        let mut to = to.borrow_mut();
-        let written = to.write_all(text.as_bytes()).and_then(|()| to.flush());
+        let write = || {
+            let mut to = to.borrow_mut();
+            to.write_all(text.as_bytes()).and_then(|()| to.flush())
+        };
+        let written = match &*self.bar.borrow() {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        };
         if written.is_err_and(|error| error.kind() != ErrorKind::BrokenPipe) {
             self.failed.set(true);
         }
@@ -69,6 +115,18 @@ impl Printer {
 
     fn talk(&self, line: &str) {
         self.write(&self.err, &format!("{line}\n"), self.style.color_err);
+    }
+
+    /// Whether results are coloured.
+    #[must_use]
+    pub fn has_colors(&self) -> bool {
+        self.style.color_out
+    }
+
+    /// stdout as a terminal to draw on.
+    #[must_use]
+    pub fn drawing(&self) -> Drawing<'_> {
+        Drawing { out: &self.out }
     }
 
     /// Result text for people, newlines included; nothing in JSON mode.
@@ -113,6 +171,16 @@ impl Printer {
         }
     }
 
+    /// A grant has landed: its line, and a step of the bar.
+    pub fn landed(&self, line: &str) {
+        self.landed.set(self.landed.get() + 1);
+        if let Some(bar) = &*self.bar.borrow() {
+            bar.set_length(self.landed.get().max(bar.length().unwrap_or(0)));
+            bar.set_position(self.landed.get());
+        }
+        self.progress(line);
+    }
+
     /// Something to know, which does not stop the command.
     pub fn warn(&self, message: &str, hints: &[String]) {
         if self.style.json {
@@ -146,5 +214,49 @@ impl Printer {
                 self.talk(&format!("hint: {}", escape_controls(hint)));
             }
         }
+    }
+}
+
+/// A bar that is shown as long as this lives.
+pub struct Bar<'a> {
+    printer: &'a Printer,
+}
+
+impl Drop for Bar<'_> {
+    fn drop(&mut self) {
+        self.printer.landed.set(0);
+        if let Some(bar) = self.printer.bar.borrow_mut().take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn drawn(total: u64, landed: u64, waited: Duration) -> ProgressBar {
+    let template = if total == 0 { NO_BAR } else { BAR };
+    let message = match total {
+        0 => "reading the firewalls",
+        1 => "grant",
+        _ => "grants",
+    };
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+    let bar = bar.with_style(style.progress_chars("=> ")).with_message(message);
+    let bar = bar.with_position(landed).with_elapsed(waited);
+    bar.enable_steady_tick(BEAT);
+    bar
+}
+
+/// stdout as a terminal that is drawn on, byte for byte.
+pub struct Drawing<'a> {
+    out: &'a RefCell<Box<dyn Write>>,
+}
+
+impl Write for Drawing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.out.borrow_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.borrow_mut().flush()
     }
 }

@@ -6,6 +6,7 @@ use super::{
     text::escape_controls,
     time::Zone,
 };
+use crate::schedule::is_scheduled;
 use eg_model::{
     Timestamp,
     address::IpVersion,
@@ -31,6 +32,8 @@ pub struct View {
     pub zone: Zone,
     /// When the reconciler was last at work.
     pub runs: LastRuns,
+    /// How many columns the terminal has; `None` where that does not matter.
+    pub columns: Option<usize>,
 }
 
 /// One line of a block: its label, and a value that is safe to print.
@@ -86,7 +89,9 @@ impl View {
         }
     }
 
-    fn is_overdue(&self, session: &Session) -> bool {
+    /// Whether a session is past its expiry and not closed.
+    #[must_use]
+    pub fn is_overdue(&self, session: &Session) -> bool {
         !session.status.is_ended() && self.now >= session.expires_at
     }
 
@@ -104,22 +109,20 @@ impl View {
     /// The table of `list`, newest first as given.
     #[must_use]
     pub fn list(&self, sessions: &[Session]) -> String {
-        let ids: Vec<String> = sessions.iter().map(|session| session.id.0.as_simple().to_string()).collect();
         let mut table = Table::new(["ID", "STATUS", "IP", "STARTED", "REMAINING"]);
-        let width = short_width(&ids);
-        for (session, id) in sessions.iter().zip(&ids) {
+        for (session, id) in sessions.iter().zip(short_ids(sessions)) {
             let remaining = self.remaining(session);
             let remaining =
                 if self.is_overdue(session) { Cell::styled(remaining, style::BAD) } else { Cell::new(remaining) };
             table.row([
-                Cell::new(short_id(id, &width)),
+                Cell::new(id),
                 Cell::styled(session.status.as_str(), style::session(session.status)),
                 Cell::new(address_cell(session)),
                 Cell::new(self.zone.format(session.started_at)),
                 remaining,
             ]);
         }
-        table.render()
+        table.render_in(self.columns)
     }
 
     /// What keeps the grants of live and closing sessions from being done, and when it is tried again: a line each.
@@ -146,6 +149,29 @@ impl View {
         match trouble.next_try_at.filter(|at| *at > self.now) {
             Some(at) => format!("next try {}", self.zone.clock(at)),
             None => "the next reconcile tries again".to_owned(),
+        }
+    }
+
+    /// Whether something closes sessions on time.
+    #[must_use]
+    pub fn scheduled(&self) -> String {
+        let clock = |at: Timestamp| self.zone.format(at);
+        match self.runs.scheduled_at {
+            Some(at) if is_scheduled(&self.runs, self.now) => format!("yes, last run {}", clock(at)),
+            Some(at) => format!("no: the last run was {}; see: eg schedule show", clock(at)),
+            None => "no: nothing would close a session on time; set it up with: eg schedule install".to_owned(),
+        }
+    }
+
+    /// When the last reconcile was, and what came of it.
+    #[must_use]
+    pub fn last_reconcile(&self) -> String {
+        let Some(run) = &self.runs.reconcile else { return "never".to_owned() };
+        let at = self.zone.format(run.finished_at);
+        match (&run.summary, run.converged) {
+            (_, true) => format!("{at}, everything as recorded"),
+            (Some(why), false) => format!("{at}: {}", escape_controls(why)),
+            (None, false) => format!("{at}, not everything as recorded yet"),
         }
     }
 
@@ -198,7 +224,7 @@ impl View {
                 }
             }
         }
-        table.render()
+        table.render_in(self.columns)
     }
 }
 
@@ -249,12 +275,22 @@ fn follows(session: &Session) -> String {
     if session.follow { line("Follow", "yes, when your address changes") } else { String::new() }
 }
 
-fn address_cell(session: &Session) -> String {
+/// Its IPv4 address, else its IPv6 address, and whether there is one beside.
+#[must_use]
+pub fn address_cell(session: &Session) -> String {
     match (session.address(IpVersion::V4), session.address(IpVersion::V6)) {
         (Some(v4), Some(_)) => format!("{v4} +v6"),
         (Some(one), None) | (None, Some(one)) => one.to_string(),
         (None, None) => String::new(),
     }
+}
+
+/// The ids of sessions that are shown together: eight digits, or as many as tell one from the others.
+#[must_use]
+pub fn short_ids(sessions: &[Session]) -> Vec<String> {
+    let ids: Vec<String> = sessions.iter().map(|session| session.id.0.as_simple().to_string()).collect();
+    let widths = short_width(&ids);
+    ids.iter().map(|id| short_id(id, &widths).to_owned()).collect()
 }
 
 /// How many digits each id that shares its first eight with another row needs. Neighbours in sorted order share most.

@@ -1,10 +1,13 @@
-//! Tables: columns as wide as their content, two spaces apart, nothing cut off, no trailing spaces.
+//! Tables: columns as wide as their content, two spaces apart, nothing cut off, no trailing spaces. On a terminal that is
+//! too narrow for a row its last columns go to lines of their own below, so that no word is broken.
 
 use super::text::escape_controls;
 use anstyle::Style;
 use unicode_width::UnicodeWidthStr;
 
 const GAP: usize = 2;
+/// How far a row's further lines are indented.
+const INDENT: usize = 4;
 
 /// One cell: text, with controls escaped, and perhaps a style.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,8 +96,15 @@ impl Table {
     /// or strip.
     #[must_use]
     pub fn render(&self) -> String {
+        self.render_in(None)
+    }
+
+    /// The same for a terminal of so many columns. A single column that is wider stays as it is.
+    #[must_use]
+    pub fn render_in(&self, columns: Option<usize>) -> String {
         let widths = self.widths();
-        self.lines.iter().map(|line| render_line(line, &widths)).collect()
+        let folds = folds(&widths, columns.unwrap_or(usize::MAX));
+        self.lines.iter().map(|line| render_line(line, &widths, &folds)).collect()
     }
 
     fn widths(&self) -> Vec<usize> {
@@ -110,10 +120,25 @@ impl Table {
     }
 }
 
-fn render_line(line: &Line, widths: &[usize]) -> String {
+/// Which columns share a line.
+fn folds(widths: &[usize], columns: usize) -> Vec<std::ops::Range<usize>> {
+    let (mut folds, mut from, mut used) = (Vec::new(), 0, 0);
+    for (at, width) in widths.iter().enumerate() {
+        if at > from && used + GAP + width > columns {
+            folds.push(from..at);
+            (from, used) = (at, INDENT + width);
+        } else {
+            used += if at == from { *width } else { GAP + width };
+        }
+    }
+    folds.push(from..widths.len());
+    folds
+}
+
+fn render_line(line: &Line, widths: &[usize], folds: &[std::ops::Range<usize>]) -> String {
     let mut text = String::new();
     match line {
-        Line::Row(cells) => render_row(cells, widths, &mut text),
+        Line::Row(cells) => return render_folded(cells, widths, folds),
         Line::Note(note) => {
             text.push_str(&" ".repeat(GAP));
             note.write(&mut text);
@@ -121,6 +146,22 @@ fn render_line(line: &Line, widths: &[usize]) -> String {
     }
     text.push('\n');
     text
+}
+
+/// A line for each fold that holds something, and at least one.
+fn render_folded(cells: &[Cell], widths: &[usize], folds: &[std::ops::Range<usize>]) -> String {
+    let mut text = String::new();
+    for (number, fold) in folds.iter().enumerate() {
+        let cells = cells.get(fold.start..fold.end.min(cells.len())).unwrap_or_default();
+        // A line that only says that there is nothing to say is left out, too.
+        if cells.iter().all(|cell| cell.text.is_empty() || (number > 0 && cell.text == "-")) {
+            continue;
+        }
+        text.push_str(&" ".repeat(if number == 0 { 0 } else { INDENT }));
+        render_row(cells, widths.get(fold.clone()).unwrap_or_default(), &mut text);
+        text.push('\n');
+    }
+    if text.is_empty() { "\n".to_owned() } else { text }
 }
 
 fn render_row(cells: &[Cell], widths: &[usize], text: &mut String) {
@@ -186,6 +227,30 @@ b2c3d4e5  EXPIRED  203.0.113.42  2026-02-26 14:00:00  expired
         let mut table = Table::new(["NAME", "X"]);
         table.row(["a\n\u{1b}[2J", "1"].map(Cell::from));
         assert_eq!(table.render(), "NAME             X\na\\u{a}\\u{1b}[2J  1\n");
+    }
+
+    #[test]
+    fn a_row_that_does_not_fit_goes_on_below() {
+        let mut table = Table::new(["RESOURCE", "PERMISSION", "RULE", "UNTIL"]);
+        table.row(["api", "tcp/22 from 1.2.3.4/32", "sgr-1", "18:00"].map(Cell::from));
+        table.row(["", "", "", "12:00"].map(Cell::from));
+        table.row(["database", "-", "-", "-"].map(Cell::from));
+        table.note("a note");
+        let narrow = "\
+RESOURCE  PERMISSION
+    RULE   UNTIL
+api       tcp/22 from 1.2.3.4/32
+    sgr-1  18:00
+           12:00
+database  -
+  a note
+";
+        assert_eq!(table.render_in(Some(32)), narrow);
+        assert_eq!(table.render_in(Some(46)), table.render());
+        assert_eq!(table.render_in(Some(45)).lines().next(), Some("RESOURCE  PERMISSION              RULE"));
+        let one = "RESOURCE\n    PERMISSION\n    RULE\n    UNTIL\napi\n    tcp/22 from 1.2.3.4/32\n    sgr-1\n    18:00\n    12:00\ndatabase\n  a note\n";
+        assert_eq!(table.render_in(Some(1)), one);
+        assert_eq!(Table::default().render_in(Some(1)), "");
     }
 
     #[test]

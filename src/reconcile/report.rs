@@ -118,7 +118,7 @@ impl PassReport {
         result
             .map_err(|error| {
                 self.converged = false;
-                self.state_errors.push(error.to_string());
+                self.state_errors.push(error.with_advice());
             })
             .ok()
     }

@@ -64,6 +64,7 @@ fn run(program: &str, args: &[&str], input: Option<&str>) -> io::Result<Output> 
 
 fn failed(what: &str, why: impl std::fmt::Display) -> CommandError {
     CommandError::new(ErrorKind::Schedule, format!("{what} failed: {why}"))
+        .hint("see what would be installed, and install it by hand, with: eg schedule show")
 }
 
 fn checked(what: &str, output: io::Result<Output>) -> Result<Output, CommandError> {
@@ -115,7 +116,10 @@ fn read_crontab() -> Result<String, CommandError> {
 fn units_at(env: &Env, job: &Job) -> Result<Vec<(PathBuf, String)>, CommandError> {
     let home = env.var("HOME").map(|home| PathBuf::from(home).join(".config"));
     let config = env.var("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute()).or(home);
-    let missing = || CommandError::new(ErrorKind::Schedule, "there is no home directory to put systemd units in");
+    let missing = || {
+        CommandError::new(ErrorKind::Schedule, "there is no home directory to put systemd units in")
+            .hint("set HOME or XDG_CONFIG_HOME")
+    };
     let directory = systemd::directory(&config.ok_or_else(missing)?);
     Ok(systemd::units(job).into_iter().map(|(name, text)| (directory.join(name), text)).collect())
 }

@@ -1,4 +1,4 @@
-//! What can go wrong with the record, each with what to do about it.
+//! What can go wrong with the record: what failed and why, and apart from that what to do about it.
 
 use crate::runs::Run;
 use eg_model::{
@@ -13,12 +13,13 @@ use std::{
 };
 use thiserror::Error;
 
-/// Why the record could not be read or written. Every message says what failed, why, and what to do.
+/// Why the record could not be read or written. Every message says what failed and why, in
+/// the end in the words of the system; [`StateError::advice`] says what to do.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StateError {
     /// A file operation failed.
-    #[error("cannot {doing} {}: {source}; check the path and its permissions, or choose another with --state", path.display())]
+    #[error("cannot {doing} {}: {source}", path.display())]
     Io {
         /// What was tried, as a verb.
         doing: &'static str,
@@ -28,7 +29,7 @@ pub enum StateError {
         source: io::Error,
     },
     /// The directory or a file belongs to somebody else.
-    #[error("{} belongs to user {owner}, not to the user running eg ({user}); run eg as its owner, or choose another file with --state", path.display())]
+    #[error("{} belongs to user {owner}, not to the user running eg ({user})", path.display())]
     Owner {
         /// The file or directory.
         path: PathBuf,
@@ -38,19 +39,19 @@ pub enum StateError {
         user: u32,
     },
     /// The directory can be written by others, and holds more than the record.
-    #[error("others can write to the directory {}; take that away (chmod go-w), or choose a directory of your own with --state", path.display())]
+    #[error("others can write to the directory {}", path.display())]
     OpenDirectory {
         /// The directory.
         path: PathBuf,
     },
     /// The path names something that is not a regular file.
-    #[error("{} is not a regular file; choose another with --state", path.display())]
+    #[error("{} is not a regular file", path.display())]
     NotAFile {
         /// The path.
         path: PathBuf,
     },
     /// SQLite's locks and write-ahead log do not work there.
-    #[error("{} is on a network file system ({kind}), where SQLite cannot protect the record; choose a local path with --state", path.display())]
+    #[error("{} is on a network file system ({kind}), where SQLite cannot protect the record", path.display())]
     NetworkFileSystem {
         /// The path.
         path: PathBuf,
@@ -58,7 +59,7 @@ pub enum StateError {
         kind: String,
     },
     /// The file is damaged, or not a database at all. It was left as it is.
-    #[error("{} is damaged or not a database ({detail}); it was left as it is. Move it away or restore a backup (rules that are open close by their own tags), or choose another file with --state", path.display())]
+    #[error("{} is damaged or not a database, and was left as it is: {detail}", path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,
@@ -66,7 +67,7 @@ pub enum StateError {
         detail: String,
     },
     /// A database of another program. It was left as it is.
-    #[error("{} is a database of another program (application id {found:#010x}); it was left as it is. Choose another file with --state", path.display())]
+    #[error("{} is a database of another program (application id {found:#010x}), and was left as it is", path.display())]
     OtherApplication {
         /// The file.
         path: PathBuf,
@@ -74,7 +75,7 @@ pub enum StateError {
         found: u32,
     },
     /// The schema is newer than this program. The file was left as it is.
-    #[error("{} was written by a newer eg (schema {found}, this one knows {known}); it was left as it is. Update eg", path.display())]
+    #[error("{} was written by a newer eg (schema {found}, this one knows {known}), and was left as it is", path.display())]
     NewerSchema {
         /// The file.
         path: PathBuf,
@@ -84,7 +85,7 @@ pub enum StateError {
         known: i64,
     },
     /// The schema is older, and reading never migrates.
-    #[error("{} was written by an older eg (schema {found}, this one reads {known}); run `eg reconcile` once to bring it up to date", path.display())]
+    #[error("{} was written by an older eg (schema {found}, this one reads {known})", path.display())]
     OlderSchema {
         /// The file.
         path: PathBuf,
@@ -94,7 +95,7 @@ pub enum StateError {
         known: i64,
     },
     /// The database was made on another machine.
-    #[error("{} belongs to another machine ({recorded}; this one is {here}). If that machine is gone: eg state adopt. If it still runs: use a fresh file with --state. If this is that machine: set EG_MACHINE={recorded}", path.display())]
+    #[error("{} belongs to another machine ({recorded}; this one is {here})", path.display())]
     OtherMachine {
         /// The file.
         path: PathBuf,
@@ -104,7 +105,7 @@ pub enum StateError {
         here: String,
     },
     /// The guard beside the database is of another installation.
-    #[error("{} is of installation {found}, but its guard file names {expected}: another database was put in its place. Put the right one back, or take this one over with `eg state adopt`, or use a fresh file with --state", path.display())]
+    #[error("{} is of installation {found}, but its guard file names {expected}: another database was put in its place", path.display())]
     OtherInstallation {
         /// The database.
         path: PathBuf,
@@ -114,13 +115,13 @@ pub enum StateError {
         expected: InstallationId,
     },
     /// There is no database to adopt.
-    #[error("{} does not exist; name the file to take over with --state", path.display())]
+    #[error("{} does not exist", path.display())]
     Missing {
         /// The path.
         path: PathBuf,
     },
     /// The guard file could not be written. The run it speaks of *is* recorded in the database.
-    #[error("cannot write {}: {source}; without it a restored backup would go unnoticed. Make room or check the directory's permissions", path.display())]
+    #[error("cannot write {}, without which a restored backup would go unnoticed: {source}", path.display())]
     Guard {
         /// The guard file.
         path: PathBuf,
@@ -130,7 +131,7 @@ pub enum StateError {
         begun: Option<Run>,
     },
     /// The disk, or a quota, is full. Nothing was recorded.
-    #[error("cannot write {}: the disk is full ({detail}); make room and try again. Nothing was recorded", path.display())]
+    #[error("cannot write {}, and nothing was recorded: the disk is full ({detail})", path.display())]
     Full {
         /// The database.
         path: PathBuf,
@@ -138,7 +139,7 @@ pub enum StateError {
         detail: String,
     },
     /// Another process holds the database for longer than the busy timeout.
-    #[error("{} is in use by another process ({detail}); try again in a moment", path.display())]
+    #[error("{} is in use by another process: {detail}", path.display())]
     Busy {
         /// The database.
         path: PathBuf,
@@ -146,7 +147,7 @@ pub enum StateError {
         detail: String,
     },
     /// The database cannot be written at all.
-    #[error("{} cannot be opened or written ({detail}); check the permissions of the file and its directory, and how its file system is mounted", path.display())]
+    #[error("{} cannot be opened or written: {detail}", path.display())]
     ReadOnly {
         /// The database.
         path: PathBuf,
@@ -154,7 +155,7 @@ pub enum StateError {
         detail: String,
     },
     /// Any other answer of SQLite.
-    #[error("{}: SQLite says: {source}; try again, and report it if it stays", path.display())]
+    #[error("{}: SQLite says: {source}", path.display())]
     Sqlite {
         /// The database.
         path: PathBuf,
@@ -162,7 +163,7 @@ pub enum StateError {
         source: rusqlite::Error,
     },
     /// The schema could not be brought up to date.
-    #[error("{}: the schema could not be brought up to date: {detail}; the file is as it was before that step", path.display())]
+    #[error("{}: the schema could not be brought up to date, and the file is as it was before that step: {detail}", path.display())]
     Migration {
         /// The database.
         path: PathBuf,
@@ -170,7 +171,7 @@ pub enum StateError {
         detail: String,
     },
     /// A row that does not parse. It is never skipped: it could be an open rule.
-    #[error("{}: table {table}, row {row}: {what}; the record was changed by something else, restore a backup of it", path.display())]
+    #[error("{}: table {table}, row {row}: {what}", path.display())]
     Row {
         /// The database.
         path: PathBuf,
@@ -190,7 +191,7 @@ pub enum StateError {
         why: &'static str,
     },
     /// No such session.
-    #[error("there is no session {0}; `eg session list --limit 0` shows all")]
+    #[error("there is no session {0}")]
     NoSuchSession(SessionId),
     /// The session has ended already.
     #[error("session {} is {status} since {}; there is nothing left to stop", id.short(), utc(ended_at.as_ref()))]
@@ -203,7 +204,7 @@ pub enum StateError {
         ended_at: Option<Timestamp>,
     },
     /// Only live sessions can be extended.
-    #[error("session {} is {status} since {} and cannot be extended; start a new one with `eg session start`", id.short(), utc(ended_at.as_ref()))]
+    #[error("session {} is {status} since {} and cannot be extended", id.short(), utc(ended_at.as_ref()))]
     NotLive {
         /// The session.
         id: SessionId,
@@ -213,7 +214,7 @@ pub enum StateError {
         ended_at: Option<Timestamp>,
     },
     /// The session's time is over, even if nothing noticed yet.
-    #[error("session {} expired at {} and cannot be extended; start a new one with `eg session start`", id.short(), utc(Some(expired_at)))]
+    #[error("session {} expired at {} and cannot be extended", id.short(), utc(Some(expired_at)))]
     PastExpiry {
         /// The session.
         id: SessionId,
@@ -229,10 +230,10 @@ pub enum StateError {
         expires_at: Timestamp,
     },
     /// A step that the state machines do not allow.
-    #[error("{0}; this is a fault in eg, please report it")]
+    #[error("{0}")]
     Transition(#[from] TransitionError),
     /// A lease that is not in the ledger, or a write that does not raise its version.
-    #[error("lease {} {why}; this is a fault in eg, please report it", id.0)]
+    #[error("lease {} {why}", id.0)]
     Lease {
         /// The lease.
         id: LeaseId,
@@ -246,6 +247,54 @@ fn utc(at: Option<&Timestamp>) -> String {
 }
 
 impl StateError {
+    /// What to do about it; `None` where the message leaves nothing open.
+    #[must_use]
+    pub fn advice(&self) -> Option<String> {
+        let advice = match self {
+            Self::Io { .. } => "check the path and its permissions, or choose another with --state",
+            Self::Owner { .. } => "run eg as its owner, or choose another file with --state",
+            Self::OpenDirectory { .. } => "take that away (chmod go-w), or choose a directory of your own with --state",
+            Self::NotAFile { .. } | Self::OtherApplication { .. } => "choose another file with --state",
+            Self::NetworkFileSystem { .. } => "choose a local path with --state",
+            Self::Corrupt { .. } => {
+                "move it away or restore a backup (rules that are open close by their own tags), or choose another file \
+                 with --state"
+            }
+            Self::NewerSchema { .. } => "update eg",
+            Self::OlderSchema { .. } => "run `eg reconcile` once to bring it up to date",
+            Self::OtherMachine { recorded, .. } => {
+                return Some(format!(
+                    "if that machine is gone: eg state adopt; if it still runs: use a fresh file with --state; if this \
+                     is that machine: set EG_MACHINE={recorded}"
+                ));
+            }
+            Self::OtherInstallation { .. } => {
+                "put the right one back, or take this one over with `eg state adopt`, or use a fresh file with --state"
+            }
+            Self::Missing { .. } => "name the file to take over with --state",
+            Self::Guard { .. } => "make room, or check the directory's permissions",
+            Self::Full { .. } => "make room and try again",
+            Self::Busy { .. } => "try again in a moment",
+            Self::ReadOnly { .. } => {
+                "check the permissions of the file and its directory, and how its file system is mounted"
+            }
+            Self::Sqlite { .. } => "try again, and report it if it stays",
+            Self::Migration { .. } => "go on with the eg that wrote it, and report this",
+            Self::Row { .. } => "the record was changed by something else: restore a backup of it",
+            Self::NoSuchSession(_) => "see them with: eg session list --limit 0",
+            Self::NotLive { .. } | Self::PastExpiry { .. } => "start a new one with: eg session start",
+            Self::Transition(_) | Self::Lease { .. } => "this is a fault in eg: please report it",
+            Self::Unfit { .. } | Self::AlreadyEnded { .. } | Self::NotLater { .. } => return None,
+        };
+        Some(advice.to_owned())
+    }
+
+    /// Message and advice in one line, for where there is no room for two.
+    #[must_use]
+    pub fn with_advice(&self) -> String {
+        self.advice().map_or_else(|| self.to_string(), |advice| format!("{self}; {advice}"))
+    }
+
     /// Whether a full disk or quota is the cause. A revoke by a known id may go out all the same; an authorize never.
     #[must_use]
     pub fn is_full(&self) -> bool {

@@ -130,6 +130,14 @@ impl Store {
             None => select(connection, "", params![]),
         })
     }
+
+    /// The last events, newest first.
+    ///
+    /// # Errors
+    /// The database cannot be read, or a row does not parse.
+    pub fn last_events(&self, count: u32) -> Result<Vec<Event>, StateError> {
+        self.read(|connection| select_in(connection, "ORDER BY id DESC LIMIT ?1", params![count]))
+    }
 }
 
 pub(crate) fn insert(connection: &Connection, event: &Event, run: Option<i64>) -> Result<(), StateError> {
@@ -151,9 +159,12 @@ pub(crate) fn insert(connection: &Connection, event: &Event, run: Option<i64>) -
 }
 
 fn select(connection: &Connection, which: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Vec<Event>, StateError> {
+    select_in(connection, &format!("{which} ORDER BY id"), values)
+}
+
+fn select_in(connection: &Connection, how: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Vec<Event>, StateError> {
     let sql = format!(
-        "SELECT id, at, run, session, target, permission, rule_id, kind, outcome, request_id, detail \
-         FROM events {which} ORDER BY id"
+        "SELECT id, at, run, session, target, permission, rule_id, kind, outcome, request_id, detail FROM events {how}"
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(values)?;

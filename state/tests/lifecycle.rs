@@ -454,3 +454,17 @@ fn pruning_forgets_only_what_is_long_over() {
     assert_eq!(store.last_runs().unwrap().scheduled_at, Some(at(0)), "the last run stays");
     assert_eq!(store.events(None).unwrap(), vec![]);
 }
+
+#[test]
+fn the_last_events_come_newest_first() {
+    let (_root, mut store) = fresh();
+    assert_eq!(store.last_events(5).unwrap().len(), store.events(None).unwrap().len().min(5));
+    for number in 1..=3 {
+        store.start(&session(number, 0)).unwrap();
+    }
+    let mut all = store.events(None).unwrap();
+    all.reverse();
+    assert_eq!(store.last_events(2).unwrap(), all[..2]);
+    assert_eq!(store.last_events(2).unwrap()[0].session, Some(sid(3)));
+    assert_eq!(store.last_events(1000).unwrap(), all);
+}

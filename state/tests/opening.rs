@@ -228,7 +228,7 @@ fn another_machine_is_refused_until_adopted() {
     let error = try_open(&path, Some("there"), 8).unwrap_err();
     assert!(matches!(&error, StateError::OtherMachine { recorded, here, .. } if recorded == "here" && here == "there"));
     for way in ["eg state adopt", "--state", "EG_MACHINE"] {
-        assert!(error.to_string().contains(way), "{error}");
+        assert!(error.with_advice().contains(way), "{error}");
     }
     fs::remove_file(with_suffix(&path, ".guard")).unwrap();
     assert_eq!(Store::adopt(&path, "there", at(5)).unwrap(), installation(7));
@@ -308,7 +308,7 @@ fn missing_unreadable_and_foreign_guards() {
     fs::write(&guard, r#"{"installation":"another","lastRun":1}"#).unwrap();
     let error = try_open(&path, Some("here"), 7).unwrap_err();
     assert!(matches!(error, StateError::OtherInstallation { .. }), "{error}");
-    assert!(error.to_string().contains("eg state adopt") && error.to_string().contains("--state"), "{error}");
+    assert!(error.with_advice().contains("eg state adopt") && error.with_advice().contains("--state"), "{error}");
     Store::adopt(&path, "here", at(0)).unwrap();
     assert_eq!(try_open(&path, Some("here"), 7).unwrap().1, vec![]);
 }

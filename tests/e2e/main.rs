@@ -27,6 +27,7 @@
 mod boundaries;
 mod daily;
 mod demo;
+mod docs;
 mod faults;
 mod harness;
 mod harness_works;

@@ -44,7 +44,7 @@ pub fn run(context: &Context<'_>, _args: &ListArgs) -> Result<Exit, CommandError
             Cell::new(list(resource.groups.clone())),
         ]);
     }
-    context.printer.result(&table.render());
+    context.printer.result(&table.render_in(context.env.stdout_columns));
     Ok(Exit::Done)
 }
 

@@ -198,7 +198,7 @@ fn a_newer_state() {
     let before = std::fs::read(world.here.state_path()).unwrap();
     let outcome = doctor(&world).expect_code(1);
     assert!(outcome.stdout.contains("was written by a newer eg (schema 99, "), "{outcome}");
-    assert!(outcome.stdout.contains("Update eg\n"), "{outcome}");
+    assert!(outcome.stdout.contains("update eg\n"), "{outcome}");
     assert_eq!(std::fs::read(world.here.state_path()).unwrap(), before);
 }
 

@@ -68,8 +68,8 @@ fn nothing_configured() {
 }
 
 #[test]
-fn the_readme_shows_it() {
-    let readme = include_str!("../../../README.md");
+fn the_documentation_shows_it() {
+    let readme = include_str!("../../../docs/configuration.md");
     let block = |kind: &str, holds: &str| {
         let fence = format!("```{kind}\n");
         let mut blocks = readme.split(&fence).skip(1).map(|rest| rest.split_once("```").unwrap().0);

@@ -11,7 +11,7 @@ use std::{
 };
 
 /// A `crontab` that keeps its table in a file, and a `systemctl` that records what it is told.
-pub(super) struct Host<'w> {
+pub(crate) struct Host<'w> {
     world: &'w World,
     bin: PathBuf,
 }
@@ -29,7 +29,7 @@ impl<'w> Host<'w> {
     }
 
     /// cron, and no user manager.
-    pub(super) fn with_cron(world: &'w World) -> Self {
+    pub(crate) fn with_cron(world: &'w World) -> Self {
         let host = Self::new(world);
         let table = host.crontab_path();
         let table = table.display();
@@ -78,7 +78,7 @@ impl<'w> Host<'w> {
             .collect()
     }
 
-    pub(super) fn command(&self, args: &[&str]) -> EgCommand {
+    pub(crate) fn command(&self, args: &[&str]) -> EgCommand {
         self.world.here.command(args).env("PATH", format!("{}:/usr/bin:/bin", self.bin.display()))
     }
 

@@ -3,6 +3,7 @@
 use super::{
     Shared,
     moto::{Call, Moto},
+    terminal::OnTerminal,
 };
 use regex::{Captures, Regex};
 use serde_json::Value;
@@ -168,6 +169,21 @@ impl EgCommand {
     pub fn spawn_into(mut self, file: &Path) -> Running {
         self.command.stdout(fs::File::create(file).expect("a file"));
         self.spawn()
+    }
+
+    /// The same surroundings for a line of bash.
+    pub fn in_bash(self, line: &str) -> Self {
+        let mut bash = Command::new("bash");
+        bash.args(["-c", line]).env_clear();
+        bash.envs(self.command.get_envs().filter_map(|(key, value)| Some((key, value?))));
+        bash.current_dir(self.command.get_current_dir().expect("a directory"));
+        bash.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self { command: bash, shared: self.shared }
+    }
+
+    /// Starts it on a terminal of this size.
+    pub fn on_terminal(self, rows: u16, columns: u16) -> OnTerminal {
+        OnTerminal::run(&self.command, rows, columns)
     }
 
     /// Runs it to its end.

@@ -6,6 +6,7 @@ pub mod eg;
 pub mod moto;
 pub mod pty;
 pub mod sandboxed;
+pub mod terminal;
 
 pub use cloud::Cloud;
 pub use echo::Echo;

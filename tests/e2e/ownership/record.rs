@@ -263,7 +263,7 @@ fn a_damaged_file_is_left_byte_for_byte_alone() {
     bystanders(&world);
     let id = start(&world.here, &["--only", API]);
     fs::write(world.here.state_path(), "this is no database, but somebody may want it\n".repeat(100)).unwrap();
-    refused_and_left(&world, &id, "it was left as it is");
+    refused_and_left(&world, &id, "was left as it is");
 }
 
 /// B18: the user version stands at offset 60 of the header, big endian.

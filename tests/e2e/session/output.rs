@@ -141,6 +141,13 @@ fn a_closed_stdout_ends_nothing() {
         &["--help"],
         &["reconcile"],
         &["session", "list", "--output", "json"],
+        &["status"],
+        &["who"],
+        &["log"],
+        &["log", "--output", "csv"],
+        &["iam-policy"],
+        &["completions", "bash"],
+        &["man"],
     ] {
         let outcome = world.here.command(args).spawn_with_closed_stdout().wait().expect_code(0);
         assert!(!outcome.stderr.contains("panicked"), "{outcome}");
@@ -272,5 +279,77 @@ fn verbose_json_is_still_json_lines() {
     outcome.json_as("session");
     for line in outcome.stderr.lines() {
         serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    }
+}
+
+/// `eg … | head -1`, as people type it: nothing on stderr, and no failure of `eg`.
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let world = World::new();
+    for _ in 0..3 {
+        start(&world.here, &["--no-wait"]);
+    }
+    for args in ["session list", "log", "session list --output json", "man session start", "schema sessions", "--help"]
+    {
+        let line = format!("set -o pipefail; '{}' {args} | head -n 1", env!("CARGO_BIN_EXE_eg"));
+        let outcome = world.here.command(&[]).in_bash(&line).run().expect_code(0);
+        assert_eq!((outcome.stdout.lines().count(), outcome.stderr.as_str()), (1, ""), "{args}");
+    }
+}
+
+#[test]
+fn help_fits_a_narrow_terminal() {
+    let world = World::bare();
+    for columns in [40, 80, 120] {
+        let eg = world.here.command(&["session", "start", "--help"]).env("TERM", "xterm").on_terminal(500, columns);
+        let left = eg.wait();
+        assert_eq!(left.code, Some(0));
+        let wrapped = (0..500).filter(|row| left.screen.row_wrapped(*row)).count();
+        assert_eq!(wrapped, 0, "lines that ran over at {columns} columns:\n{}", left.screen.contents());
+    }
+}
+
+/// What failed, why, and apart from that what to do: in the messages of every snapshot.
+#[test]
+fn errors_have_one_shape() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/snapshots");
+    let files = std::fs::read_dir(dir).unwrap().map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap());
+    let mut seen = 0;
+    for line in files.collect::<String>().lines() {
+        let starts = ["error: ", "warning: ", "hint: "];
+        let Some(text) = starts.iter().find_map(|start| line.strip_prefix(start)) else { continue };
+        seen += 1;
+        let first = text.split(' ').next().unwrap();
+        let sentence =
+            first.chars().next().is_some_and(char::is_uppercase) && first.chars().skip(1).all(char::is_lowercase);
+        assert!(!sentence && !text.ends_with('.') && !text.contains("Please"), "a sentence: {line}");
+    }
+    assert!(seen > 100, "only {seen} messages");
+}
+
+/// What does not fit beside goes below, whole; a pipe gets the table as it always was.
+#[test]
+fn tables_fit_a_narrow_terminal() {
+    let world = World::new();
+    let id = start_id(&world.here, &["--only", "prod"]);
+    for args in [&["who"][..], &["log"], &["session", "list"], &["session", "get", &id]] {
+        let piped = world.eg(args).expect_code(0).stdout;
+        let wide = piped.lines().map(|line| line.chars().count()).max().unwrap();
+        for columns in [90, 200] {
+            let left = world.here.command(args).env("TERM", "xterm").on_terminal(100, columns).wait();
+            assert_eq!(left.code, Some(0));
+            let over = (0..100).filter(|row| left.screen.row_wrapped(*row)).count();
+            assert_eq!(over, 0, "{args:?} at {columns} columns:\n{}", left.screen.contents());
+            let words = |text: &str| {
+                text.split_whitespace()
+                    .filter(|word| *word != "-" && !word.contains(':'))
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(words(&left.screen.contents()), words(&piped), "{args:?} at {columns} columns");
+            if usize::from(columns) >= wide {
+                assert_eq!(left.screen.contents().lines().count(), piped.lines().count(), "{args:?}");
+            }
+        }
     }
 }

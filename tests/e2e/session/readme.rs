@@ -1,15 +1,29 @@
-//! What the README shows is what `eg` prints.
+//! What the README and the pages of `docs/` show is what `eg` prints.
 
 use super::{error_of, start, start_id};
-use crate::harness::{Outcome, World};
+use crate::{
+    daily::schedule::Host,
+    harness::{Outcome, World, echo::Reply},
+};
 use regex::Regex;
 use std::os::unix::fs::MetadataExt;
+
+const README: &str = include_str!("../../../README.md");
+const EVERYDAY: &str = include_str!("../../../docs/everyday.md");
+const CONFIGURATION: &str = include_str!("../../../docs/configuration.md");
 
 /// Ids, times and lengths of time differ; everything else has to be the same, spaces included.
 fn without_ids_and_times(text: &str) -> String {
     let mut text = text.to_owned();
     for (pattern, mask) in [
         (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "UUID"),
+        (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-zA-Z]{12}\b", "REQUEST"),
+        (r"\b[0-9A-Za-z]{52}\b", "REQUEST"), // as moto writes them
+        (r"\bsgr-[0-9a-f]{17}\b", "RULE"),
+        (r"\bsg-[0-9a-f]{17}\b", "GROUP"),
+        (r"https?://[^ ]+/", "URL"),
+        (r"/[^ ]+/eg/(config.toml|state.db)", "DIR/$1"),
+        (r"arn:aws:[^ ,]+", "ARN"),
         (r"\b[0-9a-f]{8}\b", "ID"),
         (r"eg \S+@\S+ session", "eg PERSON session"),
         (r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}", "TIME"),
@@ -29,21 +43,38 @@ fn masked(text: &str) -> Vec<String> {
     lines.into_iter().map(str::to_owned).collect()
 }
 
-/// The output that the README shows under a command.
-fn shown(command: &str) -> String {
-    let readme = include_str!("../../../README.md");
-    let (_, rest) = readme.split_once(&format!("```console\n$ {command}\n")).unwrap_or_else(|| panic!("no {command}"));
-    rest.split_once("```").unwrap().0.to_owned()
+/// The outputs that are shown under a command, wherever.
+fn shown(command: &str) -> Vec<String> {
+    let all = [README, EVERYDAY, CONFIGURATION].concat();
+    let fence = format!("```console\n$ {command}\n");
+    let after = all.split(&fence).skip(1);
+    let blocks: Vec<String> = after.map(|rest| rest.split_once("```").unwrap().0.to_owned()).collect();
+    assert!(!blocks.is_empty(), "no {command}");
+    blocks
 }
 
 #[track_caller]
 fn same(command: &str, outcome: Outcome) {
     let outcome = outcome.expect_code(0);
-    assert_eq!(masked(&(outcome.stdout.clone() + &outcome.stderr)), masked(&shown(command)), "{command}\n{outcome}");
+    for shown in shown(command) {
+        assert_eq!(masked(&(outcome.stdout.clone() + &outcome.stderr)), masked(&shown), "{command}\n{outcome}");
+    }
+}
+
+/// What is shown is part of what was printed, whatever the widths of columns.
+#[track_caller]
+fn part_of(command: &str, outcome: &Outcome) {
+    let squeezed = |text: &str| -> Vec<String> {
+        masked(text).iter().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    };
+    let printed = squeezed(&(outcome.stdout.clone() + &outcome.stderr));
+    for line in shown(command).iter().flat_map(|shown| squeezed(shown)) {
+        assert!(printed.contains(&line), "{command}: {line}\n{outcome}");
+    }
 }
 
 #[test]
-fn the_readme_shows_what_is_printed() {
+fn sessions_are_shown_as_they_are_printed() {
     let world = World::new();
     let config = world.default_config();
     let one_port = config.replace("\"tcp/22\", \"tcp/443\", \"tcp/8000-8080\"", "\"tcp/443\"");
@@ -64,7 +95,7 @@ fn the_readme_shows_what_is_printed() {
 }
 
 #[test]
-fn the_readme_shows_the_status() {
+fn the_status_is_shown() {
     let world = World::new();
     start(&world.here, &["--duration", "8h"]);
     world.advance(90 * 60);
@@ -73,31 +104,57 @@ fn the_readme_shows_the_status() {
 }
 
 #[test]
-fn the_readme_shows_a_session_that_is_kept() {
+fn a_session_that_is_kept_is_shown() {
     let world = World::new();
     start(&world.here, &["--only", "prod", "--duration", "2h"]);
     let command = "eg session ensure --only prod --duration 2h";
     same(command, world.eg(&["session", "ensure", "--only", "prod", "--duration", "2h"]));
 }
 
-/// Parts are left out, and marked; what is there is as `eg demo` prints it, in its order.
 #[test]
-fn the_readmes_tour_is_the_demo() {
-    let printed = without_ids_and_times(&World::bare().eg(&["demo"]).expect_code(0).stdout);
-    let shown = without_ids_and_times(&shown("cargo run -- demo"));
-    let mut rest = printed.as_str();
-    for part in shown.split("[…]\n") {
-        let (_, after) = rest.split_once(part).unwrap_or_else(|| panic!("not in the demo:\n{part}\n{printed}"));
-        rest = after;
-    }
+fn who_holds_what_is_shown() {
+    let world = World::new();
+    start(&world.here, &["--only", "prod-api-sg", "--duration", "8h"]);
+    start(&world.installation("other-machine"), &["--only", "prod-api-sg", "--duration", "2h"]);
+    same("eg who", world.eg(&["who"]));
 }
 
 #[test]
-fn the_readmes_configurations_are_valid() {
-    let readme = include_str!("../../../README.md");
-    let blocks: Vec<_> = readme.split("```toml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
+fn addresses_are_shown() {
+    let world = World::new();
+    world.echo4[2].set(Reply::Status(503));
+    part_of("eg ip", &world.eg(&["ip", "-4"]));
+}
+
+#[test]
+fn the_trail_is_shown() {
+    let world = World::new();
+    let id = start_id(&world.here, &["--only", "prod-api-sg"]);
+    part_of("eg log --session a1b2", &world.eg(&["log", "--session", &id]));
+}
+
+#[test]
+fn the_doctor_and_the_schedule_are_shown() {
+    let world = World::new();
+    world.here.write_profiles(&[("work", "WORK")]);
+    let group = world.group("prod-api-sg");
+    world.cloud.authorize(group, "tcp/443", "198.51.100.0/24", "the office", &[]);
+    let more = "profile = \"work\"\nfamilies = [\"ipv4\"]\n";
+    let config = world.config_head() + &World::resource("prod-api-sg", group, "eu-west-1", &["tcp/22"], more);
+    world.write_config(&config);
+    world.eg(&["reconcile"]).expect_code(0);
+    let host = Host::with_cron(&world);
+    part_of("eg doctor", &host.command(&["doctor"]).run().expect_code(1));
+    same("eg schedule install", host.command(&["schedule", "install"]).run());
+}
+
+#[test]
+fn the_configurations_that_are_shown_are_valid() {
+    let all = [README, CONFIGURATION].concat();
+    let blocks: Vec<_> = all.split("```toml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
     let (policies, blocks): (Vec<_>, Vec<_>) = blocks.into_iter().partition(|block| block.contains("reason_pattern"));
-    assert_eq!((policies.len(), blocks.len()), (1, 4));
+    assert_eq!(policies.len(), 1);
+    assert!(blocks.len() >= 5, "{blocks:?}");
     let world = World::bare();
     let start = ["session", "start", "--no-wait", "--ipv4", "198.51.100.7", "--duration", "1h"];
     for block in &blocks {

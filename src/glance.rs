@@ -1,0 +1,45 @@
+//! What is going on, from the record alone: for `eg status`, once or watched.
+
+use eg_model::{
+    Timestamp,
+    lease::Lease,
+    session::{Grant, GrantStatus, Session},
+};
+use eg_state::{LastRuns, StateError, Store};
+
+/// What is open or still to be closed, and when the reconciler was last at work.
+#[derive(Clone, Debug, Default)]
+pub struct Glance {
+    /// Live ones, then those that are closing; newest first.
+    pub sessions: Vec<Session>,
+    /// The leases that are not closed.
+    pub leases: Vec<Lease>,
+    /// When the reconciler was last at work.
+    pub runs: LastRuns,
+}
+
+impl Glance {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// The database cannot be read, or a row does not parse.
+    pub fn read(store: &Store) -> Result<Self, StateError> {
+        let mut sessions = store.live_sessions()?;
+        sessions.extend(store.unfinished_sessions()?);
+        Ok(Self { sessions, leases: store.open_leases()?, runs: store.last_runs()? })
+    }
+
+    /// When there is something to do next: the next expiry, retry or settle deadline on record, or what the last pass
+    /// said. A moment that has passed is due.
+    #[must_use]
+    pub fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
+        let live = self.sessions.iter().filter(|session| session.status.is_live()).map(|session| session.expires_at);
+        let retries = self.leases.iter().filter_map(|lease| lease.next_try_at);
+        let closing = self.sessions.iter().filter(|session| !session.status.is_live()).flat_map(|s| &s.grants);
+        let closing: Vec<&Grant> = closing.filter(|grant| grant.status == GrantStatus::Removing).collect();
+        let concerns = |lease: &&Lease| closing.iter().any(|grant| grant.reach.target == *lease.target());
+        let settling = self.leases.iter().filter(concerns).filter_map(Lease::settles_at);
+        let said = self.runs.reconcile.as_ref().and_then(|run| run.next_wake_at).filter(|at| *at > now);
+        live.chain(retries).chain(settling).chain(said).min()
+    }
+}
