@@ -16,6 +16,7 @@ pub mod observation;
 pub mod permission;
 pub mod plan;
 pub mod session;
+pub mod switch;
 pub mod target;
 pub mod trouble;
 

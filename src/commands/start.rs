@@ -354,6 +354,7 @@ impl Start<'_> {
             permissions: permissions.into_iter().map(untried).collect(),
             applied_at: None,
             removed_at: None,
+            unswitched: None,
         }
     }
 }
