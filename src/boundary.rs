@@ -10,9 +10,10 @@ use eg_model::{
     ids::RuleId,
     observation::{ObservedRule, OwnedRule},
     permission::Permission,
+    switch::{SwitchSeen, SwitchWay},
     target::{Capabilities, Reach, TargetKey},
 };
-use eg_providers::{Answered, Authorize, Caller, Connect, CredentialsEnd, Firewall, Sighting};
+use eg_providers::{Answered, Authorize, Caller, Connect, CredentialsEnd, Firewall, SetSwitch, Sighting};
 use eg_state::{StateError, WriteObserver};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -148,6 +149,18 @@ impl Firewall for Watched {
 
     async fn missing_permissions(&self, group: &str, permission: &Permission) -> Vec<Failure> {
         self.around(self.firewall.missing_permissions(group, permission)).await
+    }
+
+    async fn read_switch(&self, group: &str, rule: &RuleId, way: &SwitchWay) -> SwitchSeen {
+        self.around(self.firewall.read_switch(group, rule, way)).await
+    }
+
+    async fn set_switch(&self, rule: &OwnedRule, switch: &SetSwitch) -> Result<Answered<()>, Failure> {
+        self.around(self.firewall.set_switch(rule, switch)).await
+    }
+
+    async fn drop_switch(&self, rule: &RuleId, way: &SwitchWay) -> Result<Answered<()>, Failure> {
+        self.around(self.firewall.drop_switch(rule, way)).await
     }
 
     async fn caller(&self) -> Result<Caller, Failure> {

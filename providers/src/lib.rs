@@ -9,6 +9,7 @@ use eg_model::{
     ids::{RuleId, SessionId},
     observation::{ObservedRule, OwnedRule, Reading},
     permission::Permission,
+    switch::{SwitchSeen, SwitchWay},
     target::{Capabilities, Reach, TargetKey},
 };
 use std::{
@@ -54,6 +55,22 @@ pub struct Authorize {
     pub description: String,
     /// For the log.
     pub session: SessionId,
+}
+
+/// What an expiry switch is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetSwitch {
+    /// Where it is kept, and as whom it acts.
+    pub way: SwitchWay,
+    /// When it fires.
+    pub at: Timestamp,
+    /// Whether there is one already, as far as was seen.
+    pub exists: bool,
+    /// For people in the console.
+    pub description: String,
+    /// Another one for each attempt: the same one within some hours is the same request to the provider, whatever has
+    /// become of the switch meanwhile.
+    pub token: String,
 }
 
 /// An answer with its request id.
@@ -114,6 +131,21 @@ pub trait Firewall: Send + Sync {
     /// Asks, without changing anything, whether the caller may authorize, revoke and tag on a group. The answer
     /// holds one failure for each permission that is missing, and is empty when all are there or it cannot tell.
     async fn missing_permissions(&self, group: &str, permission: &Permission) -> Vec<Failure>;
+
+    /// Reads the expiry switch of a rule of a group.
+    async fn read_switch(&self, group: &str, rule: &RuleId, way: &SwitchWay) -> SwitchSeen;
+
+    /// Has the provider revoke a rule by itself at a given time, or moves that time.
+    ///
+    /// # Errors
+    /// As for [`Firewall::authorize`].
+    async fn set_switch(&self, rule: &OwnedRule, switch: &SetSwitch) -> Result<Answered<()>, Failure>;
+
+    /// Deletes the switch of a rule; that there is none is no error.
+    ///
+    /// # Errors
+    /// As for [`Firewall::authorize`].
+    async fn drop_switch(&self, rule: &RuleId, way: &SwitchWay) -> Result<Answered<()>, Failure>;
 
     /// Who is calling.
     ///

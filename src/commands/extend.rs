@@ -63,7 +63,7 @@ async fn extend(context: &Context<'_>, args: &ExtendArgs, settings: &Settings) -
     let leases = driver.store.borrow().open_leases()?;
     let early = |lease: &Lease| lease.tagged_until.is_none_or(|until| until < session.expires_at);
     let held = leases.iter().filter(|lease| lease.phase == Phase::Held && concerns(lease, &session));
-    let exit = exit_for(session.status);
+    let exit = exit_for(&session);
     Ok(if exit == Exit::Done && held.into_iter().any(early) { Exit::Partial } else { exit })
 }
 

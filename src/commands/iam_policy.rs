@@ -38,7 +38,7 @@ pub fn run(context: &Context<'_>, args: &IamPolicyArgs) -> Result<Exit, CommandE
     let store = context.store_for_reading().ok().flatten();
     let known = store.and_then(|store| context.used_targets(&store).ok()).unwrap_or_default();
     let scopes: BTreeSet<Scope> = resources.iter().map(|resource| scope(context, resource, &known)).collect();
-    let policy = policy(&scopes, settings.aws.extra_tags.keys());
+    let policy = policy(&scopes, settings.aws.extra_tags.keys(), settings.aws.cloud_expiry.as_ref());
     let text = format!("{policy:#}\n");
     context.printer.verbatim(&text);
     let roles: BTreeSet<&String> = resources.iter().filter_map(|resource| resource.role_arn.as_ref()).collect();

@@ -376,12 +376,15 @@ fn policy(settings: &Settings) -> Policy {
         collect: settings.reconcile.collect_expired,
         extra_tags: settings.aws.extra_tags.clone(),
         name_person: settings.aws.description == Description::Full,
+        cloud_expiry: settings.aws.cloud_expiry.clone(),
     }
 }
 
-/// The exit status that a live session's status means.
-fn exit_for(status: SessionStatus) -> Exit {
-    match status {
+/// The exit status that a live session's status means, and that a rule lacks its switch in the cloud.
+fn exit_for(session: &Session) -> Exit {
+    let unswitched = session.grants.iter().any(|grant| grant.unswitched.is_some());
+    match session.status {
+        SessionStatus::Active if unswitched => Exit::Partial,
         SessionStatus::Active => Exit::Done,
         SessionStatus::Pending | SessionStatus::Partial | SessionStatus::Expiring => Exit::Partial,
         SessionStatus::Failed | SessionStatus::Cancelled | SessionStatus::Expired => Exit::Failed,

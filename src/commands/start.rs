@@ -19,7 +19,7 @@ use eg_model::{
     target::Reach,
 };
 use eg_providers::{Caller, CredentialsEnd};
-use eg_state::RunKind;
+use eg_state::{LastRuns, RunKind};
 use futures_util::future::join;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -110,6 +110,13 @@ struct Start<'a> {
     explicit: Vec<IpAddr>,
 }
 
+/// What closing a session on time depends on.
+struct Closing<'a> {
+    session: &'a Session,
+    surroundings: &'a Surroundings,
+    runs: &'a LastRuns,
+}
+
 /// What a first look at every target has told.
 #[derive(Default)]
 struct Surroundings {
@@ -138,22 +145,27 @@ impl Start<'_> {
         let runs = driver.store.borrow().last_runs()?;
         printer.result("✓ Session started\n");
         printer.result(&self.context.view(runs.clone()).started(&session));
-        self.warn_of_credentials(&surroundings, &session);
-        if !is_scheduled(&runs, self.context.env.now()) {
-            let line = cron_line(self.context.env, &self.context.config, &self.context.state);
-            let hint = format!("close it on time with a line in your crontab (crontab -e): {line}");
-            printer.warn("nothing runs `eg reconcile` regularly: nothing would close this session on time", &[hint]);
+        self.warn_of_accounts_without_role(&surroundings);
+        let closing = Closing { session: &session, surroundings: &surroundings, runs: &runs };
+        // What the cloud closes by itself needs neither this machine nor its credentials on time.
+        let switched = self.is_switched(&session) && !self.args.no_wait;
+        if !switched {
+            self.warn_of_closing(&closing);
         }
         if self.args.no_wait {
             printer.json(&self.context.session_json(&driver.store.borrow(), &session)?);
             return Ok(Exit::Done);
         }
-        self.open(&driver, session.id, surroundings.looks).await
+        self.open(&driver, &closing, switched).await
     }
 
-    async fn open(&self, driver: &Driver<'_>, id: SessionId, looks: Looks) -> Result<Exit, CommandError> {
+    async fn open(&self, driver: &Driver<'_>, closing: &Closing<'_>, switched: bool) -> Result<Exit, CommandError> {
+        let (id, looks) = (closing.session.id, closing.surroundings.looks.clone());
         let passed = self.context.scoped_pass(driver, RunKind::Start, &[id], looks).await;
         let session = self.context.again(&driver.store.borrow(), id)?;
+        if switched && (passed.is_err() || session.grants.iter().any(|grant| grant.unswitched.is_some())) {
+            self.warn_of_closing(closing);
+        }
         self.context.printer.json(&self.context.session_json(&driver.store.borrow(), &session)?);
         let short = id.short();
         match passed {
@@ -162,7 +174,7 @@ impl Start<'_> {
             }
             Ok(_) => {
                 self.context.printer.result(&self.closing_line(&session));
-                Ok(exit_for(session.status))
+                Ok(exit_for(&session))
             }
         }
     }
@@ -251,6 +263,35 @@ impl Start<'_> {
             surroundings.ends.push((name, end));
         }
         surroundings
+    }
+
+    /// Whether every rule of a session gets a switch in the cloud.
+    fn is_switched(&self, session: &Session) -> bool {
+        let Some(expiry) = &self.settings.aws.cloud_expiry else { return false };
+        let has_role = |account: &String| expiry.way(account).is_some();
+        session.grants.iter().all(|grant| grant.reach.account.as_ref().is_some_and(has_role))
+    }
+
+    fn warn_of_accounts_without_role(&self, surroundings: &Surroundings) {
+        let Some(expiry) = &self.settings.aws.cloud_expiry else { return };
+        let accounts: BTreeSet<&String> = surroundings.callers.iter().map(|(_, caller)| &caller.account).collect();
+        for account in accounts.into_iter().filter(|account| expiry.way(account).is_none()) {
+            let message =
+                format!("[aws.cloud_expiry] has no role of account {account}: its rules close by eg reconcile only");
+            let hint = "make one with `eg setup cloud-expiry`, and add it to role_arn";
+            self.context.printer.warn(&message, &[hint.to_owned()]);
+        }
+    }
+
+    /// What would keep this machine from closing the session on time.
+    fn warn_of_closing(&self, closing: &Closing<'_>) {
+        self.warn_of_credentials(closing.surroundings, closing.session);
+        if !is_scheduled(closing.runs, self.context.env.now()) {
+            let line = cron_line(self.context.env, &self.context.config, &self.context.state);
+            let hint = format!("close it on time with a line in your crontab (crontab -e): {line}");
+            let message = "nothing runs `eg reconcile` regularly: nothing would close this session on time";
+            self.context.printer.warn(message, &[hint]);
+        }
     }
 
     fn warn_of_credentials(&self, surroundings: &Surroundings, session: &Session) {

@@ -1,7 +1,7 @@
 //! The sections of the file, each read into its own type.
 
 use super::{
-    Aws, DESCRIPTIONS, Description, Detect, Reconcile, Resource, Session, User,
+    Aws, CloudExpiry, DEFAULT_SCHEDULE_GROUP, DESCRIPTIONS, Description, Detect, Reconcile, Resource, Session, User,
     reader::{At, Fault, Section},
 };
 use chrono::TimeDelta;
@@ -9,6 +9,7 @@ use eg_model::{
     address::IpVersion,
     duration::{self, parse_duration, parse_seconds},
     permission::PortSpec,
+    switch::SwitchWay,
 };
 use reqwest::Url;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,8 @@ const FAMILIES: &str = "\"ipv4\", \"ipv6\" or both";
 const PORTS: &str = "one or more of \"tcp/22\", \"tcp/8000-8080\", \"udp/51820\", \"icmp\", \"all\"";
 const GROUP_ID: &str = "sg- and 8 or 17 hex digits in lower case, as in \"sg-0abc123def4567890\"";
 const ROLE: &str = "a role's ARN, as in \"arn:aws:iam::123456789012:role/name\"";
+const ROLES: &str = "a role's ARN, as in \"arn:aws:iam::123456789012:role/eg-expiry\", or a list of them, one for each account";
+const SCHEDULE_GROUP: &str = "a schedule group's name: 1 to 64 letters, digits and any of -_.";
 const DURATIONS: &str = "\"1m\" to \"31d\"";
 const TIMEOUT: &str = "\"1s\" to \"5s\"";
 
@@ -136,7 +139,7 @@ pub(super) fn reconcile(section: &Section<'_>) -> Result<Reconcile, Fault> {
     })
 }
 
-pub(super) fn aws(section: &Section<'_>) -> Result<Aws, Fault> {
+pub(super) fn aws(section: &Section<'_>, expiry: Option<&Section<'_>>) -> Result<Aws, Fault> {
     let mut extra_tags = BTreeMap::new();
     for (key, value) in section.string_table("extra_tags")? {
         let (key_at, value_at) = (key.at, value.at);
@@ -162,7 +165,36 @@ pub(super) fn aws(section: &Section<'_>) -> Result<Aws, Fault> {
             _ => Err(format!("description of [aws] is \"{text}\"")),
         })?,
     };
-    Ok(Aws { extra_tags, description })
+    Ok(Aws { extra_tags, description, cloud_expiry: expiry.map(cloud_expiry).transpose()? })
+}
+
+fn cloud_expiry(section: &Section<'_>) -> Result<CloudExpiry, Fault> {
+    let found = section.string_or_strings("role_arn", ROLES)?.filter(|list| !list.is_empty());
+    let found = found.ok_or_else(|| section.missing("role_arn", ROLES))?;
+    let mut accounts = BTreeSet::new();
+    let mut roles = Vec::new();
+    for item in found {
+        let at = item.at;
+        let role = item.read(ROLES, role_arn)?;
+        let way = SwitchWay { role_arn: role.clone(), group: String::new() };
+        if !accounts.insert(way.account().to_owned()) {
+            let message = format!("role_arn has two roles of account {}", way.account());
+            return Err(Fault::new(at, message, "one role for each account"));
+        }
+        roles.push(role);
+    }
+    let schedule_group = match section.string("schedule_group")? {
+        None => DEFAULT_SCHEDULE_GROUP.to_owned(),
+        Some(found) => found.read(SCHEDULE_GROUP, schedule_group)?,
+    };
+    Ok(CloudExpiry { roles, schedule_group })
+}
+
+/// EventBridge Scheduler API reference, `CreateScheduleGroup`.
+fn schedule_group(text: String) -> Result<String, String> {
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    let fits = plain && (1..=64).contains(&text.len());
+    if fits { Ok(text) } else { Err(format!("\"{text}\" is not the name of a schedule group")) }
 }
 
 /// AWS, "Tag naming limits and requirements": keys of up to 128 characters, `aws:` in any case reserved.

@@ -13,6 +13,7 @@
 //! | `lifecycle` | start, extend, stop, expire, and how ending grants let go |
 //! | `grants` | what the reconciler found out about grants |
 //! | `leases` | the ledger, guarded by versions |
+//! | `switches` | what was sent about expiry switches |
 //! | `checkup` | whether the record could be used, without changing anything |
 //! | `targets`, `runs`, [`events`], `prune` | what is known of a target; runs; the append-only events |
 
@@ -33,6 +34,7 @@ mod runs;
 mod schema;
 mod sessions;
 mod store;
+mod switches;
 mod targets;
 mod watch;
 

@@ -18,11 +18,19 @@ pub enum Action {
     DeleteTags,
     /// Tells who is calling.
     GetCallerIdentity,
+    /// Sets an expiry switch.
+    CreateSchedule,
+    /// Moves an expiry switch.
+    UpdateSchedule,
+    /// Reads an expiry switch.
+    GetSchedule,
+    /// Takes an expiry switch away.
+    DeleteSchedule,
 }
 
 impl Action {
     /// Every one.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 11] = [
         Self::DescribeSecurityGroupRules,
         Self::DescribeSecurityGroups,
         Self::AuthorizeSecurityGroupIngress,
@@ -30,7 +38,15 @@ impl Action {
         Self::CreateTags,
         Self::DeleteTags,
         Self::GetCallerIdentity,
+        Self::CreateSchedule,
+        Self::UpdateSchedule,
+        Self::GetSchedule,
+        Self::DeleteSchedule,
     ];
+
+    /// Those that are sent only where expiry switches are configured.
+    pub const SWITCHES: [Self; 4] =
+        [Self::CreateSchedule, Self::UpdateSchedule, Self::GetSchedule, Self::DeleteSchedule];
 
     /// As the API names it.
     #[must_use]
@@ -43,6 +59,10 @@ impl Action {
             Self::CreateTags => "CreateTags",
             Self::DeleteTags => "DeleteTags",
             Self::GetCallerIdentity => "GetCallerIdentity",
+            Self::CreateSchedule => "CreateSchedule",
+            Self::UpdateSchedule => "UpdateSchedule",
+            Self::GetSchedule => "GetSchedule",
+            Self::DeleteSchedule => "DeleteSchedule",
         }
     }
 
@@ -50,7 +70,8 @@ impl Action {
     /// permissions are required").
     #[must_use]
     pub fn permission(self) -> Option<String> {
-        (self != Self::GetCallerIdentity).then(|| format!("ec2:{}", self.name()))
+        let service = if Self::SWITCHES.contains(&self) { "scheduler" } else { "ec2" };
+        (self != Self::GetCallerIdentity).then(|| format!("{service}:{}", self.name()))
     }
 }
 
@@ -61,7 +82,7 @@ mod tests {
     /// Whoever adds a call without a row here meets this test: the operations are named in the sources alone.
     #[test]
     fn every_operation_of_the_sources_is_listed() {
-        let sources = [include_str!("change.rs"), include_str!("observe.rs")].join("\n");
+        let sources = [include_str!("change.rs"), include_str!("observe.rs"), include_str!("switch.rs")].join("\n");
         let snake = |action: Action| {
             let mut text = String::new();
             for (at, letter) in action.name().char_indices() {
@@ -74,7 +95,7 @@ mod tests {
         };
         let known: Vec<String> = Action::ALL.into_iter().map(snake).collect();
         let words: String = sources.split_whitespace().collect();
-        for client in ["self.ec2.", "self.sts."] {
+        for client in ["self.ec2.", "self.sts.", "self.scheduler."] {
             for rest in words.split(client).skip(1) {
                 let operation = rest.split('(').next().unwrap();
                 assert!(known.iter().any(|name| name == operation), "{operation} is not an Action");

@@ -9,6 +9,7 @@
 //! | `classify` | error codes to [`eg_model::failure::FailureClass`] |
 //! | `failure` | what the SDK reports, as a [`Failure`] |
 //! | `rule` | EC2's rules to and from [`Permission`] |
+//! | `switch` | expiry switches: one-time schedules of EventBridge Scheduler |
 //! | `text` | descriptions and session names that AWS accepts |
 //! | `renewal` | when credentials end |
 //! | `whole` | answers that came to their end |
@@ -21,6 +22,7 @@ mod failure;
 mod observe;
 mod renewal;
 mod rule;
+mod switch;
 mod text;
 mod whole;
 
@@ -34,7 +36,7 @@ pub use classify::{Ending, classify};
 pub use connect::{Aws, Options};
 pub use text::{description, session_name};
 
-use crate::{Answered, Authorize, Caller, CredentialsEnd, Firewall, Sighting};
+use crate::{Answered, Authorize, Caller, CredentialsEnd, Firewall, SetSwitch, Sighting};
 use async_trait::async_trait;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use eg_model::{
@@ -44,6 +46,7 @@ use eg_model::{
     marks::DIGESTS_PER_CALL,
     observation::{ObservedRule, OwnedRule},
     permission::Permission,
+    switch::{SwitchSeen, SwitchWay},
     target::{Capabilities, TargetKey},
 };
 use std::{
@@ -68,6 +71,7 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 struct SecurityGroups {
     ec2: aws_sdk_ec2::Client,
     sts: aws_sdk_sts::Client,
+    scheduler: aws_sdk_scheduler::Client,
     now: Clock,
     /// The credentials before any role is assumed: when these end, so does everything.
     source: SharedCredentialsProvider,
@@ -99,7 +103,7 @@ fn one_group(rules: &[OwnedRule]) -> Result<Option<(&str, Vec<String>)>, Failure
 #[async_trait]
 impl Firewall for SecurityGroups {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { marks: true, batch: DIGESTS_PER_CALL, tags_per_rule: TAGS_PER_RULE }
+        Capabilities { marks: true, batch: DIGESTS_PER_CALL, tags_per_rule: TAGS_PER_RULE, switches: true }
     }
 
     async fn observe(&self, targets: &BTreeSet<TargetKey>) -> BTreeMap<TargetKey, Sighting> {
@@ -137,6 +141,18 @@ impl Firewall for SecurityGroups {
 
     async fn missing_permissions(&self, group: &str, permission: &Permission) -> Vec<Failure> {
         self.dry_runs(group, permission).await
+    }
+
+    async fn read_switch(&self, group: &str, rule: &RuleId, way: &SwitchWay) -> SwitchSeen {
+        self.read_schedule(group, rule, way).await.unwrap_or_else(SwitchSeen::Unreadable)
+    }
+
+    async fn set_switch(&self, rule: &OwnedRule, switch: &SetSwitch) -> Result<Answered<()>, Failure> {
+        self.set_schedule(rule, switch).await
+    }
+
+    async fn drop_switch(&self, rule: &RuleId, way: &SwitchWay) -> Result<Answered<()>, Failure> {
+        self.drop_schedule(rule, way).await
     }
 
     async fn caller(&self) -> Result<Caller, Failure> {

@@ -13,19 +13,21 @@ mod change;
 mod ledger;
 mod look;
 mod open;
+mod switch;
 
 use super::{Driver, Loaded, Look, Request, StepOutcome, StepReport};
 use crate::error::CommandError;
 use eg_model::{
     Timestamp,
     address::IpVersion,
-    failure::FailureClass,
+    failure::{Failure, FailureClass},
     ids::{RuleId, SessionId},
     lease::Lease,
     observation::{Effect, Observation, ObservedRule, OwnedRule, Reading},
     permission::Permission,
-    plan::{LedgerStep, Note, NoteKind, Policy, Record, Step, TargetPlan, TargetView, plan_target},
+    plan::{LedgerStep, Note, NoteKind, Policy, Record, Step, SwitchView, TargetPlan, TargetView, plan_target},
     session::Standing,
+    switch::{SwitchSeen, SwitchWay},
     target::{Capabilities, Reach, TargetKey},
 };
 use eg_state::{EventKind, StateError};
@@ -91,6 +93,12 @@ pub(super) struct TargetRun<'a> {
     given_up: BTreeSet<RuleId>,
     /// An outcome that a full disk kept from the record. Closing goes on all the same.
     unrecorded: Option<String>,
+    /// Where expiry switches of this target's rules are set.
+    switch_way: Option<SwitchWay>,
+    /// What was read of switches, with our own changes laid over it; forgotten with the reading of the rules.
+    switches: BTreeMap<RuleId, SwitchSeen>,
+    /// Why no switch can be set in this pass: the next one would meet the same.
+    switch_refusal: Option<Failure>,
 }
 
 impl<'a> TargetRun<'a> {
@@ -123,6 +131,9 @@ impl<'a> TargetRun<'a> {
             ways_tried: 0,
             given_up: BTreeSet::new(),
             unrecorded: None,
+            switch_way: None,
+            switches: BTreeMap::new(),
+            switch_refusal: None,
         }
     }
 
@@ -153,7 +164,7 @@ impl<'a> TargetRun<'a> {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let none = Capabilities { marks: false, batch: 1, tags_per_rule: 0 };
+        let none = Capabilities { marks: false, batch: 1, tags_per_rule: 0, switches: false };
         self.look.firewall.as_ref().map_or(none, |firewall| firewall.capabilities())
     }
 
@@ -170,7 +181,11 @@ impl<'a> TargetRun<'a> {
             policy: Policy { open: policy.open && self.may_open, collect: policy.collect, ignore_delays },
         };
         let capabilities = self.capabilities();
-        plan_target(&record, &TargetView { key: &self.key, capabilities, observation: &self.look.observation })
+        let concerned = self.switch_way.is_some() || loaded.switches.iter().any(|row| *row.target() == self.key);
+        let switches =
+            SwitchView { way: self.switch_way.as_ref(), rows: &loaded.switches, seen: &self.switches };
+        let switches = Some(switches).filter(|_| concerned);
+        plan_target(&record, &TargetView { key: &self.key, capabilities, observation: &self.look.observation, switches })
     }
 
     fn reading(&mut self) -> Option<&mut Reading> {
@@ -197,8 +212,10 @@ impl<'a> TargetRun<'a> {
                 break;
             }
         }
+        self.find_switch_way().await;
         for round in 0..ROUNDS {
             let loaded = self.driver.load(self.now())?;
+            self.see_switches(&loaded).await;
             // A person's impatience counts once: later rounds of this pass respect the delays that it has caused.
             let mut plan = self.plan(&loaded, self.request.interactive && round == 0);
             first_plan.get_or_insert_with(|| plan.clone());
@@ -323,6 +340,7 @@ impl<'a> TargetRun<'a> {
                 let event = self.event(EventKind::LeaseAdopted, "seen with our tag", permission, Some(rule.id()));
                 self.write(&lease, &lease.adopted(rule.id().clone(), *until), &event)?;
             }
+            LedgerStep::KnowSwitch { .. } | LedgerStep::ForgetSwitch { .. } => self.learn_switch(step, loaded)?,
             LedgerStep::Close { lease } => {
                 if let Some(lease) = loaded.leases.iter().find(|known| known.id == *lease) {
                     let event = self.event(EventKind::LeaseClosed, "nothing of ours is there", &lease.permission, None);
@@ -351,6 +369,7 @@ impl<'a> TargetRun<'a> {
                     let call = Opening { session: *session, until: *until, permissions, step };
                     self.authorize(&firewall, &call, closes).await?
                 }
+                Step::SetSwitch { .. } | Step::DropSwitch { .. } => self.switch(&firewall, step, loaded).await?,
                 _ => self.change(&firewall, step, loaded).await?,
             };
             worst = worst.max(flow);
