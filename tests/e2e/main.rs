@@ -33,3 +33,4 @@ mod harness_works;
 mod ownership;
 mod sandbox;
 mod session;
+mod switches;

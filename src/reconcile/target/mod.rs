@@ -181,11 +181,15 @@ impl<'a> TargetRun<'a> {
             policy: Policy { open: policy.open && self.may_open, collect: policy.collect, ignore_delays },
         };
         let capabilities = self.capabilities();
-        let concerned = self.switch_way.is_some() || loaded.switches.iter().any(|row| *row.target() == self.key);
         let switches =
             SwitchView { way: self.switch_way.as_ref(), rows: &loaded.switches, seen: &self.switches };
-        let switches = Some(switches).filter(|_| concerned);
+        let switches = Some(switches).filter(|_| self.has_switches(loaded));
         plan_target(&record, &TargetView { key: &self.key, capabilities, observation: &self.look.observation, switches })
+    }
+
+    /// Whether expiry switches are of any concern here.
+    fn has_switches(&self, loaded: &Loaded) -> bool {
+        self.switch_way.is_some() || loaded.switches.iter().any(|row| *row.target() == self.key)
     }
 
     fn reading(&mut self) -> Option<&mut Reading> {
@@ -226,7 +230,7 @@ impl<'a> TargetRun<'a> {
             }
             // What was found wrong and mended is told, even though the last plan no longer knows of it.
             self.notes.extend(plan.notes.iter().filter(|note| note.kind.outlives_mending()).cloned());
-            self.learn(&plan, &loaded)?;
+            let learnt = self.learn(&plan, &loaded)?;
             let before = plan.steps.len();
             plan.steps.retain(|step| self.is_open_to(step));
             self.clean &= plan.steps.len() == before;
@@ -235,6 +239,8 @@ impl<'a> TargetRun<'a> {
             self.still_watched()?;
             let rests = match flow {
                 Flow::Next | Flow::Replan if planned > 0 => false,
+                // Whose switch is to be set or dropped depends on what the reading has just taught.
+                Flow::Next | Flow::Replan if learnt && self.unrecorded.is_none() && self.has_switches(&loaded) => false,
                 Flow::Next | Flow::Replan if self.watching.is_empty() => true,
                 Flow::Next | Flow::Replan | Flow::Reobserve => !self.reobserve().await,
                 Flow::Refresh => !self.refresh().await,
@@ -311,8 +317,8 @@ impl<'a> TargetRun<'a> {
         }
     }
 
-    /// Ledger steps: what the reading teaches.
-    fn learn(&mut self, plan: &TargetPlan, loaded: &Loaded) -> Result<(), CommandError> {
+    /// Ledger steps: what the reading teaches. Whether it taught anything.
+    fn learn(&mut self, plan: &TargetPlan, loaded: &Loaded) -> Result<bool, CommandError> {
         let confirmed: Vec<_> = match &self.look.observation {
             Observation::Complete(reading) => {
                 let gone = |id: &&RuleId| !reading.rules.iter().any(|rule| rule.id == **id);
@@ -320,6 +326,7 @@ impl<'a> TargetRun<'a> {
             }
             Observation::Missing | Observation::Unavailable(_) => Vec::new(),
         };
+        let learnt = !confirmed.is_empty() || !plan.ledger.is_empty();
         for id in confirmed {
             if let Some(lease) = self.confirming.remove(&id) {
                 self.record_revoked(&lease, &id, None, loaded)?;
@@ -328,7 +335,7 @@ impl<'a> TargetRun<'a> {
         for step in &plan.ledger {
             self.learn_step(step, loaded)?;
         }
-        Ok(())
+        Ok(learnt)
     }
 
     fn learn_step(&mut self, step: &LedgerStep, loaded: &Loaded) -> Result<(), CommandError> {

@@ -5,12 +5,14 @@ pub mod echo;
 pub mod eg;
 pub mod moto;
 pub mod sandboxed;
+pub mod switches;
 
 pub use cloud::Cloud;
 pub use echo::Echo;
 pub use eg::{Installation, Outcome};
 pub use moto::{Fault, Moto};
 pub use sandboxed::Sandboxed;
+pub use switches::Schedule;
 
 use eg::Names;
 use std::{
