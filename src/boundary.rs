@@ -13,7 +13,7 @@ use eg_model::{
     switch::{SwitchSeen, SwitchWay},
     target::{Capabilities, Reach, TargetKey},
 };
-use eg_providers::{Answered, Authorize, Caller, Connect, CredentialsEnd, Firewall, SetSwitch, Sighting};
+use eg_providers::{Answered, Authorize, Caller, Connect, CredentialsEnd, ExpiryRole, Firewall, SetSwitch, Sighting};
 use eg_state::{StateError, WriteObserver};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -161,6 +161,14 @@ impl Firewall for Watched {
 
     async fn drop_switch(&self, rule: &RuleId, way: &SwitchWay) -> Result<Answered<()>, Failure> {
         self.around(self.firewall.drop_switch(rule, way)).await
+    }
+
+    async fn prepare_role(&self, role: &ExpiryRole) -> Result<bool, Failure> {
+        self.around(self.firewall.prepare_role(role)).await
+    }
+
+    async fn prepare_schedule_group(&self, name: &str) -> Result<bool, Failure> {
+        self.around(self.firewall.prepare_schedule_group(name)).await
     }
 
     async fn caller(&self) -> Result<Caller, Failure> {

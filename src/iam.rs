@@ -28,7 +28,9 @@ pub struct Scope {
 }
 
 impl Scope {
-    fn arn(&self, resource: &str) -> String {
+    /// A resource of EC2 in this region and account.
+    #[must_use]
+    pub fn arn(&self, resource: &str) -> String {
         let account = self.account.as_deref().unwrap_or("*");
         format!("arn:{}:ec2:{}:{account}:{resource}", self.partition, self.region)
     }
@@ -196,7 +198,8 @@ mod tests {
     fn exactly_what_can_be_sent() {
         let scopes = [scope("eu-west-1", None, "sg-1")].into();
         let policy = policy(&scopes, std::iter::empty(), None);
-        let rest = Action::ALL.into_iter().filter(|action| !Action::SWITCHES.contains(action));
+        let apart: Vec<Action> = Action::SWITCHES.into_iter().chain(Action::PREPARATION).collect();
+        let rest = Action::ALL.into_iter().filter(|action| !apart.contains(action));
         let mut sent: BTreeSet<String> = rest.filter_map(Action::permission).collect();
         assert_eq!(actions(&policy), sent, "without expiry switches");
         sent.extend(Action::SWITCHES.into_iter().filter_map(Action::permission));

@@ -8,6 +8,7 @@
 
 pub mod boundary;
 pub mod cli;
+pub mod cloud_expiry;
 pub mod commands;
 pub mod detect;
 pub mod doctor;

@@ -73,6 +73,21 @@ pub struct SetSwitch {
     pub token: String,
 }
 
+/// The role that expiry switches act as.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExpiryRole {
+    /// Its name.
+    pub name: String,
+    /// Its path; `/` where it has none.
+    pub path: String,
+    /// Who may take it.
+    pub trust: serde_json::Value,
+    /// The name of its one policy.
+    pub policy_name: String,
+    /// What it may do.
+    pub policy: serde_json::Value,
+}
+
 /// An answer with its request id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered<T> {
@@ -146,6 +161,18 @@ pub trait Firewall: Send + Sync {
     /// # Errors
     /// As for [`Firewall::authorize`].
     async fn drop_switch(&self, rule: &RuleId, way: &SwitchWay) -> Result<Answered<()>, Failure>;
+
+    /// Makes the role that expiry switches act as, unless it is there just so. Whether anything was made.
+    ///
+    /// # Errors
+    /// There is a role of that name that is any different (nothing is changed then), or a call failed.
+    async fn prepare_role(&self, role: &ExpiryRole) -> Result<bool, Failure>;
+
+    /// Makes a group for switches, unless it is there. Whether it was made.
+    ///
+    /// # Errors
+    /// A call failed.
+    async fn prepare_schedule_group(&self, name: &str) -> Result<bool, Failure>;
 
     /// Who is calling.
     ///

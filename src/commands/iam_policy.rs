@@ -56,7 +56,8 @@ pub fn run(context: &Context<'_>, args: &IamPolicyArgs) -> Result<Exit, CommandE
     Ok(Exit::Done)
 }
 
-fn scope(context: &Context<'_>, resource: &Resource, known: &BTreeMap<TargetKey, Reach>) -> Scope {
+/// Where a resource is, as far as record and configuration tell.
+pub(super) fn scope(context: &Context<'_>, resource: &Resource, known: &BTreeMap<TargetKey, Reach>) -> Scope {
     let used = known.get(&context.reach(resource).target);
     // arn:<partition>:iam::<account>:role/…
     let role: Vec<&str> = resource.role_arn.iter().flat_map(|arn| arn.split(':')).collect();

@@ -13,6 +13,7 @@ pub mod reconcile;
 pub mod sandbox;
 pub mod schedule;
 pub mod schema;
+pub mod setup;
 pub mod start;
 pub mod status;
 pub mod stop;
@@ -20,7 +21,7 @@ mod watch;
 pub mod who;
 
 use crate::{
-    cli::{Cli, Command, Global, Output, ScheduleCommand, SessionCommand, StateCommand},
+    cli::{Cli, Command, Global, Output, ScheduleCommand, SessionCommand, SetupCommand, StateCommand},
     env::Env,
     error::{CommandError, Exit, Kind},
     lock,
@@ -88,6 +89,7 @@ pub fn run(env: &Env, printer: &Printer, cli: &Cli) -> Result<Exit, CommandError
         Command::Schedule(ScheduleCommand::Show(args)) => schedule::show(&context()?, args),
         Command::Schedule(ScheduleCommand::Install(args)) => schedule::install(&context()?, args),
         Command::Schedule(ScheduleCommand::Remove(args)) => schedule::remove(&context()?, args),
+        Command::Setup(SetupCommand::CloudExpiry(args)) => setup::run(&context()?, args),
         Command::State(StateCommand::Adopt) => adopt::run(&context()?),
     }
 }

@@ -28,6 +28,7 @@ pub const SCHEMAS: &[(&str, &str)] = &[
     ("iam-policy", include_str!("../../docs/schema/v1/iam-policy.json")),
     ("schedule", include_str!("../../docs/schema/v1/schedule.json")),
     ("doctor", include_str!("../../docs/schema/v1/doctor.json")),
+    ("setup-cloud-expiry", include_str!("../../docs/schema/v1/setup-cloud-expiry.json")),
     ("reconcile", include_str!("../../docs/schema/v1/reconcile.json")),
     ("error", include_str!("../../docs/schema/v1/error.json")),
     ("demo", include_str!("../../docs/schema/v1/demo.json")),

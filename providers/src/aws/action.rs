@@ -26,11 +26,27 @@ pub enum Action {
     GetSchedule,
     /// Takes an expiry switch away.
     DeleteSchedule,
+    /// Tells whether a group for switches is there.
+    GetScheduleGroup,
+    /// Makes it.
+    CreateScheduleGroup,
+    /// Tells whether the switches' role is there.
+    GetRole,
+    /// Makes it.
+    CreateRole,
+    /// Tells which policies of its own it has.
+    ListRolePolicies,
+    /// Tells which other policies it has.
+    ListAttachedRolePolicies,
+    /// Reads its policy.
+    GetRolePolicy,
+    /// Writes its policy.
+    PutRolePolicy,
 }
 
 impl Action {
     /// Every one.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 19] = [
         Self::DescribeSecurityGroupRules,
         Self::DescribeSecurityGroups,
         Self::AuthorizeSecurityGroupIngress,
@@ -42,11 +58,31 @@ impl Action {
         Self::UpdateSchedule,
         Self::GetSchedule,
         Self::DeleteSchedule,
+        Self::GetScheduleGroup,
+        Self::CreateScheduleGroup,
+        Self::GetRole,
+        Self::CreateRole,
+        Self::ListRolePolicies,
+        Self::ListAttachedRolePolicies,
+        Self::GetRolePolicy,
+        Self::PutRolePolicy,
     ];
 
     /// Those that are sent only where expiry switches are configured.
     pub const SWITCHES: [Self; 4] =
         [Self::CreateSchedule, Self::UpdateSchedule, Self::GetSchedule, Self::DeleteSchedule];
+
+    /// Those that only `eg setup cloud-expiry --apply` sends, once.
+    pub const PREPARATION: [Self; 8] = [
+        Self::GetScheduleGroup,
+        Self::CreateScheduleGroup,
+        Self::GetRole,
+        Self::CreateRole,
+        Self::ListRolePolicies,
+        Self::ListAttachedRolePolicies,
+        Self::GetRolePolicy,
+        Self::PutRolePolicy,
+    ];
 
     /// As the API names it.
     #[must_use]
@@ -63,6 +99,14 @@ impl Action {
             Self::UpdateSchedule => "UpdateSchedule",
             Self::GetSchedule => "GetSchedule",
             Self::DeleteSchedule => "DeleteSchedule",
+            Self::GetScheduleGroup => "GetScheduleGroup",
+            Self::CreateScheduleGroup => "CreateScheduleGroup",
+            Self::GetRole => "GetRole",
+            Self::CreateRole => "CreateRole",
+            Self::ListRolePolicies => "ListRolePolicies",
+            Self::ListAttachedRolePolicies => "ListAttachedRolePolicies",
+            Self::GetRolePolicy => "GetRolePolicy",
+            Self::PutRolePolicy => "PutRolePolicy",
         }
     }
 
@@ -70,7 +114,11 @@ impl Action {
     /// permissions are required").
     #[must_use]
     pub fn permission(self) -> Option<String> {
-        let service = if Self::SWITCHES.contains(&self) { "scheduler" } else { "ec2" };
+        let service = match self {
+            scheduler if scheduler.name().contains("Schedule") => "scheduler",
+            iam if Self::PREPARATION.contains(&iam) => "iam",
+            _ => "ec2",
+        };
         (self != Self::GetCallerIdentity).then(|| format!("{service}:{}", self.name()))
     }
 }
@@ -82,7 +130,13 @@ mod tests {
     /// Whoever adds a call without a row here meets this test: the operations are named in the sources alone.
     #[test]
     fn every_operation_of_the_sources_is_listed() {
-        let sources = [include_str!("change.rs"), include_str!("observe.rs"), include_str!("switch.rs")].join("\n");
+        let sources = [
+            include_str!("change.rs"),
+            include_str!("observe.rs"),
+            include_str!("switch.rs"),
+            include_str!("preparation.rs"),
+        ]
+        .join("\n");
         let snake = |action: Action| {
             let mut text = String::new();
             for (at, letter) in action.name().char_indices() {
@@ -95,7 +149,7 @@ mod tests {
         };
         let known: Vec<String> = Action::ALL.into_iter().map(snake).collect();
         let words: String = sources.split_whitespace().collect();
-        for client in ["self.ec2.", "self.sts.", "self.scheduler."] {
+        for client in ["self.ec2.", "self.sts.", "self.scheduler.", "self.iam."] {
             for rest in words.split(client).skip(1) {
                 let operation = rest.split('(').next().unwrap();
                 assert!(known.iter().any(|name| name == operation), "{operation} is not an Action");

@@ -19,7 +19,7 @@ pub enum Ending {
 }
 
 /// What an error means; the one table for AWS. Codes: "Error codes for the Amazon EC2 API" (EC2 API reference),
-/// "Common errors" (STS API reference) and the errors of each action (EventBridge Scheduler API reference). First match; a leading `Client.` or `Server.` is dropped.
+/// "Common errors" (STS API reference), and the errors of each action (EventBridge Scheduler and IAM API references). First match; a leading `Client.` or `Server.` is dropped.
 ///
 /// | ending, code or status | class |
 /// |---|---|
@@ -30,8 +30,8 @@ pub enum Ending {
 /// | garbled, any other status | Unknown |
 /// | `RequestLimitExceeded`, `Throttling`, `ThrottlingException`, `ThrottledException`, `RequestThrottled`, `RequestThrottledException`, `TooManyRequestsException`, `BandwidthLimitExceeded`, `SlowDown`, `EC2ThrottledException`, `PriorRequestNotComplete`, `ConcurrentTagAccess`, status 429 | Throttled |
 /// | `InternalError`, `InternalFailure`, `InternalServerError`, `ServiceUnavailable`, `ServiceUnavailableException`, `Unavailable`, `RequestTimeout`, `RequestTimeoutException` | Transient |
-/// | `InvalidPermission.Duplicate`, `InvalidPermission.NotFound`, `InvalidSecurityGroupRuleId.NotFound`, `ConflictException` | Stale |
-/// | `InvalidGroup.NotFound`, `InvalidGroupId.NotFound`, `InvalidSecurityGroupID.NotFound`, `InvalidVpcID.NotFound`, `ResourceNotFoundException` | Gone |
+/// | `InvalidPermission.Duplicate`, `InvalidPermission.NotFound`, `InvalidSecurityGroupRuleId.NotFound`, `ConflictException`, `EntityAlreadyExists` | Stale |
+/// | `InvalidGroup.NotFound`, `InvalidGroupId.NotFound`, `InvalidSecurityGroupID.NotFound`, `InvalidVpcID.NotFound`, `ResourceNotFoundException`, `NoSuchEntity` | Gone |
 /// | `RulesPerSecurityGroupLimitExceeded`, `SecurityGroupLimitExceeded`, `SecurityGroupsPerInstanceLimitExceeded`, `SecurityGroupsPerInterfaceLimitExceeded`, `TagLimitExceeded`, `ResourceLimitExceeded`, any other `…LimitExceeded`, `ServiceQuotaExceededException` | Limit |
 /// | `ExpiredToken…`, `RequestExpired`, `AuthFailure`, `InvalidClientTokenId`, `UnrecognizedClientException`, `SignatureDoesNotMatch`, `InvalidSignatureException`, `IncompleteSignature`, `MissingAuthenticationToken…`, `InvalidAccessKeyId`, `NotSignedUp`, `RequestTimeTooSkewed` | Credentials |
 /// | `UnauthorizedOperation`, `AccessDenied…`, `OptInRequired`, `Blocked`, `PendingVerification`, `OperationNotPermitted` | Denied |
@@ -82,13 +82,15 @@ pub fn classify(code: &str, http_status: Option<u16>, ending: Ending) -> Failure
         "InvalidPermission.Duplicate"
         | "InvalidPermission.NotFound"
         | "InvalidSecurityGroupRuleId.NotFound"
-        | "ConflictException" => C::Stale,
+        | "ConflictException"
+        | "EntityAlreadyExists" => C::Stale,
 
         "InvalidGroup.NotFound"
         | "InvalidGroupId.NotFound"
         | "InvalidSecurityGroupID.NotFound"
         | "InvalidVpcID.NotFound"
-        | "ResourceNotFoundException" => C::Gone,
+        | "ResourceNotFoundException"
+        | "NoSuchEntity" => C::Gone,
 
         "ServiceQuotaExceededException" => C::Limit,
         limit if limit.ends_with("LimitExceeded") => C::Limit,
@@ -164,6 +166,8 @@ pub(super) const ROWS: &[(&str, u16, FailureClass)] = {
         ("InvalidPermission.NotFound", 400, C::Stale),
         ("InvalidSecurityGroupRuleId.NotFound", 400, C::Stale),
         ("ConflictException", 409, C::Stale),
+        ("EntityAlreadyExists", 409, C::Stale),
+        ("NoSuchEntity", 404, C::Gone),
         ("ResourceNotFoundException", 404, C::Gone),
         ("ServiceQuotaExceededException", 402, C::Limit),
         ("ValidationException", 400, C::Invalid),

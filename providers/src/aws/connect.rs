@@ -86,7 +86,7 @@ impl Way {
 
 /// AWS: makes clients, each once.
 ///
-/// - Endpoint: the snapshot's, for EC2, STS and the scheduler alike; without one, AWS's own for the region, whatever
+/// - Endpoint: the snapshot's, for every service alike; without one, AWS's own for the region, whatever
 ///   `AWS_ENDPOINT_URL` or a profile's `endpoint_url` say now: another endpoint is another cloud. (Credentials that a
 ///   *profile* gets from STS or SSO by itself are fetched from where the SDK says.)
 /// - Credentials: the standard chain (environment, profile, web identity, container, instance), or, with a profile,
@@ -181,10 +181,12 @@ impl Aws {
         let (ec2, sts) = (aws_sdk_ec2::config::Builder::from(&config), aws_sdk_sts::config::Builder::from(&config));
         // Its answers are JSON, and JSON that is cut off does not parse.
         let scheduler = aws_sdk_scheduler::config::Builder::from(&config);
+        let iam = aws_sdk_iam::config::Builder::from(&config);
         SecurityGroups {
             ec2: aws_sdk_ec2::Client::from_conf(ec2.interceptor(WholeAnswers).build()),
             sts: aws_sdk_sts::Client::from_conf(sts.interceptor(WholeAnswers).build()),
             scheduler: aws_sdk_scheduler::Client::from_conf(scheduler.build()),
+            iam: aws_sdk_iam::Client::from_conf(iam.interceptor(WholeAnswers).build()),
             now: self.options.now.clone(),
             source,
             renewal: files,

@@ -9,6 +9,7 @@
 //! | `classify` | error codes to [`eg_model::failure::FailureClass`] |
 //! | `failure` | what the SDK reports, as a [`Failure`] |
 //! | `rule` | EC2's rules to and from [`Permission`] |
+//! | `preparation` | the role and the group of schedules that expiry switches need |
 //! | `switch` | expiry switches: one-time schedules of EventBridge Scheduler |
 //! | `text` | descriptions and session names that AWS accepts |
 //! | `renewal` | when credentials end |
@@ -20,6 +21,7 @@ mod classify;
 mod connect;
 mod failure;
 mod observe;
+mod preparation;
 mod renewal;
 mod rule;
 mod switch;
@@ -36,7 +38,7 @@ pub use classify::{Ending, classify};
 pub use connect::{Aws, Options};
 pub use text::{description, session_name};
 
-use crate::{Answered, Authorize, Caller, CredentialsEnd, Firewall, SetSwitch, Sighting};
+use crate::{Answered, Authorize, Caller, CredentialsEnd, ExpiryRole, Firewall, SetSwitch, Sighting};
 use async_trait::async_trait;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use eg_model::{
@@ -72,6 +74,7 @@ struct SecurityGroups {
     ec2: aws_sdk_ec2::Client,
     sts: aws_sdk_sts::Client,
     scheduler: aws_sdk_scheduler::Client,
+    iam: aws_sdk_iam::Client,
     now: Clock,
     /// The credentials before any role is assumed: when these end, so does everything.
     source: SharedCredentialsProvider,
@@ -148,11 +151,19 @@ impl Firewall for SecurityGroups {
     }
 
     async fn set_switch(&self, rule: &OwnedRule, switch: &SetSwitch) -> Result<Answered<()>, Failure> {
-        self.set_schedule(rule, switch).await
+        self.set_schedule(&rule.target().id, rule.id(), switch).await
     }
 
     async fn drop_switch(&self, rule: &RuleId, way: &SwitchWay) -> Result<Answered<()>, Failure> {
         self.drop_schedule(rule, way).await
+    }
+
+    async fn prepare_role(&self, role: &ExpiryRole) -> Result<bool, Failure> {
+        self.make_role(role).await
+    }
+
+    async fn prepare_schedule_group(&self, name: &str) -> Result<bool, Failure> {
+        self.make_schedule_group(name).await
     }
 
     async fn caller(&self) -> Result<Caller, Failure> {

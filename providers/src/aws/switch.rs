@@ -19,7 +19,6 @@ use eg_model::{
     Timestamp,
     failure::{Failure, FailureClass},
     ids::RuleId,
-    observation::OwnedRule,
     switch::{SwitchSeen, SwitchWay},
 };
 use serde_json::{Value, json};
@@ -112,22 +111,27 @@ impl SecurityGroups {
 
     /// `CreateSchedule`, or `UpdateSchedule` where there is one. If that turns out to be a stale view, the other: both
     /// replace the whole of it.
-    pub(super) async fn set_schedule(&self, rule: &OwnedRule, call: &SetSwitch) -> Result<Answered<()>, Failure> {
-        let first = if call.exists { self.update(rule, call).await } else { self.create(rule, call).await };
+    pub(super) async fn set_schedule(
+        &self,
+        group: &str,
+        rule: &RuleId,
+        call: &SetSwitch,
+    ) -> Result<Answered<()>, Failure> {
+        let first = if call.exists { self.update(group, rule, call).await } else { self.create(group, rule, call).await };
         match first {
-            Err(failure) if call.exists && failure.class == FailureClass::Gone => self.create(rule, call).await,
-            Err(failure) if !call.exists && failure.class == FailureClass::Stale => self.update(rule, call).await,
+            Err(failure) if call.exists && failure.class == FailureClass::Gone => self.create(group, rule, call).await,
+            Err(failure) if !call.exists && failure.class == FailureClass::Stale => self.update(group, rule, call).await,
             other => other,
         }
     }
 
-    async fn create(&self, rule: &OwnedRule, call: &SetSwitch) -> Result<Answered<()>, Failure> {
-        let (tried, way) = (format!("set the switch of {}", rule.id()), &call.way);
-        let target = target(&rule.target().id, rule.id(), way).map_err(|error| not_built(&tried, &error))?;
+    async fn create(&self, group: &str, rule: &RuleId, call: &SetSwitch) -> Result<Answered<()>, Failure> {
+        let (tried, way) = (format!("set the switch of {rule}"), &call.way);
+        let target = target(group, rule, way).map_err(|error| not_built(&tried, &error))?;
         let request = self
             .scheduler
             .create_schedule()
-            .name(name(rule.id()))
+            .name(name(rule))
             .group_name(&way.group)
             .description(&call.description)
             .schedule_expression(call.at.format(TIME).to_string())
@@ -137,18 +141,18 @@ impl SecurityGroups {
             .action_after_completion(ActionAfterCompletion::Delete)
             .target(target)
             .client_token(&call.token);
-        let answer = logged(Action::CreateSchedule, rule.id(), request.send()).await;
+        let answer = logged(Action::CreateSchedule, rule, request.send()).await;
         let answer = answer.map_err(|error| of_call(&tried, &error))?;
         Ok(Answered { value: (), request_id: answer.request_id().map(str::to_owned) })
     }
 
-    async fn update(&self, rule: &OwnedRule, call: &SetSwitch) -> Result<Answered<()>, Failure> {
-        let (tried, way) = (format!("move the switch of {}", rule.id()), &call.way);
-        let target = target(&rule.target().id, rule.id(), way).map_err(|error| not_built(&tried, &error))?;
+    async fn update(&self, group: &str, rule: &RuleId, call: &SetSwitch) -> Result<Answered<()>, Failure> {
+        let (tried, way) = (format!("move the switch of {rule}"), &call.way);
+        let target = target(group, rule, way).map_err(|error| not_built(&tried, &error))?;
         let request = self
             .scheduler
             .update_schedule()
-            .name(name(rule.id()))
+            .name(name(rule))
             .group_name(&way.group)
             .description(&call.description)
             .schedule_expression(call.at.format(TIME).to_string())
@@ -158,7 +162,7 @@ impl SecurityGroups {
             .action_after_completion(ActionAfterCompletion::Delete)
             .target(target)
             .client_token(&call.token);
-        let answer = logged(Action::UpdateSchedule, rule.id(), request.send()).await;
+        let answer = logged(Action::UpdateSchedule, rule, request.send()).await;
         let answer = answer.map_err(|error| of_call(&tried, &error))?;
         Ok(Answered { value: (), request_id: answer.request_id().map(str::to_owned) })
     }
