@@ -3,6 +3,8 @@
 use crate::harness::{Fault, IPV4, Outcome, REGION, Schedule, World};
 use serde_json::{Value, json};
 
+mod lifetime;
+
 const HOUR: i64 = 3600;
 
 /// Which role closes: of the world's own account.

@@ -190,7 +190,7 @@ def refusal(fault, action):
         return f"{fault['status']} REFUSED", [*headers, ("Content-Length", str(len(body)))], body
     error = f"<Error><Code>{fault['code']}</Code><Message>{fault['message']}</Message></Error>"
     request = "7a62c49f-347e-4fc4-9331-6e8e00000000"
-    if action in ("AssumeRole", "GetCallerIdentity"):  # STS has a form of its own
+    if action in ("AssumeRole", "GetCallerIdentity") or "Role" in action:  # STS and IAM have a form of their own
         text = f"<ErrorResponse>{error}<RequestId>{request}</RequestId></ErrorResponse>"
     else:
         text = f"<Response><Errors>{error}</Errors><RequestID>{request}</RequestID></Response>"

@@ -162,7 +162,8 @@ async fn dropping_one_that_is_gone_is_done() {
         groups.drop_schedule(&rule(), &way()).await.unwrap();
         let asked = replay.asked();
         assert_eq!(asked[0].method, "DELETE");
-        assert_eq!(asked[0].uri, format!("https://scheduler.eu-west-1.amazonaws.com/schedules/eg-{RULE}?groupName=g"));
+        let uri = format!("https://scheduler.eu-west-1.amazonaws.com/schedules/eg-{RULE}?groupName=g&");
+        assert!(asked[0].uri.starts_with(&uri), "{}", asked[0].uri);
     }
     let (_, groups) = world([Play::json_error(403, "AccessDeniedException", "no")]).await;
     assert_eq!(groups.drop_schedule(&rule(), &way()).await.unwrap_err().class, FailureClass::Denied);
