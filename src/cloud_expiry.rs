@@ -145,8 +145,7 @@ impl Account {
         if self.needs_schedule_group()
             && let Some(resources) = resources.as_object_mut()
         {
-            let group =
-                json!({"Type": "AWS::Scheduler::ScheduleGroup", "Properties": {"Name": self.schedule_group}});
+            let group = json!({"Type": "AWS::Scheduler::ScheduleGroup", "Properties": {"Name": self.schedule_group}});
             resources.insert("ScheduleGroup".to_owned(), group);
         }
         json!({

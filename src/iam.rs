@@ -176,10 +176,7 @@ mod tests {
     fn switches_are_scoped_to_group_name_and_role() {
         let of = |account: Option<&str>| switch_statements(&[scope("eu-west-1", account, "sg-1")].into(), &expiry());
         let one = of(Some("123456789012"));
-        assert_eq!(
-            one[0]["Resource"],
-            json!(["arn:aws:scheduler:eu-west-1:123456789012:schedule/eg/eg-sgr-*"])
-        );
+        assert_eq!(one[0]["Resource"], json!(["arn:aws:scheduler:eu-west-1:123456789012:schedule/eg/eg-sgr-*"]));
         assert_eq!(one[1]["Resource"], json!(["arn:aws:iam::123456789012:role/eg-expiry"]));
         assert_eq!(one[1]["Condition"], json!({"StringEquals": {"iam:PassedToService": "scheduler.amazonaws.com"}}));
         let unknown = of(None);

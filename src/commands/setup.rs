@@ -130,10 +130,9 @@ async fn accounts(
             }
         };
         scope.account = Some(number.clone());
-        let one = found.entry(number.clone()).or_insert_with(|| Found {
-            account: account(args, settings, number, &scope),
-            ways: BTreeMap::new(),
-        });
+        let one = found
+            .entry(number.clone())
+            .or_insert_with(|| Found { account: account(args, settings, number, &scope), ways: BTreeMap::new() });
         one.ways.entry(scope.region.clone()).or_insert(reach);
         one.account.scopes.insert(scope);
     }

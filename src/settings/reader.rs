@@ -69,12 +69,7 @@ impl<'a> Section<'a> {
     }
 
     /// A sub-table, where there is one.
-    pub(super) fn optional_child(
-        &self,
-        key: &str,
-        name: &'static str,
-        keys: &[&str],
-    ) -> Result<Option<Self>, Fault> {
+    pub(super) fn optional_child(&self, key: &str, name: &'static str, keys: &[&str]) -> Result<Option<Self>, Fault> {
         self.get(key).map(|_| Self::child(self, key, name, keys)).transpose()
     }
 

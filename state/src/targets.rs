@@ -75,7 +75,9 @@ impl Store {
     ) -> Result<(), StateError> {
         self.write(|change| {
             let id = row_of(change.tx, key)?;
-            for (table, column) in [("targets", "id"), ("grants", "target"), ("leases", "target"), ("switches", "target")] {
+            for (table, column) in
+                [("targets", "id"), ("grants", "target"), ("leases", "target"), ("switches", "target")]
+            {
                 let sql = format!(
                     "UPDATE {table} SET account = COALESCE(account, ?2), partition = COALESCE(partition, ?3) \
                      WHERE {column} = ?1 AND ((account IS NULL AND ?2 IS NOT NULL) \

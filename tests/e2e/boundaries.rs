@@ -168,7 +168,8 @@ fn switches(world: &Sandboxed) -> Vec<String> {
     let switch = |(key, schedule): (eg_sandbox::ScheduleKey, eg_sandbox::Schedule)| {
         let at = schedule.at().map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
         let right = at.as_deref() == until.as_ref().and_then(Value::as_str);
-        let closes = ours.iter().any(|id| key.name == format!("eg-{id}") && schedule.text("/Target/Input").contains(id));
+        let closes =
+            ours.iter().any(|id| key.name == format!("eg-{id}") && schedule.text("/Target/Input").contains(id));
         format!("time right: {right}, closes ours: {closes}, {}", schedule.text("/State"))
     };
     world.region.schedules().into_iter().map(switch).collect()
@@ -198,15 +199,20 @@ fn changes(world: &Sandboxed) -> BTreeMap<String, usize> {
 
 /// What a scenario comes to without anything going wrong: the record, what is open, what was changed.
 fn undisturbed(scenario: &Scenario) -> (Vec<Value>, Vec<String>, BTreeMap<String, usize>) {
-    let world = one_group();
+    undisturbed_in(scenario, one_group, |world| (record(world), open(world), changes(world)))
+}
+
+/// The same in a world of a certain make, and as seen there.
+fn undisturbed_in<T>(scenario: &Scenario, make: fn() -> Sandboxed, see: impl Fn(&Sandboxed) -> T) -> T {
+    let world = make();
     (scenario.prepare)(&world);
     let command = (scenario.command)(&world);
     world.forget_calls();
     run(&world, &command).expect_code(0);
-    let end = (record(&world), open(&world), changes(&world));
-    assert_eq!(end.0[0]["status"], scenario.status);
+    let seen = see(&world);
+    assert_eq!(record(&world)[0]["status"], scenario.status);
     world.ends();
-    end
+    seen
 }
 
 /// How often was asked: readings, dry runs, names.

@@ -274,7 +274,7 @@ fn session(&(number, ports, until): &(u8, u8, Tick)) -> Session {
         permissions: members(u16::from(ports)).map(wants).collect(),
         applied_at: None,
         removed_at: None,
-            unswitched: None,
+        unswitched: None,
     };
     Session {
         id: session_id(number),
@@ -315,7 +315,10 @@ fn made(view: &View) -> Plan {
         account: None,
     });
     let capabilities = Capabilities { marks: true, batch: DIGESTS_PER_CALL, tags_per_rule: 50, switches: false };
-    small_plan(&plan_target(&record, &TargetView { key: &key(), capabilities, observation: &observation, switches: None }))
+    small_plan(&plan_target(
+        &record,
+        &TargetView { key: &key(), capabilities, observation: &observation, switches: None },
+    ))
 }
 
 fn small_plan(plan: &TargetPlan) -> Plan {

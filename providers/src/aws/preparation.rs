@@ -96,7 +96,8 @@ impl SecurityGroups {
 
     pub(super) async fn make_schedule_group(&self, name: &str) -> Result<bool, Failure> {
         let tried = format!("make the schedule group {name}");
-        let answer = logged(Action::GetScheduleGroup, name, self.scheduler.get_schedule_group().name(name).send()).await;
+        let answer =
+            logged(Action::GetScheduleGroup, name, self.scheduler.get_schedule_group().name(name).send()).await;
         match answer.map_err(|error| of_call(&tried, &error)) {
             Ok(_) => return Ok(false),
             Err(failure) if failure.class == FailureClass::Gone => {}

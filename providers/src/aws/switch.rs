@@ -8,9 +8,7 @@ use super::{
 use crate::SetSwitch;
 use aws_sdk_scheduler::{
     operation::get_schedule::GetScheduleOutput,
-    types::{
-        ActionAfterCompletion, FlexibleTimeWindow, FlexibleTimeWindowMode, RetryPolicy, ScheduleState, Target,
-    },
+    types::{ActionAfterCompletion, FlexibleTimeWindow, FlexibleTimeWindowMode, RetryPolicy, ScheduleState, Target},
 };
 use aws_smithy_types::error::{metadata::ProvideErrorMetadata, operation::BuildError};
 use aws_types::request_id::RequestId;
@@ -117,10 +115,13 @@ impl SecurityGroups {
         rule: &RuleId,
         call: &SetSwitch,
     ) -> Result<Answered<()>, Failure> {
-        let first = if call.exists { self.update(group, rule, call).await } else { self.create(group, rule, call).await };
+        let first =
+            if call.exists { self.update(group, rule, call).await } else { self.create(group, rule, call).await };
         match first {
             Err(failure) if call.exists && failure.class == FailureClass::Gone => self.create(group, rule, call).await,
-            Err(failure) if !call.exists && failure.class == FailureClass::Stale => self.update(group, rule, call).await,
+            Err(failure) if !call.exists && failure.class == FailureClass::Stale => {
+                self.update(group, rule, call).await
+            }
             other => other,
         }
     }

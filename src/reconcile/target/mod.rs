@@ -181,10 +181,12 @@ impl<'a> TargetRun<'a> {
             policy: Policy { open: policy.open && self.may_open, collect: policy.collect, ignore_delays },
         };
         let capabilities = self.capabilities();
-        let switches =
-            SwitchView { way: self.switch_way.as_ref(), rows: &loaded.switches, seen: &self.switches };
+        let switches = SwitchView { way: self.switch_way.as_ref(), rows: &loaded.switches, seen: &self.switches };
         let switches = Some(switches).filter(|_| self.has_switches(loaded));
-        plan_target(&record, &TargetView { key: &self.key, capabilities, observation: &self.look.observation, switches })
+        plan_target(
+            &record,
+            &TargetView { key: &self.key, capabilities, observation: &self.look.observation, switches },
+        )
     }
 
     /// Whether expiry switches are of any concern here.
@@ -216,7 +218,7 @@ impl<'a> TargetRun<'a> {
                 break;
             }
         }
-        self.find_switch_way().await;
+        self.find_switch_way().await?;
         for round in 0..ROUNDS {
             let loaded = self.driver.load(self.now())?;
             self.see_switches(&loaded).await;
@@ -261,7 +263,9 @@ impl<'a> TargetRun<'a> {
     fn is_open_to(&self, step: &Step) -> bool {
         let given_up = |rule: &OwnedRule| self.given_up.contains(rule.id());
         let collects = matches!(step, Step::Collect { .. });
-        (self.may_open || !step.opens()) && !(collects && step.rules().iter().any(given_up))
+        // A switch that is left over is harmless, and that it was taken away could not be recorded.
+        let waits = step.opens() || matches!(step, Step::DropSwitch { .. });
+        (self.may_open || !waits) && !(collects && step.rules().iter().any(given_up))
     }
 
     /// Rest: what every permission has come to goes on record.
@@ -269,7 +273,7 @@ impl<'a> TargetRun<'a> {
         let now = self.now();
         let loaded = self.driver.load(now)?;
         let plan = self.plan(&loaded, false);
-        self.clean &= plan.steps.is_empty() && !plan.deferred;
+        self.clean &= plan.steps.is_empty() && !plan.deferred && plan.unread.is_empty();
         self.notes.extend(plan.notes.iter().cloned());
         if self.request.dry_run {
             return Ok(plan.wake);

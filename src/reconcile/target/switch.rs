@@ -23,23 +23,31 @@ const READERS: usize = 8;
 
 impl TargetRun<'_> {
     /// Which role is of the target's account. The provider is asked only where the record does not know the account.
-    pub(super) async fn find_switch_way(&mut self) {
-        let Some(expiry) = &self.driver.policy.cloud_expiry else { return };
+    pub(super) async fn find_switch_way(&mut self) -> Result<(), CommandError> {
+        let Some(expiry) = &self.driver.policy.cloud_expiry else { return Ok(()) };
         let Some(firewall) = self.look.firewall.clone().filter(|firewall| firewall.capabilities().switches) else {
-            return;
+            return Ok(());
         };
+        // A target that is looked at for collection alone has no rules of ours.
+        let loaded = self.driver.load(self.now())?;
+        let leased = loaded.leases.iter().any(|lease| *lease.target() == self.key);
+        if !leased && !loaded.wants.contains_key(&self.key) {
+            return Ok(());
+        }
         let account = match &self.look.reach.account {
             Some(account) => account.clone(),
             None => match firewall.caller().await {
                 Ok(caller) => caller.account,
                 Err(failure) => {
-                    let message = format!("{}: no switch is set: whose account it is is not known: {failure}", self.key);
+                    let message =
+                        format!("{}: no switch is set: whose account it is is not known: {failure}", self.key);
                     self.notes.insert(Note { kind: NoteKind::SwitchUnset, message });
-                    return;
+                    return Ok(());
                 }
             },
         };
         self.switch_way = expiry.way(&account);
+        Ok(())
     }
 
     /// Reads what the plan cannot do without.
@@ -64,7 +72,8 @@ impl TargetRun<'_> {
         match step {
             Step::SetSwitch { rule, at, way } => {
                 let known = known(loaded, rule.id());
-                let new = || Switch::new(rule.id().clone(), self.look.reach.clone(), *rule.permission(), way.clone(), *at);
+                let new =
+                    || Switch::new(rule.id().clone(), self.look.reach.clone(), *rule.permission(), way.clone(), *at);
                 let known = known.cloned().map_or_else(|| (new(), None), |known| (known.clone(), Some(known.version)));
                 self.set_switch(firewall, step, rule, known.0.intend(way, *at), known.1).await
             }
@@ -167,7 +176,9 @@ impl TargetRun<'_> {
     /// What a reading teaches about switches.
     pub(super) fn learn_switch(&mut self, step: &LedgerStep, loaded: &Loaded) -> Result<(), CommandError> {
         match step {
-            LedgerStep::KnowSwitch { rule, permission, at, way } => self.know_switch(loaded, rule, permission, way, *at),
+            LedgerStep::KnowSwitch { rule, permission, at, way } => {
+                self.know_switch(loaded, rule, permission, way, *at)
+            }
             LedgerStep::ForgetSwitch { rule } => {
                 let forgotten = self.driver.store.borrow_mut().forget_switch(rule, None);
                 self.unless_full(forgotten).map(drop)
@@ -204,8 +215,7 @@ impl TargetRun<'_> {
         let next = self.now() + TimeDelta::from_std(wait).unwrap_or(TimeDelta::minutes(1));
         let kind = if failure.class.outcome_unknown() { EventKind::Unanswered } else { EventKind::Refused };
         let event = self.switch_event(kind, &failure.class.to_string(), switch);
-        let event =
-            Event { request_id: failure.request_id.clone(), detail: Some(failure.message.clone()), ..event };
+        let event = Event { request_id: failure.request_id.clone(), detail: Some(failure.message.clone()), ..event };
         self.record_switch(&switch.refused(failure.clone(), next), switch.version, &event)
     }
 

@@ -44,12 +44,7 @@ fn undisturbed(scenario: &Scenario, make: fn() -> Sandboxed) -> (End, usize, usi
 }
 
 /// Ends the scenario's command at the n-th boundary, and compares. Whether there is such a boundary.
-fn ends_at(
-    scenario: &Scenario,
-    make: fn() -> Sandboxed,
-    number: usize,
-    undisturbed: &(End, usize, usize),
-) -> bool {
+fn ends_at(scenario: &Scenario, make: fn() -> Sandboxed, number: usize, undisturbed: &(End, usize, usize)) -> bool {
     let world = make();
     (scenario.prepare)(&world);
     let command = (scenario.command)(&world);

@@ -83,7 +83,8 @@ fn the_template_is_one_that_cfn_lint_accepts() {
         assert_eq!(template["Resources"].get("ScheduleGroup").is_some(), !more.is_empty());
         let file = world.dir().join("template.json");
         fs::write(&file, &printed.stdout).unwrap();
-        let lint = Command::new(moto::tool("cfn-lint")).args(["--regions", "eu-west-1", "--"]).arg(&file).output().unwrap();
+        let lint =
+            Command::new(moto::tool("cfn-lint")).args(["--regions", "eu-west-1", "--"]).arg(&file).output().unwrap();
         let said = String::from_utf8_lossy(&lint.stdout) + String::from_utf8_lossy(&lint.stderr);
         assert!(lint.status.success() && said.trim().is_empty(), "{said}\n{}", printed.stdout);
     }

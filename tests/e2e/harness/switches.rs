@@ -60,7 +60,9 @@ impl World {
             .as_array()
             .expect("a list")
             .iter()
-            .map(|short| self.schedule(short["Name"].as_str().expect("a name"), short["GroupName"].as_str().expect("a group")))
+            .map(|short| {
+                self.schedule(short["Name"].as_str().expect("a name"), short["GroupName"].as_str().expect("a group"))
+            })
             .collect();
         schedules.sort_by(|a, b| a.name().cmp(b.name()));
         schedules

@@ -215,10 +215,16 @@ fn a_refusal_waits_and_is_told() {
         let world = world().kept().switched(&[("sgr-1", SwitchSeen::Absent)]).row(refused("sgr-1", class, m(1)));
         let plan = world.plans(&[], &[], &[NoteKind::SwitchUnset]);
         assert!(plan.deferred && plan.wake == Some(m(1)));
-        assert!(plan.notes[0].message.contains("closes by eg reconcile only: the switch in the cloud could not be set"));
+        assert!(
+            plan.notes[0].message.contains("closes by eg reconcile only: the switch in the cloud could not be set")
+        );
         assert!(plan.notes[0].message.contains(advice), "{}", plan.notes[0].message);
         assert!(plan.standings[&port(22)].is_held(), "the rule stays usable");
-        world.clone().with(|world| world.policy.ignore_delays = true).plans(&[], &[set("sgr-1")], &[NoteKind::SwitchUnset]);
+        world.clone().with(|world| world.policy.ignore_delays = true).plans(
+            &[],
+            &[set("sgr-1")],
+            &[NoteKind::SwitchUnset],
+        );
         world.with(|world| world.now = m(1)).plans(&[], &[set("sgr-1")], &[NoteKind::SwitchUnset]);
     }
 }
