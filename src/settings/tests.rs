@@ -130,7 +130,7 @@ fn unknown_keys_name_the_nearest() {
 fn columns_count_characters() {
     assert_eq!(
         refusal("aws = { \"description\" = \"ü\", \"ä\" = 1 }"),
-        "c.toml:1:30: [aws] has no key \"ä\" (accepted: extra_tags, description)"
+        "c.toml:1:30: [aws] has no key \"ä\" (accepted: extra_tags, description, cloud_expiry)"
     );
 }
 
