@@ -211,9 +211,20 @@ fn a_providers_words_are_escaped() {
 #[test]
 fn schemas_are_printed() {
     let world = World::bare();
-    for name in
-        ["session", "sessions", "status", "ip", "who", "log", "iam-policy", "reconcile", "error", "demo", "sandbox"]
-    {
+    for name in [
+        "session",
+        "sessions",
+        "status",
+        "ip",
+        "who",
+        "log",
+        "iam-policy",
+        "setup-cloud-expiry",
+        "reconcile",
+        "error",
+        "demo",
+        "sandbox",
+    ] {
         let outcome = world.eg(&["schema", name]).expect_code(0);
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("docs/schema/v1/{name}.json"));
         assert_eq!(outcome.stdout, std::fs::read_to_string(path).unwrap());
@@ -221,8 +232,8 @@ fn schemas_are_printed() {
         assert_eq!(world.eg(&["schema", name, "--output", "json"]).expect_code(0).stdout, outcome.stdout);
     }
     let outcome = world.eg(&["schema", "sesion"]).expect_code(2);
-    let known =
-        "session, sessions, status, ip, who, log, iam-policy, schedule, doctor, reconcile, error, demo, sandbox";
+    let known = "session, sessions, status, ip, who, log, iam-policy, schedule, doctor, setup-cloud-expiry, reconcile, \
+                 error, demo, sandbox";
     assert_eq!(error_of(&outcome), format!("there is no schema \"sesion\"; there are: {known}"));
 }
 
