@@ -40,8 +40,8 @@ fn a_switch_comes_back_as_it_went_in() {
     for step in [sent, refused, set] {
         let event = Event { rule_id: Some(step.rule.clone()), ..Event::new(at(0), EventKind::SwitchSet, "x") };
         assert_eq!(store.write_switch(&step, before, Some(&event)).unwrap(), Written::Done);
-        assert_eq!(store.switches().unwrap(), [step.clone()]);
         before = Some(step.version);
+        assert_eq!(store.switches().unwrap(), [step]);
     }
     assert_eq!(store.events(None).unwrap().iter().filter(|event| event.kind == EventKind::SwitchSet).count(), 3);
     store.forget_switch(&RuleId("sgr-1".into()), None).unwrap();
@@ -68,10 +68,10 @@ fn a_live_grant_says_that_its_rule_would_not_close_by_itself() {
     store.record_standings(&standings, at(1)).unwrap();
     let said = |store: &eg_state::Store| store.session(sid(1)).unwrap().unwrap().grants[0].error_message();
     let refused = switch("sgr-2").refused(denied(), at(5));
-    let _ = store.write_switch(&refused, None, None).unwrap();
+    assert_eq!(store.write_switch(&refused, None, None).unwrap(), Written::Done);
     assert_eq!(said(&store), None, "another rule's");
     let refused = switch("sgr-1").refused(denied(), at(5));
-    let _ = store.write_switch(&refused, None, None).unwrap();
+    assert_eq!(store.write_switch(&refused, None, None).unwrap(), Written::Done);
     let why = "closes by eg reconcile only: the switch in the cloud could not be set: not permitted: \
                set the switch of sgr-1: no";
     assert_eq!(said(&store).as_deref(), Some(why));

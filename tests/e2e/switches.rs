@@ -7,6 +7,9 @@ mod lifetime;
 
 const HOUR: i64 = 3600;
 
+/// What somebody does to a stored schedule.
+type Edit = fn(&mut Value);
+
 /// Which role closes: of the world's own account.
 fn role(world: &World) -> String {
     format!("arn:aws:iam::{}:role/eg-expiry", world.account())
@@ -98,7 +101,7 @@ fn every_rule_gets_a_switch_that_says_exactly_this() {
 #[test]
 fn carried_out_literally_they_leave_the_groups_as_they_were() {
     let world = switched();
-    world.cloud.authorize(&world.group("prod-api-sg"), "tcp/22", "198.51.100.7/32", "by hand", &[]);
+    world.cloud.authorize(world.group("prod-api-sg"), "tcp/22", "198.51.100.7/32", "by hand", &[]);
     let before = world.cloud.snapshot();
     start(&world, &[]).expect_code(0);
     assert_ne!(world.cloud.snapshot(), before);
@@ -181,7 +184,7 @@ fn drift_is_repaired() {
     let session = start(&world, &["--only", "prod-api-sg"]).expect_code(0).json();
     let right = world.schedules();
     let stored = |value: &Value| [&value["ScheduleExpression"], &value["Target"], &value["State"]].map(Clone::clone);
-    let edits: [(&str, fn(&mut Value)); 7] = [
+    let edits: [(&str, Edit); 7] = [
         ("another time", |stored| stored["ScheduleExpression"] = "at(2031-01-01T00:00:00)".into()),
         ("no time at all", |stored| stored["ScheduleExpression"] = "rate(1 hours)".into()),
         ("another zone", |stored| stored["ScheduleExpressionTimezone"] = "Asia/Tokyo".into()),
