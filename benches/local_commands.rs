@@ -65,6 +65,7 @@ fn session(number: u128, start: Timestamp) -> Session {
         user_name: "Alice Smith".into(),
         user_email: None,
         reason: None,
+        follow: false,
         status: SessionStatus::Pending,
         started_at,
         expires_at: started_at + chrono::TimeDelta::hours(8),

@@ -10,10 +10,13 @@ use eg_model::{
     ids::RuleId,
     observation::{ObservedRule, OwnedRule},
     permission::Permission,
+    selection::Selector,
     switch::{SwitchSeen, SwitchWay},
     target::{Capabilities, Reach, TargetKey},
 };
-use eg_providers::{Answered, Authorize, Caller, Connect, CredentialsEnd, ExpiryRole, Firewall, SetSwitch, Sighting};
+use eg_providers::{
+    Answered, Authorize, Caller, Connect, CredentialsEnd, ExpiryRole, Firewall, Group, Rights, SetSwitch, Sighting,
+};
 use eg_state::{StateError, WriteObserver};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -105,6 +108,10 @@ impl Connect for AtCalls {
         let firewall = self.connect.connect(reach).await?;
         Ok(Arc::new(Watched { sentry: Arc::clone(&self.sentry), firewall }))
     }
+
+    async fn profile_region(&self, reach: &Reach) -> Option<String> {
+        self.connect.profile_region(reach).await
+    }
 }
 
 struct Watched {
@@ -131,6 +138,14 @@ impl Firewall for Watched {
         self.around(self.firewall.observe(targets)).await
     }
 
+    async fn marked(&self, like: &TargetKey) -> Result<BTreeMap<TargetKey, Sighting>, Failure> {
+        self.around(self.firewall.marked(like)).await
+    }
+
+    async fn regions(&self) -> Result<BTreeSet<String>, Failure> {
+        self.around(self.firewall.regions()).await
+    }
+
     async fn authorize(&self, call: &Authorize) -> Result<Answered<Vec<ObservedRule>>, Failure> {
         self.around(self.firewall.authorize(call)).await
     }
@@ -147,8 +162,12 @@ impl Firewall for Watched {
         self.around(self.firewall.untag(rule, tags)).await
     }
 
-    async fn missing_permissions(&self, group: &str, permission: &Permission) -> Vec<Failure> {
-        self.around(self.firewall.missing_permissions(group, permission)).await
+    async fn rights(&self, group: &str, permission: &Permission) -> Rights {
+        self.around(self.firewall.rights(group, permission)).await
+    }
+
+    async fn groups(&self, meant: Option<&Selector>) -> Result<Vec<Group>, Failure> {
+        self.around(self.firewall.groups(meant)).await
     }
 
     async fn read_switch(&self, group: &str, rule: &RuleId, way: &SwitchWay) -> SwitchSeen {

@@ -74,9 +74,13 @@ pub enum Color {
 #[derive(Debug, Subcommand)]
 #[allow(missing_docs, reason = "the doc comment of a variant replaces the help of its arguments' struct")]
 pub enum Command {
+    Init(commands::init::InitArgs),
     /// Start, see, prolong and stop sessions
     #[command(subcommand)]
     Session(SessionCommand),
+    /// What is configured, and what could be: list, add, remove, verify, discover
+    #[command(subcommand)]
+    Resource(ResourceCommand),
     Status(commands::status::StatusArgs),
     Who(commands::who::WhoArgs),
     Ip(commands::ip::IpArgs),
@@ -84,6 +88,7 @@ pub enum Command {
     Doctor(commands::doctor::DoctorArgs),
     IamPolicy(commands::iam_policy::IamPolicyArgs),
     Reconcile(commands::reconcile::ReconcileArgs),
+    Sweep(commands::sweep::SweepArgs),
     /// Have something close sessions on time: show, install, remove
     #[command(subcommand)]
     Schedule(ScheduleCommand),
@@ -109,10 +114,23 @@ pub enum Command {
 #[allow(missing_docs, reason = "the doc comment of a variant replaces the help of its arguments' struct")]
 pub enum SessionCommand {
     Start(commands::start::StartArgs),
+    Ensure(commands::ensure::EnsureArgs),
+    Run(commands::run::RunArgs),
     List(commands::list::ListArgs),
     Get(commands::get::GetArgs),
     Extend(commands::extend::ExtendArgs),
     Stop(commands::stop::StopArgs),
+}
+
+/// `eg resource …`.
+#[derive(Debug, Subcommand)]
+#[allow(missing_docs, reason = "the doc comment of a variant replaces the help of its arguments' struct")]
+pub enum ResourceCommand {
+    List(commands::resource::list::ListArgs),
+    Add(Box<commands::resource::add::AddArgs>),
+    Remove(commands::resource::remove::RemoveArgs),
+    Verify(commands::resource::verify::VerifyArgs),
+    Discover(commands::resource::discover::DiscoverArgs),
 }
 
 /// `eg schedule …`.

@@ -273,8 +273,11 @@ fn check_status(response: &Response) -> Result<(), String> {
     }
 }
 
-/// The whole answer, but for white space around it, has to be one address of the family.
-fn parse_answer(body: &[u8], version: IpVersion) -> Result<IpAddr, String> {
+/// The address in an echo service's answer: all of it, but for white space around, has to be one of the family.
+///
+/// # Errors
+/// What was answered instead, the start of it, fit to be shown.
+pub fn parse_answer(body: &[u8], version: IpVersion) -> Result<IpAddr, String> {
     let text = String::from_utf8_lossy(body);
     let address = text.trim().parse::<IpAddr>().ok();
     let mapped = |address: IpAddr| matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());

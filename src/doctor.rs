@@ -2,7 +2,9 @@
 
 use crate::{
     detect::{Answer, FamilyOutcome, FamilySurvey, Survey, describe},
+    policy::PolicyError,
     schedule::host::{Installed, Scheduler},
+    settings::site::SitePolicy,
 };
 use chrono::TimeDelta;
 use eg_model::{
@@ -81,6 +83,19 @@ impl Finding {
     fn and(mut self, advice: impl Into<String>) -> Self {
         self.advice.push(advice.into());
         self
+    }
+}
+
+/// What whoever administers this machine allows; nothing where there is no policy.
+#[must_use]
+pub fn policy(found: &Result<SitePolicy, PolicyError>) -> Option<Finding> {
+    match found {
+        Err(error) => Some(Finding::bad("policy", format!("{error}: nothing is opened"), error.advice())),
+        Ok(policy) => {
+            let limits = policy.limits();
+            let limits = if limits.is_empty() { "limits nothing".to_owned() } else { limits.join("; ") };
+            Some(Finding::good("policy", format!("{}: {limits}", policy.file.as_ref()?.display())))
+        }
     }
 }
 

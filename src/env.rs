@@ -1,7 +1,11 @@
 //! Everything that comes from outside the program and is not a file or a socket: clock, ids, randomness, environment
 //! variables, terminal, user and machine. Collected here once, so that tests can fix all of it.
 
-use crate::boundary::{AtCalls, AtWrites, Sentry, Told};
+use crate::{
+    boundary::{AtCalls, AtWrites, Sentry, Told},
+    policy::PolicyFile,
+    probe::{Network, Tcp},
+};
 use chrono::{DateTime, TimeDelta};
 use eg_model::{Timestamp, address::is_globally_routable, ids::machine_fingerprint};
 use eg_providers::{
@@ -47,12 +51,16 @@ pub struct Env {
     pub pause: Pause,
     /// The way to the clouds.
     pub clouds: Clouds,
+    /// The way to hosts behind the firewalls.
+    pub network: Arc<dyn Network>,
     /// Who stands at the boundaries between effects: tests alone.
     pub sentry: Option<Arc<dyn Sentry>>,
     /// The command line, the program's own name first.
     pub args: Vec<OsString>,
     /// Which detected addresses may be opened.
     pub address_rule: AddressRule,
+    /// Whether stdin is a terminal.
+    pub stdin_is_terminal: bool,
     /// Whether stdout is a terminal.
     pub stdout_is_terminal: bool,
     /// Whether stderr is a terminal.
@@ -65,6 +73,8 @@ pub struct Env {
     pub host: String,
     /// A fingerprint of this machine's stable id, where it has one.
     pub machine: Option<String>,
+    /// What whoever administers this machine allows.
+    pub policy: PolicyFile,
 }
 
 impl Env {
@@ -82,12 +92,14 @@ impl Env {
             args: std::env::args_os().collect(),
             sentry: Some(&vars).filter(|_| cfg!(debug_assertions)).and_then(Told::by),
             address_rule: address_rule(&vars),
+            stdin_is_terminal: std::io::stdin().is_terminal(),
             stdout_is_terminal: std::io::stdout().is_terminal(),
             stderr_is_terminal: std::io::stderr().is_terminal(),
             program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("eg")),
             user: whoami::username().unwrap_or_else(|_| "unknown".to_owned()),
             host: whoami::hostname().unwrap_or_else(|_| "unknown".to_owned()),
             machine,
+            policy: policy_file(&vars),
             ..Self::apart(vars.clone(), wall_clock(test_offset(&vars)))
         }
     }
@@ -102,15 +114,18 @@ impl Env {
             ids: Arc::new(random_id),
             pause: Arc::new(|wait| Box::pin(tokio::time::sleep(wait))),
             clouds: Arc::new(real_clouds),
+            network: Arc::new(Tcp),
             sentry: None,
             args: Vec::new(),
             address_rule: Arc::new(is_globally_routable),
+            stdin_is_terminal: false,
             stdout_is_terminal: false,
             stderr_is_terminal: false,
             program: PathBuf::from("eg"),
             user: "unknown".to_owned(),
             host: "unknown".to_owned(),
             machine: None,
+            policy: PolicyFile::default(),
         }
     }
 
@@ -212,4 +227,15 @@ fn test_offset(vars: &BTreeMap<String, String>) -> TimeDelta {
 fn address_rule(vars: &BTreeMap<String, String>) -> AddressRule {
     let any = cfg!(debug_assertions) && vars.get("EG_TEST_ADDRESSES").is_some_and(|value| value == "documentation");
     if any { Arc::new(|_| true) } else { Arc::new(is_globally_routable) }
+}
+
+/// `EG_TEST_POLICY` (a path) and `EG_TEST_POLICY_OWNER` (a user id) name another policy, in debug builds only: tests
+/// cannot write root's files, and in a release no user may have a policy of their own.
+fn policy_file(vars: &BTreeMap<String, String>) -> PolicyFile {
+    let standard = PolicyFile::default();
+    let set = |name: &str| vars.get(name).filter(|_| cfg!(debug_assertions));
+    PolicyFile {
+        path: set("EG_TEST_POLICY").map_or(standard.path, PathBuf::from),
+        owner: set("EG_TEST_POLICY_OWNER").and_then(|text| text.parse().ok()).unwrap_or(standard.owner),
+    }
 }

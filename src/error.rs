@@ -1,5 +1,6 @@
 //! The one error that ends a command, and the exit statuses.
 
+use crate::{policy::PolicyError, settings::site::NotAllowed};
 use eg_model::failure::Failure;
 use eg_state::StateError;
 use std::{fmt, process::ExitCode};
@@ -19,7 +20,7 @@ pub enum Exit {
     Locked,
     /// A signal with this number ended it.
     Signal(u8),
-    /// The status of the command that `eg sandbox` ran.
+    /// The status of the command that `eg sandbox` or `eg session run` ran.
     Command(u8),
 }
 
@@ -52,6 +53,8 @@ pub enum Kind {
     Usage,
     /// The configuration.
     Config,
+    /// What whoever administers this machine allows.
+    Policy,
     /// The state file.
     State,
     /// The public address.
@@ -72,7 +75,11 @@ pub enum Kind {
     Schedule,
     /// The sandbox, or what was shown in it.
     Sandbox,
-    /// The command that `eg sandbox` should run did not start; with the status that a shell would give.
+    /// A host behind a firewall that was opened.
+    Unreachable,
+    /// A session that should be closed is not.
+    StillOpen,
+    /// The command that `eg` should run did not start; with the status that a shell would give.
     Command(u8),
     /// Ended by a signal.
     Signal(u8),
@@ -85,6 +92,7 @@ impl Kind {
         match self {
             Self::Usage => "usage",
             Self::Config => "config",
+            Self::Policy => "policy",
             Self::State => "state",
             Self::Detection => "detection",
             Self::NotFound => "not-found",
@@ -95,6 +103,8 @@ impl Kind {
             Self::Provider => "provider",
             Self::Schedule => "schedule",
             Self::Sandbox => "sandbox",
+            Self::Unreachable => "unreachable",
+            Self::StillOpen => "still-open",
             Self::Command(_) => "command",
             Self::Signal(_) => "signal",
         }
@@ -106,6 +116,7 @@ impl Kind {
         match self {
             Self::Usage => Exit::Usage,
             Self::Locked => Exit::Locked,
+            Self::StillOpen => Exit::Partial,
             Self::Signal(number) => Exit::Signal(number),
             Self::Command(status) => Exit::Command(status),
             _ => Exit::Failed,
@@ -156,6 +167,19 @@ impl From<StateError> for CommandError {
         } else {
             error
         }
+    }
+}
+
+impl From<PolicyError> for CommandError {
+    fn from(error: PolicyError) -> Self {
+        let hint = error.advice();
+        Self::new(Kind::Policy, format!("{error}; nothing is opened, and closing goes on")).hint(hint)
+    }
+}
+
+impl From<NotAllowed> for CommandError {
+    fn from(error: NotAllowed) -> Self {
+        Self::new(Kind::Policy, error.to_string()).hint("whoever administers this machine has set that; see: eg doctor")
     }
 }
 

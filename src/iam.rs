@@ -10,6 +10,7 @@
 //! | `TagWhatIsOpen` | only our keys, and no rule that another tool marks as its own; a rule of ours whose tags were stripped has to be tagged again, so a missing mark is no obstacle |
 
 use crate::settings::CloudExpiry;
+use eg_model::marks::{LEASE_PREFIX, MANAGED_BY, MANAGED_BY_EG};
 use eg_providers::aws::Action;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -154,6 +155,36 @@ pub fn policy<'a>(
     policy
 }
 
+/// The policy for `eg sweep`: every group of an account, in every region. Sweeping opens nothing, so nothing of it can.
+#[must_use]
+pub fn sweep_policy(partition: &str) -> Value {
+    let all = |resource: &str| format!("arn:{partition}:ec2:*:*:{resource}/*");
+    let looks = [Action::DescribeSecurityGroups, Action::DescribeSecurityGroupRules, Action::DescribeRegions];
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Sid": "Look", "Effect": "Allow", "Action": names(&looks), "Resource": "*"},
+            {
+                "Sid": "Close",
+                "Effect": "Allow",
+                "Action": names(&[Action::RevokeSecurityGroupIngress]),
+                "Resource": [all("security-group"), all("security-group-rule")],
+            },
+            {
+                "Sid": "TakeLeasesOff",
+                "Effect": "Allow",
+                "Action": names(&[Action::DeleteTags]),
+                "Resource": [all("security-group-rule")],
+                "Condition": {
+                    "Null": {"aws:TagKeys": "false"},
+                    "ForAllValues:StringLike": {"aws:TagKeys": [format!("{LEASE_PREFIX}*")]},
+                    "StringEquals": {format!("aws:ResourceTag/{MANAGED_BY}"): MANAGED_BY_EG},
+                },
+            },
+        ],
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,10 +229,14 @@ mod tests {
         let apart: Vec<Action> = Action::SWITCHES.into_iter().chain(Action::PREPARATION).collect();
         let rest = Action::ALL.into_iter().filter(|action| !apart.contains(action));
         let mut sent: BTreeSet<String> = rest.filter_map(Action::permission).collect();
-        assert_eq!(actions(&policy), sent, "without expiry switches");
+        let swept = actions(&sweep_policy("aws"));
+        assert_eq!(&actions(&policy) | &swept, sent, "without expiry switches");
         sent.extend(Action::SWITCHES.into_iter().filter_map(Action::permission));
         sent.insert("iam:PassRole".to_owned());
-        assert_eq!(actions(&super::policy(&scopes, std::iter::empty(), Some(&expiry()))), sent);
+        assert_eq!(&actions(&super::policy(&scopes, std::iter::empty(), Some(&expiry()))) | &swept, sent);
+        let for_sweeping_alone: Vec<_> = swept.difference(&actions(&policy)).cloned().collect();
+        assert_eq!(for_sweeping_alone, ["ec2:DescribeRegions"]);
+        assert!(!swept.contains("ec2:AuthorizeSecurityGroupIngress"), "sweeping opens nothing");
         let wide: Vec<_> = policy["Statement"].as_array().unwrap().iter().filter(|s| s["Resource"] == "*").collect();
         assert_eq!(wide.len(), 1);
         let looks = wide[0]["Action"].as_array().unwrap();

@@ -1,14 +1,21 @@
 //! The configuration: what `config.toml` may say, and what it says.
 //!
 //! Every mistake is one error that names file, line and column, what is wrong, and what is accepted. Nothing here
-//! reads a file or the environment: the text and the file's name come in.
+//! reads a file or the environment: texts and the files' names come in, those of included files through a [`Reader`].
 
+mod gather;
 mod reader;
 mod sections;
+pub mod site;
 
 use chrono::TimeDelta;
-use eg_model::{address::IpVersion, permission::PortSpec, switch::SwitchWay};
-use reader::{Fault, Section};
+use eg_model::{
+    address::{IpVersion, PrefixLengths},
+    permission::PortSpec,
+    selection::Selector,
+    switch::SwitchWay,
+};
+use reader::Fault;
 use reqwest::Url;
 use std::{
     collections::BTreeMap,
@@ -16,7 +23,7 @@ use std::{
     time::Duration,
 };
 use thiserror::Error;
-use toml::de::DeTable;
+use toml::{Spanned, de::DeTable};
 
 /// The most `extra_tags`: of the 50 tags that a rule can carry (AWS, "Tag naming limits and requirements"), these
 /// leave room for `eg`'s own three and some leases.
@@ -25,15 +32,34 @@ pub const MAX_EXTRA_TAGS: usize = 40;
 /// What `[aws] description` accepts, for messages.
 const DESCRIPTIONS: &str = "\"full\" (user, host and session) or \"session\" (the session alone)";
 
-const ROOT_KEYS: &[&str] = &["user", "session", "detect", "reconcile", "aws", "resource"];
+const ROOT_KEYS: &[&str] =
+    &["include", "defaults", "user", "session", "detect", "reconcile", "notify", "aws", "resource"];
+/// What an included file may say: the rest is said once, by the file that includes.
+const INCLUDED_KEYS: &[&str] = &["include", "defaults", "resource"];
 const USER_KEYS: &[&str] = &["name", "email"];
-const SESSION_KEYS: &[&str] = &["default_duration", "max_duration"];
+const SESSION_KEYS: &[&str] = &["default_duration", "max_duration", "ipv4_prefix_len", "ipv6_prefix_len"];
 const DETECT_KEYS: &[&str] = &["ipv4", "ipv6", "agree", "timeout", "use_proxy"];
 const RECONCILE_KEYS: &[&str] = &["collect_expired", "collect_interval"];
 const AWS_KEYS: &[&str] = &["extra_tags", "description", "cloud_expiry"];
 const CLOUD_EXPIRY_KEYS: &[&str] = &["role_arn", "schedule_group"];
-const RESOURCE_KEYS: &[&str] =
-    &["name", "provider", "kind", "id", "region", "profile", "role_arn", "external_id", "ports", "families", "groups"];
+const NOTIFY_KEYS: &[&str] = &["command", "before"];
+const DEFAULTS_KEYS: &[&str] =
+    &["provider", "kind", "region", "profile", "role_arn", "external_id", "ports", "families", "groups"];
+const RESOURCE_KEYS: &[&str] = &[
+    "name",
+    "provider",
+    "kind",
+    "id",
+    "group_name",
+    "tag",
+    "region",
+    "profile",
+    "role_arn",
+    "external_id",
+    "ports",
+    "families",
+    "groups",
+];
 
 /// The whole configuration. The default is that of an empty file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,10 +72,16 @@ pub struct Settings {
     pub detect: Detect,
     /// `[reconcile]`.
     pub reconcile: Reconcile,
+    /// `[notify]`, where there is a command.
+    pub notify: Option<Notify>,
     /// `[aws]`.
     pub aws: Aws,
-    /// Every `[[resource]]`, in the file's order.
+    /// Every `[[resource]]` with an id, in the file's order; those of included files follow.
     pub resources: Vec<Resource>,
+    /// Every `[[resource]]` that names groups by name or tags, in the same order.
+    pub selections: Vec<Selection>,
+    /// The file that each `[[resource]]` stands in, by its name.
+    pub files: BTreeMap<String, PathBuf>,
 }
 
 /// `[user]`: who, as the user says. Absent: the OS user and host, which the caller supplies.
@@ -61,18 +93,24 @@ pub struct User {
     pub email: Option<String>,
 }
 
-/// `[session]`: how long sessions last.
+/// `[session]`: how long sessions last, and how much around an address they open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
     /// Without `--duration`. Not written: 8 hours, or `max_duration` where that is shorter.
     pub default_duration: TimeDelta,
     /// The longest a session may last, extensions included; 24 hours by default, 31 days at most.
     pub max_duration: TimeDelta,
+    /// What is opened around an address; one host by default.
+    pub prefix_lengths: PrefixLengths,
 }
 
 impl Default for Session {
     fn default() -> Self {
-        Self { default_duration: TimeDelta::hours(8), max_duration: TimeDelta::hours(24) }
+        Self {
+            default_duration: TimeDelta::hours(8),
+            max_duration: TimeDelta::hours(24),
+            prefix_lengths: PrefixLengths::default(),
+        }
     }
 }
 
@@ -122,6 +160,15 @@ impl Default for Reconcile {
     fn default() -> Self {
         Self { collect_expired: true, collect_interval: TimeDelta::hours(1) }
     }
+}
+
+/// `[notify]`: whom passes of `reconcile` tell what happens to sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notify {
+    /// The program and its arguments; no shell is between. Never empty.
+    pub command: Vec<String>,
+    /// How long before its end a session is said to end soon; 10 minutes by default.
+    pub before: TimeDelta,
 }
 
 /// `[aws]`: what every rule in AWS carries besides.
@@ -193,6 +240,63 @@ pub struct Resource {
     pub groups: Vec<String>,
 }
 
+/// `[[resource]]` with `group_name` or `tag`: every group that is like this when a session starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selection {
+    /// Unique among all `[[resource]]`; `--only` selects by it.
+    pub name: String,
+    /// What a group has to be like.
+    pub meant: Selector,
+    /// As for [`Resource`].
+    pub provider: String,
+    /// As for [`Resource`].
+    pub kind: String,
+    /// As for [`Resource`].
+    pub region: String,
+    /// As for [`Resource`].
+    pub profile: Option<String>,
+    /// As for [`Resource`].
+    pub role_arn: Option<String>,
+    /// As for [`Resource`].
+    pub external_id: Option<String>,
+    /// As for [`Resource`].
+    pub ports: Vec<PortSpec>,
+    /// As for [`Resource`].
+    pub families: Vec<IpVersion>,
+    /// As for [`Resource`].
+    pub groups: Vec<String>,
+}
+
+impl Selection {
+    /// One group that it means, under a name of its own.
+    #[must_use]
+    pub fn resource(&self, name: String, id: String) -> Resource {
+        let Self { provider, kind, region, profile, role_arn, external_id, ports, families, groups, .. } = self.clone();
+        Resource { name, provider, kind, id, region, profile, role_arn, external_id, ports, families, groups }
+    }
+}
+
+/// What `--only` selects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Chosen<'a> {
+    /// Resources with an id.
+    pub resources: Vec<&'a Resource>,
+    /// Those that are looked up.
+    pub selections: Vec<&'a Selection>,
+}
+
+/// One file of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// What it holds.
+    pub text: String,
+    /// Where it really is: the same for every way to one file.
+    pub real: PathBuf,
+}
+
+/// Reads one file of the configuration; an error is in words.
+pub type Reader<'r> = dyn Fn(&Path) -> Result<Source, String> + 'r;
+
 /// A mistake in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{}:{line}:{column}: {message}{}", file.display(), accepted_suffix(accepted))]
@@ -223,18 +327,76 @@ pub struct UnknownOnly {
     pub known: Vec<String>,
 }
 
+/// A `--port` value that a resource does not open, or not as widely.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{port} is not among the ports of {resource}: {}", list(offered))]
+pub struct PortNotOffered {
+    /// What was asked for.
+    pub port: PortSpec,
+    /// The resource's name.
+    pub resource: String,
+    /// What it opens.
+    pub offered: Vec<PortSpec>,
+}
+
+fn list(ports: &[PortSpec]) -> String {
+    ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl Resource {
+    /// What is left of the resource's ports when these alone are asked for: each has to be one of them, or lie within
+    /// one. An empty list asks for all.
+    ///
+    /// # Errors
+    /// The first one that is wider than what is configured, or outside of it.
+    pub fn narrowed(&self, asked: &[PortSpec]) -> Result<Vec<PortSpec>, PortNotOffered> {
+        if asked.is_empty() {
+            return Ok(self.ports.clone());
+        }
+        let offered = |port: &PortSpec| self.ports.iter().any(|known| known.contains(*port));
+        match asked.iter().find(|port| !offered(port)) {
+            None => Ok(asked.to_vec()),
+            Some(port) => Err(PortNotOffered { port: *port, resource: self.name.clone(), offered: self.ports.clone() }),
+        }
+    }
+}
+
 fn known_list(known: &[String]) -> String {
     if known.is_empty() { "none, for no resource is configured".to_owned() } else { known.join(", ") }
 }
 
 impl Settings {
-    /// Reads the text of a configuration; `file` is only named in errors.
+    /// Reads the text of a configuration that includes no other file; `file` is only named in errors.
+    ///
+    /// # Errors
+    /// As for [`Settings::load`].
+    pub fn parse(text: &str, file: &Path) -> Result<Self, SettingsError> {
+        let source = Source { text: text.to_owned(), real: file.to_owned() };
+        Self::load(&source, file, &|_| Err("files are not read here".to_owned()))
+    }
+
+    /// Reads a configuration and, through `read`, what it includes; `file` is named in errors, and included files are
+    /// relative to it.
     ///
     /// # Errors
     /// Text that is not TOML, unknown keys, values of the wrong type or out of range, duplicate names, and a
-    /// `default_duration` above `max_duration`. The first mistake found is the one reported.
-    pub fn parse(text: &str, file: &Path) -> Result<Self, SettingsError> {
-        read(text).map_err(|fault| locate(text, file, fault))
+    /// `default_duration` above `max_duration`; a file that cannot be read, or that is included twice. The first
+    /// mistake found is the one reported.
+    pub fn load(source: &Source, file: &Path, read: &Reader<'_>) -> Result<Self, SettingsError> {
+        gather::gather(source, file, read)
+    }
+
+    /// Whether nothing is there to be opened.
+    #[must_use]
+    pub fn names_no_target(&self) -> bool {
+        self.resources.is_empty() && self.selections.is_empty()
+    }
+
+    /// Whether some resource takes addresses of this family.
+    #[must_use]
+    pub fn takes(&self, version: IpVersion) -> bool {
+        let resources = self.resources.iter().map(|resource| &resource.families);
+        resources.chain(self.selections.iter().map(|one| &one.families)).any(|families| families.contains(&version))
     }
 
     /// The resources that `--only` names: exact, case-sensitive names or labels, their union, in the configuration's
@@ -242,19 +404,28 @@ impl Settings {
     ///
     /// # Errors
     /// The first value that is neither a name nor a label.
-    pub fn select(&self, only: &[String]) -> Result<Vec<&Resource>, UnknownOnly> {
-        let matches = |resource: &Resource, value: &String| resource.name == *value || resource.groups.contains(value);
-        let unknown = only.iter().find(|value| !self.resources.iter().any(|resource| matches(resource, value)));
+    pub fn select(&self, only: &[String]) -> Result<Chosen<'_>, UnknownOnly> {
+        let all: Vec<(&String, &Vec<String>)> = self.names_and_labels().collect();
+        let fits = |(name, labels): (&String, &Vec<String>), value: &String| name == value || labels.contains(value);
+        let unknown = only.iter().find(|value| !all.iter().any(|one| fits(*one, value)));
         if let Some(value) = unknown {
             return Err(UnknownOnly { value: value.clone(), known: self.known_to_only() });
         }
-        let wanted = |resource: &&Resource| only.is_empty() || only.iter().any(|value| matches(resource, value));
-        Ok(self.resources.iter().filter(wanted).collect())
+        let wanted = |one| only.is_empty() || only.iter().any(|value| fits(one, value));
+        Ok(Chosen {
+            resources: self.resources.iter().filter(|one| wanted((&one.name, &one.groups))).collect(),
+            selections: self.selections.iter().filter(|one| wanted((&one.name, &one.groups))).collect(),
+        })
+    }
+
+    fn names_and_labels(&self) -> impl Iterator<Item = (&String, &Vec<String>)> {
+        let resources = self.resources.iter().map(|resource| (&resource.name, &resource.groups));
+        resources.chain(self.selections.iter().map(|one| (&one.name, &one.groups)))
     }
 
     fn known_to_only(&self) -> Vec<String> {
-        let names = self.resources.iter().map(|resource| &resource.name);
-        let labels = self.resources.iter().flat_map(|resource| &resource.groups);
+        let names = self.names_and_labels().map(|(name, _)| name);
+        let labels = self.names_and_labels().flat_map(|(_, labels)| labels);
         let mut known: Vec<String> = Vec::new();
         for word in names.chain(labels) {
             if !known.contains(word) {
@@ -265,25 +436,12 @@ impl Settings {
     }
 }
 
-fn read(text: &str) -> Result<Settings, Fault> {
+/// The text as TOML.
+fn table(text: &str) -> Result<Spanned<DeTable<'_>>, Fault> {
     // Editors on some systems start a file with a byte order mark; TOML parsers skip it, and so do positions.
-    let root = DeTable::parse(text).map_err(|error| {
+    DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or(text.len(), |span| span.start);
         Fault::new(at, format!("not TOML: {}", error.message()), "")
-    })?;
-    let root = Section::new("the file", 0, root.get_ref(), ROOT_KEYS)?;
-    let child = |key: &str, name: &'static str, keys: &[&str]| Section::child(&root, key, name, keys);
-    Ok(Settings {
-        user: sections::user(&child("user", "[user]", USER_KEYS)?)?,
-        session: sections::session(&child("session", "[session]", SESSION_KEYS)?)?,
-        detect: sections::detect(&child("detect", "[detect]", DETECT_KEYS)?)?,
-        reconcile: sections::reconcile(&child("reconcile", "[reconcile]", RECONCILE_KEYS)?)?,
-        aws: {
-            let section = child("aws", "[aws]", AWS_KEYS)?;
-            let expiry = section.optional_child("cloud_expiry", "[aws.cloud_expiry]", CLOUD_EXPIRY_KEYS)?;
-            sections::aws(&section, expiry.as_ref())?
-        },
-        resources: sections::resources(&root.tables("resource", "[[resource]]", RESOURCE_KEYS)?)?,
     })
 }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    ops::RangeInclusive,
 };
 use thiserror::Error;
 
@@ -40,6 +41,60 @@ impl fmt::Display for IpVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "IPv{}", self.number())
     }
+}
+
+/// How much around an address a session opens, for each family. Off unless somebody asks for it: carriers exist that
+/// change an address within its network all the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PrefixLengths {
+    v4: u8,
+    v6: u8,
+}
+
+impl Default for PrefixLengths {
+    /// One host.
+    fn default() -> Self {
+        Self { v4: 32, v6: 128 }
+    }
+}
+
+impl PrefixLengths {
+    /// What is accepted for a family: never wider than what one carrier gives to one customer's neighbourhood.
+    #[must_use]
+    pub fn accepted(version: IpVersion) -> RangeInclusive<u8> {
+        match version {
+            IpVersion::V4 => 24..=32,
+            IpVersion::V6 => 64..=128,
+        }
+    }
+
+    /// Both lengths; `None` where one is not [`Self::accepted`].
+    #[must_use]
+    pub fn new(v4: u8, v6: u8) -> Option<Self> {
+        let fits = |version, length| Self::accepted(version).contains(&length);
+        (fits(IpVersion::V4, v4) && fits(IpVersion::V6, v6)).then_some(Self { v4, v6 })
+    }
+
+    /// The length for one family.
+    #[must_use]
+    pub fn of(self, version: IpVersion) -> u8 {
+        match version {
+            IpVersion::V4 => self.v4,
+            IpVersion::V6 => self.v6,
+        }
+    }
+
+    /// What is opened for an address, host bits masked.
+    #[must_use]
+    pub fn around(self, address: IpAddr) -> IpNet {
+        network(address, self.of(IpVersion::of(address)))
+    }
+}
+
+/// The network of an address, host bits masked. A length that the family does not have is its longest.
+#[must_use]
+pub fn network(address: IpAddr, length: u8) -> IpNet {
+    IpNet::new(address, length).unwrap_or_else(|_| IpNet::from(address)).trunc()
 }
 
 /// Why an address given by the user is refused.
@@ -454,6 +509,20 @@ mod tests {
             "5f00::1",
         ] {
             assert!(!is_globally_routable(ip(text)), "{text}");
+        }
+    }
+
+    #[test]
+    fn networks_around_an_address() {
+        let around = |v4, v6, text: &str| PrefixLengths::new(v4, v6).unwrap().around(ip(text)).to_string();
+        assert_eq!(PrefixLengths::default().around(ip("203.0.113.42")).to_string(), "203.0.113.42/32");
+        assert_eq!(PrefixLengths::default().around(ip("2001:db8::42")).to_string(), "2001:db8::42/128");
+        assert_eq!(around(24, 64, "203.0.113.42"), "203.0.113.0/24");
+        assert_eq!(around(31, 64, "203.0.113.43"), "203.0.113.42/31");
+        assert_eq!(around(24, 64, "2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
+        assert_eq!(around(24, 127, "2001:db8::43"), "2001:db8::42/127");
+        for (v4, v6) in [(23, 128), (33, 128), (32, 63), (32, 129), (0, 0)] {
+            assert_eq!(PrefixLengths::new(v4, v6), None, "{v4} {v6}");
         }
     }
 

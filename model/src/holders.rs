@@ -2,6 +2,7 @@
 
 use crate::{
     Timestamp,
+    collecting::lease_state,
     ids::{InstallationId, RuleId, SessionId},
     marks::{LeaseState, Marks, SESSION},
     observation::{ObservedRule, Reading},
@@ -31,6 +32,8 @@ pub struct MarkedRule {
     pub id: RuleId,
     /// What it allows.
     pub permission: Permission,
+    /// For people, as whoever opened it wrote it.
+    pub description: Option<String>,
     /// The session that opened it, as its tag says.
     pub opener: Option<SessionId>,
     /// What its marks are worth.
@@ -70,6 +73,7 @@ pub fn marked_rules(
         Some(MarkedRule {
             id: rule.id.clone(),
             permission: rule.permission,
+            description: rule.description.clone(),
             opener: rule.tags.get(SESSION).and_then(|id| id.parse().ok()).map(SessionId),
             fit,
             holders: holders(&marks, reading.provider_time, installation),
@@ -86,7 +90,7 @@ fn holders(marks: &Marks, provider: Option<Timestamp>, installation: Option<&Ins
         ours: Some(id) == installation,
         value: value.clone(),
         until: value.parse().ok(),
-        state: provider.map_or(LeaseState::Unexpired, |provider| Marks::judge(value, provider)),
+        state: lease_state(value, provider),
     };
     let mut all: Vec<Holder> = marks.leases.iter().map(holder).collect();
     all.sort_by_key(|holder| !holder.ours);

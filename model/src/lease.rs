@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | [`Lease::intend`] | before any provider call about it | `in_flight` = this attempt; an older one that nobody resolved becomes an unknown outcome |
 //! | [`Lease::authorized`] | the answer lists the rule's id | phase Held, the id |
+//! | [`Lease::authorized_after`] | the same, and a rule that it knew may be hidden by a reading that lags | besides, that one counts as an unknown outcome |
 //! | [`Lease::landed`] | it succeeded without naming the rule's id | no attempt is open any more; a reading tells the id |
 //! | [`Lease::joined`] | our tag was written on a marked rule | phase Joining until an observation shows rule and tag |
 //! | [`Lease::adopted`] | an observation shows our tag on a rule | phase Held, the id |
@@ -221,6 +222,16 @@ impl Lease {
             vanished,
             ..self.succeeded()
         }
+    }
+
+    /// The same after a reading at `read_at`, with the lease as it was `before` the intent. Where it knew a rule that such
+    /// a reading may not show yet, that one may still be there, edited by hand: until this is settled, it counts as an
+    /// attempt of unknown outcome, so that the end of the new rule is not the end of the lease.
+    #[must_use]
+    pub fn authorized_after(&self, before: &Self, read_at: Timestamp, rule: RuleId, until: Timestamp) -> Self {
+        let hidden = before.proven_rule().is_some() && !before.settled(read_at);
+        let last_unknown_at = self.unknown_since().filter(|_| hidden).max(self.last_unknown_at);
+        Self { last_unknown_at, ..self.authorized(rule, until) }
     }
 
     /// The call succeeded, but its answer did not name the rule: it exists, and a reading will tell its id.
@@ -499,6 +510,22 @@ mod tests {
         let lease = held().intend(Attempt::Other, t(20)).unanswered(failure(FailureClass::Unknown), t(60), t(30));
         assert_eq!((lease.last_unknown_at, lease.last_sent_at), (None, Some(t(30))));
         assert_eq!(lease.proven_rule(), Some(&sgr("sgr-1")));
+    }
+
+    /// Found by the exhaustive search: opened, hidden by a reading that lags, edited by hand, opened anew, and stopped.
+    #[test]
+    fn a_rule_that_a_lagging_reading_may_hide_keeps_the_lease_open_for_a_settle_window() {
+        let again = |at: i64| {
+            let intended = held().intend(Attempt::Opening, t(at));
+            intended.authorized_after(&held(), t(at), sgr("sgr-2"), t(3600)).intend(Attempt::Other, t(at + 1))
+        };
+        assert_eq!(again(300).last_unknown_at, Some(t(300)));
+        assert_eq!(again(300).revoked(false, t(301)).phase, Phase::Claimed);
+        assert_eq!(again(301).last_unknown_at, None, "the reading is believed");
+        assert_eq!(again(301).revoked(false, t(302)).phase, Phase::Closed);
+        let first = claim().intend(Attempt::Opening, t(0));
+        let opened = first.authorized_after(&claim(), t(0), sgr("sgr-1"), t(3600));
+        assert_eq!(opened, first.authorized(sgr("sgr-1"), t(3600)), "it knew none");
     }
 
     #[test]

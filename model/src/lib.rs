@@ -6,19 +6,27 @@
 //! replayed and searched exhaustively.
 
 pub mod address;
+pub mod collecting;
 pub mod duration;
+pub mod endpoint;
+pub mod ensure;
 pub mod failure;
+pub mod follow;
 pub mod holders;
 pub mod ids;
 pub mod lease;
 pub mod marks;
+pub mod notify;
 pub mod observation;
 pub mod permission;
 pub mod plan;
+pub mod selection;
 pub mod session;
+pub mod sweep;
 pub mod switch;
 pub mod target;
 pub mod trouble;
+pub mod until;
 
 /// A moment in UTC. `eg` records whole seconds: one clock reading per command, truncated at the edge.
 pub type Timestamp = chrono::DateTime<chrono::Utc>;

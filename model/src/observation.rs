@@ -76,10 +76,12 @@ pub enum Proof {
     LeaseTag,
     /// Its marks fit and no lease holds it: any installation may close it, or join it.
     Marked,
+    /// Its marks fit, and it carries the lease tag of the installation that somebody named (`eg sweep --revoke-all`).
+    NamedOwner,
 }
 
-/// A rule that `eg` may change, as seen in a reading. Only [`crate::plan`] makes these, only from a complete
-/// reading, so a revoke of anything else does not compile.
+/// A rule that `eg` may change, as seen in a reading. Only [`crate::plan`] and [`crate::sweep`] make these, only
+/// from a complete reading, so a revoke of anything else does not compile.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OwnedRule {
     target: TargetKey,

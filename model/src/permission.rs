@@ -1,6 +1,6 @@
 //! Protocols, ports and permissions: what one rule allows, in one canonical form.
 
-use crate::address::IpVersion;
+use crate::address::{IpVersion, network};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -102,6 +102,20 @@ impl FromStr for PortSpec {
     }
 }
 
+impl PortSpec {
+    /// Whether everything that `other` opens is opened by this too.
+    #[must_use]
+    pub fn contains(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::All, _) | (Self::Icmp, Self::Icmp) => true,
+            (Self::Tcp(from, to), Self::Tcp(first, last)) | (Self::Udp(from, to), Self::Udp(first, last)) => {
+                from <= first && last <= to
+            }
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for PortSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut range = |name: &str, from: u16, to: u16| {
@@ -156,13 +170,37 @@ impl Permission {
     /// What `spec` opens for one host address.
     #[must_use]
     pub fn for_host(spec: PortSpec, host: IpAddr) -> Self {
-        let cidr = IpNet::from(host);
-        let icmp = if host.is_ipv4() { Protocol::Icmp } else { Protocol::Icmpv6 };
+        Self::for_network(spec, IpNet::from(host))
+    }
+
+    /// What `spec` opens for a network; host bits are masked.
+    #[must_use]
+    pub fn for_network(spec: PortSpec, cidr: IpNet) -> Self {
+        let icmp = if cidr.addr().is_ipv4() { Protocol::Icmp } else { Protocol::Icmpv6 };
         match spec {
             PortSpec::Tcp(from, to) => Self::new(Protocol::Tcp, from.into(), to.into(), cidr),
             PortSpec::Udp(from, to) => Self::new(Protocol::Udp, from.into(), to.into(), cidr),
             PortSpec::Icmp => Self::new(icmp, -1, -1, cidr),
             PortSpec::All => Self::new(Protocol::All, -1, -1, cidr),
+        }
+    }
+
+    /// The same ports for another address of the same family, as widely.
+    #[must_use]
+    pub fn moved(&self, to: IpAddr) -> Self {
+        Self { cidr: network(to, self.cidr.prefix_len()), ..*self }
+    }
+
+    /// The ports alone, as a configuration writes them; `None` for what `eg` never opens.
+    #[must_use]
+    pub fn spec(&self) -> Option<PortSpec> {
+        let port = |number: i32| u16::try_from(number).ok();
+        match self.protocol {
+            Protocol::All => Some(PortSpec::All),
+            Protocol::Icmp | Protocol::Icmpv6 if self.from_port == -1 => Some(PortSpec::Icmp),
+            Protocol::Tcp => Some(PortSpec::Tcp(port(self.from_port)?, port(self.to_port)?)),
+            Protocol::Udp => Some(PortSpec::Udp(port(self.from_port)?, port(self.to_port)?)),
+            Protocol::Icmp | Protocol::Icmpv6 | Protocol::Other(_) => None,
         }
     }
 
@@ -202,6 +240,24 @@ impl Permission {
     pub fn digest(&self, group: &str) -> String {
         let text = format!("{group}|{self}");
         Sha256::digest(text.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Whether it lets in everybody of its family.
+    #[must_use]
+    pub fn is_for_everybody(&self) -> bool {
+        self.cidr.prefix_len() == 0
+    }
+
+    /// Whether it opens some of these ports. ICMP of either family is the same here.
+    #[must_use]
+    pub fn opens_some_of(&self, ports: PortSpec) -> bool {
+        let meets = |from: u16, to: u16| self.from_port <= i32::from(to) && i32::from(from) <= self.to_port;
+        match (self.protocol, ports) {
+            (Protocol::All, _) | (_, PortSpec::All) => true,
+            (Protocol::Tcp, PortSpec::Tcp(from, to)) | (Protocol::Udp, PortSpec::Udp(from, to)) => meets(from, to),
+            (Protocol::Icmp | Protocol::Icmpv6, PortSpec::Icmp) => true,
+            _ => false,
+        }
     }
 
     /// The ports alone, for people: `tcp/22`, `icmp`, `all`.
@@ -257,6 +313,30 @@ mod tests {
     }
 
     #[test]
+    fn ports_that_meet() {
+        for (rule, ports, meet) in [
+            ("tcp|22|22|0.0.0.0/0", "tcp/22", true),
+            ("tcp|22|22|0.0.0.0/0", "tcp/20-30", true),
+            ("tcp|20|30|0.0.0.0/0", "tcp/22", true),
+            ("tcp|20|30|0.0.0.0/0", "tcp/30-40", true),
+            ("tcp|20|30|0.0.0.0/0", "tcp/31-40", false),
+            ("udp|22|22|0.0.0.0/0", "tcp/22", false),
+            ("-1|-1|-1|0.0.0.0/0", "tcp/22", true),
+            ("udp|53|53|0.0.0.0/0", "all", true),
+            ("icmp|-1|-1|0.0.0.0/0", "icmp", true),
+            ("icmpv6|-1|-1|::/0", "icmp", true),
+            ("icmp|-1|-1|0.0.0.0/0", "tcp/22", false),
+            ("47|-1|-1|0.0.0.0/0", "tcp/22", false),
+        ] {
+            assert_eq!(permission(rule).opens_some_of(ports.parse().unwrap()), meet, "{rule} {ports}");
+        }
+        assert!(
+            permission("tcp|22|22|0.0.0.0/0").is_for_everybody() && permission("tcp|22|22|::/0").is_for_everybody()
+        );
+        assert!(!permission("tcp|22|22|10.0.0.0/8").is_for_everybody());
+    }
+
+    #[test]
     fn ports_read_and_print_the_same() {
         for text in ["tcp/22", "tcp/8000-8080", "udp/51820", "icmp", "all", "tcp/0-65535"] {
             assert_eq!(text.parse::<PortSpec>().unwrap().to_string(), text);
@@ -285,6 +365,39 @@ mod tests {
     }
 
     #[test]
+    fn ports_contain_what_is_no_wider() {
+        let contains = |wide: &str, narrow: &str| {
+            let (wide, narrow): (PortSpec, PortSpec) = (wide.parse().unwrap(), narrow.parse().unwrap());
+            wide.contains(narrow)
+        };
+        for (wide, narrow) in [
+            ("tcp/22", "tcp/22"),
+            ("tcp/8000-8080", "tcp/8000-8080"),
+            ("tcp/8000-8080", "tcp/8000"),
+            ("tcp/8000-8080", "tcp/8080"),
+            ("udp/1-9", "udp/2-3"),
+            ("icmp", "icmp"),
+            ("all", "all"),
+            ("all", "tcp/1"),
+            ("all", "icmp"),
+        ] {
+            assert!(contains(wide, narrow), "{narrow} in {wide}");
+        }
+        for (wide, narrow) in [
+            ("tcp/22", "tcp/21-22"),
+            ("tcp/22", "tcp/22-23"),
+            ("tcp/22", "udp/22"),
+            ("udp/22", "tcp/22"),
+            ("tcp/0-65535", "all"),
+            ("tcp/0-65535", "icmp"),
+            ("icmp", "all"),
+            ("icmp", "tcp/1"),
+        ] {
+            assert!(!contains(wide, narrow), "{narrow} in {wide}");
+        }
+    }
+
+    #[test]
     fn equal_for_a_firewall_is_equal_here() {
         assert_eq!(permission("6|22|22|203.0.113.42/32"), permission("tcp|22|22|203.0.113.42/32"));
         assert_eq!(permission("-1|0|65535|10.1.2.3/8"), permission("-1|-1|-1|10.0.0.0/8"));
@@ -297,6 +410,18 @@ mod tests {
         let v6 = Permission::for_host(PortSpec::Icmp, "2001:db8::1".parse().unwrap());
         assert_eq!(v4.to_string(), "icmp|-1|-1|203.0.113.42/32");
         assert_eq!(v6.to_string(), "icmpv6|-1|-1|2001:db8::1/128");
+    }
+
+    #[test]
+    fn what_is_opened_can_be_written_again() {
+        for host in ["203.0.113.42", "2001:db8::1"] {
+            for text in ["tcp/22", "tcp/8000-8080", "udp/51820", "icmp", "all", "tcp/0-65535"] {
+                let spec: PortSpec = text.parse().unwrap();
+                assert_eq!(Permission::for_host(spec, host.parse().unwrap()).spec(), Some(spec));
+            }
+        }
+        assert_eq!(permission("icmp|8|0|203.0.113.42/32").spec(), None);
+        assert_eq!(permission("47|-1|-1|203.0.113.42/32").spec(), None);
     }
 
     /// The published test vector: `printf 'sg-0abc123def4567890|tcp|22|22|203.0.113.42/32' | sha256sum`.

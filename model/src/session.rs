@@ -7,6 +7,7 @@ use crate::{
     permission::Permission,
     target::Reach,
 };
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, fmt, net::IpAddr, str::FromStr};
 use thiserror::Error;
@@ -44,11 +45,13 @@ macro_rules! word_enum {
     };
 }
 
+pub(crate) use word_enum;
+
 /// A stored word that is not one of an enumeration's.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("\"{text}\" is not a known status")]
 pub struct UnknownWord {
-    text: String,
+    pub(crate) text: String,
 }
 
 word_enum! {
@@ -80,7 +83,7 @@ word_enum! {
         Applied = "APPLIED",
         /// At least one permission failed and none is untried.
         Failed = "FAILED",
-        /// Its session has ended; a rule may still be open.
+        /// Its session has ended, or moved to another address; a rule may still be open.
         Removing = "REMOVING",
         /// Its session has let go of every rule.
         Removed = "REMOVED",
@@ -142,6 +145,12 @@ impl SessionStatus {
 }
 
 impl GrantStatus {
+    /// Whether its session lets go of it, or has done so.
+    #[must_use]
+    pub fn lets_go(self) -> bool {
+        matches!(self, Self::Removing | Self::Removed)
+    }
+
     /// Checks one step.
     ///
     /// | from | to |
@@ -272,6 +281,13 @@ impl Grant {
         IpVersion::of(self.address)
     }
 
+    /// What it opens the ports to: the address's network, as the session keeps it. One host, unless the configuration
+    /// asked for more at the start.
+    #[must_use]
+    pub fn cidr(&self) -> IpNet {
+        self.permissions.first().map_or_else(|| IpNet::from(self.address), |item| item.permission.cidr())
+    }
+
     /// Open ports and all ports.
     #[must_use]
     pub fn open_ports(&self) -> (usize, usize) {
@@ -298,7 +314,7 @@ impl Grant {
     /// of no interest then.
     #[must_use]
     pub fn error_message(&self) -> Option<String> {
-        if matches!(self.status, GrantStatus::Removing | GrantStatus::Removed) {
+        if self.status.lets_go() {
             return None;
         }
         let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
@@ -377,6 +393,8 @@ pub struct Session {
     pub user_email: Option<String>,
     /// Why, as the user says.
     pub reason: Option<String>,
+    /// Whether its addresses follow the user's.
+    pub follow: bool,
     /// Where it stands.
     pub status: SessionStatus,
     /// When the record was committed.
@@ -389,15 +407,50 @@ pub struct Session {
     pub ended_reason: Option<EndedReason>,
     /// The provider's name for the caller, per account.
     pub caller_arns: BTreeSet<String>,
-    /// Its grants, sorted by resource name and family; at least one.
+    /// Its grants, sorted by resource name and family, then by age; at least one. Those of addresses that the session
+    /// has moved away from are among them: REMOVING or REMOVED while the session lives.
     pub grants: Vec<Grant>,
 }
 
 impl Session {
-    /// The session's address of one family.
+    /// What the session opens for its address of one family.
+    #[must_use]
+    pub fn cidr(&self, version: IpVersion) -> Option<IpNet> {
+        let address = self.address(version)?;
+        self.grants.iter().find(|grant| grant.address == address).map(Grant::cidr)
+    }
+
+    /// The session's address of one family: the last one, where it has moved.
     #[must_use]
     pub fn address(&self, version: IpVersion) -> Option<IpAddr> {
-        self.grants.iter().map(|grant| grant.address).find(|address| IpVersion::of(*address) == version)
+        let fits = |grant: &&Grant| grant.ip_version() == version;
+        let found = self.current().find(fits).or_else(|| self.grants.iter().rfind(fits));
+        found.map(|grant| grant.address)
+    }
+
+    /// The grants for the addresses that the session has now; none once it has ended.
+    pub fn current(&self) -> impl Iterator<Item = &Grant> {
+        self.grants.iter().filter(|grant| !grant.status.lets_go())
+    }
+
+    /// Whether what a grant has open stays for now although its session has moved to another address: make before
+    /// break. It is never opened anew.
+    ///
+    /// | session | grant | the grant that took over | |
+    /// |---|---|---|---|
+    /// | live | REMOVING, and holds a rule | not APPLIED yet | kept |
+    /// | live | REMOVING | APPLIED | closed |
+    /// | ended | any | any | closed |
+    #[must_use]
+    pub fn keeps(&self, grant: &Grant) -> bool {
+        let holds = grant.permissions.iter().any(|item| item.standing.is_held());
+        let took_over = |other: &&Grant| {
+            other.resource_name == grant.resource_name
+                && other.reach.target == grant.reach.target
+                && other.ip_version() == grant.ip_version()
+        };
+        let waits = || self.current().filter(took_over).any(|other| other.status != GrantStatus::Applied);
+        self.status.is_live() && grant.status == GrantStatus::Removing && holds && waits()
     }
 }
 

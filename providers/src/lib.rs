@@ -9,6 +9,7 @@ use eg_model::{
     ids::{RuleId, SessionId},
     observation::{ObservedRule, OwnedRule, Reading},
     permission::Permission,
+    selection::Selector,
     switch::{SwitchSeen, SwitchWay},
     target::{Capabilities, Reach, TargetKey},
 };
@@ -97,6 +98,57 @@ pub struct Answered<T> {
     pub request_id: Option<String>,
 }
 
+/// A target that the caller can see, as one list of them shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// The provider's id.
+    pub id: String,
+    /// Its name at the provider; unique in its network only.
+    pub name: String,
+    /// The network that it belongs to (AWS: the VPC).
+    pub network: Option<String>,
+    /// Its own tags.
+    pub tags: BTreeMap<String, String>,
+    /// What its ingress rules allow to CIDRs.
+    pub permissions: Vec<Permission>,
+    /// How many more sources its ingress rules allow (groups, prefix lists), or that cannot be read.
+    pub other_ingress: usize,
+}
+
+/// What a dry run told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The call would have been let through.
+    Allowed,
+    /// The caller may not do this.
+    Denied(Failure),
+    /// It could not be told.
+    Unknown(Failure),
+}
+
+/// What the caller may do with a target's rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rights {
+    /// Open.
+    pub open: Verdict,
+    /// Tag what is opened, in the same call.
+    pub tag: Verdict,
+    /// Close.
+    pub close: Verdict,
+}
+
+impl Rights {
+    /// One failure for each right that is certainly missing.
+    #[must_use]
+    pub fn denied(self) -> Vec<Failure> {
+        let denied = |verdict| match verdict {
+            Verdict::Denied(failure) => Some(failure),
+            Verdict::Allowed | Verdict::Unknown(_) => None,
+        };
+        [self.open, self.tag, self.close].into_iter().filter_map(denied).collect()
+    }
+}
+
 /// When the credentials stop working, as far as that can be told beforehand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CredentialsEnd {
@@ -118,6 +170,19 @@ pub trait Firewall: Send + Sync {
 
     /// Reads targets; the answer has an entry for each one asked for.
     async fn observe(&self, targets: &BTreeSet<TargetKey>) -> BTreeMap<TargetKey, Sighting>;
+
+    /// Reads every target of the account and region that has a rule tagged as `eg`'s, with these rules alone; the
+    /// keys are like `like` in everything but the id. Targets without such a rule are left out.
+    ///
+    /// # Errors
+    /// It could not be read whole: nothing is known of any target.
+    async fn marked(&self, like: &TargetKey) -> Result<BTreeMap<TargetKey, Sighting>, Failure>;
+
+    /// The regions that are enabled for the account; never none.
+    ///
+    /// # Errors
+    /// The provider did not say.
+    async fn regions(&self) -> Result<BTreeSet<String>, Failure>;
 
     /// Opens permissions, tagged in the same call. The answer lists the new rules, as far as the provider names them.
     ///
@@ -143,9 +208,15 @@ pub trait Firewall: Send + Sync {
     /// As for [`Firewall::revoke`].
     async fn untag(&self, rule: &OwnedRule, tags: &BTreeMap<String, String>) -> Result<Answered<()>, Failure>;
 
-    /// Asks, without changing anything, whether the caller may authorize, revoke and tag on a group. The answer
-    /// holds one failure for each permission that is missing, and is empty when all are there or it cannot tell.
-    async fn missing_permissions(&self, group: &str, permission: &Permission) -> Vec<Failure>;
+    /// Asks, without changing anything, what the caller may do with the rules of a group. Of the permission only the
+    /// family counts.
+    async fn rights(&self, group: &str, permission: &Permission) -> Rights;
+
+    /// The groups that the caller can see, or those of them that are meant; by name, then id.
+    ///
+    /// # Errors
+    /// They could not be listed whole, or the provider listed others than those asked for.
+    async fn groups(&self, meant: Option<&Selector>) -> Result<Vec<Group>, Failure>;
 
     /// Reads the expiry switch of a rule of a group.
     async fn read_switch(&self, group: &str, rule: &RuleId, way: &SwitchWay) -> SwitchSeen;
@@ -192,4 +263,7 @@ pub trait Connect: Send + Sync {
     /// # Errors
     /// The kind is not known, or the way cannot be used (an endpoint in plain http that is not on loopback, say).
     async fn connect(&self, reach: &Reach) -> Result<Arc<dyn Firewall>, Failure>;
+
+    /// The region that the profile of `reach` (without one, the default profile) is configured for, where it is.
+    async fn profile_region(&self, reach: &Reach) -> Option<String>;
 }

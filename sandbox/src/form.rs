@@ -67,12 +67,17 @@ impl Form {
     }
 
     /// `Filter.N.Name` and `Filter.N.Value.M`. All filters must hold, one value of each (EC2 User Guide, "Filter
-    /// resources"); at most 200 values (`FilterLimitExceeded`).
+    /// resources"); at most 200 values (`FilterLimitExceeded`). A known name that ends in a colon stands for every longer
+    /// one.
     pub(crate) fn filters(&self, known: &[&str]) -> Result<Vec<(String, Vec<String>)>, Refusal> {
         let mut filters = Vec::new();
         for part in self.parts("Filter") {
             let name = part.required("Name")?;
-            if !known.contains(&name) {
+            let fits = |known: &&str| match known.ends_with(':') {
+                true => name.len() > known.len() && name.starts_with(*known),
+                false => name == *known,
+            };
+            if !known.iter().any(fits) {
                 return Err(refusal::invalid_value(format!("The filter '{name}' is invalid")));
             }
             filters.push((name.to_owned(), part.list("Value")));

@@ -34,6 +34,7 @@ mod server;
 mod settings;
 mod sight;
 mod state_file;
+mod wildcard;
 mod world;
 mod xml;
 

@@ -4,8 +4,8 @@ use super::Context;
 use crate::{
     detect::{Families, survey as survey_addresses},
     doctor::{
-        Elsewhere, Finding, Level, addresses, clock, cloud_expiry, credentials, missing_group, permissions, schedule,
-        unreadable_group,
+        Elsewhere, Finding, Level, addresses, clock, cloud_expiry, credentials, missing_group, permissions, policy,
+        schedule, unreadable_group,
     },
     error::{CommandError, Exit},
     output::{style, table::Cell, text::escape_controls},
@@ -27,7 +27,7 @@ use eg_model::{
 };
 use eg_providers::{Connect, Firewall, Sighting};
 use eg_state::{LastRuns, Store};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -59,22 +59,25 @@ pub fn run(context: &Context<'_>, _args: &DoctorArgs) -> Result<Exit, CommandErr
     let findings = runtime.block_on(examine(context));
     runtime.shutdown_background();
     let well = findings.iter().all(|finding| finding.level != Level::Bad);
-    let check = |finding: &Finding| {
-        json!({
-            "check": finding.check,
-            "level": finding.level.as_str(),
-            "message": finding.message,
-            "advice": finding.advice,
-        })
-    };
-    context.printer.json(&json!({"ok": well, "checks": findings.iter().map(check).collect::<Vec<_>>()}));
+    context.printer.json(&json!({"ok": well, "checks": findings.iter().map(as_json).collect::<Vec<_>>()}));
     for finding in &findings {
         context.printer.result(&text(finding));
     }
     Ok(if well { Exit::Done } else { Exit::Failed })
 }
 
-fn text(finding: &Finding) -> String {
+/// A finding as the contract has it.
+pub(super) fn as_json(finding: &Finding) -> Value {
+    json!({
+        "check": finding.check,
+        "level": finding.level.as_str(),
+        "message": finding.message,
+        "advice": finding.advice,
+    })
+}
+
+/// A finding, and under it what to do.
+pub(super) fn text(finding: &Finding) -> String {
     let style = match finding.level {
         Level::Good => style::GOOD,
         Level::Warning => style::UNDER_WAY,
@@ -89,11 +92,18 @@ async fn examine(context: &Context<'_>) -> Vec<Finding> {
     let settings = context.settings();
     let mut findings = vec![configuration(context, settings.as_ref())];
     let settings = settings.unwrap_or_default();
+    findings.extend(policy(&crate::policy::read(&context.env.policy)));
     let (state, record) = state(context);
     findings.push(state);
     findings.push(scheduled(context, &record));
     findings.extend(detection(context, &settings).await);
     let aws = context.env.connect();
+    let (settings, unknown) = context.expanded(&settings).await;
+    findings.extend(
+        unknown
+            .into_iter()
+            .map(|(_, error)| Finding { advice: error.hints, ..Finding::bad("group", error.message, "") }),
+    );
     let seen = survey(&settings, aws.as_ref(), |resource| context.reach(resource)).await;
     let cloud = Cloud { context, settings: &settings, record: &record, aws: aws.as_ref(), seen: &seen };
     findings.extend(cloud.examine().await);
@@ -104,13 +114,13 @@ fn configuration(context: &Context<'_>, settings: Result<&Settings, &CommandErro
     let path = context.config.path.display();
     match settings {
         Err(error) => Finding::bad("configuration", &error.message, format!("edit {path}")),
-        Ok(settings) if settings.resources.is_empty() => Finding::bad(
+        Ok(settings) if settings.names_no_target() => Finding::bad(
             "configuration",
             format!("no resource is configured in {path}"),
-            "put a [[resource]] into it: name, id (sg-…), region and ports, as in the README",
+            "have it made, from the groups that your AWS profile sees: eg init",
         ),
         Ok(settings) => {
-            let count = settings.resources.len();
+            let count = settings.resources.len() + settings.selections.len();
             let resources = if count == 1 { "1 resource".to_owned() } else { format!("{count} resources") };
             Finding::good("configuration", format!("{path}: {resources}"))
         }
@@ -161,8 +171,8 @@ fn scheduled(context: &Context<'_>, record: &Record) -> Finding {
 }
 
 async fn detection(context: &Context<'_>, settings: &Settings) -> Vec<Finding> {
-    let none = settings.resources.is_empty();
-    let wants = |version| none || settings.resources.iter().any(|resource| resource.families.contains(&version));
+    let none = settings.names_no_target();
+    let wants = |version| none || settings.takes(version);
     let families = Families { v4: wants(IpVersion::V4), v6: wants(IpVersion::V6) };
     let found = survey_addresses(families, &settings.detect, context.env.address_rule.clone()).await;
     addresses(&found, families.v4, families.v6)
@@ -261,11 +271,11 @@ impl Cloud<'_> {
 
     async fn permissions(&self, one: &Surveyed<'_>, firewall: &Arc<dyn Firewall>) -> Vec<Finding> {
         let v6_only = !one.resource.families.contains(&IpVersion::V4);
-        // Which address does not matter: only the family is asked with (see `missing_permissions`).
+        // Which address does not matter: only the family is asked with (see `Firewall::rights`).
         let host: IpAddr = if v6_only { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
         let Some(port) = one.resource.ports.first() else { return Vec::new() };
-        let missing = firewall.missing_permissions(&one.reach.target.id, &Permission::for_host(*port, host)).await;
-        permissions(&one.resource.name, &missing)
+        let rights = firewall.rights(&one.reach.target.id, &Permission::for_host(*port, host)).await;
+        permissions(&one.resource.name, &rights.denied())
     }
 
     /// Where else a group may be: the regions that this configuration, the record and the environment know.

@@ -1,29 +1,46 @@
 //! `eg session extend`.
 
-use super::{Context, check_clock, concerns, ended_text, exit_for};
+use super::{Context, check_clock, ended_text, exit_for, tags_are_behind};
 use crate::{
     error::{CommandError, Exit, Kind},
-    settings::Settings,
+    settings::{
+        Settings,
+        site::{Asked, SitePolicy},
+    },
 };
 use chrono::TimeDelta;
 use eg_model::{
     Timestamp,
-    duration::format_duration,
+    duration::{MIN, format_duration, parse_duration},
     ids::SessionId,
-    lease::{Lease, Phase},
     session::Session,
+    until::parse_until,
 };
 use eg_state::RunKind;
 
 /// Prolong a live session
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: eg session extend a1b2 --hours 2")]
+#[command(after_help = "Examples:
+  eg session extend a1b2 --hours 2
+  eg session extend a1b2 --duration 1h30m
+  eg session extend a1b2 --until 18:00")]
 pub struct ExtendArgs {
     /// The session's id, or at least its first four hex digits
     id: String,
-    /// By how many hours, from its current expiry
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    hours: u32,
+    #[command(flatten)]
+    to: To,
+}
+
+/// To when.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct To {
+    /// By how long, from its current expiry: 2 (hours), 90m, 1h30m
+    #[arg(long, value_name = "D", visible_alias = "duration")]
+    hours: Option<String>,
+    /// Until when: 18:00 (the next time the clock here shows it), "2026-02-27 18:00", or RFC 3339
+    #[arg(long, value_name = "T")]
+    until: Option<String>,
 }
 
 /// Prolongs a session.
@@ -32,20 +49,28 @@ pub struct ExtendArgs {
 /// The session is not live, or would become longer than the configuration allows.
 pub fn run(context: &Context<'_>, args: &ExtendArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
+    let site = context.site_policy()?;
     let runtime = context.runtime()?;
-    let ended = runtime.block_on(extend(context, args, &settings));
+    let ended = runtime.block_on(extend(context, args, &settings, &site));
     runtime.shutdown_background();
     ended
 }
 
-async fn extend(context: &Context<'_>, args: &ExtendArgs, settings: &Settings) -> Result<Exit, CommandError> {
+async fn extend(
+    context: &Context<'_>,
+    args: &ExtendArgs,
+    settings: &Settings,
+    site: &SitePolicy,
+) -> Result<Exit, CommandError> {
     let mut store = context.store()?;
     let now = context.env.now();
     store.expire(now)?;
     let session = context.find(&store, &args.id)?;
-    let expires = new_expiry(context, &session, args.hours, settings)?;
+    let wish = wish(context, &args.to)?;
+    let expires = new_expiry(context, &session, &wish, settings)?;
+    site.check(&Asked { duration: expires - session.started_at, ..Asked::again(&session) })?;
     let (id, short) = (session.id, session.id.short());
-    context.printer.progress(&format!("→ Extending session {short} by {}...", in_hours(args.hours.into())));
+    context.printer.progress(&format!("→ Extending session {short} {}...", wish.in_words(context)));
     context.name_endpoints(session.grants.iter().map(|grant| &grant.reach));
     let driver = context.driver(store, Some(settings))?;
     let targets = driver.needed(Some(&[id].into()))?;
@@ -59,16 +84,9 @@ async fn extend(context: &Context<'_>, args: &ExtendArgs, settings: &Settings) -
     let view = context.view(driver.store.borrow().last_runs()?);
     let expiry = context.zone.format(session.expires_at);
     context.printer.result(&format!("✓ Session extended — new expiry: {expiry} ({})\n", view.left(&session)));
-    // A tag that still says the old time lets another installation close the rule too early.
-    let leases = driver.store.borrow().open_leases()?;
-    let early = |lease: &Lease| lease.tagged_until.is_none_or(|until| until < session.expires_at);
-    let held = leases.iter().filter(|lease| lease.phase == Phase::Held && concerns(lease, &session));
+    let behind = tags_are_behind(&driver.store.borrow(), &session)?;
     let exit = exit_for(&session);
-    Ok(if exit == Exit::Done && held.into_iter().any(early) { Exit::Partial } else { exit })
-}
-
-fn in_hours(hours: i64) -> String {
-    if hours == 1 { "1 hour".to_owned() } else { format!("{hours} hours") }
+    Ok(if exit == Exit::Done && behind { Exit::Partial } else { exit })
 }
 
 fn recorded(context: &Context<'_>, id: SessionId, expires: Timestamp) -> String {
@@ -76,32 +94,77 @@ fn recorded(context: &Context<'_>, id: SessionId, expires: Timestamp) -> String 
     format!("the new expiry of session {short}, {expiry}, is on record; stop it with: eg session stop {short}")
 }
 
+/// What was asked for, and how it was written.
+enum Wish<'a> {
+    By(TimeDelta, &'a str),
+    Until(Timestamp, &'a str),
+}
+
+impl Wish<'_> {
+    fn in_words(&self, context: &Context<'_>) -> String {
+        match self {
+            Self::By(more, _) => format!("by {}", in_hours(*more)),
+            Self::Until(at, _) => format!("until {}", context.zone.format(*at)),
+        }
+    }
+}
+
+fn wish<'a>(context: &Context<'_>, to: &'a To) -> Result<Wish<'a>, CommandError> {
+    let usage = |error: String| CommandError::new(Kind::Usage, error);
+    if let Some(text) = &to.until {
+        let at = parse_until(text, context.env.now(), &|at| context.zone.offset(at));
+        return at.map(|at| Wish::Until(at, text)).map_err(|error| usage(error.to_string()));
+    }
+    let text = to.hours.as_deref().unwrap_or_default();
+    let more = parse_duration(text).map_err(|error| usage(error.to_string()))?;
+    Ok(Wish::By(more, text))
+}
+
+/// Whole hours in words.
+fn in_hours(length: TimeDelta) -> String {
+    match (length.num_hours(), length.num_minutes() % 60) {
+        (1, 0) => "1 hour".to_owned(),
+        (hours, 0) => format!("{hours} hours"),
+        _ => format_duration(length),
+    }
+}
+
 fn new_expiry(
     context: &Context<'_>,
     session: &Session,
-    hours: u32,
+    wish: &Wish<'_>,
     settings: &Settings,
 ) -> Result<Timestamp, CommandError> {
+    let short = session.id.short();
     if !session.status.is_live() {
         let message = format!("{}; only a live session can be extended", ended_text(session, &context.zone));
         return Err(CommandError::new(Kind::Refused, message).hint("start a new one with: eg session start"));
     }
-    // Compared before they are added: a date has an end, and `hours` may be anything.
+    let (more, given) = match wish {
+        Wish::By(more, text) => (*more, *text),
+        Wish::Until(at, text) => (*at - session.expires_at, *text),
+    };
+    if more <= TimeDelta::zero() {
+        let message = format!("session {short} lasts until {} already", context.zone.format(session.expires_at));
+        return Err(CommandError::new(Kind::Usage, message).hint(format!("end it with: eg session stop {short}")));
+    }
+    // Compared before they are added: a date has an end.
     let max = settings.session.max_duration;
-    let (more, left) = (TimeDelta::hours(hours.into()), max - (session.expires_at - session.started_at));
+    let left = max - (session.expires_at - session.started_at);
     if more <= left {
         return Ok(session.expires_at + more);
     }
-    let fits = left.num_hours();
     let limit = format_duration(max);
-    let message = if fits > 0 {
-        format!(
-            "session {} may last {limit} at most: it can be extended by {}, not by {hours}",
-            session.id.short(),
-            in_hours(fits)
-        )
-    } else {
-        format!("session {} may last {limit} at most: nothing is left to extend it by", session.id.short())
+    let message = match wish {
+        _ if left < MIN => format!("session {short} may last {limit} at most: nothing is left to extend it by"),
+        Wish::By(..) => {
+            let fits = in_hours(left);
+            format!("session {short} may last {limit} at most: it can be extended by {fits}, not by {given}")
+        }
+        Wish::Until(..) => {
+            let latest = context.zone.format(session.expires_at + left);
+            format!("session {short} may last {limit} at most: until {latest}, not until {given}")
+        }
     };
     Err(CommandError::new(Kind::Usage, message).hint("max_duration in the configuration sets the limit"))
 }

@@ -1,10 +1,10 @@
 //! `eg iam-policy`. No network.
 
-use super::{Context, start::no_resources};
+use super::{Context, opening::no_resources};
 use crate::{
     error::{CommandError, Exit, Kind},
-    iam::{Scope, partition_of, policy},
-    settings::Resource,
+    iam::{Scope, partition_of, policy, sweep_policy},
+    settings::{Resource, Selection},
 };
 use eg_model::target::{Reach, TargetKey};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +22,9 @@ pub struct IamPolicyArgs {
     /// Only for the resource of this name, and those with this label; may be repeated
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
+    /// The policy for `eg sweep` instead: every group of an account, and nothing that opens
+    #[arg(long, conflicts_with = "only")]
+    sweep: bool,
 }
 
 /// Prints the policy.
@@ -29,14 +32,24 @@ pub struct IamPolicyArgs {
 /// # Errors
 /// The configuration is bad or names nothing.
 pub fn run(context: &Context<'_>, args: &IamPolicyArgs) -> Result<Exit, CommandError> {
+    if args.sweep {
+        let region = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter().find_map(|name| context.env.var(name));
+        let policy = sweep_policy(partition_of(region.unwrap_or_default()));
+        context.printer.verbatim(&format!("{policy:#}\n"));
+        return Ok(Exit::Done);
+    }
     let settings = context.settings()?;
-    if settings.resources.is_empty() {
+    if settings.names_no_target() {
         return Err(no_resources(context, "eg iam-policy"));
     }
-    let resources = settings.select(&args.only).map_err(|error| CommandError::new(Kind::Usage, error.to_string()))?;
+    let chosen = settings.select(&args.only).map_err(|error| CommandError::new(Kind::Usage, error.to_string()))?;
     // Without a record, or with one that cannot be read, the accounts are not known: the policy is as good.
     let store = context.store_for_reading().ok().flatten();
     let known = store.and_then(|store| context.used_targets(&store).ok()).unwrap_or_default();
+    // A policy cannot tell groups by their names, and which groups are meant may change: any of the region.
+    let any = |one: &&Selection| one.resource(one.name.clone(), "*".to_owned());
+    let looked_up: Vec<Resource> = chosen.selections.iter().map(any).collect();
+    let resources: Vec<&Resource> = chosen.resources.into_iter().chain(&looked_up).collect();
     let scopes: BTreeSet<Scope> = resources.iter().map(|resource| scope(context, resource, &known)).collect();
     let policy = policy(&scopes, settings.aws.extra_tags.keys(), settings.aws.cloud_expiry.as_ref());
     let text = format!("{policy:#}\n");
@@ -45,6 +58,11 @@ pub fn run(context: &Context<'_>, args: &IamPolicyArgs) -> Result<Exit, CommandE
     for role in roles {
         let message = format!("this is for the role {role}; the credentials that assume it need sts:AssumeRole on it");
         context.printer.warn(&message, &[]);
+    }
+    for one in &looked_up {
+        let message =
+            format!("{} names groups by name or tags: the policy takes in every group of {}", one.name, one.region);
+        context.printer.warn(&message, &["name them by id, or narrow it by hand (ec2:ResourceTag/…)".to_owned()]);
     }
     let size = text.chars().filter(|c| !c.is_whitespace()).count();
     if size > POLICY_MAX {

@@ -3,13 +3,20 @@
 pub mod adopt;
 pub mod demo;
 pub mod doctor;
+pub mod ensure;
 pub mod extend;
+mod follow;
 pub mod get;
 pub mod iam_policy;
+pub mod init;
 pub mod ip;
 pub mod list;
 pub mod log;
+mod notify;
+pub mod opening;
 pub mod reconcile;
+pub mod resource;
+pub mod run;
 pub mod sandbox;
 pub mod schedule;
 pub mod schema;
@@ -17,11 +24,13 @@ pub mod setup;
 pub mod start;
 pub mod status;
 pub mod stop;
+pub mod sweep;
 mod watch;
 pub mod who;
 
 use crate::{
     cli::{Cli, Command, Global, Output, ScheduleCommand, SessionCommand, SetupCommand, StateCommand},
+    config_file,
     env::Env,
     error::{CommandError, Exit, Kind},
     lock,
@@ -33,17 +42,19 @@ use crate::{
     },
     paths::{self, Located},
     reconcile::{Driver, LoadCache, Looks, PassReport, Policy, Request, StepOutcome, StepReport},
-    settings::{Description, Resource, Settings},
+    resolve::resolve,
+    settings::{Chosen, Description, Resource, Selection, Settings, site::SitePolicy},
     signals::Interrupt,
 };
 use eg_model::{
     ids::{InstallationId, SessionId},
-    lease::Lease,
+    lease::{Lease, Phase},
     plan::Step,
-    session::{Session, SessionStatus},
+    session::{Grant, GrantStatus, Session, SessionStatus},
     target::{Reach, TargetKey},
 };
 use eg_state::{Filter, LastRuns, Notice, Opening, RunKind, Store};
+use futures_util::future::join_all;
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
@@ -72,9 +83,14 @@ pub fn run(env: &Env, printer: &Printer, cli: &Cli) -> Result<Exit, CommandError
     }
     match &cli.command {
         Command::Schema(args) => schema::run(printer, args),
+        Command::Init(args) => init::run(&context()?, args),
+        Command::Resource(command) => resource::run(&context()?, command),
         Command::Demo => demo::run(env, printer, &cli.global),
+        Command::Sweep(args) => sweep::run(env, printer, args),
         Command::Sandbox(args) => sandbox::run(env, printer, &cli.global, args),
         Command::Session(SessionCommand::Start(args)) => start::run(&context()?, args),
+        Command::Session(SessionCommand::Ensure(args)) => ensure::run(&context()?, args),
+        Command::Session(SessionCommand::Run(args)) => run::run(&context()?, args),
         Command::Session(SessionCommand::List(args)) => list::run(&context()?, args),
         Command::Session(SessionCommand::Get(args)) => get::run(&context()?, args),
         Command::Session(SessionCommand::Extend(args)) => extend::run(&context()?, args),
@@ -143,20 +159,65 @@ impl<'a> Context<'a> {
 }
 
 impl Context<'_> {
+    /// The same with another voice.
+    fn with<'b>(&'b self, printer: &'b Printer) -> Context<'b> {
+        let (config, state, zone) = (self.config.clone(), self.state.clone(), self.zone.clone());
+        Context { env: self.env, printer, global: self.global, config, state, zone }
+    }
+
     /// The configuration. A missing file is an empty configuration, unless somebody named it.
     fn settings(&self) -> Result<Settings, CommandError> {
         let path = &self.config.path;
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.config.named => {
-                return Ok(Settings::default());
-            }
+        match config_file::read(path) {
+            Ok(source) => config_file::load(&source, path),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.config.named => Ok(Settings::default()),
             Err(error) => {
                 let message = format!("the configuration {} cannot be read: {error}", path.display());
-                return Err(CommandError::new(Kind::Config, message));
+                Err(CommandError::new(Kind::Config, message))
             }
+        }
+    }
+
+    /// The chosen resources, each with an id: what names groups by name or tags is looked up now.
+    ///
+    /// # Errors
+    /// One of them means nothing, or too much, or could not be looked up.
+    async fn resolved(&self, chosen: &Chosen<'_>) -> Result<Vec<Resource>, CommandError> {
+        let mut resources: Vec<Resource> = chosen.resources.iter().copied().cloned().collect();
+        for (_, found) in self.look_up(chosen.selections.iter().copied()).await {
+            resources.extend(found?);
+        }
+        Ok(resources)
+    }
+
+    /// The settings with every resource looked up, and what could not be.
+    async fn expanded(&self, settings: &Settings) -> (Settings, Vec<(String, CommandError)>) {
+        let mut all = settings.clone();
+        all.selections.clear();
+        let mut unknown = Vec::new();
+        for (name, found) in self.look_up(settings.selections.iter()).await {
+            match found {
+                Ok(resources) => all.resources.extend(resources),
+                Err(error) => unknown.push((name, error)),
+            }
+        }
+        (all, unknown)
+    }
+
+    async fn look_up<'s>(
+        &self,
+        selections: impl Iterator<Item = &'s Selection>,
+    ) -> Vec<(String, Result<Vec<Resource>, CommandError>)> {
+        let connect = self.env.connect();
+        let look = async |selection: &Selection| {
+            (selection.name.clone(), resolve(selection, connect.as_ref(), |resource| self.reach(resource)).await)
         };
-        Settings::parse(&text, path).map_err(|error| CommandError::new(Kind::Config, error.to_string()))
+        join_all(selections.map(look)).await
+    }
+
+    /// What whoever administers this machine allows.
+    fn site_policy(&self) -> Result<SitePolicy, CommandError> {
+        Ok(crate::policy::read(&self.env.policy)?)
     }
 
     /// The record, for writing; with what its opening has to tell.
@@ -234,29 +295,38 @@ impl Context<'_> {
 
     /// The driver, within the runtime. `settings` absent: the configuration is bad, and nothing is opened.
     fn driver(&self, store: Store, settings: Option<&Settings>) -> Result<Driver<'_>, CommandError> {
-        Ok(Driver {
+        Ok(self.driver_heeding(listen()?, store, settings))
+    }
+
+    /// The same with signals of the caller's.
+    fn driver_heeding(&self, interrupt: Interrupt, store: Store, settings: Option<&Settings>) -> Driver<'_> {
+        Driver {
             env: self.env,
             store: RefCell::new(store),
             connect: self.env.connect(),
-            policy: settings.map(policy).unwrap_or_default(),
-            interrupt: listen()?,
+            policy: self.driver_policy(settings),
+            interrupt,
             unrecorded_stops: BTreeSet::new(),
             loaded: LoadCache::default(),
             on_change: Box::new(|change| self.printer.progress(&grant_line(&change.grant))),
-        })
+        }
+    }
+
+    /// What passes may do. With a configuration or a machine's policy that cannot be used, nothing is opened.
+    fn driver_policy(&self, settings: Option<&Settings>) -> Policy {
+        let policy = settings.map(policy).unwrap_or_default();
+        Policy { open: policy.open && self.site_policy().is_ok(), ..policy }
     }
 
     /// The way to a configured resource, as seen from here and now.
     fn reach(&self, resource: &Resource) -> Reach {
         let var = |name: &str| self.env.var(name).map(str::to_owned);
-        // Environment keys beat AWS_PROFILE in the SDK's chain, so the profile is not the way that is taken then.
-        let keys = self.env.var("AWS_ACCESS_KEY_ID").is_some();
-        let profile = resource.profile.clone().or_else(|| var("AWS_PROFILE").filter(|_| !keys));
+        let profile = resource.profile.clone().or_else(|| environment_profile(self.env));
         Reach {
             target: TargetKey {
                 provider: resource.provider.clone(),
                 kind: resource.kind.clone(),
-                endpoint: var("AWS_ENDPOINT_URL_EC2").or_else(|| var("AWS_ENDPOINT_URL")),
+                endpoint: endpoint(self.env),
                 region: resource.region.clone(),
                 id: resource.id.clone(),
             },
@@ -270,13 +340,8 @@ impl Context<'_> {
         }
     }
 
-    /// Whoever points `eg` at something else than AWS should see it.
     fn name_endpoints<'r>(&self, reaches: impl Iterator<Item = &'r Reach>) {
-        let endpoints: BTreeSet<&str> = reaches.filter_map(|reach| reach.target.endpoint.as_deref()).collect();
-        for endpoint in endpoints {
-            let message = format!("Using endpoint {}", without_password(endpoint));
-            if self.printer.is_json() { self.printer.warn(&message, &[]) } else { self.printer.remark(&message) }
-        }
+        name_endpoints(self.printer, reaches);
     }
 
     /// Takes the lock and reconciles the targets of some sessions. The intent is on record already.
@@ -297,6 +362,7 @@ impl Context<'_> {
             interactive: true,
             timer: false,
             collect_from: Vec::new(),
+            moves: Vec::new(),
             dry_run: false,
         };
         let report = driver.pass(&lock, &request, looks).await?;
@@ -347,6 +413,27 @@ impl Context<'_> {
 
     fn session_json(&self, store: &Store, session: &Session) -> Result<SessionJson, CommandError> {
         Ok(SessionJson::new(session, &store.open_leases()?, self.env.now()))
+    }
+}
+
+/// The profile that the environment names. Environment keys beat AWS_PROFILE in the SDK's chain, so it is not the way
+/// that is taken then.
+fn environment_profile(env: &Env) -> Option<String> {
+    let keys = env.var("AWS_ACCESS_KEY_ID").is_some();
+    env.var("AWS_PROFILE").filter(|_| !keys).map(str::to_owned)
+}
+
+/// The endpoint that the environment names instead of AWS's own.
+fn endpoint(env: &Env) -> Option<String> {
+    env.var("AWS_ENDPOINT_URL_EC2").or_else(|| env.var("AWS_ENDPOINT_URL")).map(str::to_owned)
+}
+
+/// Whoever points `eg` at something else than AWS should see it.
+fn name_endpoints<'r>(printer: &Printer, reaches: impl Iterator<Item = &'r Reach>) {
+    let endpoints: BTreeSet<&str> = reaches.filter_map(|reach| reach.target.endpoint.as_deref()).collect();
+    for endpoint in endpoints {
+        let message = format!("Using endpoint {}", without_password(endpoint));
+        if printer.is_json() { printer.warn(&message, &[]) } else { printer.remark(&message) }
     }
 }
 
@@ -410,6 +497,15 @@ fn check_clock(looks: &Looks) -> Result<(), CommandError> {
     }
 }
 
+/// Whether a rule of a session still carries a tag that says an earlier time: another installation could close it too
+/// early.
+fn tags_are_behind(store: &Store, session: &Session) -> Result<bool, CommandError> {
+    let early = |lease: &&Lease| lease.tagged_until.is_none_or(|until| until < session.expires_at);
+    let leases = store.open_leases()?;
+    let mut held = leases.iter().filter(|lease| lease.phase == Phase::Held && concerns(lease, session));
+    Ok(held.any(|lease| early(&lease)))
+}
+
 /// A session's status and time, for a refusal.
 fn ended_text(session: &Session, zone: &Zone) -> String {
     let since = session.ended_at.map(|at| format!(" since {}", zone.format(at))).unwrap_or_default();
@@ -418,7 +514,9 @@ fn ended_text(session: &Session, zone: &Zone) -> String {
 
 /// Whether a lease is about something that a session asked for.
 fn concerns(lease: &Lease, session: &Session) -> bool {
-    session.grants.iter().any(|grant| {
+    // What a session has moved away from, and let go, is no concern of its any more.
+    let left = |grant: &Grant| session.status.is_live() && grant.status == GrantStatus::Removed;
+    session.grants.iter().filter(|grant| !left(grant)).any(|grant| {
         grant.reach.target == *lease.target()
             && grant.permissions.iter().any(|item| item.permission == lease.permission)
     })

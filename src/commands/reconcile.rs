@@ -1,11 +1,11 @@
 //! `eg reconcile`.
 
-use super::{Context, watch};
+use super::{Context, follow::follow, notify::notify, watch};
 use crate::{
     error::{CommandError, Exit},
     lock,
     output::{json, text::escape_controls},
-    reconcile::{Driver, Looks, NoteReport, PassReport, Request, StepOutcome},
+    reconcile::{Driver, NoteReport, PassReport, Request, StepOutcome},
     settings::Settings,
 };
 use chrono::TimeDelta;
@@ -69,6 +69,7 @@ pub fn run(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, CommandE
 
 async fn once(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, CommandError> {
     let settings = context.settings();
+    let site = context.site_policy();
     let driver = context.driver(context.store()?, settings.as_ref().ok())?;
     let pass = Pass { kind: RunKind::Reconcile, timer: args.timer, dry_run: args.dry_run };
     // Sessions that end in this pass are named by what was on record before it.
@@ -83,7 +84,12 @@ async fn once(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, Comma
         shown.steps();
         shown.failure(&driver)?;
     }
+    if !args.dry_run {
+        let told = settings.as_ref().ok().and_then(|settings| settings.notify.as_ref());
+        notify(context, &driver, told, &report).await;
+    }
     settings?;
+    site?;
     if let Some(number) = driver.interrupt.asked() {
         return Ok(Exit::Signal(number));
     }
@@ -91,7 +97,7 @@ async fn once(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, Comma
 }
 
 fn exit(report: &PassReport, dry_run: bool) -> Exit {
-    let planned = !report.steps.is_empty();
+    let planned = !report.steps.is_empty() || !report.moves.is_empty();
     match (dry_run, report.converged) {
         (true, converged) => {
             if planned || !converged {
@@ -133,22 +139,26 @@ impl Pass {
             say,
         )
         .await?;
-        let collect_from = self.collect_from(context, driver, settings)?;
+        let collect_from = self.collect_from(context, driver, settings).await?;
         let collects = !collect_from.is_empty();
         let needed = driver.needed(None)?;
         let endpoints = needed.values().flatten().chain(&collect_from);
         if !self.dry_run && context.env.stderr_is_terminal {
             context.name_endpoints(endpoints);
         }
+        let mut followed = follow(context, driver, settings, self.dry_run).await;
         let request = Request {
             kind: self.kind,
             scope: None,
             interactive: context.env.stderr_is_terminal && !self.timer && self.kind != RunKind::Watch,
             timer: self.timer,
             collect_from,
+            moves: std::mem::take(&mut followed.moves),
             dry_run: self.dry_run,
         };
-        let mut report = driver.pass(&lock, &request, Looks::new()).await?;
+        let looks = std::mem::take(&mut followed.looks);
+        let mut report = driver.pass(&lock, &request, looks).await?;
+        followed.tell(&mut report);
         if !self.dry_run {
             let mut store = driver.store.borrow_mut();
             let noted = if collects { store.set_note(COLLECTED, &report.started.to_rfc3339()) } else { Ok(()) };
@@ -161,8 +171,9 @@ impl Pass {
         Ok(report)
     }
 
-    /// The targets of a collection pass, when one is due: every configured one.
-    fn collect_from(
+    /// The targets of a collection pass, when one is due: every configured one, as far as those that are named by name
+    /// or tags can be looked up.
+    async fn collect_from(
         &self,
         context: &Context<'_>,
         driver: &Driver<'_>,
@@ -175,6 +186,10 @@ impl Pass {
         let age = |last: Timestamp| (context.env.now() - last).abs();
         if last.is_some_and(|last| age(last) < settings.reconcile.collect_interval) {
             return Ok(Vec::new());
+        }
+        let (settings, unknown) = context.expanded(settings).await;
+        for (name, error) in unknown {
+            tracing::info!("nothing is collected from {name}: {error}");
         }
         Ok(settings.resources.iter().map(|resource| context.reach(resource)).collect())
     }
@@ -222,6 +237,7 @@ impl Shown<'_> {
 
     /// Every target's plan: `+` opens, `-` closes, `~` changes tags, `=` stays.
     fn dry_run(&self) {
+        self.moves("would follow");
         for plan in &self.report.plans {
             let steps = plan.steps.iter().map(|step| format!("  {step}\n"));
             let kept = kept(plan).into_iter();
@@ -233,8 +249,17 @@ impl Shown<'_> {
         self.context.tell_notes(self.report);
     }
 
+    /// The sessions that went to another address.
+    fn moves(&self, verb: &str) {
+        for step in &self.report.moves {
+            let (short, from, to) = (step.session.short(), step.from, step.to);
+            self.context.printer.result(&format!("Session {short} {verb} you from {from} to {to}\n"));
+        }
+    }
+
     /// The steps that were taken.
     pub(super) fn steps(&self) {
+        self.moves("follows");
         let mut last = None;
         // What failed is told by the failure, once, where nobody watches.
         let watched = self.context.env.stderr_is_terminal;

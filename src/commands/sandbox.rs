@@ -4,31 +4,18 @@ use super::{no_files_named, no_signals, runtime};
 use crate::{
     cli::Global,
     env::Env,
-    error::{CommandError, Exit, Kind},
+    error::{CommandError, Exit},
+    foreground::{self, Keys, Signals},
     output::{printer::Printer, text::shell_quoted},
     playground::{ADDRESS, Playground},
 };
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::{Value, json};
-use std::{
-    collections::BTreeMap,
-    ffi::OsString,
-    io::{self, ErrorKind},
-    os::unix::process::ExitStatusExt,
-    process::ExitStatus,
-};
-use tokio::{
-    process::{Child, Command},
-    signal::unix::{self, SignalKind},
-};
+use std::{collections::BTreeMap, ffi::OsString};
+use tokio::process::Command;
 
 /// SIGHUP.
 const HANGUP: u8 = 1;
-
-/// What a shell answers for a program that is not there.
-const NOT_FOUND: u8 = 127;
-/// The same for one that is there and does not start.
-const NOT_STARTED: u8 = 126;
 
 /// Bypasses a proxy of the user's on the way to the sandbox.
 const NO_PROXY: [&str; 2] = ["NO_PROXY", "no_proxy"];
@@ -127,14 +114,9 @@ impl Inside<'_> {
         })
     }
 
+    /// Ctrl-C is the command's: one that a shell in there should get would reach it from the terminal.
     async fn run(&self, program: &OsString, args: &[OsString], signals: &mut Signals) -> Result<Exit, CommandError> {
-        let mut child = self.command(program, args).spawn().map_err(|error| {
-            let status = if error.kind() == ErrorKind::NotFound { NOT_FOUND } else { NOT_STARTED };
-            CommandError::new(Kind::Command(status), format!("{} cannot be run: {error}", program.display()))
-        })?;
-        let ended = pass_on_until_end(signals, &mut child).await;
-        let failed = |error| CommandError::new(Kind::Sandbox, format!("{} was lost: {error}", program.display()));
-        Ok(Exit::Command(shell_status(ended.map_err(failed)?)))
+        foreground::run(self.command(program, args), signals, Keys::ReachBoth).await.map(Exit::Command)
     }
 
     fn command(&self, program: &OsString, args: &[OsString]) -> Command {
@@ -149,55 +131,4 @@ impl Inside<'_> {
         command.env("PATH", self.env.var("PATH").map_or(programs.clone(), |path| format!("{programs}:{path}")));
         command
     }
-}
-
-/// What asks `eg` to end.
-struct Signals {
-    interrupt: unix::Signal,
-    quit: unix::Signal,
-    terminate: unix::Signal,
-    hang_up: unix::Signal,
-}
-
-impl Signals {
-    fn listen() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: unix::signal(SignalKind::interrupt())?,
-            quit: unix::signal(SignalKind::quit())?,
-            terminate: unix::signal(SignalKind::terminate())?,
-            hang_up: unix::signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.interrupt.recv() => Signal::INT,
-            _ = self.quit.recv() => Signal::QUIT,
-            _ = self.terminate.recv() => Signal::TERM,
-            _ = self.hang_up.recv() => Signal::HUP,
-        }
-    }
-}
-
-/// The command is the one to decide what a signal means, and `eg` stays to clean up after it. What the terminal's keys
-/// send (Ctrl-C, Ctrl-\) reaches the command anyway, which is in the same process group: only the rest is passed on.
-async fn pass_on_until_end(signals: &mut Signals, child: &mut Child) -> io::Result<ExitStatus> {
-    loop {
-        let id = child.id();
-        let heard = tokio::select! {
-            ended = child.wait() => return ended,
-            heard = signals.next() => heard,
-        };
-        let pid = id.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        if let (Signal::TERM | Signal::HUP, Some(pid)) = (heard, pid) {
-            // Fails only for a command that has just ended.
-            kill_process(pid, heard).ok();
-        }
-    }
-}
-
-/// The status as a shell has it.
-fn shell_status(status: ExitStatus) -> u8 {
-    let number = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
-    u8::try_from(number).unwrap_or(1)
 }

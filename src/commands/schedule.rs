@@ -99,8 +99,8 @@ pub fn show(context: &Context<'_>, args: &ShowArgs) -> Result<Exit, CommandError
 /// There is no configuration to run it with, no scheduler, or it refuses.
 pub fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
-    if settings.resources.is_empty() {
-        return Err(super::start::no_resources(context, "eg schedule install"));
+    if settings.names_no_target() {
+        return Err(super::opening::no_resources(context, "eg schedule install"));
     }
     let place = Place::new(context, &args.with)?;
     if place.only_printed() {

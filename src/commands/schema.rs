@@ -8,8 +8,8 @@ use crate::{
 /// Print the JSON schema of an output
 #[derive(Debug, clap::Args)]
 pub struct SchemaArgs {
-    /// Which: session, sessions, status, ip, who, log, iam-policy, schedule, doctor, setup-cloud-expiry, reconcile,
-    /// error, demo or sandbox
+    /// Which: session, sessions, init, resources, resource-change, verify, discover, status, ip, who, log, iam-policy,
+    /// schedule, doctor, setup-cloud-expiry, sweep, reconcile, error, demo or sandbox
     name: String,
 }
 

@@ -1,6 +1,6 @@
 //! `eg setup cloud-expiry`.
 
-use super::{Context, iam_policy::scope, start::no_resources};
+use super::{Context, iam_policy::scope, opening::no_resources};
 use crate::{
     cloud_expiry::{Account, ROLE_NAME},
     error::{CommandError, Exit, Kind},
@@ -72,11 +72,12 @@ struct Prepared {
 /// Nothing is configured, an account cannot be told, or something could not be made.
 pub fn run(context: &Context<'_>, args: &CloudExpiryArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
-    if settings.resources.is_empty() {
+    if settings.names_no_target() {
         return Err(no_resources(context, "eg setup cloud-expiry"));
     }
-    let resources = settings.select(&args.only).map_err(|error| CommandError::new(Kind::Usage, error.to_string()))?;
+    let chosen = settings.select(&args.only).map_err(|error| CommandError::new(Kind::Usage, error.to_string()))?;
     let runtime = context.runtime()?;
+    let resources = runtime.block_on(context.resolved(&chosen))?;
     let ended = runtime.block_on(set_up(context, args, &settings, &resources));
     runtime.shutdown_background();
     ended
@@ -86,7 +87,7 @@ async fn set_up(
     context: &Context<'_>,
     args: &CloudExpiryArgs,
     settings: &Settings,
-    resources: &[&Resource],
+    resources: &[Resource],
 ) -> Result<Exit, CommandError> {
     let found = accounts(context, args, settings, resources).await?;
     if args.format == Format::Cloudformation {
@@ -110,7 +111,7 @@ async fn accounts(
     context: &Context<'_>,
     args: &CloudExpiryArgs,
     settings: &Settings,
-    resources: &[&Resource],
+    resources: &[Resource],
 ) -> Result<Vec<Found>, CommandError> {
     let store = context.store_for_reading().ok().flatten();
     let known = store.and_then(|store| context.used_targets(&store).ok()).unwrap_or_default();

@@ -70,9 +70,8 @@ type Address = (IpVersion, Result<IpAddr, String>);
 
 /// The families that some resource takes; both where none is configured.
 fn addresses(context: &Context<'_>, settings: &Settings) -> Result<Vec<Address>, CommandError> {
-    let mut resources = settings.resources.iter();
-    let none = settings.resources.is_empty();
-    let mut wanted = |version| none || resources.any(|resource| resource.families.contains(&version));
+    let none = settings.names_no_target();
+    let wanted = |version| none || settings.takes(version);
     let families = Families { v4: wanted(IpVersion::V4), v6: wanted(IpVersion::V6) };
     let runtime = context.runtime()?;
     let detected = runtime.block_on(detect(families, &settings.detect, context.env.address_rule.clone()));
@@ -123,7 +122,9 @@ struct Unconverged<'a> {
 
 impl Unconverged<'_> {
     fn why(&self) -> Option<String> {
-        let settling = || (self.grant.status == GrantStatus::Removing).then(|| "not closed yet".to_owned());
+        let kept = self.session.keeps(self.grant);
+        let closing = if kept { "stays open until the new address is" } else { "not closed yet" };
+        let settling = || (self.grant.status == GrantStatus::Removing).then(|| closing.to_owned());
         let refused = || (!self.trouble.reasons.is_empty()).then(|| self.trouble.reasons.join("; "));
         self.grant.error_message().or_else(refused).or_else(settling)
     }
@@ -198,9 +199,13 @@ impl Shown<'_> {
         let mut lines = Vec::new();
         for session in self.record.sessions.iter().filter(|session| session.status.is_live()) {
             for (version, now) in self.addresses {
-                let (Ok(now), Some(then)) = (now, session.address(*version)) else { continue };
-                if *now != then {
-                    lines.push(format!("{} is open for {then}; your address is {now} now", session.id.short()));
+                let (Ok(now), Some(then), Some(open)) = (now, session.address(*version), session.cidr(*version)) else {
+                    continue;
+                };
+                if !open.contains(now) {
+                    let next = if session.follow { "; the next reconcile follows" } else { "" };
+                    let short = session.id.short();
+                    lines.push(format!("{short} is open for {then}; your address is {now} now{next}"));
                 }
             }
         }

@@ -5,13 +5,15 @@ use crate::{
     error::{CommandError, Exit, Kind},
     output::time::Zone,
     reconcile::{Driver, Looks, PassReport, StepOutcome, StepReport},
+    settings::Settings,
+    signals::Interrupt,
 };
 use eg_model::{
     Timestamp,
     ids::SessionId,
     lease::{Lease, Phase},
     plan::Step,
-    session::{Session, SessionStatus, Standing},
+    session::{GrantStatus, Session, SessionStatus, Standing},
 };
 use eg_state::{RunKind, StateError, Store};
 use std::collections::{BTreeMap, BTreeSet};
@@ -130,6 +132,64 @@ async fn close(
     context.scoped_pass(driver, RunKind::Stop, ids, Looks::new()).await.map(Some)
 }
 
+/// Ends a session for the command that has begun it, and closes what it opened; `interrupt` is whose signals are heeded.
+/// One that has ended meanwhile stays as it is. Returns it as it is then.
+///
+/// # Errors
+/// [`Kind::StillOpen`]: it is not closed, or nobody knows; with what is open, and how to go on.
+pub(super) async fn end_own(
+    context: &Context<'_>,
+    settings: &Settings,
+    id: SessionId,
+    interrupt: Interrupt,
+) -> Result<Session, CommandError> {
+    let short = id.short();
+    let how = format!("close it with: eg session stop {short}");
+    end(context, settings, id, interrupt).await.map_err(|CommandError { message, hints, .. }| CommandError {
+        kind: Kind::StillOpen,
+        // Not a hint: nobody may be so quiet as not to hear it.
+        message: format!("session {short} is not closed: {message}; {how}"),
+        hints,
+    })
+}
+
+async fn end(
+    context: &Context<'_>,
+    settings: &Settings,
+    id: SessionId,
+    interrupt: Interrupt,
+) -> Result<Session, CommandError> {
+    let mut store = context.store()?;
+    let now = context.env.now();
+    let mut unrecorded = BTreeSet::new();
+    unless_full(store.expire(now))?;
+    match store.stop(id, now) {
+        Err(StateError::AlreadyEnded { .. }) => {}
+        other => {
+            if unless_full(other.map(drop))?.is_none() {
+                unrecorded.insert(id);
+            }
+        }
+    }
+    let mut driver = context.driver_heeding(interrupt, store, Some(settings));
+    driver.unrecorded_stops.clone_from(&unrecorded);
+    let passed = close(context, &driver, &[id]).await;
+    let store = driver.store.borrow();
+    let session = context.again(&store, id)?;
+    if session.status.is_ended() {
+        // What may be left to do concerns the tags of rules that stay for others.
+        return Ok(session);
+    }
+    let shown = Shown { context, store: &store, unrecorded: &unrecorded, cut_short: passed.is_err() };
+    let open = shown.still_open(&session)?;
+    Err(match passed {
+        _ if !unrecorded.is_empty() => CommandError::new(Kind::State, "the disk is full: its stop is not on record")
+            .hint("make room first: until the stop is on record, a reconcile opens the rules anew"),
+        Ok(_) => CommandError::new(Kind::StillOpen, open),
+        Err(error) => CommandError { message: format!("{open}; {}", error.message), ..error },
+    })
+}
+
 fn chosen(context: &Context<'_>, store: &Store, args: &StopArgs) -> Result<Vec<Session>, CommandError> {
     let mut open = store.live_sessions()?;
     let nothing =
@@ -194,19 +254,29 @@ impl Shown<'_> {
         match session.status {
             SessionStatus::Cancelled => "✓ Session stopped\n".to_owned(),
             SessionStatus::Expired => "✓ Session closed; it had expired\n".to_owned(),
-            _ => {
-                let wanted =
-                    |lease: &Lease| others.iter().any(|other| other.id != session.id && concerns(lease, other));
-                let closing =
-                    |lease: &&Lease| concerns(lease, session) && lease.phase != Phase::Leaving && !wanted(lease);
-                let open: Vec<&Lease> = leases.iter().filter(closing).collect();
-                let rules = if open.len() == 1 { "1 rule".to_owned() } else { format!("{} rules", open.len()) };
-                let until = self
-                    .closes_at(&open)
-                    .map_or_else(|| "the next reconcile".to_owned(), |at| self.context.zone.clock(at));
-                format!("Stop recorded; {rules} still open until {until}\n")
-            }
+            _ => format!("Stop recorded; {}\n", self.open_until(&closing(session, others, leases))),
         }
+    }
+
+    fn open_until(&self, open: &[&Lease]) -> String {
+        let rules = if open.len() == 1 { "1 rule".to_owned() } else { format!("{} rules", open.len()) };
+        let until =
+            self.closes_at(open).map_or_else(|| "the next reconcile".to_owned(), |at| self.context.zone.clock(at));
+        format!("{rules} still open until {until}")
+    }
+
+    /// The same with each of them.
+    fn still_open(&self, session: &Session) -> Result<String, CommandError> {
+        let (others, leases) = (self.store.live_sessions()?, self.store.open_leases()?);
+        let open = closing(session, &others, &leases);
+        let name = |lease: &Lease| {
+            let grant = session.grants.iter().find(|grant| grant.reach.target == *lease.target());
+            grant.map_or_else(|| lease.target().to_string(), |grant| grant.resource_name.clone())
+        };
+        let what =
+            |lease: &&Lease| format!("{} {} from {}", name(lease), lease.permission.ports(), lease.permission.cidr());
+        let each: Vec<String> = open.iter().map(what).collect();
+        Ok(format!("{} ({})", self.open_until(&open), each.join(", ")))
     }
 
     /// What has no answer closes when readings are believed again; what was refused, or not tried, when a reconcile may.
@@ -219,14 +289,21 @@ impl Shown<'_> {
     }
 }
 
+/// The claims of a session that ends which nobody else wants.
+fn closing<'l>(session: &Session, others: &[Session], leases: &'l [Lease]) -> Vec<&'l Lease> {
+    let wanted = |lease: &Lease| others.iter().any(|other| other.id != session.id && concerns(lease, other));
+    let closing = |lease: &&Lease| concerns(lease, session) && lease.phase != Phase::Leaving && !wanted(lease);
+    leases.iter().filter(closing).collect()
+}
+
 /// What of a session's ports stays open, and who holds it.
 fn stays_open(before: &Session, others: &[Session], leases: &[Lease], zone: &Zone) -> Vec<String> {
     let mut lines = Vec::new();
-    for grant in &before.grants {
+    for grant in before.grants.iter().filter(|grant| grant.status != GrantStatus::Removed) {
         for item in &grant.permissions {
             let wants = |session: &&Session| {
                 session.id != before.id
-                    && session.grants.iter().any(|other| {
+                    && session.current().any(|other| {
                         other.reach.target == grant.reach.target
                             && other.permissions.iter().any(|wanted| wanted.permission == item.permission)
                     })

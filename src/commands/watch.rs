@@ -4,6 +4,7 @@
 
 use super::{
     Context,
+    notify::notify,
     reconcile::{Pass, Shown, recorded_names},
 };
 use crate::{
@@ -51,10 +52,13 @@ async fn pass(context: &Context<'_>, driver: &mut Driver<'_>) -> Result<Option<T
     if let Err(error) = &settings {
         context.printer.warn(&error.message, &error.hints);
     }
+    if let Err(error) = context.site_policy() {
+        context.printer.warn(&error.message, &error.hints);
+    }
     let settings = settings.ok();
     // Credentials are read from their files anew: they may have been renewed since the last pass.
     driver.connect = context.env.connect();
-    driver.policy = settings.as_ref().map(super::policy).unwrap_or_default();
+    driver.policy = context.driver_policy(settings.as_ref());
     let pass = Pass { kind: RunKind::Watch, timer: false, dry_run: false };
     let mut names = recorded_names(&driver.store.borrow(), settings.as_ref())?;
     let report = pass.run(context, driver, settings.as_ref()).await?;
@@ -63,7 +67,9 @@ async fn pass(context: &Context<'_>, driver: &mut Driver<'_>) -> Result<Option<T
     let shown = Shown { context, names: &names, report: &report };
     shown.steps();
     shown.failure(driver)?;
-    Ok(report.next_wake)
+    let told = settings.as_ref().and_then(|settings| settings.notify.as_ref());
+    let next = notify(context, driver, told, &report).await;
+    Ok(report.next_wake.into_iter().chain(next).min())
 }
 
 /// What people ask for: which sessions live, and until when. Passes of others change more than that, and two

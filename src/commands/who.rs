@@ -1,6 +1,6 @@
 //! `eg who`: everything marked on the configured groups, whoever opened it. Reads, and changes nothing.
 
-use super::{Context, start::no_resources};
+use super::{Context, opening::no_resources};
 use crate::{
     error::{CommandError, Exit},
     output::{
@@ -42,17 +42,18 @@ struct Us {
 /// The configuration is bad or names nothing, or the record cannot be read.
 pub fn run(context: &Context<'_>, _args: &WhoArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
-    if settings.resources.is_empty() {
+    if settings.names_no_target() {
         return Err(no_resources(context, "eg who"));
     }
     let us = us(context)?;
     let runtime = context.runtime()?;
     let aws = context.env.connect();
+    let (settings, unknown) = runtime.block_on(context.expanded(&settings));
     let seen = runtime.block_on(survey(&settings, aws.as_ref(), |resource| context.reach(resource)));
     runtime.shutdown_background();
     let looks: Vec<Look<'_>> = looks(&seen, &us);
     let printer = context.printer;
-    printer.json(&as_json(&looks));
+    printer.json(&as_json(&looks, &unknown));
     if looks.iter().any(|look| matches!(&look.found, Ok(rules) if !rules.is_empty())) {
         printer.result(&table(&looks, &context.zone));
     } else if looks.iter().any(|look| look.found.is_ok()) {
@@ -63,7 +64,10 @@ pub fn run(context: &Context<'_>, _args: &WhoArgs) -> Result<Exit, CommandError>
             printer.warn(&format!("{} cannot be read: {why}", look.surveyed.resource.name), &[(*advice).to_owned()]);
         }
     }
-    Ok(exit(&looks))
+    for (_, error) in &unknown {
+        printer.warn(&error.message, &error.hints);
+    }
+    Ok(exit(&looks, unknown.len()))
 }
 
 fn us(context: &Context<'_>) -> Result<Us, CommandError> {
@@ -101,11 +105,11 @@ fn found(surveyed: &Surveyed<'_>, us: &Us) -> Result<Vec<MarkedRule>, (String, &
     }
 }
 
-fn exit(looks: &[Look<'_>]) -> Exit {
-    let unknown = looks.iter().filter(|look| look.found.is_err()).count();
+fn exit(looks: &[Look<'_>], not_looked_up: usize) -> Exit {
+    let unknown = looks.iter().filter(|look| look.found.is_err()).count() + not_looked_up;
     match unknown {
         0 => Exit::Done,
-        all if all == looks.len() => Exit::Failed,
+        all if all == looks.len() + not_looked_up => Exit::Failed,
         _ => Exit::Partial,
     }
 }
@@ -156,7 +160,7 @@ fn fit_note(fit: Fit) -> Option<&'static str> {
     }
 }
 
-fn as_json(looks: &[Look<'_>]) -> Value {
+fn as_json(looks: &[Look<'_>], not_looked_up: &[(String, CommandError)]) -> Value {
     let rules = looks.iter().flat_map(|look| look.found.iter().flatten().map(move |rule| rule_json(look, rule)));
     let unknown = looks.iter().filter_map(|look| {
         let target = &look.surveyed.reach.target;
@@ -168,7 +172,10 @@ fn as_json(looks: &[Look<'_>]) -> Value {
             "message": why,
         }))
     });
-    json!({"rules": rules.collect::<Vec<_>>(), "unavailable": unknown.collect::<Vec<_>>()})
+    let nowhere = not_looked_up.iter().map(
+        |(name, error)| json!({"resourceName": name, "resourceId": null, "region": null, "message": error.message}),
+    );
+    json!({"rules": rules.collect::<Vec<_>>(), "unavailable": unknown.chain(nowhere).collect::<Vec<_>>()})
 }
 
 fn rule_json(look: &Look<'_>, rule: &MarkedRule) -> Value {

@@ -6,6 +6,7 @@ use chrono::SecondsFormat;
 use eg_model::{
     Timestamp,
     address::IpVersion,
+    follow::Move,
     lease::Lease,
     permission::Permission,
     plan::Step,
@@ -25,11 +26,18 @@ pub const SCHEMAS: &[(&str, &str)] = &[
     ("ip", include_str!("../../docs/schema/v1/ip.json")),
     ("who", include_str!("../../docs/schema/v1/who.json")),
     ("log", include_str!("../../docs/schema/v1/log.json")),
+    ("init", include_str!("../../docs/schema/v1/init.json")),
+    ("resources", include_str!("../../docs/schema/v1/resources.json")),
+    ("resource-change", include_str!("../../docs/schema/v1/resource-change.json")),
+    ("verify", include_str!("../../docs/schema/v1/verify.json")),
+    ("discover", include_str!("../../docs/schema/v1/discover.json")),
     ("iam-policy", include_str!("../../docs/schema/v1/iam-policy.json")),
     ("schedule", include_str!("../../docs/schema/v1/schedule.json")),
     ("doctor", include_str!("../../docs/schema/v1/doctor.json")),
     ("setup-cloud-expiry", include_str!("../../docs/schema/v1/setup-cloud-expiry.json")),
+    ("sweep", include_str!("../../docs/schema/v1/sweep.json")),
     ("reconcile", include_str!("../../docs/schema/v1/reconcile.json")),
+    ("notify", include_str!("../../docs/schema/v1/notify.json")),
     ("error", include_str!("../../docs/schema/v1/error.json")),
     ("demo", include_str!("../../docs/schema/v1/demo.json")),
     ("sandbox", include_str!("../../docs/schema/v1/sandbox.json")),
@@ -56,6 +64,7 @@ pub struct SessionJson {
     ended_at: Option<String>,
     ended_reason: Option<&'static str>,
     reason: Option<String>,
+    follow: bool,
     created_at: String,
     overdue_seconds: i64,
     caller_arns: Vec<String>,
@@ -70,6 +79,8 @@ struct GrantJson {
     resource_name: String,
     ip_version: u8,
     ip_address: String,
+    cidr: String,
+    ports: Vec<String>,
     status: &'static str,
     coverage: Option<Coverage>,
     provider_rule_id: Option<String>,
@@ -100,6 +111,7 @@ impl SessionJson {
             ended_at: session.ended_at.map(time),
             ended_reason: session.ended_reason.map(|reason| reason.as_str()),
             reason: session.reason.clone(),
+            follow: session.follow,
             created_at: time(session.started_at),
             overdue_seconds: overdue,
             caller_arns: session.caller_arns.iter().cloned().collect(),
@@ -124,6 +136,8 @@ fn grant(grant: &Grant, leases: &[Lease]) -> GrantJson {
         resource_name: grant.resource_name.clone(),
         ip_version: grant.ip_version().number(),
         ip_address: grant.address.to_string(),
+        cidr: grant.cidr().to_string(),
+        ports: grant.permissions.iter().map(|item| item.permission.ports()).collect(),
         status: grant.status.as_str(),
         coverage: grant.coverage(),
         provider_rule_id: ours(false).next(),
@@ -153,9 +167,14 @@ pub fn pass(report: &PassReport, names: &BTreeMap<TargetKey, String>) -> Value {
         "converged": report.converged,
         "digest": report.digest,
         "nextWakeAt": report.next_wake.map(time),
+        "moves": report.moves.iter().map(move_json).collect::<Vec<_>>(),
         "steps": steps,
         "notes": notes,
     })
+}
+
+fn move_json(step: &Move) -> Value {
+    json!({"sessionId": step.session.to_string(), "from": step.from, "to": step.to})
 }
 
 /// A permission as the contract has it.

@@ -4,6 +4,7 @@ pub mod json;
 pub mod printer;
 pub mod session_view;
 pub mod style;
+pub mod sweep_view;
 pub mod table;
 pub mod text;
 pub mod time;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::{
     cell::{Cell, RefCell},
-    io::{ErrorKind, Write},
+    io::{self, ErrorKind, Write},
 };
 
 /// How output is wanted.
@@ -37,6 +37,13 @@ impl Printer {
     #[must_use]
     pub fn new(style: Style, out: Box<dyn Write>, err: Box<dyn Write>) -> Self {
         Self { style, out: RefCell::new(out), err: RefCell::new(err), failed: Cell::new(false) }
+    }
+
+    /// One that says nothing, while the streams are another program's.
+    #[must_use]
+    pub fn silent() -> Self {
+        let style = Style { json: false, quiet: true, color_out: false, color_err: false };
+        Self::new(style, Box::new(io::sink()), Box::new(io::sink()))
     }
 
     /// Whether results are JSON.
@@ -89,6 +96,13 @@ impl Printer {
     pub fn json_line(&self, value: &Value) {
         if self.style.json {
             self.write(&self.out, &format!("{value}\n"), false);
+        }
+    }
+
+    /// One object on one line of stderr, where stdout is another program's; nothing outside JSON mode.
+    pub fn json_aside(&self, value: &Value) {
+        if self.style.json {
+            self.talk(&value.to_string());
         }
     }
 

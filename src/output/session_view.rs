@@ -96,6 +96,7 @@ impl View {
         let resources: BTreeSet<&str> = session.grants.iter().map(|grant| grant.resource_name.as_str()).collect();
         let status = Cell::styled(session.status.as_str(), style::session(session.status)).render();
         let mut block = line("ID", &session.id.to_string()) + &line("Status", &status) + &addresses(session);
+        block += &follows(session);
         block += &line("Expires", &format!("{} ({})", self.zone.format(session.expires_at), self.left(session)));
         block + &line("Resources", &resources.len().to_string())
     }
@@ -160,6 +161,7 @@ impl View {
         page += &line("Status", &status);
         page += &text_line("User", Some(&user));
         page += &addresses(session);
+        page += &follows(session);
         page += &line("Started", &self.zone.format(session.started_at));
         page += &line("Expires", &format!("{} ({})", self.zone.format(session.expires_at), self.left(session)));
         if let Some(ended) = session.ended_at {
@@ -183,6 +185,9 @@ impl View {
             ]);
             for note in grant_notes(grant, session.status) {
                 table.note(note);
+            }
+            if session.keeps(grant) {
+                table.note("stays open until the new address is");
             }
             if let Some(trouble) = trouble(grant, leases) {
                 news(grant, &trouble).for_each(|reason| {
@@ -232,9 +237,16 @@ pub fn grant_line(grant: &Grant) -> String {
 }
 
 fn addresses(session: &Session) -> String {
-    let one =
-        |label, version| session.address(version).map(|address| line(label, &address.to_string())).unwrap_or_default();
+    let one = |label, version| {
+        let wider = session.cidr(version).filter(|cidr| cidr.prefix_len() < cidr.max_prefix_len());
+        let opens = wider.map(|cidr| format!(" (opens {cidr})")).unwrap_or_default();
+        session.address(version).map(|address| line(label, &format!("{address}{opens}"))).unwrap_or_default()
+    };
     one("IPv4", IpVersion::V4) + &one("IPv6", IpVersion::V6)
+}
+
+fn follows(session: &Session) -> String {
+    if session.follow { line("Follow", "yes, when your address changes") } else { String::new() }
 }
 
 fn address_cell(session: &Session) -> String {

@@ -66,8 +66,9 @@ impl Zone {
         local.format(pattern).to_string()
     }
 
-    /// Zero where the zone's rules say nothing about this moment.
-    fn offset(&self, time: Timestamp) -> TimeDelta {
+    /// What the local clock is ahead of UTC at a moment; zero where the zone's rules say nothing about it.
+    #[must_use]
+    pub fn offset(&self, time: Timestamp) -> TimeDelta {
         let kind = self.zone.as_ref().and_then(|zone| zone.find_local_time_type(time.timestamp()).ok());
         kind.map_or(TimeDelta::zero(), |kind| TimeDelta::seconds(kind.ut_offset().into()))
     }

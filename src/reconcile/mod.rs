@@ -4,17 +4,23 @@
 //! One pass runs on one thread; targets are worked on side by side, each by a `target::TargetRun`. The store is
 //! borrowed only between awaits, so no transaction is ever open across one.
 
+mod leave;
 mod observe;
+mod patience;
 mod report;
 mod target;
 
+pub(crate) use leave::leave;
+pub(crate) use observe::fresh;
 pub use observe::{Look, Looks};
+pub(crate) use patience::Patience;
 pub use report::{NoteReport, PassReport, StepOutcome, StepReport};
 
 use crate::{env::Env, error::CommandError, lock::PassLock, settings::CloudExpiry, signals::Interrupt};
 use eg_model::{
     Timestamp,
-    ids::{RunId, SessionId},
+    follow::Move,
+    ids::{GrantId, RunId, SessionId},
     permission::Permission,
     plan::{Wants, digest, wants},
     session::{Session, SessionStatus},
@@ -34,9 +40,9 @@ use std::{
 use tokio::time::Instant;
 
 /// How many targets are worked on side by side.
-const CONCURRENCY: usize = 8;
+pub(crate) const CONCURRENCY: usize = 8;
 /// How long a pass may take before it starts nothing new.
-const PASS_LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const PASS_LIMIT: Duration = Duration::from_secs(60);
 
 /// What the driver needs to know of the configuration.
 #[derive(Clone, Debug, Default)]
@@ -66,6 +72,8 @@ pub struct Request {
     pub timer: bool,
     /// Targets to look at for collection alone.
     pub collect_from: Vec<Reach>,
+    /// Sessions that follow their user to another address, before anything is planned.
+    pub moves: Vec<Move>,
     /// Stop after the plan.
     pub dry_run: bool,
 }
@@ -190,6 +198,7 @@ impl<'a> Driver<'a> {
         let run = RunId(self.env.uuid());
         let mut report = PassReport::new(run, started);
         let begun = self.begin(request, run, started, &mut report);
+        self.follow(request, begun.may_open, &mut report);
         let mut targets = self.needed(request.scope.as_ref())?;
         for reach in &request.collect_from {
             targets.entry(reach.target.clone()).or_insert_with(|| vec![reach.clone()]);
@@ -214,6 +223,21 @@ impl<'a> Driver<'a> {
         let number = report.keep(begun.map(|run| run.number));
         let expired = report.keep(store.expire(now));
         Begun { number: number.or(unguarded), may_open: number.is_some() && expired.is_some() }
+    }
+
+    /// Records the moves. Whoever was faster (another pass, a stop) has the last word.
+    fn follow(&self, request: &Request, may_open: bool, report: &mut PassReport) {
+        if request.dry_run {
+            report.moves.clone_from(&request.moves);
+            return;
+        }
+        let mut store = self.store.borrow_mut();
+        for step in request.moves.iter().filter(|_| may_open) {
+            let recorded = store.follow(step, report.started, || GrantId(self.env.uuid()));
+            if report.keep(recorded) == Some(true) {
+                report.moves.push(*step);
+            }
+        }
     }
 
     async fn drive(

@@ -33,13 +33,19 @@ pub struct Look {
 }
 
 impl Look {
+    /// When it was read, where it is a reading.
+    #[must_use]
+    pub fn read_at(&self) -> Option<Timestamp> {
+        match &self.observation {
+            Observation::Complete(reading) => Some(reading.read_at),
+            Observation::Missing | Observation::Unavailable(_) => None,
+        }
+    }
+
     /// Whether it may still be acted on.
     #[must_use]
     pub fn is_fresh(&self, now: Timestamp) -> bool {
-        match &self.observation {
-            Observation::Complete(reading) => fresh(reading.read_at, now),
-            Observation::Missing | Observation::Unavailable(_) => true,
-        }
+        self.read_at().is_none_or(|read_at| fresh(read_at, now))
     }
 
     /// The provider's clock minus ours, where the reading told.
@@ -53,7 +59,7 @@ impl Look {
 }
 
 /// Whether a reading made at `read_at` may be acted on at `now`. A clock that stepped back makes it unknown.
-pub(super) fn fresh(read_at: Timestamp, now: Timestamp) -> bool {
+pub(crate) fn fresh(read_at: Timestamp, now: Timestamp) -> bool {
     (now - read_at).abs() <= FRESH
 }
 

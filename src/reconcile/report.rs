@@ -3,6 +3,7 @@
 use super::target::TargetReport;
 use eg_model::{
     Timestamp,
+    follow::Move,
     ids::{RunId, SessionId},
     plan::{Note, NoteKind, Step, TargetPlan},
     target::TargetKey,
@@ -87,6 +88,8 @@ pub struct PassReport {
     pub state_errors: Vec<String>,
     /// Live sessions that hold nothing.
     pub failed_sessions: Vec<SessionId>,
+    /// Sessions that followed their user to another address just before.
+    pub moves: Vec<Move>,
 }
 
 impl PassReport {
@@ -105,6 +108,7 @@ impl PassReport {
             notes: Vec::new(),
             state_errors: Vec::new(),
             failed_sessions: Vec::new(),
+            moves: Vec::new(),
         }
     }
 

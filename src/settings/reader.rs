@@ -126,6 +126,16 @@ impl<'a> Section<'a> {
         Ok(Some(At { value, at }))
     }
 
+    /// A list of strings, in which one may stand twice.
+    pub(super) fn words(&self, key: &str, wanted: &str) -> Result<Option<At<Vec<String>>>, Fault> {
+        let Some(list) = self.value(key, wanted, |value| value.as_array())? else { return Ok(None) };
+        let word = |item: &'a Spanned<DeValue<'a>>| {
+            let text = item.get_ref().as_str().map(str::to_owned);
+            text.ok_or_else(|| self.mistyped(key, item.span(), item.get_ref(), wanted))
+        };
+        Ok(Some(At { value: list.value.iter().map(word).collect::<Result<_, _>>()?, at: list.at }))
+    }
+
     /// A list of strings without one twice.
     pub(super) fn strings(&self, key: &str, wanted: &str) -> Result<Option<At<Vec<At<String>>>>, Fault> {
         let Some(list) = self.value(key, wanted, |value| value.as_array())? else { return Ok(None) };
@@ -157,9 +167,10 @@ impl<'a> Section<'a> {
     }
 
     /// A table of strings.
-    pub(super) fn string_table(&self, key: &str) -> Result<Vec<Pair>, Fault> {
+    pub(super) fn string_table(&self, key: &str) -> Result<Option<At<Vec<Pair>>>, Fault> {
         let wanted = "a table of strings";
-        let Some(table) = self.value(key, wanted, DeValue::as_table)? else { return Ok(Vec::new()) };
+        let Some(table) = self.value(key, wanted, DeValue::as_table)? else { return Ok(None) };
+        let at = table.at;
         let mut pairs = Vec::new();
         for (name, value) in table.value {
             let Some(text) = value.get_ref().as_str() else {
@@ -169,7 +180,7 @@ impl<'a> Section<'a> {
             pairs.push((key, At { value: text.to_owned(), at: value.span().start }));
         }
         pairs.sort_by_key(|(key, _)| key.at);
-        Ok(pairs)
+        Ok(Some(At { value: pairs, at }))
     }
 
     /// The tables of an array of tables.

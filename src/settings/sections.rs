@@ -1,14 +1,16 @@
 //! The sections of the file, each read into its own type.
 
 use super::{
-    Aws, CloudExpiry, DEFAULT_SCHEDULE_GROUP, DESCRIPTIONS, Description, Detect, Reconcile, Resource, Session, User,
-    reader::{At, Fault, Section},
+    Aws, CloudExpiry, DEFAULT_SCHEDULE_GROUP, DESCRIPTIONS, Description, Detect, Notify, Reconcile, Resource,
+    Selection, Session, User,
+    reader::{At, Fault, Pair, Section},
 };
 use chrono::TimeDelta;
 use eg_model::{
-    address::IpVersion,
+    address::{IpVersion, PrefixLengths},
     duration::{self, parse_duration, parse_seconds},
     permission::PortSpec,
+    selection::{Pattern, Selector},
     switch::SwitchWay,
 };
 use reqwest::Url;
@@ -20,10 +22,14 @@ const URLS: &str =
 const FAMILIES: &str = "\"ipv4\", \"ipv6\" or both";
 const PORTS: &str = "one or more of \"tcp/22\", \"tcp/8000-8080\", \"udp/51820\", \"icmp\", \"all\"";
 const GROUP_ID: &str = "sg- and 8 or 17 hex digits in lower case, as in \"sg-0abc123def4567890\"";
+const TARGET: &str = "id (sg- and 8 or 17 hex digits), or group_name or tag in its place";
+const PATTERN: &str = "text that is not empty; * is any characters, ? one or none";
+const REGION: &str = "a region's code, as in \"eu-west-1\"";
 const ROLE: &str = "a role's ARN, as in \"arn:aws:iam::123456789012:role/name\"";
 const ROLES: &str =
     "a role's ARN, as in \"arn:aws:iam::123456789012:role/eg-expiry\", or a list of them, one for each account";
 const SCHEDULE_GROUP: &str = "a schedule group's name: 1 to 64 letters, digits and any of -_.";
+const COMMAND: &str = "a program and its arguments, as in [\"notify-send\", \"eg\"]; no shell is between";
 const DURATIONS: &str = "\"1m\" to \"31d\"";
 const TIMEOUT: &str = "\"1s\" to \"5s\"";
 
@@ -38,7 +44,7 @@ fn optional_text(section: &Section<'_>, key: &str) -> Result<Option<String>, Fau
     section.string(key)?.map(|found| not_empty(found, key)).transpose()
 }
 
-fn duration_of(section: &Section<'_>, key: &str) -> Result<Option<At<TimeDelta>>, Fault> {
+pub(super) fn duration_of(section: &Section<'_>, key: &str) -> Result<Option<At<TimeDelta>>, Fault> {
     let Some(found) = section.string(key)? else { return Ok(None) };
     let at = found.at;
     let value = found.read(DURATIONS, |text| parse_duration(&text).map_err(|error| format!("{key}: {error}")))?;
@@ -50,19 +56,37 @@ pub(super) fn user(section: &Section<'_>) -> Result<User, Fault> {
 }
 
 pub(super) fn session(section: &Section<'_>) -> Result<Session, Fault> {
+    let prefix_lengths = prefix_lengths(section)?;
     let default = duration_of(section, "default_duration")?;
     let max = duration_of(section, "max_duration")?;
     let max_duration = max.as_ref().map_or(Session::default().max_duration, |found| found.value);
     let Some(default) = default else {
         // Nobody wrote the default, so nobody is told that it is too long.
-        return Ok(Session { default_duration: Session::default().default_duration.min(max_duration), max_duration });
+        let default_duration = Session::default().default_duration.min(max_duration);
+        return Ok(Session { default_duration, max_duration, prefix_lengths });
     };
     if default.value > max_duration {
         let [length, limit] = [default.value, max_duration].map(duration::format_duration);
         let message = format!("default_duration {length} is longer than max_duration {limit}");
         return Err(Fault::new(default.at, message, format!("1m to {limit}, or a longer max_duration (up to 31d)")));
     }
-    Ok(Session { default_duration: default.value, max_duration })
+    Ok(Session { default_duration: default.value, max_duration, prefix_lengths })
+}
+
+fn prefix_lengths(section: &Section<'_>) -> Result<PrefixLengths, Fault> {
+    let standard = PrefixLengths::default();
+    let length = |key: &str, version| Ok(prefix_length(section, key, version)?.unwrap_or(standard.of(version)));
+    let (v4, v6) = (length("ipv4_prefix_len", IpVersion::V4)?, length("ipv6_prefix_len", IpVersion::V6)?);
+    Ok(PrefixLengths::new(v4, v6).unwrap_or(standard))
+}
+
+/// A prefix length of one family.
+pub(super) fn prefix_length(section: &Section<'_>, key: &str, version: IpVersion) -> Result<Option<u8>, Fault> {
+    let fits = PrefixLengths::accepted(version);
+    let accepted = format!("{} to {}, for one host", fits.start(), fits.end());
+    let Some(found) = section.integer(key, &accepted)? else { return Ok(None) };
+    let refused = || Fault::new(found.at, format!("{key} is {}", found.value), accepted.clone());
+    u8::try_from(found.value).ok().filter(|length| fits.contains(length)).map(Some).ok_or_else(refused)
 }
 
 pub(super) fn detect(section: &Section<'_>) -> Result<Detect, Fault> {
@@ -140,9 +164,32 @@ pub(super) fn reconcile(section: &Section<'_>) -> Result<Reconcile, Fault> {
     })
 }
 
+pub(super) fn notify(section: &Section<'_>) -> Result<Option<Notify>, Fault> {
+    let before = duration_of(section, "before")?;
+    let Some(command) = section.words("command", COMMAND)? else {
+        let stray = |before: At<TimeDelta>| {
+            Err(Fault::new(before.at, "before stands without a command", "before beside command"))
+        };
+        return before.map_or(Ok(None), stray);
+    };
+    let before = before.map_or(TimeDelta::minutes(10), |found| found.value);
+    let fits = |words: &[String]| {
+        let program = words.first().is_some_and(|program| !program.is_empty());
+        program && !words.iter().any(|word| word.contains('\0'))
+    };
+    command.read(COMMAND, |command| {
+        if fits(&command) {
+            Ok(Some(Notify { command, before }))
+        } else {
+            Err("command is empty, or no program can be called so".to_owned())
+        }
+    })
+}
+
 pub(super) fn aws(section: &Section<'_>, expiry: Option<&Section<'_>>) -> Result<Aws, Fault> {
     let mut extra_tags = BTreeMap::new();
-    for (key, value) in section.string_table("extra_tags")? {
+    let tags = section.string_table("extra_tags")?.map(|found| found.value);
+    for (key, value) in tags.unwrap_or_default() {
         let (key_at, value_at) = (key.at, value.at);
         let key = key.read("1 to 128 characters, not starting with eg: or aws:", tag_key)?;
         if value.value.encode_utf16().count() > 256 {
@@ -208,45 +255,117 @@ fn tag_key(key: String) -> Result<String, String> {
     if fits { Ok(key) } else { Err(format!("\"{key}\" is too short or too long for a tag")) }
 }
 
-pub(super) fn resources(sections: &[Section<'_>]) -> Result<Vec<Resource>, Fault> {
-    let mut names = BTreeSet::new();
-    let mut resources = Vec::new();
-    for section in sections {
-        let name = section.required("name", NOT_EMPTY)?;
-        let at = name.at;
-        let resource = resource(section, not_empty(name, "name")?)?;
-        if !names.insert(resource.name.clone()) {
-            let message = format!("\"{}\" is the name of two resources", resource.name);
-            return Err(Fault::new(at, message, "a name that no other resource has"));
-        }
-        resources.push(resource);
-    }
-    Ok(resources)
+/// The keys that `[defaults]` and `[[resource]]` have in common.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Keys {
+    provider: Option<String>,
+    kind: Option<String>,
+    region: Option<String>,
+    profile: Option<String>,
+    role_arn: Option<String>,
+    external_id: Option<String>,
+    ports: Option<Vec<PortSpec>>,
+    families: Option<Vec<IpVersion>>,
+    groups: Option<Vec<String>>,
 }
 
-fn resource(section: &Section<'_>, name: String) -> Result<Resource, Fault> {
+/// One `[[resource]]`.
+pub(super) enum Entry {
+    Resource(Resource),
+    Selection(Selection),
+}
+
+/// What a section says; where it says nothing, what holds outside of it.
+pub(super) fn keys(section: &Section<'_>, outer: &Keys) -> Result<Keys, Fault> {
+    let provider = only(section, "provider", "aws")?.or_else(|| outer.provider.clone());
+    let kind = only(section, "kind", "security-group")?.or_else(|| outer.kind.clone());
+    let region = region(section)?.or_else(|| outer.region.clone());
+    let profile = optional_text(section, "profile")?.or_else(|| outer.profile.clone());
+    let role = section.string("role_arn")?.map(|found| found.read(ROLE, role_arn)).transpose()?;
+    Ok(Keys {
+        external_id: external_id(section, role.as_ref(), outer)?,
+        role_arn: role.or_else(|| outer.role_arn.clone()),
+        ports: ports(section)?.or_else(|| outer.ports.clone()),
+        families: families(section)?.or_else(|| outer.families.clone()),
+        groups: groups(section)?.or_else(|| outer.groups.clone()),
+        provider,
+        kind,
+        region,
+        profile,
+    })
+}
+
+/// Every `[[resource]]` with the place of its name.
+pub(super) fn entries(sections: &[Section<'_>], defaults: &Keys) -> Result<Vec<(At<String>, Entry)>, Fault> {
+    sections.iter().map(|section| entry(section, defaults)).collect()
+}
+
+fn entry(section: &Section<'_>, defaults: &Keys) -> Result<(At<String>, Entry), Fault> {
+    let name = section.required("name", NOT_EMPTY)?;
+    let at = name.at;
+    let name = not_empty(name, "name")?;
+    let id = section.string("id")?;
+    let meant = selector(section, id.is_some())?;
+    let id = id.map(|id| id.read(GROUP_ID, group_id)).transpose()?;
+    let found = keys(section, defaults)?;
+    let missing = |key: &str, accepted: &str| section.missing(key, accepted);
     let resource = Resource {
-        provider: only(section, "provider", "aws")?,
-        kind: only(section, "kind", "security-group")?,
-        id: section.required("id", GROUP_ID)?.read(GROUP_ID, group_id)?,
-        region: region(section)?,
-        profile: optional_text(section, "profile")?,
-        role_arn: section.string("role_arn")?.map(|found| found.read(ROLE, role_arn)).transpose()?,
-        external_id: external_id(section)?,
-        ports: ports(section)?,
-        families: families(section)?,
-        groups: groups(section)?,
-        name,
+        name: name.clone(),
+        provider: found.provider.unwrap_or_else(|| "aws".to_owned()),
+        kind: found.kind.unwrap_or_else(|| "security-group".to_owned()),
+        id: id.clone().unwrap_or_default(),
+        region: found.region.ok_or_else(|| missing("region", REGION))?,
+        profile: found.profile,
+        role_arn: found.role_arn,
+        external_id: found.external_id,
+        ports: found.ports.ok_or_else(|| missing("ports", PORTS))?,
+        families: found.families.unwrap_or_else(|| vec![IpVersion::V4, IpVersion::V6]),
+        groups: found.groups.unwrap_or_default(),
     };
-    Ok(resource)
+    let entry = match (id, meant) {
+        (Some(_), _) => Entry::Resource(resource),
+        (None, Some(meant)) => Entry::Selection(selection(resource, meant)),
+        (None, None) => return Err(missing("id", TARGET)),
+    };
+    Ok((At { value: name, at }, entry))
+}
+
+fn selection(like: Resource, meant: Selector) -> Selection {
+    let Resource { name, provider, kind, region, profile, role_arn, external_id, ports, families, groups, .. } = like;
+    Selection { name, meant, provider, kind, region, profile, role_arn, external_id, ports, families, groups }
+}
+
+/// `group_name` and `tag`, which stand in the place of `id`.
+fn selector(section: &Section<'_>, has_id: bool) -> Result<Option<Selector>, Fault> {
+    let name = section.string("group_name")?;
+    let tags = section.string_table("tag")?;
+    let first = name.as_ref().map(|name| ("group_name", name.at)).or(tags.as_ref().map(|tags| ("tag", tags.at)));
+    if let Some((key, at)) = first.filter(|_| has_id) {
+        return Err(Fault::new(at, format!("{key} stands beside id"), "either id, or group_name and tag"));
+    }
+    let name = name.map(|name| pattern(name, "group_name")).transpose()?;
+    let tags = tags.map(tag_patterns).transpose()?.unwrap_or_default();
+    Ok(Selector::new(name, tags))
+}
+
+fn tag_patterns(tags: At<Vec<Pair>>) -> Result<BTreeMap<String, Pattern>, Fault> {
+    if tags.value.is_empty() {
+        return Err(Fault::new(tags.at, "tag is empty", "one or more tags, as in { env = \"prod\" }"));
+    }
+    tags.value.into_iter().map(|(key, value)| Ok((not_empty(key, "tag")?, pattern(value, "tag")?))).collect()
+}
+
+fn pattern(found: At<String>, key: &str) -> Result<Pattern, Fault> {
+    found.read(PATTERN, |text| {
+        let plain = !text.chars().any(char::is_control);
+        Pattern::new(text).filter(|_| plain).ok_or_else(|| format!("{key} is empty or holds control characters"))
+    })
 }
 
 /// A key with a single value today.
-fn only(section: &Section<'_>, key: &str, value: &str) -> Result<String, Fault> {
-    let Some(found) = section.string(key)? else { return Ok(value.to_owned()) };
-    found.read(&format!("\"{value}\""), |text| {
-        if text == value { Ok(text) } else { Err(format!("{key} \"{text}\" is not known")) }
-    })
+fn only(section: &Section<'_>, key: &str, value: &str) -> Result<Option<String>, Fault> {
+    let read = |text: String| if text == value { Ok(text) } else { Err(format!("{key} \"{text}\" is not known")) };
+    section.string(key)?.map(|found| found.read(&format!("\"{value}\""), read)).transpose()
 }
 
 fn group_id(text: String) -> Result<String, String> {
@@ -255,13 +374,13 @@ fn group_id(text: String) -> Result<String, String> {
     if fits { Ok(text) } else { Err(format!("\"{text}\" is not the id of a security group")) }
 }
 
-fn region(section: &Section<'_>) -> Result<String, Fault> {
-    let accepted = "a region's code, as in \"eu-west-1\"";
-    section.required("region", accepted)?.read(accepted, |text| {
+fn region(section: &Section<'_>) -> Result<Option<String>, Fault> {
+    let read = |text: String| {
         let plain = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         let fits = plain && !text.is_empty() && !text.starts_with('-') && !text.ends_with('-');
         if fits { Ok(text) } else { Err(format!("\"{text}\" is not a region")) }
-    })
+    };
+    section.string("region")?.map(|found| found.read(REGION, read)).transpose()
 }
 
 /// `arn:<partition>:iam::<account>:role/<path and name>` (AWS IAM user guide, "IAM ARNs").
@@ -275,16 +394,20 @@ fn role_arn(text: String) -> Result<String, String> {
     if fits { Ok(text) } else { Err(format!("\"{text}\" is not the ARN of a role")) }
 }
 
-fn external_id(section: &Section<'_>) -> Result<Option<String>, Fault> {
-    let Some(found) = section.string("external_id")? else { return Ok(None) };
-    if section.string("role_arn")?.is_none() {
+/// The external id belongs to its role: who names another role does not get the outer one's.
+fn external_id(section: &Section<'_>, role: Option<&String>, outer: &Keys) -> Result<Option<String>, Fault> {
+    let Some(found) = section.string("external_id")? else {
+        return Ok(outer.external_id.clone().filter(|_| role.is_none()));
+    };
+    if role.is_none() && outer.role_arn.is_none() {
         return Err(Fault::new(found.at, "external_id stands without a role_arn", "external_id beside role_arn"));
     }
     not_empty(found, "external_id").map(Some)
 }
 
-fn ports(section: &Section<'_>) -> Result<Vec<PortSpec>, Fault> {
-    let list = section.strings("ports", PORTS)?.ok_or_else(|| section.missing("ports", PORTS))?;
+/// A list of ports, where there is one; never empty, nothing twice.
+pub(super) fn ports(section: &Section<'_>) -> Result<Option<Vec<PortSpec>>, Fault> {
+    let Some(list) = section.strings("ports", PORTS)? else { return Ok(None) };
     if list.value.is_empty() {
         return Err(Fault::new(list.at, "ports is empty", PORTS));
     }
@@ -300,11 +423,11 @@ fn ports(section: &Section<'_>) -> Result<Vec<PortSpec>, Fault> {
         }
         ports.push(port);
     }
-    Ok(ports)
+    Ok(Some(ports))
 }
 
-fn families(section: &Section<'_>) -> Result<Vec<IpVersion>, Fault> {
-    let Some(list) = section.strings("families", FAMILIES)? else { return Ok(vec![IpVersion::V4, IpVersion::V6]) };
+fn families(section: &Section<'_>) -> Result<Option<Vec<IpVersion>>, Fault> {
+    let Some(list) = section.strings("families", FAMILIES)? else { return Ok(None) };
     if list.value.is_empty() {
         return Err(Fault::new(list.at, "families is empty", FAMILIES));
     }
@@ -315,10 +438,10 @@ fn families(section: &Section<'_>) -> Result<Vec<IpVersion>, Fault> {
             _ => Err(format!("\"{text}\" is not an address family")),
         })
     };
-    list.value.into_iter().map(family).collect()
+    list.value.into_iter().map(family).collect::<Result<_, _>>().map(Some)
 }
 
-fn groups(section: &Section<'_>) -> Result<Vec<String>, Fault> {
-    let Some(list) = section.strings("groups", "a list of labels for --only")? else { return Ok(Vec::new()) };
-    list.value.into_iter().map(|item| not_empty(item, "groups")).collect()
+fn groups(section: &Section<'_>) -> Result<Option<Vec<String>>, Fault> {
+    let Some(list) = section.strings("groups", "a list of labels for --only")? else { return Ok(None) };
+    list.value.into_iter().map(|item| not_empty(item, "groups")).collect::<Result<_, _>>().map(Some)
 }

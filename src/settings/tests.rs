@@ -37,6 +37,8 @@ email = "alice@example.com"
 [session]
 default_duration = "4"
 max_duration = "31d"
+ipv4_prefix_len = 30
+ipv6_prefix_len = 64
 [detect]
 ipv4 = ["https://a.example", "https://b.example/ip", "http://127.0.0.1:8080/"]
 ipv6 = []
@@ -69,7 +71,8 @@ ports = ["tcp/5432"]
 "#,
     );
     assert_eq!(settings.user, User { name: Some("Alice Smith".into()), email: Some("alice@example.com".into()) });
-    assert_eq!(settings.session, Session { default_duration: hours(4), max_duration: hours(744) });
+    let prefix_lengths = PrefixLengths::new(30, 64).unwrap();
+    assert_eq!(settings.session, Session { default_duration: hours(4), max_duration: hours(744), prefix_lengths });
     assert_eq!(
         settings.detect.ipv4.iter().map(Url::as_str).collect::<Vec<_>>(),
         ["https://a.example/", "https://b.example/ip", "http://127.0.0.1:8080/"]
@@ -105,11 +108,11 @@ fn text_that_is_not_toml() {
 fn unknown_keys_name_the_nearest() {
     assert_eq!(
         refusal("[sesion]\nmax_duration = \"24h\"\n"),
-        "c.toml:1:2: the file has no key \"sesion\"; did you mean \"session\"? (accepted: user, session, detect, reconcile, aws, resource)"
+        "c.toml:1:2: the file has no key \"sesion\"; did you mean \"session\"? (accepted: include, defaults, user, session, detect, reconcile, notify, aws, resource)"
     );
     assert_eq!(
         refusal("[session]\n\ndefault_duraton = \"8h\"\n"),
-        "c.toml:3:1: [session] has no key \"default_duraton\"; did you mean \"default_duration\"? (accepted: default_duration, max_duration)"
+        "c.toml:3:1: [session] has no key \"default_duraton\"; did you mean \"default_duration\"? (accepted: default_duration, max_duration, ipv4_prefix_len, ipv6_prefix_len)"
     );
     assert_eq!(
         refusal("[user]\n  shoe_size = 43\n"),
@@ -117,7 +120,7 @@ fn unknown_keys_name_the_nearest() {
     );
     assert_eq!(
         refusal(&format!("{RESOURCE}port = []\n")),
-        "c.toml:6:1: [[resource]] has no key \"port\"; did you mean \"ports\"? (accepted: name, provider, kind, id, region, profile, role_arn, external_id, ports, families, groups)"
+        "c.toml:6:1: [[resource]] has no key \"port\"; did you mean \"ports\"? (accepted: name, provider, kind, id, group_name, tag, region, profile, role_arn, external_id, ports, families, groups)"
     );
     // The first in the file, not in the alphabet.
     assert_eq!(
@@ -279,7 +282,12 @@ fn resources() {
     let change = |from: &str, to: &str| refusal(&RESOURCE.replace(from, to));
     for (from, to, expected) in [
         ("name = \"api\"\n", "", "1:1: [[resource]] has no name (accepted: text that is not empty)".to_owned()),
-        ("id = \"sg-0abc123def4567890\"\n", "", format!("1:1: [[resource]] has no id (accepted: {id})")),
+        (
+            "id = \"sg-0abc123def4567890\"\n",
+            "",
+            "1:1: [[resource]] has no id (accepted: id (sg- and 8 or 17 hex digits), or group_name or tag in its place)"
+                .to_owned(),
+        ),
         (
             "region = \"eu-west-1\"\n",
             "",
@@ -353,7 +361,7 @@ fn selected(only: &[&str]) -> Result<Vec<String>, String> {
     let only: Vec<String> = only.iter().map(|value| (*value).to_owned()).collect();
     let settings = labelled();
     let found = settings.select(&only).map_err(|error| error.to_string())?;
-    Ok(found.iter().map(|resource| resource.name.clone()).collect())
+    Ok(found.resources.iter().map(|resource| resource.name.clone()).collect())
 }
 
 #[test]
@@ -372,7 +380,7 @@ fn only() {
         assert_eq!(selected(&["api", value]).unwrap_err(), expected);
     }
     let none = Settings::default();
-    assert!(none.select(&[]).unwrap().is_empty());
+    assert_eq!(none.select(&[]).unwrap(), Chosen::default());
     let error = none.select(&["x".to_owned()]).unwrap_err();
     assert_eq!(error.to_string(), "no resource is named or labelled \"x\"; known: none, for no resource is configured");
 }
@@ -414,4 +422,235 @@ fn cloud_expiry_that_cannot_be_meant() {
         let error = expiry(text).unwrap_err();
         assert!(error.to_string().contains(words) && !error.accepted.is_empty(), "{text}: {error}");
     }
+}
+/// A configuration out of several files: the first is the main one.
+fn load(files: &[(&str, &str)]) -> Result<Settings, String> {
+    let read = |path: &Path| {
+        let name = path.to_string_lossy().replace("./", "");
+        let (_, text) = files.iter().find(|(known, _)| *known == name).ok_or("no such file")?;
+        Ok(Source { text: (*text).to_owned(), real: PathBuf::from(name) })
+    };
+    let main = read(Path::new(files[0].0))?;
+    Settings::load(&main, Path::new(files[0].0), &read).map_err(|error| error.to_string())
+}
+
+const BARE: &str = "[[resource]]\nname = \"api\"\nid = \"sg-0abc123def4567890\"\n";
+
+#[test]
+fn defaults_fill_in_what_a_resource_leaves_out() {
+    let text = format!(
+        "[defaults]\nregion = \"eu-west-1\"\nprofile = \"p\"\nrole_arn = \"arn:aws:iam::123456789012:role/r\"\n\
+         external_id = \"x\"\nports = [\"tcp/22\"]\nfamilies = [\"ipv6\"]\ngroups = [\"g\"]\n{BARE}\
+         [[resource]]\nname = \"own\"\nid = \"sg-0abc123def4567890\"\nregion = \"us-east-1\"\nprofile = \"q\"\n\
+         role_arn = \"arn:aws:iam::123456789012:role/s\"\nports = [\"icmp\"]\nfamilies = [\"ipv4\"]\ngroups = []\n"
+    );
+    let settings = parse(&text);
+    let [api, own] = settings.resources.as_slice() else { panic!("two resources") };
+    assert_eq!((api.region.as_str(), api.profile.as_deref()), ("eu-west-1", Some("p")));
+    assert_eq!(
+        (api.role_arn.as_deref(), api.external_id.as_deref()),
+        (Some("arn:aws:iam::123456789012:role/r"), Some("x"))
+    );
+    assert_eq!(
+        (api.ports.len(), api.families.as_slice(), api.groups.as_slice()),
+        (1, [IpVersion::V6].as_slice(), ["g".to_owned()].as_slice())
+    );
+    assert_eq!((own.region.as_str(), own.profile.as_deref()), ("us-east-1", Some("q")));
+    assert_eq!(own.external_id, None, "it belongs to the other role");
+    assert_eq!((own.ports[0].to_string().as_str(), own.families.as_slice()), ("icmp", [IpVersion::V4].as_slice()));
+    assert!(own.groups.is_empty());
+}
+
+#[test]
+fn mistakes_in_the_defaults() {
+    for (text, expected) in [
+        (
+            "[defaults]\nname = \"x\"",
+            "c.toml:2:1: [defaults] has no key \"name\" (accepted: provider, kind, region, profile, role_arn, external_id, ports, families, groups)",
+        ),
+        (
+            "[defaults]\nregion = \"Ireland\"",
+            "c.toml:2:10: \"Ireland\" is not a region (accepted: a region's code, as in \"eu-west-1\")",
+        ),
+        (
+            "[defaults]\nexternal_id = \"x\"",
+            "c.toml:2:15: external_id stands without a role_arn (accepted: external_id beside role_arn)",
+        ),
+    ] {
+        assert_eq!(refusal(text), expected);
+    }
+    assert_eq!(
+        refusal(&format!("[defaults]\nregion = \"eu-west-1\"\n{BARE}")),
+        "c.toml:3:1: [[resource]] has no ports (accepted: one or more of \"tcp/22\", \"tcp/8000-8080\", \"udp/51820\", \"icmp\", \"all\")"
+    );
+}
+
+#[test]
+fn included_files() {
+    let db = BARE.replace("api", "db");
+    let settings = load(&[
+        (
+            "etc/c.toml",
+            &format!("include = [\"team.toml\", \"sub/more.toml\"]\n[defaults]\nregion = \"eu-west-1\"\nports = [\"tcp/22\"]\n{BARE}"),
+        ),
+        ("etc/team.toml", &format!("[defaults]\nports = [\"tcp/5432\"]\n{db}")),
+        ("etc/sub/more.toml", "include = [\"deep.toml\"]\n"),
+        ("etc/sub/deep.toml", &BARE.replace("api", "deep")),
+    ])
+    .unwrap();
+    let shown: Vec<_> = settings
+        .resources
+        .iter()
+        .map(|one| (one.name.as_str(), one.region.as_str(), one.ports[0].to_string()))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ("api", "eu-west-1", "tcp/22".to_owned()),
+            ("db", "eu-west-1", "tcp/5432".to_owned()),
+            ("deep", "eu-west-1", "tcp/22".to_owned())
+        ]
+    );
+    let file = |name: &str| settings.files[name].to_string_lossy().into_owned();
+    assert_eq!([file("api"), file("db"), file("deep")], ["etc/c.toml", "etc/team.toml", "etc/sub/deep.toml"]);
+}
+
+#[test]
+fn mistakes_in_and_about_included_files() {
+    let files = "a list of files, relative to this one, as in [\"team.toml\"]";
+    for (list, expected) in [
+        (
+            vec![("c.toml", "include = [\"gone.toml\"]")],
+            format!("c.toml:1:12: gone.toml cannot be read: no such file (accepted: {files})"),
+        ),
+        (
+            vec![("c.toml", "include = \"a.toml\"")],
+            format!("c.toml:1:11: include of the file is of type string (accepted: {files})"),
+        ),
+        (
+            vec![("c.toml", "include = [\"a.toml\"]"), ("a.toml", "[user]\nname = \"a\"")],
+            "a.toml:1:2: an included file has no key \"user\" (accepted: include, defaults, resource)".to_owned(),
+        ),
+        (
+            vec![("c.toml", "include = [\"a.toml\"]"), ("a.toml", "\n\n[[resource]]\nname = 1\n")],
+            "a.toml:4:8: name of [[resource]] is of type integer (accepted: a string)".to_owned(),
+        ),
+        (
+            vec![("c.toml", "include = [\"a.toml\"]"), ("a.toml", "\ninclude = [\"b.toml\"]"), ("b.toml", "include = [\"a.toml\"]")],
+            format!("b.toml:1:12: a.toml includes itself: a.toml includes b.toml includes it again (accepted: {files})"),
+        ),
+        (
+            vec![("c.toml", "include = [\"c.toml\"]")],
+            format!("c.toml:1:12: c.toml includes itself: c.toml includes it again (accepted: {files})"),
+        ),
+        (
+            vec![("c.toml", "include = [\"a.toml\", \"./a.toml\"]"), ("a.toml", "")],
+            format!("c.toml:1:22: ./a.toml is included twice (accepted: {files})"),
+        ),
+        (
+            vec![("c.toml", &format!("include = [\"a.toml\"]\n{RESOURCE}")), ("a.toml", &format!("# a\n{RESOURCE}"))],
+            "a.toml:3:8: \"api\" is the name of two resources; the other is c.toml:3 (accepted: a name that no other resource has)".to_owned(),
+        ),
+    ] {
+        assert_eq!(load(&list).unwrap_err(), expected);
+    }
+    assert_eq!(
+        refusal("include = [\"a.toml\"]"),
+        format!("c.toml:1:12: a.toml cannot be read: files are not read here (accepted: {files})")
+    );
+}
+
+#[test]
+fn groups_by_name_and_tag() {
+    let like = |lines: &str| RESOURCE.replace("id = \"sg-0abc123def4567890\"\n", lines);
+    let text = like("group_name = \"prod-*\"\ntag = { env = \"prod\", team = \"w?b\" }\n");
+    let settings = parse(&(text + &RESOURCE.replace("api", "fixed")));
+    assert_eq!((settings.resources.len(), settings.selections.len()), (1, 1));
+    let selection = &settings.selections[0];
+    assert_eq!(selection.meant.to_string(), "name prod-*, tag env=prod, tag team=w?b");
+    let found = selection.resource("api/x".to_owned(), "sg-0abc123def4567890".to_owned());
+    assert_eq!(
+        (found.name.as_str(), found.id.as_str(), found.region.as_str()),
+        ("api/x", "sg-0abc123def4567890", "eu-west-1")
+    );
+    assert!(!settings.names_no_target() && settings.takes(IpVersion::V6) && settings.files.len() == 2);
+    let chosen = settings.select(&["api".to_owned()]).unwrap();
+    assert_eq!((chosen.resources.len(), chosen.selections.len()), (0, 1));
+    let error = settings.select(&["x".to_owned()]).unwrap_err();
+    assert_eq!(error.to_string(), "no resource is named or labelled \"x\"; known: fixed, api");
+
+    let pattern = "text that is not empty; * is any characters, ? one or none";
+    for (lines, expected) in [
+        (
+            "id = \"sg-0abc123def4567890\"\ngroup_name = \"a\"\n",
+            "4:14: group_name stands beside id (accepted: either id, or group_name and tag)".to_owned(),
+        ),
+        (
+            "id = \"sg-0abc123def4567890\"\ntag = { a = \"b\" }\n",
+            "4:7: tag stands beside id (accepted: either id, or group_name and tag)".to_owned(),
+        ),
+        ("group_name = \"\"\n", format!("3:14: group_name is empty or holds control characters (accepted: {pattern})")),
+        ("tag = {}\n", "3:7: tag is empty (accepted: one or more tags, as in { env = \"prod\" })".to_owned()),
+        ("tag = { a = \"\" }\n", format!("3:13: tag is empty or holds control characters (accepted: {pattern})")),
+        ("tag = \"a\"\n", "3:7: tag of [[resource]] is of type string (accepted: a table of strings)".to_owned()),
+        ("group_name = 1\n", "3:14: group_name of [[resource]] is of type integer (accepted: a string)".to_owned()),
+    ] {
+        assert_eq!(refusal(&like(lines)), format!("c.toml:{expected}"));
+    }
+    let twice = like("group_name = \"a\"\n") + RESOURCE;
+    assert!(refusal(&twice).contains("\"api\" is the name of two resources (accepted: "), "{}", refusal(&twice));
+}
+
+#[test]
+fn ports_narrow_and_never_widen() {
+    let settings = parse(&RESOURCE.replace("\"tcp/22\"", "\"tcp/22\", \"tcp/8000-8080\", \"icmp\""));
+    let narrowed = |asked: &[&str]| {
+        let asked: Vec<PortSpec> = asked.iter().map(|text| text.parse().unwrap()).collect();
+        let ports = settings.resources[0].narrowed(&asked).map_err(|error| error.to_string())?;
+        Ok::<_, String>(ports.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    assert_eq!(narrowed(&[]).unwrap(), ["tcp/22", "tcp/8000-8080", "icmp"]);
+    assert_eq!(narrowed(&["tcp/8001", "icmp"]).unwrap(), ["tcp/8001", "icmp"]);
+    for wide in ["tcp/23", "tcp/8000-8081", "all", "udp/22"] {
+        let expected = format!("{wide} is not among the ports of api: tcp/22, tcp/8000-8080, icmp");
+        assert_eq!(narrowed(&["tcp/22", wide]).unwrap_err(), expected);
+    }
+}
+
+#[test]
+fn prefix_lengths() {
+    let lengths = |text: &str| parse(&format!("[session]\n{text}")).session.prefix_lengths;
+    assert_eq!(parse("").session.prefix_lengths, PrefixLengths::default());
+    assert_eq!(lengths("ipv4_prefix_len = 24\nipv6_prefix_len = 64\n"), PrefixLengths::new(24, 64).unwrap());
+    assert_eq!(lengths("ipv6_prefix_len = 128\n"), PrefixLengths::default());
+    for (line, expected) in [
+        ("ipv4_prefix_len = 23", "2:19: ipv4_prefix_len is 23 (accepted: 24 to 32, for one host)"),
+        ("ipv4_prefix_len = 33", "2:19: ipv4_prefix_len is 33 (accepted: 24 to 32, for one host)"),
+        ("ipv6_prefix_len = 0", "2:19: ipv6_prefix_len is 0 (accepted: 64 to 128, for one host)"),
+        ("ipv6_prefix_len = 320", "2:19: ipv6_prefix_len is 320 (accepted: 64 to 128, for one host)"),
+    ] {
+        assert_eq!(refusal(&format!("[session]\n{line}\n")), format!("c.toml:{expected}"));
+    }
+}
+
+#[test]
+fn notify() {
+    assert_eq!(parse("").notify, None);
+    let read = |text: &str| parse(&format!("[notify]\n{text}\n")).notify.unwrap();
+    let words = vec!["tell".to_owned(), "-x".to_owned(), "-x".to_owned()];
+    let (command, before) = (words.clone(), TimeDelta::minutes(10));
+    assert_eq!(read("command = [\"tell\", \"-x\", \"-x\"]"), Notify { command, before });
+    let (command, before) = (words, hours(1));
+    assert_eq!(read("command = [\"tell\", \"-x\", \"-x\"]\nbefore = \"1h\""), Notify { command, before });
+    let accepted = "(accepted: a program and its arguments, as in [\"notify-send\", \"eg\"]; no shell is between)";
+    for (line, expected) in [
+        ("command = []", "2:11: command is empty, or no program can be called so"),
+        ("command = [\"\"]", "2:11: command is empty, or no program can be called so"),
+        ("command = \"tell me\"", "2:11: command of [notify] is of type string"),
+        ("command = [\"tell\", 1]", "2:20: command of [notify] is of type integer"),
+    ] {
+        assert_eq!(refusal(&format!("[notify]\n{line}\n")), format!("c.toml:{expected} {accepted}"));
+    }
+    assert!(refusal("[notify]\nbefore = \"1h\"\n").starts_with("c.toml:2:10: before stands without a command"));
+    assert!(refusal("[notify]\ncommand = [\"x\"]\nbefore = \"0m\"\n").contains("3:10: before: "));
 }

@@ -21,10 +21,12 @@ words! {
         Adopted = "adopted",
         /// The database turned out to be a restored backup.
         BackupRestored = "backup-restored",
-        /// A session was recorded.
+        /// A session was recorded; the outcome is its expiry, the detail its reason.
         SessionStarted = "session-started",
         /// A session's expiry was moved; the outcome is the new one.
         SessionExtended = "session-extended",
+        /// A session moved to another address; the outcome names both.
+        AddressChanged = "address-changed",
         /// A session was stopped or expired; the outcome is the reason, the detail the cause.
         SessionEnded = "session-ended",
         /// A session's status changed; the outcome is the new one.

@@ -57,7 +57,7 @@ fn update_session(
 ) -> Result<Vec<GrantChange>, StateError> {
     let mut changes = Vec::new();
     let mut statuses = Vec::new();
-    for before in &session.grants {
+    for before in session.current() {
         let grant = update_grant(change, session.id, before, standings, now)?;
         statuses.push(grant.status);
         if grant.status != before.status {

@@ -11,9 +11,11 @@
 //! | `store` | [`Store`]: opening, adopting, transactions, notes; `watch`: an observer of its writes, for tests |
 //! | `sessions` | reading sessions: list, find, get |
 //! | `lifecycle` | start, extend, stop, expire, and how ending grants let go |
+//! | `follow` | a session's move to another address |
 //! | `grants` | what the reconciler found out about grants |
 //! | `leases` | the ledger, guarded by versions |
 //! | `switches` | what was sent about expiry switches |
+//! | `notifications` | what was told to the user's own command |
 //! | `checkup` | whether the record could be used, without changing anything |
 //! | `targets`, `runs`, [`events`], `prune` | what is known of a target; runs; the append-only events |
 
@@ -24,11 +26,13 @@ mod convert;
 pub mod error;
 pub mod events;
 mod files;
+mod follow;
 mod grants;
 mod guard;
 mod leases;
 mod lifecycle;
 mod network;
+mod notifications;
 mod prune;
 mod runs;
 mod schema;

@@ -9,11 +9,14 @@ use crate::{
     store::Change,
     targets,
 };
+use chrono::TimeDelta;
 use eg_model::{
     Timestamp,
+    ensure::{Ensuring, ensure},
     ids::SessionId,
     lease::{Lease, has_let_go},
     permission::Permission,
+    plan::wants,
     session::{EndedReason, Grant, GrantStatus, Session, SessionStatus, Standing, roll_up_ending},
     target::TargetKey,
 };
@@ -44,18 +47,29 @@ impl Store {
     /// [`StateError::Unfit`] for a session without grants, a grant without permissions, anything but PENDING and
     /// untried, or an expiry that is not after the start; or the database cannot be written.
     pub fn start(&mut self, session: &Session) -> Result<(), StateError> {
-        if let Some(why) = unfit(session) {
-            return Err(StateError::Unfit { id: session.id, why });
-        }
+        check_fit(session)?;
+        self.write(|change| begin(change, session))
+    }
+
+    /// Sees to it that a session like this one lives, as [`eg_model::ensure`] decides: keeps one, prolongs one, or
+    /// records this one. All in one transaction, so that of many processes that want the same, one begins it. Ends
+    /// what is over first.
+    ///
+    /// # Errors
+    /// As [`Store::start`].
+    pub fn ensure(&mut self, wanted: &Session, longest: TimeDelta) -> Result<Ensuring, StateError> {
+        check_fit(wanted)?;
+        let now = wanted.started_at;
         self.write(|change| {
-            insert_session(change.tx, session)?;
-            for (position, grant) in session.grants.iter().enumerate() {
-                insert_grant(change.tx, session.id, position, grant)?;
+            let due = due_ids(change.tx, now)?;
+            end(change, &due, EndedReason::Expired, now, "its time is over")?;
+            let ensuring = ensure(&sessions::live(change.tx)?, wanted, longest);
+            match ensuring {
+                Ensuring::Keep(_) => {}
+                Ensuring::Prolong(id) => prolong(change, id, wanted.expires_at, now)?,
+                Ensuring::Begin => begin(change, wanted)?,
             }
-            change.event(&Event {
-                session: Some(session.id),
-                ..Event::new(session.started_at, EventKind::SessionStarted, until(session.expires_at))
-            })
+            Ok(ensuring)
         })
     }
 
@@ -76,9 +90,7 @@ impl Store {
             if expires_at <= session.expires_at {
                 return Err(StateError::NotLater { id, expires_at: session.expires_at });
             }
-            let sql = "UPDATE sessions SET expires_at = ?2 WHERE id = ?1";
-            change.tx.execute(sql, params![id.to_string(), expires_at.timestamp()])?;
-            change.event(&Event { session: Some(id), ..Event::new(now, EventKind::SessionExtended, until(expires_at)) })
+            prolong(change, id, expires_at, now)
         })
     }
 
@@ -106,6 +118,28 @@ fn until(at: Timestamp) -> String {
     format!("until {}", at.format("%Y-%m-%dT%H:%M:%SZ"))
 }
 
+fn check_fit(session: &Session) -> Result<(), StateError> {
+    unfit(session).map_or(Ok(()), |why| Err(StateError::Unfit { id: session.id, why }))
+}
+
+fn begin(change: &Change<'_, '_>, session: &Session) -> Result<(), StateError> {
+    insert_session(change.tx, session)?;
+    for (position, grant) in session.grants.iter().enumerate() {
+        insert_grant(change.tx, session.id, position, grant)?;
+    }
+    change.event(&Event {
+        session: Some(session.id),
+        detail: session.reason.clone(),
+        ..Event::new(session.started_at, EventKind::SessionStarted, until(session.expires_at))
+    })
+}
+
+fn prolong(change: &Change<'_, '_>, id: SessionId, expires_at: Timestamp, now: Timestamp) -> Result<(), StateError> {
+    let sql = "UPDATE sessions SET expires_at = ?2 WHERE id = ?1";
+    change.tx.execute(sql, params![id.to_string(), expires_at.timestamp()])?;
+    change.event(&Event { session: Some(id), ..Event::new(now, EventKind::SessionExtended, until(expires_at)) })
+}
+
 /// Why a session cannot be recorded.
 fn unfit(session: &Session) -> Option<&'static str> {
     let untried = |grant: &Grant| grant.permissions.iter().all(|item| item.standing == Standing::Untried);
@@ -125,8 +159,8 @@ fn unfit(session: &Session) -> Option<&'static str> {
 }
 
 fn insert_session(connection: &Connection, session: &Session) -> Result<(), StateError> {
-    let sql = "INSERT INTO sessions (id, user_name, user_email, reason, status, started_at, expires_at) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let sql = "INSERT INTO sessions (id, user_name, user_email, reason, status, started_at, expires_at, follow) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     let id = session.id.to_string();
     connection.execute(
         sql,
@@ -138,6 +172,7 @@ fn insert_session(connection: &Connection, session: &Session) -> Result<(), Stat
             session.status.as_str(),
             session.started_at.timestamp(),
             session.expires_at.timestamp(),
+            session.follow,
         ],
     )?;
     for arn in &session.caller_arns {
@@ -146,7 +181,13 @@ fn insert_session(connection: &Connection, session: &Session) -> Result<(), Stat
     Ok(())
 }
 
-fn insert_grant(connection: &Connection, session: SessionId, position: usize, grant: &Grant) -> Result<(), StateError> {
+/// A new grant of a session, at a position that none of its grants has.
+pub(crate) fn insert_grant(
+    connection: &Connection,
+    session: SessionId,
+    position: usize,
+    grant: &Grant,
+) -> Result<(), StateError> {
     let sql = "INSERT INTO grants (id, session, position, resource_name, address, status, target, account, partition, \
                profile, role_arn, external_id, config_file, credentials_file) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
@@ -208,7 +249,7 @@ pub(crate) fn end(
         event.detail = Some(cause.to_owned());
         change.event(&event)?;
         tell_session(change, session.id, status, now)?;
-        for grant in &session.grants {
+        for grant in session.current() {
             let next = grant.status.to(GrantStatus::Removing)?;
             write_grant(change, session.id, &Grant { status: next, ..grant.clone() }, grant.status, now)?;
         }
@@ -226,7 +267,10 @@ pub(crate) fn settle(change: &Change<'_, '_>, now: Timestamp) -> Result<Vec<Gran
         open.insert((lease.target().clone(), lease.permission), lease);
     }
     let mut changes = Vec::new();
-    for session in sessions::load(change.tx, sessions::newest_ids(change.tx, &[SessionStatus::Expiring], -1)?)? {
+    // Those that end, and those that live on at another address.
+    let sql = "SELECT id FROM sessions WHERE status = 'EXPIRING' \
+               OR id IN (SELECT session FROM grants WHERE status = 'REMOVING') ORDER BY started_at DESC, number DESC";
+    for session in sessions::load(change.tx, sessions::ids(change.tx, sql, params![])?)? {
         changes.extend(let_go(change, &session, &wanted, &open, now)?);
     }
     for (slot, lease) in &open {
@@ -237,18 +281,20 @@ pub(crate) fn settle(change: &Change<'_, '_>, now: Timestamp) -> Result<Vec<Gran
     Ok(changes)
 }
 
-/// What live sessions want.
+/// What live sessions want, or keep for now.
 fn wanted(connection: &Connection) -> Result<BTreeSet<Slot>, StateError> {
-    let live = sessions::live(connection)?;
-    let grants = live.iter().flat_map(|session| &session.grants);
-    Ok(grants.flat_map(slots).collect())
+    let wants = wants(&sessions::live(connection)?);
+    let of_target = |(target, wants): (TargetKey, BTreeMap<Permission, _>)| {
+        wants.into_keys().map(move |permission| (target.clone(), permission))
+    };
+    Ok(wants.into_iter().flat_map(of_target).collect())
 }
 
 fn slots(grant: &Grant) -> impl Iterator<Item = Slot> {
     grant.permissions.iter().map(|item| (grant.reach.target.clone(), item.permission))
 }
 
-/// The grants of one ending session, then the session itself.
+/// The grants that a session lets go of; then, if it ends, the session itself.
 fn let_go(
     change: &Change<'_, '_>,
     session: &Session,
@@ -260,7 +306,7 @@ fn let_go(
     let mut changes = Vec::new();
     let mut statuses = Vec::new();
     for grant in &session.grants {
-        if grant.status != GrantStatus::Removing || !free(grant) {
+        if grant.status != GrantStatus::Removing || session.keeps(grant) || !free(grant) {
             statuses.push(grant.status);
             continue;
         }
@@ -269,6 +315,9 @@ fn let_go(
         write_grant(change, session.id, &removed, grant.status, now)?;
         statuses.push(status);
         changes.push(GrantChange { session: session.id, grant: removed, before: grant.status });
+    }
+    if session.status.is_live() {
+        return Ok(changes);
     }
     let reason = session.ended_reason.ok_or_else(|| StateError::row("sessions", session.id, "no ended_reason"))?;
     let status = session.status.to(roll_up_ending(&statuses, reason))?;

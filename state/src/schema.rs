@@ -11,7 +11,7 @@ pub(crate) const APPLICATION_ID: u32 = 0x6567_5331; // "egS1"
 /// How many migrations there are; `user_version` of a database that has them all.
 pub(crate) const VERSION: i64 = STEPS.len() as i64;
 
-const STEPS: [&str; 2] = [STEP_1, STEP_2];
+const STEPS: [&str; 4] = [STEP_1, NOTIFICATIONS, FOLLOW, SWITCHES];
 
 /// Times are whole seconds since 1970 in UTC; ids are hyphenated lower-case UUIDs.
 const STEP_1: &str = r"
@@ -180,7 +180,7 @@ BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
 ";
 
 /// What was sent about the expiry switches of rules; a rule's id is never reused.
-const STEP_2: &str = r"
+const SWITCHES: &str = r"
 CREATE TABLE switches (
     rule_id          TEXT PRIMARY KEY,
     target           INTEGER NOT NULL REFERENCES targets (id),
@@ -203,6 +203,24 @@ CREATE TABLE switches (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// What was told to the user's own command: begun before it runs, done after it.
+const NOTIFICATIONS: &str = r"
+CREATE TABLE notifications (
+    session    TEXT NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
+    event      TEXT NOT NULL CHECK (event IN ('expiring', 'expired', 'close-failed')),
+    expires_at INTEGER NOT NULL,
+    attempts   INTEGER NOT NULL CHECK (attempts > 0),
+    begun_at   INTEGER NOT NULL,
+    done_at    INTEGER,
+    PRIMARY KEY (session, event, expires_at)
+) STRICT, WITHOUT ROWID;
+";
+
+/// Sessions that move with the user's address.
+const FOLLOW: &str = r"
+ALTER TABLE sessions ADD COLUMN follow INTEGER NOT NULL DEFAULT 0 CHECK (follow IN (0, 1));
+";
+
 /// Brings an opened database to [`VERSION`].
 pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StateError> {
     let steps = STEPS.iter().map(|sql| M::up(sql)).collect();
@@ -210,4 +228,25 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StateError> {
         rusqlite_migration::Error::RusqliteError { err, .. } => err.into(),
         other => StateError::Migration { path: PathBuf::new(), detail: other.to_string() },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the first version recorded means the same after the later steps.
+    #[test]
+    fn a_database_of_the_first_version_is_brought_up_to_date() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        Migrations::new(vec![M::up(STEP_1)]).to_latest(&mut connection).unwrap();
+        let id = "00000000-0000-0000-0000-000000000001";
+        let sql =
+            "INSERT INTO sessions (id, user_name, status, started_at, expires_at) VALUES (?1, 'a', 'ACTIVE', 0, 9)";
+        connection.execute(sql, [id]).unwrap();
+        migrate(&mut connection).unwrap();
+        let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+        assert_eq!(version, VERSION);
+        let follows: bool = connection.query_row("SELECT follow FROM sessions", [], |row| row.get(0)).unwrap();
+        assert!(!follows);
+    }
 }

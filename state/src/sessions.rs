@@ -180,7 +180,7 @@ pub(crate) fn load(
     let list = json_list(ids);
     let mut callers = load_callers(connection, &list)?;
     let mut grants = load_grants(connection, &list)?;
-    let sql = "SELECT id, user_name, user_email, reason, status, started_at, expires_at, ended_at, ended_reason \
+    let sql = "SELECT id, user_name, user_email, reason, status, started_at, expires_at, ended_at, ended_reason, follow \
                FROM sessions WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY started_at DESC, number DESC";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([&list])?;
@@ -206,6 +206,7 @@ fn read_session(row: &Row<'_>) -> Result<Session, StateError> {
         user_name: row.get(1)?,
         user_email: row.get(2)?,
         reason: row.get(3)?,
+        follow: row.get(9)?,
         status: place.parse("status", &row.get::<_, String>(4)?)?,
         started_at: place.time("started_at", row.get(5)?)?,
         expires_at: place.time("expires_at", row.get(6)?)?,
@@ -248,6 +249,10 @@ fn load_grants(connection: &Connection, list: &str) -> Result<HashMap<SessionId,
         }
         grant.unswitched = unswitched(&grant, &failures);
         grants.entry(session_id("grants", &row.get::<_, String>(1)?)?).or_default().push(grant);
+    }
+    for list in grants.values_mut() {
+        // Stable: of one resource and family, the oldest first.
+        list.sort_by(|a, b| (&a.resource_name, a.ip_version()).cmp(&(&b.resource_name, b.ip_version())));
     }
     Ok(grants)
 }

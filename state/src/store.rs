@@ -753,6 +753,7 @@ mod tests {
             user_name: "Alice".into(),
             user_email: None,
             reason: Some(reason.into()),
+            follow: false,
             status: SessionStatus::Pending,
             started_at: at(0),
             expires_at: at(3600),

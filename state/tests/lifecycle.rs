@@ -3,8 +3,10 @@
 
 mod common;
 
+use chrono::TimeDelta;
 use common::*;
 use eg_model::{
+    ensure::Ensuring,
     ids::{RuleId, RunId},
     lease::{Attempt, Phase},
     session::{EndedReason, GrantStatus, Session, SessionStatus, Standing},
@@ -86,6 +88,45 @@ fn extending() {
     store.record_standings(&BTreeMap::new(), at(7)).unwrap();
     let error = store.extend(sid(1), at(9 * HOUR), at(8)).unwrap_err();
     assert!(matches!(error, StateError::NotLive { status: SessionStatus::Cancelled, .. }), "{error}");
+}
+
+/// The decision itself is `eg_model::ensure`'s; here it is carried out, with its event, on what the record holds now.
+#[test]
+fn ensuring() {
+    let (_root, mut store) = fresh();
+    let day = TimeDelta::hours(24);
+    assert_eq!(store.ensure(&session(1, 0), day).unwrap(), Ensuring::Begin);
+    assert_eq!(store.ensure(&session(2, 30), day).unwrap(), Ensuring::Keep(sid(1)));
+    assert_eq!(store.ensure(&session(3, 60), day).unwrap(), Ensuring::Prolong(sid(1)));
+    let live = store.live_sessions().unwrap();
+    assert_eq!(
+        live.iter().map(|session| (session.id, session.expires_at)).collect::<Vec<_>>(),
+        [(sid(1), at(HOUR + 60))]
+    );
+    // One that is over at this moment is ended in the same transaction, and is no session to keep.
+    assert_eq!(store.ensure(&session(4, HOUR + 60), day).unwrap(), Ensuring::Begin);
+    assert_eq!((status(&store, 1), status(&store, 4)), (SessionStatus::Expired, SessionStatus::Pending));
+    let mut none = session(5, 0);
+    none.grants.clear();
+    assert!(matches!(store.ensure(&none, day), Err(StateError::Unfit { .. })));
+    let kinds: Vec<_> = store.events(None).unwrap().into_iter().map(|event| event.kind).collect();
+    let count = |kind: EventKind| kinds.iter().filter(|known| **known == kind).count();
+    assert_eq!((count(EventKind::SessionStarted), count(EventKind::SessionExtended)), (2, 1));
+}
+
+/// Each with a store of its own, as processes have.
+#[test]
+fn of_many_that_ensure_at_once_one_begins() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("state.db");
+    drop(open(&path));
+    let ensure = |number| open(&path).ensure(&session(number, 0), TimeDelta::hours(24)).unwrap();
+    let decided: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (1..=8).map(|number| scope.spawn(move || ensure(number))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(decided.iter().filter(|decided| **decided == Ensuring::Begin).count(), 1, "{decided:?}");
+    assert_eq!(open(&path).live_sessions().unwrap().len(), 1);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod company;
 mod crash;
 mod disk;
+mod follow;
 mod moments;
 
 use crate::harness::{IPV4, Outcome, Sandboxed, sandboxed::SETTLED};
@@ -28,7 +29,7 @@ struct Scenario {
     status: &'static str,
 }
 
-const SCENARIOS: [Scenario; 4] = [
+const SCENARIOS: [Scenario; 5] = [
     Scenario {
         name: "start",
         prepare: |_| {},
@@ -49,6 +50,12 @@ const SCENARIOS: [Scenario; 4] = [
         name: "extend",
         prepare: begin,
         command: |world| words(&["session", "extend", &newest(world), "--hours", "1"]),
+        status: "ACTIVE",
+    },
+    Scenario {
+        name: "ensure",
+        prepare: begin,
+        command: |_| words(&["session", "ensure", "--ipv4", IPV4, "--duration", "3h"]),
         status: "ACTIVE",
     },
 ];

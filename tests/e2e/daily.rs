@@ -2,9 +2,15 @@
 
 mod cloud_expiry;
 mod doctor;
+mod follow;
 mod iam_policy;
 mod ip;
 mod log;
+mod notify;
+mod policy;
+mod ports;
+mod prefixes;
+mod reasons;
 mod retries;
 mod schedule;
 mod status;

@@ -33,4 +33,7 @@ mod harness_works;
 mod ownership;
 mod sandbox;
 mod session;
+mod setup;
+mod sweep;
 mod switches;
+mod work;

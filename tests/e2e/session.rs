@@ -122,7 +122,7 @@ pub(crate) fn error_of(outcome: &Outcome) -> String {
 }
 
 /// The default configuration and one more resource whose group nobody made.
-fn config_with_missing_group(world: &World) -> String {
+pub(crate) fn config_with_missing_group(world: &World) -> String {
     world.default_config() + &missing_group()
 }
 

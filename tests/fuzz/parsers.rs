@@ -1,14 +1,16 @@
-//! Configuration, durations, ports, permissions, ids, addresses, lease values, texts.
+//! Configuration, durations, moments, endpoints, ports, permissions, ids, addresses, lease values, texts.
 
-use super::each_text;
-use chrono::DateTime;
-use eg::settings::Settings;
+use super::{ROUNDS, each, each_text};
+use chrono::{DateTime, TimeDelta};
+use eg::{detect::parse_answer, settings::Settings};
 use eg_model::{
     address::{IpVersion, parse_explicit},
     duration::{MAX, MIN, format_duration, parse_duration},
+    endpoint::Endpoint,
     ids::InstallationId,
     marks::{LeaseState, Marks},
     permission::{Permission, PortSpec},
+    until::{check_ahead, parse_until},
 };
 use eg_providers::aws::{description, session_name};
 use std::path::Path;
@@ -33,6 +35,32 @@ fn durations() {
     });
 }
 
+/// Whatever the clock on the wall does, only what lies ahead is read, and only what fits is let through.
+#[test]
+fn moments() {
+    let change = DateTime::from_timestamp(1_900_000_000, 0).unwrap();
+    for (before, after) in [(0, 0), (3600, 7200), (7200, 3600), (-43_200, 50_400), (-86_399, 86_399)] {
+        let offset = |at| TimeDelta::seconds(if at < change { before } else { after });
+        for now in [change - TimeDelta::hours(3), change + TimeDelta::minutes(10)] {
+            each_text("until", |text| {
+                let Ok(at) = parse_until(text, now, &offset) else { return };
+                assert!(at > now, "{text:?}");
+                let fits = (MIN..=MAX).contains(&(at - now));
+                assert_eq!(check_ahead(text, at, now, MAX).is_ok(), fits, "{text:?}");
+            });
+        }
+    }
+}
+
+#[test]
+fn endpoints() {
+    each_text("endpoint", |text| {
+        let Ok(endpoint) = text.parse::<Endpoint>() else { return };
+        assert_eq!(endpoint.to_string().parse(), Ok(endpoint.clone()), "{text:?}");
+        assert!(endpoint.port() > 0 && endpoint.host().is_ascii() && !endpoint.host().contains(['@', '/', ' ']));
+    });
+}
+
 #[test]
 fn ports() {
     each_text("ports", |text| {
@@ -48,6 +76,22 @@ fn permissions() {
         assert_eq!(permission.to_string().parse::<Permission>().unwrap(), permission, "{text:?}");
         assert_eq!(permission.cidr(), permission.cidr().trunc(), "{text:?}");
         assert_eq!(permission.digest("sg-1").len(), 8, "{text:?}");
+    });
+}
+
+#[test]
+fn echo_answers() {
+    each("echo", ROUNDS, |body| {
+        for version in [IpVersion::V4, IpVersion::V6] {
+            match parse_answer(body, version) {
+                Ok(address) => {
+                    assert_eq!(IpVersion::of(address), version, "{body:?}");
+                    assert_eq!(std::str::from_utf8(body).unwrap().trim().parse(), Ok(address), "{body:?}");
+                    assert_eq!(address.to_canonical(), address, "{body:?} is an IPv4 address in IPv6 clothes");
+                }
+                Err(why) => assert!(!why.chars().any(char::is_control) && why.len() < 1000, "{why:?}"),
+            }
+        }
     });
 }
 

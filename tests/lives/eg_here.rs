@@ -51,7 +51,6 @@ impl Sentry for Doom {
 
 /// How a command ended.
 #[derive(Debug)]
-#[expect(dead_code, reason = "for the message of a script that fails")]
 pub struct Ended {
     /// `None` where it died at a boundary.
     pub code: Option<u8>,

@@ -3,6 +3,8 @@
 //! with the weather good again and everything stopped, nothing of `eg`'s is left and nothing of others was touched,
 //! counted by the sandbox's own rules and its own log. A script that fails is made as short as it can be and printed.
 //!
+//! `on_time` is no life: it is here for the clock.
+//!
 //! `eg` runs in this process through its public door, [`eg::run`]: a process for each command would take most of the
 //! time. Its clock stands still between actions, and what it waits for passes at once.
 //!
@@ -23,7 +25,10 @@
 
 mod action;
 mod eg_here;
+mod on_time;
 mod shrink;
+mod sweeping;
+mod team;
 mod world;
 
 use action::{Action, script};
@@ -96,6 +101,14 @@ fn a_few_lives() {
     assert!(count.lives >= 120);
     // Lives in which nothing happens prove nothing.
     assert!(count.crashes > 10 && count.faults > 50 && count.opened > 50 && count.closed > 50, "{count}");
+}
+
+/// What a long run found, each once: 1001397, a rule that was edited while another installation joined it and before its
+/// opener knew it.
+#[test]
+fn what_failed_once() {
+    let counts = [1_001_397].map(check);
+    assert!(counts.iter().all(|count| count.faults > 0 && count.opened > 0));
 }
 
 /// `EG_LIVES` (10,000) lives from seed `EG_SEED` (1,000,000) on.

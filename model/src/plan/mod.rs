@@ -17,6 +17,9 @@
 //! | marked, without our lease (held by others, expired, or by nobody) | [`Step::Join`], after [`Step::MakeRoom`] if its tags are full; held only once seen with our tag, ours by id from then on |
 //! | anything else | covered: nothing to do, never touched |
 //!
+//! What a session only keeps until it is open at its new address ([`Session::keeps`]) is held like any other wanted
+//! permission while its rule is there, and is treated as wanted no more when it is not: nothing opens it anew.
+//!
 //! # Leases that nobody wants any more
 //!
 //! | observed | step |
@@ -41,7 +44,7 @@
 //! |---|---|
 //! | our lease tag, no row in the ledger, unexpired | left and reported: it closes by its own tag |
 //! | marks fit, every lease expired, or none left, and not wanted | [`Step::Collect`], if allowed |
-//! | once proved ours, edited by hand, and its lease knows another rule by now | [`Step::Collect`]; until then its lease stays open |
+//! | once proved ours, edited by hand, and its lease knows another rule by now | [`Step::Collect`], before that other rule is closed; until then its lease stays open |
 //! | marked, digest does not fit, id unknown | never touched, always reported |
 //! | not marked | not ours; not even looked at |
 //!
@@ -70,7 +73,7 @@ mod target;
 mod wants;
 
 pub use switch::switch_unset;
-pub use target::{SKEW_LIMIT, plan_target, standing_without_rule};
+pub use target::{plan_target, standing_without_rule};
 pub use wants::{Want, Wants, wants};
 
 use crate::{
@@ -311,6 +314,8 @@ pub enum NoteKind {
     StaysOpen,
     /// A rule would not close by itself: its switch could not be set.
     SwitchUnset,
+    /// The user's address has changed, and a session may not follow.
+    NotFollowed,
 }
 
 impl NoteKind {
@@ -332,6 +337,7 @@ impl NoteKind {
             Self::TagBehind => "tag-behind",
             Self::StaysOpen => "stays-open",
             Self::SwitchUnset => "switch-unset",
+            Self::NotFollowed => "not-followed",
         }
     }
 

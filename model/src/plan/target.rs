@@ -3,6 +3,7 @@
 use super::{LedgerStep, Note, NoteKind, Record, Step, TargetPlan, TargetView, Want, switch::with_switches, wants};
 use crate::{
     SETTLE_WINDOW, Timestamp,
+    collecting::{SKEW_LIMIT, abandoned, clocks_agree, lease_state},
     failure::{Failure, FailureClass},
     ids::{InstallationId, RuleId, SessionId},
     lease::{Lease, Phase},
@@ -15,8 +16,6 @@ use crate::{
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How far the local clock may differ from the provider's before what others own is left alone.
-pub const SKEW_LIMIT: TimeDelta = TimeDelta::minutes(2);
 /// A join counts only when seen; look again this soon.
 const JOIN_CHECK: TimeDelta = TimeDelta::seconds(60);
 /// The longest delay between two attempts to open.
@@ -56,7 +55,7 @@ fn unavailable(
         .filter(|item| item.standing.is_held())
         .map(|item| item.permission)
         .collect();
-    for permission in wanted.keys() {
+    for (permission, _) in wanted.iter().filter(|(_, want)| want.open) {
         let known = leases.get(permission).is_some_and(|lease| lease.phase == Phase::Held);
         if !known && !held.contains(permission) {
             plan.standings.insert(*permission, failed(failure));
@@ -80,7 +79,7 @@ fn missing(
     let mut plan = TargetPlan::empty(view.key);
     plan.ledger = leases.values().map(|lease| LedgerStep::Close { lease: lease.id }).collect();
     let why = format!("{} no longer exists", view.key);
-    for permission in wanted.keys() {
+    for (permission, _) in wanted.iter().filter(|(_, want)| want.open) {
         plan.standings.insert(*permission, Standing::Failed(why.clone()));
     }
     if !wanted.is_empty() || !leases.is_empty() {
@@ -257,8 +256,7 @@ impl<'a> Planner<'a> {
 
     /// Whether a lease value keeps its rule: judged by the provider's clock, and unknown means it does.
     fn state(&self, value: &str) -> LeaseState {
-        let judged = self.reading.provider_time.map(|provider| Marks::judge(value, provider));
-        judged.unwrap_or(LeaseState::Unexpired)
+        lease_state(value, self.reading.provider_time)
     }
 
     fn held_by_another(&self, marks: &Marks) -> bool {
@@ -342,6 +340,10 @@ impl<'a> Planner<'a> {
     fn displaced(&self, rule: &ObservedRule) -> Option<Permission> {
         let opened = self.record.opened.get(&rule.id).copied();
         opened.filter(|permission| *permission != rule.permission && !self.known.contains_key(&rule.id))
+    }
+
+    fn displaced_is_seen(&self, permission: Permission) -> bool {
+        self.seen.iter().any(|seen| self.displaced(seen.rule) == Some(permission))
     }
 
     fn position(&self, matches: impl Fn(&Seen<'_>) -> bool) -> Option<usize> {
@@ -460,6 +462,9 @@ impl<'a> Planner<'a> {
 
     fn wanted_marked(&mut self, index: usize, permission: Permission, want: Want, lease: Option<&Lease>) {
         let Some((rule, _)) = self.take(index) else { return };
+        if !want.open {
+            return lease.into_iter().for_each(|lease| self.unwanted_absent(lease));
+        }
         let joining = lease.filter(|l| l.phase == Phase::Joining && l.rule_id.as_ref() == Some(&rule.id));
         if let Some(lease) = joining.filter(|lease| !lease.settled(self.reading.read_at)) {
             let why = "our tag on another installation's rule is not visible yet";
@@ -475,7 +480,7 @@ impl<'a> Planner<'a> {
 
     fn join(&mut self, rule: &ObservedRule, proof: Proof, want: Want, lease: Option<&Lease>) {
         self.wake(self.record.now + JOIN_CHECK);
-        if !self.record.policy.open || !self.due(lease) || !self.room(rule, proof) {
+        if !want.open || !self.record.policy.open || !self.due(lease) || !self.room(rule, proof) {
             return;
         }
         let rule = self.owned(rule, proof);
@@ -515,6 +520,7 @@ impl<'a> Planner<'a> {
         self.plan.standings.insert(permission, Standing::Foreign(rule.id.clone()));
         let Some(lease) = lease else { return };
         match self.stray_tag(lease) {
+            _ if self.displaced_is_seen(permission) => {}
             _ if !lease.may_close_on_absence(self.reading.read_at) => self.settle(lease),
             Some(until) => self.wake(until + LEASE_GRACE + TimeDelta::seconds(1)),
             None => self.plan.ledger.push(LedgerStep::Close { lease: lease.id }),
@@ -522,6 +528,9 @@ impl<'a> Planner<'a> {
     }
 
     fn wanted_absent(&mut self, permission: Permission, want: Want, lease: Option<&Lease>) {
+        if !want.open {
+            return lease.into_iter().for_each(|lease| self.unwanted_absent(lease));
+        }
         let standing = standing_without_rule(lease);
         let proven = standing.is_held();
         self.plan.standings.insert(permission, standing);
@@ -587,6 +596,12 @@ impl<'a> Planner<'a> {
         {
             return;
         }
+        if self.displaced_is_seen(lease.permission) {
+            // It is closed first: this lease alone remembers it.
+            let known = by_id.or(by_tag).and_then(|index| self.seen.get(index));
+            self.dealt_with.extend(known.map(|seen| seen.rule.id.clone()));
+            return self.waits(lease);
+        }
         let (found, proof) = match by_id {
             Some(index) => (Some(index), Proof::LedgerId),
             None => (by_tag, Proof::LeaseTag),
@@ -644,8 +659,7 @@ impl<'a> Planner<'a> {
     }
 
     fn unwanted_absent(&mut self, lease: &Lease) {
-        let displaced = self.seen.iter().any(|seen| self.displaced(seen.rule) == Some(lease.permission));
-        let settled = !displaced && (!lease.attempted() || lease.may_close_on_absence(self.reading.read_at));
+        let settled = !lease.attempted() || lease.may_close_on_absence(self.reading.read_at);
         match self.stray_tag(lease) {
             Some(until) if settled => {
                 self.note_closing(lease);
@@ -722,7 +736,7 @@ impl<'a> Planner<'a> {
             let message = format!("{} carries our tag but is not in this record; it closes by its own tag", rule.id);
             return self.note(NoteKind::Unledgered, message);
         }
-        if self.held_by_another(marks) || !self.may_collect() {
+        if !abandoned(marks, self.reading.provider_time) || !self.may_collect() {
             return;
         }
         let owned = self.owned(rule, Proof::Marked);
@@ -732,7 +746,6 @@ impl<'a> Planner<'a> {
     /// Others' leases are judged by the provider's clock alone; where that is not known, or ours is plainly wrong,
     /// nothing of others is closed.
     fn may_collect(&self) -> bool {
-        let agrees = |provider: Timestamp| (self.record.now - provider).abs() <= SKEW_LIMIT;
-        self.record.policy.collect && self.reading.provider_time.is_some_and(agrees)
+        self.record.policy.collect && clocks_agree(self.record.now, self.reading.provider_time)
     }
 }

@@ -6,6 +6,7 @@
 use super::*;
 use crate::{
     failure::{Failure, FailureClass},
+    follow::successor,
     ids::GrantId,
     lease::{Attempt, Phase},
     marks::{DIGESTS_PER_CALL, LEASE_PREFIX, MANAGED_BY, MARKS, lease_key, lease_value, tags_for},
@@ -115,7 +116,7 @@ fn revoke(ids: &[&str]) -> Words {
 }
 
 /// A step as the tests spell it: its word, then what it is about.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Words(&'static str, Vec<String>);
 
 fn spelled(step: &Step) -> Words {
@@ -189,6 +190,7 @@ impl World {
             user_name: "alice".into(),
             user_email: None,
             reason: None,
+            follow: false,
             status: SessionStatus::Pending,
             started_at: m(-60),
             expires_at,
@@ -414,6 +416,61 @@ fn a_shared_rule_once_seen_with_our_tag_is_held() {
     stands(&plan, 22, &shared("sgr-1"));
 }
 
+/// Session 1 has moved from where [`port`] opens to another address; the grant there stands so.
+fn moved(there: GrantStatus) -> World {
+    let world = world().wanting().standing(own("sgr-1")).held(22, "sgr-1", m(60)).rule(ours("sgr-1", 22, m(60)));
+    world.with(|world| {
+        let session = &mut world.sessions[0];
+        let mut new = successor(&session.grants[0], GrantId(Uuid::from_u128(2)), "198.51.100.7".parse().unwrap());
+        session.grants[0].status = GrantStatus::Removing;
+        new.status = there;
+        session.grants.push(new);
+    })
+}
+
+#[test]
+fn moved_keep_the_old_until_the_new_is_there() {
+    let opens = [step("authorize", &["tcp/22"])];
+    for waiting in [GrantStatus::Pending, GrantStatus::Failed] {
+        let plan = moved(waiting).plans(&[], &opens, &[]);
+        let new: Permission = "tcp|22|22|198.51.100.7/32".parse().unwrap();
+        assert_eq!(plan.steps[0].permissions(), [new], "the old one stays, and is not opened again");
+    }
+    let ids = moved(GrantStatus::Applied).with(|world| world.sessions[0].grants.truncate(2));
+    let steps: Vec<_> = ids.plan().steps.iter().map(spelled).collect();
+    assert!(steps.contains(&revoke(&["sgr-1"])), "{steps:?}");
+    // Kept as long as the session lives, so its tag says how long that is.
+    let longer = moved(GrantStatus::Pending).with(|world| world.sessions[0].expires_at = m(90));
+    longer.plans(&[], &[opens[0].clone(), step("retag", &["sgr-1"])], &[]);
+}
+
+#[test]
+fn moved_never_open_the_old_anew() {
+    let opens = [step("authorize", &["tcp/22"])];
+    // Gone by hand: its lease closes.
+    moved(GrantStatus::Pending).with(|world| world.reading.rules.clear()).plans(&["close 22"], &opens, &[]);
+    // Gone, and another installation has opened the same since: that is not joined.
+    let theirs = leased("sgr-2", 22, &[(THEY, m(30))]);
+    moved(GrantStatus::Pending).with(|world| world.reading.rules = vec![theirs]).plans(&["close 22"], &opens, &[]);
+    // Edited: it is closed, and not opened again.
+    moved(GrantStatus::Pending).with(|world| world.reading.rules[0].permission = port(23)).plans(
+        &[],
+        &[opens[0].clone(), revoke(&["sgr-1"])],
+        &[NoteKind::Edited],
+    );
+    // What was never open at the old address is of no use any more.
+    let untried = moved(GrantStatus::Pending).with(|world| {
+        world.sessions[0].grants[0].permissions[0].standing = Standing::Untried;
+    });
+    untried.plans(&[], &[opens[0].clone(), revoke(&["sgr-1"])], &[]);
+}
+
+#[test]
+fn moved_and_ended_close_both() {
+    let ended = moved(GrantStatus::Pending).with(|world| world.sessions[0].status = SessionStatus::Expiring);
+    ended.plans(&[], &[revoke(&["sgr-1"])], &[]);
+}
+
 #[test]
 fn another_expiry_retag() {
     for until in [m(90), m(30)] {
@@ -509,6 +566,13 @@ fn edited_and_unseen_while_its_permission_was_opened_anew() {
     standing(world.clone()).plans(&[], &[step("collect", &["sgr-1"])], &[NoteKind::Edited]);
     // Not wanted, and sgr-2 is gone: the lease closes only when sgr-1 is gone too.
     world.plans(&[], &[step("collect", &["sgr-1"])], &[NoteKind::Edited, NoteKind::Closing]);
+    // Not wanted, and sgr-2 is there: sgr-1 goes first, or a pass that ends in between leaves it to nobody.
+    let mut both = world.clone().rule(ours("sgr-2", 22, m(60)));
+    let plan = both.plans(&[], &[step("collect", &["sgr-1"])], &[NoteKind::Edited, NoteKind::Closing]);
+    both.apply(&plan);
+    both.plans(&[], &[revoke(&["sgr-2"])], &[]);
+    let covered = world.clone().wanting().rule(bare("sgr-3", 22));
+    covered.plans(&[], &[step("collect", &["sgr-1"])], &[NoteKind::Edited]);
     // Edited into what another session wants: in the way of its authorize, and no rule of others.
     let into = edited(ours("sgr-1", 22, m(60)), 443);
     let in_the_way = standing(world.with(|world| world.reading.rules.clear())).session(2, &[443], m(60)).rule(into);

@@ -11,6 +11,8 @@ pub struct Want {
     /// The session with that expiry (of several, the one with the largest id: any rule will do, as long as it is
     /// always the same one).
     pub session: SessionId,
+    /// Whether to open it where it is not: not what a session only keeps until it is open at its new address.
+    pub open: bool,
 }
 
 /// Wants by target and permission.
@@ -21,12 +23,16 @@ pub type Wants = BTreeMap<TargetKey, BTreeMap<Permission, Want>>;
 pub fn wants(sessions: &[Session]) -> Wants {
     let mut wants = Wants::new();
     for session in sessions.iter().filter(|session| session.status.is_live()) {
-        let want = Want { until: session.expires_at, session: session.id };
         for grant in &session.grants {
+            let open = !grant.status.lets_go();
+            if !open && !session.keeps(grant) {
+                continue;
+            }
+            let want = Want { until: session.expires_at, session: session.id, open };
             let of_target = wants.entry(grant.reach.target.clone()).or_default();
-            for item in &grant.permissions {
+            for item in grant.permissions.iter().filter(|item| open || item.standing.is_held()) {
                 let known = of_target.entry(item.permission).or_insert(want);
-                *known = want.max(*known);
+                *known = Want { open: known.open || open, ..want.max(*known) };
             }
         }
     }

@@ -49,12 +49,14 @@ pub(crate) enum Bug {
     DatedByAnswer,
     /// A confirmed revoke closes by the time at which it is recorded. (The search found this one in the real ledger.)
     JudgedWhenRecorded,
-    /// A reading may be too old to close on, but not to open on.
-    OpensOnOldReading,
+    /// The id of a rule that is being joined is not taken for ours.
+    JoinProvesNothing,
+    /// An edited rule whose lease knows another by now is forgotten.
+    DisplacedIsForgotten,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::ClosedOnOneAbsentRead,
         Self::AdoptedByPermission,
         Self::LedgerAfterSuccess,
@@ -76,7 +78,8 @@ impl Bug {
         Self::EditedIsLeft,
         Self::DatedByAnswer,
         Self::JudgedWhenRecorded,
-        Self::OpensOnOldReading,
+        Self::JoinProvesNothing,
+        Self::DisplacedIsForgotten,
     ];
 }
 
@@ -104,6 +107,11 @@ pub(crate) fn blur(bug: Option<Bug>, view: &mut View, site: &Site) {
         }
         Some(Bug::LocalClockJudges) => view.provider = view.now,
         Some(Bug::DatedByAnswer) => view.read_at = view.now,
+        Some(Bug::JoinProvesNothing) => {
+            let joining = view.ledger.iter_mut().filter(|row| row.phase == Phase::Joining);
+            joining.for_each(|row| row.rule = None);
+        }
+        Some(Bug::DisplacedIsForgotten) => view.opened.clear(),
         _ => {}
     }
 }

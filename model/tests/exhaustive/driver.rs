@@ -153,6 +153,7 @@ impl Driver<'_> {
             sessions: site.sessions.iter().enumerate().filter(live).map(|(n, s)| (n as u8, s.ports, s.until)).collect(),
             ledger: site.ledger.clone(),
             revoked: site.revoked.clone(),
+            opened: site.opened.clone(),
             rules: pass.rules.clone(),
         }
     }
@@ -187,8 +188,7 @@ impl Driver<'_> {
             }
             while !pass.todo.is_empty() {
                 let call = pass.todo.remove(0);
-                let unasked = self.has(Bug::OpensOnOldReading) && matches!(call, Call::Authorize { .. });
-                if pass.read_at != 0 && !unasked {
+                if pass.read_at != 0 {
                     return; // too old to act on: read again
                 }
                 if self.intend(&mut pass, call) {
@@ -207,7 +207,7 @@ impl Driver<'_> {
             let Some(rule) = pass.rules.iter().find(|rule| rule.id == id) else { return false };
             let edited = ledger.iter().any(|row| row.proven() == Some(id) && row.port != rule.port);
             let held = rule.held_by_another(self.site) || wanted & (1 << rule.port) != 0;
-            held && !edited
+            held && !edited && !site.edited(rule)
         };
         let closes = |call: &&Call| matches!(call, Call::Revoke { .. } | Call::Collect { .. });
         let closed = plan.calls.iter().filter(closes).fold(0, |mask, call| mask | call.rules());
@@ -235,6 +235,7 @@ impl Driver<'_> {
                     let row = self.claim(port);
                     let next = bugs::bent_turn(self.bug, row, Turn::Adopted { rule, until }, now);
                     self.write(row.key(), next);
+                    self.remember_opened(rule, port);
                     written.push(row.key());
                 }
                 Learn::Close { key } if !written.contains(&key) => {
@@ -253,7 +254,7 @@ impl Driver<'_> {
         self.let_go();
         let site = &self.world.sites[self.site];
         let ending = site.sessions.iter().any(|session| session.life == Life::Ending);
-        if pass.clean && plan.clean && pass.undisturbed && !ending && self.leaves_something() {
+        if pass.clean && plan.clean && pass.undisturbed && !ending && self.leaves_something(pass) {
             self.world.broken.left = true;
         }
     }
@@ -262,7 +263,7 @@ impl Driver<'_> {
     /// else is on it closes it, and our lease stays open until that is seen. What was edited before its id was known
     /// cannot be told to be ours, and with a wrong clock nothing is collected that carries others' leases
     /// (`docs/guarantees.md`).
-    fn leaves_something(&self) -> bool {
+    fn leaves_something(&self, pass: &Pass) -> bool {
         let site = &self.world.sites[self.site];
         let wanted = site.wanted();
         self.world.rules.iter().any(|rule| {
@@ -271,7 +272,8 @@ impl Driver<'_> {
             let made = rule.made_by == Some(self.site as u8) && (self.now() == 0 || !rule.has_leases());
             let ours = row.is_some() || (rule.genuine() && (made || rule.lease_of(self.site).is_some()));
             let port = row.map_or(rule.port, |row| row.port);
-            ours && !left && wanted & (1 << port) == 0 && !rule.held_by_another(self.site)
+            let displaced = row.is_none() && pass.rules.iter().any(|seen| seen.id == rule.id && site.edited(seen));
+            displaced || (ours && !left && wanted & (1 << port) == 0 && !rule.held_by_another(self.site))
         })
     }
 
@@ -365,6 +367,13 @@ impl Driver<'_> {
         if mine {
             let next = bugs::bent_turn(self.bug, intent.row, how, self.now());
             self.write(key, next);
+            match how {
+                Turn::Joined { .. } if self.has(Bug::JoinProvesNothing) => {}
+                Turn::Authorized { rule, .. } | Turn::Joined { rule, .. } => {
+                    self.remember_opened(rule, intent.row.port)
+                }
+                _ => {}
+            }
         }
     }
 
@@ -437,7 +446,10 @@ impl Driver<'_> {
         for (n, intent) in (0..).zip(intents) {
             let rule = intent.rule.unwrap_or(first + n);
             match call {
-                Call::Authorize { until, .. } => self.outcome(intent, Turn::Authorized { rule, until }),
+                Call::Authorize { until, .. } => {
+                    let hidden = !intent.settled;
+                    self.outcome(intent, Turn::Authorized { rule, until, hidden });
+                }
                 Call::Join { until, .. } => self.outcome(intent, Turn::Joined { rule, until }),
                 Call::Restore { until, .. } | Call::Retag { until, .. } => {
                     self.outcome(intent, Turn::Retagged { until });
@@ -460,9 +472,20 @@ impl Driver<'_> {
         self.remember_revoked(rule);
     }
 
+    /// What the record's events tell of a rule, until its revoke is confirmed.
+    fn remember_opened(&mut self, rule: u8, port: u8) {
+        let opened = &mut self.world.sites[self.site].opened;
+        if !opened.contains(&(rule, port)) {
+            opened.push((rule, port));
+            opened.sort_unstable();
+        }
+    }
+
     fn remember_revoked(&mut self, rule: u8) {
         let now = self.now();
-        let revoked = &mut self.world.sites[self.site].revoked;
+        let site = &mut self.world.sites[self.site];
+        site.opened.retain(|(id, _)| *id != rule);
+        let revoked = &mut site.revoked;
         revoked.retain(|(id, _)| *id != rule);
         revoked.push((rule, now));
         revoked.sort_unstable();

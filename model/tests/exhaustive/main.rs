@@ -163,7 +163,8 @@ fn hunt(bug: Bug) -> (&'static str, Space) {
         Bug::TagSaysLess => (S6, Space { extends: 1, faults: 0, hands: 0, ..one }),
         Bug::DatedByAnswer => (S4, Space { fine: true, slow: true, hands: 0, ..one }),
         Bug::JudgedWhenRecorded => (S4, Space { fine: true, hands: 0, ..one }),
-        Bug::OpensOnOldReading => (L1, Space { fine: true, slow: true, ..one }),
+        Bug::JoinProvesNothing => (L1, two),
+        Bug::DisplacedIsForgotten => (L1, one),
         Bug::ClaimedTwice => (S7, Space { hands: 0, ..one }),
     };
     (property, Space { bug: Some(bug), ..space })

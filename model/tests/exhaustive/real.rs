@@ -46,6 +46,7 @@ pub(crate) struct View {
     pub(crate) sessions: Vec<(u8, u8, Tick)>,
     pub(crate) ledger: Vec<Row>,
     pub(crate) revoked: Vec<(u8, Tick)>,
+    pub(crate) opened: Vec<(u8, u8)>,
     pub(crate) rules: Vec<Rule>,
 }
 
@@ -71,15 +72,37 @@ pub(crate) struct Plan {
 /// A transition of [`Lease`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Turn {
-    Intend { opening: bool },
-    Authorized { rule: u8, until: Tick },
+    Intend {
+        opening: bool,
+    },
+    /// `hidden`: the row was not settled before, so the reading may not have shown what it knew.
+    Authorized {
+        rule: u8,
+        until: Tick,
+        hidden: bool,
+    },
     Landed,
-    Joined { rule: u8, until: Tick },
-    Adopted { rule: u8, until: Option<Tick> },
-    Retagged { until: Tick },
-    Left { rule: u8 },
-    Revoked { wanted: bool },
-    Refused { class: FailureClass, waits: bool },
+    Joined {
+        rule: u8,
+        until: Tick,
+    },
+    Adopted {
+        rule: u8,
+        until: Option<Tick>,
+    },
+    Retagged {
+        until: Tick,
+    },
+    Left {
+        rule: u8,
+    },
+    Revoked {
+        wanted: bool,
+    },
+    Refused {
+        class: FailureClass,
+        waits: bool,
+    },
     Unanswered,
     Closed,
 }
@@ -136,7 +159,10 @@ fn turned(before: Row, turn: Turn, now: Tick) -> Row {
     let failure = |class| Failure::new(class, "words");
     let next = match turn {
         Turn::Intend { opening } => lease.intend(if opening { Attempt::Opening } else { Attempt::Other }, at),
-        Turn::Authorized { rule, until } => lease.authorized(rule_id(rule), time(until)),
+        Turn::Authorized { rule, until, hidden } => {
+            let before = Lease { last_sent_at: hidden.then_some(at), ..lease.clone() };
+            lease.authorized_after(&before, at, rule_id(rule), time(until))
+        }
         Turn::Landed => lease.landed(),
         Turn::Joined { rule, until } => lease.joined(rule_id(rule), time(until)),
         Turn::Adopted { rule, until } => lease.adopted(rule_id(rule), until.map(time)),
@@ -281,6 +307,7 @@ fn session(&(number, ports, until): &(u8, u8, Tick)) -> Session {
         user_name: "alice".into(),
         user_email: None,
         reason: None,
+        follow: false,
         status: SessionStatus::Pending,
         started_at: time(0),
         expires_at: time(until),
@@ -297,6 +324,7 @@ fn made(view: &View) -> Plan {
     let sessions: Vec<Session> = view.sessions.iter().map(session).collect();
     let leases: Vec<Lease> = view.ledger.iter().map(|row| lease(row, view.now)).collect();
     let revoked = view.revoked.iter().map(|(id, at)| (rule_id(*id), time(*at))).collect();
+    let opened = view.opened.iter().map(|(id, port)| (rule_id(*id), permission(*port))).collect();
     let installation = installation(view.name, view.one_id);
     let record = Record {
         now: time(view.now),
@@ -304,7 +332,7 @@ fn made(view: &View) -> Plan {
         sessions: &sessions,
         leases: &leases,
         revoked: &revoked,
-        opened: &BTreeMap::new(),
+        opened: &opened,
         policy: Policy { open: true, collect: true, ignore_delays: false },
     };
     let observation = Observation::Complete(Reading {

@@ -318,6 +318,8 @@ pub(crate) struct Site {
     pub(crate) ledger: Vec<Row>,
     /// Rules whose revoke was confirmed lately, and when, on its own clock.
     pub(crate) revoked: Vec<(u8, Tick)>,
+    /// Rules that an answer, its tag or a join once proved to be `eg`'s, each with what it was opened for.
+    pub(crate) opened: Vec<(u8, u8)>,
     pub(crate) processes: Vec<Process>,
 }
 
@@ -326,6 +328,11 @@ impl Site {
     pub(crate) fn wanted(&self) -> u8 {
         let live = self.sessions.iter().filter(|session| session.life == Life::Live && session.until > self.skew);
         live.fold(0, |ports, session| ports | session.ports)
+    }
+
+    /// Whether a rule that once was proved to be `eg`'s opens something else than it was opened for.
+    pub(crate) fn edited(&self, rule: &Rule) -> bool {
+        self.opened.iter().any(|(id, port)| *id == rule.id && *port != rule.port)
     }
 
     pub(crate) fn idle(&self) -> bool {
@@ -410,8 +417,12 @@ impl Names {
 impl World {
     /// The lowest id that nothing has.
     pub(crate) fn next_id(&self) -> u8 {
-        let revoked = self.sites.iter().flat_map(|site| &site.revoked).fold(0, |mask, (id, _)| mask | 1 << id);
-        (16 - (self.mentioned() | revoked).leading_zeros()) as u8
+        let remembered = |site: &Site| {
+            let revoked = site.revoked.iter().fold(0, |mask, (id, _)| mask | 1 << id);
+            site.opened.iter().fold(revoked, |mask, (id, _)| mask | 1 << id)
+        };
+        let remembered = self.sites.iter().map(remembered).fold(0, |mask, ids| mask | ids);
+        (16 - (self.mentioned() | remembered).leading_zeros()) as u8
     }
 
     fn mentioned(&self) -> u16 {
@@ -439,8 +450,11 @@ impl World {
     /// The one of all worlds that behave the same which stands for them.
     pub(crate) fn canonical(mut self) -> Self {
         let mask = self.mentioned();
+        let edited = self.edited();
         for site in &mut self.sites {
             site.revoked.retain(|(id, _)| mask & (1 << id) != 0);
+            site.opened
+                .retain(|opened| edited.as_ref().map_or(mask & (1 << opened.0) != 0, |all| all.contains(opened)));
         }
         if mask & mask.wrapping_add(1) != 0 {
             self.rename(&Names(mask));
@@ -452,6 +466,19 @@ impl World {
         self
     }
 
+    /// Where no hand can edit any more: what rules were opened for that were edited, and that a reading may show.
+    fn edited(&self) -> Option<Vec<(u8, u8)>> {
+        if self.hands > 0 {
+            return None;
+        }
+        let passes = self.sites.iter().flat_map(|site| &site.processes).filter_map(Process::pass);
+        let lag = self.lag.iter().flat_map(|(_, rules)| rules);
+        let shown: Vec<&Rule> = self.rules.iter().chain(lag).chain(passes.flat_map(|pass| &pass.rules)).collect();
+        let opened = self.sites.iter().flat_map(|site| &site.opened);
+        let edited = |(id, port): &&(u8, u8)| shown.iter().any(|rule| rule.id == *id && rule.port != *port);
+        Some(opened.filter(edited).copied().collect())
+    }
+
     fn rename(&mut self, names: &Names) {
         let rules = |rules: &mut Vec<Rule>| rules.iter_mut().for_each(|rule| rule.id = names.of(rule.id));
         rules(&mut self.rules);
@@ -460,6 +487,7 @@ impl World {
         for site in &mut self.sites {
             site.ledger.iter_mut().for_each(|row| row.rule = row.rule.map(|id| names.of(id)));
             site.revoked.iter_mut().for_each(|(id, _)| *id = names.of(*id));
+            site.opened.iter_mut().for_each(|(id, _)| *id = names.of(*id));
             for process in &mut site.processes {
                 if let Process::Answered(_, Answer::Done(first)) = process {
                     *first = names.of(*first);

@@ -6,7 +6,7 @@
 pub enum Action {
     /// Reads rules.
     DescribeSecurityGroupRules,
-    /// Tells whether a group is there.
+    /// Tells whether a group is there, and which there are.
     DescribeSecurityGroups,
     /// Opens, with tags in the same call.
     AuthorizeSecurityGroupIngress,
@@ -16,6 +16,8 @@ pub enum Action {
     CreateTags,
     /// Deletes tags from rules.
     DeleteTags,
+    /// Tells which regions there are.
+    DescribeRegions,
     /// Tells who is calling.
     GetCallerIdentity,
     /// Sets an expiry switch.
@@ -46,13 +48,14 @@ pub enum Action {
 
 impl Action {
     /// Every one.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::DescribeSecurityGroupRules,
         Self::DescribeSecurityGroups,
         Self::AuthorizeSecurityGroupIngress,
         Self::RevokeSecurityGroupIngress,
         Self::CreateTags,
         Self::DeleteTags,
+        Self::DescribeRegions,
         Self::GetCallerIdentity,
         Self::CreateSchedule,
         Self::UpdateSchedule,
@@ -94,6 +97,7 @@ impl Action {
             Self::RevokeSecurityGroupIngress => "RevokeSecurityGroupIngress",
             Self::CreateTags => "CreateTags",
             Self::DeleteTags => "DeleteTags",
+            Self::DescribeRegions => "DescribeRegions",
             Self::GetCallerIdentity => "GetCallerIdentity",
             Self::CreateSchedule => "CreateSchedule",
             Self::UpdateSchedule => "UpdateSchedule",
@@ -131,10 +135,12 @@ mod tests {
     #[test]
     fn every_operation_of_the_sources_is_listed() {
         let sources = [
+            include_str!("account.rs"),
             include_str!("change.rs"),
+            include_str!("groups.rs"),
             include_str!("observe.rs"),
-            include_str!("switch.rs"),
             include_str!("preparation.rs"),
+            include_str!("switch.rs"),
         ]
         .join("\n");
         let snake = |action: Action| {

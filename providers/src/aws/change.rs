@@ -1,11 +1,12 @@
 //! Changes: authorize, revoke, tag, untag; and what the caller may do.
 
 use super::{
-    Action, Answered, Authorize, SecurityGroups, description,
+    Action, Answered, Authorize, Rights, SecurityGroups, description,
     failure::{of_call, unusable},
     logged,
     rule::{self, Read},
 };
+use crate::Verdict;
 use aws_sdk_ec2::types::SecurityGroupRule;
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
@@ -135,20 +136,24 @@ impl SecurityGroups {
         Ok(Answered { value: (), request_id: answer.request_id().map(str::to_owned) })
     }
 
-    /// Authorize (with a tag, so that `ec2:CreateTags` is asked too) and revoke, each as a dry run of [`probe`]: IAM
+    /// Authorize with a tag (so that `ec2:CreateTags` is asked too), and revoke, each as a dry run of [`probe`]: IAM
     /// does not look at ports and addresses, and an endpoint that does not know `DryRun` then neither opens what was
-    /// asked for behind the ledger's back nor revokes a rule of somebody else's. Whether tags of existing rules may
-    /// be changed (`ec2:CreateTags`, `ec2:DeleteTags` on a rule) cannot be asked before there is a rule.
-    pub(super) async fn dry_runs(&self, group: &str, permission: &Permission) -> Vec<Failure> {
+    /// asked for behind the ledger's back nor revokes a rule of somebody else's. Refused, authorize is asked without
+    /// the tag, to tell which of both is missing. Whether tags of existing rules may be changed (`ec2:CreateTags`,
+    /// `ec2:DeleteTags` on a rule) cannot be asked before there is a rule.
+    pub(super) async fn dry_runs(&self, group: &str, permission: &Permission) -> Rights {
         let probe = probe(permission);
-        let tags = BTreeMap::from([(MANAGED_BY.to_owned(), MANAGED_BY_EG.to_owned())]);
-        let authorize = self
-            .ec2
-            .authorize_security_group_ingress()
-            .group_id(group)
-            .ip_permissions(rule::ip_permission(&probe, None))
-            .set_tag_specifications(rule::tag_specification(&tags))
-            .dry_run(true);
+        let (open, tag) = match self.dry_authorize(group, &probe, true).await {
+            Verdict::Allowed => (Verdict::Allowed, Verdict::Allowed),
+            Verdict::Unknown(failure) => (Verdict::Unknown(failure.clone()), Verdict::Unknown(failure)),
+            Verdict::Denied(failure) => match self.dry_authorize(group, &probe, false).await {
+                open @ Verdict::Denied(_) => {
+                    let untold = "whether tagging is permitted cannot be told before opening is";
+                    (open, Verdict::Unknown(Failure { message: untold.to_owned(), ..failure }))
+                }
+                open => (open, Verdict::Denied(failure)),
+            },
+        };
         #[expect(clippy::disallowed_methods, reason = "a dry run, of a permission that nobody has")]
         let revoke = self
             .ec2
@@ -156,18 +161,21 @@ impl SecurityGroups {
             .group_id(group)
             .ip_permissions(rule::ip_permission(&probe, None))
             .dry_run(true);
-        let asked = format!("{group} (dry run)");
-        let authorized = logged(Action::AuthorizeSecurityGroupIngress, &asked, authorize.send()).await;
-        let revoked = logged(Action::RevokeSecurityGroupIngress, &asked, revoke.send()).await;
-        [
-            authorized
-                .err()
-                .and_then(|error| missing(group, "ec2:AuthorizeSecurityGroupIngress or ec2:CreateTags", &error)),
-            revoked.err().and_then(|error| missing(group, "ec2:RevokeSecurityGroupIngress", &error)),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
+        let answer = logged(Action::RevokeSecurityGroupIngress, format!("{group} (dry run)"), revoke.send()).await;
+        Rights { open, tag, close: verdict(group, "ec2:RevokeSecurityGroupIngress", answer) }
+    }
+
+    async fn dry_authorize(&self, group: &str, probe: &Permission, tagged: bool) -> Verdict {
+        let tags = BTreeMap::from([(MANAGED_BY.to_owned(), MANAGED_BY_EG.to_owned())]);
+        let request = self
+            .ec2
+            .authorize_security_group_ingress()
+            .group_id(group)
+            .ip_permissions(rule::ip_permission(probe, None))
+            .set_tag_specifications(rule::tag_specification(&tags).filter(|_| tagged))
+            .dry_run(true);
+        let answer = logged(Action::AuthorizeSecurityGroupIngress, format!("{group} (dry run)"), request.send()).await;
+        verdict(group, if tagged { "ec2:CreateTags" } else { "ec2:AuthorizeSecurityGroupIngress" }, answer)
     }
 }
 
@@ -181,19 +189,27 @@ fn probe(permission: &Permission) -> Permission {
     Permission::for_host(PortSpec::Tcp(9, 9), address)
 }
 
-/// A dry run's refusal. `DryRunOperation` means allowed, `UnauthorizedOperation` not (EC2 API reference, `DryRun`);
-/// anything else tells nothing.
-fn missing<E>(group: &str, otherwise: &str, error: &SdkError<E, HttpResponse>) -> Option<Failure>
+/// What a dry run's answer tells. `DryRunOperation` means allowed, `UnauthorizedOperation` not (EC2 API reference,
+/// `DryRun`); anything else tells nothing.
+fn verdict<T, E>(group: &str, action: &str, answer: Result<T, SdkError<E, HttpResponse>>) -> Verdict
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
-    if error.code() != Some("UnauthorizedOperation") {
-        return None;
+    let asked = format!("ask whether {action} on {group} is permitted");
+    let error = match answer {
+        Ok(_) => return Verdict::Unknown(unusable(&asked, "the endpoint does not know dry runs", None)),
+        Err(error) => error,
+    };
+    match error.code() {
+        Some("DryRunOperation") => Verdict::Allowed,
+        Some("UnauthorizedOperation") => {
+            // AWS names the action in newer messages ("is not authorized to perform: ec2:CreateTags on resource: …").
+            let said = error.message().and_then(|message| message.split_once("to perform: "));
+            let named =
+                said.and_then(|(_, rest)| rest.split_whitespace().next()).filter(|word| word.starts_with("ec2:"));
+            let failure = of_call(&format!("{} on {group} is not permitted", named.unwrap_or(action)), &error);
+            Verdict::Denied(Failure { class: FailureClass::Denied, ..failure })
+        }
+        _ => Verdict::Unknown(of_call(&asked, &error)),
     }
-    // AWS names the action in newer messages ("is not authorized to perform: ec2:CreateTags on resource: …").
-    let said = error.message().and_then(|message| message.split_once("to perform: "));
-    let named = said.and_then(|(_, rest)| rest.split_whitespace().next()).filter(|word| word.starts_with("ec2:"));
-    let action = named.unwrap_or(otherwise);
-    let failure = of_call(&format!("{action} on {group} is not permitted"), error);
-    Some(Failure { class: FailureClass::Denied, ..failure })
 }

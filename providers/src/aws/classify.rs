@@ -41,7 +41,7 @@ pub enum Ending {
 /// | an unlisted code with any other status 4xx (a client error, so refused) | Invalid |
 /// | anything else | Unknown |
 ///
-/// `DryRunOperation` is no failure; see `missing_permissions`.
+/// `DryRunOperation` is no failure; see `Firewall::rights`.
 #[must_use]
 pub fn classify(code: &str, http_status: Option<u16>, ending: Ending) -> FailureClass {
     use FailureClass as C;

@@ -4,9 +4,15 @@ use super::{Clock, PROVIDER, SECURITY_GROUP, SecurityGroups, renewal, session_na
 use crate::{Connect, Firewall};
 use async_trait::async_trait;
 use aws_config::{
-    AppName, BehaviorVersion, ConfigLoader, Region, identity::IdentityCache, profile::ProfileFileCredentialsProvider,
-    provider_config::ProviderConfig, retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
-    sts::AssumeRoleProvider, timeout::TimeoutConfig,
+    AppName, BehaviorVersion, ConfigLoader, Region,
+    identity::IdentityCache,
+    meta::region::ProvideRegion,
+    profile::{ProfileFileCredentialsProvider, region::ProfileFileRegionProvider},
+    provider_config::ProviderConfig,
+    retry::RetryConfig,
+    stalled_stream_protection::StalledStreamProtectionConfig,
+    sts::AssumeRoleProvider,
+    timeout::TimeoutConfig,
 };
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
@@ -22,6 +28,9 @@ use tokio::sync::{Mutex, OnceCell};
 fn behavior() -> BehaviorVersion {
     BehaviorVersion::v2026_01_12()
 }
+
+/// The profile of those who name none.
+const DEFAULT_PROFILE: &str = "default";
 
 /// What the AWS module is given from outside.
 #[derive(Clone)]
@@ -137,8 +146,11 @@ impl Aws {
     }
 
     async fn make(&self, way: &Way) -> SecurityGroups {
-        let files =
-            renewal::Files { way_files: files(way), profile: way.profile.clone(), home: self.options.home.clone() };
+        let files = renewal::Files {
+            way_files: files(way.config_file.as_deref(), way.credentials_file.as_deref()),
+            profile: way.profile.clone(),
+            home: self.options.home.clone(),
+        };
         let region = Region::new(way.region.clone());
         let loaded = self.load(way, &region).await;
 
@@ -200,7 +212,7 @@ impl Aws {
             .region(region.clone())
             .retry_config(RetryConfig::disabled())
             .timeout_config(self.timeouts())
-            .profile_files(files(way));
+            .profile_files(files(way.config_file.as_deref(), way.credentials_file.as_deref()));
         if let Some(client) = &self.options.http_client {
             loader = loader.http_client(client.clone());
         }
@@ -216,7 +228,7 @@ impl Aws {
             let alone = ProfileFileCredentialsProvider::builder()
                 .configure(&config)
                 .profile_name(profile)
-                .profile_files(files(way))
+                .profile_files(files(way.config_file.as_deref(), way.credentials_file.as_deref()))
                 .build();
             loader = loader.profile_name(profile).credentials_provider(alone);
         }
@@ -230,19 +242,32 @@ impl Connect for Aws {
         let found = self.security_groups(reach).await?;
         Ok(found)
     }
+
+    async fn profile_region(&self, reach: &Reach) -> Option<String> {
+        let way = Way::of(reach);
+        let name = way.profile.clone().unwrap_or_else(|| DEFAULT_PROFILE.to_owned());
+        let found = ProfileFileRegionProvider::builder()
+            .profile_files(files(way.config_file.as_deref(), way.credentials_file.as_deref()))
+            .profile_name(name)
+            .build();
+        found.region().await.map(|region| region.to_string())
+    }
 }
 
 /// The files that hold profiles: those of the snapshot, else where the SDK looks by itself.
 #[expect(deprecated, reason = "aliases of aws_runtime's types; a dependency on that crate would say no more")]
-fn files(way: &Way) -> aws_config::profile::profile_file::ProfileFiles {
+pub(super) fn files(
+    config_file: Option<&str>,
+    credentials_file: Option<&str>,
+) -> aws_config::profile::profile_file::ProfileFiles {
     use aws_config::profile::profile_file::{ProfileFileKind, ProfileFiles};
     let mut files = ProfileFiles::builder()
-        .include_default_config_file(way.config_file.is_none())
-        .include_default_credentials_file(way.credentials_file.is_none());
-    if let Some(path) = &way.config_file {
+        .include_default_config_file(config_file.is_none())
+        .include_default_credentials_file(credentials_file.is_none());
+    if let Some(path) = config_file {
         files = files.with_file(ProfileFileKind::Config, path);
     }
-    if let Some(path) = &way.credentials_file {
+    if let Some(path) = credentials_file {
         files = files.with_file(ProfileFileKind::Credentials, path);
     }
     files.build()

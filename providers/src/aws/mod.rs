@@ -2,10 +2,13 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `account` | what a whole account has in a region |
 //! | `action` | every call that this module makes, and what IAM calls it |
 //! | `connect` | one client per endpoint, credentials and region |
 //! | `observe` | readings: every page, or none |
 //! | `change` | authorize, revoke, tag, untag, and what the caller may do |
+//! | `groups` | which groups there are |
+//! | `profiles` | which profiles there are |
 //! | `classify` | error codes to [`eg_model::failure::FailureClass`] |
 //! | `failure` | what the SDK reports, as a [`Failure`] |
 //! | `rule` | EC2's rules to and from [`Permission`] |
@@ -15,13 +18,16 @@
 //! | `renewal` | when credentials end |
 //! | `whole` | answers that came to their end |
 
+mod account;
 mod action;
 mod change;
 mod classify;
 mod connect;
 mod failure;
+mod groups;
 mod observe;
 mod preparation;
+mod profiles;
 mod renewal;
 mod rule;
 mod switch;
@@ -36,9 +42,10 @@ mod tests;
 pub use action::Action;
 pub use classify::{Ending, classify};
 pub use connect::{Aws, Options};
+pub use profiles::{Profile, profiles};
 pub use text::{description, session_name};
 
-use crate::{Answered, Authorize, Caller, CredentialsEnd, ExpiryRole, Firewall, SetSwitch, Sighting};
+use crate::{Answered, Authorize, Caller, CredentialsEnd, ExpiryRole, Firewall, Group, Rights, SetSwitch, Sighting};
 use async_trait::async_trait;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use eg_model::{
@@ -48,6 +55,7 @@ use eg_model::{
     marks::DIGESTS_PER_CALL,
     observation::{ObservedRule, OwnedRule},
     permission::Permission,
+    selection::Selector,
     switch::{SwitchSeen, SwitchWay},
     target::{Capabilities, TargetKey},
 };
@@ -120,6 +128,15 @@ impl Firewall for SecurityGroups {
         targets.iter().map(answer).collect()
     }
 
+    async fn marked(&self, like: &TargetKey) -> Result<BTreeMap<TargetKey, Sighting>, Failure> {
+        let key = |id: String| TargetKey { id, ..like.clone() };
+        Ok(self.marked_groups().await?.into_iter().map(|(id, sighting)| (key(id), sighting)).collect())
+    }
+
+    async fn regions(&self) -> Result<BTreeSet<String>, Failure> {
+        self.enabled_regions().await
+    }
+
     async fn authorize(&self, call: &Authorize) -> Result<Answered<Vec<ObservedRule>>, Failure> {
         self.authorize_call(call).await
     }
@@ -142,7 +159,7 @@ impl Firewall for SecurityGroups {
         self.untag_id(&rule.target().id, &rule.id().0, tags).await
     }
 
-    async fn missing_permissions(&self, group: &str, permission: &Permission) -> Vec<Failure> {
+    async fn rights(&self, group: &str, permission: &Permission) -> Rights {
         self.dry_runs(group, permission).await
     }
 
@@ -164,6 +181,10 @@ impl Firewall for SecurityGroups {
 
     async fn prepare_schedule_group(&self, name: &str) -> Result<bool, Failure> {
         self.make_schedule_group(name).await
+    }
+
+    async fn groups(&self, meant: Option<&Selector>) -> Result<Vec<Group>, Failure> {
+        self.list_groups(meant).await
     }
 
     async fn caller(&self) -> Result<Caller, Failure> {

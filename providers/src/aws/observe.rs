@@ -29,7 +29,7 @@ use std::{
 /// Groups per call: the most values that one filter takes (EC2 API reference, "List and filter": 200).
 pub(super) const GROUPS_PER_CALL: usize = 200;
 /// Entries per page, the most that the two calls allow (EC2 API reference, `DescribeSecurityGroupRules`).
-const PAGE_SIZE: i32 = 1_000;
+pub(super) const PAGE_SIZE: i32 = 1_000;
 /// More pages than any account can fill (200 groups of 1,000 rules each, 1,000 a page, and as much again): an endpoint
 /// that goes on for ever is not believed.
 const PAGES_MAX: usize = 400;
@@ -68,13 +68,18 @@ impl Intercept for AnswerDate {
 
 /// The tokens of one series. A token seen twice would go round for ever, so the series is not believed.
 #[derive(Default)]
-struct Pages {
+pub(super) struct Pages {
     seen: BTreeSet<String>,
 }
 
 impl Pages {
     /// The next page's token; `None` after the last page.
-    fn next(&mut self, tried: &str, token: Option<&str>, request_id: Option<&str>) -> Result<Option<String>, Failure> {
+    pub(super) fn next(
+        &mut self,
+        tried: &str,
+        token: Option<&str>,
+        request_id: Option<&str>,
+    ) -> Result<Option<String>, Failure> {
         let Some(token) = token.filter(|token| !token.is_empty()) else { return Ok(None) };
         if !self.seen.insert(token.to_owned()) {
             return Err(unusable(tried, "the answer's pages repeat", request_id));
@@ -90,14 +95,14 @@ impl Pages {
 /// then is what is acted on, a lease of others is rather taken for unexpired, and the two clocks are compared within one
 /// call.
 #[derive(Clone, Copy)]
-struct ReadAt {
+pub(super) struct ReadAt {
     local: Timestamp,
     provider: Option<Timestamp>,
 }
 
 /// What one series says about one group.
 #[derive(Default)]
-struct Group {
+pub(super) struct Group {
     account: Option<String>,
     rules: Vec<ObservedRule>,
     other_ingress: usize,
@@ -168,11 +173,7 @@ impl SecurityGroups {
                 silent.insert(id.clone());
                 continue;
             };
-            let sighting = match group.unreadable {
-                Some(why) => Sighting::Unavailable(unusable(&format!("read the rules of {id}"), &why, None)),
-                None => complete(group, read_at),
-            };
-            seen.insert(id.clone(), sighting);
+            seen.insert(id.clone(), sighting(id, group, read_at));
         }
         if silent.is_empty() {
             return seen;
@@ -206,7 +207,16 @@ impl SecurityGroups {
 
     /// Every page of `DescribeSecurityGroupRules` for a batch.
     async fn read_rules(&self, batch: &BTreeSet<String>) -> Result<(BTreeMap<String, Group>, ReadAt), Failure> {
-        let tried = format!("read the rules of {}", name_of(batch));
+        self.read_series(&name_of(batch), &group_filter(batch)).await
+    }
+
+    /// Every page of `DescribeSecurityGroupRules` for what a filter selects; `of` says what that is, for people.
+    pub(super) async fn read_series(
+        &self,
+        of: &str,
+        filter: &Filter,
+    ) -> Result<(BTreeMap<String, Group>, ReadAt), Failure> {
+        let tried = format!("read the rules of {of}");
         let mut groups: BTreeMap<String, Group> = BTreeMap::new();
         let mut pages = Pages::default();
         let mut token = None;
@@ -218,12 +228,12 @@ impl SecurityGroups {
             let call = self
                 .ec2
                 .describe_security_group_rules()
-                .filters(group_filter(batch))
+                .filters(filter.clone())
                 .max_results(PAGE_SIZE)
                 .set_next_token(token)
                 .customize()
                 .interceptor(date.clone());
-            let answer = logged(Action::DescribeSecurityGroupRules, name_of(batch), call.send()).await;
+            let answer = logged(Action::DescribeSecurityGroupRules, of, call.send()).await;
             let answer = answer.map_err(|error| of_call(&tried, &error))?;
             let read_at = *first.get_or_insert_with(|| ReadAt { local: asked, provider: date.get() });
             for rule in answer.security_group_rules() {
@@ -315,6 +325,14 @@ fn sort_in(groups: &mut BTreeMap<String, Group>, rule: &SecurityGroupRule) -> Re
         Read::Unreadable(why) => group.unreadable = Some(why),
     }
     Ok(())
+}
+
+/// What a series says about a group that is in it.
+pub(super) fn sighting(id: &str, group: Group, read_at: ReadAt) -> Sighting {
+    match group.unreadable {
+        Some(why) => Sighting::Unavailable(unusable(&format!("read the rules of {id}"), &why, None)),
+        None => complete(group, read_at),
+    }
 }
 
 fn complete(group: Group, read_at: ReadAt) -> Sighting {

@@ -34,13 +34,38 @@ fn permission_of(rule: &SecurityGroupRule) -> Option<Permission> {
         (None, Some(v6)) => IpNet::V6(v6.parse().ok()?),
         _ => return None,
     };
-    let protocol = Protocol::from_ec2(rule.ip_protocol()?)?;
+    permission(rule.ip_protocol()?, rule.from_port(), rule.to_port(), cidr)
+}
+
+fn permission(protocol: &str, from: Option<i32>, to: Option<i32>, cidr: IpNet) -> Option<Permission> {
+    let protocol = Protocol::from_ec2(protocol)?;
     let (from, to) = match protocol {
         Protocol::All | Protocol::Other(_) => (-1, -1),
-        Protocol::Icmp | Protocol::Icmpv6 => (rule.from_port().unwrap_or(-1), rule.to_port().unwrap_or(-1)),
-        Protocol::Tcp | Protocol::Udp => (rule.from_port()?, rule.to_port()?),
+        Protocol::Icmp | Protocol::Icmpv6 => (from.unwrap_or(-1), to.unwrap_or(-1)),
+        Protocol::Tcp | Protocol::Udp => (from?, to?),
     };
     Some(Permission::new(protocol, from, to, cidr))
+}
+
+/// What the permissions of a group allow: to CIDRs, and to how many other sources. What cannot be read counts among
+/// these.
+pub(super) fn allowed(permissions: &[IpPermission]) -> (Vec<Permission>, usize) {
+    let mut read = Vec::new();
+    let mut others = 0;
+    for one in permissions {
+        others += one.user_id_group_pairs().len() + one.prefix_list_ids().len();
+        let v4 = one.ip_ranges().iter().map(|range| range.cidr_ip()?.parse().ok().map(IpNet::V4));
+        let v6 = one.ipv6_ranges().iter().map(|range| range.cidr_ipv6()?.parse().ok().map(IpNet::V6));
+        for cidr in v4.chain(v6) {
+            let allowed = cidr.and_then(|cidr| permission(one.ip_protocol()?, one.from_port(), one.to_port(), cidr));
+            match allowed {
+                Some(allowed) => read.push(allowed),
+                None => others += 1,
+            }
+        }
+    }
+    read.sort();
+    (read, others)
 }
 
 /// Reads one rule of an answer. A rule that cannot be read is left out only when it cannot be one of ours, for it

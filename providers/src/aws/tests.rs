@@ -7,7 +7,7 @@ use super::{
     replay::{Play, Replay},
     *,
 };
-use crate::Connect;
+use crate::{Connect, Verdict};
 use aws_credential_types::{
     Credentials,
     provider::{ProvideCredentials, error::CredentialsError, future},
@@ -340,7 +340,8 @@ async fn dry_runs() {
     let ssh = permission("tcp|22|22|203.0.113.42/32");
 
     let (replay, groups) = world([allowed(), allowed()]).await;
-    assert_eq!(groups.missing_permissions(GROUP, &ssh).await, []);
+    let all = Rights { open: Verdict::Allowed, tag: Verdict::Allowed, close: Verdict::Allowed };
+    assert_eq!(groups.rights(GROUP, &ssh).await, all);
     let asked = replay.asked();
     assert_eq!(
         asked[0].form,
@@ -370,20 +371,135 @@ async fn dry_runs() {
         ])
     );
 
+    // Refused with a tag, it is asked without.
     let named = "You are not authorized to perform this operation. User: arn:aws:iam::1:user/a is not authorized to perform: ec2:CreateTags on resource: arn";
-    let (_, groups) = world([denied(named), denied("You are not authorized to perform this operation.")]).await;
-    let missing = groups.missing_permissions(GROUP, &ssh).await;
+    let (replay, groups) =
+        world([denied(named), allowed(), denied("You are not authorized to perform this operation.")]).await;
+    let rights = groups.rights(GROUP, &ssh).await;
+    assert_eq!(rights.open, Verdict::Allowed);
+    let plain = &replay.asked()[1].form;
+    assert!(plain.keys().all(|key| !key.starts_with("TagSpecification")) && plain["DryRun"] == "true", "{plain:?}");
+    let missing = rights.denied();
     assert!(missing.iter().all(|failure| failure.class == FailureClass::Denied));
     assert!(missing[0].message.starts_with("ec2:CreateTags on sg-0abc"), "{}", missing[0]);
     assert!(missing[1].message.starts_with("ec2:RevokeSecurityGroupIngress on sg-0abc"), "{}", missing[1]);
 
-    let (_, groups) = world([denied("no"), Play::error(400, "InvalidPermission.NotFound")]).await;
-    let missing = groups.missing_permissions(GROUP, &ssh).await;
+    let (_, groups) = world([denied("no"), denied("no"), Play::error(400, "InvalidPermission.NotFound")]).await;
+    let rights = groups.rights(GROUP, &ssh).await;
+    assert!(matches!((&rights.tag, &rights.close), (Verdict::Unknown(_), Verdict::Unknown(_))), "{rights:?}");
+    let missing = rights.denied();
     assert_eq!(missing.len(), 1);
-    assert!(missing[0].message.starts_with("ec2:AuthorizeSecurityGroupIngress or ec2:CreateTags"), "{}", missing[0]);
+    assert!(missing[0].message.starts_with("ec2:AuthorizeSecurityGroupIngress on sg-0abc"), "{}", missing[0]);
 
     let (_, groups) = world([Play::Reset, Play::error(400, "InvalidPermission.Duplicate")]).await;
-    assert_eq!(groups.missing_permissions(GROUP, &ssh).await, [], "what cannot be told is not listed");
+    let rights = groups.rights(GROUP, &ssh).await;
+    assert!(matches!(rights.open, Verdict::Unknown(_)), "{rights:?}");
+    assert_eq!(rights.denied(), [], "what cannot be told is not denied");
+
+    let (_, groups) = world([authorized(""), revoked("")]).await;
+    let rights = groups.rights(GROUP, &ssh).await;
+    for verdict in [rights.open, rights.tag, rights.close] {
+        let Verdict::Unknown(failure) = verdict else { panic!("{verdict:?}") };
+        assert!(failure.message.ends_with("the endpoint does not know dry runs"), "{failure}");
+    }
+}
+
+// Groups
+
+fn listed(id: &str, name: &str, inner: &str) -> String {
+    format!("<item><ownerId>123456789012</ownerId><groupId>{id}</groupId><groupName>{name}</groupName>{inner}</item>")
+}
+
+fn list_page(items: &str, token: Option<&str>) -> Play {
+    let token = token.map(|token| format!("<nextToken>{token}</nextToken>")).unwrap_or_default();
+    Play::ok(format!(
+        "<DescribeSecurityGroupsResponse><requestId>r</requestId><securityGroupInfo>{items}</securityGroupInfo>{token}</DescribeSecurityGroupsResponse>"
+    ))
+}
+
+#[tokio::test]
+async fn every_page_of_the_groups() {
+    let permissions = "<vpcId>vpc-1</vpcId><ipPermissions>
+        <item><ipProtocol>tcp</ipProtocol><fromPort>22</fromPort><toPort>22</toPort>
+            <groups><item><groupId>sg-9</groupId></item></groups>
+            <ipRanges><item><cidrIp>0.0.0.0/0</cidrIp></item><item><cidrIp>10.0.0.0/8</cidrIp></item></ipRanges>
+            <ipv6Ranges><item><cidrIpv6>::/0</cidrIpv6></item></ipv6Ranges>
+            <prefixListIds><item><prefixListId>pl-1</prefixListId></item></prefixListIds></item>
+        <item><ipProtocol>-1</ipProtocol><ipRanges><item><cidrIp>198.51.100.7/32</cidrIp></item></ipRanges></item>
+        <item><ipProtocol>tcp</ipProtocol><ipRanges><item><cidrIp>198.51.100.8/32</cidrIp></item></ipRanges></item>
+        </ipPermissions>";
+    let first = listed("sg-2", "web", &(permissions.to_owned() + &tag_set(&[("env", "prod")])));
+    let second = listed("sg-3", "api", "") + &listed("sg-1", "web", "");
+    let (replay, groups) = world([list_page(&first, Some("t")), list_page(&second, None)]).await;
+    let found = groups.groups(None).await.unwrap();
+    let asked = replay.asked();
+    assert_eq!(asked[0].form, form([("Action", "DescribeSecurityGroups"), ("MaxResults", "1000")]));
+    assert_eq!(asked[1].form, form([("Action", "DescribeSecurityGroups"), ("MaxResults", "1000"), ("NextToken", "t")]));
+    let ids: Vec<_> = found.iter().map(|group| group.id.as_str()).collect();
+    assert_eq!(ids, ["sg-3", "sg-1", "sg-2"], "by name, then id");
+    let web = &found[2];
+    assert_eq!((web.name.as_str(), web.network.as_deref()), ("web", Some("vpc-1")));
+    assert_eq!(web.tags, tags([("env", "prod")]));
+    let mut expected: Vec<Permission> =
+        ["tcp|22|22|0.0.0.0/0", "tcp|22|22|10.0.0.0/8", "tcp|22|22|::/0", "-1|-1|-1|198.51.100.7/32"]
+            .map(permission)
+            .to_vec();
+    expected.sort();
+    assert_eq!(web.permissions, expected);
+    assert_eq!(web.other_ingress, 3, "a group, a prefix list, and one without ports");
+    assert_eq!((found[0].network.as_deref(), found[0].permissions.len()), (None, 0));
+}
+
+fn selector(name: Option<&str>, tags: &[(&str, &str)]) -> Selector {
+    use eg_model::selection::Pattern;
+    let pattern = |text: &str| Pattern::new(text).unwrap();
+    Selector::new(name.map(pattern), tags.iter().map(|(k, v)| ((*k).to_owned(), pattern(v))).collect()).unwrap()
+}
+
+#[tokio::test]
+async fn groups_by_name_and_tag() {
+    let meant = selector(Some("prod-*"), &[("env", "prod"), ("team", "w?b")]);
+    let tagged = tag_set(&[("env", "prod"), ("team", "web")]);
+    let (replay, groups) = world([list_page(&listed("sg-1", "prod-a", &tagged), None)]).await;
+    assert_eq!(groups.groups(Some(&meant)).await.unwrap().len(), 1);
+    assert_eq!(
+        replay.asked()[0].form,
+        form([
+            ("Action", "DescribeSecurityGroups"),
+            ("MaxResults", "1000"),
+            ("Filter.1.Name", "group-name"),
+            ("Filter.1.Value.1", "prod-*"),
+            ("Filter.2.Name", "tag:env"),
+            ("Filter.2.Value.1", "prod"),
+            ("Filter.3.Name", "tag:team"),
+            ("Filter.3.Value.1", "w?b"),
+        ])
+    );
+
+    // An endpoint that leaves the filters aside would have everything opened.
+    let (_, groups) = world([list_page(&(listed("sg-1", "prod-a", &tagged) + &listed("sg-2", "dev", "")), None)]).await;
+    let failure = groups.groups(Some(&meant)).await.unwrap_err();
+    assert_eq!(
+        failure.message,
+        "look for the groups with name prod-*, tag env=prod, tag team=w?b: the answer holds sg-2, which is not meant"
+    );
+}
+
+#[tokio::test]
+async fn a_list_of_groups_is_whole_or_none() {
+    for (plays, words) in [
+        (
+            vec![list_page(&listed("sg-1", "a", ""), Some("t")), Play::error(503, "RequestLimitExceeded")],
+            "said Request",
+        ),
+        (vec![list_page(&listed("sg-1", "a", ""), Some("t")), list_page("", Some("t"))], "pages repeat"),
+        (vec![list_page(&listed("", "a", ""), None)], "a group without an id"),
+        (vec![Play::ok("<DescribeSecurityGroupsResponse><securityGroupInfo><item>")], "the answer is cut off"),
+    ] {
+        let (_, groups) = world(plays).await;
+        let failure = groups.groups(None).await.unwrap_err();
+        assert!(failure.message.starts_with("list the groups: ") && failure.message.contains(words), "{failure}");
+    }
 }
 
 // Errors
@@ -887,4 +1003,70 @@ async fn in_a_child() {
     assert!(asked[2].authorization.contains("Credential=AKIDSHELL/"));
     let hosts: Vec<&str> = asked.iter().map(|asked| asked.uri.as_str()).collect();
     assert_eq!(hosts, ["https://ec2.eu-west-1.amazonaws.com/", "https://sts.eu-west-1.amazonaws.com/"].repeat(2));
+}
+
+fn regions_page(names: &[&str]) -> Play {
+    let items: String = names.iter().map(|name| format!("<item><regionName>{name}</regionName></item>")).collect();
+    Play::ok(format!(
+        "<DescribeRegionsResponse><requestId>r</requestId><regionInfo>{items}</regionInfo></DescribeRegionsResponse>"
+    ))
+}
+
+/// One series over every group, by the mark.
+#[tokio::test]
+async fn the_marked_rules_of_an_account() {
+    let marked = |id: &str, group: &str, port: u16| {
+        rule(id, group, false, &(tcp(port, "203.0.113.42/32") + &tag_set(&[("eg:managed-by", "eg")])))
+    };
+    let (replay, groups) = world([
+        rules_page(&(marked("sgr-1", "sg-1", 22) + &marked("sgr-2", "sg-2", 22)), Some("more")).with("date", DATE),
+        rules_page(&marked("sgr-3", "sg-1", 443), None),
+    ])
+    .await;
+    let seen = groups.marked(&reach("").target).await.unwrap();
+    let rules = |id: &str| {
+        let Some(Sighting::Complete(reading)) = seen.get(&reach(id).target) else { panic!("{seen:?}") };
+        assert_eq!(
+            (reading.account.as_deref(), reading.provider_time),
+            (Some("123456789012"), Some(at("2026-02-27T10:00:00Z")))
+        );
+        reading.rules.iter().map(|rule| rule.id.0.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (seen.len(), rules("sg-1"), rules("sg-2")),
+        (2, vec!["sgr-1".into(), "sgr-3".into()], vec!["sgr-2".into()])
+    );
+    let asked = replay.asked();
+    let first = form([
+        ("Action", "DescribeSecurityGroupRules"),
+        ("Filter.1.Name", "tag:eg:managed-by"),
+        ("Filter.1.Value.1", "eg"),
+        ("MaxResults", "1000"),
+    ]);
+    assert_eq!(asked[0].form, first);
+    assert_eq!(asked[1].form["NextToken"], "more");
+}
+
+/// A page that is missing leaves nothing known; a rule that cannot be read, nothing of its group.
+#[tokio::test]
+async fn marked_rules_that_cannot_be_read() {
+    let good = rule("sgr-1", "sg-1", false, &tcp(22, "203.0.113.42/32"));
+    let (_, groups) = world([rules_page(&good, Some("more")), Play::error(403, "UnauthorizedOperation")]).await;
+    assert_eq!(groups.marked(&reach("").target).await.unwrap_err().class, FailureClass::Denied);
+    let (_, groups) = world([rules_page(&good, Some("more")), rules_page(&good, Some("more"))]).await;
+    assert_eq!(groups.marked(&reach("").target).await.unwrap_err().class, FailureClass::Unknown);
+    let odd = tcp(22, "203.0.113.42/33") + &tag_set(&[("eg:managed-by", "eg")]);
+    let odd = rule("sgr-2", "sg-2", false, &odd);
+    let (_, groups) = world([rules_page(&(good + &odd), None)]).await;
+    let seen = groups.marked(&reach("").target).await.unwrap();
+    assert!(matches!(seen[&reach("sg-1").target], Sighting::Complete(_)));
+    assert!(matches!(seen[&reach("sg-2").target], Sighting::Unavailable(_)), "{seen:?}");
+}
+
+#[tokio::test]
+async fn the_regions_of_an_account() {
+    let (replay, groups) = world([regions_page(&["us-east-1", "eu-west-1"]), regions_page(&[])]).await;
+    assert_eq!(groups.regions().await.unwrap(), set(&["eu-west-1", "us-east-1"]));
+    assert_eq!(groups.regions().await.unwrap_err().class, FailureClass::Unknown, "no account is without regions");
+    assert_eq!(replay.asked()[0].form, form([("Action", "DescribeRegions")]));
 }

@@ -1,19 +1,19 @@
 //! `DescribeSecurityGroups` (EC2 API reference): one unknown id fails the call, an unknown value of a filter is left
-//! out.
+//! out. Values of filters may hold wildcards.
 
 use super::{Answer, Ask, group, groups, rule_xml};
 use crate::{
     paging,
     permission::Source,
     refusal::{self, Refusal},
-    sight,
+    sight, wildcard,
     world::{Group, SecurityGroupRule, World},
     xml::Xml,
 };
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 
-const FILTERS: &[&str] = &["group-id", "group-name", "owner-id", "vpc-id", "description"];
+const FILTERS: &[&str] = &["group-id", "group-name", "owner-id", "vpc-id", "description", "tag:"];
 
 pub(super) fn perform(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusal> {
     let world = &*world;
@@ -30,7 +30,7 @@ pub(super) fn perform(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusa
     let named = |group: &&Group| {
         (ids.is_empty() || ids.contains(&group.id))
             && (names.is_empty() || names.contains(&group.name))
-            && filters.iter().all(|(name, values)| values.contains(field(group, name)))
+            && filters.iter().all(|(name, values)| takes(values, field(group, name)))
     };
     let found = world.groups().filter(here).filter(named).map(|group| (group.id.clone(), group)).collect();
     let page = paging::cut(found, ask.form, ask.settings.page_limit)?;
@@ -47,13 +47,19 @@ pub(super) fn perform(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusa
     Ok(Answer::read(xml))
 }
 
-fn field<'a>(group: &'a Group, filter: &str) -> &'a String {
+fn takes(values: &[String], field: Option<&String>) -> bool {
+    field.is_some_and(|field| values.iter().any(|value| wildcard::matches(value, field)))
+}
+
+/// What a filter looks at; absent where the group has no such tag.
+fn field<'a>(group: &'a Group, filter: &str) -> Option<&'a String> {
     match filter {
-        "group-name" => &group.name,
-        "owner-id" => &group.account,
-        "vpc-id" => &group.vpc,
-        "description" => &group.description,
-        _ => &group.id,
+        "group-name" => Some(&group.name),
+        "owner-id" => Some(&group.account),
+        "vpc-id" => Some(&group.vpc),
+        "description" => Some(&group.description),
+        "group-id" => Some(&group.id),
+        tag => group.tags.get(tag.strip_prefix("tag:")?),
     }
 }
 

@@ -9,7 +9,8 @@ use crate::{
     xml::Xml,
 };
 
-const FILTERS: &[&str] = &["group-id", "security-group-rule-id"];
+/// `tag:<key>` stands for any key.
+const FILTERS: &[&str] = &["group-id", "security-group-rule-id", "tag:"];
 
 pub(super) fn perform(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusal> {
     let world = &*world;
@@ -21,7 +22,7 @@ pub(super) fn perform(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusa
     }
     let wanted = |rule: &SecurityGroupRule| {
         (ids.is_empty() || ids.contains(&rule.id))
-            && filters.iter().all(|(name, values)| values.contains(field(rule, name)))
+            && filters.iter().all(|(name, values)| field(rule, name).is_some_and(|value| values.contains(value)))
     };
     let shown = sight::rules(world, ask.stale, ask.now);
     let found = shown.values().filter_map(|rule| {
@@ -37,10 +38,11 @@ pub(super) fn perform(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusa
     Ok(Answer::read(xml))
 }
 
-fn field<'a>(rule: &'a SecurityGroupRule, filter: &str) -> &'a String {
-    match filter {
-        "security-group-rule-id" => &rule.id,
-        _ => &rule.group,
+fn field<'a>(rule: &'a SecurityGroupRule, filter: &str) -> Option<&'a String> {
+    match (filter, filter.strip_prefix("tag:")) {
+        (_, Some(key)) => rule.tags.get(key),
+        ("security-group-rule-id", None) => Some(&rule.id),
+        (_, None) => Some(&rule.group),
     }
 }
 

@@ -5,6 +5,7 @@ mod describe_groups;
 mod describe_rules;
 mod groups;
 mod modify;
+mod regions;
 mod revoke;
 mod rule_xml;
 mod schedules;
@@ -89,6 +90,7 @@ pub(crate) fn perform(action: &str, world: &mut World, ask: &Ask<'_>) -> Result<
         "UpdateSchedule" => return schedules::update(world, ask),
         "GetSchedule" => return schedules::get(world, ask),
         "DeleteSchedule" => return schedules::delete(world, ask),
+        "DescribeRegions" => regions::perform,
         "DescribeSecurityGroups" => describe_groups::perform,
         "DescribeSecurityGroupRules" => describe_rules::perform,
         "AuthorizeSecurityGroupIngress" => authorize::perform,

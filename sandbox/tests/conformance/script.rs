@@ -86,6 +86,8 @@ fn modify(id: &str, port: &str, cidr: &str) -> Fields {
 pub(crate) fn scenes() -> Vec<Scene> {
     vec![
         groups(),
+        filters(),
+        dry_runs(),
         rules(),
         batches(),
         duplicates(),
@@ -123,6 +125,52 @@ fn groups() -> Scene {
         after("rules after delete"),
     ];
     Scene { name: "groups", steps }
+}
+
+fn filters() -> Scene {
+    let named = |name: &str| fields(&[("GroupName", name), ("GroupDescription", "a group")]);
+    let filter = |pairs: &[(&str, &str)]| {
+        let numbered = (1..).zip(pairs).flat_map(|(n, (name, value)): (u32, _)| {
+            [(format!("Filter.{n}.Name"), (*name).to_owned()), (format!("Filter.{n}.Value.1"), (*value).to_owned())]
+        });
+        numbered.collect::<Fields>()
+    };
+    let by = |name, pairs: &[(&str, &str)]| step(name, GROUPS, filter(pairs));
+    let steps = vec![
+        comparing(Compare::Nothing, step("one", "CreateSecurityGroup", named("wild-api-1"))),
+        comparing(Compare::Nothing, step("two", "CreateSecurityGroup", named("wild-db-22"))),
+        comparing(Compare::Nothing, step("three", "CreateSecurityGroup", named("wilder"))),
+        comparing(
+            Compare::Nothing,
+            step("tag", "CreateTags", tags(&["$g"], &[("env", Some("prod")), ("team", Some("web"))])),
+        ),
+        by("a name", &[("group-name", "wild-api-1")]),
+        by("a name in another case", &[("group-name", "Wild-api-1")]),
+        by("a star", &[("group-name", "wild-*")]),
+        by("a star in the middle", &[("group-name", "wild-*-1")]),
+        by("question marks", &[("group-name", "wild-??-22")]),
+        by("a literal star", &[("group-name", r"wild-\*")]),
+        by("a tag", &[("tag:env", "prod")]),
+        by("a tag's value in part", &[("tag:env", "pro")]),
+        by("a tag with a star", &[("tag:env", "p*")]),
+        by("two tags", &[("tag:env", "prod"), ("tag:team", "w?b")]),
+        by("two tags, of which one is not so", &[("tag:env", "prod"), ("tag:team", "db")]),
+        by("a tag that nothing has", &[("tag:colour", "*")]),
+        by("name and tag", &[("group-name", "filters"), ("tag:env", "prod")]),
+    ];
+    Scene { name: "filters", steps }
+}
+
+fn dry_runs() -> Scene {
+    let dry = |call: Fields| with(call, &[("DryRun", "true")]);
+    let opened = || tagged(permissions("$g", &[SSH]), &[("eg:managed-by", "eg")]);
+    let steps = vec![
+        step("open", AUTHORIZE, dry(permissions("$g", &[SSH]))),
+        step("open and tag", AUTHORIZE, dry(opened())),
+        step("close what is not there", REVOKE, dry(permissions("$g", &[SSH]))),
+        after("nothing was done"),
+    ];
+    Scene { name: "dry runs", steps }
 }
 
 fn rules() -> Scene {
@@ -204,6 +252,8 @@ fn rule_tags() -> Scene {
         create("create", &["$ssh"], &[("a", Some("1")), ("b", Some("2")), ("c", Some("3")), ("d", Some(""))]),
         create("overwrite", &["$ssh"], &[("a", Some("one"))]),
         after("after create"),
+        step("by tag", RULES, with(in_group("$g"), &[("Filter.2.Name", "tag:b"), ("Filter.2.Value.1", "2")])),
+        step("by another value", RULES, with(in_group("$g"), &[("Filter.2.Name", "tag:b"), ("Filter.2.Value.1", "3")])),
         create("one unknown id", &["$ssh", NO_RULE], &[("x", Some("1"))]),
         after("after the refusal"),
         delete("another value", &["$ssh"], &[("a", Some("1"))]),

@@ -33,6 +33,36 @@ fn one_unknown_id_fails_the_call_and_an_unknown_filter_value_does_not() {
 }
 
 #[test]
+fn filters_take_wildcards_and_tags() {
+    let bench = Bench::new();
+    let (api, db) = (bench.client.create_group("prod-api"), bench.client.create_group("prod-db"));
+    bench.client.create_group("dev-api");
+    let tag = |id: &str, team: &str| {
+        let call = [("ResourceId.1", id), ("Tag.1.Key", "team"), ("Tag.1.Value", team)];
+        bench.client.get("CreateTags", &fields(&call));
+    };
+    tag(&api, "web");
+    tag(&db, "data");
+    let describe = |call: &[(&str, &str)]| bench.client.get("DescribeSecurityGroups", &fields(call));
+    let names = |call: &[(&str, &str)]| {
+        let mut names = describe(call).each("securityGroupInfo", "groupName");
+        names.sort();
+        names
+    };
+    let by_name = |value| names(&[("Filter.1.Name", "group-name"), ("Filter.1.Value.1", value)]);
+    assert_eq!(by_name("prod-*"), ["prod-api", "prod-db"]);
+    assert_eq!(by_name("*-api"), ["dev-api", "prod-api"]);
+    assert_eq!(by_name("prod-db?"), ["prod-db"], "none, or one");
+    let both = [("Filter.2.Name", "tag:team"), ("Filter.2.Value.1", "w*"), ("Filter.2.Value.2", "x")];
+    assert_eq!(
+        names(&[&[("Filter.1.Name", "group-name"), ("Filter.1.Value.1", "prod-*")], &both[..]].concat()),
+        ["prod-api"]
+    );
+    let bad = [("Filter.1.Name", "tag:"), ("Filter.1.Value.1", "x")];
+    assert_eq!(bench.client.code("DescribeSecurityGroups", &fields(&bad)), "InvalidParameterValue");
+}
+
+#[test]
 fn groups_show_their_rules() {
     let bench = Bench::new();
     let group = bench.group();
@@ -96,4 +126,13 @@ fn requests_that_are_none() {
     let answer = nobody.ask("DescribeSecurityGroups", &[]);
     assert_eq!((answer.status, answer.code()), (403, "MissingAuthenticationToken".to_owned()));
     assert_eq!(answer.xml().text_of("RequestID"), answer.headers["x-amzn-requestid"]);
+}
+
+#[test]
+fn regions_in_use_are_enabled() {
+    let bench = Bench::new();
+    bench.handle.create_group_in("123456789012", "ap-south-1", "far").unwrap();
+    bench.handle.create_group_in("111111111111", "sa-east-1", "of another").unwrap();
+    let names = bench.client.get("DescribeRegions", &[]).each("regionInfo", "regionName");
+    assert_eq!(names, ["ap-south-1", "eu-central-1", "eu-west-1", "us-east-1"]);
 }

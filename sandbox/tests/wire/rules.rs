@@ -2,7 +2,7 @@
 
 use crate::{
     Bench,
-    support::{by_ids, fields, in_group, permissions, tagged},
+    support::{by_ids, fields, in_group, permissions, tagged, tags},
 };
 
 const SSH: (&str, &str, &str, &str) = ("tcp", "22", "22", "203.0.113.42/32");
@@ -273,7 +273,11 @@ fn filters_and_ids() {
         [("Filter.1.Name", "security-group-rule-id"), ("Filter.1.Value.1", &*ids[1]), ("Filter.1.Value.2", unknown)];
     assert_eq!(found(&by_rule), ids[1..]);
     assert_eq!(found(&[("SecurityGroupRuleId.1", &ids[0])]), ids[..1]);
+    bench.client.get("CreateTags", &tags(&[&ids[0]], &[("eg:managed-by", Some("eg"))]));
+    let by_tag = |value| found(&[("Filter.1.Name", "tag:eg:managed-by"), ("Filter.1.Value.1", value)]);
+    assert_eq!((by_tag("eg"), by_tag("terraform")), (ids[..1].to_vec(), Vec::new()));
     let code = |call: &[(&str, &str)]| bench.client.code("DescribeSecurityGroupRules", &fields(call));
+    assert_eq!(code(&[("Filter.1.Name", "tag:"), ("Filter.1.Value.1", "x")]), "InvalidParameterValue");
     assert_eq!(code(&[("SecurityGroupRuleId.1", unknown)]), "InvalidSecurityGroupRuleId.NotFound");
     assert_eq!(code(&[("SecurityGroupRuleId.1", "x")]), "InvalidSecurityGroupRuleId.Malformed");
     assert_eq!(code(&[("Filter.1.Name", "colour"), ("Filter.1.Value.1", "red")]), "InvalidParameterValue");

@@ -1,5 +1,6 @@
 //! Changing and closing rules by their ids: tags, leaves, revokes.
 
+use super::super::leave::leave;
 use super::super::observe::fresh;
 use super::super::{Loaded, StepOutcome};
 use super::{Flow, Leased, TargetRun, unrecorded};
@@ -15,9 +16,6 @@ use eg_providers::{Answered, Firewall};
 use eg_state::{Event, EventKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// What a lease tag is made to say where deleting it is denied: long past for everybody.
-const LONG_AGO: &str = "1970-01-01T00:00:00Z";
 
 impl TargetRun<'_> {
     pub(super) async fn change(
@@ -99,16 +97,7 @@ impl TargetRun<'_> {
             Step::Retag { rules, until } => {
                 firewall.tag(rules, &BTreeMap::from([(key, lease_value(*until))])).await.map(named)
             }
-            Step::Leave { rule, value } => {
-                let left = firewall.untag(rule, &BTreeMap::from([(key.clone(), value.clone())])).await;
-                match left {
-                    Err(failure) if failure.class == FailureClass::Denied => {
-                        let tags = BTreeMap::from([(key, LONG_AGO.to_owned())]);
-                        firewall.tag(std::slice::from_ref(rule), &tags).await.map(named)
-                    }
-                    other => other.map(named),
-                }
-            }
+            Step::Leave { rule, value } => leave(firewall.as_ref(), rule, &key, value).await.map(named),
             Step::Revoke { rules } | Step::Collect { rules } => firewall.revoke(rules).await,
         }
     }

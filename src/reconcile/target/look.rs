@@ -2,19 +2,11 @@
 
 use super::TargetRun;
 use crate::error::CommandError;
-use crate::retry;
-use crate::retry::Retry;
 use eg_model::failure::FailureClass;
 use eg_model::lease::Phase;
 use eg_model::observation::Observation;
 use eg_model::permission::Permission;
 use std::collections::BTreeMap;
-
-/// Readings after unknown outcomes in one pass.
-const REOBSERVATIONS: u32 = 3;
-
-/// Tries of a throttled call in one pass.
-const THROTTLES: u32 = 6;
 
 impl TargetRun<'_> {
     /// Keeps watching only what is still open: a wanted permission that is not held, a lease that is not closed.
@@ -38,16 +30,7 @@ impl TargetRun<'_> {
     }
 
     pub(super) async fn reobserve(&mut self) -> bool {
-        self.reobserve_pause().await && self.refresh().await
-    }
-
-    pub(super) async fn reobserve_pause(&mut self) -> bool {
-        if self.reobserved >= REOBSERVATIONS {
-            return false;
-        }
-        self.reobserved += 1;
-        let wait = retry::delay(Retry::Reobserve, self.reobserved, 0.0);
-        self.rest_for(wait).await
+        self.patience.before_reading_again().await && self.refresh().await
     }
 
     pub(super) fn throttled_reading(&self) -> bool {
@@ -63,22 +46,8 @@ impl TargetRun<'_> {
     }
 
     pub(super) async fn pause(&mut self) -> bool {
-        if self.throttled >= THROTTLES {
-            self.clean = false;
-            return false;
-        }
-        self.throttled += 1;
-        let wait = retry::delay(Retry::Throttled, self.throttled, self.driver.env.random());
-        self.rest_for(wait).await
-    }
-
-    /// Sleeps, unless a signal or the pass's deadline comes first.
-    pub(super) async fn rest_for(&self, wait: std::time::Duration) -> bool {
-        tokio::select! {
-            () = (self.driver.env.pause)(wait) => !self.halted(),
-            () = self.driver.interrupt.wait() => false,
-            () = tokio::time::sleep_until(self.deadline) => false,
-        }
+        self.clean &= !self.patience.has_been_throttled_enough();
+        self.patience.after_throttling().await
     }
 
     pub(super) async fn refresh(&mut self) -> bool {

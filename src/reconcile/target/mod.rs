@@ -15,18 +15,18 @@ mod look;
 mod open;
 mod switch;
 
-use super::{Driver, Loaded, Look, Request, StepOutcome, StepReport};
+use super::{Driver, Loaded, Look, Request, StepOutcome, StepReport, patience::Patience};
 use crate::error::CommandError;
 use eg_model::{
     Timestamp,
     address::IpVersion,
     failure::{Failure, FailureClass},
-    ids::{RuleId, SessionId},
+    ids::{GrantId, RuleId, SessionId},
     lease::Lease,
     observation::{Effect, Observation, ObservedRule, OwnedRule, Reading},
     permission::Permission,
     plan::{LedgerStep, Note, NoteKind, Policy, Record, Step, SwitchView, TargetPlan, TargetView, plan_target},
-    session::Standing,
+    session::{Session, Standing},
     switch::{SwitchSeen, SwitchWay},
     target::{Capabilities, Reach, TargetKey},
 };
@@ -46,6 +46,14 @@ pub(super) struct TargetReport {
     pub(super) notes: Vec<Note>,
     pub(super) wake: Option<Timestamp>,
     pub(super) state_error: Option<String>,
+}
+
+/// What a target at rest leaves.
+struct Rest {
+    /// When to look again at the latest.
+    wake: Option<Timestamp>,
+    /// Something that was kept is wanted no more.
+    freed: bool,
 }
 
 /// What to do after a step.
@@ -75,13 +83,11 @@ pub(super) struct TargetRun<'a> {
     ways: Vec<Reach>,
     look: Look,
     may_open: bool,
-    deadline: Instant,
+    patience: Patience<'a>,
     /// Permissions whose outcome has to be seen before this target may rest.
     watching: BTreeSet<Permission>,
     /// Rules whose revoke succeeded without being named: gone once a reading says so.
     confirming: BTreeMap<RuleId, Lease>,
-    reobserved: u32,
-    throttled: u32,
     quota_freed: bool,
     allowed: Option<bool>,
     steps: Vec<StepReport>,
@@ -118,11 +124,9 @@ impl<'a> TargetRun<'a> {
             ways,
             look,
             may_open,
-            deadline,
+            patience: Patience::new(driver.env, &driver.interrupt, deadline),
             watching: BTreeSet::new(),
             confirming: BTreeMap::new(),
-            reobserved: 0,
-            throttled: 0,
             quota_freed: false,
             allowed: None,
             steps: Vec::new(),
@@ -139,10 +143,13 @@ impl<'a> TargetRun<'a> {
 
     pub(super) async fn run(mut self) -> TargetReport {
         let mut first_plan = None;
-        let outcome = self.rounds(&mut first_plan).await;
-        let ended = outcome.and_then(|()| self.rest());
+        let mut ended = self.rounds(&mut first_plan).await.and_then(|()| self.rest());
+        // What a session held at its old address was kept until it was open at the new one.
+        if ended.as_ref().is_ok_and(|rest| rest.freed) && !self.halted() {
+            ended = self.rounds(&mut first_plan).await.and_then(|()| self.rest());
+        }
         let (wake, state_error) = match ended {
-            Ok(wake) => (wake, self.unrecorded.clone()),
+            Ok(rest) => (rest.wake, self.unrecorded.clone()),
             Err(error) => {
                 self.clean = false;
                 (None, Some(error.message))
@@ -208,12 +215,13 @@ impl<'a> TargetRun<'a> {
     }
 
     fn halted(&self) -> bool {
-        self.driver.interrupt.asked().is_some() || Instant::now() >= self.deadline
+        self.patience.is_over()
     }
 
     async fn rounds(&mut self, first_plan: &mut Option<TargetPlan>) -> Result<(), CommandError> {
         while self.unread_for_now() {
-            let again = if self.throttled_reading() { self.pause().await } else { self.reobserve_pause().await };
+            let again =
+                if self.throttled_reading() { self.pause().await } else { self.patience.before_reading_again().await };
             if !again || !self.refresh().await {
                 break;
             }
@@ -269,14 +277,14 @@ impl<'a> TargetRun<'a> {
     }
 
     /// Rest: what every permission has come to goes on record.
-    fn rest(&mut self) -> Result<Option<Timestamp>, CommandError> {
+    fn rest(&mut self) -> Result<Rest, CommandError> {
         let now = self.now();
         let loaded = self.driver.load(now)?;
         let plan = self.plan(&loaded, false);
         self.clean &= plan.steps.is_empty() && !plan.deferred && plan.unread.is_empty();
         self.notes.extend(plan.notes.iter().cloned());
         if self.request.dry_run {
-            return Ok(plan.wake);
+            return Ok(Rest { wake: plan.wake, freed: false });
         }
         let standings = plan.standings.into_iter().map(|(permission, standing)| {
             let standing = self.refusal(&permission, standing, &loaded);
@@ -288,7 +296,18 @@ impl<'a> TargetRun<'a> {
         for change in &changes {
             (self.driver.on_change)(change);
         }
-        Ok(plan.wake)
+        let kept = self.kept(&loaded);
+        let freed = !kept.is_empty() && self.kept(&*self.driver.load(now)?) != kept;
+        Ok(Rest { wake: plan.wake, freed })
+    }
+
+    /// The grants on this target that sessions keep open for now, though they have moved on.
+    fn kept(&self, loaded: &Loaded) -> BTreeSet<GrantId> {
+        let here = |session: &'_ Session| {
+            let grants = session.grants.iter().filter(|grant| grant.reach.target == self.key && session.keeps(grant));
+            grants.map(|grant| grant.id).collect::<Vec<_>>()
+        };
+        loaded.sessions.iter().flat_map(here).collect()
     }
 
     /// A missing permission of the caller's stands for every port that it keeps shut.
@@ -377,7 +396,9 @@ impl<'a> TargetRun<'a> {
             }
             let flow = match step {
                 Step::Authorize { session, until, permissions } => {
-                    let call = Opening { session: *session, until: *until, permissions, step };
+                    let opener = loaded.sessions.iter().find(|known| known.id == *session);
+                    let reason = opener.and_then(|opener| opener.reason.as_deref());
+                    let call = Opening { session: *session, until: *until, reason, permissions, step };
                     self.authorize(&firewall, &call, closes).await?
                 }
                 Step::SetSwitch { .. } | Step::DropSwitch { .. } => self.switch(&firewall, step, loaded).await?,
@@ -399,6 +420,8 @@ impl<'a> TargetRun<'a> {
 struct Opening<'s> {
     session: SessionId,
     until: Timestamp,
+    /// Why the session was started, as the user says.
+    reason: Option<&'s str>,
     permissions: &'s [Permission],
     step: &'s Step,
 }

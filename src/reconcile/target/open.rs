@@ -6,7 +6,6 @@ use crate::error::CommandError;
 use crate::retry::Retry;
 use chrono::TimeDelta;
 use eg_model::failure::{Failure, FailureClass, Reaction};
-use eg_model::ids::SessionId;
 use eg_model::lease::{Attempt, Lease, Phase};
 use eg_model::marks::tags_for;
 use eg_model::observation::{Effect, ObservedRule};
@@ -47,7 +46,7 @@ impl TargetRun<'_> {
         }
         let answer = firewall.authorize(&self.authorize_call(call)).await;
         match answer {
-            Ok(answer) => self.authorized(call, &intents, answer),
+            Ok(answer) => self.authorized(call, &leases, &intents, answer),
             Err(failure) => Box::pin(self.not_authorized(firewall, call, &intents, failure, closes)).await,
         }
     }
@@ -60,28 +59,30 @@ impl TargetRun<'_> {
             group: self.key.id.clone(),
             permissions: call.permissions.to_vec(),
             tags,
-            description: self.description(call.session),
+            description: self.description(call),
             session: call.session,
         }
     }
 
-    pub(super) fn description(&self, session: SessionId) -> String {
-        let (env, short) = (self.driver.env, session.short());
-        if self.driver.policy.name_person {
-            format!("eg {}@{} session {short}", env.user, env.host)
-        } else {
-            format!("eg session {short}")
-        }
+    /// For people in the console; the provider cuts it and replaces what it does not accept.
+    pub(super) fn description(&self, call: &Opening<'_>) -> String {
+        let (env, short) = (self.driver.env, call.session.short());
+        let person = if self.driver.policy.name_person { format!("{}@{} ", env.user, env.host) } else { String::new() };
+        let reason = call.reason.filter(|reason| !reason.trim().is_empty());
+        let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+        format!("eg {person}session {short}{reason}")
     }
 
     pub(super) fn authorized(
         &mut self,
         call: &Opening<'_>,
+        before: &[Lease],
         intents: &[Lease],
         answer: Answered<Vec<ObservedRule>>,
     ) -> Result<Flow, CommandError> {
         let mut unnamed = false;
-        for lease in intents {
+        let read_at = self.look.read_at().unwrap_or_else(|| self.now());
+        for (before, lease) in before.iter().zip(intents) {
             let Some(rule) = answer.value.iter().find(|rule| rule.permission == lease.permission) else {
                 let event = self.event(EventKind::Authorized, "opened, id not named", &lease.permission, None);
                 self.write(lease, &lease.landed(), &Event { session: Some(call.session), ..event })?;
@@ -91,7 +92,8 @@ impl TargetRun<'_> {
             };
             let event = self.event(EventKind::Authorized, "opened", &lease.permission, Some(&rule.id));
             let event = Event { session: Some(call.session), request_id: answer.request_id.clone(), ..event };
-            self.write(lease, &lease.authorized(rule.id.clone(), call.until), &event)?;
+            let next = lease.authorized_after(before, read_at, rule.id.clone(), call.until);
+            self.write(lease, &next, &event)?;
         }
         // Rule ids are never reused: a new rule has no switch yet.
         self.switches.extend(answer.value.iter().map(|rule| (rule.id.clone(), SwitchSeen::Absent)));
@@ -159,9 +161,9 @@ impl TargetRun<'_> {
     ) -> Result<Flow, CommandError> {
         let mut worst = Flow::Next;
         for permission in call.permissions {
-            let (session, until) = (call.session, call.until);
+            let (session, until, reason) = (call.session, call.until, call.reason);
             let step = Step::Authorize { session, until, permissions: vec![*permission] };
-            let one = Opening { session, until, permissions: std::slice::from_ref(permission), step: &step };
+            let one = Opening { session, until, reason, permissions: std::slice::from_ref(permission), step: &step };
             let flow = Box::pin(self.authorize(firewall, &one, false)).await?;
             worst = worst.max(flow);
             if matches!(flow, Flow::Throttled | Flow::Rest) || self.halted() {
@@ -183,7 +185,7 @@ impl TargetRun<'_> {
             return None;
         }
         let permission = call.permissions.first()?;
-        let missing = firewall.missing_permissions(&self.key.id, permission).await;
+        let missing = firewall.rights(&self.key.id, permission).await.denied();
         self.allowed = Some(missing.is_empty());
         missing.into_iter().next()
     }

@@ -81,6 +81,7 @@ pub fn session(number: u128, start: i64) -> Session {
         user_name: "Alice".into(),
         user_email: Some("a@example.com".into()),
         reason: None,
+        follow: false,
         status: SessionStatus::Pending,
         started_at: at(start),
         expires_at: at(start + HOUR),

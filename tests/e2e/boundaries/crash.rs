@@ -118,3 +118,8 @@ fn expire_with_switches() {
 fn extend_with_switches() {
     at_every_boundary("extend", one_group_with_switches);
 }
+
+#[test]
+fn ensure() {
+    at_every_boundary("ensure", one_group);
+}

@@ -121,6 +121,45 @@ fn a_stop_with_switches_and_a_record_in_use() {
     at_every_write("stop", BUSY, one_group_with_switches);
 }
 
+/// A session around a command: whatever cannot be written, the rules that it opened are closed when it ends, and where
+/// that is not on record it says so.
+#[track_caller]
+fn around_a_command(var: &str) {
+    let command = words(&["session", "run", "--ipv4", IPV4, "--duration", "2h", "--", "true"]);
+    let count = until_past_the_end(|number| {
+        let world = one_group();
+        let outcome = with(&world, &command, &[(var, number.to_string())]);
+        let failed = outcome.code() != Some(0) || outcome.stderr.contains("a test says so");
+        assert!(matches!(outcome.code(), Some(0 | 1 | 3)), "{number}: {outcome}");
+        if var == FULL || outcome.code() != Some(3) {
+            assert_eq!(open(&world), Vec::<String>::new(), "at {number}: it is open\n{outcome}");
+        }
+        if outcome.code() != Some(3) {
+            assert!(!lives(&record(&world)), "at {number}: it lives on record, and nobody says so\n{outcome}");
+        }
+        if lives(&record(&world)) {
+            world.eg(&["session", "stop", "--all"]);
+        }
+        world.advance(SETTLED);
+        settles(&world);
+        assert_eq!(open(&world), Vec::<String>::new());
+        world.ends();
+        failed
+    });
+    eprintln!("run: {var} at each of {count} writes");
+    assert!(count >= 8, "only {count} writes: a door has lost its observer");
+}
+
+#[test]
+fn a_session_around_a_command_on_a_disk_that_fills() {
+    around_a_command(FULL);
+}
+
+#[test]
+fn a_session_around_a_command_with_a_record_in_use() {
+    around_a_command(BUSY);
+}
+
 /// A real lock, held from before the command until well within SQLite's patience: the command waits and is whole.
 #[test]
 fn a_writer_that_takes_its_time_is_waited_for() {

@@ -18,6 +18,7 @@ fn what_is_printed() {
     tale.eg(&["iam-policy", "--only", "nothing"]).expect_code(2);
     tale.end("iam_policy");
     assert_eq!(world.call_counts(), "", "no cloud is asked");
+    world.eg(&["iam-policy", "--sweep"]).expect_code(0).json_as("iam-policy");
     let table = world.eg(&["iam-policy"]).expect_code(0);
     let json = world.eg(&["iam-policy", "--output", "json"]).expect_code(0);
     assert_eq!(table.stdout, json.stdout);

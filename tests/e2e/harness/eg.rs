@@ -141,6 +141,13 @@ impl EgCommand {
         self
     }
 
+    /// The same on a terminal of its own, which `keys` are typed on: each once the text before it has appeared. What the
+    /// terminal shows comes as stdout.
+    pub fn on_a_terminal(self, keys: &[(&str, &str)]) -> Outcome {
+        let terminal = super::pty::around(&self.command, keys);
+        Self { command: terminal, shared: self.shared }.run()
+    }
+
     /// Starts it and comes back.
     pub fn spawn(mut self) -> Running {
         let mut child = self.command.spawn().expect("eg starts");

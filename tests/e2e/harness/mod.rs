@@ -4,6 +4,7 @@ pub mod cloud;
 pub mod echo;
 pub mod eg;
 pub mod moto;
+pub mod pty;
 pub mod sandboxed;
 pub mod switches;
 

@@ -245,7 +245,7 @@ pub fn tool(name: &str) -> PathBuf {
 
 /// The Python of the virtual environment, which is made once and made anew when the pins change. Parallel tests and
 /// test processes wait for the one that makes it.
-fn environment() -> PathBuf {
+pub fn environment() -> PathBuf {
     fs::create_dir_all(temporary()).expect("the target directory is writable");
     let lock = File::create(temporary().join("moto-venv.lock")).expect("a lock file");
     lock.lock().expect("the lock");

@@ -42,6 +42,11 @@ fn every_mistake_in_a_configuration() {
         RESOURCE.to_owned() + "provider = \"gcp\"\n",
         RESOURCE.to_owned() + "role_arn = \"admin\"\n",
         RESOURCE.to_owned() + RESOURCE,
+        RESOURCE.to_owned() + "group_name = \"prod-*\"\n",
+        with("id = \"sg-0123456789abcdef0\"\n", "tag = {}\n"),
+        with("id = \"sg-0123456789abcdef0\"\n", ""),
+        "[defaults]\nid = \"sg-0123456789abcdef0\"\n".to_owned(),
+        "include = [\"team.toml\"]\n".to_owned(),
         "resource = 1\n".to_owned(),
     ] {
         world.write_config(&text);
@@ -146,7 +151,16 @@ fn help_and_version() {
     let mut tale = Tale::new(&world.here);
     for args in [
         &["--help"][..],
+        &["init", "--help"],
+        &["resource", "--help"],
+        &["resource", "list", "--help"],
+        &["resource", "add", "--help"],
+        &["resource", "remove", "--help"],
+        &["resource", "verify", "--help"],
+        &["resource", "discover", "--help"],
         &["session", "start", "--help"],
+        &["session", "ensure", "--help"],
+        &["session", "run", "--help"],
         &["session", "list", "--help"],
         &["session", "get", "--help"],
         &["session", "extend", "--help"],
@@ -158,6 +172,7 @@ fn help_and_version() {
         &["doctor", "--help"],
         &["iam-policy", "--help"],
         &["reconcile", "--help"],
+        &["sweep", "--help"],
         &["schedule", "--help"],
         &["schedule", "show", "--help"],
         &["schedule", "install", "--help"],

@@ -218,9 +218,16 @@ fn schemas_are_printed() {
         "ip",
         "who",
         "log",
+        "init",
+        "resources",
+        "resource-change",
+        "verify",
+        "discover",
         "iam-policy",
+        "sweep",
         "setup-cloud-expiry",
         "reconcile",
+        "notify",
         "error",
         "demo",
         "sandbox",
@@ -232,8 +239,8 @@ fn schemas_are_printed() {
         assert_eq!(world.eg(&["schema", name, "--output", "json"]).expect_code(0).stdout, outcome.stdout);
     }
     let outcome = world.eg(&["schema", "sesion"]).expect_code(2);
-    let known = "session, sessions, status, ip, who, log, iam-policy, schedule, doctor, setup-cloud-expiry, reconcile, \
-                 error, demo, sandbox";
+    let known = "session, sessions, status, ip, who, log, init, resources, resource-change, verify, discover, iam-policy, \
+         schedule, doctor, setup-cloud-expiry, sweep, reconcile, notify, error, demo, sandbox";
     assert_eq!(error_of(&outcome), format!("there is no schema \"sesion\"; there are: {known}"));
 }
 

@@ -1,8 +1,9 @@
 //! What the README shows is what `eg` prints.
 
-use super::{start, start_id};
+use super::{error_of, start, start_id};
 use crate::harness::{Outcome, World};
 use regex::Regex;
+use std::os::unix::fs::MetadataExt;
 
 /// Ids, times and lengths of time differ; everything else has to be the same, spaces included.
 fn without_ids_and_times(text: &str) -> String {
@@ -71,6 +72,14 @@ fn the_readme_shows_the_status() {
     same("eg status", world.eg(&["status"]));
 }
 
+#[test]
+fn the_readme_shows_a_session_that_is_kept() {
+    let world = World::new();
+    start(&world.here, &["--only", "prod", "--duration", "2h"]);
+    let command = "eg session ensure --only prod --duration 2h";
+    same(command, world.eg(&["session", "ensure", "--only", "prod", "--duration", "2h"]));
+}
+
 /// Parts are left out, and marked; what is there is as `eg demo` prints it, in its order.
 #[test]
 fn the_readmes_tour_is_the_demo() {
@@ -87,10 +96,29 @@ fn the_readmes_tour_is_the_demo() {
 fn the_readmes_configurations_are_valid() {
     let readme = include_str!("../../../README.md");
     let blocks: Vec<_> = readme.split("```toml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
-    assert_eq!(blocks.len(), 2);
+    let (policies, blocks): (Vec<_>, Vec<_>) = blocks.into_iter().partition(|block| block.contains("reason_pattern"));
+    assert_eq!((policies.len(), blocks.len()), (1, 4));
     let world = World::bare();
-    for block in blocks {
-        world.write_config(block);
-        world.eg(&["session", "start", "--no-wait", "--ipv4", "198.51.100.7"]).expect_code(0);
+    let start = ["session", "start", "--no-wait", "--ipv4", "198.51.100.7", "--duration", "1h"];
+    for block in &blocks {
+        // One that shows a single section stands in a configuration that has resources.
+        let rest = if block.contains("[[resource]]") { "" } else { blocks[0] };
+        world.write_config(&format!("{block}\n{rest}"));
+        world.eg(&["resource", "list"]).expect_code(0);
+        if block.contains("group_name") {
+            continue; // There would have to be such groups.
+        }
+        world.eg(&start).expect_code(0);
     }
+    let policy = world.dir().join("policy.toml");
+    std::fs::write(&policy, policies[0]).unwrap();
+    let owner = std::fs::metadata(&policy).unwrap().uid().to_string();
+    let bound = |args: &[&str]| {
+        let command = world.here.command(args).env("EG_TEST_POLICY", &policy).env("EG_TEST_POLICY_OWNER", &owner);
+        error_of(&command.run().expect_code(1))
+    };
+    world.write_config(blocks[0]);
+    assert!(bound(&start).contains("policy.toml: ports: tcp/22, tcp/5432 alone are allowed"));
+    let start = [&start[..], &["--port", "tcp/22", "--reason", "INC-7: restore"]].concat();
+    assert!(bound(&start).contains("policy.toml: explicit_addresses: false"));
 }

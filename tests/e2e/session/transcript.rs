@@ -38,7 +38,7 @@ fn start_list_get_extend_stop() {
         assert_eq!(*lease.1, until, "the tag says when the extended session ends");
         assert_eq!(rule.tags["eg:managed-by"], "eg");
         assert_eq!(rule.tags["eg:session"], id);
-        assert!(rule.description.ends_with(&format!(" session {}", &id[..8])), "{}", rule.description);
+        assert!(rule.description.ends_with(&format!(" session {}: deploy 4.2", &id[..8])), "{}", rule.description);
         let person = rule.description.strip_prefix("eg ").and_then(|rest| rest.split(' ').next()).unwrap();
         assert!(person.contains('@'), "{}", rule.description);
     }

@@ -1,0 +1,76 @@
+//! When a marked rule may be closed by anybody: the one judgement behind the plan's collecting and behind `eg sweep`.
+//! Leases of others are judged by the provider's clock alone; what is not known keeps a rule open.
+
+use crate::{
+    Timestamp,
+    marks::{LeaseState, Marks},
+};
+use chrono::TimeDelta;
+
+/// How far the local clock may differ from the provider's before what others own is left alone.
+pub const SKEW_LIMIT: TimeDelta = TimeDelta::minutes(2);
+
+/// Whether a lease value keeps its rule; where the provider's clock is not known, it does.
+#[must_use]
+pub fn lease_state(value: &str, provider_time: Option<Timestamp>) -> LeaseState {
+    provider_time.map_or(LeaseState::Unexpired, |provider| Marks::judge(value, provider))
+}
+
+/// Whether no lease holds a rule any more whose marks are its own.
+#[must_use]
+pub fn abandoned(marks: &Marks, provider_time: Option<Timestamp>) -> bool {
+    marks.genuine() && !marks.leases.values().any(|value| lease_state(value, provider_time).holds())
+}
+
+/// Whether the two clocks agree well enough for anything of others to be closed. Not known is no.
+#[must_use]
+pub fn clocks_agree(local: Timestamp, provider_time: Option<Timestamp>) -> bool {
+    provider_time.is_some_and(|provider| (local - provider).abs() <= SKEW_LIMIT)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+    use super::*;
+    use crate::ids::InstallationId;
+    use std::collections::BTreeMap;
+    use uuid::Uuid;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn marks(managed: bool, fits: bool, values: &[&str]) -> Marks {
+        let id = |number| InstallationId::from_uuid(Uuid::from_u128(number));
+        let leases: BTreeMap<_, _> = (1..).map(id).zip(values.iter().map(|value| (*value).to_owned())).collect();
+        Marks { managed, fits, leases }
+    }
+
+    #[test]
+    fn every_lease_must_have_let_go_and_the_marks_must_fit() {
+        let now = Some(at("2026-02-27T12:00:00Z"));
+        let (over, holds, odd) = ("2026-02-27T11:00:00Z", "2026-02-27T11:55:00Z", "2099-01-01T00:00:00Z");
+        for (managed, fits, values, provider, expected) in [
+            (true, true, vec![over], now, true),
+            (true, true, vec![over, odd, "soon"], now, true),
+            (true, true, vec![], now, true),
+            (true, true, vec![over, holds], now, false),
+            (true, true, vec![over], None, false),
+            (true, true, vec!["soon"], None, false),
+            (true, false, vec![over], now, false),
+            (false, true, vec![over], now, false),
+        ] {
+            assert_eq!(abandoned(&marks(managed, fits, &values), provider), expected, "{managed} {fits} {values:?}");
+        }
+    }
+
+    #[test]
+    fn two_minutes_are_close_enough() {
+        let local = at("2026-02-27T12:00:00Z");
+        for (seconds, agree) in [(0, true), (120, true), (-120, true), (121, false), (-121, false)] {
+            assert_eq!(clocks_agree(local, Some(local + TimeDelta::seconds(seconds))), agree, "{seconds}");
+        }
+        assert!(!clocks_agree(local, None));
+    }
+}

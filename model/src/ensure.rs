@@ -1,0 +1,206 @@
+//! Whether a session that lives already is the one that is asked for.
+//!
+//! | sessions that are the same and live | then |
+//! |---|---|
+//! | one that lasts as long as asked, to the minute | keep it |
+//! | one that can be prolonged to what is asked, within the longest that a session may last | prolong it |
+//! | else | a new one; the old ones go on beside it until their own time is over |
+//!
+//! *The same* is: the same ports of the same targets by the same ways, for the same addresses; nothing less, and
+//! nothing more, since prolonging would keep that open for longer than anybody asked. A session that is to follow its
+//! user's address is not the same as one that does not.
+
+use crate::{ids::SessionId, permission::Permission, session::Session, target::Reach};
+use chrono::TimeDelta;
+use std::collections::BTreeSet;
+
+/// What to do so that a session is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ensuring {
+    /// Nothing.
+    Keep(SessionId),
+    /// Move its expiry to the one that is asked for.
+    Prolong(SessionId),
+    /// Record the one that is asked for.
+    Begin,
+}
+
+/// Durations are whole minutes, and so is what a session is said to have left: a lack that is smaller is none.
+const A_MINUTE: TimeDelta = TimeDelta::minutes(1);
+
+/// Decides, among every session that lives in the record. `wanted` is the session to begin if there is none, as of
+/// now; `longest` is how long one may last in all.
+#[must_use]
+pub fn ensure(live: &[Session], wanted: &Session, longest: TimeDelta) -> Ensuring {
+    let now = wanted.started_at;
+    let opens = what_it_opens(wanted);
+    let alive = |session: &&Session| session.status.is_live() && session.expires_at > now;
+    let follows = |session: &&Session| session.follow || !wanted.follow;
+    let alike = |session: &&Session| follows(session) && what_it_opens(session) == opens;
+    let mut same: Vec<&Session> = live.iter().filter(alive).filter(alike).collect();
+    same.sort_by_key(|session| std::cmp::Reverse((session.expires_at, session.started_at, session.id)));
+    if let Some(last) = same.first().filter(|session| wanted.expires_at - session.expires_at < A_MINUTE) {
+        return Ensuring::Keep(last.id);
+    }
+    let fits = |session: &&&Session| wanted.expires_at - session.started_at <= longest;
+    same.iter().find(fits).map_or(Ensuring::Begin, |session| Ensuring::Prolong(session.id))
+}
+
+/// Permissions name the address and the ports; the way, the firewall and whose credentials.
+fn what_it_opens(session: &Session) -> BTreeSet<(Reach, Permission)> {
+    let way = |reach: &Reach| Reach { account: None, partition: None, ..reach.clone() };
+    session
+        .current()
+        .flat_map(|grant| grant.permissions.iter().map(move |item| (way(&grant.reach), item.permission)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Timestamp,
+        ids::GrantId,
+        session::{Grant, GrantPermission, GrantStatus, SessionStatus, Standing},
+        target::TargetKey,
+    };
+    use std::net::IpAddr;
+    use uuid::Uuid;
+
+    fn at(minutes: i64) -> Timestamp {
+        "2026-02-27T10:00:00Z".parse::<Timestamp>().unwrap() + TimeDelta::minutes(minutes)
+    }
+
+    fn grant(group: &str, address: &str, ports: &[&str]) -> Grant {
+        let address: IpAddr = address.parse().unwrap();
+        let permission = |port: &&str| Permission::for_host(port.parse().unwrap(), address);
+        let key = TargetKey {
+            provider: "aws".into(),
+            kind: "security-group".into(),
+            endpoint: None,
+            region: "eu-west-1".into(),
+            id: group.into(),
+        };
+        let untried = |permission| GrantPermission { permission, standing: Standing::Untried };
+        Grant {
+            id: GrantId(Uuid::from_u128(1)),
+            resource_name: group.into(),
+            reach: Reach {
+                target: key,
+                account: None,
+                partition: None,
+                profile: None,
+                role_arn: None,
+                external_id: None,
+                config_file: None,
+                credentials_file: None,
+            },
+            address,
+            status: GrantStatus::Pending,
+            permissions: ports.iter().map(permission).map(untried).collect(),
+            applied_at: None,
+            removed_at: None,
+            unswitched: None,
+        }
+    }
+
+    fn session(number: u128, from: i64, until: i64) -> Session {
+        Session {
+            id: SessionId(Uuid::from_u128(number)),
+            user_name: "alice".into(),
+            user_email: None,
+            reason: None,
+            follow: false,
+            status: SessionStatus::Active,
+            started_at: at(from),
+            expires_at: at(until),
+            ended_at: None,
+            ended_reason: None,
+            caller_arns: BTreeSet::new(),
+            grants: vec![grant("sg-1", "203.0.113.42", &["tcp/22", "tcp/443"])],
+        }
+    }
+
+    fn id(number: u128) -> SessionId {
+        SessionId(Uuid::from_u128(number))
+    }
+
+    /// Eight hours are asked for at 10:00; a session may last a day.
+    fn decide(live: &[Session]) -> Ensuring {
+        ensure(live, &session(99, 0, 8 * 60), TimeDelta::hours(24))
+    }
+
+    #[test]
+    fn one_that_lasts_long_enough_is_kept() {
+        assert_eq!(decide(&[session(1, -60, 8 * 60)]), Ensuring::Keep(id(1)));
+        assert_eq!(decide(&[session(1, -60, 9 * 60)]), Ensuring::Keep(id(1)));
+        // What lasts longest needs prolonging last.
+        assert_eq!(decide(&[session(1, -60, 60), session(2, -60, 8 * 60)]), Ensuring::Keep(id(2)));
+        // 59 seconds are none.
+        let mut short = session(1, -60, 8 * 60);
+        short.expires_at -= TimeDelta::seconds(59);
+        assert_eq!(decide(&[short.clone()]), Ensuring::Keep(id(1)));
+        short.expires_at -= TimeDelta::seconds(1);
+        assert_eq!(decide(&[short]), Ensuring::Prolong(id(1)));
+    }
+
+    #[test]
+    fn one_that_ends_sooner_is_prolonged_within_the_limit() {
+        assert_eq!(decide(&[session(1, -60, 60)]), Ensuring::Prolong(id(1)));
+        assert_eq!(decide(&[session(1, -16 * 60, 60)]), Ensuring::Prolong(id(1)));
+        assert_eq!(decide(&[session(1, -16 * 60 - 1, 60)]), Ensuring::Begin);
+        assert_eq!(decide(&[session(1, -16 * 60 - 1, 60), session(2, -60, 30)]), Ensuring::Prolong(id(2)));
+    }
+
+    #[test]
+    fn one_that_has_ended_is_none() {
+        assert_eq!(decide(&[]), Ensuring::Begin);
+        assert_eq!(decide(&[session(1, -60, 0)]), Ensuring::Begin);
+        for status in SessionStatus::ALL.iter().copied() {
+            let expected = if status.is_live() { Ensuring::Keep(id(1)) } else { Ensuring::Begin };
+            assert_eq!(decide(&[Session { status, ..session(1, -60, 8 * 60) }]), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn who_is_to_follow_is_not_served_by_one_who_stays() {
+        let following = |number| Session { follow: true, ..session(number, -60, 8 * 60) };
+        let wanted = Session { follow: true, ..session(99, 0, 8 * 60) };
+        let longest = TimeDelta::hours(24);
+        assert_eq!(ensure(&[session(1, -60, 8 * 60)], &wanted, longest), Ensuring::Begin);
+        assert_eq!(ensure(&[session(1, -60, 8 * 60), following(2)], &wanted, longest), Ensuring::Keep(id(2)));
+        assert_eq!(decide(&[following(1)]), Ensuring::Keep(id(1)), "more than was asked for, at the same address");
+        // Where it has been is not what it opens.
+        let mut moved = following(1);
+        moved.grants.push(Grant { status: GrantStatus::Removed, ..grant("sg-1", "203.0.113.7", &["tcp/22"]) });
+        assert_eq!(ensure(&[moved], &wanted, longest), Ensuring::Keep(id(1)));
+    }
+
+    #[test]
+    fn another_one_is_not_the_same() {
+        let with = |grants: Vec<Grant>| Session { grants, ..session(1, -60, 8 * 60) };
+        let mine = || grant("sg-1", "203.0.113.42", &["tcp/22", "tcp/443"]);
+        let other_way = |change: fn(&mut Reach)| {
+            let mut grant = mine();
+            change(&mut grant.reach);
+            with(vec![grant])
+        };
+        for different in [
+            with(vec![grant("sg-2", "203.0.113.42", &["tcp/22", "tcp/443"])]),
+            with(vec![grant("sg-1", "203.0.113.43", &["tcp/22", "tcp/443"])]),
+            with(vec![grant("sg-1", "203.0.113.42", &["tcp/22"])]),
+            with(vec![grant("sg-1", "203.0.113.42", &["tcp/22", "tcp/443", "tcp/80"])]),
+            with(vec![mine(), grant("sg-1", "2001:db8::1", &["tcp/22", "tcp/443"])]),
+            with(vec![mine(), grant("sg-2", "203.0.113.42", &["tcp/22"])]),
+            other_way(|reach| reach.target.region = "us-east-1".into()),
+            other_way(|reach| reach.target.endpoint = Some("http://127.0.0.1:1".into())),
+            other_way(|reach| reach.profile = Some("work".into())),
+        ] {
+            assert_eq!(decide(std::slice::from_ref(&different)), Ensuring::Begin, "{different:#?}");
+        }
+        // What was learnt on the way makes no difference, nor does the resource's name.
+        let mut learnt = other_way(|reach| reach.account = Some("123456789012".into()));
+        learnt.grants.iter_mut().for_each(|grant| grant.resource_name = "renamed".into());
+        assert_eq!(decide(&[learnt]), Ensuring::Keep(id(1)));
+    }
+}

@@ -1,0 +1,119 @@
+//! `eg resource add`. No network.
+
+use super::{super::Context, changed};
+use crate::{
+    config_file::{self, Change, Over},
+    edit::{self, Entry},
+    error::{CommandError, Exit, Kind},
+    output::text::{escape_controls, shell_quoted},
+};
+use clap::ValueEnum;
+use eg_model::permission::PortSpec;
+use std::{collections::BTreeMap, io::ErrorKind};
+
+/// Add a resource to the configuration
+///
+/// Writes a `[[resource]]` at the end of the file and leaves all else in it as it is. Which group: by `--id`, or every
+/// group of a name or with tags when a session starts (`--group-name`, `--tag`; `*` is any characters, `?` one or
+/// none). What `[defaults]` says need not be said again.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: eg resource add prod-api --id sg-0abc123def4567890 --region eu-west-1 --port tcp/22")]
+pub struct AddArgs {
+    /// What the tables show, and --only selects
+    name: String,
+    /// The group's id
+    #[arg(long, value_name = "SG", required_unless_present_any = ["group_name", "tag"], conflicts_with_all = ["group_name", "tag"])]
+    id: Option<String>,
+    /// Every group of this name
+    #[arg(long, value_name = "PATTERN")]
+    group_name: Option<String>,
+    /// Every group with this tag; may be repeated, and then all have to be there
+    #[arg(long, value_name = "KEY=VALUE", value_parser = tag)]
+    tag: Vec<(String, String)>,
+    /// The region [default: that of the configuration's defaults]
+    #[arg(long)]
+    region: Option<String>,
+    /// The AWS profile whose credentials alone are used
+    #[arg(long)]
+    profile: Option<String>,
+    /// A role to assume
+    #[arg(long, value_name = "ARN")]
+    role_arn: Option<String>,
+    /// The external id that the role asks for
+    #[arg(long, value_name = "ID", requires = "role_arn")]
+    external_id: Option<String>,
+    /// What to open: tcp/22, tcp/8000-8080, udp/51820, icmp, all; may be repeated
+    #[arg(long = "port", value_name = "PORT")]
+    ports: Vec<PortSpec>,
+    /// Only this family; may be repeated [default: both]
+    #[arg(long = "family", value_enum)]
+    families: Vec<Family>,
+    /// A label for --only; may be repeated
+    #[arg(long = "label", value_name = "LABEL")]
+    labels: Vec<String>,
+}
+
+/// An address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Family {
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
+fn tag(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("a tag is written KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// Adds.
+///
+/// # Errors
+/// There is such a resource already, or the configuration would not be valid, or cannot be written.
+pub fn run(context: &Context<'_>, args: &AddArgs) -> Result<Exit, CommandError> {
+    let path = &context.config.path;
+    let old = match config_file::read(path) {
+        Ok(source) => {
+            let settings = config_file::load(&source, path)?;
+            if let Some(file) = settings.files.get(&args.name) {
+                let message = format!("{} is there already, in {}", args.name, file.display());
+                return Err(CommandError::new(Kind::Refused, message).hint("choose another name, or edit the file"));
+            }
+            Some(source.text)
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => {
+            let message = format!("the configuration {} cannot be read: {error}", path.display());
+            return Err(CommandError::new(Kind::Config, message));
+        }
+    };
+    let failed = |error: toml_edit::TomlError| CommandError::new(Kind::Config, format!("{}: {error}", path.display()));
+    let text = edit::add(old.as_deref().unwrap_or_default(), &entry(args)).map_err(failed)?;
+    let over = old.as_deref().map_or(Over::Nothing, Over::Text);
+    Change { main: path, file: path, text: &text, over }.make()?;
+    context.printer.json(&changed("added", &args.name, path, &[]));
+    context.printer.result(&format!("✓ Added {} to {}\n", escape_controls(&args.name), path.display()));
+    context.printer.progress(&format!("Next: eg resource verify {}", shell_quoted(&args.name)));
+    Ok(Exit::Done)
+}
+
+fn entry(args: &AddArgs) -> Entry {
+    let family = |family: &Family| match family {
+        Family::Ipv4 => "ipv4".to_owned(),
+        Family::Ipv6 => "ipv6".to_owned(),
+    };
+    Entry {
+        name: args.name.clone(),
+        id: args.id.clone(),
+        group_name: args.group_name.clone(),
+        tags: args.tag.iter().cloned().collect::<BTreeMap<_, _>>(),
+        region: args.region.clone(),
+        profile: args.profile.clone(),
+        role_arn: args.role_arn.clone(),
+        external_id: args.external_id.clone(),
+        ports: args.ports.iter().map(ToString::to_string).collect(),
+        families: args.families.iter().map(family).collect(),
+        groups: args.labels.clone(),
+    }
+}

@@ -1,0 +1,181 @@
+//! `eg resource discover`: the groups that could be configured. Changes nothing.
+
+use super::{super::Context, openings};
+use crate::{
+    error::{CommandError, Exit, Kind},
+    output::{
+        json, style,
+        table::{Cell, Table},
+        text::shell_quoted,
+    },
+    settings::{Resource, Settings},
+};
+use eg_model::{failure::Failure, target::Reach};
+use eg_providers::{Group, aws};
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// Show the groups that are not configured, and what they open
+///
+/// Asks every region and profile of the configuration, or those that are named. Needs `ec2:DescribeSecurityGroups`,
+/// which a session needs too. Exit status 3 if some cannot be asked, 1 if none can.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: eg resource discover --region eu-west-1")]
+pub struct DiscoverArgs {
+    /// With the credentials of this AWS profile
+    #[arg(long)]
+    profile: Option<String>,
+    /// In this region [default: that of the profile, or AWS_REGION]
+    #[arg(long)]
+    region: Option<String>,
+}
+
+/// One region, seen with one set of credentials.
+struct Seen {
+    way: Reach,
+    groups: Result<Vec<Group>, Failure>,
+}
+
+/// Discovers.
+///
+/// # Errors
+/// The configuration is bad, or no region is known to ask.
+pub fn run(context: &Context<'_>, args: &DiscoverArgs) -> Result<Exit, CommandError> {
+    let settings = context.settings()?;
+    let runtime = context.runtime()?;
+    let seen = runtime.block_on(async {
+        let ways = ways(context, args, &settings).await?;
+        Ok::<_, CommandError>(join_all(ways.into_iter().map(|way| look(context, way, &settings))).await)
+    })?;
+    runtime.shutdown_background();
+    let printer = context.printer;
+    printer.json(&as_json(&seen));
+    let found = || seen.iter().flat_map(|one| one.groups.iter().flatten().map(move |group| (&one.way, group)));
+    if found().next().is_some() {
+        printer.result(&table(found()));
+    } else if seen.iter().any(|one| one.groups.is_ok()) {
+        printer.remark("Every group that can be seen is configured.");
+    }
+    for one in &seen {
+        if let Err(failure) = &one.groups {
+            let message = format!("the groups of {} cannot be listed: {failure}", one.way.target.region);
+            printer.warn(&message, &[failure.class.advice().to_owned()]);
+        }
+    }
+    if let Some((way, group)) = found().next() {
+        let profile = way.profile.iter().map(|name| format!(" --profile {}", shell_quoted(name))).collect::<String>();
+        let region = &way.target.region;
+        let (name, id) = (shell_quoted(&group.name), &group.id);
+        printer.progress(&format!("Next: eg resource add {name} --id {id} --region {region}{profile} --port tcp/22"));
+    }
+    let unknown = seen.iter().filter(|one| one.groups.is_err()).count();
+    Ok(match unknown {
+        0 => Exit::Done,
+        all if all == seen.len() => Exit::Failed,
+        _ => Exit::Partial,
+    })
+}
+
+/// Where to look: what was named, else everything that the configuration names, else where the environment leads.
+async fn ways(
+    context: &Context<'_>,
+    args: &DiscoverArgs,
+    settings: &Settings,
+) -> Result<BTreeSet<Reach>, CommandError> {
+    let any = |resource: &Resource| {
+        let mut way = context.reach(resource);
+        way.target.id.clear();
+        way
+    };
+    if args.profile.is_none() && args.region.is_none() && !settings.names_no_target() {
+        let meant = settings.selections.iter().map(|one| one.resource(one.name.clone(), String::new()));
+        return Ok(settings.resources.iter().cloned().chain(meant).map(|resource| any(&resource)).collect());
+    }
+    let region = match &args.region {
+        Some(region) => region.clone(),
+        None => region(context, args.profile.as_deref()).await?.ok_or_else(|| {
+            CommandError::new(Kind::Usage, "no region is known to ask").hint("name one: --region eu-west-1")
+        })?,
+    };
+    Ok(BTreeSet::from([way(context, args.profile.clone(), region)]))
+}
+
+/// The way to a region with some profile's credentials, or with those of the environment.
+pub(in crate::commands) fn way(context: &Context<'_>, profile: Option<String>, region: String) -> Reach {
+    context.reach(&Resource {
+        name: String::new(),
+        provider: aws::PROVIDER.to_owned(),
+        kind: aws::SECURITY_GROUP.to_owned(),
+        id: String::new(),
+        region,
+        profile,
+        role_arn: None,
+        external_id: None,
+        ports: Vec::new(),
+        families: Vec::new(),
+        groups: Vec::new(),
+    })
+}
+
+/// The region of the profile that would be used, else that of the environment.
+async fn region(context: &Context<'_>, profile: Option<&str>) -> Result<Option<String>, CommandError> {
+    let var = |name: &str| context.env.var(name);
+    let wanted = profile.or_else(|| var("AWS_PROFILE")).unwrap_or("default");
+    let known = aws::profiles(var("AWS_CONFIG_FILE"), var("AWS_SHARED_CREDENTIALS_FILE")).await?;
+    let of_profile = known.into_iter().find(|one| one.name == wanted).and_then(|one| one.region);
+    let of_environment = || var("AWS_REGION").or_else(|| var("AWS_DEFAULT_REGION")).map(str::to_owned);
+    Ok(if profile.is_some() { of_profile.or_else(of_environment) } else { of_environment().or(of_profile) })
+}
+
+async fn look(context: &Context<'_>, way: Reach, settings: &Settings) -> Seen {
+    let listed = async { context.env.connect().connect(&way).await?.groups(None).await };
+    let region = way.target.region.clone();
+    let configured = |group: &Group| {
+        settings.resources.iter().any(|one| one.id == group.id && one.region == region)
+            || settings.selections.iter().any(|one| one.region == region && one.meant.fits(&group.name, &group.tags))
+    };
+    let groups = listed.await.map(|groups| groups.into_iter().filter(|group| !configured(group)).collect());
+    Seen { way, groups }
+}
+
+fn table<'a>(found: impl Iterator<Item = (&'a Reach, &'a Group)>) -> String {
+    let mut table = Table::new(["GROUP", "NAME", "VPC", "REGION", "PROFILE", "OPENS"]);
+    for (way, group) in found {
+        let everybody = group.permissions.iter().any(|permission| permission.is_for_everybody());
+        let opens = openings(group);
+        table.row([
+            Cell::new(&group.id),
+            Cell::new(&group.name),
+            Cell::new(group.network.as_deref().unwrap_or("-")),
+            Cell::new(&way.target.region),
+            Cell::new(way.profile.as_deref().unwrap_or("-")),
+            if everybody { Cell::styled(opens, style::UNDER_WAY) } else { Cell::new(opens) },
+        ]);
+    }
+    table.render()
+}
+
+fn as_json(seen: &[Seen]) -> Value {
+    let groups = seen.iter().flat_map(|one| one.groups.iter().flatten().map(move |group| group_json(&one.way, group)));
+    let unknown = seen.iter().filter_map(|one| {
+        let failure = one.groups.as_ref().err()?;
+        let way = &one.way;
+        Some(json!({"region": way.target.region, "profile": way.profile, "message": failure.to_string()}))
+    });
+    json!({"groups": groups.collect::<Vec<_>>(), "unavailable": unknown.collect::<Vec<_>>()})
+}
+
+fn group_json(way: &Reach, group: &Group) -> Value {
+    json!({
+        "id": group.id,
+        "name": group.name,
+        "network": group.network,
+        "region": way.target.region,
+        "profile": way.profile,
+        "roleArn": way.role_arn,
+        "tags": group.tags,
+        "permissions": group.permissions.iter().map(json::permission).collect::<Vec<_>>(),
+        "otherSources": group.other_ingress,
+    })
+}

@@ -1,0 +1,79 @@
+//! `eg resource list`. No network.
+
+use super::super::Context;
+use crate::{
+    error::{CommandError, Exit},
+    output::table::{Cell, Table},
+    settings::{Resource, Settings},
+};
+use eg_model::selection::Selector;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// List the configured resources
+///
+/// What the configuration says, with `[defaults]` filled in and included files read. Groups that are named by name or
+/// tags are looked up when a session starts; `eg resource verify` shows which they are now.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: eg resource list")]
+pub struct ListArgs {}
+
+/// Lists.
+///
+/// # Errors
+/// The configuration is bad.
+pub fn run(context: &Context<'_>, _args: &ListArgs) -> Result<Exit, CommandError> {
+    let settings = context.settings()?;
+    let rows = rows(&settings);
+    context.printer.json(&rows.iter().map(|row| as_json(row, &settings)).collect::<Vec<_>>());
+    if rows.is_empty() {
+        context.printer.remark("No resources. Have some made: eg init");
+        return Ok(Exit::Done);
+    }
+    let mut table = Table::new(["NAME", "GROUP", "REGION", "PROFILE", "PORTS", "FAMILIES", "LABELS"]);
+    for (resource, meant) in &rows {
+        let list = |items: Vec<String>| if items.is_empty() { "-".to_owned() } else { items.join(" ") };
+        let families = resource.families.iter().map(ToString::to_string).collect();
+        table.row([
+            Cell::new(&resource.name),
+            Cell::new(meant.map_or_else(|| resource.id.clone(), |meant| format!("every {meant}"))),
+            Cell::new(&resource.region),
+            Cell::new(resource.profile.as_deref().unwrap_or("-")),
+            Cell::new(list(resource.ports.iter().map(ToString::to_string).collect())),
+            Cell::new(list(families)),
+            Cell::new(list(resource.groups.clone())),
+        ]);
+    }
+    context.printer.result(&table.render());
+    Ok(Exit::Done)
+}
+
+/// A resource, and what it means where it has no id.
+type Row<'a> = (Resource, Option<&'a Selector>);
+
+fn rows(settings: &Settings) -> Vec<Row<'_>> {
+    let fixed = settings.resources.iter().map(|resource| (resource.clone(), None));
+    let meant = |one: &'_ crate::settings::Selection| one.resource(one.name.clone(), String::new());
+    fixed.chain(settings.selections.iter().map(|one| (meant(one), Some(&one.meant)))).collect()
+}
+
+fn as_json((resource, meant): &Row<'_>, settings: &Settings) -> Value {
+    let tags: BTreeMap<&String, &str> =
+        meant.iter().flat_map(|meant| meant.tags()).map(|(key, value)| (key, value.as_str())).collect();
+    json!({
+        "name": resource.name,
+        "provider": resource.provider,
+        "kind": resource.kind,
+        "id": Some(&resource.id).filter(|_| meant.is_none()),
+        "groupName": meant.and_then(|meant| meant.name()).map(|name| name.as_str()),
+        "tags": tags,
+        "region": resource.region,
+        "profile": resource.profile,
+        "roleArn": resource.role_arn,
+        "externalId": resource.external_id,
+        "ports": resource.ports,
+        "families": resource.families.iter().map(|family| family.number()).collect::<Vec<_>>(),
+        "groups": resource.groups,
+        "file": settings.files.get(&resource.name).map(|file| file.to_string_lossy()),
+    })
+}

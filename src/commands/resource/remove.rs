@@ -1,0 +1,75 @@
+//! `eg resource remove`. No network.
+
+use super::{super::Context, changed};
+use crate::{
+    config_file::{self, Change, Over},
+    edit,
+    error::{CommandError, Exit, Kind},
+    output::text::escape_controls,
+};
+use eg_model::session::{GrantStatus, Session};
+use std::path::Path;
+
+/// Take a resource out of the configuration
+///
+/// Removes its `[[resource]]` with the comment above it, and leaves all else in the file as it is. A session keeps what
+/// it has opened until it ends, whatever the configuration says: while one uses the resource, this asks for --force.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: eg resource remove prod-api")]
+pub struct RemoveArgs {
+    /// Which
+    name: String,
+    /// Also while a session uses it
+    #[arg(long)]
+    force: bool,
+}
+
+/// Removes.
+///
+/// # Errors
+/// There is no such resource, a live session uses it, or the file cannot be written.
+pub fn run(context: &Context<'_>, args: &RemoveArgs) -> Result<Exit, CommandError> {
+    let settings = context.settings()?;
+    let name = &args.name;
+    let Some(file) = settings.files.get(name) else {
+        let known: Vec<&str> = settings.files.keys().map(String::as_str).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        let message = format!("no resource is named \"{name}\"; known: {known}");
+        return Err(CommandError::new(Kind::NotFound, message));
+    };
+    let users = users(context, name)?;
+    if let (Some(first), false) = (users.first(), args.force) {
+        let (short, until) = (first.id.short(), context.zone.format(first.expires_at));
+        return Err(CommandError::new(Kind::Refused, format!("session {short} uses {name} until {until}"))
+            .hint(format!("stop it first: eg session stop {short}"))
+            .hint("or take it out all the same, with --force: the session keeps what it has opened until it ends"));
+    }
+    take_out(&context.config.path, file, name)?;
+    let ids: Vec<_> = users.iter().map(|session| session.id).collect();
+    context.printer.json(&changed("removed", name, file, &ids));
+    context.printer.result(&format!("✓ Removed {} from {}\n", escape_controls(name), file.display()));
+    for session in users {
+        let until = context.zone.format(session.expires_at);
+        let message = format!("session {} keeps what it has opened there until {until}", session.id.short());
+        context.printer.warn(&message, &[]);
+    }
+    Ok(Exit::Done)
+}
+
+/// The live sessions that have something there. Without a record there are none; one that cannot be read may hold some.
+fn users(context: &Context<'_>, name: &str) -> Result<Vec<Session>, CommandError> {
+    let Some(store) = context.store_for_reading()? else { return Ok(Vec::new()) };
+    let of_it = |known: &str| known == name || known.strip_prefix(name).is_some_and(|rest| rest.starts_with('/'));
+    let uses = |session: &Session| {
+        session.grants.iter().any(|grant| of_it(&grant.resource_name) && grant.status != GrantStatus::Removed)
+    };
+    Ok(store.live_sessions()?.into_iter().filter(uses).collect())
+}
+
+fn take_out(main: &Path, file: &Path, name: &str) -> Result<(), CommandError> {
+    let failed = |error: String| CommandError::new(Kind::Config, format!("{}: {error}", file.display()));
+    let source = config_file::read(file).map_err(|error| failed(error.to_string()))?;
+    let text = edit::remove(&source.text, name).map_err(|error| failed(error.to_string()))?;
+    let text = text.ok_or_else(|| failed(format!("{name} is no longer there")))?;
+    Change { main, file, text: &text, over: Over::Text(&source.text) }.make()
+}

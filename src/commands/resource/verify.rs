@@ -1,0 +1,131 @@
+//! `eg resource verify`: whether a session on a resource would work. Changes nothing.
+
+use super::super::{
+    Context,
+    doctor::{as_json, text},
+    opening::no_resources,
+};
+use crate::{
+    doctor::{Finding, Level},
+    error::{CommandError, Exit, Kind},
+    output::text::escape_controls,
+    settings::{Chosen, Resource, Settings},
+    survey::{Surveyed, survey},
+    verify::{open_to_all, rights, slots},
+};
+use eg_model::{address::IpVersion, permission::Permission};
+use eg_providers::Sighting;
+use serde_json::{Value, json};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Check that a session on a resource would work: group, permissions, room for rules
+///
+/// Whether the group is there, whether the credentials may open, tag and close (asked as dry runs), how many rules
+/// still fit, and whether a port is open to everybody anyway. Changes nothing. The exit status is 1 if anything is `✗`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: eg resource verify prod-api")]
+pub struct VerifyArgs {
+    /// Only the resources of this name, or with this label [default: all]
+    name: Vec<String>,
+}
+
+/// One resource and what was found.
+struct Verified {
+    name: String,
+    group: Option<String>,
+    region: Option<String>,
+    findings: Vec<Finding>,
+}
+
+/// Verifies.
+///
+/// # Errors
+/// The configuration is bad or names nothing, or a name is not known.
+pub fn run(context: &Context<'_>, args: &VerifyArgs) -> Result<Exit, CommandError> {
+    let settings = context.settings()?;
+    if settings.names_no_target() {
+        return Err(no_resources(context, "eg resource verify"));
+    }
+    let chosen = settings.select(&args.name).map_err(|error| CommandError::new(Kind::Usage, error.to_string()))?;
+    let runtime = context.runtime()?;
+    let verified = runtime.block_on(examine(context, &chosen));
+    runtime.shutdown_background();
+    let well = verified.iter().flat_map(|one| &one.findings).all(|finding| finding.level != Level::Bad);
+    context.printer.json(&json!({"ok": well, "resources": verified.iter().map(verified_json).collect::<Vec<_>>()}));
+    for (number, one) in verified.iter().enumerate() {
+        context.printer.result(&format!("{}{}\n", if number == 0 { "" } else { "\n" }, title(one)));
+        for finding in &one.findings {
+            context.printer.result(&text(finding));
+        }
+    }
+    Ok(if well { Exit::Done } else { Exit::Failed })
+}
+
+fn title(one: &Verified) -> String {
+    let place = match (&one.group, &one.region) {
+        (Some(group), Some(region)) => format!(": {group} in {region}"),
+        _ => String::new(),
+    };
+    escape_controls(&format!("{}{place}", one.name))
+}
+
+fn verified_json(one: &Verified) -> Value {
+    json!({
+        "name": one.name,
+        "resourceId": one.group,
+        "region": one.region,
+        "checks": one.findings.iter().map(as_json).collect::<Vec<_>>(),
+    })
+}
+
+async fn examine(context: &Context<'_>, chosen: &Chosen<'_>) -> Vec<Verified> {
+    let narrowed = Settings {
+        resources: chosen.resources.iter().copied().cloned().collect(),
+        selections: chosen.selections.iter().copied().cloned().collect(),
+        ..Settings::default()
+    };
+    let (settings, unknown) = context.expanded(&narrowed).await;
+    let connect = context.env.connect();
+    let mut verified = Vec::new();
+    for one in survey(&settings, connect.as_ref(), |resource| context.reach(resource)).await {
+        let findings = findings(&one).await;
+        let (group, region) = (one.resource.id.clone(), one.resource.region.clone());
+        verified.push(Verified { name: one.resource.name.clone(), group: Some(group), region: Some(region), findings });
+    }
+    verified.extend(unknown.into_iter().map(|(name, error)| {
+        let finding = Finding { advice: error.hints, ..Finding::bad("group", error.message, "") };
+        Verified { name, group: None, region: None, findings: vec![finding] }
+    }));
+    verified
+}
+
+async fn findings(one: &Surveyed<'_>) -> Vec<Finding> {
+    let (resource, target) = (one.resource, &one.reach.target);
+    let reading = match &one.sighting {
+        Sighting::Complete(reading) => reading,
+        Sighting::NotFound { caller } => {
+            let message = format!("account {} has no {target}", caller.account);
+            let advice = "check id, region and profile; the groups there are: eg resource discover";
+            return vec![Finding::bad("group", message, advice)];
+        }
+        Sighting::Unavailable(failure) => {
+            return vec![Finding::bad("group", failure.to_string(), failure.class.advice())];
+        }
+    };
+    let mut findings = vec![Finding::good("group", format!("{} is there", target.id))];
+    if let (Some(firewall), Some(probe)) = (&one.firewall, probe(resource)) {
+        findings.extend(rights(&resource.name, &firewall.rights(&target.id, &probe).await));
+    }
+    findings.extend(resource.families.iter().map(|family| slots(reading, *family, resource.ports.len())));
+    findings.extend(open_to_all(reading, &resource.ports, &resource.families));
+    findings
+}
+
+/// Something of the resource's to ask with; only its family counts.
+fn probe(resource: &Resource) -> Option<Permission> {
+    let host: IpAddr = match resource.families.first()? {
+        IpVersion::V4 => Ipv4Addr::LOCALHOST.into(),
+        IpVersion::V6 => Ipv6Addr::LOCALHOST.into(),
+    };
+    Some(Permission::for_host(*resource.ports.first()?, host))
+}

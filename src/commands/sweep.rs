@@ -1,0 +1,293 @@
+//! `eg sweep`: whole accounts, with credentials alone. Opens no record, makes none, and takes no lock.
+
+use super::{endpoint, environment_profile, listen, name_endpoints, runtime};
+use crate::{
+    env::Env,
+    error::{CommandError, Exit, Kind},
+    output::{printer::Printer, sweep_view, time::Zone},
+    signals::Interrupt,
+    sweep::{Account, Found, Outcome, Regions, Row, Sweeper},
+};
+use chrono::TimeDelta;
+use eg_model::{
+    duration::parse_duration,
+    failure::FailureClass,
+    holders::marked_rules,
+    ids::InstallationId,
+    sweep::{Kept, Wish, owners_like},
+    target::{Reach, TargetKey},
+};
+use eg_providers::aws::{PROVIDER, SECURITY_GROUP};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Find every rule of eg's in whole accounts, and close what everybody has let expire
+///
+/// Needs credentials and nothing else: no configuration, no record, no other machine. A rule is closed when its marks
+/// are its own and no lease holds it any more; leases are judged by the provider's clock and count for ten minutes
+/// beyond their time, as everywhere. For a central cron, a CI job, an audit (--dry-run) or an incident (--revoke-all).
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: eg sweep --profile prod --profile staging --region all --dry-run\n\n\
+                        For an incident: eg sweep --region all --revoke-all --owner 0c9d8e7f --yes\n\
+                        A machine that still runs opens its rules again: take its credentials away first, and run the \
+                        same command again after five minutes, when every new rule shows.")]
+pub struct SweepArgs {
+    /// A region, or `all` that are enabled for the account; may be repeated [default: AWS_REGION, else the profile's]
+    #[arg(long, value_name = "R", value_parser = region)]
+    region: Vec<String>,
+    /// A profile whose credentials to use; may be repeated [default: the environment's credentials]
+    #[arg(long, value_name = "NAME")]
+    profile: Vec<String>,
+    /// Show what would be closed, and close nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Close only what expired longer ago than this (8h, 90m, 2d)
+    #[arg(long, value_name = "D", value_parser = older_than, conflicts_with = "revoke_all")]
+    older_than: Option<TimeDelta>,
+    /// Close everything of one installation, expired or not; where another still holds a rule, take its tag off
+    #[arg(long, requires = "owner")]
+    revoke_all: bool,
+    /// The installation for --revoke-all: its id as --output json shows it, or a unique beginning of it
+    #[arg(long, value_name = "ID", value_parser = owner, requires = "revoke_all")]
+    owner: Option<String>,
+    /// Without it, --revoke-all shows what it would do, changes nothing and ends with status 2
+    #[arg(long, requires = "revoke_all", conflicts_with = "dry_run")]
+    yes: bool,
+}
+
+/// Every region that is enabled for the account.
+const ALL: &str = "all";
+/// Who is asked which regions there are, where nothing names a region.
+const FIRST_REGION: &str = "us-east-1";
+/// Fewer characters than this name no installation.
+const SHORTEST_OWNER: usize = 4;
+
+fn region(text: &str) -> Result<String, String> {
+    let plain = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    let fits = (3..=40).contains(&text.len()) && plain && text.starts_with(|c: char| c.is_ascii_lowercase());
+    if fits { Ok(text.to_owned()) } else { Err("a region looks like eu-west-1; `all` means every one".to_owned()) }
+}
+
+fn older_than(text: &str) -> Result<TimeDelta, String> {
+    parse_duration(text).map_err(|error| error.to_string())
+}
+
+fn owner(text: &str) -> Result<String, String> {
+    match InstallationId::parse(text).filter(|_| text.len() >= SHORTEST_OWNER) {
+        Some(id) => Ok(id.as_str().to_owned()),
+        None => Err(format!("an installation's id, or at least the first {SHORTEST_OWNER} characters of it")),
+    }
+}
+
+/// Reads, judges, closes, reports.
+///
+/// # Errors
+/// No region is known, the owner is not known or not the only one, or `--revoke-all` lacks its `--yes`.
+pub fn run(env: &Env, printer: &Printer, args: &SweepArgs) -> Result<Exit, CommandError> {
+    let zone = Zone::load(env.var("TZ")).zone;
+    let runtime = runtime()?;
+    let swept = runtime.block_on(async {
+        let interrupt = listen()?;
+        let sweeper = Sweeper { env, connect: env.connect(), interrupt: &interrupt };
+        Sweep { env, printer, args, zone: &zone, interrupt: &interrupt, sweeper: &sweeper }.run().await
+    });
+    runtime.shutdown_background();
+    swept
+}
+
+struct Sweep<'a> {
+    env: &'a Env,
+    printer: &'a Printer,
+    args: &'a SweepArgs,
+    zone: &'a Zone,
+    interrupt: &'a Interrupt,
+    sweeper: &'a Sweeper<'a>,
+}
+
+impl Sweep<'_> {
+    async fn run(&self) -> Result<Exit, CommandError> {
+        let accounts = self.accounts().await?;
+        if !self.only_shows() {
+            name_endpoints(self.printer, accounts.iter().map(|account| &account.reach));
+        }
+        let mut found = self.sweeper.read(&accounts).await;
+        self.tell_unread(&found);
+        let wish = self.wish(&found)?;
+        let groups = std::mem::take(&mut found.groups);
+        let rows = self.sweeper.sweep(groups, &wish, self.only_shows()).await;
+        let report = sweep_view::Report {
+            rows: &rows,
+            found: &found,
+            owner: match &wish {
+                Wish::Owner(owner) => Some(owner),
+                Wish::Expired { .. } => None,
+            },
+            dry_run: self.only_shows(),
+            now: self.env.now(),
+        };
+        let exit = exit(&found, &rows);
+        self.printer.json(&report.json());
+        self.printer.result(&report.text(self.zone, exit == Exit::Done));
+        self.tell_rows(&rows);
+        if let Some(number) = self.interrupt.asked() {
+            return Err(CommandError::new(Kind::Signal(number), "stopped by a signal; the rest was not done"));
+        }
+        if self.args.revoke_all && !self.args.yes && !self.args.dry_run {
+            let error = CommandError::new(Kind::Usage, "nothing was changed: --revoke-all needs --yes");
+            return Err(error.hint("what it would do is shown above; run it again with --yes"));
+        }
+        Ok(exit)
+    }
+
+    /// Nothing is changed.
+    fn only_shows(&self) -> bool {
+        self.args.dry_run || (self.args.revoke_all && !self.args.yes)
+    }
+
+    /// Each set of credentials once, with its regions.
+    async fn accounts(&self) -> Result<Vec<Account>, CommandError> {
+        let profiles: Vec<Option<String>> = match self.args.profile.as_slice() {
+            [] => vec![environment_profile(self.env)],
+            named => named.iter().cloned().map(Some).collect(),
+        };
+        let mut accounts = Vec::new();
+        for profile in profiles {
+            let mut reach = self.reach(profile);
+            let regions = self.regions(&mut reach).await?;
+            accounts.push(Account { reach, regions });
+        }
+        Ok(accounts)
+    }
+
+    /// The regions to look at; the way gets one of them to ask who is calling.
+    async fn regions(&self, reach: &mut Reach) -> Result<Regions, CommandError> {
+        let named: BTreeSet<String> = self.args.region.iter().filter(|name| *name != ALL).cloned().collect();
+        let all = named.len() < self.args.region.len() && self.args.region.iter().any(|name| name == ALL);
+        let (first, regions) = match (named.first().cloned(), all) {
+            (Some(first), false) => (first, Regions::Named(named)),
+            (_, true) => {
+                let known = self.sweeper.default_region(reach).await;
+                (known.unwrap_or_else(|| FIRST_REGION.to_owned()), Regions::All)
+            }
+            (None, false) => {
+                let region = self.sweeper.default_region(reach).await.ok_or_else(|| no_region(reach))?;
+                (region.clone(), Regions::Named(BTreeSet::from([region])))
+            }
+        };
+        reach.target.region = first;
+        Ok(regions)
+    }
+
+    fn reach(&self, profile: Option<String>) -> Reach {
+        let var = |name: &str| self.env.var(name).map(str::to_owned);
+        Reach {
+            target: TargetKey {
+                provider: PROVIDER.to_owned(),
+                kind: SECURITY_GROUP.to_owned(),
+                endpoint: endpoint(self.env),
+                region: String::new(),
+                id: String::new(),
+            },
+            account: None,
+            partition: None,
+            profile,
+            role_arn: None,
+            external_id: None,
+            config_file: var("AWS_CONFIG_FILE"),
+            credentials_file: var("AWS_SHARED_CREDENTIALS_FILE"),
+        }
+    }
+
+    fn wish(&self, found: &Found) -> Result<Wish, CommandError> {
+        let Some(asked) = &self.args.owner else {
+            return Ok(Wish::Expired { older_than: self.args.older_than.unwrap_or_default() });
+        };
+        let rules =
+            found.groups.iter().map(|group| marked_rules(&group.target.id, &group.reading, None, &BTreeSet::new()));
+        let rules: Vec<_> = rules.flatten().collect();
+        let mut like = owners_like(&rules, asked);
+        match (like.pop_first(), like.is_empty()) {
+            (Some(owner), true) => Ok(Wish::Owner(owner)),
+            (Some(first), false) => {
+                let ids: Vec<String> = std::iter::once(first).chain(like).map(|id| id.to_string()).collect();
+                let message = format!("\"{asked}\" fits {} installations: {}", ids.len(), ids.join(", "));
+                Err(CommandError::new(Kind::Ambiguous, message).hint("use more characters"))
+            }
+            (None, _) => {
+                let read = if found.unread.is_empty() { "no rule" } else { "no rule that could be read" };
+                let message = format!("{read} carries a lease of the installation \"{asked}\"");
+                Err(CommandError::new(Kind::NotFound, message).hint("see who holds what: eg sweep --dry-run"))
+            }
+        }
+    }
+
+    /// What could not be read is never empty, so it is always said.
+    fn tell_unread(&self, found: &Found) {
+        for unread in &found.unread {
+            let message = format!("{} cannot be read: {}", sweep_view::name(unread), unread.failure);
+            self.printer.warn(&message, &[advice(unread.failure.class).to_owned()]);
+        }
+    }
+
+    /// Why something that is due is still open; each reason once.
+    fn tell_rows(&self, rows: &[Row]) {
+        if rows.iter().any(|row| row.swept.kept == Some(Kept::Clock)) {
+            let message = "this machine's clock and the provider's differ, or the provider did not tell its time: what \
+                           has expired is left alone";
+            self.printer.warn(message, &["set the clock, then run eg sweep again".to_owned()]);
+        }
+        let open: Vec<&Outcome> =
+            rows.iter().filter_map(|row| row.outcome.as_ref()).filter(|it| it.is_open()).collect();
+        let mut failures: BTreeMap<FailureClass, usize> = BTreeMap::new();
+        for failure in open.iter().filter_map(|outcome| outcome.failure()) {
+            *failures.entry(failure.class).or_default() += 1;
+        }
+        for (class, count) in &failures {
+            let message = format!("{} not known to be closed: {class}", rules_are(*count));
+            self.printer.warn(&message, &[advice(*class).to_owned()]);
+        }
+        let silent = open.len() - failures.values().sum::<usize>();
+        if silent > 0 {
+            self.printer.warn(&format!("{} not known to be closed", rules_are(silent)), &[AGAIN.to_owned()]);
+        }
+    }
+}
+
+fn rules_are(count: usize) -> String {
+    if count == 1 { "1 rule is".to_owned() } else { format!("{count} rules are") }
+}
+
+const AGAIN: &str = "run eg sweep again: it finds out by itself";
+
+/// What to do next: no reconcile comes back to this by itself.
+fn advice(class: FailureClass) -> &'static str {
+    match class {
+        FailureClass::Denied => "give the credentials the permissions that `eg iam-policy --sweep` prints",
+        FailureClass::Credentials => "renew the credentials (for SSO: `aws sso login`), then run eg sweep again",
+        FailureClass::Gone | FailureClass::Invalid | FailureClass::Limit => {
+            "check the region and the profile, then run eg sweep again"
+        }
+        FailureClass::Throttled | FailureClass::Transient | FailureClass::Stale | FailureClass::Unknown => AGAIN,
+    }
+}
+
+/// | what | status |
+/// |---|---|
+/// | everything was read, and nothing is due any more | 0 |
+/// | nothing could be read; or all that was due was refused | 1 |
+/// | some of it could not be read, is not known to be closed, or would be closed (`--dry-run`) | 3 |
+fn exit(found: &Found, rows: &[Row]) -> Exit {
+    let outcomes: Vec<&Outcome> = rows.iter().filter_map(|row| row.outcome.as_ref()).collect();
+    let refused = |outcome: &&Outcome| matches!(outcome, Outcome::Refused(_));
+    let kept_by_clock = rows.iter().any(|row| row.swept.kept == Some(Kept::Clock));
+    if found.places.is_empty() || (!outcomes.is_empty() && outcomes.iter().all(refused)) {
+        return Exit::Failed;
+    }
+    let open = outcomes.iter().any(|outcome| outcome.is_open() || **outcome == Outcome::Planned);
+    if open || kept_by_clock || !found.unread.is_empty() { Exit::Partial } else { Exit::Done }
+}
+
+fn no_region(reach: &Reach) -> CommandError {
+    let profile = reach.profile.as_ref().map_or(String::new(), |name| format!(" for the profile {name}"));
+    CommandError::new(Kind::Usage, format!("no region is known{profile}"))
+        .hint("name regions with --region, or set AWS_REGION; --region all asks AWS for all of them")
+}

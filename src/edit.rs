@@ -1,0 +1,241 @@
+//! Changes of a configuration's text that leave everything else as it is: comments, order, spaces. Pure.
+
+use std::collections::BTreeMap;
+use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, TomlError, Value, value};
+
+/// A `[[resource]]` to be written. What is absent is not written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// `name`.
+    pub name: String,
+    /// `id`.
+    pub id: Option<String>,
+    /// `group_name`.
+    pub group_name: Option<String>,
+    /// `tag`.
+    pub tags: BTreeMap<String, String>,
+    /// `region`.
+    pub region: Option<String>,
+    /// `profile`.
+    pub profile: Option<String>,
+    /// `role_arn`.
+    pub role_arn: Option<String>,
+    /// `external_id`.
+    pub external_id: Option<String>,
+    /// `ports`.
+    pub ports: Vec<String>,
+    /// `families`.
+    pub families: Vec<String>,
+    /// `groups`.
+    pub groups: Vec<String>,
+}
+
+impl Entry {
+    /// Keys and values, in the order in which people read them.
+    fn values(&self) -> Vec<(&'static str, Value)> {
+        let text = |key, found: &Option<String>| found.as_ref().map(|text| (key, Value::from(text.as_str())));
+        let list = |key, all: &[String]| {
+            let items: Array = all.iter().map(String::as_str).collect();
+            (!all.is_empty()).then(|| (key, Value::from(items)))
+        };
+        let tags: InlineTable = self.tags.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        [
+            Some(("name", Value::from(self.name.as_str()))),
+            text("id", &self.id),
+            text("group_name", &self.group_name),
+            (!self.tags.is_empty()).then(|| ("tag", Value::from(tags))),
+            text("region", &self.region),
+            text("profile", &self.profile),
+            text("role_arn", &self.role_arn),
+            text("external_id", &self.external_id),
+            list("ports", &self.ports),
+            list("families", &self.families),
+            list("groups", &self.groups),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+/// The text with one more `[[resource]]`, at its end.
+///
+/// # Errors
+/// The text is not TOML.
+pub fn add(text: &str, entry: &Entry) -> Result<String, TomlError> {
+    let mut document: DocumentMut = text.parse()?;
+    if let Some(list) = document.get_mut("resource").and_then(Item::as_array_mut) {
+        // `resource = [{ … }]` means the same; it stays as somebody wrote it.
+        list.push(entry.values().into_iter().collect::<InlineTable>());
+        return Ok(document.to_string());
+    }
+    let mut tables = ArrayOfTables::new();
+    tables.push(entry.values().into_iter().map(|(key, found)| (key, value(found))).collect());
+    let mut block = DocumentMut::new();
+    block.insert("resource", Item::ArrayOfTables(tables));
+    let gap = match text {
+        "" => "",
+        ended if ended.ends_with('\n') => "\n",
+        _ => "\n\n",
+    };
+    Ok(format!("{text}{gap}{block}"))
+}
+
+/// The text without the `[[resource]]` of this name, and without the comment that stands right above it; `None` where
+/// it holds none.
+///
+/// # Errors
+/// The text is not TOML.
+pub fn remove(text: &str, name: &str) -> Result<Option<String>, TomlError> {
+    let mut document: DocumentMut = text.parse()?;
+    let is_it = |found: Option<&str>| found == Some(name);
+    let Some(resources) = document.get_mut("resource") else { return Ok(None) };
+    if let Some(list) = resources.as_array_mut() {
+        let called = |one: &Value| is_it(one.as_inline_table().and_then(|table| table.get("name")?.as_str()));
+        let Some(at) = list.iter().position(called) else { return Ok(None) };
+        list.remove(at);
+    } else if let Some(tables) = resources.as_array_of_tables_mut() {
+        let called = |one: &Table| is_it(one.get("name").and_then(Item::as_str));
+        let Some(at) = tables.iter().position(called) else { return Ok(None) };
+        let gone = tables.remove(at);
+        keep_earlier_comments(&mut document, &gone);
+    }
+    Ok(Some(document.to_string()))
+}
+
+/// A table owns all comments since the one before it, but those above a blank line are not about it: they go to what
+/// follows.
+fn keep_earlier_comments(document: &mut DocumentMut, gone: &Table) {
+    let above = gone.decor().prefix().and_then(|prefix| prefix.as_str()).unwrap_or_default();
+    let lines: Vec<&str> = above.split_inclusive('\n').collect();
+    let blank = lines.iter().rposition(|line| line.trim().is_empty()).unwrap_or(0);
+    let kept: String = lines.into_iter().take(blank).collect();
+    let after = gone.position().unwrap_or(isize::MAX);
+    match next_table(document.as_table_mut(), after) {
+        Some(next) => {
+            let own = next.decor().prefix().and_then(|prefix| prefix.as_str()).unwrap_or_default();
+            let all = kept + own;
+            next.decor_mut().set_prefix(all);
+        }
+        None => {
+            let all = kept + document.trailing().as_str().unwrap_or_default();
+            document.set_trailing(all);
+        }
+    }
+}
+
+/// The first table of the text after a position.
+fn next_table(table: &mut Table, after: isize) -> Option<&mut Table> {
+    let mut next: Option<&mut Table> = None;
+    for (_, item) in table.iter_mut() {
+        let inner: Vec<&mut Table> = match item {
+            Item::Table(table) => vec![table],
+            Item::ArrayOfTables(tables) => tables.iter_mut().collect(),
+            Item::None | Item::Value(_) => Vec::new(),
+        };
+        for table in inner {
+            let here = table.position().is_some_and(|position| position > after);
+            let found = if here { Some(table) } else { next_table(table, after) };
+            next = [next, found].into_iter().flatten().min_by_key(|table| table.position());
+        }
+    }
+    next
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "# Mine.\n[user]\nname = 'A'   # me\n\n# the first\n[[resource]]\nname = \"a\"\nid = \"sg-1\"\n  \
+                        ports = [ \"tcp/22\" ]\n\n# the second\n[[resource]]\nname = \"b\" # bee\nid = \"sg-2\"\n\n[aws]\n\
+                        description = \"full\"\n# the end\n";
+
+    fn entry() -> Entry {
+        Entry {
+            name: "c \"x\"".to_owned(),
+            id: Some("sg-3".to_owned()),
+            region: Some("eu-west-1".to_owned()),
+            ports: vec!["tcp/22".to_owned(), "icmp".to_owned()],
+            ..Entry::default()
+        }
+    }
+
+    const ADDED: &str =
+        "[[resource]]\nname = 'c \"x\"'\nid = \"sg-3\"\nregion = \"eu-west-1\"\nports = [\"tcp/22\", \"icmp\"]\n";
+
+    #[test]
+    fn a_resource_comes_last_and_all_else_stays() {
+        assert_eq!(add(TEXT, &entry()).unwrap(), format!("{TEXT}\n{ADDED}"));
+        assert_eq!(add("", &entry()).unwrap(), ADDED);
+        assert_eq!(add("# mine\n", &entry()).unwrap(), format!("# mine\n\n{ADDED}"));
+        assert_eq!(add("[user]\nname = \"a\"", &entry()).unwrap(), format!("[user]\nname = \"a\"\n\n{ADDED}"));
+    }
+
+    #[test]
+    fn groups_by_name_and_tag() {
+        let entry = Entry {
+            name: "d".to_owned(),
+            group_name: Some("prod-*".to_owned()),
+            tags: BTreeMap::from([("env".to_owned(), "prod".to_owned()), ("a b".to_owned(), "c".to_owned())]),
+            profile: Some("p".to_owned()),
+            role_arn: Some("r".to_owned()),
+            external_id: Some("e".to_owned()),
+            families: vec!["ipv4".to_owned()],
+            groups: vec!["l".to_owned()],
+            ..Entry::default()
+        };
+        assert_eq!(
+            add("", &entry).unwrap(),
+            "[[resource]]\nname = \"d\"\ngroup_name = \"prod-*\"\ntag = { \"a b\" = \"c\", env = \"prod\" }\n\
+             profile = \"p\"\nrole_arn = \"r\"\nexternal_id = \"e\"\nfamilies = [\"ipv4\"]\ngroups = [\"l\"]\n"
+        );
+    }
+
+    #[test]
+    fn a_resource_goes_with_its_comment() {
+        let without = remove(TEXT, "b").unwrap().unwrap();
+        let (before, rest) = TEXT.split_once("\n# the second").unwrap();
+        let (_, after) = rest.split_once("\n[aws]").unwrap();
+        assert_eq!(without, format!("{before}\n[aws]{after}"));
+        let first = remove(TEXT, "a").unwrap().unwrap();
+        assert!(first.starts_with("# Mine.\n[user]\nname = 'A'   # me\n\n# the second\n[[resource]]\n"), "{first}");
+        assert_eq!(remove(TEXT, "c").unwrap(), None);
+        assert_eq!(remove("", "c").unwrap(), None);
+    }
+
+    #[test]
+    fn comments_above_a_blank_line_stay() {
+        let a = "[[resource]]\nname = \"a\"\n";
+        for (text, without) in [
+            (format!("# Mine.\n\n{a}"), "# Mine.\n"),
+            (format!("# Mine.\n\n# a\n{a}# end\n"), "# Mine.\n# end\n"),
+            (format!("[user]\n\n# old\n\n# a\n{a}\n[aws]\nx = 1\n"), "[user]\n\n# old\n\n[aws]\nx = 1\n"),
+            (
+                format!("[x]\n\n# old\n\n{a}[resource.tag]\ny = 1\n\n[aws.z]\n[user]\n"),
+                "[x]\n\n# old\n\n[aws.z]\n[user]\n",
+            ),
+        ] {
+            assert_eq!(remove(&text, "a").unwrap().unwrap(), without, "{text}");
+        }
+    }
+
+    #[test]
+    fn there_and_back() {
+        for text in [TEXT, "", "# mine\n", "[user]\nname = \"a\"\n", "resource = [{ name = \"a\", id = \"sg-1\" }]\n"] {
+            let there = add(text, &entry()).unwrap();
+            assert_eq!(remove(&there, &entry().name).unwrap().unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_list_stays_a_list() {
+        let text = "resource = [{ name = \"a\" }, { name = \"b\" }] # all\n";
+        assert_eq!(remove(text, "a").unwrap().unwrap(), "resource = [ { name = \"b\" }] # all\n");
+        assert!(add(text, &entry()).unwrap().contains("{ name = \"b\" }, { name = 'c \"x\"'"));
+    }
+
+    #[test]
+    fn text_that_is_not_toml() {
+        assert!(add("[[[", &entry()).is_err() && remove("[[[", "a").is_err());
+    }
+}

@@ -1,0 +1,279 @@
+//! One group, from its first reading to rest. Nothing is closed on a reading older than ten seconds, nothing but by its
+//! id, and a rule counts as closed when the answer names it or a later reading no longer shows it.
+//!
+//! | after a call | next |
+//! |---|---|
+//! | the answer names the rule | closed |
+//! | done, and the rule is not named; a tag was taken off; no usable answer; "not found" | read again after 1, 2, 4 seconds; what is still there is tried again |
+//! | one of several is refused as not found or invalid | one at a time |
+//! | throttled | the same again after a short delay |
+//! | refused | reported; the others go on |
+//! | credentials refused | reported, and nothing more in this group |
+
+use super::{Group, Place};
+use crate::{
+    env::Env,
+    reconcile::{Patience, fresh, leave},
+};
+use eg_model::{
+    failure::{Failure, Reaction},
+    ids::RuleId,
+    observation::OwnedRule,
+    sweep::{Deed, Swept, Wish, sweep},
+};
+use eg_providers::Sighting;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Rounds of judging and calling; a healthy group needs two.
+const ROUNDS: u32 = 12;
+
+/// What became of a rule that something was to be done about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It would be done.
+    Planned,
+    /// It was done.
+    Done,
+    /// Somebody else had closed it before.
+    Gone,
+    /// Somebody holds it again since it was first read.
+    HeldAgain,
+    /// The provider refused.
+    Refused(Failure),
+    /// Whether it was done is not known.
+    Unknown(Option<Failure>),
+    /// Nothing was sent about it: there was no time, or the provider would not be asked so fast.
+    Undone(Option<Failure>),
+}
+
+impl Outcome {
+    /// Whether the rule may still be open, or tagged, against what was asked.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Unknown(_) | Self::Undone(_))
+    }
+
+    /// What the provider said.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Refused(failure) => Some(failure),
+            Self::Unknown(failure) | Self::Undone(failure) => failure.as_ref(),
+            Self::Planned | Self::Done | Self::Gone | Self::HeldAgain => None,
+        }
+    }
+}
+
+/// A marked rule, as it was first read, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Where.
+    pub place: Place,
+    /// The group's id.
+    pub group: String,
+    /// The rule.
+    pub swept: Swept,
+    /// `None`: nothing was to be done.
+    pub outcome: Option<Outcome>,
+}
+
+/// What to do after a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Flow {
+    Next,
+    ReadAgain,
+    Throttled,
+    Rest,
+}
+
+pub(super) struct GroupRun<'a> {
+    env: &'a Env,
+    patience: Patience<'a>,
+    group: Group,
+    wish: &'a Wish,
+    first: Vec<Swept>,
+    outcomes: BTreeMap<RuleId, Outcome>,
+    /// Something was sent about these, and the answer does not settle it.
+    sent: BTreeMap<RuleId, Option<Failure>>,
+    /// Why nothing more could be sent, or read.
+    stopped_by: Option<Failure>,
+    singly: bool,
+}
+
+impl<'a> GroupRun<'a> {
+    pub(super) fn new(env: &'a Env, patience: Patience<'a>, group: Group, wish: &'a Wish) -> Self {
+        let first = sweep(&group.target, &group.reading, env.now(), wish);
+        let (outcomes, sent) = Default::default();
+        Self { env, patience, group, wish, first, outcomes, sent, stopped_by: None, singly: false }
+    }
+
+    /// What would be done.
+    pub(super) fn shown(mut self) -> Vec<Row> {
+        let due = self.first.iter().filter(|swept| swept.deed.is_some());
+        self.outcomes = due.map(|swept| (swept.rule.id.clone(), Outcome::Planned)).collect();
+        self.rows()
+    }
+
+    pub(super) async fn run(mut self) -> Vec<Row> {
+        for _ in 0..ROUNDS {
+            if self.patience.is_over() || (!fresh(self.group.reading.read_at, self.env.now()) && !self.read().await) {
+                break;
+            }
+            let due = self.judge();
+            if due.is_empty() {
+                break;
+            }
+            let goes_on = match self.act(due).await {
+                Flow::Next => true,
+                Flow::ReadAgain => self.patience.before_reading_again().await && self.read().await,
+                Flow::Throttled => self.patience.after_throttling().await,
+                Flow::Rest => false,
+            };
+            if !goes_on {
+                break;
+            }
+        }
+        self.judge();
+        self.rows()
+    }
+
+    /// Settles what the reading settles; what is still to be done.
+    fn judge(&mut self) -> Vec<Deed> {
+        let now = sweep(&self.group.target, &self.group.reading, self.env.now(), self.wish);
+        let there: BTreeSet<&RuleId> = self.group.reading.rules.iter().map(|rule| &rule.id).collect();
+        for swept in self.first.iter().filter(|swept| swept.deed.is_some()) {
+            let id = &swept.rule.id;
+            if self.outcomes.contains_key(id) || now.iter().any(|now| now.rule.id == *id && now.deed.is_some()) {
+                continue;
+            }
+            let untagged = matches!(swept.deed, Some(Deed::Untag { .. }));
+            let outcome = match (there.contains(id), self.sent.contains_key(id)) {
+                (false, false) => Outcome::Gone,
+                (false, true) => Outcome::Done,
+                (true, true) if untagged => Outcome::Done,
+                (true, _) => Outcome::HeldAgain,
+            };
+            self.outcomes.insert(id.clone(), outcome);
+        }
+        let open = |swept: &Swept| {
+            let first = self.first.iter().any(|first| first.rule.id == swept.rule.id && first.deed.is_some());
+            first && !self.outcomes.contains_key(&swept.rule.id)
+        };
+        now.into_iter().filter(open).filter_map(|swept| swept.deed).collect()
+    }
+
+    async fn act(&mut self, due: Vec<Deed>) -> Flow {
+        let mut close = Vec::new();
+        let mut worst = Flow::Next;
+        for deed in due {
+            match deed {
+                Deed::Close(rule) => close.push(rule),
+                Deed::Untag { rule, key, value } if fresh(rule.read_at(), self.env.now()) => {
+                    let answer = leave(self.group.firewall.as_ref(), &rule, &key, &value).await;
+                    let flow = match answer {
+                        Ok(_) => self.unsettled(std::slice::from_ref(&rule), None),
+                        Err(failure) => self.failed(std::slice::from_ref(&rule), failure),
+                    };
+                    worst = worst.max(flow);
+                }
+                // The next round reads again.
+                Deed::Untag { .. } => {}
+            }
+            if worst >= Flow::Throttled || self.patience.is_over() {
+                return worst;
+            }
+        }
+        let batch = if self.singly { 1 } else { self.group.firewall.capabilities().batch.max(1) };
+        for rules in close.chunks(batch) {
+            worst = worst.max(self.close(rules).await);
+            if worst >= Flow::Throttled || self.patience.is_over() {
+                break;
+            }
+        }
+        worst
+    }
+
+    async fn close(&mut self, rules: &[OwnedRule]) -> Flow {
+        if rules.iter().any(|rule| !fresh(rule.read_at(), self.env.now())) {
+            return Flow::Next;
+        }
+        match self.group.firewall.revoke(rules).await {
+            Err(failure) => self.failed(rules, failure),
+            Ok(answer) => {
+                let (named, unnamed): (Vec<_>, Vec<_>) =
+                    rules.iter().cloned().partition(|rule| answer.value.contains(rule.id()));
+                self.outcomes.extend(named.iter().map(|rule| (rule.id().clone(), Outcome::Done)));
+                self.unsettled(&unnamed, None)
+            }
+        }
+    }
+
+    /// The next reading has to tell.
+    fn unsettled(&mut self, rules: &[OwnedRule], why: Option<&Failure>) -> Flow {
+        self.sent.extend(rules.iter().map(|rule| (rule.id().clone(), why.cloned())));
+        if rules.is_empty() { Flow::Next } else { Flow::ReadAgain }
+    }
+
+    fn failed(&mut self, rules: &[OwnedRule], failure: Failure) -> Flow {
+        if failure.class.splits_batch() && rules.len() > 1 {
+            self.singly = true;
+            return Flow::Next;
+        }
+        match failure.class.reaction() {
+            Reaction::RetryNow => {
+                self.stopped_by = Some(failure);
+                Flow::Throttled
+            }
+            Reaction::Reobserve => self.unsettled(rules, Some(&failure)),
+            reaction => {
+                let refused = |rule: &OwnedRule| (rule.id().clone(), Outcome::Refused(failure.clone()));
+                self.outcomes.extend(rules.iter().map(refused));
+                if reaction != Reaction::Stop {
+                    return Flow::Next;
+                }
+                self.stopped_by = Some(failure);
+                Flow::Rest
+            }
+        }
+    }
+
+    /// Reads the group again, whole: a rule that lost its marks meanwhile is still there.
+    async fn read(&mut self) -> bool {
+        loop {
+            let mut seen = self.group.firewall.observe(&BTreeSet::from([self.group.target.clone()])).await;
+            let failure = match seen.remove(&self.group.target) {
+                Some(Sighting::Complete(reading)) => {
+                    self.group.reading = reading;
+                    return true;
+                }
+                Some(Sighting::Unavailable(failure)) => failure,
+                Some(Sighting::NotFound { .. }) | None => return false,
+            };
+            let again = match failure.class.reaction() {
+                Reaction::RetryNow => self.patience.after_throttling().await,
+                Reaction::Reobserve => self.patience.before_reading_again().await,
+                Reaction::RetryLater | Reaction::Stop => false,
+            };
+            if !again {
+                self.stopped_by = Some(failure);
+                return false;
+            }
+        }
+    }
+
+    fn rows(mut self) -> Vec<Row> {
+        let row = |swept: Swept| {
+            let open = swept.deed.is_some();
+            let known = self.outcomes.remove(&swept.rule.id);
+            let outcome = open.then(|| {
+                let not_known = || match self.sent.remove(&swept.rule.id) {
+                    Some(why) => Outcome::Unknown(why.or_else(|| self.stopped_by.clone())),
+                    None => Outcome::Undone(self.stopped_by.clone()),
+                };
+                known.unwrap_or_else(not_known)
+            });
+            Row { place: self.group.place.clone(), group: self.group.target.id.clone(), swept, outcome }
+        };
+        self.first.into_iter().map(row).collect()
+    }
+}

@@ -1,0 +1,91 @@
+//! What was told to the user's own command. A notice is recorded as begun before the command runs and as done after
+//! it: what a crash left begun is told again, a few times at most. So a crash loses none and repeats none for ever; it
+//! may repeat one.
+
+use crate::{StateError, Store, convert::Place, sessions};
+use chrono::TimeDelta;
+use eg_model::{Timestamp, notify::Notice, session::Session};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+/// How often a notice is begun at most.
+const ATTEMPTS: i64 = 3;
+/// Within this time, somebody else is still at it.
+const AT_WORK: TimeDelta = TimeDelta::minutes(1);
+
+struct Told {
+    attempts: i64,
+    begun_at: Timestamp,
+    done: bool,
+}
+
+impl Told {
+    /// Whether it is over, or somebody else is at it. A clock that stepped back tells nothing.
+    fn rests(&self, now: Timestamp) -> bool {
+        self.done || self.attempts >= ATTEMPTS || (now - self.begun_at).abs() < AT_WORK
+    }
+}
+
+impl Store {
+    /// The sessions whose time was over, as was noticed at or after `since`, and that are closed.
+    ///
+    /// # Errors
+    /// The database cannot be read, or a row does not parse.
+    pub fn expired_since(&self, since: Timestamp) -> Result<Vec<Session>, StateError> {
+        self.read(|connection| {
+            let sql = "SELECT id FROM sessions WHERE status = 'EXPIRED' AND ended_at >= ?1 ORDER BY id";
+            let ids = sessions::ids(connection, sql, params![since.timestamp()])?;
+            sessions::load(connection, ids)
+        })
+    }
+
+    /// Records that a notice is about to be told. Whether it is the caller's to tell: not when it was told before,
+    /// when another process is at it, or when three attempts came to nothing. Writes nothing then.
+    ///
+    /// # Errors
+    /// The database cannot be read or written.
+    pub fn begin_notice(&mut self, notice: &Notice, now: Timestamp) -> Result<bool, StateError> {
+        if self.read(|connection| told(connection, notice))?.is_some_and(|told| told.rests(now)) {
+            return Ok(false);
+        }
+        self.write(|change| {
+            if told(change.tx, notice)?.is_some_and(|told| told.rests(now)) {
+                return Ok(false);
+            }
+            let sql = "INSERT INTO notifications (session, event, expires_at, attempts, begun_at) \
+                       VALUES (?1, ?2, ?3, 1, ?4) ON CONFLICT (session, event, expires_at) \
+                       DO UPDATE SET attempts = attempts + 1, begun_at = excluded.begun_at";
+            let (session, event, expires_at) = key(notice);
+            change.tx.execute(sql, params![session, event, expires_at, now.timestamp()])?;
+            Ok(true)
+        })
+    }
+
+    /// Records that a notice was told, whatever the command made of it.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub fn finish_notice(&mut self, notice: &Notice, now: Timestamp) -> Result<(), StateError> {
+        self.write(|change| {
+            let sql = "UPDATE notifications SET done_at = ?4 WHERE session = ?1 AND event = ?2 AND expires_at = ?3";
+            let (session, event, expires_at) = key(notice);
+            change.tx.execute(sql, params![session, event, expires_at, now.timestamp()])?;
+            Ok(())
+        })
+    }
+}
+
+fn key(notice: &Notice) -> (String, &'static str, i64) {
+    (notice.session.to_string(), notice.event.as_str(), notice.expires_at.timestamp())
+}
+
+fn told(connection: &Connection, notice: &Notice) -> Result<Option<Told>, StateError> {
+    let sql = "SELECT attempts, begun_at, done_at IS NOT NULL FROM notifications \
+               WHERE session = ?1 AND event = ?2 AND expires_at = ?3";
+    let (session, event, expires_at) = key(notice);
+    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?, row.get(2)?));
+    let found = connection.prepare_cached(sql)?.query_row(params![session, event, expires_at], read).optional()?;
+    let place = Place { table: "notifications", row: &session };
+    found
+        .map(|(attempts, begun_at, done)| Ok(Told { attempts, begun_at: place.time("begun_at", begun_at)?, done }))
+        .transpose()
+}

@@ -1,0 +1,177 @@
+//! The machine's policy: users cannot relax it, and it never keeps anything from being closed.
+
+use super::schedule::Host;
+use crate::{
+    harness::{Outcome, World, eg::EgCommand},
+    session::{Tale, error_of, get, snapshot, start_id},
+};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::PathBuf,
+};
+
+const POLICY: &str = r#"
+max_duration = "4h"
+ports = ["tcp/22", "tcp/8000-9000"]
+min_ipv4_prefix_len = 30
+reason_pattern = "INC-[0-9]+"
+explicit_addresses = false
+"#;
+
+struct Administered {
+    world: World,
+    file: PathBuf,
+}
+
+impl Administered {
+    fn new(policy: &str) -> Self {
+        let world = World::new();
+        let file = world.dir().join("etc/policy.toml");
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        let administered = Self { world, file };
+        administered.says(policy);
+        administered
+    }
+
+    fn says(&self, policy: &str) {
+        fs::write(&self.file, policy).unwrap();
+        self.mode(0o644);
+    }
+
+    fn mode(&self, mode: u32) {
+        fs::set_permissions(&self.file, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// The user who writes this file stands for root.
+    fn bound(&self, command: EgCommand) -> EgCommand {
+        let owner = fs::metadata(&self.file).unwrap().uid();
+        command.env("EG_TEST_POLICY", &self.file).env("EG_TEST_POLICY_OWNER", owner.to_string())
+    }
+
+    fn eg(&self, args: &[&str]) -> Outcome {
+        self.bound(self.world.here.command(args)).run()
+    }
+}
+
+#[test]
+fn what_is_not_allowed_is_refused_before_anything_happens() {
+    let site = Administered::new(POLICY);
+    let before = site.world.cloud.snapshot();
+    let mut tale = Tale::new(&site.world.here);
+    let api = ["session", "start", "--only", "prod-api-sg"];
+    let fine = [&api[..], &["--reason", "INC-1", "--duration", "4h"]].concat();
+    for args in [
+        [&api[..], &["--reason", "INC-1", "--duration", "4h1m"]].concat(),
+        [&api[..], &["--reason", "INC-1"]].concat(),
+        [&api[..], &["--reason", "see INC-1", "--duration", "4h"]].concat(),
+        [&api[..], &["--duration", "4h"]].concat(),
+        [&fine[..], &["--ipv4", "198.51.100.9"]].concat(),
+        [&fine[..], &["--only", "prod-db-sg"]].concat(),
+        [&fine[..], &["--only", "dev"]].concat(),
+    ] {
+        let outcome = site.eg(&args).expect_code(1);
+        tale.add(&args, &outcome);
+    }
+    site.world
+        .write_config(&site.world.default_config().replace("[detect]", "[session]\nipv4_prefix_len = 29\n[detect]"));
+    let outcome = site.eg(&fine).expect_code(1);
+    tale.add(&fine, &outcome);
+    tale.name(&site.world.dir().to_string_lossy(), "[TEMP]");
+    tale.end("policy_refusals");
+    assert!(!site.world.here.state_path().exists(), "nothing was recorded");
+    assert_eq!((site.world.call_counts().as_str(), site.world.cloud.snapshot()), ("", before));
+}
+
+#[test]
+fn what_is_allowed_opens_and_its_extensions_are_bound_too() {
+    let site = Administered::new(POLICY);
+    let fine = ["session", "start", "--only", "dev", "--port", "tcp/8080", "--reason", "INC-1", "--duration", "2h"];
+    let outcome = site.eg(&[&fine[..], &["--output", "json"]].concat()).expect_code(0);
+    let id = outcome.json_as("session")["id"].as_str().unwrap().to_owned();
+    site.eg(&["session", "extend", &id, "--hours", "2"]).expect_code(0);
+    let outcome = site.eg(&["session", "extend", &id, "--hours", "1", "--output", "json"]).expect_code(1);
+    let error = outcome.json_lines().last().unwrap()["error"].clone();
+    assert_eq!(error["kind"], "policy");
+    let message = error["message"].as_str().unwrap();
+    assert!(message.ends_with("/policy.toml: max_duration: 4h at most is allowed; 5h is asked for"), "{message}");
+    // A policy that came later holds for what is asked from then on.
+    site.says("ports = [\"tcp/22\"]");
+    let outcome = site.eg(&["session", "extend", &id, "--hours", "1"]).expect_code(1);
+    assert!(error_of(&outcome).contains("ports: tcp/22 alone are allowed; tcp/8080 of dev-web-sg"), "{outcome}");
+    site.eg(&["reconcile"]).expect_code(0);
+    assert_eq!(get(&site.world.here, &id)["status"], "ACTIVE", "what is open stays until its end");
+    site.eg(&["session", "stop", &id]).expect_code(0);
+}
+
+#[test]
+fn ensure_and_run_are_bound_the_same() {
+    let site = Administered::new("max_duration = \"4h\"\nports = [\"tcp/22\"]");
+    for args in [
+        &["session", "ensure", "--only", "prod-db-sg", "--duration", "1h"][..],
+        &["session", "run", "--only", "prod-db-sg", "--duration", "1h", "--", "true"],
+    ] {
+        let outcome = site.eg(args).expect_code(1);
+        assert!(error_of(&outcome).contains("ports: tcp/22 alone are allowed"), "{outcome}");
+    }
+    assert!(!site.world.here.state_path().exists(), "nothing was recorded");
+    let ensure = ["session", "ensure", "--only", "prod-api-sg", "--duration", "3h", "--output", "json"];
+    let first = site.eg(&ensure).expect_code(0).json_as("session")["id"].clone();
+    site.world.advance(3600);
+    assert_eq!(site.eg(&ensure).expect_code(0).json_as("session")["id"], first, "prolonged to four hours in all");
+    site.world.advance(3600);
+    assert_ne!(site.eg(&ensure).expect_code(0).json_as("session")["id"], first, "no longer than that");
+}
+
+#[test]
+fn a_policy_that_cannot_be_followed_opens_nothing_and_closes_everything() {
+    let site = Administered::new(POLICY);
+    let before = site.world.cloud.snapshot();
+    let short = start_id(&site.world.here, &["--only", "prod-api-sg", "--duration", "10m"]);
+    let long = start_id(&site.world.here, &["--only", "prod-db-sg"]);
+    start_id(&site.world.here, &["--only", "dev", "--no-wait"]);
+    site.world.advance(700);
+    type Breakage = fn(&Administered);
+    let broken: [(Breakage, &str); 3] = [
+        (|site| site.says("max_duration = 4"), ":1:16: max_duration of the policy is of type integer"),
+        (|site| site.says("maximum = \"4h\""), ":1:1: the policy has no key \"maximum\""),
+        (|site| site.mode(0o666), "can be written by others than root (mode 0666)"),
+    ];
+    for (breaks, why) in broken {
+        breaks(&site);
+        for args in [&["session", "start", "--only", "dev"][..], &["session", "extend", &long, "--hours", "1"]] {
+            let outcome = site.eg(args).expect_code(1);
+            assert!(error_of(&outcome).contains(why), "{outcome}");
+        }
+        let outcome = site.eg(&["reconcile"]).expect_code(1);
+        assert!(outcome.stderr.contains(why), "{outcome}");
+        assert_eq!(site.world.cloud.rules(site.world.group("dev-web-sg")), [], "nothing is opened");
+    }
+    assert_eq!(get(&site.world.here, &short)["status"], "EXPIRED", "reconcile closed what was due");
+    site.eg(&["session", "stop", "--all"]).expect_code(0);
+    assert_eq!(site.world.cloud.snapshot(), before);
+}
+
+#[test]
+fn a_policy_of_somebody_else_is_none() {
+    let site = Administered::new("");
+    let owner = fs::metadata(&site.file).unwrap().uid() + 1;
+    let command = site.bound(site.world.here.command(&["session", "start", "--only", "dev"]));
+    let outcome = command.env("EG_TEST_POLICY_OWNER", owner.to_string()).run().expect_code(1);
+    assert!(error_of(&outcome).contains("not to be trusted"), "{outcome}");
+    assert!(outcome.stderr.contains("hint: as root: chown root "), "{outcome}");
+}
+
+#[test]
+fn doctor_shows_it() {
+    let site = Administered::new(POLICY);
+    let doctor = || {
+        let host = Host::with_cron(&site.world);
+        let outcome = site.bound(host.command(&["doctor"])).run();
+        outcome.stdout.lines().skip_while(|line| !line.contains(" policy: ")).take(2).collect::<Vec<_>>().join("\n")
+    };
+    let mut shown = doctor();
+    site.mode(0o622);
+    shown += &format!("\n{}\n", doctor());
+    snapshot("policy_doctor", &shown.replace(&*site.world.dir().to_string_lossy(), "[TEMP]"));
+}

@@ -1,0 +1,209 @@
+//! `eg init`.
+
+use crate::{
+    harness::{Echo, Installation, REGION, World},
+    session::{Tale, error_of},
+};
+use serde_json::Value;
+use std::{fs, os::unix::fs::PermissionsExt};
+
+/// A world with two groups, one AWS profile, and nothing else: no keys in the environment, no configuration.
+fn fresh() -> World {
+    let mut world = World::bare();
+    world.make_group("prod-api");
+    let database = world.make_group("prod-db");
+    world.cloud.authorize(&database, "tcp/22", "0.0.0.0/0", "", &[]);
+    write_profile(&world.here, "work", Some(REGION));
+    world
+}
+
+fn write_profile(here: &Installation, name: &str, region: Option<&str>) {
+    here.write_profiles(&[(name, "WORK")]);
+    let path = here.home().join(".aws/config");
+    let text = fs::read_to_string(&path).unwrap();
+    let region = region.map(|region| format!("region = {region}\n")).unwrap_or_default();
+    fs::write(path, text.trim_end().to_owned() + "\n" + &region).unwrap();
+}
+
+/// `eg` as a person has it who logged in with the AWS command line.
+fn person(world: &World, args: &[&str]) -> crate::harness::eg::EgCommand {
+    world.here.command(args).without("AWS_ACCESS_KEY_ID").without("AWS_SECRET_ACCESS_KEY")
+}
+
+const DOWN: &str = "\u{1b}[B";
+
+/// The promise of it all: one profile, two commands, no manual.
+#[test]
+fn from_nothing_to_an_applied_rule() {
+    let world = fresh();
+    let init = person(&world, &["init"]).on_a_terminal(&[
+        ("Region", "\r"),
+        ("Ports to open", "\r"),
+        // The first group is passed over.
+        ("Groups that shall open tcp/22 (", " \r"),
+        ("Write this to ", "\r"),
+    ]);
+    let init = init.expect_code(0);
+    for shown in [
+        "→ AWS profile work",
+        "closed",
+        "open: tcp/22 from 0.0.0.0/0",
+        "✓ Wrote ",
+        "eg session start",
+        "eg schedule install",
+    ] {
+        assert!(init.stdout.contains(shown), "{shown} in\n{init}");
+    }
+    let started = person(&world, &["session", "start", "--ipv4", "203.0.113.42", "--output", "json"]).run();
+    let session = started.expect_code(0).json_as("session");
+    assert_eq!((&session["status"], &session["resourceIps"][0]["status"]), (&"ACTIVE".into(), &"APPLIED".into()));
+    assert!(session["resourceIps"].as_array().is_some_and(|all| all.len() == 1), "{session:#}");
+    let rules = world.cloud.rules(session["resourceIps"][0]["resourceId"].as_str().unwrap());
+    assert!(rules.iter().any(|rule| rule.cidr == "203.0.113.42/32" && rule.ports == (22, 22)), "{rules:?}");
+    let mode = fs::metadata(world.here.config_path()).unwrap().permissions().mode() & 0o777;
+    let dir = fs::metadata(world.here.config_path().parent().unwrap()).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode, dir), (0o600, 0o700));
+}
+
+#[test]
+fn keys_of_the_keyboard() {
+    let world = fresh();
+    write_profile(&world.here, "work", None);
+    let answers = [
+        ("Region", "Europe\reu-west-1\r"),
+        ("Ports to open", "ssh\rtcp/443, udp/53\r"),
+        // Nothing picked: asked again. Then both.
+        ("Groups that shall open tcp/443, udp/53 (", "\r"),
+        ("Groups that shall open tcp/443, udp/53 (", " "),
+        ("[x]", DOWN),
+        ("prod-db", " \r"),
+    ];
+    let with_end = |end: &'static str| [&answers[..], &[("Write this to ", end)]].concat();
+    let left = person(&world, &["init"]).on_a_terminal(&with_end("n")).expect_code(1);
+    assert!(left.stdout.contains("left before the end; nothing was written"), "{left}");
+    assert!(!world.here.config_path().exists());
+    person(&world, &["init"]).on_a_terminal(&with_end("y")).expect_code(0);
+    let text = fs::read_to_string(world.here.config_path()).unwrap();
+    assert_eq!(text.matches("ports = [\"tcp/443\", \"udp/53\"]\n").count(), 2, "{text}");
+    assert_eq!(text.matches("profile = \"work\"\n").count(), 2, "{text}");
+}
+
+#[test]
+fn left_at_every_question() {
+    let world = fresh();
+    let region = ("Region", "\r");
+    let ports = ("Ports to open", "\r");
+    for (keys, code) in [
+        (vec![("Region", "\u{3}")], 130),
+        (vec![region, ("Ports to open", "\u{3}")], 130),
+        (vec![region, ports, ("Groups that", "\u{1b}")], 1),
+        (vec![region, ports, ("Groups that", "\u{3}")], 130),
+        (vec![region, ports, ("Groups that", " \r"), ("Write this to ", "\u{3}")], 130),
+    ] {
+        let outcome = person(&world, &["init"]).on_a_terminal(&keys).expect_code(code);
+        assert!(outcome.stdout.contains("nothing was written"), "{keys:?}\n{outcome}");
+        // A cursor that was hidden is there again.
+        let (hidden, shown) = (outcome.stdout.rfind("\u{1b}[?25l"), outcome.stdout.rfind("\u{1b}[?25h"));
+        assert!(hidden < shown || hidden.is_none(), "{keys:?}\n{outcome}");
+        assert!(!world.here.config_path().exists(), "{keys:?}");
+    }
+}
+
+#[test]
+fn several_profiles() {
+    let world = fresh();
+    let key = crate::harness::Moto::access_key(world.account(), "WORK");
+    let profile = |name: &str, region: &str| {
+        format!("[profile {name}]\naws_access_key_id = {key}\naws_secret_access_key = testing\nregion = {region}\n")
+    };
+    fs::write(world.here.home().join(".aws/config"), profile("home", "us-east-1") + &profile("work", REGION)).unwrap();
+    let keys = [
+        ("home (us-east-1)", DOWN),
+        ("> work (eu-west-1)", "\r"),
+        ("Region [eu-west-1]", "\r"),
+        ("Ports to open", "\r"),
+        ("prod-api", " \r"),
+        ("Write this to ", "\r"),
+    ];
+    person(&world, &["init"]).on_a_terminal(&keys).expect_code(0);
+    let text = fs::read_to_string(world.here.config_path()).unwrap();
+    assert!(text.contains("profile = \"work\"\n") && text.contains("region = \"eu-west-1\"\n"), "{text}");
+}
+
+#[test]
+fn every_answer_is_a_flag() {
+    let mut world = World::bare();
+    world.make_group("prod-api");
+    let group = world.make_group("prod-db");
+    write_profile(&world.here, "work", Some(REGION));
+    let mut tale = Tale::new(&world.here);
+    let mut tell = |args: &[&str], code: i32| {
+        let outcome = person(&world, args).run().expect_code(code);
+        tale.add(args, &outcome);
+        outcome
+    };
+    tell(&["init"], 2);
+    let all = ["init", "--group", "prod-api", "--port", "tcp/22", "--yes"];
+    tell(&[&all[..], &["--profile", "play"]].concat(), 2);
+    tell(&[&all[..], &["--region", "Ireland"]].concat(), 2);
+    tell(&["init", "--group", "prod-web", "--port", "tcp/22", "--yes"], 2);
+    tell(&[&all[..], &["--region", "us-west-2"]].concat(), 2);
+    assert!(!world.here.config_path().exists(), "nothing was written");
+    tell(&all, 0);
+    // What is there stays.
+    let before = fs::read_to_string(world.here.config_path()).unwrap();
+    tell(&all, 1);
+    assert_eq!(fs::read_to_string(world.here.config_path()).unwrap(), before);
+    let args =
+        ["--output", "json", "init", "--force", "--group", &group, "--port", "icmp", "--yes", "--region", REGION];
+    let json = person(&world, &args).run().expect_code(0).json_as("init");
+    assert_eq!((&json["groups"][0], &json["profile"]), (&Value::from(group.as_str()), &"work".into()));
+    assert_eq!(json["text"].as_str().unwrap(), fs::read_to_string(world.here.config_path()).unwrap());
+    assert!(world.calls().iter().all(|call| call.action == "DescribeSecurityGroups"), "reads only");
+    tale.end("init");
+}
+
+/// Keys in the environment beat every profile: with both there, somebody has to say which.
+#[test]
+fn keys_in_the_environment() {
+    let mut world = World::bare();
+    world.make_group("web");
+    let args = ["init", "--region", REGION, "--group", "web", "--port", "tcp/22", "--yes"];
+    let outcome = world.eg(&args).expect_code(0);
+    assert!(outcome.stderr.contains("the credentials are those of this shell's environment alone"), "{outcome}");
+    let text = fs::read_to_string(world.here.config_path()).unwrap();
+    assert!(!text.contains("profile"), "{text}");
+}
+
+#[test]
+fn what_goes_wrong_before_anything_is_written() {
+    let world = fresh();
+    let args = ["init", "--group", "prod-api", "--port", "tcp/22", "--yes"];
+    world.faults(&[crate::harness::Fault::deny("DescribeSecurityGroups")]);
+    let denied = person(&world, &args).run().expect_code(1);
+    assert!(error_of(&denied).starts_with("not permitted: list the groups: "), "{denied}");
+    world.faults(&[]);
+    fs::write(world.here.home().join(".aws/config"), "[profile broken\n").unwrap();
+    let broken = person(&world, &args).run().expect_code(1);
+    assert!(error_of(&broken).contains("read the AWS profiles: "), "{broken}");
+    assert!(!world.here.config_path().exists());
+
+    // A named place that is not there yet is made, also where a link leads.
+    write_profile(&world.here, "work", Some(REGION));
+    let named = world.dir().join("else/where.toml").to_string_lossy().into_owned();
+    person(&world, &[&args[..], &["--config", &named]].concat()).run().expect_code(0);
+    assert!(fs::read_to_string(&named).unwrap().contains("name = \"prod-api\""));
+    assert!(!world.here.config_path().exists());
+}
+
+/// Detection works in what `init` has written: nothing but what was asked for stands in it.
+#[test]
+fn the_file_leaves_detection_alone() {
+    let world = fresh();
+    person(&world, &["init", "--group", "prod-api", "--port", "tcp/22", "--yes"]).run().expect_code(0);
+    let text = fs::read_to_string(world.here.config_path()).unwrap();
+    let echoes: Vec<Echo> = (0..2).map(|_| Echo::v4("203.0.113.42")).collect();
+    let urls: Vec<String> = echoes.iter().map(|echo| format!("\"{}\"", echo.url())).collect();
+    world.write_config(&format!("{text}\n[detect]\nipv4 = [{}]\nipv6 = []\n", urls.join(", ")));
+    person(&world, &["session", "start"]).run().expect_code(0);
+}
