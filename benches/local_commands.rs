@@ -58,6 +58,7 @@ fn session(number: u128, start: Timestamp) -> Session {
         permissions: vec![GrantPermission { permission, standing: Standing::Untried }],
         applied_at: None,
         removed_at: None,
+        unswitched: None,
     };
     Session {
         id: SessionId(id),

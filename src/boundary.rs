@@ -11,9 +11,12 @@ use eg_model::{
     observation::{ObservedRule, OwnedRule},
     permission::Permission,
     selection::Selector,
+    switch::{SwitchSeen, SwitchWay},
     target::{Capabilities, Reach, TargetKey},
 };
-use eg_providers::{Answered, Authorize, Caller, Connect, CredentialsEnd, Firewall, Group, Rights, Sighting};
+use eg_providers::{
+    Answered, Authorize, Caller, Connect, CredentialsEnd, ExpiryRole, Firewall, Group, Rights, SetSwitch, Sighting,
+};
 use eg_state::{StateError, WriteObserver};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -172,6 +175,26 @@ impl Firewall for Watched {
 
     async fn groups(&self, meant: Option<&Selector>) -> Result<Vec<Group>, Failure> {
         self.around(self.firewall.groups(meant)).await
+    }
+
+    async fn read_switch(&self, group: &str, rule: &RuleId, way: &SwitchWay) -> SwitchSeen {
+        self.around(self.firewall.read_switch(group, rule, way)).await
+    }
+
+    async fn set_switch(&self, rule: &OwnedRule, switch: &SetSwitch) -> Result<Answered<()>, Failure> {
+        self.around(self.firewall.set_switch(rule, switch)).await
+    }
+
+    async fn drop_switch(&self, rule: &RuleId, way: &SwitchWay) -> Result<Answered<()>, Failure> {
+        self.around(self.firewall.drop_switch(rule, way)).await
+    }
+
+    async fn prepare_role(&self, role: &ExpiryRole) -> Result<bool, Failure> {
+        self.around(self.firewall.prepare_role(role)).await
+    }
+
+    async fn prepare_schedule_group(&self, name: &str) -> Result<bool, Failure> {
+        self.around(self.firewall.prepare_schedule_group(name)).await
     }
 
     async fn caller(&self) -> Result<Caller, Failure> {

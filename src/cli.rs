@@ -92,6 +92,9 @@ pub enum Command {
     /// Have something close sessions on time: show, install, remove
     #[command(subcommand)]
     Schedule(ScheduleCommand),
+    /// Make what eg needs in the cloud
+    #[command(subcommand)]
+    Setup(SetupCommand),
     /// See what eg does, in a few seconds and without an account
     ///
     /// Starts an EC2-compatible endpoint on loopback with three security groups, one of which holds a rule made by
@@ -139,6 +142,13 @@ pub enum ScheduleCommand {
     Show(commands::schedule::ShowArgs),
     Install(commands::schedule::InstallArgs),
     Remove(commands::schedule::RemoveArgs),
+}
+
+/// `eg setup …`.
+#[derive(Debug, Subcommand)]
+#[allow(missing_docs, reason = "the doc comment of a variant replaces the help of its arguments' struct")]
+pub enum SetupCommand {
+    CloudExpiry(commands::setup::CloudExpiryArgs),
 }
 
 /// `eg state …`.

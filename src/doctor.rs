@@ -11,6 +11,7 @@ use eg_model::{
     Timestamp,
     address::IpVersion,
     failure::{Failure, FailureClass},
+    switch::SwitchWay,
 };
 use eg_providers::{Caller, CredentialsEnd};
 
@@ -158,6 +159,28 @@ fn is_portal(answers: &[Answer]) -> bool {
         .iter()
         .filter_map(|(_, answer)| answer.as_ref().err())
         .any(|why| why.contains("does this network ask you to sign in?") || why.contains("address: \"<"))
+}
+
+/// Expiry switches of one account and region: whether there is a role of that account, and whether they can be read.
+#[must_use]
+pub fn cloud_expiry(place: &str, way: Option<&SwitchWay>, read: Result<(), &Failure>) -> Finding {
+    let check = "cloud-expiry";
+    let Some(way) = way else {
+        let message = format!("{place}: no role of this account: its rules close by eg reconcile only");
+        return Finding::warning(check, message, "make one with: eg setup cloud-expiry; then add it to role_arn");
+    };
+    match read {
+        Ok(()) => Finding::good(check, format!("{place}: {} closes, from schedule group {}", way.role_arn, way.group)),
+        Err(failure) => {
+            let message = format!("{place}: switches cannot be read: {failure}");
+            let advice = match failure.class {
+                FailureClass::Denied => "give the credentials the permissions that this prints: eg iam-policy",
+                FailureClass::Gone => "make the schedule group, and the rest, with: eg setup cloud-expiry --apply",
+                other => other.advice(),
+            };
+            Finding::bad(check, message, advice)
+        }
+    }
 }
 
 /// The addresses. A family that no resource takes is not looked at.

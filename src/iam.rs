@@ -4,9 +4,12 @@
 //! |---|---|
 //! | `Look` | `Describe…` knows no resources (AWS, "Actions, resources, and condition keys for Amazon EC2") |
 //! | `OpenAndClose` | IAM cannot limit a revoke to tagged rules; the groups are the limit |
+//! | `HaveTheCloudClose` | expiry switches, where they are configured: schedules with our names in the one group |
+//! | `PassTheRoleThatCloses` | the role that closes, and to the scheduler alone |
 //! | `TagWhatIsOpened` | tags inside the authorize call, and in no other: `ec2:CreateAction` |
 //! | `TagWhatIsOpen` | only our keys, and no rule that another tool marks as its own; a rule of ours whose tags were stripped has to be tagged again, so a missing mark is no obstacle |
 
+use crate::settings::CloudExpiry;
 use eg_model::marks::{LEASE_PREFIX, MANAGED_BY, MANAGED_BY_EG};
 use eg_providers::aws::Action;
 use serde_json::{Value, json};
@@ -26,9 +29,16 @@ pub struct Scope {
 }
 
 impl Scope {
-    fn arn(&self, resource: &str) -> String {
+    /// A resource of EC2 in this region and account.
+    #[must_use]
+    pub fn arn(&self, resource: &str) -> String {
         let account = self.account.as_deref().unwrap_or("*");
         format!("arn:{}:ec2:{}:{account}:{resource}", self.partition, self.region)
+    }
+
+    fn schedules(&self, group: &str) -> String {
+        let account = self.account.as_deref().unwrap_or("*");
+        format!("arn:{}:scheduler:{}:{account}:schedule/{group}/eg-sgr-*", self.partition, self.region)
     }
 }
 
@@ -56,14 +66,51 @@ fn literally(key: &str) -> String {
     key.chars().map(|c| if matches!(c, '*' | '?' | '$') { format!("${{{c}}}") } else { c.to_string() }).collect()
 }
 
+/// The service that expiry switches are schedules of; its name is the same in every partition.
+pub const SCHEDULER: &str = "scheduler.amazonaws.com";
+
+/// What setting, moving, reading and deleting expiry switches takes; empty where no role is of any scope's account.
+#[must_use]
+pub fn switch_statements(scopes: &BTreeSet<Scope>, expiry: &CloudExpiry) -> Vec<Value> {
+    let ways = |scope: &Scope| match &scope.account {
+        Some(account) => expiry.way(account).into_iter().map(|way| way.role_arn).collect(),
+        None => expiry.roles.clone(),
+    };
+    let roles: BTreeSet<String> = scopes.iter().flat_map(ways).collect();
+    let with_role = scopes.iter().filter(|scope| !ways(scope).is_empty());
+    let schedules: BTreeSet<String> = with_role.map(|scope| scope.schedules(&expiry.schedule_group)).collect();
+    if roles.is_empty() {
+        return Vec::new();
+    }
+    vec![
+        json!({
+            "Sid": "HaveTheCloudClose",
+            "Effect": "Allow",
+            "Action": names(&Action::SWITCHES),
+            "Resource": schedules,
+        }),
+        json!({
+            "Sid": "PassTheRoleThatCloses",
+            "Effect": "Allow",
+            "Action": ["iam:PassRole"],
+            "Resource": roles,
+            "Condition": {"StringEquals": {"iam:PassedToService": SCHEDULER}},
+        }),
+    ]
+}
+
 /// The policy for these groups; rules carry `extra_tags` beside ours.
 #[must_use]
-pub fn policy<'a>(scopes: &BTreeSet<Scope>, extra_tags: impl Iterator<Item = &'a String>) -> Value {
+pub fn policy<'a>(
+    scopes: &BTreeSet<Scope>,
+    extra_tags: impl Iterator<Item = &'a String>,
+    expiry: Option<&CloudExpiry>,
+) -> Value {
     let groups: BTreeSet<String> =
         scopes.iter().map(|scope| scope.arn(&format!("security-group/{}", scope.group))).collect();
     let rules: BTreeSet<String> = scopes.iter().map(|scope| scope.arn("security-group-rule/*")).collect();
     let keys: Vec<String> = std::iter::once("eg:*".to_owned()).chain(extra_tags.map(|key| literally(key))).collect();
-    json!({
+    let mut policy = json!({
         "Version": "2012-10-17",
         "Statement": [
             {
@@ -100,7 +147,12 @@ pub fn policy<'a>(scopes: &BTreeSet<Scope>, extra_tags: impl Iterator<Item = &'a
                 },
             },
         ],
-    })
+    });
+    let switches = expiry.map(|expiry| switch_statements(scopes, expiry)).unwrap_or_default();
+    if let Some(statements) = policy.get_mut("Statement").and_then(Value::as_array_mut) {
+        statements.extend(switches);
+    }
+    policy
 }
 
 /// The policy for `eg sweep`: every group of an account, in every region. Sweeping opens nothing, so nothing of it can.
@@ -146,6 +198,24 @@ mod tests {
         }
     }
 
+    fn expiry() -> CloudExpiry {
+        let role = |account: &str| format!("arn:aws:iam::{account}:role/eg-expiry");
+        CloudExpiry { roles: vec![role("123456789012"), role("210987654321")], schedule_group: "eg".into() }
+    }
+
+    #[test]
+    fn switches_are_scoped_to_group_name_and_role() {
+        let of = |account: Option<&str>| switch_statements(&[scope("eu-west-1", account, "sg-1")].into(), &expiry());
+        let one = of(Some("123456789012"));
+        assert_eq!(one[0]["Resource"], json!(["arn:aws:scheduler:eu-west-1:123456789012:schedule/eg/eg-sgr-*"]));
+        assert_eq!(one[1]["Resource"], json!(["arn:aws:iam::123456789012:role/eg-expiry"]));
+        assert_eq!(one[1]["Condition"], json!({"StringEquals": {"iam:PassedToService": "scheduler.amazonaws.com"}}));
+        let unknown = of(None);
+        assert_eq!(unknown[0]["Resource"], json!(["arn:aws:scheduler:eu-west-1:*:schedule/eg/eg-sgr-*"]));
+        assert_eq!(unknown[1]["Resource"].as_array().unwrap().len(), 2);
+        assert_eq!(of(Some("111111111111")), Vec::<Value>::new(), "no role of that account");
+    }
+
     fn actions(policy: &Value) -> BTreeSet<String> {
         let statements = policy["Statement"].as_array().unwrap();
         let listed = statements.iter().flat_map(|statement| statement["Action"].as_array().unwrap());
@@ -154,10 +224,16 @@ mod tests {
 
     #[test]
     fn exactly_what_can_be_sent() {
-        let policy = policy(&[scope("eu-west-1", None, "sg-1")].into(), std::iter::empty());
-        let sent: BTreeSet<String> = Action::ALL.into_iter().filter_map(Action::permission).collect();
+        let scopes = [scope("eu-west-1", None, "sg-1")].into();
+        let policy = policy(&scopes, std::iter::empty(), None);
+        let apart: Vec<Action> = Action::SWITCHES.into_iter().chain(Action::PREPARATION).collect();
+        let rest = Action::ALL.into_iter().filter(|action| !apart.contains(action));
+        let mut sent: BTreeSet<String> = rest.filter_map(Action::permission).collect();
         let swept = actions(&sweep_policy("aws"));
-        assert_eq!(&actions(&policy) | &swept, sent);
+        assert_eq!(&actions(&policy) | &swept, sent, "without expiry switches");
+        sent.extend(Action::SWITCHES.into_iter().filter_map(Action::permission));
+        sent.insert("iam:PassRole".to_owned());
+        assert_eq!(&actions(&super::policy(&scopes, std::iter::empty(), Some(&expiry()))) | &swept, sent);
         let for_sweeping_alone: Vec<_> = swept.difference(&actions(&policy)).cloned().collect();
         assert_eq!(for_sweeping_alone, ["ec2:DescribeRegions"]);
         assert!(!swept.contains("ec2:AuthorizeSecurityGroupIngress"), "sweeping opens nothing");
@@ -189,7 +265,7 @@ mod tests {
             scope("eu-west-1", Some("123456789012"), "sg-2"),
             scope("cn-north-1", None, "sg-3"),
         ];
-        let policy = policy(&scopes.into(), ["cost*centre".to_owned()].iter());
+        let policy = policy(&scopes.into(), ["cost*centre".to_owned()].iter(), None);
         let resources = policy["Statement"][1]["Resource"].as_array().unwrap();
         let resources: Vec<_> = resources.iter().map(|arn| arn.as_str().unwrap()).collect();
         assert_eq!(

@@ -9,6 +9,7 @@
 pub mod board;
 pub mod boundary;
 pub mod cli;
+pub mod cloud_expiry;
 pub mod commands;
 pub mod completion;
 pub mod config_file;

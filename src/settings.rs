@@ -13,6 +13,7 @@ use eg_model::{
     address::{IpVersion, PrefixLengths},
     permission::PortSpec,
     selection::Selector,
+    switch::SwitchWay,
 };
 use reader::Fault;
 use reqwest::Url;
@@ -39,8 +40,9 @@ const USER_KEYS: &[&str] = &["name", "email"];
 const SESSION_KEYS: &[&str] = &["default_duration", "max_duration", "ipv4_prefix_len", "ipv6_prefix_len"];
 const DETECT_KEYS: &[&str] = &["ipv4", "ipv6", "agree", "timeout", "use_proxy"];
 const RECONCILE_KEYS: &[&str] = &["collect_expired", "collect_interval"];
+const AWS_KEYS: &[&str] = &["extra_tags", "description", "cloud_expiry"];
+const CLOUD_EXPIRY_KEYS: &[&str] = &["role_arn", "schedule_group"];
 const NOTIFY_KEYS: &[&str] = &["command", "before"];
-const AWS_KEYS: &[&str] = &["extra_tags", "description"];
 const DEFAULTS_KEYS: &[&str] =
     &["provider", "kind", "region", "profile", "role_arn", "external_id", "ports", "families", "groups"];
 const RESOURCE_KEYS: &[&str] = &[
@@ -176,6 +178,29 @@ pub struct Aws {
     pub extra_tags: BTreeMap<String, String>,
     /// What a rule's description says.
     pub description: Description,
+    /// `[aws.cloud_expiry]`: rules that close even if this machine never comes back.
+    pub cloud_expiry: Option<CloudExpiry>,
+}
+
+/// `[aws.cloud_expiry]`: every rule gets a switch in the cloud that closes it on time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloudExpiry {
+    /// The roles that close rules, one for each account; never empty.
+    pub roles: Vec<String>,
+    /// The group of schedules that switches are kept in; `default` by default, which every account has.
+    pub schedule_group: String,
+}
+
+/// The group of schedules that every account has.
+pub const DEFAULT_SCHEDULE_GROUP: &str = "default";
+
+impl CloudExpiry {
+    /// Where switches of an account's rules are kept; `None` where no role is of that account.
+    #[must_use]
+    pub fn way(&self, account: &str) -> Option<SwitchWay> {
+        let way = |role: &String| SwitchWay { role_arn: role.clone(), group: self.schedule_group.clone() };
+        self.roles.iter().map(way).find(|way| way.account() == account)
+    }
 }
 
 /// What a rule's description says, for people in the console.

@@ -23,6 +23,7 @@ pub mod plan;
 pub mod selection;
 pub mod session;
 pub mod sweep;
+pub mod switch;
 pub mod target;
 pub mod trouble;
 pub mod until;

@@ -270,6 +270,8 @@ pub struct Grant {
     pub applied_at: Option<Timestamp>,
     /// When its session let go.
     pub removed_at: Option<Timestamp>,
+    /// Why some of its rules would not close by themselves, where they should.
+    pub unswitched: Option<String>,
 }
 
 impl Grant {
@@ -308,7 +310,7 @@ impl Grant {
         }
     }
 
-    /// Names what is missing and why; `None` when nothing is, or when the session has let go: what kept a port shut is
+    /// Names what is missing and why, and what would not close by itself; `None` when nothing is, or when the session has let go: what kept a port shut is
     /// of no interest then.
     #[must_use]
     pub fn error_message(&self) -> Option<String> {
@@ -324,7 +326,8 @@ impl Grant {
                 None => reasons.push((why, vec![ports])),
             }
         }
-        let lines: Vec<_> = reasons.iter().map(|(why, ports)| format!("{}: {why}", ports.join(", "))).collect();
+        let mut lines: Vec<_> = reasons.iter().map(|(why, ports)| format!("{}: {why}", ports.join(", "))).collect();
+        lines.extend(self.unswitched.clone());
         (!lines.is_empty()).then(|| lines.join("; "))
     }
 }

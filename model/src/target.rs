@@ -65,4 +65,6 @@ pub struct Capabilities {
     pub batch: usize,
     /// The most tags on one rule.
     pub tags_per_rule: usize,
+    /// Whether the provider can close a rule by itself at a given time.
+    pub switches: bool,
 }

@@ -98,6 +98,7 @@ mod tests {
             permissions: ports.iter().map(untried).collect(),
             applied_at: None,
             removed_at: None,
+            unswitched: None,
         }
     }
 

@@ -10,6 +10,7 @@ use eg_model::{
     observation::{ObservedRule, OwnedRule, Reading},
     permission::Permission,
     selection::Selector,
+    switch::{SwitchSeen, SwitchWay},
     target::{Capabilities, Reach, TargetKey},
 };
 use std::{
@@ -55,6 +56,37 @@ pub struct Authorize {
     pub description: String,
     /// For the log.
     pub session: SessionId,
+}
+
+/// What an expiry switch is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetSwitch {
+    /// Where it is kept, and as whom it acts.
+    pub way: SwitchWay,
+    /// When it fires.
+    pub at: Timestamp,
+    /// Whether there is one already, as far as was seen.
+    pub exists: bool,
+    /// For people in the console.
+    pub description: String,
+    /// Another one for each attempt: the same one within some hours is the same request to the provider, whatever has
+    /// become of the switch meanwhile.
+    pub token: String,
+}
+
+/// The role that expiry switches act as.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExpiryRole {
+    /// Its name.
+    pub name: String,
+    /// Its path; `/` where it has none.
+    pub path: String,
+    /// Who may take it.
+    pub trust: serde_json::Value,
+    /// The name of its one policy.
+    pub policy_name: String,
+    /// What it may do.
+    pub policy: serde_json::Value,
 }
 
 /// An answer with its request id.
@@ -185,6 +217,33 @@ pub trait Firewall: Send + Sync {
     /// # Errors
     /// They could not be listed whole, or the provider listed others than those asked for.
     async fn groups(&self, meant: Option<&Selector>) -> Result<Vec<Group>, Failure>;
+
+    /// Reads the expiry switch of a rule of a group.
+    async fn read_switch(&self, group: &str, rule: &RuleId, way: &SwitchWay) -> SwitchSeen;
+
+    /// Has the provider revoke a rule by itself at a given time, or moves that time.
+    ///
+    /// # Errors
+    /// As for [`Firewall::authorize`].
+    async fn set_switch(&self, rule: &OwnedRule, switch: &SetSwitch) -> Result<Answered<()>, Failure>;
+
+    /// Deletes the switch of a rule; that there is none is no error.
+    ///
+    /// # Errors
+    /// As for [`Firewall::authorize`].
+    async fn drop_switch(&self, rule: &RuleId, way: &SwitchWay) -> Result<Answered<()>, Failure>;
+
+    /// Makes the role that expiry switches act as, unless it is there just so. Whether anything was made.
+    ///
+    /// # Errors
+    /// There is a role of that name that is any different (nothing is changed then), or a call failed.
+    async fn prepare_role(&self, role: &ExpiryRole) -> Result<bool, Failure>;
+
+    /// Makes a group for switches, unless it is there. Whether it was made.
+    ///
+    /// # Errors
+    /// A call failed.
+    async fn prepare_schedule_group(&self, name: &str) -> Result<bool, Failure>;
 
     /// Who is calling.
     ///

@@ -11,17 +11,18 @@ use crate::{
     refusal::{self, Refusal},
     settings::{Latency, Settings},
     state_file,
-    world::{Late, Session, World},
+    world::{Late, Schedule, Session, World},
     xml::Xml,
 };
 use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 /// What the caller gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
     /// An answer.
-    Answer { status: u16, body: String, request_id: String, date: String, after: Duration },
+    Answer { status: u16, kind: &'static str, body: String, request_id: String, date: String, after: Duration },
     /// The connection is reset.
     Lost,
 }
@@ -182,6 +183,7 @@ impl Engine {
 
     /// Lets late requests land whose time has come, in the order in which they are due.
     pub(crate) fn land(&mut self, now: DateTime<Utc>) {
+        self.fire(now);
         let (mut due, waiting): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.world.late).into_iter().partition(|late| late.due <= now);
         self.world.late = waiting;
@@ -198,6 +200,31 @@ impl Engine {
         }
         // What was refused is done with as well. A file that cannot be written now fails the next change.
         self.save().ok();
+    }
+
+    /// Carries out the schedules whose time has come, literally, as their role; each goes with that
+    /// (`ActionAfterCompletion`). What EC2 refuses is not tried again.
+    fn fire(&mut self, now: DateTime<Utc>) {
+        let is_due = |schedule: &Schedule| schedule.at().is_some_and(|at| at <= now);
+        let enabled = |schedule: &Schedule| matches!(schedule.text("/State"), "" | "ENABLED");
+        let due = self.world.schedules().filter(|(_, schedule)| is_due(schedule) && enabled(schedule));
+        for key in due.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+            let Some(schedule) = self.world.remove_schedule(&key) else { continue };
+            let form = form_of(&schedule);
+            let role = schedule.text("/Target/RoleArn").rsplit('/').next().unwrap_or_default();
+            let caller = Caller {
+                account: key.account.clone(),
+                arn: format!("arn:aws:sts::{}:assumed-role/{role}/scheduler", key.account),
+                user_id: "AROASCHEDULER:scheduler".to_owned(),
+            };
+            self.world.requests += 1;
+            let number = self.world.requests;
+            let result = self.act(&caller, &key.region, &form, schedule.at().unwrap_or(now));
+            let passage = Passage { number, region: key.region, caller: Some(caller), form: &form, fault: None, now };
+            let (outcome, answer) = outcome_of(&result);
+            let call = self.call(&passage, outcome, None, answer);
+            self.log.push(call);
+        }
     }
 
     /// Keeps the world in its file.
@@ -222,9 +249,8 @@ impl Engine {
         let outcome = result.as_ref().err().map_or(outcome, |refusal| refusal.code.clone());
         let status = result.as_ref().err().map_or(200, |refusal| refusal.status);
         let call = self.call(passage, outcome, Some(status), answer);
-        let xml = answer.map(|answer| answer.xml.as_str()).unwrap_or_default();
         let mut body = match &result {
-            Ok(()) => envelope(passage, &call.request_id, xml),
+            Ok(()) => envelope(passage, &call.request_id, answer),
             Err(refusal) => error_envelope(passage.service(), refusal, &call.request_id),
         };
         if passage.fault == Some(Fault::TruncatedPage) {
@@ -239,7 +265,11 @@ impl Engine {
         let date = date.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
         let request_id = call.request_id.clone();
         self.log.push(call);
-        Reply::Answer { status, body, request_id, date, after }
+        let kind = match passage.service() {
+            Service::Ec2 | Service::Sts => "text/xml;charset=UTF-8",
+            Service::Scheduler => "application/json",
+        };
+        Reply::Answer { status, kind, body, request_id, date, after }
     }
 
     fn call(&self, passage: &Passage<'_>, outcome: String, status: Option<u16>, answer: Option<&Answer>) -> Call {
@@ -286,6 +316,7 @@ fn refused_by(fault: &Fault, passage: &Passage<'_>) -> Option<Refusal> {
             Some(refusal::denied(passage.arn(), passage.action(), on.as_deref().unwrap_or("*")))
         }
         (Fault::Deny, Service::Sts) => Some(refusal::denied_by_sts(passage.arn(), passage.action())),
+        (Fault::Deny, Service::Scheduler) => Some(refusal::denied_by_scheduler(passage.arn(), passage.action())),
         (Fault::Refuse { code, message, status }, _) => Some(Refusal::with_status(code, message, *status)),
         _ => None,
     }
@@ -295,13 +326,14 @@ fn throttled_for(service: Service) -> Refusal {
     match service {
         Service::Ec2 => refusal::throttled(),
         Service::Sts => refusal::throttled_by_sts(),
+        Service::Scheduler => refusal::throttled_by_scheduler(),
     }
 }
 
 fn expired_for(service: Service) -> Refusal {
     match service {
         Service::Ec2 => refusal::expired(),
-        Service::Sts => refusal::expired_at_sts(),
+        Service::Sts | Service::Scheduler => refusal::expired_at_sts(),
     }
 }
 
@@ -321,14 +353,34 @@ fn rules_in(form: &Form) -> Vec<String> {
     let modified = modified.into_iter().filter_map(|part| part.get("SecurityGroupRuleId").map(str::to_owned));
     let filters = form.parts("Filter").into_iter().filter(|part| part.get("Name") == Some("security-group-rule-id"));
     let filtered = filters.flat_map(|part| part.list("Value"));
-    form.list("SecurityGroupRuleId").into_iter().chain(tagged).chain(modified).chain(filtered).collect()
+    let switched = form.get("Name").and_then(|name| name.strip_prefix("eg-")).filter(|id| id.starts_with("sgr-"));
+    let switched = switched.map(str::to_owned);
+    let named = form.list("SecurityGroupRuleId").into_iter();
+    named.chain(tagged).chain(modified).chain(filtered).chain(switched).collect()
+}
+
+/// The request that a schedule makes: the action that its target names (User Guide, "Universal targets"), with the fields
+/// of its input.
+fn form_of(schedule: &Schedule) -> Form {
+    let action = schedule.text("/Target/Arn").rsplit(':').next().unwrap_or_default();
+    let (first, rest) = action.split_at(action.chars().next().map_or(0, char::len_utf8));
+    let mut fields = vec![("Action".to_owned(), first.to_ascii_uppercase() + rest)];
+    let input: Value = serde_json::from_str(schedule.text("/Target/Input")).unwrap_or_default();
+    for (key, value) in input.as_object().into_iter().flatten() {
+        let items = value.as_array().into_iter().flatten().filter_map(Value::as_str);
+        let name = key.strip_suffix('s').unwrap_or(key);
+        fields.extend((1..).zip(items).map(|(number, item)| (format!("{name}.{number}"), item.to_owned())));
+        fields.extend(value.as_str().map(|text| (key.clone(), text.to_owned())));
+    }
+    Form::new(fields)
 }
 
 const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
 
 /// EC2 API reference, "Query requests"; STS API reference, sample responses.
-fn envelope(passage: &Passage<'_>, request_id: &str, xml: &str) -> String {
+fn envelope(passage: &Passage<'_>, request_id: &str, answer: Option<&Answer>) -> String {
     let action = passage.action();
+    let xml = answer.map(|answer| answer.xml.as_str()).unwrap_or_default();
     match passage.service() {
         Service::Ec2 => format!(
             "{DECLARATION}<{action}Response xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\">\
@@ -339,6 +391,7 @@ fn envelope(passage: &Passage<'_>, request_id: &str, xml: &str) -> String {
              <{action}Result>{xml}</{action}Result><ResponseMetadata><RequestId>{request_id}</RequestId>\
              </ResponseMetadata></{action}Response>"
         ),
+        Service::Scheduler => answer.and_then(|answer| answer.json.as_ref()).map(Value::to_string).unwrap_or_default(),
     }
 }
 
@@ -361,5 +414,7 @@ fn error_envelope(service: Service, refusal: &Refusal, request_id: &str) -> Stri
             "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">{error}\
              <RequestId>{request_id}</RequestId></ErrorResponse>"
         ),
+        // REST and JSON: the code beside the words (Smithy, "AWS restJson1 protocol", error serialization).
+        Service::Scheduler => json!({"__type": refusal.code, "Message": refusal.message}).to_string(),
     }
 }

@@ -1,7 +1,8 @@
 //! An EC2-compatible endpoint on loopback, to try `eg` and to test it without an account.
 //!
 //! It speaks the EC2 query protocol (a form in, XML out) for the actions that `eg` uses and those with which a person
-//! changes a security group by hand, plus two of STS. It keeps its state in memory or in a file, and it misbehaves on
+//! changes a security group by hand, two of STS, and the four of EventBridge Scheduler that set one-time schedules; what
+//! those say is done, literally, when its clock passes. It keeps its state in memory or in a file, and it misbehaves on
 //! demand, the same way for the same seed. No signature is checked; the access key id names the caller.
 //!
 //! | file | what |
@@ -45,4 +46,4 @@ pub use permission::{Permission, Source};
 pub use refusal::Refusal;
 pub use sandbox::{Config, HandRule, Handle, Sandbox, StartError};
 pub use settings::{Latency, RateLimit, Settings, Stale, StaleSight};
-pub use world::{Group, SecurityGroupRule};
+pub use world::{Group, Schedule, ScheduleKey, SecurityGroupRule};

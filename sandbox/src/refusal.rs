@@ -177,6 +177,37 @@ pub(crate) fn too_many_tags(id: &str) -> Refusal {
     Refusal::new("TagLimitExceeded", format!("The maximum number of tags has been reached for resource '{id}'"))
 }
 
+/// Scheduler, `ConflictException`: status 409.
+pub(crate) fn schedule_exists(name: &str) -> Refusal {
+    Refusal::with_status("ConflictException", format!("Schedule {name} already exists."), 409)
+}
+
+/// Scheduler, `ResourceNotFoundException`: status 404.
+pub(crate) fn no_schedule(name: &str) -> Refusal {
+    Refusal::with_status("ResourceNotFoundException", format!("Schedule {name} does not exist."), 404)
+}
+
+/// The same for a group of schedules.
+pub(crate) fn no_schedule_group(name: &str) -> Refusal {
+    Refusal::with_status("ResourceNotFoundException", format!("Schedule group {name} does not exist."), 404)
+}
+
+/// Scheduler, `ValidationException`.
+pub(crate) fn schedule_invalid(message: &str) -> Refusal {
+    Refusal::new("ValidationException", message)
+}
+
+/// Scheduler, `ThrottlingException`: status 429.
+pub(crate) fn throttled_by_scheduler() -> Refusal {
+    Refusal::with_status("ThrottlingException", "Rate exceeded", 429)
+}
+
+/// Scheduler, `AccessDeniedException`: status 403.
+pub(crate) fn denied_by_scheduler(arn: &str, action: &str) -> Refusal {
+    let message = format!("User: {arn} is not authorized to perform: scheduler:{action}");
+    Refusal::with_status("AccessDeniedException", message, 403)
+}
+
 /// STS "Common errors", `ValidationError`.
 pub(crate) fn sts_validation(message: impl Into<String>) -> Refusal {
     Refusal::new("ValidationError", message)

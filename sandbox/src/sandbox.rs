@@ -11,7 +11,7 @@ use crate::{
     server::{self, Shared},
     settings::Settings,
     state_file,
-    world::{Group, SecurityGroupRule},
+    world::{Group, Schedule, ScheduleKey, SecurityGroupRule},
 };
 use std::{
     collections::BTreeMap,
@@ -172,6 +172,12 @@ impl Handle {
     #[must_use]
     pub fn groups(&self) -> Vec<Group> {
         self.landed().world.groups().cloned().collect()
+    }
+
+    /// The truth: every schedule, by account, region and name. What is due has fired.
+    #[must_use]
+    pub fn schedules(&self) -> Vec<(ScheduleKey, Schedule)> {
+        self.landed().world.schedules().map(|(key, schedule)| (key.clone(), schedule.clone())).collect()
     }
 
     /// Requests that have arrived and not yet landed.

@@ -7,7 +7,7 @@ use crate::{
     form::Form,
 };
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -103,11 +103,15 @@ async fn answer(shared: Shared, request: Request<Incoming>) -> Result<Response<F
     let authorization = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let authorization = authorization.map(str::to_owned);
     let query = request.uri().query().unwrap_or_default().to_owned();
+    let schedule = schedule_of(&request);
     let Ok(body) = Limited::new(request.into_body(), BODY_MAX).collect().await else {
         return Ok(plain(StatusCode::PAYLOAD_TOO_LARGE));
     };
     let body = body.to_bytes();
-    let form = Form::parse(if body.is_empty() { query.as_bytes() } else { &body });
+    let form = match schedule {
+        Some((action, name)) => schedule_form(action, name, &query, &body),
+        None => Form::parse(if body.is_empty() { query.as_bytes() } else { &body }),
+    };
 
     let latency = shared.engine().latency();
     if !latency.is_zero() {
@@ -116,19 +120,43 @@ async fn answer(shared: Shared, request: Request<Incoming>) -> Result<Response<F
     let reply = shared.engine().handle(authorization.as_deref(), &form, (shared.clock)());
     match reply {
         Reply::Lost => Err(Lost),
-        Reply::Answer { status, body, request_id, date, after } => {
+        Reply::Answer { status, kind, body, request_id, date, after } => {
             if !after.is_zero() {
                 sleep(after).await;
             }
             let response = Response::builder()
                 .status(status)
-                .header(header::CONTENT_TYPE, "text/xml;charset=UTF-8")
+                .header(header::CONTENT_TYPE, kind)
                 .header(header::DATE, date)
                 .header("x-amzn-requestid", request_id)
                 .body(Full::from(body));
             Ok(response.unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR)))
         }
     }
+}
+
+/// The scheduler speaks REST: `POST /schedules/<name>` and the like.
+fn schedule_of(request: &Request<Incoming>) -> Option<(&'static str, String)> {
+    let name = request.uri().path().strip_prefix("/schedules/")?.to_owned();
+    let action = match *request.method() {
+        Method::GET => "GetSchedule",
+        Method::POST => "CreateSchedule",
+        Method::PUT => "UpdateSchedule",
+        Method::DELETE => "DeleteSchedule",
+        _ => return None,
+    };
+    Some((action, name))
+}
+
+/// The same as a form, so that faults, limits and log know nothing of REST.
+fn schedule_form(action: &str, name: String, query: &str, body: &[u8]) -> Form {
+    let text = String::from_utf8_lossy(body).into_owned();
+    let parsed: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    let asked = Form::parse(query.as_bytes()).get("groupName").map(str::to_owned);
+    let group = asked.or_else(|| parsed.get("GroupName").and_then(|group| group.as_str()).map(str::to_owned));
+    let fields = [("Action", action.to_owned()), ("Name", name), ("Body", text)];
+    let fields = fields.into_iter().chain(group.map(|group| ("GroupName", group)));
+    Form::new(fields.map(|(key, value)| (key.to_owned(), value)))
 }
 
 fn plain(status: StatusCode) -> Response<Full<Bytes>> {

@@ -6,7 +6,7 @@ use crate::{
     ids,
     permission::{Permission, Source},
 };
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -92,6 +92,39 @@ pub(crate) struct Late {
     pub(crate) form: Form,
 }
 
+/// Which schedule.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ScheduleKey {
+    /// The owner.
+    pub account: String,
+    /// Where it is.
+    pub region: String,
+    /// Unique there.
+    pub name: String,
+}
+
+/// A one-time schedule, as its request says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// The request's body.
+    pub body: serde_json::Value,
+}
+
+impl Schedule {
+    /// When it fires; `None` for any other expression (User Guide, "Schedule types": `at(yyyy-mm-ddThh:mm:ss)`).
+    #[must_use]
+    pub fn at(&self) -> Option<DateTime<Utc>> {
+        let time = NaiveDateTime::parse_from_str(self.text("/ScheduleExpression"), "at(%Y-%m-%dT%H:%M:%S)");
+        time.ok().map(|time| time.and_utc())
+    }
+
+    /// A text in it, by JSON pointer; empty where there is none.
+    #[must_use]
+    pub fn text(&self, pointer: &str) -> &str {
+        self.body.pointer(pointer).and_then(serde_json::Value::as_str).unwrap_or_default()
+    }
+}
+
 /// Everything that lasts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct World {
@@ -104,6 +137,9 @@ pub(crate) struct World {
     removed: Vec<Removed>,
     sessions: BTreeMap<String, Session>,
     pub(crate) late: Vec<Late>,
+    /// Schedules are not kept in the state file: nothing here outlives a demonstration.
+    #[serde(skip)]
+    schedules: BTreeMap<ScheduleKey, Schedule>,
 }
 
 impl World {
@@ -208,6 +244,22 @@ impl World {
         self.removed.retain(|removed| now.signed_duration_since(removed.at) < TimeDelta::hours(REMOVED_KEPT_HOURS));
         self.removed.push(Removed { rule: rule.clone(), at: now });
         Some(rule)
+    }
+
+    pub(crate) fn schedule(&self, key: &ScheduleKey) -> Option<&Schedule> {
+        self.schedules.get(key)
+    }
+
+    pub(crate) fn put_schedule(&mut self, key: ScheduleKey, schedule: Schedule) {
+        self.schedules.insert(key, schedule);
+    }
+
+    pub(crate) fn remove_schedule(&mut self, key: &ScheduleKey) -> Option<Schedule> {
+        self.schedules.remove(key)
+    }
+
+    pub(crate) fn schedules(&self) -> impl Iterator<Item = (&ScheduleKey, &Schedule)> {
+        self.schedules.iter()
     }
 
     pub(crate) fn session(&self, access_key: &str) -> Option<&Session> {

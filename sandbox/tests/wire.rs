@@ -13,6 +13,8 @@ mod groups;
 mod region;
 #[path = "wire/rules.rs"]
 mod rules;
+#[path = "wire/schedules.rs"]
+mod schedules;
 #[path = "wire/state.rs"]
 mod state;
 #[path = "wire/sts.rs"]

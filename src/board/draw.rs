@@ -456,6 +456,7 @@ pub(crate) mod tests {
             permissions: items.iter().map(item).collect(),
             applied_at: None,
             removed_at: None,
+            unswitched: None,
         }
     }
 

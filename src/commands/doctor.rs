@@ -4,8 +4,8 @@ use super::Context;
 use crate::{
     detect::{Families, survey as survey_addresses},
     doctor::{
-        Elsewhere, Finding, Level, addresses, clock, credentials, missing_group, permissions, policy, schedule,
-        unreadable_group,
+        Elsewhere, Finding, Level, addresses, clock, cloud_expiry, credentials, missing_group, permissions, policy,
+        schedule, unreadable_group,
     },
     error::{CommandError, Exit},
     output::{style, table::Cell, text::escape_controls},
@@ -20,7 +20,9 @@ use crate::{
 use eg_model::{
     Timestamp,
     address::IpVersion,
+    ids::RuleId,
     permission::Permission,
+    switch::SwitchSeen,
     target::{Reach, TargetKey},
 };
 use eg_providers::{Connect, Firewall, Sighting};
@@ -184,8 +186,11 @@ impl Cloud<'_> {
         let mut findings = Vec::new();
         let mut ways: BTreeSet<Reach> = BTreeSet::new();
         let mut barred: BTreeSet<Reach> = BTreeSet::new();
+        let mut places: BTreeSet<Reach> = BTreeSet::new();
         for one in self.seen {
             let way = credentials_of(&one.reach);
+            let place = Reach { target: TargetKey { id: String::new(), ..one.reach.target.clone() }, ..way.clone() };
+            let new_place = places.insert(place);
             if ways.insert(way.clone()) {
                 let finding = self.caller(one, &way).await;
                 if finding.level == Level::Bad {
@@ -196,6 +201,9 @@ impl Cloud<'_> {
             // Without usable credentials every call would say the same again.
             if !barred.contains(&way) {
                 findings.extend(self.group(one).await);
+                if new_place {
+                    findings.extend(self.cloud_expiry(one).await);
+                }
             }
         }
         findings.extend(clock(&self.skews()));
@@ -237,6 +245,22 @@ impl Cloud<'_> {
                 findings
             }
         }
+    }
+
+    /// A switch that no rule has is asked for: that it is absent is as good an answer as any.
+    async fn cloud_expiry(&self, one: &Surveyed<'_>) -> Option<Finding> {
+        let expiry = self.settings.aws.cloud_expiry.as_ref()?;
+        let firewall = one.firewall.as_ref()?;
+        let account = firewall.caller().await.ok()?.account;
+        let place = format!("account {account} in {}", one.reach.target.region);
+        let Some(way) = expiry.way(&account) else { return Some(cloud_expiry(&place, None, Ok(()))) };
+        let nobody = RuleId("sgr-00000000000000000".to_owned());
+        let seen = firewall.read_switch(&one.reach.target.id, &nobody, &way).await;
+        let read = match &seen {
+            SwitchSeen::Unreadable(failure) => Err(failure),
+            SwitchSeen::Absent | SwitchSeen::Set(_) | SwitchSeen::Wrong => Ok(()),
+        };
+        Some(cloud_expiry(&place, Some(&way), read))
     }
 
     async fn permissions(&self, one: &Surveyed<'_>, firewall: &Arc<dyn Firewall>) -> Vec<Finding> {

@@ -101,8 +101,11 @@ fn tell(
             opening.warn_of_earlier_addresses(driver, &surroundings.addresses)?;
             let runs = driver.store.borrow().last_runs()?;
             printer.result(&opening.began(session, runs.clone()));
-            opening.warn_of_credentials(&surroundings.callers, session, Closer::Schedule);
-            opening.warn_of_no_schedule(&runs);
+            opening.warn_of_accounts_without_role(&surroundings.callers);
+            if !opening.is_switched(session) {
+                opening.warn_of_credentials(&surroundings.callers, session, Closer::Schedule);
+                opening.warn_of_no_schedule(&runs);
+            }
         }
     }
     Ok(())

@@ -85,7 +85,7 @@ async fn extend(
     let expiry = context.zone.format(session.expires_at);
     context.printer.result(&format!("✓ Session extended — new expiry: {expiry} ({})\n", view.left(&session)));
     let behind = tags_are_behind(&driver.store.borrow(), &session)?;
-    let exit = exit_for(session.status);
+    let exit = exit_for(&session);
     Ok(if exit == Exit::Done && behind { Exit::Partial } else { exit })
 }
 

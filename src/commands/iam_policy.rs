@@ -51,7 +51,7 @@ pub fn run(context: &Context<'_>, args: &IamPolicyArgs) -> Result<Exit, CommandE
     let looked_up: Vec<Resource> = chosen.selections.iter().map(any).collect();
     let resources: Vec<&Resource> = chosen.resources.into_iter().chain(&looked_up).collect();
     let scopes: BTreeSet<Scope> = resources.iter().map(|resource| scope(context, resource, &known)).collect();
-    let policy = policy(&scopes, settings.aws.extra_tags.keys());
+    let policy = policy(&scopes, settings.aws.extra_tags.keys(), settings.aws.cloud_expiry.as_ref());
     let text = format!("{policy:#}\n");
     context.printer.verbatim(&text);
     let roles: BTreeSet<&String> = resources.iter().filter_map(|resource| resource.role_arn.as_ref()).collect();
@@ -74,7 +74,8 @@ pub fn run(context: &Context<'_>, args: &IamPolicyArgs) -> Result<Exit, CommandE
     Ok(Exit::Done)
 }
 
-fn scope(context: &Context<'_>, resource: &Resource, known: &BTreeMap<TargetKey, Reach>) -> Scope {
+/// Where a resource is, as far as record and configuration tell.
+pub(super) fn scope(context: &Context<'_>, resource: &Resource, known: &BTreeMap<TargetKey, Reach>) -> Scope {
     let used = known.get(&context.reach(resource).target);
     // arn:<partition>:iam::<account>:role/…
     let role: Vec<&str> = resource.role_arn.iter().flat_map(|arn| arn.split(':')).collect();

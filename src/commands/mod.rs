@@ -22,6 +22,7 @@ pub mod run;
 pub mod sandbox;
 pub mod schedule;
 pub mod schema;
+pub mod setup;
 pub mod start;
 pub mod status;
 mod status_watch;
@@ -31,7 +32,7 @@ mod watch;
 pub mod who;
 
 use crate::{
-    cli::{Cli, Command, Global, Output, ScheduleCommand, SessionCommand, StateCommand},
+    cli::{Cli, Command, Global, Output, ScheduleCommand, SessionCommand, SetupCommand, StateCommand},
     config_file,
     env::Env,
     error::{CommandError, Exit, Kind},
@@ -114,6 +115,7 @@ pub fn run(env: &Env, printer: &Printer, cli: &Cli) -> Result<Exit, CommandError
         Command::Schedule(ScheduleCommand::Show(args)) => schedule::show(&context()?, args),
         Command::Schedule(ScheduleCommand::Install(args)) => schedule::install(&context()?, args),
         Command::Schedule(ScheduleCommand::Remove(args)) => schedule::remove(&context()?, args),
+        Command::Setup(SetupCommand::CloudExpiry(args)) => setup::run(&context()?, args),
         Command::State(StateCommand::Adopt) => adopt::run(&context()?),
     }
 }
@@ -508,12 +510,15 @@ fn policy(settings: &Settings) -> Policy {
         collect: settings.reconcile.collect_expired,
         extra_tags: settings.aws.extra_tags.clone(),
         name_person: settings.aws.description == Description::Full,
+        cloud_expiry: settings.aws.cloud_expiry.clone(),
     }
 }
 
-/// The exit status that a live session's status means.
-fn exit_for(status: SessionStatus) -> Exit {
-    match status {
+/// The exit status that a live session's status means, and that a rule lacks its switch in the cloud.
+fn exit_for(session: &Session) -> Exit {
+    let unswitched = session.grants.iter().any(|grant| grant.unswitched.is_some());
+    match session.status {
+        SessionStatus::Active if unswitched => Exit::Partial,
         SessionStatus::Active => Exit::Done,
         SessionStatus::Pending | SessionStatus::Partial | SessionStatus::Expiring => Exit::Partial,
         SessionStatus::Failed | SessionStatus::Cancelled | SessionStatus::Expired => Exit::Failed,

@@ -398,6 +398,7 @@ impl<'a> Opening<'a> {
             permissions: permissions.into_iter().map(untried).collect(),
             applied_at: None,
             removed_at: None,
+            unswitched: None,
         }
     }
 
@@ -502,6 +503,25 @@ impl<'a> Opening<'a> {
             }
         }
         Ok(all)
+    }
+
+    /// Whether every rule of a session gets a switch in the cloud.
+    pub(super) fn is_switched(&self, session: &Session) -> bool {
+        let Some(expiry) = &self.settings.aws.cloud_expiry else { return false };
+        let has_role = |account: &String| expiry.way(account).is_some();
+        session.grants.iter().all(|grant| grant.reach.account.as_ref().is_some_and(has_role))
+    }
+
+    /// Warns of accounts whose rules get no switch, where others do.
+    pub(super) fn warn_of_accounts_without_role(&self, callers: &Callers) {
+        let Some(expiry) = &self.settings.aws.cloud_expiry else { return };
+        let accounts: BTreeSet<&String> = callers.known.iter().map(|(_, caller)| &caller.account).collect();
+        for account in accounts.into_iter().filter(|account| expiry.way(account).is_none()) {
+            let message =
+                format!("[aws.cloud_expiry] has no role of account {account}: its rules close by eg reconcile only");
+            let hint = "make one with `eg setup cloud-expiry`, and add it to role_arn";
+            self.context.printer.warn(&message, &[hint.to_owned()]);
+        }
     }
 
     /// Warns when nothing would close a session on time.

@@ -9,7 +9,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub struct SchemaArgs {
     /// Which: session, sessions, init, resources, resource-change, verify, discover, status, ip, who, log, iam-policy,
-    /// schedule, doctor, sweep, reconcile, error, demo or sandbox
+    /// schedule, doctor, setup-cloud-expiry, sweep, reconcile, error, demo or sandbox
     name: String,
 }
 

@@ -56,8 +56,16 @@ async fn start(opening: &Opening<'_>, args: &StartArgs) -> Result<Exit, CommandE
     let session = opening.begin(&driver, &surroundings)?;
     let runs = driver.store.borrow().last_runs()?;
     context.printer.result(&opening.began(&session, runs.clone()));
-    opening.warn_of_credentials(&surroundings.callers, &session, Closer::Schedule);
-    opening.warn_of_no_schedule(&runs);
+    opening.warn_of_accounts_without_role(&surroundings.callers);
+    let warn = || {
+        opening.warn_of_credentials(&surroundings.callers, &session, Closer::Schedule);
+        opening.warn_of_no_schedule(&runs);
+    };
+    // What the cloud closes by itself needs neither this machine nor its credentials on time.
+    let switched = opening.is_switched(&session) && !args.no_wait;
+    if !switched {
+        warn();
+    }
     if args.no_wait {
         context.printer.json(&context.session_json(&driver.store.borrow(), &session)?);
         return Ok(Exit::Done);
@@ -66,7 +74,11 @@ async fn start(opening: &Opening<'_>, args: &StartArgs) -> Result<Exit, CommandE
         return whole(opening, driver, session.id, surroundings.looks).await;
     }
     let passed = context.scoped_pass(&driver, RunKind::Start, &[session.id], surroundings.looks).await;
-    let session = context.again(&driver.store.borrow(), session.id)?;
+    let now = context.again(&driver.store.borrow(), session.id)?;
+    if switched && (passed.is_err() || now.grants.iter().any(|grant| grant.unswitched.is_some())) {
+        warn();
+    }
+    let session = now;
     context.printer.json(&context.session_json(&driver.store.borrow(), &session)?);
     passed.map_err(|error| stays_on_record(error, session.id))?;
     context.printer.result(&opening.closing_line(&session));
@@ -92,7 +104,7 @@ pub(super) async fn reached(
     driver: &Driver<'_>,
     session: &Session,
 ) -> Result<Exit, CommandError> {
-    match exit_for(session.status) {
+    match exit_for(session) {
         Exit::Done if !opening.reaches_all(session, &driver.interrupt).await? => Ok(Exit::Partial),
         exit => Ok(exit),
     }

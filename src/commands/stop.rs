@@ -4,7 +4,7 @@ use super::{Context, concerns, ended_text};
 use crate::{
     error::{CommandError, Exit, Kind},
     output::time::Zone,
-    reconcile::{Driver, Looks, PassReport, StepOutcome},
+    reconcile::{Driver, Looks, PassReport, StepOutcome, StepReport},
     settings::Settings,
     signals::Interrupt,
 };
@@ -103,12 +103,15 @@ fn unless_full<T>(result: Result<T, StateError>) -> Result<Option<T>, CommandErr
     }
 }
 
-/// Whether no rule that stays for another session still says the old time.
+/// Whether no rule that stays for another session still says the old time, in its tag or its switch.
 fn retagged(report: &PassReport) -> bool {
     // The last word on each rule counts: one that was refused in a batch may have been done alone.
-    let tags = report.steps.iter().filter(|step| matches!(step.step, Step::Retag { .. }));
-    let outcomes: BTreeMap<_, _> =
-        tags.flat_map(|step| step.step.rule_ids().into_iter().map(|rule| (rule, step.outcome))).collect();
+    let moved = report.steps.iter().filter(|step| matches!(step.step, Step::Retag { .. } | Step::SetSwitch { .. }));
+    let rules = |step: &StepReport| {
+        let (action, outcome) = (step.step.action(), step.outcome);
+        step.step.rule_ids().into_iter().map(move |rule| ((action, rule), outcome)).collect::<Vec<_>>()
+    };
+    let outcomes: BTreeMap<_, _> = moved.flat_map(rules).collect();
     outcomes.values().all(|outcome| *outcome == StepOutcome::Done)
 }
 

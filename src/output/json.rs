@@ -34,6 +34,7 @@ pub const SCHEMAS: &[(&str, &str)] = &[
     ("iam-policy", include_str!("../../docs/schema/v1/iam-policy.json")),
     ("schedule", include_str!("../../docs/schema/v1/schedule.json")),
     ("doctor", include_str!("../../docs/schema/v1/doctor.json")),
+    ("setup-cloud-expiry", include_str!("../../docs/schema/v1/setup-cloud-expiry.json")),
     ("sweep", include_str!("../../docs/schema/v1/sweep.json")),
     ("reconcile", include_str!("../../docs/schema/v1/reconcile.json")),
     ("notify", include_str!("../../docs/schema/v1/notify.json")),
@@ -194,6 +195,7 @@ fn step_json(report: &StepReport, names: &BTreeMap<TargetKey, String>) -> Value 
         | Step::Join { session, until, .. }
         | Step::Restore { session, until, .. } => (Some(session.to_string()), Some(time(*until))),
         Step::Retag { until, .. } => (None, Some(time(*until))),
+        Step::SetSwitch { at, .. } => (None, Some(time(*at))),
         _ => (None, None),
     };
     json!({

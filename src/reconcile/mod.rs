@@ -16,7 +16,7 @@ pub use observe::{Look, Looks};
 pub(crate) use patience::Patience;
 pub use report::{NoteReport, PassReport, StepOutcome, StepReport};
 
-use crate::{env::Env, error::CommandError, lock::PassLock, signals::Interrupt};
+use crate::{env::Env, error::CommandError, lock::PassLock, settings::CloudExpiry, signals::Interrupt};
 use eg_model::{
     Timestamp,
     follow::Move,
@@ -24,6 +24,7 @@ use eg_model::{
     permission::Permission,
     plan::{Wants, digest, wants},
     session::{Session, SessionStatus},
+    switch::Switch,
     target::{Reach, TargetKey},
 };
 use eg_providers::Connect;
@@ -54,6 +55,8 @@ pub struct Policy {
     pub extra_tags: BTreeMap<String, String>,
     /// Name the person in rule descriptions.
     pub name_person: bool,
+    /// Where expiry switches are set, if they are.
+    pub cloud_expiry: Option<CloudExpiry>,
 }
 
 /// One pass.
@@ -117,6 +120,7 @@ struct Loaded {
     leases: Vec<eg_model::lease::Lease>,
     revoked: BTreeMap<eg_model::ids::RuleId, Timestamp>,
     opened: BTreeMap<eg_model::ids::RuleId, Permission>,
+    switches: Vec<Switch>,
 }
 
 impl<'a> Driver<'a> {
@@ -137,7 +141,8 @@ impl<'a> Driver<'a> {
         let revoked = store.revoked_rules(now - eg_model::SETTLE_WINDOW * 2)?;
         // No lease lasts longer, so no rule of ours is older.
         let opened = store.opened_rules(now - eg_model::marks::LEASE_HORIZON)?;
-        let loaded = Rc::new(Loaded { sessions, wants, leases, revoked, opened });
+        let switches = store.switches()?;
+        let loaded = Rc::new(Loaded { sessions, wants, leases, revoked, opened, switches });
         *self.loaded.0.borrow_mut() = Some((key, Rc::clone(&loaded)));
         Ok(loaded)
     }
@@ -165,8 +170,12 @@ impl<'a> Driver<'a> {
         let (live, ending): (Vec<Session>, Vec<Session>) = sessions.into_iter().partition(|s| s.status.is_live());
         let ways = |sessions: Vec<Session>| sessions.into_iter().flat_map(|s| s.grants).map(|grant| grant.reach);
         let leases = store.open_leases()?;
+        // Switches of rules that are gone, as long as they would fire.
+        let now = self.env.now();
+        let switches = store.switches()?.into_iter().filter(|switch| switch.at > now);
         let mut needed: BTreeMap<TargetKey, Vec<Reach>> = BTreeMap::new();
-        for reach in ways(live).chain(leases.into_iter().map(|lease| lease.reach)) {
+        let recorded = leases.into_iter().map(|lease| lease.reach).chain(switches.map(|switch| switch.reach));
+        for reach in ways(live).chain(recorded) {
             if in_scope.as_ref().is_none_or(|targets| targets.contains(&reach.target)) {
                 add_way(needed.entry(reach.target.clone()).or_default(), reach);
             }

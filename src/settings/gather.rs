@@ -1,8 +1,8 @@
 //! One configuration out of a file and the files that it includes.
 
 use super::{
-    AWS_KEYS, DEFAULTS_KEYS, DETECT_KEYS, Fault, INCLUDED_KEYS, NOTIFY_KEYS, RECONCILE_KEYS, RESOURCE_KEYS, ROOT_KEYS,
-    Reader, SESSION_KEYS, Settings, SettingsError, Source, USER_KEYS, locate,
+    AWS_KEYS, CLOUD_EXPIRY_KEYS, DEFAULTS_KEYS, DETECT_KEYS, Fault, INCLUDED_KEYS, NOTIFY_KEYS, RECONCILE_KEYS,
+    RESOURCE_KEYS, ROOT_KEYS, Reader, SESSION_KEYS, Settings, SettingsError, Source, USER_KEYS, locate,
     reader::{At, Section},
     sections::{self, Entry, Keys},
     table,
@@ -69,7 +69,9 @@ impl Gathering<'_> {
             self.settings.detect = sections::detect(&child("detect", "[detect]", DETECT_KEYS)?)?;
             self.settings.reconcile = sections::reconcile(&child("reconcile", "[reconcile]", RECONCILE_KEYS)?)?;
             self.settings.notify = sections::notify(&child("notify", "[notify]", NOTIFY_KEYS)?)?;
-            self.settings.aws = sections::aws(&child("aws", "[aws]", AWS_KEYS)?)?;
+            let aws = child("aws", "[aws]", AWS_KEYS)?;
+            let expiry = aws.optional_child("cloud_expiry", "[aws.cloud_expiry]", CLOUD_EXPIRY_KEYS)?;
+            self.settings.aws = sections::aws(&aws, expiry.as_ref())?;
         }
         let defaults = sections::keys(&child("defaults", "[defaults]", DEFAULTS_KEYS)?, outer)?;
         let entries = sections::entries(&root.tables("resource", "[[resource]]", RESOURCE_KEYS)?, &defaults)?;

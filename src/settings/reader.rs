@@ -68,6 +68,11 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// A sub-table, where there is one.
+    pub(super) fn optional_child(&self, key: &str, name: &'static str, keys: &[&str]) -> Result<Option<Self>, Fault> {
+        self.get(key).map(|_| Self::child(self, key, name, keys)).transpose()
+    }
+
     fn get(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
         self.table?.get(key)
     }
@@ -151,6 +156,14 @@ impl<'a> Section<'a> {
             items.push(At { value: text.to_owned(), at });
         }
         Ok(items)
+    }
+
+    /// A string, or a list of strings without one twice.
+    pub(super) fn string_or_strings(&self, key: &str, wanted: &str) -> Result<Option<Vec<At<String>>>, Fault> {
+        match self.get(key).map(Spanned::get_ref) {
+            Some(DeValue::String(_)) => Ok(self.string(key)?.map(|one| vec![one])),
+            _ => Ok(self.strings(key, wanted)?.map(|list| list.value)),
+        }
     }
 
     /// A table of strings.

@@ -1,7 +1,8 @@
 //! The sections of the file, each read into its own type.
 
 use super::{
-    Aws, DESCRIPTIONS, Description, Detect, Notify, Reconcile, Resource, Selection, Session, User,
+    Aws, CloudExpiry, DEFAULT_SCHEDULE_GROUP, DESCRIPTIONS, Description, Detect, Notify, Reconcile, Resource,
+    Selection, Session, User,
     reader::{At, Fault, Pair, Section},
 };
 use chrono::TimeDelta;
@@ -10,6 +11,7 @@ use eg_model::{
     duration::{self, parse_duration, parse_seconds},
     permission::PortSpec,
     selection::{Pattern, Selector},
+    switch::SwitchWay,
 };
 use reqwest::Url;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +26,9 @@ const TARGET: &str = "id (sg- and 8 or 17 hex digits), or group_name or tag in i
 const PATTERN: &str = "text that is not empty; * is any characters, ? one or none";
 const REGION: &str = "a region's code, as in \"eu-west-1\"";
 const ROLE: &str = "a role's ARN, as in \"arn:aws:iam::123456789012:role/name\"";
+const ROLES: &str =
+    "a role's ARN, as in \"arn:aws:iam::123456789012:role/eg-expiry\", or a list of them, one for each account";
+const SCHEDULE_GROUP: &str = "a schedule group's name: 1 to 64 letters, digits and any of -_.";
 const COMMAND: &str = "a program and its arguments, as in [\"notify-send\", \"eg\"]; no shell is between";
 const DURATIONS: &str = "\"1m\" to \"31d\"";
 const TIMEOUT: &str = "\"1s\" to \"5s\"";
@@ -181,7 +186,7 @@ pub(super) fn notify(section: &Section<'_>) -> Result<Option<Notify>, Fault> {
     })
 }
 
-pub(super) fn aws(section: &Section<'_>) -> Result<Aws, Fault> {
+pub(super) fn aws(section: &Section<'_>, expiry: Option<&Section<'_>>) -> Result<Aws, Fault> {
     let mut extra_tags = BTreeMap::new();
     let tags = section.string_table("extra_tags")?.map(|found| found.value);
     for (key, value) in tags.unwrap_or_default() {
@@ -208,7 +213,36 @@ pub(super) fn aws(section: &Section<'_>) -> Result<Aws, Fault> {
             _ => Err(format!("description of [aws] is \"{text}\"")),
         })?,
     };
-    Ok(Aws { extra_tags, description })
+    Ok(Aws { extra_tags, description, cloud_expiry: expiry.map(cloud_expiry).transpose()? })
+}
+
+fn cloud_expiry(section: &Section<'_>) -> Result<CloudExpiry, Fault> {
+    let found = section.string_or_strings("role_arn", ROLES)?.filter(|list| !list.is_empty());
+    let found = found.ok_or_else(|| section.missing("role_arn", ROLES))?;
+    let mut accounts = BTreeSet::new();
+    let mut roles = Vec::new();
+    for item in found {
+        let at = item.at;
+        let role = item.read(ROLES, role_arn)?;
+        let way = SwitchWay { role_arn: role.clone(), group: String::new() };
+        if !accounts.insert(way.account().to_owned()) {
+            let message = format!("role_arn has two roles of account {}", way.account());
+            return Err(Fault::new(at, message, "one role for each account"));
+        }
+        roles.push(role);
+    }
+    let schedule_group = match section.string("schedule_group")? {
+        None => DEFAULT_SCHEDULE_GROUP.to_owned(),
+        Some(found) => found.read(SCHEDULE_GROUP, schedule_group)?,
+    };
+    Ok(CloudExpiry { roles, schedule_group })
+}
+
+/// EventBridge Scheduler API reference, `CreateScheduleGroup`.
+fn schedule_group(text: String) -> Result<String, String> {
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    let fits = plain && (1..=64).contains(&text.len());
+    if fits { Ok(text) } else { Err(format!("\"{text}\" is not the name of a schedule group")) }
 }
 
 /// AWS, "Tag naming limits and requirements": keys of up to 128 characters, `aws:` in any case reserved.

@@ -24,7 +24,7 @@ fn an_empty_file_is_all_defaults() {
     assert_eq!(settings.detect.timeout, Duration::from_secs(3));
     assert!(!settings.detect.use_proxy && settings.reconcile.collect_expired);
     assert_eq!(settings.reconcile.collect_interval, hours(1));
-    assert_eq!(settings.aws, Aws { extra_tags: BTreeMap::new(), description: Description::Full });
+    assert_eq!(settings.aws, Aws::default());
 }
 
 #[test]
@@ -81,7 +81,7 @@ ports = ["tcp/5432"]
     assert_eq!((settings.detect.agree, settings.detect.timeout), (3, Duration::from_secs(5)));
     assert_eq!(settings.reconcile, Reconcile { collect_expired: false, collect_interval: TimeDelta::minutes(90) });
     let tags = [("cost centre", ""), ("team", "web")].map(|(k, v)| (k.to_owned(), v.to_owned()));
-    assert_eq!(settings.aws, Aws { extra_tags: tags.into(), description: Description::Session });
+    assert_eq!(settings.aws, Aws { extra_tags: tags.into(), description: Description::Session, cloud_expiry: None });
     let [api, db] = settings.resources.as_slice() else { panic!("two resources") };
     assert_eq!(
         api.ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
@@ -133,7 +133,7 @@ fn unknown_keys_name_the_nearest() {
 fn columns_count_characters() {
     assert_eq!(
         refusal("aws = { \"description\" = \"ü\", \"ä\" = 1 }"),
-        "c.toml:1:30: [aws] has no key \"ä\" (accepted: extra_tags, description)"
+        "c.toml:1:30: [aws] has no key \"ä\" (accepted: extra_tags, description, cloud_expiry)"
     );
 }
 
@@ -385,6 +385,44 @@ fn only() {
     assert_eq!(error.to_string(), "no resource is named or labelled \"x\"; known: none, for no resource is configured");
 }
 
+fn expiry(text: &str) -> Result<CloudExpiry, SettingsError> {
+    let text = format!("[aws.cloud_expiry]\n{text}\n");
+    Settings::parse(&text, Path::new("config.toml")).map(|settings| settings.aws.cloud_expiry.unwrap())
+}
+
+const ROLE: &str = "arn:aws:iam::123456789012:role/eg-expiry";
+const ROLE_OF_ANOTHER: &str = "arn:aws-cn:iam::210987654321:role/path/eg";
+
+#[test]
+fn cloud_expiry_takes_a_role_or_one_for_each_account() {
+    let one = expiry(&format!("role_arn = \"{ROLE}\"")).unwrap();
+    assert_eq!(one, CloudExpiry { roles: vec![ROLE.to_owned()], schedule_group: "default".to_owned() });
+    let text = format!("role_arn = [\"{ROLE}\", \"{ROLE_OF_ANOTHER}\"]\nschedule_group = \"eg.x-1_\"");
+    let two = expiry(&text).unwrap();
+    let way = two.way("210987654321").unwrap();
+    assert_eq!((way.role_arn.as_str(), way.group.as_str()), (ROLE_OF_ANOTHER, "eg.x-1_"));
+    assert_eq!(two.way("123456789012").unwrap().role_arn, ROLE);
+    assert_eq!(two.way("111111111111"), None);
+    assert_eq!(Settings::parse("[aws]\n", Path::new("config.toml")).unwrap().aws.cloud_expiry, None);
+}
+
+#[test]
+fn cloud_expiry_that_cannot_be_meant() {
+    for (text, words) in [
+        ("", "has no role_arn"),
+        ("role_arn = []", "has no role_arn"),
+        ("role_arn = 1", "is of type"),
+        ("role_arn = \"eg-expiry\"", "is not the ARN of a role"),
+        (&format!("role_arn = [\"{ROLE}\", \"{ROLE}\"]"), "twice"),
+        (&format!("role_arn = [\"{ROLE}\", \"{ROLE}2\"]"), "two roles of account 123456789012"),
+        (&format!("role_arn = \"{ROLE}\"\nschedule_group = \"a/b\""), "is not the name of a schedule group"),
+        (&format!("role_arn = \"{ROLE}\"\nschedule_group = \"\""), "is not the name of a schedule group"),
+        (&format!("role_arn = \"{ROLE}\"\nrole = \"x\""), "has no key \"role\""),
+    ] {
+        let error = expiry(text).unwrap_err();
+        assert!(error.to_string().contains(words) && !error.accepted.is_empty(), "{text}: {error}");
+    }
+}
 /// A configuration out of several files: the first is the main one.
 fn load(files: &[(&str, &str)]) -> Result<Settings, String> {
     let read = |path: &Path| {

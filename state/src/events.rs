@@ -53,6 +53,10 @@ words! {
         Refused = "refused",
         /// No usable answer.
         Unanswered = "unanswered",
+        /// The cloud was told when to close a rule; the outcome is the time.
+        SwitchSet = "switch-set",
+        /// The switch of a rule that is gone was taken away.
+        SwitchDropped = "switch-dropped",
         /// A lease was closed.
         LeaseClosed = "lease-closed",
         /// A rule of ours vanished without a revoke of ours.

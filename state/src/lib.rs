@@ -14,6 +14,7 @@
 //! | `follow` | a session's move to another address |
 //! | `grants` | what the reconciler found out about grants |
 //! | `leases` | the ledger, guarded by versions |
+//! | `switches` | what was sent about expiry switches |
 //! | `notifications` | what was told to the user's own command |
 //! | `checkup` | whether the record could be used, without changing anything |
 //! | `targets`, `runs`, [`events`], `prune` | what is known of a target; runs; the append-only events |
@@ -37,6 +38,7 @@ mod runs;
 mod schema;
 mod sessions;
 mod store;
+mod switches;
 mod targets;
 mod watch;
 

@@ -11,7 +11,7 @@ pub(crate) const APPLICATION_ID: u32 = 0x6567_5331; // "egS1"
 /// How many migrations there are; `user_version` of a database that has them all.
 pub(crate) const VERSION: i64 = STEPS.len() as i64;
 
-const STEPS: [&str; 3] = [STEP_1, NOTIFICATIONS, FOLLOW];
+const STEPS: [&str; 4] = [STEP_1, NOTIFICATIONS, FOLLOW, SWITCHES];
 
 /// Times are whole seconds since 1970 in UTC; ids are hyphenated lower-case UUIDs.
 const STEP_1: &str = r"
@@ -177,6 +177,30 @@ BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
 CREATE TRIGGER events_kept BEFORE DELETE ON events
 WHEN NOT EXISTS (SELECT 1 FROM meta WHERE key = 'events_kept_from' AND OLD.at < CAST(value AS INTEGER))
 BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
+";
+
+/// What was sent about the expiry switches of rules; a rule's id is never reused.
+const SWITCHES: &str = r"
+CREATE TABLE switches (
+    rule_id          TEXT PRIMARY KEY,
+    target           INTEGER NOT NULL REFERENCES targets (id),
+    permission       TEXT NOT NULL,
+    account          TEXT,
+    partition        TEXT,
+    profile          TEXT,
+    role_arn         TEXT,
+    external_id      TEXT,
+    config_file      TEXT,
+    credentials_file TEXT,
+    switch_role      TEXT NOT NULL,
+    switch_group     TEXT NOT NULL,
+    fires_at         INTEGER NOT NULL,
+    confirmed        INTEGER NOT NULL CHECK (confirmed IN (0, 1)),
+    version          INTEGER NOT NULL CHECK (version >= 0),
+    refusals         INTEGER NOT NULL CHECK (refusals >= 0),
+    next_try_at      INTEGER,
+    last_failure     TEXT CHECK (last_failure IS NULL OR json_valid(last_failure))
+) STRICT, WITHOUT ROWID;
 ";
 
 /// What was told to the user's own command: begun before it runs, done after it.

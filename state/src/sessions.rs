@@ -3,10 +3,13 @@
 use crate::{
     StateError, Store,
     convert::{Place, json_list, reach_columns, read_reach},
+    switches,
 };
 use eg_model::{
+    failure::Failure,
     ids::{GrantId, RuleId, SessionId},
-    session::{Grant, GrantPermission, Session, SessionStatus, Standing},
+    plan::switch_unset,
+    session::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing},
 };
 use rusqlite::{Connection, Row, params};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -228,6 +231,7 @@ fn load_callers(connection: &Connection, list: &str) -> Result<BTreeMap<SessionI
 
 fn load_grants(connection: &Connection, list: &str) -> Result<HashMap<SessionId, Vec<Grant>>, StateError> {
     let mut permissions = load_permissions(connection, list)?;
+    let failures = switches::failures(connection)?;
     let sql = concat!(
         "SELECT r.id, r.session, r.resource_name, r.address, r.status, r.applied_at, r.removed_at, ",
         reach_columns!(),
@@ -243,6 +247,7 @@ fn load_grants(connection: &Connection, list: &str) -> Result<HashMap<SessionId,
         if grant.permissions.is_empty() {
             return Err(StateError::row("grants", grant.id, "it has no permissions"));
         }
+        grant.unswitched = unswitched(&grant, &failures);
         grants.entry(session_id("grants", &row.get::<_, String>(1)?)?).or_default().push(grant);
     }
     for list in grants.values_mut() {
@@ -250,6 +255,13 @@ fn load_grants(connection: &Connection, list: &str) -> Result<HashMap<SessionId,
         list.sort_by(|a, b| (&a.resource_name, a.ip_version()).cmp(&(&b.resource_name, b.ip_version())));
     }
     Ok(grants)
+}
+
+/// Why some rule of a grant would not close by itself.
+fn unswitched(grant: &Grant, failures: &BTreeMap<RuleId, Failure>) -> Option<String> {
+    let lives = !matches!(grant.status, GrantStatus::Removing | GrantStatus::Removed);
+    let mut rules = grant.permissions.iter().filter_map(|item| item.standing.rule()).filter(|_| lives);
+    rules.find_map(|rule| failures.get(rule)).map(switch_unset)
 }
 
 fn read_grant(row: &Row<'_>) -> Result<Grant, StateError> {
@@ -264,6 +276,7 @@ fn read_grant(row: &Row<'_>) -> Result<Grant, StateError> {
         permissions: Vec::new(),
         applied_at: place.maybe_time("applied_at", row.get(5)?)?,
         removed_at: place.maybe_time("removed_at", row.get(6)?)?,
+        unswitched: None,
     })
 }
 

@@ -769,6 +769,7 @@ mod tests {
                 permissions: vec![GrantPermission { permission, standing: Standing::Untried }],
                 applied_at: None,
                 removed_at: None,
+                unswitched: None,
             }],
         }
     }

@@ -63,7 +63,7 @@ impl Store {
         })
     }
 
-    /// Fills in account and partition where they are absent: in the target, its open leases and its grants.
+    /// Fills in account and partition where they are absent: in the target, its leases, switches and grants.
     ///
     /// # Errors
     /// The database cannot be written.
@@ -75,7 +75,9 @@ impl Store {
     ) -> Result<(), StateError> {
         self.write(|change| {
             let id = row_of(change.tx, key)?;
-            for (table, column) in [("targets", "id"), ("grants", "target"), ("leases", "target")] {
+            for (table, column) in
+                [("targets", "id"), ("grants", "target"), ("leases", "target"), ("switches", "target")]
+            {
                 let sql = format!(
                     "UPDATE {table} SET account = COALESCE(account, ?2), partition = COALESCE(partition, ?3) \
                      WHERE {column} = ?1 AND ((account IS NULL AND ?2 IS NOT NULL) \

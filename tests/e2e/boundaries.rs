@@ -72,6 +72,11 @@ fn one_group() -> Sandboxed {
     Sandboxed::with(&[(API, &["tcp/22", "tcp/443"])])
 }
 
+/// The same where rules get switches in the cloud.
+fn one_group_with_switches() -> Sandboxed {
+    one_group().with_switches()
+}
+
 fn begin(world: &Sandboxed) {
     world.eg(&["session", "start", "--ipv4", IPV4, "--duration", "2h"]).expect_code(0);
 }
@@ -163,6 +168,20 @@ fn open(world: &Sandboxed) -> Vec<String> {
     rules
 }
 
+/// The switches in the cloud, each with whether it fires when the newest session ends, and closes a rule of `eg`'s.
+fn switches(world: &Sandboxed) -> Vec<String> {
+    let until = world.sessions_of(&world.here).first().map(|session| session["expiresAt"].clone());
+    let ours: Vec<String> = world.ours(API).into_iter().map(|rule| rule.id).collect();
+    let switch = |(key, schedule): (eg_sandbox::ScheduleKey, eg_sandbox::Schedule)| {
+        let at = schedule.at().map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
+        let right = at.as_deref() == until.as_ref().and_then(Value::as_str);
+        let closes =
+            ours.iter().any(|id| key.name == format!("eg-{id}") && schedule.text("/Target/Input").contains(id));
+        format!("time right: {right}, closes ours: {closes}, {}", schedule.text("/State"))
+    };
+    world.region.schedules().into_iter().map(switch).collect()
+}
+
 /// The calls that were meant to change something: how many rules each action changed, and how many calls were refused.
 fn history(world: &Sandboxed) -> BTreeMap<String, usize> {
     let mut history = BTreeMap::new();
@@ -177,7 +196,7 @@ fn history(world: &Sandboxed) -> BTreeMap<String, usize> {
 }
 
 fn is_question(action: &str) -> bool {
-    action.starts_with("Describe") || action == "GetCallerIdentity"
+    action.starts_with("Describe") || action.starts_with("Get")
 }
 
 /// Those of them that changed something.
@@ -187,15 +206,20 @@ fn changes(world: &Sandboxed) -> BTreeMap<String, usize> {
 
 /// What a scenario comes to without anything going wrong: the record, what is open, what was changed.
 fn undisturbed(scenario: &Scenario) -> (Vec<Value>, Vec<String>, BTreeMap<String, usize>) {
-    let world = one_group();
+    undisturbed_in(scenario, one_group, |world| (record(world), open(world), changes(world)))
+}
+
+/// The same in a world of a certain make, and as seen there.
+fn undisturbed_in<T>(scenario: &Scenario, make: fn() -> Sandboxed, see: impl Fn(&Sandboxed) -> T) -> T {
+    let world = make();
     (scenario.prepare)(&world);
     let command = (scenario.command)(&world);
     world.forget_calls();
     run(&world, &command).expect_code(0);
-    let end = (record(&world), open(&world), changes(&world));
-    assert_eq!(end.0[0]["status"], scenario.status);
+    let seen = see(&world);
+    assert_eq!(record(&world)[0]["status"], scenario.status);
     world.ends();
-    end
+    seen
 }
 
 /// How often was asked: readings, dry runs, names.

@@ -1,5 +1,6 @@
 //! The commands of every day beside the five of a session: what is going on, who holds what, what is wrong.
 
+mod cloud_expiry;
 mod completions;
 mod doctor;
 mod follow;

@@ -36,4 +36,5 @@ mod sandbox;
 mod session;
 mod setup;
 mod sweep;
+mod switches;
 mod work;

@@ -23,7 +23,8 @@ fn every_value_replaced() {
     let region = Sandbox::start(Config::new(1, clock.clock())).unwrap();
     let group = region.create_group_in("200000000001", "eu-west-1", "api").unwrap();
     let config = format!(
-        "[[resource]]\nname = \"api\"\nid = \"{group}\"\nregion = \"eu-west-1\"\nprofile = \"sandbox\"\nports = [\"tcp/22\"]\n"
+        "[[resource]]\nname = \"api\"\nid = \"{group}\"\nregion = \"eu-west-1\"\nprofile = \"sandbox\"\nports = [\"tcp/22\"]\n\
+         [aws.cloud_expiry]\nrole_arn = \"arn:aws:iam::200000000001:role/eg-cloud-expiry\"\n"
     );
     let mut machine = Machine::new(dir.path(), "alice", 1, &clock, &region.endpoint(), &config);
     let started = machine.eg(&["session", "start", "--ipv4", "203.0.113.42", "--duration", "1h"]);

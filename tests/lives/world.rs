@@ -4,7 +4,7 @@ use crate::{
     action::{Action, Weather, Who},
     eg_here::{Ended, Fate, Machine},
 };
-use chrono::{DateTime, TimeDelta};
+use chrono::{DateTime, TimeDelta, Utc};
 use eg_sandbox::{Call, Config, Fault, HandClock, HandRule, Handle, Rule, Sandbox, Script, SecurityGroupRule};
 use eg_sandbox::{Settings, Stale, StaleSight};
 use std::{collections::BTreeMap, fmt, ops::AddAssign};
@@ -62,6 +62,8 @@ pub struct World {
     machines: [Machine; 2],
     foreign: BTreeMap<String, SecurityGroupRule>,
     twins: Vec<String>,
+    /// Whether rules get switches in the cloud.
+    switched: bool,
     commands: u64,
     crashes: u64,
 }
@@ -72,9 +74,13 @@ impl World {
         let clock = HandClock::at(DateTime::from_timestamp(1_900_000_000, 0).unwrap());
         let region = Sandbox::start(Config::new(seed, clock.clock())).unwrap();
         let group = region.create_group_in(ACCOUNT, "eu-west-1", "api").unwrap();
+        // Half of all lives are lived with switches in the cloud.
+        let role = format!("\n[aws.cloud_expiry]\nrole_arn = \"arn:aws:iam::{ACCOUNT}:role/eg-cloud-expiry\"\n");
+        let switched = seed.is_multiple_of(2);
+        let expiry = if switched { role.as_str() } else { "" };
         let config = format!(
             "[[resource]]\nname = \"api\"\nid = \"{group}\"\nregion = \"eu-west-1\"\nprofile = \"sandbox\"\n\
-             ports = [\"tcp/22\", \"tcp/443\"]\n"
+             ports = [\"tcp/22\", \"tcp/443\"]\n{expiry}"
         );
         let machine =
             |name: &str, salt: u64| Machine::new(dir.path(), name, seed ^ salt, &clock, &region.endpoint(), &config);
@@ -86,6 +92,7 @@ impl World {
             group,
             foreign: BTreeMap::new(),
             twins: Vec::new(),
+            switched,
             commands: 0,
             crashes: 0,
             _dir: dir,
@@ -213,8 +220,14 @@ impl World {
     pub fn ends(mut self) -> Result<Count, String> {
         self.region.script(Script::default());
         self.region.set(|settings| *settings = Settings::default());
+        for machine in &mut self.machines {
+            machine.fate = Fate::default();
+        }
+        if self.switched {
+            self.settles()?;
+            self.switches_are_right()?;
+        }
         for who in 0..2 {
-            self.machines[who].fate = Fate::default();
             if !self.machines[who].live().is_empty() {
                 self.eg(who, &["session", "stop", "--all"])?;
             }
@@ -234,6 +247,10 @@ impl World {
         if !left.is_empty() {
             return Err(format!("left over: {left:#?}"));
         }
+        let switches = self.region.schedules();
+        if !switches.is_empty() {
+            return Err(format!("switches left over: {switches:#?}"));
+        }
         self.foreign_rules_stand()?;
         self.no_foreign_rule_was_named()?;
         let calls = self.region.log().len();
@@ -242,6 +259,22 @@ impl World {
             Some(call) => Err(format!("it does not rest: {call:#?}")),
             None => Ok(self.count()),
         }
+    }
+
+    /// Every rule that somebody holds has a switch, which fires when the last of its holders lets go: not before, and not
+    /// after.
+    fn switches_are_right(&self) -> Result<(), String> {
+        let switches: BTreeMap<String, _> =
+            self.region.schedules().into_iter().map(|(key, schedule)| (key.name, schedule.at())).collect();
+        for rule in self.ours() {
+            let leases = rule.tags.iter().filter(|(key, _)| key.starts_with("eg:lease:"));
+            let until = leases.filter_map(|(_, value)| value.parse::<DateTime<Utc>>().ok()).max();
+            let at = switches.get(&format!("eg-{}", rule.id)).copied().flatten();
+            if at != until && until.is_some_and(|until| until > self.clock.now() + TimeDelta::minutes(2)) {
+                return Err(format!("the switch of {rule:#?} fires at {at:?}"));
+            }
+        }
+        Ok(())
     }
 
     /// Both reconcile; how it went.
@@ -295,7 +328,7 @@ impl World {
 
 /// Whether a call was meant to change something.
 fn changes(call: &Call) -> bool {
-    !call.dry_run && !call.action.starts_with("Describe") && call.action != "GetCallerIdentity"
+    !call.dry_run && !call.action.starts_with("Describe") && !call.action.starts_with("Get")
 }
 
 /// The script of a weather. Late calls land within the settle window: later than that, AWS is not believed to act.

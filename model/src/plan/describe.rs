@@ -30,7 +30,9 @@ impl Step {
             | Self::Join { .. }
             | Self::Restore { .. }
             | Self::Retag { .. }
-            | Self::Leave { .. } => '~',
+            | Self::Leave { .. }
+            | Self::SetSwitch { .. }
+            | Self::DropSwitch { .. } => '~',
         }
     }
 
@@ -46,6 +48,8 @@ impl Step {
             Self::Leave { .. } => "leave",
             Self::Revoke { .. } => "revoke",
             Self::Collect { .. } => "collect",
+            Self::SetSwitch { .. } => "set-switch",
+            Self::DropSwitch { .. } => "drop-switch",
         }
     }
 
@@ -57,6 +61,7 @@ impl Step {
                 session.to_string()
             }
             Self::Leave { value, .. } => value.clone(),
+            Self::SetSwitch { way, .. } | Self::DropSwitch { way, .. } => format!("{} {}", way.role_arn, way.group),
             Self::Retag { .. } | Self::Revoke { .. } | Self::Collect { .. } => String::new(),
         }
     }
@@ -64,7 +69,10 @@ impl Step {
     /// The ids of the rules that it changes.
     #[must_use]
     pub fn rule_ids(&self) -> Vec<RuleId> {
-        self.rules().iter().map(|rule| rule.id().clone()).collect()
+        match self {
+            Self::DropSwitch { rule, .. } => vec![rule.clone()],
+            other => other.rules().iter().map(|rule| rule.id().clone()).collect(),
+        }
     }
 
     /// The permissions that it is about.
@@ -72,6 +80,7 @@ impl Step {
     pub fn permissions(&self) -> Vec<Permission> {
         match self {
             Self::Authorize { permissions, .. } => permissions.clone(),
+            Self::DropSwitch { permission, .. } => vec![*permission],
             other => other.rules().iter().map(|rule| *rule.permission()).collect(),
         }
     }
@@ -94,6 +103,10 @@ impl fmt::Display for Step {
             Self::Leave { rule, .. } => write!(f, "leave {} to its other holders", one(rule)),
             Self::Revoke { rules: list } => write!(f, "close {}", rules(list)),
             Self::Collect { rules: list } => write!(f, "close {}, which every holder has let expire", rules(list)),
+            Self::SetSwitch { rule, at, .. } => {
+                write!(f, "have the cloud close {} at {}", one(rule), lease_value(*at))
+            }
+            Self::DropSwitch { rule, .. } => write!(f, "take the switch of {rule} away"),
         }
     }
 }

@@ -48,13 +48,31 @@
 //! | marked, digest does not fit, id unknown | never touched, always reported |
 //! | not marked | not ours; not even looked at |
 //!
+//! # Expiry switches
+//!
+//! Only where the kind has them, and where one is configured for the target's account or still on record.
+//!
+//! | rule | its switch | step |
+//! |---|---|---|
+//! | held by us and wanted, or just left to others | not read yet | read it ([`TargetPlan::unread`]), then plan again |
+//! | the same | fires at the end of the rule's latest unexpired lease, ours and others' | keep; [`LedgerStep::KnowSwitch`] if the record says otherwise |
+//! | the same | absent, at another time, or not as it should be | [`Step::SetSwitch`] |
+//! | the same | cannot be read, and the record does not say that it is right | [`Step::SetSwitch`] |
+//! | known to no lease of ours any more, and gone | on record, and has yet to fire | [`Step::DropSwitch`] |
+//! | the same | on record, and must have fired | [`LedgerStep::ForgetSwitch`] |
+//! | known to no lease of ours any more, and there | on record | [`LedgerStep::ForgetSwitch`]: it is its holders' |
+//!
+//! They come after everything else, so that closing never waits for them.
+//!
 //! A rule whose revoke was confirmed within the settle window and that still shows is a stale reading, and is
 //! looked through: rule ids are never reused.
 
 mod describe;
+mod switch;
 mod target;
 mod wants;
 
+pub use switch::switch_unset;
 pub use target::{plan_target, standing_without_rule};
 pub use wants::{Want, Wants, wants};
 
@@ -65,6 +83,7 @@ use crate::{
     observation::{Observation, OwnedRule},
     permission::Permission,
     session::{Session, Standing},
+    switch::{Switch, SwitchSeen, SwitchWay},
     target::{Capabilities, TargetKey},
 };
 use sha2::{Digest, Sha256};
@@ -110,6 +129,19 @@ pub struct TargetView<'a> {
     pub capabilities: Capabilities,
     /// What was seen.
     pub observation: &'a Observation,
+    /// Expiry switches; `None` where they are of no concern.
+    pub switches: Option<SwitchView<'a>>,
+}
+
+/// What is known of a target's expiry switches.
+#[derive(Clone, Copy, Debug)]
+pub struct SwitchView<'a> {
+    /// Where new ones are set; `None`: none is configured for the target's account.
+    pub way: Option<&'a SwitchWay>,
+    /// What is on record, of any target.
+    pub rows: &'a [Switch],
+    /// What the provider shows, as far as it was read.
+    pub seen: &'a BTreeMap<RuleId, SwitchSeen>,
 }
 
 /// One change at a provider. The order of the variants is the order of execution on a target: open before close.
@@ -173,24 +205,43 @@ pub enum Step {
         /// The rules, sorted.
         rules: Vec<OwnedRule>,
     },
+    /// Make the provider close a rule by itself at the end of its latest lease.
+    SetSwitch {
+        /// The rule.
+        rule: OwnedRule,
+        /// When.
+        at: Timestamp,
+        /// Where it is kept, and as whom it acts.
+        way: SwitchWay,
+    },
+    /// Delete the switch of a rule that is gone.
+    DropSwitch {
+        /// The rule that was.
+        rule: RuleId,
+        /// What it was opened for.
+        permission: Permission,
+        /// Where it is kept.
+        way: SwitchWay,
+    },
 }
 
 impl Step {
     /// Whether it opens or prolongs, rather than closes.
     #[must_use]
     pub fn opens(&self) -> bool {
-        !matches!(self, Self::Leave { .. } | Self::Revoke { .. } | Self::Collect { .. })
+        !matches!(self, Self::Leave { .. } | Self::Revoke { .. } | Self::Collect { .. } | Self::DropSwitch { .. })
     }
 
     /// The rules that it changes; none for an authorize.
     #[must_use]
     pub fn rules(&self) -> &[OwnedRule] {
         match self {
-            Self::Authorize { .. } => &[],
+            Self::Authorize { .. } | Self::DropSwitch { .. } => &[],
             Self::MakeRoom { rule, .. }
             | Self::Join { rule, .. }
             | Self::Restore { rule, .. }
-            | Self::Leave { rule, .. } => std::slice::from_ref(rule),
+            | Self::Leave { rule, .. }
+            | Self::SetSwitch { rule, .. } => std::slice::from_ref(rule),
             Self::Retag { rules, .. } | Self::Revoke { rules } | Self::Collect { rules } => rules,
         }
     }
@@ -213,6 +264,22 @@ pub enum LedgerStep {
     Close {
         /// The lease.
         lease: LeaseId,
+    },
+    /// A rule's switch is as it should be, and the record does not say so.
+    KnowSwitch {
+        /// The rule.
+        rule: RuleId,
+        /// What it was opened for.
+        permission: Permission,
+        /// When it fires.
+        at: Timestamp,
+        /// Where it is kept, and as whom it acts.
+        way: SwitchWay,
+    },
+    /// The switch on record is spent, or its rule is left to others.
+    ForgetSwitch {
+        /// The rule.
+        rule: RuleId,
     },
 }
 
@@ -245,6 +312,8 @@ pub enum NoteKind {
     TagBehind,
     /// A rule stays open for somebody else.
     StaysOpen,
+    /// A rule would not close by itself: its switch could not be set.
+    SwitchUnset,
     /// The user's address has changed, and a session may not follow.
     NotFollowed,
 }
@@ -267,6 +336,7 @@ impl NoteKind {
             Self::TagsFull => "tags-full",
             Self::TagBehind => "tag-behind",
             Self::StaysOpen => "stays-open",
+            Self::SwitchUnset => "switch-unset",
             Self::NotFollowed => "not-followed",
         }
     }
@@ -276,7 +346,13 @@ impl NoteKind {
     pub fn unconverged(self) -> bool {
         matches!(
             self,
-            Self::Unavailable | Self::Stripped | Self::Edited | Self::Closing | Self::TagsFull | Self::TagBehind
+            Self::Unavailable
+                | Self::Stripped
+                | Self::Edited
+                | Self::Closing
+                | Self::TagsFull
+                | Self::TagBehind
+                | Self::SwitchUnset
         )
     }
 
@@ -320,6 +396,8 @@ pub struct TargetPlan {
     pub wake: Option<Timestamp>,
     /// Something is wrong that no step mends yet: it was refused lately, and is tried again at [`Self::wake`].
     pub deferred: bool,
+    /// Rules whose switches have to be read before this plan is whole, and where those are kept.
+    pub unread: BTreeMap<RuleId, SwitchWay>,
 }
 
 impl TargetPlan {
@@ -334,6 +412,7 @@ impl TargetPlan {
             standings: BTreeMap::new(),
             wake: None,
             deferred: false,
+            unread: BTreeMap::new(),
         }
     }
 

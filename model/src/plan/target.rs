@@ -1,6 +1,6 @@
 //! The plan for one target; the tables are in the parent's documentation.
 
-use super::{LedgerStep, Note, NoteKind, Record, Step, TargetPlan, TargetView, Want, wants};
+use super::{LedgerStep, Note, NoteKind, Record, Step, TargetPlan, TargetView, Want, switch::with_switches, wants};
 use crate::{
     SETTLE_WINDOW, Timestamp,
     collecting::{SKEW_LIMIT, abandoned, clocks_agree, lease_state},
@@ -21,7 +21,7 @@ const JOIN_CHECK: TimeDelta = TimeDelta::seconds(60);
 /// The longest delay between two attempts to open.
 const OPENING_DELAY_MAX: TimeDelta = TimeDelta::minutes(15);
 /// The longest delay between two attempts to close.
-const CLOSING_DELAY_MAX: TimeDelta = TimeDelta::minutes(2);
+pub(super) const CLOSING_DELAY_MAX: TimeDelta = TimeDelta::minutes(2);
 
 /// What takes one target from what was seen to what is wanted.
 #[must_use]
@@ -29,11 +29,12 @@ pub fn plan_target(record: &Record<'_>, view: &TargetView<'_>) -> TargetPlan {
     let wanted = wants(record.sessions).remove(view.key).unwrap_or_default();
     let leases = record.leases.iter().filter(|lease| lease.target() == view.key && lease.phase != Phase::Closed);
     let leases: BTreeMap<Permission, &Lease> = leases.map(|lease| (lease.permission, lease)).collect();
-    match view.observation {
+    let plan = match view.observation {
         Observation::Unavailable(failure) => unavailable(record, view, &wanted, &leases, failure),
         Observation::Missing => missing(view, &wanted, &leases),
         Observation::Complete(reading) => Planner::new(record, view, reading, &wanted, &leases).run(),
-    }
+    };
+    with_switches(record, view, &wanted, &leases, plan)
 }
 
 /// Nothing is concluded: what is recorded as held stays so.
@@ -131,6 +132,11 @@ fn contest_pause(vanished: u32) -> TimeDelta {
     TimeDelta::minutes(minutes.clamp(1, 15))
 }
 
+/// Whether a rule is one whose revoke was confirmed, and that a reading still shows.
+pub(super) fn is_stale(record: &Record<'_>, reading: &Reading, rule: &ObservedRule) -> bool {
+    record.revoked.get(&rule.id).is_some_and(|at| reading.read_at - *at <= SETTLE_WINDOW)
+}
+
 struct Seen<'a> {
     rule: &'a ObservedRule,
     marks: Marks,
@@ -162,10 +168,7 @@ impl<'a> Planner<'a> {
         wanted: &'a BTreeMap<Permission, Want>,
         leases: &'a BTreeMap<Permission, &'a Lease>,
     ) -> Self {
-        let stale = |rule: &&ObservedRule| {
-            let revoked = record.revoked.get(&rule.id);
-            revoked.is_some_and(|at| reading.read_at - *at <= SETTLE_WINDOW)
-        };
+        let stale = |rule: &&ObservedRule| is_stale(record, reading, rule);
         let marks = |rule: &ObservedRule| rule.marks(&view.key.id);
         let rules = reading.rules.iter().filter(|rule| !stale(rule));
         let mut seen: Vec<_> = rules.map(|rule| Seen { rule, marks: marks(rule) }).collect();

@@ -18,6 +18,8 @@ use chrono::TimeDelta;
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
+mod switches;
+
 const ME: u128 = 1;
 const THEY: u128 = 2;
 const GROUP: &str = "sg-0abc123def4567890";
@@ -143,6 +145,7 @@ struct World {
     reading: Reading,
     instead: Option<Observation>,
     next_rule: u32,
+    switches: Option<switches::Switches>,
 }
 
 fn world() -> World {
@@ -154,7 +157,7 @@ fn world() -> World {
         revoked: BTreeMap::new(),
         opened: BTreeMap::new(),
         policy: Policy { open: true, collect: true, ignore_delays: false },
-        capabilities: Capabilities { marks: true, batch: DIGESTS_PER_CALL, tags_per_rule: 50 },
+        capabilities: Capabilities { marks: true, batch: DIGESTS_PER_CALL, tags_per_rule: 50, switches: false },
         reading: Reading {
             rules: Vec::new(),
             other_ingress: 0,
@@ -164,6 +167,7 @@ fn world() -> World {
         },
         instead: None,
         next_rule: 100,
+        switches: None,
     }
 }
 
@@ -179,6 +183,7 @@ impl World {
             permissions: ports.iter().map(item).collect(),
             applied_at: None,
             removed_at: None,
+            unswitched: None,
         };
         self.sessions.push(Session {
             id: sid(n),
@@ -260,7 +265,9 @@ impl World {
         };
         let complete = Observation::Complete(self.reading.clone());
         let observation = self.instead.as_ref().unwrap_or(&complete);
-        plan_target(&record, &TargetView { key: &key(), capabilities: self.capabilities, observation })
+        let switches = self.switches.as_ref().map(switches::Switches::view);
+        let capabilities = Capabilities { switches: switches.is_some(), ..self.capabilities };
+        plan_target(&record, &TargetView { key: &key(), capabilities, observation, switches })
     }
 
     /// Asserts the whole of a plan, but for its standings and wake: nothing else is touched.
@@ -270,6 +277,8 @@ impl World {
         let told = |step: &LedgerStep| match step {
             LedgerStep::Adopt { permission, rule, .. } => format!("adopt {} {}", permission.ports(), rule.id()),
             LedgerStep::Close { lease } => format!("close {}", lease.0),
+            LedgerStep::KnowSwitch { rule, .. } => format!("know {rule}"),
+            LedgerStep::ForgetSwitch { rule } => format!("forget {rule}"),
         };
         let made: Vec<_> = plan.ledger.iter().map(told).collect();
         assert_eq!(made, ledger, "ledger of {plan:#?}");
@@ -1666,6 +1675,7 @@ impl World {
                     self.change(*permission, |lease| lease.adopted(rule.id().clone(), *until));
                 }
                 LedgerStep::Close { lease } => self.leases.retain(|known| known.id != *lease),
+                LedgerStep::KnowSwitch { .. } | LedgerStep::ForgetSwitch { .. } => self.learn_switch(step),
             }
         }
         for step in &plan.steps {
@@ -1726,6 +1736,7 @@ impl World {
                 }
             }
             Step::Collect { rules } => rules.iter().for_each(|rule| self.remove(rule, at)),
+            Step::SetSwitch { .. } | Step::DropSwitch { .. } => self.apply_switch(step),
         }
     }
 
@@ -1986,6 +1997,7 @@ impl World {
                     self.change(*permission, |lease| lease.adopted(rule.id().clone(), *until));
                 }
                 LedgerStep::Close { lease } => self.leases.retain(|known| known.id != *lease),
+                LedgerStep::KnowSwitch { .. } | LedgerStep::ForgetSwitch { .. } => panic!("no switches here"),
             }
         }
         for step in &plan.steps {

@@ -300,6 +300,7 @@ fn session(&(number, ports, until): &(u8, u8, Tick)) -> Session {
         permissions: members(u16::from(ports)).map(wants).collect(),
         applied_at: None,
         removed_at: None,
+        unswitched: None,
     };
     Session {
         id: session_id(number),
@@ -341,8 +342,11 @@ fn made(view: &View) -> Plan {
         provider_time: Some(time(view.provider)),
         account: None,
     });
-    let capabilities = Capabilities { marks: true, batch: DIGESTS_PER_CALL, tags_per_rule: 50 };
-    small_plan(&plan_target(&record, &TargetView { key: &key(), capabilities, observation: &observation }))
+    let capabilities = Capabilities { marks: true, batch: DIGESTS_PER_CALL, tags_per_rule: 50, switches: false };
+    small_plan(&plan_target(
+        &record,
+        &TargetView { key: &key(), capabilities, observation: &observation, switches: None },
+    ))
 }
 
 fn small_plan(plan: &TargetPlan) -> Plan {
@@ -364,6 +368,7 @@ fn small_learn(step: &LedgerStep) -> Learn {
         LedgerStep::Adopt { permission, rule, until } => {
             Learn::Adopt { port: port(permission), rule: small(rule.id()), until: until.map(tick) }
         }
+        LedgerStep::KnowSwitch { .. } | LedgerStep::ForgetSwitch { .. } => panic!("there are no switches here"),
         LedgerStep::Close { lease } => Learn::Close { key: ((lease.0 / 2) as u8, (lease.0 % 2) as u8) },
     }
 }
@@ -394,5 +399,6 @@ fn small_call(step: &Step) -> Call {
         Step::Revoke { rules } => Call::Revoke { rules: ids(rules) },
         Step::Collect { rules } => Call::Collect { rules: ids(rules) },
         Step::MakeRoom { .. } => panic!("no rule here has 50 tags: {step}"),
+        Step::SetSwitch { .. } | Step::DropSwitch { .. } => panic!("there are no switches here: {step}"),
     }
 }

@@ -20,11 +20,35 @@ pub enum Action {
     DescribeRegions,
     /// Tells who is calling.
     GetCallerIdentity,
+    /// Sets an expiry switch.
+    CreateSchedule,
+    /// Moves an expiry switch.
+    UpdateSchedule,
+    /// Reads an expiry switch.
+    GetSchedule,
+    /// Takes an expiry switch away.
+    DeleteSchedule,
+    /// Tells whether a group for switches is there.
+    GetScheduleGroup,
+    /// Makes it.
+    CreateScheduleGroup,
+    /// Tells whether the switches' role is there.
+    GetRole,
+    /// Makes it.
+    CreateRole,
+    /// Tells which policies of its own it has.
+    ListRolePolicies,
+    /// Tells which other policies it has.
+    ListAttachedRolePolicies,
+    /// Reads its policy.
+    GetRolePolicy,
+    /// Writes its policy.
+    PutRolePolicy,
 }
 
 impl Action {
     /// Every one.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 20] = [
         Self::DescribeSecurityGroupRules,
         Self::DescribeSecurityGroups,
         Self::AuthorizeSecurityGroupIngress,
@@ -33,6 +57,34 @@ impl Action {
         Self::DeleteTags,
         Self::DescribeRegions,
         Self::GetCallerIdentity,
+        Self::CreateSchedule,
+        Self::UpdateSchedule,
+        Self::GetSchedule,
+        Self::DeleteSchedule,
+        Self::GetScheduleGroup,
+        Self::CreateScheduleGroup,
+        Self::GetRole,
+        Self::CreateRole,
+        Self::ListRolePolicies,
+        Self::ListAttachedRolePolicies,
+        Self::GetRolePolicy,
+        Self::PutRolePolicy,
+    ];
+
+    /// Those that are sent only where expiry switches are configured.
+    pub const SWITCHES: [Self; 4] =
+        [Self::CreateSchedule, Self::UpdateSchedule, Self::GetSchedule, Self::DeleteSchedule];
+
+    /// Those that only `eg setup cloud-expiry --apply` sends, once.
+    pub const PREPARATION: [Self; 8] = [
+        Self::GetScheduleGroup,
+        Self::CreateScheduleGroup,
+        Self::GetRole,
+        Self::CreateRole,
+        Self::ListRolePolicies,
+        Self::ListAttachedRolePolicies,
+        Self::GetRolePolicy,
+        Self::PutRolePolicy,
     ];
 
     /// As the API names it.
@@ -47,6 +99,18 @@ impl Action {
             Self::DeleteTags => "DeleteTags",
             Self::DescribeRegions => "DescribeRegions",
             Self::GetCallerIdentity => "GetCallerIdentity",
+            Self::CreateSchedule => "CreateSchedule",
+            Self::UpdateSchedule => "UpdateSchedule",
+            Self::GetSchedule => "GetSchedule",
+            Self::DeleteSchedule => "DeleteSchedule",
+            Self::GetScheduleGroup => "GetScheduleGroup",
+            Self::CreateScheduleGroup => "CreateScheduleGroup",
+            Self::GetRole => "GetRole",
+            Self::CreateRole => "CreateRole",
+            Self::ListRolePolicies => "ListRolePolicies",
+            Self::ListAttachedRolePolicies => "ListAttachedRolePolicies",
+            Self::GetRolePolicy => "GetRolePolicy",
+            Self::PutRolePolicy => "PutRolePolicy",
         }
     }
 
@@ -54,7 +118,12 @@ impl Action {
     /// permissions are required").
     #[must_use]
     pub fn permission(self) -> Option<String> {
-        (self != Self::GetCallerIdentity).then(|| format!("ec2:{}", self.name()))
+        let service = match self {
+            scheduler if scheduler.name().contains("Schedule") => "scheduler",
+            iam if Self::PREPARATION.contains(&iam) => "iam",
+            _ => "ec2",
+        };
+        (self != Self::GetCallerIdentity).then(|| format!("{service}:{}", self.name()))
     }
 }
 
@@ -70,6 +139,8 @@ mod tests {
             include_str!("change.rs"),
             include_str!("groups.rs"),
             include_str!("observe.rs"),
+            include_str!("preparation.rs"),
+            include_str!("switch.rs"),
         ]
         .join("\n");
         let snake = |action: Action| {
@@ -84,7 +155,7 @@ mod tests {
         };
         let known: Vec<String> = Action::ALL.into_iter().map(snake).collect();
         let words: String = sources.split_whitespace().collect();
-        for client in ["self.ec2.", "self.sts."] {
+        for client in ["self.ec2.", "self.sts.", "self.scheduler.", "self.iam."] {
             for rest in words.split(client).skip(1) {
                 let operation = rest.split('(').next().unwrap();
                 assert!(known.iter().any(|name| name == operation), "{operation} is not an Action");

@@ -18,8 +18,8 @@ pub enum Ending {
     NotBuilt,
 }
 
-/// What an error means; the one table for AWS. Codes: "Error codes for the Amazon EC2 API" (EC2 API reference) and
-/// "Common errors" (STS API reference). First match; a leading `Client.` or `Server.` is dropped.
+/// What an error means; the one table for AWS. Codes: "Error codes for the Amazon EC2 API" (EC2 API reference),
+/// "Common errors" (STS API reference), and the errors of each action (EventBridge Scheduler and IAM API references). First match; a leading `Client.` or `Server.` is dropped.
 ///
 /// | ending, code or status | class |
 /// |---|---|
@@ -30,9 +30,9 @@ pub enum Ending {
 /// | garbled, any other status | Unknown |
 /// | `RequestLimitExceeded`, `Throttling`, `ThrottlingException`, `ThrottledException`, `RequestThrottled`, `RequestThrottledException`, `TooManyRequestsException`, `BandwidthLimitExceeded`, `SlowDown`, `EC2ThrottledException`, `PriorRequestNotComplete`, `ConcurrentTagAccess`, status 429 | Throttled |
 /// | `InternalError`, `InternalFailure`, `InternalServerError`, `ServiceUnavailable`, `ServiceUnavailableException`, `Unavailable`, `RequestTimeout`, `RequestTimeoutException` | Transient |
-/// | `InvalidPermission.Duplicate`, `InvalidPermission.NotFound`, `InvalidSecurityGroupRuleId.NotFound` | Stale |
-/// | `InvalidGroup.NotFound`, `InvalidGroupId.NotFound`, `InvalidSecurityGroupID.NotFound`, `InvalidVpcID.NotFound` | Gone |
-/// | `RulesPerSecurityGroupLimitExceeded`, `SecurityGroupLimitExceeded`, `SecurityGroupsPerInstanceLimitExceeded`, `SecurityGroupsPerInterfaceLimitExceeded`, `TagLimitExceeded`, `ResourceLimitExceeded`, any other `…LimitExceeded` | Limit |
+/// | `InvalidPermission.Duplicate`, `InvalidPermission.NotFound`, `InvalidSecurityGroupRuleId.NotFound`, `ConflictException`, `EntityAlreadyExists` | Stale |
+/// | `InvalidGroup.NotFound`, `InvalidGroupId.NotFound`, `InvalidSecurityGroupID.NotFound`, `InvalidVpcID.NotFound`, `ResourceNotFoundException`, `NoSuchEntity` | Gone |
+/// | `RulesPerSecurityGroupLimitExceeded`, `SecurityGroupLimitExceeded`, `SecurityGroupsPerInstanceLimitExceeded`, `SecurityGroupsPerInterfaceLimitExceeded`, `TagLimitExceeded`, `ResourceLimitExceeded`, any other `…LimitExceeded`, `ServiceQuotaExceededException` | Limit |
 /// | `ExpiredToken…`, `RequestExpired`, `AuthFailure`, `InvalidClientTokenId`, `UnrecognizedClientException`, `SignatureDoesNotMatch`, `InvalidSignatureException`, `IncompleteSignature`, `MissingAuthenticationToken…`, `InvalidAccessKeyId`, `NotSignedUp`, `RequestTimeTooSkewed` | Credentials |
 /// | `UnauthorizedOperation`, `AccessDenied…`, `OptInRequired`, `Blocked`, `PendingVerification`, `OperationNotPermitted` | Denied |
 /// | `Invalid…`, `Missing…`, `Malformed…`, `Unsupported…`, `UnknownParameter`, `UnknownPrincipalType.Unsupported`, `ValidationError`, `IncorrectState`, `DependencyViolation`, `VPCIdNotSpecified`, `DefaultVpcDoesNotExist`, `CannotDelete` | Invalid |
@@ -79,15 +79,20 @@ pub fn classify(code: &str, http_status: Option<u16>, ending: Ending) -> Failure
         | "RequestTimeout"
         | "RequestTimeoutException" => C::Transient,
 
-        "InvalidPermission.Duplicate" | "InvalidPermission.NotFound" | "InvalidSecurityGroupRuleId.NotFound" => {
-            C::Stale
-        }
+        "InvalidPermission.Duplicate"
+        | "InvalidPermission.NotFound"
+        | "InvalidSecurityGroupRuleId.NotFound"
+        | "ConflictException"
+        | "EntityAlreadyExists" => C::Stale,
 
         "InvalidGroup.NotFound"
         | "InvalidGroupId.NotFound"
         | "InvalidSecurityGroupID.NotFound"
-        | "InvalidVpcID.NotFound" => C::Gone,
+        | "InvalidVpcID.NotFound"
+        | "ResourceNotFoundException"
+        | "NoSuchEntity" => C::Gone,
 
+        "ServiceQuotaExceededException" => C::Limit,
         limit if limit.ends_with("LimitExceeded") => C::Limit,
 
         "RequestExpired"
@@ -160,6 +165,13 @@ pub(super) const ROWS: &[(&str, u16, FailureClass)] = {
         ("InvalidPermission.Duplicate", 400, C::Stale),
         ("InvalidPermission.NotFound", 400, C::Stale),
         ("InvalidSecurityGroupRuleId.NotFound", 400, C::Stale),
+        ("ConflictException", 409, C::Stale),
+        ("EntityAlreadyExists", 409, C::Stale),
+        ("NoSuchEntity", 404, C::Gone),
+        ("ResourceNotFoundException", 404, C::Gone),
+        ("ServiceQuotaExceededException", 402, C::Limit),
+        ("ValidationException", 400, C::Invalid),
+        ("InternalServerException", 500, C::Transient),
         ("InvalidGroup.NotFound", 400, C::Gone),
         ("InvalidGroupId.NotFound", 400, C::Gone),
         ("InvalidSecurityGroupID.NotFound", 400, C::Gone),

@@ -95,7 +95,7 @@ impl Way {
 
 /// AWS: makes clients, each once.
 ///
-/// - Endpoint: the snapshot's, for EC2 and STS alike; without one, AWS's own for the region, whatever
+/// - Endpoint: the snapshot's, for every service alike; without one, AWS's own for the region, whatever
 ///   `AWS_ENDPOINT_URL` or a profile's `endpoint_url` say now: another endpoint is another cloud. (Credentials that a
 ///   *profile* gets from STS or SSO by itself are fetched from where the SDK says.)
 /// - Credentials: the standard chain (environment, profile, web identity, container, instance), or, with a profile,
@@ -187,13 +187,18 @@ impl Aws {
                 SharedCredentialsProvider::new(builder.build_from_provider(source.clone()).await)
             }
         };
-        // One cache for both clients. Slow credentials are reported as such, before the call's own time is up.
+        // One cache for all clients. Slow credentials are reported as such, before the call's own time is up.
         let cache = IdentityCache::lazy().load_timeout(self.options.call_timeout.mul_f32(0.8)).build();
         let config = plain.into_builder().credentials_provider(credentials).identity_cache(cache).build();
         let (ec2, sts) = (aws_sdk_ec2::config::Builder::from(&config), aws_sdk_sts::config::Builder::from(&config));
+        // Its answers are JSON, and JSON that is cut off does not parse.
+        let scheduler = aws_sdk_scheduler::config::Builder::from(&config);
+        let iam = aws_sdk_iam::config::Builder::from(&config);
         SecurityGroups {
             ec2: aws_sdk_ec2::Client::from_conf(ec2.interceptor(WholeAnswers).build()),
             sts: aws_sdk_sts::Client::from_conf(sts.interceptor(WholeAnswers).build()),
+            scheduler: aws_sdk_scheduler::Client::from_conf(scheduler.build()),
+            iam: aws_sdk_iam::Client::from_conf(iam.interceptor(WholeAnswers).build()),
             now: self.options.now.clone(),
             source,
             renewal: files,

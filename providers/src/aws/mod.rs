@@ -12,6 +12,8 @@
 //! | `classify` | error codes to [`eg_model::failure::FailureClass`] |
 //! | `failure` | what the SDK reports, as a [`Failure`] |
 //! | `rule` | EC2's rules to and from [`Permission`] |
+//! | `preparation` | the role and the group of schedules that expiry switches need |
+//! | `switch` | expiry switches: one-time schedules of EventBridge Scheduler |
 //! | `text` | descriptions and session names that AWS accepts |
 //! | `renewal` | when credentials end |
 //! | `whole` | answers that came to their end |
@@ -24,9 +26,11 @@ mod connect;
 mod failure;
 mod groups;
 mod observe;
+mod preparation;
 mod profiles;
 mod renewal;
 mod rule;
+mod switch;
 mod text;
 mod whole;
 
@@ -41,7 +45,7 @@ pub use connect::{Aws, Options};
 pub use profiles::{Profile, profiles};
 pub use text::{description, session_name};
 
-use crate::{Answered, Authorize, Caller, CredentialsEnd, Firewall, Group, Rights, Sighting};
+use crate::{Answered, Authorize, Caller, CredentialsEnd, ExpiryRole, Firewall, Group, Rights, SetSwitch, Sighting};
 use async_trait::async_trait;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use eg_model::{
@@ -52,6 +56,7 @@ use eg_model::{
     observation::{ObservedRule, OwnedRule},
     permission::Permission,
     selection::Selector,
+    switch::{SwitchSeen, SwitchWay},
     target::{Capabilities, TargetKey},
 };
 use std::{
@@ -76,6 +81,8 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 struct SecurityGroups {
     ec2: aws_sdk_ec2::Client,
     sts: aws_sdk_sts::Client,
+    scheduler: aws_sdk_scheduler::Client,
+    iam: aws_sdk_iam::Client,
     now: Clock,
     /// The credentials before any role is assumed: when these end, so does everything.
     source: SharedCredentialsProvider,
@@ -107,7 +114,7 @@ fn one_group(rules: &[OwnedRule]) -> Result<Option<(&str, Vec<String>)>, Failure
 #[async_trait]
 impl Firewall for SecurityGroups {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { marks: true, batch: DIGESTS_PER_CALL, tags_per_rule: TAGS_PER_RULE }
+        Capabilities { marks: true, batch: DIGESTS_PER_CALL, tags_per_rule: TAGS_PER_RULE, switches: true }
     }
 
     async fn observe(&self, targets: &BTreeSet<TargetKey>) -> BTreeMap<TargetKey, Sighting> {
@@ -154,6 +161,26 @@ impl Firewall for SecurityGroups {
 
     async fn rights(&self, group: &str, permission: &Permission) -> Rights {
         self.dry_runs(group, permission).await
+    }
+
+    async fn read_switch(&self, group: &str, rule: &RuleId, way: &SwitchWay) -> SwitchSeen {
+        self.read_schedule(group, rule, way).await.unwrap_or_else(SwitchSeen::Unreadable)
+    }
+
+    async fn set_switch(&self, rule: &OwnedRule, switch: &SetSwitch) -> Result<Answered<()>, Failure> {
+        self.set_schedule(&rule.target().id, rule.id(), switch).await
+    }
+
+    async fn drop_switch(&self, rule: &RuleId, way: &SwitchWay) -> Result<Answered<()>, Failure> {
+        self.drop_schedule(rule, way).await
+    }
+
+    async fn prepare_role(&self, role: &ExpiryRole) -> Result<bool, Failure> {
+        self.make_role(role).await
+    }
+
+    async fn prepare_schedule_group(&self, name: &str) -> Result<bool, Failure> {
+        self.make_schedule_group(name).await
     }
 
     async fn groups(&self, meant: Option<&Selector>) -> Result<Vec<Group>, Failure> {

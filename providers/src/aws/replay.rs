@@ -40,6 +40,11 @@ impl Play {
         Self::Answer { status, body, headers: Vec::new() }
     }
 
+    pub(super) fn json_error(status: u16, code: &str, message: &str) -> Self {
+        let body = format!("{{\"Message\":\"{message}\"}}");
+        Self::Answer { status, body, headers: vec![("x-amzn-errortype", code.to_owned())] }
+    }
+
     pub(super) fn with(self, name: &'static str, value: &str) -> Self {
         match self {
             Self::Answer { status, body, mut headers } => {
@@ -54,6 +59,8 @@ impl Play {
 /// A request as it went out.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
+    pub(super) method: String,
+    pub(super) body: String,
     pub(super) uri: String,
     pub(super) authorization: String,
     /// The form, without `Version`.
@@ -93,7 +100,8 @@ impl HttpConnector for Replay {
         let mut form = decode(&body);
         form.remove("Version");
         let authorization = request.headers().get("authorization").unwrap_or_default().to_owned();
-        self.asked.lock().unwrap().push(Asked { uri: request.uri().to_owned(), authorization, form });
+        let (method, uri) = (request.method().to_owned(), request.uri().to_owned());
+        self.asked.lock().unwrap().push(Asked { method, body, uri, authorization, form });
         match self.plays.lock().unwrap().pop_front().expect("a request that nothing answers") {
             Play::Answer { status, body, headers } => {
                 let mut response = HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body));

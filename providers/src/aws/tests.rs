@@ -19,6 +19,9 @@ use std::{
     time::Duration,
 };
 
+mod preparation;
+mod switches;
+
 const GROUP: &str = "sg-0abc123def4567890";
 const DATE: &str = "Fri, 27 Feb 2026 10:00:00 GMT";
 

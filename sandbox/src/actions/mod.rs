@@ -8,6 +8,7 @@ mod modify;
 mod regions;
 mod revoke;
 mod rule_xml;
+mod schedules;
 mod sts;
 mod tags;
 
@@ -40,6 +41,8 @@ pub(crate) struct Ask<'a> {
 pub(crate) struct Answer {
     /// The answer's elements, without the envelope.
     pub(crate) xml: Xml,
+    /// The whole answer of a service that speaks JSON.
+    pub(crate) json: Option<serde_json::Value>,
     /// Whether the world changed.
     pub(crate) effect: bool,
     /// The ids of what was made or removed.
@@ -51,11 +54,11 @@ impl Answer {
     fn done(ids: Vec<String>) -> Self {
         let mut xml = Xml::default();
         xml.text("return", true);
-        Self { xml, effect: true, ids }
+        Self { xml, effect: true, ids, ..Self::default() }
     }
 
     fn read(xml: Xml) -> Self {
-        Self { xml, effect: false, ids: Vec::new() }
+        Self { xml, ..Self::default() }
     }
 }
 
@@ -64,12 +67,14 @@ impl Answer {
 pub(crate) enum Service {
     Ec2,
     Sts,
+    Scheduler,
 }
 
 impl Service {
     pub(crate) fn of(action: &str) -> Self {
         match action {
             "GetCallerIdentity" | "AssumeRole" => Self::Sts,
+            "CreateSchedule" | "UpdateSchedule" | "GetSchedule" | "DeleteSchedule" => Self::Scheduler,
             _ => Self::Ec2,
         }
     }
@@ -81,6 +86,10 @@ pub(crate) fn perform(action: &str, world: &mut World, ask: &Ask<'_>) -> Result<
         "" => return Err(refusal::missing_action()),
         "GetCallerIdentity" => return Ok(sts::caller_identity(ask)),
         "AssumeRole" => return sts::assume_role(world, ask),
+        "CreateSchedule" => return schedules::create(world, ask),
+        "UpdateSchedule" => return schedules::update(world, ask),
+        "GetSchedule" => return schedules::get(world, ask),
+        "DeleteSchedule" => return schedules::delete(world, ask),
         "DescribeRegions" => regions::perform,
         "DescribeSecurityGroups" => describe_groups::perform,
         "DescribeSecurityGroupRules" => describe_rules::perform,

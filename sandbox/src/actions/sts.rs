@@ -38,7 +38,7 @@ pub(super) fn assume_role(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Re
     let key = ids::access_key(ask.seed, number);
     let xml = credentials(&key, &ids::throwaway(ask.seed, number), &session);
     world.add_session(key.clone(), session);
-    Ok(Answer { xml, effect: true, ids: vec![key] })
+    Ok(Answer { xml, effect: true, ids: vec![key], ..Answer::default() })
 }
 
 /// `AssumedRoleUser` of `arn:<partition>:iam::<account>:role/<path><name>`.

@@ -99,6 +99,17 @@ impl Client {
         form.extend_pairs(fields);
         let body = form.finish();
         let service = if matches!(action, "GetCallerIdentity" | "AssumeRole") { "sts" } else { "ec2" };
+        self.exchange(service, "POST", "/", "application/x-www-form-urlencoded", &body)
+    }
+
+    /// The status and the JSON of the scheduler's answer.
+    pub(crate) fn rest(&self, method: &str, path: &str, body: &str) -> (u16, serde_json::Value) {
+        let answer = self.exchange("scheduler", method, path, "application/json", body).expect("an answer");
+        let json = serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{error} in {:?}", answer.body));
+        (answer.status, json)
+    }
+
+    fn exchange(&self, service: &str, method: &str, path: &str, kind: &str, body: &str) -> io::Result<Answer> {
         let region = &self.region;
         let authorization = self.access_key.as_ref().map_or_else(String::new, |key| {
             format!(
@@ -110,8 +121,8 @@ impl Client {
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
         write!(
             stream,
-            "POST / HTTP/1.1\r\nHost: {service}.{region}.amazonaws.com\r\nConnection: close\r\n{authorization}\
-             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+            "{method} {path} HTTP/1.1\r\nHost: {service}.{region}.amazonaws.com\r\nConnection: close\r\n{authorization}\
+             Content-Type: {kind}\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         )?;
         let mut answer = String::new();

@@ -81,7 +81,9 @@ impl TargetRun<'_> {
         let key = lease_key(&installation);
         let named = |answer: Answered<()>| Answered { value: BTreeSet::new(), request_id: answer.request_id };
         match step {
-            Step::Authorize { .. } => Err(Failure::new(FailureClass::Invalid, "an authorize is not a change")),
+            Step::Authorize { .. } | Step::SetSwitch { .. } | Step::DropSwitch { .. } => {
+                Err(Failure::new(FailureClass::Invalid, "this is not a change of rules"))
+            }
             Step::MakeRoom { rule, tags } => firewall.untag(rule, tags).await.map(named),
             Step::Join { rule, until, .. } => {
                 let tags = BTreeMap::from([(key, lease_value(*until))]);
@@ -135,7 +137,11 @@ impl TargetRun<'_> {
                     self.confirming.insert(rule.id().clone(), lease.clone());
                     self.watching.insert(lease.permission);
                 }
-                Step::MakeRoom { .. } | Step::Authorize { .. } | Step::Collect { .. } => {}
+                Step::MakeRoom { .. }
+                | Step::Authorize { .. }
+                | Step::Collect { .. }
+                | Step::SetSwitch { .. }
+                | Step::DropSwitch { .. } => {}
             }
         }
         self.lay_over_change(step, answer, &installation);
@@ -188,7 +194,7 @@ impl TargetRun<'_> {
                 }
             }
             // A join counts only when it is seen.
-            Step::Join { .. } | Step::Authorize { .. } => {}
+            Step::Join { .. } | Step::Authorize { .. } | Step::SetSwitch { .. } | Step::DropSwitch { .. } => {}
         }
     }
 

@@ -54,6 +54,7 @@ impl TargetRun<'_> {
         let targets = BTreeMap::from([(self.key.clone(), self.ways.clone())]);
         if let Some(look) = self.driver.look(&targets, false).await.remove(&self.key) {
             self.look = look;
+            self.switches.clear();
         }
         true
     }

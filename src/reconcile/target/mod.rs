@@ -13,19 +13,21 @@ mod change;
 mod ledger;
 mod look;
 mod open;
+mod switch;
 
 use super::{Driver, Loaded, Look, Request, StepOutcome, StepReport, patience::Patience};
 use crate::error::CommandError;
 use eg_model::{
     Timestamp,
     address::IpVersion,
-    failure::FailureClass,
+    failure::{Failure, FailureClass},
     ids::{GrantId, RuleId, SessionId},
     lease::Lease,
     observation::{Effect, Observation, ObservedRule, OwnedRule, Reading},
     permission::Permission,
-    plan::{LedgerStep, Note, NoteKind, Policy, Record, Step, TargetPlan, TargetView, plan_target},
+    plan::{LedgerStep, Note, NoteKind, Policy, Record, Step, SwitchView, TargetPlan, TargetView, plan_target},
     session::{Session, Standing},
+    switch::{SwitchSeen, SwitchWay},
     target::{Capabilities, Reach, TargetKey},
 };
 use eg_state::{EventKind, StateError};
@@ -97,6 +99,12 @@ pub(super) struct TargetRun<'a> {
     given_up: BTreeSet<RuleId>,
     /// An outcome that a full disk kept from the record. Closing goes on all the same.
     unrecorded: Option<String>,
+    /// Where expiry switches of this target's rules are set.
+    switch_way: Option<SwitchWay>,
+    /// What was read of switches, with our own changes laid over it; forgotten with the reading of the rules.
+    switches: BTreeMap<RuleId, SwitchSeen>,
+    /// Why no switch can be set in this pass: the next one would meet the same.
+    switch_refusal: Option<Failure>,
 }
 
 impl<'a> TargetRun<'a> {
@@ -127,6 +135,9 @@ impl<'a> TargetRun<'a> {
             ways_tried: 0,
             given_up: BTreeSet::new(),
             unrecorded: None,
+            switch_way: None,
+            switches: BTreeMap::new(),
+            switch_refusal: None,
         }
     }
 
@@ -160,7 +171,7 @@ impl<'a> TargetRun<'a> {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let none = Capabilities { marks: false, batch: 1, tags_per_rule: 0 };
+        let none = Capabilities { marks: false, batch: 1, tags_per_rule: 0, switches: false };
         self.look.firewall.as_ref().map_or(none, |firewall| firewall.capabilities())
     }
 
@@ -177,7 +188,17 @@ impl<'a> TargetRun<'a> {
             policy: Policy { open: policy.open && self.may_open, collect: policy.collect, ignore_delays },
         };
         let capabilities = self.capabilities();
-        plan_target(&record, &TargetView { key: &self.key, capabilities, observation: &self.look.observation })
+        let switches = SwitchView { way: self.switch_way.as_ref(), rows: &loaded.switches, seen: &self.switches };
+        let switches = Some(switches).filter(|_| self.has_switches(loaded));
+        plan_target(
+            &record,
+            &TargetView { key: &self.key, capabilities, observation: &self.look.observation, switches },
+        )
+    }
+
+    /// Whether expiry switches are of any concern here.
+    fn has_switches(&self, loaded: &Loaded) -> bool {
+        self.switch_way.is_some() || loaded.switches.iter().any(|row| *row.target() == self.key)
     }
 
     fn reading(&mut self) -> Option<&mut Reading> {
@@ -205,8 +226,10 @@ impl<'a> TargetRun<'a> {
                 break;
             }
         }
+        self.find_switch_way().await?;
         for round in 0..ROUNDS {
             let loaded = self.driver.load(self.now())?;
+            self.see_switches(&loaded).await;
             // A person's impatience counts once: later rounds of this pass respect the delays that it has caused.
             let mut plan = self.plan(&loaded, self.request.interactive && round == 0);
             first_plan.get_or_insert_with(|| plan.clone());
@@ -217,7 +240,7 @@ impl<'a> TargetRun<'a> {
             }
             // What was found wrong and mended is told, even though the last plan no longer knows of it.
             self.notes.extend(plan.notes.iter().filter(|note| note.kind.outlives_mending()).cloned());
-            self.learn(&plan, &loaded)?;
+            let learnt = self.learn(&plan, &loaded)?;
             let before = plan.steps.len();
             plan.steps.retain(|step| self.is_open_to(step));
             self.clean &= plan.steps.len() == before;
@@ -226,6 +249,8 @@ impl<'a> TargetRun<'a> {
             self.still_watched()?;
             let rests = match flow {
                 Flow::Next | Flow::Replan if planned > 0 => false,
+                // Whose switch is to be set or dropped depends on what the reading has just taught.
+                Flow::Next | Flow::Replan if learnt && self.unrecorded.is_none() && self.has_switches(&loaded) => false,
                 Flow::Next | Flow::Replan if self.watching.is_empty() => true,
                 Flow::Next | Flow::Replan | Flow::Reobserve => !self.reobserve().await,
                 Flow::Refresh => !self.refresh().await,
@@ -246,7 +271,9 @@ impl<'a> TargetRun<'a> {
     fn is_open_to(&self, step: &Step) -> bool {
         let given_up = |rule: &OwnedRule| self.given_up.contains(rule.id());
         let collects = matches!(step, Step::Collect { .. });
-        (self.may_open || !step.opens()) && !(collects && step.rules().iter().any(given_up))
+        // A switch that is left over is harmless, and that it was taken away could not be recorded.
+        let waits = step.opens() || matches!(step, Step::DropSwitch { .. });
+        (self.may_open || !waits) && !(collects && step.rules().iter().any(given_up))
     }
 
     /// Rest: what every permission has come to goes on record.
@@ -254,7 +281,7 @@ impl<'a> TargetRun<'a> {
         let now = self.now();
         let loaded = self.driver.load(now)?;
         let plan = self.plan(&loaded, false);
-        self.clean &= plan.steps.is_empty() && !plan.deferred;
+        self.clean &= plan.steps.is_empty() && !plan.deferred && plan.unread.is_empty();
         self.notes.extend(plan.notes.iter().cloned());
         if self.request.dry_run {
             return Ok(Rest { wake: plan.wake, freed: false });
@@ -313,8 +340,8 @@ impl<'a> TargetRun<'a> {
         }
     }
 
-    /// Ledger steps: what the reading teaches.
-    fn learn(&mut self, plan: &TargetPlan, loaded: &Loaded) -> Result<(), CommandError> {
+    /// Ledger steps: what the reading teaches. Whether it taught anything.
+    fn learn(&mut self, plan: &TargetPlan, loaded: &Loaded) -> Result<bool, CommandError> {
         let confirmed: Vec<_> = match &self.look.observation {
             Observation::Complete(reading) => {
                 let gone = |id: &&RuleId| !reading.rules.iter().any(|rule| rule.id == **id);
@@ -322,6 +349,7 @@ impl<'a> TargetRun<'a> {
             }
             Observation::Missing | Observation::Unavailable(_) => Vec::new(),
         };
+        let learnt = !confirmed.is_empty() || !plan.ledger.is_empty();
         for id in confirmed {
             if let Some(lease) = self.confirming.remove(&id) {
                 self.record_revoked(&lease, &id, None, loaded)?;
@@ -330,7 +358,7 @@ impl<'a> TargetRun<'a> {
         for step in &plan.ledger {
             self.learn_step(step, loaded)?;
         }
-        Ok(())
+        Ok(learnt)
     }
 
     fn learn_step(&mut self, step: &LedgerStep, loaded: &Loaded) -> Result<(), CommandError> {
@@ -342,6 +370,7 @@ impl<'a> TargetRun<'a> {
                 let event = self.event(EventKind::LeaseAdopted, "seen with our tag", permission, Some(rule.id()));
                 self.write(&lease, &lease.adopted(rule.id().clone(), *until), &event)?;
             }
+            LedgerStep::KnowSwitch { .. } | LedgerStep::ForgetSwitch { .. } => self.learn_switch(step, loaded)?,
             LedgerStep::Close { lease } => {
                 if let Some(lease) = loaded.leases.iter().find(|known| known.id == *lease) {
                     let event = self.event(EventKind::LeaseClosed, "nothing of ours is there", &lease.permission, None);
@@ -372,6 +401,7 @@ impl<'a> TargetRun<'a> {
                     let call = Opening { session: *session, until: *until, reason, permissions, step };
                     self.authorize(&firewall, &call, closes).await?
                 }
+                Step::SetSwitch { .. } | Step::DropSwitch { .. } => self.switch(&firewall, step, loaded).await?,
                 _ => self.change(&firewall, step, loaded).await?,
             };
             worst = worst.max(flow);

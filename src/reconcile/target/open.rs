@@ -10,6 +10,7 @@ use eg_model::lease::{Attempt, Lease, Phase};
 use eg_model::marks::tags_for;
 use eg_model::observation::{Effect, ObservedRule};
 use eg_model::plan::Step;
+use eg_model::switch::SwitchSeen;
 use eg_providers::{Answered, Authorize, Firewall};
 use eg_state::{Event, EventKind};
 use std::sync::Arc;
@@ -94,6 +95,8 @@ impl TargetRun<'_> {
             let next = lease.authorized_after(before, read_at, rule.id.clone(), call.until);
             self.write(lease, &next, &event)?;
         }
+        // Rule ids are never reused: a new rule has no switch yet.
+        self.switches.extend(answer.value.iter().map(|rule| (rule.id.clone(), SwitchSeen::Absent)));
         self.lay_over(Effect::Added(answer.value));
         self.steps.push(self.report(call.step, StepOutcome::Done, None));
         Ok(if unnamed { Flow::Reobserve } else { Flow::Next })

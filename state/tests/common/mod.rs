@@ -70,6 +70,7 @@ pub fn grant(number: u128, group: &str, ports: &[u16]) -> Grant {
         permissions: ports.iter().map(untried).collect(),
         applied_at: None,
         removed_at: None,
+        unswitched: None,
     }
 }
 

@@ -5,6 +5,12 @@
 use super::*;
 use std::time::Duration;
 
+/// What makes the world of a test.
+type World = fn() -> Sandboxed;
+
+/// The record, what is open, and the switches in the cloud.
+type End = (Vec<Value>, Vec<String>, Vec<String>);
+
 /// Whether the session that was asked to end is still one that opens rules.
 fn lives(record: &[Value]) -> bool {
     record
@@ -14,8 +20,8 @@ fn lives(record: &[Value]) -> bool {
 
 /// Carries the scenario out with one variable in its environment, then without; and compares. Whether the command
 /// failed, as it does where there is such a write.
-fn fails_at(scenario: &Scenario, number: usize, var: &str, end: &(Vec<Value>, Vec<String>)) -> bool {
-    let world = one_group();
+fn fails_at(scenario: &Scenario, make: World, number: usize, var: &str, end: &End) -> bool {
+    let world = make();
     (scenario.prepare)(&world);
     let command = (scenario.command)(&world);
     let before = Before::of(&world);
@@ -41,7 +47,12 @@ fn fails_at(scenario: &Scenario, number: usize, var: &str, end: &(Vec<Value>, Ve
     }
     world.advance(SETTLED);
     settles(&world);
-    assert_eq!((record(&world), open(&world)), *end, "{} with {var}={number}\n{outcome}", scenario.name);
+    assert_eq!(
+        (record(&world), open(&world), switches(&world)),
+        *end,
+        "{} with {var}={number}\n{outcome}",
+        scenario.name
+    );
     let authorized = history(&world).get("AuthorizeSecurityGroupIngress").copied().unwrap_or_default();
     assert_eq!(authorized, if scenario.name == "start" { 2 } else { 0 }, "{} with {var}={number}", scenario.name);
     world.ends();
@@ -52,43 +63,62 @@ const FULL: &str = "EG_TEST_FULL_AT";
 const BUSY: &str = "EG_TEST_BUSY_AT";
 
 #[track_caller]
-fn at_every_write(name: &str, var: &str) {
+fn at_every_write(name: &str, var: &str, make: World) {
     let scenario = scenario(name);
-    let (record, open, _) = undisturbed(scenario);
-    let end = (record, open);
-    let count = until_past_the_end(|number| fails_at(scenario, number, var, &end));
+    let end = undisturbed_in(scenario, make, |world| (record(world), open(world), switches(world)));
+    let count = until_past_the_end(|number| fails_at(scenario, make, number, var, &end));
     eprintln!("{name}: {var} at each of {count} writes");
     assert!(count >= 4, "only {count} writes: a door has lost its observer");
 }
 
 #[test]
 fn a_start_on_a_disk_that_fills() {
-    at_every_write("start", FULL);
+    at_every_write("start", FULL, one_group);
 }
 
 #[test]
 fn a_stop_on_a_disk_that_fills() {
-    at_every_write("stop", FULL);
+    at_every_write("stop", FULL, one_group);
 }
 
 #[test]
 fn an_expiry_on_a_disk_that_fills() {
-    at_every_write("expire", FULL);
+    at_every_write("expire", FULL, one_group);
 }
 
 #[test]
 fn a_start_with_a_record_in_use() {
-    at_every_write("start", BUSY);
+    at_every_write("start", BUSY, one_group);
 }
 
 #[test]
 fn a_stop_with_a_record_in_use() {
-    at_every_write("stop", BUSY);
+    at_every_write("stop", BUSY, one_group);
 }
 
 #[test]
 fn an_expiry_with_a_record_in_use() {
-    at_every_write("expire", BUSY);
+    at_every_write("expire", BUSY, one_group);
+}
+
+#[test]
+fn a_start_with_switches_on_a_disk_that_fills() {
+    at_every_write("start", FULL, one_group_with_switches);
+}
+
+#[test]
+fn a_stop_with_switches_on_a_disk_that_fills() {
+    at_every_write("stop", FULL, one_group_with_switches);
+}
+
+#[test]
+fn a_start_with_switches_and_a_record_in_use() {
+    at_every_write("start", BUSY, one_group_with_switches);
+}
+
+#[test]
+fn a_stop_with_switches_and_a_record_in_use() {
+    at_every_write("stop", BUSY, one_group_with_switches);
 }
 
 /// A session around a command: whatever cannot be written, the rules that it opened are closed when it ends, and where

@@ -224,14 +224,23 @@ impl Cloud {
         Err(Refusal { code: part("Code"), message: part("Message") })
     }
 
-    /// HTTP/1.0, so that the answer ends where the connection does.
+    /// A call of a service that speaks REST and JSON.
+    pub fn rest(&self, service: &str, method: &str, path: &str, body: &str) -> (u16, String) {
+        self.send(service, method, path, "application/json", body)
+    }
+
     fn post(&self, body: &str) -> (u16, String) {
+        self.send("ec2", "POST", "/", "application/x-www-form-urlencoded", body)
+    }
+
+    /// HTTP/1.0, so that the answer ends where the connection does.
+    fn send(&self, service: &str, method: &str, path: &str, kind: &str, body: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("the provider listens");
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
         let (key, region) = (Moto::access_key(&self.account, VARIANT), &self.region);
         let head = format!(
-            "POST / HTTP/1.0\r\nHost: ec2.{region}.amazonaws.com\r\nContent-Type: application/x-www-form-urlencoded\r\n\
-             Authorization: AWS4-HMAC-SHA256 Credential={key}/20260101/{region}/ec2/aws4_request, SignedHeaders=host, \
+            "{method} {path} HTTP/1.0\r\nHost: {service}.{region}.amazonaws.com\r\nContent-Type: {kind}\r\n\
+             Authorization: AWS4-HMAC-SHA256 Credential={key}/20260101/{region}/{service}/aws4_request, SignedHeaders=host, \
              Signature=0\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );

@@ -6,6 +6,7 @@ pub mod eg;
 pub mod moto;
 pub mod pty;
 pub mod sandboxed;
+pub mod switches;
 pub mod terminal;
 
 pub use cloud::Cloud;
@@ -13,6 +14,7 @@ pub use echo::Echo;
 pub use eg::{Installation, Outcome};
 pub use moto::{Fault, Moto};
 pub use sandboxed::Sandboxed;
+pub use switches::Schedule;
 
 use eg::Names;
 use std::{

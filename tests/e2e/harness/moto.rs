@@ -238,6 +238,11 @@ fn temporary() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
 }
 
+/// A program that the environment holds beside its Python.
+pub fn tool(name: &str) -> PathBuf {
+    environment().with_file_name(name)
+}
+
 /// The Python of the virtual environment, which is made once and made anew when the pins change. Parallel tests and
 /// test processes wait for the one that makes it.
 pub fn environment() -> PathBuf {

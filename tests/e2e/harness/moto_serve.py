@@ -36,6 +36,20 @@ CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/")
 TEST_KEY = re.compile(r"AKIAEG(\d{12})")
 BY_HAND = "BYHAND"
 ASSUMED_KEY = re.compile(rb"<AccessKeyId>([^<]+)</AccessKeyId>")
+# Services that speak REST name their actions by method and path.
+SCHEDULES = {"GET": "GetSchedule", "POST": "CreateSchedule", "PUT": "UpdateSchedule", "DELETE": "DeleteSchedule"}
+SCHEDULE_GROUPS = {"GET": "GetScheduleGroup", "POST": "CreateScheduleGroup"}
+
+
+def rest_action(environ, body):
+    """The action and the fields of a REST call, as far as the tests use any."""
+    match = re.fullmatch(r"/(schedules|schedule-groups)/([^/]+)", environ["PATH_INFO"])
+    if not match:
+        return "", {}
+    kind, name = match.groups()
+    actions = SCHEDULES if kind == "schedules" else SCHEDULE_GROUPS
+    fields = {"Name": name, "Query": environ.get("QUERY_STRING", ""), "Body": body.decode("utf-8", "replace")}
+    return actions.get(environ["REQUEST_METHOD"], ""), fields
 
 
 def read(path, default):
@@ -98,6 +112,8 @@ class Provider:
         environ["wsgi.input"] = io.BytesIO(body)
         fields = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
         action = fields.get("Action", "")
+        if not action:
+            action, fields = rest_action(environ, body)
         key, owner, account = self.account(environ)
         if account is not None:
             environ["HTTP_X_MOTO_ACCOUNT_ID"] = account
@@ -150,6 +166,8 @@ class Provider:
             return [value for name, value in fields.items() if re.fullmatch(pattern, name)]
 
         code = re.search(rb"<Code>([^<]+)</Code>", answer) if not status.startswith("200") else None
+        if code is None and action in {*SCHEDULES.values(), *SCHEDULE_GROUPS.values()}:
+            code = re.search(rb'"__type": *"([^"]+)"', answer)
         line = {
             "action": action or "(none)",
             "groups": values(r"GroupId|GroupId\.\d+|Filter\.\d+\.Value\.\d+"),
@@ -166,9 +184,13 @@ class Provider:
 
 
 def refusal(fault, action):
+    if action in {*SCHEDULES.values(), *SCHEDULE_GROUPS.values()}:
+        body = json.dumps({"__type": fault["code"], "Message": fault["message"]}).encode()
+        headers = [("Content-Type", "application/json"), ("x-amzn-ErrorType", fault["code"])]
+        return f"{fault['status']} REFUSED", [*headers, ("Content-Length", str(len(body)))], body
     error = f"<Error><Code>{fault['code']}</Code><Message>{fault['message']}</Message></Error>"
     request = "7a62c49f-347e-4fc4-9331-6e8e00000000"
-    if action in ("AssumeRole", "GetCallerIdentity"):  # STS has a form of its own
+    if action in ("AssumeRole", "GetCallerIdentity") or "Role" in action:  # STS and IAM have a form of their own
         text = f"<ErrorResponse>{error}<RequestId>{request}</RequestId></ErrorResponse>"
     else:
         text = f"<Response><Errors>{error}</Errors><RequestID>{request}</RequestID></Response>"

@@ -177,6 +177,7 @@ fn help_and_version() {
         &["schedule", "show", "--help"],
         &["schedule", "install", "--help"],
         &["schedule", "remove", "--help"],
+        &["setup", "cloud-expiry", "--help"],
         &["demo", "--help"],
         &["sandbox", "--help"],
         &["schema", "--help"],

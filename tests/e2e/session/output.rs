@@ -232,6 +232,7 @@ fn schemas_are_printed() {
         "discover",
         "iam-policy",
         "sweep",
+        "setup-cloud-expiry",
         "reconcile",
         "notify",
         "error",
@@ -246,7 +247,7 @@ fn schemas_are_printed() {
     }
     let outcome = world.eg(&["schema", "sesion"]).expect_code(2);
     let known = "session, sessions, status, ip, who, log, init, resources, resource-change, verify, discover, iam-policy, \
-         schedule, doctor, sweep, reconcile, notify, error, demo, sandbox";
+         schedule, doctor, setup-cloud-expiry, sweep, reconcile, notify, error, demo, sandbox";
     assert_eq!(error_of(&outcome), format!("there is no schema \"sesion\"; there are: {known}"));
 }
 

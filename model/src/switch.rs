@@ -1,0 +1,216 @@
+//! Expiry switches: a job at the provider that closes one rule at a given time, even if this machine never comes back.
+//!
+//! A switch belongs to a rule, not to an installation: whoever holds the rule moves it to the latest lease of all. What
+//! this installation has sent about a switch stands in a row of its own ([`Switch`]), which outlives configuration and
+//! session; what is to be done about it is decided by [`crate::plan`].
+
+use crate::{
+    Timestamp,
+    failure::Failure,
+    ids::RuleId,
+    permission::Permission,
+    target::{Reach, TargetKey},
+};
+use chrono::TimeDelta;
+
+/// A switch that would have to fire within this time, or should have fired already, is set to fire this far ahead: what
+/// is closer may be over when the provider reads it.
+pub const LEAD: TimeDelta = TimeDelta::seconds(60);
+
+/// Where switches are kept, and as whom they act.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SwitchWay {
+    /// The role that closes the rule; of the target's own account.
+    pub role_arn: String,
+    /// The group of schedules that it is kept in.
+    pub group: String,
+}
+
+impl SwitchWay {
+    /// The partition of the role, and with it of the target (`aws`, `aws-cn`, …).
+    #[must_use]
+    pub fn partition(&self) -> &str {
+        part(&self.role_arn, 1)
+    }
+
+    /// The account of the role, and with it of the target.
+    #[must_use]
+    pub fn account(&self) -> &str {
+        part(&self.role_arn, 4)
+    }
+}
+
+/// A part of `arn:<partition>:iam::<account>:role/…`, from 0.
+fn part(arn: &str, number: usize) -> &str {
+    arn.split(':').nth(number).unwrap_or_default()
+}
+
+/// What this installation has last sent about the switch of one rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Switch {
+    /// The rule. Rule ids are never reused, and so no switch ever hits another one.
+    pub rule: RuleId,
+    /// How to reach its target.
+    pub reach: Reach,
+    /// What the rule was opened for.
+    pub permission: Permission,
+    /// Where it is kept, and as whom it acts.
+    pub way: SwitchWay,
+    /// When it fires, as far as is known.
+    pub at: Timestamp,
+    /// Whether that was confirmed: by an answer, or by a reading.
+    pub confirmed: bool,
+    /// Grows by one with every write.
+    pub version: u64,
+    /// Refusals since the last success.
+    pub refusals: u32,
+    /// Not before then, except in a pass that a person started.
+    pub next_try_at: Option<Timestamp>,
+    /// The last refusal since the last success.
+    pub last_failure: Option<Failure>,
+}
+
+impl Switch {
+    /// One of which nothing has been sent yet.
+    #[must_use]
+    pub fn new(rule: RuleId, reach: Reach, permission: Permission, way: SwitchWay, at: Timestamp) -> Self {
+        Self {
+            rule,
+            reach,
+            permission,
+            way,
+            at,
+            confirmed: false,
+            version: 0,
+            refusals: 0,
+            next_try_at: None,
+            last_failure: None,
+        }
+    }
+
+    /// Its target.
+    #[must_use]
+    pub fn target(&self) -> &TargetKey {
+        &self.reach.target
+    }
+
+    fn next(&self) -> Self {
+        Self { version: self.version + 1, ..self.clone() }
+    }
+
+    /// The intent, written before the call.
+    #[must_use]
+    pub fn intend(&self, way: &SwitchWay, at: Timestamp) -> Self {
+        Self { way: way.clone(), at, confirmed: false, ..self.next() }
+    }
+
+    /// It was set, or is seen to be set, for this time.
+    #[must_use]
+    pub fn set(&self, at: Timestamp) -> Self {
+        Self { at, confirmed: true, refusals: 0, next_try_at: None, last_failure: None, ..self.next() }
+    }
+
+    /// It was not set, or nobody answered: what it says now is not known.
+    #[must_use]
+    pub fn refused(&self, failure: Failure, next_try_at: Timestamp) -> Self {
+        Self {
+            refusals: self.refusals.saturating_add(1),
+            next_try_at: Some(next_try_at),
+            last_failure: Some(failure),
+            ..self.next()
+        }
+    }
+
+    /// Whether it must have fired, and with that is gone, at `now`.
+    #[must_use]
+    pub fn is_spent(&self, now: Timestamp) -> bool {
+        now - self.at > crate::marks::LEASE_GRACE
+    }
+}
+
+/// What the provider shows of one rule's switch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SwitchSeen {
+    /// There is none.
+    Absent,
+    /// There is one that does what it should, at this time.
+    Set(Timestamp),
+    /// There is one that would do something else, or nothing.
+    Wrong,
+    /// It could not be read.
+    Unreadable(Failure),
+}
+
+/// When a switch has to fire, and what else is as good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// The end of the latest lease.
+    latest: Timestamp,
+    /// The earliest time that is worth sending.
+    soonest: Timestamp,
+}
+
+impl Due {
+    /// For a rule whose latest lease ends at `latest`, by the provider's clock.
+    #[must_use]
+    pub fn new(latest: Timestamp, provider: Timestamp) -> Self {
+        Self { latest, soonest: provider + LEAD }
+    }
+
+    /// The time to send.
+    #[must_use]
+    pub fn at(self) -> Timestamp {
+        self.latest.max(self.soonest)
+    }
+
+    /// Whether a switch that fires at `at` is right. Never earlier than the latest lease; and later only where the
+    /// exact time is too close to be sent, or every pass would put it off again.
+    #[must_use]
+    pub fn fits(self, at: Timestamp) -> bool {
+        at >= self.latest && at <= self.at()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn t(seconds: i64) -> Timestamp {
+        Timestamp::from_timestamp(1_772_193_600 + seconds, 0).unwrap()
+    }
+
+    /// | latest lease, from now | sent | right |
+    #[test]
+    fn when_it_fires() {
+        for (latest, sent, right, wrong) in [
+            (3600, 3600, vec![3600], vec![3599, 3601, 60]),
+            (61, 61, vec![61], vec![60, 62]),
+            (60, 60, vec![60], vec![59, 61]),
+            (30, 60, vec![30, 45, 60], vec![29, 61]),
+            (-300, 60, vec![-300, 0, 60], vec![-301, 61]),
+        ] {
+            let due = Due::new(t(latest), t(0));
+            assert_eq!(due.at(), t(sent), "{latest}");
+            right.iter().for_each(|at| assert!(due.fits(t(*at)), "{latest}: {at}"));
+            wrong.iter().for_each(|at| assert!(!due.fits(t(*at)), "{latest}: {at}"));
+        }
+    }
+
+    #[test]
+    fn what_was_sent_stays_right_while_time_passes() {
+        let sent = Due::new(t(30), t(0)).at();
+        for now in 0..=300 {
+            assert!(Due::new(t(30), t(now)).fits(sent), "{now}");
+        }
+    }
+
+    #[test]
+    fn a_role_tells_partition_and_account() {
+        let way = SwitchWay { role_arn: "arn:aws-cn:iam::123456789012:role/a/b".into(), group: "default".into() };
+        assert_eq!((way.partition(), way.account()), ("aws-cn", "123456789012"));
+        let none = SwitchWay { role_arn: "x".into(), group: "default".into() };
+        assert_eq!((none.partition(), none.account()), ("", ""));
+    }
+}

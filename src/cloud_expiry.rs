@@ -1,0 +1,216 @@
+//! What `[aws.cloud_expiry]` needs in an account, as documents: a role that the scheduler alone may take, and that may
+//! do one thing. Pure: what is known of the account comes in.
+//!
+//! | document | for |
+//! |---|---|
+//! | trust policy | the role: the scheduler, for schedules of this account's one group |
+//! | role policy | the role: revoke, on the configured groups |
+//! | user policy | whoever uses `eg`, beside what `eg iam-policy` prints: schedules with our names, passing that role |
+//! | template | all of it, for CloudFormation |
+
+use crate::{
+    iam::{SCHEDULER, Scope, switch_statements},
+    settings::{CloudExpiry, DEFAULT_SCHEDULE_GROUP},
+};
+use eg_providers::{ExpiryRole, aws::Action};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// The role's name, unless the configuration or the user says another.
+pub const ROLE_NAME: &str = "eg-cloud-expiry";
+/// The name of its one policy.
+const POLICY_NAME: &str = "eg-cloud-expiry";
+
+/// One account, and what is configured in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The partition.
+    pub partition: String,
+    /// Its number.
+    pub number: String,
+    /// The role's path and name, as they stand in its ARN: `eg-cloud-expiry`, `ops/eg`.
+    pub role: String,
+    /// The group of schedules.
+    pub schedule_group: String,
+    /// The configured groups; all of this account.
+    pub scopes: BTreeSet<Scope>,
+}
+
+impl Account {
+    /// The role.
+    #[must_use]
+    pub fn role_arn(&self) -> String {
+        format!("arn:{}:iam::{}:role/{}", self.partition, self.number, self.role)
+    }
+
+    /// The role's path, and its name.
+    fn path_and_name(&self) -> (String, &str) {
+        match self.role.rsplit_once('/') {
+            Some((path, name)) => (format!("/{path}/"), name),
+            None => ("/".to_owned(), &self.role),
+        }
+    }
+
+    /// The regions of its groups.
+    #[must_use]
+    pub fn regions(&self) -> BTreeSet<&str> {
+        self.scopes.iter().map(|scope| scope.region.as_str()).collect()
+    }
+
+    /// Whether the group of schedules has to be made: every account has the default one.
+    #[must_use]
+    pub fn needs_schedule_group(&self) -> bool {
+        self.schedule_group != DEFAULT_SCHEDULE_GROUP
+    }
+
+    /// Who may take the role (EventBridge Scheduler User Guide, "Confused deputy prevention": by group of schedules).
+    #[must_use]
+    pub fn trust(&self) -> Value {
+        let (partition, number, group) = (&self.partition, &self.number, &self.schedule_group);
+        let schedules = |region: &&str| format!("arn:{partition}:scheduler:{region}:{number}:schedule-group/{group}");
+        json!({
+            "Version": "2012-10-17",
+            "Statement": [{
+                "Effect": "Allow",
+                "Principal": {"Service": SCHEDULER},
+                "Action": "sts:AssumeRole",
+                "Condition": {
+                    "StringEquals": {"aws:SourceAccount": number},
+                    "ArnEquals": {"aws:SourceArn": self.regions().iter().map(schedules).collect::<Vec<_>>()},
+                },
+            }],
+        })
+    }
+
+    /// What the role may do.
+    #[must_use]
+    pub fn role_policy(&self) -> Value {
+        let groups: BTreeSet<String> =
+            self.scopes.iter().map(|scope| scope.arn(&format!("security-group/{}", scope.group))).collect();
+        let rules: BTreeSet<String> = self.scopes.iter().map(|scope| scope.arn("security-group-rule/*")).collect();
+        json!({
+            "Version": "2012-10-17",
+            "Statement": [{
+                "Sid": "CloseRules",
+                "Effect": "Allow",
+                "Action": Action::RevokeSecurityGroupIngress.permission(),
+                "Resource": groups.iter().chain(&rules).collect::<Vec<_>>(),
+            }],
+        })
+    }
+
+    /// What whoever uses `eg` may do besides.
+    #[must_use]
+    pub fn user_policy(&self) -> Value {
+        let expiry = CloudExpiry { roles: vec![self.role_arn()], schedule_group: self.schedule_group.clone() };
+        json!({"Version": "2012-10-17", "Statement": switch_statements(&self.scopes, &expiry)})
+    }
+
+    /// The role, to be made.
+    #[must_use]
+    pub fn expiry_role(&self) -> ExpiryRole {
+        let (path, name) = self.path_and_name();
+        ExpiryRole {
+            name: name.to_owned(),
+            path,
+            trust: self.trust(),
+            policy_name: POLICY_NAME.to_owned(),
+            policy: self.role_policy(),
+        }
+    }
+
+    /// All of it as a CloudFormation template.
+    #[must_use]
+    pub fn template(&self) -> Value {
+        let (path, name) = self.path_and_name();
+        let mut resources = json!({
+            "ExpiryRole": {
+                "Type": "AWS::IAM::Role",
+                "Properties": {
+                    "RoleName": name,
+                    "Path": path,
+                    "Description": "EventBridge Scheduler closes eg's firewall rules with it",
+                    "AssumeRolePolicyDocument": self.trust(),
+                    "Policies": [{"PolicyName": POLICY_NAME, "PolicyDocument": self.role_policy()}],
+                },
+            },
+            "UserPolicy": {
+                "Type": "AWS::IAM::ManagedPolicy",
+                "Properties": {
+                    "Description": "What users of eg need for expiry switches, beside what eg iam-policy prints",
+                    "PolicyDocument": self.user_policy(),
+                },
+            },
+        });
+        if self.needs_schedule_group()
+            && let Some(resources) = resources.as_object_mut()
+        {
+            let group = json!({"Type": "AWS::Scheduler::ScheduleGroup", "Properties": {"Name": self.schedule_group}});
+            resources.insert("ScheduleGroup".to_owned(), group);
+        }
+        json!({
+            "AWSTemplateFormatVersion": "2010-09-09",
+            "Description": "What eg needs so that rules close on time even if its machine never comes back",
+            "Resources": resources,
+            "Outputs": {
+                "RoleArn": {
+                    "Description": "For role_arn of [aws.cloud_expiry]",
+                    "Value": {"Fn::GetAtt": ["ExpiryRole", "Arn"]},
+                },
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(role: &str, group: &str) -> Account {
+        let scope = |region: &str, group: &str| Scope {
+            partition: "aws-cn".into(),
+            region: region.into(),
+            account: Some("123456789012".into()),
+            group: group.into(),
+        };
+        Account {
+            partition: "aws-cn".into(),
+            number: "123456789012".into(),
+            role: role.into(),
+            schedule_group: group.into(),
+            scopes: [scope("cn-north-1", "sg-1"), scope("cn-north-1", "sg-2"), scope("cn-northwest-1", "sg-3")].into(),
+        }
+    }
+
+    #[test]
+    fn only_the_scheduler_takes_the_role_for_this_accounts_group() {
+        let condition = &account(ROLE_NAME, "eg").trust()["Statement"][0]["Condition"];
+        assert_eq!(condition["StringEquals"]["aws:SourceAccount"], "123456789012");
+        assert_eq!(
+            condition["ArnEquals"]["aws:SourceArn"],
+            json!([
+                "arn:aws-cn:scheduler:cn-north-1:123456789012:schedule-group/eg",
+                "arn:aws-cn:scheduler:cn-northwest-1:123456789012:schedule-group/eg",
+            ])
+        );
+    }
+
+    #[test]
+    fn the_role_may_revoke_on_the_configured_groups_and_nothing_else() {
+        let policy = account(ROLE_NAME, "eg").role_policy();
+        assert_eq!(policy["Statement"].as_array().unwrap().len(), 1);
+        assert_eq!(policy["Statement"][0]["Action"], "ec2:RevokeSecurityGroupIngress");
+        let resources = policy["Statement"][0]["Resource"].as_array().unwrap();
+        let groups = resources.iter().filter(|arn| arn.as_str().unwrap().contains(":security-group/sg-")).count();
+        assert_eq!((groups, resources.len()), (3, 5));
+    }
+
+    #[test]
+    fn a_role_with_a_path() {
+        let one = account("ops/eg/closer", "default");
+        assert_eq!(one.role_arn(), "arn:aws-cn:iam::123456789012:role/ops/eg/closer");
+        let role = one.expiry_role();
+        assert_eq!((role.path.as_str(), role.name.as_str()), ("/ops/eg/", "closer"));
+        assert!(!one.needs_schedule_group() && one.template()["Resources"].get("ScheduleGroup").is_none());
+    }
+}

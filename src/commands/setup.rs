@@ -1,0 +1,252 @@
+//! `eg setup cloud-expiry`.
+
+use super::{Context, iam_policy::scope, opening::no_resources};
+use crate::{
+    cloud_expiry::{Account, ROLE_NAME},
+    error::{CommandError, Exit, Kind},
+    iam::Scope,
+    settings::{DEFAULT_SCHEDULE_GROUP, Resource, Settings},
+};
+use clap::ValueEnum;
+use eg_model::{failure::Failure, target::Reach};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Print, or make, what rules need to close by themselves
+///
+/// With `[aws.cloud_expiry]` every rule that eg opens gets a one-time schedule of EventBridge Scheduler that closes it
+/// on time, even if this machine never comes back. That takes a role in each account, which only the scheduler may take
+/// and which may do one thing, and some permissions for whoever uses eg. Without `--apply` nothing is made: the
+/// documents are printed. With it, the role (and a schedule group other than `default`) is made where it is missing;
+/// one of that name that is any different is an error, and is not touched. An account that is not on record yet is
+/// asked for.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: eg setup cloud-expiry --format cloudformation > eg-cloud-expiry.json")]
+pub struct CloudExpiryArgs {
+    /// Make it, with the credentials of the resources
+    #[arg(long)]
+    apply: bool,
+    /// What is printed
+    #[arg(long, value_enum, default_value_t = Format::Documents, conflicts_with = "apply")]
+    format: Format,
+    /// The role's name [default: that of role_arn in the configuration, else eg-cloud-expiry]
+    #[arg(long, value_name = "NAME", value_parser = role_name)]
+    role_name: Option<String>,
+    /// Only for the resource of this name, and those with this label; may be repeated
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+}
+
+/// What is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Each policy by itself.
+    Documents,
+    /// A CloudFormation template, in JSON.
+    Cloudformation,
+}
+
+/// IAM API reference, `CreateRole`.
+fn role_name(text: &str) -> Result<String, String> {
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+=,.@_-".contains(&b));
+    let fits = plain && (1..=64).contains(&text.len());
+    if fits { Ok(text.to_owned()) } else { Err("a role's name has 1 to 64 letters, digits and any of +=,.@_-".into()) }
+}
+
+/// An account, and a way into each of its regions.
+struct Found {
+    account: Account,
+    ways: BTreeMap<String, Reach>,
+}
+
+/// What was made, or was there.
+struct Prepared {
+    account: String,
+    what: String,
+    made: bool,
+}
+
+/// Prints what cloud expiry needs, or makes it.
+///
+/// # Errors
+/// Nothing is configured, an account cannot be told, or something could not be made.
+pub fn run(context: &Context<'_>, args: &CloudExpiryArgs) -> Result<Exit, CommandError> {
+    let settings = context.settings()?;
+    if settings.names_no_target() {
+        return Err(no_resources(context, "eg setup cloud-expiry"));
+    }
+    let chosen = settings.select(&args.only).map_err(|error| CommandError::new(Kind::Usage, error.to_string()))?;
+    let runtime = context.runtime()?;
+    let resources = runtime.block_on(context.resolved(&chosen))?;
+    let ended = runtime.block_on(set_up(context, args, &settings, &resources));
+    runtime.shutdown_background();
+    ended
+}
+
+async fn set_up(
+    context: &Context<'_>,
+    args: &CloudExpiryArgs,
+    settings: &Settings,
+    resources: &[Resource],
+) -> Result<Exit, CommandError> {
+    let found = accounts(context, args, settings, resources).await?;
+    if args.format == Format::Cloudformation {
+        return template(context, &found);
+    }
+    let prepared = if args.apply { prepare(context, &found).await? } else { Vec::new() };
+    context.printer.json(&document(&found, &prepared));
+    for line in &prepared {
+        let how = if line.made { "made" } else { "is there" };
+        context.printer.result(&format!("✓ account {}: {} {how}\n", line.account, line.what));
+    }
+    if !args.apply {
+        found.iter().for_each(|one| context.printer.result(&documents(&one.account)));
+    }
+    context.printer.result(&configuration(&found));
+    Ok(Exit::Done)
+}
+
+/// The accounts of the resources: from the record and the configuration, else from the provider.
+async fn accounts(
+    context: &Context<'_>,
+    args: &CloudExpiryArgs,
+    settings: &Settings,
+    resources: &[Resource],
+) -> Result<Vec<Found>, CommandError> {
+    let store = context.store_for_reading().ok().flatten();
+    let known = store.and_then(|store| context.used_targets(&store).ok()).unwrap_or_default();
+    let connect = context.env.connect();
+    let mut found: BTreeMap<String, Found> = BTreeMap::new();
+    for resource in resources {
+        let reach = context.reach(resource);
+        let mut scope = scope(context, resource, &known);
+        let number = match scope.account.clone() {
+            Some(number) => number,
+            None => {
+                let unknown = |failure: Failure| unknown_account(&resource.name, &failure);
+                let firewall = connect.connect(&reach).await.map_err(unknown)?;
+                let caller = firewall.caller().await.map_err(unknown)?;
+                scope.partition = caller.partition;
+                caller.account
+            }
+        };
+        scope.account = Some(number.clone());
+        let one = found
+            .entry(number.clone())
+            .or_insert_with(|| Found { account: account(args, settings, number, &scope), ways: BTreeMap::new() });
+        one.ways.entry(scope.region.clone()).or_insert(reach);
+        one.account.scopes.insert(scope);
+    }
+    Ok(found.into_values().collect())
+}
+
+fn unknown_account(resource: &str, failure: &Failure) -> CommandError {
+    let message = format!("which account {resource} belongs to is not known: {failure}");
+    CommandError::new(Kind::Provider, message).hint(failure.class.advice())
+}
+
+fn account(args: &CloudExpiryArgs, settings: &Settings, number: String, scope: &Scope) -> Account {
+    let expiry = settings.aws.cloud_expiry.as_ref();
+    let way = expiry.and_then(|expiry| expiry.way(&number));
+    let configured = way.and_then(|way| way.role_arn.split_once(":role/").map(|(_, role)| role.to_owned()));
+    let group = expiry.map_or(DEFAULT_SCHEDULE_GROUP, |expiry| expiry.schedule_group.as_str());
+    Account {
+        partition: scope.partition.clone(),
+        number,
+        role: args.role_name.clone().or(configured).unwrap_or_else(|| ROLE_NAME.to_owned()),
+        schedule_group: group.to_owned(),
+        scopes: BTreeSet::new(),
+    }
+}
+
+/// A template is for one account.
+fn template(context: &Context<'_>, found: &[Found]) -> Result<Exit, CommandError> {
+    let [one] = found else {
+        let numbers: Vec<&str> = found.iter().map(|one| one.account.number.as_str()).collect();
+        let message = format!("a template is for one account; the resources are in {}", numbers.join(", "));
+        return Err(CommandError::new(Kind::Usage, message).hint("make several, each with --only"));
+    };
+    context.printer.verbatim(&format!("{:#}\n", one.account.template()));
+    if one.account.needs_schedule_group() && one.account.regions().len() > 1 {
+        let regions: Vec<&str> = one.account.regions().into_iter().collect();
+        let message = format!(
+            "the template makes the schedule group {} in the region of its stack alone; it is needed in {}",
+            one.account.schedule_group,
+            regions.join(", ")
+        );
+        context.printer.warn(&message, &["or make all of it with: eg setup cloud-expiry --apply".to_owned()]);
+    }
+    Ok(Exit::Done)
+}
+
+async fn prepare(context: &Context<'_>, found: &[Found]) -> Result<Vec<Prepared>, CommandError> {
+    context.name_endpoints(found.iter().flat_map(|one| one.ways.values()));
+    let connect = context.env.connect();
+    let mut prepared = Vec::new();
+    for one in found {
+        let account = &one.account;
+        let line = |what: String, made: bool| Prepared { account: account.number.clone(), what, made };
+        let refused = |failure: Failure| {
+            let message = format!("account {}: {failure}", account.number);
+            let error = CommandError::new(Kind::Provider, message);
+            error.hint("compare with what `eg setup cloud-expiry` prints, or choose another name with --role-name")
+        };
+        let mut role_is_made = false;
+        for (region, reach) in &one.ways {
+            let firewall = connect.connect(reach).await.map_err(refused)?;
+            if account.needs_schedule_group() {
+                let made = firewall.prepare_schedule_group(&account.schedule_group).await.map_err(refused)?;
+                prepared.push(line(format!("schedule group {} in {region}", account.schedule_group), made));
+            }
+            // Roles are of the account, whatever the region.
+            if !role_is_made {
+                let made = firewall.prepare_role(&account.expiry_role()).await.map_err(refused)?;
+                prepared.push(line(format!("role {}", account.role_arn()), made));
+                role_is_made = true;
+            }
+        }
+    }
+    Ok(prepared)
+}
+
+fn document(found: &[Found], prepared: &[Prepared]) -> Value {
+    let of = |account: &Account| {
+        let made = prepared.iter().filter(|line| line.account == account.number);
+        json!({
+            "account": account.number,
+            "partition": account.partition,
+            "regions": account.regions(),
+            "roleArn": account.role_arn(),
+            "scheduleGroup": account.schedule_group,
+            "trustPolicy": account.trust(),
+            "rolePolicy": account.role_policy(),
+            "userPolicy": account.user_policy(),
+            "prepared": made.map(|line| json!({"what": line.what, "made": line.made})).collect::<Vec<_>>(),
+        })
+    };
+    json!({"accounts": found.iter().map(|one| of(&one.account)).collect::<Vec<_>>()})
+}
+
+fn documents(account: &Account) -> String {
+    let mut text = format!("Account {}\n\nThe role {}\n", account.number, account.role_arn());
+    text += &format!("\ntrust policy:\n{:#}\n", account.trust());
+    text += &format!("\nits one policy:\n{:#}\n", account.role_policy());
+    if account.needs_schedule_group() {
+        let regions: Vec<&str> = account.regions().into_iter().collect();
+        text += &format!("\nThe schedule group {} in {}\n", account.schedule_group, regions.join(", "));
+    }
+    text += "\nFor whoever uses eg, beside the rest (`eg iam-policy` prints it with the rest once it is configured):\n";
+    text + &format!("{:#}\n\n", account.user_policy())
+}
+
+/// What goes into the configuration.
+fn configuration(found: &[Found]) -> String {
+    let roles: Vec<String> = found.iter().map(|one| format!("\"{}\"", one.account.role_arn())).collect();
+    let roles = match roles.as_slice() {
+        [one] => one.clone(),
+        many => format!("[{}]", many.join(", ")),
+    };
+    let group = found.iter().find(|one| one.account.needs_schedule_group());
+    let group = group.map(|one| format!("schedule_group = \"{}\"\n", one.account.schedule_group)).unwrap_or_default();
+    format!("In the configuration:\n[aws.cloud_expiry]\nrole_arn = {roles}\n{group}")
+}

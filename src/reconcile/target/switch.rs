@@ -1,0 +1,236 @@
+//! Expiry switches: reading them, setting them, taking them away. Nothing here ever keeps a rule from being closed.
+
+use super::super::{Loaded, StepOutcome, StepReport};
+use super::{Flow, TargetRun};
+use crate::error::CommandError;
+use crate::retry;
+use crate::retry::Retry;
+use chrono::TimeDelta;
+use eg_model::failure::{Failure, FailureClass, Reaction};
+use eg_model::ids::RuleId;
+use eg_model::marks::lease_value;
+use eg_model::observation::OwnedRule;
+use eg_model::permission::Permission;
+use eg_model::plan::{LedgerStep, Note, NoteKind, Step};
+use eg_model::switch::{Switch, SwitchSeen, SwitchWay};
+use eg_providers::{Firewall, SetSwitch};
+use eg_state::{Event, EventKind, Written};
+use futures_util::{StreamExt, stream};
+use std::sync::Arc;
+
+/// How many switches are read side by side.
+const READERS: usize = 8;
+
+impl TargetRun<'_> {
+    /// Which role is of the target's account. The provider is asked only where the record does not know the account.
+    pub(super) async fn find_switch_way(&mut self) -> Result<(), CommandError> {
+        let Some(expiry) = &self.driver.policy.cloud_expiry else { return Ok(()) };
+        let Some(firewall) = self.look.firewall.clone().filter(|firewall| firewall.capabilities().switches) else {
+            return Ok(());
+        };
+        // A target that is looked at for collection alone has no rules of ours.
+        let loaded = self.driver.load(self.now())?;
+        let leased = loaded.leases.iter().any(|lease| *lease.target() == self.key);
+        if !leased && !loaded.wants.contains_key(&self.key) {
+            return Ok(());
+        }
+        let account = match &self.look.reach.account {
+            Some(account) => account.clone(),
+            None => match firewall.caller().await {
+                Ok(caller) => caller.account,
+                Err(failure) => {
+                    let message =
+                        format!("{}: no switch is set: whose account it is is not known: {failure}", self.key);
+                    self.notes.insert(Note { kind: NoteKind::SwitchUnset, message });
+                    return Ok(());
+                }
+            },
+        };
+        self.switch_way = expiry.way(&account);
+        Ok(())
+    }
+
+    /// Reads what the plan cannot do without.
+    pub(super) async fn see_switches(&mut self, loaded: &Loaded) {
+        let unread = self.plan(loaded, false).unread;
+        let Some(firewall) = self.look.firewall.clone() else { return };
+        let (group, firewall) = (self.key.id.as_str(), firewall.as_ref());
+        let reads = unread.into_iter().map(|(rule, way)| async move {
+            let seen = firewall.read_switch(group, &rule, &way).await;
+            (rule, seen)
+        });
+        let seen: Vec<(RuleId, SwitchSeen)> = stream::iter(reads).buffer_unordered(READERS).collect().await;
+        self.switches.extend(seen);
+    }
+
+    pub(super) async fn switch(
+        &mut self,
+        firewall: &Arc<dyn Firewall>,
+        step: &Step,
+        loaded: &Loaded,
+    ) -> Result<Flow, CommandError> {
+        match step {
+            Step::SetSwitch { rule, at, way } => {
+                let known = known(loaded, rule.id());
+                let new =
+                    || Switch::new(rule.id().clone(), self.look.reach.clone(), *rule.permission(), way.clone(), *at);
+                let known = known.cloned().map_or_else(|| (new(), None), |known| (known.clone(), Some(known.version)));
+                self.set_switch(firewall, step, rule, known.0.intend(way, *at), known.1).await
+            }
+            Step::DropSwitch { rule, way, .. } => match known(loaded, rule) {
+                Some(known) => self.drop_switch(firewall, step, known, way).await,
+                None => Ok(Flow::Next),
+            },
+            _ => Ok(Flow::Next),
+        }
+    }
+
+    /// The intent before the call, the outcome after it, as for a lease.
+    async fn set_switch(
+        &mut self,
+        firewall: &Arc<dyn Firewall>,
+        step: &Step,
+        rule: &OwnedRule,
+        intended: Switch,
+        before: Option<u64>,
+    ) -> Result<Flow, CommandError> {
+        let intended = Switch { reach: self.look.reach.clone(), ..intended };
+        let event = self.switch_event(EventKind::Intent, step.action(), &intended);
+        let written = self.driver.store.borrow_mut().write_switch(&intended, before, Some(&event));
+        match self.unless_full(written)? {
+            Some(Written::Done) => {}
+            Some(Written::Raced | Written::NoLongerWanted) => return Ok(Flow::Replan),
+            None => return Ok(Flow::Next),
+        }
+        if let Some(failure) = self.switch_refusal.clone() {
+            return self.switch_not_set(step, &intended, failure);
+        }
+        let call = SetSwitch {
+            way: intended.way.clone(),
+            at: intended.at,
+            exists: matches!(self.switches.get(rule.id()), Some(SwitchSeen::Set(_) | SwitchSeen::Wrong)),
+            description: format!("eg closes {} of {}", rule.id(), self.key.id),
+            token: self.driver.env.uuid().to_string(),
+        };
+        match firewall.set_switch(rule, &call).await {
+            Ok(answer) => {
+                let event = self.switch_event(EventKind::SwitchSet, &lease_value(intended.at), &intended);
+                let event = Event { request_id: answer.request_id, ..event };
+                self.record_switch(&intended.set(intended.at), intended.version, &event)?;
+                self.switches.insert(rule.id().clone(), SwitchSeen::Set(intended.at));
+                self.steps.push(self.report(step, StepOutcome::Done, None));
+                Ok(Flow::Next)
+            }
+            Err(failure) => self.switch_not_set(step, &intended, failure),
+        }
+    }
+
+    /// The rule is open and usable all the same; the grant and the exit status say what it lacks. What the role or the
+    /// caller may not do for one rule, they may not do for the next one.
+    fn switch_not_set(&mut self, step: &Step, intended: &Switch, failure: Failure) -> Result<Flow, CommandError> {
+        let class = failure.class;
+        let flow = match class.reaction() {
+            Reaction::RetryNow => Flow::Throttled,
+            Reaction::Reobserve => Flow::Reobserve,
+            Reaction::RetryLater | Reaction::Stop => Flow::Next,
+        };
+        let wait = match flow {
+            Flow::Next => retry::delay(Retry::Closing, intended.refusals.saturating_add(1), self.driver.env.random()),
+            _ => std::time::Duration::ZERO,
+        };
+        self.refuse_switch(intended, &failure, wait)?;
+        if matches!(class, FailureClass::Denied | FailureClass::Credentials | FailureClass::Gone) {
+            self.switch_refusal = Some(failure.clone());
+        }
+        let outcome = if class.outcome_unknown() { StepOutcome::Unknown } else { StepOutcome::Refused };
+        self.report_switch(step, outcome, &failure);
+        Ok(flow)
+    }
+
+    /// A switch that is left over hits nothing and deletes itself: nobody waits for this, and nothing depends on it.
+    async fn drop_switch(
+        &mut self,
+        firewall: &Arc<dyn Firewall>,
+        step: &Step,
+        known: &Switch,
+        way: &SwitchWay,
+    ) -> Result<Flow, CommandError> {
+        match firewall.drop_switch(&known.rule, way).await {
+            Ok(answer) => {
+                let event = self.switch_event(EventKind::SwitchDropped, "its rule is gone", known);
+                let event = Event { request_id: answer.request_id, ..event };
+                let forgotten = self.driver.store.borrow_mut().forget_switch(&known.rule, Some(&event));
+                self.unless_full(forgotten)?;
+                self.switches.remove(&known.rule);
+                self.steps.push(self.report(step, StepOutcome::Done, None));
+            }
+            Err(failure) => {
+                let wait = retry::delay(Retry::Closing, known.refusals.saturating_add(1), self.driver.env.random());
+                self.refuse_switch(known, &failure, wait)?;
+                tracing::info!("{}: a switch that closes nothing any more stays behind: {failure}", self.key);
+            }
+        }
+        Ok(Flow::Next)
+    }
+
+    /// What a reading teaches about switches.
+    pub(super) fn learn_switch(&mut self, step: &LedgerStep, loaded: &Loaded) -> Result<(), CommandError> {
+        match step {
+            LedgerStep::KnowSwitch { rule, permission, at, way } => {
+                self.know_switch(loaded, rule, permission, way, *at)
+            }
+            LedgerStep::ForgetSwitch { rule } => {
+                let forgotten = self.driver.store.borrow_mut().forget_switch(rule, None);
+                self.unless_full(forgotten).map(drop)
+            }
+            LedgerStep::Adopt { .. } | LedgerStep::Close { .. } => Ok(()),
+        }
+    }
+
+    fn know_switch(
+        &mut self,
+        loaded: &Loaded,
+        rule: &RuleId,
+        permission: &Permission,
+        way: &SwitchWay,
+        at: eg_model::Timestamp,
+    ) -> Result<(), CommandError> {
+        let known = known(loaded, rule);
+        let new = || Switch::new(rule.clone(), self.look.reach.clone(), *permission, way.clone(), at);
+        let seen = Switch { way: way.clone(), ..known.cloned().unwrap_or_else(new).set(at) };
+        let written = self.driver.store.borrow_mut().write_switch(&seen, known.map(|known| known.version), None);
+        self.unless_full(written).map(drop)
+    }
+
+    fn switch_event(&self, kind: EventKind, outcome: &str, switch: &Switch) -> Event {
+        self.event(kind, outcome, &switch.permission, Some(&switch.rule))
+    }
+
+    fn refuse_switch(
+        &mut self,
+        switch: &Switch,
+        failure: &Failure,
+        wait: std::time::Duration,
+    ) -> Result<(), CommandError> {
+        let next = self.now() + TimeDelta::from_std(wait).unwrap_or(TimeDelta::minutes(1));
+        let kind = if failure.class.outcome_unknown() { EventKind::Unanswered } else { EventKind::Refused };
+        let event = self.switch_event(kind, &failure.class.to_string(), switch);
+        let event = Event { request_id: failure.request_id.clone(), detail: Some(failure.message.clone()), ..event };
+        self.record_switch(&switch.refused(failure.clone(), next), switch.version, &event)
+    }
+
+    fn record_switch(&mut self, switch: &Switch, before: u64, event: &Event) -> Result<(), CommandError> {
+        let written = self.driver.store.borrow_mut().write_switch(switch, Some(before), Some(event));
+        // Somebody else's write is as good: the next reading decides.
+        self.unless_full(written).map(drop)
+    }
+
+    fn report_switch(&mut self, step: &Step, outcome: StepOutcome, failure: &Failure) {
+        let report = self.report(step, outcome, Some(failure.to_string()));
+        self.steps.push(StepReport { advice: Some(failure.class.advice()), ..report });
+    }
+}
+
+fn known<'l>(loaded: &'l Loaded, rule: &RuleId) -> Option<&'l Switch> {
+    loaded.switches.iter().find(|switch| switch.rule == *rule)
+}

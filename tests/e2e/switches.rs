@@ -1,0 +1,345 @@
+//! Expiry switches: what `eg` stores at the provider's scheduler, and what comes of it when that is carried out.
+
+use crate::harness::{Fault, IPV4, Outcome, REGION, Schedule, World};
+use serde_json::{Value, json};
+
+mod lifetime;
+
+const HOUR: i64 = 3600;
+
+/// What somebody does to a stored schedule.
+type Edit = fn(&mut Value);
+
+/// Which role closes: of the world's own account.
+fn role(world: &World) -> String {
+    format!("arn:aws:iam::{}:role/eg-expiry", world.account())
+}
+
+/// A world whose configuration asks for switches.
+fn switched() -> World {
+    let world = World::new();
+    let config = format!("{}\n[aws.cloud_expiry]\nrole_arn = \"{}\"\n", world.default_config(), role(&world));
+    world.write_config(&config);
+    world
+}
+
+fn start(world: &World, more: &[&str]) -> Outcome {
+    world.eg(&[&["--output", "json", "session", "start", "--ipv4", IPV4, "--duration", "2h"], more].concat())
+}
+
+fn expiry(session: &Value) -> String {
+    session["expiresAt"].as_str().unwrap().trim_end_matches('Z').to_owned()
+}
+
+fn session(world: &World) -> Value {
+    let list = world.eg(&["--output", "json", "session", "list"]).expect_code(0).json();
+    let id = list[0]["id"].as_str().unwrap().to_owned();
+    world.eg(&["--output", "json", "session", "get", &id]).expect_code(0).json_as("session")
+}
+
+fn rule_ids(session: &Value) -> Vec<String> {
+    let grants = session["resourceIps"].as_array().unwrap();
+    let ids = grants.iter().flat_map(|grant| grant["providerRuleIds"].as_array().unwrap());
+    let mut ids: Vec<_> = ids.map(|id| id.as_str().unwrap().to_owned()).collect();
+    ids.sort();
+    ids
+}
+
+fn names(schedules: &[Schedule]) -> Vec<String> {
+    schedules.iter().map(|one| one.name().to_owned()).collect()
+}
+
+fn times(world: &World) -> Vec<String> {
+    world.schedules().iter().map(|one| one.at().format("%Y-%m-%dT%H:%M:%S").to_string()).collect()
+}
+
+fn errors(session: &Value) -> Vec<&str> {
+    session["resourceIps"].as_array().unwrap().iter().filter_map(|grant| grant["errorMessage"].as_str()).collect()
+}
+
+/// Only questions were asked.
+#[track_caller]
+fn changes_nothing(world: &World) {
+    world.forget_calls();
+    world.eg(&["reconcile"]).expect_code(0);
+    let calls = world.calls();
+    let changes = calls.iter().filter(|call| !call.action.starts_with("Describe") && !call.action.starts_with("Get"));
+    let changes: Vec<_> = changes.map(|call| call.to_string()).collect();
+    assert_eq!(changes, Vec::<String>::new());
+}
+
+#[test]
+fn every_rule_gets_a_switch_that_says_exactly_this() {
+    let world = switched();
+    let session = start(&world, &[]).expect_code(0).json_as("session");
+    let schedules = world.schedules();
+    let expected: Vec<_> = rule_ids(&session).iter().map(|id| format!("eg-{id}")).collect();
+    assert_eq!(expected.len(), 5);
+    assert_eq!(names(&schedules), expected);
+    for schedule in &schedules {
+        let rule = schedule.name().trim_start_matches("eg-");
+        let groups = [world.group("prod-api-sg"), world.group("prod-db-sg"), world.group("dev-web-sg")];
+        let group = groups.into_iter().find(|group| world.cloud.rules(group).iter().any(|one| one.id == rule)).unwrap();
+        let Schedule(stored) = schedule;
+        assert_eq!(stored["ScheduleExpression"], format!("at({})", expiry(&session)));
+        assert_eq!(stored["ScheduleExpressionTimezone"], "UTC");
+        assert_eq!(stored["FlexibleTimeWindow"], json!({"Mode": "OFF"}));
+        assert_eq!(stored["ActionAfterCompletion"], "DELETE");
+        assert_eq!(stored["State"], "ENABLED");
+        assert_eq!(stored["GroupName"], "default");
+        let target = &stored["Target"];
+        assert_eq!(target["Arn"], "arn:aws:scheduler:::aws-sdk:ec2:revokeSecurityGroupIngress");
+        assert_eq!(target["RoleArn"], role(&world));
+        assert_eq!(target["RetryPolicy"], json!({"MaximumEventAgeInSeconds": 3600, "MaximumRetryAttempts": 5}));
+        let input: Value = serde_json::from_str(target["Input"].as_str().unwrap()).unwrap();
+        assert_eq!(input, json!({"GroupId": group, "SecurityGroupRuleIds": [rule]}));
+    }
+    assert_eq!(errors(&session), Vec::<&str>::new());
+    changes_nothing(&world);
+}
+
+#[test]
+fn carried_out_literally_they_leave_the_groups_as_they_were() {
+    let world = switched();
+    world.cloud.authorize(world.group("prod-api-sg"), "tcp/22", "198.51.100.7/32", "by hand", &[]);
+    let before = world.cloud.snapshot();
+    start(&world, &[]).expect_code(0);
+    assert_ne!(world.cloud.snapshot(), before);
+    world.advance(2 * HOUR - 5);
+    assert_eq!(world.fire_due(), 0, "not a moment too early");
+    world.advance(5);
+    assert_eq!(world.fire_due(), 5);
+    assert_eq!(world.cloud.snapshot(), before);
+    assert_eq!(world.schedules(), []);
+    // And when this machine comes back it finds out, and has nothing to do.
+    world.advance(24 * HOUR);
+    world.forget_calls();
+    world.eg(&["reconcile"]).expect_code(0);
+    assert_eq!(session(&world)["status"], "EXPIRED");
+    let counts = world.call_counts();
+    assert!(!counts.contains("Revoke") && !counts.contains("Schedule"), "{counts}");
+}
+
+#[test]
+fn no_warning_that_nothing_would_close_where_the_cloud_does() {
+    let world = switched();
+    let started = start(&world, &[]).expect_code(0);
+    assert!(!started.stderr.contains("nothing would close this session"), "{started}");
+    world.eg(&["session", "stop", "--all"]).expect_code(0);
+    world.write_config(&world.default_config());
+    let started = start(&world, &[]).expect_code(0);
+    assert!(started.stderr.contains("nothing would close this session"), "{started}");
+    assert_eq!(world.schedules(), []);
+}
+
+#[test]
+fn extending_moves_and_stopping_deletes() {
+    let world = switched();
+    let started = start(&world, &["--only", "prod-api-sg"]).expect_code(0).json();
+    let id = started["id"].as_str().unwrap();
+    let extended = world.eg(&["--output", "json", "session", "extend", id, "--hours", "3"]).expect_code(0).json();
+    assert_ne!(expiry(&extended), expiry(&started));
+    assert_eq!(times(&world), [expiry(&extended)]);
+    changes_nothing(&world);
+    world.eg(&["session", "stop"]).expect_code(0);
+    assert_eq!(world.schedules(), []);
+    changes_nothing(&world);
+}
+
+#[test]
+fn the_longer_of_two_sessions_counts() {
+    let world = switched();
+    let short = start(&world, &["--only", "prod-api-sg"]).expect_code(0).json();
+    let long = ["--output", "json", "session", "start", "--ipv4", IPV4, "--duration", "5h", "--only", "prod-api-sg"];
+    let long = world.eg(&long).expect_code(0).json();
+    assert_eq!(times(&world), [expiry(&long)]);
+    world.eg(&["session", "stop", long["id"].as_str().unwrap()]).expect_code(0);
+    assert_eq!(times(&world), [expiry(&short)], "shortened");
+}
+
+#[test]
+fn two_installations_move_it_to_whoever_stays_longest() {
+    let world = switched();
+    let other = world.installation("other-machine");
+    let only = ["--output", "json", "session", "start", "--ipv4", IPV4, "--only", "prod-api-sg", "--duration"];
+    let mine = world.eg(&[&only[..], &["2h"]].concat()).expect_code(0).json();
+    let theirs = other.eg(&[&only[..], &["5h"]].concat()).expect_code(0).json();
+    assert_eq!(times(&world), [expiry(&theirs)], "whoever joins moves it");
+    world.eg(&["reconcile"]).expect_code(0);
+    assert_eq!(times(&world), [expiry(&theirs)], "and nobody moves it back");
+    let id = mine["id"].as_str().unwrap();
+    let mine = world.eg(&["--output", "json", "session", "extend", id, "--hours", "6"]).expect_code(0).json();
+    assert_eq!(times(&world), [expiry(&mine)]);
+    other.eg(&["reconcile"]).expect_code(0);
+    assert_eq!(times(&world), [expiry(&mine)]);
+    world.eg(&["session", "stop"]).expect_code(0);
+    assert_eq!(times(&world), [expiry(&theirs)], "whoever leaves moves it to those who remain");
+    other.eg(&["session", "stop"]).expect_code(0);
+    assert_eq!(world.schedules(), []);
+}
+
+#[test]
+fn drift_is_repaired() {
+    let world = switched();
+    let session = start(&world, &["--only", "prod-api-sg"]).expect_code(0).json();
+    let right = world.schedules();
+    let stored = |value: &Value| [&value["ScheduleExpression"], &value["Target"], &value["State"]].map(Clone::clone);
+    let edits: [(&str, Edit); 7] = [
+        ("another time", |stored| stored["ScheduleExpression"] = "at(2031-01-01T00:00:00)".into()),
+        ("no time at all", |stored| stored["ScheduleExpression"] = "rate(1 hours)".into()),
+        ("another zone", |stored| stored["ScheduleExpressionTimezone"] = "Asia/Tokyo".into()),
+        ("another action", |stored| {
+            stored["Target"]["Arn"] = "arn:aws:scheduler:::aws-sdk:ec2:describeSecurityGroups".into();
+        }),
+        ("another rule", |stored| stored["Target"]["Input"] = "{\"GroupId\":\"sg-1\"}".into()),
+        ("another role", |stored| stored["Target"]["RoleArn"] = "arn:aws:iam::123456789012:role/x".into()),
+        ("switched off", |stored| stored["State"] = "DISABLED".into()),
+    ];
+    for (what, edit) in edits {
+        world.edit_schedule(&right[0], edit);
+        world.eg(&["reconcile"]).expect_code(0);
+        assert_eq!(stored(&world.schedules()[0].0), stored(&right[0].0), "{what}");
+    }
+    world.delete_schedule(&right[0]);
+    let dry = world.eg(&["reconcile", "--dry-run"]).expect_code(3);
+    assert!(dry.stdout.contains("have the cloud close sgr-"), "{dry}");
+    assert_eq!(world.schedules(), []);
+    world.eg(&["reconcile"]).expect_code(0);
+    assert_eq!(times(&world), [expiry(&session)]);
+    changes_nothing(&world);
+}
+
+#[test]
+fn a_caller_who_may_not_is_told_and_the_rule_is_open() {
+    let world = switched();
+    let denied = "User: alice is not authorized to perform: scheduler:CreateSchedule";
+    world.faults(&[Fault::refuse("CreateSchedule", 403, "AccessDeniedException", denied)]);
+    let started = start(&world, &[]).expect_code(3);
+    let session = started.json_as("session");
+    assert_eq!(session["status"], "ACTIVE");
+    let words = "closes by eg reconcile only: the switch in the cloud could not be set: not permitted";
+    assert_eq!(errors(&session).len(), 3, "{session:#}");
+    assert!(errors(&session).iter().all(|error| error.contains(words) && error.contains(denied)), "{session:#}");
+    assert!(started.stderr.contains("nothing would close this session"), "{started}");
+    let tried = world.calls().iter().filter(|call| call.action == "CreateSchedule").count();
+    assert_eq!(tried, 3, "once for each group");
+    // From cron: told once, as long as it goes on.
+    world.advance(200);
+    let first = world.eg(&["reconcile", "--timer"]).expect_code(3);
+    assert!(first.stderr.contains("closes by eg reconcile only"), "{first}");
+    world.advance(200);
+    let second = world.eg(&["reconcile", "--timer"]).expect_code(3);
+    assert_eq!((second.stdout.as_str(), second.stderr.as_str()), ("", ""));
+    // Allowed again, it is set, and nothing is left to say.
+    world.faults(&[]);
+    world.advance(200);
+    world.eg(&["reconcile", "--timer"]).expect_code(0);
+    assert_eq!(world.schedules().len(), 5);
+    let list = world.eg(&["--output", "json", "session", "list"]).expect_code(0).json();
+    assert_eq!(errors(&list[0]), Vec::<&str>::new());
+}
+
+#[test]
+fn closing_never_waits_for_the_scheduler() {
+    let world = switched();
+    let before = world.cloud.snapshot();
+    start(&world, &[]).expect_code(0);
+    let broken = |action: &str| Fault::refuse(action, 500, "InternalServerException", "no");
+    world.faults(&["GetSchedule", "CreateSchedule", "UpdateSchedule", "DeleteSchedule"].map(broken));
+    world.eg(&["session", "stop"]).expect_code(0);
+    assert_eq!(world.cloud.snapshot(), before);
+    assert_eq!(world.schedules().len(), 5, "left over");
+    // They would hit nothing; but they are taken away as soon as that works.
+    world.faults(&[]);
+    world.advance(200);
+    world.eg(&["reconcile"]).expect_code(0);
+    assert_eq!(world.schedules(), []);
+    world.forget_calls();
+    world.eg(&["reconcile"]).expect_code(0);
+    assert_eq!(world.call_counts(), "", "nothing to look at any more");
+}
+
+#[test]
+fn a_lost_answer_is_looked_up() {
+    for fault in [Fault::lose_answer("CreateSchedule").times(1), Fault::lose_request("CreateSchedule").times(1)] {
+        let world = switched();
+        world.faults(&[fault]);
+        let session = start(&world, &["--only", "prod-api-sg"]).expect_code(0).json();
+        assert_eq!(times(&world), [expiry(&session)]);
+        assert_eq!(errors(&session), Vec::<&str>::new());
+    }
+}
+
+#[test]
+fn a_switch_outlives_its_configuration() {
+    let world = switched();
+    let started = start(&world, &["--only", "prod-api-sg"]).expect_code(0).json();
+    world.write_config(&world.default_config());
+    let id = started["id"].as_str().unwrap();
+    let extended = world.eg(&["--output", "json", "session", "extend", id, "--hours", "1"]).expect_code(0).json();
+    assert_eq!(times(&world), [expiry(&extended)], "else it would cut the session off");
+    world.eg(&["session", "stop"]).expect_code(0);
+    assert_eq!(world.schedules(), []);
+}
+
+#[test]
+fn rules_that_are_open_already_get_one_when_it_is_configured() {
+    let world = World::new();
+    let session = start(&world, &["--only", "prod-api-sg"]).expect_code(0).json();
+    assert_eq!(world.schedules(), []);
+    world.write_config(&format!(
+        "{}\n[aws.cloud_expiry]\nrole_arn = [\"arn:aws:iam::111111111111:role/x\", \"{}\"]\n",
+        world.default_config(),
+        role(&world)
+    ));
+    world.eg(&["reconcile"]).expect_code(0);
+    assert_eq!(times(&world), [expiry(&session)], "by the role of the account");
+}
+
+#[test]
+fn an_account_without_a_role_is_said_at_start() {
+    let world = World::new();
+    let config = "\n[aws.cloud_expiry]\nrole_arn = \"arn:aws:iam::111111111111:role/x\"\n";
+    world.write_config(&(world.default_config() + config));
+    let started = start(&world, &[]).expect_code(0);
+    let words = format!("has no role of account {}", world.account());
+    assert!(started.stderr.contains(&words) && started.stderr.contains("nothing would close"), "{started}");
+    assert!(!world.call_counts().contains("Schedule"), "{}", world.call_counts());
+}
+
+#[test]
+fn a_schedule_group_of_its_own() {
+    let world = World::new();
+    world.make_schedule_group("eg");
+    let config = format!("\n[aws.cloud_expiry]\nrole_arn = \"{}\"\nschedule_group = \"eg\"\n", role(&world));
+    world.write_config(&(world.default_config() + &config));
+    start(&world, &["--only", "prod-api-sg"]).expect_code(0);
+    assert_eq!(world.schedules()[0].0["GroupName"], "eg");
+    world.eg(&["session", "stop"]).expect_code(0);
+    assert_eq!(world.schedules(), []);
+}
+
+#[test]
+fn recorded_only_it_is_set_with_the_rule() {
+    let world = switched();
+    let session = start(&world, &["--no-wait", "--only", "prod-api-sg"]).expect_code(0).json();
+    assert_eq!(world.call_counts(), "");
+    let passed = world.eg(&["--output", "json", "reconcile"]).expect_code(0).json_as("reconcile");
+    let steps: Vec<_> = passed["steps"].as_array().unwrap().iter().map(|step| step["action"].clone()).collect();
+    assert_eq!(steps, ["authorize", "set-switch"]);
+    assert_eq!(times(&world), [expiry(&session)]);
+}
+
+#[test]
+fn a_region_has_switches_of_its_own() {
+    let world = switched();
+    let there = world.cloud.in_region("us-east-1");
+    let group = there.create_group("far");
+    let more = World::resource("far", &group, "us-east-1", &["tcp/22"], "");
+    let config = format!("{}\n{more}\n[aws.cloud_expiry]\nrole_arn = \"{}\"\n", world.default_config(), role(&world));
+    world.write_config(&config);
+    start(&world, &["--only", "far"]).expect_code(0);
+    assert_eq!(world.schedules(), [], "not in {REGION}");
+    let (_, list) = there.rest("scheduler", "GET", "/schedules?MaxResults=100", "");
+    assert!(list.contains("eg-sgr-"), "{list}");
+}
