@@ -264,6 +264,7 @@ fn the_schemas_take_what_they_describe() {
         &json!({
             "runId": "a1b2c3d4-e5f6-4890-abcd-ef1234567890", "startedAt": "2026-02-27T10:00:00Z",
             "finishedAt": "2026-02-27T10:00:02Z", "converged": false, "digest": "0011aabb", "nextWakeAt": null,
+            "moves": [],
             "steps": [{
                 "action": "authorize", "resource": "prod-api-sg", "target": "sg-0abc123def4567890",
                 "region": "eu-west-1",
