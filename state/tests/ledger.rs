@@ -199,7 +199,7 @@ fn confirmed_revokes_are_remembered() {
     let mut told = Event::new(at(50), EventKind::Revoked, "confirmed");
     told.rule_id = Some(RuleId("sgr-1".into()));
     told.request_id = Some("r-1".into());
-    assert_eq!(store.write_lease(&held.revoked(true, at(50)), held.version, &told).unwrap(), Written::Done);
+    assert_eq!(store.write_lease(&held.revoked(true, None, at(50)), held.version, &told).unwrap(), Written::Done);
     assert_eq!(store.revoked_rules(at(50)).unwrap(), BTreeMap::from([(RuleId("sgr-1".into()), at(50))]));
     assert_eq!(store.revoked_rules(at(51)).unwrap(), BTreeMap::new());
     assert_eq!(store.events(None).unwrap().last(), Some(&told));

@@ -77,7 +77,7 @@ pub(super) struct TargetRun<'a> {
     /// Permissions whose outcome has to be seen before this target may rest.
     watching: BTreeSet<Permission>,
     /// Rules whose revoke succeeded without being named: gone once a reading says so.
-    confirming: BTreeMap<RuleId, Lease>,
+    confirming: BTreeMap<RuleId, (OwnedRule, Lease)>,
     reobserved: u32,
     throttled: u32,
     quota_freed: bool,
@@ -304,8 +304,8 @@ impl<'a> TargetRun<'a> {
             Observation::Missing | Observation::Unavailable(_) => Vec::new(),
         };
         for id in confirmed {
-            if let Some(lease) = self.confirming.remove(&id) {
-                self.record_revoked(&lease, &id, None, loaded)?;
+            if let Some((rule, lease)) = self.confirming.remove(&id) {
+                self.record_revoked(&lease, &rule, None, loaded)?;
             }
         }
         for step in &plan.ledger {
