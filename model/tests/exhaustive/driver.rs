@@ -262,9 +262,8 @@ impl Driver<'_> {
 
     /// S3: a rule of ours that no live session wants and nobody else holds. What we have left, or look for because a
     /// reading may have hidden it, counts only where this reading shows it and nobody else on it: our lease stays open
-    /// until that is settled. What was edited before its id was known
-    /// cannot be told to be ours, and with a wrong clock nothing is collected that carries others' leases
-    /// (`docs/guarantees.md`).
+    /// until that is settled. What was edited before its id was known cannot be told to be ours, and with a wrong clock
+    /// nothing is collected that carries others' leases (`docs/guarantees.md`).
     fn leaves_something(&self, pass: &Pass) -> bool {
         let site = &self.world.sites[self.site];
         let wanted = site.wanted();
