@@ -8,13 +8,12 @@
 //! |---|---|---|
 //! | [`Lease::intend`] | before any provider call about it | `in_flight` = this attempt; an older one that nobody resolved becomes an unknown outcome |
 //! | [`Lease::authorized`] | the answer lists the rule's id | phase Held, the id |
-//! | [`Lease::authorized_after`] | the same, and a rule that it knew may be hidden by a reading that lags | besides, that one counts as an unknown outcome |
 //! | [`Lease::landed`] | it succeeded without naming the rule's id | no attempt is open any more; a reading tells the id |
 //! | [`Lease::joined`] | our tag was written on a marked rule | phase Joining until an observation shows rule and tag |
 //! | [`Lease::adopted`] | an observation shows our tag on a rule | phase Held, the id |
 //! | [`Lease::retagged`] | our tag was rewritten | what the tag says |
 //! | [`Lease::left`] | our tag was deleted from a rule that others hold | phase Leaving |
-//! | [`Lease::revoked`] | the revoke of its rule was confirmed | the id goes; Closed if nobody wants it and no opening attempt is unsettled |
+//! | [`Lease::revoked`] | the revoke of its rule was confirmed | the id goes; Closed if nobody wants it and no opening attempt is unsettled; Leaving, with its id, if a [`hidden_rule`] is still to be looked for |
 //! | [`Lease::refused`] | a definite "no" | the reason; the next time to try |
 //! | [`Lease::unanswered`] | no answer | the attempt counts as unknown from now |
 //! | [`Lease::closed`] | see [`Lease::may_close_on_absence`] | phase Closed |
@@ -38,7 +37,8 @@ pub enum Phase {
     Joining,
     /// The rule's id is known from an authorize answer or from its tag.
     Held,
-    /// We let go of a rule that others hold; open until that is settled.
+    /// We let go, and look until it is settled: of a rule that others hold, or of one that was not seen when the rule
+    /// opened in its place was closed.
     Leaving,
     /// Over.
     Closed,
@@ -94,7 +94,7 @@ pub struct Lease {
     pub shared: bool,
     /// The rule's id, which proves it to be ours: see [`Lease::proven_rule`].
     pub rule_id: Option<RuleId>,
-    /// What our lease tag on the rule was last known to say.
+    /// What our lease tag on the rule was last known to say; of a rule that was not seen, the one opened in its place.
     pub tagged_until: Option<Timestamp>,
     /// Grows by one with every write.
     pub version: u64,
@@ -224,16 +224,6 @@ impl Lease {
         }
     }
 
-    /// The same after a reading at `read_at`, with the lease as it was `before` the intent. Where it knew a rule that such
-    /// a reading may not show yet, that one may still be there, edited by hand: until this is settled, it counts as an
-    /// attempt of unknown outcome, so that the end of the new rule is not the end of the lease.
-    #[must_use]
-    pub fn authorized_after(&self, before: &Self, read_at: Timestamp, rule: RuleId, until: Timestamp) -> Self {
-        let hidden = before.proven_rule().is_some() && !before.settled(read_at);
-        let last_unknown_at = self.unknown_since().filter(|_| hidden).max(self.last_unknown_at);
-        Self { last_unknown_at, ..self.authorized(rule, until) }
-    }
-
     /// The call succeeded, but its answer did not name the rule: it exists, and a reading will tell its id.
     #[must_use]
     pub fn landed(&self) -> Self {
@@ -269,13 +259,30 @@ impl Lease {
     /// The revoke of its rule was confirmed at `now`. The first way to close: confirmed by id, and no opening
     /// attempt of unknown outcome within the settle window before the revoke *went out*. Its answer may come late:
     /// what landed in between, it has not closed. A lease that is still wanted goes back to Claimed.
+    ///
+    /// | wanted, or an attempt can land | a [`hidden_rule`] | |
+    /// |---|---|---|
+    /// | yes | either | Claimed: it stays open for long enough to see whatever there is |
+    /// | no | none | Closed |
+    /// | no | one | Leaving, with that id: nobody waits for it, and it is looked for until a reading is settled |
     #[must_use]
-    pub fn revoked(&self, still_wanted: bool, now: Timestamp) -> Self {
+    pub fn revoked(&self, still_wanted: bool, hidden: Option<RuleId>, now: Timestamp) -> Self {
         let sent = self.last_sent_at.map_or(now, |sent| sent.min(now));
-        let phase = if still_wanted || self.may_still_land(sent) { Phase::Claimed } else { Phase::Closed };
+        let (phase, rule_id) = match hidden {
+            _ if still_wanted || self.may_still_land(sent) => (Phase::Claimed, None),
+            Some(rule) => (Phase::Leaving, Some(rule)),
+            None => (Phase::Closed, None),
+        };
+        let tagged_until = self.tagged_until.filter(|_| rule_id.is_some());
         // A revoke by known id may go out without an intent (full disk): then an opening attempt is still in flight.
         let last_unknown_at = self.unknown_since();
-        Self { phase, shared: false, rule_id: None, tagged_until: None, last_unknown_at, ..self.succeeded() }
+        Self { phase, shared: false, rule_id, tagged_until, last_unknown_at, ..self.succeeded() }
+    }
+
+    /// Whether others hold the rule that it has let go of: our tag was taken off it.
+    #[must_use]
+    pub fn left_to_others(&self) -> bool {
+        self.phase == Phase::Leaving && self.tagged_until.is_none()
     }
 
     /// A definite "no": nothing happened.
@@ -306,6 +313,21 @@ impl Lease {
     pub fn closed(&self) -> Self {
         Self { phase: Phase::Closed, in_flight: None, ..self.next() }
     }
+}
+
+/// The rule that the reading at `read_at`, on which `revoked` was closed, may have hidden: of those that were `opened`
+/// for the same permission of the same target, each with the last time, and that no revoke is known to have closed, the
+/// one opened last, where that is less than a settle window ago. Somebody may have edited it, which made its permission
+/// free for `revoked`.
+#[must_use]
+pub fn hidden_rule(
+    opened: impl IntoIterator<Item = (RuleId, Timestamp)>,
+    revoked: &RuleId,
+    read_at: Timestamp,
+) -> Option<RuleId> {
+    let hidden = |(rule, at): &(RuleId, Timestamp)| rule != revoked && read_at - *at <= SETTLE_WINDOW;
+    let last = opened.into_iter().filter(hidden).max_by(|(a, a_at), (b, b_at)| (a_at, a).cmp(&(b_at, b)));
+    last.map(|(rule, _)| rule)
 }
 
 /// Whether a session that ended has let go of one permission: somebody else of ours still wants it (the rule stays
@@ -444,7 +466,7 @@ mod tests {
             shared.adopted(sgr("sgr-2"), None),
             lost.authorized(sgr("sgr-1"), t(1)).intend(Attempt::Other, t(70)).retagged(t(2)),
             shared.intend(Attempt::Other, t(70)).left(sgr("sgr-2")),
-            lost.authorized(sgr("sgr-1"), t(1)).intend(Attempt::Other, t(70)).revoked(false, t(70)),
+            lost.authorized(sgr("sgr-1"), t(1)).intend(Attempt::Other, t(70)).revoked(false, None, t(70)),
             lost.refused(failure(FailureClass::Denied), t(99)),
         ] {
             assert_eq!(lease.unknown_since(), Some(t(0)), "{lease:?}");
@@ -514,18 +536,44 @@ mod tests {
 
     /// Found by the exhaustive search: opened, hidden by a reading that lags, edited by hand, opened anew, and stopped.
     #[test]
-    fn a_rule_that_a_lagging_reading_may_hide_keeps_the_lease_open_for_a_settle_window() {
-        let again = |at: i64| {
-            let intended = held().intend(Attempt::Opening, t(at));
-            intended.authorized_after(&held(), t(at), sgr("sgr-2"), t(3600)).intend(Attempt::Other, t(at + 1))
+    fn a_rule_that_a_lagging_reading_may_have_hidden_is_looked_for() {
+        let hidden = |opened: &[(&str, i64)]| {
+            let opened = opened.iter().map(|(id, at)| (sgr(id), t(*at)));
+            hidden_rule(opened, &sgr("sgr-2"), t(300)).map(|rule| rule.0)
         };
-        assert_eq!(again(300).last_unknown_at, Some(t(300)));
-        assert_eq!(again(300).revoked(false, t(301)).phase, Phase::Claimed);
-        assert_eq!(again(301).last_unknown_at, None, "the reading is believed");
-        assert_eq!(again(301).revoked(false, t(302)).phase, Phase::Closed);
-        let first = claim().intend(Attempt::Opening, t(0));
-        let opened = first.authorized_after(&claim(), t(0), sgr("sgr-1"), t(3600));
-        assert_eq!(opened, first.authorized(sgr("sgr-1"), t(3600)), "it knew none");
+        for (opened, expected) in [
+            (vec![], None),
+            (vec![("sgr-2", 250)], None),
+            (vec![("sgr-1", 0), ("sgr-2", 250)], Some("sgr-1")),
+            (vec![("sgr-1", -1), ("sgr-2", 250)], None),
+            (vec![("sgr-3", 10), ("sgr-1", 20), ("sgr-2", 250)], Some("sgr-1")),
+            (vec![("sgr-1", 10), ("sgr-3", 10)], Some("sgr-3")),
+            (vec![("sgr-1", 999)], Some("sgr-1")),
+        ] {
+            assert_eq!(hidden(&opened).as_deref(), expected, "{opened:?}");
+        }
+    }
+
+    #[test]
+    fn a_confirmed_revoke_lets_go_while_a_hidden_rule_is_looked_for() {
+        let closing = held().intend(Attempt::Other, t(10));
+        let looking = closing.revoked(false, Some(sgr("sgr-0")), t(10));
+        let expected = Lease {
+            phase: Phase::Leaving,
+            rule_id: Some(sgr("sgr-0")),
+            version: 4,
+            last_sent_at: Some(t(10)),
+            ..held()
+        };
+        assert_eq!(looking, expected);
+        assert!(has_let_go(Some(&looking), false) && !looking.left_to_others());
+        assert!(!looking.may_close_on_absence(t(310)) && looking.may_close_on_absence(t(311)));
+        assert!(closing.left(sgr("sgr-1")).left_to_others());
+        let lost = Lease { last_unknown_at: Some(t(5)), ..closing.clone() };
+        for lease in [closing.revoked(true, Some(sgr("sgr-0")), t(10)), lost.revoked(false, Some(sgr("sgr-0")), t(10))]
+        {
+            assert_eq!((lease.phase, lease.rule_id), (Phase::Claimed, None));
+        }
     }
 
     #[test]
@@ -552,13 +600,13 @@ mod tests {
             let lease = Lease { phase, ..full() }.authorized(sgr("sgr-2"), t(20));
             assert_eq!(lease.vanished, vanished, "{phase:?}");
         }
-        let revoked = held().revoked(true, t(10)).authorized(sgr("sgr-2"), t(20));
+        let revoked = held().revoked(true, None, t(10)).authorized(sgr("sgr-2"), t(20));
         assert_eq!(revoked.vanished, 0, "a revoke of ours is no vanishing");
     }
 
     #[test]
     fn a_confirmed_revoke_closes() {
-        let lease = held().intend(Attempt::Other, t(10)).revoked(false, t(10));
+        let lease = held().intend(Attempt::Other, t(10)).revoked(false, None, t(10));
         let expected = Lease {
             phase: Phase::Closed,
             rule_id: None,
@@ -572,7 +620,7 @@ mod tests {
 
     #[test]
     fn a_confirmed_revoke_of_a_wanted_permission_goes_back_to_claimed() {
-        let lease = held().intend(Attempt::Other, t(10)).revoked(true, t(10));
+        let lease = held().intend(Attempt::Other, t(10)).revoked(true, None, t(10));
         assert_eq!((lease.phase, lease.rule_id.as_ref(), lease.shared), (Phase::Claimed, None, false));
     }
 
@@ -580,7 +628,7 @@ mod tests {
     fn a_confirmed_revoke_closes_only_when_nothing_can_still_land() {
         let lost = claim().intend(Attempt::Opening, t(0)).intend(Attempt::Opening, t(1)).authorized(sgr("sgr-1"), t(9));
         for (now, phase) in [(t(299), Phase::Claimed), (t(300), Phase::Claimed), (t(301), Phase::Closed)] {
-            let lease = lost.intend(Attempt::Other, now).revoked(false, now);
+            let lease = lost.intend(Attempt::Other, now).revoked(false, None, now);
             assert_eq!(lease.phase, phase, "{now}");
         }
     }
@@ -589,16 +637,16 @@ mod tests {
     #[test]
     fn a_revoke_closes_nothing_that_landed_before_its_answer() {
         let lost = claim().intend(Attempt::Opening, t(0)).intend(Attempt::Opening, t(1)).authorized(sgr("sgr-1"), t(9));
-        let lease = lost.intend(Attempt::Other, t(290)).revoked(false, t(400));
+        let lease = lost.intend(Attempt::Other, t(290)).revoked(false, None, t(400));
         assert_eq!((lease.phase, lease.unknown_since()), (Phase::Claimed, Some(t(0))));
         assert!(lease.may_close_on_absence(t(591)) && !lease.may_close_on_absence(t(590)));
     }
 
     #[test]
     fn a_revoke_without_an_intent_keeps_the_attempt_in_flight_unknown() {
-        let lease = Lease { in_flight: Some(t(5)), ..held() }.revoked(false, t(10));
+        let lease = Lease { in_flight: Some(t(5)), ..held() }.revoked(false, None, t(10));
         assert_eq!((lease.phase, lease.last_unknown_at), (Phase::Claimed, Some(t(5))));
-        let again = |at: i64| lease.intend(Attempt::Other, t(at)).revoked(false, t(at)).phase;
+        let again = |at: i64| lease.intend(Attempt::Other, t(at)).revoked(false, None, t(at)).phase;
         assert_eq!(again(305), Phase::Claimed, "a second revoke");
         assert_eq!(again(306), Phase::Closed);
     }
@@ -655,7 +703,7 @@ mod tests {
             lease.adopted(sgr("sgr-1"), None),
             lease.retagged(t(1)),
             lease.left(sgr("sgr-1")),
-            lease.revoked(true, t(1)),
+            lease.revoked(true, None, t(1)),
             lease.refused(failure(FailureClass::Denied), t(1)),
             lease.unanswered(failure(FailureClass::Unknown), t(1), t(1)),
             lease.closed(),

@@ -313,7 +313,7 @@ fn stays_open(before: &Session, others: &[Session], leases: &[Lease], zone: &Zon
                 .find(|lease| *lease.target() == grant.reach.target && lease.permission == item.permission);
             let holder = if let Some(other) = others.iter().filter(wants).max_by_key(|session| session.expires_at) {
                 format!("session {} until {}", other.id.short(), zone.clock(other.expires_at))
-            } else if lease.is_some_and(|lease| lease.phase == Phase::Leaving) {
+            } else if lease.is_some_and(Lease::left_to_others) {
                 "another installation".to_owned()
             } else if matches!(item.standing, Standing::Foreign(_)) {
                 "a rule eg does not own".to_owned()

@@ -33,19 +33,13 @@ pub struct Look {
 }
 
 impl Look {
-    /// When it was read, where it is a reading.
-    #[must_use]
-    pub fn read_at(&self) -> Option<Timestamp> {
-        match &self.observation {
-            Observation::Complete(reading) => Some(reading.read_at),
-            Observation::Missing | Observation::Unavailable(_) => None,
-        }
-    }
-
     /// Whether it may still be acted on.
     #[must_use]
     pub fn is_fresh(&self, now: Timestamp) -> bool {
-        self.read_at().is_none_or(|read_at| fresh(read_at, now))
+        match &self.observation {
+            Observation::Complete(reading) => fresh(reading.read_at, now),
+            Observation::Missing | Observation::Unavailable(_) => true,
+        }
     }
 
     /// The provider's clock minus ours, where the reading told.

@@ -144,6 +144,11 @@ impl Store {
     }
 }
 
+/// How a target stands in an event: the same target is always the same text.
+pub(crate) fn target_text(target: &TargetKey) -> String {
+    serde_json::json!(target).to_string()
+}
+
 pub(crate) fn insert(connection: &Connection, event: &Event, run: Option<i64>) -> Result<(), StateError> {
     let sql = "INSERT INTO events (at, run, session, target, permission, rule_id, kind, outcome, request_id, detail) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
@@ -151,7 +156,7 @@ pub(crate) fn insert(connection: &Connection, event: &Event, run: Option<i64>) -
         event.at.timestamp(),
         run,
         event.session.map(|id| id.to_string()),
-        event.target.as_ref().map(|target| serde_json::json!(target).to_string()),
+        event.target.as_ref().map(target_text),
         event.permission.as_ref().map(permission_text),
         event.rule_id.as_ref().map(|rule| &rule.0),
         event.kind.as_str(),

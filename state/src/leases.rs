@@ -3,7 +3,7 @@
 use crate::{
     StateError, Store,
     convert::{Place, permission_text, reach_columns, read_reach, seconds},
-    events::{Event, EventKind},
+    events::{Event, EventKind, target_text},
     sessions,
     store::Change,
     targets,
@@ -13,7 +13,7 @@ use eg_model::{
     ids::{LeaseId, RuleId, SessionId},
     lease::{Lease, Phase},
     permission::Permission,
-    target::Reach,
+    target::{Reach, TargetKey},
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::BTreeMap;
@@ -47,15 +47,7 @@ impl Store {
         self.read(|connection| {
             let sql = "SELECT rule_id, max(at) FROM events \
                        WHERE kind = 'revoked' AND at >= ?1 AND rule_id IS NOT NULL GROUP BY rule_id";
-            let mut statement = connection.prepare_cached(sql)?;
-            let mut rows = statement.query([since.timestamp()])?;
-            let mut revoked = BTreeMap::new();
-            while let Some(row) = rows.next()? {
-                let rule: String = row.get(0)?;
-                let at = Place { table: "events", row: &rule }.time("at", row.get(1)?)?;
-                revoked.insert(RuleId(rule), at);
-            }
-            Ok(revoked)
+            times(connection, sql, params![since.timestamp()])
         })
     }
 
@@ -80,6 +72,29 @@ impl Store {
                 opened.insert(RuleId(rule), permission);
             }
             Ok(opened)
+        })
+    }
+
+    /// The rules that were opened for a permission of a target, joined, or recognised by our tag, at or after `since` and
+    /// whose revoke is not confirmed, each with the last time.
+    ///
+    /// # Errors
+    /// The database cannot be read, or a row does not parse.
+    pub fn opened_on(
+        &self,
+        target: &TargetKey,
+        permission: &Permission,
+        since: Timestamp,
+    ) -> Result<BTreeMap<RuleId, Timestamp>, StateError> {
+        self.read(|connection| {
+            let sql = "SELECT rule_id, max(at) FROM events \
+                       WHERE kind IN ('authorized', 'joined', 'lease-adopted') AND at >= ?1 \
+                         AND target = ?2 AND permission = ?3 AND rule_id IS NOT NULL \
+                         AND rule_id NOT IN (SELECT rule_id FROM events \
+                                             WHERE kind = 'revoked' AND at >= ?1 AND rule_id IS NOT NULL) \
+                       GROUP BY rule_id";
+            let which = params![since.timestamp(), target_text(target), permission_text(permission)];
+            times(connection, sql, which)
         })
     }
 
@@ -140,6 +155,23 @@ impl Store {
             guarded(change, batch, events)
         })
     }
+}
+
+/// Rules, each with a time.
+fn times(
+    connection: &Connection,
+    sql: &str,
+    which: &[&dyn rusqlite::ToSql],
+) -> Result<BTreeMap<RuleId, Timestamp>, StateError> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(which)?;
+    let mut times = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let rule: String = row.get(0)?;
+        let at = Place { table: "events", row: &rule }.time("at", row.get(1)?)?;
+        times.insert(RuleId(rule), at);
+    }
+    Ok(times)
 }
 
 fn is_wanted(connection: &Connection, id: SessionId, now: Timestamp) -> Result<bool, StateError> {

@@ -163,13 +163,43 @@ fn what_was_opened_is_known_until_its_revoke_is_confirmed() {
 }
 
 #[test]
+fn what_was_opened_for_a_permission_of_a_target_is_known_with_its_time() {
+    let (_root, mut store) = fresh();
+    let near = open_rule(&mut store, "sg-1", 22, "sgr-1", 1);
+    let event = |kind, seconds, id: &str| Event {
+        rule_id: Some(RuleId(id.into())),
+        permission: Some(near.permission),
+        target: Some(near.target().clone()),
+        ..Event::new(at(seconds), kind, "told")
+    };
+    let elsewhere = Event { target: Some(reach("sg-2").target), ..event(EventKind::Authorized, 20, "sgr-5") };
+    let other = Event { permission: Some(permission(443)), ..event(EventKind::Authorized, 20, "sgr-6") };
+    let events = [
+        event(EventKind::Authorized, 10, "sgr-7"),
+        event(EventKind::LeaseAdopted, 12, "sgr-7"),
+        event(EventKind::Joined, 11, "sgr-8"),
+        event(EventKind::Authorized, 13, "sgr-9"),
+        event(EventKind::Revoked, 14, "sgr-9"),
+        elsewhere,
+        other,
+    ];
+    assert_eq!(store.write_leases(&[], &events).unwrap(), Written::Done);
+    let known = |since| store.opened_on(near.target(), &near.permission, at(since)).unwrap();
+    let expected =
+        |rules: &[(&str, i64)]| rules.iter().map(|(id, seconds)| (RuleId((*id).into()), at(*seconds))).collect();
+    assert_eq!(known(10), expected(&[("sgr-7", 12), ("sgr-8", 11)]));
+    assert_eq!(known(12), expected(&[("sgr-7", 12)]));
+    assert_eq!(known(13), expected(&[]));
+}
+
+#[test]
 fn confirmed_revokes_are_remembered() {
     let (_root, mut store) = fresh();
     let held = open_rule(&mut store, "sg-1", 22, "sgr-1", 1);
     let mut told = Event::new(at(50), EventKind::Revoked, "confirmed");
     told.rule_id = Some(RuleId("sgr-1".into()));
     told.request_id = Some("r-1".into());
-    assert_eq!(store.write_lease(&held.revoked(true, at(50)), held.version, &told).unwrap(), Written::Done);
+    assert_eq!(store.write_lease(&held.revoked(true, None, at(50)), held.version, &told).unwrap(), Written::Done);
     assert_eq!(store.revoked_rules(at(50)).unwrap(), BTreeMap::from([(RuleId("sgr-1".into()), at(50))]));
     assert_eq!(store.revoked_rules(at(51)).unwrap(), BTreeMap::new());
     assert_eq!(store.events(None).unwrap().last(), Some(&told));

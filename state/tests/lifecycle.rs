@@ -176,7 +176,7 @@ fn a_shared_permission_stays_for_the_other_session() {
     assert_eq!(store.stop(sid(1), at(3)).unwrap().status, SessionStatus::Cancelled, "the other holds the rule");
     assert_eq!(status(&store, 2), SessionStatus::Active);
     assert_eq!(store.stop(sid(2), at(4)).unwrap().status, SessionStatus::Expiring, "nobody else holds it");
-    let gone = held.revoked(false, at(5));
+    let gone = held.revoked(false, None, at(5));
     assert_eq!(gone.phase, Phase::Closed);
     write(&mut store, &held, &gone, EventKind::Revoked);
     store.record_standings(&BTreeMap::new(), at(5)).unwrap();
@@ -226,7 +226,7 @@ fn expiry_is_a_latch() {
     assert_eq!(ending.ended_reason, Some(EndedReason::Expired));
     assert_eq!(ending.grants[0].permissions[0].standing, Standing::Untried, "not live, not updated");
     assert!(matches!(store.extend(sid(1), at(9 * HOUR), at(10)), Err(StateError::NotLive { .. })));
-    write(&mut store, &held, &held.revoked(false, at(12)), EventKind::Revoked);
+    write(&mut store, &held, &held.revoked(false, None, at(12)), EventKind::Revoked);
     store.record_standings(&BTreeMap::new(), at(12)).unwrap();
     assert_eq!(status(&store, 1), SessionStatus::Expired);
     assert!(matches!(store.stop(sid(1), at(13)), Err(StateError::AlreadyEnded { status: SessionStatus::Expired, .. })));

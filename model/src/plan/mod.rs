@@ -36,6 +36,7 @@
 //! | left: held by another without our tag, settled | [`LedgerStep::Close`] |
 //! | left: our tag still there, settled | [`Step::Leave`] again |
 //! | left: held by nobody | [`Step::Revoke`], or two that leave at once would orphan it |
+//! | left: not seen, not settled | wait, and say nothing: nobody waits for it |
 //! | target gone (confirmed) | [`LedgerStep::Close`] |
 //!
 //! # Rules that are in nobody's way
@@ -47,6 +48,9 @@
 //! | once proved ours, edited by hand, and its lease knows another rule by now | [`Step::Collect`], before that other rule is closed; until then its lease stays open |
 //! | marked, digest does not fit, id unknown | never touched, always reported |
 //! | not marked | not ours; not even looked at |
+//!
+//! "Left" is a lease in phase [`Leaving`](crate::lease::Phase::Leaving), whether its rule was left to others or was
+//! hidden when the one opened in its place was closed ([`hidden_rule`](crate::lease::hidden_rule)).
 //!
 //! # Expiry switches
 //!

@@ -660,12 +660,15 @@ impl<'a> Planner<'a> {
 
     fn unwanted_absent(&mut self, lease: &Lease) {
         let settled = !lease.attempted() || lease.may_close_on_absence(self.reading.read_at);
+        let lands = lease.may_still_land(self.reading.read_at);
         match self.stray_tag(lease) {
             Some(until) if settled => {
                 self.note_closing(lease);
                 self.wake(until + LEASE_GRACE + TimeDelta::seconds(1));
             }
             None if settled => self.plan.ledger.push(LedgerStep::Close { lease: lease.id }),
+            // Nobody waits for it, and nothing says that it is there.
+            _ if lease.phase == Phase::Leaving && lease.last_failure.is_none() && !lands => self.settle(lease),
             _ => self.waits(lease),
         }
     }

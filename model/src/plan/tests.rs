@@ -943,7 +943,11 @@ fn absent_with_an_earlier_unknown_attempt_waits() {
             m(-4),
             now() - s(280),
         );
-        lost.intend(Attempt::Opening, now() - s(200)).authorized(sgr("sgr-1"), m(60)).revoked(false, now() - s(100))
+        lost.intend(Attempt::Opening, now() - s(200)).authorized(sgr("sgr-1"), m(60)).revoked(
+            false,
+            None,
+            now() - s(100),
+        )
     };
     world().lease(22, unanswered).plans(&[], &[], &[NoteKind::Closing]);
 }
@@ -1017,6 +1021,43 @@ fn left_and_settled_close() {
     world().left(22, "sgr-1", 6).plans(&["close 22"], &[], &[]);
 }
 
+/// Nobody waits for it, so nobody is alarmed; but what was refused, or can still land, is told.
+#[test]
+fn left_and_not_seen_waits_in_silence_until_settled() {
+    let left = || world().left(22, "sgr-1", 5);
+    assert_eq!(left().rests().wake, Some(now() + s(1)));
+    left().last_lease(|lease| lease.refused(failure(FailureClass::Denied), now())).plans(
+        &[],
+        &[],
+        &[NoteKind::Closing],
+    );
+    let lost = |lease: Lease| Lease { last_unknown_at: Some(m(-5)), ..lease };
+    left().last_lease(lost).plans(&[], &[], &[NoteKind::Closing]);
+}
+
+/// sgr-1 was hidden by a reading that lagged, and sgr-2, opened in its place, was closed.
+#[test]
+fn a_hidden_rule_is_closed_when_it_shows() {
+    let ledger = |ago: i64| {
+        let revoked = |lease: Lease| lease.intend(Attempt::Other, m(-ago)).revoked(false, Some(sgr("sgr-1")), m(-ago));
+        world().held(22, "sgr-2", m(60)).last_lease(revoked)
+    };
+    assert_eq!(ledger(5).rests().wake, Some(now() + s(1)));
+    ledger(6).plans(&["close 22"], &[], &[]);
+    for ago in [1, 6] {
+        ledger(ago).rule(ours("sgr-1", 22, m(60))).plans(&[], &[revoke(&["sgr-1"])], &[]);
+        for port in [0, 9000] {
+            ledger(ago).rule(edited(ours("sgr-1", 22, m(60)), port)).plans(&[], &[revoke(&["sgr-1"])], &[]);
+        }
+    }
+    // Wanted again.
+    let again = || ledger(1).wanting();
+    let plan = again().plans(&[], &[step("authorize", &["tcp/22"])], &[]);
+    pends(&plan, 22);
+    let edited = edited(ours("sgr-1", 22, m(60)), 9000);
+    again().rule(edited).plans(&[], &[revoke(&["sgr-1"])], &[NoteKind::Edited]);
+}
+
 #[test]
 fn left_by_writing_a_past_time_close() {
     let world = world().left(22, "sgr-1", 6).rule(leased("sgr-1", 22, &[(ME, m(-60)), (THEY, m(30))]));
@@ -1077,7 +1118,7 @@ fn stale_presence_of_a_revoked_rule_is_looked_through() {
     revoked(301).plans(&[], &[], &[NoteKind::Unledgered]);
     revoked(10).wanting().plans(&[], &[step("authorize", &["tcp/22"])], &[]);
     let waiting =
-        |lease: Lease| lease.intend(Attempt::Opening, m(-1)).intend(Attempt::Other, m(-1)).revoked(false, m(-1));
+        |lease: Lease| lease.intend(Attempt::Opening, m(-1)).intend(Attempt::Other, m(-1)).revoked(false, None, m(-1));
     revoked(60).lease(22, waiting).plans(&[], &[], &[NoteKind::Closing]);
 }
 
@@ -1508,7 +1549,7 @@ fn vanished_twice_is_told_and_slows_down() {
 
 #[test]
 fn a_rule_that_we_revoked_ourselves_has_not_vanished() {
-    let revoked = |lease: Lease| Lease { vanished: 9, last_sent_at: Some(now()), ..lease.revoked(true, now()) };
+    let revoked = |lease: Lease| Lease { vanished: 9, last_sent_at: Some(now()), ..lease.revoked(true, None, now()) };
     let world = world().wanting().held(22, "sgr-1", m(60)).last_lease(revoked);
     world.plans(&[], &[step("authorize", &["tcp/22"])], &[]);
 }
@@ -1732,7 +1773,7 @@ impl World {
                     let permission = self.holder(rule);
                     let wanted = self.wanted().contains_key(&permission);
                     self.remove(rule, at);
-                    self.change(permission, |lease| lease.intend(Attempt::Other, at).revoked(wanted, at));
+                    self.change(permission, |lease| lease.intend(Attempt::Other, at).revoked(wanted, None, at));
                 }
             }
             Step::Collect { rules } => rules.iter().for_each(|rule| self.remove(rule, at)),
@@ -2054,7 +2095,7 @@ impl World {
                 (Step::Revoke { .. }, Some(id)) => {
                     cloud.rules.retain(|rule| rule.id != id);
                     if !lost {
-                        self.change(permission, |lease| lease.revoked(wanted, at));
+                        self.change(permission, |lease| lease.revoked(wanted, None, at));
                         self.revoked.insert(id, at);
                     }
                 }

@@ -53,10 +53,13 @@ pub(crate) enum Bug {
     JoinProvesNothing,
     /// An edited rule whose lease knows another by now is forgotten.
     DisplacedIsForgotten,
+    /// A confirmed revoke closes the lease, whatever the readings may have hidden before. (The search found this one in
+    /// the real ledger.)
+    HiddenIsForgotten,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::ClosedOnOneAbsentRead,
         Self::AdoptedByPermission,
         Self::LedgerAfterSuccess,
@@ -80,6 +83,7 @@ impl Bug {
         Self::JudgedWhenRecorded,
         Self::JoinProvesNothing,
         Self::DisplacedIsForgotten,
+        Self::HiddenIsForgotten,
     ];
 }
 
@@ -181,7 +185,7 @@ pub(crate) fn bent_turn(bug: Option<Bug>, row: Row, how: Turn, now: Tick) -> Row
     };
     let next = turn(row, how, now);
     match (bug, how) {
-        (Some(Bug::ClosedDespiteUnknown), Turn::Revoked { wanted: false })
+        (Some(Bug::ClosedDespiteUnknown), Turn::Revoked { wanted: false, .. })
         | (Some(Bug::LeaveClosesAtOnce), Turn::Left { .. }) => turn(next, Turn::Closed, now),
         (Some(Bug::SuccessClearsUnknown), Turn::Authorized { .. } | Turn::Adopted { .. }) => {
             Row { unknown: None, in_flight: None, ..next }

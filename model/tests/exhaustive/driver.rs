@@ -17,7 +17,8 @@
 use crate::bugs::{self, Bug};
 use crate::real::{self, Learn, Plan, Turn, View};
 use crate::world::{
-    Answer, Call, Intent, Late, Life, Pass, Process, Row, Rule, SETTLED, SITES, Session, Tags, Tick, World, members,
+    Answer, Call, Intent, Late, Life, Opened, Pass, Process, Row, Rule, SETTLED, SITES, Session, Tags, Tick, World,
+    members,
 };
 use eg_model::failure::FailureClass;
 use eg_model::lease::Phase;
@@ -153,7 +154,7 @@ impl Driver<'_> {
             sessions: site.sessions.iter().enumerate().filter(live).map(|(n, s)| (n as u8, s.ports, s.until)).collect(),
             ledger: site.ledger.clone(),
             revoked: site.revoked.clone(),
-            opened: site.opened.clone(),
+            opened: site.opened.iter().map(|opened| (opened.rule, opened.port)).collect(),
             rules: pass.rules.clone(),
         }
     }
@@ -259,16 +260,17 @@ impl Driver<'_> {
         }
     }
 
-    /// S3: a rule of ours that no live session wants and nobody else holds. What we have left counts no more: whoever
-    /// else is on it closes it, and our lease stays open until that is seen. What was edited before its id was known
-    /// cannot be told to be ours, and with a wrong clock nothing is collected that carries others' leases
-    /// (`docs/guarantees.md`).
+    /// S3: a rule of ours that no live session wants and nobody else holds. What we have left, or look for because a
+    /// reading may have hidden it, counts only where this reading shows it and nobody else on it: our lease stays open
+    /// until that is settled. What was edited before its id was known cannot be told to be ours, and with a wrong clock
+    /// nothing is collected that carries others' leases (`docs/guarantees.md`).
     fn leaves_something(&self, pass: &Pass) -> bool {
         let site = &self.world.sites[self.site];
         let wanted = site.wanted();
         self.world.rules.iter().any(|rule| {
             let row = site.ledger.iter().find(|row| row.proven() == Some(rule.id));
-            let left = row.is_some_and(|row| row.phase == Phase::Leaving);
+            let shown = |seen: &Rule| seen.id == rule.id && !seen.held_by_another(self.site);
+            let left = row.is_some_and(|row| row.phase == Phase::Leaving) && !pass.rules.iter().any(shown);
             let made = rule.made_by == Some(self.site as u8) && (self.now() == 0 || !rule.has_leases());
             let ours = row.is_some() || (rule.genuine() && (made || rule.lease_of(self.site).is_some()));
             let port = row.map_or(rule.port, |row| row.port);
@@ -446,10 +448,7 @@ impl Driver<'_> {
         for (n, intent) in (0..).zip(intents) {
             let rule = intent.rule.unwrap_or(first + n);
             match call {
-                Call::Authorize { until, .. } => {
-                    let hidden = !intent.settled;
-                    self.outcome(intent, Turn::Authorized { rule, until, hidden });
-                }
+                Call::Authorize { until, .. } => self.outcome(intent, Turn::Authorized { rule, until }),
                 Call::Join { until, .. } => self.outcome(intent, Turn::Joined { rule, until }),
                 Call::Restore { until, .. } | Call::Retag { until, .. } => {
                     self.outcome(intent, Turn::Retagged { until });
@@ -468,23 +467,25 @@ impl Driver<'_> {
 
     fn revoked(&mut self, pass: &Pass, intent: &Intent, rule: u8) {
         let wanted = pass.wanted & (1 << intent.row.port) != 0;
-        self.outcome(intent, Turn::Revoked { wanted });
+        let site = &self.world.sites[self.site];
+        let hidden = real::hidden(&site.opened, intent.row.port, rule, pass.read_at + site.skew);
+        let hidden = hidden.filter(|_| !self.has(Bug::HiddenIsForgotten));
+        self.outcome(intent, Turn::Revoked { wanted, hidden });
         self.remember_revoked(rule);
     }
 
-    /// What the record's events tell of a rule, until its revoke is confirmed.
     fn remember_opened(&mut self, rule: u8, port: u8) {
+        let at = self.now();
         let opened = &mut self.world.sites[self.site].opened;
-        if !opened.contains(&(rule, port)) {
-            opened.push((rule, port));
-            opened.sort_unstable();
-        }
+        opened.retain(|known| (known.rule, known.port) != (rule, port));
+        opened.push(Opened { rule, port, at });
+        opened.sort_unstable();
     }
 
     fn remember_revoked(&mut self, rule: u8) {
         let now = self.now();
         let site = &mut self.world.sites[self.site];
-        site.opened.retain(|(id, _)| *id != rule);
+        site.opened.retain(|opened| opened.rule != rule);
         let revoked = &mut site.revoked;
         revoked.retain(|(id, _)| *id != rule);
         revoked.push((rule, now));

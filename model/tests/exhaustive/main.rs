@@ -165,6 +165,7 @@ fn hunt(bug: Bug) -> (&'static str, Space) {
         Bug::JudgedWhenRecorded => (S4, Space { fine: true, hands: 0, ..one }),
         Bug::JoinProvesNothing => (L1, two),
         Bug::DisplacedIsForgotten => (L1, one),
+        Bug::HiddenIsForgotten => (S4, one),
         Bug::ClaimedTwice => (S7, Space { hands: 0, ..one }),
     };
     (property, Space { bug: Some(bug), ..space })

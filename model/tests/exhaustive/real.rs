@@ -5,7 +5,7 @@
 //! is what makes a search over many states quick; it takes nothing away from it.
 
 use crate::quick::Table;
-use crate::world::{Call, LONG_EXPIRED, Row, Rule, SITES, Tags, Tick, members};
+use crate::world::{Call, LONG_EXPIRED, Opened, Row, Rule, SITES, Tags, Tick, members};
 use chrono::TimeDelta;
 use eg_model::failure::{Failure, FailureClass};
 use eg_model::ids::{GrantId, InstallationId, LeaseId, RuleId, SessionId};
@@ -72,37 +72,15 @@ pub(crate) struct Plan {
 /// A transition of [`Lease`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Turn {
-    Intend {
-        opening: bool,
-    },
-    /// `hidden`: the row was not settled before, so the reading may not have shown what it knew.
-    Authorized {
-        rule: u8,
-        until: Tick,
-        hidden: bool,
-    },
+    Intend { opening: bool },
+    Authorized { rule: u8, until: Tick },
     Landed,
-    Joined {
-        rule: u8,
-        until: Tick,
-    },
-    Adopted {
-        rule: u8,
-        until: Option<Tick>,
-    },
-    Retagged {
-        until: Tick,
-    },
-    Left {
-        rule: u8,
-    },
-    Revoked {
-        wanted: bool,
-    },
-    Refused {
-        class: FailureClass,
-        waits: bool,
-    },
+    Joined { rule: u8, until: Tick },
+    Adopted { rule: u8, until: Option<Tick> },
+    Retagged { until: Tick },
+    Left { rule: u8 },
+    Revoked { wanted: bool, hidden: Option<u8> },
+    Refused { class: FailureClass, waits: bool },
     Unanswered,
     Closed,
 }
@@ -153,22 +131,26 @@ pub(crate) fn has_let_go(row: Option<&Row>, wanted: bool) -> bool {
     eg_model::lease::has_let_go(row.map(|row| lease(row, 0)).as_ref(), wanted)
 }
 
+/// The rule that a reading may have hidden on which another for the same permission was closed.
+pub(crate) fn hidden(opened: &[Opened], port: u8, revoked: u8, read_at: Tick) -> Option<u8> {
+    let same = opened.iter().filter(|opened| opened.port == port);
+    let same = same.map(|opened| (rule_id(opened.rule), time(opened.at)));
+    eg_model::lease::hidden_rule(same, &rule_id(revoked), time(read_at)).as_ref().map(small)
+}
+
 fn turned(before: Row, turn: Turn, now: Tick) -> Row {
     let lease = lease(&before, now);
     let at = time(now);
     let failure = |class| Failure::new(class, "words");
     let next = match turn {
         Turn::Intend { opening } => lease.intend(if opening { Attempt::Opening } else { Attempt::Other }, at),
-        Turn::Authorized { rule, until, hidden } => {
-            let before = Lease { last_sent_at: hidden.then_some(at), ..lease.clone() };
-            lease.authorized_after(&before, at, rule_id(rule), time(until))
-        }
+        Turn::Authorized { rule, until } => lease.authorized(rule_id(rule), time(until)),
         Turn::Landed => lease.landed(),
         Turn::Joined { rule, until } => lease.joined(rule_id(rule), time(until)),
         Turn::Adopted { rule, until } => lease.adopted(rule_id(rule), until.map(time)),
         Turn::Retagged { until } => lease.retagged(time(until)),
         Turn::Left { rule } => lease.left(rule_id(rule)),
-        Turn::Revoked { wanted } => lease.revoked(wanted, at),
+        Turn::Revoked { wanted, hidden } => lease.revoked(wanted, hidden.map(rule_id), at),
         Turn::Refused { class, waits } => lease.refused(failure(class), if waits { at + DELAY } else { at }),
         Turn::Unanswered => lease.unanswered(failure(FailureClass::Unknown), at + DELAY, at),
         Turn::Closed => lease.closed(),

@@ -309,6 +309,23 @@ impl Process {
     }
 }
 
+/// What the record's events tell of a rule, until its revoke is confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Opened {
+    pub(crate) rule: u8,
+    /// What it was opened for.
+    pub(crate) port: u8,
+    /// The last time that it was proved, on the installation's own clock, cut as in [`Row::cut`].
+    pub(crate) at: Tick,
+}
+
+impl Opened {
+    /// Whether a reading may still hide it.
+    fn fresh(&self, now: Tick) -> bool {
+        now - self.at < SETTLED
+    }
+}
+
 /// One installation: its state file, and what runs on it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Site {
@@ -318,8 +335,8 @@ pub(crate) struct Site {
     pub(crate) ledger: Vec<Row>,
     /// Rules whose revoke was confirmed lately, and when, on its own clock.
     pub(crate) revoked: Vec<(u8, Tick)>,
-    /// Rules that an answer, its tag or a join once proved to be `eg`'s, each with what it was opened for.
-    pub(crate) opened: Vec<(u8, u8)>,
+    /// Rules that an answer, its tag or a join once proved to be `eg`'s.
+    pub(crate) opened: Vec<Opened>,
     pub(crate) processes: Vec<Process>,
 }
 
@@ -332,7 +349,7 @@ impl Site {
 
     /// Whether a rule that once was proved to be `eg`'s opens something else than it was opened for.
     pub(crate) fn edited(&self, rule: &Rule) -> bool {
-        self.opened.iter().any(|(id, port)| *id == rule.id && *port != rule.port)
+        self.opened.iter().any(|opened| opened.rule == rule.id && opened.port != rule.port)
     }
 
     pub(crate) fn idle(&self) -> bool {
@@ -419,7 +436,7 @@ impl World {
     pub(crate) fn next_id(&self) -> u8 {
         let remembered = |site: &Site| {
             let revoked = site.revoked.iter().fold(0, |mask, (id, _)| mask | 1 << id);
-            site.opened.iter().fold(revoked, |mask, (id, _)| mask | 1 << id)
+            site.opened.iter().fold(revoked, |mask, opened| mask | 1 << opened.rule)
         };
         let remembered = self.sites.iter().map(remembered).fold(0, |mask, ids| mask | ids);
         (16 - (self.mentioned() | remembered).leading_zeros()) as u8
@@ -431,6 +448,8 @@ impl World {
         mask |= self.late.iter().fold(0, |mask, late| mask | late.call.rules());
         for site in &self.sites {
             mask |= site.ledger.iter().filter_map(|row| row.rule).fold(0, |mask, id| mask | 1 << id);
+            let fresh = site.opened.iter().filter(|opened| opened.fresh(site.skew));
+            mask |= fresh.fold(0, |mask, opened| mask | 1 << opened.rule);
             for process in &site.processes {
                 let Some(pass) = process.pass() else { continue };
                 mask |= seen(&pass.rules);
@@ -453,8 +472,9 @@ impl World {
         let edited = self.edited();
         for site in &mut self.sites {
             site.revoked.retain(|(id, _)| mask & (1 << id) != 0);
-            site.opened
-                .retain(|opened| edited.as_ref().map_or(mask & (1 << opened.0) != 0, |all| all.contains(opened)));
+            let mentioned = |opened: &Opened| mask & (1 << opened.rule) != 0;
+            let needed = |opened: &Opened| edited.as_ref().map_or(mentioned(opened), |all| all.contains(opened));
+            site.opened.retain(|opened| opened.fresh(site.skew) || needed(opened));
         }
         if mask & mask.wrapping_add(1) != 0 {
             self.rename(&Names(mask));
@@ -467,7 +487,7 @@ impl World {
     }
 
     /// Where no hand can edit any more: what rules were opened for that were edited, and that a reading may show.
-    fn edited(&self) -> Option<Vec<(u8, u8)>> {
+    fn edited(&self) -> Option<Vec<Opened>> {
         if self.hands > 0 {
             return None;
         }
@@ -475,7 +495,7 @@ impl World {
         let lag = self.lag.iter().flat_map(|(_, rules)| rules);
         let shown: Vec<&Rule> = self.rules.iter().chain(lag).chain(passes.flat_map(|pass| &pass.rules)).collect();
         let opened = self.sites.iter().flat_map(|site| &site.opened);
-        let edited = |(id, port): &&(u8, u8)| shown.iter().any(|rule| rule.id == *id && rule.port != *port);
+        let edited = |of: &&Opened| shown.iter().any(|rule| rule.id == of.rule && rule.port != of.port);
         Some(opened.filter(edited).copied().collect())
     }
 
@@ -487,7 +507,7 @@ impl World {
         for site in &mut self.sites {
             site.ledger.iter_mut().for_each(|row| row.rule = row.rule.map(|id| names.of(id)));
             site.revoked.iter_mut().for_each(|(id, _)| *id = names.of(*id));
-            site.opened.iter_mut().for_each(|(id, _)| *id = names.of(*id));
+            site.opened.iter_mut().for_each(|opened| opened.rule = names.of(opened.rule));
             for process in &mut site.processes {
                 if let Process::Answered(_, Answer::Done(first)) = process {
                     *first = names.of(*first);
@@ -557,6 +577,7 @@ impl Site {
         self.ledger.iter_mut().for_each(|row| *row = row.aged(ages, now));
         self.revoked.iter_mut().for_each(|(_, at)| *at -= 1);
         self.revoked.retain(|(_, at)| now - *at < SETTLED);
+        self.opened.iter_mut().for_each(|opened| opened.at = (opened.at - 1).max(now - SETTLED));
         for process in &mut self.processes {
             let Some(pass) = process.pass_mut() else { continue };
             pass.read_at = (pass.read_at - 1).max(-SETTLED);

@@ -6,9 +6,10 @@ use super::super::{Loaded, StepOutcome};
 use super::{Flow, Leased, TargetRun, unrecorded};
 use crate::error::CommandError;
 use crate::retry::Retry;
+use eg_model::SETTLE_WINDOW;
 use eg_model::failure::{Failure, FailureClass, Reaction};
 use eg_model::ids::{InstallationId, LeaseId, RuleId};
-use eg_model::lease::{Attempt, Lease};
+use eg_model::lease::{Attempt, Lease, hidden_rule};
 use eg_model::marks::{lease_key, lease_value, tags_for};
 use eg_model::observation::{Effect, OwnedRule};
 use eg_model::plan::Step;
@@ -131,10 +132,10 @@ impl TargetRun<'_> {
                     self.write(lease, &lease.left(rule.id().clone()), &event)?;
                 }
                 Step::Revoke { .. } if answer.value.contains(rule.id()) => {
-                    self.record_revoked(lease, rule.id(), request, loaded)?;
+                    self.record_revoked(lease, rule, request, loaded)?;
                 }
                 Step::Revoke { .. } => {
-                    self.confirming.insert(rule.id().clone(), lease.clone());
+                    self.confirming.insert(rule.id().clone(), ((*rule).clone(), lease.clone()));
                     self.watching.insert(lease.permission);
                 }
                 Step::MakeRoom { .. }
@@ -201,15 +202,18 @@ impl TargetRun<'_> {
     pub(super) fn record_revoked(
         &mut self,
         lease: &Lease,
-        rule: &RuleId,
+        rule: &OwnedRule,
         request: Option<&str>,
         loaded: &Loaded,
     ) -> Result<(), CommandError> {
         let now = self.now();
         let wanted = loaded.wants.get(&self.key).is_some_and(|wants| wants.contains_key(&lease.permission));
-        let event = self.event(EventKind::Revoked, "closed", &lease.permission, Some(rule));
+        let event = self.event(EventKind::Revoked, "closed", &lease.permission, Some(rule.id()));
         let event = Event { request_id: request.map(str::to_owned), ..event };
-        self.write(lease, &lease.revoked(wanted, now), &event)?;
+        let since = rule.read_at() - SETTLE_WINDOW;
+        let opened = self.driver.store.borrow().opened_on(&self.key, &lease.permission, since)?;
+        let hidden = hidden_rule(opened, rule.id(), rule.read_at());
+        self.write(lease, &lease.revoked(wanted, hidden, now), &event)?;
         let mut store = self.driver.store.borrow_mut();
         let mut record = store.targets()?.remove(&self.key).unwrap_or_default();
         if !record.closed_once {
@@ -244,7 +248,7 @@ impl TargetRun<'_> {
         let gone = matches!(step, Step::Revoke { .. }) && class == FailureClass::Stale;
         let settled = before.iter().all(|lease| lease.settled(self.now()));
         if let (true, true, [(rule, lease)]) = (gone, settled, intended.as_slice()) {
-            self.record_revoked(lease, rule.id(), failure.request_id.as_deref(), loaded)?;
+            self.record_revoked(lease, rule, failure.request_id.as_deref(), loaded)?;
             self.lay_over(Effect::Removed(rule.id().clone()));
             self.steps.push(self.report(step, StepOutcome::Done, None));
             return Ok(Flow::Next);

@@ -16,7 +16,7 @@ impl TargetRun<'_> {
         }
         let loaded = self.driver.load(self.now())?;
         let plan = self.plan(&loaded, false);
-        let confirming = |permission: &Permission| self.confirming.values().any(|l| l.permission == *permission);
+        let confirming = |permission: &Permission| self.confirming.values().any(|(_, l)| l.permission == *permission);
         let open = |permission: &Permission| {
             let lease = loaded.leases.iter().find(|l| *l.target() == self.key && l.permission == *permission);
             match plan.standings.get(permission) {

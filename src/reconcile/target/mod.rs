@@ -87,7 +87,7 @@ pub(super) struct TargetRun<'a> {
     /// Permissions whose outcome has to be seen before this target may rest.
     watching: BTreeSet<Permission>,
     /// Rules whose revoke succeeded without being named: gone once a reading says so.
-    confirming: BTreeMap<RuleId, Lease>,
+    confirming: BTreeMap<RuleId, (OwnedRule, Lease)>,
     quota_freed: bool,
     allowed: Option<bool>,
     steps: Vec<StepReport>,
@@ -351,8 +351,8 @@ impl<'a> TargetRun<'a> {
         };
         let learnt = !confirmed.is_empty() || !plan.ledger.is_empty();
         for id in confirmed {
-            if let Some(lease) = self.confirming.remove(&id) {
-                self.record_revoked(&lease, &id, None, loaded)?;
+            if let Some((rule, lease)) = self.confirming.remove(&id) {
+                self.record_revoked(&lease, &rule, None, loaded)?;
             }
         }
         for step in &plan.ledger {

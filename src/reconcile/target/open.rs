@@ -46,7 +46,7 @@ impl TargetRun<'_> {
         }
         let answer = firewall.authorize(&self.authorize_call(call)).await;
         match answer {
-            Ok(answer) => self.authorized(call, &leases, &intents, answer),
+            Ok(answer) => self.authorized(call, &intents, answer),
             Err(failure) => Box::pin(self.not_authorized(firewall, call, &intents, failure, closes)).await,
         }
     }
@@ -76,13 +76,11 @@ impl TargetRun<'_> {
     pub(super) fn authorized(
         &mut self,
         call: &Opening<'_>,
-        before: &[Lease],
         intents: &[Lease],
         answer: Answered<Vec<ObservedRule>>,
     ) -> Result<Flow, CommandError> {
         let mut unnamed = false;
-        let read_at = self.look.read_at().unwrap_or_else(|| self.now());
-        for (before, lease) in before.iter().zip(intents) {
+        for lease in intents {
             let Some(rule) = answer.value.iter().find(|rule| rule.permission == lease.permission) else {
                 let event = self.event(EventKind::Authorized, "opened, id not named", &lease.permission, None);
                 self.write(lease, &lease.landed(), &Event { session: Some(call.session), ..event })?;
@@ -92,8 +90,7 @@ impl TargetRun<'_> {
             };
             let event = self.event(EventKind::Authorized, "opened", &lease.permission, Some(&rule.id));
             let event = Event { session: Some(call.session), request_id: answer.request_id.clone(), ..event };
-            let next = lease.authorized_after(before, read_at, rule.id.clone(), call.until);
-            self.write(lease, &next, &event)?;
+            self.write(lease, &lease.authorized(rule.id.clone(), call.until), &event)?;
         }
         // Rule ids are never reused: a new rule has no switch yet.
         self.switches.extend(answer.value.iter().map(|rule| (rule.id.clone(), SwitchSeen::Absent)));
