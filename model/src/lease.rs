@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | [`Lease::intend`] | before any provider call about it | `in_flight` = this attempt; an older one that nobody resolved becomes an unknown outcome |
 //! | [`Lease::authorized`] | the answer lists the rule's id | phase Held, the id |
-//! | [`Lease::landed`] | it succeeded without naming the rule's id | no attempt is open any more; a reading tells the id |
+//! | [`Lease::landed`] | it succeeded without naming the rule's id | no attempt is open any more; a reading tells the id. Beside a rule whose id is known it counts as unknown |
 //! | [`Lease::joined`] | our tag was written on a marked rule | phase Joining until an observation shows rule and tag |
 //! | [`Lease::adopted`] | an observation shows our tag on a rule | phase Held, the id |
 //! | [`Lease::retagged`] | our tag was rewritten | what the tag says |
@@ -224,10 +224,14 @@ impl Lease {
         }
     }
 
-    /// The call succeeded, but its answer did not name the rule: it exists, and a reading will tell its id.
+    /// The call succeeded, but its answer did not name the rule: it exists, and a reading will tell its id. Where the
+    /// ledger knows another rule, which somebody has edited, that one's end must not be the end of the lease: so it
+    /// counts as an attempt of unknown outcome.
     #[must_use]
     pub fn landed(&self) -> Self {
-        self.succeeded()
+        let beside = self.proven_rule().is_some();
+        let last_unknown_at = if beside { self.unknown_since() } else { self.last_unknown_at };
+        Self { last_unknown_at, ..self.succeeded() }
     }
 
     /// Our tag was written on a marked rule of another installation.
@@ -574,6 +578,16 @@ mod tests {
         {
             assert_eq!((lease.phase, lease.rule_id), (Phase::Claimed, None));
         }
+    }
+
+    /// Found by the exhaustive search: two processes open the same, one unnamed, the other's rule is edited and closed.
+    #[test]
+    fn an_unnamed_rule_beside_a_known_one_keeps_the_lease_open() {
+        let landed = |lease: Lease| lease.intend(Attempt::Opening, t(5)).landed();
+        assert_eq!(landed(claim()).unknown_since(), None);
+        let beside = landed(held());
+        assert_eq!((beside.in_flight, beside.last_unknown_at), (None, Some(t(5))));
+        assert_eq!(beside.intend(Attempt::Other, t(6)).revoked(false, None, t(6)).phase, Phase::Claimed);
     }
 
     #[test]

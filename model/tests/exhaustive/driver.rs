@@ -262,7 +262,7 @@ impl Driver<'_> {
 
     /// S3: a rule of ours that no live session wants and nobody else holds. What we have left, or look for because a
     /// reading may have hidden it, counts only where this reading shows it and nobody else on it: our lease stays open
-    /// until that is settled. What was edited before its id was known cannot be told to be ours, and with a wrong clock
+    /// until that is settled. The same goes for an edited rule that the record remembers. What was edited before its id was known cannot be told to be ours, and with a wrong clock
     /// nothing is collected that carries others' leases (`docs/guarantees.md`).
     fn leaves_something(&self, pass: &Pass) -> bool {
         let site = &self.world.sites[self.site];
@@ -275,7 +275,8 @@ impl Driver<'_> {
             let ours = row.is_some() || (rule.genuine() && (made || rule.lease_of(self.site).is_some()));
             let port = row.map_or(rule.port, |row| row.port);
             let displaced = row.is_none() && pass.rules.iter().any(|seen| seen.id == rule.id && site.edited(seen));
-            displaced || (ours && !left && wanted & (1 << port) == 0 && !rule.held_by_another(self.site))
+            let hidden = row.is_none() && site.edited(rule) && !displaced;
+            displaced || (ours && !left && !hidden && wanted & (1 << port) == 0 && !rule.held_by_another(self.site))
         })
     }
 
