@@ -30,6 +30,7 @@ pub(super) async fn watch(context: &Context<'_>, interval: Duration) -> Result<E
     let interval = TimeDelta::from_std(interval).unwrap_or(TimeDelta::seconds(60));
     while driver.interrupt.asked().is_none() {
         let now = context.env.now();
+        let asked = Asked::now(&driver, now);
         let wake = match pass(context, &mut driver).await {
             Ok(wake) => wake,
             Err(error) => {
@@ -38,7 +39,7 @@ pub(super) async fn watch(context: &Context<'_>, interval: Duration) -> Result<E
             }
         };
         let next = wake.map_or(now + interval, |wake| wake.min(now + interval)).max(now + TimeDelta::seconds(2));
-        until(context, &driver, now, next).await;
+        until(context, &driver, asked, next).await;
     }
     // To be stopped is what --watch expects; to lose its terminal is not.
     Ok(match driver.interrupt.asked() {
@@ -74,26 +75,41 @@ async fn pass(context: &Context<'_>, driver: &mut Driver<'_>) -> Result<Option<T
 
 /// What people ask for: which sessions live, and until when. Passes of others change more than that, and two
 /// watchers must not wake each other for ever.
-fn asked_for(driver: &Driver<'_>) -> Option<BTreeSet<(SessionId, Timestamp)>> {
-    let live = driver.store.borrow().live_sessions().ok()?;
-    Some(live.into_iter().map(|session| (session.id, session.expires_at)).collect())
+struct Asked {
+    at: Timestamp,
+    version: Option<i64>,
+    live: Option<BTreeSet<(SessionId, Timestamp)>>,
+}
+
+impl Asked {
+    /// As a pass is about to find it: what others record from now on may come too late for that pass.
+    fn now(driver: &Driver<'_>, at: Timestamp) -> Self {
+        let version = driver.store.borrow().data_version().ok();
+        Self { at, version, live: Self::live(driver, at) }
+    }
+
+    /// A session that is over at this time is the pass's own to end: that is no news.
+    fn live(driver: &Driver<'_>, at: Timestamp) -> Option<BTreeSet<(SessionId, Timestamp)>> {
+        let live = driver.store.borrow().live_sessions().ok()?;
+        let live = live.into_iter().filter(|session| session.expires_at > at);
+        Some(live.map(|session| (session.id, session.expires_at)).collect())
+    }
+
+    /// Whether others have recorded something else since.
+    fn has_changed(&mut self, driver: &Driver<'_>) -> bool {
+        let version = driver.store.borrow().data_version().ok();
+        let written = version != self.version;
+        self.version = version;
+        written && Self::live(driver, self.at) != self.live
+    }
 }
 
 /// Waits until `next`, a signal, a change of what is asked for, or a clock that has jumped back.
-async fn until(context: &Context<'_>, driver: &Driver<'_>, from: Timestamp, next: Timestamp) {
-    let mut version = driver.store.borrow().data_version().ok();
-    let asked = asked_for(driver);
+async fn until(context: &Context<'_>, driver: &Driver<'_>, mut asked: Asked, next: Timestamp) {
     loop {
         let now = context.env.now();
-        if now >= next || now < from || driver.interrupt.asked().is_some() {
+        if now >= next || now < asked.at || driver.interrupt.asked().is_some() || asked.has_changed(driver) {
             return;
-        }
-        let current = driver.store.borrow().data_version().ok();
-        if current != version {
-            version = current;
-            if asked_for(driver) != asked {
-                return;
-            }
         }
         tokio::select! {
             () = sleep(LOOK) => {}

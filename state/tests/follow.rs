@@ -2,9 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-mod common;
+mod fixtures;
 
-use common::{HOUR, at, grant, installation, open, open_rule, reach, session, slot, write};
 use eg_model::{
     address::IpVersion,
     follow::Move,
@@ -14,6 +13,7 @@ use eg_model::{
     target::TargetKey,
 };
 use eg_state::{EventKind, Store};
+use fixtures::{HOUR, at, grant, installation, open, open_rule, reach, session, slot, write};
 use std::{collections::BTreeMap, net::IpAddr};
 use uuid::Uuid;
 
@@ -107,7 +107,7 @@ fn a_move_that_is_wanted_no_more_records_nothing() {
     let session = begun(&mut store);
     let (there, back) = (step(session.id, OLD, NEW), step(session.id, NEW, OLD));
     assert!(!follow(&mut store, &back, 10), "it is not there");
-    assert!(!follow(&mut store, &step(common::sid(9), OLD, NEW), 10), "no such session");
+    assert!(!follow(&mut store, &step(fixtures::sid(9), OLD, NEW), 10), "no such session");
     assert!(!follow(&mut store, &step(session.id, "2001:db8::1", "2001:db8::2"), 10), "no such family");
     assert!(!follow(&mut store, &there, HOUR), "its time is over");
     assert_eq!(store.session(session.id).unwrap().unwrap(), session);
@@ -119,7 +119,7 @@ fn a_move_that_is_wanted_no_more_records_nothing() {
     store.stop(session.id, at(13)).unwrap();
     assert!(!follow(&mut store, &back, 14), "it has ended");
 
-    let mut stays = common::session(5, 20);
+    let mut stays = fixtures::session(5, 20);
     stays.grants[0].id = GrantId(Uuid::from_u128(50));
     store.start(&stays).unwrap();
     assert!(!follow(&mut store, &step(stays.id, OLD, NEW), 30), "it does not follow");

@@ -3,15 +3,15 @@
 #![allow(clippy::print_stderr, reason = "a test that could not run says why")]
 #![cfg(target_os = "linux")]
 
-mod common;
+mod fixtures;
 
-use common::*;
 use eg_model::{
     ids::RunId,
     lease::{Attempt, Lease},
     session::SessionStatus,
 };
 use eg_state::{Event, EventKind, Notice, RunKind, StateError, Store, Written};
+use fixtures::*;
 use rusqlite::Connection;
 use std::{
     fs::{self, File},

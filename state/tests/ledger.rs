@@ -1,15 +1,15 @@
 //! Leases and targets.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
-mod common;
+mod fixtures;
 
-use common::*;
 use eg_model::{
     failure::{Failure, FailureClass},
     ids::RuleId,
     lease::{Attempt, Phase},
 };
 use eg_state::{Event, EventKind, StateError, Store, TargetRecord, Written};
+use fixtures::*;
 use std::collections::BTreeMap;
 
 fn fresh() -> (tempfile::TempDir, Store) {

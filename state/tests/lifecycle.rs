@@ -1,10 +1,9 @@
 //! Sessions and grants through their lives.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
-mod common;
+mod fixtures;
 
 use chrono::TimeDelta;
-use common::*;
 use eg_model::{
     ensure::Ensuring,
     ids::{RuleId, RunId},
@@ -12,6 +11,7 @@ use eg_model::{
     session::{EndedReason, GrantStatus, Session, SessionStatus, Standing},
 };
 use eg_state::{EventKind, Filter, RunKind, RunResult, StateError, Store};
+use fixtures::*;
 use std::{collections::BTreeMap, time::Instant};
 use uuid::Uuid;
 

@@ -2,13 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-mod common;
+mod fixtures;
 
-use common::{HOUR, at, open, session};
 use eg_model::notify::{Notice, NotifyEvent};
+use fixtures::{HOUR, at, open, session};
 
 fn notice(event: NotifyEvent, expires: i64) -> Notice {
-    Notice { session: common::sid(1), event, expires_at: at(expires), why: None }
+    Notice { session: fixtures::sid(1), event, expires_at: at(expires), why: None }
 }
 
 #[test]

@@ -1,14 +1,14 @@
 //! Opening, refusing, adopting; files and their modes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
-mod common;
+mod fixtures;
 
-use common::*;
 use eg_model::{
     ids::RunId,
     session::{EndedReason, SessionStatus},
 };
 use eg_state::{EventKind, Notice, RunKind, RunResult, StateError, Store};
+use fixtures::*;
 use rusqlite::Connection;
 use std::{
     fs,

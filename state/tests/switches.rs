@@ -2,9 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
-mod common;
+mod fixtures;
 
-use common::*;
 use eg_model::{
     failure::{Failure, FailureClass},
     ids::RuleId,
@@ -12,6 +11,7 @@ use eg_model::{
     switch::{Switch, SwitchWay},
 };
 use eg_state::{Event, EventKind, Written};
+use fixtures::*;
 use std::collections::BTreeMap;
 
 fn switch(rule: &str) -> Switch {

@@ -67,6 +67,22 @@ fn each_event_is_told_once() {
     assert_eq!(pass(0).len(), 3);
 }
 
+/// What is recorded while a pass ends is no less noticed: here it is the command that records it.
+#[test]
+fn what_the_command_records_wakes_the_watch() {
+    let start = ["session", "start", "--no-wait", "--only", "prod-db-sg"];
+    let (world, _) = notified(&[&[env!("CARGO_BIN_EXE_eg")], &start[..]].concat());
+    start_id(&world.here, &["--only", "dev", "--duration", "5m"]);
+    let watch = world.here.command(&["reconcile", "--watch", "--interval", "600s"]).spawn();
+    let begin = Instant::now();
+    while world.cloud.rules(world.group("prod-db-sg")).is_empty() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "the new session was never opened");
+        thread::sleep(Duration::from_millis(100));
+    }
+    watch.signal("TERM");
+    watch.wait().expect_code(0);
+}
+
 #[test]
 fn what_cannot_be_closed_is_told_with_its_reason() {
     let (world, file) = notified(KEEP);
