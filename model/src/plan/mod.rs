@@ -12,7 +12,7 @@
 //! | ours by id, tags stripped | [`Step::Restore`], once a reading is settled; reported |
 //! | ours by id, permission edited | [`Step::Revoke`], then authorized anew by the next plan |
 //! | ours by id for another permission, edited into this one | wait for that lease to revoke it |
-//! | our tag, but the ledger holds another id and the reading is not settled | keep the known id |
+//! | our tag, or marked and the id that the ledger holds is from an answer, but that id is another and the reading is not settled | keep the known id |
 //! | ours, but we had left it | [`Step::Join`] |
 //! | marked, without our lease (held by others, expired, or by nobody) | [`Step::Join`], after [`Step::MakeRoom`] if its tags are full; held only once seen with our tag, ours by id from then on |
 //! | anything else | covered: nothing to do, never touched |
@@ -29,6 +29,7 @@
 //! | our tag, unexpired, on a rule that has lost its marks | wait: whoever knows the rule may mark it again |
 //! | no rule of ours, not settled | wait: a delayed call can still land, or the reading is stale |
 //! | our tag on another rule than the known one, which is seen too, or the reading is not settled | [`Step::Collect`] for that rule, first; the lease stays open |
+//! | the same, seen both, and others hold that rule | [`LedgerStep::Adopt`] it: the known one is displaced, and closed first |
 //! | its rule, which we were joining, without marks, not settled | wait: its tags may not show yet |
 //! | its rule, which we were joining, held by another without our tag, settled | [`LedgerStep::Close`] |
 //! | its rule, held by another installation's unexpired lease | [`Step::Leave`] |

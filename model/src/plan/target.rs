@@ -409,16 +409,8 @@ impl<'a> Planner<'a> {
     fn wanted_ours_by_tag(&mut self, index: usize, permission: Permission, want: Want, lease: Option<&Lease>) {
         let Some((rule, marks)) = self.take(index) else { return };
         let Some(value) = marks.leases.get(self.me()) else { return };
-        let another = |lease: &&Lease| lease.proven_rule().is_some_and(|id| *id != rule.id);
-        let known = lease.filter(another).filter(|lease| !lease.settled(self.reading.read_at));
-        if let Some(lease) = known {
-            // The reading may be older than the id that we know.
-            let standing = match lease.proven_rule() {
-                Some(id) if lease.phase == Phase::Held => held(lease, id),
-                _ => standing_without_rule(Some(lease)),
-            };
-            self.plan.standings.insert(permission, standing);
-            return self.settle(lease);
+        if let Some(lease) = lease.filter(|lease| self.is_older_than_known(rule, lease)) {
+            return self.keep_known(permission, lease);
         }
         let until = tag_time(value);
         let owned = self.owned(rule, Proof::LeaseTag);
@@ -427,6 +419,20 @@ impl<'a> Planner<'a> {
         let id = rule.id.clone();
         self.plan.standings.insert(permission, if shared { Standing::Shared(id) } else { Standing::Own(id) });
         self.keep(rule, Proof::LeaseTag, value, want, lease);
+    }
+
+    /// Whether the reading may be older than the id that we know: it shows another rule in its place.
+    fn is_older_than_known(&self, rule: &ObservedRule, lease: &Lease) -> bool {
+        lease.proven_rule().is_some_and(|id| *id != rule.id) && !lease.settled(self.reading.read_at)
+    }
+
+    fn keep_known(&mut self, permission: Permission, lease: &Lease) {
+        let standing = match lease.proven_rule() {
+            Some(id) if lease.phase == Phase::Held => held(lease, id),
+            _ => standing_without_rule(Some(lease)),
+        };
+        self.plan.standings.insert(permission, standing);
+        self.settle(lease);
     }
 
     /// Our tag is there; rewrite it if it says something else. A tag that we have just written and that does not
@@ -464,6 +470,10 @@ impl<'a> Planner<'a> {
         let Some((rule, _)) = self.take(index) else { return };
         if !want.open {
             return lease.into_iter().for_each(|lease| self.unwanted_absent(lease));
+        }
+        // To join it would trade the id of a rule that is there for one that a reading may still show.
+        if let Some(lease) = lease.filter(|l| l.phase == Phase::Held && self.is_older_than_known(rule, l)) {
+            return self.keep_known(permission, lease);
         }
         let joining = lease.filter(|l| l.phase == Phase::Joining && l.rule_id.as_ref() == Some(&rule.id));
         if let Some(lease) = joining.filter(|lease| !lease.settled(self.reading.read_at)) {
@@ -640,17 +650,29 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Closes a rule with our tag that is not the one its lease knows; whether that is all there is to do for now.
+    /// Lets go of a rule with our tag that is not the one its lease knows; whether that is all there is to do for now.
+    ///
+    /// | that rule | the known one | |
+    /// |---|---|---|
+    /// | ours alone | seen, or not | it is closed first |
+    /// | shared | seen, and on record as opened | the lease takes it over: the known one, displaced from now on, is closed first, and then this one is left |
+    /// | shared | not seen | wait |
     fn beside_known(&mut self, index: usize, known_is_seen: bool, lease: &Lease) -> bool {
         let shared = self.seen.get(index).is_some_and(|seen| self.held_by_another(&seen.marks));
-        if shared && known_is_seen {
+        let remembered = lease.proven_rule().and_then(|known| self.record.opened.get(known)) == Some(&lease.permission);
+        if shared && known_is_seen && !remembered {
             return false;
         }
-        let Some((rule, _)) = self.take(index) else { return false };
+        let Some((rule, marks)) = self.take(index) else { return false };
         self.dealt_with.extend(lease.proven_rule().cloned());
-        if !shared {
-            let owned = self.owned(rule, Proof::LeaseTag);
-            self.collect.push(owned);
+        let owned = self.owned(rule, Proof::LeaseTag);
+        match (shared, known_is_seen) {
+            (false, _) => self.collect.push(owned),
+            (true, true) => {
+                let until = marks.leases.get(self.me()).and_then(|value| tag_time(value));
+                self.plan.ledger.push(LedgerStep::Adopt { permission: lease.permission, rule: owned, until });
+            }
+            (true, false) => {}
         }
         if !known_is_seen {
             self.waits(lease);

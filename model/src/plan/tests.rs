@@ -1229,6 +1229,25 @@ fn a_lost_call_that_landed_beside_an_edited_rule_is_closed_first() {
     assert!(world.leases.is_empty() && world.reading.rules.is_empty());
 }
 
+/// Found by the search: the same, and another installation has joined the late one before we see it. The edited one is
+/// closed without ending the lease, since our tag on the other has to go as well.
+#[test]
+fn a_lost_call_that_landed_beside_an_edited_rule_and_was_joined_is_left_after_that() {
+    let joined = leased("sgr-2", 22, &[(ME, m(60)), (THEY, m(60))]);
+    let mut world = world().held(22, "sgr-1", m(60)).rule(edited(ours("sgr-1", 22, m(60)), 23)).rule(joined);
+    world.opened.insert(sgr("sgr-1"), port(22));
+    let plan = world.plans(&["adopt tcp/22 sgr-2"], &[], &[]);
+    world.apply(&plan);
+    let plan = world.plans(&[], &[step("collect", &["sgr-1"])], &[NoteKind::Edited, NoteKind::Closing]);
+    assert_eq!(plan.steps[0].rules()[0].proof(), Proof::LedgerId);
+    world.apply(&plan);
+    let plan = world.plans(&[], &[step("leave", &["sgr-2"])], &[]);
+    world.apply(&plan);
+    world.rests();
+    let others: Vec<_> = world.reading.rules.iter().map(|rule| rule.marks(GROUP).leases.len()).collect();
+    assert_eq!(others, [1], "theirs alone is on the one that is left");
+}
+
 /// Found by the search: ours was deleted by hand and opened again, and an old reading still shows the first.
 #[test]
 fn a_reading_older_than_the_known_id_does_not_replace_it() {
@@ -1244,6 +1263,18 @@ fn a_reading_older_than_the_known_id_does_not_replace_it() {
         |ago| fresh(ago).with(|world| world.reading.rules = vec![leased("sgr-1", 22, &[(ME, m(60)), (THEY, m(60))])]);
     shared(300).plans(&[], &[], &[NoteKind::Closing]);
     shared(301).plans(&["adopt tcp/22 sgr-1"], &[step("leave", &["sgr-1"])], &[]);
+}
+
+/// Found by the search: theirs was edited by hand, ours was opened in its place, and an old reading still shows theirs
+/// there. To join it would be to forget ours.
+#[test]
+fn a_reading_older_than_the_known_id_is_not_joined() {
+    let fresh = |ago: i64| {
+        let make = move |lease: Lease| lease.intend(Attempt::Opening, now() - s(ago)).authorized(sgr("sgr-2"), m(60));
+        world().wanting().lease(22, make).rule(leased("sgr-1", 22, &[(THEY, m(60))]))
+    };
+    stands(&fresh(300).rests(), 22, &own("sgr-2"));
+    fresh(301).plans(&[], &[step("join", &["sgr-1"])], &[]);
 }
 
 #[test]

@@ -260,23 +260,25 @@ impl Driver<'_> {
         }
     }
 
-    /// S3: a rule of ours that no live session wants and nobody else holds. What we have left, or look for because a
-    /// reading may have hidden it, counts only where this reading shows it and nobody else on it: our lease stays open
-    /// until that is settled. The same goes for an edited rule that the record remembers. What was edited before its id was known cannot be told to be ours, and with a wrong clock
-    /// nothing is collected that carries others' leases (`docs/guarantees.md`).
+    /// S3: a rule of ours that no live session wants and nobody else holds, neither in the reading nor by now. What we
+    /// have left, or look for because a reading may have hidden it, counts only where this reading shows it and nobody
+    /// else on it: our lease stays open until that is settled. The same goes for an edited rule that the record
+    /// remembers. What was edited before its id was known cannot be told to be ours, and with a wrong clock nothing is
+    /// collected that carries others' leases (`docs/guarantees.md`).
     fn leaves_something(&self, pass: &Pass) -> bool {
         let site = &self.world.sites[self.site];
         let wanted = site.wanted();
         self.world.rules.iter().any(|rule| {
             let row = site.ledger.iter().find(|row| row.proven() == Some(rule.id));
-            let shown = |seen: &Rule| seen.id == rule.id && !seen.held_by_another(self.site);
-            let left = row.is_some_and(|row| row.phase == Phase::Leaving) && !pass.rules.iter().any(shown);
+            let shown = pass.rules.iter().find(|seen| seen.id == rule.id);
+            let others = rule.held_by_another(self.site) || shown.is_some_and(|seen| seen.held_by_another(self.site));
+            let left = row.is_some_and(|row| row.phase == Phase::Leaving) && shown.is_none();
             let made = rule.made_by == Some(self.site as u8) && (self.now() == 0 || !rule.has_leases());
             let ours = row.is_some() || (rule.genuine() && (made || rule.lease_of(self.site).is_some()));
             let port = row.map_or(rule.port, |row| row.port);
-            let displaced = row.is_none() && pass.rules.iter().any(|seen| seen.id == rule.id && site.edited(seen));
+            let displaced = row.is_none() && shown.is_some_and(|seen| site.edited(seen));
             let hidden = row.is_none() && site.edited(rule) && !displaced;
-            displaced || (ours && !left && !hidden && wanted & (1 << port) == 0 && !rule.held_by_another(self.site))
+            displaced || (ours && !left && !hidden && wanted & (1 << port) == 0 && !others)
         })
     }
 
