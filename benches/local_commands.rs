@@ -38,13 +38,7 @@ fn session(number: u128, start: Timestamp) -> Session {
         id: GrantId(Uuid::from_u128(id.as_u128() + ((resource + 1) << 100))),
         resource_name: format!("resource-{resource}"),
         reach: Reach {
-            target: TargetKey {
-                provider: "aws".into(),
-                kind: "security-group".into(),
-                endpoint: None,
-                region: "eu-west-1".into(),
-                id: format!("sg-{resource:017x}"),
-            },
+            target: TargetKey::new("aws", "security-group", "eu-west-1", &format!("sg-{resource:017x}")),
             account: None,
             partition: None,
             profile: None,

@@ -74,27 +74,12 @@ mod tests {
     fn grant(group: &str, address: &str, ports: &[&str]) -> Grant {
         let address: IpAddr = address.parse().unwrap();
         let permission = |port: &&str| Permission::for_host(port.parse().unwrap(), address);
-        let key = TargetKey {
-            provider: "aws".into(),
-            kind: "security-group".into(),
-            endpoint: None,
-            region: "eu-west-1".into(),
-            id: group.into(),
-        };
+        let key = TargetKey::new("aws", "security-group", "eu-west-1", group);
         let untried = |permission| GrantPermission { permission, standing: Standing::Untried };
         Grant {
             id: GrantId(Uuid::from_u128(1)),
             resource_name: group.into(),
-            reach: Reach {
-                target: key,
-                account: None,
-                partition: None,
-                profile: None,
-                role_arn: None,
-                external_id: None,
-                config_file: None,
-                credentials_file: None,
-            },
+            reach: Reach::plain(key),
             address,
             status: GrantStatus::Pending,
             permissions: ports.iter().map(permission).map(untried).collect(),

@@ -103,21 +103,13 @@ mod tests {
     }
 
     fn grant(address: &str, cidr: &str) -> Grant {
-        let target = TargetKey {
-            provider: "aws".into(),
-            kind: "security-group".into(),
-            endpoint: None,
-            region: "eu-west-1".into(),
-            id: "sg-1".into(),
-        };
-        let (account, partition, profile, role_arn, external_id) = (None, None, None, None, None);
-        let (config_file, credentials_file) = (None, None);
+        let target = TargetKey::new("aws", "security-group", "eu-west-1", "sg-1");
         let permission = |spec| Permission::for_network(spec, cidr.parse().unwrap());
         let item = |spec| GrantPermission { permission: permission(spec), standing: Standing::Untried };
         Grant {
             id: GrantId(Uuid::from_u128(1)),
             resource_name: "api".into(),
-            reach: Reach { target, account, partition, profile, role_arn, external_id, config_file, credentials_file },
+            reach: Reach::plain(target),
             address: ip(address),
             status: GrantStatus::Applied,
             permissions: vec![item(PortSpec::Tcp(22, 22)), item(PortSpec::Icmp)],

@@ -354,23 +354,8 @@ mod tests {
     }
 
     fn reach() -> Reach {
-        let target = TargetKey {
-            provider: "aws".into(),
-            kind: "security-group".into(),
-            endpoint: None,
-            region: "eu-west-1".into(),
-            id: "sg-1".into(),
-        };
-        Reach {
-            target,
-            account: None,
-            partition: None,
-            profile: None,
-            role_arn: None,
-            external_id: None,
-            config_file: None,
-            credentials_file: None,
-        }
+        let target = TargetKey::new("aws", "security-group", "eu-west-1", "sg-1");
+        Reach::plain(target)
     }
 
     fn claim() -> Lease {

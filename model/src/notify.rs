@@ -117,16 +117,8 @@ mod tests {
     }
 
     fn reach() -> Reach {
-        let target = TargetKey {
-            provider: "aws".into(),
-            kind: "security-group".into(),
-            endpoint: None,
-            region: "eu-west-1".into(),
-            id: "sg-1".into(),
-        };
-        let (account, partition, profile, role_arn, external_id) = (None, None, None, None, None);
-        let (config_file, credentials_file) = (None, None);
-        Reach { target, account, partition, profile, role_arn, external_id, config_file, credentials_file }
+        let target = TargetKey::new("aws", "security-group", "eu-west-1", "sg-1");
+        Reach::plain(target)
     }
 
     /// From 0 to 60 minutes.

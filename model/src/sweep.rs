@@ -226,13 +226,7 @@ mod tests {
     }
 
     fn target() -> TargetKey {
-        TargetKey {
-            provider: "aws".to_owned(),
-            kind: "security-group".to_owned(),
-            endpoint: None,
-            region: "eu-west-1".to_owned(),
-            id: "sg-1".to_owned(),
-        }
+        TargetKey::new("aws", "security-group", "eu-west-1", "sg-1")
     }
 
     /// Installations count from 1, in this order.

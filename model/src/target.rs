@@ -18,6 +18,15 @@ pub struct TargetKey {
     pub id: String,
 }
 
+impl TargetKey {
+    /// A target at the provider's own endpoint.
+    #[must_use]
+    pub fn new(provider: &str, kind: &str, region: &str, id: &str) -> Self {
+        let [provider, kind, region, id] = [provider, kind, region, id].map(str::to_owned);
+        Self { provider, kind, endpoint: None, region, id }
+    }
+}
+
 impl fmt::Display for TargetKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} in {}", self.id, self.region)
@@ -47,6 +56,21 @@ pub struct Reach {
 }
 
 impl Reach {
+    /// By the standard chain of credentials, with nothing learnt on the way yet.
+    #[must_use]
+    pub fn plain(target: TargetKey) -> Self {
+        Self {
+            target,
+            account: None,
+            partition: None,
+            profile: None,
+            role_arn: None,
+            external_id: None,
+            config_file: None,
+            credentials_file: None,
+        }
+    }
+
     /// The same way to the same place, leaving out what is only learnt on the way: one client serves both.
     #[must_use]
     pub fn same_way(&self, other: &Self) -> bool {

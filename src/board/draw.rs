@@ -426,16 +426,8 @@ pub(crate) mod tests {
     }
 
     fn reach(id: &str) -> Reach {
-        let target = TargetKey {
-            provider: "aws".into(),
-            kind: "security-group".into(),
-            endpoint: None,
-            region: "eu-west-1".into(),
-            id: id.into(),
-        };
-        let (account, partition, profile, role_arn, external_id) = (None, None, None, None, None);
-        let (config_file, credentials_file) = (None, None);
-        Reach { target, account, partition, profile, role_arn, external_id, config_file, credentials_file }
+        let target = TargetKey::new("aws", "security-group", "eu-west-1", id);
+        Reach::plain(target)
     }
 
     fn permission(port: u16) -> Permission {

@@ -729,23 +729,8 @@ mod tests {
     }
 
     fn session(number: u128, reason: &str) -> Session {
-        let target = TargetKey {
-            provider: "aws".into(),
-            kind: "security-group".into(),
-            endpoint: None,
-            region: "eu-west-1".into(),
-            id: "sg-1".into(),
-        };
-        let reach = Reach {
-            target,
-            account: None,
-            partition: None,
-            profile: None,
-            role_arn: None,
-            external_id: None,
-            config_file: None,
-            credentials_file: None,
-        };
+        let target = TargetKey::new("aws", "security-group", "eu-west-1", "sg-1");
+        let reach = Reach::plain(target);
         let address = "203.0.113.42".parse().unwrap();
         let permission = Permission::for_host(PortSpec::Tcp(22, 22), address);
         Session {

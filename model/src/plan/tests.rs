@@ -56,26 +56,11 @@ fn port(port: u16) -> Permission {
 }
 
 fn key() -> TargetKey {
-    TargetKey {
-        provider: "aws".into(),
-        kind: "security-group".into(),
-        endpoint: None,
-        region: "eu-west-1".into(),
-        id: GROUP.into(),
-    }
+    TargetKey::new("aws", "security-group", "eu-west-1", GROUP)
 }
 
 fn reach() -> Reach {
-    Reach {
-        target: key(),
-        account: None,
-        partition: None,
-        profile: None,
-        role_arn: None,
-        external_id: None,
-        config_file: None,
-        credentials_file: None,
-    }
+    Reach::plain(key())
 }
 
 fn failure(class: FailureClass) -> Failure {

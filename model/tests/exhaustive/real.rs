@@ -199,26 +199,11 @@ fn session_id(number: u8) -> SessionId {
 }
 
 fn key() -> TargetKey {
-    TargetKey {
-        provider: "aws".into(),
-        kind: "security-group".into(),
-        endpoint: None,
-        region: "eu-west-1".into(),
-        id: GROUP.into(),
-    }
+    TargetKey::new("aws", "security-group", "eu-west-1", GROUP)
 }
 
 fn reach() -> Reach {
-    Reach {
-        target: key(),
-        account: None,
-        partition: None,
-        profile: None,
-        role_arn: None,
-        external_id: None,
-        config_file: None,
-        credentials_file: None,
-    }
+    Reach::plain(key())
 }
 
 fn lease(row: &Row, now: Tick) -> Lease {

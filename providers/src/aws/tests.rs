@@ -36,22 +36,7 @@ fn at(text: &str) -> Timestamp {
 }
 
 fn reach(id: &str) -> Reach {
-    Reach {
-        target: TargetKey {
-            provider: "aws".into(),
-            kind: "security-group".into(),
-            endpoint: None,
-            region: "eu-west-1".into(),
-            id: id.into(),
-        },
-        account: None,
-        partition: None,
-        profile: None,
-        role_arn: None,
-        external_id: None,
-        config_file: None,
-        credentials_file: None,
-    }
+    Reach::plain(TargetKey::new("aws", "security-group", "eu-west-1", id))
 }
 
 fn options(replay: &Replay) -> Options {
