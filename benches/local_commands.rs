@@ -37,16 +37,7 @@ fn session(number: u128, start: Timestamp) -> Session {
     let grant = |resource: u128| Grant {
         id: GrantId(Uuid::from_u128(id.as_u128() + ((resource + 1) << 100))),
         resource_name: format!("resource-{resource}"),
-        reach: Reach {
-            target: TargetKey::new("aws", "security-group", "eu-west-1", &format!("sg-{resource:017x}")),
-            account: None,
-            partition: None,
-            profile: None,
-            role_arn: None,
-            external_id: None,
-            config_file: None,
-            credentials_file: None,
-        },
+        reach: Reach::plain(TargetKey::new("aws", "security-group", "eu-west-1", &format!("sg-{resource:017x}"))),
         address: "203.0.113.42".parse().unwrap(),
         status: GrantStatus::Pending,
         permissions: vec![GrantPermission { permission, standing: Standing::Untried }],
