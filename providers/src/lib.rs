@@ -69,8 +69,8 @@ pub struct SetSwitch {
     pub exists: bool,
     /// For people in the console.
     pub description: String,
-    /// Another one for each attempt: the same one within some hours is the same request to the provider, whatever has
-    /// become of the switch meanwhile.
+    /// Another one for each attempt, of 62 characters at the most: the same one within some hours is the same request to
+    /// the provider, whatever has become of the switch meanwhile.
     pub token: String,
 }
 
