@@ -147,7 +147,7 @@ async fn conclude(
             return Ok(Exit::Partial);
         }
     }
-    reached(opening, driver, session).await
+    reached(opening, driver, session, report).await
 }
 
 /// Whether what the record says of a session is what was seen in this pass.

@@ -239,6 +239,67 @@ fn a_caller_who_may_not_is_told_and_the_rule_is_open() {
     assert_eq!(errors(&list[0]), Vec::<&str>::new());
 }
 
+fn no_switches(world: &World) {
+    world.faults(&[Fault::refuse("CreateSchedule", 403, "AccessDeniedException", "no")]);
+}
+
+/// Everything is open, so it stays; but not all is as it was asked for.
+#[test]
+fn everything_or_nothing_keeps_a_session_without_switches_and_says_so() {
+    let world = switched();
+    no_switches(&world);
+    let started = start(&world, &["--atomic"]).expect_code(3);
+    let session = started.json_as("session");
+    assert_eq!((&session["status"], errors(&session).len()), (&json!("ACTIVE"), 3), "{session:#}");
+    assert!(started.stderr.contains("nothing would close this session"), "{started}");
+    let only = ["session", "start", "--ipv4", IPV4, "--atomic", "--only", "prod-api-sg"];
+    let told = world.eg(&only).expect_code(3);
+    assert!(told.stdout.ends_with("✓ Session is ACTIVE\n"), "{told}");
+    assert!(told.stderr.contains("closes by eg reconcile only: the switch in the cloud could not be set"), "{told}");
+    world.faults(&[]);
+    world.eg(&only).expect_code(0);
+}
+
+/// The command that it is for closes it, so it is told before that, and its status is the command's.
+#[test]
+fn a_command_runs_without_switches_and_that_is_said_before() {
+    let world = switched();
+    no_switches(&world);
+    let before = world.cloud.snapshot();
+    for (script, status) in [("exit 0", 0), ("exit 7", 7)] {
+        let args = ["session", "run", "--ipv4", IPV4, "--only", "prod-api-sg", "--", "sh", "-c"];
+        let script = format!("echo now >&2; {script}");
+        let ran = world.eg(&[&args[..], &[&script]].concat()).expect_code(status);
+        let (told, _) = ran.stderr.split_once("\nnow\n").unwrap();
+        assert!(told.contains("closes by eg reconcile only: the switch in the cloud could not be set"), "{ran}");
+        assert_eq!((world.cloud.snapshot(), world.schedules()), (before.clone(), vec![]));
+    }
+    let elsewhere = "\n[aws.cloud_expiry]\nrole_arn = \"arn:aws:iam::111111111111:role/x\"\n";
+    world.write_config(&(world.default_config() + elsewhere));
+    let ran = world.eg(&["session", "run", "--ipv4", IPV4, "--only", "dev", "--", "true"]).expect_code(0);
+    assert!(ran.stderr.contains("has no role of account"), "{ran}");
+}
+
+/// Whose account it is decides which role; who does not know sets no switch, and that is no success.
+#[test]
+fn an_account_that_cannot_be_told_gets_no_switch_and_that_is_said() {
+    let world = switched();
+    world.faults(&[Fault::refuse("GetCallerIdentity", 500, "InternalFailure", "no")]);
+    for more in [&["--only", "prod-api-sg"][..], &["--only", "prod-db-sg", "--atomic"]] {
+        let started = start(&world, more).expect_code(3);
+        assert_eq!(started.json_as("session")["status"], "ACTIVE");
+        assert!(started.stderr.contains("no switch is set: whose account it is is not known"), "{started}");
+        let ensure = ["session", "ensure", "--ipv4", IPV4, "--duration", "1h", "--only", more[1]];
+        world.eg(&ensure).expect_code(3);
+    }
+    let id = session(&world)["id"].as_str().unwrap().to_owned();
+    world.eg(&["session", "extend", &id, "--hours", "1"]).expect_code(3);
+    assert_eq!(world.schedules(), []);
+    world.faults(&[]);
+    world.eg(&["reconcile"]).expect_code(0);
+    assert_eq!(world.schedules().len(), 2);
+}
+
 #[test]
 fn closing_never_waits_for_the_scheduler() {
     let world = switched();
