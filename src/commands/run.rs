@@ -43,8 +43,8 @@ const SESSION: &str = "EG_SESSION_ID";
   eg session run --only bastion -- ssh bastion.example.com
   eg session run --duration 30m --check db.example.com:5432 -- psql -h db.example.com
 
-Exit status 3 with an error says that the session could not be closed, or not yet. A switch in the cloud that could not
-be set is a warning: this command closes.")]
+Exit status 3 with an error says that the session could not be closed, or not yet.
+A switch in the cloud that could not be set is a warning: this command closes by itself.")]
 pub struct RunArgs {
     #[command(flatten)]
     open: OpenArgs,

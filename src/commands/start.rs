@@ -21,8 +21,8 @@ use eg_state::RunKind;
   eg session start --until 18:00 --atomic
   eg session start --only db --check db.example.com:5432
 
-With --check, exit status 3 says that the rules are open and something else is in the way. With cloud expiry, it says
-that everything is open, and that some rule has no switch in the cloud; --atomic keeps the session then.")]
+With --check, exit status 3 says that the rules are open and something else is in the way.
+With cloud expiry, it may say that a switch in the cloud is not set: --atomic keeps that session.")]
 pub struct StartArgs {
     #[command(flatten)]
     open: OpenArgs,
