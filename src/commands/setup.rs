@@ -201,6 +201,12 @@ async fn prepare_account(connect: &dyn Connect, one: &Found, parts: &mut Vec<Par
     let mut role_is_made = false;
     for (region, reach) in &one.ways {
         let firewall = connect.connect(reach).await?;
+        let caller = firewall.caller().await?;
+        // The record may be of a time when other credentials led there.
+        if caller.account != account.number {
+            let message = format!("the credentials for {region} are of account {} now", caller.account);
+            return Err(Failure::new(FailureClass::Credentials, message));
+        }
         if account.needs_schedule_group() {
             let came = firewall.prepare_schedule_group(&account.schedule_group).await?;
             parts.push(part(format!("schedule group {} in {region}", account.schedule_group), came));

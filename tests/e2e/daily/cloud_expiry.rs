@@ -1,7 +1,7 @@
 //! `eg setup cloud-expiry`, and what `eg iam-policy` and `eg doctor` say of it.
 
 use crate::{
-    harness::{Fault, World, cloud::decode, moto},
+    harness::{Fault, Moto, World, cloud::decode, moto},
     session::{Tale, error_of, start},
 };
 use serde_json::Value;
@@ -118,6 +118,23 @@ fn a_role_that_was_changed_by_hand_is_left_alone() {
     world.cloud.iam("PutRolePolicy", &[&named[..], &[("PolicyDocument", &console.to_string())]].concat());
     world.eg(&apply).expect_code(0);
     assert_eq!(role_policy(&world), console);
+}
+
+/// What is on record of a target's account is what was so when it was last used.
+#[test]
+fn nothing_is_made_in_another_account() {
+    let (world, second) = (World::new(), World::bare());
+    configure(&world, "");
+    start(&world.here, &["--only", "dev"]);
+    let key = Moto::access_key(second.account(), "OTHER");
+    let apply = ["setup", "cloud-expiry", "--apply", "--only", "dev"];
+    second.forget_calls();
+    let refused = world.here.command(&apply).env("AWS_ACCESS_KEY_ID", &key).run().expect_code(1);
+    let words = format!("account {}: ", world.account());
+    assert!(error_of(&refused).starts_with(&words), "{refused}");
+    assert!(error_of(&refused).ends_with(&format!("are of account {} now", second.account())), "{refused}");
+    let calls = second.calls();
+    assert!(calls.iter().all(|call| call.action == "GetCallerIdentity"), "{}", second.call_counts());
 }
 
 /// What was made before something went wrong is told.
