@@ -4,6 +4,7 @@ use crate::harness::{Fault, IPV4, Outcome, REGION, Schedule, World};
 use serde_json::{Value, json};
 
 mod lifetime;
+mod silent;
 
 const HOUR: i64 = 3600;
 
