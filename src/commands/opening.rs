@@ -526,8 +526,14 @@ impl<'a> Opening<'a> {
         }
     }
 
+    /// Warns of whatever would keep this machine from closing a session.
+    pub(super) fn warn_of_closing(&self, callers: &Callers, session: &Session, runs: &LastRuns) {
+        self.warn_of_credentials(callers, session, Closer::Schedule);
+        self.warn_of_no_schedule(runs);
+    }
+
     /// Warns when nothing would close a session on time.
-    pub(super) fn warn_of_no_schedule(&self, runs: &LastRuns) {
+    fn warn_of_no_schedule(&self, runs: &LastRuns) {
         let Context { env, printer, config, state, .. } = self.context;
         if !is_scheduled(runs, env.now()) {
             let hints = [

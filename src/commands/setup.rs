@@ -105,7 +105,7 @@ async fn set_up(
     if !args.apply {
         found.iter().for_each(|one| context.printer.result(&documents(&one.account)));
     }
-    context.printer.result(&configuration(&found));
+    context.printer.result(&configuration(settings, &found));
     Ok(Exit::Done)
 }
 
@@ -288,9 +288,15 @@ fn documents(account: &Account) -> String {
     text + &format!("{:#}\n\n", account.user_policy())
 }
 
-/// What goes into the configuration.
-fn configuration(found: &[Found]) -> String {
-    let roles: Vec<String> = found.iter().map(|one| format!("\"{}\"", one.account.role_arn())).collect();
+/// What goes into the configuration, beside the roles of other accounts that are in there.
+fn configuration(settings: &Settings, found: &[Found]) -> String {
+    let expiry = settings.aws.cloud_expiry.as_ref();
+    let replaced = |arn: &String| {
+        found.iter().any(|one| arn.starts_with(&format!("arn:{}:iam::{}:", one.account.partition, one.account.number)))
+    };
+    let kept = expiry.iter().flat_map(|expiry| &expiry.roles).filter(|arn| !replaced(arn)).cloned();
+    let roles = kept.chain(found.iter().map(|one| one.account.role_arn()));
+    let roles: Vec<String> = roles.map(|arn| format!("\"{arn}\"")).collect();
     let roles = match roles.as_slice() {
         [one] => one.clone(),
         many => format!("[{}]", many.join(", ")),

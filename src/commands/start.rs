@@ -2,7 +2,7 @@
 
 use super::{
     Context, exit_after,
-    opening::{Ask, Closer, OpenArgs, Opening},
+    opening::{Ask, OpenArgs, Opening},
 };
 use crate::{
     error::{CommandError, Exit},
@@ -58,10 +58,7 @@ async fn start(opening: &Opening<'_>, args: &StartArgs) -> Result<Exit, CommandE
     let runs = driver.store.borrow().last_runs()?;
     context.printer.result(&opening.began(&session, runs.clone()));
     opening.warn_of_accounts_without_role(&surroundings.callers);
-    let warn = || {
-        opening.warn_of_credentials(&surroundings.callers, &session, Closer::Schedule);
-        opening.warn_of_no_schedule(&runs);
-    };
+    let warn = || opening.warn_of_closing(&surroundings.callers, &session, &runs);
     // What the cloud closes by itself needs neither this machine nor its credentials on time.
     let switched = opening.is_switched(&session) && !args.no_wait;
     if !switched {

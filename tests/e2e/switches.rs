@@ -261,6 +261,22 @@ fn everything_or_nothing_keeps_a_session_without_switches_and_says_so() {
     world.eg(&only).expect_code(0);
 }
 
+/// As a start does: once when it begins, and the status says it every time.
+#[test]
+fn a_session_that_is_kept_without_switches_is_not_as_asked() {
+    let world = switched();
+    no_switches(&world);
+    let ensure = ["session", "ensure", "--ipv4", IPV4, "--only", "prod-api-sg", "--duration", "1h"];
+    let begun = world.eg(&ensure).expect_code(3);
+    assert!(begun.stderr.contains("nothing would close this session"), "{begun}");
+    let kept = world.eg(&ensure).expect_code(3);
+    assert!(!kept.stderr.contains("nothing would close this session"), "{kept}");
+    world.faults(&[]);
+    let mended = world.eg(&ensure).expect_code(0);
+    assert!(!mended.stderr.contains("warning"), "{mended}");
+    assert_eq!(world.schedules().len(), 1);
+}
+
 /// The command that it is for closes it, so it is told before that, and its status is the command's.
 #[test]
 fn a_command_runs_without_switches_and_that_is_said_before() {

@@ -137,6 +137,20 @@ fn nothing_is_made_in_another_account() {
     assert!(calls.iter().all(|call| call.action == "GetCallerIdentity"), "{}", second.call_counts());
 }
 
+/// What is to be put into the configuration loses nothing that is in there.
+#[test]
+fn roles_of_other_accounts_stay_in_the_configuration() {
+    let world = World::new();
+    let expiry = format!(
+        "\n[aws.cloud_expiry]\nrole_arn = [\"arn:aws:iam::111111111111:role/x\", \"{}\"]\n",
+        role(&world, "own")
+    );
+    world.write_config(&(world.default_config() + &expiry));
+    let printed = world.eg(&["setup", "cloud-expiry", "--role-name", "new"]).expect_code(0);
+    let line = format!("role_arn = [\"arn:aws:iam::111111111111:role/x\", \"{}\"]\n", role(&world, "new"));
+    assert!(printed.stdout.ends_with(&line), "{printed}");
+}
+
 /// What was made before something went wrong is told.
 #[test]
 fn what_was_made_is_told_even_if_the_rest_is_refused() {
