@@ -19,12 +19,12 @@ pub(crate) fn lines(answer: &Answer, compare: Compare, names: &Names) -> Vec<Str
                 everything(answer, names).into_iter().partition(|line| line.starts_with("rule "));
             rest.into_iter().chain([format!("rules: {}", rules.len())]).collect()
         }
-        Compare::Outcome => everything(answer, names).into_iter().filter(is_outcome).collect(),
+        Compare::Outcome => everything(answer, names).into_iter().filter(|line| is_outcome(line)).collect(),
         Compare::Nothing => Vec::new(),
     }
 }
 
-fn is_outcome(line: &String) -> bool {
+fn is_outcome(line: &str) -> bool {
     line.starts_with("OK") || line.starts_with("error ")
 }
 
@@ -53,7 +53,7 @@ fn everything(answer: &Answer, names: &Names) -> Vec<String> {
 /// a group of schedules, since the code does not tell.
 pub(crate) fn rest_lines(answer: &Answer, compare: Compare) -> Vec<String> {
     let all = what_it_says(answer);
-    if compare == Compare::Outcome { all.into_iter().filter(is_outcome).collect() } else { all }
+    if compare == Compare::Outcome { all.into_iter().filter(|line| is_outcome(line)).collect() } else { all }
 }
 
 fn what_it_says(answer: &Answer) -> Vec<String> {
