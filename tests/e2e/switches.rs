@@ -244,6 +244,29 @@ fn no_switches(world: &World) {
     world.faults(&[Fault::refuse("CreateSchedule", 403, "AccessDeniedException", "no")]);
 }
 
+/// What is wrong is the role, or the schedule group; the resource is as it should be.
+#[test]
+fn what_to_do_about_a_switch_that_is_not_set() {
+    let world = switched();
+    let unknown = "The execution role you provide must allow AWS EventBridge Scheduler to assume the role.";
+    for (code, status, hint) in [
+        ("ValidationException", 400, "hint: see whether the role is there"),
+        ("ServiceQuotaExceededException", 402, "hint: delete schedules"),
+    ] {
+        world.faults(&[Fault::refuse("CreateSchedule", status, code, unknown)]);
+        let started = world.eg(&["session", "start", "--ipv4", IPV4, "--only", "prod-api-sg"]).expect_code(3);
+        assert!(started.stderr.contains(hint) && !started.stderr.contains("check the resource"), "{started}");
+        world.faults(&[]);
+        world.eg(&["session", "stop"]).expect_code(0);
+    }
+    let config = format!("\n[aws.cloud_expiry]\nrole_arn = \"{}\"\nschedule_group = \"none\"\n", role(&world));
+    world.write_config(&(world.default_config() + &config));
+    let missing = "Schedule group none does not exist.";
+    world.faults(&[Fault::refuse("CreateSchedule", 404, "ResourceNotFoundException", missing)]);
+    let started = world.eg(&["session", "start", "--ipv4", IPV4, "--only", "prod-api-sg"]).expect_code(3);
+    assert!(started.stderr.contains("hint: make the schedule group with: eg setup cloud-expiry --apply"), "{started}");
+}
+
 /// Everything is open, so it stays; but not all is as it was asked for.
 #[test]
 fn everything_or_nothing_keeps_a_session_without_switches_and_says_so() {

@@ -249,7 +249,7 @@ impl TargetRun<'_> {
 
     fn report_switch(&mut self, step: &Step, outcome: StepOutcome, failure: &Failure) {
         let report = self.report(step, outcome, Some(failure.to_string()));
-        self.steps.push(StepReport { advice: Some(failure.class.advice()), ..report });
+        self.steps.push(StepReport { advice: Some(advice(failure.class)), ..report });
     }
 }
 
@@ -263,5 +263,18 @@ fn switches_rest(class: FailureClass, unreadable: bool) -> bool {
     match class {
         FailureClass::Denied | FailureClass::Credentials | FailureClass::Gone => true,
         class => unreadable && class.outcome_unknown(),
+    }
+}
+
+/// What to do about a switch that is not set: it is not the resource that is wrong.
+fn advice(class: FailureClass) -> &'static str {
+    match class {
+        FailureClass::Gone => "make the schedule group with: eg setup cloud-expiry --apply",
+        FailureClass::Invalid => {
+            "see whether the role is there, and for the scheduler to take: eg setup cloud-expiry prints it (one that was made \
+             just now takes a minute)"
+        }
+        FailureClass::Limit => "delete schedules that are no longer needed, or ask the provider for a higher quota",
+        other => other.advice(),
     }
 }
