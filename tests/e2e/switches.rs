@@ -340,6 +340,20 @@ fn an_account_that_cannot_be_told_gets_no_switch_and_that_is_said() {
     assert_eq!(world.schedules().len(), 2);
 }
 
+/// Who only closes needs no role, and so nobody has to tell whose account it is.
+#[test]
+fn closing_asks_for_no_account() {
+    let world = switched();
+    let before = world.cloud.snapshot();
+    world.faults(&[Fault::refuse("GetCallerIdentity", 500, "InternalFailure", "no")]);
+    start(&world, &["--only", "prod-api-sg"]).expect_code(3);
+    world.forget_calls();
+    let stopped = world.eg(&["session", "stop"]).expect_code(0);
+    assert!(!stopped.stderr.contains("no switch is set"), "{stopped}");
+    assert!(!world.call_counts().contains("GetCallerIdentity"), "{}", world.call_counts());
+    assert_eq!(world.cloud.snapshot(), before);
+}
+
 #[test]
 fn closing_never_waits_for_the_scheduler() {
     let world = switched();

@@ -22,7 +22,8 @@ use std::{cell::RefCell, sync::Arc};
 const READERS: usize = 8;
 
 impl TargetRun<'_> {
-    /// Which role is of the target's account. The provider is asked only where the record does not know the account.
+    /// Which role is of the target's account. The provider is asked only where the record does not know the account, and
+    /// something is to stay open: closing waits for nobody.
     pub(super) async fn find_switch_way(&mut self) -> Result<(), CommandError> {
         let Some(expiry) = &self.driver.policy.cloud_expiry else { return Ok(()) };
         let Some(firewall) = self.look.firewall.clone().filter(|firewall| firewall.capabilities().switches) else {
@@ -31,11 +32,13 @@ impl TargetRun<'_> {
         // A target that is looked at for collection alone has no rules of ours.
         let loaded = self.driver.load(self.now())?;
         let leased = loaded.leases.iter().any(|lease| *lease.target() == self.key);
-        if !leased && !loaded.wants.contains_key(&self.key) {
+        let wanted = loaded.wants.contains_key(&self.key);
+        if !leased && !wanted {
             return Ok(());
         }
         let account = match &self.look.reach.account {
             Some(account) => account.clone(),
+            None if !wanted => return Ok(()),
             None => match firewall.caller().await {
                 Ok(caller) => caller.account,
                 Err(failure) => {
