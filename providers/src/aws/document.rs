@@ -31,6 +31,9 @@ pub(super) fn decoded(text: &str) -> Option<Value> {
 /// Compares by what documents mean, whatever the order and however a single value is written. The list at `growing` (a
 /// JSON pointer into the wanted document) may be longer in the other.
 pub(super) fn compare(wanted: &Value, found: &Value, growing: &str) -> Compared {
+    if !found.is_object() {
+        return Compared::Differs(vec!["there is nothing that can be read".to_owned()]);
+    }
     let (wanted, found) = (plain(wanted), plain(found));
     let (ours, theirs) = (texts_at(&wanted, growing), texts_at(&found, growing));
     let all: BTreeSet<String> = ours.union(&theirs).cloned().collect();
@@ -231,7 +234,8 @@ mod tests {
             assert_eq!(difference, expected);
         }
         assert!(edit(|d| d["Statement"] = json!([])).starts_with("Statement is  and should be"));
-        assert!(matches!(compare(&wanted, &Value::Null, RESOURCE), Compared::Differs(_)));
+        let unreadable = Compared::Differs(vec!["there is nothing that can be read".to_owned()]);
+        assert_eq!(compare(&wanted, &Value::Null, RESOURCE), unreadable);
         // A longer list does not excuse another difference.
         let both = policy(json!("s"), json!(["a", "b"]));
         assert!(matches!(compare(&wanted, &both, RESOURCE), Compared::Differs(_)));

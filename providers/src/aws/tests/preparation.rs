@@ -152,7 +152,10 @@ async fn what_is_different_or_of_others_is_named_and_not_touched() {
     let open = json!({"Version": "2012-10-17", "Statement": []});
     for (plays, words) in [
         (vec![found(&open), own(NAMES), attached(""), just_so()], "in its trust policy Statement is "),
-        (vec![found(&Value::Null), own(NAMES), attached(""), just_so()], "in its trust policy"),
+        (
+            vec![found(&Value::Null), own(NAMES), attached(""), just_so()],
+            "in its trust policy there is nothing that can be read",
+        ),
         (
             vec![shown("/ops/", ExpiryRole::DESCRIPTION, "", &role().trust), own(NAMES), attached(""), just_so()],
             "its path is /ops/ and should be /",
