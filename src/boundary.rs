@@ -15,7 +15,8 @@ use eg_model::{
     target::{Capabilities, Reach, TargetKey},
 };
 use eg_providers::{
-    Answered, Authorize, Caller, Connect, CredentialsEnd, ExpiryRole, Firewall, Group, Rights, SetSwitch, Sighting,
+    Answered, Authorize, Caller, Connect, CredentialsEnd, ExpiryRole, Firewall, Group, Prepared, Rights, SetSwitch,
+    Sighting,
 };
 use eg_state::{StateError, WriteObserver};
 use std::{
@@ -189,11 +190,11 @@ impl Firewall for Watched {
         self.around(self.firewall.drop_switch(rule, way)).await
     }
 
-    async fn prepare_role(&self, role: &ExpiryRole) -> Result<bool, Failure> {
+    async fn prepare_role(&self, role: &ExpiryRole) -> Result<Prepared, Failure> {
         self.around(self.firewall.prepare_role(role)).await
     }
 
-    async fn prepare_schedule_group(&self, name: &str) -> Result<bool, Failure> {
+    async fn prepare_schedule_group(&self, name: &str) -> Result<Prepared, Failure> {
         self.around(self.firewall.prepare_schedule_group(name)).await
     }
 

@@ -129,7 +129,7 @@ impl Account {
                 "Properties": {
                     "RoleName": name,
                     "Path": path,
-                    "Description": "EventBridge Scheduler closes eg's firewall rules with it",
+                    "Description": ExpiryRole::DESCRIPTION,
                     "AssumeRolePolicyDocument": self.trust(),
                     "Policies": [{"PolicyName": POLICY_NAME, "PolicyDocument": self.role_policy()}],
                 },

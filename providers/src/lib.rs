@@ -69,8 +69,8 @@ pub struct SetSwitch {
     pub exists: bool,
     /// For people in the console.
     pub description: String,
-    /// Another one for each attempt: the same one within some hours is the same request to the provider, whatever has
-    /// become of the switch meanwhile.
+    /// Another one for each attempt, of 62 characters at the most: the same one within some hours is the same request to
+    /// the provider, whatever has become of the switch meanwhile.
     pub token: String,
 }
 
@@ -87,6 +87,22 @@ pub struct ExpiryRole {
     pub policy_name: String,
     /// What it may do.
     pub policy: serde_json::Value,
+}
+
+impl ExpiryRole {
+    /// By this, `eg` knows a role that it has made.
+    pub const DESCRIPTION: &str = "EventBridge Scheduler closes eg's firewall rules with it";
+}
+
+/// What preparing something has come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prepared {
+    /// It was made, or what a run before had begun was finished.
+    Made,
+    /// It was there, of our own making, and is for these besides now.
+    Widened(BTreeSet<String>),
+    /// It was there, and does what is wanted.
+    There,
 }
 
 /// An answer with its request id.
@@ -233,17 +249,19 @@ pub trait Firewall: Send + Sync {
     /// As for [`Firewall::authorize`].
     async fn drop_switch(&self, rule: &RuleId, way: &SwitchWay) -> Result<Answered<()>, Failure>;
 
-    /// Makes the role that expiry switches act as, unless it is there just so. Whether anything was made.
+    /// Makes the role that expiry switches act as, or widens the one that `eg` has made for less.
     ///
     /// # Errors
-    /// There is a role of that name that is any different (nothing is changed then), or a call failed.
-    async fn prepare_role(&self, role: &ExpiryRole) -> Result<bool, Failure>;
+    /// There is a role of that name that is different in any other way, or that lacks something and is not of our own
+    /// making ([`eg_model::failure::FailureClass::Invalid`], every difference named; nothing is changed then), or a
+    /// call failed.
+    async fn prepare_role(&self, role: &ExpiryRole) -> Result<Prepared, Failure>;
 
-    /// Makes a group for switches, unless it is there. Whether it was made.
+    /// Makes a group for switches, unless it is there.
     ///
     /// # Errors
-    /// A call failed.
-    async fn prepare_schedule_group(&self, name: &str) -> Result<bool, Failure>;
+    /// The one that is there is being deleted, or a call failed.
+    async fn prepare_schedule_group(&self, name: &str) -> Result<Prepared, Failure>;
 
     /// Who is calling.
     ///

@@ -108,6 +108,10 @@ pub struct ScheduleKey {
 pub struct Schedule {
     /// The request's body.
     pub body: serde_json::Value,
+    /// When it was made.
+    pub created: DateTime<Utc>,
+    /// When it was made or last replaced.
+    pub changed: DateTime<Utc>,
 }
 
 impl Schedule {

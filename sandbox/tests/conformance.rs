@@ -18,7 +18,7 @@ use chrono::DateTime;
 use eg_sandbox::{Config, HandClock, Sandbox};
 use known::{Difference, Follows, KNOWN};
 use normal::Names;
-use script::{Scene, Step};
+use script::{Call, Scene, Step};
 use std::collections::{BTreeMap, BTreeSet};
 use support::{Answer, Client, fields};
 
@@ -37,9 +37,15 @@ impl Side {
     }
 
     fn ask(&mut self, step: &Step) -> Vec<String> {
+        let (action, fields) = match &step.call {
+            Call::Query { action, fields } => (*action, fields),
+            Call::Rest { method, path, body } => {
+                return normal::rest_lines(&self.client.ask_scheduler(method, path, body), step.compare);
+            }
+        };
         let meant = |value: &String| self.ids.get(value).unwrap_or(value).clone();
-        let call: Vec<_> = step.fields.iter().map(|(name, value)| (name.clone(), meant(value))).collect();
-        let answer = self.client.ask(step.action, &call);
+        let call: Vec<_> = fields.iter().map(|(name, value)| (name.clone(), meant(value))).collect();
+        let answer = self.client.ask(action, &call);
         self.keep(step, &answer);
         let names: Names = self.ids.iter().map(|(name, id)| (id.clone(), name.clone())).collect();
         normal::lines(&answer, step.compare, &names)

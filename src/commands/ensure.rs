@@ -2,7 +2,7 @@
 
 use super::{
     Context,
-    opening::{Ask, Closer, OpenArgs, Opening, Surroundings, not_open},
+    opening::{Ask, OpenArgs, Opening, Surroundings, not_open},
     start::{reached, stays_on_record},
     tags_are_behind,
 };
@@ -57,6 +57,10 @@ async fn see_to_it(opening: &Opening<'_>) -> Result<Exit, CommandError> {
     // Repairs what is not as it should be; where all is, one look, which was taken already.
     let passed = context.scoped_pass(&driver, kind, &[session.id], surroundings.looks).await;
     let session = context.again(&driver.store.borrow(), session.id)?;
+    let unset = session.current().any(|grant| grant.unswitched.is_some());
+    if ensuring == Ensuring::Begin && opening.is_switched(&session) && (unset || passed.is_err()) {
+        opening.warn_of_closing(&surroundings.callers, &session, &driver.store.borrow().last_runs()?);
+    }
     context.printer.json(&context.session_json(&driver.store.borrow(), &session)?);
     let report = passed.map_err(|error| stays_on_record(error, session.id))?;
     conclude(opening, &driver, ensuring, &session, &report).await
@@ -103,8 +107,7 @@ fn tell(
             printer.result(&opening.began(session, runs.clone()));
             opening.warn_of_accounts_without_role(&surroundings.callers);
             if !opening.is_switched(session) {
-                opening.warn_of_credentials(&surroundings.callers, session, Closer::Schedule);
-                opening.warn_of_no_schedule(&runs);
+                opening.warn_of_closing(&surroundings.callers, session, &runs);
             }
         }
     }
@@ -147,7 +150,7 @@ async fn conclude(
             return Ok(Exit::Partial);
         }
     }
-    reached(opening, driver, session).await
+    reached(opening, driver, session, report).await
 }
 
 /// Whether what the record says of a session is what was seen in this pass.

@@ -1,6 +1,6 @@
 //! `eg session extend`.
 
-use super::{Context, check_clock, ended_text, exit_for, tags_are_behind};
+use super::{Context, check_clock, ended_text, exit_after, tags_are_behind};
 use crate::{
     error::{CommandError, Exit, Kind},
     settings::{
@@ -80,12 +80,12 @@ async fn extend(
     let passed = context.scoped_pass(&driver, RunKind::Extend, &[id], looks).await;
     let session = context.again(&driver.store.borrow(), id)?;
     context.printer.json(&context.session_json(&driver.store.borrow(), &session)?);
-    passed.map_err(|error| error.hint(recorded(context, id, expires)))?;
+    let report = passed.map_err(|error| error.hint(recorded(context, id, expires)))?;
     let view = context.view(driver.store.borrow().last_runs()?);
     let expiry = context.zone.format(session.expires_at);
     context.printer.result(&format!("✓ Session extended — new expiry: {expiry} ({})\n", view.left(&session)));
     let behind = tags_are_behind(&driver.store.borrow(), &session)?;
-    let exit = exit_for(&session);
+    let exit = exit_after(&session, &report);
     Ok(if exit == Exit::Done && behind { Exit::Partial } else { exit })
 }
 

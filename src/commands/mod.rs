@@ -52,7 +52,7 @@ use crate::{
 use eg_model::{
     ids::{InstallationId, SessionId},
     lease::{Lease, Phase},
-    plan::Step,
+    plan::{NoteKind, Step},
     session::{Grant, GrantStatus, Session, SessionStatus},
     target::{Reach, TargetKey},
 };
@@ -522,6 +522,19 @@ fn exit_for(session: &Session) -> Exit {
         SessionStatus::Active => Exit::Done,
         SessionStatus::Pending | SessionStatus::Partial | SessionStatus::Expiring => Exit::Partial,
         SessionStatus::Failed | SessionStatus::Cancelled | SessionStatus::Expired => Exit::Failed,
+    }
+}
+
+/// The same after a pass, which may have found out that whose account a target is cannot be told, and so which role its
+/// switch would take.
+fn exit_after(session: &Session, report: &PassReport) -> Exit {
+    let unset = |target: &TargetKey| {
+        report.notes.iter().any(|item| item.target == *target && item.note.kind == NoteKind::SwitchUnset)
+    };
+    let untold = |grant: &Grant| grant.reach.account.is_none() && unset(&grant.reach.target);
+    match exit_for(session) {
+        Exit::Done if session.current().any(untold) => Exit::Partial,
+        exit => exit,
     }
 }
 

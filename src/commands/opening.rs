@@ -6,7 +6,7 @@ use crate::{
     detect::{Detected, Families, FamilyOutcome, describe, detect},
     error::{CommandError, Kind},
     probe::probe,
-    reconcile::{Driver, Looks},
+    reconcile::{Driver, Looks, PassReport},
     schedule::{cron_line, is_scheduled},
     settings::{Resource, Settings, site::Asked},
     signals::Interrupt,
@@ -430,7 +430,7 @@ impl<'a> Opening<'a> {
     }
 
     /// Opens everything, and reaches what is to be reached; or closes everything again. The driver comes back with the
-    /// session open.
+    /// session open, and with what the pass found.
     ///
     /// # Errors
     /// What kept it from being opened. The session has ended then, or it is said that it has not
@@ -440,8 +440,11 @@ impl<'a> Opening<'a> {
         driver: Driver<'d>,
         id: SessionId,
         looks: Looks,
-    ) -> Result<Driver<'d>, CommandError> {
-        let Err(cause) = self.open_whole(&driver, id, looks).await else { return Ok(driver) };
+    ) -> Result<(Driver<'d>, PassReport), CommandError> {
+        let cause = match self.open_whole(&driver, id, looks).await {
+            Ok(report) => return Ok((driver, report)),
+            Err(cause) => cause,
+        };
         driver.interrupt.dismiss();
         drop(driver);
         self.context.printer.progress(&format!("→ Closing session {} again...", id.short()));
@@ -460,8 +463,8 @@ impl<'a> Opening<'a> {
         end_own(self.context, self.settings, id, interrupt).await
     }
 
-    async fn open_whole(&self, driver: &Driver<'_>, id: SessionId, looks: Looks) -> Result<(), CommandError> {
-        self.context.scoped_pass(driver, RunKind::Start, &[id], looks).await?;
+    async fn open_whole(&self, driver: &Driver<'_>, id: SessionId, looks: Looks) -> Result<PassReport, CommandError> {
+        let report = self.context.scoped_pass(driver, RunKind::Start, &[id], looks).await?;
         let session = self.context.again(&driver.store.borrow(), id)?;
         if session.status != SessionStatus::Active {
             let message = format!("not everything could be opened ({})", not_open(&session));
@@ -470,7 +473,7 @@ impl<'a> Opening<'a> {
         if !self.reaches_all(&session, &driver.interrupt).await? {
             return Err(CommandError::new(Kind::Unreachable, "what --check names was not reached"));
         }
-        Ok(())
+        Ok(report)
     }
 
     /// Tries to reach what is to be reached. Whether all of it was; of the rest, what may be in the way is said.
@@ -517,15 +520,20 @@ impl<'a> Opening<'a> {
         let Some(expiry) = &self.settings.aws.cloud_expiry else { return };
         let accounts: BTreeSet<&String> = callers.known.iter().map(|(_, caller)| &caller.account).collect();
         for account in accounts.into_iter().filter(|account| expiry.way(account).is_none()) {
-            let message =
-                format!("[aws.cloud_expiry] has no role of account {account}: its rules close by eg reconcile only");
+            let message = format!("[aws.cloud_expiry] has no role of account {account}: its rules close by eg only");
             let hint = "make one with `eg setup cloud-expiry`, and add it to role_arn";
             self.context.printer.warn(&message, &[hint.to_owned()]);
         }
     }
 
+    /// Warns of whatever would keep this machine from closing a session.
+    pub(super) fn warn_of_closing(&self, callers: &Callers, session: &Session, runs: &LastRuns) {
+        self.warn_of_credentials(callers, session, Closer::Schedule);
+        self.warn_of_no_schedule(runs);
+    }
+
     /// Warns when nothing would close a session on time.
-    pub(super) fn warn_of_no_schedule(&self, runs: &LastRuns) {
+    fn warn_of_no_schedule(&self, runs: &LastRuns) {
         let Context { env, printer, config, state, .. } = self.context;
         if !is_scheduled(runs, env.now()) {
             let hints = [

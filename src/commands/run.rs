@@ -43,7 +43,8 @@ const SESSION: &str = "EG_SESSION_ID";
   eg session run --only bastion -- ssh bastion.example.com
   eg session run --duration 30m --check db.example.com:5432 -- psql -h db.example.com
 
-Exit status 3 with an error says that the session could not be closed, or not yet.")]
+Exit status 3 with an error says that the session could not be closed, or not yet.
+A switch in the cloud that could not be set is a warning: this command closes by itself.")]
 pub struct RunArgs {
     #[command(flatten)]
     open: OpenArgs,
@@ -75,10 +76,11 @@ async fn open_and_run(opening: &Opening<'_>, words: &[OsString]) -> Result<Exit,
     let session = opening.begin(&driver, &surroundings)?;
     let runs = driver.store.borrow().last_runs()?;
     context.printer.progress(opening.began(&session, runs).trim_end());
+    opening.warn_of_accounts_without_role(&surroundings.callers);
     opening.warn_of_credentials(&surroundings.callers, &session, Closer::ThisProcess);
     let ended = match opening.all_or_nothing(driver, session.id, surroundings.looks).await {
         Err(error) => Err(error),
-        Ok(driver) => {
+        Ok((driver, _)) => {
             driver.interrupt.dismiss();
             // The record is opened anew to close: hours may lie between, and another version of eg.
             drop(driver);

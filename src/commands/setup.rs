@@ -8,7 +8,11 @@ use crate::{
     settings::{DEFAULT_SCHEDULE_GROUP, Resource, Settings},
 };
 use clap::ValueEnum;
-use eg_model::{failure::Failure, target::Reach};
+use eg_model::{
+    failure::{Failure, FailureClass},
+    target::Reach,
+};
+use eg_providers::{Connect, Prepared, aws::Action};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,9 +21,10 @@ use std::collections::{BTreeMap, BTreeSet};
 /// With `[aws.cloud_expiry]` every rule that eg opens gets a one-time schedule of EventBridge Scheduler that closes it
 /// on time, even if this machine never comes back. That takes a role in each account, which only the scheduler may take
 /// and which may do one thing, and some permissions for whoever uses eg. Without `--apply` nothing is made: the
-/// documents are printed. With it, the role (and a schedule group other than `default`) is made where it is missing;
-/// one of that name that is any different is an error, and is not touched. An account that is not on record yet is
-/// asked for.
+/// documents are printed. With it, the role (and a schedule group other than `default`) is made where it is missing. A
+/// role that eg has made for fewer groups or regions is widened, never narrowed; one that is different in any other way,
+/// or that somebody else has made and that lacks something, is an error that says what, and is not touched. An account
+/// that is not on record yet is asked for.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: eg setup cloud-expiry --format cloudformation > eg-cloud-expiry.json")]
 pub struct CloudExpiryArgs {
@@ -59,11 +64,11 @@ struct Found {
     ways: BTreeMap<String, Reach>,
 }
 
-/// What was made, or was there.
-struct Prepared {
+/// One thing that was made, or was there.
+struct Part {
     account: String,
     what: String,
-    made: bool,
+    came: Prepared,
 }
 
 /// Prints what cloud expiry needs, or makes it.
@@ -93,16 +98,14 @@ async fn set_up(
     if args.format == Format::Cloudformation {
         return template(context, &found);
     }
-    let prepared = if args.apply { prepare(context, &found).await? } else { Vec::new() };
-    context.printer.json(&document(&found, &prepared));
-    for line in &prepared {
-        let how = if line.made { "made" } else { "is there" };
-        context.printer.result(&format!("✓ account {}: {} {how}\n", line.account, line.what));
-    }
+    let (parts, stopped) = if args.apply { prepare(context, &found).await } else { (Vec::new(), Ok(())) };
+    context.printer.json(&document(&found, &parts));
+    parts.iter().for_each(|part| context.printer.result(&part_line(part)));
+    stopped?;
     if !args.apply {
         found.iter().for_each(|one| context.printer.result(&documents(&one.account)));
     }
-    context.printer.result(&configuration(&found));
+    context.printer.result(&configuration(settings, &found));
     Ok(Exit::Done)
 }
 
@@ -179,39 +182,85 @@ fn template(context: &Context<'_>, found: &[Found]) -> Result<Exit, CommandError
     Ok(Exit::Done)
 }
 
-async fn prepare(context: &Context<'_>, found: &[Found]) -> Result<Vec<Prepared>, CommandError> {
+/// What came of it, and why it did not go on.
+async fn prepare(context: &Context<'_>, found: &[Found]) -> (Vec<Part>, Result<(), CommandError>) {
     context.name_endpoints(found.iter().flat_map(|one| one.ways.values()));
     let connect = context.env.connect();
-    let mut prepared = Vec::new();
+    let mut parts = Vec::new();
     for one in found {
-        let account = &one.account;
-        let line = |what: String, made: bool| Prepared { account: account.number.clone(), what, made };
-        let refused = |failure: Failure| {
-            let message = format!("account {}: {failure}", account.number);
-            let error = CommandError::new(Kind::Provider, message);
-            error.hint("compare with what `eg setup cloud-expiry` prints, or choose another name with --role-name")
-        };
-        let mut role_is_made = false;
-        for (region, reach) in &one.ways {
-            let firewall = connect.connect(reach).await.map_err(refused)?;
-            if account.needs_schedule_group() {
-                let made = firewall.prepare_schedule_group(&account.schedule_group).await.map_err(refused)?;
-                prepared.push(line(format!("schedule group {} in {region}", account.schedule_group), made));
-            }
-            // Roles are of the account, whatever the region.
-            if !role_is_made {
-                let made = firewall.prepare_role(&account.expiry_role()).await.map_err(refused)?;
-                prepared.push(line(format!("role {}", account.role_arn()), made));
-                role_is_made = true;
-            }
+        if let Err(failure) = prepare_account(&*connect, one, &mut parts).await {
+            return (parts, Err(not_prepared(&one.account, &failure)));
         }
     }
-    Ok(prepared)
+    (parts, Ok(()))
 }
 
-fn document(found: &[Found], prepared: &[Prepared]) -> Value {
+async fn prepare_account(connect: &dyn Connect, one: &Found, parts: &mut Vec<Part>) -> Result<(), Failure> {
+    let account = &one.account;
+    let part = |what: String, came: Prepared| Part { account: account.number.clone(), what, came };
+    let mut role_is_made = false;
+    for (region, reach) in &one.ways {
+        let firewall = connect.connect(reach).await?;
+        let caller = firewall.caller().await?;
+        // The record may be of a time when other credentials led there.
+        if caller.account != account.number {
+            let message = format!("the credentials for {region} are of account {} now", caller.account);
+            return Err(Failure::new(FailureClass::Credentials, message));
+        }
+        if account.needs_schedule_group() {
+            let came = firewall.prepare_schedule_group(&account.schedule_group).await?;
+            parts.push(part(format!("schedule group {} in {region}", account.schedule_group), came));
+        }
+        // Roles are of the account, whatever the region.
+        if !role_is_made {
+            let came = firewall.prepare_role(&account.expiry_role()).await?;
+            parts.push(part(format!("role {}", account.role_arn()), came));
+            role_is_made = true;
+        }
+    }
+    Ok(())
+}
+
+fn not_prepared(account: &Account, failure: &Failure) -> CommandError {
+    let hint = match failure.class {
+        FailureClass::Invalid => {
+            "change it to what `eg setup cloud-expiry` prints (a stack: with --format cloudformation), or choose another \
+             name with --role-name"
+                .to_owned()
+        }
+        FailureClass::Denied => {
+            let needed: Vec<String> = Action::PREPARATION.into_iter().filter_map(Action::permission).collect();
+            format!("this takes {}; or give whoever may what `eg setup cloud-expiry` prints", needed.join(", "))
+        }
+        FailureClass::Credentials => "renew the credentials (for SSO: `aws sso login`), then run it again".to_owned(),
+        _ => "run it again: it goes on where it stopped".to_owned(),
+    };
+    CommandError::new(Kind::Provider, format!("account {}: {failure}", account.number)).hint(hint)
+}
+
+fn part_line(part: &Part) -> String {
+    let came = match &part.came {
+        Prepared::Made => "made".to_owned(),
+        Prepared::There => "is there".to_owned(),
+        Prepared::Widened(added) => format!("widened by {}", listed(added).join(", ")),
+    };
+    format!("✓ account {}: {} {came}\n", part.account, part.what)
+}
+
+fn listed(added: &BTreeSet<String>) -> Vec<&str> {
+    added.iter().map(String::as_str).collect()
+}
+
+fn document(found: &[Found], parts: &[Part]) -> Value {
+    let part = |part: &Part| {
+        let added = match &part.came {
+            Prepared::Widened(added) => listed(added),
+            Prepared::Made | Prepared::There => Vec::new(),
+        };
+        json!({"what": part.what, "made": part.came == Prepared::Made, "added": added})
+    };
     let of = |account: &Account| {
-        let made = prepared.iter().filter(|line| line.account == account.number);
+        let prepared = parts.iter().filter(|part| part.account == account.number);
         json!({
             "account": account.number,
             "partition": account.partition,
@@ -221,7 +270,7 @@ fn document(found: &[Found], prepared: &[Prepared]) -> Value {
             "trustPolicy": account.trust(),
             "rolePolicy": account.role_policy(),
             "userPolicy": account.user_policy(),
-            "prepared": made.map(|line| json!({"what": line.what, "made": line.made})).collect::<Vec<_>>(),
+            "prepared": prepared.map(part).collect::<Vec<_>>(),
         })
     };
     json!({"accounts": found.iter().map(|one| of(&one.account)).collect::<Vec<_>>()})
@@ -239,9 +288,15 @@ fn documents(account: &Account) -> String {
     text + &format!("{:#}\n\n", account.user_policy())
 }
 
-/// What goes into the configuration.
-fn configuration(found: &[Found]) -> String {
-    let roles: Vec<String> = found.iter().map(|one| format!("\"{}\"", one.account.role_arn())).collect();
+/// What goes into the configuration, beside the roles of other accounts that are in there.
+fn configuration(settings: &Settings, found: &[Found]) -> String {
+    let expiry = settings.aws.cloud_expiry.as_ref();
+    let replaced = |arn: &String| {
+        found.iter().any(|one| arn.starts_with(&format!("arn:{}:iam::{}:", one.account.partition, one.account.number)))
+    };
+    let kept = expiry.iter().flat_map(|expiry| &expiry.roles).filter(|arn| !replaced(arn)).cloned();
+    let roles = kept.chain(found.iter().map(|one| one.account.role_arn()));
+    let roles: Vec<String> = roles.map(|arn| format!("\"{arn}\"")).collect();
     let roles = match roles.as_slice() {
         [one] => one.clone(),
         many => format!("[{}]", many.join(", ")),

@@ -1,12 +1,12 @@
 //! `eg session start`.
 
 use super::{
-    Context, exit_for,
-    opening::{Ask, Closer, OpenArgs, Opening},
+    Context, exit_after,
+    opening::{Ask, OpenArgs, Opening},
 };
 use crate::{
     error::{CommandError, Exit},
-    reconcile::{Driver, Looks},
+    reconcile::{Driver, Looks, PassReport},
 };
 use eg_model::{ids::SessionId, session::Session};
 use eg_state::RunKind;
@@ -21,7 +21,8 @@ use eg_state::RunKind;
   eg session start --until 18:00 --atomic
   eg session start --only db --check db.example.com:5432
 
-With --check, exit status 3 says that the rules are open and something else is in the way.")]
+With --check, exit status 3 says that the rules are open and something else is in the way.
+With cloud expiry, it may say that a switch in the cloud is not set: --atomic keeps that session.")]
 pub struct StartArgs {
     #[command(flatten)]
     open: OpenArgs,
@@ -57,10 +58,7 @@ async fn start(opening: &Opening<'_>, args: &StartArgs) -> Result<Exit, CommandE
     let runs = driver.store.borrow().last_runs()?;
     context.printer.result(&opening.began(&session, runs.clone()));
     opening.warn_of_accounts_without_role(&surroundings.callers);
-    let warn = || {
-        opening.warn_of_credentials(&surroundings.callers, &session, Closer::Schedule);
-        opening.warn_of_no_schedule(&runs);
-    };
+    let warn = || opening.warn_of_closing(&surroundings.callers, &session, &runs);
     // What the cloud closes by itself needs neither this machine nor its credentials on time.
     let switched = opening.is_switched(&session) && !args.no_wait;
     if !switched {
@@ -70,32 +68,50 @@ async fn start(opening: &Opening<'_>, args: &StartArgs) -> Result<Exit, CommandE
         context.printer.json(&context.session_json(&driver.store.borrow(), &session)?);
         return Ok(Exit::Done);
     }
+    let unset = |session: &Session| switched && session.current().any(|grant| grant.unswitched.is_some());
     if args.atomic {
-        return whole(opening, driver, session.id, surroundings.looks).await;
+        let (session, exit) = whole(opening, driver, session.id, surroundings.looks).await?;
+        if unset(&session) {
+            warn();
+        }
+        context.printer.result(&opening.closing_line(&session));
+        return Ok(exit);
     }
     let passed = context.scoped_pass(&driver, RunKind::Start, &[session.id], surroundings.looks).await;
-    let now = context.again(&driver.store.borrow(), session.id)?;
-    if switched && (passed.is_err() || now.grants.iter().any(|grant| grant.unswitched.is_some())) {
+    let session = context.again(&driver.store.borrow(), session.id)?;
+    if unset(&session) || (switched && passed.is_err()) {
         warn();
     }
-    let session = now;
     context.printer.json(&context.session_json(&driver.store.borrow(), &session)?);
-    passed.map_err(|error| stays_on_record(error, session.id))?;
+    let report = passed.map_err(|error| stays_on_record(error, session.id))?;
     context.printer.result(&opening.closing_line(&session));
-    reached(opening, &driver, &session).await
+    reached(opening, &driver, &session, &report).await
 }
 
-/// Everything or nothing.
-async fn whole(opening: &Opening<'_>, driver: Driver<'_>, id: SessionId, looks: Looks) -> Result<Exit, CommandError> {
+/// Everything or nothing. A rule whose switch in the cloud could not be set is open all the same: it stays, and the
+/// exit status says that this part is not as asked.
+async fn whole(
+    opening: &Opening<'_>,
+    driver: Driver<'_>,
+    id: SessionId,
+    looks: Looks,
+) -> Result<(Session, Exit), CommandError> {
     let context = opening.context;
-    let opened = opening.all_or_nothing(driver, id, looks).await.map(drop);
-    if let Some(store) = context.store_for_reading()? {
-        let session = context.again(&store, id)?;
-        context.printer.json(&context.session_json(&store, &session)?);
+    match opening.all_or_nothing(driver, id, looks).await {
+        Ok((driver, report)) => {
+            let session = context.again(&driver.store.borrow(), id)?;
+            context.printer.json(&context.session_json(&driver.store.borrow(), &session)?);
+            let exit = exit_after(&session, &report);
+            Ok((session, exit))
+        }
+        Err(error) => {
+            if let Some(store) = context.store_for_reading()? {
+                let session = context.again(&store, id)?;
+                context.printer.json(&context.session_json(&store, &session)?);
+            }
+            Err(error)
+        }
     }
-    opened?;
-    context.printer.result("✓ Session is ACTIVE\n");
-    Ok(Exit::Done)
 }
 
 /// The rules stay where something else is in the way: the exit status says that this part is not as asked.
@@ -103,8 +119,9 @@ pub(super) async fn reached(
     opening: &Opening<'_>,
     driver: &Driver<'_>,
     session: &Session,
+    report: &PassReport,
 ) -> Result<Exit, CommandError> {
-    match exit_for(session) {
+    match exit_after(session, report) {
         Exit::Done if !opening.reaches_all(session, &driver.interrupt).await? => Ok(Exit::Partial),
         exit => Ok(exit),
     }

@@ -123,6 +123,7 @@ impl Sweep<'_> {
             },
             dry_run: self.only_shows(),
             now: self.env.now(),
+            columns: self.env.stdout_columns,
         };
         let exit = exit(&found, &rows);
         self.printer.json(&report.json());

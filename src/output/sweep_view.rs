@@ -28,6 +28,8 @@ pub struct Report<'a> {
     pub dry_run: bool,
     /// For ages.
     pub now: Timestamp,
+    /// How wide the terminal is; `None`: as wide as the table.
+    pub columns: Option<usize>,
 }
 
 /// What could not be read, for people.
@@ -87,7 +89,7 @@ impl Report<'_> {
                 table.note(note);
             }
         }
-        table.render()
+        table.render_in(self.columns)
     }
 
     fn state(&self, row: &Row) -> Cell {

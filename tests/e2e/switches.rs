@@ -4,6 +4,7 @@ use crate::harness::{Fault, IPV4, Outcome, REGION, Schedule, World};
 use serde_json::{Value, json};
 
 mod lifetime;
+mod silent;
 
 const HOUR: i64 = 3600;
 
@@ -237,6 +238,120 @@ fn a_caller_who_may_not_is_told_and_the_rule_is_open() {
     assert_eq!(world.schedules().len(), 5);
     let list = world.eg(&["--output", "json", "session", "list"]).expect_code(0).json();
     assert_eq!(errors(&list[0]), Vec::<&str>::new());
+}
+
+fn no_switches(world: &World) {
+    world.faults(&[Fault::refuse("CreateSchedule", 403, "AccessDeniedException", "no")]);
+}
+
+/// What is wrong is the role, or the schedule group; the resource is as it should be.
+#[test]
+fn what_to_do_about_a_switch_that_is_not_set() {
+    let world = switched();
+    let unknown = "The execution role you provide must allow AWS EventBridge Scheduler to assume the role.";
+    for (code, status, hint) in [
+        ("ValidationException", 400, "hint: see whether the role is there"),
+        ("ServiceQuotaExceededException", 402, "hint: delete schedules"),
+    ] {
+        world.faults(&[Fault::refuse("CreateSchedule", status, code, unknown)]);
+        let started = world.eg(&["session", "start", "--ipv4", IPV4, "--only", "prod-api-sg"]).expect_code(3);
+        assert!(started.stderr.contains(hint) && !started.stderr.contains("check the resource"), "{started}");
+        world.faults(&[]);
+        world.eg(&["session", "stop"]).expect_code(0);
+    }
+    let config = format!("\n[aws.cloud_expiry]\nrole_arn = \"{}\"\nschedule_group = \"none\"\n", role(&world));
+    world.write_config(&(world.default_config() + &config));
+    let missing = "Schedule group none does not exist.";
+    world.faults(&[Fault::refuse("CreateSchedule", 404, "ResourceNotFoundException", missing)]);
+    let started = world.eg(&["session", "start", "--ipv4", IPV4, "--only", "prod-api-sg"]).expect_code(3);
+    assert!(started.stderr.contains("hint: make the schedule group with: eg setup cloud-expiry --apply"), "{started}");
+}
+
+/// Everything is open, so it stays; but not all is as it was asked for.
+#[test]
+fn everything_or_nothing_keeps_a_session_without_switches_and_says_so() {
+    let world = switched();
+    no_switches(&world);
+    let started = start(&world, &["--atomic"]).expect_code(3);
+    let session = started.json_as("session");
+    assert_eq!((&session["status"], errors(&session).len()), (&json!("ACTIVE"), 3), "{session:#}");
+    assert!(started.stderr.contains("nothing would close this session"), "{started}");
+    let only = ["session", "start", "--ipv4", IPV4, "--atomic", "--only", "prod-api-sg"];
+    let told = world.eg(&only).expect_code(3);
+    assert!(told.stdout.ends_with("✓ Session is ACTIVE\n"), "{told}");
+    assert!(told.stderr.contains("closes by eg reconcile only: the switch in the cloud could not be set"), "{told}");
+    world.faults(&[]);
+    world.eg(&only).expect_code(0);
+}
+
+/// As a start does: once when it begins, and the status says it every time.
+#[test]
+fn a_session_that_is_kept_without_switches_is_not_as_asked() {
+    let world = switched();
+    no_switches(&world);
+    let ensure = ["session", "ensure", "--ipv4", IPV4, "--only", "prod-api-sg", "--duration", "1h"];
+    let begun = world.eg(&ensure).expect_code(3);
+    assert!(begun.stderr.contains("nothing would close this session"), "{begun}");
+    let kept = world.eg(&ensure).expect_code(3);
+    assert!(!kept.stderr.contains("nothing would close this session"), "{kept}");
+    world.faults(&[]);
+    let mended = world.eg(&ensure).expect_code(0);
+    assert!(!mended.stderr.contains("warning"), "{mended}");
+    assert_eq!(world.schedules().len(), 1);
+}
+
+/// The command that it is for closes it, so it is told before that, and its status is the command's.
+#[test]
+fn a_command_runs_without_switches_and_that_is_said_before() {
+    let world = switched();
+    no_switches(&world);
+    let before = world.cloud.snapshot();
+    for (script, status) in [("exit 0", 0), ("exit 7", 7)] {
+        let args = ["session", "run", "--ipv4", IPV4, "--only", "prod-api-sg", "--", "sh", "-c"];
+        let script = format!("echo now >&2; {script}");
+        let ran = world.eg(&[&args[..], &[&script]].concat()).expect_code(status);
+        let (told, _) = ran.stderr.split_once("\nnow\n").unwrap();
+        assert!(told.contains("closes by eg reconcile only: the switch in the cloud could not be set"), "{ran}");
+        assert_eq!((world.cloud.snapshot(), world.schedules()), (before.clone(), vec![]));
+    }
+    let elsewhere = "\n[aws.cloud_expiry]\nrole_arn = \"arn:aws:iam::111111111111:role/x\"\n";
+    world.write_config(&(world.default_config() + elsewhere));
+    let ran = world.eg(&["session", "run", "--ipv4", IPV4, "--only", "dev", "--", "true"]).expect_code(0);
+    assert!(ran.stderr.contains("has no role of account"), "{ran}");
+}
+
+/// Whose account it is decides which role; who does not know sets no switch, and that is no success.
+#[test]
+fn an_account_that_cannot_be_told_gets_no_switch_and_that_is_said() {
+    let world = switched();
+    world.faults(&[Fault::refuse("GetCallerIdentity", 500, "InternalFailure", "no")]);
+    for more in [&["--only", "prod-api-sg"][..], &["--only", "prod-db-sg", "--atomic"]] {
+        let started = start(&world, more).expect_code(3);
+        assert_eq!(started.json_as("session")["status"], "ACTIVE");
+        assert!(started.stderr.contains("no switch is set: whose account it is is not known"), "{started}");
+        let ensure = ["session", "ensure", "--ipv4", IPV4, "--duration", "1h", "--only", more[1]];
+        world.eg(&ensure).expect_code(3);
+    }
+    let id = session(&world)["id"].as_str().unwrap().to_owned();
+    world.eg(&["session", "extend", &id, "--hours", "1"]).expect_code(3);
+    assert_eq!(world.schedules(), []);
+    world.faults(&[]);
+    world.eg(&["reconcile"]).expect_code(0);
+    assert_eq!(world.schedules().len(), 2);
+}
+
+/// Who only closes needs no role, and so nobody has to tell whose account it is.
+#[test]
+fn closing_asks_for_no_account() {
+    let world = switched();
+    let before = world.cloud.snapshot();
+    world.faults(&[Fault::refuse("GetCallerIdentity", 500, "InternalFailure", "no")]);
+    start(&world, &["--only", "prod-api-sg"]).expect_code(3);
+    world.forget_calls();
+    let stopped = world.eg(&["session", "stop"]).expect_code(0);
+    assert!(!stopped.stderr.contains("no switch is set"), "{stopped}");
+    assert!(!world.call_counts().contains("GetCallerIdentity"), "{}", world.call_counts());
+    assert_eq!(world.cloud.snapshot(), before);
 }
 
 #[test]

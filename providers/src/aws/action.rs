@@ -44,11 +44,13 @@ pub enum Action {
     GetRolePolicy,
     /// Writes its policy.
     PutRolePolicy,
+    /// Writes who may take it.
+    UpdateAssumeRolePolicy,
 }
 
 impl Action {
     /// Every one.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::DescribeSecurityGroupRules,
         Self::DescribeSecurityGroups,
         Self::AuthorizeSecurityGroupIngress,
@@ -69,6 +71,7 @@ impl Action {
         Self::ListAttachedRolePolicies,
         Self::GetRolePolicy,
         Self::PutRolePolicy,
+        Self::UpdateAssumeRolePolicy,
     ];
 
     /// Those that are sent only where expiry switches are configured.
@@ -76,7 +79,7 @@ impl Action {
         [Self::CreateSchedule, Self::UpdateSchedule, Self::GetSchedule, Self::DeleteSchedule];
 
     /// Those that only `eg setup cloud-expiry --apply` sends, once.
-    pub const PREPARATION: [Self; 8] = [
+    pub const PREPARATION: [Self; 9] = [
         Self::GetScheduleGroup,
         Self::CreateScheduleGroup,
         Self::GetRole,
@@ -85,6 +88,7 @@ impl Action {
         Self::ListAttachedRolePolicies,
         Self::GetRolePolicy,
         Self::PutRolePolicy,
+        Self::UpdateAssumeRolePolicy,
     ];
 
     /// As the API names it.
@@ -111,6 +115,7 @@ impl Action {
             Self::ListAttachedRolePolicies => "ListAttachedRolePolicies",
             Self::GetRolePolicy => "GetRolePolicy",
             Self::PutRolePolicy => "PutRolePolicy",
+            Self::UpdateAssumeRolePolicy => "UpdateAssumeRolePolicy",
         }
     }
 

@@ -10,6 +10,7 @@
 //! | `groups` | which groups there are |
 //! | `profiles` | which profiles there are |
 //! | `classify` | error codes to [`eg_model::failure::FailureClass`] |
+//! | `document` | IAM's documents, compared by what they mean |
 //! | `failure` | what the SDK reports, as a [`Failure`] |
 //! | `rule` | EC2's rules to and from [`Permission`] |
 //! | `preparation` | the role and the group of schedules that expiry switches need |
@@ -23,6 +24,7 @@ mod action;
 mod change;
 mod classify;
 mod connect;
+mod document;
 mod failure;
 mod groups;
 mod observe;
@@ -45,7 +47,9 @@ pub use connect::{Aws, Options};
 pub use profiles::{Profile, profiles};
 pub use text::{description, session_name};
 
-use crate::{Answered, Authorize, Caller, CredentialsEnd, ExpiryRole, Firewall, Group, Rights, SetSwitch, Sighting};
+use crate::{
+    Answered, Authorize, Caller, CredentialsEnd, ExpiryRole, Firewall, Group, Prepared, Rights, SetSwitch, Sighting,
+};
 use async_trait::async_trait;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use eg_model::{
@@ -175,11 +179,11 @@ impl Firewall for SecurityGroups {
         self.drop_schedule(rule, way).await
     }
 
-    async fn prepare_role(&self, role: &ExpiryRole) -> Result<bool, Failure> {
+    async fn prepare_role(&self, role: &ExpiryRole) -> Result<Prepared, Failure> {
         self.make_role(role).await
     }
 
-    async fn prepare_schedule_group(&self, name: &str) -> Result<bool, Failure> {
+    async fn prepare_schedule_group(&self, name: &str) -> Result<Prepared, Failure> {
         self.make_schedule_group(name).await
     }
 

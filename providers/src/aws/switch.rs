@@ -59,6 +59,10 @@ fn exactly_then() -> Result<FlexibleTimeWindow, BuildError> {
     FlexibleTimeWindow::builder().mode(FlexibleTimeWindowMode::Off).build()
 }
 
+fn done(answer: &impl RequestId) -> Answered<()> {
+    Answered { value: (), request_id: answer.request_id().map(str::to_owned) }
+}
+
 fn not_built(tried: &str, error: &BuildError) -> Failure {
     Failure::new(FailureClass::Invalid, format!("{tried}: {error}"))
 }
@@ -89,6 +93,31 @@ fn is_absent(error: &impl ProvideErrorMetadata) -> bool {
     error.code() == Some("ResourceNotFoundException") && !group
 }
 
+/// How a switch is put where it should be.
+#[derive(Clone, Copy)]
+enum Put {
+    New,
+    /// In the place of the one that is there.
+    Over,
+}
+
+impl Put {
+    fn tried(self, rule: &RuleId) -> String {
+        match self {
+            Self::New => format!("set the switch of {rule}"),
+            Self::Over => format!("move the switch of {rule}"),
+        }
+    }
+
+    /// How it is refused where the other is right.
+    fn opposite(self) -> FailureClass {
+        match self {
+            Self::New => FailureClass::Stale,
+            Self::Over => FailureClass::Gone,
+        }
+    }
+}
+
 impl SecurityGroups {
     /// `GetSchedule`.
     pub(super) async fn read_schedule(
@@ -108,64 +137,55 @@ impl SecurityGroups {
     }
 
     /// `CreateSchedule`, or `UpdateSchedule` where there is one. If that turns out to be a stale view, the other: both
-    /// replace the whole of it.
+    /// replace the whole of it. If that meets the opposite, somebody is at it just now, and only a reading can tell.
     pub(super) async fn set_schedule(
         &self,
         group: &str,
         rule: &RuleId,
         call: &SetSwitch,
     ) -> Result<Answered<()>, Failure> {
-        let first =
-            if call.exists { self.update(group, rule, call).await } else { self.create(group, rule, call).await };
-        match first {
-            Err(failure) if call.exists && failure.class == FailureClass::Gone => self.create(group, rule, call).await,
-            Err(failure) if !call.exists && failure.class == FailureClass::Stale => {
-                self.update(group, rule, call).await
+        let (first, second) = if call.exists { (Put::Over, Put::New) } else { (Put::New, Put::Over) };
+        match self.put(first, group, rule, call).await {
+            Err(failure) if failure.class == first.opposite() => {
+                let token = format!("{}-2", call.token);
+                let again = self.put(second, group, rule, &SetSwitch { token, ..call.clone() }).await;
+                again.map_err(|failure| match second {
+                    Put::Over if failure.class == FailureClass::Gone => {
+                        Failure { class: FailureClass::Stale, ..failure }
+                    }
+                    _ => failure,
+                })
             }
             other => other,
         }
     }
 
-    async fn create(&self, group: &str, rule: &RuleId, call: &SetSwitch) -> Result<Answered<()>, Failure> {
-        let (tried, way) = (format!("set the switch of {rule}"), &call.way);
-        let target = target(group, rule, way).map_err(|error| not_built(&tried, &error))?;
-        let request = self
-            .scheduler
-            .create_schedule()
-            .name(name(rule))
-            .group_name(&way.group)
-            .description(&call.description)
-            .schedule_expression(call.at.format(TIME).to_string())
-            .schedule_expression_timezone(ZONE)
-            .state(ScheduleState::Enabled)
-            .flexible_time_window(exactly_then().map_err(|error| not_built(&tried, &error))?)
-            .action_after_completion(ActionAfterCompletion::Delete)
-            .target(target)
-            .client_token(&call.token);
-        let answer = logged(Action::CreateSchedule, rule, request.send()).await;
-        let answer = answer.map_err(|error| of_call(&tried, &error))?;
-        Ok(Answered { value: (), request_id: answer.request_id().map(str::to_owned) })
-    }
-
-    async fn update(&self, group: &str, rule: &RuleId, call: &SetSwitch) -> Result<Answered<()>, Failure> {
-        let (tried, way) = (format!("move the switch of {rule}"), &call.way);
-        let target = target(group, rule, way).map_err(|error| not_built(&tried, &error))?;
-        let request = self
-            .scheduler
-            .update_schedule()
-            .name(name(rule))
-            .group_name(&way.group)
-            .description(&call.description)
-            .schedule_expression(call.at.format(TIME).to_string())
-            .schedule_expression_timezone(ZONE)
-            .state(ScheduleState::Enabled)
-            .flexible_time_window(exactly_then().map_err(|error| not_built(&tried, &error))?)
-            .action_after_completion(ActionAfterCompletion::Delete)
-            .target(target)
-            .client_token(&call.token);
-        let answer = logged(Action::UpdateSchedule, rule, request.send()).await;
-        let answer = answer.map_err(|error| of_call(&tried, &error))?;
-        Ok(Answered { value: (), request_id: answer.request_id().map(str::to_owned) })
+    async fn put(&self, put: Put, group: &str, rule: &RuleId, call: &SetSwitch) -> Result<Answered<()>, Failure> {
+        let tried = put.tried(rule);
+        let built = target(group, rule, &call.way).and_then(|target| Ok((target, exactly_then()?)));
+        let (target, window) = built.map_err(|error| not_built(&tried, &error))?;
+        // Two builders with the same setters, and no trait in common.
+        macro_rules! send {
+            ($action:expr, $request:expr) => {{
+                let request = $request
+                    .name(name(rule))
+                    .group_name(&call.way.group)
+                    .description(&call.description)
+                    .schedule_expression(call.at.format(TIME).to_string())
+                    .schedule_expression_timezone(ZONE)
+                    .state(ScheduleState::Enabled)
+                    .flexible_time_window(window)
+                    .action_after_completion(ActionAfterCompletion::Delete)
+                    .target(target)
+                    .client_token(&call.token);
+                let answer = logged($action, rule, request.send()).await;
+                answer.map(|answer| done(&answer)).map_err(|error| of_call(&tried, &error))
+            }};
+        }
+        match put {
+            Put::New => send!(Action::CreateSchedule, self.scheduler.create_schedule()),
+            Put::Over => send!(Action::UpdateSchedule, self.scheduler.update_schedule()),
+        }
     }
 
     /// `DeleteSchedule`; one that is gone already is as good.
@@ -173,7 +193,7 @@ impl SecurityGroups {
         let tried = format!("take the switch of {rule} away");
         let request = self.scheduler.delete_schedule().group_name(&way.group).name(name(rule));
         match logged(Action::DeleteSchedule, rule, request.send()).await {
-            Ok(answer) => Ok(Answered { value: (), request_id: answer.request_id().map(str::to_owned) }),
+            Ok(answer) => Ok(done(&answer)),
             Err(error) => match of_call(&tried, &error) {
                 failure if failure.class == FailureClass::Gone => {
                     Ok(Answered { value: (), request_id: failure.request_id })

@@ -7,7 +7,7 @@ use super::{
     replay::{Play, Replay},
     *,
 };
-use crate::{Connect, Verdict};
+use crate::{Connect, Prepared, Verdict};
 use aws_credential_types::{
     Credentials,
     provider::{ProvideCredentials, error::CredentialsError, future},

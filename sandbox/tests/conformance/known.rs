@@ -49,6 +49,19 @@ const UNCHECKED: &str =
     "Protocols, ports and descriptions have documented ranges (`IpPermission`, `IpRange`); moto does not check them.";
 const SESSION_NAME: &str =
     "RoleSessionName has 2 to 64 characters (STS API reference, AssumeRole); moto does not check it.";
+const CONFLICT_STATUS: &str =
+    "ConflictException has the status 409 (Scheduler API reference, CreateSchedule, errors); moto's has 400.";
+const OVERRIDES: &str = "UpdateSchedule overrides the whole schedule, and what is left out has its default again; moto \
+                         keeps ActionAfterCompletion and leaves State empty.";
+const AFTER_COMPLETION: &str =
+    "That ActionAfterCompletion is shown as NONE where it was not given is seen, not documented; moto shows none.";
+const NO_SCHEDULE_GROUP: &str =
+    "A missing group is ResourceNotFoundException (CreateSchedule, errors); moto ends in an internal error.";
+const UNCHECKED_SCHEDULE: &str = "Names, expressions, zones, enumerations and ranges have documented constraints, and \
+                                  what breaks one is ValidationException; moto does not check them.";
+const SCHEDULE_CRASH: &str = "A required field that is missing is ValidationException; moto ends in an internal error.";
+const ROLE_ACCOUNT: &str =
+    "That the execution role has to be of the schedule's account is seen, not documented; moto takes any.";
 
 pub(crate) const KNOWN: &[Difference] = &[
     Difference {
@@ -347,5 +360,152 @@ pub(crate) const KNOWN: &[Difference] = &[
         moto: &["OK", "assumed role arn:aws:sts::222222222222:assumed-role/opener/e"],
         follows: Follows::Sandbox,
         why: SESSION_NAME,
+    },
+    Difference {
+        at: ("schedules", "make again"),
+        sandbox: &["error 409 ConflictException"],
+        moto: &["error 400 ConflictException"],
+        follows: Follows::Sandbox,
+        why: CONFLICT_STATUS,
+    },
+    Difference {
+        at: ("schedules", "what was left out"),
+        sandbox: &["ActionAfterCompletion: \"NONE\"", "State: \"ENABLED\""],
+        moto: &["ActionAfterCompletion: \"DELETE\""],
+        follows: Follows::Sandbox,
+        why: OVERRIDES,
+    },
+    Difference {
+        at: ("schedules", "make in a group that is not there"),
+        sandbox: &["error 404 ResourceNotFoundException of a group"],
+        moto: &["error 500 (no JSON)"],
+        follows: Follows::Sandbox,
+        why: NO_SCHEDULE_GROUP,
+    },
+    Difference {
+        at: ("schedules", "read what was made so"),
+        sandbox: &["ActionAfterCompletion: \"NONE\""],
+        moto: &[],
+        follows: Follows::Neither,
+        why: AFTER_COMPLETION,
+    },
+    Difference {
+        at: ("schedule refusals", "a time that is none"),
+        sandbox: &["error 400 ValidationException"],
+        moto: &["OK"],
+        follows: Follows::Sandbox,
+        why: UNCHECKED_SCHEDULE,
+    },
+    Difference {
+        at: ("schedule refusals", "a day that is none"),
+        sandbox: &["error 400 ValidationException"],
+        moto: &["OK"],
+        follows: Follows::Sandbox,
+        why: UNCHECKED_SCHEDULE,
+    },
+    Difference {
+        at: ("schedule refusals", "no expression"),
+        sandbox: &["error 400 ValidationException"],
+        moto: &["error 500 (no JSON)"],
+        follows: Follows::Sandbox,
+        why: SCHEDULE_CRASH,
+    },
+    Difference {
+        at: ("schedule refusals", "no window"),
+        sandbox: &["error 400 ValidationException"],
+        moto: &["OK"],
+        follows: Follows::Sandbox,
+        why: UNCHECKED_SCHEDULE,
+    },
+    Difference {
+        at: ("schedule refusals", "a window that is none"),
+        sandbox: &["error 400 ValidationException"],
+        moto: &["OK"],
+        follows: Follows::Sandbox,
+        why: UNCHECKED_SCHEDULE,
+    },
+    Difference {
+        at: ("schedule refusals", "a zone that is none"),
+        sandbox: &["error 400 ValidationException"],
+        moto: &["OK"],
+        follows: Follows::Sandbox,
+        why: UNCHECKED_SCHEDULE,
+    },
+    Difference {
+        at: ("schedule refusals", "a state that is none"),
+        sandbox: &["error 400 ValidationException"],
+        moto: &["OK"],
+        follows: Follows::Sandbox,
+        why: UNCHECKED_SCHEDULE,
+    },
+    Difference {
+        at: ("schedule refusals", "an end that is none"),
+        sandbox: &["error 400 ValidationException"],
+        moto: &["OK"],
+        follows: Follows::Sandbox,
+        why: UNCHECKED_SCHEDULE,
+    },
+    Difference {
+        at: ("schedule refusals", "no target"),
+        sandbox: &["error 400 ValidationException"],
+        moto: &["error 500 (no JSON)"],
+        follows: Follows::Sandbox,
+        why: SCHEDULE_CRASH,
+    },
+    Difference {
+        at: ("schedule refusals", "a target that is none"),
+        sandbox: &["error 400 ValidationException"],
+        moto: &["OK"],
+        follows: Follows::Sandbox,
+        why: UNCHECKED_SCHEDULE,
+    },
+    Difference {
+        at: ("schedule refusals", "a role that is none"),
+        sandbox: &["error 400 ValidationException"],
+        moto: &["OK"],
+        follows: Follows::Sandbox,
+        why: UNCHECKED_SCHEDULE,
+    },
+    Difference {
+        at: ("schedule refusals", "a role of another account"),
+        sandbox: &["error 400 ValidationException"],
+        moto: &["OK"],
+        follows: Follows::Neither,
+        why: ROLE_ACCOUNT,
+    },
+    Difference {
+        at: ("schedule refusals", "too many retries"),
+        sandbox: &["error 400 ValidationException"],
+        moto: &["OK"],
+        follows: Follows::Sandbox,
+        why: UNCHECKED_SCHEDULE,
+    },
+    Difference {
+        at: ("schedule refusals", "retries for too short"),
+        sandbox: &["error 400 ValidationException"],
+        moto: &["OK"],
+        follows: Follows::Sandbox,
+        why: UNCHECKED_SCHEDULE,
+    },
+    Difference {
+        at: ("schedule refusals", "a bad character in the name"),
+        sandbox: &["error 400 ValidationException"],
+        moto: &["OK"],
+        follows: Follows::Sandbox,
+        why: UNCHECKED_SCHEDULE,
+    },
+    Difference {
+        at: ("schedule refusals", "a name too long"),
+        sandbox: &["error 400 ValidationException"],
+        moto: &["OK"],
+        follows: Follows::Sandbox,
+        why: UNCHECKED_SCHEDULE,
+    },
+    Difference {
+        at: ("schedule refusals", "nothing was made"),
+        sandbox: &["error 404 ResourceNotFoundException"],
+        moto: &["OK"],
+        follows: Follows::Sandbox,
+        why: UNCHECKED_SCHEDULE,
     },
 ];

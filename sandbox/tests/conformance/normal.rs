@@ -4,6 +4,7 @@ use crate::{
     script::Compare,
     support::{Answer, Element},
 };
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Names for ids, as the script's steps give them.
@@ -18,8 +19,13 @@ pub(crate) fn lines(answer: &Answer, compare: Compare, names: &Names) -> Vec<Str
                 everything(answer, names).into_iter().partition(|line| line.starts_with("rule "));
             rest.into_iter().chain([format!("rules: {}", rules.len())]).collect()
         }
+        Compare::Outcome => everything(answer, names).into_iter().filter(|line| is_outcome(line)).collect(),
         Compare::Nothing => Vec::new(),
     }
+}
+
+fn is_outcome(line: &str) -> bool {
+    line.starts_with("OK") || line.starts_with("error ")
 }
 
 fn everything(answer: &Answer, names: &Names) -> Vec<String> {
@@ -41,6 +47,42 @@ fn everything(answer: &Answer, names: &Names) -> Vec<String> {
     }
     lines.sort();
     lines
+}
+
+/// What an answer of the scheduler says, one field a line. Of a refusal's words only this counts: whether they speak of
+/// a group of schedules, since the code does not tell.
+pub(crate) fn rest_lines(answer: &Answer, compare: Compare) -> Vec<String> {
+    let all = what_it_says(answer);
+    if compare == Compare::Outcome { all.into_iter().filter(|line| is_outcome(line)).collect() } else { all }
+}
+
+fn what_it_says(answer: &Answer) -> Vec<String> {
+    let Ok(json) = serde_json::from_str::<Value>(&answer.body) else {
+        return vec![format!("error {} (no JSON)", answer.status)];
+    };
+    if answer.status != 200 {
+        let code = json["__type"].as_str().or(answer.headers.get("x-amzn-errortype").map(String::as_str));
+        let words = json["Message"].as_str().or(json["message"].as_str()).unwrap_or_default();
+        let of = if words.contains("group") { " of a group" } else { "" };
+        return vec![format!("error {} {}{of}", answer.status, code.unwrap_or("(no code)"))];
+    }
+    let mut lines = vec!["OK".to_owned()];
+    leaves("", &json, &mut lines);
+    lines.sort();
+    lines
+}
+
+/// `null` says as much as nothing.
+fn leaves(name: &str, value: &Value, lines: &mut Vec<String>) {
+    match value {
+        Value::Null => {}
+        Value::Object(fields) => {
+            let dot = if name.is_empty() { "" } else { "." };
+            fields.iter().for_each(|(field, value)| leaves(&format!("{name}{dot}{field}"), value, lines));
+        }
+        Value::Number(_) if name.ends_with("Date") => lines.push(format!("{name}: a time")),
+        other => lines.push(format!("{name}: {other}")),
+    }
 }
 
 /// The rule ids of an authorize's answer, in its order.

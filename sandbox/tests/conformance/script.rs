@@ -2,6 +2,7 @@
 //! earlier step kept.
 
 use crate::support::{by_ids, fields, in_group, permissions, tagged, tags};
+use serde_json::{Value, json};
 
 /// What of a step's answers is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,16 +10,25 @@ pub(crate) enum Compare {
     Everything,
     /// How many rules it lists: which of them are on a page follows from their ids.
     Count,
+    /// Whether it was done, and how it was refused.
+    Outcome,
     /// Nothing: the step only prepares the next.
     Nothing,
+}
+
+/// What is asked.
+pub(crate) enum Call {
+    /// A service that takes forms.
+    Query { action: &'static str, fields: Fields },
+    /// The scheduler.
+    Rest { method: &'static str, path: String, body: String },
 }
 
 /// One call.
 pub(crate) struct Step {
     /// Unique in its scene.
     pub(crate) name: &'static str,
-    pub(crate) action: &'static str,
-    pub(crate) fields: Vec<(String, String)>,
+    pub(crate) call: Call,
     /// Names for the ids in the answer, by the element that holds them, in the answer's order.
     pub(crate) keeps: &'static [&'static str],
     pub(crate) compare: Compare,
@@ -30,7 +40,7 @@ pub(crate) struct Scene {
     pub(crate) steps: Vec<Step>,
 }
 
-type Fields = Vec<(String, String)>;
+pub(crate) type Fields = Vec<(String, String)>;
 
 const SSH: (&str, &str, &str, &str) = ("tcp", "22", "22", "203.0.113.42/32");
 const SSH6: (&str, &str, &str, &str) = ("tcp", "22", "22", "2001:db8::42/128");
@@ -44,7 +54,7 @@ const RULES: &str = "DescribeSecurityGroupRules";
 const GROUPS: &str = "DescribeSecurityGroups";
 
 fn step(name: &'static str, action: &'static str, fields: Fields) -> Step {
-    Step { name, action, fields, keeps: &[], compare: Compare::Everything }
+    Step { name, call: Call::Query { action, fields }, keeps: &[], compare: Compare::Everything }
 }
 
 fn keeping(keeps: &'static [&'static str], step: Step) -> Step {
@@ -101,6 +111,8 @@ pub(crate) fn scenes() -> Vec<Scene> {
         refusals(),
         modifications(),
         identities(),
+        schedules(),
+        schedule_refusals(),
     ]
 }
 
@@ -333,4 +345,117 @@ fn identities() -> Scene {
         step("a name too short", "AssumeRole", fields(&[role[0], ("RoleSessionName", "e")])),
     ];
     Scene { name: "identities", steps }
+}
+
+/// A switch as `eg` sets it.
+fn switch(at: &str) -> Value {
+    json!({
+        "ActionAfterCompletion": "DELETE",
+        "ClientToken": "0f0e0d0c-0000-4000-8000-000000000000",
+        "Description": "eg closes a rule",
+        "FlexibleTimeWindow": {"Mode": "OFF"},
+        "GroupName": "default",
+        "ScheduleExpression": at,
+        "ScheduleExpressionTimezone": "UTC",
+        "State": "ENABLED",
+        "Target": {
+            "Arn": "arn:aws:scheduler:::aws-sdk:ec2:revokeSecurityGroupIngress",
+            "RoleArn": "arn:aws:iam::123456789012:role/eg-cloud-expiry",
+            "Input": json!({"GroupId": NO_GROUP, "SecurityGroupRuleIds": [NO_RULE]}).to_string(),
+            "RetryPolicy": {"MaximumEventAgeInSeconds": 3600, "MaximumRetryAttempts": 5},
+        },
+    })
+}
+
+/// The same without what may be left out.
+fn least_switch(at: &str) -> Value {
+    let whole = switch(at);
+    json!({
+        "FlexibleTimeWindow": whole["FlexibleTimeWindow"],
+        "ScheduleExpression": whole["ScheduleExpression"],
+        "Target": {
+            "Arn": whole["Target"]["Arn"],
+            "RoleArn": whole["Target"]["RoleArn"],
+            "Input": whole["Target"]["Input"],
+        },
+    })
+}
+
+const AT: &str = "at(2031-01-01T00:00:00)";
+const LATER: &str = "at(2031-01-02T03:04:05)";
+const SWITCH: &str = "eg-sgr-0123456789abcdef0";
+
+fn rest(name: &'static str, method: &'static str, of: &str, body: &Value) -> Step {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let call = Call::Rest { method, path: format!("/schedules/{of}"), body };
+    Step { name, call, keeps: &[], compare: Compare::Everything }
+}
+
+fn schedules() -> Scene {
+    let in_group = |mut body: Value, group: &str| {
+        body["GroupName"] = group.into();
+        body
+    };
+    let here = |name, method, body: &Value| rest(name, method, SWITCH, body);
+    let asking = |name, method, group: &str| rest(name, method, &format!("{SWITCH}?groupName={group}"), &Value::Null);
+    let steps = vec![
+        here("read what is not there", "GET", &Value::Null),
+        here("move what is not there", "PUT", &switch(AT)),
+        here("delete what is not there", "DELETE", &Value::Null),
+        here("make", "POST", &switch(AT)),
+        here("read", "GET", &Value::Null),
+        here("make again", "POST", &switch(LATER)),
+        asking("it is as it was", "GET", "default"),
+        here("move", "PUT", &switch(LATER)),
+        asking("read what was moved", "GET", "default"),
+        here("move with nothing but what is needed", "PUT", &least_switch(AT)),
+        asking("what was left out", "GET", "default"),
+        asking("read in a group that is not there", "GET", "none"),
+        here("make in a group that is not there", "POST", &in_group(switch(AT), "none")),
+        here("move in a group that is not there", "PUT", &in_group(switch(AT), "none")),
+        asking("delete in a group that is not there", "DELETE", "none"),
+        asking("delete", "DELETE", "default"),
+        asking("delete again", "DELETE", "default"),
+        rest("make with nothing but what is needed", "POST", "least", &least_switch(AT)),
+        rest("read what was made so", "GET", "least", &Value::Null),
+    ];
+    Scene { name: "schedules", steps }
+}
+
+fn schedule_refusals() -> Scene {
+    let make =
+        |name: &'static str, called: &str, body: &Value| comparing(Compare::Outcome, rest(name, "POST", called, body));
+    // Each with a name of its own: what one endpoint takes is no conflict for the next.
+    let called = |name: &str| name.replace(' ', "-");
+    let wrong = |name: &'static str, pointer: &str, value: Value| {
+        let mut body = switch(AT);
+        let field = body.pointer_mut(pointer);
+        *field.unwrap_or_else(|| panic!("{pointer}")) = value;
+        make(name, &called(name), &body)
+    };
+    let without = |name: &'static str, field: &str| {
+        let mut body = switch(AT);
+        body.as_object_mut().and_then(|fields| fields.remove(field)).unwrap_or_else(|| panic!("{field}"));
+        make(name, &called(name), &body)
+    };
+    let steps = vec![
+        wrong("a time that is none", "/ScheduleExpression", "at(tomorrow)".into()),
+        wrong("a day that is none", "/ScheduleExpression", "at(2031-02-30T00:00:00)".into()),
+        without("no expression", "ScheduleExpression"),
+        without("no window", "FlexibleTimeWindow"),
+        wrong("a window that is none", "/FlexibleTimeWindow/Mode", "SOMETIMES".into()),
+        wrong("a zone that is none", "/ScheduleExpressionTimezone", "Atlantis".into()),
+        wrong("a state that is none", "/State", "ON".into()),
+        wrong("an end that is none", "/ActionAfterCompletion", "STAY".into()),
+        without("no target", "Target"),
+        wrong("a target that is none", "/Target/Arn", "ec2".into()),
+        wrong("a role that is none", "/Target/RoleArn", "eg-cloud-expiry".into()),
+        wrong("a role of another account", "/Target/RoleArn", "arn:aws:iam::210987654321:role/eg".into()),
+        wrong("too many retries", "/Target/RetryPolicy/MaximumRetryAttempts", 186.into()),
+        wrong("retries for too short", "/Target/RetryPolicy/MaximumEventAgeInSeconds", 59.into()),
+        make("a bad character in the name", "a:b", &switch(AT)),
+        make("a name too long", &"x".repeat(65), &switch(AT)),
+        comparing(Compare::Outcome, rest("nothing was made", "GET", &called("a time that is none"), &Value::Null)),
+    ];
+    Scene { name: "schedule refusals", steps }
 }

@@ -102,9 +102,14 @@ impl Client {
         self.exchange(service, "POST", "/", "application/x-www-form-urlencoded", &body)
     }
 
+    /// The scheduler's answer.
+    pub(crate) fn ask_scheduler(&self, method: &str, path: &str, body: &str) -> Answer {
+        self.exchange("scheduler", method, path, "application/json", body).expect("an answer")
+    }
+
     /// The status and the JSON of the scheduler's answer.
     pub(crate) fn rest(&self, method: &str, path: &str, body: &str) -> (u16, serde_json::Value) {
-        let answer = self.exchange("scheduler", method, path, "application/json", body).expect("an answer");
+        let answer = self.ask_scheduler(method, path, body);
         let json = serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{error} in {:?}", answer.body));
         (answer.status, json)
     }

@@ -48,10 +48,13 @@ fn create_get_update_delete() {
     assert_eq!(ask("POST", "/schedules/eg-sgr-1", &asked).0, 200);
     assert_eq!(code("POST", "/schedules/eg-sgr-1", &asked), "ConflictException");
     let moved = body("2031-01-01T00:00:00", "sg-1", "sgr-1");
+    bench.clock.advance(TimeDelta::seconds(7));
     assert_eq!(ask("PUT", "/schedules/eg-sgr-1", &moved).0, 200);
     let shown = ask("GET", "/schedules/eg-sgr-1?groupName=default", &Value::Null).2;
     assert_eq!(shown["ScheduleExpression"], moved["ScheduleExpression"]);
-    assert_eq!((shown["Name"].as_str(), &shown["Target"]), (Some("eg-sgr-1"), &moved["Target"]));
+    assert_eq!((shown["Name"].as_str(), &shown["Target"]["Input"]), (Some("eg-sgr-1"), &moved["Target"]["Input"]));
+    let time = |field: &str| shown[field].as_i64().unwrap();
+    assert_eq!(time("LastModificationDate") - time("CreationDate"), 7);
     assert_eq!(ask("DELETE", "/schedules/eg-sgr-1?groupName=default", &Value::Null).0, 200);
     assert_eq!(code("DELETE", "/schedules/eg-sgr-1", &Value::Null), "ResourceNotFoundException");
     assert_eq!(code("GET", "/schedules/eg-sgr-1?groupName=none", &Value::Null), "ResourceNotFoundException");

@@ -53,7 +53,7 @@ pub fn run(context: &Context<'_>, args: &DiscoverArgs) -> Result<Exit, CommandEr
     printer.json(&as_json(&seen));
     let found = || seen.iter().flat_map(|one| one.groups.iter().flatten().map(move |group| (&one.way, group)));
     if found().next().is_some() {
-        printer.result(&table(found()));
+        printer.result(&table(found(), context.env.stdout_columns));
     } else if seen.iter().any(|one| one.groups.is_ok()) {
         printer.remark("Every group that can be seen is configured.");
     }
@@ -139,7 +139,7 @@ async fn look(context: &Context<'_>, way: Reach, settings: &Settings) -> Seen {
     Seen { way, groups }
 }
 
-fn table<'a>(found: impl Iterator<Item = (&'a Reach, &'a Group)>) -> String {
+fn table<'a>(found: impl Iterator<Item = (&'a Reach, &'a Group)>, columns: Option<usize>) -> String {
     let mut table = Table::new(["GROUP", "NAME", "VPC", "REGION", "PROFILE", "OPENS"]);
     for (way, group) in found {
         let everybody = group.permissions.iter().any(|permission| permission.is_for_everybody());
@@ -153,7 +153,7 @@ fn table<'a>(found: impl Iterator<Item = (&'a Reach, &'a Group)>) -> String {
             if everybody { Cell::styled(opens, style::UNDER_WAY) } else { Cell::new(opens) },
         ]);
     }
-    table.render()
+    table.render_in(columns)
 }
 
 fn as_json(seen: &[Seen]) -> Value {

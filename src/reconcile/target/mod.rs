@@ -105,6 +105,8 @@ pub(super) struct TargetRun<'a> {
     switches: BTreeMap<RuleId, SwitchSeen>,
     /// Why no switch can be set in this pass: the next one would meet the same.
     switch_refusal: Option<Failure>,
+    /// Why none can be taken away.
+    drop_refusal: Option<Failure>,
 }
 
 impl<'a> TargetRun<'a> {
@@ -138,6 +140,7 @@ impl<'a> TargetRun<'a> {
             switch_way: None,
             switches: BTreeMap::new(),
             switch_refusal: None,
+            drop_refusal: None,
         }
     }
 

@@ -16,13 +16,14 @@ use eg_model::switch::{Switch, SwitchSeen, SwitchWay};
 use eg_providers::{Firewall, SetSwitch};
 use eg_state::{Event, EventKind, Written};
 use futures_util::{StreamExt, stream};
-use std::sync::Arc;
+use std::{cell::RefCell, sync::Arc};
 
 /// How many switches are read side by side.
 const READERS: usize = 8;
 
 impl TargetRun<'_> {
-    /// Which role is of the target's account. The provider is asked only where the record does not know the account.
+    /// Which role is of the target's account. The provider is asked only where the record does not know the account, and
+    /// something is to stay open: closing waits for nobody.
     pub(super) async fn find_switch_way(&mut self) -> Result<(), CommandError> {
         let Some(expiry) = &self.driver.policy.cloud_expiry else { return Ok(()) };
         let Some(firewall) = self.look.firewall.clone().filter(|firewall| firewall.capabilities().switches) else {
@@ -31,11 +32,13 @@ impl TargetRun<'_> {
         // A target that is looked at for collection alone has no rules of ours.
         let loaded = self.driver.load(self.now())?;
         let leased = loaded.leases.iter().any(|lease| *lease.target() == self.key);
-        if !leased && !loaded.wants.contains_key(&self.key) {
+        let wanted = loaded.wants.contains_key(&self.key);
+        if !leased && !wanted {
             return Ok(());
         }
         let account = match &self.look.reach.account {
             Some(account) => account.clone(),
+            None if !wanted => return Ok(()),
             None => match firewall.caller().await {
                 Ok(caller) => caller.account,
                 Err(failure) => {
@@ -50,13 +53,22 @@ impl TargetRun<'_> {
         Ok(())
     }
 
-    /// Reads what the plan cannot do without.
+    /// Reads what the plan cannot do without. What keeps one from being read would keep the next one, and closing waits
+    /// behind this: after the first failure nothing more is asked.
     pub(super) async fn see_switches(&mut self, loaded: &Loaded) {
         let unread = self.plan(loaded, false).unread;
         let Some(firewall) = self.look.firewall.clone() else { return };
         let (group, firewall) = (self.key.id.as_str(), firewall.as_ref());
+        let failed = &RefCell::new(None::<Failure>);
         let reads = unread.into_iter().map(|(rule, way)| async move {
-            let seen = firewall.read_switch(group, &rule, &way).await;
+            let before = failed.borrow().clone();
+            let seen = match before {
+                Some(failure) => SwitchSeen::Unreadable(failure),
+                None => firewall.read_switch(group, &rule, &way).await,
+            };
+            if let SwitchSeen::Unreadable(failure) = &seen {
+                failed.borrow_mut().get_or_insert_with(|| failure.clone());
+            }
             (rule, seen)
         });
         let seen: Vec<(RuleId, SwitchSeen)> = stream::iter(reads).buffer_unordered(READERS).collect().await;
@@ -105,10 +117,12 @@ impl TargetRun<'_> {
         if let Some(failure) = self.switch_refusal.clone() {
             return self.switch_not_set(step, &intended, failure);
         }
+        let seen = self.switches.get(rule.id());
+        let unreadable = matches!(seen, Some(SwitchSeen::Unreadable(_)));
         let call = SetSwitch {
             way: intended.way.clone(),
             at: intended.at,
-            exists: matches!(self.switches.get(rule.id()), Some(SwitchSeen::Set(_) | SwitchSeen::Wrong)),
+            exists: matches!(seen, Some(SwitchSeen::Set(_) | SwitchSeen::Wrong)),
             description: format!("eg closes {} of {}", rule.id(), self.key.id),
             token: self.driver.env.uuid().to_string(),
         };
@@ -121,17 +135,23 @@ impl TargetRun<'_> {
                 self.steps.push(self.report(step, StepOutcome::Done, None));
                 Ok(Flow::Next)
             }
-            Err(failure) => self.switch_not_set(step, &intended, failure),
+            Err(failure) => {
+                if switches_rest(failure.class, unreadable) {
+                    self.switch_refusal = Some(failure.clone());
+                }
+                self.switch_not_set(step, &intended, failure)
+            }
         }
     }
 
-    /// The rule is open and usable all the same; the grant and the exit status say what it lacks. What the role or the
-    /// caller may not do for one rule, they may not do for the next one.
+    /// The rule is open and usable all the same; the grant and the exit status say what it lacks.
     fn switch_not_set(&mut self, step: &Step, intended: &Switch, failure: Failure) -> Result<Flow, CommandError> {
         let class = failure.class;
         let flow = match class.reaction() {
             Reaction::RetryNow => Flow::Throttled,
-            Reaction::Reobserve => Flow::Reobserve,
+            // What could not be read before is not read now either.
+            Reaction::Reobserve if self.switch_refusal.is_none() => Flow::Reobserve,
+            Reaction::Reobserve => Flow::Next,
             Reaction::RetryLater | Reaction::Stop => Flow::Next,
         };
         let wait = match flow {
@@ -139,15 +159,13 @@ impl TargetRun<'_> {
             _ => std::time::Duration::ZERO,
         };
         self.refuse_switch(intended, &failure, wait)?;
-        if matches!(class, FailureClass::Denied | FailureClass::Credentials | FailureClass::Gone) {
-            self.switch_refusal = Some(failure.clone());
-        }
         let outcome = if class.outcome_unknown() { StepOutcome::Unknown } else { StepOutcome::Refused };
         self.report_switch(step, outcome, &failure);
         Ok(flow)
     }
 
-    /// A switch that is left over hits nothing and deletes itself: nobody waits for this, and nothing depends on it.
+    /// A switch that is left over hits nothing and deletes itself: nobody waits for this, and nothing depends on it. What
+    /// keeps one from being deleted would keep the next one: then that is not asked for any more in this pass.
     async fn drop_switch(
         &mut self,
         firewall: &Arc<dyn Firewall>,
@@ -155,7 +173,11 @@ impl TargetRun<'_> {
         known: &Switch,
         way: &SwitchWay,
     ) -> Result<Flow, CommandError> {
-        match firewall.drop_switch(&known.rule, way).await {
+        let dropped = match self.drop_refusal.clone() {
+            Some(failure) => Err(failure),
+            None => firewall.drop_switch(&known.rule, way).await,
+        };
+        match dropped {
             Ok(answer) => {
                 let event = self.switch_event(EventKind::SwitchDropped, "its rule is gone", known);
                 let event = Event { request_id: answer.request_id, ..event };
@@ -167,6 +189,9 @@ impl TargetRun<'_> {
             Err(failure) => {
                 let wait = retry::delay(Retry::Closing, known.refusals.saturating_add(1), self.driver.env.random());
                 self.refuse_switch(known, &failure, wait)?;
+                if switches_rest(failure.class, true) {
+                    self.drop_refusal = Some(failure.clone());
+                }
                 tracing::info!("{}: a switch that closes nothing any more stays behind: {failure}", self.key);
             }
         }
@@ -227,10 +252,32 @@ impl TargetRun<'_> {
 
     fn report_switch(&mut self, step: &Step, outcome: StepOutcome, failure: &Failure) {
         let report = self.report(step, outcome, Some(failure.to_string()));
-        self.steps.push(StepReport { advice: Some(failure.class.advice()), ..report });
+        self.steps.push(StepReport { advice: Some(advice(failure.class)), ..report });
     }
 }
 
 fn known<'l>(loaded: &'l Loaded, rule: &RuleId) -> Option<&'l Switch> {
     loaded.switches.iter().find(|switch| switch.rule == *rule)
+}
+
+/// Whether the next switch would meet the same: what the role or the caller may not do for one rule, they may not do for
+/// the next one; and where nothing answers, and `unreadable` says that nothing did before, nothing will.
+fn switches_rest(class: FailureClass, unreadable: bool) -> bool {
+    match class {
+        FailureClass::Denied | FailureClass::Credentials | FailureClass::Gone => true,
+        class => unreadable && class.outcome_unknown(),
+    }
+}
+
+/// What to do about a switch that is not set: it is not the resource that is wrong.
+fn advice(class: FailureClass) -> &'static str {
+    match class {
+        FailureClass::Gone => "make the schedule group with: eg setup cloud-expiry --apply",
+        FailureClass::Invalid => {
+            "see whether the role is there, and for the scheduler to take: eg setup cloud-expiry prints it (one that was made \
+             just now takes a minute)"
+        }
+        FailureClass::Limit => "delete schedules that are no longer needed, or ask the provider for a higher quota",
+        other => other.advice(),
+    }
 }

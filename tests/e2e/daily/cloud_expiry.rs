@@ -1,7 +1,7 @@
 //! `eg setup cloud-expiry`, and what `eg iam-policy` and `eg doctor` say of it.
 
 use crate::{
-    harness::{Fault, World, moto},
+    harness::{Fault, Moto, World, cloud::decode, moto},
     session::{Tale, error_of, start},
 };
 use serde_json::Value;
@@ -49,12 +49,123 @@ fn applied_it_makes_what_is_missing_and_touches_nothing_else() {
     // And with it, a session gets its switches.
     start(&world.here, &["--only", "prod-api-sg"]);
     assert_eq!(world.schedules()[0].0["GroupName"], "eg");
-    // The same name with another policy: as more groups would make one.
-    let other = ["setup", "cloud-expiry", "--apply", "--only", "prod-api-sg"];
-    let refused = world.eg(&other).expect_code(1);
-    assert!(error_of(&refused).contains("another policy; nothing was changed"), "{refused}");
-    let still = world.eg(&apply).expect_code(0).json();
-    assert!(still["accounts"][0]["prepared"].as_array().unwrap().iter().all(|part| part["made"] == false));
+    // For fewer groups: others may have switches that act as it, so nothing is taken away.
+    let fewer = [&apply[..], &["--only", "prod-api-sg"]].concat();
+    let fewer = world.eg(&fewer).expect_code(0).json_as("setup-cloud-expiry");
+    assert!(fewer["accounts"][0]["prepared"].as_array().unwrap().iter().all(|part| part["made"] == false));
+    assert_eq!(closes(&world).len(), 4, "three groups and their rules");
+}
+
+/// A document of the role, as IAM has it.
+fn role_policy(world: &World) -> Value {
+    let fields = [("RoleName", "eg-cloud-expiry"), ("PolicyName", "eg-cloud-expiry")];
+    let answer = world.cloud.iam("GetRolePolicy", &fields);
+    let (_, rest) = answer.split_once("<PolicyDocument>").unwrap();
+    let text = rest.split_once("</PolicyDocument>").unwrap().0;
+    serde_json::from_str(&decode(text)).unwrap()
+}
+
+fn closes(world: &World) -> BTreeSet<String> {
+    let policy = role_policy(world);
+    let list = policy["Statement"][0]["Resource"].as_array().unwrap().clone();
+    list.iter().map(|arn| arn.as_str().unwrap().to_owned()).collect()
+}
+
+/// Groups and regions are added as time goes by: what was made for less is made for more, and nothing is lost.
+#[test]
+fn a_role_of_ours_grows_with_the_configuration() {
+    let world = World::new();
+    configure(&world, "");
+    world.eg(&["setup", "cloud-expiry", "--apply", "--only", "prod-api-sg"]).expect_code(0);
+    let before = closes(&world);
+    let there = world.cloud.in_region("us-east-1");
+    let far = there.create_group("far");
+    let more = World::resource("far", &far, "us-east-1", &["tcp/22"], "");
+    let expiry = format!("\n[aws.cloud_expiry]\nrole_arn = \"{}\"\n", role(&world, "eg-cloud-expiry"));
+    world.write_config(&(world.default_config() + &more + &expiry));
+    let wider = world.eg(&["setup", "cloud-expiry", "--apply"]).expect_code(0);
+    let line = wider.stdout.lines().next().unwrap();
+    assert!(line.contains(" widened by arn:aws:ec2:") && line.contains(&format!("security-group/{far}")), "{wider}");
+    assert!(line.contains(":us-east-1:") && line.contains("schedule-group/default"), "the trust, too: {wider}");
+    assert!(closes(&world).is_superset(&before) && closes(&world).iter().any(|arn| arn.ends_with(&far)));
+    let again = world.eg(&["setup", "cloud-expiry", "--apply", "--output", "json"]).expect_code(0);
+    let again = again.json_as("setup-cloud-expiry");
+    let part = &again["accounts"][0]["prepared"][0];
+    assert_eq!((&part["made"], &part["added"]), (&Value::from(false), &serde_json::json!([])));
+}
+
+/// Whatever somebody else made of it stays, and what is different is said.
+#[test]
+fn a_role_that_was_changed_by_hand_is_left_alone() {
+    let world = World::new();
+    configure(&world, "");
+    let apply = ["setup", "cloud-expiry", "--apply"];
+    world.eg(&apply).expect_code(0);
+    let mut edited = role_policy(&world);
+    edited["Statement"][0]["Action"] =
+        serde_json::json!(["ec2:RevokeSecurityGroupIngress", "ec2:RevokeSecurityGroupEgress"]);
+    let named = [("RoleName", "eg-cloud-expiry"), ("PolicyName", "eg-cloud-expiry")];
+    world.cloud.iam("PutRolePolicy", &[&named[..], &[("PolicyDocument", &edited.to_string())]].concat());
+    let refused = world.eg(&apply).expect_code(1);
+    let words = "in its policy eg-cloud-expiry Statement.Action is ec2:revokesecuritygroupegress, ec2:revokesecurity";
+    assert!(error_of(&refused).contains(words), "{refused}");
+    assert!(refused.stderr.contains("hint: change it to what `eg setup cloud-expiry` prints"), "{refused}");
+    assert_eq!(role_policy(&world), edited);
+    // The same, written as the console writes it, is the same.
+    let mut console = edited;
+    console["Statement"][0]["Action"] = "ec2:RevokeSecurityGroupIngress".into();
+    console["Statement"] = console["Statement"][0].clone();
+    world.cloud.iam("PutRolePolicy", &[&named[..], &[("PolicyDocument", &console.to_string())]].concat());
+    world.eg(&apply).expect_code(0);
+    assert_eq!(role_policy(&world), console);
+}
+
+/// What is on record of a target's account is what was so when it was last used.
+#[test]
+fn nothing_is_made_in_another_account() {
+    let (world, second) = (World::new(), World::bare());
+    configure(&world, "");
+    start(&world.here, &["--only", "dev"]);
+    let key = Moto::access_key(second.account(), "OTHER");
+    let apply = ["setup", "cloud-expiry", "--apply", "--only", "dev"];
+    second.forget_calls();
+    let refused = world.here.command(&apply).env("AWS_ACCESS_KEY_ID", &key).run().expect_code(1);
+    let words = format!("account {}: ", world.account());
+    assert!(error_of(&refused).starts_with(&words), "{refused}");
+    assert!(error_of(&refused).ends_with(&format!("are of account {} now", second.account())), "{refused}");
+    let calls = second.calls();
+    assert!(calls.iter().all(|call| call.action == "GetCallerIdentity"), "{}", second.call_counts());
+}
+
+/// What is to be put into the configuration loses nothing that is in there.
+#[test]
+fn roles_of_other_accounts_stay_in_the_configuration() {
+    let world = World::new();
+    let expiry = format!(
+        "\n[aws.cloud_expiry]\nrole_arn = [\"arn:aws:iam::111111111111:role/x\", \"{}\"]\n",
+        role(&world, "own")
+    );
+    world.write_config(&(world.default_config() + &expiry));
+    let printed = world.eg(&["setup", "cloud-expiry", "--role-name", "new"]).expect_code(0);
+    let line = format!("role_arn = [\"arn:aws:iam::111111111111:role/x\", \"{}\"]\n", role(&world, "new"));
+    assert!(printed.stdout.ends_with(&line), "{printed}");
+}
+
+/// What was made before something went wrong is told.
+#[test]
+fn what_was_made_is_told_even_if_the_rest_is_refused() {
+    let world = World::new();
+    configure(&world, "schedule_group = \"eg\"\n");
+    world.faults(&[Fault::refuse("CreateRole", 403, "AccessDenied", "not authorized to perform: iam:CreateRole")]);
+    let stopped = world.eg(&["setup", "cloud-expiry", "--apply"]).expect_code(1);
+    assert!(stopped.stdout.ends_with("schedule group eg in eu-west-1 made\n"), "{stopped}");
+    assert!(stopped.stderr.contains("hint: this takes scheduler:GetScheduleGroup, "), "{stopped}");
+    world.faults(&[Fault::refuse("PutRolePolicy", 500, "ServiceFailure", "no").times(1)]);
+    let stopped = world.eg(&["setup", "cloud-expiry", "--apply", "--output", "json"]).expect_code(1);
+    assert_eq!(stopped.json_as("setup-cloud-expiry")["accounts"][0]["prepared"][0]["made"], false);
+    assert!(stopped.stderr.contains("it goes on where it stopped"), "{stopped}");
+    let finished = world.eg(&["setup", "cloud-expiry", "--apply"]).expect_code(0);
+    assert!(finished.stdout.contains("role/eg-cloud-expiry made\n"), "{finished}");
 }
 
 #[test]

@@ -224,6 +224,17 @@ impl Cloud {
         Err(Refusal { code: part("Code"), message: part("Message") })
     }
 
+    /// A call of IAM.
+    pub fn iam(&self, action: &str, fields: &[(&str, &str)]) -> String {
+        let mut body = format!("Action={action}&Version=2010-05-08");
+        for (key, value) in fields {
+            write!(body, "&{}={}", encode(key), encode(value)).expect("a string takes everything");
+        }
+        let (status, answer) = self.send("iam", "POST", "/", "application/x-www-form-urlencoded", &body);
+        assert_eq!(status, 200, "{answer}");
+        answer
+    }
+
     /// A call of a service that speaks REST and JSON.
     pub fn rest(&self, service: &str, method: &str, path: &str, body: &str) -> (u16, String) {
         self.send(service, method, path, "application/json", body)
@@ -301,6 +312,18 @@ fn split(ports: &str) -> (String, String, String) {
 
 fn owned(fields: &[(&str, &str)]) -> Vec<(String, String)> {
     fields.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+/// Text that was escaped for a URL.
+pub fn decode(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let (digits, rest) = part.split_at(2);
+        bytes.push(u8::from_str_radix(digits, 16).expect("two digits"));
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    String::from_utf8(bytes).expect("UTF-8")
 }
 
 fn encode(text: &str) -> String {

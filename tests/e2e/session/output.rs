@@ -1,7 +1,7 @@
 //! Streams, colours, time zones, and text of others.
 
 use super::{error_of, start, start_id};
-use crate::harness::{IPV4, World, eg::assert_valid};
+use crate::harness::{IPV4, REGION, World, eg::assert_valid};
 use serde_json::Value;
 
 #[test]
@@ -331,9 +331,13 @@ fn errors_have_one_shape() {
 /// What does not fit beside goes below, whole; a pipe gets the table as it always was.
 #[test]
 fn tables_fit_a_narrow_terminal() {
-    let world = World::new();
+    let mut world = World::new();
     let id = start_id(&world.here, &["--only", "prod"]);
-    for args in [&["who"][..], &["log"], &["session", "list"], &["session", "get", &id]] {
+    let other = world.make_group("staging");
+    world.cloud.authorize(&other, "tcp/443", "2001:db8::/32", "", &[]);
+    let sweep = ["sweep", "--region", REGION, "--dry-run"];
+    let discover = ["-q", "resource", "discover"];
+    for args in [&["who"][..], &["log"], &["session", "list"], &["session", "get", &id], &discover, &sweep] {
         let piped = world.eg(args).expect_code(0).stdout;
         let wide = piped.lines().map(|line| line.chars().count()).max().unwrap();
         for columns in [90, 200] {

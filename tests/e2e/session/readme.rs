@@ -5,8 +5,15 @@ use crate::{
     daily::schedule::Host,
     harness::{Outcome, World, echo::Reply},
 };
+use chrono::TimeDelta;
+use eg_model::{
+    ids::{InstallationId, SessionId},
+    marks::tags_for,
+    permission::Permission,
+};
 use regex::Regex;
 use std::os::unix::fs::MetadataExt;
+use uuid::Uuid;
 
 const README: &str = include_str!("../../../README.md");
 const EVERYDAY: &str = include_str!("../../../docs/everyday.md");
@@ -24,6 +31,7 @@ fn without_ids_and_times(text: &str) -> String {
         (r"https?://[^ ]+/", "URL"),
         (r"/[^ ]+/eg/(config.toml|state.db)", "DIR/$1"),
         (r"arn:aws:[^ ,]+", "ARN"),
+        (r"\b\d{12}\b", "ACCOUNT"),
         (r"\b[0-9a-f]{8}\b", "ID"),
         (r"eg \S+@\S+ session", "eg PERSON session"),
         (r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}", "TIME"),
@@ -131,6 +139,25 @@ fn the_trail_is_shown() {
     let world = World::new();
     let id = start_id(&world.here, &["--only", "prod-api-sg"]);
     part_of("eg log --session a1b2", &world.eg(&["log", "--session", &id]));
+}
+
+/// What two machines that are gone have left: one still holds its rule, the other has let its own expire.
+#[test]
+fn the_sweep_is_shown() {
+    let world = World::new();
+    let group = world.group("prod-api-sg");
+    let leave = |number: u128, port: &str, address: &str, until: i64, description: &str| {
+        let port_number = port.trim_start_matches("tcp/");
+        let permission: Permission = format!("tcp|{port_number}|{port_number}|{address}").parse().unwrap();
+        let owner = InstallationId::from_uuid(Uuid::from_u128(number << 96));
+        let until = world.now() + TimeDelta::seconds(until);
+        let tags = tags_for(group, &[permission], SessionId(Uuid::from_u128(number)), &owner, until);
+        let tags: Vec<_> = tags.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        world.cloud.authorize(group, port, address, description, &tags);
+    };
+    leave(0x0c9d_8e7f, "tcp/22", "203.0.113.42/32", 8 * 3600, "eg alice@laptop session a1b2c3d4");
+    leave(0x1b2c_3d4e, "tcp/443", "198.51.100.7/32", -80 * 60 - 20, "eg bob@desk session b2c3d4e5");
+    same("eg sweep --region eu-west-1", world.eg(&["sweep", "--region", "eu-west-1"]));
 }
 
 #[test]

@@ -49,6 +49,12 @@ fn what_is_shown_and_what_is_closed() {
     tale.eg(&["sweep", "--region", REGION, "--dry-run"]).expect_code(3);
     assert_eq!(world.call_counts(), format!("1×{READ} 1×GetCallerIdentity"), "one series, and nothing but looks");
     assert_eq!(world.cloud.snapshot(), before);
+    // On a terminal that is too narrow what does not fit goes below, whole.
+    let dry = ["sweep", "--region", REGION, "--dry-run"];
+    let mut narrow = stranger.eg(&dry).expect_code(3);
+    let left = stranger.command(&dry).env("TERM", "xterm").on_terminal(60, 90).wait();
+    narrow.stdout = left.screen.contents() + "\n";
+    tale.add(&dry, &narrow);
     tale.eg(&["sweep", "--region", REGION, "--older-than", "2h"]).expect_code(0);
     assert_eq!(world.cloud.snapshot(), before, "an hour and twenty minutes is not long enough");
     tale.eg(&["sweep", "--region", REGION]).expect_code(0);

@@ -54,6 +54,29 @@ fn one_installation_goes_and_the_other_stays() {
     world.ends();
 }
 
+/// A switch of a rule that a sweep has closed stays: the sweep asks the scheduler for nothing, and what is left hits
+/// nothing, not even a rule that somebody opens in the same place meanwhile.
+#[test]
+fn the_switches_of_what_it_closes_hit_nothing() {
+    let world = Sandboxed::new().with_switches();
+    let here = stranger(&world);
+    begin(&world.here, "db");
+    let alice = id_of(&world, "db", &[]);
+    assert_eq!(world.region.schedules().len(), 1);
+    world.forget_calls();
+    swept(&here, &["--revoke-all", "--owner", &alice, "--yes"], 0);
+    assert!(world.calls().iter().all(|call| !call.action.contains("Schedule")), "{:?}", world.changes());
+    assert_eq!((ids(&world, "db"), world.region.schedules().len()), (vec![], 1));
+    let twin = HandRule::new("tcp/5432", &format!("{IPV4}/32"));
+    world.foreign_rule(world.group("db"), &twin);
+    world.advance(9 * HOUR);
+    assert_eq!(world.region.schedules(), []);
+    let calls = world.calls();
+    let fired = calls.iter().find(|call| call.caller.contains("eg-cloud-expiry")).unwrap();
+    assert_eq!(fired.outcome, "InvalidSecurityGroupRuleId.NotFound");
+    world.ends();
+}
+
 /// Where deleting tags is denied, the tag is made to say a time long past: it holds nothing.
 #[test]
 fn tags_that_may_not_be_deleted() {

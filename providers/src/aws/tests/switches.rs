@@ -72,11 +72,21 @@ async fn a_stale_view_turns_one_into_the_other_once() {
     for (exists, plays, methods) in [(false, there(), ["POST", "PUT"]), (true, gone(), ["PUT", "POST"])] {
         let (replay, groups) = world([plays, Play::ok(MADE)]).await;
         groups.set_schedule(GROUP, &rule(), &call(exists)).await.unwrap();
-        assert_eq!(replay.asked().iter().map(|asked| asked.method.clone()).collect::<Vec<_>>(), methods);
+        let asked = replay.asked();
+        assert_eq!(asked.iter().map(|asked| asked.method.clone()).collect::<Vec<_>>(), methods);
+        let token = |number: usize| serde_json::from_str::<Value>(&asked[number].body).unwrap()["ClientToken"].clone();
+        assert_ne!(token(0), token(1), "another request");
     }
     let (_, groups) = world([gone(), gone()]).await;
     let failure = groups.set_schedule(GROUP, &rule(), &call(true)).await.unwrap_err();
     assert_eq!(failure.class, FailureClass::Gone, "no group of schedules");
+    // Somebody has deleted it in between: that says nothing about any other switch.
+    let (_, groups) = world([there(), gone()]).await;
+    let failure = groups.set_schedule(GROUP, &rule(), &call(false)).await.unwrap_err();
+    assert_eq!(failure.class, FailureClass::Stale);
+    let (_, groups) = world([gone(), there()]).await;
+    let failure = groups.set_schedule(GROUP, &rule(), &call(true)).await.unwrap_err();
+    assert_eq!(failure.class, FailureClass::Stale);
 }
 
 #[tokio::test]
