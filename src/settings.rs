@@ -147,6 +147,18 @@ impl Default for Detect {
     }
 }
 
+impl Detect {
+    /// What decides about the address besides the program's own services: whoever names services, or a proxy on the way
+    /// to them, can have them answer anything.
+    #[must_use]
+    pub fn of_the_user(&self) -> Vec<String> {
+        let own = Self::default();
+        let named = |url: &&Url| !own.ipv4.contains(url) && !own.ipv6.contains(url);
+        let services = self.ipv4.iter().chain(&self.ipv6).filter(named).map(ToString::to_string);
+        services.chain(self.use_proxy.then(|| "a proxy".to_owned())).collect()
+    }
+}
+
 /// `[reconcile]`: what a pass does beyond its own rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reconcile {

@@ -217,6 +217,7 @@ impl<'a> Opening<'a> {
             prefixes: families.map(|(version, _)| (version, lengths.of(version))).collect(),
             reason: self.args.reason.clone(),
             explicit: self.explicit.clone(),
+            services: self.settings.detect.of_the_user(),
         }
     }
 
