@@ -163,7 +163,13 @@ pub fn install(env: &Env, scheduler: Scheduler, job: &Job) -> Result<bool, Comma
         return Ok(false);
     }
     match scheduler {
-        Scheduler::Cron => write_crontab(&crontab::with(&read_crontab()?, job))?,
+        Scheduler::Cron => {
+            // The rest of such a line would be a line of its own.
+            if crontab::line(job).contains(['\n', '\r']) {
+                return Err(failed("`crontab -`", "a path or a variable of the job holds a line break"));
+            }
+            write_crontab(&crontab::with(&read_crontab()?, job))?;
+        }
         Scheduler::Systemd => {
             for (path, text) in units_at(env, job)? {
                 write_unit(&path, &text).map_err(|error| failed(&format!("writing {}", path.display()), error))?;
@@ -181,11 +187,13 @@ pub fn install(env: &Env, scheduler: Scheduler, job: &Job) -> Result<bool, Comma
 
 /// Variables of the job may hold a proxy's password.
 fn write_unit(path: &std::path::Path, text: &str) -> io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
     }
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    // One that was there keeps the mode that it had.
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
     file.write_all(text.as_bytes())
 }
 
