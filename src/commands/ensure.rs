@@ -52,7 +52,7 @@ async fn see_to_it(opening: &Opening<'_>) -> Result<Exit, CommandError> {
     let driver = opening.driver()?;
     let mut surroundings = opening.look_around(&driver, Ask::Targets).await?;
     let (ensuring, session) = decide(opening, &driver, &mut surroundings).await?;
-    tell(opening, &driver, ensuring, &session, &surroundings)?;
+    tell(opening, &driver, ensuring, &session, &surroundings).map_err(|error| stays_on_record(error, session.id))?;
     let kind = if matches!(ensuring, Ensuring::Prolong(_)) { RunKind::Extend } else { RunKind::Start };
     // Repairs what is not as it should be; where all is, one look, which was taken already.
     let passed = context.scoped_pass(&driver, kind, &[session.id], surroundings.looks).await;

@@ -72,8 +72,9 @@ async fn open_and_run(opening: &Opening<'_>, words: &[OsString]) -> Result<Exit,
     let driver = opening.driver()?;
     let surroundings = opening.look_around(&driver, Ask::TargetsAndCallers).await?;
     opening.warn_of_earlier_addresses(&driver, &surroundings.addresses)?;
-    let session = opening.begin(&driver, &surroundings)?;
     let runs = driver.store.borrow().last_runs()?;
+    // From here on there is something to close: nothing may go wrong without closing it.
+    let session = opening.begin(&driver, &surroundings)?;
     context.printer.progress(opening.began(&session, runs).trim_end());
     opening.warn_of_credentials(&surroundings.callers, &session, Closer::ThisProcess);
     let ended = match opening.all_or_nothing(driver, session.id, surroundings.looks).await {

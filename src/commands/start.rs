@@ -53,8 +53,8 @@ async fn start(opening: &Opening<'_>, args: &StartArgs) -> Result<Exit, CommandE
     let ask = if args.no_wait { Ask::Nothing } else { Ask::TargetsAndCallers };
     let surroundings = opening.look_around(&driver, ask).await?;
     opening.warn_of_earlier_addresses(&driver, &surroundings.addresses)?;
-    let session = opening.begin(&driver, &surroundings)?;
     let runs = driver.store.borrow().last_runs()?;
+    let session = opening.begin(&driver, &surroundings)?;
     context.printer.result(&opening.began(&session, runs.clone()));
     opening.warn_of_accounts_without_role(&surroundings.callers);
     let warn = || {
@@ -89,13 +89,19 @@ async fn start(opening: &Opening<'_>, args: &StartArgs) -> Result<Exit, CommandE
 async fn whole(opening: &Opening<'_>, driver: Driver<'_>, id: SessionId, looks: Looks) -> Result<Exit, CommandError> {
     let context = opening.context;
     let opened = opening.all_or_nothing(driver, id, looks).await.map(drop);
-    if let Some(store) = context.store_for_reading()? {
-        let session = context.again(&store, id)?;
-        context.printer.json(&context.session_json(&store, &session)?);
-    }
+    let shown = show(context, id);
+    // What is open, or is not, matters more than that it cannot be shown.
     opened?;
+    shown?;
     context.printer.result("✓ Session is ACTIVE\n");
     Ok(Exit::Done)
+}
+
+fn show(context: &Context<'_>, id: SessionId) -> Result<(), CommandError> {
+    let Some(store) = context.store_for_reading()? else { return Ok(()) };
+    let session = context.again(&store, id)?;
+    context.printer.json(&context.session_json(&store, &session)?);
+    Ok(())
 }
 
 /// The rules stay where something else is in the way: the exit status says that this part is not as asked.
