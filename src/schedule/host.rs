@@ -98,6 +98,10 @@ pub fn scheduler() -> Option<Scheduler> {
     run("crontab", &["-l"], None).ok().map(|_| Scheduler::Cron)
 }
 
+fn is_missing(program: &str) -> bool {
+    run(program, &["-l"], None).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
 /// The user's crontab; empty where there is none yet.
 fn read_crontab() -> Result<String, CommandError> {
     let output = run("crontab", &["-l"], None).map_err(|error| failed("`crontab -l`", error))?;
@@ -135,6 +139,8 @@ fn enabled(job: &Job) -> bool {
 /// The scheduler cannot be asked.
 pub fn installed(env: &Env, scheduler: Scheduler, job: &Job) -> Result<Installed, CommandError> {
     Ok(match scheduler {
+        // Where there is no such program, there is nothing of it either.
+        Scheduler::Cron if is_missing("crontab") => Installed::No,
         Scheduler::Cron => match crontab::installed(&read_crontab()?, job) {
             Some(line) if line == crontab::line(job) => Installed::Current,
             Some(_) => Installed::Outdated,

@@ -239,9 +239,17 @@ fn neither_configuration_nor_scheduler() {
     assert!(error_of(&outcome).starts_with("no resource is configured in "), "{outcome}");
     assert_eq!(host.crontab(), "");
     world.write_config(&(world.config_head() + &crate::session::missing_group()));
-    let outcome = world.here.command(&["schedule", "install"]).env("PATH", "/nowhere").run().expect_code(1);
+    let without = |args: &[&str]| world.here.command(args).env("PATH", "/nowhere").run();
+    let outcome = without(&["schedule", "install"]).expect_code(1);
     assert!(error_of(&outcome).starts_with("this machine has neither "), "{outcome}");
     assert!(outcome.stderr.contains("eg reconcile --watch"), "{outcome}");
+    // What is hinted at works here: the text is shown also where there is nothing to ask.
+    for with in ["systemd", "cron", "launchd", "task-scheduler"] {
+        let shown = without(&["schedule", "show", "--with", with]).expect_code(0);
+        assert!(shown.stdout.contains("reconcile"), "{shown}");
+    }
+    let outcome = without(&["schedule", "install", "--with", "cron"]).expect_code(1);
+    assert!(error_of(&outcome).starts_with("`crontab -l` failed: "), "{outcome}");
 }
 
 /// What follows a line break would be a job of its own.
