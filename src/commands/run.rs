@@ -132,6 +132,12 @@ async fn run_command(
     };
     let mut command = Command::new(program);
     command.args(args).env(SESSION, id.to_string());
+    // Where options have named them, the command's own eg has to find them.
+    for (name, file) in [("EG_CONFIG", &opening.context.config), ("EG_STATE", &opening.context.state)] {
+        if file.named {
+            command.env(name, &file.path);
+        }
+    }
     let closing = Cell::new(false);
     let mut running = pin!(foreground::run(command, signals, Keys::of(opening.context.env)));
     let mut on_time = pin!(close_on_time(opening, id, &closing).fuse());
