@@ -21,8 +21,8 @@ use eg_state::RunKind;
 ///
 /// Takes the options of `start`. A live session for the same addresses and the same ports of the same resources is
 /// kept, looked at once more, and repaired if it is not as it should be; one that ends sooner than asked is prolonged,
-/// or, where `max_duration` does not allow that, followed by a new one beside it. Of many that run at once, one starts
-/// the session. With -q nothing is said while all is well.
+/// or, where `max_duration` does not allow that or `--reason` gives another reason, followed by a new one beside it. Of
+/// many that run at once, one starts the session. With -q nothing is said while all is well.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   eg session ensure --only prod --duration 2h
