@@ -93,7 +93,7 @@ async fn examine(context: &Context<'_>) -> Vec<Finding> {
     let settings = context.settings();
     let mut findings = vec![configuration(context, settings.as_ref())];
     let settings = settings.unwrap_or_default();
-    findings.extend(policy(&crate::policy::read(&context.env.policy)));
+    findings.extend(policy(&crate::policy::read(&context.env.policy), &settings.detect));
     let (state, record) = state(context);
     findings.push(state);
     findings.push(scheduled(context, &record));

@@ -186,6 +186,14 @@ impl SitePolicy {
         )
     }
 
+    /// Whether detection may ask these besides the program's own services.
+    ///
+    /// # Errors
+    /// It may not.
+    pub fn check_services(&self, services: Vec<String>) -> Result<(), NotAllowed> {
+        self.check_explicit(&Asked { services, ..Asked::default() })
+    }
+
     fn check_explicit(&self, asked: &Asked) -> Result<(), NotAllowed> {
         let (key, only) = ("explicit_addresses", "false: only detected addresses are allowed".to_owned());
         match (self.explicit_addresses, asked.explicit.first(), asked.services.first()) {

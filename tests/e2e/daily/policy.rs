@@ -168,7 +168,7 @@ fn a_policy_of_somebody_else_is_none() {
 
 #[test]
 fn doctor_shows_it() {
-    let site = Administered::new(POLICY);
+    let site = Administered::new(&POLICY.replace("explicit_addresses = false", ""));
     let doctor = || {
         let host = Host::with_cron(&site.world);
         let outcome = site.bound(host.command(&["doctor"])).run();
@@ -198,6 +198,8 @@ fn an_address_that_services_of_the_user_have_found_is_the_users_own() {
     assert!(outcome.stderr.contains(" stays at 203.0.113.42, though your address is 198.51.100.9: "), "{outcome}");
     assert!(outcome.stderr.contains(own), "{outcome}");
     assert_eq!(get(&site.world.here, &id)["ipv4Address"], "203.0.113.42");
+    let doctor = site.eg(&["doctor"]).expect_code(1);
+    assert!(doctor.stdout.lines().any(|line| line.starts_with("✗ policy: ") && line.contains(own)), "{doctor}");
 }
 
 /// A policy that was linked to, and whose file somebody has taken away, is not the same as none.
