@@ -66,23 +66,23 @@ async fn start(opening: &Opening<'_>, args: &StartArgs) -> Result<Exit, CommandE
     if !switched {
         warn();
     }
+    let on_record = |error| stays_on_record(error, session.id);
     if args.no_wait {
-        context.printer.json(&context.session_json(&driver.store.borrow(), &session)?);
+        context.printer.json(&context.session_json(&driver.store.borrow(), &session).map_err(on_record)?);
         return Ok(Exit::Done);
     }
     if args.atomic {
         return whole(opening, driver, session.id, surroundings.looks).await;
     }
     let passed = context.scoped_pass(&driver, RunKind::Start, &[session.id], surroundings.looks).await;
-    let now = context.again(&driver.store.borrow(), session.id)?;
+    let now = context.again(&driver.store.borrow(), session.id).map_err(on_record)?;
     if switched && (passed.is_err() || now.grants.iter().any(|grant| grant.unswitched.is_some())) {
         warn();
     }
-    let session = now;
-    context.printer.json(&context.session_json(&driver.store.borrow(), &session)?);
-    passed.map_err(|error| stays_on_record(error, session.id))?;
-    context.printer.result(&opening.closing_line(&session));
-    reached(opening, &driver, &session).await
+    context.printer.json(&context.session_json(&driver.store.borrow(), &now).map_err(on_record)?);
+    passed.map_err(on_record)?;
+    context.printer.result(&opening.closing_line(&now));
+    reached(opening, &driver, &now).await
 }
 
 /// Everything or nothing.
