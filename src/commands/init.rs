@@ -354,7 +354,7 @@ fn lines(groups: &[Group], ports: &[PortSpec]) -> Vec<String> {
 }
 
 const HEAD: &str =
-    "# Made by `eg init`. More can stand here: durations, labels, defaults; see \"Configuration\" in the README.\n";
+    "# Made by `eg init`. More can stand here: durations, labels, defaults; see docs/configuration.md.\n";
 
 /// The file.
 fn text(picked: &[&Group], profile: Option<&str>, reach: &Reach, ports: &[PortSpec]) -> Result<String, CommandError> {
