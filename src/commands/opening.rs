@@ -7,7 +7,7 @@ use crate::{
     error::{CommandError, Kind},
     probe::probe,
     reconcile::{Driver, Looks},
-    schedule::{cron_line, is_scheduled},
+    schedule::{cron_hint, is_scheduled},
     settings::{Resource, Settings, site::Asked},
     signals::Interrupt,
 };
@@ -529,10 +529,7 @@ impl<'a> Opening<'a> {
     pub(super) fn warn_of_no_schedule(&self, runs: &LastRuns) {
         let Context { env, printer, config, state, .. } = self.context;
         if !is_scheduled(runs, env.now()) {
-            let hints = [
-                "have it run every minute: eg schedule install".to_owned(),
-                format!("or add a line to your crontab (crontab -e): {}", cron_line(env, config, state)),
-            ];
+            let hints = ["have it run every minute: eg schedule install".to_owned(), cron_hint(env, config, state)];
             printer.warn("nothing runs `eg reconcile` regularly: nothing would close this session on time", &hints);
         }
     }
