@@ -12,6 +12,7 @@ use crate::{
         time::Zone,
     },
     paths,
+    settings::Resource,
 };
 use clap::{Arg, Command, CommandFactory};
 use clap_complete::{
@@ -112,9 +113,9 @@ fn value(path: &[&str], arg: &Arg) -> Option<Value> {
         (["session", "stop"], "id") => Some(Value::Unended),
         (["session", _], "id") | (_, "session") => Some(Value::Session),
         (["session", "list"], "status") => Some(Value::Status),
-        (["resource", "remove" | "verify"], "name" | "names") => Some(Value::Resource),
+        (["resource", "remove"], "name") => Some(Value::Resource),
         (["schema"], "name") => Some(Value::Schema),
-        (_, "only") => Some(Value::ResourceOrLabel),
+        (["resource", "verify"], "name") | (_, "only") => Some(Value::ResourceOrLabel),
         _ => None,
     }
 }
@@ -159,15 +160,14 @@ impl Here {
     fn resources(&self, labels: bool) -> Option<BTreeSet<String>> {
         let path = self.config.as_ref()?;
         let settings = config_file::load(&config_file::read(path).ok()?, path).ok()?;
-        let one = settings.resources.into_iter().map(|resource| (resource.name, resource.groups));
-        let many = settings.selections.into_iter().map(|selection| (selection.name, selection.groups));
-        let names = |(name, groups): (String, Vec<String>)| {
-            let labels = groups.into_iter().filter(move |_| labels);
-            std::iter::once(name).chain(labels)
+        let all = settings.resources.into_iter().chain(settings.selections.into_iter().map(|one| one.like));
+        let names = |resource: Resource| {
+            let labels = resource.groups.into_iter().filter(move |_| labels);
+            std::iter::once(resource.name).chain(labels)
         };
         // A shell would take a control character for something to do.
         let plain = |name: &String| !name.chars().any(char::is_control);
-        Some(one.chain(many).flat_map(names).filter(plain).collect())
+        Some(all.flat_map(names).filter(plain).collect())
     }
 }
 
@@ -201,8 +201,15 @@ mod tests {
             own.chain(below).collect()
         }
         let found = found(&Cli::command(), &[]);
-        for value in [Value::Live, Value::Unended, Value::Session, Value::ResourceOrLabel, Value::Schema, Value::Status]
-        {
+        for value in [
+            Value::Live,
+            Value::Unended,
+            Value::Session,
+            Value::Resource,
+            Value::ResourceOrLabel,
+            Value::Schema,
+            Value::Status,
+        ] {
             assert!(found.contains(&value), "{value:?}");
         }
     }

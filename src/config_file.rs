@@ -33,6 +33,20 @@ pub fn load(source: &Source, file: &Path) -> Result<Settings, CommandError> {
     settings.map_err(|error| CommandError::new(Kind::Config, error.to_string()))
 }
 
+/// Whether somebody else than the file's user, or root, can have written a file: in words, if so.
+#[must_use]
+pub fn of_others(path: &Path) -> Option<String> {
+    let found = fs::metadata(path).ok()?;
+    let (owner, user) = (found.uid(), rustix::process::geteuid().as_raw());
+    if owner != user && owner != 0 {
+        return Some(format!("{} belongs to user {owner}", path.display()));
+    }
+    (found.is_file() && found.mode() & EVERYBODY_WRITES != 0).then(|| format!("everybody can write {}", path.display()))
+}
+
+/// Write permission of others. That of a group is left alone: in many places a user's group holds nobody else.
+const EVERYBODY_WRITES: u32 = 0o002;
+
 /// What a new text may take the place of.
 #[derive(Clone, Copy, Debug)]
 pub enum Over<'a> {

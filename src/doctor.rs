@@ -4,7 +4,7 @@ use crate::{
     detect::{Answer, FamilyOutcome, FamilySurvey, Survey, describe},
     policy::PolicyError,
     schedule::host::{Installed, Scheduler},
-    settings::site::SitePolicy,
+    settings::{Detect, site::SitePolicy},
 };
 use chrono::TimeDelta;
 use eg_model::{
@@ -86,11 +86,15 @@ impl Finding {
     }
 }
 
-/// What whoever administers this machine allows; nothing where there is no policy.
+/// What whoever administers this machine allows, and whether `[detect]` is within it; nothing where there is no policy.
 #[must_use]
-pub fn policy(found: &Result<SitePolicy, PolicyError>) -> Option<Finding> {
+pub fn policy(found: &Result<SitePolicy, PolicyError>, detect: &Detect) -> Option<Finding> {
     match found {
         Err(error) => Some(Finding::bad("policy", format!("{error}: nothing is opened"), error.advice())),
+        Ok(policy) if let Err(why) = policy.check_services(detect.of_the_user()) => {
+            let advice = "leave detection to eg's own services: take it out of [detect]";
+            Some(Finding::bad("policy", format!("{why}: nothing is opened"), advice))
+        }
         Ok(policy) => {
             let limits = policy.limits();
             let limits = if limits.is_empty() { "limits nothing".to_owned() } else { limits.join("; ") };

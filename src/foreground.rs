@@ -87,7 +87,8 @@ pub async fn run(mut command: Command, signals: &mut Signals, keys: Keys) -> Res
 
 fn not_started(program: &OsStr, error: &io::Error) -> CommandError {
     let status = if error.kind() == ErrorKind::NotFound { NOT_FOUND } else { NOT_STARTED };
-    CommandError::new(Kind::Command(status), format!("{} cannot be run: {error}", program.display()))
+    let name = if program.is_empty() { "\"\"".into() } else { program.to_string_lossy() };
+    CommandError::new(Kind::Command(status), format!("{name} cannot be run: {error}"))
 }
 
 async fn pass_on_until_end(signals: &mut Signals, child: &mut Child, keys: Keys) -> io::Result<ExitStatus> {

@@ -4,6 +4,7 @@
 use crate::{
     env::Env,
     error::{CommandError, Kind},
+    output::text::escape_controls,
     signals::Interrupt,
 };
 use std::{
@@ -19,6 +20,9 @@ use tokio::time::{Instant, sleep};
 const POLL: Duration = Duration::from_millis(50);
 /// How long to wait before saying who holds it.
 const SAY_AFTER: Duration = Duration::from_secs(1);
+
+/// The longest that the holder's own words can be, and then some.
+const LONGEST: u64 = 200;
 
 /// The lock, until dropped.
 #[derive(Debug)]
@@ -89,7 +93,9 @@ pub async fn acquire(
 fn open(path: &Path) -> std::io::Result<File> {
     let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
     match opened {
-        Err(error) if error.kind() == ErrorKind::StorageFull => File::open(path.parent().unwrap_or(path)),
+        Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+            File::open(path.parent().unwrap_or(path))
+        }
         other => other,
     }
 }
@@ -103,9 +109,9 @@ fn sign(file: &mut File, env: &Env, command: &str) -> std::io::Result<()> {
 /// Who holds it, as far as the file tells.
 fn holder(path: &Path) -> String {
     let mut text = String::new();
-    let read = File::open(path).and_then(|mut file| file.read_to_string(&mut text));
+    let read = File::open(path).and_then(|file| file.take(LONGEST).read_to_string(&mut text));
     match read {
-        Ok(length) if length > 0 => text,
+        Ok(length) if length > 0 => escape_controls(&text),
         _ => "it does not say which".to_owned(),
     }
 }

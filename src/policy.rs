@@ -61,7 +61,7 @@ impl PolicyError {
     #[must_use]
     pub fn advice(&self) -> String {
         match self {
-            Self::Unreadable { path, .. } => format!("as root: chmod a+r {}", path.display()),
+            Self::Unreadable { path, .. } => format!("as root: let everybody read {}", path.display()),
             Self::Untrusted { path, .. } => format!("as root: chown root {0} && chmod go-w {0}", path.display()),
             Self::Malformed(error) => format!("as root: edit {}", error.file.display()),
         }
@@ -77,7 +77,7 @@ pub fn read(place: &PolicyFile) -> Result<SitePolicy, PolicyError> {
     let unreadable = |source| PolicyError::Unreadable { path: path.clone(), source };
     let mut file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(SitePolicy::default()),
+        Err(error) if error.kind() == ErrorKind::NotFound && !leads_nowhere(path) => return Ok(SitePolicy::default()),
         Err(error) => return Err(unreadable(error)),
     };
     trusted(place, path, &file.metadata().map_err(unreadable)?)?;
@@ -87,6 +87,13 @@ pub fn read(place: &PolicyFile) -> Result<SitePolicy, PolicyError> {
     let mut text = String::new();
     file.read_to_string(&mut text).map_err(unreadable)?;
     Ok(SitePolicy::parse(&text, path)?)
+}
+
+/// A link whose end is gone was put there for a policy: that is not the same as none.
+fn leads_nowhere(path: &Path) -> bool {
+    let broken =
+        |part: &Path| fs::symlink_metadata(part).is_ok_and(|it| it.is_symlink()) && fs::metadata(part).is_err();
+    path.ancestors().any(broken)
 }
 
 fn trusted(place: &PolicyFile, path: &Path, found: &Metadata) -> Result<(), PolicyError> {
@@ -103,7 +110,7 @@ fn trusted(place: &PolicyFile, path: &Path, found: &Metadata) -> Result<(), Poli
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     fn place() -> (tempfile::TempDir, PolicyFile) {
         let directory = tempfile::tempdir().unwrap();
@@ -151,5 +158,15 @@ mod tests {
         fs::remove_dir(&place.path).unwrap();
         fs::write(&place.path, "").unwrap();
         assert!(matches!(read(&beneath), Err(PolicyError::Unreadable { .. })), "a file in place of a directory");
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_is_no_absence() {
+        let (directory, place) = place();
+        symlink("gone.toml", &place.path).unwrap();
+        assert!(matches!(read(&place), Err(PolicyError::Unreadable { .. })), "its end may be in a user's hands");
+        symlink("gone", directory.path().join("etc")).unwrap();
+        let beneath = PolicyFile { path: directory.path().join("etc/policy.toml"), ..place };
+        assert!(matches!(read(&beneath), Err(PolicyError::Unreadable { .. })));
     }
 }

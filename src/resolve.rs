@@ -21,8 +21,8 @@ pub async fn resolve(
     reach: impl Fn(&Resource) -> Reach,
 ) -> Result<Vec<Resource>, CommandError> {
     // The way there ends at no group yet.
-    let way = reach(&selection.resource(selection.name.clone(), String::new()));
-    let Selection { name, meant, region, .. } = selection;
+    let way = reach(&selection.like);
+    let Selection { meant, like: Resource { name, region, .. } } = selection;
     let failed = |failure: eg_model::failure::Failure| {
         let message = format!("the groups of {name} are not known: {failure}");
         CommandError::new(Kind::Provider, message).hint(failure.class.advice())
@@ -47,8 +47,8 @@ fn named(selection: &Selection, groups: Vec<Group>) -> Vec<Resource> {
         *counts.entry(group.name.clone()).or_default() += 1;
     }
     let name = |group: &Group| match counts.get(&group.name) {
-        Some(1) if !group.name.is_empty() => format!("{}/{}", selection.name, group.name),
-        _ => format!("{}/{} {}", selection.name, group.name, group.id),
+        Some(1) if !group.name.is_empty() => format!("{}/{}", selection.like.name, group.name),
+        _ => format!("{}/{} {}", selection.like.name, group.name, group.id),
     };
     groups.into_iter().map(|group| selection.resource(name(&group), group.id)).collect()
 }

@@ -68,6 +68,14 @@ impl Job {
         short_digest(&self.state)
     }
 
+    /// Whether a variable holds a password, as a proxy's URL may: nothing to show unasked.
+    #[must_use]
+    pub fn holds_password(&self) -> bool {
+        let authority =
+            |value: &str| value.split_once("://").and_then(|(_, rest)| rest.split('/').next().map(str::to_owned));
+        self.env.iter().filter_map(|(_, value)| authority(value)).any(|authority| authority.contains('@'))
+    }
+
     /// As a shell takes it.
     #[must_use]
     pub fn shell(&self) -> String {
@@ -77,10 +85,16 @@ impl Job {
     }
 }
 
-/// A crontab line that runs `eg reconcile` every minute.
+/// How somebody gets the crontab line that runs `eg reconcile` every minute: the line itself, or, where a password would
+/// end up in a log or on a screen, what shows it.
 #[must_use]
-pub fn cron_line(env: &Env, config: &Located, state: &Located) -> String {
-    crontab::line(&Job::new(env, config, state))
+pub fn cron_hint(env: &Env, config: &Located, state: &Located) -> String {
+    let job = Job::new(env, config, state);
+    if job.holds_password() {
+        return "or see what your crontab needs, with the password of your proxy: eg schedule show --with cron"
+            .to_owned();
+    }
+    format!("or add a line to your crontab (crontab -e): {}", crontab::line(&job))
 }
 
 #[cfg(test)]
@@ -96,6 +110,13 @@ pub(crate) mod tests {
             command: command.map(str::to_owned).to_vec(),
             state: "/s/$x \"q\".db".into(),
         }
+    }
+
+    #[test]
+    fn passwords_of_proxies() {
+        let holds = |value: &str| Job { env: vec![("https_proxy".into(), value.into())], ..awkward() }.holds_password();
+        assert!(awkward().holds_password() && holds("http://u@p:1") && holds("socks5://u:p@h"));
+        assert!(!holds("http://proxy:3128/?a@b") && !holds("localhost,a@b") && !holds(""));
     }
 
     #[test]

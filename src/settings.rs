@@ -147,6 +147,18 @@ impl Default for Detect {
     }
 }
 
+impl Detect {
+    /// What decides about the address besides the program's own services: whoever names services, or a proxy on the way
+    /// to them, can have them answer anything.
+    #[must_use]
+    pub fn of_the_user(&self) -> Vec<String> {
+        let own = Self::default();
+        let named = |url: &&Url| !own.ipv4.contains(url) && !own.ipv6.contains(url);
+        let services = self.ipv4.iter().chain(&self.ipv6).filter(named).map(ToString::to_string);
+        services.chain(self.use_proxy.then(|| "a proxy".to_owned())).collect()
+    }
+}
+
 /// `[reconcile]`: what a pass does beyond its own rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reconcile {
@@ -243,36 +255,18 @@ pub struct Resource {
 /// `[[resource]]` with `group_name` or `tag`: every group that is like this when a session starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection {
-    /// Unique among all `[[resource]]`; `--only` selects by it.
-    pub name: String,
     /// What a group has to be like.
     pub meant: Selector,
-    /// As for [`Resource`].
-    pub provider: String,
-    /// As for [`Resource`].
-    pub kind: String,
-    /// As for [`Resource`].
-    pub region: String,
-    /// As for [`Resource`].
-    pub profile: Option<String>,
-    /// As for [`Resource`].
-    pub role_arn: Option<String>,
-    /// As for [`Resource`].
-    pub external_id: Option<String>,
-    /// As for [`Resource`].
-    pub ports: Vec<PortSpec>,
-    /// As for [`Resource`].
-    pub families: Vec<IpVersion>,
-    /// As for [`Resource`].
-    pub groups: Vec<String>,
+    /// What it says of each of them. Its name is unique among all `[[resource]]`, and `--only` selects by it; there is
+    /// no id yet.
+    pub like: Resource,
 }
 
 impl Selection {
     /// One group that it means, under a name of its own.
     #[must_use]
     pub fn resource(&self, name: String, id: String) -> Resource {
-        let Self { provider, kind, region, profile, role_arn, external_id, ports, families, groups, .. } = self.clone();
-        Resource { name, provider, kind, id, region, profile, role_arn, external_id, ports, families, groups }
+        Resource { name, id, ..self.like.clone() }
     }
 }
 
@@ -396,7 +390,9 @@ impl Settings {
     #[must_use]
     pub fn takes(&self, version: IpVersion) -> bool {
         let resources = self.resources.iter().map(|resource| &resource.families);
-        resources.chain(self.selections.iter().map(|one| &one.families)).any(|families| families.contains(&version))
+        resources
+            .chain(self.selections.iter().map(|one| &one.like.families))
+            .any(|families| families.contains(&version))
     }
 
     /// The resources that `--only` names: exact, case-sensitive names or labels, their union, in the configuration's
@@ -414,13 +410,13 @@ impl Settings {
         let wanted = |one| only.is_empty() || only.iter().any(|value| fits(one, value));
         Ok(Chosen {
             resources: self.resources.iter().filter(|one| wanted((&one.name, &one.groups))).collect(),
-            selections: self.selections.iter().filter(|one| wanted((&one.name, &one.groups))).collect(),
+            selections: self.selections.iter().filter(|one| wanted((&one.like.name, &one.like.groups))).collect(),
         })
     }
 
     fn names_and_labels(&self) -> impl Iterator<Item = (&String, &Vec<String>)> {
         let resources = self.resources.iter().map(|resource| (&resource.name, &resource.groups));
-        resources.chain(self.selections.iter().map(|one| (&one.name, &one.groups)))
+        resources.chain(self.selections.iter().map(|one| (&one.like.name, &one.like.groups)))
     }
 
     fn known_to_only(&self) -> Vec<String> {

@@ -3,12 +3,13 @@
 //! | sessions that are the same and live | then |
 //! |---|---|
 //! | one that lasts as long as asked, to the minute | keep it |
-//! | one that can be prolonged to what is asked, within the longest that a session may last | prolong it |
+//! | one that can be prolonged to what is asked, within the longest that a session may last and for the same reason | prolong it |
 //! | else | a new one; the old ones go on beside it until their own time is over |
 //!
 //! *The same* is: the same ports of the same targets by the same ways, for the same addresses; nothing less, and
 //! nothing more, since prolonging would keep that open for longer than anybody asked. A session that is to follow its
-//! user's address is not the same as one that does not.
+//! user's address is not the same as one that does not. Where a reason is given, what was opened for another one, or for
+//! none, is not prolonged in its name: the record would go on to say the wrong one.
 
 use crate::{ids::SessionId, permission::Permission, session::Session, target::Reach};
 use chrono::TimeDelta;
@@ -42,7 +43,8 @@ pub fn ensure(live: &[Session], wanted: &Session, longest: TimeDelta) -> Ensurin
     if let Some(last) = same.first().filter(|session| wanted.expires_at - session.expires_at < A_MINUTE) {
         return Ensuring::Keep(last.id);
     }
-    let fits = |session: &&&Session| wanted.expires_at - session.started_at <= longest;
+    let reason = |session: &Session| wanted.reason.is_none() || session.reason == wanted.reason;
+    let fits = |session: &&&Session| wanted.expires_at - session.started_at <= longest && reason(session);
     same.iter().find(fits).map_or(Ensuring::Begin, |session| Ensuring::Prolong(session.id))
 }
 
@@ -135,6 +137,20 @@ mod tests {
         assert_eq!(decide(&[session(1, -16 * 60, 60)]), Ensuring::Prolong(id(1)));
         assert_eq!(decide(&[session(1, -16 * 60 - 1, 60)]), Ensuring::Begin);
         assert_eq!(decide(&[session(1, -16 * 60 - 1, 60), session(2, -60, 30)]), Ensuring::Prolong(id(2)));
+    }
+
+    #[test]
+    fn nothing_is_prolonged_for_another_reason() {
+        let with = |reason: Option<&str>, session| Session { reason: reason.map(str::to_owned), ..session };
+        let ensure =
+            |live: &[Session], reason| ensure(live, &with(reason, session(99, 0, 8 * 60)), TimeDelta::hours(24));
+        let (short, long) = (session(1, -60, 60), session(1, -60, 8 * 60));
+        for known in [None, Some("INC-1")] {
+            assert_eq!(ensure(&[with(known, short.clone())], Some("INC-2")), Ensuring::Begin, "{known:?}");
+            assert_eq!(ensure(&[with(known, long.clone())], Some("INC-2")), Ensuring::Keep(id(1)), "nothing is opened");
+            assert_eq!(ensure(&[with(known, short.clone())], known), Ensuring::Prolong(id(1)), "{known:?}");
+            assert_eq!(ensure(&[with(known, short.clone())], None), Ensuring::Prolong(id(1)), "none is asked for");
+        }
     }
 
     #[test]

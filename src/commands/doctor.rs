@@ -2,6 +2,7 @@
 
 use super::Context;
 use crate::{
+    config_file::of_others,
     detect::{Families, survey as survey_addresses},
     doctor::{
         Elsewhere, Finding, Level, addresses, clock, cloud_expiry, credentials, missing_group, permissions, policy,
@@ -92,7 +93,7 @@ async fn examine(context: &Context<'_>) -> Vec<Finding> {
     let settings = context.settings();
     let mut findings = vec![configuration(context, settings.as_ref())];
     let settings = settings.unwrap_or_default();
-    findings.extend(policy(&crate::policy::read(&context.env.policy)));
+    findings.extend(policy(&crate::policy::read(&context.env.policy), &settings.detect));
     let (state, record) = state(context);
     findings.push(state);
     findings.push(scheduled(context, &record));
@@ -118,6 +119,11 @@ fn configuration(context: &Context<'_>, settings: Result<&Settings, &CommandErro
             "configuration",
             format!("no resource is configured in {path}"),
             "have it made, from the groups that your AWS profile sees: eg init",
+        ),
+        Ok(_) if let Some(why) = of_others(&context.config.path) => Finding::warning(
+            "configuration",
+            format!("{why}: others decide what is opened; the command of [notify] is not run"),
+            format!("chown it to yourself, and: chmod o-w {path}"),
         ),
         Ok(settings) => {
             let count = settings.resources.len() + settings.selections.len();

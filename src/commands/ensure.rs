@@ -21,8 +21,8 @@ use eg_state::RunKind;
 ///
 /// Takes the options of `start`. A live session for the same addresses and the same ports of the same resources is
 /// kept, looked at once more, and repaired if it is not as it should be; one that ends sooner than asked is prolonged,
-/// or, where `max_duration` does not allow that, followed by a new one beside it. Of many that run at once, one starts
-/// the session. With -q nothing is said while all is well.
+/// or, where `max_duration` does not allow that or `--reason` gives another reason, followed by a new one beside it. Of
+/// many that run at once, one starts the session. With -q nothing is said while all is well.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   eg session ensure --only prod --duration 2h
@@ -52,7 +52,7 @@ async fn see_to_it(opening: &Opening<'_>) -> Result<Exit, CommandError> {
     let driver = opening.driver()?;
     let mut surroundings = opening.look_around(&driver, Ask::Targets).await?;
     let (ensuring, session) = decide(opening, &driver, &mut surroundings).await?;
-    tell(opening, &driver, ensuring, &session, &surroundings)?;
+    tell(opening, &driver, ensuring, &session, &surroundings).map_err(|error| stays_on_record(error, session.id))?;
     let kind = if matches!(ensuring, Ensuring::Prolong(_)) { RunKind::Extend } else { RunKind::Start };
     // Repairs what is not as it should be; where all is, one look, which was taken already.
     let passed = context.scoped_pass(&driver, kind, &[session.id], surroundings.looks).await;

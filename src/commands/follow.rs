@@ -68,7 +68,7 @@ pub(super) async fn follow(
     let (v4, v6) = (found(IpVersion::V4, detected.v4), found(IpVersion::V6, detected.v6));
     for session in &sessions {
         for step in moves(session, v4, v6, context.env.now()) {
-            match refused(&site, session, &step) {
+            match refused(&site, settings, session, &step) {
                 None => followed.moves.push(step),
                 Some(note) => followed.notes.push(note),
             }
@@ -100,8 +100,9 @@ fn found(version: IpVersion, outcome: FamilyOutcome) -> Found {
 }
 
 /// Why the machine's policy does not let a session move.
-fn refused(site: &SitePolicy, session: &Session, step: &Move) -> Option<NoteReport> {
-    let why = site.check(&Asked::again(session)).err()?;
+fn refused(site: &SitePolicy, settings: &Settings, session: &Session, step: &Move) -> Option<NoteReport> {
+    let asked = Asked { services: settings.detect.of_the_user(), ..Asked::again(session) };
+    let why = site.check(&asked).err()?;
     let target = session.current().next()?.reach.target.clone();
     let short = session.id.short();
     let message = format!("session {short} stays at {}, though your address is {}: {why}", step.from, step.to);

@@ -47,7 +47,7 @@ pub fn run(context: &Context<'_>, args: &IamPolicyArgs) -> Result<Exit, CommandE
     let store = context.store_for_reading().ok().flatten();
     let known = store.and_then(|store| context.used_targets(&store).ok()).unwrap_or_default();
     // A policy cannot tell groups by their names, and which groups are meant may change: any of the region.
-    let any = |one: &&Selection| one.resource(one.name.clone(), "*".to_owned());
+    let any = |one: &&Selection| one.resource(one.like.name.clone(), "*".to_owned());
     let looked_up: Vec<Resource> = chosen.selections.iter().map(any).collect();
     let resources: Vec<&Resource> = chosen.resources.into_iter().chain(&looked_up).collect();
     let scopes: BTreeSet<Scope> = resources.iter().map(|resource| scope(context, resource, &known)).collect();

@@ -5,7 +5,7 @@ use super::{
     resource::{discover::way, openings},
 };
 use crate::{
-    config_file::{Change, Over},
+    config_file::{self, Change, Over},
     edit::{self, Entry},
     error::{CommandError, Exit, Kind},
     output::text::escape_controls,
@@ -66,8 +66,9 @@ pub fn run(context: &Context<'_>, args: &InitArgs) -> Result<Exit, CommandError>
             .hint("add to it: eg resource add, or see what could be added: eg resource discover")
             .hint("or replace it: eg init --force"));
     }
+    let before = config_file::read(path).ok().map(|source| source.text);
     let runtime = context.runtime()?;
-    let made = Init::new(context, args, &runtime)?.make();
+    let made = Init::new(context, args, &runtime, before)?.make();
     runtime.shutdown_background();
     made
 }
@@ -79,19 +80,26 @@ struct Init<'a> {
     profiles: Vec<Profile>,
     /// Somebody to ask, if there is one.
     questions: Option<Questions>,
+    /// What is to be replaced, where it can be read.
+    before: Option<String>,
 }
 
 /// Whose credentials: a profile's, or what the SDK finds without one.
 type Credentials = Option<String>;
 
 impl<'a> Init<'a> {
-    fn new(context: &'a Context<'a>, args: &'a InitArgs, runtime: &'a Runtime) -> Result<Self, CommandError> {
+    fn new(
+        context: &'a Context<'a>,
+        args: &'a InitArgs,
+        runtime: &'a Runtime,
+        before: Option<String>,
+    ) -> Result<Self, CommandError> {
         let env = context.env;
         let var = |name: &str| env.var(name);
         let profiles = runtime.block_on(profiles(var("AWS_CONFIG_FILE"), var("AWS_SHARED_CREDENTIALS_FILE")))?;
         let somebody = env.stdin_is_terminal && env.stderr_is_terminal && !context.printer.is_json();
         let questions = if somebody { Some(runtime.block_on(async { Questions::begin() })?) } else { None };
-        Ok(Self { context, args, runtime, profiles, questions })
+        Ok(Self { context, args, runtime, profiles, questions, before })
     }
 
     fn make(&self) -> Result<Exit, CommandError> {
@@ -198,7 +206,7 @@ impl<'a> Init<'a> {
                 Some("tcp/22".to_owned()),
                 ports,
             ),
-            _ => Ok(self.args.ports.clone()),
+            _ => Ok(each_once(&self.args.ports)),
         }
     }
 
@@ -222,7 +230,9 @@ impl<'a> Init<'a> {
 
     fn pick<'g>(&self, groups: &'g [Group], ports: &[PortSpec]) -> Result<Vec<&'g Group>, CommandError> {
         let Some(questions) = self.questions.as_ref().filter(|_| self.args.groups.is_empty()) else {
-            return self.args.groups.iter().map(|wanted| named(groups, wanted)).collect();
+            let named: Vec<&Group> =
+                self.args.groups.iter().map(|wanted| named(groups, wanted)).collect::<Result<_, _>>()?;
+            return Ok(each_once(&named));
         };
         let list: Vec<String> = ports.iter().map(ToString::to_string).collect();
         let question = format!("Groups that shall open {} (space picks, Enter goes on)", list.join(", "));
@@ -245,7 +255,11 @@ impl<'a> Init<'a> {
                 }
             }
         }
-        let over = if self.args.force { Over::Anything } else { Over::Nothing };
+        let over = match &self.before {
+            Some(before) => Over::Text(before),
+            None if self.args.force => Over::Anything,
+            None => Over::Nothing,
+        };
         Change { main: path, file: path, text, over }.make()?;
         printer.json(&json!({
             "file": path.to_string_lossy(),
@@ -269,6 +283,17 @@ impl<'a> Init<'a> {
     }
 }
 
+/// What was named twice counts once.
+fn each_once<T: Clone + PartialEq>(named: &[T]) -> Vec<T> {
+    let mut once: Vec<T> = Vec::new();
+    for one in named {
+        if !once.contains(one) {
+            once.push(one.clone());
+        }
+    }
+    once
+}
+
 /// A region as it may be written.
 fn region(text: &str) -> Result<String, String> {
     let fits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
@@ -277,13 +302,9 @@ fn region(text: &str) -> Result<String, String> {
 
 /// Ports with commas or spaces between them, each once.
 fn ports(text: &str) -> Result<Vec<PortSpec>, String> {
-    let mut ports: Vec<PortSpec> = Vec::new();
-    for word in text.split([',', ' ']).filter(|word| !word.is_empty()) {
-        let port = word.parse().map_err(|error: eg_model::permission::PortSpecError| error.to_string())?;
-        if !ports.contains(&port) {
-            ports.push(port);
-        }
-    }
+    let words = text.split([',', ' ']).filter(|word| !word.is_empty());
+    let read = |word: &str| word.parse().map_err(|error: eg_model::permission::PortSpecError| error.to_string());
+    let ports = each_once(&words.map(read).collect::<Result<Vec<_>, _>>()?);
     if ports.is_empty() { Err("at least one port, as in tcp/22".to_owned()) } else { Ok(ports) }
 }
 
@@ -333,7 +354,7 @@ fn lines(groups: &[Group], ports: &[PortSpec]) -> Vec<String> {
 }
 
 const HEAD: &str =
-    "# Made by `eg init`. More can stand here: durations, labels, defaults; see \"Configuration\" in the README.\n";
+    "# Made by `eg init`. More can stand here: durations, labels, defaults; see docs/configuration.md.\n";
 
 /// The file.
 fn text(picked: &[&Group], profile: Option<&str>, reach: &Reach, ports: &[PortSpec]) -> Result<String, CommandError> {

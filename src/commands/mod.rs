@@ -236,7 +236,7 @@ impl Context<'_> {
     ) -> Vec<(String, Result<Vec<Resource>, CommandError>)> {
         let connect = self.env.connect();
         let look = async |selection: &Selection| {
-            (selection.name.clone(), resolve(selection, connect.as_ref(), |resource| self.reach(resource)).await)
+            (selection.like.name.clone(), resolve(selection, connect.as_ref(), |resource| self.reach(resource)).await)
         };
         join_all(selections.map(look)).await
     }

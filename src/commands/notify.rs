@@ -3,8 +3,9 @@
 
 use super::Context;
 use crate::{
+    config_file::of_others,
     error::CommandError,
-    notify::tell,
+    notify::{PATIENCE, tell},
     output::json,
     reconcile::{Driver, PassReport},
     settings::Notify,
@@ -63,13 +64,22 @@ async fn told(
         }
         next_notice(&sessions, now, settings.before)
     };
-    let outcomes = join_all(due.iter().map(|(_, event)| tell(&settings.command, event))).await;
+    // Whoever can write the file could have anything run as its user.
+    let distrust = of_others(&context.config.path);
+    let told = async |event| match &distrust {
+        Some(why) => Err(format!("{why}, so its command is not run")),
+        None => tell(&settings.command, event, PATIENCE).await,
+    };
+    let outcomes = join_all(due.iter().map(|(_, event)| told(event))).await;
     for ((notice, _), outcome) in due.iter().zip(outcomes) {
         if let Err(why) = outcome {
             let message = format!("nobody was notified that {}: {why}", summary(notice));
             context.printer.warn(&message, &["see [notify] command in the configuration".to_owned()]);
         }
-        driver.store.borrow_mut().finish_notice(notice, context.env.now())?;
+        if let Err(error) = driver.store.borrow_mut().finish_notice(notice, context.env.now()) {
+            let message = format!("that {} was told cannot be recorded, so it may be told again", summary(notice));
+            context.printer.warn(&format!("{message}: {error}"), &error.advice().into_iter().collect::<Vec<_>>());
+        }
     }
     Ok(next)
 }

@@ -7,7 +7,7 @@ use crate::{
     error::{CommandError, Kind},
     probe::probe,
     reconcile::{Driver, Looks, PassReport},
-    schedule::{cron_line, is_scheduled},
+    schedule::{cron_hint, is_scheduled},
     settings::{Resource, Settings, site::Asked},
     signals::Interrupt,
 };
@@ -217,6 +217,7 @@ impl<'a> Opening<'a> {
             prefixes: families.map(|(version, _)| (version, lengths.of(version))).collect(),
             reason: self.args.reason.clone(),
             explicit: self.explicit.clone(),
+            services: self.settings.detect.of_the_user(),
         }
     }
 
@@ -536,10 +537,7 @@ impl<'a> Opening<'a> {
     fn warn_of_no_schedule(&self, runs: &LastRuns) {
         let Context { env, printer, config, state, .. } = self.context;
         if !is_scheduled(runs, env.now()) {
-            let hints = [
-                "have it run every minute: eg schedule install".to_owned(),
-                format!("or add a line to your crontab (crontab -e): {}", cron_line(env, config, state)),
-            ];
+            let hints = ["have it run every minute: eg schedule install".to_owned(), cron_hint(env, config, state)];
             printer.warn("nothing runs `eg reconcile` regularly: nothing would close this session on time", &hints);
         }
     }

@@ -73,8 +73,9 @@ async fn open_and_run(opening: &Opening<'_>, words: &[OsString]) -> Result<Exit,
     let driver = opening.driver()?;
     let surroundings = opening.look_around(&driver, Ask::TargetsAndCallers).await?;
     opening.warn_of_earlier_addresses(&driver, &surroundings.addresses)?;
-    let session = opening.begin(&driver, &surroundings)?;
     let runs = driver.store.borrow().last_runs()?;
+    // From here on there is something to close: nothing may go wrong without closing it.
+    let session = opening.begin(&driver, &surroundings)?;
     context.printer.progress(opening.began(&session, runs).trim_end());
     opening.warn_of_accounts_without_role(&surroundings.callers);
     opening.warn_of_credentials(&surroundings.callers, &session, Closer::ThisProcess);
@@ -133,6 +134,12 @@ async fn run_command(
     };
     let mut command = Command::new(program);
     command.args(args).env(SESSION, id.to_string());
+    // Where options have named them, the command's own eg has to find them.
+    for (name, file) in [("EG_CONFIG", &opening.context.config), ("EG_STATE", &opening.context.state)] {
+        if file.named {
+            command.env(name, &file.path);
+        }
+    }
     let closing = Cell::new(false);
     let mut running = pin!(foreground::run(command, signals, Keys::of(opening.context.env)));
     let mut on_time = pin!(close_on_time(opening, id, &closing).fuse());

@@ -54,8 +54,8 @@ async fn start(opening: &Opening<'_>, args: &StartArgs) -> Result<Exit, CommandE
     let ask = if args.no_wait { Ask::Nothing } else { Ask::TargetsAndCallers };
     let surroundings = opening.look_around(&driver, ask).await?;
     opening.warn_of_earlier_addresses(&driver, &surroundings.addresses)?;
-    let session = opening.begin(&driver, &surroundings)?;
     let runs = driver.store.borrow().last_runs()?;
+    let session = opening.begin(&driver, &surroundings)?;
     context.printer.result(&opening.began(&session, runs.clone()));
     opening.warn_of_accounts_without_role(&surroundings.callers);
     let warn = || opening.warn_of_closing(&surroundings.callers, &session, &runs);
@@ -64,8 +64,9 @@ async fn start(opening: &Opening<'_>, args: &StartArgs) -> Result<Exit, CommandE
     if !switched {
         warn();
     }
+    let on_record = |error| stays_on_record(error, session.id);
     if args.no_wait {
-        context.printer.json(&context.session_json(&driver.store.borrow(), &session)?);
+        context.printer.json(&context.session_json(&driver.store.borrow(), &session).map_err(on_record)?);
         return Ok(Exit::Done);
     }
     let unset = |session: &Session| switched && session.current().any(|grant| grant.unswitched.is_some());
@@ -78,12 +79,12 @@ async fn start(opening: &Opening<'_>, args: &StartArgs) -> Result<Exit, CommandE
         return Ok(exit);
     }
     let passed = context.scoped_pass(&driver, RunKind::Start, &[session.id], surroundings.looks).await;
-    let session = context.again(&driver.store.borrow(), session.id)?;
+    let session = context.again(&driver.store.borrow(), session.id).map_err(on_record)?;
     if unset(&session) || (switched && passed.is_err()) {
         warn();
     }
-    context.printer.json(&context.session_json(&driver.store.borrow(), &session)?);
-    let report = passed.map_err(|error| stays_on_record(error, session.id))?;
+    context.printer.json(&context.session_json(&driver.store.borrow(), &session).map_err(on_record)?);
+    let report = passed.map_err(on_record)?;
     context.printer.result(&opening.closing_line(&session));
     reached(opening, &driver, &session, &report).await
 }
@@ -99,19 +100,27 @@ async fn whole(
     let context = opening.context;
     match opening.all_or_nothing(driver, id, looks).await {
         Ok((driver, report)) => {
-            let session = context.again(&driver.store.borrow(), id)?;
-            context.printer.json(&context.session_json(&driver.store.borrow(), &session)?);
+            let on_record = |error| stays_on_record(error, id);
+            let session = context.again(&driver.store.borrow(), id).map_err(on_record)?;
+            context.printer.json(&context.session_json(&driver.store.borrow(), &session).map_err(on_record)?);
             let exit = exit_after(&session, &report);
             Ok((session, exit))
         }
         Err(error) => {
-            if let Some(store) = context.store_for_reading()? {
-                let session = context.again(&store, id)?;
-                context.printer.json(&context.session_json(&store, &session)?);
+            // What is open, or is not, matters more than that it cannot be shown.
+            if let Err(unseen) = show(context, id) {
+                context.printer.warn(&format!("the session cannot be shown: {}", unseen.message), &unseen.hints);
             }
             Err(error)
         }
     }
+}
+
+fn show(context: &Context<'_>, id: SessionId) -> Result<(), CommandError> {
+    let Some(store) = context.store_for_reading()? else { return Ok(()) };
+    let session = context.again(&store, id)?;
+    context.printer.json(&context.session_json(&store, &session)?);
+    Ok(())
 }
 
 /// The rules stay where something else is in the way: the exit status says that this part is not as asked.

@@ -122,7 +122,7 @@ impl Driver<'_> {
             Sighting::Unavailable(failure) => return Observation::Unavailable(failure),
             Sighting::Complete(reading) => {
                 if record.missing_since.is_some() && !dry_run {
-                    self.remember_absence(&reach.target, TargetRecord { missing_since: None, ..record });
+                    self.remember(&reach.target, |record| record.missing_since = None);
                 }
                 return Observation::Complete(reading);
             }
@@ -135,13 +135,13 @@ impl Driver<'_> {
             return Observation::Missing;
         }
         if known.as_deref() == Some(&caller.account) && first.is_none() && !dry_run {
-            self.remember_absence(&reach.target, TargetRecord { missing_since: Some(now), ..record });
+            self.remember(&reach.target, |record| record.missing_since = record.missing_since.or(Some(now)));
         }
         Observation::Unavailable(not_found(reach, &caller, known.as_deref()))
     }
 
-    fn remember_absence(&self, key: &TargetKey, record: TargetRecord) {
-        if let Err(error) = self.store.borrow_mut().record_target(key, &record) {
+    fn remember(&self, key: &TargetKey, since_when: impl FnOnce(&mut TargetRecord)) {
+        if let Err(error) = self.store.borrow_mut().change_target(key, since_when) {
             tracing::warn!("whether {key} is there cannot be recorded: {error}");
         }
     }

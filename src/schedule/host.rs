@@ -98,6 +98,10 @@ pub fn scheduler() -> Option<Scheduler> {
     run("crontab", &["-l"], None).ok().map(|_| Scheduler::Cron)
 }
 
+fn is_missing(program: &str) -> bool {
+    run(program, &["-l"], None).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
 /// The user's crontab; empty where there is none yet.
 fn read_crontab() -> Result<String, CommandError> {
     let output = run("crontab", &["-l"], None).map_err(|error| failed("`crontab -l`", error))?;
@@ -135,6 +139,8 @@ fn enabled(job: &Job) -> bool {
 /// The scheduler cannot be asked.
 pub fn installed(env: &Env, scheduler: Scheduler, job: &Job) -> Result<Installed, CommandError> {
     Ok(match scheduler {
+        // Where there is no such program, there is nothing of it either.
+        Scheduler::Cron if is_missing("crontab") => Installed::No,
         Scheduler::Cron => match crontab::installed(&read_crontab()?, job) {
             Some(line) if line == crontab::line(job) => Installed::Current,
             Some(_) => Installed::Outdated,
@@ -163,7 +169,13 @@ pub fn install(env: &Env, scheduler: Scheduler, job: &Job) -> Result<bool, Comma
         return Ok(false);
     }
     match scheduler {
-        Scheduler::Cron => write_crontab(&crontab::with(&read_crontab()?, job))?,
+        Scheduler::Cron => {
+            // The rest of such a line would be a line of its own.
+            if crontab::line(job).contains(['\n', '\r']) {
+                return Err(failed("`crontab -`", "a path or a variable of the job holds a line break"));
+            }
+            write_crontab(&crontab::with(&read_crontab()?, job))?;
+        }
         Scheduler::Systemd => {
             for (path, text) in units_at(env, job)? {
                 write_unit(&path, &text).map_err(|error| failed(&format!("writing {}", path.display()), error))?;
@@ -181,11 +193,13 @@ pub fn install(env: &Env, scheduler: Scheduler, job: &Job) -> Result<bool, Comma
 
 /// Variables of the job may hold a proxy's password.
 fn write_unit(path: &std::path::Path, text: &str) -> io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
     }
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    // One that was there keeps the mode that it had.
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
     file.write_all(text.as_bytes())
 }
 

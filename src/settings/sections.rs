@@ -324,15 +324,10 @@ fn entry(section: &Section<'_>, defaults: &Keys) -> Result<(At<String>, Entry), 
     };
     let entry = match (id, meant) {
         (Some(_), _) => Entry::Resource(resource),
-        (None, Some(meant)) => Entry::Selection(selection(resource, meant)),
+        (None, Some(meant)) => Entry::Selection(Selection { meant, like: resource }),
         (None, None) => return Err(missing("id", TARGET)),
     };
     Ok((At { value: name, at }, entry))
-}
-
-fn selection(like: Resource, meant: Selector) -> Selection {
-    let Resource { name, provider, kind, region, profile, role_arn, external_id, ports, families, groups, .. } = like;
-    Selection { name, meant, provider, kind, region, profile, role_arn, external_id, ports, families, groups }
 }
 
 /// `group_name` and `tag`, which stand in the place of `id`.

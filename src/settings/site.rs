@@ -73,6 +73,8 @@ pub struct Asked {
     pub reason: Option<String>,
     /// Addresses that the user named, rather than detection.
     pub explicit: Vec<IpAddr>,
+    /// What the user has detection ask, besides the program's own services.
+    pub services: Vec<String>,
 }
 
 impl Asked {
@@ -184,12 +186,21 @@ impl SitePolicy {
         )
     }
 
+    /// Whether detection may ask these besides the program's own services.
+    ///
+    /// # Errors
+    /// It may not.
+    pub fn check_services(&self, services: Vec<String>) -> Result<(), NotAllowed> {
+        self.check_explicit(&Asked { services, ..Asked::default() })
+    }
+
     fn check_explicit(&self, asked: &Asked) -> Result<(), NotAllowed> {
-        match asked.explicit.first().filter(|_| !self.explicit_addresses) {
-            None => Ok(()),
-            Some(address) => {
-                let allowed = "false: only detected addresses are allowed".to_owned();
-                self.refuse("explicit_addresses", allowed, format!("{address} is given"))
+        let (key, only) = ("explicit_addresses", "false: only detected addresses are allowed".to_owned());
+        match (self.explicit_addresses, asked.explicit.first(), asked.services.first()) {
+            (true, ..) | (false, None, None) => Ok(()),
+            (false, Some(address), _) => self.refuse(key, only, format!("{address} is given")),
+            (false, None, Some(service)) => {
+                self.refuse(key, format!("{only}, by eg's own services"), format!("[detect] asks {service}"))
             }
         }
     }
@@ -210,7 +221,7 @@ impl SitePolicy {
             length(IpVersion::V4, self.min_ipv4_prefix_len),
             length(IpVersion::V6, self.min_ipv6_prefix_len),
             self.reason.as_ref().map(|pattern| format!("a reason that matches {}", pattern.text)),
-            (!self.explicit_addresses).then(|| "detected addresses only".to_owned()),
+            (!self.explicit_addresses).then(|| "addresses that eg's own services detect".to_owned()),
         ];
         parts.into_iter().flatten().collect()
     }
@@ -242,6 +253,7 @@ fn reason_pattern(found: At<String>) -> Result<ReasonPattern, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::{Detect, Settings};
 
     const FULL: &str = r#"
 max_duration = "4h"
@@ -263,11 +275,18 @@ explicit_addresses = false
             prefixes: [(IpVersion::V4, 32), (IpVersion::V6, 64)].into(),
             reason: Some("INC-42".to_owned()),
             explicit: Vec::new(),
+            services: Detect::default().of_the_user(),
         }
+    }
+
+    fn asks(detect: &str) -> Vec<String> {
+        let settings = Settings::parse(&format!("[detect]\n{detect}"), Path::new("c.toml")).unwrap();
+        settings.detect.of_the_user()
     }
 
     #[test]
     fn what_is_allowed_is_allowed() {
+        assert_eq!(asks("ipv6 = []\ntimeout = \"5s\""), [""; 0], "fewer of its own are its own");
         assert_eq!(policy(FULL).check(&fine()), Ok(()));
         assert_eq!(policy(FULL).check(&Asked { reason: Some("drill".to_owned()), ..fine() }), Ok(()));
         let anything = Asked {
@@ -276,6 +295,7 @@ explicit_addresses = false
             prefixes: [(IpVersion::V4, 24)].into(),
             reason: None,
             explicit: vec!["203.0.113.42".parse().unwrap()],
+            services: vec!["https://what.i.like/".to_owned()],
         };
         assert_eq!(SitePolicy::default().check(&anything), Ok(()), "no policy");
         assert_eq!(policy("").check(&anything), Ok(()), "an empty one");
@@ -302,6 +322,16 @@ explicit_addresses = false
             (
                 Asked { explicit: vec!["2001:db8::1".parse().unwrap()], ..fine() },
                 "explicit_addresses: false: only detected addresses are allowed; 2001:db8::1 is given",
+            ),
+            (
+                Asked { services: asks("ipv4 = [\"https://api.ipify.org\", \"https://what.i.like\"]"), ..fine() },
+                "explicit_addresses: false: only detected addresses are allowed, by eg's own services; \
+                 [detect] asks https://what.i.like/",
+            ),
+            (
+                Asked { services: asks("use_proxy = true"), ..fine() },
+                "explicit_addresses: false: only detected addresses are allowed, by eg's own services; \
+                 [detect] asks a proxy",
             ),
         ] {
             assert_eq!(policy(FULL).check(&asked).unwrap_err().to_string(), format!("p.toml: {expected}"));

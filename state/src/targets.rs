@@ -23,16 +23,25 @@ pub struct TargetRecord {
     pub collected_at: Option<Timestamp>,
 }
 
+/// The columns of a target, as [`read_key`] and [`read_record`] expect them.
+macro_rules! select_targets {
+    ($which:literal) => {
+        concat!(
+            "SELECT provider, kind, endpoint, region, name, account, partition, missing_since, closed_once, \
+             collected_at, id FROM targets",
+            $which
+        )
+    };
+}
+
 impl Store {
-    /// Every target that a grant, a lease or [`Store::record_target`] has named, with what is known of it.
+    /// Every target that a grant, a lease or [`Store::change_target`] has named, with what is known of it.
     ///
     /// # Errors
     /// The database cannot be read, or a row does not parse.
     pub fn targets(&self) -> Result<BTreeMap<TargetKey, TargetRecord>, StateError> {
         self.read(|connection| {
-            let sql = "SELECT provider, kind, endpoint, region, name, account, partition, missing_since, closed_once, \
-                       collected_at, id FROM targets";
-            let mut statement = connection.prepare_cached(sql)?;
+            let mut statement = connection.prepare_cached(select_targets!(""))?;
             let mut rows = statement.query([])?;
             let mut targets = BTreeMap::new();
             while let Some(row) = rows.next()? {
@@ -42,13 +51,16 @@ impl Store {
         })
     }
 
-    /// Records what is known of a target, in place of what was.
+    /// Changes what is known of a target. What others have found out meanwhile stays: the change is made to the record
+    /// as it is then, in one transaction.
     ///
     /// # Errors
-    /// The database cannot be written.
-    pub fn record_target(&mut self, key: &TargetKey, record: &TargetRecord) -> Result<(), StateError> {
+    /// The database cannot be written, or a row does not parse.
+    pub fn change_target(&mut self, key: &TargetKey, to: impl FnOnce(&mut TargetRecord)) -> Result<(), StateError> {
         self.write(|change| {
             let id = row_of(change.tx, key)?;
+            let mut record = record_of(change.tx, id)?;
+            to(&mut record);
             let sql = "UPDATE targets SET account = ?2, partition = ?3, missing_since = ?4, closed_once = ?5, \
                        collected_at = ?6 WHERE id = ?1";
             change.tx.prepare_cached(sql)?.execute(params![
@@ -88,6 +100,12 @@ impl Store {
             Ok(())
         })
     }
+}
+
+fn record_of(connection: &Connection, id: i64) -> Result<TargetRecord, StateError> {
+    let mut statement = connection.prepare_cached(select_targets!(" WHERE id = ?1"))?;
+    let mut rows = statement.query([id])?;
+    rows.next()?.map_or(Ok(TargetRecord::default()), read_record)
 }
 
 /// The row of a target, made where it is missing.

@@ -72,6 +72,7 @@ fn tag(text: &str) -> Result<(String, String), String> {
 /// # Errors
 /// There is such a resource already, or the configuration would not be valid, or cannot be written.
 pub fn run(context: &Context<'_>, args: &AddArgs) -> Result<Exit, CommandError> {
+    let entry = entry(args)?;
     let path = &context.config.path;
     let old = match config_file::read(path) {
         Ok(source) => {
@@ -89,7 +90,7 @@ pub fn run(context: &Context<'_>, args: &AddArgs) -> Result<Exit, CommandError> 
         }
     };
     let failed = |error: toml_edit::TomlError| CommandError::new(Kind::Config, format!("{}: {error}", path.display()));
-    let text = edit::add(old.as_deref().unwrap_or_default(), &entry(args)).map_err(failed)?;
+    let text = edit::add(old.as_deref().unwrap_or_default(), &entry).map_err(failed)?;
     let over = old.as_deref().map_or(Over::Nothing, Over::Text);
     Change { main: path, file: path, text: &text, over }.make()?;
     context.printer.json(&changed("added", &args.name, path, &[]));
@@ -98,16 +99,29 @@ pub fn run(context: &Context<'_>, args: &AddArgs) -> Result<Exit, CommandError> 
     Ok(Exit::Done)
 }
 
-fn entry(args: &AddArgs) -> Entry {
+/// Every one of them: a group has one value for a key, so the second would take the place of the first.
+fn tags(args: &AddArgs) -> Result<BTreeMap<String, String>, CommandError> {
+    let mut tags = BTreeMap::new();
+    for (key, value) in &args.tag {
+        if tags.insert(key.clone(), value.clone()).is_some() {
+            let message = format!("--tag {key}=… stands twice, and a group has one value");
+            let hint = "add a resource for each value, or write a pattern that fits them all (* and ?)";
+            return Err(CommandError::new(Kind::Usage, message).hint(hint));
+        }
+    }
+    Ok(tags)
+}
+
+fn entry(args: &AddArgs) -> Result<Entry, CommandError> {
     let family = |family: &Family| match family {
         Family::Ipv4 => "ipv4".to_owned(),
         Family::Ipv6 => "ipv6".to_owned(),
     };
-    Entry {
+    Ok(Entry {
         name: args.name.clone(),
         id: args.id.clone(),
         group_name: args.group_name.clone(),
-        tags: args.tag.iter().cloned().collect::<BTreeMap<_, _>>(),
+        tags: tags(args)?,
         region: args.region.clone(),
         profile: args.profile.clone(),
         role_arn: args.role_arn.clone(),
@@ -115,5 +129,5 @@ fn entry(args: &AddArgs) -> Entry {
         ports: args.ports.iter().map(ToString::to_string).collect(),
         families: args.families.iter().map(family).collect(),
         groups: args.labels.clone(),
-    }
+    })
 }

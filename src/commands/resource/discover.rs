@@ -64,10 +64,16 @@ pub fn run(context: &Context<'_>, args: &DiscoverArgs) -> Result<Exit, CommandEr
         }
     }
     if let Some((way, group)) = found().next() {
-        let profile = way.profile.iter().map(|name| format!(" --profile {}", shell_quoted(name))).collect::<String>();
         let region = &way.target.region;
+        let flag = |name: &str, value: &Option<String>| {
+            value.iter().map(|v| format!(" {name} {}", shell_quoted(v))).collect::<String>()
+        };
+        let profile = flag("--profile", &way.profile);
+        let role = flag("--role-arn", &way.role_arn) + &flag("--external-id", &way.external_id);
         let (name, id) = (shell_quoted(&group.name), &group.id);
-        printer.progress(&format!("Next: eg resource add {name} --id {id} --region {region}{profile} --port tcp/22"));
+        printer.progress(&format!(
+            "Next: eg resource add {name} --id {id} --region {region}{profile}{role} --port tcp/22"
+        ));
     }
     let unknown = seen.iter().filter(|one| one.groups.is_err()).count();
     Ok(match unknown {
@@ -89,8 +95,8 @@ async fn ways(
         way
     };
     if args.profile.is_none() && args.region.is_none() && !settings.names_no_target() {
-        let meant = settings.selections.iter().map(|one| one.resource(one.name.clone(), String::new()));
-        return Ok(settings.resources.iter().cloned().chain(meant).map(|resource| any(&resource)).collect());
+        let meant = settings.selections.iter().map(|one| &one.like);
+        return Ok(settings.resources.iter().chain(meant).map(any).collect());
     }
     let region = match &args.region {
         Some(region) => region.clone(),
@@ -133,7 +139,10 @@ async fn look(context: &Context<'_>, way: Reach, settings: &Settings) -> Seen {
     let region = way.target.region.clone();
     let configured = |group: &Group| {
         settings.resources.iter().any(|one| one.id == group.id && one.region == region)
-            || settings.selections.iter().any(|one| one.region == region && one.meant.fits(&group.name, &group.tags))
+            || settings
+                .selections
+                .iter()
+                .any(|one| one.like.region == region && one.meant.fits(&group.name, &group.tags))
     };
     let groups = listed.await.map(|groups| groups.into_iter().filter(|group| !configured(group)).collect());
     Seen { way, groups }

@@ -49,12 +49,11 @@ pub fn run(context: &Context<'_>, _args: &ListArgs) -> Result<Exit, CommandError
 }
 
 /// A resource, and what it means where it has no id.
-type Row<'a> = (Resource, Option<&'a Selector>);
+type Row<'a> = (&'a Resource, Option<&'a Selector>);
 
 fn rows(settings: &Settings) -> Vec<Row<'_>> {
-    let fixed = settings.resources.iter().map(|resource| (resource.clone(), None));
-    let meant = |one: &'_ crate::settings::Selection| one.resource(one.name.clone(), String::new());
-    fixed.chain(settings.selections.iter().map(|one| (meant(one), Some(&one.meant)))).collect()
+    let fixed = settings.resources.iter().map(|resource| (resource, None));
+    fixed.chain(settings.selections.iter().map(|one| (&one.like, Some(&one.meant)))).collect()
 }
 
 fn as_json((resource, meant): &Row<'_>, settings: &Settings) -> Value {

@@ -215,10 +215,8 @@ impl TargetRun<'_> {
         let hidden = hidden_rule(opened, rule.id(), rule.read_at());
         self.write(lease, &lease.revoked(wanted, hidden, now), &event)?;
         let mut store = self.driver.store.borrow_mut();
-        let mut record = store.targets()?.remove(&self.key).unwrap_or_default();
-        if !record.closed_once {
-            record.closed_once = true;
-            match store.record_target(&self.key, &record) {
+        if !store.targets()?.get(&self.key).is_some_and(|record| record.closed_once) {
+            match store.change_target(&self.key, |record| record.closed_once = true) {
                 Err(error) if error.is_full() => self.unrecorded = Some(unrecorded(error).message),
                 other => other?,
             }

@@ -40,7 +40,9 @@ impl TargetRun<'_> {
         if !self.look.is_fresh(self.now()) {
             return Ok(Flow::Refresh);
         }
-        let intents: Vec<Lease> = leases.iter().map(|lease| self.intent(lease, Attempt::Opening, now)).collect();
+        // The questions before may have taken their time, and the settle window counts from the call.
+        let sent = self.now();
+        let intents: Vec<Lease> = leases.iter().map(|lease| self.intent(lease, Attempt::Opening, sent)).collect();
         if !self.intend(&leases, &intents, Some(call.session), call.step)? {
             return Ok(Flow::Replan);
         }

@@ -49,6 +49,8 @@ fn sessions_and_resources_of_this_machine() {
             ["dev", "dev-web-sg", "prod", "prod-api-sg", "prod-db-sg"].map(str::to_owned).to_vec(),
         ),
         (&["iam-policy", "--only", "prod-a"], vec!["prod-api-sg".to_owned()]),
+        (&["resource", "remove", "d"], vec!["dev-web-sg".to_owned()]),
+        (&["resource", "verify", "d"], ["dev", "dev-web-sg"].map(str::to_owned).to_vec()),
         (&["session", "list", "--status", "EXP"], ["EXPIRING", "EXPIRED"].map(str::to_owned).to_vec()),
         (&["schema", "sess"], ["session", "sessions"].map(str::to_owned).to_vec()),
     ] {

@@ -7,6 +7,7 @@ use crate::{
 use serde_json::Value;
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::PathBuf,
     thread,
     time::{Duration, Instant},
@@ -151,4 +152,25 @@ fn watch_tells_too() {
     watch.signal("TERM");
     watch.wait().expect_code(0);
     assert_eq!(kinds(&file), ["expiring"]);
+}
+
+/// Who can write the configuration could have anything run as its user.
+#[test]
+fn a_command_that_anybody_can_write_is_not_run() {
+    let (world, file) = notified(KEEP);
+    let before = world.cloud.snapshot();
+    start_id(&world.here, &["--only", "dev", "--duration", "30m"]);
+    fs::set_permissions(world.here.config_path(), fs::Permissions::from_mode(0o666)).unwrap();
+    world.advance(1801);
+    let outcome = world.eg(&["reconcile"]).expect_code(0);
+    let path = world.here.config_path();
+    let why = format!(" has expired: everybody can write {}, so its command is not run", path.display());
+    assert!(outcome.stderr.contains(&why), "{outcome}");
+    assert_eq!((events(&file).len(), world.cloud.snapshot()), (0, before), "and everything is closed");
+    let doctor = world.eg(&["doctor"]).stdout;
+    assert!(doctor.contains("! configuration: everybody can write "), "{doctor}");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o664)).unwrap();
+    start_id(&world.here, &["--only", "dev", "--duration", "5m"]);
+    world.eg(&["reconcile"]).expect_code(0);
+    assert_eq!(kinds(&file), ["expiring"], "a group may be the user's alone");
 }

@@ -85,7 +85,7 @@ fn what_is_not_allowed_is_refused_before_anything_happens() {
 
 #[test]
 fn what_is_allowed_opens_and_its_extensions_are_bound_too() {
-    let site = Administered::new(POLICY);
+    let site = Administered::new(&POLICY.replace("explicit_addresses = false", ""));
     let fine = ["session", "start", "--only", "dev", "--port", "tcp/8080", "--reason", "INC-1", "--duration", "2h"];
     let outcome = site.eg(&[&fine[..], &["--output", "json"]].concat()).expect_code(0);
     let id = outcome.json_as("session")["id"].as_str().unwrap().to_owned();
@@ -168,7 +168,7 @@ fn a_policy_of_somebody_else_is_none() {
 
 #[test]
 fn doctor_shows_it() {
-    let site = Administered::new(POLICY);
+    let site = Administered::new(&POLICY.replace("explicit_addresses = false", ""));
     let doctor = || {
         let host = Host::with_cron(&site.world);
         let outcome = site.bound(host.command(&["doctor"])).run();
@@ -178,4 +178,42 @@ fn doctor_shows_it() {
     site.mode(0o622);
     shown += &format!("\n{}\n", doctor());
     snapshot("policy_doctor", &shown.replace(&*site.world.dir().to_string_lossy(), "[TEMP]"));
+}
+
+/// Services of a user's own can answer any address: that is no detection, but `--ipv4` by other means.
+#[test]
+fn an_address_that_services_of_the_user_have_found_is_the_users_own() {
+    let site = Administered::new("explicit_addresses = false");
+    let own =
+        "explicit_addresses: false: only detected addresses are allowed, by eg's own services; [detect] asks http";
+    for args in [&["session", "start"][..], &["session", "ensure"], &["session", "run", "--", "true"]] {
+        let outcome = site.eg(args).expect_code(1);
+        assert!(error_of(&outcome).contains(own), "{outcome}");
+    }
+    assert!(!site.world.here.state_path().exists(), "nothing was recorded");
+    // Nor does a session follow them.
+    let id = start_id(&site.world.here, &["--follow", "--only", "dev"]);
+    site.world.echo4.iter().for_each(|echo| echo.say("198.51.100.9"));
+    let outcome = site.eg(&["reconcile"]).expect_code(0);
+    assert!(outcome.stderr.contains(" stays at 203.0.113.42, though your address is 198.51.100.9: "), "{outcome}");
+    assert!(outcome.stderr.contains(own), "{outcome}");
+    assert_eq!(get(&site.world.here, &id)["ipv4Address"], "203.0.113.42");
+    let doctor = site.eg(&["doctor"]).expect_code(1);
+    assert!(doctor.stdout.lines().any(|line| line.starts_with("✗ policy: ") && line.contains(own)), "{doctor}");
+}
+
+/// A policy that was linked to, and whose file somebody has taken away, is not the same as none.
+#[test]
+fn a_policy_that_is_gone_opens_nothing() {
+    let site = Administered::new("");
+    fs::remove_file(&site.file).unwrap();
+    let owner = fs::metadata(site.world.dir()).unwrap().uid().to_string();
+    let start = || {
+        let command = site.world.here.command(&["session", "start", "--no-wait", "--only", "dev"]);
+        command.env("EG_TEST_POLICY", &site.file).env("EG_TEST_POLICY_OWNER", &owner).run()
+    };
+    start().expect_code(0);
+    std::os::unix::fs::symlink("gone.toml", &site.file).unwrap();
+    let outcome = start().expect_code(1);
+    assert!(error_of(&outcome).contains("policy.toml cannot be read"), "{outcome}");
 }

@@ -78,6 +78,10 @@ impl<'w> Host<'w> {
             .collect()
     }
 
+    fn forget(&self) {
+        fs::write(self.bin.join("systemctl.log"), "").unwrap();
+    }
+
     pub(crate) fn command(&self, args: &[&str]) -> EgCommand {
         self.world.here.command(args).env("PATH", format!("{}:/usr/bin:/bin", self.bin.display()))
     }
@@ -196,11 +200,16 @@ fn a_user_timer() {
     assert_eq!(host.told().len(), 2, "again tells nobody anything");
     assert_eq!(json(&["schedule", "show"])["current"], true);
     fs::write(&timer, "[Timer]\n").unwrap();
+    // A proxy's password may stand in it, whatever mode an old one has.
+    fs::set_permissions(&timer, fs::Permissions::from_mode(0o644)).unwrap();
     let old = json(&["schedule", "show"]);
     assert_eq!((&old["installed"], &old["current"]), (&true.into(), &false.into()));
+    assert_eq!(json(&["schedule", "install"])["changed"], true);
+    assert_eq!(fs::metadata(&timer).unwrap().permissions().mode() & 0o777, 0o600);
+    host.forget();
     assert_eq!(json(&["schedule", "remove"])["changed"], true);
     assert_eq!(fs::read_dir(&units).unwrap().count(), 0);
-    assert_eq!(host.told()[2..], [format!("--user disable --now {name}"), "--user daemon-reload".to_owned()]);
+    assert_eq!(host.told(), [format!("--user disable --now {name}"), "--user daemon-reload".to_owned()]);
     assert_eq!(json(&["schedule", "remove"])["changed"], false);
 }
 
@@ -230,7 +239,27 @@ fn neither_configuration_nor_scheduler() {
     assert!(error_of(&outcome).starts_with("no resource is configured in "), "{outcome}");
     assert_eq!(host.crontab(), "");
     world.write_config(&(world.config_head() + &crate::session::missing_group()));
-    let outcome = world.here.command(&["schedule", "install"]).env("PATH", "/nowhere").run().expect_code(1);
+    let without = |args: &[&str]| world.here.command(args).env("PATH", "/nowhere").run();
+    let outcome = without(&["schedule", "install"]).expect_code(1);
     assert!(error_of(&outcome).starts_with("this machine has neither "), "{outcome}");
     assert!(outcome.stderr.contains("eg reconcile --watch"), "{outcome}");
+    // What is hinted at works here: the text is shown also where there is nothing to ask.
+    for with in ["systemd", "cron", "launchd", "task-scheduler"] {
+        let shown = without(&["schedule", "show", "--with", with]).expect_code(0);
+        assert!(shown.stdout.contains("reconcile"), "{shown}");
+    }
+    let outcome = without(&["schedule", "install", "--with", "cron"]).expect_code(1);
+    assert!(error_of(&outcome).starts_with("`crontab -l` failed: "), "{outcome}");
+}
+
+/// What follows a line break would be a job of its own.
+#[test]
+fn a_line_break_in_a_path() {
+    let world = World::new();
+    let host = Host::with_cron(&world);
+    fs::write(host.crontab_path(), OTHERS).unwrap();
+    let state = world.dir().join("a\n* * * * * touch b").to_string_lossy().into_owned();
+    let outcome = host.eg(&["--state", &state, "schedule", "install"]).expect_code(1);
+    assert!(error_of(&outcome).ends_with("a path or a variable of the job holds a line break"), "{outcome}");
+    assert_eq!(host.crontab(), OTHERS);
 }

@@ -287,3 +287,18 @@ fn a_suspended_process_changes_nothing_that_was_decided_since() {
     assert_eq!(status(&world), "CANCELLED");
     assert_eq!(world.cloud.snapshot(), before);
 }
+
+/// The settle window counts from the call, and not from the questions that came before it.
+#[test]
+fn an_attempt_is_no_older_than_its_call() {
+    let world = one_group(&["tcp/22"]);
+    let before = world.cloud.snapshot();
+    world.faults(&[Fault::delay(AUTHORIZE, 3.0).dry_run(true)]);
+    world.eg(&["session", "start"]).expect_code(0);
+    let store = eg_state::Store::open_read_only(&world.here.state_path()).unwrap().unwrap();
+    let sent = store.open_leases().unwrap()[0].last_sent_at.unwrap();
+    let intent = store.events(None).unwrap().into_iter().find(|event| event.kind == eg_state::EventKind::Intent);
+    let older = intent.unwrap().at - sent;
+    assert!(older.num_seconds() <= 1, "{older}");
+    stop_and_settle(&world, &before);
+}

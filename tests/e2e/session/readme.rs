@@ -206,3 +206,10 @@ fn the_configurations_that_are_shown_are_valid() {
     let start = [&start[..], &["--port", "tcp/22", "--reason", "INC-7: restore"]].concat();
     assert!(bound(&start).contains("policy.toml: explicit_addresses: false"));
 }
+
+#[test]
+fn every_schema_is_named() {
+    for (name, _) in eg::output::json::SCHEMAS {
+        assert!(CONFIGURATION.contains(&format!("`{name}`")), "{name}");
+    }
+}

@@ -240,6 +240,11 @@ fn the_cron_line_carries_proxies_and_files() {
     let line = outcome.stderr.lines().find(|line| line.contains("* * * * *")).expect("a line for cron");
     assert!(line.contains(" AWS_CONFIG_FILE='"), "{line}");
     assert!(line.contains("my config' HTTPS_PROXY=http://proxy.example:3128 /"), "{line}");
+    // A password is nothing for the log of a build.
+    let start = world.here.command(&["session", "start", "--no-wait", "--ipv4", "198.51.100.7"]);
+    let outcome = start.env("HTTPS_PROXY", "http://alice:secret@proxy.example:3128").run().expect_code(0);
+    assert!(!outcome.stderr.contains("secret"), "{outcome}");
+    assert!(outcome.stderr.contains("eg schedule show --with cron"), "{outcome}");
 }
 
 #[test]

@@ -207,3 +207,29 @@ fn the_file_leaves_detection_alone() {
     world.write_config(&format!("{text}\n[detect]\nipv4 = [{}]\nipv6 = []\n", urls.join(", ")));
     person(&world, &["session", "start"]).run().expect_code(0);
 }
+
+#[test]
+fn what_is_named_twice_is_written_once() {
+    let mut world = World::bare();
+    let group = world.make_group("web");
+    let args = ["init", "--region", REGION, "--group", "web", "--group", &group, "--yes"];
+    world.eg(&[&args[..], &["--port", "tcp/22", "--port", "tcp/22-22", "--port", "icmp"]].concat()).expect_code(0);
+    let text = fs::read_to_string(world.here.config_path()).unwrap();
+    assert_eq!(text.matches("[[resource]]").count(), 1, "{text}");
+    assert!(text.contains("name = \"web\"\n") && text.contains("ports = [\"tcp/22\", \"icmp\"]\n"), "{text}");
+}
+
+/// `--force` replaces what was there when it began, not what somebody has written meanwhile.
+#[test]
+fn a_change_meanwhile_is_not_replaced() {
+    let world = fresh();
+    world.write_config("# old\n");
+    world.faults(&[crate::harness::Fault::delay("DescribeSecurityGroups", 2.0)]);
+    let args = ["init", "--force", "--group", "prod-api", "--port", "tcp/22", "--region", REGION, "--yes"];
+    let begun = person(&world, &args).spawn();
+    begun.wait_for_delayed("DescribeSecurityGroups");
+    world.write_config("# mine\n");
+    let outcome = begun.wait().expect_code(1);
+    assert!(error_of(&outcome).ends_with("somebody has changed it meanwhile; try again"), "{outcome}");
+    assert_eq!(fs::read_to_string(world.here.config_path()).unwrap(), "# mine\n");
+}

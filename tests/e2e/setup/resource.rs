@@ -29,6 +29,9 @@ fn add_and_remove_leave_all_else() {
     tale.eg(&["resource", "add", "db", "--id", ID, "--region", REGION]).expect_code(1);
     tale.eg(&["resource", "add", "db", "--id", ID, "--port", "ssh"]).expect_code(2);
     tale.eg(&["resource", "add", "db"]).expect_code(2);
+    // The second value would take the place of the first, and other groups would be meant.
+    let both = ["--tag", "env=prod", "--tag", "env=dev", "--region", REGION, "--port", "tcp/22"];
+    tale.eg(&[&["resource", "add", "db"][..], &both].concat()).expect_code(2);
     assert_eq!(text_of(&world), before, "a bad edit changes nothing");
     let more = ["--port", "tcp/5432", "--port", "icmp", "--family", "ipv4", "--label", "prod", "--profile", "work"];
     let tags = ["resource", "add", "every db", "--group-name", "db-*", "--tag", "env=prod", "--region", REGION];
@@ -165,6 +168,14 @@ fn discover() {
     assert_eq!(error_of(&nowhere), "no region is known to ask");
     let region = world.here.command(&["resource", "discover"]).env("AWS_REGION", "us-west-2").run().expect_code(0);
     assert!(region.stdout.contains(" far "), "{region}");
+    // What is to be added next is reached as it was found.
+    let role = "role_arn = \"arn:aws:iam::123456789012:role/ops\"\nexternal_id = \"a b\"\nports =";
+    world.write_config(&world.default_config().replace("ports =", role));
+    let assumed = world.eg(&["resource", "discover"]).expect_code(0);
+    assert!(
+        assumed.stderr.contains(" --role-arn arn:aws:iam::123456789012:role/ops --external-id 'a b' --port tcp/22"),
+        "{assumed}"
+    );
     world.faults(&[Fault::deny("DescribeSecurityGroups")]);
     let denied = world.eg(&["resource", "discover", "--region", REGION, "--output", "json"]).expect_code(1);
     assert_eq!(denied.json_as("discover")["unavailable"][0]["region"], REGION);

@@ -285,3 +285,17 @@ fn standard_input_is_the_commands() {
     assert!(outcome.stdout.starts_with("word\nID"), "{outcome}");
     assert!(outcome.stdout.contains("CANCELLED"), "{outcome}");
 }
+
+/// Files that options have named are those that the command's own `eg` finds, wherever it goes.
+#[test]
+fn files_that_options_name_are_the_commands_too() {
+    let world = World::new();
+    let (config, before) = (world.here.config_path(), world.cloud.snapshot());
+    fs::rename(&config, world.here.home().join("mine.toml")).unwrap();
+    let script = format!("cd / && '{EG}' session extend \"$EG_SESSION_ID\" --hours 1 >&2");
+    let named = ["--config", "mine.toml", "--state", "own/state.db"];
+    let outcome = world.eg(&[&named[..], &args(&["--duration", "1h"], &script)].concat()).expect_code(0);
+    assert!(outcome.stderr.contains("✓ Session extended"), "{outcome}");
+    assert!(!world.here.state_path().exists(), "{outcome}");
+    assert_eq!(world.cloud.snapshot(), before, "everything is closed");
+}
