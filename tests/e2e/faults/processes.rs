@@ -299,6 +299,6 @@ fn an_attempt_is_no_older_than_its_call() {
     let sent = store.open_leases().unwrap()[0].last_sent_at.unwrap();
     let intent = store.events(None).unwrap().into_iter().find(|event| event.kind == eg_state::EventKind::Intent);
     let older = intent.unwrap().at - sent;
-    assert!(older.num_seconds() <= 1, "{older}");
+    assert!(older.num_seconds() < 3, "as old as the question before it: {older}");
     stop_and_settle(&world, &before);
 }
