@@ -14,7 +14,7 @@ use crate::{
     permission::Permission,
     switch::{Due, Switch, SwitchSeen, SwitchWay},
 };
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The plan with what the switches need.
@@ -162,18 +162,29 @@ impl<'a> Planner<'a> {
         let known: BTreeSet<&RuleId> = open.filter_map(|lease| lease.rule_id.as_ref()).collect();
         let rows: Vec<&Switch> = self.rows.values().copied().filter(|row| !known.contains(&row.rule)).collect();
         for row in rows {
-            let there = self.rule(&row.rule).is_some();
-            if there && self.is_closed_by_this_plan(&row.rule) {
+            let rule = self.rule(&row.rule);
+            if rule.is_some_and(|rule| self.is_closed_by_this_plan(&rule.id)) {
                 continue;
             }
-            if there || row.is_spent(self.provider_now()) {
+            let spent = row.confirmed && row.is_spent(self.provider_now());
+            if let Some(settles_at) = self.may_misread(row).filter(|_| !spent) {
+                self.plan.wake = self.plan.wake.into_iter().chain([settles_at + TimeDelta::seconds(1)]).min();
+            } else if spent || rule.is_some_and(|rule| self.latest(rule, None).is_some()) {
                 self.plan.ledger.push(LedgerStep::ForgetSwitch { rule: row.rule.clone() });
-            } else if self.is_due(Some(row)) {
+            } else if rule.is_none() && self.is_due(Some(row)) {
                 // Nothing waits for this one: what is left behind hits nothing and deletes itself.
                 let (rule, permission, way) = (row.rule.clone(), row.permission, row.way.clone());
                 self.plan.steps.push(Step::DropSwitch { rule, permission, way });
             }
         }
+    }
+
+    /// Until when a reading may be wrong about a rule that has vanished: another was opened in its place a short while
+    /// ago, and no revoke of it is known. It may be gone and show, or be hidden, edited by hand.
+    fn may_misread(&self, row: &Switch) -> Option<Timestamp> {
+        let read_at = self.reading?.read_at;
+        let lease = self.leases.get(&row.permission).filter(|lease| !lease.settled(read_at))?;
+        lease.settles_at().filter(|_| self.record.opened.contains_key(&row.rule))
     }
 }
 
