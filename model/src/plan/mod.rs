@@ -60,6 +60,7 @@
 //! |---|---|---|
 //! | held by us and wanted, or just left to others | not read yet | read it ([`TargetPlan::unread`]), then plan again |
 //! | the same | fires at the end of the rule's latest unexpired lease, ours and others' | keep; [`LedgerStep::KnowSwitch`] if the record says otherwise |
+//! | the same, without its marks | fires later than that | keep: it may be there for others, whose leases do not show |
 //! | the same | absent, at another time, or not as it should be | [`Step::SetSwitch`] |
 //! | the same | cannot be read, and the record does not say that it is right | [`Step::SetSwitch`] |
 //! | known to no lease of ours any more | on record, must have fired | [`LedgerStep::ForgetSwitch`] |

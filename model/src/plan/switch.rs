@@ -33,7 +33,9 @@ pub(super) fn with_switches(
     };
     let rows = switches.rows.iter().filter(|row| row.target() == view.key);
     let rows = rows.map(|row| (&row.rule, row)).collect();
-    let mut planner = Planner { record, switches, reading, wanted, leases, rows, unset: BTreeMap::new(), plan };
+    let marked_kind = view.capabilities.marks;
+    let unset = BTreeMap::new();
+    let mut planner = Planner { record, marked_kind, switches, reading, wanted, leases, rows, unset, plan };
     planner.held_rules();
     planner.rows_of_others();
     planner.finish()
@@ -41,6 +43,8 @@ pub(super) fn with_switches(
 
 struct Planner<'a> {
     record: &'a Record<'a>,
+    /// Rules of this kind show who holds them.
+    marked_kind: bool,
     switches: SwitchView<'a>,
     reading: Option<&'a Reading>,
     wanted: &'a BTreeMap<Permission, Want>,
@@ -79,6 +83,10 @@ impl<'a> Planner<'a> {
         self.plan.steps.iter().filter(closes).any(|step| step.rules().iter().any(|rule| rule.id() == id))
     }
 
+    fn is_moved_by_this_plan(&self, id: &RuleId) -> bool {
+        self.plan.steps.iter().any(|step| matches!(step, Step::SetSwitch { rule, .. } if rule.id() == id))
+    }
+
     /// The rules that our leases hold, or have just left to others.
     fn held_rules(&mut self) {
         let leases = self.leases;
@@ -91,7 +99,8 @@ impl<'a> Planner<'a> {
             let moves = if lease.phase == Phase::Leaving { ours.is_none() } else { ours.is_some() };
             let known = self.rows.get(&rule.id).copied();
             if let Some((latest, way)) = self.latest(rule, ours).filter(|_| moves).zip(self.way(known)) {
-                self.held_rule(rule, Due::new(latest, self.provider_now()), way, known);
+                let unmarked = self.marked_kind && !rule.marks(&self.plan.target.id).genuine();
+                self.held_rule(rule, Due::new(latest, self.provider_now()).or_later(unmarked), way, known);
             }
         }
     }
@@ -163,7 +172,7 @@ impl<'a> Planner<'a> {
         let rows: Vec<&Switch> = self.rows.values().copied().filter(|row| !known.contains(&row.rule)).collect();
         for row in rows {
             let rule = self.rule(&row.rule);
-            if rule.is_some_and(|rule| self.is_closed_by_this_plan(&rule.id)) {
+            if rule.is_some_and(|rule| self.is_closed_by_this_plan(&rule.id) || self.is_moved_by_this_plan(&rule.id)) {
                 continue;
             }
             let spent = row.confirmed && row.is_spent(self.provider_now());

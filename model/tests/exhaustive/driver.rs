@@ -193,7 +193,7 @@ impl Driver<'_> {
                 let plan = self.plan(&pass);
                 self.check_needed(&pass, &plan);
                 pass.wanted = self.world.sites[self.site].wanted();
-                self.learn(&plan.learn);
+                self.learn(&pass, &plan.learn);
                 if plan.calls.is_empty() {
                     // Whose switch is to be set or dropped depends on what the reading has just taught.
                     if self.switched && !plan.learn.is_empty() {
@@ -202,12 +202,6 @@ impl Driver<'_> {
                     return self.rest(&pass, &plan);
                 }
                 pass.todo = plan.calls;
-                // Its row is no longer the one that was loaded.
-                let forgotten = |call: &Call| match *call {
-                    Call::SetSwitch { rule, .. } => plan.learn.contains(&Learn::Forget { rule }),
-                    _ => false,
-                };
-                pass.todo.retain(|call| !forgotten(call));
             }
             while !pass.todo.is_empty() {
                 let call = pass.todo.remove(0);
@@ -255,7 +249,7 @@ impl Driver<'_> {
 
     /// What the reading teaches. A row that an adoption has just written is not closed by the same plan: its version
     /// is no longer the one that was loaded.
-    fn learn(&mut self, steps: &[Learn]) {
+    fn learn(&mut self, pass: &Pass, steps: &[Learn]) {
         let now = self.now();
         let mut written = Vec::new();
         for step in steps {
@@ -275,7 +269,7 @@ impl Driver<'_> {
                 }
                 Learn::Close { .. } => {}
                 Learn::Know { rule, port, at } => self.know_switch(rule, port, at),
-                Learn::Forget { rule } => self.forget_switch(rule),
+                Learn::Forget { rule } => self.leave_switch(pass, rule),
             }
         }
     }

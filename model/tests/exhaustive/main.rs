@@ -97,8 +97,8 @@ fn switches_and_a_hand() {
 /// One session in each of two installations that share a rule and its switch.
 #[test]
 fn switches_of_two_installations() {
-    let space = Space { faults: 0, hands: 0, ..Space::both_switched() };
-    exhaust("two, switches", space, &[JOINED, LEFT, FIRED, MOVED, DROPPED]);
+    let space = Space { faults: 0, hands: 0, term: 1, ..Space::both_switched() };
+    exhaust("two, switches, short sessions", space, &[JOINED, LEFT, FIRED, MOVED, DROPPED]);
 }
 
 // ----------------------------------------------------------------------------------------------------------- long runs
@@ -165,6 +165,13 @@ fn long_switches_fault_and_hand() {
 fn long_switches_two_sessions() {
     let space = Space { sessions: vec![vec![1, 1]], hands: 0, extends: 1, fine: true, ..Space::switched() };
     search("switches, two sessions, fault, extend", space, LIMIT_OF_LARGE, &[FIRED, DROPPED, UNSET]);
+}
+
+#[test]
+#[ignore = "takes a minute"]
+fn long_switches_two_installations() {
+    let space = Space { faults: 0, hands: 0, extends: 1, ..Space::both_switched() };
+    search("two, switches, extend", space, LIMIT_OF_SLOW, &[JOINED, LEFT, FIRED, MOVED, DROPPED]);
 }
 
 #[test]

@@ -151,7 +151,9 @@ impl World {
                 let latest = known.map(|known| known.at).max().max(leases);
                 match self.schedule(row.rule) {
                     Some(schedule) if schedule.by != By::Seeing => true,
-                    Some(schedule) => !schedule.off && (Some(schedule.at) <= latest || moving(row.rule)),
+                    Some(schedule) => {
+                        !schedule.off && (Some(schedule.at) <= latest || schedule.at <= 0 || moving(row.rule))
+                    }
                     None => self.unset & (1 << row.rule) != 0,
                 }
             })
@@ -183,7 +185,9 @@ impl World {
             let moved = here.switches.iter().any(|switch| switch.rule == rule.id);
             let held = if row.phase == Phase::Leaving { own.is_none() && moved } else { own.is_some() };
             let Some(latest) = rule.latest_lease_but_of(site).max(own).filter(|_| held) else { return true };
-            let right = |schedule: &Schedule| !schedule.off && schedule.at == latest.max(schedule.at.min(0));
+            let at = |schedule: &Schedule| latest.max(schedule.at.min(0));
+            let fits = |s: &Schedule| s.at == at(s) || (s.at > latest && !rule.genuine());
+            let right = |schedule: &Schedule| !schedule.off && fits(schedule);
             self.schedule(rule.id).is_some_and(right)
         })
     }
@@ -213,9 +217,11 @@ impl Site {
         world.rules.iter().find(|rule| rule.id == id && rule.port == row.port)
     }
 
-    /// Whether the record says of a rule that it closes by itself when the last session here is over.
-    fn counts_on(&self, world: &World, rule: u8) -> bool {
-        let until = self.held_rule(world, rule).and_then(|rule| self.until(rule.port));
+    /// Whether the record says of a rule that it closes by itself when the last session here is over, and our tag on it
+    /// says the same to others.
+    fn counts_on(&self, number: usize, world: &World, rule: u8) -> bool {
+        let tagged = |rule: &&Rule| rule.genuine() && rule.lease_of(number) >= self.until(rule.port);
+        let until = self.held_rule(world, rule).filter(tagged).and_then(|rule| self.until(rule.port));
         let confirmed = |until: Tick| {
             let row = self.switches.iter().find(|row| row.rule == rule);
             row.is_some_and(|row| row.confirmed && row.at >= until)
@@ -252,10 +258,16 @@ impl Driver<'_> {
         self.switch_row(rule, port, Flip::Set { at });
     }
 
-    pub(crate) fn forget_switch(&mut self, rule: u8) {
+    fn forget_switch(&mut self, rule: u8) {
         self.world.sites[self.site].switches.retain(|row| row.rule != rule);
+    }
+
+    /// What the reading shows to be held by others is left to them.
+    pub(crate) fn leave_switch(&mut self, pass: &Pass, rule: u8) {
+        self.forget_switch(rule);
         let known = self.world.sites.iter().flat_map(|site| &site.switches).any(|row| row.rule == rule);
-        let left = !known && self.world.rules.iter().any(|known| known.id == rule && known.held_by_another(self.site));
+        let held = |seen: &Rule| seen.id == rule && seen.held_by_another(self.site);
+        let left = !known && pass.rules.iter().any(held);
         self.world.schedules.iter_mut().filter(|schedule| schedule.rule == rule).for_each(|known| known.left = left);
     }
 
@@ -346,7 +358,8 @@ impl Provider<'_> {
         for rule in &hits {
             // W4, and W1.
             self.world.broken.switched |= rule.made_by.is_none();
-            let counts = self.world.sites.iter().any(|site| site.counts_on(self.world, rule.id));
+            let counts =
+                self.world.sites.iter().enumerate().any(|(number, site)| site.counts_on(number, self.world, rule.id));
             self.world.broken.early |= counts && schedule.by == By::Seeing;
         }
         self.world.rules.retain(|rule| !hit(rule));

@@ -144,6 +144,20 @@ fn it_fires_at_the_latest_unexpired_lease() {
     assert!(matches!(odd.steps.as_slice(), [Step::SetSwitch { at, .. }] if *at == m(60)));
 }
 
+/// Found by the search: somebody strips a shared rule, and who joined it moves the switch to its own, earlier end.
+#[test]
+fn a_rule_without_marks_keeps_a_later_switch() {
+    let stripped = ObservedRule { tags: BTreeMap::new(), ..ours("sgr-1", 22, m(60)) };
+    let world = world().wanting().held(22, "sgr-1", m(60)).rule(stripped);
+    let seen = |at: i64| world.clone().switched(&[("sgr-1", SwitchSeen::Set(m(at)))]);
+    let stripped = [NoteKind::Stripped];
+    let mut later = seen(90);
+    let plan = later.plans(&["know sgr-1"], &[step("restore", &["sgr-1"])], &stripped);
+    seen(30).plans(&[], &[step("restore", &["sgr-1"]), set("sgr-1")], &stripped);
+    later.apply(&plan);
+    sets(&later, m(60));
+}
+
 #[test]
 fn others_are_judged_by_the_providers_clock() {
     let slow = |world: World| world.with(|world| world.reading.provider_time = Some(m(20)));
@@ -186,6 +200,17 @@ fn whoever_leaves_moves_it_to_those_who_remain() {
     world.reading.read_at = m(6);
     world.reading.provider_time = Some(m(6));
     world.plans(&["close 22", "forget sgr-1"], &[], &[]);
+}
+
+/// Moving it was refused until the lease could close: the row is still needed for the last attempt.
+#[test]
+fn whoever_leaves_late_moves_it_before_it_is_forgotten() {
+    let world = world().left(22, "sgr-1", 6).rule(leased("sgr-1", 22, &[(THEY, m(30))]));
+    let late = refused("sgr-1", FailureClass::Denied, m(-5));
+    let mut world = world.switched(&[("sgr-1", SwitchSeen::Set(m(60)))]).row(late);
+    let plan = world.plans(&["close 22"], &[set("sgr-1")], &[NoteKind::SwitchUnset]);
+    world.apply(&plan);
+    world.plans(&["forget sgr-1"], &[], &[]);
 }
 
 #[test]
@@ -292,7 +317,7 @@ fn a_switch_is_not_dropped_on_a_reading_that_may_be_old() {
     };
     hidden.clone().with(later).plans(&[], &[step("drop-switch", &["sgr-1"])], &[]);
     // That its revoke is confirmed is as good as any reading.
-    let revoked = hidden.with(|world| drop(world.opened.remove(&sgr("sgr-1"))));
+    let revoked = hidden.with(|world| world.opened.retain(|rule, _| *rule != sgr("sgr-1")));
     revoked.plans(&[], &[step("drop-switch", &["sgr-1"])], &[]);
 }
 
