@@ -445,6 +445,9 @@ impl Driver<'_> {
     fn arrive(&mut self, call: Call, by: By) -> Answer {
         let mut provider = Provider { world: self.world, bug: self.bug };
         let answer = provider.arrive(self.site, call, by);
+        if by == By::Blindly && call.writes_tags() {
+            provider.doubt_switches(call.rules());
+        }
         // This process is taken out of the world while it calls, so all that are in it are others.
         provider.disturb();
         answer

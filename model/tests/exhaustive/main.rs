@@ -164,7 +164,7 @@ fn long_switches_fault_and_hand() {
 #[ignore = "takes minutes"]
 fn long_switches_two_sessions() {
     let space = Space { sessions: vec![vec![1, 1]], hands: 0, extends: 1, fine: true, ..Space::switched() };
-    search("switches, two sessions, fault, extend", space, LIMIT_OF_LARGE, &[FIRED, DROPPED, UNSET]);
+    search("switches, two sessions, fault, extend", space, LIMIT_OF_SLOW, &[FIRED, DROPPED, UNSET]);
 }
 
 #[test]
@@ -172,6 +172,14 @@ fn long_switches_two_sessions() {
 fn long_switches_two_installations() {
     let space = Space { faults: 0, hands: 0, extends: 1, ..Space::both_switched() };
     search("two, switches, extend", space, LIMIT_OF_SLOW, &[JOINED, LEFT, FIRED, MOVED, DROPPED]);
+}
+
+/// Only one of the two has cloud expiry configured.
+#[test]
+#[ignore = "takes a minute"]
+fn long_switches_of_one_of_two() {
+    let space = Space { switches: 1, faults: 0, hands: 0, extends: 1, ..Space::two() };
+    search("two, switches in one, extend", space, LIMIT_OF_SLOW, &[JOINED, LEFT, FIRED, DROPPED]);
 }
 
 #[test]

@@ -348,6 +348,13 @@ impl Provider<'_> {
         Answer::Done(0)
     }
 
+    /// Somebody has written its tag without seeing what another did to the rule meanwhile: that may have been to move
+    /// the switch to where the other tags were.
+    pub(crate) fn doubt_switches(&mut self, rules: u16) {
+        let seeing = |schedule: &&mut Schedule| schedule.by == By::Seeing && rules & (1 << schedule.rule) != 0;
+        self.world.schedules.iter_mut().filter(seeing).for_each(|schedule| schedule.by = By::Blindly);
+    }
+
     /// The scheduler does what it was told, and forgets it.
     pub(crate) fn fire(&mut self, rule: u8) {
         let Some(index) = self.world.schedules.iter().position(|schedule| schedule.rule == rule) else { return };
