@@ -107,6 +107,8 @@ fn switches_of_two_installations() {
 const LIMIT: usize = 60_000_000;
 /// The same where worlds are slow to judge.
 const LIMIT_OF_SLOW: usize = 3_000_000;
+/// The same with switches, in two installations or in two sessions.
+const LIMIT_OF_SWITCHES: usize = 2_500_000;
 /// The same where worlds are large.
 const LIMIT_OF_LARGE: usize = 10_000_000;
 
@@ -164,7 +166,7 @@ fn long_switches_fault_and_hand() {
 #[ignore = "takes minutes"]
 fn long_switches_two_sessions() {
     let space = Space { sessions: vec![vec![1, 1]], hands: 0, extends: 1, fine: true, ..Space::switched() };
-    search("switches, two sessions, fault, extend", space, LIMIT_OF_SLOW, &[FIRED, DROPPED, UNSET]);
+    search("switches, two sessions, fault, extend", space, LIMIT_OF_SWITCHES, &[FIRED, DROPPED, UNSET]);
 }
 
 #[test]
@@ -174,26 +176,18 @@ fn long_switches_two_installations() {
     search("two, switches, extend", space, LIMIT_OF_SLOW, &[JOINED, LEFT, FIRED, MOVED, DROPPED]);
 }
 
-/// Only one of the two has cloud expiry configured.
-#[test]
-#[ignore = "takes a minute"]
-fn long_switches_of_one_of_two() {
-    let space = Space { switches: 1, faults: 0, hands: 0, extends: 1, ..Space::two() };
-    search("two, switches in one, extend", space, LIMIT_OF_SLOW, &[JOINED, LEFT, FIRED, DROPPED]);
-}
-
 #[test]
 #[ignore = "takes minutes"]
 fn long_switches_two_installations_fault() {
     let space = Space { hands: 0, ..Space::both_switched() };
-    search("two, switches, fault", space, LIMIT_OF_SLOW, &[JOINED, LEFT, FIRED, MOVED, DROPPED, UNSET]);
+    search("two, switches, fault", space, LIMIT_OF_SWITCHES, &[JOINED, LEFT, FIRED, MOVED, DROPPED, UNSET]);
 }
 
 #[test]
 #[ignore = "takes minutes"]
 fn long_switches_two_installations_hand() {
     let space = Space { faults: 0, extends: 1, ..Space::both_switched() };
-    search("two, switches, hand, extend", space, LIMIT_OF_SLOW, &[JOINED, LEFT, MOVED, DROPPED, REPAIRED]);
+    search("two, switches, hand, extend", space, LIMIT_OF_SWITCHES, &[JOINED, LEFT, MOVED, DROPPED, REPAIRED]);
 }
 
 /// Two permissions, two sessions per installation, two faults and two hands, extend, two processes.
