@@ -148,13 +148,21 @@ pub struct Due {
     latest: Timestamp,
     /// The earliest time that is worth sending.
     soonest: Timestamp,
+    /// A later time is as good: others' leases are not known.
+    or_later: bool,
 }
 
 impl Due {
     /// For a rule whose latest lease ends at `latest`, by the provider's clock.
     #[must_use]
     pub fn new(latest: Timestamp, provider: Timestamp) -> Self {
-        Self { latest, soonest: provider + LEAD }
+        Self { latest, soonest: provider + LEAD, or_later: false }
+    }
+
+    /// The same where a rule does not show who else holds it: then one that fires later may be there for them.
+    #[must_use]
+    pub fn or_later(self, unknown: bool) -> Self {
+        Self { or_later: unknown, ..self }
     }
 
     /// The time to send.
@@ -164,10 +172,10 @@ impl Due {
     }
 
     /// Whether a switch that fires at `at` is right. Never earlier than the latest lease; and later only where the
-    /// exact time is too close to be sent, or every pass would put it off again.
+    /// exact time is too close to be sent, or every pass would put it off again, or where others' leases are not known.
     #[must_use]
     pub fn fits(self, at: Timestamp) -> bool {
-        at >= self.latest && at <= self.at()
+        at >= self.latest && (self.or_later || at <= self.at())
     }
 }
 
@@ -204,6 +212,13 @@ mod tests {
         for now in 0..=300 {
             assert!(Due::new(t(30), t(now)).fits(sent), "{now}");
         }
+    }
+
+    #[test]
+    fn where_others_are_not_known_it_is_never_too_late() {
+        let due = Due::new(t(3600), t(0)).or_later(true);
+        assert_eq!(due.at(), t(3600));
+        assert!(due.fits(t(3600)) && due.fits(t(9000)) && !due.fits(t(3599)));
     }
 
     #[test]

@@ -61,11 +61,14 @@
 //! |---|---|---|
 //! | held by us and wanted, or just left to others | not read yet | read it ([`TargetPlan::unread`]), then plan again |
 //! | the same | fires at the end of the rule's latest unexpired lease, ours and others' | keep; [`LedgerStep::KnowSwitch`] if the record says otherwise |
+//! | the same, without its marks | fires later than that | keep: it may be there for others, whose leases do not show |
 //! | the same | absent, at another time, or not as it should be | [`Step::SetSwitch`] |
 //! | the same | cannot be read, and the record does not say that it is right | [`Step::SetSwitch`] |
-//! | known to no lease of ours any more, and gone | on record, and has yet to fire | [`Step::DropSwitch`] |
-//! | the same | on record, and must have fired | [`LedgerStep::ForgetSwitch`] |
-//! | known to no lease of ours any more, and there | on record | [`LedgerStep::ForgetSwitch`]: it is its holders' |
+//! | known to no lease of ours any more | on record, must have fired | [`LedgerStep::ForgetSwitch`] |
+//! | the same, another was opened in its place, not settled | on record | wait: it may be gone and show, or be hidden |
+//! | the same, and gone | on record | [`Step::DropSwitch`] |
+//! | the same, and held by others | on record | [`LedgerStep::ForgetSwitch`]: it is its holders' |
+//! | the same, and held by nobody | on record | wait: it is to be closed, by the switch if by nobody else |
 //!
 //! They come after everything else, so that closing never waits for them.
 //!

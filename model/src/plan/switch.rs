@@ -14,7 +14,7 @@ use crate::{
     permission::Permission,
     switch::{Due, Switch, SwitchSeen, SwitchWay},
 };
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The plan with what the switches need.
@@ -33,7 +33,9 @@ pub(super) fn with_switches(
     };
     let rows = switches.rows.iter().filter(|row| row.target() == view.key);
     let rows = rows.map(|row| (&row.rule, row)).collect();
-    let mut planner = Planner { record, switches, reading, wanted, leases, rows, unset: BTreeMap::new(), plan };
+    let marked_kind = view.capabilities.marks;
+    let unset = BTreeMap::new();
+    let mut planner = Planner { record, marked_kind, switches, reading, wanted, leases, rows, unset, plan };
     planner.held_rules();
     planner.rows_of_others();
     planner.finish()
@@ -41,6 +43,8 @@ pub(super) fn with_switches(
 
 struct Planner<'a> {
     record: &'a Record<'a>,
+    /// Rules of this kind show who holds them.
+    marked_kind: bool,
     switches: SwitchView<'a>,
     reading: Option<&'a Reading>,
     wanted: &'a BTreeMap<Permission, Want>,
@@ -79,6 +83,10 @@ impl<'a> Planner<'a> {
         self.plan.steps.iter().filter(closes).any(|step| step.rules().iter().any(|rule| rule.id() == id))
     }
 
+    fn is_moved_by_this_plan(&self, id: &RuleId) -> bool {
+        self.plan.steps.iter().any(|step| matches!(step, Step::SetSwitch { rule, .. } if rule.id() == id))
+    }
+
     /// The rules that our leases hold, or have just left to others.
     fn held_rules(&mut self) {
         let leases = self.leases;
@@ -91,7 +99,8 @@ impl<'a> Planner<'a> {
             let moves = if lease.phase == Phase::Leaving { ours.is_none() } else { ours.is_some() };
             let known = self.rows.get(&rule.id).copied();
             if let Some((latest, way)) = self.latest(rule, ours).filter(|_| moves).zip(self.way(known)) {
-                self.held_rule(rule, Due::new(latest, self.provider_now()), way, known);
+                let unmarked = self.marked_kind && !rule.marks(&self.plan.target.id).genuine();
+                self.held_rule(rule, Due::new(latest, self.provider_now()).or_later(unmarked), way, known);
             }
         }
     }
@@ -162,18 +171,29 @@ impl<'a> Planner<'a> {
         let known: BTreeSet<&RuleId> = open.filter_map(|lease| lease.rule_id.as_ref()).collect();
         let rows: Vec<&Switch> = self.rows.values().copied().filter(|row| !known.contains(&row.rule)).collect();
         for row in rows {
-            let there = self.rule(&row.rule).is_some();
-            if there && self.is_closed_by_this_plan(&row.rule) {
+            let rule = self.rule(&row.rule);
+            if rule.is_some_and(|rule| self.is_closed_by_this_plan(&rule.id) || self.is_moved_by_this_plan(&rule.id)) {
                 continue;
             }
-            if there || row.is_spent(self.provider_now()) {
+            let spent = row.confirmed && row.is_spent(self.provider_now());
+            if let Some(settles_at) = self.may_misread(row).filter(|_| !spent) {
+                self.plan.wake = self.plan.wake.into_iter().chain([settles_at + TimeDelta::seconds(1)]).min();
+            } else if spent || rule.is_some_and(|rule| self.latest(rule, None).is_some()) {
                 self.plan.ledger.push(LedgerStep::ForgetSwitch { rule: row.rule.clone() });
-            } else if self.is_due(Some(row)) {
+            } else if rule.is_none() && self.is_due(Some(row)) {
                 // Nothing waits for this one: what is left behind hits nothing and deletes itself.
                 let (rule, permission, way) = (row.rule.clone(), row.permission, row.way.clone());
                 self.plan.steps.push(Step::DropSwitch { rule, permission, way });
             }
         }
+    }
+
+    /// Until when a reading may be wrong about a rule that has vanished: another was opened in its place a short while
+    /// ago, and no revoke of it is known. It may be gone and show, or be hidden, edited by hand.
+    fn may_misread(&self, row: &Switch) -> Option<Timestamp> {
+        let read_at = self.reading?.read_at;
+        let lease = self.leases.get(&row.permission).filter(|lease| !lease.settled(read_at))?;
+        lease.settles_at().filter(|_| self.record.opened.contains_key(&row.rule))
     }
 }
 

@@ -1,7 +1,8 @@
 //! Bugs, put around the real functions: each changes what goes into the plan or the ledger's transitions, or what
 //! comes out of them, or what the driver does in between. The search has to find every one of them.
 
-use crate::real::{Learn, Plan, Turn, View, turn};
+use crate::real::{self, Learn, Plan, Turn, View, turn};
+use crate::switches::Seen;
 use crate::world::{Call, LONG_EXPIRED, Life, Row, Rule, SETTLED, Site, Tags, Tick};
 use eg_model::lease::Phase;
 
@@ -56,10 +57,28 @@ pub(crate) enum Bug {
     /// A confirmed revoke closes the lease, whatever the readings may have hidden before. (The search found this one in
     /// the real ledger.)
     HiddenIsForgotten,
+    /// A switch is set for the own end, whoever else holds the rule.
+    SwitchAtOwnEnd,
+    /// Who joins takes the switch that is there for its own, and does not move it.
+    SwitchNotMovedFirst,
+    /// The record says that a switch is set before the call.
+    SwitchConfirmedFirst,
+    /// A call to the scheduler that nobody answered counts as done.
+    SwitchLostReplyCounts,
+    /// Who leaves does not move the switch.
+    LeaveKeepsSwitch,
+    /// Who leaves has the switch fire now.
+    LeaveFiresSwitch,
+    /// The switch of a rule that is gone is forgotten, not dropped.
+    DroppedSwitchIsForgotten,
+    /// What a switch closes is the permission, not the rule.
+    SwitchKeyedByPermission,
+    /// A switch is forgotten when its rule shows and no lease knows it. (Random lives found this one in the real plan.)
+    SwitchForgottenOnSight,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 33] = [
         Self::ClosedOnOneAbsentRead,
         Self::AdoptedByPermission,
         Self::LedgerAfterSuccess,
@@ -84,6 +103,15 @@ impl Bug {
         Self::JoinProvesNothing,
         Self::DisplacedIsForgotten,
         Self::HiddenIsForgotten,
+        Self::SwitchAtOwnEnd,
+        Self::SwitchNotMovedFirst,
+        Self::SwitchConfirmedFirst,
+        Self::SwitchLostReplyCounts,
+        Self::LeaveKeepsSwitch,
+        Self::LeaveFiresSwitch,
+        Self::DroppedSwitchIsForgotten,
+        Self::SwitchKeyedByPermission,
+        Self::SwitchForgottenOnSight,
     ];
 }
 
@@ -174,6 +202,76 @@ fn edited_is_left(view: &View, plan: &mut Plan) {
             plan.calls.retain(|call| call.rules() & (1 << rule.map_or(0, |rule| rule.id)) == 0);
             plan.learn.push(Learn::Close { key: row.key() });
         }
+    }
+}
+
+/// What the plan says of switches.
+pub(crate) fn distort_switches(bug: Option<Bug>, view: &View, plan: &mut Plan) {
+    let Some(switches) = &view.switches else { return };
+    let leaving = |id: u8| view.ledger.iter().any(|row| row.phase == Phase::Leaving && row.rule == Some(id));
+    match bug {
+        Some(Bug::SwitchAtOwnEnd) => {
+            let mut blurred = view.clone();
+            for tags in blurred.rules.iter_mut().filter_map(|rule| rule.tags.as_mut()) {
+                tags.leases[usize::from(1 - view.name)] = None;
+            }
+            let mut other = (*real::plan(blurred)).clone();
+            other.learn.retain(|step| matches!(step, Learn::Know { .. } | Learn::Forget { .. }));
+            other.calls.retain(|call| call.is_of_switch());
+            plan.learn.retain(|step| !matches!(step, Learn::Know { .. } | Learn::Forget { .. }));
+            plan.calls.retain(|call| !call.is_of_switch());
+            plan.learn.extend(other.learn);
+            plan.calls.extend(other.calls);
+        }
+        Some(Bug::SwitchNotMovedFirst) => {
+            let shared = |id: u8| view.ledger.iter().any(|row| row.shared && row.rule == Some(id));
+            let set = |id: u8| switches.seen.iter().any(|(rule, seen)| *rule == id && matches!(seen, Seen::Set(_)));
+            let known = |id: u8, at: Tick| {
+                let row = switches.rows.iter().find(|row| row.rule == id);
+                row.is_some_and(|row| row.confirmed && row.at >= at)
+            };
+            let learn = &mut plan.learn;
+            plan.calls.retain(|call| match *call {
+                Call::SetSwitch { rule, port, at, .. } if shared(rule) && set(rule) => {
+                    learn.extend(Some(Learn::Know { rule, port, at }).filter(|_| !known(rule, at)));
+                    false
+                }
+                _ => true,
+            });
+        }
+        Some(Bug::LeaveKeepsSwitch) => {
+            plan.calls.retain(|call| !matches!(call, Call::SetSwitch { rule, .. } if leaving(*rule)));
+        }
+        Some(Bug::LeaveFiresSwitch) => {
+            let fires = |id: u8| switches.seen.contains(&(id, Seen::Set(0)));
+            plan.calls.retain(|call| !matches!(call, Call::SetSwitch { rule, .. } if leaving(*rule) && fires(*rule)));
+            for call in &mut plan.calls {
+                if let Call::SetSwitch { rule, at, .. } = call
+                    && leaving(*rule)
+                {
+                    *at = 0;
+                }
+            }
+        }
+        Some(Bug::DroppedSwitchIsForgotten) => {
+            let dropped = |call: &Call| match *call {
+                Call::DropSwitch { rule } => Some(Learn::Forget { rule }),
+                _ => None,
+            };
+            plan.learn.extend(plan.calls.iter().filter_map(dropped));
+            plan.calls.retain(|call| !matches!(call, Call::DropSwitch { .. }));
+        }
+        Some(Bug::SwitchForgottenOnSight) => {
+            let closes = |call: &Call| matches!(call, Call::Revoke { .. } | Call::Collect { .. });
+            let closed = plan.calls.iter().filter(|call| closes(call)).fold(0, |mask, call| mask | call.rules());
+            let known = |id: u8| view.ledger.iter().any(|row| row.rule == Some(id));
+            let there = |id: u8| view.rules.iter().any(|rule| rule.id == id) && closed & (1 << id) == 0;
+            for row in switches.rows.iter().filter(|row| there(row.rule) && !known(row.rule)) {
+                let forget = Learn::Forget { rule: row.rule };
+                plan.learn.extend(Some(forget).filter(|forget| !plan.learn.contains(forget)));
+            }
+        }
+        _ => {}
     }
 }
 

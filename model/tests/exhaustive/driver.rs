@@ -15,7 +15,8 @@
 //! hands come in between. In a fine space ([`Driver::fine`]) every transaction is a step of its own.
 
 use crate::bugs::{self, Bug};
-use crate::real::{self, Learn, Plan, Turn, View};
+use crate::real::{self, Learn, Plan, SwitchesSeen, Turn, View};
+use crate::switches::{By, Seen};
 use crate::world::{
     Answer, Call, Intent, Late, Life, Opened, Pass, Process, Row, Rule, SETTLED, SITES, Session, Tags, Tick, World,
     members,
@@ -31,6 +32,8 @@ pub(crate) enum Look {
     Lagging,
     /// Fresh, but rules made lately do not show their tags yet.
     Tagless,
+    /// Fresh, but switches cannot be read.
+    Blind,
     /// No answer, or a part of one.
     Failed,
 }
@@ -63,6 +66,8 @@ pub(crate) struct Driver<'w> {
     pub(crate) bug: Option<Bug>,
     /// Every transaction is a step of its own.
     pub(crate) fine: bool,
+    /// Cloud expiry is configured here.
+    pub(crate) switched: bool,
 }
 
 impl Driver<'_> {
@@ -88,7 +93,7 @@ impl Driver<'_> {
     pub(crate) fn observe(&mut self, look: Look) {
         self.expire();
         let rules = match look {
-            Look::Fresh => seen(&self.world.rules),
+            Look::Fresh | Look::Blind => seen(&self.world.rules),
             Look::Lagging => self.world.lag.as_ref().map(|(_, rules)| rules.clone()).unwrap_or_default(),
             Look::Tagless => {
                 let hide = |rule: &Rule| Rule { tags: rule.tags.filter(|_| rule.age >= SETTLED), ..*rule };
@@ -98,7 +103,9 @@ impl Driver<'_> {
             // Of a target that cannot be read the plan is empty; what is on record stays.
             Look::Failed => return,
         };
-        self.put(Process::Ready(Box::new(Pass::new(rules))));
+        let old = self.switched && matches!(look, Look::Lagging | Look::Tagless | Look::Failed);
+        let pass = Pass { old, blind: look == Look::Blind, ..Pass::new(rules) };
+        self.put(Process::Ready(Box::new(pass)));
         if !self.fine {
             self.go_on();
         }
@@ -156,6 +163,7 @@ impl Driver<'_> {
             revoked: site.revoked.clone(),
             opened: site.opened.iter().map(|opened| (opened.rule, opened.port)).collect(),
             rules: pass.rules.clone(),
+            switches: self.switched.then(|| SwitchesSeen { rows: site.switches.clone(), seen: pass.switches.clone() }),
         }
     }
 
@@ -164,12 +172,15 @@ impl Driver<'_> {
         bugs::blur(self.bug, &mut view, &self.world.sites[self.site]);
         let mut plan = (*real::plan(view.clone())).clone();
         bugs::distort(self.bug, &view, &mut plan);
+        bugs::distort_switches(self.bug, &view, &mut plan);
         plan
     }
 
     /// What the plan would be on a fresh reading.
     pub(crate) fn fresh_plan(&self) -> Plan {
-        self.plan(&Pass::new(seen(&self.world.rules)))
+        let mut pass = Pass::new(seen(&self.world.rules));
+        self.see_switches(&mut pass);
+        self.plan(&pass)
     }
 
     /// From a reading or an outcome to the next intent, or to rest.
@@ -178,17 +189,28 @@ impl Driver<'_> {
         for _ in 0..ROUNDS {
             if pass.todo.is_empty() {
                 self.forget_stripped(&pass);
+                self.see_switches(&mut pass);
                 let plan = self.plan(&pass);
                 self.check_needed(&pass, &plan);
                 pass.wanted = self.world.sites[self.site].wanted();
-                self.learn(&plan.learn);
+                self.learn(&pass, &plan.learn);
                 if plan.calls.is_empty() {
+                    // Whose switch is to be set or dropped depends on what the reading has just taught.
+                    if self.switched && !plan.learn.is_empty() {
+                        continue;
+                    }
                     return self.rest(&pass, &plan);
                 }
                 pass.todo = plan.calls;
             }
             while !pass.todo.is_empty() {
                 let call = pass.todo.remove(0);
+                if call.is_of_switch() {
+                    if self.intend_switch(&mut pass, call) {
+                        return self.put(Process::Intended(pass));
+                    }
+                    continue;
+                }
                 if pass.read_at != 0 {
                     return; // too old to act on: read again
                 }
@@ -227,7 +249,7 @@ impl Driver<'_> {
 
     /// What the reading teaches. A row that an adoption has just written is not closed by the same plan: its version
     /// is no longer the one that was loaded.
-    fn learn(&mut self, steps: &[Learn]) {
+    fn learn(&mut self, pass: &Pass, steps: &[Learn]) {
         let now = self.now();
         let mut written = Vec::new();
         for step in steps {
@@ -246,6 +268,8 @@ impl Driver<'_> {
                     }
                 }
                 Learn::Close { .. } => {}
+                Learn::Know { rule, port, at } => self.know_switch(rule, port, at),
+                Learn::Forget { rule } => self.leave_switch(pass, rule),
             }
         }
     }
@@ -257,6 +281,10 @@ impl Driver<'_> {
         let ending = site.sessions.iter().any(|session| session.life == Life::Ending);
         if pass.clean && plan.clean && pass.undisturbed && !ending && self.leaves_something(pass) {
             self.world.broken.left = true;
+        }
+        let sees = self.switched && pass.undisturbed && !pass.old && !pass.blind;
+        if sees && pass.clean && plan.clean && !self.world.switches_are_right(self.site) {
+            self.world.broken.unmoved = true;
         }
     }
 
@@ -388,16 +416,17 @@ impl Driver<'_> {
     pub(crate) fn call(&mut self, fate: Fate) {
         let Process::Intended(pass) = self.take() else { panic!("nothing to send") };
         let Some(call) = pass.call else { panic!("no call") };
+        let by = if pass.undisturbed && !pass.old { By::Seeing } else { By::Blindly };
         let unknown = Answer::Failed(FailureClass::Unknown);
         let answer = match fate {
-            Fate::Answered => self.arrive(call),
-            Fate::Unnamed => match self.arrive(call) {
+            Fate::Answered => self.arrive(call, by),
+            Fate::Unnamed => match self.arrive(call, by) {
                 Answer::Done(_) => Answer::Unnamed,
                 failed => failed,
             },
             Fate::Refused => Answer::Failed(FailureClass::Denied),
             Fate::ReplyLost | Fate::CrashAfter => {
-                self.arrive(call);
+                self.arrive(call, by);
                 unknown
             }
             Fate::Delayed | Fate::CrashDelayed => {
@@ -415,9 +444,12 @@ impl Driver<'_> {
         }
     }
 
-    fn arrive(&mut self, call: Call) -> Answer {
+    fn arrive(&mut self, call: Call, by: By) -> Answer {
         let mut provider = Provider { world: self.world, bug: self.bug };
-        let answer = provider.arrive(self.site, call, false);
+        let answer = provider.arrive(self.site, call, by);
+        if by == By::Blindly && call.writes_tags() {
+            provider.doubt_switches(call.rules());
+        }
         // This process is taken out of the world while it calls, so all that are in it are others.
         provider.disturb();
         answer
@@ -429,6 +461,12 @@ impl Driver<'_> {
     pub(crate) fn record(&mut self) {
         let Process::Answered(mut pass, answer) = self.take() else { panic!("nothing to record") };
         let Some(call) = pass.call.take() else { panic!("no call") };
+        if call.is_of_switch() {
+            if self.record_switch(&mut pass, call, answer) {
+                self.proceed(pass);
+            }
+            return;
+        }
         let intents = std::mem::take(&mut pass.intents);
         let goes_on = match answer {
             Answer::Failed(class) => self.failed(&mut pass, call, &intents, class),
@@ -439,10 +477,14 @@ impl Driver<'_> {
             Answer::Done(first) => self.done(&mut pass, call, &intents, first),
         };
         if goes_on {
-            self.put(Process::Ready(pass));
-            if !self.fine {
-                self.go_on();
-            }
+            self.proceed(pass);
+        }
+    }
+
+    fn proceed(&mut self, pass: Box<Pass>) {
+        self.put(Process::Ready(pass));
+        if !self.fine {
+            self.go_on();
         }
     }
 
@@ -458,7 +500,7 @@ impl Driver<'_> {
                 }
                 Call::Leave { .. } => self.outcome(intent, Turn::Left { rule }),
                 Call::Revoke { .. } => self.revoked(pass, intent, rule),
-                Call::Collect { .. } => {}
+                Call::Collect { .. } | Call::SetSwitch { .. } | Call::DropSwitch { .. } => {}
             }
         }
         if let Call::Collect { rules } = call {
@@ -565,10 +607,14 @@ impl Driver<'_> {
         match call {
             Call::Authorize { until, ports, .. } => {
                 let made = Provider::made(self.site, until, ports, first);
+                // Rule ids are never reused: a new rule has no switch yet.
+                if self.switched {
+                    pass.switches.extend(made.iter().map(|rule| (rule.id, Seen::Absent)));
+                }
                 pass.rules.extend(seen(&made));
             }
             Call::Revoke { rules } | Call::Collect { rules } => pass.rules.retain(|rule| rules & (1 << rule.id) == 0),
-            Call::Join { .. } => {}
+            Call::Join { .. } | Call::SetSwitch { .. } | Call::DropSwitch { .. } => {}
             Call::Restore { .. } | Call::Retag { .. } | Call::Leave { .. } => {
                 for rule in pass.rules.iter_mut().filter(|rule| call.rules() & (1 << rule.id) != 0) {
                     match call {
@@ -608,7 +654,11 @@ impl Provider<'_> {
         (0..).zip(members(u16::from(ports))).map(rule).collect()
     }
 
-    pub(crate) fn arrive(&mut self, site: usize, call: Call, late: bool) -> Answer {
+    pub(crate) fn arrive(&mut self, site: usize, call: Call, by: By) -> Answer {
+        if call.is_of_switch() {
+            return self.switch(call, by);
+        }
+        let late = by == By::Late;
         let stale = Answer::Failed(FailureClass::Stale);
         if let Call::Authorize { until, ports, .. } = call {
             if self.world.rules.iter().any(|rule| ports & (1 << rule.port) != 0) {
@@ -683,7 +733,7 @@ impl Provider<'_> {
     pub(crate) fn deliver(&mut self, index: usize) {
         let late = self.world.late.remove(index);
         let before = self.world.rules.clone();
-        self.arrive(usize::from(late.site), late.call, true);
+        self.arrive(usize::from(late.site), late.call, By::Late);
         if late.age > 0 {
             self.show(&before);
         }

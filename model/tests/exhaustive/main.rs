@@ -19,10 +19,12 @@ mod properties;
 mod quick;
 mod real;
 mod space;
+mod switches;
 mod world;
 
 use bugs::Bug;
 use properties::{ADOPTED, COVERED, JOINED, L1, LANDED, LEFT, MUST, S1, S2, S3, S4, S5, S6, S7};
+use properties::{DROPPED, FIRED, MOVED, REPAIRED, UNSET, W1, W2, W3, W4};
 use space::Space;
 use stateright::{Checker, HasDiscoveries, Model};
 use std::sync::atomic::Ordering;
@@ -80,12 +82,33 @@ fn two_installations_and_a_fault() {
     exhaust("two, fault", space, &[ADOPTED, JOINED, LEFT, LANDED]);
 }
 
+/// The same with expiry switches: one session, one fault.
+#[test]
+fn switches_and_a_fault() {
+    exhaust("switches, fault", Space { hands: 0, ..Space::switched() }, &[FIRED, DROPPED, UNSET, LANDED]);
+}
+
+/// One session, one foreign hand, on a rule or on its switch.
+#[test]
+fn switches_and_a_hand() {
+    exhaust("switches, hand", Space { faults: 0, ..Space::switched() }, &[DROPPED, REPAIRED, COVERED]);
+}
+
+/// One session in each of two installations that share a rule and its switch.
+#[test]
+fn switches_of_two_installations() {
+    let space = Space { faults: 0, hands: 0, term: 1, ..Space::both_switched() };
+    exhaust("two, switches, short sessions", space, &[JOINED, LEFT, FIRED, MOVED, DROPPED]);
+}
+
 // ----------------------------------------------------------------------------------------------------------- long runs
 
 /// How many steps one of the long runs may take: some 4 GiB.
 const LIMIT: usize = 60_000_000;
 /// The same where worlds are slow to judge.
 const LIMIT_OF_SLOW: usize = 3_000_000;
+/// The same with switches, in two installations or in two sessions.
+const LIMIT_OF_SWITCHES: usize = 2_500_000;
 /// The same where worlds are large.
 const LIMIT_OF_LARGE: usize = 10_000_000;
 
@@ -131,6 +154,42 @@ fn long_clock_steps() {
     search("two, a fast clock that steps back", space, LIMIT_OF_SLOW, &[JOINED, LEFT]);
 }
 
+#[test]
+#[ignore = "takes minutes"]
+fn long_switches_fault_and_hand() {
+    let space = Space { extends: 1, ..Space::switched() };
+    search("switches, fault, hand, extend", space, LIMIT_OF_LARGE, &[DROPPED, REPAIRED, UNSET, COVERED, LANDED]);
+}
+
+/// The rule of two sessions that end at different times: it is prolonged, and shortened by a stop.
+#[test]
+#[ignore = "takes minutes"]
+fn long_switches_two_sessions() {
+    let space = Space { sessions: vec![vec![1, 1]], hands: 0, extends: 1, fine: true, ..Space::switched() };
+    search("switches, two sessions, fault, extend", space, LIMIT_OF_SWITCHES, &[FIRED, DROPPED, UNSET]);
+}
+
+#[test]
+#[ignore = "takes a minute"]
+fn long_switches_two_installations() {
+    let space = Space { faults: 0, hands: 0, extends: 1, ..Space::both_switched() };
+    search("two, switches, extend", space, LIMIT_OF_SLOW, &[JOINED, LEFT, FIRED, MOVED, DROPPED]);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn long_switches_two_installations_fault() {
+    let space = Space { hands: 0, ..Space::both_switched() };
+    search("two, switches, fault", space, LIMIT_OF_SWITCHES, &[JOINED, LEFT, FIRED, MOVED, DROPPED, UNSET]);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn long_switches_two_installations_hand() {
+    let space = Space { faults: 0, extends: 1, ..Space::both_switched() };
+    search("two, switches, hand, extend", space, LIMIT_OF_SWITCHES, &[JOINED, LEFT, MOVED, DROPPED, REPAIRED]);
+}
+
 /// Two permissions, two sessions per installation, two faults and two hands, extend, two processes.
 #[test]
 #[ignore = "is cut"]
@@ -167,6 +226,14 @@ fn hunt(bug: Bug) -> (&'static str, Space) {
         Bug::DisplacedIsForgotten => (L1, one),
         Bug::HiddenIsForgotten => (S4, one),
         Bug::ClaimedTwice => (S7, Space { hands: 0, ..one }),
+        Bug::SwitchAtOwnEnd | Bug::SwitchNotMovedFirst | Bug::LeaveFiresSwitch => {
+            (W1, Space { faults: 0, hands: 0, ..Space::both_switched() })
+        }
+        Bug::SwitchConfirmedFirst | Bug::SwitchLostReplyCounts => (W2, Space { hands: 0, ..Space::switched() }),
+        Bug::LeaveKeepsSwitch => (W2, Space { faults: 0, hands: 0, ..Space::both_switched() }),
+        Bug::DroppedSwitchIsForgotten => (W3, Space { faults: 0, hands: 0, ..Space::switched() }),
+        Bug::SwitchKeyedByPermission => (W4, Space::switched()),
+        Bug::SwitchForgottenOnSight => (W3, Space::switched()),
     };
     (property, Space { bug: Some(bug), ..space })
 }

@@ -6,7 +6,9 @@
 
 use crate::quick::{Table, hash};
 use crate::space::Space;
-use crate::world::{Ages, Broken, Call, LONG_EXPIRED, Life, Process, Rule, SETTLED, Session, World, members};
+use crate::switches::{By, SwitchRow};
+use crate::world::{Ages, Broken, Call, LONG_EXPIRED, Life, Process, Rule, SETTLED, Session, Site, World, members};
+use eg_model::failure::FailureClass;
 use eg_model::lease::Phase;
 use stateright::Property;
 use std::cell::RefCell;
@@ -30,13 +32,22 @@ pub(crate) const S7: &str = "S7 one open lease per permission";
 pub(crate) const L1: &str = "L1 it converges once faults stop";
 /// The part of S2 about races: whoever lost a rule has it again, with nobody's help.
 pub(crate) const ALONE: &str = "S2/L1 each installation converges alone";
-pub(crate) const MUST: [&str; 9] = [S1, S2, S3, S4, S5, S6, S7, L1, ALONE];
+pub(crate) const W1: &str = "W1 no switch fires before who counts on it lets go";
+pub(crate) const W2: &str = "W2 what is on record as set closes by itself, in time";
+pub(crate) const W3: &str = "W3 no switch is left over";
+pub(crate) const W4: &str = "W4 no switch is for a rule that is not ours";
+pub(crate) const MUST: [&str; 13] = [S1, S2, S3, S4, S5, S6, S7, L1, ALONE, W1, W2, W3, W4];
 
 pub(crate) const ADOPTED: &str = "a rule of a lost call is adopted";
 pub(crate) const JOINED: &str = "a rule is joined";
 pub(crate) const LEFT: &str = "a rule is left";
 pub(crate) const COVERED: &str = "a foreign rule covers";
 pub(crate) const LANDED: &str = "a late request lands after its session";
+pub(crate) const FIRED: &str = "a switch fires though nothing of ours runs";
+pub(crate) const MOVED: &str = "a switch is moved by who joins";
+pub(crate) const DROPPED: &str = "a switch is dropped after a revoke";
+pub(crate) const REPAIRED: &str = "a switch is put right after a hand";
+pub(crate) const UNSET: &str = "a switch is refused";
 
 pub(crate) fn all() -> Vec<Property<Space>> {
     vec![
@@ -49,6 +60,10 @@ pub(crate) fn all() -> Vec<Property<Space>> {
         Property::always(S7, |_, world: &World| one_lease_each(world)),
         Property::always(L1, |space, world| verdict(space, world).together),
         Property::always(ALONE, |space, world| verdict(space, world).alone),
+        Property::always(W1, |_, world: &World| !world.broken.early),
+        Property::always(W2, |_, world: &World| !world.broken.unmoved && world.recorded_switches_are_set()),
+        Property::always(W3, |space, world: &World| world.no_switch_is_forgotten() && verdict(space, world).dropped),
+        Property::always(W4, |_, world: &World| !world.broken.switched),
         Property::sometimes(ADOPTED, |_, world: &World| {
             let adopted = |phase, flight: Option<_>| phase == Phase::Held && flight.is_some();
             world.sites.iter().flat_map(|site| &site.ledger).any(|row| adopted(row.phase, row.in_flight))
@@ -69,7 +84,56 @@ pub(crate) fn all() -> Vec<Property<Space>> {
             let over = |site: u8| world.sites[usize::from(site)].wanted() == 0;
             world.rules.iter().any(|rule| rule.late && rule.made_by.is_some_and(over))
         }),
+        Property::sometimes(FIRED, |space: &Space, world: &World| {
+            let overdue = |site: &Site| site.sessions.iter().any(|s| s.life == Life::Live && s.until <= 0);
+            let gone = |row: &crate::world::Row| row.proven().is_some_and(|id| world.rules.iter().all(|r| r.id != id));
+            let closed = |site: &Site| overdue(site) && site.ledger.iter().any(gone) && !site.switches.is_empty();
+            space.hands == 0
+                && world.schedules.is_empty()
+                && world.sites.iter().all(|s| s.idle())
+                && closed(&world.sites[0])
+        }),
+        Property::sometimes(MOVED, |_, world: &World| {
+            about_to(world, |site, call| match call {
+                Call::SetSwitch { rule, at, .. } => {
+                    let shared =
+                        |row: &crate::world::Row| row.shared && row.phase == Phase::Held && row.rule == Some(rule);
+                    site.ledger.iter().any(shared) && world.schedule(rule).is_some_and(|known| known.at < at)
+                }
+                _ => false,
+            })
+        }),
+        Property::sometimes(DROPPED, |_, world: &World| {
+            about_to(world, |site, call| match call {
+                Call::DropSwitch { rule } => {
+                    world.schedule(rule).is_some() && site.revoked.iter().any(|(id, _)| *id == rule)
+                }
+                _ => false,
+            })
+        }),
+        Property::sometimes(REPAIRED, |_, world: &World| {
+            about_to(world, |_, call| match call {
+                Call::SetSwitch { rule, .. } => {
+                    let by_hand = world.schedule(rule).is_some_and(|known| known.by == By::Hand);
+                    by_hand || world.unset & (1 << rule) != 0
+                }
+                _ => false,
+            })
+        }),
+        Property::sometimes(UNSET, |_, world: &World| {
+            let refused = |row: &SwitchRow| row.failure == Some(FailureClass::Denied);
+            world.sites.iter().flat_map(|site| &site.switches).any(refused)
+        }),
     ]
+}
+
+/// Whether an installation's next call is like this.
+fn about_to(world: &World, like: impl Fn(&Site, Call) -> bool) -> bool {
+    let intended = |process: &Process| match process {
+        Process::Intended(pass) => pass.call,
+        _ => None,
+    };
+    world.sites.iter().any(|site| site.processes.iter().filter_map(intended).any(|call| like(site, call)))
 }
 
 /// S4, for each installation: with no lease open and nothing running, none of its requests is on its way and no rule
@@ -116,6 +180,8 @@ enum End {
     Held,
     /// Every session is stopped now: nothing is left.
     Stopped,
+    /// Every session is stopped now, and no time passes that would make a switch fire: none is left.
+    Dropped,
 }
 
 /// What comes of a world without faults.
@@ -124,6 +190,7 @@ struct Verdict {
     together: bool,
     alone: bool,
     empty: bool,
+    dropped: bool,
 }
 
 thread_local! {
@@ -153,6 +220,7 @@ fn judged(space: &Space, calm: &World) -> Verdict {
         together: converges(space, calm, Who::All),
         alone: (0..calm.sites.len()).all(|site| converges(space, calm, Who::Only(site))),
         empty: applied_is_empty(space, calm),
+        dropped: space.switches == 0 || drops(space, calm),
     }
 }
 
@@ -214,6 +282,7 @@ fn round(space: &Space, world: &mut World, who: Who, ages: Ages) {
     while let Some(index) = world.late.iter().position(|late| late.age == SETTLED - 1) {
         crate::driver::Provider { world, bug: space.bug }.deliver(index);
     }
+    crate::driver::Provider { world, bug: space.bug }.fire_all();
     world.tick(ages);
     world.broken = Broken::default();
     world.rules.iter_mut().for_each(|rule| (rule.age, rule.late) = (SETTLED, false));
@@ -238,13 +307,7 @@ fn converges(space: &Space, calm: &World, who: Who) -> bool {
     absent.for_each(|site| start.sites[site].processes.fill(Process::Idle));
     let start = start.canonical();
     let held = rounds(space, start.clone(), who, End::Held);
-    let mut stopped = start;
-    for site in (0..calm.sites.len()).filter(|site| who.takes_part(*site)) {
-        for session in stopped.sites[site].sessions.iter_mut().filter(|session| session.life == Life::Live) {
-            session.life = Life::Ending;
-        }
-    }
-    let stopped = rounds(space, stopped, who, End::Stopped);
+    let stopped = rounds(space, stopped(start, who), who, End::Stopped);
     // What others hold has to expire first, and after a clock has stepped back, what it wrote before is settled only
     // once it gets there again.
     let longest = space.term.unsigned_abs() + 2 * space.extends;
@@ -254,9 +317,23 @@ fn converges(space: &Space, calm: &World, who: Who) -> bool {
     quick(held) && quick(stopped)
 }
 
+/// The same with every session stopped.
+fn stopped(mut world: World, who: Who) -> World {
+    for (_, site) in world.sites.iter_mut().enumerate().filter(|(site, _)| who.takes_part(*site)) {
+        let live = site.sessions.iter_mut().filter(|session| session.life == Life::Live);
+        live.for_each(|session| session.life = Life::Ending);
+    }
+    world
+}
+
+/// W3, once everything is stopped: what is left over is dropped, and does not wait until it fires.
+fn drops(space: &Space, calm: &World) -> bool {
+    rounds(space, stopped(calm.clone(), Who::All).canonical(), Who::All, End::Dropped).is_some_and(|n| n <= ROUNDS)
+}
+
 /// After how many rounds the goal is reached for good; none: never, or it never comes to rest.
 fn rounds(space: &Space, start: World, who: Who, end: End) -> Option<u8> {
-    let key = |world: &World| hash(&(world, who, end, space.bug));
+    let key = |world: &World| hash(&(world, who, end, space.bug, space.switches));
     let mut path: Vec<(u64, bool)> = Vec::new();
     let mut world = start;
     let mut rest: Option<u8> = loop {
@@ -267,9 +344,10 @@ fn rounds(space: &Space, start: World, who: Who, end: End) -> Option<u8> {
         if path.len() > LONGEST {
             break None;
         }
-        path.push((key, reached(space, &world, who)));
+        let goal = if end == End::Dropped { world.every_switch_is_dropped() } else { reached(space, &world, who) };
+        path.push((key, goal));
         let mut next = world.clone();
-        round(space, &mut next, who, if end == End::Held { Ages::Held } else { Ages::Running });
+        round(space, &mut next, who, if end == End::Stopped { Ages::Running } else { Ages::Held });
         let next = next.canonical();
         if next == world {
             break path.pop().and_then(|(key, reached)| {
@@ -309,6 +387,7 @@ fn reached(space: &Space, world: &World, who: Who) -> bool {
             && !ending
             && !unwanted
             && !world.rules.iter().any(tagged)
+            && (space.switches & (1 << site) == 0 || world.switches_are_right(site))
     });
     let wanted = world.sites.iter().fold(0, |ports, site| ports | site.wanted());
     let orphan = |rule: &Rule| rule.made_by.is_some() && wanted & (1 << rule.port) == 0;

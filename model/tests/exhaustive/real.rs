@@ -5,6 +5,7 @@
 //! is what makes a search over many states quick; it takes nothing away from it.
 
 use crate::quick::Table;
+use crate::switches::{Flip, Seen, SwitchRow};
 use crate::world::{Call, LONG_EXPIRED, Opened, Row, Rule, SITES, Tags, Tick, members};
 use chrono::TimeDelta;
 use eg_model::failure::{Failure, FailureClass};
@@ -13,8 +14,9 @@ use eg_model::lease::{Attempt, Lease};
 use eg_model::marks::{DIGESTS_PER_CALL, MARKS, lease_key, lease_value, tags_for};
 use eg_model::observation::{Observation, ObservedRule, OwnedRule, Reading};
 use eg_model::permission::Permission;
-use eg_model::plan::{LedgerStep, Policy, Record, Step, TargetPlan, TargetView, plan_target};
+use eg_model::plan::{LedgerStep, Policy, Record, Step, SwitchView, TargetPlan, TargetView, plan_target};
 use eg_model::session::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing};
+use eg_model::switch::{Switch, SwitchSeen, SwitchWay};
 use eg_model::target::{Capabilities, Reach, TargetKey};
 use eg_model::{SETTLE_WINDOW, Timestamp};
 use std::cell::RefCell;
@@ -48,6 +50,15 @@ pub(crate) struct View {
     pub(crate) revoked: Vec<(u8, Tick)>,
     pub(crate) opened: Vec<(u8, u8)>,
     pub(crate) rules: Vec<Rule>,
+    /// Where cloud expiry is configured.
+    pub(crate) switches: Option<SwitchesSeen>,
+}
+
+/// What one plan knows of switches.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SwitchesSeen {
+    pub(crate) rows: Vec<SwitchRow>,
+    pub(crate) seen: Vec<(u8, Seen)>,
 }
 
 /// A [`LedgerStep`] in small numbers.
@@ -55,6 +66,8 @@ pub(crate) struct View {
 pub(crate) enum Learn {
     Adopt { port: u8, rule: u8, until: Option<Tick> },
     Close { key: (u8, u8) },
+    Know { rule: u8, port: u8, at: Tick },
+    Forget { rule: u8 },
 }
 
 /// A [`TargetPlan`] in small numbers.
@@ -67,6 +80,8 @@ pub(crate) struct Plan {
     /// Wanted permissions that are held, and those of them that a rule of somebody else covers.
     pub(crate) held: u8,
     pub(crate) covered: u8,
+    /// Rules whose switches have to be read first.
+    pub(crate) unread: u16,
 }
 
 /// A transition of [`Lease`].
@@ -239,6 +254,53 @@ fn row(lease: &Lease, now: Tick) -> Row {
     }
 }
 
+fn way() -> SwitchWay {
+    SwitchWay { role_arn: "arn:aws:iam::123456789012:role/eg".into(), group: "default".into() }
+}
+
+fn switch(row: &SwitchRow, now: Tick) -> Switch {
+    Switch {
+        confirmed: row.confirmed,
+        next_try_at: row.waits.then(|| time(now) + DELAY),
+        last_failure: row.failure.map(|class| Failure::new(class, "words")),
+        ..Switch::new(rule_id(row.rule), reach(), permission(row.port), way(), time(row.at))
+    }
+}
+
+/// A switch of which nothing has been sent yet.
+pub(crate) fn new_switch(rule: u8, port: u8) -> SwitchRow {
+    SwitchRow { rule, port, at: 0, confirmed: false, waits: false, failure: None }
+}
+
+/// The row of a switch after a transition at `now`.
+pub(crate) fn flip(row: SwitchRow, flip: Flip, now: Tick) -> SwitchRow {
+    let before = switch(&row, now);
+    let next = match flip {
+        Flip::Intend { at } => before.intend(&way(), time(at)),
+        Flip::Set { at } => before.set(time(at)),
+        Flip::Refused { class, waits } => {
+            before.refused(Failure::new(class, "words"), if waits { time(now) + DELAY } else { time(now) })
+        }
+    };
+    assert!(next.version > before.version, "{flip:?} did not move the version on");
+    SwitchRow {
+        at: tick(next.at),
+        confirmed: next.confirmed,
+        waits: next.next_try_at.is_some_and(|at| at > time(now)),
+        failure: next.last_failure.map(|failure| failure.class),
+        ..row
+    }
+}
+
+fn switch_seen(seen: Seen) -> SwitchSeen {
+    match seen {
+        Seen::Absent => SwitchSeen::Absent,
+        Seen::Set(at) => SwitchSeen::Set(time(at)),
+        Seen::Wrong => SwitchSeen::Wrong,
+        Seen::Unreadable => SwitchSeen::Unreadable(Failure::new(FailureClass::Transient, "words")),
+    }
+}
+
 fn observed(rule: &Rule, one_id: bool) -> ObservedRule {
     let tags = rule.tags.map(|tags| real_tags(&tags, one_id)).unwrap_or_default();
     ObservedRule { id: rule_id(rule.id), permission: permission(rule.port), description: None, tags }
@@ -309,11 +371,16 @@ fn made(view: &View) -> Plan {
         provider_time: Some(time(view.provider)),
         account: None,
     });
-    let capabilities = Capabilities { marks: true, batch: DIGESTS_PER_CALL, tags_per_rule: 50, switches: false };
-    small_plan(&plan_target(
-        &record,
-        &TargetView { key: &key(), capabilities, observation: &observation, switches: None },
-    ))
+    let switches = view.switches.is_some();
+    let capabilities = Capabilities { marks: true, batch: DIGESTS_PER_CALL, tags_per_rule: 50, switches };
+    let known = view.switches.iter().flat_map(|switches| &switches.rows);
+    let rows: Vec<Switch> = known.map(|row| switch(row, view.now)).collect();
+    let looks = view.switches.iter().flat_map(|switches| &switches.seen);
+    let seen = looks.map(|(rule, seen)| (rule_id(*rule), switch_seen(*seen))).collect();
+    let way = way();
+    let switches = SwitchView { way: Some(&way), rows: &rows, seen: &seen };
+    let switches = Some(switches).filter(|_| view.switches.is_some());
+    small_plan(&plan_target(&record, &TargetView { key: &key(), capabilities, observation: &observation, switches }))
 }
 
 fn small_plan(plan: &TargetPlan) -> Plan {
@@ -324,6 +391,7 @@ fn small_plan(plan: &TargetPlan) -> Plan {
     Plan {
         learn: plan.ledger.iter().map(small_learn).collect(),
         calls: plan.steps.iter().map(small_call).collect(),
+        unread: plan.unread.keys().fold(0, |mask, rule| mask | 1 << small(rule)),
         clean: !plan.deferred && !plan.notes.iter().any(|note| note.kind.unconverged()),
         held: mask(Standing::is_held),
         covered: mask(|standing| matches!(standing, Standing::Foreign(_))),
@@ -335,7 +403,10 @@ fn small_learn(step: &LedgerStep) -> Learn {
         LedgerStep::Adopt { permission, rule, until } => {
             Learn::Adopt { port: port(permission), rule: small(rule.id()), until: until.map(tick) }
         }
-        LedgerStep::KnowSwitch { .. } | LedgerStep::ForgetSwitch { .. } => panic!("there are no switches here"),
+        LedgerStep::KnowSwitch { rule, permission, at, .. } => {
+            Learn::Know { rule: small(rule), port: port(permission), at: tick(*at) }
+        }
+        LedgerStep::ForgetSwitch { rule } => Learn::Forget { rule: small(rule) },
         LedgerStep::Close { lease } => Learn::Close { key: ((lease.0 / 2) as u8, (lease.0 % 2) as u8) },
     }
 }
@@ -366,6 +437,9 @@ fn small_call(step: &Step) -> Call {
         Step::Revoke { rules } => Call::Revoke { rules: ids(rules) },
         Step::Collect { rules } => Call::Collect { rules: ids(rules) },
         Step::MakeRoom { .. } => panic!("no rule here has 50 tags: {step}"),
-        Step::SetSwitch { .. } | Step::DropSwitch { .. } => panic!("there are no switches here: {step}"),
+        Step::SetSwitch { rule, at, .. } => {
+            Call::SetSwitch { rule: small(rule.id()), port: port(rule.permission()), at: tick(*at), exists: false }
+        }
+        Step::DropSwitch { rule, .. } => Call::DropSwitch { rule: small(rule) },
     }
 }

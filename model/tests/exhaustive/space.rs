@@ -4,6 +4,7 @@ use crate::bugs::Bug;
 use crate::driver::{Driver, Fate, Look, Provider, seen};
 use crate::properties;
 use crate::quick::hash;
+use crate::switches::By;
 use crate::world::{Broken, Call, Life, Process, Rule, SETTLED, Session, Site, Tick, World};
 use stateright::{Model, Property};
 use std::cmp::Ordering;
@@ -34,6 +35,8 @@ pub(crate) struct Space {
     /// How far ahead the first installation's clock is. It may step back to right, at the price of a fault. (A clock that
     /// steps forward makes the settle window look shorter than it is; `docs/guarantees.md` rules that out.)
     pub(crate) skew: Option<Tick>,
+    /// Which installations have cloud expiry configured (a bit mask).
+    pub(crate) switches: u8,
     /// The installations are alike, so that of two worlds which differ in their names alone one is enough. In a path to
     /// a discovery they may then change names at any step.
     pub(crate) alike: bool,
@@ -56,6 +59,7 @@ impl Space {
             fine: false,
             slow: false,
             skew: None,
+            switches: 0,
             alike: false,
             bug: None,
             most_rounds: Arc::default(),
@@ -67,13 +71,24 @@ impl Space {
         Self { sessions: vec![vec![1], vec![1]], term: 2, ..Self::one() }
     }
 
+    /// One installation, with switches.
+    pub(crate) fn switched() -> Self {
+        Self { switches: 1, ..Self::one() }
+    }
+
+    /// Two installations that are alike, both with switches.
+    pub(crate) fn both_switched() -> Self {
+        Self { switches: 3, alike: true, ..Self::two() }
+    }
+
     /// Two processes of one installation, which run without their lock.
     pub(crate) fn unlocked() -> Self {
         Self { processes: 2, fine: true, ..Self::one() }
     }
 
     pub(crate) fn driver<'w>(&self, world: &'w mut World, site: usize, process: usize) -> Driver<'w> {
-        Driver { world, site, process, bug: self.bug, fine: self.fine && site == 0 }
+        let switched = self.switches & (1 << site) != 0;
+        Driver { world, site, process, bug: self.bug, fine: self.fine && site == 0, switched }
     }
 
     /// The one world that stands for all which behave the same.
@@ -82,7 +97,8 @@ impl Space {
         if !self.alike {
             return world;
         }
-        let record = |site: &Site| (site.sessions.clone(), site.ledger.clone(), site.revoked.clone());
+        let record =
+            |site: &Site| (site.sessions.clone(), site.ledger.clone(), site.revoked.clone(), site.switches.clone());
         match record(&world.sites[0]).cmp(&record(&world.sites[1])) {
             Ordering::Less => world,
             Ordering::Greater => world.mirrored(),
@@ -102,6 +118,7 @@ impl Space {
             ledger: Vec::new(),
             revoked: Vec::new(),
             opened: Vec::new(),
+            switches: Vec::new(),
             processes: vec![Process::Idle; processes],
         }
     }
@@ -115,6 +132,12 @@ pub(crate) enum Hand {
     Deletes(u8),
     Edits(u8, u8),
     Strips(u8),
+    /// Deletes a rule's switch.
+    Unsets(u8),
+    /// Switches it off.
+    SwitchesOff(u8),
+    /// Makes it fire now.
+    Hastens(u8),
 }
 
 /// What can happen next. The first number is an installation, the second one of its sessions or processes.
@@ -132,6 +155,8 @@ pub(crate) enum Action {
     /// From now on, readings may show what is true now.
     Lags,
     Hand(Hand),
+    /// The scheduler does what is due.
+    Fires(u8),
     ClockSteps(usize),
     Tick,
 }
@@ -190,6 +215,15 @@ impl Space {
                 actions.extend(edits);
             }
         }
+        for schedule in &world.schedules {
+            actions.push(Action::Hand(Hand::Unsets(schedule.rule)));
+            if !schedule.off {
+                actions.push(Action::Hand(Hand::SwitchesOff(schedule.rule)));
+            }
+            if schedule.at > 0 {
+                actions.push(Action::Hand(Hand::Hastens(schedule.rule)));
+            }
+        }
     }
 
     fn hand(&self, world: &mut World, hand: Hand) {
@@ -204,6 +238,19 @@ impl Space {
             }
             Hand::Strips(id) => {
                 world.rules.iter_mut().filter(|rule| rule.id == id).for_each(|rule| rule.tags = None);
+            }
+            Hand::Unsets(id) => {
+                world.schedules.retain(|schedule| schedule.rule != id);
+                world.unset |= 1 << id;
+            }
+            Hand::SwitchesOff(id) | Hand::Hastens(id) => {
+                for schedule in world.schedules.iter_mut().filter(|schedule| schedule.rule == id) {
+                    match hand {
+                        Hand::SwitchesOff(_) => schedule.off = true,
+                        _ => schedule.at = 0,
+                    }
+                    schedule.by = schedule.by.max(By::Hand);
+                }
             }
         }
         Provider { world, bug: self.bug }.disturb();
@@ -240,6 +287,9 @@ fn known(world: &World, rule: &Rule) -> bool {
 
 fn looks(world: &World) -> Vec<Look> {
     let mut looks = vec![Look::Fresh];
+    if world.faults > 0 && !world.schedules.is_empty() {
+        looks.push(Look::Blind);
+    }
     if world.lag.is_some() {
         looks.push(Look::Lagging);
     }
@@ -275,6 +325,8 @@ impl Model for Space {
             rules: Vec::new(),
             lag: None,
             late: Vec::new(),
+            schedules: Vec::new(),
+            unset: 0,
             sites: (0..self.sessions.len()).map(|number| self.site(number)).collect(),
             faults: self.faults,
             hands: self.hands,
@@ -290,6 +342,7 @@ impl Model for Space {
         }
         self.hand_actions(world, actions);
         actions.extend((0..world.late.len()).map(Action::Lands));
+        actions.extend(world.schedules.iter().filter(|schedule| schedule.is_due()).map(|due| Action::Fires(due.rule)));
         if world.faults > 0 && world.lag.is_none() {
             actions.push(Action::Lags);
         }
@@ -306,7 +359,7 @@ impl Model for Space {
         match action {
             Action::Start(..) | Action::Stop(..) | Action::Extend(..) => self.user(&mut world, action),
             Action::Reads(site, process, look) => {
-                world.faults -= u8::from(matches!(look, Look::Tagless | Look::Failed));
+                world.faults -= u8::from(matches!(look, Look::Tagless | Look::Failed | Look::Blind));
                 self.driver(&mut world, site, process).observe(look);
             }
             Action::GoesOn(site, process) => self.driver(&mut world, site, process).go_on(),
@@ -325,11 +378,15 @@ impl Model for Space {
                 world.lag = Some((0, seen(&world.rules)));
             }
             Action::Hand(hand) => self.hand(&mut world, hand),
+            Action::Fires(rule) => Provider { world: &mut world, bug: self.bug }.fire(rule),
             Action::ClockSteps(site) => {
                 world.faults -= 1;
                 world.sites[site].skew = 0;
             }
-            Action::Tick => world.tick(crate::world::Ages::Running),
+            Action::Tick => {
+                Provider { world: &mut world, bug: self.bug }.fire_all();
+                world.tick(crate::world::Ages::Running);
+            }
         }
         let world = self.representative(world);
         (world != *before).then_some(world)

@@ -28,6 +28,7 @@
 //! Rule ids are never reused, and the plan only compares and sorts them. [`World::canonical`] renumbers them in order,
 //! and forgets those that nothing mentions any more.
 
+use crate::switches::{Schedule, Seen, SwitchRow};
 use eg_model::failure::FailureClass;
 use eg_model::lease::Phase;
 
@@ -94,20 +95,57 @@ impl Rule {
 /// A change on its way to the provider; the plan's steps in small numbers. Sets are bit masks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Call {
-    Join { rule: u8, session: u8, until: Tick },
-    Restore { rule: u8, port: u8, session: u8, until: Tick },
-    Authorize { session: u8, until: Tick, ports: u8 },
-    Retag { until: Tick, rules: u16 },
-    Leave { rule: u8, value: Option<Tick> },
-    Revoke { rules: u16 },
-    Collect { rules: u16 },
+    Join {
+        rule: u8,
+        session: u8,
+        until: Tick,
+    },
+    Restore {
+        rule: u8,
+        port: u8,
+        session: u8,
+        until: Tick,
+    },
+    Authorize {
+        session: u8,
+        until: Tick,
+        ports: u8,
+    },
+    Retag {
+        until: Tick,
+        rules: u16,
+    },
+    Leave {
+        rule: u8,
+        value: Option<Tick>,
+    },
+    Revoke {
+        rules: u16,
+    },
+    Collect {
+        rules: u16,
+    },
+    /// `exists`: a look showed one, so it is updated, not created.
+    SetSwitch {
+        rule: u8,
+        port: u8,
+        at: Tick,
+        exists: bool,
+    },
+    DropSwitch {
+        rule: u8,
+    },
 }
 
 impl Call {
     pub(crate) fn rules(self) -> u16 {
         match self {
             Self::Authorize { .. } => 0,
-            Self::Join { rule, .. } | Self::Restore { rule, .. } | Self::Leave { rule, .. } => 1 << rule,
+            Self::Join { rule, .. }
+            | Self::Restore { rule, .. }
+            | Self::Leave { rule, .. }
+            | Self::SetSwitch { rule, .. }
+            | Self::DropSwitch { rule } => 1 << rule,
             Self::Retag { rules, .. } | Self::Revoke { rules } | Self::Collect { rules } => rules,
         }
     }
@@ -124,7 +162,12 @@ impl Call {
 
     /// Whether it can create or prolong what has to be closed later.
     pub(crate) fn writes_tags(self) -> bool {
-        !matches!(self, Self::Leave { .. } | Self::Revoke { .. } | Self::Collect { .. })
+        !self.is_of_switch() && !matches!(self, Self::Leave { .. } | Self::Revoke { .. } | Self::Collect { .. })
+    }
+
+    /// Whether it goes to the scheduler.
+    pub(crate) fn is_of_switch(self) -> bool {
+        matches!(self, Self::SetSwitch { .. } | Self::DropSwitch { .. })
     }
 
     fn renamed(self, names: &Names) -> Self {
@@ -138,6 +181,8 @@ impl Call {
             Self::Leave { rule, value } => Self::Leave { rule: names.of(rule), value },
             Self::Revoke { rules } => Self::Revoke { rules: names.of_all(rules) },
             Self::Collect { rules } => Self::Collect { rules: names.of_all(rules) },
+            Self::SetSwitch { rule, port, at, exists } => Self::SetSwitch { rule: names.of(rule), port, at, exists },
+            Self::DropSwitch { rule } => Self::DropSwitch { rule: names.of(rule) },
         }
     }
 
@@ -150,7 +195,8 @@ impl Call {
             Self::Authorize { session, until, ports } => Self::Authorize { session, until: ages.expiry(until), ports },
             Self::Retag { until, rules } => Self::Retag { until: ages.expiry(until), rules },
             Self::Leave { rule, value } => Self::Leave { rule, value: value.map(|at| ages.expiry(at)) },
-            Self::Revoke { .. } | Self::Collect { .. } => self,
+            Self::SetSwitch { rule, port, at, exists } => Self::SetSwitch { rule, port, at: ages.expiry(at), exists },
+            Self::Revoke { .. } | Self::Collect { .. } | Self::DropSwitch { .. } => self,
         }
     }
 }
@@ -272,13 +318,34 @@ pub(crate) struct Pass {
     pub(crate) clean: bool,
     /// Nobody else has changed the provider since the reading.
     pub(crate) undisturbed: bool,
+    /// The reading may be old, or lack tags. (Known only where there are switches.)
+    pub(crate) old: bool,
+    /// Switches cannot be read.
+    pub(crate) blind: bool,
+    /// What was read of switches, with known effects laid over it.
+    pub(crate) switches: Vec<(u8, Seen)>,
+    /// Why no switch can be set in this pass.
+    pub(crate) refusal: Option<FailureClass>,
 }
 
 impl Pass {
     /// A pass that has just read this.
     pub(crate) fn new(rules: Vec<Rule>) -> Self {
         let (todo, call, intents) = (Vec::new(), None, Vec::new());
-        Self { rules, read_at: 0, wanted: 0, todo, call, intents, clean: true, undisturbed: true }
+        Self {
+            rules,
+            read_at: 0,
+            wanted: 0,
+            todo,
+            call,
+            intents,
+            clean: true,
+            undisturbed: true,
+            old: false,
+            blind: false,
+            switches: Vec::new(),
+            refusal: None,
+        }
     }
 }
 
@@ -337,6 +404,8 @@ pub(crate) struct Site {
     pub(crate) revoked: Vec<(u8, Tick)>,
     /// Rules that an answer, its tag or a join once proved to be `eg`'s.
     pub(crate) opened: Vec<Opened>,
+    /// Switches on record.
+    pub(crate) switches: Vec<SwitchRow>,
     pub(crate) processes: Vec<Process>,
 }
 
@@ -374,6 +443,12 @@ pub(crate) struct Broken {
     pub(crate) needed: bool,
     /// S3: a clean pass left a rule of ours that no live session wants.
     pub(crate) left: bool,
+    /// W1: a switch fired on a rule that somebody still held and counted on.
+    pub(crate) early: bool,
+    /// W2: a clean pass left a switch at another time than the end of the latest lease.
+    pub(crate) unmoved: bool,
+    /// W4: a switch was set for a rule that is not ours, or fired on one.
+    pub(crate) switched: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -382,6 +457,10 @@ pub(crate) struct World {
     /// What lagging readings show, and for how long it has been so.
     pub(crate) lag: Option<(Tick, Vec<Rule>)>,
     pub(crate) late: Vec<Late>,
+    /// What the scheduler keeps.
+    pub(crate) schedules: Vec<Schedule>,
+    /// Rules whose schedules a hand has deleted, and nobody has set again.
+    pub(crate) unset: u16,
     pub(crate) sites: Vec<Site>,
     pub(crate) faults: u8,
     pub(crate) hands: u8,
@@ -399,7 +478,7 @@ pub(crate) enum Ages {
 }
 
 impl Ages {
-    fn expiry(self, at: Tick) -> Tick {
+    pub(crate) fn expiry(self, at: Tick) -> Tick {
         if self == Self::Running { (at - 1).max(LONG_EXPIRED) } else { at }
     }
 
@@ -419,14 +498,14 @@ impl Ages {
 }
 
 /// New names for rule ids: as many as are mentioned, in the same order.
-struct Names(u16);
+pub(crate) struct Names(u16);
 
 impl Names {
-    fn of(&self, id: u8) -> u8 {
+    pub(crate) fn of(&self, id: u8) -> u8 {
         (self.0 & ((1 << id) - 1)).count_ones() as u8
     }
 
-    fn of_all(&self, ids: u16) -> u16 {
+    pub(crate) fn of_all(&self, ids: u16) -> u16 {
         members(ids).fold(0, |renamed, id| renamed | 1 << self.of(id))
     }
 }
@@ -446,6 +525,7 @@ impl World {
         let seen = |rules: &[Rule]| rules.iter().fold(0_u16, |mask, rule| mask | 1 << rule.id);
         let mut mask = seen(&self.rules) | self.lag.as_ref().map_or(0, |(_, rules)| seen(rules));
         mask |= self.late.iter().fold(0, |mask, late| mask | late.call.rules());
+        mask |= self.mentioned_switches();
         for site in &self.sites {
             mask |= site.ledger.iter().filter_map(|row| row.rule).fold(0, |mask, id| mask | 1 << id);
             let fresh = site.opened.iter().filter(|opened| opened.fresh(site.skew));
@@ -470,6 +550,7 @@ impl World {
     pub(crate) fn canonical(mut self) -> Self {
         let mask = self.mentioned();
         let edited = self.edited();
+        self.unset &= mask;
         for site in &mut self.sites {
             site.revoked.retain(|(id, _)| mask & (1 << id) != 0);
             let mentioned = |opened: &Opened| mask & (1 << opened.rule) != 0;
@@ -480,6 +561,7 @@ impl World {
             self.rename(&Names(mask));
         }
         self.late.sort_unstable();
+        self.sort_switches();
         for site in &mut self.sites {
             site.ledger.sort_unstable_by_key(Row::key);
         }
@@ -504,6 +586,7 @@ impl World {
         rules(&mut self.rules);
         self.lag.iter_mut().for_each(|(_, lagging)| rules(lagging));
         self.late.iter_mut().for_each(|late| late.call = late.call.renamed(names));
+        self.rename_switches(names);
         for site in &mut self.sites {
             site.ledger.iter_mut().for_each(|row| row.rule = row.rule.map(|id| names.of(id)));
             site.revoked.iter_mut().for_each(|(id, _)| *id = names.of(*id));
@@ -562,6 +645,7 @@ impl World {
             ages.all(rules);
         }
         self.lag = self.lag.take().filter(|(age, _)| *age < SETTLED);
+        self.age_switches(ages);
         for site in &mut self.sites {
             site.tick(ages);
         }
