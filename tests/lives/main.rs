@@ -113,7 +113,7 @@ fn what_failed_once() {
 
 /// `EG_LIVES` (10,000) lives from seed `EG_SEED` (1,000,000) on.
 #[test]
-#[ignore = "an hour: EG_LIVES=10000 cargo test --locked --workspace --test lives -- --ignored --nocapture"]
+#[ignore = "a quarter of an hour: EG_LIVES=10000 cargo test --locked --workspace --test lives -- --ignored --nocapture"]
 fn ten_thousand_lives() {
     let number = |name: &str, default| std::env::var(name).map_or(default, |text| text.parse().unwrap());
     many(number("EG_SEED", 1_000_000), number("EG_LIVES", 10_000), Duration::from_secs(number("EG_SECONDS", 86_400)));
