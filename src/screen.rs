@@ -13,9 +13,10 @@ use ratatui::{
     },
 };
 use std::{
+    cell::Cell,
     io,
     sync::{
-        Once,
+        Mutex, Once, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -24,6 +25,13 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 /// Whether a panic finds the terminal drawn on.
 static DRAWN_ON: AtomicBool = AtomicBool::new(false);
+/// Held while a picture is drawn: another thread's panic waits for its end, or would be drawn over.
+static DRAWING: Mutex<()> = Mutex::new(());
+
+thread_local! {
+    /// Whether it is this thread that draws, so that its panic need not wait.
+    static DRAWS: Cell<bool> = const { Cell::new(false) };
+}
 
 /// The terminal while it is drawn on. Dropping it gives the terminal back.
 pub struct Screen<'a> {
@@ -47,12 +55,20 @@ impl<'a> Screen<'a> {
         terminal.map(|terminal| Self { terminal, printer }).inspect_err(|_| restore(&mut printer.drawing()))
     }
 
-    /// Shows a picture; only what differs from the last one is sent.
+    /// Shows a picture; only what differs from the last one is sent. Nothing after a panic: what that says stands where
+    /// the picture would be.
     ///
     /// # Errors
     /// The terminal has gone away.
     pub fn draw(&mut self, picture: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
-        self.terminal.draw(picture).map(drop)
+        let _turn = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
+        if !DRAWN_ON.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        DRAWS.set(true);
+        let drawn = self.terminal.draw(picture).map(drop);
+        DRAWS.set(false);
+        drawn
     }
 }
 
@@ -76,6 +92,7 @@ fn restore_on_panic() {
     ONCE.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
+            let _turn = (!DRAWS.get()).then(|| DRAWING.lock().unwrap_or_else(PoisonError::into_inner));
             restore(&mut io::stdout());
             before(panic);
         }));
