@@ -154,6 +154,9 @@ impl Known {
     }
 
     fn read(&mut self, context: &Context<'_>) -> Result<(), StateError> {
+        if self.store.as_ref().is_some_and(Store::is_replaced) {
+            *self = Self::default();
+        }
         if self.store.is_none() {
             self.store = Store::open_read_only(&context.state.path)?;
         }

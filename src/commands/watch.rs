@@ -10,12 +10,12 @@ use super::{
 use crate::{
     error::{CommandError, Exit},
     output::json,
-    reconcile::Driver,
+    reconcile::{Driver, LoadCache},
 };
 use chrono::TimeDelta;
 use eg_model::{Timestamp, ids::SessionId};
 use eg_state::RunKind;
-use std::{collections::BTreeSet, time::Duration};
+use std::{cell::RefCell, collections::BTreeSet, time::Duration};
 use tokio::time::sleep;
 
 /// SIGHUP.
@@ -29,6 +29,11 @@ pub(super) async fn watch(context: &Context<'_>, interval: Duration) -> Result<E
     let mut driver = context.driver(context.store()?, None)?;
     let interval = TimeDelta::from_std(interval).unwrap_or(TimeDelta::seconds(60));
     while driver.interrupt.asked().is_none() {
+        if driver.store.borrow().is_replaced()
+            && let Err(error) = read_anew(context, &mut driver)
+        {
+            context.printer.warn(&error.message, &error.hints);
+        }
         let now = context.env.now();
         let asked = Asked::now(&driver, now);
         let wake = match pass(context, &mut driver).await {
@@ -46,6 +51,16 @@ pub(super) async fn watch(context: &Context<'_>, interval: Duration) -> Result<E
         Some(HANGUP) => Exit::Signal(HANGUP),
         _ => Exit::Done,
     })
+}
+
+/// Goes on with the record that is there now. To the one before nobody adds anything any more.
+fn read_anew(context: &Context<'_>, driver: &mut Driver<'_>) -> Result<(), CommandError> {
+    context.printer.warn(&format!("{} was replaced: what is there now counts", context.state.path.display()), &[]);
+    let store = context.store()?;
+    driver.store = RefCell::new(store);
+    driver.loaded = LoadCache::default();
+    driver.unrecorded_stops.clear();
+    Ok(())
 }
 
 async fn pass(context: &Context<'_>, driver: &mut Driver<'_>) -> Result<Option<Timestamp>, CommandError> {
@@ -77,6 +92,7 @@ async fn pass(context: &Context<'_>, driver: &mut Driver<'_>) -> Result<Option<T
 /// watchers must not wake each other for ever.
 struct Asked {
     at: Timestamp,
+    replaced: bool,
     version: Option<i64>,
     live: Option<BTreeSet<(SessionId, Timestamp)>>,
 }
@@ -85,7 +101,7 @@ impl Asked {
     /// As a pass is about to find it: what others record from now on may come too late for that pass.
     fn now(driver: &Driver<'_>, at: Timestamp) -> Self {
         let version = driver.store.borrow().data_version().ok();
-        Self { at, version, live: Self::live(driver, at) }
+        Self { at, replaced: driver.store.borrow().is_replaced(), version, live: Self::live(driver, at) }
     }
 
     /// A session that is over at this time is the pass's own to end: that is no news.
@@ -95,8 +111,11 @@ impl Asked {
         Some(live.map(|session| (session.id, session.expires_at)).collect())
     }
 
-    /// Whether others have recorded something else since.
+    /// Whether others have recorded something else since, or put another record in place of this one.
     fn has_changed(&mut self, driver: &Driver<'_>) -> bool {
+        if driver.store.borrow().is_replaced() && !self.replaced {
+            return true;
+        }
         let version = driver.store.borrow().data_version().ok();
         let written = version != self.version;
         self.version = version;

@@ -22,6 +22,12 @@ pub(crate) fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error)
     move |source| StateError::Io { doing, path, source }
 }
 
+/// Which file a path names: device and number. `None` where there is none, or it cannot be told.
+pub(crate) fn identity(path: &Path) -> Option<(u64, u64)> {
+    let found = fs::metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
+}
+
 /// The directory of the record; the current one for a bare file name.
 pub(crate) fn directory_of(path: &Path) -> &Path {
     match path.parent() {

@@ -102,6 +102,8 @@ pub struct Store {
     /// live sessions end with the first write.
     behind: Option<(i64, Timestamp)>,
     pub(crate) path: PathBuf,
+    /// Which file the path named when it was opened.
+    file: Option<(u64, u64)>,
     pub(crate) installation: InstallationId,
     /// The run that events belong to, between `begin_run` and `finish_run`.
     pub(crate) run: Option<i64>,
@@ -160,6 +162,7 @@ impl Store {
             changes_before: Cell::new(0),
             behind: None,
             path: path.to_owned(),
+            file: files::identity(path),
             installation,
             run: None,
             watch: Watch::default(),
@@ -199,6 +202,13 @@ impl Store {
     #[must_use]
     pub fn installation(&self) -> &InstallationId {
         &self.installation
+    }
+
+    /// Whether the path names another file by now: somebody has put one in the place of the one that is open here. What
+    /// is written to this one from then on, nobody else sees. Where there is no file there may be one in a moment.
+    #[must_use]
+    pub fn is_replaced(&self) -> bool {
+        files::identity(&self.path).is_some_and(|now| Some(now) != self.file)
     }
 
     /// A number that changes whenever *another* connection has committed (`PRAGMA data_version`).

@@ -305,3 +305,22 @@ fn a_watch_wakes_for_an_expiry() {
     watch.signal("TERM");
     watch.wait().expect_code(0);
 }
+
+/// Whoever deletes the record, or puts a backup in its place, starts sessions in the new one; the watch sees to those.
+#[test]
+fn a_watch_goes_on_with_a_record_that_was_replaced() {
+    let world = World::new();
+    let before = bystanders(&world);
+    let watch = world.here.command(&["reconcile", "--watch", "--interval", "600s"]).spawn();
+    let record = || eg_state::Store::open_read_only(&world.here.state_path()).ok().flatten();
+    until("at rest", || record().is_some_and(|store| store.last_runs().unwrap().reconcile.is_some()));
+    for file in state_files(&world.here) {
+        fs::remove_file(file).unwrap();
+    }
+    let id = id_of(&begin(&world.here, &["--only", API, "--no-wait"]).expect_code(0));
+    until("opened", || status(&world.here, &id) == "ACTIVE");
+    stop(&world.here, &id).expect_code(0);
+    assert_eq!(world.cloud.snapshot(), before);
+    watch.signal("TERM");
+    says(&watch.wait().expect_code(0), "state.db was replaced: what is there now counts");
+}
