@@ -81,6 +81,16 @@ impl LeaseState {
     pub fn holds(self) -> bool {
         self == Self::Unexpired
     }
+
+    /// The word for JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unexpired => "unexpired",
+            Self::Expired => "expired",
+            Self::Odd => "odd",
+        }
+    }
 }
 
 /// What a rule's tags say, judged against its group and permission.

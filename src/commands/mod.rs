@@ -346,23 +346,12 @@ impl Context<'_> {
 
     /// The way to a configured resource, as seen from here and now.
     fn reach(&self, resource: &Resource) -> Reach {
-        let var = |name: &str| self.env.var(name).map(str::to_owned);
         let profile = resource.profile.clone().or_else(|| environment_profile(self.env));
+        let target = TargetKey::new(&resource.provider, &resource.kind, &resource.region, &resource.id);
         Reach {
-            target: TargetKey {
-                provider: resource.provider.clone(),
-                kind: resource.kind.clone(),
-                endpoint: endpoint(self.env),
-                region: resource.region.clone(),
-                id: resource.id.clone(),
-            },
-            account: None,
-            partition: None,
-            profile,
             role_arn: resource.role_arn.clone(),
             external_id: resource.external_id.clone(),
-            config_file: var("AWS_CONFIG_FILE"),
-            credentials_file: var("AWS_SHARED_CREDENTIALS_FILE"),
+            ..way_to(self.env, target, profile)
         }
     }
 
@@ -466,6 +455,17 @@ impl Context<'_> {
 fn environment_profile(env: &Env) -> Option<String> {
     let keys = env.var("AWS_ACCESS_KEY_ID").is_some();
     env.var("AWS_PROFILE").filter(|_| !keys).map(str::to_owned)
+}
+
+/// The way to a target with a profile's credentials, through what the environment names.
+fn way_to(env: &Env, target: TargetKey, profile: Option<String>) -> Reach {
+    let var = |name: &str| env.var(name).map(str::to_owned);
+    Reach {
+        profile,
+        config_file: var("AWS_CONFIG_FILE"),
+        credentials_file: var("AWS_SHARED_CREDENTIALS_FILE"),
+        ..Reach::plain(TargetKey { endpoint: endpoint(env), ..target })
+    }
 }
 
 /// The endpoint that the environment names instead of AWS's own.

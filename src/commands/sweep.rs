@@ -1,6 +1,6 @@
 //! `eg sweep`: whole accounts, with credentials alone. Opens no record, makes none, and takes no lock.
 
-use super::{endpoint, environment_profile, listen, name_endpoints, runtime};
+use super::{environment_profile, listen, name_endpoints, runtime, way_to};
 use crate::{
     env::Env,
     error::{CommandError, Exit, Kind},
@@ -179,23 +179,7 @@ impl Sweep<'_> {
     }
 
     fn reach(&self, profile: Option<String>) -> Reach {
-        let var = |name: &str| self.env.var(name).map(str::to_owned);
-        Reach {
-            target: TargetKey {
-                provider: PROVIDER.to_owned(),
-                kind: SECURITY_GROUP.to_owned(),
-                endpoint: endpoint(self.env),
-                region: String::new(),
-                id: String::new(),
-            },
-            account: None,
-            partition: None,
-            profile,
-            role_arn: None,
-            external_id: None,
-            config_file: var("AWS_CONFIG_FILE"),
-            credentials_file: var("AWS_SHARED_CREDENTIALS_FILE"),
-        }
+        way_to(self.env, TargetKey::new(PROVIDER, SECURITY_GROUP, "", ""), profile)
     }
 
     fn wish(&self, found: &Found) -> Result<Wish, CommandError> {

@@ -4,7 +4,7 @@ use super::{Context, opening::no_resources};
 use crate::{
     error::{CommandError, Exit},
     output::{
-        json, style,
+        holder_view, json,
         table::{Cell, Table},
         time::Zone,
     },
@@ -13,7 +13,6 @@ use crate::{
 use eg_model::{
     holders::{Fit, Holder, MarkedRule, marked_rules},
     ids::{InstallationId, RuleId},
-    marks::LeaseState,
     target::TargetKey,
 };
 use eg_providers::Sighting;
@@ -141,15 +140,9 @@ fn table(looks: &[Look<'_>], zone: &Zone, columns: Option<usize>) -> String {
 }
 
 fn until(holder: &Holder, zone: &Zone) -> [Cell; 2] {
-    let id = holder.installation.as_str();
-    let short = id.get(..8).unwrap_or(id);
-    let who = if holder.ours { "this installation".to_owned() } else { format!("other {short}") };
-    let until = match (holder.state, holder.until) {
-        (LeaseState::Unexpired, Some(at)) => Cell::new(zone.format(at)),
-        (LeaseState::Expired, Some(at)) => Cell::styled(format!("{} (expired)", zone.format(at)), style::ENDED),
-        _ => Cell::styled(format!("\"{}\" (holds nothing)", holder.value), style::BAD),
-    };
-    [Cell::new(who), until]
+    let other = || format!("other {}", holder_view::name(holder));
+    let who = if holder.ours { "this installation".to_owned() } else { other() };
+    [Cell::new(who), holder_view::until(holder, zone)]
 }
 
 fn fit_note(fit: Fit) -> Option<&'static str> {
@@ -186,11 +179,7 @@ fn rule_json(look: &Look<'_>, rule: &MarkedRule) -> Value {
             "ours": holder.ours,
             "until": holder.until.map(json::time),
             "value": holder.value,
-            "state": match holder.state {
-                LeaseState::Unexpired => "unexpired",
-                LeaseState::Expired => "expired",
-                LeaseState::Odd => "odd",
-            },
+            "state": holder.state.as_str(),
         })
     };
     json!({

@@ -1,7 +1,7 @@
 //! What `eg sweep` shows: every marked rule with its holders and what became of it, as a table and in JSON.
 
 use super::{
-    json, style,
+    holder_view, json, style,
     table::{Cell, Table},
     time::Zone,
 };
@@ -11,7 +11,6 @@ use eg_model::{
     duration::overdue,
     holders::Holder,
     ids::InstallationId,
-    marks::LeaseState,
     sweep::{Deed, Kept, State},
 };
 use serde_json::{Value, json};
@@ -193,11 +192,7 @@ fn holder_json(holder: &Holder) -> Value {
         "installation": holder.installation.as_str(),
         "until": holder.until.map(json::time),
         "value": holder.value,
-        "state": match holder.state {
-            LeaseState::Unexpired => "unexpired",
-            LeaseState::Expired => "expired",
-            LeaseState::Odd => "odd",
-        },
+        "state": holder.state.as_str(),
     })
 }
 
@@ -230,13 +225,7 @@ fn result(row: &Row) -> Cell {
 }
 
 fn holder_cells(holder: &Holder, zone: &Zone) -> [Cell; 2] {
-    let id = holder.installation.as_str();
-    let until = match (holder.state, holder.until) {
-        (LeaseState::Unexpired, Some(at)) => Cell::new(zone.format(at)),
-        (LeaseState::Expired, Some(at)) => Cell::styled(format!("{} (expired)", zone.format(at)), style::ENDED),
-        _ => Cell::styled(format!("\"{}\" (holds nothing)", holder.value), style::BAD),
-    };
-    [Cell::new(id.get(..8).unwrap_or(id)), until]
+    [Cell::new(holder_view::name(holder)), holder_view::until(holder, zone)]
 }
 
 fn note(row: &Row) -> Option<String> {
