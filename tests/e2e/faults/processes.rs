@@ -99,7 +99,9 @@ fn a_busy_lock_says_who_holds_it() {
 fn a_lock_that_is_not_had_in_time_leaves_the_intent_on_record() {
     let world = one_group(&["tcp/22"]);
     let before = world.cloud.snapshot();
-    let running = holder(&world, 5.0);
+    let running = holder(&world, 1.0);
+    // However slow the others are, it has the lock.
+    running.signal("STOP");
     let first = newest(&world);
     let start = world.here.command(&["--lock-wait", "1s", "session", "start", "--duration", "1h"]).spawn();
     let stop = world.here.command(&["--lock-wait", "1s", "session", "stop", &first]).spawn();
@@ -111,6 +113,7 @@ fn a_lock_that_is_not_had_in_time_leaves_the_intent_on_record() {
     says(&start, "stop it with: eg session stop ");
     let reconcile = world.eg(&["--lock-wait", "0s", "reconcile"]);
     assert!(matches!(reconcile.code(), Some(2 | 4)), "{reconcile}");
+    running.signal("CONT");
     let held = running.wait();
     assert!(matches!(held.code(), Some(1 | 3)), "its session was stopped meanwhile: {held}");
     world.faults(&[]);
@@ -129,12 +132,14 @@ fn an_extend_without_the_lock_is_recorded() {
     let before = world.cloud.snapshot();
     world.eg(&["session", "start", "--duration", "1h"]).expect_code(0);
     let id = newest(&world);
-    world.faults(&[Fault::delay(DESCRIBE, 4.0).times(1)]);
+    world.faults(&[Fault::delay(DESCRIBE, 1.0).times(1)]);
     let running = world.here.command(&["reconcile"]).spawn();
     running.wait_for_delayed(DESCRIBE);
+    running.signal("STOP");
     let extend = world.eg(&["--lock-wait", "1s", "session", "extend", &id, "--hours", "1"]).expect_code(4);
     says(&extend, "is on record");
     assert!(!extend.stdout.contains('✓'), "{extend}");
+    running.signal("CONT");
     running.wait();
     world.faults(&[]);
     world.eg(&["reconcile"]).expect_code(0);
@@ -193,10 +198,7 @@ fn a_second_signal_leaves_at_once() {
     let world = one_group(&["tcp/22"]);
     let before = world.cloud.snapshot();
     let running = holder(&world, 6.0);
-    running.signal("INT");
-    thread::sleep(Duration::from_millis(300));
-    running.signal("INT");
-    running.wait().expect_code(130);
+    running.signal_until_it_ends("INT").expect_code(130);
     // The call that nobody waited for is still under way; it lands later.
     assert_eq!(marked(&world, "prod-api-sg").len(), 0);
     world.faults(&[]);

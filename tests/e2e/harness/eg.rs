@@ -226,6 +226,15 @@ impl Running {
         }
     }
 
+    /// Sends a signal again and again: two that come at once are one.
+    pub fn signal_until_it_ends(mut self, name: &str) -> Outcome {
+        while self.child.try_wait().expect("the child can be waited for").is_none() {
+            self.signal(name);
+            thread::sleep(Duration::from_millis(100));
+        }
+        self.wait()
+    }
+
     /// Waits for the end.
     pub fn wait(mut self) -> Outcome {
         let begin = Instant::now();

@@ -216,8 +216,12 @@ fn a_watch_notices_what_other_processes_record() {
     until("opened", || ours(&world.cloud, world.group(API)).len() == 1);
     until("recorded", || status(&world.here, &id) == "ACTIVE");
 
-    let helpless = world.here.command(&["session", "stop", &id]).without("AWS_ACCESS_KEY_ID").run().expect_code(3);
-    says(&helpless, "Stop recorded; 1 rule still open until ");
+    // The watch may have closed it by the time that this one has the lock: then there is nothing left to be helpless at.
+    let helpless = world.here.command(&["session", "stop", &id]).without("AWS_ACCESS_KEY_ID").run();
+    match helpless.code() {
+        Some(0) => says(&helpless, "✓ Session stopped"),
+        _ => says(&helpless.expect_code(3), "Stop recorded; 1 rule still open until "),
+    }
     until("closed", || world.cloud.snapshot() == before);
     until("recorded", || status(&world.here, &id) == "CANCELLED");
 
@@ -260,11 +264,8 @@ fn a_watch_counts_as_scheduled() {
     let alone = world.eg(&["session", "start", "--only", API]).expect_code(0);
     says(&alone, "nothing runs `eg reconcile` regularly");
     let watch = world.here.command(&["reconcile", "--watch"]).spawn();
-    until("a first pass", || {
-        let list = world.eg(&["--output", "json", "session", "list"]);
-        list.code() == Some(0) && world.call_counts().contains("DescribeSecurityGroupRules")
-    });
-    thread::sleep(Duration::from_secs(1));
+    let record = || eg_state::Store::open_read_only(&world.here.state_path()).ok().flatten();
+    until("a first pass", || record().is_some_and(|store| store.last_runs().unwrap().scheduled_at.is_some()));
     let watched = world.eg(&["session", "start", "--only", "prod-db-sg"]).expect_code(0);
     says_not(&watched, "nothing runs `eg reconcile` regularly");
     watch.signal("TERM");

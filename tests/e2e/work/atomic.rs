@@ -61,14 +61,16 @@ fn an_open_outcome_is_taken_back_too() {
 #[test]
 fn a_busy_lock_takes_it_back() {
     let world = World::new();
-    world.faults(&[Fault::delay("AuthorizeSecurityGroupIngress", 4.0).dry_run(false)]);
+    world.faults(&[Fault::delay("AuthorizeSecurityGroupIngress", 1.0).dry_run(false)]);
     let holder = world.here.command(&["session", "start", "--only", "dev"]).spawn();
     holder.wait_for_delayed("AuthorizeSecurityGroupIngress");
+    holder.signal("STOP");
     let args = ["--lock-wait", "0s", "session", "start", "--atomic", "--only", "prod-api-sg"];
     let outcome = world.eg(&args).expect_code(4);
     assert!(outcome.stderr.contains("did not finish in time; the session was taken back"), "{outcome}");
     assert!(!outcome.stderr.contains("recorded"), "{outcome}");
     assert_eq!(sessions(&world)[0]["status"], "CANCELLED");
+    holder.signal("CONT");
     holder.wait().expect_code(0);
     world.faults(&[]);
     world.eg(&["reconcile"]).expect_code(0);
