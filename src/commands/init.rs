@@ -9,7 +9,7 @@ use crate::{
     edit::{self, Entry},
     error::{CommandError, Exit, Kind},
     output::text::escape_controls,
-    prompt::{Questions, left, stopped},
+    prompt::{Questions, left, stopped_by},
 };
 use eg_model::{permission::PortSpec, target::Reach};
 use eg_providers::{
@@ -218,7 +218,7 @@ impl<'a> Init<'a> {
             tokio::select! {
                 groups = listed => groups.map_err(CommandError::from),
                 // Whoever asks questions has taken Ctrl-C for a key.
-                _ = tokio::signal::ctrl_c() => Err(stopped()),
+                _ = tokio::signal::ctrl_c() => Err(self.questions.as_ref().map_or_else(|| stopped_by(2), Questions::stopped)),
             }
         })?;
         if groups.is_empty() {

@@ -109,6 +109,24 @@ fn left_at_every_question() {
     }
 }
 
+/// A question hides the cursor and the keys' echo; a signal that ends it brings them back.
+#[test]
+fn ended_at_a_question() {
+    let world = fresh();
+    for (signal, code) in [("TERM", 143), ("HUP", 129)] {
+        let mut init = person(&world, &["init"]).env("TERM", "xterm").on_terminal(24, 100);
+        init.shows_text("Region");
+        init.press("\r");
+        init.shows_text("Ports to open");
+        init.press("\r");
+        init.shows_text("Groups that");
+        init.signal(signal);
+        let left = init.wait();
+        assert_eq!((left.code, left.cooked), (Some(code), true), "{signal}\n{}", left.screen.contents());
+        assert!(!left.screen.hide_cursor() && !world.here.config_path().exists(), "{signal}");
+    }
+}
+
 #[test]
 fn several_profiles() {
     let world = fresh();
