@@ -416,7 +416,7 @@ impl Driver<'_> {
     pub(crate) fn call(&mut self, fate: Fate) {
         let Process::Intended(pass) = self.take() else { panic!("nothing to send") };
         let Some(call) = pass.call else { panic!("no call") };
-        let by = if pass.undisturbed && !pass.old { By::Seeing } else { By::Blindly };
+        let by = self.sees(&pass);
         let unknown = Answer::Failed(FailureClass::Unknown);
         let answer = match fate {
             Fate::Answered => self.arrive(call, by),
@@ -444,10 +444,21 @@ impl Driver<'_> {
         }
     }
 
+    /// How well a pass knows what it writes over. This process is taken out of the world.
+    fn sees(&self, pass: &Pass) -> By {
+        let crowded = || self.world.sites[self.site].processes.iter().any(|process| *process != Process::Idle);
+        match pass.undisturbed && !pass.old {
+            _ if pass.raced => By::Overtaken,
+            true => By::Seeing,
+            false if crowded() => By::Overtaken,
+            false => By::Blindly,
+        }
+    }
+
     fn arrive(&mut self, call: Call, by: By) -> Answer {
         let mut provider = Provider { world: self.world, bug: self.bug };
         let answer = provider.arrive(self.site, call, by);
-        if by == By::Blindly && call.writes_tags() {
+        if matches!(by, By::Blindly | By::Overtaken) && call.writes_tags() {
             provider.doubt_switches(call.rules());
         }
         // This process is taken out of the world while it calls, so all that are in it are others.

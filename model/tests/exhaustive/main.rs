@@ -101,6 +101,20 @@ fn switches_of_two_installations() {
     exhaust("two, switches, short sessions", space, &[JOINED, LEFT, FIRED, MOVED, DROPPED]);
 }
 
+/// The same where only one of the two has cloud expiry configured.
+#[test]
+fn switches_of_one_of_two_installations() {
+    let space = Space { faults: 0, hands: 0, ..Space::one_of_two_switched() };
+    exhaust("two, switches of one", space, &[JOINED, LEFT, FIRED, DROPPED]);
+}
+
+/// Two processes of one installation, without their lock, set and drop the same switch.
+#[test]
+fn switches_of_two_processes() {
+    let space = Space { switches: 1, faults: 0, hands: 0, term: 1, ..Space::unlocked() };
+    exhaust("switches, two processes, short sessions", space, &[FIRED, DROPPED]);
+}
+
 // ----------------------------------------------------------------------------------------------------------- long runs
 
 /// How many steps one of the long runs may take: some 4 GiB.
@@ -188,6 +202,20 @@ fn long_switches_two_installations_fault() {
 fn long_switches_two_installations_hand() {
     let space = Space { faults: 0, extends: 1, ..Space::both_switched() };
     search("two, switches, hand, extend", space, LIMIT_OF_SWITCHES, &[JOINED, LEFT, MOVED, DROPPED, REPAIRED]);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn long_switches_of_one_of_two_installations_fault() {
+    let space = Space { hands: 0, ..Space::one_of_two_switched() };
+    search("two, switches of one, fault", space, LIMIT_OF_SWITCHES, &[JOINED, LEFT, FIRED, DROPPED, UNSET]);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn long_switches_two_processes() {
+    let space = Space { switches: 1, hands: 0, ..Space::unlocked() };
+    search("switches, two processes, fault", space, LIMIT_OF_LARGE, &[FIRED, DROPPED, UNSET]);
 }
 
 /// Two permissions, two sessions per installation, two faults and two hands, extend, two processes.

@@ -81,6 +81,11 @@ impl Space {
         Self { switches: 3, alike: true, ..Self::two() }
     }
 
+    /// Two installations, one of them with switches.
+    pub(crate) fn one_of_two_switched() -> Self {
+        Self { switches: 1, ..Self::two() }
+    }
+
     /// Two processes of one installation, which run without their lock.
     pub(crate) fn unlocked() -> Self {
         Self { processes: 2, fine: true, ..Self::one() }

@@ -7,7 +7,7 @@
 //! | `set_switch`: intent, call, outcome | as for a lease. A refusal stands for every further rule of the pass |
 //! | create where none was seen, else update; the other one where that fails | the same; a late request is the first of the two alone |
 //! | `drop_switch`: call, outcome | the same; the row is forgotten with the answer |
-//! | a row is written where its version is still the same | one process for each installation, so it always is |
+//! | a row is written where its version is still the same | [`Pass::raced`] |
 //!
 //! The scheduler fires a switch in the tick of its time: at any moment of it, and before it is over. It needs no machine
 //! for that. `LEAD` is less than a tick, so a switch that is sent a minute ahead fires in the tick in which it is sent.
@@ -26,6 +26,8 @@ pub(crate) enum By {
     Seeing,
     /// A pass on an old reading, or two at the same moment.
     Blindly,
+    /// One of two processes of one installation that run without their lock, and the other has acted meanwhile.
+    Overtaken,
     /// Somebody else.
     Hand,
     /// A request that was late.
@@ -54,7 +56,7 @@ impl Schedule {
 
     /// Whether it may be left over.
     fn is_excused(&self) -> bool {
-        self.by == By::Late || self.off || self.left
+        matches!(self.by, By::Overtaken | By::Late) || self.off || self.left
     }
 }
 
@@ -251,6 +253,7 @@ impl Driver<'_> {
         let known = rows.iter().position(|row| row.rule == rule).map(|index| rows.remove(index));
         let next = real::flip(known.unwrap_or_else(|| real::new_switch(rule, port)), flip, now);
         rows.push(next);
+        self.race_switch(rule);
         self.world.schedules.iter_mut().filter(|known| known.rule == rule).for_each(|known| known.left = false);
     }
 
@@ -260,6 +263,21 @@ impl Driver<'_> {
 
     fn forget_switch(&mut self, rule: u8) {
         self.world.sites[self.site].switches.retain(|row| row.rule != rule);
+        self.race_switch(rule);
+    }
+
+    /// What others have read of a row is old now.
+    fn race_switch(&mut self, rule: u8) {
+        let about = |call: Call| call.is_of_switch() && call.rules() & (1 << rule) != 0;
+        let passes = self.world.sites[self.site].processes.iter_mut().filter_map(Process::pass_mut);
+        passes.filter(|pass| pass.call.is_some_and(about)).for_each(|pass| pass.raced = true);
+    }
+
+    /// The outcome, where the version is still the one of the intent. Where it is not, somebody else's write is as good.
+    fn switch_outcome(&mut self, pass: &Pass, rule: u8, port: u8, flip: Flip) {
+        if !pass.raced {
+            self.switch_row(rule, port, flip);
+        }
     }
 
     /// What the reading shows to be held by others is left to them.
@@ -276,6 +294,7 @@ impl Driver<'_> {
         let known = |rule: u8| self.world.sites[self.site].switches.iter().any(|row| row.rule == rule);
         pass.intents = Vec::new();
         pass.call = Some(call);
+        pass.raced = false;
         let Call::SetSwitch { rule, port, at, .. } = call else {
             return members(call.rules()).all(known);
         };
@@ -296,7 +315,7 @@ impl Driver<'_> {
     pub(crate) fn record_switch(&mut self, pass: &mut Pass, call: Call, answer: Answer) -> bool {
         match (call, answer) {
             (Call::SetSwitch { rule, port, at, .. }, Answer::Done(_) | Answer::Unnamed) => {
-                self.switch_row(rule, port, Flip::Set { at });
+                self.switch_outcome(pass, rule, port, Flip::Set { at });
                 pass.switches.retain(|(id, _)| *id != rule);
                 pass.switches.push((rule, Seen::Set(at)));
                 true
@@ -307,7 +326,7 @@ impl Driver<'_> {
                     self.switch_row(rule, port, Flip::Set { at });
                     return false;
                 }
-                self.switch_row(rule, port, Flip::Refused { class, waits: !unknown });
+                self.switch_outcome(pass, rule, port, Flip::Refused { class, waits: !unknown });
                 pass.refusal = Some(class).filter(|class| *class == FailureClass::Denied);
                 pass.clean = false;
                 !unknown
@@ -318,7 +337,7 @@ impl Driver<'_> {
                 true
             }
             (Call::DropSwitch { rule }, Answer::Failed(class)) => {
-                self.switch_row(rule, 0, Flip::Refused { class, waits: true });
+                self.switch_outcome(pass, rule, 0, Flip::Refused { class, waits: true });
                 true
             }
             _ => panic!("not about a switch: {call:?}"),

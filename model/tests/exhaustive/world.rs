@@ -326,6 +326,8 @@ pub(crate) struct Pass {
     pub(crate) switches: Vec<(u8, Seen)>,
     /// Why no switch can be set in this pass.
     pub(crate) refusal: Option<FailureClass>,
+    /// Somebody wrote the row of the switch that the call is about since: its version is another.
+    pub(crate) raced: bool,
 }
 
 impl Pass {
@@ -345,6 +347,7 @@ impl Pass {
             blind: false,
             switches: Vec::new(),
             refusal: None,
+            raced: false,
         }
     }
 }
