@@ -76,15 +76,17 @@ mod tests {
     fn what_the_command_has_started_ends_with_it() {
         let directory = tempfile::tempdir().unwrap();
         let pipe = directory.path().join("pipe");
-        // The reader sees the end of the pipe once the last process that could write to it is gone.
+        // The reader sees the end of the pipe once the last process that could write to it is gone, and we are.
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         let reader = std::thread::spawn({
             let pipe = pipe.clone();
             move || std::fs::read_to_string(pipe).unwrap()
         });
+        let writer = std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
         let script = format!("exec 3> '{}'; echo begun >&3; sleep 3600; echo late >&3", pipe.display());
-        let ended = within(Duration::from_secs(3), &["sh", "-c", &script]);
-        assert_eq!(ended, Err("sh did not end within 3 s and was ended".to_owned()));
+        let ended = within(Duration::from_secs(6), &["sh", "-c", &script]);
+        assert_eq!(ended, Err("sh did not end within 6 s and was ended".to_owned()));
+        drop(writer);
         assert_eq!(reader.join().unwrap(), "begun\n");
     }
 

@@ -133,7 +133,7 @@ fn refusing() -> Url {
 }
 
 fn settings(ipv4: Vec<Url>, ipv6: Vec<Url>) -> Detect {
-    Detect { ipv4, ipv6, timeout: Duration::from_secs(2), ..Detect::default() }
+    Detect { ipv4, ipv6, timeout: Duration::from_secs(5), ..Detect::default() }
 }
 
 fn run(settings: &Detect, acceptable: fn(IpAddr) -> bool) -> Detected {

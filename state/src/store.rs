@@ -15,9 +15,7 @@ use eg_model::{
     ids::{InstallationId, SessionId},
     session::EndedReason,
 };
-use rusqlite::{
-    Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, config::DbConfig, params,
-};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, config::DbConfig, params};
 use std::{
     cell::Cell,
     path::{Path, PathBuf},
@@ -581,11 +579,10 @@ fn check_health(connection: &Connection) -> Result<(), StateError> {
 /// `fullfsync` does so for real on macOS.
 fn settings(connection: &Connection) -> Result<(), StateError> {
     // Switching a new database to WAL answers BUSY without waiting when another process is just opening it.
-    let mut tries = 0;
+    let begun = Instant::now();
     loop {
-        match connection.pragma_update(None, "journal_mode", "WAL") {
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && tries < 100 => {
-                tries += 1;
+        match connection.pragma_update(None, "journal_mode", "WAL").map_err(StateError::from) {
+            Err(error) if error.is_busy() && begun.elapsed() < BUSY_TIMEOUT => {
                 std::thread::sleep(Duration::from_millis(20));
             }
             other => break other?,

@@ -290,6 +290,11 @@ fn a_restored_backup_on_a_full_disk_is_settled_by_the_first_write() {
     assert_eq!(try_open(&path, Some("here"), 9).unwrap().1, vec![]);
 }
 
+/// Who is held up with a lock in its hand may hold up others for longer than they wait.
+fn patiently<T>(open: impl Fn() -> Result<T, StateError>) -> T {
+    (0..12).map(|_| open()).find(|opened| !opened.as_ref().is_err_and(StateError::is_busy)).unwrap().unwrap()
+}
+
 #[test]
 fn many_at_once_wait_for_each_other() {
     let Some(disk) = Disk::mount("size=512k") else { return };
@@ -303,11 +308,11 @@ fn many_at_once_wait_for_each_other() {
             scope.spawn(move || {
                 for _ in 0..10 {
                     if number % 2 == 0 {
-                        let (mut store, _) = try_open(path, Some("here"), 9).unwrap();
+                        let (mut store, _) = patiently(|| try_open(path, Some("here"), 9));
                         assert_eq!(store.open_leases().unwrap(), vec![held.clone()]);
                         assert!(store.expire(at(HOUR)).unwrap_err().is_full());
                     } else {
-                        let store = Store::open_read_only(path).unwrap().unwrap();
+                        let store = patiently(|| Store::open_read_only(path)).unwrap();
                         assert_eq!(store.open_leases().unwrap(), vec![held.clone()]);
                     }
                 }

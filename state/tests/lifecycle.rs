@@ -12,7 +12,7 @@ use eg_model::{
 };
 use eg_state::{EventKind, Filter, RunKind, RunResult, StateError, Store};
 use fixtures::*;
-use std::{collections::BTreeMap, time::Instant};
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 fn fresh() -> (tempfile::TempDir, Store) {
@@ -358,9 +358,9 @@ fn of_two_that_start_in_one_second_the_later_is_the_newer() {
     assert_eq!(ids(store.sessions(&Filter { statuses: None, limit: Some(1) }).unwrap().sessions), newest_first);
 }
 
-/// Not a benchmark: a statement per session or a lost index would miss these by far.
+/// How long it takes is for `benches/` to say.
 #[test]
-fn ten_thousand_sessions_are_listed_quickly() {
+fn ten_thousand_sessions_are_listed() {
     let (root, mut store) = fresh();
     let path = root.path().join("state.db");
     store.start(&session(1, 0)).unwrap();
@@ -381,22 +381,12 @@ fn ten_thousand_sessions_are_listed_quickly() {
     )
     .unwrap();
     drop(raw);
-    let clock = Instant::now();
     drop(open(&path));
-    let opened = clock.elapsed();
-    let clock = Instant::now();
     let store = Store::open_read_only(&path).unwrap().unwrap();
     let listing = store.sessions(&Filter { statuses: None, limit: Some(20) }).unwrap();
-    let listed = clock.elapsed();
     assert_eq!((listing.sessions.len(), listing.left_out), (20, 9981));
-    let clock = Instant::now();
     assert_eq!(store.find("00002710").unwrap().len(), 1);
-    let found = clock.elapsed();
-    let clock = Instant::now();
     assert_eq!(store.sessions(&Filter::default()).unwrap().sessions.len(), 10_001);
-    let all = clock.elapsed();
-    println!("open {opened:?}, list 20 {listed:?}, find {found:?}, list all {all:?}");
-    assert!(opened.as_secs() < 2 && listed.as_millis() < 300 && found.as_millis() < 100 && all.as_secs() < 5);
 }
 
 #[test]

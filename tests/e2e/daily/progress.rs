@@ -23,13 +23,15 @@ fn on_terminal(command: EgCommand) -> Left {
 
 #[test]
 fn a_bar_while_it_takes_its_time_and_nothing_of_it_after() {
-    let world = slow();
+    let world = World::new();
+    world.faults(&[Fault::hold("AuthorizeSecurityGroupIngress").dry_run(false)]);
     let eg = start(&world, &[]).on_terminal(24, 100);
     let during = eg.shows_text(BAR).contents();
     assert!(
         during.contains("✓ Session started") && during.contains("[                        ] 0 of 1 grant, "),
         "{during}"
     );
+    world.faults(&[]);
     let left = eg.wait();
     let after = left.screen.contents();
     assert_eq!(left.code, Some(0), "{after}");

@@ -8,6 +8,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 /// A `crontab` that keeps its table in a file, and a `systemctl` that records what it is told.
@@ -16,9 +17,14 @@ pub(crate) struct Host<'w> {
     bin: PathBuf,
 }
 
+/// A process that another test starts holds what is open here for a moment, and nobody may run what is open for writing:
+/// the file that is run is never open in this process.
 fn program(path: &Path, text: &str) {
-    fs::write(path, format!("#!/bin/sh\n{text}")).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    let draft = path.with_extension("draft");
+    fs::write(&draft, format!("#!/bin/sh\n{text}")).unwrap();
+    fs::set_permissions(&draft, fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(Command::new("cp").arg(&draft).arg(path).status().unwrap().success());
+    fs::remove_file(draft).unwrap();
 }
 
 impl<'w> Host<'w> {

@@ -85,7 +85,7 @@ fn what_is_refused_is_said_on_the_board() {
 fn what_is_under_way_is_carried_to_its_end() {
     let world = World::new();
     let id = start_id(&world.here, &["--only", "dev"]);
-    world.faults(&[Fault::delay("RevokeSecurityGroupIngress", 2.0)]);
+    world.faults(&[Fault::hold("RevokeSecurityGroupIngress")]);
     let mut eg = board(&world, 24, 80);
     eg.shows_text("x stop");
     eg.press("x");
@@ -93,6 +93,8 @@ fn what_is_under_way_is_carried_to_its_end() {
     eg.press("y");
     eg.shows_text("Stopping session ");
     eg.press("q");
+    eg.shows_text("Waiting for what is under way");
+    world.faults(&[]);
     let left = eg.wait();
     assert_eq!((left.code, left.cooked), (Some(0), true), "{}", left.screen.contents());
     assert!(left.screen.contents().contains("✓ Session stopped"), "{}", left.screen.contents());

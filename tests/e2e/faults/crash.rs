@@ -24,34 +24,25 @@ fn earlier(calls: &[Call], index: usize) -> u64 {
     calls[..index].iter().filter(|call| call.action == at.action && call.dry_run == at.dry_run).count() as u64
 }
 
-fn wait_until(what: impl Fn() -> bool, patience: Duration) {
-    let begin = Instant::now();
-    while !what() && begin.elapsed() < patience {
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
 fn die(world: &World, args: &[&str], calls: &[Call], index: usize, moment: Moment) {
     let at = &calls[index];
     let fault = match moment {
-        Moment::Before => Fault::lose_request(&at.action),
-        Moment::Meanwhile => Fault::delay(&at.action, 1.0),
-        Moment::After => Fault::lose_answer(&at.action),
+        Moment::Before => Fault::lose_request(&at.action).held(),
+        Moment::Meanwhile => Fault::hold(&at.action),
+        Moment::After => Fault::lose_answer(&at.action).held(),
     };
     world.forget_calls();
     world.faults(&[fault.dry_run(at.dry_run).skip(earlier(calls, index)).times(1)]);
     let running = world.here.command(args).spawn();
-    let patience = Duration::from_secs(20);
-    if matches!(moment, Moment::Meanwhile) {
-        running.wait_for_delayed(&at.action);
-        running.signal("KILL");
-        wait_until(|| world.calls().len() > index, patience);
-    } else {
-        wait_until(|| world.calls().len() > index, patience);
-        running.signal("KILL");
-    }
+    running.wait_for_delayed(&at.action);
+    running.signal("KILL");
     assert_eq!(running.wait().code(), None);
     world.faults(&[]);
+    let begin = Instant::now();
+    while world.calls().len() <= index {
+        assert!(begin.elapsed() < Duration::from_secs(60), "the call was never carried out");
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Kills the command at every call that its undisturbed run makes, in every way, each in a world of its own; then

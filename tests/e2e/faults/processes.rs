@@ -5,7 +5,11 @@ use super::{
     stop_and_settle,
 };
 use crate::harness::{Fault, World};
-use std::{collections::BTreeSet, thread, time::Duration};
+use std::{
+    collections::BTreeSet,
+    thread,
+    time::{Duration, Instant},
+};
 
 #[test]
 fn twelve_processes_at_once_end_consistently() {
@@ -15,16 +19,16 @@ fn twelve_processes_at_once_end_consistently() {
     let first = newest(&world);
     let commands: Vec<Vec<&str>> = (0..12)
         .map(|number| match number % 4 {
-            0 | 1 => vec!["--output", "json", "session", "start", "--duration", "3h"],
-            2 => vec!["--output", "json", "session", "stop", &first],
-            _ => vec!["--output", "json", "reconcile"],
+            0 | 1 => vec!["--lock-wait", "300s", "--output", "json", "session", "start", "--duration", "3h"],
+            2 => vec!["--lock-wait", "300s", "--output", "json", "session", "stop", &first],
+            _ => vec!["--lock-wait", "300s", "--output", "json", "reconcile"],
         })
         .collect();
     let running: Vec<_> = commands.iter().map(|args| world.here.command(args).spawn()).collect();
     let mut started = BTreeSet::new();
     for (args, running) in commands.iter().zip(running) {
         let outcome = running.wait();
-        match *args.get(3).unwrap_or(&"reconcile") {
+        match *args.get(5).unwrap_or(&"reconcile") {
             "start" => {
                 assert_eq!(outcome.code(), Some(0), "{outcome}");
                 started.insert(outcome.json_as("session")["id"].as_str().unwrap().to_owned());
@@ -58,7 +62,8 @@ fn twelve_first_runs_at_once_make_one_state_file() {
     let running: Vec<_> = (0..12)
         .map(|number| {
             let args: &[&str] = if number % 3 == 2 { &["reconcile"] } else { &["session", "start"] };
-            (args.len(), world.here.command(args).spawn())
+            let command = [&["--lock-wait", "300s"], args].concat();
+            (args.len(), world.here.command(&command).spawn())
         })
         .collect();
     for (words, running) in running {
@@ -71,9 +76,9 @@ fn twelve_first_runs_at_once_make_one_state_file() {
     stop_and_settle(&world, &before);
 }
 
-/// Starts something that holds the lock for a few seconds: a start whose authorize takes its time.
-fn holder(world: &World, seconds: f64) -> crate::harness::eg::Running {
-    world.faults(&[Fault::delay(AUTHORIZE, seconds).dry_run(false)]);
+/// Starts something that holds the lock until the faults are over: a start whose authorize is held.
+fn holder(world: &World) -> crate::harness::eg::Running {
+    world.faults(&[Fault::hold(AUTHORIZE).dry_run(false).times(1)]);
     let running = world.here.command(&["session", "start"]).spawn();
     running.wait_for_delayed(AUTHORIZE);
     running
@@ -83,14 +88,17 @@ fn holder(world: &World, seconds: f64) -> crate::harness::eg::Running {
 fn a_busy_lock_says_who_holds_it() {
     let world = one_group(&["tcp/22"]);
     let before = world.cloud.snapshot();
-    let running = holder(&world, 4.0);
-    let waited = world.eg(&["session", "start"]).expect_code(0);
-    says(&waited, "Waiting for another eg (pid ");
-    says(&waited, "eg session start, since ");
+    let running = holder(&world);
+    running.signal("STOP");
+    let waiting = world.here.command(&["session", "start"]).on_terminal(24, 100);
+    waiting.shows_text("Waiting for another eg (pid ");
+    waiting.shows_text("eg session start, since ");
+    world.faults(&[]);
+    running.signal("CONT");
+    assert_eq!(waiting.wait().code, Some(0));
     running.wait().expect_code(0);
     let quick = world.eg(&["reconcile"]).expect_code(0);
     assert!(!quick.stderr.contains("Waiting"), "{quick}");
-    world.faults(&[]);
     assert_consistent(&world, "prod-api-sg", 1, &before);
     stop_and_settle(&world, &before);
 }
@@ -99,8 +107,8 @@ fn a_busy_lock_says_who_holds_it() {
 fn a_lock_that_is_not_had_in_time_leaves_the_intent_on_record() {
     let world = one_group(&["tcp/22"]);
     let before = world.cloud.snapshot();
-    let running = holder(&world, 1.0);
-    // However slow the others are, it has the lock.
+    let running = holder(&world);
+    // However slow the others are, its call is not given up.
     running.signal("STOP");
     let first = newest(&world);
     let start = world.here.command(&["--lock-wait", "1s", "session", "start", "--duration", "1h"]).spawn();
@@ -113,10 +121,10 @@ fn a_lock_that_is_not_had_in_time_leaves_the_intent_on_record() {
     says(&start, "stop it with: eg session stop ");
     let reconcile = world.eg(&["--lock-wait", "0s", "reconcile"]);
     assert!(matches!(reconcile.code(), Some(2 | 4)), "{reconcile}");
+    world.faults(&[]);
     running.signal("CONT");
     let held = running.wait();
     assert!(matches!(held.code(), Some(1 | 3)), "its session was stopped meanwhile: {held}");
-    world.faults(&[]);
     settle(&world);
     let list = sessions(&world);
     let of = |id: &str| list.iter().find(|session| session["id"] == id).unwrap()["status"].clone();
@@ -132,16 +140,16 @@ fn an_extend_without_the_lock_is_recorded() {
     let before = world.cloud.snapshot();
     world.eg(&["session", "start", "--duration", "1h"]).expect_code(0);
     let id = newest(&world);
-    world.faults(&[Fault::delay(DESCRIBE, 1.0).times(1)]);
+    world.faults(&[Fault::hold(DESCRIBE).times(1)]);
     let running = world.here.command(&["reconcile"]).spawn();
     running.wait_for_delayed(DESCRIBE);
     running.signal("STOP");
     let extend = world.eg(&["--lock-wait", "1s", "session", "extend", &id, "--hours", "1"]).expect_code(4);
     says(&extend, "is on record");
     assert!(!extend.stdout.contains('✓'), "{extend}");
+    world.faults(&[]);
     running.signal("CONT");
     running.wait();
-    world.faults(&[]);
     world.eg(&["reconcile"]).expect_code(0);
     assert_consistent(&world, "prod-api-sg", 1, &before);
     stop_and_settle(&world, &before);
@@ -150,15 +158,16 @@ fn an_extend_without_the_lock_is_recorded() {
 fn signalled(name: &str, number: i32) {
     let world = one_group(&["tcp/22", "tcp/443"]);
     let before = world.cloud.snapshot();
-    let running = holder(&world, 1.5);
+    let running = holder(&world);
     running.signal(name);
+    running.hears();
+    world.faults(&[]);
     let outcome = running.wait().expect_code(128 + number);
     let id = newest(&world);
     says(&outcome, &id);
     says(&outcome, &format!("eg session stop {}", &id[..8]));
     // The call in flight was finished and recorded: no unknown outcome, no waiting for the settle window.
     assert_eq!(marked(&world, "prod-api-sg").len(), 2);
-    world.faults(&[]);
     world.eg(&["reconcile"]).expect_code(0);
     assert_consistent(&world, "prod-api-sg", 2, &before);
     world.eg(&["session", "stop"]).expect_code(0);
@@ -183,10 +192,12 @@ fn sighup_ends_a_start_between_steps() {
 #[test]
 fn a_signal_in_json_is_an_error_and_the_session_is_still_printed() {
     let world = one_group(&["tcp/22"]);
-    world.faults(&[Fault::delay(AUTHORIZE, 1.5).dry_run(false)]);
+    world.faults(&[Fault::hold(AUTHORIZE).dry_run(false)]);
     let running = world.here.command(&["--output", "json", "session", "start"]).spawn();
     running.wait_for_delayed(AUTHORIZE);
     running.signal("TERM");
+    running.hears();
+    world.faults(&[]);
     let outcome = running.wait().expect_code(143);
     assert_eq!(outcome.json_as("session")["id"], newest(&world));
     let lines = outcome.json_lines();
@@ -197,12 +208,14 @@ fn a_signal_in_json_is_an_error_and_the_session_is_still_printed() {
 fn a_second_signal_leaves_at_once() {
     let world = one_group(&["tcp/22"]);
     let before = world.cloud.snapshot();
-    let running = holder(&world, 6.0);
+    let running = holder(&world);
     running.signal_until_it_ends("INT").expect_code(130);
     // The call that nobody waited for is still under way; it lands later.
     assert_eq!(marked(&world, "prod-api-sg").len(), 0);
     world.faults(&[]);
+    let begin = Instant::now();
     while marked(&world, "prod-api-sg").is_empty() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "the call never landed");
         thread::sleep(Duration::from_millis(50));
     }
     settle(&world);
@@ -214,10 +227,12 @@ fn a_second_signal_leaves_at_once() {
 fn a_signal_before_anything_is_recorded_records_nothing() {
     let world = one_group(&["tcp/22"]);
     let before = world.cloud.snapshot();
-    world.faults(&[Fault::delay(DESCRIBE, 1.5)]);
+    world.faults(&[Fault::hold(DESCRIBE)]);
     let running = world.here.command(&["session", "start"]).spawn();
     running.wait_for_delayed(DESCRIBE);
     running.signal("INT");
+    running.hears();
+    world.faults(&[]);
     let outcome = running.wait().expect_code(130);
     says(&outcome, "nothing was recorded");
     assert!(sessions(&world).is_empty());
@@ -232,20 +247,24 @@ fn a_signal_during_stop_and_reconcile() {
     let id = newest(&world);
     world.forget_calls();
     // The signal comes while the stop looks: nothing is revoked yet, and the output says how to go on.
-    world.faults(&[Fault::delay(DESCRIBE, 1.5)]);
+    world.faults(&[Fault::hold(DESCRIBE)]);
     let running = world.here.command(&["session", "stop"]).spawn();
     running.wait_for_delayed(DESCRIBE);
     running.signal("TERM");
+    running.hears();
+    world.faults(&[]);
     let stopped = running.wait().expect_code(143);
     says(&stopped, "Stop recorded; 1 rule still open until the next reconcile");
     says(&stopped, &format!("go on with: eg session stop {}", &id[..8]));
     assert!(world.calls().iter().all(|call| call.action != REVOKE), "{:#?}", world.calls());
     world.forget_calls();
+    world.faults(&[Fault::hold(DESCRIBE)]);
     let running = world.here.command(&["reconcile"]).spawn();
     running.wait_for_delayed(DESCRIBE);
     running.signal("TERM");
-    running.wait().expect_code(143);
+    running.hears();
     world.faults(&[]);
+    running.wait().expect_code(143);
     stop_and_settle(&world, &before);
     assert_eq!(status(&world), "CANCELLED");
 }
@@ -274,17 +293,17 @@ fn watch_outlives_bad_passes() {
 fn a_suspended_process_changes_nothing_that_was_decided_since() {
     let world = one_group(&["tcp/22"]);
     let before = world.cloud.snapshot();
-    let running = holder(&world, 1.0);
+    let running = holder(&world);
     running.signal("STOP");
     let id = newest(&world);
     let stopped = world.eg(&["--lock-wait", "1s", "session", "stop", &id]).expect_code(4);
     says(&stopped, "another eg is at work (pid ");
     assert_eq!(status(&world), "EXPIRING");
     world.advance(60);
+    world.faults(&[]);
     running.signal("CONT");
     let woken = running.wait();
     assert!(matches!(woken.code(), Some(1 | 3)), "{woken}");
-    world.faults(&[]);
     settle(&world);
     assert_eq!(status(&world), "CANCELLED");
     assert_eq!(world.cloud.snapshot(), before);

@@ -82,6 +82,15 @@ fn a_full_quota_fails_with_a_hint_and_the_others_open() {
     assert_eq!(world.cloud.snapshot().lines().count() + 1, before.lines().count());
 }
 
+/// Ends the other thread, also where this one fails.
+struct StopsWhenDropped<'a>(&'a AtomicBool);
+
+impl Drop for StopsWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// B23: somebody deletes our rule the moment it is there, all the time.
 #[test]
 fn a_constant_racer_is_bounded() {
@@ -91,6 +100,7 @@ fn a_constant_racer_is_bounded() {
     world.eg(&["session", "start"]).expect_code(0);
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _stop = StopsWhenDropped(&stop);
         scope.spawn(|| {
             while !stop.load(Ordering::SeqCst) {
                 for rule in marked(&world, "prod-api-sg") {
@@ -106,7 +116,6 @@ fn a_constant_racer_is_bounded() {
             assert!(world.calls().len() <= 40, "{}", world.call_counts());
             world.advance(60);
         }
-        stop.store(true, Ordering::SeqCst);
     });
     world.advance(1000);
     settle(&world);

@@ -18,8 +18,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A run that takes longer is killed, and the test fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A run that takes longer is killed, and the test fails. Far more than any machine needs, twelve at once included.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// One machine's (or user's) `eg`: a home, a configuration and a state of its own.
 #[derive(Debug)]
@@ -217,7 +217,30 @@ impl Running {
         }
     }
 
-    /// Waits until a call of this action has come to a [`super::Fault::delay`].
+    /// Waits until the process has heard of the signals that it was sent, and sleeps again: while a call of its is
+    /// held, it has nothing else to do.
+    pub fn hears(&self) {
+        let path = format!("/proc/{}/status", self.child.id());
+        let heard = |status: &str| {
+            let value = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
+            let pending = ["SigPnd:", "ShdPnd:"].iter().any(|name| value(name).contains(|digit| digit != '0'));
+            !pending && value("State:").starts_with('S')
+        };
+        let begin = Instant::now();
+        let mut times = 0;
+        while times < 3 {
+            assert!(begin.elapsed() < PATIENCE, "it does not come to rest");
+            thread::sleep(Duration::from_millis(20));
+            match fs::read_to_string(&path) {
+                Ok(status) if heard(&status) => times += 1,
+                Ok(_) => times = 0,
+                // Another system than Linux.
+                Err(_) => return thread::sleep(Duration::from_secs(1)),
+            }
+        }
+    }
+
+    /// Waits until a call of this action has come to a [`super::Fault::hold`] or [`super::Fault::delay`].
     pub fn wait_for_delayed(&self, action: &str) {
         let begin = Instant::now();
         while !Moto::shared().delayed(&self.shared.account).iter().any(|delayed| delayed == action) {

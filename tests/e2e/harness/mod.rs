@@ -156,7 +156,7 @@ impl World {
         let list = |all: &[Echo]| all.iter().map(|echo| format!("\"{}\"", echo.url())).collect::<Vec<_>>().join(", ");
         let (ipv4, ipv6) = (list(&self.echo4), list(&self.echo6));
         format!(
-            "[user]\nname = \"Alice Smith\"\nemail = \"alice@example.com\"\n\n[detect]\nipv4 = [{ipv4}]\nipv6 = [{ipv6}]\n\n"
+            "[user]\nname = \"Alice Smith\"\nemail = \"alice@example.com\"\n\n[detect]\ntimeout = \"5s\"\nipv4 = [{ipv4}]\nipv6 = [{ipv6}]\n\n"
         )
     }
 

@@ -62,7 +62,7 @@ impl Fault {
     fn new(action: &str, mode: &str, mut more: Value) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let base = json!({"id": id, "action": action, "mode": mode, "skip": 0, "times": 1_000_000, "dryRun": null, "contains": null});
+        let base = json!({"id": id, "action": action, "mode": mode, "skip": 0, "times": 1_000_000, "dryRun": null, "contains": null, "held": false});
         for (key, value) in base.as_object().expect("an object") {
             more[key] = value.clone();
         }
@@ -92,6 +92,17 @@ impl Fault {
     /// It is done, late.
     pub fn delay(action: &str, seconds: f64) -> Self {
         Self::new(action, "delay", json!({"seconds": seconds}))
+    }
+
+    /// It is done once a test has taken this fault away.
+    pub fn hold(action: &str) -> Self {
+        Self::new(action, "hold", json!({}))
+    }
+
+    /// Of what is lost: the connection closes only once a test has taken this fault away.
+    pub fn held(mut self) -> Self {
+        self.0["held"] = true.into();
+        self
     }
 
     /// Only the first `times` matching calls (default: all).
@@ -186,7 +197,9 @@ impl Moto {
         let text = fs::read_to_string(self.control.join(account).join("calls.log")).unwrap_or_default();
         let by_hand = Self::access_key(account, super::cloud::VARIANT);
         let list = |value: &Value| value.as_array().into_iter().flatten().map(text_of).collect();
-        let calls = text.lines().map(|line| {
+        // The server may be writing the last line.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        let calls = whole.lines().map(|line| {
             let value: Value = serde_json::from_str(line).expect("a line of the call log");
             Call {
                 action: text_of(&value["action"]),
@@ -208,7 +221,7 @@ impl Moto {
         self.write(account, "waiting.log", "");
     }
 
-    /// The actions of the calls that came to a [`Fault::delay`], over or not.
+    /// The actions of the calls that are delayed or held, or were.
     pub fn delayed(&self, account: &str) -> Vec<String> {
         let text = fs::read_to_string(self.control.join(account).join("waiting.log")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()

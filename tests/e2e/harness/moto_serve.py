@@ -35,6 +35,7 @@ from werkzeug.serving import make_server  # noqa: E402
 CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/")
 TEST_KEY = re.compile(r"AKIAEG(\d{12})")
 BY_HAND = "BYHAND"
+HELD_FOR = 120.0  # seconds; for tests that fail before they let go
 ASSUMED_KEY = re.compile(rb"<AccessKeyId>([^<]+)</AccessKeyId>")
 # Services that speak REST name their actions by method and path.
 SCHEDULES = {"GET": "GetSchedule", "POST": "CreateSchedule", "PUT": "UpdateSchedule", "DELETE": "DeleteSchedule"}
@@ -66,14 +67,23 @@ class Faults:
     `id` (unique), `action`, `skip` (matching calls to let through first), `times`, `dryRun` (true or false: only
     such calls; null: both), `contains` (a text that one of the call's fields must hold, or null), `mode`:
     `refuse` (answer `code`, `message`, `status`; nothing is done), `lose-request` (close the connection; nothing
-    is done), `lose-answer` (do it, then close the connection), `delay` (wait `seconds`, then do it).
+    is done), `lose-answer` (do it, then close the connection), `delay` (wait `seconds`, then do it), `hold` (wait
+    until the fault is taken out of the list, then do it). With `held`, a connection is closed only then, too.
     """
 
     def __init__(self):
         self.seen = {}
 
+    def listed(self, home):
+        return json.loads(read(os.path.join(home, "faults.json"), "[]") or "[]")
+
+    def hold(self, home, fault):
+        begin = time.monotonic()
+        while time.monotonic() - begin < HELD_FOR and any(known["id"] == fault["id"] for known in self.listed(home)):
+            time.sleep(0.005)
+
     def match(self, home, action, fields):
-        for fault in json.loads(read(os.path.join(home, "faults.json"), "[]") or "[]"):
+        for fault in self.listed(home):
             dry = fields.get("DryRun", "false") == "true"
             if fault["action"] != action or fault.get("dryRun") not in (None, dry):
                 continue
@@ -125,9 +135,11 @@ class Provider:
             fault = None if by_hand else self.faults.match(home, action, fields)
         mode = fault["mode"] if fault else None
         if mode == "delay":
-            with self.lock, open(os.path.join(home, "waiting.log"), "a") as waiting:
-                waiting.write(action + "\n")
+            self.note(home, action)
             time.sleep(fault["seconds"])
+        elif mode == "hold" or mode == "lose-request" and fault["held"]:
+            self.note(home, action)
+            self.faults.hold(home, fault)
 
         with self.lock:
             if mode == "refuse":
@@ -143,6 +155,9 @@ class Provider:
                     self.assumed[temporary.group(1).decode()] = (owner, role[4])
             self.log(home, key, action, fields, status, mode, answer)
 
+        if mode == "lose-answer" and fault["held"]:
+            self.note(home, action)
+            self.faults.hold(home, fault)
         if mode in ("lose-request", "lose-answer"):
             raise ConnectionResetError(f"a test asked to {mode}")
         offset = int(read(os.path.join(home, "offset"), "0") or 0)
@@ -150,6 +165,10 @@ class Provider:
         headers.append(("Date", formatdate(time.time() + offset, usegmt=True)))
         start_response(status, headers)
         return [answer]
+
+    def note(self, home, action):
+        with self.lock, open(os.path.join(home, "waiting.log"), "a") as waiting:
+            waiting.write(action + "\n")
 
     def serve(self, environ):
         taken = {}

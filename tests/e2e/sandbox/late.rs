@@ -17,10 +17,10 @@ fn begun(seconds: i64) -> Sandboxed {
 fn an_authorize_that_lands_after_the_stop_is_revoked() {
     let world = begun(200);
     says(&stop(&world).expect_code(3), STILL_OPEN);
-    world.advance(150);
+    world.advance(100);
     pass(&world.here, 3);
     assert_eq!((world.region.late(), status(&world).as_str()), (1, "EXPIRING"));
-    world.advance(60);
+    world.advance(110);
     assert_eq!((world.ours("db").len(), world.region.late()), (1, 0), "here it is");
     says(&pass(&world.here, 3), "- close sgr-");
     assert_eq!(ids(&world, "db"), [""; 0]);

@@ -38,7 +38,7 @@ fn a_throttled_call_is_given_up_after_a_while() {
 #[test]
 fn groups_that_share_a_rate_limit_all_open() {
     let world = Sandboxed::with(&[("api", &["tcp/22"]), ("db", &["tcp/5432"]), ("web", &["tcp/443"])]);
-    let limit = RateLimit { capacity: 1.0, per_second: 1.0 };
+    let limit = RateLimit { capacity: 1.0, per_second: 0.25 };
     world.region.set(|settings| settings.rate_limits = [(AUTHORIZE.to_owned(), limit)].into());
     begin(&world, &[]).expect_code(0);
     let refused = world.calls().iter().filter(|call| call.outcome == "RequestLimitExceeded").count();

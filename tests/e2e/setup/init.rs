@@ -242,11 +242,12 @@ fn what_is_named_twice_is_written_once() {
 fn a_change_meanwhile_is_not_replaced() {
     let world = fresh();
     world.write_config("# old\n");
-    world.faults(&[crate::harness::Fault::delay("DescribeSecurityGroups", 2.0)]);
+    world.faults(&[crate::harness::Fault::hold("DescribeSecurityGroups")]);
     let args = ["init", "--force", "--group", "prod-api", "--port", "tcp/22", "--region", REGION, "--yes"];
     let begun = person(&world, &args).spawn();
     begun.wait_for_delayed("DescribeSecurityGroups");
     world.write_config("# mine\n");
+    world.faults(&[]);
     let outcome = begun.wait().expect_code(1);
     assert!(error_of(&outcome).ends_with("somebody has changed it meanwhile; try again"), "{outcome}");
     assert_eq!(fs::read_to_string(world.here.config_path()).unwrap(), "# mine\n");

@@ -171,10 +171,12 @@ fn a_signal_stops_between_calls() {
     let world = World::new();
     let before = world.cloud.snapshot();
     let id = left_at(&world.cloud, world.group("dev-web-sg"), 22, 2, ago(5));
-    world.faults(&[Fault::delay(REVOKE, 1.5)]);
+    world.faults(&[Fault::hold(REVOKE)]);
     let running = world.here.command(&["sweep", "--region", REGION, "--output", "json"]).spawn();
     running.wait_for_delayed(REVOKE);
     running.signal("TERM");
+    running.hears();
+    world.faults(&[]);
     let outcome = running.wait().expect_code(143);
     // The provider's answer names no rule, so it takes another reading to know, and that is not begun.
     assert_eq!(came(&outcome.json_as("sweep"), &id), ["expired", "close", "unknown"]);

@@ -61,7 +61,7 @@ fn an_open_outcome_is_taken_back_too() {
 #[test]
 fn a_busy_lock_takes_it_back() {
     let world = World::new();
-    world.faults(&[Fault::delay("AuthorizeSecurityGroupIngress", 1.0).dry_run(false)]);
+    world.faults(&[Fault::hold("AuthorizeSecurityGroupIngress").dry_run(false).times(1)]);
     let holder = world.here.command(&["session", "start", "--only", "dev"]).spawn();
     holder.wait_for_delayed("AuthorizeSecurityGroupIngress");
     holder.signal("STOP");
@@ -70,9 +70,9 @@ fn a_busy_lock_takes_it_back() {
     assert!(outcome.stderr.contains("did not finish in time; the session was taken back"), "{outcome}");
     assert!(!outcome.stderr.contains("recorded"), "{outcome}");
     assert_eq!(sessions(&world)[0]["status"], "CANCELLED");
+    world.faults(&[]);
     holder.signal("CONT");
     holder.wait().expect_code(0);
-    world.faults(&[]);
     world.eg(&["reconcile"]).expect_code(0);
     assert_eq!(world.cloud.rules(world.group("prod-api-sg")), []);
 }

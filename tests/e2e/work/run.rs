@@ -166,13 +166,14 @@ fn a_signal_while_it_opens_takes_it_back() {
     let marker = world.dir().join("ran");
     for signal in ["TERM", "INT"] {
         world.forget_calls();
-        world.faults(&[Fault::delay("AuthorizeSecurityGroupIngress", 1.0).dry_run(false)]);
+        world.faults(&[Fault::hold("AuthorizeSecurityGroupIngress").dry_run(false)]);
         let running = world.here.command(&args(&[], &format!(": > '{}'", marker.display()))).spawn();
         running.wait_for_delayed("AuthorizeSecurityGroupIngress");
         running.signal(signal);
+        running.hears();
+        world.faults(&[]);
         let outcome = running.wait().expect_code(if signal == "INT" { 130 } else { 143 });
         assert_eq!(error_of(&outcome), "stopped by a signal; the session was closed again", "{outcome}");
-        world.faults(&[]);
         closed(&world, &before);
     }
     assert!(!marker.exists());
@@ -183,10 +184,12 @@ fn a_signal_while_it_opens_takes_it_back() {
 fn a_signal_while_it_closes_changes_nothing() {
     let world = World::new();
     let before = world.cloud.snapshot();
-    world.faults(&[Fault::delay("RevokeSecurityGroupIngress", 1.0).dry_run(false)]);
+    world.faults(&[Fault::hold("RevokeSecurityGroupIngress").dry_run(false)]);
     let running = world.here.command(&args(&[], "exit 4")).spawn();
     running.wait_for_delayed("RevokeSecurityGroupIngress");
     running.signal("TERM");
+    running.hears();
+    world.faults(&[]);
     running.wait().expect_code(4);
     closed(&world, &before);
 }
