@@ -30,7 +30,7 @@ pub struct Global {
     /// The state file [default: $EG_STATE, else state.db in the user's state directory]
     #[arg(long, global = true, value_name = "FILE")]
     pub state: Option<PathBuf>,
-    /// How long to wait for another eg that is at work, in seconds (0s to 3600s)
+    /// How long to wait for another eg that is at work, written as 30s (0s to 3600s)
     #[arg(long, global = true, value_name = "D", default_value = "30s", value_parser = lock_wait)]
     pub lock_wait: Duration,
     /// Say more on stderr: -v what is done, -vv every call

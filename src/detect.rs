@@ -1,7 +1,7 @@
 //! Finding the user's own addresses: several echo services of different operators, asked at once, have to agree, so
 //! that no single service can put an address of its choosing into a firewall.
 
-use crate::{output::text::escape_controls, settings::Detect};
+use crate::{env::Env, output::text::escape_controls, settings::Detect};
 use eg_model::address::{IpVersion, special_block};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use reqwest::{Client, Response, StatusCode, Url, redirect::Policy};
@@ -92,6 +92,26 @@ pub async fn detect(families: Families, settings: &Detect, acceptable: Acceptabl
 /// The same, but waits for every service's answer, for people who want to see them all.
 pub async fn survey(families: Families, settings: &Detect, acceptable: Acceptable) -> Survey {
     ask_families(families, settings, acceptable, Patience::ForAll).await
+}
+
+/// Where a proxy may stand.
+const PROXIES: [&str; 6] = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
+
+/// What to do where nothing was found and the environment names a proxy, past which the services were asked.
+#[must_use]
+pub fn proxy_hint(env: &Env, settings: &Detect) -> Option<String> {
+    let proxy = PROXIES.into_iter().find(|name| env.var(name).is_some()).filter(|_| !settings.use_proxy)?;
+    Some(format!(
+        "{proxy} is set, and services are asked past it; if firewalls see you with that proxy's address, put this into \
+         the configuration: [detect] use_proxy = true"
+    ))
+}
+
+/// Why there is nothing to ask about a family, if no service is configured for it.
+#[must_use]
+pub fn never_detected(settings: &Detect, version: IpVersion) -> Option<String> {
+    let key = format!("ipv{}", version.number());
+    settings.services(version).is_empty().then(|| format!("{version} is left out by `[detect] {key} = []`"))
 }
 
 /// Both families, with every answer.

@@ -122,9 +122,26 @@ pub fn clock(skews: &[TimeDelta]) -> Option<Finding> {
     })
 }
 
-/// Whether something closes sessions on time. `seen` is when a scheduled run was last seen, as text.
+/// Whether something closes sessions on time. `seen` is when a scheduled run was last seen, as text; `switched`, whether
+/// rules close by switches in the cloud besides: then a schedule that is missing is no reason not to open.
 #[must_use]
-pub fn schedule(scheduled: bool, seen: Option<&str>, installed: Option<(Scheduler, Installed)>) -> Finding {
+pub fn schedule(
+    scheduled: bool,
+    seen: Option<&str>,
+    installed: Option<(Scheduler, Installed)>,
+    switched: bool,
+) -> Finding {
+    match scheduler(scheduled, seen, installed) {
+        Finding { level: Level::Bad, message, advice, .. } if switched => {
+            let (what, _) = message.split_once(": ").unwrap_or((&message, ""));
+            let message = format!("{what}: only the switches in the cloud close rules on time");
+            Finding { level: Level::Warning, message, advice, check: "schedule" }
+        }
+        finding => finding,
+    }
+}
+
+fn scheduler(scheduled: bool, seen: Option<&str>, installed: Option<(Scheduler, Installed)>) -> Finding {
     let check = "schedule";
     let place = installed.filter(|(_, how)| *how != Installed::No);
     let outdated = place.is_some_and(|(_, how)| how == Installed::Outdated);
@@ -174,7 +191,15 @@ pub fn cloud_expiry(place: &str, way: Option<&SwitchWay>, read: Result<(), &Fail
         return Finding::warning(check, message, "make one with: eg setup cloud-expiry; then add it to role_arn");
     };
     match read {
-        Ok(()) => Finding::good(check, format!("{place}: {} closes, from schedule group {}", way.role_arn, way.group)),
+        // Reading a role takes rights that nobody who uses eg needs.
+        Ok(()) => Finding::good(
+            check,
+            format!(
+                "{place}: switches can be read in schedule group {}; whether {} is there and may close was not \
+                 checked (eg setup cloud-expiry --apply compares it)",
+                way.group, way.role_arn
+            ),
+        ),
         Err(failure) => {
             let message = format!("{place}: switches cannot be read: {failure}");
             let advice = match failure.class {
@@ -255,7 +280,7 @@ pub fn credentials(
         CredentialsEnd::ShellOnly => Finding::warning(
             check,
             format!("{who}; they come from this shell's environment, which a scheduled run does not have"),
-            "use a profile: `profile = \"…\"` on the resource, or AWS_PROFILE",
+            "use a profile: `profile = \"…\"` on the resource, or AWS_PROFILE with AWS_ACCESS_KEY_ID unset",
         ),
         CredentialsEnd::At(at) if *at < now + session => Finding::warning(
             check,
@@ -383,9 +408,12 @@ mod tests {
             (false, Some("then"), cron(No), Bad),
             (false, None, None, Bad),
         ] {
-            let found = schedule(scheduled, seen, installed);
+            let found = schedule(scheduled, seen, installed, false);
             assert_eq!(found.level, level, "{scheduled} {seen:?} {installed:?}: {found:?}");
             assert_eq!(found.advice.is_empty(), level == Good);
+            let with_switches = schedule(scheduled, seen, installed, true);
+            assert_eq!(with_switches.level, if level == Bad { Warning } else { level }, "{with_switches:?}");
+            assert_eq!(with_switches.message.contains("only the switches in the cloud"), level == Bad);
         }
     }
 

@@ -66,8 +66,7 @@ pub async fn acquire(
         let waited = started.elapsed();
         if waited >= wait {
             let message = format!("another eg is at work ({}) and did not finish in time", holder(&path));
-            return Err(CommandError::new(Kind::Locked, message)
-                .hint("what was asked is recorded; the next `eg reconcile` carries it out"));
+            return Err(CommandError::new(Kind::Locked, message));
         }
         if waited >= SAY_AFTER && !said {
             said = true;

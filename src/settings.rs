@@ -61,6 +61,20 @@ const RESOURCE_KEYS: &[&str] = &[
     "groups",
 ];
 
+/// Every table, as it is written, and what may stand in it: the documentation names each.
+pub const TABLES: &[(&str, &[&str])] = &[
+    ("", ROOT_KEYS),
+    ("[defaults]", DEFAULTS_KEYS),
+    ("[user]", USER_KEYS),
+    ("[session]", SESSION_KEYS),
+    ("[detect]", DETECT_KEYS),
+    ("[reconcile]", RECONCILE_KEYS),
+    ("[notify]", NOTIFY_KEYS),
+    ("[aws]", AWS_KEYS),
+    ("[aws.cloud_expiry]", CLOUD_EXPIRY_KEYS),
+    ("[[resource]]", RESOURCE_KEYS),
+];
+
 /// The whole configuration. The default is that of an empty file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
@@ -148,6 +162,15 @@ impl Default for Detect {
 }
 
 impl Detect {
+    /// The services that are asked for an address of this family; empty: it is never detected.
+    #[must_use]
+    pub fn services(&self, version: IpVersion) -> &[Url] {
+        match version {
+            IpVersion::V4 => &self.ipv4,
+            IpVersion::V6 => &self.ipv6,
+        }
+    }
+
     /// What decides about the address besides the program's own services: whoever names services, or a proxy on the way
     /// to them, can have them answer anything.
     #[must_use]

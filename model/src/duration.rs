@@ -68,13 +68,21 @@ pub enum DurationError {
 /// # Errors
 /// Text that is not of the grammar, is shorter than [`MIN`], or is longer than [`MAX`] (however many digits).
 pub fn parse_duration(text: &str) -> Result<TimeDelta, DurationError> {
+    parse_up_to(text, MAX)
+}
+
+/// The same with another limit than [`MAX`], for what is not the length of a session.
+///
+/// # Errors
+/// As for [`parse_duration`], with `max` as the limit.
+pub fn parse_up_to(text: &str, max: TimeDelta) -> Result<TimeDelta, DurationError> {
     let owned = || text.to_owned();
     let minutes = whole_minutes(text).ok_or_else(|| DurationError::Malformed { text: owned() })?;
-    let too_long = || DurationError::TooLong { text: owned(), limit: format_duration(MAX) };
+    let too_long = || DurationError::TooLong { text: owned(), limit: format_duration(max) };
     let duration = i64::try_from(minutes).ok().and_then(TimeDelta::try_minutes).ok_or_else(too_long)?;
     match duration {
         short if short < MIN => Err(DurationError::TooShort { text: owned() }),
-        long if long > MAX => Err(too_long()),
+        long if long > max => Err(too_long()),
         fits => Ok(fits),
     }
 }

@@ -159,6 +159,13 @@ impl Lease {
         self.last_sent_at.is_some()
     }
 
+    /// Whether it is certain that nothing was opened for it: nothing was sent, or all that was sent was refused.
+    #[must_use]
+    pub fn opened_nothing(&self) -> bool {
+        let refused = self.last_failure.is_some() && self.unknown_since().is_none();
+        self.phase == Phase::Claimed && (!self.attempted() || refused)
+    }
+
     /// Whether a reading made at `at` is believed about everything that was sent.
     #[must_use]
     pub fn settled(&self, at: Timestamp) -> bool {

@@ -93,8 +93,9 @@ pub struct Swept {
 /// Every marked rule of a reading, by permission, with what is to be done about it. The reading may lack rules that
 /// carry no marks.
 #[must_use]
-pub fn sweep(target: &TargetKey, reading: &Reading, now: Timestamp, wish: &Wish) -> Vec<Swept> {
-    let agree = clocks_agree(now, reading.provider_time);
+pub fn sweep(target: &TargetKey, reading: &Reading, wish: &Wish) -> Vec<Swept> {
+    // Of whole accounts the first is judged minutes after it was read.
+    let agree = clocks_agree(reading.read_at, reading.provider_time);
     let seen = |id| reading.rules.iter().find(|rule| rule.id == id);
     let judge = |rule: MarkedRule| {
         let observed = seen(rule.id.clone());
@@ -243,7 +244,7 @@ mod tests {
     }
 
     fn one(reading: &Reading, wish: &Wish) -> Swept {
-        let mut swept = sweep(&target(), reading, at(NOW), wish);
+        let mut swept = sweep(&target(), reading, wish);
         assert_eq!(swept.len(), 1);
         swept.remove(0)
     }
@@ -341,7 +342,7 @@ mod tests {
         }
         let mut by_hand = rule(&[]);
         by_hand.tags.clear();
-        let swept = sweep(&target(), &reading(vec![by_hand]), at(NOW), &Wish::Owner(installation(1)));
+        let swept = sweep(&target(), &reading(vec![by_hand]), &Wish::Owner(installation(1)));
         assert_eq!(swept, []);
     }
 

@@ -96,7 +96,7 @@ async fn examine(context: &Context<'_>) -> Vec<Finding> {
     findings.extend(policy(&crate::policy::read(&context.env.policy), &settings.detect));
     let (state, record) = state(context);
     findings.push(state);
-    findings.push(scheduled(context, &record));
+    findings.push(scheduled(context, &settings, &record));
     findings.extend(detection(context, &settings).await);
     let aws = context.env.connect();
     let (settings, unknown) = context.expanded(&settings).await;
@@ -160,14 +160,15 @@ fn counted(rules: usize) -> String {
     if rules == 1 { "1 rule".to_owned() } else { format!("{rules} rules") }
 }
 
-fn scheduled(context: &Context<'_>, record: &Record) -> Finding {
+fn scheduled(context: &Context<'_>, settings: &Settings, record: &Record) -> Finding {
     let job = Job::new(context.env, &context.config, &context.state);
     // A scheduler that cannot be asked is none: what counts is whether runs are seen.
     let installed = |scheduler: Scheduler| Some((scheduler, host::installed(context.env, scheduler, &job).ok()?));
     let on_systemd = installed(Scheduler::Systemd).filter(|(_, how)| *how != Installed::No);
     let place = on_systemd.or_else(|| installed(Scheduler::Cron));
     let seen = record.runs.scheduled_at.map(|at| context.zone.format(at));
-    schedule(is_scheduled(&record.runs, context.env.now()), seen.as_deref(), place)
+    let switched = settings.aws.cloud_expiry.is_some();
+    schedule(is_scheduled(&record.runs, context.env.now()), seen.as_deref(), place, switched)
 }
 
 async fn detection(context: &Context<'_>, settings: &Settings) -> Vec<Finding> {

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     error::{CommandError, Exit},
+    output::text::escape_controls,
     reconcile::{Driver, PassReport},
 };
 use eg_model::{
@@ -22,7 +23,7 @@ use eg_state::RunKind;
 /// Takes the options of `start`. A live session for the same addresses and the same ports of the same resources is
 /// kept, looked at once more, and repaired if it is not as it should be; one that ends sooner than asked is prolonged,
 /// or, where `max_duration` does not allow that or `--reason` gives another reason, followed by a new one beside it. Of
-/// many that run at once, one starts the session. With -q nothing is said while all is well.
+/// many that run at once, one starts the session. With -q nothing is said when a session is kept.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   eg session ensure --only prod --duration 2h
@@ -74,12 +75,12 @@ async fn decide(
     surroundings: &mut Surroundings,
 ) -> Result<(Ensuring, Session), CommandError> {
     let longest = opening.longest;
-    let wanted = opening.session(surroundings)?;
+    let wanted = opening.session(surroundings);
     let live = driver.store.borrow().live_sessions()?;
     if ensure(&live, &wanted, longest) == Ensuring::Begin {
         surroundings.callers = opening.callers(&surroundings.looks).await;
     }
-    let wanted = opening.session(surroundings)?;
+    let wanted = opening.session(surroundings);
     let ensuring = driver.store.borrow_mut().ensure(&wanted, longest)?;
     let session = match ensuring {
         Ensuring::Keep(id) | Ensuring::Prolong(id) => opening.context.again(&driver.store.borrow(), id)?,
@@ -98,13 +99,21 @@ fn tell(
     let printer = opening.context.printer;
     let short = session.id.short();
     match ensuring {
-        Ensuring::Keep(_) => printer.progress(&format!("→ Looking at session {short}...")),
+        Ensuring::Keep(_) => {
+            printer.progress(&format!("→ Looking at session {short}..."));
+            if opening.has_another_reason(session) {
+                let kept = session.reason.as_ref().map_or("none".to_owned(), |reason| format!("\"{reason}\""));
+                let kept = escape_controls(&kept);
+                printer.progress(&format!("  Its reason stays {kept}: nothing is opened, so yours is not recorded"));
+            }
+        }
         Ensuring::Prolong(_) => printer.progress(&format!("→ Extending session {short}...")),
         Ensuring::Begin => {
             printer.progress("→ Starting session...");
             opening.warn_of_earlier_addresses(driver, &surroundings.addresses)?;
             let runs = driver.store.borrow().last_runs()?;
             printer.result(&opening.began(session, runs.clone()));
+            opening.warn_of_families_left_out();
             opening.warn_of_accounts_without_role(&surroundings.callers);
             if !opening.is_switched(session) {
                 opening.warn_of_closing(&surroundings.callers, session, &runs);

@@ -2,9 +2,10 @@
 
 use super::Context;
 use crate::{
-    detect::{Families, FamilyOutcome, FamilySurvey, Survey, survey},
-    error::{CommandError, Exit},
+    detect::{Families, FamilyOutcome, FamilySurvey, Survey, never_detected, proxy_hint, survey},
+    error::{CommandError, Exit, Kind},
     output::{style, table::Cell, text::escape_controls},
+    settings::Detect,
 };
 use eg_model::address::IpVersion;
 use serde_json::{Value, json};
@@ -28,9 +29,10 @@ pub struct IpArgs {
 /// Asks for the addresses.
 ///
 /// # Errors
-/// The configuration is bad.
+/// The configuration is bad, or leaves out what is asked for.
 pub fn run(context: &Context<'_>, args: &IpArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
+    check_asked(args, &settings.detect)?;
     let runtime = context.runtime()?;
     let families = Families { v4: !args.only_ipv6, v6: !args.only_ipv4 };
     let found = runtime.block_on(survey(families, &settings.detect, context.env.address_rule.clone()));
@@ -42,7 +44,24 @@ pub fn run(context: &Context<'_>, args: &IpArgs) -> Result<Exit, CommandError> {
         "families": [family_json(IpVersion::V4, v4), family_json(IpVersion::V6, v6)],
     }));
     context.printer.result(&(family(IpVersion::V4, v4) + &family(IpVersion::V6, v6)));
-    Ok(exit(&found))
+    let exit = exit(&found);
+    let proxy = proxy_hint(context.env, &settings.detect).filter(|_| exit != Exit::Done);
+    if let Some(hint) = proxy {
+        context.printer.progress(&format!("hint: {hint}"));
+    }
+    Ok(exit)
+}
+
+/// There has to be a service to ask.
+fn check_asked(args: &IpArgs, detect: &Detect) -> Result<(), CommandError> {
+    let asked = [(IpVersion::V4, args.only_ipv6), (IpVersion::V6, args.only_ipv4)];
+    let asked: Vec<IpVersion> = asked.into_iter().filter(|(_, left_out)| !left_out).map(|(one, _)| one).collect();
+    let obstacles: Vec<String> = asked.iter().filter_map(|version| never_detected(detect, *version)).collect();
+    if obstacles.len() < asked.len() {
+        return Ok(());
+    }
+    let kind = if asked.len() == 1 { Kind::Usage } else { Kind::Config };
+    Err(CommandError::new(kind, format!("there is nobody to ask: {}", obstacles.join("; "))))
 }
 
 /// As `session start` would judge: one family is enough, as long as no service lies about the other.

@@ -11,8 +11,8 @@ use crate::{
     },
 };
 use chrono::TimeDelta;
-use eg_model::{Timestamp, duration::parse_duration, ids::SessionId, session::Session, target::TargetKey};
-use eg_state::{Event, Filter, RunKind, Store};
+use eg_model::{Timestamp, duration::parse_up_to, ids::SessionId, session::Session, target::TargetKey};
+use eg_state::{Event, Filter, KEPT, RunKind, Store};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -26,13 +26,13 @@ pub struct LogArgs {
     /// Only what concerns this session: its id, or at least its first four hex digits
     #[arg(long, value_name = "ID")]
     session: Option<String>,
-    /// Only the last 8 (hours), 90m, 7d
+    /// Only the last 8 (hours), 90m, 7d; up to 400d
     #[arg(long, value_name = "D", value_parser = since)]
     since: Option<TimeDelta>,
 }
 
 fn since(text: &str) -> Result<TimeDelta, String> {
-    parse_duration(text).map_err(|error| error.to_string())
+    parse_up_to(text, KEPT).map_err(|error| error.to_string())
 }
 
 /// Shows the trail.

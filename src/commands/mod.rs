@@ -369,8 +369,9 @@ impl Context<'_> {
     ) -> Result<PassReport, CommandError> {
         let say = |holder: &str| self.printer.remark(&format!("Waiting for another eg ({holder})..."));
         let name = format!("eg session {}", kind.as_str());
-        let lock =
-            lock::acquire(self.env, &self.state.path, &name, self.global.lock_wait, &driver.interrupt, say).await?;
+        let lock = lock::acquire(self.env, &self.state.path, &name, self.global.lock_wait, &driver.interrupt, say)
+            .await
+            .map_err(|error| not_had(error, "what was asked is recorded; the next `eg reconcile` carries it out"))?;
         let request = Request {
             kind,
             scope: Some(sessions.iter().copied().collect()),
@@ -448,6 +449,11 @@ impl Context<'_> {
     fn session_json(&self, store: &Store, session: &Session) -> Result<SessionJson, CommandError> {
         Ok(SessionJson::new(session, &store.open_leases()?, self.env.now()))
     }
+}
+
+/// What becomes of what was asked for where the lock was not had in time.
+fn not_had(error: CommandError, what: &str) -> CommandError {
+    if error.kind == Kind::Locked { error.hint(what) } else { error }
 }
 
 /// The profile that the environment names. Environment keys beat AWS_PROFILE in the SDK's chain, so it is not the way

@@ -3,7 +3,7 @@
 
 use super::{Context, check_clock, no_signals, stop::end_own};
 use crate::{
-    detect::{Detected, Families, FamilyOutcome, describe, detect},
+    detect::{Detected, Families, FamilyOutcome, describe, detect, never_detected, proxy_hint},
     error::{CommandError, Kind},
     probe::probe,
     reconcile::{Driver, Looks, PassReport},
@@ -56,7 +56,8 @@ pub struct OpenArgs {
     /// Only the resource of this name, and those with this label; may be repeated
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
-    /// Only this port of each resource (tcp/5432), or a part of a configured range; may be repeated
+    /// Only this port (tcp/5432, or a part of a configured range), which every selected resource has to have; may be
+    /// repeated
     #[arg(long, value_name = "PORT")]
     port: Vec<PortSpec>,
     /// Why: for the record, and for the description of every rule
@@ -196,8 +197,54 @@ impl<'a> Opening<'a> {
         let site = context.site_policy()?;
         let longest = site.longest(settings.session.max_duration);
         let opening = Self { context, settings, args, resources, ports, reaches, length, longest, explicit };
+        opening.check_families()?;
         site.check(&opening.asked())?;
         Ok(opening)
+    }
+
+    fn takes(&self, version: IpVersion) -> bool {
+        self.resources.iter().any(|resource| resource.families.contains(&version))
+    }
+
+    /// Every address that is named has to be of use, and where none is, there has to be something to detect.
+    fn check_families(&self) -> Result<(), CommandError> {
+        let untaken = |address: &&IpAddr| !self.takes(IpVersion::of(**address));
+        if let Some(address) = self.explicit.iter().find(untaken) {
+            let message = format!("no selected resource takes the family of {address}");
+            let hint = "see `families` in the configuration, or leave that address out";
+            return Err(CommandError::new(Kind::Usage, message).hint(hint));
+        }
+        if !self.explicit.is_empty() {
+            return Ok(());
+        }
+        let asked = [(IpVersion::V4, self.args.only_ipv6), (IpVersion::V6, self.args.only_ipv4)];
+        let asked: Vec<IpVersion> = asked.into_iter().filter(|(_, left_out)| !left_out).map(|(one, _)| one).collect();
+        let obstacle = |version: &IpVersion| match self.takes(*version) {
+            false => Some(format!("no selected resource takes {version}")),
+            true => never_detected(&self.settings.detect, *version),
+        };
+        let obstacles: Vec<String> = asked.iter().filter_map(obstacle).collect();
+        if obstacles.len() < asked.len() {
+            return Ok(());
+        }
+        // What the arguments alone leave is their fault; what is left of both families, the configuration's.
+        let kind = if asked.len() == 1 { Kind::Usage } else { Kind::Config };
+        let message = format!("there is no address to detect: {}", obstacles.join("; "));
+        let hint = "see `families` and `[detect]` in the configuration, or name the address with --ipv4 or --ipv6";
+        Err(CommandError::new(kind, message).hint(hint))
+    }
+
+    /// Warns of selected resources that do not take the family of an address that was named.
+    pub(super) fn warn_of_families_left_out(&self) {
+        for address in &self.explicit {
+            let version = IpVersion::of(*address);
+            let without = self.resources.iter().filter(|resource| !resource.families.contains(&version));
+            let names: Vec<&str> = without.map(|resource| resource.name.as_str()).collect();
+            if !names.is_empty() {
+                let message = format!("{address} is not opened on {}: no {version} there", names.join(", "));
+                self.context.printer.warn(&message, &["see `families` in the configuration".to_owned()]);
+            }
+        }
     }
 
     /// What the machine's policy has to allow.
@@ -223,10 +270,9 @@ impl<'a> Opening<'a> {
 
     /// The families to detect.
     fn families(&self) -> Families {
-        let wanted = |version| self.resources.iter().any(|resource| resource.families.contains(&version));
         Families {
-            v4: !self.args.only_ipv6 && wanted(IpVersion::V4),
-            v6: !self.args.only_ipv4 && wanted(IpVersion::V6),
+            v4: !self.args.only_ipv6 && self.takes(IpVersion::V4),
+            v6: !self.args.only_ipv4 && self.takes(IpVersion::V6),
         }
     }
 
@@ -284,7 +330,9 @@ impl<'a> Opening<'a> {
         if addresses.is_empty() {
             let lines: Vec<String> = left_out.iter().map(|(version, why)| format!("{version}: {why}")).collect();
             let message = format!("your public address could not be found ({})", lines.join("; "));
-            return Err(CommandError::new(Kind::Detection, message).hint(hint));
+            let error = CommandError::new(Kind::Detection, message).hint(hint);
+            let proxy = proxy_hint(self.context.env, &self.settings.detect);
+            return Err(proxy.into_iter().fold(error, CommandError::hint));
         }
         for (version, why) in left_out {
             self.context.printer.warn(&format!("no {version} address was found, so {version} is left out: {why}"), &[]);
@@ -346,10 +394,7 @@ impl<'a> Opening<'a> {
     }
 
     /// The session that is asked for, as of now.
-    ///
-    /// # Errors
-    /// It would open nothing.
-    pub(super) fn session(&self, surroundings: &Surroundings) -> Result<Session, CommandError> {
+    pub(super) fn session(&self, surroundings: &Surroundings) -> Session {
         let env = self.context.env;
         let now = env.now();
         let (addresses, callers) = (&surroundings.addresses, &surroundings.callers.known);
@@ -377,13 +422,8 @@ impl<'a> Opening<'a> {
             let wanted = addresses.iter().filter(|address| resource.families.contains(&IpVersion::of(**address)));
             session.grants.extend(wanted.map(|address| self.grant(resource, ports, &reach, *address)));
         }
-        if session.grants.is_empty() {
-            let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-            let message = format!("no selected resource takes the family of {}", list.join(", "));
-            return Err(CommandError::new(Kind::Usage, message).hint("see `families` in the configuration"));
-        }
         session.grants.sort_by(|a, b| (&a.resource_name, a.ip_version()).cmp(&(&b.resource_name, b.ip_version())));
-        Ok(session)
+        session
     }
 
     fn grant(&self, resource: &Resource, ports: &[PortSpec], reach: &Reach, address: IpAddr) -> Grant {
@@ -405,11 +445,16 @@ impl<'a> Opening<'a> {
 
     /// The intent, in one transaction, before the lock and before any change.
     pub(super) fn begin(&self, driver: &Driver<'_>, surroundings: &Surroundings) -> Result<Session, CommandError> {
-        let session = self.session(surroundings)?;
+        let session = self.session(surroundings);
         let mut store = driver.store.borrow_mut();
         store.expire(session.started_at)?;
         store.start(&session)?;
         Ok(session)
+    }
+
+    /// Whether a reason was given, and this session has another one, or none.
+    pub(super) fn has_another_reason(&self, session: &Session) -> bool {
+        self.args.reason.is_some() && self.args.reason != session.reason
     }
 
     /// The block about a session that was just recorded.
@@ -601,7 +646,9 @@ fn same_credentials(a: &Reach, b: &Reach) -> bool {
 
 fn credentials_hint(end: &CredentialsEnd) -> &'static str {
     match end {
-        CredentialsEnd::ShellOnly => "use a profile (`profile = \"…\"` on the resource, or AWS_PROFILE)",
+        CredentialsEnd::ShellOnly => {
+            "use a profile: `profile = \"…\"` on the resource, or AWS_PROFILE with AWS_ACCESS_KEY_ID unset"
+        }
         _ => "log in again before then, or use credentials that renew themselves",
     }
 }

@@ -1,6 +1,6 @@
 //! `eg reconcile`.
 
-use super::{Context, follow::follow, notify::notify, watch};
+use super::{Context, follow::follow, not_had, notify::notify, watch};
 use crate::{
     error::{CommandError, Exit},
     lock,
@@ -36,7 +36,7 @@ pub struct ReconcileArgs {
     /// Keep running: a pass whenever something is due, and at every interval
     #[arg(long)]
     watch: bool,
-    /// The longest time between two passes of --watch, in seconds (10s to 86400s)
+    /// The longest time between two passes of --watch, written as 60s (10s to 86400s)
     #[arg(long, value_name = "D", default_value = "60s", requires = "watch", value_parser = interval)]
     interval: Duration,
     /// A scheduler runs this: tells eg that something closes sessions on time
@@ -138,7 +138,8 @@ impl Pass {
             &driver.interrupt,
             say,
         )
-        .await?;
+        .await
+        .map_err(|error| not_had(error, "nothing was changed; the next `eg reconcile` does what is due"))?;
         let collect_from = self.collect_from(context, driver, settings).await?;
         let collects = !collect_from.is_empty();
         let needed = driver.needed(None)?;

@@ -77,6 +77,7 @@ async fn open_and_run(opening: &Opening<'_>, words: &[OsString]) -> Result<Exit,
     // From here on there is something to close: nothing may go wrong without closing it.
     let session = opening.begin(&driver, &surroundings)?;
     context.printer.progress(opening.began(&session, runs).trim_end());
+    opening.warn_of_families_left_out();
     opening.warn_of_accounts_without_role(&surroundings.callers);
     opening.warn_of_credentials(&surroundings.callers, &session, Closer::ThisProcess);
     let ended = match opening.all_or_nothing(driver, session.id, surroundings.looks).await {

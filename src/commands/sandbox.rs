@@ -26,7 +26,7 @@ const LOOPBACK: &str = "127.0.0.1";
 /// Serves three security groups, one of which holds a rule made by hand, on loopback, with a configuration and a
 /// state file in a temporary directory. No account is needed, and `eg` sees none of yours from inside. With a
 /// command, runs it in there and ends with its status. Without, prints what another terminal needs and serves until
-/// Ctrl-C. Nothing is left at the end.
+/// Ctrl-C. Nothing is left at the end. It serves no IAM: `eg setup cloud-expiry --apply` does not work in there.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  eg sandbox -- bash\n  eg sandbox -- eg session start --ipv4 203.0.113.42")]
 pub struct SandboxArgs {

@@ -96,11 +96,15 @@ pub fn show(context: &Context<'_>, args: &ShowArgs) -> Result<Exit, CommandError
 /// Installs the job.
 ///
 /// # Errors
-/// There is no configuration to run it with, no scheduler, or it refuses.
+/// There is no configuration to run it with and nothing to close, no scheduler, or it refuses.
 pub fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit, CommandError> {
-    let settings = context.settings()?;
-    if settings.names_no_target() {
-        return Err(super::opening::no_resources(context, "eg schedule install"));
+    if let Err(error) = configured(context) {
+        // Closing takes the record alone.
+        if !something_to_close(context)? {
+            return Err(error);
+        }
+        let message = format!("{}; what is on record is closed all the same, and nothing is opened", error.message);
+        context.printer.warn(&message, &error.hints);
     }
     let place = Place::new(context, &args.with)?;
     if place.only_printed() {
@@ -116,6 +120,20 @@ pub fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit, Comman
     });
     place.hint_at_linger();
     Ok(Exit::Done)
+}
+
+/// Whether there is something that may be opened.
+fn configured(context: &Context<'_>) -> Result<(), CommandError> {
+    if context.settings()?.names_no_target() {
+        return Err(super::opening::no_resources(context, "eg schedule install"));
+    }
+    Ok(())
+}
+
+fn something_to_close(context: &Context<'_>) -> Result<bool, CommandError> {
+    let Some(store) = context.store_for_reading()? else { return Ok(false) };
+    let sessions = !store.live_sessions()?.is_empty() || !store.unfinished_sessions()?.is_empty();
+    Ok(sessions || !store.open_leases()?.is_empty())
 }
 
 /// Removes the job.

@@ -8,9 +8,12 @@ use crate::{
 /// Print the JSON schema of an output
 #[derive(Debug, clap::Args)]
 pub struct SchemaArgs {
-    /// Which: session, sessions, init, resources, resource-change, verify, discover, status, ip, who, log, iam-policy,
-    /// schedule, doctor, setup-cloud-expiry, sweep, reconcile, error, demo or sandbox
+    #[arg(help = format!("Which: {}", names()))]
     name: String,
+}
+
+fn names() -> String {
+    SCHEMAS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
 }
 
 /// Prints a published schema.
@@ -19,8 +22,7 @@ pub struct SchemaArgs {
 /// There is no schema of that name.
 pub fn run(printer: &Printer, args: &SchemaArgs) -> Result<Exit, CommandError> {
     let Some((_, text)) = SCHEMAS.iter().find(|(name, _)| *name == args.name) else {
-        let known: Vec<&str> = SCHEMAS.iter().map(|(name, _)| *name).collect();
-        let message = format!("there is no schema \"{}\"; there are: {}", args.name, known.join(", "));
+        let message = format!("there is no schema \"{}\"; there are: {}", args.name, names());
         return Err(CommandError::new(Kind::Usage, message));
     };
     printer.verbatim(text);

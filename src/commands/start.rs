@@ -57,6 +57,7 @@ async fn start(opening: &Opening<'_>, args: &StartArgs) -> Result<Exit, CommandE
     let runs = driver.store.borrow().last_runs()?;
     let session = opening.begin(&driver, &surroundings)?;
     context.printer.result(&opening.began(&session, runs.clone()));
+    opening.warn_of_families_left_out();
     opening.warn_of_accounts_without_role(&surroundings.callers);
     let warn = || opening.warn_of_closing(&surroundings.callers, &session, &runs);
     // What the cloud closes by itself needs neither this machine nor its credentials on time.

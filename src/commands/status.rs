@@ -37,7 +37,7 @@ pub struct StatusArgs {
 /// Shows the status.
 ///
 /// # Errors
-/// The record cannot be read, or the configuration is bad: then everything else was shown before.
+/// The record cannot be read; or the configuration or the machine's policy is bad: then everything else was shown before.
 pub fn run(context: &Context<'_>, args: &StatusArgs) -> Result<Exit, CommandError> {
     if args.watch {
         return status_watch::run(context);
@@ -52,6 +52,7 @@ pub fn run(context: &Context<'_>, args: &StatusArgs) -> Result<Exit, CommandErro
     context.printer.json(&shown.json());
     context.printer.result(&shown.text());
     settings?;
+    context.site_policy()?;
     Ok(Exit::Done)
 }
 

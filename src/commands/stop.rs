@@ -311,7 +311,10 @@ fn stays_open(before: &Session, others: &[Session], leases: &[Lease], zone: &Zon
             let lease = leases
                 .iter()
                 .find(|lease| *lease.target() == grant.reach.target && lease.permission == item.permission);
-            let holder = if let Some(other) = others.iter().filter(wants).max_by_key(|session| session.expires_at) {
+            // What another session wants and nobody could open is not open.
+            let wanted = others.iter().filter(wants).max_by_key(|session| session.expires_at);
+            let wanted = wanted.filter(|_| lease.is_some_and(|lease| !lease.opened_nothing()));
+            let holder = if let Some(other) = wanted {
                 format!("session {} until {}", other.id.short(), zone.clock(other.expires_at))
             } else if lease.is_some_and(Lease::left_to_others) {
                 "another installation".to_owned()

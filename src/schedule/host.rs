@@ -177,6 +177,8 @@ pub fn install(env: &Env, scheduler: Scheduler, job: &Job) -> Result<bool, Comma
             write_crontab(&crontab::with(&read_crontab()?, job))?;
         }
         Scheduler::Systemd => {
+            // Where there is no user manager to be told, no units are left behind.
+            systemctl(&["show-environment"])?;
             for (path, text) in units_at(env, job)? {
                 write_unit(&path, &text).map_err(|error| failed(&format!("writing {}", path.display()), error))?;
             }

@@ -102,7 +102,7 @@ pub(super) struct GroupRun<'a> {
 
 impl<'a> GroupRun<'a> {
     pub(super) fn new(env: &'a Env, patience: Patience<'a>, group: Group, wish: &'a Wish) -> Self {
-        let first = sweep(&group.target, &group.reading, env.now(), wish);
+        let first = sweep(&group.target, &group.reading, wish);
         let (outcomes, sent) = Default::default();
         Self { env, patience, group, wish, first, outcomes, sent, stopped_by: None, singly: false }
     }
@@ -139,7 +139,7 @@ impl<'a> GroupRun<'a> {
 
     /// Settles what the reading settles; what is still to be done.
     fn judge(&mut self) -> Vec<Deed> {
-        let now = sweep(&self.group.target, &self.group.reading, self.env.now(), self.wish);
+        let now = sweep(&self.group.target, &self.group.reading, self.wish);
         let there: BTreeSet<&RuleId> = self.group.reading.rules.iter().map(|rule| &rule.id).collect();
         for swept in self.first.iter().filter(|swept| swept.deed.is_some()) {
             let id = &swept.rule.id;

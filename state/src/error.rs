@@ -262,11 +262,11 @@ impl StateError {
             }
             Self::NewerSchema { .. } => "update eg",
             Self::OlderSchema { .. } => "run `eg reconcile` once to bring it up to date",
-            Self::OtherMachine { recorded, .. } => {
-                return Some(format!(
-                    "if that machine is gone: eg state adopt; if it still runs: use a fresh file with --state; if this \
-                     is that machine: set EG_MACHINE={recorded}"
-                ));
+            // The record knows that machine by a fingerprint, which tells nobody its name.
+            Self::OtherMachine { .. } => {
+                "if that machine is gone, or is this one and its id has changed: eg state adopt; if it still runs: use a \
+                 fresh file with --state; if this is that machine and EG_MACHINE named it when the file was made: set \
+                 EG_MACHINE to that name again"
             }
             Self::OtherInstallation { .. } => {
                 "put the right one back, or take this one over with `eg state adopt`, or use a fresh file with --state"

@@ -46,6 +46,7 @@ pub use error::StateError;
 pub use events::{Event, EventKind};
 pub use grants::GrantChange;
 pub use leases::Written;
+pub use prune::KEPT;
 pub use runs::{LastReconcile, LastRuns, Run, RunKind, RunResult};
 pub use sessions::{Filter, Listing};
 pub use store::{Notice, Opening, Store};

@@ -6,7 +6,7 @@ use eg_model::Timestamp;
 use rusqlite::params;
 
 /// How long ended sessions, closed leases and events are kept.
-const KEPT: TimeDelta = TimeDelta::days(400);
+pub const KEPT: TimeDelta = TimeDelta::days(400);
 /// How long a switch that must have fired is kept: its target may not have been looked at since.
 const SPENT_KEPT: TimeDelta = TimeDelta::days(1);
 /// How long runs are kept: `--watch` makes one a minute, and nothing looks back further than the last ones.

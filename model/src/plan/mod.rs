@@ -240,6 +240,12 @@ impl Step {
         !matches!(self, Self::Leave { .. } | Self::Revoke { .. } | Self::Collect { .. } | Self::DropSwitch { .. })
     }
 
+    /// Whether it is the scheduler that carries it out.
+    #[must_use]
+    pub fn is_of_switch(&self) -> bool {
+        matches!(self, Self::SetSwitch { .. } | Self::DropSwitch { .. })
+    }
+
     /// The rules that it changes; none for an authorize.
     #[must_use]
     pub fn rules(&self) -> &[OwnedRule] {

@@ -104,7 +104,7 @@ impl Driver<'_> {
             Look::Failed => return,
         };
         let old = self.switched && matches!(look, Look::Lagging | Look::Tagless | Look::Failed);
-        let pass = Pass { old, blind: look == Look::Blind, ..Pass::new(rules) };
+        let pass = Pass { old, rules_first: self.switched, blind: look == Look::Blind, ..Pass::new(rules) };
         self.put(Process::Ready(Box::new(pass)));
         if !self.fine {
             self.go_on();
@@ -189,7 +189,9 @@ impl Driver<'_> {
         for _ in 0..ROUNDS {
             if pass.todo.is_empty() {
                 self.forget_stripped(&pass);
-                self.see_switches(&mut pass);
+                if !(std::mem::take(&mut pass.rules_first) && self.changes_rules(&pass)) {
+                    self.see_switches(&mut pass);
+                }
                 let plan = self.plan(&pass);
                 self.check_needed(&pass, &plan);
                 pass.wanted = self.world.sites[self.site].wanted();
@@ -220,6 +222,11 @@ impl Driver<'_> {
             }
         }
         panic!("a pass that never ends: {:?}", self.world);
+    }
+
+    /// Whether a reading asks for a change of rules: that comes before switches are looked at.
+    fn changes_rules(&self, pass: &Pass) -> bool {
+        self.plan(pass).calls.iter().any(|call| !call.is_of_switch())
     }
 
     /// S2: what the reading shows to be needed is not revoked.

@@ -3,7 +3,7 @@
 //!
 //! | real driver | here |
 //! |---|---|
-//! | `see_switches`, before every plan | [`Driver::see_switches`]: what the plan lacks is read as it is now, or not at all |
+//! | `see_switches`, before every plan but the first of a reading that asks for a change of rules | [`Driver::see_switches`]: what the plan lacks is read as it is now, or not at all |
 //! | `set_switch`: intent, call, outcome | as for a lease. A refusal stands for every further rule of the pass |
 //! | create where none was seen, else update; the other one where that fails | the same; a late request is the first of the two alone |
 //! | `drop_switch`: call, outcome | the same; the row is forgotten with the answer |

@@ -320,6 +320,8 @@ pub(crate) struct Pass {
     pub(crate) undisturbed: bool,
     /// The reading may be old, or lack tags. (Known only where there are switches.)
     pub(crate) old: bool,
+    /// Nothing has been done on this reading yet. (Known only where there are switches.)
+    pub(crate) rules_first: bool,
     /// Switches cannot be read.
     pub(crate) blind: bool,
     /// What was read of switches, with known effects laid over it.
@@ -344,6 +346,7 @@ impl Pass {
             clean: true,
             undisturbed: true,
             old: false,
+            rules_first: false,
             blind: false,
             switches: Vec::new(),
             refusal: None,

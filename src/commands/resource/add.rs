@@ -74,9 +74,11 @@ fn tag(text: &str) -> Result<(String, String), String> {
 pub fn run(context: &Context<'_>, args: &AddArgs) -> Result<Exit, CommandError> {
     let entry = entry(args)?;
     let path = &context.config.path;
+    let mut switched = false;
     let old = match config_file::read(path) {
         Ok(source) => {
             let settings = config_file::load(&source, path)?;
+            switched = settings.aws.cloud_expiry.is_some();
             if let Some(file) = settings.files.get(&args.name) {
                 let message = format!("{} is there already, in {}", args.name, file.display());
                 return Err(CommandError::new(Kind::Refused, message).hint("choose another name, or edit the file"));
@@ -95,6 +97,13 @@ pub fn run(context: &Context<'_>, args: &AddArgs) -> Result<Exit, CommandError> 
     Change { main: path, file: path, text: &text, over }.make()?;
     context.printer.json(&changed("added", &args.name, path, &[]));
     context.printer.result(&format!("✓ Added {} to {}\n", escape_controls(&args.name), path.display()));
+    if switched {
+        // The switch would be set, and would look well until it fires.
+        let hint = format!("have it widened with: eg setup cloud-expiry --apply --only {}", shell_quoted(&args.name));
+        let message = "the role of [aws.cloud_expiry] may close only groups that it was made for: rules of this resource \
+                       do not close by themselves before it is widened";
+        context.printer.warn(message, &[hint]);
+    }
     context.printer.progress(&format!("Next: eg resource verify {}", shell_quoted(&args.name)));
     Ok(Exit::Done)
 }

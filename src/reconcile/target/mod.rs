@@ -230,11 +230,17 @@ impl<'a> TargetRun<'a> {
             }
         }
         self.find_switch_way().await?;
+        // A reading is soon too old to act on, and the scheduler may take its time: what a fresh one says of rules is done
+        // before switches are looked at.
+        let mut rules_first = true;
         for round in 0..ROUNDS {
             let loaded = self.driver.load(self.now())?;
-            self.see_switches(&loaded).await;
             // A person's impatience counts once: later rounds of this pass respect the delays that it has caused.
-            let mut plan = self.plan(&loaded, self.request.interactive && round == 0);
+            let impatient = self.request.interactive && round == 0;
+            if !(std::mem::take(&mut rules_first) && self.changes_rules(&loaded, impatient)) {
+                self.see_switches(&loaded).await;
+            }
+            let mut plan = self.plan(&loaded, impatient);
             first_plan.get_or_insert_with(|| plan.clone());
             if self.request.dry_run {
                 let planned = plan.steps.iter().map(|step| self.report(step, StepOutcome::Planned, None));
@@ -256,7 +262,10 @@ impl<'a> TargetRun<'a> {
                 Flow::Next | Flow::Replan if learnt && self.unrecorded.is_none() && self.has_switches(&loaded) => false,
                 Flow::Next | Flow::Replan if self.watching.is_empty() => true,
                 Flow::Next | Flow::Replan | Flow::Reobserve => !self.reobserve().await,
-                Flow::Refresh => !self.refresh().await,
+                Flow::Refresh => {
+                    rules_first = true;
+                    !self.refresh().await
+                }
                 Flow::Throttled => !self.pause().await,
                 Flow::Rest => true,
             };
@@ -268,6 +277,12 @@ impl<'a> TargetRun<'a> {
         let message = format!("{} is contended: somebody else changes it all the time; eg tries again later", self.key);
         self.notes.insert(Note { kind: NoteKind::Contested, message });
         Ok(())
+    }
+
+    /// Whether the reading asks for a change of rules; all that is shown by a dry run is looked at first.
+    fn changes_rules(&self, loaded: &Loaded, impatient: bool) -> bool {
+        let changes = |step: &Step| !step.is_of_switch() && self.is_open_to(step);
+        !self.request.dry_run && self.plan(loaded, impatient).steps.iter().any(changes)
     }
 
     /// Whether a step may still be tried in this pass.

@@ -184,6 +184,32 @@ fn a_signal_stops_between_calls() {
     assert_eq!(world.cloud.snapshot(), before);
 }
 
+/// Of many accounts the first was read minutes before the last: whether clocks agree is a question of its own moment.
+#[test]
+fn an_old_reading_is_no_wrong_clock() {
+    let worlds = [World::bare(), World::bare()];
+    let profile = |(world, name): (&World, &str)| {
+        let key = Moto::access_key(world.account(), "PROFILE");
+        format!("[profile {name}]\naws_access_key_id = {key}\naws_secret_access_key = t\n")
+    };
+    let here = &worlds[0].here;
+    fs::create_dir_all(here.home().join(".aws")).unwrap();
+    let config: String = worlds.iter().zip(["first", "last"]).map(profile).collect();
+    fs::write(here.home().join(".aws/config"), config).unwrap();
+    for world in &worlds {
+        left_at(&world.cloud, &world.cloud.create_group("group"), 22, 2, ago(5));
+    }
+    worlds[1].faults(&[Fault::hold(READ)]);
+    let running = here.command(&["sweep", "--region", REGION, "--profile", "first", "--profile", "last"]).spawn();
+    running.wait_for_call(|call| call.action == READ);
+    worlds.iter().for_each(|world| world.advance(180));
+    worlds[1].faults(&[]);
+    // Of the last it cannot be told.
+    let outcome = running.wait().expect_code(3);
+    let left = |world: &World| world.cloud.snapshot().contains("eg:managed-by");
+    assert_eq!([left(&worlds[0]), left(&worlds[1])], [false, true], "{outcome}");
+}
+
 #[test]
 fn arguments() {
     let world = World::bare();

@@ -2,6 +2,7 @@
 
 use crate::harness::{IPV4, Sandboxed, sandboxed::SETTLED};
 use eg_sandbox::{Fault, Rule, Script};
+use std::time::Duration;
 
 const ACTIONS: [&str; 4] = ["GetSchedule", "CreateSchedule", "UpdateSchedule", "DeleteSchedule"];
 const PORTS: [&str; 12] =
@@ -51,5 +52,26 @@ fn nor_is_a_caller_refused_for_every_rule() {
     world.advance(SETTLED);
     world.eg(&["reconcile"]).expect_code(0);
     assert_eq!(world.region.schedules(), []);
+    world.ends();
+}
+
+/// Twelve questions, eight at a time, are answered so late that the reading is too old by then: what is to be closed
+/// comes first.
+#[test]
+fn closing_does_not_wait_for_answers() {
+    let world = Sandboxed::with(&[("api", &[&PORTS[..], &["tcp/13"]].concat())]).with_switches();
+    let start = |ports: &[&str]| {
+        let ports = ports.iter().flat_map(|port| ["--port", port]);
+        let args: Vec<_> = ["session", "start", "--ipv4", IPV4].into_iter().chain(ports).collect();
+        world.eg(&args).expect_code(0);
+    };
+    start(&["tcp/13"]);
+    let id = world.sessions_of(&world.here)[0]["id"].as_str().unwrap().to_owned();
+    start(&PORTS);
+    world.faults([Rule::new(Fault::Slow(Duration::from_secs(6))).on("GetSchedule")]);
+    world.eg(&["session", "stop", &id]).expect_code(0);
+    assert_eq!(world.ours("api").len(), PORTS.len());
+    world.faults(Script::default());
+    world.eg(&["session", "stop"]).expect_code(0);
     world.ends();
 }
