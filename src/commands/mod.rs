@@ -169,7 +169,7 @@ const SHORTEST_PREFIX: usize = 4;
 
 impl<'a> Context<'a> {
     fn new(env: &'a Env, printer: &'a Printer, global: &'a Global) -> Result<Self, CommandError> {
-        let loaded = Zone::load(env.var("TZ"));
+        let loaded = Zone::load(env.var_as_set("TZ"));
         if let Some(unknown) = loaded.unknown {
             printer.warn(&format!("the time zone {unknown} is not known; times are in UTC"), &[]);
         }
@@ -468,8 +468,8 @@ fn way_to(env: &Env, target: TargetKey, profile: Option<String>) -> Reach {
     let var = |name: &str| env.var(name).map(str::to_owned);
     Reach {
         profile,
-        config_file: var("AWS_CONFIG_FILE"),
-        credentials_file: var("AWS_SHARED_CREDENTIALS_FILE"),
+        config_file: env.aws_file("AWS_CONFIG_FILE"),
+        credentials_file: env.aws_file("AWS_SHARED_CREDENTIALS_FILE"),
         ..Reach::plain(TargetKey { endpoint: endpoint(env), ..target })
     }
 }
