@@ -73,7 +73,10 @@ pub struct OpenArgs {
 
 /// Three lines that make a configuration.
 pub(super) fn no_resources(context: &Context<'_>, command: &str) -> CommandError {
-    let path = context.config.path.display();
+    let path = match context.config() {
+        Ok(found) => found.path.display(),
+        Err(error) => return error,
+    };
     CommandError::new(Kind::Config, format!("no resource is configured in {path}"))
         .hint("1. have it made, from the groups that your AWS profile sees: eg init")
         .hint("2. or put into it: [[resource]] name = \"my-server\" id = \"sg-…\" region = \"eu-west-1\" ports = [\"tcp/22\"] (one key a line)")
@@ -582,7 +585,9 @@ impl<'a> Opening<'a> {
     fn warn_of_no_schedule(&self, runs: &LastRuns) {
         let Context { env, printer, config, state, .. } = self.context;
         if !is_scheduled(runs, env.now()) {
-            let hints = ["have it run every minute: eg schedule install".to_owned(), cron_hint(env, config, state)];
+            let by_hand = config.iter().map(|config| cron_hint(env, config, state));
+            let hints: Vec<String> =
+                std::iter::once("have it run every minute: eg schedule install".to_owned()).chain(by_hand).collect();
             printer.warn("nothing runs `eg reconcile` regularly: nothing would close this session on time", &hints);
         }
     }

@@ -172,7 +172,7 @@ struct Place<'a> {
 
 impl<'a> Place<'a> {
     fn new(context: &'a Context<'a>, with: &With) -> Result<Self, CommandError> {
-        let job = Job::new(context.env, &context.config, &context.state);
+        let job = Job::new(context.env, context.config()?, &context.state);
         Ok(Self { context, scheduler: with.scheduler()?, job })
     }
 
