@@ -2,9 +2,10 @@
 
 use crate::{
     detect::{Answer, FamilyOutcome, FamilySurvey, Survey, describe},
+    output::text::shell_quoted,
     policy::PolicyError,
     schedule::host::{Installed, Scheduler},
-    settings::{Detect, site::SitePolicy},
+    settings::{Detect, Resource, site::SitePolicy},
 };
 use chrono::TimeDelta;
 use eg_model::{
@@ -361,11 +362,12 @@ pub fn unreadable_group(resource: &str, failure: &Failure) -> Finding {
 
 /// What the caller may not do on a group; nothing missing is well.
 #[must_use]
-pub fn permissions(resource: &str, missing: &[Failure]) -> Vec<Finding> {
+pub fn permissions(resource: &Resource, missing: &[Failure]) -> Vec<Finding> {
+    let Resource { name: resource, entry, .. } = resource;
     if missing.is_empty() {
         return vec![Finding::good("permissions", format!("{resource}: open, tag and close"))];
     }
-    let advice = format!("allow it with the policy that this prints: eg iam-policy --only {resource}");
+    let advice = format!("allow it with the policy that this prints: eg iam-policy --only {}", shell_quoted(entry));
     missing.iter().map(|why| Finding::bad("permissions", format!("{resource}: {why}"), advice.clone())).collect()
 }
 

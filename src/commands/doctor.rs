@@ -281,7 +281,7 @@ impl Cloud<'_> {
         let host: IpAddr = if v6_only { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
         let Some(port) = one.resource.ports.first() else { return Vec::new() };
         let rights = firewall.rights(&one.reach.target.id, &Permission::for_host(*port, host)).await;
-        permissions(&one.resource.name, &rights.denied())
+        permissions(one.resource, &rights.denied())
     }
 
     /// Where else a group may be: the regions that this configuration, the record and the environment know.

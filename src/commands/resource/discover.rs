@@ -113,6 +113,7 @@ fn any_group(context: &Context<'_>, resource: &Resource) -> Reach {
 pub(in crate::commands) fn way(context: &Context<'_>, profile: Option<String>, region: String) -> Reach {
     context.reach(&Resource {
         name: String::new(),
+        entry: String::new(),
         provider: aws::PROVIDER.to_owned(),
         kind: aws::SECURITY_GROUP.to_owned(),
         id: String::new(),
