@@ -40,7 +40,8 @@ pub struct InstallArgs {
 
 /// Take away what `install` put in place
 ///
-/// Nothing closes a session on time then, unless something else runs `eg reconcile`.
+/// Nothing closes a session on time then, unless something else runs `eg reconcile`. For launchd and the Task Scheduler it
+/// says what to do, and does nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: eg schedule remove")]
 pub struct RemoveArgs {
