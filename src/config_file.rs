@@ -125,6 +125,12 @@ impl Change<'_> {
             draft.as_file().set_permissions(Permissions::from_mode(old.mode() & 0o7777))?;
         }
         draft.as_file().sync_all()?;
+        let directory = File::open(dir)?;
+        // Of two edits at once the second has to see what the first has written. Not every file system has locks; there
+        // it is as if nobody else edited.
+        if let Err(error) = directory.lock() {
+            tracing::info!("{} cannot be locked: {error}", dir.display());
+        }
         let placed = match self.over {
             Over::Nothing => draft.persist_noclobber(&path),
             Over::Text(old) if fs::read_to_string(&path)? != old => {
@@ -133,7 +139,7 @@ impl Change<'_> {
             Over::Text(_) | Over::Anything => draft.persist(&path),
         };
         placed.map_err(|error| error.error)?;
-        File::open(dir)?.sync_all()
+        directory.sync_all()
     }
 }
 
@@ -211,6 +217,34 @@ mod tests {
         assert!(error.message.ends_with("somebody has changed it meanwhile; try again"), "{error}");
         assert_eq!((fs::read_to_string(&path).unwrap().as_str(), names(dir.path()).len()), ("# theirs\n", 1));
         Change { over: Over::Text("# theirs\n"), ..change(&path, GOOD) }.make().unwrap();
+    }
+
+    /// proc_locks(5). Elsewhere than on Linux nobody is seen.
+    fn somebody_waits_for(path: &Path) -> bool {
+        let inode = format!(":{} ", fs::metadata(path).unwrap().ino());
+        let waits = |locks: String| locks.lines().any(|line| line.contains(" -> ") && line.contains(&inode));
+        fs::read_to_string("/proc/locks").map_or(true, waits)
+    }
+
+    /// What stands there is looked at only when nobody else is between that and writing.
+    #[test]
+    fn an_edit_waits_for_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        fs::write(&path, "# old\n").unwrap();
+        let other = File::open(dir.path()).unwrap();
+        other.lock().unwrap();
+        let error = std::thread::scope(|scope| {
+            let edit = scope.spawn(|| Change { over: Over::Text("# old\n"), ..change(&path, GOOD) }.make());
+            let seen = || edit.is_finished() || somebody_waits_for(dir.path());
+            // Not for ever: some file systems have other inodes there.
+            (0..10_000).take_while(|_| !seen()).for_each(|_| std::thread::yield_now());
+            fs::write(&path, "# theirs\n").unwrap();
+            other.unlock().unwrap();
+            edit.join().unwrap().unwrap_err()
+        });
+        assert!(error.message.ends_with("somebody has changed it meanwhile; try again"), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "# theirs\n");
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use crate::{
     detect::{Answer, FamilyOutcome, FamilySurvey, Survey, describe},
+    output::text::shell_quoted,
     policy::PolicyError,
     schedule::host::{Installed, Scheduler},
-    settings::{Detect, site::SitePolicy},
+    settings::{Detect, Resource, site::SitePolicy},
 };
 use chrono::TimeDelta;
 use eg_model::{
@@ -242,18 +243,25 @@ fn address(version: IpVersion, family: &FamilySurvey, any: bool) -> Option<Findi
             format!("this network answers with a page of its own (a captive portal): {}", answers()),
             "sign in: open any page in a browser, then: eg doctor",
         ),
-        FamilyOutcome::NotAgreed { .. } if version == IpVersion::V6 && any => {
+        FamilyOutcome::NotAgreed { .. } if any => {
+            let (other, word) = match version {
+                IpVersion::V4 => (IpVersion::V6, "ipv6"),
+                IpVersion::V6 => (IpVersion::V4, "ipv4"),
+            };
             return Some(Finding::warning(
                 check,
-                format!("this network has no IPv6: sessions are opened for IPv4 alone ({})", answers()),
-                "if that is as it should be, say so on the resources: families = [\"ipv4\"]",
+                format!("this network has no {version}: sessions are opened for {other} alone ({})", answers()),
+                format!("if that is as it should be, say so on the resources: families = [\"{word}\"]"),
             ));
         }
         FamilyOutcome::NotAgreed { .. } => {
             Finding::bad(check, format!("no address was found: {}", answers()), "check the network, then: eg ip")
         }
     };
-    Some(finding.and(name))
+    // A session is opened for the family that was found. Services that do not agree end it: somebody may be in between.
+    let opens = any && !matches!(family.outcome, FamilyOutcome::Disagree { .. });
+    let level = if opens { Level::Warning } else { finding.level };
+    Some(Finding { level, ..finding.and(name) })
 }
 
 /// Who is calling by one way, and until when. `name` says which credentials; `session` is how long a usual one lasts.
@@ -361,11 +369,12 @@ pub fn unreadable_group(resource: &str, failure: &Failure) -> Finding {
 
 /// What the caller may not do on a group; nothing missing is well.
 #[must_use]
-pub fn permissions(resource: &str, missing: &[Failure]) -> Vec<Finding> {
+pub fn permissions(resource: &Resource, missing: &[Failure]) -> Vec<Finding> {
+    let Resource { name: resource, entry, .. } = resource;
     if missing.is_empty() {
         return vec![Finding::good("permissions", format!("{resource}: open, tag and close"))];
     }
-    let advice = format!("allow it with the policy that this prints: eg iam-policy --only {resource}");
+    let advice = format!("allow it with the policy that this prints: eg iam-policy --only {}", shell_quoted(entry));
     missing.iter().map(|why| Finding::bad("permissions", format!("{resource}: {why}"), advice.clone())).collect()
 }
 
@@ -438,7 +447,7 @@ mod tests {
         };
         let by = vec!["https://a/".to_owned()];
         let good = FamilySurvey {
-            outcome: FamilyOutcome::Agreed { address: "203.0.113.42".parse().unwrap(), by },
+            outcome: FamilyOutcome::Agreed { address: "203.0.113.42".parse().unwrap(), by: by.clone() },
             answers: vec![("https://a/".to_owned(), Ok("203.0.113.42".parse().unwrap()))],
         };
         let levels = |v4: &FamilySurvey, v6: &FamilySurvey| {
@@ -447,9 +456,19 @@ mod tests {
         };
         let silent = none("no answer within 3 s");
         assert_eq!(levels(&good, &silent), [Level::Good, Level::Warning], "no IPv6");
+        assert_eq!(levels(&silent, &good), [Level::Warning, Level::Good], "no IPv4");
+        let outcome = |outcome| FamilySurvey { outcome, answers: vec![answer("x")] };
+        let private =
+            FamilyOutcome::NotRoutable { address: "fd00::1".parse().unwrap(), by, message: "local".to_owned() };
+        assert_eq!(levels(&good, &outcome(private.clone())), [Level::Good, Level::Warning], "an address of its own");
+        assert_eq!(levels(&silent, &outcome(private)), [Level::Bad, Level::Bad]);
+        let several = outcome(FamilyOutcome::Disagree { answers: vec![answer("x")] });
+        assert_eq!(levels(&several, &good), [Level::Bad, Level::Good], "this ends a start");
         assert_eq!(levels(&silent, &silent), [Level::Bad, Level::Bad], "no network");
         let portal = none("answered something that is not an IPv4 address: \"<html>\"");
-        let found = addresses(&Survey { v4: portal, v6: silent }, true, false);
+        let found = addresses(&Survey { v4: portal.clone(), v6: silent }, true, false);
         assert!(found[0].message.contains("captive portal") && found.len() == 1, "{found:?}");
+        assert_eq!(found[0].level, Level::Bad);
+        assert_eq!(levels(&portal, &good), [Level::Warning, Level::Good]);
     }
 }

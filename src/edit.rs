@@ -1,7 +1,7 @@
 //! Changes of a configuration's text that leave everything else as it is: comments, order, spaces. Pure.
 
 use std::collections::BTreeMap;
-use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, TomlError, Value, value};
+use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, RawString, Table, TomlError, Value, value};
 
 /// A `[[resource]]` to be written. What is absent is not written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,7 +67,7 @@ pub fn add(text: &str, entry: &Entry) -> Result<String, TomlError> {
     if let Some(list) = document.get_mut("resource").and_then(Item::as_array_mut) {
         // `resource = [{ … }]` means the same; it stays as somebody wrote it.
         list.push(entry.values().into_iter().collect::<InlineTable>());
-        return Ok(document.to_string());
+        return Ok(with_line_ends_of(text, document.to_string()));
     }
     let mut tables = ArrayOfTables::new();
     tables.push(entry.values().into_iter().map(|(key, found)| (key, value(found))).collect());
@@ -78,7 +78,7 @@ pub fn add(text: &str, entry: &Entry) -> Result<String, TomlError> {
         ended if ended.ends_with('\n') => "\n",
         _ => "\n\n",
     };
-    Ok(format!("{text}{gap}{block}"))
+    Ok(with_line_ends_of(text, format!("{text}{gap}{block}")))
 }
 
 /// The text without the `[[resource]]` of this name, and without the comment that stands right above it; `None` where
@@ -93,23 +93,74 @@ pub fn remove(text: &str, name: &str) -> Result<Option<String>, TomlError> {
     if let Some(list) = resources.as_array_mut() {
         let called = |one: &Value| is_it(one.as_inline_table().and_then(|table| table.get("name")?.as_str()));
         let Some(at) = list.iter().position(called) else { return Ok(None) };
-        list.remove(at);
+        remove_value(list, at);
     } else if let Some(tables) = resources.as_array_of_tables_mut() {
         let called = |one: &Table| is_it(one.get("name").and_then(Item::as_str));
         let Some(at) = tables.iter().position(called) else { return Ok(None) };
         let gone = tables.remove(at);
         keep_earlier_comments(&mut document, &gone);
     }
-    Ok(Some(document.to_string()))
+    Ok(Some(with_line_ends_of(text, document.to_string())))
+}
+
+/// Where every line ends as on Windows, so does every line of the new text: the parser makes plain line ends of all.
+fn with_line_ends_of(before: &str, after: String) -> String {
+    let lines = before.matches('\n').count();
+    let all = lines > 0 && before.matches("\r\n").count() == lines;
+    if all { after.replace("\r\n", "\n").replace('\n', "\r\n") } else { after }
+}
+
+/// A value owns what stands between the comma before it and itself. The rest of the comma's line is about the value
+/// before it, and stays; so does what stands above a blank line. What follows its own comma goes with it.
+fn remove_value(list: &mut Array, at: usize) {
+    let gone = list.remove(at);
+    let decor = gone.decor();
+    let (line, above) = first_line(text_of(decor.prefix()));
+    let kept = above.map(|(lines, _)| above_blank_line(lines)).unwrap_or_default();
+    let line = if line.contains('#') || above.is_none() { line } else { "" };
+    match list.get(at).map(|next| text_of(next.decor().prefix()).to_owned()) {
+        Some(own) => {
+            let between = match (first_line(&own), above) {
+                ((_, Some((lines, indent))), _) => format!("{}\n{kept}{lines}{indent}", line.trim_end()),
+                ((_, None), Some((_, indent))) => format!("{line}\n{kept}{indent}"),
+                ((_, None), None) => line.to_owned(),
+            };
+            list.iter_mut().skip(at).take(1).for_each(|next| next.decor_mut().set_prefix(between.as_str()));
+        }
+        None => {
+            let own = format!("{}{}", text_of(decor.suffix()), text_of(Some(list.trailing())));
+            list.set_trailing(match first_line(&own) {
+                (_, Some((lines, indent))) => format!("{}\n{kept}{lines}{indent}", line.trim_end()),
+                // Nothing may follow a comment on its line.
+                _ if line.contains('#') || !kept.is_empty() => format!("{line}\n{kept}"),
+                (own, None) => own.to_owned(),
+            });
+        }
+    }
+}
+
+fn text_of(raw: Option<&RawString>) -> &str {
+    raw.and_then(RawString::as_str).unwrap_or_default()
+}
+
+/// The first line, and, if it ends, the whole lines below it and what stands before the end.
+fn first_line(text: &str) -> (&str, Option<(&str, &str)>) {
+    let Some((line, rest)) = text.split_once('\n') else { return (text, None) };
+    (line, Some(rest.split_at(rest.rfind('\n').map_or(0, |end| end + 1))))
+}
+
+/// The comments of a text that stand above its last blank line, and so are not about what follows it.
+fn above_blank_line(text: &str) -> String {
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let blank = lines.iter().rposition(|line| line.trim().is_empty()).unwrap_or(0);
+    lines.into_iter().take(blank).collect()
 }
 
 /// A table owns all comments since the one before it, but those above a blank line are not about it: they go to what
 /// follows.
 fn keep_earlier_comments(document: &mut DocumentMut, gone: &Table) {
     let above = gone.decor().prefix().and_then(|prefix| prefix.as_str()).unwrap_or_default();
-    let lines: Vec<&str> = above.split_inclusive('\n').collect();
-    let blank = lines.iter().rposition(|line| line.trim().is_empty()).unwrap_or(0);
-    let kept: String = lines.into_iter().take(blank).collect();
+    let kept = above_blank_line(above);
     let after = gone.position().unwrap_or(isize::MAX);
     match next_table(document.as_table_mut(), after) {
         Some(next) => {
@@ -230,8 +281,47 @@ mod tests {
     #[test]
     fn a_list_stays_a_list() {
         let text = "resource = [{ name = \"a\" }, { name = \"b\" }] # all\n";
-        assert_eq!(remove(text, "a").unwrap().unwrap(), "resource = [ { name = \"b\" }] # all\n");
+        assert_eq!(remove(text, "a").unwrap().unwrap(), "resource = [{ name = \"b\" }] # all\n");
         assert!(add(text, &entry()).unwrap().contains("{ name = \"b\" }, { name = 'c \"x\"'"));
+    }
+
+    #[test]
+    fn comments_in_a_list() {
+        let text = "resource = [ # all\n  # a\n  { name = \"a\" }, # about a\n\n  # old\n\n  # b\n  { name = \"b\" }, # about \
+                    b\n  # c\n  { name = \"c\" }, # about c\n  # end\n]\n";
+        for (name, without) in [
+            ("a", "  # a\n  { name = \"a\" }, # about a\n"),
+            ("b", "\n  # b\n  { name = \"b\" }, # about b\n"),
+            ("c", "  # c\n  { name = \"c\" }, # about c\n"),
+        ] {
+            assert_eq!(remove(text, name).unwrap().unwrap(), text.replace(without, ""), "{name}");
+        }
+        for (text, expected) in [
+            ("[{ name = \"a\" }, { name = \"b\" } ]", "[{ name = \"a\" } ]"),
+            ("[\n  { name = \"a\" },\n  { name = \"b\" }\n]", "[\n  { name = \"a\" }\n]"),
+            ("[\n  { name = \"a\" }, # a\n  { name = \"b\" } # b\n]", "[\n  { name = \"a\" } # a\n]"),
+            ("[\n  { name = \"a\" }, # a\n  { name = \"b\" }]", "[\n  { name = \"a\" } # a\n]"),
+            ("[\n  { name = \"b\" }, # b\n  { name = \"a\" }]", "[\n  { name = \"a\" }]"),
+            ("[\n  { name = \"b\" }, { name = \"a\" }\n]", "[\n  { name = \"a\" }\n]"),
+            ("[{ name = \"b\" }, # b\n  { name = \"a\" }]", "[\n  { name = \"a\" }]"),
+            ("[ { name = \"b\" } ]", "[ ]"),
+            ("[\n  { name = \"b\" }, # b\n]", "[\n]"),
+        ] {
+            let found = remove(&format!("resource = {text}\n"), "b").unwrap().unwrap();
+            assert_eq!(found, format!("resource = {expected}\n"), "{text}");
+            found.parse::<DocumentMut>().unwrap();
+        }
+    }
+
+    #[test]
+    fn line_ends_stay() {
+        let windows = |text: &str| text.replace('\n', "\r\n");
+        let list = "resource = [\n  { name = \"a\" }, # a\n\n  # old\n\n  # b\n  { name = \"b\" },\n]\n";
+        for text in [TEXT, list] {
+            let without = remove(text, "b").unwrap().unwrap();
+            assert_eq!(remove(&windows(text), "b").unwrap().unwrap(), windows(&without));
+            assert_eq!(add(&windows(text), &entry()).unwrap(), windows(&add(text, &entry()).unwrap()));
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use std::{
     ffi::OsString,
     io::IsTerminal,
     net::IpAddr,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -156,6 +156,24 @@ impl Env {
         self.vars.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
+    /// A variable as it is set, be it to nothing: for `TZ` that means UTC, and not set means the machine's own zone.
+    #[must_use]
+    pub fn var_as_set(&self, name: &str) -> Option<&str> {
+        self.vars.get(name).map(String::as_str)
+    }
+
+    /// A variable that names a file of the AWS SDK, as it can be used from any directory. A home at its beginning stays:
+    /// the SDK expands it.
+    #[must_use]
+    pub fn aws_file(&self, name: &str) -> Option<String> {
+        let given = self.var(name)?;
+        let path = Path::new(given);
+        if path.components().next() == Some(Component::Normal("~".as_ref())) {
+            return Some(given.to_owned());
+        }
+        Some(self.absolute(path).to_str().unwrap_or(given).to_owned())
+    }
+
     /// The names of all variables that begin like this.
     pub fn names(&self, prefix: &'static str) -> impl Iterator<Item = &str> {
         self.vars.keys().map(String::as_str).filter(move |name| name.starts_with(prefix))
@@ -246,5 +264,38 @@ fn policy_file(vars: &BTreeMap<String, String>) -> PolicyFile {
     PolicyFile {
         path: set("EG_TEST_POLICY").map_or(standard.path, PathBuf::from),
         owner: set("EG_TEST_POLICY_OWNER").and_then(|text| text.parse().ok()).unwrap_or(standard.owner),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(vars: &[(&str, &str)]) -> Env {
+        let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Env::apart(vars, Arc::new(Timestamp::default))
+    }
+
+    #[test]
+    fn set_to_nothing() {
+        let env = env(&[("TZ", ""), ("HOME", "")]);
+        assert_eq!((env.var_as_set("TZ"), env.var_as_set("LANG"), env.var("HOME")), (Some(""), None, None));
+    }
+
+    #[test]
+    fn files_of_the_sdk() {
+        let here = env(&[]).absolute(Path::new("."));
+        let inside = |path: &str| here.join(path).to_str().unwrap().to_owned();
+        for (given, expected) in [
+            ("/etc/aws", "/etc/aws".to_owned()),
+            ("~/aws", "~/aws".to_owned()),
+            ("~", "~".to_owned()),
+            ("aws/config", inside("aws/config")),
+            ("~aws/config", inside("~aws/config")),
+            ("./~/config", inside("~/config")),
+        ] {
+            assert_eq!(env(&[("AWS_CONFIG_FILE", given)]).aws_file("AWS_CONFIG_FILE"), Some(expected), "{given}");
+        }
+        assert_eq!(env(&[("AWS_CONFIG_FILE", "")]).aws_file("AWS_CONFIG_FILE"), None);
     }
 }

@@ -125,7 +125,7 @@ impl Kind {
 }
 
 /// Why a command did not do what was asked: what failed and why, and what to do next.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct CommandError {
     /// What kind.
     pub kind: Kind,

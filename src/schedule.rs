@@ -27,9 +27,14 @@ const KEPT: &[&str] = &[
     "https_proxy",
     "HTTP_PROXY",
     "http_proxy",
+    "ALL_PROXY",
+    "all_proxy",
     "NO_PROXY",
     "no_proxy",
 ];
+
+/// Those of them that name files: the run stands in another directory.
+const FILES: &[&str] = &["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"];
 
 /// A scheduler that was not heard of for this long is not there.
 const HEARD: TimeDelta = TimeDelta::minutes(15);
@@ -57,7 +62,11 @@ impl Job {
     pub fn new(env: &Env, config: &Located, state: &Located) -> Self {
         let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
         let (config, state) = (text(&config.path), text(&state.path));
-        let kept = KEPT.iter().filter_map(|name| env.var(name).map(|value| ((*name).to_owned(), value.to_owned())));
+        let value = |name: &str| match FILES.contains(&name) {
+            true => env.aws_file(name),
+            false => env.var(name).map(str::to_owned),
+        };
+        let kept = KEPT.iter().filter_map(|name| Some(((*name).to_owned(), value(name)?)));
         let words = [&text(&env.program), "--config", &config, "--state", &state, "reconcile", "--timer"];
         Self { env: kept.collect(), command: words.map(str::to_owned).to_vec(), state }
     }
@@ -71,9 +80,12 @@ impl Job {
     /// Whether a variable holds a password, as a proxy's URL may: nothing to show unasked.
     #[must_use]
     pub fn holds_password(&self) -> bool {
-        let authority =
-            |value: &str| value.split_once("://").and_then(|(_, rest)| rest.split('/').next().map(str::to_owned));
-        self.env.iter().filter_map(|(_, value)| authority(value)).any(|authority| authority.contains('@'))
+        // Clients take a proxy without a scheme too.
+        let names_user = |value: &str| {
+            let rest = value.split_once("://").map_or(value, |(_, rest)| rest);
+            rest.split('/').next().is_some_and(|authority| authority.contains('@'))
+        };
+        self.env.iter().any(|(name, value)| is_proxy(name) && names_user(value))
     }
 
     /// As a shell takes it.
@@ -83,6 +95,12 @@ impl Job {
         let words = self.command.iter().map(|word| shell_quoted(word));
         env.chain(words).collect::<Vec<_>>().join(" ")
     }
+}
+
+/// Whether a variable holds a proxy's address.
+fn is_proxy(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.ends_with("_proxy") && name != "no_proxy"
 }
 
 /// How somebody gets the crontab line that runs `eg reconcile` every minute: the line itself, or, where a password would
@@ -114,9 +132,14 @@ pub(crate) mod tests {
 
     #[test]
     fn passwords_of_proxies() {
-        let holds = |value: &str| Job { env: vec![("https_proxy".into(), value.into())], ..awkward() }.holds_password();
+        let named = |name: &str, value: &str| Job { env: vec![(name.into(), value.into())], ..awkward() };
+        let holds = |value: &str| named("https_proxy", value).holds_password();
         assert!(awkward().holds_password() && holds("http://u@p:1") && holds("socks5://u:p@h"));
-        assert!(!holds("http://proxy:3128/?a@b") && !holds("localhost,a@b") && !holds(""));
+        assert!(holds("u:p@proxy:3128") && holds("u:p@proxy/?a") && named("ALL_PROXY", "u:p@h").holds_password());
+        assert!(!holds("http://proxy:3128/?a@b") && !holds("proxy:3128/a@b") && !holds("proxy:3128") && !holds(""));
+        for (name, value) in [("NO_PROXY", "localhost,a@b"), ("no_proxy", "a@b"), ("EG_MACHINE", "alice@desk")] {
+            assert!(!named(name, value).holds_password(), "{name}");
+        }
     }
 
     #[test]

@@ -251,8 +251,11 @@ pub enum Description {
 /// `[[resource]]`: one firewall target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource {
-    /// Unique; what the tables show and `--only` selects.
+    /// Unique; what the tables show.
     pub name: String,
+    /// The name of its `[[resource]]`, which `--only` selects: another where that names groups by name or tags, and this
+    /// is one of them.
+    pub entry: String,
     /// `aws`.
     pub provider: String,
     /// `security-group`.

@@ -11,11 +11,11 @@ use eg_providers::{Rights, Verdict};
 /// Inbound rules for each family of a group, unless AWS raised it (Amazon VPC quotas).
 pub const RULES_PER_GROUP: usize = 60;
 
-/// Whether the caller may do what `eg` does.
+/// Whether the caller may do what `eg` does. `entry` is the name of the group's `[[resource]]`.
 #[must_use]
-pub fn rights(name: &str, rights: &Rights) -> Vec<Finding> {
+pub fn rights(entry: &str, rights: &Rights) -> Vec<Finding> {
     let advice =
-        format!("allow it; a policy that does: eg iam-policy --only {}", crate::output::text::shell_quoted(name));
+        format!("allow it; a policy that does: eg iam-policy --only {}", crate::output::text::shell_quoted(entry));
     let finding = |check: &'static str, may: &str, verdict: &Verdict| match verdict {
         Verdict::Allowed => Finding::good(check, format!("the credentials may {may}")),
         Verdict::Denied(failure) => Finding::bad(check, failure.to_string(), advice.clone()),

@@ -112,7 +112,11 @@ async fn examine(context: &Context<'_>) -> Vec<Finding> {
 }
 
 fn configuration(context: &Context<'_>, settings: Result<&Settings, &CommandError>) -> Finding {
-    let path = context.config.path.display();
+    let file = match context.config() {
+        Ok(found) => &found.path,
+        Err(error) => return Finding { advice: error.hints, ..Finding::bad("configuration", error.message, "") },
+    };
+    let path = file.display();
     match settings {
         Err(error) => Finding::bad("configuration", &error.message, format!("edit {path}")),
         Ok(settings) if settings.names_no_target() => Finding::bad(
@@ -120,7 +124,7 @@ fn configuration(context: &Context<'_>, settings: Result<&Settings, &CommandErro
             format!("no resource is configured in {path}"),
             "have it made, from the groups that your AWS profile sees: eg init",
         ),
-        Ok(_) if let Some(why) = of_others(&context.config.path) => Finding::warning(
+        Ok(_) if let Some(why) = of_others(file) => Finding::warning(
             "configuration",
             format!("{why}: others decide what is opened; the command of [notify] is not run"),
             format!("chown it to yourself, and: chmod o-w {path}"),
@@ -161,9 +165,10 @@ fn counted(rules: usize) -> String {
 }
 
 fn scheduled(context: &Context<'_>, settings: &Settings, record: &Record) -> Finding {
-    let job = Job::new(context.env, &context.config, &context.state);
+    let job = context.config().ok().map(|config| Job::new(context.env, config, &context.state));
     // A scheduler that cannot be asked is none: what counts is whether runs are seen.
-    let installed = |scheduler: Scheduler| Some((scheduler, host::installed(context.env, scheduler, &job).ok()?));
+    let installed =
+        |scheduler: Scheduler| Some((scheduler, host::installed(context.env, scheduler, job.as_ref()?).ok()?));
     let on_systemd = installed(Scheduler::Systemd).filter(|(_, how)| *how != Installed::No);
     let place = on_systemd.or_else(|| installed(Scheduler::Cron));
     let seen = record.runs.scheduled_at.map(|at| context.zone.format(at));
@@ -276,7 +281,7 @@ impl Cloud<'_> {
         let host: IpAddr = if v6_only { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
         let Some(port) = one.resource.ports.first() else { return Vec::new() };
         let rights = firewall.rights(&one.reach.target.id, &Permission::for_host(*port, host)).await;
-        permissions(&one.resource.name, &rights.denied())
+        permissions(one.resource, &rights.denied())
     }
 
     /// Where else a group may be: the regions that this configuration, the record and the environment know.

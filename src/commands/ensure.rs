@@ -75,12 +75,12 @@ async fn decide(
     surroundings: &mut Surroundings,
 ) -> Result<(Ensuring, Session), CommandError> {
     let longest = opening.longest;
-    let wanted = opening.session(surroundings);
+    let wanted = opening.session(surroundings)?;
     let live = driver.store.borrow().live_sessions()?;
     if ensure(&live, &wanted, longest) == Ensuring::Begin {
         surroundings.callers = opening.callers(&surroundings.looks).await;
     }
-    let wanted = opening.session(surroundings);
+    let wanted = opening.session(surroundings)?;
     let ensuring = driver.store.borrow_mut().ensure(&wanted, longest)?;
     let session = match ensuring {
         Ensuring::Keep(id) | Ensuring::Prolong(id) => opening.context.again(&driver.store.borrow(), id)?,

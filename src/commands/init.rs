@@ -59,7 +59,7 @@ const NEXT: [&str; 2] = ["eg session start", "eg schedule install"];
 /// # Errors
 /// There is one already, an answer is missing or wrong, the groups cannot be listed, or the file cannot be written.
 pub fn run(context: &Context<'_>, args: &InitArgs) -> Result<Exit, CommandError> {
-    let path = &context.config.path;
+    let path = &context.config()?.path;
     if !args.force && fs::symlink_metadata(path).is_ok() {
         let message = format!("there is a configuration already: {}", path.display());
         return Err(CommandError::new(Kind::Refused, message)
@@ -242,7 +242,7 @@ impl<'a> Init<'a> {
     }
 
     fn write(&self, text: &str, picked: &[&Group], profile: Option<&str>, reach: &Reach) -> Result<Exit, CommandError> {
-        let (path, printer) = (&self.context.config.path, self.context.printer);
+        let (path, printer) = (&self.context.config()?.path, self.context.printer);
         let shown: Vec<String> = text.lines().map(escape_controls).collect();
         let shown = format!("\n{}\n", shown.join("\n"));
         match self.questions.as_ref().filter(|_| !self.args.yes) {

@@ -74,7 +74,8 @@ pub struct Context<'a> {
     env: &'a Env,
     printer: &'a Printer,
     global: &'a Global,
-    config: Located,
+    /// Asked through [`Context::config`]: closing does not need it.
+    config: Result<Located, CommandError>,
     state: Located,
     zone: Zone,
 }
@@ -169,7 +170,7 @@ const SHORTEST_PREFIX: usize = 4;
 
 impl<'a> Context<'a> {
     fn new(env: &'a Env, printer: &'a Printer, global: &'a Global) -> Result<Self, CommandError> {
-        let loaded = Zone::load(env.var("TZ"));
+        let loaded = Zone::load(env.var_as_set("TZ"));
         if let Some(unknown) = loaded.unknown {
             printer.warn(&format!("the time zone {unknown} is not known; times are in UTC"), &[]);
         }
@@ -177,7 +178,7 @@ impl<'a> Context<'a> {
             env,
             printer,
             global,
-            config: paths::config(env, global.config.as_deref())?,
+            config: paths::config(env, global.config.as_deref()),
             state: paths::state(env, global.state.as_deref())?,
             zone: loaded.zone,
         })
@@ -191,12 +192,17 @@ impl Context<'_> {
         Context { env: self.env, printer, global: self.global, config, state, zone }
     }
 
+    /// Where the configuration is.
+    fn config(&self) -> Result<&Located, CommandError> {
+        self.config.as_ref().map_err(Clone::clone)
+    }
+
     /// The configuration. A missing file is an empty configuration, unless somebody named it.
     fn settings(&self) -> Result<Settings, CommandError> {
-        let path = &self.config.path;
+        let Located { path, named } = self.config()?;
         match config_file::read(path) {
             Ok(source) => config_file::load(&source, path),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.config.named => Ok(Settings::default()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => Ok(Settings::default()),
             Err(error) => {
                 let message = format!("the configuration {} cannot be read: {error}", path.display());
                 Err(CommandError::new(Kind::Config, message).hint("name another with --config or EG_CONFIG"))
@@ -465,11 +471,10 @@ fn environment_profile(env: &Env) -> Option<String> {
 
 /// The way to a target with a profile's credentials, through what the environment names.
 fn way_to(env: &Env, target: TargetKey, profile: Option<String>) -> Reach {
-    let var = |name: &str| env.var(name).map(str::to_owned);
     Reach {
         profile,
-        config_file: var("AWS_CONFIG_FILE"),
-        credentials_file: var("AWS_SHARED_CREDENTIALS_FILE"),
+        config_file: env.aws_file("AWS_CONFIG_FILE"),
+        credentials_file: env.aws_file("AWS_SHARED_CREDENTIALS_FILE"),
         ..Reach::plain(TargetKey { endpoint: endpoint(env), ..target })
     }
 }

@@ -65,7 +65,7 @@ async fn told(
         next_notice(&sessions, now, settings.before)
     };
     // Whoever can write the file could have anything run as its user.
-    let distrust = of_others(&context.config.path);
+    let distrust = of_others(&context.config()?.path);
     let told = async |event| match &distrust {
         Some(why) => Err(format!("{why}, so its command is not run")),
         None => tell(&settings.command, event, PATIENCE).await,

@@ -21,7 +21,7 @@ use eg_model::{
     permission::{Permission, PortSpec},
     session::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing},
     target::Reach,
-    until::{check_ahead, parse_until},
+    until::{UntilError, check_ahead, parse_until},
 };
 use eg_providers::{Caller, CredentialsEnd};
 use eg_state::{LastRuns, RunKind};
@@ -73,7 +73,10 @@ pub struct OpenArgs {
 
 /// Three lines that make a configuration.
 pub(super) fn no_resources(context: &Context<'_>, command: &str) -> CommandError {
-    let path = context.config.path.display();
+    let path = match context.config() {
+        Ok(found) => found.path.display(),
+        Err(error) => return error,
+    };
     CommandError::new(Kind::Config, format!("no resource is configured in {path}"))
         .hint("1. have it made, from the groups that your AWS profile sees: eg init")
         .hint("2. or put into it: [[resource]] name = \"my-server\" id = \"sg-…\" region = \"eu-west-1\" ports = [\"tcp/22\"] (one key a line)")
@@ -81,17 +84,31 @@ pub(super) fn no_resources(context: &Context<'_>, command: &str) -> CommandError
 }
 
 /// How long a session is to last.
-#[derive(Clone, Copy)]
 enum Length {
     For(TimeDelta),
-    Until(Timestamp),
+    Until {
+        at: Timestamp,
+        /// As it was given.
+        text: String,
+    },
 }
 
 impl Length {
-    fn end(self, start: Timestamp) -> Timestamp {
+    /// What a session that begins now asks for.
+    fn counted_from(&self, start: Timestamp) -> TimeDelta {
         match self {
-            Self::For(duration) => start + duration,
-            Self::Until(at) => at,
+            Self::For(duration) => *duration,
+            Self::Until { at, .. } => *at - start,
+        }
+    }
+
+    /// # Errors
+    /// It lay ahead when the command began, and the look around took longer.
+    fn end(&self, start: Timestamp) -> Result<Timestamp, UntilError> {
+        match self {
+            Self::For(duration) => Ok(start + *duration),
+            Self::Until { at, .. } if *at > start => Ok(*at),
+            Self::Until { text, .. } => Err(UntilError::Passed { text: text.clone() }),
         }
     }
 }
@@ -111,7 +128,7 @@ fn length(context: &Context<'_>, args: &OpenArgs, settings: &Settings) -> Result
         let now = context.env.now();
         let at = parse_until(text, now, &|at| context.zone.offset(at)).map_err(|error| error.to_string())?;
         check_ahead(text, at, now, max).map_err(|error| error.to_string())?;
-        return Ok(Length::Until(at));
+        return Ok(Length::Until { at, text: text.clone() });
     }
     let Some(text) = &args.duration else { return Ok(Length::For(settings.session.default_duration)) };
     let duration = parse_duration(text).map_err(|error| error.to_string())?;
@@ -257,7 +274,7 @@ impl<'a> Opening<'a> {
         let ports = self.resources.iter().zip(&self.ports);
         let now = self.context.env.now();
         Asked {
-            duration: self.length.end(now) - now,
+            duration: self.length.counted_from(now),
             ports: ports
                 .flat_map(|(resource, ports)| ports.iter().map(|port| (resource.name.clone(), *port)))
                 .collect(),
@@ -394,9 +411,13 @@ impl<'a> Opening<'a> {
     }
 
     /// The session that is asked for, as of now.
-    pub(super) fn session(&self, surroundings: &Surroundings) -> Session {
+    ///
+    /// # Errors
+    /// It would end before it begins.
+    pub(super) fn session(&self, surroundings: &Surroundings) -> Result<Session, CommandError> {
         let env = self.context.env;
         let now = env.now();
+        let expires_at = self.length.end(now).map_err(|error| CommandError::new(Kind::Usage, error.to_string()))?;
         let (addresses, callers) = (&surroundings.addresses, &surroundings.callers.known);
         let mut session = Session {
             id: SessionId(env.uuid()),
@@ -406,7 +427,7 @@ impl<'a> Opening<'a> {
             follow: self.args.follow,
             status: SessionStatus::Pending,
             started_at: now,
-            expires_at: self.length.end(now),
+            expires_at,
             ended_at: None,
             ended_reason: None,
             caller_arns: callers.iter().map(|(_, caller)| caller.arn.clone()).collect(),
@@ -423,7 +444,7 @@ impl<'a> Opening<'a> {
             session.grants.extend(wanted.map(|address| self.grant(resource, ports, &reach, *address)));
         }
         session.grants.sort_by(|a, b| (&a.resource_name, a.ip_version()).cmp(&(&b.resource_name, b.ip_version())));
-        session
+        Ok(session)
     }
 
     fn grant(&self, resource: &Resource, ports: &[PortSpec], reach: &Reach, address: IpAddr) -> Grant {
@@ -445,7 +466,7 @@ impl<'a> Opening<'a> {
 
     /// The intent, in one transaction, before the lock and before any change.
     pub(super) fn begin(&self, driver: &Driver<'_>, surroundings: &Surroundings) -> Result<Session, CommandError> {
-        let session = self.session(surroundings);
+        let session = self.session(surroundings)?;
         let mut store = driver.store.borrow_mut();
         store.expire(session.started_at)?;
         store.start(&session)?;
@@ -582,7 +603,9 @@ impl<'a> Opening<'a> {
     fn warn_of_no_schedule(&self, runs: &LastRuns) {
         let Context { env, printer, config, state, .. } = self.context;
         if !is_scheduled(runs, env.now()) {
-            let hints = ["have it run every minute: eg schedule install".to_owned(), cron_hint(env, config, state)];
+            let by_hand = config.iter().map(|config| cron_hint(env, config, state));
+            let hints: Vec<String> =
+                std::iter::once("have it run every minute: eg schedule install".to_owned()).chain(by_hand).collect();
             printer.warn("nothing runs `eg reconcile` regularly: nothing would close this session on time", &hints);
         }
     }
@@ -650,5 +673,21 @@ fn credentials_hint(end: &CredentialsEnd) -> &'static str {
             "use a profile: `profile = \"…\"` on the resource, or AWS_PROFILE with AWS_ACCESS_KEY_ID unset"
         }
         _ => "log in again before then, or use credentials that renew themselves",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_that_has_passed_meanwhile() {
+        let now: Timestamp = "2026-02-27T10:00:00Z".parse().unwrap();
+        let until = |at| Length::Until { at, text: "10:00".to_owned() };
+        let passed = Err(UntilError::Passed { text: "10:00".to_owned() });
+        assert_eq!(until(now + TimeDelta::seconds(1)).end(now), Ok(now + TimeDelta::seconds(1)));
+        assert_eq!(until(now).end(now), passed);
+        assert_eq!(until(now - TimeDelta::seconds(1)).end(now), passed);
+        assert_eq!(Length::For(TimeDelta::hours(8)).end(now), Ok(now + TimeDelta::hours(8)));
     }
 }

@@ -136,7 +136,7 @@ async fn run_command(
     let mut command = Command::new(program);
     command.args(args).env(SESSION, id.to_string());
     // Where options have named them, the command's own eg has to find them.
-    for (name, file) in [("EG_CONFIG", &opening.context.config), ("EG_STATE", &opening.context.state)] {
+    for (name, file) in [("EG_CONFIG", opening.context.config()?), ("EG_STATE", &opening.context.state)] {
         if file.named {
             command.env(name, &file.path);
         }

@@ -40,7 +40,8 @@ pub struct InstallArgs {
 
 /// Take away what `install` put in place
 ///
-/// Nothing closes a session on time then, unless something else runs `eg reconcile`.
+/// Nothing closes a session on time then, unless something else runs `eg reconcile`. For launchd and the Task Scheduler it
+/// says what to do, and does nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: eg schedule remove")]
 pub struct RemoveArgs {
@@ -69,10 +70,10 @@ impl With {
 /// Shows what there is.
 ///
 /// # Errors
-/// There is no scheduler, or it cannot be asked.
+/// There is no scheduler, or no place for what it takes.
 pub fn show(context: &Context<'_>, args: &ShowArgs) -> Result<Exit, CommandError> {
     let place = Place::new(context, &args.with)?;
-    let installed = host::installed(context.env, place.scheduler, &place.job)?;
+    let installed = place.installed();
     let runs = context.store_for_reading()?.map(|store| store.last_runs()).transpose()?.unwrap_or_default();
     place.json(&runs, installed, false)?;
     let name = place.scheduler.as_str();
@@ -83,10 +84,13 @@ pub fn show(context: &Context<'_>, args: &ShowArgs) -> Result<Exit, CommandError
         None => "No scheduled run was ever seen\n".to_owned(),
     };
     let state = match installed {
-        Installed::Current => format!("Installed with {name}:\n"),
-        Installed::Outdated => format!("Installed with {name}, but not as it would be today (eg schedule install):\n"),
-        Installed::No if place.only_printed() => format!("eg does not ask {name}; this is what it takes:\n"),
-        Installed::No => format!("Not installed with {name}; this would be (eg schedule install):\n"),
+        Some(Installed::Current) => format!("Installed with {name}:\n"),
+        Some(Installed::Outdated) => {
+            format!("Installed with {name}, but not as it would be today (eg schedule install):\n")
+        }
+        Some(Installed::No) if place.only_printed() => format!("eg does not ask {name}; this is what it takes:\n"),
+        Some(Installed::No) => format!("Not installed with {name}; this would be (eg schedule install):\n"),
+        None => format!("Whether it is installed with {name} is not known; this would be:\n"),
     };
     context.printer.result(&format!("{seen}{state}\n"));
     place.print()?;
@@ -111,7 +115,7 @@ pub fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit, Comman
         return place.by_hand();
     }
     let changed = host::install(context.env, place.scheduler, &place.job)?;
-    place.json(&LastRuns::default(), Installed::Current, changed)?;
+    place.json(&LastRuns::default(), Some(Installed::Current), changed)?;
     let name = place.scheduler.as_str();
     context.printer.result(&if changed {
         format!("✓ Installed with {name}: `eg reconcile` runs every minute\n")
@@ -139,11 +143,14 @@ fn something_to_close(context: &Context<'_>) -> Result<bool, CommandError> {
 /// Removes the job.
 ///
 /// # Errors
-/// There is no scheduler, or it refuses.
+/// There is no scheduler, it refuses, or is one for which `eg` only prints.
 pub fn remove(context: &Context<'_>, args: &RemoveArgs) -> Result<Exit, CommandError> {
     let place = Place::new(context, &args.with)?;
+    if place.only_printed() {
+        return Err(place.removed_by_hand());
+    }
     let changed = host::remove(context.env, place.scheduler, &place.job)?;
-    place.json(&LastRuns::default(), Installed::No, changed)?;
+    place.json(&LastRuns::default(), Some(Installed::No), changed)?;
     let name = place.scheduler.as_str();
     context.printer.result(&if changed {
         format!("✓ Removed from {name}: nothing closes a session on time now\n")
@@ -166,7 +173,7 @@ struct Place<'a> {
 
 impl<'a> Place<'a> {
     fn new(context: &'a Context<'a>, with: &With) -> Result<Self, CommandError> {
-        let job = Job::new(context.env, &context.config, &context.state);
+        let job = Job::new(context.env, context.config()?, &context.state);
         Ok(Self { context, scheduler: with.scheduler()?, job })
     }
 
@@ -186,15 +193,35 @@ impl<'a> Place<'a> {
 
     /// Printed, not installed: what was asked is not in place.
     fn by_hand(&self) -> Result<Exit, CommandError> {
-        self.json(&LastRuns::default(), Installed::No, false)?;
+        self.json(&LastRuns::default(), Some(Installed::No), false)?;
         self.print()?;
-        let name = self.scheduler.as_str();
-        let error = CommandError::new(Kind::Schedule, format!("eg prints what {name} takes, and does not install it"));
+        let error = host::only_printed(self.scheduler, "install");
         let steps = match self.scheduler {
             Scheduler::Launchd => printed::launchd_steps(&self.job),
             _ => vec!["run the line above".to_owned()],
         };
         Err(steps.into_iter().fold(error, CommandError::hint))
+    }
+
+    /// What was installed by hand is removed by hand; whether it is there was not asked.
+    fn removed_by_hand(&self) -> CommandError {
+        let steps = match self.scheduler {
+            Scheduler::Launchd => printed::launchd_removal(&self.job),
+            _ => vec![printed::task_removal(&self.job)],
+        };
+        steps.into_iter().fold(host::only_printed(self.scheduler, "remove"), CommandError::hint)
+    }
+
+    /// How the job stands. Where that cannot be found out, what would be installed is still worth showing: it is what
+    /// somebody installs by hand then.
+    fn installed(&self) -> Option<Installed> {
+        match host::installed(self.context.env, self.scheduler, &self.job) {
+            Ok(installed) => Some(installed),
+            Err(error) => {
+                self.context.printer.warn(&error.message, &[]);
+                None
+            }
+        }
     }
 
     /// A user's timers stop when the user logs out, unless told otherwise.
@@ -204,13 +231,13 @@ impl<'a> Place<'a> {
         }
     }
 
-    fn json(&self, runs: &LastRuns, installed: Installed, changed: bool) -> Result<(), CommandError> {
+    fn json(&self, runs: &LastRuns, installed: Option<Installed>, changed: bool) -> Result<(), CommandError> {
         let parts = host::text(self.context.env, self.scheduler, &self.job)?;
         let part = |(path, text): &(Option<std::path::PathBuf>, String)| json!({"path": path.as_ref().map(|path| path.to_string_lossy()), "text": text});
         self.context.printer.json(&json!({
             "scheduler": self.scheduler.as_str(),
-            "installed": installed != Installed::No,
-            "current": installed == Installed::Current,
+            "installed": installed.map(|how| how != Installed::No),
+            "current": installed.map(|how| how == Installed::Current),
             "changed": changed,
             "lastRunAt": runs.scheduled_at.map(json::time),
             "parts": parts.iter().map(part).collect::<Vec<_>>(),

@@ -83,7 +83,7 @@ fn owner(text: &str) -> Result<String, String> {
 /// # Errors
 /// No region is known, the owner is not known or not the only one, or `--revoke-all` lacks its `--yes`.
 pub fn run(env: &Env, printer: &Printer, args: &SweepArgs) -> Result<Exit, CommandError> {
-    let zone = Zone::load(env.var("TZ")).zone;
+    let zone = Zone::load(env.var_as_set("TZ")).zone;
     let runtime = runtime()?;
     let swept = runtime.block_on(async {
         let interrupt = listen()?;

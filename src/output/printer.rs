@@ -4,7 +4,7 @@
 //! While something takes its time a bar stands below what was printed, on a terminal; whatever else is printed goes
 //! above it.
 
-use super::text::escape_controls;
+use super::text::{escape_controls, escape_in_json};
 use crate::error::CommandError;
 use anstream::adapter::strip_str;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -99,7 +99,11 @@ impl Printer {
     }
 
     fn write(&self, to: &RefCell<Box<dyn Write>>, text: &str, color: bool) {
-        let text = if color { text.to_owned() } else { strip_str(text).to_string() };
+        if color { self.put(to, text) } else { self.put(to, &strip_str(text).to_string()) }
+    }
+
+    /// Every byte as it is.
+    fn put(&self, to: &RefCell<Box<dyn Write>>, text: &str) {
         let write = || {
             let mut to = to.borrow_mut();
             to.write_all(text.as_bytes()).and_then(|()| to.flush())
@@ -115,6 +119,11 @@ impl Printer {
 
     fn talk(&self, line: &str) {
         self.write(&self.err, &format!("{line}\n"), self.style.color_err);
+    }
+
+    /// JSON is not stripped of anything: what a string holds is what its reader gets.
+    fn put_json(&self, to: &RefCell<Box<dyn Write>>, json: &str) {
+        self.put(to, &format!("{}\n", escape_in_json(json)));
     }
 
     /// Whether results are coloured.
@@ -136,9 +145,10 @@ impl Printer {
         }
     }
 
-    /// Text that is the result in either mode, as it is.
+    /// Text that is the result in either mode, as it is: a shell that asks for candidates gets them apart by a control
+    /// character.
     pub fn verbatim(&self, text: &str) {
-        self.write(&self.out, text, false);
+        self.put(&self.out, text);
     }
 
     /// A result in JSON; nothing otherwise.
@@ -146,21 +156,21 @@ impl Printer {
         if self.style.json {
             let text = serde_json::to_string_pretty(value)
                 .unwrap_or_else(|error| json!({"error": error.to_string()}).to_string());
-            self.write(&self.out, &format!("{text}\n"), false);
+            self.put_json(&self.out, &text);
         }
     }
 
     /// One object on one line, for a stream of them; nothing outside JSON mode.
     pub fn json_line(&self, value: &Value) {
         if self.style.json {
-            self.write(&self.out, &format!("{value}\n"), false);
+            self.put_json(&self.out, &value.to_string());
         }
     }
 
     /// One object on one line of stderr, where stdout is another program's; nothing outside JSON mode.
     pub fn json_aside(&self, value: &Value) {
         if self.style.json {
-            self.talk(&value.to_string());
+            self.put_json(&self.err, &value.to_string());
         }
     }
 
@@ -184,7 +194,8 @@ impl Printer {
     /// Something to know, which does not stop the command.
     pub fn warn(&self, message: &str, hints: &[String]) {
         if self.style.json {
-            return self.talk(&json!({"warning": {"message": message, "hints": hints}}).to_string());
+            let warning = json!({"warning": {"message": message, "hints": hints}});
+            return self.put_json(&self.err, &warning.to_string());
         }
         self.talk(&format!("warning: {}", escape_controls(message)));
         self.hints(hints);
@@ -201,7 +212,7 @@ impl Printer {
     pub fn error(&self, error: &CommandError) {
         if self.style.json {
             let object = json!({"kind": error.kind.as_str(), "message": error.message, "hints": error.hints});
-            return self.talk(&json!({"error": object}).to_string());
+            return self.put_json(&self.err, &json!({"error": object}).to_string());
         }
         let lines: Vec<String> = error.message.lines().map(escape_controls).collect();
         self.talk(&format!("error: {}", lines.join("\n")));

@@ -13,6 +13,22 @@ pub fn escape_controls(text: &str) -> String {
     safe
 }
 
+/// A JSON document in which the characters of [`escape_controls`] stand as JSON's own escapes, those too that JSON lets
+/// stand as they are (DEL, C1). It means the same: outside of strings there is nothing of the kind but line ends, which
+/// stay.
+#[must_use]
+pub fn escape_in_json(json: &str) -> String {
+    let mut safe = String::with_capacity(json.len());
+    for character in json.chars() {
+        match character {
+            '\n' => safe.push('\n'),
+            steering if steers(steering) => safe.push_str(&format!("\\u{:04x}", u32::from(steering))),
+            other => safe.push(other),
+        }
+    }
+    safe
+}
+
 fn steers(character: char) -> bool {
     character.is_control() || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -46,6 +62,16 @@ mod tests {
         ] {
             assert_eq!(escape_controls(text), expected);
         }
+    }
+
+    #[test]
+    fn json_means_the_same() {
+        let text = "plain 漢字 \u{1b}[31m \0\n\r\t\u{7f}\u{80}\u{9b}\u{9f}\u{202e}\u{2028}\u{2069} \\u007f \"";
+        let json = serde_json::to_string_pretty(&[text]).unwrap();
+        let safe = escape_in_json(&json);
+        assert_eq!(serde_json::from_str::<Vec<String>>(&safe).unwrap(), [text]);
+        assert_eq!(safe.replace('\n', "").chars().find(|c| steers(*c)), None, "{safe:?}");
+        assert_eq!(safe.lines().count(), 3, "{safe}");
     }
 
     #[test]

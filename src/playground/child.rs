@@ -59,7 +59,7 @@ pub async fn run(env: &Env, playground: &Playground, args: &[&str], streams: Str
 fn command(env: &Env, playground: &Playground, args: &[&str]) -> Command {
     let mut command = Command::new(&env.program);
     command.env_clear();
-    command.envs(INHERITED.into_iter().filter_map(|name| Some((name, env.var(name)?))));
+    command.envs(INHERITED.into_iter().filter_map(|name| Some((name, env.var_as_set(name)?))));
     command.envs(playground.variables());
     command.env("HOME", playground.directory()).env("TMPDIR", playground.directory());
     command.args(args).stdin(Stdio::null()).kill_on_drop(true);

@@ -102,11 +102,17 @@ fn is_missing(program: &str) -> bool {
     run(program, &["-l"], None).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
+/// What `crontab -l` says where there is no table yet: everybody's words, or those of busybox.
+fn is_none_yet(said: &str) -> bool {
+    let opens = said.lines().any(|line| line.contains("can't open") && line.ends_with(": No such file or directory"));
+    opens || said.contains("no crontab for")
+}
+
 /// The user's crontab; empty where there is none yet.
 fn read_crontab() -> Result<String, CommandError> {
     let output = run("crontab", &["-l"], None).map_err(|error| failed("`crontab -l`", error))?;
     let said = String::from_utf8_lossy(&output.stderr);
-    if !output.status.success() && said.contains("no crontab for") {
+    if !output.status.success() && is_none_yet(&said) {
         return Ok(String::new());
     }
     let output = checked("`crontab -l`", Ok(output))?;
@@ -128,9 +134,10 @@ fn units_at(env: &Env, job: &Job) -> Result<Vec<(PathBuf, String)>, CommandError
     Ok(systemd::units(job).into_iter().map(|(name, text)| (directory.join(name), text)).collect())
 }
 
-fn enabled(job: &Job) -> bool {
+/// Whether the timer `is-enabled`, `is-active`.
+fn timer(job: &Job, is: &str) -> bool {
     let timer = format!("{}.timer", systemd::name(job));
-    run("systemctl", &["--user", "is-enabled", "--quiet", &timer], None).is_ok_and(|output| output.status.success())
+    run("systemctl", &["--user", is, "--quiet", &timer], None).is_ok_and(|output| output.status.success())
 }
 
 /// How a job stands with a scheduler.
@@ -148,8 +155,10 @@ pub fn installed(env: &Env, scheduler: Scheduler, job: &Job) -> Result<Installed
         },
         Scheduler::Systemd => {
             let units = units_at(env, job)?;
-            let there = units.iter().all(|(path, _)| path.exists()) && enabled(job);
+            let there = units.iter().all(|(path, _)| path.exists()) && timer(job, "is-enabled");
             let same = units.iter().all(|(path, text)| fs::read_to_string(path).is_ok_and(|known| known == *text));
+            // One that was stopped starts again with the next login, and runs nothing until then.
+            let same = same && there && timer(job, "is-active");
             match (there, same) {
                 (true, true) => Installed::Current,
                 (true, false) => Installed::Outdated,
@@ -185,12 +194,16 @@ pub fn install(env: &Env, scheduler: Scheduler, job: &Job) -> Result<bool, Comma
             systemctl(&["daemon-reload"])?;
             systemctl(&["enable", "--now", &format!("{}.timer", systemd::name(job))])?;
         }
-        Scheduler::Launchd | Scheduler::TaskScheduler => {
-            let message = format!("eg prints what {} takes, and does not install it", scheduler.as_str());
-            return Err(CommandError::new(ErrorKind::Schedule, message));
-        }
+        Scheduler::Launchd | Scheduler::TaskScheduler => return Err(only_printed(scheduler, "install")),
     }
     Ok(true)
+}
+
+/// A scheduler that `eg` does not speak to.
+#[must_use]
+pub fn only_printed(scheduler: Scheduler, what: &str) -> CommandError {
+    let message = format!("eg prints what {} takes, and does not {what} it", scheduler.as_str());
+    CommandError::new(ErrorKind::Schedule, message)
 }
 
 /// Variables of the job may hold a proxy's password.
@@ -212,7 +225,7 @@ fn write_crontab(text: &str) -> Result<(), CommandError> {
 /// Removes a job. Whether it was there.
 ///
 /// # Errors
-/// The scheduler refuses.
+/// The scheduler refuses, or is one for which `eg` only prints.
 pub fn remove(env: &Env, scheduler: Scheduler, job: &Job) -> Result<bool, CommandError> {
     match scheduler {
         Scheduler::Cron => {
@@ -235,7 +248,7 @@ pub fn remove(env: &Env, scheduler: Scheduler, job: &Job) -> Result<bool, Comman
             systemctl(&["daemon-reload"])?;
             Ok(true)
         }
-        Scheduler::Launchd | Scheduler::TaskScheduler => Ok(false),
+        Scheduler::Launchd | Scheduler::TaskScheduler => Err(only_printed(scheduler, "remove")),
     }
 }
 

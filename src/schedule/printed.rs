@@ -36,8 +36,18 @@ pub fn launchd(job: &Job) -> String {
 /// What to do with [`launchd`]'s text.
 #[must_use]
 pub fn launchd_steps(job: &Job) -> Vec<String> {
-    let path = format!("~/Library/LaunchAgents/{}.plist", label(job));
+    let path = launch_agent(job);
     vec![format!("save it as {path}"), format!("then: launchctl bootstrap gui/$(id -u) {path}")]
+}
+
+/// How to take it away again.
+#[must_use]
+pub fn launchd_removal(job: &Job) -> Vec<String> {
+    vec![format!("run: launchctl bootout gui/$(id -u)/{}", label(job)), format!("then: rm {}", launch_agent(job))]
+}
+
+fn launch_agent(job: &Job) -> String {
+    format!("~/Library/LaunchAgents/{}.plist", label(job))
 }
 
 /// As `cmd.exe` takes a word.
@@ -53,6 +63,12 @@ pub fn task_scheduler(job: &Job) -> String {
     let set: String = job.env.iter().map(|(name, value)| format!("set {name}={value}&& ")).collect();
     let run = if set.is_empty() { words.join(" ") } else { format!("cmd /c {set}{}", words.join(" ")) };
     format!("schtasks /Create /F /SC MINUTE /MO 1 /TN \"{}\" /TR \"{run}\"\n", label(job))
+}
+
+/// How to take that task away again.
+#[must_use]
+pub fn task_removal(job: &Job) -> String {
+    format!("run: schtasks /Delete /F /TN \"{}\"", label(job))
 }
 
 #[cfg(test)]

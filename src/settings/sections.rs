@@ -311,6 +311,7 @@ fn entry(section: &Section<'_>, defaults: &Keys) -> Result<(At<String>, Entry), 
     let missing = |key: &str, accepted: &str| section.missing(key, accepted);
     let resource = Resource {
         name: name.clone(),
+        entry: name.clone(),
         provider: found.provider.unwrap_or_else(|| "aws".to_owned()),
         kind: found.kind.unwrap_or_else(|| "security-group".to_owned()),
         id: id.clone().unwrap_or_default(),

@@ -73,7 +73,7 @@ fn tag(text: &str) -> Result<(String, String), String> {
 /// There is such a resource already, or the configuration would not be valid, or cannot be written.
 pub fn run(context: &Context<'_>, args: &AddArgs) -> Result<Exit, CommandError> {
     let entry = entry(args)?;
-    let path = &context.config.path;
+    let path = &context.config()?.path;
     let mut switched = false;
     let old = match config_file::read(path) {
         Ok(source) => {

@@ -6,7 +6,7 @@ use crate::{
     output::{
         json, style,
         table::{Cell, Table},
-        text::shell_quoted,
+        text::{escape_controls, shell_quoted},
     },
     settings::{Resource, Settings},
 };
@@ -71,9 +71,8 @@ pub fn run(context: &Context<'_>, args: &DiscoverArgs) -> Result<Exit, CommandEr
         let profile = flag("--profile", &way.profile);
         let role = flag("--role-arn", &way.role_arn) + &flag("--external-id", &way.external_id);
         let (name, id) = (shell_quoted(&group.name), &group.id);
-        printer.progress(&format!(
-            "Next: eg resource add {name} --id {id} --region {region}{profile}{role} --port tcp/22"
-        ));
+        let next = format!("Next: eg resource add {name} --id {id} --region {region}{profile}{role} --port tcp/22");
+        printer.progress(&escape_controls(&next));
     }
     let unknown = seen.iter().filter(|one| one.groups.is_err()).count();
     Ok(match unknown {
@@ -89,11 +88,7 @@ async fn ways(
     args: &DiscoverArgs,
     settings: &Settings,
 ) -> Result<BTreeSet<Reach>, CommandError> {
-    let any = |resource: &Resource| {
-        let mut way = context.reach(resource);
-        way.target.id.clear();
-        way
-    };
+    let any = |resource: &Resource| any_group(context, resource);
     if args.profile.is_none() && args.region.is_none() && !settings.names_no_target() {
         let meant = settings.selections.iter().map(|one| &one.like);
         return Ok(settings.resources.iter().chain(meant).map(any).collect());
@@ -107,10 +102,18 @@ async fn ways(
     Ok(BTreeSet::from([way(context, args.profile.clone(), region)]))
 }
 
+/// The way that a resource takes, to any group.
+fn any_group(context: &Context<'_>, resource: &Resource) -> Reach {
+    let mut way = context.reach(resource);
+    way.target.id.clear();
+    way
+}
+
 /// The way to a region with some profile's credentials, or with those of the environment.
 pub(in crate::commands) fn way(context: &Context<'_>, profile: Option<String>, region: String) -> Reach {
     context.reach(&Resource {
         name: String::new(),
+        entry: String::new(),
         provider: aws::PROVIDER.to_owned(),
         kind: aws::SECURITY_GROUP.to_owned(),
         id: String::new(),
@@ -136,13 +139,11 @@ async fn region(context: &Context<'_>, profile: Option<&str>) -> Result<Option<S
 
 async fn look(context: &Context<'_>, way: Reach, settings: &Settings) -> Seen {
     let listed = async { context.env.connect().connect(&way).await?.groups(None).await };
-    let region = way.target.region.clone();
+    // An id is one group's everywhere; what a name or a tag means depends on whose groups are looked at.
+    let meant = || settings.selections.iter().filter(|one| any_group(context, &one.like) == way);
     let configured = |group: &Group| {
-        settings.resources.iter().any(|one| one.id == group.id && one.region == region)
-            || settings
-                .selections
-                .iter()
-                .any(|one| one.like.region == region && one.meant.fits(&group.name, &group.tags))
+        settings.resources.iter().any(|one| one.id == group.id && one.region == way.target.region)
+            || meant().any(|one| one.meant.fits(&group.name, &group.tags))
     };
     let groups = listed.await.map(|groups| groups.into_iter().filter(|group| !configured(group)).collect());
     Seen { way, groups }

@@ -44,7 +44,7 @@ pub fn run(context: &Context<'_>, args: &RemoveArgs) -> Result<Exit, CommandErro
             .hint(format!("stop it first: eg session stop {short}"))
             .hint("or take it out all the same, with --force: the session keeps what it has opened until it ends"));
     }
-    take_out(&context.config.path, file, name)?;
+    take_out(&context.config()?.path, file, name)?;
     let ids: Vec<_> = users.iter().map(|session| session.id).collect();
     context.printer.json(&changed("removed", name, file, &ids));
     context.printer.result(&format!("✓ Removed {} from {}\n", escape_controls(name), file.display()));

@@ -114,7 +114,7 @@ async fn findings(one: &Surveyed<'_>) -> Vec<Finding> {
     };
     let mut findings = vec![Finding::good("group", format!("{} is there", target.id))];
     if let (Some(firewall), Some(probe)) = (&one.firewall, probe(resource)) {
-        findings.extend(rights(&resource.name, &firewall.rights(&target.id, &probe).await));
+        findings.extend(rights(&resource.entry, &firewall.rights(&target.id, &probe).await));
     }
     findings.extend(resource.families.iter().map(|family| slots(reading, *family, resource.ports.len())));
     findings.extend(open_to_all(reading, &resource.ports, &resource.families));

@@ -124,6 +124,16 @@ fn bash_completes() {
     completes(&world, "bash", &["--norc", "-c"], script, &id);
 }
 
+/// bash takes the answer apart by itself.
+#[test]
+fn bash_tells_candidates_apart() {
+    let world = World::new();
+    let script = "source <(eg completions bash); COMP_WORDS=(eg session st); COMP_CWORD=2; COMP_TYPE=9; \
+                  _clap_complete_eg eg st session; printf '%s,' \"${#COMPREPLY[@]}\" \"${COMPREPLY[@]}\"";
+    let output = in_shell(&world, "bash", &["--norc", "-c"], script).expect("bash is needed");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "2,start,stop,");
+}
+
 #[test]
 fn zsh_completes() {
     let world = World::new();

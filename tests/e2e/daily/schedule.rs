@@ -4,6 +4,7 @@ use crate::{
     harness::{Outcome, World, eg::EgCommand},
     session::{error_of, readable, snapshot},
 };
+use serde_json::Value;
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
@@ -60,8 +61,10 @@ impl<'w> Host<'w> {
             &host.bin.join("systemctl"),
             &format!(
                 "echo \"$@\" >> '{log}'\ncase \"$2\" in\n\
-                 enable) : > '{log}.enabled';;\ndisable) rm -f '{log}.enabled';;\n\
-                 is-enabled) [ -f '{log}.enabled' ];;\nesac\n"
+                 enable) : > '{log}.enabled'; : > '{log}.active';;\n\
+                 disable) rm -f '{log}.enabled' '{log}.active';;\n\
+                 stop) rm -f '{log}.active';;\n\
+                 is-enabled) [ -f '{log}.enabled' ];;\nis-active) [ -f '{log}.active' ];;\nesac\n"
             ),
         );
         program(&host.bin.join("crontab"), "exit 9\n");
@@ -79,7 +82,7 @@ impl<'w> Host<'w> {
     fn told(&self) -> Vec<String> {
         let log = fs::read_to_string(self.bin.join("systemctl.log")).unwrap_or_default();
         log.lines()
-            .filter(|line| !line.contains("show-environment") && !line.contains("is-enabled"))
+            .filter(|line| !["show-environment", "is-enabled", "is-active"].iter().any(|asked| line.contains(asked)))
             .map(str::to_owned)
             .collect()
     }
@@ -166,6 +169,31 @@ fn the_line_works_from_cron() {
     assert!(json["lastRunAt"].is_string() && json["current"] == true, "{json:#}");
 }
 
+/// Whatever leads to AWS here leads there from cron too, which stands in another directory.
+#[test]
+fn what_the_job_needs_of_this_environment() {
+    let world = World::new();
+    let host = Host::with_cron(&world);
+    let variables = [
+        ("ALL_PROXY", "http://a:1"),
+        ("all_proxy", "http://b:1"),
+        ("AWS_CONFIG_FILE", "aws/config"),
+        ("AWS_SHARED_CREDENTIALS_FILE", "~/aws/credentials"),
+    ];
+    let command = host.command(&["schedule", "install"]);
+    variables.into_iter().fold(command, |command, (name, value)| command.env(name, value)).run().expect_code(0);
+    let here = world.here.home().display();
+    for part in [
+        "ALL_PROXY=http://a:1 ",
+        "all_proxy=http://b:1 ",
+        &format!("AWS_CONFIG_FILE={here}/aws/config "),
+        // What the SDK expands.
+        "AWS_SHARED_CREDENTIALS_FILE='~/aws/credentials' ",
+    ] {
+        assert!(host.crontab().contains(part), "{part} in {}", host.crontab());
+    }
+}
+
 #[test]
 fn a_crontab_that_cannot_be_read_is_not_overwritten() {
     let world = World::new();
@@ -177,6 +205,43 @@ fn a_crontab_that_cannot_be_read_is_not_overwritten() {
     assert!(error_of(&outcome).contains("are not allowed to use this program"), "{outcome}");
     assert!(!host.bin.join("crontab.hit").exists(), "nothing was written");
     assert_eq!(host.crontab(), OTHERS);
+    shows_all_the_same(&host);
+}
+
+/// What is to be installed by hand has to be seen first.
+#[track_caller]
+fn shows_all_the_same(host: &Host<'_>) {
+    let shown = host.eg(&["schedule", "show", "--with", "cron"]).expect_code(0);
+    assert!(shown.stderr.starts_with("warning: `crontab -l` failed: "), "{shown}");
+    assert!(shown.stdout.contains("\nWhether it is installed with cron is not known; this would be:\n"), "{shown}");
+    assert!(shown.stdout.contains(" reconcile --timer\n"), "{shown}");
+    let json = host.eg(&["schedule", "show", "--output", "json"]).expect_code(0).json_as("schedule");
+    assert_eq!((&json["installed"], &json["current"]), (&Value::Null, &Value::Null));
+}
+
+#[test]
+fn a_crontab_that_is_not_utf8() {
+    let world = World::new();
+    let host = Host::with_cron(&world);
+    fs::write(host.crontab_path(), b"# \xe9t\xe9\n").unwrap();
+    let outcome = host.eg(&["schedule", "install"]).expect_code(1);
+    assert!(outcome.stderr.contains("eg schedule show --with cron"), "{outcome}");
+    assert_eq!(fs::read(host.crontab_path()).unwrap(), b"# \xe9t\xe9\n");
+    shows_all_the_same(&host);
+}
+
+/// busybox has other words for a user without a crontab.
+#[test]
+fn no_crontab_yet_as_busybox_says_it() {
+    let world = World::new();
+    let host = Host::with_cron(&world);
+    let text = fs::read_to_string(host.bin.join("crontab")).unwrap();
+    let (_, text) = text.split_once('\n').unwrap();
+    let words = "crontab: can'\\''t open '\\''alice'\\'': No such file or directory";
+    program(&host.bin.join("crontab"), &text.replace("no crontab for alice", words));
+    assert!(host.eg(&["schedule", "show"]).expect_code(0).stdout.contains("Not installed with cron"));
+    host.eg(&["schedule", "install"]).expect_code(0);
+    assert!(host.crontab().contains(" reconcile --timer\n"), "{}", host.crontab());
 }
 
 #[test]
@@ -212,6 +277,14 @@ fn a_user_timer() {
     assert_eq!((&old["installed"], &old["current"]), (&true.into(), &false.into()));
     assert_eq!(json(&["schedule", "install"])["changed"], true);
     assert_eq!(fs::metadata(&timer).unwrap().permissions().mode() & 0o777, 0o600);
+    // One that was stopped runs nothing, enabled or not.
+    let stopped = Command::new(host.bin.join("systemctl")).args(["--user", "stop", &name]).status().unwrap();
+    assert!(stopped.success());
+    assert_eq!(json(&["schedule", "show"])["current"], false);
+    host.forget();
+    assert_eq!(json(&["schedule", "install"])["changed"], true);
+    assert!(host.told().contains(&format!("--user enable --now {name}")), "{:?}", host.told());
+    assert_eq!(json(&["schedule", "show"])["current"], true);
     host.forget();
     assert_eq!(json(&["schedule", "remove"])["changed"], true);
     assert_eq!(fs::read_dir(&units).unwrap().count(), 0);
@@ -225,7 +298,7 @@ fn what_others_take_is_printed() {
     let host = Host::with_cron(&world);
     let mut tale = String::new();
     for with in ["launchd", "task-scheduler"] {
-        for (what, code) in [("show", 0), ("install", 1)] {
+        for (what, code) in [("show", 0), ("install", 1), ("remove", 1)] {
             let args = ["schedule", what, "--with", with];
             let outcome = host.eg(&args).expect_code(code);
             tale += &format!("$ eg {}\n{}\n", args.join(" "), readable(&outcome));

@@ -146,3 +146,46 @@ fn an_edited_description_changes_nothing() {
     stop(&world.here, &id).expect_code(0);
     assert_eq!(world.cloud.snapshot(), before);
 }
+
+/// The record knows the way from wherever `eg` is run next.
+#[test]
+fn a_session_closes_from_another_directory() {
+    let world = World::new();
+    let before = bystanders(&world);
+    world.here.write_profiles(&[("work", "WORK")]);
+    fs::rename(world.here.home().join(".aws/config"), world.here.home().join("aws-config")).unwrap();
+    world.write_config(&world.default_config().replace("groups = [", "profile = \"work\"\ngroups = ["));
+    let start = world.here.command(&["session", "start"]).env("AWS_CONFIG_FILE", "aws-config");
+    start.run().expect_code(0);
+    let line = format!("cd / && '{}' session stop", env!("CARGO_BIN_EXE_eg"));
+    world.here.command(&[]).in_bash(&line).run().expect_code(0);
+    assert_eq!(world.cloud.snapshot(), before);
+}
+
+/// Where the configuration would be is a question for those who open.
+#[test]
+fn a_session_closes_without_a_home() {
+    let world = World::new();
+    let before = bystanders(&world);
+    let state = world.here.state_path().to_string_lossy().into_owned();
+    let homeless = |args: &[&str]| {
+        let command = world.here.command(&[&["--state", &state], args].concat());
+        command.without("HOME").without("XDG_CONFIG_HOME").run()
+    };
+    start(&world.here, &["--only", API]);
+    start(&world.here, &["--only", "prod-db-sg", "--duration", "1h"]);
+    world.advance(HOUR + 1);
+    for args in [&["reconcile"][..], &["session", "stop"]] {
+        let outcome = homeless(args).expect_code(1);
+        assert!(outcome.stderr.contains("there is no home directory to find config.toml in"), "{outcome}");
+        assert!(outcome.stderr.contains("hint: set HOME, XDG_CONFIG_HOME or EG_CONFIG"), "{outcome}");
+    }
+    assert_eq!(world.cloud.snapshot(), before);
+    homeless(&["session", "list"]).expect_code(0);
+    for args in [&["session", "start"][..], &["schedule", "show", "--with", "cron"], &["doctor"], &["status"]] {
+        let outcome = homeless(args).expect_code(1);
+        let said = format!("{}{}", outcome.stdout, outcome.stderr);
+        assert!(said.contains("there is no home directory to find config.toml in"), "{outcome}");
+    }
+    assert_eq!(world.cloud.snapshot(), before);
+}

@@ -156,19 +156,28 @@ fn a_closed_stdout_ends_nothing() {
     assert_eq!(world.cloud.snapshot(), before);
 }
 
+/// Some of what must not come to a terminal as it is.
+const STEERING: [char; 7] = ['\u{1b}', '\u{7}', '\u{202e}', '\r', '\u{7f}', '\u{9b}', '\u{2028}'];
+
 #[test]
 fn text_of_others_steers_no_terminal() {
     let world = World::new();
-    let reason = "\u{1b}]0;owned\u{7} \u{202e}txt\r\n✓ Session stopped";
+    let reason = "\u{1b}]0;owned\u{7} \u{202e}txt\r\n✓ Session stopped \u{7f}\u{9b}2J\u{2028}";
     let id = start_id(&world.here, &["--no-wait", "--only", "dev", "--reason", reason]);
     for args in [&["session", "get", &id][..], &["session", "list"], &["session", "get", &id, "--color", "always"]] {
         let outcome = world.eg(args).expect_code(0);
         let text = outcome.stdout.replace("\u{1b}[33m", "").replace("\u{1b}[0m", "");
-        assert!(!text.contains(['\u{1b}', '\u{7}', '\u{202e}', '\r']), "{text:?}");
+        assert!(!text.contains(STEERING), "{text:?}");
         assert!(!text.contains("\n✓"), "{text}");
     }
     let json = super::get(&world.here, &id);
     assert_eq!(json["reason"], reason, "JSON holds it as it is, escaped by JSON");
+    for args in [&["session", "get", &id, "--output", "json"][..], &["log", "--output", "json"]] {
+        let text = world.eg(args).expect_code(0).stdout;
+        assert!(!text.contains(STEERING), "{text:?}");
+    }
+    let error = world.eg(&["session", "get", "\u{7f}\u{9b}2J", "--output", "json"]).expect_code(2).stderr;
+    assert!(error.contains("\\u007f\\u009b2J") && !error.contains(STEERING), "{error:?}");
 
     for (args, code) in [
         (&["session", "get", "\u{1b}[31m"][..], 2),

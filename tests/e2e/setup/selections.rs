@@ -168,3 +168,51 @@ fn expired_rules_of_others_are_collected() {
     world.eg(&["reconcile"]).expect_code(0);
     assert_eq!(world.cloud.rules(world.group("prod-db")), []);
 }
+
+/// What one set of credentials calls `prod-*` is another group where others look.
+#[test]
+fn discover_tells_credentials_apart() {
+    let world = tagged();
+    world.here.write_profiles(&[("work", "WORK"), ("other", "OTHER")]);
+    configure(&world, "group_name = \"prod-*\"\nprofile = \"work\"");
+    let found = |more: &[&str]| {
+        let args = [&["resource", "discover", "--output", "json"], more].concat();
+        let json = world.eg(&args).expect_code(0).json_as("discover");
+        let groups = json["groups"].as_array().unwrap().iter();
+        let names = groups.map(|one| one["name"].as_str().unwrap().to_owned());
+        names.filter(|name| name != "default").collect::<Vec<_>>()
+    };
+    assert_eq!(found(&[]), ["dev-api"]);
+    let region = crate::harness::REGION;
+    assert_eq!(found(&["--profile", "work", "--region", region]), ["dev-api"]);
+    assert_eq!(found(&["--profile", "other", "--region", region]), ["dev-api", "prod-api", "prod-db"]);
+}
+
+/// What is hinted at can be run.
+#[test]
+fn a_policy_for_a_group_that_was_looked_up() {
+    let world = tagged();
+    world.write_config(&(world.config_head() + &by_name("all of prod", "group_name = \"prod-*\"")));
+    let words = "You are not authorized to perform: ec2:CreateTags on resource: arn:aws:ec2:x";
+    let denied = Fault::refuse("AuthorizeSecurityGroupIngress", 403, "UnauthorizedOperation", words);
+    for args in [&["doctor"][..], &["resource", "verify"]] {
+        world.faults(&[denied.clone().dry_run(true)]);
+        let outcome = world.eg(args).expect_code(1);
+        let (_, advice) = outcome.stdout.split_once(": eg iam-policy ").expect("a hint");
+        let line = format!("'{}' iam-policy {}", env!("CARGO_BIN_EXE_eg"), advice.lines().next().unwrap());
+        world.faults(&[]);
+        let policy = world.here.command(&[]).in_bash(&line).run().expect_code(0);
+        assert!(policy.stdout.contains("security-group/*\""), "{line}: {policy}");
+    }
+}
+
+#[test]
+fn a_name_of_others_steers_no_terminal() {
+    let mut world = World::bare();
+    world.make_group("api\u{202e}\u{9b}2J");
+    let args = ["resource", "discover", "--region", crate::harness::REGION];
+    let outcome = world.eg(&args).expect_code(0);
+    assert!(outcome.stderr.contains("Next: eg resource add "), "{outcome}");
+    assert!(!outcome.stdout.contains(['\u{202e}', '\u{9b}']), "{:?}", outcome.stdout);
+    assert!(!outcome.stderr.contains(['\u{202e}', '\u{9b}']), "{:?}", outcome.stderr);
+}
