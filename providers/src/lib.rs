@@ -225,8 +225,8 @@ pub trait Firewall: Send + Sync {
     async fn untag(&self, rule: &OwnedRule, tags: &BTreeMap<String, String>) -> Result<Answered<()>, Failure>;
 
     /// Asks, without changing anything, what the caller may do with the rules of a group. Of the permission only the
-    /// family counts.
-    async fn rights(&self, group: &str, permission: &Permission) -> Rights;
+    /// family counts. The tags are those that opening would give: a policy may ask for some, or permit no others.
+    async fn rights(&self, group: &str, permission: &Permission, tags: &BTreeMap<String, String>) -> Rights;
 
     /// The groups that the caller can see, or those of them that are meant; by name, then id.
     ///

@@ -163,8 +163,8 @@ impl Firewall for SecurityGroups {
         self.untag_id(&rule.target().id, &rule.id().0, tags).await
     }
 
-    async fn rights(&self, group: &str, permission: &Permission) -> Rights {
-        self.dry_runs(group, permission).await
+    async fn rights(&self, group: &str, permission: &Permission, tags: &BTreeMap<String, String>) -> Rights {
+        self.dry_runs(group, permission, tags).await
     }
 
     async fn read_switch(&self, group: &str, rule: &RuleId, way: &SwitchWay) -> SwitchSeen {

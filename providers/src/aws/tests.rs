@@ -324,9 +324,11 @@ async fn dry_runs() {
     let allowed = || Play::error(412, "DryRunOperation");
     let ssh = permission("tcp|22|22|203.0.113.42/32");
 
+    let extra = tags([("cost-center", "7")]);
+
     let (replay, groups) = world([allowed(), allowed()]).await;
     let all = Rights { open: Verdict::Allowed, tag: Verdict::Allowed, close: Verdict::Allowed };
-    assert_eq!(groups.rights(GROUP, &ssh).await, all);
+    assert_eq!(groups.rights(GROUP, &ssh, &extra).await, all);
     let asked = replay.asked();
     assert_eq!(
         asked[0].form,
@@ -339,8 +341,10 @@ async fn dry_runs() {
             ("IpPermissions.1.ToPort", "9"),
             ("IpPermissions.1.IpRanges.1.CidrIp", "192.0.2.0/32"),
             ("TagSpecification.1.ResourceType", "security-group-rule"),
-            ("TagSpecification.1.Tag.1.Key", "eg:managed-by"),
-            ("TagSpecification.1.Tag.1.Value", "eg"),
+            ("TagSpecification.1.Tag.1.Key", "cost-center"),
+            ("TagSpecification.1.Tag.1.Value", "7"),
+            ("TagSpecification.1.Tag.2.Key", "eg:managed-by"),
+            ("TagSpecification.1.Tag.2.Value", "eg"),
         ])
     );
     assert_eq!(
@@ -360,7 +364,7 @@ async fn dry_runs() {
     let named = "You are not authorized to perform this operation. User: arn:aws:iam::1:user/a is not authorized to perform: ec2:CreateTags on resource: arn";
     let (replay, groups) =
         world([denied(named), allowed(), denied("You are not authorized to perform this operation.")]).await;
-    let rights = groups.rights(GROUP, &ssh).await;
+    let rights = groups.rights(GROUP, &ssh, &extra).await;
     assert_eq!(rights.open, Verdict::Allowed);
     let plain = &replay.asked()[1].form;
     assert!(plain.keys().all(|key| !key.starts_with("TagSpecification")) && plain["DryRun"] == "true", "{plain:?}");
@@ -370,19 +374,19 @@ async fn dry_runs() {
     assert!(missing[1].message.starts_with("ec2:RevokeSecurityGroupIngress on sg-0abc"), "{}", missing[1]);
 
     let (_, groups) = world([denied("no"), denied("no"), Play::error(400, "InvalidPermission.NotFound")]).await;
-    let rights = groups.rights(GROUP, &ssh).await;
+    let rights = groups.rights(GROUP, &ssh, &extra).await;
     assert!(matches!((&rights.tag, &rights.close), (Verdict::Unknown(_), Verdict::Unknown(_))), "{rights:?}");
     let missing = rights.denied();
     assert_eq!(missing.len(), 1);
     assert!(missing[0].message.starts_with("ec2:AuthorizeSecurityGroupIngress on sg-0abc"), "{}", missing[0]);
 
     let (_, groups) = world([Play::Reset, Play::error(400, "InvalidPermission.Duplicate")]).await;
-    let rights = groups.rights(GROUP, &ssh).await;
+    let rights = groups.rights(GROUP, &ssh, &extra).await;
     assert!(matches!(rights.open, Verdict::Unknown(_)), "{rights:?}");
     assert_eq!(rights.denied(), [], "what cannot be told is not denied");
 
     let (_, groups) = world([authorized(""), revoked("")]).await;
-    let rights = groups.rights(GROUP, &ssh).await;
+    let rights = groups.rights(GROUP, &ssh, &extra).await;
     for verdict in [rights.open, rights.tag, rights.close] {
         let Verdict::Unknown(failure) = verdict else { panic!("{verdict:?}") };
         assert!(failure.message.ends_with("the endpoint does not know dry runs"), "{failure}");
