@@ -269,7 +269,7 @@ pub trait Firewall: Send + Sync {
     /// The provider did not say.
     async fn caller(&self) -> Result<Caller, Failure>;
 
-    /// When the credentials end.
+    /// When the credentials end; not known where they do not come in time.
     async fn credentials_end(&self, now: Timestamp) -> CredentialsEnd;
 }
 

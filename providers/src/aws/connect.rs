@@ -202,6 +202,7 @@ impl Aws {
             now: self.options.now.clone(),
             source,
             renewal: files,
+            call_timeout: self.options.call_timeout,
             caller: OnceCell::new(),
         }
     }

@@ -595,6 +595,31 @@ async fn without_credentials_nothing_is_sent() {
     }
 }
 
+/// When credentials end is not worth waiting for ever: a `credential_process` may hang.
+#[tokio::test]
+async fn credentials_that_never_come() {
+    #[derive(Debug)]
+    struct Never;
+    impl ProvideCredentials for Never {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            future::ProvideCredentials::new(std::future::pending())
+        }
+    }
+    let replay = Replay::new([]);
+    let options = Options {
+        credentials: Some(SharedCredentialsProvider::new(Never)),
+        call_timeout: Duration::from_millis(1),
+        ..options(&replay)
+    };
+    let groups = Aws::new(options).security_groups(&reach(GROUP)).await.unwrap();
+    let answer =
+        tokio::time::timeout(Duration::from_secs(60), groups.credentials_end(at("2026-02-27T10:00:00Z"))).await;
+    assert_eq!(answer.ok(), Some(CredentialsEnd::Unknown));
+}
+
 // Readings
 
 #[tokio::test]
