@@ -195,6 +195,18 @@ fn what_changes_between_two_readings_is_not_closed_by_that() {
     }
 }
 
+/// Keys in the environment beat AWS_PROFILE, and leave it its region.
+#[test]
+fn the_region_of_aws_profile_counts_beside_keys() {
+    let world = World::bare();
+    fs::create_dir_all(world.here.home().join(".aws")).unwrap();
+    let config = format!("[default]\nregion = {REGION}\n[profile one]\nregion = us-east-1\n");
+    fs::write(world.here.home().join(".aws/config"), config).unwrap();
+    let swept = world.here.command(&["sweep", "--output", "json"]).env("AWS_PROFILE", "one").run();
+    let swept = swept.expect_code(0).json_as("sweep");
+    assert_eq!((&swept["places"][0]["region"], &swept["places"][0]["profile"]), (&"us-east-1".into(), &Value::Null));
+}
+
 /// The call in flight is waited for, what it came to is reported, and nothing more is begun.
 #[test]
 fn a_signal_stops_between_calls() {
