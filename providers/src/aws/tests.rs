@@ -12,7 +12,11 @@ use aws_credential_types::{
     Credentials,
     provider::{ProvideCredentials, error::CredentialsError, future},
 };
-use eg_model::{ids::SessionId, observation::Reading, target::Reach};
+use eg_model::{
+    ids::SessionId,
+    observation::Reading,
+    target::{OtherServices, Reach},
+};
 use std::{
     path::Path,
     sync::atomic::{AtomicI64, Ordering},
@@ -955,6 +959,30 @@ async fn a_role_is_assumed_through_the_same_endpoint() {
         assert!(failure.message.contains("assume the role"), "{failure}");
         assert_eq!(replay.asked().len(), 1);
     }
+}
+
+/// An endpoint for EC2 alone answers nothing else.
+#[tokio::test]
+async fn other_services_may_be_elsewhere() {
+    let at = |endpoint: &str| OtherServices::At(endpoint.to_owned());
+    let (ec2, others) = ("https://vpce-1.ec2.eu-west-1.vpce.amazonaws.com/", "https://10.0.0.1/");
+    for (other_services, expected) in [
+        (OtherServices::WithTarget, ec2),
+        (OtherServices::ByThemselves, "https://sts.eu-west-1.amazonaws.com/"),
+        (at(others), others),
+    ] {
+        let mut way = Reach { other_services, ..reach(GROUP) };
+        way.target.endpoint = Some(ec2.to_owned());
+        let replay = Replay::new([revoked(""), identity()]);
+        let groups = Aws::new(options(&replay)).security_groups(&way).await.unwrap();
+        groups.revoke_ids(GROUP, vec!["sgr-1".into()]).await.unwrap();
+        groups.caller().await.unwrap();
+        let asked: Vec<String> = replay.asked().into_iter().map(|asked| asked.uri).collect();
+        assert_eq!(asked, [ec2, expected]);
+    }
+    let plain = Reach { other_services: at("http://10.0.0.1"), ..reach(GROUP) };
+    let refused = Aws::new(options(&Replay::new([]))).security_groups(&plain).await.err().unwrap();
+    assert_eq!(refused.class, FailureClass::Invalid);
 }
 
 /// The environment belongs to the whole process, so this test runs itself again in a child that has one.
