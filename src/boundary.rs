@@ -170,8 +170,8 @@ impl Firewall for Watched {
         self.around(self.firewall.untag(rule, tags)).await
     }
 
-    async fn rights(&self, group: &str, permission: &Permission) -> Rights {
-        self.around(self.firewall.rights(group, permission)).await
+    async fn rights(&self, group: &str, permission: &Permission, tags: &BTreeMap<String, String>) -> Rights {
+        self.around(self.firewall.rights(group, permission, tags)).await
     }
 
     async fn groups(&self, meant: Option<&Selector>) -> Result<Vec<Group>, Failure> {

@@ -30,6 +30,7 @@ pub mod policy;
 pub mod probe;
 pub mod prompt;
 pub mod reconcile;
+pub mod region;
 pub mod resolve;
 pub mod retry;
 pub mod schedule;

@@ -6,6 +6,7 @@ use eg_model::{
     address::IpVersion,
     endpoint::{Endpoint, Unreached},
 };
+use futures_util::future::select_ok;
 use std::{
     io::{self, ErrorKind},
     net::SocketAddr,
@@ -72,14 +73,13 @@ async fn once(network: &dyn Network, endpoint: &Endpoint, families: &[IpVersion]
     let resolved = network.resolve(endpoint.host(), endpoint.port()).await;
     let all = resolved.map_err(|error| Unreached::NoName(error.to_string()))?;
     let first = all.first().ok_or_else(|| Unreached::NoName("it has no address".to_owned()))?;
-    let mut why = Unreached::OtherFamily(IpVersion::of(first.ip()));
-    for to in all.iter().filter(|to| families.contains(&IpVersion::of(to.ip()))) {
-        match network.connect(*to).await {
-            Ok(()) => return Ok(()),
-            Err(error) => why = unreached(&error),
-        }
+    let opened = all.iter().filter(|to| families.contains(&IpVersion::of(to.ip())));
+    // Side by side: a name may have many addresses, and silence takes its time at each.
+    let connects: Vec<_> = opened.map(|to| network.connect(*to)).collect();
+    if connects.is_empty() {
+        return Err(Unreached::OtherFamily(IpVersion::of(first.ip())));
     }
-    Err(why)
+    select_ok(connects).await.map(drop).map_err(|error| unreached(&error))
 }
 
 fn unreached(error: &io::Error) -> Unreached {
@@ -97,6 +97,7 @@ mod tests {
         Arc,
         atomic::{AtomicU32, Ordering},
     };
+    use tokio::sync::Barrier;
 
     /// Answers connects in turn, the last answer for ever.
     struct Scripted {
@@ -134,6 +135,31 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let ended = runtime.block_on(probe(&network, &pause, &endpoint, &[IpVersion::V4]));
         (ended, network.asked.into_inner(), pauses.load(Ordering::SeqCst))
+    }
+
+    /// All are asked before any of them answers.
+    struct Together(Barrier);
+
+    #[async_trait]
+    impl Network for Together {
+        async fn resolve(&self, _host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+            Ok((1..=8).map(|last| SocketAddr::new([192, 0, 2, last].into(), port)).collect())
+        }
+
+        async fn connect(&self, _to: SocketAddr) -> io::Result<()> {
+            self.0.wait().await;
+            Err(ErrorKind::TimedOut.into())
+        }
+    }
+
+    /// A name with many addresses takes no longer than one with one.
+    #[test]
+    fn addresses_are_tried_side_by_side() {
+        let (network, endpoint) = (Together(Barrier::new(8)), "db.example.com:5432".parse().unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let ended = runtime
+            .block_on(async { timeout(Duration::from_secs(60), once(&network, &endpoint, &[IpVersion::V4])).await });
+        assert_eq!(ended.ok(), Some(Err(Unreached::Silent)));
     }
 
     const ONE: &[&str] = &["192.0.2.1"];

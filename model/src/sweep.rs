@@ -9,7 +9,8 @@
 //! | marks of another rule | misfit | never touched | never touched |
 //!
 //! Where the clocks differ, or the provider's is not known, nothing is closed because it has expired, and every lease
-//! of another that can be read counts as unexpired.
+//! of another that can be read counts as unexpired. Where the provider's is not known, that makes no rule one that is
+//! known to be held: see [`Kept::Clock`].
 
 use crate::{
     Timestamp,
@@ -64,7 +65,7 @@ pub enum Deed {
     },
 }
 
-/// Why a rule that nobody holds stays all the same.
+/// Why a rule stays that nobody holds, or of which that cannot be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
     /// It expired less long ago than was asked for.
@@ -86,7 +87,7 @@ pub struct Swept {
     pub until: Option<Timestamp>,
     /// What to do, if anything.
     pub deed: Option<Deed>,
-    /// Why it stays although nobody holds it.
+    /// Why it stays although nobody holds it, or although that cannot be told.
     pub kept: Option<Kept>,
 }
 
@@ -136,11 +137,12 @@ impl Broom<'_> {
         until: Option<Timestamp>,
         older_than: TimeDelta,
     ) -> Result<Option<Kept>, Due> {
-        match state {
-            State::Held | State::Misfit => return Ok(None),
-            State::Expired | State::Unheld => {}
-        }
-        let (Some(provider), true) = (self.reading.provider_time, self.agree) else { return Ok(Some(Kept::Clock)) };
+        let provider = match (state, self.reading.provider_time) {
+            (State::Misfit, _) | (State::Held, Some(_)) => return Ok(None),
+            (State::Expired | State::Unheld, Some(provider)) if self.agree => provider,
+            // By no clock every lease counts as unexpired, so what is held may have expired long ago.
+            (_, None) | (State::Expired | State::Unheld, Some(_)) => return Ok(Some(Kept::Clock)),
+        };
         if older_than.is_zero() {
             return Err(Due);
         }
@@ -302,7 +304,7 @@ mod tests {
         assert_eq!(word(&one(&off, &wish)), "clock");
         off.provider_time = None;
         let swept = one(&off, &wish);
-        assert_eq!((swept.state, word(&swept)), (State::Held, "stays"), "unknown is not expired");
+        assert_eq!((swept.state, word(&swept)), (State::Held, "clock"), "unknown is neither expired nor held");
         let mut unheld = reading(vec![rule(&[])]);
         unheld.provider_time = None;
         assert_eq!(word(&one(&unheld, &wish)), "clock");

@@ -33,6 +33,19 @@ impl fmt::Display for TargetKey {
     }
 }
 
+/// Where the provider's other services are asked, beside the one that holds the firewall (in AWS: STS, IAM, the
+/// scheduler).
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum OtherServices {
+    /// Where the target is: at its endpoint, or at the provider's own.
+    #[default]
+    WithTarget,
+    /// At the provider's own endpoints, although the target has another.
+    ByThemselves,
+    /// At an endpoint of theirs.
+    At(String),
+}
+
 /// A grant's snapshot of its target: everything needed to reach it again, except secrets. Taken at start, so that
 /// editing or deleting a resource, or running from cron without the shell's environment, never strands a rule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -53,6 +66,8 @@ pub struct Reach {
     pub config_file: Option<String>,
     /// `AWS_SHARED_CREDENTIALS_FILE` at start.
     pub credentials_file: Option<String>,
+    /// Where the provider's other services are.
+    pub other_services: OtherServices,
 }
 
 impl Reach {
@@ -68,6 +83,7 @@ impl Reach {
             external_id: None,
             config_file: None,
             credentials_file: None,
+            other_services: OtherServices::WithTarget,
         }
     }
 

@@ -225,8 +225,8 @@ pub trait Firewall: Send + Sync {
     async fn untag(&self, rule: &OwnedRule, tags: &BTreeMap<String, String>) -> Result<Answered<()>, Failure>;
 
     /// Asks, without changing anything, what the caller may do with the rules of a group. Of the permission only the
-    /// family counts.
-    async fn rights(&self, group: &str, permission: &Permission) -> Rights;
+    /// family counts. The tags are those that opening would give: a policy may ask for some, or permit no others.
+    async fn rights(&self, group: &str, permission: &Permission, tags: &BTreeMap<String, String>) -> Rights;
 
     /// The groups that the caller can see, or those of them that are meant; by name, then id.
     ///
@@ -269,7 +269,7 @@ pub trait Firewall: Send + Sync {
     /// The provider did not say.
     async fn caller(&self) -> Result<Caller, Failure>;
 
-    /// When the credentials end.
+    /// When the credentials end; not known where they do not come in time.
     async fn credentials_end(&self, now: Timestamp) -> CredentialsEnd;
 }
 

@@ -280,7 +280,8 @@ impl Cloud<'_> {
         // Which address does not matter: only the family is asked with (see `Firewall::rights`).
         let host: IpAddr = if v6_only { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
         let Some(port) = one.resource.ports.first() else { return Vec::new() };
-        let rights = firewall.rights(&one.reach.target.id, &Permission::for_host(*port, host)).await;
+        let (probe, tags) = (Permission::for_host(*port, host), &self.settings.aws.extra_tags);
+        let rights = firewall.rights(&one.reach.target.id, &probe, tags).await;
         permissions(one.resource, &rights.denied())
     }
 

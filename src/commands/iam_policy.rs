@@ -1,12 +1,14 @@
 //! `eg iam-policy`. No network.
 
-use super::{Context, opening::no_resources};
+use super::{Context, environment_profile, opening::no_resources, way_to};
 use crate::{
     error::{CommandError, Exit, Kind},
     iam::{Scope, partition_of, policy, sweep_policy},
+    region,
     settings::{Resource, Selection},
 };
 use eg_model::target::{Reach, TargetKey};
+use eg_providers::aws::{PROVIDER, SECURITY_GROUP};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The most characters of a managed policy, white space not counted (IAM, "IAM and AWS STS quotas").
@@ -33,8 +35,7 @@ pub struct IamPolicyArgs {
 /// The configuration is bad or names nothing.
 pub fn run(context: &Context<'_>, args: &IamPolicyArgs) -> Result<Exit, CommandError> {
     if args.sweep {
-        let region = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter().find_map(|name| context.env.var(name));
-        let policy = sweep_policy(partition_of(region.unwrap_or_default()));
+        let policy = sweep_policy(partition_of(&home(context)?));
         context.printer.verbatim(&format!("{policy:#}\n"));
         return Ok(Exit::Done);
     }
@@ -72,6 +73,16 @@ pub fn run(context: &Context<'_>, args: &IamPolicyArgs) -> Result<Exit, CommandE
             .warn(&format!("a managed policy has at most {POLICY_MAX} characters, this has {size}"), &[hint]);
     }
     Ok(Exit::Done)
+}
+
+/// Where the credentials are at home that would sweep; empty where nothing tells.
+fn home(context: &Context<'_>) -> Result<String, CommandError> {
+    let target = TargetKey::new(PROVIDER, SECURITY_GROUP, "", "");
+    let reach = way_to(context.env, target, environment_profile(context.env));
+    let (runtime, connect) = (context.runtime()?, context.env.connect());
+    let home = runtime.block_on(region::home(|name| context.env.var(name), connect.as_ref(), &reach));
+    runtime.shutdown_background();
+    Ok(home.unwrap_or_default())
 }
 
 /// Where a resource is, as far as record and configuration tell.

@@ -54,7 +54,7 @@ use eg_model::{
     lease::{Lease, Phase},
     plan::{NoteKind, Step},
     session::{Grant, GrantStatus, Session, SessionStatus},
-    target::{Reach, TargetKey},
+    target::{OtherServices, Reach, TargetKey},
 };
 use eg_state::{Filter, LastRuns, Notice, Opening, RunKind, Store};
 use futures_util::future::join_all;
@@ -471,24 +471,40 @@ fn environment_profile(env: &Env) -> Option<String> {
 
 /// The way to a target with a profile's credentials, through what the environment names.
 fn way_to(env: &Env, target: TargetKey, profile: Option<String>) -> Reach {
+    let var = |name: &str| env.var(name).map(str::to_owned);
+    let (endpoint, other_services) = endpoints(var("AWS_ENDPOINT_URL_EC2"), var("AWS_ENDPOINT_URL"));
     Reach {
         profile,
         config_file: env.aws_file("AWS_CONFIG_FILE"),
         credentials_file: env.aws_file("AWS_SHARED_CREDENTIALS_FILE"),
-        ..Reach::plain(TargetKey { endpoint: endpoint(env), ..target })
+        other_services,
+        ..Reach::plain(TargetKey { endpoint, ..target })
     }
 }
 
-/// The endpoint that the environment names instead of AWS's own.
-fn endpoint(env: &Env) -> Option<String> {
-    env.var("AWS_ENDPOINT_URL_EC2").or_else(|| env.var("AWS_ENDPOINT_URL")).map(str::to_owned)
+/// Where EC2 is, and where the other services are, from the endpoints that the environment names for EC2 alone and for
+/// all (AWS SDKs and Tools reference guide, "Service-specific endpoints").
+fn endpoints(of_ec2: Option<String>, of_all: Option<String>) -> (Option<String>, OtherServices) {
+    match (of_ec2, of_all) {
+        (None, of_all) => (of_all, OtherServices::WithTarget),
+        (Some(of_ec2), None) => (Some(of_ec2), OtherServices::ByThemselves),
+        (Some(of_ec2), Some(of_all)) if of_ec2 == of_all => (Some(of_ec2), OtherServices::WithTarget),
+        (Some(of_ec2), Some(of_all)) => (Some(of_ec2), OtherServices::At(of_all)),
+    }
 }
 
 /// Whoever points `eg` at something else than AWS should see it.
 fn name_endpoints<'r>(printer: &Printer, reaches: impl Iterator<Item = &'r Reach>) {
-    let endpoints: BTreeSet<&str> = reaches.filter_map(|reach| reach.target.endpoint.as_deref()).collect();
-    for endpoint in endpoints {
-        let message = format!("Using endpoint {}", without_password(endpoint));
+    let mut endpoints = BTreeSet::new();
+    for reach in reaches {
+        let alone = if reach.other_services == OtherServices::WithTarget { "" } else { " for EC2" };
+        endpoints.extend(reach.target.endpoint.as_deref().map(|endpoint| (endpoint, alone)));
+        if let OtherServices::At(endpoint) = &reach.other_services {
+            endpoints.insert((endpoint, " for everything else"));
+        }
+    }
+    for (endpoint, what) in endpoints {
+        let message = format!("Using endpoint {}{what}", without_password(endpoint));
         if printer.is_json() { printer.warn(&message, &[]) } else { printer.remark(&message) }
     }
 }

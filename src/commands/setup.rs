@@ -232,6 +232,10 @@ fn not_prepared(account: &Account, failure: &Failure) -> CommandError {
             let needed: Vec<String> = Action::PREPARATION.into_iter().filter_map(Action::permission).collect();
             format!("this takes {}; or give whoever may what `eg setup cloud-expiry` prints", needed.join(", "))
         }
+        FailureClass::Limit => "the same again changes nothing; where the role's policy is too long (IAM takes 10,240 \
+                                characters), name fewer groups with --only, or take those that are gone out of it; \
+                                other quotas: Service Quotas"
+            .to_owned(),
         FailureClass::Credentials => "renew the credentials (for SSO: `aws sso login`), then run it again".to_owned(),
         _ => "run it again: it goes on where it stopped".to_owned(),
     };

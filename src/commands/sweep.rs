@@ -5,6 +5,7 @@ use crate::{
     env::Env,
     error::{CommandError, Exit, Kind},
     output::{printer::Printer, sweep_view, time::Zone},
+    region,
     signals::Interrupt,
     sweep::{Account, Found, Outcome, Regions, Row, Sweeper},
 };
@@ -32,7 +33,7 @@ use std::collections::{BTreeMap, BTreeSet};
                         same command again after five minutes, when every new rule shows.")]
 pub struct SweepArgs {
     /// A region, or `all` that are enabled for the account; may be repeated [default: AWS_REGION, else the profile's]
-    #[arg(long, value_name = "R", value_parser = region)]
+    #[arg(long, value_name = "R", value_parser = region_name)]
     region: Vec<String>,
     /// A profile whose credentials to use; may be repeated [default: the environment's credentials]
     #[arg(long, value_name = "NAME")]
@@ -61,7 +62,7 @@ const FIRST_REGION: &str = "us-east-1";
 /// Fewer characters than this name no installation.
 const SHORTEST_OWNER: usize = 4;
 
-fn region(text: &str) -> Result<String, String> {
+fn region_name(text: &str) -> Result<String, String> {
     let plain = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     let fits = (3..=40).contains(&text.len()) && plain && text.starts_with(|c: char| c.is_ascii_lowercase());
     if fits { Ok(text.to_owned()) } else { Err("a region looks like eu-west-1; `all` means every one".to_owned()) }
@@ -166,11 +167,12 @@ impl Sweep<'_> {
         let (first, regions) = match (named.first().cloned(), all) {
             (Some(first), false) => (first, Regions::Named(named)),
             (_, true) => {
-                let known = self.sweeper.default_region(reach).await;
+                let known = region::home(|name| self.env.var(name), self.sweeper.connect.as_ref(), reach).await;
                 (known.unwrap_or_else(|| FIRST_REGION.to_owned()), Regions::All)
             }
             (None, false) => {
-                let region = self.sweeper.default_region(reach).await.ok_or_else(|| no_region(reach))?;
+                let usual = region::usual(|name| self.env.var(name), self.sweeper.connect.as_ref(), reach).await;
+                let region = usual.ok_or_else(|| no_region(reach))?;
                 (region.clone(), Regions::Named(BTreeSet::from([region])))
             }
         };

@@ -82,11 +82,18 @@ struct Look<'a> {
     found: Result<Vec<MarkedRule>, (String, &'static str)>,
 }
 
-/// Each target once, however many resources name it.
+/// Each target once, however many resources name it: where the credentials of one may not look, another's may.
 fn looks<'a>(seen: &'a [Surveyed<'a>], us: &Us) -> Vec<Look<'a>> {
-    let mut known = BTreeSet::new();
-    let first = seen.iter().filter(|one| known.insert(&one.reach.target));
-    first.map(|surveyed| Look { surveyed, found: found(surveyed, us) }).collect()
+    let whole = |one: &Surveyed<'_>| matches!(one.sighting, Sighting::Complete(_));
+    let mut best: Vec<&Surveyed<'_>> = Vec::new();
+    for one in seen {
+        match best.iter_mut().find(|known| known.reach.target == one.reach.target) {
+            None => best.push(one),
+            Some(known) if whole(one) && !whole(known) => *known = one,
+            Some(_) => {}
+        }
+    }
+    best.into_iter().map(|surveyed| Look { surveyed, found: found(surveyed, us) }).collect()
 }
 
 fn found(surveyed: &Surveyed<'_>, us: &Us) -> Result<Vec<MarkedRule>, (String, &'static str)> {

@@ -7,6 +7,7 @@
 //! | done, and the rule is not named; a tag was taken off; no usable answer; "not found" | read again after 1, 2, 4 seconds; what is still there is tried again |
 //! | one of several is refused as not found or invalid | one at a time |
 //! | throttled | the same again after a short delay |
+//! | read again, it is not to be closed any more | held again, if somebody holds it; else not known |
 //! | refused | reported; the others go on |
 //! | credentials refused | reported, and nothing more in this group |
 
@@ -19,7 +20,7 @@ use eg_model::{
     failure::{Failure, Reaction},
     ids::RuleId,
     observation::OwnedRule,
-    sweep::{Deed, Swept, Wish, sweep},
+    sweep::{Deed, State, Swept, Wish, sweep},
 };
 use eg_providers::Sighting;
 use std::collections::{BTreeMap, BTreeSet};
@@ -143,15 +144,19 @@ impl<'a> GroupRun<'a> {
         let there: BTreeSet<&RuleId> = self.group.reading.rules.iter().map(|rule| &rule.id).collect();
         for swept in self.first.iter().filter(|swept| swept.deed.is_some()) {
             let id = &swept.rule.id;
-            if self.outcomes.contains_key(id) || now.iter().any(|now| now.rule.id == *id && now.deed.is_some()) {
+            let again = now.iter().find(|now| now.rule.id == *id);
+            if self.outcomes.contains_key(id) || again.is_some_and(|now| now.deed.is_some()) {
                 continue;
             }
+            let held = again.is_some_and(|now| now.state == State::Held && now.kept.is_none());
             let untagged = matches!(swept.deed, Some(Deed::Untag { .. }));
             let outcome = match (there.contains(id), self.sent.contains_key(id)) {
                 (false, false) => Outcome::Gone,
                 (false, true) => Outcome::Done,
                 (true, true) if untagged => Outcome::Done,
-                (true, _) => Outcome::HeldAgain,
+                (true, _) if held => Outcome::HeldAgain,
+                // Its marks are gone, or the clocks no longer tell: it is open, and nothing is settled.
+                (true, _) => continue,
             };
             self.outcomes.insert(id.clone(), outcome);
         }

@@ -202,15 +202,6 @@ impl Sweeper<'_> {
         let runs = runs.map(|run| async move { if show { run.shown() } else { run.run().await } });
         stream::iter(runs).buffered(CONCURRENCY).collect::<Vec<_>>().await.into_iter().flatten().collect()
     }
-
-    /// The region of one set of credentials: of the environment, else of the profile.
-    pub async fn default_region(&self, reach: &Reach) -> Option<String> {
-        let named = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter().find_map(|name| self.env.var(name));
-        match named {
-            Some(region) => Some(region.to_owned()),
-            None => self.connect.profile_region(reach).await,
-        }
-    }
 }
 
 impl Place {

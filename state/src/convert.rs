@@ -2,7 +2,11 @@
 
 use crate::StateError;
 use chrono::DateTime;
-use eg_model::{Timestamp, permission::Permission, target::Reach};
+use eg_model::{
+    Timestamp,
+    permission::Permission,
+    target::{OtherServices, Reach},
+};
 use rusqlite::Row;
 use std::{fmt::Display, str::FromStr};
 
@@ -88,7 +92,7 @@ pub(crate) fn json_list<T: Display>(items: impl IntoIterator<Item = T>) -> Strin
 macro_rules! reach_columns {
     () => {
         "t.provider, t.kind, t.endpoint, t.region, t.name, r.account, r.partition, r.profile, r.role_arn, \
-         r.external_id, r.config_file, r.credentials_file"
+         r.external_id, r.config_file, r.credentials_file, r.services_endpoint"
     };
 }
 pub(crate) use reach_columns;
@@ -104,5 +108,19 @@ pub(crate) fn read_reach(row: &Row<'_>, first: usize) -> Result<Reach, StateErro
         external_id: row.get(first + 9)?,
         config_file: row.get(first + 10)?,
         credentials_file: row.get(first + 11)?,
+        other_services: match row.get::<_, Option<String>>(first + 12)? {
+            None => OtherServices::WithTarget,
+            Some(none) if none.is_empty() => OtherServices::ByThemselves,
+            Some(endpoint) => OtherServices::At(endpoint),
+        },
     })
+}
+
+/// The column `services_endpoint` of a reach.
+pub(crate) fn services_endpoint(reach: &Reach) -> Option<&str> {
+    match &reach.other_services {
+        OtherServices::WithTarget => None,
+        OtherServices::ByThemselves => Some(""),
+        OtherServices::At(endpoint) => Some(endpoint),
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     StateError, Store,
-    convert::{Place, permission_text, reach_columns, read_reach, seconds},
+    convert::{Place, permission_text, reach_columns, read_reach, seconds, services_endpoint},
     events::{Event, EventKind, target_text},
     sessions,
     store::Change,
@@ -283,7 +283,8 @@ fn insert(
 fn write_reach(connection: &Connection, lease: &Lease) -> Result<(), StateError> {
     // What was learnt meanwhile is not unlearnt by a lease that was read before, or that goes another way now.
     let sql = "UPDATE leases SET account = COALESCE(account, ?2), partition = COALESCE(partition, ?3), \
-               profile = ?4, role_arn = ?5, external_id = ?6, config_file = ?7, credentials_file = ?8 WHERE id = ?1";
+               profile = ?4, role_arn = ?5, external_id = ?6, config_file = ?7, credentials_file = ?8, \
+               services_endpoint = ?9 WHERE id = ?1";
     let reach = &lease.reach;
     connection.prepare_cached(sql)?.execute(params![
         lease.id.0,
@@ -294,6 +295,7 @@ fn write_reach(connection: &Connection, lease: &Lease) -> Result<(), StateError>
         reach.external_id,
         reach.config_file,
         reach.credentials_file,
+        services_endpoint(reach),
     ])?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     GrantChange, StateError, Store,
-    convert::permission_text,
+    convert::{permission_text, services_endpoint},
     events::{Event, EventKind},
     leases, sessions,
     sessions::standing_columns,
@@ -189,8 +189,8 @@ pub(crate) fn insert_grant(
     grant: &Grant,
 ) -> Result<(), StateError> {
     let sql = "INSERT INTO grants (id, session, position, resource_name, address, status, target, account, partition, \
-               profile, role_arn, external_id, config_file, credentials_file) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+               profile, role_arn, external_id, config_file, credentials_file, services_endpoint) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
     let reach = &grant.reach;
     connection.prepare_cached(sql)?.execute(params![
         grant.id.to_string(),
@@ -207,6 +207,7 @@ pub(crate) fn insert_grant(
         reach.external_id,
         reach.config_file,
         reach.credentials_file,
+        services_endpoint(reach),
     ])?;
     let sql = "INSERT INTO grant_permissions (grant_id, permission, standing, detail) VALUES (?1, ?2, ?3, ?4)";
     for item in &grant.permissions {

@@ -11,7 +11,7 @@ pub(crate) const APPLICATION_ID: u32 = 0x6567_5331; // "egS1"
 /// How many migrations there are; `user_version` of a database that has them all.
 pub(crate) const VERSION: i64 = STEPS.len() as i64;
 
-const STEPS: [&str; 4] = [STEP_1, NOTIFICATIONS, FOLLOW, SWITCHES];
+const STEPS: [&str; 5] = [STEP_1, NOTIFICATIONS, FOLLOW, SWITCHES, OTHER_SERVICES];
 
 /// Times are whole seconds since 1970 in UTC; ids are hyphenated lower-case UUIDs.
 const STEP_1: &str = r"
@@ -221,6 +221,14 @@ const FOLLOW: &str = r"
 ALTER TABLE sessions ADD COLUMN follow INTEGER NOT NULL DEFAULT 0 CHECK (follow IN (0, 1));
 ";
 
+/// Where the provider's other services are. NULL: with the target, as everything that was recorded before; empty: by
+/// themselves; else an endpoint of theirs.
+const OTHER_SERVICES: &str = r"
+ALTER TABLE grants ADD COLUMN services_endpoint TEXT;
+ALTER TABLE leases ADD COLUMN services_endpoint TEXT;
+ALTER TABLE switches ADD COLUMN services_endpoint TEXT;
+";
+
 /// Brings an opened database to [`VERSION`].
 pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StateError> {
     let steps = STEPS.iter().map(|sql| M::up(sql)).collect();
@@ -248,5 +256,9 @@ mod tests {
         assert_eq!(version, VERSION);
         let follows: bool = connection.query_row("SELECT follow FROM sessions", [], |row| row.get(0)).unwrap();
         assert!(!follows);
+        for table in ["grants", "leases", "switches"] {
+            let sql = format!("SELECT count(*) FROM pragma_table_info('{table}') WHERE name = 'services_endpoint'");
+            assert_eq!(connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap(), 1, "{table}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     StateError, Store,
-    convert::{Place, permission_text, reach_columns, read_reach, seconds},
+    convert::{Place, permission_text, reach_columns, read_reach, seconds, services_endpoint},
     events::Event,
     leases::Written,
     store::Change,
@@ -103,8 +103,8 @@ fn replace(change: &Change<'_, '_>, switch: &Switch) -> Result<(), StateError> {
     let target = targets::row_of(change.tx, switch.target())?;
     let sql = "INSERT OR REPLACE INTO switches (rule_id, target, permission, account, partition, profile, role_arn, \
                external_id, config_file, credentials_file, switch_role, switch_group, fires_at, confirmed, version, \
-               refusals, next_try_at, last_failure) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
+               refusals, next_try_at, last_failure, services_endpoint) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
     let reach = &switch.reach;
     change.tx.prepare_cached(sql)?.execute(params![
         switch.rule.0,
@@ -125,6 +125,7 @@ fn replace(change: &Change<'_, '_>, switch: &Switch) -> Result<(), StateError> {
         i64::from(switch.refusals),
         seconds(switch.next_try_at),
         switch.last_failure.as_ref().map(|failure| serde_json::json!(failure).to_string()),
+        services_endpoint(reach),
     ])?;
     Ok(())
 }

@@ -40,7 +40,8 @@ fn one_open_lease_on_a_permission_of_a_target() {
     let raw = rusqlite::Connection::open(root.path().join("state.db")).unwrap();
     let sql = "INSERT INTO leases SELECT NULL, target, permission, account, partition, profile, role_arn, external_id, \
                config_file, credentials_file, phase, shared, rule_id, tagged_until, version, last_sent_at, in_flight, \
-               last_unknown_at, refusals, next_try_at, last_failure, vanished, created_at FROM leases WHERE id = 1";
+               last_unknown_at, refusals, next_try_at, last_failure, vanished, created_at, \
+               services_endpoint FROM leases WHERE id = 1";
     assert!(raw.execute(sql, []).unwrap_err().to_string().contains("UNIQUE"));
     write(&mut store, &first, &first.closed(), EventKind::LeaseClosed);
     let again = store.claim(&reach("sg-1"), &permission(22), at(2)).unwrap();

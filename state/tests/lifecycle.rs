@@ -375,7 +375,7 @@ fn ten_thousand_sessions_are_listed() {
            SELECT n.id, user_name, user_email, reason, status, started_at + i, expires_at + i, ended_at, ended_reason
            FROM sessions, n;
          INSERT INTO grants SELECT n.id, n.id, 0, resource_name, address, status, applied_at, removed_at, target,
-           account, partition, profile, role_arn, external_id, config_file, credentials_file FROM grants, n;
+           account, partition, profile, role_arn, external_id, config_file, credentials_file, services_endpoint FROM grants, n;
          INSERT INTO grant_permissions SELECT n.id, permission, standing, detail FROM grant_permissions, n;
          COMMIT;",
     )

@@ -18,7 +18,7 @@ use crate::harness::{IPV4, Installation, Outcome, Sandboxed, sandboxed::SETTLED}
 use chrono::TimeDelta;
 use eg_sandbox::{Fault, Rule, SecurityGroupRule, Stale, StaleSight};
 use serde_json::Value;
-use std::thread;
+use std::{thread, time::Duration};
 
 const AUTHORIZE: &str = "AuthorizeSecurityGroupIngress";
 const REVOKE: &str = "RevokeSecurityGroupIngress";

@@ -2,7 +2,7 @@
 //! no reading.
 
 use super::{each, entries};
-use eg_model::target::{Reach, TargetKey};
+use eg_model::target::{OtherServices, Reach, TargetKey};
 use eg_providers::{
     Connect, Sighting,
     aws::{Aws, Options},
@@ -70,6 +70,7 @@ impl Service {
             external_id: None,
             config_file: None,
             credentials_file: Some(keys.to_string_lossy().into_owned()),
+            other_services: OtherServices::WithTarget,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {

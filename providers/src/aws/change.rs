@@ -136,17 +136,24 @@ impl SecurityGroups {
         Ok(Answered { value: (), request_id: answer.request_id().map(str::to_owned) })
     }
 
-    /// Authorize with a tag (so that `ec2:CreateTags` is asked too), and revoke, each as a dry run of [`probe`]: IAM
-    /// does not look at ports and addresses, and an endpoint that does not know `DryRun` then neither opens what was
-    /// asked for behind the ledger's back nor revokes a rule of somebody else's. Refused, authorize is asked without
-    /// the tag, to tell which of both is missing. Whether tags of existing rules may be changed (`ec2:CreateTags`,
+    /// Authorize with the tags and our mark (so that `ec2:CreateTags` is asked too), and revoke, each as a dry run of
+    /// [`probe`]: IAM does not look at ports and addresses, and an endpoint that does not know `DryRun` then neither
+    /// opens what was asked for behind the ledger's back nor revokes a rule of somebody else's. Refused, authorize is
+    /// asked without any tag, to tell which of both is missing. Whether tags of existing rules may be changed (`ec2:CreateTags`,
     /// `ec2:DeleteTags` on a rule) cannot be asked before there is a rule.
-    pub(super) async fn dry_runs(&self, group: &str, permission: &Permission) -> Rights {
+    pub(super) async fn dry_runs(
+        &self,
+        group: &str,
+        permission: &Permission,
+        tags: &BTreeMap<String, String>,
+    ) -> Rights {
         let probe = probe(permission);
-        let (open, tag) = match self.dry_authorize(group, &probe, true).await {
+        let mut tags = tags.clone();
+        tags.insert(MANAGED_BY.to_owned(), MANAGED_BY_EG.to_owned());
+        let (open, tag) = match self.dry_authorize(group, &probe, Some(&tags)).await {
             Verdict::Allowed => (Verdict::Allowed, Verdict::Allowed),
             Verdict::Unknown(failure) => (Verdict::Unknown(failure.clone()), Verdict::Unknown(failure)),
-            Verdict::Denied(failure) => match self.dry_authorize(group, &probe, false).await {
+            Verdict::Denied(failure) => match self.dry_authorize(group, &probe, None).await {
                 open @ Verdict::Denied(_) => {
                     let untold = "whether tagging is permitted cannot be told before opening is";
                     (open, Verdict::Unknown(Failure { message: untold.to_owned(), ..failure }))
@@ -165,17 +172,16 @@ impl SecurityGroups {
         Rights { open, tag, close: verdict(group, "ec2:RevokeSecurityGroupIngress", answer) }
     }
 
-    async fn dry_authorize(&self, group: &str, probe: &Permission, tagged: bool) -> Verdict {
-        let tags = BTreeMap::from([(MANAGED_BY.to_owned(), MANAGED_BY_EG.to_owned())]);
+    async fn dry_authorize(&self, group: &str, probe: &Permission, tags: Option<&BTreeMap<String, String>>) -> Verdict {
         let request = self
             .ec2
             .authorize_security_group_ingress()
             .group_id(group)
             .ip_permissions(rule::ip_permission(probe, None))
-            .set_tag_specifications(rule::tag_specification(&tags).filter(|_| tagged))
+            .set_tag_specifications(tags.and_then(rule::tag_specification))
             .dry_run(true);
         let answer = logged(Action::AuthorizeSecurityGroupIngress, format!("{group} (dry run)"), request.send()).await;
-        verdict(group, if tagged { "ec2:CreateTags" } else { "ec2:AuthorizeSecurityGroupIngress" }, answer)
+        verdict(group, if tags.is_some() { "ec2:CreateTags" } else { "ec2:AuthorizeSecurityGroupIngress" }, answer)
     }
 }
 

@@ -19,7 +19,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::SdkConfig;
 use eg_model::{
     failure::{Failure, FailureClass},
-    target::Reach,
+    target::{OtherServices, Reach},
 };
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::{Mutex, OnceCell};
@@ -77,6 +77,7 @@ struct Way {
     external_id: Option<String>,
     config_file: Option<String>,
     credentials_file: Option<String>,
+    other_services: OtherServices,
 }
 
 impl Way {
@@ -89,13 +90,23 @@ impl Way {
             external_id: reach.external_id.clone(),
             config_file: reach.config_file.clone(),
             credentials_file: reach.credentials_file.clone(),
+            other_services: reach.other_services.clone(),
+        }
+    }
+
+    /// Where everything but EC2 is asked.
+    fn others(&self) -> Option<&String> {
+        match &self.other_services {
+            OtherServices::WithTarget => self.endpoint.as_ref(),
+            OtherServices::ByThemselves => None,
+            OtherServices::At(endpoint) => Some(endpoint),
         }
     }
 }
 
 /// AWS: makes clients, each once.
 ///
-/// - Endpoint: the snapshot's, for every service alike; without one, AWS's own for the region, whatever
+/// - Endpoints: the snapshot's, for EC2 and for every other service; without one, AWS's own for the region, whatever
 ///   `AWS_ENDPOINT_URL` or a profile's `endpoint_url` say now: another endpoint is another cloud. (Credentials that a
 ///   *profile* gets from STS or SSO by itself are fetched from where the SDK says.)
 /// - Credentials: the standard chain (environment, profile, web identity, container, instance), or, with a profile,
@@ -123,10 +134,10 @@ impl Aws {
             );
             return Err(Failure::new(FailureClass::Invalid, message));
         }
-        if let Some(endpoint) = &target.endpoint {
+        let way = Way::of(reach);
+        for endpoint in way.endpoint.iter().chain(way.others()) {
             check_endpoint(endpoint)?;
         }
-        let way = Way::of(reach);
         let mut clients = self.clients.lock().await;
         if let Some(known) = clients.get(&way) {
             return Ok(known.clone());
@@ -158,7 +169,7 @@ impl Aws {
         let mut config = SdkConfig::builder();
         config
             .set_region(region)
-            .set_endpoint_url(way.endpoint.clone())
+            .set_endpoint_url(way.others().cloned())
             .set_use_fips(loaded.use_fips())
             .set_use_dual_stack(loaded.use_dual_stack())
             .set_sleep_impl(loaded.sleep_impl())
@@ -190,7 +201,8 @@ impl Aws {
         // One cache for all clients. Slow credentials are reported as such, before the call's own time is up.
         let cache = IdentityCache::lazy().load_timeout(self.options.call_timeout.mul_f32(0.8)).build();
         let config = plain.into_builder().credentials_provider(credentials).identity_cache(cache).build();
-        let (ec2, sts) = (aws_sdk_ec2::config::Builder::from(&config), aws_sdk_sts::config::Builder::from(&config));
+        let (mut ec2, sts) = (aws_sdk_ec2::config::Builder::from(&config), aws_sdk_sts::config::Builder::from(&config));
+        ec2.set_endpoint_url(way.endpoint.clone());
         // Its answers are JSON, and JSON that is cut off does not parse.
         let scheduler = aws_sdk_scheduler::config::Builder::from(&config);
         let iam = aws_sdk_iam::config::Builder::from(&config);
@@ -202,6 +214,7 @@ impl Aws {
             now: self.options.now.clone(),
             source,
             renewal: files,
+            call_timeout: self.options.call_timeout,
             caller: OnceCell::new(),
         }
     }

@@ -68,6 +68,7 @@ use std::{
     fmt::Display,
     future::Future,
     sync::Arc,
+    time::Duration,
 };
 use tokio::{sync::OnceCell, time::Instant};
 
@@ -91,6 +92,7 @@ struct SecurityGroups {
     /// The credentials before any role is assumed: when these end, so does everything.
     source: SharedCredentialsProvider,
     renewal: renewal::Files,
+    call_timeout: Duration,
     /// Asked once: the same credentials are the same caller.
     caller: OnceCell<Caller>,
 }
@@ -163,8 +165,8 @@ impl Firewall for SecurityGroups {
         self.untag_id(&rule.target().id, &rule.id().0, tags).await
     }
 
-    async fn rights(&self, group: &str, permission: &Permission) -> Rights {
-        self.dry_runs(group, permission).await
+    async fn rights(&self, group: &str, permission: &Permission, tags: &BTreeMap<String, String>) -> Rights {
+        self.dry_runs(group, permission, tags).await
     }
 
     async fn read_switch(&self, group: &str, rule: &RuleId, way: &SwitchWay) -> SwitchSeen {
@@ -196,6 +198,8 @@ impl Firewall for SecurityGroups {
     }
 
     async fn credentials_end(&self, _now: Timestamp) -> CredentialsEnd {
-        renewal::end_of(&self.source, &self.renewal).await
+        // A `credential_process` may hang, and the answer is good to know at best.
+        let end = renewal::end_of(&self.source, &self.renewal);
+        tokio::time::timeout(self.call_timeout, end).await.unwrap_or(CredentialsEnd::Unknown)
     }
 }

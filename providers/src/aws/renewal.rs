@@ -95,7 +95,12 @@ fn by_base(profiles: &ProfileSet, profile: &Profile, home: Option<&Path>) -> Cre
     let session = profile.get("sso_session").and_then(|name| profiles.sso_session(name));
     let start_url = session.and_then(|session| session.get("sso_start_url")).or_else(|| profile.get("sso_start_url"));
     if let Some(start_url) = start_url {
-        return by_tokens(&cached_tokens(home), start_url);
+        let mut tokens = cached_tokens(home);
+        // Only a login for an `sso-session` can be refreshed, and a profile without one does not use that.
+        if profile.get("sso_session").is_none() {
+            tokens.retain(|token| !token.refresh_token);
+        }
+        return by_tokens(&tokens, start_url);
     }
     let keys = profile.get("aws_access_key_id").is_some() && profile.get("aws_session_token").is_none();
     let renews =
@@ -212,6 +217,11 @@ sso_region = eu-west-1
         write(
             "3.json",
             r#"{"startUrl":"https://new.example/start","accessToken":"t","expiresAt":"2026-02-26T18:00:00Z","refreshToken":"r"}"#,
+        );
+        // Another profile's login at the same place, by way of an sso-session: the SDK does not take it for this one.
+        write(
+            "4.json",
+            r#"{"startUrl":"https://old.example/start","accessToken":"t","expiresAt":"2026-02-28T18:00:00Z","refreshToken":"r"}"#,
         );
         write("botocore-client-id.json", r#"{"clientId":"c","expiresAt":"2026-05-26T18:00:00Z"}"#);
         write("broken.json", "{");

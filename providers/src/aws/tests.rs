@@ -12,7 +12,11 @@ use aws_credential_types::{
     Credentials,
     provider::{ProvideCredentials, error::CredentialsError, future},
 };
-use eg_model::{ids::SessionId, observation::Reading, target::Reach};
+use eg_model::{
+    ids::SessionId,
+    observation::Reading,
+    target::{OtherServices, Reach},
+};
 use std::{
     path::Path,
     sync::atomic::{AtomicI64, Ordering},
@@ -324,9 +328,11 @@ async fn dry_runs() {
     let allowed = || Play::error(412, "DryRunOperation");
     let ssh = permission("tcp|22|22|203.0.113.42/32");
 
+    let extra = tags([("cost-center", "7")]);
+
     let (replay, groups) = world([allowed(), allowed()]).await;
     let all = Rights { open: Verdict::Allowed, tag: Verdict::Allowed, close: Verdict::Allowed };
-    assert_eq!(groups.rights(GROUP, &ssh).await, all);
+    assert_eq!(groups.rights(GROUP, &ssh, &extra).await, all);
     let asked = replay.asked();
     assert_eq!(
         asked[0].form,
@@ -339,8 +345,10 @@ async fn dry_runs() {
             ("IpPermissions.1.ToPort", "9"),
             ("IpPermissions.1.IpRanges.1.CidrIp", "192.0.2.0/32"),
             ("TagSpecification.1.ResourceType", "security-group-rule"),
-            ("TagSpecification.1.Tag.1.Key", "eg:managed-by"),
-            ("TagSpecification.1.Tag.1.Value", "eg"),
+            ("TagSpecification.1.Tag.1.Key", "cost-center"),
+            ("TagSpecification.1.Tag.1.Value", "7"),
+            ("TagSpecification.1.Tag.2.Key", "eg:managed-by"),
+            ("TagSpecification.1.Tag.2.Value", "eg"),
         ])
     );
     assert_eq!(
@@ -360,7 +368,7 @@ async fn dry_runs() {
     let named = "You are not authorized to perform this operation. User: arn:aws:iam::1:user/a is not authorized to perform: ec2:CreateTags on resource: arn";
     let (replay, groups) =
         world([denied(named), allowed(), denied("You are not authorized to perform this operation.")]).await;
-    let rights = groups.rights(GROUP, &ssh).await;
+    let rights = groups.rights(GROUP, &ssh, &extra).await;
     assert_eq!(rights.open, Verdict::Allowed);
     let plain = &replay.asked()[1].form;
     assert!(plain.keys().all(|key| !key.starts_with("TagSpecification")) && plain["DryRun"] == "true", "{plain:?}");
@@ -370,19 +378,19 @@ async fn dry_runs() {
     assert!(missing[1].message.starts_with("ec2:RevokeSecurityGroupIngress on sg-0abc"), "{}", missing[1]);
 
     let (_, groups) = world([denied("no"), denied("no"), Play::error(400, "InvalidPermission.NotFound")]).await;
-    let rights = groups.rights(GROUP, &ssh).await;
+    let rights = groups.rights(GROUP, &ssh, &extra).await;
     assert!(matches!((&rights.tag, &rights.close), (Verdict::Unknown(_), Verdict::Unknown(_))), "{rights:?}");
     let missing = rights.denied();
     assert_eq!(missing.len(), 1);
     assert!(missing[0].message.starts_with("ec2:AuthorizeSecurityGroupIngress on sg-0abc"), "{}", missing[0]);
 
     let (_, groups) = world([Play::Reset, Play::error(400, "InvalidPermission.Duplicate")]).await;
-    let rights = groups.rights(GROUP, &ssh).await;
+    let rights = groups.rights(GROUP, &ssh, &extra).await;
     assert!(matches!(rights.open, Verdict::Unknown(_)), "{rights:?}");
     assert_eq!(rights.denied(), [], "what cannot be told is not denied");
 
     let (_, groups) = world([authorized(""), revoked("")]).await;
-    let rights = groups.rights(GROUP, &ssh).await;
+    let rights = groups.rights(GROUP, &ssh, &extra).await;
     for verdict in [rights.open, rights.tag, rights.close] {
         let Verdict::Unknown(failure) = verdict else { panic!("{verdict:?}") };
         assert!(failure.message.ends_with("the endpoint does not know dry runs"), "{failure}");
@@ -589,6 +597,31 @@ async fn without_credentials_nothing_is_sent() {
         assert!(replay.asked().is_empty());
         assert_eq!(groups.credentials_end(at("2026-02-27T10:00:00Z")).await, CredentialsEnd::Unknown);
     }
+}
+
+/// When credentials end is not worth waiting for ever: a `credential_process` may hang.
+#[tokio::test]
+async fn credentials_that_never_come() {
+    #[derive(Debug)]
+    struct Never;
+    impl ProvideCredentials for Never {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            future::ProvideCredentials::new(std::future::pending())
+        }
+    }
+    let replay = Replay::new([]);
+    let options = Options {
+        credentials: Some(SharedCredentialsProvider::new(Never)),
+        call_timeout: Duration::from_millis(1),
+        ..options(&replay)
+    };
+    let groups = Aws::new(options).security_groups(&reach(GROUP)).await.unwrap();
+    let answer =
+        tokio::time::timeout(Duration::from_secs(60), groups.credentials_end(at("2026-02-27T10:00:00Z"))).await;
+    assert_eq!(answer.ok(), Some(CredentialsEnd::Unknown));
 }
 
 // Readings
@@ -926,6 +959,30 @@ async fn a_role_is_assumed_through_the_same_endpoint() {
         assert!(failure.message.contains("assume the role"), "{failure}");
         assert_eq!(replay.asked().len(), 1);
     }
+}
+
+/// An endpoint for EC2 alone answers nothing else.
+#[tokio::test]
+async fn other_services_may_be_elsewhere() {
+    let at = |endpoint: &str| OtherServices::At(endpoint.to_owned());
+    let (ec2, others) = ("https://vpce-1.ec2.eu-west-1.vpce.amazonaws.com/", "https://10.0.0.1/");
+    for (other_services, expected) in [
+        (OtherServices::WithTarget, ec2),
+        (OtherServices::ByThemselves, "https://sts.eu-west-1.amazonaws.com/"),
+        (at(others), others),
+    ] {
+        let mut way = Reach { other_services, ..reach(GROUP) };
+        way.target.endpoint = Some(ec2.to_owned());
+        let replay = Replay::new([revoked(""), identity()]);
+        let groups = Aws::new(options(&replay)).security_groups(&way).await.unwrap();
+        groups.revoke_ids(GROUP, vec!["sgr-1".into()]).await.unwrap();
+        groups.caller().await.unwrap();
+        let asked: Vec<String> = replay.asked().into_iter().map(|asked| asked.uri).collect();
+        assert_eq!(asked, [ec2, expected]);
+    }
+    let plain = Reach { other_services: at("http://10.0.0.1"), ..reach(GROUP) };
+    let refused = Aws::new(options(&Replay::new([]))).security_groups(&plain).await.err().unwrap();
+    assert_eq!(refused.class, FailureClass::Invalid);
 }
 
 /// The environment belongs to the whole process, so this test runs itself again in a child that has one.

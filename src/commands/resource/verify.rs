@@ -9,7 +9,7 @@ use crate::{
     doctor::{Finding, Level},
     error::{CommandError, Exit, Kind},
     output::text::escape_controls,
-    settings::{Chosen, Resource, Settings},
+    settings::{Aws, Chosen, Resource, Settings},
     survey::{Surveyed, survey},
     verify::{open_to_all, rights, slots},
 };
@@ -48,7 +48,7 @@ pub fn run(context: &Context<'_>, args: &VerifyArgs) -> Result<Exit, CommandErro
     }
     let chosen = settings.select(&args.name).map_err(|error| CommandError::new(Kind::Usage, error.to_string()))?;
     let runtime = context.runtime()?;
-    let verified = runtime.block_on(examine(context, &chosen));
+    let verified = runtime.block_on(examine(context, &chosen, &settings.aws));
     runtime.shutdown_background();
     let well = verified.iter().flat_map(|one| &one.findings).all(|finding| finding.level != Level::Bad);
     context.printer.json(&json!({"ok": well, "resources": verified.iter().map(verified_json).collect::<Vec<_>>()}));
@@ -78,7 +78,7 @@ fn verified_json(one: &Verified) -> Value {
     })
 }
 
-async fn examine(context: &Context<'_>, chosen: &Chosen<'_>) -> Vec<Verified> {
+async fn examine(context: &Context<'_>, chosen: &Chosen<'_>, aws: &Aws) -> Vec<Verified> {
     let narrowed = Settings {
         resources: chosen.resources.iter().copied().cloned().collect(),
         selections: chosen.selections.iter().copied().cloned().collect(),
@@ -88,7 +88,7 @@ async fn examine(context: &Context<'_>, chosen: &Chosen<'_>) -> Vec<Verified> {
     let connect = context.env.connect();
     let mut verified = Vec::new();
     for one in survey(&settings, connect.as_ref(), |resource| context.reach(resource)).await {
-        let findings = findings(&one).await;
+        let findings = findings(&one, aws).await;
         let (group, region) = (one.resource.id.clone(), one.resource.region.clone());
         verified.push(Verified { name: one.resource.name.clone(), group: Some(group), region: Some(region), findings });
     }
@@ -99,7 +99,7 @@ async fn examine(context: &Context<'_>, chosen: &Chosen<'_>) -> Vec<Verified> {
     verified
 }
 
-async fn findings(one: &Surveyed<'_>) -> Vec<Finding> {
+async fn findings(one: &Surveyed<'_>, aws: &Aws) -> Vec<Finding> {
     let (resource, target) = (one.resource, &one.reach.target);
     let reading = match &one.sighting {
         Sighting::Complete(reading) => reading,
@@ -114,7 +114,8 @@ async fn findings(one: &Surveyed<'_>) -> Vec<Finding> {
     };
     let mut findings = vec![Finding::good("group", format!("{} is there", target.id))];
     if let (Some(firewall), Some(probe)) = (&one.firewall, probe(resource)) {
-        findings.extend(rights(&resource.entry, &firewall.rights(&target.id, &probe).await));
+        let asked = firewall.rights(&target.id, &probe, &aws.extra_tags).await;
+        findings.extend(rights(&resource.entry, &asked));
     }
     findings.extend(resource.families.iter().map(|family| slots(reading, *family, resource.ports.len())));
     findings.extend(open_to_all(reading, &resource.ports, &resource.families));

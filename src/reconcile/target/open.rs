@@ -184,7 +184,7 @@ impl TargetRun<'_> {
             return None;
         }
         let permission = call.permissions.first()?;
-        let missing = firewall.rights(&self.key.id, permission).await.denied();
+        let missing = firewall.rights(&self.key.id, permission, &self.authorize_call(call).tags).await.denied();
         self.allowed = Some(missing.is_empty());
         missing.into_iter().next()
     }

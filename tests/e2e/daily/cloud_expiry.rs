@@ -168,6 +168,17 @@ fn what_was_made_is_told_even_if_the_rest_is_refused() {
     assert!(finished.stdout.contains("role/eg-cloud-expiry made\n"), "{finished}");
 }
 
+/// Doing the same again helps nobody against a limit.
+#[test]
+fn a_policy_that_is_too_long_is_told() {
+    let world = World::new();
+    let long = "Maximum policy size of 10240 bytes exceeded for role eg-cloud-expiry";
+    world.faults(&[Fault::refuse("PutRolePolicy", 409, "LimitExceeded", long)]);
+    let stopped = world.eg(&["setup", "cloud-expiry", "--apply"]).expect_code(1);
+    assert!(stopped.stderr.contains(long) && stopped.stderr.contains("name fewer groups with --only"), "{stopped}");
+    assert!(!stopped.stderr.contains("run it again"), "{stopped}");
+}
+
 #[test]
 fn a_caller_who_may_not_is_told() {
     let world = World::new();

@@ -4,7 +4,7 @@ use crate::{
     harness::World,
     session::{Tale, error_of, start, start_id},
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs};
 
 #[test]
 fn what_is_printed() {
@@ -31,6 +31,21 @@ fn what_is_printed() {
     let arn = "\"arn:aws-cn:ec2:cn-north-1:123456789012:security-group/sg-0123456789abcdef0\"";
     assert!(outcome.stdout.contains(arn) && outcome.stdout.contains("\"centre\""), "{outcome}");
     assert!(outcome.stderr.contains("sts:AssumeRole"), "{outcome}");
+}
+
+/// The profile's region tells the partition, and not one that the shell names besides.
+#[test]
+fn the_policy_for_sweeping_is_of_the_profiles_partition() {
+    let world = World::bare();
+    fs::create_dir_all(world.here.home().join(".aws")).unwrap();
+    fs::write(world.here.home().join(".aws/config"), "[profile far]\nregion = cn-north-1\n").unwrap();
+    let printed = |profile: &str, region: &str| {
+        let command = world.here.command(&["iam-policy", "--sweep"]).without("AWS_ACCESS_KEY_ID");
+        command.env("AWS_PROFILE", profile).env("AWS_REGION", region).run().expect_code(0).stdout
+    };
+    assert!(printed("far", "").contains("\"arn:aws-cn:ec2:"));
+    assert!(printed("far", "eu-west-1").contains("\"arn:aws-cn:ec2:"));
+    assert!(printed("none", "us-gov-west-1").contains("\"arn:aws-us-gov:ec2:"));
 }
 
 /// What the provider heard in a life of every kind of call, against what the policy allows.

@@ -1,9 +1,10 @@
 //! `eg who`.
 
 use crate::{
-    harness::{Fault, World},
+    harness::{Fault, Moto, REGION, World},
     session::{Tale, error_of, start, start_id},
 };
+use std::fs;
 
 #[test]
 fn every_installation_is_shown() {
@@ -67,6 +68,24 @@ fn a_group_that_cannot_be_read_is_not_empty() {
     let json = world.eg(&["who", "--output", "json"]).expect_code(3);
     assert_eq!(json.json_as("who")["unavailable"][0]["resourceName"], "typo-sg");
     json.json_lines();
+}
+
+/// One group through two profiles, of which the first may not look.
+#[test]
+fn where_one_profile_may_not_look_another_may() {
+    let world = World::bare();
+    let group = world.cloud.create_group("shared");
+    let key = Moto::access_key(world.account(), "WIDE");
+    let profiles = format!("[profile narrow]\n[profile wide]\naws_access_key_id = {key}\naws_secret_access_key = t\n");
+    fs::create_dir_all(world.here.home().join(".aws")).unwrap();
+    fs::write(world.here.home().join(".aws/config"), profiles).unwrap();
+    let resource =
+        |profile: &str| World::resource(profile, &group, REGION, &["tcp/22"], &format!("profile = \"{profile}\"\n"));
+    world.write_config(&(world.config_head() + &resource("narrow") + &resource("wide")));
+    start(&world.here, &["--only", "wide"]);
+    let found = world.eg(&["who", "--output", "json"]).expect_code(0).json_as("who");
+    assert_eq!((&found["rules"][0]["resourceName"], &found["unavailable"]), (&"wide".into(), &serde_json::json!([])));
+    world.eg(&["session", "stop"]).expect_code(0);
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! B27, B28, B35: other credentials, cron's empty environment, full and read-only disks.
 
 use super::{AUTHORIZE, REVOKE, marked, newest, one_group, says, sessions, settle, status, stop_and_settle};
-use crate::harness::{Fault, Moto, REGION, World};
+use crate::harness::{Fault, IPV4, Moto, REGION, Sandboxed, World};
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -283,4 +284,24 @@ fn a_state_directory_that_cannot_be_used_is_named() {
     }
     assert!(marked(&world, "prod-api-sg").is_empty());
     assert_eq!(world.cloud.snapshot(), before);
+}
+
+/// AWS_ENDPOINT_URL_EC2 is for EC2 alone, as in every AWS tool; and so it is from cron, where nobody names it.
+#[test]
+fn the_endpoint_of_ec2_is_for_ec2_alone() {
+    let ec2 = Sandboxed::new();
+    let others = Sandboxed::new();
+    let start = ["session", "start", "--ipv4", IPV4];
+    let command = ec2.here.command(&start).env("AWS_ENDPOINT_URL_EC2", ec2.region.endpoint());
+    let started = command.env("AWS_ENDPOINT_URL", others.region.endpoint()).run().expect_code(0);
+    for (endpoint, what) in [(&ec2, "EC2"), (&others, "everything else")] {
+        let line = format!("Using endpoint {} for {what}\n", endpoint.region.endpoint());
+        assert!(started.stderr.contains(&line), "{started}");
+    }
+    ec2.here.command(&["session", "stop"]).without("AWS_ENDPOINT_URL").run().expect_code(0);
+    let asked = |world: &Sandboxed| world.calls().into_iter().map(|call| call.action).collect::<BTreeSet<_>>();
+    assert_eq!(asked(&others), BTreeSet::from(["GetCallerIdentity".to_owned()]));
+    assert!(asked(&ec2).contains("RevokeSecurityGroupIngress") && !asked(&ec2).contains("GetCallerIdentity"));
+    ec2.ends();
+    others.ends();
 }

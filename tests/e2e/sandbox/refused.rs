@@ -217,3 +217,22 @@ fn a_group_that_goes_fails_its_session() {
     stop(&world).expect_code(0);
     world.ends();
 }
+
+/// A company may permit only rules with a certain tag. `[aws] extra_tags` are in the questions as they are in the call.
+#[test]
+fn a_tag_that_a_policy_asks_for_is_in_every_question() {
+    let world = Sandboxed::new();
+    let config = std::fs::read_to_string(world.here.config_path()).unwrap();
+    world.here.write_config(&format!("[aws.extra_tags]\ncost-center = \"7\"\n{config}"));
+    let goes_through = Rule::new(Fault::Slow(Duration::ZERO)).on(AUTHORIZE).containing("cost-center");
+    world.faults([goes_through, Rule::new(Fault::Deny).on(AUTHORIZE)]);
+    for command in [&["resource", "verify"][..], &["doctor"]] {
+        let outcome = world.eg(command);
+        says_not(&outcome, "is not permitted");
+        says(&outcome, if command.len() == 1 { "api: open, tag and close" } else { "the credentials may open rules" });
+    }
+    begin(&world, &[]).expect_code(0);
+    assert_eq!(status(&world), "ACTIVE");
+    stop(&world).expect_code(0);
+    world.ends();
+}

@@ -165,6 +165,48 @@ fn where_one_profile_may_not_look_another_may() {
     assert_eq!(world.cloud.snapshot(), before);
 }
 
+/// What is still there at the second reading, and no longer to be closed, is held again only if somebody holds it.
+#[test]
+fn what_changes_between_two_readings_is_not_closed_by_that() {
+    type Change = fn(&World, &str, &str);
+    let changes: [(&str, i32, Change); 3] = [
+        ("held-again", 0, |world, _, id| {
+            let key = format!("eg:lease:{}", "f".repeat(32));
+            world.cloud.create_tags(id, &[(&key, &text(ago(-8)))]);
+        }),
+        ("unknown", 3, |world, group, id| world.cloud.strip_tags(group, id)),
+        // From now on the provider's clock is ahead of this process's.
+        ("unknown", 3, |world, _, _| world.advance(5 * MINUTE)),
+    ];
+    for (outcome, code, change) in changes {
+        let world = World::new();
+        let group = world.group("dev-web-sg").to_owned();
+        let before = world.cloud.snapshot();
+        let id = left_at(&world.cloud, &group, 22, 2, ago(5));
+        world.faults(&[Fault::lose_request(REVOKE).times(1), Fault::hold(READ).skip(1)]);
+        let running = world.here.command(&["sweep", "--region", REGION, "--output", "json"]).spawn();
+        running.wait_for_delayed(READ);
+        change(&world, &group, &id);
+        world.faults(&[]);
+        let swept = running.wait().expect_code(code);
+        assert_eq!(came(&swept.json_as("sweep"), &id), ["expired", "close", outcome]);
+        world.cloud.revoke(&group, &id);
+        assert_eq!(world.cloud.snapshot(), before);
+    }
+}
+
+/// Keys in the environment beat AWS_PROFILE, and leave it its region.
+#[test]
+fn the_region_of_aws_profile_counts_beside_keys() {
+    let world = World::bare();
+    fs::create_dir_all(world.here.home().join(".aws")).unwrap();
+    let config = format!("[default]\nregion = {REGION}\n[profile one]\nregion = us-east-1\n");
+    fs::write(world.here.home().join(".aws/config"), config).unwrap();
+    let swept = world.here.command(&["sweep", "--output", "json"]).env("AWS_PROFILE", "one").run();
+    let swept = swept.expect_code(0).json_as("sweep");
+    assert_eq!((&swept["places"][0]["region"], &swept["places"][0]["profile"]), (&"us-east-1".into(), &Value::Null));
+}
+
 /// The call in flight is waited for, what it came to is reported, and nothing more is begun.
 #[test]
 fn a_signal_stops_between_calls() {
