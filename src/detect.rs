@@ -1,7 +1,12 @@
 //! Finding the user's own addresses: several echo services of different operators, asked at once, have to agree, so
 //! that no single service can put an address of its choosing into a firewall.
 
-use crate::{env::Env, output::text::escape_controls, settings::Detect};
+use crate::{
+    env::Env,
+    error::{CommandError, Kind},
+    output::text::escape_controls,
+    settings::Detect,
+};
 use eg_model::address::{IpVersion, special_block};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use reqwest::{Client, Response, StatusCode, Url, redirect::Policy};
@@ -112,6 +117,28 @@ pub fn proxy_hint(env: &Env, settings: &Detect) -> Option<String> {
 pub fn never_detected(settings: &Detect, version: IpVersion) -> Option<String> {
     let key = format!("ipv{}", version.number());
     settings.services(version).is_empty().then(|| format!("{version} is left out by `[detect] {key} = []`"))
+}
+
+/// Refuses to detect where no family is left to ask about: both are, or the one that `-4` or `-6` leaves.
+///
+/// # Errors
+/// The obstacle of each of them. What the arguments leave is their fault; what is left of both families, the
+/// configuration's.
+pub fn check_asked(
+    [only_v4, only_v6]: [bool; 2],
+    obstacle: impl Fn(IpVersion) -> Option<String>,
+) -> Result<(), CommandError> {
+    let asked: &[IpVersion] = match (only_v4, only_v6) {
+        (true, _) => &[IpVersion::V4],
+        (_, true) => &[IpVersion::V6],
+        (false, false) => &[IpVersion::V4, IpVersion::V6],
+    };
+    let obstacles: Option<Vec<String>> = asked.iter().map(|version| obstacle(*version)).collect();
+    let Some(obstacles) = obstacles else { return Ok(()) };
+    let kind = if only_v4 || only_v6 { Kind::Usage } else { Kind::Config };
+    let message = format!("there is no address to detect: {}", obstacles.join("; "));
+    let hint = "see `[detect]` and `families` in the configuration, or name the address with --ipv4 or --ipv6";
+    Err(CommandError::new(kind, message).hint(hint))
 }
 
 /// Both families, with every answer.

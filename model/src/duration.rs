@@ -264,6 +264,15 @@ mod tests {
     }
 
     #[test]
+    fn another_limit() {
+        let limit = TimeDelta::days(400);
+        assert_eq!(parse_up_to("400d", limit), Ok(limit));
+        assert_eq!(parse_up_to("401d", limit).unwrap_err().to_string(), "\"401d\" is too long: the limit is 400d");
+        assert!(matches!(parse_up_to("99999999999999999999d", limit), Err(DurationError::TooLong { .. })));
+        assert_eq!(parse_duration("32d").unwrap_err().to_string(), "\"32d\" is too long: the limit is 31d");
+    }
+
+    #[test]
     fn seconds() {
         assert_eq!(parse_seconds("3s", 1..=5).unwrap().as_secs(), 3);
         for bad in ["", "3", "s", "3 s", "+3s", "3m", "3ss", "1.5s"] {

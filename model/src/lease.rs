@@ -381,6 +381,17 @@ mod tests {
         claim().intend(Attempt::Opening, t(0)).authorized(sgr("sgr-1"), t(3600))
     }
 
+    #[test]
+    fn what_may_have_opened_something_is_not_nothing() {
+        let sent = claim().intend(Attempt::Opening, t(0));
+        let refused = sent.refused(failure(FailureClass::Denied), t(60));
+        assert!(claim().opened_nothing() && refused.opened_nothing());
+        let unanswered = sent.unanswered(failure(FailureClass::Unknown), t(60), t(1));
+        for may in [&sent, &unanswered, &unanswered.refused(failure(FailureClass::Denied), t(60)), &held()] {
+            assert!(!may.opened_nothing(), "{may:?}");
+        }
+    }
+
     /// A lease with every field set, so that a transition that touches too much shows.
     fn full() -> Lease {
         Lease {

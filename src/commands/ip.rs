@@ -2,10 +2,9 @@
 
 use super::Context;
 use crate::{
-    detect::{Families, FamilyOutcome, FamilySurvey, Survey, never_detected, proxy_hint, survey},
-    error::{CommandError, Exit, Kind},
+    detect::{Families, FamilyOutcome, FamilySurvey, Survey, check_asked, never_detected, proxy_hint, survey},
+    error::{CommandError, Exit},
     output::{style, table::Cell, text::escape_controls},
-    settings::Detect,
 };
 use eg_model::address::IpVersion;
 use serde_json::{Value, json};
@@ -32,7 +31,7 @@ pub struct IpArgs {
 /// The configuration is bad, or leaves out what is asked for.
 pub fn run(context: &Context<'_>, args: &IpArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
-    check_asked(args, &settings.detect)?;
+    check_asked([args.only_ipv4, args.only_ipv6], |version| never_detected(&settings.detect, version))?;
     let runtime = context.runtime()?;
     let families = Families { v4: !args.only_ipv6, v6: !args.only_ipv4 };
     let found = runtime.block_on(survey(families, &settings.detect, context.env.address_rule.clone()));
@@ -50,18 +49,6 @@ pub fn run(context: &Context<'_>, args: &IpArgs) -> Result<Exit, CommandError> {
         context.printer.progress(&format!("hint: {hint}"));
     }
     Ok(exit)
-}
-
-/// There has to be a service to ask.
-fn check_asked(args: &IpArgs, detect: &Detect) -> Result<(), CommandError> {
-    let asked = [(IpVersion::V4, args.only_ipv6), (IpVersion::V6, args.only_ipv4)];
-    let asked: Vec<IpVersion> = asked.into_iter().filter(|(_, left_out)| !left_out).map(|(one, _)| one).collect();
-    let obstacles: Vec<String> = asked.iter().filter_map(|version| never_detected(detect, *version)).collect();
-    if obstacles.len() < asked.len() {
-        return Ok(());
-    }
-    let kind = if asked.len() == 1 { Kind::Usage } else { Kind::Config };
-    Err(CommandError::new(kind, format!("there is nobody to ask: {}", obstacles.join("; "))))
 }
 
 /// As `session start` would judge: one family is enough, as long as no service lies about the other.

@@ -3,7 +3,7 @@
 
 use super::{Context, check_clock, no_signals, stop::end_own};
 use crate::{
-    detect::{Detected, Families, FamilyOutcome, describe, detect, never_detected, proxy_hint},
+    detect::{Detected, Families, FamilyOutcome, check_asked, describe, detect, never_detected, proxy_hint},
     error::{CommandError, Kind},
     probe::probe,
     reconcile::{Driver, Looks, PassReport},
@@ -234,21 +234,10 @@ impl<'a> Opening<'a> {
         if !self.explicit.is_empty() {
             return Ok(());
         }
-        let asked = [(IpVersion::V4, self.args.only_ipv6), (IpVersion::V6, self.args.only_ipv4)];
-        let asked: Vec<IpVersion> = asked.into_iter().filter(|(_, left_out)| !left_out).map(|(one, _)| one).collect();
-        let obstacle = |version: &IpVersion| match self.takes(*version) {
+        check_asked([self.args.only_ipv4, self.args.only_ipv6], |version| match self.takes(version) {
             false => Some(format!("no selected resource takes {version}")),
-            true => never_detected(&self.settings.detect, *version),
-        };
-        let obstacles: Vec<String> = asked.iter().filter_map(obstacle).collect();
-        if obstacles.len() < asked.len() {
-            return Ok(());
-        }
-        // What the arguments alone leave is their fault; what is left of both families, the configuration's.
-        let kind = if asked.len() == 1 { Kind::Usage } else { Kind::Config };
-        let message = format!("there is no address to detect: {}", obstacles.join("; "));
-        let hint = "see `families` and `[detect]` in the configuration, or name the address with --ipv4 or --ipv6";
-        Err(CommandError::new(kind, message).hint(hint))
+            true => never_detected(&self.settings.detect, version),
+        })
     }
 
     /// Warns of selected resources that do not take the family of an address that was named.

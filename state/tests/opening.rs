@@ -231,6 +231,7 @@ fn another_machine_is_refused_until_adopted() {
     for way in ["eg state adopt", "--state", "EG_MACHINE"] {
         assert!(error.with_advice().contains(way), "{error}");
     }
+    assert!(!error.advice().unwrap().contains("here"), "a fingerprint is not the name that it was made of: {error}");
     fs::remove_file(with_suffix(&path, ".guard")).unwrap();
     assert_eq!(Store::adopt(&path, "there", at(5)).unwrap(), installation(7));
     let (store, notices) = try_open(&path, Some("there"), 8).unwrap();

@@ -2,6 +2,7 @@
 //!
 //! `EG_WRITE_DOCS=1 cargo test --test e2e docs::` writes what is made: `docs/reference.md` and `docs/demo.svg`.
 
+mod keys;
 mod links;
 mod picture;
 mod reference;

@@ -253,6 +253,9 @@ fn doctor_says_whether_switches_can_be_read() {
     let well = findings(&world);
     assert_eq!(well.len(), 1, "once for account and region: {well:#?}");
     assert_eq!(well[0]["level"], "ok");
+    let message = well[0]["message"].as_str().unwrap();
+    assert!(message.contains("whether arn:aws:iam::"), "there is no such role, and it is not looked for: {message}");
+    assert!(message.contains("was not checked (eg setup cloud-expiry --apply compares it)"), "{message}");
     world.faults(&[Fault::refuse("GetSchedule", 403, "AccessDeniedException", "no")]);
     let denied = findings(&world);
     assert!(denied[0]["level"] == "error" && denied[0]["advice"][0].as_str().unwrap().contains("iam-policy"));
@@ -263,4 +266,25 @@ fn doctor_says_whether_switches_can_be_read() {
     let elsewhere = "\n[aws.cloud_expiry]\nrole_arn = \"arn:aws:iam::111111111111:role/x\"\n";
     world.write_config(&(world.default_config() + elsewhere));
     assert_eq!(findings(&world)[0]["level"], "warning");
+}
+
+/// The role's policy lists groups: one that is added afterwards is not closed by its switch before it is widened.
+#[test]
+fn adding_a_group_reminds_of_the_role() {
+    let mut world = World::new();
+    let add = |world: &World, name: &str, id: &str| {
+        world.eg(&["resource", "add", name, "--id", id, "--region", "eu-west-1", "--port", "tcp/22"]).expect_code(0)
+    };
+    let (first, second) = (world.make_group("first"), world.make_group("second"));
+    let without = add(&world, "first", &first);
+    assert!(!without.stderr.contains("warning"), "no switches are configured: {without}");
+    configure(&world, "");
+    world.eg(&["setup", "cloud-expiry", "--apply"]).expect_code(0);
+    let reminded = add(&world, "second", &second);
+    let hint = "have it widened with: eg ";
+    let line = reminded.stderr.lines().find_map(|line| line.split_once(hint)).expect("a hint").1;
+    let lists = |group: &str| closes(&world).iter().any(|arn| arn.ends_with(group));
+    assert!(!lists(&second));
+    world.eg(&line.split(' ').collect::<Vec<_>>()).expect_code(0);
+    assert!(lists(&second), "{:?}", closes(&world));
 }

@@ -44,6 +44,13 @@ fn a_rules_whole_life() {
     let late = events(&world, &["--since", "30m"]);
     assert!(!kinds(&late).contains(&"session-started") && kinds(&late).contains(&"revoked"), "{:?}", kinds(&late));
     assert!(events(&world, &["--since", "31d"]).len() > late.len());
+    // As far back as events are kept, and no farther.
+    world.advance(40 * 86_400);
+    assert!(kinds(&events(&world, &["--since", "90d"])).contains(&"session-started"));
+    assert!(kinds(&events(&world, &["--since", "400d"])).contains(&"session-started"));
+    assert!(!kinds(&events(&world, &["--since", "31d"])).contains(&"session-started"));
+    let refused = world.eg(&["log", "--since", "401d"]).expect_code(2);
+    assert!(refused.stderr.contains("the limit is 400d"), "{refused}");
     let page = world.eg(&["log"]).expect_code(0);
     let header = "WHEN                 WHO          WHAT";
     assert!(page.stdout.starts_with(header), "{page}");

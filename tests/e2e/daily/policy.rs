@@ -149,6 +149,8 @@ fn a_policy_that_cannot_be_followed_opens_nothing_and_closes_everything() {
         }
         let outcome = site.eg(&["reconcile"]).expect_code(1);
         assert!(outcome.stderr.contains(why), "{outcome}");
+        let status = site.eg(&["status"]).expect_code(1);
+        assert!(error_of(&status).contains(why) && status.stdout.contains(&long[..8]), "{status}");
         assert_eq!(site.world.cloud.rules(site.world.group("dev-web-sg")), [], "nothing is opened");
     }
     assert_eq!(get(&site.world.here, &short)["status"], "EXPIRED", "reconcile closed what was due");

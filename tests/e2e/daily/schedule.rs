@@ -342,3 +342,32 @@ fn a_line_break_in_a_path() {
     assert!(error_of(&outcome).ends_with("a path or a variable of the job holds a line break"), "{outcome}");
     assert_eq!(host.crontab(), OTHERS);
 }
+
+/// What is open has to be closed, whatever has become of the configuration since.
+#[test]
+fn an_open_session_is_reason_enough() {
+    let world = World::new();
+    let host = Host::with_cron(&world);
+    let id = crate::session::start_id(&world.here, &["--only", "prod-api-sg", "--duration", "1h"]);
+    for (config, words) in [("", "no resource is configured in "), ("[[[", "config.toml:1:")] {
+        world.write_config(config);
+        let outcome = host.eg(&["schedule", "install"]).expect_code(0);
+        assert!(outcome.stderr.contains("warning: ") && outcome.stderr.contains(words), "{outcome}");
+        assert!(outcome.stderr.contains("what is on record is closed all the same"), "{outcome}");
+        assert_eq!(host.crontab().matches("reconcile --timer").count(), 1);
+        host.eg(&["schedule", "remove"]).expect_code(0);
+    }
+    world.eg(&["session", "stop", &id]).expect_code(1);
+    let outcome = host.eg(&["schedule", "install"]).expect_code(1);
+    assert!(error_of(&outcome).contains("config.toml:1:"), "nothing is left to close: {outcome}");
+    assert_eq!(host.crontab().matches("reconcile --timer").count(), 0);
+}
+
+#[test]
+fn without_a_user_manager_no_units_are_left() {
+    let world = World::new();
+    let host = Host::with_cron(&world);
+    let outcome = host.eg(&["schedule", "install", "--with", "systemd"]).expect_code(1);
+    assert!(error_of(&outcome).contains("Failed to connect to bus"), "{outcome}");
+    assert!(!world.here.home().join("config/systemd").exists());
+}

@@ -124,7 +124,7 @@ fn a_copy_on_another_machine_closes_nothing() {
     for args in all {
         let refused = other.eg(args).expect_code(1);
         says(&refused, "belongs to another machine");
-        for way in ["eg state adopt", "--state", "EG_MACHINE="] {
+        for way in ["eg state adopt", "--state", "EG_MACHINE"] {
             says(&refused, way);
         }
     }
@@ -157,6 +157,29 @@ fn an_adopted_copy_closes_what_it_holds() {
     assert_eq!(our_rule(&world, API), rule);
     stop(&other, &id).expect_code(0);
     assert_eq!(world.cloud.snapshot(), before);
+}
+
+/// What is hinted at works: the name that the file was made with, and adopting where that is not known any more.
+#[test]
+fn a_file_made_under_another_name_is_closed_by_the_ways_that_are_named() {
+    let world = World::new();
+    let before = bystanders(&world);
+    let named = |name: &str, args: &[&str]| world.here.command(args).env("EG_MACHINE", name).run();
+    named("build-7", &["session", "start", "--only", API, "--duration", "1h"]).expect_code(0);
+    world.advance(HOUR + MINUTE);
+    let refused = world.eg(&["reconcile"]).expect_code(1);
+    says(&refused, "set EG_MACHINE to that name again");
+    says(&refused, "its id has changed: eg state adopt");
+    named("build-7", &["reconcile"]).expect_code(0);
+    assert_eq!(world.cloud.snapshot(), before, "closed under the name that it was made with");
+
+    named("build-8", &["reconcile"]).expect_code(1);
+    named("build-8", &["state", "adopt"]).expect_code(0);
+    named("build-8", &["session", "start", "--only", API]).expect_code(0);
+    named("build-9", &["session", "stop"]).expect_code(1);
+    named("build-9", &["state", "adopt"]).expect_code(0);
+    named("build-9", &["session", "stop"]).expect_code(0);
+    assert_eq!(world.cloud.snapshot(), before, "closed by who adopted it");
 }
 
 #[test]

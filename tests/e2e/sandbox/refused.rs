@@ -49,7 +49,7 @@ fn credentials_that_ended_before_a_start_fail_it() {
     world.faults([Fault::ExpiredToken]);
     let started = begin(&world, &["--duration", "2h"]).expect_code(1);
     says(&started, "✗ Session is FAILED: still trying until ");
-    says(&started, "renew the credentials (for SSO: `aws sso login`), then run `eg reconcile`");
+    says(&started, "log in (for SSO: `aws sso login`), or name a profile that works");
     assert_eq!(world.changes(), [""; 0]);
     world.faults([] as [Rule; 0]);
     pass(&world.here, 0);

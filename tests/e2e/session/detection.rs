@@ -1,6 +1,6 @@
 //! The user's own address, from services that may lie, fail or be somebody else's page.
 
-use super::{Tale, start};
+use super::{Tale, error_of, start};
 use crate::harness::{Echo, IPV4, IPV6, World, echo::Reply};
 
 const START: &[&str] = &["session", "start", "--only", "dev"];
@@ -94,7 +94,7 @@ fn a_service_that_never_answers_is_one_voice_less() {
     assert_eq!(start(&world.here, &["--no-wait"])["ipv4Address"], IPV4);
     world.echo4[2].set(Reply::Status(500));
     let outcome = world.eg(START).expect_code(1);
-    assert!(outcome.stderr.contains("no answer within 3 s"), "{outcome}");
+    assert!(outcome.stderr.contains("no answer within 5 s"), "{outcome}");
 }
 
 /// B39: the address of a proxy is never opened.
@@ -120,4 +120,38 @@ fn proxies_are_not_asked() {
         .expect_code(0);
     assert_eq!(outcome.json_as("session")["ipv4Address"], "192.0.2.99");
     assert!(proxy.asked() >= 2);
+}
+
+/// A family that nobody asks about is no family without an address.
+#[test]
+fn a_family_that_is_left_out() {
+    let world = World::new();
+    let refused = |args: &[&str], code: i32| error_of(&world.eg(args).expect_code(code));
+    // The configuration lists no service for IPv6.
+    let left_out = "there is no address to detect: IPv6 is left out by `[detect] ipv6 = []`";
+    for command in ["start", "ensure"] {
+        assert_eq!(refused(&["session", command, "-6"], 2), left_out);
+    }
+    assert_eq!(refused(&["ip", "-6"], 2), left_out);
+    let v6_only = world.default_config().replace("groups = [", "families = [\"ipv6\"]\ngroups = [");
+    world.write_config(&v6_only);
+    let no_v4 = "there is no address to detect: no selected resource takes IPv4";
+    assert_eq!(refused(&["session", "start", "-4"], 2), no_v4);
+    let neither = format!("{no_v4}; IPv6 is left out by `[detect] ipv6 = []`");
+    assert_eq!(refused(START, 1), neither, "here it is the configuration alone");
+    assert!(!world.here.state_path().exists(), "nothing was recorded");
+}
+
+#[test]
+fn where_nothing_is_found_a_proxy_is_thought_of() {
+    let world = World::new();
+    world.echo4.iter().for_each(|echo| echo.set(Reply::Status(500)));
+    let hint = "[detect] use_proxy = true";
+    let with_proxy = |args: &[&str]| world.here.command(args).env("HTTPS_PROXY", "http://127.0.0.1:9").run();
+    assert!(with_proxy(START).expect_code(1).stderr.contains(hint));
+    assert!(with_proxy(&["ip"]).expect_code(1).stderr.contains(hint));
+    assert!(!world.eg(START).expect_code(1).stderr.contains(hint), "there is none");
+    // Once that is said, it is not hinted at any more.
+    world.write_config(&world.default_config().replace("[detect]", "[detect]\nuse_proxy = true"));
+    assert!(!with_proxy(START).expect_code(1).stderr.contains(hint));
 }

@@ -34,7 +34,7 @@ fn without_ids_and_times(text: &str) -> String {
         (r"\b\d{12}\b", "ACCOUNT"),
         (r"\b[0-9a-f]{8}\b", "ID"),
         (r"eg \S+@\S+ session", "eg PERSON session"),
-        (r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}", "TIME"),
+        (r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}Z?", "TIME"),
         (r"\b(\d+h )?\d+m\b", "LENGTH"),
         (r"\b\d{2}:\d{2}\b", "HOUR"),
     ] {

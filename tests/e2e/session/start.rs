@@ -335,3 +335,42 @@ fn a_plan_is_shown_and_not_carried_out() {
     assert_eq!(world.cloud.rules(world.group("prod-api-sg")).len(), 1);
     tale.end("dry_run");
 }
+
+/// "Exactly these": an address that would open nothing is an error, and one that opens less than it could is said.
+#[test]
+fn an_address_that_a_resource_does_not_take() {
+    let world = World::new();
+    let v4_only =
+        |label: &str| (format!("groups = [\"{label}\"]"), format!("families = [\"ipv4\"]\ngroups = [\"{label}\"]"));
+    let (from, to) = v4_only("dev");
+    world.write_config(&world.default_config().replace(&from, &to));
+    let before = world.cloud.snapshot();
+    let both = ["session", "start", "--ipv4", "198.51.100.9", "--ipv6", "2001:db8::9"];
+    for command in ["start", "ensure"] {
+        let args = [&["session", command], &both[2..], &["--only", "dev"]].concat();
+        let refused = world.eg(&args).expect_code(2);
+        assert_eq!(error_of(&refused), "no selected resource takes the family of 2001:db8::9");
+    }
+    assert_eq!(world.cloud.snapshot(), before);
+    assert!(!world.here.state_path().exists(), "nothing was recorded");
+
+    let opened = world.eg(&both).expect_code(0);
+    let warning = "warning: 2001:db8::9 is not opened on dev-web-sg: no IPv6 there";
+    assert_eq!(opened.stderr.matches("is not opened on").count(), 1, "{opened}");
+    assert!(opened.stderr.contains(warning), "{opened}");
+    let fine = world.eg(&["session", "start", "--ipv4", "198.51.100.9"]).expect_code(0);
+    assert!(!fine.stderr.contains("is not opened on"), "{fine}");
+}
+
+#[test]
+fn the_profile_that_is_hinted_at_is_used() {
+    let world = World::new();
+    world.here.write_profiles(&[("work", "WORK")]);
+    let args = ["session", "start", "--only", "dev"];
+    let outcome = world.here.command(&args).env("AWS_PROFILE", "work").run().expect_code(0);
+    assert!(outcome.stderr.contains("come from this shell's environment"), "keys beat it: {outcome}");
+    assert!(outcome.stderr.contains("AWS_PROFILE with AWS_ACCESS_KEY_ID unset"), "{outcome}");
+    let unset = world.here.command(&args).env("AWS_PROFILE", "work").without("AWS_ACCESS_KEY_ID");
+    let outcome = unset.without("AWS_SECRET_ACCESS_KEY").run().expect_code(0);
+    assert!(!outcome.stderr.contains("come from this shell's environment"), "{outcome}");
+}

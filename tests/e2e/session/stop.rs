@@ -1,7 +1,7 @@
 //! `eg session stop` and `extend`.
 
 use super::{Tale, error_of, get, start, start_id};
-use crate::harness::World;
+use crate::harness::{Fault, World};
 
 #[test]
 fn extend_within_the_limit() {
@@ -181,4 +181,22 @@ fn a_stop_whose_revoke_fails_says_so() {
     world.faults(&[]);
     world.eg(&["session", "stop"]).expect_code(0);
     assert_eq!(world.cloud.snapshot(), before);
+}
+
+/// What another session wants is not what it has.
+#[test]
+fn what_was_never_opened_is_not_called_open() {
+    let world = World::new();
+    world.faults(&[Fault::deny("AuthorizeSecurityGroupIngress").dry_run(false)]);
+    let args = ["session", "start", "--only", "prod-api-sg"];
+    world.eg(&args).expect_code(1);
+    world.advance(60);
+    world.eg(&args).expect_code(1);
+    let stopped = world.eg(&["session", "stop"]).expect_code(0);
+    assert!(!stopped.stdout.contains("still open"), "{stopped}");
+    // Once it is open, it is said.
+    world.faults(&[]);
+    world.eg(&args).expect_code(0);
+    let stopped = world.eg(&["session", "stop"]).expect_code(0);
+    assert!(stopped.stdout.contains("still open: prod-api-sg tcp/22, held by session "), "{stopped}");
 }

@@ -185,3 +185,22 @@ fn nothing_is_recorded_where_nothing_can_be_opened() {
     world.eg(&["session", "ensure", "--atomic"]).expect_code(2);
     assert_eq!(sessions(&world).len(), 0);
 }
+
+/// Nothing is opened in its name, so it stands nowhere; whoever gave it should know.
+#[test]
+fn a_reason_that_is_not_recorded_is_said() {
+    let world = World::new();
+    let args = ["session", "ensure", "--only", "dev", "--reason"];
+    let with = |reason: &str, note: Option<&str>| {
+        let outcome = world.eg(&[&args[..], &[reason]].concat()).expect_code(0);
+        assert_eq!(outcome.stderr.contains("Its reason stays"), note.is_some(), "{outcome}");
+        assert!(note.is_none_or(|note| outcome.stderr.contains(note)), "{outcome}");
+    };
+    with("INC-1", None);
+    with("INC-1", None);
+    with("INC-2", Some("Its reason stays \"INC-1\": nothing is opened, so yours is not recorded"));
+    let kept = world.eg(&args[..4]).expect_code(0);
+    assert!(!kept.stderr.contains("reason"), "none was given: {kept}");
+    assert_eq!(sessions(&world).len(), 1);
+    assert_eq!(sessions(&world)[0]["reason"], "INC-1");
+}
