@@ -148,6 +148,9 @@ pub struct SwitchView<'a> {
     pub way: Option<&'a SwitchWay>,
     /// What is on record, of any target.
     pub rows: &'a [Switch],
+    /// Set what lacks its switch, whatever [`Switch::next_try_at`] says: a person started this pass, and none was tried in
+    /// it yet.
+    pub ignore_delays: bool,
     /// What the provider shows, as far as it was read.
     pub seen: &'a BTreeMap<RuleId, SwitchSeen>,
 }

@@ -142,7 +142,7 @@ impl<'a> Planner<'a> {
         if let Some(failure) = known.and_then(|known| known.last_failure.as_ref()) {
             self.unset.entry(failure.to_string()).or_insert((0, failure.class)).0 += 1;
         }
-        if self.is_due(known) {
+        if self.switches.ignore_delays || self.is_due(known) {
             let owned = self.owned(rule);
             self.plan.steps.extend(owned.map(|rule| Step::SetSwitch { rule, at: due.at(), way }));
         } else {
@@ -161,7 +161,7 @@ impl<'a> Planner<'a> {
     fn is_due(&self, known: Option<&Switch>) -> bool {
         let now = self.record.now;
         let next = known.and_then(|known| known.next_try_at).filter(|at| *at > now && *at - now <= CLOSING_DELAY_MAX);
-        next.is_none() || self.record.policy.ignore_delays
+        next.is_none()
     }
 
     /// Rows whose rule no open lease of ours knows any more, once this plan is carried out.
@@ -181,7 +181,7 @@ impl<'a> Planner<'a> {
             } else if spent || rule.is_some_and(|rule| self.latest(rule, None).is_some()) {
                 self.plan.ledger.push(LedgerStep::ForgetSwitch { rule: row.rule.clone() });
             } else if rule.is_none() && self.is_due(Some(row)) {
-                // Nothing waits for this one: what is left behind hits nothing and deletes itself.
+                // Nothing waits for this one, and no person either: what is left behind hits nothing and deletes itself.
                 let (rule, permission, way) = (row.rule.clone(), row.permission, row.way.clone());
                 self.plan.steps.push(Step::DropSwitch { rule, permission, way });
             }

@@ -250,7 +250,7 @@ impl World {
         };
         let complete = Observation::Complete(self.reading.clone());
         let observation = self.instead.as_ref().unwrap_or(&complete);
-        let switches = self.switches.as_ref().map(switches::Switches::view);
+        let switches = self.switches.as_ref().map(|switches| switches.view(self.policy.ignore_delays));
         let capabilities = Capabilities { switches: switches.is_some(), ..self.capabilities };
         plan_target(&record, &TargetView { key: &key(), capabilities, observation, switches })
     }

@@ -378,7 +378,7 @@ fn made(view: &View) -> Plan {
     let looks = view.switches.iter().flat_map(|switches| &switches.seen);
     let seen = looks.map(|(rule, seen)| (rule_id(*rule), switch_seen(*seen))).collect();
     let way = way();
-    let switches = SwitchView { way: Some(&way), rows: &rows, seen: &seen };
+    let switches = SwitchView { way: Some(&way), rows: &rows, ignore_delays: false, seen: &seen };
     let switches = Some(switches).filter(|_| view.switches.is_some());
     small_plan(&plan_target(&record, &TargetView { key: &key(), capabilities, observation: &observation, switches }))
 }

@@ -139,8 +139,8 @@ impl SecurityGroups {
     /// Authorize with the tags and our mark (so that `ec2:CreateTags` is asked too), and revoke, each as a dry run of
     /// [`probe`]: IAM does not look at ports and addresses, and an endpoint that does not know `DryRun` then neither
     /// opens what was asked for behind the ledger's back nor revokes a rule of somebody else's. Refused, authorize is
-    /// asked without any tag, to tell which of both is missing. Whether tags of existing rules may be changed (`ec2:CreateTags`,
-    /// `ec2:DeleteTags` on a rule) cannot be asked before there is a rule.
+    /// asked without any tag, to tell which of both is missing. Whether tags of existing rules may be changed
+    /// (`ec2:CreateTags`, `ec2:DeleteTags` on a rule) cannot be asked before there is a rule.
     pub(super) async fn dry_runs(
         &self,
         group: &str,

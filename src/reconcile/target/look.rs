@@ -1,6 +1,6 @@
 //! What is still watched, and looking again.
 
-use super::TargetRun;
+use super::{Impatient, TargetRun};
 use crate::error::CommandError;
 use eg_model::failure::FailureClass;
 use eg_model::lease::Phase;
@@ -15,7 +15,7 @@ impl TargetRun<'_> {
             return Ok(());
         }
         let loaded = self.driver.load(self.now())?;
-        let plan = self.plan(&loaded, false);
+        let plan = self.plan(&loaded, Impatient::default());
         let confirming = |permission: &Permission| self.confirming.values().any(|(_, l)| l.permission == *permission);
         let open = |permission: &Permission| {
             let lease = loaded.leases.iter().find(|l| *l.target() == self.key && l.permission == *permission);

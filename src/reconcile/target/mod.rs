@@ -32,6 +32,7 @@ use eg_model::{
 };
 use eg_state::{EventKind, StateError};
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem::take;
 use tokio::time::Instant;
 
 /// Rounds of plan and apply in one pass; a healthy target needs two or three.
@@ -178,7 +179,7 @@ impl<'a> TargetRun<'a> {
         self.look.firewall.as_ref().map_or(none, |firewall| firewall.capabilities())
     }
 
-    fn plan(&self, loaded: &Loaded, ignore_delays: bool) -> TargetPlan {
+    fn plan(&self, loaded: &Loaded, impatient: Impatient) -> TargetPlan {
         let policy = &self.driver.policy;
         let store = self.driver.store.borrow();
         let record = Record {
@@ -188,10 +189,19 @@ impl<'a> TargetRun<'a> {
             leases: &loaded.leases,
             revoked: &loaded.revoked,
             opened: &loaded.opened,
-            policy: Policy { open: policy.open && self.may_open, collect: policy.collect, ignore_delays },
+            policy: Policy {
+                open: policy.open && self.may_open,
+                collect: policy.collect,
+                ignore_delays: impatient.of_rules,
+            },
         };
         let capabilities = self.capabilities();
-        let switches = SwitchView { way: self.switch_way.as_ref(), rows: &loaded.switches, seen: &self.switches };
+        let switches = SwitchView {
+            way: self.switch_way.as_ref(),
+            rows: &loaded.switches,
+            ignore_delays: impatient.of_switches,
+            seen: &self.switches,
+        };
         let switches = Some(switches).filter(|_| self.has_switches(loaded));
         plan_target(
             &record,
@@ -233,12 +243,14 @@ impl<'a> TargetRun<'a> {
         // A reading is soon too old to act on, and the scheduler may take its time: what a fresh one says of rules is done
         // before switches are looked at.
         let mut rules_first = true;
-        for round in 0..ROUNDS {
+        // A person's impatience counts once: later rounds of this pass respect the delays that it has caused.
+        let mut untried = Impatient { of_rules: self.request.interactive, of_switches: self.request.interactive };
+        for _ in 0..ROUNDS {
             let loaded = self.driver.load(self.now())?;
-            // A person's impatience counts once: later rounds of this pass respect the delays that it has caused.
-            let impatient = self.request.interactive && round == 0;
-            if !(std::mem::take(&mut rules_first) && self.changes_rules(&loaded, impatient)) {
+            let mut impatient = Impatient { of_rules: take(&mut untried.of_rules), of_switches: false };
+            if !(take(&mut rules_first) && self.changes_rules(&loaded, impatient)) {
                 self.see_switches(&loaded).await;
+                impatient.of_switches = take(&mut untried.of_switches);
             }
             let mut plan = self.plan(&loaded, impatient);
             first_plan.get_or_insert_with(|| plan.clone());
@@ -280,7 +292,7 @@ impl<'a> TargetRun<'a> {
     }
 
     /// Whether the reading asks for a change of rules; all that is shown by a dry run is looked at first.
-    fn changes_rules(&self, loaded: &Loaded, impatient: bool) -> bool {
+    fn changes_rules(&self, loaded: &Loaded, impatient: Impatient) -> bool {
         let changes = |step: &Step| !step.is_of_switch() && self.is_open_to(step);
         !self.request.dry_run && self.plan(loaded, impatient).steps.iter().any(changes)
     }
@@ -298,7 +310,7 @@ impl<'a> TargetRun<'a> {
     fn rest(&mut self) -> Result<Rest, CommandError> {
         let now = self.now();
         let loaded = self.driver.load(now)?;
-        let plan = self.plan(&loaded, false);
+        let plan = self.plan(&loaded, Impatient::default());
         self.clean &= plan.steps.is_empty() && !plan.deferred && plan.unread.is_empty();
         self.notes.extend(plan.notes.iter().cloned());
         if self.request.dry_run {
@@ -432,6 +444,13 @@ impl<'a> TargetRun<'a> {
         }
         Ok(worst)
     }
+}
+
+/// Whose delays a plan looks past.
+#[derive(Clone, Copy, Debug, Default)]
+struct Impatient {
+    of_rules: bool,
+    of_switches: bool,
 }
 
 /// One authorize step, taken apart.

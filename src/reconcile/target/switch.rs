@@ -1,7 +1,7 @@
 //! Expiry switches: reading them, setting them, taking them away. Nothing here ever keeps a rule from being closed.
 
 use super::super::{Loaded, StepOutcome, StepReport};
-use super::{Flow, TargetRun};
+use super::{Flow, Impatient, TargetRun};
 use crate::error::CommandError;
 use crate::retry;
 use crate::retry::Retry;
@@ -56,7 +56,7 @@ impl TargetRun<'_> {
     /// Reads what the plan cannot do without. What keeps one from being read would keep the next one, and closing waits
     /// behind this: after the first failure nothing more is asked.
     pub(super) async fn see_switches(&mut self, loaded: &Loaded) {
-        let unread = self.plan(loaded, false).unread;
+        let unread = self.plan(loaded, Impatient::default()).unread;
         let Some(firewall) = self.look.firewall.clone() else { return };
         let (group, firewall) = (self.key.id.as_str(), firewall.as_ref());
         let failed = &RefCell::new(None::<Failure>);

@@ -12,8 +12,8 @@ pub(super) struct Switches {
 }
 
 impl Switches {
-    pub(super) fn view(&self) -> SwitchView<'_> {
-        SwitchView { way: self.way.as_ref(), rows: &self.rows, seen: &self.seen }
+    pub(super) fn view(&self, ignore_delays: bool) -> SwitchView<'_> {
+        SwitchView { way: self.way.as_ref(), rows: &self.rows, ignore_delays, seen: &self.seen }
     }
 }
 
