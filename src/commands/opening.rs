@@ -23,7 +23,7 @@ use eg_model::{
     target::Reach,
     until::{UntilError, check_ahead, parse_until},
 };
-use eg_providers::{Caller, CredentialsEnd};
+use eg_providers::{Caller, CredentialsEnd, aws};
 use eg_state::{LastRuns, RunKind};
 use futures_util::future::{join, join_all};
 use std::{
@@ -182,6 +182,14 @@ pub(super) struct Callers {
     ends: Vec<(String, CredentialsEnd)>,
 }
 
+/// What a session remembers has to lead somewhere: a variable of this shell would fail it until it ends.
+fn check_endpoints(reaches: &[Reach]) -> Result<(), CommandError> {
+    reaches.iter().try_for_each(aws::check_endpoints).map_err(|failure| {
+        CommandError::new(Kind::Usage, failure.message)
+            .hint("see AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_EC2 in the environment")
+    })
+}
+
 /// Who is to close a session.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Closer {
@@ -210,7 +218,8 @@ impl<'a> Opening<'a> {
         let explicit = explicit(args).map_err(usage)?;
         let resources = runtime.block_on(context.resolved(&chosen))?;
         let ports = ports(&resources, &args.port)?;
-        let reaches = resources.iter().map(|resource| context.reach(resource)).collect();
+        let reaches: Vec<Reach> = resources.iter().map(|resource| context.reach(resource)).collect();
+        check_endpoints(&reaches)?;
         let site = context.site_policy()?;
         let longest = site.longest(settings.session.max_duration);
         let opening = Self { context, settings, args, resources, ports, reaches, length, longest, explicit };

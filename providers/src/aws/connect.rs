@@ -134,10 +134,8 @@ impl Aws {
             );
             return Err(Failure::new(FailureClass::Invalid, message));
         }
+        check_endpoints(reach)?;
         let way = Way::of(reach);
-        for endpoint in way.endpoint.iter().chain(way.others()) {
-            check_endpoint(endpoint)?;
-        }
         let mut clients = self.clients.lock().await;
         if let Some(known) = clients.get(&way) {
             return Ok(known.clone());
@@ -284,6 +282,15 @@ pub(super) fn files(
         files = files.with_file(ProfileFileKind::Credentials, path);
     }
     files.build()
+}
+
+/// Whether a target's endpoints are fit to be spoken to. Asks nobody.
+///
+/// # Errors
+/// One is no URL, or would be spoken to in plain text over a network.
+pub fn check_endpoints(reach: &Reach) -> Result<(), Failure> {
+    let way = Way::of(reach);
+    way.endpoint.iter().chain(way.others()).try_for_each(|endpoint| check_endpoint(endpoint))
 }
 
 /// Requests carry rules, tags and signatures: in plain text they stay on this machine.

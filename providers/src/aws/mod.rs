@@ -43,7 +43,7 @@ mod tests;
 
 pub use action::Action;
 pub use classify::{Ending, classify};
-pub use connect::{Aws, Options};
+pub use connect::{Aws, Options, check_endpoints};
 pub use profiles::{Profile, profiles};
 pub use text::{description, session_name};
 

@@ -305,3 +305,15 @@ fn the_endpoint_of_ec2_is_for_ec2_alone() {
     ec2.ends();
     others.ends();
 }
+
+/// What a session remembers would fail it until it ends, long after the variable is gone.
+#[test]
+fn an_endpoint_that_nobody_may_speak_to_is_refused_at_once() {
+    let world = one_group(&["tcp/22"]);
+    for endpoint in ["http://example.com", "nonsense", "ftp://example.com"] {
+        let start = world.here.command(&["session", "start"]).env("AWS_ENDPOINT_URL", endpoint);
+        let refused = start.run().expect_code(2);
+        says(&refused, "see AWS_ENDPOINT_URL");
+        assert!(sessions(&world).is_empty(), "{refused}");
+    }
+}
