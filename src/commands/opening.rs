@@ -1,7 +1,7 @@
 //! What `session start`, `ensure` and `run` share: the options, the look around, the session that they ask for, and what
 //! is to be said about it.
 
-use super::{Context, check_clock, no_signals, stop::end_own};
+use super::{Context, check_clock, follow::refused as follow_refused, no_signals, stop::end_own};
 use crate::{
     detect::{Detected, Families, FamilyOutcome, check_asked, describe, detect, never_detected, proxy_hint},
     error::{CommandError, Kind},
@@ -17,6 +17,7 @@ use eg_model::{
     address::{IpVersion, parse_explicit},
     duration::{check_range, parse_duration},
     endpoint::{Endpoint, advice},
+    follow::{Found, Move, moves},
     ids::{GrantId, SessionId},
     permission::{Permission, PortSpec},
     session::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing},
@@ -24,7 +25,7 @@ use eg_model::{
     until::{UntilError, check_ahead, parse_until},
 };
 use eg_providers::{Caller, CredentialsEnd, aws};
-use eg_state::{LastRuns, RunKind};
+use eg_state::{LastRuns, RunKind, Store};
 use futures_util::future::{join, join_all};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -148,14 +149,16 @@ pub(super) struct Opening<'a> {
     pub(super) settings: &'a Settings,
     args: &'a OpenArgs,
     /// Each with an id: what is named by name or tags was looked up, and is kept.
-    resources: Vec<Resource>,
+    pub(super) resources: Vec<Resource>,
     /// What to open on each of them.
     ports: Vec<Vec<PortSpec>>,
-    reaches: Vec<Reach>,
+    pub(super) reaches: Vec<Reach>,
     length: Length,
     /// The longest that a session may last here, extensions included.
     pub(super) longest: TimeDelta,
     explicit: Vec<IpAddr>,
+    /// Whether nothing may be recorded, not even that a target was not found.
+    pub(super) dry_run: bool,
 }
 
 /// What is asked of the clouds before a session is recorded.
@@ -222,7 +225,8 @@ impl<'a> Opening<'a> {
         check_endpoints(&reaches)?;
         let site = context.site_policy()?;
         let longest = site.longest(settings.session.max_duration);
-        let opening = Self { context, settings, args, resources, ports, reaches, length, longest, explicit };
+        let opening =
+            Self { context, settings, args, resources, ports, reaches, length, longest, explicit, dry_run: false };
         opening.check_families()?;
         site.check(&opening.asked())?;
         Ok(opening)
@@ -293,8 +297,12 @@ impl<'a> Opening<'a> {
 
     /// The driver, on the record.
     pub(super) fn driver(&self) -> Result<Driver<'a>, CommandError> {
+        self.driver_on(self.context.store()?)
+    }
+
+    pub(super) fn driver_on(&self, store: Store) -> Result<Driver<'a>, CommandError> {
         self.context.name_endpoints(self.reaches.iter());
-        self.context.driver(self.context.store()?, Some(self.settings))
+        self.context.driver(store, Some(self.settings))
     }
 
     /// Looks around, before anything is recorded.
@@ -357,7 +365,7 @@ impl<'a> Opening<'a> {
 
     async fn look(&self, driver: &Driver<'_>) -> Looks {
         let targets = self.reaches.iter().map(|reach| (reach.target.clone(), vec![reach.clone()])).collect();
-        driver.look(&targets, false).await
+        driver.look(&targets, self.dry_run).await
     }
 
     /// Who we are, and until when, per way.
@@ -471,6 +479,25 @@ impl<'a> Opening<'a> {
         Ok(session)
     }
 
+    /// Where a session that follows its user goes, now that the user's addresses are known.
+    pub(super) fn moves(&self, session: &Session, addresses: &[IpAddr]) -> Result<Vec<Move>, CommandError> {
+        let found = |version| {
+            let address = addresses.iter().find(|address| IpVersion::of(**address) == version);
+            address.map_or(Found::Unknown, |address| Found::Agreed(*address))
+        };
+        let (v4, v6) = (found(IpVersion::V4), found(IpVersion::V6));
+        let site = self.context.site_policy()?;
+        let mut moves = moves(session, v4, v6, self.context.env.now());
+        moves.retain(|step| match follow_refused(&site, self.settings, session, step) {
+            None => true,
+            Some(note) => {
+                self.context.printer.warn(&note.note.message, &[]);
+                false
+            }
+        });
+        Ok(moves)
+    }
+
     /// Whether a reason was given, and this session has another one, or none.
     pub(super) fn has_another_reason(&self, session: &Session) -> bool {
         self.args.reason.is_some() && self.args.reason != session.reason
@@ -488,7 +515,9 @@ impl<'a> Opening<'a> {
         match session.status {
             SessionStatus::Active => "✓ Session is ACTIVE\n".to_owned(),
             SessionStatus::Failed => {
-                format!("✗ Session is FAILED: still trying until {until}; give up with: eg session stop {short}\n")
+                format!(
+                    "✗ Nothing could be opened. eg reconcile keeps trying until {until}; to give up: eg session stop {short}\n"
+                )
             }
             status => format!("! Session is {status}\n"),
         }

@@ -3,6 +3,7 @@
 use super::{
     Context, exit_after,
     opening::{Ask, OpenArgs, Opening},
+    preview::preview,
 };
 use crate::{
     error::{CommandError, Exit},
@@ -32,6 +33,9 @@ pub struct StartArgs {
     /// Record the session and return; `eg reconcile` opens the rules
     #[arg(long, conflicts_with_all = ["atomic", "check"])]
     no_wait: bool,
+    /// Show what would be opened, and do nothing
+    #[arg(long, conflicts_with_all = ["atomic", "check", "no_wait"])]
+    dry_run: bool,
 }
 
 /// Starts a session.
@@ -41,8 +45,10 @@ pub struct StartArgs {
 pub fn run(context: &Context<'_>, args: &StartArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
     let runtime = context.runtime()?;
-    let opening = Opening::new(context, &runtime, &args.open, &settings, "eg session start")?;
-    let ended = runtime.block_on(start(&opening, args));
+    let mut opening = Opening::new(context, &runtime, &args.open, &settings, "eg session start")?;
+    opening.dry_run = args.dry_run;
+    let ended =
+        if args.dry_run { runtime.block_on(preview(&opening)) } else { runtime.block_on(start(&opening, args)) };
     runtime.shutdown_background();
     ended
 }
@@ -53,6 +59,7 @@ async fn start(opening: &Opening<'_>, args: &StartArgs) -> Result<Exit, CommandE
     let driver = opening.driver()?;
     let ask = if args.no_wait { Ask::Nothing } else { Ask::TargetsAndCallers };
     let surroundings = opening.look_around(&driver, ask).await?;
+    opening.preflight(&driver, &surroundings).await?;
     opening.warn_of_earlier_addresses(&driver, &surroundings.addresses)?;
     let runs = driver.store.borrow().last_runs()?;
     let session = opening.begin(&driver, &surroundings)?;
@@ -66,6 +73,7 @@ async fn start(opening: &Opening<'_>, args: &StartArgs) -> Result<Exit, CommandE
         warn();
     }
     let on_record = |error| stays_on_record(error, session.id);
+    let wider = opening.wider_rules(&session, &surroundings);
     if args.no_wait {
         context.printer.json(&context.session_json(&driver.store.borrow(), &session).map_err(on_record)?);
         return Ok(Exit::Done);
@@ -76,6 +84,7 @@ async fn start(opening: &Opening<'_>, args: &StartArgs) -> Result<Exit, CommandE
         if unset(&session) {
             warn();
         }
+        opening.warn_of_open_anyway(&session, &wider);
         context.printer.result(&opening.closing_line(&session));
         return Ok(exit);
     }
@@ -84,6 +93,7 @@ async fn start(opening: &Opening<'_>, args: &StartArgs) -> Result<Exit, CommandE
     if unset(&session) || (switched && passed.is_err()) {
         warn();
     }
+    opening.warn_of_open_anyway(&session, &wider);
     context.printer.json(&context.session_json(&driver.store.borrow(), &session).map_err(on_record)?);
     let report = passed.map_err(on_record)?;
     context.printer.result(&opening.closing_line(&session));

@@ -134,7 +134,8 @@ impl Shown<'_> {
             format!("\n{}", self.view.list(sessions))
         };
         let troubles: String = self.unconverged().iter().map(|item| self.trouble(item)).collect();
-        let strays: String = self.strays().iter().map(|stray| format!("{stray}\n")).collect();
+        let strays = self.view.covered(sessions).into_iter().chain(self.strays());
+        let strays: String = strays.map(|line| format!("{line}\n")).collect();
         if troubles.is_empty() && strays.is_empty() { text } else { text + "\n" + &troubles + &strays }
     }
 

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     error::{CommandError, Exit},
     output::json,
-    reconcile::{Driver, LoadCache},
+    reconcile::{Driver, KnownRights, LoadCache},
 };
 use chrono::TimeDelta;
 use eg_model::{Timestamp, ids::SessionId};
@@ -74,6 +74,7 @@ async fn pass(context: &Context<'_>, driver: &mut Driver<'_>) -> Result<Option<T
     let settings = settings.ok();
     // Credentials are read from their files anew: they may have been renewed since the last pass.
     driver.connect = context.env.connect();
+    driver.rights = KnownRights::default();
     driver.policy = context.driver_policy(settings.as_ref());
     let pass = Pass { kind: RunKind::Watch, timer: false, dry_run: false };
     let mut names = recorded_names(&driver.store.borrow(), settings.as_ref())?;

@@ -11,6 +11,7 @@ use eg_model::{
     Timestamp,
     address::IpVersion,
     duration::{overdue, remaining},
+    ids::{RuleId, SessionId},
     lease::Lease,
     session::{Grant, Session, SessionStatus, Standing},
     trouble::{Trouble, trouble},
@@ -143,6 +144,24 @@ impl View {
         lines
     }
 
+    /// What of live sessions is open by rules that are not `eg`'s: a line each.
+    #[must_use]
+    pub fn covered(&self, sessions: &[Session]) -> Vec<String> {
+        let mut lines = Vec::new();
+        for session in sessions.iter().filter(|session| session.status.is_live()) {
+            for grant in session.current() {
+                for (ports, rule) in covered_by(grant) {
+                    let (short, name) = (session.id.short(), escape_controls(&grant.resource_name));
+                    let family = grant.ip_version();
+                    lines.push(format!(
+                        "{short} {name} {family}: {ports} is open by {rule}, not eg's: stop will not close it"
+                    ));
+                }
+            }
+        }
+        lines
+    }
+
     /// When what failed is tried again.
     #[must_use]
     pub fn next_try(&self, trouble: &Trouble) -> String {
@@ -236,12 +255,16 @@ fn grant_notes(grant: &Grant, session: SessionStatus) -> Vec<String> {
         notes.push(format!("{open} of {all} ports open"));
     }
     notes.extend(grant.error_message());
-    for item in &grant.permissions {
-        if let Standing::Foreign(rule) = &item.standing {
-            notes.push(format!("{} covered by {rule} (not eg's)", item.permission.ports()));
-        }
-    }
+    notes.extend(covered_by(grant).map(|(ports, rule)| format!("{ports} covered by {rule} (not eg's)")));
     notes
+}
+
+/// The rules that are not `eg`'s and stand for ports of a grant.
+fn covered_by(grant: &Grant) -> impl Iterator<Item = (String, &RuleId)> {
+    grant.permissions.iter().filter_map(|item| match &item.standing {
+        Standing::Foreign(rule) => Some((item.permission.ports(), rule)),
+        _ => None,
+    })
 }
 
 /// The refusals that a grant's own message does not hold: it speaks of opening alone.
@@ -260,6 +283,12 @@ pub fn grant_line(grant: &Grant) -> String {
     let name = escape_controls(&grant.resource_name);
     let error = grant.error_message().map(|why| format!(": {}", escape_controls(&why))).unwrap_or_default();
     format!("  {name} {}: {status}{error}", grant.ip_version())
+}
+
+/// The same about a grant of another session than the one that the command is about.
+#[must_use]
+pub fn other_grant_line(session: SessionId, grant: &Grant) -> String {
+    format!("  session {}: {}", session.short(), grant_line(grant).trim_start())
 }
 
 fn addresses(session: &Session) -> String {

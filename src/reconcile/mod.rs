@@ -8,6 +8,7 @@ mod leave;
 mod observe;
 mod patience;
 mod report;
+mod rights;
 mod target;
 
 pub(crate) use leave::leave;
@@ -15,6 +16,8 @@ pub(crate) use observe::fresh;
 pub use observe::{Look, Looks};
 pub(crate) use patience::Patience;
 pub use report::{NoteReport, PassReport, StepOutcome, StepReport};
+pub use rights::KnownRights;
+pub(crate) use rights::wanted;
 
 use crate::{env::Env, error::CommandError, lock::PassLock, settings::CloudExpiry, signals::Interrupt};
 use eg_model::{
@@ -94,8 +97,10 @@ pub struct Driver<'a> {
     pub unrecorded_stops: BTreeSet<SessionId>,
     /// The record as last loaded.
     pub loaded: LoadCache,
-    /// Hears of every grant whose status changes, as it lands.
-    pub on_change: Box<dyn Fn(&GrantChange) + 'a>,
+    /// What dry runs have told.
+    pub rights: KnownRights,
+    /// Hears of grants whose status changes, as they land, and whether the pass is for their session.
+    pub on_change: Box<dyn Fn(&GrantChange, bool) + 'a>,
 }
 
 /// How a pass begins.
@@ -240,6 +245,14 @@ impl<'a> Driver<'a> {
         }
     }
 
+    /// Whoever starts a session hears of that session alone; every other pass tells of all that it changes.
+    fn tell(&self, request: &Request, change: &GrantChange) {
+        let own = request.scope.as_ref().is_some_and(|ids| ids.contains(&change.session));
+        if own || request.kind != RunKind::Start {
+            (self.on_change)(change, own);
+        }
+    }
+
     async fn drive(
         &self,
         request: &Request,
@@ -285,9 +298,7 @@ impl<'a> Driver<'a> {
         if !request.dry_run {
             // Grants of ended sessions let go here when no target of theirs had to be looked at.
             let changes = report.keep(store.record_standings(&BTreeMap::new(), now));
-            for change in changes.iter().flatten() {
-                (self.on_change)(change);
-            }
+            changes.iter().flatten().for_each(|change| self.tell(request, change));
         }
         let (live, ending) = (store.live_sessions()?, store.unfinished_sessions()?);
         let open = |session: &Session| session.status != SessionStatus::Active;

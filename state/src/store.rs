@@ -180,6 +180,16 @@ impl Store {
         open_reader(path).map_err(|error| error.at(path))
     }
 
+    /// A record of nothing, in memory: for those who look where there is no record yet, and make none.
+    ///
+    /// # Errors
+    /// SQLite refuses.
+    pub fn empty(path: &Path, installation: InstallationId) -> Result<Self, StateError> {
+        let mut connection = Connection::open_in_memory()?;
+        schema::migrate(&mut connection)?;
+        Ok(Self::new(path, installation, Some(connection), Access::Reading))
+    }
+
     /// Makes the database this machine's: after a move to new hardware, or when its guard names another
     /// installation. The installation id and all leases stay. Returns the id.
     ///

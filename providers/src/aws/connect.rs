@@ -1,6 +1,11 @@
 //! Clients: one per endpoint, credentials and region.
 
-use super::{Clock, PROVIDER, SECURITY_GROUP, SecurityGroups, renewal, session_name, whole::WholeAnswers};
+use super::{
+    Clock, PROVIDER, SECURITY_GROUP, SecurityGroups,
+    credentials::{Explained, Places, check_profile},
+    renewal, session_name,
+    whole::WholeAnswers,
+};
 use crate::{Connect, Firewall};
 use async_trait::async_trait;
 use aws_config::{
@@ -94,6 +99,11 @@ impl Way {
         }
     }
 
+    /// The files that hold its profile.
+    fn places(&self) -> Places {
+        Places { config_file: self.config_file.clone(), credentials_file: self.credentials_file.clone() }
+    }
+
     /// Where everything but EC2 is asked.
     fn others(&self) -> Option<&String> {
         match &self.other_services {
@@ -140,6 +150,9 @@ impl Aws {
         if let Some(known) = clients.get(&way) {
             return Ok(known.clone());
         }
+        if self.options.credentials.is_none() {
+            check_profile(way.profile.as_deref(), &way.places()).await?;
+        }
         let made = Arc::new(self.make(&way).await);
         clients.insert(way, made.clone());
         Ok(made)
@@ -182,7 +195,9 @@ impl Aws {
 
         let source = match (&self.options.credentials, loaded.credentials_provider()) {
             (Some(given), _) => given.clone(),
-            (None, Some(found)) => found,
+            (None, Some(found)) => {
+                SharedCredentialsProvider::new(Explained::new(found, way.profile.clone(), way.places()))
+            }
             (None, None) => SharedCredentialsProvider::new(NoCredentials),
         };
         let credentials = match &way.role_arn {

@@ -2,6 +2,7 @@
 
 use super::{
     classify::{Ending, classify},
+    credentials::Sentence,
     whole::CutOff,
 };
 use aws_credential_types::provider::error::CredentialsError;
@@ -62,6 +63,10 @@ fn without_credentials(tried: &str, error: &(dyn Error + 'static), credentials: 
         }
         return failure;
     }
+    // Nothing was sent, so what was to be done is of no interest.
+    if let Some(Sentence(said)) = chain(credentials).find_map(|error| error.downcast_ref()) {
+        return Failure::new(FailureClass::Credentials, said);
+    }
     // A network that is down passes by itself; to say "renew the credentials" would be wrong.
     let network = chain(credentials).any(|error| error.is::<ConnectorError>())
         || matches!(credentials, CredentialsError::ProviderTimedOut(_));
@@ -106,7 +111,7 @@ where
         },
     };
     let request_id = error.request_id().map(str::to_owned).or_else(|| raw.and_then(request_id_in));
-    Failure { class: classify(&code, status, ending), code, message, request_id }
+    Failure { class: classify(&code, status, ending), code, message, request_id, purpose: None }
 }
 
 /// An answer that came and cannot be used. Whatever was asked may have happened.

@@ -5,6 +5,7 @@
 //! | `account` | what a whole account has in a region |
 //! | `action` | every call that this module makes, and what IAM calls it |
 //! | `connect` | one client per endpoint, credentials and region |
+//! | `credentials` | why there are no credentials, in a sentence |
 //! | `observe` | readings: every page, or none |
 //! | `change` | authorize, revoke, tag, untag, and what the caller may do |
 //! | `groups` | which groups there are |
@@ -24,6 +25,7 @@ mod action;
 mod change;
 mod classify;
 mod connect;
+mod credentials;
 mod document;
 mod failure;
 mod groups;

@@ -90,7 +90,6 @@ pub(super) struct TargetRun<'a> {
     /// Rules whose revoke succeeded without being named: gone once a reading says so.
     confirming: BTreeMap<RuleId, (OwnedRule, Lease)>,
     quota_freed: bool,
-    allowed: Option<bool>,
     steps: Vec<StepReport>,
     notes: BTreeSet<Note>,
     clean: bool,
@@ -131,7 +130,6 @@ impl<'a> TargetRun<'a> {
             watching: BTreeSet::new(),
             confirming: BTreeMap::new(),
             quota_freed: false,
-            allowed: None,
             steps: Vec::new(),
             notes: BTreeSet::new(),
             clean: true,
@@ -323,9 +321,7 @@ impl<'a> TargetRun<'a> {
         let standings: BTreeMap<_, _> = standings.collect();
         self.clean &= standings.values().all(Standing::is_held);
         let changes = self.driver.store.borrow_mut().record_standings(&standings, now)?;
-        for change in &changes {
-            (self.driver.on_change)(change);
-        }
+        changes.iter().for_each(|change| self.driver.tell(self.request, change));
         let kept = self.kept(&loaded);
         let freed = !kept.is_empty() && self.kept(&*self.driver.load(now)?) != kept;
         Ok(Rest { wake: plan.wake, freed })
