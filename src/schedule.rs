@@ -7,10 +7,12 @@
 //! | `systemd` | a user's service and timer |
 //! | `printed` | launchd and the Task Scheduler: text to install by hand |
 //! | `host` | what this machine has, asked through `crontab` and `systemctl` |
+//! | `scheduled` | whether something closes sessions on time |
 
 pub mod crontab;
 pub mod host;
 pub mod printed;
+pub mod scheduled;
 pub mod systemd;
 
 use crate::{env::Env, output::text::shell_quoted, paths::Located};
@@ -39,10 +41,10 @@ const FILES: &[&str] = &["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"];
 /// A scheduler that was not heard of for this long is not there.
 const HEARD: TimeDelta = TimeDelta::minutes(15);
 
-/// Whether a `--timer` run or a `--watch` was seen lately.
+/// Whether a `--timer` run was seen lately, whatever made it; not one of a job that was removed since.
 #[must_use]
 pub fn is_scheduled(runs: &LastRuns, now: Timestamp) -> bool {
-    runs.scheduled_at.is_some_and(|at| now - at <= HEARD)
+    runs.timer_at.is_some_and(|at| now - at <= HEARD)
 }
 
 /// What is to be run, every minute.
@@ -145,7 +147,7 @@ pub(crate) mod tests {
     #[test]
     fn fifteen_minutes_without_a_run_is_not_scheduled() {
         let now: Timestamp = "2026-02-27T10:00:00Z".parse().unwrap();
-        let runs = |minutes| LastRuns { scheduled_at: Some(now - TimeDelta::minutes(minutes)), ..LastRuns::default() };
+        let runs = |minutes| LastRuns { timer_at: Some(now - TimeDelta::minutes(minutes)), ..LastRuns::default() };
         assert!(is_scheduled(&runs(15), now));
         assert!(!is_scheduled(&runs(16), now));
         assert!(!is_scheduled(&LastRuns::default(), now));

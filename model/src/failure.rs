@@ -90,7 +90,9 @@ impl FailureClass {
             Self::Gone => "check the resource's id, region and profile in the configuration",
             Self::Limit => "remove rules that are no longer needed, or ask the provider for a higher quota",
             Self::Denied => "give the credentials the permissions that `eg iam-policy` prints",
-            Self::Credentials => "log in again, or name another profile with `profile` on the resource or AWS_PROFILE",
+            Self::Credentials => {
+                "name another profile with `profile` on the resource or AWS_PROFILE, or log in again with aws sso login"
+            }
             Self::Invalid => "check the resource's ports and id in the configuration",
             Self::Unknown => "whether the call arrived is not known; `eg reconcile` finds out by itself",
         }

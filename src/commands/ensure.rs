@@ -67,7 +67,8 @@ async fn see_to_it(opening: &Opening<'_>) -> Result<Exit, CommandError> {
     let session = context.again(&driver.store.borrow(), session.id)?;
     let unset = session.current().any(|grant| grant.unswitched.is_some());
     if ensuring == Ensuring::Begin && opening.is_switched(&session) && (unset || passed.is_err()) {
-        opening.warn_of_closing(&surroundings.callers, &session, &driver.store.borrow().last_runs()?);
+        let runs = driver.store.borrow().last_runs()?;
+        opening.warn_of_closing(&driver, &surroundings.callers, &session, &runs);
     }
     if ensuring == Ensuring::Begin {
         opening.warn_of_open_anyway(&session, &wider);
@@ -127,7 +128,7 @@ fn tell(
             opening.warn_of_families_left_out();
             opening.warn_of_accounts_without_role(&surroundings.callers);
             if !opening.is_switched(session) {
-                opening.warn_of_closing(&surroundings.callers, session, &runs);
+                opening.warn_of_closing(driver, &surroundings.callers, session, &runs);
             }
         }
     }

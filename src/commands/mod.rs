@@ -48,6 +48,7 @@ use crate::{
     paths::{self, Located},
     reconcile::{Driver, KnownRights, LoadCache, Looks, PassReport, Policy, Request, StepOutcome, StepReport},
     resolve::resolve,
+    schedule::scheduled::Scheduled,
     settings::{Chosen, Description, Resource, Selection, Settings, site::SitePolicy},
     signals::Interrupt,
 };
@@ -62,7 +63,7 @@ use eg_model::{
 use eg_state::{Filter, LastRuns, Notice, Opening, RunKind, Store};
 use futures_util::future::join_all;
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
     pin::pin,
     time::Duration,
@@ -304,7 +305,15 @@ impl Context<'_> {
     }
 
     fn view(&self, runs: LastRuns) -> View {
-        View { now: self.env.now(), zone: self.zone.clone(), runs, columns: self.env.stdout_columns }
+        let scheduled = Scheduled::NotAsked;
+        View { now: self.env.now(), zone: self.zone.clone(), runs, columns: self.env.stdout_columns, scheduled }
+    }
+
+    /// What closes sessions on time.
+    fn scheduled(&self, store: Option<&Store>, runs: &LastRuns) -> Scheduled {
+        // Where the record cannot tell since when there is a job, it is taken for one that works.
+        let since = store.and_then(|store| store.scheduled_since().ok().flatten());
+        Scheduled::ask(self.env, self.config.as_ref().ok(), &self.state, runs, since)
     }
 
     fn runtime(&self) -> Result<Runtime, CommandError> {
@@ -344,6 +353,7 @@ impl Context<'_> {
             unrecorded_stops: BTreeSet::new(),
             loaded: LoadCache::default(),
             rights: KnownRights::default(),
+            changes: Cell::default(),
             on_change: Box::new(|change, own| {
                 let line =
                     if own { grant_line(&change.grant) } else { other_grant_line(change.session, &change.grant) };

@@ -5,9 +5,10 @@ use super::{Context, check_clock, follow::refused as follow_refused, no_signals,
 use crate::{
     detect::{Detected, Families, FamilyOutcome, check_asked, describe, detect, never_detected, proxy_hint},
     error::{CommandError, Kind},
+    playground::is_inside,
     probe::probe,
     reconcile::{Driver, Looks, PassReport},
-    schedule::{cron_hint, is_scheduled},
+    schedule::{cron_hint, scheduled::Scheduled},
     settings::{Resource, Settings, site::Asked},
     signals::Interrupt,
 };
@@ -621,24 +622,46 @@ impl<'a> Opening<'a> {
     }
 
     /// Warns of whatever would keep this machine from closing a session.
-    pub(super) fn warn_of_closing(&self, callers: &Callers, session: &Session, runs: &LastRuns) {
+    pub(super) fn warn_of_closing(&self, driver: &Driver<'_>, callers: &Callers, session: &Session, runs: &LastRuns) {
         self.warn_of_credentials(callers, session, Closer::Schedule);
-        self.warn_of_no_schedule(runs);
+        self.warn_of_no_schedule(driver, runs);
     }
 
     /// Warns when nothing would close a session on time.
-    fn warn_of_no_schedule(&self, runs: &LastRuns) {
-        let Context { env, printer, config, state, .. } = self.context;
-        if !is_scheduled(runs, env.now()) {
-            let by_hand = config.iter().map(|config| cron_hint(env, config, state));
-            let hints: Vec<String> =
-                std::iter::once("have it run every minute: eg schedule install".to_owned()).chain(by_hand).collect();
-            printer.warn("nothing runs `eg reconcile` regularly: nothing would close this session on time", &hints);
+    fn warn_of_no_schedule(&self, driver: &Driver<'_>, runs: &LastRuns) {
+        let Context { env, printer, config, state, zone, .. } = self.context;
+        let mut store = driver.store.borrow_mut();
+        match self.context.scheduled(Some(&*store), runs) {
+            Scheduled::No => {
+                let by_hand = config.iter().map(|config| cron_hint(env, config, state));
+                let hints = ["install one: eg schedule install".to_owned()].into_iter().chain(by_hand);
+                let message = "no scheduled job is installed, so nothing will close this session when it expires";
+                printer.warn(message, &hints.collect::<Vec<_>>());
+            }
+            Scheduled::Idle(scheduler, since) => {
+                let (name, since) = (scheduler.as_str(), zone.format(since));
+                let message = format!(
+                    "the job in {name} has not run since {since}: nothing may close this session when it expires"
+                );
+                printer.warn(&message, &["see what is wrong: eg doctor".to_owned()]);
+            }
+            // From now on it is known for how long it has not run.
+            Scheduled::Job(_) if runs.timer_at.is_none() => {
+                if let Ok(None) = store.scheduled_since()
+                    && let Err(error) = store.note_schedule(env.now())
+                {
+                    tracing::info!("that there is a job cannot be noted: {error}");
+                }
+            }
+            _ => {}
         }
     }
 
     /// Warns of credentials that nobody has any more when the session is to be closed.
     pub(super) fn warn_of_credentials(&self, callers: &Callers, session: &Session, closer: Closer) {
+        if is_inside(self.context.env, &self.context.state.path) {
+            return;
+        }
         let mut warned = BTreeSet::new();
         for (name, end) in &callers.ends {
             if let Some(warning) = self.credentials_warning(end, session.expires_at, closer) {

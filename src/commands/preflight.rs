@@ -177,7 +177,8 @@ fn refusal(problems: &[Problem<'_>]) -> CommandError {
             if failure.class == FailureClass::Limit {
                 hints.push("where the quota is higher than that: eg session start --no-wait".to_owned());
             }
-            format!("nothing was opened: {}\n  {}", failure.message, named(resources))
+            let noun = if resources.len() == 1 { "resource" } else { "resources" };
+            format!("nothing was opened: {}\n  {noun} {}", failure.message, named(resources))
         }
         many => {
             hints.truncate(1);
@@ -236,12 +237,14 @@ mod tests {
         let advice = FailureClass::Credentials.advice();
         assert_eq!(
             shown(&settings(1), missing),
-            format!("nothing was opened: AWS profile \"wrok\" does not exist\n  r0 (c.toml:2)\nhint: {advice}")
+            format!(
+                "nothing was opened: AWS profile \"wrok\" does not exist\n  resource r0 (c.toml:2)\nhint: {advice}"
+            )
         );
         assert_eq!(
             shown(&settings(5), missing),
             format!(
-                "nothing was opened: AWS profile \"wrok\" does not exist\n  r0 (c.toml:2), r1 (c.toml:7), r2 (c.toml:12) \
+                "nothing was opened: AWS profile \"wrok\" does not exist\n  resources r0 (c.toml:2), r1 (c.toml:7), r2 (c.toml:12) \
                  and 2 more\nhint: {advice}"
             )
         );

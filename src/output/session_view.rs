@@ -6,7 +6,7 @@ use super::{
     text::escape_controls,
     time::Zone,
 };
-use crate::schedule::is_scheduled;
+use crate::schedule::scheduled::Scheduled;
 use eg_model::{
     Timestamp,
     address::IpVersion,
@@ -35,6 +35,8 @@ pub struct View {
     pub runs: LastRuns,
     /// How many columns the terminal has; `None` where that does not matter.
     pub columns: Option<usize>,
+    /// What closes sessions on time, where that was asked.
+    pub scheduled: Scheduled,
 }
 
 /// One line of a block: its label, and a value that is safe to print.
@@ -174,11 +176,22 @@ impl View {
     /// Whether something closes sessions on time.
     #[must_use]
     pub fn scheduled(&self) -> String {
-        let clock = |at: Timestamp| self.zone.format(at);
-        match self.runs.scheduled_at {
-            Some(at) if is_scheduled(&self.runs, self.now) => format!("yes, last run {}", clock(at)),
-            Some(at) => format!("no: the last run was {}; see: eg schedule show", clock(at)),
-            None => "no: nothing would close a session on time; set it up with: eg schedule install".to_owned(),
+        let last = match self.runs.scheduled_at {
+            Some(at) => format!("last run {}", self.zone.format(at)),
+            None => "no run yet".to_owned(),
+        };
+        match self.scheduled {
+            Scheduled::Job(scheduler) => format!("yes, with {}; {last}", scheduler.as_str()),
+            Scheduled::Watch => format!("yes, by eg reconcile --watch; {last}"),
+            Scheduled::Heard => format!("yes, by a job that eg did not install; {last}"),
+            Scheduled::Idle(scheduler, since) => {
+                let (name, since) = (scheduler.as_str(), self.zone.format(since));
+                format!("installed with {name}, but it has not run since {since} (see: eg doctor)")
+            }
+            Scheduled::InSandbox => "not needed in the sandbox".to_owned(),
+            Scheduled::No | Scheduled::NotAsked => {
+                "not installed: sessions will not close when they expire (run: eg schedule install)".to_owned()
+            }
         }
     }
 

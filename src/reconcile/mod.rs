@@ -34,7 +34,7 @@ use eg_providers::Connect;
 use eg_state::{GrantChange, RunKind, RunResult, StateError, Store};
 use futures_util::{StreamExt, stream};
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
     sync::Arc,
@@ -99,6 +99,8 @@ pub struct Driver<'a> {
     pub loaded: LoadCache,
     /// What dry runs have told.
     pub rights: KnownRights,
+    /// How many grants have changed their status.
+    pub changes: Cell<usize>,
     /// Hears of grants whose status changes, as they land, and whether the pass is for their session.
     pub on_change: Box<dyn Fn(&GrantChange, bool) + 'a>,
 }
@@ -208,9 +210,18 @@ impl<'a> Driver<'a> {
         for reach in &request.collect_from {
             targets.entry(reach.target.clone()).or_insert_with(|| vec![reach.clone()]);
         }
+        let (asked, version) = (self.asked_for()?, self.store.borrow().data_version()?);
         self.drive(request, targets, looks, begun.may_open, &mut report).await;
         self.finish(request, begun.number, &mut report)?;
+        let written = self.store.borrow().data_version()? != version;
+        report.was_outrun = written && self.asked_for()? != asked;
         Ok(report)
+    }
+
+    /// What people ask for, as of now: which sessions live, and until when. A pass itself ends none after it has begun.
+    fn asked_for(&self) -> Result<BTreeSet<(SessionId, Timestamp)>, CommandError> {
+        let live = self.store.borrow().live_sessions()?;
+        Ok(live.iter().map(|session| (session.id, session.expires_at)).collect())
     }
 
     /// The run's row and the expire transaction. What cannot be written keeps anything new from being opened;
@@ -247,6 +258,7 @@ impl<'a> Driver<'a> {
 
     /// Whoever starts a session hears of that session alone; every other pass tells of all that it changes.
     fn tell(&self, request: &Request, change: &GrantChange) {
+        self.changes.set(self.changes.get() + 1);
         let own = request.scope.as_ref().is_some_and(|ids| ids.contains(&change.session));
         if own || request.kind != RunKind::Start {
             (self.on_change)(change, own);

@@ -28,7 +28,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Keys in the table `meta`.
 pub(crate) const INSTALLATION: &str = "installation";
 pub(crate) const MACHINE: &str = "machine";
-const NOTE: &str = "note:";
+pub(crate) const NOTE: &str = "note:";
 
 /// What opening the record for writing needs from the outside.
 #[derive(Clone, Debug)]

@@ -264,12 +264,12 @@ fn a_watch_survives_a_broken_configuration() {
 fn a_watch_counts_as_scheduled() {
     let world = World::new();
     let alone = world.eg(&["session", "start", "--only", API]).expect_code(0);
-    says(&alone, "nothing runs `eg reconcile` regularly");
+    says(&alone, "no scheduled job is installed");
     let watch = world.here.command(&["reconcile", "--watch"]).spawn();
     let record = || eg_state::Store::open_read_only(&world.here.state_path()).ok().flatten();
     until("a first pass", || record().is_some_and(|store| store.last_runs().unwrap().scheduled_at.is_some()));
     let watched = world.eg(&["session", "start", "--only", "prod-db-sg"]).expect_code(0);
-    says_not(&watched, "nothing runs `eg reconcile` regularly");
+    says_not(&watched, "no scheduled job is installed");
     watch.signal("TERM");
     watch.wait().expect_code(0);
     world.eg(&["session", "stop", "--all"]).expect_code(0);

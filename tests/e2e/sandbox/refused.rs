@@ -41,19 +41,17 @@ fn credentials_that_end_while_closing_keep_the_rest_due() {
     world.ends();
 }
 
-/// Nothing works at all. The session is on record, so it is opened when something does; and when its time is over
-/// and nothing works again, that is said.
+/// Nothing works at all: nothing is recorded. When the time of a session is over and nothing works, that is said.
 #[test]
-fn credentials_that_ended_before_a_start_fail_it() {
+fn credentials_that_ended_before_a_start_refuse_it() {
     let world = Sandboxed::new();
     world.faults([Fault::ExpiredToken]);
-    let started = begin(&world, &["--duration", "2h"]).expect_code(1);
-    says(&started, "✗ Session is FAILED: still trying until ");
-    says(&started, "log in (for SSO: `aws sso login`), or name a profile that works");
-    assert_eq!(world.changes(), [""; 0]);
+    let refused = begin(&world, &["--duration", "2h"]).expect_code(1);
+    says(&refused, "error: nothing was opened: ");
+    says(&refused, "or log in again with aws sso login");
+    assert_eq!((world.changes().len(), world.sessions_of(&world.here).len()), (0, 0));
     world.faults([] as [Rule; 0]);
-    pass(&world.here, 0);
-    assert_eq!(status(&world), "ACTIVE");
+    begin(&world, &["--duration", "2h"]).expect_code(0);
     world.advance(2 * HOUR + MINUTE);
     world.faults([Fault::ExpiredToken]);
     says(&pass(&world.here, 3), "credentials not usable");
@@ -77,17 +75,11 @@ fn missing_rights_are_found_before_anything_is_opened() {
     {
         let world = Sandboxed::new();
         world.faults([Rule::new(fault).on(action)]);
-        let started = begin(&world, &[]).expect_code(1);
-        says(&started, "✗ Session is FAILED: still trying until ");
-        says(&started, "; give up with: eg session stop ");
-        says(&started, "give the credentials the permissions that `eg iam-policy` prints");
-        assert_eq!(grants(&world), ["FAILED", "FAILED"]);
-        for why in each_grant(&world.here, "errorMessage") {
-            assert!(why.contains(&format!("ec2:{named}")), "{why}");
-        }
-        assert_eq!(world.changes(), [""; 0]);
-        // Nothing was sent, so a stop has nothing to wait for.
-        says(&stop(&world).expect_code(0), "✓ Session stopped");
+        let refused = begin(&world, &[]).expect_code(1);
+        says(&refused, "error: nothing was opened\n");
+        says(&refused, "hint: give the credentials the permissions that `eg iam-policy` prints");
+        assert_eq!(refused.stderr.matches(&format!("ec2:{named}")).count(), 2, "one for each group: {refused}");
+        assert_eq!((world.changes().len(), world.sessions_of(&world.here).len()), (0, 0));
         world.ends();
     }
 }
