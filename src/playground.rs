@@ -70,7 +70,7 @@ const MISLEADING: [&str; 17] = [
 /// Names the sandbox's directory in there.
 const INSIDE: &str = "EG_SANDBOX";
 
-/// Whether a state file is a sandbox's: it ends with it, so that nothing is to be closed on time.
+/// True for the state file of a sandbox. It goes with the sandbox, so nothing has to be closed on time.
 #[must_use]
 pub fn is_inside(env: &Env, state: &Path) -> bool {
     env.var(INSIDE).is_some_and(|dir| env.absolute(state).starts_with(dir))

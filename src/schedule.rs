@@ -7,7 +7,7 @@
 //! | `systemd` | a user's service and timer |
 //! | `printed` | launchd and the Task Scheduler: text to install by hand |
 //! | `host` | what this machine has, asked through `crontab` and `systemctl` |
-//! | `scheduled` | whether something closes sessions on time |
+//! | `scheduled` | the scheduler's answer: what closes sessions on time |
 
 pub mod crontab;
 pub mod host;
@@ -41,7 +41,7 @@ const FILES: &[&str] = &["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"];
 /// A scheduler that was not heard of for this long is not there.
 const HEARD: TimeDelta = TimeDelta::minutes(15);
 
-/// Whether a `--timer` run was seen lately, whatever made it; not one of a job that was removed since.
+/// True if a `--timer` run of any scheduler was seen lately. A run of a job that was removed since does not count.
 #[must_use]
 pub fn is_scheduled(runs: &LastRuns, now: Timestamp) -> bool {
     runs.timer_at.is_some_and(|at| now - at <= HEARD)

@@ -1,5 +1,5 @@
-//! Whether an `eg reconcile --watch` runs for a state file: it holds `<state>.watch` locked for as long as it lives, and the
-//! operating system lets go of the lock however it ends.
+//! The sign that an `eg reconcile --watch` runs for a state file: the watch holds `<state>.watch` locked for as long as it
+//! lives. The operating system releases the lock however the watch ends.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -14,7 +14,7 @@ fn path(state: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Says that a watch runs until the file is dropped. Several may.
+/// Holds the lock, which several watches share, until the file is dropped.
 ///
 /// # Errors
 /// The file cannot be made or locked.
@@ -24,7 +24,7 @@ pub fn hold(state: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Whether some watch runs.
+/// True if a watch runs.
 #[must_use]
 pub fn is_held(state: &Path) -> bool {
     let Ok(file) = File::open(path(state)) else { return false };
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn held_while_somebody_holds_it() {
+    fn held_while_a_watch_runs() {
         let dir = tempfile::tempdir().unwrap();
         let state = dir.path().join("state.db");
         assert!(!is_held(&state), "there is no file");

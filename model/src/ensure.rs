@@ -7,7 +7,7 @@
 //! | else | a new one; the old ones go on beside it until their own time is over |
 //!
 //! *The same* is: the same ports of the same targets by the same ways, for the same addresses; nothing less, and
-//! nothing more, since prolonging would keep that open for longer than anybody asked. Where a reason is given, what was
+//! nothing more, since prolonging would keep that open for longer than was asked. Where a reason is given, what was
 //! opened for another one, or for none, is not prolonged in its name: the record would go on to say the wrong one.
 //!
 //! A session that is to follow its user is the same as one that follows, of the same user, with the same ports of the same
@@ -65,7 +65,7 @@ fn what_it_opens(session: &Session) -> BTreeSet<(Reach, Permission)> {
         .collect()
 }
 
-/// Whether a session follows the user who asks, with all that is asked for.
+/// True if a session follows the user who asks and opens the same as the wanted one, at any address.
 fn follows_alike(session: &Session, wanted: &Session) -> bool {
     let same_user = session.user_name == wanted.user_name && session.user_email == wanted.user_email;
     let asked = wherever(wanted);
@@ -75,7 +75,7 @@ fn follows_alike(session: &Session, wanted: &Session) -> bool {
     session.follow && same_user && has == asked
 }
 
-/// What a session opens, wherever its user is: ports and width of each family.
+/// The permissions of a session without their addresses: ways, ports and widths of each family.
 fn wherever(session: &Session) -> BTreeSet<(Reach, Permission)> {
     let nowhere = |permission: Permission| {
         permission.moved(match permission.ip_version() {
@@ -216,7 +216,7 @@ mod tests {
         let both = |v4: &str| vec![grant("sg-1", v4, &ports), grant("sg-1", "2001:db8::1", &ports)];
         for same in [at(1, vec![grant("sg-1", there, &ports)]), at(1, both(there)), at(1, both(here))] {
             assert_eq!(decide(same.clone()), Ensuring::Keep(id(1)), "{same:#?}");
-            // Who does not ask to be followed wants this address, and nothing more.
+            // A session that is not to follow is for this address and nothing more.
             assert_eq!(
                 ensure(&[same], &Session { follow: false, ..wanted.clone() }, TimeDelta::hours(24)),
                 Ensuring::Begin

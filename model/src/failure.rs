@@ -126,13 +126,13 @@ pub struct Failure {
     pub message: String,
     /// The provider's request id, where an answer had one.
     pub request_id: Option<String>,
-    /// What the call was for, where the reconciler made it.
+    /// The purpose of the call, if the reconciler made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purpose: Option<Purpose>,
 }
 
-/// What a call of the reconciler is for. A lease keeps its last refusal, whatever was refused; why a tag is not written is
-/// told by a refusal to tag alone.
+/// The purpose of a call. A lease keeps its last refusal, of a call of any purpose. Only a refusal to tag explains a tag
+/// that is not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Purpose {

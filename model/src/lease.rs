@@ -159,8 +159,8 @@ impl Lease {
         self.last_sent_at.is_some()
     }
 
-    /// Whether nothing was opened for it: nothing was sent, or all that was sent was refused. "Exists already" is no such
-    /// refusal: a rule is there, and a reading has to tell whose it is.
+    /// True if no rule was opened for it: nothing was sent, or the provider refused all that was sent. "Exists already" does
+    /// not count as such a refusal: a rule is there, and only a reading tells whose it is.
     #[must_use]
     pub fn opened_nothing(&self) -> bool {
         let definite = self.last_failure.as_ref().is_some_and(|failure| failure.class != FailureClass::Stale);
@@ -343,8 +343,8 @@ pub fn hidden_rule(
     last.map(|(rule, _)| rule)
 }
 
-/// Whether a session that ended has let go of one permission: another session of ours still wants it (the rule stays
-/// for that one), or nothing was opened for it, or we left it to others, or it is closed. A lease of which everything was
+/// True if a session that ended has let go of one permission: another session of ours still wants it (the rule stays
+/// for that one), or no rule was opened for it, or we left it to others, or it is closed. A lease whose every call was
 /// refused stays in the ledger until a reading is settled, but no session waits for that.
 #[must_use]
 pub fn has_let_go(lease: Option<&Lease>, wanted_by_another: bool) -> bool {

@@ -248,7 +248,7 @@ impl Permission {
         self.cidr.prefix_len() == 0
     }
 
-    /// Whether everything that `other` lets in is let in by this too.
+    /// True if it lets in everything that `other` lets in.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         let all_types = |permission: &Self| permission.from_port == -1;

@@ -1,4 +1,4 @@
-//! What a reading tells before a session is recorded: whether a target can be opened at all, and what is open on it anyway.
+//! Judgements on a reading before a session is recorded: can the target be opened at all, and which ports are open already.
 
 use crate::{
     address::IpVersion,
@@ -10,7 +10,7 @@ use crate::{
 };
 use std::collections::BTreeSet;
 
-/// What may be expected of one target.
+/// The prospect of opening one target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outlook {
     /// Nothing speaks against it.
@@ -21,7 +21,7 @@ pub enum Outlook {
     Cannot(Failure),
 }
 
-/// What may be expected of one target. First match.
+/// The prospect of opening one target. First match.
 ///
 /// | reading | rights, by dry runs | rules in the group | |
 /// |---|---|---|---|
@@ -40,7 +40,7 @@ pub fn outlook(observation: &Observation, denied: Option<&Failure>, full: Option
     }
 }
 
-/// Whether nothing of all that was selected can work.
+/// True if none of the selected targets can work.
 #[must_use]
 pub fn is_hopeless(outlooks: &[Outlook]) -> bool {
     !outlooks.is_empty() && outlooks.iter().all(|outlook| matches!(outlook, Outlook::Cannot(_)))
@@ -53,8 +53,8 @@ pub fn absent(reading: &Reading, wanted: &BTreeSet<Permission>) -> Vec<Permissio
     wanted.difference(&there).copied().collect()
 }
 
-/// The families that need a rule and have no room for one: as many rules as the `quota` allows, and none of them about to
-/// go. A group with more rules than that has another quota, and the provider tells.
+/// The families that need a rule and have no room for one: the group holds as many rules as `quota` allows, and the next
+/// pass closes none of them. A group with more rules than that has a higher quota, so only the provider can tell.
 #[must_use]
 pub fn full_families(
     reading: &Reading,
@@ -175,7 +175,7 @@ mod tests {
             (reading((1..=4).map(foreign).collect(), 0), &none, &nothing),
             // There already: nothing is to be opened.
             (three(rule(3, "tcp|22|22|203.0.113.42/32", None)), &none, &nothing),
-            // What is about to go makes room.
+            // A rule that the next pass closes makes room.
             (three(rule(3, ours, Some((&me(), 60)))), &none, &nothing),
             (three(rule(3, ours, Some((&me(), 60)))), &live, &v4),
             (three(rule(3, ours, Some((&other(), 60)))), &none, &v4),

@@ -356,7 +356,7 @@ fn lines(groups: &[Group], ports: &[PortSpec]) -> Vec<String> {
     groups.iter().map(line).collect()
 }
 
-/// Of a group that opens none of the ports to anybody: whether it opens others to the whole world.
+/// The column of a group that opens none of the chosen ports. It names ports that the group opens to the whole world.
 fn closed(group: &Group, ports: &[PortSpec]) -> String {
     let asked = ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let everybody = group.permissions.iter().filter(|permission| permission.is_for_everybody());

@@ -309,7 +309,7 @@ impl Context<'_> {
         View { now: self.env.now(), zone: self.zone.clone(), runs, columns: self.env.stdout_columns, scheduled }
     }
 
-    /// What closes sessions on time.
+    /// Asks the schedulers of this machine what closes sessions on time.
     fn scheduled(&self, store: Option<&Store>, runs: &LastRuns) -> Scheduled {
         // Where the record cannot tell since when there is a job, it is taken for one that works.
         let since = store.and_then(|store| store.scheduled_since().ok().flatten());

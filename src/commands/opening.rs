@@ -158,7 +158,7 @@ pub(super) struct Opening<'a> {
     /// The longest that a session may last here, extensions included.
     pub(super) longest: TimeDelta,
     explicit: Vec<IpAddr>,
-    /// Whether nothing may be recorded, not even that a target was not found.
+    /// True for `--dry-run`: even the time at which a target was first missing is not recorded.
     pub(super) dry_run: bool,
 }
 

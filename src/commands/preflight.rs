@@ -1,5 +1,5 @@
-//! What is refused before anything is recorded: a session of which nothing can be opened until the user does something. It
-//! would be tried again and again, and a second one beside it once the mistake is mended.
+//! The preflight of `start`, `ensure` and `run`: it refuses a session that cannot work until the user does something. If it
+//! were recorded, `eg` would try it again for hours, beside the session that the user starts after mending the mistake.
 
 use super::opening::{Opening, Surroundings};
 use crate::{
@@ -23,7 +23,7 @@ use std::collections::BTreeSet;
 /// How many problems are shown, and how many resources that have one. The whole refusal fits in eight lines.
 const SHOWN: usize = 3;
 
-/// What one selected resource has against it.
+/// A selected resource that cannot work.
 struct Problem<'a> {
     resource: &'a Resource,
     failure: Failure,
@@ -40,13 +40,13 @@ impl Opening<'_> {
             return self.refuse_hopeless(&self.connected(driver).await);
         }
         let seen: Vec<Outlook> = self.outlooks(driver, surroundings, &session)?;
-        // Nobody is asked what may be done where it cannot be done anyway.
+        // Dry runs are not sent if the readings are reason enough.
         self.refuse_hopeless(&seen)?;
         driver.ask_rights(&surroundings.looks, &session).await?;
         self.refuse_hopeless(&self.outlooks(driver, surroundings, &session)?)
     }
 
-    /// Without asking a cloud: whether there is a way to each target at all.
+    /// Connects to each target without sending a call (`--no-wait`): an unknown profile is found all the same.
     async fn connected(&self, driver: &Driver<'_>) -> Vec<Outlook> {
         let mut outlooks = Vec::new();
         for reach in &self.reaches {
@@ -103,15 +103,17 @@ impl Opening<'_> {
         if !is_hopeless(outlooks) {
             return Ok(());
         }
-        let problem = |(resource, outlook)| match outlook {
-            &Outlook::Cannot(ref failure) => Some(Problem { resource, failure: failure.clone() }),
-            Outlook::Works | Outlook::NotKnown => None,
-        };
-        Err(refusal(&self.resources.iter().zip(outlooks).filter_map(problem).collect::<Vec<_>>()))
+        let mut problems = Vec::new();
+        for (resource, outlook) in self.resources.iter().zip(outlooks) {
+            if let Outlook::Cannot(failure) = outlook {
+                problems.push(Problem { resource, failure: failure.clone() });
+            }
+        }
+        Err(refusal(&problems))
     }
 
-    /// What of a session is open by rules that are not `eg`'s: those that stand for a permission, and those that let in
-    /// more. A session's end closes none of them.
+    /// Warns of rules that are not `eg`'s: those that cover a permission of the session, and those that let in more. The end
+    /// of the session closes none of them.
     pub(super) fn warn_of_open_anyway(&self, session: &Session, wider: &[String]) {
         let covered = session.current().flat_map(|grant| {
             grant.permissions.iter().filter_map(move |item| match &item.standing {
@@ -156,7 +158,7 @@ impl Opening<'_> {
     }
 }
 
-/// One block: what is wrong, with which resource and line of the configuration, and what to do.
+/// The refusal as one block: each problem, its resources with their lines in the configuration, and the advice.
 fn refusal(problems: &[Problem<'_>]) -> CommandError {
     let mut kinds: Vec<(&Failure, Vec<&Resource>)> = Vec::new();
     for problem in problems {

@@ -1,4 +1,5 @@
-//! `eg session start --dry-run`: what would be opened. Reads, refuses what `start` would refuse, and records nothing.
+//! `eg session start --dry-run`: shows the rules that `start` would open. It reads the groups, refuses what `start` would
+//! refuse, and records nothing.
 
 use super::opening::{Ask, Opening, Surroundings};
 use crate::{
@@ -16,7 +17,7 @@ use eg_model::{
 use eg_state::Store;
 use serde_json::{Value, json};
 
-/// What would become of one permission.
+/// The outcome for one permission.
 enum Would {
     Open,
     /// A rule of `eg`'s is there, this installation's or another's.
@@ -45,7 +46,7 @@ impl Would {
     }
 }
 
-/// Shows what `start` would open.
+/// Shows the rules that `start` would open.
 ///
 /// # Errors
 /// `start` would refuse it.

@@ -160,7 +160,7 @@ impl Pass {
         };
         let looks = std::mem::take(&mut followed.looks);
         let mut report = context.driven(driver, &lock, &request, looks).await?;
-        // What others have recorded while this pass was at work is carried out as well, as long as a pass may last.
+        // Other processes record sessions while the pass is at work. Further passes carry these out, for a minute at most.
         let until = Instant::now() + PASS_LIMIT;
         while report.was_outrun && !self.dry_run && Instant::now() < until && driver.interrupt.asked().is_none() {
             let request = Request { collect_from: Vec::new(), moves: Vec::new(), ..request.clone() };
@@ -286,8 +286,7 @@ impl Shown<'_> {
         }
     }
 
-    /// What a pass that a person has asked for came to: what keeps it from being a clean one and when that is tried again, or
-    /// that there was nothing to do.
+    /// Tells a person the outcome of the pass: what is not settled and when eg tries again, or that there was nothing to do.
     fn whole_truth(&self, driver: &Driver<'_>) -> Result<(), CommandError> {
         let report = self.report;
         let mut store = driver.store.borrow_mut();
@@ -305,14 +304,14 @@ impl Shown<'_> {
         } else if noted {
             store.clear_note(REPORTED)?;
             self.context.printer.remark("✓ Everything is as recorded again");
-        } else if report.steps.is_empty() && report.moves.is_empty() {
+        } else if report.steps.is_empty() && report.moves.is_empty() && warning_text(report).is_empty() {
             let changed = driver.changes.get() > 0;
             self.context.printer.remark(if changed { "✓ Everything is as recorded" } else { "Nothing to do." });
         }
         Ok(())
     }
 
-    /// What is not as its session wants it, as the record has it.
+    /// The grants on record that are not as their sessions want them, a line each.
     fn open_ends(&self, store: &Store) -> Result<Vec<String>, CommandError> {
         let mut sessions = store.live_sessions()?;
         sessions.extend(store.unfinished_sessions()?);

@@ -134,8 +134,8 @@ pub fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit, Comman
     Ok(Exit::Done)
 }
 
-/// Notes in the record, where there is one, what has become of the job. It tells later whether the job works; whether that
-/// can be noted changes nothing about the job.
+/// Notes in an existing record that the job was installed or removed: later commands tell from it if the job works. The job
+/// is in place all the same if the note cannot be written.
 fn note(context: &Context<'_>, changed: bool, what: fn(&mut Store, Timestamp) -> Result<(), StateError>) {
     if !changed || !context.state.path.exists() {
         return;

@@ -284,7 +284,7 @@ impl Shown<'_> {
         }
     }
 
-    /// What is open for certain, and what only waits for its confirmation.
+    /// Counts the rules that are open for certain, and those that only wait for a confirmation.
     fn open_until(&self, closing: &[&Lease]) -> String {
         let (open, waiting): (Vec<&Lease>, Vec<&Lease>) =
             closing.iter().copied().partition(|lease| self.is_open(lease));
@@ -328,7 +328,7 @@ impl Shown<'_> {
 /// The claims of a session that ends which nobody else wants.
 fn closing<'l>(session: &Session, others: &[Session], leases: &'l [Lease]) -> Vec<&'l Lease> {
     let wanted = |lease: &Lease| others.iter().any(|other| other.id != session.id && concerns(lease, other));
-    // What the provider refused to open, or was never asked to, is not open.
+    // A rule that the provider refused to open, or was never asked for, is not open.
     let holds = |lease: &Lease| lease.phase != Phase::Leaving && !lease.opened_nothing();
     let closing = |lease: &&Lease| concerns(lease, session) && holds(lease) && !wanted(lease);
     leases.iter().filter(closing).collect()

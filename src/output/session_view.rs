@@ -35,7 +35,7 @@ pub struct View {
     pub runs: LastRuns,
     /// How many columns the terminal has; `None` where that does not matter.
     pub columns: Option<usize>,
-    /// What closes sessions on time, where that was asked.
+    /// The scheduler's answer, in commands that ask it.
     pub scheduled: Scheduled,
 }
 
@@ -146,7 +146,7 @@ impl View {
         lines
     }
 
-    /// What of live sessions is open by rules that are not `eg`'s: a line each.
+    /// The ports of live sessions that rules of others cover, a line each.
     #[must_use]
     pub fn covered(&self, sessions: &[Session]) -> Vec<String> {
         let mut lines = Vec::new();
@@ -183,7 +183,7 @@ impl View {
         match self.scheduled {
             Scheduled::Job(scheduler) => format!("yes, with {}; {last}", scheduler.as_str()),
             Scheduled::Watch => format!("yes, by eg reconcile --watch; {last}"),
-            Scheduled::Heard => format!("yes, by a job that eg did not install; {last}"),
+            Scheduled::Heard => format!("yes, {last}"),
             Scheduled::Idle(scheduler, since) => {
                 let (name, since) = (scheduler.as_str(), self.zone.format(since));
                 format!("installed with {name}, but it has not run since {since} (see: eg doctor)")

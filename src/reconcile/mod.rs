@@ -97,7 +97,7 @@ pub struct Driver<'a> {
     pub unrecorded_stops: BTreeSet<SessionId>,
     /// The record as last loaded.
     pub loaded: LoadCache,
-    /// What dry runs have told.
+    /// The answers of dry runs.
     pub rights: KnownRights,
     /// How many grants have changed their status.
     pub changes: Cell<usize>,
@@ -218,7 +218,8 @@ impl<'a> Driver<'a> {
         Ok(report)
     }
 
-    /// What people ask for, as of now: which sessions live, and until when. A pass itself ends none after it has begun.
+    /// The live sessions and their expiries. A pass itself changes neither after it has begun, so a difference comes from
+    /// another process.
     fn asked_for(&self) -> Result<BTreeSet<(SessionId, Timestamp)>, CommandError> {
         let live = self.store.borrow().live_sessions()?;
         Ok(live.iter().map(|session| (session.id, session.expires_at)).collect())
@@ -256,7 +257,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Whoever starts a session hears of that session alone; every other pass tells of all that it changes.
+    /// Reports a change of a grant. The pass of a start reports its own session only.
     fn tell(&self, request: &Request, change: &GrantChange) {
         self.changes.set(self.changes.get() + 1);
         let own = request.scope.as_ref().is_some_and(|ids| ids.contains(&change.session));

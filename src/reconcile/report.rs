@@ -90,7 +90,7 @@ pub struct PassReport {
     pub failed_sessions: Vec<SessionId>,
     /// Sessions that followed their user to another address just before.
     pub moves: Vec<Move>,
-    /// Sessions were started, extended or stopped by others meanwhile: what they want is not done yet.
+    /// Another process started, extended or stopped a session during the pass, so there is more to do.
     pub was_outrun: bool,
 }
 
@@ -115,7 +115,7 @@ impl PassReport {
         }
     }
 
-    /// The two as one: all that was done, and what the later one found.
+    /// Joins two passes into one report: the steps of both, and the findings of the later one.
     #[must_use]
     pub fn followed_by(self, later: Self) -> Self {
         let mended = self.notes.into_iter().filter(|item| item.note.kind.outlives_mending());

@@ -1,5 +1,5 @@
-//! What the caller may do with targets, asked by dry runs before the first grant on each: a rule that could be opened but
-//! never closed is the one thing that must not be.
+//! The caller's rights on targets, asked by dry runs before the first grant on each: a rule that could be opened but never
+//! closed must not come about.
 
 use super::{Driver, Looks};
 use crate::error::CommandError;
@@ -15,7 +15,7 @@ use std::{
     sync::Arc,
 };
 
-/// The answers so far, one for each target: nobody is asked twice. Empty: nothing is denied, as far as could be told.
+/// The answers so far, one for each target, so that each target is asked about once. `None`: no right is denied.
 #[derive(Default)]
 pub struct KnownRights(RefCell<BTreeMap<TargetKey, Option<Failure>>>);
 
@@ -24,17 +24,17 @@ impl KnownRights {
         self.0.borrow().get(key).cloned()
     }
 
-    /// What is denied of a target, where that was asked and something is.
+    /// The denied right of a target, if a dry run found one.
     #[must_use]
     pub fn denied(&self, key: &TargetKey) -> Option<Failure> {
         self.get(key).flatten()
     }
 }
 
-/// What a session wants of one target.
+/// Permissions by target.
 pub(crate) type Wanted = BTreeMap<TargetKey, BTreeSet<Permission>>;
 
-/// What a session wants, by target.
+/// The permissions of a session, by target.
 pub(crate) fn wanted(session: &Session) -> Wanted {
     let mut wanted = Wanted::new();
     for grant in session.current() {
@@ -45,8 +45,8 @@ pub(crate) fn wanted(session: &Session) -> Wanted {
 }
 
 impl Driver<'_> {
-    /// Asks what the caller may do with every target on which a session needs a rule that is not there, as the pass would
-    /// before its first grant; then the pass does not ask again.
+    /// Asks for the rights on every target on which the session needs a new rule, as the pass would before its first grant.
+    /// The pass then does not ask again.
     ///
     /// # Errors
     /// The record cannot be read.
@@ -78,7 +78,7 @@ impl Driver<'_> {
         Ok(())
     }
 
-    /// What every session that lives now wants, by target.
+    /// The permissions of all live sessions, by target.
     ///
     /// # Errors
     /// The record cannot be read.
@@ -93,7 +93,7 @@ impl Driver<'_> {
         Ok(all)
     }
 
-    /// Why the caller may not open rules on a target, and close them; asked once.
+    /// The reason why the caller may not open, tag or close rules on a target; asked once.
     pub(super) async fn forbidden(
         &self,
         firewall: &Arc<dyn Firewall>,
@@ -109,7 +109,7 @@ impl Driver<'_> {
         denied
     }
 
-    /// Whether this installation has ever closed a rule on a target: then it may, and need not be asked.
+    /// True if this installation has closed a rule on a target before: then the rights are known to be there.
     pub(super) fn has_closed(&self, key: &TargetKey) -> Result<bool, CommandError> {
         Ok(self.store.borrow().targets()?.get(key).is_some_and(|record| record.closed_once))
     }

@@ -1,5 +1,5 @@
-//! Whether something closes sessions on time: what the scheduler says, not when it last ran. A laptop that has slept all
-//! night has a job all the same, and one whose job was removed a minute ago has none.
+//! The answer to "does something close sessions on time?". The scheduler gives it, not the time of the last run: a laptop
+//! that slept all night still has its job, and a machine whose job was removed a minute ago has none.
 
 use super::{
     Job,
@@ -14,10 +14,10 @@ use eg_state::LastRuns;
 /// A job that has not run this long after it was first seen does not work.
 const WORKS_WITHIN: TimeDelta = TimeDelta::minutes(15);
 
-/// What closes sessions on time.
+/// The thing that closes sessions on time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scheduled {
-    /// Nobody asked.
+    /// The command did not ask.
     #[default]
     NotAsked,
     /// A sandbox ends with its sessions.
@@ -51,7 +51,7 @@ impl Scheduled {
         judge(watching::is_held(&state.path), job, runs, since, env.now())
     }
 
-    /// Whether something closes sessions on time.
+    /// True if something closes sessions on time.
     #[must_use]
     pub fn closes(self) -> bool {
         matches!(self, Self::Watch | Self::Job(_) | Self::Heard)

@@ -30,7 +30,7 @@ pub(super) struct Places {
     pub(super) credentials_file: Option<String>,
 }
 
-/// Whether a profile is there. Reads the profile files, and asks no service.
+/// Looks for a profile in the profile files. Asks no service.
 ///
 /// # Errors
 /// It is in none of them, or they cannot be read.
@@ -72,7 +72,7 @@ pub(super) struct Explained {
     source: SharedCredentialsProvider,
     profile: Option<String>,
     places: Places,
-    /// What the SDK said first: later it says that it has said so already.
+    /// The SDK's first words: its later errors only say that the first one was taken already.
     said: OnceLock<String>,
 }
 
@@ -89,7 +89,7 @@ impl Explained {
         if matches!(error, CredentialsError::ProviderTimedOut(_)) || chain(&error).any(told) {
             return error;
         }
-        let words = self.said.get_or_init(|| innermost(&error));
+        let words = self.said.get_or_init(|| reason(&error));
         let missing = matches!(error, CredentialsError::CredentialsNotLoaded(_));
         CredentialsError::provider_error(Sentence(self.sentence(missing, words).await))
     }
@@ -102,9 +102,7 @@ impl Explained {
         let whose = self.profile.as_ref().map(|name| format!(" for profile \"{name}\"")).unwrap_or_default();
         match login {
             Some(login) => format!("no AWS credentials found{whose}; run: {login}"),
-            None if missing && self.profile.is_some() => {
-                format!("no AWS credentials found{whose}: it holds neither keys nor a login, and names no other source")
-            }
+            None if missing && self.profile.is_some() => format!("no AWS credentials found{whose}: {words}"),
             None if missing => "no AWS credentials found, neither in the environment nor in a default profile; \
                                 name a profile with AWS_PROFILE, or run: aws configure"
                 .to_owned(),
@@ -136,10 +134,20 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
     std::iter::successors(Some(error), |error| (*error).source())
 }
 
-/// The innermost words: the outer layers name the SDK's own parts.
-fn innermost(error: &CredentialsError) -> String {
-    let last = chain(error).last().map(ToString::to_string).unwrap_or_default();
-    last.lines().map(str::trim).collect::<Vec<_>>().join(" ").trim_end_matches('.').to_owned()
+/// The words under the layers that only name the SDK's own parts.
+fn reason(error: &CredentialsError) -> String {
+    let mut words: Vec<String> = Vec::new();
+    for text in chain(error).filter(|error| !error.is::<CredentialsError>()).map(ToString::to_string) {
+        let text = text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+        let text = text
+            .rsplit_once("could not be built: ")
+            .map_or(text.as_str(), |(_, why)| why)
+            .trim_end_matches(['.', ' ', ':']);
+        if !text.is_empty() && !words.iter().any(|known| known.contains(text)) {
+            words.push(text.to_owned());
+        }
+    }
+    words.join(": ")
 }
 
 /// The command that logs in, where the selected profile, or the one that it takes its credentials from, has a login.
@@ -213,11 +221,7 @@ mod tests {
             (Some("work"), missing as fn() -> _, format!("{none} \"work\"; run: aws sso login --profile work")),
             (Some("role"), broken as fn() -> _, format!("{none} \"role\"; run: aws sso login --profile corp")),
             (Some("console"), missing, format!("{none} \"console\"; run: aws login --profile console")),
-            (
-                Some("bare"),
-                missing,
-                format!("{none} \"bare\": it holds neither keys nor a login, and names no other source"),
-            ),
+            (Some("bare"), missing, format!("{none} \"bare\": nothing")),
             (
                 Some("bare"),
                 broken,

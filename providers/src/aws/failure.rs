@@ -24,6 +24,12 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
 /// The innermost words that say something, each once: the SDK's outer layers ("dispatch failure", "io error") say
 /// little, the innermost ("Connection refused") most.
 fn words(error: &(dyn Error + 'static)) -> String {
+    // The layers of a connection that was not had name the parts of an HTTP client.
+    if chain(error).any(|error| error.is::<ConnectorError>())
+        && let Some(io) = chain(error).filter(|error| error.is::<std::io::Error>()).last()
+    {
+        return format!("the connection failed: {}", on_one_line(&io.to_string()));
+    }
     let mut words: Vec<String> = Vec::new();
     for text in chain(error).map(|error| on_one_line(&error.to_string())) {
         if !text.is_empty() && !words.iter().any(|known| known.contains(&text)) {
@@ -63,7 +69,7 @@ fn without_credentials(tried: &str, error: &(dyn Error + 'static), credentials: 
         }
         return failure;
     }
-    // Nothing was sent, so what was to be done is of no interest.
+    // Nothing was sent, so the message does not name the call.
     if let Some(Sentence(said)) = chain(credentials).find_map(|error| error.downcast_ref()) {
         return Failure::new(FailureClass::Credentials, said);
     }

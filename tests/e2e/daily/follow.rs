@@ -258,7 +258,12 @@ fn what_the_policy_does_not_allow_does_not_move() {
     let bound = |text: &str| {
         std::fs::write(&policy, text).unwrap();
         let owner = std::fs::metadata(&policy).unwrap().uid().to_string();
-        world.here.command(&["reconcile"]).env("EG_TEST_POLICY", &policy).env("EG_TEST_POLICY_OWNER", owner).run()
+        world
+            .here
+            .command(&["reconcile", "--timer"])
+            .env("EG_TEST_POLICY", &policy)
+            .env("EG_TEST_POLICY_OWNER", owner)
+            .run()
     };
     says(&world, NEW);
     let outcome = bound("ports = [\"tcp/22\"]").expect_code(0);

@@ -126,7 +126,7 @@ fn with_nothing_live_and_nothing_open_there_is_no_call() {
     stop(&world.here, &id).expect_code(0);
     world.forget_calls();
     let told = pass(&world.here, 0);
-    assert_eq!((told.stdout.as_str(), told.stderr.as_str()), ("", ""));
+    assert_eq!((told.stdout.as_str(), told.stderr.as_str()), ("", "Nothing to do.\n"));
     assert_eq!(world.call_counts(), "");
     // Once an hour it looks for what others have left.
     world.advance(HOUR + 1);
@@ -142,7 +142,7 @@ fn a_collection_pass_without_credentials_is_silent() {
     let world = World::new();
     let told = world.here.command(&["reconcile"]).like_cron().env("XDG_CONFIG_HOME", world.here.home().join("config"));
     let told = told.env("AWS_EC2_METADATA_DISABLED", "true").run().expect_code(0);
-    assert_eq!((told.stdout.as_str(), told.stderr.as_str()), ("", ""));
+    assert_eq!((told.stdout.as_str(), told.stderr.as_str()), ("", "Nothing to do.\n"));
     assert_eq!(world.call_counts(), "");
 }
 
