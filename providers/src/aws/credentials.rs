@@ -102,7 +102,10 @@ impl Explained {
         let whose = self.profile.as_ref().map(|name| format!(" for profile \"{name}\"")).unwrap_or_default();
         match login {
             Some(login) => format!("no AWS credentials found{whose}; run: {login}"),
-            None if missing && self.profile.is_some() => format!("no AWS credentials found{whose}: {words}"),
+            None if missing && self.profile.is_some() => {
+                let words = if words.is_empty() { "it holds neither keys nor a login" } else { words };
+                format!("no AWS credentials found{whose}: {words}")
+            }
             None if missing => "no AWS credentials found, neither in the environment nor in a default profile; \
                                 name a profile with AWS_PROFILE, or run: aws configure"
                 .to_owned(),
