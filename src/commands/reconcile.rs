@@ -58,6 +58,7 @@ pub fn run(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, CommandE
         context.settings()?;
         let nothing = PassReport::new(RunId(context.env.uuid()), context.env.now());
         context.printer.json(&json::pass(&nothing, &BTreeMap::new()));
+        context.printer.remark("Nothing to do.");
         return Ok(Exit::Done);
     }
     let runtime = context.runtime()?;
@@ -246,13 +247,18 @@ impl Shown<'_> {
     /// Every target's plan: `+` opens, `-` closes, `~` changes tags, `=` stays.
     fn dry_run(&self) {
         self.moves("would follow");
+        let mut shown = !self.report.moves.is_empty() || !self.report.notes.is_empty();
         for plan in &self.report.plans {
             let steps = plan.steps.iter().map(|step| format!("  {step}\n"));
             let kept = kept(plan).into_iter();
             let lines: String = steps.chain(kept).collect();
             if !lines.is_empty() {
+                shown = true;
                 self.context.printer.result(&(self.heading(&plan.target) + &lines));
             }
+        }
+        if !shown {
+            self.context.printer.remark("Nothing to do.");
         }
         self.context.tell_notes(self.report);
     }

@@ -8,7 +8,7 @@ fn a_dry_run_without_a_state_file_makes_none() {
     let world = World::new();
     let before = bystanders(&world);
     let told = world.eg(&["reconcile", "--dry-run"]).expect_code(0);
-    assert_eq!((told.stdout.as_str(), told.stderr.as_str()), ("", ""));
+    assert_eq!((told.stdout.as_str(), told.stderr.as_str()), ("", "Nothing to do.\n"));
     assert!(!world.here.state_path().exists());
     assert!(state_files(&world.here).is_empty());
     assert_eq!(world.call_counts(), "");
@@ -90,7 +90,7 @@ fn a_steady_pass_is_one_describe_call_and_silent() {
     for _ in 0..3 {
         world.advance(MINUTE);
         world.forget_calls();
-        let told = pass(&world.here, 0);
+        let told = world.eg(&["reconcile", "--timer"]).expect_code(0);
         assert_eq!((told.stdout.as_str(), told.stderr.as_str()), ("", ""));
         assert_eq!(world.call_counts(), "1×DescribeSecurityGroupRules");
     }
