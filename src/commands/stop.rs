@@ -9,7 +9,7 @@ use crate::{
     signals::Interrupt,
 };
 use eg_model::{
-    failure::{Failure, Purpose},
+    failure::{Failure, FailureClass, Purpose},
     ids::SessionId,
     lease::{Lease, Phase},
     plan::{NoteKind, Step},
@@ -319,8 +319,11 @@ impl Shown<'_> {
     /// | none was possible in this pass, or it was refused | open |
     /// | had no answer, or a reading that is too early does not show the rule | not confirmed closed |
     fn is_open(&self, lease: &Lease) -> bool {
-        let refused =
-            |why: &Failure| !why.class.outcome_unknown() && !matches!(why.purpose, Some(Purpose::Open | Purpose::Tag));
+        // "Not found" by id says that the rule may be gone.
+        let refused = |why: &Failure| {
+            let definite = !why.class.outcome_unknown() && why.class != FailureClass::Stale;
+            definite && !matches!(why.purpose, Some(Purpose::Open | Purpose::Tag))
+        };
         lease.last_failure.as_ref().is_some_and(refused) || self.untried.concerns(lease.target())
     }
 }
