@@ -114,9 +114,11 @@ fn tell(
         Ensuring::Keep(_) => {
             printer.progress(&format!("→ Looking at session {short}..."));
             if opening.has_another_reason(session) {
-                let kept = session.reason.as_ref().map_or("none".to_owned(), |reason| format!("\"{reason}\""));
-                let kept = escape_controls(&kept);
-                printer.progress(&format!("  Its reason stays {kept}: nothing is opened, so yours is not recorded"));
+                let reason =
+                    session.reason.as_ref().map_or("no reason".to_owned(), |reason| format!("reason \"{reason}\""));
+                let reason = escape_controls(&reason);
+                printer
+                    .progress(&format!("  Note: the existing session is kept, with {reason}; yours is not recorded"));
             }
         }
         Ensuring::Prolong(_) => printer.progress(&format!("→ Extending session {short}...")),
@@ -149,7 +151,7 @@ async fn conclude(
         printer.warn(&format!("not open: {}", not_open(session)), &[]);
         printer.result(&opening.closing_line(session));
     } else if !was_seen(session, report) {
-        printer.result(&format!("! Session {short} was ACTIVE; whether it still is could not be seen\n"));
+        printer.result(&format!("! Could not check session {short}; it was ACTIVE when last seen\n"));
         return Ok(Exit::Partial);
     } else {
         let left = opening.context.view(driver.store.borrow().last_runs()?).left(session);

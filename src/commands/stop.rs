@@ -3,7 +3,7 @@
 use super::{Context, concerns, ended_text};
 use crate::{
     error::{CommandError, Exit, Kind},
-    output::time::Zone,
+    output::{json::SessionJson, time::Zone},
     reconcile::{Driver, Looks, PassReport, StepOutcome, StepReport},
     settings::Settings,
     signals::Interrupt,
@@ -52,6 +52,12 @@ async fn stop(context: &Context<'_>, args: &StopArgs) -> Result<Exit, CommandErr
     let mut unrecorded = BTreeSet::new();
     unless_full(store.expire(now))?;
     let mut sessions = chosen(context, &store, args)?;
+    if sessions.is_empty() {
+        context.printer.json(&Vec::<SessionJson>::new());
+        context.printer.remark("No live sessions.");
+        settings?;
+        return Ok(Exit::Done);
+    }
     for session in &sessions {
         context.printer.progress(&format!("→ Stopping session {}...", session.id.short()));
         match store.stop(session.id, now) {
@@ -198,7 +204,7 @@ fn chosen(context: &Context<'_>, store: &Store, args: &StopArgs) -> Result<Vec<S
         || CommandError::new(Kind::NotFound, "there is no live session to stop").hint("see them with: eg session list");
     if args.all {
         open.extend(store.unfinished_sessions()?);
-        return if open.is_empty() { Err(nothing()) } else { Ok(open) };
+        return Ok(open);
     }
     let Some(id) = &args.id else {
         // One that has just expired, or that could not be closed before, is what is meant when nothing is live.
@@ -267,7 +273,9 @@ impl Shown<'_> {
                 context.printer.result("Stop not recorded\n");
                 continue;
             }
-            context.printer.result(&self.closing_line(session, &others, &leases));
+            // One of several is named.
+            let name = if args.all { format!(" {}", session.id.short()) } else { String::new() };
+            context.printer.result(&self.closing_line(session, &name, &others, &leases));
             for line in stays_open(before, &others, &leases, &context.zone) {
                 context.printer.result(&format!("  still open: {line}\n"));
             }
@@ -276,10 +284,10 @@ impl Shown<'_> {
     }
 
     /// `Session stopped` is said only when every rule is closed or left to somebody else.
-    fn closing_line(&self, session: &Session, others: &[Session], leases: &[Lease]) -> String {
+    fn closing_line(&self, session: &Session, name: &str, others: &[Session], leases: &[Lease]) -> String {
         match session.status {
-            SessionStatus::Cancelled => "✓ Session stopped\n".to_owned(),
-            SessionStatus::Expired => "✓ Session closed; it had expired\n".to_owned(),
+            SessionStatus::Cancelled => format!("✓ Session{name} stopped\n"),
+            SessionStatus::Expired => format!("✓ Session{name} closed; it had expired\n"),
             _ => format!("Stop recorded; {}\n", self.open_until(&closing(session, others, leases))),
         }
     }
