@@ -278,7 +278,7 @@ fn no_answer(within: Duration) -> String {
 
 /// Clients whose every connection is of one family.
 struct Clients {
-    /// For plain http, which never leaves this machine: no certificate and no proxy has a part in it.
+    /// For plain http, which goes to this machine alone: no certificate has a part in it.
     plain: Result<Client, String>,
     /// For https; absent where no service takes it.
     trusting: Option<Result<Client, String>>,
@@ -286,11 +286,9 @@ struct Clients {
 
 impl Clients {
     fn new(version: IpVersion, settings: &Detect, services: &[Url]) -> Self {
-        let plain = builder(version).no_proxy().tls_certs_only(std::iter::empty()).build();
+        let plain = builder(version, settings).tls_certs_only(std::iter::empty()).build();
         let trusting = services.iter().any(is_https).then(|| {
-            // Unless told otherwise, reqwest takes proxies from the environment.
-            let builder = if settings.use_proxy { builder(version) } else { builder(version).no_proxy() };
-            builder.build().map_err(|error| match trusted_certificates() {
+            builder(version, settings).build().map_err(|error| match trusted_certificates() {
                 Err(none) => none.to_string(),
                 Ok(_) => cannot_be_asked(&error),
             })
@@ -309,16 +307,18 @@ fn is_https(url: &Url) -> bool {
 }
 
 /// A socket bound to the unspecified address of a family cannot reach the other one.
-fn builder(version: IpVersion) -> ClientBuilder {
+fn builder(version: IpVersion, settings: &Detect) -> ClientBuilder {
     let local: IpAddr = match version {
         IpVersion::V4 => Ipv4Addr::UNSPECIFIED.into(),
         IpVersion::V6 => Ipv6Addr::UNSPECIFIED.into(),
     };
-    Client::builder()
+    let builder = Client::builder()
         .local_address(local)
         .redirect(Policy::none())
         .pool_max_idle_per_host(0)
-        .user_agent(concat!("eg/", env!("CARGO_PKG_VERSION")))
+        .user_agent(concat!("eg/", env!("CARGO_PKG_VERSION")));
+    // Unless told otherwise, reqwest takes proxies from the environment.
+    if settings.use_proxy { builder } else { builder.no_proxy() }
 }
 
 fn cannot_be_asked(error: &reqwest::Error) -> String {
