@@ -215,12 +215,19 @@ fn install_units(env: &Env, job: &Job) -> Result<(), CommandError> {
     // Where there is no user manager to be told, no units are left behind.
     systemctl(&["show-environment"])?;
     let units = units_at(env, job)?;
+    let before: Vec<Option<String>> = units.iter().map(|(path, _)| fs::read_to_string(path).ok()).collect();
     for (path, text) in &units {
         write_unit(path, text).map_err(|error| failed(&format!("writing {}", path.display()), error))?;
     }
     systemctl(&["daemon-reload"])?;
-    for (path, _) in &units {
-        check_loaded(path)?;
+    if let Err(error) = units.iter().try_for_each(|(path, _)| check_loaded(path)) {
+        // An older job goes on as it was.
+        for ((path, _), text) in units.iter().zip(&before) {
+            let restored = text.as_ref().map_or_else(|| fs::remove_file(path), |text| write_unit(path, text));
+            restored.map_err(|error| failed(&format!("restoring {}", path.display()), error))?;
+        }
+        systemctl(&["daemon-reload"])?;
+        return Err(error);
     }
     systemctl(&["enable", "--now", &format!("{}.timer", systemd::name(job))]).map(drop)
 }
@@ -232,7 +239,9 @@ fn check_loaded(path: &Path) -> Result<(), CommandError> {
     let answer = String::from_utf8_lossy(&answer.stdout);
     let value = |name: &str| answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or("");
     match (value("LoadState"), value("FragmentPath")) {
-        ("loaded", file) if Path::new(file) == path => Ok(()),
+        ("loaded", file) if Path::new(file) == path || fs::canonicalize(file).ok() == fs::canonicalize(path).ok() => {
+            Ok(())
+        }
         (state, file) => {
             let why =
                 format!("systemd does not take it: {unit} is \"{}\" {}", escape_controls(state), escape_controls(file));

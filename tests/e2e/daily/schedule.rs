@@ -480,6 +480,18 @@ fn units_that_systemd_does_not_take_are_not_installed() {
     assert!(error_of(&outcome).contains("systemd does not take it: "), "{outcome}");
     assert!(error_of(&outcome).contains("\"bad-setting\""), "{outcome}");
     assert!(!host.told().iter().any(|told| told.contains("enable")), "{:?}", host.told());
+    let units = world.here.home().join("config/systemd/user");
+    assert_eq!(fs::read_dir(&units).unwrap().count(), 0, "nothing is left behind");
+    // An older job stays as it was.
+    fs::remove_file(host.bin.join("systemctl.log.bad")).unwrap();
+    host.eg(&["schedule", "install"]).expect_code(0);
+    let old = |name: &str| fs::read_to_string(units.join(name)).unwrap();
+    let names: Vec<String> =
+        fs::read_dir(&units).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let before: Vec<String> = names.iter().map(|name| old(name)).collect();
+    fs::write(host.bin.join("systemctl.log.bad"), "").unwrap();
+    host.command(&["schedule", "install"]).env("NO_PROXY", "new").run().expect_code(1);
+    assert_eq!(names.iter().map(|name| old(name)).collect::<Vec<_>>(), before);
 }
 
 /// What a scheduler would read as something else is refused before anything is written.

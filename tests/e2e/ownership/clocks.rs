@@ -153,12 +153,12 @@ fn a_clock_two_hours_off_closes_in_the_first_pass() {
     for skew in [2 * HOUR, -2 * HOUR] {
         let world = World::new();
         let before = bystanders(&world);
-        let stopped = start(&world.here, &["--only", API, "--duration", "1h"]);
-        let expiring = start(&world.here, &["--only", "dev", "--duration", "2h"]);
+        let stopped = start(&world.here, &["--only", API, "--duration", "4h"]);
+        let expiring = start(&world.here, &["--only", "dev", "--duration", "5h"]);
         world.skew(skew);
         stop(&world.here, &stopped).expect_code(0);
         assert_eq!(status(&world.here, &stopped), "CANCELLED");
-        world.advance(4 * HOUR + MINUTE);
+        world.advance(7 * HOUR + MINUTE);
         world.forget_calls();
         let told = pass(&world.here, 0);
         says(&told, "- close ");
@@ -180,7 +180,7 @@ fn a_clock_two_hours_off_closes_with_a_role_and_its_switches() {
         let expiry = format!("[aws.cloud_expiry]\nrole_arn = \"{}\"\n", role("closer"));
         let resource = World::resource(API, world.group(API), REGION, &["tcp/22"], &more);
         world.write_config(&(world.config_head() + &resource + &expiry));
-        let id = start(&world.here, &["--duration", "1h"]);
+        let id = start(&world.here, &["--duration", "4h"]);
         assert_eq!(world.schedules().len(), 1);
         world.skew(skew);
         world.forget_calls();
