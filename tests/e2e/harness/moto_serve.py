@@ -155,8 +155,7 @@ class Provider:
         os.makedirs(home, exist_ok=True)
 
         by_hand = key.endswith(BY_HAND)  # faults are for `eg`, not for what a test does itself
-        offset = int(read(os.path.join(home, "offset"), "0") or 0)
-        refused = other_time(environ, action, time.time() + offset)
+        refused = other_time(environ, action, time.time() + self.offset(home))
         with self.lock:
             fault = None if by_hand or refused else self.faults.match(home, action, fields)
         mode = fault["mode"] if fault else None
@@ -187,9 +186,12 @@ class Provider:
         if mode in ("lose-request", "lose-answer"):
             raise ConnectionResetError(f"a test asked to {mode}")
         headers = [(name, value) for name, value in headers if name.lower() != "date"]
-        headers.append(("Date", formatdate(time.time() + offset, usegmt=True)))
+        headers.append(("Date", formatdate(time.time() + self.offset(home), usegmt=True)))
         start_response(status, headers)
         return [answer]
+
+    def offset(self, home):
+        return int(read(os.path.join(home, "offset"), "0") or 0)
 
     def note(self, home, action):
         with self.lock, open(os.path.join(home, "waiting.log"), "a") as waiting:
@@ -221,7 +223,7 @@ class Provider:
             "answer": code.group(1).decode() if code else status.split(" ")[0] if mode is None else mode,
             "accessKey": key,
             "fields": fields,
-            "date": int(time.time()) + int(read(os.path.join(home, "offset"), "0") or 0),
+            "date": int(time.time()) + self.offset(home),
         }
         with open(os.path.join(home, "calls.log"), "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
