@@ -1,6 +1,7 @@
 //! The clock that requests are signed by. AWS refuses a signature that is more than five minutes from its own time, and
 //! the SDK corrects its clock only between its own retries, which are off. So a wrong local clock would keep every rule
-//! open: `eg` learns the provider's time from the answers, and sends once more what was refused.
+//! open: `eg` hears the provider's time in the answers. It signs by that time once a signature was refused, and sends the
+//! request once more. As long as signatures are accepted, whatever an answer says of the time changes nothing.
 
 use super::Clock;
 use aws_smithy_runtime_api::client::{
@@ -18,13 +19,13 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicI64, Ordering},
     },
     time::SystemTime,
 };
 
 /// A difference up to this many seconds is left alone: no signature is refused for it, and an answer takes a while.
-const TOLERATED: i64 = 120;
+const TOLERATED: u64 = 120;
 
 /// The codes with which services of AWS refuse a signature for its time; most of them mean other things as well. (SDK
 /// sources, "clock skew errors"; EC2 API reference, "Error codes": `RequestExpired`, `AuthFailure`.)
@@ -52,20 +53,23 @@ pub(super) fn date_of(response: &HttpResponse) -> Option<Timestamp> {
     Timestamp::from_timestamp(DateTime::from_str(date, Format::HttpDate).ok()?.secs(), 0)
 }
 
-/// The local clock, moved to the provider's time once that is known. One for each route: every provider has a clock of
+/// The local clock, moved to the provider's time once that was needed. One for each route: every provider has a clock of
 /// its own.
 #[derive(Clone)]
 pub(super) struct SigningClock {
     local: Clock,
-    /// How many seconds the provider is ahead.
+    /// How many seconds requests are signed ahead of the local clock.
     ahead: Arc<AtomicI64>,
-    /// Whether the provider has told its time.
-    heard: Arc<AtomicBool>,
+    /// How many seconds the provider was ahead when it last told its time.
+    heard: Arc<AtomicI64>,
 }
+
+/// No time was heard.
+const NEVER: i64 = i64::MIN;
 
 impl SigningClock {
     pub(super) fn new(local: Clock) -> Self {
-        Self { local, ahead: Arc::default(), heard: Arc::default() }
+        Self { local, ahead: Arc::default(), heard: Arc::new(NEVER.into()) }
     }
 
     /// How far requests are signed ahead of the local clock, in seconds.
@@ -75,22 +79,29 @@ impl SigningClock {
 
     /// Whether the provider has told its time.
     pub(super) fn has_heard(&self) -> bool {
-        self.heard.load(Ordering::SeqCst)
-    }
-
-    /// Whether the clock was corrected since it was that far ahead: a signature of then was wrong.
-    pub(super) fn was_corrected_since(&self, ahead: i64) -> bool {
-        (self.ahead() - ahead).abs() > TOLERATED
+        self.heard.load(Ordering::SeqCst) != NEVER
     }
 
     /// Takes note of the provider's time.
     pub(super) fn hear(&self, provider: Timestamp) {
-        self.heard.store(true, Ordering::SeqCst);
-        let ahead = (provider - (self.local)()).num_seconds();
-        if self.was_corrected_since(ahead) {
-            tracing::info!(seconds = ahead, "requests are signed by the provider's clock");
-            self.ahead.store(ahead, Ordering::SeqCst);
+        self.heard.store((provider - (self.local)()).num_seconds(), Ordering::SeqCst);
+    }
+
+    /// From now on signs by the provider's time, if that is another one than a refused request was signed by. Whether it
+    /// is.
+    pub(super) fn correct(&self, refused_ahead: i64) -> bool {
+        let heard = self.heard.load(Ordering::SeqCst);
+        let differs = heard != NEVER && heard.abs_diff(refused_ahead) > TOLERATED;
+        if differs {
+            tracing::info!(seconds = heard, "requests are signed by the provider's clock");
+            self.ahead.store(heard, Ordering::SeqCst);
         }
+        differs
+    }
+
+    /// Signs again as before: the time was not what was wrong.
+    pub(super) fn restore(&self, ahead: i64) {
+        self.ahead.store(ahead, Ordering::SeqCst);
     }
 }
 
@@ -107,7 +118,7 @@ impl TimeSource for SigningClock {
     }
 }
 
-/// An HTTP client from whose answers a [`SigningClock`] learns. Only answers to signed requests count: a metadata
+/// An HTTP client from whose answers a [`SigningClock`] hears the time. Only answers to signed requests count: a metadata
 /// service on this machine has this machine's clock.
 #[derive(Debug)]
 pub(super) struct Listening {
@@ -152,23 +163,29 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_learns_what_is_worth_learning() {
+    fn a_clock_is_corrected_where_a_signature_was_refused() {
         let clock = SigningClock::new(Arc::new(|| at("2026-02-27T10:00:00Z")));
-        assert!(!clock.has_heard());
-        for (provider, ahead) in [
-            ("2026-02-27T10:02:00Z", 0),
-            ("2026-02-27T12:00:00Z", 7200),
+        assert!(!clock.has_heard() && !clock.correct(0), "nothing was heard");
+        clock.hear(at("2026-02-27T12:00:00Z"));
+        assert_eq!((clock.has_heard(), clock.ahead()), (true, 0), "heard, and not needed");
+        for (provider, corrected, ahead) in [
+            ("2026-02-27T10:02:00Z", false, 0),
+            ("2026-02-27T12:00:00Z", true, 7200),
             // A second later is the same clock.
-            ("2026-02-27T12:00:01Z", 7200),
-            ("2026-02-27T08:00:00Z", -7200),
-            ("2026-02-27T10:00:00Z", 0),
+            ("2026-02-27T12:00:01Z", false, 7200),
+            ("2026-02-27T08:00:00Z", true, -7200),
+            ("2026-02-27T10:00:00Z", true, 0),
         ] {
             clock.hear(at(provider));
-            assert_eq!(clock.ahead(), ahead, "{provider}");
+            assert_eq!((clock.correct(clock.ahead()), clock.ahead()), (corrected, ahead), "{provider}");
             let signed = at("2026-02-27T10:00:00Z") + TimeDelta::seconds(ahead);
             assert_eq!(clock.now(), SystemTime::from(signed));
         }
-        assert!(clock.has_heard() && clock.was_corrected_since(-7200) && !clock.was_corrected_since(120));
+        clock.hear(at("2026-02-27T12:00:00Z"));
+        // Of two that were refused at once, the second finds the clock corrected.
+        assert!(clock.correct(0) && clock.correct(0));
+        clock.restore(0);
+        assert_eq!(clock.ahead(), 0);
     }
 
     #[test]

@@ -138,25 +138,32 @@ impl SecurityGroups {
     {
         let ahead = self.clock.ahead();
         let answer = logged(action, &on, send()).await;
-        let Err(error) = &answer else { return answer };
-        let again = match refused_signature(error) {
-            Some(Refused::ByProvider) => true,
+        match answer.as_ref().err().and_then(refused_signature) {
+            None => return answer,
+            Some(Refused::ByProvider) => {}
             // Temporary credentials look expired to a clock that is ahead, and then nothing is ever sent from whose
-            // answer the time could be learnt.
-            Some(Refused::BeforeSending) => self.clock.has_heard() || self.ask_the_time().await,
-            None => false,
-        };
-        if again && self.clock.was_corrected_since(ahead) { logged(action, &on, send()).await } else { answer }
+            // answer the time could be heard.
+            Some(Refused::BeforeSending) if self.clock.has_heard() => {}
+            Some(Refused::BeforeSending) => self.ask_the_time().await,
+        }
+        if !self.clock.correct(ahead) {
+            return answer;
+        }
+        let second = logged(action, &on, send()).await;
+        if second.as_ref().err().and_then(refused_signature).is_some() {
+            self.clock.restore(ahead);
+        }
+        second
     }
 
-    /// Asks without credentials. The answer is a refusal, with the provider's time. Whether it came.
-    async fn ask_the_time(&self) -> bool {
+    /// Asks without credentials: the answer is a refusal, with the provider's time.
+    async fn ask_the_time(&self) {
         let date = AnswerDate::default();
         let client = aws_sdk_ec2::Client::from_conf(self.unsigned.clone());
         let question = client.describe_regions().customize().interceptor(date.clone());
-        // What it answers is none of our business.
+        // What else it says does not matter.
         logged(Action::DescribeRegions, &"(the time)", question.send()).await.ok();
-        date.get().map(|date| self.clock.hear(date)).is_some()
+        date.get().into_iter().for_each(|date| self.clock.hear(date));
     }
 }
 

@@ -649,6 +649,22 @@ async fn nothing_is_sent_more_than_once_more() {
     assert_eq!(replay.asked().len(), 1);
 }
 
+/// As long as AWS accepts the signatures, a proxy that tells another time changes nothing; nor does one where the time was
+/// not the reason.
+#[tokio::test]
+async fn another_time_alone_is_no_reason_to_sign_by_it() {
+    let tomorrow = "Sat, 28 Feb 2026 10:00:00 GMT";
+    let done =
+        Play::ok("<RevokeSecurityGroupIngressResponse><return>true</return></RevokeSecurityGroupIngressResponse>");
+    let bad_keys = || Play::error(401, "AuthFailure").with("date", tomorrow);
+    let (replay, groups) = world([done.clone().with("date", tomorrow), bad_keys(), bad_keys(), done]).await;
+    groups.revoke_ids(GROUP, vec!["sgr-1".into()]).await.unwrap();
+    groups.revoke_ids(GROUP, vec!["sgr-2".into()]).await.unwrap_err();
+    groups.revoke_ids(GROUP, vec!["sgr-3".into()]).await.unwrap();
+    let days: Vec<String> = replay.asked().iter().map(|asked| signed_on(asked).to_owned()).collect();
+    assert_eq!(days, ["20260227", "20260227", "20260228", "20260227"]);
+}
+
 /// Whoever is two hours ahead takes an SSO session for expired that is not, and would never ask AWS anything.
 #[tokio::test]
 async fn credentials_that_look_expired_to_a_wrong_clock() {
