@@ -7,7 +7,10 @@ use crate::{
     output::text::escape_controls,
     settings::Detect,
 };
-use eg_model::address::{IpVersion, special_block};
+use eg_model::{
+    address::{IpVersion, special_block},
+    failure::FailureClass,
+};
 use eg_providers::aws::trusted_certificates;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use reqwest::{Client, ClientBuilder, Response, StatusCode, Url, redirect::Policy};
@@ -289,7 +292,7 @@ impl Clients {
         let plain = builder(version, settings).tls_certs_only(std::iter::empty()).build();
         let trusting = services.iter().any(is_https).then(|| {
             builder(version, settings).build().map_err(|error| match trusted_certificates() {
-                Err(none) => none.to_string(),
+                Err(none) => format!("{none}; {}", FailureClass::Local.advice()),
                 Ok(_) => cannot_be_asked(&error),
             })
         });

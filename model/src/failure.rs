@@ -96,10 +96,7 @@ impl FailureClass {
                 "log in (for SSO: `aws sso login`), or name a profile that works: `profile` on the resource, or AWS_PROFILE"
             }
             Self::Invalid => "check the resource's ports and id in the configuration",
-            Self::Local => {
-                "install the system's CA certificates (most often the package ca-certificates), or set SSL_CERT_FILE to \
-                 a file that holds some"
-            }
+            Self::Local => "install the package ca-certificates, or set SSL_CERT_FILE to a file of CA certificates",
             Self::Unknown => "whether the call arrived is not known; `eg reconcile` finds out by itself",
         }
     }
@@ -116,7 +113,7 @@ impl fmt::Display for FailureClass {
             Self::Denied => "not permitted",
             Self::Credentials => "credentials not usable",
             Self::Invalid => "refused as invalid",
-            Self::Local => "this machine cannot ask",
+            Self::Local => "not sent",
             Self::Unknown => "no usable answer",
         })
     }

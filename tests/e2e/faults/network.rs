@@ -68,14 +68,14 @@ fn without_certificates_https_is_an_error_that_says_what_to_do() {
         started.expect_code(0).stdout.split_whitespace().skip_while(|word| *word != "ID:").nth(1).unwrap().to_owned();
     let pass = eg(&["reconcile"]).unwrap();
     assert!(matches!(pass.code(), Some(1 | 3)), "{pass}");
-    says(&pass, "no usable CA certificates on this machine");
+    says(&pass, "no usable CA certificates for https");
     says(&pass, "SSL_CERT_FILE");
     says_not(&pass, "panicked");
     let stopped = eg(&["session", "stop", &id]).unwrap();
     assert!(matches!(stopped.code(), Some(0 | 3)), "{stopped}");
     says_not(&stopped, "panicked");
     let doctor = eg(&["doctor"]).unwrap().expect_code(1);
-    says(&doctor, "✗ certificates: no usable CA certificates on this machine");
+    says(&doctor, "✗ certificates: no usable CA certificates for https");
     let listed = eg(&["sweep", "--region", REGION]).unwrap();
     assert_eq!(listed.code(), Some(1), "{listed}");
     says(&listed, "SSL_CERT_FILE");
@@ -112,7 +112,7 @@ fn detection_without_certificates() {
     says(&found.expect_code(0), IPV4);
     world.write_config("[detect]\nipv4 = [\"https://one.invalid/\", \"https://two.invalid/\"]\nipv6 = []\n");
     let none = eg(&["ip"]).unwrap().expect_code(1);
-    says(&none, "no usable CA certificates on this machine");
+    says(&none, "no usable CA certificates for https");
     says(&none, "SSL_CERT_FILE");
 }
 
