@@ -180,23 +180,7 @@ impl Aws {
         let http = SharedHttpClient::new(Listening { client: self.http.clone(), clock: clock.clone() });
         let (loaded, source) = self.load(way, &region, &http, &clock).await;
 
-        // From here on a configuration of our own: the loaded one carries what the environment says about endpoints.
-        let mut config = SdkConfig::builder();
-        config
-            .set_region(region)
-            .set_endpoint_url(way.others().cloned())
-            .set_use_fips(loaded.use_fips())
-            .set_use_dual_stack(loaded.use_dual_stack())
-            .set_sleep_impl(loaded.sleep_impl())
-            .set_time_source(loaded.time_source())
-            .set_http_client(Some(http))
-            .set_disable_clock_skew_correction(Some(true))
-            .set_behavior_version(Some(behavior()))
-            .set_app_name(AppName::new("eg").ok())
-            .set_retry_config(Some(RetryConfig::disabled()))
-            .set_timeout_config(Some(self.timeouts()))
-            .set_stalled_stream_protection(Some(StalledStreamProtectionConfig::disabled()));
-        let plain = config.build();
+        let plain = self.plain(way, region, http, &loaded);
 
         let credentials = match &way.role_arn {
             None => source.clone(),
@@ -232,6 +216,26 @@ impl Aws {
             call_timeout: self.options.call_timeout,
             caller: OnceCell::new(),
         }
+    }
+
+    /// A configuration of our own, without credentials: the loaded one carries what the environment says about endpoints.
+    fn plain(&self, way: &Way, region: Region, http: SharedHttpClient, loaded: &SdkConfig) -> SdkConfig {
+        let mut config = SdkConfig::builder();
+        config
+            .set_region(region)
+            .set_endpoint_url(way.others().cloned())
+            .set_use_fips(loaded.use_fips())
+            .set_use_dual_stack(loaded.use_dual_stack())
+            .set_sleep_impl(loaded.sleep_impl())
+            .set_time_source(loaded.time_source())
+            .set_http_client(Some(http))
+            .set_disable_clock_skew_correction(Some(true))
+            .set_behavior_version(Some(behavior()))
+            .set_app_name(AppName::new("eg").ok())
+            .set_retry_config(Some(RetryConfig::disabled()))
+            .set_timeout_config(Some(self.timeouts()))
+            .set_stalled_stream_protection(Some(StalledStreamProtectionConfig::disabled()));
+        config.build()
     }
 
     /// The SDK's own look at the environment and the profile files (credentials, FIPS, dual stack), and the credentials

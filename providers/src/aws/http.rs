@@ -17,9 +17,7 @@ use std::sync::{Arc, OnceLock};
 
 /// There is no CA certificate by which a server could be trusted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "no usable CA certificates on this machine, so https cannot be used{why}; SSL_CERT_FILE can name a file of them"
-)]
+#[error("no usable CA certificates for https{why}")]
 pub struct NoCertificates {
     /// Why some could not be read, in parentheses; empty where there are none.
     why: String,

@@ -7,10 +7,13 @@ use crate::{
 use serde_json::Value;
 use std::{
     fs,
-    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
 };
+
+mod given_back;
+mod variables;
 
 /// A `crontab` that keeps its table in a file, and a `systemctl` that records what it is told.
 pub(crate) struct Host<'w> {
@@ -350,184 +353,6 @@ fn a_line_break_in_a_path() {
     let outcome = host.eg(&["--state", &state, "schedule", "install"]).expect_code(1);
     assert!(error_of(&outcome).ends_with("a path or a variable of the job holds a line break"), "{outcome}");
     assert_eq!(host.crontab(), OTHERS);
-}
-
-/// The log of cron and the list of processes show a command line to everybody.
-#[test]
-fn a_password_stays_out_of_the_crontab() {
-    let world = World::new();
-    let host = Host::with_cron(&world);
-    let proxied = |args: &[&str]| host.command(args).env("HTTPS_PROXY", "http://alice:s3cret@p:3128");
-    let file = world.here.state_path().with_extension("db.env");
-    let json = |args: &[&str]| {
-        let outcome = proxied(&[args, &["--output", "json"]].concat()).run().expect_code(0);
-        assert!(!outcome.stdout.contains("s3cret"), "{outcome}");
-        outcome.json_as("schedule")
-    };
-    // Shown without the password, with how to make the file.
-    let shown = proxied(&["schedule", "show"]).run().expect_code(0);
-    assert!(!shown.stdout.contains("s3cret") && shown.stdout.contains(&*file.to_string_lossy()), "{shown}");
-    assert!(shown.stdout.contains("(umask 077; env | grep -E '^(HTTPS_PROXY)=' > "), "{shown}");
-    assert_eq!(json(&["schedule", "show"])["variablesFile"], *file.to_string_lossy());
-    assert!(!file.exists(), "showing makes nothing");
-
-    assert_eq!(json(&["schedule", "install"])["changed"], true);
-    let line = host.crontab();
-    assert!(!line.contains("s3cret") && !line.contains("HTTPS_PROXY"), "{line}");
-    assert!(line.contains(&format!(" reconcile --timer --env-file {}\n", file.display())), "{line}");
-    assert_eq!(fs::read_to_string(&file).unwrap(), "HTTPS_PROXY=http://alice:s3cret@p:3128\n");
-    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-    assert_eq!(json(&["schedule", "install"])["changed"], false);
-    assert_eq!(json(&["schedule", "show"])["current"], true);
-    // Another password, or one that others can read: not as it would be today.
-    let other = host.command(&["schedule", "show", "--output", "json"]).env("HTTPS_PROXY", "http://alice:new@p:3128");
-    assert_eq!(other.run().expect_code(0).json()["current"], false);
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
-    assert_eq!(json(&["schedule", "show"])["current"], false);
-    assert_eq!(json(&["schedule", "install"])["changed"], true);
-    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-    // Without a password there is no such file, and none is left over.
-    assert_eq!(host.eg(&["schedule", "install", "--output", "json"]).expect_code(0).json()["changed"], true);
-    assert!(!file.exists() && !host.crontab().contains("--env-file"), "{}", host.crontab());
-    json(&["schedule", "install"]);
-    assert_eq!(json(&["schedule", "remove"])["changed"], true);
-    assert!(!file.exists());
-    assert_eq!(host.crontab(), "");
-}
-
-/// The same for a unit, which others of the user's programs may read.
-#[test]
-fn a_password_stays_out_of_the_units() {
-    let world = World::new();
-    let host = Host::with_systemd(&world);
-    let proxied = |args: &[&str]| host.command(args).env("ALL_PROXY", "alice:s3cret@p:3128").run();
-    let installed = proxied(&["schedule", "install", "--output", "json"]).expect_code(0);
-    assert!(!installed.stdout.contains("s3cret"), "{installed}");
-    let file = world.here.state_path().with_extension("db.env");
-    let service = installed.json_as("schedule")["parts"][0]["text"].as_str().unwrap().to_owned();
-    assert!(service.contains(&format!("\"--env-file\" \"{}\"\n", file.display())), "{service}");
-    proxied(&["schedule", "remove"]).expect_code(0);
-    assert!(!file.exists());
-}
-
-/// The job gets what is in the file, and nobody else is told: a process that it starts sees the variable.
-#[test]
-fn the_job_reads_its_variables_and_judges_their_file() {
-    let world = World::new();
-    let host = Host::with_cron(&world);
-    let seen = world.dir().join("seen");
-    let key = crate::harness::Moto::access_key(world.account(), "WORK");
-    let process = format!(
-        "printf %s \"$HTTPS_PROXY\" > {}; echo '{{\"Version\": 1, \"AccessKeyId\": \"{key}\", \"SecretAccessKey\": \"s\"}}'",
-        seen.display()
-    );
-    fs::create_dir_all(world.here.home().join(".aws")).unwrap();
-    fs::write(world.here.home().join(".aws/config"), format!("[profile work]\ncredential_process = {process}\n"))
-        .unwrap();
-    let work = |args: &[&str]| {
-        let command = host.command(args).env("AWS_PROFILE", "work").env("HTTPS_PROXY", "http://u:p%40@p:1");
-        command.without("AWS_ACCESS_KEY_ID").without("AWS_SECRET_ACCESS_KEY").run()
-    };
-    work(&["session", "start", "--only", "prod-api-sg"]).expect_code(0);
-    work(&["schedule", "install"]).expect_code(0);
-    let table = host.crontab();
-    let line = table.lines().last().unwrap().strip_prefix("* * * * * ").unwrap().replace(r"\%", "%");
-    let file = world.here.state_path().with_extension("db.env");
-    let run = || {
-        fs::remove_file(&seen).ok();
-        let mut cron = Command::new("/bin/sh");
-        cron.args(["-c", &line]).env_clear().env("HOME", world.here.home()).env("PATH", "/usr/bin:/bin");
-        let output = cron.output().unwrap();
-        (output.status.code(), String::from_utf8(output.stderr).unwrap(), fs::read_to_string(&seen).unwrap_or_default())
-    };
-    assert_eq!(run(), (Some(0), String::new(), "http://u:p%40@p:1".to_owned()));
-    let json = host.eg(&["schedule", "show", "--output", "json"]).expect_code(0).json();
-    assert!(json["lastRunAt"].is_string(), "{json:#}");
-    // A file that others could have written sets nothing; the pass is made, and says so.
-    work(&["session", "stop"]).expect_code(0);
-    work(&["session", "start", "--only", "prod-api-sg", "--duration", "1h"]).expect_code(0);
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
-    let (code, said, seen_then) = run();
-    assert_eq!((code, seen_then.as_str()), (Some(1), ""), "{said}");
-    assert!(said.contains("is not used: others can read or write it (chmod 600)"), "{said}");
-    assert!(said.contains("hint: write it anew: eg schedule install"), "{said}");
-    work(&["session", "stop"]).expect_code(0);
-}
-
-/// "Installed" is what the scheduler gives back, not what it was given.
-#[test]
-fn a_crontab_that_comes_back_changed_is_not_installed() {
-    let world = World::new();
-    let host = Host::with_cron(&world);
-    fs::write(host.crontab_path(), OTHERS).unwrap();
-    let table = host.crontab_path();
-    let table = table.display();
-    let mangles = format!(
-        "[ \"$1\" = -l ] && exec cat '{table}'\n[ \"$1\" = - ] && exec sed 's/ reconcile / reconcil /' > '{table}'\nexit 2\n"
-    );
-    program(&host.bin.join("crontab"), &mangles);
-    let outcome = host.eg(&["schedule", "install"]).expect_code(1);
-    assert!(error_of(&outcome).contains("does not give the line back as it was written"), "{outcome}");
-    assert_eq!(host.crontab(), OTHERS);
-}
-
-#[test]
-fn units_that_systemd_does_not_take_are_not_installed() {
-    let world = World::new();
-    let host = Host::with_systemd(&world);
-    fs::write(host.bin.join("systemctl.log.bad"), "").unwrap();
-    let outcome = host.eg(&["schedule", "install"]).expect_code(1);
-    assert!(error_of(&outcome).contains("systemd does not take it: "), "{outcome}");
-    assert!(error_of(&outcome).contains("\"bad-setting\""), "{outcome}");
-    assert!(!host.told().iter().any(|told| told.contains("enable")), "{:?}", host.told());
-    let units = world.here.home().join("config/systemd/user");
-    assert_eq!(fs::read_dir(&units).unwrap().count(), 0, "nothing is left behind");
-    // An older job stays as it was.
-    fs::remove_file(host.bin.join("systemctl.log.bad")).unwrap();
-    host.eg(&["schedule", "install"]).expect_code(0);
-    let old = |name: &str| fs::read_to_string(units.join(name)).unwrap();
-    let names: Vec<String> =
-        fs::read_dir(&units).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    let before: Vec<String> = names.iter().map(|name| old(name)).collect();
-    fs::write(host.bin.join("systemctl.log.bad"), "").unwrap();
-    host.command(&["schedule", "install"]).env("NO_PROXY", "new").run().expect_code(1);
-    assert_eq!(names.iter().map(|name| old(name)).collect::<Vec<_>>(), before);
-}
-
-/// What a scheduler would read as something else is refused before anything is written.
-#[test]
-fn paths_that_no_scheduler_carries() {
-    let world = World::new();
-    let cron = Host::with_cron(&world);
-    fs::write(cron.crontab_path(), OTHERS).unwrap();
-    for (name, why) in [
-        ("a\r* * * * * touch b", "a line break"),
-        (r"a\\b", "some versions of cron"),
-        (r"a\%b", "some versions of cron"),
-        ("a\u{1b}b", "a control character"),
-    ] {
-        let state = world.dir().join(name).to_string_lossy().into_owned();
-        for what in ["install", "show"] {
-            let outcome = cron.eg(&["--state", &state, "schedule", what]).expect_code(1);
-            assert!(error_of(&outcome).contains(why), "{outcome}");
-        }
-        assert_eq!(cron.crontab(), OTHERS, "{name:?}");
-    }
-    // Bytes that are no text: neither cron nor systemd is sure to give them back.
-    let state = std::ffi::OsStr::from_bytes(b"/tmp/\xff/state.db");
-    let outcome = cron.command(&["schedule", "install"]).arg("--state").arg(state).run().expect_code(1);
-    assert!(error_of(&outcome).contains("it is not UTF-8"), "{outcome}");
-    assert_eq!(cron.crontab(), OTHERS);
-}
-
-#[test]
-fn a_carriage_return_in_a_unit() {
-    let world = World::new();
-    let host = Host::with_systemd(&world);
-    let state = world.dir().join("a\rExecStartPre=touch b").to_string_lossy().into_owned();
-    let outcome = host.eg(&["--state", &state, "schedule", "install"]).expect_code(1);
-    assert!(error_of(&outcome).ends_with("a path or a variable of the job holds a line break"), "{outcome}");
-    assert!(!world.here.home().join("config/systemd").exists());
 }
 
 /// What is open has to be closed, whatever has become of the configuration since.

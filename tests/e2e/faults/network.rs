@@ -1,7 +1,7 @@
 //! The way to the provider: certificates, proxies, and the process that makes credentials.
 
 use super::{one_group, says, says_not, sessions, status, stop_and_settle};
-use crate::harness::{IPV4, Moto, Outcome, REGION, World, eg::EgCommand};
+use crate::harness::{IPV4, Moto, Outcome, REGION, Tls, World, eg::EgCommand};
 use std::{
     fs,
     net::TcpListener,
@@ -134,6 +134,31 @@ fn plain_http_goes_past_every_proxy() {
     eg(&["session", "stop"]).expect_code(0);
     assert_eq!(world.cloud.snapshot(), before);
     assert!(proxy.accept().is_err(), "the proxy was asked");
+}
+
+/// The certificates of SSL_CERT_FILE are those that count, also for the scheduled job; and https goes through the proxy of
+/// the environment, with its password.
+#[test]
+fn https_by_certificates_that_the_environment_names_and_through_its_proxy() {
+    let world = one_group(&["tcp/22"]);
+    let before = world.cloud.snapshot();
+    let tls = Tls::start(world.dir());
+    let eg = |args: &[&str]| world.here.command(args).env("AWS_ENDPOINT_URL", tls.endpoint());
+    let trusting = |args: &[&str]| eg(args).env("SSL_CERT_FILE", tls.authority());
+    let refused = eg(&["session", "start"]).run().expect_code(1);
+    says_not(&refused, "SSL_CERT_FILE");
+    assert_eq!(world.cloud.snapshot(), before, "nobody knows that authority");
+    eg(&["session", "stop", "--all"]).run();
+
+    trusting(&["session", "start"]).run().expect_code(0);
+    assert_eq!(status(&world), "ACTIVE");
+    assert_eq!(tls.tunnel(), None);
+    says(&trusting(&["doctor"]).run(), "CA certificates are trusted");
+    let proxy = format!("http://alice:s%40cret@{}", tls.proxy());
+    trusting(&["session", "stop"]).env("HTTPS_PROXY", &proxy).run().expect_code(0);
+    assert_eq!((status(&world).as_str(), world.cloud.snapshot()), ("CANCELLED", before));
+    let host = tls.endpoint().replace("https://", "");
+    assert_eq!(tls.tunnel(), Some(format!("CONNECT {host} HTTP/1.1 alice:s@cret")));
 }
 
 /// A process that makes credentials: the first time at once, afterwards never.
