@@ -24,7 +24,7 @@ pub enum FailureClass {
     Credentials,
     /// The request is wrong in itself. Nothing happened.
     Invalid,
-    /// This machine cannot send it: it has no CA certificates. Nothing happened.
+    /// This machine cannot send it: it has no CA certificates, or not the one that is needed. Nothing happened.
     Local,
     /// No answer, or one that cannot be understood. The call may have had its effect, now or later.
     Unknown,

@@ -99,6 +99,24 @@ where
     }
 }
 
+/// A certificate that no trusted authority has signed ends the handshake before anything is sent: a proxy in between that
+/// reads https, most often, whose authority is to be trusted.
+fn unknown_issuer<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let unknown = |error: &'a (dyn Error + 'static)| {
+        let issuer = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        error.downcast_ref::<rustls::Error>().filter(|error| **error == issuer)
+    };
+    // An I/O error hides what it holds from the chain.
+    let mut held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    while let Some(inner) = held {
+        if let Some(found) = unknown(inner) {
+            return Some(found);
+        }
+        held = inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    }
+    unknown(error)
+}
+
 /// AWS appends a blob that differs on every call and that only `sts:DecodeAuthorizationMessage` can read: for people
 /// it hides the sentence, and it makes the same failure look new each time.
 fn readable(said: &str) -> &str {
@@ -112,6 +130,9 @@ where
 {
     if let Some(none) = chain(error).find_map(|error| error.downcast_ref::<NoCertificates>()) {
         return Failure::new(FailureClass::Local, format!("{tried}: {none}"));
+    }
+    if let Some(unknown) = chain(error).find_map(unknown_issuer) {
+        return Failure::new(FailureClass::Local, format!("{tried}: {unknown}"));
     }
     if let Some(credentials) = chain(error).skip(1).find_map(|error| error.downcast_ref::<CredentialsError>()) {
         return without_credentials(tried, error.source().unwrap_or(error), credentials);
