@@ -153,16 +153,18 @@ class Provider:
                 temporary = ASSUMED_KEY.search(answer)
                 if temporary and len(role) > 4:
                     self.assumed[temporary.group(1).decode()] = (owner, role[4])
-            self.log(home, key, action, fields, status, mode, answer)
+            # The answer is dated before it is logged: a test that has seen a call in the log may move the clock, and the
+            # answer to that call is one of before.
+            moment = time.time() + int(read(os.path.join(home, "offset"), "0") or 0)
+            self.log(home, key, action, fields, status, mode, answer, moment)
 
         if mode == "lose-answer" and fault["held"]:
             self.note(home, action)
             self.faults.hold(home, fault)
         if mode in ("lose-request", "lose-answer"):
             raise ConnectionResetError(f"a test asked to {mode}")
-        offset = int(read(os.path.join(home, "offset"), "0") or 0)
         headers = [(name, value) for name, value in headers if name.lower() != "date"]
-        headers.append(("Date", formatdate(time.time() + offset, usegmt=True)))
+        headers.append(("Date", formatdate(moment, usegmt=True)))
         start_response(status, headers)
         return [answer]
 
@@ -180,7 +182,7 @@ class Provider:
         answer = b"".join(self.inner(environ, start_response))
         return taken["status"], taken["headers"], answer
 
-    def log(self, home, key, action, fields, status, mode, answer):
+    def log(self, home, key, action, fields, status, mode, answer, moment):
         def values(pattern):
             return [value for name, value in fields.items() if re.fullmatch(pattern, name)]
 
@@ -196,7 +198,7 @@ class Provider:
             "answer": code.group(1).decode() if code else status.split(" ")[0] if mode is None else mode,
             "accessKey": key,
             "fields": fields,
-            "date": int(time.time()) + int(read(os.path.join(home, "offset"), "0") or 0),
+            "date": int(moment),
         }
         with open(os.path.join(home, "calls.log"), "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
