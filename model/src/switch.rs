@@ -5,7 +5,7 @@
 //! session; what is to be done about it is decided by [`crate::plan`].
 
 use crate::{
-    Timestamp,
+    SETTLE_WINDOW, Timestamp,
     failure::Failure,
     ids::RuleId,
     permission::Permission,
@@ -121,6 +121,28 @@ impl Switch {
         }
     }
 
+    /// One that this installation has sent nothing about, and that may be there: whoever opened the rule has set it.
+    /// Nothing of ours is on its way to it.
+    #[must_use]
+    pub fn of_another(rule: RuleId, reach: Reach, permission: Permission, way: SwitchWay, now: Timestamp) -> Self {
+        Self::new(rule, reach, permission, way, now - SETTLE_WINDOW - SETTLE_WINDOW)
+    }
+
+    /// Whether an attempt to set it, of unknown outcome, may still land: then it would be there again, although it has just
+    /// been taken away. Attempts say a time that lies ahead, so one whose time has passed went out before.
+    #[must_use]
+    pub fn may_still_land(&self, now: Timestamp) -> bool {
+        !self.confirmed && now - self.at <= SETTLE_WINDOW
+    }
+
+    /// It was taken away, or was not there, while an attempt to set it may still land: it is taken away once more when
+    /// that is no longer so.
+    #[must_use]
+    pub fn dropped(&self, now: Timestamp) -> Self {
+        let again = now + SETTLE_WINDOW + TimeDelta::seconds(1);
+        Self { at: now, confirmed: false, refusals: 0, next_try_at: Some(again), last_failure: None, ..self.next() }
+    }
+
     /// Whether it must have fired, and with that is gone, at `now`.
     #[must_use]
     pub fn is_spent(&self, now: Timestamp) -> bool {
@@ -219,6 +241,22 @@ mod tests {
         let due = Due::new(t(3600), t(0)).or_later(true);
         assert_eq!(due.at(), t(3600));
         assert!(due.fits(t(3600)) && due.fits(t(9000)) && !due.fits(t(3599)));
+    }
+
+    /// What was never answered may land after it was taken away; what was answered, or is long past, does not.
+    #[test]
+    fn what_may_still_land_is_taken_away_twice() {
+        let way = SwitchWay { role_arn: "r".into(), group: "default".into() };
+        let reach = Reach::plain(TargetKey::new("aws", "security-group", "eu-west-1", "sg-1"));
+        let permission: Permission = "tcp|22|22|203.0.113.42/32".parse().unwrap();
+        let new = |at| Switch::new(RuleId("sgr-1".into()), reach.clone(), permission, way.clone(), at);
+        let sent = new(t(3600)).intend(&way, t(3600));
+        assert!(sent.may_still_land(t(0)) && !sent.set(t(3600)).may_still_land(t(0)));
+        let dropped = sent.dropped(t(0));
+        assert_eq!((dropped.at, dropped.next_try_at, dropped.version), (t(0), Some(t(301)), sent.version + 1));
+        assert!(dropped.may_still_land(t(300)) && !dropped.may_still_land(t(301)));
+        let another = Switch::of_another(RuleId("sgr-1".into()), reach.clone(), permission, way.clone(), t(0));
+        assert!(!another.may_still_land(t(0)) && !another.confirmed);
     }
 
     #[test]

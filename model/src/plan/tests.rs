@@ -125,6 +125,7 @@ struct World {
     leases: Vec<Lease>,
     revoked: BTreeMap<RuleId, Timestamp>,
     opened: BTreeMap<RuleId, Permission>,
+    twin: bool,
     policy: Policy,
     capabilities: Capabilities,
     reading: Reading,
@@ -141,12 +142,15 @@ fn world() -> World {
         leases: Vec::new(),
         revoked: BTreeMap::new(),
         opened: BTreeMap::new(),
+        twin: false,
         policy: Policy { open: true, collect: true, ignore_delays: false },
         capabilities: Capabilities { marks: true, batch: DIGESTS_PER_CALL, tags_per_rule: 50, switches: false },
         reading: Reading {
             rules: Vec::new(),
             other_ingress: 0,
             read_at: now(),
+            last_page_at: now(),
+            read_later: BTreeMap::new(),
             provider_time: Some(now()),
             account: None,
         },
@@ -246,6 +250,7 @@ impl World {
             leases: &self.leases,
             revoked: &self.revoked,
             opened: &self.opened,
+            twin: self.twin,
             policy: self.policy,
         };
         let complete = Observation::Complete(self.reading.clone());
@@ -2046,7 +2051,15 @@ impl World {
             Some((_, rules)) if chance(4) == 0 => rules.clone(),
             _ => cloud.rules.clone(),
         };
-        self.reading = Reading { rules, other_ingress: 0, read_at: at, provider_time: Some(at), account: None };
+        self.reading = Reading {
+            rules,
+            other_ingress: 0,
+            read_at: at,
+            last_page_at: at,
+            read_later: BTreeMap::new(),
+            provider_time: Some(at),
+            account: None,
+        };
         let plan = self.plan();
         for step in &plan.ledger {
             match step {

@@ -4,10 +4,15 @@
 //! | after a round | next |
 //! |---|---|
 //! | every step done | plan again over the reading with the known effects laid over it; nothing left: rest |
+//! | a rule that is to be changed was read more than ten seconds ago | read the rules that are to be changed again, by their ids: of a group with thousands of rules over a slow link, the whole is never that recent |
+//! | something is to be opened, and the reading ended more than ten seconds ago | read the whole again |
 //! | an outcome is not known, or the view was stale, or a join has to be seen | read again after 1, 2, 4 seconds; then it stays pending |
 //! | throttled | the same again after a short delay |
 //! | credentials refused | rest; what is left stays on record |
 //! | too many rounds | rest: somebody else changes this target all the time |
+//!
+//! A target holds a slot of its route's [`Lane`] while it calls, and none while it waits: another one's turn comes then.
+//! What concerns the scheduler has slots of its own, and comes after what concerns rules.
 
 mod change;
 mod ledger;
@@ -15,7 +20,11 @@ mod look;
 mod open;
 mod switch;
 
-use super::{Driver, Loaded, Look, Request, StepOutcome, StepReport, patience::Patience};
+use super::{
+    Driver, Loaded, Look, Request, StepOutcome, StepReport,
+    lane::{Lane, Service, Turn},
+    patience::Patience,
+};
 use crate::error::CommandError;
 use eg_model::{
     Timestamp,
@@ -33,7 +42,6 @@ use eg_model::{
 use eg_state::{EventKind, StateError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::take;
-use tokio::time::Instant;
 
 /// Rounds of plan and apply in one pass; a healthy target needs two or three.
 const ROUNDS: u32 = 12;
@@ -64,7 +72,7 @@ enum Flow {
     Next,
     /// Plan again, on the same reading.
     Replan,
-    /// Read again at once: the reading is too old to act on.
+    /// Read again at once what is too old to be acted on.
     Refresh,
     /// Read again after a while.
     Reobserve,
@@ -80,11 +88,16 @@ type Leased<'r> = Vec<(&'r OwnedRule, Lease)>;
 pub(super) struct TargetRun<'a> {
     driver: &'a Driver<'a>,
     request: &'a Request,
+    lane: &'a Lane,
+    /// The slot that it holds.
+    turn: Option<Turn<'a>>,
     key: TargetKey,
     ways: Vec<Reach>,
     look: Look,
     may_open: bool,
     patience: Patience<'a>,
+    /// Rules that are to be changed and were read too long ago.
+    too_old: BTreeSet<RuleId>,
     /// Permissions whose outcome has to be seen before this target may rest.
     watching: BTreeSet<Permission>,
     /// Rules whose revoke succeeded without being named: gone once a reading says so.
@@ -100,8 +113,9 @@ pub(super) struct TargetRun<'a> {
     given_up: BTreeSet<RuleId>,
     /// An outcome that a full disk kept from the record. Closing goes on all the same.
     unrecorded: Option<String>,
-    /// Where expiry switches of this target's rules are set.
+    /// Where expiry switches of this target's rules are set; looked for once, before the first of them is looked at.
     switch_way: Option<SwitchWay>,
+    way_looked_for: bool,
     /// What was read of switches, with our own changes laid over it; forgotten with the reading of the rules.
     switches: BTreeMap<RuleId, SwitchSeen>,
     /// Why no switch can be set in this pass: the next one would meet the same.
@@ -114,20 +128,23 @@ impl<'a> TargetRun<'a> {
     pub(super) fn new(
         driver: &'a Driver<'a>,
         request: &'a Request,
+        lane: &'a Lane,
         key: TargetKey,
         ways: Vec<Reach>,
         look: Look,
         may_open: bool,
-        deadline: Instant,
     ) -> Self {
         Self {
             driver,
             request,
+            lane,
+            turn: None,
+            too_old: BTreeSet::new(),
             key,
             ways,
             look,
             may_open,
-            patience: Patience::new(driver.env, &driver.interrupt, deadline),
+            patience: Patience::new(driver.env, &driver.interrupt, lane.deadline()),
             watching: BTreeSet::new(),
             confirming: BTreeMap::new(),
             quota_freed: false,
@@ -139,6 +156,7 @@ impl<'a> TargetRun<'a> {
             given_up: BTreeSet::new(),
             unrecorded: None,
             switch_way: None,
+            way_looked_for: false,
             switches: BTreeMap::new(),
             switch_refusal: None,
             drop_refusal: None,
@@ -189,6 +207,7 @@ impl<'a> TargetRun<'a> {
             leases: &loaded.leases,
             revoked: &loaded.revoked,
             opened: &loaded.opened,
+            twin: loaded.twin,
             policy: Policy {
                 open: policy.open && self.may_open,
                 collect: policy.collect,
@@ -232,23 +251,17 @@ impl<'a> TargetRun<'a> {
     }
 
     async fn rounds(&mut self, first_plan: &mut Option<TargetPlan>) -> Result<(), CommandError> {
-        while self.unread_for_now() {
-            let again =
-                if self.throttled_reading() { self.pause().await } else { self.patience.before_reading_again().await };
-            if !again || !self.refresh().await {
-                break;
-            }
-        }
-        self.find_switch_way().await?;
         // A reading is soon too old to act on, and the scheduler may take its time: what a fresh one says of rules is done
         // before switches are looked at.
         let mut rules_first = true;
         // A person's impatience counts once: later rounds of this pass respect the delays that it has caused.
         let mut untried = Impatient { of_rules: self.request.interactive, of_switches: self.request.interactive };
         for _ in 0..ROUNDS {
+            self.take_turn(Service::Firewall).await;
             let loaded = self.driver.load(self.now())?;
             let mut impatient = Impatient { of_rules: take(&mut untried.of_rules), of_switches: false };
             if !(take(&mut rules_first) && self.changes_rules(&loaded, impatient)) {
+                self.find_switch_way(&loaded).await;
                 self.see_switches(&loaded).await;
                 impatient.of_switches = take(&mut untried.of_switches);
             }
@@ -276,7 +289,7 @@ impl<'a> TargetRun<'a> {
                 Flow::Next | Flow::Replan | Flow::Reobserve => !self.reobserve().await,
                 Flow::Refresh => {
                     rules_first = true;
-                    !self.refresh().await
+                    !self.read_old_again().await
                 }
                 Flow::Throttled => !self.pause().await,
                 Flow::Rest => true,
@@ -417,12 +430,19 @@ impl<'a> TargetRun<'a> {
         let closes = plan.steps.iter().any(|step| !step.opens());
         let mut worst = Flow::Next;
         let mut too_fast = false;
-        for step in &plan.steps {
+        for (number, step) in plan.steps.iter().enumerate() {
+            self.take_turn(if step.is_of_switch() { Service::Scheduler } else { Service::Firewall }).await;
             if self.halted() {
                 return Ok(Flow::Rest);
             }
             if too_fast && step.opens() {
                 continue;
+            }
+            if !step.is_of_switch() && !self.is_recent(step) {
+                // All that is old is read again in one call.
+                let rest = plan.steps.iter().skip(number).filter(|step| !step.is_of_switch());
+                self.too_old = rest.flat_map(|step| self.old_rules(step)).collect();
+                return Ok(Flow::Refresh);
             }
             let flow = match step {
                 Step::Authorize { session, until, permissions } => {
