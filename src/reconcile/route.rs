@@ -36,7 +36,7 @@ use tokio::time::timeout;
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Targets, each with the ways to reach it, best first.
-pub type Targets = BTreeMap<TargetKey, Vec<Reach>>;
+pub(super) type Targets = BTreeMap<TargetKey, Vec<Reach>>;
 
 /// By the route that each target is tried by first.
 fn by_route(targets: Targets) -> BTreeMap<Option<Reach>, Targets> {

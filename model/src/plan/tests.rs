@@ -472,6 +472,29 @@ fn another_expiry_retag() {
     }
 }
 
+/// A copy of this record is in use: what it has written stands where it is later, and nowhere else.
+#[test]
+fn the_later_time_of_a_twin_stands() {
+    let tagged = |until: Timestamp, written: Timestamp| {
+        world().session(1, &[22], m(60)).held(22, "sgr-1", written).rule(ours("sgr-1", 22, until))
+    };
+    let twin = |world: World| world.with(|world| world.twin = true);
+    // It says a later time than we want and have written.
+    tagged(m(90), m(60)).plans(&[], &[step("retag", &["sgr-1"])], &[]);
+    let plan = twin(tagged(m(90), m(60))).rests();
+    stands(&plan, 22, &own("sgr-1"));
+    twin(tagged(m(90), m(45))).rests();
+    // We wrote that, and want less by now.
+    twin(tagged(m(90), m(90))).plans(&[], &[step("retag", &["sgr-1"])], &[]);
+    // Too early a time would let others close what we need; and what holds nothing stands for nothing.
+    twin(tagged(m(30), m(60))).plans(&[], &[step("retag", &["sgr-1"])], &[]);
+    let odd = m(60 * 24 * 32);
+    twin(tagged(odd, m(60))).plans(&[], &[step("retag", &["sgr-1"])], &[NoteKind::OddLease]);
+    // What nobody wants here is closed, whatever the tag says.
+    let ended = tagged(m(90), m(60)).with(|world| world.sessions[0].status = SessionStatus::Expiring);
+    twin(ended).plans(&[], &[revoke(&["sgr-1"])], &[]);
+}
+
 #[test]
 fn one_retag_for_many_rules() {
     let world = world()

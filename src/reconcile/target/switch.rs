@@ -24,7 +24,8 @@ const READERS: usize = 8;
 
 impl TargetRun<'_> {
     /// Which role is of the target's account. The provider is asked only where the record does not know the account, and
-    /// something is to stay open: closing waits for nobody.
+    /// something is to stay open, or was just left to others, whose time its switch is to say then: what is closed needs no
+    /// role.
     pub(super) async fn find_switch_way(&mut self, loaded: &Loaded) {
         if std::mem::replace(&mut self.way_looked_for, true) {
             return;
@@ -36,12 +37,13 @@ impl TargetRun<'_> {
         // A target that is looked at for collection alone has no rules of ours.
         let leased = loaded.leases.iter().any(|lease| *lease.target() == self.key);
         let wanted = loaded.wants.contains_key(&self.key);
+        let left = loaded.leases.iter().any(|lease| *lease.target() == self.key && lease.left_to_others());
         if !leased && !wanted {
             return;
         }
         let account = match &self.look.reach.account {
             Some(account) => account.clone(),
-            None if !wanted => return,
+            None if !wanted && !left => return,
             None => {
                 self.turn = None;
                 match self.lane.caller(&self.look.reach, firewall.as_ref()).await {
