@@ -8,6 +8,7 @@ use crate::{
     SETTLE_WINDOW, Timestamp,
     failure::Failure,
     ids::RuleId,
+    marks::{LEASE_GRACE, LEASE_HORIZON},
     permission::Permission,
     target::{Reach, TargetKey},
 };
@@ -132,7 +133,19 @@ impl Switch {
     /// been taken away. Attempts say a time that lies ahead, so one whose time has passed went out before.
     #[must_use]
     pub fn may_still_land(&self, now: Timestamp) -> bool {
-        !self.confirmed && now - self.at <= SETTLE_WINDOW
+        self.is_unknown() && now - self.at <= SETTLE_WINDOW
+    }
+
+    /// Whether it is not known if there is one: something was sent, and it was neither confirmed nor refused.
+    fn is_unknown(&self) -> bool {
+        !self.confirmed && self.last_failure.as_ref().is_none_or(|failure| failure.class.outcome_unknown())
+    }
+
+    /// Whether there may be one: it fires later; or it is not known if there is one, and then its time is not known either,
+    /// but that no lease lasts longer than [`LEASE_HORIZON`].
+    #[must_use]
+    pub fn may_be_there(&self, now: Timestamp) -> bool {
+        self.at > now || (self.is_unknown() && now - self.at <= LEASE_HORIZON)
     }
 
     /// It was taken away, or was not there, while an attempt to set it may still land: it is taken away once more when
@@ -146,7 +159,7 @@ impl Switch {
     /// Whether it must have fired, and with that is gone, at `now`.
     #[must_use]
     pub fn is_spent(&self, now: Timestamp) -> bool {
-        now - self.at > crate::marks::LEASE_GRACE
+        now - self.at > LEASE_GRACE
     }
 }
 
@@ -206,6 +219,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::failure::FailureClass;
 
     fn t(seconds: i64) -> Timestamp {
         Timestamp::from_timestamp(1_772_193_600 + seconds, 0).unwrap()
@@ -255,6 +269,14 @@ mod tests {
         let dropped = sent.dropped(t(0));
         assert_eq!((dropped.at, dropped.next_try_at, dropped.version), (t(0), Some(t(301)), sent.version + 1));
         assert!(dropped.may_still_land(t(300)) && !dropped.may_still_land(t(301)));
+        // Nobody looks for ever for what was refused, or for what no lease can hold any more.
+        let failed = |class| sent.refused(Failure::new(class, "no"), t(60));
+        let (denied, unanswered) = (failed(FailureClass::Denied), failed(FailureClass::Unknown));
+        assert!(!denied.may_still_land(t(0)) && denied.may_be_there(t(3599)) && !denied.may_be_there(t(3600)));
+        assert!(unanswered.may_still_land(t(0)) && unanswered.may_be_there(t(3600)));
+        let horizon = 3600 + LEASE_HORIZON.num_seconds();
+        assert!(unanswered.may_be_there(t(horizon)) && !unanswered.may_be_there(t(horizon + 1)));
+        assert!(!sent.set(t(3600)).may_be_there(t(3600)) && sent.set(t(3600)).may_be_there(t(3599)));
         let another = Switch::of_another(RuleId("sgr-1".into()), reach.clone(), permission, way.clone(), t(0));
         assert!(!another.may_still_land(t(0)) && !another.confirmed);
     }

@@ -191,10 +191,9 @@ impl<'a> Driver<'a> {
         let (live, ending): (Vec<Session>, Vec<Session>) = sessions.into_iter().partition(|s| s.status.is_live());
         let ways = |sessions: Vec<Session>| sessions.into_iter().flat_map(|s| s.grants).map(|grant| grant.reach);
         let leases = store.open_leases()?;
-        // Switches of rules that are gone, as long as they would fire, or may: when one fires is known only once an answer
-        // or a reading has confirmed it.
+        // Switches of rules that are gone, as long as they would fire, or may.
         let now = self.env.now();
-        let switches = store.switches()?.into_iter().filter(|switch| switch.at > now || !switch.confirmed);
+        let switches = store.switches()?.into_iter().filter(|switch| switch.may_be_there(now));
         let mut needed: BTreeMap<TargetKey, Vec<Reach>> = BTreeMap::new();
         let recorded = leases.into_iter().map(|lease| lease.reach).chain(switches.map(|switch| switch.reach));
         for reach in ways(live).chain(recorded) {

@@ -124,6 +124,7 @@ fn a_switch_that_may_land_late_is_dropped_once_more() {
     let later = gone(again).with(|world| {
         world.now += s(301);
         world.reading.read_at += s(301);
+        world.reading.provider_time = Some(world.now);
     });
     later.plans(&[], &[step("drop-switch", &["sgr-1"])], &[]);
 }
