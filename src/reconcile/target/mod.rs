@@ -18,6 +18,7 @@ mod change;
 mod ledger;
 mod look;
 mod open;
+mod rest;
 mod switch;
 
 use super::{
@@ -28,18 +29,16 @@ use super::{
 use crate::error::CommandError;
 use eg_model::{
     Timestamp,
-    address::IpVersion,
-    failure::{Failure, FailureClass},
-    ids::{GrantId, RuleId, SessionId},
+    failure::Failure,
+    ids::{RuleId, SessionId},
     lease::Lease,
-    observation::{Effect, Observation, ObservedRule, OwnedRule, Reading},
+    observation::{Effect, Observation, OwnedRule, Reading},
     permission::Permission,
-    plan::{LedgerStep, Note, NoteKind, Policy, Record, Step, SwitchView, TargetPlan, TargetView, plan_target},
-    session::{Session, Standing},
+    plan::{Note, NoteKind, Policy, Record, Step, SwitchView, TargetPlan, TargetView, plan_target},
     switch::{SwitchSeen, SwitchWay},
     target::{Capabilities, Reach, TargetKey},
 };
-use eg_state::{EventKind, StateError};
+use eg_state::StateError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::take;
 
@@ -55,14 +54,6 @@ pub(super) struct TargetReport {
     pub(super) notes: Vec<Note>,
     pub(super) wake: Option<Timestamp>,
     pub(super) state_error: Option<String>,
-}
-
-/// What a target at rest leaves.
-struct Rest {
-    /// When to look again at the latest.
-    wake: Option<Timestamp>,
-    /// Something that was kept is wanted no more.
-    freed: bool,
 }
 
 /// What to do after a step.
@@ -278,7 +269,7 @@ impl<'a> TargetRun<'a> {
             let before = plan.steps.len();
             plan.steps.retain(|step| self.is_open_to(step));
             self.clean &= plan.steps.len() == before;
-            let planned = plan.steps.len();
+            let (planned, reported) = (plan.steps.len(), self.steps.len());
             let flow = self.apply(plan, &loaded).await?;
             self.still_watched()?;
             let rests = match flow {
@@ -289,6 +280,8 @@ impl<'a> TargetRun<'a> {
                 Flow::Next | Flow::Replan | Flow::Reobserve => !self.reobserve().await,
                 Flow::Refresh => {
                     rules_first = true;
+                    // Nothing was tried, so nothing is put off.
+                    untried.of_rules = impatient.of_rules && self.steps.len() == reported;
                     !self.read_old_again().await
                 }
                 Flow::Throttled => !self.pause().await,
@@ -317,111 +310,6 @@ impl<'a> TargetRun<'a> {
         // A switch that is left over is harmless, and that it was taken away could not be recorded.
         let waits = step.opens() || matches!(step, Step::DropSwitch { .. });
         (self.may_open || !waits) && !(collects && step.rules().iter().any(given_up))
-    }
-
-    /// Rest: what every permission has come to goes on record.
-    fn rest(&mut self) -> Result<Rest, CommandError> {
-        let now = self.now();
-        let loaded = self.driver.load(now)?;
-        let plan = self.plan(&loaded, Impatient::default());
-        self.clean &= plan.steps.is_empty() && !plan.deferred && plan.unread.is_empty();
-        self.notes.extend(plan.notes.iter().cloned());
-        if self.request.dry_run {
-            return Ok(Rest { wake: plan.wake, freed: false });
-        }
-        let standings = plan.standings.into_iter().map(|(permission, standing)| {
-            let standing = self.refusal(&permission, standing, &loaded);
-            ((self.key.clone(), permission), standing)
-        });
-        let standings: BTreeMap<_, _> = standings.collect();
-        self.clean &= standings.values().all(Standing::is_held);
-        let changes = self.driver.store.borrow_mut().record_standings(&standings, now)?;
-        for change in &changes {
-            (self.driver.on_change)(change);
-        }
-        let kept = self.kept(&loaded);
-        let freed = !kept.is_empty() && self.kept(&*self.driver.load(now)?) != kept;
-        Ok(Rest { wake: plan.wake, freed })
-    }
-
-    /// The grants on this target that sessions keep open for now, though they have moved on.
-    fn kept(&self, loaded: &Loaded) -> BTreeSet<GrantId> {
-        let here = |session: &'_ Session| {
-            let grants = session.grants.iter().filter(|grant| grant.reach.target == self.key && session.keeps(grant));
-            grants.map(|grant| grant.id).collect::<Vec<_>>()
-        };
-        loaded.sessions.iter().flat_map(here).collect()
-    }
-
-    /// A missing permission of the caller's stands for every port that it keeps shut.
-    fn refusal(&self, permission: &Permission, standing: Standing, loaded: &Loaded) -> Standing {
-        let lease = loaded.leases.iter().find(|lease| *lease.target() == self.key && lease.permission == *permission);
-        match lease.and_then(|lease| lease.last_failure.as_ref()) {
-            Some(failure) if !standing.is_held() && failure.class.fails_grant() => {
-                let room = self.room_taken(failure.class, permission.ip_version());
-                Standing::Failed(format!("{failure} ({room}{})", failure.class.advice()))
-            }
-            _ => match (&self.look.observation, standing) {
-                (Observation::Unavailable(failure), Standing::Failed(why)) if why == failure.to_string() => {
-                    Standing::Failed(format!("{why} ({})", failure.class.advice()))
-                }
-                (_, standing) => standing,
-            },
-        }
-    }
-
-    /// For a full quota: how full, and how much of it is ours.
-    fn room_taken(&self, class: FailureClass, family: IpVersion) -> String {
-        match &self.look.observation {
-            Observation::Complete(reading) if class == FailureClass::Limit => {
-                let marked = |rule: &&ObservedRule| rule.marks(&self.key.id).genuine();
-                let ours = reading.rules.iter().filter(|rule| rule.permission.ip_version() == family).filter(marked);
-                let (all, ours) = (reading.ingress_rules(family), ours.count());
-                format!("the group has {all} or more {family} ingress rules, {ours} of them eg's; ")
-            }
-            _ => String::new(),
-        }
-    }
-
-    /// Ledger steps: what the reading teaches. Whether it taught anything.
-    fn learn(&mut self, plan: &TargetPlan, loaded: &Loaded) -> Result<bool, CommandError> {
-        let confirmed: Vec<_> = match &self.look.observation {
-            Observation::Complete(reading) => {
-                let gone = |id: &&RuleId| !reading.rules.iter().any(|rule| rule.id == **id);
-                self.confirming.keys().filter(gone).cloned().collect()
-            }
-            Observation::Missing | Observation::Unavailable(_) => Vec::new(),
-        };
-        let learnt = !confirmed.is_empty() || !plan.ledger.is_empty();
-        for id in confirmed {
-            if let Some((rule, lease)) = self.confirming.remove(&id) {
-                self.record_revoked(&lease, &rule, None, loaded)?;
-            }
-        }
-        for step in &plan.ledger {
-            self.learn_step(step, loaded)?;
-        }
-        Ok(learnt)
-    }
-
-    fn learn_step(&mut self, step: &LedgerStep, loaded: &Loaded) -> Result<(), CommandError> {
-        let now = self.now();
-        match step {
-            LedgerStep::Adopt { permission, rule, until } => {
-                let claimed = self.driver.store.borrow_mut().claim(&self.look.reach, permission, now);
-                let Some(lease) = self.unless_full(claimed)? else { return Ok(()) };
-                let event = self.event(EventKind::LeaseAdopted, "seen with our tag", permission, Some(rule.id()));
-                self.write(&lease, &lease.adopted(rule.id().clone(), *until), &event)?;
-            }
-            LedgerStep::KnowSwitch { .. } | LedgerStep::ForgetSwitch { .. } => self.learn_switch(step, loaded)?,
-            LedgerStep::Close { lease } => {
-                if let Some(lease) = loaded.leases.iter().find(|known| known.id == *lease) {
-                    let event = self.event(EventKind::LeaseClosed, "nothing of ours is there", &lease.permission, None);
-                    self.write(lease, &lease.closed(), &event)?;
-                }
-            }
-        }
-        Ok(())
     }
 
     async fn apply(&mut self, plan: TargetPlan, loaded: &Loaded) -> Result<Flow, CommandError> {
