@@ -138,10 +138,7 @@ impl RouteRun<'_> {
         let mut seen = Looks::new();
         let patience = Patience::new(self.driver.env, &self.driver.interrupt, self.lane.deadline());
         let targets = self.work(patience, targets, looks, 0, &mut seen).await;
-        let accounts = match self.request.dry_run {
-            true => Ok(()),
-            false => self.driver.learn_accounts(&seen, &self.lane).await,
-        };
+        let accounts = if self.request.dry_run { Ok(()) } else { self.driver.learn_accounts(&seen, &self.lane).await };
         RouteEnd { targets, accounts }
     }
 

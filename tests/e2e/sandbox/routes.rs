@@ -30,6 +30,23 @@ fn a_throttled_region_takes_no_other_regions_turn() {
     assert!(far.iter().all(|group| world.region.rules(group).is_empty()));
 }
 
+/// The same with a region that never answers: it is asked once, for all of its groups.
+#[test]
+fn a_silent_region_takes_no_other_regions_turn() {
+    let world = Sandboxed::with(&[("api", &["tcp/22"])]);
+    let far = world.far_groups(40);
+    begin(&world, &["--only", "far"]).expect_code(0);
+    begin(&world, &["--only", "api", "--duration", "1m"]).expect_code(0);
+    world.advance(MINUTE + 1);
+    world.forget_calls();
+    world.faults([Rule::new(Fault::Slow(Duration::from_secs(30))).in_region(FAR)]);
+    says(&pass(&world.here, 3), "cannot be read: no usable answer");
+    assert_eq!((ids(&world, "api").len(), in_far(&world, &[DESCRIBE])), (0, 1));
+    world.faults([] as [Rule; 0]);
+    world.ends();
+    assert!(far.iter().all(|group| world.region.rules(group).is_empty()));
+}
+
 /// B11, 64 groups whose switches are asked for at a scheduler that never answers; an overdue rule in another region, and one
 /// in the last group of the same.
 #[test]
