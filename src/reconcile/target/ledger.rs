@@ -118,7 +118,7 @@ impl TargetRun<'_> {
         }
         self.clean = false;
         let report = self.report(step, StepOutcome::Refused, Some(failure.to_string()));
-        self.steps.push(StepReport { advice: Some(failure.class.advice()), ..report });
+        self.steps.push(StepReport { advice: Some(step.advice(failure.class)), ..report });
         Ok(())
     }
 

@@ -23,6 +23,7 @@ use eg_model::{
     failure::{Failure, FailureClass},
     ids::{GrantId, RuleId, SessionId},
     lease::Lease,
+    marks::Fit,
     observation::{Effect, Observation, ObservedRule, OwnedRule, Reading},
     permission::Permission,
     plan::{LedgerStep, Note, NoteKind, Policy, Record, Step, SwitchView, TargetPlan, TargetView, plan_target},
@@ -361,7 +362,7 @@ impl<'a> TargetRun<'a> {
     fn room_taken(&self, class: FailureClass, family: IpVersion) -> String {
         match &self.look.observation {
             Observation::Complete(reading) if class == FailureClass::Limit => {
-                let marked = |rule: &&ObservedRule| rule.marks(&self.key.id).genuine();
+                let marked = |rule: &&ObservedRule| rule.marks(&self.key.id).fit(false) == Some(Fit::Genuine);
                 let ours = reading.rules.iter().filter(|rule| rule.permission.ip_version() == family).filter(marked);
                 let (all, ours) = (reading.ingress_rules(family), ours.count());
                 format!("the group has {all} or more {family} ingress rules, {ours} of them eg's; ")
