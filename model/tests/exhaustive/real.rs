@@ -437,7 +437,7 @@ fn small_call(step: &Step) -> Call {
         Step::Join { rule, session, until } => {
             Call::Join { rule: small(rule.id()), session: number(session), until: tick(*until) }
         }
-        Step::Restore { rule, session, until } => Call::Restore {
+        Step::Restore { rule, session, until, .. } => Call::Restore {
             rule: small(rule.id()),
             port: port(rule.permission()),
             session: number(session),
