@@ -125,6 +125,11 @@ fn held(lease: &Lease, rule: &RuleId) -> Standing {
     if lease.shared { Standing::Shared(rule.clone()) } else { Standing::Own(rule.clone()) }
 }
 
+/// Whether the last attempt to write a tag was denied.
+fn may_not_restore(lease: &Lease) -> bool {
+    lease.last_failure.as_ref().is_some_and(|failure| failure.class == FailureClass::Denied)
+}
+
 /// Slows down against somebody who keeps deleting our rule: 1, 2, 4, 8, then 15 minutes from the second time on.
 /// `vanished` counts the earlier times.
 fn contest_pause(vanished: u32) -> TimeDelta {
@@ -402,6 +407,10 @@ impl<'a> Planner<'a> {
         match seen.marks.leases.get(self.me()).filter(|_| !seen.marks.incomplete()) {
             None if !settled => {
                 self.settle(lease);
+                // What is not settled yet is the refusal itself.
+                if may_not_restore(lease) && lease.tagged_until == Some(want.until) {
+                    self.note_stripped(rule, lease);
+                }
                 // What our tag says is known from the ledger, even where it does not show.
                 let behind = lease.phase == Phase::Held && lease.tagged_until != Some(want.until);
                 if behind && self.due(Some(lease)) {
@@ -416,18 +425,21 @@ impl<'a> Planner<'a> {
 
     /// Our rule has lost its tags, or the one that names the session of its description.
     fn restore(&mut self, rule: &ObservedRule, want: Want, lease: &Lease) {
-        let denied = lease.last_failure.as_ref().is_some_and(|failure| failure.class == FailureClass::Denied);
-        let then = if denied {
+        self.note_stripped(rule, lease);
+        if self.due(Some(lease)) {
+            let (opener, rule) = (self.opener(rule, want), self.owned(rule, Proof::LedgerId));
+            self.plan.steps.push(Step::Restore { rule, session: want.session, until: want.until, opener });
+        }
+    }
+
+    fn note_stripped(&mut self, rule: &ObservedRule, lease: &Lease) {
+        let then = if may_not_restore(lease) {
             "the credentials may not write them again (eg iam-policy --restore prints what allows it); until then only \
              this installation knows that it is eg's, and closes it by its id"
         } else {
             "they are written again"
         };
         self.note(NoteKind::Stripped, format!("{} was found without its tags; {then}", rule.id));
-        if self.due(Some(lease)) {
-            let (opener, rule) = (self.opener(rule, want), self.owned(rule, Proof::LedgerId));
-            self.plan.steps.push(Step::Restore { rule, session: want.session, until: want.until, opener });
-        }
     }
 
     /// What `eg:session` has to say on a rule, so that its description bears it out: what it says, if that fits; else a

@@ -11,7 +11,7 @@ use eg_model::failure::Failure;
 use eg_model::ids::{RuleId, SessionId};
 use eg_model::lease::{Attempt, Lease};
 use eg_model::permission::Permission;
-use eg_model::plan::Step;
+use eg_model::plan::{Note, NoteKind, Step};
 use eg_state::{Event, EventKind, StateError, Written};
 
 impl TargetRun<'_> {
@@ -117,6 +117,11 @@ impl TargetRun<'_> {
             self.refuse_until(lease, failure, TimeDelta::from_std(wait).unwrap_or(TimeDelta::minutes(1)))?;
         }
         self.clean = false;
+        if let Step::Restore { rule, .. } = step {
+            // The next plan says what is true now: the tags are not written again.
+            let promised = |note: &Note| note.kind == NoteKind::Stripped && note.message.starts_with(&rule.id().0);
+            self.notes.retain(|note| !promised(note));
+        }
         let report = self.report(step, StepOutcome::Refused, Some(failure.to_string()));
         self.steps.push(StepReport { advice: Some(step.advice(failure.class)), ..report });
         Ok(())

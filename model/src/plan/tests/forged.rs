@@ -125,14 +125,14 @@ fn what_was_stripped_gets_back_the_session_of_its_description() {
 /// Where the policy allows no mark on a rule that has none, the note says what would, and what it is like without.
 #[test]
 fn a_rule_that_may_not_be_tagged_again_is_told() {
-    let refused = |lease: Lease| lease.intend(Attempt::Other, m(-6)).refused(failure(FailureClass::Denied), m(1));
+    let refused = |lease: Lease| lease.intend(Attempt::Other, now()).refused(failure(FailureClass::Denied), m(1));
     let rule = ObservedRule { description: said_by(9), ..bare("sgr-1", 22) };
     let world = world().wanting().held(22, "sgr-1", m(60)).last_lease(refused).rule(rule);
     let plan = world.plans(&[], &[], &[NoteKind::Stripped]);
     stands(&plan, 22, &own("sgr-1"));
     assert!(plan.notes[0].message.contains("eg iam-policy --restore"), "{:?}", plan.notes);
     let mut due = world.clone();
-    due.advance(2);
+    due.advance(6);
     let plan = due.plans(&[], &[step("restore", &["sgr-1"])], &[NoteKind::Stripped]);
     assert!(plan.steps[0].advice(FailureClass::Denied).contains("eg iam-policy --restore"));
     assert!(!plan.steps[0].advice(FailureClass::Invalid).contains("--restore"));
