@@ -5,6 +5,7 @@ use crate::{
     collecting::{abandoned, lease_state},
     failure::{Failure, FailureClass},
     ids::InstallationId,
+    marks::Fit,
     observation::{Observation, ObservedRule, Reading},
     permission::Permission,
 };
@@ -68,8 +69,9 @@ pub fn full_families(
         let marks = rule.marks(group);
         let others = marks.leases.iter().filter(|(id, _)| *id != me);
         let held = others.into_iter().any(|(_, value)| lease_state(value, reading.provider_time).holds());
-        let ours = marks.genuine() && marks.leases.contains_key(me) && !held && !live.contains(&rule.permission);
-        ours || abandoned(&marks, reading.provider_time)
+        let fit = marks.fit(false);
+        let ours = fit == Some(Fit::Genuine) && marks.leases.contains_key(me);
+        (ours && !held && !live.contains(&rule.permission)) || abandoned(fit, &marks, reading.provider_time)
     };
     let full = |family: &IpVersion| {
         let of_family = |rule: &&ObservedRule| rule.permission.ip_version() == *family;
@@ -79,13 +81,18 @@ pub fn full_families(
     needed.into_iter().filter(full).collect()
 }
 
+/// True for a rule of `eg`'s, by its tags and its description.
+#[must_use]
+pub fn is_marked(rule: &ObservedRule, group: &str) -> bool {
+    rule.marks(group).fit(false) == Some(Fit::Genuine)
+}
+
 /// A rule that is not `eg`'s and lets in all that a wanted permission would, and more: the widest. It stays whatever a
 /// session does, which is worth knowing; it does not stand for the permission.
 #[must_use]
 pub fn open_anyway<'r>(reading: &'r Reading, group: &str, wanted: &Permission) -> Option<&'r ObservedRule> {
-    let wider = |rule: &&ObservedRule| {
-        rule.permission != *wanted && rule.permission.covers(wanted) && !rule.marks(group).genuine()
-    };
+    let wider =
+        |rule: &&ObservedRule| rule.permission != *wanted && rule.permission.covers(wanted) && !is_marked(rule, group);
     reading.rules.iter().filter(wider).min_by_key(|rule| (rule.permission.cidr().prefix_len(), &rule.id))
 }
 
@@ -126,13 +133,13 @@ mod tests {
         ObservedRule {
             id: RuleId(format!("sgr-{number}")),
             permission,
-            description: None,
+            description: lease.map(|_| "eg alice@laptop session 00000000".to_owned()),
             tags: tags.unwrap_or_else(BTreeMap::new),
         }
     }
 
     fn reading(rules: Vec<ObservedRule>, other_ingress: usize) -> Reading {
-        Reading { rules, other_ingress, read_at: now(), provider_time: Some(now()), account: None }
+        Reading { rules, other_ingress, read_at: now(), provider_time: Some(now()), account: None, last_page_at: now(), read_later: Default::default() }
     }
 
     #[test]

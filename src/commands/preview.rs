@@ -11,7 +11,7 @@ use eg_model::{
     ids::{InstallationId, RuleId},
     observation::Observation,
     permission::Permission,
-    preflight::Outlook,
+    preflight::{Outlook, is_marked},
     session::{Grant, Session},
 };
 use eg_state::Store;
@@ -98,7 +98,7 @@ impl Shown<'_> {
         let Some(Observation::Complete(reading)) = look.map(|look| &look.observation) else { return Would::NotKnown };
         match reading.rules.iter().find(|rule| rule.permission == *permission) {
             None => Would::Open,
-            Some(rule) if rule.marks(group).genuine() => Would::Keep(rule.id.clone()),
+            Some(rule) if is_marked(rule, group) => Would::Keep(rule.id.clone()),
             Some(rule) => Would::BeCovered(rule.id.clone()),
         }
     }

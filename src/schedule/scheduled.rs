@@ -47,7 +47,7 @@ impl Scheduled {
         if playground::is_inside(env, &state.path) {
             return Self::InSandbox;
         }
-        let job = config.and_then(|config| host::find(env, &Job::new(env, config, state)));
+        let job = config.and_then(|config| host::find(env, &Job::new(env, config, state).ok()?));
         judge(watching::is_held(&state.path), job, runs, since, env.now())
     }
 

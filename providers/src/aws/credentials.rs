@@ -91,7 +91,14 @@ impl Explained {
         }
         let words = self.said.get_or_init(|| reason(&error));
         let missing = matches!(error, CredentialsError::CredentialsNotLoaded(_));
-        CredentialsError::provider_error(Sentence(self.sentence(missing, words).await))
+        let sentence = Sentence(self.sentence(missing, words).await);
+        // What kind of failure it is decides elsewhere too.
+        match error {
+            CredentialsError::CredentialsNotLoaded(_) => CredentialsError::not_loaded(sentence),
+            CredentialsError::InvalidConfiguration(_) => CredentialsError::invalid_configuration(sentence),
+            CredentialsError::ProviderError(_) => CredentialsError::provider_error(sentence),
+            _ => CredentialsError::unhandled(sentence),
+        }
     }
 
     async fn sentence(&self, missing: bool, words: &str) -> String {
