@@ -116,7 +116,7 @@ pub fn certificates(found: &Result<usize, NoCertificates>) -> Finding {
 }
 
 /// A clock this far off makes `start` and `extend` refuse.
-const CLOCK_BAD: TimeDelta = TimeDelta::minutes(10);
+const CLOCK_BAD: TimeDelta = eg_model::marks::CLOCK_TOLERANCE;
 /// A clock this far off is warned of, and nothing of others is collected.
 const CLOCK_ODD: TimeDelta = TimeDelta::minutes(2);
 

@@ -143,7 +143,7 @@ impl Engine {
     fn check(&mut self, passage: &mut Passage<'_>, credential: Option<&Credential>) -> Result<(), Refusal> {
         let credential = credential.ok_or_else(refusal::no_credentials)?;
         let action = passage.action().to_owned();
-        passage.fault = self.faults.strike(&action, passage.form);
+        passage.fault = self.faults.strike(&action, &passage.region, passage.form);
         let expired = |session: &Session| session.expires_at <= passage.now;
         if self.world.session(&credential.access_key).is_some_and(expired) {
             return Err(expired_for(passage.service()));

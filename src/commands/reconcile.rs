@@ -138,6 +138,8 @@ pub(super) struct Pass {
     pub(super) dry_run: bool,
 }
 
+/// What is to be closed waits for the look-ups of a collection pass no longer than this.
+const LOOK_UP_LIMIT: Duration = Duration::from_secs(3);
 /// Where the record keeps when the last collection pass was.
 const COLLECTED: &str = "collected-at";
 
@@ -207,7 +209,7 @@ impl Pass {
         if last.is_some_and(|last| age(last) < settings.reconcile.collect_interval) {
             return Ok(Vec::new());
         }
-        let (settings, unknown) = context.expanded(settings).await;
+        let (settings, unknown) = context.expanded_within(settings, LOOK_UP_LIMIT).await;
         for (name, error) in unknown {
             tracing::info!("nothing is collected from {name}: {error}");
         }

@@ -18,7 +18,7 @@ impl SecurityGroups {
     pub(super) async fn marked_groups(&self) -> Result<BTreeMap<String, Sighting>, Failure> {
         // "tag:<key>" (EC2 API reference, `DescribeSecurityGroupRules`).
         let marked = Filter::builder().name(format!("tag:{MANAGED_BY}")).values(MANAGED_BY_EG).build();
-        let (groups, read_at) = self.read_series("every group with a mark of eg's", &marked).await?;
+        let (groups, read_at) = self.read_series("every group with a mark of eg's", &[marked]).await?;
         Ok(groups.into_iter().map(|(id, group)| (id.clone(), sighting(&id, group, read_at))).collect())
     }
 

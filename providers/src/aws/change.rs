@@ -45,6 +45,7 @@ fn new_rules(call: &Authorize, listed: &[SecurityGroupRule]) -> Vec<ObservedRule
                 if rule.tags.is_empty() {
                     rule.tags = call.tags.clone();
                 }
+                rule.description.get_or_insert_with(|| description(&call.description));
                 Some(rule)
             }
             Read::Egress | Read::Other | Read::Unreadable(_) => None,

@@ -55,7 +55,8 @@ pub use profiles::{Profile, profiles};
 pub use text::{description, session_name};
 
 use crate::{
-    Answered, Authorize, Caller, CredentialsEnd, ExpiryRole, Firewall, Group, Prepared, Rights, SetSwitch, Sighting,
+    Answered, Authorize, Caller, CredentialsEnd, ExpiryRole, Firewall, Group, Prepared, Rights, RulesSeen, SetSwitch,
+    Sighting,
 };
 use async_trait::async_trait;
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -192,6 +193,10 @@ impl Firewall for SecurityGroups {
             (target.clone(), seen.get(&target.id).cloned().unwrap_or_else(nothing))
         };
         targets.iter().map(answer).collect()
+    }
+
+    async fn observe_rules(&self, target: &TargetKey, rules: &BTreeSet<RuleId>) -> Result<RulesSeen, Failure> {
+        self.observe_by_id(&target.id, rules).await
     }
 
     async fn marked(&self, like: &TargetKey) -> Result<BTreeMap<TargetKey, Sighting>, Failure> {

@@ -3,7 +3,7 @@
 use super::{
     classify::ROWS,
     connect::{Aws, Options},
-    observe::GROUPS_PER_CALL,
+    observe::FILTER_VALUES,
     replay::{Play, Replay},
     *,
 };
@@ -797,6 +797,8 @@ async fn a_reading_keeps_ingress_cidrs_only() {
             ],
             other_ingress: 2,
             read_at: at("2026-02-27T10:00:10Z"),
+            last_page_at: at("2026-02-27T10:00:10Z"),
+            read_later: BTreeMap::new(),
             provider_time: Some(at("2026-02-27T10:00:00Z")),
             account: Some("123456789012".into()),
         })
@@ -826,10 +828,39 @@ async fn every_page_is_read_and_the_first_dates_the_reading() {
     assert_eq!(reading.rules.len(), 2);
     assert_eq!(reading.read_at, at("2026-02-27T10:00:10Z"));
     assert_eq!(reading.provider_time, Some(at("2026-02-27T10:00:00Z")));
+    let later: Vec<_> = reading.read_later.keys().map(|rule| rule.0.as_str()).collect();
+    assert_eq!(later, ["sgr-2"], "a rule of a later page has a time of its own");
     let asked = replay.asked();
     assert_eq!(asked[0].form.get("NextToken"), None);
     assert_eq!(asked[1].form["NextToken"], "more");
     assert_eq!(asked[1].form["Filter.1.Value.1"], GROUP);
+}
+
+/// By filter, so that a rule that is gone is left out and does not fail the call; and of this group alone.
+#[tokio::test]
+async fn rules_are_read_by_their_ids() {
+    let target = reach(GROUP).target;
+    let ids: BTreeSet<RuleId> = ["sgr-1", "sgr-2"].map(|id| RuleId(id.to_owned())).into();
+    let one = rule("sgr-1", GROUP, false, &tcp(22, "203.0.113.42/32"));
+    let (replay, groups) = world([rules_page(&one, None)]).await;
+    let seen = groups.observe_rules(&target, &ids).await.unwrap();
+    let found: Vec<_> = seen.rules.iter().map(|rule| rule.id.0.as_str()).collect();
+    assert_eq!((found, seen.read_at), (vec!["sgr-1"], at("2026-02-27T10:00:10Z")));
+    assert_eq!(
+        replay.asked()[0].form,
+        form([
+            ("Action", "DescribeSecurityGroupRules"),
+            ("Filter.1.Name", "group-id"),
+            ("Filter.1.Value.1", GROUP),
+            ("Filter.2.Name", "security-group-rule-id"),
+            ("Filter.2.Value.1", "sgr-1"),
+            ("Filter.2.Value.2", "sgr-2"),
+            ("MaxResults", "1000")
+        ])
+    );
+    let (_, groups) = world([Play::Reset]).await;
+    let failed = groups.observe_rules(&target, &ids).await.unwrap_err();
+    assert_eq!(failed.class, FailureClass::Unknown, "what could not be read is not gone");
 }
 
 #[tokio::test]
@@ -862,10 +893,10 @@ async fn a_series_without_end_is_no_reading() {
 
 #[tokio::test]
 async fn many_groups_are_read_in_batches_that_fail_alone() {
-    let ids: BTreeSet<String> = (0..=GROUPS_PER_CALL).map(|number| format!("sg-{number:04}")).collect();
+    let ids: BTreeSet<String> = (0..=FILTER_VALUES).map(|number| format!("sg-{number:04}")).collect();
     let items: String = ids
         .iter()
-        .take(GROUPS_PER_CALL)
+        .take(FILTER_VALUES)
         .map(|id| rule(&format!("sgr-{id}"), id, false, &tcp(22, "203.0.113.42/32")))
         .collect();
     let (replay, groups) = world([rules_page(&items, None), Play::error(500, "InternalError")]).await;

@@ -178,7 +178,10 @@ class Provider:
                 temporary = ASSUMED_KEY.search(answer)
                 if temporary and len(role) > 4:
                     self.assumed[temporary.group(1).decode()] = (owner, role[4])
-            self.log(home, key, action, fields, status, mode, answer)
+            # The answer is dated before it is logged: a test that has seen a call in the log may move the clock, and the
+            # answer to that call is one of before.
+            moment = time.time() + self.offset(home)
+            self.log(home, key, action, fields, status, mode, answer, moment)
 
         if mode == "lose-answer" and fault["held"]:
             self.note(home, action)
@@ -186,7 +189,7 @@ class Provider:
         if mode in ("lose-request", "lose-answer"):
             raise ConnectionResetError(f"a test asked to {mode}")
         headers = [(name, value) for name, value in headers if name.lower() != "date"]
-        headers.append(("Date", formatdate(time.time() + self.offset(home), usegmt=True)))
+        headers.append(("Date", formatdate(moment, usegmt=True)))
         start_response(status, headers)
         return [answer]
 
@@ -207,7 +210,7 @@ class Provider:
         answer = b"".join(self.inner(environ, start_response))
         return taken["status"], taken["headers"], answer
 
-    def log(self, home, key, action, fields, status, mode, answer):
+    def log(self, home, key, action, fields, status, mode, answer, moment):
         def values(pattern):
             return [value for name, value in fields.items() if re.fullmatch(pattern, name)]
 
@@ -223,7 +226,7 @@ class Provider:
             "answer": code.group(1).decode() if code else status.split(" ")[0] if mode is None else mode,
             "accessKey": key,
             "fields": fields,
-            "date": int(time.time()) + self.offset(home),
+            "date": int(moment),
         }
         with open(os.path.join(home, "calls.log"), "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

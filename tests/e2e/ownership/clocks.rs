@@ -204,3 +204,35 @@ fn a_clock_three_minutes_off_is_told() {
     world.eg(&["session", "stop"]).expect_code(0);
     assert_eq!(world.cloud.snapshot(), before);
 }
+
+/// B14: 31 days by a clock that is ahead, as far as `start` lets pass, lie more than 31 days ahead of the provider's.
+#[test]
+fn the_longest_lease_holds_though_its_openers_clock_was_ahead() {
+    let world = World::new();
+    let before = bystanders(&world);
+    let config = format!(
+        "{}[session]\nmax_duration = \"31d\"\n[reconcile]\ncollect_interval = \"1m\"\n",
+        world.default_config()
+    );
+    world.write_config(&config);
+    let (other, stranger) = (world.installation("other-machine"), world.installation("stranger"));
+    world.skew(9 * MINUTE);
+    let id = start(&world.here, &["--only", API, "--duration", "31d"]);
+    world.skew(0);
+    let rule = our_rule(&world, API);
+
+    // A colleague's collection, a join and a leave, and a sweep.
+    let passed = pass(&other, 0);
+    says_not(&passed, "holds nothing");
+    world.advance(2 * MINUTE);
+    pass(&other, 0);
+    let shared = start(&other, &["--only", API]);
+    assert_eq!(get(&other, &shared)["resourceIps"][0]["coverage"], "shared");
+    stop(&other, &shared).expect_code(0);
+    let swept = stranger.eg(&["sweep", "--region", REGION]).expect_code(0);
+    says(&swept, "0 of 1 rule closed");
+    let now = our_rule(&world, API);
+    assert_eq!((now.id, &now.tags), (rule.id, &rule.tags));
+    stop(&world.here, &id).expect_code(0);
+    assert_eq!(world.cloud.snapshot(), before);
+}
