@@ -14,7 +14,7 @@ use eg_model::{
     failure::{Failure, FailureClass},
     switch::SwitchWay,
 };
-use eg_providers::{Caller, CredentialsEnd};
+use eg_providers::{Caller, CredentialsEnd, aws::NoCertificates};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +101,17 @@ pub fn policy(found: &Result<SitePolicy, PolicyError>, detect: &Detect) -> Optio
             let limits = if limits.is_empty() { "limits nothing".to_owned() } else { limits.join("; ") };
             Some(Finding::good("policy", format!("{}: {limits}", policy.file.as_ref()?.display())))
         }
+    }
+}
+
+/// Whether https can be used, where something is asked over it.
+#[must_use]
+pub fn certificates(found: &Result<usize, NoCertificates>) -> Finding {
+    let check = "certificates";
+    match found {
+        Ok(1) => Finding::good(check, "1 CA certificate is trusted"),
+        Ok(count) => Finding::good(check, format!("{count} CA certificates are trusted")),
+        Err(none) => Finding::bad(check, none.to_string(), FailureClass::Local.advice()),
     }
 }
 

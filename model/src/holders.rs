@@ -108,7 +108,15 @@ mod tests {
 
     fn reading(rules: Vec<ObservedRule>) -> Reading {
         let now = at("2026-02-27T12:00:00Z");
-        Reading { rules, other_ingress: 0, read_at: now, provider_time: Some(now), account: None }
+        Reading {
+            rules,
+            other_ingress: 0,
+            read_at: now,
+            last_page_at: now,
+            read_later: Default::default(),
+            provider_time: Some(now),
+            account: None,
+        }
     }
 
     #[test]

@@ -148,7 +148,7 @@ struct Broom<'a> {
 
 impl Broom<'_> {
     fn owned(&self, rule: &ObservedRule, proof: Proof) -> OwnedRule {
-        OwnedRule::seen(self.target, rule, proof, self.reading.read_at)
+        OwnedRule::seen(self.target, rule, proof, self.reading)
     }
 
     /// Whether a rule stays, and why, if that has to be said.
@@ -280,7 +280,15 @@ mod tests {
     }
 
     fn reading(rules: Vec<ObservedRule>) -> Reading {
-        Reading { rules, other_ingress: 0, read_at: at(NOW), provider_time: Some(at(NOW)), account: None }
+        Reading {
+            rules,
+            other_ingress: 0,
+            read_at: at(NOW),
+            last_page_at: at(NOW),
+            read_later: Default::default(),
+            provider_time: Some(at(NOW)),
+            account: None,
+        }
     }
 
     fn one(reading: &Reading, wish: &Wish) -> Swept {

@@ -1,4 +1,4 @@
-//! One group, from its first reading to rest. Nothing is closed on a reading older than ten seconds, nothing but by its
+//! One group, from its first reading to rest. Nothing is closed on a reading of it older than ten seconds, nothing but by its
 //! id, and a rule counts as closed when the answer names it or a later reading no longer shows it.
 //!
 //! | after a call | next |
@@ -129,11 +129,20 @@ impl<'a> GroupRun<'a> {
 
     pub(super) async fn run(mut self) -> Vec<Row> {
         for _ in 0..ROUNDS {
-            if self.patience.is_over() || (!fresh(self.group.reading.read_at, self.env.now()) && !self.read().await) {
+            if self.patience.is_over() || (!self.is_recent(self.group.reading.last_page_at) && !self.read().await) {
                 break;
             }
             let due = self.judge();
             if due.is_empty() {
+                break;
+            }
+            let rules = due.iter().map(|(Deed::Close(rule) | Deed::Untag { rule, .. })| rule);
+            let old: BTreeSet<RuleId> =
+                rules.filter(|rule| !self.is_recent(rule.read_at())).map(|rule| rule.id().clone()).collect();
+            if !old.is_empty() {
+                if self.read_by_id(&old).await {
+                    continue;
+                }
                 break;
             }
             let goes_on = match self.act(due).await {
@@ -186,7 +195,7 @@ impl<'a> GroupRun<'a> {
         for deed in due {
             match deed {
                 Deed::Close(rule) => close.push(rule),
-                Deed::Untag { rule, key, value } if fresh(rule.read_at(), self.env.now()) => {
+                Deed::Untag { rule, key, value } if self.is_recent(rule.read_at()) => {
                     let answer = leave(self.group.firewall.as_ref(), &rule, &key, &value).await;
                     let flow = match answer {
                         Ok(_) => self.unsettled(std::slice::from_ref(&rule), None),
@@ -212,7 +221,7 @@ impl<'a> GroupRun<'a> {
     }
 
     async fn close(&mut self, rules: &[OwnedRule]) -> Flow {
-        if rules.iter().any(|rule| !fresh(rule.read_at(), self.env.now())) {
+        if rules.iter().any(|rule| !self.is_recent(rule.read_at())) {
             return Flow::Next;
         }
         match self.group.firewall.revoke(rules).await {
@@ -267,16 +276,44 @@ impl<'a> GroupRun<'a> {
                 Some(Sighting::Unavailable(failure)) => failure,
                 Some(Sighting::NotFound { .. }) | None => return false,
             };
-            let again = match failure.class.reaction() {
-                Reaction::RetryNow => self.patience.after_throttling().await,
-                Reaction::Reobserve => self.patience.before_reading_again().await,
-                Reaction::RetryLater | Reaction::Stop => false,
-            };
-            if !again {
-                self.stopped_by = Some(failure);
+            if !self.may_read_again(failure).await {
                 return false;
             }
         }
+    }
+
+    /// Reads rules again by their ids: of a group with thousands of rules over a slow link, the whole is never recent.
+    async fn read_by_id(&mut self, rules: &BTreeSet<RuleId>) -> bool {
+        loop {
+            match self.group.firewall.observe_rules(&self.group.target, rules).await {
+                Ok(seen) => {
+                    self.group.reading.read_again(rules, seen.rules, seen.read_at);
+                    return true;
+                }
+                Err(failure) => {
+                    if !self.may_read_again(failure).await {
+                        return false;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits, where what failed may be asked again.
+    async fn may_read_again(&mut self, failure: Failure) -> bool {
+        let again = match failure.class.reaction() {
+            Reaction::RetryNow => self.patience.after_throttling().await,
+            Reaction::Reobserve => self.patience.before_reading_again().await,
+            Reaction::RetryLater | Reaction::Stop => false,
+        };
+        if !again {
+            self.stopped_by = Some(failure);
+        }
+        again
+    }
+
+    fn is_recent(&self, read_at: eg_model::Timestamp) -> bool {
+        fresh(read_at, self.env.now())
     }
 
     /// Who keeps a rule open that was to go with its owner. A rule that is closed, or gone, nobody holds.

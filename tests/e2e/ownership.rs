@@ -19,6 +19,7 @@ mod groups;
 mod passes;
 mod record;
 mod sharing;
+mod twins;
 
 /// The group that most tests open.
 const API: &str = "prod-api-sg";

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | none | [`Step::Authorize`], one call per (session, expiry) |
 //! | ours: the ledger holds its id, or it carries our fitting lease tag | keep; [`LedgerStep::Adopt`] if the ledger lacks the id, or we are joining it; [`Step::Retag`] if our tag differs from the latest expiry |
+//! | the same, our tag says a later time that we have not written, and a copy of this record is in use ([`Record::twin`]) | keep: the later time stands, or each would write its own for ever |
 //! | ours by id, tags stripped, or `eg:session` names another session than its description | [`Step::Restore`], once a reading is settled; reported |
 //! | ours by id, permission edited | [`Step::Revoke`], then authorized anew by the next plan |
 //! | ours by id for another permission, edited into this one | wait for that lease to revoke it |
@@ -65,13 +66,13 @@
 //! | rule | its switch | step |
 //! |---|---|---|
 //! | held by us and wanted, or just left to others | not read yet | read it ([`TargetPlan::unread`]), then plan again |
-//! | the same | fires at the end of the rule's latest unexpired lease, ours and others' | keep; [`LedgerStep::KnowSwitch`] if the record says otherwise |
+//! | the same | fires at the end of the rule's latest unexpired lease, ours, others' and a twin's | keep; [`LedgerStep::KnowSwitch`] if the record says otherwise |
 //! | the same, without its marks | fires later than that | keep: it may be there for others, whose leases do not show |
 //! | the same | absent, at another time, or not as it should be | [`Step::SetSwitch`] |
 //! | the same | cannot be read, and the record does not say that it is right | [`Step::SetSwitch`] |
 //! | known to no lease of ours any more | on record, must have fired | [`LedgerStep::ForgetSwitch`] |
 //! | the same, another was opened in its place, not settled | on record | wait: it may be gone and show, or be hidden |
-//! | the same, and gone | on record | [`Step::DropSwitch`] |
+//! | the same, and gone | on record | [`Step::DropSwitch`]; once more after the settle window where an attempt to set it may still land ([`Switch::may_still_land`]) |
 //! | the same, and held by others | on record | [`LedgerStep::ForgetSwitch`]: it is its holders' |
 //! | the same, and held by nobody | on record | wait: it is to be closed, by the switch if by nobody else |
 //!
@@ -129,6 +130,9 @@ pub struct Record<'a> {
     /// Rules that an answer, our tag or a join once proved to be ours, each with what it was opened for, and whose
     /// revoke is not confirmed. An open lease may know another rule by now.
     pub opened: &'a BTreeMap<RuleId, Permission>,
+    /// Another `eg` with this installation's id is at work: a copy of this record, on a machine that cannot be told from
+    /// this one. It has written other times into our tags again and again ([`crate::twin`]).
+    pub twin: bool,
     /// What may be done.
     pub policy: Policy,
 }

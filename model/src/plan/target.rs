@@ -12,6 +12,7 @@ use crate::{
     permission::Permission,
     session::Standing,
     target::Capabilities,
+    twin,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::{BTreeMap, BTreeSet};
@@ -261,7 +262,7 @@ impl<'a> Planner<'a> {
     }
 
     fn owned(&self, rule: &ObservedRule, proof: Proof) -> OwnedRule {
-        OwnedRule::seen(&self.plan.target, rule, proof, self.reading.read_at)
+        OwnedRule::seen(&self.plan.target, rule, proof, self.reading)
     }
 
     fn judge_clock(&mut self) {
@@ -489,6 +490,9 @@ impl<'a> Planner<'a> {
     fn keep(&mut self, rule: &ObservedRule, proof: Proof, value: &str, want: Want, lease: Option<&Lease>) {
         if value == lease_value(want.until) {
             return self.learn_tag(rule, proof, want, lease);
+        }
+        if self.record.twin && self.state(value).holds() && twin::stands(value, want.until, lease) {
+            return;
         }
         let written = lease.is_some_and(|lease| lease.tagged_until == Some(want.until));
         let settled = lease.is_none_or(|lease| lease.settled(self.reading.read_at));

@@ -138,6 +138,7 @@ struct World {
     leases: Vec<Lease>,
     revoked: BTreeMap<RuleId, Timestamp>,
     opened: BTreeMap<RuleId, Permission>,
+    twin: bool,
     policy: Policy,
     capabilities: Capabilities,
     reading: Reading,
@@ -154,12 +155,15 @@ fn world() -> World {
         leases: Vec::new(),
         revoked: BTreeMap::new(),
         opened: BTreeMap::new(),
+        twin: false,
         policy: Policy { open: true, collect: true, ignore_delays: false },
         capabilities: Capabilities { marks: true, batch: DIGESTS_PER_CALL, tags_per_rule: 50, switches: false },
         reading: Reading {
             rules: Vec::new(),
             other_ingress: 0,
             read_at: now(),
+            last_page_at: now(),
+            read_later: BTreeMap::new(),
             provider_time: Some(now()),
             account: None,
         },
@@ -259,6 +263,7 @@ impl World {
             leases: &self.leases,
             revoked: &self.revoked,
             opened: &self.opened,
+            twin: self.twin,
             policy: self.policy,
         };
         let complete = Observation::Complete(self.reading.clone());
@@ -478,6 +483,29 @@ fn another_expiry_retag() {
         assert_eq!(*written, until);
         stands(&plan, 22, &own("sgr-1"));
     }
+}
+
+/// A copy of this record is in use: what it has written stands where it is later, and nowhere else.
+#[test]
+fn the_later_time_of_a_twin_stands() {
+    let tagged = |until: Timestamp, written: Timestamp| {
+        world().session(1, &[22], m(60)).held(22, "sgr-1", written).rule(ours("sgr-1", 22, until))
+    };
+    let twin = |world: World| world.with(|world| world.twin = true);
+    // It says a later time than we want and have written.
+    tagged(m(90), m(60)).plans(&[], &[step("retag", &["sgr-1"])], &[]);
+    let plan = twin(tagged(m(90), m(60))).rests();
+    stands(&plan, 22, &own("sgr-1"));
+    twin(tagged(m(90), m(45))).rests();
+    // We wrote that, and want less by now.
+    twin(tagged(m(90), m(90))).plans(&[], &[step("retag", &["sgr-1"])], &[]);
+    // Too early a time would let others close what we need; and what holds nothing stands for nothing.
+    twin(tagged(m(30), m(60))).plans(&[], &[step("retag", &["sgr-1"])], &[]);
+    let odd = m(60 * 24 * 32);
+    twin(tagged(odd, m(60))).plans(&[], &[step("retag", &["sgr-1"])], &[NoteKind::OddLease]);
+    // What nobody wants here is closed, whatever the tag says.
+    let ended = tagged(m(90), m(60)).with(|world| world.sessions[0].status = SessionStatus::Expiring);
+    twin(ended).plans(&[], &[revoke(&["sgr-1"])], &[]);
 }
 
 #[test]
@@ -2062,7 +2090,15 @@ impl World {
             Some((_, rules)) if chance(4) == 0 => rules.clone(),
             _ => cloud.rules.clone(),
         };
-        self.reading = Reading { rules, other_ingress: 0, read_at: at, provider_time: Some(at), account: None };
+        self.reading = Reading {
+            rules,
+            other_ingress: 0,
+            read_at: at,
+            last_page_at: at,
+            read_later: BTreeMap::new(),
+            provider_time: Some(at),
+            account: None,
+        };
         let plan = self.plan();
         for step in &plan.ledger {
             match step {

@@ -381,12 +381,15 @@ fn made(view: &View) -> Plan {
         leases: &leases,
         revoked: &revoked,
         opened: &opened,
+        twin: false,
         policy: Policy { open: true, collect: true, ignore_delays: false },
     };
     let observation = Observation::Complete(Reading {
         other_ingress: 0,
         rules: view.rules.iter().map(|rule| observed(rule, view)).collect(),
         read_at: time(view.read_at),
+        last_page_at: time(view.read_at),
+        read_later: BTreeMap::new(),
         provider_time: Some(time(view.provider)),
         account: None,
     });

@@ -22,6 +22,8 @@ use uuid::Uuid;
 
 /// The account of every sandbox; each has only one.
 const ACCOUNT: &str = "200000000001";
+/// A region apart; its targets come before those of [`REGION`] in every order.
+pub const FAR: &str = "ap-south-1";
 /// More than the settle window, in seconds.
 pub const SETTLED: i64 = 305;
 /// Ids, and what is left to chance, follow from it.
@@ -101,6 +103,32 @@ impl Sandboxed {
             self.foreign_rule(group, &rule);
         }
         self.foreign_rule(group, &self.rule_of_another(group, 8443, self.in_seconds(20 * 86_400)));
+    }
+
+    /// So many groups in [`FAR`], configured under the label `far` with one port each; their ids.
+    pub fn far_groups(&self, count: usize) -> Vec<String> {
+        let mut config = std::fs::read_to_string(self.here.config_path()).expect("a configuration");
+        let mut ids = Vec::new();
+        for number in 0..count {
+            let name = format!("far-{number}");
+            let id = self.region.create_group_in(ACCOUNT, FAR, &name).expect("a group");
+            config += &World::resource(&name, &id, FAR, &["tcp/22"], "groups = [\"far\"]\n");
+            ids.push(id);
+        }
+        self.here.write_config(&config);
+        ids
+    }
+
+    /// Fills a group with rules that are not to be touched.
+    pub fn crowd(&self, name: &str, count: usize) {
+        self.region.set(|settings| settings.rules_per_group = 2 * count);
+        let group = self.group(name);
+        for number in 0..count {
+            let rule = HandRule::new("tcp/443", &format!("10.{}.{}.0/24", number / 256, number % 256));
+            self.region.authorize_by_hand(group, &rule).expect("a rule by hand");
+        }
+        let all = self.region.rules(group).into_iter().map(|rule| (rule.id.clone(), rule));
+        self.foreign.borrow_mut().extend(all);
     }
 
     /// From now on rules get switches in the cloud.
