@@ -20,10 +20,10 @@ pub struct ObservedRule {
 }
 
 impl ObservedRule {
-    /// What its tags say.
+    /// What its tags say, judged against the rest of it.
     #[must_use]
     pub fn marks(&self, group: &str) -> Marks {
-        Marks::read(group, &self.permission, &self.tags)
+        Marks::read(group, &self.permission, self.description.as_deref(), &self.tags)
     }
 }
 
@@ -76,11 +76,12 @@ pub fn absence_is_believed(
 pub enum Proof {
     /// The ledger holds its id, from an authorize answer or from adopting it under our tag.
     LedgerId,
-    /// It carries our own lease tag, and its marks fit.
+    /// It carries our own lease tag, and its marks are [genuine](crate::marks::Fit::Genuine).
     LeaseTag,
-    /// Its marks fit and no lease holds it: any installation may close it, or join it.
+    /// Its marks are genuine and no lease holds it: any installation may close it, or join it.
     Marked,
-    /// Its marks fit, and it carries the lease tag of the installation that somebody named (`eg sweep --revoke-all`).
+    /// Its marks are genuine, and it carries the lease tag of the installation that somebody named (`eg sweep
+    /// --revoke-all`).
     NamedOwner,
 }
 

@@ -574,7 +574,7 @@ fn exit_after(session: &Session, report: &PassReport) -> Exit {
 }
 
 /// How far this machine's clock may be off before nothing new is opened.
-const CLOCK_LIMIT: chrono::TimeDelta = chrono::TimeDelta::minutes(10);
+const CLOCK_LIMIT: chrono::TimeDelta = eg_model::marks::CLOCK_TOLERANCE;
 
 /// Refuses to open or prolong by a clock that is plainly wrong: the rules would close at the wrong time.
 fn check_clock(looks: &Looks) -> Result<(), CommandError> {

@@ -2,10 +2,11 @@
 
 use super::{Context, follow::follow, not_had, notify::notify, watch};
 use crate::{
-    error::{CommandError, Exit},
+    error::{CommandError, Exit, Kind},
     lock,
     output::{json, text::escape_controls},
     reconcile::{Driver, NoteReport, PassReport, Request, StepOutcome},
+    schedule::variables::begin_again,
     settings::Settings,
 };
 use chrono::TimeDelta;
@@ -20,6 +21,7 @@ use eg_model::{
 use eg_state::{RunKind, Store};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -42,6 +44,9 @@ pub struct ReconcileArgs {
     /// A scheduler runs this: tells eg that something closes sessions on time
     #[arg(long)]
     timer: bool,
+    /// Read proxies with a password from this file of yours alone, which `eg schedule install` writes
+    #[arg(long, value_name = "FILE", requires = "timer")]
+    env_file: Option<PathBuf>,
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
@@ -53,6 +58,20 @@ fn interval(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// The record cannot be used, the lock was not had, or the configuration is bad.
 pub fn run(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, CommandError> {
+    let variables = args.env_file.as_ref().map(|file| {
+        let (program, args) = (&context.env.program, &context.env.args);
+        CommandError::new(Kind::Schedule, begin_again(program, args, &context.env.absolute(file)))
+            .hint("write it anew: eg schedule install")
+    });
+    let ended = reconcile(context, args);
+    // What is due was closed all the same, as far as that takes no proxy.
+    match variables {
+        Some(error) if ended.is_ok() => Err(error),
+        _ => ended,
+    }
+}
+
+fn reconcile(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, CommandError> {
     if args.dry_run && !context.state.path.exists() {
         context.settings()?;
         let nothing = PassReport::new(RunId(context.env.uuid()), context.env.now());

@@ -17,10 +17,12 @@ use crate::{
     reconcile::{Patience, fresh, leave},
 };
 use eg_model::{
+    collecting::clocks_agree,
     failure::{Failure, Reaction},
+    holders::Holder,
     ids::RuleId,
     observation::OwnedRule,
-    sweep::{Deed, State, Swept, Wish, sweep},
+    sweep::{Deed, Kept, State, Swept, Wish, holders_beside, sweep},
 };
 use eg_providers::Sighting;
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,6 +78,16 @@ pub struct Row {
     pub swept: Swept,
     /// `None`: nothing was to be done.
     pub outcome: Option<Outcome>,
+    /// Of a rule that was to go with its owner: who keeps it open, as it was last read.
+    pub still_held_by: Vec<Holder>,
+}
+
+impl Row {
+    /// Whether it was asked for with its owner, and is open for another's sake, or because its marks do not fit.
+    #[must_use]
+    pub fn outlives_owner(&self) -> bool {
+        !self.still_held_by.is_empty() || (self.swept.outlives_owner() && self.outcome.is_none())
+    }
 }
 
 /// What to do after a call.
@@ -157,7 +169,8 @@ impl<'a> GroupRun<'a> {
             if self.outcomes.contains_key(id) || again.is_some_and(|now| now.deed.is_some()) {
                 continue;
             }
-            let held = again.is_some_and(|now| now.state == State::Held && now.kept.is_none());
+            let held =
+                again.is_some_and(|now| now.state == State::Held && now.kept.is_none_or(|kept| kept == Kept::Held));
             let untagged = matches!(swept.deed, Some(Deed::Untag { .. }));
             let outcome = match (there.contains(id), self.sent.contains_key(id)) {
                 (false, false) => Outcome::Gone,
@@ -303,7 +316,26 @@ impl<'a> GroupRun<'a> {
         fresh(read_at, self.env.now())
     }
 
+    /// Who keeps a rule open that was to go with its owner. A rule that is closed, or gone, nobody holds.
+    fn still_held_by(&self, first: &Swept) -> Vec<Holder> {
+        let Wish::Owner { owner, even_if_held: false } = self.wish else { return Vec::new() };
+        let closed = matches!(self.outcomes.get(&first.rule.id), Some(Outcome::Gone))
+            || (matches!(first.deed, Some(Deed::Close(_)))
+                && self.outcomes.get(&first.rule.id) == Some(&Outcome::Done));
+        if closed || (first.deed.is_none() && first.kept != Some(Kept::Held)) {
+            return Vec::new();
+        }
+        let Group { reading, target, .. } = &self.group;
+        let agree = clocks_agree(reading.read_at, reading.provider_time);
+        let now = sweep(target, reading, self.wish).into_iter().find(|now| now.rule.id == first.rule.id);
+        now.filter(|now| now.state != State::Misfit)
+            .map(|now| holders_beside(&now.rule, owner, agree))
+            .unwrap_or_default()
+    }
+
     fn rows(mut self) -> Vec<Row> {
+        let mut held: BTreeMap<RuleId, Vec<Holder>> =
+            self.first.iter().map(|swept| (swept.rule.id.clone(), self.still_held_by(swept))).collect();
         let row = |swept: Swept| {
             let open = swept.deed.is_some();
             let known = self.outcomes.remove(&swept.rule.id);
@@ -314,7 +346,9 @@ impl<'a> GroupRun<'a> {
                 };
                 known.unwrap_or_else(not_known)
             });
-            Row { place: self.group.place.clone(), group: self.group.target.id.clone(), swept, outcome }
+            let still_held_by = held.remove(&swept.rule.id).unwrap_or_default();
+            let (place, group) = (self.group.place.clone(), self.group.target.id.clone());
+            Row { place, group, swept, outcome, still_held_by }
         };
         self.first.into_iter().map(row).collect()
     }

@@ -14,6 +14,7 @@ mod clocks;
 mod config;
 mod edits;
 mod foreign;
+mod forged;
 mod groups;
 mod passes;
 mod record;

@@ -9,7 +9,7 @@ use crate::{
     failure::{Failure, FailureClass},
     ids::RuleId,
     lease::{Lease, Phase},
-    marks::{LeaseState, Marks},
+    marks::{Fit, LeaseState, Marks},
     observation::{Observation, ObservedRule, OwnedRule, Proof, Reading},
     permission::Permission,
     switch::{Due, Switch, SwitchSeen, SwitchWay},
@@ -102,7 +102,7 @@ impl<'a> Planner<'a> {
             let moves = if lease.phase == Phase::Leaving { ours.is_none() } else { ours.is_some() };
             let known = self.rows.get(&rule.id).copied();
             if let Some((latest, way)) = self.latest(rule, ours).filter(|_| moves).zip(self.way(known)) {
-                let unmarked = self.marked_kind && !rule.marks(&self.plan.target.id).genuine();
+                let unmarked = self.marked_kind && !fits(&rule.marks(&self.plan.target.id));
                 self.held_rule(rule, Due::new(latest, self.provider_now()).or_later(unmarked), way, known);
             }
         }
@@ -112,7 +112,7 @@ impl<'a> Planner<'a> {
     fn latest(&self, rule: &ObservedRule, ours: Option<Timestamp>) -> Option<Timestamp> {
         let marks = rule.marks(&self.plan.target.id);
         let provider = self.provider_now();
-        let holds = |value: &&String| marks.genuine() && Marks::judge(value, provider) == LeaseState::Unexpired;
+        let holds = |value: &&String| fits(&marks) && Marks::judge(value, provider) == LeaseState::Unexpired;
         // A twin's lease stands under our own id.
         let another = |id| self.record.twin || id != self.record.installation;
         let others = marks.leases.iter().filter(|(id, _)| another(*id)).map(|(_, value)| value);
@@ -201,6 +201,11 @@ impl<'a> Planner<'a> {
         let lease = self.leases.get(&row.permission).filter(|lease| !lease.settled(read_at))?;
         lease.settles_at().filter(|_| self.record.opened.contains_key(&row.rule))
     }
+}
+
+/// Whether the leases on a rule that the record knows mean anything.
+fn fits(marks: &Marks) -> bool {
+    marks.fit(true) == Some(Fit::Genuine)
 }
 
 fn unset_text(why: &str) -> String {

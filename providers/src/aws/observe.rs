@@ -2,8 +2,8 @@
 
 use super::{
     Action, Caller, RulesSeen, SecurityGroups, Sighting,
+    clock::date_of,
     failure::{of_call, unusable},
-    logged,
     rule::{self, Read},
 };
 use aws_sdk_ec2::types::{Filter, SecurityGroupRule};
@@ -14,7 +14,7 @@ use aws_smithy_runtime_api::{
         runtime_components::RuntimeComponents,
     },
 };
-use aws_smithy_types::{DateTime, config_bag::ConfigBag, date_time::Format};
+use aws_smithy_types::config_bag::ConfigBag;
 use aws_types::request_id::RequestId;
 use eg_model::{
     Timestamp,
@@ -35,13 +35,13 @@ pub(super) const PAGE_SIZE: i32 = 1_000;
 /// that goes on for ever is not believed.
 const PAGES_MAX: usize = 400;
 
-/// Takes the `Date` of one call's answer: the provider's clock. The SDK corrects a wrong local clock silently, so
-/// this is the only way to notice one.
+/// Takes the `Date` of one call's answer: the provider's clock. Requests are signed by that clock where it differs, so
+/// this is the only way to notice a wrong local one.
 #[derive(Clone, Debug, Default)]
-struct AnswerDate(Arc<OnceLock<Timestamp>>);
+pub(super) struct AnswerDate(Arc<OnceLock<Timestamp>>);
 
 impl AnswerDate {
-    fn get(&self) -> Option<Timestamp> {
+    pub(super) fn get(&self) -> Option<Timestamp> {
         self.0.get().copied()
     }
 }
@@ -57,10 +57,8 @@ impl Intercept for AnswerDate {
         _components: &RuntimeComponents,
         _bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let date =
-            context.response().headers().get("date").and_then(|text| DateTime::from_str(text, Format::HttpDate).ok());
-        if let Some(date) = date.and_then(|date| Timestamp::from_timestamp(date.secs(), 0)) {
-            // Set once: there are no retries, so one call has one answer.
+        if let Some(date) = date_of(context.response()) {
+            // Set once: where a call is sent again, the first answer is the one nearest to when it was asked.
             self.0.get_or_init(|| date);
         }
         Ok(())
@@ -254,10 +252,9 @@ impl SecurityGroups {
                 .describe_security_group_rules()
                 .set_filters(Some(filters.to_vec()))
                 .max_results(PAGE_SIZE)
-                .set_next_token(token)
-                .customize()
-                .interceptor(date.clone());
-            let answer = logged(Action::DescribeSecurityGroupRules, of, call.send()).await;
+                .set_next_token(token);
+            let send = || call.clone().customize().interceptor(date.clone()).send();
+            let answer = self.call(Action::DescribeSecurityGroupRules, of, send).await;
             let answer = answer.map_err(|error| of_call(&tried, &error))?;
             let later = first.is_some().then_some(asked);
             let read_at: &mut ReadAt =
@@ -303,7 +300,7 @@ impl SecurityGroups {
                 .filters(group_filter(batch))
                 .max_results(PAGE_SIZE)
                 .set_next_token(token);
-            let answer = logged(Action::DescribeSecurityGroups, name_of(batch), call.send()).await;
+            let answer = self.call(Action::DescribeSecurityGroups, name_of(batch), || call.clone().send()).await;
             let answer = answer.map_err(|error| of_call(&tried, &error))?;
             for group in answer.security_groups() {
                 let id =
@@ -320,7 +317,7 @@ impl SecurityGroups {
     /// `GetCallerIdentity`.
     pub(super) async fn ask_caller(&self) -> Result<Caller, Failure> {
         let tried = "ask who is calling";
-        let answer = logged(Action::GetCallerIdentity, "-", self.sts.get_caller_identity().send()).await;
+        let answer = self.call(Action::GetCallerIdentity, "-", || self.sts.get_caller_identity().send()).await;
         let answer = answer.map_err(|error| of_call(tried, &error))?;
         let caller = || {
             let arn = answer.arn()?;

@@ -9,7 +9,7 @@ use eg_model::SETTLE_WINDOW;
 use eg_model::failure::{Failure, FailureClass, Reaction};
 use eg_model::ids::{InstallationId, LeaseId, RuleId};
 use eg_model::lease::{Attempt, Lease, hidden_rule};
-use eg_model::marks::{lease_key, lease_value, tags_for};
+use eg_model::marks::{lease_key, lease_value, tags_again};
 use eg_model::observation::{Effect, OwnedRule};
 use eg_model::plan::{Note, NoteKind, Step};
 use eg_model::twin::{Overwritten, was_overwritten};
@@ -94,9 +94,9 @@ impl TargetRun<'_> {
                 let tags = BTreeMap::from([(key, lease_value(*until))]);
                 firewall.tag(std::slice::from_ref(rule), &tags).await.map(named)
             }
-            Step::Restore { rule, session, until } => {
+            Step::Restore { rule, until, opener, .. } => {
                 let mut tags = self.driver.policy.extra_tags.clone();
-                tags.extend(tags_for(&self.key.id, &[*rule.permission()], *session, &installation, *until));
+                tags.extend(tags_again(&self.key.id, *rule.permission(), opener.clone(), &installation, *until));
                 firewall.tag(std::slice::from_ref(rule), &tags).await.map(named)
             }
             Step::Retag { rules, until } => {
@@ -202,8 +202,8 @@ impl TargetRun<'_> {
             Step::MakeRoom { rule, tags } => {
                 self.lay_over(Effect::Untagged(rule.id().clone(), tags.keys().cloned().collect()));
             }
-            Step::Restore { rule, session, until } => {
-                let tags = tags_for(&self.key.id, &[*rule.permission()], *session, installation, *until);
+            Step::Restore { rule, until, opener, .. } => {
+                let tags = tags_again(&self.key.id, *rule.permission(), opener.clone(), installation, *until);
                 self.lay_over(Effect::Tagged(rule.id().clone(), tags));
             }
             Step::Retag { rules, until } => {

@@ -12,7 +12,7 @@ use eg_model::ids::{RuleId, SessionId};
 use eg_model::lease::{Attempt, Lease};
 use eg_model::observation::Observation;
 use eg_model::permission::Permission;
-use eg_model::plan::{LedgerStep, Step, TargetPlan};
+use eg_model::plan::{LedgerStep, Note, NoteKind, Step, TargetPlan};
 use eg_state::{Event, EventKind, StateError, Written};
 
 impl TargetRun<'_> {
@@ -159,8 +159,13 @@ impl TargetRun<'_> {
             self.refuse_until(lease, failure, TimeDelta::from_std(wait).unwrap_or(TimeDelta::minutes(1)))?;
         }
         self.clean = false;
+        if let Step::Restore { rule, .. } = step {
+            // The next plan says what is true now: the tags are not written again.
+            let promised = |note: &Note| note.kind == NoteKind::Stripped && note.message.starts_with(&rule.id().0);
+            self.notes.retain(|note| !promised(note));
+        }
         let report = self.report(step, StepOutcome::Refused, Some(failure.to_string()));
-        self.steps.push(StepReport { advice: Some(failure.class.advice()), ..report });
+        self.steps.push(StepReport { advice: Some(step.advice(failure.class)), ..report });
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use eg_model::Timestamp;
 use eg_model::address::IpVersion;
 use eg_model::failure::FailureClass;
 use eg_model::ids::GrantId;
+use eg_model::marks::Fit;
 use eg_model::observation::{Observation, ObservedRule};
 use eg_model::permission::Permission;
 use eg_model::session::{Session, Standing};
@@ -75,7 +76,7 @@ impl TargetRun<'_> {
     fn room_taken(&self, class: FailureClass, family: IpVersion) -> String {
         match &self.look.observation {
             Observation::Complete(reading) if class == FailureClass::Limit => {
-                let marked = |rule: &&ObservedRule| rule.marks(&self.key.id).genuine();
+                let marked = |rule: &&ObservedRule| rule.marks(&self.key.id).fit(false) == Some(Fit::Genuine);
                 let ours = reading.rules.iter().filter(|rule| rule.permission.ip_version() == family).filter(marked);
                 let (all, ours) = (reading.ingress_rules(family), ours.count());
                 format!("the group has {all} or more {family} ingress rules, {ours} of them eg's; ")

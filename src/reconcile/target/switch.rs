@@ -306,7 +306,7 @@ fn known<'l>(loaded: &'l Loaded, rule: &RuleId) -> Option<&'l Switch> {
 /// the next one; and where nothing answers, and `unreadable` says that nothing did before, nothing will.
 fn switches_rest(class: FailureClass, unreadable: bool) -> bool {
     match class {
-        FailureClass::Denied | FailureClass::Credentials | FailureClass::Gone => true,
+        FailureClass::Denied | FailureClass::Credentials | FailureClass::Gone | FailureClass::Local => true,
         class => unreadable && class.outcome_unknown(),
     }
 }
