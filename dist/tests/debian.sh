@@ -22,6 +22,11 @@ as_cron_does() {
   chroot --userspec=1000:1000 "$clean" env -i HOME=/home/alice LOGNAME=alice SHELL=/bin/sh PATH=/usr/bin:/bin \
     sh -c "${line#'* * * * * '}"
 }
+# The same package under another number.
+as_version() {
+  dpkg-deb --raw-extract "$2" "$work/previous" && sed -i "s/^Version: .*/Version: $1/" "$work/previous/DEBIAN/control" &&
+    dpkg-deb --root-owner-group -Zgzip -z1 --build "$work/previous" "$3"
+}
 completes() {
   # shellcheck disable=SC2016 # for bash in there
   alice bash -c '. /usr/share/bash-completion/bash_completion
@@ -63,8 +68,7 @@ test_debian() {
   deb=$(echo "$dist"/eg_*.deb)
   check 'there is no Rust in there' not in_root sh -c 'command -v cargo rustc cc'
   # There is no older release to come from: the same binary under an earlier number.
-  check 'a package before this one' dist/build --binary target/dist-files/eg/bin/eg --version 0.0.9 --out "$work/previous"
-  cp "$work"/previous/*.deb "$clean/tmp/previous.deb"
+  check 'a package before this one' as_version 0.0.9-1 "$deb" "$clean/tmp/previous.deb"
   cp "$deb" "$clean/tmp/eg.deb"
   mkdir -p "$clean/home/alice/.aws"
   printf '[default]\naws_access_key_id = AKIAEG123456789012BYHAND\naws_secret_access_key = testing\nregion = eu-west-1\n' \
