@@ -27,8 +27,7 @@ test_action() {
     leave_out 'the action: there is no node'
     return
   fi
-  check 'moto serves' start_moto
-  [ -n "$endpoint" ] || return
+  serve_moto || return
   mkdir -p "$work/runner" "$work/action"
   tar -xzf "$dist/$name.tar.gz" -C "$work/action"
   local eg=$work/action/$name/bin/eg before

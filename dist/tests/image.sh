@@ -40,7 +40,7 @@ test_image() {
   check 'it names its state file' says EG_STATE=/var/lib/eg/state.db image_says '{{.OCIv1.Config.Env}}'
   local container files
   container=$(builds from --pull-never eg) && files=$(builds mount "$container") || return
-  check 'moto serves' start_moto
+  serve_moto || return
   mkdir -p "$files/etc/eg" "$work/image"
   printf '[[resource]]\nname = "test"\nid = "%s"\nregion = "eu-west-1"\nports = ["tcp/22"]\n' "$group" >"$files/etc/eg/config.toml"
   if ! mount --bind "$files" "$work/image" || ! mount -o remount,bind,ro "$work/image" ||
