@@ -7,7 +7,12 @@ home=${STATE_home-}
 [ -n "$home" ] && [ -e "$home/state.db" ] || exit 0
 eg() { EG_MACHINE=github-actions "$home/eg" --config "$home/config.toml" --state "$home/state.db" "$@"; }
 
-eg session stop --all
+if eg --output json session list --active | grep -q '"id"'; then
+  eg session stop --all
+else
+  # Stopped already, or never begun; what may still be under way is closed by this.
+  eg reconcile
+fi
 status=$?
 # 3: not confirmed yet; 4: the step that opens was cut off and still holds the lock.
 tries=0

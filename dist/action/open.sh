@@ -23,6 +23,8 @@ ports=$(words "${INPUT_PORTS-}")
 [ -n "$(printf '%s' "$groups" | tr -d ' ')" ] || fail 'groups is missing'
 [ -n "$(printf '%s' "$ports" | tr -d ' ')" ] || fail 'ports is missing'
 only duration "${INPUT_DURATION:=1h}" '0-9dhm'
+for group in $groups; do only groups "$group" 'a-z0-9-'; done
+for port in $ports; do only ports "$port" 'a-z0-9/-'; done
 
 home=$(mktemp -d "${RUNNER_TEMP:?}/eg.XXXXXX")
 printf 'home=%s\n' "$home" >>"${GITHUB_STATE:?}"
@@ -41,12 +43,8 @@ fi
 ln -s "$eg" "$home/eg"
 
 list=''
-for port in $ports; do
-  only ports "$port" 'a-z0-9/-'
-  list="$list${list:+, }\"$port\""
-done
+for port in $ports; do list="$list${list:+, }\"$port\""; done
 for group in $groups; do
-  only groups "$group" 'a-z0-9-'
   printf '[[resource]]\nname = "%s"\nid = "%s"\nregion = "%s"\nports = [%s]\n\n' "$group" "$group" "$INPUT_REGION" "$list"
 done >"$home/config.toml"
 

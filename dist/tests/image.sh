@@ -44,7 +44,8 @@ test_image() {
   mkdir -p "$files/etc/eg" "$work/image"
   printf '[[resource]]\nname = "test"\nid = "%s"\nregion = "eu-west-1"\nports = ["tcp/22"]\n' "$group" >"$files/etc/eg/config.toml"
   if ! mount --bind "$files" "$work/image" || ! mount -o remount,bind,ro "$work/image" ||
-    ! mount -t tmpfs -o uid=65532,gid=65532,mode=700 tmpfs "$work/image/var/lib/eg"; then
+    ! mount -t tmpfs -o uid=65532,gid=65532,mode=700 tmpfs "$work/image/var/lib/eg" || ! mount -t proc proc "$work/image/proc" ||
+    ! mount --bind /dev "$work/image/dev"; then
     leave_out 'the image read-only: nothing can be mounted here'
     return
   fi
@@ -57,6 +58,6 @@ test_image() {
   check 'eg session stop' says 'Session stopped' in_image eg session stop
   check 'the rule is gone' rules_are "$before"
   check 'the sweep of deploy/kubernetes' in_image eg sweep --region eu-west-1 --output json
-  umount -l "$work/image/var/lib/eg" "$work/image"
+  umount -l "$work/image/dev" "$work/image/proc" "$work/image/var/lib/eg" "$work/image"
   builds umount "$container" >/dev/null
 }
