@@ -20,7 +20,7 @@ test_lint() {
   else
     leave_out 'shellcheck'
   fi
-  check 'install.sh is POSIX' dash -n dist/install.sh
+  check 'install.sh is POSIX' sh -n dist/install.sh
   check 'actions are pinned' pinned
   if lint_tools >"$work/lint.out" 2>&1; then
     local bin=$root/target/dist-lint/bin
