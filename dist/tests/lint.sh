@@ -4,6 +4,14 @@
 
 # A tag can be moved to other code; a commit cannot.
 pinned() { ! grep -rnE '^ *-? *uses: ' .github deploy/github docs/*.md | grep -vE 'uses: (\./|[a-z0-9/_.-]+@[0-9a-f]{40}( |$)|--OWNER--/eg@)'; }
+# What is shown to users leads to the repository that Cargo.toml names.
+one_address() {
+  local repository owner
+  repository=$(sed -n 's/^repository = "\(.*\)"/\1/p' Cargo.toml)
+  owner=$(basename "$(dirname "$repository")")
+  grep -qF "repository='$repository'" dist/install.sh &&
+    ! grep -rnoE '(https://github\.com/|uses: )[^/ ]+/eg(/|@|$)' README.md docs/*.md dist/install.sh | grep -vF -- "$owner/eg"
+}
 # A tool of Python's, in an environment of its own, by the hashes of dist/requirements.txt.
 lint_tools() {
   local home=$root/target/dist-lint
@@ -22,6 +30,7 @@ test_lint() {
   fi
   check 'install.sh is POSIX' sh -n dist/install.sh
   check 'actions are pinned' pinned
+  check 'addresses are those of Cargo.toml' one_address
   if lint_tools >"$work/lint.out" 2>&1; then
     local bin=$root/target/dist-lint/bin
     check 'workflows' "$bin/check-jsonschema" --builtin-schema vendor.github-workflows .github/workflows/*.yml deploy/github/*.yml
