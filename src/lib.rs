@@ -40,6 +40,7 @@ pub mod signals;
 pub mod survey;
 pub mod sweep;
 pub mod verify;
+pub mod watching;
 
 use clap::Parser;
 use cli::{Cli, Color, Output};
