@@ -139,7 +139,15 @@ mod tests {
     }
 
     fn reading(rules: Vec<ObservedRule>, other_ingress: usize) -> Reading {
-        Reading { rules, other_ingress, read_at: now(), provider_time: Some(now()), account: None, last_page_at: now(), read_later: Default::default() }
+        Reading {
+            rules,
+            other_ingress,
+            read_at: now(),
+            provider_time: Some(now()),
+            account: None,
+            last_page_at: now(),
+            read_later: Default::default(),
+        }
     }
 
     #[test]
