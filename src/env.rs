@@ -15,7 +15,7 @@ use eg_providers::{
 use eg_state::Watch;
 use futures_util::future::BoxFuture;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     io::IsTerminal,
     net::IpAddr,
@@ -44,6 +44,8 @@ pub type Clouds = Arc<dyn Fn(&Env) -> Arc<dyn Connect> + Send + Sync>;
 #[derive(Clone)]
 pub struct Env {
     vars: BTreeMap<String, String>,
+    /// Variables whose value is not UTF-8: they are set, to something that cannot be used.
+    garbled: BTreeSet<String>,
     clock: Clock,
     /// Where ids, and with them all randomness, come from.
     pub ids: Ids,
@@ -84,9 +86,7 @@ impl Env {
     #[must_use]
     pub fn from_process() -> Self {
         #[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
-        let vars: BTreeMap<String, String> = std::env::vars_os()
-            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
+        let (vars, garbled) = sorted(std::env::vars_os());
         let named = vars.get("EG_MACHINE").cloned().filter(|name| !name.is_empty());
         let machine = named.or_else(|| machine_uid::get().ok()).map(|id| machine_fingerprint(&id));
         Self {
@@ -103,6 +103,7 @@ impl Env {
             host: whoami::hostname().unwrap_or_else(|_| "unknown".to_owned()),
             machine,
             policy: policy_file(&vars),
+            garbled,
             ..Self::apart(vars.clone(), wall_clock(test_offset(&vars)))
         }
     }
@@ -113,6 +114,7 @@ impl Env {
     pub fn apart(vars: BTreeMap<String, String>, clock: Clock) -> Self {
         Self {
             vars,
+            garbled: BTreeSet::new(),
             clock,
             ids: Arc::new(random_id),
             pause: Arc::new(|wait| Box::pin(tokio::time::sleep(wait))),
@@ -154,6 +156,13 @@ impl Env {
     #[must_use]
     pub fn var(&self, name: &str) -> Option<&str> {
         self.vars.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// Whether a variable is set to something that is not UTF-8. To take it for one that is not set would use another
+    /// file in its place.
+    #[must_use]
+    pub fn is_garbled(&self, name: &str) -> bool {
+        self.garbled.contains(name)
     }
 
     /// A variable as it is set, be it to nothing: for `TZ` that means UTC, and not set means the machine's own zone.
@@ -215,6 +224,19 @@ impl Env {
     pub fn absolute(&self, path: &Path) -> PathBuf {
         std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
     }
+}
+
+/// The variables, and the names of those whose value is not UTF-8. A name that is not is none that `eg` knows.
+fn sorted(all: impl Iterator<Item = (OsString, OsString)>) -> (BTreeMap<String, String>, BTreeSet<String>) {
+    let mut vars = BTreeMap::new();
+    let mut garbled = BTreeSet::new();
+    for (name, value) in all.filter_map(|(name, value)| Some((name.into_string().ok()?, value))) {
+        match value.into_string() {
+            Ok(value) => drop(vars.insert(name, value)),
+            Err(_) => drop(garbled.insert(name)),
+        }
+    }
+    (vars, garbled)
 }
 
 fn columns(terminal: bool) -> Option<usize> {

@@ -5,7 +5,7 @@ use super::{
     resource::{discover::way, openings},
 };
 use crate::{
-    config_file::{self, Change, Over},
+    config_file::{Change, Files, Over},
     edit::{self, Entry},
     error::{CommandError, Exit, Kind},
     output::text::escape_controls,
@@ -66,7 +66,7 @@ pub fn run(context: &Context<'_>, args: &InitArgs) -> Result<Exit, CommandError>
             .hint("add to it: eg resource add, or see what could be added: eg resource discover")
             .hint("or replace it: eg init --force"));
     }
-    let before = config_file::read(path).ok().map(|source| source.text);
+    let before = Files::begin().read(path).ok().map(|source| source.text);
     let runtime = context.runtime()?;
     let made = Init::new(context, args, &runtime, before)?.make();
     runtime.shutdown_background();

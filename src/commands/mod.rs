@@ -33,7 +33,7 @@ pub mod who;
 
 use crate::{
     cli::{Cli, Command, Global, Output, ScheduleCommand, SessionCommand, SetupCommand, StateCommand},
-    config_file,
+    config_file::{self, Files},
     env::Env,
     error::{CommandError, Exit, Kind},
     lock::{self, PassLock},
@@ -48,6 +48,7 @@ use crate::{
     resolve::resolve,
     settings::{Chosen, Description, Resource, Selection, Settings, site::SitePolicy},
     signals::Interrupt,
+    trusted_file::ReadError,
 };
 use eg_model::{
     ids::{InstallationId, SessionId},
@@ -200,13 +201,11 @@ impl Context<'_> {
     /// The configuration. A missing file is an empty configuration, unless somebody named it.
     fn settings(&self) -> Result<Settings, CommandError> {
         let Located { path, named } = self.config()?;
-        match config_file::read(path) {
-            Ok(source) => config_file::load(&source, path),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => Ok(Settings::default()),
-            Err(error) => {
-                let message = format!("the configuration {} cannot be read: {error}", path.display());
-                Err(CommandError::new(Kind::Config, message).hint("name another with --config or EG_CONFIG"))
-            }
+        let files = Files::begin();
+        match files.read(path) {
+            Ok(source) => files.load(&source, path),
+            Err(ReadError::Absent) if !named => Ok(Settings::default()),
+            Err(error) => Err(config_file::unreadable(path, &error)),
         }
     }
 

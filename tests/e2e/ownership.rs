@@ -18,6 +18,7 @@ mod groups;
 mod passes;
 mod record;
 mod sharing;
+mod trust;
 
 /// The group that most tests open.
 const API: &str = "prod-api-sg";
