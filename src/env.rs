@@ -19,11 +19,14 @@ use std::{
     ffi::OsString,
     io::IsTerminal,
     net::IpAddr,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use uuid::Uuid;
+
+/// Where `aws login` keeps its tokens (AWS SDKs and Tools reference guide, "Login credentials provider").
+pub const LOGIN_CACHE: &str = "AWS_LOGIN_CACHE_DIRECTORY";
 
 /// A reading of the wall clock, in whole seconds.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -171,16 +174,15 @@ impl Env {
         self.vars.get(name).map(String::as_str)
     }
 
-    /// A variable that names a file of the AWS SDK, as it can be used from any directory. A home at its beginning stays:
-    /// the SDK expands it.
+    /// A variable that names a file of the AWS SDK, as it can be used from any directory: a home at its beginning is the
+    /// user's.
     #[must_use]
     pub fn aws_file(&self, name: &str) -> Option<String> {
         let given = self.var(name)?;
         let path = Path::new(given);
-        if path.components().next() == Some(Component::Normal("~".as_ref())) {
-            return Some(given.to_owned());
-        }
-        Some(self.absolute(path).to_str().unwrap_or(given).to_owned())
+        let in_home = path.strip_prefix("~").ok().zip(self.var("HOME"));
+        let path = in_home.map_or_else(|| path.to_owned(), |(rest, home)| Path::new(home).join(rest));
+        Some(self.absolute(&path).to_str().unwrap_or(given).to_owned())
     }
 
     /// The names of all variables that begin like this.
@@ -252,6 +254,7 @@ fn random_id() -> Uuid {
 fn real_clouds(env: &Env) -> Arc<dyn Connect> {
     let mut options = Options::new(env.clock(), &env.user);
     options.home = env.var("HOME").map(PathBuf::from);
+    options.login_cache = env.var(LOGIN_CACHE).map(PathBuf::from);
     Arc::new(Aws::new(options))
 }
 
@@ -310,14 +313,25 @@ mod tests {
         let inside = |path: &str| here.join(path).to_str().unwrap().to_owned();
         for (given, expected) in [
             ("/etc/aws", "/etc/aws".to_owned()),
-            ("~/aws", "~/aws".to_owned()),
-            ("~", "~".to_owned()),
+            ("~/aws", "/home/alice/aws".to_owned()),
             ("aws/config", inside("aws/config")),
             ("~aws/config", inside("~aws/config")),
             ("./~/config", inside("~/config")),
         ] {
-            assert_eq!(env(&[("AWS_CONFIG_FILE", given)]).aws_file("AWS_CONFIG_FILE"), Some(expected), "{given}");
+            let env = env(&[("AWS_CONFIG_FILE", given), ("HOME", "/home/alice")]);
+            assert_eq!(env.aws_file("AWS_CONFIG_FILE"), Some(expected), "{given}");
         }
         assert_eq!(env(&[("AWS_CONFIG_FILE", "")]).aws_file("AWS_CONFIG_FILE"), None);
+        assert_eq!(env(&[("AWS_CONFIG_FILE", "~/aws")]).aws_file("AWS_CONFIG_FILE"), Some(inside("~/aws")));
+    }
+
+    #[test]
+    fn what_is_not_utf_8_is_not_absent() {
+        use std::os::unix::ffi::OsStringExt;
+        let garbled = || OsString::from_vec(vec![b'/', 0xff]);
+        let all = [("EG_STATE".into(), garbled()), (garbled(), "x".into()), ("HOME".into(), "/h".into())];
+        let (vars, names) = sorted(all.into_iter());
+        assert_eq!(vars, BTreeMap::from([("HOME".to_owned(), "/h".to_owned())]));
+        assert_eq!(names, BTreeSet::from(["EG_STATE".to_owned()]));
     }
 }

@@ -13,7 +13,11 @@ pub mod host;
 pub mod printed;
 pub mod systemd;
 
-use crate::{env::Env, output::text::shell_quoted, paths::Located};
+use crate::{
+    env::{Env, LOGIN_CACHE},
+    output::text::shell_quoted,
+    paths::Located,
+};
 use chrono::TimeDelta;
 use eg_model::{Timestamp, ids::short_digest};
 use eg_state::LastRuns;
@@ -23,6 +27,7 @@ const KEPT: &[&str] = &[
     "EG_MACHINE",
     "AWS_CONFIG_FILE",
     "AWS_SHARED_CREDENTIALS_FILE",
+    LOGIN_CACHE,
     "HTTPS_PROXY",
     "https_proxy",
     "HTTP_PROXY",
@@ -62,9 +67,11 @@ impl Job {
     pub fn new(env: &Env, config: &Located, state: &Located) -> Self {
         let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
         let (config, state) = (text(&config.path), text(&state.path));
-        let value = |name: &str| match FILES.contains(&name) {
-            true => env.aws_file(name),
-            false => env.var(name).map(str::to_owned),
+        let value = |name: &str| match name {
+            // The SDK takes a home at its beginning as it is written.
+            LOGIN_CACHE => env.var(name).map(|given| text(&env.absolute(given.as_ref()))),
+            name if FILES.contains(&name) => env.aws_file(name),
+            name => env.var(name).map(str::to_owned),
         };
         let kept = KEPT.iter().filter_map(|name| Some(((*name).to_owned(), value(name)?)));
         let words = [&text(&env.program), "--config", &config, "--state", &state, "reconcile", "--timer"];

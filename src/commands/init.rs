@@ -95,8 +95,8 @@ impl<'a> Init<'a> {
         before: Option<String>,
     ) -> Result<Self, CommandError> {
         let env = context.env;
-        let var = |name: &str| env.var(name);
-        let profiles = runtime.block_on(profiles(var("AWS_CONFIG_FILE"), var("AWS_SHARED_CREDENTIALS_FILE")))?;
+        let [config, credentials] = ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"].map(|name| env.aws_file(name));
+        let profiles = runtime.block_on(profiles(config.as_deref(), credentials.as_deref()))?;
         let somebody = env.stdin_is_terminal && env.stderr_is_terminal && !context.printer.is_json();
         let questions = if somebody { Some(runtime.block_on(async { Questions::begin() })?) } else { None };
         Ok(Self { context, args, runtime, profiles, questions, before })

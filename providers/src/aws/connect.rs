@@ -1,6 +1,8 @@
 //! Clients: one per endpoint, credentials and region.
 
-use super::{Clock, PROVIDER, SECURITY_GROUP, SecurityGroups, renewal, session_name, whole::WholeAnswers};
+use super::{
+    Clock, PROVIDER, SECURITY_GROUP, SecurityGroups, failure::no_answer, renewal, session_name, whole::WholeAnswers,
+};
 use crate::{Connect, Firewall};
 use async_trait::async_trait;
 use aws_config::{
@@ -14,14 +16,20 @@ use aws_config::{
     sts::AssumeRoleProvider,
     timeout::TimeoutConfig,
 };
-use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_credential_types::{
+    Credentials,
+    provider::{
+        ProvideCredentials, SharedCredentialsProvider, error::CredentialsError,
+        future::ProvideCredentials as ProvideCredentialsFuture,
+    },
+};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::SdkConfig;
 use eg_model::{
     failure::{Failure, FailureClass},
     target::{OtherServices, Reach},
 };
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io::ErrorKind, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::{Mutex, OnceCell};
 
 /// The SDK's defaults are frozen at this version, so that an update of the SDK does not change how `eg` behaves.
@@ -41,6 +49,8 @@ pub struct Options {
     pub user: String,
     /// The home directory, where SSO keeps its tokens; `None`: when SSO credentials end is not known.
     pub home: Option<PathBuf>,
+    /// Where `aws login` keeps its tokens (`AWS_LOGIN_CACHE_DIRECTORY`); `None`: in the home directory.
+    pub login_cache: Option<PathBuf>,
     /// The longest to wait for a connection.
     pub connect_timeout: Duration,
     /// The longest that one call may take, connection, credentials and answer included.
@@ -59,6 +69,7 @@ impl Options {
             now,
             user: user.into(),
             home: None,
+            login_cache: None,
             connect_timeout: Duration::from_secs(3),
             call_timeout: Duration::from_secs(10),
             http_client: None,
@@ -159,6 +170,7 @@ impl Aws {
             way_files: files(way.config_file.as_deref(), way.credentials_file.as_deref()),
             profile: way.profile.clone(),
             home: self.options.home.clone(),
+            login_cache: self.options.login_cache.clone(),
         };
         let region = Region::new(way.region.clone());
         let loaded = self.load(way, &region).await;
@@ -182,7 +194,7 @@ impl Aws {
 
         let source = match (&self.options.credentials, loaded.credentials_provider()) {
             (Some(given), _) => given.clone(),
-            (None, Some(found)) => found,
+            (None, Some(found)) => SharedCredentialsProvider::new(LoginHints { found, files: files.clone() }),
             (None, None) => SharedCredentialsProvider::new(NoCredentials),
         };
         let credentials = match &way.role_arn {
@@ -265,7 +277,8 @@ impl Connect for Aws {
     }
 }
 
-/// The files that hold profiles: those of the snapshot, else where the SDK looks by itself.
+/// The files that hold profiles: those of the snapshot, else where the SDK looks by itself. A file that is named and is
+/// not there is empty, as for the AWS CLI; the SDK takes it for a mistake.
 #[expect(deprecated, reason = "aliases of aws_runtime's types; a dependency on that crate would say no more")]
 pub(super) fn files(
     config_file: Option<&str>,
@@ -275,11 +288,13 @@ pub(super) fn files(
     let mut files = ProfileFiles::builder()
         .include_default_config_file(config_file.is_none())
         .include_default_credentials_file(credentials_file.is_none());
-    if let Some(path) = config_file {
-        files = files.with_file(ProfileFileKind::Config, path);
-    }
-    if let Some(path) = credentials_file {
-        files = files.with_file(ProfileFileKind::Credentials, path);
+    let absent = |path: &str| std::fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    for (kind, path) in [(ProfileFileKind::Config, config_file), (ProfileFileKind::Credentials, credentials_file)] {
+        files = match path {
+            None => files,
+            Some(path) if absent(path) => files.with_contents(kind, ""),
+            Some(path) => files.with_file(kind, path),
+        };
     }
     files.build()
 }
@@ -308,6 +323,43 @@ fn check_endpoint(endpoint: &str) -> Result<(), Failure> {
         Some("http") if loopback => Ok(()),
         Some("http") => Err(refused("plain http is used for loopback addresses only; use https")),
         _ => Err(refused("it must begin with https:// (or http:// for a loopback address)")),
+    }
+}
+
+/// Credentials that a person logs in for: without them, says how.
+#[derive(Debug)]
+struct LoginHints {
+    found: SharedCredentialsProvider,
+    files: renewal::Files,
+}
+
+/// Credentials that cannot be had without a new login.
+#[derive(Debug, thiserror::Error)]
+#[error("log in with: {command}")]
+struct NotLoggedIn {
+    command: String,
+    source: CredentialsError,
+}
+
+impl LoginHints {
+    async fn provide(&self) -> Result<Credentials, CredentialsError> {
+        let error = match self.found.provide_credentials().await {
+            Err(error) if !no_answer(&error) => error,
+            other => return other,
+        };
+        match self.files.login_command().await {
+            Some(command) => Err(CredentialsError::provider_error(NotLoggedIn { command, source: error })),
+            None => Err(error),
+        }
+    }
+}
+
+impl ProvideCredentials for LoginHints {
+    fn provide_credentials<'a>(&'a self) -> ProvideCredentialsFuture<'a>
+    where
+        Self: 'a,
+    {
+        ProvideCredentialsFuture::new(self.provide())
     }
 }
 

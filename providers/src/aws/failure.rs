@@ -62,11 +62,14 @@ fn without_credentials(tried: &str, error: &(dyn Error + 'static), credentials: 
         }
         return failure;
     }
-    // A network that is down passes by itself; to say "renew the credentials" would be wrong.
-    let network = chain(credentials).any(|error| error.is::<ConnectorError>())
-        || matches!(credentials, CredentialsError::ProviderTimedOut(_));
-    let ending = if network { Ending::NoAnswer } else { Ending::NoCredentials };
+    let ending = if no_answer(credentials) { Ending::NoAnswer } else { Ending::NoCredentials };
     Failure::new(classify("", None, ending), format!("{tried}: {}", words(error)))
+}
+
+/// Whether a network that is down keeps the credentials away. That passes by itself; to say "renew the credentials" would
+/// be wrong.
+pub(super) fn no_answer(error: &CredentialsError) -> bool {
+    matches!(error, CredentialsError::ProviderTimedOut(_)) || chain(error).any(|error| error.is::<ConnectorError>())
 }
 
 /// AWS appends a blob that differs on every call and that only `sts:DecodeAuthorizationMessage` can read: for people
