@@ -24,6 +24,8 @@ pub enum FailureClass {
     Credentials,
     /// The request is wrong in itself. Nothing happened.
     Invalid,
+    /// This machine's policy does not allow it: nothing was sent.
+    Barred,
     /// No answer, or one that cannot be understood. The call may have had its effect, now or later.
     Unknown,
 }
@@ -49,14 +51,14 @@ impl FailureClass {
     /// | Throttled | retry now | no |
     /// | Transient, Unknown | re-observe | perhaps |
     /// | Stale | re-observe | no |
-    /// | Gone, Limit, Denied, Invalid | retry later | no |
+    /// | Gone, Limit, Denied, Invalid, Barred | retry later | no |
     /// | Credentials | stop | no |
     #[must_use]
     pub fn reaction(self) -> Reaction {
         match self {
             Self::Throttled => Reaction::RetryNow,
             Self::Transient | Self::Unknown | Self::Stale => Reaction::Reobserve,
-            Self::Gone | Self::Limit | Self::Denied | Self::Invalid => Reaction::RetryLater,
+            Self::Gone | Self::Limit | Self::Denied | Self::Invalid | Self::Barred => Reaction::RetryLater,
             Self::Credentials => Reaction::Stop,
         }
     }
@@ -71,13 +73,13 @@ impl FailureClass {
     /// caller's or the service's.
     #[must_use]
     pub fn splits_batch(self) -> bool {
-        matches!(self, Self::Stale | Self::Limit | Self::Invalid | Self::Gone)
+        matches!(self, Self::Stale | Self::Limit | Self::Invalid | Self::Gone | Self::Barred)
     }
 
     /// Whether a grant that meets this failure is FAILED (somebody has to act) rather than PENDING (it passes).
     #[must_use]
     pub fn fails_grant(self) -> bool {
-        matches!(self, Self::Gone | Self::Limit | Self::Denied | Self::Credentials | Self::Invalid)
+        matches!(self, Self::Gone | Self::Limit | Self::Denied | Self::Credentials | Self::Invalid | Self::Barred)
     }
 
     /// What the user should do next, in one sentence.
@@ -94,6 +96,7 @@ impl FailureClass {
                 "log in (for SSO: `aws sso login`), or name a profile that works: `profile` on the resource, or AWS_PROFILE"
             }
             Self::Invalid => "check the resource's ports and id in the configuration",
+            Self::Barred => "the machine's administrator has set that; see: eg doctor",
             Self::Unknown => "whether the call arrived is not known; `eg reconcile` finds out by itself",
         }
     }
@@ -110,6 +113,7 @@ impl fmt::Display for FailureClass {
             Self::Denied => "not permitted",
             Self::Credentials => "credentials not usable",
             Self::Invalid => "refused as invalid",
+            Self::Barred => "not allowed on this machine",
             Self::Unknown => "no usable answer",
         })
     }

@@ -346,7 +346,10 @@ impl Context<'_> {
     /// What passes may do. With a configuration or a machine's policy that cannot be used, nothing is opened.
     fn driver_policy(&self, settings: Option<&Settings>) -> Policy {
         let policy = settings.map(policy).unwrap_or_default();
-        Policy { open: policy.open && self.site_policy().is_ok(), ..policy }
+        match self.site_policy() {
+            Ok(site) => Policy { site, ..policy },
+            Err(_) => Policy { open: false, ..policy },
+        }
     }
 
     /// The way to a configured resource, as seen from here and now.
@@ -451,6 +454,16 @@ impl Context<'_> {
         Ok(used.map(|grant| (grant.reach.target.clone(), grant.reach)).collect())
     }
 
+    /// Warns of rows that were skipped because they do not parse. Whether there are any: what was shown is not all then.
+    fn tell_damaged(&self, store: Option<&Store>) -> bool {
+        let damaged = store.map(Store::damaged_rows).unwrap_or_default();
+        for error in &damaged {
+            let message = format!("{error}; the row is left out");
+            self.printer.warn(&message, error.advice().as_slice());
+        }
+        !damaged.is_empty()
+    }
+
     fn session_json(&self, store: &Store, session: &Session) -> Result<SessionJson, CommandError> {
         Ok(SessionJson::new(session, &store.open_leases()?, self.env.now()))
     }
@@ -537,6 +550,7 @@ fn policy(settings: &Settings) -> Policy {
         extra_tags: settings.aws.extra_tags.clone(),
         name_person: settings.aws.description == Description::Full,
         cloud_expiry: settings.aws.cloud_expiry.clone(),
+        site: SitePolicy::default(),
     }
 }
 

@@ -43,7 +43,8 @@ pub fn run(context: &Context<'_>, args: &StatusArgs) -> Result<Exit, CommandErro
         return status_watch::run(context);
     }
     let settings = context.settings();
-    let glance = context.store_for_reading()?.as_ref().map(Glance::read).transpose()?.unwrap_or_default();
+    let store = context.store_for_reading()?;
+    let glance = store.as_ref().map(Glance::read).transpose()?.unwrap_or_default();
     let addresses = match &settings {
         Ok(settings) => addresses(context, settings)?,
         Err(_) => Vec::new(),
@@ -51,9 +52,10 @@ pub fn run(context: &Context<'_>, args: &StatusArgs) -> Result<Exit, CommandErro
     let shown = Shown { view: context.view(glance.runs.clone()), glance: &glance, addresses: &addresses };
     context.printer.json(&shown.json());
     context.printer.result(&shown.text());
+    let damaged = context.tell_damaged(store.as_ref());
     settings?;
     context.site_policy()?;
-    Ok(Exit::Done)
+    Ok(if damaged { Exit::Failed } else { Exit::Done })
 }
 
 /// One family, and its address or why there is none.

@@ -431,7 +431,7 @@ fn load(files: &[(&str, &str)]) -> Result<Settings, String> {
         let (_, text) = found.ok_or_else(|| Unread { why: "no such file".to_owned(), mend: None })?;
         Ok(Source { text: (*text).to_owned(), real: PathBuf::from(name) })
     };
-    let main = read(Path::new(files[0].0)).map_err(|error| error.why)?;
+    let main = read(Path::new(files[0].0)).map_err(|error: Unread| error.why)?;
     Settings::load(&main, Path::new(files[0].0), &read).map_err(|error| error.to_string())
 }
 

@@ -126,9 +126,7 @@ impl Store {
             let mut rows = statement.query([])?;
             let mut kinds = BTreeMap::new();
             while let Some(row) = rows.next()? {
-                let number: i64 = row.get(0)?;
-                let place = Place { table: "runs", row: &number.to_string() };
-                kinds.insert(number, place.word("kind", &row.get::<_, String>(1)?, RunKind::from_word)?);
+                kinds.extend(self.damaged.skip_in("runs", read_kind(row))?);
             }
             Ok(kinds)
         })
@@ -149,12 +147,15 @@ impl Store {
                 Some((number, finished_at, converged, summary, next_wake_at)) => {
                     let row = number.to_string();
                     let place = Place { table: "runs", row: &row };
-                    Some(LastReconcile {
-                        finished_at: place.time("finished_at", finished_at)?,
-                        converged,
-                        summary,
-                        next_wake_at: place.maybe_time("next_wake_at", next_wake_at)?,
-                    })
+                    let last = || {
+                        Ok(LastReconcile {
+                            finished_at: place.time("finished_at", finished_at)?,
+                            converged,
+                            summary,
+                            next_wake_at: place.maybe_time("next_wake_at", next_wake_at)?,
+                        })
+                    };
+                    self.damaged.skip(last())?
                 }
                 None => None,
             };
@@ -162,10 +163,15 @@ impl Store {
                        ORDER BY number DESC LIMIT 1";
             let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get(1)?));
             let scheduled = connection.prepare_cached(sql)?.query_row([], read).optional()?;
-            let scheduled_at = scheduled
-                .map(|(number, at)| Place { table: "runs", row: &number.to_string() }.time("started_at", at))
-                .transpose()?;
+            let at = |(number, at): (i64, _)| Place { table: "runs", row: &number.to_string() }.time("started_at", at);
+            let scheduled_at = scheduled.map(|found| self.damaged.skip(at(found))).transpose()?.flatten();
             Ok(LastRuns { reconcile, scheduled_at })
         })
     }
+}
+
+fn read_kind(row: &rusqlite::Row<'_>) -> Result<(i64, RunKind), StateError> {
+    let number: i64 = row.get(0)?;
+    let place = Place { table: "runs", row: &number.to_string() };
+    Ok((number, place.word("kind", &row.get::<_, String>(1)?, RunKind::from_word)?))
 }

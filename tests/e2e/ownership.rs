@@ -12,6 +12,7 @@ use std::{
 
 mod clocks;
 mod config;
+mod damaged;
 mod edits;
 mod foreign;
 mod groups;

@@ -333,6 +333,8 @@ pub enum NoteKind {
     SwitchUnset,
     /// The user's address has changed, and a session may not follow.
     NotFollowed,
+    /// The record says of a session what `eg` cannot have recorded.
+    Damaged,
 }
 
 impl NoteKind {
@@ -355,6 +357,7 @@ impl NoteKind {
             Self::StaysOpen => "stays-open",
             Self::SwitchUnset => "switch-unset",
             Self::NotFollowed => "not-followed",
+            Self::Damaged => "damaged",
         }
     }
 
@@ -370,6 +373,7 @@ impl NoteKind {
                 | Self::TagsFull
                 | Self::TagBehind
                 | Self::SwitchUnset
+                | Self::Damaged
         )
     }
 

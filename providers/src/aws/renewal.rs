@@ -263,7 +263,7 @@ mod tests {
 login_session = arn:aws:iam::123456789012:user/a
 [profile told]
 login_session = arn:aws:iam::123456789012:user/b
-[profile o'brien]
+[profile over]
 role_arn = arn:aws:iam::123456789012:role/r
 source_profile = told
 [profile gone]
@@ -286,7 +286,7 @@ login_session = arn:aws:iam::123456789012:user/c
         let told = login("2026-02-27T21:00:00Z", "aws login --profile told");
         assert_eq!(end(config, "default", Some(home.path())).await, login("2026-02-28T05:45:00Z", "aws login"));
         assert_eq!(end(config, "told", Some(home.path())).await, told);
-        assert_eq!(end(config, "o'brien", Some(home.path())).await, told, "the login is its source's");
+        assert_eq!(end(config, "over", Some(home.path())).await, told, "the login is its source's");
         assert_eq!(end(config, "gone", Some(home.path())).await, CredentialsEnd::Unknown);
         assert_eq!(login_of("aws login", "o'brien"), r"aws login --profile 'o'\''brien'");
     }

@@ -100,6 +100,8 @@ pub(super) struct TargetRun<'a> {
     given_up: BTreeSet<RuleId>,
     /// An outcome that a full disk kept from the record. Closing goes on all the same.
     unrecorded: Option<String>,
+    /// Permissions whose rows are damaged: nothing is opened for them in this pass.
+    unreadable: BTreeSet<Permission>,
     /// Where expiry switches of this target's rules are set.
     switch_way: Option<SwitchWay>,
     /// What was read of switches, with our own changes laid over it; forgotten with the reading of the rules.
@@ -138,6 +140,7 @@ impl<'a> TargetRun<'a> {
             ways_tried: 0,
             given_up: BTreeSet::new(),
             unrecorded: None,
+            unreadable: BTreeSet::new(),
             switch_way: None,
             switches: BTreeMap::new(),
             switch_refusal: None,
@@ -303,7 +306,10 @@ impl<'a> TargetRun<'a> {
         let collects = matches!(step, Step::Collect { .. });
         // A switch that is left over is harmless, and that it was taken away could not be recorded.
         let waits = step.opens() || matches!(step, Step::DropSwitch { .. });
-        (self.may_open || !waits) && !(collects && step.rules().iter().any(given_up))
+        let asked: &[Permission] = if let Step::Authorize { permissions, .. } = step { permissions } else { &[] };
+        let mut about = asked.iter().chain(step.rules().iter().map(OwnedRule::permission));
+        let unreadable = step.opens() && about.any(|permission| self.unreadable.contains(permission));
+        (self.may_open || !waits) && !unreadable && !(collects && step.rules().iter().any(given_up))
     }
 
     /// Rest: what every permission has come to goes on record.
@@ -395,8 +401,7 @@ impl<'a> TargetRun<'a> {
         let now = self.now();
         match step {
             LedgerStep::Adopt { permission, rule, until } => {
-                let claimed = self.driver.store.borrow_mut().claim(&self.look.reach, permission, now);
-                let Some(lease) = self.unless_full(claimed)? else { return Ok(()) };
+                let Some(lease) = self.claim(permission, now)? else { return Ok(()) };
                 let event = self.event(EventKind::LeaseAdopted, "seen with our tag", permission, Some(rule.id()));
                 self.write(&lease, &lease.adopted(rule.id().clone(), *until), &event)?;
             }
@@ -429,7 +434,7 @@ impl<'a> TargetRun<'a> {
                     let opener = loaded.sessions.iter().find(|known| known.id == *session);
                     let reason = opener.and_then(|opener| opener.reason.as_deref());
                     let call = Opening { session: *session, until: *until, reason, permissions, step };
-                    self.authorize(&firewall, &call, closes).await?
+                    self.authorize(&firewall, &call, closes, loaded).await?
                 }
                 Step::SetSwitch { .. } | Step::DropSwitch { .. } => self.switch(&firewall, step, loaded).await?,
                 _ => self.change(&firewall, step, loaded).await?,
