@@ -182,7 +182,7 @@ fn one_bad_row_ends_nothing() {
             "leases",
         ),
         (
-            "INSERT INTO switches SELECT 'sgr-1', id, 'ssh', NULL, NULL, NULL, NULL, NULL, NULL, NULL, 'r', 'g', 9999999999, 1, 0, 0, NULL, NULL, NULL FROM targets",
+            "INSERT INTO switches SELECT 'sgr-1', id, 'ssh', NULL, NULL, NULL, NULL, NULL, NULL, NULL, 'r', 'g', 9999999999, 1, 0, 0, NULL, NULL, NULL FROM targets LIMIT 1",
             "switches",
         ),
         ("UPDATE targets SET missing_since = 9000000000000000000 WHERE name = 'GROUP'", "targets"),
@@ -204,7 +204,7 @@ fn one_bad_row_ends_nothing() {
         for shown in [&others.due, &others.fine] {
             says(&list, &shown[..8]);
         }
-        if !matches!(table, "targets" | "events") {
+        if !matches!(table, "switches" | "targets" | "events") {
             assert_eq!(list.code(), Some(1), "{sql}: {list}");
             says(&list, &format!("table {table}, row "));
         }
