@@ -26,7 +26,7 @@ use std::{
     os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Component, Path, PathBuf},
     sync::{Mutex, PoisonError, mpsc},
-    thread::{Builder, JoinHandle},
+    thread::{Builder, JoinHandle, sleep},
     time::{Duration, Instant},
 };
 use thiserror::Error;
@@ -35,6 +35,8 @@ use thiserror::Error;
 pub const MAX_BYTES: u64 = 1 << 20;
 /// The longest that all files of one configuration may take.
 pub const MAX_TIME: Duration = Duration::from_secs(5);
+/// How often a pipe that says nothing is looked at.
+const PIPE_PAUSE: Duration = Duration::from_millis(10);
 /// The most links on the way to a file, as in Linux.
 const MAX_LINKS: usize = 40;
 
@@ -128,9 +130,9 @@ pub struct Text {
 /// # Errors
 /// It is not there, cannot be read in time, is no regular file, is too large, or another user can have written it.
 pub fn read(path: &Path, wanted: Wanted, begun: Instant) -> Result<Text, ReadError> {
-    let given = path.to_owned();
-    within(MAX_TIME.saturating_sub(begun.elapsed()), move || read_here(&given, wanted))
-        .unwrap_or(Err(ReadError::TooSlow))
+    let (given, until) = (path.to_owned(), begun + MAX_TIME);
+    let left = until.saturating_duration_since(Instant::now());
+    within(left, move || read_here(&given, wanted, until)).unwrap_or(Err(ReadError::TooSlow))
 }
 
 /// Judges the place of a file that is about to be written, so that it can be read afterwards.
@@ -168,7 +170,7 @@ fn within<T: Send + 'static>(time: Duration, work: impl FnOnce() -> T + Send + '
     done
 }
 
-fn read_here(path: &Path, wanted: Wanted) -> Result<Text, ReadError> {
+fn read_here(path: &Path, wanted: Wanted, until: Instant) -> Result<Text, ReadError> {
     let mut file = open(path)?;
     judge_handle(path, &file, wanted)?;
     if file.metadata()?.len() > MAX_BYTES {
@@ -177,20 +179,36 @@ fn read_here(path: &Path, wanted: Wanted) -> Result<Text, ReadError> {
     // What was opened may have no name: `/dev/fd/63` leads to a pipe.
     let (real, links) = resolve(path)?;
     judge_way(path, &real, &links, wanted.owner)?;
-    if file.metadata()?.file_type().is_fifo() {
-        // A second time, to wait for whoever is to write: until somebody has opened it for that, it reads as empty.
-        let waiting = File::open(path)?;
-        judge_handle(path, &waiting, wanted)?;
-        file = waiting;
-    }
-    let mut bytes = Vec::new();
-    // A file can grow while it is read.
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    let is_pipe = file.metadata()?.file_type().is_fifo();
+    let bytes = if is_pipe { read_pipe(&mut file, until)? } else { read_file(file)? };
     if bytes.len() as u64 > MAX_BYTES {
         return Err(ReadError::TooLarge);
     }
     let text = String::from_utf8(bytes).map_err(|_| ReadError::Failed("it is not UTF-8 text".to_owned()))?;
     Ok(Text { text, real })
+}
+
+/// A file can grow while it is read.
+fn read_file(file: File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Until whoever writes has closed it again. Before somebody has opened it for writing a pipe reads as empty, so one that
+/// has said nothing is waited for.
+fn read_pipe(pipe: &mut File, until: Instant) -> Result<Vec<u8>, ReadError> {
+    let mut bytes = Vec::new();
+    while bytes.len() as u64 <= MAX_BYTES {
+        // What was read before it would have to wait is kept.
+        match pipe.take(MAX_BYTES + 1).read_to_end(&mut bytes) {
+            Ok(_) if !bytes.is_empty() => return Ok(bytes),
+            Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error.into()),
+            _ if Instant::now() >= until => return Err(ReadError::TooSlow),
+            _ => sleep(PIPE_PAUSE),
+        }
+    }
+    Ok(bytes)
 }
 
 /// Never waits for a pipe's other end, and takes no terminal.
