@@ -26,6 +26,8 @@ pub enum FailureClass {
     Invalid,
     /// This machine's policy does not allow it: nothing was sent.
     Barred,
+    /// This machine cannot send it: it has no CA certificates, or not the one that is needed. Nothing happened.
+    Local,
     /// No answer, or one that cannot be understood. The call may have had its effect, now or later.
     Unknown,
 }
@@ -52,14 +54,14 @@ impl FailureClass {
     /// | Transient, Unknown | re-observe | perhaps |
     /// | Stale | re-observe | no |
     /// | Gone, Limit, Denied, Invalid, Barred | retry later | no |
-    /// | Credentials | stop | no |
+    /// | Credentials, Local | stop | no |
     #[must_use]
     pub fn reaction(self) -> Reaction {
         match self {
             Self::Throttled => Reaction::RetryNow,
             Self::Transient | Self::Unknown | Self::Stale => Reaction::Reobserve,
             Self::Gone | Self::Limit | Self::Denied | Self::Invalid | Self::Barred => Reaction::RetryLater,
-            Self::Credentials => Reaction::Stop,
+            Self::Credentials | Self::Local => Reaction::Stop,
         }
     }
 
@@ -79,7 +81,10 @@ impl FailureClass {
     /// Whether a grant that meets this failure is FAILED (somebody has to act) rather than PENDING (it passes).
     #[must_use]
     pub fn fails_grant(self) -> bool {
-        matches!(self, Self::Gone | Self::Limit | Self::Denied | Self::Credentials | Self::Invalid | Self::Barred)
+        matches!(
+            self,
+            Self::Gone | Self::Limit | Self::Denied | Self::Credentials | Self::Invalid | Self::Barred | Self::Local
+        )
     }
 
     /// What the user should do next, in one sentence.
@@ -93,10 +98,11 @@ impl FailureClass {
             Self::Limit => "remove rules that are no longer needed, or ask the provider for a higher quota",
             Self::Denied => "give the credentials the permissions that `eg iam-policy` prints",
             Self::Credentials => {
-                "log in (for SSO: `aws sso login`), or name a profile that works: `profile` on the resource, or AWS_PROFILE"
+                "name another profile with `profile` on the resource or AWS_PROFILE, or log in again with aws sso login"
             }
             Self::Invalid => "check the resource's ports and id in the configuration",
             Self::Barred => "the machine's administrator has set that; see: eg doctor",
+            Self::Local => "install the package ca-certificates, or set SSL_CERT_FILE to a file of CA certificates",
             Self::Unknown => "whether the call arrived is not known; `eg reconcile` finds out by itself",
         }
     }
@@ -114,6 +120,7 @@ impl fmt::Display for FailureClass {
             Self::Credentials => "credentials not usable",
             Self::Invalid => "refused as invalid",
             Self::Barred => "not allowed on this machine",
+            Self::Local => "not sent",
             Self::Unknown => "no usable answer",
         })
     }
@@ -130,13 +137,35 @@ pub struct Failure {
     pub message: String,
     /// The provider's request id, where an answer had one.
     pub request_id: Option<String>,
+    /// The purpose of the call, if the reconciler made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<Purpose>,
+}
+
+/// The purpose of a call. A lease keeps its last refusal, of a call of any purpose. Only a refusal to tag explains a tag
+/// that is not written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Purpose {
+    /// Open a rule.
+    Open,
+    /// Change a rule's tags, but for those that let go of it.
+    Tag,
+    /// Close a rule, or let go of it.
+    Close,
 }
 
 impl Failure {
     /// A failure without a provider's code or request id.
     #[must_use]
     pub fn new(class: FailureClass, message: impl Into<String>) -> Self {
-        Self { class, code: String::new(), message: message.into(), request_id: None }
+        Self { class, code: String::new(), message: message.into(), request_id: None, purpose: None }
+    }
+
+    /// The same, of a call with this purpose.
+    #[must_use]
+    pub fn of(self, purpose: Purpose) -> Self {
+        Self { purpose: Some(purpose), ..self }
     }
 }
 

@@ -21,12 +21,14 @@ pub mod notify;
 pub mod observation;
 pub mod permission;
 pub mod plan;
+pub mod preflight;
 pub mod selection;
 pub mod session;
 pub mod sweep;
 pub mod switch;
 pub mod target;
 pub mod trouble;
+pub mod twin;
 pub mod until;
 
 /// A moment in UTC. `eg` records whole seconds: one clock reading per command, truncated at the edge.

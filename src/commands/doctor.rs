@@ -4,11 +4,12 @@ use super::Context;
 use crate::{
     detect::{Families, survey as survey_addresses},
     doctor::{
-        Elsewhere, Finding, Level, addresses, clock, cloud_expiry, credentials, missing_group, permissions, policy,
-        schedule, unreadable_group,
+        Elsewhere, Finding, Level, addresses, certificates, clock, cloud_expiry, credentials, missing_group,
+        permissions, policy, schedule, unreadable_group,
     },
     error::{CommandError, Exit},
     output::{style, table::Cell, text::escape_controls},
+    playground::is_inside,
     schedule::{
         Job,
         host::{self, Installed, Scheduler},
@@ -16,6 +17,7 @@ use crate::{
     },
     settings::Settings,
     survey::{Surveyed, survey},
+    watching,
 };
 use eg_model::{
     Timestamp,
@@ -25,7 +27,7 @@ use eg_model::{
     switch::SwitchSeen,
     target::{Reach, TargetKey},
 };
-use eg_providers::{Connect, Firewall, Sighting};
+use eg_providers::{Connect, Firewall, Sighting, aws::trusted_certificates};
 use eg_state::{LastRuns, Store};
 use serde_json::{Value, json};
 use std::{
@@ -96,6 +98,9 @@ async fn examine(context: &Context<'_>) -> Vec<Finding> {
     let (state, record) = state(context);
     findings.push(state);
     findings.push(scheduled(context, &settings, &record));
+    if takes_https(context, &settings) {
+        findings.push(certificates(&trusted_certificates()));
+    }
     findings.extend(detection(context, &settings).await);
     let aws = context.env.connect();
     let (settings, unknown) = context.expanded(&settings).await;
@@ -160,7 +165,10 @@ fn counted(rules: usize) -> String {
 }
 
 fn scheduled(context: &Context<'_>, settings: &Settings, record: &Record) -> Finding {
-    let job = context.config().ok().map(|config| Job::new(context.env, config, &context.state));
+    if is_inside(context.env, &context.state.path) {
+        return Finding::good("schedule", "not needed in the sandbox");
+    }
+    let job = context.config().ok().and_then(|config| Job::new(context.env, config, &context.state).ok());
     // A scheduler that cannot be asked is none: what counts is whether runs are seen.
     let installed =
         |scheduler: Scheduler| Some((scheduler, host::installed(context.env, scheduler, job.as_ref()?).ok()?));
@@ -168,7 +176,18 @@ fn scheduled(context: &Context<'_>, settings: &Settings, record: &Record) -> Fin
     let place = on_systemd.or_else(|| installed(Scheduler::Cron));
     let seen = record.runs.scheduled_at.map(|at| context.zone.format(at));
     let switched = settings.aws.cloud_expiry.is_some();
-    schedule(is_scheduled(&record.runs, context.env.now()), seen.as_deref(), place, switched)
+    let runs = is_scheduled(&record.runs, context.env.now()) || watching::is_held(&context.state.path);
+    schedule(runs, seen.as_deref(), place, switched)
+}
+
+/// Whether anything is asked over https: AWS itself, or an echo service.
+fn takes_https(context: &Context<'_>, settings: &Settings) -> bool {
+    let resources = settings.resources.iter().chain(settings.selections.iter().map(|selection| &selection.like));
+    let is_plain = |endpoint: &String| endpoint.starts_with("http://");
+    let mut reaches = resources.map(|resource| context.reach(resource));
+    let mut services = [IpVersion::V4, IpVersion::V6].into_iter().flat_map(|version| settings.detect.services(version));
+    reaches.any(|reach| !reach.target.endpoint.as_ref().is_some_and(is_plain))
+        || services.any(|url| url.scheme() == "https")
 }
 
 async fn detection(context: &Context<'_>, settings: &Settings) -> Vec<Finding> {

@@ -16,6 +16,8 @@ pub mod log;
 pub mod man;
 mod notify;
 pub mod opening;
+mod preflight;
+mod preview;
 pub mod reconcile;
 pub mod resource;
 pub mod run;
@@ -40,34 +42,36 @@ use crate::{
     output::{
         json::SessionJson,
         printer::Printer,
-        session_view::{View, grant_line},
+        session_view::{View, grant_line, other_grant_line},
         time::Zone,
     },
     paths::{self, Located},
-    reconcile::{Driver, LoadCache, Looks, PassReport, Policy, Request, StepOutcome, StepReport},
+    reconcile::{Driver, KnownRights, LoadCache, Looks, PassReport, Policy, Request, StepOutcome, StepReport},
     resolve::resolve,
+    schedule::scheduled::Scheduled,
     settings::{Chosen, Description, Resource, Selection, Settings, site::SitePolicy},
     signals::Interrupt,
     trusted_file::ReadError,
 };
 use eg_model::{
+    follow::Move,
     ids::{InstallationId, SessionId},
     lease::{Lease, Phase},
     plan::{NoteKind, Step},
-    session::{Grant, GrantStatus, Session, SessionStatus},
+    session::{EndedReason, Grant, GrantStatus, Session, SessionStatus},
     target::{OtherServices, Reach, TargetKey},
 };
 use eg_state::{Filter, LastRuns, Notice, Opening, RunKind, Store};
 use futures_util::future::join_all;
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
     pin::pin,
     time::Duration,
 };
 use tokio::{
     runtime::{Builder, Runtime},
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 /// What every command gets.
@@ -215,7 +219,7 @@ impl Context<'_> {
     /// One of them means nothing, or too much, or could not be looked up.
     async fn resolved(&self, chosen: &Chosen<'_>) -> Result<Vec<Resource>, CommandError> {
         let mut resources: Vec<Resource> = chosen.resources.iter().copied().cloned().collect();
-        for (_, found) in self.look_up(chosen.selections.iter().copied()).await {
+        for (_, found) in self.look_up(chosen.selections.iter().copied(), Duration::MAX).await {
             resources.extend(found?);
         }
         Ok(resources)
@@ -223,10 +227,15 @@ impl Context<'_> {
 
     /// The settings with every resource looked up, and what could not be.
     async fn expanded(&self, settings: &Settings) -> (Settings, Vec<(String, CommandError)>) {
+        self.expanded_within(settings, Duration::MAX).await
+    }
+
+    /// The same where nobody can wait for long: each look-up has so much time, and fails by itself.
+    async fn expanded_within(&self, settings: &Settings, limit: Duration) -> (Settings, Vec<(String, CommandError)>) {
         let mut all = settings.clone();
         all.selections.clear();
         let mut unknown = Vec::new();
-        for (name, found) in self.look_up(settings.selections.iter()).await {
+        for (name, found) in self.look_up(settings.selections.iter(), limit).await {
             match found {
                 Ok(resources) => all.resources.extend(resources),
                 Err(error) => unknown.push((name, error)),
@@ -238,10 +247,13 @@ impl Context<'_> {
     async fn look_up<'s>(
         &self,
         selections: impl Iterator<Item = &'s Selection>,
+        limit: Duration,
     ) -> Vec<(String, Result<Vec<Resource>, CommandError>)> {
         let connect = self.env.connect();
         let look = async |selection: &Selection| {
-            (selection.like.name.clone(), resolve(selection, connect.as_ref(), |resource| self.reach(resource)).await)
+            let found = timeout(limit, resolve(selection, connect.as_ref(), |resource| self.reach(resource))).await;
+            let late = || Err(CommandError::new(Kind::Provider, format!("no answer within {} s", limit.as_secs())));
+            (selection.like.name.clone(), found.unwrap_or_else(|_| late()))
         };
         join_all(selections.map(look)).await
     }
@@ -300,7 +312,15 @@ impl Context<'_> {
     }
 
     fn view(&self, runs: LastRuns) -> View {
-        View { now: self.env.now(), zone: self.zone.clone(), runs, columns: self.env.stdout_columns }
+        let scheduled = Scheduled::NotAsked;
+        View { now: self.env.now(), zone: self.zone.clone(), runs, columns: self.env.stdout_columns, scheduled }
+    }
+
+    /// Asks the schedulers of this machine what closes sessions on time.
+    fn scheduled(&self, store: Option<&Store>, runs: &LastRuns) -> Scheduled {
+        // Where the record cannot tell since when there is a job, it is taken for one that works.
+        let since = store.and_then(|store| store.scheduled_since().ok().flatten());
+        Scheduled::ask(self.env, self.config.as_ref().ok(), &self.state, runs, since)
     }
 
     fn runtime(&self) -> Result<Runtime, CommandError> {
@@ -339,7 +359,13 @@ impl Context<'_> {
             interrupt,
             unrecorded_stops: BTreeSet::new(),
             loaded: LoadCache::default(),
-            on_change: Box::new(|change| self.printer.landed(&grant_line(&change.grant))),
+            rights: KnownRights::default(),
+            changes: Cell::default(),
+            on_change: Box::new(|change, own| {
+                let line =
+                    if own { grant_line(&change.grant) } else { other_grant_line(change.session, &change.grant) };
+                self.printer.landed(&line);
+            }),
         }
     }
 
@@ -375,6 +401,18 @@ impl Context<'_> {
         sessions: &[SessionId],
         looks: Looks,
     ) -> Result<PassReport, CommandError> {
+        self.moving_pass(driver, kind, sessions, looks, Vec::new()).await
+    }
+
+    /// The same where sessions first go where their user is.
+    async fn moving_pass(
+        &self,
+        driver: &Driver<'_>,
+        kind: RunKind,
+        sessions: &[SessionId],
+        looks: Looks,
+        moves: Vec<Move>,
+    ) -> Result<PassReport, CommandError> {
         let say = |holder: &str| self.printer.remark(&format!("Waiting for another eg ({holder})..."));
         let name = format!("eg session {}", kind.as_str());
         let lock = lock::acquire(self.env, &self.state.path, &name, self.global.lock_wait, &driver.interrupt, say)
@@ -386,7 +424,7 @@ impl Context<'_> {
             interactive: true,
             timer: false,
             collect_from: Vec::new(),
-            moves: Vec::new(),
+            moves,
             dry_run: false,
         };
         let report = self.driven(driver, &lock, &request, looks).await?;
@@ -579,7 +617,7 @@ fn exit_after(session: &Session, report: &PassReport) -> Exit {
 }
 
 /// How far this machine's clock may be off before nothing new is opened.
-const CLOCK_LIMIT: chrono::TimeDelta = chrono::TimeDelta::minutes(10);
+const CLOCK_LIMIT: chrono::TimeDelta = eg_model::marks::CLOCK_TOLERANCE;
 
 /// Refuses to open or prolong by a clock that is plainly wrong: the rules would close at the wrong time.
 fn check_clock(looks: &Looks) -> Result<(), CommandError> {
@@ -604,10 +642,16 @@ fn tags_are_behind(store: &Store, session: &Session) -> Result<bool, CommandErro
     Ok(held.any(|lease| early(&lease)))
 }
 
-/// A session's status and time, for a refusal.
+/// How and when a session ended, for a refusal: it expired when its time was over, whenever that was noticed.
 fn ended_text(session: &Session, zone: &Zone) -> String {
-    let since = session.ended_at.map(|at| format!(" since {}", zone.format(at))).unwrap_or_default();
-    format!("session {} has been {}{since}", session.id.short(), session.status)
+    let short = session.id.short();
+    let (how, at) = match session.ended_reason {
+        Some(EndedReason::Expired) => ("expired", Some(session.expires_at)),
+        Some(EndedReason::Manual) => ("was stopped", session.ended_at),
+        None => return format!("session {short} is {}", session.status),
+    };
+    let at = at.map(|at| format!(" at {}", zone.format(at))).unwrap_or_default();
+    format!("session {short} {how}{at} ({})", session.status)
 }
 
 /// Whether a lease is about something that a session asked for.

@@ -3,14 +3,16 @@
 use super::Context;
 use crate::{
     error::{CommandError, Exit, Kind},
-    output::json,
+    output::{json, text::escape_controls},
+    playground::is_inside,
     schedule::{
         Job,
         host::{self, Installed, Scheduler},
-        is_scheduled, printed,
+        printed, variables,
     },
 };
-use eg_state::LastRuns;
+use eg_model::Timestamp;
+use eg_state::{LastRuns, StateError, Store};
 use serde_json::json;
 use std::path::Path;
 
@@ -73,15 +75,15 @@ impl With {
 /// There is no scheduler, or no place for what it takes.
 pub fn show(context: &Context<'_>, args: &ShowArgs) -> Result<Exit, CommandError> {
     let place = Place::new(context, &args.with)?;
+    place.check()?;
     let installed = place.installed();
     let runs = context.store_for_reading()?.map(|store| store.last_runs()).transpose()?.unwrap_or_default();
     place.json(&runs, installed, false)?;
     let name = place.scheduler.as_str();
     let at = runs.scheduled_at.map(|at| context.zone.format(at));
     let seen = match at {
-        Some(at) if is_scheduled(&runs, context.env.now()) => format!("Last scheduled run: {at}\n"),
-        Some(at) => format!("Last scheduled run: {at}, which is too long ago\n"),
-        None => "No scheduled run was ever seen\n".to_owned(),
+        Some(at) => format!("Last scheduled run: {at}\n"),
+        None => "No scheduled run yet\n".to_owned(),
     };
     let state = match installed {
         Some(Installed::Current) => format!("Installed with {name}:\n"),
@@ -102,6 +104,12 @@ pub fn show(context: &Context<'_>, args: &ShowArgs) -> Result<Exit, CommandError
 /// # Errors
 /// There is no configuration to run it with and nothing to close, no scheduler, or it refuses.
 pub fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit, CommandError> {
+    if is_inside(context.env, &context.state.path) {
+        let message = "this is a sandbox: a job would outlive it, and fail every minute";
+        return Err(
+            CommandError::new(Kind::Refused, message).hint("install it outside of the sandbox, for your own state")
+        );
+    }
     if let Err(error) = configured(context) {
         // Closing takes the record alone.
         if !something_to_close(context)? {
@@ -115,6 +123,7 @@ pub fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit, Comman
         return place.by_hand();
     }
     let changed = host::install(context.env, place.scheduler, &place.job)?;
+    note(context, changed, Store::note_schedule);
     place.json(&LastRuns::default(), Some(Installed::Current), changed)?;
     let name = place.scheduler.as_str();
     context.printer.result(&if changed {
@@ -124,6 +133,18 @@ pub fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit, Comman
     });
     place.hint_at_linger();
     Ok(Exit::Done)
+}
+
+/// Notes in an existing record that the job was installed or removed: later commands tell from it if the job works. The job
+/// is in place all the same if the note cannot be written.
+fn note(context: &Context<'_>, changed: bool, what: fn(&mut Store, Timestamp) -> Result<(), StateError>) {
+    if !changed || !context.state.path.exists() {
+        return;
+    }
+    let noted = context.store().and_then(|mut store| Ok(what(&mut store, context.env.now())?));
+    if let Err(error) = noted {
+        tracing::info!("the record does not know of it: {error}");
+    }
 }
 
 /// Whether there is something that may be opened.
@@ -150,6 +171,7 @@ pub fn remove(context: &Context<'_>, args: &RemoveArgs) -> Result<Exit, CommandE
         return Err(place.removed_by_hand());
     }
     let changed = host::remove(context.env, place.scheduler, &place.job)?;
+    note(context, changed, Store::note_schedule_removed);
     place.json(&LastRuns::default(), Some(Installed::No), changed)?;
     let name = place.scheduler.as_str();
     context.printer.result(&if changed {
@@ -173,7 +195,7 @@ struct Place<'a> {
 
 impl<'a> Place<'a> {
     fn new(context: &'a Context<'a>, with: &With) -> Result<Self, CommandError> {
-        let job = Job::new(context.env, context.config()?, &context.state);
+        let job = Job::new(context.env, context.config()?, &context.state)?;
         Ok(Self { context, scheduler: with.scheduler()?, job })
     }
 
@@ -188,7 +210,28 @@ impl<'a> Place<'a> {
             }
             self.context.printer.result(&format!("{text}\n"));
         }
+        if self.reads_a_file() {
+            let (file, names) = (self.job.variables_file(), &self.job.secrets);
+            let names: Vec<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
+            self.context.printer.result(&format!(
+                "It reads {}, which may hold a password, from {} (mode 0600). `eg schedule install` writes that file; by \
+                 hand:\n{}\n",
+                names.join(", "),
+                escape_controls(&file.to_string_lossy()),
+                escape_controls(&variables::by_hand(&self.job)),
+            ));
+        }
         Ok(())
+    }
+
+    /// Whether the job reads variables with a password from a file of their own.
+    fn reads_a_file(&self) -> bool {
+        !self.only_printed() && !self.job.secrets.is_empty()
+    }
+
+    /// Refuses to show what could not be installed as it is shown.
+    fn check(&self) -> Result<(), CommandError> {
+        if self.only_printed() { Ok(()) } else { self.job.check_carried(self.scheduler) }
     }
 
     /// Printed, not installed: what was asked is not in place.
@@ -240,6 +283,7 @@ impl<'a> Place<'a> {
             "current": installed.map(|how| how == Installed::Current),
             "changed": changed,
             "lastRunAt": runs.scheduled_at.map(json::time),
+            "variablesFile": self.reads_a_file().then(|| self.job.variables_file().to_string_lossy().into_owned()),
             "parts": parts.iter().map(part).collect::<Vec<_>>(),
         }));
         Ok(())

@@ -9,6 +9,7 @@ mod ip;
 mod log;
 mod logins;
 mod man;
+mod marks;
 mod notify;
 mod policy;
 mod ports;

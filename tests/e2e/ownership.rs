@@ -15,11 +15,13 @@ mod config;
 mod damaged;
 mod edits;
 mod foreign;
+mod forged;
 mod groups;
 mod passes;
 mod record;
 mod sharing;
 mod trust;
+mod twins;
 
 /// The group that most tests open.
 const API: &str = "prod-api-sg";

@@ -2,6 +2,9 @@
 
 use super::{
     classify::{Ending, classify},
+    clock::may_be_about_time,
+    credentials::Sentence,
+    http::NoCertificates,
     whole::CutOff,
 };
 use aws_credential_types::provider::error::CredentialsError;
@@ -23,6 +26,12 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
 /// The innermost words that say something, each once: the SDK's outer layers ("dispatch failure", "io error") say
 /// little, the innermost ("Connection refused") most.
 fn words(error: &(dyn Error + 'static)) -> String {
+    // The layers of a connection that was not had name the parts of an HTTP client.
+    if chain(error).any(|error| error.is::<ConnectorError>())
+        && let Some(io) = chain(error).filter(|error| error.is::<std::io::Error>()).last()
+    {
+        return format!("the connection failed: {}", on_one_line(&io.to_string()));
+    }
     let mut words: Vec<String> = Vec::new();
     for text in chain(error).map(|error| on_one_line(&error.to_string())) {
         if !text.is_empty() && !words.iter().any(|known| known.contains(&text)) {
@@ -62,14 +71,61 @@ fn without_credentials(tried: &str, error: &(dyn Error + 'static), credentials: 
         }
         return failure;
     }
-    let ending = if no_answer(credentials) { Ending::NoAnswer } else { Ending::NoCredentials };
+    // Nothing was sent, so the message does not name the call.
+    if let Some(Sentence(said)) = chain(credentials).find_map(|error| error.downcast_ref()) {
+        return Failure::new(FailureClass::Credentials, said);
+    }
+    // A network that is down passes by itself; to say "renew the credentials" would be wrong.
+    let ending = if is_of_network(credentials) { Ending::NoAnswer } else { Ending::NoCredentials };
     Failure::new(classify("", None, ending), format!("{tried}: {}", words(error)))
 }
 
-/// Whether a network that is down keeps the credentials away. That passes by itself; to say "renew the credentials" would
-/// be wrong.
-pub(super) fn no_answer(error: &CredentialsError) -> bool {
-    matches!(error, CredentialsError::ProviderTimedOut(_)) || chain(error).any(|error| error.is::<ConnectorError>())
+fn is_of_network(credentials: &CredentialsError) -> bool {
+    chain(credentials).any(|error| error.is::<ConnectorError>())
+        || matches!(credentials, CredentialsError::ProviderTimedOut(_))
+}
+
+/// Who refused a request that a right clock might have let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// The provider, with a code that it has for signatures of another time.
+    ByProvider,
+    /// The credentials' own provider: to a clock that is ahead they may have expired. Nothing was sent.
+    BeforeSending,
+}
+
+/// Whether a wrong clock may be why a call failed.
+pub(super) fn refused_signature<E>(error: &SdkError<E, HttpResponse>) -> Option<Refused>
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    let by_code = |code: Option<&str>| code.is_some_and(may_be_about_time).then_some(Refused::ByProvider);
+    let Some(credentials) = chain(error).find_map(|error| error.downcast_ref::<CredentialsError>()) else {
+        return by_code(error.code());
+    };
+    match (role_error(credentials), credentials) {
+        (Some(role), _) => by_code(role.code()),
+        (None, CredentialsError::ProviderError(_)) if !is_of_network(credentials) => Some(Refused::BeforeSending),
+        _ => None,
+    }
+}
+
+/// A certificate that no trusted authority has signed ends the handshake before anything is sent: a proxy in between that
+/// reads https, most often, whose authority is to be trusted.
+fn unknown_issuer<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let unknown = |error: &'a (dyn Error + 'static)| {
+        let issuer = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        error.downcast_ref::<rustls::Error>().filter(|error| **error == issuer)
+    };
+    // An I/O error hides what it holds from the chain.
+    let mut held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    while let Some(inner) = held {
+        if let Some(found) = unknown(inner) {
+            return Some(found);
+        }
+        held = inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    }
+    unknown(error)
 }
 
 /// AWS appends a blob that differs on every call and that only `sts:DecodeAuthorizationMessage` can read: for people
@@ -83,6 +139,12 @@ pub(super) fn of_call<E>(tried: &str, error: &SdkError<E, HttpResponse>) -> Fail
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
+    if let Some(none) = chain(error).find_map(|error| error.downcast_ref::<NoCertificates>()) {
+        return Failure::new(FailureClass::Local, format!("{tried}: {none}"));
+    }
+    if let Some(unknown) = chain(error).find_map(unknown_issuer) {
+        return Failure::new(FailureClass::Local, format!("{tried}: {unknown}"));
+    }
     if let Some(credentials) = chain(error).skip(1).find_map(|error| error.downcast_ref::<CredentialsError>()) {
         return without_credentials(tried, error.source().unwrap_or(error), credentials);
     }
@@ -109,7 +171,7 @@ where
         },
     };
     let request_id = error.request_id().map(str::to_owned).or_else(|| raw.and_then(request_id_in));
-    Failure { class: classify(&code, status, ending), code, message, request_id }
+    Failure { class: classify(&code, status, ending), code, message, request_id, purpose: None }
 }
 
 /// An answer that came and cannot be used. Whatever was asked may have happened.

@@ -40,15 +40,6 @@ impl Files {
         let selected = self.profile.clone().map(Cow::Owned);
         aws_config::profile::load(&Fs::real(), &Env::real(), &self.way_files, selected).await.ok()
     }
-
-    /// What a person has to run to log in for these credentials; `None` where they need no login.
-    pub(super) async fn login_command(&self) -> Option<String> {
-        let profiles = self.profiles().await?;
-        let profile = base(&profiles)?;
-        let sso = profile.get("sso_session").or_else(|| profile.get("sso_start_url")).map(|_| "aws sso login");
-        let login = sso.or_else(|| profile.get("login_session").map(|_| "aws login"))?;
-        Some(login_of(login, profile.name()))
-    }
 }
 
 /// A login for a profile. `default` is the one without a name.

@@ -6,10 +6,10 @@ use super::{Flow, Opening, TargetRun};
 use crate::error::CommandError;
 use crate::retry::Retry;
 use chrono::TimeDelta;
-use eg_model::failure::{Failure, FailureClass, Reaction};
+use eg_model::failure::{Failure, FailureClass, Purpose, Reaction};
 use eg_model::ids::SessionId;
 use eg_model::lease::{Attempt, Lease, Phase};
-use eg_model::marks::tags_for;
+use eg_model::marks::{description, tags_for};
 use eg_model::observation::{Effect, ObservedRule};
 use eg_model::permission::Permission;
 use eg_model::plan::Step;
@@ -81,13 +81,12 @@ impl TargetRun<'_> {
         }
     }
 
-    /// For people in the console; the provider cuts it and replaces what it does not accept.
+    /// For people in the console, and for other installations, which believe tags only where it bears them out. The
+    /// provider cuts it and replaces what it does not accept.
     pub(super) fn description(&self, call: &Opening<'_>) -> String {
-        let (env, short) = (self.driver.env, call.session.short());
-        let person = if self.driver.policy.name_person { format!("{}@{} ", env.user, env.host) } else { String::new() };
-        let reason = call.reason.filter(|reason| !reason.trim().is_empty());
-        let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-        format!("eg {person}session {short}{reason}")
+        let env = self.driver.env;
+        let person = self.driver.policy.name_person.then(|| format!("{}@{}", env.user, env.host));
+        description(person.as_deref(), call.session, call.reason)
     }
 
     pub(super) fn authorized(
@@ -125,6 +124,7 @@ impl TargetRun<'_> {
         closes: bool,
         loaded: &Loaded,
     ) -> Result<Flow, CommandError> {
+        let failure = failure.of(Purpose::Open);
         let class = failure.class;
         if class.outcome_unknown() {
             return self.unanswered(intents, &failure, call.step);
@@ -196,19 +196,14 @@ impl TargetRun<'_> {
     }
 
     /// Before the first grant on a target that this installation has never closed a rule on: may we also close?
-    /// A rule that could be opened but never revoked is the one thing that must not be.
-    pub(super) async fn forbidden(&mut self, firewall: &Arc<dyn Firewall>, call: &Opening<'_>) -> Option<Failure> {
-        if self.allowed == Some(true) {
-            return None;
-        }
-        let targets = self.driver.store.borrow().targets().ok()?;
-        if targets.get(&self.key).is_some_and(|record| record.closed_once) {
-            self.allowed = Some(true);
-            return None;
-        }
+    pub(super) async fn forbidden(&self, firewall: &Arc<dyn Firewall>, call: &Opening<'_>) -> Option<Failure> {
         let permission = call.permissions.first()?;
-        let missing = firewall.rights(&self.key.id, permission, &self.authorize_call(call).tags).await.denied();
-        self.allowed = Some(missing.is_empty());
-        missing.into_iter().next()
+        // A record that cannot be read is met by the next step.
+        if self.driver.has_closed(&self.key).ok()? {
+            return None;
+        }
+        let tags = self.authorize_call(call).tags;
+        let failure = self.driver.forbidden(firewall, &self.key, permission, &tags).await;
+        failure.map(|failure| failure.of(Purpose::Open))
     }
 }

@@ -12,6 +12,9 @@ use std::{
     process::Command,
 };
 
+mod given_back;
+mod variables;
+
 /// A `crontab` that keeps its table in a file, and a `systemctl` that records what it is told.
 pub(crate) struct Host<'w> {
     world: &'w World,
@@ -64,7 +67,10 @@ impl<'w> Host<'w> {
                  enable) : > '{log}.enabled'; : > '{log}.active';;\n\
                  disable) rm -f '{log}.enabled' '{log}.active';;\n\
                  stop) rm -f '{log}.active';;\n\
-                 is-enabled) [ -f '{log}.enabled' ];;\nis-active) [ -f '{log}.active' ];;\nesac\n"
+                 is-enabled) [ -f '{log}.enabled' ];;\nis-active) [ -f '{log}.active' ];;\n\
+                 show) unit=\"$XDG_CONFIG_HOME/systemd/user/$4\"\n\
+                 if [ -f '{log}.bad' ]; then state=bad-setting; elif [ -f \"$unit\" ]; then state=loaded; else \
+                 state=not-found; fi\necho \"LoadState=$state\"; echo \"FragmentPath=$unit\";;\nesac\n"
             ),
         );
         program(&host.bin.join("crontab"), "exit 9\n");
@@ -82,7 +88,7 @@ impl<'w> Host<'w> {
     fn told(&self) -> Vec<String> {
         let log = fs::read_to_string(self.bin.join("systemctl.log")).unwrap_or_default();
         log.lines()
-            .filter(|line| !["show-environment", "is-enabled", "is-active"].iter().any(|asked| line.contains(asked)))
+            .filter(|line| !["show", "is-enabled", "is-active"].iter().any(|asked| line.contains(asked)))
             .map(str::to_owned)
             .collect()
     }
@@ -179,6 +185,10 @@ fn what_the_job_needs_of_this_environment() {
         ("all_proxy", "http://b:1"),
         ("AWS_CONFIG_FILE", "aws/config"),
         ("AWS_SHARED_CREDENTIALS_FILE", "~/aws/credentials"),
+        ("AWS_USE_FIPS_ENDPOINT", "true"),
+        ("AWS_USE_DUALSTACK_ENDPOINT", "true"),
+        ("SSL_CERT_FILE", "certs/ca.pem"),
+        ("SSL_CERT_DIR", "certs:/etc/certs"),
     ];
     let command = host.command(&["schedule", "install"]);
     variables.into_iter().fold(command, |command, (name, value)| command.env(name, value)).run().expect_code(0);
@@ -188,6 +198,8 @@ fn what_the_job_needs_of_this_environment() {
         "all_proxy=http://b:1 ",
         &format!("AWS_CONFIG_FILE={here}/aws/config "),
         &format!("AWS_SHARED_CREDENTIALS_FILE={here}/aws/credentials "),
+        "AWS_USE_FIPS_ENDPOINT=true AWS_USE_DUALSTACK_ENDPOINT=true ",
+        &format!("SSL_CERT_FILE={here}/certs/ca.pem SSL_CERT_DIR={here}/certs:/etc/certs "),
     ] {
         assert!(host.crontab().contains(part), "{part} in {}", host.crontab());
     }
@@ -369,4 +381,99 @@ fn without_a_user_manager_no_units_are_left() {
     let outcome = host.eg(&["schedule", "install", "--with", "systemd"]).expect_code(1);
     assert!(error_of(&outcome).contains("Failed to connect to bus"), "{outcome}");
     assert!(!world.here.home().join("config/systemd").exists());
+}
+
+const NO_JOB: &str = "no scheduled job is installed";
+
+/// What counts is what the scheduler says: right after the installation, after a night's sleep, and after the removal.
+#[test]
+fn scheduled_is_what_the_scheduler_says() {
+    let world = World::new();
+    let host = Host::with_cron(&world);
+    let start = || host.eg(&["session", "start", "--only", "prod-api-sg"]).expect_code(0).stderr;
+    let scheduled = || host.eg(&["--output", "json", "status"]).expect_code(0).json_as("status")["scheduled"].clone();
+    let shown = || {
+        let status = host.eg(&["status"]).expect_code(0).stdout;
+        status.lines().find(|line| line.starts_with("  Scheduled:")).unwrap().to_owned()
+    };
+    let mut tale = String::new();
+    assert!(start().contains(NO_JOB));
+    tale += &format!("before:        {}\n", shown());
+    host.eg(&["schedule", "install"]).expect_code(0);
+    let warns = |said: String| said.contains(NO_JOB) || said.contains("has not run");
+    assert!(!warns(start()), "right after it was installed");
+    assert_eq!(scheduled(), true);
+    tale += &format!("installed:     {}\n", shown());
+    host.eg(&["reconcile", "--timer"]).expect_code(0);
+    tale += &format!("has run:       {}\n", shown());
+    world.advance(8 * 3600 - 60);
+    assert!(!warns(start()), "after a night's sleep");
+    assert_eq!(scheduled(), true);
+    host.eg(&["reconcile", "--timer"]).expect_code(0);
+    host.eg(&["schedule", "remove"]).expect_code(0);
+    assert_eq!(scheduled(), false, "removed, though it ran a moment ago");
+    assert!(start().contains(NO_JOB));
+    tale += &format!("removed:       {}\n", shown());
+    // Another scheduler's runs, which eg has not installed.
+    world.advance(2);
+    host.eg(&["reconcile", "--timer"]).expect_code(0);
+    assert_eq!(scheduled(), true);
+    tale += &format!("another's:     {}\n", shown());
+    world.advance(16 * 60);
+    assert_eq!(scheduled(), false);
+    let time = regex::Regex::new(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d").unwrap();
+    snapshot("scheduled", &time.replace_all(&tale, "YYYY-MM-DD HH:MM:SS"));
+}
+
+/// A job that never runs closes nothing, and that is noticed.
+#[test]
+fn a_job_that_never_runs_is_noticed() {
+    let world = World::new();
+    let host = Host::with_cron(&world);
+    host.eg(&["schedule", "install"]).expect_code(0);
+    let start = || host.eg(&["session", "start", "--only", "prod-api-sg"]).expect_code(0).stderr;
+    assert!(!start().contains("has not run"));
+    world.advance(15 * 60 + 1);
+    let noticed = start();
+    assert!(noticed.contains("the job in cron has not run since ") && noticed.contains("eg doctor"), "{noticed}");
+    assert!(host.eg(&["status"]).expect_code(0).stdout.contains("installed with cron, but it has not run since "));
+    host.eg(&["reconcile", "--timer"]).expect_code(0);
+    assert!(!start().contains("has not run"));
+}
+
+/// A watch closes sessions as long as it runs, however seldom its passes are, and not a moment longer.
+#[test]
+fn a_watch_counts_while_it_runs() {
+    let world = World::new();
+    crate::session::start_id(&world.here, &["--only", "prod-api-sg"]);
+    let scheduled = || world.eg(&["--output", "json", "status"]).expect_code(0).json_as("status")["scheduled"].clone();
+    assert_eq!(scheduled(), false);
+    let watch = world.here.command(&["reconcile", "--watch", "--interval", "86400s"]).spawn();
+    watch.wait_for_call(|call| call.action == "DescribeSecurityGroupRules");
+    let begin = std::time::Instant::now();
+    while scheduled() != true {
+        assert!(begin.elapsed().as_secs() < 100, "it is never seen");
+    }
+    watch.signal("TERM");
+    watch.wait().expect_code(0);
+    assert_eq!(scheduled(), false);
+}
+
+/// The job of a sandbox would outlive it.
+#[test]
+fn nothing_is_installed_from_a_sandbox() {
+    let world = World::new();
+    let host = Host::with_cron(&world);
+    let inside = |line: &str| host.eg(&["-q", "sandbox", "--", "sh", "-c", line]);
+    let refused = inside("eg schedule install").expect_code(1);
+    assert!(error_of(&refused).starts_with("this is a sandbox: "), "{refused}");
+    assert_eq!(host.crontab(), "");
+    let started =
+        inside("eg session start --ipv4 203.0.113.42 && eg status && eg doctor | grep schedule").expect_code(0);
+    assert!(!started.stderr.contains("warning: "), "{started}");
+    assert!(started.stdout.contains("not needed in the sandbox"), "{started}");
+    // With a state of one's own it is no sandbox.
+    let own = format!("eg --state '{}' schedule install", world.dir().join("own.db").display());
+    inside(&own).expect_code(0);
+    assert_eq!(host.crontab().matches("reconcile --timer").count(), 1);
 }
