@@ -96,7 +96,7 @@ test_debian() {
   check 'man eg-config' page_shows 'max_duration' 5 eg-config
   check 'bash completes' says session completes
 
-  check 'eg session stop' says 'Session stopped' alice eg session stop
+  check 'eg session stop' says ' stopped' alice eg session stop
   check 'the rule is gone' rules_are 0
   check 'eg schedule remove' alice eg schedule remove
   check 'the crontab is empty' not grep -r reconcile "$clean/var/spool/cron/crontabs"

@@ -55,7 +55,7 @@ test_image() {
   before=$(rules)
   check 'eg session start' says 'Session is ACTIVE' in_image eg session start --ipv4 203.0.113.10
   check 'the group holds it' rules_are $((before + 1))
-  check 'eg session stop' says 'Session stopped' in_image eg session stop
+  check 'eg session stop' says ' stopped' in_image eg session stop
   check 'the rule is gone' rules_are "$before"
   check 'the sweep of deploy/kubernetes' in_image eg sweep --region eu-west-1 --output json
   umount -l "$work/image/dev" "$work/image/proc" "$work/image/var/lib/eg" "$work/image"

@@ -146,7 +146,7 @@ mod tests {
             provider_time: Some(now()),
             account: None,
             last_page_at: now(),
-            read_later: Default::default(),
+            read_later: BTreeMap::new(),
         }
     }
 
