@@ -4,7 +4,7 @@
 
 use crate::{
     cli::Cli,
-    config_file,
+    config_file::Files,
     env::Env,
     output::{
         json::SCHEMAS,
@@ -161,7 +161,8 @@ impl Here {
 
     fn resources(&self, labels: bool) -> Option<BTreeSet<String>> {
         let path = self.config.as_ref()?;
-        let settings = config_file::load(&config_file::read(path).ok()?, path).ok()?;
+        let files = Files::begin();
+        let settings = files.load(&files.read(path).ok()?, path).ok()?;
         let all = settings.resources.into_iter().chain(settings.selections.into_iter().map(|one| one.like));
         let names = |resource: Resource| {
             let labels = resource.groups.into_iter().filter(move |_| labels);

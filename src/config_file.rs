@@ -3,49 +3,77 @@
 
 use crate::{
     error::{CommandError, Kind},
-    settings::{Settings, Source},
+    settings::{Settings, SettingsError, Source, Unread},
+    trusted_file::{self, Owner, ReadError, Wanted},
 };
 use std::{
     fs::{self, File, Permissions},
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
+    time::Instant,
 };
 use tempfile::NamedTempFile;
 
-/// Reads one file.
-///
-/// # Errors
-/// It is not there, cannot be read, or is not UTF-8.
-pub fn read(path: &Path) -> io::Result<Source> {
-    let text = fs::read_to_string(path)?;
-    // What has no path of its own (a pipe) is known by the name that it was given.
-    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    Ok(Source { text, real })
+/// The files of one configuration, which are read within [`trusted_file::MAX_TIME`] in all.
+#[derive(Clone, Copy, Debug)]
+pub struct Files {
+    begun: Instant,
 }
 
-/// Reads a file and what it includes.
-///
-/// # Errors
-/// As for [`Settings::load`].
-pub fn load(source: &Source, file: &Path) -> Result<Settings, CommandError> {
-    let settings = Settings::load(source, file, &|path| read(path).map_err(|error| error.to_string()));
-    settings.map_err(|error| CommandError::new(Kind::Config, error.to_string()))
-}
-
-/// Whether somebody else than the file's user, or root, can have written a file: in words, if so.
-#[must_use]
-pub fn of_others(path: &Path) -> Option<String> {
-    let found = fs::metadata(path).ok()?;
-    let (owner, user) = (found.uid(), rustix::process::geteuid().as_raw());
-    if owner != user && owner != 0 {
-        return Some(format!("{} belongs to user {owner}", path.display()));
+impl Files {
+    /// From now on.
+    #[must_use]
+    pub fn begin() -> Self {
+        Self { begun: Instant::now() }
     }
-    (found.is_file() && found.mode() & EVERYBODY_WRITES != 0).then(|| format!("everybody can write {}", path.display()))
+
+    /// Reads the file that was named, which may be a pipe.
+    ///
+    /// # Errors
+    /// As for [`trusted_file::read`].
+    pub fn read(self, path: &Path) -> Result<Source, ReadError> {
+        self.read_as(path, true)
+    }
+
+    fn read_as(self, path: &Path, pipe: bool) -> Result<Source, ReadError> {
+        let found = trusted_file::read(path, Wanted { owner: Owner::User, pipe }, self.begun)?;
+        Ok(Source { text: found.text, real: found.real })
+    }
+
+    fn include(self, path: &Path) -> Result<Source, Unread> {
+        self.read_as(path, false)
+            .map_err(|error| Unread { mend: error.mend().map(str::to_owned), why: error.to_string() })
+    }
+
+    /// Reads what a file says, and the files that it includes.
+    ///
+    /// # Errors
+    /// As for [`Settings::load`].
+    pub fn load(self, source: &Source, file: &Path) -> Result<Settings, CommandError> {
+        Settings::load(source, file, &|path| self.include(path)).map_err(not_valid)
+    }
 }
 
-/// Write permission of others. That of a group is left alone: in many places a user's group holds nobody else.
-const EVERYBODY_WRITES: u32 = 0o002;
+fn not_valid(error: SettingsError) -> CommandError {
+    let mend = error.mend.clone();
+    mend.into_iter().fold(CommandError::new(Kind::Config, error.to_string()), CommandError::hint)
+}
+
+/// That a configuration could not be read, and what to do about it.
+#[must_use]
+pub fn unreadable(path: &Path, error: &ReadError) -> CommandError {
+    let path = path.display();
+    match error {
+        ReadError::Untrusted { mend, .. } => {
+            let message =
+                format!("the configuration {path} is not to be trusted: {error}; nothing is opened, closing goes on");
+            CommandError::new(Kind::Config, message).hint(mend)
+        }
+        _ => CommandError::new(Kind::Config, format!("the configuration {path} cannot be read: {error}"))
+            .hint("name another with --config or EG_CONFIG"),
+    }
+}
 
 /// What a new text may take the place of.
 #[derive(Clone, Copy, Debug)]
@@ -89,21 +117,25 @@ impl Change<'_> {
     }
 
     fn check(&self) -> Result<(), CommandError> {
+        // What others could replace would be refused when it is read.
+        trusted_file::check_place(self.file).map_err(|error| unreadable(self.file, &error))?;
+        let files = Files::begin();
         let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let changed = real(self.file);
-        let read = |path: &Path| {
-            if real(path) == changed {
-                return Ok(Source { text: self.text.to_owned(), real: changed.clone() });
-            }
-            read(path).map_err(|error| error.to_string())
+        let new =
+            |path: &Path| (real(path) == changed).then(|| Source { text: self.text.to_owned(), real: changed.clone() });
+        let main = match new(self.main) {
+            Some(source) => source,
+            None => files.read(self.main).map_err(|error| unreadable(self.main, &error))?,
         };
-        let main = read(self.main).map_err(|error| CommandError::new(Kind::Config, error))?;
-        match Settings::load(&main, self.main, &read) {
+        match Settings::load(&main, self.main, &|path| new(path).map_or_else(|| files.include(path), Ok)) {
             Ok(_) => Ok(()),
             Err(error) => {
                 let accepted = if error.accepted.is_empty() { "a valid configuration" } else { &error.accepted };
                 let message = format!("the configuration would not be valid: {}", error.message);
-                Err(CommandError::new(Kind::Config, message).hint(format!("accepted: {accepted}; nothing was changed")))
+                let refused = CommandError::new(Kind::Config, message);
+                let refused = error.mend.iter().fold(refused, |refused, mend| refused.hint(mend));
+                Err(refused.hint(format!("accepted: {accepted}; nothing was changed")))
             }
         }
     }
@@ -122,7 +154,7 @@ impl Change<'_> {
             if (old.uid(), old.gid()) != (made.uid(), made.gid()) {
                 fchown(draft.as_file(), Some(old.uid()), Some(old.gid()))?;
             }
-            draft.as_file().set_permissions(Permissions::from_mode(old.mode() & 0o7777))?;
+            draft.as_file().set_permissions(Permissions::from_mode(trusted_file::safe_mode(&old)))?;
         }
         draft.as_file().sync_all()?;
         let directory = File::open(dir)?;
@@ -185,6 +217,22 @@ mod tests {
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!((fs::read_to_string(&real).unwrap().as_str(), mode(&real)), (GOOD, 0o640));
         assert_eq!(names(dir.path()), ["config.toml", "real.toml"], "no draft stays behind");
+    }
+
+    /// What `eg` writes, it reads again: whoever else could write the old file cannot write the new one.
+    #[test]
+    fn a_file_that_others_could_write_is_replaced_by_one_that_they_cannot() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        fs::write(&path, "# old\n").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o646)).unwrap();
+        change(&path, GOOD).make().unwrap();
+        assert_eq!(mode(&path), 0o644);
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
+        let error = change(&path, "# new\n").make().unwrap_err();
+        assert!(error.message.contains(" can be written by everybody (mode 0777)"), "{error}");
+        assert_eq!(error.hints, [format!("chmod go-w {}", dir.path().display())]);
+        assert_eq!(fs::read_to_string(&path).unwrap(), GOOD);
     }
 
     #[test]

@@ -306,7 +306,14 @@ pub fn credentials(
             format!("{who}; until {}, which is before a session of today's usual length would end", shown(*at)),
             "log in again before then (for SSO: aws sso login)",
         ),
-        CredentialsEnd::At(at) => Finding::good(check, format!("{who}, until {}", shown(*at))),
+        CredentialsEnd::Login { until, command } if *until < now + session => Finding::warning(
+            check,
+            format!("{who}; until {}, which is before a session of today's usual length would end", shown(*until)),
+            format!("log in again before then: {command}"),
+        ),
+        CredentialsEnd::At(at) | CredentialsEnd::Login { until: at, .. } => {
+            Finding::good(check, format!("{who}, until {}", shown(*at)))
+        }
         CredentialsEnd::Renewing => Finding::good(check, format!("{who}, renewed by themselves")),
         CredentialsEnd::Unknown => Finding::good(check, who),
     }

@@ -15,15 +15,18 @@ use eg_providers::{
 use eg_state::Watch;
 use futures_util::future::BoxFuture;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     io::IsTerminal,
     net::IpAddr,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use uuid::Uuid;
+
+/// Where `aws login` keeps its tokens (AWS SDKs and Tools reference guide, "Login credentials provider").
+pub const LOGIN_CACHE: &str = "AWS_LOGIN_CACHE_DIRECTORY";
 
 /// A reading of the wall clock, in whole seconds.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -44,6 +47,8 @@ pub type Clouds = Arc<dyn Fn(&Env) -> Arc<dyn Connect> + Send + Sync>;
 #[derive(Clone)]
 pub struct Env {
     vars: BTreeMap<String, String>,
+    /// Variables whose value is not UTF-8: they are set, to something that cannot be used.
+    garbled: BTreeSet<String>,
     clock: Clock,
     /// Where ids, and with them all randomness, come from.
     pub ids: Ids,
@@ -84,9 +89,7 @@ impl Env {
     #[must_use]
     pub fn from_process() -> Self {
         #[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
-        let vars: BTreeMap<String, String> = std::env::vars_os()
-            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
+        let (vars, garbled) = sorted(std::env::vars_os());
         let named = vars.get("EG_MACHINE").cloned().filter(|name| !name.is_empty());
         let machine = named.or_else(|| machine_uid::get().ok()).map(|id| machine_fingerprint(&id));
         Self {
@@ -103,6 +106,7 @@ impl Env {
             host: whoami::hostname().unwrap_or_else(|_| "unknown".to_owned()),
             machine,
             policy: policy_file(&vars),
+            garbled,
             ..Self::apart(vars.clone(), wall_clock(test_offset(&vars)))
         }
     }
@@ -113,6 +117,7 @@ impl Env {
     pub fn apart(vars: BTreeMap<String, String>, clock: Clock) -> Self {
         Self {
             vars,
+            garbled: BTreeSet::new(),
             clock,
             ids: Arc::new(random_id),
             pause: Arc::new(|wait| Box::pin(tokio::time::sleep(wait))),
@@ -156,22 +161,28 @@ impl Env {
         self.vars.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
+    /// Whether a variable is set to something that is not UTF-8. To take it for one that is not set would use another
+    /// file in its place.
+    #[must_use]
+    pub fn is_garbled(&self, name: &str) -> bool {
+        self.garbled.contains(name)
+    }
+
     /// A variable as it is set, be it to nothing: for `TZ` that means UTC, and not set means the machine's own zone.
     #[must_use]
     pub fn var_as_set(&self, name: &str) -> Option<&str> {
         self.vars.get(name).map(String::as_str)
     }
 
-    /// A variable that names a file of the AWS SDK, as it can be used from any directory. A home at its beginning stays:
-    /// the SDK expands it.
+    /// A variable that names a file of the AWS SDK, as it can be used from any directory: a home at its beginning is the
+    /// user's.
     #[must_use]
     pub fn aws_file(&self, name: &str) -> Option<String> {
         let given = self.var(name)?;
         let path = Path::new(given);
-        if path.components().next() == Some(Component::Normal("~".as_ref())) {
-            return Some(given.to_owned());
-        }
-        Some(self.absolute(path).to_str().unwrap_or(given).to_owned())
+        let in_home = path.strip_prefix("~").ok().zip(self.var("HOME"));
+        let path = in_home.map_or_else(|| path.to_owned(), |(rest, home)| Path::new(home).join(rest));
+        Some(self.absolute(&path).to_str().unwrap_or(given).to_owned())
     }
 
     /// The names of all variables that begin like this.
@@ -217,6 +228,19 @@ impl Env {
     }
 }
 
+/// The variables, and the names of those whose value is not UTF-8. A name that is not is none that `eg` knows.
+fn sorted(all: impl Iterator<Item = (OsString, OsString)>) -> (BTreeMap<String, String>, BTreeSet<String>) {
+    let mut vars = BTreeMap::new();
+    let mut garbled = BTreeSet::new();
+    for (name, value) in all.filter_map(|(name, value)| Some((name.into_string().ok()?, value))) {
+        match value.into_string() {
+            Ok(value) => drop(vars.insert(name, value)),
+            Err(_) => drop(garbled.insert(name)),
+        }
+    }
+    (vars, garbled)
+}
+
 fn columns(terminal: bool) -> Option<usize> {
     let (columns, _) = terminal.then(ratatui::crossterm::terminal::size)?.ok()?;
     (columns > 0).then_some(columns.into())
@@ -230,6 +254,7 @@ fn random_id() -> Uuid {
 fn real_clouds(env: &Env) -> Arc<dyn Connect> {
     let mut options = Options::new(env.clock(), &env.user);
     options.home = env.var("HOME").map(PathBuf::from);
+    options.login_cache = env.var(LOGIN_CACHE).map(PathBuf::from);
     Arc::new(Aws::new(options))
 }
 
@@ -288,14 +313,25 @@ mod tests {
         let inside = |path: &str| here.join(path).to_str().unwrap().to_owned();
         for (given, expected) in [
             ("/etc/aws", "/etc/aws".to_owned()),
-            ("~/aws", "~/aws".to_owned()),
-            ("~", "~".to_owned()),
+            ("~/aws", "/home/alice/aws".to_owned()),
             ("aws/config", inside("aws/config")),
             ("~aws/config", inside("~aws/config")),
             ("./~/config", inside("~/config")),
         ] {
-            assert_eq!(env(&[("AWS_CONFIG_FILE", given)]).aws_file("AWS_CONFIG_FILE"), Some(expected), "{given}");
+            let env = env(&[("AWS_CONFIG_FILE", given), ("HOME", "/home/alice")]);
+            assert_eq!(env.aws_file("AWS_CONFIG_FILE"), Some(expected), "{given}");
         }
         assert_eq!(env(&[("AWS_CONFIG_FILE", "")]).aws_file("AWS_CONFIG_FILE"), None);
+        assert_eq!(env(&[("AWS_CONFIG_FILE", "~/aws")]).aws_file("AWS_CONFIG_FILE"), Some(inside("~/aws")));
+    }
+
+    #[test]
+    fn what_is_not_utf_8_is_not_absent() {
+        use std::os::unix::ffi::OsStringExt;
+        let garbled = || OsString::from_vec(vec![b'/', 0xff]);
+        let all = [("EG_STATE".into(), garbled()), (garbled(), "x".into()), ("HOME".into(), "/h".into())];
+        let (vars, names) = sorted(all.into_iter());
+        assert_eq!(vars, BTreeMap::from([("HOME".to_owned(), "/h".to_owned())]));
+        assert_eq!(names, BTreeSet::from(["EG_STATE".to_owned()]));
     }
 }

@@ -39,6 +39,7 @@ pub mod settings;
 pub mod signals;
 pub mod survey;
 pub mod sweep;
+pub mod trusted_file;
 pub mod verify;
 pub mod watching;
 

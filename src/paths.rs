@@ -18,7 +18,7 @@ pub struct Located {
 /// `--config`, else `EG_CONFIG`, else `config.toml` in the configuration directory.
 ///
 /// # Errors
-/// No home directory is known and none of them is given.
+/// No home directory is known and none of them is given, or the variable that names it is not UTF-8.
 pub fn config(env: &Env, flag: Option<&Path>) -> Result<Located, CommandError> {
     locate(env, flag, "EG_CONFIG", "XDG_CONFIG_HOME", ".config", "config.toml")
 }
@@ -26,7 +26,7 @@ pub fn config(env: &Env, flag: Option<&Path>) -> Result<Located, CommandError> {
 /// `--state`, else `EG_STATE`, else `state.db` in the state directory.
 ///
 /// # Errors
-/// No home directory is known and none of them is given.
+/// No home directory is known and none of them is given, or the variable that names it is not UTF-8.
 pub fn state(env: &Env, flag: Option<&Path>) -> Result<Located, CommandError> {
     locate(env, flag, "EG_STATE", "XDG_STATE_HOME", ".local/state", "state.db")
 }
@@ -39,7 +39,16 @@ fn locate(
     under_home: &str,
     file: &str,
 ) -> Result<Located, CommandError> {
-    if let Some(path) = flag.or_else(|| env.var(var).map(Path::new)) {
+    if let Some(path) = flag {
+        return Ok(Located { path: env.absolute(path), named: true });
+    }
+    // The first that is set decides: whatever comes after it would name another file.
+    let decides = [var, xdg, "HOME"].into_iter().find(|name| env.is_garbled(name) || env.var(name).is_some());
+    if let Some(name) = decides.filter(|name| env.is_garbled(name)) {
+        let message = format!("{name} is not UTF-8, so it is not known where {file} is");
+        return Err(CommandError::new(Kind::State, message).hint(format!("set {name} to a path that is UTF-8")));
+    }
+    if let Some(path) = env.var(var).map(Path::new) {
         return Ok(Located { path: env.absolute(path), named: true });
     }
     let home = || env.var("HOME").map(PathBuf::from).filter(|home| home.is_absolute());

@@ -250,7 +250,10 @@ fn make_directory(env: &Env, groups: &[(&'static str, String)]) -> io::Result<Te
     let dir = tempfile::Builder::new().prefix("eg-sandbox-").permissions(private).tempdir_in(env.temp_dir())?;
     let [(_, id), (_, secret)] = KEYS;
     let credentials = format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
-    fs::write(dir.path().join("config.toml"), configuration(groups))?;
+    let config = dir.path().join("config.toml");
+    fs::write(&config, configuration(groups))?;
+    // Whatever the umask: one that others can write would be refused.
+    fs::set_permissions(config, Permissions::from_mode(0o600))?;
     fs::write(dir.path().join("aws-config"), "")?;
     fs::write(dir.path().join("aws-credentials"), credentials)?;
     fs::create_dir(dir.path().join("bin"))?;

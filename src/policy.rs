@@ -1,19 +1,19 @@
 //! Reading the machine's policy. It binds users only while users cannot write it, so a file that they could write is
 //! no policy but a mistake, and nothing is opened until it is mended.
 
-use crate::settings::{SettingsError, site::SitePolicy};
+use crate::{
+    settings::{SettingsError, site::SitePolicy},
+    trusted_file::{self, Owner, ReadError, Wanted},
+};
 use std::{
-    fs::{self, File, Metadata},
-    io::{self, ErrorKind, Read},
-    os::unix::fs::MetadataExt,
+    fs,
     path::{Path, PathBuf},
+    time::Instant,
 };
 use thiserror::Error;
 
 /// Where the policy is, whoever runs `eg`.
 pub const PLACE: &str = "/etc/eg/policy.toml";
-
-const OTHERS_WRITE: u32 = 0o022;
 
 /// Which file, and whose it has to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub enum PolicyError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        source: ReadError,
     },
     /// Somebody else than root could have written it.
     #[error("the policy {} is not to be trusted: {} {why}", file.display(), path.display())]
@@ -74,19 +74,14 @@ impl PolicyError {
 /// A file that cannot be read, that others than its owner can write, or that is malformed.
 pub fn read(place: &PolicyFile) -> Result<SitePolicy, PolicyError> {
     let path = &place.path;
-    let unreadable = |source| PolicyError::Unreadable { path: path.clone(), source };
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound && !leads_nowhere(path) => return Ok(SitePolicy::default()),
-        Err(error) => return Err(unreadable(error)),
-    };
-    trusted(place, path, &file.metadata().map_err(unreadable)?)?;
-    if let Some(directory) = path.parent() {
-        trusted(place, directory, &fs::metadata(directory).map_err(unreadable)?)?;
+    match trusted_file::read(path, Wanted { owner: Owner::Only(place.owner), pipe: false }, Instant::now()) {
+        Ok(found) => Ok(SitePolicy::parse(&found.text, path)?),
+        Err(ReadError::Absent) if !leads_nowhere(path) => Ok(SitePolicy::default()),
+        Err(ReadError::Untrusted { path: found, why, .. }) => {
+            Err(PolicyError::Untrusted { file: path.clone(), path: found, why })
+        }
+        Err(source) => Err(PolicyError::Unreadable { path: path.clone(), source }),
     }
-    let mut text = String::new();
-    file.read_to_string(&mut text).map_err(unreadable)?;
-    Ok(SitePolicy::parse(&text, path)?)
 }
 
 /// A link whose end is gone was put there for a policy: that is not the same as none.
@@ -96,21 +91,10 @@ fn leads_nowhere(path: &Path) -> bool {
     path.ancestors().any(broken)
 }
 
-fn trusted(place: &PolicyFile, path: &Path, found: &Metadata) -> Result<(), PolicyError> {
-    let refused = |why: String| Err(PolicyError::Untrusted { file: place.path.clone(), path: path.to_owned(), why });
-    if found.uid() != place.owner {
-        return refused(format!("belongs to user {}, not to root", found.uid()));
-    }
-    if found.mode() & OTHERS_WRITE != 0 {
-        return refused(format!("can be written by others than root (mode {:04o})", found.mode() & 0o7777));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
     fn place() -> (tempfile::TempDir, PolicyFile) {
         let directory = tempfile::tempdir().unwrap();

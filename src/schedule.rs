@@ -18,7 +18,7 @@ pub mod systemd;
 pub mod variables;
 
 use crate::{
-    env::Env,
+    env::{Env, LOGIN_CACHE},
     error::{CommandError, Kind},
     output::text::shell_quoted,
     paths::Located,
@@ -34,6 +34,7 @@ const KEPT: &[&str] = &[
     "EG_MACHINE",
     "AWS_CONFIG_FILE",
     "AWS_SHARED_CREDENTIALS_FILE",
+    LOGIN_CACHE,
     "AWS_USE_FIPS_ENDPOINT",
     "AWS_USE_DUALSTACK_ENDPOINT",
     "SSL_CERT_FILE",
@@ -53,7 +54,8 @@ fn kept_value(env: &Env, name: &str) -> Option<String> {
     let absolute = |path: &str| env.absolute(Path::new(path)).to_string_lossy().into_owned();
     match name {
         "AWS_CONFIG_FILE" | "AWS_SHARED_CREDENTIALS_FILE" => env.aws_file(name),
-        "SSL_CERT_FILE" => env.var(name).map(absolute),
+        // The SDK takes a home at the beginning of these as it is written.
+        "SSL_CERT_FILE" | LOGIN_CACHE => env.var(name).map(absolute),
         // Several, as in PATH.
         "SSL_CERT_DIR" => {
             let directories = env.var(name)?.split(':').filter(|path| !path.is_empty());

@@ -18,7 +18,7 @@ use eg_model::{
 use reader::Fault;
 use reqwest::Url;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     path::{Path, PathBuf},
     time::Duration,
@@ -29,6 +29,11 @@ use toml::{Spanned, de::DeTable};
 /// The most `extra_tags`: of the 50 tags that a rule can carry (AWS, "Tag naming limits and requirements"), these
 /// leave room for `eg`'s own three and some leases.
 pub const MAX_EXTRA_TAGS: usize = 40;
+
+/// The most files of one configuration.
+pub const MAX_FILES: usize = 256;
+/// The most files that include each other in a row: each is read while the ones above it wait.
+pub const MAX_LEVELS: usize = 16;
 
 /// What `[aws] description` accepts, for messages.
 const DESCRIPTIONS: &str = "\"full\" (user, host and session) or \"session\" (the session alone)";
@@ -332,8 +337,17 @@ pub struct Source {
     pub real: PathBuf,
 }
 
-/// Reads one file of the configuration; an error is in words.
-pub type Reader<'r> = dyn Fn(&Path) -> Result<Source, String> + 'r;
+/// Why a file was not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// In words.
+    pub why: String,
+    /// The command that mends it, where there is one.
+    pub mend: Option<String>,
+}
+
+/// Reads one file of the configuration.
+pub type Reader<'r> = dyn Fn(&Path) -> Result<Source, Unread> + 'r;
 
 /// A mistake in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -349,6 +363,8 @@ pub struct SettingsError {
     pub message: String,
     /// What is accepted in its place; empty where the text is not TOML at all.
     pub accepted: String,
+    /// The command that mends it, where there is one.
+    pub mend: Option<String>,
 }
 
 fn accepted_suffix(accepted: &str) -> String {
@@ -410,7 +426,7 @@ impl Settings {
     /// As for [`Settings::load`].
     pub fn parse(text: &str, file: &Path) -> Result<Self, SettingsError> {
         let source = Source { text: text.to_owned(), real: file.to_owned() };
-        Self::load(&source, file, &|_| Err("files are not read here".to_owned()))
+        Self::load(&source, file, &|_| Err(Unread { why: "files are not read here".to_owned(), mend: None }))
     }
 
     /// Reads a configuration and, through `read`, what it includes; `file` is named in errors, and included files are
@@ -418,8 +434,8 @@ impl Settings {
     ///
     /// # Errors
     /// Text that is not TOML, unknown keys, values of the wrong type or out of range, duplicate names, and a
-    /// `default_duration` above `max_duration`; a file that cannot be read, or that is included twice. The first
-    /// mistake found is the one reported.
+    /// `default_duration` above `max_duration`; a file that cannot be read, or that is included twice; more files or
+    /// levels of them than [`MAX_FILES`] and [`MAX_LEVELS`]. The first mistake found is the one reported.
     pub fn load(source: &Source, file: &Path, read: &Reader<'_>) -> Result<Self, SettingsError> {
         gather::gather(source, file, read)
     }
@@ -466,13 +482,8 @@ impl Settings {
     fn known_to_only(&self) -> Vec<String> {
         let names = self.names_and_labels().map(|(name, _)| name);
         let labels = self.names_and_labels().flat_map(|(_, labels)| labels);
-        let mut known: Vec<String> = Vec::new();
-        for word in names.chain(labels) {
-            if !known.contains(word) {
-                known.push(word.clone());
-            }
-        }
-        known
+        let mut seen = BTreeSet::new();
+        names.chain(labels).filter(|word| seen.insert(*word)).cloned().collect()
     }
 }
 
@@ -489,7 +500,8 @@ fn locate(text: &str, file: &Path, fault: Fault) -> SettingsError {
     let before = text.get(..fault.at).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    SettingsError { file: file.to_owned(), line, column, message: fault.message, accepted: fault.accepted }
+    let Fault { message, accepted, mend, .. } = fault;
+    SettingsError { file: file.to_owned(), line, column, message, accepted, mend }
 }
 
 #[cfg(test)]

@@ -24,6 +24,8 @@ pub enum FailureClass {
     Credentials,
     /// The request is wrong in itself. Nothing happened.
     Invalid,
+    /// This machine's policy does not allow it: nothing was sent.
+    Barred,
     /// This machine cannot send it: it has no CA certificates, or not the one that is needed. Nothing happened.
     Local,
     /// No answer, or one that cannot be understood. The call may have had its effect, now or later.
@@ -51,14 +53,14 @@ impl FailureClass {
     /// | Throttled | retry now | no |
     /// | Transient, Unknown | re-observe | perhaps |
     /// | Stale | re-observe | no |
-    /// | Gone, Limit, Denied, Invalid | retry later | no |
+    /// | Gone, Limit, Denied, Invalid, Barred | retry later | no |
     /// | Credentials, Local | stop | no |
     #[must_use]
     pub fn reaction(self) -> Reaction {
         match self {
             Self::Throttled => Reaction::RetryNow,
             Self::Transient | Self::Unknown | Self::Stale => Reaction::Reobserve,
-            Self::Gone | Self::Limit | Self::Denied | Self::Invalid => Reaction::RetryLater,
+            Self::Gone | Self::Limit | Self::Denied | Self::Invalid | Self::Barred => Reaction::RetryLater,
             Self::Credentials | Self::Local => Reaction::Stop,
         }
     }
@@ -73,13 +75,16 @@ impl FailureClass {
     /// caller's or the service's.
     #[must_use]
     pub fn splits_batch(self) -> bool {
-        matches!(self, Self::Stale | Self::Limit | Self::Invalid | Self::Gone)
+        matches!(self, Self::Stale | Self::Limit | Self::Invalid | Self::Gone | Self::Barred)
     }
 
     /// Whether a grant that meets this failure is FAILED (somebody has to act) rather than PENDING (it passes).
     #[must_use]
     pub fn fails_grant(self) -> bool {
-        matches!(self, Self::Gone | Self::Limit | Self::Denied | Self::Credentials | Self::Invalid | Self::Local)
+        matches!(
+            self,
+            Self::Gone | Self::Limit | Self::Denied | Self::Credentials | Self::Invalid | Self::Barred | Self::Local
+        )
     }
 
     /// What the user should do next, in one sentence.
@@ -96,6 +101,7 @@ impl FailureClass {
                 "name another profile with `profile` on the resource or AWS_PROFILE, or log in again with aws sso login"
             }
             Self::Invalid => "check the resource's ports and id in the configuration",
+            Self::Barred => "the machine's administrator has set that; see: eg doctor",
             Self::Local => "install the package ca-certificates, or set SSL_CERT_FILE to a file of CA certificates",
             Self::Unknown => "whether the call arrived is not known; `eg reconcile` finds out by itself",
         }
@@ -113,6 +119,7 @@ impl fmt::Display for FailureClass {
             Self::Denied => "not permitted",
             Self::Credentials => "credentials not usable",
             Self::Invalid => "refused as invalid",
+            Self::Barred => "not allowed on this machine",
             Self::Local => "not sent",
             Self::Unknown => "no usable answer",
         })

@@ -108,6 +108,12 @@ pub fn machine_fingerprint(machine: &str) -> String {
 /// Eight hex digits of a text's SHA-256, to tell names apart.
 #[must_use]
 pub fn short_digest(text: &str) -> String {
+    digest(text).chars().take(8).collect()
+}
+
+/// A text's SHA-256 in lower-case hex digits.
+#[must_use]
+pub fn digest(text: &str) -> String {
     use sha2::{Digest, Sha256};
-    Sha256::digest(text.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }

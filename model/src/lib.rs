@@ -7,6 +7,7 @@
 
 pub mod address;
 pub mod collecting;
+pub mod damage;
 pub mod duration;
 pub mod endpoint;
 pub mod ensure;

@@ -181,6 +181,13 @@ pub enum CredentialsEnd {
     Renewing,
     /// Renewal ends then (an SSO login, a session token).
     At(Timestamp),
+    /// They renew themselves as long as a login of a person lasts.
+    Login {
+        /// The latest time at which it can end.
+        until: Timestamp,
+        /// What begins another one.
+        command: String,
+    },
     /// They come from this shell's environment: a scheduled reconcile does not have them.
     ShellOnly,
     /// Not known.

@@ -2,7 +2,6 @@
 
 use super::Context;
 use crate::{
-    config_file::of_others,
     detect::{Families, survey as survey_addresses},
     doctor::{
         Elsewhere, Finding, Level, addresses, certificates, clock, cloud_expiry, credentials, missing_group,
@@ -123,16 +122,12 @@ fn configuration(context: &Context<'_>, settings: Result<&Settings, &CommandErro
     };
     let path = file.display();
     match settings {
-        Err(error) => Finding::bad("configuration", &error.message, format!("edit {path}")),
+        Err(error) if error.hints.is_empty() => Finding::bad("configuration", &error.message, format!("edit {path}")),
+        Err(error) => Finding { advice: error.hints.clone(), ..Finding::bad("configuration", &error.message, "") },
         Ok(settings) if settings.names_no_target() => Finding::bad(
             "configuration",
             format!("no resource is configured in {path}"),
             "have it made, from the groups that your AWS profile sees: eg init",
-        ),
-        Ok(_) if let Some(why) = of_others(file) => Finding::warning(
-            "configuration",
-            format!("{why}: others decide what is opened; the command of [notify] is not run"),
-            format!("chown it to yourself, and: chmod o-w {path}"),
         ),
         Ok(settings) => {
             let count = settings.resources.len() + settings.selections.len();

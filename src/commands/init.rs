@@ -5,7 +5,7 @@ use super::{
     resource::{discover::way, openings},
 };
 use crate::{
-    config_file::{self, Change, Over},
+    config_file::{Change, Files, Over},
     edit::{self, Entry},
     error::{CommandError, Exit, Kind},
     output::text::escape_controls,
@@ -69,7 +69,7 @@ pub fn run(context: &Context<'_>, args: &InitArgs) -> Result<Exit, CommandError>
             .hint("add to it: eg resource add, or see what could be added: eg resource discover")
             .hint("or replace it: eg init --force"));
     }
-    let before = config_file::read(path).ok().map(|source| source.text);
+    let before = Files::begin().read(path).ok().map(|source| source.text);
     let runtime = context.runtime()?;
     let made = Init::new(context, args, &runtime, before)?.make();
     runtime.shutdown_background();
@@ -98,8 +98,8 @@ impl<'a> Init<'a> {
         before: Option<String>,
     ) -> Result<Self, CommandError> {
         let env = context.env;
-        let var = |name: &str| env.var(name);
-        let profiles = runtime.block_on(profiles(var("AWS_CONFIG_FILE"), var("AWS_SHARED_CREDENTIALS_FILE")))?;
+        let [config, credentials] = ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"].map(|name| env.aws_file(name));
+        let profiles = runtime.block_on(profiles(config.as_deref(), credentials.as_deref()))?;
         let somebody = env.stdin_is_terminal && env.stderr_is_terminal && !context.printer.is_json();
         let questions = if somebody { Some(runtime.block_on(async { Questions::begin() })?) } else { None };
         Ok(Self { context, args, runtime, profiles, questions, before })

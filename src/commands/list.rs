@@ -60,5 +60,5 @@ pub fn run(context: &Context<'_>, args: &ListArgs) -> Result<Exit, CommandError>
     if listing.left_out > 0 {
         context.printer.remark(&format!("{} more: eg session list --limit 0", listing.left_out));
     }
-    Ok(Exit::Done)
+    Ok(if context.tell_damaged(store.as_ref()) { Exit::Failed } else { Exit::Done })
 }

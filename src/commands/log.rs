@@ -40,8 +40,9 @@ fn since(text: &str) -> Result<TimeDelta, String> {
 /// # Errors
 /// There is no such session, or the record cannot be read.
 pub fn run(context: &Context<'_>, args: &LogArgs) -> Result<Exit, CommandError> {
-    let entries = match context.store_for_reading()? {
-        Some(store) => entries(context, &store, args)?,
+    let store = context.store_for_reading()?;
+    let entries = match &store {
+        Some(store) => entries(context, store, args)?,
         None if args.session.is_some() => {
             let path = context.state.path.display();
             return Err(CommandError::new(Kind::NotFound, "there is no session yet")
@@ -52,15 +53,15 @@ pub fn run(context: &Context<'_>, args: &LogArgs) -> Result<Exit, CommandError> 
     let printer = context.printer;
     if context.global.output == Output::Csv {
         printer.verbatim(&csv(&entries)?);
-        return Ok(Exit::Done);
-    }
-    printer.json(&entries.iter().map(entry_json).collect::<Vec<_>>());
-    if entries.is_empty() {
-        printer.remark("No events.");
     } else {
-        printer.result(&table(context, &entries));
+        printer.json(&entries.iter().map(entry_json).collect::<Vec<_>>());
+        if entries.is_empty() {
+            printer.remark("No events.");
+        } else {
+            printer.result(&table(context, &entries));
+        }
     }
-    Ok(Exit::Done)
+    Ok(if context.tell_damaged(store.as_ref()) { Exit::Failed } else { Exit::Done })
 }
 
 /// An event, with what the record says about what it names.

@@ -35,7 +35,7 @@ pub mod who;
 
 use crate::{
     cli::{Cli, Command, Global, Output, ScheduleCommand, SessionCommand, SetupCommand, StateCommand},
-    config_file,
+    config_file::{self, Files},
     env::Env,
     error::{CommandError, Exit, Kind},
     lock::{self, PassLock},
@@ -51,6 +51,7 @@ use crate::{
     schedule::scheduled::Scheduled,
     settings::{Chosen, Description, Resource, Selection, Settings, site::SitePolicy},
     signals::Interrupt,
+    trusted_file::ReadError,
 };
 use eg_model::{
     follow::Move,
@@ -204,13 +205,11 @@ impl Context<'_> {
     /// The configuration. A missing file is an empty configuration, unless somebody named it.
     fn settings(&self) -> Result<Settings, CommandError> {
         let Located { path, named } = self.config()?;
-        match config_file::read(path) {
-            Ok(source) => config_file::load(&source, path),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => Ok(Settings::default()),
-            Err(error) => {
-                let message = format!("the configuration {} cannot be read: {error}", path.display());
-                Err(CommandError::new(Kind::Config, message).hint("name another with --config or EG_CONFIG"))
-            }
+        let files = Files::begin();
+        match files.read(path) {
+            Ok(source) => files.load(&source, path),
+            Err(ReadError::Absent) if !named => Ok(Settings::default()),
+            Err(error) => Err(config_file::unreadable(path, &error)),
         }
     }
 
@@ -373,7 +372,10 @@ impl Context<'_> {
     /// What passes may do. With a configuration or a machine's policy that cannot be used, nothing is opened.
     fn driver_policy(&self, settings: Option<&Settings>) -> Policy {
         let policy = settings.map(policy).unwrap_or_default();
-        Policy { open: policy.open && self.site_policy().is_ok(), ..policy }
+        match self.site_policy() {
+            Ok(site) => Policy { site, ..policy },
+            Err(_) => Policy { open: false, ..policy },
+        }
     }
 
     /// The way to a configured resource, as seen from here and now.
@@ -490,6 +492,16 @@ impl Context<'_> {
         Ok(used.map(|grant| (grant.reach.target.clone(), grant.reach)).collect())
     }
 
+    /// Warns of rows that were skipped because they do not parse. Whether there are any: what was shown is not all then.
+    fn tell_damaged(&self, store: Option<&Store>) -> bool {
+        let damaged = store.map(Store::damaged_rows).unwrap_or_default();
+        for error in &damaged {
+            let message = format!("{error}; the row is left out");
+            self.printer.warn(&message, error.advice().as_slice());
+        }
+        !damaged.is_empty()
+    }
+
     fn session_json(&self, store: &Store, session: &Session) -> Result<SessionJson, CommandError> {
         Ok(SessionJson::new(session, &store.open_leases()?, self.env.now()))
     }
@@ -576,6 +588,7 @@ fn policy(settings: &Settings) -> Policy {
         extra_tags: settings.aws.extra_tags.clone(),
         name_person: settings.aws.description == Description::Full,
         cloud_expiry: settings.aws.cloud_expiry.clone(),
+        site: SitePolicy::default(),
     }
 }
 

@@ -665,7 +665,7 @@ impl<'a> Opening<'a> {
         let mut warned = BTreeSet::new();
         for (name, end) in &callers.ends {
             if let Some(warning) = self.credentials_warning(end, session.expires_at, closer) {
-                warned.insert((format!("{name} {warning}"), credentials_hint(end).to_owned()));
+                warned.insert((format!("{name} {warning}"), credentials_hint(end)));
             }
         }
         for (message, hint) in warned {
@@ -677,8 +677,8 @@ impl<'a> Opening<'a> {
         match end {
             CredentialsEnd::Renewing | CredentialsEnd::Unknown => None,
             CredentialsEnd::ShellOnly if closer == Closer::ThisProcess => None,
-            CredentialsEnd::At(at) if *at >= expires => None,
-            CredentialsEnd::At(at) => {
+            CredentialsEnd::At(at) | CredentialsEnd::Login { until: at, .. } if *at >= expires => None,
+            CredentialsEnd::At(at) | CredentialsEnd::Login { until: at, .. } => {
                 let at = self.context.zone.format(*at);
                 Some(format!("end at {at}, before the session does: nothing can close it after that"))
             }
@@ -717,12 +717,13 @@ fn same_credentials(a: &Reach, b: &Reach) -> bool {
     a.same_way(&other)
 }
 
-fn credentials_hint(end: &CredentialsEnd) -> &'static str {
+fn credentials_hint(end: &CredentialsEnd) -> String {
     match end {
         CredentialsEnd::ShellOnly => {
-            "use a profile: `profile = \"…\"` on the resource, or AWS_PROFILE with AWS_ACCESS_KEY_ID unset"
+            "use a profile: `profile = \"…\"` on the resource, or AWS_PROFILE with AWS_ACCESS_KEY_ID unset".to_owned()
         }
-        _ => "log in again before then, or use credentials that renew themselves",
+        CredentialsEnd::Login { command, .. } => format!("log in again before then: {command}"),
+        _ => "log in again before then, or use credentials that renew themselves".to_owned(),
     }
 }
 

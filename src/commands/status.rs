@@ -53,9 +53,10 @@ pub fn run(context: &Context<'_>, args: &StatusArgs) -> Result<Exit, CommandErro
         Shown { view: View { scheduled, ..context.view(glance.runs.clone()) }, glance: &glance, addresses: &addresses };
     context.printer.json(&shown.json());
     context.printer.result(&shown.text());
+    let damaged = context.tell_damaged(store.as_ref());
     settings?;
     context.site_policy()?;
-    Ok(Exit::Done)
+    Ok(if damaged { Exit::Failed } else { Exit::Done })
 }
 
 /// One family, and its address or why there is none.

@@ -282,7 +282,7 @@ fn advice(class: FailureClass) -> &'static str {
         FailureClass::Denied => "give the credentials the permissions that `eg iam-policy --sweep` prints",
         FailureClass::Credentials => "renew the credentials (for SSO: `aws sso login`), then run eg sweep again",
         FailureClass::Local => FailureClass::Local.advice(),
-        FailureClass::Gone | FailureClass::Invalid | FailureClass::Limit => {
+        FailureClass::Gone | FailureClass::Invalid | FailureClass::Limit | FailureClass::Barred => {
             "check the region and the profile, then run eg sweep again"
         }
         FailureClass::Throttled | FailureClass::Transient | FailureClass::Stale | FailureClass::Unknown => AGAIN,

@@ -17,6 +17,7 @@
 //! other. A pass lasts as long as its slowest route. The store is borrowed only between awaits, so no transaction is ever
 //! open across one.
 
+mod door;
 mod lane;
 mod leave;
 mod observe;
@@ -34,14 +35,21 @@ pub use report::{NoteReport, PassReport, StepOutcome, StepReport};
 pub use rights::KnownRights;
 pub(crate) use rights::wanted;
 
-use crate::{env::Env, error::CommandError, lock::PassLock, settings::CloudExpiry, signals::Interrupt};
+use crate::{
+    env::Env,
+    error::CommandError,
+    lock::PassLock,
+    settings::{CloudExpiry, site::SitePolicy},
+    signals::Interrupt,
+};
 use eg_model::{
     Timestamp,
+    damage::damage_at,
     follow::Move,
     ids::{GrantId, RunId, SessionId},
     permission::Permission,
-    plan::{Wants, wants},
-    session::{Session, SessionStatus},
+    plan::{Note, NoteKind, Wants, wants},
+    session::{Grant, Session, SessionStatus},
     switch::Switch,
     target::{Reach, TargetKey},
     twin::Overwritten,
@@ -74,6 +82,8 @@ pub struct Policy {
     pub name_person: bool,
     /// Where expiry switches are set, if they are.
     pub cloud_expiry: Option<CloudExpiry>,
+    /// What the machine's policy lets a pass open.
+    pub site: SitePolicy,
 }
 
 /// One pass.
@@ -93,6 +103,24 @@ pub struct Request {
     pub moves: Vec<Move>,
     /// Stop after the plan.
     pub dry_run: bool,
+}
+
+impl Request {
+    /// Whether a session is one that the pass is about.
+    fn concerns(&self, session: &Session) -> bool {
+        self.scope.as_ref().is_none_or(|ids| ids.contains(&session.id))
+    }
+}
+
+/// What a session's row says that `eg` cannot have recorded: nothing is opened for it.
+fn damage_notes(session: &Session, now: Timestamp) -> Vec<NoteReport> {
+    let note = |grant: &Grant| {
+        let (short, name) = (session.id.short(), &grant.resource_name);
+        let why = damage_at(session, grant, now)?;
+        let message = format!("the record of session {short} on {name} is damaged: {why}; nothing is opened for it");
+        Some(NoteReport { target: grant.reach.target.clone(), note: Note { kind: NoteKind::Damaged, message } })
+    };
+    session.current().filter_map(note).collect()
 }
 
 /// Carries out passes.
@@ -162,6 +190,13 @@ impl<'a> Driver<'a> {
         }
         let mut sessions = store.live_sessions()?;
         sessions.retain(|session| session.expires_at > now && !self.unrecorded_stops.contains(&session.id));
+        for session in &mut sessions {
+            let sound: Vec<bool> =
+                session.grants.iter().map(|grant| damage_at(session, grant, now).is_none()).collect();
+            let mut sound = sound.into_iter();
+            session.grants.retain(|_| sound.next().unwrap_or(false));
+        }
+        door::prefer_allowed(&mut sessions, &self.policy.site);
         let wants = wants(&sessions);
         let leases = store.open_leases()?;
         let revoked = store.revoked_rules(now - eg_model::SETTLE_WINDOW * 2)?;
@@ -223,6 +258,7 @@ impl<'a> Driver<'a> {
     /// The record cannot be read. What goes wrong at a provider, or while writing, is part of the report.
     pub async fn pass(&self, _lock: &PassLock, request: &Request, looks: Looks) -> Result<PassReport, CommandError> {
         let started = self.env.now();
+        self.store.borrow().forget_damaged_rows();
         let run = RunId(self.env.uuid());
         let mut report = PassReport::new(run, started);
         let begun = self.begin(request, run, started, &mut report);
@@ -299,6 +335,13 @@ impl<'a> Driver<'a> {
         let open = |session: &Session| session.status != SessionStatus::Active;
         if request.scope.is_none() && (live.iter().any(open) || !ending.is_empty()) {
             report.converged = false;
+        }
+        for session in live.iter().filter(|session| request.concerns(session)) {
+            report.notes.extend(damage_notes(session, now));
+        }
+        report.converged &= !report.notes.iter().any(|item| item.note.kind == NoteKind::Damaged);
+        for error in store.damaged_rows() {
+            report.keep::<()>(Err(error));
         }
         report.failed_sessions = live.iter().filter(|s| s.status == SessionStatus::Failed).map(|s| s.id).collect();
         let expiries = live.iter().map(|session| session.expires_at).filter(|at| *at > now);

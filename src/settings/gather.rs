@@ -1,25 +1,41 @@
 //! One configuration out of a file and the files that it includes.
 
 use super::{
-    AWS_KEYS, CLOUD_EXPIRY_KEYS, DEFAULTS_KEYS, DETECT_KEYS, Fault, INCLUDED_KEYS, NOTIFY_KEYS, Place, RECONCILE_KEYS,
-    RESOURCE_KEYS, ROOT_KEYS, Reader, Resource, SESSION_KEYS, Selection, Settings, SettingsError, Source, USER_KEYS,
-    locate,
+    AWS_KEYS, CLOUD_EXPIRY_KEYS, DEFAULTS_KEYS, DETECT_KEYS, Fault, INCLUDED_KEYS, MAX_FILES, MAX_LEVELS, NOTIFY_KEYS,
+    Place, RECONCILE_KEYS, RESOURCE_KEYS, ROOT_KEYS, Reader, Resource, SESSION_KEYS, Selection, Settings,
+    SettingsError, Source, USER_KEYS, locate,
     reader::{At, Section},
     sections::{self, Entry, Keys},
     table,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
 const FILES: &str = "a list of files, relative to this one, as in [\"team.toml\"]";
 
 pub(super) fn gather(source: &Source, file: &Path, read: &Reader<'_>) -> Result<Settings, SettingsError> {
-    let mut gathering =
-        Gathering { read, settings: Settings::default(), places: BTreeMap::new(), open: Vec::new(), known: Vec::new() };
+    let mut gathering = Gathering {
+        read,
+        settings: Settings::default(),
+        places: BTreeMap::new(),
+        open: Vec::new(),
+        known: BTreeSet::new(),
+    };
     gathering.file(source, file, &Keys::default())?;
-    Ok(gathering.settings)
+    let mut settings = gathering.settings;
+    // Whatever directory `eg` is run in, one configuration runs one command.
+    if let Some(program) = settings.notify.as_mut().and_then(|notify| notify.command.first_mut()) {
+        *program = command_beside(file, program);
+    }
+    Ok(settings)
+}
+
+/// A command that is a path is relative to the file that names it; a bare name is looked for in `PATH`.
+fn command_beside(file: &Path, program: &str) -> String {
+    let found = file.parent().filter(|_| program.contains('/')).map(|directory| directory.join(program));
+    found.and_then(|path| path.into_os_string().into_string().ok()).unwrap_or_else(|| program.to_owned())
 }
 
 struct Gathering<'r> {
@@ -30,7 +46,7 @@ struct Gathering<'r> {
     /// The files that are being read, the one that includes before the one that is included.
     open: Vec<(PathBuf, PathBuf)>,
     /// Every file so far.
-    known: Vec<PathBuf>,
+    known: BTreeSet<PathBuf>,
 }
 
 /// What a file says beside what goes into the settings at once.
@@ -44,10 +60,11 @@ impl Gathering<'_> {
     fn file(&mut self, source: &Source, file: &Path, outer: &Keys) -> Result<(), SettingsError> {
         let at_fault = |fault| locate(&source.text, file, fault);
         let rest = self.sections(&source.text, outer).map_err(at_fault)?;
-        self.known.push(source.real.clone());
+        self.known.insert(source.real.clone());
         self.open.push((source.real.clone(), file.to_owned()));
+        let lines = Lines::of(&source.text);
         for (name, entry) in rest.entries {
-            self.entry(&source.text, file, name, entry).map_err(at_fault)?;
+            self.entry(lines.line(name.at), file, name, entry).map_err(at_fault)?;
         }
         for include in rest.includes {
             let path = file.parent().unwrap_or(Path::new("")).join(&include.value);
@@ -80,8 +97,7 @@ impl Gathering<'_> {
         Ok(Rest { defaults, entries, includes })
     }
 
-    fn entry(&mut self, text: &str, file: &Path, name: At<String>, entry: Entry) -> Result<(), Fault> {
-        let line = locate(text, file, Fault::new(name.at, "", "")).line;
+    fn entry(&mut self, line: usize, file: &Path, name: At<String>, entry: Entry) -> Result<(), Fault> {
         let place = (file.to_owned(), line);
         if let Some((other, line)) = self.places.insert(name.value.clone(), place) {
             let elsewhere =
@@ -103,7 +119,16 @@ impl Gathering<'_> {
     fn open(&self, path: &Path, include: &At<String>) -> Result<Source, Fault> {
         let refused = |message: String| Fault::new(include.at, message, FILES);
         let shown = path.display();
-        let source = (self.read)(path).map_err(|error| refused(format!("{shown} cannot be read: {error}")))?;
+        if self.open.len() >= MAX_LEVELS {
+            return Err(refused(format!("{shown} is too deep: files can include each other {MAX_LEVELS} levels deep")));
+        }
+        if self.known.len() >= MAX_FILES {
+            return Err(refused(format!("{shown} is one too many: a configuration can have {MAX_FILES} files")));
+        }
+        let source = (self.read)(path).map_err(|error| {
+            let what = if error.mend.is_some() { "is not to be trusted" } else { "cannot be read" };
+            Fault { mend: error.mend, ..refused(format!("{shown} {what}: {}", error.why)) }
+        })?;
         if let Some(at) = self.open.iter().position(|(real, _)| *real == source.real) {
             let way: Vec<String> = self.open.iter().skip(at).map(|(_, file)| file.display().to_string()).collect();
             return Err(refused(format!("{shown} includes itself: {} includes it again", way.join(" includes "))));
@@ -112,5 +137,19 @@ impl Gathering<'_> {
             return Err(refused(format!("{shown} is included twice")));
         }
         Ok(source)
+    }
+}
+
+/// Where the lines of a text end. Counting them anew for each of many places would take the square of their number.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        Self(text.match_indices('\n').map(|(at, _)| at).collect())
+    }
+
+    /// The line of a byte, from 1.
+    fn line(&self, at: usize) -> usize {
+        self.0.partition_point(|end| *end < at) + 1
     }
 }

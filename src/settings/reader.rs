@@ -12,11 +12,13 @@ pub(super) struct Fault {
     pub(super) at: usize,
     pub(super) message: String,
     pub(super) accepted: String,
+    /// The command that mends it, where there is one.
+    pub(super) mend: Option<String>,
 }
 
 impl Fault {
     pub(super) fn new(at: usize, message: impl Into<String>, accepted: impl Into<String>) -> Self {
-        Self { at, message: message.into(), accepted: accepted.into() }
+        Self { at, message: message.into(), accepted: accepted.into(), mend: None }
     }
 }
 

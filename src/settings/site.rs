@@ -12,7 +12,7 @@ use chrono::TimeDelta;
 use eg_model::{
     address::IpVersion,
     duration::format_duration,
-    permission::PortSpec,
+    permission::{Permission, PortSpec},
     session::{Grant, Session},
 };
 use regex::Regex;
@@ -131,6 +131,23 @@ impl SitePolicy {
         self.check_prefixes(asked)?;
         self.check_reason(asked)?;
         self.check_explicit(asked)
+    }
+
+    /// Whether one permission may be opened for a session that is on record.
+    ///
+    /// # Errors
+    /// The first key that does not allow it.
+    pub fn allows(&self, session: &Session, grant: &Grant, permission: &Permission) -> Result<(), NotAllowed> {
+        if self.file.is_none() {
+            return Ok(());
+        }
+        self.check(&Asked {
+            duration: session.expires_at - session.started_at,
+            reason: session.reason.clone(),
+            ports: permission.spec().map(|port| (grant.resource_name.clone(), port)).into_iter().collect(),
+            prefixes: [(permission.ip_version(), permission.cidr().prefix_len())].into(),
+            ..Asked::default()
+        })
     }
 
     fn refuse(&self, key: &'static str, allowed: String, asked: String) -> Result<(), NotAllowed> {

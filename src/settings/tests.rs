@@ -427,10 +427,11 @@ fn cloud_expiry_that_cannot_be_meant() {
 fn load(files: &[(&str, &str)]) -> Result<Settings, String> {
     let read = |path: &Path| {
         let name = path.to_string_lossy().replace("./", "");
-        let (_, text) = files.iter().find(|(known, _)| *known == name).ok_or("no such file")?;
+        let found = files.iter().find(|(known, _)| *known == name);
+        let (_, text) = found.ok_or_else(|| Unread { why: "no such file".to_owned(), mend: None })?;
         Ok(Source { text: (*text).to_owned(), real: PathBuf::from(name) })
     };
-    let main = read(Path::new(files[0].0))?;
+    let main = read(Path::new(files[0].0)).map_err(|error: Unread| error.why)?;
     Settings::load(&main, Path::new(files[0].0), &read).map_err(|error| error.to_string())
 }
 
@@ -653,4 +654,70 @@ fn notify() {
     }
     assert!(refusal("[notify]\nbefore = \"1h\"\n").starts_with("c.toml:2:10: before stands without a command"));
     assert!(refusal("[notify]\ncommand = [\"x\"]\nbefore = \"0m\"\n").contains("3:10: before: "));
+}
+
+/// Each of them is read while the ones that include it wait.
+#[test]
+fn files_include_each_other_sixteen_levels_deep() {
+    let chain = |levels: usize| {
+        let name = |level: usize| format!("{level}.toml");
+        let text = |level: usize| format!("include = [\"{}\"]\n", name(level + 1));
+        let mut files: Vec<(String, String)> = (1..levels).map(|level| (name(level), text(level))).collect();
+        files.push((name(levels), BARE.to_owned() + "region = \"eu-west-1\"\nports = [\"tcp/22\"]\n"));
+        let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        load(&files).map(|settings| settings.resources.len())
+    };
+    assert_eq!(chain(16), Ok(1));
+    for levels in [17, 2_000] {
+        let error = chain(levels).unwrap_err();
+        let expected = "16.toml:1:12: 17.toml is too deep: files can include each other 16 levels deep";
+        assert!(error.starts_with(expected), "{error}");
+    }
+}
+
+#[test]
+fn a_configuration_has_256_files() {
+    let broad = |count: usize| {
+        let names: Vec<String> = (1..count).map(|number| format!("{number}.toml")).collect();
+        let main = format!("include = {names:?}");
+        let mut files = vec![("main.toml", main.as_str())];
+        files.extend(names.iter().map(|name| (name.as_str(), "")));
+        load(&files).map(drop)
+    };
+    assert_eq!(broad(256), Ok(()));
+    let error = broad(257).unwrap_err();
+    assert!(error.contains("256.toml is one too many: a configuration can have 256 files"), "{error}");
+}
+
+/// Where each of them stands was counted from the file's beginning: 100,000 took an hour.
+#[test]
+fn many_resources_are_read_in_one_go() {
+    const MANY: usize = 100_000;
+    let resource = |number: usize| {
+        format!(
+            "[[resource]]\nname = \"r{number}\"\nid = \"sg-0abc123def4567890\"\nregion = \"eu-west-1\"\nports = [\"tcp/22\"]\n"
+        )
+    };
+    let text: String = (0..MANY).map(resource).collect();
+    let settings = Settings::parse(&text, Path::new("c.toml")).unwrap();
+    assert_eq!(settings.resources.len(), MANY);
+    let twice = text + &resource(MANY - 2);
+    let error = Settings::parse(&twice, Path::new("c.toml")).unwrap_err();
+    assert_eq!((error.line, error.column), (MANY * 5 + 2, 8));
+    assert_eq!(settings.select(&["r5".to_owned()]).unwrap().resources.len(), 1);
+    assert_eq!(settings.select(&["none".to_owned()]).unwrap_err().known.len(), MANY);
+}
+
+#[test]
+fn a_command_that_is_a_path_is_beside_its_file() {
+    for (program, expected) in [
+        ("./tell", "/etc/mine/./tell"),
+        ("bin/tell", "/etc/mine/bin/tell"),
+        ("tell", "tell"),
+        ("/usr/bin/tell", "/usr/bin/tell"),
+    ] {
+        let text = format!("[notify]\ncommand = [\"{program}\", \"./x\"]\n");
+        let settings = Settings::parse(&text, Path::new("/etc/mine/config.toml")).unwrap();
+        assert_eq!(settings.notify.unwrap().command, [expected, "./x"]);
+    }
 }

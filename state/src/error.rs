@@ -170,7 +170,7 @@ pub enum StateError {
         /// What went wrong.
         detail: String,
     },
-    /// A row that does not parse. It is never skipped: it could be an open rule.
+    /// A row that does not parse. It could be an open rule, so it is told wherever it is skipped.
     #[error("{}: table {table}, row {row}: {what}", path.display())]
     Row {
         /// The database.
@@ -305,6 +305,12 @@ impl StateError {
             }
             _ => false,
         }
+    }
+
+    /// Whether one row, and not the database, is the cause.
+    #[must_use]
+    pub fn is_of_a_row(&self) -> bool {
+        matches!(self, Self::Row { .. })
     }
 
     /// Whether another process held the database for longer than the busy timeout.

@@ -3,6 +3,7 @@
 use crate::{
     StateError, Store,
     convert::{Place, permission_text, words},
+    damaged::Damaged,
 };
 use eg_model::{
     Timestamp,
@@ -119,8 +120,8 @@ impl Store {
     /// The database cannot be read, or a row does not parse.
     pub fn events(&self, session: Option<SessionId>) -> Result<Vec<Event>, StateError> {
         self.read(|connection| match session {
-            Some(id) => select(connection, "WHERE session = ?1", params![id.to_string()]),
-            None => select(connection, "", params![]),
+            Some(id) => select(connection, &self.damaged, "WHERE session = ?1", params![id.to_string()]),
+            None => select(connection, &self.damaged, "", params![]),
         })
     }
 
@@ -130,8 +131,8 @@ impl Store {
     /// The database cannot be read, or a row does not parse.
     pub fn events_since(&self, since: Option<Timestamp>) -> Result<Vec<Event>, StateError> {
         self.read(|connection| match since {
-            Some(since) => select(connection, "WHERE at >= ?1", params![since.timestamp()]),
-            None => select(connection, "", params![]),
+            Some(since) => select(connection, &self.damaged, "WHERE at >= ?1", params![since.timestamp()]),
+            None => select(connection, &self.damaged, "", params![]),
         })
     }
 
@@ -140,7 +141,7 @@ impl Store {
     /// # Errors
     /// The database cannot be read, or a row does not parse.
     pub fn last_events(&self, count: u32) -> Result<Vec<Event>, StateError> {
-        self.read(|connection| select_in(connection, "ORDER BY id DESC LIMIT ?1", params![count]))
+        self.read(|connection| select_in(connection, &self.damaged, "ORDER BY id DESC LIMIT ?1", params![count]))
     }
 }
 
@@ -167,11 +168,23 @@ pub(crate) fn insert(connection: &Connection, event: &Event, run: Option<i64>) -
     Ok(())
 }
 
-fn select(connection: &Connection, which: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Vec<Event>, StateError> {
-    select_in(connection, &format!("{which} ORDER BY id"), values)
+type Values<'a> = &'a [&'a dyn rusqlite::ToSql];
+
+fn select(
+    connection: &Connection,
+    damaged: &Damaged,
+    which: &str,
+    values: Values<'_>,
+) -> Result<Vec<Event>, StateError> {
+    select_in(connection, damaged, &format!("{which} ORDER BY id"), values)
 }
 
-fn select_in(connection: &Connection, how: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Vec<Event>, StateError> {
+fn select_in(
+    connection: &Connection,
+    damaged: &Damaged,
+    how: &str,
+    values: Values<'_>,
+) -> Result<Vec<Event>, StateError> {
     let sql = format!(
         "SELECT id, at, run, session, target, permission, rule_id, kind, outcome, request_id, detail FROM events {how}"
     );
@@ -179,7 +192,7 @@ fn select_in(connection: &Connection, how: &str, values: &[&dyn rusqlite::ToSql]
     let mut rows = statement.query(values)?;
     let mut events = Vec::new();
     while let Some(row) = rows.next()? {
-        events.push(read(row)?);
+        events.extend(damaged.skip_in("events", read(row))?);
     }
     Ok(events)
 }

@@ -9,6 +9,7 @@ use crate::{
 };
 use eg_model::{
     Timestamp,
+    damage::damage_at,
     ids::{GrantId, SessionId},
     session::{Grant, GrantPermission, GrantStatus, Session, Standing, roll_up_grant, roll_up_live},
 };
@@ -58,7 +59,7 @@ fn update_session(
     let mut changes = Vec::new();
     let mut statuses = Vec::new();
     for before in session.current() {
-        let grant = update_grant(change, session.id, before, standings, now)?;
+        let grant = update_grant(change, session, before, standings, now)?;
         statuses.push(grant.status);
         if grant.status != before.status {
             changes.push(GrantChange { session: session.id, grant, before: before.status });
@@ -73,14 +74,17 @@ fn update_session(
 
 fn update_grant(
     change: &Change<'_, '_>,
-    session: SessionId,
+    session: &Session,
     before: &Grant,
     standings: &BTreeMap<Slot, Standing>,
     now: Timestamp,
 ) -> Result<Grant, StateError> {
     let mut grant = before.clone();
+    // Nobody opens what only a damaged record says, and another session's rule is not its.
+    let damage = damage_at(session, before, now).map(|why| Standing::Failed(format!("the record is damaged: {why}")));
     for item in &mut grant.permissions {
-        let Some(standing) = standings.get(&(before.reach.target.clone(), item.permission)) else { continue };
+        let known = standings.get(&(before.reach.target.clone(), item.permission));
+        let Some(standing) = damage.as_ref().or(known) else { continue };
         if item.standing != *standing {
             item.standing = standing.clone();
             write_standing(change, before.id, item)?;
@@ -90,7 +94,7 @@ fn update_grant(
     if grant.status == GrantStatus::Applied && before.status != GrantStatus::Applied {
         grant.applied_at = Some(now);
     }
-    write_grant(change, session, &grant, before.status, now)?;
+    write_grant(change, session.id, &grant, before.status, now)?;
     Ok(grant)
 }
 

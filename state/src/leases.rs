@@ -3,6 +3,7 @@
 use crate::{
     StateError, Store,
     convert::{Place, permission_text, reach_columns, read_reach, seconds, services_endpoint},
+    damaged::Damaged,
     events::{Event, EventKind, target_text},
     sessions,
     store::Change,
@@ -10,13 +11,14 @@ use crate::{
 };
 use eg_model::{
     Timestamp,
+    damage::still_wants,
     ids::{LeaseId, RuleId, SessionId},
     lease::{Lease, Phase},
     permission::Permission,
     target::{Reach, TargetKey},
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What came of a guarded write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +38,7 @@ impl Store {
     /// # Errors
     /// The database cannot be read, or a row does not parse.
     pub fn open_leases(&self) -> Result<Vec<Lease>, StateError> {
-        self.read(open)
+        self.read(|connection| Ok(open(connection, &self.damaged)?.leases))
     }
 
     /// The rules whose revoke was confirmed at or after `since`, each with the last time.
@@ -47,7 +49,7 @@ impl Store {
         self.read(|connection| {
             let sql = "SELECT rule_id, max(at) FROM events \
                        WHERE kind = 'revoked' AND at >= ?1 AND rule_id IS NOT NULL GROUP BY rule_id";
-            times(connection, sql, params![since.timestamp()])
+            times(connection, &self.damaged, sql, params![since.timestamp()])
         })
     }
 
@@ -67,9 +69,7 @@ impl Store {
             let mut rows = statement.query([since.timestamp()])?;
             let mut opened = BTreeMap::new();
             while let Some(row) = rows.next()? {
-                let (rule, permission): (String, String) = (row.get(0)?, row.get(1)?);
-                let permission = Place { table: "events", row: &rule }.parse("permission", &permission)?;
-                opened.insert(RuleId(rule), permission);
+                opened.extend(self.damaged.skip_in("events", read_opened(row))?);
             }
             Ok(opened)
         })
@@ -94,7 +94,7 @@ impl Store {
                                              WHERE kind = 'revoked' AND at >= ?1 AND rule_id IS NOT NULL) \
                        GROUP BY rule_id";
             let which = params![since.timestamp(), target_text(target), permission_text(permission)];
-            times(connection, sql, which)
+            times(connection, &self.damaged, sql, which)
         })
     }
 
@@ -136,7 +136,8 @@ impl Store {
     }
 
     /// Records the intent before a provider call: as [`Store::write_leases`], and only while the given session is
-    /// live in the record and not past its expiry at the given time.
+    /// live in the record, is not past its expiry at the given time, and still says what is to be opened, soundly
+    /// ([`eg_model::damage`]).
     ///
     /// # Errors
     /// As [`Store::write_leases`].
@@ -148,7 +149,7 @@ impl Store {
     ) -> Result<Written, StateError> {
         self.write(|change| {
             if let Some((id, now)) = session_must_live
-                && !is_wanted(change.tx, id, now)?
+                && !is_wanted(change.tx, id, batch, now)?
             {
                 return Ok(Written::NoLongerWanted);
             }
@@ -160,6 +161,7 @@ impl Store {
 /// Rules, each with a time.
 fn times(
     connection: &Connection,
+    damaged: &Damaged,
     sql: &str,
     which: &[&dyn rusqlite::ToSql],
 ) -> Result<BTreeMap<RuleId, Timestamp>, StateError> {
@@ -167,16 +169,31 @@ fn times(
     let mut rows = statement.query(which)?;
     let mut times = BTreeMap::new();
     while let Some(row) = rows.next()? {
-        let rule: String = row.get(0)?;
-        let at = Place { table: "events", row: &rule }.time("at", row.get(1)?)?;
-        times.insert(RuleId(rule), at);
+        times.extend(damaged.skip_in("events", read_time(row))?);
     }
     Ok(times)
 }
 
-fn is_wanted(connection: &Connection, id: SessionId, now: Timestamp) -> Result<bool, StateError> {
-    let session = sessions::one(connection, id)?;
-    Ok(session.is_some_and(|session| session.status.is_live() && now < session.expires_at))
+fn read_time(row: &Row<'_>) -> Result<(RuleId, Timestamp), StateError> {
+    let rule: String = row.get(0)?;
+    let at = Place { table: "events", row: &rule }.time("at", row.get(1)?)?;
+    Ok((RuleId(rule), at))
+}
+
+fn read_opened(row: &Row<'_>) -> Result<(RuleId, Permission), StateError> {
+    let (rule, permission): (String, String) = (row.get(0)?, row.get(1)?);
+    let permission = Place { table: "events", row: &rule }.parse("permission", &permission)?;
+    Ok((RuleId(rule), permission))
+}
+
+fn is_wanted(
+    connection: &Connection,
+    id: SessionId,
+    batch: &[(Lease, u64)],
+    now: Timestamp,
+) -> Result<bool, StateError> {
+    let Some(session) = sessions::one(connection, id)? else { return Ok(false) };
+    Ok(batch.iter().all(|(lease, _)| still_wants(&session, lease.target(), &lease.permission, now)))
 }
 
 /// Checks every version before the first write; the transaction holds the write lock, so they stay.
@@ -222,25 +239,40 @@ macro_rules! select_leases {
     };
 }
 
-/// Every open lease, by id.
-pub(crate) fn open(connection: &Connection) -> Result<Vec<Lease>, StateError> {
+/// The open leases, by id.
+#[derive(Default)]
+pub(crate) struct Open {
+    pub(crate) leases: Vec<Lease>,
+    /// The targets of leases that do not parse: what these hold is not known, so nothing there counts as let go.
+    pub(crate) unreadable: BTreeSet<TargetKey>,
+}
+
+/// Every open lease.
+pub(crate) fn open(connection: &Connection, damaged: &Damaged) -> Result<Open, StateError> {
     let mut statement = connection.prepare_cached(select_leases!("r.phase <> 'closed'"))?;
     let mut rows = statement.query([])?;
-    let mut leases = Vec::new();
+    let mut open = Open::default();
     while let Some(row) = rows.next()? {
-        leases.push(read(row)?);
+        match damaged.skip_in("leases", read(row, damaged))? {
+            Some(lease) => open.leases.push(lease),
+            None => open.unreadable.extend(read_reach(row, REACH).ok().map(|reach| reach.target)),
+        }
     }
-    Ok(leases)
+    Ok(open)
 }
 
 fn open_on(connection: &Connection, target: i64, permission: &Permission) -> Result<Option<Lease>, StateError> {
     let sql = select_leases!("r.phase <> 'closed' AND r.target = ?1 AND r.permission = ?2");
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query(params![target, permission_text(permission)])?;
-    rows.next()?.map(read).transpose()
+    rows.next()?.map(|row| read(row, &Damaged::default())).transpose()
 }
 
-fn read(row: &Row<'_>) -> Result<Lease, StateError> {
+/// The column where a lease's reach begins.
+const REACH: usize = 14;
+
+/// What only says when to try again, and why, is not worth losing a claim for: it is told, and left out.
+fn read(row: &Row<'_>, damaged: &Damaged) -> Result<Lease, StateError> {
     let id: i64 = row.get(0)?;
     let text = id.to_string();
     let place = Place { table: "leases", row: &text };
@@ -248,20 +280,20 @@ fn read(row: &Row<'_>) -> Result<Lease, StateError> {
     let failure = failure.map(|json| serde_json::from_str(&json).map_err(|why| place.bad("last_failure", why)));
     Ok(Lease {
         id: LeaseId(id),
-        reach: read_reach(row, 14)?,
+        reach: read_reach(row, REACH)?,
         permission: place.parse("permission", &row.get::<_, String>(1)?)?,
         phase: place.word("phase", &row.get::<_, String>(2)?, Phase::from_word)?,
         shared: row.get(3)?,
         rule_id: row.get::<_, Option<String>>(4)?.map(RuleId),
-        tagged_until: place.maybe_time("tagged_until", row.get(5)?)?,
+        tagged_until: damaged.skip(place.maybe_time("tagged_until", row.get(5)?))?.flatten(),
         version: place.count("version", row.get(6)?)?,
         last_sent_at: place.maybe_time("last_sent_at", row.get(7)?)?,
         in_flight: place.maybe_time("in_flight", row.get(8)?)?,
         last_unknown_at: place.maybe_time("last_unknown_at", row.get(9)?)?,
-        refusals: place.count("refusals", row.get(10)?)?,
-        next_try_at: place.maybe_time("next_try_at", row.get(11)?)?,
-        last_failure: failure.transpose()?,
-        vanished: place.count("vanished", row.get(13)?)?,
+        refusals: damaged.skip(place.count("refusals", row.get(10)?))?.unwrap_or_default(),
+        next_try_at: damaged.skip(place.maybe_time("next_try_at", row.get(11)?))?.flatten(),
+        last_failure: damaged.skip(failure.transpose())?.flatten(),
+        vanished: damaged.skip(place.count("vanished", row.get(13)?))?.unwrap_or_default(),
     })
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Everything that another process could see half done changes in one `IMMEDIATE` transaction, together with the
 //! append-only events that tell of it. What a row means and which steps it may take is decided in `eg-model`; this
-//! crate stores it and refuses whatever does not parse: *unknown is never read as empty*.
+//! crate stores it. A row that does not parse is skipped and told ([`Store::damaged_rows`]), so that it ends nothing, and
+//! what it may hold is never taken for closed: *unknown is never read as empty*.
 //!
 //! | file | holds |
 //! |---|---|
@@ -16,6 +17,7 @@
 //! | `leases` | the ledger, guarded by versions |
 //! | `switches` | what was sent about expiry switches |
 //! | `notifications` | what was told to the user's own command |
+//! | `damaged` | rows that do not parse |
 //! | `checkup` | whether the record could be used, without changing anything |
 //! | `targets`, `runs`, [`events`], `prune` | what is known of a target; runs; the append-only events |
 
@@ -23,6 +25,7 @@
 
 mod checkup;
 mod convert;
+mod damaged;
 pub mod error;
 pub mod events;
 mod files;

@@ -3,6 +3,7 @@
 use crate::{
     GrantChange, StateError, Store,
     convert::{permission_text, services_endpoint},
+    damaged::Damaged,
     events::{Event, EventKind},
     leases, sessions,
     sessions::standing_columns,
@@ -220,13 +221,13 @@ pub(crate) fn insert_grant(
 
 /// Every live session.
 pub(crate) fn live_ids(connection: &Connection) -> Result<Vec<SessionId>, StateError> {
-    sessions::newest_ids(connection, &sessions::live_statuses(), -1)
+    sessions::newest_ids(connection, &Damaged::default(), &sessions::live_statuses(), -1)
 }
 
 fn due_ids(connection: &Connection, now: Timestamp) -> Result<Vec<SessionId>, StateError> {
     let sql = "SELECT id FROM sessions WHERE status IN ('PENDING', 'ACTIVE', 'PARTIAL', 'FAILED') \
                AND expires_at <= ?1 ORDER BY id";
-    sessions::ids(connection, sql, params![now.timestamp()])
+    sessions::ids(connection, &Damaged::default(), sql, params![now.timestamp()])
 }
 
 /// Ends live sessions, all of them before any grant is judged: what two of them shared is wanted by neither.
@@ -263,23 +264,38 @@ pub(crate) fn end(
 /// nobody wants, and rolls the ending sessions up.
 pub(crate) fn settle(change: &Change<'_, '_>, now: Timestamp) -> Result<Vec<GrantChange>, StateError> {
     let wanted = wanted(change.tx)?;
-    let mut open: BTreeMap<Slot, Lease> = BTreeMap::new();
-    for lease in leases::open(change.tx)? {
-        open.insert((lease.target().clone(), lease.permission), lease);
-    }
+    let ignored = Damaged::default();
+    let leases::Open { leases, unreadable } = leases::open(change.tx, &ignored)?;
+    let leases = leases.into_iter().map(|lease| ((lease.target().clone(), lease.permission), lease));
+    let open = Claims { open: leases.collect(), unreadable };
     let mut changes = Vec::new();
     // Those that end, and those that live on at another address.
     let sql = "SELECT id FROM sessions WHERE status = 'EXPIRING' \
                OR id IN (SELECT session FROM grants WHERE status = 'REMOVING') ORDER BY started_at DESC, number DESC";
-    for session in sessions::load(change.tx, sessions::ids(change.tx, sql, params![])?)? {
+    for session in sessions::load(change.tx, sessions::ids(change.tx, &ignored, sql, params![])?)? {
         changes.extend(let_go(change, &session, &wanted, &open, now)?);
     }
-    for (slot, lease) in &open {
+    for (slot, lease) in &open.open {
         if !lease.attempted() && !wanted.contains(slot) {
             close_untouched(change, lease, now)?;
         }
     }
     Ok(changes)
+}
+
+/// What this installation claims.
+struct Claims {
+    open: BTreeMap<Slot, Lease>,
+    /// Where it claims something that cannot be read.
+    unreadable: BTreeSet<TargetKey>,
+}
+
+impl Claims {
+    /// Whether a session has let go of a grant.
+    fn free(&self, grant: &Grant, wanted: &BTreeSet<Slot>) -> bool {
+        !self.unreadable.contains(&grant.reach.target)
+            && slots(grant).all(|slot| has_let_go(self.open.get(&slot), wanted.contains(&slot)))
+    }
 }
 
 /// What live sessions want, or keep for now.
@@ -300,14 +316,13 @@ fn let_go(
     change: &Change<'_, '_>,
     session: &Session,
     wanted: &BTreeSet<Slot>,
-    open: &BTreeMap<Slot, Lease>,
+    open: &Claims,
     now: Timestamp,
 ) -> Result<Vec<GrantChange>, StateError> {
-    let free = |grant: &Grant| slots(grant).all(|slot| has_let_go(open.get(&slot), wanted.contains(&slot)));
     let mut changes = Vec::new();
     let mut statuses = Vec::new();
     for grant in &session.grants {
-        if grant.status != GrantStatus::Removing || session.keeps(grant) || !free(grant) {
+        if grant.status != GrantStatus::Removing || session.keeps(grant) || !open.free(grant, wanted) {
             statuses.push(grant.status);
             continue;
         }

@@ -33,8 +33,8 @@ impl Store {
     pub fn expired_since(&self, since: Timestamp) -> Result<Vec<Session>, StateError> {
         self.read(|connection| {
             let sql = "SELECT id FROM sessions WHERE status = 'EXPIRED' AND ended_at >= ?1 ORDER BY id";
-            let ids = sessions::ids(connection, sql, params![since.timestamp()])?;
-            sessions::load(connection, ids)
+            let ids = sessions::ids(connection, &self.damaged, sql, params![since.timestamp()])?;
+            sessions::load_noting(connection, &self.damaged, ids)
         })
     }
 

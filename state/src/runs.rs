@@ -141,9 +141,7 @@ impl Store {
             let mut rows = statement.query([])?;
             let mut kinds = BTreeMap::new();
             while let Some(row) = rows.next()? {
-                let number: i64 = row.get(0)?;
-                let place = Place { table: "runs", row: &number.to_string() };
-                kinds.insert(number, place.word("kind", &row.get::<_, String>(1)?, RunKind::from_word)?);
+                kinds.extend(self.damaged.skip_in("runs", read_kind(row))?);
             }
             Ok(kinds)
         })
@@ -164,12 +162,15 @@ impl Store {
                 Some((number, finished_at, converged, summary, next_wake_at)) => {
                     let row = number.to_string();
                     let place = Place { table: "runs", row: &row };
-                    Some(LastReconcile {
-                        finished_at: place.time("finished_at", finished_at)?,
-                        converged,
-                        summary,
-                        next_wake_at: place.maybe_time("next_wake_at", next_wake_at)?,
-                    })
+                    let last = || {
+                        Ok(LastReconcile {
+                            finished_at: place.time("finished_at", finished_at)?,
+                            converged,
+                            summary,
+                            next_wake_at: place.maybe_time("next_wake_at", next_wake_at)?,
+                        })
+                    };
+                    self.damaged.skip(last())?
                 }
                 None => None,
             };
@@ -177,15 +178,12 @@ impl Store {
                        ORDER BY number DESC LIMIT 1";
             let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get(1)?));
             let scheduled = connection.prepare_cached(sql)?.query_row([], read).optional()?;
-            let scheduled_at = scheduled
-                .map(|(number, at)| Place { table: "runs", row: &number.to_string() }.time("started_at", at))
-                .transpose()?;
+            let at = |(number, at): (i64, _)| Place { table: "runs", row: &number.to_string() }.time("started_at", at);
+            let scheduled_at = scheduled.map(|found| self.damaged.skip(at(found))).transpose()?.flatten();
             let sql = "SELECT number, started_at FROM runs WHERE timer = 1 \
                        AND number > (SELECT max(number) FROM runs) - ?1 ORDER BY number DESC LIMIT 1";
             let timer = connection.prepare_cached(sql)?.query_row([LATELY], read).optional()?;
-            let timer_at = timer
-                .map(|(number, at)| Place { table: "runs", row: &number.to_string() }.time("started_at", at))
-                .transpose()?;
+            let timer_at = timer.map(|found| self.damaged.skip(at(found))).transpose()?.flatten();
             let removed = moment(connection, REMOVED)?;
             let timer_at = timer_at.filter(|at| removed.is_none_or(|removed| *at > removed));
             Ok(LastRuns { reconcile, scheduled_at, timer_at })
@@ -216,4 +214,10 @@ impl Store {
         self.clear_note(SINCE)?;
         self.set_note(REMOVED, &now.to_rfc3339())
     }
+}
+
+fn read_kind(row: &rusqlite::Row<'_>) -> Result<(i64, RunKind), StateError> {
+    let number: i64 = row.get(0)?;
+    let place = Place { table: "runs", row: &number.to_string() };
+    Ok((number, place.word("kind", &row.get::<_, String>(1)?, RunKind::from_word)?))
 }

@@ -3,6 +3,7 @@
 use crate::{
     StateError, Store,
     convert::{Place, json_list, reach_columns, read_reach},
+    damaged::Damaged,
     switches,
 };
 use eg_model::{
@@ -51,12 +52,14 @@ impl Store {
             let open: Vec<_> = wanted.iter().copied().filter(|status| !status.is_ended()).collect();
             // SQLite reads a negative limit as none.
             let limit = filter.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(-1));
-            let mut shown: BTreeSet<SessionId> = newest_ids(connection, wanted, limit)?.into_iter().collect();
-            shown.extend(newest_ids(connection, &open, -1)?);
+            let mut shown: BTreeSet<SessionId> =
+                newest_ids(connection, &self.damaged, wanted, limit)?.into_iter().collect();
+            shown.extend(newest_ids(connection, &self.damaged, &open, -1)?);
             let sql = "SELECT count(*) FROM sessions WHERE status IN (SELECT value FROM json_each(?1))";
             let total: i64 = connection.prepare_cached(sql)?.query_row([json_list(wanted)], |row| row.get(0))?;
-            let sessions = load(connection, shown)?;
-            let left_out = usize::try_from(total).unwrap_or(usize::MAX).saturating_sub(sessions.len());
+            let asked = shown.len();
+            let sessions = load_noting(connection, &self.damaged, shown)?;
+            let left_out = usize::try_from(total).unwrap_or(usize::MAX).saturating_sub(asked);
             Ok(Listing { sessions, left_out })
         })
     }
@@ -72,7 +75,7 @@ impl Store {
             // Every id that begins so sorts below the prefix with a letter after "f" appended.
             let to = format!("{from}g");
             let sql = "SELECT id FROM sessions WHERE id >= ?1 AND id < ?2 ORDER BY id";
-            ids(connection, sql, params![from, to])
+            ids(connection, &self.damaged, sql, params![from, to])
         })
     }
 
@@ -81,7 +84,10 @@ impl Store {
     /// # Errors
     /// The database cannot be read, or a row does not parse.
     pub fn live_sessions(&self) -> Result<Vec<Session>, StateError> {
-        self.read(live)
+        self.read(|connection| {
+            let ids = newest_ids(connection, &self.damaged, &live_statuses(), -1)?;
+            load_noting(connection, &self.damaged, ids)
+        })
     }
 
     /// The sessions that are ending: EXPIRING; newest first.
@@ -90,8 +96,8 @@ impl Store {
     /// The database cannot be read, or a row does not parse.
     pub fn unfinished_sessions(&self) -> Result<Vec<Session>, StateError> {
         self.read(|connection| {
-            let expiring = newest_ids(connection, &[SessionStatus::Expiring], -1)?;
-            load(connection, expiring)
+            let expiring = newest_ids(connection, &self.damaged, &[SessionStatus::Expiring], -1)?;
+            load_noting(connection, &self.damaged, expiring)
         })
     }
 
@@ -117,37 +123,41 @@ pub(crate) fn live_statuses() -> Vec<SessionStatus> {
 
 /// Every live session.
 pub(crate) fn live(connection: &Connection) -> Result<Vec<Session>, StateError> {
-    let ids = newest_ids(connection, &live_statuses(), -1)?;
+    let ids = newest_ids(connection, &Damaged::default(), &live_statuses(), -1)?;
     load(connection, ids)
 }
 
-/// One session.
+/// One session. Whoever asks for one hears why it cannot be read.
 pub(crate) fn one(connection: &Connection, id: SessionId) -> Result<Option<Session>, StateError> {
-    Ok(load(connection, [id])?.pop())
+    let damaged = Damaged::default();
+    let found = load_noting(connection, &damaged, [id])?.pop();
+    match damaged.errors().into_iter().next() {
+        Some(error) if found.is_none() => Err(error),
+        _ => Ok(found),
+    }
 }
 
 /// Ids by status, newest first; a negative limit is none.
 pub(crate) fn newest_ids(
     connection: &Connection,
+    damaged: &Damaged,
     statuses: &[SessionStatus],
     limit: i64,
 ) -> Result<Vec<SessionId>, StateError> {
     // Every status is no condition at all: the index on the start then gives the newest ones without a sort.
     if statuses.len() == SessionStatus::ALL.len() {
-        return ids(
-            connection,
-            "SELECT id FROM sessions ORDER BY started_at DESC, number DESC LIMIT ?1",
-            params![limit],
-        );
+        let sql = "SELECT id FROM sessions ORDER BY started_at DESC, number DESC LIMIT ?1";
+        return ids(connection, damaged, sql, params![limit]);
     }
     let sql = "SELECT id FROM sessions WHERE status IN (SELECT value FROM json_each(?1)) \
                ORDER BY started_at DESC, number DESC LIMIT ?2";
-    ids(connection, sql, params![json_list(statuses), limit])
+    ids(connection, damaged, sql, params![json_list(statuses), limit])
 }
 
 /// Ids that a statement selects.
 pub(crate) fn ids(
     connection: &Connection,
+    damaged: &Damaged,
     sql: &str,
     values: &[&dyn rusqlite::ToSql],
 ) -> Result<Vec<SessionId>, StateError> {
@@ -155,9 +165,13 @@ pub(crate) fn ids(
     let mut rows = statement.query(values)?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        found.push(session_id("sessions", &row.get::<_, String>(0)?)?);
+        found.extend(damaged.skip_in("sessions", row_id(row))?);
     }
     Ok(found)
+}
+
+fn row_id(row: &Row<'_>) -> Result<SessionId, StateError> {
+    session_id("sessions", &row.get::<_, String>(0)?)
 }
 
 fn session_id(table: &'static str, text: &str) -> Result<SessionId, StateError> {
@@ -172,25 +186,35 @@ fn hyphenated(prefix: &str) -> Option<String> {
     fits.then(|| digits.chars().enumerate().map(|(at, digit)| format!("{}{digit}", dash(at))).collect())
 }
 
-/// Loads whole sessions, newest first.
+/// Loads whole sessions, newest first, without what does not parse.
 pub(crate) fn load(
     connection: &Connection,
     ids: impl IntoIterator<Item = SessionId>,
 ) -> Result<Vec<Session>, StateError> {
+    load_noting(connection, &Damaged::default(), ids)
+}
+
+/// The same, with what was skipped.
+pub(crate) fn load_noting(
+    connection: &Connection,
+    damaged: &Damaged,
+    ids: impl IntoIterator<Item = SessionId>,
+) -> Result<Vec<Session>, StateError> {
     let list = json_list(ids);
-    let mut callers = load_callers(connection, &list)?;
-    let mut grants = load_grants(connection, &list)?;
+    let mut callers = load_callers(connection, damaged, &list)?;
+    let mut grants = load_grants(connection, damaged, &list)?;
     let sql = "SELECT id, user_name, user_email, reason, status, started_at, expires_at, ended_at, ended_reason, follow \
                FROM sessions WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY started_at DESC, number DESC";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([&list])?;
     let mut sessions = Vec::new();
     while let Some(row) = rows.next()? {
-        let mut session = read_session(row)?;
+        let Some(mut session) = damaged.skip_in("sessions", read_session(row))? else { continue };
         session.caller_arns = callers.remove(&session.id).unwrap_or_default();
         session.grants = grants.remove(&session.id).unwrap_or_default();
         if session.grants.is_empty() {
-            return Err(StateError::row("sessions", session.id, "it has no grants"));
+            damaged.note("sessions", &session.id.to_string(), "it has no grants that can be read".to_owned());
+            continue;
         }
         sessions.push(session);
     }
@@ -217,21 +241,31 @@ fn read_session(row: &Row<'_>) -> Result<Session, StateError> {
     })
 }
 
-fn load_callers(connection: &Connection, list: &str) -> Result<BTreeMap<SessionId, BTreeSet<String>>, StateError> {
+fn load_callers(
+    connection: &Connection,
+    damaged: &Damaged,
+    list: &str,
+) -> Result<BTreeMap<SessionId, BTreeSet<String>>, StateError> {
     let sql = "SELECT session, arn FROM callers WHERE session IN (SELECT value FROM json_each(?1))";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([list])?;
     let mut callers: BTreeMap<SessionId, BTreeSet<String>> = BTreeMap::new();
     while let Some(row) = rows.next()? {
-        let id = session_id("callers", &row.get::<_, String>(0)?)?;
-        callers.entry(id).or_default().insert(row.get(1)?);
+        let caller = |row: &Row<'_>| Ok((session_id("callers", &row.get::<_, String>(0)?)?, row.get(1)?));
+        if let Some((id, arn)) = damaged.skip_in("callers", caller(row))? {
+            callers.entry(id).or_default().insert(arn);
+        }
     }
     Ok(callers)
 }
 
-fn load_grants(connection: &Connection, list: &str) -> Result<HashMap<SessionId, Vec<Grant>>, StateError> {
-    let mut permissions = load_permissions(connection, list)?;
-    let failures = switches::failures(connection)?;
+fn load_grants(
+    connection: &Connection,
+    damaged: &Damaged,
+    list: &str,
+) -> Result<HashMap<SessionId, Vec<Grant>>, StateError> {
+    let mut permissions = load_permissions(connection, damaged, list)?;
+    let failures = switches::failures(connection, damaged)?;
     let sql = concat!(
         "SELECT r.id, r.session, r.resource_name, r.address, r.status, r.applied_at, r.removed_at, ",
         reach_columns!(),
@@ -242,13 +276,15 @@ fn load_grants(connection: &Connection, list: &str) -> Result<HashMap<SessionId,
     let mut rows = statement.query([list])?;
     let mut grants: HashMap<SessionId, Vec<Grant>> = HashMap::new();
     while let Some(row) = rows.next()? {
-        let mut grant = read_grant(row)?;
+        let of_session = |row| Ok((session_id("grants", &Row::get::<_, String>(row, 1)?)?, read_grant(row)?));
+        let Some((session, mut grant)) = damaged.skip_in("grants", of_session(row))? else { continue };
         grant.permissions = permissions.remove(&grant.id).unwrap_or_default();
         if grant.permissions.is_empty() {
-            return Err(StateError::row("grants", grant.id, "it has no permissions"));
+            damaged.note("grants", &grant.id.to_string(), "it has no permissions that can be read".to_owned());
+            continue;
         }
         grant.unswitched = unswitched(&grant, &failures);
-        grants.entry(session_id("grants", &row.get::<_, String>(1)?)?).or_default().push(grant);
+        grants.entry(session).or_default().push(grant);
     }
     for list in grants.values_mut() {
         // Stable: of one resource and family, the oldest first.
@@ -280,7 +316,11 @@ fn read_grant(row: &Row<'_>) -> Result<Grant, StateError> {
     })
 }
 
-fn load_permissions(connection: &Connection, list: &str) -> Result<HashMap<GrantId, Vec<GrantPermission>>, StateError> {
+fn load_permissions(
+    connection: &Connection,
+    damaged: &Damaged,
+    list: &str,
+) -> Result<HashMap<GrantId, Vec<GrantPermission>>, StateError> {
     let sql = "SELECT p.grant_id, p.permission, p.standing, p.detail FROM grants g \
                JOIN grant_permissions p ON p.grant_id = g.id \
                WHERE g.session IN (SELECT value FROM json_each(?1))";
@@ -288,17 +328,22 @@ fn load_permissions(connection: &Connection, list: &str) -> Result<HashMap<Grant
     let mut rows = statement.query([list])?;
     let mut permissions: HashMap<GrantId, Vec<GrantPermission>> = HashMap::new();
     while let Some(row) = rows.next()? {
-        let text: String = row.get(0)?;
-        let place = Place { table: "grant_permissions", row: &text };
-        let permission = place.parse("permission", &row.get::<_, String>(1)?)?;
-        let standing = read_standing(place, &row.get::<_, String>(2)?, row.get(3)?)?;
-        let id = GrantId(place.parse("grant_id", &text)?);
-        permissions.entry(id).or_default().push(GrantPermission { permission, standing });
+        if let Some((id, item)) = damaged.skip_in("grant_permissions", read_permission(row))? {
+            permissions.entry(id).or_default().push(item);
+        }
     }
     for list in permissions.values_mut() {
         list.sort_by_key(|item| item.permission);
     }
     Ok(permissions)
+}
+
+fn read_permission(row: &Row<'_>) -> Result<(GrantId, GrantPermission), StateError> {
+    let text: String = row.get(0)?;
+    let place = Place { table: "grant_permissions", row: &text };
+    let permission = place.parse("permission", &row.get::<_, String>(1)?)?;
+    let standing = read_standing(place, &row.get::<_, String>(2)?, row.get(3)?)?;
+    Ok((GrantId(place.parse("grant_id", &text)?), GrantPermission { permission, standing }))
 }
 
 fn read_standing(place: Place<'_>, word: &str, detail: Option<String>) -> Result<Standing, StateError> {

@@ -2,6 +2,7 @@
 
 use crate::{
     StateError,
+    damaged::Damaged,
     events::{self, Event, EventKind},
     files,
     guard::{self, Guard},
@@ -105,6 +106,8 @@ pub struct Store {
     pub(crate) installation: InstallationId,
     /// The run that events belong to, between `begin_run` and `finish_run`.
     pub(crate) run: Option<i64>,
+    /// What was read and does not parse.
+    pub(crate) damaged: Damaged,
     watch: Watch,
 }
 
@@ -163,6 +166,7 @@ impl Store {
             file: files::identity(path),
             installation,
             run: None,
+            damaged: Damaged::default(),
             watch: Watch::default(),
         }
     }
@@ -251,6 +255,17 @@ impl Store {
         self.busy_timeout.set(timeout);
         let Some(connection) = &self.connection else { return Ok(()) };
         connection.busy_timeout(timeout).map_err(|error| StateError::from(error).at(&self.path))
+    }
+
+    /// The rows that were read and do not parse, since [`Store::forget_damaged_rows`]: which, why, and what to do.
+    #[must_use]
+    pub fn damaged_rows(&self) -> Vec<StateError> {
+        self.damaged.errors().into_iter().map(|error| error.at(&self.path)).collect()
+    }
+
+    /// Begins to count damaged rows anew: some may have been mended.
+    pub fn forget_damaged_rows(&self) {
+        self.damaged.forget();
     }
 
     /// A text that was noted under `key`, such as when a failure was last reported.
@@ -581,7 +596,11 @@ fn immutable(path: &Path) -> Result<Connection, StateError> {
 
 /// A quick check of every page: a record of years is some megabytes, which take milliseconds.
 fn check_health(connection: &Connection) -> Result<(), StateError> {
-    let detail: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    // What stands in a row is judged where it is read: one that breaks a CHECK is no reason to read none.
+    connection.pragma_update(None, "ignore_check_constraints", true)?;
+    let checked = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+    connection.pragma_update(None, "ignore_check_constraints", false)?;
+    let detail = checked?;
     if detail == "ok" { Ok(()) } else { Err(StateError::Corrupt { path: PathBuf::new(), detail }) }
 }
 

@@ -3,6 +3,7 @@
 use crate::{
     StateError, Store,
     convert::{Place, permission_text, reach_columns, read_reach, seconds, services_endpoint},
+    damaged::Damaged,
     events::Event,
     leases::Written,
     store::Change,
@@ -33,7 +34,7 @@ impl Store {
             let mut rows = statement.query([])?;
             let mut switches = Vec::new();
             while let Some(row) = rows.next()? {
-                switches.push(read(row)?);
+                switches.extend(self.damaged.skip_in("switches", read(row))?);
             }
             Ok(switches)
         })
@@ -73,17 +74,21 @@ impl Store {
 }
 
 /// Why switches could not be set, by rule.
-pub(crate) fn failures(connection: &Connection) -> Result<BTreeMap<RuleId, Failure>, StateError> {
+pub(crate) fn failures(connection: &Connection, damaged: &Damaged) -> Result<BTreeMap<RuleId, Failure>, StateError> {
     let sql = "SELECT rule_id, last_failure FROM switches WHERE last_failure IS NOT NULL";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([])?;
     let mut failures = BTreeMap::new();
     while let Some(row) = rows.next()? {
-        let rule: String = row.get(0)?;
-        let failure = read_failure(Place { table: "switches", row: &rule }, &row.get::<_, String>(1)?)?;
-        failures.insert(RuleId(rule), failure);
+        failures.extend(damaged.skip_in("switches", read_refusal(row))?);
     }
     Ok(failures)
+}
+
+fn read_refusal(row: &Row<'_>) -> Result<(RuleId, Failure), StateError> {
+    let rule: String = row.get(0)?;
+    let failure = read_failure(Place { table: "switches", row: &rule }, &row.get::<_, String>(1)?)?;
+    Ok((RuleId(rule), failure))
 }
 
 fn read_failure(place: Place<'_>, json: &str) -> Result<Failure, StateError> {

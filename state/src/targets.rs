@@ -45,7 +45,8 @@ impl Store {
             let mut rows = statement.query([])?;
             let mut targets = BTreeMap::new();
             while let Some(row) = rows.next()? {
-                targets.insert(read_key(row, 0)?, read_record(row)?);
+                let both = |row| Ok((read_key(row, 0)?, read_record(row)?));
+                targets.extend(self.damaged.skip_in("targets", both(row))?);
             }
             Ok(targets)
         })

@@ -7,6 +7,7 @@ mod follow;
 mod iam_policy;
 mod ip;
 mod log;
+mod logins;
 mod man;
 mod marks;
 mod notify;

@@ -12,6 +12,7 @@ use std::{
 
 mod clocks;
 mod config;
+mod damaged;
 mod edits;
 mod foreign;
 mod forged;
@@ -19,6 +20,7 @@ mod groups;
 mod passes;
 mod record;
 mod sharing;
+mod trust;
 mod twins;
 
 /// The group that most tests open.

@@ -345,6 +345,8 @@ pub enum NoteKind {
     SwitchUnset,
     /// The user's address has changed, and a session may not follow.
     NotFollowed,
+    /// The record says of a session what `eg` cannot have recorded.
+    Damaged,
 }
 
 impl NoteKind {
@@ -367,6 +369,7 @@ impl NoteKind {
             Self::StaysOpen => "stays-open",
             Self::SwitchUnset => "switch-unset",
             Self::NotFollowed => "not-followed",
+            Self::Damaged => "damaged",
         }
     }
 
@@ -382,6 +385,7 @@ impl NoteKind {
                 | Self::TagsFull
                 | Self::TagBehind
                 | Self::SwitchUnset
+                | Self::Damaged
         )
     }
 

@@ -1,6 +1,6 @@
 //! What all live sessions together want.
 
-use crate::{Timestamp, ids::SessionId, permission::Permission, session::Session, target::TargetKey};
+use crate::{Timestamp, damage::damage, ids::SessionId, permission::Permission, session::Session, target::TargetKey};
 use std::collections::BTreeMap;
 
 /// Why and until when a permission is wanted.
@@ -18,14 +18,16 @@ pub struct Want {
 /// Wants by target and permission.
 pub type Wants = BTreeMap<TargetKey, BTreeMap<Permission, Want>>;
 
-/// The wants of every live session, whatever the clock says: expiry is a recorded transition.
+/// The wants of every live session, whatever the clock says: expiry is a recorded transition. Nobody wants what only a
+/// damaged record says.
 #[must_use]
 pub fn wants(sessions: &[Session]) -> Wants {
     let mut wants = Wants::new();
     for session in sessions.iter().filter(|session| session.status.is_live()) {
         for grant in &session.grants {
             let open = !grant.status.lets_go();
-            if !open && !session.keeps(grant) {
+            let held = open || session.keeps(grant);
+            if !held || damage(session, grant).is_some() {
                 continue;
             }
             let want = Want { until: session.expires_at, session: session.id, open };

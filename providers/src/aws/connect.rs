@@ -33,7 +33,7 @@ use eg_model::{
     failure::{Failure, FailureClass},
     target::{OtherServices, Reach},
 };
-use std::{borrow::Cow, collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, io::ErrorKind, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::{Mutex, OnceCell};
 
 /// The SDK's defaults are frozen at this version, so that an update of the SDK does not change how `eg` behaves.
@@ -53,6 +53,8 @@ pub struct Options {
     pub user: String,
     /// The home directory, where SSO keeps its tokens; `None`: when SSO credentials end is not known.
     pub home: Option<PathBuf>,
+    /// Where `aws login` keeps its tokens (`AWS_LOGIN_CACHE_DIRECTORY`); `None`: in the home directory.
+    pub login_cache: Option<PathBuf>,
     /// The longest to wait for a connection.
     pub connect_timeout: Duration,
     /// The longest that one call may take, connection, credentials and answer included.
@@ -71,6 +73,7 @@ impl Options {
             now,
             user: user.into(),
             home: None,
+            login_cache: None,
             connect_timeout: Duration::from_secs(3),
             call_timeout: Duration::from_secs(10),
             http_client: None,
@@ -183,6 +186,7 @@ impl Aws {
             way_files: files(way.config_file.as_deref(), way.credentials_file.as_deref()),
             profile: way.profile.clone(),
             home: self.options.home.clone(),
+            login_cache: self.options.login_cache.clone(),
         };
         let region = Region::new(way.region.clone());
         let clock = SigningClock::new(self.options.now.clone());
@@ -347,7 +351,8 @@ impl Connect for Aws {
     }
 }
 
-/// The files that hold profiles: those of the snapshot, else where the SDK looks by itself.
+/// The files that hold profiles: those of the snapshot, else where the SDK looks by itself. A file that is named and is
+/// not there is empty, as for the AWS CLI; the SDK takes it for a mistake.
 #[expect(deprecated, reason = "aliases of aws_runtime's types; a dependency on that crate would say no more")]
 pub(super) fn files(
     config_file: Option<&str>,
@@ -357,11 +362,13 @@ pub(super) fn files(
     let mut files = ProfileFiles::builder()
         .include_default_config_file(config_file.is_none())
         .include_default_credentials_file(credentials_file.is_none());
-    if let Some(path) = config_file {
-        files = files.with_file(ProfileFileKind::Config, path);
-    }
-    if let Some(path) = credentials_file {
-        files = files.with_file(ProfileFileKind::Credentials, path);
+    let absent = |path: &str| std::fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    for (kind, path) in [(ProfileFileKind::Config, config_file), (ProfileFileKind::Credentials, credentials_file)] {
+        files = match path {
+            None => files,
+            Some(path) if absent(path) => files.with_contents(kind, ""),
+            Some(path) => files.with_file(kind, path),
+        };
     }
     files.build()
 }

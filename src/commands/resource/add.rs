@@ -2,14 +2,15 @@
 
 use super::{super::Context, changed};
 use crate::{
-    config_file::{self, Change, Over},
+    config_file::{self, Change, Files, Over},
     edit::{self, Entry},
     error::{CommandError, Exit, Kind},
     output::text::{escape_controls, shell_quoted},
+    trusted_file::ReadError,
 };
 use clap::ValueEnum;
 use eg_model::permission::PortSpec;
-use std::{collections::BTreeMap, io::ErrorKind};
+use std::collections::BTreeMap;
 
 /// Add a resource to the configuration
 ///
@@ -75,9 +76,10 @@ pub fn run(context: &Context<'_>, args: &AddArgs) -> Result<Exit, CommandError> 
     let entry = entry(args)?;
     let path = &context.config()?.path;
     let mut switched = false;
-    let old = match config_file::read(path) {
+    let files = Files::begin();
+    let old = match files.read(path) {
         Ok(source) => {
-            let settings = config_file::load(&source, path)?;
+            let settings = files.load(&source, path)?;
             switched = settings.aws.cloud_expiry.is_some();
             if let Some(file) = settings.files.get(&args.name) {
                 let message = format!("{} is there already, in {}", args.name, file.display());
@@ -85,11 +87,8 @@ pub fn run(context: &Context<'_>, args: &AddArgs) -> Result<Exit, CommandError> 
             }
             Some(source.text)
         }
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
-        Err(error) => {
-            let message = format!("the configuration {} cannot be read: {error}", path.display());
-            return Err(CommandError::new(Kind::Config, message));
-        }
+        Err(ReadError::Absent) => None,
+        Err(error) => return Err(config_file::unreadable(path, &error)),
     };
     let failed = |error: toml_edit::TomlError| CommandError::new(Kind::Config, format!("{}: {error}", path.display()));
     let text = edit::add(old.as_deref().unwrap_or_default(), &entry).map_err(failed)?;

@@ -2,7 +2,7 @@
 
 use super::{super::Context, changed};
 use crate::{
-    config_file::{self, Change, Over},
+    config_file::{self, Change, Files, Over},
     edit,
     error::{CommandError, Exit, Kind},
     output::text::escape_controls,
@@ -68,7 +68,7 @@ fn users(context: &Context<'_>, name: &str) -> Result<Vec<Session>, CommandError
 
 fn take_out(main: &Path, file: &Path, name: &str) -> Result<(), CommandError> {
     let failed = |error: String| CommandError::new(Kind::Config, format!("{}: {error}", file.display()));
-    let source = config_file::read(file).map_err(|error| failed(error.to_string()))?;
+    let source = Files::begin().read(file).map_err(|error| config_file::unreadable(file, &error))?;
     let text = edit::remove(&source.text, name).map_err(|error| failed(error.to_string()))?;
     let text = text.ok_or_else(|| failed(format!("{name} is no longer there")))?;
     Change { main, file, text: &text, over: Over::Text(&source.text) }.make()

@@ -2,12 +2,13 @@
 
 use super::super::leave::leave;
 use super::super::{Loaded, OVERWRITTEN, StepOutcome};
+use super::ledger::{DAMAGED, UNWRITTEN};
 use super::{Flow, Leased, TargetRun, unrecorded};
 use crate::error::CommandError;
 use crate::retry::Retry;
 use eg_model::SETTLE_WINDOW;
 use eg_model::failure::{Failure, FailureClass, Purpose, Reaction};
-use eg_model::ids::{InstallationId, LeaseId, RuleId};
+use eg_model::ids::{InstallationId, RuleId};
 use eg_model::lease::{Attempt, Lease, hidden_rule};
 use eg_model::marks::{lease_key, lease_value, tags_again};
 use eg_model::observation::{Effect, OwnedRule};
@@ -31,6 +32,20 @@ impl TargetRun<'_> {
             return Ok(Flow::Refresh);
         }
         let leased = self.leased(step)?;
+        if step.opens() && leased.iter().any(|(rule, _)| self.unreadable.contains(rule.permission())) {
+            if step.rules().len() > 1 {
+                return self.rules_one_by_one(firewall, step, loaded).await;
+            }
+            self.steps.push(self.report(step, StepOutcome::Skipped, Some(DAMAGED.to_owned())));
+            return Ok(Flow::Next);
+        }
+        if let Step::Join { rule, session, .. } = step
+            && let Some(failure) = self.barred(*session, &[*rule.permission()], loaded)
+        {
+            let leases: Vec<Lease> = leased.into_iter().map(|(_, lease)| lease).collect();
+            self.refuse(&leases, &failure, Retry::Opening, step)?;
+            return Ok(Flow::Next);
+        }
         if matches!(step, Step::Revoke { .. }) {
             self.expect_switches(&leased, loaded);
         }
@@ -66,10 +81,9 @@ impl TargetRun<'_> {
             let lease = match by_id.or_else(|| open.iter().find(|lease| lease.permission == *rule.permission())) {
                 Some(lease) => lease.clone(),
                 None => {
-                    let claimed = self.driver.store.borrow_mut().claim(&self.look.reach, rule.permission(), now);
                     // Where no row can be written, closing goes on with a lease that nothing records.
-                    let unwritten = Lease::claim(LeaseId(0), self.look.reach.clone(), *rule.permission());
-                    self.unless_full(claimed)?.unwrap_or(unwritten)
+                    let unwritten = Lease::claim(UNWRITTEN, self.look.reach.clone(), *rule.permission());
+                    self.claim(rule.permission(), now)?.unwrap_or(unwritten)
                 }
             };
             leased.push((rule, lease));
@@ -247,7 +261,9 @@ impl TargetRun<'_> {
         let mut store = self.driver.store.borrow_mut();
         if !store.targets()?.get(&self.key).is_some_and(|record| record.closed_once) {
             match store.change_target(&self.key, |record| record.closed_once = true) {
-                Err(error) if error.is_full() => self.unrecorded = Some(unrecorded(error).message),
+                Err(error) if error.is_full() || error.is_of_a_row() => {
+                    self.unrecorded = Some(unrecorded(error).message);
+                }
                 other => other?,
             }
         }

@@ -8,12 +8,22 @@ use crate::retry::Retry;
 use chrono::TimeDelta;
 use eg_model::Timestamp;
 use eg_model::failure::Failure;
-use eg_model::ids::{RuleId, SessionId};
+use eg_model::ids::{LeaseId, RuleId, SessionId};
 use eg_model::lease::{Attempt, Lease};
 use eg_model::observation::Observation;
 use eg_model::permission::Permission;
 use eg_model::plan::{LedgerStep, Note, NoteKind, Step, TargetPlan};
 use eg_state::{Event, EventKind, StateError, Written};
+
+/// Why nothing is opened where a row does not parse.
+pub(super) const DAMAGED: &str = "its row in the record is damaged";
+
+/// A lease that is in no row: what stands in its place could not be read, or written.
+pub(super) const UNWRITTEN: LeaseId = LeaseId(0);
+
+pub(super) fn is_unwritten(lease: &Lease) -> bool {
+    lease.id == UNWRITTEN
+}
 
 impl TargetRun<'_> {
     /// Ledger steps: what the reading teaches. Whether it taught anything.
@@ -41,8 +51,7 @@ impl TargetRun<'_> {
         let now = self.now();
         match step {
             LedgerStep::Adopt { permission, rule, until } => {
-                let claimed = self.driver.store.borrow_mut().claim(&self.look.reach, permission, now);
-                let Some(lease) = self.unless_full(claimed)? else { return Ok(()) };
+                let Some(lease) = self.claim(permission, now)? else { return Ok(()) };
                 let event = self.event(EventKind::LeaseAdopted, "seen with our tag", permission, Some(rule.id()));
                 self.write(&lease, &lease.adopted(rule.id().clone(), *until), &event)?;
             }
@@ -96,6 +105,11 @@ impl TargetRun<'_> {
         }
         let now = self.now();
         let batch: Vec<(Lease, u64)> = intents.iter().cloned().zip(before.iter().map(|lease| lease.version)).collect();
+        let batch: Vec<(Lease, u64)> = batch.into_iter().filter(|(lease, _)| !is_unwritten(lease)).collect();
+        if batch.is_empty() && !step.opens() {
+            tracing::warn!("closing without a written intent: a row of the record is damaged");
+            return Ok(true);
+        }
         let event = |lease: &Lease| {
             let event = self.event(EventKind::Intent, step.action(), &lease.permission, lease.proven_rule());
             Event { session, ..event }
@@ -116,12 +130,27 @@ impl TargetRun<'_> {
         }
     }
 
+    /// The lease on a permission here, made where there is none. `None`: the disk is full, or its row is damaged, and then
+    /// nothing is opened for it in this pass.
+    pub(super) fn claim(&mut self, permission: &Permission, now: Timestamp) -> Result<Option<Lease>, CommandError> {
+        let claimed = self.driver.store.borrow_mut().claim(&self.look.reach, permission, now);
+        if claimed.as_ref().is_err_and(StateError::is_of_a_row) {
+            self.unreadable.insert(*permission);
+        }
+        self.unless_full(claimed)
+    }
+
     /// A full disk keeps anything new from being opened in this pass; it never keeps anything from being closed.
     pub(super) fn unless_full<T>(&mut self, result: Result<T, StateError>) -> Result<Option<T>, CommandError> {
         match result {
             Ok(value) => Ok(Some(value)),
             Err(error) if error.is_full() => {
                 self.may_open = false;
+                self.unrecorded = Some(CommandError::from(error).message);
+                Ok(None)
+            }
+            // One row ends what it is about, and nothing else.
+            Err(error) if error.is_of_a_row() => {
                 self.unrecorded = Some(CommandError::from(error).message);
                 Ok(None)
             }
@@ -132,6 +161,9 @@ impl TargetRun<'_> {
     /// Transaction B: the outcome, where the version is still ours. If somebody else has moved the lease on, the
     /// next reading tells; nothing is lost, because the intent is on record.
     pub(super) fn write(&mut self, from: &Lease, to: &Lease, event: &Event) -> Result<(), CommandError> {
+        if is_unwritten(from) {
+            return Ok(());
+        }
         let written = self.driver.store.borrow_mut().write_lease(to, from.version, event);
         match written {
             Ok(Written::Done) => Ok(()),

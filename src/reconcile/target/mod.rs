@@ -103,6 +103,8 @@ pub(super) struct TargetRun<'a> {
     given_up: BTreeSet<RuleId>,
     /// An outcome that a full disk kept from the record. Closing goes on all the same.
     unrecorded: Option<String>,
+    /// Permissions whose rows are damaged: nothing is opened for them in this pass.
+    unreadable: BTreeSet<Permission>,
     /// Where expiry switches of this target's rules are set; looked for once, before the first of them is looked at.
     switch_way: Option<SwitchWay>,
     way_looked_for: bool,
@@ -144,6 +146,7 @@ impl<'a> TargetRun<'a> {
             ways_tried: 0,
             given_up: BTreeSet::new(),
             unrecorded: None,
+            unreadable: BTreeSet::new(),
             switch_way: None,
             way_looked_for: false,
             switches: BTreeMap::new(),
@@ -307,7 +310,10 @@ impl<'a> TargetRun<'a> {
         let collects = matches!(step, Step::Collect { .. });
         // A switch that is left over is harmless, and that it was taken away could not be recorded.
         let waits = step.opens() || matches!(step, Step::DropSwitch { .. });
-        (self.may_open || !waits) && !(collects && step.rules().iter().any(given_up))
+        let asked: &[Permission] = if let Step::Authorize { permissions, .. } = step { permissions } else { &[] };
+        let mut about = asked.iter().chain(step.rules().iter().map(OwnedRule::permission));
+        let unreadable = step.opens() && about.any(|permission| self.unreadable.contains(permission));
+        (self.may_open || !waits) && !unreadable && !(collects && step.rules().iter().any(given_up))
     }
 
     async fn apply(&mut self, plan: TargetPlan, loaded: &Loaded) -> Result<Flow, CommandError> {
@@ -335,7 +341,7 @@ impl<'a> TargetRun<'a> {
                     let opener = loaded.sessions.iter().find(|known| known.id == *session);
                     let reason = opener.and_then(|opener| opener.reason.as_deref());
                     let call = Opening { session: *session, until: *until, reason, permissions, step };
-                    self.authorize(&firewall, &call, closes).await?
+                    self.authorize(&firewall, &call, closes, loaded).await?
                 }
                 Step::SetSwitch { .. } | Step::DropSwitch { .. } => self.switch(&firewall, step, loaded).await?,
                 _ => self.change(&firewall, step, loaded).await?,

@@ -1,14 +1,17 @@
 //! Opening: authorize, and what its answers mean.
 
-use super::super::StepOutcome;
+use super::super::{Loaded, StepOutcome, door};
+use super::ledger::DAMAGED;
 use super::{Flow, Opening, TargetRun};
 use crate::error::CommandError;
 use crate::retry::Retry;
 use chrono::TimeDelta;
 use eg_model::failure::{Failure, FailureClass, Purpose, Reaction};
+use eg_model::ids::SessionId;
 use eg_model::lease::{Attempt, Lease, Phase};
 use eg_model::marks::{description, tags_for};
 use eg_model::observation::{Effect, ObservedRule};
+use eg_model::permission::Permission;
 use eg_model::plan::Step;
 use eg_model::switch::SwitchSeen;
 use eg_providers::{Answered, Authorize, Firewall};
@@ -21,15 +24,27 @@ impl TargetRun<'_> {
         firewall: &Arc<dyn Firewall>,
         call: &Opening<'_>,
         closes: bool,
+        loaded: &Loaded,
     ) -> Result<Flow, CommandError> {
         let now = self.now();
         let mut leases = Vec::new();
         for permission in call.permissions {
-            let claimed = self.driver.store.borrow_mut().claim(&self.look.reach, permission, now);
-            match self.unless_full(claimed)? {
+            match self.claim(permission, now)? {
                 Some(lease) => leases.push(lease),
-                None => return Ok(Flow::Replan),
+                None if !self.unreadable.contains(permission) => return Ok(Flow::Replan),
+                None if call.permissions.len() > 1 => return self.one_by_one(firewall, call, loaded).await,
+                None => {
+                    self.steps.push(self.report(call.step, StepOutcome::Skipped, Some(DAMAGED.to_owned())));
+                    return Ok(Flow::Next);
+                }
             }
+        }
+        if let Some(failure) = self.barred(call.session, call.permissions, loaded) {
+            if call.permissions.len() > 1 {
+                return self.one_by_one(firewall, call, loaded).await;
+            }
+            self.refuse(&leases, &failure, Retry::Opening, call.step)?;
+            return Ok(Flow::Next);
         }
         if let Some(failure) = self.forbidden(firewall, call).await {
             self.refuse(&leases, &failure, Retry::Opening, call.step)?;
@@ -49,7 +64,7 @@ impl TargetRun<'_> {
         let answer = firewall.authorize(&self.authorize_call(call)).await;
         match answer {
             Ok(answer) => self.authorized(call, &intents, answer),
-            Err(failure) => Box::pin(self.not_authorized(firewall, call, &intents, failure, closes)).await,
+            Err(failure) => Box::pin(self.not_authorized(firewall, call, &intents, failure, closes, loaded)).await,
         }
     }
 
@@ -107,6 +122,7 @@ impl TargetRun<'_> {
         intents: &[Lease],
         failure: Failure,
         closes: bool,
+        loaded: &Loaded,
     ) -> Result<Flow, CommandError> {
         let failure = failure.of(Purpose::Open);
         let class = failure.class;
@@ -121,7 +137,7 @@ impl TargetRun<'_> {
         }
         if class.splits_batch() && call.permissions.len() > 1 {
             self.soft_refuse(intents, &failure)?;
-            return self.one_by_one(firewall, call).await;
+            return self.one_by_one(firewall, call, loaded).await;
         }
         match class.reaction() {
             Reaction::RetryNow => {
@@ -157,19 +173,26 @@ impl TargetRun<'_> {
         &mut self,
         firewall: &Arc<dyn Firewall>,
         call: &Opening<'_>,
+        loaded: &Loaded,
     ) -> Result<Flow, CommandError> {
         let mut worst = Flow::Next;
         for permission in call.permissions {
             let (session, until, reason) = (call.session, call.until, call.reason);
             let step = Step::Authorize { session, until, permissions: vec![*permission] };
             let one = Opening { session, until, reason, permissions: std::slice::from_ref(permission), step: &step };
-            let flow = Box::pin(self.authorize(firewall, &one, false)).await?;
+            let flow = Box::pin(self.authorize(firewall, &one, false, loaded)).await?;
             worst = worst.max(flow);
             if matches!(flow, Flow::Throttled | Flow::Rest) || self.halted() {
                 break;
             }
         }
         Ok(worst)
+    }
+
+    /// Why the machine's policy does not let this be opened.
+    pub(super) fn barred(&self, session: SessionId, permissions: &[Permission], loaded: &Loaded) -> Option<Failure> {
+        let session = loaded.sessions.iter().find(|known| known.id == session);
+        door::barred(&self.driver.policy.site, session, &self.key, permissions)
     }
 
     /// Before the first grant on a target that this installation has never closed a rule on: may we also close?

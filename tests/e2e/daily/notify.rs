@@ -162,15 +162,48 @@ fn a_command_that_anybody_can_write_is_not_run() {
     start_id(&world.here, &["--only", "dev", "--duration", "30m"]);
     fs::set_permissions(world.here.config_path(), fs::Permissions::from_mode(0o666)).unwrap();
     world.advance(1801);
-    let outcome = world.eg(&["reconcile"]).expect_code(0);
+    let outcome = world.eg(&["reconcile"]).expect_code(1);
     let path = world.here.config_path();
-    let why = format!(" has expired: everybody can write {}, so its command is not run", path.display());
+    let why = format!("{0} is not to be trusted: {0} can be written by everybody (mode 0666)", path.display());
     assert!(outcome.stderr.contains(&why), "{outcome}");
     assert_eq!((events(&file).len(), world.cloud.snapshot()), (0, before), "and everything is closed");
     let doctor = world.eg(&["doctor"]).stdout;
-    assert!(doctor.contains("! configuration: everybody can write "), "{doctor}");
-    fs::set_permissions(path, fs::Permissions::from_mode(0o664)).unwrap();
+    assert!(doctor.contains("✗ configuration: ") && doctor.contains(&why), "{doctor}");
+}
+
+/// A file that is replaced while a pass runs is not looked at again: the command that was judged is the command that runs.
+#[test]
+fn a_command_that_comes_during_a_pass_is_not_run() {
+    let (world, file) = notified(KEEP);
+    let forged = world.dir().join("forged");
+    start_id(&world.here, &["--only", "dev", "--duration", "30m"]);
+    world.advance(1801);
+    world.faults(&[Fault::hold("RevokeSecurityGroupIngress")]);
+    let pass = world.here.command(&["reconcile"]).spawn();
+    pass.wait_for_delayed("RevokeSecurityGroupIngress");
+    let text = format!("[notify]\ncommand = [\"tee\", {:?}]\n", forged.to_string_lossy());
+    world.write_config(&(world.default_config() + &text));
+    world.faults(&[]);
+    pass.wait().expect_code(0);
+    assert_eq!(kinds(&file), ["expired"]);
+    assert!(!forged.exists());
+}
+
+/// Whatever directory the pass is run in: cron's is the home, a person's is any.
+#[test]
+fn a_command_that_is_a_path_is_beside_the_configuration() {
+    let (world, file) = notified(&["./tell", "FILE"]);
+    let tell = world.here.config_path().with_file_name("tell");
+    fs::write(&tell, "#!/bin/sh\ncat >> \"$1\"\n").unwrap();
+    fs::set_permissions(&tell, fs::Permissions::from_mode(0o700)).unwrap();
+    let elsewhere = world.dir().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let wrong = elsewhere.join("tell");
+    fs::write(&wrong, format!("#!/bin/sh\ntouch '{}'\n", world.dir().join("forged").display())).unwrap();
+    fs::set_permissions(&wrong, fs::Permissions::from_mode(0o700)).unwrap();
     start_id(&world.here, &["--only", "dev", "--duration", "5m"]);
-    world.eg(&["reconcile"]).expect_code(0);
-    assert_eq!(kinds(&file), ["expiring"], "a group may be the user's alone");
+    let line = format!("cd '{}' && '{}' reconcile", elsewhere.display(), env!("CARGO_BIN_EXE_eg"));
+    world.here.command(&[]).in_bash(&line).run().expect_code(0);
+    assert_eq!(kinds(&file), ["expiring"]);
+    assert!(!world.dir().join("forged").exists());
 }

@@ -35,6 +35,7 @@ impl Administered {
     }
 
     fn says(&self, policy: &str) {
+        fs::remove_file(&self.file).ok();
         fs::write(&self.file, policy).unwrap();
         self.mode(0o644);
     }
@@ -43,9 +44,21 @@ impl Administered {
         fs::set_permissions(&self.file, fs::Permissions::from_mode(mode)).unwrap();
     }
 
+    /// A pipe that nobody ever writes to.
+    fn is_a_pipe(&self) {
+        fs::remove_file(&self.file).unwrap();
+        let made = std::process::Command::new("mkfifo").args(["-m", "644"]).arg(&self.file).status();
+        assert!(made.unwrap().success());
+    }
+
+    fn is_endless(&self) {
+        fs::remove_file(&self.file).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &self.file).unwrap();
+    }
+
     /// The user who writes this file stands for root.
     fn bound(&self, command: EgCommand) -> EgCommand {
-        let owner = fs::metadata(&self.file).unwrap().uid();
+        let owner = fs::symlink_metadata(&self.file).unwrap().uid();
         command.env("EG_TEST_POLICY", &self.file).env("EG_TEST_POLICY_OWNER", owner.to_string())
     }
 
@@ -136,7 +149,9 @@ fn a_policy_that_cannot_be_followed_opens_nothing_and_closes_everything() {
     start_id(&site.world.here, &["--only", "dev", "--no-wait"]);
     site.world.advance(700);
     type Breakage = fn(&Administered);
-    let broken: [(Breakage, &str); 3] = [
+    let broken: [(Breakage, &str); 5] = [
+        (Administered::is_a_pipe, "cannot be read: it is a named pipe, not a regular file"),
+        (Administered::is_endless, "cannot be read: it is a device, not a regular file"),
         (|site| site.says("max_duration = 4"), ":1:16: max_duration of the policy is of type integer"),
         (|site| site.says("maximum = \"4h\""), ":1:1: the policy has no key \"maximum\""),
         (|site| site.mode(0o666), "can be written by others than root (mode 0666)"),
@@ -166,6 +181,20 @@ fn a_policy_of_somebody_else_is_none() {
     let outcome = command.env("EG_TEST_POLICY_OWNER", owner.to_string()).run().expect_code(1);
     assert!(error_of(&outcome).contains("not to be trusted"), "{outcome}");
     assert!(outcome.stderr.contains("hint: as root: chown root "), "{outcome}");
+}
+
+/// All of the syntax that people write: letters of any case and of any alphabet.
+#[test]
+fn a_reason_may_be_asked_for_in_any_alphabet() {
+    let site = Administered::new("reason_pattern = '(?i)inc-\\d+: \\p{L}+'");
+    let start = |reason: &str| site.eg(&["session", "start", "--only", "dev", "--no-wait", "--reason", reason]);
+    for refused in ["INC-1: 22", "INC-x: Straße", "REQ-1: Straße"] {
+        let outcome = start(refused).expect_code(1);
+        assert!(error_of(&outcome).contains("reason_pattern: a --reason that matches (?i)inc-"), "{outcome}");
+    }
+    for fine in ["INC-1: Straße", "inc-22: Ωμέγα"] {
+        start(fine).expect_code(0);
+    }
 }
 
 #[test]

@@ -197,8 +197,7 @@ fn what_the_job_needs_of_this_environment() {
         "ALL_PROXY=http://a:1 ",
         "all_proxy=http://b:1 ",
         &format!("AWS_CONFIG_FILE={here}/aws/config "),
-        // What the SDK expands.
-        "AWS_SHARED_CREDENTIALS_FILE='~/aws/credentials' ",
+        &format!("AWS_SHARED_CREDENTIALS_FILE={here}/aws/credentials "),
         "AWS_USE_FIPS_ENDPOINT=true AWS_USE_DUALSTACK_ENDPOINT=true ",
         &format!("SSL_CERT_FILE={here}/certs/ca.pem SSL_CERT_DIR={here}/certs:/etc/certs "),
     ] {
