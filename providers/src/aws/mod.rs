@@ -27,6 +27,7 @@ mod connect;
 mod document;
 mod failure;
 mod groups;
+mod in_time;
 mod observe;
 mod preparation;
 mod profiles;
