@@ -5,10 +5,11 @@ use crate::{
     config_file::of_others,
     detect::{Families, survey as survey_addresses},
     doctor::{
-        Elsewhere, Finding, Level, addresses, clock, cloud_expiry, credentials, missing_group, permissions, policy,
-        schedule, unreadable_group,
+        Elsewhere, Finding, Level, addresses, clock, cloud_expiry, credentials, lock, missing_group, permissions,
+        policy, schedule, unreadable_group,
     },
     error::{CommandError, Exit},
+    lock::stalled_holder,
     output::{style, table::Cell, text::escape_controls},
     schedule::{
         Job,
@@ -96,6 +97,7 @@ async fn examine(context: &Context<'_>) -> Vec<Finding> {
     findings.extend(policy(&crate::policy::read(&context.env.policy), &settings.detect));
     let (state, record) = state(context);
     findings.push(state);
+    findings.extend(stalled_holder(context.env, &context.state.path).as_ref().map(lock));
     findings.push(scheduled(context, &settings, &record));
     findings.extend(detection(context, &settings).await);
     let aws = context.env.connect();

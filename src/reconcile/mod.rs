@@ -193,11 +193,13 @@ impl<'a> Driver<'a> {
     ///
     /// # Errors
     /// The record cannot be read. What goes wrong at a provider, or while writing, is part of the report.
-    pub async fn pass(&self, _lock: &PassLock, request: &Request, looks: Looks) -> Result<PassReport, CommandError> {
+    pub async fn pass(&self, lock: &PassLock, request: &Request, looks: Looks) -> Result<PassReport, CommandError> {
         let started = self.env.now();
         let run = RunId(self.env.uuid());
         let mut report = PassReport::new(run, started);
-        let begun = self.begin(request, run, started, &mut report);
+        report.warnings = lock.warnings().to_vec();
+        let mut begun = self.begin(request, run, started, &mut report);
+        begun.may_open &= !lock.closes_only();
         self.follow(request, begun.may_open, &mut report);
         let mut targets = self.needed(request.scope.as_ref())?;
         for reach in &request.collect_from {
@@ -263,7 +265,12 @@ impl<'a> Driver<'a> {
         let seen = looks.clone();
         let runs = looks.into_iter().map(|(key, look)| {
             let ways = targets.get(&key).cloned().unwrap_or_default();
-            target::TargetRun::new(self, request, key, ways, look, may_open, deadline).run()
+            let run = target::TargetRun::new(self, request, key, ways, look, may_open, deadline).run();
+            async {
+                let done = run.await;
+                self.env.progress.note();
+                done
+            }
         });
         let mut done: Vec<_> = stream::iter(runs).buffer_unordered(CONCURRENCY).collect().await;
         done.sort_by(|a, b| a.target.cmp(&b.target));

@@ -5,7 +5,9 @@
 mod crash;
 mod processes;
 mod refused;
+mod stalled;
 mod surroundings;
+mod unwritable;
 
 use crate::harness::{Outcome, REGION, World, cloud::Rule};
 use serde_json::Value;

@@ -65,7 +65,7 @@ impl TargetRun<'_> {
                     let claimed = self.driver.store.borrow_mut().claim(&self.look.reach, rule.permission(), now);
                     // Where no row can be written, closing goes on with a lease that nothing records.
                     let unwritten = Lease::claim(LeaseId(0), self.look.reach.clone(), *rule.permission());
-                    self.unless_full(claimed)?.unwrap_or(unwritten)
+                    self.unless_unwritable(claimed)?.unwrap_or(unwritten)
                 }
             };
             leased.push((rule, lease));
@@ -217,7 +217,7 @@ impl TargetRun<'_> {
         let mut store = self.driver.store.borrow_mut();
         if !store.targets()?.get(&self.key).is_some_and(|record| record.closed_once) {
             match store.change_target(&self.key, |record| record.closed_once = true) {
-                Err(error) if error.is_full() => self.unrecorded = Some(unrecorded(error).message),
+                Err(error) if error.is_unwritable() => self.unrecorded = Some(unrecorded(error).message),
                 other => other?,
             }
         }

@@ -1,5 +1,6 @@
 //! Intents before calls, outcomes after them.
 
+use super::super::observe::fresh;
 use super::super::{StepOutcome, StepReport};
 use super::{Flow, TargetRun, unrecorded};
 use crate::error::CommandError;
@@ -7,7 +8,7 @@ use crate::retry;
 use crate::retry::Retry;
 use chrono::TimeDelta;
 use eg_model::Timestamp;
-use eg_model::failure::Failure;
+use eg_model::failure::{Failure, FailureClass};
 use eg_model::ids::{RuleId, SessionId};
 use eg_model::lease::{Attempt, Lease};
 use eg_model::permission::Permission;
@@ -41,7 +42,7 @@ impl TargetRun<'_> {
     }
 
     /// Transaction A: the session still lives, every lease is still what the plan saw, and the intent is written.
-    /// Closing goes on where the disk is too full to write it: what it closes is known by its id.
+    /// Closing goes on where the record cannot be written: what it closes is known by its id.
     pub(super) fn intend(
         &mut self,
         before: &[Lease],
@@ -60,25 +61,33 @@ impl TargetRun<'_> {
         };
         let events: Vec<Event> = intents.iter().map(event).collect();
         let written = self.driver.store.borrow_mut().begin_attempt(session.map(|id| (id, now)), &batch, &events);
+        self.driver.env.progress.note();
         match written {
+            // The write may have taken its time, or the process was stopped: others may have acted on what they saw since.
+            Ok(Written::Done) if !fresh(now, self.now()) => {
+                tracing::info!("the intent to {} is too old to be carried out; it is read again", step.action());
+                self.soft_refuse(intents, &Failure::new(FailureClass::Transient, "it was not sent: too late"))?;
+                Ok(false)
+            }
             Ok(Written::Done) => Ok(true),
             Ok(Written::Raced | Written::NoLongerWanted) => {
                 self.steps.push(self.report(step, StepOutcome::Skipped, Some("the record has changed".to_owned())));
                 Ok(false)
             }
-            Err(error) if error.is_full() && !step.opens() => {
+            Err(error) if error.is_unwritable() && !step.opens() => {
                 tracing::warn!("closing without a written intent: {error}");
                 Ok(true)
             }
-            Err(error) => self.unless_full::<()>(Err(error)).map(|_| false),
+            Err(error) => self.unless_unwritable::<()>(Err(error)).map(|_| false),
         }
     }
 
-    /// A full disk keeps anything new from being opened in this pass; it never keeps anything from being closed.
-    pub(super) fn unless_full<T>(&mut self, result: Result<T, StateError>) -> Result<Option<T>, CommandError> {
+    /// A record that cannot be written for now keeps anything new from being opened in this pass; it never keeps anything
+    /// from being closed.
+    pub(super) fn unless_unwritable<T>(&mut self, result: Result<T, StateError>) -> Result<Option<T>, CommandError> {
         match result {
             Ok(value) => Ok(Some(value)),
-            Err(error) if error.is_full() => {
+            Err(error) if error.is_unwritable() => {
                 self.may_open = false;
                 self.unrecorded = Some(CommandError::from(error).message);
                 Ok(None)
@@ -91,13 +100,14 @@ impl TargetRun<'_> {
     /// next reading tells; nothing is lost, because the intent is on record.
     pub(super) fn write(&mut self, from: &Lease, to: &Lease, event: &Event) -> Result<(), CommandError> {
         let written = self.driver.store.borrow_mut().write_lease(to, from.version, event);
+        self.driver.env.progress.note();
         match written {
             Ok(Written::Done) => Ok(()),
             Ok(Written::Raced | Written::NoLongerWanted) => {
                 tracing::info!("a lease on {} changed meanwhile; the next reading decides", self.key);
                 Ok(())
             }
-            Err(error) if error.is_full() => {
+            Err(error) if error.is_unwritable() => {
                 self.unrecorded = Some(unrecorded(error).message);
                 Ok(())
             }

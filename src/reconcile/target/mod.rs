@@ -98,7 +98,7 @@ pub(super) struct TargetRun<'a> {
     ways_tried: usize,
     /// Rules of others that were not to be closed in this pass.
     given_up: BTreeSet<RuleId>,
-    /// An outcome that a full disk kept from the record. Closing goes on all the same.
+    /// An outcome that could not be recorded. Closing goes on all the same.
     unrecorded: Option<String>,
     /// Where expiry switches of this target's rules are set.
     switch_way: Option<SwitchWay>,
@@ -396,7 +396,7 @@ impl<'a> TargetRun<'a> {
         match step {
             LedgerStep::Adopt { permission, rule, until } => {
                 let claimed = self.driver.store.borrow_mut().claim(&self.look.reach, permission, now);
-                let Some(lease) = self.unless_full(claimed)? else { return Ok(()) };
+                let Some(lease) = self.unless_unwritable(claimed)? else { return Ok(()) };
                 let event = self.event(EventKind::LeaseAdopted, "seen with our tag", permission, Some(rule.id()));
                 self.write(&lease, &lease.adopted(rule.id().clone(), *until), &event)?;
             }

@@ -26,7 +26,7 @@ impl TargetRun<'_> {
         let mut leases = Vec::new();
         for permission in call.permissions {
             let claimed = self.driver.store.borrow_mut().claim(&self.look.reach, permission, now);
-            match self.unless_full(claimed)? {
+            match self.unless_unwritable(claimed)? {
                 Some(lease) => leases.push(lease),
                 None => return Ok(Flow::Replan),
             }
