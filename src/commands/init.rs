@@ -17,7 +17,10 @@ use eg_providers::{
     aws::{Profile, profiles},
 };
 use serde_json::json;
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 use tokio::runtime::Runtime;
 
 /// Make a configuration: finds your AWS profiles and groups, and asks
@@ -347,10 +350,21 @@ fn lines(groups: &[Group], ports: &[PortSpec]) -> Vec<String> {
             |permission: &eg_model::permission::Permission| ports.iter().any(|port| permission.opens_some_of(*port));
         let permissions = group.permissions.iter().copied().filter(meets).collect();
         let open = openings(&Group { permissions, other_ingress: 0, ..group.clone() });
-        let open = if open == "nothing" { "closed".to_owned() } else { format!("open: {open}") };
+        let open = if open == "nothing" { closed(group, ports) } else { format!("open: {open}") };
         format!("{:ids$}  {:names$}  {:vpcs$}  {open}", group.id, group.name, network(group))
     };
     groups.iter().map(line).collect()
+}
+
+/// The column of a group that opens none of the chosen ports. It names ports that the group opens to the whole world.
+fn closed(group: &Group, ports: &[PortSpec]) -> String {
+    let asked = ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let everybody = group.permissions.iter().filter(|permission| permission.is_for_everybody());
+    let others: BTreeSet<String> = everybody.map(eg_model::permission::Permission::ports).collect();
+    match others.is_empty() {
+        true => format!("{asked} closed"),
+        false => format!("{asked} closed; opens {} to the world", others.into_iter().collect::<Vec<_>>().join(", ")),
+    }
 }
 
 const HEAD: &str =
@@ -412,7 +426,13 @@ mod tests {
         ];
         assert_eq!(
             lines(&groups, &[PortSpec::Tcp(22, 22)]),
-            ["sg-1   api       vpc-1  open: tcp/22 from 0.0.0.0/0 and 1 more", "sg-22  database  vpc-1  closed"]
+            ["sg-1   api       vpc-1  open: tcp/22 from 0.0.0.0/0 and 1 more", "sg-22  database  vpc-1  tcp/22 closed"]
+        );
+        let everybody = [group("sg-1", "api", &["tcp|22|22|10.0.0.0/8", "tcp|443|443|0.0.0.0/0", "tcp|443|443|::/0"])];
+        let ports = [PortSpec::Tcp(80, 80), PortSpec::Tcp(8080, 8080)];
+        assert_eq!(
+            lines(&everybody, &ports),
+            ["sg-1  api  vpc-1  tcp/80, tcp/8080 closed; opens tcp/443 to the world"]
         );
     }
 

@@ -55,6 +55,7 @@ pub fn run(context: &Context<'_>, args: &ListArgs) -> Result<Exit, CommandError>
         context.printer.result(&view.list(&listing.sessions));
         // Beside the table, not in it: its columns and rows are what scripts read.
         view.troubles(&listing.sessions, &leases).iter().for_each(|line| context.printer.remark(line));
+        view.covered(&listing.sessions).iter().for_each(|line| context.printer.remark(line));
     }
     if listing.left_out > 0 {
         context.printer.remark(&format!("{} more: eg session list --limit 0", listing.left_out));

@@ -4,13 +4,15 @@ use super::Context;
 use crate::{
     error::{CommandError, Exit, Kind},
     output::{json, text::escape_controls},
+    playground::is_inside,
     schedule::{
         Job,
         host::{self, Installed, Scheduler},
-        is_scheduled, printed, variables,
+        printed, variables,
     },
 };
-use eg_state::LastRuns;
+use eg_model::Timestamp;
+use eg_state::{LastRuns, StateError, Store};
 use serde_json::json;
 use std::path::Path;
 
@@ -80,9 +82,8 @@ pub fn show(context: &Context<'_>, args: &ShowArgs) -> Result<Exit, CommandError
     let name = place.scheduler.as_str();
     let at = runs.scheduled_at.map(|at| context.zone.format(at));
     let seen = match at {
-        Some(at) if is_scheduled(&runs, context.env.now()) => format!("Last scheduled run: {at}\n"),
-        Some(at) => format!("Last scheduled run: {at}, which is too long ago\n"),
-        None => "No scheduled run was ever seen\n".to_owned(),
+        Some(at) => format!("Last scheduled run: {at}\n"),
+        None => "No scheduled run yet\n".to_owned(),
     };
     let state = match installed {
         Some(Installed::Current) => format!("Installed with {name}:\n"),
@@ -103,6 +104,12 @@ pub fn show(context: &Context<'_>, args: &ShowArgs) -> Result<Exit, CommandError
 /// # Errors
 /// There is no configuration to run it with and nothing to close, no scheduler, or it refuses.
 pub fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit, CommandError> {
+    if is_inside(context.env, &context.state.path) {
+        let message = "this is a sandbox: a job would outlive it, and fail every minute";
+        return Err(
+            CommandError::new(Kind::Refused, message).hint("install it outside of the sandbox, for your own state")
+        );
+    }
     if let Err(error) = configured(context) {
         // Closing takes the record alone.
         if !something_to_close(context)? {
@@ -116,6 +123,7 @@ pub fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit, Comman
         return place.by_hand();
     }
     let changed = host::install(context.env, place.scheduler, &place.job)?;
+    note(context, changed, Store::note_schedule);
     place.json(&LastRuns::default(), Some(Installed::Current), changed)?;
     let name = place.scheduler.as_str();
     context.printer.result(&if changed {
@@ -125,6 +133,18 @@ pub fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit, Comman
     });
     place.hint_at_linger();
     Ok(Exit::Done)
+}
+
+/// Notes in an existing record that the job was installed or removed: later commands tell from it if the job works. The job
+/// is in place all the same if the note cannot be written.
+fn note(context: &Context<'_>, changed: bool, what: fn(&mut Store, Timestamp) -> Result<(), StateError>) {
+    if !changed || !context.state.path.exists() {
+        return;
+    }
+    let noted = context.store().and_then(|mut store| Ok(what(&mut store, context.env.now())?));
+    if let Err(error) = noted {
+        tracing::info!("the record does not know of it: {error}");
+    }
 }
 
 /// Whether there is something that may be opened.
@@ -151,6 +171,7 @@ pub fn remove(context: &Context<'_>, args: &RemoveArgs) -> Result<Exit, CommandE
         return Err(place.removed_by_hand());
     }
     let changed = host::remove(context.env, place.scheduler, &place.job)?;
+    note(context, changed, Store::note_schedule_removed);
     place.json(&LastRuns::default(), Some(Installed::No), changed)?;
     let name = place.scheduler.as_str();
     context.printer.result(&if changed {

@@ -11,7 +11,6 @@ use crate::{
         session_view::{View, line},
         text::escape_controls,
     },
-    schedule::is_scheduled,
     settings::Settings,
 };
 use eg_model::{
@@ -44,12 +43,14 @@ pub fn run(context: &Context<'_>, args: &StatusArgs) -> Result<Exit, CommandErro
         return status_watch::run(context);
     }
     let settings = context.settings();
-    let glance = context.store_for_reading()?.as_ref().map(Glance::read).transpose()?.unwrap_or_default();
+    let store = context.store_for_reading()?;
+    let glance = store.as_ref().map(Glance::read).transpose()?.unwrap_or_default();
+    let scheduled = context.scheduled(store.as_ref(), &glance.runs);
     let addresses = match &settings {
         Ok(settings) => addresses(context, settings)?,
         Err(_) => Vec::new(),
     };
-    let view = context.view(glance.runs.clone());
+    let view = View { scheduled, ..context.view(glance.runs.clone()) };
     let holder = stalled_holder(context.env, &context.state.path);
     let shown = Shown { view, glance: &glance, addresses: &addresses, holder: holder.as_ref() };
     context.printer.json(&shown.json());
@@ -143,7 +144,8 @@ impl Shown<'_> {
             format!("\n{}", self.view.list(sessions))
         };
         let troubles: String = self.unconverged().iter().map(|item| self.trouble(item)).collect();
-        let strays: String = self.strays().iter().map(|stray| format!("{stray}\n")).collect();
+        let strays = self.view.covered(sessions).into_iter().chain(self.strays());
+        let strays: String = strays.map(|line| format!("{line}\n")).collect();
         if troubles.is_empty() && strays.is_empty() { text } else { text + "\n" + &troubles + &strays }
     }
 
@@ -194,7 +196,7 @@ impl Shown<'_> {
         });
         json!({
             "addresses": self.addresses.iter().map(address).collect::<Vec<_>>(),
-            "scheduled": is_scheduled(runs, self.view.now),
+            "scheduled": self.view.scheduled.closes(),
             "scheduledAt": runs.scheduled_at.map(json::time),
             "lastReconcile": last,
             "nextWakeAt": self.glance.next_wake(self.view.now).map(json::time),

@@ -1,7 +1,9 @@
 //! What people and programs see.
 
+pub mod color;
 pub mod holder_view;
 pub mod json;
+pub mod marks;
 pub mod printer;
 pub mod session_view;
 pub mod style;

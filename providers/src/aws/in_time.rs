@@ -22,6 +22,9 @@ use chrono::TimeDelta;
 use eg_model::Timestamp;
 use std::{fmt, sync::Arc};
 
+/// Longer than a call ever waits for credentials, and far shorter than the settle window.
+const LONGEST: TimeDelta = TimeDelta::minutes(1);
+
 /// A call that would leave too late.
 #[derive(Debug, thiserror::Error)]
 #[error("the call was begun {0} seconds ago, and is not sent any more: this process was stopped meanwhile")]
@@ -39,21 +42,18 @@ impl Storable for Begun {
 #[derive(Clone)]
 pub(super) struct InTime {
     now: Clock,
-    longest: TimeDelta,
     on_answer: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl InTime {
-    /// Nothing that a call waits for before it leaves may take longer than the whole call.
     pub(super) fn new(options: &Options) -> Self {
-        let longest = TimeDelta::from_std(options.call_timeout).unwrap_or(TimeDelta::MAX);
-        Self { now: options.now.clone(), longest, on_answer: Arc::clone(&options.on_answer) }
+        Self { now: options.now.clone(), on_answer: Arc::clone(&options.on_answer) }
     }
 }
 
 impl fmt::Debug for InTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InTime").field("longest", &self.longest).finish_non_exhaustive()
+        f.debug_struct("InTime").finish_non_exhaustive()
     }
 }
 
@@ -79,7 +79,7 @@ impl Intercept for InTime {
     ) -> Result<(), BoxError> {
         let Some(Begun(begun)) = bag.load::<Begun>() else { return Ok(()) };
         let age = (self.now)() - *begun;
-        if age > self.longest { Err(TooLate(age.num_seconds()).into()) } else { Ok(()) }
+        if age > LONGEST { Err(TooLate(age.num_seconds()).into()) } else { Ok(()) }
     }
 
     fn read_after_transmit(
