@@ -3,6 +3,7 @@
 //! In debug builds `EG_TEST_ABORT_AT`, `EG_TEST_PANIC_AT`, `EG_TEST_FULL_AT` and `EG_TEST_BUSY_AT` place somebody there; in a release nobody ever
 //! stands there.
 
+use crate::lock::Progress;
 use async_trait::async_trait;
 use eg_model::{
     Timestamp,
@@ -104,17 +105,20 @@ impl WriteObserver for AtWrites {
     }
 }
 
-/// A sentry at the door to the clouds.
+/// The door to the clouds: every call is progress, and a sentry may stand there.
 pub(crate) struct AtCalls {
-    pub(crate) sentry: Arc<dyn Sentry>,
+    pub(crate) sentry: Option<Arc<dyn Sentry>>,
+    pub(crate) progress: Progress,
     pub(crate) connect: Arc<dyn Connect>,
 }
 
 #[async_trait]
 impl Connect for AtCalls {
     async fn connect(&self, reach: &Reach) -> Result<Arc<dyn Firewall>, Failure> {
-        let firewall = self.connect.connect(reach).await?;
-        Ok(Arc::new(Watched { sentry: Arc::clone(&self.sentry), firewall }))
+        let connected = self.connect.connect(reach).await;
+        self.progress.note();
+        let (sentry, progress) = (self.sentry.clone(), self.progress.clone());
+        Ok(Arc::new(Watched { sentry, progress, firewall: connected? }))
     }
 
     async fn profile_region(&self, reach: &Reach) -> Option<String> {
@@ -123,15 +127,18 @@ impl Connect for AtCalls {
 }
 
 struct Watched {
-    sentry: Arc<dyn Sentry>,
+    sentry: Option<Arc<dyn Sentry>>,
+    progress: Progress,
     firewall: Arc<dyn Firewall>,
 }
 
 impl Watched {
     async fn around<T>(&self, call: impl Future<Output = T>) -> T {
-        self.sentry.pass();
+        let pass = || self.sentry.iter().for_each(|sentry| sentry.pass());
+        pass();
         let answer = call.await;
-        self.sentry.pass();
+        self.progress.note();
+        pass();
         answer
     }
 }

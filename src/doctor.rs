@@ -2,6 +2,7 @@
 
 use crate::{
     detect::{Answer, FamilyOutcome, FamilySurvey, Survey, describe},
+    lock::Holder,
     output::text::shell_quoted,
     policy::PolicyError,
     schedule::host::{Installed, Scheduler},
@@ -85,6 +86,13 @@ impl Finding {
         self.advice.push(advice.into());
         self
     }
+}
+
+/// A process that holds the lock and gets nowhere: what closes goes past it, what opens waits.
+#[must_use]
+pub(crate) fn lock(holder: &Holder) -> Finding {
+    let message = format!("another eg ({}) {}: nothing is opened", holder.text(), holder.how());
+    Finding { advice: holder.remedy(), ..Finding::bad("lock", message, "") }
 }
 
 /// What whoever administers this machine allows, and whether `[detect]` is within it; nothing where there is no policy.

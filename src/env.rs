@@ -3,6 +3,7 @@
 
 use crate::{
     boundary::{AtCalls, AtWrites, Sentry, Told},
+    lock::{Progress, STALL_LIMIT},
     policy::PolicyFile,
     probe::{Network, Tcp},
 };
@@ -60,6 +61,10 @@ pub struct Env {
     pub network: Arc<dyn Network>,
     /// Who stands at the boundaries between effects: tests alone.
     pub sentry: Option<Arc<dyn Sentry>>,
+    /// How far this process has come, while it holds the lock of a state file.
+    pub progress: Progress,
+    /// A pass that makes no progress for so long is ended.
+    pub stall_limit: Duration,
     /// The command line, the program's own name first.
     pub args: Vec<OsString>,
     /// Which detected addresses may be opened.
@@ -96,6 +101,7 @@ impl Env {
             #[expect(clippy::disallowed_methods, reason = "the one place where the arguments are read")]
             args: std::env::args_os().collect(),
             sentry: Some(&vars).filter(|_| cfg!(debug_assertions)).and_then(Told::by),
+            stall_limit: stall_limit(&vars),
             address_rule: address_rule(&vars),
             stdin_is_terminal: std::io::stdin().is_terminal(),
             stdout_is_terminal: std::io::stdout().is_terminal(),
@@ -124,6 +130,8 @@ impl Env {
             clouds: Arc::new(real_clouds),
             network: Arc::new(Tcp),
             sentry: None,
+            progress: Progress::default(),
+            stall_limit: STALL_LIMIT,
             args: Vec::new(),
             address_rule: Arc::new(is_globally_routable),
             stdin_is_terminal: false,
@@ -138,14 +146,11 @@ impl Env {
         }
     }
 
-    /// The way to the clouds, past whoever stands there.
+    /// The way to the clouds. Every answer is progress, and tests may stand before and after every call.
     #[must_use]
     pub fn connect(&self) -> Arc<dyn Connect> {
         let connect = (self.clouds)(self);
-        match &self.sentry {
-            None => connect,
-            Some(sentry) => Arc::new(AtCalls { sentry: Arc::clone(sentry), connect }),
-        }
+        Arc::new(AtCalls { sentry: self.sentry.clone(), progress: self.progress.clone(), connect })
     }
 
     /// Who observes the record's writes.
@@ -255,6 +260,8 @@ fn real_clouds(env: &Env) -> Arc<dyn Connect> {
     let mut options = Options::new(env.clock(), &env.user);
     options.home = env.var("HOME").map(PathBuf::from);
     options.login_cache = env.var(LOGIN_CACHE).map(PathBuf::from);
+    let progress = env.progress.clone();
+    options.on_answer = Arc::new(move || progress.note());
     Arc::new(Aws::new(options))
 }
 
@@ -272,6 +279,13 @@ fn wall_clock(offset: TimeDelta) -> Clock {
 fn test_offset(vars: &BTreeMap<String, String>) -> TimeDelta {
     let offset = vars.get("EG_TEST_CLOCK_OFFSET").filter(|_| cfg!(debug_assertions));
     TimeDelta::seconds(offset.and_then(|text| text.parse().ok()).unwrap_or(0))
+}
+
+/// `EG_TEST_STALL_LIMIT` (seconds) ends a pass that makes no progress earlier, in debug builds only: tests do not wait for
+/// minutes.
+fn stall_limit(vars: &BTreeMap<String, String>) -> Duration {
+    let limit = vars.get("EG_TEST_STALL_LIMIT").filter(|_| cfg!(debug_assertions));
+    limit.and_then(|text| text.parse().ok()).map_or(STALL_LIMIT, Duration::from_secs)
 }
 
 /// `EG_TEST_ADDRESSES=documentation` lets any detected address count as routable, in debug builds only: tests use

@@ -69,6 +69,8 @@ pub enum Kind {
     Clock,
     /// Another `eg` holds the lock.
     Locked,
+    /// A pass that got nowhere was ended by its watchdog.
+    Stalled,
     /// A cloud provider.
     Provider,
     /// A scheduler of this machine.
@@ -100,6 +102,7 @@ impl Kind {
             Self::Refused => "refused",
             Self::Clock => "clock",
             Self::Locked => "locked",
+            Self::Stalled => "stalled",
             Self::Provider => "provider",
             Self::Schedule => "schedule",
             Self::Sandbox => "sandbox",
@@ -116,7 +119,7 @@ impl Kind {
         match self {
             Self::Usage => Exit::Usage,
             Self::Locked => Exit::Locked,
-            Self::StillOpen => Exit::Partial,
+            Self::StillOpen | Self::Stalled => Exit::Partial,
             Self::Signal(number) => Exit::Signal(number),
             Self::Command(status) => Exit::Command(status),
             _ => Exit::Failed,
@@ -160,8 +163,9 @@ impl std::error::Error for CommandError {}
 
 impl From<StateError> for CommandError {
     fn from(error: StateError) -> Self {
-        let full = "free some space; nothing was opened, and what is open is still on record";
-        let advice = if error.is_full() { Some(full.to_owned()) } else { error.advice() };
+        let full = matches!(error, StateError::Full { .. });
+        let free = || "free some space; nothing was opened, and what is open is still on record".to_owned();
+        let advice = if full { Some(free()) } else { error.advice() };
         Self { kind: Kind::State, message: error.to_string(), hints: advice.into_iter().collect() }
     }
 }

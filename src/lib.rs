@@ -58,6 +58,7 @@ use tracing_subscriber::{filter::LevelFilter, fmt::format::Writer, fmt::time::Fo
 
 /// Runs one command line and returns its exit status.
 pub fn run(env: &Env, out: Box<dyn Write>, err: Box<dyn Write>) -> Exit {
+    signals::survive_file_size_limit();
     if let Some(answer) = completion::answer(env) {
         let style = Style { json: false, quiet: false, color_out: false, color_err: false };
         Printer::new(style, out, err).verbatim(&answer);

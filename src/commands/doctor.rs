@@ -4,10 +4,11 @@ use super::Context;
 use crate::{
     detect::{Families, survey as survey_addresses},
     doctor::{
-        Elsewhere, Finding, Level, addresses, certificates, clock, cloud_expiry, credentials, missing_group,
+        Elsewhere, Finding, Level, addresses, certificates, clock, cloud_expiry, credentials, lock, missing_group,
         permissions, policy, schedule, unreadable_group,
     },
     error::{CommandError, Exit},
+    lock::stalled_holder,
     output::{style, table::Cell, text::escape_controls},
     playground::is_inside,
     schedule::{
@@ -97,6 +98,7 @@ async fn examine(context: &Context<'_>) -> Vec<Finding> {
     findings.extend(policy(&crate::policy::read(&context.env.policy), &settings.detect));
     let (state, record) = state(context);
     findings.push(state);
+    findings.extend(stalled_holder(context.env, &context.state.path).as_ref().map(lock));
     findings.push(scheduled(context, &settings, &record));
     if takes_https(context, &settings) {
         findings.push(certificates(&trusted_certificates()));

@@ -126,9 +126,16 @@ pub fn run(env: &Env, printer: &Printer, cli: &Cli) -> Result<Exit, CommandError
     }
 }
 
-/// One thread, and only for commands that speak to a network.
+/// How many files, times two, a command needs at the least, the runtime's own included.
+const PIPES: usize = 8;
+
+/// One thread, and only for commands that speak to a network. Where too few files may be open (`ulimit -n`), the runtime
+/// would panic, and so would others below us: whether there is room is tried first.
 fn runtime() -> Result<Runtime, CommandError> {
     let failed = |error| CommandError::new(Kind::State, format!("the runtime cannot be started: {error}"));
+    let room = (0..PIPES).map(|_| std::io::pipe()).collect::<std::io::Result<Vec<_>>>();
+    let hint = format!("at least {} more must be possible: raise the limit with ulimit -n", PIPES * 2);
+    drop(room.map_err(|error| failed(error).hint(hint))?);
     Builder::new_current_thread().enable_all().build().map_err(failed)
 }
 
@@ -293,9 +300,10 @@ impl Context<'_> {
             Notice::GuardNotWritten { error } => {
                 self.printer.warn(&format!("the guard file beside {state} cannot be written: {error}"), &[]);
             }
-            Notice::DiskFull { error } => {
-                let message = format!("the disk of {state} is full ({error}); nothing is opened, closing goes on");
-                self.printer.warn(&message, &["make room: what is closed now is on record only then".to_owned()]);
+            Notice::Unwritable { error, advice } => {
+                let later = "what is closed now is put on record by the first pass that can write it".to_owned();
+                let hints: Vec<String> = advice.clone().into_iter().chain([later]).collect();
+                self.printer.warn(&format!("{error}; nothing is opened, closing goes on"), &hints);
             }
             Notice::LostDatabase { .. } => {
                 let message = format!("the earlier state file {state} is gone; a new one was made");
@@ -393,6 +401,20 @@ impl Context<'_> {
         name_endpoints(self.printer, reaches);
     }
 
+    /// The lock. A pass that `closes` goes past a holder that makes no progress.
+    async fn lock(&self, driver: &Driver<'_>, command: &str, closes: bool) -> Result<PassLock, CommandError> {
+        let say = |holder: &str| self.printer.remark(&format!("Waiting for another eg ({holder})..."));
+        let asked = lock::Asked {
+            env: self.env,
+            state: &self.state.path,
+            command,
+            wait: self.global.lock_wait,
+            closes,
+            json: self.printer.is_json(),
+        };
+        lock::acquire(&asked, &driver.interrupt, say).await
+    }
+
     /// Takes the lock and reconciles the targets of some sessions. The intent is on record already.
     async fn scoped_pass(
         &self,
@@ -413,9 +435,9 @@ impl Context<'_> {
         looks: Looks,
         moves: Vec<Move>,
     ) -> Result<PassReport, CommandError> {
-        let say = |holder: &str| self.printer.remark(&format!("Waiting for another eg ({holder})..."));
         let name = format!("eg session {}", kind.as_str());
-        let lock = lock::acquire(self.env, &self.state.path, &name, self.global.lock_wait, &driver.interrupt, say)
+        let lock = self
+            .lock(driver, &name, kind == RunKind::Stop)
             .await
             .map_err(|error| not_had(error, "what was asked is recorded; the next `eg reconcile` carries it out"))?;
         let request = Request {
@@ -457,6 +479,9 @@ impl Context<'_> {
 
     /// Warnings of a pass.
     fn tell_notes(&self, report: &PassReport) {
+        for warning in &report.warnings {
+            self.printer.warn(&warning.message, &warning.hints);
+        }
         for item in report.notes.iter().filter(|item| item.note.kind.is_warning()) {
             self.printer.warn(&item.note.message, &[]);
         }

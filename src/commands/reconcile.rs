@@ -3,7 +3,6 @@
 use super::{Context, follow::follow, not_had, notify::notify, watch};
 use crate::{
     error::{CommandError, Exit, Kind},
-    lock,
     output::{json, text::escape_controls},
     reconcile::{Driver, Looks, NoteReport, PASS_LIMIT, PassReport, Request, StepOutcome},
     schedule::variables::begin_again,
@@ -18,7 +17,7 @@ use eg_model::{
     session::{Grant, GrantStatus, Session, Standing},
     target::{Reach, TargetKey},
 };
-use eg_state::{RunKind, Store};
+use eg_state::{RunKind, StateError, Store};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
@@ -152,17 +151,10 @@ impl Pass {
         driver: &Driver<'_>,
         settings: Option<&Settings>,
     ) -> Result<PassReport, CommandError> {
-        let say = |holder: &str| context.printer.remark(&format!("Waiting for another eg ({holder})..."));
-        let lock = lock::acquire(
-            context.env,
-            &context.state.path,
-            "eg reconcile",
-            context.global.lock_wait,
-            &driver.interrupt,
-            say,
-        )
-        .await
-        .map_err(|error| not_had(error, "nothing was changed; the next `eg reconcile` does what is due"))?;
+        let lock = context
+            .lock(driver, "eg reconcile", true)
+            .await
+            .map_err(|error| not_had(error, "nothing was changed; the next `eg reconcile` does what is due"))?;
         let collect_from = self.collect_from(context, driver, settings).await?;
         let collects = !collect_from.is_empty();
         let needed = driver.needed(None)?;
@@ -193,10 +185,7 @@ impl Pass {
             let mut store = driver.store.borrow_mut();
             let noted = if collects { store.set_note(COLLECTED, &report.started.to_rfc3339()) } else { Ok(()) };
             // What the pass came to is told all the same.
-            if let Err(error) = noted.and_then(|()| store.prune(report.finished).map(drop)) {
-                report.converged = false;
-                report.state_errors.push(error.with_advice());
-            }
+            report.keep(noted.and_then(|()| store.prune(report.finished).map(drop)));
         }
         Ok(report)
     }
@@ -375,13 +364,12 @@ impl Shown<'_> {
             self.context.tell_notes(report);
         }
         if warned {
-            store.set_note(WARNED, &format!("{moment} {warnings}"))?;
+            noted(store.set_note(WARNED, &format!("{moment} {warnings}")))?;
         }
         if failing {
             what.lines().for_each(|line| self.context.printer.remark(line));
-            store.set_note(REPORTED, &format!("{moment} {what}"))?;
-        } else if what.is_empty() && store.note(REPORTED)?.is_some() {
-            store.clear_note(REPORTED)?;
+            noted(store.set_note(REPORTED, &format!("{moment} {what}")))?;
+        } else if what.is_empty() && store.note(REPORTED)?.is_some() && noted(store.clear_note(REPORTED))? {
             self.context.printer.remark("✓ Everything is as recorded again");
         }
         Ok(())
@@ -396,14 +384,27 @@ impl Shown<'_> {
     }
 }
 
+/// Whether it could be noted that something was told. Where the record cannot be written for now, which the pass has told,
+/// it is told again.
+fn noted(written: Result<(), StateError>) -> Result<bool, CommandError> {
+    match written {
+        Err(error) if error.is_unwritable() => {
+            tracing::info!("that it was told cannot be noted: {error}");
+            Ok(false)
+        }
+        other => Ok(other.map(|()| true)?),
+    }
+}
+
 /// The warnings of a pass in words that stay the same while they do: a clock's difference changes all the time.
 fn warning_text(report: &PassReport) -> String {
     let words = |item: &NoteReport| match item.note.kind {
         NoteKind::ClockSkew => item.note.kind.as_str().to_owned(),
         _ => item.note.message.clone(),
     };
-    let warnings: BTreeSet<String> =
-        report.notes.iter().filter(|item| item.note.kind.is_warning()).map(words).collect();
+    let notes = report.notes.iter().filter(|item| item.note.kind.is_warning()).map(words);
+    let of_lock = report.warnings.iter().map(|warning| warning.message.clone());
+    let warnings: BTreeSet<String> = notes.chain(of_lock).collect();
     warnings.into_iter().collect::<Vec<_>>().join("\n")
 }
 

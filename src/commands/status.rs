@@ -5,6 +5,7 @@ use crate::{
     detect::{Detected, Families, FamilyOutcome, describe, detect},
     error::{CommandError, Exit},
     glance::Glance,
+    lock::{Holder, stalled_holder},
     output::{
         json,
         session_view::{View, line},
@@ -49,8 +50,9 @@ pub fn run(context: &Context<'_>, args: &StatusArgs) -> Result<Exit, CommandErro
         Ok(settings) => addresses(context, settings)?,
         Err(_) => Vec::new(),
     };
-    let shown =
-        Shown { view: View { scheduled, ..context.view(glance.runs.clone()) }, glance: &glance, addresses: &addresses };
+    let view = View { scheduled, ..context.view(glance.runs.clone()) };
+    let holder = stalled_holder(context.env, &context.state.path);
+    let shown = Shown { view, glance: &glance, addresses: &addresses, holder: holder.as_ref() };
     context.printer.json(&shown.json());
     context.printer.result(&shown.text());
     let damaged = context.tell_damaged(store.as_ref());
@@ -92,6 +94,8 @@ struct Shown<'a> {
     view: View,
     glance: &'a Glance,
     addresses: &'a [Address],
+    /// A process that holds the lock and gets nowhere.
+    holder: Option<&'a Holder>,
 }
 
 /// A grant that is not as its session wants it.
@@ -129,6 +133,10 @@ impl Shown<'_> {
         if let Some(at) = self.glance.next_wake(self.view.now) {
             let due = || format!("overdue {}", overdue(self.view.now, at));
             text += &line("Next wake", &if at > self.view.now { self.view.zone.format(at) } else { due() });
+        }
+        if let Some(holder) = self.holder {
+            let how = format!("another eg ({}) {}: what opens waits for it", holder.text(), holder.how());
+            text += &line("Lock", &[vec![how], holder.remedy()].concat().join("; "));
         }
         let sessions = &self.glance.sessions;
         text += &if sessions.is_empty() {
@@ -193,6 +201,7 @@ impl Shown<'_> {
             "scheduledAt": runs.scheduled_at.map(json::time),
             "lastReconcile": last,
             "nextWakeAt": self.glance.next_wake(self.view.now).map(json::time),
+            "stalledHolder": self.holder.map(holder_json),
             "sessions": self.glance.sessions.iter().map(|session| self.session_json(session)).collect::<Vec<_>>(),
             "notConverged": self.unconverged().iter().map(unconverged_json).collect::<Vec<_>>(),
         })
@@ -211,6 +220,16 @@ impl Shown<'_> {
             "overdueSeconds": (-seconds).max(0),
         })
     }
+}
+
+fn holder_json(holder: &Holder) -> Value {
+    json!({
+        "pid": holder.pid,
+        "processState": holder.state.map(String::from),
+        "lastProgressAt": holder.progress.map(json::time),
+        "message": format!("another eg ({}) {}", holder.text(), holder.how()),
+        "advice": holder.remedy(),
+    })
 }
 
 fn unconverged_json(item: &Unconverged<'_>) -> Value {

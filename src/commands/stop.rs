@@ -9,6 +9,7 @@ use crate::{
     signals::Interrupt,
 };
 use eg_model::{
+    Timestamp,
     failure::{Failure, FailureClass, Purpose},
     ids::SessionId,
     lease::{Lease, Phase},
@@ -49,8 +50,8 @@ async fn stop(context: &Context<'_>, args: &StopArgs) -> Result<Exit, CommandErr
     let settings = context.settings();
     let mut store = context.store()?;
     let now = context.env.now();
-    let mut unrecorded = BTreeSet::new();
-    unless_full(store.expire(now))?;
+    let mut unrecorded = Unrecorded::default();
+    unrecorded.unless_unwritable(store.expire(now))?;
     let mut sessions = chosen(context, &store, args)?;
     if sessions.is_empty() {
         context.printer.json(&Vec::<SessionJson>::new());
@@ -63,11 +64,7 @@ async fn stop(context: &Context<'_>, args: &StopArgs) -> Result<Exit, CommandErr
         match store.stop(session.id, now) {
             // Another process was faster.
             Err(StateError::AlreadyEnded { .. }) if args.all => {}
-            other => {
-                if unless_full(other.map(drop))?.is_none() {
-                    unrecorded.insert(session.id);
-                }
-            }
+            other => unrecorded.stop(session.id, other.map(drop))?,
         }
     }
     // Stable, so that of two that started in one second the newer stays first.
@@ -75,20 +72,19 @@ async fn stop(context: &Context<'_>, args: &StopArgs) -> Result<Exit, CommandErr
     context.name_endpoints(sessions.iter().flat_map(|session| &session.grants).map(|grant| &grant.reach));
     let ids: Vec<SessionId> = sessions.iter().map(|session| session.id).collect();
     let mut driver = context.driver(store, settings.as_ref().ok())?;
-    driver.unrecorded_stops.clone_from(&unrecorded);
+    driver.unrecorded_stops.clone_from(&unrecorded.stops);
     let passed = close(context, &driver, &ids).await;
     let untried = Untried::of(&passed);
+    unrecorded.again(&mut driver.store.borrow_mut(), now);
     let store = driver.store.borrow();
     let ended = ids.iter().map(|id| context.again(&store, *id)).collect::<Result<Vec<_>, _>>()?;
-    let shown = Shown { context, store: &store, unrecorded: &unrecorded, untried };
+    let shown = Shown { context, store: &store, unrecorded: &unrecorded.stops, untried };
     shown.print(args, &sessions, &ended)?;
     let passed = passed.map_err(|error| go_on(error, &ended))?;
     settings?;
-    if !unrecorded.is_empty() {
-        let hint = "make room, then stop again: until that is on record, the next reconcile opens the rules anew";
-        context
-            .printer
-            .warn("the disk is full: rules were closed, but the stop could not be recorded", &[hint.to_owned()]);
+    if !unrecorded.stops.is_empty() {
+        let message = format!("rules were closed, but the stop could not be recorded: {}", unrecorded.why);
+        context.printer.warn(&message, &[unrecorded.hint()]);
     }
     let closed = ended.iter().all(|session| session.status.is_ended());
     Ok(if closed && passed.is_none_or(|report| retagged(&report)) { Exit::Done } else { Exit::Partial })
@@ -103,11 +99,46 @@ fn go_on(error: CommandError, ended: &[Session]) -> CommandError {
     })
 }
 
-/// A full disk keeps a stop from the record, but not from being carried out.
-fn unless_full<T>(result: Result<T, StateError>) -> Result<Option<T>, CommandError> {
-    match result {
-        Err(error) if error.is_full() => Ok(None),
-        other => Ok(Some(other?)),
+/// Stops that are carried out, although the record cannot be written for now.
+#[derive(Default)]
+struct Unrecorded {
+    stops: BTreeSet<SessionId>,
+    /// Why they are not on record, and what to do about it.
+    why: String,
+    advice: Option<String>,
+}
+
+impl Unrecorded {
+    /// Whether it is on record.
+    fn unless_unwritable<T>(&mut self, result: Result<T, StateError>) -> Result<bool, CommandError> {
+        match result {
+            Err(error) if error.is_unwritable() => {
+                tracing::warn!("not recorded, but carried out: {error}");
+                (self.why, self.advice) = (error.to_string(), error.advice());
+                Ok(false)
+            }
+            other => Ok(other.map(|_| true)?),
+        }
+    }
+
+    fn stop(&mut self, id: SessionId, result: Result<(), StateError>) -> Result<(), CommandError> {
+        if !self.unless_unwritable(result)? {
+            self.stops.insert(id);
+        }
+        Ok(())
+    }
+
+    /// Records what can be recorded by now: who kept the record locked may have let go.
+    fn again(&mut self, store: &mut Store, now: Timestamp) {
+        self.stops.retain(|id| match store.stop(*id, now) {
+            Ok(_) | Err(StateError::AlreadyEnded { .. }) => false,
+            Err(_) => true,
+        });
+    }
+
+    fn hint(&self) -> String {
+        let first = self.advice.as_ref().map(|advice| format!("{advice}; ")).unwrap_or_default();
+        format!("{first}then stop again: until that is on record, the next reconcile opens the rules anew")
     }
 }
 
@@ -169,30 +200,29 @@ async fn end(
 ) -> Result<Session, CommandError> {
     let mut store = context.store()?;
     let now = context.env.now();
-    let mut unrecorded = BTreeSet::new();
-    unless_full(store.expire(now))?;
+    let mut unrecorded = Unrecorded::default();
+    unrecorded.unless_unwritable(store.expire(now))?;
     match store.stop(id, now) {
         Err(StateError::AlreadyEnded { .. }) => {}
-        other => {
-            if unless_full(other.map(drop))?.is_none() {
-                unrecorded.insert(id);
-            }
-        }
+        other => unrecorded.stop(id, other.map(drop))?,
     }
     let mut driver = context.driver_heeding(interrupt, store, Some(settings));
-    driver.unrecorded_stops.clone_from(&unrecorded);
+    driver.unrecorded_stops.clone_from(&unrecorded.stops);
     let passed = close(context, &driver, &[id]).await;
+    unrecorded.again(&mut driver.store.borrow_mut(), now);
     let store = driver.store.borrow();
     let session = context.again(&store, id)?;
     if session.status.is_ended() {
         // What may be left to do concerns the tags of rules that stay for others.
         return Ok(session);
     }
-    let shown = Shown { context, store: &store, unrecorded: &unrecorded, untried: Untried::of(&passed) };
+    let shown = Shown { context, store: &store, unrecorded: &unrecorded.stops, untried: Untried::of(&passed) };
     let open = shown.still_open(&session)?;
     Err(match passed {
-        _ if !unrecorded.is_empty() => CommandError::new(Kind::State, "the disk is full: its stop is not on record")
-            .hint("make room first: until the stop is on record, a reconcile opens the rules anew"),
+        _ if !unrecorded.stops.is_empty() => {
+            let message = format!("its stop is not on record: {}", unrecorded.why);
+            CommandError::new(Kind::State, message).hint(unrecorded.hint())
+        }
         Ok(_) => CommandError::new(Kind::StillOpen, open),
         Err(error) => CommandError { message: format!("{open}; {}", error.message), ..error },
     })
@@ -226,7 +256,7 @@ fn chosen(context: &Context<'_>, store: &Store, args: &StopArgs) -> Result<Vec<S
 struct Shown<'a> {
     context: &'a Context<'a>,
     store: &'a Store,
-    /// Sessions whose stop is not on record: the disk is full.
+    /// Sessions whose stop is not on record.
     unrecorded: &'a BTreeSet<SessionId>,
     /// Where nothing was tried.
     untried: Untried,

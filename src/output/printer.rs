@@ -226,8 +226,7 @@ impl Printer {
     /// Why the command ends.
     pub fn error(&self, error: &CommandError) {
         if self.style.json {
-            let object = json!({"kind": error.kind.as_str(), "message": error.message, "hints": error.hints});
-            return self.put_json(&self.err, &json!({"error": object}).to_string());
+            return self.put_json(&self.err, &error_json(error));
         }
         let lines: Vec<String> = error.message.lines().map(escape_controls).collect();
         self.talk(&format!("error: {}", lines.join("\n")));
@@ -241,6 +240,20 @@ impl Printer {
             }
         }
     }
+}
+
+fn error_json(error: &CommandError) -> String {
+    let object = json!({"kind": error.kind.as_str(), "message": error.message, "hints": error.hints});
+    json!({"error": object}).to_string()
+}
+
+/// An error as a printer would write it without colours, for where there is no printer any more.
+pub(crate) fn error_line(error: &CommandError, json: bool) -> String {
+    if json {
+        return format!("{}\n", escape_in_json(&error_json(error)));
+    }
+    let hints = error.hints.iter().map(|hint| format!("hint: {}\n", escape_controls(hint)));
+    format!("error: {}\n{}", escape_controls(&error.message), hints.collect::<String>())
 }
 
 /// A bar that is shown as long as this lives.

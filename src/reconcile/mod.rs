@@ -256,12 +256,14 @@ impl<'a> Driver<'a> {
     ///
     /// # Errors
     /// The record cannot be read. What goes wrong at a provider, or while writing, is part of the report.
-    pub async fn pass(&self, _lock: &PassLock, request: &Request, looks: Looks) -> Result<PassReport, CommandError> {
+    pub async fn pass(&self, lock: &PassLock, request: &Request, looks: Looks) -> Result<PassReport, CommandError> {
         let started = self.env.now();
         self.store.borrow().forget_damaged_rows();
         let run = RunId(self.env.uuid());
         let mut report = PassReport::new(run, started);
-        let begun = self.begin(request, run, started, &mut report);
+        report.warnings = lock.warnings().to_vec();
+        let mut begun = self.begin(request, run, started, &mut report);
+        begun.may_open &= !lock.closes_only();
         self.follow(request, begun.may_open, &mut report);
         let mut targets = self.needed(request.scope.as_ref())?;
         for reach in &request.collect_from {

@@ -1,6 +1,7 @@
 //! What a pass did, for people, for JSON and for the run's row.
 
 use super::target::TargetReport;
+use crate::lock::LockWarning;
 use eg_model::{
     Timestamp,
     follow::Move,
@@ -84,6 +85,8 @@ pub struct PassReport {
     pub steps: Vec<StepReport>,
     /// The notes, by target.
     pub notes: Vec<NoteReport>,
+    /// What is wrong with the lock.
+    pub warnings: Vec<LockWarning>,
     /// What could not be recorded.
     pub state_errors: Vec<String>,
     /// Live sessions that hold nothing.
@@ -108,6 +111,7 @@ impl PassReport {
             plans: Vec::new(),
             steps: Vec::new(),
             notes: Vec::new(),
+            warnings: Vec::new(),
             state_errors: Vec::new(),
             failed_sessions: Vec::new(),
             moves: Vec::new(),
@@ -134,19 +138,28 @@ impl PassReport {
 
     /// Keeps an error of the store for the report: a failed write is what a crash would be, and the next pass
     /// resolves it by observing.
-    pub(super) fn keep<T>(&mut self, result: Result<T, StateError>) -> Option<T> {
+    pub(crate) fn keep<T>(&mut self, result: Result<T, StateError>) -> Option<T> {
         result
             .map_err(|error| {
                 self.converged = false;
-                self.state_errors.push(error.with_advice());
+                self.state_error(error.with_advice());
             })
             .ok()
+    }
+
+    /// What keeps one thing from the record keeps others, too: it is said once.
+    fn state_error(&mut self, error: String) {
+        if !self.state_errors.contains(&error) {
+            self.state_errors.push(error);
+        }
     }
 
     pub(super) fn add(&mut self, run: TargetReport) {
         self.converged &= run.converged;
         self.next_wake = self.next_wake.into_iter().chain(run.wake).min();
-        self.state_errors.extend(run.state_error);
+        if let Some(error) = run.state_error {
+            self.state_error(error);
+        }
         self.plans.push(run.first_plan);
         let target = &run.target;
         self.steps.extend(run.steps);

@@ -200,7 +200,12 @@ impl RouteRun<'_> {
         looks.sort_by_key(|(key, _)| !closing.contains(key));
         let runs = looks.into_iter().map(|(key, look)| {
             let ways = targets.remove(&key).unwrap_or_default();
-            TargetRun::new(self.driver, self.request, &self.lane, key, ways, look, self.may_open).run()
+            let run = TargetRun::new(self.driver, self.request, &self.lane, key, ways, look, self.may_open).run();
+            async {
+                let done = run.await;
+                self.driver.env.progress.note();
+                done
+            }
         });
         join_all(runs.collect::<Vec<_>>()).await
     }

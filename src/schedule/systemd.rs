@@ -35,15 +35,19 @@ fn quoted_word(text: &str) -> String {
     quoted(text).replace('$', "$$")
 }
 
+/// How long a pass may take, its wait for the lock included.
+const TIMEOUT: &str = "4min";
+
 fn service(job: &Job) -> String {
     let env: String =
         job.env.iter().map(|(name, value)| format!("Environment={}\n", quoted(&format!("{name}={value}")))).collect();
     let command: Vec<String> = job.words().iter().map(|word| quoted_word(word)).collect();
     let state = job.state.replace('%', "%%").replace(['\n', '\r'], " ");
-    // 3 and 4: eg keeps trying, so the unit has not failed.
+    // 3 and 4: eg keeps trying, so the unit has not failed. While it runs the timer starts no other: one that is stopped or
+    // hangs has to end, a little after its own watchdog would have ended it.
     format!(
-        "[Unit]\nDescription=eg: close firewalls on time ({state})\n\n[Service]\nType=oneshot\n{env}ExecStart={}\n\
-         SuccessExitStatus=3 4\n",
+        "[Unit]\nDescription=eg: close firewalls on time ({state})\n\n[Service]\nType=oneshot\nTimeoutStartSec={TIMEOUT}\n\
+         {env}ExecStart={}\nSuccessExitStatus=3 4\n",
         command.join(" ")
     )
 }

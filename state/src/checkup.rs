@@ -3,7 +3,8 @@
 use crate::{
     StateError, Store, files, guard,
     network::refuse_network,
-    store::{INSTALLATION, MACHINE, check_header, connect, parse_installation, read_meta},
+    schema,
+    store::{INSTALLATION, MACHINE, check_header, connect, parse_installation, read_meta, user_version},
 };
 use rusqlite::TransactionBehavior;
 use rustix::fs::Access;
@@ -40,6 +41,9 @@ fn check_directory(directory: &Path) -> Result<(), StateError> {
 
 fn check_record(path: &Path, machine: Option<&str>) -> Result<(), StateError> {
     let mut connection = connect(path)?;
+    if user_version(&connection)? == schema::VERSION {
+        schema::check(&connection)?;
+    }
     // Taken and given back: nothing is written.
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     if let (Some(here), Some(recorded)) = (machine, read_meta(&tx, MACHINE)?)

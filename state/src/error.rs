@@ -138,6 +138,14 @@ pub enum StateError {
         /// What SQLite says.
         detail: String,
     },
+    /// This process may not write files as large as the record (`RLIMIT_FSIZE`). Nothing was recorded.
+    #[error("cannot write {}, and nothing was recorded: this process may not write files that large ({detail})", path.display())]
+    FileSize {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite says.
+        detail: String,
+    },
     /// Another process holds the database for longer than the busy timeout.
     #[error("{} is in use by another process: {detail}", path.display())]
     Busy {
@@ -153,6 +161,14 @@ pub enum StateError {
         path: PathBuf,
         /// What SQLite says.
         detail: String,
+    },
+    /// The schema is not the one that this program makes. The file was left as it is.
+    #[error("{} does not have the schema of eg ({what}), and was left as it is", path.display())]
+    OtherSchema {
+        /// The database.
+        path: PathBuf,
+        /// What differs first.
+        what: String,
     },
     /// Any other answer of SQLite.
     #[error("{}: SQLite says: {source}", path.display())]
@@ -274,7 +290,15 @@ impl StateError {
             Self::Missing { .. } => "name the file to take over with --state",
             Self::Guard { .. } => "make room, or check the directory's permissions",
             Self::Full { .. } => "make room and try again",
-            Self::Busy { .. } => "try again in a moment",
+            Self::FileSize { .. } => "raise the limit (ulimit -f, or LimitFSIZE= of a systemd unit) and try again",
+            Self::Busy { path, .. } => {
+                let find = format!("find the process with: fuser -v {}", path.display());
+                return Some(format!("try again in a moment; if it stays so, {find}"));
+            }
+            Self::OtherSchema { .. } => {
+                "something else changed it: restore a backup (rules that are open close by their own tags), or choose \
+                 another file with --state"
+            }
             Self::ReadOnly { .. } => {
                 "check the permissions of the file and its directory, and how its file system is mounted"
             }
@@ -295,13 +319,22 @@ impl StateError {
         self.advice().map_or_else(|| self.to_string(), |advice| format!("{self}; {advice}"))
     }
 
-    /// Whether a full disk or quota is the cause. A revoke by a known id may go out all the same; an authorize never.
+    /// Whether the record cannot be written for now, although it can be read: a full disk or quota, a limit on file
+    /// sizes, a read-only file system, or another process that keeps it locked. A revoke by a known id may go out all the
+    /// same; an authorize never.
     #[must_use]
-    pub fn is_full(&self) -> bool {
+    pub fn is_unwritable(&self) -> bool {
+        self.has_no_room() || self.is_busy() || self.is_read_only()
+    }
+
+    /// Whether a full disk, a quota or a limit on file sizes is the cause.
+    #[must_use]
+    pub fn has_no_room(&self) -> bool {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         match self {
-            Self::Full { .. } => true,
+            Self::Full { .. } | Self::FileSize { .. } => true,
             Self::Io { source, .. } | Self::Guard { source, .. } => {
-                matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+                matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge)
             }
             _ => false,
         }
@@ -339,6 +372,8 @@ impl StateError {
     pub(crate) fn at(mut self, database: &Path) -> Self {
         match &mut self {
             Self::Full { path, .. }
+            | Self::FileSize { path, .. }
+            | Self::OtherSchema { path, .. }
             | Self::Busy { path, .. }
             | Self::ReadOnly { path, .. }
             | Self::Corrupt { path, .. }
@@ -360,6 +395,11 @@ impl StateError {
 /// _SHMSIZE.
 const NO_ROOM: [i32; 5] = [10 | 3 << 8, 10 | 4 << 8, 10 | 6 << 8, 10 | 18 << 8, 10 | 19 << 8];
 
+/// Whether the size of the files that this process writes has a limit. SQLite does not tell it from a full disk.
+fn is_limited() -> bool {
+    rustix::process::getrlimit(rustix::process::Resource::Fsize).current.is_some()
+}
+
 impl From<rusqlite::Error> for StateError {
     fn from(source: rusqlite::Error) -> Self {
         let path = PathBuf::new();
@@ -370,6 +410,9 @@ impl From<rusqlite::Error> for StateError {
         };
         match code {
             ErrorCode::DiskFull => Self::Full { path, detail },
+            ErrorCode::SystemIoFailure if NO_ROOM.contains(&extended) && is_limited() => {
+                Self::FileSize { path, detail }
+            }
             ErrorCode::SystemIoFailure if NO_ROOM.contains(&extended) => Self::Full { path, detail },
             ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Self::Busy { path, detail },
             ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied => {

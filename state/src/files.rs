@@ -1,10 +1,10 @@
 //! The directory and the files in it: made private whatever the umask, and refused when they are somebody else's.
 
 use crate::StateError;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use std::{
     ffi::{OsStr, OsString},
-    fs::{self, DirBuilder, File, OpenOptions, Permissions},
+    fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
     io,
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -58,8 +58,12 @@ fn refuse_foreign(path: &Path, metadata: &fs::Metadata) -> Result<(), StateError
     if owner == user { Ok(()) } else { Err(StateError::Owner { path: path.to_owned(), owner, user }) }
 }
 
+/// On a read-only file system modes stay as they are: closing from the record there must not wait for that.
 fn set_mode(path: &Path, mode: u32) -> Result<(), StateError> {
-    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed("restrict the permissions of", path))
+    match fs::set_permissions(path, Permissions::from_mode(mode)) {
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => Ok(()),
+        other => other.map_err(failed("restrict the permissions of", path)),
+    }
 }
 
 /// Whether a directory is there for the record alone: by its name, or by what it holds. Only such a one is ever
@@ -189,6 +193,7 @@ fn header_now(path: &Path) -> Result<Option<Header>, StateError> {
     let read = || {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(immutable_uri(path), flags)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
         let number = |name| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i32>(0));
         let application_id = number("application_id")?.cast_unsigned();
         Ok(Header { application_id, user_version: number("user_version")?.into() })
@@ -210,12 +215,23 @@ pub(crate) fn immutable_uri(path: &Path) -> String {
 /// make a schema. Gone with the value.
 pub(crate) struct Founding(#[allow(dead_code, reason = "the lock lives as long as the handle")] File);
 
-/// Waits until no other process creates or migrates in this directory; that takes milliseconds.
-pub(crate) fn founding(path: &Path) -> Result<Founding, StateError> {
+/// Waits until no other process creates or migrates in this directory; that takes milliseconds. Everyone who may read
+/// the directory can lock it, so the wait has an end.
+pub(crate) fn founding(path: &Path, patience: Duration) -> Result<Founding, StateError> {
     let directory = directory_of(path);
     let handle = File::open(directory).map_err(failed("open", directory))?;
-    handle.lock().map_err(failed("lock", directory))?;
-    Ok(Founding(handle))
+    let begun = Instant::now();
+    loop {
+        match handle.try_lock() {
+            Ok(()) => return Ok(Founding(handle)),
+            Err(TryLockError::Error(error)) => return Err(failed("lock", directory)(error)),
+            Err(TryLockError::WouldBlock) if begun.elapsed() >= patience => {
+                let detail = format!("{} is locked", directory.display());
+                return Err(StateError::Busy { path: path.to_owned(), detail });
+            }
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
 }
 
 /// Writes a small file so that a crash leaves the old content or the new, never a part (temporary file, fsync,

@@ -3,7 +3,7 @@
 use crate::StateError;
 use rusqlite::Connection;
 use rusqlite_migration::{M, Migrations};
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// In the file's header (offset 68): "eg" and a number that marks this kind of file. Never changes.
 pub(crate) const APPLICATION_ID: u32 = 0x6567_5331; // "egS1"
@@ -236,6 +236,44 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StateError> {
         rusqlite_migration::Error::RusqliteError { err, .. } => err.into(),
         other => StateError::Migration { path: PathBuf::new(), detail: other.to_string() },
     })
+}
+
+/// What a schema consists of: type and name, and its SQL.
+type Parts = BTreeMap<(String, String), String>;
+
+/// Compares the schema with the one that this program makes. A trigger that is missing lets an ended session live again,
+/// and one too many runs whatever it was written for.
+pub(crate) fn check(connection: &Connection) -> Result<(), StateError> {
+    let mut ours = Connection::open_in_memory()?;
+    migrate(&mut ours)?;
+    let (ours, found) = (parts(&ours)?, parts(connection)?);
+    let differs = |part: &&(String, String)| ours.get(*part) != found.get(*part);
+    match ours.keys().chain(found.keys()).find(differs) {
+        None => Ok(()),
+        Some(part) => {
+            let how = match (ours.contains_key(part), found.contains_key(part)) {
+                (true, false) => "is missing",
+                (false, _) => "is not one of eg's",
+                (true, true) => "is another one",
+            };
+            Err(StateError::OtherSchema { path: PathBuf::new(), what: format!("{} {} {how}", part.0, part.1) })
+        }
+    }
+}
+
+/// SQLite's own tables and indexes follow from the others.
+fn parts(connection: &Connection) -> Result<Parts, StateError> {
+    let sql = "SELECT type, name, coalesce(sql, '') FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
+    let mut statement = connection.prepare(sql)?;
+    let part = |row: &rusqlite::Row<'_>| Ok(((row.get(0)?, row.get(1)?), plain(&row.get::<_, String>(2)?)));
+    let parts = statement.query_map([], part)?.collect::<Result<Parts, _>>()?;
+    Ok(parts)
+}
+
+/// SQL without comments and with single blanks, so that a migration's remarks can be put into better words.
+fn plain(sql: &str) -> String {
+    let code = sql.lines().map(|line| line.split("--").next().unwrap_or_default());
+    code.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -26,6 +26,9 @@ use std::{
 /// How long a statement waits for another process. Transactions here take milliseconds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The same for a process that has waited so long in vain just before.
+const CROWDED_TIMEOUT: Duration = Duration::from_millis(100);
+
 /// Keys in the table `meta`.
 pub(crate) const INSTALLATION: &str = "installation";
 pub(crate) const MACHINE: &str = "machine";
@@ -72,11 +75,13 @@ pub enum Notice {
         /// The installation whose database is gone.
         previous: InstallationId,
     },
-    /// The disk is full: the record can be read, and what is due be closed, but nothing can be recorded until there
-    /// is room ([`StateError::Full`]).
-    DiskFull {
-        /// What could not be done for lack of room.
+    /// The record can be read, and what is due be closed, but nothing can be recorded for now
+    /// ([`StateError::is_unwritable`]).
+    Unwritable {
+        /// What could not be done, and why.
         error: String,
+        /// What to do about it.
+        advice: Option<String>,
     },
 }
 
@@ -87,14 +92,32 @@ enum Access {
     Writing,
 }
 
+impl Notice {
+    fn unwritable(error: &StateError) -> Self {
+        Self::Unwritable { error: error.to_string(), advice: error.advice() }
+    }
+}
+
+/// Why a connection is not shared with other processes: what sharing needs cannot be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Alone {
+    /// There is no room for it.
+    Room,
+    /// The file system is read-only, or not ours to write.
+    ReadOnly,
+}
+
 /// The record, opened.
 #[derive(Debug)]
 pub struct Store {
-    /// Shared with other processes. `None` where the disk has no room for what sharing needs; then each transaction
-    /// makes a connection of its own, so that other processes are locked out for milliseconds only.
+    /// Shared with other processes. `None` where what sharing needs cannot be made; then each transaction makes a
+    /// connection of its own, so that other processes are locked out for milliseconds only.
     connection: Option<Connection>,
     access: Access,
     busy_timeout: Cell<Duration>,
+    /// The last write found the record locked by another process for the whole timeout: it may be stopped. Until a write
+    /// succeeds, further ones wait for a moment only, since closing waits behind them.
+    crowded: bool,
     /// Added to what the connection counts itself: see [`Store::change_count`].
     changes_before: Cell<u64>,
     /// The last run in the guard file, when the database is a restored backup that could not be written yet. Its
@@ -139,17 +162,17 @@ impl Store {
                 };
                 Self::new(opening.path, installation, Some(connection), Access::Writing)
             }
-            Err(error) if error.is_full() => {
+            Err(error) if error.is_unwritable() => {
                 let Some(store) = open_alone(opening.path)? else { return Err(error) };
-                notices.push(Notice::DiskFull { error: error.at(opening.path).to_string() });
+                notices.push(Notice::unwritable(&error.at(opening.path)));
                 store
             }
             Err(error) => return Err(error),
         };
         store.watch = opening.watch.clone();
         for unwritten in [store.check_machine(opening.machine)?, store.check_guard(opening.now, &mut notices)?] {
-            if !notices.iter().any(|notice| matches!(notice, Notice::DiskFull { .. })) {
-                notices.extend(unwritten.map(|error| Notice::DiskFull { error: error.to_string() }));
+            if !notices.iter().any(|notice| matches!(notice, Notice::Unwritable { .. })) {
+                notices.extend(unwritten.as_ref().map(Notice::unwritable));
             }
         }
         Ok((store, notices))
@@ -160,6 +183,7 @@ impl Store {
             connection,
             access,
             busy_timeout: Cell::new(BUSY_TIMEOUT),
+            crowded: false,
             changes_before: Cell::new(0),
             behind: None,
             path: path.to_owned(),
@@ -268,6 +292,25 @@ impl Store {
         self.damaged.forget();
     }
 
+    fn timeout(&self) -> Duration {
+        let timeout = self.busy_timeout.get();
+        if self.crowded { timeout.min(CROWDED_TIMEOUT) } else { timeout }
+    }
+
+    /// Notes whether others let a write through.
+    fn heed_others<T>(&mut self, written: &Result<T, StateError>) {
+        let crowded = match written {
+            Ok(_) => false,
+            Err(error) => self.crowded || error.is_busy(),
+        };
+        if std::mem::replace(&mut self.crowded, crowded) != crowded
+            && let Some(connection) = &self.connection
+        {
+            // SQLite takes any timeout.
+            connection.busy_timeout(self.timeout()).ok();
+        }
+    }
+
     /// A text that was noted under `key`, such as when a failure was last reported.
     ///
     /// # Errors
@@ -302,7 +345,7 @@ impl Store {
             let connection = match &self.connection {
                 Some(connection) => connection,
                 None => {
-                    alone = connect_anyhow(&self.path, self.access, self.busy_timeout.get())?.0;
+                    alone = connect_anyhow(&self.path, self.access, self.timeout())?.0;
                     &alone
                 }
             };
@@ -328,34 +371,43 @@ impl Store {
         work: impl FnOnce(&Change<'_, '_>) -> Result<T, StateError>,
     ) -> Result<T, StateError> {
         let mut alone = None;
+        let mut why = None;
         if self.connection.is_none() {
-            let (connection, shared) = connect_anyhow(&self.path, self.access, self.busy_timeout.get())?;
-            if shared {
-                // There is room again. No earlier count may come back.
+            let (connection, because) = connect_anyhow(&self.path, self.access, self.timeout())?;
+            why = because.filter(|_| self.access == Access::Writing);
+            if because.is_none() {
+                // It can be shared again. No earlier count may come back.
                 self.changes_before.set(self.changes_before.get() + 1);
                 self.connection = Some(connection);
             } else {
                 alone = Some(connection);
             }
         }
-        let without_room = alone.is_some() && self.access == Access::Writing;
         let Some(connection) = alone.as_mut().or(self.connection.as_mut()) else {
             return Err(StateError::ReadOnly { path: PathBuf::new(), detail: "it is not open".to_owned() });
         };
         let result = self.watch.around(|| transact(connection, self.run, self.behind, work));
+        self.heed_others(&result);
         match result {
             Ok(done) => {
                 self.behind = None;
                 Ok(done)
             }
-            // A full disk is the only reason for this store to be alone.
-            Err(StateError::ReadOnly { path, detail }) if without_room => Err(StateError::Full { path, detail }),
+            Err(StateError::ReadOnly { path, detail }) if why == Some(Alone::Room) => {
+                Err(StateError::Full { path, detail })
+            }
+            // A connection that was made while nothing could be written stays so: the next one is made anew.
+            Err(error) if error.is_read_only() && self.access == Access::Writing => {
+                let made = self.connection.take().map_or(0, |connection| connection.total_changes());
+                self.changes_before.set(self.changes_before.get() + made + 1);
+                Err(error)
+            }
             Err(error) => Err(error),
         }
     }
 
     /// Refuses another machine's database, and notes this machine where none is on record. Returns what kept it from
-    /// being noted, if that is a full disk.
+    /// being noted, if the record cannot be written for now.
     fn check_machine(&mut self, machine: Option<&str>) -> Result<Option<StateError>, StateError> {
         let Some(here) = machine else { return Ok(None) };
         match self.read(|connection| read_meta(connection, MACHINE))? {
@@ -364,7 +416,7 @@ impl Store {
             }
             Some(_) => Ok(None),
             None => match self.write(|change| write_meta(change.tx, MACHINE, here)) {
-                Err(error) if error.is_full() => Ok(Some(error)),
+                Err(error) if error.is_unwritable() => Ok(Some(error)),
                 other => other.map(|()| None),
             },
         }
@@ -372,7 +424,7 @@ impl Store {
 
     /// Compares with the guard file. The guard is read first: it is written after the commit of its run, so at any
     /// moment a healthy database, read later, is at least as far. Returns what kept a restored backup from being
-    /// brought up to date, if that is a full disk.
+    /// brought up to date, if the record cannot be written for now.
     fn check_guard(&mut self, now: Timestamp, notices: &mut Vec<Notice>) -> Result<Option<StateError>, StateError> {
         let Some(guard) = guard::read(&self.path)? else {
             let path = guard::path(&self.path);
@@ -395,7 +447,7 @@ impl Store {
                 notices.push(Notice::RestoredBackup { ended });
                 Ok(None)
             }
-            Err(error) if error.is_full() => {
+            Err(error) if error.is_unwritable() => {
                 self.behind = Some((guard.last_run, now));
                 notices.push(Notice::RestoredBackup { ended: Vec::new() });
                 Ok(Some(error))
@@ -475,7 +527,7 @@ fn check_identity(path: &Path, application_id: u32, version: i64) -> Result<(), 
     Ok(())
 }
 
-fn user_version(connection: &Connection) -> Result<i64, StateError> {
+pub(crate) fn user_version(connection: &Connection) -> Result<i64, StateError> {
     Ok(connection.query_row("PRAGMA user_version", [], |row| row.get(0))?)
 }
 
@@ -486,10 +538,11 @@ fn connect_for_writing(path: &Path, watch: &Watch) -> Result<Connection, StateEr
         let connection = connect(path)?;
         if current(&connection)? {
             settings(&connection)?;
+            schema::check(&connection)?;
             return Ok(connection);
         }
     }
-    let founding = files::founding(path)?;
+    let founding = files::founding(path, BUSY_TIMEOUT)?;
     if files::header(path)?.is_none() {
         files::create(path)?;
         let connection = raw_connection(path)?;
@@ -501,14 +554,22 @@ fn connect_for_writing(path: &Path, watch: &Watch) -> Result<Connection, StateEr
     if !current(&connection)? {
         watch.around(|| schema::migrate(&mut connection))?;
     }
+    schema::check(&connection)?;
     drop(founding);
     Ok(connection)
 }
 
 fn raw_connection(path: &Path) -> Result<Connection, StateError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+    let connection = opened(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    Ok(connection)
+}
+
+/// No SQL of ours, and none that a damaged or foreign file holds, may write what only SQLite itself should.
+fn opened(name: impl AsRef<Path>, flags: OpenFlags) -> Result<Connection, StateError> {
+    let connection = Connection::open_with_flags(name, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     Ok(connection)
 }
 
@@ -533,26 +594,30 @@ fn for_want_of_room(database: &Path, error: StateError) -> StateError {
     }
 }
 
-/// Connects to an existing database, also where the disk is full; and says whether the connection can be kept, or locks
-/// all others out.
-fn connect_anyhow(path: &Path, access: Access, timeout: Duration) -> Result<(Connection, bool), StateError> {
+/// Connects to an existing database, also where it cannot be written; and says why the connection cannot be kept, if it
+/// locks all others out.
+fn connect_anyhow(path: &Path, access: Access, timeout: Duration) -> Result<(Connection, Option<Alone>), StateError> {
     let begun = Instant::now();
-    let (connection, shared) = loop {
-        match connect_shared(path, access) {
-            Err(error) if error.is_full() => {}
-            other => break (other?, true),
-        }
+    let (connection, alone) = loop {
+        let why = match connect_shared(path, access) {
+            Err(error) if error.has_no_room() => Alone::Room,
+            // Not even an empty log can be made, and none holds anything: the database alone is the whole record.
+            Err(error) if error.is_read_only() && !files::has_log(path) => {
+                break (immutable(path)?, Some(Alone::ReadOnly));
+            }
+            other => break (other?, None),
+        };
         match connect_alone(path, access) {
             // Both of two that wait with a lock in hand would wait in vain: let go and come again.
             Err(error) if error.is_busy() && begun.elapsed() < timeout => std::thread::sleep(Duration::from_millis(5)),
-            other => break (other?, false),
+            other => break (other?, Some(why)),
         }
     };
     if access == Access::Reading {
         connection.pragma_update(None, "query_only", true)?;
     }
     connection.busy_timeout(timeout)?;
-    Ok((connection, shared))
+    Ok((connection, alone))
 }
 
 fn connect_shared(path: &Path, access: Access) -> Result<Connection, StateError> {
@@ -561,8 +626,7 @@ fn connect_shared(path: &Path, access: Access) -> Result<Connection, StateError>
         settings(&connection)?;
         return Ok(connection);
     }
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+    let connection = opened(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     user_version(&connection).map_err(|error| for_want_of_room(path, error))?;
     Ok(connection)
@@ -590,8 +654,7 @@ fn connect_alone(path: &Path, access: Access) -> Result<Connection, StateError> 
 
 /// Reads the database without its log, locks, or any file beside it.
 fn immutable(path: &Path) -> Result<Connection, StateError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    Ok(Connection::open_with_flags(files::immutable_uri(path), flags)?)
+    opened(files::immutable_uri(path), OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI)
 }
 
 /// A quick check of every page: a record of years is some megabytes, which take milliseconds.
@@ -621,7 +684,6 @@ fn settings(connection: &Connection) -> Result<(), StateError> {
     connection.pragma_update(None, "fullfsync", true)?;
     connection.pragma_update(None, "checkpoint_fullfsync", true)?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    connection.pragma_update(None, "trusted_schema", false)?;
     Ok(())
 }
 
@@ -656,29 +718,25 @@ fn found(
     Ok(id)
 }
 
-/// Opens a healthy, current database on a full disk; `None` where it is not yet complete or not current.
+/// Opens a healthy, current database that cannot be written; `None` where it is not yet complete or not current.
 fn open_alone(path: &Path) -> Result<Option<Store>, StateError> {
     if files::header(path)?.is_none() {
         return Ok(None);
     }
-    let (connection, shared) = connect_anyhow(path, Access::Writing, BUSY_TIMEOUT)?;
+    let (connection, alone) = connect_anyhow(path, Access::Writing, BUSY_TIMEOUT)?;
     check_health(&connection)?;
     if user_version(&connection)? != schema::VERSION {
         return Ok(None);
     }
+    schema::check(&connection)?;
     let found = read_meta(&connection, INSTALLATION)?.as_deref().map(parse_installation).transpose()?;
-    Ok(found.map(|id| Store::new(path, id, shared.then_some(connection), Access::Writing)))
+    Ok(found.map(|id| Store::new(path, id, alone.is_none().then_some(connection), Access::Writing)))
 }
 
 fn open_reader(path: &Path) -> Result<Option<Store>, StateError> {
-    let (connection, shared) = match connect_anyhow(path, Access::Reading, BUSY_TIMEOUT) {
-        // Where SQLite cannot make its `-shm` file (a read-only mount), the database alone is the whole record, as long
-        // as no write-ahead log with anything in it stands beside it.
-        Err(error) if error.is_read_only() && !files::has_log(path) => (immutable(path)?, true),
-        other => other?,
-    };
+    let (connection, alone) = connect_anyhow(path, Access::Reading, BUSY_TIMEOUT)?;
     let found = read_installation(path, &connection)?;
-    Ok(found.map(|id| Store::new(path, id, shared.then_some(connection), Access::Reading)))
+    Ok(found.map(|id| Store::new(path, id, alone.is_none().then_some(connection), Access::Reading)))
 }
 
 /// `None` where the database is just being made.
@@ -691,6 +749,7 @@ fn read_installation(path: &Path, connection: &Connection) -> Result<Option<Inst
     if version < schema::VERSION {
         return Err(StateError::OlderSchema { path: path.to_owned(), found: version, known: schema::VERSION });
     }
+    schema::check(connection)?;
     read_meta(connection, INSTALLATION)?.as_deref().map(parse_installation).transpose()
 }
 
@@ -844,7 +903,7 @@ mod tests {
         fill(&store);
         let big = session(1, &"x".repeat(100_000));
         let error = store.start(&big).unwrap_err();
-        assert!(error.is_full(), "{error}");
+        assert!(error.has_no_room(), "{error}");
         assert!(error.to_string().contains("state.db"), "{error}");
         assert_eq!(store.session(big.id).unwrap(), None);
         assert_eq!(store.events(None).unwrap().len(), 1);
@@ -866,7 +925,7 @@ mod tests {
         event.detail = Some("x".repeat(100_000));
         let intent = lease.intend(Attempt::Opening, at(2));
         let error = store.begin_attempt(Some((session.id, at(2))), &[(intent, 0)], &[event]).unwrap_err();
-        assert!(error.is_full(), "{error}");
+        assert!(error.has_no_room(), "{error}");
         assert_eq!(store.open_leases().unwrap(), vec![lease], "the lease is as it was");
     }
 
@@ -879,7 +938,7 @@ mod tests {
         fill(&store);
         let slot = (session.grants[0].reach.target.clone(), session.grants[0].permissions[0].permission);
         let failed = BTreeMap::from([(slot.clone(), Standing::Failed("x".repeat(100_000)))]);
-        assert!(store.record_standings(&failed, at(1)).unwrap_err().is_full());
+        assert!(store.record_standings(&failed, at(1)).unwrap_err().has_no_room());
         assert_eq!(store.session(session.id).unwrap().unwrap(), session);
         empty(&store);
         let own = BTreeMap::from([(slot, Standing::Own(RuleId("sgr-1".into())))]);

@@ -75,6 +75,11 @@ impl Disk {
         fs::remove_file(self.filler()).unwrap();
     }
 
+    fn remount(&self, how: &str) {
+        let options = format!("remount,{how}");
+        assert!(Command::new("mount").args(["-o", &options]).arg(self.root.path()).status().unwrap().success());
+    }
+
     /// Leaves room for `left` more files.
     fn fill_inodes(&self, left: usize) {
         let name = |number: usize| self.root.path().join(format!("file-{number}"));
@@ -100,7 +105,7 @@ fn record(path: &Path) -> (Store, Lease) {
 }
 
 fn is_disk_full(notices: &[Notice]) -> bool {
-    matches!(notices, [Notice::DiskFull { error }] if error.contains("state.db"))
+    matches!(notices, [Notice::Unwritable { error, .. }] if error.contains("state.db"))
 }
 
 fn attempt(store: &mut Store, held: &Lease) -> Result<Written, StateError> {
@@ -172,7 +177,7 @@ fn a_full_disk_can_be_read_and_nothing_is_half_written() {
     assert_eq!(reader.open_leases().unwrap(), vec![held.clone()]);
     assert!(reader.set_note("a", "b").unwrap_err().is_read_only());
     assert!(matches!(try_open(&path, Some("there"), 9), Err(StateError::OtherMachine { .. })));
-    assert!(Store::adopt(&path, "there", at(5)).unwrap_err().is_full());
+    assert!(Store::adopt(&path, "there", at(5)).unwrap_err().has_no_room());
     disk.free();
     works_again(&mut store, &held, &path);
     assert_eq!(reader.live_sessions().unwrap(), vec![]);
@@ -210,8 +215,8 @@ fn a_disk_that_fills_up_under_an_open_store() {
     let path = disk.state();
     let (mut store, held) = record(&path);
     disk.fill();
-    assert!(store.expire(at(HOUR)).unwrap_err().is_full());
-    assert!(attempt(&mut store, &held).unwrap_err().is_full());
+    assert!(store.expire(at(HOUR)).unwrap_err().has_no_room());
+    assert!(attempt(&mut store, &held).unwrap_err().has_no_room());
     // Somebody is there already: the index exists, and opening needs no room.
     let (second, notices) = try_open(&path, Some("here"), 9).unwrap();
     assert_eq!(notices, vec![]);
@@ -236,7 +241,10 @@ fn no_room_for_another_file() {
         assert_eq!(reader.open_leases().unwrap(), vec![held.clone()]);
         let (mut store, notices) = try_open(&path, Some("here"), 9).unwrap();
         assert!(is_disk_full(&notices), "{notices:?}");
-        assert!(matches!(&notices[0], Notice::DiskFull { error } if error.contains("the disk is full")), "{notices:?}");
+        assert!(
+            matches!(&notices[0], Notice::Unwritable { error, .. } if error.contains("the disk is full")),
+            "{notices:?}"
+        );
         reads_and_refuses(&mut store, &held);
         for number in 0..3 {
             fs::remove_file(disk.root.path().join(format!("file-{number}"))).unwrap();
@@ -261,7 +269,7 @@ fn a_guard_that_cannot_be_written_keeps_nothing_from_opening() {
     drop(store);
     disk.fill_inodes(0);
     let (store, notices) = try_open(&path, Some("here"), 9).unwrap();
-    assert!(matches!(&notices[..], [Notice::DiskFull { .. }, Notice::GuardNotWritten { .. }]), "{notices:?}");
+    assert!(matches!(&notices[..], [Notice::Unwritable { .. }, Notice::GuardNotWritten { .. }]), "{notices:?}");
     assert_eq!(store.live_sessions().unwrap(), vec![session(1, 0)]);
 }
 
@@ -279,7 +287,7 @@ fn a_restored_backup_on_a_full_disk_is_settled_by_the_first_write() {
     disk.fill();
     let (mut store, notices) = try_open(&path, Some("here"), 9).unwrap();
     assert!(
-        matches!(&notices[..], [Notice::DiskFull { .. }, Notice::RestoredBackup { ended }] if ended.is_empty()),
+        matches!(&notices[..], [Notice::Unwritable { .. }, Notice::RestoredBackup { ended }] if ended.is_empty()),
         "{notices:?}"
     );
     reads_and_refuses(&mut store, &held);
@@ -288,6 +296,59 @@ fn a_restored_backup_on_a_full_disk_is_settled_by_the_first_write() {
     assert_eq!(store.live_sessions().unwrap(), vec![]);
     assert_eq!(store.session(sid(1)).unwrap().unwrap().status, SessionStatus::Expiring);
     assert_eq!(try_open(&path, Some("here"), 9).unwrap().1, vec![]);
+}
+
+/// Without a log: the database alone is the record. With the log of a process that was killed, which holds what the
+/// database lacks: it is read too.
+#[test]
+fn a_read_only_file_system_can_be_read_and_nothing_is_written() {
+    for crashed in [false, true] {
+        let Some(disk) = Disk::mount("size=4m") else { return };
+        let path = disk.state();
+        let (store, held) = record(&path);
+        if crashed {
+            std::mem::forget(store);
+            let log = PathBuf::from(format!("{}-wal", path.display()));
+            assert!(fs::metadata(log).unwrap().len() > 0);
+            // What is open for writing keeps a file system from being made read-only.
+            let copy = tempfile::tempdir().unwrap();
+            for name in ["state.db", "state.db-wal", "state.db-shm", "state.db.guard"] {
+                fs::copy(path.with_file_name(name), copy.path().join(name)).unwrap();
+            }
+            drop(disk);
+            let Some(disk) = Disk::mount("size=4m") else { return };
+            for name in ["state.db", "state.db-wal", "state.db-shm", "state.db.guard"] {
+                fs::copy(copy.path().join(name), disk.state().with_file_name(name)).unwrap();
+            }
+            read_only(&disk, &held);
+        } else {
+            drop(store);
+            read_only(&disk, &held);
+        }
+    }
+}
+
+fn read_only(disk: &Disk, held: &Lease) {
+    let path = disk.state();
+    disk.remount("ro");
+    let reader = Store::open_read_only(&path).unwrap().unwrap();
+    assert_eq!(reader.open_leases().unwrap(), vec![held.clone()]);
+    let (mut store, _) = try_open(&path, Some("here"), 9).unwrap();
+    for error in [
+        store.expire(at(HOUR)).unwrap_err(),
+        store.stop(sid(2), at(HOUR)).unwrap_err(),
+        attempt(&mut store, held).unwrap_err(),
+        store.begin_run(RunId(Uuid::from_u128(9)), RunKind::Stop, false, at(3)).unwrap_err(),
+    ] {
+        assert!(error.is_unwritable() && !error.has_no_room(), "{error:?}");
+        assert!(error.to_string().contains("state.db"), "{error}");
+    }
+    assert_eq!(store.open_leases().unwrap(), vec![held.clone()]);
+    // All connections of a process share one index, which stays as the first of them could open it.
+    drop(reader);
+    disk.remount("rw");
+    assert_eq!(store.expire(at(HOUR)).unwrap(), vec![sid(1)]);
+    assert_eq!(attempt(&mut store, held).unwrap(), Written::Done);
 }
 
 /// Who is held up with a lock in its hand may hold up others for longer than they wait.
@@ -310,7 +371,7 @@ fn many_at_once_wait_for_each_other() {
                     if number % 2 == 0 {
                         let (mut store, _) = patiently(|| try_open(path, Some("here"), 9));
                         assert_eq!(store.open_leases().unwrap(), vec![held.clone()]);
-                        assert!(store.expire(at(HOUR)).unwrap_err().is_full());
+                        assert!(store.expire(at(HOUR)).unwrap_err().has_no_room());
                     } else {
                         let store = patiently(|| Store::open_read_only(path)).unwrap();
                         assert_eq!(store.open_leases().unwrap(), vec![held.clone()]);

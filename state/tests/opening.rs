@@ -388,11 +388,90 @@ fn a_busy_database_says_so() {
     let other = Connection::open(&path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let error = store.start(&session(1, 0)).unwrap_err();
-    assert!(error.is_busy() && !error.is_full(), "{error}");
+    assert!(error.is_busy() && !error.has_no_room(), "{error}");
     assert!(store.live_sessions().unwrap().is_empty(), "reading goes on");
     assert_eq!(try_open(&path, Some("here"), 7).unwrap().1, vec![], "opening does not wait");
     other.execute_batch("ROLLBACK").unwrap();
     store.start(&session(1, 0)).unwrap();
+}
+
+/// Closing waits behind the writes of a pass: only the first one waits for a process that may be stopped.
+#[test]
+fn a_database_that_stays_busy_is_waited_for_once() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("state.db");
+    let mut store = open(&path);
+    store.set_busy_timeout(Duration::from_secs(2)).unwrap();
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let begun = Instant::now();
+    assert!(store.expire(at(0)).unwrap_err().is_unwritable());
+    let first = begun.elapsed();
+    assert!(first >= Duration::from_secs(2), "{first:?}");
+    for _ in 0..5 {
+        assert!(store.expire(at(0)).unwrap_err().is_busy());
+    }
+    assert!(begun.elapsed() - first < Duration::from_secs(2), "{:?}", begun.elapsed());
+    other.execute_batch("ROLLBACK").unwrap();
+    store.expire(at(0)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let begun = Instant::now();
+    assert!(store.expire(at(0)).unwrap_err().is_busy());
+    assert!(begun.elapsed() >= Duration::from_secs(2), "it is as patient as before");
+}
+
+/// Everyone who may read the directory can lock it.
+#[test]
+fn a_directory_that_somebody_keeps_locked_does_not_hang() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("state.db");
+    let handle = fs::File::open(root.path()).unwrap();
+    handle.lock().unwrap();
+    let error = try_open(&path, Some("here"), 7).unwrap_err();
+    assert!(error.is_busy(), "{error}");
+    assert!(error.to_string().contains("is locked") && !path.exists(), "{error}");
+    drop(handle);
+    // An existing one needs no lock of the directory.
+    drop(open(&path));
+    let handle = fs::File::open(root.path()).unwrap();
+    handle.lock().unwrap();
+    assert_eq!(try_open(&path, Some("here"), 7).unwrap().1, vec![]);
+}
+
+#[test]
+fn a_schema_that_was_changed_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    for (number, (sql, what)) in [
+        ("DROP TRIGGER sessions_latch", "trigger sessions_latch is missing"),
+        ("DROP INDEX leases_open", "index leases_open is missing"),
+        ("DROP INDEX leases_open; CREATE INDEX leases_open ON leases (target)", "index leases_open is another one"),
+        ("ALTER TABLE leases ADD COLUMN more TEXT", "table leases is another one"),
+        ("CREATE TRIGGER keep AFTER UPDATE ON grants BEGIN DELETE FROM leases; END", "trigger keep is not one of eg's"),
+        ("CREATE VIEW mine AS SELECT * FROM leases", "view mine is not one of eg's"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let path = root.path().join(format!("state-{number}.db"));
+        drop(open(&path));
+        Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+        let before = fs::read(&path).unwrap();
+        for error in [
+            try_open(&path, Some("here"), 7).unwrap_err(),
+            Store::open_read_only(&path).unwrap_err(),
+            Store::check(&path, Some("here")).unwrap_err(),
+            Store::adopt(&path, "here", at(1)).unwrap_err(),
+        ] {
+            assert!(matches!(error, StateError::OtherSchema { .. }), "{error:?}");
+            assert!(error.to_string().contains(what) && error.to_string().contains("state-"), "{error}");
+        }
+        assert_eq!(fs::read(&path).unwrap(), before, "{sql}");
+    }
+    // SQLite's own statistics are no part of it.
+    let path = root.path().join("analysed.db");
+    drop(open(&path));
+    Connection::open(&path).unwrap().execute_batch("ANALYZE").unwrap();
+    assert_eq!(try_open(&path, Some("here"), 7).unwrap().1, vec![]);
 }
 
 #[test]

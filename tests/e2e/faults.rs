@@ -6,7 +6,9 @@ mod crash;
 mod network;
 mod processes;
 mod refused;
+mod stalled;
 mod surroundings;
+mod unwritable;
 
 use crate::harness::{Outcome, REGION, World, cloud::Rule};
 use serde_json::Value;

@@ -5,6 +5,7 @@ use super::{
     clock::{Listening, SigningClock},
     credentials::{Explained, Places, check_profile},
     http::ByScheme,
+    in_time::InTime,
     process::{self, Chain, OfProfile},
     renewal, session_name,
     whole::WholeAnswers,
@@ -59,6 +60,8 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// The longest that one call may take, connection, credentials and answer included.
     pub call_timeout: Duration,
+    /// Hears of every answer, be it one page of many.
+    pub on_answer: Arc<dyn Fn() + Send + Sync>,
     /// Instead of the real HTTP client; for tests.
     pub http_client: Option<SharedHttpClient>,
     /// Instead of the standard chain, the profile's provider included; for tests. A role is assumed on top.
@@ -76,6 +79,7 @@ impl Options {
             login_cache: None,
             connect_timeout: Duration::from_secs(3),
             call_timeout: Duration::from_secs(10),
+            on_answer: Arc::new(|| {}),
             http_client: None,
             credentials: None,
         }
@@ -220,11 +224,13 @@ impl Aws {
         // Its answers are JSON, and JSON that is cut off does not parse.
         let scheduler = aws_sdk_scheduler::config::Builder::from(&config);
         let iam = aws_sdk_iam::config::Builder::from(&config);
+        let in_time = InTime::new(&self.options);
+        let (ec2, sts) = (ec2.interceptor(in_time.clone()), sts.interceptor(in_time.clone()));
         SecurityGroups {
             ec2: aws_sdk_ec2::Client::from_conf(ec2.interceptor(WholeAnswers).build()),
             sts: aws_sdk_sts::Client::from_conf(sts.interceptor(WholeAnswers).build()),
-            scheduler: aws_sdk_scheduler::Client::from_conf(scheduler.build()),
-            iam: aws_sdk_iam::Client::from_conf(iam.interceptor(WholeAnswers).build()),
+            scheduler: aws_sdk_scheduler::Client::from_conf(scheduler.interceptor(in_time.clone()).build()),
+            iam: aws_sdk_iam::Client::from_conf(iam.interceptor(in_time).interceptor(WholeAnswers).build()),
             unsigned: unsigned.allow_no_auth().build(),
             clock,
             now: self.options.now.clone(),

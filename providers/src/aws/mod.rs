@@ -34,6 +34,7 @@ mod document;
 mod failure;
 mod groups;
 mod http;
+mod in_time;
 mod observe;
 mod preparation;
 mod process;

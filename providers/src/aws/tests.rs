@@ -1258,3 +1258,32 @@ async fn the_regions_of_an_account() {
     assert_eq!(groups.regions().await.unwrap_err().class, FailureClass::Unknown, "no account is without regions");
     assert_eq!(replay.asked()[0].form, form([("Action", "DescribeRegions")]));
 }
+
+/// A process that is stopped between the record of its intent and the call: others may have closed the lease meanwhile.
+#[tokio::test]
+async fn a_call_that_would_leave_late_is_not_sent() {
+    let replay = Replay::new([]);
+    let looks = AtomicI64::new(0);
+    let stopped =
+        move || at("2026-02-27T10:00:00Z") + chrono::TimeDelta::seconds(90 * looks.fetch_add(1, Ordering::SeqCst));
+    let options = Options { now: Arc::new(stopped), ..options(&replay) };
+    let groups = Aws::new(options).security_groups(&reach(GROUP)).await.unwrap();
+    let refused = groups.authorize(&authorize(&["tcp|22|22|203.0.113.42/32"])).await.unwrap_err();
+    assert!(refused.message.contains("this process was stopped meanwhile"), "{refused}");
+    assert!(refused.class.outcome_unknown(), "{refused:?}");
+    assert!(replay.asked().is_empty());
+}
+
+/// Each page is progress.
+#[tokio::test]
+async fn every_answer_is_told() {
+    let told = Arc::new(AtomicI64::new(0));
+    let replay = Replay::new([rules_page("", Some("more")), rules_page("", None), groups_page(&[GROUP])]);
+    let tell = Arc::clone(&told);
+    let on_answer = Arc::new(move || {
+        tell.fetch_add(1, Ordering::SeqCst);
+    });
+    let groups = Aws::new(Options { on_answer, ..options(&replay) }).security_groups(&reach(GROUP)).await.unwrap();
+    groups.observe(&[reach(GROUP).target].into()).await;
+    assert_eq!(told.load(Ordering::SeqCst), 3);
+}

@@ -191,7 +191,7 @@ impl TargetRun<'_> {
         let known = self.driver.store.borrow().note(OVERWRITTEN)?.and_then(|text| text.parse().ok());
         let Some(overwritten) = Overwritten::again(known, now) else { return Ok(()) };
         let noted = self.driver.store.borrow_mut().set_note(OVERWRITTEN, &overwritten.to_string());
-        if self.unless_full(noted)?.is_some() && overwritten.is_news() {
+        if self.unless_unwritable(noted)?.is_some() && overwritten.is_news() {
             let message = format!(
                 "something else keeps rewriting this installation's tag on {} of {}: most likely a copy of this record is in \
                  use on a machine that eg cannot tell from this one. From now on the later time stands. End it: give each \
@@ -261,7 +261,7 @@ impl TargetRun<'_> {
         let mut store = self.driver.store.borrow_mut();
         if !store.targets()?.get(&self.key).is_some_and(|record| record.closed_once) {
             match store.change_target(&self.key, |record| record.closed_once = true) {
-                Err(error) if error.is_full() || error.is_of_a_row() => {
+                Err(error) if error.is_unwritable() || error.is_of_a_row() => {
                     self.unrecorded = Some(unrecorded(error).message);
                 }
                 other => other?,

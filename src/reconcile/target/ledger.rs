@@ -1,5 +1,6 @@
 //! Intents before calls, outcomes after them, and what a reading teaches.
 
+use super::super::observe::fresh;
 use super::super::{Loaded, StepOutcome, StepReport};
 use super::{Flow, TargetRun, unrecorded};
 use crate::error::CommandError;
@@ -7,7 +8,7 @@ use crate::retry;
 use crate::retry::Retry;
 use chrono::TimeDelta;
 use eg_model::Timestamp;
-use eg_model::failure::Failure;
+use eg_model::failure::{Failure, FailureClass};
 use eg_model::ids::{LeaseId, RuleId, SessionId};
 use eg_model::lease::{Attempt, Lease};
 use eg_model::observation::Observation;
@@ -92,7 +93,7 @@ impl TargetRun<'_> {
     }
 
     /// Transaction A: the session still lives, every lease is still what the plan saw, and the intent is written.
-    /// Closing goes on where the disk is too full to write it: what it closes is known by its id.
+    /// Closing goes on where the record cannot be written: what it closes is known by its id.
     pub(super) fn intend(
         &mut self,
         before: &[Lease],
@@ -116,35 +117,43 @@ impl TargetRun<'_> {
         };
         let events: Vec<Event> = intents.iter().map(event).collect();
         let written = self.driver.store.borrow_mut().begin_attempt(session.map(|id| (id, now)), &batch, &events);
+        self.driver.env.progress.note();
         match written {
+            // The write may have taken its time, or the process was stopped: others may have acted on what they saw since.
+            Ok(Written::Done) if !fresh(now, self.now()) => {
+                tracing::info!("the intent to {} is too old to be carried out; it is read again", step.action());
+                self.soft_refuse(intents, &Failure::new(FailureClass::Transient, "it was not sent: too late"))?;
+                Ok(false)
+            }
             Ok(Written::Done) => Ok(true),
             Ok(Written::Raced | Written::NoLongerWanted) => {
                 self.steps.push(self.report(step, StepOutcome::Skipped, Some("the record has changed".to_owned())));
                 Ok(false)
             }
-            Err(error) if error.is_full() && !step.opens() => {
+            Err(error) if error.is_unwritable() && !step.opens() => {
                 tracing::warn!("closing without a written intent: {error}");
                 Ok(true)
             }
-            Err(error) => self.unless_full::<()>(Err(error)).map(|_| false),
+            Err(error) => self.unless_unwritable::<()>(Err(error)).map(|_| false),
         }
     }
 
-    /// The lease on a permission here, made where there is none. `None`: the disk is full, or its row is damaged, and then
-    /// nothing is opened for it in this pass.
+    /// The lease on a permission here, made where there is none. `None`: the record cannot be written for now, or its row
+    /// is damaged, and then nothing is opened for it in this pass.
     pub(super) fn claim(&mut self, permission: &Permission, now: Timestamp) -> Result<Option<Lease>, CommandError> {
         let claimed = self.driver.store.borrow_mut().claim(&self.look.reach, permission, now);
         if claimed.as_ref().is_err_and(StateError::is_of_a_row) {
             self.unreadable.insert(*permission);
         }
-        self.unless_full(claimed)
+        self.unless_unwritable(claimed)
     }
 
-    /// A full disk keeps anything new from being opened in this pass; it never keeps anything from being closed.
-    pub(super) fn unless_full<T>(&mut self, result: Result<T, StateError>) -> Result<Option<T>, CommandError> {
+    /// A record that cannot be written for now keeps anything new from being opened in this pass; it never keeps anything
+    /// from being closed.
+    pub(super) fn unless_unwritable<T>(&mut self, result: Result<T, StateError>) -> Result<Option<T>, CommandError> {
         match result {
             Ok(value) => Ok(Some(value)),
-            Err(error) if error.is_full() => {
+            Err(error) if error.is_unwritable() => {
                 self.may_open = false;
                 self.unrecorded = Some(CommandError::from(error).message);
                 Ok(None)
@@ -165,13 +174,14 @@ impl TargetRun<'_> {
             return Ok(());
         }
         let written = self.driver.store.borrow_mut().write_lease(to, from.version, event);
+        self.driver.env.progress.note();
         match written {
             Ok(Written::Done) => Ok(()),
             Ok(Written::Raced | Written::NoLongerWanted) => {
                 tracing::info!("a lease on {} changed meanwhile; the next reading decides", self.key);
                 Ok(())
             }
-            Err(error) if error.is_full() => {
+            Err(error) if error.is_unwritable() => {
                 self.unrecorded = Some(unrecorded(error).message);
                 Ok(())
             }

@@ -101,7 +101,7 @@ pub(super) struct TargetRun<'a> {
     ways_tried: usize,
     /// Rules of others that were not to be closed in this pass.
     given_up: BTreeSet<RuleId>,
-    /// An outcome that a full disk kept from the record. Closing goes on all the same.
+    /// An outcome that could not be recorded. Closing goes on all the same.
     unrecorded: Option<String>,
     /// Permissions whose rows are damaged: nothing is opened for them in this pass.
     unreadable: BTreeSet<Permission>,

@@ -121,7 +121,7 @@ impl TargetRun<'_> {
         let intended = Switch { reach: self.look.reach.clone(), ..intended };
         let event = self.switch_event(EventKind::Intent, step.action(), &intended);
         let written = self.driver.store.borrow_mut().write_switch(&intended, before, Some(&event));
-        match self.unless_full(written)? {
+        match self.unless_unwritable(written)? {
             Some(Written::Done) => {}
             Some(Written::Raced | Written::NoLongerWanted) => return Ok(Flow::Replan),
             None => return Ok(Flow::Next),
@@ -205,7 +205,7 @@ impl TargetRun<'_> {
                     self.record_switch(&known.dropped(now), known.version, &event)?;
                 } else {
                     let forgotten = self.driver.store.borrow_mut().forget_switch(&known.rule, Some(&event));
-                    self.unless_full(forgotten)?;
+                    self.unless_unwritable(forgotten)?;
                 }
                 self.switches.remove(&known.rule);
                 self.steps.push(self.report(step, StepOutcome::Done, None));
@@ -248,7 +248,7 @@ impl TargetRun<'_> {
             }
             LedgerStep::ForgetSwitch { rule } => {
                 let forgotten = self.driver.store.borrow_mut().forget_switch(rule, None);
-                self.unless_full(forgotten).map(drop)
+                self.unless_unwritable(forgotten).map(drop)
             }
             LedgerStep::Adopt { .. } | LedgerStep::Close { .. } => Ok(()),
         }
@@ -266,7 +266,7 @@ impl TargetRun<'_> {
         let new = || Switch::new(rule.clone(), self.look.reach.clone(), *permission, way.clone(), at);
         let seen = Switch { way: way.clone(), ..known.cloned().unwrap_or_else(new).set(at) };
         let written = self.driver.store.borrow_mut().write_switch(&seen, known.map(|known| known.version), None);
-        self.unless_full(written).map(drop)
+        self.unless_unwritable(written).map(drop)
     }
 
     fn switch_event(&self, kind: EventKind, outcome: &str, switch: &Switch) -> Event {
@@ -289,7 +289,7 @@ impl TargetRun<'_> {
     fn record_switch(&mut self, switch: &Switch, before: u64, event: &Event) -> Result<(), CommandError> {
         let written = self.driver.store.borrow_mut().write_switch(switch, Some(before), Some(event));
         // Somebody else's write is as good: the next reading decides.
-        self.unless_full(written).map(drop)
+        self.unless_unwritable(written).map(drop)
     }
 
     fn report_switch(&mut self, step: &Step, outcome: StepOutcome, failure: &Failure) {

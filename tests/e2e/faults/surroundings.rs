@@ -239,24 +239,75 @@ fn a_disk_that_fills_up_before_a_stop() {
     stop_and_settle(&world, &before);
 }
 
+/// A read-only file system is like a full disk: what is on record is closed, and nothing is opened.
 #[test]
-fn a_read_only_state_can_be_read_and_not_written() {
+fn a_read_only_record_does_not_keep_a_rule_open() {
     let world = one_group(&["tcp/22"]);
     let before = world.cloud.snapshot();
     let Some(disk) = Disk::mount(&world.here.home().join("state/eg"), "4m") else { return };
-    world.eg(&["session", "start"]).expect_code(0);
+    world.eg(&["session", "start", "--duration", "1h"]).expect_code(0);
     let open = world.cloud.snapshot();
     disk.remount("ro");
     assert_eq!(sessions(&world).len(), 1);
     world.eg(&["session", "get", &newest(&world)]).expect_code(0);
     world.forget_calls();
-    for args in [&["session", "start"][..], &["session", "stop"], &["reconcile"]] {
-        let outcome = world.eg(args).expect_code(1);
-        says(&outcome, "state.db");
-    }
+    let started = world.eg(&["session", "start"]).expect_code(1);
+    says(&started, "state.db");
     assert!(world.calls().iter().all(|call| call.action != AUTHORIZE && call.action != REVOKE));
     assert_eq!(world.cloud.snapshot(), open);
+    world.advance(3601);
+    for _ in 0..2 {
+        let closed = world.eg(&["reconcile"]).expect_code(3);
+        says(&closed, "nothing is opened, closing goes on");
+        says(&closed, "how its file system is mounted");
+        assert_eq!(world.cloud.snapshot(), before, "{closed}");
+    }
     disk.remount("rw");
+    world.advance(1000);
+    settle(&world);
+    assert_eq!(status(&world), "EXPIRED");
+    stop_and_settle(&world, &before);
+}
+
+#[test]
+fn a_stop_with_a_read_only_record() {
+    let world = one_group(&["tcp/22"]);
+    let before = world.cloud.snapshot();
+    let Some(disk) = Disk::mount(&world.here.home().join("state/eg"), "4m") else { return };
+    world.eg(&["session", "start"]).expect_code(0);
+    disk.remount("ro");
+    let stopped = world.eg(&["session", "stop"]).expect_code(3);
+    says(&stopped, "the stop could not be recorded");
+    assert!(!stopped.stdout.contains("✓ Session stopped"), "{stopped}");
+    assert_eq!(world.cloud.snapshot(), before, "{stopped}");
+    disk.remount("rw");
+    stop_and_settle(&world, &before);
+}
+
+/// The last process was killed: its write-ahead log holds what the database does not.
+#[test]
+fn a_read_only_record_with_the_log_of_a_killed_process() {
+    let world = one_group(&["tcp/22"]);
+    let before = world.cloud.snapshot();
+    let Some(disk) = Disk::mount(&world.here.home().join("state/eg"), "4m") else { return };
+    world.eg(&["session", "start", "--no-wait", "--duration", "1h"]).expect_code(0);
+    // As long as it has the record open, nothing moves from the log to the database.
+    let watch = world.here.command(&["reconcile", "--watch"]).spawn();
+    watch.wait_for_call(|call| call.action == AUTHORIZE && !call.dry_run);
+    while status(&world) != "ACTIVE" {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    watch.signal("KILL");
+    watch.wait();
+    let log = format!("{}-wal", world.here.state_path().display());
+    assert!(fs::metadata(&log).unwrap().len() > 0);
+    disk.remount("ro");
+    world.advance(3601);
+    let closed = world.eg(&["reconcile"]).expect_code(3);
+    assert_eq!(world.cloud.snapshot(), before, "{closed}");
+    disk.remount("rw");
+    world.advance(1000);
+    settle(&world);
     stop_and_settle(&world, &before);
 }
 

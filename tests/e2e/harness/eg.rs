@@ -214,6 +214,17 @@ impl Running {
         assert!(sent.is_ok_and(|status| status.success()), "could not send {name}");
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether its main thread waits in the kernel inside a function of such a name; anywhere where that is not told.
+    pub fn sleeps_in(&self, function: &str) -> bool {
+        let wait = fs::read_to_string(format!("/proc/{0}/task/{0}/wchan", self.pid())).unwrap_or_default();
+        wait.is_empty() || wait == "0" || wait.contains(function)
+    }
+
     /// Waits until the log of [`Moto`] holds a call that `wanted` accepts.
     pub fn wait_for_call(&self, wanted: impl Fn(&Call) -> bool) {
         let begin = Instant::now();
