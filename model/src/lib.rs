@@ -21,6 +21,7 @@ pub mod observation;
 pub mod permission;
 pub mod plan;
 pub mod selection;
+pub mod services;
 pub mod session;
 pub mod sweep;
 pub mod switch;

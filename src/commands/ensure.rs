@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     error::{CommandError, Exit},
-    output::text::escape_controls,
     reconcile::{Driver, PassReport},
+    warning::Code,
 };
 use eg_model::{
     ensure::{Ensuring, ensure},
@@ -18,7 +18,7 @@ use eg_model::{
 };
 use eg_state::RunKind;
 
-/// See to it that a session like this is open: the one that is, or a new one
+/// Reuse a matching session, or start one
 ///
 /// Takes the options of `start`. A live session for the same addresses and the same ports of the same resources is
 /// kept, looked at once more, and repaired if it is not as it should be; one that ends sooner than asked is prolonged,
@@ -102,9 +102,7 @@ fn tell(
         Ensuring::Keep(_) => {
             printer.progress(&format!("→ Looking at session {short}..."));
             if opening.has_another_reason(session) {
-                let kept = session.reason.as_ref().map_or("none".to_owned(), |reason| format!("\"{reason}\""));
-                let kept = escape_controls(&kept);
-                printer.progress(&format!("  Its reason stays {kept}: nothing is opened, so yours is not recorded"));
+                printer.progress("  Note: existing session kept; --reason not recorded");
             }
         }
         Ensuring::Prolong(_) => printer.progress(&format!("→ Extending session {short}...")),
@@ -134,7 +132,7 @@ async fn conclude(
     let short = session.id.short();
     if session.status != SessionStatus::Active {
         // Where nothing changed, no line about a grant has said why.
-        printer.warn(&format!("not open: {}", not_open(session)), &[]);
+        printer.warn(Code::NotOpen, &format!("not open: {}", not_open(session)), &[]);
         printer.result(&opening.closing_line(session));
     } else if !was_seen(session, report) {
         printer.result(&format!("! Session {short} was ACTIVE; whether it still is could not be seen\n"));

@@ -9,6 +9,7 @@ use crate::{
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 use std::{
+    ffi::OsString,
     io,
     path::{Path, PathBuf},
 };
@@ -23,9 +24,9 @@ Examples:
   eg man session start | man -l -
   eg man --dir ~/.local/share/man/man1")]
 pub struct ManArgs {
-    /// Of which command
+    /// Command to document
     #[arg(value_name = "COMMAND", conflicts_with = "dir")]
-    command: Vec<String>,
+    command: Vec<OsString>,
     /// Write every page into this directory
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -45,13 +46,22 @@ pub fn run(env: &Env, printer: &Printer, args: &ManArgs) -> Result<Exit, Command
     Ok(Exit::Done)
 }
 
-fn find<'c>(eg: &'c Command, words: &[String]) -> Result<&'c Command, CommandError> {
-    let below = |command: &'c Command, word: &String| {
-        let all = || command.get_subcommands().map(Command::get_name).collect::<Vec<_>>().join(", ");
+/// The command that some words name.
+pub(super) fn find<'c>(eg: &'c Command, words: &[OsString]) -> Result<&'c Command, CommandError> {
+    let below = |command: &'c Command, word: &OsString| {
+        let all = || {
+            command
+                .get_subcommands()
+                .filter(|sub| !sub.is_hide_set())
+                .map(Command::get_name)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
         let name = command.get_bin_name().unwrap_or("eg");
+        let shown = word.to_string_lossy();
         let none = || match all() {
-            known if known.is_empty() => format!("`{name}` has no command \"{word}\" below it"),
-            known => format!("`{name}` has no command \"{word}\"; there are: {known}"),
+            known if known.is_empty() => format!("`{name}` has no command \"{shown}\" below it"),
+            known => format!("`{name}` has no command \"{shown}\"; there are: {known}"),
         };
         command.find_subcommand(word).ok_or_else(|| CommandError::new(Kind::Usage, none()))
     };

@@ -8,6 +8,7 @@ pub mod ensure;
 pub mod extend;
 mod follow;
 pub mod get;
+pub mod help;
 pub mod iam_policy;
 pub mod init;
 pub mod ip;
@@ -48,6 +49,7 @@ use crate::{
     resolve::resolve,
     settings::{Chosen, Description, Resource, Selection, Settings, site::SitePolicy},
     signals::Interrupt,
+    warning::Code,
 };
 use eg_model::{
     ids::{InstallationId, SessionId},
@@ -96,16 +98,17 @@ pub fn run(env: &Env, printer: &Printer, cli: &Cli) -> Result<Exit, CommandError
         Command::Resource(command) => resource::run(&context()?, command),
         Command::Completions(args) => completions::run(env, printer, args),
         Command::Man(args) => man::run(env, printer, args),
+        Command::Help(args) => help::run(printer, args),
         Command::Demo => demo::run(env, printer, &cli.global),
         Command::Sweep(args) => sweep::run(env, printer, args),
         Command::Sandbox(args) => sandbox::run(env, printer, &cli.global, args),
-        Command::Session(SessionCommand::Start(args)) => start::run(&context()?, args),
+        Command::Start(args) | Command::Session(SessionCommand::Start(args)) => start::run(&context()?, args),
         Command::Session(SessionCommand::Ensure(args)) => ensure::run(&context()?, args),
         Command::Session(SessionCommand::Run(args)) => run::run(&context()?, args),
-        Command::Session(SessionCommand::List(args)) => list::run(&context()?, args),
-        Command::Session(SessionCommand::Get(args)) => get::run(&context()?, args),
-        Command::Session(SessionCommand::Extend(args)) => extend::run(&context()?, args),
-        Command::Session(SessionCommand::Stop(args)) => stop::run(&context()?, args),
+        Command::List(args) | Command::Session(SessionCommand::List(args)) => list::run(&context()?, args),
+        Command::Get(args) | Command::Session(SessionCommand::Get(args)) => get::run(&context()?, args),
+        Command::Extend(args) | Command::Session(SessionCommand::Extend(args)) => extend::run(&context()?, args),
+        Command::Stop(args) | Command::Session(SessionCommand::Stop(args)) => stop::run(&context()?, args),
         Command::Status(args) => status::run(&context()?, args),
         Command::Who(args) => who::run(&context()?, args),
         Command::Ip(args) => ip::run(&context()?, args),
@@ -172,7 +175,7 @@ impl<'a> Context<'a> {
     fn new(env: &'a Env, printer: &'a Printer, global: &'a Global) -> Result<Self, CommandError> {
         let loaded = Zone::load(env.var_as_set("TZ"));
         if let Some(unknown) = loaded.unknown {
-            printer.warn(&format!("the time zone {unknown} is not known; times are in UTC"), &[]);
+            printer.warn(Code::TimeZone, &format!("the time zone {unknown} is not known; times are in UTC"), &[]);
         }
         Ok(Self {
             env,
@@ -277,19 +280,27 @@ impl Context<'_> {
                     count => format!("{state} is a restored backup; its {count} live sessions were ended"),
                 };
                 let hint = "rules that were opened after the backup close by their own tags";
-                self.printer.warn(&message, &[hint.to_owned()]);
+                self.printer.warn(Code::RestoredBackup, &message, &[hint.to_owned()]);
             }
             Notice::GuardNotWritten { error } => {
-                self.printer.warn(&format!("the guard file beside {state} cannot be written: {error}"), &[]);
+                self.printer.warn(
+                    Code::Guard,
+                    &format!("the guard file beside {state} cannot be written: {error}"),
+                    &[],
+                );
             }
             Notice::DiskFull { error } => {
                 let message = format!("the disk of {state} is full ({error}); nothing is opened, closing goes on");
-                self.printer.warn(&message, &["make room: what is closed now is on record only then".to_owned()]);
+                self.printer.warn(
+                    Code::DiskFull,
+                    &message,
+                    &["make room: what is closed now is on record only then".to_owned()],
+                );
             }
             Notice::LostDatabase { .. } => {
                 let message = format!("the earlier state file {state} is gone; a new one was made");
                 let hint = "rules on record in the earlier one close by their own tags";
-                self.printer.warn(&message, &[hint.to_owned()]);
+                self.printer.warn(Code::LostDatabase, &message, &[hint.to_owned()]);
             }
             other => tracing::info!("{state}: {other:?}"),
         }
@@ -323,6 +334,12 @@ impl Context<'_> {
                 Err(CommandError::new(Kind::Ambiguous, message).hint("use more digits"))
             }
         }
+    }
+
+    /// The most recently started live session.
+    fn newest_live(&self, store: &Store) -> Result<Session, CommandError> {
+        let nothing = || CommandError::new(Kind::NotFound, "no live sessions").hint("start one with: eg session start");
+        store.live_sessions()?.into_iter().next().ok_or_else(nothing)
     }
 
     /// The driver, within the runtime. `settings` absent: the configuration is bad, and nothing is opened.
@@ -373,10 +390,13 @@ impl Context<'_> {
         sessions: &[SessionId],
         looks: Looks,
     ) -> Result<PassReport, CommandError> {
-        let say = |holder: &str| self.printer.remark(&format!("Waiting for another eg ({holder})..."));
+        let say = |holder: &str| {
+            self.printer.remark(&format!("Waiting for another eg ({})...", self.zone.in_text(holder)));
+        };
         let name = format!("eg session {}", kind.as_str());
         let lock = lock::acquire(self.env, &self.state.path, &name, self.global.lock_wait, &driver.interrupt, say)
             .await
+            .map_err(|error| self.in_our_time(error))
             .map_err(|error| not_had(error, "what was asked is recorded; the next `eg reconcile` carries it out"))?;
         let request = Request {
             kind,
@@ -394,6 +414,11 @@ impl Context<'_> {
             return Err(CommandError::new(Kind::Signal(number), "stopped by a signal; what was asked stays on record"));
         }
         Ok(report)
+    }
+
+    /// An error whose times are told in the zone of everything else.
+    fn in_our_time(&self, error: CommandError) -> CommandError {
+        CommandError { message: self.zone.in_text(&error.message), ..error }
     }
 
     /// A pass, with a bar once it takes its time.
@@ -417,11 +442,16 @@ impl Context<'_> {
 
     /// Warnings of a pass.
     fn tell_notes(&self, report: &PassReport) {
+        let mut clock_told = false;
         for item in report.notes.iter().filter(|item| item.note.kind.is_warning()) {
-            self.printer.warn(&item.note.message, &[]);
+            // Every target has the same clock to be compared with: once is enough.
+            if item.note.kind == NoteKind::ClockSkew && std::mem::replace(&mut clock_told, true) {
+                continue;
+            }
+            self.printer.warn(Code::Note(item.note.kind), &item.note.message, &[]);
         }
         for error in &report.state_errors {
-            self.printer.warn(error, &[]);
+            self.printer.warn(Code::State, error, &[]);
         }
     }
 
@@ -434,7 +464,7 @@ impl Context<'_> {
         let refused = steps.filter(|step| matches!(step.outcome, StepOutcome::Refused | StepOutcome::Unknown));
         let why = |step: &StepReport| Some((format!("{}: {}", step.target, step.error.as_ref()?), step.advice));
         for (message, advice) in refused.filter_map(why).collect::<BTreeSet<_>>() {
-            self.printer.warn(&message, advice.map(str::to_owned).as_slice());
+            self.printer.warn(Code::NotClosed, &message, advice.map(str::to_owned).as_slice());
         }
     }
 
@@ -505,7 +535,7 @@ fn name_endpoints<'r>(printer: &Printer, reaches: impl Iterator<Item = &'r Reach
     }
     for (endpoint, what) in endpoints {
         let message = format!("Using endpoint {}{what}", without_password(endpoint));
-        if printer.is_json() { printer.warn(&message, &[]) } else { printer.remark(&message) }
+        if printer.is_json() { printer.warn(Code::Endpoint, &message, &[]) } else { printer.remark(&message) }
     }
 }
 
@@ -528,7 +558,8 @@ fn id_digits(id: &str) -> Result<String, CommandError> {
         return Ok(digits);
     }
     let hint = format!("use the whole id, or at least its first {SHORTEST_PREFIX} hex digits: `eg session list`");
-    Err(CommandError::new(Kind::Usage, format!("\"{id}\" is not a session's id")).hint(hint))
+    let error = CommandError::new(Kind::Usage, format!("\"{id}\" is not a session's id")).hint(hint);
+    Err(if id == "all" { error.hint("for every session: eg session stop --all") } else { error })
 }
 
 fn policy(settings: &Settings) -> Policy {

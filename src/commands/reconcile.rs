@@ -70,7 +70,11 @@ pub fn run(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, CommandE
 async fn once(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, CommandError> {
     let settings = context.settings();
     let site = context.site_policy();
-    let driver = context.driver(context.store()?, settings.as_ref().ok())?;
+    let mut driver = context.driver(context.store()?, settings.as_ref().ok())?;
+    if args.timer {
+        // A scheduler mails what is printed: what goes well is no mail, and what does not is told at the end.
+        driver.on_change = Box::new(|_| {});
+    }
     let pass = Pass { kind: RunKind::Reconcile, timer: args.timer, dry_run: args.dry_run };
     // Sessions that end in this pass are named by what was on record before it.
     let mut names = recorded_names(&driver.store.borrow(), settings.as_ref().ok())?;
@@ -81,7 +85,9 @@ async fn once(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, Comma
     if args.dry_run {
         shown.dry_run();
     } else {
-        shown.steps();
+        if !args.timer {
+            shown.steps();
+        }
         shown.failure(&driver)?;
     }
     if !args.dry_run {
@@ -129,7 +135,11 @@ impl Pass {
         driver: &Driver<'_>,
         settings: Option<&Settings>,
     ) -> Result<PassReport, CommandError> {
-        let say = |holder: &str| context.printer.remark(&format!("Waiting for another eg ({holder})..."));
+        let say = |holder: &str| {
+            if !self.timer {
+                context.printer.remark(&format!("Waiting for another eg ({})...", context.zone.in_text(holder)));
+            }
+        };
         let lock = lock::acquire(
             context.env,
             &context.state.path,
@@ -139,6 +149,7 @@ impl Pass {
             say,
         )
         .await
+        .map_err(|error| context.in_our_time(error))
         .map_err(|error| not_had(error, "nothing was changed; the next `eg reconcile` does what is due"))?;
         let collect_from = self.collect_from(context, driver, settings).await?;
         let collects = !collect_from.is_empty();
@@ -240,7 +251,7 @@ impl Shown<'_> {
     fn dry_run(&self) {
         self.moves("would follow");
         for plan in &self.report.plans {
-            let steps = plan.steps.iter().map(|step| format!("  {step}\n"));
+            let steps = plan.steps.iter().map(|step| format!("  {}\n", self.context.zone.in_text(&step.to_string())));
             let kept = kept(plan).into_iter();
             let lines: String = steps.chain(kept).collect();
             if !lines.is_empty() {
@@ -275,7 +286,8 @@ impl Shown<'_> {
                 (outcome, Some(error)) => format!(": {} ({})", outcome.as_str(), escape_controls(error)),
                 (outcome, None) => format!(": {}", outcome.as_str()),
             };
-            self.context.printer.result(&format!("  {}{outcome}\n", step.step));
+            let step = self.context.zone.in_text(&step.step.to_string());
+            self.context.printer.result(&format!("  {step}{outcome}\n"));
         }
     }
 

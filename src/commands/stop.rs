@@ -7,6 +7,7 @@ use crate::{
     reconcile::{Driver, Looks, PassReport, StepOutcome, StepReport},
     settings::Settings,
     signals::Interrupt,
+    warning::Code,
 };
 use eg_model::{
     Timestamp,
@@ -16,6 +17,7 @@ use eg_model::{
     session::{GrantStatus, Session, SessionStatus, Standing},
 };
 use eg_state::{RunKind, StateError, Store};
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Close what a session opened
@@ -51,6 +53,12 @@ async fn stop(context: &Context<'_>, args: &StopArgs) -> Result<Exit, CommandErr
     let mut unrecorded = BTreeSet::new();
     unless_full(store.expire(now))?;
     let mut sessions = chosen(context, &store, args)?;
+    if sessions.is_empty() {
+        context.printer.json(&json!([]));
+        context.printer.remark("No live sessions.");
+        settings?;
+        return Ok(Exit::Done);
+    }
     for session in &sessions {
         context.printer.progress(&format!("→ Stopping session {}...", session.id.short()));
         match store.stop(session.id, now) {
@@ -78,9 +86,11 @@ async fn stop(context: &Context<'_>, args: &StopArgs) -> Result<Exit, CommandErr
     settings?;
     if !unrecorded.is_empty() {
         let hint = "make room, then stop again: until that is on record, the next reconcile opens the rules anew";
-        context
-            .printer
-            .warn("the disk is full: rules were closed, but the stop could not be recorded", &[hint.to_owned()]);
+        context.printer.warn(
+            Code::DiskFull,
+            "the disk is full: rules were closed, but the stop could not be recorded",
+            &[hint.to_owned()],
+        );
     }
     let closed = ended.iter().all(|session| session.status.is_ended());
     Ok(if closed && passed.is_none_or(|report| retagged(&report)) { Exit::Done } else { Exit::Partial })
@@ -192,11 +202,10 @@ async fn end(
 
 fn chosen(context: &Context<'_>, store: &Store, args: &StopArgs) -> Result<Vec<Session>, CommandError> {
     let mut open = store.live_sessions()?;
-    let nothing =
-        || CommandError::new(Kind::NotFound, "there is no live session to stop").hint("see them with: eg session list");
+    let nothing = || CommandError::new(Kind::NotFound, "no live sessions").hint("see them with: eg session list");
     if args.all {
         open.extend(store.unfinished_sessions()?);
-        return if open.is_empty() { Err(nothing()) } else { Ok(open) };
+        return Ok(open);
     }
     let Some(id) = &args.id else {
         // One that has just expired, or that could not be closed before, is what is meant when nothing is live.
@@ -241,7 +250,7 @@ impl Shown<'_> {
                 context.printer.result("Stop not recorded\n");
                 continue;
             }
-            context.printer.result(&self.closing_line(session, &others, &leases));
+            context.printer.result(&self.closing_line(session, args.all, &others, &leases));
             for line in stays_open(before, &others, &leases, &context.zone) {
                 context.printer.result(&format!("  still open: {line}\n"));
             }
@@ -250,8 +259,9 @@ impl Shown<'_> {
     }
 
     /// `Session stopped` is said only when every rule is closed or left to somebody else.
-    fn closing_line(&self, session: &Session, others: &[Session], leases: &[Lease]) -> String {
+    fn closing_line(&self, session: &Session, of_many: bool, others: &[Session], leases: &[Lease]) -> String {
         match session.status {
+            SessionStatus::Cancelled if of_many => format!("✓ Stopped {}\n", session.id.short()),
             SessionStatus::Cancelled => "✓ Session stopped\n".to_owned(),
             SessionStatus::Expired => "✓ Session closed; it had expired\n".to_owned(),
             _ => format!("Stop recorded; {}\n", self.open_until(&closing(session, others, leases))),

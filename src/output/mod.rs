@@ -1,5 +1,6 @@
 //! What people and programs see.
 
+pub mod events;
 pub mod holder_view;
 pub mod json;
 pub mod printer;
