@@ -15,8 +15,8 @@ use eg_model::{
     target::{Capabilities, Reach, TargetKey},
 };
 use eg_providers::{
-    Answered, Authorize, Caller, Connect, CredentialsEnd, ExpiryRole, Firewall, Group, Prepared, Rights, SetSwitch,
-    Sighting,
+    Answered, Authorize, Caller, Connect, CredentialsEnd, ExpiryRole, Firewall, Group, Prepared, Rights, RulesSeen,
+    SetSwitch, Sighting,
 };
 use eg_state::{StateError, WriteObserver};
 use std::{
@@ -144,6 +144,10 @@ impl Firewall for Watched {
 
     async fn observe(&self, targets: &BTreeSet<TargetKey>) -> BTreeMap<TargetKey, Sighting> {
         self.around(self.firewall.observe(targets)).await
+    }
+
+    async fn observe_rules(&self, target: &TargetKey, rules: &BTreeSet<RuleId>) -> Result<RulesSeen, Failure> {
+        self.around(self.firewall.observe_rules(target, rules)).await
     }
 
     async fn marked(&self, like: &TargetKey) -> Result<BTreeMap<TargetKey, Sighting>, Failure> {

@@ -165,10 +165,15 @@ impl Here {
             let labels = resource.groups.into_iter().filter(move |_| labels);
             std::iter::once(resource.name).chain(labels)
         };
-        // A shell would take a control character for something to do.
-        let plain = |name: &String| !name.chars().any(char::is_control);
-        Some(all.flat_map(names).filter(plain).collect())
+        Some(all.flat_map(names).filter(|name| is_plain_word(name)).collect())
     }
+}
+
+/// Whether every shell takes a word as it is. A completion is put into the line unquoted, and the configuration may be
+/// somebody else's: `$(…)` in a name would be run with the next Enter.
+fn is_plain_word(word: &str) -> bool {
+    let plain = |c: char| c.is_alphanumeric() || "/._-:=@,+".contains(c);
+    !word.is_empty() && !word.starts_with(['-', '=']) && word.chars().all(plain)
 }
 
 #[cfg(test)]
@@ -189,6 +194,32 @@ mod tests {
             ("eg session get", None),
         ] {
             assert_eq!(option(&words(line), "--state"), expected.map(OsString::from), "{line}");
+        }
+    }
+
+    #[test]
+    fn words_that_no_shell_looks_into() {
+        for plain in ["prod-api-sg", "a.b_c/d:e=f@g,h+1", "é漢"] {
+            assert!(is_plain_word(plain), "{plain}");
+        }
+        for other in [
+            "",
+            "a b",
+            "$(id)",
+            "`id`",
+            "a;b",
+            "a&b",
+            "it's",
+            "~",
+            "a*",
+            "a\tb",
+            "-x",
+            "=ls",
+            "a\u{200b}b",
+            "a\\b",
+            "a|b",
+        ] {
+            assert!(!is_plain_word(other), "{other}");
         }
     }
 

@@ -7,9 +7,13 @@ use crate::{
     output::text::escape_controls,
     settings::Detect,
 };
-use eg_model::address::{IpVersion, special_block};
+use eg_model::{
+    address::{IpVersion, special_block},
+    failure::FailureClass,
+};
+use eg_providers::aws::trusted_certificates;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use reqwest::{Client, Response, StatusCode, Url, redirect::Policy};
+use reqwest::{Client, ClientBuilder, Response, StatusCode, Url, redirect::Policy};
 use std::{
     error::Error,
     future::Future,
@@ -191,10 +195,8 @@ async fn ask_family(
         Patience::UntilAgreed => Some(settings.agree),
         Patience::ForAll => None,
     };
-    let mut answers = match client(version, settings) {
-        Ok(client) => collect(services, enough, |url| ask(&client, url, version, settings.timeout)).await,
-        Err(why) => services.iter().map(|url| (url.to_string(), Err(why.clone()))).collect(),
-    };
+    let clients = Clients::new(version, settings, services);
+    let mut answers = collect(services, enough, |url| ask(&clients, url, version, settings.timeout)).await;
     let outcome = judge(decide(&answers, settings.agree), acceptable);
     answers.sort_by_key(|(service, _)| services.iter().position(|url| url.as_str() == service));
     FamilySurvey { outcome, answers }
@@ -277,9 +279,38 @@ fn no_answer(within: Duration) -> String {
     format!("no answer within {} s", within.as_secs())
 }
 
-/// A client whose every connection is of one family: a socket bound to the unspecified address of a family cannot
-/// reach the other one.
-fn client(version: IpVersion, settings: &Detect) -> Result<Client, String> {
+/// Clients whose every connection is of one family.
+struct Clients {
+    /// For plain http, which goes to this machine alone: no certificate has a part in it.
+    plain: Result<Client, String>,
+    /// For https; absent where no service takes it.
+    trusting: Option<Result<Client, String>>,
+}
+
+impl Clients {
+    fn new(version: IpVersion, settings: &Detect, services: &[Url]) -> Self {
+        let plain = builder(version, settings).tls_certs_only(std::iter::empty()).build();
+        let trusting = services.iter().any(is_https).then(|| {
+            builder(version, settings).build().map_err(|error| match trusted_certificates() {
+                Err(none) => format!("{none}; {}", FailureClass::Local.advice()),
+                Ok(_) => cannot_be_asked(&error),
+            })
+        });
+        Self { plain: plain.map_err(|error| cannot_be_asked(&error)), trusting }
+    }
+
+    fn for_service(&self, url: &Url) -> Result<&Client, String> {
+        let client = self.trusting.as_ref().filter(|_| is_https(url)).unwrap_or(&self.plain);
+        client.as_ref().map_err(Clone::clone)
+    }
+}
+
+fn is_https(url: &Url) -> bool {
+    url.scheme() == "https"
+}
+
+/// A socket bound to the unspecified address of a family cannot reach the other one.
+fn builder(version: IpVersion, settings: &Detect) -> ClientBuilder {
     let local: IpAddr = match version {
         IpVersion::V4 => Ipv4Addr::UNSPECIFIED.into(),
         IpVersion::V6 => Ipv6Addr::UNSPECIFIED.into(),
@@ -290,16 +321,20 @@ fn client(version: IpVersion, settings: &Detect) -> Result<Client, String> {
         .pool_max_idle_per_host(0)
         .user_agent(concat!("eg/", env!("CARGO_PKG_VERSION")));
     // Unless told otherwise, reqwest takes proxies from the environment.
-    let builder = if settings.use_proxy { builder } else { builder.no_proxy() };
-    builder.build().map_err(|error| format!("cannot be asked: {}", root_cause(&error)))
+    if settings.use_proxy { builder } else { builder.no_proxy() }
 }
 
-async fn ask(client: &Client, url: &Url, version: IpVersion, timeout: Duration) -> Result<IpAddr, String> {
+fn cannot_be_asked(error: &reqwest::Error) -> String {
+    format!("cannot be asked: {}", root_cause(error))
+}
+
+async fn ask(clients: &Clients, url: &Url, version: IpVersion, timeout: Duration) -> Result<IpAddr, String> {
     let failed = |error: reqwest::Error| match error {
         late if late.is_timeout() => no_answer(timeout),
         error if error.is_connect() => format!("cannot connect: {}", root_cause(&error)),
         error => root_cause(&error),
     };
+    let client = clients.for_service(url)?;
     let mut response = client.get(url.clone()).timeout(timeout).send().await.map_err(failed)?;
     check_status(&response)?;
     let mut body = Vec::new();

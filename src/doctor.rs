@@ -18,7 +18,7 @@ use eg_model::{
     failure::{Failure, FailureClass},
     switch::SwitchWay,
 };
-use eg_providers::{Caller, CredentialsEnd};
+use eg_providers::{Caller, CredentialsEnd, aws::NoCertificates};
 
 /// What whoever administers this machine allows, and whether `[detect]` is within it; nothing where there is no policy.
 #[must_use]
@@ -37,8 +37,19 @@ pub fn policy(found: &Result<SitePolicy, PolicyError>, detect: &Detect) -> Optio
     }
 }
 
+/// Whether https can be used, where something is asked over it.
+#[must_use]
+pub fn certificates(found: &Result<usize, NoCertificates>) -> Finding {
+    let check = "certificates";
+    match found {
+        Ok(1) => Finding::good(check, "1 CA certificate is trusted"),
+        Ok(count) => Finding::good(check, format!("{count} CA certificates are trusted")),
+        Err(none) => Finding::bad(check, none.to_string(), FailureClass::Local.advice()),
+    }
+}
+
 /// A clock this far off makes `start` and `extend` refuse.
-const CLOCK_BAD: TimeDelta = TimeDelta::minutes(10);
+const CLOCK_BAD: TimeDelta = eg_model::marks::CLOCK_TOLERANCE;
 /// A clock this far off is warned of, and nothing of others is collected.
 const CLOCK_ODD: TimeDelta = TimeDelta::minutes(2);
 

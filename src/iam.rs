@@ -7,7 +7,7 @@
 //! | `HaveTheCloudClose` | expiry switches, where they are configured: schedules with our names in the one group |
 //! | `PassTheRoleThatCloses` | the role that closes, and to the scheduler alone |
 //! | `TagWhatIsOpened` | tags inside the authorize call, and in no other: `ec2:CreateAction` |
-//! | `TagWhatIsOpen` | only our keys, and no rule that another tool marks as its own; a rule of ours whose tags were stripped has to be tagged again, so a missing mark is no obstacle |
+//! | `TagWhatIsOpen` | only our keys, and only on rules that carry our mark: no rule made by hand can be given one. With [`Retag::WithoutMark`], also on rules without any mark, so that a rule of ours can be tagged again that has lost it |
 
 use crate::settings::CloudExpiry;
 use eg_model::marks::{LEASE_PREFIX, MANAGED_BY, MANAGED_BY_EG};
@@ -99,12 +99,32 @@ pub fn switch_statements(scopes: &BTreeSet<Scope>, expiry: &CloudExpiry) -> Vec<
     ]
 }
 
+/// Which rules that are open already may be tagged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retag {
+    /// Those that carry our mark.
+    Marked,
+    /// Also those that carry none: every rule of the region that no tool marks, made by hand or not.
+    WithoutMark,
+}
+
+impl Retag {
+    /// IAM's condition operator: with `IfExists`, a rule without the tag passes (IAM, "...IfExists condition operators").
+    fn operator(self) -> &'static str {
+        match self {
+            Self::Marked => "StringEquals",
+            Self::WithoutMark => "StringEqualsIfExists",
+        }
+    }
+}
+
 /// The policy for these groups; rules carry `extra_tags` beside ours.
 #[must_use]
 pub fn policy<'a>(
     scopes: &BTreeSet<Scope>,
     extra_tags: impl Iterator<Item = &'a String>,
     expiry: Option<&CloudExpiry>,
+    retag: Retag,
 ) -> Value {
     let groups: BTreeSet<String> =
         scopes.iter().map(|scope| scope.arn(&format!("security-group/{}", scope.group))).collect();
@@ -143,7 +163,7 @@ pub fn policy<'a>(
                 "Condition": {
                     "Null": {"ec2:CreateAction": "true", "aws:TagKeys": "false"},
                     "ForAllValues:StringLike": {"aws:TagKeys": keys},
-                    "StringEqualsIfExists": {"aws:ResourceTag/eg:managed-by": "eg"},
+                    retag.operator(): {format!("aws:ResourceTag/{MANAGED_BY}"): MANAGED_BY_EG},
                 },
             },
         ],
@@ -225,7 +245,7 @@ mod tests {
     #[test]
     fn exactly_what_can_be_sent() {
         let scopes = [scope("eu-west-1", None, "sg-1")].into();
-        let policy = policy(&scopes, std::iter::empty(), None);
+        let policy = policy(&scopes, std::iter::empty(), None, Retag::Marked);
         let apart: Vec<Action> = Action::SWITCHES.into_iter().chain(Action::PREPARATION).collect();
         let rest = Action::ALL.into_iter().filter(|action| !apart.contains(action));
         let mut sent: BTreeSet<String> = rest.filter_map(Action::permission).collect();
@@ -233,7 +253,10 @@ mod tests {
         assert_eq!(&actions(&policy) | &swept, sent, "without expiry switches");
         sent.extend(Action::SWITCHES.into_iter().filter_map(Action::permission));
         sent.insert("iam:PassRole".to_owned());
-        assert_eq!(&actions(&super::policy(&scopes, std::iter::empty(), Some(&expiry()))) | &swept, sent);
+        assert_eq!(
+            &actions(&super::policy(&scopes, std::iter::empty(), Some(&expiry()), Retag::Marked)) | &swept,
+            sent
+        );
         let for_sweeping_alone: Vec<_> = swept.difference(&actions(&policy)).cloned().collect();
         assert_eq!(for_sweeping_alone, ["ec2:DescribeRegions"]);
         assert!(!swept.contains("ec2:AuthorizeSecurityGroupIngress"), "sweeping opens nothing");
@@ -241,6 +264,21 @@ mod tests {
         assert_eq!(wide.len(), 1);
         let looks = wide[0]["Action"].as_array().unwrap();
         assert!(looks.iter().all(|action| action.as_str().unwrap().starts_with("ec2:Describe")));
+    }
+
+    /// The one difference between the two: whether a rule without our mark can be given it.
+    #[test]
+    fn a_rule_without_our_mark_is_tagged_on_request_alone() {
+        let scopes = [scope("eu-west-1", None, "sg-1")].into();
+        let of = |retag| policy(&scopes, std::iter::empty(), None, retag);
+        let (narrow, mut wide) = (of(Retag::Marked), of(Retag::WithoutMark));
+        assert_eq!(narrow["Statement"][3]["Sid"], "TagWhatIsOpen");
+        let ours = json!({"aws:ResourceTag/eg:managed-by": "eg"});
+        let condition = wide["Statement"][3]["Condition"].as_object_mut().unwrap();
+        assert_eq!(condition.remove("StringEqualsIfExists"), Some(ours.clone()));
+        condition.insert("StringEquals".to_owned(), ours);
+        assert_eq!(wide, narrow);
+        assert!(!narrow.to_string().contains("IfExists"), "{narrow:#}");
     }
 
     #[test]
@@ -265,7 +303,7 @@ mod tests {
             scope("eu-west-1", Some("123456789012"), "sg-2"),
             scope("cn-north-1", None, "sg-3"),
         ];
-        let policy = policy(&scopes.into(), ["cost*centre".to_owned()].iter(), None);
+        let policy = policy(&scopes.into(), ["cost*centre".to_owned()].iter(), None, Retag::Marked);
         let resources = policy["Statement"][1]["Resource"].as_array().unwrap();
         let resources: Vec<_> = resources.iter().map(|arn| arn.as_str().unwrap()).collect();
         assert_eq!(

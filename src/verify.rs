@@ -99,6 +99,8 @@ mod tests {
             rules: rules.iter().map(rule).collect(),
             other_ingress: other,
             read_at: chrono::DateTime::UNIX_EPOCH,
+            last_page_at: chrono::DateTime::UNIX_EPOCH,
+            read_later: BTreeMap::new(),
             provider_time: None,
             account: None,
         }

@@ -3,7 +3,7 @@
 
 use crate::{
     Timestamp,
-    marks::{LeaseState, Marks},
+    marks::{Fit, LeaseState, Marks},
 };
 use chrono::TimeDelta;
 
@@ -16,10 +16,10 @@ pub fn lease_state(value: &str, provider_time: Option<Timestamp>) -> LeaseState 
     provider_time.map_or(LeaseState::Unexpired, |provider| Marks::judge(value, provider))
 }
 
-/// Whether no lease holds a rule any more whose marks are its own.
+/// Whether no lease holds a rule any more whose marks are worth this.
 #[must_use]
-pub fn abandoned(marks: &Marks, provider_time: Option<Timestamp>) -> bool {
-    marks.genuine() && !marks.leases.values().any(|value| lease_state(value, provider_time).holds())
+pub fn abandoned(fit: Option<Fit>, marks: &Marks, provider_time: Option<Timestamp>) -> bool {
+    fit == Some(Fit::Genuine) && !marks.leases.values().any(|value| lease_state(value, provider_time).holds())
 }
 
 /// Whether the two clocks agree well enough for anything of others to be closed. Not known is no.
@@ -33,7 +33,10 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
     use super::*;
-    use crate::ids::InstallationId;
+    use crate::{
+        ids::InstallationId,
+        marks::{Misfit, lease_key},
+    };
     use std::collections::BTreeMap;
     use uuid::Uuid;
 
@@ -41,27 +44,31 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn marks(managed: bool, fits: bool, values: &[&str]) -> Marks {
+    fn marks(values: &[&str]) -> Marks {
         let id = |number| InstallationId::from_uuid(Uuid::from_u128(number));
-        let leases: BTreeMap<_, _> = (1..).map(id).zip(values.iter().map(|value| (*value).to_owned())).collect();
-        Marks { managed, fits, leases }
+        let leases = (1..).map(id).zip(values.iter().map(|value| (*value).to_owned()));
+        let tags: BTreeMap<String, String> = leases.map(|(id, value)| (lease_key(&id), value)).collect();
+        Marks::read("sg-1", &"tcp|22|22|203.0.113.42/32".parse().unwrap(), None, &tags)
     }
 
     #[test]
     fn every_lease_must_have_let_go_and_the_marks_must_fit() {
         let now = Some(at("2026-02-27T12:00:00Z"));
         let (over, holds, odd) = ("2026-02-27T11:00:00Z", "2026-02-27T11:55:00Z", "2099-01-01T00:00:00Z");
-        for (managed, fits, values, provider, expected) in [
-            (true, true, vec![over], now, true),
-            (true, true, vec![over, odd, "soon"], now, true),
-            (true, true, vec![], now, true),
-            (true, true, vec![over, holds], now, false),
-            (true, true, vec![over], None, false),
-            (true, true, vec!["soon"], None, false),
-            (true, false, vec![over], now, false),
-            (false, true, vec![over], now, false),
+        let genuine = Some(Fit::Genuine);
+        for (fit, values, provider, expected) in [
+            (genuine, vec![over], now, true),
+            (genuine, vec![over, odd, "soon"], now, true),
+            (genuine, vec![], now, true),
+            (genuine, vec![over, holds], now, false),
+            (genuine, vec![over], None, false),
+            (genuine, vec!["soon"], None, false),
+            (Some(Fit::OursById), vec![over], now, false),
+            (Some(Fit::Misfit(Misfit::Digest)), vec![over], now, false),
+            (Some(Fit::Misfit(Misfit::Description)), vec![over], now, false),
+            (None, vec![over], now, false),
         ] {
-            assert_eq!(abandoned(&marks(managed, fits, &values), provider), expected, "{managed} {fits} {values:?}");
+            assert_eq!(abandoned(fit, &marks(&values), provider), expected, "{fit:?} {values:?}");
         }
     }
 

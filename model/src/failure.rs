@@ -24,6 +24,8 @@ pub enum FailureClass {
     Credentials,
     /// The request is wrong in itself. Nothing happened.
     Invalid,
+    /// This machine cannot send it: it has no CA certificates, or not the one that is needed. Nothing happened.
+    Local,
     /// No answer, or one that cannot be understood. The call may have had its effect, now or later.
     Unknown,
 }
@@ -50,14 +52,14 @@ impl FailureClass {
     /// | Transient, Unknown | re-observe | perhaps |
     /// | Stale | re-observe | no |
     /// | Gone, Limit, Denied, Invalid | retry later | no |
-    /// | Credentials | stop | no |
+    /// | Credentials, Local | stop | no |
     #[must_use]
     pub fn reaction(self) -> Reaction {
         match self {
             Self::Throttled => Reaction::RetryNow,
             Self::Transient | Self::Unknown | Self::Stale => Reaction::Reobserve,
             Self::Gone | Self::Limit | Self::Denied | Self::Invalid => Reaction::RetryLater,
-            Self::Credentials => Reaction::Stop,
+            Self::Credentials | Self::Local => Reaction::Stop,
         }
     }
 
@@ -77,7 +79,7 @@ impl FailureClass {
     /// Whether a grant that meets this failure is FAILED (somebody has to act) rather than PENDING (it passes).
     #[must_use]
     pub fn fails_grant(self) -> bool {
-        matches!(self, Self::Gone | Self::Limit | Self::Denied | Self::Credentials | Self::Invalid)
+        matches!(self, Self::Gone | Self::Limit | Self::Denied | Self::Credentials | Self::Invalid | Self::Local)
     }
 
     /// What the user should do next, in one sentence.
@@ -94,6 +96,7 @@ impl FailureClass {
                 "log in (for SSO: `aws sso login`), or name a profile that works: `profile` on the resource, or AWS_PROFILE"
             }
             Self::Invalid => "check the resource's ports and id in the configuration",
+            Self::Local => "install the package ca-certificates, or set SSL_CERT_FILE to a file of CA certificates",
             Self::Unknown => "whether the call arrived is not known; `eg reconcile` finds out by itself",
         }
     }
@@ -110,6 +113,7 @@ impl fmt::Display for FailureClass {
             Self::Denied => "not permitted",
             Self::Credentials => "credentials not usable",
             Self::Invalid => "refused as invalid",
+            Self::Local => "not sent",
             Self::Unknown => "no usable answer",
         })
     }

@@ -4,7 +4,7 @@ use crate::{
     Timestamp,
     collecting::lease_state,
     ids::{InstallationId, RuleId, SessionId},
-    marks::{LeaseState, Marks, SESSION},
+    marks::{Fit, LeaseState, Marks, SESSION},
     observation::{ObservedRule, Reading},
     permission::Permission,
 };
@@ -42,17 +42,6 @@ pub struct MarkedRule {
     pub holders: Vec<Holder>,
 }
 
-/// What a rule's marks are worth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fit {
-    /// They are the rule's own.
-    Genuine,
-    /// They are not, or there are none, but the ledger holds the rule's id: it was edited, or stripped of its tags.
-    OursById,
-    /// They are of another rule: tags were copied, or the rule was edited. Never touched.
-    Misfit,
-}
-
 /// The marked rules of a reading, by permission. `ours` are the rule ids that the ledger proves. Leases are judged by
 /// the provider's clock; where it did not tell, every one that can be read counts as unexpired, as in the plan.
 #[must_use]
@@ -64,12 +53,7 @@ pub fn marked_rules(
 ) -> Vec<MarkedRule> {
     let look = |rule: &ObservedRule| {
         let marks = rule.marks(group);
-        let fit = match (marks.genuine(), ours.contains(&rule.id)) {
-            (true, _) => Fit::Genuine,
-            (false, true) => Fit::OursById,
-            (false, false) if marks.managed => Fit::Misfit,
-            (false, false) => return None,
-        };
+        let fit = marks.fit(ours.contains(&rule.id))?;
         Some(MarkedRule {
             id: rule.id.clone(),
             permission: rule.permission,
@@ -102,7 +86,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
     use super::*;
-    use crate::marks::{lease_key, tags_for};
+    use crate::marks::{Misfit, description, lease_key, tags_for};
     use uuid::Uuid;
 
     fn at(text: &str) -> Timestamp {
@@ -118,12 +102,21 @@ mod tests {
         let until = at("2026-02-27T18:00:00Z");
         let session = SessionId(Uuid::from_u128(9));
         let tags = tags_for("sg-1", &[permission], session, &installation(2), until);
-        ObservedRule { id: RuleId(id.into()), permission, description: None, tags }
+        let description = Some(description(Some("bob@desk"), session, None));
+        ObservedRule { id: RuleId(id.into()), permission, description, tags }
     }
 
     fn reading(rules: Vec<ObservedRule>) -> Reading {
         let now = at("2026-02-27T12:00:00Z");
-        Reading { rules, other_ingress: 0, read_at: now, provider_time: Some(now), account: None }
+        Reading {
+            rules,
+            other_ingress: 0,
+            read_at: now,
+            last_page_at: now,
+            read_later: Default::default(),
+            provider_time: Some(now),
+            account: None,
+        }
     }
 
     #[test]
@@ -154,7 +147,7 @@ mod tests {
             let found = marked_rules("sg-1", &seen, None, &ours);
             found.into_iter().map(|rule| (rule.id.0, rule.fit)).collect::<Vec<_>>()
         };
-        assert_eq!(fits(&[]), [("sgr-1".to_owned(), Fit::Misfit)]);
+        assert_eq!(fits(&[]), [("sgr-1".to_owned(), Fit::Misfit(Misfit::Digest))]);
         let both = [("sgr-1".to_owned(), Fit::OursById), ("sgr-2".to_owned(), Fit::OursById)];
         assert_eq!(fits(&["sgr-1", "sgr-2"]), both);
     }

@@ -27,6 +27,7 @@ pub mod sweep;
 pub mod switch;
 pub mod target;
 pub mod trouble;
+pub mod twin;
 pub mod until;
 
 /// A moment in UTC. `eg` records whole seconds: one clock reading per command, truncated at the edge.

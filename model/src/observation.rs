@@ -4,7 +4,7 @@ use crate::{
     Timestamp, address::IpVersion, failure::Failure, ids::RuleId, marks::Marks, permission::Permission,
     target::TargetKey,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An ingress rule with a CIDR, as it exists at the provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,10 +20,10 @@ pub struct ObservedRule {
 }
 
 impl ObservedRule {
-    /// What its tags say.
+    /// What its tags say, judged against the rest of it.
     #[must_use]
     pub fn marks(&self, group: &str) -> Marks {
-        Marks::read(group, &self.permission, &self.tags)
+        Marks::read(group, &self.permission, self.description.as_deref(), &self.tags)
     }
 }
 
@@ -34,8 +34,12 @@ pub struct Reading {
     pub rules: Vec<ObservedRule>,
     /// How many further ingress rules there are (from a group, a prefix list): nothing to `eg`, but they take room.
     pub other_ingress: usize,
-    /// When the answer came, on the local clock.
+    /// When the first page was asked for, on the local clock: what is concluded from the whole of it is dated by this.
     pub read_at: Timestamp,
+    /// When the last page was asked for. Of a group with thousands of rules over a slow link, long after the first.
+    pub last_page_at: Timestamp,
+    /// The rules of later pages, and those that were read again by their ids since, each with when it was asked for.
+    pub read_later: BTreeMap<RuleId, Timestamp>,
     /// The provider's clock (`Date` of the answer), where it told.
     pub provider_time: Option<Timestamp>,
     /// The account the target belongs to, where the answer told.
@@ -72,11 +76,12 @@ pub fn absence_is_believed(
 pub enum Proof {
     /// The ledger holds its id, from an authorize answer or from adopting it under our tag.
     LedgerId,
-    /// It carries our own lease tag, and its marks fit.
+    /// It carries our own lease tag, and its marks are [genuine](crate::marks::Fit::Genuine).
     LeaseTag,
-    /// Its marks fit and no lease holds it: any installation may close it, or join it.
+    /// Its marks are genuine and no lease holds it: any installation may close it, or join it.
     Marked,
-    /// Its marks fit, and it carries the lease tag of the installation that somebody named (`eg sweep --revoke-all`).
+    /// Its marks are genuine, and it carries the lease tag of the installation that somebody named (`eg sweep
+    /// --revoke-all`).
     NamedOwner,
 }
 
@@ -89,11 +94,19 @@ pub struct OwnedRule {
     permission: Permission,
     proof: Proof,
     read_at: Timestamp,
+    target_read_at: Timestamp,
 }
 
 impl OwnedRule {
-    pub(crate) fn seen(target: &TargetKey, rule: &ObservedRule, proof: Proof, read_at: Timestamp) -> Self {
-        Self { target: target.clone(), id: rule.id.clone(), permission: rule.permission, proof, read_at }
+    pub(crate) fn seen(target: &TargetKey, rule: &ObservedRule, proof: Proof, reading: &Reading) -> Self {
+        Self {
+            target: target.clone(),
+            id: rule.id.clone(),
+            permission: rule.permission,
+            proof,
+            read_at: reading.rule_read_at(&rule.id),
+            target_read_at: reading.read_at,
+        }
     }
 
     /// Its target.
@@ -120,10 +133,16 @@ impl OwnedRule {
         self.proof
     }
 
-    /// When the reading was made; a revoke goes out on a fresh one only.
+    /// When the rule was read: its own page, or the rule alone. A revoke goes out on a recent reading of the rule only.
     #[must_use]
     pub fn read_at(&self) -> Timestamp {
         self.read_at
+    }
+
+    /// When the reading of the whole target was begun that shows it: what else that reading may have missed is older.
+    #[must_use]
+    pub fn target_read_at(&self) -> Timestamp {
+        self.target_read_at
     }
 }
 
@@ -149,6 +168,22 @@ impl Reading {
         self.rules.iter().filter(|rule| rule.permission.ip_version() == family).count() + self.other_ingress
     }
 
+    /// When this rule was read.
+    #[must_use]
+    pub fn rule_read_at(&self, rule: &RuleId) -> Timestamp {
+        self.read_later.get(rule).copied().unwrap_or(self.read_at)
+    }
+
+    /// Puts what was read of some rules by their ids, at `at`, in the place of what the pages showed of them. A rule that
+    /// was asked for and not found is not there any more.
+    pub fn read_again(&mut self, asked: &BTreeSet<RuleId>, found: Vec<ObservedRule>, at: Timestamp) {
+        self.rules.retain(|rule| !asked.contains(&rule.id));
+        for rule in found.into_iter().filter(|rule| asked.contains(&rule.id)) {
+            self.read_later.insert(rule.id.clone(), at);
+            self.rules.push(rule);
+        }
+    }
+
     /// The same reading with a known change laid over it. Joins are not laid over: those count only when seen.
     pub fn lay_over(&mut self, effect: Effect) {
         match effect {
@@ -170,5 +205,52 @@ impl Reading {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+    use super::*;
+    use chrono::TimeDelta;
+
+    fn rule(id: &str, port: u16) -> ObservedRule {
+        let permission = format!("tcp|{port}|{port}|203.0.113.42/32").parse().unwrap();
+        ObservedRule { id: RuleId(id.to_owned()), permission, description: None, tags: BTreeMap::new() }
+    }
+
+    /// A page of its own dates a rule; so does another look at it alone, which also tells that it is gone or edited. What
+    /// was concluded from the whole reading is as old as before.
+    #[test]
+    fn a_rule_is_as_old_as_the_last_look_at_it() {
+        let first = Timestamp::from_timestamp(1_772_150_400, 0).unwrap();
+        let (page, later) = (first + TimeDelta::seconds(8), first + TimeDelta::seconds(13));
+        let id = |id: &str| RuleId(id.to_owned());
+        let mut reading = Reading {
+            rules: vec![rule("sgr-1", 22), rule("sgr-2", 443), rule("sgr-3", 80)],
+            other_ingress: 0,
+            read_at: first,
+            last_page_at: page,
+            read_later: BTreeMap::from([(id("sgr-3"), page)]),
+            provider_time: None,
+            account: None,
+        };
+        assert_eq!(["sgr-1", "sgr-3"].map(|rule| reading.rule_read_at(&id(rule))), [first, page]);
+
+        let asked = ["sgr-1", "sgr-2"].map(id).into();
+        reading.read_again(&asked, vec![rule("sgr-1", 9), rule("sgr-4", 22)], later);
+        let shown: Vec<_> =
+            reading.rules.iter().map(|rule| (rule.id.0.as_str(), rule.permission.to_string())).collect();
+        let (old, new) = (rule("", 80).permission.to_string(), rule("", 9).permission.to_string());
+        assert_eq!(
+            shown,
+            [("sgr-3", old), ("sgr-1", new)],
+            "one is edited, one is gone, and nobody asked for the fourth"
+        );
+        assert_eq!(reading.rule_read_at(&id("sgr-1")), later);
+        let target = TargetKey::new("aws", "security-group", "eu-west-1", "sg-1");
+        let owned = OwnedRule::seen(&target, &reading.rules[1], Proof::LedgerId, &reading);
+        assert_eq!((owned.read_at(), owned.target_read_at()), (later, first));
     }
 }

@@ -3,10 +3,13 @@
 //!
 //! | rule | state | [`Wish::Expired`] | [`Wish::Owner`], where it carries the owner's lease |
 //! |---|---|---|---|
-//! | marks fit, some lease unexpired | held | stays | another's: take the owner's unexpired lease off; else close |
+//! | marks fit, some lease unexpired | held | stays | another's: take the owner's unexpired lease off, and say who keeps it open ([`Kept::Held`]); else close |
 //! | marks fit, leases expired | expired | close | close |
 //! | marks fit, no lease left, or none that can be believed | unheld | close, unless an age is asked for | close |
-//! | marks of another rule | misfit | never touched | never touched |
+//! | marks that do not fit | misfit | never touched | never touched, and said ([`Kept::Misfit`]) |
+//!
+//! With [`Wish::Owner`]'s `even_if_held` the first row closes, too: who may write tags may have written the other lease,
+//! so that a rule of a stolen machine outlives the sweep.
 //!
 //! Where the clocks differ, or the provider's is not known, nothing is closed because it has expired, and every lease
 //! of another that can be read counts as unexpired. Where the provider's is not known, that makes no rule one that is
@@ -15,9 +18,9 @@
 use crate::{
     Timestamp,
     collecting::{clocks_agree, lease_state},
-    holders::{Fit, Holder, MarkedRule, marked_rules},
+    holders::{Holder, MarkedRule, marked_rules},
     ids::InstallationId,
-    marks::{LeaseState, lease_key},
+    marks::{Fit, LeaseState, lease_key},
     observation::{ObservedRule, OwnedRule, Proof, Reading},
     target::TargetKey,
 };
@@ -32,8 +35,13 @@ pub enum Wish {
         /// Zero: as soon as it counts as expired.
         older_than: TimeDelta,
     },
-    /// Everything of one installation, whatever its leases say: somebody named it.
-    Owner(InstallationId),
+    /// Everything of one installation, whatever its leases say: the user named it.
+    Owner {
+        /// Which.
+        owner: InstallationId,
+        /// Also what another installation holds.
+        even_if_held: bool,
+    },
 }
 
 /// How a marked rule stands.
@@ -65,7 +73,7 @@ pub enum Deed {
     },
 }
 
-/// Why a rule stays that nobody holds, or of which that cannot be told.
+/// Why a rule stays that is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
     /// It expired less long ago than was asked for.
@@ -74,6 +82,10 @@ pub enum Kept {
     UnknownAge,
     /// This machine's clock and the provider's differ, or the provider did not tell its time.
     Clock,
+    /// Another installation holds a rule of the owner's.
+    Held,
+    /// It carries the owner's lease, and its marks do not fit.
+    Misfit,
 }
 
 /// A marked rule and what becomes of it.
@@ -87,8 +99,16 @@ pub struct Swept {
     pub until: Option<Timestamp>,
     /// What to do, if anything.
     pub deed: Option<Deed>,
-    /// Why it stays although nobody holds it, or although that cannot be told.
+    /// Why it stays although it is asked for.
     pub kept: Option<Kept>,
+}
+
+impl Swept {
+    /// Whether it was one of the owner's that were asked for, and stays.
+    #[must_use]
+    pub fn outlives_owner(&self) -> bool {
+        matches!(self.kept, Some(Kept::Held | Kept::Misfit))
+    }
 }
 
 /// Every marked rule of a reading, by permission, with what is to be done about it. The reading may lack rules that
@@ -108,7 +128,9 @@ pub fn sweep(target: &TargetKey, reading: &Reading, wish: &Wish) -> Vec<Swept> {
                 Ok(kept) => (None, kept),
                 Err(Due) => (Some(Deed::Close(broom.owned(observed, Proof::Marked))), None),
             },
-            (Wish::Owner(owner), Some(observed)) => (broom.of_owner(&rule, observed, owner), None),
+            (Wish::Owner { owner, even_if_held }, Some(observed)) => {
+                broom.of_owner(&rule, observed, owner, *even_if_held)
+            }
         };
         Swept { rule, state, until, deed, kept }
     };
@@ -126,7 +148,7 @@ struct Broom<'a> {
 
 impl Broom<'_> {
     fn owned(&self, rule: &ObservedRule, proof: Proof) -> OwnedRule {
-        OwnedRule::seen(self.target, rule, proof, self.reading.read_at)
+        OwnedRule::seen(self.target, rule, proof, self.reading)
     }
 
     /// Whether a rule stays, and why, if that has to be said.
@@ -154,31 +176,46 @@ impl Broom<'_> {
         }
     }
 
-    /// What is taken away with an installation that somebody named.
-    fn of_owner(&self, rule: &MarkedRule, observed: &ObservedRule, owner: &InstallationId) -> Option<Deed> {
-        let lease = rule.holders.iter().find(|holder| holder.installation == *owner)?;
-        if rule.fit != Fit::Genuine {
-            return None;
-        }
-        let holds = |holder: &Holder| match holder.state {
-            LeaseState::Unexpired => true,
-            LeaseState::Expired => !self.agree,
-            LeaseState::Odd => false,
+    /// What is taken away with an installation that the user named, and why something of it stays.
+    fn of_owner(
+        &self,
+        rule: &MarkedRule,
+        observed: &ObservedRule,
+        owner: &InstallationId,
+        even_if_held: bool,
+    ) -> (Option<Deed>, Option<Kept>) {
+        let Some(lease) = rule.holders.iter().find(|holder| holder.installation == *owner) else {
+            return (None, None);
         };
+        if rule.fit != Fit::Genuine {
+            return (None, Some(Kept::Misfit));
+        }
         let owned = self.owned(observed, Proof::NamedOwner);
-        if !rule.holders.iter().any(|holder| holder.installation != *owner && holds(holder)) {
-            return Some(Deed::Close(owned));
+        if even_if_held || holders_beside(rule, owner, self.agree).is_empty() {
+            return (Some(Deed::Close(owned)), None);
         }
         // A lease that has expired holds nothing, so there is nothing to take off.
         let unexpired = lease_state(&lease.value, self.reading.provider_time).holds();
-        unexpired.then(|| Deed::Untag { rule: owned, key: lease_key(owner), value: lease.value.clone() })
+        let untag = || Deed::Untag { rule: owned, key: lease_key(owner), value: lease.value.clone() };
+        (unexpired.then(untag), Some(Kept::Held))
     }
+}
+
+/// Who holds a rule beside the owner. Where the clocks differ, another's expiry is not believed.
+#[must_use]
+pub fn holders_beside(rule: &MarkedRule, owner: &InstallationId, clocks_agree: bool) -> Vec<Holder> {
+    let holds = |holder: &&Holder| match holder.state {
+        LeaseState::Unexpired => true,
+        LeaseState::Expired => !clocks_agree,
+        LeaseState::Odd => false,
+    };
+    rule.holders.iter().filter(|holder| holder.installation != *owner).filter(holds).cloned().collect()
 }
 
 fn state(rule: &MarkedRule) -> State {
     let any = |state| rule.holders.iter().any(|holder| holder.state == state);
     match rule.fit {
-        Fit::Misfit | Fit::OursById => State::Misfit,
+        Fit::Misfit(_) | Fit::OursById => State::Misfit,
         Fit::Genuine if any(LeaseState::Unexpired) => State::Held,
         Fit::Genuine if any(LeaseState::Expired) => State::Expired,
         Fit::Genuine => State::Unheld,
@@ -210,7 +247,7 @@ mod tests {
     use crate::{
         collecting::abandoned,
         ids::{RuleId, SessionId},
-        marks::tags_for,
+        marks::{Misfit, description, tags_for},
         permission::Permission,
     };
     use uuid::Uuid;
@@ -238,11 +275,20 @@ mod tests {
         let mut tags = tags_for("sg-1", &[permission], SessionId(Uuid::from_u128(9)), &installation(1), at(NOW));
         tags.retain(|key, _| !key.starts_with("eg:lease:"));
         tags.extend((1..).zip(leases).map(|(number, value)| (lease_key(&installation(number)), (*value).to_owned())));
-        ObservedRule { id: RuleId("sgr-1".into()), permission, description: None, tags }
+        let description = Some(description(Some("bob@desk"), SessionId(Uuid::from_u128(9)), None));
+        ObservedRule { id: RuleId("sgr-1".into()), permission, description, tags }
     }
 
     fn reading(rules: Vec<ObservedRule>) -> Reading {
-        Reading { rules, other_ingress: 0, read_at: at(NOW), provider_time: Some(at(NOW)), account: None }
+        Reading {
+            rules,
+            other_ingress: 0,
+            read_at: at(NOW),
+            last_page_at: at(NOW),
+            read_later: Default::default(),
+            provider_time: Some(at(NOW)),
+            account: None,
+        }
     }
 
     fn one(reading: &Reading, wish: &Wish) -> Swept {
@@ -254,10 +300,12 @@ mod tests {
     fn word(swept: &Swept) -> &'static str {
         match (&swept.deed, swept.kept) {
             (Some(Deed::Close(_)), None) => "close",
-            (Some(Deed::Untag { .. }), None) => "untag",
+            (Some(Deed::Untag { .. }), Some(Kept::Held)) => "untag",
             (None, Some(Kept::Recent)) => "recent",
             (None, Some(Kept::UnknownAge)) => "unknown age",
             (None, Some(Kept::Clock)) => "clock",
+            (None, Some(Kept::Held)) => "held",
+            (None, Some(Kept::Misfit)) => "misfit",
             (None, None) => "stays",
             both => panic!("{both:?}"),
         }
@@ -290,7 +338,8 @@ mod tests {
     fn the_judgement_is_the_plans() {
         for leases in [vec![], vec![EXPIRED], vec![HOLDS], vec![ODD], vec!["soon", EXPIRED], vec![EXPIRED, HOLDS]] {
             let rule = rule(&leases);
-            let collected = abandoned(&rule.marks("sg-1"), Some(at(NOW)));
+            let marks = rule.marks("sg-1");
+            let collected = abandoned(marks.fit(false), &marks, Some(at(NOW)));
             let swept = one(&reading(vec![rule]), &Wish::Expired { older_than: TimeDelta::zero() });
             assert_eq!(swept.deed.is_some(), collected, "{leases:?}");
         }
@@ -319,32 +368,67 @@ mod tests {
             (vec![HOLDS, EXPIRED], "close"),
             (vec![HOLDS, ODD], "close"),
             (vec![HOLDS, HOLDS], "untag"),
-            (vec![EXPIRED, HOLDS], "stays"),
+            (vec![EXPIRED, HOLDS], "held"),
+            (vec![EXPIRED, HOLDS, HOLDS], "held"),
         ] {
-            let swept = one(&reading(vec![rule(&leases)]), &Wish::Owner(installation(1)));
-            assert_eq!(word(&swept), expected, "{leases:?}");
+            let reading = reading(vec![rule(&leases)]);
+            let swept = one(&reading, &owner(1));
+            assert_eq!((word(&swept), swept.outlives_owner()), (expected, expected != "close"), "{leases:?}");
+            let regardless = Wish::Owner { owner: installation(1), even_if_held: true };
+            assert_eq!(word(&one(&reading, &regardless)), "close", "{leases:?}");
         }
-        let others = one(&reading(vec![rule(&[HOLDS])]), &Wish::Owner(installation(2)));
+        let others = one(&reading(vec![rule(&[HOLDS])]), &owner(2));
         assert_eq!(word(&others), "stays");
         let mut off = reading(vec![rule(&[HOLDS, EXPIRED])]);
         off.provider_time = Some(at(NOW) + TimeDelta::hours(1));
-        assert_eq!(word(&one(&off, &Wish::Owner(installation(1)))), "untag", "another's expiry is not believed");
-        let tagged = one(&reading(vec![rule(&[HOLDS, HOLDS])]), &Wish::Owner(installation(2)));
+        assert_eq!(word(&one(&off, &owner(1))), "untag", "another's expiry is not believed");
+        let tagged = one(&reading(vec![rule(&[HOLDS, HOLDS])]), &owner(2));
         let Some(Deed::Untag { rule, key, value }) = tagged.deed else { panic!("{tagged:?}") };
         assert_eq!((rule.proof(), key, value.as_str()), (Proof::NamedOwner, lease_key(&installation(2)), HOLDS));
     }
 
+    fn owner(number: u128) -> Wish {
+        Wish::Owner { owner: installation(number), even_if_held: false }
+    }
+
+    #[test]
+    fn who_holds_it_beside_the_owner() {
+        let rules = marked_rules("sg-1", &reading(vec![rule(&[HOLDS, EXPIRED, HOLDS, ODD])]), None, &BTreeSet::new());
+        let beside = |number, agree| {
+            let holders = holders_beside(&rules[0], &installation(number), agree);
+            holders.into_iter().map(|holder| holder.installation).collect::<Vec<_>>()
+        };
+        assert_eq!(beside(1, true), [installation(3)]);
+        assert_eq!(beside(1, false), [installation(2), installation(3)]);
+        assert_eq!(beside(9, true), [installation(1), installation(3)]);
+    }
+
+    /// Edited, forged by tags alone, or wider than `eg` opens: whatever is asked for.
     #[test]
     fn marks_that_do_not_fit_are_left_alone() {
         let mut edited = rule(&[EXPIRED]);
         edited.permission = "tcp|23|23|203.0.113.42/32".parse().unwrap();
-        for wish in [Wish::Expired { older_than: TimeDelta::zero() }, Wish::Owner(installation(1))] {
-            let swept = one(&reading(vec![edited.clone()]), &wish);
-            assert_eq!((swept.state, word(&swept)), (State::Misfit, "stays"));
+        let mut forged = rule(&[EXPIRED]);
+        forged.description = Some("made by hand: the office".to_owned());
+        let mut wide = rule(&[EXPIRED]);
+        wide.permission = "tcp|5432|5432|10.0.0.0/8".parse().unwrap();
+        wide.tags.insert("eg:marks".to_owned(), wide.permission.digest("sg-1"));
+        let even = Wish::Owner { owner: installation(1), even_if_held: true };
+        for (wish, expected) in [
+            (Wish::Expired { older_than: TimeDelta::zero() }, "stays"),
+            (owner(1), "misfit"),
+            (even, "misfit"),
+            (owner(2), "stays"),
+        ] {
+            for (rule, why) in [(&edited, Misfit::Digest), (&forged, Misfit::Description), (&wide, Misfit::TooWide)] {
+                let swept = one(&reading(vec![rule.clone()]), &wish);
+                let found = (swept.state, word(&swept), swept.rule.fit);
+                assert_eq!(found, (State::Misfit, expected, Fit::Misfit(why)), "{wish:?}");
+            }
         }
         let mut by_hand = rule(&[]);
         by_hand.tags.clear();
-        let swept = sweep(&target(), &reading(vec![by_hand]), &Wish::Owner(installation(1)));
+        let swept = sweep(&target(), &reading(vec![by_hand]), &owner(1));
         assert_eq!(swept, []);
     }
 

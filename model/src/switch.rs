@@ -5,9 +5,10 @@
 //! session; what is to be done about it is decided by [`crate::plan`].
 
 use crate::{
-    Timestamp,
+    SETTLE_WINDOW, Timestamp,
     failure::Failure,
     ids::RuleId,
+    marks::{LEASE_GRACE, LEASE_HORIZON},
     permission::Permission,
     target::{Reach, TargetKey},
 };
@@ -121,10 +122,44 @@ impl Switch {
         }
     }
 
+    /// One that this installation has sent nothing about, and that may be there: whoever opened the rule has set it.
+    /// Nothing of ours is on its way to it.
+    #[must_use]
+    pub fn of_another(rule: RuleId, reach: Reach, permission: Permission, way: SwitchWay, now: Timestamp) -> Self {
+        Self::new(rule, reach, permission, way, now - SETTLE_WINDOW - SETTLE_WINDOW)
+    }
+
+    /// Whether an attempt to set it, of unknown outcome, may still land: then it would be there again, although it has just
+    /// been taken away. Attempts say a time that lies ahead, so one whose time has passed went out before.
+    #[must_use]
+    pub fn may_still_land(&self, now: Timestamp) -> bool {
+        self.is_unknown() && now - self.at <= SETTLE_WINDOW
+    }
+
+    /// Whether it is not known if there is one: something was sent, and it was neither confirmed nor refused.
+    fn is_unknown(&self) -> bool {
+        !self.confirmed && self.last_failure.as_ref().is_none_or(|failure| failure.class.outcome_unknown())
+    }
+
+    /// Whether there may be one: it fires later; or it is not known if there is one, and then its time is not known either,
+    /// but that no lease lasts longer than [`LEASE_HORIZON`].
+    #[must_use]
+    pub fn may_be_there(&self, now: Timestamp) -> bool {
+        self.at > now || (self.is_unknown() && now - self.at <= LEASE_HORIZON)
+    }
+
+    /// It was taken away, or was not there, while an attempt to set it may still land: it is taken away once more when
+    /// that is no longer so.
+    #[must_use]
+    pub fn dropped(&self, now: Timestamp) -> Self {
+        let again = now + SETTLE_WINDOW + TimeDelta::seconds(1);
+        Self { at: now, confirmed: false, refusals: 0, next_try_at: Some(again), last_failure: None, ..self.next() }
+    }
+
     /// Whether it must have fired, and with that is gone, at `now`.
     #[must_use]
     pub fn is_spent(&self, now: Timestamp) -> bool {
-        now - self.at > crate::marks::LEASE_GRACE
+        now - self.at > LEASE_GRACE
     }
 }
 
@@ -184,6 +219,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::failure::FailureClass;
 
     fn t(seconds: i64) -> Timestamp {
         Timestamp::from_timestamp(1_772_193_600 + seconds, 0).unwrap()
@@ -219,6 +255,30 @@ mod tests {
         let due = Due::new(t(3600), t(0)).or_later(true);
         assert_eq!(due.at(), t(3600));
         assert!(due.fits(t(3600)) && due.fits(t(9000)) && !due.fits(t(3599)));
+    }
+
+    /// What was never answered may land after it was taken away; what was answered, or is long past, does not.
+    #[test]
+    fn what_may_still_land_is_taken_away_twice() {
+        let way = SwitchWay { role_arn: "r".into(), group: "default".into() };
+        let reach = Reach::plain(TargetKey::new("aws", "security-group", "eu-west-1", "sg-1"));
+        let permission: Permission = "tcp|22|22|203.0.113.42/32".parse().unwrap();
+        let new = |at| Switch::new(RuleId("sgr-1".into()), reach.clone(), permission, way.clone(), at);
+        let sent = new(t(3600)).intend(&way, t(3600));
+        assert!(sent.may_still_land(t(0)) && !sent.set(t(3600)).may_still_land(t(0)));
+        let dropped = sent.dropped(t(0));
+        assert_eq!((dropped.at, dropped.next_try_at, dropped.version), (t(0), Some(t(301)), sent.version + 1));
+        assert!(dropped.may_still_land(t(300)) && !dropped.may_still_land(t(301)));
+        // Nobody looks for ever for what was refused, or for what no lease can hold any more.
+        let failed = |class| sent.refused(Failure::new(class, "no"), t(60));
+        let (denied, unanswered) = (failed(FailureClass::Denied), failed(FailureClass::Unknown));
+        assert!(!denied.may_still_land(t(0)) && denied.may_be_there(t(3599)) && !denied.may_be_there(t(3600)));
+        assert!(unanswered.may_still_land(t(0)) && unanswered.may_be_there(t(3600)));
+        let horizon = 3600 + LEASE_HORIZON.num_seconds();
+        assert!(unanswered.may_be_there(t(horizon)) && !unanswered.may_be_there(t(horizon + 1)));
+        assert!(!sent.set(t(3600)).may_be_there(t(3600)) && sent.set(t(3600)).may_be_there(t(3599)));
+        let another = Switch::of_another(RuleId("sgr-1".into()), reach.clone(), permission, way.clone(), t(0));
+        assert!(!another.may_still_land(t(0)) && !another.confirmed);
     }
 
     #[test]

@@ -43,6 +43,15 @@ pub enum Sighting {
     Unavailable(Failure),
 }
 
+/// What one look at some rules of a target, by their ids, came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RulesSeen {
+    /// Those that are there.
+    pub rules: Vec<ObservedRule>,
+    /// When they were asked for, on the local clock.
+    pub read_at: Timestamp,
+}
+
 /// One authorize call: its permissions, and the tags and description that AWS gives every rule of the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authorize {
@@ -188,6 +197,12 @@ pub trait Firewall: Send + Sync {
 
     /// Reads targets; the answer has an entry for each one asked for.
     async fn observe(&self, targets: &BTreeSet<TargetKey>) -> BTreeMap<TargetKey, Sighting>;
+
+    /// Reads rules of one target by their ids; those that are not there are left out.
+    ///
+    /// # Errors
+    /// They could not be read whole: nothing is known of any of them.
+    async fn observe_rules(&self, target: &TargetKey, rules: &BTreeSet<RuleId>) -> Result<RulesSeen, Failure>;
 
     /// Reads every target of the account and region that has a rule tagged as `eg`'s, with these rules alone; the
     /// keys are like `like` in everything but the id. Targets without such a rule are left out.

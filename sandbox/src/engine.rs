@@ -27,6 +27,15 @@ pub(crate) enum Reply {
     Lost,
 }
 
+/// What a request says of its signature.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Signature {
+    /// The header `Authorization`.
+    pub(crate) authorization: String,
+    /// When it was made, as far as the request says so.
+    pub(crate) at: Option<DateTime<Utc>>,
+}
+
 /// The sandbox without HTTP.
 #[derive(Debug)]
 pub(crate) struct Engine {
@@ -99,22 +108,42 @@ impl Engine {
     }
 
     /// Answers a request.
-    pub(crate) fn handle(&mut self, authorization: Option<&str>, form: &Form, now: DateTime<Utc>) -> Reply {
+    pub(crate) fn handle(&mut self, signature: Option<&Signature>, form: &Form, now: DateTime<Utc>) -> Reply {
         self.land(now);
         self.world.requests += 1;
-        let credential = authorization.and_then(Credential::read);
+        let credential = signature.and_then(|signature| Credential::read(&signature.authorization));
         let caller = credential.as_ref().map(|c| callers::caller_of(&c.access_key, &self.world, &self.callers));
         let region = credential.as_ref().map_or_else(|| DEFAULT_REGION.to_owned(), |c| c.region.clone());
         let mut passage = Passage { number: self.world.requests, region, caller, form, fault: None, now };
-        let result = self.check(&mut passage, credential.as_ref()).and_then(|()| self.perform(&passage));
+        let signed_at = signature.and_then(|signature| signature.at);
+        let in_time = self.check_time(&passage, signed_at);
+        let result = in_time.and_then(|()| self.check(&mut passage, credential.as_ref()));
+        let result = result.and_then(|()| self.perform(&passage));
         self.finish(&passage, result)
+    }
+
+    /// The provider's own time, as it tells it.
+    fn date(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        now.checked_add_signed(self.settings.date_offset).unwrap_or(now)
+    }
+
+    /// A signature is good for five minutes, before and after (IAM User Guide, "Signature Version 4": "Requests must reach
+    /// AWS within five minutes of the time stamp").
+    fn check_time(&self, passage: &Passage<'_>, signed_at: Option<DateTime<Utc>>) -> Result<(), Refusal> {
+        let now = self.date(passage.now);
+        match signed_at {
+            Some(at) if (now - at).abs() > refusal::SIGNATURE_LASTS => {
+                Err(refusal::signed_at_another_time(passage.service(), at, now))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Everything that can end a request before its action is looked at.
     fn check(&mut self, passage: &mut Passage<'_>, credential: Option<&Credential>) -> Result<(), Refusal> {
         let credential = credential.ok_or_else(refusal::no_credentials)?;
         let action = passage.action().to_owned();
-        passage.fault = self.faults.strike(&action, passage.form);
+        passage.fault = self.faults.strike(&action, &passage.region, passage.form);
         let expired = |session: &Session| session.expires_at <= passage.now;
         if self.world.session(&credential.access_key).is_some_and(expired) {
             return Err(expired_for(passage.service()));
@@ -260,9 +289,8 @@ impl Engine {
             Some(Fault::Slow(after)) => after,
             _ => Duration::ZERO,
         };
-        let date = passage.now.checked_add_signed(self.settings.date_offset).unwrap_or(passage.now);
         // RFC 9110, IMF-fixdate.
-        let date = date.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        let date = self.date(passage.now).format("%a, %d %b %Y %H:%M:%S GMT").to_string();
         let request_id = call.request_id.clone();
         self.log.push(call);
         let kind = match passage.service() {

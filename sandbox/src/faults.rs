@@ -74,6 +74,7 @@ enum When {
 pub struct Rule {
     fault: Fault,
     action: Option<String>,
+    region: Option<String>,
     containing: Option<String>,
     dry_run: Option<bool>,
     when: When,
@@ -84,13 +85,19 @@ impl Rule {
     /// Strikes every request.
     #[must_use]
     pub fn new(fault: Fault) -> Self {
-        Self { fault, action: None, containing: None, dry_run: None, when: When::Always, times: None }
+        Self { fault, action: None, region: None, containing: None, dry_run: None, when: When::Always, times: None }
     }
 
     /// Looks at requests for this action only.
     #[must_use]
     pub fn on(self, action: &str) -> Self {
         Self { action: Some(action.to_owned()), ..self }
+    }
+
+    /// Looks at requests of this region only.
+    #[must_use]
+    pub fn in_region(self, region: &str) -> Self {
+        Self { region: Some(region.to_owned()), ..self }
     }
 
     /// Looks at requests only with a field that contains this text.
@@ -129,9 +136,10 @@ impl Rule {
         Self { times: Some(times), ..self }
     }
 
-    fn looks_at(&self, action: &str, form: &Form) -> bool {
+    fn looks_at(&self, action: &str, region: &str, form: &Form) -> bool {
         let text = |text: &String| form.fields().values().any(|value| value.contains(text.as_str()));
         self.action.as_ref().is_none_or(|wanted| wanted == action)
+            && self.region.as_ref().is_none_or(|wanted| wanted == region)
             && self.containing.as_ref().is_none_or(text)
             && self.dry_run.is_none_or(|wanted| wanted == form.is_true("DryRun"))
     }
@@ -170,8 +178,8 @@ struct Running {
 }
 
 impl Running {
-    fn strikes(&mut self, action: &str, form: &Form) -> bool {
-        if !self.rule.looks_at(action, form) {
+    fn strikes(&mut self, action: &str, region: &str, form: &Form) -> bool {
+        if !self.rule.looks_at(action, region, form) {
             return false;
         }
         self.seen += 1;
@@ -199,10 +207,10 @@ impl Faults {
     }
 
     /// What happens to this request.
-    pub(crate) fn strike(&mut self, action: &str, form: &Form) -> Option<Fault> {
+    pub(crate) fn strike(&mut self, action: &str, region: &str, form: &Form) -> Option<Fault> {
         let mut chosen = None;
         for running in &mut self.0 {
-            if running.strikes(action, form) && chosen.is_none() {
+            if running.strikes(action, region, form) && chosen.is_none() {
                 running.struck += 1;
                 chosen = Some(running.rule.fault.clone());
             }
@@ -217,7 +225,7 @@ mod tests {
 
     fn struck(script: impl Into<Script>, calls: u64) -> Vec<u64> {
         let mut faults = Faults::start(script.into(), 7);
-        (1..=calls).filter(|_| faults.strike("A", &Form::default()).is_some()).collect()
+        (1..=calls).filter(|_| faults.strike("A", "r", &Form::default()).is_some()).collect()
     }
 
     #[test]
@@ -243,17 +251,18 @@ mod tests {
     #[test]
     fn which() {
         let form = Form::parse(b"DryRun=true&X=sg-1");
-        let looks = |rule: Rule| rule.looks_at("A", &form);
+        let looks = |rule: Rule| rule.looks_at("A", "r", &form);
         let rule = || Rule::new(Fault::Throttle);
         assert!(looks(rule().on("A").containing("sg-").dry_run(true)));
         assert!(!looks(rule().containing("sg-2")));
         assert!(!looks(rule().dry_run(false)));
+        assert!(looks(rule().in_region("r")) && !looks(rule().in_region("s")));
     }
 
     #[test]
     fn the_first_that_strikes_happens_and_all_count() {
         let mut faults = Faults::start([Rule::new(Fault::Deny).nth(1), Rule::new(Fault::Throttle).nth(2)].into(), 0);
-        let mut next = || faults.strike("A", &Form::default());
+        let mut next = || faults.strike("A", "r", &Form::default());
         assert_eq!([next(), next(), next()], [Some(Fault::Deny), Some(Fault::Throttle), None]);
     }
 }

@@ -4,6 +4,8 @@
 //! specific actions", "server error codes"), abbreviated *Errors* below; STS API reference, "Common errors".
 //! Messages are for people and follow what AWS answers. Client errors have status 400 unless said otherwise.
 
+use crate::actions::Service;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use std::fmt::Display;
 
@@ -96,6 +98,32 @@ pub(crate) fn expired() -> Refusal {
 /// STS: `ExpiredToken`, status 403 ("The security token included in the request is expired").
 pub(crate) fn expired_at_sts() -> Refusal {
     Refusal::with_status("ExpiredToken", "The security token included in the request is expired", 403)
+}
+
+/// How far the time of a signature may be from the provider's.
+pub(crate) const SIGNATURE_LASTS: TimeDelta = TimeDelta::minutes(5);
+
+/// A signature of another time. EC2: *Errors*, `RequestExpired` for one of the past; one of the future is no valid
+/// credential to it (`AuthFailure`, status 401). STS and the scheduler: "Common errors", `SignatureDoesNotMatch` and
+/// `InvalidSignatureException`, status 403, with the two times in words.
+pub(crate) fn signed_at_another_time(service: Service, at: DateTime<Utc>, now: DateTime<Utc>) -> Refusal {
+    let shown = |time: DateTime<Utc>| time.format("%Y%m%dT%H%M%SZ");
+    let words = if at < now {
+        let limit = shown(now - SIGNATURE_LASTS);
+        format!("Signature expired: {} is now earlier than {limit} ({} - 5 min.)", shown(at), shown(now))
+    } else {
+        let limit = shown(now + SIGNATURE_LASTS);
+        format!("Signature not yet current: {} is still later than {limit} ({} + 5 min.)", shown(at), shown(now))
+    };
+    match service {
+        Service::Ec2 if at < now => expired(),
+        Service::Ec2 => {
+            let message = "AWS was not able to validate the provided access credentials";
+            Refusal::with_status("AuthFailure", message, 401)
+        }
+        Service::Sts => Refusal::with_status("SignatureDoesNotMatch", words, 403),
+        Service::Scheduler => Refusal::with_status("InvalidSignatureException", words, 403),
+    }
 }
 
 /// *Errors*, `RequestLimitExceeded`; EC2 sends it with status 503 (EC2 API reference, "Request throttling").

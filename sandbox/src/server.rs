@@ -3,10 +3,11 @@
 
 use crate::{
     clock::Clock,
-    engine::{Engine, Reply},
+    engine::{Engine, Reply, Signature},
     form::Form,
 };
 use bytes::Bytes;
+use chrono::{DateTime, NaiveDateTime, Utc};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -101,7 +102,10 @@ async fn serve_connection(stream: TcpStream, shared: Shared, mut stop: watch::Re
 
 async fn answer(shared: Shared, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Lost> {
     let authorization = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let authorization = authorization.map(str::to_owned);
+    let signature = authorization.map(|text| Signature {
+        authorization: text.to_owned(),
+        at: request.headers().get("x-amz-date").and_then(|value| signing_time(value.to_str().ok()?)),
+    });
     let query = request.uri().query().unwrap_or_default().to_owned();
     let schedule = schedule_of(&request);
     let Ok(body) = Limited::new(request.into_body(), BODY_MAX).collect().await else {
@@ -117,7 +121,7 @@ async fn answer(shared: Shared, request: Request<Incoming>) -> Result<Response<F
     if !latency.is_zero() {
         sleep(latency).await;
     }
-    let reply = shared.engine().handle(authorization.as_deref(), &form, (shared.clock)());
+    let reply = shared.engine().handle(signature.as_ref(), &form, (shared.clock)());
     match reply {
         Reply::Lost => Err(Lost),
         Reply::Answer { status, kind, body, request_id, date, after } => {
@@ -133,6 +137,11 @@ async fn answer(shared: Shared, request: Request<Incoming>) -> Result<Response<F
             Ok(response.unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR)))
         }
     }
+}
+
+/// IAM User Guide, "Elements of an AWS API request signature".
+fn signing_time(text: &str) -> Option<DateTime<Utc>> {
+    NaiveDateTime::parse_from_str(text, "%Y%m%dT%H%M%SZ").ok().map(|time| time.and_utc())
 }
 
 /// The scheduler speaks REST: `POST /schedules/<name>` and the like.

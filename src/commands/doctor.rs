@@ -5,8 +5,8 @@ use crate::{
     config_file::of_others,
     detect::{Families, survey as survey_addresses},
     doctor::{
-        Elsewhere, Finding, Level, Used, addresses, clock, cloud_expiry, credentials, listed, missing_group,
-        permissions, policy, schedule, summary, unreadable_group,
+        Elsewhere, Finding, Level, Used, addresses, certificates, clock, cloud_expiry, credentials, listed,
+        missing_group, permissions, policy, schedule, summary, unreadable_group,
     },
     error::{CommandError, Exit, Kind},
     output::{style, table::Cell, text::escape_controls},
@@ -26,7 +26,7 @@ use eg_model::{
     switch::SwitchSeen,
     target::{Reach, TargetKey},
 };
-use eg_providers::{Connect, Firewall, Sighting};
+use eg_providers::{Connect, Firewall, Sighting, aws::trusted_certificates};
 use eg_state::{LastRuns, Store};
 use serde_json::{Value, json};
 use std::{
@@ -138,6 +138,9 @@ async fn examine(context: &Context<'_>, told: &Told<'_>) {
     let (state, record) = state(context);
     told.add(state);
     told.add(scheduled(context, &settings, &record));
+    if takes_https(context, &settings) {
+        told.add(certificates(&trusted_certificates()));
+    }
     {
         let _busy = context.printer.busy("finding your address");
         told.all(detection(context, &settings).await);
@@ -208,7 +211,7 @@ fn counted(rules: usize) -> String {
 }
 
 fn scheduled(context: &Context<'_>, settings: &Settings, record: &Record) -> Finding {
-    let job = context.config().ok().map(|config| Job::new(context.env, config, &context.state));
+    let job = context.config().ok().and_then(|config| Job::new(context.env, config, &context.state).ok());
     // A scheduler that cannot be asked is none: what counts is whether runs are seen.
     let installed =
         |scheduler: Scheduler| Some((scheduler, host::installed(context.env, scheduler, job.as_ref()?).ok()?));
@@ -217,6 +220,16 @@ fn scheduled(context: &Context<'_>, settings: &Settings, record: &Record) -> Fin
     let seen = record.runs.scheduled_at.map(|at| context.zone.format(at));
     let switched = settings.aws.cloud_expiry.is_some();
     schedule(is_scheduled(&record.runs, context.env.now()), seen.as_deref(), place, switched)
+}
+
+/// Whether anything is asked over https: AWS itself, or an echo service.
+fn takes_https(context: &Context<'_>, settings: &Settings) -> bool {
+    let resources = settings.resources.iter().chain(settings.selections.iter().map(|selection| &selection.like));
+    let is_plain = |endpoint: &String| endpoint.starts_with("http://");
+    let mut reaches = resources.map(|resource| context.reach(resource));
+    let mut services = [IpVersion::V4, IpVersion::V6].into_iter().flat_map(|version| settings.detect.services(version));
+    reaches.any(|reach| !reach.target.endpoint.as_ref().is_some_and(is_plain))
+        || services.any(|url| url.scheme() == "https")
 }
 
 async fn detection(context: &Context<'_>, settings: &Settings) -> Vec<Finding> {

@@ -3,7 +3,7 @@
 use super::{Context, environment_profile, opening::no_resources, way_to};
 use crate::{
     error::{CommandError, Exit, Kind},
-    iam::{Scope, partition_of, policy, sweep_policy},
+    iam::{Retag, Scope, partition_of, policy, sweep_policy},
     region,
     settings::{Resource, Selection},
     warning::Code,
@@ -28,6 +28,12 @@ pub struct IamPolicyArgs {
     /// The policy for `eg sweep` instead: every group of an account, and nothing that opens
     #[arg(long, conflicts_with = "only")]
     sweep: bool,
+    /// Allow tagging rules that carry no eg:managed-by, so that eg can tag its rules again when somebody has stripped them
+    ///
+    /// This gives something away: whoever has the policy can then mark every unmarked rule of the region, made by hand or
+    /// not. Without it, a stripped rule is closed by its id all the same, by the installation that opened it.
+    #[arg(long, conflicts_with = "sweep")]
+    restore: bool,
 }
 
 /// Prints the policy.
@@ -53,9 +59,21 @@ pub fn run(context: &Context<'_>, args: &IamPolicyArgs) -> Result<Exit, CommandE
     let looked_up: Vec<Resource> = chosen.selections.iter().map(any).collect();
     let resources: Vec<&Resource> = chosen.resources.into_iter().chain(&looked_up).collect();
     let scopes: BTreeSet<Scope> = resources.iter().map(|resource| scope(context, resource, &known)).collect();
-    let policy = policy(&scopes, settings.aws.extra_tags.keys(), settings.aws.cloud_expiry.as_ref());
+    let retag = if args.restore { Retag::WithoutMark } else { Retag::Marked };
+    let policy = policy(&scopes, settings.aws.extra_tags.keys(), settings.aws.cloud_expiry.as_ref(), retag);
     let text = format!("{policy:#}\n");
     context.printer.verbatim(&text);
+    if args.restore {
+        let regions: BTreeSet<&str> = scopes.iter().map(|scope| scope.region.as_str()).collect();
+        let regions = regions.into_iter().collect::<Vec<_>>().join(", ");
+        let message = format!(
+            "--restore gives something away: with this policy, every rule in {regions} that carries no eg:managed-by tag \
+             can be marked as eg's, rules made by hand included; only their descriptions then keep eg from closing them"
+        );
+        let hint =
+            "leave --restore out unless somebody keeps stripping tags: eg closes a stripped rule by its id anyway";
+        context.printer.warn(Code::Policy, &message, &[hint.to_owned()]);
+    }
     let roles: BTreeSet<&String> = resources.iter().filter_map(|resource| resource.role_arn.as_ref()).collect();
     for role in roles {
         let message = format!("this is for the role {role}; the credentials that assume it need sts:AssumeRole on it");

@@ -68,7 +68,7 @@ use std::{
 };
 use tokio::{
     runtime::{Builder, Runtime},
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 /// What every command gets.
@@ -219,7 +219,7 @@ impl Context<'_> {
     /// One of them means nothing, or too much, or could not be looked up.
     async fn resolved(&self, chosen: &Chosen<'_>) -> Result<Vec<Resource>, CommandError> {
         let mut resources: Vec<Resource> = chosen.resources.iter().copied().cloned().collect();
-        for (_, found) in self.look_up(chosen.selections.iter().copied()).await {
+        for (_, found) in self.look_up(chosen.selections.iter().copied(), Duration::MAX).await {
             resources.extend(found?);
         }
         Ok(resources)
@@ -227,10 +227,15 @@ impl Context<'_> {
 
     /// The settings with every resource looked up, and what could not be.
     async fn expanded(&self, settings: &Settings) -> (Settings, Vec<(String, CommandError)>) {
+        self.expanded_within(settings, Duration::MAX).await
+    }
+
+    /// The same where nobody can wait for long: each look-up has so much time, and fails by itself.
+    async fn expanded_within(&self, settings: &Settings, limit: Duration) -> (Settings, Vec<(String, CommandError)>) {
         let mut all = settings.clone();
         all.selections.clear();
         let mut unknown = Vec::new();
-        for (name, found) in self.look_up(settings.selections.iter()).await {
+        for (name, found) in self.look_up(settings.selections.iter(), limit).await {
             match found {
                 Ok(resources) => all.resources.extend(resources),
                 Err(error) => unknown.push((name, error)),
@@ -242,10 +247,13 @@ impl Context<'_> {
     async fn look_up<'s>(
         &self,
         selections: impl Iterator<Item = &'s Selection>,
+        limit: Duration,
     ) -> Vec<(String, Result<Vec<Resource>, CommandError>)> {
         let connect = self.env.connect();
         let look = async |selection: &Selection| {
-            (selection.like.name.clone(), resolve(selection, connect.as_ref(), |resource| self.reach(resource)).await)
+            let found = timeout(limit, resolve(selection, connect.as_ref(), |resource| self.reach(resource))).await;
+            let late = || Err(CommandError::new(Kind::Provider, format!("no answer within {} s", limit.as_secs())));
+            (selection.like.name.clone(), found.unwrap_or_else(|_| late()))
         };
         join_all(selections.map(look)).await
     }
@@ -597,7 +605,7 @@ fn exit_after(session: &Session, report: &PassReport) -> Exit {
 }
 
 /// How far this machine's clock may be off before nothing new is opened.
-const CLOCK_LIMIT: chrono::TimeDelta = chrono::TimeDelta::minutes(10);
+const CLOCK_LIMIT: chrono::TimeDelta = eg_model::marks::CLOCK_TOLERANCE;
 
 /// Refuses to open or prolong by a clock that is plainly wrong: the rules would close at the wrong time.
 fn check_clock(looks: &Looks) -> Result<(), CommandError> {

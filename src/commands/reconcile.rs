@@ -2,10 +2,11 @@
 
 use super::{Context, follow::follow, not_had, notify::notify, watch};
 use crate::{
-    error::{CommandError, Exit},
+    error::{CommandError, Exit, Kind},
     lock,
     output::{json, text::escape_controls},
     reconcile::{Driver, NoteReport, PassReport, Request, StepOutcome},
+    schedule::variables::begin_again,
     settings::Settings,
 };
 use chrono::TimeDelta;
@@ -20,6 +21,7 @@ use eg_model::{
 use eg_state::{RunKind, Store};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -42,6 +44,9 @@ pub struct ReconcileArgs {
     /// A scheduler runs this: tells eg that something closes sessions on time
     #[arg(long)]
     timer: bool,
+    /// Read proxies with a password from this file of yours alone, which `eg schedule install` writes
+    #[arg(long, value_name = "FILE", requires = "timer")]
+    env_file: Option<PathBuf>,
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
@@ -53,6 +58,20 @@ fn interval(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// The record cannot be used, the lock was not had, or the configuration is bad.
 pub fn run(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, CommandError> {
+    let variables = args.env_file.as_ref().map(|file| {
+        let (program, args) = (&context.env.program, &context.env.args);
+        CommandError::new(Kind::Schedule, begin_again(program, args, &context.env.absolute(file)))
+            .hint("write it anew: eg schedule install")
+    });
+    let ended = reconcile(context, args);
+    // What is due was closed all the same, as far as that takes no proxy.
+    match variables {
+        Some(error) if ended.is_ok() => Err(error),
+        _ => ended,
+    }
+}
+
+fn reconcile(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, CommandError> {
     if args.dry_run && !context.state.path.exists() {
         context.settings()?;
         let nothing = PassReport::new(RunId(context.env.uuid()), context.env.now());
@@ -125,6 +144,8 @@ pub(super) struct Pass {
     pub(super) dry_run: bool,
 }
 
+/// What is to be closed waits for the look-ups of a collection pass no longer than this.
+const LOOK_UP_LIMIT: Duration = Duration::from_secs(3);
 /// Where the record keeps when the last collection pass was.
 const COLLECTED: &str = "collected-at";
 
@@ -199,7 +220,7 @@ impl Pass {
         if last.is_some_and(|last| age(last) < settings.reconcile.collect_interval) {
             return Ok(Vec::new());
         }
-        let (settings, unknown) = context.expanded(settings).await;
+        let (settings, unknown) = context.expanded_within(settings, LOOK_UP_LIMIT).await;
         for (name, error) in unknown {
             tracing::info!("nothing is collected from {name}: {error}");
         }

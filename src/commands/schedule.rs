@@ -3,11 +3,11 @@
 use super::Context;
 use crate::{
     error::{CommandError, Exit, Kind},
-    output::json,
+    output::{json, text::escape_controls},
     schedule::{
         Job,
         host::{self, Installed, Scheduler},
-        is_scheduled, printed,
+        is_scheduled, printed, variables,
     },
     warning::Code,
 };
@@ -74,6 +74,7 @@ impl With {
 /// There is no scheduler, or no place for what it takes.
 pub fn show(context: &Context<'_>, args: &ShowArgs) -> Result<Exit, CommandError> {
     let place = Place::new(context, &args.with)?;
+    place.check()?;
     let installed = place.installed();
     let runs = context.store_for_reading()?.map(|store| store.last_runs()).transpose()?.unwrap_or_default();
     place.json(&runs, installed, false)?;
@@ -185,7 +186,7 @@ struct Place<'a> {
 
 impl<'a> Place<'a> {
     fn new(context: &'a Context<'a>, with: &With) -> Result<Self, CommandError> {
-        let job = Job::new(context.env, context.config()?, &context.state);
+        let job = Job::new(context.env, context.config()?, &context.state)?;
         Ok(Self { context, scheduler: with.scheduler()?, job })
     }
 
@@ -208,7 +209,28 @@ impl<'a> Place<'a> {
             }
             self.context.printer.result(&format!("{text}\n"));
         }
+        if self.reads_a_file() {
+            let (file, names) = (self.job.variables_file(), &self.job.secrets);
+            let names: Vec<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
+            self.context.printer.result(&format!(
+                "It reads {}, which may hold a password, from {} (mode 0600). `eg schedule install` writes that file; by \
+                 hand:\n{}\n",
+                names.join(", "),
+                escape_controls(&file.to_string_lossy()),
+                escape_controls(&variables::by_hand(&self.job)),
+            ));
+        }
         Ok(())
+    }
+
+    /// Whether the job reads variables with a password from a file of their own.
+    fn reads_a_file(&self) -> bool {
+        !self.only_printed() && !self.job.secrets.is_empty()
+    }
+
+    /// Refuses to show what could not be installed as it is shown.
+    fn check(&self) -> Result<(), CommandError> {
+        if self.only_printed() { Ok(()) } else { self.job.check_carried(self.scheduler) }
     }
 
     /// Printed, not installed: what was asked is not in place.
@@ -260,6 +282,7 @@ impl<'a> Place<'a> {
             "current": installed.map(|how| how == Installed::Current),
             "changed": changed,
             "lastRunAt": runs.scheduled_at.map(json::time),
+            "variablesFile": self.reads_a_file().then(|| self.job.variables_file().to_string_lossy().into_owned()),
             "parts": parts.iter().map(part).collect::<Vec<_>>(),
         }));
         Ok(())

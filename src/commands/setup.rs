@@ -242,6 +242,7 @@ fn not_prepared(account: &Account, failure: &Failure) -> CommandError {
                                 other quotas: Service Quotas"
             .to_owned(),
         FailureClass::Credentials => "renew the credentials (for SSO: `aws sso login`), then run it again".to_owned(),
+        FailureClass::Local => failure.class.advice().to_owned(),
         _ => "run it again: it goes on where it stopped".to_owned(),
     };
     CommandError::new(Kind::Provider, format!("account {}: {failure}", account.number)).hint(hint)

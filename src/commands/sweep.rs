@@ -4,7 +4,7 @@ use super::{environment_profile, listen, name_endpoints, runtime, way_to};
 use crate::{
     env::Env,
     error::{CommandError, Exit, Kind},
-    output::{printer::Printer, sweep_view, time::Zone},
+    output::{printer::Printer, sweep_view, text::shell_quoted, time::Zone},
     region,
     signals::Interrupt,
     sweep::{Account, Found, Outcome, Regions, Row, Sweeper},
@@ -14,7 +14,7 @@ use chrono::TimeDelta;
 use eg_model::{
     duration::parse_duration,
     failure::FailureClass,
-    holders::marked_rules,
+    holders::{Holder, marked_rules},
     ids::InstallationId,
     sweep::{Kept, Wish, owners_like},
     target::{Reach, TargetKey},
@@ -31,7 +31,9 @@ use std::collections::{BTreeMap, BTreeSet};
 #[command(after_help = "Example: eg sweep --profile prod --profile staging --region all --dry-run\n\n\
                         For an incident: eg sweep --region all --revoke-all --owner 0c9d8e7f --yes\n\
                         A machine that still runs opens its rules again: take its credentials away first, and run the \
-                        same command again after five minutes, when every new rule shows.")]
+                        same command again after five minutes, when every new rule shows. A rule that another \
+                        installation holds stays open (exit status 3, the holders are named): who may write tags may \
+                        have written such a lease on purpose. --even-if-held closes it all the same.")]
 pub struct SweepArgs {
     /// A region, or `all` that are enabled for the account; may be repeated [default: AWS_REGION, else the profile's]
     #[arg(long, value_name = "R", value_parser = region_name)]
@@ -48,6 +50,9 @@ pub struct SweepArgs {
     /// Close everything of one installation, expired or not; where another still holds a rule, take its tag off
     #[arg(long, requires = "owner")]
     revoke_all: bool,
+    /// With --revoke-all: close also what another installation holds
+    #[arg(long, requires = "revoke_all")]
+    even_if_held: bool,
     /// The installation for --revoke-all: its id as --output json shows it, or a unique beginning of it
     #[arg(long, value_name = "ID", value_parser = owner, requires = "revoke_all")]
     owner: Option<String>,
@@ -120,7 +125,7 @@ impl Sweep<'_> {
             rows: &rows,
             found: &found,
             owner: match &wish {
-                Wish::Owner(owner) => Some(owner),
+                Wish::Owner { owner, .. } => Some(owner),
                 Wish::Expired { .. } => None,
             },
             dry_run: self.only_shows(),
@@ -131,6 +136,7 @@ impl Sweep<'_> {
         self.printer.json(&report.json());
         self.printer.result(&report.text(self.zone, exit == Exit::Done));
         self.tell_rows(&rows);
+        self.tell_survivors(&rows);
         if let Some(number) = self.interrupt.asked() {
             return Err(CommandError::new(Kind::Signal(number), "stopped by a signal; the rest was not done"));
         }
@@ -194,7 +200,7 @@ impl Sweep<'_> {
         let rules: Vec<_> = rules.flatten().collect();
         let mut like = owners_like(&rules, asked);
         match (like.pop_first(), like.is_empty()) {
-            (Some(owner), true) => Ok(Wish::Owner(owner)),
+            (Some(owner), true) => Ok(Wish::Owner { owner, even_if_held: self.args.even_if_held }),
             (Some(first), false) => {
                 let ids: Vec<String> = std::iter::once(first).chain(like).map(|id| id.to_string()).collect();
                 let message = format!("\"{asked}\" fits {} installations: {}", ids.len(), ids.join(", "));
@@ -244,6 +250,35 @@ impl Sweep<'_> {
     }
 }
 
+impl Sweep<'_> {
+    /// What was to go with its owner and stays open, who holds it, and once, what closes it all the same.
+    fn tell_survivors(&self, rows: &[Row]) {
+        let mut told = false;
+        for row in rows.iter().filter(|row| row.outlives_owner()) {
+            let hint = row.still_held_by.first().filter(|_| !told).map(|holder| self.even_if_held(holder));
+            told |= hint.is_some();
+            self.printer.warn(
+                Code::NotClosed,
+                &sweep_view::survivor(row, self.zone),
+                &hint.into_iter().collect::<Vec<_>>(),
+            );
+        }
+    }
+
+    /// Where the owner's own lease is off by now, another holder has to name the rule.
+    fn even_if_held(&self, holder: &Holder) -> String {
+        let asked = self.args.owner.as_deref().filter(|_| self.only_shows());
+        let owner = asked.unwrap_or(holder.installation.as_str());
+        let regions = self.args.region.iter().map(|region| format!(" --region {}", shell_quoted(region)));
+        let profiles = self.args.profile.iter().map(|profile| format!(" --profile {}", shell_quoted(profile)));
+        let places: String = regions.chain(profiles).collect();
+        format!(
+            "whoever may write tags can have written that lease; to close the rule all the same: \
+             eg sweep{places} --revoke-all --owner {owner} --even-if-held --yes"
+        )
+    }
+}
+
 fn rules_are(count: usize) -> String {
     if count == 1 { "1 rule is".to_owned() } else { format!("{count} rules are") }
 }
@@ -255,6 +290,7 @@ fn advice(class: FailureClass) -> &'static str {
     match class {
         FailureClass::Denied => "give the credentials the permissions that `eg iam-policy --sweep` prints",
         FailureClass::Credentials => "renew the credentials (for SSO: `aws sso login`), then run eg sweep again",
+        FailureClass::Local => FailureClass::Local.advice(),
         FailureClass::Gone | FailureClass::Invalid | FailureClass::Limit => {
             "check the region and the profile, then run eg sweep again"
         }
@@ -267,6 +303,7 @@ fn advice(class: FailureClass) -> &'static str {
 /// | everything was read, and nothing is due any more | 0 |
 /// | nothing could be read; or all that was due was refused | 1 |
 /// | some of it could not be read, is not known to be closed, or would be closed (`--dry-run`) | 3 |
+/// | something of the owner's stays open because another holds it, or because its marks do not fit | 3 |
 fn exit(found: &Found, rows: &[Row]) -> Exit {
     let outcomes: Vec<&Outcome> = rows.iter().filter_map(|row| row.outcome.as_ref()).collect();
     let refused = |outcome: &&Outcome| matches!(outcome, Outcome::Refused(_));
@@ -275,7 +312,8 @@ fn exit(found: &Found, rows: &[Row]) -> Exit {
         return Exit::Failed;
     }
     let open = outcomes.iter().any(|outcome| outcome.is_open() || **outcome == Outcome::Planned);
-    if open || kept_by_clock || !found.unread.is_empty() { Exit::Partial } else { Exit::Done }
+    let outlived = rows.iter().any(Row::outlives_owner);
+    if open || kept_by_clock || outlived || !found.unread.is_empty() { Exit::Partial } else { Exit::Done }
 }
 
 fn no_region(reach: &Reach) -> CommandError {

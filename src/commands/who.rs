@@ -12,8 +12,9 @@ use crate::{
     warning::Code,
 };
 use eg_model::{
-    holders::{Fit, Holder, MarkedRule, marked_rules},
+    holders::{Holder, MarkedRule, marked_rules},
     ids::{InstallationId, RuleId},
+    marks::Fit,
     target::TargetKey,
 };
 use eg_providers::Sighting;
@@ -157,11 +158,13 @@ fn until(holder: &Holder, zone: &Zone) -> [Cell; 2] {
     [Cell::new(who), holder_view::until(holder, zone)]
 }
 
-fn fit_note(fit: Fit) -> Option<&'static str> {
+fn fit_note(fit: Fit) -> Option<String> {
     match fit {
         Fit::Genuine => None,
-        Fit::OursById => Some("ours by its id, but its tags are not: somebody edited it; eg reconcile puts it right"),
-        Fit::Misfit => Some("its marks are of another rule: tags were copied, or it was edited; eg never touches it"),
+        Fit::OursById => {
+            Some("ours by its id, but its tags are not: somebody edited it; eg reconcile puts it right".to_owned())
+        }
+        Fit::Misfit(misfit) => Some(format!("its marks do not fit: {}; eg never touches it", misfit.why())),
     }
 }
 
@@ -204,7 +207,7 @@ fn rule_json(look: &Look<'_>, rule: &MarkedRule) -> Value {
         "marks": match rule.fit {
             Fit::Genuine => "genuine",
             Fit::OursById => "ours-by-id",
-            Fit::Misfit => "misfit",
+            Fit::Misfit(_) => "misfit",
         },
         "holders": rule.holders.iter().map(holder).collect::<Vec<_>>(),
     })

@@ -11,6 +11,7 @@ use eg_model::{
     duration::overdue,
     holders::Holder,
     ids::InstallationId,
+    marks::Fit,
     sweep::{Deed, Kept, State},
 };
 use serde_json::{Value, json};
@@ -43,6 +44,30 @@ pub fn name(unread: &Unread) -> String {
     };
     let place = unread.region.as_ref().map_or(whose.clone(), |region| format!("{region} of {whose}"));
     unread.group.as_ref().map_or(place.clone(), |group| format!("{group} in {place}"))
+}
+
+/// A rule that was to go with its owner and stays open: which one, and why.
+#[must_use]
+pub fn survivor(row: &Row, zone: &Zone) -> String {
+    let rule = &row.swept.rule;
+    let (id, ports, cidr) = (&rule.id, rule.permission.ports(), rule.permission.cidr());
+    let place = format!("{} in {} of account {}", row.group, row.place.region, row.place.account);
+    let why = match (&rule.fit, row.still_held_by.as_slice()) {
+        (Fit::Misfit(misfit), []) => {
+            format!(
+                "its marks do not fit ({}), so eg leaves it alone; close it by hand if nobody needs it",
+                misfit.why()
+            )
+        }
+        (_, holders) => {
+            let until = |holder: &Holder| {
+                let until = holder.until.map(|at| format!(" until {}", zone.format(at))).unwrap_or_default();
+                format!("{}{until}", holder.installation)
+            };
+            format!("held by {}", holders.iter().map(until).collect::<Vec<_>>().join(", "))
+        }
+    };
+    format!("{id} ({ports} from {cidr} on {place}) stays open: {why}")
 }
 
 impl Report<'_> {
@@ -126,11 +151,17 @@ impl Report<'_> {
             0 => String::new(),
             count => format!(", {count} {untagged}"),
         };
+        let stays = match self.rows.iter().filter(|row| row.outlives_owner()).count() {
+            0 => String::new(),
+            1 => ", 1 stays open".to_owned(),
+            count => format!(", {count} stay open"),
+        };
         let rules = if all == 1 { "rule" } else { "rules" };
-        if self.rows.iter().all(|row| row.swept.deed.is_none() && row.swept.state == State::Held) {
+        let held = |row: &Row| row.swept.deed.is_none() && row.swept.state == State::Held && !row.outlives_owner();
+        if self.rows.iter().all(held) {
             return format!("Nothing to close; {all} {rules} still in use");
         }
-        format!("{} of {all} {rules} {closed}{tags}", of(outcome, false))
+        format!("{} of {all} {rules} {closed}{tags}{stays}", of(outcome, false))
     }
 
     /// The document of the schema `sweep`.
@@ -185,7 +216,10 @@ impl Report<'_> {
                 Kept::Recent => "recent",
                 Kept::UnknownAge => "unknown-age",
                 Kept::Clock => "clock",
+                Kept::Held => "held",
+                Kept::Misfit => "misfit",
             }),
+            "stillHeldBy": row.still_held_by.iter().map(|holder| holder.installation.as_str()).collect::<Vec<_>>(),
             "errorMessage": row.outcome.as_ref().and_then(Outcome::failure).map(ToString::to_string),
         })
     }
@@ -236,10 +270,13 @@ fn note(row: &Row) -> Option<String> {
     if let Some(failure) = row.outcome.as_ref().and_then(Outcome::failure) {
         return Some(failure.to_string());
     }
+    if let Fit::Misfit(misfit) = row.swept.rule.fit {
+        return Some(format!("its marks do not fit: {}; eg never touches it", misfit.why()));
+    }
     let text = match (row.swept.state, row.swept.kept) {
-        (State::Misfit, _) => "its marks are of another rule: tags were copied, or it was edited; eg never touches it",
         (_, Some(Kept::UnknownAge)) => "since when nobody holds it is not known, so --older-than leaves it",
         (_, Some(Kept::Recent)) => "it expired less long ago than --older-than",
+        (_, Some(Kept::Held)) => "another installation holds it; --even-if-held closes it all the same",
         (_, Some(Kept::Clock)) => "the clocks differ, or the provider did not tell its time",
         _ => return None,
     };

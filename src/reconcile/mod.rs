@@ -1,13 +1,28 @@
 //! The reconcile driver: expire, observe, plan, apply, record. It decides nothing itself: what to do comes from
 //! `eg_model::plan`, what it means comes back into the ledger through `eg_model::lease`.
 //!
-//! One pass runs on one thread; targets are worked on side by side, each by a `target::TargetRun`. The store is
-//! borrowed only between awaits, so no transaction is ever open across one.
+//! | file | what |
+//! |---|---|
+//! | `mod` | a pass: what it has to look at, how it begins and ends |
+//! | `route` | everything behind one route (credentials, endpoint, region): its readings, then its targets |
+//! | `lane` | what the targets of a route share: slots, the time limit, and which service has stopped answering |
+//! | `observe` | looking at targets, and what is concluded from that |
+//! | `patience` | how often one thing is tried |
+//! | `target` | one target, from its first reading to rest |
+//! | `leave` | letting go of a rule that others hold |
+//! | `report` | what a pass did |
+//!
+//! One pass runs on one thread. Its routes run side by side, each with slots, retries and a time limit of its own: a region
+//! that answers "too fast", credentials that hang or a scheduler that never answers cost their own route time, and no
+//! other. A pass lasts as long as its slowest route. The store is borrowed only between awaits, so no transaction is ever
+//! open across one.
 
+mod lane;
 mod leave;
 mod observe;
 mod patience;
 mod report;
+mod route;
 mod target;
 
 pub(crate) use leave::leave;
@@ -22,14 +37,14 @@ use eg_model::{
     follow::Move,
     ids::{GrantId, RunId, SessionId},
     permission::Permission,
-    plan::{Wants, digest, wants},
+    plan::{Wants, wants},
     session::{Session, SessionStatus},
     switch::Switch,
     target::{Reach, TargetKey},
+    twin::Overwritten,
 };
 use eg_providers::Connect;
 use eg_state::{GrantChange, RunKind, RunResult, StateError, Store};
-use futures_util::{StreamExt, stream};
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
@@ -37,11 +52,10 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::time::Instant;
 
-/// How many targets are worked on side by side.
+/// How many targets of one route call one service side by side.
 pub(crate) const CONCURRENCY: usize = 8;
-/// How long a pass may take before it starts nothing new.
+/// How long after its first reading a route may begin something new in a pass.
 pub(crate) const PASS_LIMIT: Duration = Duration::from_secs(60);
 
 /// What the driver needs to know of the configuration.
@@ -121,7 +135,12 @@ struct Loaded {
     revoked: BTreeMap<eg_model::ids::RuleId, Timestamp>,
     opened: BTreeMap<eg_model::ids::RuleId, Permission>,
     switches: Vec<Switch>,
+    /// Another `eg` with this record's id is at work.
+    twin: bool,
 }
+
+/// Where the record keeps how often something else has overwritten our tags.
+const OVERWRITTEN: &str = "tags-overwritten";
 
 impl<'a> Driver<'a> {
     /// Live sessions as of now, open leases, rules revoked lately. A session past its expiry is never live here,
@@ -142,7 +161,9 @@ impl<'a> Driver<'a> {
         // No lease lasts longer, so no rule of ours is older.
         let opened = store.opened_rules(now - eg_model::marks::LEASE_HORIZON)?;
         let switches = store.switches()?;
-        let loaded = Rc::new(Loaded { sessions, wants, leases, revoked, opened, switches });
+        let overwritten = store.note(OVERWRITTEN)?.and_then(|text| text.parse::<Overwritten>().ok());
+        let twin = overwritten.is_some_and(|known| known.is_twin(now));
+        let loaded = Rc::new(Loaded { sessions, wants, leases, revoked, opened, switches, twin });
         *self.loaded.0.borrow_mut() = Some((key, Rc::clone(&loaded)));
         Ok(loaded)
     }
@@ -170,9 +191,9 @@ impl<'a> Driver<'a> {
         let (live, ending): (Vec<Session>, Vec<Session>) = sessions.into_iter().partition(|s| s.status.is_live());
         let ways = |sessions: Vec<Session>| sessions.into_iter().flat_map(|s| s.grants).map(|grant| grant.reach);
         let leases = store.open_leases()?;
-        // Switches of rules that are gone, as long as they would fire.
+        // Switches of rules that are gone, as long as they would fire, or may.
         let now = self.env.now();
-        let switches = store.switches()?.into_iter().filter(|switch| switch.at > now);
+        let switches = store.switches()?.into_iter().filter(|switch| switch.may_be_there(now));
         let mut needed: BTreeMap<TargetKey, Vec<Reach>> = BTreeMap::new();
         let recorded = leases.into_iter().map(|lease| lease.reach).chain(switches.map(|switch| switch.reach));
         for reach in ways(live).chain(recorded) {
@@ -237,45 +258,6 @@ impl<'a> Driver<'a> {
             if report.keep(recorded) == Some(true) {
                 report.moves.push(*step);
             }
-        }
-    }
-
-    async fn drive(
-        &self,
-        request: &Request,
-        targets: BTreeMap<TargetKey, Vec<Reach>>,
-        mut looks: Looks,
-        may_open: bool,
-        report: &mut PassReport,
-    ) {
-        looks.retain(|key, look| targets.contains_key(key) && look.is_fresh(self.env.now()));
-        for (key, look) in &mut looks {
-            // A look from before the record was written does not know the account that the record knows.
-            let ways = targets.get(key).into_iter().flatten();
-            if let Some(way) = ways.into_iter().find(|way| way.account.is_some() && way.same_way(&look.reach)) {
-                look.reach = way.clone();
-            }
-        }
-        let unseen: BTreeMap<_, _> = targets.iter().filter(|(key, _)| !looks.contains_key(*key)).collect();
-        let unseen = unseen.into_iter().map(|(key, ways)| (key.clone(), ways.clone())).collect();
-        looks.extend(self.look(&unseen, request.dry_run).await);
-        let deadline = Instant::now() + PASS_LIMIT;
-        let seen = looks.clone();
-        let runs = looks.into_iter().map(|(key, look)| {
-            let ways = targets.get(&key).cloned().unwrap_or_default();
-            target::TargetRun::new(self, request, key, ways, look, may_open, deadline).run()
-        });
-        let mut done: Vec<_> = stream::iter(runs).buffer_unordered(CONCURRENCY).collect().await;
-        done.sort_by(|a, b| a.target.cmp(&b.target));
-        report.digest = digest(done.iter().map(|run| &run.first_plan));
-        for run in done {
-            report.add(run);
-        }
-        if !request.dry_run
-            && let Err(error) = self.learn_accounts(&seen).await
-        {
-            report.converged = false;
-            report.state_errors.push(error.message);
         }
     }
 

@@ -1,6 +1,6 @@
-//! Looking at targets: in batches per way to reach them, falling back to another recorded way where one fails.
+//! Looking at targets: in batches per route, falling back to another recorded way where one fails.
 
-use super::Driver;
+use super::{Driver, lane::Lane};
 use crate::error::CommandError;
 use eg_model::{
     Timestamp,
@@ -37,7 +37,9 @@ impl Look {
     #[must_use]
     pub fn is_fresh(&self, now: Timestamp) -> bool {
         match &self.observation {
-            Observation::Complete(reading) => fresh(reading.read_at, now),
+            // Of what takes long to read, the last page may be recent and the first one not: what is to be changed is dated
+            // rule by rule, and what is not there yet is not there at the end.
+            Observation::Complete(reading) => fresh(reading.last_page_at, now),
             Observation::Missing | Observation::Unavailable(_) => true,
         }
     }
@@ -147,20 +149,21 @@ impl Driver<'_> {
     }
 
     /// Who owns the targets that were seen for the first time: "not found" is believed later only from that account.
-    /// One call per way, and none once all are known.
-    pub(super) async fn learn_accounts(&self, looks: &Looks) -> Result<(), CommandError> {
+    /// One call per route, and none once all are known.
+    pub(super) async fn learn_accounts(&self, looks: &Looks, lane: &Lane) -> Result<(), CommandError> {
         let sessions = self.store.borrow().live_sessions()?;
         let mut ways: BTreeMap<Reach, Vec<&Look>> = BTreeMap::new();
         for look in looks.values().filter(|look| matches!(look.observation, Observation::Complete(_))) {
             let target = &look.reach.target;
             let mut grants = sessions.iter().flat_map(|session| &session.grants);
             if grants.any(|grant| grant.reach.target == *target && grant.reach.account.is_none()) {
-                ways.entry(way(&look.reach)).or_default().push(look);
+                ways.entry(route_of(&look.reach)).or_default().push(look);
             }
         }
         for looks in ways.into_values() {
-            let Some(firewall) = looks.first().and_then(|look| look.firewall.as_ref()) else { continue };
-            match firewall.caller().await {
+            let first = looks.first().and_then(|look| Some((&look.reach, look.firewall.as_ref()?)));
+            let Some((reach, firewall)) = first else { continue };
+            match lane.caller(reach, firewall.as_ref()).await {
                 Ok(caller) => self.record_caller(&looks, &caller, &sessions)?,
                 Err(failure) => tracing::info!("who is calling is not known: {failure}"),
             }
@@ -193,15 +196,16 @@ fn batches(targets: &BTreeMap<TargetKey, Vec<Reach>>, looks: &Looks, turn: usize
     for (key, ways) in targets {
         let good = looks.get(key).is_some_and(|look| !matches!(look.observation, Observation::Unavailable(_)));
         if let Some(reach) = ways.get(turn).filter(|_| !good) {
-            batches.entry(way(reach)).or_default().push(reach.clone());
+            batches.entry(route_of(reach)).or_default().push(reach.clone());
         }
     }
     batches
 }
 
-/// A way without where it ends: what two targets of one account and region have in common.
-fn way(reach: &Reach) -> Reach {
-    let mut way = Reach { account: None, partition: None, ..reach.clone() };
-    way.target.id.clear();
-    way
+/// A way without where it ends: credentials, endpoint and region, which the targets of one account and region have in
+/// common.
+pub(super) fn route_of(reach: &Reach) -> Reach {
+    let mut route = Reach { account: None, partition: None, ..reach.clone() };
+    route.target.id.clear();
+    route
 }

@@ -72,7 +72,7 @@ mod tests {
     fn quoted_for_cron_and_shell() {
         assert_eq!(
             line(&awkward()),
-            r#"* * * * * HTTPS_PROXY='http://u:p\%40@proxy:3128/?a&b<c>' '/opt/my eg/eg' --config '/c\%d/it'\''s.toml' --state '/s/$x "q".db' reconcile --timer"#
+            r#"* * * * * HTTPS_PROXY='http://proxy:3128/\%40?a&b<c>' '/opt/my eg/eg' --config '/c\%d/it'\''s.toml' --state '/s/$x "q".db' reconcile --timer"#
         );
     }
 

@@ -1,6 +1,6 @@
 //! What this machine has: a systemd user manager, or cron. The one place that runs `systemctl` and `crontab`.
 
-use super::{Job, crontab, systemd};
+use super::{Job, crontab, systemd, variables};
 use crate::{
     env::Env,
     error::{CommandError, Kind as ErrorKind},
@@ -9,7 +9,7 @@ use crate::{
 use std::{
     fs,
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
 
@@ -140,11 +140,19 @@ fn timer(job: &Job, is: &str) -> bool {
     run("systemctl", &["--user", is, "--quiet", &timer], None).is_ok_and(|output| output.status.success())
 }
 
-/// How a job stands with a scheduler.
+/// How a job stands with a scheduler, the file of its variables included.
 ///
 /// # Errors
 /// The scheduler cannot be asked.
 pub fn installed(env: &Env, scheduler: Scheduler, job: &Job) -> Result<Installed, CommandError> {
+    Ok(match listed(env, scheduler, job)? {
+        Installed::Current if !variables::is_current(job) => Installed::Outdated,
+        other => other,
+    })
+}
+
+/// How a job stands with the scheduler itself.
+fn listed(env: &Env, scheduler: Scheduler, job: &Job) -> Result<Installed, CommandError> {
     Ok(match scheduler {
         // Where there is no such program, there is nothing of it either.
         Scheduler::Cron if is_missing("crontab") => Installed::No,
@@ -177,26 +185,69 @@ pub fn install(env: &Env, scheduler: Scheduler, job: &Job) -> Result<bool, Comma
     if installed(env, scheduler, job)? == Installed::Current {
         return Ok(false);
     }
+    if matches!(scheduler, Scheduler::Launchd | Scheduler::TaskScheduler) {
+        return Err(only_printed(scheduler, "install"));
+    }
+    job.check_carried(scheduler)?;
+    // First what the job reads, then the job.
+    let path = job.variables_file();
+    variables::put(job).map_err(|error| failed(&format!("writing {}", path.display()), error))?;
     match scheduler {
-        Scheduler::Cron => {
-            // The rest of such a line would be a line of its own.
-            if crontab::line(job).contains(['\n', '\r']) {
-                return Err(failed("`crontab -`", "a path or a variable of the job holds a line break"));
-            }
-            write_crontab(&crontab::with(&read_crontab()?, job))?;
-        }
-        Scheduler::Systemd => {
-            // Where there is no user manager to be told, no units are left behind.
-            systemctl(&["show-environment"])?;
-            for (path, text) in units_at(env, job)? {
-                write_unit(&path, &text).map_err(|error| failed(&format!("writing {}", path.display()), error))?;
-            }
-            systemctl(&["daemon-reload"])?;
-            systemctl(&["enable", "--now", &format!("{}.timer", systemd::name(job))])?;
-        }
-        Scheduler::Launchd | Scheduler::TaskScheduler => return Err(only_printed(scheduler, "install")),
+        Scheduler::Cron => install_line(job)?,
+        _ => install_units(env, job)?,
     }
     Ok(true)
+}
+
+/// A crontab that gives back another line than it was given would run something else, or nothing.
+fn install_line(job: &Job) -> Result<(), CommandError> {
+    let before = read_crontab()?;
+    write_crontab(&crontab::with(&before, job))?;
+    let after = read_crontab()?;
+    if crontab::installed(&after, job) == Some(crontab::line(job).as_str()) {
+        return Ok(());
+    }
+    write_crontab(&before)?;
+    Err(failed("`crontab -`", "`crontab -l` does not give the line back as it was written; the crontab is as it was"))
+}
+
+fn install_units(env: &Env, job: &Job) -> Result<(), CommandError> {
+    // Where there is no user manager to be told, no units are left behind.
+    systemctl(&["show-environment"])?;
+    let units = units_at(env, job)?;
+    let before: Vec<Option<String>> = units.iter().map(|(path, _)| fs::read_to_string(path).ok()).collect();
+    for (path, text) in &units {
+        write_unit(path, text).map_err(|error| failed(&format!("writing {}", path.display()), error))?;
+    }
+    systemctl(&["daemon-reload"])?;
+    if let Err(error) = units.iter().try_for_each(|(path, _)| check_loaded(path)) {
+        // An older job goes on as it was.
+        for ((path, _), text) in units.iter().zip(&before) {
+            let restored = text.as_ref().map_or_else(|| fs::remove_file(path), |text| write_unit(path, text));
+            restored.map_err(|error| failed(&format!("restoring {}", path.display()), error))?;
+        }
+        systemctl(&["daemon-reload"])?;
+        return Err(error);
+    }
+    systemctl(&["enable", "--now", &format!("{}.timer", systemd::name(job))]).map(drop)
+}
+
+/// systemd says nothing of a line that it does not understand until it is asked (systemctl(1), `show`).
+fn check_loaded(path: &Path) -> Result<(), CommandError> {
+    let unit = path.file_name().unwrap_or_default().to_string_lossy();
+    let answer = systemctl(&["show", "--property=LoadState,FragmentPath", &unit])?;
+    let answer = String::from_utf8_lossy(&answer.stdout);
+    let value = |name: &str| answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or("");
+    match (value("LoadState"), value("FragmentPath")) {
+        ("loaded", file) if Path::new(file) == path || fs::canonicalize(file).ok() == fs::canonicalize(path).ok() => {
+            Ok(())
+        }
+        (state, file) => {
+            let why =
+                format!("systemd does not take it: {unit} is \"{}\" {}", escape_controls(state), escape_controls(file));
+            Err(failed("`systemctl --user enable`", why.trim_end()))
+        }
+    }
 }
 
 /// A scheduler that `eg` does not speak to.
@@ -206,8 +257,8 @@ pub fn only_printed(scheduler: Scheduler, what: &str) -> CommandError {
     CommandError::new(ErrorKind::Schedule, message)
 }
 
-/// Variables of the job may hold a proxy's password.
-fn write_unit(path: &std::path::Path, text: &str) -> io::Result<()> {
+/// What runs, and with which variables, is nobody else's business.
+fn write_unit(path: &Path, text: &str) -> io::Result<()> {
     use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
@@ -222,34 +273,46 @@ fn write_crontab(text: &str) -> Result<(), CommandError> {
     checked("`crontab -`", run("crontab", &["-"], Some(text))).map(drop)
 }
 
-/// Removes a job. Whether it was there.
+/// Removes a job, and the file of its variables unless another scheduler's job reads it. Whether it was there.
 ///
 /// # Errors
 /// The scheduler refuses, or is one for which `eg` only prints.
 pub fn remove(env: &Env, scheduler: Scheduler, job: &Job) -> Result<bool, CommandError> {
-    match scheduler {
-        Scheduler::Cron => {
-            let before = read_crontab()?;
-            let after = crontab::without(&before, job);
-            if after != before {
-                write_crontab(&after)?;
-            }
-            Ok(after != before)
-        }
-        Scheduler::Systemd => {
-            let units: Vec<PathBuf> = units_at(env, job)?.into_iter().map(|(path, _)| path).collect();
-            if !units.iter().any(|path| path.exists()) {
-                return Ok(false);
-            }
-            systemctl(&["disable", "--now", &format!("{}.timer", systemd::name(job))])?;
-            for path in units.iter().filter(|path| path.exists()) {
-                fs::remove_file(path).map_err(|error| failed(&format!("removing {}", path.display()), error))?;
-            }
-            systemctl(&["daemon-reload"])?;
-            Ok(true)
-        }
-        Scheduler::Launchd | Scheduler::TaskScheduler => Err(only_printed(scheduler, "remove")),
+    let (was_there, other) = match scheduler {
+        Scheduler::Cron => (remove_line(job)?, Scheduler::Systemd),
+        Scheduler::Systemd => (remove_units(env, job)?, Scheduler::Cron),
+        Scheduler::Launchd | Scheduler::TaskScheduler => return Err(only_printed(scheduler, "remove")),
+    };
+    // A line that the user wrote stays, and so does what it reads.
+    let is_read = |by| listed(env, by, job).is_ok_and(|how| how != Installed::No);
+    if is_read(scheduler) || is_read(other) {
+        return Ok(was_there);
     }
+    let path = job.variables_file();
+    let removed = variables::remove(job).map_err(|error| failed(&format!("removing {}", path.display()), error))?;
+    Ok(was_there || removed)
+}
+
+fn remove_line(job: &Job) -> Result<bool, CommandError> {
+    let before = read_crontab()?;
+    let after = crontab::without(&before, job);
+    if after != before {
+        write_crontab(&after)?;
+    }
+    Ok(after != before)
+}
+
+fn remove_units(env: &Env, job: &Job) -> Result<bool, CommandError> {
+    let units: Vec<PathBuf> = units_at(env, job)?.into_iter().map(|(path, _)| path).collect();
+    if !units.iter().any(|path| path.exists()) {
+        return Ok(false);
+    }
+    systemctl(&["disable", "--now", &format!("{}.timer", systemd::name(job))])?;
+    for path in units.iter().filter(|path| path.exists()) {
+        fs::remove_file(path).map_err(|error| failed(&format!("removing {}", path.display()), error))?;
+    }
+    systemctl(&["daemon-reload"])?;
+    Ok(true)
 }
 
 /// The text that a scheduler takes: file and content; without a file, what `crontab` or a shell gets.

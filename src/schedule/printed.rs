@@ -18,7 +18,7 @@ pub fn launchd(job: &Job) -> String {
     let string = |text: &str, indent: &str| format!("{indent}<string>{}</string>\n", xml(text));
     let words: String = job.command.iter().map(|word| string(word, "    ")).collect();
     let pair = |(name, value): &(String, String)| format!("    <key>{}</key>\n{}", xml(name), string(value, "    "));
-    let env: String = job.env.iter().map(pair).collect();
+    let env: String = job.env.iter().chain(&job.secrets).map(pair).collect();
     let env = if env.is_empty() {
         String::new()
     } else {
@@ -60,7 +60,8 @@ fn windows_word(text: &str) -> String {
 #[must_use]
 pub fn task_scheduler(job: &Job) -> String {
     let words: Vec<String> = job.command.iter().map(|word| windows_word(word)).collect();
-    let set: String = job.env.iter().map(|(name, value)| format!("set {name}={value}&& ")).collect();
+    let set: String =
+        job.env.iter().chain(&job.secrets).map(|(name, value)| format!("set {name}={value}&& ")).collect();
     let run = if set.is_empty() { words.join(" ") } else { format!("cmd /c {set}{}", words.join(" ")) };
     format!("schtasks /Create /F /SC MINUTE /MO 1 /TN \"{}\" /TR \"{run}\"\n", label(job))
 }
@@ -79,7 +80,7 @@ mod tests {
     fn quoted_for_launchd() {
         let text = launchd(&awkward());
         assert!(text.contains("<string>/c%d/it's.toml</string>"), "{text}");
-        assert!(text.contains("<string>http://u:p%40@proxy:3128/?a&amp;b&lt;c&gt;</string>"), "{text}");
+        assert!(text.contains("<string>http://proxy:3128/%40?a&amp;b&lt;c&gt;</string>"), "{text}");
         let bare = Job { env: Vec::new(), ..awkward() };
         assert!(!launchd(&bare).contains("EnvironmentVariables"));
     }

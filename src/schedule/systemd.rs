@@ -24,7 +24,10 @@ pub fn units(job: &Job) -> [(String, String); 2] {
 
 /// Quoted (systemd.syntax(7)); `%` starts a specifier, hence `%%`.
 fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', r"\\").replace('"', "\\\"").replace('%', "%%").replace('\n', r"\n"))
+    format!(
+        "\"{}\"",
+        text.replace('\\', r"\\").replace('"', "\\\"").replace('%', "%%").replace('\n', r"\n").replace('\r', r"\r")
+    )
 }
 
 /// On a command line `$` starts a variable too, hence `$$` (systemd.service(5)).
@@ -35,8 +38,8 @@ fn quoted_word(text: &str) -> String {
 fn service(job: &Job) -> String {
     let env: String =
         job.env.iter().map(|(name, value)| format!("Environment={}\n", quoted(&format!("{name}={value}")))).collect();
-    let command: Vec<String> = job.command.iter().map(|word| quoted_word(word)).collect();
-    let state = job.state.replace('%', "%%").replace('\n', " ");
+    let command: Vec<String> = job.words().iter().map(|word| quoted_word(word)).collect();
+    let state = job.state.replace('%', "%%").replace(['\n', '\r'], " ");
     // 3 and 4: eg keeps trying, so the unit has not failed.
     format!(
         "[Unit]\nDescription=eg: close firewalls on time ({state})\n\n[Service]\nType=oneshot\n{env}ExecStart={}\n\
@@ -47,7 +50,7 @@ fn service(job: &Job) -> String {
 
 /// Every minute, and at once after a time in which the machine was off.
 fn timer(job: &Job) -> String {
-    let state = job.state.replace('%', "%%").replace('\n', " ");
+    let state = job.state.replace('%', "%%").replace(['\n', '\r'], " ");
     format!(
         "[Unit]\nDescription=eg: close firewalls on time ({state})\n\n[Timer]\nOnCalendar=minutely\nAccuracySec=1s\n\
          Persistent=true\n\n[Install]\nWantedBy=timers.target\n"
@@ -64,7 +67,7 @@ mod tests {
         assert!(service.starts_with("eg-reconcile-") && service.ends_with(".service"), "{service}");
         assert_eq!(service.trim_end_matches(".service"), timer.trim_end_matches(".timer"));
         let line = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap().to_owned();
-        assert_eq!(line("Environment="), r#"Environment="HTTPS_PROXY=http://u:p%%40@proxy:3128/?a&b<c>""#);
+        assert_eq!(line("Environment="), r#"Environment="HTTPS_PROXY=http://proxy:3128/%%40?a&b<c>""#);
         assert_eq!(
             line("ExecStart="),
             r#"ExecStart="/opt/my eg/eg" "--config" "/c%%d/it's.toml" "--state" "/s/$$x \"q\".db" "reconcile" "--timer""#

@@ -1,4 +1,4 @@
-//! One group, from its first reading to rest. Nothing is closed on a reading older than ten seconds, nothing but by its
+//! One group, from its first reading to rest. Nothing is closed on a reading of it older than ten seconds, nothing but by its
 //! id, and a rule counts as closed when the answer names it or a later reading no longer shows it.
 //!
 //! | after a call | next |
@@ -17,10 +17,12 @@ use crate::{
     reconcile::{Patience, fresh, leave},
 };
 use eg_model::{
+    collecting::clocks_agree,
     failure::{Failure, Reaction},
+    holders::Holder,
     ids::RuleId,
     observation::OwnedRule,
-    sweep::{Deed, State, Swept, Wish, sweep},
+    sweep::{Deed, Kept, State, Swept, Wish, holders_beside, sweep},
 };
 use eg_providers::Sighting;
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,6 +78,16 @@ pub struct Row {
     pub swept: Swept,
     /// `None`: nothing was to be done.
     pub outcome: Option<Outcome>,
+    /// Of a rule that was to go with its owner: who keeps it open, as it was last read.
+    pub still_held_by: Vec<Holder>,
+}
+
+impl Row {
+    /// Whether it was asked for with its owner, and is open for another's sake, or because its marks do not fit.
+    #[must_use]
+    pub fn outlives_owner(&self) -> bool {
+        !self.still_held_by.is_empty() || (self.swept.outlives_owner() && self.outcome.is_none())
+    }
 }
 
 /// What to do after a call.
@@ -117,11 +129,20 @@ impl<'a> GroupRun<'a> {
 
     pub(super) async fn run(mut self) -> Vec<Row> {
         for _ in 0..ROUNDS {
-            if self.patience.is_over() || (!fresh(self.group.reading.read_at, self.env.now()) && !self.read().await) {
+            if self.patience.is_over() || (!self.is_recent(self.group.reading.last_page_at) && !self.read().await) {
                 break;
             }
             let due = self.judge();
             if due.is_empty() {
+                break;
+            }
+            let rules = due.iter().map(|(Deed::Close(rule) | Deed::Untag { rule, .. })| rule);
+            let old: BTreeSet<RuleId> =
+                rules.filter(|rule| !self.is_recent(rule.read_at())).map(|rule| rule.id().clone()).collect();
+            if !old.is_empty() {
+                if self.read_by_id(&old).await {
+                    continue;
+                }
                 break;
             }
             let goes_on = match self.act(due).await {
@@ -148,7 +169,8 @@ impl<'a> GroupRun<'a> {
             if self.outcomes.contains_key(id) || again.is_some_and(|now| now.deed.is_some()) {
                 continue;
             }
-            let held = again.is_some_and(|now| now.state == State::Held && now.kept.is_none());
+            let held =
+                again.is_some_and(|now| now.state == State::Held && now.kept.is_none_or(|kept| kept == Kept::Held));
             let untagged = matches!(swept.deed, Some(Deed::Untag { .. }));
             let outcome = match (there.contains(id), self.sent.contains_key(id)) {
                 (false, false) => Outcome::Gone,
@@ -173,7 +195,7 @@ impl<'a> GroupRun<'a> {
         for deed in due {
             match deed {
                 Deed::Close(rule) => close.push(rule),
-                Deed::Untag { rule, key, value } if fresh(rule.read_at(), self.env.now()) => {
+                Deed::Untag { rule, key, value } if self.is_recent(rule.read_at()) => {
                     let answer = leave(self.group.firewall.as_ref(), &rule, &key, &value).await;
                     let flow = match answer {
                         Ok(_) => self.unsettled(std::slice::from_ref(&rule), None),
@@ -199,7 +221,7 @@ impl<'a> GroupRun<'a> {
     }
 
     async fn close(&mut self, rules: &[OwnedRule]) -> Flow {
-        if rules.iter().any(|rule| !fresh(rule.read_at(), self.env.now())) {
+        if rules.iter().any(|rule| !self.is_recent(rule.read_at())) {
             return Flow::Next;
         }
         match self.group.firewall.revoke(rules).await {
@@ -254,19 +276,66 @@ impl<'a> GroupRun<'a> {
                 Some(Sighting::Unavailable(failure)) => failure,
                 Some(Sighting::NotFound { .. }) | None => return false,
             };
-            let again = match failure.class.reaction() {
-                Reaction::RetryNow => self.patience.after_throttling().await,
-                Reaction::Reobserve => self.patience.before_reading_again().await,
-                Reaction::RetryLater | Reaction::Stop => false,
-            };
-            if !again {
-                self.stopped_by = Some(failure);
+            if !self.may_read_again(failure).await {
                 return false;
             }
         }
     }
 
+    /// Reads rules again by their ids: of a group with thousands of rules over a slow link, the whole is never recent.
+    async fn read_by_id(&mut self, rules: &BTreeSet<RuleId>) -> bool {
+        loop {
+            match self.group.firewall.observe_rules(&self.group.target, rules).await {
+                Ok(seen) => {
+                    self.group.reading.read_again(rules, seen.rules, seen.read_at);
+                    return true;
+                }
+                Err(failure) => {
+                    if !self.may_read_again(failure).await {
+                        return false;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits, where what failed may be asked again.
+    async fn may_read_again(&mut self, failure: Failure) -> bool {
+        let again = match failure.class.reaction() {
+            Reaction::RetryNow => self.patience.after_throttling().await,
+            Reaction::Reobserve => self.patience.before_reading_again().await,
+            Reaction::RetryLater | Reaction::Stop => false,
+        };
+        if !again {
+            self.stopped_by = Some(failure);
+        }
+        again
+    }
+
+    fn is_recent(&self, read_at: eg_model::Timestamp) -> bool {
+        fresh(read_at, self.env.now())
+    }
+
+    /// Who keeps a rule open that was to go with its owner. A rule that is closed, or gone, nobody holds.
+    fn still_held_by(&self, first: &Swept) -> Vec<Holder> {
+        let Wish::Owner { owner, even_if_held: false } = self.wish else { return Vec::new() };
+        let closed = matches!(self.outcomes.get(&first.rule.id), Some(Outcome::Gone))
+            || (matches!(first.deed, Some(Deed::Close(_)))
+                && self.outcomes.get(&first.rule.id) == Some(&Outcome::Done));
+        if closed || (first.deed.is_none() && first.kept != Some(Kept::Held)) {
+            return Vec::new();
+        }
+        let Group { reading, target, .. } = &self.group;
+        let agree = clocks_agree(reading.read_at, reading.provider_time);
+        let now = sweep(target, reading, self.wish).into_iter().find(|now| now.rule.id == first.rule.id);
+        now.filter(|now| now.state != State::Misfit)
+            .map(|now| holders_beside(&now.rule, owner, agree))
+            .unwrap_or_default()
+    }
+
     fn rows(mut self) -> Vec<Row> {
+        let mut held: BTreeMap<RuleId, Vec<Holder>> =
+            self.first.iter().map(|swept| (swept.rule.id.clone(), self.still_held_by(swept))).collect();
         let row = |swept: Swept| {
             let open = swept.deed.is_some();
             let known = self.outcomes.remove(&swept.rule.id);
@@ -277,7 +346,9 @@ impl<'a> GroupRun<'a> {
                 };
                 known.unwrap_or_else(not_known)
             });
-            Row { place: self.group.place.clone(), group: self.group.target.id.clone(), swept, outcome }
+            let still_held_by = held.remove(&swept.rule.id).unwrap_or_default();
+            let (place, group) = (self.group.place.clone(), self.group.target.id.clone());
+            Row { place, group, swept, outcome, still_held_by }
         };
         self.first.into_iter().map(row).collect()
     }

@@ -13,6 +13,8 @@ use std::{
 
 const PRIVATE_DIRECTORY: u32 = 0o700;
 const PRIVATE_FILE: u32 = 0o600;
+/// A directory in which everybody may make files, and only their owners take them away: `/tmp`.
+const STICKY: u32 = 0o1000;
 /// Write permission of group and others.
 const OTHERS_WRITE: u32 = 0o022;
 
@@ -87,7 +89,9 @@ pub(crate) fn prepare_directory(state: &Path) -> Result<(), StateError> {
     let open_to_others = metadata.mode() & OTHERS_WRITE != 0;
     let named_for_us = directory.file_name() == Some(OsStr::new("eg"));
     let private = metadata.mode() & 0o777 == PRIVATE_DIRECTORY;
-    if !private && (open_to_others || named_for_us) && is_ours_alone(directory, state) {
+    // Meant for everybody, also while it happens to be empty.
+    let shared = metadata.mode() & STICKY != 0;
+    if !private && !shared && (open_to_others || named_for_us) && is_ours_alone(directory, state) {
         set_mode(directory, PRIVATE_DIRECTORY)
     } else if open_to_others {
         Err(StateError::OpenDirectory { path: directory.to_owned() })

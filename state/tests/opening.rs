@@ -80,6 +80,21 @@ fn readable_files_are_tightened_and_open_directories_judged() {
     assert_eq!(mode(&directory), 0o777);
 }
 
+/// `/tmp` is everybody's, also while nothing else lies in it: root could close it to all.
+#[test]
+fn a_sticky_directory_is_left_as_it_is() {
+    let root = tempfile::tempdir().unwrap();
+    for name in ["tmp", "eg"] {
+        let directory = root.path().join(name);
+        fs::create_dir(&directory).unwrap();
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o1777)).unwrap();
+        let error = try_open(&directory.join("state.db"), Some("here"), 7).unwrap_err();
+        assert!(matches!(error, StateError::OpenDirectory { .. }), "{error}");
+        assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o7777, 0o1777);
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
+    }
+}
+
 #[test]
 fn files_of_somebody_else_are_refused_also_for_root() {
     let root = tempfile::tempdir().unwrap();

@@ -14,10 +14,12 @@ mod clocks;
 mod config;
 mod edits;
 mod foreign;
+mod forged;
 mod groups;
 mod passes;
 mod record;
 mod sharing;
+mod twins;
 
 /// The group that most tests open.
 const API: &str = "prod-api-sg";

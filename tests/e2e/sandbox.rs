@@ -4,12 +4,14 @@
 mod collecting;
 mod crashes;
 mod lag;
+mod large;
 mod late;
 mod limits;
 mod lost;
 mod one_of_many;
 mod reading;
 mod refused;
+mod routes;
 mod sharing;
 mod storm;
 mod stripped;

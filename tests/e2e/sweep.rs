@@ -6,13 +6,12 @@ mod going_wrong;
 mod incident;
 mod units;
 
-use crate::harness::{IPV4, Installation, Outcome, REGION, Sandboxed, sandboxed::SETTLED};
-use chrono::{DateTime, SecondsFormat, Utc};
-use eg_model::{
-    ids::{InstallationId, SessionId},
-    marks::{lease_key, tags_for},
-    permission::Permission,
+use crate::harness::{
+    IPV4, Installation, Outcome, REGION, Sandboxed,
+    sandboxed::{SETTLED, rule_of},
 };
+use chrono::{DateTime, SecondsFormat, Utc};
+use eg_model::{ids::InstallationId, marks::lease_key};
 use eg_sandbox::{Fault, HandRule, Rule, Script};
 use serde_json::Value;
 use std::{collections::BTreeMap, thread};
@@ -29,8 +28,7 @@ fn installation(number: u128) -> InstallationId {
 
 /// The tags of a rule for [`IPV4`] that this installation opened, until then.
 fn tags_of(group: &str, port: u16, number: u128, until: DateTime<Utc>) -> BTreeMap<String, String> {
-    let permission: Permission = format!("tcp|{port}|{port}|{IPV4}/32").parse().unwrap();
-    tags_for(group, &[permission], SessionId(Uuid::from_u128(number)), &installation(number), until)
+    rule_of(&installation(number), group, port, until).tags
 }
 
 fn text(at: DateTime<Utc>) -> String {
@@ -44,7 +42,7 @@ fn left_behind(world: &Sandboxed, group: &str, port: u16, number: u128, seconds:
 }
 
 fn by_hand(world: &Sandboxed, group: &str, port: u16, tags: BTreeMap<String, String>) -> String {
-    let rule = HandRule { tags, ..HandRule::new(&format!("tcp/{port}"), &format!("{IPV4}/32")) };
+    let rule = HandRule { tags, ..world.rule_of_another(world.group(group), port, world.in_seconds(0)) };
     world.region.authorize_by_hand(world.group(group), &rule).unwrap()
 }
 

@@ -3,6 +3,7 @@
 use crate::harness::{Fault, IPV4, Outcome, REGION, Schedule, World};
 use serde_json::{Value, json};
 
+mod left_over;
 mod lifetime;
 mod silent;
 

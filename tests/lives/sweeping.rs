@@ -4,7 +4,7 @@ use crate::eg_here::Machine;
 use chrono::{DateTime, TimeDelta};
 use eg_model::{
     ids::{InstallationId, SessionId},
-    marks::tags_for,
+    marks::{description, tags_for},
     permission::Permission,
 };
 use eg_sandbox::{Config, Fault, HandClock, HandRule, Rule, Sandbox};
@@ -23,8 +23,11 @@ fn nothing_is_closed_on_an_old_reading() {
     let permission: Permission = "tcp|22|22|203.0.113.42/32".parse().unwrap();
     let until = clock.now() - TimeDelta::hours(1);
     let gone = InstallationId::from_uuid(Uuid::from_u128(3));
-    let tags = tags_for(&group, &[permission], SessionId(Uuid::from_u128(1)), &gone, until);
-    region.authorize_by_hand(&group, &HandRule { tags, ..HandRule::new("tcp/22", "203.0.113.42/32") }).unwrap();
+    let session = SessionId(Uuid::from_u128(1));
+    let tags = tags_for(&group, &[permission], session, &gone, until);
+    let description = description(Some("bob@desk"), session, None);
+    let rule = HandRule { tags, description, ..HandRule::new("tcp/22", "203.0.113.42/32") };
+    region.authorize_by_hand(&group, &rule).unwrap();
     let mut machine = Machine::new(dir.path(), "stranger", 7, &clock, &region.endpoint(), "");
     region.script([Rule::new(Fault::Throttle).on(REVOKE).times(6)]);
 

@@ -64,6 +64,8 @@ pub struct World {
     twins: Vec<String>,
     /// Whether rules get switches in the cloud.
     switched: bool,
+    /// Whether what is asked of the scheduler may land late.
+    late_switches: bool,
     commands: u64,
     crashes: u64,
 }
@@ -93,6 +95,7 @@ impl World {
             foreign: BTreeMap::new(),
             twins: Vec::new(),
             switched,
+            late_switches: seed % 4 == 2,
             commands: 0,
             crashes: 0,
             _dir: dir,
@@ -176,7 +179,7 @@ impl World {
                     self.region.untag_by_hand(&id, &BTreeMap::new()).unwrap();
                 }
             }
-            Action::Weather(weather) => self.region.script(faults(*weather)),
+            Action::Weather(weather) => self.region.script(faults(*weather, self.late_switches)),
             Action::Lag(seconds) => self.lag(*seconds),
             Action::Crash(who, at) => self.machines[*who].fate = Fate { dies_at: Some(*at), full_from: None },
             Action::FullDisk(who, from) => self.machines[*who].fate = Fate { dies_at: None, full_from: Some(*from) },
@@ -332,12 +335,14 @@ fn changes(call: &Call) -> bool {
 }
 
 /// The script of a weather. Late calls land within the settle window: later than that, AWS is not believed to act.
-fn faults(weather: Weather) -> Script {
+fn faults(weather: Weather, late_switches: bool) -> Script {
     let late = |seconds| Fault::LandLate(TimeDelta::seconds(seconds));
     let changing = ["AuthorizeSecurityGroupIngress", "RevokeSecurityGroupIngress", "CreateTags", "DeleteTags"];
+    let scheduling = ["CreateSchedule", "UpdateSchedule", "DeleteSchedule"].into_iter().filter(|_| late_switches);
     let lates = |chance: f64| {
         let on = move |action: &str, seconds| Rule::new(late(seconds)).on(action).dry_run(false).chance(chance);
-        changing.into_iter().flat_map(move |action| [on(action, 40), on(action, 200)]).collect::<Vec<_>>()
+        let all = changing.into_iter().chain(scheduling.clone());
+        all.flat_map(move |action| [on(action, 40), on(action, 200)]).collect::<Vec<_>>()
     };
     let any = |fault: Fault, chance| vec![Rule::new(fault).chance(chance)];
     let rules = match weather {

@@ -1,7 +1,7 @@
 //! Steps in words: the lines of `--dry-run`, and what the digest is made of.
 
 use super::Step;
-use crate::{ids::RuleId, marks::lease_value, observation::OwnedRule, permission::Permission};
+use crate::{failure::FailureClass, ids::RuleId, marks::lease_value, observation::OwnedRule, permission::Permission};
 use std::fmt;
 
 fn permissions(list: &[Permission]) -> String {
@@ -57,12 +57,22 @@ impl Step {
     pub(super) fn fine_print(&self) -> String {
         match self {
             Self::MakeRoom { tags, .. } => tags.iter().map(|(key, value)| format!("{key}={value} ")).collect(),
-            Self::Join { session, .. } | Self::Restore { session, .. } | Self::Authorize { session, .. } => {
-                session.to_string()
-            }
+            Self::Join { session, .. } | Self::Authorize { session, .. } => session.to_string(),
+            Self::Restore { session, opener, .. } => format!("{session} {opener}"),
             Self::Leave { value, .. } => value.clone(),
             Self::SetSwitch { way, .. } | Self::DropSwitch { way, .. } => format!("{} {}", way.role_arn, way.group),
             Self::Retag { .. } | Self::Revoke { .. } | Self::Collect { .. } => String::new(),
+        }
+    }
+
+    /// What the user should do next when the provider has refused it with this class.
+    #[must_use]
+    pub fn advice(&self, class: FailureClass) -> &'static str {
+        match (self, class) {
+            (Self::Restore { .. }, FailureClass::Denied) => {
+                "rules that have lost eg:managed-by can be tagged again with what `eg iam-policy --restore` prints"
+            }
+            _ => class.advice(),
         }
     }
 

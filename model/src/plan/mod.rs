@@ -9,7 +9,8 @@
 //! |---|---|
 //! | none | [`Step::Authorize`], one call per (session, expiry) |
 //! | ours: the ledger holds its id, or it carries our fitting lease tag | keep; [`LedgerStep::Adopt`] if the ledger lacks the id, or we are joining it; [`Step::Retag`] if our tag differs from the latest expiry |
-//! | ours by id, tags stripped | [`Step::Restore`], once a reading is settled; reported |
+//! | the same, our tag says a later time that we have not written, and a copy of this record is in use ([`Record::twin`]) | keep: the later time stands, or each would write its own for ever |
+//! | ours by id, tags stripped, or `eg:session` names another session than its description | [`Step::Restore`], once a reading is settled; reported |
 //! | ours by id, permission edited | [`Step::Revoke`], then authorized anew by the next plan |
 //! | ours by id for another permission, edited into this one | wait for that lease to revoke it |
 //! | our tag, or marked and the id that the ledger holds is from an answer, but that id is another and the reading is not settled | keep the known id |
@@ -26,7 +27,8 @@
 //! |---|---|
 //! | never attempted | [`LedgerStep::Close`] |
 //! | no rule of ours, reading settled | [`LedgerStep::Close`] |
-//! | our tag, unexpired, on a rule that has lost its marks | wait: whoever knows the rule may mark it again |
+//! | our tag, unexpired, on a rule that has lost its marks | wait: an installation that knows the rule may mark it again |
+//! | our tag on a rule that no marks can make `eg`'s | as if it were not there |
 //! | no rule of ours, not settled | wait: a delayed call can still land, or the reading is stale |
 //! | our tag on another rule than the known one, which is seen too, or the reading is not settled | [`Step::Collect`] for that rule, first; the lease stays open |
 //! | the same, seen both, and others hold that rule | [`LedgerStep::Adopt`] it: the known one is displaced, and closed first |
@@ -47,8 +49,12 @@
 //! | our lease tag, no row in the ledger, unexpired | left and reported: it closes by its own tag |
 //! | marks fit, every lease expired, or none left, and not wanted | [`Step::Collect`], if allowed |
 //! | once proved ours, edited by hand, and its lease knows another rule by now | [`Step::Collect`], before that other rule is closed; until then its lease stays open |
-//! | marked, digest does not fit, id unknown | never touched, always reported |
+//! | marked, and the marks do not fit: see [`Misfit`](crate::marks::Misfit) | never touched, always reported |
 //! | not marked | not ours; not even looked at |
+//!
+//! *Marked* is a rule whose marks [`Marks::fit`](crate::marks::Marks::fit) calls genuine: where the record does not hold
+//! its id, its description has to name the session of its tag, and its network has to be one that `eg` can open. The
+//! same holds for our lease tag on a rule that the record does not know: somebody else may have put it there.
 //!
 //! "Left" is a lease in phase [`Leaving`](crate::lease::Phase::Leaving), whether its rule was left to others or was
 //! hidden when the one opened in its place was closed ([`hidden_rule`](crate::lease::hidden_rule)).
@@ -60,13 +66,13 @@
 //! | rule | its switch | step |
 //! |---|---|---|
 //! | held by us and wanted, or just left to others | not read yet | read it ([`TargetPlan::unread`]), then plan again |
-//! | the same | fires at the end of the rule's latest unexpired lease, ours and others' | keep; [`LedgerStep::KnowSwitch`] if the record says otherwise |
+//! | the same | fires at the end of the rule's latest unexpired lease, ours, others' and a twin's | keep; [`LedgerStep::KnowSwitch`] if the record says otherwise |
 //! | the same, without its marks | fires later than that | keep: it may be there for others, whose leases do not show |
 //! | the same | absent, at another time, or not as it should be | [`Step::SetSwitch`] |
 //! | the same | cannot be read, and the record does not say that it is right | [`Step::SetSwitch`] |
 //! | known to no lease of ours any more | on record, must have fired | [`LedgerStep::ForgetSwitch`] |
 //! | the same, another was opened in its place, not settled | on record | wait: it may be gone and show, or be hidden |
-//! | the same, and gone | on record | [`Step::DropSwitch`] |
+//! | the same, and gone | on record | [`Step::DropSwitch`]; once more after the settle window where an attempt to set it may still land ([`Switch::may_still_land`]) |
 //! | the same, and held by others | on record | [`LedgerStep::ForgetSwitch`]: it is its holders' |
 //! | the same, and held by nobody | on record | wait: it is to be closed, by the switch if by nobody else |
 //!
@@ -124,6 +130,9 @@ pub struct Record<'a> {
     /// Rules that an answer, our tag or a join once proved to be ours, each with what it was opened for, and whose
     /// revoke is not confirmed. An open lease may know another rule by now.
     pub opened: &'a BTreeMap<RuleId, Permission>,
+    /// Another `eg` with this installation's id is at work: a copy of this record, on a machine that cannot be told from
+    /// this one. It has written other times into our tags again and again ([`crate::twin`]).
+    pub twin: bool,
     /// What may be done.
     pub policy: Policy,
 }
@@ -174,7 +183,7 @@ pub enum Step {
         /// Until when.
         until: Timestamp,
     },
-    /// Write all our tags again on a rule that is ours by id and lost them.
+    /// Write all our tags again on a rule that is ours by id and lost some.
     Restore {
         /// The rule.
         rule: OwnedRule,
@@ -182,6 +191,8 @@ pub enum Step {
         session: SessionId,
         /// Until when.
         until: Timestamp,
+        /// What `eg:session` says: the session that the rule's description names.
+        opener: String,
     },
     /// Open permissions in one call.
     Authorize {

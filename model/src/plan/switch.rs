@@ -5,17 +5,20 @@ use super::{
     target::{CLOSING_DELAY_MAX, is_stale},
 };
 use crate::{
-    Timestamp,
+    SETTLE_WINDOW, Timestamp,
     failure::{Failure, FailureClass},
     ids::RuleId,
     lease::{Lease, Phase},
-    marks::{LeaseState, Marks},
+    marks::{Fit, LeaseState, Marks},
     observation::{Observation, ObservedRule, OwnedRule, Proof, Reading},
     permission::Permission,
     switch::{Due, Switch, SwitchSeen, SwitchWay},
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// The longest delay before a switch that is left over is taken away, or taken away once more ([`Switch::dropped`]).
+const DROPPING_DELAY_MAX: TimeDelta = TimeDelta::seconds(SETTLE_WINDOW.num_seconds() + 1);
 
 /// The plan with what the switches need.
 pub(super) fn with_switches(
@@ -99,7 +102,7 @@ impl<'a> Planner<'a> {
             let moves = if lease.phase == Phase::Leaving { ours.is_none() } else { ours.is_some() };
             let known = self.rows.get(&rule.id).copied();
             if let Some((latest, way)) = self.latest(rule, ours).filter(|_| moves).zip(self.way(known)) {
-                let unmarked = self.marked_kind && !rule.marks(&self.plan.target.id).genuine();
+                let unmarked = self.marked_kind && !fits(&rule.marks(&self.plan.target.id));
                 self.held_rule(rule, Due::new(latest, self.provider_now()).or_later(unmarked), way, known);
             }
         }
@@ -109,8 +112,10 @@ impl<'a> Planner<'a> {
     fn latest(&self, rule: &ObservedRule, ours: Option<Timestamp>) -> Option<Timestamp> {
         let marks = rule.marks(&self.plan.target.id);
         let provider = self.provider_now();
-        let holds = |value: &&String| marks.genuine() && Marks::judge(value, provider) == LeaseState::Unexpired;
-        let others = marks.leases.iter().filter(|(id, _)| *id != self.record.installation).map(|(_, value)| value);
+        let holds = |value: &&String| fits(&marks) && Marks::judge(value, provider) == LeaseState::Unexpired;
+        // A twin's lease stands under our own id.
+        let another = |id| self.record.twin || id != self.record.installation;
+        let others = marks.leases.iter().filter(|(id, _)| another(*id)).map(|(_, value)| value);
         let times = others.filter(holds).filter_map(|value| DateTime::parse_from_rfc3339(value).ok());
         times.map(|until| until.with_timezone(&Utc)).chain(ours).max()
     }
@@ -142,7 +147,7 @@ impl<'a> Planner<'a> {
         if let Some(failure) = known.and_then(|known| known.last_failure.as_ref()) {
             self.unset.entry(failure.to_string()).or_insert((0, failure.class)).0 += 1;
         }
-        if self.switches.ignore_delays || self.is_due(known) {
+        if self.switches.ignore_delays || self.is_due(known, CLOSING_DELAY_MAX) {
             let owned = self.owned(rule);
             self.plan.steps.extend(owned.map(|rule| Step::SetSwitch { rule, at: due.at(), way }));
         } else {
@@ -153,14 +158,13 @@ impl<'a> Planner<'a> {
     }
 
     fn owned(&self, rule: &ObservedRule) -> Option<OwnedRule> {
-        let read_at = self.reading?.read_at;
-        Some(OwnedRule::seen(&self.plan.target, rule, Proof::LedgerId, read_at))
+        Some(OwnedRule::seen(&self.plan.target, rule, Proof::LedgerId, self.reading?))
     }
 
     /// A delay longer than the longest was written before the clock stepped back; it delays nothing.
-    fn is_due(&self, known: Option<&Switch>) -> bool {
+    fn is_due(&self, known: Option<&Switch>, longest: TimeDelta) -> bool {
         let now = self.record.now;
-        let next = known.and_then(|known| known.next_try_at).filter(|at| *at > now && *at - now <= CLOSING_DELAY_MAX);
+        let next = known.and_then(|known| known.next_try_at).filter(|at| *at > now && *at - now <= longest);
         next.is_none()
     }
 
@@ -180,10 +184,12 @@ impl<'a> Planner<'a> {
                 self.plan.wake = self.plan.wake.into_iter().chain([settles_at + TimeDelta::seconds(1)]).min();
             } else if spent || rule.is_some_and(|rule| self.latest(rule, None).is_some()) {
                 self.plan.ledger.push(LedgerStep::ForgetSwitch { rule: row.rule.clone() });
-            } else if rule.is_none() && self.is_due(Some(row)) {
+            } else if rule.is_none() && self.is_due(Some(row), DROPPING_DELAY_MAX) {
                 // Nothing waits for this one, and no person either: what is left behind hits nothing and deletes itself.
                 let (rule, permission, way) = (row.rule.clone(), row.permission, row.way.clone());
                 self.plan.steps.push(Step::DropSwitch { rule, permission, way });
+            } else if rule.is_none() {
+                self.plan.wake = self.plan.wake.into_iter().chain(row.next_try_at).min();
             }
         }
     }
@@ -195,6 +201,11 @@ impl<'a> Planner<'a> {
         let lease = self.leases.get(&row.permission).filter(|lease| !lease.settled(read_at))?;
         lease.settles_at().filter(|_| self.record.opened.contains_key(&row.rule))
     }
+}
+
+/// Whether the leases on a rule that the record knows mean anything.
+fn fits(marks: &Marks) -> bool {
+    marks.fit(true) == Some(Fit::Genuine)
 }
 
 fn unset_text(why: &str) -> String {

@@ -7,11 +7,12 @@ use crate::{
     failure::{Failure, FailureClass},
     ids::{InstallationId, RuleId, SessionId},
     lease::{Lease, Phase},
-    marks::{LEASE_GRACE, LeaseState, Marks, lease_key, lease_value},
+    marks::{Fit, LEASE_GRACE, LeaseState, Marks, Misfit, SESSION, lease_key, lease_value, sessions_named},
     observation::{Observation, ObservedRule, OwnedRule, Proof, Reading},
     permission::Permission,
     session::Standing,
     target::Capabilities,
+    twin,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::{BTreeMap, BTreeSet};
@@ -125,6 +126,11 @@ fn held(lease: &Lease, rule: &RuleId) -> Standing {
     if lease.shared { Standing::Shared(rule.clone()) } else { Standing::Own(rule.clone()) }
 }
 
+/// Whether the last attempt to write a tag was denied.
+fn may_not_restore(lease: &Lease) -> bool {
+    lease.last_failure.as_ref().is_some_and(|failure| failure.class == FailureClass::Denied)
+}
+
 /// Slows down against somebody who keeps deleting our rule: 1, 2, 4, 8, then 15 minutes from the second time on.
 /// `vanished` counts the earlier times.
 fn contest_pause(vanished: u32) -> TimeDelta {
@@ -137,9 +143,18 @@ pub(super) fn is_stale(record: &Record<'_>, reading: &Reading, rule: &ObservedRu
     record.revoked.get(&rule.id).is_some_and(|at| reading.read_at - *at <= SETTLE_WINDOW)
 }
 
+#[derive(Clone)]
 struct Seen<'a> {
     rule: &'a ObservedRule,
     marks: Marks,
+    /// What the marks are worth.
+    fit: Option<Fit>,
+}
+
+impl Seen<'_> {
+    fn genuine(&self) -> bool {
+        self.fit == Some(Fit::Genuine)
+    }
 }
 
 struct Planner<'a> {
@@ -169,9 +184,14 @@ impl<'a> Planner<'a> {
         leases: &'a BTreeMap<Permission, &'a Lease>,
     ) -> Self {
         let stale = |rule: &&ObservedRule| is_stale(record, reading, rule);
-        let marks = |rule: &ObservedRule| rule.marks(&view.key.id);
-        let rules = reading.rules.iter().filter(|rule| !stale(rule));
-        let mut seen: Vec<_> = rules.map(|rule| Seen { rule, marks: marks(rule) }).collect();
+        let known: BTreeMap<&RuleId, Permission> =
+            leases.iter().filter_map(|(permission, lease)| Some((lease.proven_rule()?, *permission))).collect();
+        let judged = |rule: &'a ObservedRule| {
+            let marks = rule.marks(&view.key.id);
+            let fit = marks.fit(known.contains_key(&rule.id) || record.opened.contains_key(&rule.id));
+            Seen { rule, marks, fit }
+        };
+        let mut seen: Vec<_> = reading.rules.iter().filter(|rule| !stale(rule)).map(judged).collect();
         seen.sort_by(|a, b| a.rule.id.cmp(&b.rule.id));
         Self {
             record,
@@ -180,7 +200,7 @@ impl<'a> Planner<'a> {
             wanted,
             leases,
             seen,
-            known: leases.iter().filter_map(|(permission, lease)| Some((lease.proven_rule()?, *permission))).collect(),
+            known,
             dealt_with: BTreeSet::new(),
             authorize: BTreeMap::new(),
             retag: BTreeMap::new(),
@@ -242,7 +262,7 @@ impl<'a> Planner<'a> {
     }
 
     fn owned(&self, rule: &ObservedRule, proof: Proof) -> OwnedRule {
-        OwnedRule::seen(&self.plan.target, rule, proof, self.reading.read_at)
+        OwnedRule::seen(&self.plan.target, rule, proof, self.reading)
     }
 
     fn judge_clock(&mut self) {
@@ -259,9 +279,9 @@ impl<'a> Planner<'a> {
         lease_state(value, self.reading.provider_time)
     }
 
-    fn held_by_another(&self, marks: &Marks) -> bool {
+    fn held_by_another(&self, seen: &Seen<'_>) -> bool {
         let another = |(id, value): (&InstallationId, &String)| id != self.me() && self.state(value).holds();
-        marks.genuine() && marks.leases.iter().any(another)
+        seen.genuine() && seen.marks.leases.iter().any(another)
     }
 
     /// Whether the lease's retry delay is over; else notes when to look again.
@@ -298,7 +318,7 @@ impl<'a> Planner<'a> {
         let proven = lease.and_then(Lease::proven_rule);
         // While its marks fit, a rule that is being joined is judged by them.
         let joining = lease.is_some_and(|lease| lease.phase == Phase::Joining);
-        let by_marks = |seen: &Seen<'_>| joining && seen.rule.permission == permission && seen.marks.genuine();
+        let by_marks = |seen: &Seen<'_>| joining && seen.rule.permission == permission && seen.genuine();
         let by_id = self.position(|seen| Some(&seen.rule.id) == proven && !by_marks(seen));
         if let (Some(index), Some(lease)) = (by_id, lease) {
             return self.wanted_ours_by_id(index, permission, want, lease);
@@ -310,7 +330,7 @@ impl<'a> Planner<'a> {
             self.plan.standings.insert(permission, Standing::Pending(message));
             return;
         }
-        let marked = |seen: &Seen<'_>| seen.rule.permission == permission && seen.marks.genuine();
+        let marked = |seen: &Seen<'_>| seen.rule.permission == permission && seen.genuine();
         if self.capabilities.marks {
             if let Some(index) = self.position(|seen| marked(seen) && seen.marks.leases.contains_key(me)) {
                 return self.wanted_ours_by_tag(index, permission, want, lease);
@@ -350,14 +370,15 @@ impl<'a> Planner<'a> {
         self.seen.iter().position(|seen| !self.dealt_with.contains(&seen.rule.id) && matches(seen))
     }
 
-    fn take(&mut self, index: usize) -> Option<(&'a ObservedRule, Marks)> {
-        let seen = self.seen.get(index)?;
+    fn take(&mut self, index: usize) -> Option<Seen<'a>> {
+        let seen = self.seen.get(index)?.clone();
         self.dealt_with.insert(seen.rule.id.clone());
-        Some((seen.rule, seen.marks.clone()))
+        Some(seen)
     }
 
     fn wanted_ours_by_id(&mut self, index: usize, permission: Permission, want: Want, lease: &Lease) {
-        let Some((rule, marks)) = self.take(index) else { return };
+        let Some(seen) = self.take(index) else { return };
+        let rule = seen.rule;
         if rule.permission != permission {
             let message = format!("{} was edited by hand; it is closed and opened anew", rule.id);
             self.note(NoteKind::Edited, message);
@@ -368,7 +389,7 @@ impl<'a> Planner<'a> {
             }
             return;
         }
-        if lease.phase == Phase::Leaving && marks.genuine() {
+        if lease.phase == Phase::Leaving && seen.genuine() {
             self.plan.standings.insert(permission, Standing::Pending("joining its rule again".to_owned()));
             return self.join(rule, Proof::LedgerId, want, Some(lease));
         }
@@ -384,9 +405,13 @@ impl<'a> Planner<'a> {
             return;
         }
         let settled = lease.settled(self.reading.read_at);
-        match marks.leases.get(self.me()).filter(|_| marks.genuine()) {
+        match seen.marks.leases.get(self.me()).filter(|_| !seen.marks.incomplete()) {
             None if !settled => {
                 self.settle(lease);
+                // What is not settled yet is the refusal itself.
+                if may_not_restore(lease) && lease.tagged_until == Some(want.until) {
+                    self.note_stripped(rule, lease);
+                }
                 // What our tag says is known from the ledger, even where it does not show.
                 let behind = lease.phase == Phase::Held && lease.tagged_until != Some(want.until);
                 if behind && self.due(Some(lease)) {
@@ -394,20 +419,45 @@ impl<'a> Planner<'a> {
                     self.retag.entry(want.until).or_default().push(owned);
                 }
             }
-            None => {
-                let message = format!("{} was found without its tags; they are written again", rule.id);
-                self.note(NoteKind::Stripped, message);
-                let rule = self.owned(rule, Proof::LedgerId);
-                if self.due(Some(lease)) {
-                    self.plan.steps.push(Step::Restore { rule, session: want.session, until: want.until });
-                }
-            }
+            None => self.restore(rule, want, lease),
             Some(value) => self.keep(rule, Proof::LedgerId, value, want, Some(lease)),
         }
     }
 
+    /// Our rule has lost its tags, or the one that names the session of its description.
+    fn restore(&mut self, rule: &ObservedRule, want: Want, lease: &Lease) {
+        self.note_stripped(rule, lease);
+        if self.due(Some(lease)) {
+            let (opener, rule) = (self.opener(rule, want), self.owned(rule, Proof::LedgerId));
+            self.plan.steps.push(Step::Restore { rule, session: want.session, until: want.until, opener });
+        }
+    }
+
+    fn note_stripped(&mut self, rule: &ObservedRule, lease: &Lease) {
+        let then = if may_not_restore(lease) {
+            "the credentials may not write them again (eg iam-policy --restore prints what allows it); until then only \
+             this installation knows that it is eg's, and closes it by its id"
+        } else {
+            "they are written again"
+        };
+        self.note(NoteKind::Stripped, format!("{} was found without its tags; {then}", rule.id));
+    }
+
+    /// What `eg:session` has to say on a rule, so that its description bears it out: what it says, if that fits; else a
+    /// live session of ours that the description names, or the short id that stands there. Where it names none, nothing
+    /// can fit.
+    fn opener(&self, rule: &ObservedRule, want: Want) -> String {
+        let said = rule.tags.get(SESSION).cloned();
+        let live = self.record.sessions.iter().map(|session| session.id);
+        let whole = said.clone().into_iter().chain(std::iter::once(want.session).chain(live).map(|id| id.to_string()));
+        let named: Vec<&str> = sessions_named(rule.description.as_deref().unwrap_or_default()).collect();
+        let fits = |id: &String| named.iter().any(|short| id.starts_with(short));
+        let found = whole.into_iter().find(fits).or_else(|| named.first().map(|short| (*short).to_owned()));
+        found.or(said).unwrap_or_else(|| want.session.to_string())
+    }
+
     fn wanted_ours_by_tag(&mut self, index: usize, permission: Permission, want: Want, lease: Option<&Lease>) {
-        let Some((rule, marks)) = self.take(index) else { return };
+        let Some(Seen { rule, marks, .. }) = self.take(index) else { return };
         let Some(value) = marks.leases.get(self.me()) else { return };
         if let Some(lease) = lease.filter(|lease| self.is_older_than_known(rule, lease)) {
             return self.keep_known(permission, lease);
@@ -441,6 +491,9 @@ impl<'a> Planner<'a> {
         if value == lease_value(want.until) {
             return self.learn_tag(rule, proof, want, lease);
         }
+        if self.record.twin && self.state(value).holds() && twin::stands(value, want.until, lease) {
+            return;
+        }
         let written = lease.is_some_and(|lease| lease.tagged_until == Some(want.until));
         let settled = lease.is_none_or(|lease| lease.settled(self.reading.read_at));
         if written && !settled {
@@ -467,7 +520,7 @@ impl<'a> Planner<'a> {
     }
 
     fn wanted_marked(&mut self, index: usize, permission: Permission, want: Want, lease: Option<&Lease>) {
-        let Some((rule, _)) = self.take(index) else { return };
+        let Some(Seen { rule, .. }) = self.take(index) else { return };
         if !want.open {
             return lease.into_iter().for_each(|lease| self.unwanted_absent(lease));
         }
@@ -526,7 +579,7 @@ impl<'a> Planner<'a> {
 
     /// Somebody else's rule does it. If a lease of ours is open for it, it closes as soon as that is safe.
     fn wanted_covered(&mut self, index: usize, permission: Permission, lease: Option<&Lease>) {
-        let Some((rule, _)) = self.take(index) else { return };
+        let Some(Seen { rule, .. }) = self.take(index) else { return };
         self.plan.standings.insert(permission, Standing::Foreign(rule.id.clone()));
         let Some(lease) = lease else { return };
         match self.stray_tag(lease) {
@@ -593,9 +646,7 @@ impl<'a> Planner<'a> {
         let by_id = self.position(|seen| Some(&seen.rule.id) == lease.proven_rule());
         let tagged = |seen: &Seen<'_>| {
             let free = !self.known.contains_key(&seen.rule.id);
-            free && seen.rule.permission == lease.permission
-                && seen.marks.genuine()
-                && seen.marks.leases.contains_key(me)
+            free && seen.rule.permission == lease.permission && seen.genuine() && seen.marks.leases.contains_key(me)
         };
         let by_tag = self.position(tagged).filter(|_| self.capabilities.marks);
         // Our tag on a rule beside the known one: a lost call that landed after an edit, or a reading older than the
@@ -616,9 +667,10 @@ impl<'a> Planner<'a> {
             Some(index) => (Some(index), Proof::LedgerId),
             None => (by_tag, Proof::LeaseTag),
         };
-        let Some((rule, marks)) = found.and_then(|index| self.take(index)) else {
+        let Some(seen) = found.and_then(|index| self.take(index)) else {
             return self.unwanted_absent(lease);
         };
+        let (rule, marks) = (seen.rule, &seen.marks);
         if proof == Proof::LeaseTag {
             let owned = self.owned(rule, proof);
             let until = marks.leases.get(me).and_then(|value| tag_time(value));
@@ -626,9 +678,9 @@ impl<'a> Planner<'a> {
         }
         // An edited rule gives nobody what its tags speak of, so other holders' leases on it hold nothing either.
         let edited = rule.permission != lease.permission;
-        let others = !edited && self.held_by_another(&marks);
+        let others = !edited && self.held_by_another(&seen);
         let settled = lease.settled(self.reading.read_at);
-        if lease.phase == Phase::Joining && !settled && !edited && !marks.genuine() {
+        if lease.phase == Phase::Joining && !settled && !edited && !seen.genuine() {
             // Tags of a new rule may not show yet: whether others hold it is not known.
             return self.waits(lease);
         }
@@ -658,12 +710,12 @@ impl<'a> Planner<'a> {
     /// | shared | seen, and on record as opened | the lease takes it over: the known one, displaced from now on, is closed first, and then this one is left |
     /// | shared | not seen | wait |
     fn beside_known(&mut self, index: usize, known_is_seen: bool, lease: &Lease) -> bool {
-        let shared = self.seen.get(index).is_some_and(|seen| self.held_by_another(&seen.marks));
+        let shared = self.seen.get(index).is_some_and(|seen| self.held_by_another(seen));
         let remembered = lease.proven_rule().and_then(|known| self.record.opened.get(known)) == Some(&lease.permission);
         if shared && known_is_seen && !remembered {
             return false;
         }
-        let Some((rule, marks)) = self.take(index) else { return false };
+        let Some(Seen { rule, marks, .. }) = self.take(index) else { return false };
         self.dealt_with.extend(lease.proven_rule().cloned());
         let owned = self.owned(rule, Proof::LeaseTag);
         match (shared, known_is_seen) {
@@ -697,15 +749,19 @@ impl<'a> Planner<'a> {
 
     /// Until when our tag holds on a rule for this permission that has lost its marks: a tag written late, on a rule
     /// that somebody has stripped. We may not touch it, but another holder who knows the rule by its id marks it again,
-    /// and our tag counts again. So the lease stays open until then, or until the tag's own time.
+    /// and our tag counts again. So the lease stays open until then, or until the tag's own time. With tags that
+    /// somebody has put on a rule which no marks can make `eg`'s, there is nothing to wait for.
     fn stray_tag(&self, lease: &Lease) -> Option<Timestamp> {
         let (me, known) = (self.me(), &self.known);
-        let stray = |seen: &&Seen<'_>| seen.rule.permission == lease.permission && !known.contains_key(&seen.rule.id);
+        let stray = |seen: &&Seen<'_>| {
+            let free = seen.rule.permission == lease.permission && !known.contains_key(&seen.rule.id);
+            free && !seen.genuine() && seen.marks.can_be_mended()
+        };
         let value = |seen: &Seen<'_>| {
             let value = seen.marks.leases.get(me).filter(|value| self.state(value).holds())?;
             tag_time(value)
         };
-        self.seen.iter().filter(stray).filter(|seen| !seen.marks.genuine()).filter_map(value).max()
+        self.seen.iter().filter(stray).filter_map(value).max()
     }
 
     fn leave(&mut self, rule: &ObservedRule, proof: Proof, value: Option<&String>, lease: &Lease) {
@@ -720,7 +776,8 @@ impl<'a> Planner<'a> {
 
     fn remaining_rules(&mut self) {
         let seen = std::mem::take(&mut self.seen);
-        for Seen { rule, marks } in &seen {
+        for one in &seen {
+            let Seen { rule, marks, fit } = one;
             if self.displaced(rule).is_some() {
                 let message = format!("{} was edited by hand while a reading did not show it; it is closed", rule.id);
                 self.note(NoteKind::Edited, message);
@@ -734,12 +791,19 @@ impl<'a> Planner<'a> {
             if marks.managed {
                 self.report_odd(rule, marks);
             }
-            if marks.managed && !marks.fits && !self.known.contains_key(&rule.id) {
-                let message = format!("{} carries marks that are not its own; it is left alone", rule.id);
+            let misfit = match fit {
+                Some(Fit::Misfit(misfit)) => Some(*misfit),
+                // It was ours, and no lease knows it any more.
+                Some(Fit::OursById) if marks.managed && !self.known.contains_key(&rule.id) => Some(Misfit::Digest),
+                _ => None,
+            };
+            if let Some(misfit) = misfit {
+                let (id, why) = (&rule.id, misfit.why());
+                let message = format!("{id} carries marks that are not its own: {why}; it is left alone");
                 self.note(NoteKind::Misfit, message);
             }
             if !self.dealt_with.contains(&rule.id) {
-                self.remaining_rule(rule, marks);
+                self.remaining_rule(one);
             }
         }
     }
@@ -753,15 +817,16 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn remaining_rule(&mut self, rule: &ObservedRule, marks: &Marks) {
-        if !marks.genuine() || self.wanted.contains_key(&rule.permission) {
+    fn remaining_rule(&mut self, seen: &Seen<'_>) {
+        let Seen { rule, marks, fit } = seen;
+        if !seen.genuine() || self.wanted.contains_key(&rule.permission) {
             return;
         }
         if marks.leases.get(self.me()).is_some_and(|value| self.state(value).holds()) {
             let message = format!("{} carries our tag but is not in this record; it closes by its own tag", rule.id);
             return self.note(NoteKind::Unledgered, message);
         }
-        if !abandoned(marks, self.reading.provider_time) || !self.may_collect() {
+        if !abandoned(*fit, marks, self.reading.provider_time) || !self.may_collect() {
             return;
         }
         let owned = self.owned(rule, Proof::Marked);

@@ -9,7 +9,10 @@ use crate::{
     follow::successor,
     ids::GrantId,
     lease::{Attempt, Phase},
-    marks::{DIGESTS_PER_CALL, LEASE_PREFIX, MANAGED_BY, MARKS, lease_key, lease_value, tags_for},
+    marks::{
+        DIGESTS_PER_CALL, Fit, LEASE_PREFIX, MANAGED_BY, MARKS, SESSION, description, lease_key, lease_value,
+        tags_again, tags_for,
+    },
     observation::{Effect, ObservedRule, Proof, Reading},
     session::{Grant, GrantPermission, GrantStatus, SessionStatus},
     target::Reach,
@@ -18,6 +21,7 @@ use chrono::TimeDelta;
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
+mod forged;
 mod switches;
 
 const ME: u128 = 1;
@@ -67,7 +71,7 @@ fn failure(class: FailureClass) -> Failure {
     Failure::new(class, "words")
 }
 
-/// A rule without tags.
+/// A rule made by hand.
 fn bare(id: &str, number: u16) -> ObservedRule {
     ObservedRule { id: sgr(id), permission: port(number), description: None, tags: BTreeMap::new() }
 }
@@ -77,7 +81,16 @@ fn marked(id: &str, number: u16, leases: &[(u128, &str)]) -> ObservedRule {
     let mut tags = tags_for(GROUP, &[port(number)], sid(9), &inst(ME), now());
     tags.remove(&lease_key(&inst(ME)));
     tags.extend(leases.iter().map(|(n, value)| (lease_key(&inst(*n)), (*value).to_owned())));
-    ObservedRule { tags, ..bare(id, number) }
+    ObservedRule { tags, description: said_by(9), ..bare(id, number) }
+}
+
+/// The description of a rule that a session opened.
+fn said_by(session: u128) -> Option<String> {
+    Some(description(Some("alice@laptop"), sid(session), None))
+}
+
+fn genuine(rule: &ObservedRule) -> bool {
+    rule.marks(GROUP).fit(false) == Some(Fit::Genuine)
 }
 
 /// The same with times.
@@ -125,6 +138,7 @@ struct World {
     leases: Vec<Lease>,
     revoked: BTreeMap<RuleId, Timestamp>,
     opened: BTreeMap<RuleId, Permission>,
+    twin: bool,
     policy: Policy,
     capabilities: Capabilities,
     reading: Reading,
@@ -141,12 +155,15 @@ fn world() -> World {
         leases: Vec::new(),
         revoked: BTreeMap::new(),
         opened: BTreeMap::new(),
+        twin: false,
         policy: Policy { open: true, collect: true, ignore_delays: false },
         capabilities: Capabilities { marks: true, batch: DIGESTS_PER_CALL, tags_per_rule: 50, switches: false },
         reading: Reading {
             rules: Vec::new(),
             other_ingress: 0,
             read_at: now(),
+            last_page_at: now(),
+            read_later: BTreeMap::new(),
             provider_time: Some(now()),
             account: None,
         },
@@ -246,6 +263,7 @@ impl World {
             leases: &self.leases,
             revoked: &self.revoked,
             opened: &self.opened,
+            twin: self.twin,
             policy: self.policy,
         };
         let complete = Observation::Complete(self.reading.clone());
@@ -467,6 +485,29 @@ fn another_expiry_retag() {
     }
 }
 
+/// A copy of this record is in use: what it has written stands where it is later, and nowhere else.
+#[test]
+fn the_later_time_of_a_twin_stands() {
+    let tagged = |until: Timestamp, written: Timestamp| {
+        world().session(1, &[22], m(60)).held(22, "sgr-1", written).rule(ours("sgr-1", 22, until))
+    };
+    let twin = |world: World| world.with(|world| world.twin = true);
+    // It says a later time than we want and have written.
+    tagged(m(90), m(60)).plans(&[], &[step("retag", &["sgr-1"])], &[]);
+    let plan = twin(tagged(m(90), m(60))).rests();
+    stands(&plan, 22, &own("sgr-1"));
+    twin(tagged(m(90), m(45))).rests();
+    // We wrote that, and want less by now.
+    twin(tagged(m(90), m(90))).plans(&[], &[step("retag", &["sgr-1"])], &[]);
+    // Too early a time would let others close what we need; and what holds nothing stands for nothing.
+    twin(tagged(m(30), m(60))).plans(&[], &[step("retag", &["sgr-1"])], &[]);
+    let odd = m(60 * 24 * 32);
+    twin(tagged(odd, m(60))).plans(&[], &[step("retag", &["sgr-1"])], &[NoteKind::OddLease]);
+    // What nobody wants here is closed, whatever the tag says.
+    let ended = tagged(m(90), m(60)).with(|world| world.sessions[0].status = SessionStatus::Expiring);
+    twin(ended).plans(&[], &[revoke(&["sgr-1"])], &[]);
+}
+
 #[test]
 fn one_retag_for_many_rules() {
     let world = world()
@@ -499,7 +540,7 @@ fn stripped_is_believed_only_after_the_settle_window() {
     assert_eq!(plan.wake, Some(now() + s(1)), "one second after the window");
     let plan = stripped(301).plans(&[], &[step("restore", &["sgr-1"])], &[NoteKind::Stripped]);
     stands(&plan, 22, &own("sgr-1"));
-    let Step::Restore { rule, session, until } = &plan.steps[0] else { panic!("{plan:?}") };
+    let Step::Restore { rule, session, until, .. } = &plan.steps[0] else { panic!("{plan:?}") };
     assert_eq!((rule.proof(), *session, *until), (Proof::LedgerId, sid(1), m(60)));
     assert!(NoteKind::Stripped.unconverged());
 }
@@ -600,8 +641,8 @@ fn edited_into_another_wanted_permission_is_still_closed_by_its_own_lease() {
 
 #[test]
 fn edited_into_the_permission_of_an_unwanted_lease_is_closed_once() {
-    let rule =
-        ObservedRule { tags: tags_for(GROUP, &[port(22), port(443)], sid(1), &inst(ME), m(60)), ..bare("sgr-1", 22) };
+    let tags = tags_for(GROUP, &[port(22), port(443)], sid(1), &inst(ME), m(60));
+    let rule = ObservedRule { tags, description: said_by(1), ..bare("sgr-1", 22) };
     let world = world().held(22, "sgr-2", m(60)).held(443, "sgr-1", m(60)).rule(rule);
     world.plans(&["close 22"], &[revoke(&["sgr-1"])], &[]);
 }
@@ -1155,7 +1196,7 @@ fn every_opening_comes_before_every_closing() {
 #[test]
 fn edited_into_another_permission_of_its_call_is_held_by_nobody_else() {
     let tags = tags_for(GROUP, &[port(22), port(23)], sid(9), &inst(THEY), m(60));
-    let rule = ObservedRule { tags, ..bare("sgr-1", 23) };
+    let rule = ObservedRule { tags, description: said_by(9), ..bare("sgr-1", 23) };
     world().held(22, "sgr-1", m(60)).rule(rule).plans(&[], &[revoke(&["sgr-1"])], &[]);
 }
 
@@ -1181,8 +1222,8 @@ fn an_unwanted_lease_without_an_id_adopts_by_its_own_fitting_tag_alone() {
 /// rule until its own time.
 #[test]
 fn our_tag_on_a_rule_without_marks_keeps_its_lease_open() {
-    let stripped =
-        ObservedRule { tags: BTreeMap::from([(lease_key(&inst(ME)), lease_value(m(60)))]), ..bare("sgr-1", 22) };
+    let tags = BTreeMap::from([(lease_key(&inst(ME)), lease_value(m(60)))]);
+    let stripped = ObservedRule { tags, description: said_by(9), ..bare("sgr-1", 22) };
     let lost = || world().lease(22, |lease| lease.intend(Attempt::Opening, m(-6)));
     let mut unwanted = lost().rule(stripped.clone());
     let plan = unwanted.plans(&[], &[], &[NoteKind::Closing]);
@@ -1752,8 +1793,8 @@ impl World {
                 let id = rule.id().clone();
                 self.change(self.holder(rule), |lease| lease.intend(Attempt::Opening, at).joined(id, *until));
             }
-            Step::Restore { rule, session, until } => {
-                let tags = tags_for(GROUP, &[*rule.permission()], *session, &inst(ME), *until);
+            Step::Restore { rule, until, opener, .. } => {
+                let tags = tags_again(GROUP, *rule.permission(), opener.clone(), &inst(ME), *until);
                 self.reading.lay_over(Effect::Tagged(rule.id().clone(), tags));
                 self.change(self.holder(rule), |lease| lease.intend(Attempt::Other, at).retagged(*until));
             }
@@ -1766,8 +1807,9 @@ impl World {
                     );
                     self.next_rule += 1;
                     let id = sgr(&format!("sgr-new-{}", self.next_rule));
+                    let description = Some(description(Some("alice@laptop"), *session, None));
                     let rule =
-                        ObservedRule { id: id.clone(), permission: *permission, description: None, tags: tags.clone() };
+                        ObservedRule { id: id.clone(), permission: *permission, description, tags: tags.clone() };
                     self.reading.lay_over(Effect::Added(vec![rule]));
                     self.change(*permission, |lease| lease.intend(Attempt::Opening, at).authorized(id, *until));
                 }
@@ -1886,7 +1928,7 @@ fn scenarios() -> Vec<(&'static str, World)> {
 /// Rules that no plan of ours may touch in any scenario: no marks, or marks of somebody else that hold.
 fn untouchable(world: &World) -> Vec<ObservedRule> {
     let known: BTreeSet<_> = world.leases.iter().filter_map(Lease::proven_rule).collect();
-    let foreign = |rule: &&ObservedRule| !rule.marks(GROUP).genuine() && !known.contains(&rule.id);
+    let foreign = |rule: &&ObservedRule| !genuine(rule) && !known.contains(&rule.id);
     world.reading.rules.iter().filter(foreign).cloned().collect()
 }
 
@@ -1894,9 +1936,11 @@ fn untouchable(world: &World) -> Vec<ObservedRule> {
 fn whatever_a_plan_does_the_next_one_finds_nothing_left() {
     for (name, mut world) in scenarios() {
         let foreign = untouchable(&world);
-        let held = world.reading.rules.iter().filter(|rule| {
-            rule.marks(GROUP).genuine() && rule.tags.get(&lease_key(&inst(THEY))) == Some(&lease_value(m(300)))
-        });
+        let held = world
+            .reading
+            .rules
+            .iter()
+            .filter(|rule| genuine(rule) && rule.tags.get(&lease_key(&inst(THEY))) == Some(&lease_value(m(300))));
         let held: Vec<_> = held.map(|rule| rule.id.clone()).collect();
         assert!(world.settle() <= 3, "{name}");
         world.advance(6);
@@ -1919,7 +1963,7 @@ fn whatever_a_plan_does_the_next_one_finds_nothing_left() {
             let rule = world.reading.rules.iter().find(|rule| rule.permission == permission).expect(name);
             if matches!(plan.standings[&permission], Standing::Own(_) | Standing::Shared(_)) {
                 let marks = rule.marks(GROUP);
-                assert!(marks.genuine(), "{name}");
+                assert_eq!(marks.fit(true), Some(Fit::Genuine), "{name}");
                 assert_eq!(marks.leases[&inst(ME)], lease_value(want.until), "{name}");
             }
         }
@@ -1943,8 +1987,7 @@ fn after_the_last_session_nothing_of_ours_is_left() {
         world.settle();
         assert!(world.leases.is_empty(), "{name}: {:#?}", world.leases);
         let mine = lease_key(&inst(ME));
-        let left =
-            world.reading.rules.iter().filter(|rule| rule.marks(GROUP).genuine() && rule.tags.contains_key(&mine));
+        let left = world.reading.rules.iter().filter(|rule| genuine(rule) && rule.tags.contains_key(&mine));
         let expected = usize::from(name == "strangers");
         assert_eq!(left.count(), expected, "{name}: {:#?}", world.reading.rules);
         for rule in &foreign {
@@ -2012,7 +2055,8 @@ impl Cloud {
         }
         self.made += 1;
         let id = sgr(&format!("sgr-{}", self.made));
-        self.rules.push(ObservedRule { id: id.clone(), permission, description: None, tags });
+        let description = tags.get(SESSION).and_then(|id| id.get(..8)).map(|id| format!("eg session {id}"));
+        self.rules.push(ObservedRule { id: id.clone(), permission, description, tags });
         Some(id)
     }
 
@@ -2046,7 +2090,15 @@ impl World {
             Some((_, rules)) if chance(4) == 0 => rules.clone(),
             _ => cloud.rules.clone(),
         };
-        self.reading = Reading { rules, other_ingress: 0, read_at: at, provider_time: Some(at), account: None };
+        self.reading = Reading {
+            rules,
+            other_ingress: 0,
+            read_at: at,
+            last_page_at: at,
+            read_later: BTreeMap::new(),
+            provider_time: Some(at),
+            account: None,
+        };
         let plan = self.plan();
         for step in &plan.ledger {
             match step {
@@ -2130,8 +2182,8 @@ impl World {
                         continue;
                     };
                     rule.tags.insert(mine.clone(), lease_value(*until));
-                    if let Step::Restore { session, .. } = step {
-                        rule.tags.extend(tags_for(GROUP, &[rule.permission], *session, &inst(self.me), *until));
+                    if let Step::Restore { opener, .. } = step {
+                        rule.tags.extend(tags_again(GROUP, rule.permission, opener.clone(), &inst(self.me), *until));
                     }
                     match step {
                         _ if lost => {}

@@ -3,7 +3,7 @@
 
 use crate::real::{self, Learn, Plan, Turn, View, turn};
 use crate::switches::Seen;
-use crate::world::{Call, LONG_EXPIRED, Life, Row, Rule, SETTLED, Site, Tags, Tick};
+use crate::world::{Call, LONG_EXPIRED, LONGEST_TERM, Life, Row, Rule, SETTLED, Site, Tags, Tick};
 use eg_model::lease::Phase;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,6 +57,10 @@ pub(crate) enum Bug {
     /// A confirmed revoke closes the lease, whatever the readings may have hidden before. (The search found this one in
     /// the real ledger.)
     HiddenIsForgotten,
+    /// Tags are proof enough, whatever the rule's description says.
+    TagsAreProof,
+    /// A lease of 31 days is not believed where the opener's clock was ahead.
+    HorizonWithoutTolerance,
     /// A switch is set for the own end, whoever else holds the rule.
     SwitchAtOwnEnd,
     /// Who joins takes the switch that is there for its own, and does not move it.
@@ -78,7 +82,7 @@ pub(crate) enum Bug {
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 33] = [
+    pub(crate) const ALL: [Self; 35] = [
         Self::ClosedOnOneAbsentRead,
         Self::AdoptedByPermission,
         Self::LedgerAfterSuccess,
@@ -103,6 +107,8 @@ impl Bug {
         Self::JoinProvesNothing,
         Self::DisplacedIsForgotten,
         Self::HiddenIsForgotten,
+        Self::TagsAreProof,
+        Self::HorizonWithoutTolerance,
         Self::SwitchAtOwnEnd,
         Self::SwitchNotMovedFirst,
         Self::SwitchConfirmedFirst,
@@ -144,6 +150,14 @@ pub(crate) fn blur(bug: Option<Bug>, view: &mut View, site: &Site) {
             joining.for_each(|row| row.rule = None);
         }
         Some(Bug::DisplacedIsForgotten) => view.opened.clear(),
+        Some(Bug::TagsAreProof) => view.rules.iter_mut().for_each(|rule| rule.described = true),
+        Some(Bug::HorizonWithoutTolerance) => {
+            let other = usize::from(1 - view.name);
+            let tags = view.rules.iter_mut().filter_map(|rule| rule.tags.as_mut());
+            let beyond = tags.filter_map(|tags| tags.leases[other].as_mut()).filter(|until| **until > LONGEST_TERM);
+            // More than the clock's tolerance, so that the real function does not believe it.
+            beyond.for_each(|until| *until += 4);
+        }
         _ => {}
     }
 }

@@ -68,6 +68,8 @@ pub(crate) struct Driver<'w> {
     pub(crate) fine: bool,
     /// Cloud expiry is configured here.
     pub(crate) switched: bool,
+    /// Sessions last for as long as any may.
+    pub(crate) longest: bool,
 }
 
 impl Driver<'_> {
@@ -158,6 +160,7 @@ impl Driver<'_> {
             now: site.skew,
             provider: pass.read_at,
             read_at: pass.read_at + site.skew,
+            longest: self.longest,
             sessions: site.sessions.iter().enumerate().filter(live).map(|(n, s)| (n as u8, s.ports, s.until)).collect(),
             ledger: site.ledger.clone(),
             revoked: site.revoked.clone(),
@@ -668,7 +671,8 @@ impl Provider<'_> {
         let mut leases = [None; SITES];
         leases[site] = Some(until);
         let tags = Some(Tags { fits: ports, leases });
-        let rule = |(n, port)| Rule { id: first + n, port, tags, made_by: Some(site as u8), age: 0, late: false };
+        let made_by = Some(site as u8);
+        let rule = |(n, port)| Rule { id: first + n, port, tags, described: true, made_by, age: 0, late: false };
         (0..).zip(members(u16::from(ports))).map(rule).collect()
     }
 

@@ -23,7 +23,7 @@ mod switches;
 mod world;
 
 use bugs::Bug;
-use properties::{ADOPTED, COVERED, JOINED, L1, LANDED, LEFT, MUST, S1, S2, S3, S4, S5, S6, S7};
+use properties::{ADOPTED, COVERED, FORGED, JOINED, L1, LANDED, LEFT, MUST, S1, S2, S3, S4, S5, S6, S7};
 use properties::{DROPPED, FIRED, MOVED, REPAIRED, UNSET, W1, W2, W3, W4};
 use space::Space;
 use stateright::{Checker, HasDiscoveries, Model};
@@ -80,6 +80,25 @@ fn two_installations_and_a_hand() {
 fn two_installations_and_a_fault() {
     let space = Space { hands: 0, term: 1, alike: true, ..Space::two() };
     exhaust("two, fault", space, &[ADOPTED, JOINED, LEFT, LANDED]);
+}
+
+/// Somebody makes a rule by hand and writes `eg`'s tags on it, with leases of anybody; and one fault.
+#[test]
+fn one_installation_and_forged_marks() {
+    exhaust("one, forged", Space::forged(), &[ADOPTED, FORGED, LANDED]);
+}
+
+/// The same beside two installations that share a rule.
+#[test]
+fn two_installations_and_forged_marks() {
+    let space = Space { forgeries: 1, faults: 0, term: 1, alike: true, ..Space::two() };
+    exhaust("two, forged, short sessions", space, &[JOINED, LEFT, FORGED]);
+}
+
+/// Sessions of 31 days in two installations, of which one has a clock that is ten minutes ahead.
+#[test]
+fn two_installations_and_the_longest_leases() {
+    exhaust("two, longest leases", Space::far(), &[JOINED, LEFT]);
 }
 
 /// The same with expiry switches: one session, one fault.
@@ -254,6 +273,8 @@ fn hunt(bug: Bug) -> (&'static str, Space) {
         Bug::DisplacedIsForgotten => (L1, one),
         Bug::HiddenIsForgotten => (S4, one),
         Bug::ClaimedTwice => (S7, Space { hands: 0, ..one }),
+        Bug::TagsAreProof => (S1, Space { faults: 0, ..Space::forged() }),
+        Bug::HorizonWithoutTolerance => (S2, Space::far()),
         Bug::SwitchAtOwnEnd | Bug::SwitchNotMovedFirst | Bug::LeaveFiresSwitch => {
             (W1, Space { faults: 0, hands: 0, ..Space::both_switched() })
         }

@@ -42,6 +42,7 @@ pub(crate) const ADOPTED: &str = "a rule of a lost call is adopted";
 pub(crate) const JOINED: &str = "a rule is joined";
 pub(crate) const LEFT: &str = "a rule is left";
 pub(crate) const COVERED: &str = "a foreign rule covers";
+pub(crate) const FORGED: &str = "a foreign rule with forged marks covers";
 pub(crate) const LANDED: &str = "a late request lands after its session";
 pub(crate) const FIRED: &str = "a switch fires though nothing of ours runs";
 pub(crate) const MOVED: &str = "a switch is moved by who joins";
@@ -79,6 +80,11 @@ pub(crate) fn all() -> Vec<Property<Space>> {
             let mut world = world.clone();
             let by_hand = world.rules.iter().any(|rule| rule.made_by.is_none());
             by_hand && (0..world.sites.len()).any(|site| space.driver(&mut world, site, 0).fresh_plan().covered != 0)
+        }),
+        Property::sometimes(FORGED, |space: &Space, world: &World| {
+            let forged = |rule: &Rule| rule.made_by.is_none() && rule.tags.is_some();
+            let covers = |world: &mut World, site| space.driver(world, site, 0).fresh_plan().covered != 0;
+            world.rules.iter().any(forged) && (0..world.sites.len()).any(|site| covers(&mut world.clone(), site))
         }),
         Property::sometimes(LANDED, |_, world: &World| {
             let over = |site: u8| world.sites[usize::from(site)].wanted() == 0;
@@ -237,7 +243,7 @@ fn keep<V>(known: &mut Table<u64, V>, key: u64, value: V) {
 /// The same world, with nothing bad ahead. What only counts bad things, or can be seen by the properties alone, goes.
 fn calm(world: &World) -> World {
     let mut calm = world.clone();
-    (calm.faults, calm.hands, calm.extends) = (0, 0, 0);
+    (calm.faults, calm.hands, calm.forgeries, calm.extends) = (0, 0, 0, 0);
     calm.lag = None;
     calm.broken = Broken::default();
     for rule in &mut calm.rules {
@@ -372,7 +378,8 @@ fn reached(space: &Space, world: &World, who: Who) -> bool {
         let here = &world.sites[site];
         let wanted = here.wanted();
         // Our tag on a rule without marks has to expire, or the rule to be marked again by who knows it.
-        let stray = |rule: &Rule| !rule.genuine() && rule.lease_of(site).is_some_and(|at| at > LONG_EXPIRED);
+        let stray =
+            |rule: &Rule| rule.described && !rule.genuine() && rule.lease_of(site).is_some_and(|at| at > LONG_EXPIRED);
         let strays = world.rules.iter().filter(|rule| stray(rule)).fold(0, |ports, rule| ports | 1 << rule.port);
         let unwanted = here.ledger.iter().any(|row| (wanted | strays) & (1 << row.port) == 0);
         let kept = |session: &Session| session.life == Life::Ending && session.ports & strays == 0;

@@ -6,12 +6,12 @@
 
 use crate::quick::Table;
 use crate::switches::{Flip, Seen, SwitchRow};
-use crate::world::{Call, LONG_EXPIRED, Opened, Row, Rule, SITES, Tags, Tick, members};
+use crate::world::{Call, LONG_EXPIRED, LONGEST_TERM, Opened, Row, Rule, SITES, Tags, Tick, members};
 use chrono::TimeDelta;
 use eg_model::failure::{Failure, FailureClass};
 use eg_model::ids::{GrantId, InstallationId, LeaseId, RuleId, SessionId};
 use eg_model::lease::{Attempt, Lease};
-use eg_model::marks::{DIGESTS_PER_CALL, MARKS, lease_key, lease_value, tags_for};
+use eg_model::marks::{DIGESTS_PER_CALL, MARKS, description, lease_key, lease_value, tags_for};
 use eg_model::observation::{Observation, ObservedRule, OwnedRule, Reading};
 use eg_model::permission::Permission;
 use eg_model::plan::{LedgerStep, Policy, Record, Step, SwitchView, TargetPlan, TargetView, plan_target};
@@ -44,6 +44,8 @@ pub(crate) struct View {
     pub(crate) now: Tick,
     pub(crate) provider: Tick,
     pub(crate) read_at: Tick,
+    /// Leases are the longest that there are.
+    pub(crate) longest: bool,
     /// Live sessions: number, wants, until.
     pub(crate) sessions: Vec<(u8, u8, Tick)>,
     pub(crate) ledger: Vec<Row>,
@@ -181,7 +183,19 @@ fn time(tick: Tick) -> Timestamp {
 }
 
 fn tick(at: Timestamp) -> Tick {
-    Tick::try_from((at.timestamp() - NOON).div_euclid(TICK_SECONDS)).unwrap()
+    let seconds = at.timestamp() - NOON;
+    let near = if seconds > LONGEST / 2 { seconds - LONGEST_MORE } else { seconds };
+    Tick::try_from(near.div_euclid(TICK_SECONDS)).unwrap()
+}
+
+/// The longest lease, in seconds.
+const LONGEST: i64 = eg_model::duration::MAX.num_seconds();
+/// How much later one that is still to come ends than its ticks say.
+const LONGEST_MORE: i64 = LONGEST - TICK_SECONDS * LONGEST_TERM as i64;
+
+/// When a session or a lease ends.
+fn end(at: Tick, longest: bool) -> Timestamp {
+    if longest && at > 0 { time(at) + TimeDelta::seconds(LONGEST_MORE) } else { time(at) }
 }
 
 fn rule_id(id: u8) -> RuleId {
@@ -301,24 +315,27 @@ fn switch_seen(seen: Seen) -> SwitchSeen {
     }
 }
 
-fn observed(rule: &Rule, one_id: bool) -> ObservedRule {
-    let tags = rule.tags.map(|tags| real_tags(&tags, one_id)).unwrap_or_default();
-    ObservedRule { id: rule_id(rule.id), permission: permission(rule.port), description: None, tags }
+fn observed(rule: &Rule, view: &View) -> ObservedRule {
+    let tags = rule.tags.map(|tags| real_tags(&tags, view)).unwrap_or_default();
+    let ours = || description(Some("alice@laptop"), session_id(0), None);
+    let description = Some(if rule.described { ours() } else { "made by hand".to_owned() });
+    ObservedRule { id: rule_id(rule.id), permission: permission(rule.port), description, tags }
 }
 
-fn real_tags(tags: &Tags, one_id: bool) -> BTreeMap<String, String> {
+fn real_tags(tags: &Tags, view: &View) -> BTreeMap<String, String> {
+    let one_id = view.one_id;
     let fits: Vec<Permission> = members(u16::from(tags.fits)).map(permission).collect();
     let mut real = tags_for(GROUP, &fits, session_id(0), &installation(0, one_id), time(0));
     real.remove(&lease_key(&installation(0, one_id)));
     assert!(real.contains_key(MARKS));
     for (name, until) in (0..SITES as u8).zip(tags.leases) {
-        let lease = until.map(|until| (lease_key(&installation(name, one_id)), lease_value(time(until))));
+        let lease = until.map(|until| (lease_key(&installation(name, one_id)), lease_value(end(until, view.longest))));
         real.extend(lease);
     }
     real
 }
 
-fn session(&(number, ports, until): &(u8, u8, Tick)) -> Session {
+fn session(&(number, ports, until): &(u8, u8, Tick), longest: bool) -> Session {
     let wants = |port| GrantPermission { permission: permission(port), standing: Standing::Untried };
     let grant = Grant {
         id: GrantId(Uuid::from_u128(u128::from(number))),
@@ -339,7 +356,7 @@ fn session(&(number, ports, until): &(u8, u8, Tick)) -> Session {
         follow: false,
         status: SessionStatus::Pending,
         started_at: time(0),
-        expires_at: time(until),
+        expires_at: end(until, longest),
         ended_at: None,
         ended_reason: None,
         caller_arns: BTreeSet::new(),
@@ -350,8 +367,10 @@ fn session(&(number, ports, until): &(u8, u8, Tick)) -> Session {
 // -------------------------------------------------------------------------------------------------------- the plan
 
 fn made(view: &View) -> Plan {
-    let sessions: Vec<Session> = view.sessions.iter().map(session).collect();
-    let leases: Vec<Lease> = view.ledger.iter().map(|row| lease(row, view.now)).collect();
+    let sessions: Vec<Session> = view.sessions.iter().map(|one| session(one, view.longest)).collect();
+    let tagged = |row: &Row| row.tagged.map(|at| end(at, view.longest));
+    let leases = view.ledger.iter().map(|row| Lease { tagged_until: tagged(row), ..lease(row, view.now) });
+    let leases: Vec<Lease> = leases.collect();
     let revoked = view.revoked.iter().map(|(id, at)| (rule_id(*id), time(*at))).collect();
     let opened = view.opened.iter().map(|(id, port)| (rule_id(*id), permission(*port))).collect();
     let installation = installation(view.name, view.one_id);
@@ -362,12 +381,15 @@ fn made(view: &View) -> Plan {
         leases: &leases,
         revoked: &revoked,
         opened: &opened,
+        twin: false,
         policy: Policy { open: true, collect: true, ignore_delays: false },
     };
     let observation = Observation::Complete(Reading {
         other_ingress: 0,
-        rules: view.rules.iter().map(|rule| observed(rule, view.one_id)).collect(),
+        rules: view.rules.iter().map(|rule| observed(rule, view)).collect(),
         read_at: time(view.read_at),
+        last_page_at: time(view.read_at),
+        read_later: BTreeMap::new(),
         provider_time: Some(time(view.provider)),
         account: None,
     });
@@ -418,7 +440,7 @@ fn small_call(step: &Step) -> Call {
         Step::Join { rule, session, until } => {
             Call::Join { rule: small(rule.id()), session: number(session), until: tick(*until) }
         }
-        Step::Restore { rule, session, until } => Call::Restore {
+        Step::Restore { rule, session, until, .. } => Call::Restore {
             rule: small(rule.id()),
             port: port(rule.permission()),
             session: number(session),

@@ -5,7 +5,9 @@ use crate::driver::{Driver, Fate, Look, Provider, seen};
 use crate::properties;
 use crate::quick::hash;
 use crate::switches::By;
-use crate::world::{Broken, Call, Life, Process, Rule, SETTLED, Session, Site, Tick, World};
+use crate::world::{
+    Broken, Call, LONG_EXPIRED, LONGEST_TERM, Life, Process, Rule, SETTLED, SITES, Session, Site, Tags, Tick, World,
+};
 use stateright::{Model, Property};
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -26,6 +28,8 @@ pub(crate) struct Space {
     pub(crate) faults: u8,
     /// How many times somebody else deletes, edits, strips or makes a rule.
     pub(crate) hands: u8,
+    /// How many times somebody writes `eg`'s tags on a rule made by hand.
+    pub(crate) forgeries: u8,
     /// Processes of the first installation; two run without their lock.
     pub(crate) processes: usize,
     /// In the first installation, every transaction is a step of its own.
@@ -35,6 +39,8 @@ pub(crate) struct Space {
     /// How far ahead the first installation's clock is. It may step back to right, at the price of a fault. (A clock that
     /// steps forward makes the settle window look shorter than it is; `docs/guarantees.md` rules that out.)
     pub(crate) skew: Option<Tick>,
+    /// Sessions last for as long as any may, 31 days.
+    pub(crate) longest: bool,
     /// Which installations have cloud expiry configured (a bit mask).
     pub(crate) switches: u8,
     /// The installations are alike, so that of two worlds which differ in their names alone one is enough. In a path to
@@ -55,10 +61,12 @@ impl Space {
             extends: 0,
             faults: 1,
             hands: 1,
+            forgeries: 0,
             processes: 1,
             fine: false,
             slow: false,
             skew: None,
+            longest: false,
             switches: 0,
             alike: false,
             bug: None,
@@ -69,6 +77,16 @@ impl Space {
     /// One permission, one session in each of two installations.
     pub(crate) fn two() -> Self {
         Self { sessions: vec![vec![1], vec![1]], term: 2, ..Self::one() }
+    }
+
+    /// One permission, one session of one installation; somebody makes a rule and forges its tags.
+    pub(crate) fn forged() -> Self {
+        Self { forgeries: 1, ..Self::one() }
+    }
+
+    /// Two installations with sessions of 31 days; the clock of one is ahead by as much as `start` lets pass.
+    pub(crate) fn far() -> Self {
+        Self { term: LONGEST_TERM, longest: true, skew: Some(3), faults: 0, hands: 0, ..Self::two() }
     }
 
     /// One installation, with switches.
@@ -93,7 +111,8 @@ impl Space {
 
     pub(crate) fn driver<'w>(&self, world: &'w mut World, site: usize, process: usize) -> Driver<'w> {
         let switched = self.switches & (1 << site) != 0;
-        Driver { world, site, process, bug: self.bug, fine: self.fine && site == 0, switched }
+        let fine = self.fine && site == 0;
+        Driver { world, site, process, bug: self.bug, fine, switched, longest: self.longest }
     }
 
     /// The one world that stands for all which behave the same.
@@ -137,6 +156,8 @@ pub(crate) enum Hand {
     Deletes(u8),
     Edits(u8, u8),
     Strips(u8),
+    /// Writes `eg`'s tags on a rule made by hand, with leases that say this.
+    Forges(u8, [Option<Tick>; SITES]),
     /// Deletes a rule's switch.
     Unsets(u8),
     /// Switches it off.
@@ -207,6 +228,11 @@ impl Space {
     }
 
     fn hand_actions(&self, world: &World, actions: &mut Vec<Action>) {
+        if world.forgeries > 0 {
+            let by_hand = world.rules.iter().filter(|rule| rule.made_by.is_none());
+            let forges = |rule: &Rule| FORGED.map(|leases| Action::Hand(Hand::Forges(rule.id, leases)));
+            actions.extend(by_hand.flat_map(forges));
+        }
         if world.hands == 0 {
             return;
         }
@@ -235,7 +261,8 @@ impl Space {
         match hand {
             Hand::Makes(port) => {
                 let id = world.next_id();
-                world.rules.push(Rule { id, port, tags: None, made_by: None, age: SETTLED, late: false });
+                let described = self.forgeries == 0;
+                world.rules.push(Rule { id, port, tags: None, described, made_by: None, age: SETTLED, late: false });
             }
             Hand::Deletes(id) => world.rules.retain(|rule| rule.id != id),
             Hand::Edits(id, port) => {
@@ -243,6 +270,10 @@ impl Space {
             }
             Hand::Strips(id) => {
                 world.rules.iter_mut().filter(|rule| rule.id == id).for_each(|rule| rule.tags = None);
+            }
+            Hand::Forges(id, leases) => {
+                let forge = |rule: &mut Rule| rule.tags = Some(Tags { fits: 1 << rule.port, leases });
+                world.rules.iter_mut().filter(|rule| rule.id == id).for_each(forge);
             }
             Hand::Unsets(id) => {
                 world.schedules.retain(|schedule| schedule.rule != id);
@@ -259,7 +290,10 @@ impl Space {
             }
         }
         Provider { world, bug: self.bug }.disturb();
-        world.hands -= 1;
+        match hand {
+            Hand::Forges(..) => world.forgeries -= 1,
+            _ => world.hands -= 1,
+        }
     }
 
     fn user(&self, world: &mut World, action: Action) {
@@ -283,6 +317,9 @@ impl Space {
         self.driver(world, site, 0).let_go();
     }
 }
+
+/// Leases that somebody may forge: none, each installation's, and one that has expired.
+const FORGED: [[Option<Tick>; SITES]; 4] = [[None, None], [Some(2), None], [None, Some(2)], [Some(LONG_EXPIRED), None]];
 
 /// The rules that a hand may edit or strip: those whose id some lease holds. Of others, nothing that proves them ours
 /// would be left (`docs/guarantees.md` says so).
@@ -335,6 +372,7 @@ impl Model for Space {
             sites: (0..self.sessions.len()).map(|number| self.site(number)).collect(),
             faults: self.faults,
             hands: self.hands,
+            forgeries: self.forgeries,
             extends: self.extends,
             broken: Broken::default(),
         }]

@@ -23,6 +23,12 @@
 //! same reason no time passes between a reading and its plan, or an intent and its call: a process goes on at once, or
 //! it has crashed. Recording an answer may take any time.
 //!
+//! # The longest lease
+//!
+//! 31 days are too many ticks to count. In a space with the longest leases (`Space::longest`), a lease of
+//! [`LONGEST_TERM`] ticks is one of 31 days for the real functions, and one that is still to come ends by as much before
+//! or after 31 days as it does before or after that many ticks. Its last tick takes the rest of the time.
+//!
 //! # Ids
 //!
 //! Rule ids are never reused, and the plan only compares and sorts them. [`World::canonical`] renumbers them in order,
@@ -39,6 +45,8 @@ pub(crate) type Tick = i8;
 pub(crate) const SETTLED: Tick = 2;
 /// A tag that says this time or an earlier one holds nothing.
 pub(crate) const LONG_EXPIRED: Tick = -4;
+/// The longest session, where sessions are the longest that there are.
+pub(crate) const LONGEST_TERM: Tick = 2;
 /// Places for installations.
 pub(crate) const SITES: usize = 2;
 
@@ -57,6 +65,9 @@ pub(crate) struct Rule {
     pub(crate) id: u8,
     pub(crate) port: u8,
     pub(crate) tags: Option<Tags>,
+    /// Its description names the session of its tags. Where no hand forges tags, every rule counts as described: nothing
+    /// asks about the description of a rule without tags.
+    pub(crate) described: bool,
     /// Which installation's call made it; none: a hand did. Nobody in the model can see this but the properties.
     pub(crate) made_by: Option<u8>,
     /// How long ago it was made, cut at [`SETTLED`].
@@ -74,7 +85,7 @@ impl Rule {
 
     /// Its marks are its own.
     pub(crate) fn genuine(&self) -> bool {
-        self.tags.is_some_and(|tags| tags.fits & (1 << self.port) != 0)
+        self.described && self.tags.is_some_and(|tags| tags.fits & (1 << self.port) != 0)
     }
 
     /// Somebody but `site` has a lease on it that the provider's clock has not let expire.
@@ -470,6 +481,7 @@ pub(crate) struct World {
     pub(crate) sites: Vec<Site>,
     pub(crate) faults: u8,
     pub(crate) hands: u8,
+    pub(crate) forgeries: u8,
     pub(crate) extends: u8,
     pub(crate) broken: Broken,
 }

@@ -3,7 +3,6 @@
 use super::{
     Action, SecurityGroups, Sighting,
     failure::{of_call, unusable},
-    logged,
     observe::sighting,
 };
 use aws_sdk_ec2::types::Filter;
@@ -19,14 +18,14 @@ impl SecurityGroups {
     pub(super) async fn marked_groups(&self) -> Result<BTreeMap<String, Sighting>, Failure> {
         // "tag:<key>" (EC2 API reference, `DescribeSecurityGroupRules`).
         let marked = Filter::builder().name(format!("tag:{MANAGED_BY}")).values(MANAGED_BY_EG).build();
-        let (groups, read_at) = self.read_series("every group with a mark of eg's", &marked).await?;
+        let (groups, read_at) = self.read_series("every group with a mark of eg's", &[marked]).await?;
         Ok(groups.into_iter().map(|(id, group)| (id.clone(), sighting(&id, group, read_at))).collect())
     }
 
     /// `DescribeRegions`: those that are enabled for the account, as the call answers without `AllRegions`.
     pub(super) async fn enabled_regions(&self) -> Result<BTreeSet<String>, Failure> {
         let tried = "ask which regions there are";
-        let answer = logged(Action::DescribeRegions, "-", self.ec2.describe_regions().send()).await;
+        let answer = self.call(Action::DescribeRegions, "-", || self.ec2.describe_regions().send()).await;
         let answer = answer.map_err(|error| of_call(tried, &error))?;
         let names = answer.regions().iter().filter_map(|region| region.region_name()).map(str::to_owned);
         let names: BTreeSet<String> = names.collect();

@@ -3,7 +3,6 @@
 use super::{
     Action, Answered, Authorize, Rights, SecurityGroups, description,
     failure::{of_call, unusable},
-    logged,
     rule::{self, Read},
 };
 use crate::Verdict;
@@ -46,6 +45,7 @@ fn new_rules(call: &Authorize, listed: &[SecurityGroupRule]) -> Vec<ObservedRule
                 if rule.tags.is_empty() {
                     rule.tags = call.tags.clone();
                 }
+                rule.description.get_or_insert_with(|| description(&call.description));
                 Some(rule)
             }
             Read::Egress | Read::Other | Read::Unreadable(_) => None,
@@ -69,7 +69,7 @@ impl SecurityGroups {
             .group_id(&call.group)
             .set_ip_permissions(Some(permissions))
             .set_tag_specifications(rule::tag_specification(&call.tags));
-        let answer = logged(Action::AuthorizeSecurityGroupIngress, &call.group, request.send()).await;
+        let answer = self.call(Action::AuthorizeSecurityGroupIngress, &call.group, || request.clone().send()).await;
         let answer = answer.map_err(|error| of_call(&tried, &error))?;
         let request_id = answer.request_id().map(str::to_owned);
         let value = new_rules(call, answer.security_group_rules());
@@ -93,7 +93,7 @@ impl SecurityGroups {
             reason = "the one place: by id, and `Firewall::revoke` takes owned rules only"
         )]
         let request = self.ec2.revoke_security_group_ingress().group_id(group).set_security_group_rule_ids(Some(ids));
-        let answer = logged(Action::RevokeSecurityGroupIngress, group, request.send()).await;
+        let answer = self.call(Action::RevokeSecurityGroupIngress, group, || request.clone().send()).await;
         let answer = answer.map_err(|error| of_call(&tried, &error))?;
         let request_id = answer.request_id().map(str::to_owned);
         let named = answer.revoked_security_group_rules().iter().filter_map(|rule| rule.security_group_rule_id());
@@ -113,7 +113,7 @@ impl SecurityGroups {
     ) -> Result<Answered<()>, Failure> {
         let tried = format!("tag {} on {group}", ids.join(", "));
         let request = self.ec2.create_tags().set_resources(Some(ids)).set_tags(Some(rule::ec2_tags(tags)));
-        let answer = logged(Action::CreateTags, group, request.send()).await;
+        let answer = self.call(Action::CreateTags, group, || request.clone().send()).await;
         let answer = answer.map_err(|error| of_call(&tried, &error))?;
         Ok(Answered { value: (), request_id: answer.request_id().map(str::to_owned) })
     }
@@ -131,7 +131,7 @@ impl SecurityGroups {
         }
         let tried = format!("remove a tag from {id} on {group}");
         let request = self.ec2.delete_tags().resources(id).set_tags(Some(rule::ec2_tags(tags)));
-        let answer = logged(Action::DeleteTags, group, request.send()).await;
+        let answer = self.call(Action::DeleteTags, group, || request.clone().send()).await;
         let answer = answer.map_err(|error| of_call(&tried, &error))?;
         Ok(Answered { value: (), request_id: answer.request_id().map(str::to_owned) })
     }
@@ -168,7 +168,8 @@ impl SecurityGroups {
             .group_id(group)
             .ip_permissions(rule::ip_permission(&probe, None))
             .dry_run(true);
-        let answer = logged(Action::RevokeSecurityGroupIngress, format!("{group} (dry run)"), revoke.send()).await;
+        let answer =
+            self.call(Action::RevokeSecurityGroupIngress, format!("{group} (dry run)"), || revoke.clone().send()).await;
         Rights { open, tag, close: verdict(group, "ec2:RevokeSecurityGroupIngress", answer) }
     }
 
@@ -180,7 +181,9 @@ impl SecurityGroups {
             .ip_permissions(rule::ip_permission(probe, None))
             .set_tag_specifications(tags.and_then(rule::tag_specification))
             .dry_run(true);
-        let answer = logged(Action::AuthorizeSecurityGroupIngress, format!("{group} (dry run)"), request.send()).await;
+        let answer = self
+            .call(Action::AuthorizeSecurityGroupIngress, format!("{group} (dry run)"), || request.clone().send())
+            .await;
         verdict(group, if tags.is_some() { "ec2:CreateTags" } else { "ec2:AuthorizeSecurityGroupIngress" }, answer)
     }
 }

@@ -1,10 +1,18 @@
 //! Clients: one per endpoint, credentials and region.
 
-use super::{Clock, PROVIDER, SECURITY_GROUP, SecurityGroups, renewal, session_name, whole::WholeAnswers};
+use super::{
+    Clock, PROVIDER, SECURITY_GROUP, SecurityGroups,
+    clock::{Listening, SigningClock},
+    http::ByScheme,
+    process::{self, Chain, OfProfile},
+    renewal, session_name,
+    whole::WholeAnswers,
+};
 use crate::{Connect, Firewall};
 use async_trait::async_trait;
 use aws_config::{
     AppName, BehaviorVersion, ConfigLoader, Region,
+    environment::EnvironmentVariableCredentialsProvider,
     identity::IdentityCache,
     meta::region::ProvideRegion,
     profile::{ProfileFileCredentialsProvider, region::ProfileFileRegionProvider},
@@ -14,14 +22,17 @@ use aws_config::{
     sts::AssumeRoleProvider,
     timeout::TimeoutConfig,
 };
-use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use aws_types::SdkConfig;
+use aws_types::{
+    SdkConfig,
+    os_shim_internal::{Env, Fs},
+};
 use eg_model::{
     failure::{Failure, FailureClass},
     target::{OtherServices, Reach},
 };
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::{Mutex, OnceCell};
 
 /// The SDK's defaults are frozen at this version, so that an update of the SDK does not change how `eg` behaves.
@@ -35,7 +46,7 @@ const DEFAULT_PROFILE: &str = "default";
 /// What the AWS module is given from outside.
 #[derive(Clone)]
 pub struct Options {
-    /// The local clock; stamps readings.
+    /// The local clock; stamps readings, and signs until the provider has told its own time.
     pub now: Clock,
     /// Who uses `eg`; names role sessions.
     pub user: String,
@@ -45,14 +56,14 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// The longest that one call may take, connection, credentials and answer included.
     pub call_timeout: Duration,
-    /// Instead of the SDK's own HTTP client; for tests.
+    /// Instead of the real HTTP client; for tests.
     pub http_client: Option<SharedHttpClient>,
     /// Instead of the standard chain, the profile's provider included; for tests. A role is assumed on top.
     pub credentials: Option<SharedCredentialsProvider>,
 }
 
 impl Options {
-    /// Connect in 3 s, answer in 10 s, the SDK's own HTTP client and credentials.
+    /// Connect in 3 s, answer in 10 s, the real HTTP client, the SDK's credentials.
     #[must_use]
     pub fn new(now: Clock, user: impl Into<String>) -> Self {
         Self {
@@ -110,10 +121,13 @@ impl Way {
 ///   `AWS_ENDPOINT_URL` or a profile's `endpoint_url` say now: another endpoint is another cloud. (Credentials that a
 ///   *profile* gets from STS or SSO by itself are fetched from where the SDK says.)
 /// - Credentials: the standard chain (environment, profile, web identity, container, instance), or, with a profile,
-///   that profile's provider alone: in the Rust SDK environment keys would otherwise win.
-/// - The SDK retries nothing: the reconciler does.
+///   that profile's provider alone: in the Rust SDK environment keys would otherwise win. A `credential_process` is run
+///   by `eg` itself, which ends it.
+/// - The SDK retries nothing: the reconciler does. The one exception is a request that was refused for the time of its
+///   signature: it is signed by the provider's time and sent once more.
 pub struct Aws {
     options: Options,
+    http: SharedHttpClient,
     clients: Mutex<BTreeMap<Way, Arc<SecurityGroups>>>,
 }
 
@@ -121,7 +135,8 @@ impl Aws {
     /// Without any client yet; no I/O.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        Self { options, clients: Mutex::default() }
+        let http = options.http_client.clone().unwrap_or_else(|| SharedHttpClient::new(ByScheme::new()));
+        Self { options, http, clients: Mutex::default() }
     }
 
     /// As [`Connect::connect`], with the type known.
@@ -161,30 +176,12 @@ impl Aws {
             home: self.options.home.clone(),
         };
         let region = Region::new(way.region.clone());
-        let loaded = self.load(way, &region).await;
+        let clock = SigningClock::new(self.options.now.clone());
+        let http = SharedHttpClient::new(Listening { client: self.http.clone(), clock: clock.clone() });
+        let (loaded, source) = self.load(way, &region, &http, &clock).await;
 
-        // From here on a configuration of our own: the loaded one carries what the environment says about endpoints.
-        let mut config = SdkConfig::builder();
-        config
-            .set_region(region)
-            .set_endpoint_url(way.others().cloned())
-            .set_use_fips(loaded.use_fips())
-            .set_use_dual_stack(loaded.use_dual_stack())
-            .set_sleep_impl(loaded.sleep_impl())
-            .set_time_source(loaded.time_source())
-            .set_http_client(self.options.http_client.clone())
-            .set_behavior_version(Some(behavior()))
-            .set_app_name(AppName::new("eg").ok())
-            .set_retry_config(Some(RetryConfig::disabled()))
-            .set_timeout_config(Some(self.timeouts()))
-            .set_stalled_stream_protection(Some(StalledStreamProtectionConfig::disabled()));
-        let plain = config.build();
+        let plain = self.plain(way, region, http, &loaded);
 
-        let source = match (&self.options.credentials, loaded.credentials_provider()) {
-            (Some(given), _) => given.clone(),
-            (None, Some(found)) => found,
-            (None, None) => SharedCredentialsProvider::new(NoCredentials),
-        };
         let credentials = match &way.role_arn {
             None => source.clone(),
             Some(role) => {
@@ -198,9 +195,11 @@ impl Aws {
         };
         // One cache for all clients. Slow credentials are reported as such, before the call's own time is up.
         let cache = IdentityCache::lazy().load_timeout(self.options.call_timeout.mul_f32(0.8)).build();
-        let config = plain.into_builder().credentials_provider(credentials).identity_cache(cache).build();
+        let config = plain.clone().into_builder().credentials_provider(credentials).identity_cache(cache).build();
         let (mut ec2, sts) = (aws_sdk_ec2::config::Builder::from(&config), aws_sdk_sts::config::Builder::from(&config));
         ec2.set_endpoint_url(way.endpoint.clone());
+        let mut unsigned = aws_sdk_ec2::config::Builder::from(&plain);
+        unsigned.set_endpoint_url(way.endpoint.clone());
         // Its answers are JSON, and JSON that is cut off does not parse.
         let scheduler = aws_sdk_scheduler::config::Builder::from(&config);
         let iam = aws_sdk_iam::config::Builder::from(&config);
@@ -209,6 +208,8 @@ impl Aws {
             sts: aws_sdk_sts::Client::from_conf(sts.interceptor(WholeAnswers).build()),
             scheduler: aws_sdk_scheduler::Client::from_conf(scheduler.build()),
             iam: aws_sdk_iam::Client::from_conf(iam.interceptor(WholeAnswers).build()),
+            unsigned: unsigned.allow_no_auth().build(),
+            clock,
             now: self.options.now.clone(),
             source,
             renewal: files,
@@ -217,34 +218,102 @@ impl Aws {
         }
     }
 
-    /// The SDK's own look at the environment and the profile files: credentials, FIPS, dual stack.
-    async fn load(&self, way: &Way, region: &Region) -> SdkConfig {
+    /// A configuration of our own, without credentials: the loaded one carries what the environment says about endpoints.
+    fn plain(&self, way: &Way, region: Region, http: SharedHttpClient, loaded: &SdkConfig) -> SdkConfig {
+        let mut config = SdkConfig::builder();
+        config
+            .set_region(region)
+            .set_endpoint_url(way.others().cloned())
+            .set_use_fips(loaded.use_fips())
+            .set_use_dual_stack(loaded.use_dual_stack())
+            .set_sleep_impl(loaded.sleep_impl())
+            .set_time_source(loaded.time_source())
+            .set_http_client(Some(http))
+            .set_disable_clock_skew_correction(Some(true))
+            .set_behavior_version(Some(behavior()))
+            .set_app_name(AppName::new("eg").ok())
+            .set_retry_config(Some(RetryConfig::disabled()))
+            .set_timeout_config(Some(self.timeouts()))
+            .set_stalled_stream_protection(Some(StalledStreamProtectionConfig::disabled()));
+        config.build()
+    }
+
+    /// The SDK's own look at the environment and the profile files (credentials, FIPS, dual stack), and the credentials
+    /// before any role of the way's own is assumed.
+    async fn load(
+        &self,
+        way: &Way,
+        region: &Region,
+        http: &SharedHttpClient,
+        clock: &SigningClock,
+    ) -> (SdkConfig, SharedCredentialsProvider) {
         let mut loader: ConfigLoader = aws_config::defaults(behavior())
             .region(region.clone())
+            .http_client(http.clone())
+            .time_source(clock.clone())
+            .disable_clock_skew_correction(true)
             .retry_config(RetryConfig::disabled())
             .timeout_config(self.timeouts())
             .profile_files(files(way.config_file.as_deref(), way.credentials_file.as_deref()));
-        if let Some(client) = &self.options.http_client {
-            loader = loader.http_client(client.clone());
+        if let Some(profile) = &way.profile {
+            loader = loader.profile_name(profile);
+        }
+        if let Some(given) = &self.options.credentials {
+            return (loader.credentials_provider(NoCredentials).load().await, given.clone());
+        }
+        if let Some(chain) = process_chain(way).await {
+            let loaded = loader.credentials_provider(NoCredentials).load().await;
+            let source = by_process(chain, &loaded).await;
+            return (loaded, source);
         }
         if let Some(profile) = &way.profile {
-            let mut config = ProviderConfig::without_region()
+            let config = ProviderConfig::without_region()
                 .with_region(Some(region.clone()))
                 .with_behavior_version(Some(behavior()))
                 .with_retry_config(RetryConfig::disabled())
-                .with_timeout_config(self.timeouts());
-            if let Some(client) = &self.options.http_client {
-                config = config.with_http_client(client.clone());
-            }
+                .with_timeout_config(self.timeouts())
+                .with_time_source(clock.clone())
+                .with_http_client(http.clone());
             let alone = ProfileFileCredentialsProvider::builder()
                 .configure(&config)
                 .profile_name(profile)
                 .profile_files(files(way.config_file.as_deref(), way.credentials_file.as_deref()))
                 .build();
-            loader = loader.profile_name(profile).credentials_provider(alone);
+            loader = loader.credentials_provider(alone);
         }
-        loader.load().await
+        let loaded = loader.load().await;
+        let source = loaded.credentials_provider().unwrap_or_else(|| SharedCredentialsProvider::new(NoCredentials));
+        (loaded, source)
     }
+}
+
+/// The process that the credentials of a way come from, if they come from one. Without a profile, keys of the
+/// environment come first, as in the standard chain.
+async fn process_chain(way: &Way) -> Option<Chain> {
+    if way.profile.is_none() && EnvironmentVariableCredentialsProvider::new().provide_credentials().await.is_ok() {
+        return None;
+    }
+    let files = files(way.config_file.as_deref(), way.credentials_file.as_deref());
+    let selected = way.profile.clone().map(Cow::Owned);
+    // Files that cannot be read are the SDK's to complain of.
+    process::chain(&aws_config::profile::load(&Fs::real(), &Env::real(), &files, selected).await.ok()?)
+}
+
+/// The credentials of a process, and of the roles that a profile assumes with them. STS is asked where the SDK says, as
+/// for every profile.
+async fn by_process(chain: Chain, loaded: &SdkConfig) -> SharedCredentialsProvider {
+    let mut source = SharedCredentialsProvider::new(chain.process);
+    for role in chain.roles {
+        let mut builder = AssumeRoleProvider::builder(role.arn).configure(loaded);
+        if let Some(id) = role.external_id {
+            builder = builder.external_id(id);
+        }
+        if let Some(name) = role.session_name {
+            builder = builder.session_name(name);
+        }
+        source = SharedCredentialsProvider::new(builder.build_from_provider(source).await);
+    }
+    SharedCredentialsProvider::new(OfProfile(source))
 }
 
 #[async_trait]

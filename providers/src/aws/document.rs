@@ -52,6 +52,43 @@ pub(super) fn widened(wanted: &Value, found: &Value, growing: &str) -> Value {
     with_list(wanted, growing, &all)
 }
 
+/// The entries of the other document's list that are of another kind than every wanted one. A role may be for more
+/// groups and regions than are wanted here; it must not be for another account, another kind of thing, or everything.
+pub(super) fn strangers(wanted: &Value, found: &Value, growing: &str) -> BTreeSet<String> {
+    let (ours, theirs) = (texts_at(&plain(wanted), growing), texts_at(&plain(found), growing));
+    theirs.into_iter().filter(|entry| !ours.iter().any(|one| is_alike(one, entry))).collect()
+}
+
+/// What a policy may name (IAM User Guide, "Amazon Resource Names").
+#[derive(PartialEq, Eq)]
+struct Arn<'a> {
+    /// Everything before the name but the region: partition, service, account, and the kind of thing.
+    of: [&'a str; 4],
+    region: &'a str,
+    name: &'a str,
+}
+
+impl<'a> Arn<'a> {
+    fn read(text: &'a str) -> Option<Self> {
+        let mut parts = text.strip_prefix("arn:")?.splitn(5, ':');
+        let (partition, service, region, account) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let (kind, name) = parts.next()?.split_once('/')?;
+        Some(Self { of: [partition, service, account, kind], region, name })
+    }
+}
+
+/// Whether two ARNs name the same kind of thing in the same account. The other may be of another region and have another
+/// name, and stands for many only where the wanted one does.
+fn is_alike(wanted: &str, other: &str) -> bool {
+    let is_one = |text: &str| !text.is_empty() && !text.contains(['*', '?', '$']);
+    match (Arn::read(wanted), Arn::read(other)) {
+        (Some(ours), Some(theirs)) => {
+            ours.of == theirs.of && is_one(theirs.region) && (is_one(theirs.name) || theirs.name == ours.name)
+        }
+        _ => wanted == other,
+    }
+}
+
 fn with_list(document: &Value, at: &str, texts: &BTreeSet<String>) -> Value {
     let mut document = document.clone();
     if let Some(list) = document.pointer_mut(at) {
@@ -205,6 +242,39 @@ mod tests {
         assert_eq!(wide, policy(json!("r"), json!(["a", "b", "c"])));
         assert_eq!(compare(&wanted, &wide, RESOURCE), Compared::Covers);
         assert_eq!(compare(&found, &wide, RESOURCE), Compared::Covers);
+    }
+
+    #[test]
+    fn what_is_of_another_kind_is_a_stranger() {
+        let group = "arn:aws:ec2:eu-west-1:123456789012:security-group/sg-1";
+        let any_rule = "arn:aws:ec2:eu-west-1:123456789012:security-group-rule/*";
+        let wanted = policy(json!("r"), json!([group, any_rule]));
+        let strange = |entry: &str| !strangers(&wanted, &policy(json!("r"), json!(entry)), RESOURCE).is_empty();
+        for fine in [
+            group,
+            any_rule,
+            "arn:aws:ec2:us-east-1:123456789012:security-group/sg-2",
+            "arn:aws:ec2:us-east-1:123456789012:security-group-rule/*",
+            "arn:aws:ec2:eu-west-1:123456789012:security-group-rule/sgr-1",
+        ] {
+            assert!(!strange(fine), "{fine}");
+        }
+        for bad in [
+            "*",
+            "",
+            "arn:aws:ec2:*:123456789012:security-group/sg-1",
+            "arn:aws:ec2::123456789012:security-group/sg-1",
+            "arn:aws:ec2:eu-west-1:123456789012:security-group/*",
+            "arn:aws:ec2:eu-west-1:123456789012:security-group/sg-?",
+            "arn:aws:ec2:eu-west-1:123456789012:*",
+            "arn:aws:ec2:eu-west-1:*:security-group/sg-1",
+            "arn:aws:ec2:eu-west-1:210987654321:security-group/sg-1",
+            "arn:aws:ec2:eu-west-1:123456789012:instance/i-1",
+            "arn:*:ec2:eu-west-1:123456789012:security-group/sg-1",
+            "arn:aws:s3:eu-west-1:123456789012:security-group/sg-1",
+        ] {
+            assert!(strange(bad), "{bad}");
+        }
     }
 
     #[test]

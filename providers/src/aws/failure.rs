@@ -2,6 +2,8 @@
 
 use super::{
     classify::{Ending, classify},
+    clock::may_be_about_time,
+    http::NoCertificates,
     whole::CutOff,
 };
 use aws_credential_types::provider::error::CredentialsError;
@@ -63,10 +65,56 @@ fn without_credentials(tried: &str, error: &(dyn Error + 'static), credentials: 
         return failure;
     }
     // A network that is down passes by itself; to say "renew the credentials" would be wrong.
-    let network = chain(credentials).any(|error| error.is::<ConnectorError>())
-        || matches!(credentials, CredentialsError::ProviderTimedOut(_));
-    let ending = if network { Ending::NoAnswer } else { Ending::NoCredentials };
+    let ending = if is_of_network(credentials) { Ending::NoAnswer } else { Ending::NoCredentials };
     Failure::new(classify("", None, ending), format!("{tried}: {}", words(error)))
+}
+
+fn is_of_network(credentials: &CredentialsError) -> bool {
+    chain(credentials).any(|error| error.is::<ConnectorError>())
+        || matches!(credentials, CredentialsError::ProviderTimedOut(_))
+}
+
+/// Who refused a request that a right clock might have let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// The provider, with a code that it has for signatures of another time.
+    ByProvider,
+    /// The credentials' own provider: to a clock that is ahead they may have expired. Nothing was sent.
+    BeforeSending,
+}
+
+/// Whether a wrong clock may be why a call failed.
+pub(super) fn refused_signature<E>(error: &SdkError<E, HttpResponse>) -> Option<Refused>
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    let by_code = |code: Option<&str>| code.is_some_and(may_be_about_time).then_some(Refused::ByProvider);
+    let Some(credentials) = chain(error).find_map(|error| error.downcast_ref::<CredentialsError>()) else {
+        return by_code(error.code());
+    };
+    match (role_error(credentials), credentials) {
+        (Some(role), _) => by_code(role.code()),
+        (None, CredentialsError::ProviderError(_)) if !is_of_network(credentials) => Some(Refused::BeforeSending),
+        _ => None,
+    }
+}
+
+/// A certificate that no trusted authority has signed ends the handshake before anything is sent: a proxy in between that
+/// reads https, most often, whose authority is to be trusted.
+fn unknown_issuer<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let unknown = |error: &'a (dyn Error + 'static)| {
+        let issuer = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        error.downcast_ref::<rustls::Error>().filter(|error| **error == issuer)
+    };
+    // An I/O error hides what it holds from the chain.
+    let mut held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    while let Some(inner) = held {
+        if let Some(found) = unknown(inner) {
+            return Some(found);
+        }
+        held = inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    }
+    unknown(error)
 }
 
 /// AWS appends a blob that differs on every call and that only `sts:DecodeAuthorizationMessage` can read: for people
@@ -80,6 +128,12 @@ pub(super) fn of_call<E>(tried: &str, error: &SdkError<E, HttpResponse>) -> Fail
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
+    if let Some(none) = chain(error).find_map(|error| error.downcast_ref::<NoCertificates>()) {
+        return Failure::new(FailureClass::Local, format!("{tried}: {none}"));
+    }
+    if let Some(unknown) = chain(error).find_map(unknown_issuer) {
+        return Failure::new(FailureClass::Local, format!("{tried}: {unknown}"));
+    }
     if let Some(credentials) = chain(error).skip(1).find_map(|error| error.downcast_ref::<CredentialsError>()) {
         return without_credentials(tried, error.source().unwrap_or(error), credentials);
     }

@@ -3,7 +3,6 @@
 use super::{
     Action, Group, SecurityGroups,
     failure::{of_call, unusable},
-    logged,
     observe::{PAGE_SIZE, Pages},
     rule,
 };
@@ -48,7 +47,7 @@ impl SecurityGroups {
                 .set_filters(meant.map(filters))
                 .max_results(PAGE_SIZE)
                 .set_next_token(token);
-            let answer = logged(Action::DescribeSecurityGroups, "-", call.send()).await;
+            let answer = self.call(Action::DescribeSecurityGroups, "-", || call.clone().send()).await;
             let answer = answer.map_err(|error| of_call(&tried, &error))?;
             for group in answer.security_groups() {
                 let group =

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `account` | what a whole account has in a region |
 //! | `action` | every call that this module makes, and what IAM calls it |
+//! | `clock` | the provider's time, by which requests are signed |
 //! | `connect` | one client per endpoint, credentials and region |
 //! | `observe` | readings: every page, or none |
 //! | `change` | authorize, revoke, tag, untag, and what the caller may do |
@@ -12,6 +13,8 @@
 //! | `classify` | error codes to [`eg_model::failure::FailureClass`] |
 //! | `document` | IAM's documents, compared by what they mean |
 //! | `failure` | what the SDK reports, as a [`Failure`] |
+//! | `http` | the HTTP client: certificates and proxies |
+//! | `process` | `credential_process`, ended with all that it has started |
 //! | `rule` | EC2's rules to and from [`Permission`] |
 //! | `preparation` | the role and the group of schedules that expiry switches need |
 //! | `switch` | expiry switches: one-time schedules of EventBridge Scheduler |
@@ -23,12 +26,15 @@ mod account;
 mod action;
 mod change;
 mod classify;
+mod clock;
 mod connect;
 mod document;
 mod failure;
 mod groups;
+mod http;
 mod observe;
 mod preparation;
+mod process;
 mod profiles;
 mod renewal;
 mod rule;
@@ -44,14 +50,19 @@ mod tests;
 pub use action::Action;
 pub use classify::{Ending, classify};
 pub use connect::{Aws, Options, check_endpoints};
+pub use http::{NoCertificates, trusted_certificates};
 pub use profiles::{Profile, profiles};
 pub use text::{description, session_name};
 
 use crate::{
-    Answered, Authorize, Caller, CredentialsEnd, ExpiryRole, Firewall, Group, Prepared, Rights, SetSwitch, Sighting,
+    Answered, Authorize, Caller, CredentialsEnd, ExpiryRole, Firewall, Group, Prepared, Rights, RulesSeen, SetSwitch,
+    Sighting,
 };
 use async_trait::async_trait;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use clock::SigningClock;
 use eg_model::{
     Timestamp,
     failure::{Failure, FailureClass},
@@ -63,8 +74,11 @@ use eg_model::{
     switch::{SwitchSeen, SwitchWay},
     target::{Capabilities, TargetKey},
 };
+use failure::{Refused, refused_signature};
+use observe::AnswerDate;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    error::Error,
     fmt::Display,
     future::Future,
     sync::Arc,
@@ -88,6 +102,9 @@ struct SecurityGroups {
     sts: aws_sdk_sts::Client,
     scheduler: aws_sdk_scheduler::Client,
     iam: aws_sdk_iam::Client,
+    /// For the one question that takes no credentials: what time is it?
+    unsigned: aws_sdk_ec2::Config,
+    clock: SigningClock,
     now: Clock,
     /// The credentials before any role is assumed: when these end, so does everything.
     source: SharedCredentialsProvider,
@@ -97,14 +114,58 @@ struct SecurityGroups {
     caller: OnceCell<Caller>,
 }
 
-/// Runs one call and logs it: action, what on, outcome, milliseconds. Never headers, keys or tokens.
-async fn logged<T, E>(action: Action, on: impl Display, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+/// Logs one call: action, what on, outcome, milliseconds. Never headers, keys or tokens.
+async fn logged<T, E>(action: Action, on: &impl Display, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     let begun = Instant::now();
     let answer = call.await;
     let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     let outcome = if answer.is_ok() { "ok" } else { "failed" };
     tracing::debug!(action = action.name(), %on, outcome, ms, "call");
     answer
+}
+
+impl SecurityGroups {
+    /// Makes one call, and makes it again if it was refused because the local clock is wrong: by then the provider's is
+    /// known. A call that was refused for its signature has had no effect.
+    async fn call<T, E, F>(
+        &self,
+        action: Action,
+        on: impl Display,
+        send: impl Fn() -> F,
+    ) -> Result<T, SdkError<E, HttpResponse>>
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+        F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    {
+        let ahead = self.clock.ahead();
+        let answer = logged(action, &on, send()).await;
+        match answer.as_ref().err().and_then(refused_signature) {
+            None => return answer,
+            Some(Refused::ByProvider) => {}
+            // Temporary credentials look expired to a clock that is ahead, and then nothing is ever sent from whose
+            // answer the time could be heard.
+            Some(Refused::BeforeSending) if self.clock.has_heard() => {}
+            Some(Refused::BeforeSending) => self.ask_the_time().await,
+        }
+        if !self.clock.correct(ahead) {
+            return answer;
+        }
+        let second = logged(action, &on, send()).await;
+        if second.as_ref().err().and_then(refused_signature).is_some() {
+            self.clock.restore(ahead);
+        }
+        second
+    }
+
+    /// Asks without credentials: the answer is a refusal, with the provider's time.
+    async fn ask_the_time(&self) {
+        let date = AnswerDate::default();
+        let client = aws_sdk_ec2::Client::from_conf(self.unsigned.clone());
+        let question = client.describe_regions().customize().interceptor(date.clone());
+        // What else it says does not matter.
+        logged(Action::DescribeRegions, &"(the time)", question.send()).await.ok();
+        date.get().into_iter().for_each(|date| self.clock.hear(date));
+    }
 }
 
 /// The one group that a call is about, and the rules' ids.
@@ -132,6 +193,10 @@ impl Firewall for SecurityGroups {
             (target.clone(), seen.get(&target.id).cloned().unwrap_or_else(nothing))
         };
         targets.iter().map(answer).collect()
+    }
+
+    async fn observe_rules(&self, target: &TargetKey, rules: &BTreeSet<RuleId>) -> Result<RulesSeen, Failure> {
+        self.observe_by_id(&target.id, rules).await
     }
 
     async fn marked(&self, like: &TargetKey) -> Result<BTreeMap<TargetKey, Sighting>, Failure> {

@@ -1,9 +1,9 @@
 //! Readings of security groups: every page, or none.
 
 use super::{
-    Action, Caller, SecurityGroups, Sighting,
+    Action, Caller, RulesSeen, SecurityGroups, Sighting,
+    clock::date_of,
     failure::{of_call, unusable},
-    logged,
     rule::{self, Read},
 };
 use aws_sdk_ec2::types::{Filter, SecurityGroupRule};
@@ -14,11 +14,12 @@ use aws_smithy_runtime_api::{
         runtime_components::RuntimeComponents,
     },
 };
-use aws_smithy_types::{DateTime, config_bag::ConfigBag, date_time::Format};
+use aws_smithy_types::config_bag::ConfigBag;
 use aws_types::request_id::RequestId;
 use eg_model::{
     Timestamp,
     failure::{Failure, FailureClass},
+    ids::RuleId,
     observation::{ObservedRule, Reading},
 };
 use std::{
@@ -26,21 +27,21 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-/// Groups per call: the most values that one filter takes (EC2 API reference, "List and filter": 200).
-pub(super) const GROUPS_PER_CALL: usize = 200;
+/// Groups, or rules, per call: the most values that one filter takes (EC2 API reference, "List and filter": 200).
+pub(super) const FILTER_VALUES: usize = 200;
 /// Entries per page, the most that the two calls allow (EC2 API reference, `DescribeSecurityGroupRules`).
 pub(super) const PAGE_SIZE: i32 = 1_000;
 /// More pages than any account can fill (200 groups of 1,000 rules each, 1,000 a page, and as much again): an endpoint
 /// that goes on for ever is not believed.
 const PAGES_MAX: usize = 400;
 
-/// Takes the `Date` of one call's answer: the provider's clock. The SDK corrects a wrong local clock silently, so
-/// this is the only way to notice one.
+/// Takes the `Date` of one call's answer: the provider's clock. Requests are signed by that clock where it differs, so
+/// this is the only way to notice a wrong local one.
 #[derive(Clone, Debug, Default)]
-struct AnswerDate(Arc<OnceLock<Timestamp>>);
+pub(super) struct AnswerDate(Arc<OnceLock<Timestamp>>);
 
 impl AnswerDate {
-    fn get(&self) -> Option<Timestamp> {
+    pub(super) fn get(&self) -> Option<Timestamp> {
         self.0.get().copied()
     }
 }
@@ -56,10 +57,8 @@ impl Intercept for AnswerDate {
         _components: &RuntimeComponents,
         _bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let date =
-            context.response().headers().get("date").and_then(|text| DateTime::from_str(text, Format::HttpDate).ok());
-        if let Some(date) = date.and_then(|date| Timestamp::from_timestamp(date.secs(), 0)) {
-            // Set once: there are no retries, so one call has one answer.
+        if let Some(date) = date_of(context.response()) {
+            // Set once: where a call is sent again, the first answer is the one nearest to when it was asked.
             self.0.get_or_init(|| date);
         }
         Ok(())
@@ -91,12 +90,12 @@ impl Pages {
     }
 }
 
-/// When a series was read: when its *first* page was asked for, the oldest, and the `Date` of that page. What a rule was
-/// then is what is acted on, a lease of others is rather taken for unexpired, and the two clocks are compared within one
-/// call.
+/// When a series was read: when its *first* page was asked for, the oldest, and the `Date` of that page; and when its last
+/// page was asked for. A lease of others is rather taken for unexpired, and the two clocks are compared within one call.
 #[derive(Clone, Copy)]
 pub(super) struct ReadAt {
     local: Timestamp,
+    last_page: Timestamp,
     provider: Option<Timestamp>,
 }
 
@@ -105,12 +104,18 @@ pub(super) struct ReadAt {
 pub(super) struct Group {
     account: Option<String>,
     rules: Vec<ObservedRule>,
+    /// The rules of later pages, each with when its page was asked for.
+    read_later: BTreeMap<RuleId, Timestamp>,
     other_ingress: usize,
     unreadable: Option<String>,
 }
 
+fn filter<'a>(name: &str, values: impl IntoIterator<Item = &'a String>) -> Filter {
+    Filter::builder().name(name).set_values(Some(values.into_iter().cloned().collect())).build()
+}
+
 fn group_filter<'a>(groups: impl IntoIterator<Item = &'a String>) -> Filter {
-    Filter::builder().name("group-id").set_values(Some(groups.into_iter().cloned().collect())).build()
+    filter("group-id", groups)
 }
 
 /// "sg-1", "sg-1 and 3 more".
@@ -127,7 +132,7 @@ impl SecurityGroups {
     pub(super) async fn observe_groups(&self, groups: &BTreeSet<String>) -> BTreeMap<String, Sighting> {
         let all: Vec<&String> = groups.iter().collect();
         let mut seen = BTreeMap::new();
-        for batch in all.chunks(GROUPS_PER_CALL) {
+        for batch in all.chunks(FILTER_VALUES) {
             let batch: BTreeSet<String> = batch.iter().copied().cloned().collect();
             seen.extend(self.observe_batch(&batch).await);
         }
@@ -207,41 +212,60 @@ impl SecurityGroups {
 
     /// Every page of `DescribeSecurityGroupRules` for a batch.
     async fn read_rules(&self, batch: &BTreeSet<String>) -> Result<(BTreeMap<String, Group>, ReadAt), Failure> {
-        self.read_series(&name_of(batch), &group_filter(batch)).await
+        self.read_series(&name_of(batch), &[group_filter(batch)]).await
     }
 
-    /// Every page of `DescribeSecurityGroupRules` for what a filter selects; `of` says what that is, for people.
+    /// Rules of one group by their ids. By filter: asked for by `SecurityGroupRuleIds`, one that is gone fails the call, and
+    /// pages have no size.
+    pub(super) async fn observe_by_id(&self, group: &str, rules: &BTreeSet<RuleId>) -> Result<RulesSeen, Failure> {
+        let mut seen = RulesSeen { rules: Vec::new(), read_at: (self.now)() };
+        let ids: Vec<&String> = rules.iter().map(|rule| &rule.0).collect();
+        for ids in ids.chunks(FILTER_VALUES) {
+            let by_id = filter("security-group-rule-id", ids.iter().copied());
+            let filters = [group_filter([&group.to_owned()]), by_id];
+            let (mut groups, read_at) = self.read_series(group, &filters).await?;
+            match groups.remove(group).map(|found| sighting(group, found, read_at)) {
+                Some(Sighting::Complete(reading)) => seen.rules.extend(reading.rules),
+                Some(Sighting::Unavailable(failure)) => return Err(failure),
+                Some(Sighting::NotFound { .. }) | None => {}
+            }
+        }
+        Ok(seen)
+    }
+
+    /// Every page of `DescribeSecurityGroupRules` for what filters select; `of` says what that is, for people.
     pub(super) async fn read_series(
         &self,
         of: &str,
-        filter: &Filter,
+        filters: &[Filter],
     ) -> Result<(BTreeMap<String, Group>, ReadAt), Failure> {
         let tried = format!("read the rules of {of}");
         let mut groups: BTreeMap<String, Group> = BTreeMap::new();
         let mut pages = Pages::default();
         let mut token = None;
         // Dated before it is asked: a machine that sleeps in between must not take an old reading for a new one.
-        let asked = (self.now)();
         let mut first = None;
         loop {
-            let date = AnswerDate::default();
+            let (asked, date) = ((self.now)(), AnswerDate::default());
             let call = self
                 .ec2
                 .describe_security_group_rules()
-                .filters(filter.clone())
+                .set_filters(Some(filters.to_vec()))
                 .max_results(PAGE_SIZE)
-                .set_next_token(token)
-                .customize()
-                .interceptor(date.clone());
-            let answer = logged(Action::DescribeSecurityGroupRules, of, call.send()).await;
+                .set_next_token(token);
+            let send = || call.clone().customize().interceptor(date.clone()).send();
+            let answer = self.call(Action::DescribeSecurityGroupRules, of, send).await;
             let answer = answer.map_err(|error| of_call(&tried, &error))?;
-            let read_at = *first.get_or_insert_with(|| ReadAt { local: asked, provider: date.get() });
+            let later = first.is_some().then_some(asked);
+            let read_at: &mut ReadAt =
+                first.get_or_insert_with(|| ReadAt { local: asked, last_page: asked, provider: date.get() });
+            read_at.last_page = asked;
             for rule in answer.security_group_rules() {
-                sort_in(&mut groups, rule).map_err(|why| unusable(&tried, why, answer.request_id()))?;
+                sort_in(&mut groups, rule, later).map_err(|why| unusable(&tried, why, answer.request_id()))?;
             }
             token = pages.next(&tried, answer.next_token(), answer.request_id())?;
             if token.is_none() {
-                return Ok((groups, read_at));
+                return Ok((groups, *read_at));
             }
         }
     }
@@ -276,7 +300,7 @@ impl SecurityGroups {
                 .filters(group_filter(batch))
                 .max_results(PAGE_SIZE)
                 .set_next_token(token);
-            let answer = logged(Action::DescribeSecurityGroups, name_of(batch), call.send()).await;
+            let answer = self.call(Action::DescribeSecurityGroups, name_of(batch), || call.clone().send()).await;
             let answer = answer.map_err(|error| of_call(&tried, &error))?;
             for group in answer.security_groups() {
                 let id =
@@ -293,7 +317,7 @@ impl SecurityGroups {
     /// `GetCallerIdentity`.
     pub(super) async fn ask_caller(&self) -> Result<Caller, Failure> {
         let tried = "ask who is calling";
-        let answer = logged(Action::GetCallerIdentity, "-", self.sts.get_caller_identity().send()).await;
+        let answer = self.call(Action::GetCallerIdentity, "-", || self.sts.get_caller_identity().send()).await;
         let answer = answer.map_err(|error| of_call(tried, &error))?;
         let caller = || {
             let arn = answer.arn()?;
@@ -306,14 +330,23 @@ impl SecurityGroups {
     }
 }
 
-/// Puts one rule of a page where it belongs. A rule of no group spoils the series: it may be of any.
-fn sort_in(groups: &mut BTreeMap<String, Group>, rule: &SecurityGroupRule) -> Result<(), &'static str> {
+/// Puts one rule of a page where it belongs; `later`: when that page was asked for, if it is not the first one. A rule of
+/// no group spoils the series: it may be of any.
+fn sort_in(
+    groups: &mut BTreeMap<String, Group>,
+    rule: &SecurityGroupRule,
+    later: Option<Timestamp>,
+) -> Result<(), &'static str> {
     let id = rule.group_id().filter(|id| !id.is_empty()).ok_or("a rule without a group")?;
     let group = groups.entry(id.to_owned()).or_default();
     if let Some(account) = rule.group_owner_id() {
         group.account = Some(account.to_owned());
     }
-    match rule::read(rule) {
+    let read = rule::read(rule);
+    if let (Read::Rule(rule), Some(later)) = (&read, later) {
+        group.read_later.insert(rule.id.clone(), later);
+    }
+    match read {
         Read::Rule(rule) if group.rules.iter().any(|known| known.id == rule.id) => {
             // Pages that overlap, because rules changed between them: the reading is not of one moment anyway.
             group.rules.retain(|known| known.id != rule.id);
@@ -340,6 +373,8 @@ fn complete(group: Group, read_at: ReadAt) -> Sighting {
         rules: group.rules,
         other_ingress: group.other_ingress,
         read_at: read_at.local,
+        last_page_at: read_at.last_page,
+        read_later: group.read_later,
         provider_time: read_at.provider,
         account: group.account,
     })

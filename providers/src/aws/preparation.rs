@@ -4,9 +4,8 @@
 
 use super::{
     Action, SecurityGroups,
-    document::{Compared, compare, decoded, widened},
+    document::{Compared, compare, decoded, strangers, widened},
     failure::of_call,
-    logged,
 };
 use crate::{ExpiryRole, Prepared};
 use aws_sdk_iam::types::{Role, Tag};
@@ -71,7 +70,17 @@ fn changes(role: &ExpiryRole, found: &Found) -> Result<Changes, Failure> {
         }
         Compared::Differs(list) => wrong.extend(list.iter().map(|one| format!("in its trust policy {one}"))),
     }
+    let strange = |where_: &str, entries: BTreeSet<String>| {
+        entries
+            .into_iter()
+            .map(move |entry| format!("in {where_} {entry} is more than eg ever needs"))
+            .collect::<Vec<_>>()
+    };
+    wrong.extend(strange("its trust policy", strangers(&role.trust, &found.trust, TAKEN_FOR)));
     wrong.extend(found.more.iter().map(|name| format!("it has the further policy {name}")));
+    if let Some(policy) = &found.policy {
+        wrong.extend(strange(&format!("its policy {}", role.policy_name), strangers(&role.policy, policy, CLOSES)));
+    }
     match found.policy.as_ref().map(|policy| (policy, compare(&role.policy, policy, CLOSES))) {
         None => {
             changes.policy = Some(role.policy.clone());
@@ -132,7 +141,7 @@ impl SecurityGroups {
 
     async fn find_role(&self, role: &ExpiryRole) -> Result<Option<Found>, Failure> {
         let tried = format!("read the role {}", role.name);
-        let answer = logged(Action::GetRole, &role.name, self.iam.get_role().role_name(&role.name).send()).await;
+        let answer = self.call(Action::GetRole, &role.name, || self.iam.get_role().role_name(&role.name).send()).await;
         let answer = match answer.map_err(|error| of_call(&tried, &error)) {
             Err(failure) if failure.class == FailureClass::Gone => return Ok(None),
             other => other?,
@@ -155,26 +164,26 @@ impl SecurityGroups {
             .path(&role.path)
             .description(ExpiryRole::DESCRIPTION)
             .assume_role_policy_document(role.trust.to_string());
-        let answer = logged(Action::CreateRole, &role.name, request.send()).await;
+        let answer = self.call(Action::CreateRole, &role.name, || request.clone().send()).await;
         answer.map(drop).map_err(|error| of_call(&format!("make the role {}", role.name), &error))
     }
 
     async fn put_policy(&self, role: &ExpiryRole, policy: &Value) -> Result<(), Failure> {
         let request = self.iam.put_role_policy().role_name(&role.name).policy_name(&role.policy_name);
         let request = request.policy_document(policy.to_string());
-        let answer = logged(Action::PutRolePolicy, &role.name, request.send()).await;
+        let answer = self.call(Action::PutRolePolicy, &role.name, || request.clone().send()).await;
         answer.map(drop).map_err(|error| of_call(&format!("give the role {} its policy", role.name), &error))
     }
 
     async fn put_trust(&self, role: &ExpiryRole, trust: &Value) -> Result<(), Failure> {
         let request = self.iam.update_assume_role_policy().role_name(&role.name).policy_document(trust.to_string());
-        let answer = logged(Action::UpdateAssumeRolePolicy, &role.name, request.send()).await;
+        let answer = self.call(Action::UpdateAssumeRolePolicy, &role.name, || request.clone().send()).await;
         answer.map(drop).map_err(|error| of_call(&format!("say who may take the role {}", role.name), &error))
     }
 
     async fn policy(&self, role: &ExpiryRole) -> Result<Option<Value>, Failure> {
         let request = self.iam.get_role_policy().role_name(&role.name).policy_name(&role.policy_name);
-        let answer = logged(Action::GetRolePolicy, &role.name, request.send()).await;
+        let answer = self.call(Action::GetRolePolicy, &role.name, || request.clone().send()).await;
         let answer = answer.map_err(|error| of_call(&format!("read the policy of the role {}", role.name), &error));
         match answer {
             Ok(answer) => Ok(Some(decoded(answer.policy_document()).unwrap_or_default())),
@@ -186,10 +195,10 @@ impl SecurityGroups {
     async fn further_policies(&self, role: &ExpiryRole) -> Result<Vec<String>, Failure> {
         let tried = format!("read the policies of the role {}", role.name);
         let request = self.iam.list_role_policies().role_name(&role.name);
-        let own = logged(Action::ListRolePolicies, &role.name, request.send()).await;
+        let own = self.call(Action::ListRolePolicies, &role.name, || request.clone().send()).await;
         let own = own.map_err(|error| of_call(&tried, &error))?;
         let request = self.iam.list_attached_role_policies().role_name(&role.name);
-        let attached = logged(Action::ListAttachedRolePolicies, &role.name, request.send()).await;
+        let attached = self.call(Action::ListAttachedRolePolicies, &role.name, || request.clone().send()).await;
         let attached = attached.map_err(|error| of_call(&tried, &error))?;
         let mut more: Vec<String> =
             own.policy_names().iter().filter(|name| **name != role.policy_name).cloned().collect();
@@ -203,7 +212,7 @@ impl SecurityGroups {
     pub(super) async fn make_schedule_group(&self, name: &str) -> Result<Prepared, Failure> {
         let tried = format!("make the schedule group {name}");
         let request = self.scheduler.get_schedule_group().name(name);
-        let answer = logged(Action::GetScheduleGroup, name, request.send()).await;
+        let answer = self.call(Action::GetScheduleGroup, name, || request.clone().send()).await;
         match answer.map_err(|error| of_call(&tried, &error)) {
             // It and every schedule in it are going, and until it is gone there can be no other of that name.
             Ok(answer) if answer.state() == Some(&ScheduleGroupState::Deleting) => {
@@ -215,7 +224,7 @@ impl SecurityGroups {
             Err(failure) => return Err(failure),
         }
         let request = self.scheduler.create_schedule_group().name(name);
-        let answer = logged(Action::CreateScheduleGroup, name, request.send()).await;
+        let answer = self.call(Action::CreateScheduleGroup, name, || request.clone().send()).await;
         match answer.map_err(|error| of_call(&tried, &error)) {
             // Somebody was faster.
             Err(failure) if failure.class == FailureClass::Stale => Ok(Prepared::There),

@@ -3,7 +3,6 @@
 use super::{
     Action, Answered, SecurityGroups,
     failure::{of_call, unusable},
-    logged,
 };
 use crate::SetSwitch;
 use aws_sdk_scheduler::{
@@ -128,7 +127,7 @@ impl SecurityGroups {
     ) -> Result<SwitchSeen, Failure> {
         let tried = format!("read the switch of {rule}");
         let request = self.scheduler.get_schedule().group_name(&way.group).name(name(rule));
-        match logged(Action::GetSchedule, rule, request.send()).await {
+        match self.call(Action::GetSchedule, rule, || request.clone().send()).await {
             Ok(answer) if answer.name() == Some(&name(rule)) => Ok(judge(&answer, group, rule, way)),
             Ok(answer) => Err(unusable(&tried, "the answer is about something else", answer.request_id())),
             Err(error) if is_absent(&error) => Ok(SwitchSeen::Absent),
@@ -178,7 +177,7 @@ impl SecurityGroups {
                     .action_after_completion(ActionAfterCompletion::Delete)
                     .target(target)
                     .client_token(&call.token);
-                let answer = logged($action, rule, request.send()).await;
+                let answer = self.call($action, rule, || request.clone().send()).await;
                 answer.map(|answer| done(&answer)).map_err(|error| of_call(&tried, &error))
             }};
         }
@@ -192,7 +191,7 @@ impl SecurityGroups {
     pub(super) async fn drop_schedule(&self, rule: &RuleId, way: &SwitchWay) -> Result<Answered<()>, Failure> {
         let tried = format!("take the switch of {rule} away");
         let request = self.scheduler.delete_schedule().group_name(&way.group).name(name(rule));
-        match logged(Action::DeleteSchedule, rule, request.send()).await {
+        match self.call(Action::DeleteSchedule, rule, || request.clone().send()).await {
             Ok(answer) => Ok(done(&answer)),
             Err(error) => match of_call(&tried, &error) {
                 failure if failure.class == FailureClass::Gone => {

@@ -3,7 +3,7 @@
 use super::{
     classify::ROWS,
     connect::{Aws, Options},
-    observe::GROUPS_PER_CALL,
+    observe::FILTER_VALUES,
     replay::{Play, Replay},
     *,
 };
@@ -583,20 +583,134 @@ impl ProvideCredentials for Without {
 
 #[tokio::test]
 async fn without_credentials_nothing_is_sent() {
-    for (error, class) in [
-        ((|| CredentialsError::not_loaded("none found")) as fn() -> CredentialsError, FailureClass::Credentials),
-        (|| CredentialsError::provider_error("the SSO session has expired"), FailureClass::Credentials),
-        (|| CredentialsError::invalid_configuration("profile loops"), FailureClass::Credentials),
-        (|| CredentialsError::provider_timed_out(Duration::from_secs(5)), FailureClass::Unknown),
+    for (error, class, asked) in [
+        ((|| CredentialsError::not_loaded("none found")) as fn() -> CredentialsError, FailureClass::Credentials, 0),
+        // Perhaps the local clock is ahead, and the session has not expired: the time is asked for, without credentials.
+        (|| CredentialsError::provider_error("the SSO session has expired"), FailureClass::Credentials, 1),
+        (|| CredentialsError::invalid_configuration("profile loops"), FailureClass::Credentials, 0),
+        (|| CredentialsError::provider_timed_out(Duration::from_secs(5)), FailureClass::Unknown, 0),
     ] {
-        let replay = Replay::new([]);
+        let replay = Replay::new(vec![Play::error(401, "AuthFailure").with("date", DATE); asked]);
         let options = Options { credentials: Some(SharedCredentialsProvider::new(Without(error))), ..options(&replay) };
         let groups = Aws::new(options).security_groups(&reach(GROUP)).await.unwrap();
         let failure = groups.revoke_ids(GROUP, vec!["sgr-1".into()]).await.unwrap_err();
         assert_eq!(failure.class, class, "{failure}");
-        assert!(replay.asked().is_empty());
+        let sent = replay.asked();
+        assert_eq!(sent.len(), asked, "{failure}");
+        assert!(sent.iter().all(|call| call.form["Action"] == "DescribeRegions" && call.authorization.is_empty()));
         assert_eq!(groups.credentials_end(at("2026-02-27T10:00:00Z")).await, CredentialsEnd::Unknown);
     }
+}
+
+// Clocks
+
+/// Two hours after [`DATE`].
+const TWO_HOURS_AHEAD: &str = "Fri, 27 Feb 2026 12:00:00 GMT";
+
+/// When a request was signed: `Credential=…/20260227/…` says the day, and the header the time, which the replay keeps no
+/// copy of; so the day is moved.
+fn signed_on(asked: &replay::Asked) -> &str {
+    asked.authorization.split('/').nth(1).unwrap()
+}
+
+/// Each service has a code of its own for a signature of another time, and most of these mean other things as well.
+#[tokio::test]
+async fn a_signature_of_the_wrong_time_is_made_again_by_the_providers() {
+    for (status, code) in [(400, "RequestExpired"), (401, "AuthFailure"), (403, "SignatureDoesNotMatch")] {
+        let tomorrow = "Sat, 28 Feb 2026 10:00:00 GMT";
+        let refused = Play::error(status, code).with("date", tomorrow);
+        let done =
+            Play::ok("<RevokeSecurityGroupIngressResponse><return>true</return></RevokeSecurityGroupIngressResponse>");
+        let (replay, groups) = world([refused, done.clone(), done]).await;
+        groups.revoke_ids(GROUP, vec!["sgr-1".into()]).await.unwrap();
+        groups.revoke_ids(GROUP, vec!["sgr-2".into()]).await.unwrap();
+        let days: Vec<String> = replay.asked().iter().map(|asked| signed_on(asked).to_owned()).collect();
+        assert_eq!(days, ["20260227", "20260228", "20260228"], "{code}: learnt once");
+    }
+}
+
+/// What is refused for another reason, or again, is refused.
+#[tokio::test]
+async fn nothing_is_sent_more_than_once_more() {
+    for (code, date, times) in [
+        ("AuthFailure", DATE, 1),
+        ("UnauthorizedOperation", TWO_HOURS_AHEAD, 1),
+        ("RequestLimitExceeded", TWO_HOURS_AHEAD, 1),
+        ("AuthFailure", TWO_HOURS_AHEAD, 2),
+    ] {
+        let (replay, groups) = world(vec![Play::error(403, code).with("date", date); times]).await;
+        let failure = groups.revoke_ids(GROUP, vec!["sgr-1".into()]).await.unwrap_err();
+        assert_eq!((failure.code.as_str(), replay.asked().len()), (code, times), "{date}");
+    }
+    // What a cache answers tells no time.
+    let (replay, groups) =
+        world([Play::error(401, "AuthFailure").with("date", TWO_HOURS_AHEAD).with("age", "7200")]).await;
+    groups.revoke_ids(GROUP, vec!["sgr-1".into()]).await.unwrap_err();
+    assert_eq!(replay.asked().len(), 1);
+}
+
+/// As long as AWS accepts the signatures, a proxy that tells another time changes nothing; nor does one where the time was
+/// not the reason.
+#[tokio::test]
+async fn another_time_alone_is_no_reason_to_sign_by_it() {
+    let tomorrow = "Sat, 28 Feb 2026 10:00:00 GMT";
+    let done =
+        Play::ok("<RevokeSecurityGroupIngressResponse><return>true</return></RevokeSecurityGroupIngressResponse>");
+    let bad_keys = || Play::error(401, "AuthFailure").with("date", tomorrow);
+    let (replay, groups) = world([done.clone().with("date", tomorrow), bad_keys(), bad_keys(), done]).await;
+    groups.revoke_ids(GROUP, vec!["sgr-1".into()]).await.unwrap();
+    groups.revoke_ids(GROUP, vec!["sgr-2".into()]).await.unwrap_err();
+    groups.revoke_ids(GROUP, vec!["sgr-3".into()]).await.unwrap();
+    let days: Vec<String> = replay.asked().iter().map(|asked| signed_on(asked).to_owned()).collect();
+    assert_eq!(days, ["20260227", "20260227", "20260228", "20260227"]);
+}
+
+/// Whoever is two hours ahead takes an SSO session for expired that is not, and would never ask AWS anything.
+#[tokio::test]
+async fn credentials_that_look_expired_to_a_wrong_clock() {
+    #[derive(Debug)]
+    struct ExpiredAtFirst(std::sync::atomic::AtomicBool);
+    impl ProvideCredentials for ExpiredAtFirst {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            let keys = || Credentials::new("AKIDEXAMPLE", "secret", None, None, "test");
+            future::ProvideCredentials::ready(match self.0.swap(true, Ordering::SeqCst) {
+                true => Ok(keys()),
+                false => Err(CredentialsError::provider_error("the SSO token has expired")),
+            })
+        }
+    }
+    let done =
+        Play::ok("<RevokeSecurityGroupIngressResponse><return>true</return></RevokeSecurityGroupIngressResponse>");
+    let replay = Replay::new([Play::error(401, "AuthFailure").with("date", TWO_HOURS_AHEAD), done]);
+    let expired = SharedCredentialsProvider::new(ExpiredAtFirst(false.into()));
+    let options = Options { credentials: Some(expired), ..options(&replay) };
+    let groups = Aws::new(options).security_groups(&reach(GROUP)).await.unwrap();
+    groups.revoke_ids(GROUP, vec!["sgr-1".into()]).await.unwrap();
+    assert_eq!(replay.actions(), ["DescribeRegions", "RevokeSecurityGroupIngress"]);
+}
+
+/// The refusal of a role's own call is as good a teacher.
+#[tokio::test]
+async fn a_role_is_assumed_by_the_providers_time() {
+    let tomorrow = "Sat, 28 Feb 2026 10:00:00 GMT";
+    let refused = Play::sts_error(403, "SignatureDoesNotMatch").with("date", tomorrow);
+    let assumed = Play::ok(
+        "<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>ASIA</AccessKeyId><SecretAccessKey>s\
+         </SecretAccessKey><SessionToken>t</SessionToken><Expiration>2026-02-28T11:00:00Z</Expiration></Credentials>\
+         </AssumeRoleResult></AssumeRoleResponse>",
+    );
+    let done =
+        Play::ok("<RevokeSecurityGroupIngressResponse><return>true</return></RevokeSecurityGroupIngressResponse>");
+    let replay = Replay::new([refused, assumed, done]);
+    let way = Reach { role_arn: Some("arn:aws:iam::123456789012:role/r".into()), ..reach(GROUP) };
+    let groups = Aws::new(options(&replay)).security_groups(&way).await.unwrap();
+    groups.revoke_ids(GROUP, vec!["sgr-1".into()]).await.unwrap();
+    assert_eq!(replay.actions(), ["AssumeRole", "AssumeRole", "RevokeSecurityGroupIngress"]);
+    let days: Vec<String> = replay.asked().iter().map(|asked| signed_on(asked).to_owned()).collect();
+    assert_eq!(days, ["20260227", "20260228", "20260228"]);
 }
 
 /// When credentials end is not worth waiting for ever: a `credential_process` may hang.
@@ -683,6 +797,8 @@ async fn a_reading_keeps_ingress_cidrs_only() {
             ],
             other_ingress: 2,
             read_at: at("2026-02-27T10:00:10Z"),
+            last_page_at: at("2026-02-27T10:00:10Z"),
+            read_later: BTreeMap::new(),
             provider_time: Some(at("2026-02-27T10:00:00Z")),
             account: Some("123456789012".into()),
         })
@@ -712,10 +828,39 @@ async fn every_page_is_read_and_the_first_dates_the_reading() {
     assert_eq!(reading.rules.len(), 2);
     assert_eq!(reading.read_at, at("2026-02-27T10:00:10Z"));
     assert_eq!(reading.provider_time, Some(at("2026-02-27T10:00:00Z")));
+    let later: Vec<_> = reading.read_later.keys().map(|rule| rule.0.as_str()).collect();
+    assert_eq!(later, ["sgr-2"], "a rule of a later page has a time of its own");
     let asked = replay.asked();
     assert_eq!(asked[0].form.get("NextToken"), None);
     assert_eq!(asked[1].form["NextToken"], "more");
     assert_eq!(asked[1].form["Filter.1.Value.1"], GROUP);
+}
+
+/// By filter, so that a rule that is gone is left out and does not fail the call; and of this group alone.
+#[tokio::test]
+async fn rules_are_read_by_their_ids() {
+    let target = reach(GROUP).target;
+    let ids: BTreeSet<RuleId> = ["sgr-1", "sgr-2"].map(|id| RuleId(id.to_owned())).into();
+    let one = rule("sgr-1", GROUP, false, &tcp(22, "203.0.113.42/32"));
+    let (replay, groups) = world([rules_page(&one, None)]).await;
+    let seen = groups.observe_rules(&target, &ids).await.unwrap();
+    let found: Vec<_> = seen.rules.iter().map(|rule| rule.id.0.as_str()).collect();
+    assert_eq!((found, seen.read_at), (vec!["sgr-1"], at("2026-02-27T10:00:10Z")));
+    assert_eq!(
+        replay.asked()[0].form,
+        form([
+            ("Action", "DescribeSecurityGroupRules"),
+            ("Filter.1.Name", "group-id"),
+            ("Filter.1.Value.1", GROUP),
+            ("Filter.2.Name", "security-group-rule-id"),
+            ("Filter.2.Value.1", "sgr-1"),
+            ("Filter.2.Value.2", "sgr-2"),
+            ("MaxResults", "1000")
+        ])
+    );
+    let (_, groups) = world([Play::Reset]).await;
+    let failed = groups.observe_rules(&target, &ids).await.unwrap_err();
+    assert_eq!(failed.class, FailureClass::Unknown, "what could not be read is not gone");
 }
 
 #[tokio::test]
@@ -748,10 +893,10 @@ async fn a_series_without_end_is_no_reading() {
 
 #[tokio::test]
 async fn many_groups_are_read_in_batches_that_fail_alone() {
-    let ids: BTreeSet<String> = (0..=GROUPS_PER_CALL).map(|number| format!("sg-{number:04}")).collect();
+    let ids: BTreeSet<String> = (0..=FILTER_VALUES).map(|number| format!("sg-{number:04}")).collect();
     let items: String = ids
         .iter()
-        .take(GROUPS_PER_CALL)
+        .take(FILTER_VALUES)
         .map(|id| rule(&format!("sgr-{id}"), id, false, &tcp(22, "203.0.113.42/32")))
         .collect();
     let (replay, groups) = world([rules_page(&items, None), Play::error(500, "InternalError")]).await;

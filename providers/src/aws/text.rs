@@ -4,8 +4,8 @@
 /// length. Allowed characters are a-z, A-Z, 0-9, spaces, and ._-:/()#,@[]+=&;{}!$*").
 const DESCRIPTION_MAX: usize = 255;
 
-/// A description that AWS accepts: cut to 255 characters, every other character replaced by `_`. For people in
-/// the console; nothing depends on it.
+/// A description that AWS accepts: cut to 255 characters, every other character replaced by `_`. It names the session
+/// early enough ([`eg_model::marks::description`]) for the cut not to reach it: other installations look for that.
 #[must_use]
 pub fn description(text: &str) -> String {
     let accepted = |c: char| c.is_ascii_alphanumeric() || "._-:/()#,@[]+=&;{}!$* ".contains(c);

@@ -81,11 +81,13 @@ pub(crate) struct Client {
     pub(crate) address: SocketAddr,
     pub(crate) access_key: Option<String>,
     pub(crate) region: String,
+    /// When its requests say that they were signed, as `x-amz-date` has it; most of them do not say.
+    pub(crate) signed_at: Option<String>,
 }
 
 impl Client {
     pub(crate) fn new(address: SocketAddr) -> Self {
-        Self { address, access_key: Some("AKIASANDBOX".to_owned()), region: "us-east-1".to_owned() }
+        Self { address, access_key: Some("AKIASANDBOX".to_owned()), region: "us-east-1".to_owned(), signed_at: None }
     }
 
     pub(crate) fn with_key(&self, key: &str) -> Self {
@@ -122,11 +124,12 @@ impl Client {
                  SignedHeaders=host, Signature=0\r\n"
             )
         });
+        let date = self.signed_at.as_ref().map_or_else(String::new, |at| format!("X-Amz-Date: {at}\r\n"));
         let mut stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
         write!(
             stream,
-            "{method} {path} HTTP/1.1\r\nHost: {service}.{region}.amazonaws.com\r\nConnection: close\r\n{authorization}\
+            "{method} {path} HTTP/1.1\r\nHost: {service}.{region}.amazonaws.com\r\nConnection: close\r\n{authorization}{date}\
              Content-Type: {kind}\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         )?;

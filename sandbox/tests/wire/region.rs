@@ -88,6 +88,27 @@ fn the_date_disagrees() {
     assert_eq!(bench.handle.log().pop().unwrap().at, crate::start());
 }
 
+/// Five minutes before and after, by the time that the provider tells; each service has its own code.
+#[test]
+fn a_signature_of_another_time() {
+    let bench = Bench::new();
+    let signed = |at: &str| crate::support::Client { signed_at: Some(at.to_owned()), ..bench.client.clone() };
+    for fine in ["20251231T235500Z", "20260101T000000Z", "20260101T000500Z"] {
+        assert_eq!(signed(fine).code("DescribeSecurityGroups", &[]), "OK", "{fine}");
+    }
+    for (at, ec2, status) in [("20251231T235459Z", "RequestExpired", 400), ("20260101T000501Z", "AuthFailure", 401)] {
+        let answer = signed(at).ask("DescribeSecurityGroups", &[]);
+        assert_eq!((answer.code().as_str(), answer.status), (ec2, status), "{at}");
+        assert_eq!(answer.headers["date"], "Thu, 01 Jan 2026 00:00:00 GMT");
+        let answer = signed(at).ask("GetCallerIdentity", &[]);
+        assert_eq!((answer.code().as_str(), answer.status), ("SignatureDoesNotMatch", 403), "{at}");
+        let (status, answer) = signed(at).rest("GET", "/schedules/x", "");
+        assert_eq!((status, &answer["__type"]), (403, &"InvalidSignatureException".into()), "{at}");
+    }
+    bench.handle.set(|settings| settings.date_offset = TimeDelta::hours(-1));
+    assert_eq!(signed("20251231T230000Z").code("DescribeSecurityGroups", &[]), "OK");
+}
+
 #[test]
 fn latency() {
     let bench = Bench::new();

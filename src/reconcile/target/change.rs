@@ -1,8 +1,7 @@
 //! Changing and closing rules by their ids: tags, leaves, revokes.
 
 use super::super::leave::leave;
-use super::super::observe::fresh;
-use super::super::{Loaded, StepOutcome};
+use super::super::{Loaded, OVERWRITTEN, StepOutcome};
 use super::{Flow, Leased, TargetRun, unrecorded};
 use crate::error::CommandError;
 use crate::retry::Retry;
@@ -10,9 +9,10 @@ use eg_model::SETTLE_WINDOW;
 use eg_model::failure::{Failure, FailureClass, Reaction};
 use eg_model::ids::{InstallationId, LeaseId, RuleId};
 use eg_model::lease::{Attempt, Lease, hidden_rule};
-use eg_model::marks::{lease_key, lease_value, tags_for};
+use eg_model::marks::{lease_key, lease_value, tags_again};
 use eg_model::observation::{Effect, OwnedRule};
-use eg_model::plan::Step;
+use eg_model::plan::{Note, NoteKind, Step};
+use eg_model::twin::{Overwritten, was_overwritten};
 use eg_providers::{Answered, Firewall};
 use eg_state::{Event, EventKind};
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,10 +26,14 @@ impl TargetRun<'_> {
         loaded: &Loaded,
     ) -> Result<Flow, CommandError> {
         let now = self.now();
-        if step.rules().iter().any(|rule| !fresh(rule.read_at(), now)) {
+        if !self.is_recent(step) {
+            self.too_old.extend(self.old_rules(step));
             return Ok(Flow::Refresh);
         }
         let leased = self.leased(step)?;
+        if matches!(step, Step::Revoke { .. }) {
+            self.expect_switches(&leased, loaded);
+        }
         let before: Vec<Lease> = leased.iter().map(|(_, lease)| lease.clone()).collect();
         let attempt = if matches!(step, Step::Join { .. }) { Attempt::Joining } else { Attempt::Other };
         let intents: Vec<Lease> = before.iter().map(|lease| self.intent(lease, attempt, now)).collect();
@@ -90,9 +94,9 @@ impl TargetRun<'_> {
                 let tags = BTreeMap::from([(key, lease_value(*until))]);
                 firewall.tag(std::slice::from_ref(rule), &tags).await.map(named)
             }
-            Step::Restore { rule, session, until } => {
+            Step::Restore { rule, until, opener, .. } => {
                 let mut tags = self.driver.policy.extra_tags.clone();
-                tags.extend(tags_for(&self.key.id, &[*rule.permission()], *session, &installation, *until));
+                tags.extend(tags_again(&self.key.id, *rule.permission(), opener.clone(), &installation, *until));
                 firewall.tag(std::slice::from_ref(rule), &tags).await.map(named)
             }
             Step::Retag { rules, until } => {
@@ -124,8 +128,12 @@ impl TargetRun<'_> {
                     self.watching.insert(lease.permission);
                 }
                 Step::Restore { until, .. } | Step::Retag { until, .. } => {
+                    let overwritten = matches!(step, Step::Retag { .. }) && was_overwritten(lease, *until);
                     let event = event(EventKind::Retagged, step.action());
                     self.write(lease, &lease.retagged(*until), &event)?;
+                    if overwritten {
+                        self.note_overwritten(rule)?;
+                    }
                 }
                 Step::Leave { .. } => {
                     let event = event(EventKind::Left, "untagged");
@@ -162,6 +170,27 @@ impl TargetRun<'_> {
         Ok(if unseen { Flow::Reobserve } else { Flow::Replan })
     }
 
+    /// Something else had put another time into our tag on a rule. Again and again means that a copy of this record is in
+    /// use: that is told once.
+    fn note_overwritten(&mut self, rule: &OwnedRule) -> Result<(), CommandError> {
+        let now = self.now();
+        let known = self.driver.store.borrow().note(OVERWRITTEN)?.and_then(|text| text.parse().ok());
+        let Some(overwritten) = Overwritten::again(known, now) else { return Ok(()) };
+        let noted = self.driver.store.borrow_mut().set_note(OVERWRITTEN, &overwritten.to_string());
+        if self.unless_full(noted)?.is_some() && overwritten.is_news() {
+            let message = format!(
+                "something else keeps rewriting this installation's tag on {} of {}: most likely a copy of this record is in \
+                 use on a machine that eg cannot tell from this one. From now on the later time stands. End it: give each \
+                 machine a name of its own (EG_MACHINE) and the copy a fresh record (--state FILE); `eg state adopt` is for a \
+                 machine that is gone",
+                rule.id(),
+                self.key
+            );
+            self.notes.insert(Note { kind: NoteKind::Contested, message });
+        }
+        Ok(())
+    }
+
     pub(super) fn lay_over_change(
         &mut self,
         step: &Step,
@@ -173,8 +202,8 @@ impl TargetRun<'_> {
             Step::MakeRoom { rule, tags } => {
                 self.lay_over(Effect::Untagged(rule.id().clone(), tags.keys().cloned().collect()));
             }
-            Step::Restore { rule, session, until } => {
-                let tags = tags_for(&self.key.id, &[*rule.permission()], *session, installation, *until);
+            Step::Restore { rule, until, opener, .. } => {
+                let tags = tags_again(&self.key.id, *rule.permission(), opener.clone(), installation, *until);
                 self.lay_over(Effect::Tagged(rule.id().clone(), tags));
             }
             Step::Retag { rules, until } => {
@@ -210,9 +239,10 @@ impl TargetRun<'_> {
         let wanted = loaded.wants.get(&self.key).is_some_and(|wants| wants.contains_key(&lease.permission));
         let event = self.event(EventKind::Revoked, "closed", &lease.permission, Some(rule.id()));
         let event = Event { request_id: request.map(str::to_owned), ..event };
-        let since = rule.read_at() - SETTLE_WINDOW;
+        // The rule may have been read again since: what is hidden was hidden by the reading of the whole.
+        let since = rule.target_read_at() - SETTLE_WINDOW;
         let opened = self.driver.store.borrow().opened_on(&self.key, &lease.permission, since)?;
-        let hidden = hidden_rule(opened, rule.id(), rule.read_at());
+        let hidden = hidden_rule(opened, rule.id(), rule.target_read_at());
         self.write(lease, &lease.revoked(wanted, hidden, now), &event)?;
         let mut store = self.driver.store.borrow_mut();
         if !store.targets()?.get(&self.key).is_some_and(|record| record.closed_once) {

@@ -1,6 +1,6 @@
-//! Intents before calls, outcomes after them.
+//! Intents before calls, outcomes after them, and what a reading teaches.
 
-use super::super::{StepOutcome, StepReport};
+use super::super::{Loaded, StepOutcome, StepReport};
 use super::{Flow, TargetRun, unrecorded};
 use crate::error::CommandError;
 use crate::retry;
@@ -10,11 +10,53 @@ use eg_model::Timestamp;
 use eg_model::failure::Failure;
 use eg_model::ids::{RuleId, SessionId};
 use eg_model::lease::{Attempt, Lease};
+use eg_model::observation::Observation;
 use eg_model::permission::Permission;
-use eg_model::plan::Step;
+use eg_model::plan::{LedgerStep, Note, NoteKind, Step, TargetPlan};
 use eg_state::{Event, EventKind, StateError, Written};
 
 impl TargetRun<'_> {
+    /// Ledger steps: what the reading teaches. Whether it taught anything.
+    pub(super) fn learn(&mut self, plan: &TargetPlan, loaded: &Loaded) -> Result<bool, CommandError> {
+        let confirmed: Vec<_> = match &self.look.observation {
+            Observation::Complete(reading) => {
+                let gone = |id: &&RuleId| !reading.rules.iter().any(|rule| rule.id == **id);
+                self.confirming.keys().filter(gone).cloned().collect()
+            }
+            Observation::Missing | Observation::Unavailable(_) => Vec::new(),
+        };
+        let learnt = !confirmed.is_empty() || !plan.ledger.is_empty();
+        for id in confirmed {
+            if let Some((rule, lease)) = self.confirming.remove(&id) {
+                self.record_revoked(&lease, &rule, None, loaded)?;
+            }
+        }
+        for step in &plan.ledger {
+            self.learn_step(step, loaded)?;
+        }
+        Ok(learnt)
+    }
+
+    fn learn_step(&mut self, step: &LedgerStep, loaded: &Loaded) -> Result<(), CommandError> {
+        let now = self.now();
+        match step {
+            LedgerStep::Adopt { permission, rule, until } => {
+                let claimed = self.driver.store.borrow_mut().claim(&self.look.reach, permission, now);
+                let Some(lease) = self.unless_full(claimed)? else { return Ok(()) };
+                let event = self.event(EventKind::LeaseAdopted, "seen with our tag", permission, Some(rule.id()));
+                self.write(&lease, &lease.adopted(rule.id().clone(), *until), &event)?;
+            }
+            LedgerStep::KnowSwitch { .. } | LedgerStep::ForgetSwitch { .. } => self.learn_switch(step, loaded)?,
+            LedgerStep::Close { lease } => {
+                if let Some(lease) = loaded.leases.iter().find(|known| known.id == *lease) {
+                    let event = self.event(EventKind::LeaseClosed, "nothing of ours is there", &lease.permission, None);
+                    self.write(lease, &lease.closed(), &event)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn event(
         &self,
         kind: EventKind,
@@ -117,8 +159,13 @@ impl TargetRun<'_> {
             self.refuse_until(lease, failure, TimeDelta::from_std(wait).unwrap_or(TimeDelta::minutes(1)))?;
         }
         self.clean = false;
+        if let Step::Restore { rule, .. } = step {
+            // The next plan says what is true now: the tags are not written again.
+            let promised = |note: &Note| note.kind == NoteKind::Stripped && note.message.starts_with(&rule.id().0);
+            self.notes.retain(|note| !promised(note));
+        }
         let report = self.report(step, StepOutcome::Refused, Some(failure.to_string()));
-        self.steps.push(StepReport { advice: Some(failure.class.advice()), ..report });
+        self.steps.push(StepReport { advice: Some(step.advice(failure.class)), ..report });
         Ok(())
     }
 

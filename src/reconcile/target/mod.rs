@@ -4,36 +4,43 @@
 //! | after a round | next |
 //! |---|---|
 //! | every step done | plan again over the reading with the known effects laid over it; nothing left: rest |
+//! | a rule that is to be changed was read more than ten seconds ago | read the rules that are to be changed again, by their ids: of a group with thousands of rules over a slow link, the whole is never that recent |
+//! | something is to be opened, and the reading ended more than ten seconds ago | read the whole again |
 //! | an outcome is not known, or the view was stale, or a join has to be seen | read again after 1, 2, 4 seconds; then it stays pending |
 //! | throttled | the same again after a short delay |
 //! | credentials refused | rest; what is left stays on record |
 //! | too many rounds | rest: somebody else changes this target all the time |
+//!
+//! A target holds a slot of its route's [`Lane`] while it calls, and none while it waits: another one's turn comes then.
+//! What concerns the scheduler has slots of its own, and comes after what concerns rules.
 
 mod change;
 mod ledger;
 mod look;
 mod open;
+mod rest;
 mod switch;
 
-use super::{Driver, Loaded, Look, Request, StepOutcome, StepReport, patience::Patience};
+use super::{
+    Driver, Loaded, Look, Request, StepOutcome, StepReport,
+    lane::{Lane, Service, Turn},
+    patience::Patience,
+};
 use crate::error::CommandError;
 use eg_model::{
     Timestamp,
-    address::IpVersion,
-    failure::{Failure, FailureClass},
-    ids::{GrantId, RuleId, SessionId},
+    failure::Failure,
+    ids::{RuleId, SessionId},
     lease::Lease,
-    observation::{Effect, Observation, ObservedRule, OwnedRule, Reading},
+    observation::{Effect, Observation, OwnedRule, Reading},
     permission::Permission,
-    plan::{LedgerStep, Note, NoteKind, Policy, Record, Step, SwitchView, TargetPlan, TargetView, plan_target},
-    session::{Session, Standing},
+    plan::{Note, NoteKind, Policy, Record, Step, SwitchView, TargetPlan, TargetView, plan_target},
     switch::{SwitchSeen, SwitchWay},
     target::{Capabilities, Reach, TargetKey},
 };
-use eg_state::{EventKind, StateError};
+use eg_state::StateError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::take;
-use tokio::time::Instant;
 
 /// Rounds of plan and apply in one pass; a healthy target needs two or three.
 const ROUNDS: u32 = 12;
@@ -49,14 +56,6 @@ pub(super) struct TargetReport {
     pub(super) state_error: Option<String>,
 }
 
-/// What a target at rest leaves.
-struct Rest {
-    /// When to look again at the latest.
-    wake: Option<Timestamp>,
-    /// Something that was kept is wanted no more.
-    freed: bool,
-}
-
 /// What to do after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Flow {
@@ -64,7 +63,7 @@ enum Flow {
     Next,
     /// Plan again, on the same reading.
     Replan,
-    /// Read again at once: the reading is too old to act on.
+    /// Read again at once what is too old to be acted on.
     Refresh,
     /// Read again after a while.
     Reobserve,
@@ -80,11 +79,16 @@ type Leased<'r> = Vec<(&'r OwnedRule, Lease)>;
 pub(super) struct TargetRun<'a> {
     driver: &'a Driver<'a>,
     request: &'a Request,
+    lane: &'a Lane,
+    /// The slot that it holds.
+    turn: Option<Turn<'a>>,
     key: TargetKey,
     ways: Vec<Reach>,
     look: Look,
     may_open: bool,
     patience: Patience<'a>,
+    /// Rules that are to be changed and were read too long ago.
+    too_old: BTreeSet<RuleId>,
     /// Permissions whose outcome has to be seen before this target may rest.
     watching: BTreeSet<Permission>,
     /// Rules whose revoke succeeded without being named: gone once a reading says so.
@@ -100,8 +104,9 @@ pub(super) struct TargetRun<'a> {
     given_up: BTreeSet<RuleId>,
     /// An outcome that a full disk kept from the record. Closing goes on all the same.
     unrecorded: Option<String>,
-    /// Where expiry switches of this target's rules are set.
+    /// Where expiry switches of this target's rules are set; looked for once, before the first of them is looked at.
     switch_way: Option<SwitchWay>,
+    way_looked_for: bool,
     /// What was read of switches, with our own changes laid over it; forgotten with the reading of the rules.
     switches: BTreeMap<RuleId, SwitchSeen>,
     /// Why no switch can be set in this pass: the next one would meet the same.
@@ -114,20 +119,23 @@ impl<'a> TargetRun<'a> {
     pub(super) fn new(
         driver: &'a Driver<'a>,
         request: &'a Request,
+        lane: &'a Lane,
         key: TargetKey,
         ways: Vec<Reach>,
         look: Look,
         may_open: bool,
-        deadline: Instant,
     ) -> Self {
         Self {
             driver,
             request,
+            lane,
+            turn: None,
+            too_old: BTreeSet::new(),
             key,
             ways,
             look,
             may_open,
-            patience: Patience::new(driver.env, &driver.interrupt, deadline),
+            patience: Patience::new(driver.env, &driver.interrupt, lane.deadline()),
             watching: BTreeSet::new(),
             confirming: BTreeMap::new(),
             quota_freed: false,
@@ -139,6 +147,7 @@ impl<'a> TargetRun<'a> {
             given_up: BTreeSet::new(),
             unrecorded: None,
             switch_way: None,
+            way_looked_for: false,
             switches: BTreeMap::new(),
             switch_refusal: None,
             drop_refusal: None,
@@ -189,6 +198,7 @@ impl<'a> TargetRun<'a> {
             leases: &loaded.leases,
             revoked: &loaded.revoked,
             opened: &loaded.opened,
+            twin: loaded.twin,
             policy: Policy {
                 open: policy.open && self.may_open,
                 collect: policy.collect,
@@ -232,23 +242,17 @@ impl<'a> TargetRun<'a> {
     }
 
     async fn rounds(&mut self, first_plan: &mut Option<TargetPlan>) -> Result<(), CommandError> {
-        while self.unread_for_now() {
-            let again =
-                if self.throttled_reading() { self.pause().await } else { self.patience.before_reading_again().await };
-            if !again || !self.refresh().await {
-                break;
-            }
-        }
-        self.find_switch_way().await?;
         // A reading is soon too old to act on, and the scheduler may take its time: what a fresh one says of rules is done
         // before switches are looked at.
         let mut rules_first = true;
         // A person's impatience counts once: later rounds of this pass respect the delays that it has caused.
         let mut untried = Impatient { of_rules: self.request.interactive, of_switches: self.request.interactive };
         for _ in 0..ROUNDS {
+            self.take_turn(Service::Firewall).await;
             let loaded = self.driver.load(self.now())?;
             let mut impatient = Impatient { of_rules: take(&mut untried.of_rules), of_switches: false };
             if !(take(&mut rules_first) && self.changes_rules(&loaded, impatient)) {
+                self.find_switch_way(&loaded).await;
                 self.see_switches(&loaded).await;
                 impatient.of_switches = take(&mut untried.of_switches);
             }
@@ -265,7 +269,7 @@ impl<'a> TargetRun<'a> {
             let before = plan.steps.len();
             plan.steps.retain(|step| self.is_open_to(step));
             self.clean &= plan.steps.len() == before;
-            let planned = plan.steps.len();
+            let (planned, reported) = (plan.steps.len(), self.steps.len());
             let flow = self.apply(plan, &loaded).await?;
             self.still_watched()?;
             let rests = match flow {
@@ -276,7 +280,9 @@ impl<'a> TargetRun<'a> {
                 Flow::Next | Flow::Replan | Flow::Reobserve => !self.reobserve().await,
                 Flow::Refresh => {
                     rules_first = true;
-                    !self.refresh().await
+                    // Nothing was tried, so nothing is put off.
+                    untried.of_rules = impatient.of_rules && self.steps.len() == reported;
+                    !self.read_old_again().await
                 }
                 Flow::Throttled => !self.pause().await,
                 Flow::Rest => true,
@@ -306,123 +312,25 @@ impl<'a> TargetRun<'a> {
         (self.may_open || !waits) && !(collects && step.rules().iter().any(given_up))
     }
 
-    /// Rest: what every permission has come to goes on record.
-    fn rest(&mut self) -> Result<Rest, CommandError> {
-        let now = self.now();
-        let loaded = self.driver.load(now)?;
-        let plan = self.plan(&loaded, Impatient::default());
-        self.clean &= plan.steps.is_empty() && !plan.deferred && plan.unread.is_empty();
-        self.notes.extend(plan.notes.iter().cloned());
-        if self.request.dry_run {
-            return Ok(Rest { wake: plan.wake, freed: false });
-        }
-        let standings = plan.standings.into_iter().map(|(permission, standing)| {
-            let standing = self.refusal(&permission, standing, &loaded);
-            ((self.key.clone(), permission), standing)
-        });
-        let standings: BTreeMap<_, _> = standings.collect();
-        self.clean &= standings.values().all(Standing::is_held);
-        let changes = self.driver.store.borrow_mut().record_standings(&standings, now)?;
-        for change in &changes {
-            (self.driver.on_change)(change);
-        }
-        let kept = self.kept(&loaded);
-        let freed = !kept.is_empty() && self.kept(&*self.driver.load(now)?) != kept;
-        Ok(Rest { wake: plan.wake, freed })
-    }
-
-    /// The grants on this target that sessions keep open for now, though they have moved on.
-    fn kept(&self, loaded: &Loaded) -> BTreeSet<GrantId> {
-        let here = |session: &'_ Session| {
-            let grants = session.grants.iter().filter(|grant| grant.reach.target == self.key && session.keeps(grant));
-            grants.map(|grant| grant.id).collect::<Vec<_>>()
-        };
-        loaded.sessions.iter().flat_map(here).collect()
-    }
-
-    /// A missing permission of the caller's stands for every port that it keeps shut.
-    fn refusal(&self, permission: &Permission, standing: Standing, loaded: &Loaded) -> Standing {
-        let lease = loaded.leases.iter().find(|lease| *lease.target() == self.key && lease.permission == *permission);
-        match lease.and_then(|lease| lease.last_failure.as_ref()) {
-            Some(failure) if !standing.is_held() && failure.class.fails_grant() => {
-                let room = self.room_taken(failure.class, permission.ip_version());
-                Standing::Failed(format!("{failure} ({room}{})", failure.class.advice()))
-            }
-            _ => match (&self.look.observation, standing) {
-                (Observation::Unavailable(failure), Standing::Failed(why)) if why == failure.to_string() => {
-                    Standing::Failed(format!("{why} ({})", failure.class.advice()))
-                }
-                (_, standing) => standing,
-            },
-        }
-    }
-
-    /// For a full quota: how full, and how much of it is ours.
-    fn room_taken(&self, class: FailureClass, family: IpVersion) -> String {
-        match &self.look.observation {
-            Observation::Complete(reading) if class == FailureClass::Limit => {
-                let marked = |rule: &&ObservedRule| rule.marks(&self.key.id).genuine();
-                let ours = reading.rules.iter().filter(|rule| rule.permission.ip_version() == family).filter(marked);
-                let (all, ours) = (reading.ingress_rules(family), ours.count());
-                format!("the group has {all} or more {family} ingress rules, {ours} of them eg's; ")
-            }
-            _ => String::new(),
-        }
-    }
-
-    /// Ledger steps: what the reading teaches. Whether it taught anything.
-    fn learn(&mut self, plan: &TargetPlan, loaded: &Loaded) -> Result<bool, CommandError> {
-        let confirmed: Vec<_> = match &self.look.observation {
-            Observation::Complete(reading) => {
-                let gone = |id: &&RuleId| !reading.rules.iter().any(|rule| rule.id == **id);
-                self.confirming.keys().filter(gone).cloned().collect()
-            }
-            Observation::Missing | Observation::Unavailable(_) => Vec::new(),
-        };
-        let learnt = !confirmed.is_empty() || !plan.ledger.is_empty();
-        for id in confirmed {
-            if let Some((rule, lease)) = self.confirming.remove(&id) {
-                self.record_revoked(&lease, &rule, None, loaded)?;
-            }
-        }
-        for step in &plan.ledger {
-            self.learn_step(step, loaded)?;
-        }
-        Ok(learnt)
-    }
-
-    fn learn_step(&mut self, step: &LedgerStep, loaded: &Loaded) -> Result<(), CommandError> {
-        let now = self.now();
-        match step {
-            LedgerStep::Adopt { permission, rule, until } => {
-                let claimed = self.driver.store.borrow_mut().claim(&self.look.reach, permission, now);
-                let Some(lease) = self.unless_full(claimed)? else { return Ok(()) };
-                let event = self.event(EventKind::LeaseAdopted, "seen with our tag", permission, Some(rule.id()));
-                self.write(&lease, &lease.adopted(rule.id().clone(), *until), &event)?;
-            }
-            LedgerStep::KnowSwitch { .. } | LedgerStep::ForgetSwitch { .. } => self.learn_switch(step, loaded)?,
-            LedgerStep::Close { lease } => {
-                if let Some(lease) = loaded.leases.iter().find(|known| known.id == *lease) {
-                    let event = self.event(EventKind::LeaseClosed, "nothing of ours is there", &lease.permission, None);
-                    self.write(lease, &lease.closed(), &event)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
     async fn apply(&mut self, plan: TargetPlan, loaded: &Loaded) -> Result<Flow, CommandError> {
         let Some(firewall) = self.look.firewall.clone() else { return Ok(Flow::Rest) };
         // Ledger steps have moved leases on; steps start from what is on record now.
         let closes = plan.steps.iter().any(|step| !step.opens());
         let mut worst = Flow::Next;
         let mut too_fast = false;
-        for step in &plan.steps {
+        for (number, step) in plan.steps.iter().enumerate() {
+            self.take_turn(if step.is_of_switch() { Service::Scheduler } else { Service::Firewall }).await;
             if self.halted() {
                 return Ok(Flow::Rest);
             }
             if too_fast && step.opens() {
                 continue;
+            }
+            if !step.is_of_switch() && !self.is_recent(step) {
+                // All that is old is read again in one call.
+                let rest = plan.steps.iter().skip(number).filter(|step| !step.is_of_switch());
+                self.too_old = rest.flat_map(|step| self.old_rules(step)).collect();
+                return Ok(Flow::Refresh);
             }
             let flow = match step {
                 Step::Authorize { session, until, permissions } => {

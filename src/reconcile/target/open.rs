@@ -7,7 +7,7 @@ use crate::retry::Retry;
 use chrono::TimeDelta;
 use eg_model::failure::{Failure, FailureClass, Reaction};
 use eg_model::lease::{Attempt, Lease, Phase};
-use eg_model::marks::tags_for;
+use eg_model::marks::{description, tags_for};
 use eg_model::observation::{Effect, ObservedRule};
 use eg_model::plan::Step;
 use eg_model::switch::SwitchSeen;
@@ -66,13 +66,12 @@ impl TargetRun<'_> {
         }
     }
 
-    /// For people in the console; the provider cuts it and replaces what it does not accept.
+    /// For people in the console, and for other installations, which believe tags only where it bears them out. The
+    /// provider cuts it and replaces what it does not accept.
     pub(super) fn description(&self, call: &Opening<'_>) -> String {
-        let (env, short) = (self.driver.env, call.session.short());
-        let person = if self.driver.policy.name_person { format!("{}@{} ", env.user, env.host) } else { String::new() };
-        let reason = call.reason.filter(|reason| !reason.trim().is_empty());
-        let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-        format!("eg {person}session {short}{reason}")
+        let env = self.driver.env;
+        let person = self.driver.policy.name_person.then(|| format!("{}@{}", env.user, env.host));
+        description(person.as_deref(), call.session, call.reason)
     }
 
     pub(super) fn authorized(

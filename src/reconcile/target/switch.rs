@@ -1,7 +1,8 @@
 //! Expiry switches: reading them, setting them, taking them away. Nothing here ever keeps a rule from being closed.
 
+use super::super::lane::Service;
 use super::super::{Loaded, StepOutcome, StepReport};
-use super::{Flow, Impatient, TargetRun};
+use super::{Flow, Impatient, Leased, TargetRun};
 use crate::error::CommandError;
 use crate::retry;
 use crate::retry::Retry;
@@ -23,48 +24,59 @@ const READERS: usize = 8;
 
 impl TargetRun<'_> {
     /// Which role is of the target's account. The provider is asked only where the record does not know the account, and
-    /// something is to stay open: closing waits for nobody.
-    pub(super) async fn find_switch_way(&mut self) -> Result<(), CommandError> {
-        let Some(expiry) = &self.driver.policy.cloud_expiry else { return Ok(()) };
+    /// something is to stay open, or was just left to others, whose time its switch is to say then: what is closed needs no
+    /// role.
+    pub(super) async fn find_switch_way(&mut self, loaded: &Loaded) {
+        if std::mem::replace(&mut self.way_looked_for, true) {
+            return;
+        }
+        let Some(expiry) = &self.driver.policy.cloud_expiry else { return };
         let Some(firewall) = self.look.firewall.clone().filter(|firewall| firewall.capabilities().switches) else {
-            return Ok(());
+            return;
         };
         // A target that is looked at for collection alone has no rules of ours.
-        let loaded = self.driver.load(self.now())?;
         let leased = loaded.leases.iter().any(|lease| *lease.target() == self.key);
         let wanted = loaded.wants.contains_key(&self.key);
+        let left = loaded.leases.iter().any(|lease| *lease.target() == self.key && lease.left_to_others());
         if !leased && !wanted {
-            return Ok(());
+            return;
         }
         let account = match &self.look.reach.account {
             Some(account) => account.clone(),
-            None if !wanted => return Ok(()),
-            None => match firewall.caller().await {
-                Ok(caller) => caller.account,
-                Err(failure) => {
-                    let message =
-                        format!("{}: no switch is set: whose account it is is not known: {failure}", self.key);
-                    self.notes.insert(Note { kind: NoteKind::SwitchUnset, message });
-                    return Ok(());
+            None if !wanted && !left => return,
+            None => {
+                self.turn = None;
+                match self.lane.caller(&self.look.reach, firewall.as_ref()).await {
+                    Ok(caller) => caller.account,
+                    Err(failure) => {
+                        let message =
+                            format!("{}: no switch is set: whose account it is is not known: {failure}", self.key);
+                        self.notes.insert(Note { kind: NoteKind::SwitchUnset, message });
+                        return;
+                    }
                 }
-            },
+            }
         };
         self.switch_way = expiry.way(&account);
-        Ok(())
     }
 
-    /// Reads what the plan cannot do without. What keeps one from being read would keep the next one, and closing waits
-    /// behind this: after the first failure nothing more is asked.
+    /// Reads what the plan cannot do without. What keeps one from being read would keep the next one: after the first
+    /// failure nothing more is asked.
     pub(super) async fn see_switches(&mut self, loaded: &Loaded) {
         let unread = self.plan(loaded, Impatient::default()).unread;
-        let Some(firewall) = self.look.firewall.clone() else { return };
-        let (group, firewall) = (self.key.id.as_str(), firewall.as_ref());
+        let Some(firewall) = self.look.firewall.clone().filter(|_| !unread.is_empty()) else { return };
+        self.take_turn(Service::Scheduler).await;
+        let (group, firewall, lane) = (self.key.id.as_str(), firewall.as_ref(), self.lane);
         let failed = &RefCell::new(None::<Failure>);
         let reads = unread.into_iter().map(|(rule, way)| async move {
-            let before = failed.borrow().clone();
+            let before = failed.borrow().clone().or_else(|| lane.silence());
             let seen = match before {
                 Some(failure) => SwitchSeen::Unreadable(failure),
-                None => firewall.read_switch(group, &rule, &way).await,
+                None => {
+                    let seen = firewall.read_switch(group, &rule, &way).await;
+                    lane.heard(if let SwitchSeen::Unreadable(failure) = &seen { Some(failure.class) } else { None });
+                    seen
+                }
             };
             if let SwitchSeen::Unreadable(failure) = &seen {
                 failed.borrow_mut().get_or_insert_with(|| failure.clone());
@@ -114,6 +126,7 @@ impl TargetRun<'_> {
             Some(Written::Raced | Written::NoLongerWanted) => return Ok(Flow::Replan),
             None => return Ok(Flow::Next),
         }
+        self.switch_refusal = self.switch_refusal.take().or_else(|| self.lane.silence());
         if let Some(failure) = self.switch_refusal.clone() {
             return self.switch_not_set(step, &intended, failure);
         }
@@ -126,7 +139,9 @@ impl TargetRun<'_> {
             description: format!("eg closes {} of {}", rule.id(), self.key.id),
             token: self.driver.env.uuid().to_string(),
         };
-        match firewall.set_switch(rule, &call).await {
+        let set = firewall.set_switch(rule, &call).await;
+        self.lane.heard(set.as_ref().err().map(|failure| failure.class));
+        match set {
             Ok(answer) => {
                 let event = self.switch_event(EventKind::SwitchSet, &lease_value(intended.at), &intended);
                 let event = Event { request_id: answer.request_id, ..event };
@@ -136,7 +151,7 @@ impl TargetRun<'_> {
                 Ok(Flow::Next)
             }
             Err(failure) => {
-                if switches_rest(failure.class, unreadable) {
+                if switches_rest(failure.class, unreadable) || self.lane.silence().is_some() {
                     self.switch_refusal = Some(failure.clone());
                 }
                 self.switch_not_set(step, &intended, failure)
@@ -173,16 +188,25 @@ impl TargetRun<'_> {
         known: &Switch,
         way: &SwitchWay,
     ) -> Result<Flow, CommandError> {
-        let dropped = match self.drop_refusal.clone() {
+        let dropped = match self.drop_refusal.clone().or_else(|| self.lane.silence()) {
             Some(failure) => Err(failure),
-            None => firewall.drop_switch(&known.rule, way).await,
+            None => {
+                let dropped = firewall.drop_switch(&known.rule, way).await;
+                self.lane.heard(dropped.as_ref().err().map(|failure| failure.class));
+                dropped
+            }
         };
         match dropped {
             Ok(answer) => {
                 let event = self.switch_event(EventKind::SwitchDropped, "its rule is gone", known);
                 let event = Event { request_id: answer.request_id, ..event };
-                let forgotten = self.driver.store.borrow_mut().forget_switch(&known.rule, Some(&event));
-                self.unless_full(forgotten)?;
+                let now = self.now();
+                if known.may_still_land(now) {
+                    self.record_switch(&known.dropped(now), known.version, &event)?;
+                } else {
+                    let forgotten = self.driver.store.borrow_mut().forget_switch(&known.rule, Some(&event));
+                    self.unless_full(forgotten)?;
+                }
                 self.switches.remove(&known.rule);
                 self.steps.push(self.report(step, StepOutcome::Done, None));
             }
@@ -196,6 +220,24 @@ impl TargetRun<'_> {
             }
         }
         Ok(Flow::Next)
+    }
+
+    /// A rule that another installation has opened may have a switch that the record does not know: it was joined, and the
+    /// command died before it looked at that; and whoever set it has left the rule to us since. Before such a rule is
+    /// closed, its switch goes on record, to be taken away once the rule is gone.
+    pub(super) fn expect_switches(&self, leased: &Leased<'_>, loaded: &Loaded) {
+        let configured = || self.driver.policy.cloud_expiry.as_ref()?.way(self.look.reach.account.as_ref()?);
+        let Some(way) = self.switch_way.clone().or_else(configured) else { return };
+        let unknown = leased.iter().filter(|(rule, lease)| lease.shared && known(loaded, rule.id()).is_none());
+        for (rule, _) in unknown {
+            let (id, reach, now) = (rule.id().clone(), self.look.reach.clone(), self.now());
+            let switch = Switch::of_another(id, reach, *rule.permission(), way.clone(), now);
+            let written = self.driver.store.borrow_mut().write_switch(&switch, None, None);
+            if let Err(error) = written {
+                // It would hit nothing: no reason not to close.
+                tracing::info!("{}: a switch that may be left over could not be recorded: {error}", self.key);
+            }
+        }
     }
 
     /// What a reading teaches about switches.
@@ -264,7 +306,7 @@ fn known<'l>(loaded: &'l Loaded, rule: &RuleId) -> Option<&'l Switch> {
 /// the next one; and where nothing answers, and `unreadable` says that nothing did before, nothing will.
 fn switches_rest(class: FailureClass, unreadable: bool) -> bool {
     match class {
-        FailureClass::Denied | FailureClass::Credentials | FailureClass::Gone => true,
+        FailureClass::Denied | FailureClass::Credentials | FailureClass::Gone | FailureClass::Local => true,
         class => unreadable && class.outcome_unknown(),
     }
 }

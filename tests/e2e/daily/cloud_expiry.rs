@@ -120,6 +120,35 @@ fn a_role_that_was_changed_by_hand_is_left_alone() {
     assert_eq!(role_policy(&world), console);
 }
 
+/// A role that may close everything, or that another account's schedules may take, is not eg's to use.
+#[test]
+fn a_role_that_may_do_more_is_refused() {
+    let world = World::new();
+    configure(&world, "");
+    let apply = ["setup", "cloud-expiry", "--apply"];
+    world.eg(&apply).expect_code(0);
+    let named = [("RoleName", "eg-cloud-expiry"), ("PolicyName", "eg-cloud-expiry")];
+    let good = role_policy(&world);
+    let mut wide = good.clone();
+    wide["Statement"][0]["Resource"] = "*".into();
+    world.cloud.iam("PutRolePolicy", &[&named[..], &[("PolicyDocument", &wide.to_string())]].concat());
+    let refused = world.eg(&apply).expect_code(1);
+    assert!(error_of(&refused).contains("in its policy eg-cloud-expiry * is more than eg ever needs"), "{refused}");
+    assert_eq!(role_policy(&world), wide, "nothing was changed");
+    world.cloud.iam("PutRolePolicy", &[&named[..], &[("PolicyDocument", &good.to_string())]].concat());
+    world.eg(&apply).expect_code(0);
+    let printed = world.eg(&["setup", "cloud-expiry", "--output", "json"]).expect_code(0).json();
+    let mut trust = printed["accounts"][0]["trustPolicy"].clone();
+    let own = trust["Statement"][0]["Condition"]["ArnEquals"]["aws:SourceArn"][0].as_str().unwrap().to_owned();
+    let foreign = own.replace(world.account(), "999999999999");
+    trust["Statement"][0]["Condition"]["ArnEquals"]["aws:SourceArn"] = serde_json::json!([own, foreign]);
+    let role = [("RoleName", "eg-cloud-expiry"), ("PolicyDocument", &trust.to_string())];
+    world.cloud.iam("UpdateAssumeRolePolicy", &role);
+    let refused = world.eg(&apply).expect_code(1);
+    let words = format!("in its trust policy {foreign} is more than eg ever needs");
+    assert!(error_of(&refused).contains(&words), "{refused}");
+}
+
 /// What is on record of a target's account is what was so when it was last used.
 #[test]
 fn nothing_is_made_in_another_account() {

@@ -72,6 +72,21 @@ fn sessions_and_resources_of_this_machine() {
     assert!(!elsewhere.join("x.db").exists(), "asking makes nothing");
 }
 
+/// A completion goes into the line as it is, and the next Enter runs the line.
+#[test]
+fn no_word_is_offered_that_a_shell_would_look_into() {
+    let world = World::new();
+    let group = world.group("prod-api-sg").to_owned();
+    let names = ["plain", "p $(touch hit)", "p`id`", "p;id", "p'q", "p*", "p\\u200bq"];
+    let entries: String =
+        names.iter().map(|name| World::resource(name, &group, "eu-west-1", &["tcp/22"], "")).collect();
+    world.write_config(&(world.config_head() + &entries));
+    for shell in ["bash", "zsh", "fish"] {
+        let told = answer(&world, shell, &["session", "start", "--only", "p"]);
+        assert!(told.starts_with("plain") && told.lines().count() == 1, "{shell}: {told}");
+    }
+}
+
 #[test]
 fn whatever_is_wrong_is_silent() {
     let world = World::new();

@@ -16,9 +16,14 @@ fn what_is_printed() {
     world.forget_calls();
     tale.eg(&["iam-policy"]).expect_code(0);
     tale.eg(&["iam-policy", "--only", "nothing"]).expect_code(2);
+    tale.eg(&["iam-policy", "--restore"]).expect_code(0);
     tale.end("iam_policy");
     assert_eq!(world.call_counts(), "", "no cloud is asked");
     world.eg(&["iam-policy", "--sweep"]).expect_code(0).json_as("iam-policy");
+    world.eg(&["iam-policy", "--sweep", "--restore"]).expect_code(2);
+    let told = world.eg(&["iam-policy", "--restore", "--output", "json"]).expect_code(0);
+    told.json_as("iam-policy");
+    assert!(told.stderr.contains("--restore gives something away"), "{told}");
     let table = world.eg(&["iam-policy"]).expect_code(0);
     let json = world.eg(&["iam-policy", "--output", "json"]).expect_code(0);
     assert_eq!(table.stdout, json.stdout);

@@ -12,6 +12,9 @@ use std::{
     process::Command,
 };
 
+mod given_back;
+mod variables;
+
 /// A `crontab` that keeps its table in a file, and a `systemctl` that records what it is told.
 pub(crate) struct Host<'w> {
     world: &'w World,
@@ -64,7 +67,10 @@ impl<'w> Host<'w> {
                  enable) : > '{log}.enabled'; : > '{log}.active';;\n\
                  disable) rm -f '{log}.enabled' '{log}.active';;\n\
                  stop) rm -f '{log}.active';;\n\
-                 is-enabled) [ -f '{log}.enabled' ];;\nis-active) [ -f '{log}.active' ];;\nesac\n"
+                 is-enabled) [ -f '{log}.enabled' ];;\nis-active) [ -f '{log}.active' ];;\n\
+                 show) unit=\"$XDG_CONFIG_HOME/systemd/user/$4\"\n\
+                 if [ -f '{log}.bad' ]; then state=bad-setting; elif [ -f \"$unit\" ]; then state=loaded; else \
+                 state=not-found; fi\necho \"LoadState=$state\"; echo \"FragmentPath=$unit\";;\nesac\n"
             ),
         );
         program(&host.bin.join("crontab"), "exit 9\n");
@@ -82,7 +88,7 @@ impl<'w> Host<'w> {
     fn told(&self) -> Vec<String> {
         let log = fs::read_to_string(self.bin.join("systemctl.log")).unwrap_or_default();
         log.lines()
-            .filter(|line| !["show-environment", "is-enabled", "is-active"].iter().any(|asked| line.contains(asked)))
+            .filter(|line| !["show", "is-enabled", "is-active"].iter().any(|asked| line.contains(asked)))
             .map(str::to_owned)
             .collect()
     }
@@ -179,6 +185,10 @@ fn what_the_job_needs_of_this_environment() {
         ("all_proxy", "http://b:1"),
         ("AWS_CONFIG_FILE", "aws/config"),
         ("AWS_SHARED_CREDENTIALS_FILE", "~/aws/credentials"),
+        ("AWS_USE_FIPS_ENDPOINT", "true"),
+        ("AWS_USE_DUALSTACK_ENDPOINT", "true"),
+        ("SSL_CERT_FILE", "certs/ca.pem"),
+        ("SSL_CERT_DIR", "certs:/etc/certs"),
     ];
     let command = host.command(&["schedule", "install"]);
     variables.into_iter().fold(command, |command, (name, value)| command.env(name, value)).run().expect_code(0);
@@ -189,6 +199,8 @@ fn what_the_job_needs_of_this_environment() {
         &format!("AWS_CONFIG_FILE={here}/aws/config "),
         // What the SDK expands.
         "AWS_SHARED_CREDENTIALS_FILE='~/aws/credentials' ",
+        "AWS_USE_FIPS_ENDPOINT=true AWS_USE_DUALSTACK_ENDPOINT=true ",
+        &format!("SSL_CERT_FILE={here}/certs/ca.pem SSL_CERT_DIR={here}/certs:/etc/certs "),
     ] {
         assert!(host.crontab().contains(part), "{part} in {}", host.crontab());
     }

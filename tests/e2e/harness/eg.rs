@@ -125,6 +125,12 @@ impl EgCommand {
         self
     }
 
+    /// Adds an argument, which need not be text.
+    pub fn arg(mut self, arg: impl AsRef<std::ffi::OsStr>) -> Self {
+        self.command.arg(arg);
+        self
+    }
+
     /// Takes a variable away.
     pub fn without(mut self, key: &str) -> Self {
         self.command.env_remove(key);

@@ -8,6 +8,7 @@ pub mod pty;
 pub mod sandboxed;
 pub mod switches;
 pub mod terminal;
+pub mod tls;
 
 pub use cloud::Cloud;
 pub use echo::Echo;
@@ -15,6 +16,7 @@ pub use eg::{Installation, Outcome};
 pub use moto::{Fault, Moto};
 pub use sandboxed::Sandboxed;
 pub use switches::Schedule;
+pub use tls::Tls;
 
 use eg::Names;
 use std::{

@@ -4,7 +4,8 @@ A test owns one or more access keys of the form `AKIAEG<12-digit account><anythi
 account, so tests that share this server share nothing else. Everything that a test steers or reads about its own
 account lies in `<control>/<account>/`:
 
-* `offset`       seconds, signed: added to the `Date` header of every answer to that account;
+* `offset`       seconds, signed: how far the provider's clock is ahead for that account. It shows in the `Date` of
+                 every answer, and signatures of another time are refused as AWS refuses them;
 * `faults.json`  what to do instead of answering properly (see `Faults`);
 * `calls.log`    one JSON object for each call that arrived.
 
@@ -12,6 +13,7 @@ The first line on stdout is the port. The process ends when its standard input c
 leaves nothing behind; it takes the control directory along.
 """
 
+import calendar
 import io
 import json
 import os
@@ -35,6 +37,7 @@ from werkzeug.serving import make_server  # noqa: E402
 CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/")
 TEST_KEY = re.compile(r"AKIAEG(\d{12})")
 BY_HAND = "BYHAND"
+SIGNATURE_LASTS = 300  # seconds, before and after (IAM User Guide, "Signature Version 4")
 HELD_FOR = 120.0  # seconds; for tests that fail before they let go
 ASSUMED_KEY = re.compile(rb"<AccessKeyId>([^<]+)</AccessKeyId>")
 # Services that speak REST name their actions by method and path.
@@ -51,6 +54,27 @@ def rest_action(environ, body):
     actions = SCHEDULES if kind == "schedules" else SCHEDULE_GROUPS
     fields = {"Name": name, "Query": environ.get("QUERY_STRING", ""), "Body": body.decode("utf-8", "replace")}
     return actions.get(environ["REQUEST_METHOD"], ""), fields
+
+
+def other_time(environ, action, now):
+    """How AWS refuses a signature whose time is not its own: `now` is the provider's. None: the time is right."""
+    try:
+        signed = calendar.timegm(time.strptime(environ.get("HTTP_X_AMZ_DATE", ""), "%Y%m%dT%H%M%SZ"))
+    except ValueError:
+        return None
+    if abs(now - signed) <= SIGNATURE_LASTS:
+        return None
+    if action in {*SCHEDULES.values(), *SCHEDULE_GROUPS.values()}:
+        code, status = "InvalidSignatureException", 403
+    elif action in ("AssumeRole", "GetCallerIdentity") or "Role" in action:
+        code, status = "SignatureDoesNotMatch", 403
+    elif signed < now:
+        return {"code": "RequestExpired", "message": "Request has expired.", "status": 400}
+    else:
+        message = "AWS was not able to validate the provided access credentials"
+        return {"code": "AuthFailure", "message": message, "status": 401}
+    words = "Signature expired" if signed < now else "Signature not yet current"
+    return {"code": code, "message": f"{words}: {environ['HTTP_X_AMZ_DATE']}", "status": status}
 
 
 def read(path, default):
@@ -131,8 +155,9 @@ class Provider:
         os.makedirs(home, exist_ok=True)
 
         by_hand = key.endswith(BY_HAND)  # faults are for `eg`, not for what a test does itself
+        refused = other_time(environ, action, time.time() + self.offset(home))
         with self.lock:
-            fault = None if by_hand else self.faults.match(home, action, fields)
+            fault = None if by_hand or refused else self.faults.match(home, action, fields)
         mode = fault["mode"] if fault else None
         if mode == "delay":
             self.note(home, action)
@@ -142,8 +167,8 @@ class Provider:
             self.faults.hold(home, fault)
 
         with self.lock:
-            if mode == "refuse":
-                status, headers, answer = refusal(fault, action)
+            if refused or mode == "refuse":
+                status, headers, answer = refusal(refused or fault, action)
             elif mode == "lose-request":
                 status, headers, answer = "lost request", [], b""
             else:
@@ -153,18 +178,23 @@ class Provider:
                 temporary = ASSUMED_KEY.search(answer)
                 if temporary and len(role) > 4:
                     self.assumed[temporary.group(1).decode()] = (owner, role[4])
-            self.log(home, key, action, fields, status, mode, answer)
+            # The answer is dated before it is logged: a test that has seen a call in the log may move the clock, and the
+            # answer to that call is one of before.
+            moment = time.time() + self.offset(home)
+            self.log(home, key, action, fields, status, mode, answer, moment)
 
         if mode == "lose-answer" and fault["held"]:
             self.note(home, action)
             self.faults.hold(home, fault)
         if mode in ("lose-request", "lose-answer"):
             raise ConnectionResetError(f"a test asked to {mode}")
-        offset = int(read(os.path.join(home, "offset"), "0") or 0)
         headers = [(name, value) for name, value in headers if name.lower() != "date"]
-        headers.append(("Date", formatdate(time.time() + offset, usegmt=True)))
+        headers.append(("Date", formatdate(moment, usegmt=True)))
         start_response(status, headers)
         return [answer]
+
+    def offset(self, home):
+        return int(read(os.path.join(home, "offset"), "0") or 0)
 
     def note(self, home, action):
         with self.lock, open(os.path.join(home, "waiting.log"), "a") as waiting:
@@ -180,7 +210,7 @@ class Provider:
         answer = b"".join(self.inner(environ, start_response))
         return taken["status"], taken["headers"], answer
 
-    def log(self, home, key, action, fields, status, mode, answer):
+    def log(self, home, key, action, fields, status, mode, answer, moment):
         def values(pattern):
             return [value for name, value in fields.items() if re.fullmatch(pattern, name)]
 
@@ -196,7 +226,7 @@ class Provider:
             "answer": code.group(1).decode() if code else status.split(" ")[0] if mode is None else mode,
             "accessKey": key,
             "fields": fields,
-            "date": int(time.time()) + int(read(os.path.join(home, "offset"), "0") or 0),
+            "date": int(moment),
         }
         with open(os.path.join(home, "calls.log"), "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

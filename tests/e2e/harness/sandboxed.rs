@@ -6,7 +6,7 @@ use super::{IPV4, Installation, Outcome, REGION, Shared, World};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use eg_model::{
     ids::{InstallationId, SessionId},
-    marks::tags_for,
+    marks::{description, tags_for},
     permission::Permission,
 };
 use eg_sandbox::{Call, Config, HandRule, Handle, Sandbox, Script, SecurityGroupRule, Settings};
@@ -22,6 +22,8 @@ use uuid::Uuid;
 
 /// The account of every sandbox; each has only one.
 const ACCOUNT: &str = "200000000001";
+/// A region apart; its targets come before those of [`REGION`] in every order.
+pub const FAR: &str = "ap-south-1";
 /// More than the settle window, in seconds.
 pub const SETTLED: i64 = 305;
 /// Ids, and what is left to chance, follow from it.
@@ -96,13 +98,37 @@ impl Sandboxed {
             ("tcp/22", "198.51.100.7/32", tags(&[("owner", "bob")])),
             ("tcp/3389", &mine, BTreeMap::new()),
             ("tcp/22", "203.0.113.0/24", tags(&[("eg:managed-by", "terraform")])),
-            ("tcp/8443", &mine, self.tags_of_another(group, 8443, self.in_seconds(20 * 86_400))),
         ] {
-            self.foreign_rule(
-                group,
-                &HandRule { tags, description: "theirs".to_owned(), ..HandRule::new(ports, cidr) },
-            );
+            let rule = HandRule { tags, description: "theirs".to_owned(), ..HandRule::new(ports, cidr) };
+            self.foreign_rule(group, &rule);
         }
+        self.foreign_rule(group, &self.rule_of_another(group, 8443, self.in_seconds(20 * 86_400)));
+    }
+
+    /// So many groups in [`FAR`], configured under the label `far` with one port each; their ids.
+    pub fn far_groups(&self, count: usize) -> Vec<String> {
+        let mut config = std::fs::read_to_string(self.here.config_path()).expect("a configuration");
+        let mut ids = Vec::new();
+        for number in 0..count {
+            let name = format!("far-{number}");
+            let id = self.region.create_group_in(ACCOUNT, FAR, &name).expect("a group");
+            config += &World::resource(&name, &id, FAR, &["tcp/22"], "groups = [\"far\"]\n");
+            ids.push(id);
+        }
+        self.here.write_config(&config);
+        ids
+    }
+
+    /// Fills a group with rules that are not to be touched.
+    pub fn crowd(&self, name: &str, count: usize) {
+        self.region.set(|settings| settings.rules_per_group = 2 * count);
+        let group = self.group(name);
+        for number in 0..count {
+            let rule = HandRule::new("tcp/443", &format!("10.{}.{}.0/24", number / 256, number % 256));
+            self.region.authorize_by_hand(group, &rule).expect("a rule by hand");
+        }
+        let all = self.region.rules(group).into_iter().map(|rule| (rule.id.clone(), rule));
+        self.foreign.borrow_mut().extend(all);
     }
 
     /// From now on rules get switches in the cloud.
@@ -133,11 +159,9 @@ impl Sandboxed {
         self.foreign.borrow_mut().retain(|_, rule| rule.group != self.group(name));
     }
 
-    /// The tags that another installation puts on its rule for [`IPV4`].
-    pub fn tags_of_another(&self, group: &str, port: u16, until: DateTime<Utc>) -> BTreeMap<String, String> {
-        let permission: Permission = format!("tcp|{port}|{port}|{IPV4}/32").parse().expect("a permission");
-        let another = InstallationId::from_uuid(Uuid::from_u128(7));
-        tags_for(group, &[permission], SessionId(Uuid::from_u128(7)), &another, until)
+    /// A rule for [`IPV4`] as another installation opens it.
+    pub fn rule_of_another(&self, group: &str, port: u16, until: DateTime<Utc>) -> HandRule {
+        rule_of(&InstallationId::from_uuid(Uuid::from_u128(7)), group, port, until)
     }
 
     /// The id of a group by its resource's name.
@@ -289,6 +313,17 @@ impl Sandboxed {
             let by_permission = call.fields.keys().any(|key| key.starts_with("IpPermissions"));
             assert!(call.action != "RevokeSecurityGroupIngress" || !by_permission, "not by id: {call:#?}");
         }
+    }
+}
+
+/// A rule for [`IPV4`] as this installation opens it: tags, and a description that bears them out.
+pub fn rule_of(installation: &InstallationId, group: &str, port: u16, until: DateTime<Utc>) -> HandRule {
+    let permission: Permission = format!("tcp|{port}|{port}|{IPV4}/32").parse().expect("a permission");
+    let session = SessionId(Uuid::from_u128(7));
+    HandRule {
+        tags: tags_for(group, &[permission], session, installation, until),
+        description: description(Some("bob@desk"), session, None),
+        ..HandRule::new(&format!("tcp/{port}"), &format!("{IPV4}/32"))
     }
 }
 

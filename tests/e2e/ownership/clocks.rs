@@ -158,6 +158,52 @@ fn a_clock_ten_minutes_off_opens_nothing_and_closes_everything() {
     }
 }
 
+/// B30: AWS refuses every signature that is five minutes old, or of five minutes hence.
+#[test]
+fn a_clock_two_hours_off_closes_in_the_first_pass() {
+    for skew in [2 * HOUR, -2 * HOUR] {
+        let world = World::new();
+        let before = bystanders(&world);
+        let stopped = start(&world.here, &["--only", API, "--duration", "4h"]);
+        let expiring = start(&world.here, &["--only", "dev", "--duration", "5h"]);
+        world.skew(skew);
+        stop(&world.here, &stopped).expect_code(0);
+        assert_eq!(status(&world.here, &stopped), "CANCELLED");
+        world.advance(7 * HOUR + MINUTE);
+        world.forget_calls();
+        let told = pass(&world.here, 0);
+        says(&told, "- close ");
+        assert_eq!(status(&world.here, &expiring), "EXPIRED");
+        assert_eq!(world.cloud.snapshot(), before);
+        let refused = world.calls().iter().filter(|call| !call.answer.starts_with('2')).count();
+        assert_eq!(refused, 1, "the first call teaches the others: {}", world.call_counts());
+    }
+}
+
+/// The same where a role is assumed first, and where the scheduler has a switch for the rule.
+#[test]
+fn a_clock_two_hours_off_closes_with_a_role_and_its_switches() {
+    for skew in [2 * HOUR, -2 * HOUR] {
+        let world = World::new();
+        let before = bystanders(&world);
+        let role = |name: &str| format!("arn:aws:iam::{}:role/{name}", world.account());
+        let more = format!("role_arn = \"{}\"\n", role("opener"));
+        let expiry = format!("[aws.cloud_expiry]\nrole_arn = \"{}\"\n", role("closer"));
+        let resource = World::resource(API, world.group(API), REGION, &["tcp/22"], &more);
+        world.write_config(&(world.config_head() + &resource + &expiry));
+        let id = start(&world.here, &["--duration", "4h"]);
+        assert_eq!(world.schedules().len(), 1);
+        world.skew(skew);
+        world.forget_calls();
+        stop(&world.here, &id).expect_code(0);
+        assert_eq!((status(&world.here, &id).as_str(), world.cloud.snapshot()), ("CANCELLED", before));
+        assert_eq!(world.schedules().len(), 0);
+        let refused: Vec<String> =
+            world.calls().into_iter().filter(|call| !call.answer.starts_with('2')).map(|call| call.action).collect();
+        assert_eq!(refused, ["AssumeRole"], "{}", world.call_counts());
+    }
+}
+
 /// Three minutes: a warning.
 #[test]
 fn a_clock_three_minutes_off_is_told() {
@@ -167,5 +213,37 @@ fn a_clock_three_minutes_off_is_told() {
     let told = world.eg(&["session", "start", "--only", API]).expect_code(0);
     says(&told, "warning: the clock of this machine differs from the provider's by 3 minutes");
     world.eg(&["session", "stop"]).expect_code(0);
+    assert_eq!(world.cloud.snapshot(), before);
+}
+
+/// B14: 31 days by a clock that is ahead, as far as `start` lets pass, lie more than 31 days ahead of the provider's.
+#[test]
+fn the_longest_lease_holds_though_its_openers_clock_was_ahead() {
+    let world = World::new();
+    let before = bystanders(&world);
+    let config = format!(
+        "{}[session]\nmax_duration = \"31d\"\n[reconcile]\ncollect_interval = \"1m\"\n",
+        world.default_config()
+    );
+    world.write_config(&config);
+    let (other, stranger) = (world.installation("other-machine"), world.installation("stranger"));
+    world.skew(9 * MINUTE);
+    let id = start(&world.here, &["--only", API, "--duration", "31d"]);
+    world.skew(0);
+    let rule = our_rule(&world, API);
+
+    // A colleague's collection, a join and a leave, and a sweep.
+    let passed = pass(&other, 0);
+    says_not(&passed, "holds nothing");
+    world.advance(2 * MINUTE);
+    pass(&other, 0);
+    let shared = start(&other, &["--only", API]);
+    assert_eq!(get(&other, &shared)["resourceIps"][0]["coverage"], "shared");
+    stop(&other, &shared).expect_code(0);
+    let swept = stranger.eg(&["sweep", "--region", REGION]).expect_code(0);
+    says(&swept, "0 of 1 rule closed");
+    let now = our_rule(&world, API);
+    assert_eq!((now.id, &now.tags), (rule.id, &rule.tags));
+    stop(&world.here, &id).expect_code(0);
     assert_eq!(world.cloud.snapshot(), before);
 }

@@ -284,8 +284,9 @@ fn a_watch_that_slept_past_an_expiry_closes_on_waking() {
     world.advance(30);
     world.forget_calls();
     let watch = world.here.command(&["reconcile", "--watch", "--interval", "600s"]).spawn();
-    watch.wait_for_call(|call| call.action == "DescribeSecurityGroupRules");
-    thread::sleep(Duration::from_secs(1));
+    // Stopped in the middle of its pass it would have to finish that first.
+    let record = || eg_state::Store::open_read_only(&world.here.state_path()).ok().flatten();
+    until("at rest", || record().is_some_and(|store| store.last_runs().unwrap().reconcile.is_some()));
     watch.signal("STOP");
     thread::sleep(Duration::from_secs(31));
     assert_ne!(world.cloud.snapshot(), before);

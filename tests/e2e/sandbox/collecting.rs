@@ -1,14 +1,12 @@
 //! B30, B38: the leases of others, judged by the provider's clock; and lease tags that nobody understands.
 
 use super::*;
-use eg_sandbox::HandRule;
 
 /// A rule for our address that another installation opened, with a lease that says this. Its id.
 fn of_another(world: &Sandboxed, port: u16, lease: &str) -> String {
-    let mut tags = world.tags_of_another(world.group("db"), port, world.in_seconds(0));
-    let lease_tag = tags.iter_mut().find(|(key, _)| key.starts_with("eg:lease:")).unwrap();
+    let mut rule = world.rule_of_another(world.group("db"), port, world.in_seconds(0));
+    let lease_tag = rule.tags.iter_mut().find(|(key, _)| key.starts_with("eg:lease:")).unwrap();
     lease.clone_into(lease_tag.1);
-    let rule = HandRule { tags, ..HandRule::new(&format!("tcp/{port}"), &format!("{IPV4}/32")) };
     world.region.authorize_by_hand(world.group("db"), &rule).unwrap()
 }
 

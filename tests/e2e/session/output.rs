@@ -409,3 +409,17 @@ fn tables_fit_a_narrow_terminal() {
         }
     }
 }
+
+/// Two texts that look the same are the same: what does not show, or changes how its neighbour looks, is shown as what it
+/// is. JSON says the same as ever.
+#[test]
+fn nothing_hides_in_the_text_of_others() {
+    let world = World::new();
+    let reason = "a\u{200b}b \u{200e}c\u{feff} 1\u{338} e\u{301} \u{e0041}";
+    let id = start_id(&world.here, &["--no-wait", "--only", "dev", "--reason", reason]);
+    let shown = world.eg(&["session", "get", &id]).expect_code(0).stdout;
+    assert!(shown.contains("a\\u{200b}b \\u{200e}c\\u{feff} 1\\u{338} e\u{301} \\u{e0041}\n"), "{shown}");
+    let json = world.eg(&["session", "get", &id, "--output", "json"]).expect_code(0);
+    assert!(!json.stdout.contains(['\u{200b}', '\u{200e}', '\u{feff}', '\u{338}', '\u{e0041}']), "{json}");
+    assert_eq!(json.json()["reason"], reason);
+}

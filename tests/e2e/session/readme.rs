@@ -151,7 +151,8 @@ fn the_sweep_is_shown() {
         let permission: Permission = format!("tcp|{port_number}|{port_number}|{address}").parse().unwrap();
         let owner = InstallationId::from_uuid(Uuid::from_u128(number << 96));
         let until = world.now() + TimeDelta::seconds(until);
-        let tags = tags_for(group, &[permission], SessionId(Uuid::from_u128(number)), &owner, until);
+        let session = u128::from_str_radix(description.rsplit(' ').next().unwrap(), 16).unwrap() << 96;
+        let tags = tags_for(group, &[permission], SessionId(Uuid::from_u128(session)), &owner, until);
         let tags: Vec<_> = tags.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         world.cloud.authorize(group, port, address, description, &tags);
     };

@@ -160,8 +160,7 @@ fn every_region() {
     let world = Sandboxed::new();
     let here = stranger(&world);
     let far = world.region.create_group_in("200000000001", "ap-south-1", "far").unwrap();
-    let tags = tags_of(&far, 22, 2, world.in_seconds(-HOUR));
-    let rule = HandRule { tags, ..HandRule::new("tcp/22", &format!("{IPV4}/32")) };
+    let rule = rule_of(&installation(2), &far, 22, world.in_seconds(-HOUR));
     let id = world.region.authorize_by_hand(&far, &rule).unwrap();
     world.forget_calls();
     let document = here.eg(&["sweep", "--region", "all", "--output", "json"]).expect_code(0).json_as("sweep");

@@ -103,6 +103,32 @@ fn a_switch_is_read_before_anything_is_decided() {
     assert_eq!(plan.unread, BTreeMap::from([(sgr("sgr-1"), way("eg"))]));
 }
 
+/// A twin's lease stands under our own id, and the switch is to wait for it.
+#[test]
+fn a_twins_lease_counts() {
+    let world = world().wanting().held(22, "sgr-1", m(60)).rule(ours("sgr-1", 22, m(90)));
+    let twin = world.switched(&[("sgr-1", SwitchSeen::Absent)]).with(|world| world.twin = true);
+    sets(&twin, m(90));
+}
+
+/// What was taken away while an attempt to set it may still land is taken away once more, and not before.
+#[test]
+fn a_switch_that_may_land_late_is_dropped_once_more() {
+    let way = way("eg");
+    let sent = Switch::new(sgr("sgr-1"), reach(), port(22), way.clone(), m(60)).intend(&way, m(60));
+    let gone = |row: Switch| world().switched(&[]).row(row);
+    gone(sent.clone()).plans(&[], &[step("drop-switch", &["sgr-1"])], &[]);
+    let again = sent.dropped(now());
+    let plan = gone(again.clone()).rests();
+    assert_eq!(plan.wake, again.next_try_at);
+    let later = gone(again).with(|world| {
+        world.now += s(301);
+        world.reading.read_at += s(301);
+        world.reading.provider_time = Some(world.now);
+    });
+    later.plans(&[], &[step("drop-switch", &["sgr-1"])], &[]);
+}
+
 #[test]
 fn a_held_rule_gets_a_switch() {
     for seen in [

@@ -3,7 +3,16 @@
 use super::*;
 use serde_json::{Value, json};
 
-const GROUPS: [&str; 2] = ["arn:aws:ec2:eu-west-1:123456789012:security-group/sg-1", "arn:…/sg-2"];
+const GROUPS: [&str; 2] = [
+    "arn:aws:ec2:eu-west-1:123456789012:security-group/sg-1",
+    "arn:aws:ec2:eu-west-1:123456789012:security-group/sg-2",
+];
+/// One that is configured no more, or by somebody else.
+const ANOTHER: &str = "arn:aws:ec2:us-east-1:123456789012:security-group/sg-9";
+const HERE: &str = "arn:aws:scheduler:eu-west-1:123456789012:schedule-group/default";
+/// Of another account.
+const OTHERS: &str = "arn:aws:scheduler:eu-west-1:210987654321:schedule-group/default";
+const THERE: &str = "arn:aws:scheduler:us-east-1:123456789012:schedule-group/default";
 
 fn trust(taken_for: &[&str]) -> Value {
     json!({
@@ -28,7 +37,7 @@ fn role() -> ExpiryRole {
     ExpiryRole {
         name: "eg-cloud-expiry".into(),
         path: "/".into(),
-        trust: trust(&["arn:here"]),
+        trust: trust(&[HERE]),
         policy_name: "eg-cloud-expiry".into(),
         policy: may(json!("ec2:Revoke"), &GROUPS),
     }
@@ -116,11 +125,10 @@ async fn one_that_somebody_makes_at_the_same_moment_is_looked_at() {
 #[tokio::test]
 async fn one_that_does_what_is_wanted_is_left_and_one_half_made_is_finished() {
     // Written in another way, for more, and by somebody else: it does all the same.
-    let mut written = may(json!(["EC2:Revoke"]), &[GROUPS[1], "arn:…/sg-9", GROUPS[0]]);
+    let mut written = may(json!(["EC2:Revoke"]), &[GROUPS[1], ANOTHER, GROUPS[0]]);
     written["Statement"] = written["Statement"][0].clone();
     for (who, policy_there) in [(ExpiryRole::DESCRIPTION, &role().policy), ("by hand", &written)] {
-        let plays =
-            [shown("/", who, "", &trust(&["arn:there", "arn:here"])), own(NAMES), attached(""), policy(policy_there)];
+        let plays = [shown("/", who, "", &trust(&[THERE, HERE])), own(NAMES), attached(""), policy(policy_there)];
         let (replay, groups) = world(plays).await;
         assert_eq!(groups.make_role(&role()).await, Ok(Prepared::There));
         assert_eq!(replay.actions().len(), 4);
@@ -132,15 +140,15 @@ async fn one_that_does_what_is_wanted_is_left_and_one_half_made_is_finished() {
 
 #[tokio::test]
 async fn one_of_ours_is_widened_and_never_narrowed() {
-    let narrow = may(json!("ec2:Revoke"), &[GROUPS[0], "arn:…/sg-9"]);
-    let plays = [found(&trust(&["arn:there"])), own(NAMES), attached(""), policy(&narrow), put(), put()];
+    let narrow = may(json!("ec2:Revoke"), &[GROUPS[0], ANOTHER]);
+    let plays = [found(&trust(&[THERE])), own(NAMES), attached(""), policy(&narrow), put(), put()];
     let (replay, groups) = world(plays).await;
-    let added = ["arn:here".to_owned(), GROUPS[1].to_owned()].into();
+    let added = [HERE.to_owned(), GROUPS[1].to_owned()].into();
     assert_eq!(groups.make_role(&role()).await, Ok(Prepared::Widened(added)));
     assert_eq!(replay.actions()[4..], ["PutRolePolicy", "UpdateAssumeRolePolicy"]);
     let sent = |number: usize| serde_json::from_str::<Value>(&replay.asked()[number].form["PolicyDocument"]).unwrap();
-    assert_eq!(sent(4), may(json!("ec2:Revoke"), &[GROUPS[0], GROUPS[1], "arn:…/sg-9"]));
-    assert_eq!(sent(5), trust(&["arn:here", "arn:there"]));
+    assert_eq!(sent(4), may(json!("ec2:Revoke"), &[GROUPS[0], GROUPS[1], ANOTHER]));
+    assert_eq!(sent(5), trust(&[HERE, THERE]));
 }
 
 #[tokio::test]
@@ -170,8 +178,16 @@ async fn what_is_different_or_of_others_is_named_and_not_touched() {
             "in its policy eg-cloud-expiry Statement.Action is ec2:* and should be ec2:revoke",
         ),
         (
+            vec![found(&role().trust), own(NAMES), attached(""), policy(&may(json!("ec2:Revoke"), &["*"]))],
+            "in its policy eg-cloud-expiry * is more than eg ever needs",
+        ),
+        (
+            vec![found(&trust(&[HERE, OTHERS])), own(NAMES), attached(""), just_so()],
+            "in its trust policy arn:aws:scheduler:eu-west-1:210987654321:schedule-group/default is more than eg",
+        ),
+        (
             vec![shown("/", "by hand", "", &role().trust), own(NAMES), attached(""), narrow()],
-            "eg has not made it (its description is \"by hand\"); it lacks arn:…/sg-2",
+            "eg has not made it (its description is \"by hand\"); it lacks arn:aws:ec2:eu-west-1:123456789012:security-group/sg-2",
         ),
         (
             vec![shown("/", "by hand", "", &role().trust), own(&[]), attached(""), no_such()],
@@ -179,7 +195,7 @@ async fn what_is_different_or_of_others_is_named_and_not_touched() {
         ),
         (
             vec![shown("/", ExpiryRole::DESCRIPTION, stack, &role().trust), own(NAMES), attached(""), narrow()],
-            "the CloudFormation stack net has made it; it lacks arn:…/sg-2",
+            "the CloudFormation stack net has made it; it lacks arn:aws:ec2:eu-west-1:123456789012:security-group/sg-2",
         ),
     ] {
         let (replay, groups) = world(plays).await;

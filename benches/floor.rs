@@ -1,0 +1,306 @@
+//! How close `eg` comes to the network's own time: `eg session start`, a steady `eg reconcile` and `eg session stop`
+//! beside a bare `aws-sdk-ec2` client that sends the calls that nobody can leave out, with the same concurrency.
+//!
+//! Both are whole processes and speak to one endpoint on loopback, which answers after a fixed latency. They run in
+//! turn, so that both see the same machine; the table shows medians, the median of the ratios pair by pair, and how
+//! many calls reached the endpoint.
+//!
+//! `cargo bench --bench floor -- --groups 1,3,20 --latency 0,20,80 --runs 7`
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    missing_docs,
+    reason = "a benchmark fails by panicking and prints its figures"
+)]
+
+use aws_credential_types::Credentials;
+use aws_sdk_ec2::{
+    Client,
+    config::{BehaviorVersion, Region, retry::RetryConfig},
+    types::{Filter, IpPermission, IpRange, ResourceType, Tag, TagSpecification},
+};
+use eg_sandbox::{Config, HandRule, Handle, Latency, Sandbox};
+use futures_util::{
+    StreamExt,
+    future::{join, join_all},
+    stream,
+};
+use std::{
+    env,
+    ffi::OsString,
+    fmt::Write as _,
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// Groups that one `DescribeSecurityGroupRules` names, as in `eg`.
+const GROUPS_PER_READ: usize = 200;
+/// Targets that `eg` works on at once.
+const CONCURRENCY: usize = 8;
+/// Tells this program to be the bare client: the command that it stands beside.
+const FLOOR: &str = "EG_BENCH_FLOOR";
+/// Where the endpoint is, for the bare client.
+const ENDPOINT: &str = "EG_BENCH_ENDPOINT";
+/// The ids of the groups, one a line, for the bare client.
+const GROUP_FILE: &str = "EG_BENCH_GROUPS";
+
+const REGION: &str = "eu-west-1";
+const ADDRESS: &str = "203.0.113.42";
+const COMMANDS: [&str; 3] = ["start", "reconcile", "stop"];
+
+fn main() {
+    if let Ok(command) = env::var(FLOOR) {
+        return floor(&command);
+    }
+    let options = Options::parse(env::args().skip(1));
+    println!(
+        "{:>6} {:>8} {:>10} {:>12} {:>12} {:>7} {:>6} {:>6}",
+        "groups", "latency", "command", "eg", "floor", "ratio", "calls", "floor"
+    );
+    for groups in &options.groups {
+        for latency in &options.latencies {
+            measure(*groups, *latency, options.runs);
+        }
+    }
+}
+
+/// What to measure.
+struct Options {
+    groups: Vec<usize>,
+    latencies: Vec<Duration>,
+    runs: usize,
+}
+
+impl Options {
+    fn parse(args: impl Iterator<Item = String>) -> Self {
+        let mut options =
+            Self { groups: vec![1, 3, 20], latencies: [0, 20, 80].map(Duration::from_millis).to_vec(), runs: 7 };
+        let mut args = args.filter(|arg| arg != "--bench");
+        while let Some(name) = args.next() {
+            let value = args.next().unwrap_or_else(|| panic!("{name} takes a value"));
+            let numbers = || value.split(',').map(|number| number.parse::<usize>().unwrap());
+            match name.as_str() {
+                "--groups" => options.groups = numbers().collect(),
+                "--latency" => options.latencies = numbers().map(|ms| Duration::from_millis(ms as u64)).collect(),
+                "--runs" => options.runs = value.parse().unwrap(),
+                _ => panic!("unknown option {name}"),
+            }
+        }
+        options
+    }
+}
+
+/// One endpoint with its groups, and the files that lead both programs there.
+struct World {
+    sandbox: Handle,
+    dir: TempDir,
+}
+
+impl World {
+    /// Every group holds one rule made by hand: an empty group would cost one more call.
+    fn new(groups: usize, latency: Duration) -> Self {
+        let sandbox = Sandbox::start(Config::new(1, Arc::new(|| std::time::SystemTime::now().into()))).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let (mut config, mut ids) = (String::new(), String::new());
+        for number in 0..groups {
+            let id = sandbox.create_group_in("123456789012", REGION, &format!("group-{number}")).unwrap();
+            sandbox.authorize_by_hand(&id, &HandRule::new("tcp/443", "198.51.100.0/24")).unwrap();
+            writeln!(
+                config,
+                "[[resource]]\nname = \"group-{number}\"\nid = \"{id}\"\nregion = \"{REGION}\"\nports = [\"tcp/22\"]"
+            )
+            .unwrap();
+            writeln!(ids, "{id}").unwrap();
+        }
+        fs::write(dir.path().join("config.toml"), config).unwrap();
+        fs::write(dir.path().join("groups"), ids).unwrap();
+        sandbox.set(|settings| settings.latency = Latency { min: latency, max: latency });
+        Self { sandbox, dir }
+    }
+
+    fn command(&self, program: impl Into<OsString>) -> Command {
+        let mut command = Command::new(program.into());
+        let file = |name| self.dir.path().join(name);
+        command
+            .env_clear()
+            .envs([
+                ("AWS_ACCESS_KEY_ID", "AKIABENCH"),
+                ("AWS_SECRET_ACCESS_KEY", "bench"),
+                ("AWS_EC2_METADATA_DISABLED", "true"),
+            ])
+            .env("AWS_ENDPOINT_URL", self.sandbox.endpoint())
+            .env("EG_CONFIG", file("config.toml"))
+            .env("HOME", self.dir.path())
+            .env("TZ", "UTC")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    fn eg(&self, state: &Path, command: &str) -> Run {
+        let mut eg = self.command(env!("CARGO_BIN_EXE_eg"));
+        eg.env("EG_STATE", state);
+        match command {
+            "start" => eg.args(["session", "start", "--ipv4", ADDRESS]),
+            "stop" => eg.args(["session", "stop"]),
+            other => eg.arg(other),
+        };
+        self.time(eg)
+    }
+
+    fn floor(&self, command: &str) -> Run {
+        let mut floor = self.command(env::current_exe().unwrap());
+        floor
+            .env(FLOOR, command)
+            .env(ENDPOINT, self.sandbox.endpoint())
+            .env(GROUP_FILE, self.dir.path().join("groups"));
+        self.time(floor)
+    }
+
+    fn time(&self, mut command: Command) -> Run {
+        self.sandbox.clear_log();
+        let started = Instant::now();
+        let output = command.output().unwrap();
+        let wall = started.elapsed();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{command:?} ends with {}: {said}", output.status);
+        Run { wall, calls: self.sandbox.log().len() }
+    }
+}
+
+struct Run {
+    wall: Duration,
+    calls: usize,
+}
+
+fn measure(groups: usize, latency: Duration, runs: usize) {
+    let world = World::new(groups, latency);
+    let mut pairs: [Vec<(Run, Run)>; 3] = [const { Vec::new() }; 3];
+    for run in 0..=runs {
+        let state = world.dir.path().join(format!("state-{run}.db"));
+        let eg = COMMANDS.map(|command| world.eg(&state, command));
+        let floor = COMMANDS.map(|command| world.floor(command));
+        // The first pair warms the caches.
+        if run > 0 {
+            for (pairs, pair) in pairs.iter_mut().zip(eg.into_iter().zip(floor)) {
+                pairs.push(pair);
+            }
+        }
+    }
+    for (command, pairs) in COMMANDS.iter().zip(pairs) {
+        let eg = median(pairs.iter().map(|(eg, _)| eg.wall.as_secs_f64()));
+        let floor = median(pairs.iter().map(|(_, floor)| floor.wall.as_secs_f64()));
+        let ratio = median(pairs.iter().map(|(eg, floor)| eg.wall.as_secs_f64() / floor.wall.as_secs_f64()));
+        let (calls, least) = pairs.last().map(|(eg, floor)| (eg.calls, floor.calls)).unwrap_or_default();
+        println!(
+            "{groups:>6} {:>5} ms {command:>10} {:>9.1} ms {:>9.1} ms {ratio:>6.2}x {calls:>6} {least:>6}",
+            latency.as_millis(),
+            eg * 1e3,
+            floor * 1e3,
+        );
+    }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// The bare client: reads every group, before a start asks beside that whether it may open and close there, and then
+/// opens or closes one rule in each.
+fn floor(command: &str) {
+    let endpoint = env::var(ENDPOINT).unwrap();
+    let groups = fs::read_to_string(env::var(GROUP_FILE).unwrap()).unwrap();
+    let groups: Vec<&str> = groups.lines().collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let config = aws_sdk_ec2::Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(REGION))
+            .endpoint_url(endpoint)
+            .credentials_provider(Credentials::new("AKIABENCH", "bench", None, None, "bench"))
+            .retry_config(RetryConfig::disabled())
+            .build();
+        let client = Client::from_conf(config);
+        let rights = async {
+            if command == "start" {
+                let asks = groups.iter().map(|group| may_open_and_close(&client, group));
+                stream::iter(asks).buffer_unordered(CONCURRENCY).collect::<Vec<()>>().await;
+            }
+        };
+        let (rules, ()) = join(read(&client, &groups), rights).await;
+        let calls = groups.iter().map(|group| async {
+            match command {
+                "start" => open(&client, group).await,
+                "stop" => close(&client, group, &rules).await,
+                _ => {}
+            }
+        });
+        stream::iter(calls).buffer_unordered(CONCURRENCY).collect::<Vec<()>>().await;
+    });
+}
+
+/// The rules of our address, each with its group.
+async fn read(client: &Client, groups: &[&str]) -> Vec<(String, String)> {
+    let reads = groups.chunks(GROUPS_PER_READ).map(|groups| async move {
+        let ids = groups.iter().map(|id| (*id).to_owned()).collect();
+        let filter = Filter::builder().name("group-id").set_values(Some(ids)).build();
+        let mut pages =
+            client.describe_security_group_rules().filters(filter).max_results(1000).into_paginator().send();
+        let mut found = Vec::new();
+        while let Some(page) = pages.next().await {
+            for rule in page.unwrap().security_group_rules() {
+                if rule.cidr_ipv4().is_some_and(|cidr| cidr.starts_with(ADDRESS)) {
+                    found
+                        .push((rule.group_id().unwrap().to_owned(), rule.security_group_rule_id().unwrap().to_owned()));
+                }
+            }
+        }
+        found
+    });
+    join_all(reads).await.into_iter().flatten().collect()
+}
+
+/// Two dry runs, which answer with an error either way.
+async fn may_open_and_close(client: &Client, group: &str) {
+    let permission = permission();
+    let open = client.authorize_security_group_ingress().group_id(group).ip_permissions(permission.clone());
+    let close = client.revoke_security_group_ingress().group_id(group).ip_permissions(permission);
+    let (open, close) = join(open.dry_run(true).send(), close.dry_run(true).send()).await;
+    assert!(open.is_err() && close.is_err(), "a dry run changes nothing");
+}
+
+fn permission() -> IpPermission {
+    let range = IpRange::builder().cidr_ip(format!("{ADDRESS}/32")).description("eg floor session 00000000").build();
+    IpPermission::builder().ip_protocol("tcp").from_port(22).to_port(22).ip_ranges(range).build()
+}
+
+async fn open(client: &Client, group: &str) {
+    let tag = |key: &str, value: &str| Tag::builder().key(key).value(value).build();
+    let tags = TagSpecification::builder()
+        .resource_type(ResourceType::SecurityGroupRule)
+        .tags(tag("floor:managed-by", "floor"))
+        .tags(tag("floor:session", "00000000-0000-4000-8000-000000000000"))
+        .tags(tag("floor:lease", "2026-02-27T18:00:00Z"))
+        .tags(tag("floor:marks", "00000000"))
+        .build();
+    let call =
+        client.authorize_security_group_ingress().group_id(group).ip_permissions(permission()).tag_specifications(tags);
+    call.send().await.unwrap();
+}
+
+async fn close(client: &Client, group: &str, rules: &[(String, String)]) {
+    for (_, rule) in rules.iter().filter(|(of, _)| of == group) {
+        client.revoke_security_group_ingress().group_id(group).security_group_rule_ids(rule).send().await.unwrap();
+    }
+}

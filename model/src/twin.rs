@@ -1,0 +1,114 @@
+//! Two machines with one installation id: a copied home directory, or containers made from one image, that `eg` cannot
+//! tell apart. Each takes the lease tag of that id for its own, and writes its own time into it.
+//!
+//! | our tag on a rule that we hold | what it means |
+//! |---|---|
+//! | says what we want | nothing to do |
+//! | says what we wrote last, and we want another time by now | rewrite it |
+//! | says another time than we wrote last, readings are settled, and no write of ours is open | something else has overwritten it: rewrite it, and note when ([`Overwritten`]) |
+//! | the same, noted [`LIMIT`] times, each a settle window after the one before | a twin: from now on the later of both times stands |
+//!
+//! A write of ours that landed late, or a person who edits tags, overwrites a tag once and not again and again. The later
+//! time is the right one to keep: a rule closes by our record whatever its tag says, and a tag that says too early a time
+//! would let others close what the twin still needs.
+
+use crate::{SETTLE_WINDOW, Timestamp, lease::Lease};
+use chrono::{DateTime, TimeDelta, Utc};
+use std::{fmt, str::FromStr};
+
+/// So often is a tag overwritten before a twin is believed in.
+pub const LIMIT: u32 = 3;
+/// For so long after it was last seen is a twin believed in.
+const REMEMBERED: TimeDelta = TimeDelta::days(7);
+
+/// How often something else has overwritten our tags, and when last; kept on record as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overwritten {
+    times: u32,
+    last: Timestamp,
+}
+
+impl Overwritten {
+    /// Counts once more. Several tags, and several passes within a settle window, are one time; `None`: nothing new.
+    #[must_use]
+    pub fn again(before: Option<Self>, now: Timestamp) -> Option<Self> {
+        match before.filter(|before| before.is_remembered(now)) {
+            None => Some(Self { times: 1, last: now }),
+            Some(Self { last, .. }) if (now - last).abs() < SETTLE_WINDOW => None,
+            Some(Self { times, .. }) => Some(Self { times: times.saturating_add(1), last: now }),
+        }
+    }
+
+    fn is_remembered(self, now: Timestamp) -> bool {
+        (now - self.last).abs() <= REMEMBERED
+    }
+
+    /// Whether a twin is believed in.
+    #[must_use]
+    pub fn is_twin(self, now: Timestamp) -> bool {
+        self.times >= LIMIT && self.is_remembered(now)
+    }
+
+    /// Whether this is the time at which it begins to be believed in: when it is told.
+    #[must_use]
+    pub fn is_news(self) -> bool {
+        self.times == LIMIT
+    }
+}
+
+impl fmt::Display for Overwritten {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.times, self.last.to_rfc3339())
+    }
+}
+
+impl FromStr for Overwritten {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (times, last) = text.split_once(' ').ok_or(())?;
+        Ok(Self { times: times.parse().map_err(drop)?, last: last.parse().map_err(drop)? })
+    }
+}
+
+/// Whether our tag, which is about to be rewritten to say `until`, says another time although that was written, and
+/// confirmed, before: something else has overwritten it. `lease` as it was before the write.
+#[must_use]
+pub fn was_overwritten(lease: &Lease, until: Timestamp) -> bool {
+    lease.tagged_until == Some(until)
+}
+
+/// Whether the time in our tag is a twin's that stands: later than ours, and none that we wrote.
+pub(crate) fn stands(value: &str, until: Timestamp, lease: Option<&Lease>) -> bool {
+    let Ok(said) = DateTime::parse_from_rfc3339(value).map(|said| said.with_timezone(&Utc)) else { return false };
+    said > until && lease.is_some_and(|lease| lease.tagged_until != Some(said))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn t(seconds: i64) -> Timestamp {
+        Timestamp::from_timestamp(1_772_150_400 + seconds, 0).unwrap()
+    }
+
+    #[test]
+    fn a_twin_is_believed_in_after_three_settled_times() {
+        let first = Overwritten::again(None, t(0)).unwrap();
+        assert_eq!(Overwritten::again(Some(first), t(299)), None, "several tags, or several passes at once");
+        assert_eq!(Overwritten::again(Some(first), t(-299)), None, "the clock stepped back");
+        let second = Overwritten::again(Some(first), t(300)).unwrap();
+        assert!(!second.is_twin(t(300)) && !second.is_news());
+        let third = Overwritten::again(Some(second), t(900)).unwrap();
+        assert!(third.is_twin(t(900)) && third.is_news());
+        assert_eq!(third.to_string().parse(), Ok(third));
+        let fourth = Overwritten::again(Some(third), t(86_400)).unwrap();
+        assert!(fourth.is_twin(t(86_400)) && !fourth.is_news(), "told once");
+        let week = 7 * 86_400;
+        assert!(third.is_twin(t(900 + week)) && !third.is_twin(t(901 + week)));
+        assert_eq!(Overwritten::again(Some(third), t(901 + week)), Overwritten::again(None, t(901 + week)));
+        assert!("x".parse::<Overwritten>().is_err() && "3 soon".parse::<Overwritten>().is_err());
+    }
+}
