@@ -3,7 +3,7 @@
 use crate::commands;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use eg_model::duration::parse_seconds;
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 /// Opens cloud firewalls to your address for a limited time, and closes them again.
 #[derive(Debug, Parser)]
@@ -134,7 +134,7 @@ pub enum Command {
 pub struct HelpArgs {
     /// The command; without one, all of them are listed
     #[arg(value_name = "COMMAND")]
-    pub command: Vec<OsString>,
+    pub command: Vec<String>,
 }
 
 /// `eg session …`.

@@ -12,6 +12,7 @@ use crate::{
         time::Zone,
     },
     paths,
+    schedule::scheduled::Scheduled,
     settings::Resource,
 };
 use clap::{Arg, Command, CommandFactory};
@@ -145,7 +146,8 @@ impl Here {
     fn sessions(&self, wanted: impl Fn(&Session) -> bool) -> Vec<CompletionCandidate> {
         let mut sessions = self.recorded().unwrap_or_default();
         sessions.retain(wanted);
-        let view = View { now: self.env.now(), zone: Zone::utc(), runs: LastRuns::default(), columns: None };
+        let (zone, runs, scheduled) = (Zone::utc(), LastRuns::default(), Scheduled::default());
+        let view = View { now: self.env.now(), zone, runs, columns: None, scheduled };
         let help = |session: &Session| format!("{}, {}", session.status, view.remaining(session));
         let ids = short_ids(&sessions).into_iter().zip(&sessions);
         ids.map(|(id, session)| CompletionCandidate::new(id).help(Some(help(session).into()))).collect()

@@ -42,12 +42,15 @@ pub mod sweep;
 pub mod usage;
 pub mod verify;
 pub mod warning;
+pub mod watching;
 
 use clap::{Parser, error::ErrorKind};
 use cli::{Cli, Color, Output};
 use env::Env;
 use error::Exit;
 use output::{
+    color::colored,
+    marks::wants_ascii,
     printer::{Printer, Style},
     text::escape_controls,
 };
@@ -68,7 +71,9 @@ pub fn run(env: &Env, out: Box<dyn Write>, err: Box<dyn Write>) -> Exit {
     };
     let drawable = env.stderr_is_terminal && env.var("TERM") != Some("dumb");
     // Logs go their own way to the terminal, and would run into a bar.
-    let printer = Printer::new(style(env, &cli), out, err).with_bars(drawable && cli.global.verbose == 0);
+    let printer = Printer::new(style(env, &cli), out, err)
+        .in_ascii(wants_ascii(env))
+        .with_bars(drawable && cli.global.verbose == 0);
     log(env, &cli);
     let exit = commands::run(env, &printer, &cli).unwrap_or_else(|error| {
         printer.error(&error);
@@ -122,7 +127,7 @@ fn refuse(env: &Env, error: &clap::Error, json: bool, out: Box<dyn Write>, err: 
         color_out: colored(env, color, env.stdout_is_terminal),
         color_err: colored(env, color, env.stderr_is_terminal),
     };
-    let printer = Printer::new(style, out, err);
+    let printer = Printer::new(style, out, err).in_ascii(wants_ascii(env));
     if asked {
         printer.result(&error.render().ansi().to_string());
         return Exit::Done;
@@ -142,14 +147,6 @@ fn style(env: &Env, cli: &Cli) -> Style {
         quiet: cli.global.quiet,
         color_out: colored(env, cli.global.color, env.stdout_is_terminal),
         color_err: colored(env, cli.global.color, env.stderr_is_terminal),
-    }
-}
-
-fn colored(env: &Env, color: Color, terminal: bool) -> bool {
-    match color {
-        Color::Always => true,
-        Color::Never => false,
-        Color::Auto => terminal && env.var("NO_COLOR").is_none() && env.var("TERM") != Some("dumb"),
     }
 }
 

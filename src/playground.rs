@@ -67,6 +67,15 @@ const MISLEADING: [&str; 17] = [
     "AWS_CA_BUNDLE",
 ];
 
+/// Names the sandbox's directory in there.
+const INSIDE: &str = "EG_SANDBOX";
+
+/// True for the state file of a sandbox. It goes with the sandbox, so nothing has to be closed on time.
+#[must_use]
+pub fn is_inside(env: &Env, state: &Path) -> bool {
+    env.var(INSIDE).is_some_and(|dir| env.absolute(state).starts_with(dir))
+}
+
 /// A variable and its value.
 pub type Variable = (&'static str, String);
 
@@ -172,6 +181,7 @@ impl Playground {
             ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
             ("EG_CONFIG", file("config.toml")),
             ("EG_STATE", file("state.db")),
+            (INSIDE, self.dir.path().to_string_lossy().into_owned()),
         ]
     }
 

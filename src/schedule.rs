@@ -8,10 +8,12 @@
 //! | `printed` | launchd and the Task Scheduler: text to install by hand |
 //! | `variables` | the file of the variables that hold a password |
 //! | `host` | what this machine has, asked through `crontab` and `systemctl` |
+//! | `scheduled` | the scheduler's answer: what closes sessions on time |
 
 pub mod crontab;
 pub mod host;
 pub mod printed;
+pub mod scheduled;
 pub mod systemd;
 pub mod variables;
 
@@ -64,10 +66,10 @@ fn kept_value(env: &Env, name: &str) -> Option<String> {
 /// A scheduler that was not heard of for this long is not there.
 const HEARD: TimeDelta = TimeDelta::minutes(15);
 
-/// Whether a `--timer` run or a `--watch` was seen lately.
+/// True if a `--timer` run of any scheduler was seen lately. A run of a job that was removed since does not count.
 #[must_use]
 pub fn is_scheduled(runs: &LastRuns, now: Timestamp) -> bool {
-    runs.scheduled_at.is_some_and(|at| now - at <= HEARD)
+    runs.timer_at.is_some_and(|at| now - at <= HEARD)
 }
 
 /// What is to be run, every minute.
@@ -240,7 +242,7 @@ pub(crate) mod tests {
     #[test]
     fn fifteen_minutes_without_a_run_is_not_scheduled() {
         let now: Timestamp = "2026-02-27T10:00:00Z".parse().unwrap();
-        let runs = |minutes| LastRuns { scheduled_at: Some(now - TimeDelta::minutes(minutes)), ..LastRuns::default() };
+        let runs = |minutes| LastRuns { timer_at: Some(now - TimeDelta::minutes(minutes)), ..LastRuns::default() };
         assert!(is_scheduled(&runs(15), now));
         assert!(!is_scheduled(&runs(16), now));
         assert!(!is_scheduled(&LastRuns::default(), now));

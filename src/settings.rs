@@ -19,6 +19,7 @@ use reader::Fault;
 use reqwest::Url;
 use std::{
     collections::BTreeMap,
+    fmt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -276,6 +277,23 @@ pub struct Resource {
     pub families: Vec<IpVersion>,
     /// Labels for `--only`.
     pub groups: Vec<String>,
+    /// Where its `[[resource]]` stands; `None` where no file says so.
+    pub place: Option<Place>,
+}
+
+/// A line of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub file: PathBuf,
+    /// The line, from 1.
+    pub line: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file.display(), self.line)
+    }
 }
 
 /// `[[resource]]` with `group_name` or `tag`: every group that is like this when a session starts.

@@ -34,6 +34,8 @@ pub enum Code {
     NotNotified,
     /// Not everything is open.
     NotOpen,
+    /// A port is open by a rule that is not `eg`'s, which stays.
+    NotOurs,
     /// Something could not be read.
     NotRead,
     /// No scheduled job closes sessions.
@@ -64,7 +66,7 @@ pub enum Code {
 
 impl Code {
     /// Every code that is not a note's or an error's.
-    pub const OWN: [Self; 25] = [
+    pub const OWN: [Self; 26] = [
         Self::AddressChanged,
         Self::Clock,
         Self::CloudExpiry,
@@ -79,6 +81,7 @@ impl Code {
         Self::NotClosed,
         Self::NotNotified,
         Self::NotOpen,
+        Self::NotOurs,
         Self::NotRead,
         Self::NotScheduled,
         Self::NotShown,
@@ -110,6 +113,7 @@ impl Code {
             Self::NotClosed => "not-closed",
             Self::NotNotified => "not-notified",
             Self::NotOpen => "not-open",
+            Self::NotOurs => "not-ours",
             Self::NotRead => "not-read",
             Self::NotScheduled => "not-scheduled",
             Self::NotShown => "not-shown",

@@ -7,13 +7,21 @@
 //! | else | a new one; the old ones go on beside it until their own time is over |
 //!
 //! *The same* is: the same ports of the same targets by the same ways, for the same addresses; nothing less, and
-//! nothing more, since prolonging would keep that open for longer than anybody asked. A session that is to follow its
-//! user's address is not the same as one that does not. Where a reason is given, what was opened for another one, or for
-//! none, is not prolonged in its name: the record would go on to say the wrong one.
+//! nothing more, since prolonging would keep that open for longer than was asked. Where a reason is given, what was
+//! opened for another one, or for none, is not prolonged in its name: the record would go on to say the wrong one.
+//!
+//! A session that is to follow its user is the same as one that follows, of the same user, with the same ports of the same
+//! targets by the same ways, whatever the address: the caller moves it to where the user is now. Otherwise each change of
+//! address would leave one more session behind, and all of them would follow. A family that was not found just now (a
+//! network without IPv6) makes no difference either; a family that the session does not have does, since it would never
+//! come to it.
 
-use crate::{ids::SessionId, permission::Permission, session::Session, target::Reach};
+use crate::{address::IpVersion, ids::SessionId, permission::Permission, session::Session, target::Reach};
 use chrono::TimeDelta;
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 /// What to do so that a session is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,10 +42,10 @@ const A_MINUTE: TimeDelta = TimeDelta::minutes(1);
 #[must_use]
 pub fn ensure(live: &[Session], wanted: &Session, longest: TimeDelta) -> Ensuring {
     let now = wanted.started_at;
-    let opens = what_it_opens(wanted);
     let alive = |session: &&Session| session.status.is_live() && session.expires_at > now;
-    let follows = |session: &&Session| session.follow || !wanted.follow;
-    let alike = |session: &&Session| follows(session) && what_it_opens(session) == opens;
+    let alike = |session: &&Session| {
+        if wanted.follow { follows_alike(session, wanted) } else { what_it_opens(session) == what_it_opens(wanted) }
+    };
     let mut same: Vec<&Session> = live.iter().filter(alive).filter(alike).collect();
     same.sort_by_key(|session| std::cmp::Reverse((session.expires_at, session.started_at, session.id)));
     if let Some(last) = same.first().filter(|session| wanted.expires_at - session.expires_at < A_MINUTE) {
@@ -55,6 +63,27 @@ fn what_it_opens(session: &Session) -> BTreeSet<(Reach, Permission)> {
         .current()
         .flat_map(|grant| grant.permissions.iter().map(move |item| (way(&grant.reach), item.permission)))
         .collect()
+}
+
+/// True if a session follows the user who asks and opens the same as the wanted one, at any address.
+fn follows_alike(session: &Session, wanted: &Session) -> bool {
+    let same_user = session.user_name == wanted.user_name && session.user_email == wanted.user_email;
+    let asked = wherever(wanted);
+    let families: BTreeSet<IpVersion> = asked.iter().map(|(_, permission)| permission.ip_version()).collect();
+    let mut has = wherever(session);
+    has.retain(|(_, permission)| families.contains(&permission.ip_version()));
+    session.follow && same_user && has == asked
+}
+
+/// The permissions of a session without their addresses: ways, ports and widths of each family.
+fn wherever(session: &Session) -> BTreeSet<(Reach, Permission)> {
+    let nowhere = |permission: Permission| {
+        permission.moved(match permission.ip_version() {
+            IpVersion::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpVersion::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        })
+    };
+    what_it_opens(session).into_iter().map(|(way, permission)| (way, nowhere(permission))).collect()
 }
 
 #[cfg(test)]
@@ -175,6 +204,36 @@ mod tests {
         let mut moved = following(1);
         moved.grants.push(Grant { status: GrantStatus::Removed, ..grant("sg-1", "203.0.113.7", &["tcp/22"]) });
         assert_eq!(ensure(&[moved], &wanted, longest), Ensuring::Keep(id(1)));
+    }
+
+    #[test]
+    fn who_follows_is_known_wherever_the_user_is() {
+        let at = |number, grants: Vec<Grant>| Session { follow: true, grants, ..session(number, -60, 8 * 60) };
+        let ports = ["tcp/22", "tcp/443"];
+        let (here, there) = ("203.0.113.42", "198.51.100.7");
+        let wanted = Session { started_at: super::tests::at(0), ..at(99, vec![grant("sg-1", here, &ports)]) };
+        let decide = |live: Session| ensure(&[live], &wanted, TimeDelta::hours(24));
+        let both = |v4: &str| vec![grant("sg-1", v4, &ports), grant("sg-1", "2001:db8::1", &ports)];
+        for same in [at(1, vec![grant("sg-1", there, &ports)]), at(1, both(there)), at(1, both(here))] {
+            assert_eq!(decide(same.clone()), Ensuring::Keep(id(1)), "{same:#?}");
+            // A session that is not to follow is for this address and nothing more.
+            assert_eq!(
+                ensure(&[same], &Session { follow: false, ..wanted.clone() }, TimeDelta::hours(24)),
+                Ensuring::Begin
+            );
+        }
+        for other in [
+            at(1, vec![grant("sg-1", there, &ports[..1])]),
+            at(1, vec![grant("sg-2", there, &ports)]),
+            at(1, vec![grant("sg-1", "2001:db8::1", &ports)]),
+            Session { user_name: "bob".into(), ..at(1, vec![grant("sg-1", here, &ports)]) },
+            Session { follow: false, ..at(1, vec![grant("sg-1", here, &ports)]) },
+        ] {
+            assert_eq!(decide(other.clone()), Ensuring::Begin, "{other:#?}");
+        }
+        let dual = Session { grants: both(here), ..wanted.clone() };
+        let v4 = at(1, vec![grant("sg-1", here, &ports)]);
+        assert_eq!(ensure(&[v4], &dual, TimeDelta::hours(24)), Ensuring::Begin, "it would never get IPv6");
     }
 
     #[test]

@@ -93,7 +93,7 @@ impl FailureClass {
             Self::Limit => "remove rules that are no longer needed, or ask the provider for a higher quota",
             Self::Denied => "give the credentials the permissions that `eg iam-policy` prints",
             Self::Credentials => {
-                "log in (for SSO: `aws sso login`), or name a profile that works: `profile` on the resource, or AWS_PROFILE"
+                "name another profile with `profile` on the resource or AWS_PROFILE, or log in again with aws sso login"
             }
             Self::Invalid => "check the resource's ports and id in the configuration",
             Self::Local => "install the package ca-certificates, or set SSL_CERT_FILE to a file of CA certificates",
@@ -130,13 +130,35 @@ pub struct Failure {
     pub message: String,
     /// The provider's request id, where an answer had one.
     pub request_id: Option<String>,
+    /// The purpose of the call, if the reconciler made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<Purpose>,
+}
+
+/// The purpose of a call. A lease keeps its last refusal, of a call of any purpose. Only a refusal to tag explains a tag
+/// that is not written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Purpose {
+    /// Open a rule.
+    Open,
+    /// Change a rule's tags, but for those that let go of it.
+    Tag,
+    /// Close a rule, or let go of it.
+    Close,
 }
 
 impl Failure {
     /// A failure without a provider's code or request id.
     #[must_use]
     pub fn new(class: FailureClass, message: impl Into<String>) -> Self {
-        Self { class, code: String::new(), message: message.into(), request_id: None }
+        Self { class, code: String::new(), message: message.into(), request_id: None, purpose: None }
+    }
+
+    /// The same, of a call with this purpose.
+    #[must_use]
+    pub fn of(self, purpose: Purpose) -> Self {
+        Self { purpose: Some(purpose), ..self }
     }
 }
 

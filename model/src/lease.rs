@@ -20,7 +20,7 @@
 
 use crate::{
     SETTLE_WINDOW, Timestamp,
-    failure::Failure,
+    failure::{Failure, FailureClass},
     ids::{LeaseId, RuleId},
     permission::Permission,
     target::{Reach, TargetKey},
@@ -159,10 +159,12 @@ impl Lease {
         self.last_sent_at.is_some()
     }
 
-    /// Whether it is certain that nothing was opened for it: nothing was sent, or all that was sent was refused.
+    /// True if no rule was opened for it: nothing was sent, or the provider refused all that was sent. "Exists already" does
+    /// not count as such a refusal: a rule is there, and only a reading tells whose it is.
     #[must_use]
     pub fn opened_nothing(&self) -> bool {
-        let refused = self.last_failure.is_some() && self.unknown_since().is_none();
+        let definite = self.last_failure.as_ref().is_some_and(|failure| failure.class != FailureClass::Stale);
+        let refused = definite && self.unknown_since().is_none();
         self.phase == Phase::Claimed && (!self.attempted() || refused)
     }
 
@@ -341,11 +343,12 @@ pub fn hidden_rule(
     last.map(|(rule, _)| rule)
 }
 
-/// Whether a session that ended has let go of one permission: somebody else of ours still wants it (the rule stays
-/// for them), or nothing was ever sent for it, or we left it to others, or it is closed.
+/// True if a session that ended has let go of one permission: another session of ours still wants it (the rule stays
+/// for that one), or no rule was opened for it, or we left it to others, or it is closed. A lease whose every call was
+/// refused stays in the ledger until a reading is settled, but no session waits for that.
 #[must_use]
 pub fn has_let_go(lease: Option<&Lease>, wanted_by_another: bool) -> bool {
-    let open = |lease: &Lease| lease.attempted() && !matches!(lease.phase, Phase::Leaving | Phase::Closed);
+    let open = |lease: &Lease| !lease.opened_nothing() && !matches!(lease.phase, Phase::Leaving | Phase::Closed);
     wanted_by_another || !lease.is_some_and(open)
 }
 
@@ -354,7 +357,6 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
     use super::*;
-    use crate::failure::FailureClass;
 
     fn t(seconds: i64) -> Timestamp {
         Timestamp::from_timestamp(1_772_150_400 + seconds, 0).unwrap()
@@ -386,6 +388,7 @@ mod tests {
         let sent = claim().intend(Attempt::Opening, t(0));
         let refused = sent.refused(failure(FailureClass::Denied), t(60));
         assert!(claim().opened_nothing() && refused.opened_nothing());
+        assert!(!sent.refused(failure(FailureClass::Stale), t(60)).opened_nothing(), "exists already");
         let unanswered = sent.unanswered(failure(FailureClass::Unknown), t(60), t(1));
         for may in [&sent, &unanswered, &unanswered.refused(failure(FailureClass::Denied), t(60)), &held()] {
             assert!(!may.opened_nothing(), "{may:?}");
@@ -733,6 +736,9 @@ mod tests {
     fn letting_go_by_its_rows() {
         assert!(has_let_go(None, false), "no lease");
         assert!(has_let_go(Some(&claim()), false), "never attempted");
+        let sent = claim().intend(Attempt::Opening, t(0));
+        assert!(!has_let_go(Some(&sent), false), "the answer is not known");
+        assert!(has_let_go(Some(&sent.refused(failure(FailureClass::Limit), t(60))), false), "refused");
         for phase in Phase::ALL {
             let lease = Lease { phase, ..full() };
             let gone = matches!(phase, Phase::Leaving | Phase::Closed);

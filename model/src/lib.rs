@@ -20,6 +20,7 @@ pub mod notify;
 pub mod observation;
 pub mod permission;
 pub mod plan;
+pub mod preflight;
 pub mod selection;
 pub mod services;
 pub mod session;

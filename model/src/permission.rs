@@ -254,6 +254,19 @@ impl Permission {
         self.cidr.prefix_len() == 0
     }
 
+    /// True if it lets in everything that `other` lets in.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let all_types = |permission: &Self| permission.from_port == -1;
+        let ports = match (self.protocol, other.protocol) {
+            (Protocol::All, _) => true,
+            (mine, others) if mine != others => false,
+            (Protocol::Icmp | Protocol::Icmpv6, _) if all_types(self) => true,
+            _ => self.from_port <= other.from_port && other.to_port <= self.to_port,
+        };
+        ports && self.cidr.contains(&other.cidr)
+    }
+
     /// Whether it opens some of these ports. ICMP of either family is the same here.
     #[must_use]
     pub fn opens_some_of(&self, ports: PortSpec) -> bool {

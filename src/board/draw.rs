@@ -400,7 +400,7 @@ fn color_of(color: AnsiColor) -> Color {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::{board::tests::press, output::time::Zone};
+    use crate::{board::tests::press, output::time::Zone, schedule::scheduled::Scheduled};
     use eg_model::{
         failure::{Failure, FailureClass},
         ids::{GrantId, LeaseId, RuleId, SessionId},
@@ -497,7 +497,11 @@ pub(crate) mod tests {
         Glance {
             sessions: vec![session(1), failing(), overdue()],
             leases: vec![lease.refused(refusal, at("2026-02-27T11:45:00Z"))],
-            runs: LastRuns { reconcile: Some(reconcile), scheduled_at: Some(at("2026-02-27T11:30:00Z")) },
+            runs: LastRuns {
+                reconcile: Some(reconcile),
+                scheduled_at: Some(at("2026-02-27T11:30:00Z")),
+                timer_at: None,
+            },
         }
     }
 
@@ -520,7 +524,13 @@ pub(crate) mod tests {
 
     fn drawn(size: (u16, u16), change: impl FnOnce(&mut Scene<'_>), board: &Board) -> Terminal<TestBackend> {
         let (glance, events) = (glance(), events());
-        let view = View { now: at(NOW), zone: Zone::utc(), runs: glance.runs.clone(), columns: None };
+        let view = View {
+            now: at(NOW),
+            zone: Zone::utc(),
+            runs: glance.runs.clone(),
+            columns: None,
+            scheduled: Scheduled::default(),
+        };
         let mut scene = Scene { board, view: &view, glance: &glance, events: &events, unread: None, colors: true };
         change(&mut scene);
         let mut terminal = Terminal::new(TestBackend::new(size.0, size.1)).unwrap();
@@ -574,7 +584,13 @@ pub(crate) mod tests {
             scene.events = &[];
             scene.unread = Some("the state file /x is damaged: \u{1b}[2J");
         };
-        let view = View { now: at(NOW), zone: Zone::utc(), runs: LastRuns::default(), columns: None };
+        let view = View {
+            now: at(NOW),
+            zone: Zone::utc(),
+            runs: LastRuns::default(),
+            columns: None,
+            scheduled: Scheduled::default(),
+        };
         let mut terminal = Terminal::new(TestBackend::new(80, 20)).unwrap();
         let board = Board::default();
         let mut scene = Scene { board: &board, view: &view, glance: &nothing, events: &[], unread: None, colors: true };
@@ -601,7 +617,7 @@ pub(crate) mod tests {
         board.key(press(KeyCode::End), &many);
         let shown = Glance { sessions: many.clone(), ..glance() };
         let (events, runs) = (events(), LastRuns::default());
-        let view = View { now: at(NOW), zone: Zone::utc(), runs, columns: None };
+        let view = View { now: at(NOW), zone: Zone::utc(), runs, columns: None, scheduled: Scheduled::default() };
         for width in [1, 2, 10, 200] {
             for height in 1..40 {
                 let scene =

@@ -10,6 +10,7 @@ use crate::{
     },
     error::{CommandError, Exit, Kind},
     output::{style, table::Cell, text::escape_controls},
+    playground::is_inside,
     schedule::{
         Job,
         host::{self, Installed, Scheduler},
@@ -17,6 +18,7 @@ use crate::{
     },
     settings::{Resource, Settings},
     survey::{Surveyed, survey},
+    watching,
 };
 use eg_model::{
     Timestamp,
@@ -211,6 +213,9 @@ fn counted(rules: usize) -> String {
 }
 
 fn scheduled(context: &Context<'_>, settings: &Settings, record: &Record) -> Finding {
+    if is_inside(context.env, &context.state.path) {
+        return Finding::good("schedule", "not needed in the sandbox");
+    }
     let job = context.config().ok().and_then(|config| Job::new(context.env, config, &context.state).ok());
     // A scheduler that cannot be asked is none: what counts is whether runs are seen.
     let installed =
@@ -219,7 +224,8 @@ fn scheduled(context: &Context<'_>, settings: &Settings, record: &Record) -> Fin
     let place = on_systemd.or_else(|| installed(Scheduler::Cron));
     let seen = record.runs.scheduled_at.map(|at| context.zone.format(at));
     let switched = settings.aws.cloud_expiry.is_some();
-    schedule(is_scheduled(&record.runs, context.env.now()), seen.as_deref(), place, switched)
+    let runs = is_scheduled(&record.runs, context.env.now()) || watching::is_held(&context.state.path);
+    schedule(runs, seen.as_deref(), place, switched)
 }
 
 /// Whether anything is asked over https: AWS itself, or an echo service.

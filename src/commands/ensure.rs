@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     error::{CommandError, Exit},
+    output::text::escape_controls,
     reconcile::{Driver, PassReport},
     warning::Code,
 };
@@ -21,7 +22,8 @@ use eg_state::RunKind;
 /// Reuse a matching session, or start one
 ///
 /// Takes the options of `start`. A live session for the same addresses and the same ports of the same resources is
-/// kept, looked at once more, and repaired if it is not as it should be; one that ends sooner than asked is prolonged,
+/// kept, looked at once more, and repaired if it is not as it should be (with --follow, one that follows you is kept wherever
+/// you were, and moved to where you are); one that ends sooner than asked is prolonged,
 /// or, where `max_duration` does not allow that or `--reason` gives another reason, followed by a new one beside it. Of
 /// many that run at once, one starts the session. With -q nothing is said when a session is kept.
 #[derive(Debug, clap::Args)]
@@ -55,12 +57,22 @@ async fn see_to_it(opening: &Opening<'_>) -> Result<Exit, CommandError> {
     let (ensuring, session) = decide(opening, &driver, &mut surroundings).await?;
     tell(opening, &driver, ensuring, &session, &surroundings).map_err(|error| stays_on_record(error, session.id))?;
     let kind = if matches!(ensuring, Ensuring::Prolong(_)) { RunKind::Extend } else { RunKind::Start };
+    // One that follows was found wherever its user was: it goes where the user is now.
+    let moves = opening.moves(&session, &surroundings.addresses).map_err(|error| stays_on_record(error, session.id))?;
+    for step in &moves {
+        context.printer.progress(&format!("  It follows you from {} to {}", step.from, step.to));
+    }
+    let wider = opening.wider_rules(&session, &surroundings);
     // Repairs what is not as it should be; where all is, one look, which was taken already.
-    let passed = context.scoped_pass(&driver, kind, &[session.id], surroundings.looks).await;
+    let passed = context.moving_pass(&driver, kind, &[session.id], surroundings.looks, moves).await;
     let session = context.again(&driver.store.borrow(), session.id)?;
     let unset = session.current().any(|grant| grant.unswitched.is_some());
     if ensuring == Ensuring::Begin && opening.is_switched(&session) && (unset || passed.is_err()) {
-        opening.warn_of_closing(&surroundings.callers, &session, &driver.store.borrow().last_runs()?);
+        let runs = driver.store.borrow().last_runs()?;
+        opening.warn_of_closing(&driver, &surroundings.callers, &session, &runs);
+    }
+    if ensuring == Ensuring::Begin {
+        opening.warn_of_open_anyway(&session, &wider);
     }
     context.printer.json(&context.session_json(&driver.store.borrow(), &session)?);
     let report = passed.map_err(|error| stays_on_record(error, session.id))?;
@@ -78,6 +90,7 @@ async fn decide(
     let wanted = opening.session(surroundings)?;
     let live = driver.store.borrow().live_sessions()?;
     if ensure(&live, &wanted, longest) == Ensuring::Begin {
+        opening.preflight(driver, surroundings).await?;
         surroundings.callers = opening.callers(&surroundings.looks).await;
     }
     let wanted = opening.session(surroundings)?;
@@ -102,7 +115,11 @@ fn tell(
         Ensuring::Keep(_) => {
             printer.progress(&format!("→ Looking at session {short}..."));
             if opening.has_another_reason(session) {
-                printer.progress("  Note: existing session kept; --reason not recorded");
+                let reason =
+                    session.reason.as_ref().map_or("no reason".to_owned(), |reason| format!("reason \"{reason}\""));
+                let reason = escape_controls(&reason);
+                printer
+                    .progress(&format!("  Note: the existing session is kept, with {reason}; yours is not recorded"));
             }
         }
         Ensuring::Prolong(_) => printer.progress(&format!("→ Extending session {short}...")),
@@ -114,7 +131,7 @@ fn tell(
             opening.warn_of_families_left_out();
             opening.warn_of_accounts_without_role(&surroundings.callers);
             if !opening.is_switched(session) {
-                opening.warn_of_closing(&surroundings.callers, session, &runs);
+                opening.warn_of_closing(driver, &surroundings.callers, session, &runs);
             }
         }
     }
@@ -135,7 +152,7 @@ async fn conclude(
         printer.warn(Code::NotOpen, &format!("not open: {}", not_open(session)), &[]);
         printer.result(&opening.closing_line(session));
     } else if !was_seen(session, report) {
-        printer.result(&format!("! Session {short} was ACTIVE; whether it still is could not be seen\n"));
+        printer.result(&format!("! Could not check session {short}; it was ACTIVE when last seen\n"));
         return Ok(Exit::Partial);
     } else {
         let left = opening.context.view(driver.store.borrow().last_runs()?).left(session);

@@ -99,7 +99,7 @@ fn found(version: IpVersion, outcome: FamilyOutcome) -> Found {
 }
 
 /// Why the machine's policy does not let a session move.
-fn refused(site: &SitePolicy, settings: &Settings, session: &Session, step: &Move) -> Option<NoteReport> {
+pub(super) fn refused(site: &SitePolicy, settings: &Settings, session: &Session, step: &Move) -> Option<NoteReport> {
     let asked = Asked { services: settings.detect.of_the_user(), ..Asked::again(session) };
     let why = site.check(&asked).err()?;
     let target = session.current().next()?.reach.target.clone();

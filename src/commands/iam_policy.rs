@@ -28,10 +28,8 @@ pub struct IamPolicyArgs {
     /// The policy for `eg sweep` instead: every group of an account, and nothing that opens
     #[arg(long, conflicts_with = "only")]
     sweep: bool,
-    /// Allow tagging rules that carry no eg:managed-by, so that eg can tag its rules again when somebody has stripped them
-    ///
-    /// This gives something away: whoever has the policy can then mark every unmarked rule of the region, made by hand or
-    /// not. Without it, a stripped rule is closed by its id all the same, by the installation that opened it.
+    /// Allow tagging rules without eg:managed-by, so that stripped rules of eg can be tagged again. It lets whoever has
+    /// the policy mark any unmarked rule of the region, made by hand or not
     #[arg(long, conflicts_with = "sweep")]
     restore: bool,
 }

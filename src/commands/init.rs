@@ -374,7 +374,7 @@ fn ports(text: &str) -> Result<Vec<PortSpec>, String> {
     if ports.is_empty() { Err("at least one port, as in tcp/22".to_owned()) } else { Ok(ports) }
 }
 
-const HEAD: &str = "# Created by eg init. All settings: docs/configuration.md\n";
+const HEAD: &str = "# Created by eg init. All settings: eg man config, or docs/configuration.md\n";
 
 /// The file.
 fn text(

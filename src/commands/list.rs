@@ -56,6 +56,7 @@ pub fn run(context: &Context<'_>, args: &ListArgs) -> Result<Exit, CommandError>
         // Beside the table, not in it: its columns and rows are what scripts read.
         view.overdue_causes(&listing.sessions).iter().for_each(|line| context.printer.remark(line));
         view.troubles(&listing.sessions, &leases).iter().for_each(|line| context.printer.remark(line));
+        view.covered(&listing.sessions).iter().for_each(|line| context.printer.remark(line));
     }
     if listing.left_out > 0 {
         context.printer.remark(&format!("{} more: eg session list --limit 0", listing.left_out));

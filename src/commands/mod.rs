@@ -17,6 +17,8 @@ pub mod log;
 pub mod man;
 mod notify;
 pub mod opening;
+mod preflight;
+mod preview;
 pub mod reconcile;
 pub mod resource;
 pub mod run;
@@ -41,27 +43,29 @@ use crate::{
     output::{
         json::SessionJson,
         printer::Printer,
-        session_view::{View, grant_line},
+        session_view::{View, grant_line, other_grant_line},
         time::Zone,
     },
     paths::{self, Located},
-    reconcile::{Driver, LoadCache, Looks, PassReport, Policy, Request, StepOutcome, StepReport},
+    reconcile::{Driver, KnownRights, LoadCache, Looks, PassReport, Policy, Request, StepOutcome, StepReport},
     resolve::resolve,
+    schedule::scheduled::Scheduled,
     settings::{Chosen, Description, Resource, Selection, Settings, site::SitePolicy},
     signals::Interrupt,
     warning::Code,
 };
 use eg_model::{
+    follow::Move,
     ids::{InstallationId, SessionId},
     lease::{Lease, Phase},
     plan::{NoteKind, Step},
-    session::{Grant, GrantStatus, Session, SessionStatus},
+    session::{EndedReason, Grant, GrantStatus, Session, SessionStatus},
     target::{OtherServices, Reach, TargetKey},
 };
 use eg_state::{Filter, LastRuns, Notice, Opening, RunKind, Store};
 use futures_util::future::join_all;
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
     pin::pin,
     time::Duration,
@@ -320,7 +324,15 @@ impl Context<'_> {
     }
 
     fn view(&self, runs: LastRuns) -> View {
-        View { now: self.env.now(), zone: self.zone.clone(), runs, columns: self.env.stdout_columns }
+        let scheduled = Scheduled::NotAsked;
+        View { now: self.env.now(), zone: self.zone.clone(), runs, columns: self.env.stdout_columns, scheduled }
+    }
+
+    /// Asks the schedulers of this machine what closes sessions on time.
+    fn scheduled(&self, store: Option<&Store>, runs: &LastRuns) -> Scheduled {
+        // Where the record cannot tell since when there is a job, it is taken for one that works.
+        let since = store.and_then(|store| store.scheduled_since().ok().flatten());
+        Scheduled::ask(self.env, self.config.as_ref().ok(), &self.state, runs, since)
     }
 
     fn runtime(&self) -> Result<Runtime, CommandError> {
@@ -365,7 +377,13 @@ impl Context<'_> {
             interrupt,
             unrecorded_stops: BTreeSet::new(),
             loaded: LoadCache::default(),
-            on_change: Box::new(|change| self.printer.landed(&grant_line(&change.grant))),
+            rights: KnownRights::default(),
+            changes: Cell::default(),
+            on_change: Box::new(|change, own| {
+                let line =
+                    if own { grant_line(&change.grant) } else { other_grant_line(change.session, &change.grant) };
+                self.printer.landed(&line);
+            }),
         }
     }
 
@@ -398,6 +416,18 @@ impl Context<'_> {
         sessions: &[SessionId],
         looks: Looks,
     ) -> Result<PassReport, CommandError> {
+        self.moving_pass(driver, kind, sessions, looks, Vec::new()).await
+    }
+
+    /// The same where sessions first go where their user is.
+    async fn moving_pass(
+        &self,
+        driver: &Driver<'_>,
+        kind: RunKind,
+        sessions: &[SessionId],
+        looks: Looks,
+        moves: Vec<Move>,
+    ) -> Result<PassReport, CommandError> {
         let say = |holder: &str| {
             self.printer.remark(&format!("Waiting for another eg ({})...", self.zone.in_text(holder)));
         };
@@ -412,7 +442,7 @@ impl Context<'_> {
             interactive: true,
             timer: false,
             collect_from: Vec::new(),
-            moves: Vec::new(),
+            moves,
             dry_run: false,
         };
         let report = self.driven(driver, &lock, &request, looks).await?;
@@ -630,10 +660,16 @@ fn tags_are_behind(store: &Store, session: &Session) -> Result<bool, CommandErro
     Ok(held.any(|lease| early(&lease)))
 }
 
-/// A session's status and time, for a refusal.
+/// How and when a session ended, for a refusal: it expired when its time was over, whenever that was noticed.
 fn ended_text(session: &Session, zone: &Zone) -> String {
-    let since = session.ended_at.map(|at| format!(" since {}", zone.format(at))).unwrap_or_default();
-    format!("session {} has been {}{since}", session.id.short(), session.status)
+    let short = session.id.short();
+    let (how, at) = match session.ended_reason {
+        Some(EndedReason::Expired) => ("expired", Some(session.expires_at)),
+        Some(EndedReason::Manual) => ("was stopped", session.ended_at),
+        None => return format!("session {short} is {}", session.status),
+    };
+    let at = at.map(|at| format!(" at {}", zone.format(at))).unwrap_or_default();
+    format!("session {short} {how}{at} ({})", session.status)
 }
 
 /// Whether a lease is about something that a session asked for.

@@ -1,13 +1,14 @@
 //! What `session start`, `ensure` and `run` share: the options, the look around, the session that they ask for, and what
 //! is to be said about it.
 
-use super::{Context, check_clock, no_signals, stop::end_own};
+use super::{Context, check_clock, follow::refused as follow_refused, no_signals, stop::end_own};
 use crate::{
     detect::{Detected, Families, FamilyOutcome, check_asked, describe, detect, never_detected, proxy_hint},
     error::{CommandError, Kind},
+    playground::is_inside,
     probe::probe,
     reconcile::{Driver, Looks, PassReport},
-    schedule::{cron_hint, is_scheduled},
+    schedule::{cron_hint, scheduled::Scheduled},
     settings::{Resource, Settings, site::Asked},
     signals::Interrupt,
     warning::Code,
@@ -18,6 +19,7 @@ use eg_model::{
     address::{IpVersion, parse_explicit},
     duration::parse_within,
     endpoint::{Endpoint, advice},
+    follow::{Found, Move, moves},
     ids::{GrantId, SessionId},
     permission::{Permission, PortSpec},
     session::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing},
@@ -25,7 +27,7 @@ use eg_model::{
     until::{UntilError, check_ahead, parse_until},
 };
 use eg_providers::{Caller, CredentialsEnd, aws};
-use eg_state::{LastRuns, RunKind};
+use eg_state::{LastRuns, RunKind, Store};
 use futures_util::future::{join, join_all};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -152,14 +154,16 @@ pub(super) struct Opening<'a> {
     pub(super) settings: &'a Settings,
     args: &'a OpenArgs,
     /// Each with an id: what is named by name or tags was looked up, and is kept.
-    resources: Vec<Resource>,
+    pub(super) resources: Vec<Resource>,
     /// What to open on each of them.
     ports: Vec<Vec<PortSpec>>,
-    reaches: Vec<Reach>,
+    pub(super) reaches: Vec<Reach>,
     length: Length,
     /// The longest that a session may last here, extensions included.
     pub(super) longest: TimeDelta,
     explicit: Vec<IpAddr>,
+    /// True for `--dry-run`: even the time at which a target was first missing is not recorded.
+    pub(super) dry_run: bool,
 }
 
 /// What is asked of the clouds before a session is recorded.
@@ -226,7 +230,8 @@ impl<'a> Opening<'a> {
         check_endpoints(&reaches)?;
         let site = context.site_policy()?;
         let longest = site.longest(settings.session.max_duration);
-        let opening = Self { context, settings, args, resources, ports, reaches, length, longest, explicit };
+        let opening =
+            Self { context, settings, args, resources, ports, reaches, length, longest, explicit, dry_run: false };
         opening.check_families()?;
         site.check(&opening.asked())?;
         Ok(opening)
@@ -301,8 +306,12 @@ impl<'a> Opening<'a> {
 
     /// The driver, on the record.
     pub(super) fn driver(&self) -> Result<Driver<'a>, CommandError> {
+        self.driver_on(self.context.store()?)
+    }
+
+    pub(super) fn driver_on(&self, store: Store) -> Result<Driver<'a>, CommandError> {
         self.context.name_endpoints(self.reaches.iter());
-        self.context.driver(self.context.store()?, Some(self.settings))
+        self.context.driver(store, Some(self.settings))
     }
 
     /// Looks around, before anything is recorded.
@@ -381,7 +390,7 @@ impl<'a> Opening<'a> {
 
     async fn look(&self, driver: &Driver<'_>) -> Looks {
         let targets = self.reaches.iter().map(|reach| (reach.target.clone(), vec![reach.clone()])).collect();
-        driver.look(&targets, false).await
+        driver.look(&targets, self.dry_run).await
     }
 
     /// Who we are, and until when, per way.
@@ -499,6 +508,25 @@ impl<'a> Opening<'a> {
         Ok(session)
     }
 
+    /// Where a session that follows its user goes, now that the user's addresses are known.
+    pub(super) fn moves(&self, session: &Session, addresses: &[IpAddr]) -> Result<Vec<Move>, CommandError> {
+        let found = |version| {
+            let address = addresses.iter().find(|address| IpVersion::of(**address) == version);
+            address.map_or(Found::Unknown, |address| Found::Agreed(*address))
+        };
+        let (v4, v6) = (found(IpVersion::V4), found(IpVersion::V6));
+        let site = self.context.site_policy()?;
+        let mut moves = moves(session, v4, v6, self.context.env.now());
+        moves.retain(|step| match follow_refused(&site, self.settings, session, step) {
+            None => true,
+            Some(note) => {
+                self.context.printer.warn(Code::Note(note.note.kind), &note.note.message, &[]);
+                false
+            }
+        });
+        Ok(moves)
+    }
+
     /// Whether a reason was given, and this session has another one, or none.
     pub(super) fn has_another_reason(&self, session: &Session) -> bool {
         self.args.reason.is_some() && self.args.reason != session.reason
@@ -516,7 +544,9 @@ impl<'a> Opening<'a> {
         match session.status {
             SessionStatus::Active => "✓ Session is ACTIVE\n".to_owned(),
             SessionStatus::Failed => {
-                format!("✗ Session is FAILED: still trying until {until}; give up with: eg session stop {short}\n")
+                format!(
+                    "✗ Nothing could be opened. eg reconcile keeps trying until {until}; to give up: eg session stop {short}\n"
+                )
             }
             status => format!("! Session is {status}\n"),
         }
@@ -620,28 +650,46 @@ impl<'a> Opening<'a> {
     }
 
     /// Warns of whatever would keep this machine from closing a session.
-    pub(super) fn warn_of_closing(&self, callers: &Callers, session: &Session, runs: &LastRuns) {
+    pub(super) fn warn_of_closing(&self, driver: &Driver<'_>, callers: &Callers, session: &Session, runs: &LastRuns) {
         self.warn_of_credentials(callers, session, Closer::Schedule);
-        self.warn_of_no_schedule(runs);
+        self.warn_of_no_schedule(driver, runs);
     }
 
     /// Warns when nothing would close a session on time.
-    fn warn_of_no_schedule(&self, runs: &LastRuns) {
-        let Context { env, printer, config, state, .. } = self.context;
-        if !is_scheduled(runs, env.now()) {
-            let by_hand = config.iter().map(|config| cron_hint(env, config, state));
-            let hints: Vec<String> =
-                std::iter::once("have it run every minute: eg schedule install".to_owned()).chain(by_hand).collect();
-            printer.warn(
-                Code::NotScheduled,
-                "nothing runs `eg reconcile` regularly: nothing would close this session on time",
-                &hints,
-            );
+    fn warn_of_no_schedule(&self, driver: &Driver<'_>, runs: &LastRuns) {
+        let Context { env, printer, config, state, zone, .. } = self.context;
+        let mut store = driver.store.borrow_mut();
+        match self.context.scheduled(Some(&*store), runs) {
+            Scheduled::No => {
+                let by_hand = config.iter().map(|config| cron_hint(env, config, state));
+                let hints = ["install one: eg schedule install".to_owned()].into_iter().chain(by_hand);
+                let message = "no scheduled job is installed, so nothing will close this session when it expires";
+                printer.warn(Code::NotScheduled, message, &hints.collect::<Vec<_>>());
+            }
+            Scheduled::Idle(scheduler, since) => {
+                let (name, since) = (scheduler.as_str(), zone.format(since));
+                let message = format!(
+                    "the job in {name} has not run since {since}: nothing may close this session when it expires"
+                );
+                printer.warn(Code::NotScheduled, &message, &["see what is wrong: eg doctor".to_owned()]);
+            }
+            // From now on it is known for how long it has not run.
+            Scheduled::Job(_) if runs.timer_at.is_none() => {
+                if let Ok(None) = store.scheduled_since()
+                    && let Err(error) = store.note_schedule(env.now())
+                {
+                    tracing::info!("that there is a job cannot be noted: {error}");
+                }
+            }
+            _ => {}
         }
     }
 
     /// Warns of credentials that nobody has any more when the session is to be closed.
     pub(super) fn warn_of_credentials(&self, callers: &Callers, session: &Session, closer: Closer) {
+        if is_inside(self.context.env, &self.context.state.path) {
+            return;
+        }
         let mut warned = BTreeSet::new();
         for (name, end) in &callers.ends {
             if let Some(warning) = self.credentials_warning(end, session.expires_at, closer) {

@@ -5,7 +5,7 @@ use crate::{
     error::{CommandError, Exit, Kind},
     lock,
     output::{json, text::escape_controls},
-    reconcile::{Driver, NoteReport, PassReport, Request, StepOutcome},
+    reconcile::{Driver, Looks, NoteReport, PASS_LIMIT, PassReport, Request, StepOutcome},
     schedule::variables::begin_again,
     settings::Settings,
 };
@@ -15,7 +15,7 @@ use eg_model::{
     duration::parse_seconds,
     ids::{RunId, SessionId},
     plan::{NoteKind, TargetPlan},
-    session::{Session, Standing},
+    session::{Grant, GrantStatus, Session, Standing},
     target::{Reach, TargetKey},
 };
 use eg_state::{RunKind, Store};
@@ -24,6 +24,7 @@ use std::{
     path::PathBuf,
     time::Duration,
 };
+use tokio::time::Instant;
 
 /// Make the firewalls match the record: repair, expire, revoke
 ///
@@ -76,6 +77,7 @@ fn reconcile(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, Comman
         context.settings()?;
         let nothing = PassReport::new(RunId(context.env.uuid()), context.env.now());
         context.printer.json(&json::pass(&nothing, &BTreeMap::new()));
+        context.printer.remark("Nothing to do.");
         return Ok(Exit::Done);
     }
     let runtime = context.runtime()?;
@@ -92,7 +94,7 @@ async fn once(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, Comma
     let mut driver = context.driver(context.store()?, settings.as_ref().ok())?;
     if args.timer {
         // A scheduler mails what is printed: what goes well is no mail, and what does not is told at the end.
-        driver.on_change = Box::new(|_| {});
+        driver.on_change = Box::new(|_, _| {});
     }
     let pass = Pass { kind: RunKind::Reconcile, timer: args.timer, dry_run: args.dry_run };
     // Sessions that end in this pass are named by what was on record before it.
@@ -104,10 +106,12 @@ async fn once(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, Comma
     if args.dry_run {
         shown.dry_run();
     } else {
-        if !args.timer {
-            shown.steps();
+        if args.timer {
+            shown.failure(&driver)?;
+        } else {
+            shown.steps(false);
+            shown.whole_truth(&driver)?;
         }
-        shown.failure(&driver)?;
     }
     if !args.dry_run {
         let told = settings.as_ref().ok().and_then(|settings| settings.notify.as_ref());
@@ -191,6 +195,12 @@ impl Pass {
         };
         let looks = std::mem::take(&mut followed.looks);
         let mut report = context.driven(driver, &lock, &request, looks).await?;
+        // Other processes record sessions while the pass is at work. Further passes carry these out, for a minute at most.
+        let until = Instant::now() + PASS_LIMIT;
+        while report.was_outrun && !self.dry_run && Instant::now() < until && driver.interrupt.asked().is_none() {
+            let request = Request { collect_from: Vec::new(), moves: Vec::new(), ..request.clone() };
+            report = report.followed_by(context.driven(driver, &lock, &request, Looks::new()).await?);
+        }
         followed.tell(&mut report);
         if !self.dry_run {
             let mut store = driver.store.borrow_mut();
@@ -271,13 +281,18 @@ impl Shown<'_> {
     /// Every target's plan: `+` opens, `-` closes, `~` changes tags, `=` stays.
     fn dry_run(&self) {
         self.moves("would follow");
+        let mut shown = !self.report.moves.is_empty() || !self.report.notes.is_empty();
         for plan in &self.report.plans {
             let steps = plan.steps.iter().map(|step| format!("  {}\n", self.context.zone.in_text(&step.to_string())));
             let kept = kept(plan).into_iter();
             let lines: String = steps.chain(kept).collect();
             if !lines.is_empty() {
+                shown = true;
                 self.context.printer.result(&(self.heading(&plan.target) + &lines));
             }
+        }
+        if !shown {
+            self.context.printer.remark("Nothing to do.");
         }
         self.context.tell_notes(self.report);
     }
@@ -291,11 +306,11 @@ impl Shown<'_> {
     }
 
     /// The steps that were taken.
-    pub(super) fn steps(&self) {
+    pub(super) fn steps(&self, unattended: bool) {
         self.moves("follows");
         let mut last = None;
         // What failed is told by the failure, once, where nobody watches.
-        let watched = self.context.env.stderr_is_terminal;
+        let watched = !unattended || self.context.env.stderr_is_terminal;
         let shown = self.report.steps.iter().filter(|step| watched || step.outcome == StepOutcome::Done);
         for step in shown {
             if last != Some(&step.target) {
@@ -312,12 +327,60 @@ impl Shown<'_> {
         }
     }
 
+    /// Tells a person the outcome of the pass: what is not settled and when eg tries again, or that there was nothing to do.
+    fn whole_truth(&self, driver: &Driver<'_>) -> Result<(), CommandError> {
+        let report = self.report;
+        let mut store = driver.store.borrow_mut();
+        self.context.tell_notes(report);
+        let what = failure_text(report, &failed_sessions(&store, &report.failed_sessions)?, &self.open_ends(&store)?);
+        let noted = store.note(REPORTED)?.is_some();
+        what.lines().for_each(|line| self.context.printer.remark(line));
+        if !what.is_empty() {
+            let now = self.context.env.now();
+            let next = match report.next_wake.filter(|at| *at > now) {
+                Some(at) => format!("eg tries again at {}", self.context.zone.clock(at)),
+                None => "the next reconcile tries again".to_owned(),
+            };
+            self.context.printer.remark(&next);
+        } else if noted {
+            store.clear_note(REPORTED)?;
+            self.context.printer.remark("✓ Everything is as recorded again");
+        } else if report.steps.is_empty() && report.moves.is_empty() && warning_text(report).is_empty() {
+            let changed = driver.changes.get() > 0;
+            self.context.printer.remark(if changed { "✓ Everything is as recorded" } else { "Nothing to do." });
+        }
+        Ok(())
+    }
+
+    /// The grants on record that are not as their sessions want them, a line each.
+    fn open_ends(&self, store: &Store) -> Result<Vec<String>, CommandError> {
+        let mut sessions = store.live_sessions()?;
+        sessions.extend(store.unfinished_sessions()?);
+        let done = |session: &Session, grant: &Grant| match session.status.is_live() {
+            true => grant.status == GrantStatus::Applied || grant.status == GrantStatus::Removed,
+            false => grant.status == GrantStatus::Removed,
+        };
+        let mut lines = Vec::new();
+        for session in &sessions {
+            for grant in session.grants.iter().filter(|grant| !done(session, grant)) {
+                let (short, name) = (session.id.short(), escape_controls(&grant.resource_name));
+                let family = grant.ip_version();
+                let why = grant.error_message().map(|why| format!(": {}", escape_controls(&why))).unwrap_or_default();
+                lines.push(match grant.status {
+                    GrantStatus::Removing => format!("session {short} on {name} {family}: not confirmed closed yet"),
+                    status => format!("session {short} on {name} {family} is {status}{why}"),
+                });
+            }
+        }
+        Ok(lines)
+    }
+
     /// What keeps the pass from being a clean one, and what it warns of: always on a terminal; else when it is new,
     /// changes, ends, or was last said six hours ago.
     pub(super) fn failure(&self, driver: &Driver<'_>) -> Result<(), CommandError> {
         let report = self.report;
         let mut store = driver.store.borrow_mut();
-        let what = failure_text(report, &failed_sessions(&store, &report.failed_sessions)?);
+        let what = failure_text(report, &failed_sessions(&store, &report.failed_sessions)?, &[]);
         let warnings = warning_text(report);
         let failing = self.is_news(store.note(REPORTED)?.as_deref(), &what);
         let warned = self.is_news(store.note(WARNED)?.as_deref(), &warnings);
@@ -377,7 +440,7 @@ fn failed_sessions(store: &Store, ids: &[SessionId]) -> Result<Vec<Session>, Com
 }
 
 /// The failure in words that stay the same while it does: no times, no counts.
-fn failure_text(report: &PassReport, failed: &[Session]) -> String {
+fn failure_text(report: &PassReport, failed: &[Session], open_ends: &[String]) -> String {
     if report.converged && report.state_errors.is_empty() {
         return String::new();
     }
@@ -396,10 +459,13 @@ fn failure_text(report: &PassReport, failed: &[Session]) -> String {
         })
         .collect();
     if lines.is_empty() {
-        lines.push(report.summary().map_or_else(
-            || "not everything is as recorded yet; eg keeps trying".to_owned(),
-            |summary| format!("not everything is as recorded yet: {}", escape_controls(&summary)),
-        ));
+        lines.extend(report.summary().map(|summary| format!("Still pending: {}", escape_controls(&summary))));
+    }
+    if lines.is_empty() {
+        lines.extend(open_ends.iter().cloned());
+    }
+    if lines.is_empty() {
+        lines.push("not everything is as recorded yet; eg keeps trying".to_owned());
     }
     lines.sort();
     lines.dedup();

@@ -76,6 +76,7 @@ async fn open_and_run(opening: &Opening<'_>, words: &[OsString]) -> Result<Exit,
     context.printer.progress("→ Starting session...");
     let driver = opening.driver()?;
     let surroundings = opening.look_around(&driver, Ask::TargetsAndCallers).await?;
+    opening.preflight(&driver, &surroundings).await?;
     opening.warn_of_earlier_addresses(&driver, &surroundings.addresses)?;
     let runs = driver.store.borrow().last_runs()?;
     // From here on there is something to close: nothing may go wrong without closing it.

@@ -4,14 +4,16 @@ use super::Context;
 use crate::{
     error::{CommandError, Exit, Kind},
     output::{json, text::escape_controls},
+    playground::is_inside,
     schedule::{
         Job,
         host::{self, Installed, Scheduler},
-        is_scheduled, printed, variables,
+        printed, variables,
     },
     warning::Code,
 };
-use eg_state::LastRuns;
+use eg_model::Timestamp;
+use eg_state::{LastRuns, StateError, Store};
 use serde_json::json;
 use std::path::Path;
 
@@ -81,8 +83,7 @@ pub fn show(context: &Context<'_>, args: &ShowArgs) -> Result<Exit, CommandError
     let name = place.scheduler.as_str();
     let at = runs.scheduled_at.map(|at| context.zone.format(at));
     let seen = match at {
-        Some(at) if is_scheduled(&runs, context.env.now()) => format!("Last scheduled run: {at}\n"),
-        Some(at) => format!("Last scheduled run: {at}, which is too long ago\n"),
+        Some(at) => format!("Last scheduled run: {at}\n"),
         None => "Never run.\n".to_owned(),
     };
     let state = match installed {
@@ -104,6 +105,12 @@ pub fn show(context: &Context<'_>, args: &ShowArgs) -> Result<Exit, CommandError
 /// # Errors
 /// There is no configuration to run it with and nothing to close, no scheduler, or it refuses.
 pub fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit, CommandError> {
+    if is_inside(context.env, &context.state.path) {
+        let message = "this is a sandbox: a job would outlive it, and fail every minute";
+        return Err(
+            CommandError::new(Kind::Refused, message).hint("install it outside of the sandbox, for your own state")
+        );
+    }
     if let Err(error) = configured(context) {
         // Closing takes the record alone.
         if !something_to_close(context)? {
@@ -117,6 +124,7 @@ pub fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit, Comman
         return place.by_hand();
     }
     let changed = host::install(context.env, place.scheduler, &place.job)?;
+    note(context, changed, Store::note_schedule);
     place.json(&LastRuns::default(), Some(Installed::Current), changed)?;
     let name = place.scheduler.as_str();
     context.printer.result(&if changed {
@@ -133,6 +141,18 @@ pub(super) fn can_install(context: &Context<'_>) -> bool {
     let place = Place::new(context, &With::default());
     let state = place.map(|place| (place.only_printed(), host::installed(context.env, place.scheduler, &place.job)));
     matches!(state, Ok((false, Ok(Installed::No | Installed::Outdated))))
+}
+
+/// Notes in an existing record that the job was installed or removed: later commands tell from it if the job works. The job
+/// is in place all the same if the note cannot be written.
+fn note(context: &Context<'_>, changed: bool, what: fn(&mut Store, Timestamp) -> Result<(), StateError>) {
+    if !changed || !context.state.path.exists() {
+        return;
+    }
+    let noted = context.store().and_then(|mut store| Ok(what(&mut store, context.env.now())?));
+    if let Err(error) = noted {
+        tracing::info!("the record does not know of it: {error}");
+    }
 }
 
 /// Whether there is something that may be opened.
@@ -159,6 +179,7 @@ pub fn remove(context: &Context<'_>, args: &RemoveArgs) -> Result<Exit, CommandE
         return Err(place.removed_by_hand());
     }
     let changed = host::remove(context.env, place.scheduler, &place.job)?;
+    note(context, changed, Store::note_schedule_removed);
     place.json(&LastRuns::default(), Some(Installed::No), changed)?;
     let name = place.scheduler.as_str();
     context.printer.result(&if changed {

@@ -3,6 +3,7 @@
 use super::{
     Context, exit_after,
     opening::{Ask, OpenArgs, Opening},
+    preview::preview,
 };
 use crate::{
     error::{CommandError, Exit},
@@ -33,6 +34,9 @@ pub struct StartArgs {
     /// Record the session and return; `eg reconcile` opens the rules
     #[arg(long, conflicts_with_all = ["atomic", "check"])]
     no_wait: bool,
+    /// Show what would be opened, and do nothing
+    #[arg(long, conflicts_with_all = ["atomic", "check", "no_wait"])]
+    dry_run: bool,
 }
 
 /// Starts a session.
@@ -42,8 +46,10 @@ pub struct StartArgs {
 pub fn run(context: &Context<'_>, args: &StartArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
     let runtime = context.runtime()?;
-    let opening = Opening::new(context, &runtime, &args.open, &settings, "eg session start")?;
-    let ended = runtime.block_on(start(&opening, args));
+    let mut opening = Opening::new(context, &runtime, &args.open, &settings, "eg session start")?;
+    opening.dry_run = args.dry_run;
+    let ended =
+        if args.dry_run { runtime.block_on(preview(&opening)) } else { runtime.block_on(start(&opening, args)) };
     runtime.shutdown_background();
     ended
 }
@@ -54,37 +60,42 @@ async fn start(opening: &Opening<'_>, args: &StartArgs) -> Result<Exit, CommandE
     let driver = opening.driver()?;
     let ask = if args.no_wait { Ask::Nothing } else { Ask::TargetsAndCallers };
     let surroundings = opening.look_around(&driver, ask).await?;
+    opening.preflight(&driver, &surroundings).await?;
     opening.warn_of_earlier_addresses(&driver, &surroundings.addresses)?;
     let runs = driver.store.borrow().last_runs()?;
     let session = opening.begin(&driver, &surroundings)?;
     context.printer.result(&opening.began(&session, runs.clone()));
     opening.warn_of_families_left_out();
     opening.warn_of_accounts_without_role(&surroundings.callers);
-    let warn = || opening.warn_of_closing(&surroundings.callers, &session, &runs);
+    let callers = &surroundings.callers;
+    let warn = |driver: &Driver<'_>| opening.warn_of_closing(driver, callers, &session, &runs);
     // What the cloud closes by itself needs neither this machine nor its credentials on time.
     let switched = opening.is_switched(&session) && !args.no_wait;
     if !switched {
-        warn();
+        warn(&driver);
     }
     let on_record = |error| stays_on_record(error, session.id);
+    let wider = opening.wider_rules(&session, &surroundings);
     if args.no_wait {
         context.printer.json(&context.session_json(&driver.store.borrow(), &session).map_err(on_record)?);
         return Ok(Exit::Done);
     }
     let unset = |session: &Session| switched && session.current().any(|grant| grant.unswitched.is_some());
     if args.atomic {
-        let (session, exit) = whole(opening, driver, session.id, surroundings.looks).await?;
+        let (driver, session, exit) = whole(opening, driver, session.id, surroundings.looks).await?;
         if unset(&session) {
-            warn();
+            warn(&driver);
         }
+        opening.warn_of_open_anyway(&session, &wider);
         context.printer.result(&opening.closing_line(&session));
         return Ok(exit);
     }
     let passed = context.scoped_pass(&driver, RunKind::Start, &[session.id], surroundings.looks).await;
     let session = context.again(&driver.store.borrow(), session.id).map_err(on_record)?;
     if unset(&session) || (switched && passed.is_err()) {
-        warn();
+        warn(&driver);
     }
+    opening.warn_of_open_anyway(&session, &wider);
     context.printer.json(&context.session_json(&driver.store.borrow(), &session).map_err(on_record)?);
     let report = passed.map_err(on_record)?;
     context.printer.result(&opening.closing_line(&session));
@@ -93,12 +104,12 @@ async fn start(opening: &Opening<'_>, args: &StartArgs) -> Result<Exit, CommandE
 
 /// Everything or nothing. A rule whose switch in the cloud could not be set is open all the same: it stays, and the
 /// exit status says that this part is not as asked.
-async fn whole(
+async fn whole<'d>(
     opening: &Opening<'_>,
-    driver: Driver<'_>,
+    driver: Driver<'d>,
     id: SessionId,
     looks: Looks,
-) -> Result<(Session, Exit), CommandError> {
+) -> Result<(Driver<'d>, Session, Exit), CommandError> {
     let context = opening.context;
     match opening.all_or_nothing(driver, id, looks).await {
         Ok((driver, report)) => {
@@ -106,7 +117,7 @@ async fn whole(
             let session = context.again(&driver.store.borrow(), id).map_err(on_record)?;
             context.printer.json(&context.session_json(&driver.store.borrow(), &session).map_err(on_record)?);
             let exit = exit_after(&session, &report);
-            Ok((session, exit))
+            Ok((driver, session, exit))
         }
         Err(error) => {
             // What is open, or is not, matters more than that it cannot be shown.

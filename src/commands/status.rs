@@ -10,7 +10,6 @@ use crate::{
         session_view::{View, line},
         text::escape_controls,
     },
-    schedule::is_scheduled,
     settings::Settings,
 };
 use eg_model::{
@@ -43,12 +42,15 @@ pub fn run(context: &Context<'_>, args: &StatusArgs) -> Result<Exit, CommandErro
         return status_watch::run(context);
     }
     let settings = context.settings();
-    let glance = context.store_for_reading()?.as_ref().map(Glance::read).transpose()?.unwrap_or_default();
+    let store = context.store_for_reading()?;
+    let glance = store.as_ref().map(Glance::read).transpose()?.unwrap_or_default();
+    let scheduled = context.scheduled(store.as_ref(), &glance.runs);
     let addresses = match &settings {
         Ok(settings) => addresses(context, settings)?,
         Err(_) => Vec::new(),
     };
-    let shown = Shown { view: context.view(glance.runs.clone()), glance: &glance, addresses: &addresses };
+    let shown =
+        Shown { view: View { scheduled, ..context.view(glance.runs.clone()) }, glance: &glance, addresses: &addresses };
     context.printer.json(&shown.json());
     context.printer.result(&shown.text());
     settings?;
@@ -133,7 +135,8 @@ impl Shown<'_> {
         };
         let overdue: String = self.view.overdue_causes(sessions).iter().map(|cause| format!("{cause}\n")).collect();
         let troubles: String = self.unconverged().iter().map(|item| self.trouble(item)).collect();
-        let strays: String = self.strays().iter().map(|stray| format!("{stray}\n")).collect();
+        let strays = self.view.covered(sessions).into_iter().chain(self.strays());
+        let strays: String = strays.map(|line| format!("{line}\n")).collect();
         let notes = overdue + &troubles + &strays;
         if notes.is_empty() { text } else { text + "\n" + &notes }
     }
@@ -190,7 +193,7 @@ impl Shown<'_> {
         });
         json!({
             "addresses": self.addresses.iter().map(address).collect::<Vec<_>>(),
-            "scheduled": is_scheduled(runs, self.view.now),
+            "scheduled": self.view.scheduled.closes(),
             "scheduledAt": runs.scheduled_at.map(json::time),
             "lastReconcile": last,
             "nextWakeAt": self.glance.next_wake(self.view.now).map(json::time),

@@ -11,10 +11,14 @@ use crate::{
     env::Env,
     error::{CommandError, Exit, Kind},
     glance::Glance,
-    output::printer::{Printer, Style},
+    output::{
+        printer::{Printer, Style},
+        session_view::View,
+    },
     screen::{Screen, keys},
     signals::Interrupt,
 };
+use chrono::TimeDelta;
 use clap::Parser;
 use eg_state::{Event, StateError, Store};
 use ratatui::crossterm::event::Event as TerminalEvent;
@@ -95,9 +99,14 @@ async fn show(
     interrupt: &Interrupt,
 ) -> Result<(), CommandError> {
     let mut keys = keys();
+    let mut scheduled = (context.env.now(), context.scheduled(known.store.as_ref(), &known.glance.runs));
     while interrupt.asked().is_none() {
         known.look(context);
         let view = context.view(known.glance.runs.clone());
+        if (view.now - scheduled.0).abs() >= ASK_AGAIN {
+            scheduled = (view.now, context.scheduled(known.store.as_ref(), &known.glance.runs));
+        }
+        let view = View { scheduled: scheduled.1, ..view };
         let scene = Scene {
             board,
             view: &view,
@@ -130,6 +139,9 @@ async fn show(
     }
     Ok(())
 }
+
+/// How often the scheduler is asked: a program is run for it.
+const ASK_AGAIN: TimeDelta = TimeDelta::seconds(60);
 
 /// What is known of the record.
 #[derive(Default)]

@@ -3,21 +3,21 @@
 use super::{Context, concerns, ended_text};
 use crate::{
     error::{CommandError, Exit, Kind},
-    output::time::Zone,
+    output::{json::SessionJson, time::Zone},
     reconcile::{Driver, Looks, PassReport, StepOutcome, StepReport},
     settings::Settings,
     signals::Interrupt,
     warning::Code,
 };
 use eg_model::{
-    Timestamp,
+    failure::{Failure, FailureClass, Purpose},
     ids::SessionId,
     lease::{Lease, Phase},
-    plan::Step,
+    plan::{NoteKind, Step},
     session::{GrantStatus, Session, SessionStatus, Standing},
+    target::TargetKey,
 };
 use eg_state::{RunKind, StateError, Store};
-use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Close what a session opened
@@ -54,7 +54,7 @@ async fn stop(context: &Context<'_>, args: &StopArgs) -> Result<Exit, CommandErr
     unless_full(store.expire(now))?;
     let mut sessions = chosen(context, &store, args)?;
     if sessions.is_empty() {
-        context.printer.json(&json!([]));
+        context.printer.json(&Vec::<SessionJson>::new());
         context.printer.remark("No live sessions.");
         settings?;
         return Ok(Exit::Done);
@@ -78,9 +78,10 @@ async fn stop(context: &Context<'_>, args: &StopArgs) -> Result<Exit, CommandErr
     let mut driver = context.driver(store, settings.as_ref().ok())?;
     driver.unrecorded_stops.clone_from(&unrecorded);
     let passed = close(context, &driver, &ids).await;
+    let untried = Untried::of(&passed);
     let store = driver.store.borrow();
     let ended = ids.iter().map(|id| context.again(&store, *id)).collect::<Result<Vec<_>, _>>()?;
-    let shown = Shown { context, store: &store, unrecorded: &unrecorded, cut_short: passed.is_err() };
+    let shown = Shown { context, store: &store, unrecorded: &unrecorded, untried };
     shown.print(args, &sessions, &ended)?;
     let passed = passed.map_err(|error| go_on(error, &ended))?;
     settings?;
@@ -190,7 +191,7 @@ async fn end(
         // What may be left to do concerns the tags of rules that stay for others.
         return Ok(session);
     }
-    let shown = Shown { context, store: &store, unrecorded: &unrecorded, cut_short: passed.is_err() };
+    let shown = Shown { context, store: &store, unrecorded: &unrecorded, untried: Untried::of(&passed) };
     let open = shown.still_open(&session)?;
     Err(match passed {
         _ if !unrecorded.is_empty() => CommandError::new(Kind::State, "the disk is full: its stop is not on record")
@@ -229,8 +230,32 @@ struct Shown<'a> {
     store: &'a Store,
     /// Sessions whose stop is not on record: the disk is full.
     unrecorded: &'a BTreeSet<SessionId>,
-    /// Whether the pass did not come to its end.
-    cut_short: bool,
+    /// Where nothing was tried.
+    untried: Untried,
+}
+
+/// Where a pass could not try to close anything.
+enum Untried {
+    /// It did not come to its end.
+    Anything,
+    /// These could not be read.
+    Targets(BTreeSet<TargetKey>),
+}
+
+impl Untried {
+    fn of<E>(passed: &Result<Option<PassReport>, E>) -> Self {
+        let Ok(report) = passed else { return Self::Anything };
+        let notes = report.iter().flat_map(|report| &report.notes);
+        let unread = notes.filter(|item| item.note.kind == NoteKind::Unavailable);
+        Self::Targets(unread.map(|item| item.target.clone()).collect())
+    }
+
+    fn concerns(&self, target: &TargetKey) -> bool {
+        match self {
+            Self::Anything => true,
+            Self::Targets(unread) => unread.contains(target),
+        }
+    }
 }
 
 impl Shown<'_> {
@@ -250,7 +275,9 @@ impl Shown<'_> {
                 context.printer.result("Stop not recorded\n");
                 continue;
             }
-            context.printer.result(&self.closing_line(session, args.all, &others, &leases));
+            // One of several is named.
+            let name = if args.all { format!(" {}", session.id.short()) } else { String::new() };
+            context.printer.result(&self.closing_line(session, &name, &others, &leases));
             for line in stays_open(before, &others, &leases, &context.zone) {
                 context.printer.result(&format!("  still open: {line}\n"));
             }
@@ -259,20 +286,29 @@ impl Shown<'_> {
     }
 
     /// `Session stopped` is said only when every rule is closed or left to somebody else.
-    fn closing_line(&self, session: &Session, of_many: bool, others: &[Session], leases: &[Lease]) -> String {
+    fn closing_line(&self, session: &Session, name: &str, others: &[Session], leases: &[Lease]) -> String {
         match session.status {
-            SessionStatus::Cancelled if of_many => format!("✓ Stopped {}\n", session.id.short()),
+            SessionStatus::Cancelled if !name.is_empty() => format!("✓ Stopped{name}\n"),
             SessionStatus::Cancelled => "✓ Session stopped\n".to_owned(),
-            SessionStatus::Expired => "✓ Session closed; it had expired\n".to_owned(),
+            SessionStatus::Expired => format!("✓ Session{name} closed; it had expired\n"),
             _ => format!("Stop recorded; {}\n", self.open_until(&closing(session, others, leases))),
         }
     }
 
-    fn open_until(&self, open: &[&Lease]) -> String {
-        let rules = if open.len() == 1 { "1 rule".to_owned() } else { format!("{} rules", open.len()) };
-        let until =
-            self.closes_at(open).map_or_else(|| "the next reconcile".to_owned(), |at| self.context.zone.clock(at));
-        format!("{rules} still open until {until}")
+    /// Counts the rules that are open for certain, and those that only wait for a confirmation.
+    fn open_until(&self, closing: &[&Lease]) -> String {
+        let (open, waiting): (Vec<&Lease>, Vec<&Lease>) =
+            closing.iter().copied().partition(|lease| self.is_open(lease));
+        let rules = |count: usize| if count == 1 { "1 rule".to_owned() } else { format!("{count} rules") };
+        let mut parts = Vec::new();
+        if !open.is_empty() {
+            parts.push(format!("{} still open until the next reconcile", rules(open.len())));
+        }
+        if let Some(at) = waiting.iter().filter_map(|lease| lease.settles_at()).max() {
+            let at = self.context.zone.clock(at);
+            parts.push(format!("{} not confirmed closed yet, next check {at}", rules(waiting.len())));
+        }
+        if parts.is_empty() { "the next reconcile closes it".to_owned() } else { parts.join("; ") }
     }
 
     /// The same with each of them.
@@ -289,20 +325,26 @@ impl Shown<'_> {
         Ok(format!("{} ({})", self.open_until(&open), each.join(", ")))
     }
 
-    /// What has no answer closes when readings are believed again; what was refused, or not tried, when a reconcile may.
-    fn closes_at(&self, open: &[&Lease]) -> Option<Timestamp> {
-        let refused = |lease: &&Lease| lease.last_failure.as_ref().is_some_and(|why| !why.class.outcome_unknown());
-        if self.cut_short || open.iter().any(refused) {
-            return None;
-        }
-        open.iter().filter_map(|lease| lease.settles_at()).max()
+    /// | the last attempt to close it | a rule is |
+    /// |---|---|
+    /// | none was possible in this pass, or it was refused | open |
+    /// | had no answer, or a reading that is too early does not show the rule | not confirmed closed |
+    fn is_open(&self, lease: &Lease) -> bool {
+        // "Not found" by id says that the rule may be gone.
+        let refused = |why: &Failure| {
+            let definite = !why.class.outcome_unknown() && why.class != FailureClass::Stale;
+            definite && !matches!(why.purpose, Some(Purpose::Open | Purpose::Tag))
+        };
+        lease.last_failure.as_ref().is_some_and(refused) || self.untried.concerns(lease.target())
     }
 }
 
 /// The claims of a session that ends which nobody else wants.
 fn closing<'l>(session: &Session, others: &[Session], leases: &'l [Lease]) -> Vec<&'l Lease> {
     let wanted = |lease: &Lease| others.iter().any(|other| other.id != session.id && concerns(lease, other));
-    let closing = |lease: &&Lease| concerns(lease, session) && lease.phase != Phase::Leaving && !wanted(lease);
+    // A rule that the provider refused to open, or was never asked for, is not open.
+    let holds = |lease: &Lease| lease.phase != Phase::Leaving && !lease.opened_nothing();
+    let closing = |lease: &&Lease| concerns(lease, session) && holds(lease) && !wanted(lease);
     leases.iter().filter(closing).collect()
 }
 

@@ -10,8 +10,9 @@ use super::{
 use crate::{
     error::{CommandError, Exit},
     output::json,
-    reconcile::{Driver, LoadCache},
+    reconcile::{Driver, KnownRights, LoadCache},
     warning::Code,
+    watching,
 };
 use chrono::TimeDelta;
 use eg_model::{Timestamp, ids::SessionId};
@@ -28,6 +29,8 @@ const LOOK: Duration = Duration::from_secs(2);
 /// Reconciles until a signal ends it. One bad pass never does.
 pub(super) async fn watch(context: &Context<'_>, interval: Duration) -> Result<Exit, CommandError> {
     let mut driver = context.driver(context.store()?, None)?;
+    let _held = watching::hold(&context.state.path)
+        .inspect_err(|error| tracing::info!("that a watch runs cannot be said: {error}"));
     let interval = TimeDelta::from_std(interval).unwrap_or(TimeDelta::seconds(60));
     while driver.interrupt.asked().is_none() {
         if driver.store.borrow().is_replaced()
@@ -79,6 +82,7 @@ async fn pass(context: &Context<'_>, driver: &mut Driver<'_>) -> Result<Option<T
     let settings = settings.ok();
     // Credentials are read from their files anew: they may have been renewed since the last pass.
     driver.connect = context.env.connect();
+    driver.rights = KnownRights::default();
     driver.policy = context.driver_policy(settings.as_ref());
     let pass = Pass { kind: RunKind::Watch, timer: false, dry_run: false };
     let mut names = recorded_names(&driver.store.borrow(), settings.as_ref())?;
@@ -86,7 +90,7 @@ async fn pass(context: &Context<'_>, driver: &mut Driver<'_>) -> Result<Option<T
     names.extend(recorded_names(&driver.store.borrow(), settings.as_ref())?);
     context.printer.json_line(&json::pass(&report, &names));
     let shown = Shown { context, names: &names, report: &report };
-    shown.steps();
+    shown.steps(true);
     shown.failure(driver)?;
     let told = settings.as_ref().and_then(|settings| settings.notify.as_ref());
     let next = notify(context, driver, told, &report).await;

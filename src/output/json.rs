@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 pub const SCHEMAS: &[(&str, &str)] = &[
     ("session", include_str!("../../docs/schema/v1/session.json")),
     ("sessions", include_str!("../../docs/schema/v1/sessions.json")),
+    ("start-dry-run", include_str!("../../docs/schema/v1/start-dry-run.json")),
     ("status", include_str!("../../docs/schema/v1/status.json")),
     ("ip", include_str!("../../docs/schema/v1/ip.json")),
     ("who", include_str!("../../docs/schema/v1/who.json")),

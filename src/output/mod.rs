@@ -1,8 +1,10 @@
 //! What people and programs see.
 
+pub mod color;
 pub mod events;
 pub mod holder_view;
 pub mod json;
+pub mod marks;
 pub mod printer;
 pub mod session_view;
 pub mod style;

@@ -4,7 +4,10 @@
 //! While something takes its time a bar stands below what was printed, on a terminal; whatever else is printed goes
 //! above it.
 
-use super::text::{escape_controls, escape_in_json};
+use super::{
+    marks,
+    text::{escape_controls, escape_in_json},
+};
 use crate::{error::CommandError, warning::Code};
 use anstream::adapter::strip_str;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -37,6 +40,8 @@ pub struct Printer {
     failed: Cell<bool>,
     /// Whether the reader of stdout has gone.
     closed: Cell<bool>,
+    /// Marks in ASCII: the locale has no others.
+    ascii: bool,
     /// Whether a bar may be drawn on stderr.
     bars: bool,
     bar: RefCell<Option<ProgressBar>>,
@@ -47,6 +52,7 @@ pub struct Printer {
 /// How often a bar shows that time goes on.
 const BEAT: Duration = Duration::from_millis(200);
 const BAR: &str = "  [{bar:24}] {pos} of {len} {msg}, {elapsed}";
+const ASCII_SPINNER: &str = "-\\|/ ";
 const NO_BAR: &str = "  {spinner} {msg}, {elapsed}";
 
 impl Printer {
@@ -59,10 +65,18 @@ impl Printer {
             err: RefCell::new(err),
             failed: Cell::new(false),
             closed: Cell::new(false),
+            ascii: false,
             bars: false,
             bar: RefCell::default(),
             landed: Cell::default(),
         }
+    }
+
+    /// The same with marks in ASCII, if that is wanted; JSON stays as it is.
+    #[must_use]
+    pub fn in_ascii(mut self, wanted: bool) -> Self {
+        self.ascii = wanted;
+        self
     }
 
     /// The same with bars on stderr, if that is a terminal that can be drawn on; never in JSON, nor when quiet.
@@ -75,7 +89,7 @@ impl Printer {
     /// Shows that something is being done, until it is dropped, where bars are drawn.
     pub fn busy(&self, what: &'static str) -> Bar<'_> {
         if self.bars {
-            *self.bar.borrow_mut() = Some(drawn(0, 0, Duration::ZERO, what));
+            *self.bar.borrow_mut() = Some(drawn(0, 0, Duration::ZERO, what, self.ascii));
         }
         Bar { printer: self }
     }
@@ -85,7 +99,7 @@ impl Printer {
     pub fn bar(&self, grants: usize, waited: Duration) -> Bar<'_> {
         if self.bars {
             let total = u64::try_from(grants).unwrap_or(u64::MAX).max(self.landed.get());
-            *self.bar.borrow_mut() = Some(drawn(total, self.landed.get(), waited, "reading the firewalls"));
+            *self.bar.borrow_mut() = Some(drawn(total, self.landed.get(), waited, "reading the firewalls", self.ascii));
         }
         Bar { printer: self }
     }
@@ -116,7 +130,8 @@ impl Printer {
     }
 
     fn write(&self, to: &RefCell<Box<dyn Write>>, text: &str, color: bool) {
-        if color { self.put(to, text) } else { self.put(to, &strip_str(text).to_string()) }
+        let text = if self.ascii { marks::in_text(text) } else { text.into() };
+        if color { self.put(to, &text) } else { self.put(to, &strip_str(&text).to_string()) }
     }
 
     /// Every byte as it is.
@@ -160,7 +175,7 @@ impl Printer {
     /// stdout as a terminal to draw on.
     #[must_use]
     pub fn drawing(&self) -> Drawing<'_> {
-        Drawing { out: &self.out }
+        Drawing { out: &self.out, ascii: self.ascii }
     }
 
     /// Result text for people, newlines included; nothing in JSON mode.
@@ -267,7 +282,7 @@ impl Drop for Bar<'_> {
     }
 }
 
-fn drawn(total: u64, landed: u64, waited: Duration, nothing: &'static str) -> ProgressBar {
+fn drawn(total: u64, landed: u64, waited: Duration, nothing: &'static str, ascii: bool) -> ProgressBar {
     let template = if total == 0 { NO_BAR } else { BAR };
     let message = match total {
         0 => nothing,
@@ -275,6 +290,7 @@ fn drawn(total: u64, landed: u64, waited: Duration, nothing: &'static str) -> Pr
         _ => "grants",
     };
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style = if ascii { style.tick_chars(ASCII_SPINNER) } else { style };
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
     let bar = bar.with_style(style.progress_chars("=> ")).with_message(message);
     let bar = bar.with_position(landed).with_elapsed(waited);
@@ -282,13 +298,17 @@ fn drawn(total: u64, landed: u64, waited: Duration, nothing: &'static str) -> Pr
     bar
 }
 
-/// stdout as a terminal that is drawn on, byte for byte.
+/// stdout as a terminal that is drawn on, byte for byte but for the marks where they have to be ASCII.
 pub struct Drawing<'a> {
     out: &'a RefCell<Box<dyn Write>>,
+    ascii: bool,
 }
 
 impl Write for Drawing<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if let (true, Ok(text)) = (self.ascii, str::from_utf8(bytes)) {
+            return self.out.borrow_mut().write_all(marks::in_drawing(text).as_bytes()).map(|()| bytes.len());
+        }
         self.out.borrow_mut().write(bytes)
     }
 

@@ -6,11 +6,12 @@ use super::{
     text::escape_controls,
     time::Zone,
 };
-use crate::schedule::is_scheduled;
+use crate::schedule::scheduled::Scheduled;
 use eg_model::{
     Timestamp,
     address::IpVersion,
     duration::{overdue, remaining},
+    ids::{RuleId, SessionId},
     lease::Lease,
     session::{Grant, GrantPermission, Session, SessionStatus, Standing},
     trouble::{Trouble, trouble},
@@ -34,6 +35,8 @@ pub struct View {
     pub runs: LastRuns,
     /// How many columns the terminal has; `None` where that does not matter.
     pub columns: Option<usize>,
+    /// The scheduler's answer, in commands that ask it.
+    pub scheduled: Scheduled,
 }
 
 /// One line of a block: its label, and a value that is safe to print.
@@ -150,6 +153,24 @@ impl View {
         lines
     }
 
+    /// The ports of live sessions that rules of others cover, a line each.
+    #[must_use]
+    pub fn covered(&self, sessions: &[Session]) -> Vec<String> {
+        let mut lines = Vec::new();
+        for session in sessions.iter().filter(|session| session.status.is_live()) {
+            for grant in session.current() {
+                for (ports, rule) in covered_by(grant) {
+                    let (short, name) = (session.id.short(), escape_controls(&grant.resource_name));
+                    let family = grant.ip_version();
+                    lines.push(format!(
+                        "{short} {name} {family}: {ports} is open by {rule}, not eg's: stop will not close it"
+                    ));
+                }
+            }
+        }
+        lines
+    }
+
     /// When what failed is tried again.
     #[must_use]
     pub fn next_try(&self, trouble: &Trouble) -> String {
@@ -162,11 +183,22 @@ impl View {
     /// Whether something closes sessions on time.
     #[must_use]
     pub fn scheduled(&self) -> String {
-        let clock = |at: Timestamp| self.zone.format(at);
-        match self.runs.scheduled_at {
-            Some(at) if is_scheduled(&self.runs, self.now) => format!("yes, last run {}", clock(at)),
-            Some(at) => format!("no: the last run was {}; see: eg schedule show", clock(at)),
-            None => "no: nothing would close a session on time; set it up with: eg schedule install".to_owned(),
+        let last = match self.runs.scheduled_at {
+            Some(at) => format!("last run {}", self.zone.format(at)),
+            None => "no run yet".to_owned(),
+        };
+        match self.scheduled {
+            Scheduled::Job(scheduler) => format!("yes, with {}; {last}", scheduler.as_str()),
+            Scheduled::Watch => format!("yes, by eg reconcile --watch; {last}"),
+            Scheduled::Heard => format!("yes, {last}"),
+            Scheduled::Idle(scheduler, since) => {
+                let (name, since) = (scheduler.as_str(), self.zone.format(since));
+                format!("installed with {name}, but it has not run since {since} (see: eg doctor)")
+            }
+            Scheduled::InSandbox => "not needed in the sandbox".to_owned(),
+            Scheduled::No | Scheduled::NotAsked => {
+                "not installed: sessions will not close when they expire (run: eg schedule install)".to_owned()
+            }
         }
     }
 
@@ -260,6 +292,14 @@ fn port_note(item: &GrantPermission, session: SessionStatus) -> Option<String> {
     }
 }
 
+/// The rules that are not `eg`'s and stand for ports of a grant.
+fn covered_by(grant: &Grant) -> impl Iterator<Item = (String, &RuleId)> {
+    grant.permissions.iter().filter_map(|item| match &item.standing {
+        Standing::Foreign(rule) => Some((item.permission.ports(), rule)),
+        _ => None,
+    })
+}
+
 /// The refusals that a grant's own message does not hold: it speaks of opening alone.
 fn news(grant: &Grant, trouble: &Trouble) -> impl Iterator<Item = String> {
     let said = grant.error_message().unwrap_or_default();
@@ -276,6 +316,12 @@ pub fn grant_line(grant: &Grant) -> String {
     let name = escape_controls(&grant.resource_name);
     let error = grant.error_message().map(|why| format!(": {}", escape_controls(&why))).unwrap_or_default();
     format!("  {name} {}: {status}{error}", grant.ip_version())
+}
+
+/// The same about a grant of another session than the one that the command is about.
+#[must_use]
+pub fn other_grant_line(session: SessionId, grant: &Grant) -> String {
+    format!("  session {}: {}", session.short(), grant_line(grant).trim_start())
 }
 
 fn addresses(session: &Session) -> String {

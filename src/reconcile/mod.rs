@@ -22,6 +22,7 @@ mod leave;
 mod observe;
 mod patience;
 mod report;
+mod rights;
 mod route;
 mod target;
 
@@ -30,6 +31,8 @@ pub(crate) use observe::fresh;
 pub use observe::{Look, Looks};
 pub(crate) use patience::Patience;
 pub use report::{NoteReport, PassReport, StepOutcome, StepReport};
+pub use rights::KnownRights;
+pub(crate) use rights::wanted;
 
 use crate::{env::Env, error::CommandError, lock::PassLock, settings::CloudExpiry, signals::Interrupt};
 use eg_model::{
@@ -46,7 +49,7 @@ use eg_model::{
 use eg_providers::Connect;
 use eg_state::{GrantChange, RunKind, RunResult, StateError, Store};
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
     sync::Arc,
@@ -108,8 +111,12 @@ pub struct Driver<'a> {
     pub unrecorded_stops: BTreeSet<SessionId>,
     /// The record as last loaded.
     pub loaded: LoadCache,
-    /// Hears of every grant whose status changes, as it lands.
-    pub on_change: Box<dyn Fn(&GrantChange) + 'a>,
+    /// The answers of dry runs.
+    pub rights: KnownRights,
+    /// How many grants have changed their status.
+    pub changes: Cell<usize>,
+    /// Hears of grants whose status changes, as they land, and whether the pass is for their session.
+    pub on_change: Box<dyn Fn(&GrantChange, bool) + 'a>,
 }
 
 /// How a pass begins.
@@ -224,9 +231,19 @@ impl<'a> Driver<'a> {
         for reach in &request.collect_from {
             targets.entry(reach.target.clone()).or_insert_with(|| vec![reach.clone()]);
         }
+        let (asked, version) = (self.asked_for()?, self.store.borrow().data_version()?);
         self.drive(request, targets, looks, begun.may_open, &mut report).await;
         self.finish(request, begun.number, &mut report)?;
+        let written = self.store.borrow().data_version()? != version;
+        report.was_outrun = written && self.asked_for()? != asked;
         Ok(report)
+    }
+
+    /// The live sessions and their expiries. A pass itself changes neither after it has begun, so a difference comes from
+    /// another process.
+    fn asked_for(&self) -> Result<BTreeSet<(SessionId, Timestamp)>, CommandError> {
+        let live = self.store.borrow().live_sessions()?;
+        Ok(live.iter().map(|session| (session.id, session.expires_at)).collect())
     }
 
     /// The run's row and the expire transaction. What cannot be written keeps anything new from being opened;
@@ -261,15 +278,22 @@ impl<'a> Driver<'a> {
         }
     }
 
+    /// Reports a change of a grant. The pass of a start reports its own session only.
+    fn tell(&self, request: &Request, change: &GrantChange) {
+        self.changes.set(self.changes.get() + 1);
+        let own = request.scope.as_ref().is_some_and(|ids| ids.contains(&change.session));
+        if own || request.kind != RunKind::Start {
+            (self.on_change)(change, own);
+        }
+    }
+
     fn finish(&self, request: &Request, number: Option<i64>, report: &mut PassReport) -> Result<(), CommandError> {
         let now = self.env.now();
         let mut store = self.store.borrow_mut();
         if !request.dry_run {
             // Grants of ended sessions let go here when no target of theirs had to be looked at.
             let changes = report.keep(store.record_standings(&BTreeMap::new(), now));
-            for change in changes.iter().flatten() {
-                (self.on_change)(change);
-            }
+            changes.iter().flatten().for_each(|change| self.tell(request, change));
         }
         let (live, ending) = (store.live_sessions()?, store.unfinished_sessions()?);
         let open = |session: &Session| session.status != SessionStatus::Active;

@@ -3,7 +3,7 @@
 use super::{Driver, lane::Lane};
 use crate::error::CommandError;
 use eg_model::{
-    Timestamp,
+    SETTLE_WINDOW, Timestamp,
     failure::{Failure, FailureClass},
     ids::SessionId,
     observation::{Observation, absence_is_believed},
@@ -38,8 +38,11 @@ impl Look {
     pub fn is_fresh(&self, now: Timestamp) -> bool {
         match &self.observation {
             // Of what takes long to read, the last page may be recent and the first one not: what is to be changed is dated
-            // rule by rule, and what is not there yet is not there at the end.
-            Observation::Complete(reading) => fresh(reading.last_page_at, now),
+            // rule by rule, and what is to be opened anew counts from the last page. A machine that slept between two pages
+            // has an old reading all the same.
+            Observation::Complete(reading) => {
+                fresh(reading.last_page_at, now) && reading.last_page_at - reading.read_at <= SETTLE_WINDOW
+            }
             Observation::Missing | Observation::Unavailable(_) => true,
         }
     }

@@ -55,7 +55,7 @@ pub struct StepReport {
 }
 
 /// One note and what it is about.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoteReport {
     /// Where.
     pub target: TargetKey,
@@ -90,6 +90,8 @@ pub struct PassReport {
     pub failed_sessions: Vec<SessionId>,
     /// Sessions that followed their user to another address just before.
     pub moves: Vec<Move>,
+    /// Another process started, extended or stopped a session during the pass, so there is more to do.
+    pub was_outrun: bool,
 }
 
 impl PassReport {
@@ -109,6 +111,24 @@ impl PassReport {
             state_errors: Vec::new(),
             failed_sessions: Vec::new(),
             moves: Vec::new(),
+            was_outrun: false,
+        }
+    }
+
+    /// Joins two passes into one report: the steps of both, and the findings of the later one.
+    #[must_use]
+    pub fn followed_by(self, later: Self) -> Self {
+        let mended = self.notes.into_iter().filter(|item| item.note.kind.outlives_mending());
+        let notes: Vec<NoteReport> = mended.filter(|item| !later.notes.contains(item)).collect();
+        Self {
+            started: self.started,
+            digest: self.digest,
+            plans: self.plans,
+            steps: self.steps.into_iter().chain(later.steps).collect(),
+            notes: notes.into_iter().chain(later.notes).collect(),
+            state_errors: self.state_errors.into_iter().chain(later.state_errors).collect(),
+            moves: self.moves.into_iter().chain(later.moves).collect(),
+            ..later
         }
     }
 

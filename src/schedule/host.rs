@@ -140,6 +140,16 @@ fn timer(job: &Job, is: &str) -> bool {
     run("systemctl", &["--user", is, "--quiet", &timer], None).is_ok_and(|output| output.status.success())
 }
 
+/// Where a job is installed. A scheduler that cannot be asked is none.
+#[must_use]
+pub fn find(env: &Env, job: &Job) -> Option<(Scheduler, Installed)> {
+    // Files tell first: no user manager is asked about a timer that is not there.
+    let has_units = units_at(env, job).is_ok_and(|units| units.iter().all(|(path, _)| path.exists()));
+    let schedulers = has_units.then_some(Scheduler::Systemd).into_iter().chain([Scheduler::Cron]);
+    let stands = |scheduler| Some((scheduler, installed(env, scheduler, job).ok()?));
+    schedulers.filter_map(stands).find(|(_, how)| *how != Installed::No)
+}
+
 /// How a job stands with a scheduler, the file of its variables included.
 ///
 /// # Errors

@@ -1,8 +1,9 @@
 //! One configuration out of a file and the files that it includes.
 
 use super::{
-    AWS_KEYS, CLOUD_EXPIRY_KEYS, DEFAULTS_KEYS, DETECT_KEYS, Fault, INCLUDED_KEYS, NOTIFY_KEYS, RECONCILE_KEYS,
-    RESOURCE_KEYS, ROOT_KEYS, Reader, SESSION_KEYS, Settings, SettingsError, Source, USER_KEYS, locate,
+    AWS_KEYS, CLOUD_EXPIRY_KEYS, DEFAULTS_KEYS, DETECT_KEYS, Fault, INCLUDED_KEYS, NOTIFY_KEYS, Place, RECONCILE_KEYS,
+    RESOURCE_KEYS, ROOT_KEYS, Reader, Resource, SESSION_KEYS, Selection, Settings, SettingsError, Source, USER_KEYS,
+    locate,
     reader::{At, Section},
     sections::{self, Entry, Keys},
     table,
@@ -89,9 +90,12 @@ impl Gathering<'_> {
             return Err(Fault::new(name.at, message, "a name that no other resource has"));
         }
         self.settings.files.insert(name.value, file.to_owned());
+        let place = Some(Place { file: file.to_owned(), line });
         match entry {
-            Entry::Resource(resource) => self.settings.resources.push(resource),
-            Entry::Selection(selection) => self.settings.selections.push(selection),
+            Entry::Resource(resource) => self.settings.resources.push(Resource { place, ..resource }),
+            Entry::Selection(Selection { meant, like }) => {
+                self.settings.selections.push(Selection { meant, like: Resource { place, ..like } });
+            }
         }
         Ok(())
     }

@@ -322,6 +322,7 @@ fn entry(section: &Section<'_>, defaults: &Keys) -> Result<(At<String>, Entry), 
         ports: found.ports.ok_or_else(|| missing("ports", PORTS))?,
         families: found.families.unwrap_or_else(|| vec![IpVersion::V4, IpVersion::V6]),
         groups: found.groups.unwrap_or_default(),
+        place: None,
     };
     let entry = match (id, meant) {
         (Some(_), _) => Entry::Resource(resource),

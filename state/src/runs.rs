@@ -3,9 +3,10 @@
 use crate::{
     StateError, Store,
     convert::{Place, seconds, words},
+    store::{NOTE, read_meta},
 };
 use eg_model::{Timestamp, ids::RunId};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeMap;
 
 words! {
@@ -68,6 +69,20 @@ pub struct LastRuns {
     pub reconcile: Option<LastReconcile>,
     /// When the last run with `--timer`, or pass of `--watch`, began.
     pub scheduled_at: Option<Timestamp>,
+    /// When the last run with `--timer` began, if that was lately, and after [`Store::note_schedule_removed`].
+    pub timer_at: Option<Timestamp>,
+}
+
+/// Where the record keeps when the scheduled job was removed.
+const REMOVED: &str = "schedule-removed";
+/// Where it keeps since when there is a job.
+const SINCE: &str = "schedule-since";
+/// How many runs back a run with `--timer` is looked for.
+const LATELY: i64 = 5_000;
+
+/// A moment that was noted; none where the note cannot be read as one.
+fn moment(connection: &Connection, key: &str) -> Result<Option<Timestamp>, StateError> {
+    Ok(read_meta(connection, &format!("{NOTE}{key}"))?.and_then(|text| text.parse().ok()))
 }
 
 impl Store {
@@ -165,7 +180,40 @@ impl Store {
             let scheduled_at = scheduled
                 .map(|(number, at)| Place { table: "runs", row: &number.to_string() }.time("started_at", at))
                 .transpose()?;
-            Ok(LastRuns { reconcile, scheduled_at })
+            let sql = "SELECT number, started_at FROM runs WHERE timer = 1 \
+                       AND number > (SELECT max(number) FROM runs) - ?1 ORDER BY number DESC LIMIT 1";
+            let timer = connection.prepare_cached(sql)?.query_row([LATELY], read).optional()?;
+            let timer_at = timer
+                .map(|(number, at)| Place { table: "runs", row: &number.to_string() }.time("started_at", at))
+                .transpose()?;
+            let removed = moment(connection, REMOVED)?;
+            let timer_at = timer_at.filter(|at| removed.is_none_or(|removed| *at > removed));
+            Ok(LastRuns { reconcile, scheduled_at, timer_at })
         })
+    }
+
+    /// Since when there is a scheduled job, as far as the record knows.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn scheduled_since(&self) -> Result<Option<Timestamp>, StateError> {
+        self.read(|connection| moment(connection, SINCE))
+    }
+
+    /// Notes that there is a scheduled job from now on.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub fn note_schedule(&mut self, now: Timestamp) -> Result<(), StateError> {
+        self.set_note(SINCE, &now.to_rfc3339())
+    }
+
+    /// Notes that the scheduled job was removed: runs that were seen until now tell nothing of what is to come.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub fn note_schedule_removed(&mut self, now: Timestamp) -> Result<(), StateError> {
+        self.clear_note(SINCE)?;
+        self.set_note(REMOVED, &now.to_rfc3339())
     }
 }

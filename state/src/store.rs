@@ -28,7 +28,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Keys in the table `meta`.
 pub(crate) const INSTALLATION: &str = "installation";
 pub(crate) const MACHINE: &str = "machine";
-const NOTE: &str = "note:";
+pub(crate) const NOTE: &str = "note:";
 
 /// What opening the record for writing needs from the outside.
 #[derive(Clone, Debug)]
@@ -178,6 +178,16 @@ impl Store {
             return Ok(None);
         }
         open_reader(path).map_err(|error| error.at(path))
+    }
+
+    /// A record of nothing, in memory: for those who look where there is no record yet, and make none.
+    ///
+    /// # Errors
+    /// SQLite refuses.
+    pub fn empty(path: &Path, installation: InstallationId) -> Result<Self, StateError> {
+        let mut connection = Connection::open_in_memory()?;
+        schema::migrate(&mut connection)?;
+        Ok(Self::new(path, installation, Some(connection), Access::Reading))
     }
 
     /// Makes the database this machine's: after a move to new hardware, or when its guard names another

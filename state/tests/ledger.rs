@@ -4,7 +4,7 @@
 mod fixtures;
 
 use eg_model::{
-    failure::{Failure, FailureClass},
+    failure::{Failure, FailureClass, Purpose},
     ids::RuleId,
     lease::{Attempt, Phase},
 };
@@ -57,6 +57,7 @@ fn a_lease_comes_back_as_it_went_in() {
         code: "X".into(),
         message: "timeout".into(),
         request_id: Some("r-1".into()),
+        purpose: Some(Purpose::Open),
     };
     let steps = [
         lease.intend(Attempt::Opening, at(1)),

@@ -8,6 +8,7 @@ mod iam_policy;
 mod ip;
 mod log;
 mod man;
+mod marks;
 mod notify;
 mod policy;
 mod ports;

@@ -132,4 +132,4 @@ fn side_by_side<T: Sync + std::fmt::Debug>(cases: &[T], run: impl Fn(&T) + Sync)
 }
 
 /// What a stop says while something is not known to be closed.
-const STILL_OPEN: &str = "Stop recorded; 1 rule still open until ";
+const NOT_CONFIRMED: &str = "Stop recorded; 1 rule not confirmed closed yet, next check ";

@@ -127,11 +127,11 @@ fn carried_out_literally_they_leave_the_groups_as_they_were() {
 fn no_warning_that_nothing_would_close_where_the_cloud_does() {
     let world = switched();
     let started = start(&world, &[]).expect_code(0);
-    assert!(!started.stderr.contains("nothing would close this session"), "{started}");
+    assert!(!started.stderr.contains("nothing will close this session"), "{started}");
     world.eg(&["session", "stop", "--all"]).expect_code(0);
     world.write_config(&world.default_config());
     let started = start(&world, &[]).expect_code(0);
-    assert!(started.stderr.contains("nothing would close this session"), "{started}");
+    assert!(started.stderr.contains("nothing will close this session"), "{started}");
     assert_eq!(world.schedules(), []);
 }
 
@@ -223,7 +223,7 @@ fn a_caller_who_may_not_is_told_and_the_rule_is_open() {
     let words = "closes by eg reconcile only: the switch in the cloud could not be set: not permitted";
     assert_eq!(errors(&session).len(), 3, "{session:#}");
     assert!(errors(&session).iter().all(|error| error.contains(words) && error.contains(denied)), "{session:#}");
-    assert!(started.stderr.contains("nothing would close this session"), "{started}");
+    assert!(started.stderr.contains("nothing will close this session"), "{started}");
     let tried = world.calls().iter().filter(|call| call.action == "CreateSchedule").count();
     assert_eq!(tried, 3, "once for each group");
     // From cron: told once, as long as it goes on.
@@ -277,7 +277,7 @@ fn everything_or_nothing_keeps_a_session_without_switches_and_says_so() {
     let started = start(&world, &["--atomic"]).expect_code(3);
     let session = started.json_as("session");
     assert_eq!((&session["status"], errors(&session).len()), (&json!("ACTIVE"), 3), "{session:#}");
-    assert!(started.stderr.contains("nothing would close this session"), "{started}");
+    assert!(started.stderr.contains("nothing will close this session"), "{started}");
     let only = ["session", "start", "--ipv4", IPV4, "--atomic", "--only", "prod-api-sg"];
     let told = world.eg(&only).expect_code(3);
     assert!(told.stdout.ends_with("✓ Session is ACTIVE\n"), "{told}");
@@ -295,9 +295,9 @@ fn a_session_that_is_kept_without_switches_is_not_as_asked() {
     no_switches(&world);
     let ensure = ["session", "ensure", "--ipv4", IPV4, "--only", "prod-api-sg", "--duration", "1h"];
     let begun = world.eg(&ensure).expect_code(3);
-    assert!(begun.stderr.contains("nothing would close this session"), "{begun}");
+    assert!(begun.stderr.contains("nothing will close this session"), "{begun}");
     let kept = world.eg(&ensure).expect_code(3);
-    assert!(!kept.stderr.contains("nothing would close this session"), "{kept}");
+    assert!(!kept.stderr.contains("nothing will close this session"), "{kept}");
     world.faults(&[]);
     let mended = world.eg(&ensure).expect_code(0);
     assert!(!mended.stderr.contains("warning"), "{mended}");
@@ -422,7 +422,7 @@ fn an_account_without_a_role_is_said_at_start() {
     world.write_config(&(world.default_config() + config));
     let started = start(&world, &[]).expect_code(0);
     let words = format!("has no role of account {}", world.account());
-    assert!(started.stderr.contains(&words) && started.stderr.contains("nothing would close"), "{started}");
+    assert!(started.stderr.contains(&words) && started.stderr.contains("nothing will close"), "{started}");
     assert!(!world.call_counts().contains("Schedule"), "{}", world.call_counts());
 }
 

@@ -30,6 +30,7 @@
 //! | our tag, unexpired, on a rule that has lost its marks | wait: an installation that knows the rule may mark it again |
 //! | our tag on a rule that no marks can make `eg`'s | as if it were not there |
 //! | no rule of ours, not settled | wait: a delayed call can still land, or the reading is stale |
+//! | the same, and every call that was to open it was refused | wait, and say nothing: no session waits for it |
 //! | our tag on another rule than the known one, which is seen too, or the reading is not settled | [`Step::Collect`] for that rule, first; the lease stays open |
 //! | the same, seen both, and others hold that rule | [`LedgerStep::Adopt`] it: the known one is displaced, and closed first |
 //! | its rule, which we were joining, without marks, not settled | wait: its tags may not show yet |

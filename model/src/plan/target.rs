@@ -4,7 +4,7 @@ use super::{LedgerStep, Note, NoteKind, Record, Step, TargetPlan, TargetView, Wa
 use crate::{
     SETTLE_WINDOW, Timestamp,
     collecting::{SKEW_LIMIT, abandoned, clocks_agree, lease_state},
-    failure::{Failure, FailureClass},
+    failure::{Failure, FailureClass, Purpose},
     ids::{InstallationId, RuleId, SessionId},
     lease::{Lease, Phase},
     marks::{Fit, LEASE_GRACE, LeaseState, Marks, Misfit, SESSION, lease_key, lease_value, sessions_named},
@@ -504,8 +504,10 @@ impl<'a> Planner<'a> {
             self.retag.entry(want.until).or_default().push(owned);
             return;
         }
-        let why = lease.and_then(|lease| lease.last_failure.as_ref()).map(|failure| format!(": {failure}"));
-        let message = format!("the tag of {} still says another time{}", rule.id, why.unwrap_or_default());
+        // The last refusal may be that of another call.
+        let why = lease.and_then(|lease| lease.last_failure.as_ref()).filter(|why| why.purpose == Some(Purpose::Tag));
+        let why = why.map(|failure| format!(": {failure}")).unwrap_or_default();
+        let message = format!("the tag of {} still says another time{why}", rule.id);
         self.note(NoteKind::TagBehind, message);
     }
 
@@ -636,7 +638,8 @@ impl<'a> Planner<'a> {
 
     fn note_closing(&mut self, lease: &Lease) {
         let (ports, cidr) = (lease.permission.ports(), lease.permission.cidr());
-        let why = lease.last_failure.as_ref().map(|failure| format!(": {failure}")).unwrap_or_default();
+        let why = lease.last_failure.as_ref().filter(|why| why.purpose != Some(Purpose::Tag));
+        let why = why.map(|failure| format!(": {failure}")).unwrap_or_default();
         let message = format!("{ports} from {cidr} on {} is not confirmed as closed yet{why}", self.plan.target.id);
         self.note(NoteKind::Closing, message);
     }
@@ -741,8 +744,9 @@ impl<'a> Planner<'a> {
                 self.wake(until + LEASE_GRACE + TimeDelta::seconds(1));
             }
             None if settled => self.plan.ledger.push(LedgerStep::Close { lease: lease.id }),
-            // Nobody waits for it, and nothing says that it is there.
+            // No session waits for it, and nothing says that it is there.
             _ if lease.phase == Phase::Leaving && lease.last_failure.is_none() && !lands => self.settle(lease),
+            _ if lease.opened_nothing() => self.settle(lease),
             _ => self.waits(lease),
         }
     }

@@ -3,6 +3,7 @@
 use super::{
     Clock, PROVIDER, SECURITY_GROUP, SecurityGroups,
     clock::{Listening, SigningClock},
+    credentials::{Explained, Places, check_profile},
     http::ByScheme,
     process::{self, Chain, OfProfile},
     renewal, session_name,
@@ -105,6 +106,11 @@ impl Way {
         }
     }
 
+    /// The files that hold its profile.
+    fn places(&self) -> Places {
+        Places { config_file: self.config_file.clone(), credentials_file: self.credentials_file.clone() }
+    }
+
     /// Where everything but EC2 is asked.
     fn others(&self) -> Option<&String> {
         match &self.other_services {
@@ -155,6 +161,9 @@ impl Aws {
         if let Some(known) = clients.get(&way) {
             return Ok(known.clone());
         }
+        if self.options.credentials.is_none() {
+            check_profile(way.profile.as_deref(), &way.places()).await?;
+        }
         let made = Arc::new(self.make(&way).await);
         clients.insert(way, made.clone());
         Ok(made)
@@ -182,6 +191,10 @@ impl Aws {
 
         let plain = self.plain(way, region, http, &loaded);
 
+        let source = match self.options.credentials {
+            Some(_) => source,
+            None => SharedCredentialsProvider::new(Explained::new(source, way.profile.clone(), way.places())),
+        };
         let credentials = match &way.role_arn {
             None => source.clone(),
             Some(role) => {

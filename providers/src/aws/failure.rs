@@ -3,6 +3,7 @@
 use super::{
     classify::{Ending, classify},
     clock::may_be_about_time,
+    credentials::Sentence,
     http::NoCertificates,
     whole::CutOff,
 };
@@ -25,6 +26,12 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
 /// The innermost words that say something, each once: the SDK's outer layers ("dispatch failure", "io error") say
 /// little, the innermost ("Connection refused") most.
 fn words(error: &(dyn Error + 'static)) -> String {
+    // The layers of a connection that was not had name the parts of an HTTP client.
+    if chain(error).any(|error| error.is::<ConnectorError>())
+        && let Some(io) = chain(error).filter(|error| error.is::<std::io::Error>()).last()
+    {
+        return format!("the connection failed: {}", on_one_line(&io.to_string()));
+    }
     let mut words: Vec<String> = Vec::new();
     for text in chain(error).map(|error| on_one_line(&error.to_string())) {
         if !text.is_empty() && !words.iter().any(|known| known.contains(&text)) {
@@ -63,6 +70,10 @@ fn without_credentials(tried: &str, error: &(dyn Error + 'static), credentials: 
             failure.class = FailureClass::Credentials;
         }
         return failure;
+    }
+    // Nothing was sent, so the message does not name the call.
+    if let Some(Sentence(said)) = chain(credentials).find_map(|error| error.downcast_ref()) {
+        return Failure::new(FailureClass::Credentials, said);
     }
     // A network that is down passes by itself; to say "renew the credentials" would be wrong.
     let ending = if is_of_network(credentials) { Ending::NoAnswer } else { Ending::NoCredentials };
@@ -160,7 +171,7 @@ where
         },
     };
     let request_id = error.request_id().map(str::to_owned).or_else(|| raw.and_then(request_id_in));
-    Failure { class: classify(&code, status, ending), code, message, request_id }
+    Failure { class: classify(&code, status, ending), code, message, request_id, purpose: None }
 }
 
 /// An answer that came and cannot be used. Whatever was asked may have happened.

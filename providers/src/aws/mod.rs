@@ -6,6 +6,7 @@
 //! | `action` | every call that this module makes, and what IAM calls it |
 //! | `clock` | the provider's time, by which requests are signed |
 //! | `connect` | one client per endpoint, credentials and region |
+//! | `credentials` | why there are no credentials, in a sentence |
 //! | `observe` | readings: every page, or none |
 //! | `change` | authorize, revoke, tag, untag, and what the caller may do |
 //! | `groups` | which groups there are |
@@ -28,6 +29,7 @@ mod change;
 mod classify;
 mod clock;
 mod connect;
+mod credentials;
 mod document;
 mod failure;
 mod groups;

@@ -125,6 +125,7 @@ pub(in crate::commands) fn way(context: &Context<'_>, profile: Option<String>, r
         ports: Vec::new(),
         families: Vec::new(),
         groups: Vec::new(),
+        place: None,
     })
 }
 

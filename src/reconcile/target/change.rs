@@ -6,7 +6,7 @@ use super::{Flow, Leased, TargetRun, unrecorded};
 use crate::error::CommandError;
 use crate::retry::Retry;
 use eg_model::SETTLE_WINDOW;
-use eg_model::failure::{Failure, FailureClass, Reaction};
+use eg_model::failure::{Failure, FailureClass, Purpose, Reaction};
 use eg_model::ids::{InstallationId, LeaseId, RuleId};
 use eg_model::lease::{Attempt, Lease, hidden_rule};
 use eg_model::marks::{lease_key, lease_value, tags_again};
@@ -264,6 +264,7 @@ impl TargetRun<'_> {
         loaded: &Loaded,
     ) -> Result<Flow, CommandError> {
         let intents: Vec<Lease> = intended.iter().map(|(_, lease)| lease.clone()).collect();
+        let failure = failure.of(if step.opens() { Purpose::Tag } else { Purpose::Close });
         let class = failure.class;
         if class.outcome_unknown() {
             return self.unanswered(&intents, &failure, step);

@@ -94,7 +94,6 @@ pub(super) struct TargetRun<'a> {
     /// Rules whose revoke succeeded without being named: gone once a reading says so.
     confirming: BTreeMap<RuleId, (OwnedRule, Lease)>,
     quota_freed: bool,
-    allowed: Option<bool>,
     steps: Vec<StepReport>,
     notes: BTreeSet<Note>,
     clean: bool,
@@ -139,7 +138,6 @@ impl<'a> TargetRun<'a> {
             watching: BTreeSet::new(),
             confirming: BTreeMap::new(),
             quota_freed: false,
-            allowed: None,
             steps: Vec::new(),
             notes: BTreeSet::new(),
             clean: true,

@@ -5,7 +5,7 @@ use super::{Flow, Opening, TargetRun};
 use crate::error::CommandError;
 use crate::retry::Retry;
 use chrono::TimeDelta;
-use eg_model::failure::{Failure, FailureClass, Reaction};
+use eg_model::failure::{Failure, FailureClass, Purpose, Reaction};
 use eg_model::lease::{Attempt, Lease, Phase};
 use eg_model::marks::{description, tags_for};
 use eg_model::observation::{Effect, ObservedRule};
@@ -108,6 +108,7 @@ impl TargetRun<'_> {
         failure: Failure,
         closes: bool,
     ) -> Result<Flow, CommandError> {
+        let failure = failure.of(Purpose::Open);
         let class = failure.class;
         if class.outcome_unknown() {
             return self.unanswered(intents, &failure, call.step);
@@ -172,19 +173,14 @@ impl TargetRun<'_> {
     }
 
     /// Before the first grant on a target that this installation has never closed a rule on: may we also close?
-    /// A rule that could be opened but never revoked is the one thing that must not be.
-    pub(super) async fn forbidden(&mut self, firewall: &Arc<dyn Firewall>, call: &Opening<'_>) -> Option<Failure> {
-        if self.allowed == Some(true) {
-            return None;
-        }
-        let targets = self.driver.store.borrow().targets().ok()?;
-        if targets.get(&self.key).is_some_and(|record| record.closed_once) {
-            self.allowed = Some(true);
-            return None;
-        }
+    pub(super) async fn forbidden(&self, firewall: &Arc<dyn Firewall>, call: &Opening<'_>) -> Option<Failure> {
         let permission = call.permissions.first()?;
-        let missing = firewall.rights(&self.key.id, permission, &self.authorize_call(call).tags).await.denied();
-        self.allowed = Some(missing.is_empty());
-        missing.into_iter().next()
+        // A record that cannot be read is met by the next step.
+        if self.driver.has_closed(&self.key).ok()? {
+            return None;
+        }
+        let tags = self.authorize_call(call).tags;
+        let failure = self.driver.forbidden(firewall, &self.key, permission, &tags).await;
+        failure.map(|failure| failure.of(Purpose::Open))
     }
 }

@@ -258,7 +258,12 @@ fn what_the_policy_does_not_allow_does_not_move() {
     let bound = |text: &str| {
         std::fs::write(&policy, text).unwrap();
         let owner = std::fs::metadata(&policy).unwrap().uid().to_string();
-        world.here.command(&["reconcile"]).env("EG_TEST_POLICY", &policy).env("EG_TEST_POLICY_OWNER", owner).run()
+        world
+            .here
+            .command(&["reconcile", "--timer"])
+            .env("EG_TEST_POLICY", &policy)
+            .env("EG_TEST_POLICY_OWNER", owner)
+            .run()
     };
     says(&world, NEW);
     let outcome = bound("ports = [\"tcp/22\"]").expect_code(0);
@@ -315,4 +320,35 @@ fn a_rule_that_another_session_needs_stays() {
     let stopped = world.eg(&["session", "stop", &follows]).expect_code(0);
     assert!(!stopped.stdout.contains("still open"), "{stopped}");
     assert_eq!(cidrs(&world), [host(IPV4)]);
+}
+
+/// An ssh configuration on a moving laptop: one session, wherever it is.
+#[test]
+fn ensure_follows_with_one_session() {
+    let world = World::new();
+    let before = world.cloud.snapshot();
+    let ensure = |more: &[&str]| {
+        let args = [&["--output", "json", "session", "ensure", "--follow", "--only", "prod-db-sg"], more].concat();
+        world.eg(&args).expect_code(0).json_as("session")
+    };
+    let first = ensure(&[]);
+    for number in 1..=20 {
+        let address = format!("198.51.100.{number}");
+        says(&world, &address);
+        let session = ensure(&[]);
+        assert_eq!((&session["id"], &session["ipv4Address"]), (&first["id"], &address.as_str().into()));
+        assert_eq!(session["status"], "ACTIVE");
+        assert_eq!(cidrs(&world), [host(&address)], "open where the user is, and nowhere else");
+    }
+    let shown = world.eg(&["session", "ensure", "--follow", "--only", "prod-db-sg"]).expect_code(0);
+    assert!(!shown.stderr.contains("follows you"), "it is there: {shown}");
+    says(&world, IPV4);
+    let shown = world.eg(&["session", "ensure", "--follow", "--only", "prod-db-sg"]).expect_code(0);
+    assert!(shown.stderr.contains(&format!("It follows you from 198.51.100.20 to {IPV4}\n")), "{shown}");
+    let list = world.eg(&["--output", "json", "session", "list", "--limit", "0"]).json_as("sessions");
+    assert_eq!(list.as_array().unwrap().len(), 1);
+    let stays = world.eg(&["--output", "json", "session", "ensure", "--only", "prod-api-sg"]).expect_code(0);
+    assert_ne!(stays.json_as("session")["id"], first["id"]);
+    world.eg(&["session", "stop", "--all"]).expect_code(0);
+    assert_eq!(world.cloud.snapshot(), before);
 }

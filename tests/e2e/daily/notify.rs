@@ -119,7 +119,7 @@ fn a_command_that_fails_changes_nothing() {
         assert_eq!(get(&world.here, &id)["status"], "EXPIRED");
         assert_eq!(world.cloud.snapshot(), before);
         let outcome = world.eg(&["reconcile"]).expect_code(0);
-        assert_eq!(outcome.stderr, "", "once is enough");
+        assert_eq!(outcome.stderr, "Nothing to do.\n", "once is enough");
     }
 }
 

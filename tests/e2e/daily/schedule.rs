@@ -388,3 +388,98 @@ fn without_a_user_manager_no_units_are_left() {
     assert!(error_of(&outcome).contains("Failed to connect to bus"), "{outcome}");
     assert!(!world.here.home().join("config/systemd").exists());
 }
+
+const NO_JOB: &str = "no scheduled job is installed";
+
+/// What counts is what the scheduler says: right after the installation, after a night's sleep, and after the removal.
+#[test]
+fn scheduled_is_what_the_scheduler_says() {
+    let world = World::new();
+    let host = Host::with_cron(&world);
+    let start = || host.eg(&["session", "start", "--only", "prod-api-sg"]).expect_code(0).stderr;
+    let scheduled = || host.eg(&["--output", "json", "status"]).expect_code(0).json_as("status")["scheduled"].clone();
+    let shown = || {
+        let status = host.eg(&["status"]).expect_code(0).stdout;
+        status.lines().find(|line| line.starts_with("  Scheduled:")).unwrap().to_owned()
+    };
+    let mut tale = String::new();
+    assert!(start().contains(NO_JOB));
+    tale += &format!("before:        {}\n", shown());
+    host.eg(&["schedule", "install"]).expect_code(0);
+    let warns = |said: String| said.contains(NO_JOB) || said.contains("has not run");
+    assert!(!warns(start()), "right after it was installed");
+    assert_eq!(scheduled(), true);
+    tale += &format!("installed:     {}\n", shown());
+    host.eg(&["reconcile", "--timer"]).expect_code(0);
+    tale += &format!("has run:       {}\n", shown());
+    world.advance(8 * 3600 - 60);
+    assert!(!warns(start()), "after a night's sleep");
+    assert_eq!(scheduled(), true);
+    host.eg(&["reconcile", "--timer"]).expect_code(0);
+    host.eg(&["schedule", "remove"]).expect_code(0);
+    assert_eq!(scheduled(), false, "removed, though it ran a moment ago");
+    assert!(start().contains(NO_JOB));
+    tale += &format!("removed:       {}\n", shown());
+    // Another scheduler's runs, which eg has not installed.
+    world.advance(2);
+    host.eg(&["reconcile", "--timer"]).expect_code(0);
+    assert_eq!(scheduled(), true);
+    tale += &format!("another's:     {}\n", shown());
+    world.advance(16 * 60);
+    assert_eq!(scheduled(), false);
+    let time = regex::Regex::new(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d").unwrap();
+    snapshot("scheduled", &time.replace_all(&tale, "YYYY-MM-DD HH:MM:SS"));
+}
+
+/// A job that never runs closes nothing, and that is noticed.
+#[test]
+fn a_job_that_never_runs_is_noticed() {
+    let world = World::new();
+    let host = Host::with_cron(&world);
+    host.eg(&["schedule", "install"]).expect_code(0);
+    let start = || host.eg(&["session", "start", "--only", "prod-api-sg"]).expect_code(0).stderr;
+    assert!(!start().contains("has not run"));
+    world.advance(15 * 60 + 1);
+    let noticed = start();
+    assert!(noticed.contains("the job in cron has not run since ") && noticed.contains("eg doctor"), "{noticed}");
+    assert!(host.eg(&["status"]).expect_code(0).stdout.contains("installed with cron, but it has not run since "));
+    host.eg(&["reconcile", "--timer"]).expect_code(0);
+    assert!(!start().contains("has not run"));
+}
+
+/// A watch closes sessions as long as it runs, however seldom its passes are, and not a moment longer.
+#[test]
+fn a_watch_counts_while_it_runs() {
+    let world = World::new();
+    crate::session::start_id(&world.here, &["--only", "prod-api-sg"]);
+    let scheduled = || world.eg(&["--output", "json", "status"]).expect_code(0).json_as("status")["scheduled"].clone();
+    assert_eq!(scheduled(), false);
+    let watch = world.here.command(&["reconcile", "--watch", "--interval", "86400s"]).spawn();
+    watch.wait_for_call(|call| call.action == "DescribeSecurityGroupRules");
+    let begin = std::time::Instant::now();
+    while scheduled() != true {
+        assert!(begin.elapsed().as_secs() < 100, "it is never seen");
+    }
+    watch.signal("TERM");
+    watch.wait().expect_code(0);
+    assert_eq!(scheduled(), false);
+}
+
+/// The job of a sandbox would outlive it.
+#[test]
+fn nothing_is_installed_from_a_sandbox() {
+    let world = World::new();
+    let host = Host::with_cron(&world);
+    let inside = |line: &str| host.eg(&["-q", "sandbox", "--", "sh", "-c", line]);
+    let refused = inside("eg schedule install").expect_code(1);
+    assert!(error_of(&refused).starts_with("this is a sandbox: "), "{refused}");
+    assert_eq!(host.crontab(), "");
+    let started =
+        inside("eg session start --ipv4 203.0.113.42 && eg status && eg doctor | grep schedule").expect_code(0);
+    assert!(!started.stderr.contains("warning: "), "{started}");
+    assert!(started.stdout.contains("not needed in the sandbox"), "{started}");
+    // With a state of one's own it is no sandbox.
+    let own = format!("eg --state '{}' schedule install", world.dir().join("own.db").display());
+    inside(&own).expect_code(0);
+    assert_eq!(host.crontab().matches("reconcile --timer").count(), 1);
+}

@@ -200,6 +200,12 @@ fn a_credential_process_that_hangs_is_ended_with_all_that_it_has_started() {
         let hung = eg(profile, &["reconcile"]);
         assert!(matches!(hung.code(), Some(1 | 3)), "{hung}");
         all_end(&pids, 3);
+        fs::remove_file(&pids).unwrap();
+        // On a terminal it may ask for something, so it stays in the group that can; and is ended all the same.
+        let command = world.here.command(&["resource", "verify"]).env("AWS_PROFILE", profile);
+        let command = command.without("AWS_ACCESS_KEY_ID").without("AWS_SECRET_ACCESS_KEY");
+        assert_ne!(command.on_a_terminal(&[]).code(), Some(0));
+        all_end(&pids, 3);
         fs::remove_file(world.dir().join("hang")).unwrap();
         fs::remove_file(&pids).unwrap();
         eg(profile, &["session", "stop"]).expect_code(0);

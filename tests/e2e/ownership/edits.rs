@@ -63,7 +63,7 @@ fn stops_at_once(world: &World, id: &str) {
     let looks = |seconds, counts: &str| {
         world.advance(seconds);
         world.forget_calls();
-        assert_eq!(pass(&world.here, 0).stderr, "");
+        assert_eq!(world.eg(&["reconcile", "--timer"]).expect_code(0).stderr, "");
         assert_eq!(world.call_counts(), counts);
     };
     looks(MINUTE, "1×DescribeSecurityGroupRules");

@@ -108,7 +108,7 @@ fn a_twin_in_place_of_our_deleted_rule_survives_the_stop() {
     let with_twin = world.cloud.snapshot();
 
     let stopped = stop(&world.here, &id).expect_code(3);
-    says(&stopped, "Stop recorded; 1 rule still open until ");
+    says(&stopped, "Stop recorded; 1 rule not confirmed closed yet, next check ");
     assert_eq!(status(&world.here, &id), "EXPIRING");
     assert_eq!(world.cloud.snapshot(), with_twin);
 

@@ -8,7 +8,7 @@ fn a_dry_run_without_a_state_file_makes_none() {
     let world = World::new();
     let before = bystanders(&world);
     let told = world.eg(&["reconcile", "--dry-run"]).expect_code(0);
-    assert_eq!((told.stdout.as_str(), told.stderr.as_str()), ("", ""));
+    assert_eq!((told.stdout.as_str(), told.stderr.as_str()), ("", "Nothing to do.\n"));
     assert!(!world.here.state_path().exists());
     assert!(state_files(&world.here).is_empty());
     assert_eq!(world.call_counts(), "");
@@ -90,7 +90,7 @@ fn a_steady_pass_is_one_describe_call_and_silent() {
     for _ in 0..3 {
         world.advance(MINUTE);
         world.forget_calls();
-        let told = pass(&world.here, 0);
+        let told = world.eg(&["reconcile", "--timer"]).expect_code(0);
         assert_eq!((told.stdout.as_str(), told.stderr.as_str()), ("", ""));
         assert_eq!(world.call_counts(), "1×DescribeSecurityGroupRules");
     }
@@ -126,7 +126,7 @@ fn with_nothing_live_and_nothing_open_there_is_no_call() {
     stop(&world.here, &id).expect_code(0);
     world.forget_calls();
     let told = pass(&world.here, 0);
-    assert_eq!((told.stdout.as_str(), told.stderr.as_str()), ("", ""));
+    assert_eq!((told.stdout.as_str(), told.stderr.as_str()), ("", "Nothing to do.\n"));
     assert_eq!(world.call_counts(), "");
     // Once an hour it looks for what others have left.
     world.advance(HOUR + 1);
@@ -142,7 +142,7 @@ fn a_collection_pass_without_credentials_is_silent() {
     let world = World::new();
     let told = world.here.command(&["reconcile"]).like_cron().env("XDG_CONFIG_HOME", world.here.home().join("config"));
     let told = told.env("AWS_EC2_METADATA_DISABLED", "true").run().expect_code(0);
-    assert_eq!((told.stdout.as_str(), told.stderr.as_str()), ("", ""));
+    assert_eq!((told.stdout.as_str(), told.stderr.as_str()), ("", "Nothing to do.\n"));
     assert_eq!(world.call_counts(), "");
 }
 
@@ -264,12 +264,12 @@ fn a_watch_survives_a_broken_configuration() {
 fn a_watch_counts_as_scheduled() {
     let world = World::new();
     let alone = world.eg(&["session", "start", "--only", API]).expect_code(0);
-    says(&alone, "nothing runs `eg reconcile` regularly");
+    says(&alone, "no scheduled job is installed");
     let watch = world.here.command(&["reconcile", "--watch"]).spawn();
     let record = || eg_state::Store::open_read_only(&world.here.state_path()).ok().flatten();
     until("a first pass", || record().is_some_and(|store| store.last_runs().unwrap().scheduled_at.is_some()));
     let watched = world.eg(&["session", "start", "--only", "prod-db-sg"]).expect_code(0);
-    says_not(&watched, "nothing runs `eg reconcile` regularly");
+    says_not(&watched, "no scheduled job is installed");
     watch.signal("TERM");
     watch.wait().expect_code(0);
     world.eg(&["session", "stop", "--all"]).expect_code(0);

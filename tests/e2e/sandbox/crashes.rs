@@ -41,7 +41,7 @@ fn a_start_that_died_before_its_call_is_opened_by_the_next_pass() {
 fn a_start_that_died_before_its_call_is_closed_once_it_is_settled() {
     let world = Sandboxed::new();
     die(&world, START, AUTHORIZE, Fault::ResetBefore);
-    says(&stop(&world).expect_code(3), STILL_OPEN);
+    says(&stop(&world).expect_code(3), NOT_CONFIRMED);
     assert_eq!(status(&world), "EXPIRING");
     pass(&world.here, 3);
     world.advance(SETTLED);
@@ -72,7 +72,7 @@ fn a_start_that_died_after_its_call_finds_its_rule_again() {
 fn a_start_that_died_after_its_call_can_be_stopped_at_once() {
     let world = Sandboxed::new();
     die(&world, START, AUTHORIZE, Fault::Slow(NEVER));
-    says(&stop(&world).expect_code(3), STILL_OPEN);
+    says(&stop(&world).expect_code(3), NOT_CONFIRMED);
     assert_eq!(ids(&world, "db"), [""; 0], "what is there is closed at once");
     assert_eq!(status(&world), "EXPIRING", "a second copy of the call could still land");
     world.advance(SETTLED);

@@ -51,7 +51,7 @@ fn a_rule_that_does_not_show_is_not_closed() {
     let world = Sandboxed::new();
     lag(&world, &[NewMissing]);
     begin(&world, &["--only", "db"]).expect_code(0);
-    says(&stop(&world).expect_code(3), STILL_OPEN);
+    says(&stop(&world).expect_code(3), NOT_CONFIRMED);
     pass(&world.here, 3);
     assert_eq!((status(&world).as_str(), world.ours("db").len()), ("EXPIRING", 1));
     world.advance(LAG + 1);
@@ -92,7 +92,7 @@ fn a_rule_that_still_shows_is_revoked_twice() {
     lag(&world, &[RevokedPresent]);
     world.faults([on(REVOKE, Fault::ResetAfter).times(1)]);
     world.forget_calls();
-    says(&stop(&world).expect_code(3), STILL_OPEN);
+    says(&stop(&world).expect_code(3), NOT_CONFIRMED);
     assert_eq!(world.outcomes(REVOKE)[0], "Lost");
     world.advance(31);
     world.forget_calls();

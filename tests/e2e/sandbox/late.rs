@@ -16,7 +16,7 @@ fn begun(seconds: i64) -> Sandboxed {
 #[test]
 fn an_authorize_that_lands_after_the_stop_is_revoked() {
     let world = begun(200);
-    says(&stop(&world).expect_code(3), STILL_OPEN);
+    says(&stop(&world).expect_code(3), NOT_CONFIRMED);
     world.advance(100);
     pass(&world.here, 3);
     assert_eq!((world.region.late(), status(&world).as_str()), (1, "EXPIRING"));
@@ -52,7 +52,7 @@ fn an_authorize_that_was_overtaken_is_still_waited_for() {
     world.advance(MINUTE + 1);
     pass(&world.here, 0);
     assert_eq!(status(&world), "ACTIVE");
-    says(&stop(&world).expect_code(3), STILL_OPEN);
+    says(&stop(&world).expect_code(3), NOT_CONFIRMED);
     assert_eq!((ids(&world, "db"), status(&world).as_str()), (vec![], "EXPIRING"));
     world.advance(150);
     assert_eq!(world.ours("db").len(), 1, "here it is");
@@ -89,7 +89,7 @@ fn a_join_that_lands_after_the_stop_is_taken_back() {
     world.faults([on(TAG, Fault::LandLate(TimeDelta::seconds(200)))]);
     begin_at(&other, &["--only", "db"]).expect_code(3);
     world.faults([] as [Rule; 0]);
-    says(&other.eg(&["session", "stop"]).expect_code(3), STILL_OPEN);
+    says(&other.eg(&["session", "stop"]).expect_code(3), NOT_CONFIRMED);
     world.advance(210);
     assert_eq!(leases(&world.ours("db")[0]).len(), 2, "here it is");
     pass(&other, 0);
@@ -109,7 +109,7 @@ fn a_stop_is_repeated_until_nothing_can_land() {
     let id = id(&world.here);
     let again = || world.eg(&["session", "stop", &id]);
     for _ in 0..2 {
-        says(&again().expect_code(3), STILL_OPEN);
+        says(&again().expect_code(3), NOT_CONFIRMED);
     }
     world.advance(SETTLED);
     says(&again().expect_code(0), "✓ Session stopped");

@@ -26,7 +26,7 @@ fn count(world: &Sandboxed, action: &str, outcome: &str) -> usize {
 fn one_unknown_id_among_ten_revokes() {
     let (world, _) = ten_and_a_ghost();
     let stopped = stop(&world).expect_code(3);
-    says(&stopped, "Stop recorded; 1 rule still open until ");
+    says(&stopped, NOT_CONFIRMED);
     assert_eq!(ids(&world, "api"), [""; 0]);
     assert_eq!(world.outcomes(REVOKE)[0], NOT_FOUND, "all ten");
     assert_eq!(count(&world, REVOKE, "OK"), 9);

@@ -41,19 +41,17 @@ fn credentials_that_end_while_closing_keep_the_rest_due() {
     world.ends();
 }
 
-/// Nothing works at all. The session is on record, so it is opened when something does; and when its time is over
-/// and nothing works again, that is said.
+/// Nothing works at all: nothing is recorded. When the time of a session is over and nothing works, that is said.
 #[test]
-fn credentials_that_ended_before_a_start_fail_it() {
+fn credentials_that_ended_before_a_start_refuse_it() {
     let world = Sandboxed::new();
     world.faults([Fault::ExpiredToken]);
-    let started = begin(&world, &["--duration", "2h"]).expect_code(1);
-    says(&started, "✗ Session is FAILED: still trying until ");
-    says(&started, "log in (for SSO: `aws sso login`), or name a profile that works");
-    assert_eq!(world.changes(), [""; 0]);
+    let refused = begin(&world, &["--duration", "2h"]).expect_code(1);
+    says(&refused, "error: nothing was opened: ");
+    says(&refused, "or log in again with aws sso login");
+    assert_eq!((world.changes().len(), world.sessions_of(&world.here).len()), (0, 0));
     world.faults([] as [Rule; 0]);
-    pass(&world.here, 0);
-    assert_eq!(status(&world), "ACTIVE");
+    begin(&world, &["--duration", "2h"]).expect_code(0);
     world.advance(2 * HOUR + MINUTE);
     world.faults([Fault::ExpiredToken]);
     says(&pass(&world.here, 3), "credentials not usable");
@@ -77,23 +75,20 @@ fn missing_rights_are_found_before_anything_is_opened() {
     {
         let world = Sandboxed::new();
         world.faults([Rule::new(fault).on(action)]);
-        let started = begin(&world, &[]).expect_code(1);
-        says(&started, "✗ Session is FAILED: still trying until ");
-        says(&started, "; give up with: eg session stop ");
-        says(&started, "give the credentials the permissions that `eg iam-policy` prints");
-        assert_eq!(grants(&world), ["FAILED", "FAILED"]);
-        for why in each_grant(&world.here, "errorMessage") {
-            assert!(why.contains(&format!("ec2:{named}")), "{why}");
+        let refused = begin(&world, &[]).expect_code(1);
+        says(&refused, "error: nothing was opened\n");
+        says(&refused, "hint: give the credentials the permissions that `eg iam-policy` prints");
+        for group in ["api", "db"] {
+            let said = format!("ec2:{named} on {} is not permitted", world.group(group));
+            assert!(refused.stderr.contains(&said), "{said}: {refused}");
         }
-        assert_eq!(world.changes(), [""; 0]);
-        // Nothing was sent, so a stop has nothing to wait for.
-        says(&stop(&world).expect_code(0), "✓ Session stopped");
+        assert_eq!((world.changes().len(), world.sessions_of(&world.here).len()), (0, 0));
         world.ends();
     }
 }
 
-/// It was allowed before, so it is not asked again, and the call itself is refused. It was sent, so its lease closes
-/// once a reading is believed.
+/// It was allowed before, so it is not asked again, and the call itself is refused. Its stop has nothing to wait for; the
+/// lease closes, in silence, once a reading is believed.
 #[test]
 fn a_right_that_was_taken_away_is_said() {
     let world = Sandboxed::new();
@@ -105,10 +100,14 @@ fn a_right_that_was_taken_away_is_said() {
     says(&started, "not permitted");
     says(&started, "eg iam-policy");
     assert_eq!(world.outcomes(AUTHORIZE), ["UnauthorizedOperation"]);
-    says(&stop(&world).expect_code(3), "Stop recorded; 1 rule still open until the next reconcile");
+    says(&stop(&world).expect_code(0), "✓ Session stopped");
+    assert_eq!(status(&world), "CANCELLED");
+    says(&pass(&world.here, 0), "Nothing to do.");
     world.advance(SETTLED);
     pass(&world.here, 0);
-    assert_eq!(status(&world), "CANCELLED");
+    world.forget_calls();
+    pass(&world.here, 0);
+    assert_eq!(world.calls().len(), 0, "it is looked at no more");
     world.ends();
 }
 
@@ -171,13 +170,15 @@ fn a_group_that_goes_before_it_is_opened() {
     assert_eq!(grants(&world), ["APPLIED", "FAILED"]);
     assert!(each_grant(&world.here, "errorMessage")[1].contains("does not exist"));
     world.faults([] as [Rule; 0]);
-    // Gone is believed when two readings, a settle window apart, say so. Then nothing is asked of it any more.
-    let stopped = stop(&world).expect_code(3);
-    says(&stopped, "Stop recorded; 1 rule still open until the next reconcile");
-    assert_eq!(grants(&world), ["REMOVED", "REMOVING"]);
+    // What was refused is not open. Gone is believed when two readings, a settle window apart, say so; then nothing is asked
+    // of it any more.
+    says(&stop(&world).expect_code(0), "✓ Session stopped");
+    assert_eq!(grants(&world), ["REMOVED", "REMOVED"]);
     world.advance(SETTLED);
     pass(&world.here, 0);
-    assert_eq!(status(&world), "CANCELLED");
+    world.forget_calls();
+    pass(&world.here, 0);
+    assert_eq!((status(&world).as_str(), world.calls().len()), ("CANCELLED", 0));
     world.ends();
 }
 

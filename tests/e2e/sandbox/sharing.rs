@@ -107,7 +107,7 @@ fn a_leave_without_an_answer() {
         let world = Sandboxed::new();
         let other = both(&world);
         world.faults([on(UNTAG, fault.clone())]);
-        says(&stop(&world).expect_code(3), STILL_OPEN);
+        says(&stop(&world).expect_code(3), NOT_CONFIRMED);
         assert_eq!(status(&world), "EXPIRING");
         world.faults([] as [Rule; 0]);
         world.advance(2 * MINUTE + 1);

@@ -39,7 +39,7 @@ fn a_rule_that_looked_foreign_is_ours_when_its_tags_show() {
     assert_eq!(each_grant(&world.here, "coverage"), ["own"]);
     assert_eq!(each_grant(&world.here, "providerRuleId"), ids(&world, "db"));
     assert_eq!(world.changes(), [""; 0]);
-    says(&stop(&world).expect_code(3), STILL_OPEN);
+    says(&stop(&world).expect_code(3), NOT_CONFIRMED);
     assert_eq!(ids(&world, "db"), [""; 0], "closed; the lost call could still land again");
     world.ends();
 }
@@ -51,7 +51,7 @@ fn a_rule_that_looked_foreign_is_not_left_behind() {
     lag(&world, &[TagsMissing]);
     world.faults([on(AUTHORIZE, Fault::ResetAfter).times(1)]);
     begin(&world, &["--only", "db"]).expect_code(0);
-    says(&stop(&world).expect_code(3), STILL_OPEN);
+    says(&stop(&world).expect_code(3), NOT_CONFIRMED);
     assert_eq!((status(&world).as_str(), world.ours("db").len()), ("EXPIRING", 1));
     world.advance(LAG + 1);
     says(&pass(&world.here, 3), "- close sgr-");

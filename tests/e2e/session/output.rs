@@ -272,6 +272,7 @@ fn schemas_are_printed() {
     for name in [
         "session",
         "sessions",
+        "start-dry-run",
         "status",
         "ip",
         "who",
@@ -297,7 +298,7 @@ fn schemas_are_printed() {
         assert_eq!(world.eg(&["schema", name, "--output", "json"]).expect_code(0).stdout, outcome.stdout);
     }
     let outcome = world.eg(&["schema", "sesion"]).expect_code(2);
-    let known = "session, sessions, status, ip, who, log, init, resources, resource-change, verify, discover, iam-policy, \
+    let known = "session, sessions, start-dry-run, status, ip, who, log, init, resources, resource-change, verify, discover, iam-policy, \
          schedule, doctor, setup-cloud-expiry, sweep, reconcile, notify, error, demo, sandbox";
     assert_eq!(error_of(&outcome), format!("there is no schema \"sesion\"; there are: {known}"));
 }

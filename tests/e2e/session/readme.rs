@@ -184,6 +184,7 @@ fn the_configurations_that_are_shown_are_valid() {
     assert_eq!(policies.len(), 1);
     assert!(blocks.len() >= 5, "{blocks:?}");
     let world = World::bare();
+    world.here.write_profiles(&[("prod", "PROD"), ("staging", "STAGING")]);
     let start = ["session", "start", "--no-wait", "--ipv4", "198.51.100.7", "--duration", "1h"];
     for block in &blocks {
         // One that shows a single section stands in a configuration that has resources.

@@ -111,6 +111,8 @@ fn stop_without_an_id_takes_the_newest() {
     tale.eg(&["session", "stop"]).expect_code(0);
     tale.eg(&["session", "stop"]).expect_code(1);
     tale.eg(&["session", "stop", "--all"]).expect_code(0);
+    let json = world.eg(&["session", "stop", "--all", "--output", "json"]).expect_code(0).json_as("sessions");
+    assert_eq!(json, serde_json::json!([]));
     start(&world.here, &["--only", "prod-api-sg"]);
     world.advance(60);
     start(&world.here, &["--only", "prod-db-sg"]);

@@ -47,7 +47,7 @@ fn an_open_outcome_is_taken_back_too() {
     let world = Sandboxed::new();
     world.faults([Rule::new(Trouble::ResetBefore).on("AuthorizeSecurityGroupIngress").dry_run(false)]);
     let outcome = world.eg(&["session", "start", "--ipv4", IPV4, "--only", "db", "--atomic"]).expect_code(3);
-    assert!(outcome.stderr.contains("is not closed: 1 rule still open until "), "{outcome}");
+    assert!(outcome.stderr.contains("is not closed: 1 rule not confirmed closed yet, next check "), "{outcome}");
     assert!(outcome.stderr.contains("(db tcp/5432 from 203.0.113.42/32)"), "{outcome}");
     assert_eq!(world.sessions_of(&world.here)[0]["status"], "EXPIRING");
     world.faults([] as [Rule; 0]);

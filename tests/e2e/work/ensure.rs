@@ -145,7 +145,7 @@ fn what_cannot_be_seen_is_not_called_open() {
     ensure(&world, &["--only", "dev"]);
     world.faults(&[Fault::deny("DescribeSecurityGroupRules")]);
     let outcome = world.eg(&["session", "ensure", "--only", "dev"]).expect_code(3);
-    assert!(outcome.stdout.contains("whether it still is could not be seen"), "{outcome}");
+    assert!(outcome.stdout.contains("it was ACTIVE when last seen"), "{outcome}");
     let outcome = world.eg(&["--output", "json", "session", "ensure", "--only", "dev"]).expect_code(3);
     assert_eq!(outcome.json_as("session")["status"], "ACTIVE");
     outcome.json_lines();
@@ -193,12 +193,12 @@ fn a_reason_that_is_not_recorded_is_said() {
     let args = ["session", "ensure", "--only", "dev", "--reason"];
     let with = |reason: &str, note: Option<&str>| {
         let outcome = world.eg(&[&args[..], &[reason]].concat()).expect_code(0);
-        assert_eq!(outcome.stderr.contains("Note: "), note.is_some(), "{outcome}");
+        assert_eq!(outcome.stderr.contains("yours is not recorded"), note.is_some(), "{outcome}");
         assert!(note.is_none_or(|note| outcome.stderr.contains(note)), "{outcome}");
     };
     with("INC-1", None);
     with("INC-1", None);
-    with("INC-2", Some("Note: existing session kept; --reason not recorded"));
+    with("INC-2", Some("Note: the existing session is kept, with reason \"INC-1\"; yours is not recorded"));
     let kept = world.eg(&args[..4]).expect_code(0);
     assert!(!kept.stderr.contains("reason"), "none was given: {kept}");
     assert_eq!(sessions(&world).len(), 1);

@@ -1,0 +1,2 @@
+"use strict";
+require("./script.js")("open.sh");

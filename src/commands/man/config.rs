@@ -1,0 +1,63 @@
+//! `eg-config(5)`: the configuration file, from the table that `docs/configuration.md` has of its keys.
+
+use super::{
+    Page, docs,
+    sections::{self, Section, section},
+};
+
+/// How the page is asked for.
+pub(super) const NAME: &str = "config";
+
+const SUMMARY: &str = "the configuration file of eg";
+const DESCRIPTION: &str = "A TOML file. `--config` names it, else `EG_CONFIG`, else it is `eg/config.toml` in \
+    `XDG_CONFIG_HOME` (`~/.config`). `eg init` writes one, `eg resource add` adds to it, and `eg doctor` checks it. A \
+    mistake is an error that names file, line, column and the accepted values; it never stops eg from closing rules.";
+const EXAMPLE: &str = "\
+[session]
+default_duration = \"8h\"
+
+[[resource]]
+name = \"prod-api-sg\"
+id = \"sg-0abc123def4567890\"
+region = \"eu-west-1\"
+ports = [\"tcp/22\", \"tcp/443\"]
+";
+
+/// The page.
+pub(super) fn page(version: &str) -> Page {
+    let mut all = vec![section("DESCRIPTION", DESCRIPTION, Vec::new())];
+    all.extend(tables());
+    let example = format!(".SH EXAMPLE\n.nf\n{}.fi\n", EXAMPLE.replace('-', "\\-"));
+    let rest =
+        [sections::environment(), sections::files(), sections::see_also(&["eg(1)", "eg-init(1)", "eg-doctor(1)"])];
+    let head = format!(".TH eg-config 5 {version} eg eg\n.SH NAME\neg\\-config \\- {SUMMARY}\n");
+    let roff = |sections: &[Section]| sections.iter().map(Section::roff).collect::<String>();
+    let plain = |sections: &[Section]| sections.iter().map(Section::plain).collect::<Vec<_>>().join("\n");
+    Page {
+        file: "eg-config.5".to_owned(),
+        source: format!("{head}{}{example}{}", roff(&all), roff(&rest)),
+        text: format!("eg-config: {SUMMARY}\n\n{}\nEXAMPLE:\n{EXAMPLE}\n{}", plain(&all), plain(&rest)),
+    }
+}
+
+/// One section for each table of the file, in the order of the documentation.
+fn tables() -> Vec<Section> {
+    let mut tables: Vec<Section> = Vec::new();
+    for row in docs::rows("### Every key") {
+        let [table, key, meaning, default, accepted] = row.as_slice() else { continue };
+        let title = if table.is_empty() { "ABOVE ALL TABLES".to_owned() } else { table.replace('`', "") };
+        let default = if default.contains("*required*") { sentence(default) } else { format!("Default: {default}") };
+        let term = ((*key).to_owned(), format!("{}. {default}. Accepted: {accepted}.", sentence(meaning)));
+        match tables.last_mut() {
+            Some(last) if last.title == title => last.terms.push(term),
+            _ => tables.push(section(&title, "", vec![term])),
+        }
+    }
+    tables
+}
+
+/// The documentation's cells begin in lower case, or with emphasis.
+fn sentence(text: &str) -> String {
+    let mut letters = text.trim_start_matches('*').chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}

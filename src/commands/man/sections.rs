@@ -1,0 +1,109 @@
+//! The sections that clap does not make: EXIT STATUS, ENVIRONMENT, FILES, SEE ALSO.
+
+use super::docs;
+use std::fmt::Write;
+
+/// A section: some lines, then terms with what they mean. All of it in Markdown.
+pub(super) struct Section {
+    pub(super) title: String,
+    pub(super) lead: String,
+    pub(super) terms: Vec<(String, String)>,
+}
+
+impl Section {
+    /// As man reads it.
+    pub(super) fn roff(&self) -> String {
+        let mut text = format!(".SH \"{}\"\n", roff(&self.title));
+        if !self.lead.is_empty() {
+            text += &format!("{}\n", roff(&self.lead));
+        }
+        for (term, meaning) in &self.terms {
+            text += &format!(".TP\n{}\n{}\n", roff(term), roff(meaning));
+        }
+        text
+    }
+
+    /// As a person reads it.
+    pub(super) fn plain(&self) -> String {
+        let mut text = format!("{}:\n", self.title);
+        if !self.lead.is_empty() {
+            text += &format!("  {}\n", plain(&self.lead));
+        }
+        for (term, meaning) in &self.terms {
+            text += &format!("  {}\n          {}\n", plain(term), plain(meaning));
+        }
+        text
+    }
+}
+
+fn plain(markdown: &str) -> String {
+    docs::pieces(markdown).into_iter().map(|(_, piece)| piece).collect()
+}
+
+/// Bold for code; every character that roff would take for its own is escaped.
+fn roff(markdown: &str) -> String {
+    let mut text = String::new();
+    for (code, piece) in docs::pieces(markdown) {
+        let safe = piece.replace('\\', "\\e").replace('-', "\\-");
+        // Writing to a string cannot fail.
+        if code {
+            write!(text, "\\fB{safe}\\fR").ok()
+        } else {
+            write!(text, "{safe}").ok()
+        };
+    }
+    if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
+}
+
+/// What follows on the page of a command. The page of `eg` itself has it all; the others point to it.
+pub(super) fn of_command(name: &str) -> Vec<Section> {
+    if name == "eg" {
+        return vec![
+            exit_status(),
+            environment(),
+            files(),
+            see_also(&["eg-config(5)", "eg-session(1)", "eg-doctor(1)"]),
+        ];
+    }
+    vec![exit_status(), see_also(&["eg(1)", "eg-config(5)"])]
+}
+
+fn exit_status() -> Section {
+    section("EXIT STATUS", "", pairs("## Exit status"))
+}
+
+pub(super) fn environment() -> Section {
+    section("ENVIRONMENT", "", pairs("### What the environment says"))
+}
+
+/// `$XDG_CONFIG_HOME` and its like come first, on every system.
+pub(super) fn files() -> Section {
+    let terms = [
+        ("`~/.config/eg/config.toml`", "The configuration; see `eg-config`(5)."),
+        (
+            "`~/.local/state/eg/state.db`",
+            "The record of sessions and rules, with files beside it that begin with its name.",
+        ),
+        ("`/etc/eg/policy.toml`", "Limits that the administrator of this machine sets."),
+        (
+            "`~/.config/systemd/user/eg-reconcile-*.timer`",
+            "The job that closes sessions on time, where `eg schedule install` uses systemd.",
+        ),
+        ("`~/.aws/config`, `~/.aws/credentials`", "Your AWS profiles."),
+    ];
+    let lead = "On macOS, the first two lie in `~/Library/Application Support/eg`. `XDG_CONFIG_HOME` and `XDG_STATE_HOME` move them.";
+    section("FILES", lead, terms.iter().map(|(path, meaning)| ((*path).to_owned(), (*meaning).to_owned())).collect())
+}
+
+pub(super) fn see_also(pages: &[&str]) -> Section {
+    section("SEE ALSO", &pages.join(", "), Vec::new())
+}
+
+pub(super) fn section(title: &str, lead: &str, terms: Vec<(String, String)>) -> Section {
+    Section { title: title.to_owned(), lead: lead.to_owned(), terms }
+}
+
+fn pairs(heading: &str) -> Vec<(String, String)> {
+    let both = |row: Vec<&str>| Some(((*row.first()?).to_owned(), (*row.get(1)?).to_owned()));
+    docs::rows(heading).into_iter().filter_map(both).collect()
+}

@@ -1,0 +1,32 @@
+//! A page on a terminal: `man` shows it, as it shows any other. Where there is no `man`, the help and the sections say
+//! the same.
+
+use super::{super::runtime, Page, unwritten};
+use crate::{
+    commands::no_signals,
+    env::Env,
+    error::CommandError,
+    foreground::{self, Keys, Signals},
+    output::printer::Printer,
+};
+use std::io;
+use tokio::process::Command;
+
+/// Shows it until the user leaves.
+pub(super) fn on_terminal(env: &Env, printer: &Printer, page: &Page) -> Result<(), CommandError> {
+    // `man` takes the section from the name of the file.
+    let dir = tempfile::Builder::new().prefix("eg-man-").tempdir_in(env.temp_dir()).map_err(unwritten)?;
+    let path = dir.path().join(&page.file);
+    std::fs::write(&path, &page.source).map_err(unwritten)?;
+    let runtime = runtime()?;
+    let status = runtime.block_on(async {
+        let mut signals = Signals::listen().map_err(no_signals)?;
+        let mut man = Command::new("man");
+        man.arg(&path);
+        foreground::run(man, &mut signals, Keys::of(env)).await
+    });
+    if !matches!(status, Ok(0)) {
+        printer.result(&page.text);
+    }
+    dir.close().or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(unwritten(error)) })
+}
