@@ -7,7 +7,13 @@ use std::{path::PathBuf, time::Duration};
 
 /// Opens cloud firewalls to your address for a limited time, and closes them again.
 #[derive(Debug, Parser)]
-#[command(name = "eg", version, propagate_version = true, disable_help_subcommand = true)]
+#[command(
+    name = "eg",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true,
+    after_help = "Short forms: eg start, stop, list, get and extend mean eg session start, stop, ..."
+)]
 pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
@@ -22,7 +28,7 @@ pub struct Cli {
 #[command(next_help_heading = "Global options")]
 pub struct Global {
     /// How results are printed
-    #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
+    #[arg(short, long, global = true, value_enum, default_value_t = Output::Table)]
     pub output: Output,
     /// The configuration file [default: $EG_CONFIG, else config.toml in the user's configuration directory]
     #[arg(long, global = true, value_name = "FILE")]
@@ -30,7 +36,7 @@ pub struct Global {
     /// The state file [default: $EG_STATE, else state.db in the user's state directory]
     #[arg(long, global = true, value_name = "FILE")]
     pub state: Option<PathBuf>,
-    /// How long to wait for another eg that is at work, written as 30s (0s to 3600s)
+    /// How long to wait for another running eg (0s to 3600s)
     #[arg(long, global = true, value_name = "D", default_value = "30s", value_parser = lock_wait)]
     pub lock_wait: Duration,
     /// Say more on stderr: -v what is done, -vv every call
@@ -75,10 +81,10 @@ pub enum Color {
 #[allow(missing_docs, reason = "the doc comment of a variant replaces the help of its arguments' struct")]
 pub enum Command {
     Init(commands::init::InitArgs),
-    /// Start, see, prolong and stop sessions
+    /// Start, list, extend and stop sessions
     #[command(subcommand)]
     Session(SessionCommand),
-    /// What is configured, and what could be: list, add, remove, verify, discover
+    /// Manage the security groups eg may open
     #[command(subcommand)]
     Resource(ResourceCommand),
     Status(commands::status::StatusArgs),
@@ -89,10 +95,10 @@ pub enum Command {
     IamPolicy(commands::iam_policy::IamPolicyArgs),
     Reconcile(commands::reconcile::ReconcileArgs),
     Sweep(commands::sweep::SweepArgs),
-    /// Have something close sessions on time: show, install, remove
+    /// Manage the job that closes sessions
     #[command(subcommand)]
     Schedule(ScheduleCommand),
-    /// Make what eg needs in the cloud
+    /// Create the AWS resources for cloud expiry
     #[command(subcommand)]
     Setup(SetupCommand),
     /// See what eg does, in a few seconds and without an account
@@ -109,18 +115,42 @@ pub enum Command {
     /// Look after the state file
     #[command(subcommand)]
     State(StateCommand),
+    Help(HelpArgs),
+    #[command(hide = true, alias = "open")]
+    Start(commands::start::StartArgs),
+    #[command(hide = true, aliases = ["close", "rm"])]
+    Stop(commands::stop::StopArgs),
+    #[command(hide = true, alias = "ls")]
+    List(commands::list::ListArgs),
+    #[command(hide = true)]
+    Get(commands::get::GetArgs),
+    #[command(hide = true)]
+    Extend(commands::extend::ExtendArgs),
+}
+
+/// Show the help of a command
+#[derive(Debug, Args)]
+#[command(after_help = "Example: eg help session start")]
+pub struct HelpArgs {
+    /// The command; without one, all of them are listed
+    #[arg(value_name = "COMMAND")]
+    pub command: Vec<String>,
 }
 
 /// `eg session …`.
 #[derive(Debug, Subcommand)]
 #[allow(missing_docs, reason = "the doc comment of a variant replaces the help of its arguments' struct")]
 pub enum SessionCommand {
+    #[command(alias = "open")]
     Start(commands::start::StartArgs),
     Ensure(commands::ensure::EnsureArgs),
     Run(commands::run::RunArgs),
+    #[command(alias = "ls")]
     List(commands::list::ListArgs),
+    #[command(alias = "show")]
     Get(commands::get::GetArgs),
     Extend(commands::extend::ExtendArgs),
+    #[command(aliases = ["close", "rm"])]
     Stop(commands::stop::StopArgs),
 }
 
@@ -128,8 +158,10 @@ pub enum SessionCommand {
 #[derive(Debug, Subcommand)]
 #[allow(missing_docs, reason = "the doc comment of a variant replaces the help of its arguments' struct")]
 pub enum ResourceCommand {
+    #[command(alias = "ls")]
     List(commands::resource::list::ListArgs),
     Add(Box<commands::resource::add::AddArgs>),
+    #[command(alias = "rm")]
     Remove(commands::resource::remove::RemoveArgs),
     Verify(commands::resource::verify::VerifyArgs),
     Discover(commands::resource::discover::DiscoverArgs),
@@ -141,6 +173,7 @@ pub enum ResourceCommand {
 pub enum ScheduleCommand {
     Show(commands::schedule::ShowArgs),
     Install(commands::schedule::InstallArgs),
+    #[command(alias = "rm")]
     Remove(commands::schedule::RemoveArgs),
 }
 

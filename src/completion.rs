@@ -110,10 +110,10 @@ enum Value {
 
 fn value(path: &[&str], arg: &Arg) -> Option<Value> {
     match (path, arg.get_id().as_str()) {
-        (["session", "extend"], "id") => Some(Value::Live),
-        (["session", "stop"], "id") => Some(Value::Unended),
-        (["session", _], "id") | (_, "session") => Some(Value::Session),
-        (["session", "list"], "status") => Some(Value::Status),
+        (["session", "extend"] | ["extend"], "id") => Some(Value::Live),
+        (["session", "stop"] | ["stop"], "id") => Some(Value::Unended),
+        (["session", _] | ["get"], "id") | (_, "session") => Some(Value::Session),
+        (["session", "list"] | ["list"], "status") => Some(Value::Status),
         (["resource", "remove"], "name") => Some(Value::Resource),
         (["schema"], "name") => Some(Value::Schema),
         (["resource", "verify"], "name") | (_, "only") => Some(Value::ResourceOrLabel),

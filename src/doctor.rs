@@ -1,5 +1,9 @@
 //! What `eg doctor` concludes from what it has seen. Pure: facts come in, findings go out, each with what to do.
 
+mod finding;
+
+pub use finding::{Finding, Level, listed, summary};
+
 use crate::{
     detect::{Answer, FamilyOutcome, FamilySurvey, Survey, describe},
     lock::Holder,
@@ -16,77 +20,6 @@ use eg_model::{
     switch::SwitchWay,
 };
 use eg_providers::{Caller, CredentialsEnd, aws::NoCertificates};
-
-/// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
-    /// As it should be.
-    Good,
-    /// Works, and somebody should know.
-    Warning,
-    /// Does not work.
-    Bad,
-}
-
-impl Level {
-    /// The mark at the start of its line.
-    #[must_use]
-    pub fn mark(self) -> &'static str {
-        match self {
-            Self::Good => "✓",
-            Self::Warning => "!",
-            Self::Bad => "✗",
-        }
-    }
-
-    /// The word for JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Good => "ok",
-            Self::Warning => "warning",
-            Self::Bad => "error",
-        }
-    }
-}
-
-/// One thing that was looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// What was looked at, in a word.
-    pub check: &'static str,
-    /// How it is.
-    pub level: Level,
-    /// What was found.
-    pub message: String,
-    /// What to do, in order; none when all is well.
-    pub advice: Vec<String>,
-}
-
-impl Finding {
-    /// All is well.
-    #[must_use]
-    pub fn good(check: &'static str, message: impl Into<String>) -> Self {
-        Self { check, level: Level::Good, message: message.into(), advice: Vec::new() }
-    }
-
-    /// It works, but.
-    #[must_use]
-    pub fn warning(check: &'static str, message: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { level: Level::Warning, advice: vec![advice.into()], ..Self::good(check, message) }
-    }
-
-    /// It does not work.
-    #[must_use]
-    pub fn bad(check: &'static str, message: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { level: Level::Bad, advice: vec![advice.into()], ..Self::good(check, message) }
-    }
-
-    fn and(mut self, advice: impl Into<String>) -> Self {
-        self.advice.push(advice.into());
-        self
-    }
-}
 
 /// A process that holds the lock and gets nowhere: what closes goes past it, what opens waits.
 #[must_use]
@@ -155,7 +88,7 @@ pub fn schedule(
         Finding { level: Level::Bad, message, advice, .. } if switched => {
             let (what, _) = message.split_once(": ").unwrap_or((&message, ""));
             let message = format!("{what}: only the switches in the cloud close rules on time");
-            Finding { level: Level::Warning, message, advice, check: "schedule" }
+            Finding { advice, ..Finding::warning("schedule", message, "") }
         }
         finding => finding,
     }
@@ -189,7 +122,7 @@ fn scheduler(scheduled: bool, seen: Option<&str>, installed: Option<(Scheduler, 
         (false, _, None) => Finding::bad(
             check,
             "nothing runs `eg reconcile`: a session is not closed on time",
-            "have it run every minute: eg schedule install",
+            "run: eg schedule install",
         ),
     }
 }
@@ -232,16 +165,16 @@ pub fn cloud_expiry(place: &str, way: Option<&SwitchWay>, read: Result<(), &Fail
     }
 }
 
-/// The addresses. A family that no resource takes is not looked at.
+/// The addresses. A family that no resource takes is not looked at; `names` are the resources that take a family.
 #[must_use]
-pub fn addresses(found: &Survey, wants_v4: bool, wants_v6: bool) -> Vec<Finding> {
+pub fn addresses(found: &Survey, wants_v4: bool, wants_v6: bool, names: impl Fn(IpVersion) -> String) -> Vec<Finding> {
     let any = [&found.v4, &found.v6].iter().any(|family| matches!(family.outcome, FamilyOutcome::Agreed { .. }));
     let families = [(IpVersion::V4, &found.v4, wants_v4), (IpVersion::V6, &found.v6, wants_v6)];
     let wanted = families.into_iter().filter(|(_, _, wants)| *wants);
-    wanted.filter_map(|(version, family, _)| address(version, family, any)).collect()
+    wanted.filter_map(|(version, family, _)| address(version, family, any, &names(version))).collect()
 }
 
-fn address(version: IpVersion, family: &FamilySurvey, any: bool) -> Option<Finding> {
+fn address(version: IpVersion, family: &FamilySurvey, any: bool, names: &str) -> Option<Finding> {
     let check = if version == IpVersion::V4 { "ipv4" } else { "ipv6" };
     let answers = || family.answers.iter().map(describe).collect::<Vec<_>>().join("; ");
     let name = format!("or name the address yourself: eg session start --{check} ADDRESS");
@@ -269,9 +202,14 @@ fn address(version: IpVersion, family: &FamilySurvey, any: bool) -> Option<Findi
             };
             return Some(Finding::warning(
                 check,
-                format!("this network has no {version}: sessions are opened for {other} alone ({})", answers()),
-                format!("if that is as it should be, say so on the resources: families = [\"{word}\"]"),
+                format!("not available here; sessions open {other} only"),
+                format!("to stop checking {version}, set families = [\"{word}\"] on {names}"),
             ));
+        }
+        FamilyOutcome::NotAgreed { .. } if family.answers.iter().all(|(_, answer)| answer.is_err()) => {
+            let all = family.answers.len();
+            let message = format!("no address was found: none of {all} services told one");
+            Finding::bad(check, message, "check the network, then: eg ip")
         }
         FamilyOutcome::NotAgreed { .. } => {
             Finding::bad(check, format!("no address was found: {}", answers()), "check the network, then: eg ip")
@@ -283,10 +221,20 @@ fn address(version: IpVersion, family: &FamilySurvey, any: bool) -> Option<Findi
     Some(Finding { level, ..finding.and(name) })
 }
 
-/// Who is calling by one way, and until when. `name` says which credentials; `session` is how long a usual one lasts.
+/// Credentials, and what uses them.
+pub struct Used<'a> {
+    /// Which they are.
+    pub name: String,
+    /// The profile that they come from, where one is named.
+    pub profile: Option<&'a str>,
+    /// The names of the resources that are reached with them.
+    pub resources: String,
+}
+
+/// Who is calling by one way, and until when. `session` is how long a usual one lasts.
 #[must_use]
 pub fn credentials(
-    name: &str,
+    Used { name, profile, resources }: &Used<'_>,
     caller: &Result<Caller, Failure>,
     end: &CredentialsEnd,
     now: Timestamp,
@@ -294,13 +242,16 @@ pub fn credentials(
     shown: impl Fn(Timestamp) -> String,
 ) -> Finding {
     let check = "credentials";
+    let bad =
+        |failure: &Failure, advice| Finding::bad(check, format!("{name}: {failure}; used by {resources}"), advice);
     let caller = match caller {
         Ok(caller) => caller,
         Err(failure) if failure.class == FailureClass::Credentials => {
-            let finding = Finding::bad(check, format!("{name}: {failure}"), failure.class.advice());
-            return finding.and("see what AWS says itself: aws sts get-caller-identity");
+            let profile = profile.map(|name| format!(" --profile {}", shell_quoted(name))).unwrap_or_default();
+            let finding = bad(failure, failure.class.advice());
+            return finding.and(format!("check with: aws sts get-caller-identity{profile}"));
         }
-        Err(failure) => return Finding::bad(check, format!("{name}: {failure}"), network_advice(failure)),
+        Err(failure) => return bad(failure, network_advice(failure)),
     };
     let who = format!("{name}: {}", caller.arn);
     match end {
@@ -322,7 +273,8 @@ pub fn credentials(
         CredentialsEnd::At(at) | CredentialsEnd::Login { until: at, .. } => {
             Finding::good(check, format!("{who}, until {}", shown(*at)))
         }
-        CredentialsEnd::Renewing => Finding::good(check, format!("{who}, renewed by themselves")),
+        CredentialsEnd::Renewing => Finding::good(check, format!("{who} (refreshed automatically)")),
+        CredentialsEnd::Lasting => Finding::good(check, format!("{who} (long-lived keys)")),
         CredentialsEnd::Unknown => Finding::good(check, who),
     }
 }
@@ -396,12 +348,13 @@ pub fn unreadable_group(resource: &str, failure: &Failure) -> Finding {
 /// What the caller may not do on a group; nothing missing is well.
 #[must_use]
 pub fn permissions(resource: &Resource, missing: &[Failure]) -> Vec<Finding> {
-    let Resource { name: resource, entry, .. } = resource;
+    let Resource { name, entry, .. } = resource;
     if missing.is_empty() {
-        return vec![Finding::good("permissions", format!("{resource}: open, tag and close"))];
+        return vec![Finding::good("permissions", format!("{name}: open, tag and close")).about(resource)];
     }
     let advice = format!("allow it with the policy that this prints: eg iam-policy --only {}", shell_quoted(entry));
-    missing.iter().map(|why| Finding::bad("permissions", format!("{resource}: {why}"), advice.clone())).collect()
+    let denied = |why: &Failure| Finding::bad("permissions", format!("{name}: {why}"), advice.clone()).about(resource);
+    missing.iter().map(denied).collect()
 }
 
 #[cfg(test)]
@@ -477,7 +430,7 @@ mod tests {
             answers: vec![("https://a/".to_owned(), Ok("203.0.113.42".parse().unwrap()))],
         };
         let levels = |v4: &FamilySurvey, v6: &FamilySurvey| {
-            let found = addresses(&Survey { v4: v4.clone(), v6: v6.clone() }, true, true);
+            let found = addresses(&Survey { v4: v4.clone(), v6: v6.clone() }, true, true, |_| "api".to_owned());
             found.iter().map(|finding| finding.level).collect::<Vec<_>>()
         };
         let silent = none("no answer within 3 s");
@@ -492,7 +445,7 @@ mod tests {
         assert_eq!(levels(&several, &good), [Level::Bad, Level::Good], "this ends a start");
         assert_eq!(levels(&silent, &silent), [Level::Bad, Level::Bad], "no network");
         let portal = none("answered something that is not an IPv4 address: \"<html>\"");
-        let found = addresses(&Survey { v4: portal.clone(), v6: silent }, true, false);
+        let found = addresses(&Survey { v4: portal.clone(), v6: silent }, true, false, |_| "api".to_owned());
         assert!(found[0].message.contains("captive portal") && found.len() == 1, "{found:?}");
         assert_eq!(found[0].level, Level::Bad);
         assert_eq!(levels(&portal, &good), [Level::Warning, Level::Good]);

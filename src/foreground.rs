@@ -8,8 +8,10 @@ use crate::{
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     ffi::OsStr,
+    fs,
     io::{self, ErrorKind},
-    os::unix::process::ExitStatusExt,
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt, process::ExitStatusExt},
+    path::{Path, PathBuf},
     process::ExitStatus,
 };
 use tokio::{
@@ -21,6 +23,9 @@ use tokio::{
 const NOT_FOUND: u8 = 127;
 /// The same for one that is there and does not start.
 const NOT_STARTED: u8 = 126;
+
+/// Where programs are looked for without PATH (execvp(3)).
+const USUAL_PATH: &str = "/bin:/usr/bin";
 
 /// What asks `eg` to end.
 pub struct Signals {
@@ -88,7 +93,32 @@ pub async fn run(mut command: Command, signals: &mut Signals, keys: Keys) -> Res
 fn not_started(program: &OsStr, error: &io::Error) -> CommandError {
     let status = if error.kind() == ErrorKind::NotFound { NOT_FOUND } else { NOT_STARTED };
     let name = if program.is_empty() { "\"\"".into() } else { program.to_string_lossy() };
-    CommandError::new(Kind::Command(status), format!("{name} cannot be run: {error}"))
+    let message = match error.kind() {
+        ErrorKind::NotFound if !Path::new(program).exists() => format!("command not found: {name}"),
+        ErrorKind::PermissionDenied => format!("permission denied: {name}"),
+        _ => format!("{name} cannot be run: {error}"),
+    };
+    CommandError::new(Kind::Command(status), message)
+}
+
+/// Refuses a program that cannot be started, as far as that can be told beforehand: looked for as execvp(3) does.
+///
+/// # Errors
+/// No such file is there (127), or none that may be run (126).
+pub fn check(program: &OsStr, env: &Env) -> Result<(), CommandError> {
+    let named = program.as_bytes().contains(&b'/');
+    let path = env.var("PATH").unwrap_or(USUAL_PATH);
+    let places: Vec<PathBuf> = match named {
+        true => vec![env.absolute(Path::new(program))],
+        false => std::env::split_paths(path).map(|dir| env.absolute(&dir).join(program)).collect(),
+    };
+    let files: Vec<_> =
+        places.iter().filter_map(|place| fs::metadata(place).ok()).filter(|file| file.is_file()).collect();
+    if files.iter().any(|file| file.permissions().mode() & 0o111 != 0) {
+        return Ok(());
+    }
+    let kind = if files.is_empty() { ErrorKind::NotFound } else { ErrorKind::PermissionDenied };
+    Err(not_started(program, &kind.into()))
 }
 
 async fn pass_on_until_end(signals: &mut Signals, child: &mut Child, keys: Keys) -> io::Result<ExitStatus> {

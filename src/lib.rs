@@ -40,13 +40,15 @@ pub mod signals;
 pub mod survey;
 pub mod sweep;
 pub mod trusted_file;
+pub mod usage;
 pub mod verify;
+pub mod warning;
 pub mod watching;
 
-use clap::Parser;
+use clap::{Parser, error::ErrorKind};
 use cli::{Cli, Color, Output};
 use env::Env;
-use error::{CommandError, Exit, Kind};
+use error::Exit;
 use output::{
     color::colored,
     marks::wants_ascii,
@@ -67,7 +69,7 @@ pub fn run(env: &Env, out: Box<dyn Write>, err: Box<dyn Write>) -> Exit {
     let json = wants_json(&env.args);
     let cli = match Cli::try_parse_from(&env.args) {
         Ok(cli) => cli,
-        Err(error) => return usage(env, &error, json, out, err),
+        Err(error) => return refuse(env, &error, json, out, err),
     };
     let drawable = env.stderr_is_terminal && env.var("TERM") != Some("dumb");
     // Logs go their own way to the terminal, and would run into a bar.
@@ -86,8 +88,15 @@ pub fn run(env: &Env, out: Box<dyn Write>, err: Box<dyn Write>) -> Exit {
 fn wants_json(args: &[OsString]) -> bool {
     // What follows `--` is another program's.
     let ours = || args.iter().take_while(|arg| *arg != "--");
-    let after = ours().zip(ours().skip(1)).any(|(a, b)| a == "--output" && b == "json");
-    after || ours().any(|arg| arg == "--output=json")
+    let names_output = |arg: &OsString| arg == "--output" || is_short_output(arg, "");
+    let after = ours().zip(ours().skip(1)).any(|(a, b)| names_output(a) && b == "json");
+    after || ours().any(|arg| arg == "--output=json" || is_short_output(arg, "json") || is_short_output(arg, "=json"))
+}
+
+/// Whether this is `-o`, flags without values before it included (`-qo`), with this value behind it.
+fn is_short_output(arg: &OsString, value: &str) -> bool {
+    let letters = arg.to_str().and_then(|arg| arg.strip_prefix('-')).and_then(|rest| rest.split_once('o'));
+    letters.is_some_and(|(before, after)| before.bytes().all(|b| b"vq46".contains(&b)) && after == value)
 }
 
 /// The value of `--color`, read without a parser: help and usage errors come before there is one.
@@ -111,7 +120,7 @@ fn args_escaped(args: &[OsString], text: String) -> String {
     })
 }
 
-fn usage(env: &Env, error: &clap::Error, json: bool, out: Box<dyn Write>, err: Box<dyn Write>) -> Exit {
+fn refuse(env: &Env, error: &clap::Error, json: bool, out: Box<dyn Write>, err: Box<dyn Write>) -> Exit {
     let asked = !error.use_stderr();
     let color = color_in(&env.args);
     let style = Style {
@@ -125,12 +134,11 @@ fn usage(env: &Env, error: &clap::Error, json: bool, out: Box<dyn Write>, err: B
         printer.result(&error.render().ansi().to_string());
         return Exit::Done;
     }
-    if json {
-        let text = args_escaped(&env.args, error.render().to_string());
-        let message = text.trim().trim_start_matches("error: ").to_owned();
-        printer.error(&CommandError::new(Kind::Usage, message));
+    // Without a command people see what there is.
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand && !json {
+        printer.remark(error.render().ansi().to_string().trim_end());
     } else {
-        printer.remark(args_escaped(&env.args, error.render().ansi().to_string()).trim_end());
+        printer.error(&usage::error(error, &args_escaped(&env.args, error.render().to_string()), &env.args));
     }
     Exit::Usage
 }
@@ -173,4 +181,22 @@ fn log(env: &Env, cli: &Cli) {
     };
     // Fails only where a test has set a subscriber already; then that one hears it.
     tracing_subscriber::registry().with(layer).try_init().ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_heard_before_anything_is_parsed() {
+        let asks = |line: &str| wants_json(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        for line in ["eg --output json x", "eg --output=json", "eg -o json", "eg -ojson", "eg -o=json", "eg -qvo json"]
+        {
+            assert!(asks(line), "{line}");
+        }
+        for line in ["eg --output table json", "eg -o csv", "eg sandbox -- x -o json", "eg --onion json", "eg -x json"]
+        {
+            assert!(!asks(line), "{line}");
+        }
+    }
 }

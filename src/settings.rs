@@ -12,7 +12,7 @@ use chrono::TimeDelta;
 use eg_model::{
     address::{IpVersion, PrefixLengths},
     permission::PortSpec,
-    selection::Selector,
+    selection::{Pattern, Selector},
     switch::SwitchWay,
 };
 use reader::Fault;
@@ -455,22 +455,29 @@ impl Settings {
             .any(|families| families.contains(&version))
     }
 
-    /// The resources that `--only` names: exact, case-sensitive names or labels, their union, in the configuration's
-    /// order. An empty list selects all.
+    /// The resources that `--only` names: names or labels, case-sensitive, or patterns of them (`prod-*`), several in one
+    /// value with commas between; their union, in the configuration's order. A value that is a name or a label as it
+    /// stands is just that, whatever characters it holds. An empty list selects all.
     ///
     /// # Errors
-    /// The first value that is neither a name nor a label.
+    /// The first one that selects nothing.
     pub fn select(&self, only: &[String]) -> Result<Chosen<'_>, UnknownOnly> {
         let all: Vec<(&String, &Vec<String>)> = self.names_and_labels().collect();
-        let fits = |(name, labels): (&String, &Vec<String>), value: &String| name == value || labels.contains(value);
-        let unknown = only.iter().find(|value| !all.iter().any(|one| fits(*one, value)));
-        if let Some(value) = unknown {
-            return Err(UnknownOnly { value: value.clone(), known: self.known_to_only() });
+        let known = |one: &Wanted<'_>| all.iter().any(|(name, labels)| one.fits(name, labels));
+        let mut wanted: Vec<Wanted<'_>> = Vec::new();
+        for value in only {
+            let whole = Wanted::Exactly(value);
+            let parts = || value.split(',').map(str::trim).filter(|part| !part.is_empty()).map(Wanted::new);
+            let ones = if known(&whole) { vec![whole] } else { parts().collect() };
+            if let Some(value) = unknown_of(&ones, value, known) {
+                return Err(UnknownOnly { value, known: self.known_to_only() });
+            }
+            wanted.extend(ones);
         }
-        let wanted = |one| only.is_empty() || only.iter().any(|value| fits(one, value));
+        let chosen = |one: &Resource| wanted.is_empty() || wanted.iter().any(|only| only.fits(&one.name, &one.groups));
         Ok(Chosen {
-            resources: self.resources.iter().filter(|one| wanted((&one.name, &one.groups))).collect(),
-            selections: self.selections.iter().filter(|one| wanted((&one.like.name, &one.like.groups))).collect(),
+            resources: self.resources.iter().filter(|one| chosen(one)).collect(),
+            selections: self.selections.iter().filter(|one| chosen(&one.like)).collect(),
         })
     }
 
@@ -484,6 +491,42 @@ impl Settings {
         let labels = self.names_and_labels().flat_map(|(_, labels)| labels);
         let mut seen = BTreeSet::new();
         names.chain(labels).filter(|word| seen.insert(*word)).cloned().collect()
+    }
+}
+
+/// What one part of an `--only` value means.
+enum Wanted<'v> {
+    Exactly(&'v str),
+    Like(Pattern),
+}
+
+impl<'v> Wanted<'v> {
+    fn new(text: &'v str) -> Self {
+        let pattern = Pattern::new(text).filter(|_| text.contains(['*', '?']));
+        pattern.map_or(Self::Exactly(text), Self::Like)
+    }
+
+    fn fits(&self, name: &str, labels: &[String]) -> bool {
+        let one = |text: &str| match self {
+            Self::Exactly(wanted) => *wanted == text,
+            Self::Like(pattern) => pattern.matches(text),
+        };
+        one(name) || labels.iter().any(|label| one(label))
+    }
+
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Exactly(text) => text,
+            Self::Like(pattern) => pattern.as_str(),
+        }
+    }
+}
+
+/// The part of a value that selects nothing; the value itself, where it has no parts.
+fn unknown_of(ones: &[Wanted<'_>], value: &str, known: impl Fn(&Wanted<'_>) -> bool) -> Option<String> {
+    match ones.iter().find(|one| !known(one)) {
+        Some(one) => Some(one.as_str().to_owned()),
+        None => ones.is_empty().then(|| value.to_owned()),
     }
 }
 

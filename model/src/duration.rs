@@ -61,6 +61,16 @@ pub enum DurationError {
         /// The limit, in the grammar's own form.
         limit: String,
     },
+    /// More than a setting allows.
+    #[error("{text} is longer than {setting} ({limit})")]
+    TooLongFor {
+        /// What was given.
+        text: String,
+        /// The setting's name.
+        setting: &'static str,
+        /// What it says, in the grammar's own form.
+        limit: String,
+    },
 }
 
 /// Reads a duration of the module's grammar. A whole number of minutes from [`MIN`] to [`MAX`].
@@ -87,17 +97,15 @@ pub fn parse_up_to(text: &str, max: TimeDelta) -> Result<TimeDelta, DurationErro
     }
 }
 
-/// Refuses a duration longer than `max`, naming both.
+/// Reads a duration that a setting limits. A refusal shows what was typed, and names the setting.
 ///
 /// # Errors
-/// `duration` is shorter than [`MIN`] or longer than `max`.
-pub fn check_range(duration: TimeDelta, max: TimeDelta) -> Result<(), DurationError> {
-    let text = format_duration(duration);
-    match duration {
-        short if short < MIN => Err(DurationError::TooShort { text }),
-        long if long > max => Err(DurationError::TooLong { text, limit: format_duration(max) }),
-        _ => Ok(()),
-    }
+/// As for [`parse_duration`], with `max` as the limit.
+pub fn parse_within(text: &str, max: TimeDelta, setting: &'static str) -> Result<TimeDelta, DurationError> {
+    parse_up_to(text, max).map_err(|error| match error {
+        DurationError::TooLong { text, limit } => DurationError::TooLongFor { text, setting, limit },
+        other => other,
+    })
 }
 
 /// Reads `[0-9]+s` and checks it against `accepted`, in seconds.
@@ -254,13 +262,10 @@ mod tests {
 
     #[test]
     fn a_limit_is_named() {
-        let check = |d: &str, max: &str| check_range(parse_duration(d).unwrap(), parse_duration(max).unwrap());
-        assert_eq!(check("24h", "1d"), Ok(()));
-        assert_eq!(check("25h", "24h").unwrap_err().to_string(), "\"25h\" is too long: the limit is 24h");
-        assert_eq!(
-            check_range(TimeDelta::seconds(59), MAX).unwrap_err().to_string(),
-            "\"0m\" is too short: the shortest duration is 1m"
-        );
+        let within = |text: &str| parse_within(text, TimeDelta::hours(24), "max_duration");
+        assert_eq!(within("1d"), Ok(TimeDelta::hours(24)));
+        assert_eq!(within("48h").unwrap_err().to_string(), "48h is longer than max_duration (24h)", "as it was typed");
+        assert_eq!(within("0m").unwrap_err().to_string(), "\"0m\" is too short: the shortest duration is 1m");
     }
 
     #[test]

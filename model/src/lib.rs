@@ -23,6 +23,7 @@ pub mod permission;
 pub mod plan;
 pub mod preflight;
 pub mod selection;
+pub mod services;
 pub mod session;
 pub mod sweep;
 pub mod switch;

@@ -1,6 +1,9 @@
 //! Protocols, ports and permissions: what one rule allows, in one canonical form.
 
-use crate::address::{IpVersion, network};
+use crate::{
+    address::{IpVersion, network},
+    services,
+};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -54,7 +57,8 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// What a resource's `ports` list holds: `tcp/22`, `tcp/8000-8080`, `udp/51820`, `icmp`, `all`.
+/// What a resource's `ports` list holds: `tcp/22`, `tcp/8000-8080`, `udp/51820`, `icmp`, `all`. Read from a number alone
+/// (`22`: TCP) and from a service's name (`ssh`), too; printed in the long form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PortSpec {
     /// TCP ports from the first to the last, both included.
@@ -70,7 +74,8 @@ pub enum PortSpec {
 /// Why a text is not a [`PortSpec`].
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "\"{text}\" is not a port: use tcp/22, tcp/8000-8080, udp/51820, icmp or all (ports 0 to 65535, the lower first)"
+    "\"{text}\" is not a port: use tcp/22 or 22, tcp/8000-8080, udp/51820, icmp, all or a service as ssh (ports 0 to \
+     65535, the lower first)"
 )]
 pub struct PortSpecError {
     text: String,
@@ -84,9 +89,10 @@ impl FromStr for PortSpec {
         match text {
             "icmp" => return Ok(Self::Icmp),
             "all" => return Ok(Self::All),
+            name if let Some(port) = services::by_name(name) => return Ok(port),
             _ => {}
         }
-        let (protocol, range) = text.split_once('/').ok_or_else(refused)?;
+        let (protocol, range) = text.split_once('/').unwrap_or(("tcp", text));
         let (from, to) = range.split_once('-').unwrap_or((range, range));
         let number = |digits: &str| -> Result<u16, PortSpecError> {
             let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
@@ -357,10 +363,28 @@ mod tests {
     }
 
     #[test]
+    fn ports_as_people_type_them() {
+        for (text, long) in [
+            ("22", "tcp/22"),
+            ("8000-8080", "tcp/8000-8080"),
+            ("ssh", "tcp/22"),
+            ("https", "tcp/443"),
+            ("rdp", "tcp/3389"),
+            ("openvpn", "udp/1194"),
+        ] {
+            assert_eq!(text.parse::<PortSpec>().unwrap().to_string(), long);
+        }
+    }
+
+    #[test]
     fn bad_ports_are_refused() {
         for text in [
             "",
-            "22",
+            "22x",
+            "/22",
+            "-22",
+            "SSH",
+            "gopher",
             "tcp",
             "tcp/",
             "tcp/65536",

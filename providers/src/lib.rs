@@ -177,8 +177,10 @@ impl Rights {
 /// When the credentials stop working, as far as that can be told beforehand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CredentialsEnd {
-    /// They renew themselves (instance, container, process, static keys in a file).
+    /// They renew themselves (instance, container, process).
     Renewing,
+    /// Static keys in a file: they last until somebody takes them away.
+    Lasting,
     /// Renewal ends then (an SSO login, a session token).
     At(Timestamp),
     /// They renew themselves as long as a login of a person lasts.

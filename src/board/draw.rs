@@ -8,6 +8,7 @@ use super::{
 use crate::{
     glance::Glance,
     output::{
+        events::{detail, is_telling, word},
         session_view::{View, address_cell, short_ids},
         style,
         text::escape_controls,
@@ -20,7 +21,7 @@ use eg_model::{
     target::TargetKey,
     trouble::trouble,
 };
-use eg_state::{Event, EventKind};
+use eg_state::Event;
 use ratatui::{
     Frame,
     layout::Rect,
@@ -223,7 +224,7 @@ impl Scene<'_> {
             (id, Style::new()),
             (session.status.to_string(), self.style(style::session(session.status))),
             (address_cell(session), Style::new()),
-            (self.view.zone.format(session.started_at), Style::new()),
+            (self.view.zone.bare(session.started_at), Style::new()),
             remaining,
         ]
     }
@@ -273,7 +274,7 @@ impl Scene<'_> {
 
     fn last_events(&self, width: usize) -> Pane {
         let names = self.names();
-        let today = self.view.zone.format(self.view.now);
+        let today = self.view.zone.bare(self.view.now);
         let rows: Vec<Vec<Cell>> = self
             .events
             .iter()
@@ -287,19 +288,17 @@ impl Scene<'_> {
     }
 
     fn event(&self, event: &Event, names: &BTreeMap<&TargetKey, &str>, today: &str) -> Vec<Cell> {
-        let when = self.view.zone.format(event.at);
+        let when = self.view.zone.bare(event.at);
         // `HH:MM:SS` today, `MM-DD HH:MM` before.
         let part = if when.get(..10) == today.get(..10) { 11..19 } else { 5..16 };
         let when = when.get(part).map(str::to_owned).unwrap_or_default();
         let name = |target: &TargetKey| names.get(target).map_or(target.id.clone(), |name| (*name).to_owned());
         let permission = event.permission.map(|item| format!("{} from {}", item.ports(), item.cidr()));
-        let outcome = match &event.detail {
-            Some(detail) => format!("{}: {detail}", event.outcome),
-            None => event.outcome.clone(),
-        };
+        let (outcome, trouble) = detail(event);
+        let outcome = self.view.zone.in_text(&outcome.or(trouble).unwrap_or_default());
         let cells = [
             when,
-            event.kind.as_str().to_owned(),
+            word(event).to_owned(),
             event.session.map(|id| id.short()).unwrap_or_default(),
             event.target.as_ref().map(name).unwrap_or_default(),
             permission.unwrap_or_default(),
@@ -377,11 +376,6 @@ fn standing(grant: GrantStatus, standing: &Standing) -> (&'static str, anstyle::
     (status.as_str(), style::grant(status))
 }
 
-/// Whether an event tells of something that people see happen. The rest is bookkeeping: `eg log` has it.
-fn is_telling(kind: EventKind) -> bool {
-    !matches!(kind, EventKind::Claimed | EventKind::Intent | EventKind::LeaseClosed)
-}
-
 /// Time left to the second: `6h 29m 14s`, `29m 14s`, `14s`.
 fn countdown(now: Timestamp, until: Timestamp) -> String {
     let left = (until - now).num_seconds().max(0);
@@ -415,6 +409,7 @@ pub(crate) mod tests {
         session::{GrantPermission, SessionStatus},
         target::Reach,
     };
+    use eg_state::EventKind;
     use eg_state::{LastReconcile, LastRuns};
     use ratatui::{Terminal, backend::TestBackend, crossterm::event::KeyCode};
     use uuid::Uuid;

@@ -20,7 +20,7 @@ Put one of these lines where your shell starts:
   fish        ~/.config/fish/config.fish:  eg completions fish | source
   powershell  $PROFILE:                    eg completions powershell | Out-String | Invoke-Expression")]
 pub struct CompletionsArgs {
-    /// For which shell
+    /// Shell
     #[arg(value_enum)]
     shell: Shell,
 }

@@ -215,13 +215,15 @@ fn prompt(program: &str, args: &[&str]) -> String {
 fn rule_json(open: &OpenRule) -> Value {
     let rule = &open.rule;
     json!({
-        "resource": open.group,
-        "target": rule.group,
+        "resourceName": open.group,
+        "resourceId": rule.group,
         "ruleId": rule.id,
-        "protocol": rule.permission.protocol,
-        "fromPort": rule.permission.from,
-        "toPort": rule.permission.to,
-        "source": open.source(),
+        "permission": {
+            "protocol": rule.permission.protocol,
+            "fromPort": rule.permission.from,
+            "toPort": rule.permission.to,
+            "cidr": open.source(),
+        },
         "description": rule.description,
         "tags": rule.tags,
     })

@@ -4,10 +4,10 @@ use super::Context;
 use crate::{
     detect::{Families, survey as survey_addresses},
     doctor::{
-        Elsewhere, Finding, Level, addresses, certificates, clock, cloud_expiry, credentials, lock, missing_group,
-        permissions, policy, schedule, unreadable_group,
+        Elsewhere, Finding, Level, Used, addresses, certificates, clock, cloud_expiry, credentials, listed, lock,
+        missing_group, permissions, policy, schedule, summary, unreadable_group,
     },
-    error::{CommandError, Exit},
+    error::{CommandError, Exit, Kind},
     lock::stalled_holder,
     output::{style, table::Cell, text::escape_controls},
     playground::is_inside,
@@ -16,7 +16,7 @@ use crate::{
         host::{self, Installed, Scheduler},
         is_scheduled,
     },
-    settings::Settings,
+    settings::{Resource, Settings},
     survey::{Surveyed, survey},
     watching,
 };
@@ -32,12 +32,13 @@ use eg_providers::{Connect, Firewall, Sighting, aws::trusted_certificates};
 use eg_state::{LastRuns, Store};
 use serde_json::{Value, json};
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
 };
 
-/// Look at everything a session needs, and say what is wrong and what to do about it
+/// Check the set-up and suggest fixes
 ///
 /// Configuration, state file, schedule, addresses, credentials, groups, permissions (asked as dry runs) and clock.
 /// Changes nothing. `✓` is well, `!` works but should be known, `✗` does not work. The exit status is 1 if any is `✗`.
@@ -59,14 +60,54 @@ struct Record {
 /// The runtime cannot be started.
 pub fn run(context: &Context<'_>, _args: &DoctorArgs) -> Result<Exit, CommandError> {
     let runtime = context.runtime()?;
-    let findings = runtime.block_on(examine(context));
+    let told = Told { context, findings: RefCell::default() };
+    let stopped = runtime.block_on(async {
+        let interrupt = super::listen()?;
+        tokio::select! {
+            () = examine(context, &told) => Ok(None),
+            () = interrupt.wait() => Ok::<_, CommandError>(interrupt.asked()),
+        }
+    });
     runtime.shutdown_background();
-    let well = findings.iter().all(|finding| finding.level != Level::Bad);
-    context.printer.json(&json!({"ok": well, "checks": findings.iter().map(as_json).collect::<Vec<_>>()}));
-    for finding in &findings {
-        context.printer.result(&text(finding));
+    if let Some(number) = stopped? {
+        return Err(CommandError::new(Kind::Signal(number), "stopped by a signal; not everything was checked"));
     }
+    let findings = told.findings.into_inner();
+    let well = findings.iter().all(|finding| finding.level != Level::Bad);
+    context.printer.json(&json!({"ok": well, "checks": findings.iter().map(check_json).collect::<Vec<_>>()}));
+    let mark = if well { Cell::styled("✓", style::GOOD) } else { Cell::styled("✗", style::BAD) };
+    context.printer.result(&format!("\n{} {}\n", mark.render(), summary(&findings)));
     Ok(if well { Exit::Done } else { Exit::Failed })
+}
+
+/// The findings, each shown as soon as it is known.
+struct Told<'a> {
+    context: &'a Context<'a>,
+    findings: RefCell<Vec<Finding>>,
+}
+
+impl Told<'_> {
+    fn add(&self, finding: Finding) {
+        self.context.printer.result(&text(&finding));
+        self.findings.borrow_mut().push(finding);
+    }
+
+    fn all(&self, findings: impl IntoIterator<Item = Finding>) {
+        findings.into_iter().for_each(|finding| self.add(finding));
+    }
+}
+
+/// A finding of doctor as the contract has it: with the resource that it is about.
+fn check_json(finding: &Finding) -> Value {
+    let resource = finding.resource.as_ref();
+    json!({
+        "check": finding.check,
+        "resourceName": resource.map(|(name, _)| name),
+        "resourceId": resource.map(|(_, id)| id).filter(|id| !id.is_empty()),
+        "level": finding.level.as_str(),
+        "message": finding.message,
+        "advice": finding.advice,
+    })
 }
 
 /// A finding as the contract has it.
@@ -91,30 +132,32 @@ pub(super) fn text(finding: &Finding) -> String {
     finding.advice.iter().fold(line, |text, advice| text + &format!("    {}\n", escape_controls(advice)))
 }
 
-async fn examine(context: &Context<'_>) -> Vec<Finding> {
+async fn examine(context: &Context<'_>, told: &Told<'_>) {
     let settings = context.settings();
-    let mut findings = vec![configuration(context, settings.as_ref())];
+    told.add(configuration(context, settings.as_ref()));
     let settings = settings.unwrap_or_default();
-    findings.extend(policy(&crate::policy::read(&context.env.policy), &settings.detect));
+    told.all(policy(&crate::policy::read(&context.env.policy), &settings.detect));
     let (state, record) = state(context);
-    findings.push(state);
-    findings.extend(stalled_holder(context.env, &context.state.path).as_ref().map(lock));
-    findings.push(scheduled(context, &settings, &record));
+    told.add(state);
+    told.all(stalled_holder(context.env, &context.state.path).as_ref().map(lock));
+    told.add(scheduled(context, &settings, &record));
     if takes_https(context, &settings) {
-        findings.push(certificates(&trusted_certificates()));
+        told.add(certificates(&trusted_certificates()));
     }
-    findings.extend(detection(context, &settings).await);
+    {
+        let _busy = context.printer.busy("finding your address");
+        told.all(detection(context, &settings).await);
+    }
+    let _busy = context.printer.busy("asking AWS");
     let aws = context.env.connect();
     let (settings, unknown) = context.expanded(&settings).await;
-    findings.extend(
-        unknown
-            .into_iter()
-            .map(|(_, error)| Finding { advice: error.hints, ..Finding::bad("group", error.message, "") }),
-    );
+    for (name, error) in unknown {
+        let finding = Finding { advice: error.hints, ..Finding::bad("group", error.message, "") };
+        told.add(Finding { resource: Some((name, String::new())), ..finding });
+    }
     let seen = survey(&settings, aws.as_ref(), |resource| context.reach(resource)).await;
-    let cloud = Cloud { context, settings: &settings, record: &record, aws: aws.as_ref(), seen: &seen };
-    findings.extend(cloud.examine().await);
-    findings
+    let cloud = Cloud { context, settings: &settings, record: &record, aws: aws.as_ref(), seen: &seen, told };
+    cloud.examine().await;
 }
 
 fn configuration(context: &Context<'_>, settings: Result<&Settings, &CommandError>) -> Finding {
@@ -129,7 +172,7 @@ fn configuration(context: &Context<'_>, settings: Result<&Settings, &CommandErro
         Ok(settings) if settings.names_no_target() => Finding::bad(
             "configuration",
             format!("no resource is configured in {path}"),
-            "have it made, from the groups that your AWS profile sees: eg init",
+            "create one from your AWS security groups: eg init",
         ),
         Ok(settings) => {
             let count = settings.resources.len() + settings.selections.len();
@@ -197,7 +240,15 @@ async fn detection(context: &Context<'_>, settings: &Settings) -> Vec<Finding> {
     let wants = |version| none || settings.takes(version);
     let families = Families { v4: wants(IpVersion::V4), v6: wants(IpVersion::V6) };
     let found = survey_addresses(families, &settings.detect, context.env.address_rule.clone()).await;
-    addresses(&found, families.v4, families.v6)
+    let names = |version| {
+        let takes = |resource: &&Resource| resource.families.contains(&version);
+        let named = settings.resources.iter().chain(settings.selections.iter().map(|one| &one.like)).filter(takes);
+        match listed(&named.map(|resource| resource.name.as_str()).collect::<Vec<_>>()) {
+            none if none.is_empty() => "the resource".to_owned(),
+            names => names,
+        }
+    };
+    addresses(&found, families.v4, families.v6, names)
 }
 
 /// Everything that is asked of the provider.
@@ -207,11 +258,11 @@ struct Cloud<'a> {
     record: &'a Record,
     aws: &'a dyn Connect,
     seen: &'a [Surveyed<'a>],
+    told: &'a Told<'a>,
 }
 
 impl Cloud<'_> {
-    async fn examine(&self) -> Vec<Finding> {
-        let mut findings = Vec::new();
+    async fn examine(&self) {
         let mut ways: BTreeSet<Reach> = BTreeSet::new();
         let mut barred: BTreeSet<Reach> = BTreeSet::new();
         let mut places: BTreeSet<Reach> = BTreeSet::new();
@@ -224,24 +275,23 @@ impl Cloud<'_> {
                 if finding.level == Level::Bad {
                     barred.insert(way.clone());
                 }
-                findings.push(finding);
+                self.told.add(finding);
             }
             // Without usable credentials every call would say the same again.
             if !barred.contains(&way) {
-                findings.extend(self.group(one).await);
+                self.told.all(self.group(one).await);
                 if new_place {
-                    findings.extend(self.cloud_expiry(one).await);
+                    self.told.all(self.cloud_expiry(one).await);
                 }
             }
         }
-        findings.extend(clock(&self.skews()));
-        findings
+        self.told.all(clock(&self.skews()));
     }
 
     async fn caller(&self, one: &Surveyed<'_>, way: &Reach) -> Finding {
         let Some(firewall) = &one.firewall else {
             return match &one.sighting {
-                Sighting::Unavailable(failure) => unreadable_group(&one.resource.name, failure),
+                Sighting::Unavailable(failure) => unreadable_group(&one.resource.name, failure).about(one.resource),
                 _ => Finding::bad("credentials", "there is no way to the provider", "check the configuration"),
             };
         };
@@ -251,22 +301,26 @@ impl Cloud<'_> {
             (Some(profile), None) => format!("profile {profile}"),
             (None, None) => "the standard chain".to_owned(),
         };
+        let resources = self.seen.iter().filter(|other| credentials_of(&other.reach) == *way);
+        let resources = listed(&resources.map(|other| other.resource.name.as_str()).collect::<Vec<_>>());
+        let used = Used { name, profile: way.profile.as_deref(), resources };
         let (caller, end) = (firewall.caller().await, firewall.credentials_end(now).await);
         let usual = self.settings.session.default_duration;
-        credentials(&name, &caller, &end, now, usual, |at: Timestamp| self.context.zone.format(at))
+        credentials(&used, &caller, &end, now, usual, |at: Timestamp| self.context.zone.format(at))
     }
 
     async fn group(&self, one: &Surveyed<'_>) -> Vec<Finding> {
         let (name, target) = (&one.resource.name, &one.reach.target);
         match &one.sighting {
-            Sighting::Unavailable(failure) => vec![unreadable_group(name, failure)],
+            Sighting::Unavailable(failure) => vec![unreadable_group(name, failure).about(one.resource)],
             Sighting::NotFound { caller } => {
                 let elsewhere = self.elsewhere(&one.reach).await;
-                vec![missing_group(name, &target.id, &target.region, &caller.account, &elsewhere)]
+                vec![missing_group(name, &target.id, &target.region, &caller.account, &elsewhere).about(one.resource)]
             }
             Sighting::Complete(reading) => {
                 let rules = reading.rules.len() + reading.other_ingress;
-                let mut findings = vec![Finding::good("group", format!("{name}: {target}, {}", counted(rules)))];
+                let found = Finding::good("group", format!("{name}: {target}, {}", counted(rules)));
+                let mut findings = vec![found.about(one.resource)];
                 if let Some(firewall) = &one.firewall {
                     findings.extend(self.permissions(one, firewall).await);
                 }

@@ -10,6 +10,7 @@ use crate::{
     error::{CommandError, Exit},
     output::text::escape_controls,
     reconcile::{Driver, PassReport},
+    warning::Code,
 };
 use eg_model::{
     ensure::{Ensuring, ensure},
@@ -18,7 +19,7 @@ use eg_model::{
 };
 use eg_state::RunKind;
 
-/// See to it that a session like this is open: the one that is, or a new one
+/// Reuse a matching session, or start one
 ///
 /// Takes the options of `start`. A live session for the same addresses and the same ports of the same resources is
 /// kept, looked at once more, and repaired if it is not as it should be (with --follow, one that follows you is kept wherever
@@ -148,7 +149,7 @@ async fn conclude(
     let short = session.id.short();
     if session.status != SessionStatus::Active {
         // Where nothing changed, no line about a grant has said why.
-        printer.warn(&format!("not open: {}", not_open(session)), &[]);
+        printer.warn(Code::NotOpen, &format!("not open: {}", not_open(session)), &[]);
         printer.result(&opening.closing_line(session));
     } else if !was_seen(session, report) {
         printer.result(&format!("! Could not check session {short}; it was ACTIVE when last seen\n"));

@@ -18,15 +18,17 @@ use eg_model::{
 };
 use eg_state::RunKind;
 
-/// Prolong a live session
+/// Extend a live session
+///
+/// Without an id: the most recently started live session.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  eg session extend a1b2 --hours 2
+  eg session extend --hours 2
   eg session extend a1b2 --duration 1h30m
   eg session extend a1b2 --until 18:00")]
 pub struct ExtendArgs {
     /// The session's id, or at least its first four hex digits
-    id: String,
+    id: Option<String>,
     #[command(flatten)]
     to: To,
 }
@@ -65,7 +67,10 @@ async fn extend(
     let mut store = context.store()?;
     let now = context.env.now();
     store.expire(now)?;
-    let session = context.find(&store, &args.id)?;
+    let session = match &args.id {
+        Some(id) => context.find(&store, id)?,
+        None => context.newest_live(&store)?,
+    };
     let wish = wish(context, &args.to)?;
     let expires = new_expiry(context, &session, &wish, settings)?;
     site.check(&Asked { duration: expires - session.started_at, ..Asked::again(&session) })?;

@@ -6,6 +6,7 @@ use crate::{
     iam::{Retag, Scope, partition_of, policy, sweep_policy},
     region,
     settings::{Resource, Selection},
+    warning::Code,
 };
 use eg_model::target::{Reach, TargetKey};
 use eg_providers::aws::{PROVIDER, SECURITY_GROUP};
@@ -69,24 +70,30 @@ pub fn run(context: &Context<'_>, args: &IamPolicyArgs) -> Result<Exit, CommandE
         );
         let hint =
             "leave --restore out unless somebody keeps stripping tags: eg closes a stripped rule by its id anyway";
-        context.printer.warn(&message, &[hint.to_owned()]);
+        context.printer.warn(Code::Policy, &message, &[hint.to_owned()]);
     }
     let roles: BTreeSet<&String> = resources.iter().filter_map(|resource| resource.role_arn.as_ref()).collect();
     for role in roles {
         let message = format!("this is for the role {role}; the credentials that assume it need sts:AssumeRole on it");
-        context.printer.warn(&message, &[]);
+        context.printer.warn(Code::Policy, &message, &[]);
     }
     for one in &looked_up {
         let message =
             format!("{} names groups by name or tags: the policy takes in every group of {}", one.name, one.region);
-        context.printer.warn(&message, &["name them by id, or narrow it by hand (ec2:ResourceTag/…)".to_owned()]);
+        context.printer.warn(
+            Code::Policy,
+            &message,
+            &["name them by id, or narrow it by hand (ec2:ResourceTag/…)".to_owned()],
+        );
     }
     let size = text.chars().filter(|c| !c.is_whitespace()).count();
     if size > POLICY_MAX {
         let hint = "make several, each with --only".to_owned();
-        context
-            .printer
-            .warn(&format!("a managed policy has at most {POLICY_MAX} characters, this has {size}"), &[hint]);
+        context.printer.warn(
+            Code::Policy,
+            &format!("a managed policy has at most {POLICY_MAX} characters, this has {size}"),
+            &[hint],
+        );
     }
     Ok(Exit::Done)
 }

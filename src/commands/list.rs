@@ -17,7 +17,7 @@ pub struct ListArgs {
     /// Only sessions of this status; may be repeated
     #[arg(long, value_name = "S", value_parser = status)]
     status: Vec<SessionStatus>,
-    /// At most so many; 0: all. Sessions that have not ended are always shown
+    /// Maximum number (0 = all); sessions that have not ended are always shown
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: usize,
 }
@@ -54,6 +54,7 @@ pub fn run(context: &Context<'_>, args: &ListArgs) -> Result<Exit, CommandError>
     } else {
         context.printer.result(&view.list(&listing.sessions));
         // Beside the table, not in it: its columns and rows are what scripts read.
+        view.overdue_causes(&listing.sessions).iter().for_each(|line| context.printer.remark(line));
         view.troubles(&listing.sessions, &leases).iter().for_each(|line| context.printer.remark(line));
         view.covered(&listing.sessions).iter().for_each(|line| context.printer.remark(line));
     }

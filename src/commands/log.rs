@@ -5,6 +5,7 @@ use crate::{
     cli::Output,
     error::{CommandError, Exit, Kind},
     output::{
+        events::{detail, is_telling, word},
         json,
         table::{Cell, Table},
         text::escape_controls,
@@ -14,14 +15,15 @@ use chrono::TimeDelta;
 use eg_model::{Timestamp, duration::parse_up_to, ids::SessionId, session::Session, target::TargetKey};
 use eg_state::{Event, Filter, KEPT, RunKind, Store};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 /// Show the audit trail: when, who, what, where, and what came of it
 ///
-/// Everything that was asked, tried and found out, oldest first, from the record. Events are kept for 400 days. In
-/// `--output csv`, text that a spreadsheet would take for a formula gets an apostrophe in front.
+/// Everything that was asked, tried and found out, oldest first, from the record; on a terminal the last 20 events. -v
+/// shows the bookkeeping, too, and the provider's request ids. Events are kept for 400 days. In `--output csv`, text that
+/// a spreadsheet would take for a formula gets an apostrophe in front.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: eg log --since 7d --output csv > week.csv")]
+#[command(after_help = "Examples:\n  eg log -n 50\n  eg log -f\n  eg log --since 7d --output csv > week.csv")]
 pub struct LogArgs {
     /// Only what concerns this session: its id, or at least its first four hex digits
     #[arg(long, value_name = "ID")]
@@ -29,39 +31,170 @@ pub struct LogArgs {
     /// Only the last 8 (hours), 90m, 7d; up to 400d
     #[arg(long, value_name = "D", value_parser = since)]
     since: Option<TimeDelta>,
+    /// Only the last N events (0 = all) [default: 20 on a terminal, else all]
+    #[arg(short = 'n', long, value_name = "N")]
+    number: Option<usize>,
+    /// Then show events as they come, until Ctrl-C
+    #[arg(short, long)]
+    follow: bool,
 }
 
 fn since(text: &str) -> Result<TimeDelta, String> {
     parse_up_to(text, KEPT).map_err(|error| error.to_string())
 }
 
+/// How many events a terminal gets unless asked for more.
+const USUAL: usize = 20;
+/// How often the record is looked at for events that are new.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Shows the trail.
 ///
 /// # Errors
 /// There is no such session, or the record cannot be read.
 pub fn run(context: &Context<'_>, args: &LogArgs) -> Result<Exit, CommandError> {
-    let store = context.store_for_reading()?;
-    let entries = match &store {
-        Some(store) => entries(context, store, args)?,
+    let mut trail = Trail { context, args, session: None, after: 0, shown: None, headed: false };
+    let mut damaged = false;
+    match context.store_for_reading()? {
+        Some(store) => {
+            trail.begin(&store)?;
+            damaged = context.tell_damaged(Some(&store));
+        }
         None if args.session.is_some() => {
             let path = context.state.path.display();
             return Err(CommandError::new(Kind::NotFound, "there is no session yet")
                 .hint(format!("the state file {path} does not exist")));
         }
-        None => Vec::new(),
-    };
-    let printer = context.printer;
-    if context.global.output == Output::Csv {
-        printer.verbatim(&csv(&entries)?);
-    } else {
-        printer.json(&entries.iter().map(entry_json).collect::<Vec<_>>());
-        if entries.is_empty() {
-            printer.remark("No events.");
-        } else {
-            printer.result(&table(context, &entries));
+        None => trail.show(&[])?,
+    }
+    while args.follow && !context.printer.has_lost_its_reader() {
+        std::thread::sleep(LOOK);
+        if let Some(store) = context.store_for_reading()? {
+            trail.go_on(&store)?;
         }
     }
-    Ok(if context.tell_damaged(store.as_ref()) { Exit::Failed } else { Exit::Done })
+    Ok(if damaged { Exit::Failed } else { Exit::Done })
+}
+
+/// What was shown so far.
+struct Trail<'a> {
+    context: &'a Context<'a>,
+    args: &'a LogArgs,
+    /// The one session that is of interest.
+    session: Option<Session>,
+    /// The number of the last event that was read.
+    after: i64,
+    /// The table so far.
+    shown: Option<Table>,
+    /// Whether the names of the columns stand above the rows of CSV.
+    headed: bool,
+}
+
+impl Trail<'_> {
+    fn begin(&mut self, store: &Store) -> Result<(), CommandError> {
+        self.session = self.args.session.as_ref().map(|id| self.context.find(store, id)).transpose()?;
+        // A very long time ago is before everything.
+        let since = self.args.since.and_then(|since| self.context.env.now().checked_sub_signed(since));
+        let (mut events, last) = store.events_after(0)?;
+        events.retain(|event| since.is_none_or(|since| event.at >= since));
+        self.after = last;
+        let entries = self.entries(store, events)?;
+        let left_out = entries.len().saturating_sub(self.most());
+        self.show(entries.get(left_out..).unwrap_or_default())?;
+        if left_out > 0 && self.args.number.is_none() {
+            self.context.printer.remark(&format!("{left_out} earlier: eg log -n 0"));
+        }
+        Ok(())
+    }
+
+    fn go_on(&mut self, store: &Store) -> Result<(), CommandError> {
+        // A record that was put in place of this one may have fewer.
+        let (events, last) = store.events_after(self.after)?;
+        self.after = last;
+        let entries = if events.is_empty() { Vec::new() } else { self.entries(store, events)? };
+        if entries.is_empty() { Ok(()) } else { self.show(&entries) }
+    }
+
+    /// How many events are shown at the beginning.
+    fn most(&self) -> usize {
+        let whole = self.context.global.output != Output::Table || !self.context.env.stdout_is_terminal;
+        match self.args.number {
+            Some(0) => usize::MAX,
+            Some(number) => number,
+            None if whole => usize::MAX,
+            None => USUAL,
+        }
+    }
+
+    fn show(&mut self, entries: &[Entry]) -> Result<(), CommandError> {
+        let printer = self.context.printer;
+        match self.context.global.output {
+            Output::Csv => printer.verbatim(&csv(entries, !std::mem::replace(&mut self.headed, true))?),
+            Output::Json if self.args.follow => entries.iter().for_each(|entry| printer.json_line(&entry_json(entry))),
+            Output::Json => printer.json(&entries.iter().map(entry_json).collect::<Vec<_>>()),
+            Output::Table if entries.is_empty() && !self.args.follow => printer.remark("No events."),
+            Output::Table if entries.is_empty() => {}
+            Output::Table => {
+                let mut table = self.shown.as_ref().map_or_else(|| self.header(), Table::below);
+                entries.iter().for_each(|entry| self.row(&mut table, entry));
+                printer.result(&table.render_in(self.context.env.stdout_columns));
+                self.shown = Some(table);
+            }
+        }
+        Ok(())
+    }
+
+    fn entries(&self, store: &Store, events: Vec<Event>) -> Result<Vec<Entry>, CommandError> {
+        let sessions = store.sessions(&Filter { statuses: None, limit: None })?.sessions;
+        let by_id: BTreeMap<SessionId, &Session> = sessions.iter().map(|session| (session.id, session)).collect();
+        // Oldest first, so that the newest name of a target wins.
+        let grants = sessions.iter().rev().flat_map(|session| &session.grants);
+        let names: BTreeMap<&TargetKey, &String> = grants.map(|g| (&g.reach.target, &g.resource_name)).collect();
+        let runs = store.run_kinds()?;
+        let wanted = |event: &Event| {
+            let whole = self.context.global.output != Output::Table || self.context.global.verbose > 0;
+            (whole || is_telling(event.kind)) && self.session.as_ref().is_none_or(|session| concerns(event, session))
+        };
+        let entry = |event: Event| Entry {
+            user: event.session.and_then(|id| by_id.get(&id)).map(|s| (s.user_name.clone(), s.user_email.clone())),
+            resource: event.target.as_ref().and_then(|target| names.get(target)).map(|name| (*name).clone()),
+            command: event.run.and_then(|run| runs.get(&run)).copied(),
+            event,
+        };
+        Ok(events.into_iter().filter(wanted).map(entry).collect())
+    }
+
+    fn header(&self) -> Table {
+        match self.context.global.verbose {
+            0 => Table::new(["WHEN", "WHO", "WHAT", "SESSION", "RESOURCE", "PERMISSION", "RULE", "DETAIL"]),
+            _ => Table::new(["WHEN", "WHO", "WHAT", "SESSION", "RESOURCE", "PERMISSION", "RULE", "REQUEST", "DETAIL"]),
+        }
+    }
+
+    /// What went wrong stands under its row.
+    fn row(&self, table: &mut Table, entry: &Entry) {
+        let (event, zone) = (&entry.event, &self.context.zone);
+        let or_dash = |text: Option<String>| Cell::new(text.unwrap_or_else(|| "-".to_owned()));
+        let target = || event.target.as_ref().map(|target| target.id.clone());
+        let (detail, trouble) = detail(event);
+        let mut cells = vec![
+            Cell::new(zone.format(event.at)),
+            or_dash(entry.user.as_ref().map(|(name, _)| name.clone())),
+            Cell::new(word(event)),
+            or_dash(event.session.map(|id| id.short())),
+            or_dash(entry.resource.clone().or_else(target)),
+            or_dash(entry.permission()),
+            or_dash(event.rule_id.as_ref().map(ToString::to_string)),
+        ];
+        if self.context.global.verbose > 0 {
+            cells.push(or_dash(event.request_id.clone()));
+        }
+        cells.push(or_dash(detail.map(|text| zone.in_text(&text))));
+        table.row(cells);
+        if let Some(trouble) = trouble {
+            table.note(zone.in_text(&trouble));
+        }
+    }
 }
 
 /// An event, with what the record says about what it names.
@@ -70,27 +203,6 @@ struct Entry {
     user: Option<(String, Option<String>)>,
     resource: Option<String>,
     command: Option<RunKind>,
-}
-
-fn entries(context: &Context<'_>, store: &Store, args: &LogArgs) -> Result<Vec<Entry>, CommandError> {
-    let wanted = args.session.as_ref().map(|id| context.find(store, id)).transpose()?;
-    // A very long time ago is before everything.
-    let since = args.since.and_then(|since| context.env.now().checked_sub_signed(since));
-    let sessions = store.sessions(&Filter { statuses: None, limit: None })?.sessions;
-    let by_id: BTreeMap<SessionId, &Session> = sessions.iter().map(|session| (session.id, session)).collect();
-    // Oldest first, so that the newest name of a target wins.
-    let grants = sessions.iter().rev().flat_map(|session| &session.grants);
-    let names: BTreeMap<&TargetKey, &String> = grants.map(|g| (&g.reach.target, &g.resource_name)).collect();
-    let runs = store.run_kinds()?;
-    let events = store.events_since(since)?.into_iter();
-    let events = events.filter(|event| wanted.as_ref().is_none_or(|session| concerns(event, session)));
-    let entry = |event: Event| Entry {
-        user: event.session.and_then(|id| by_id.get(&id)).map(|s| (s.user_name.clone(), s.user_email.clone())),
-        resource: event.target.as_ref().and_then(|target| names.get(target)).map(|name| (*name).clone()),
-        command: event.run.and_then(|run| runs.get(&run)).copied(),
-        event,
-    };
-    Ok(events.map(entry).collect())
 }
 
 /// Whether an event is about a session: it names it; or it names none (a rule may serve several), but one of the
@@ -111,35 +223,6 @@ impl Entry {
     fn permission(&self) -> Option<String> {
         self.event.permission.map(|permission| format!("{} from {}", permission.ports(), permission.cidr()))
     }
-
-    fn outcome(&self) -> String {
-        match &self.event.detail {
-            Some(detail) => format!("{}: {detail}", self.event.outcome),
-            None => self.event.outcome.clone(),
-        }
-    }
-}
-
-fn table(context: &Context<'_>, entries: &[Entry]) -> String {
-    let header = ["WHEN", "WHO", "WHAT", "SESSION", "RESOURCE", "PERMISSION", "RULE", "REQUEST", "OUTCOME"];
-    let mut table = Table::new(header);
-    for entry in entries {
-        let event = &entry.event;
-        let or_dash = |text: Option<String>| Cell::new(text.unwrap_or_else(|| "-".to_owned()));
-        let target = || event.target.as_ref().map(|target| target.id.clone());
-        table.row([
-            Cell::new(context.zone.format(event.at)),
-            or_dash(entry.user.as_ref().map(|(name, _)| name.clone())),
-            Cell::new(event.kind.as_str()),
-            or_dash(event.session.map(|id| id.short())),
-            or_dash(entry.resource.clone().or_else(target)),
-            or_dash(entry.permission()),
-            or_dash(event.rule_id.as_ref().map(ToString::to_string)),
-            or_dash(event.request_id.clone()),
-            Cell::new(entry.outcome()),
-        ]);
-    }
-    table.render_in(context.env.stdout_columns)
 }
 
 fn entry_json(entry: &Entry) -> Value {
@@ -180,9 +263,11 @@ const COLUMNS: [&str; 14] = [
 ];
 
 /// RFC 4180: every row ends in CRLF, absent is empty.
-fn csv(entries: &[Entry]) -> Result<String, CommandError> {
+fn csv(entries: &[Entry], header: bool) -> Result<String, CommandError> {
     let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
-    writer.write_record(COLUMNS).map_err(unwritten)?;
+    if header {
+        writer.write_record(COLUMNS).map_err(unwritten)?;
+    }
     for entry in entries {
         let event = &entry.event;
         let target = event.target.as_ref();

@@ -8,6 +8,7 @@ pub mod ensure;
 pub mod extend;
 mod follow;
 pub mod get;
+pub mod help;
 pub mod iam_policy;
 pub mod init;
 pub mod ip;
@@ -52,6 +53,7 @@ use crate::{
     settings::{Chosen, Description, Resource, Selection, Settings, site::SitePolicy},
     signals::Interrupt,
     trusted_file::ReadError,
+    warning::Code,
 };
 use eg_model::{
     follow::Move,
@@ -101,16 +103,17 @@ pub fn run(env: &Env, printer: &Printer, cli: &Cli) -> Result<Exit, CommandError
         Command::Resource(command) => resource::run(&context()?, command),
         Command::Completions(args) => completions::run(env, printer, args),
         Command::Man(args) => man::run(env, printer, args),
+        Command::Help(args) => help::run(printer, args),
         Command::Demo => demo::run(env, printer, &cli.global),
         Command::Sweep(args) => sweep::run(env, printer, args),
         Command::Sandbox(args) => sandbox::run(env, printer, &cli.global, args),
-        Command::Session(SessionCommand::Start(args)) => start::run(&context()?, args),
+        Command::Start(args) | Command::Session(SessionCommand::Start(args)) => start::run(&context()?, args),
         Command::Session(SessionCommand::Ensure(args)) => ensure::run(&context()?, args),
         Command::Session(SessionCommand::Run(args)) => run::run(&context()?, args),
-        Command::Session(SessionCommand::List(args)) => list::run(&context()?, args),
-        Command::Session(SessionCommand::Get(args)) => get::run(&context()?, args),
-        Command::Session(SessionCommand::Extend(args)) => extend::run(&context()?, args),
-        Command::Session(SessionCommand::Stop(args)) => stop::run(&context()?, args),
+        Command::List(args) | Command::Session(SessionCommand::List(args)) => list::run(&context()?, args),
+        Command::Get(args) | Command::Session(SessionCommand::Get(args)) => get::run(&context()?, args),
+        Command::Extend(args) | Command::Session(SessionCommand::Extend(args)) => extend::run(&context()?, args),
+        Command::Stop(args) | Command::Session(SessionCommand::Stop(args)) => stop::run(&context()?, args),
         Command::Status(args) => status::run(&context()?, args),
         Command::Who(args) => who::run(&context()?, args),
         Command::Ip(args) => ip::run(&context()?, args),
@@ -184,7 +187,7 @@ impl<'a> Context<'a> {
     fn new(env: &'a Env, printer: &'a Printer, global: &'a Global) -> Result<Self, CommandError> {
         let loaded = Zone::load(env.var_as_set("TZ"));
         if let Some(unknown) = loaded.unknown {
-            printer.warn(&format!("the time zone {unknown} is not known; times are in UTC"), &[]);
+            printer.warn(Code::TimeZone, &format!("the time zone {unknown} is not known; times are in UTC"), &[]);
         }
         Ok(Self {
             env,
@@ -295,20 +298,25 @@ impl Context<'_> {
                     count => format!("{state} is a restored backup; its {count} live sessions were ended"),
                 };
                 let hint = "rules that were opened after the backup close by their own tags";
-                self.printer.warn(&message, &[hint.to_owned()]);
+                self.printer.warn(Code::RestoredBackup, &message, &[hint.to_owned()]);
             }
             Notice::GuardNotWritten { error } => {
-                self.printer.warn(&format!("the guard file beside {state} cannot be written: {error}"), &[]);
+                self.printer.warn(
+                    Code::Guard,
+                    &format!("the guard file beside {state} cannot be written: {error}"),
+                    &[],
+                );
             }
             Notice::Unwritable { error, advice } => {
                 let later = "what is closed now is put on record by the first pass that can write it".to_owned();
                 let hints: Vec<String> = advice.clone().into_iter().chain([later]).collect();
-                self.printer.warn(&format!("{error}; nothing is opened, closing goes on"), &hints);
+                let message = format!("{error}; nothing is opened, closing goes on");
+                self.printer.warn(Code::Unwritable, &message, &hints);
             }
             Notice::LostDatabase { .. } => {
                 let message = format!("the earlier state file {state} is gone; a new one was made");
                 let hint = "rules on record in the earlier one close by their own tags";
-                self.printer.warn(&message, &[hint.to_owned()]);
+                self.printer.warn(Code::LostDatabase, &message, &[hint.to_owned()]);
             }
             other => tracing::info!("{state}: {other:?}"),
         }
@@ -350,6 +358,12 @@ impl Context<'_> {
                 Err(CommandError::new(Kind::Ambiguous, message).hint("use more digits"))
             }
         }
+    }
+
+    /// The most recently started live session.
+    fn newest_live(&self, store: &Store) -> Result<Session, CommandError> {
+        let nothing = || CommandError::new(Kind::NotFound, "no live sessions").hint("start one with: eg session start");
+        store.live_sessions()?.into_iter().next().ok_or_else(nothing)
     }
 
     /// The driver, within the runtime. `settings` absent: the configuration is bad, and nothing is opened.
@@ -401,9 +415,21 @@ impl Context<'_> {
         name_endpoints(self.printer, reaches);
     }
 
-    /// The lock. A pass that `closes` goes past a holder that makes no progress.
-    async fn lock(&self, driver: &Driver<'_>, command: &str, closes: bool) -> Result<PassLock, CommandError> {
-        let say = |holder: &str| self.printer.remark(&format!("Waiting for another eg ({holder})..."));
+    /// The lock. A pass that `closes` goes past a holder that makes no progress; one that a `timer` started says nothing
+    /// while it waits, or cron would send mail.
+    async fn lock(
+        &self,
+        driver: &Driver<'_>,
+        command: &str,
+        closes: bool,
+        timer: bool,
+    ) -> Result<PassLock, CommandError> {
+        let say = |holder: &str| {
+            if timer {
+                return;
+            }
+            self.printer.remark(&format!("Waiting for another eg ({})...", self.zone.in_text(holder)));
+        };
         let asked = lock::Asked {
             env: self.env,
             state: &self.state.path,
@@ -412,7 +438,7 @@ impl Context<'_> {
             closes,
             json: self.printer.is_json(),
         };
-        lock::acquire(&asked, &driver.interrupt, say).await
+        lock::acquire(&asked, &driver.interrupt, say).await.map_err(|error| self.in_our_time(error))
     }
 
     /// Takes the lock and reconciles the targets of some sessions. The intent is on record already.
@@ -437,7 +463,7 @@ impl Context<'_> {
     ) -> Result<PassReport, CommandError> {
         let name = format!("eg session {}", kind.as_str());
         let lock = self
-            .lock(driver, &name, kind == RunKind::Stop)
+            .lock(driver, &name, kind == RunKind::Stop, false)
             .await
             .map_err(|error| not_had(error, "what was asked is recorded; the next `eg reconcile` carries it out"))?;
         let request = Request {
@@ -456,6 +482,11 @@ impl Context<'_> {
             return Err(CommandError::new(Kind::Signal(number), "stopped by a signal; what was asked stays on record"));
         }
         Ok(report)
+    }
+
+    /// An error whose times are told in the zone of everything else.
+    fn in_our_time(&self, error: CommandError) -> CommandError {
+        CommandError { message: self.zone.in_text(&error.message), ..error }
     }
 
     /// A pass, with a bar once it takes its time.
@@ -480,13 +511,18 @@ impl Context<'_> {
     /// Warnings of a pass.
     fn tell_notes(&self, report: &PassReport) {
         for warning in &report.warnings {
-            self.printer.warn(&warning.message, &warning.hints);
+            self.printer.warn(Code::Lock, &warning.message, &warning.hints);
         }
+        let mut clock_told = false;
         for item in report.notes.iter().filter(|item| item.note.kind.is_warning()) {
-            self.printer.warn(&item.note.message, &[]);
+            // Every target has the same clock to be compared with: once is enough.
+            if item.note.kind == NoteKind::ClockSkew && std::mem::replace(&mut clock_told, true) {
+                continue;
+            }
+            self.printer.warn(Code::Note(item.note.kind), &item.note.message, &[]);
         }
         for error in &report.state_errors {
-            self.printer.warn(error, &[]);
+            self.printer.warn(Code::State, error, &[]);
         }
     }
 
@@ -499,7 +535,7 @@ impl Context<'_> {
         let refused = steps.filter(|step| matches!(step.outcome, StepOutcome::Refused | StepOutcome::Unknown));
         let why = |step: &StepReport| Some((format!("{}: {}", step.target, step.error.as_ref()?), step.advice));
         for (message, advice) in refused.filter_map(why).collect::<BTreeSet<_>>() {
-            self.printer.warn(&message, advice.map(str::to_owned).as_slice());
+            self.printer.warn(Code::NotClosed, &message, advice.map(str::to_owned).as_slice());
         }
     }
 
@@ -522,7 +558,7 @@ impl Context<'_> {
         let damaged = store.map(Store::damaged_rows).unwrap_or_default();
         for error in &damaged {
             let message = format!("{error}; the row is left out");
-            self.printer.warn(&message, error.advice().as_slice());
+            self.printer.warn(Code::Note(NoteKind::Damaged), &message, error.advice().as_slice());
         }
         !damaged.is_empty()
     }
@@ -580,7 +616,7 @@ fn name_endpoints<'r>(printer: &Printer, reaches: impl Iterator<Item = &'r Reach
     }
     for (endpoint, what) in endpoints {
         let message = format!("Using endpoint {}{what}", without_password(endpoint));
-        if printer.is_json() { printer.warn(&message, &[]) } else { printer.remark(&message) }
+        if printer.is_json() { printer.warn(Code::Endpoint, &message, &[]) } else { printer.remark(&message) }
     }
 }
 
@@ -603,7 +639,8 @@ fn id_digits(id: &str) -> Result<String, CommandError> {
         return Ok(digits);
     }
     let hint = format!("use the whole id, or at least its first {SHORTEST_PREFIX} hex digits: `eg session list`");
-    Err(CommandError::new(Kind::Usage, format!("\"{id}\" is not a session's id")).hint(hint))
+    let error = CommandError::new(Kind::Usage, format!("\"{id}\" is not a session's id")).hint(hint);
+    Err(if id == "all" { error.hint("for every session: eg session stop --all") } else { error })
 }
 
 fn policy(settings: &Settings) -> Policy {

@@ -8,6 +8,7 @@ use crate::{
     output::json,
     reconcile::{Driver, PassReport},
     settings::Notify,
+    warning::Code,
 };
 use eg_model::{
     Timestamp,
@@ -34,7 +35,7 @@ pub(super) async fn notify(
     match told(context, driver, settings, report).await {
         Ok(next) => next,
         Err(error) => {
-            context.printer.warn(&format!("nobody was notified: {}", error.message), &error.hints);
+            context.printer.warn(Code::NotNotified, &format!("nobody was notified: {}", error.message), &error.hints);
             None
         }
     }
@@ -69,11 +70,19 @@ async fn told(
     for ((notice, _), outcome) in due.iter().zip(outcomes) {
         if let Err(why) = outcome {
             let message = format!("nobody was notified that {}: {why}", summary(notice));
-            context.printer.warn(&message, &["see [notify] command in the configuration".to_owned()]);
+            context.printer.warn(
+                Code::NotNotified,
+                &message,
+                &["see [notify] command in the configuration".to_owned()],
+            );
         }
         if let Err(error) = driver.store.borrow_mut().finish_notice(notice, context.env.now()) {
             let message = format!("that {} was told cannot be recorded, so it may be told again", summary(notice));
-            context.printer.warn(&format!("{message}: {error}"), &error.advice().into_iter().collect::<Vec<_>>());
+            context.printer.warn(
+                Code::NotNotified,
+                &format!("{message}: {error}"),
+                &error.advice().into_iter().collect::<Vec<_>>(),
+            );
         }
     }
     Ok(next)

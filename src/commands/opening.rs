@@ -11,12 +11,13 @@ use crate::{
     schedule::{cron_hint, scheduled::Scheduled},
     settings::{Resource, Settings, site::Asked},
     signals::Interrupt,
+    warning::Code,
 };
 use chrono::TimeDelta;
 use eg_model::{
     Timestamp,
     address::{IpVersion, parse_explicit},
-    duration::{check_range, parse_duration},
+    duration::parse_within,
     endpoint::{Endpoint, advice},
     follow::{Found, Move, moves},
     ids::{GrantId, SessionId},
@@ -55,11 +56,11 @@ pub struct OpenArgs {
     /// Detect IPv6 only
     #[arg(short = '6', conflicts_with_all = ["ipv4", "ipv6"])]
     only_ipv6: bool,
-    /// Only the resource of this name, and those with this label; may be repeated
+    /// Only these resources: names or labels, patterns (prod-*), several with commas; may be repeated
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
-    /// Only this port (tcp/5432, or a part of a configured range), which every selected resource has to have; may be
-    /// repeated
+    /// Only this port (tcp/5432, 22, ssh, or a part of a configured range), which every selected resource has to have;
+    /// may be repeated
     #[arg(long, value_name = "PORT")]
     port: Vec<PortSpec>,
     /// Why: for the record, and for the description of every rule
@@ -73,16 +74,20 @@ pub struct OpenArgs {
     check: Vec<Endpoint>,
 }
 
-/// Three lines that make a configuration.
+/// How somebody gets a configuration.
 pub(super) fn no_resources(context: &Context<'_>, command: &str) -> CommandError {
     let path = match context.config() {
-        Ok(found) => found.path.display(),
+        Ok(found) => &found.path,
         Err(error) => return error,
     };
-    CommandError::new(Kind::Config, format!("no resource is configured in {path}"))
-        .hint("1. have it made, from the groups that your AWS profile sees: eg init")
-        .hint("2. or put into it: [[resource]] name = \"my-server\" id = \"sg-…\" region = \"eu-west-1\" ports = [\"tcp/22\"] (one key a line)")
-        .hint(format!("3. run again: {command}"))
+    let message = match path.exists() {
+        true => format!("no resource is configured in {}", path.display()),
+        false => format!("no configuration yet ({})", path.display()),
+    };
+    CommandError::new(Kind::Config, message)
+        .hint("create one from your AWS security groups: eg init")
+        .hint("or add a security group by hand: eg resource add NAME --id sg-… --region … --port tcp/22")
+        .hint(format!("then run again: {command}"))
 }
 
 /// How long a session is to last.
@@ -133,8 +138,7 @@ fn length(context: &Context<'_>, args: &OpenArgs, settings: &Settings) -> Result
         return Ok(Length::Until { at, text: text.clone() });
     }
     let Some(text) = &args.duration else { return Ok(Length::For(settings.session.default_duration)) };
-    let duration = parse_duration(text).map_err(|error| error.to_string())?;
-    check_range(duration, max).map_err(|error| error.to_string())?;
+    let duration = parse_within(text, max, "max_duration").map_err(|error| error.to_string())?;
     Ok(Length::For(duration))
 }
 
@@ -262,7 +266,11 @@ impl<'a> Opening<'a> {
             let names: Vec<&str> = without.map(|resource| resource.name.as_str()).collect();
             if !names.is_empty() {
                 let message = format!("{address} is not opened on {}: no {version} there", names.join(", "));
-                self.context.printer.warn(&message, &["see `families` in the configuration".to_owned()]);
+                self.context.printer.warn(
+                    Code::FamilyLeftOut,
+                    &message,
+                    &["see `families` in the configuration".to_owned()],
+                );
             }
         }
     }
@@ -342,8 +350,10 @@ impl<'a> Opening<'a> {
             match outcome {
                 FamilyOutcome::NotAsked => {}
                 FamilyOutcome::Agreed { address, .. } => addresses.push(address),
-                FamilyOutcome::NotRoutable { message, .. } => left_out.push((version, message)),
-                FamilyOutcome::NotAgreed { reasons } => left_out.push((version, reasons.join("; "))),
+                FamilyOutcome::NotRoutable { message, .. } => left_out.push((version, true, message)),
+                FamilyOutcome::NotAgreed { reasons } => {
+                    left_out.push((version, version == IpVersion::V4, reasons.join("; ")));
+                }
                 FamilyOutcome::Disagree { answers } => {
                     let lines: Vec<String> = answers.iter().map(describe).collect();
                     let message = format!("the services do not agree on your {version} address: {}", lines.join("; "));
@@ -352,16 +362,30 @@ impl<'a> Opening<'a> {
             }
         }
         if addresses.is_empty() {
-            let lines: Vec<String> = left_out.iter().map(|(version, why)| format!("{version}: {why}")).collect();
+            let lines: Vec<String> = left_out.iter().map(|(version, _, why)| format!("{version}: {why}")).collect();
             let message = format!("your public address could not be found ({})", lines.join("; "));
             let error = CommandError::new(Kind::Detection, message).hint(hint);
             let proxy = proxy_hint(self.context.env, &self.settings.detect);
             return Err(proxy.into_iter().fold(error, CommandError::hint));
         }
-        for (version, why) in left_out {
-            self.context.printer.warn(&format!("no {version} address was found, so {version} is left out: {why}"), &[]);
+        for (version, odd, why) in left_out {
+            self.tell_left_out(version, odd, &why);
         }
         Ok(addresses)
+    }
+
+    /// A network without IPv6 is nothing to warn of: half a line says what is opened, `eg ip` says why.
+    fn tell_left_out(&self, version: IpVersion, odd: bool, why: &str) {
+        let printer = self.context.printer;
+        if odd {
+            return printer.warn(
+                Code::FamilyLeftOut,
+                &format!("no {version} address was found, so {version} is left out: {why}"),
+                &[],
+            );
+        }
+        tracing::info!("no {version} address was found: {why}");
+        printer.progress("IPv6: not available here; opening IPv4 only");
     }
 
     async fn look(&self, driver: &Driver<'_>) -> Looks {
@@ -411,7 +435,11 @@ impl<'a> Opening<'a> {
             if let Some(then) = addresses.iter().find(changed).and_then(then) {
                 let short = session.id.short();
                 let message = format!("session {short} is still open for {then}; your address has changed since");
-                self.context.printer.warn(&message, &[format!("close it with: eg session stop {short}")]);
+                self.context.printer.warn(
+                    Code::AddressChanged,
+                    &message,
+                    &[format!("close it with: eg session stop {short}")],
+                );
             }
         }
         Ok(())
@@ -492,7 +520,7 @@ impl<'a> Opening<'a> {
         moves.retain(|step| match follow_refused(&site, self.settings, session, step) {
             None => true,
             Some(note) => {
-                self.context.printer.warn(&note.note.message, &[]);
+                self.context.printer.warn(Code::Note(note.note.kind), &note.note.message, &[]);
                 false
             }
         });
@@ -596,7 +624,7 @@ impl<'a> Opening<'a> {
                 Err(why) => {
                     all = false;
                     let message = format!("{endpoint} was not reached, although the rules are open: {why}");
-                    printer.warn(&message, &advice(endpoint, &why, session));
+                    printer.warn(Code::Unreachable, &message, &advice(endpoint, &why, session));
                 }
             }
         }
@@ -617,7 +645,7 @@ impl<'a> Opening<'a> {
         for account in accounts.into_iter().filter(|account| expiry.way(account).is_none()) {
             let message = format!("[aws.cloud_expiry] has no role of account {account}: its rules close by eg only");
             let hint = "make one with `eg setup cloud-expiry`, and add it to role_arn";
-            self.context.printer.warn(&message, &[hint.to_owned()]);
+            self.context.printer.warn(Code::CloudExpiry, &message, &[hint.to_owned()]);
         }
     }
 
@@ -636,14 +664,14 @@ impl<'a> Opening<'a> {
                 let by_hand = config.iter().map(|config| cron_hint(env, config, state));
                 let hints = ["install one: eg schedule install".to_owned()].into_iter().chain(by_hand);
                 let message = "no scheduled job is installed, so nothing will close this session when it expires";
-                printer.warn(message, &hints.collect::<Vec<_>>());
+                printer.warn(Code::NotScheduled, message, &hints.collect::<Vec<_>>());
             }
             Scheduled::Idle(scheduler, since) => {
                 let (name, since) = (scheduler.as_str(), zone.format(since));
                 let message = format!(
                     "the job in {name} has not run since {since}: nothing may close this session when it expires"
                 );
-                printer.warn(&message, &["see what is wrong: eg doctor".to_owned()]);
+                printer.warn(Code::NotScheduled, &message, &["see what is wrong: eg doctor".to_owned()]);
             }
             // From now on it is known for how long it has not run.
             Scheduled::Job(_) if runs.timer_at.is_none() => {
@@ -669,13 +697,13 @@ impl<'a> Opening<'a> {
             }
         }
         for (message, hint) in warned {
-            self.context.printer.warn(&message, &[hint]);
+            self.context.printer.warn(Code::Credentials, &message, &[hint]);
         }
     }
 
     fn credentials_warning(&self, end: &CredentialsEnd, expires: Timestamp, closer: Closer) -> Option<String> {
         match end {
-            CredentialsEnd::Renewing | CredentialsEnd::Unknown => None,
+            CredentialsEnd::Renewing | CredentialsEnd::Lasting | CredentialsEnd::Unknown => None,
             CredentialsEnd::ShellOnly if closer == Closer::ThisProcess => None,
             CredentialsEnd::At(at) | CredentialsEnd::Login { until: at, .. } if *at >= expires => None,
             CredentialsEnd::At(at) | CredentialsEnd::Login { until: at, .. } => {

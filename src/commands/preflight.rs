@@ -8,6 +8,7 @@ use crate::{
     reconcile::{Driver, Look, wanted},
     settings::Resource,
     verify::RULES_PER_GROUP,
+    warning::Code,
 };
 use eg_model::{
     address::IpVersion,
@@ -127,7 +128,7 @@ impl Opening<'_> {
             })
         });
         for line in covered.chain(wider.iter().cloned()) {
-            self.context.printer.warn(&line, &[]);
+            self.context.printer.warn(Code::NotOurs, &line, &[]);
         }
     }
 

@@ -5,6 +5,7 @@ use super::opening::{Ask, Opening, Surroundings};
 use crate::{
     error::{CommandError, Exit},
     output::{json, text::escape_controls},
+    warning::Code,
 };
 use eg_model::{
     address::IpVersion,
@@ -66,7 +67,7 @@ pub(super) async fn preview(opening: &Opening<'_>) -> Result<Exit, CommandError>
     context.printer.json(&shown.json());
     context.printer.result(&shown.text());
     for line in opening.wider_rules(&session, &surroundings) {
-        context.printer.warn(&line, &[]);
+        context.printer.warn(Code::NotOurs, &line, &[]);
     }
     let works = outlooks.iter().all(|outlook| matches!(outlook, Outlook::Works));
     Ok(if works { Exit::Done } else { Exit::Partial })

@@ -90,7 +90,11 @@ fn reconcile(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, Comman
 async fn once(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, CommandError> {
     let settings = context.settings();
     let site = context.site_policy();
-    let driver = context.driver(context.store()?, settings.as_ref().ok())?;
+    let mut driver = context.driver(context.store()?, settings.as_ref().ok())?;
+    if args.timer {
+        // A scheduler mails what is printed: what goes well is no mail, and what does not is told at the end.
+        driver.on_change = Box::new(|_, _| {});
+    }
     let pass = Pass { kind: RunKind::Reconcile, timer: args.timer, dry_run: args.dry_run };
     // Sessions that end in this pass are named by what was on record before it.
     let mut names = recorded_names(&driver.store.borrow(), settings.as_ref().ok())?;
@@ -101,8 +105,12 @@ async fn once(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, Comma
     if args.dry_run {
         shown.dry_run();
     } else {
-        shown.steps(args.timer);
-        if args.timer { shown.failure(&driver)? } else { shown.whole_truth(&driver)? }
+        if args.timer {
+            shown.failure(&driver)?;
+        } else {
+            shown.steps(false);
+            shown.whole_truth(&driver)?;
+        }
     }
     if !args.dry_run {
         let told = settings.as_ref().ok().and_then(|settings| settings.notify.as_ref());
@@ -152,7 +160,7 @@ impl Pass {
         settings: Option<&Settings>,
     ) -> Result<PassReport, CommandError> {
         let lock = context
-            .lock(driver, "eg reconcile", true)
+            .lock(driver, "eg reconcile", true, self.timer)
             .await
             .map_err(|error| not_had(error, "nothing was changed; the next `eg reconcile` does what is due"))?;
         let collect_from = self.collect_from(context, driver, settings).await?;
@@ -259,7 +267,7 @@ impl Shown<'_> {
         self.moves("would follow");
         let mut shown = !self.report.moves.is_empty() || !self.report.notes.is_empty();
         for plan in &self.report.plans {
-            let steps = plan.steps.iter().map(|step| format!("  {step}\n"));
+            let steps = plan.steps.iter().map(|step| format!("  {}\n", self.context.zone.in_text(&step.to_string())));
             let kept = kept(plan).into_iter();
             let lines: String = steps.chain(kept).collect();
             if !lines.is_empty() {
@@ -298,7 +306,8 @@ impl Shown<'_> {
                 (outcome, Some(error)) => format!(": {} ({})", outcome.as_str(), escape_controls(error)),
                 (outcome, None) => format!(": {}", outcome.as_str()),
             };
-            self.context.printer.result(&format!("  {}{outcome}\n", step.step));
+            let step = self.context.zone.in_text(&step.step.to_string());
+            self.context.printer.result(&format!("  {step}{outcome}\n"));
         }
     }
 

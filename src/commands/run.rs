@@ -10,6 +10,7 @@ use crate::{
     foreground::{self, Keys, Signals},
     output::printer::Printer,
     signals::Interrupt,
+    warning::Code,
 };
 use eg_model::{
     ids::SessionId,
@@ -58,6 +59,9 @@ pub struct RunArgs {
 /// # Errors
 /// Nothing was opened, the command did not start, or the session could not be closed.
 pub fn run(context: &Context<'_>, args: &RunArgs) -> Result<Exit, CommandError> {
+    if let Some(program) = args.command.first() {
+        foreground::check(program, context.env)?;
+    }
     let settings = context.settings()?;
     let runtime = context.runtime()?;
     let opening = Opening::new(context, &runtime, &args.open, &settings, "eg session run")?;
@@ -206,7 +210,7 @@ fn tell_expiry(context: &Context<'_>, session: &Session) {
     if session.ended_reason == Some(EndedReason::Expired) {
         let at = context.zone.format(session.expires_at);
         let hint = "give it more time with --duration or --until".to_owned();
-        context.printer.warn(&format!("the session was over at {at}, before the command was"), &[hint]);
+        context.printer.warn(Code::Expired, &format!("the session was over at {at}, before the command was"), &[hint]);
     }
 }
 

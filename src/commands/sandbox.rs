@@ -8,6 +8,7 @@ use crate::{
     foreground::{self, Keys, Signals},
     output::{printer::Printer, text::shell_quoted},
     playground::{ADDRESS, Playground},
+    warning::Code,
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -58,7 +59,7 @@ async fn serve(env: &Env, printer: &Printer, args: &SandboxArgs) -> Result<Exit,
     };
     // The status is the command's, which may have left something at work in there.
     if let Err(error) = playground.close() {
-        printer.warn(&error.message, &error.hints);
+        printer.warn(Code::Sandbox, &error.message, &error.hints);
     }
     ended
 }

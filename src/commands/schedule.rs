@@ -10,6 +10,7 @@ use crate::{
         host::{self, Installed, Scheduler},
         printed, variables,
     },
+    warning::Code,
 };
 use eg_model::Timestamp;
 use eg_state::{LastRuns, StateError, Store};
@@ -33,7 +34,7 @@ pub struct ShowArgs {
 ///
 /// Doing it again changes nothing, or brings an older job up to date. Other lines of the crontab stay as they are. For
 /// launchd and the Task Scheduler the text is printed, to be installed by hand.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(after_help = "Example: eg schedule install")]
 pub struct InstallArgs {
     #[command(flatten)]
@@ -51,7 +52,7 @@ pub struct RemoveArgs {
     with: With,
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 struct With {
     /// Which scheduler [default: what this machine has]
     #[arg(long, value_name = "SCHEDULER", value_enum)]
@@ -83,15 +84,15 @@ pub fn show(context: &Context<'_>, args: &ShowArgs) -> Result<Exit, CommandError
     let at = runs.scheduled_at.map(|at| context.zone.format(at));
     let seen = match at {
         Some(at) => format!("Last scheduled run: {at}\n"),
-        None => "No scheduled run yet\n".to_owned(),
+        None => "Never run.\n".to_owned(),
     };
     let state = match installed {
         Some(Installed::Current) => format!("Installed with {name}:\n"),
         Some(Installed::Outdated) => {
             format!("Installed with {name}, but not as it would be today (eg schedule install):\n")
         }
-        Some(Installed::No) if place.only_printed() => format!("eg does not ask {name}; this is what it takes:\n"),
-        Some(Installed::No) => format!("Not installed with {name}; this would be (eg schedule install):\n"),
+        Some(Installed::No) if place.only_printed() => format!("eg cannot install {name} jobs; do it yourself with:\n"),
+        Some(Installed::No) => format!("Not installed. eg schedule install would add to {}:\n", place.where_to()),
         None => format!("Whether it is installed with {name} is not known; this would be:\n"),
     };
     context.printer.result(&format!("{seen}{state}\n"));
@@ -116,7 +117,7 @@ pub fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit, Comman
             return Err(error);
         }
         let message = format!("{}; what is on record is closed all the same, and nothing is opened", error.message);
-        context.printer.warn(&message, &error.hints);
+        context.printer.warn(Code::Error(error.kind), &message, &error.hints);
     }
     let place = Place::new(context, &args.with)?;
     if place.only_printed() {
@@ -133,6 +134,13 @@ pub fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit, Comman
     });
     place.hint_at_linger();
     Ok(Exit::Done)
+}
+
+/// Whether this machine has a scheduler that `install` can use, and our job is not there yet.
+pub(super) fn can_install(context: &Context<'_>) -> bool {
+    let place = Place::new(context, &With::default());
+    let state = place.map(|place| (place.only_printed(), host::installed(context.env, place.scheduler, &place.job)));
+    matches!(state, Ok((false, Ok(Installed::No | Installed::Outdated))))
 }
 
 /// Notes in an existing record that the job was installed or removed: later commands tell from it if the job works. The job
@@ -177,11 +185,15 @@ pub fn remove(context: &Context<'_>, args: &RemoveArgs) -> Result<Exit, CommandE
     context.printer.result(&if changed {
         format!("✓ Removed from {name}: nothing closes a session on time now\n")
     } else {
-        format!("✓ Nothing of eg's was installed with {name}\n")
+        "Nothing to remove.\n".to_owned()
     });
     if host::installed(context.env, place.scheduler, &place.job)? != Installed::No {
         let hint = "edit it yourself: crontab -e".to_owned();
-        context.printer.warn("a line that somebody wrote by hand still runs it; eg leaves that alone", &[hint]);
+        context.printer.warn(
+            Code::Schedule,
+            "a line that somebody wrote by hand still runs it; eg leaves that alone",
+            &[hint],
+        );
     }
     Ok(Exit::Done)
 }
@@ -201,6 +213,14 @@ impl<'a> Place<'a> {
 
     fn only_printed(&self) -> bool {
         matches!(self.scheduler, Scheduler::Launchd | Scheduler::TaskScheduler)
+    }
+
+    fn where_to(&self) -> &'static str {
+        match self.scheduler {
+            Scheduler::Cron => "your crontab",
+            Scheduler::Systemd => "your systemd user units",
+            Scheduler::Launchd | Scheduler::TaskScheduler => self.scheduler.as_str(),
+        }
     }
 
     fn print(&self) -> Result<(), CommandError> {
@@ -261,7 +281,7 @@ impl<'a> Place<'a> {
         match host::installed(self.context.env, self.scheduler, &self.job) {
             Ok(installed) => Some(installed),
             Err(error) => {
-                self.context.printer.warn(&error.message, &[]);
+                self.context.printer.warn(Code::Schedule, &error.message, &[]);
                 None
             }
         }

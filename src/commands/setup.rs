@@ -6,6 +6,7 @@ use crate::{
     error::{CommandError, Exit, Kind},
     iam::Scope,
     settings::{DEFAULT_SCHEDULE_GROUP, Resource, Settings},
+    warning::Code,
 };
 use clap::ValueEnum;
 use eg_model::{
@@ -177,7 +178,11 @@ fn template(context: &Context<'_>, found: &[Found]) -> Result<Exit, CommandError
             one.account.schedule_group,
             regions.join(", ")
         );
-        context.printer.warn(&message, &["or make all of it with: eg setup cloud-expiry --apply".to_owned()]);
+        context.printer.warn(
+            Code::Policy,
+            &message,
+            &["or make all of it with: eg setup cloud-expiry --apply".to_owned()],
+        );
     }
     Ok(Exit::Done)
 }

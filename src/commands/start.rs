@@ -8,6 +8,7 @@ use super::{
 use crate::{
     error::{CommandError, Exit},
     reconcile::{Driver, Looks, PassReport},
+    warning::Code,
 };
 use eg_model::{ids::SessionId, session::Session};
 use eg_state::RunKind;
@@ -121,7 +122,11 @@ async fn whole<'d>(
         Err(error) => {
             // What is open, or is not, matters more than that it cannot be shown.
             if let Err(unseen) = show(context, id) {
-                context.printer.warn(&format!("the session cannot be shown: {}", unseen.message), &unseen.hints);
+                context.printer.warn(
+                    Code::NotShown,
+                    &format!("the session cannot be shown: {}", unseen.message),
+                    &unseen.hints,
+                );
             }
             Err(error)
         }

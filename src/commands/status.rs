@@ -125,9 +125,7 @@ impl Shown<'_> {
 
     fn text(&self) -> String {
         let mut text = String::new();
-        for (version, address) in self.addresses {
-            text += &line(&version.to_string(), &self.address(address));
-        }
+        text += &self.address_lines();
         text += &line("Scheduled", &self.view.scheduled());
         text += &line("Reconcile", &self.view.last_reconcile());
         if let Some(at) = self.glance.next_wake(self.view.now) {
@@ -144,18 +142,25 @@ impl Shown<'_> {
         } else {
             format!("\n{}", self.view.list(sessions))
         };
+        let overdue: String = self.view.overdue_causes(sessions).iter().map(|cause| format!("{cause}\n")).collect();
         let troubles: String = self.unconverged().iter().map(|item| self.trouble(item)).collect();
         let strays = self.view.covered(sessions).into_iter().chain(self.strays());
         let strays: String = strays.map(|line| format!("{line}\n")).collect();
-        if troubles.is_empty() && strays.is_empty() { text } else { text + "\n" + &troubles + &strays }
+        let notes = overdue + &troubles + &strays;
+        if notes.is_empty() { text } else { text + "\n" + &notes }
     }
 
-    /// An address that is not known is a line, not an error: there may be no network.
-    fn address(&self, address: &Result<IpAddr, String>) -> String {
-        match address {
-            Ok(address) => address.to_string(),
-            Err(why) => format!("not known: {}", escape_controls(why)),
+    /// An address that is not known is a line, not an error: there may be no network. What each service said is for
+    /// `eg ip`.
+    fn address_lines(&self) -> String {
+        if !self.addresses.is_empty() && self.addresses.iter().all(|(_, address)| address.is_err()) {
+            return line("Address", "not known; offline? See: eg ip");
         }
+        let shown = |address: &Result<IpAddr, String>| match address {
+            Ok(address) => address.to_string(),
+            Err(_) => "not available here".to_owned(),
+        };
+        self.addresses.iter().map(|(version, address)| line(&version.to_string(), &shown(address))).collect()
     }
 
     fn trouble(&self, item: &Unconverged<'_>) -> String {

@@ -53,11 +53,11 @@ fn check(context: &Context<'_>) -> Result<(), CommandError> {
     let usage = |message: &str| CommandError::new(Kind::Usage, message);
     let instead = "a program that waits for changes uses: eg reconcile --watch --output json";
     if context.printer.is_json() {
-        let error = usage("`eg status --watch` is a picture for people; it has no JSON");
+        let error = usage("--watch has no JSON output");
         return Err(error.hint("for the state as it is now: eg status --output json").hint(instead));
     }
     if !context.env.stdout_is_terminal || context.env.var("TERM") == Some("dumb") {
-        let error = usage("`eg status --watch` draws on a terminal, and its output is none that can be drawn on");
+        let error = usage("--watch needs an interactive terminal");
         return Err(error.hint("for the state as it is now: eg status").hint(instead));
     }
     Ok(())

@@ -7,6 +7,7 @@ use crate::{
     reconcile::{Driver, Looks, PassReport, StepOutcome, StepReport},
     settings::Settings,
     signals::Interrupt,
+    warning::Code,
 };
 use eg_model::{
     Timestamp,
@@ -84,7 +85,7 @@ async fn stop(context: &Context<'_>, args: &StopArgs) -> Result<Exit, CommandErr
     settings?;
     if !unrecorded.stops.is_empty() {
         let message = format!("rules were closed, but the stop could not be recorded: {}", unrecorded.why);
-        context.printer.warn(&message, &[unrecorded.hint()]);
+        context.printer.warn(Code::Unwritable, &message, &[unrecorded.hint()]);
     }
     let closed = ended.iter().all(|session| session.status.is_ended());
     Ok(if closed && passed.is_none_or(|report| retagged(&report)) { Exit::Done } else { Exit::Partial })
@@ -230,8 +231,7 @@ async fn end(
 
 fn chosen(context: &Context<'_>, store: &Store, args: &StopArgs) -> Result<Vec<Session>, CommandError> {
     let mut open = store.live_sessions()?;
-    let nothing =
-        || CommandError::new(Kind::NotFound, "there is no live session to stop").hint("see them with: eg session list");
+    let nothing = || CommandError::new(Kind::NotFound, "no live sessions").hint("see them with: eg session list");
     if args.all {
         open.extend(store.unfinished_sessions()?);
         return Ok(open);
@@ -316,7 +316,8 @@ impl Shown<'_> {
     /// `Session stopped` is said only when every rule is closed or left to somebody else.
     fn closing_line(&self, session: &Session, name: &str, others: &[Session], leases: &[Lease]) -> String {
         match session.status {
-            SessionStatus::Cancelled => format!("✓ Session{name} stopped\n"),
+            SessionStatus::Cancelled if !name.is_empty() => format!("✓ Stopped{name}\n"),
+            SessionStatus::Cancelled => "✓ Session stopped\n".to_owned(),
             SessionStatus::Expired => format!("✓ Session{name} closed; it had expired\n"),
             _ => format!("Stop recorded; {}\n", self.open_until(&closing(session, others, leases))),
         }

@@ -8,6 +8,7 @@ use crate::{
     region,
     signals::Interrupt,
     sweep::{Account, Found, Outcome, Regions, Row, Sweeper},
+    warning::Code,
 };
 use chrono::TimeDelta;
 use eg_model::{
@@ -21,7 +22,7 @@ use eg_model::{
 use eg_providers::aws::{PROVIDER, SECURITY_GROUP};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Find every rule of eg's in whole accounts, and close what everybody has let expire
+/// Find and close expired eg rules across accounts
 ///
 /// Needs credentials and nothing else: no configuration, no record, no other machine. A rule is closed when its marks
 /// are its own and no lease holds it any more; leases are judged by the provider's clock and count for ten minutes
@@ -55,7 +56,7 @@ pub struct SweepArgs {
     /// The installation for --revoke-all: its id as --output json shows it, or a unique beginning of it
     #[arg(long, value_name = "ID", value_parser = owner, requires = "revoke_all")]
     owner: Option<String>,
-    /// Without it, --revoke-all shows what it would do, changes nothing and ends with status 2
+    /// Really revoke; without it --revoke-all is a dry run
     #[arg(long, requires = "revoke_all", conflicts_with = "dry_run")]
     yes: bool,
 }
@@ -217,7 +218,7 @@ impl Sweep<'_> {
     fn tell_unread(&self, found: &Found) {
         for unread in &found.unread {
             let message = format!("{} cannot be read: {}", sweep_view::name(unread), unread.failure);
-            self.printer.warn(&message, &[advice(unread.failure.class).to_owned()]);
+            self.printer.warn(Code::NotRead, &message, &[advice(unread.failure.class).to_owned()]);
         }
     }
 
@@ -226,7 +227,7 @@ impl Sweep<'_> {
         if rows.iter().any(|row| row.swept.kept == Some(Kept::Clock)) {
             let message = "this machine's clock and the provider's differ, or the provider did not tell its time: what \
                            has expired is left alone";
-            self.printer.warn(message, &["set the clock, then run eg sweep again".to_owned()]);
+            self.printer.warn(Code::Clock, message, &["set the clock, then run eg sweep again".to_owned()]);
         }
         let open: Vec<&Outcome> =
             rows.iter().filter_map(|row| row.outcome.as_ref()).filter(|it| it.is_open()).collect();
@@ -236,11 +237,15 @@ impl Sweep<'_> {
         }
         for (class, count) in &failures {
             let message = format!("{} not known to be closed: {class}", rules_are(*count));
-            self.printer.warn(&message, &[advice(*class).to_owned()]);
+            self.printer.warn(Code::NotClosed, &message, &[advice(*class).to_owned()]);
         }
         let silent = open.len() - failures.values().sum::<usize>();
         if silent > 0 {
-            self.printer.warn(&format!("{} not known to be closed", rules_are(silent)), &[AGAIN.to_owned()]);
+            self.printer.warn(
+                Code::NotClosed,
+                &format!("{} not known to be closed", rules_are(silent)),
+                &[AGAIN.to_owned()],
+            );
         }
     }
 }
@@ -252,7 +257,11 @@ impl Sweep<'_> {
         for row in rows.iter().filter(|row| row.outlives_owner()) {
             let hint = row.still_held_by.first().filter(|_| !told).map(|holder| self.even_if_held(holder));
             told |= hint.is_some();
-            self.printer.warn(&sweep_view::survivor(row, self.zone), &hint.into_iter().collect::<Vec<_>>());
+            self.printer.warn(
+                Code::NotClosed,
+                &sweep_view::survivor(row, self.zone),
+                &hint.into_iter().collect::<Vec<_>>(),
+            );
         }
     }
 
@@ -309,6 +318,6 @@ fn exit(found: &Found, rows: &[Row]) -> Exit {
 
 fn no_region(reach: &Reach) -> CommandError {
     let profile = reach.profile.as_ref().map_or(String::new(), |name| format!(" for the profile {name}"));
-    CommandError::new(Kind::Usage, format!("no region is known{profile}"))
-        .hint("name regions with --region, or set AWS_REGION; --region all asks AWS for all of them")
+    CommandError::new(Kind::Usage, format!("no region{profile}: pass --region, or set one in the profile"))
+        .hint("for every region of the account: --region all")
 }

@@ -11,6 +11,7 @@ use crate::{
     error::{CommandError, Exit},
     output::json,
     reconcile::{Driver, KnownRights, LoadCache},
+    warning::Code,
     watching,
 };
 use chrono::TimeDelta;
@@ -35,14 +36,14 @@ pub(super) async fn watch(context: &Context<'_>, interval: Duration) -> Result<E
         if driver.store.borrow().is_replaced()
             && let Err(error) = read_anew(context, &mut driver)
         {
-            context.printer.warn(&error.message, &error.hints);
+            context.printer.warn(Code::Error(error.kind), &error.message, &error.hints);
         }
         let now = context.env.now();
         let asked = Asked::now(&driver, now);
         let wake = match pass(context, &mut driver).await {
             Ok(wake) => wake,
             Err(error) => {
-                context.printer.warn(&error.message, &error.hints);
+                context.printer.warn(Code::Error(error.kind), &error.message, &error.hints);
                 None
             }
         };
@@ -58,7 +59,11 @@ pub(super) async fn watch(context: &Context<'_>, interval: Duration) -> Result<E
 
 /// Goes on with the record that is there now. To the one before nobody adds anything any more.
 fn read_anew(context: &Context<'_>, driver: &mut Driver<'_>) -> Result<(), CommandError> {
-    context.printer.warn(&format!("{} was replaced: what is there now counts", context.state.path.display()), &[]);
+    context.printer.warn(
+        Code::Replaced,
+        &format!("{} was replaced: what is there now counts", context.state.path.display()),
+        &[],
+    );
     let store = context.store()?;
     driver.store = RefCell::new(store);
     driver.loaded = LoadCache::default();
@@ -69,10 +74,10 @@ fn read_anew(context: &Context<'_>, driver: &mut Driver<'_>) -> Result<(), Comma
 async fn pass(context: &Context<'_>, driver: &mut Driver<'_>) -> Result<Option<Timestamp>, CommandError> {
     let settings = context.settings();
     if let Err(error) = &settings {
-        context.printer.warn(&error.message, &error.hints);
+        context.printer.warn(Code::Error(error.kind), &error.message, &error.hints);
     }
     if let Err(error) = context.site_policy() {
-        context.printer.warn(&error.message, &error.hints);
+        context.printer.warn(Code::Error(error.kind), &error.message, &error.hints);
     }
     let settings = settings.ok();
     // Credentials are read from their files anew: they may have been renewed since the last pass.

@@ -9,6 +9,7 @@ use crate::{
         time::Zone,
     },
     survey::{Surveyed, survey},
+    warning::Code,
 };
 use eg_model::{
     holders::{Holder, MarkedRule, marked_rules},
@@ -57,15 +58,19 @@ pub fn run(context: &Context<'_>, _args: &WhoArgs) -> Result<Exit, CommandError>
     if looks.iter().any(|look| matches!(&look.found, Ok(rules) if !rules.is_empty())) {
         printer.result(&table(&looks, &context.zone, context.env.stdout_columns));
     } else if looks.iter().any(|look| look.found.is_ok()) {
-        printer.remark("No rule carries eg's marks.");
+        printer.remark("No rules managed by eg.");
     }
     for look in &looks {
         if let Err((why, advice)) = &look.found {
-            printer.warn(&format!("{} cannot be read: {why}", look.surveyed.resource.name), &[(*advice).to_owned()]);
+            printer.warn(
+                Code::NotRead,
+                &format!("{} cannot be read: {why}", look.surveyed.resource.name),
+                &[(*advice).to_owned()],
+            );
         }
     }
     for (_, error) in &unknown {
-        printer.warn(&error.message, &error.hints);
+        printer.warn(Code::NotRead, &error.message, &error.hints);
     }
     Ok(exit(&looks, unknown.len()))
 }

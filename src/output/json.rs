@@ -158,9 +158,12 @@ pub fn pass(report: &PassReport, names: &BTreeMap<TargetKey, String>) -> Value {
     let mut notes: Vec<Value> = report
         .notes
         .iter()
-        .map(|item| json!({"target": item.target.id, "kind": item.note.kind.as_str(), "message": item.note.message}))
+        .map(
+            |item| json!({"resourceId": item.target.id, "kind": item.note.kind.as_str(), "message": item.note.message}),
+        )
         .collect();
-    notes.extend(report.state_errors.iter().map(|error| json!({"target": null, "kind": "state", "message": error})));
+    notes
+        .extend(report.state_errors.iter().map(|error| json!({"resourceId": null, "kind": "state", "message": error})));
     json!({
         "runId": report.run.to_string(),
         "startedAt": time(report.started),
@@ -201,12 +204,12 @@ fn step_json(report: &StepReport, names: &BTreeMap<TargetKey, String>) -> Value 
     };
     json!({
         "action": step.action(),
-        "resource": names.get(&report.target),
-        "target": report.target.id,
+        "resourceName": names.get(&report.target),
+        "resourceId": report.target.id,
         "region": report.target.region,
-        "permission": step.permissions().iter().map(permission).collect::<Vec<_>>(),
+        "permissions": step.permissions().iter().map(permission).collect::<Vec<_>>(),
         "ruleIds": step.rule_ids(),
-        "session": session,
+        "sessionId": session,
         "until": until,
         "outcome": report.outcome.as_str(),
         "error": report.error,

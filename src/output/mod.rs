@@ -1,6 +1,7 @@
 //! What people and programs see.
 
 pub mod color;
+pub mod events;
 pub mod holder_view;
 pub mod json;
 pub mod marks;

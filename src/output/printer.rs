@@ -8,7 +8,7 @@ use super::{
     marks,
     text::{escape_controls, escape_in_json},
 };
-use crate::error::CommandError;
+use crate::{error::CommandError, warning::Code};
 use anstream::adapter::strip_str;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
@@ -38,6 +38,8 @@ pub struct Printer {
     out: RefCell<Box<dyn Write>>,
     err: RefCell<Box<dyn Write>>,
     failed: Cell<bool>,
+    /// Whether the reader of stdout has gone.
+    closed: Cell<bool>,
     /// Marks in ASCII: the locale has no others.
     ascii: bool,
     /// Whether a bar may be drawn on stderr.
@@ -62,6 +64,7 @@ impl Printer {
             out: RefCell::new(out),
             err: RefCell::new(err),
             failed: Cell::new(false),
+            closed: Cell::new(false),
             ascii: false,
             bars: false,
             bar: RefCell::default(),
@@ -83,12 +86,20 @@ impl Printer {
         self
     }
 
+    /// Shows that something is being done, until it is dropped, where bars are drawn.
+    pub fn busy(&self, what: &'static str) -> Bar<'_> {
+        if self.bars {
+            *self.bar.borrow_mut() = Some(drawn(0, 0, Duration::ZERO, what, self.ascii));
+        }
+        Bar { printer: self }
+    }
+
     /// Shows a bar until it is dropped, where bars are drawn: how many of so many grants have landed since the last
     /// one. Without any to wait for it shows just that something is being done.
     pub fn bar(&self, grants: usize, waited: Duration) -> Bar<'_> {
         if self.bars {
             let total = u64::try_from(grants).unwrap_or(u64::MAX).max(self.landed.get());
-            *self.bar.borrow_mut() = Some(drawn(total, self.landed.get(), waited, self.ascii));
+            *self.bar.borrow_mut() = Some(drawn(total, self.landed.get(), waited, "reading the firewalls", self.ascii));
         }
         Bar { printer: self }
     }
@@ -112,6 +123,12 @@ impl Printer {
         self.failed.get()
     }
 
+    /// Whether nobody reads any more what goes on.
+    #[must_use]
+    pub fn has_lost_its_reader(&self) -> bool {
+        self.closed.get()
+    }
+
     fn write(&self, to: &RefCell<Box<dyn Write>>, text: &str, color: bool) {
         let text = if self.ascii { marks::in_text(text) } else { text.into() };
         if color { self.put(to, &text) } else { self.put(to, &strip_str(&text).to_string()) }
@@ -127,8 +144,10 @@ impl Printer {
             Some(bar) => bar.suspend(write),
             None => write(),
         };
-        if written.is_err_and(|error| error.kind() != ErrorKind::BrokenPipe) {
-            self.failed.set(true);
+        match written {
+            Ok(()) => {}
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => self.failed.set(true),
+            Err(_) => self.closed.set(true),
         }
     }
 
@@ -145,6 +164,12 @@ impl Printer {
     #[must_use]
     pub fn has_colors(&self) -> bool {
         self.style.color_out
+    }
+
+    /// Whether talk is coloured.
+    #[must_use]
+    pub fn has_colored_talk(&self) -> bool {
+        self.style.color_err
     }
 
     /// stdout as a terminal to draw on.
@@ -207,9 +232,9 @@ impl Printer {
     }
 
     /// Something to know, which does not stop the command.
-    pub fn warn(&self, message: &str, hints: &[String]) {
+    pub fn warn(&self, code: Code, message: &str, hints: &[String]) {
         if self.style.json {
-            let warning = json!({"warning": {"message": message, "hints": hints}});
+            let warning = json!({"warning": {"code": code.as_str(), "message": message, "hints": hints}});
             return self.put_json(&self.err, &warning.to_string());
         }
         self.talk(&format!("warning: {}", escape_controls(message)));
@@ -270,10 +295,10 @@ impl Drop for Bar<'_> {
     }
 }
 
-fn drawn(total: u64, landed: u64, waited: Duration, ascii: bool) -> ProgressBar {
+fn drawn(total: u64, landed: u64, waited: Duration, nothing: &'static str, ascii: bool) -> ProgressBar {
     let template = if total == 0 { NO_BAR } else { BAR };
     let message = match total {
-        0 => "reading the firewalls",
+        0 => nothing,
         1 => "grant",
         _ => "grants",
     };

@@ -13,7 +13,7 @@ use eg_model::{
     duration::{overdue, remaining},
     ids::{RuleId, SessionId},
     lease::Lease,
-    session::{Grant, Session, SessionStatus, Standing},
+    session::{Grant, GrantPermission, Session, SessionStatus, Standing},
     trouble::{Trouble, trouble},
 };
 use eg_state::LastRuns;
@@ -60,15 +60,14 @@ impl View {
         if session.status.is_live() { format!("{remaining} remaining") } else { remaining }
     }
 
-    /// The column REMAINING. A session past its expiry that nothing has closed is never shown as a quiet `expired`.
+    /// The column REMAINING. A session past its expiry that nothing has closed is never shown as a quiet `expired`; why it
+    /// is not closed is told beside the table, by [`View::overdue_causes`].
     #[must_use]
     pub fn remaining(&self, session: &Session) -> String {
         match session.status {
             SessionStatus::Cancelled => "stopped".to_owned(),
             SessionStatus::Expired => "expired".to_owned(),
-            _ if self.now >= session.expires_at => {
-                format!("{} ({})", self.overdue(session), self.cause(session))
-            }
+            _ if self.now >= session.expires_at => self.overdue(session),
             SessionStatus::Expiring => "closing".to_owned(),
             _ => remaining(self.now, session.expires_at),
         }
@@ -76,6 +75,13 @@ impl View {
 
     fn overdue(&self, session: &Session) -> String {
         format!("overdue {}", overdue(self.now, session.expires_at))
+    }
+
+    /// A line for each overdue session: why it is still open.
+    #[must_use]
+    pub fn overdue_causes(&self, sessions: &[Session]) -> Vec<String> {
+        let overdue = sessions.iter().filter(|session| self.is_overdue(session));
+        overdue.map(|session| format!("{} is overdue: {}", session.id.short(), self.cause(session))).collect()
     }
 
     /// Why an overdue session is still open.
@@ -112,7 +118,7 @@ impl View {
     /// The table of `list`, newest first as given.
     #[must_use]
     pub fn list(&self, sessions: &[Session]) -> String {
-        let mut table = Table::new(["ID", "STATUS", "IP", "STARTED", "REMAINING"]);
+        let mut table = Table::new(["ID", "STATUS", "IP", "STARTED", "REMAINING", "RESOURCES"]);
         for (session, id) in sessions.iter().zip(short_ids(sessions)) {
             let remaining = self.remaining(session);
             let remaining =
@@ -123,6 +129,7 @@ impl View {
                 Cell::new(address_cell(session)),
                 Cell::new(self.zone.format(session.started_at)),
                 remaining,
+                Cell::new(resources_cell(session)),
             ]);
         }
         table.render_in(self.columns)
@@ -267,9 +274,22 @@ fn grant_notes(grant: &Grant, session: SessionStatus) -> Vec<String> {
     if session.is_live() && open < all && (open > 0 || all > 1) {
         notes.push(format!("{open} of {all} ports open"));
     }
+    notes.extend(grant.permissions.iter().filter_map(|item| port_note(item, session)));
     notes.extend(grant.error_message());
-    notes.extend(covered_by(grant).map(|(ports, rule)| format!("{ports} covered by {rule} (not eg's)")));
     notes
+}
+
+/// A port, and the rule that opens it. The rule's id stays when the session has let go of it.
+fn port_note(item: &GrantPermission, session: SessionStatus) -> Option<String> {
+    let ports = item.permission.ports();
+    match &item.standing {
+        Standing::Foreign(rule) => Some(format!("{ports} covered by {rule} (not eg's)")),
+        Standing::Shared(rule) => Some(format!("{ports}  {rule} (shared)")),
+        standing => match standing.rule() {
+            Some(rule) => Some(format!("{ports}  {rule}")),
+            None => session.is_live().then(|| format!("{ports}  not open")),
+        },
+    }
 }
 
 /// The rules that are not `eg`'s and stand for ports of a grant.
@@ -324,6 +344,17 @@ pub fn address_cell(session: &Session) -> String {
         (Some(v4), Some(_)) => format!("{v4} +v6"),
         (Some(one), None) | (None, Some(one)) => one.to_string(),
         (None, None) => String::new(),
+    }
+}
+
+/// The names of a session's resources: all of up to three, else two and how many more.
+fn resources_cell(session: &Session) -> String {
+    let names: BTreeSet<&str> = session.grants.iter().map(|grant| grant.resource_name.as_str()).collect();
+    let shown = if names.len() > 3 { 2 } else { 3 };
+    let listed = names.iter().take(shown).copied().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(shown) {
+        0 => listed,
+        more => format!("{listed} +{more}"),
     }
 }
 

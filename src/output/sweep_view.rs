@@ -130,10 +130,10 @@ impl Report<'_> {
 
     fn summary(&self) -> String {
         if self.rows.is_empty() && self.found.places.is_empty() {
-            return "Nothing could be read".to_owned();
+            return "No account or region could be read".to_owned();
         }
         if self.rows.is_empty() {
-            return "No rule carries eg's marks".to_owned();
+            return "No rules managed by eg".to_owned();
         }
         let of = |wanted: Outcome, untag: bool| {
             let matches = |row: &&Row| {
@@ -156,7 +156,12 @@ impl Report<'_> {
             1 => ", 1 stays open".to_owned(),
             count => format!(", {count} stay open"),
         };
-        format!("{} of {all} {} {closed}{tags}{stays}", of(outcome, false), if all == 1 { "rule" } else { "rules" })
+        let rules = if all == 1 { "rule" } else { "rules" };
+        let held = |row: &Row| row.swept.deed.is_none() && row.swept.state == State::Held && !row.outlives_owner();
+        if self.rows.iter().all(held) {
+            return format!("Nothing to close; {all} {rules} still in use");
+        }
+        format!("{} of {all} {rules} {closed}{tags}{stays}", of(outcome, false))
     }
 
     /// The document of the schema `sweep`.
@@ -168,7 +173,7 @@ impl Report<'_> {
                 "account": unread.account,
                 "region": unread.region,
                 "profile": unread.profile,
-                "groupId": unread.group,
+                "resourceId": unread.group,
                 "message": unread.failure.to_string(),
             })
         };
@@ -188,7 +193,7 @@ impl Report<'_> {
             "account": row.place.account,
             "region": row.place.region,
             "profile": row.place.profile,
-            "groupId": row.group,
+            "resourceId": row.group,
             "ruleId": rule.id.0,
             "permission": json::permission(&rule.permission),
             "description": rule.description,

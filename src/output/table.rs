@@ -65,6 +65,8 @@ impl From<String> for Cell {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
     lines: Vec<Line>,
+    /// How wide each column is at least.
+    least: Vec<usize>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +79,13 @@ impl Table {
     /// A table with a header row.
     #[must_use]
     pub fn new<const N: usize>(header: [&str; N]) -> Self {
-        Self { lines: vec![Line::Row(header.into_iter().map(Cell::new).collect())] }
+        Self { lines: vec![Line::Row(header.into_iter().map(Cell::new).collect())], least: Vec::new() }
+    }
+
+    /// An empty table without a header, whose rows go on below those of this one.
+    #[must_use]
+    pub fn below(&self) -> Self {
+        Self { lines: Vec::new(), least: self.widths() }
     }
 
     /// Adds a row. A row shorter than the header leaves the rest empty.
@@ -108,7 +116,7 @@ impl Table {
     }
 
     fn widths(&self) -> Vec<usize> {
-        let mut widths = Vec::new();
+        let mut widths = self.least.clone();
         for line in &self.lines {
             let Line::Row(cells) = line else { continue };
             widths.resize(widths.len().max(cells.len()), 0);
@@ -251,6 +259,16 @@ database  -
         let one = "RESOURCE\n    PERMISSION\n    RULE\n    UNTIL\napi\n    tcp/22 from 1.2.3.4/32\n    sgr-1\n    18:00\n    12:00\ndatabase\n  a note\n";
         assert_eq!(table.render_in(Some(1)), one);
         assert_eq!(Table::default().render_in(Some(1)), "");
+    }
+
+    #[test]
+    fn rows_that_come_later_stand_below() {
+        let mut table = Table::new(["ID", "STATUS"]);
+        table.row(["longer", "ACTIVE"].map(Cell::from));
+        let mut more = table.below();
+        assert_eq!(more.render(), "");
+        more.row(["x", "PENDING"].map(Cell::from));
+        assert_eq!(more.render(), "x       PENDING\n");
     }
 
     #[test]

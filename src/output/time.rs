@@ -1,6 +1,6 @@
-//! Times as people read them: local, to the second or to the minute.
+//! Times as people read them: local, to the second or to the minute. Every date carries the zone that it is told in.
 
-use chrono::TimeDelta;
+use chrono::{NaiveDateTime, TimeDelta};
 use eg_model::Timestamp;
 use tz::TimeZone;
 
@@ -21,6 +21,17 @@ pub struct Loaded {
 }
 
 const LOCAL: &str = "localtime";
+
+/// The UTC time that a text begins with, and what comes after it.
+fn utc_time(text: &str) -> Option<(Timestamp, &str)> {
+    for (pattern, length) in [("%Y-%m-%dT%H:%M:%SZ", 20), ("%Y-%m-%d %H:%M:%S UTC", 23)] {
+        let Some((stamp, after)) = text.split_at_checked(length) else { continue };
+        if let Ok(at) = NaiveDateTime::parse_from_str(stamp, pattern) {
+            return Some((at.and_utc(), after));
+        }
+    }
+    None
+}
 
 impl Zone {
     /// Coordinated Universal Time.
@@ -49,10 +60,54 @@ impl Zone {
         }
     }
 
-    /// `YYYY-MM-DD HH:MM:SS` in this zone.
+    /// `YYYY-MM-DD HH:MM:SS CET` in this zone.
     #[must_use]
     pub fn format(&self, time: Timestamp) -> String {
+        format!("{} {}", self.bare(time), self.label(time))
+    }
+
+    /// The same without the zone, for a picture that names it once.
+    #[must_use]
+    pub fn bare(&self, time: Timestamp) -> String {
         self.write(time, "%Y-%m-%d %H:%M:%S")
+    }
+
+    /// A text in which every UTC time (`YYYY-MM-DDTHH:MM:SSZ`, or `YYYY-MM-DD HH:MM:SS UTC`) is told in this zone.
+    #[must_use]
+    pub fn in_text(&self, text: &str) -> String {
+        let mut told = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(begins) = rest.find(|c: char| c.is_ascii_digit()) {
+            let (before, from) = rest.split_at(begins);
+            told.push_str(before);
+            rest = match utc_time(from) {
+                Some((at, after)) => {
+                    told.push_str(&self.format(at));
+                    after
+                }
+                None => {
+                    let digits = from.find(|c: char| !c.is_ascii_digit()).unwrap_or(from.len());
+                    let (digits, after) = from.split_at(digits);
+                    told.push_str(digits);
+                    after
+                }
+            };
+        }
+        told + rest
+    }
+
+    /// What people call this zone at a moment: `CET` or `CEST`, or how far it is ahead of UTC.
+    fn label(&self, time: Timestamp) -> String {
+        let kind = self.zone.as_ref().and_then(|zone| zone.find_local_time_type(time.timestamp()).ok());
+        match kind.map(tz::LocalTimeType::time_zone_designation) {
+            None => "UTC".to_owned(),
+            Some("") => {
+                let minutes = self.offset(time).num_minutes();
+                let sign = if minutes < 0 { '-' } else { '+' };
+                format!("UTC{sign}{:02}:{:02}", minutes.abs() / 60, minutes.abs() % 60)
+            }
+            Some(name) => name.to_owned(),
+        }
     }
 
     /// `HH:MM` in this zone.
@@ -86,8 +141,8 @@ mod tests {
     fn a_posix_rule_with_summer_time() {
         let loaded = Zone::load(Some("CET-1CEST,M3.5.0,M10.5.0/3"));
         assert_eq!(loaded.unknown, None);
-        assert_eq!(loaded.zone.format(at("2026-02-27T17:00:00Z")), "2026-02-27 18:00:00");
-        assert_eq!(loaded.zone.format(at("2026-07-01T22:30:59Z")), "2026-07-02 00:30:59");
+        assert_eq!(loaded.zone.format(at("2026-02-27T17:00:00Z")), "2026-02-27 18:00:00 CET");
+        assert_eq!(loaded.zone.format(at("2026-07-01T22:30:59Z")), "2026-07-02 00:30:59 CEST");
         assert_eq!(loaded.zone.clock(at("2026-07-01T22:30:59Z")), "00:30");
         // The last Sunday of March 2026 is the 29th; the clock goes from 02:00 to 03:00.
         assert_eq!(loaded.zone.clock(at("2026-03-29T00:59:59Z")), "01:59");
@@ -102,7 +157,7 @@ mod tests {
                 continue; // A machine without zone files knows rules only.
             }
             assert_eq!(loaded.unknown, None, "{tz}");
-            assert_eq!(loaded.zone.format(at("2026-02-27T18:00:00Z")), "2026-02-27 18:00:00");
+            assert_eq!(loaded.zone.format(at("2026-02-27T18:00:00Z")), "2026-02-27 18:00:00 UTC");
         }
     }
 
@@ -120,7 +175,25 @@ mod tests {
         for tz in ["Nowhere/Land", ":/does/not/exist", "rubbish", "\u{1b}"] {
             let loaded = Zone::load(Some(tz));
             assert_eq!(loaded.unknown.as_deref(), Some(tz));
-            assert_eq!(loaded.zone.format(at("2026-02-27T18:00:00Z")), "2026-02-27 18:00:00");
+            assert_eq!(loaded.zone.format(at("2026-02-27T18:00:00Z")), "2026-02-27 18:00:00 UTC");
+        }
+    }
+
+    #[test]
+    fn times_in_a_text() {
+        let zone = Zone::load(Some("CET-1")).zone;
+        for (text, told) in [
+            (
+                "open tcp/22 until 2026-02-27T18:00:00Z for session 1",
+                "open tcp/22 until 2026-02-27 19:00:00 CET for session 1",
+            ),
+            ("(2026-02-27T18:00:00Z)", "(2026-02-27 19:00:00 CET)"),
+            ("pid 7, since 2026-02-27 18:00:00 UTC, 5", "pid 7, since 2026-02-27 19:00:00 CET, 5"),
+            ("until 2026-02-27T18:00:00+01", "until 2026-02-27T18:00:00+01"),
+            ("2026-13-27T18:00:00Z  x", "2026-13-27T18:00:00Z  x"),
+            ("ü2 é", "ü2 é"),
+        ] {
+            assert_eq!(zone.in_text(text), told);
         }
     }
 

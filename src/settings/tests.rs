@@ -372,6 +372,11 @@ fn only() {
         (vec!["prod"], vec!["api", "db"]),
         (vec!["data", "prod"], vec!["api", "db"]),
         (vec!["api"], vec!["api", "lab"]),
+        (vec!["lab,db"], vec!["db", "lab"]),
+        (vec![" lab , data,"], vec!["db", "lab"]),
+        (vec!["?ab", "d*"], vec!["db", "lab"]),
+        (vec!["p*d"], vec!["api", "db"]),
+        (vec!["*"], vec!["api", "db", "lab"]),
     ] {
         assert_eq!(selected(&only).unwrap(), expected, "{only:?}");
     }
@@ -379,6 +384,12 @@ fn only() {
         let expected = format!("no resource is named or labelled \"{value}\"; known: api, db, lab, prod, data");
         assert_eq!(selected(&["api", value]).unwrap_err(), expected);
     }
+    for (value, part) in [("api,x", "x"), ("x*", "x*"), ("A*,api", "A*"), (",", ",")] {
+        assert!(selected(&[value]).unwrap_err().starts_with(&format!("no resource is named or labelled \"{part}\";")));
+    }
+    let odd = parse(&RESOURCE.replace("\"api\"", "\"a,b*\""));
+    let whole = |value: &str| odd.select(&[value.to_owned()]).map(|chosen| chosen.resources.len()).ok();
+    assert_eq!([whole("a,b*"), whole("a"), whole("a*")], [Some(1), None, Some(1)], "a name is itself first");
     let none = Settings::default();
     assert_eq!(none.select(&[]).unwrap(), Chosen::default());
     let error = none.select(&["x".to_owned()]).unwrap_err();

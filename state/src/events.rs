@@ -136,6 +136,18 @@ impl Store {
         })
     }
 
+    /// Every event after the one with this number, oldest first, and the number of the last one. They are counted from 1.
+    ///
+    /// # Errors
+    /// The database cannot be read, or a row does not parse.
+    pub fn events_after(&self, number: i64) -> Result<(Vec<Event>, i64), StateError> {
+        self.read(|connection| {
+            let last = connection.query_row("SELECT coalesce(max(id), 0) FROM events", [], |row| row.get(0))?;
+            let events = select(connection, &self.damaged, "WHERE id > ?1 AND id <= ?2", params![number, last])?;
+            Ok((events, last))
+        })
+    }
+
     /// The last events, newest first.
     ///
     /// # Errors

@@ -21,3 +21,4 @@ pub(crate) mod schedule;
 mod status;
 mod watch;
 mod who;
+mod words;

@@ -157,7 +157,7 @@ fn demo_and_sandbox_refuse_what_they_cannot_use() {
     }
     world.eg(&["demo", "more"]).expect_code(2);
     let outcome = world.eg(&["sandbox", "sh", "-c", "exit 7"]).expect_code(2);
-    assert!(outcome.stderr.contains("Usage: eg sandbox [OPTIONS] [-- <CMD>...]"), "{outcome}");
+    assert!(outcome.stderr.contains("hint: the command comes after --, as in: eg sandbox -- sh"), "{outcome}");
     nothing_left(&world);
 }
 
@@ -167,9 +167,11 @@ fn sandbox_ends_as_its_command_does() {
     for (script, code) in [("exit 7", 7), ("exit 0", 0), ("kill -TERM $$", 143), ("kill -KILL $$", 137)] {
         world.eg(&["sandbox", "--", "sh", "-c", script]).expect_code(code);
     }
-    for (program, code, why) in [("no-such-program", 127, "No such file"), ("/etc/passwd", 126, "Permission denied")] {
+    for (program, code, why) in
+        [("no-such-program", 127, "command not found"), ("/etc/passwd", 126, "permission denied")]
+    {
         let outcome = world.eg(&["-q", "sandbox", "--", program]).expect_code(code);
-        assert!(error_of(&outcome).starts_with(&format!("{program} cannot be run: {why}")), "{outcome}");
+        assert!(error_of(&outcome).starts_with(&format!("{why}: {program}")), "{outcome}");
         assert_eq!(outcome.stdout, "");
         let outcome = world.eg(&["--output", "json", "sandbox", "--", program]).expect_code(code);
         assert_eq!(outcome.json_lines()[0]["error"]["kind"], "command");

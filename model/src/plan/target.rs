@@ -607,8 +607,8 @@ impl<'a> Planner<'a> {
         let vanished = lease.filter(|lease| lease.phase == Phase::Held && lease.vanished >= 1);
         if let Some(lease) = vanished {
             let message = format!(
-                "{} from {} keeps vanishing: something else manages {} (inline rules in Terraform, most often); \
-                 let it ignore rules tagged eg:managed-by, or manage its rules as separate resources",
+                "something keeps deleting {} from {} on {}, often Terraform with inline ingress blocks: use separate \
+                 aws_vpc_security_group_ingress_rule resources, or lifecycle {{ ignore_changes = [ingress] }}",
                 permission.ports(),
                 permission.cidr(),
                 self.plan.target.id,

@@ -60,7 +60,7 @@ fn login_of(command: &str, profile: &str) -> String {
 /// | instance, container, web identity, process | `Renewing` |
 /// | a profile's `aws login` | 12 hours after the login; counted from the last renewal where the token does not tell |
 /// | a profile's SSO | that of the cached token; `Renewing` where it can be refreshed; `Unknown` where there is none |
-/// | a profile's keys | `Renewing`; with a session token `Unknown`, for the file does not say |
+/// | a profile's keys | `Lasting`; with a session token `Unknown`, for the file does not say |
 /// | a profile's role | that of its source |
 /// | anything else | their own expiry, else `Unknown` |
 pub(super) async fn end_of(source: &SharedCredentialsProvider, files: &Files) -> CredentialsEnd {
@@ -136,9 +136,10 @@ fn by_base(profiles: &ProfileSet, profile: &Profile, files: &Files) -> Credentia
         return login_end(session, files)
             .map_or(CredentialsEnd::Unknown, |until| CredentialsEnd::Login { until, command });
     }
-    let keys = profile.get("aws_access_key_id").is_some() && profile.get("aws_session_token").is_none();
-    let renews =
-        keys || profile.get("credential_process").is_some() || profile.get("web_identity_token_file").is_some();
+    if profile.get("aws_access_key_id").is_some() && profile.get("aws_session_token").is_none() {
+        return CredentialsEnd::Lasting;
+    }
+    let renews = profile.get("credential_process").is_some() || profile.get("web_identity_token_file").is_some();
     if renews { CredentialsEnd::Renewing } else { CredentialsEnd::Unknown }
 }
 
@@ -351,9 +352,9 @@ sso_region = eu-west-1
         write("botocore-client-id.json", r#"{"clientId":"c","expiresAt":"2026-05-26T18:00:00Z"}"#);
         write("broken.json", "{");
         for (profile, expected) in [
-            ("keys", CredentialsEnd::Renewing),
+            ("keys", CredentialsEnd::Lasting),
             ("session", CredentialsEnd::Unknown),
-            ("role", CredentialsEnd::Renewing),
+            ("role", CredentialsEnd::Lasting),
             ("loop", CredentialsEnd::Unknown),
             ("shell", CredentialsEnd::ShellOnly),
             ("metal", CredentialsEnd::Renewing),

@@ -1174,7 +1174,7 @@ async fn in_a_child() {
     let by_profile = aws.security_groups(&profile).await.unwrap();
     by_profile.revoke_ids(GROUP, vec!["sgr-1".into()]).await.unwrap();
     by_profile.caller().await.unwrap();
-    assert_eq!(by_profile.credentials_end(now).await, CredentialsEnd::Renewing);
+    assert_eq!(by_profile.credentials_end(now).await, CredentialsEnd::Lasting);
 
     let by_chain = aws.security_groups(&reach(GROUP)).await.unwrap();
     by_chain.revoke_ids(GROUP, vec!["sgr-1".into()]).await.unwrap();

@@ -71,9 +71,17 @@ pub fn run(env: &Env, printer: &Printer, args: &ManArgs) -> Result<Exit, Command
     Ok(Exit::Done)
 }
 
-fn find<'c>(eg: &'c Command, words: &[String]) -> Result<&'c Command, CommandError> {
+/// The command that some words name.
+pub(super) fn find<'c>(eg: &'c Command, words: &[String]) -> Result<&'c Command, CommandError> {
     let below = |command: &'c Command, word: &String| {
-        let all = || command.get_subcommands().map(Command::get_name).collect::<Vec<_>>().join(", ");
+        let all = || {
+            command
+                .get_subcommands()
+                .filter(|sub| !sub.is_hide_set())
+                .map(Command::get_name)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
         let name = command.get_bin_name().unwrap_or("eg");
         let none = || match all() {
             known if known.is_empty() => format!("`{name}` has no command \"{word}\" below it"),

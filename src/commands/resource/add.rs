@@ -7,6 +7,7 @@ use crate::{
     error::{CommandError, Exit, Kind},
     output::text::{escape_controls, shell_quoted},
     trusted_file::ReadError,
+    warning::Code,
 };
 use clap::ValueEnum;
 use eg_model::permission::PortSpec;
@@ -101,7 +102,7 @@ pub fn run(context: &Context<'_>, args: &AddArgs) -> Result<Exit, CommandError> 
         let hint = format!("have it widened with: eg setup cloud-expiry --apply --only {}", shell_quoted(&args.name));
         let message = "the role of [aws.cloud_expiry] may close only groups that it was made for: rules of this resource \
                        do not close by themselves before it is widened";
-        context.printer.warn(message, &[hint]);
+        context.printer.warn(Code::CloudExpiry, message, &[hint]);
     }
     context.printer.progress(&format!("Next: eg resource verify {}", shell_quoted(&args.name)));
     Ok(Exit::Done)

@@ -9,6 +9,7 @@ use crate::{
         text::{escape_controls, shell_quoted},
     },
     settings::{Resource, Settings},
+    warning::Code,
 };
 use eg_model::{failure::Failure, target::Reach};
 use eg_providers::{Group, aws};
@@ -60,7 +61,7 @@ pub fn run(context: &Context<'_>, args: &DiscoverArgs) -> Result<Exit, CommandEr
     for one in &seen {
         if let Err(failure) = &one.groups {
             let message = format!("the groups of {} cannot be listed: {failure}", one.way.target.region);
-            printer.warn(&message, &[failure.class.advice().to_owned()]);
+            printer.warn(Code::NotRead, &message, &[failure.class.advice().to_owned()]);
         }
     }
     if let Some((way, group)) = found().next() {
@@ -95,9 +96,9 @@ async fn ways(
     }
     let region = match &args.region {
         Some(region) => region.clone(),
-        None => region(context, args.profile.as_deref()).await?.ok_or_else(|| {
-            CommandError::new(Kind::Usage, "no region is known to ask").hint("name one: --region eu-west-1")
-        })?,
+        None => region(context, args.profile.as_deref())
+            .await?
+            .ok_or_else(|| CommandError::new(Kind::Usage, "no region: pass --region, or set one in the profile"))?,
     };
     Ok(BTreeSet::from([way(context, args.profile.clone(), region)]))
 }

@@ -27,7 +27,7 @@ pub fn run(context: &Context<'_>, _args: &ListArgs) -> Result<Exit, CommandError
     let rows = rows(&settings);
     context.printer.json(&rows.iter().map(|row| as_json(row, &settings)).collect::<Vec<_>>());
     if rows.is_empty() {
-        context.printer.remark("No resources. Have some made: eg init");
+        context.printer.remark("No resources configured. Run: eg init");
         return Ok(Exit::Done);
     }
     let mut table = Table::new(["NAME", "GROUP", "REGION", "PROFILE", "PORTS", "FAMILIES", "LABELS"]);
@@ -72,7 +72,7 @@ fn as_json((resource, meant): &Row<'_>, settings: &Settings) -> Value {
         "externalId": resource.external_id,
         "ports": resource.ports,
         "families": resource.families.iter().map(|family| family.number()).collect::<Vec<_>>(),
-        "groups": resource.groups,
+        "labels": resource.groups,
         "file": settings.files.get(&resource.name).map(|file| file.to_string_lossy()),
     })
 }

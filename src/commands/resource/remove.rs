@@ -6,6 +6,7 @@ use crate::{
     edit,
     error::{CommandError, Exit, Kind},
     output::text::escape_controls,
+    warning::Code,
 };
 use eg_model::session::{GrantStatus, Session};
 use std::path::Path;
@@ -17,7 +18,7 @@ use std::path::Path;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: eg resource remove prod-api")]
 pub struct RemoveArgs {
-    /// Which
+    /// Resource to remove
     name: String,
     /// Also while a session uses it
     #[arg(long)]
@@ -51,7 +52,7 @@ pub fn run(context: &Context<'_>, args: &RemoveArgs) -> Result<Exit, CommandErro
     for session in users {
         let until = context.zone.format(session.expires_at);
         let message = format!("session {} keeps what it has opened there until {until}", session.id.short());
-        context.printer.warn(&message, &[]);
+        context.printer.warn(Code::InUse, &message, &[]);
     }
     Ok(Exit::Done)
 }

@@ -71,7 +71,7 @@ fn title(one: &Verified) -> String {
 
 fn verified_json(one: &Verified) -> Value {
     json!({
-        "name": one.name,
+        "resourceName": one.name,
         "resourceId": one.group,
         "region": one.region,
         "checks": one.findings.iter().map(as_json).collect::<Vec<_>>(),

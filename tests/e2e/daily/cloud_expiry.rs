@@ -281,7 +281,7 @@ fn doctor_says_whether_switches_can_be_read() {
     configure(&world, "");
     let well = findings(&world);
     assert_eq!(well.len(), 1, "once for account and region: {well:#?}");
-    assert_eq!(well[0]["level"], "ok");
+    assert_eq!(well[0]["level"], "good");
     let message = well[0]["message"].as_str().unwrap();
     assert!(message.contains("whether arn:aws:iam::"), "there is no such role, and it is not looked for: {message}");
     assert!(message.contains("was not checked (eg setup cloud-expiry --apply compares it)"), "{message}");

@@ -3,7 +3,7 @@
 use super::schedule::Host;
 use crate::{
     harness::{Fault, Outcome, World, echo::Reply},
-    session::{readable, snapshot, start},
+    session::{error_of, readable, snapshot, start},
 };
 use serde_json::Value;
 
@@ -36,7 +36,7 @@ fn checks(world: &World) -> Vec<Value> {
 #[track_caller]
 fn only(world: &World, level: &str, check: &str) -> (String, String) {
     let found = checks(world);
-    let odd: Vec<_> = found.iter().filter(|check| check["level"] != "ok").collect();
+    let odd: Vec<_> = found.iter().filter(|check| check["level"] != "good").collect();
     assert!(odd.iter().all(|one| one["level"] == level && one["check"] == check) && !odd.is_empty(), "{found:#?}");
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     (text(&odd[0]["message"]), text(&odd[0]["advice"][0]))
@@ -58,6 +58,56 @@ fn all_is_well() {
     assert_eq!(world.cloud.snapshot(), before);
     assert_eq!(std::fs::read(world.here.state_path()).unwrap(), record, "it changes nothing");
     assert!(world.calls().iter().all(|call| call.dry_run || !call.action.ends_with("Ingress")), "dry runs only");
+}
+
+#[test]
+fn each_check_is_shown_as_it_is_known_and_a_signal_ends_it() {
+    let world = healthy();
+    world.faults(&[Fault::hold("GetCallerIdentity")]);
+    let shown = world.dir().join("shown");
+    let running = Host::with_cron(&world).command(&["doctor"]).spawn_into(&shown);
+    running.wait_for_delayed("GetCallerIdentity");
+    let text = std::fs::read_to_string(&shown).unwrap();
+    for check in ["✓ configuration: ", "✓ state: ", "✓ schedule: ", "✓ ipv4: "] {
+        assert!(text.contains(check), "{check} in {text}");
+    }
+    assert!(!text.contains("credentials"), "{text}");
+    let begin = std::time::Instant::now();
+    running.signal("INT");
+    let outcome = running.wait().expect_code(130);
+    let took = begin.elapsed();
+    assert_eq!(error_of(&outcome), "stopped by a signal; not everything was checked");
+    world.faults(&[]);
+    assert!(took < std::time::Duration::from_secs(5), "{took:?}");
+}
+
+/// What is going on stands on a terminal while it does, and nothing of it after.
+#[test]
+fn no_stale_line() {
+    let world = healthy();
+    world.faults(&[Fault::hold("GetCallerIdentity")]);
+    let eg = Host::with_cron(&world).command(&["doctor"]).env("TERM", "xterm").on_terminal(40, 120);
+    eg.shows_text("asking AWS");
+    eg.signal("INT");
+    let left = eg.wait();
+    let screen = left.screen.contents();
+    assert!(left.code == Some(130) && left.cooked && !left.screen.hide_cursor(), "{screen}");
+    assert!(!screen.contains("asking AWS") && screen.contains("✓ ipv4: "), "{screen}");
+    world.faults(&[]);
+}
+
+#[test]
+fn each_check_names_its_resource() {
+    let world = healthy();
+    let found = checks(&world);
+    let group = found.iter().find(|check| check["check"] == "group").unwrap();
+    assert_eq!(
+        (&group["resourceName"], &group["resourceId"]),
+        (&"prod-api-sg".into(), &world.group("prod-api-sg").into())
+    );
+    let about: Vec<_> =
+        found.iter().filter(|check| check["resourceName"].is_string()).map(|check| &check["check"]).collect();
+    assert!(about.iter().all(|check| *check == "group" || *check == "permissions") && about.len() == 6, "{found:#?}");
 }
 
 #[test]
@@ -106,7 +156,9 @@ fn expired_credentials() {
     world.faults(&[expired("GetCallerIdentity"), expired("DescribeSecurityGroupRules")]);
     let (message, advice) = only(&world, "error", "credentials");
     assert!(message.starts_with("profile work: credentials not usable: ") && message.contains("expired"), "{message}");
+    assert!(message.ends_with("; used by prod-api-sg, prod-db-sg, dev-web-sg"), "{message}");
     assert!(advice.contains("aws sso login"), "{advice}");
+    assert!(doctor(&world).stdout.contains("    check with: aws sts get-caller-identity --profile work\n"));
     world.faults(&[]);
     well(&world);
 }
@@ -154,8 +206,8 @@ fn no_ipv6() {
     well(&world);
     world.echo6.iter().for_each(|echo| echo.set(Reply::Status(500)));
     let (message, advice) = only(&world, "warning", "ipv6");
-    assert!(message.starts_with("this network has no IPv6: "), "{message}");
-    assert!(advice.ends_with("families = [\"ipv4\"]"), "{advice}");
+    assert_eq!(message, "not available here; sessions open IPv4 only");
+    assert_eq!(advice, "to stop checking IPv6, set families = [\"ipv4\"] on prod-api-sg, prod-db-sg, dev-web-sg");
     doctor(&world).expect_code(0);
     world.write_config(&config);
     well(&world);

@@ -84,7 +84,7 @@ fn nothing_is_missing_and_nothing_too_much() {
 fn nothing_configured() {
     let world = World::bare();
     let outcome = world.eg(&["iam-policy"]).expect_code(1);
-    assert!(error_of(&outcome).starts_with("no resource is configured in "), "{outcome}");
+    assert!(error_of(&outcome).starts_with("no configuration yet ("), "{outcome}");
 }
 
 #[test]

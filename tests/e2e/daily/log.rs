@@ -52,10 +52,73 @@ fn a_rules_whole_life() {
     let refused = world.eg(&["log", "--since", "401d"]).expect_code(2);
     assert!(refused.stderr.contains("the limit is 400d"), "{refused}");
     let page = world.eg(&["log"]).expect_code(0);
-    let header = "WHEN                 WHO          WHAT";
+    let header = "WHEN                     WHO          WHAT";
     assert!(page.stdout.starts_with(header), "{page}");
-    assert!(page.stdout.contains("not permitted") || page.stdout.contains("You are not authorized"), "{page}");
+    for word in [" started ", " opened ", " closed ", " stopped ", " refused ", " session is ", " until "] {
+        assert!(page.stdout.contains(word), "{word} in {page}");
+    }
+    for bookkeeping in ["claimed", "intent", "lease-closed", "grant-status", "retag", ":00Z"] {
+        assert!(!page.stdout.contains(bookkeeping), "{bookkeeping} in {page}");
+    }
+    // Why something failed stands under its row, not in a cell.
+    let why = page.stdout.lines().find(|line| line.contains("UnauthorizedOperation")).unwrap();
+    assert!(why.starts_with("  ") && !why.contains(" refused "), "{page}");
+    let whole = world.eg(&["-v", "log"]).expect_code(0);
+    assert!(whole.stdout.lines().count() > page.stdout.lines().count() && whole.stdout.contains("REQUEST"), "{whole}");
     assert_eq!(world.call_counts(), "", "no cloud is asked");
+}
+
+#[test]
+fn the_last_ones() {
+    let world = World::new();
+    start(&world.here, &[]);
+    start(&world.here, &[]);
+    let rows = |args: &[&str]| {
+        let page = world.eg(args).expect_code(0).stdout;
+        let squeezed = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        page.lines().skip(1).map(squeezed).collect::<Vec<_>>()
+    };
+    let all = rows(&["log"]);
+    assert!(all.len() > 20, "a pipe gets all of them: {all:#?}");
+    assert_eq!(rows(&["log", "-n", "3"]), all[all.len() - 3..]);
+    assert_eq!(rows(&["log", "-n", "0"]), all);
+    assert_eq!(events(&world, &["-n", "2"]).len(), 2);
+    assert_eq!(world.eg(&["log", "-n", "2", "-o", "csv"]).expect_code(0).stdout.lines().count(), 3);
+    let left = world.here.command(&["log"]).env("TERM", "xterm").on_terminal(100, 250).wait();
+    let shown = left.screen.contents();
+    let earlier = format!("{} earlier: eg log -n 0", all.len() - 20);
+    assert_eq!((shown.lines().count(), shown.lines().last()), (22, Some(earlier.as_str())), "{shown}");
+}
+
+#[test]
+fn followed() {
+    let world = World::new();
+    let (table, lines) = (world.dir().join("table"), world.dir().join("lines"));
+    let follow = |more: &[&str], into| world.here.command(&[&["log", "-f"], more].concat()).spawn_into(into);
+    let followers = [follow(&[], &table), follow(&["-o", "json"], &lines)];
+    let id = start_id(&world.here, &["--only", "prod-api-sg"]);
+    let shows = |path: &std::path::Path, text: &str| {
+        let begin = std::time::Instant::now();
+        while !std::fs::read_to_string(path).unwrap().contains(text) {
+            assert!(begin.elapsed() < std::time::Duration::from_secs(60), "{text} never came to {}", path.display());
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    };
+    shows(&table, " opened ");
+    shows(&lines, "\"authorized\"");
+    world.eg(&["session", "stop", &id]).expect_code(0);
+    shows(&table, " closed ");
+    shows(&lines, "\"revoked\"");
+    for follower in followers {
+        follower.signal("INT");
+        assert_eq!(follower.wait().code(), None, "Ctrl-C ends it");
+    }
+    let text = std::fs::read_to_string(&table).unwrap();
+    assert_eq!(text.matches("WHEN").count(), 1, "one header: {text}");
+    for line in std::fs::read_to_string(&lines).unwrap().lines() {
+        let event: Value = serde_json::from_str(line).unwrap();
+        crate::harness::eg::assert_valid("log", &serde_json::json!([event]));
+    }
 }
 
 #[test]

@@ -33,7 +33,7 @@ fn nothing_wider_than_the_configuration_is_opened() {
     let world = World::new();
     let before = world.cloud.snapshot();
     let mut tale = Tale::new(&world.here);
-    for port in ["tcp/8000-8081", "tcp/80", "udp/443", "all", "icmp", "443", ""] {
+    for port in ["tcp/8000-8081", "tcp/80", "udp/443", "all", "icmp", "80", ""] {
         tale.eg(&["session", "start", "--only", "dev", "--port", "tcp/443", "--port", port]).expect_code(2);
     }
     // Every selected resource has to have it.

@@ -17,8 +17,8 @@ fn a_reason_shows_wherever_people_look() {
     assert!(page.stdout.contains("\n  Reason:    INC-42 (restore)\n"), "{page}");
     assert_eq!(get(&world.here, &id)["reason"], "INC-42 (restore)");
     let log = world.eg(&["log", "--session", &id]).expect_code(0);
-    let started = log.stdout.lines().find(|line| line.contains("session-started")).unwrap();
-    assert!(started.ends_with(": INC-42 (restore)"), "{started}");
+    let started = log.stdout.lines().find(|line| line.contains("  started  ")).unwrap();
+    assert!(started.ends_with("; INC-42 (restore)"), "{started}");
     let json = world.eg(&["log", "--session", &id, "--output", "json"]).expect_code(0).json_as("log");
     assert_eq!(json[0]["detail"], "INC-42 (restore)");
     let [description] = &descriptions(&world)[..] else { panic!("{:?}", descriptions(&world)) };

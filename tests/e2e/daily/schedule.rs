@@ -77,7 +77,7 @@ impl<'w> Host<'w> {
         host
     }
 
-    fn crontab_path(&self) -> PathBuf {
+    pub(crate) fn crontab_path(&self) -> PathBuf {
         self.bin.join("table")
     }
 
@@ -250,7 +250,12 @@ fn no_crontab_yet_as_busybox_says_it() {
     let (_, text) = text.split_once('\n').unwrap();
     let words = "crontab: can'\\''t open '\\''alice'\\'': No such file or directory";
     program(&host.bin.join("crontab"), &text.replace("no crontab for alice", words));
-    assert!(host.eg(&["schedule", "show"]).expect_code(0).stdout.contains("Not installed with cron"));
+    assert!(
+        host.eg(&["schedule", "show"])
+            .expect_code(0)
+            .stdout
+            .contains("Not installed. eg schedule install would add to your crontab:")
+    );
     host.eg(&["schedule", "install"]).expect_code(0);
     assert!(host.crontab().contains(" reconcile --timer\n"), "{}", host.crontab());
 }
@@ -326,7 +331,7 @@ fn neither_configuration_nor_scheduler() {
     let world = World::bare();
     let host = Host::with_cron(&world);
     let outcome = host.eg(&["schedule", "install"]).expect_code(1);
-    assert!(error_of(&outcome).starts_with("no resource is configured in "), "{outcome}");
+    assert!(error_of(&outcome).starts_with("no configuration yet ("), "{outcome}");
     assert_eq!(host.crontab(), "");
     world.write_config(&(world.config_head() + &crate::session::missing_group()));
     let without = |args: &[&str]| world.here.command(args).env("PATH", "/nowhere").run();

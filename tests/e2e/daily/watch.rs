@@ -35,7 +35,7 @@ fn keys_stop_and_extend_and_looking_calls_nobody() {
         shown.contains("Rules of ") && shown.contains("prod-db-sg   tcp/5432 from 203.0.113.42/32  APPLIED"),
         "{shown}"
     );
-    assert!(shown.contains("Last events") && shown.contains("authorized"), "{shown}");
+    assert!(shown.contains("Last events") && shown.contains("opened"), "{shown}");
     assert_eq!((world.call_counts(), asked()), (String::new(), before), "looking calls nobody");
 
     eg.press("e");
@@ -153,7 +153,7 @@ fn where_nothing_can_be_drawn_it_says_what_to_use() {
     let piped = world.eg(&["status", "--watch"]).expect_code(2);
     assert_eq!(
         piped.stderr,
-        "error: `eg status --watch` draws on a terminal, and its output is none that can be drawn on\n\
+        "error: --watch needs an interactive terminal\n\
          hint: for the state as it is now: eg status\n\
          hint: a program that waits for changes uses: eg reconcile --watch --output json\n"
     );
@@ -163,7 +163,7 @@ fn where_nothing_can_be_drawn_it_says_what_to_use() {
     let eg = world.here.command(&["status", "--watch"]).env("TERM", "dumb").on_terminal(24, 80);
     let left = eg.wait();
     assert_eq!(left.code, Some(2));
-    assert!(left.screen.contents().contains("draws on a terminal"), "{}", left.screen.contents());
+    assert!(left.screen.contents().contains("needs an interactive terminal"), "{}", left.screen.contents());
     assert!(!world.here.state_path().exists(), "looking makes nothing");
 }
 

@@ -92,6 +92,6 @@ fn where_one_profile_may_not_look_another_may() {
 fn nothing_configured() {
     let world = World::bare();
     let outcome = world.eg(&["who"]).expect_code(1);
-    assert!(error_of(&outcome).starts_with("no resource is configured in "), "{outcome}");
-    assert!(outcome.stderr.contains("3. run again: eg who"), "{outcome}");
+    assert!(error_of(&outcome).starts_with("no configuration yet ("), "{outcome}");
+    assert!(outcome.stderr.contains("then run again: eg who"), "{outcome}");
 }

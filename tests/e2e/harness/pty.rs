@@ -15,8 +15,9 @@ pub fn around(command: &Command, keys: &[(&str, &str)]) -> Command {
         }
     }
     terminal.env("TERM", "xterm").env("PYTHONDONTWRITEBYTECODE", "1");
-    // Whatever Python this machine has: it may lie anywhere.
-    let path = [std::env::var("PATH").unwrap_or_default(), "/usr/bin:/bin".to_owned()].join(":");
+    // Whatever Python this machine has: it may lie anywhere. What the command is to find comes first.
+    let own = command.get_envs().find(|(name, _)| *name == "PATH").and_then(|(_, value)| value?.to_str());
+    let path = [own.unwrap_or("/usr/bin:/bin"), &std::env::var("PATH").unwrap_or_default()].join(":");
     terminal.env("PATH", path);
     if let Some(dir) = command.get_current_dir() {
         terminal.current_dir(dir);

@@ -33,11 +33,11 @@ fn a_rule_deleted_again_and_again_is_not_fought_over() {
     let delete = || world.cloud.revoke(world.group(API), &our_rule(&world, API).id);
     delete();
     let once = pass(&world.here, 0);
-    says_not(&once, "keeps vanishing");
+    says_not(&once, "something keeps deleting ");
     world.advance(SETTLED);
     delete();
     let twice = pass(&world.here, 0);
-    says(&twice, "keeps vanishing");
+    says(&twice, "something keeps deleting ");
     says(&twice, "Terraform");
     our_rule(&world, API);
     // From now on it waits longer and longer before it opens the port again.

@@ -28,7 +28,7 @@ fn rules_of_a_lost_database_close_by_their_tags() {
         }
         assert_eq!(world.cloud.snapshot(), open);
         let nothing = world.eg(&["session", "stop"]).expect_code(1);
-        says(&nothing, "there is no live session to stop");
+        says(&nothing, "no live sessions");
         world.advance(HOUR + 5 * MINUTE);
         pass(&world.here, 0);
         assert_eq!(world.cloud.snapshot(), open);

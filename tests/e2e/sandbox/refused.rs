@@ -56,7 +56,7 @@ fn credentials_that_ended_before_a_start_refuse_it() {
     world.faults([Fault::ExpiredToken]);
     says(&pass(&world.here, 3), "credentials not usable");
     let list = world.eg(&["session", "list"]).expect_code(0);
-    says(&list, "overdue 1m (last reconcile ");
+    says(&list, " is overdue: last reconcile ");
     says(&list, "credentials not usable");
     world.faults([] as [Rule; 0]);
     pass(&world.here, 0);

@@ -49,11 +49,13 @@ fn services_that_do_not_make_an_address() {
 }
 
 #[test]
-fn no_ipv6_is_a_warning() {
+fn no_ipv6_is_half_a_line() {
     let Some(world) = World::new().with_ipv6() else { return };
     world.echo6.iter().for_each(|echo| echo.set(Reply::Status(500)));
     let outcome = world.eg(START).expect_code(0);
-    assert!(outcome.stderr.contains("warning: no IPv6 address was found, so IPv6 is left out: "), "{outcome}");
+    let about: Vec<&str> = outcome.stderr.lines().filter(|line| line.contains("IPv6")).collect();
+    assert_eq!(about, ["IPv6: not available here; opening IPv4 only"], "{outcome}");
+    assert!(!world.eg(&[START, &["-q"]].concat()).expect_code(0).stderr.contains("IPv6"));
     let outcome = world.eg(&[START, &["--output", "json"]].concat()).expect_code(0);
     outcome.json_lines();
     assert!(outcome.json_as("session")["ipv6Address"].is_null());

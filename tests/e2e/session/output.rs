@@ -21,7 +21,7 @@ fn quiet_keeps_results_and_errors() {
     assert_eq!(outcome.stdout, "✓ Session stopped\n");
     assert!(!outcome.stderr.contains('→'), "{outcome}");
     let outcome = world.eg(&["-q", "session", "stop"]).expect_code(1);
-    assert_eq!(outcome.stderr, "error: there is no live session to stop\n");
+    assert_eq!(outcome.stderr, "error: no live sessions\n");
 }
 
 #[test]
@@ -124,6 +124,48 @@ fn times_are_local() {
     assert_eq!(stderr, "warning: the time zone Mars/Olympus is not known; times are in UTC\n");
     let outcome = world.here.command(&["session", "list", "--output", "json"]).env("TZ", "Mars/Olympus").run();
     assert!(outcome.json_lines()[0]["warning"]["message"].as_str().unwrap().contains("Mars/Olympus"));
+}
+
+/// One time zone everywhere, and every date says which.
+#[test]
+fn every_date_names_its_zone() {
+    let world = World::new();
+    let id = start_id(&world.here, &["--only", "prod-api-sg"]);
+    let group = world.group("prod-api-sg");
+    world.cloud.revoke(group, &world.cloud.rules(group)[0].id);
+    let date = regex::Regex::new(r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}( XYZ)?").unwrap();
+    for args in [
+        &["session", "list"][..],
+        &["session", "get", &id],
+        &["status"],
+        &["who"],
+        &["log"],
+        &["-v", "log"],
+        &["reconcile", "--dry-run"],
+        &["reconcile"],
+        &["session", "extend", "--hours", "1"],
+    ] {
+        let outcome = world.here.command(args).env("TZ", "XYZ-5:30").run();
+        let text = outcome.stdout.clone() + &outcome.stderr;
+        let dates: Vec<_> = date.find_iter(&text).map(|found| found.as_str()).collect();
+        assert!(dates.iter().all(|found| found.ends_with(" XYZ")), "{args:?}: {outcome}");
+        assert!(!dates.is_empty() || args.contains(&"who"), "{args:?}: {outcome}");
+    }
+}
+
+#[test]
+fn the_holder_of_the_lock_is_told_in_our_time() {
+    let world = World::new();
+    world.faults(&[crate::harness::Fault::hold("AuthorizeSecurityGroupIngress").dry_run(false)]);
+    let running = world.here.command(&["session", "start", "--only", "prod-api-sg"]).spawn();
+    running.wait_for_delayed("AuthorizeSecurityGroupIngress");
+    let waits = world.here.command(&["--lock-wait", "2s", "reconcile"]).env("TZ", "XYZ-5:30").run().expect_code(4);
+    assert!(waits.stderr.contains("Waiting for another eg (pid ") && !waits.stderr.contains("UTC"), "{waits}");
+    assert_eq!(waits.stderr.matches(" XYZ").count(), 2, "{waits}");
+    let timer = world.eg(&["--lock-wait", "2s", "reconcile", "--timer"]).expect_code(4);
+    assert!(!timer.stderr.contains("Waiting"), "to wait is no mail: {timer}");
+    world.faults(&[]);
+    running.wait().expect_code(0);
 }
 
 /// B34: `eg session start | head -0`.

@@ -70,7 +70,8 @@ fn an_overdue_session_says_why() {
     world.eg(&["reconcile"]).expect_code(0);
     world.advance(10 * 60 + 2);
     let shown = world.eg(&["session", "list"]).expect_code(0).normalised();
-    assert!(shown.contains("  overdue <1m (no reconcile since HH:MM)\n"), "{shown}");
+    assert!(shown.contains("  overdue <1m  dev-web-sg\n"), "{shown}");
+    assert!(shown.contains(" is overdue: no reconcile since HH:MM\n"), "a reason is in no cell: {shown}");
     world.advance(14 * 60);
     world.faults(&[crate::harness::Fault::refuse(
         "RevokeSecurityGroupIngress",
@@ -80,7 +81,8 @@ fn an_overdue_session_says_why() {
     )]);
     world.eg(&["reconcile"]).expect_code(3);
     let shown = world.eg(&["session", "list"]).expect_code(0).normalised();
-    assert!(shown.contains("  overdue 14m (last reconcile HH:MM: "), "{shown}");
+    assert!(shown.contains("  overdue 14m  dev-web-sg\n"), "{shown}");
+    assert!(shown.contains(" is overdue: last reconcile HH:MM: "), "{shown}");
     let json = world.eg(&["session", "list", "--output", "json"]).expect_code(0).json_as("sessions");
     assert!((840..900).contains(&json[0]["overdueSeconds"].as_i64().unwrap()), "{json:#}");
     assert_eq!(json[0]["status"], "EXPIRING");
@@ -88,7 +90,7 @@ fn an_overdue_session_says_why() {
     world.advance(5 * 60);
     world.eg(&["reconcile"]).expect_code(0);
     let shown = world.eg(&["session", "list"]).expect_code(0).normalised();
-    assert!(shown.contains("EXPIRED") && shown.contains("  expired\n"), "{shown}");
+    assert!(shown.contains("EXPIRED") && shown.contains("  expired    dev-web-sg\n"), "{shown}");
 }
 
 #[test]
@@ -123,7 +125,7 @@ fn stop_without_an_id_takes_the_newest() {
 fn nothing_to_stop_without_a_state_file() {
     let world = World::new();
     let outcome = world.eg(&["session", "stop"]).expect_code(1);
-    assert_eq!(error_of(&outcome), "there is no live session to stop");
+    assert_eq!(error_of(&outcome), "no live sessions");
     let outcome = world.eg(&["session", "stop", "--output", "json"]).expect_code(1);
     assert_eq!((outcome.stdout.as_str(), outcome.json_lines()[0]["error"]["kind"].as_str()), ("", Some("not-found")));
     assert_eq!(world.call_counts(), "");

@@ -90,7 +90,7 @@ fn the_same_in_json() {
     assert_eq!((&dry["converged"], &dry["steps"]), (&true.into(), &serde_json::json!([])));
     world.cloud.revoke(world.group("prod-db-sg"), &world.cloud.rules(world.group("prod-db-sg"))[0].id.clone());
     let dry = world.eg(&["reconcile", "--dry-run", "--output", "json"]).expect_code(3).json_as("reconcile");
-    assert_eq!(dry["steps"][0]["resource"], "prod-db-sg");
+    assert_eq!(dry["steps"][0]["resourceName"], "prod-db-sg");
     let pass = world.eg(&["reconcile", "--output", "json"]).expect_code(0);
     pass.json_lines();
     assert_eq!(pass.json_as("reconcile")["steps"][0]["outcome"], "done");

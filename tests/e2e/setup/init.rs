@@ -1,6 +1,7 @@
 //! `eg init`.
 
 use crate::{
+    daily::schedule::Host,
     harness::{Echo, Installation, REGION, World},
     session::{Tale, error_of},
 };
@@ -25,10 +26,15 @@ fn write_profile(here: &Installation, name: &str, region: Option<&str>) {
     fs::write(path, text.trim_end().to_owned() + "\n" + &region).unwrap();
 }
 
-/// `eg` as a person has it who logged in with the AWS command line.
+/// `eg` as a person has it who logged in with the AWS command line, on a machine with cron.
 fn person(world: &World, args: &[&str]) -> crate::harness::eg::EgCommand {
-    world.here.command(args).without("AWS_ACCESS_KEY_ID").without("AWS_SECRET_ACCESS_KEY")
+    let host = Host::with_cron(world);
+    host.command(args).without("AWS_ACCESS_KEY_ID").without("AWS_SECRET_ACCESS_KEY")
 }
+
+/// The answers after the groups: the ports of one group, the file, no job.
+const TO_THE_END: [(&str, &str); 3] =
+    [("Ports to open on ", "\r"), ("Write this to ", "\r"), ("Install the job", "n\r")];
 
 const DOWN: &str = "\u{1b}[B";
 
@@ -38,22 +44,26 @@ fn from_nothing_to_an_applied_rule() {
     let world = fresh();
     let init = person(&world, &["init"]).on_a_terminal(&[
         ("Region", "\r"),
-        ("Ports to open", "\r"),
-        // The first group is passed over.
-        ("Groups that shall open tcp/22 (", " \r"),
+        ("Which groups should eg open?", " \r"),
+        ("Ports to open on ", "\r"),
         ("Write this to ", "\r"),
+        ("Install the job that closes sessions", "\r"),
     ]);
     let init = init.expect_code(0);
     for shown in [
         "→ AWS profile work",
+        "→ Checking credentials...",
         "closed",
-        "open: tcp/22 from 0.0.0.0/0",
+        "opens tcp/22 to the world",
         "✓ Wrote ",
-        "eg session start",
-        "eg schedule install",
+        "✓ Installed with cron",
+        "eg session start     open these groups now",
     ] {
         assert!(init.stdout.contains(shown), "{shown} in\n{init}");
     }
+    assert!(!init.stdout.contains("close sessions automatically"), "that is done: {init}");
+    let table = fs::read_to_string(Host::with_cron(&world).crontab_path()).unwrap();
+    assert!(table.contains("reconcile --timer"), "{table}");
     let started = person(&world, &["session", "start", "--ipv4", "203.0.113.42", "--output", "json"]).run();
     let session = started.expect_code(0).json_as("session");
     assert_eq!((&session["status"], &session["resourceIps"][0]["status"]), (&"ACTIVE".into(), &"APPLIED".into()));
@@ -69,36 +79,82 @@ fn from_nothing_to_an_applied_rule() {
 fn keys_of_the_keyboard() {
     let world = fresh();
     write_profile(&world.here, "work", None);
+    // A line is wiped before it is typed anew.
+    let wipe = "\u{7f}".repeat(6);
+    let again = format!("{wipe}tcp/443, udp/53\r");
+    let region = format!("{wipe}eu-west-1\r");
     let answers = [
-        ("Region", "Europe\reu-west-1\r"),
-        ("Ports to open", "ssh\rtcp/443, udp/53\r"),
-        // Nothing picked: asked again. Then both.
-        ("Groups that shall open tcp/443, udp/53 (", "\r"),
-        ("Groups that shall open tcp/443, udp/53 (", " "),
-        ("[x]", DOWN),
-        ("prod-db", " \r"),
+        ("Region", "Europe\r"),
+        ("is not a region", &region),
+        // Nothing picked: asked again. Then both, the second one found by its name.
+        ("Which groups should eg open?", "\r"),
+        ("Select one with the space bar", " "),
+        ("[x]", "prod-db"),
+        ("open? prod-db", " \r"),
+        ("Ports to open on default", "gopher\r"),
+        ("is not a port", &again),
+        ("Ports to open on prod-db", "22\r"),
     ];
-    let with_end = |end: &'static str| [&answers[..], &[("Write this to ", end)]].concat();
-    let left = person(&world, &["init"]).on_a_terminal(&with_end("n")).expect_code(1);
-    assert!(left.stdout.contains("left before the end; nothing was written"), "{left}");
+    let with_end = |end: &[(&'static str, &'static str)]| {
+        let all: Vec<(&str, &str)> = answers.iter().copied().chain(end.iter().copied()).collect();
+        person(&world, &["init"]).on_a_terminal(&all)
+    };
+    let left = with_end(&[("Write this to ", "n\r")]).expect_code(1);
+    assert!(left.stdout.contains("cancelled; nothing was written"), "{left}");
     assert!(!world.here.config_path().exists());
-    person(&world, &["init"]).on_a_terminal(&with_end("y")).expect_code(0);
+    with_end(&[("Write this to ", "y\r"), ("Install the job", "n\r")]).expect_code(0);
     let text = fs::read_to_string(world.here.config_path()).unwrap();
-    assert_eq!(text.matches("ports = [\"tcp/443\", \"udp/53\"]\n").count(), 2, "{text}");
+    for ports in ["ports = [\"tcp/443\", \"udp/53\"]\n", "ports = [\"tcp/22\"]\n"] {
+        assert_eq!(text.matches(ports).count(), 1, "each group has its own: {text}");
+    }
     assert_eq!(text.matches("profile = \"work\"\n").count(), 2, "{text}");
+    assert!(!Host::with_cron(&world).crontab_path().exists(), "nobody wanted a job");
+}
+
+/// Nothing else is asked while the credentials do not work.
+#[test]
+fn credentials_come_first() {
+    let world = fresh();
+    world.faults(&[crate::harness::Fault::refuse("GetCallerIdentity", 403, "ExpiredToken", "The token is expired")]);
+    let init = person(&world, &["init"]).on_a_terminal(&[]).expect_code(1);
+    assert!(init.stdout.contains("expired") && !init.stdout.contains("Region"), "{init}");
+    assert!(init.stdout.contains("hint: check with: aws sts get-caller-identity --profile work"), "{init}");
+    assert!(world.calls().iter().all(|call| call.action == "GetCallerIdentity"), "{:?}", world.calls());
+    assert!(!world.here.config_path().exists());
+}
+
+/// A long name pushes nothing off the line, on a terminal of any width.
+#[test]
+fn one_long_name() {
+    let mut world = fresh();
+    world.make_group("a-name-that-is-much-longer-than-that-of-any-other-group-in-this-account-and-region");
+    for columns in [60, 100] {
+        let mut init = person(&world, &["init"]).env("TERM", "xterm").on_terminal(24, columns);
+        init.shows_text("Region");
+        init.press("\r");
+        let screen = init.shows_text("type to filter");
+        let shown = screen.contents();
+        let line = |name: &str| shown.lines().find(|line| line.contains(name)).unwrap_or_default().to_owned();
+        assert!(line("a-name-that-is-much-longer").contains("…"), "{shown}");
+        assert!(line("prod-db").contains("sg-"), "{shown}");
+        assert!((0..24).all(|row| !screen.row_wrapped(row)), "{shown}");
+        init.press("\u{3}");
+        assert_eq!(init.wait().code, Some(130));
+    }
 }
 
 #[test]
 fn left_at_every_question() {
     let world = fresh();
     let region = ("Region", "\r");
-    let ports = ("Ports to open", "\r");
+    let groups = ("Which groups", " \r");
+    let ports = ("Ports to open on ", "\r");
     for (keys, code) in [
         (vec![("Region", "\u{3}")], 130),
-        (vec![region, ("Ports to open", "\u{3}")], 130),
-        (vec![region, ports, ("Groups that", "\u{1b}")], 1),
-        (vec![region, ports, ("Groups that", "\u{3}")], 130),
-        (vec![region, ports, ("Groups that", " \r"), ("Write this to ", "\u{3}")], 130),
+        (vec![region, ("Which groups", "\u{1b}")], 1),
+        (vec![region, ("Which groups", "\u{3}")], 130),
+        (vec![region, groups, ("Ports to open on ", "\u{3}")], 130),
+        (vec![region, groups, ports, ("Write this to ", "\u{3}")], 130),
     ] {
         let outcome = person(&world, &["init"]).on_a_terminal(&keys).expect_code(code);
         assert!(outcome.stdout.contains("nothing was written"), "{keys:?}\n{outcome}");
@@ -117,9 +173,7 @@ fn ended_at_a_question() {
         let mut init = person(&world, &["init"]).env("TERM", "xterm").on_terminal(24, 100);
         init.shows_text("Region");
         init.press("\r");
-        init.shows_text("Ports to open");
-        init.press("\r");
-        init.shows_text("Groups that");
+        init.shows_text("Which groups");
         init.signal(signal);
         let left = init.wait();
         assert_eq!((left.code, left.cooked), (Some(code), true), "{signal}\n{}", left.screen.contents());
@@ -135,15 +189,8 @@ fn several_profiles() {
         format!("[profile {name}]\naws_access_key_id = {key}\naws_secret_access_key = testing\nregion = {region}\n")
     };
     fs::write(world.here.home().join(".aws/config"), profile("home", "us-east-1") + &profile("work", REGION)).unwrap();
-    let keys = [
-        ("home (us-east-1)", DOWN),
-        ("> work (eu-west-1)", "\r"),
-        ("Region [eu-west-1]", "\r"),
-        ("Ports to open", "\r"),
-        ("prod-api", " \r"),
-        ("Write this to ", "\r"),
-    ];
-    person(&world, &["init"]).on_a_terminal(&keys).expect_code(0);
+    let keys = [("home (us-east-1)", DOWN), ("14mwork (eu-west-1)", "\r"), ("Region", "\r"), ("prod-api", " \r")];
+    person(&world, &["init"]).on_a_terminal(&[&keys[..], &TO_THE_END].concat()).expect_code(0);
     let text = fs::read_to_string(world.here.config_path()).unwrap();
     assert!(text.contains("profile = \"work\"\n") && text.contains("region = \"eu-west-1\"\n"), "{text}");
 }
@@ -175,9 +222,19 @@ fn every_answer_is_a_flag() {
     let args =
         ["--output", "json", "init", "--force", "--group", &group, "--port", "icmp", "--yes", "--region", REGION];
     let json = person(&world, &args).run().expect_code(0).json_as("init");
-    assert_eq!((&json["groups"][0], &json["profile"]), (&Value::from(group.as_str()), &"work".into()));
+    assert_eq!((&json["groups"][0]["id"], &json["profile"]), (&Value::from(group.as_str()), &"work".into()));
     assert_eq!(json["text"].as_str().unwrap(), fs::read_to_string(world.here.config_path()).unwrap());
-    assert!(world.calls().iter().all(|call| call.action == "DescribeSecurityGroups"), "reads only");
+    let reads = ["DescribeSecurityGroups", "GetCallerIdentity"];
+    assert!(world.calls().iter().all(|call| reads.contains(&call.action.as_str())), "reads only");
+    // What --force replaces is kept, however often.
+    let kept = |name: &str| fs::read_to_string(world.here.config_path().with_file_name(name)).unwrap();
+    assert_eq!(
+        (kept("config.toml.bak"), json["backup"].as_str().unwrap().ends_with("config.toml.bak")),
+        (before, true)
+    );
+    let again = person(&world, &args).run().expect_code(0).json_as("init");
+    assert!(again["backup"].as_str().unwrap().ends_with("config.toml.bak.2"), "{again:#}");
+    assert_eq!(kept("config.toml.bak.2"), json["text"].as_str().unwrap());
     tale.end("init");
 }
 
@@ -251,4 +308,6 @@ fn a_change_meanwhile_is_not_replaced() {
     let outcome = begun.wait().expect_code(1);
     assert!(error_of(&outcome).ends_with("somebody has changed it meanwhile; try again"), "{outcome}");
     assert_eq!(fs::read_to_string(world.here.config_path()).unwrap(), "# mine\n");
+    let dir = world.here.config_path().parent().unwrap().to_owned();
+    assert_eq!(fs::read_dir(dir).unwrap().count(), 1, "no backup of what is still there");
 }

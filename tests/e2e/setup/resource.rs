@@ -27,7 +27,7 @@ fn add_and_remove_leave_all_else() {
     tale.eg(&["resource", "add", "api", "--id", ID, "--region", REGION, "--port", "tcp/22"]).expect_code(1);
     tale.eg(&["resource", "add", "db", "--id", "sg-1", "--region", REGION, "--port", "tcp/22"]).expect_code(1);
     tale.eg(&["resource", "add", "db", "--id", ID, "--region", REGION]).expect_code(1);
-    tale.eg(&["resource", "add", "db", "--id", ID, "--port", "ssh"]).expect_code(2);
+    tale.eg(&["resource", "add", "db", "--id", ID, "--port", "gopher"]).expect_code(2);
     tale.eg(&["resource", "add", "db"]).expect_code(2);
     // The second value would take the place of the first, and other groups would be meant.
     let both = ["--tag", "env=prod", "--tag", "env=dev", "--region", REGION, "--port", "tcp/22"];
@@ -165,7 +165,7 @@ fn discover() {
     assert_eq!(names(&found(&["resource", "discover", "--region", "us-west-2"])), ["far"]);
     world.write_config("");
     let nowhere = world.eg(&["resource", "discover"]).expect_code(2);
-    assert_eq!(error_of(&nowhere), "no region is known to ask");
+    assert_eq!(error_of(&nowhere), "no region: pass --region, or set one in the profile");
     let region = world.here.command(&["resource", "discover"]).env("AWS_REGION", "us-west-2").run().expect_code(0);
     assert!(region.stdout.contains(" far "), "{region}");
     // What is to be added next is reached as it was found.

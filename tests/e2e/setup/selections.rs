@@ -121,7 +121,8 @@ fn the_other_commands_look_them_up() {
     let seen: Vec<_> = who["rules"].as_array().unwrap().iter().map(|rule| rule["resourceName"].clone()).collect();
     assert_eq!(seen, ["prod/prod-api", "prod/prod-db"]);
     let verified = world.eg(&["resource", "verify", "prod", "--output", "json"]).expect_code(0).json_as("verify");
-    let checked: Vec<_> = verified["resources"].as_array().unwrap().iter().map(|one| one["name"].clone()).collect();
+    let checked: Vec<_> =
+        verified["resources"].as_array().unwrap().iter().map(|one| one["resourceName"].clone()).collect();
     assert_eq!(checked, ["prod/prod-api", "prod/prod-db"]);
     let doctor = world.eg(&["doctor", "--output", "json"]).json_as("doctor");
     let groups = doctor["checks"].as_array().unwrap().iter().filter(|one| one["check"] == "group").count();

@@ -140,7 +140,7 @@ fn what_cannot_be_read_is_not_empty() {
     assert!(some.stderr.contains("hint: give the credentials the permissions that `eg iam-policy --sweep` prints"));
     world.faults(&[Fault::deny(READ)]);
     let none = world.eg(&["sweep", "--region", REGION]).expect_code(1);
-    assert_eq!(none.stdout, "Nothing could be read\n");
+    assert_eq!(none.stdout, "No account or region could be read\n");
     let json = world.eg(&["sweep", "--region", REGION, "--output", "json"]).expect_code(1);
     json.json_lines();
     assert_eq!(json.json_as("sweep")["unavailable"][0]["region"], REGION);
@@ -256,7 +256,7 @@ fn an_old_reading_is_no_wrong_clock() {
 fn arguments() {
     let world = World::bare();
     let none = world.eg(&["sweep"]).expect_code(2);
-    assert_eq!(error_of(&none), "no region is known");
+    assert_eq!(error_of(&none), "no region: pass --region, or set one in the profile");
     for wrong in [
         &["--region", "EU"][..],
         &["--older-than", "soon"],

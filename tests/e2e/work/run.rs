@@ -6,7 +6,7 @@ use crate::{
     session::{Tale, config_with_missing_group, error_of},
 };
 use serde_json::Value;
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt};
 
 const EG: &str = env!("CARGO_BIN_EXE_eg");
 
@@ -66,7 +66,7 @@ fn however_the_command_ends_it_is_closed() {
     tale.eg(&["session", "run", "--only", "dev", "--"]).expect_code(2);
     tale.eg(&["session", "run", "--no-wait", "--", "true"]).expect_code(2);
     tale.end("run_ends");
-    assert_eq!(sessions(&world).len(), 5);
+    assert_eq!(sessions(&world).len(), 3, "what cannot be run opens nothing");
 }
 
 #[test]
@@ -90,6 +90,27 @@ fn what_cannot_be_opened_whole_is_closed_and_nothing_runs() {
     closed(&world, &before);
 }
 
+/// What cannot be run is found out before anything is opened, looked up or recorded.
+#[test]
+fn a_command_that_is_not_there_opens_nothing() {
+    let world = World::new();
+    let before = world.cloud.snapshot();
+    let file = world.here.home().join("file");
+    fs::write(&file, "text").unwrap();
+    for (program, code, message) in [
+        ("nosuchcmd", 127, "command not found: nosuchcmd"),
+        ("./nosuchcmd", 127, "command not found: ./nosuchcmd"),
+        ("./file", 126, "permission denied: ./file"),
+        ("", 127, "command not found: \"\""),
+    ] {
+        let outcome = world.eg(&["session", "run", "--", program]).expect_code(code);
+        assert_eq!(error_of(&outcome), message);
+        assert_eq!((outcome.stdout.as_str(), outcome.stderr.lines().count()), ("", 1), "{outcome}");
+    }
+    assert_eq!((world.calls().len(), world.here.state_path().exists()), (0, false));
+    assert_eq!(world.cloud.snapshot(), before);
+}
+
 #[test]
 fn a_close_that_fails_is_said_loudly() {
     let world = World::new();
@@ -97,7 +118,10 @@ fn a_close_that_fails_is_said_loudly() {
     world.faults(&[Fault::deny("RevokeSecurityGroupIngress").dry_run(false)]);
     let mut tale = Tale::new(&world.here);
     tale.eg(&args(&["-q"], "exit 0")).expect_code(3);
-    tale.eg(&["session", "run", "--only", "prod-db-sg", "--", "no-such-program"]).expect_code(3);
+    let script = world.dir().join("script");
+    fs::write(&script, "#!/nowhere/at-all\n").unwrap();
+    fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
+    tale.eg(&["session", "run", "--only", "prod-db-sg", "--", &script.to_string_lossy()]).expect_code(3);
     tale.end("run_stays_open");
     let outcome = world.eg(&args(&["--output", "json"], "echo out")).expect_code(3);
     assert_eq!(outcome.stdout, "out\n");

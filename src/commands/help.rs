@@ -1,0 +1,22 @@
+//! `eg help [COMMAND]`: the same as `eg COMMAND --help`, for people who ask in that order.
+
+use super::man::find;
+use crate::{
+    cli::{Cli, HelpArgs},
+    error::{CommandError, Exit},
+    output::printer::Printer,
+};
+use clap::CommandFactory;
+
+/// Shows the long help of a command.
+///
+/// # Errors
+/// There is no such command.
+pub fn run(printer: &Printer, args: &HelpArgs) -> Result<Exit, CommandError> {
+    let mut eg = Cli::command();
+    eg.build();
+    let help = find(&eg, &args.command)?.clone().render_long_help();
+    // Help is text for people in every output format, as with `--help`.
+    printer.verbatim(&if printer.has_colors() { help.ansi().to_string() } else { help.to_string() });
+    Ok(Exit::Done)
+}

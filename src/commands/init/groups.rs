@@ -1,0 +1,117 @@
+//! The groups of an account: as they are offered, and as somebody names them.
+
+use crate::{
+    commands::resource::openings,
+    error::{CommandError, Kind},
+    output::text::escape_controls,
+    prompt::cut,
+};
+use eg_providers::Group;
+use std::collections::BTreeSet;
+use unicode_width::UnicodeWidthStr;
+
+/// The most groups that an error lists.
+const LISTED_MAX: usize = 20;
+
+/// A group by id or name.
+pub(super) fn named<'g>(groups: &'g [Group], wanted: &str) -> Result<&'g Group, CommandError> {
+    let found: Vec<&Group> = groups.iter().filter(|group| group.id == wanted || group.name == wanted).collect();
+    let list = |groups: &[&Group]| {
+        let named = groups.iter().take(LISTED_MAX).map(|group| format!("{} {}", group.id, group.name));
+        let more = groups.len().saturating_sub(LISTED_MAX);
+        let more = (more > 0).then(|| format!("and {more} more"));
+        named.chain(more).collect::<Vec<_>>().join(", ")
+    };
+    match found.as_slice() {
+        [one] => Ok(one),
+        [] => {
+            let message = format!(
+                "no group is \"{wanted}\" by id or name; there are: {}",
+                list(&groups.iter().collect::<Vec<_>>())
+            );
+            Err(CommandError::new(Kind::Usage, message))
+        }
+        several => {
+            let message = format!("\"{wanted}\" is the name of {}: {}", several.len(), list(several));
+            Err(CommandError::new(Kind::Usage, message).hint("name it by id"))
+        }
+    }
+}
+
+/// How wide the column of names may become: one long name does not push everything else off the line.
+const NAME_MAX: usize = 32;
+
+/// The groups as they are offered: name, id, what they open already, and their VPC.
+pub(super) fn lines(groups: &[Group]) -> Vec<String> {
+    let names: Vec<String> = groups.iter().map(|group| cut(&escape_controls(&group.name), NAME_MAX)).collect();
+    let opens: Vec<String> = groups.iter().map(already_open).collect();
+    let widest = |texts: &[String]| texts.iter().map(|text| text.width()).max().unwrap_or(0);
+    let (name_width, open_width) = (widest(&names), widest(&opens).min(NAME_MAX));
+    let id_width = groups.iter().map(|group| group.id.len()).max().unwrap_or(0);
+    let padded = |text: &str, width: usize| format!("{text}{}", " ".repeat(width.saturating_sub(text.width())));
+    let line = |((group, name), open): ((&Group, &String), &String)| {
+        let (name, open) = (padded(name, name_width), padded(open, open_width));
+        format!("{name}  {:id_width$}  {open}  {}", group.id, group.network.as_deref().unwrap_or("-"))
+    };
+    groups.iter().zip(&names).zip(&opens).map(line).collect()
+}
+
+/// What a group opens to the world, which somebody has to see; else what it opens at all.
+fn already_open(group: &Group) -> String {
+    let world: BTreeSet<String> =
+        group.permissions.iter().filter(|one| one.is_for_everybody()).map(|one| one.ports()).collect();
+    if !world.is_empty() {
+        return format!("opens {} to the world", world.into_iter().collect::<Vec<_>>().join(", "));
+    }
+    match openings(group) {
+        nothing if nothing == "nothing" => "closed".to_owned(),
+        open => format!("opens {open}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn group(id: &str, name: &str, permissions: &[&str]) -> Group {
+        Group {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            network: Some("vpc-1".to_owned()),
+            tags: BTreeMap::new(),
+            permissions: permissions.iter().map(|text| text.parse().unwrap()).collect(),
+            other_ingress: 1,
+        }
+    }
+
+    #[test]
+    fn what_is_offered() {
+        let groups = [
+            group("sg-1", "api", &["tcp|22|22|10.0.0.0/8", "tcp|22|22|0.0.0.0/0", "tcp|443|443|0.0.0.0/0"]),
+            group("sg-22", "database", &["tcp|5432|5432|10.0.0.0/8"]),
+        ];
+        let long = "a-name-that-is-much-longer-than-any-other-name";
+        let closed = Group { other_ingress: 0, ..group("sg-3", long, &[]) };
+        let groups = [&groups[..], &[closed]].concat();
+        assert_eq!(
+            lines(&groups),
+            [
+                "api                               sg-1   opens tcp/22, tcp/443 to the world  vpc-1",
+                "database                          sg-22  opens tcp/5432 from 10.0.0.0/8, 1 other source  vpc-1",
+                "a-name-that-is-much-longer-than…  sg-3   closed                            vpc-1",
+            ]
+        );
+    }
+
+    #[test]
+    fn groups_by_id_or_name() {
+        let groups = [group("sg-1", "web", &[]), group("sg-2", "web", &[]), group("sg-3", "api", &[])];
+        assert_eq!(named(&groups, "sg-2").unwrap().id, "sg-2");
+        assert_eq!(named(&groups, "api").unwrap().id, "sg-3");
+        let twice = named(&groups, "web").unwrap_err();
+        assert_eq!(twice.message, "\"web\" is the name of 2: sg-1 web, sg-2 web");
+        let none = named(&groups, "db").unwrap_err();
+        assert_eq!(none.message, "no group is \"db\" by id or name; there are: sg-1 web, sg-2 web, sg-3 api");
+    }
+}

@@ -1,0 +1,73 @@
+//! Events in words that people know; programs get the record's own.
+
+use eg_state::{Event, EventKind};
+
+/// Whether an event tells of something that people see happen. The rest is bookkeeping, for `eg log -v`.
+#[must_use]
+pub fn is_telling(kind: EventKind) -> bool {
+    !matches!(kind, EventKind::Claimed | EventKind::Intent | EventKind::LeaseClosed)
+}
+
+/// What happened.
+#[must_use]
+pub fn word(event: &Event) -> &'static str {
+    match event.kind {
+        EventKind::Created => "record created",
+        EventKind::Adopted => "record adopted",
+        EventKind::BackupRestored => "backup restored",
+        EventKind::SessionStarted => "started",
+        EventKind::SessionExtended => "extended",
+        EventKind::AddressChanged => "address changed",
+        EventKind::SessionEnded if event.outcome == "EXPIRED" => "expired",
+        EventKind::SessionEnded => "stopped",
+        EventKind::SessionStatus => "session is",
+        EventKind::GrantStatus => "access is",
+        EventKind::Claimed => "planned",
+        EventKind::Intent => "asking",
+        EventKind::Authorized => "opened",
+        EventKind::Joined => "shared",
+        EventKind::LeaseAdopted => "recognised",
+        EventKind::Retagged => "tag updated",
+        EventKind::Left => "left to others",
+        EventKind::Revoked => "closed",
+        EventKind::Refused => "refused",
+        EventKind::Unanswered => "no answer",
+        EventKind::SwitchSet => "cloud expiry set",
+        EventKind::SwitchDropped => "cloud expiry removed",
+        EventKind::LeaseClosed => "done",
+        EventKind::Vanished => "vanished",
+        EventKind::Target => "group",
+        EventKind::Note => "note",
+    }
+}
+
+/// More about it: what fits into a cell, and what went wrong.
+///
+/// | event | cell | trouble |
+/// |---|---|---|
+/// | no, or no answer | nothing | outcome and detail |
+/// | a status | the new one | nothing: the detail is for programs |
+/// | what its word says already | the detail | nothing |
+/// | anything else | outcome and detail | nothing |
+#[must_use]
+pub fn detail(event: &Event) -> (Option<String>, Option<String>) {
+    let both = || match &event.detail {
+        Some(detail) => format!("{}: {detail}", event.outcome),
+        None => event.outcome.clone(),
+    };
+    match event.kind {
+        EventKind::Refused | EventKind::Unanswered => (None, Some(both())),
+        EventKind::SessionStatus | EventKind::GrantStatus => (Some(event.outcome.clone()), None),
+        EventKind::SessionEnded
+        | EventKind::Authorized
+        | EventKind::Revoked
+        | EventKind::Retagged
+        | EventKind::Claimed
+        | EventKind::LeaseClosed => (event.detail.clone(), None),
+        EventKind::SessionStarted => {
+            let reason = event.detail.iter().map(|reason| format!("; {reason}")).collect::<String>();
+            (Some(event.outcome.clone() + &reason), None)
+        }
+        _ => (Some(both()), None),
+    }
+}
