@@ -221,7 +221,8 @@ fn open(path: &Path) -> Result<File, ReadError> {
 fn judge_handle(path: &Path, file: &File, wanted: Wanted) -> Result<(), ReadError> {
     let found = file.metadata()?;
     let kind = found.file_type();
-    if !kind.is_file() && !(kind.is_fifo() && wanted.pipe) {
+    let fits = kind.is_file() || (kind.is_fifo() && wanted.pipe);
+    if !fits {
         let fifo = if kind.is_fifo() { "a named pipe" } else { "a device" };
         return Err(ReadError::NotAFile(if kind.is_dir() { "a directory" } else { fifo }));
     }

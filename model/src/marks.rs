@@ -403,7 +403,7 @@ mod tests {
         let none = Marks::read("sg-1", &SSH.parse().unwrap(), None, &tags);
         assert_eq!((none.fit(false), none.fit(true)), (misfit, Some(Fit::Genuine)), "the id on record is proof");
         assert!(!none.can_be_mended() && !none.incomplete(), "there is nothing to write again");
-        let mut other = tags.clone();
+        let mut other = tags;
         for lost in [None, Some("cafecafe-0000-4000-8000-000000000000")] {
             other.remove(SESSION);
             other.extend(lost.map(|id| (SESSION.to_owned(), id.to_owned())));

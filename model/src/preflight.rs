@@ -134,7 +134,7 @@ mod tests {
             id: RuleId(format!("sgr-{number}")),
             permission,
             description: lease.map(|_| "eg alice@laptop session 00000000".to_owned()),
-            tags: tags.unwrap_or_else(BTreeMap::new),
+            tags: tags.unwrap_or_default(),
         }
     }
 

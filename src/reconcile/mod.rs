@@ -144,8 +144,11 @@ pub struct Driver<'a> {
     /// How many grants have changed their status.
     pub changes: Cell<usize>,
     /// Hears of grants whose status changes, as they land, and whether the pass is for their session.
-    pub on_change: Box<dyn Fn(&GrantChange, bool) + 'a>,
+    pub on_change: OnChange<'a>,
 }
+
+/// Takes a change of a grant, and whether the pass is for its session.
+pub type OnChange<'a> = Box<dyn Fn(&GrantChange, bool) + 'a>;
 
 /// How a pass begins.
 struct Begun {

@@ -313,7 +313,9 @@ impl<'a> TargetRun<'a> {
         let asked: &[Permission] = if let Step::Authorize { permissions, .. } = step { permissions } else { &[] };
         let mut about = asked.iter().chain(step.rules().iter().map(OwnedRule::permission));
         let unreadable = step.opens() && about.any(|permission| self.unreadable.contains(permission));
-        (self.may_open || !waits) && !unreadable && !(collects && step.rules().iter().any(given_up))
+        let unrecordable = waits && !self.may_open;
+        let refused_before = collects && step.rules().iter().any(given_up);
+        !(unrecordable || unreadable || refused_before)
     }
 
     async fn apply(&mut self, plan: TargetPlan, loaded: &Loaded) -> Result<Flow, CommandError> {

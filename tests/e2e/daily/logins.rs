@@ -78,7 +78,7 @@ fn a_session_that_outlives_its_login_is_warned_of() {
     world.advance(begin.timestamp() - i64::try_from(now).unwrap());
     let start = |hours: &str| eg(&world, &["session", "start", "--only", "dev", "--duration", hours]).expect_code(0);
     let warned = start("13h");
-    let warning = "the credentials of profile work end at 2100-01-01 12:00:00, before the session does";
+    let warning = "the credentials of profile work end at 2100-01-01 12:00:00 UTC, before the session does";
     assert!(warned.stderr.contains(warning), "{warned}");
     assert!(warned.stderr.contains("hint: log in again before then: aws login --profile work"), "{warned}");
     let fine = start("11h");

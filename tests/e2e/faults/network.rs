@@ -162,7 +162,7 @@ fn has_ended(pid: &str) -> bool {
 #[track_caller]
 fn all_end(pids: &Path, at_least: usize) {
     let pids: Vec<String> = fs::read_to_string(pids).unwrap().split_whitespace().map(str::to_owned).collect();
-    assert!(pids.len() >= at_least && pids.len() % 3 == 0, "{pids:?}");
+    assert!(pids.len() >= at_least && pids.len().is_multiple_of(3), "{pids:?}");
     let begin = Instant::now();
     while !pids.iter().all(|pid| has_ended(pid)) {
         assert!(begin.elapsed() < Duration::from_secs(10), "left running: {pids:?}");

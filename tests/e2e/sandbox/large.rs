@@ -65,12 +65,12 @@ fn a_rule_that_another_has_joined_meanwhile_is_left_to_it() {
         thread::sleep(Duration::from_millis(20));
     }
     let key = "eg:lease:00000000000000000000000000000009".to_owned();
-    let tags = [(key.clone(), world.in_seconds_text(HOUR))].into();
+    let tags = [(key, world.in_seconds_text(HOUR))].into();
     world.region.tag_by_hand(&rule, &tags).unwrap();
     let stopped = stopping.wait().expect_code(0);
     says(&stopped, "still open");
     assert_eq!(reads(&world).0, 1, "asked for by its id");
-    assert_eq!(ids(&world, "api"), [rule.clone()]);
+    assert_eq!(ids(&world, "api"), std::slice::from_ref(&rule));
     world.faults([] as [Rule; 0]);
     world.region.untag_by_hand(&rule, &tags).unwrap();
     world.ends();

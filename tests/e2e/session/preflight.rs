@@ -180,7 +180,7 @@ fn a_part_that_works_is_opened() {
     assert_eq!(started["status"], "PARTIAL");
     let of = |name: &str| {
         let grants = started["resourceIps"].as_array().unwrap().iter();
-        grants.cloned().find(|grant| grant["resourceName"] == name).unwrap()
+        grants.into_iter().find(|grant| grant["resourceName"] == name).cloned().unwrap()
     };
     assert_eq!((&of("dev-web-sg")["status"], &of("typo-sg")["status"]), (&"APPLIED".into(), &"FAILED".into()));
     assert!(of("prod-db-sg")["errorMessage"].as_str().unwrap().contains("not permitted"), "{started:#}");
