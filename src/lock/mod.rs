@@ -5,8 +5,8 @@
 //! | the holder | a pass that only closes | a pass that opens |
 //! |---|---|---|
 //! | makes progress | waits | waits |
-//! | has made none for [`STALL_LIMIT`] and runs | its own watchdog ends it | waits |
-//! | has made none for [`STALL_LIMIT`] and is stopped, or hangs in the kernel | goes past it | waits |
+//! | has made none for `STALL_LIMIT` and runs | its own watchdog ends it | waits |
+//! | has made none for `STALL_LIMIT` and is stopped, or hangs in the kernel | goes past it | waits |
 //!
 //! Who goes past a holder takes `<state>.lock.2`, so that again one at a time does; past a holder of that one,
 //! `<state>.lock.3`. Two passes at once are safe, because versions guard every write of the record (the exhaustive search

@@ -198,6 +198,11 @@ fn end(at: Tick, longest: bool) -> Timestamp {
     if longest && at > 0 { time(at) + TimeDelta::seconds(LONGEST_MORE) } else { time(at) }
 }
 
+/// When a session began that ends then: the longest ones last exactly as long as any may.
+fn start(until: Tick, longest: bool) -> Timestamp {
+    if longest && until > 0 { end(until, longest) - eg_model::duration::MAX } else { time(0) }
+}
+
 fn rule_id(id: u8) -> RuleId {
     RuleId(format!("sgr-{id:02}"))
 }
@@ -355,7 +360,7 @@ fn session(&(number, ports, until): &(u8, u8, Tick), longest: bool) -> Session {
         reason: None,
         follow: false,
         status: SessionStatus::Pending,
-        started_at: time(0),
+        started_at: start(until, longest),
         expires_at: end(until, longest),
         ended_at: None,
         ended_reason: None,
