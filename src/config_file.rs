@@ -70,8 +70,11 @@ pub fn unreadable(path: &Path, error: &ReadError) -> CommandError {
                 format!("the configuration {path} is not to be trusted: {error}; nothing is opened, closing goes on");
             CommandError::new(Kind::Config, message).hint(mend)
         }
-        _ => CommandError::new(Kind::Config, format!("the configuration {path} cannot be read: {error}"))
-            .hint("name another with --config or EG_CONFIG"),
+        other => {
+            let message = format!("the configuration {path} cannot be read: {error}");
+            let error = CommandError::new(Kind::Config, message).hint("name another with --config or EG_CONFIG");
+            if *other == ReadError::Absent { error.hint("or create it: eg init") } else { error }
+        }
     }
 }
 

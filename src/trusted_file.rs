@@ -70,7 +70,7 @@ pub struct Wanted {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ReadError {
     /// There is no such file.
-    #[error("No such file or directory (os error 2)")]
+    #[error("there is no such file")]
     Absent,
     /// The system refuses.
     #[error("{0}")]
@@ -379,7 +379,7 @@ mod tests {
     fn files_of_the_user_are_read_and_others_are_not() {
         let dir = tempfile::tempdir().unwrap();
         let (file, within) = (dir.path().join("a b.toml"), dir.path().join("in"));
-        assert_eq!(read_now(&file), Err("No such file or directory (os error 2)".to_owned()));
+        assert_eq!(read_now(&file), Err("there is no such file".to_owned()));
         fs::write(&file, "x").unwrap();
         mode(&file, 0o600);
         assert_eq!(read_now(&file), Ok("x".to_owned()));

@@ -12,12 +12,12 @@ use std::{
 };
 
 #[test]
-fn twelve_processes_at_once_end_consistently() {
+fn many_processes_at_once_end_consistently() {
     let world = one_group(&["tcp/22", "tcp/443"]);
     let before = world.cloud.snapshot();
     world.eg(&["session", "start", "--duration", "2h"]).expect_code(0);
     let first = newest(&world);
-    let commands: Vec<Vec<&str>> = (0..12)
+    let commands: Vec<Vec<&str>> = (0..24)
         .map(|number| match number % 4 {
             0 | 1 => vec!["--lock-wait", "300s", "--output", "json", "session", "start", "--duration", "3h"],
             2 => vec!["--lock-wait", "300s", "--output", "json", "session", "stop", &first],
@@ -43,7 +43,7 @@ fn twelve_processes_at_once_end_consistently() {
             _ => assert_eq!(outcome.code(), Some(0), "{outcome}"),
         }
     }
-    assert_eq!(started.len(), 6);
+    assert_eq!(started.len(), 12);
     settle(&world);
     let live: BTreeSet<_> = sessions(&world)
         .iter()

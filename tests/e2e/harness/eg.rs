@@ -394,6 +394,11 @@ impl Outcome {
         lines
     }
 
+    /// Numbers rules in the order in which this shows them: JSON lists them by their ids, which are random.
+    pub fn number_rules(&self) {
+        self.shared.names.lock().expect("the names").number_rules(&self.to_string());
+    }
+
     /// The same text with a placeholder, of the same width, for everything that differs from run to run.
     pub fn normalised(&self) -> String {
         let text = self.to_string().replace(&*self.shared.dir.path().to_string_lossy(), "[TEMP]");
@@ -419,6 +424,12 @@ impl Names {
         *self.0.entry(format!("{kind} {}", id.to_ascii_lowercase())).or_insert(next)
     }
 
+    fn number_rules(&mut self, text: &str) {
+        for found in RULE.find_iter(text) {
+            self.number("rule", found.as_str());
+        }
+    }
+
     /// | what | becomes |
     /// |---|---|
     /// | a UUID | `id000001-xxxx-xxxx-xxxx-xxxxxxxxxxxx` |
@@ -433,7 +444,6 @@ impl Names {
             LazyLock::new(|| regex(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"));
         static SIMPLE: LazyLock<Regex> = LazyLock::new(|| regex(r"\b[0-9a-f]{32}\b"));
         static SHORT: LazyLock<Regex> = LazyLock::new(|| regex(r"\b[0-9a-f]{8}\b"));
-        static RULE: LazyLock<Regex> = LazyLock::new(|| regex(r"\bsgr-[0-9a-f]{17}\b"));
         static GROUP: LazyLock<Regex> = LazyLock::new(|| regex(r"\bsg-[0-9a-f]{17}\b"));
         static TIME: LazyLock<Regex> = LazyLock::new(|| regex(r"\b\d{4}-\d{2}-\d{2}([ T])\d{2}:\d{2}:\d{2}(Z?)"));
         static HOUR: LazyLock<Regex> = LazyLock::new(|| regex(r"\b\d{2}:\d{2}\b"));
@@ -461,6 +471,8 @@ impl Names {
         ACCOUNT.replace_all(&text, "ACCOUNT00001").into_owned()
     }
 }
+
+static RULE: LazyLock<Regex> = LazyLock::new(|| regex(r"\bsgr-[0-9a-f]{17}\b"));
 
 fn regex(pattern: &str) -> Regex {
     Regex::new(pattern).expect("a pattern of our own")

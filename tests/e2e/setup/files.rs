@@ -73,7 +73,7 @@ fn mistakes_name_their_file() {
     fs::remove_file(&team).unwrap();
     let outcome = world.eg(&["session", "start", "--no-wait"]).expect_code(1);
     assert!(error_of(&outcome).contains("config.toml:1:12: "), "{outcome}");
-    assert!(error_of(&outcome).contains("/team/db.toml cannot be read: No such file"), "{outcome}");
+    assert!(error_of(&outcome).contains("/team/db.toml cannot be read: there is no such file"), "{outcome}");
     // What is open is closed all the same.
     let stopped = world.eg(&["session", "stop", &id]).expect_code(1);
     assert!(stopped.stdout.contains("✓ Session stopped"), "{stopped}");
