@@ -139,7 +139,8 @@ async fn examine(context: &Context<'_>, told: &Told<'_>) {
     told.all(policy(&crate::policy::read(&context.env.policy), &settings.detect));
     let (state, record) = state(context);
     told.add(state);
-    told.all(stalled_holder(context.env, &context.state.path).as_ref().map(lock));
+    let stalled = stalled_holder(context.env, &context.state.path).as_ref().map(lock);
+    told.all(stalled.map(|finding| Finding { message: context.zone.in_text(&finding.message), ..finding }));
     told.add(scheduled(context, &settings, &record));
     if takes_https(context, &settings) {
         told.add(certificates(&trusted_certificates()));

@@ -2,7 +2,7 @@
 
 use super::{
     Context,
-    opening::{Ask, OpenArgs, Opening, Surroundings, not_open},
+    opening::{Ask, OpenArgs, Opening, Surroundings, not_interrupted, not_open},
     start::{reached, stays_on_record},
     tags_are_behind,
 };
@@ -93,6 +93,7 @@ async fn decide(
         opening.preflight(driver, surroundings).await?;
         surroundings.callers = opening.callers(&surroundings.looks).await;
     }
+    not_interrupted(driver)?;
     let wanted = opening.session(surroundings)?;
     let ensuring = driver.store.borrow_mut().ensure(&wanted, longest)?;
     let session = match ensuring {

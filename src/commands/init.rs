@@ -112,6 +112,9 @@ impl<'a> Init<'a> {
         let profile = self.profile()?;
         // Before anything else is asked: with credentials that do not work, every answer would be for nothing.
         let known = self.known_region(profile.as_deref());
+        if let Some(named) = &known {
+            region(named).map_err(|error| CommandError::new(Kind::Usage, error))?;
+        }
         if let Some(region) = &known {
             self.check_credentials(profile.as_deref(), region)?;
         }

@@ -511,7 +511,7 @@ impl Context<'_> {
     /// Warnings of a pass.
     fn tell_notes(&self, report: &PassReport) {
         for warning in &report.warnings {
-            self.printer.warn(Code::Lock, &warning.message, &warning.hints);
+            self.printer.warn(Code::Lock, &self.zone.in_text(&warning.message), &warning.hints);
         }
         let mut clock_told = false;
         for item in report.notes.iter().filter(|item| item.note.kind.is_warning()) {

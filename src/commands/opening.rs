@@ -198,6 +198,18 @@ fn check_endpoints(reaches: &[Reach]) -> Result<(), CommandError> {
     })
 }
 
+/// The last question before something is recorded: a session of a command that was stopped would be opened by the next
+/// reconcile.
+///
+/// # Errors
+/// A signal came.
+pub(super) fn not_interrupted(driver: &Driver<'_>) -> Result<(), CommandError> {
+    match driver.interrupt.asked() {
+        Some(number) => Err(CommandError::new(Kind::Signal(number), "stopped by a signal; nothing was recorded")),
+        None => Ok(()),
+    }
+}
+
 /// Who is to close a session.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Closer {
@@ -327,9 +339,7 @@ impl<'a> Opening<'a> {
         let (addresses, (looks, callers)) = join(self.addresses(), clouds).await;
         let addresses = addresses?;
         check_clock(&looks)?;
-        if let Some(number) = driver.interrupt.asked() {
-            return Err(CommandError::new(Kind::Signal(number), "stopped by a signal; nothing was recorded"));
-        }
+        not_interrupted(driver)?;
         Ok(Surroundings { addresses, looks, callers })
     }
 
@@ -501,6 +511,7 @@ impl<'a> Opening<'a> {
 
     /// The intent, in one transaction, before the lock and before any change.
     pub(super) fn begin(&self, driver: &Driver<'_>, surroundings: &Surroundings) -> Result<Session, CommandError> {
+        not_interrupted(driver)?;
         let session = self.session(surroundings)?;
         let mut store = driver.store.borrow_mut();
         store.expire(session.started_at)?;

@@ -134,7 +134,8 @@ impl Shown<'_> {
         }
         if let Some(holder) = self.holder {
             let how = format!("another eg ({}) {}: what opens waits for it", holder.text(), holder.how());
-            text += &line("Lock", &[vec![how], holder.remedy()].concat().join("; "));
+            let told = [vec![self.view.zone.in_text(&how)], holder.remedy()].concat();
+            text += &line("Lock", &told.join("; "));
         }
         let sessions = &self.glance.sessions;
         text += &if sessions.is_empty() {

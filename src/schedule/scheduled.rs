@@ -64,6 +64,7 @@ impl Scheduled {
 /// |---|---|---|---|
 /// | yes | any | any | watch |
 /// | no | yes | none since it was first seen, 15 minutes ago or earlier | idle |
+/// | no | yes, but it runs something else than it would today, or its timer is stopped | none in the last 15 minutes | idle, or no if it never ran |
 /// | no | yes | any | job |
 /// | no | no, or it cannot be asked | one in the last 15 minutes, since eg's own job was removed | heard |
 /// | no | no | else | no |
@@ -78,6 +79,9 @@ fn judge(
     match (job, idle) {
         _ if watch => Scheduled::Watch,
         (Some((scheduler, _)), Some(since)) => Scheduled::Idle(scheduler, since),
+        (Some((scheduler, Installed::Outdated)), None) if !is_scheduled(runs, now) => {
+            runs.timer_at.or(since).map_or(Scheduled::No, |at| Scheduled::Idle(scheduler, at))
+        }
         (Some((scheduler, _)), None) => Scheduled::Job(scheduler),
         (None, _) if is_scheduled(runs, now) => Scheduled::Heard,
         (None, _) => Scheduled::No,
@@ -94,6 +98,7 @@ mod tests {
         let ago = |minutes| Some(now - TimeDelta::minutes(minutes));
         let runs = |timer_at| LastRuns { timer_at, ..LastRuns::default() };
         let cron = Some((Scheduler::Cron, Installed::Current));
+        let outdated = Some((Scheduler::Cron, Installed::Outdated));
         let job = Scheduled::Job(Scheduler::Cron);
         for (watch, installed, timer_at, since, expected) in [
             (true, cron, None, ago(600), Scheduled::Watch),
@@ -103,6 +108,10 @@ mod tests {
             (false, cron, ago(30), ago(20), Scheduled::Idle(Scheduler::Cron, now - TimeDelta::minutes(20))),
             // A night's sleep.
             (false, cron, ago(600), ago(700), job),
+            // What the job runs may be gone, or its timer was stopped.
+            (false, outdated, ago(14), ago(700), job),
+            (false, outdated, ago(600), ago(700), Scheduled::Idle(Scheduler::Cron, now - TimeDelta::minutes(600))),
+            (false, outdated, None, None, Scheduled::No),
             (false, None, ago(14), None, Scheduled::Heard),
             (false, None, ago(16), None, Scheduled::No),
             (false, None, None, ago(600), Scheduled::No),

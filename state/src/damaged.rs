@@ -23,12 +23,7 @@ impl Damaged {
 
     /// The same for a column that is not even of its type: text that is not UTF-8, a number out of range.
     pub(crate) fn skip_in<T>(&self, table: &'static str, read: Result<T, StateError>) -> Result<Option<T>, StateError> {
-        self.skip(read.map_err(|error| match error {
-            StateError::Sqlite { source, .. } if is_of_a_column(&source) => {
-                StateError::row(table, "?", source.to_string())
-            }
-            other => other,
-        }))
+        self.skip(read.map_err(|error| of_its_row(table, error)))
     }
 
     pub(crate) fn note(&self, table: &'static str, row: &str, what: String) {
@@ -42,6 +37,14 @@ impl Damaged {
 
     pub(crate) fn forget(&self) {
         self.0.borrow_mut().clear();
+    }
+}
+
+/// A column that is not even of its type damages its row, and nothing else.
+pub(crate) fn of_its_row(table: &'static str, error: StateError) -> StateError {
+    match error {
+        StateError::Sqlite { source, .. } if is_of_a_column(&source) => StateError::row(table, "?", source.to_string()),
+        other => other,
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     StateError, Store,
     convert::{Place, permission_text, reach_columns, read_reach, seconds, services_endpoint},
-    damaged::Damaged,
+    damaged::{Damaged, of_its_row},
     events::{Event, EventKind, target_text},
     sessions,
     store::Change,
@@ -265,7 +265,8 @@ fn open_on(connection: &Connection, target: i64, permission: &Permission) -> Res
     let sql = select_leases!("r.phase <> 'closed' AND r.target = ?1 AND r.permission = ?2");
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query(params![target, permission_text(permission)])?;
-    rows.next()?.map(|row| read(row, &Damaged::default())).transpose()
+    let found = rows.next()?.map(|row| read(row, &Damaged::default())).transpose();
+    found.map_err(|error| of_its_row("leases", error))
 }
 
 /// The column where a lease's reach begins.

@@ -111,6 +111,10 @@ impl TargetRun<'_> {
             tracing::warn!("closing without a written intent: a row of the record is damaged");
             return Ok(true);
         }
+        // A call that opens without a lease on record would be known to nobody after a crash.
+        if step.opens() && batch.len() < intents.len() {
+            return Ok(false);
+        }
         let event = |lease: &Lease| {
             let event = self.event(EventKind::Intent, step.action(), &lease.permission, lease.proven_rule());
             Event { session, ..event }
@@ -259,6 +263,8 @@ impl TargetRun<'_> {
         let more = self.ways_tried < self.ways.len();
         if more {
             self.ways.rotate_left(1);
+            // The other credentials begin with a reading of their own.
+            self.too_old.clear();
         }
         more
     }

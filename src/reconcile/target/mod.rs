@@ -311,8 +311,10 @@ impl<'a> TargetRun<'a> {
         // A switch that is left over is harmless, and that it was taken away could not be recorded.
         let waits = step.opens() || matches!(step, Step::DropSwitch { .. });
         let asked: &[Permission] = if let Step::Authorize { permissions, .. } = step { permissions } else { &[] };
-        let mut about = asked.iter().chain(step.rules().iter().map(OwnedRule::permission));
-        let unreadable = step.opens() && about.any(|permission| self.unreadable.contains(permission));
+        let mut about = asked.iter().chain(step.rules().iter().map(OwnedRule::permission)).peekable();
+        // A step that is only in part about damaged rows is sent one item a call.
+        let unreadable =
+            step.opens() && about.peek().is_some() && about.all(|permission| self.unreadable.contains(permission));
         let unrecordable = waits && !self.may_open;
         let refused_before = collects && step.rules().iter().any(given_up);
         !(unrecordable || unreadable || refused_before)

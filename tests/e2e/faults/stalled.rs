@@ -163,6 +163,8 @@ fn status_and_doctor_name_a_stalled_holder() {
     let doctor = world.eg(&["doctor"]).expect_code(1);
     says(&doctor, &format!("✗ lock: another eg (pid {pid}, eg reconcile, since "));
     says(&doctor, &format!("kill -CONT {pid}"));
+    let found = world.eg(&["--output", "json", "doctor"]).expect_code(1).json_as("doctor");
+    assert!(found.to_string().contains("\"check\":\"lock\""), "{found:#}");
     // Killed, it holds nothing any more.
     holder.signal("KILL");
     assert_eq!(holder.wait().code(), None);

@@ -221,11 +221,21 @@ fn one_bad_row_ends_nothing() {
 /// A lease that cannot be read may hold something: its session waits, and others on the same group go on.
 #[test]
 fn beside_a_damaged_lease_the_group_goes_on() {
+    goes_on_beside("phase = 'open'");
+}
+
+/// The same where a column is not even text.
+#[test]
+fn beside_a_lease_that_is_not_text_the_group_goes_on() {
+    goes_on_beside("rule_id = CAST(x'ff' AS TEXT)");
+}
+
+fn goes_on_beside(damage: &str) {
     let world = World::new();
     let before = bystanders(&world);
     let damaged = start(&world.here, &["--only", "dev-web-sg", "--port", "tcp/443", "--duration", "2h"]);
     let due = start(&world.here, &["--only", "dev-web-sg", "--port", "tcp/22", "--duration", "1h"]);
-    tamper(&world, "UPDATE leases SET phase = 'open' WHERE permission LIKE 'tcp|443|%'");
+    tamper(&world, &format!("UPDATE leases SET {damage} WHERE permission LIKE 'tcp|443|%'"));
     world.advance(HOUR + 1);
     let next = waits(&world, "dev-web-sg");
     let told = pass(&world.here, 3);
@@ -241,7 +251,7 @@ fn beside_a_damaged_lease_the_group_goes_on() {
     world.advance(HOUR + 11 * MINUTE);
     reconcile(&world.here);
     assert_eq!(world.cloud.snapshot(), before);
-    tamper(&world, "DELETE FROM leases WHERE phase = 'open'");
+    tamper(&world, "DELETE FROM leases WHERE permission LIKE 'tcp|443|%'");
     world.advance(SETTLED);
     pass(&world.here, 0);
     for id in [&damaged, &due, &next] {

@@ -244,3 +244,23 @@ fn a_dry_run_shows_and_does_nothing() {
     let list: Value = world.eg(&["--output", "json", "session", "list"]).json_as("sessions");
     assert_eq!(list.as_array().unwrap().len(), 1);
 }
+
+/// A signal while the rights are asked for comes before anything is recorded: the next reconcile would open it.
+#[test]
+fn a_signal_during_the_preflight_records_nothing() {
+    for (command, signal, status) in [("start", "INT", 130), ("ensure", "TERM", 143)] {
+        let world = World::new();
+        let before = world.cloud.snapshot();
+        world.faults(&[Fault::hold(AUTHORIZE).dry_run(true)]);
+        let running = world.here.command(&["session", command]).spawn();
+        running.wait_for_delayed(AUTHORIZE);
+        running.signal(signal);
+        running.hears();
+        world.faults(&[]);
+        let outcome = running.wait().expect_code(status);
+        assert!(error_of(&outcome).contains("nothing was recorded"), "{outcome}");
+        nothing_recorded(&world);
+        world.eg(&["reconcile"]).expect_code(0);
+        assert_eq!(world.cloud.snapshot(), before);
+    }
+}
