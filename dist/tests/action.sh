@@ -36,7 +36,7 @@ test_action() {
   check 'the group holds both ports' rules_are $((before + 2))
   check 'it gives the address' grep -qx address=203.0.113.11 "$work/runner/output"
   check 'it gives the session' grep -qxE 'session=[0-9a-f-]{36}' "$work/runner/output"
-  check 'it closes' says ' stopped' closes
+  check 'it closes' says '✓ Stopped' closes
   check 'both ports are closed' rules_are "$before"
   check 'closing again is no error' closes
   check 'a job that is cancelled' cancelled "$before"

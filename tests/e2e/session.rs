@@ -35,9 +35,8 @@ impl<'w> Tale<'w> {
 
     /// Keeps what a command said that was run in another way.
     pub(crate) fn add(&mut self, args: &[&str], outcome: &Outcome) {
-        outcome.number_rules();
         // Short ids have names once the whole ids were seen.
-        self.here.eg(&["session", "list", "--limit", "0", "--output", "json"]).normalised();
+        self.here.eg(&["session", "list", "--limit", "0", "--output", "json"]).name_all_but_rules();
         let shown: Vec<_> = args.iter().map(|arg| shown_arg(arg)).collect();
         self.text += &format!("$ eg {}\n{}\n", shown.join(" "), readable(outcome));
     }

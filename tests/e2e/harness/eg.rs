@@ -394,9 +394,11 @@ impl Outcome {
         lines
     }
 
-    /// Numbers rules in the order in which this shows them: JSON lists them by their ids, which are random.
-    pub fn number_rules(&self) {
-        self.shared.names.lock().expect("the names").number_rules(&self.to_string());
+    /// Names all that this holds but rules: JSON lists them by their ids, which are random, and a snapshot names them in
+    /// the order in which it shows them.
+    pub fn name_all_but_rules(&self) {
+        let text = self.to_string();
+        self.shared.names.lock().expect("the names").normalise(&RULE.replace_all(&text, "-"));
     }
 
     /// The same text with a placeholder, of the same width, for everything that differs from run to run.
@@ -422,12 +424,6 @@ impl Names {
     fn number(&mut self, kind: &str, id: &str) -> usize {
         let next = 1 + self.0.keys().filter(|known| known.starts_with(kind)).count();
         *self.0.entry(format!("{kind} {}", id.to_ascii_lowercase())).or_insert(next)
-    }
-
-    fn number_rules(&mut self, text: &str) {
-        for found in RULE.find_iter(text) {
-            self.number("rule", found.as_str());
-        }
     }
 
     /// | what | becomes |
