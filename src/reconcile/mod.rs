@@ -179,6 +179,8 @@ struct Loaded {
 
 /// Where the record keeps how often something else has overwritten our tags.
 const OVERWRITTEN: &str = "tags-overwritten";
+    /// Where there are leases that cannot be read.
+    unreadable: BTreeSet<TargetKey>,
 
 impl<'a> Driver<'a> {
     /// Live sessions as of now, open leases, rules revoked lately. A session past its expiry is never live here,
@@ -208,12 +210,18 @@ impl<'a> Driver<'a> {
         let switches = store.switches()?;
         let overwritten = store.note(OVERWRITTEN)?.and_then(|text| text.parse::<Overwritten>().ok());
         let twin = overwritten.is_some_and(|known| known.is_twin(now));
-        let loaded = Rc::new(Loaded { sessions, wants, leases, revoked, opened, switches, twin });
+        let loaded = Rc::new(Loaded { sessions, wants, leases, unreadable, revoked, opened, switches, twin });
         *self.loaded.0.borrow_mut() = Some((key, Rc::clone(&loaded)));
         Ok(loaded)
     }
+        let unreadable = store.unreadable_leases()?.into_iter().map(|reach| reach.target).collect();
 
-    /// Every target that a live session or an open lease needs, each with the ways to reach it, newest first.
+    /// The later of this machine's clock and the provider's; `None` until a reading has told the latter.
+    fn latest(&self, now: Timestamp) -> Option<Timestamp> {
+        self.ahead.get().map(|ahead| now.max(now + ahead))
+    }
+
+    /// Every target that a live session or an open lease needs, one that cannot be read included, each with the ways to reach it, newest first.
     ///
     /// # Errors
     /// The record cannot be read.
@@ -250,7 +258,10 @@ impl<'a> Driver<'a> {
         for reach in ways(ending) {
             if let Some(known) = needed.get_mut(&reach.target) {
                 add_way(known, reach);
+        // What a lease that cannot be read holds is looked for, too.
+        let unreadable = store.unreadable_leases()?;
             }
+        let recorded = recorded.chain(unreadable);
         }
         Ok(needed)
     }

@@ -164,6 +164,8 @@ struct Planner<'a> {
     wanted: &'a BTreeMap<Permission, Want>,
     leases: &'a BTreeMap<Permission, &'a Lease>,
     seen: Vec<Seen<'a>>,
+    /// A lease here cannot be read.
+    unreadable: bool,
     /// Which permission's lease knows a rule by its id. That lease alone decides about the rule, whatever the rule
     /// has been edited into: to another permission it is neither foreign nor its own.
     known: BTreeMap<&'a RuleId, Permission>,
@@ -200,6 +202,7 @@ impl<'a> Planner<'a> {
             wanted,
             leases,
             seen,
+            unreadable: view.unreadable,
             known,
             dealt_with: BTreeSet::new(),
             authorize: BTreeMap::new(),
@@ -801,6 +804,11 @@ impl<'a> Planner<'a> {
                 Some(Fit::OursById) if marks.managed && !self.known.contains_key(&rule.id) => Some(Misfit::Digest),
                 _ => None,
             };
+            if self.lease_is_unreadable(one) {
+                let owned = self.owned(rule, Proof::LedgerId);
+                self.collect.push(owned);
+                continue;
+            }
             if let Some(misfit) = misfit {
                 let (id, why) = (&rule.id, misfit.why());
                 let message = format!("{id} carries marks that are not its own: {why}; it is left alone");
@@ -824,6 +832,20 @@ impl<'a> Planner<'a> {
     fn remaining_rule(&mut self, seen: &Seen<'_>) {
         let Seen { rule, marks, fit } = seen;
         if !seen.genuine() || self.wanted.contains_key(&rule.permission) {
+    /// Whether a rule is one that was ours when its lease could still be read, that nobody here wants, and that no lease
+    /// tag of others holds, whether the marks fit or not. It is closed by its id, whatever our own tag on it says.
+    fn lease_is_unreadable(&self, seen: &Seen<'_>) -> bool {
+        let Seen { rule, marks, .. } = seen;
+        let another = |(id, value): (&InstallationId, &String)| id != self.me() && self.state(value).holds();
+        let free = !self.wanted.contains_key(&rule.permission) && !self.leases.contains_key(&rule.permission);
+        self.unreadable
+            && free
+            && !self.known.contains_key(&rule.id)
+            && !self.dealt_with.contains(&rule.id)
+            && self.record.opened.get(&rule.id) == Some(&rule.permission)
+            && !marks.leases.iter().any(another)
+    }
+
             return;
         }
         if marks.leases.get(self.me()).is_some_and(|value| self.state(value).holds()) {

@@ -407,7 +407,8 @@ fn made(view: &View) -> Plan {
     let way = way();
     let switches = SwitchView { way: Some(&way), rows: &rows, ignore_delays: false, seen: &seen };
     let switches = Some(switches).filter(|_| view.switches.is_some());
-    small_plan(&plan_target(&record, &TargetView { key: &key(), capabilities, observation: &observation, switches }))
+    let view = TargetView { key: &key(), capabilities, observation: &observation, unreadable: false, switches };
+    small_plan(&plan_target(&record, &view))
 }
 
 fn small_plan(plan: &TargetPlan) -> Plan {

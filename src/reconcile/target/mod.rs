@@ -221,9 +221,10 @@ impl<'a> TargetRun<'a> {
             seen: &self.switches,
         };
         let switches = Some(switches).filter(|_| self.has_switches(loaded));
+        let unreadable = loaded.unreadable.contains(&self.key);
         plan_target(
             &record,
-            &TargetView { key: &self.key, capabilities, observation: &self.look.observation, switches },
+            &TargetView { key: &self.key, capabilities, observation: &self.look.observation, unreadable, switches },
         )
     }
 
