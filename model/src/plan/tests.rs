@@ -2333,3 +2333,24 @@ fn what_an_unreadable_lease_does_not_hold_alone_is_left() {
     left().rule(leased("sgr-1", 22, &[(THEY, m(-60))])).rests();
     left().rule(bare("sgr-1", 22)).rests();
 }
+
+// ------------------------------------------------------------------------------------------- a clock that is far behind
+
+/// By such a clock a live session ends more than 31 days from now. What is open stays, and nothing is opened for it.
+#[test]
+fn what_ends_too_far_ahead_is_kept_and_not_opened() {
+    let until = now() + crate::duration::MAX + TimeDelta::minutes(10);
+    let of = |expires_at: Timestamp| {
+        world().session(1, &[22], expires_at).with(|world| world.sessions[0].started_at = expires_at - s(3600))
+    };
+    let late = || of(until + s(1));
+    of(until).plans(&[], &[step("authorize", &["tcp/22"])], &[]);
+    let plan = late().rests();
+    pends(&plan, 22);
+    let kept = late().held(22, "sgr-1", until + s(1)).rule(ours("sgr-1", 22, until + s(1)));
+    stands(&kept.plans(&[], &[], &[NoteKind::OddLease]), 22, &own("sgr-1"));
+    // It has vanished, or another installation's is there.
+    pends(&late().held(22, "sgr-1", until + s(1)).rests(), 22);
+    late().rule(leased("sgr-1", 22, &[(THEY, m(60))])).rests();
+    stands(&late().rule(bare("sgr-1", 22)).rests(), 22, &foreign("sgr-1"));
+}
