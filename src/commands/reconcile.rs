@@ -2,6 +2,7 @@
 
 use super::{Context, follow::follow, not_had, notify::notify, watch};
 use crate::{
+    cli::Output,
     error::{CommandError, Exit, Kind},
     output::{json, text::escape_controls},
     reconcile::{Driver, Looks, NoteReport, PASS_LIMIT, PassReport, Request, StepOutcome},
@@ -49,6 +50,13 @@ pub struct ReconcileArgs {
     env_file: Option<PathBuf>,
 }
 
+impl ReconcileArgs {
+    /// True if a scheduler runs this.
+    pub(super) fn is_timed(&self) -> bool {
+        self.timer
+    }
+}
+
 fn interval(text: &str) -> Result<Duration, String> {
     parse_seconds(text, 10..=86_400).map_err(|error| error.to_string())
 }
@@ -63,31 +71,32 @@ pub fn run(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, CommandE
         CommandError::new(Kind::Schedule, begin_again(program, args, &context.env.absolute(file)))
             .hint("write it anew: eg schedule install")
     });
-    let ended = reconcile(context, args);
-    // What is due was closed all the same, as far as that takes no proxy.
-    match variables {
-        Some(error) if ended.is_ok() => Err(error),
-        _ => ended,
-    }
-}
-
-fn reconcile(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, CommandError> {
     if args.dry_run && !context.state.path.exists() {
         context.settings()?;
         let nothing = PassReport::new(RunId(context.env.uuid()), context.env.now());
         context.printer.json(&json::pass(&nothing, &BTreeMap::new()));
         context.printer.remark("Nothing to do.");
-        return Ok(Exit::Done);
+        return variables.map_or(Ok(Exit::Done), Err);
     }
     let runtime = context.runtime()?;
     let ended = runtime.block_on(async {
-        if args.watch { watch::watch(context, args.interval).await } else { once(context, args).await }
+        if !args.watch {
+            return once(context, args, variables).await;
+        }
+        let ended = watch::watch(context, args.interval).await?;
+        variables.map_or(Ok(ended), Err)
     });
     runtime.shutdown_background();
     ended
 }
 
-async fn once(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, CommandError> {
+/// `variables`: why the proxies with a password could not be read. What is due is closed all the same, as far as that takes
+/// no proxy.
+async fn once(
+    context: &Context<'_>,
+    args: &ReconcileArgs,
+    variables: Option<CommandError>,
+) -> Result<Exit, CommandError> {
     let settings = context.settings();
     let site = context.site_policy();
     let mut driver = context.driver(context.store()?, settings.as_ref().ok())?;
@@ -116,12 +125,19 @@ async fn once(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, Comma
         let told = settings.as_ref().ok().and_then(|settings| settings.notify.as_ref());
         notify(context, &driver, told, &report).await;
     }
-    settings?;
-    site?;
-    if let Some(number) = driver.interrupt.asked() {
-        return Ok(Exit::Signal(number));
+    let error = settings.err().or(site.err()).or(variables);
+    let unattended = args.timer && !args.dry_run && context.global.output != Output::Json;
+    if !args.dry_run && (unattended || error.is_none()) {
+        let news = errors_are_news(context, &driver, error.as_slice(), report.finished);
+        if let Some(error) = error.as_ref().filter(|_| !news) {
+            return Ok(error.kind.exit());
+        }
     }
-    Ok(exit(&report, args.dry_run))
+    match (error, driver.interrupt.asked()) {
+        (Some(error), _) => Err(error),
+        (None, Some(number)) => Ok(Exit::Signal(number)),
+        (None, None) => Ok(exit(&report, args.dry_run)),
+    }
 }
 
 fn exit(report: &PassReport, dry_run: bool) -> Exit {
@@ -246,6 +262,8 @@ pub(super) fn recorded_names(
 const REPORTED: &str = "failure-reported";
 /// The same for warnings. What is not seen in one pass may be seen again in the next collection pass.
 const WARNED: &str = "warning-reported";
+/// The same for errors that keep a pass from opening anything: a configuration or a policy that cannot be read.
+const ERRED: &str = "error-reported";
 /// A failure that goes on is reported again after this long.
 const REPORT_AGAIN: TimeDelta = TimeDelta::hours(6);
 
@@ -384,13 +402,44 @@ impl Shown<'_> {
         Ok(())
     }
 
-    /// Whether there is something to say that was not said lately. `said`: when, a space, and what.
     fn is_news(&self, said: Option<&str>, what: &str) -> bool {
-        let (at, before) = said.and_then(|text| text.split_once(' ')).unwrap_or_default();
-        let age = |at: Timestamp| (self.report.finished - at).abs();
-        let recent = at.parse::<Timestamp>().is_ok_and(|at| age(at) < REPORT_AGAIN);
-        !what.is_empty() && (self.context.env.stderr_is_terminal || !recent || before != what)
+        is_news(self.context, said, what, self.report.finished)
     }
+}
+
+/// Whether there is something to say that was not said lately. `said`: when, a space, and what.
+fn is_news(context: &Context<'_>, said: Option<&str>, what: &str, now: Timestamp) -> bool {
+    let (at, before) = said.and_then(|text| text.split_once(' ')).unwrap_or_default();
+    let recent = at.parse::<Timestamp>().is_ok_and(|at| (now - at).abs() < REPORT_AGAIN);
+    !what.is_empty() && (context.env.stderr_is_terminal || !recent || before != what)
+}
+
+/// True if these errors have to be told, by the same rule as a failure. Says itself that one has ended. Where the record
+/// cannot be read or written they are told.
+pub(super) fn errors_are_news(
+    context: &Context<'_>,
+    driver: &Driver<'_>,
+    errors: &[CommandError],
+    now: Timestamp,
+) -> bool {
+    let what = errors.iter().map(|error| error.message.as_str()).collect::<Vec<_>>().join("\n");
+    let mut store = driver.store.borrow_mut();
+    let mut judged = || -> Result<bool, StateError> {
+        let said = store.note(ERRED)?;
+        let news = is_news(context, said.as_deref(), &what, now);
+        if news {
+            store.set_note(ERRED, &format!("{} {what}", now.format("%Y-%m-%dT%H:%M:%SZ")))?;
+        } else if let Some(said) = said.filter(|_| what.is_empty()) {
+            store.clear_note(ERRED)?;
+            let before = said.split_once(' ').and_then(|(_, before)| before.lines().next()).unwrap_or_default();
+            context.printer.remark(&format!("✓ Fixed: {}", escape_controls(before)));
+        }
+        Ok(news)
+    };
+    judged().unwrap_or_else(|error| {
+        tracing::info!("that it was told cannot be noted: {error}");
+        !what.is_empty()
+    })
 }
 
 /// Whether it could be noted that something was told. Where the record cannot be written for now, which the pass has told,
