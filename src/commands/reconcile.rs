@@ -125,6 +125,10 @@ async fn once(
         let told = settings.as_ref().ok().and_then(|settings| settings.notify.as_ref());
         notify(context, &driver, told, &report).await;
     }
+    let settings = settings.map_err(|error| match error.kind {
+        Kind::Config => error.hint("until it is mended nothing is opened; what is due is closed all the same"),
+        _ => error,
+    });
     let error = settings.err().or(site.err()).or(variables);
     let unattended = args.timer && !args.dry_run && context.global.output != Output::Json;
     if !args.dry_run && (unattended || error.is_none()) {
@@ -394,7 +398,15 @@ impl Shown<'_> {
             noted(store.set_note(WARNED, &format!("{moment} {warnings}")))?;
         }
         if failing {
-            what.lines().for_each(|line| self.context.printer.remark(line));
+            // The warnings above have told the reason already, most often.
+            let told = |line: &str| {
+                let why = line.strip_prefix(PENDING).unwrap_or(line);
+                report
+                    .notes
+                    .iter()
+                    .any(|item| item.note.kind.is_warning() && escape_controls(&item.note.message) == why)
+            };
+            what.lines().filter(|line| !told(line)).for_each(|line| self.context.printer.remark(line));
             noted(store.set_note(REPORTED, &format!("{moment} {what}")))?;
         } else if what.is_empty() && store.note(REPORTED)?.is_some() && noted(store.clear_note(REPORTED))? {
             self.context.printer.remark("✓ Everything is as recorded again");
@@ -484,6 +496,9 @@ fn failed_sessions(store: &Store, ids: &[SessionId]) -> Result<Vec<Session>, Com
     Ok(found.into_iter().flatten().collect())
 }
 
+/// Stands before the reason why a pass has not done everything.
+const PENDING: &str = "Still pending: ";
+
 /// The failure in words that stay the same while it does: no times, no counts.
 fn failure_text(report: &PassReport, failed: &[Session], open_ends: &[String]) -> String {
     if report.converged && report.state_errors.is_empty() {
@@ -504,7 +519,7 @@ fn failure_text(report: &PassReport, failed: &[Session], open_ends: &[String]) -
         })
         .collect();
     if lines.is_empty() {
-        lines.extend(report.summary().map(|summary| format!("Still pending: {}", escape_controls(&summary))));
+        lines.extend(report.summary().map(|summary| format!("{PENDING}{}", escape_controls(&summary))));
     }
     if lines.is_empty() {
         lines.extend(open_ends.iter().cloned());

@@ -210,7 +210,8 @@ fn cron_hears_of_a_broken_configuration_and_policy_when_it_is_news() {
     };
     silent(0);
     world.write_config("[[[");
-    says(&timer().expect_code(1), "error: ");
+    let told = timer().expect_code(1);
+    assert!(told.stderr.starts_with("error: ") && told.stderr.contains("what is due is closed all the same"), "{told}");
     silent(1);
     silent(1);
     world.write_config("colour = 1");
@@ -237,6 +238,17 @@ fn cron_hears_of_a_broken_configuration_and_policy_when_it_is_news() {
         let json = world.eg(&["reconcile", "--timer", "--output", "json"]).expect_code(1);
         assert_eq!(json.json_lines().last().unwrap()["error"]["kind"], "config");
     }
+}
+
+/// A mail says each reason once.
+#[test]
+fn cron_hears_each_reason_once() {
+    let world = World::new();
+    start(&world.here, &["--only", API]);
+    world.faults(&[Fault::deny("DescribeSecurityGroupRules")]);
+    world.advance(MINUTE);
+    let told = world.eg(&["reconcile", "--timer"]).expect_code(3);
+    assert_eq!(told.stderr.matches("UnauthorizedOperation").count(), 1, "{told}");
 }
 
 /// A warning is news once, too.
