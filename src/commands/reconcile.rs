@@ -373,7 +373,7 @@ impl Shown<'_> {
                 let family = grant.ip_version();
                 let why = grant.error_message().map(|why| format!(": {}", escape_controls(&why))).unwrap_or_default();
                 lines.push(match grant.status {
-                    GrantStatus::Removing => format!("session {short} on {name} {family}: not confirmed closed yet"),
+                    GrantStatus::Removing => unclosed(session, grant),
                     status => format!("session {short} on {name} {family} is {status}{why}"),
                 });
             }
@@ -381,12 +381,27 @@ impl Shown<'_> {
         Ok(lines)
     }
 
+    /// The grants that are to be closed while a target cannot be read, a line each: that something stays open is news, though
+    /// the reason was told before.
+    fn kept_open(&self, store: &Store) -> Result<Vec<String>, CommandError> {
+        if !self.report.notes.iter().any(|item| item.note.kind == NoteKind::Unavailable) {
+            return Ok(Vec::new());
+        }
+        let sessions = store.unfinished_sessions()?;
+        let grants = sessions.iter().flat_map(|session| session.grants.iter().map(move |grant| (session, grant)));
+        let removing = grants.filter(|(_, grant)| grant.status == GrantStatus::Removing);
+        Ok(removing.map(|(session, grant)| unclosed(session, grant)).collect())
+    }
+
     /// What keeps the pass from being a clean one, and what it warns of: always on a terminal; else when it is new,
     /// changes, ends, or was last said six hours ago.
     pub(super) fn failure(&self, driver: &Driver<'_>) -> Result<(), CommandError> {
         let report = self.report;
         let mut store = driver.store.borrow_mut();
-        let what = failure_text(report, &failed_sessions(&store, &report.failed_sessions)?, &[]);
+        let mut what = failure_text(report, &failed_sessions(&store, &report.failed_sessions)?, &[]);
+        for line in self.kept_open(&store)? {
+            what += &format!("\n{line}");
+        }
         let warnings = warning_text(report);
         let failing = self.is_news(store.note(REPORTED)?.as_deref(), &what);
         let warned = self.is_news(store.note(WARNED)?.as_deref(), &warnings);
@@ -452,6 +467,11 @@ pub(super) fn errors_are_news(
         tracing::info!("that it was told cannot be noted: {error}");
         !what.is_empty()
     })
+}
+
+fn unclosed(session: &Session, grant: &Grant) -> String {
+    let (short, name) = (session.id.short(), escape_controls(&grant.resource_name));
+    format!("session {short} on {name} {}: not confirmed closed yet", grant.ip_version())
 }
 
 /// Whether it could be noted that something was told. Where the record cannot be written for now, which the pass has told,

@@ -251,6 +251,33 @@ fn cron_hears_each_reason_once() {
     assert_eq!(told.stderr.matches("UnauthorizedOperation").count(), 1, "{told}");
 }
 
+/// A group that cannot be read is a nuisance while its session lives. That the session is over and nothing is closed is news.
+#[test]
+fn cron_hears_that_a_session_stays_open() {
+    let world = World::new();
+    world.write_config(&(world.default_config() + "\n[reconcile]\ncollect_expired = false\n"));
+    let before = bystanders(&world);
+    let id = start(&world.here, &["--only", API, "--duration", "1h"]);
+    world.faults(&[Fault::deny("DescribeSecurityGroupRules")]);
+    world.advance(MINUTE);
+    says(&world.eg(&["reconcile", "--timer"]).expect_code(3), "cannot be read");
+    world.advance(MINUTE);
+    assert_eq!(world.eg(&["reconcile", "--timer"]).expect_code(3).stderr, "");
+    // Read again after a minute, and not when the session is over: a watch sleeps until then.
+    let json = world.eg(&["reconcile", "--timer", "--output", "json"]).expect_code(3).json_as("reconcile");
+    let at = |key: &str| chrono::DateTime::parse_from_rfc3339(json[key].as_str().unwrap()).unwrap();
+    assert_eq!((at("nextWakeAt") - at("finishedAt")).num_seconds(), 60);
+    world.advance(HOUR);
+    let told = world.eg(&["reconcile", "--timer"]).expect_code(3);
+    says(&told, &format!("session {} on {API} IPv4: not confirmed closed yet", &id[..8]));
+    world.advance(MINUTE);
+    assert_eq!(world.eg(&["reconcile", "--timer"]).expect_code(3).stderr, "");
+    world.faults(&[]);
+    world.advance(MINUTE);
+    says(&world.eg(&["reconcile", "--timer"]).expect_code(0), "Everything is as recorded again");
+    assert_eq!(world.cloud.snapshot(), before);
+}
+
 /// A warning is news once, too.
 #[test]
 fn cron_hears_of_a_warning_once() {
