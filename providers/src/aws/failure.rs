@@ -66,7 +66,8 @@ fn without_credentials(tried: &str, error: &(dyn Error + 'static), credentials: 
     if let Some(role) = role_error(credentials) {
         let mut failure = of_call(&format!("{tried}: assume the role"), role);
         // What passes by itself stays so; whatever else STS refuses is about the credentials, so somebody has to act.
-        if !matches!(failure.class, FailureClass::Throttled | FailureClass::Transient | FailureClass::Unknown) {
+        let passes = matches!(failure.class, FailureClass::Throttled | FailureClass::Transient | FailureClass::Unknown);
+        if !passes && !failure.class.is_of_credentials() {
             failure.class = FailureClass::Credentials;
         }
         return failure;

@@ -1090,7 +1090,7 @@ async fn a_role_is_assumed_through_the_same_endpoint() {
 
     for (play, class) in [
         (Play::sts_error(403, "AccessDenied"), FailureClass::Credentials),
-        (Play::sts_error(403, "ExpiredToken"), FailureClass::Credentials),
+        (Play::sts_error(403, "ExpiredToken"), FailureClass::Expired),
         (Play::sts_error(400, "ValidationError"), FailureClass::Credentials),
         (Play::sts_error(400, "Throttling"), FailureClass::Throttled),
         (Play::sts_error(503, "ServiceUnavailable"), FailureClass::Transient),
