@@ -110,7 +110,7 @@ impl FailureClass {
     pub fn advice(self) -> &'static str {
         match self {
             Self::Throttled => "the provider limits the rate of calls; `eg reconcile` tries again by itself",
-            Self::Transient => "a failure on the provider's side; `eg reconcile` tries again by itself",
+            Self::Transient => "the provider failed; try again later (`eg reconcile` does so by itself)",
             Self::Stale => "somebody else changes this target at the same time; `eg reconcile` tries again by itself",
             Self::Gone => "check the resource's id, region and profile in the configuration",
             Self::Limit => "remove rules that are no longer needed, or ask the provider for a higher quota",
@@ -121,7 +121,7 @@ impl FailureClass {
             Self::Invalid => "check the resource's ports and id in the configuration",
             Self::Barred => "the machine's administrator has set that; see: eg doctor",
             Self::Local => "install the package ca-certificates, or set SSL_CERT_FILE to a file of CA certificates",
-            Self::Unknown => "whether the call arrived is not known; `eg reconcile` finds out by itself",
+            Self::Unknown => "try again later (`eg reconcile` does so by itself, and finds out what has happened)",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Why there are no credentials, in a sentence for people. The SDK's own words name its providers and their states
 //! ("the credential provider was not enabled"), and change from one call to the next.
 
-use super::{profiles::profiles, renewal::login_of};
+use super::{failure::without_number, profiles::profiles, renewal::login_of};
 use aws_config::profile::ProfileSet;
 use aws_credential_types::{
     Credentials,
@@ -148,7 +148,7 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
 fn reason(error: &CredentialsError) -> String {
     let mut words: Vec<String> = Vec::new();
     for text in chain(error).filter(|error| !error.is::<CredentialsError>()).map(ToString::to_string) {
-        let text = text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+        let text = without_number(&text.lines().map(str::trim).collect::<Vec<_>>().join(" "));
         let text = text
             .rsplit_once("could not be built: ")
             .map_or(text.as_str(), |(_, why)| why)
