@@ -149,7 +149,9 @@ fn every_shell_completes_a_command() {
         ("zsh", &["-f", "-c"][..], zsh),
         ("fish", &["--no-config", "-c"], "eg completions fish | source; complete -C 'eg sess'"),
     ] {
-        completes(&world, shell, args, script, "session ");
+        let Some(output) = in_shell(&world, shell, args, script) else { continue };
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success() && err.is_empty() && out.contains("session"), "{shell}: {out}\n{err}");
     }
 }
 
