@@ -33,8 +33,8 @@ pub enum Ending {
 /// | `InvalidPermission.Duplicate`, `InvalidPermission.NotFound`, `InvalidSecurityGroupRuleId.NotFound`, `ConflictException`, `EntityAlreadyExists` | Stale |
 /// | `InvalidGroup.NotFound`, `InvalidGroupId.NotFound`, `InvalidSecurityGroupID.NotFound`, `InvalidVpcID.NotFound`, `ResourceNotFoundException`, `NoSuchEntity` | Gone |
 /// | `RulesPerSecurityGroupLimitExceeded`, `SecurityGroupLimitExceeded`, `SecurityGroupsPerInstanceLimitExceeded`, `SecurityGroupsPerInterfaceLimitExceeded`, `TagLimitExceeded`, `ResourceLimitExceeded`, any other `…LimitExceeded`, `ServiceQuotaExceededException` | Limit |
-/// | `ExpiredToken…` | Expired |
-/// | `RequestExpired`, `AuthFailure`, `InvalidClientTokenId`, `UnrecognizedClientException`, `SignatureDoesNotMatch`, `InvalidSignatureException`, `IncompleteSignature`, `MissingAuthenticationToken…`, `InvalidAccessKeyId`, `NotSignedUp`, `RequestTimeTooSkewed` | Credentials |
+/// | `ExpiredToken…`, `RequestExpired` (EC2's word for it) | Expired |
+/// | `AuthFailure`, `InvalidClientTokenId`, `UnrecognizedClientException`, `SignatureDoesNotMatch`, `InvalidSignatureException`, `IncompleteSignature`, `MissingAuthenticationToken…`, `InvalidAccessKeyId`, `NotSignedUp`, `RequestTimeTooSkewed` | Credentials |
 /// | `UnauthorizedOperation`, `AccessDenied…`, `OptInRequired`, `Blocked`, `PendingVerification`, `OperationNotPermitted` | Denied |
 /// | `Invalid…`, `Missing…`, `Malformed…`, `Unsupported…`, `UnknownParameter`, `UnknownPrincipalType.Unsupported`, `ValidationError`, `IncorrectState`, `DependencyViolation`, `VPCIdNotSpecified`, `DefaultVpcDoesNotExist`, `CannotDelete` | Invalid |
 /// | an unlisted code with status 5xx | Transient |
@@ -96,8 +96,7 @@ pub fn classify(code: &str, http_status: Option<u16>, ending: Ending) -> Failure
         "ServiceQuotaExceededException" => C::Limit,
         limit if limit.ends_with("LimitExceeded") => C::Limit,
 
-        "RequestExpired"
-        | "AuthFailure"
+        "AuthFailure"
         | "InvalidClientTokenId"
         | "UnrecognizedClientException"
         | "SignatureDoesNotMatch"
@@ -106,6 +105,7 @@ pub fn classify(code: &str, http_status: Option<u16>, ending: Ending) -> Failure
         | "InvalidAccessKeyId"
         | "NotSignedUp"
         | "RequestTimeTooSkewed" => C::Credentials,
+        "RequestExpired" => C::Expired,
         expired if expired.starts_with("ExpiredToken") => C::Expired,
         missing if missing.starts_with("MissingAuthenticationToken") => C::Credentials,
 
@@ -186,7 +186,7 @@ pub(super) const ROWS: &[(&str, u16, FailureClass)] = {
         ("ResourceLimitExceeded", 400, C::Limit),
         ("ExpiredToken", 403, C::Expired),
         ("ExpiredTokenException", 403, C::Expired),
-        ("RequestExpired", 400, C::Credentials),
+        ("RequestExpired", 400, C::Expired),
         ("AuthFailure", 401, C::Credentials),
         ("InvalidClientTokenId", 403, C::Credentials),
         ("UnrecognizedClientException", 403, C::Credentials),
