@@ -264,7 +264,7 @@ pub fn credentials(
         |failure: &Failure, advice| Finding::bad(check, format!("{name}: {failure}; used by {resources}"), advice);
     let caller = match caller {
         Ok(caller) => caller,
-        Err(failure) if failure.class == FailureClass::Credentials => {
+        Err(failure) if failure.class.is_of_credentials() => {
             let profile = profile.map(|name| format!(" --profile {}", shell_quoted(name))).unwrap_or_default();
             let finding = bad(failure, failure.class.advice());
             return finding.and(format!("check with: aws sts get-caller-identity{profile}"));
@@ -275,7 +275,7 @@ pub fn credentials(
     match end {
         CredentialsEnd::ShellOnly => Finding::warning(
             check,
-            format!("{who}; they come from this shell's environment, which a scheduled run does not have"),
+            format!("{who}, from this shell's environment: the scheduled job will not have them"),
             "use a profile: `profile = \"…\"` on the resource, or AWS_PROFILE with AWS_ACCESS_KEY_ID unset",
         ),
         CredentialsEnd::At(at) if *at < now + session => Finding::warning(

@@ -171,22 +171,6 @@ fn is_proxy(name: &str) -> bool {
     name.ends_with("_proxy") && name != "no_proxy"
 }
 
-/// How somebody gets the crontab line that runs `eg reconcile` every minute: the line itself, or, where a password would
-/// end up in a log or on a screen, what shows it.
-#[must_use]
-pub fn cron_hint(env: &Env, config: &Located, state: &Located) -> String {
-    match Job::new(env, config, state) {
-        Ok(job) if job.secrets.is_empty() => {
-            format!("or add a line to your crontab (crontab -e): {}", crontab::line(&job))
-        }
-        Ok(_) => {
-            "or see what your crontab needs, and the file with the password of your proxy: eg schedule show --with cron"
-                .to_owned()
-        }
-        Err(error) => error.message,
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;

@@ -11,6 +11,7 @@ pub mod site;
 use chrono::TimeDelta;
 use eg_model::{
     address::{IpVersion, PrefixLengths},
+    duration::Written,
     permission::PortSpec,
     selection::{Pattern, Selector},
     switch::SwitchWay,
@@ -119,7 +120,7 @@ pub struct Session {
     /// Without `--duration`. Not written: 8 hours, or `max_duration` where that is shorter.
     pub default_duration: TimeDelta,
     /// The longest a session may last, extensions included; 24 hours by default, 31 days at most.
-    pub max_duration: TimeDelta,
+    pub max_duration: Written,
     /// What is opened around an address; one host by default.
     pub prefix_lengths: PrefixLengths,
 }
@@ -128,7 +129,7 @@ impl Default for Session {
     fn default() -> Self {
         Self {
             default_duration: TimeDelta::hours(8),
-            max_duration: TimeDelta::hours(24),
+            max_duration: TimeDelta::hours(24).into(),
             prefix_lengths: PrefixLengths::default(),
         }
     }
@@ -383,7 +384,7 @@ pub struct UnknownOnly {
 
 /// A `--port` value that a resource does not open, or not as widely.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{port} is not among the ports of {resource}: {}", list(offered))]
+#[error("{resource} is not configured for {port} (its ports: {})", list(offered))]
 pub struct PortNotOffered {
     /// What was asked for.
     pub port: PortSpec,

@@ -6,7 +6,7 @@
 
 use crate::Timestamp;
 use chrono::TimeDelta;
-use std::ops::RangeInclusive;
+use std::{fmt, ops::RangeInclusive};
 use thiserror::Error;
 
 /// The longest session, whatever the configuration says: 31 days. A lease tag further ahead than this holds
@@ -21,6 +21,38 @@ pub const ACCEPTED: &str = "whole hours (8), or days, hours and minutes in this 
 
 const DAY: u64 = 24 * 60;
 const HOUR: u64 = 60;
+
+/// A duration with the text that somebody wrote for it: a message echoes what people can find in their file or command
+/// line (`48h`, not `2d`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// How long.
+    pub length: TimeDelta,
+    text: String,
+}
+
+impl Written {
+    /// With text that a parser of this module has read as `length`.
+    #[must_use]
+    pub fn new(length: TimeDelta, text: &str) -> Self {
+        // A bare number is hours.
+        let unit = if is_number(text) { "h" } else { "" };
+        Self { length, text: format!("{text}{unit}") }
+    }
+}
+
+/// Of what nobody wrote.
+impl From<TimeDelta> for Written {
+    fn from(length: TimeDelta) -> Self {
+        Self { length, text: format_duration(length) }
+    }
+}
+
+impl fmt::Display for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
 
 /// Why a duration is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -68,7 +100,7 @@ pub enum DurationError {
         text: String,
         /// The setting's name.
         setting: &'static str,
-        /// What it says, in the grammar's own form.
+        /// What it says, as it is written there.
         limit: String,
     },
 }
@@ -101,11 +133,15 @@ pub fn parse_up_to(text: &str, max: TimeDelta) -> Result<TimeDelta, DurationErro
 ///
 /// # Errors
 /// As for [`parse_duration`], with `max` as the limit.
-pub fn parse_within(text: &str, max: TimeDelta, setting: &'static str) -> Result<TimeDelta, DurationError> {
-    parse_up_to(text, max).map_err(|error| match error {
-        DurationError::TooLong { text, limit } => DurationError::TooLongFor { text, setting, limit },
+pub fn parse_within(text: &str, max: &Written, setting: &'static str) -> Result<Written, DurationError> {
+    let length = parse_up_to(text, max.length).map_err(|error| match error {
+        DurationError::TooLong { .. } => {
+            let text = Written::new(TimeDelta::zero(), text).text;
+            DurationError::TooLongFor { text, setting, limit: max.to_string() }
+        }
         other => other,
-    })
+    })?;
+    Ok(Written::new(length, text))
 }
 
 /// Reads `[0-9]+s` and checks it against `accepted`, in seconds.
@@ -262,9 +298,16 @@ mod tests {
 
     #[test]
     fn a_limit_is_named() {
-        let within = |text: &str| parse_within(text, TimeDelta::hours(24), "max_duration");
-        assert_eq!(within("1d"), Ok(TimeDelta::hours(24)));
-        assert_eq!(within("48h").unwrap_err().to_string(), "48h is longer than max_duration (24h)", "as it was typed");
+        let day = Written::new(TimeDelta::hours(24), "1d");
+        let within = |text: &str| parse_within(text, &day, "max_duration");
+        assert_eq!(within("1d").unwrap(), day);
+        assert_eq!(within("12").unwrap().to_string(), "12h", "a bare number is hours");
+        assert_eq!(Written::from(TimeDelta::hours(48)).to_string(), "2d", "nobody wrote it");
+        assert_eq!(
+            within("48h").unwrap_err().to_string(),
+            "48h is longer than max_duration (1d)",
+            "both as they were typed"
+        );
         assert_eq!(within("0m").unwrap_err().to_string(), "\"0m\" is too short: the shortest duration is 1m");
     }
 

@@ -20,8 +20,12 @@ pub enum FailureClass {
     Limit,
     /// The caller may not do this. Nothing happened.
     Denied,
-    /// The credentials are missing, expired or not valid. Nothing happened.
+    /// The credentials are missing or not valid. Nothing happened.
     Credentials,
+    /// The login or the token has expired. Nothing happened.
+    Expired,
+    /// The profile that is named does not exist. Nothing happened.
+    NoProfile,
     /// The request is wrong in itself. Nothing happened.
     Invalid,
     /// This machine's policy does not allow it: nothing was sent.
@@ -54,14 +58,14 @@ impl FailureClass {
     /// | Transient, Unknown | re-observe | perhaps |
     /// | Stale | re-observe | no |
     /// | Gone, Limit, Denied, Invalid, Barred | retry later | no |
-    /// | Credentials, Local | stop | no |
+    /// | Credentials, Expired, NoProfile, Local | stop | no |
     #[must_use]
     pub fn reaction(self) -> Reaction {
         match self {
             Self::Throttled => Reaction::RetryNow,
             Self::Transient | Self::Unknown | Self::Stale => Reaction::Reobserve,
             Self::Gone | Self::Limit | Self::Denied | Self::Invalid | Self::Barred => Reaction::RetryLater,
-            Self::Credentials | Self::Local => Reaction::Stop,
+            Self::Credentials | Self::Expired | Self::NoProfile | Self::Local => Reaction::Stop,
         }
     }
 
@@ -83,8 +87,22 @@ impl FailureClass {
     pub fn fails_grant(self) -> bool {
         matches!(
             self,
-            Self::Gone | Self::Limit | Self::Denied | Self::Credentials | Self::Invalid | Self::Barred | Self::Local
+            Self::Gone
+                | Self::Limit
+                | Self::Denied
+                | Self::Credentials
+                | Self::Expired
+                | Self::NoProfile
+                | Self::Invalid
+                | Self::Barred
+                | Self::Local
         )
+    }
+
+    /// True if the credentials are at fault, in whichever way.
+    #[must_use]
+    pub fn is_of_credentials(self) -> bool {
+        matches!(self, Self::Credentials | Self::Expired | Self::NoProfile)
     }
 
     /// What the user should do next, in one sentence.
@@ -92,18 +110,18 @@ impl FailureClass {
     pub fn advice(self) -> &'static str {
         match self {
             Self::Throttled => "the provider limits the rate of calls; `eg reconcile` tries again by itself",
-            Self::Transient => "a failure on the provider's side; `eg reconcile` tries again by itself",
+            Self::Transient => "the provider failed; try again later (`eg reconcile` does so by itself)",
             Self::Stale => "somebody else changes this target at the same time; `eg reconcile` tries again by itself",
             Self::Gone => "check the resource's id, region and profile in the configuration",
             Self::Limit => "remove rules that are no longer needed, or ask the provider for a higher quota",
             Self::Denied => "give the credentials the permissions that `eg iam-policy` prints",
-            Self::Credentials => {
-                "name another profile with `profile` on the resource or AWS_PROFILE, or log in again with aws sso login"
-            }
+            Self::Credentials => "correct these credentials, or use others: `profile` on the resource, or AWS_PROFILE",
+            Self::Expired => "log in again (for SSO: aws sso login)",
+            Self::NoProfile => "correct the name: `profile` on the resource, or AWS_PROFILE",
             Self::Invalid => "check the resource's ports and id in the configuration",
             Self::Barred => "the machine's administrator has set that; see: eg doctor",
             Self::Local => "install the package ca-certificates, or set SSL_CERT_FILE to a file of CA certificates",
-            Self::Unknown => "whether the call arrived is not known; `eg reconcile` finds out by itself",
+            Self::Unknown => "try again later (`eg reconcile` does so by itself, and finds out what has happened)",
         }
     }
 }
@@ -117,7 +135,7 @@ impl fmt::Display for FailureClass {
             Self::Gone => "not found",
             Self::Limit => "quota reached",
             Self::Denied => "not permitted",
-            Self::Credentials => "credentials not usable",
+            Self::Credentials | Self::Expired | Self::NoProfile => "credentials not usable",
             Self::Invalid => "refused as invalid",
             Self::Barred => "not allowed on this machine",
             Self::Local => "not sent",

@@ -180,12 +180,12 @@ pub enum Misfit {
 }
 
 impl Misfit {
-    /// In words, after "its marks do not fit: ".
+    /// In words: a clause that is said on its own.
     #[must_use]
     pub fn why(self) -> &'static str {
         match self {
-            Self::Digest => "they are of another rule (tags were copied, or the rule was edited)",
-            Self::TooWide => "eg cannot open such a rule",
+            Self::Digest => "its tags belong to a different rule: they were copied, or the rule was edited",
+            Self::TooWide => "eg never opens a rule as wide as this, whatever its tags say",
             Self::Description => "its description does not name the session of its tags",
         }
     }

@@ -11,7 +11,7 @@
 
 use crate::{
     Timestamp,
-    duration::{MIN, format_duration, remaining},
+    duration::{MIN, Written, remaining},
 };
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike, Utc};
 use thiserror::Error;
@@ -52,13 +52,13 @@ pub enum UntilError {
         text: String,
     },
     /// Further ahead than the limit.
-    #[error("\"{text}\" is {ahead} ahead: the limit is {limit}")]
+    #[error("\"{text}\" is {ahead} ahead, longer than max_duration ({limit})")]
     TooFar {
         /// What was given.
         text: String,
         /// How far, in minutes rounded up.
         ahead: String,
-        /// The limit, in the grammar of durations.
+        /// The limit, as it is written.
         limit: String,
     },
 }
@@ -87,11 +87,13 @@ pub fn parse_until(
 ///
 /// # Errors
 /// It is too soon, or too far.
-pub fn check_ahead(text: &str, at: Timestamp, now: Timestamp, max: TimeDelta) -> Result<(), UntilError> {
+pub fn check_ahead(text: &str, at: Timestamp, now: Timestamp, max: &Written) -> Result<(), UntilError> {
     let text = text.to_owned();
     match at - now {
         short if short < MIN => Err(UntilError::TooSoon { text }),
-        long if long > max => Err(UntilError::TooFar { text, ahead: remaining(now, at), limit: format_duration(max) }),
+        long if long > max.length => {
+            Err(UntilError::TooFar { text, ahead: remaining(now, at), limit: max.to_string() })
+        }
         _ => Ok(()),
     }
 }
@@ -309,15 +311,19 @@ mod tests {
     #[test]
     fn how_far_ahead() {
         let now = at("2026-02-27T10:00:00Z");
-        let check = |text: &str| check_ahead(text, parse_until(text, now, &utc).unwrap(), now, TimeDelta::hours(8));
+        let max = Written::new(TimeDelta::hours(8), "8h");
+        let check = |text: &str| check_ahead(text, parse_until(text, now, &utc).unwrap(), now, &max);
         assert_eq!(check("18:00"), Ok(()));
         assert_eq!(check("10:01"), Ok(()));
         assert_eq!(
             check("10:00:59").unwrap_err().to_string(),
             "\"10:00:59\" is less than 1m ahead, and that is the shortest duration"
         );
-        assert_eq!(check("18:00:01").unwrap_err().to_string(), "\"18:00:01\" is 8h 1m ahead: the limit is 8h");
-        assert_eq!(check("9:00").unwrap_err().to_string(), "\"9:00\" is 23h 0m ahead: the limit is 8h");
+        assert_eq!(
+            check("18:00:01").unwrap_err().to_string(),
+            "\"18:00:01\" is 8h 1m ahead, longer than max_duration (8h)"
+        );
+        assert_eq!(check("9:00").unwrap_err().to_string(), "\"9:00\" is 23h 0m ahead, longer than max_duration (8h)");
     }
 
     #[test]

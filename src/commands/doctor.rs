@@ -300,7 +300,7 @@ impl Cloud<'_> {
         let name = match (&way.profile, &way.role_arn) {
             (_, Some(role)) => format!("role {role}"),
             (Some(profile), None) => format!("profile {profile}"),
-            (None, None) => "the standard chain".to_owned(),
+            (None, None) => "default credentials".to_owned(),
         };
         let resources = self.seen.iter().filter(|other| credentials_of(&other.reach) == *way);
         let resources = listed(&resources.map(|other| other.resource.name.as_str()).collect::<Vec<_>>());

@@ -11,7 +11,7 @@ use crate::{
 use chrono::TimeDelta;
 use eg_model::{
     Timestamp,
-    duration::{MIN, format_duration, parse_duration},
+    duration::{MIN, Written, format_duration, parse_duration},
     ids::SessionId,
     session::{Session, SessionStatus},
     until::parse_until,
@@ -161,22 +161,27 @@ fn new_expiry(
         return Err(CommandError::new(Kind::Usage, message).hint(format!("end it with: eg session stop {short}")));
     }
     // Compared before they are added: a date has an end.
-    let max = settings.session.max_duration;
-    let left = max - (session.expires_at - session.started_at);
+    let max = &settings.session.max_duration;
+    let left = max.length - (session.expires_at - session.started_at);
     if more <= left {
         return Ok(session.expires_at + more);
     }
-    let limit = format_duration(max);
+    let asked = match wish {
+        Wish::By(..) => format!("{} more", Written::new(more, given)),
+        Wish::Until(..) => given.to_owned(),
+    };
     let message = match wish {
-        _ if left < MIN => format!("session {short} may last {limit} at most: nothing is left to extend it by"),
+        _ if left < MIN => {
+            format!("session {short} has reached max_duration ({max}): it cannot be extended; start a new one after it")
+        }
         Wish::By(..) => {
-            let fits = in_hours(left);
-            format!("session {short} may last {limit} at most: it can be extended by {fits}, not by {given}")
+            let fits = format_duration(left);
+            format!("{asked} would exceed max_duration ({max}); you can extend session {short} by up to {fits}")
         }
         Wish::Until(..) => {
             let latest = context.zone.format(session.expires_at + left);
-            format!("session {short} may last {limit} at most: until {latest}, not until {given}")
+            format!("{asked} would exceed max_duration ({max}); you can extend session {short} until {latest}")
         }
     };
-    Err(CommandError::new(Kind::Usage, message).hint("max_duration in the configuration sets the limit"))
+    Err(CommandError::new(Kind::Usage, message).hint("the limit is max_duration of [session] in the configuration"))
 }

@@ -5,7 +5,7 @@ mod groups;
 
 use self::{
     backup::backup,
-    groups::{lines, named},
+    groups::{lines, with_ports},
 };
 use super::{Context, listen, resource::discover::way, schedule};
 use crate::{
@@ -33,7 +33,8 @@ use tokio::runtime::Runtime;
 /// missing is named. Needs `ec2:DescribeSecurityGroups`, which a session needs too.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example: eg init\nExample: eg init --profile work --region eu-west-1 --group prod-api --port ssh --yes"
+    after_help = "Example: eg init\nExample: eg init --profile work --region eu-west-1 --group prod-api --port ssh --yes
+Example: eg init --region eu-west-1 --group prod-api:ssh,443 --group prod-db:5432 --yes"
 )]
 pub struct InitArgs {
     /// The AWS profile to use
@@ -42,10 +43,11 @@ pub struct InitArgs {
     /// The region of the groups
     #[arg(long)]
     region: Option<String>,
-    /// A group, by id or name; may be repeated
-    #[arg(long = "group", value_name = "GROUP")]
+    /// A group, by id or name, with its own ports if wanted: prod-api, or prod-api:tcp/22,tcp/443; may be repeated
+    #[arg(long = "group", value_name = "GROUP[:PORTS]")]
     groups: Vec<String>,
-    /// What to open on each of them: tcp/22, ssh, tcp/8000-8080, udp/51820, icmp, all; may be repeated
+    /// What to open on each group that has no ports of its own: tcp/22, ssh, tcp/8000-8080, udp/51820, icmp, all; may be
+    /// repeated
     #[arg(long = "port", value_name = "PORT")]
     ports: Vec<PortSpec>,
     /// Write without asking
@@ -89,6 +91,13 @@ struct Init<'a> {
     before: Option<String>,
 }
 
+/// A group that is to be opened.
+struct Picked<'g> {
+    group: &'g Group,
+    /// Its own ports. Empty: those of --port, or what is answered.
+    ports: Vec<PortSpec>,
+}
+
 /// Whose credentials: a profile's, or what the SDK finds without one.
 type Credentials = Option<String>;
 
@@ -126,7 +135,7 @@ impl<'a> Init<'a> {
         self.context.name_endpoints(std::iter::once(&reach));
         let groups = self.groups(&reach)?;
         let picked = self.pick(&groups)?;
-        let ports = self.ports(&picked)?;
+        let (picked, ports) = self.ports(picked)?;
         let text = text(&picked, profile.as_deref(), &reach, &ports)?;
         self.write(&text, &picked, profile.as_deref(), &reach)
     }
@@ -165,7 +174,7 @@ impl<'a> Init<'a> {
             (profile.is_none(), "--profile"),
             (no_region, "--region"),
             (self.args.groups.is_empty(), "--group"),
-            (self.args.ports.is_empty(), "--port"),
+            (self.args.ports.is_empty() && !self.args.groups.iter().all(|group| group.contains(':')), "--port"),
             (!self.args.yes, "--yes"),
         ]
         .into_iter()
@@ -238,21 +247,29 @@ impl<'a> Init<'a> {
         region(&known).map_err(|error| CommandError::new(Kind::Usage, error))
     }
 
-    /// The ports of each group, in the groups' order. One answer is the next one's proposal.
-    fn ports(&self, picked: &[&Group]) -> Result<Vec<Vec<PortSpec>>, CommandError> {
-        let Some(questions) = self.questions.as_ref().filter(|_| self.args.ports.is_empty()) else {
-            return Ok(vec![each_once(&self.args.ports); picked.len()]);
-        };
+    /// The ports of each group, in the groups' order: its own, those of --port, or the answer to a question. One answer is
+    /// the next one's proposal.
+    fn ports<'g>(&self, picked: Vec<Picked<'g>>) -> Result<(Vec<&'g Group>, Vec<Vec<PortSpec>>), CommandError> {
         let mut usual = "tcp/22".to_owned();
-        let mut all = Vec::new();
-        for group in picked {
+        let (mut groups, mut all) = (Vec::new(), Vec::new());
+        for Picked { group, ports: own } in picked {
+            groups.push(group);
+            let named = if own.is_empty() { each_once(&self.args.ports) } else { own };
+            if !named.is_empty() {
+                all.push(named);
+                continue;
+            }
             let name = if group.name.is_empty() { &group.id } else { &group.name };
+            let Some(questions) = &self.questions else {
+                let message = format!("no ports are given for {name}: pass --port, or --group {name}:tcp/22");
+                return Err(CommandError::new(Kind::Usage, message));
+            };
             let question = format!("Ports to open on {} (22, ssh, tcp/8000-8080, udp/51820)", escape_controls(name));
             let chosen = questions.text(&question, Some(&usual), ports)?;
             usual = chosen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             all.push(chosen);
         }
-        Ok(all)
+        Ok((groups, all))
     }
 
     fn groups(&self, reach: &Reach) -> Result<Vec<Group>, CommandError> {
@@ -267,14 +284,21 @@ impl<'a> Init<'a> {
         Ok(groups)
     }
 
-    fn pick<'g>(&self, groups: &'g [Group]) -> Result<Vec<&'g Group>, CommandError> {
+    fn pick<'g>(&self, groups: &'g [Group]) -> Result<Vec<Picked<'g>>, CommandError> {
         let Some(questions) = self.questions.as_ref().filter(|_| self.args.groups.is_empty()) else {
-            let named: Vec<&Group> =
-                self.args.groups.iter().map(|wanted| named(groups, wanted)).collect::<Result<_, _>>()?;
-            return Ok(each_once(&named));
+            let mut picked: Vec<Picked<'g>> = Vec::new();
+            for wanted in &self.args.groups {
+                let (group, ports) = with_ports(groups, wanted)?;
+                match picked.iter_mut().find(|one| one.group == group) {
+                    Some(known) => known.ports = each_once(&[known.ports.as_slice(), &ports].concat()),
+                    None => picked.push(Picked { group, ports }),
+                }
+            }
+            return Ok(picked);
         };
         let chosen = questions.some_of("Which groups should eg open?", &lines(groups))?;
-        Ok(chosen.into_iter().filter_map(|at| groups.get(at)).collect())
+        let found = chosen.into_iter().filter_map(|at| groups.get(at));
+        Ok(found.map(|group| Picked { group, ports: Vec::new() }).collect())
     }
 
     fn write(&self, text: &str, picked: &[&Group], profile: Option<&str>, reach: &Reach) -> Result<Exit, CommandError> {

@@ -8,7 +8,7 @@ use crate::{
     playground::is_inside,
     probe::probe,
     reconcile::{Driver, Looks, PassReport},
-    schedule::{cron_hint, scheduled::Scheduled},
+    schedule::{host, scheduled::Scheduled},
     settings::{Resource, Settings, site::Asked},
     signals::Interrupt,
     warning::Code,
@@ -17,7 +17,7 @@ use chrono::TimeDelta;
 use eg_model::{
     Timestamp,
     address::{IpVersion, parse_explicit},
-    duration::parse_within,
+    duration::{Written, parse_within},
     endpoint::{Endpoint, advice},
     follow::{Found, Move, moves},
     ids::{GrantId, SessionId},
@@ -92,7 +92,7 @@ pub(super) fn no_resources(context: &Context<'_>, command: &str) -> CommandError
 
 /// How long a session is to last.
 enum Length {
-    For(TimeDelta),
+    For(Written),
     Until {
         at: Timestamp,
         /// As it was given.
@@ -104,8 +104,16 @@ impl Length {
     /// What a session that begins now asks for.
     fn counted_from(&self, start: Timestamp) -> TimeDelta {
         match self {
-            Self::For(duration) => *duration,
+            Self::For(duration) => duration.length,
             Self::Until { at, .. } => *at - start,
+        }
+    }
+
+    /// As the user wrote it; the end of a session is no length.
+    fn written(&self) -> Option<Written> {
+        match self {
+            Self::For(duration) => Some(duration.clone()),
+            Self::Until { .. } => None,
         }
     }
 
@@ -113,7 +121,7 @@ impl Length {
     /// It lay ahead when the command began, and the look around took longer.
     fn end(&self, start: Timestamp) -> Result<Timestamp, UntilError> {
         match self {
-            Self::For(duration) => Ok(start + *duration),
+            Self::For(duration) => Ok(start + duration.length),
             Self::Until { at, .. } if *at > start => Ok(*at),
             Self::Until { text, .. } => Err(UntilError::Passed { text: text.clone() }),
         }
@@ -130,14 +138,14 @@ fn ports(resources: &[Resource], asked: &[PortSpec]) -> Result<Vec<Vec<PortSpec>
 }
 
 fn length(context: &Context<'_>, args: &OpenArgs, settings: &Settings) -> Result<Length, String> {
-    let max = settings.session.max_duration;
+    let max = &settings.session.max_duration;
     if let Some(text) = &args.until {
         let now = context.env.now();
         let at = parse_until(text, now, &|at| context.zone.offset(at)).map_err(|error| error.to_string())?;
         check_ahead(text, at, now, max).map_err(|error| error.to_string())?;
         return Ok(Length::Until { at, text: text.clone() });
     }
-    let Some(text) = &args.duration else { return Ok(Length::For(settings.session.default_duration)) };
+    let Some(text) = &args.duration else { return Ok(Length::For(settings.session.default_duration.into())) };
     let duration = parse_within(text, max, "max_duration").map_err(|error| error.to_string())?;
     Ok(Length::For(duration))
 }
@@ -241,7 +249,7 @@ impl<'a> Opening<'a> {
         let reaches: Vec<Reach> = resources.iter().map(|resource| context.reach(resource)).collect();
         check_endpoints(&reaches)?;
         let site = context.site_policy()?;
-        let longest = site.longest(settings.session.max_duration);
+        let longest = site.longest(settings.session.max_duration.length);
         let opening =
             Self { context, settings, args, resources, ports, reaches, length, longest, explicit, dry_run: false };
         opening.check_families()?;
@@ -298,6 +306,7 @@ impl<'a> Opening<'a> {
         let now = self.context.env.now();
         Asked {
             duration: self.length.counted_from(now),
+            written: self.length.written(),
             ports: ports
                 .flat_map(|(resource, ports)| ports.iter().map(|port| (resource.name.clone(), *port)))
                 .collect(),
@@ -668,14 +677,17 @@ impl<'a> Opening<'a> {
 
     /// Warns when nothing would close a session on time.
     fn warn_of_no_schedule(&self, driver: &Driver<'_>, runs: &LastRuns) {
-        let Context { env, printer, config, state, zone, .. } = self.context;
+        let Context { env, printer, zone, .. } = self.context;
         let mut store = driver.store.borrow_mut();
         match self.context.scheduled(Some(&*store), runs) {
             Scheduled::No => {
-                let by_hand = config.iter().map(|config| cron_hint(env, config, state));
-                let hints = ["install one: eg schedule install".to_owned()].into_iter().chain(by_hand);
+                let hint = if host::scheduler().is_some() {
+                    "run: eg schedule install"
+                } else {
+                    "have something run this every minute: eg reconcile --timer (the whole line: eg schedule show --with cron)"
+                };
                 let message = "no scheduled job is installed, so nothing will close this session when it expires";
-                printer.warn(Code::NotScheduled, message, &hints.collect::<Vec<_>>());
+                printer.warn(Code::NotScheduled, message, &[hint.to_owned()]);
             }
             Scheduled::Idle(scheduler, since) => {
                 let (name, since) = (scheduler.as_str(), zone.format(since));
@@ -778,6 +790,6 @@ mod tests {
         assert_eq!(until(now + TimeDelta::seconds(1)).end(now), Ok(now + TimeDelta::seconds(1)));
         assert_eq!(until(now).end(now), passed);
         assert_eq!(until(now - TimeDelta::seconds(1)).end(now), passed);
-        assert_eq!(Length::For(TimeDelta::hours(8)).end(now), Ok(now + TimeDelta::hours(8)));
+        assert_eq!(Length::For(TimeDelta::hours(8).into()).end(now), Ok(now + TimeDelta::hours(8)));
     }
 }

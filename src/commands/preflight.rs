@@ -236,8 +236,8 @@ mod tests {
 
     #[test]
     fn one_reason_is_said_once() {
-        let missing = |_| Failure::new(FailureClass::Credentials, "AWS profile \"wrok\" does not exist");
-        let advice = FailureClass::Credentials.advice();
+        let missing = |_| Failure::new(FailureClass::NoProfile, "AWS profile \"wrok\" does not exist");
+        let advice = FailureClass::NoProfile.advice();
         assert_eq!(
             shown(&settings(1), missing),
             format!(

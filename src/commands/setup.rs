@@ -241,7 +241,7 @@ fn not_prepared(account: &Account, failure: &Failure) -> CommandError {
                                 characters), name fewer groups with --only, or take those that are gone out of it; \
                                 other quotas: Service Quotas"
             .to_owned(),
-        FailureClass::Credentials => "renew the credentials (for SSO: `aws sso login`), then run it again".to_owned(),
+        class if class.is_of_credentials() => format!("{}; then run it again", class.advice()),
         FailureClass::Local => failure.class.advice().to_owned(),
         _ => "run it again: it goes on where it stopped".to_owned(),
     };

@@ -289,11 +289,14 @@ const AGAIN: &str = "run eg sweep again: it finds out by itself";
 fn advice(class: FailureClass) -> &'static str {
     match class {
         FailureClass::Denied => "give the credentials the permissions that `eg iam-policy --sweep` prints",
-        FailureClass::Credentials => "renew the credentials (for SSO: `aws sso login`), then run eg sweep again",
+        FailureClass::Expired => "log in again (for SSO: aws sso login), then run eg sweep again",
+        FailureClass::Credentials => "correct these credentials, then run eg sweep again",
         FailureClass::Local => FailureClass::Local.advice(),
-        FailureClass::Gone | FailureClass::Invalid | FailureClass::Limit | FailureClass::Barred => {
-            "check the region and the profile, then run eg sweep again"
-        }
+        FailureClass::Gone
+        | FailureClass::Invalid
+        | FailureClass::Limit
+        | FailureClass::Barred
+        | FailureClass::NoProfile => "check the region and the profile, then run eg sweep again",
         FailureClass::Throttled | FailureClass::Transient | FailureClass::Stale | FailureClass::Unknown => AGAIN,
     }
 }

@@ -164,7 +164,7 @@ fn fit_note(fit: Fit) -> Option<String> {
         Fit::OursById => {
             Some("ours by its id, but its tags are not: somebody edited it; eg reconcile puts it right".to_owned())
         }
-        Fit::Misfit(misfit) => Some(format!("its marks do not fit: {}; eg never touches it", misfit.why())),
+        Fit::Misfit(misfit) => Some(format!("{}; eg never touches it", misfit.why())),
     }
 }
 

@@ -21,6 +21,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// How wide labels are, with their colon.
 const LABEL: usize = 11;
+/// How many ports the line about a grant names.
+const PORTS_SHOWN: usize = 4;
 /// How many digits of an id people see, at least.
 const SHORT_ID: usize = 8;
 
@@ -314,8 +316,23 @@ fn news(grant: &Grant, trouble: &Trouble) -> impl Iterator<Item = String> {
 pub fn grant_line(grant: &Grant) -> String {
     let status = Cell::styled(grant.status.as_str(), style::grant(grant.status)).render();
     let name = escape_controls(&grant.resource_name);
-    let error = grant.error_message().map(|why| format!(": {}", escape_controls(&why))).unwrap_or_default();
-    format!("  {name} {}: {status}{error}", grant.ip_version())
+    let family = grant.ip_version();
+    // A failure names its ports itself.
+    match grant.error_message() {
+        Some(why) => format!("  {name} {family}: {status}: {}", escape_controls(&why)),
+        None => format!("  {name} {family} {}: {status}", ports_of(grant)),
+    }
+}
+
+/// The ports of a grant, so many that they fit in a line.
+fn ports_of(grant: &Grant) -> String {
+    let all: BTreeSet<String> = grant.permissions.iter().map(|item| item.permission.ports()).collect();
+    let mut ports =
+        grant.permissions.iter().map(|item| item.permission.ports()).take(PORTS_SHOWN).collect::<Vec<_>>().join(", ");
+    if let Some(more) = all.len().checked_sub(PORTS_SHOWN).filter(|more| *more > 0) {
+        ports += &format!(" and {more} more");
+    }
+    ports
 }
 
 /// The same about a grant of another session than the one that the command is about.

@@ -54,10 +54,7 @@ pub fn survivor(row: &Row, zone: &Zone) -> String {
     let place = format!("{} in {} of account {}", row.group, row.place.region, row.place.account);
     let why = match (&rule.fit, row.still_held_by.as_slice()) {
         (Fit::Misfit(misfit), []) => {
-            format!(
-                "its marks do not fit ({}), so eg leaves it alone; close it by hand if nobody needs it",
-                misfit.why()
-            )
+            format!("{}, so eg leaves it alone; close it by hand if nobody needs it", misfit.why())
         }
         (_, holders) => {
             let until = |holder: &Holder| {
@@ -124,7 +121,7 @@ impl Report<'_> {
             }
             (State::Expired, None) => Cell::styled("expired", style::UNDER_WAY),
             (State::Unheld, _) => Cell::styled("no lease left", style::UNDER_WAY),
-            (State::Misfit, _) => Cell::styled("marks do not fit", style::BAD),
+            (State::Misfit, _) => Cell::styled("tags do not match", style::BAD),
         }
     }
 
@@ -271,7 +268,7 @@ fn note(row: &Row) -> Option<String> {
         return Some(failure.to_string());
     }
     if let Fit::Misfit(misfit) = row.swept.rule.fit {
-        return Some(format!("its marks do not fit: {}; eg never touches it", misfit.why()));
+        return Some(format!("{}; eg never touches it", misfit.why()));
     }
     let text = match (row.swept.state, row.swept.kept) {
         (_, Some(Kept::UnknownAge)) => "since when nobody holds it is not known, so --older-than leaves it",

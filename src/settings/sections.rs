@@ -8,7 +8,7 @@ use super::{
 use chrono::TimeDelta;
 use eg_model::{
     address::{IpVersion, PrefixLengths},
-    duration::{self, parse_duration, parse_seconds},
+    duration::{Written, parse_duration, parse_seconds},
     permission::PortSpec,
     selection::{Pattern, Selector},
     switch::SwitchWay,
@@ -44,11 +44,14 @@ fn optional_text(section: &Section<'_>, key: &str) -> Result<Option<String>, Fau
     section.string(key)?.map(|found| not_empty(found, key)).transpose()
 }
 
-pub(super) fn duration_of(section: &Section<'_>, key: &str) -> Result<Option<At<TimeDelta>>, Fault> {
+pub(super) fn duration_of(section: &Section<'_>, key: &str) -> Result<Option<At<Written>>, Fault> {
     let Some(found) = section.string(key)? else { return Ok(None) };
     let at = found.at;
-    let value = found.read(DURATIONS, |text| parse_duration(&text).map_err(|error| format!("{key}: {error}")))?;
-    Ok(Some(At { value, at }))
+    let read = |text: String| match parse_duration(&text) {
+        Ok(length) => Ok(Written::new(length, &text)),
+        Err(error) => Err(format!("{key}: {error}")),
+    };
+    Ok(Some(At { value: found.read(DURATIONS, read)?, at }))
 }
 
 pub(super) fn user(section: &Section<'_>) -> Result<User, Fault> {
@@ -59,18 +62,18 @@ pub(super) fn session(section: &Section<'_>) -> Result<Session, Fault> {
     let prefix_lengths = prefix_lengths(section)?;
     let default = duration_of(section, "default_duration")?;
     let max = duration_of(section, "max_duration")?;
-    let max_duration = max.as_ref().map_or(Session::default().max_duration, |found| found.value);
+    let max_duration = max.map_or(Session::default().max_duration, |found| found.value);
     let Some(default) = default else {
         // Nobody wrote the default, so nobody is told that it is too long.
-        let default_duration = Session::default().default_duration.min(max_duration);
+        let default_duration = Session::default().default_duration.min(max_duration.length);
         return Ok(Session { default_duration, max_duration, prefix_lengths });
     };
-    if default.value > max_duration {
-        let [length, limit] = [default.value, max_duration].map(duration::format_duration);
-        let message = format!("default_duration {length} is longer than max_duration {limit}");
-        return Err(Fault::new(default.at, message, format!("1m to {limit}, or a longer max_duration (up to 31d)")));
+    if default.value.length > max_duration.length {
+        let message = format!("default_duration {} is longer than max_duration {max_duration}", default.value);
+        let accepted = format!("1m to {max_duration}, or a longer max_duration (up to 31d)");
+        return Err(Fault::new(default.at, message, accepted));
     }
-    Ok(Session { default_duration: default.value, max_duration, prefix_lengths })
+    Ok(Session { default_duration: default.value.length, max_duration, prefix_lengths })
 }
 
 fn prefix_lengths(section: &Section<'_>) -> Result<PrefixLengths, Fault> {
@@ -160,19 +163,19 @@ pub(super) fn reconcile(section: &Section<'_>) -> Result<Reconcile, Fault> {
     Ok(Reconcile {
         collect_expired: section.boolean("collect_expired")?.unwrap_or(standard.collect_expired),
         collect_interval: duration_of(section, "collect_interval")?
-            .map_or(standard.collect_interval, |found| found.value),
+            .map_or(standard.collect_interval, |found| found.value.length),
     })
 }
 
 pub(super) fn notify(section: &Section<'_>) -> Result<Option<Notify>, Fault> {
     let before = duration_of(section, "before")?;
     let Some(command) = section.words("command", COMMAND)? else {
-        let stray = |before: At<TimeDelta>| {
+        let stray = |before: At<Written>| {
             Err(Fault::new(before.at, "before stands without a command", "before beside command"))
         };
         return before.map_or(Ok(None), stray);
     };
-    let before = before.map_or(TimeDelta::minutes(10), |found| found.value);
+    let before = before.map_or(TimeDelta::minutes(10), |found| found.value.length);
     let fits = |words: &[String]| {
         let program = words.first().is_some_and(|program| !program.is_empty());
         program && !words.iter().any(|word| word.contains('\0'))

@@ -11,7 +11,7 @@ use super::{
 use chrono::TimeDelta;
 use eg_model::{
     address::IpVersion,
-    duration::format_duration,
+    duration::Written,
     permission::{Permission, PortSpec},
     session::{Grant, Session},
 };
@@ -32,7 +32,7 @@ const PATTERN: &str = "a regular expression, which a whole reason has to match";
 pub struct SitePolicy {
     /// The file, where there is one.
     pub file: Option<PathBuf>,
-    max_duration: Option<TimeDelta>,
+    max_duration: Option<Written>,
     ports: Option<Vec<PortSpec>>,
     min_ipv4_prefix_len: Option<u8>,
     min_ipv6_prefix_len: Option<u8>,
@@ -65,6 +65,8 @@ impl Default for SitePolicy {
 pub struct Asked {
     /// From start to end, extensions included.
     pub duration: TimeDelta,
+    /// The same as the user wrote it, if they did.
+    pub written: Option<Written>,
     /// Each port with the resource that it is asked for on.
     pub ports: BTreeSet<(String, PortSpec)>,
     /// How much around an address of each family, as prefix lengths.
@@ -155,10 +157,10 @@ impl SitePolicy {
     }
 
     fn check_duration(&self, asked: &Asked) -> Result<(), NotAllowed> {
-        match self.max_duration.filter(|max| asked.duration > *max) {
+        match self.max_duration.as_ref().filter(|max| asked.duration > max.length) {
             None => Ok(()),
             Some(max) => {
-                let [max, length] = [max, asked.duration].map(format_duration);
+                let length = asked.written.clone().unwrap_or_else(|| asked.duration.into());
                 self.refuse("max_duration", format!("{max} at most is allowed"), format!("{length} is asked for"))
             }
         }
@@ -225,7 +227,7 @@ impl SitePolicy {
     /// The longest that a session may last, where the configuration allows this much.
     #[must_use]
     pub fn longest(&self, configured: TimeDelta) -> TimeDelta {
-        self.max_duration.map_or(configured, |max| max.min(configured))
+        self.max_duration.as_ref().map_or(configured, |max| max.length.min(configured))
     }
 
     /// What it allows, each part in a few words; empty where it limits nothing.
@@ -233,7 +235,7 @@ impl SitePolicy {
     pub fn limits(&self) -> Vec<String> {
         let length = |version, least: Option<u8>| least.map(|least| format!("{version} /{least} or longer"));
         let parts = [
-            self.max_duration.map(|max| format!("sessions of {} at most", format_duration(max))),
+            self.max_duration.as_ref().map(|max| format!("sessions of {max} at most")),
             self.ports.as_ref().map(|ports| format!("ports {}", list(ports))),
             length(IpVersion::V4, self.min_ipv4_prefix_len),
             length(IpVersion::V6, self.min_ipv6_prefix_len),
@@ -288,6 +290,7 @@ explicit_addresses = false
     fn fine() -> Asked {
         Asked {
             duration: TimeDelta::hours(4),
+            written: None,
             ports: [("api".to_owned(), PortSpec::Tcp(22, 22)), ("web".to_owned(), PortSpec::Tcp(8001, 8002))].into(),
             prefixes: [(IpVersion::V4, 32), (IpVersion::V6, 64)].into(),
             reason: Some("INC-42".to_owned()),
@@ -308,6 +311,7 @@ explicit_addresses = false
         assert_eq!(policy(FULL).check(&Asked { reason: Some("drill".to_owned()), ..fine() }), Ok(()));
         let anything = Asked {
             duration: TimeDelta::days(31),
+            written: None,
             ports: [("api".to_owned(), PortSpec::All)].into(),
             prefixes: [(IpVersion::V4, 24)].into(),
             reason: None,
@@ -328,6 +332,14 @@ explicit_addresses = false
             (
                 Asked { duration: TimeDelta::minutes(241), ..fine() },
                 "max_duration: 4h at most is allowed; 4h1m is asked for",
+            ),
+            (
+                Asked {
+                    duration: TimeDelta::hours(48),
+                    written: Some(Written::new(TimeDelta::hours(48), "48h")),
+                    ..fine()
+                },
+                "max_duration: 4h at most is allowed; 48h is asked for",
             ),
             (port(PortSpec::Tcp(23, 23)), "ports: tcp/22, tcp/8000-8080 alone are allowed; tcp/23 of api is asked for"),
             (port(PortSpec::All), "ports: tcp/22, tcp/8000-8080 alone are allowed; all of api is asked for"),

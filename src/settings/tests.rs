@@ -19,7 +19,7 @@ fn hours(count: i64) -> TimeDelta {
 fn an_empty_file_is_all_defaults() {
     let settings = parse("");
     assert_eq!(settings, Settings::default());
-    assert_eq!((settings.session.default_duration, settings.session.max_duration), (hours(8), hours(24)));
+    assert_eq!((settings.session.default_duration, settings.session.max_duration), (hours(8), hours(24).into()));
     assert_eq!((settings.detect.ipv4.len(), settings.detect.ipv6.len(), settings.detect.agree), (3, 3, 2));
     assert_eq!(settings.detect.timeout, Duration::from_secs(3));
     assert!(!settings.detect.use_proxy && settings.reconcile.collect_expired);
@@ -72,7 +72,10 @@ ports = ["tcp/5432"]
     );
     assert_eq!(settings.user, User { name: Some("Alice Smith".into()), email: Some("alice@example.com".into()) });
     let prefix_lengths = PrefixLengths::new(30, 64).unwrap();
-    assert_eq!(settings.session, Session { default_duration: hours(4), max_duration: hours(744), prefix_lengths });
+    assert_eq!(
+        settings.session,
+        Session { default_duration: hours(4), max_duration: Written::new(hours(744), "31d"), prefix_lengths }
+    );
     assert_eq!(
         settings.detect.ipv4.iter().map(Url::as_str).collect::<Vec<_>>(),
         ["https://a.example/", "https://b.example/ip", "http://127.0.0.1:8080/"]
@@ -624,7 +627,7 @@ fn ports_narrow_and_never_widen() {
     assert_eq!(narrowed(&[]).unwrap(), ["tcp/22", "tcp/8000-8080", "icmp"]);
     assert_eq!(narrowed(&["tcp/8001", "icmp"]).unwrap(), ["tcp/8001", "icmp"]);
     for wide in ["tcp/23", "tcp/8000-8081", "all", "udp/22"] {
-        let expected = format!("{wide} is not among the ports of api: tcp/22, tcp/8000-8080, icmp");
+        let expected = format!("api is not configured for {wide} (its ports: tcp/22, tcp/8000-8080, icmp)");
         assert_eq!(narrowed(&["tcp/22", wide]).unwrap_err(), expected);
     }
 }

@@ -4,6 +4,7 @@
 
 mod crash;
 mod network;
+mod plain_words;
 mod processes;
 mod refused;
 mod stalled;

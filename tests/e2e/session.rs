@@ -67,10 +67,19 @@ fn shown_arg(arg: &str) -> String {
     }
 }
 
+/// What a machine without a scheduler is to do.
+pub(crate) const WITHOUT_SCHEDULER: &str =
+    "have something run this every minute: eg reconcile --timer (the whole line: eg schedule show --with cron)";
+
 /// Targets are worked on at once, so the lines about their grants come in any order, and so do services' answers.
 pub(crate) fn readable(outcome: &Outcome) -> String {
+    // Machines with a scheduler say the shorter of the two.
     let text = outcome.normalised().replace(env!("CARGO_BIN_EXE_eg"), "[EG]");
-    let is_grant = |line: &str| line.starts_with("  ") && (line.contains(" IPv4: ") || line.contains(" IPv6: "));
+    let text = text.replace(WITHOUT_SCHEDULER, "run: eg schedule install");
+    let is_grant = |line: &str| {
+        let families = [" IPv4: ", " IPv4 ", " IPv6: ", " IPv6 "];
+        line.starts_with("  ") && families.iter().any(|family| line.contains(family))
+    };
     let mut lines: Vec<String> = text.lines().map(answers_in_order).collect();
     for group in lines.chunk_by_mut(|a, b| is_grant(a) && is_grant(b)) {
         group.sort();

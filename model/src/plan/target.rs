@@ -823,7 +823,7 @@ impl<'a> Planner<'a> {
             };
             if let Some(misfit) = misfit {
                 let (id, why) = (&rule.id, misfit.why());
-                let message = format!("{id} carries marks that are not its own: {why}; it is left alone");
+                let message = format!("{id} is left alone: {why}");
                 self.note(NoteKind::Misfit, message);
             }
             if !self.dealt_with.contains(&rule.id) {

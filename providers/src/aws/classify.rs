@@ -33,7 +33,8 @@ pub enum Ending {
 /// | `InvalidPermission.Duplicate`, `InvalidPermission.NotFound`, `InvalidSecurityGroupRuleId.NotFound`, `ConflictException`, `EntityAlreadyExists` | Stale |
 /// | `InvalidGroup.NotFound`, `InvalidGroupId.NotFound`, `InvalidSecurityGroupID.NotFound`, `InvalidVpcID.NotFound`, `ResourceNotFoundException`, `NoSuchEntity` | Gone |
 /// | `RulesPerSecurityGroupLimitExceeded`, `SecurityGroupLimitExceeded`, `SecurityGroupsPerInstanceLimitExceeded`, `SecurityGroupsPerInterfaceLimitExceeded`, `TagLimitExceeded`, `ResourceLimitExceeded`, any other `…LimitExceeded`, `ServiceQuotaExceededException` | Limit |
-/// | `ExpiredToken…`, `RequestExpired`, `AuthFailure`, `InvalidClientTokenId`, `UnrecognizedClientException`, `SignatureDoesNotMatch`, `InvalidSignatureException`, `IncompleteSignature`, `MissingAuthenticationToken…`, `InvalidAccessKeyId`, `NotSignedUp`, `RequestTimeTooSkewed` | Credentials |
+/// | `ExpiredToken…`, `RequestExpired` (EC2's word for it) | Expired |
+/// | `AuthFailure`, `InvalidClientTokenId`, `UnrecognizedClientException`, `SignatureDoesNotMatch`, `InvalidSignatureException`, `IncompleteSignature`, `MissingAuthenticationToken…`, `InvalidAccessKeyId`, `NotSignedUp`, `RequestTimeTooSkewed` | Credentials |
 /// | `UnauthorizedOperation`, `AccessDenied…`, `OptInRequired`, `Blocked`, `PendingVerification`, `OperationNotPermitted` | Denied |
 /// | `Invalid…`, `Missing…`, `Malformed…`, `Unsupported…`, `UnknownParameter`, `UnknownPrincipalType.Unsupported`, `ValidationError`, `IncorrectState`, `DependencyViolation`, `VPCIdNotSpecified`, `DefaultVpcDoesNotExist`, `CannotDelete` | Invalid |
 /// | an unlisted code with status 5xx | Transient |
@@ -95,8 +96,7 @@ pub fn classify(code: &str, http_status: Option<u16>, ending: Ending) -> Failure
         "ServiceQuotaExceededException" => C::Limit,
         limit if limit.ends_with("LimitExceeded") => C::Limit,
 
-        "RequestExpired"
-        | "AuthFailure"
+        "AuthFailure"
         | "InvalidClientTokenId"
         | "UnrecognizedClientException"
         | "SignatureDoesNotMatch"
@@ -105,7 +105,9 @@ pub fn classify(code: &str, http_status: Option<u16>, ending: Ending) -> Failure
         | "InvalidAccessKeyId"
         | "NotSignedUp"
         | "RequestTimeTooSkewed" => C::Credentials,
-        token if token.starts_with("ExpiredToken") || token.starts_with("MissingAuthenticationToken") => C::Credentials,
+        "RequestExpired" => C::Expired,
+        expired if expired.starts_with("ExpiredToken") => C::Expired,
+        missing if missing.starts_with("MissingAuthenticationToken") => C::Credentials,
 
         "UnauthorizedOperation" | "OptInRequired" | "Blocked" | "PendingVerification" | "OperationNotPermitted" => {
             C::Denied
@@ -182,9 +184,9 @@ pub(super) const ROWS: &[(&str, u16, FailureClass)] = {
         ("SecurityGroupsPerInterfaceLimitExceeded", 400, C::Limit),
         ("TagLimitExceeded", 400, C::Limit),
         ("ResourceLimitExceeded", 400, C::Limit),
-        ("ExpiredToken", 403, C::Credentials),
-        ("ExpiredTokenException", 403, C::Credentials),
-        ("RequestExpired", 400, C::Credentials),
+        ("ExpiredToken", 403, C::Expired),
+        ("ExpiredTokenException", 403, C::Expired),
+        ("RequestExpired", 400, C::Expired),
         ("AuthFailure", 401, C::Credentials),
         ("InvalidClientTokenId", 403, C::Credentials),
         ("UnrecognizedClientException", 403, C::Credentials),

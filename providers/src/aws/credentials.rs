@@ -1,7 +1,7 @@
 //! Why there are no credentials, in a sentence for people. The SDK's own words name its providers and their states
 //! ("the credential provider was not enabled"), and change from one call to the next.
 
-use super::profiles::profiles;
+use super::{failure::without_number, profiles::profiles, renewal::login_of};
 use aws_config::profile::ProfileSet;
 use aws_credential_types::{
     Credentials,
@@ -41,7 +41,7 @@ pub(super) async fn check_profile(profile: Option<&str>, places: &Places) -> Res
         return Ok(());
     }
     let names: Vec<&str> = known.iter().map(|one| one.name.as_str()).collect();
-    Err(Failure::new(FailureClass::Credentials, unknown_profile(name, &names)))
+    Err(Failure::new(FailureClass::NoProfile, unknown_profile(name, &names)))
 }
 
 fn unknown_profile(name: &str, known: &[&str]) -> String {
@@ -148,7 +148,7 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
 fn reason(error: &CredentialsError) -> String {
     let mut words: Vec<String> = Vec::new();
     for text in chain(error).filter(|error| !error.is::<CredentialsError>()).map(ToString::to_string) {
-        let text = text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+        let text = without_number(&text.lines().map(str::trim).collect::<Vec<_>>().join(" "));
         let text = text
             .rsplit_once("could not be built: ")
             .map_or(text.as_str(), |(_, why)| why)
@@ -168,9 +168,9 @@ fn login(profiles: &ProfileSet) -> Option<String> {
         match profile.get("source_profile").filter(|source| *source != name) {
             Some(source) if profile.get("role_arn").is_some() => name = source.to_owned(),
             _ if profile.get("sso_session").or_else(|| profile.get("sso_start_url")).is_some() => {
-                return Some(format!("aws sso login --profile {name}"));
+                return Some(login_of("aws sso login", &name));
             }
-            _ if profile.get("login_session").is_some() => return Some(format!("aws login --profile {name}")),
+            _ if profile.get("login_session").is_some() => return Some(login_of("aws login", &name)),
             _ => return None,
         }
     }

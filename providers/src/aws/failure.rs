@@ -27,10 +27,14 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
 /// little, the innermost ("Connection refused") most.
 fn words(error: &(dyn Error + 'static)) -> String {
     // The layers of a connection that was not had name the parts of an HTTP client.
-    if chain(error).any(|error| error.is::<ConnectorError>())
-        && let Some(io) = chain(error).filter(|error| error.is::<std::io::Error>()).last()
-    {
-        return format!("the connection failed: {}", on_one_line(&io.to_string()));
+    if let Some(connection) = chain(error).find_map(|error| error.downcast_ref::<ConnectorError>()) {
+        if connection.is_timeout() {
+            return NO_ANSWER.to_owned();
+        }
+        let said = |error: &(dyn Error + 'static)| without_number(&on_one_line(&error.to_string()));
+        let io = chain(error).filter(|error| error.is::<std::io::Error>()).last();
+        let innermost = io.or_else(|| chain(error).last()).map(said).unwrap_or_default();
+        return format!("the connection failed: {innermost}");
     }
     let mut words: Vec<String> = Vec::new();
     for text in chain(error).map(|error| on_one_line(&error.to_string())) {
@@ -39,6 +43,14 @@ fn words(error: &(dyn Error + 'static)) -> String {
         }
     }
     words.join(": ")
+}
+
+/// Nothing came back before the time of the call was up.
+const NO_ANSWER: &str = "no answer in time";
+
+/// The number of a system's error says nothing that its words do not.
+pub(super) fn without_number(text: &str) -> String {
+    text.split_once(" (os error ").map_or(text, |(words, _)| words).to_owned()
 }
 
 /// The SDK's list of every place where it looked for credentials in vain helps nobody.
@@ -66,7 +78,8 @@ fn without_credentials(tried: &str, error: &(dyn Error + 'static), credentials: 
     if let Some(role) = role_error(credentials) {
         let mut failure = of_call(&format!("{tried}: assume the role"), role);
         // What passes by itself stays so; whatever else STS refuses is about the credentials, so somebody has to act.
-        if !matches!(failure.class, FailureClass::Throttled | FailureClass::Transient | FailureClass::Unknown) {
+        let passes = matches!(failure.class, FailureClass::Throttled | FailureClass::Transient | FailureClass::Unknown);
+        if !passes && !failure.class.is_of_credentials() {
             failure.class = FailureClass::Credentials;
         }
         return failure;
@@ -143,7 +156,9 @@ where
         return Failure::new(FailureClass::Local, format!("{tried}: {none}"));
     }
     if let Some(unknown) = chain(error).find_map(unknown_issuer) {
-        return Failure::new(FailureClass::Local, format!("{tried}: {unknown}"));
+        tracing::debug!("{tried}: {unknown}");
+        let said = "the server's certificate is signed by an authority that this machine does not trust";
+        return Failure::new(FailureClass::Local, format!("{tried}: {said}"));
     }
     if let Some(credentials) = chain(error).skip(1).find_map(|error| error.downcast_ref::<CredentialsError>()) {
         return without_credentials(tried, error.source().unwrap_or(error), credentials);
@@ -164,8 +179,11 @@ where
         None if chain(error).any(|error| error.is::<CutOff>()) => format!("{tried}: {CutOff}"),
         None => match (status, error.source()) {
             (Some(status), _) if ending != Ending::NoAnswer => {
-                format!("{tried}: an answer that is not AWS's, HTTP status {status}")
+                format!(
+                    "{tried}: unexpected reply (HTTP {status}), not from AWS: check the proxy, the VPN and the region"
+                )
             }
+            _ if matches!(error, SdkError::TimeoutError(_)) => format!("{tried}: {NO_ANSWER}"),
             (_, Some(source)) => format!("{tried}: {}", words(source)),
             _ => format!("{tried}: {error}"),
         },

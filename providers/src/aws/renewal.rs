@@ -43,7 +43,7 @@ impl Files {
 }
 
 /// A login for a profile. `default` is the one without a name.
-fn login_of(command: &str, profile: &str) -> String {
+pub(super) fn login_of(command: &str, profile: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.@+/:=".contains(c);
     match profile {
         "default" => command.to_owned(),

@@ -517,7 +517,7 @@ async fn endings_without_an_answer_leave_the_outcome_open() {
     for (play, words, patience) in [
         (Play::Reset, "Connection reset", Duration::from_secs(10)),
         (Play::Refused, "Connection refused", Duration::from_secs(10)),
-        (Play::Never, "timeout", Duration::from_millis(100)),
+        (Play::Never, "no answer in time", Duration::from_millis(100)),
     ] {
         let replay = Replay::new([play]);
         let quick = Options { call_timeout: patience, ..options(&replay) };
@@ -1090,7 +1090,7 @@ async fn a_role_is_assumed_through_the_same_endpoint() {
 
     for (play, class) in [
         (Play::sts_error(403, "AccessDenied"), FailureClass::Credentials),
-        (Play::sts_error(403, "ExpiredToken"), FailureClass::Credentials),
+        (Play::sts_error(403, "ExpiredToken"), FailureClass::Expired),
         (Play::sts_error(400, "ValidationError"), FailureClass::Credentials),
         (Play::sts_error(400, "Throttling"), FailureClass::Throttled),
         (Play::sts_error(503, "ServiceUnavailable"), FailureClass::Transient),
@@ -1182,7 +1182,7 @@ async fn in_a_child() {
     assert_eq!(by_chain.credentials_end(now).await, CredentialsEnd::ShellOnly);
 
     let failure = aws.security_groups(&missing).await.err().unwrap();
-    assert_eq!(failure.class, FailureClass::Credentials, "{failure}");
+    assert_eq!(failure.class, FailureClass::NoProfile, "{failure}");
     assert_eq!(failure.message, "AWS profile \"nobody\" does not exist (known: prod)");
 
     let asked = replay.asked();

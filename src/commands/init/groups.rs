@@ -1,11 +1,13 @@
 //! The groups of an account: as they are offered, and as somebody names them.
 
+use super::ports;
 use crate::{
     commands::resource::openings,
     error::{CommandError, Kind},
     output::text::escape_controls,
     prompt::cut,
 };
+use eg_model::permission::PortSpec;
 use eg_providers::Group;
 use std::collections::BTreeSet;
 use unicode_width::UnicodeWidthStr;
@@ -35,6 +37,20 @@ pub(super) fn named<'g>(groups: &'g [Group], wanted: &str) -> Result<&'g Group, 
             let message = format!("\"{wanted}\" is the name of {}: {}", several.len(), list(several));
             Err(CommandError::new(Kind::Usage, message).hint("name it by id"))
         }
+    }
+}
+
+/// A group with the ports that are named with it: `prod-api:tcp/22,tcp/443`. A name may hold colons itself, so the whole
+/// text is tried as a name first.
+pub(super) fn with_ports<'g>(groups: &'g [Group], wanted: &str) -> Result<(&'g Group, Vec<PortSpec>), CommandError> {
+    let whole = || named(groups, wanted).map(|group| (group, Vec::new()));
+    let is_name = groups.iter().any(|group| group.name == wanted);
+    let Some((name, list)) = wanted.rsplit_once(':').filter(|_| !is_name) else { return whole() };
+    match (named(groups, name), ports(list)) {
+        (Ok(group), Ok(ports)) => Ok((group, ports)),
+        (Ok(_), Err(error)) => Err(CommandError::new(Kind::Usage, error)),
+        (Err(error), Ok(_)) => Err(error),
+        (Err(_), Err(_)) => whole(),
     }
 }
 
@@ -106,12 +122,24 @@ mod tests {
 
     #[test]
     fn groups_by_id_or_name() {
-        let groups = [group("sg-1", "web", &[]), group("sg-2", "web", &[]), group("sg-3", "api", &[])];
+        let groups = [("sg-1", "web"), ("sg-2", "web"), ("sg-3", "api"), ("sg-4", "team:web")];
+        let groups = groups.map(|(id, name)| group(id, name, &[]));
         assert_eq!(named(&groups, "sg-2").unwrap().id, "sg-2");
         assert_eq!(named(&groups, "api").unwrap().id, "sg-3");
         let twice = named(&groups, "web").unwrap_err();
         assert_eq!(twice.message, "\"web\" is the name of 2: sg-1 web, sg-2 web");
+        let with = |text: &str| with_ports(&groups, text).map(|(group, ports)| (group.id.as_str(), ports.len()));
+        assert_eq!(with("api").unwrap(), ("sg-3", 0));
+        assert_eq!(with("sg-2:tcp/22,443").unwrap(), ("sg-2", 2));
+        assert_eq!(with("team:web").unwrap(), ("sg-4", 0), "a name that holds a colon");
+        assert_eq!(with("team:web:ssh").unwrap(), ("sg-4", 1));
+        assert!(with("sg-2:tpc/22").unwrap_err().message.starts_with("\"tpc/22\" is not a port: "));
+        assert!(with("gone:22").unwrap_err().message.starts_with("no group is \"gone\" by id or name"));
+        assert!(with("team:wbe").unwrap_err().message.starts_with("no group is \"team:wbe\" by id or name"));
         let none = named(&groups, "db").unwrap_err();
-        assert_eq!(none.message, "no group is \"db\" by id or name; there are: sg-1 web, sg-2 web, sg-3 api");
+        assert_eq!(
+            none.message,
+            "no group is \"db\" by id or name; there are: sg-1 web, sg-2 web, sg-3 api, sg-4 team:web"
+        );
     }
 }

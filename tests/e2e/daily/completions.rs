@@ -139,6 +139,22 @@ fn bash_completes() {
     completes(&world, "bash", &["--norc", "-c"], script, &id);
 }
 
+/// Each shell that this machine has loads its script, and completes a command.
+#[test]
+fn every_shell_completes_a_command() {
+    let world = World::new();
+    let zsh = "compdef() { :; }; _describe() { print -rl -- ${(P)@[-1]} }; source <(eg completions zsh); \
+               words=(eg sess); CURRENT=2; _clap_dynamic_completer_eg";
+    for (shell, args, script) in [
+        ("zsh", &["-f", "-c"][..], zsh),
+        ("fish", &["--no-config", "-c"], "eg completions fish | source; complete -C 'eg sess'"),
+    ] {
+        let Some(output) = in_shell(&world, shell, args, script) else { continue };
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success() && err.is_empty() && out.contains("session"), "{shell}: {out}\n{err}");
+    }
+}
+
 /// bash takes the answer apart by itself.
 #[test]
 fn bash_tells_candidates_apart() {

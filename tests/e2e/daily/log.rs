@@ -54,7 +54,7 @@ fn a_rules_whole_life() {
     let page = world.eg(&["log"]).expect_code(0);
     let header = "WHEN                     WHO          WHAT";
     assert!(page.stdout.starts_with(header), "{page}");
-    for word in [" started ", " opened ", " closed ", " stopped ", " refused ", " session is ", " until "] {
+    for word in [" started ", " opened ", " closed ", " stopped ", " refused ", " session open ", " until "] {
         assert!(page.stdout.contains(word), "{word} in {page}");
     }
     for bookkeeping in ["claimed", "intent", "lease-closed", "grant-status", "retag", ":00Z"] {

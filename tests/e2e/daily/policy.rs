@@ -248,3 +248,16 @@ fn a_policy_that_is_gone_opens_nothing() {
     let outcome = start().expect_code(1);
     assert!(error_of(&outcome).contains("policy.toml cannot be read"), "{outcome}");
 }
+
+/// A limit and a wish are shown as they were written: nobody finds `2d` in a file that says `48h`.
+#[test]
+fn durations_are_echoed_as_they_were_written() {
+    let site = Administered::new("max_duration = \"48h\"");
+    let config = site.world.default_config().replace("[detect]", "[session]\nmax_duration = \"31d\"\n[detect]");
+    site.world.write_config(&config);
+    let refused = site.eg(&["session", "start", "--duration", "72h"]).expect_code(1);
+    let said = error_of(&refused);
+    assert!(said.ends_with("/policy.toml: max_duration: 48h at most is allowed; 72h is asked for"), "{refused}");
+    let doctor = site.eg(&["doctor"]);
+    assert!(doctor.stdout.contains("sessions of 48h at most"), "{doctor}");
+}

@@ -36,7 +36,7 @@ fn a_bar_while_it_takes_its_time_and_nothing_of_it_after() {
     let after = left.screen.contents();
     assert_eq!(left.code, Some(0), "{after}");
     let lines: Vec<&str> = after.lines().collect();
-    assert_eq!(lines[lines.len() - 2..], ["  prod-api-sg IPv4: APPLIED", "✓ Session is ACTIVE"], "{after}");
+    assert_eq!(lines[lines.len() - 2..], ["  prod-api-sg IPv4 tcp/22: APPLIED", "✓ Session is ACTIVE"], "{after}");
     assert!(!after.contains(BAR) && !after.contains("[ "), "{after}");
     assert!(left.cooked && !left.screen.hide_cursor());
 }

@@ -109,3 +109,53 @@ fn a_limit_is_named_with_what_was_typed() {
     let refused = world.eg(&["start", "--duration", "48h"]).expect_code(2);
     assert_eq!(error_of(&refused), "48h is longer than max_duration (24h)");
 }
+
+/// As `stop` and `extend`: the newest that is live; and where none is, the newest.
+#[test]
+fn get_takes_the_newest() {
+    let world = World::new();
+    let none = world.eg(&["get"]).expect_code(1);
+    assert_eq!(error_of(&none), "there is no session yet");
+    let older = start_id(&world.here, &["--only", "dev"]);
+    world.advance(60);
+    let newer = start_id(&world.here, &["--only", "prod-db-sg"]);
+    let shown = |said: &str, id: &str| {
+        let page = world.eg(&["session", "get"]).expect_code(0);
+        assert!(page.stderr.contains(&format!("→ Session {} ({said})", &id[..8])), "{page}");
+        assert!(page.stdout.starts_with(&format!("Session {id}\n")), "{page}");
+        assert_eq!(world.eg(&["get", "--output", "json"]).expect_code(0).json_as("session")["id"], id);
+    };
+    shown("the newest live session", &newer);
+    world.eg(&["stop", &newer]).expect_code(0);
+    shown("the newest live session", &older);
+    world.eg(&["stop"]).expect_code(0);
+    shown("the newest session; none is live", &newer);
+}
+
+#[test]
+fn an_extension_that_is_too_long_says_how_much_fits() {
+    let world = World::new();
+    world.write_config(&world.default_config().replace("[detect]", "[session]\nmax_duration = \"1d\"\n[detect]"));
+    let id = start_id(&world.here, &["--only", "dev", "--duration", "2h"]);
+    for (by, said) in [("--hours", "30"), ("--duration", "30h")] {
+        let refused = world.eg(&["extend", by, said]).expect_code(2);
+        let expected =
+            format!("30h more would exceed max_duration (1d); you can extend session {} by up to 22h", &id[..8]);
+        assert_eq!(error_of(&refused), expected);
+    }
+}
+
+/// Words of the record (APPLIED, PARTIAL, an id of 32 digits) are for programs.
+#[test]
+fn the_log_speaks_plainly() {
+    let world = World::new();
+    start_id(&world.here, &["--only", "dev"]);
+    world.eg(&["stop"]).expect_code(0);
+    let log = world.eg(&["log"]).expect_code(0);
+    for said in ["state file created", "access open", "session open", "access ended"] {
+        assert!(log.stdout.contains(said), "{said}: {log}");
+    }
+    for said in ["APPLIED", "ACTIVE", "REMOVED", "session is", "access is", "record created"] {
+        assert!(!log.stdout.contains(said), "{said}: {log}");
+    }
+}

@@ -122,7 +122,7 @@ fn https_by_certificates_that_the_environment_names_and_through_its_proxy() {
     let eg = |args: &[&str]| world.here.command(args).env("AWS_ENDPOINT_URL", tls.endpoint());
     let trusting = |args: &[&str]| eg(args).env("SSL_CERT_FILE", tls.authority());
     let refused = eg(&["session", "start"]).run().expect_code(1);
-    says(&refused, "invalid peer certificate: UnknownIssuer");
+    says(&refused, "the server's certificate is signed by an authority that this machine does not trust");
     says(&refused, "or set SSL_CERT_FILE to a file of CA certificates");
     assert_eq!(world.cloud.snapshot(), before);
     assert_eq!(sessions(&world), Vec::<serde_json::Value>::new(), "nothing is recorded");

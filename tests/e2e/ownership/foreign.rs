@@ -157,7 +157,7 @@ fn our_tags_on_a_rule_made_by_hand_are_reported_and_left() {
     world.advance(2 * MINUTE);
     let told = pass(&world.here, 0);
     let notes = world.eg(&["--output", "json", "reconcile", "--dry-run"]).json_as("reconcile");
-    says(&told, &format!("{copy} carries marks that are not its own"));
+    says(&told, &format!("{copy} is left alone"));
     assert!(notes["notes"].to_string().contains("misfit"), "{notes:#}");
 
     stop(&world.here, &id).expect_code(0);
@@ -165,7 +165,7 @@ fn our_tags_on_a_rule_made_by_hand_are_reported_and_left() {
     // Long past every lease, still not collected.
     world.advance(7 * HOUR);
     let told = reconcile(&world.here);
-    says(&told, &format!("{other} carries marks that are not its own"));
+    says(&told, &format!("{other} is left alone"));
     assert_eq!(told.code(), Some(0), "{told}");
     assert_eq!(world.cloud.snapshot(), before);
 }

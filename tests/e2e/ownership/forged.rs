@@ -62,15 +62,15 @@ fn forged_tags_have_no_rule_closed() {
 
     let swept = central.eg(&["sweep", "--region", REGION]).expect_code(0);
     says(&swept, "✓ 0 of 5 rules closed");
-    says(&swept, "its marks do not fit: its description does not name the session of its tags; eg never touches it");
-    says(&swept, "its marks do not fit: eg cannot open such a rule; eg never touches it");
+    says(&swept, "its description does not name the session of its tags; eg never touches it");
+    says(&swept, "eg never opens a rule as wide as this, whatever its tags say; eg never touches it");
     let listed = central.eg(&["sweep", "--region", REGION, "--output", "json"]).expect_code(0).json_as("sweep");
     assert!(listed["rules"].as_array().unwrap().iter().all(|rule| rule["state"] == "misfit"), "{listed:#}");
     assert_eq!(world.cloud.snapshot(), before);
 
     // The first pass of a new record collects, and so does every one after a minute.
     let told = pass(&colleague, 0);
-    ids.iter().for_each(|id| says(&told, &format!("{id} carries marks that are not its own: ")));
+    ids.iter().for_each(|id| says(&told, &format!("{id} is left alone: ")));
     for _ in 0..2 {
         assert_eq!(world.cloud.snapshot(), before);
         world.advance(2 * MINUTE);
@@ -115,7 +115,7 @@ fn a_twin_with_our_own_lease_is_not_adopted() {
     let group = world.cloud.rules(world.group(API));
 
     let told = pass(&world.here, 0);
-    says(&told, &format!("{twin} carries marks that are not its own"));
+    says(&told, &format!("{twin} is left alone"));
     let sessions = world.eg(&["--output", "json", "session", "list"]).expect_code(0).json_as("sessions");
     assert_eq!(sessions[0]["resourceIps"][0]["coverage"], "foreign", "{sessions:#}");
     world.eg(&["session", "stop", "--all"]);

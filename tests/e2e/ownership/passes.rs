@@ -286,11 +286,11 @@ fn cron_hears_of_a_warning_once() {
     let rule = our_rule(&world, API);
     let copy = world.cloud.authorize(world.group(API), "tcp/8443", &cidr(), "by hand", &tags(&rule));
     let told = world.eg(&["reconcile", "--timer"]).expect_code(0);
-    says(&told, &format!("warning: {copy} carries marks that are not its own"));
+    says(&told, &format!("warning: {copy} is left alone"));
     world.advance(MINUTE);
     assert_eq!(world.eg(&["reconcile", "--timer"]).expect_code(0).stderr, "");
     world.advance(6 * HOUR);
-    says(&world.eg(&["reconcile", "--timer"]).expect_code(0), "carries marks that are not its own");
+    says(&world.eg(&["reconcile", "--timer"]).expect_code(0), "is left alone");
 }
 
 /// The watch opens what another process only recorded, and closes what another process could not.

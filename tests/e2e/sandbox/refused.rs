@@ -48,7 +48,7 @@ fn credentials_that_ended_before_a_start_refuse_it() {
     world.faults([Fault::ExpiredToken]);
     let refused = begin(&world, &["--duration", "2h"]).expect_code(1);
     says(&refused, "error: nothing was opened: ");
-    says(&refused, "or log in again with aws sso login");
+    says(&refused, "hint: log in again (for SSO: aws sso login)");
     assert_eq!((world.changes().len(), world.sessions_of(&world.here).len()), (0, 0));
     world.faults([] as [Rule; 0]);
     begin(&world, &["--duration", "2h"]).expect_code(0);

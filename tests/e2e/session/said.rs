@@ -103,16 +103,16 @@ fn a_start_shows_its_own_lines() {
     world.advance(3600);
     let started = world.eg(&["session", "start", "--only", "prod-api-sg"]).expect_code(0);
     assert!(!started.stderr.contains("REMOVED"), "{started}");
-    assert!(started.stderr.contains("  prod-api-sg IPv4: APPLIED\n"), "{started}");
+    assert!(started.stderr.contains("  prod-api-sg IPv4 tcp/22: APPLIED\n"), "{started}");
     // Where such lines are shown, they name their session.
     world.eg(&["session", "stop"]).expect_code(0);
     let other = start_id(&world.here, &["--only", "prod-api-sg", "--duration", "1h", "--ipv4", "198.51.100.9"]);
     start_id(&world.here, &["--only", "prod-api-sg"]);
     world.advance(3600);
     let stopped = world.eg(&["session", "stop"]).expect_code(0);
-    let line = |id: &str| format!("  session {}: prod-api-sg IPv4: REMOVED\n", &id[..8]);
+    let line = |id: &str| format!("  session {}: prod-api-sg IPv4 tcp/22: REMOVED\n", &id[..8]);
     assert!(stopped.stderr.contains(&line(&other)) && !stopped.stderr.contains(&line(&old)), "{stopped}");
-    assert!(stopped.stderr.contains("\n  prod-api-sg IPv4: REMOVED\n"), "{stopped}");
+    assert!(stopped.stderr.contains("\n  prod-api-sg IPv4 tcp/22: REMOVED\n"), "{stopped}");
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! `eg session start`: which addresses, which resources, what is said when it does not work out.
 
-use super::{Tale, config_with_missing_group, error_of, get, start, start_id};
-use crate::harness::{Fault, IPV4, World};
+use super::{Tale, WITHOUT_SCHEDULER, config_with_missing_group, error_of, get, start, start_id};
+use crate::{
+    daily::schedule::Host,
+    harness::{Fault, IPV4, World, eg::EgCommand},
+};
 
 #[test]
 fn explicit_addresses_are_exactly_these() {
@@ -204,11 +207,14 @@ fn warnings_end_when_their_causes_do() {
     let outcome = world.eg(&args).expect_code(0);
     assert!(outcome.stderr.contains("warning: no scheduled job is installed"), "{outcome}");
     assert!(outcome.stderr.contains("come from this shell's environment"), "{outcome}");
-    let line = outcome.stderr.lines().find(|line| line.contains("* * * * *")).expect("a line for cron");
-    for path in [world.here.config_path(), world.here.state_path()] {
-        assert!(line.contains(&*path.to_string_lossy()), "{line}");
-    }
-    assert!(line.contains("reconcile --timer") && line.contains(env!("CARGO_BIN_EXE_eg")), "{line}");
+    // One short line says what to do: what it installs, or, without a scheduler, what to run.
+    let hints = |command: EgCommand| {
+        let outcome = command.run().expect_code(0);
+        let lines = outcome.stderr.lines().filter(|line| line.starts_with("hint: ") && !line.contains("profile"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(hints(Host::with_cron(&world).command(&args)), ["hint: run: eg schedule install"]);
+    assert_eq!(hints(world.here.command(&args).env("PATH", world.dir())), [format!("hint: {WITHOUT_SCHEDULER}")]);
 
     world.eg(&["reconcile"]).expect_code(0);
     assert!(world.eg(&args).stderr.contains("no scheduled job"), "by hand is not by a timer");
@@ -232,19 +238,22 @@ fn the_cron_line_carries_proxies_and_files() {
     let world = World::new();
     let outcome = world
         .here
-        .command(&["session", "start", "--no-wait", "--ipv4", "198.51.100.7"])
+        .command(&["schedule", "show", "--with", "cron"])
         .env("HTTPS_PROXY", "http://proxy.example:3128")
         .env("AWS_CONFIG_FILE", world.dir().join("my config"))
         .run()
         .expect_code(0);
-    let line = outcome.stderr.lines().find(|line| line.contains("* * * * *")).expect("a line for cron");
+    let line = outcome.stdout.lines().find(|line| line.contains("* * * * *")).expect("a line for cron");
+    for path in [world.here.config_path(), world.here.state_path()] {
+        assert!(line.contains(&*path.to_string_lossy()), "{line}");
+    }
+    assert!(line.contains("reconcile --timer") && line.contains(env!("CARGO_BIN_EXE_eg")), "{line}");
     assert!(line.contains(" AWS_CONFIG_FILE='"), "{line}");
     assert!(line.contains("my config' HTTPS_PROXY=http://proxy.example:3128 /"), "{line}");
     // A password is nothing for the log of a build.
     let start = world.here.command(&["session", "start", "--no-wait", "--ipv4", "198.51.100.7"]);
     let outcome = start.env("HTTPS_PROXY", "http://alice:secret@proxy.example:3128").run().expect_code(0);
     assert!(!outcome.stderr.contains("secret"), "{outcome}");
-    assert!(outcome.stderr.contains("eg schedule show --with cron"), "{outcome}");
 }
 
 #[test]

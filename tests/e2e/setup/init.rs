@@ -311,3 +311,48 @@ fn a_change_meanwhile_is_not_replaced() {
     let dir = world.here.config_path().parent().unwrap().to_owned();
     assert_eq!(fs::read_dir(dir).unwrap().count(), 1, "no backup of what is still there");
 }
+
+/// A group that is open to the world, on whichever port, is never called closed: neither where groups are offered nor
+/// before the ports are chosen.
+#[test]
+fn a_group_that_is_open_to_the_world_on_another_port_is_not_called_closed() {
+    let mut world = World::bare();
+    let group = world.make_group("web");
+    world.cloud.authorize(&group, "tcp/443", "0.0.0.0/0", "", &[]);
+    write_profile(&world.here, "work", Some(REGION));
+    let init = person(&world, &["init"]).on_a_terminal(&[
+        ("Region", "\r"),
+        ("Which groups should eg open?", "web"),
+        ("open? web", " \r"),
+        ("Ports to open on ", "22\r"),
+        ("Write this to ", "n\r"),
+    ]);
+    let init = init.expect_code(1);
+    let line = init.stdout.lines().find(|line| line.contains(&group)).expect("the group is offered");
+    assert!(line.contains("opens tcp/443 to the world") && !line.contains("closed"), "{init}");
+}
+
+#[test]
+fn each_group_with_its_own_ports() {
+    let mut world = World::bare();
+    let (web, db) = (world.make_group("web"), world.make_group("db"));
+    let init = |groups: &[&str], more: &[&str]| {
+        let groups: Vec<&str> = groups.iter().flat_map(|group| ["--group", *group]).collect();
+        world.eg(&[&["init", "--force", "--yes", "--region", REGION], groups.as_slice(), more].concat())
+    };
+    let ports = || {
+        let text = fs::read_to_string(world.here.config_path()).unwrap();
+        text.lines().filter(|line| line.starts_with("ports = ")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    init(&[&format!("{web}:tcp/22,tcp/443"), "db:5432"], &[]).expect_code(0);
+    assert_eq!(ports(), ["ports = [\"tcp/22\", \"tcp/443\"]", "ports = [\"tcp/5432\"]"]);
+    // --port is for the rest; a group that is named twice has the ports of both.
+    init(&["web", "db:5432", "db:ssh,5432"], &["--port", "https"]).expect_code(0);
+    assert_eq!(ports(), ["ports = [\"tcp/443\"]", "ports = [\"tcp/5432\", \"tcp/22\"]"]);
+    let before = ports();
+    let wrong = init(&[&format!("{db}:tpc/22")], &[]).expect_code(2);
+    assert!(error_of(&wrong).starts_with("\"tpc/22\" is not a port"), "{wrong}");
+    let none = init(&["web:22", "db"], &[]).expect_code(2);
+    assert_eq!(error_of(&none), "not a terminal: pass --port");
+    assert_eq!(ports(), before, "nothing was written");
+}

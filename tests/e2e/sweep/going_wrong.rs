@@ -86,7 +86,7 @@ fn lost_and_late_answers() {
 fn what_stays_open_is_said() {
     let cases = [
         (Fault::Deny, 1, "refused", "`eg iam-policy --sweep` prints"),
-        (Fault::ExpiredToken, 1, "refused", "renew the credentials"),
+        (Fault::ExpiredToken, 1, "refused", "log in again"),
         (Fault::ResetBefore, 3, "unknown", "run eg sweep again"),
     ];
     side_by_side(&cases, |(fault, code, outcome, hint)| {

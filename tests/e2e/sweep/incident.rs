@@ -209,7 +209,7 @@ fn a_rule_whose_marks_were_spoilt_is_named() {
     tag(&world, &spoilt, "eg:marks", "00000000");
     let done = sweep(&here, &["--revoke-all", "--owner", &alice, "--even-if-held", "--yes"], 3);
     says(&done, &format!("{spoilt} (tcp/"));
-    says(&done, "stays open: its marks do not fit (they are of another rule");
+    says(&done, "stays open: its tags belong to a different rule: they were copied");
     assert_eq!(ids(&world, "api"), [spoilt.as_str()], "{other} is closed");
     world.region.revoke_by_hand(world.group("api"), &spoilt).unwrap();
     world.ends();

@@ -29,7 +29,7 @@ fn never_collected_and_always_reported() {
         world().rule(wide("2001:db8::/63", &leases)).plans(&[], &[], &misfits());
     }
     let note = &world().rule(forged(&[])).plan().notes[0].message;
-    assert!(note.contains("its description does not name the session of its tags; it is left alone"), "{note}");
+    assert!(note.contains("is left alone: its description does not name the session of its tags"), "{note}");
     let widest = wide("203.0.113.0/24", &[]);
     world().rule(widest).plans(&[], &[step("collect", &["sgr-1"])], &[]);
 }
