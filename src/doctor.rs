@@ -9,7 +9,7 @@ use crate::{
     lock::Holder,
     output::text::shell_quoted,
     policy::PolicyError,
-    schedule::host::{Installed, Scheduler},
+    schedule::{host::Scheduler, scheduled::Scheduled},
     settings::{Detect, Resource, site::SitePolicy},
 };
 use chrono::TimeDelta;
@@ -75,17 +75,24 @@ pub fn clock(skews: &[TimeDelta]) -> Option<Finding> {
     })
 }
 
-/// Whether something closes sessions on time. `seen` is when a scheduled run was last seen, as text; `switched`, whether
-/// rules close by switches in the cloud besides: then a schedule that is missing is no reason not to open.
+/// What is known of the job that closes sessions.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct JobState {
+    /// What closes sessions on time.
+    pub scheduled: Scheduled,
+    /// The scheduler whose job runs something else than it would today, or whose timer is stopped.
+    pub outdated: Option<Scheduler>,
+    /// When the last run of a job or a watch was.
+    pub last_run: Option<Timestamp>,
+    /// Cloud expiry closes rules too: a job that is missing is no reason not to open then.
+    pub cloud_expiry: bool,
+}
+
+/// Says whether something closes sessions on time.
 #[must_use]
-pub fn schedule(
-    scheduled: bool,
-    seen: Option<&str>,
-    installed: Option<(Scheduler, Installed)>,
-    switched: bool,
-) -> Finding {
-    match scheduler(scheduled, seen, installed) {
-        Finding { level: Level::Bad, message, advice, .. } if switched => {
+pub fn schedule(job: &JobState, shown: impl Fn(Timestamp) -> String) -> Finding {
+    match scheduler(job, shown) {
+        Finding { level: Level::Bad, message, advice, .. } if job.cloud_expiry => {
             let (what, _) = message.split_once(": ").unwrap_or((&message, ""));
             let message = format!("{what}: only the switches in the cloud close rules on time");
             Finding { advice, ..Finding::warning("schedule", message, "") }
@@ -94,36 +101,47 @@ pub fn schedule(
     }
 }
 
-fn scheduler(scheduled: bool, seen: Option<&str>, installed: Option<(Scheduler, Installed)>) -> Finding {
+/// First match: a job that does not run is worse than one that is outdated.
+fn scheduler(job: &JobState, shown: impl Fn(Timestamp) -> String) -> Finding {
     let check = "schedule";
-    let place = installed.filter(|(_, how)| *how != Installed::No);
-    let outdated = place.is_some_and(|(_, how)| how == Installed::Outdated);
-    match (scheduled, seen, place) {
-        (true, Some(seen), _) if !outdated => Finding::good(check, format!("the last run was {seen}")),
-        (_, _, Some((scheduler, Installed::Outdated))) => Finding::warning(
+    let last = job.last_run.map(|at| format!("the last run was {}", shown(at)));
+    let update = "bring it up to date: eg schedule install";
+    let outdated =
+        |scheduler: Scheduler| format!("the job in {} is not as it would be installed today", scheduler.as_str());
+    match (job.scheduled, job.outdated) {
+        (Scheduled::InSandbox, _) => Finding::good(check, "not needed in the sandbox"),
+        (Scheduled::Idle(_, since), Some(scheduler)) => {
+            Finding::bad(check, format!("{}, and it has not run since {}", outdated(scheduler), shown(since)), update)
+        }
+        (Scheduled::Idle(scheduler, since), None) => Finding::bad(
             check,
-            format!("the job in {} is not as it would be installed today", scheduler.as_str()),
-            "bring it up to date: eg schedule install",
-        ),
-        (true, _, _) => Finding::good(check, "runs regularly"),
-        (false, None, Some((scheduler, _))) => Finding::warning(
-            check,
-            format!("installed with {}, and it has not run yet", scheduler.as_str()),
-            "wait a minute, then: eg doctor",
-        ),
-        (false, Some(seen), Some((scheduler, _))) => Finding::bad(
-            check,
-            format!("installed with {}, but it has not run since {seen}", scheduler.as_str()),
+            format!("installed with {}, but it has not run since {}", scheduler.as_str(), shown(since)),
             match scheduler {
                 Scheduler::Systemd => "see: systemctl --user list-timers; without a login: loginctl enable-linger",
                 _ => "is the cron service running? systemctl status cron",
             },
         ),
-        (false, _, None) => Finding::bad(
+        (Scheduled::No, Some(scheduler)) => {
+            Finding::bad(check, format!("{}, and it has never run", outdated(scheduler)), update)
+        }
+        (Scheduled::No | Scheduled::NotAsked, None) => Finding::bad(
             check,
             "nothing runs `eg reconcile`: a session is not closed on time",
             "run: eg schedule install",
         ),
+        (_, Some(scheduler)) => Finding::warning(check, outdated(scheduler), update),
+        (Scheduled::Watch, None) => {
+            Finding::good(check, format!("eg reconcile --watch runs; {}", last.as_deref().unwrap_or("no run yet")))
+        }
+        (Scheduled::Job(scheduler), None) => match last {
+            Some(last) => Finding::good(check, format!("installed with {}; {last}", scheduler.as_str())),
+            None => Finding::warning(
+                check,
+                format!("installed with {}, and it has not run yet", scheduler.as_str()),
+                "wait a minute, then: eg doctor",
+            ),
+        },
+        (Scheduled::Heard, None) => Finding::good(check, last.unwrap_or_else(|| "runs regularly".to_owned())),
     }
 }
 
@@ -382,26 +400,31 @@ mod tests {
 
     #[test]
     fn schedules() {
-        use Installed::{Current, No, Outdated};
-        use Level::{Bad, Good, Warning};
-        let cron = |how| Some((Scheduler::Cron, how));
-        for (scheduled, seen, installed, level) in [
-            (true, Some("now"), cron(Current), Good),
-            (true, Some("now"), None, Good),
-            (true, Some("now"), cron(No), Good),
-            (true, Some("now"), cron(Outdated), Warning),
-            (false, None, cron(Outdated), Warning),
-            (false, None, cron(Current), Warning),
-            (false, Some("then"), cron(Current), Bad),
-            (false, Some("then"), cron(No), Bad),
-            (false, None, None, Bad),
+        let at = |minute: u32| format!("2026-02-27T10:{minute:02}:00Z").parse::<Timestamp>().unwrap();
+        let cron = Scheduler::Cron;
+        for (scheduled, outdated, last_run, level, words) in [
+            (Scheduled::InSandbox, None, None, Level::Good, "not needed in the sandbox"),
+            (Scheduled::Watch, None, Some(0), Level::Good, "eg reconcile --watch runs; the last run was 10:00"),
+            (Scheduled::Watch, None, None, Level::Good, "eg reconcile --watch runs; no run yet"),
+            (Scheduled::Watch, Some(cron), Some(0), Level::Warning, "not as it would be installed today"),
+            (Scheduled::Job(cron), None, Some(0), Level::Good, "installed with cron; the last run was 10:00"),
+            (Scheduled::Job(cron), None, None, Level::Warning, "it has not run yet"),
+            (Scheduled::Job(cron), Some(cron), Some(0), Level::Warning, "not as it would be installed today"),
+            (Scheduled::Idle(cron, at(7)), None, Some(0), Level::Bad, "but it has not run since 10:07"),
+            (Scheduled::Idle(cron, at(7)), Some(cron), None, Level::Bad, "today, and it has not run since 10:07"),
+            (Scheduled::Heard, None, Some(0), Level::Good, "the last run was 10:00"),
+            (Scheduled::No, Some(cron), None, Level::Bad, "today, and it has never run"),
+            (Scheduled::No, None, Some(0), Level::Bad, "nothing runs `eg reconcile`"),
         ] {
-            let found = schedule(scheduled, seen, installed, false);
-            assert_eq!(found.level, level, "{scheduled} {seen:?} {installed:?}: {found:?}");
-            assert_eq!(found.advice.is_empty(), level == Good);
-            let with_switches = schedule(scheduled, seen, installed, true);
-            assert_eq!(with_switches.level, if level == Bad { Warning } else { level }, "{with_switches:?}");
-            assert_eq!(with_switches.message.contains("only the switches in the cloud"), level == Bad);
+            let job = JobState { scheduled, outdated, last_run: last_run.map(at), cloud_expiry: false };
+            let shown = |at: Timestamp| at.format("%H:%M").to_string();
+            let found = schedule(&job, shown);
+            assert_eq!(found.level, level, "{job:?}: {found:?}");
+            assert!(found.message.contains(words), "{job:?}: {found:?}");
+            // What closes in the cloud makes a schedule that is missing no reason not to open.
+            let also = schedule(&JobState { cloud_expiry: true, ..job }, shown);
+            let expected = if level == Level::Bad { Level::Warning } else { level };
+            assert_eq!((also.level, also.advice), (expected, found.advice), "{job:?}");
         }
     }
 

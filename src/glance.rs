@@ -4,6 +4,7 @@ use eg_model::{
     Timestamp,
     lease::Lease,
     session::{Grant, GrantStatus, Session},
+    target::TargetKey,
 };
 use eg_state::{LastRuns, StateError, Store};
 
@@ -30,7 +31,7 @@ impl Glance {
     }
 
     /// When there is something to do next: the next expiry, retry or settle deadline on record, or what the last pass
-    /// said. A moment that has passed is due.
+    /// said. A session that has ended since the last reconcile is due from its end. A moment that has passed is due.
     #[must_use]
     pub fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
         let live = self.sessions.iter().filter(|session| session.status.is_live()).map(|session| session.expires_at);
@@ -40,6 +41,21 @@ impl Glance {
         let concerns = |lease: &&Lease| closing.iter().any(|grant| grant.reach.target == *lease.target());
         let settling = self.leases.iter().filter(concerns).filter_map(Lease::settles_at);
         let said = self.runs.reconcile.as_ref().and_then(|run| run.next_wake_at).filter(|at| *at > now);
-        live.chain(retries).chain(settling).chain(said).min()
+        live.chain(retries).chain(settling).chain(self.untried_ends()).chain(said).min()
+    }
+
+    /// The ends of sessions that no pass has tried to close yet, be it a reconcile or a stop.
+    fn untried_ends(&self) -> impl Iterator<Item = Timestamp> {
+        let reconciled = self.runs.reconcile.as_ref().map(|run| run.finished_at);
+        let ended = self.sessions.iter().filter(|session| !session.status.is_live());
+        ended.filter_map(move |session| {
+            let end = session.ended_at.unwrap_or(session.expires_at);
+            let removing = |grant: &&Grant| grant.status == GrantStatus::Removing;
+            let targets: Vec<&TargetKey> = session.grants.iter().filter(removing).map(|g| &g.reach.target).collect();
+            let tried = |lease: &Lease| lease.next_try_at.is_some() || lease.last_sent_at.is_some_and(|at| at >= end);
+            let stopped = self.leases.iter().any(|lease| targets.contains(&lease.target()) && tried(lease));
+            let untried = !targets.is_empty() && !stopped && reconciled.is_none_or(|at| at < end);
+            untried.then_some(end)
+        })
     }
 }

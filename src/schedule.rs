@@ -5,14 +5,14 @@
 //! |---|---|
 //! | `crontab` | a crontab with or without our line; every other line stays as it is |
 //! | `systemd` | a user's service and timer |
-//! | `printed` | launchd and the Task Scheduler: text to install by hand |
+//! | `launchd` | launchd: text to install by hand |
 //! | `variables` | the file of the variables that hold a password |
 //! | `host` | what this machine has, asked through `crontab` and `systemctl` |
 //! | `scheduled` | the scheduler's answer: what closes sessions on time |
 
 pub mod crontab;
 pub mod host;
-pub mod printed;
+pub mod launchd;
 pub mod scheduled;
 pub mod systemd;
 pub mod variables;

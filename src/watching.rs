@@ -1,12 +1,18 @@
-//! The sign that an `eg reconcile --watch` runs for a state file: the watch holds `<state>.watch` locked for as long as it
-//! lives. The operating system releases the lock however the watch ends.
+//! The sign that an `eg reconcile --watch` runs for a state file: a watch holds `<state>.watch` locked for itself alone for
+//! as long as it lives. The operating system releases the lock however the watch ends. Commands that ask for the sign lock
+//! the file together for a moment, so they never take each other for a watch.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    thread::sleep,
+    time::Duration,
 };
+
+/// A command that asks holds the lock for microseconds. A watch that begins tries again this often, a millisecond apart.
+const TRIES: u32 = 100;
 
 fn path(state: &Path) -> PathBuf {
     let mut name = state.as_os_str().to_owned();
@@ -14,37 +20,120 @@ fn path(state: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Holds the lock, which several watches share, until the file is dropped.
-///
-/// # Errors
-/// The file cannot be made or locked.
-pub fn hold(state: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path(state))?;
-    file.lock_shared()?;
-    Ok(file)
+/// The sign of one watch. Of several watches for one state file one shows the sign, and the others wait for their turn.
+#[derive(Debug)]
+pub struct Sign {
+    file: File,
+    shown: bool,
+}
+
+impl Sign {
+    /// Makes the sign, and shows it unless another watch does. It goes when this is dropped.
+    ///
+    /// # Errors
+    /// The file cannot be made or locked.
+    pub fn new(state: &Path) -> io::Result<Self> {
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path(state))?;
+        let mut sign = Self { file, shown: false };
+        for _ in 0..TRIES {
+            sign.show()?;
+            if sign.shown {
+                break;
+            }
+            sleep(Duration::from_millis(1));
+        }
+        Ok(sign)
+    }
+
+    /// Shows the sign from now on if no other watch shows it. To be called again and again: the other watch may have ended.
+    ///
+    /// # Errors
+    /// The file cannot be locked.
+    pub fn show(&mut self) -> io::Result<()> {
+        if self.shown {
+            return Ok(());
+        }
+        match self.file.try_lock() {
+            Ok(()) => self.shown = true,
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        Ok(())
+    }
 }
 
 /// True if a watch runs.
 #[must_use]
 pub fn is_held(state: &Path) -> bool {
     let Ok(file) = File::open(path(state)) else { return false };
-    matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::thread;
 
     #[test]
     fn held_while_a_watch_runs() {
         let dir = tempfile::tempdir().unwrap();
         let state = dir.path().join("state.db");
         assert!(!is_held(&state), "there is no file");
-        let (one, other) = (hold(&state).unwrap(), hold(&state).unwrap());
+        let (one, mut other) = (Sign::new(&state).unwrap(), Sign::new(&state).unwrap());
         assert!(is_held(&state));
         drop(one);
-        assert!(is_held(&state));
+        other.show().unwrap();
+        assert!(is_held(&state), "the other watch shows the sign in its turn");
         drop(other);
         assert!(!is_held(&state));
+    }
+
+    /// Each opens the file for itself, so to the lock they are as many processes.
+    #[test]
+    fn many_who_ask_at_once_are_no_watch() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state.db");
+        drop(Sign::new(&state).unwrap());
+        let ask = |expected: bool| {
+            thread::scope(|scope| {
+                for _ in 0..24 {
+                    scope.spawn(|| {
+                        for _ in 0..500 {
+                            assert_eq!(is_held(&state), expected);
+                        }
+                    });
+                }
+            });
+        };
+        ask(false);
+        let watch = Sign::new(&state).unwrap();
+        ask(true);
+        drop(watch);
+        ask(false);
+    }
+
+    /// A watch that begins among many who ask shows its sign all the same.
+    #[test]
+    fn a_watch_begins_while_many_ask() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state.db");
+        let begun = std::sync::Barrier::new(9);
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    begun.wait();
+                    for _ in 0..500 {
+                        std::hint::black_box(is_held(&state));
+                    }
+                });
+            }
+            begun.wait();
+            let mut sign = Sign::new(&state).unwrap();
+            while !sign.shown {
+                sign.show().unwrap();
+            }
+            assert!(is_held(&state));
+        });
     }
 }

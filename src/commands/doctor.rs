@@ -4,21 +4,19 @@ use super::Context;
 use crate::{
     detect::{Families, survey as survey_addresses},
     doctor::{
-        Elsewhere, Finding, Level, Used, addresses, certificates, clock, cloud_expiry, credentials, listed, lock,
-        missing_group, permissions, policy, schedule, summary, unreadable_group,
+        Elsewhere, Finding, JobState, Level, Used, addresses, certificates, clock, cloud_expiry, credentials, listed,
+        lock, missing_group, permissions, policy, schedule, summary, unreadable_group,
     },
     error::{CommandError, Exit, Kind},
     lock::stalled_holder,
     output::{style, table::Cell, text::escape_controls},
-    playground::is_inside,
     schedule::{
         Job,
-        host::{self, Installed, Scheduler},
-        is_scheduled,
+        host::{self, Installed},
+        scheduled::Scheduled,
     },
     settings::{Resource, Settings},
     survey::{Surveyed, survey},
-    watching,
 };
 use eg_model::{
     Timestamp,
@@ -50,6 +48,8 @@ pub struct DoctorArgs {}
 #[derive(Default)]
 struct Record {
     runs: LastRuns,
+    /// Since when there is a scheduled job.
+    since: Option<Timestamp>,
     /// Targets that were in use, and how they were reached.
     used: BTreeMap<TargetKey, Reach>,
 }
@@ -201,8 +201,10 @@ fn state(context: &Context<'_>) -> (Finding, Record) {
         Ok(false) => Finding::good("state", format!("{shown}: can be made by the first session")),
     };
     let store = context.store_for_reading().ok().flatten();
-    let record = store
-        .and_then(|store| Some(Record { runs: store.last_runs().ok()?, used: context.used_targets(&store).ok()? }));
+    let record = store.and_then(|store| {
+        let (runs, used) = (store.last_runs().ok()?, context.used_targets(&store).ok()?);
+        Some(Record { runs, since: store.scheduled_since().ok().flatten(), used })
+    });
     (finding, record.unwrap_or_default())
 }
 
@@ -211,19 +213,17 @@ fn counted(rules: usize) -> String {
 }
 
 fn scheduled(context: &Context<'_>, settings: &Settings, record: &Record) -> Finding {
-    if is_inside(context.env, &context.state.path) {
-        return Finding::good("schedule", "not needed in the sandbox");
-    }
+    let scheduled = Scheduled::ask(context.env, context.config().ok(), &context.state, &record.runs, record.since);
     let job = context.config().ok().and_then(|config| Job::new(context.env, config, &context.state).ok());
-    // A scheduler that cannot be asked is none: what counts is whether runs are seen.
-    let installed =
-        |scheduler: Scheduler| Some((scheduler, host::installed(context.env, scheduler, job.as_ref()?).ok()?));
-    let on_systemd = installed(Scheduler::Systemd).filter(|(_, how)| *how != Installed::No);
-    let place = on_systemd.or_else(|| installed(Scheduler::Cron));
-    let seen = record.runs.scheduled_at.map(|at| context.zone.format(at));
-    let switched = settings.aws.cloud_expiry.is_some();
-    let runs = is_scheduled(&record.runs, context.env.now()) || watching::is_held(&context.state.path);
-    schedule(runs, seen.as_deref(), place, switched)
+    let found = job.and_then(|job| host::find(context.env, &job));
+    let outdated = found.filter(|(_, how)| *how == Installed::Outdated).map(|(scheduler, _)| scheduler);
+    let last_run = match scheduled {
+        // The job's own runs, since it was installed.
+        Scheduled::Job(_) => record.runs.timer_at.filter(|at| record.since.is_none_or(|since| *at >= since)),
+        _ => record.runs.scheduled_at,
+    };
+    let cloud_expiry = settings.aws.cloud_expiry.is_some();
+    schedule(&JobState { scheduled, outdated, last_run, cloud_expiry }, |at| context.zone.format(at))
 }
 
 /// Whether anything is asked over https: AWS itself, or an echo service.

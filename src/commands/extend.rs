@@ -13,7 +13,7 @@ use eg_model::{
     Timestamp,
     duration::{MIN, format_duration, parse_duration},
     ids::SessionId,
-    session::Session,
+    session::{Session, SessionStatus},
     until::parse_until,
 };
 use eg_state::RunKind;
@@ -143,7 +143,14 @@ fn new_expiry(
     let short = session.id.short();
     if !session.status.is_live() {
         let message = format!("{}; only a live session can be extended", ended_text(session, &context.zone));
-        return Err(CommandError::new(Kind::Refused, message).hint("start a new one with: eg session start"));
+        let error = CommandError::new(Kind::Refused, message);
+        let error = match session.status {
+            SessionStatus::Expiring => {
+                error.hint(format!("it is not closed yet; close it now with: eg session stop {short}"))
+            }
+            _ => error,
+        };
+        return Err(error.hint("start a new one with: eg session start"));
     }
     let (more, given) = match wish {
         Wish::By(more, text) => (*more, *text),

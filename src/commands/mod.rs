@@ -92,7 +92,8 @@ pub struct Context<'a> {
 /// # Errors
 /// The command did not do what was asked, and says why.
 pub fn run(env: &Env, printer: &Printer, cli: &Cli) -> Result<Exit, CommandError> {
-    let context = || Context::new(env, printer, &cli.global);
+    let timed = matches!(&cli.command, Command::Reconcile(args) if args.is_timed());
+    let context = || Context::new(env, printer, &cli.global, timed);
     if cli.global.output == Output::Csv && !matches!(cli.command, Command::Log(_)) {
         let error = CommandError::new(Kind::Usage, "only `eg log` has rows for --output csv");
         return Err(error.hint("use --output json, or table"));
@@ -184,10 +185,16 @@ fn waiting(store: &Store, scope: Option<&BTreeSet<SessionId>>) -> Result<usize, 
 const SHORTEST_PREFIX: usize = 4;
 
 impl<'a> Context<'a> {
-    fn new(env: &'a Env, printer: &'a Printer, global: &'a Global) -> Result<Self, CommandError> {
+    /// `timed`: a scheduler runs this, and mails what is printed every minute.
+    fn new(env: &'a Env, printer: &'a Printer, global: &'a Global, timed: bool) -> Result<Self, CommandError> {
         let loaded = Zone::load(env.var_as_set("TZ"));
         if let Some(unknown) = loaded.unknown {
-            printer.warn(Code::TimeZone, &format!("the time zone {unknown} is not known; times are in UTC"), &[]);
+            let message = format!("the time zone {unknown} is not known; times are in UTC");
+            if timed {
+                tracing::info!("{message}");
+            } else {
+                printer.warn(Code::TimeZone, &message, &[]);
+            }
         }
         Ok(Self {
             env,

@@ -2,6 +2,7 @@
 
 use super::{Context, follow::follow, not_had, notify::notify, watch};
 use crate::{
+    cli::Output,
     error::{CommandError, Exit, Kind},
     output::{json, text::escape_controls},
     reconcile::{Driver, Looks, NoteReport, PASS_LIMIT, PassReport, Request, StepOutcome},
@@ -49,6 +50,13 @@ pub struct ReconcileArgs {
     env_file: Option<PathBuf>,
 }
 
+impl ReconcileArgs {
+    /// True if a scheduler runs this.
+    pub(super) fn is_timed(&self) -> bool {
+        self.timer
+    }
+}
+
 fn interval(text: &str) -> Result<Duration, String> {
     parse_seconds(text, 10..=86_400).map_err(|error| error.to_string())
 }
@@ -63,31 +71,32 @@ pub fn run(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, CommandE
         CommandError::new(Kind::Schedule, begin_again(program, args, &context.env.absolute(file)))
             .hint("write it anew: eg schedule install")
     });
-    let ended = reconcile(context, args);
-    // What is due was closed all the same, as far as that takes no proxy.
-    match variables {
-        Some(error) if ended.is_ok() => Err(error),
-        _ => ended,
-    }
-}
-
-fn reconcile(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, CommandError> {
     if args.dry_run && !context.state.path.exists() {
         context.settings()?;
         let nothing = PassReport::new(RunId(context.env.uuid()), context.env.now());
         context.printer.json(&json::pass(&nothing, &BTreeMap::new()));
         context.printer.remark("Nothing to do.");
-        return Ok(Exit::Done);
+        return variables.map_or(Ok(Exit::Done), Err);
     }
     let runtime = context.runtime()?;
     let ended = runtime.block_on(async {
-        if args.watch { watch::watch(context, args.interval).await } else { once(context, args).await }
+        if !args.watch {
+            return once(context, args, variables).await;
+        }
+        let ended = watch::watch(context, args.interval).await?;
+        variables.map_or(Ok(ended), Err)
     });
     runtime.shutdown_background();
     ended
 }
 
-async fn once(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, CommandError> {
+/// `variables`: why the proxies with a password could not be read. What is due is closed all the same, as far as that takes
+/// no proxy.
+async fn once(
+    context: &Context<'_>,
+    args: &ReconcileArgs,
+    variables: Option<CommandError>,
+) -> Result<Exit, CommandError> {
     let settings = context.settings();
     let site = context.site_policy();
     let mut driver = context.driver(context.store()?, settings.as_ref().ok())?;
@@ -116,12 +125,23 @@ async fn once(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, Comma
         let told = settings.as_ref().ok().and_then(|settings| settings.notify.as_ref());
         notify(context, &driver, told, &report).await;
     }
-    settings?;
-    site?;
-    if let Some(number) = driver.interrupt.asked() {
-        return Ok(Exit::Signal(number));
+    let settings = settings.map_err(|error| match error.kind {
+        Kind::Config => error.hint("until it is mended nothing is opened; what is due is closed all the same"),
+        _ => error,
+    });
+    let error = settings.err().or(site.err()).or(variables);
+    let unattended = args.timer && !args.dry_run && context.global.output != Output::Json;
+    if !args.dry_run && (unattended || error.is_none()) {
+        let news = errors_are_news(context, &driver, error.as_slice(), report.finished);
+        if let Some(error) = error.as_ref().filter(|_| !news) {
+            return Ok(error.kind.exit());
+        }
     }
-    Ok(exit(&report, args.dry_run))
+    match (error, driver.interrupt.asked()) {
+        (Some(error), _) => Err(error),
+        (None, Some(number)) => Ok(Exit::Signal(number)),
+        (None, None) => Ok(exit(&report, args.dry_run)),
+    }
 }
 
 fn exit(report: &PassReport, dry_run: bool) -> Exit {
@@ -246,6 +266,8 @@ pub(super) fn recorded_names(
 const REPORTED: &str = "failure-reported";
 /// The same for warnings. What is not seen in one pass may be seen again in the next collection pass.
 const WARNED: &str = "warning-reported";
+/// The same for errors that keep a pass from opening anything: a configuration or a policy that cannot be read.
+const ERRED: &str = "error-reported";
 /// A failure that goes on is reported again after this long.
 const REPORT_AGAIN: TimeDelta = TimeDelta::hours(6);
 
@@ -351,7 +373,7 @@ impl Shown<'_> {
                 let family = grant.ip_version();
                 let why = grant.error_message().map(|why| format!(": {}", escape_controls(&why))).unwrap_or_default();
                 lines.push(match grant.status {
-                    GrantStatus::Removing => format!("session {short} on {name} {family}: not confirmed closed yet"),
+                    GrantStatus::Removing => unclosed(session, grant),
                     status => format!("session {short} on {name} {family} is {status}{why}"),
                 });
             }
@@ -359,12 +381,27 @@ impl Shown<'_> {
         Ok(lines)
     }
 
+    /// The grants that are to be closed while a target cannot be read, a line each: that something stays open is news, though
+    /// the reason was told before.
+    fn kept_open(&self, store: &Store) -> Result<Vec<String>, CommandError> {
+        if !self.report.notes.iter().any(|item| item.note.kind == NoteKind::Unavailable) {
+            return Ok(Vec::new());
+        }
+        let sessions = store.unfinished_sessions()?;
+        let grants = sessions.iter().flat_map(|session| session.grants.iter().map(move |grant| (session, grant)));
+        let removing = grants.filter(|(_, grant)| grant.status == GrantStatus::Removing);
+        Ok(removing.map(|(session, grant)| unclosed(session, grant)).collect())
+    }
+
     /// What keeps the pass from being a clean one, and what it warns of: always on a terminal; else when it is new,
     /// changes, ends, or was last said six hours ago.
     pub(super) fn failure(&self, driver: &Driver<'_>) -> Result<(), CommandError> {
         let report = self.report;
         let mut store = driver.store.borrow_mut();
-        let what = failure_text(report, &failed_sessions(&store, &report.failed_sessions)?, &[]);
+        let mut what = failure_text(report, &failed_sessions(&store, &report.failed_sessions)?, &[]);
+        for line in self.kept_open(&store)? {
+            what += &format!("\n{line}");
+        }
         let warnings = warning_text(report);
         let failing = self.is_news(store.note(REPORTED)?.as_deref(), &what);
         let warned = self.is_news(store.note(WARNED)?.as_deref(), &warnings);
@@ -376,7 +413,15 @@ impl Shown<'_> {
             noted(store.set_note(WARNED, &format!("{moment} {warnings}")))?;
         }
         if failing {
-            what.lines().for_each(|line| self.context.printer.remark(line));
+            // The warnings above have told the reason already, most often.
+            let told = |line: &str| {
+                let why = line.strip_prefix(PENDING).unwrap_or(line);
+                report
+                    .notes
+                    .iter()
+                    .any(|item| item.note.kind.is_warning() && escape_controls(&item.note.message) == why)
+            };
+            what.lines().filter(|line| !told(line)).for_each(|line| self.context.printer.remark(line));
             noted(store.set_note(REPORTED, &format!("{moment} {what}")))?;
         } else if what.is_empty() && store.note(REPORTED)?.is_some() && noted(store.clear_note(REPORTED))? {
             self.context.printer.remark("✓ Everything is as recorded again");
@@ -384,13 +429,49 @@ impl Shown<'_> {
         Ok(())
     }
 
-    /// Whether there is something to say that was not said lately. `said`: when, a space, and what.
     fn is_news(&self, said: Option<&str>, what: &str) -> bool {
-        let (at, before) = said.and_then(|text| text.split_once(' ')).unwrap_or_default();
-        let age = |at: Timestamp| (self.report.finished - at).abs();
-        let recent = at.parse::<Timestamp>().is_ok_and(|at| age(at) < REPORT_AGAIN);
-        !what.is_empty() && (self.context.env.stderr_is_terminal || !recent || before != what)
+        is_news(self.context, said, what, self.report.finished)
     }
+}
+
+/// Whether there is something to say that was not said lately. `said`: when, a space, and what.
+fn is_news(context: &Context<'_>, said: Option<&str>, what: &str, now: Timestamp) -> bool {
+    let (at, before) = said.and_then(|text| text.split_once(' ')).unwrap_or_default();
+    let recent = at.parse::<Timestamp>().is_ok_and(|at| (now - at).abs() < REPORT_AGAIN);
+    !what.is_empty() && (context.env.stderr_is_terminal || !recent || before != what)
+}
+
+/// True if these errors have to be told, by the same rule as a failure. Says itself that one has ended. Where the record
+/// cannot be read or written they are told.
+pub(super) fn errors_are_news(
+    context: &Context<'_>,
+    driver: &Driver<'_>,
+    errors: &[CommandError],
+    now: Timestamp,
+) -> bool {
+    let what = errors.iter().map(|error| error.message.as_str()).collect::<Vec<_>>().join("\n");
+    let mut store = driver.store.borrow_mut();
+    let mut judged = || -> Result<bool, StateError> {
+        let said = store.note(ERRED)?;
+        let news = is_news(context, said.as_deref(), &what, now);
+        if news {
+            store.set_note(ERRED, &format!("{} {what}", now.format("%Y-%m-%dT%H:%M:%SZ")))?;
+        } else if let Some(said) = said.filter(|_| what.is_empty()) {
+            store.clear_note(ERRED)?;
+            let before = said.split_once(' ').and_then(|(_, before)| before.lines().next()).unwrap_or_default();
+            context.printer.remark(&format!("✓ Fixed: {}", escape_controls(before)));
+        }
+        Ok(news)
+    };
+    judged().unwrap_or_else(|error| {
+        tracing::info!("that it was told cannot be noted: {error}");
+        !what.is_empty()
+    })
+}
+
+fn unclosed(session: &Session, grant: &Grant) -> String {
+    let (short, name) = (session.id.short(), escape_controls(&grant.resource_name));
+    format!("session {short} on {name} {}: not confirmed closed yet", grant.ip_version())
 }
 
 /// Whether it could be noted that something was told. Where the record cannot be written for now, which the pass has told,
@@ -435,6 +516,9 @@ fn failed_sessions(store: &Store, ids: &[SessionId]) -> Result<Vec<Session>, Com
     Ok(found.into_iter().flatten().collect())
 }
 
+/// Stands before the reason why a pass has not done everything.
+const PENDING: &str = "Still pending: ";
+
 /// The failure in words that stay the same while it does: no times, no counts.
 fn failure_text(report: &PassReport, failed: &[Session], open_ends: &[String]) -> String {
     if report.converged && report.state_errors.is_empty() {
@@ -455,7 +539,7 @@ fn failure_text(report: &PassReport, failed: &[Session], open_ends: &[String]) -
         })
         .collect();
     if lines.is_empty() {
-        lines.extend(report.summary().map(|summary| format!("Still pending: {}", escape_controls(&summary))));
+        lines.extend(report.summary().map(|summary| format!("{PENDING}{}", escape_controls(&summary))));
     }
     if lines.is_empty() {
         lines.extend(open_ends.iter().cloned());

@@ -8,7 +8,7 @@ use crate::{
     schedule::{
         Job,
         host::{self, Installed, Scheduler},
-        printed, variables,
+        launchd, variables,
     },
     warning::Code,
 };
@@ -32,8 +32,8 @@ pub struct ShowArgs {
 
 /// Have `eg reconcile` run every minute: a systemd user timer where there is one, else a line in the crontab
 ///
-/// Doing it again changes nothing, or brings an older job up to date. Other lines of the crontab stay as they are. For
-/// launchd and the Task Scheduler the text is printed, to be installed by hand.
+/// Doing it again changes nothing, or brings an older job up to date where it is. With another scheduler (`--with`) the job
+/// moves there. Other lines of the crontab stay as they are. For launchd the text is printed, to be installed by hand.
 #[derive(Debug, Default, clap::Args)]
 #[command(after_help = "Example: eg schedule install")]
 pub struct InstallArgs {
@@ -43,8 +43,8 @@ pub struct InstallArgs {
 
 /// Take away what `install` put in place
 ///
-/// Nothing closes a session on time then, unless something else runs `eg reconcile`. For launchd and the Task Scheduler it
-/// says what to do, and does nothing.
+/// Nothing closes a session on time then, unless something else runs `eg reconcile`. Without `--with` the job is removed from
+/// every scheduler that has it. For launchd it says what to do, and does nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: eg schedule remove")]
 pub struct RemoveArgs {
@@ -54,19 +54,21 @@ pub struct RemoveArgs {
 
 #[derive(Debug, Default, clap::Args)]
 struct With {
-    /// Which scheduler [default: what this machine has]
+    /// Which scheduler [default: the one that has the job, else what this machine has]
     #[arg(long, value_name = "SCHEDULER", value_enum)]
     with: Option<Scheduler>,
 }
 
 impl With {
-    fn scheduler(&self) -> Result<Scheduler, CommandError> {
+    /// The scheduler that was asked for, else the one that has the job, else the one of this machine.
+    fn scheduler(&self, context: &Context<'_>, job: &Job) -> Result<Scheduler, CommandError> {
         let nothing = || {
             CommandError::new(Kind::Schedule, "this machine has neither a systemd user manager nor a crontab command")
                 .hint("keep this running instead: eg reconcile --watch")
-                .hint("or see what a scheduler takes: eg schedule show --with systemd|cron|launchd|task-scheduler")
+                .hint("or see what a scheduler takes: eg schedule show --with systemd|cron|launchd")
         };
-        self.with.or_else(host::scheduler).ok_or_else(nothing)
+        let has_it = || host::find(context.env, job).map(|(scheduler, _)| scheduler);
+        self.with.or_else(has_it).or_else(host::scheduler).ok_or_else(nothing)
     }
 }
 
@@ -124,14 +126,21 @@ pub fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit, Comman
         return place.by_hand();
     }
     let changed = host::install(context.env, place.scheduler, &place.job)?;
+    // One job is enough. The new one is in place before the old one goes.
+    let left = place.leave_others();
     note(context, changed, Store::note_schedule);
-    place.json(&LastRuns::default(), Some(Installed::Current), changed)?;
+    let installed = host::installed(context.env, place.scheduler, &place.job)?;
+    place.json(&LastRuns::default(), Some(installed), changed || !left.is_empty())?;
     let name = place.scheduler.as_str();
     context.printer.result(&if changed {
         format!("✓ Installed with {name}: `eg reconcile` runs every minute\n")
     } else {
-        format!("✓ Installed with {name} already; nothing was changed\n")
+        let nothing = if left.is_empty() { "; nothing was changed" } else { "" };
+        format!("✓ Installed with {name} already{nothing}\n")
     });
+    for other in left {
+        context.printer.result(&format!("✓ Removed from {}: one job is enough\n", other.as_str()));
+    }
     place.hint_at_linger();
     Ok(Exit::Done)
 }
@@ -178,24 +187,41 @@ pub fn remove(context: &Context<'_>, args: &RemoveArgs) -> Result<Exit, CommandE
     if place.only_printed() {
         return Err(place.removed_by_hand());
     }
-    let changed = host::remove(context.env, place.scheduler, &place.job)?;
-    note(context, changed, Store::note_schedule_removed);
-    place.json(&LastRuns::default(), Some(Installed::No), changed)?;
-    let name = place.scheduler.as_str();
-    context.printer.result(&if changed {
-        format!("✓ Removed from {name}: nothing closes a session on time now\n")
-    } else {
+    let others: Vec<Scheduler> = if args.with.with.is_some() { Vec::new() } else { place.others().collect() };
+    let all = || [place.scheduler].into_iter().chain(others.iter().copied());
+    let (mut removed, mut failed) = (Vec::new(), None);
+    for scheduler in all() {
+        match host::remove(context.env, scheduler, &place.job) {
+            Ok(true) => removed.push(scheduler),
+            Ok(false) => {}
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    note(context, !removed.is_empty() && failed.is_none(), Store::note_schedule_removed);
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    let left = all().filter_map(|scheduler| host::installed(context.env, scheduler, &place.job).ok());
+    let installed = left.into_iter().find(|how| *how != Installed::No).unwrap_or(Installed::No);
+    place.json(&LastRuns::default(), Some(installed), !removed.is_empty())?;
+    context.printer.result(&if removed.is_empty() {
         "Nothing to remove.\n".to_owned()
+    } else {
+        let names: Vec<&str> = removed.into_iter().map(Scheduler::as_str).collect();
+        let closes = if installed == Installed::No { ": nothing closes a session on time now" } else { "" };
+        format!("✓ Removed from {}{closes}\n", names.join(" and "))
     });
-    if host::installed(context.env, place.scheduler, &place.job)? != Installed::No {
-        let hint = "edit it yourself: crontab -e".to_owned();
-        context.printer.warn(
-            Code::Schedule,
-            "a line that somebody wrote by hand still runs it; eg leaves that alone",
-            &[hint],
-        );
+    if installed != Installed::No {
+        warn_by_hand(context);
     }
     Ok(Exit::Done)
+}
+
+/// Warns of a line of the crontab that `eg` has not written.
+fn warn_by_hand(context: &Context<'_>) {
+    let hint = "edit it yourself: crontab -e".to_owned();
+    let message = "a line that somebody wrote by hand still runs it; eg leaves that alone";
+    context.printer.warn(Code::Schedule, message, &[hint]);
 }
 
 /// A job and who is to run it.
@@ -208,18 +234,45 @@ struct Place<'a> {
 impl<'a> Place<'a> {
     fn new(context: &'a Context<'a>, with: &With) -> Result<Self, CommandError> {
         let job = Job::new(context.env, context.config()?, &context.state)?;
-        Ok(Self { context, scheduler: with.scheduler()?, job })
+        Ok(Self { context, scheduler: with.scheduler(context, &job)?, job })
     }
 
     fn only_printed(&self) -> bool {
-        matches!(self.scheduler, Scheduler::Launchd | Scheduler::TaskScheduler)
+        self.scheduler == Scheduler::Launchd
+    }
+
+    /// The other schedulers that hold something of this job.
+    fn others(&self) -> impl Iterator<Item = Scheduler> {
+        let others = [Scheduler::Systemd, Scheduler::Cron].into_iter().filter(|other| *other != self.scheduler);
+        others.filter(|other| host::holds(self.context.env, *other, &self.job))
+    }
+
+    /// Removes the job from every other scheduler, and says from which. What cannot be removed is told, and is no reason to
+    /// call the job that is in place not installed.
+    fn leave_others(&self) -> Vec<Scheduler> {
+        let mut left = Vec::new();
+        for other in self.others() {
+            match host::remove(self.context.env, other, &self.job) {
+                Ok(true) => left.push(other),
+                Ok(false) => {}
+                Err(error) => {
+                    let message = format!("the job is in {} too, and cannot be removed: {error}", other.as_str());
+                    self.context.printer.warn(Code::Schedule, &message, &[]);
+                    continue;
+                }
+            }
+            if host::holds(self.context.env, other, &self.job) {
+                warn_by_hand(self.context);
+            }
+        }
+        left
     }
 
     fn where_to(&self) -> &'static str {
         match self.scheduler {
             Scheduler::Cron => "your crontab",
             Scheduler::Systemd => "your systemd user units",
-            Scheduler::Launchd | Scheduler::TaskScheduler => self.scheduler.as_str(),
+            Scheduler::Launchd => self.scheduler.as_str(),
         }
     }
 
@@ -233,9 +286,13 @@ impl<'a> Place<'a> {
         if self.reads_a_file() {
             let (file, names) = (self.job.variables_file(), &self.job.secrets);
             let names: Vec<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
+            let who = if self.only_printed() {
+                "Make that file by hand"
+            } else {
+                "`eg schedule install` writes that file; by hand"
+            };
             self.context.printer.result(&format!(
-                "It reads {}, which may hold a password, from {} (mode 0600). `eg schedule install` writes that file; by \
-                 hand:\n{}\n",
+                "It reads {}, which may hold a password, from {} (mode 0600). {who}:\n{}\n",
                 names.join(", "),
                 escape_controls(&file.to_string_lossy()),
                 escape_controls(&variables::by_hand(&self.job)),
@@ -246,7 +303,7 @@ impl<'a> Place<'a> {
 
     /// Whether the job reads variables with a password from a file of their own.
     fn reads_a_file(&self) -> bool {
-        !self.only_printed() && !self.job.secrets.is_empty()
+        !self.job.secrets.is_empty()
     }
 
     /// Refuses to show what could not be installed as it is shown.
@@ -259,20 +316,13 @@ impl<'a> Place<'a> {
         self.json(&LastRuns::default(), Some(Installed::No), false)?;
         self.print()?;
         let error = host::only_printed(self.scheduler, "install");
-        let steps = match self.scheduler {
-            Scheduler::Launchd => printed::launchd_steps(&self.job),
-            _ => vec!["run the line above".to_owned()],
-        };
-        Err(steps.into_iter().fold(error, CommandError::hint))
+        Err(launchd::steps(&self.job).into_iter().fold(error, CommandError::hint))
     }
 
     /// What was installed by hand is removed by hand; whether it is there was not asked.
     fn removed_by_hand(&self) -> CommandError {
-        let steps = match self.scheduler {
-            Scheduler::Launchd => printed::launchd_removal(&self.job),
-            _ => vec![printed::task_removal(&self.job)],
-        };
-        steps.into_iter().fold(host::only_printed(self.scheduler, "remove"), CommandError::hint)
+        let error = host::only_printed(self.scheduler, "remove");
+        launchd::removal(&self.job).into_iter().fold(error, CommandError::hint)
     }
 
     /// How the job stands. Where that cannot be found out, what would be installed is still worth showing: it is what

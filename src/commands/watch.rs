@@ -5,19 +5,19 @@
 use super::{
     Context,
     notify::notify,
-    reconcile::{Pass, Shown, recorded_names},
+    reconcile::{Pass, Shown, errors_are_news, recorded_names},
 };
 use crate::{
     error::{CommandError, Exit},
     output::json,
     reconcile::{Driver, KnownRights, LoadCache},
     warning::Code,
-    watching,
+    watching::Sign,
 };
 use chrono::TimeDelta;
 use eg_model::{Timestamp, ids::SessionId};
 use eg_state::RunKind;
-use std::{cell::RefCell, collections::BTreeSet, time::Duration};
+use std::{cell::RefCell, collections::BTreeSet, io, time::Duration};
 use tokio::time::sleep;
 
 /// SIGHUP.
@@ -29,8 +29,7 @@ const LOOK: Duration = Duration::from_secs(2);
 /// Reconciles until a signal ends it. One bad pass never does.
 pub(super) async fn watch(context: &Context<'_>, interval: Duration) -> Result<Exit, CommandError> {
     let mut driver = context.driver(context.store()?, None)?;
-    let _held = watching::hold(&context.state.path)
-        .inspect_err(|error| tracing::info!("that a watch runs cannot be said: {error}"));
+    let mut sign = Sign::new(&context.state.path).inspect_err(no_sign).ok();
     let interval = TimeDelta::from_std(interval).unwrap_or(TimeDelta::seconds(60));
     while driver.interrupt.asked().is_none() {
         if driver.store.borrow().is_replaced()
@@ -48,7 +47,7 @@ pub(super) async fn watch(context: &Context<'_>, interval: Duration) -> Result<E
             }
         };
         let next = wake.map_or(now + interval, |wake| wake.min(now + interval)).max(now + TimeDelta::seconds(2));
-        until(context, &driver, asked, next).await;
+        until(context, &driver, &mut sign, asked, next).await;
     }
     // To be stopped is what --watch expects; to lose its terminal is not.
     Ok(match driver.interrupt.asked() {
@@ -72,12 +71,12 @@ fn read_anew(context: &Context<'_>, driver: &mut Driver<'_>) -> Result<(), Comma
 }
 
 async fn pass(context: &Context<'_>, driver: &mut Driver<'_>) -> Result<Option<Timestamp>, CommandError> {
-    let settings = context.settings();
-    if let Err(error) = &settings {
-        context.printer.warn(Code::Error(error.kind), &error.message, &error.hints);
-    }
-    if let Err(error) = context.site_policy() {
-        context.printer.warn(Code::Error(error.kind), &error.message, &error.hints);
+    let (settings, site) = (context.settings(), context.site_policy());
+    let errors: Vec<CommandError> = settings.as_ref().err().into_iter().chain(site.as_ref().err()).cloned().collect();
+    if errors_are_news(context, driver, &errors, context.env.now()) {
+        for error in &errors {
+            context.printer.warn(Code::Error(error.kind), &error.message, &error.hints);
+        }
     }
     let settings = settings.ok();
     // Credentials are read from their files anew: they may have been renewed since the last pass.
@@ -132,9 +131,18 @@ impl Asked {
     }
 }
 
+/// Other commands cannot know then that a watch runs, which says it in the log alone: what is due is closed all the same.
+fn no_sign(error: &io::Error) {
+    tracing::info!("the sign of this watch cannot be shown: {error}");
+}
+
 /// Waits until `next`, a signal, a change of what is asked for, or a clock that has jumped back.
-async fn until(context: &Context<'_>, driver: &Driver<'_>, mut asked: Asked, next: Timestamp) {
+async fn until(context: &Context<'_>, driver: &Driver<'_>, sign: &mut Option<Sign>, mut asked: Asked, next: Timestamp) {
     loop {
+        // Another watch may have ended.
+        if let Some(Err(error)) = sign.as_mut().map(Sign::show) {
+            no_sign(&error);
+        }
         let now = context.env.now();
         if now >= next || now < asked.at || driver.interrupt.asked().is_some() || asked.has_changed(driver) {
             return;

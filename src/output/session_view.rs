@@ -89,11 +89,11 @@ impl View {
         match &self.runs.reconcile {
             None => "reconcile has never run".to_owned(),
             Some(run) if run.finished_at < session.expires_at => {
-                format!("no reconcile since {}", self.zone.clock(run.finished_at))
+                format!("no reconcile since {}", self.zone.clock_near(run.finished_at, self.now))
             }
             Some(run) => {
                 let why = run.summary.as_deref().unwrap_or("not everything could be closed");
-                format!("last reconcile {}: {}", self.zone.clock(run.finished_at), escape_controls(why))
+                format!("last reconcile {}: {}", self.zone.clock_near(run.finished_at, self.now), escape_controls(why))
             }
         }
     }

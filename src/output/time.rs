@@ -116,6 +116,13 @@ impl Zone {
         self.write(time, "%H:%M")
     }
 
+    /// `HH:MM` on the same day as `now`; else with its date.
+    #[must_use]
+    pub fn clock_near(&self, time: Timestamp, now: Timestamp) -> String {
+        let day = |time| self.write(time, "%Y-%m-%d");
+        if day(time) == day(now) { self.clock(time) } else { self.write(time, "%Y-%m-%d %H:%M") }
+    }
+
     fn write(&self, time: Timestamp, pattern: &str) -> String {
         let local = time.naive_utc().checked_add_signed(self.offset(time)).unwrap_or(time.naive_utc());
         local.format(pattern).to_string()
@@ -144,6 +151,9 @@ mod tests {
         assert_eq!(loaded.zone.format(at("2026-02-27T17:00:00Z")), "2026-02-27 18:00:00 CET");
         assert_eq!(loaded.zone.format(at("2026-07-01T22:30:59Z")), "2026-07-02 00:30:59 CEST");
         assert_eq!(loaded.zone.clock(at("2026-07-01T22:30:59Z")), "00:30");
+        let near = |now: &str| loaded.zone.clock_near(at("2026-07-01T22:30:59Z"), at(now));
+        assert_eq!(near("2026-07-02T21:59:59Z"), "00:30");
+        assert_eq!(near("2026-07-01T21:59:59Z"), "2026-07-02 00:30");
         // The last Sunday of March 2026 is the 29th; the clock goes from 02:00 to 03:00.
         assert_eq!(loaded.zone.clock(at("2026-03-29T00:59:59Z")), "01:59");
         assert_eq!(loaded.zone.clock(at("2026-03-29T01:00:00Z")), "03:00");

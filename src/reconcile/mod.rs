@@ -42,6 +42,7 @@ use crate::{
     settings::{CloudExpiry, site::SitePolicy},
     signals::Interrupt,
 };
+use chrono::TimeDelta;
 use eg_model::{
     Timestamp,
     damage::damage_at,
@@ -350,7 +351,10 @@ impl<'a> Driver<'a> {
         }
         report.failed_sessions = live.iter().filter(|s| s.status == SessionStatus::Failed).map(|s| s.id).collect();
         let expiries = live.iter().map(|session| session.expires_at).filter(|at| *at > now);
-        report.next_wake = report.next_wake.into_iter().chain(expiries).min();
+        // A target that could not be read may have something to close, and no lease of its says when to try again.
+        let unread = report.notes.iter().any(|item| item.note.kind == NoteKind::Unavailable);
+        let again = unread.then(|| now + UNREAD_AGAIN);
+        report.next_wake = report.next_wake.into_iter().chain(expiries).chain(again).min();
         report.finished = now;
         if let Some(number) = number {
             let result = RunResult {
@@ -365,6 +369,9 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 }
+
+/// A target that could not be read is read again after this long.
+const UNREAD_AGAIN: TimeDelta = TimeDelta::minutes(1);
 
 fn add_way(ways: &mut Vec<Reach>, reach: Reach) {
     if !ways.iter().any(|known| known.same_way(&reach)) {

@@ -22,8 +22,6 @@ pub enum Scheduler {
     Cron,
     /// macOS; printed, not installed.
     Launchd,
-    /// Windows; printed, not installed.
-    TaskScheduler,
 }
 
 impl Scheduler {
@@ -34,7 +32,6 @@ impl Scheduler {
             Self::Systemd => "systemd",
             Self::Cron => "cron",
             Self::Launchd => "launchd",
-            Self::TaskScheduler => "task-scheduler",
         }
     }
 }
@@ -87,9 +84,6 @@ fn systemctl(args: &[&str]) -> Result<Output, CommandError> {
 pub fn scheduler() -> Option<Scheduler> {
     if cfg!(target_os = "macos") {
         return Some(Scheduler::Launchd);
-    }
-    if cfg!(windows) {
-        return Some(Scheduler::TaskScheduler);
     }
     if run("systemctl", &["--user", "show-environment"], None).is_ok_and(|output| output.status.success()) {
         return Some(Scheduler::Systemd);
@@ -150,6 +144,17 @@ pub fn find(env: &Env, job: &Job) -> Option<(Scheduler, Installed)> {
     schedulers.filter_map(stands).find(|(_, how)| *how != Installed::No)
 }
 
+/// True if a scheduler holds something of a job, be it a unit that is not enabled: what [`remove`] takes away, and a line
+/// that somebody wrote by hand. A scheduler that cannot be asked holds nothing.
+#[must_use]
+pub fn holds(env: &Env, scheduler: Scheduler, job: &Job) -> bool {
+    match scheduler {
+        Scheduler::Cron => read_crontab().is_ok_and(|table| crontab::installed(&table, job).is_some()),
+        Scheduler::Systemd => units_at(env, job).is_ok_and(|units| units.iter().any(|(path, _)| path.exists())),
+        Scheduler::Launchd => false,
+    }
+}
+
 /// How a job stands with a scheduler, the file of its variables included.
 ///
 /// # Errors
@@ -183,7 +188,7 @@ fn listed(env: &Env, scheduler: Scheduler, job: &Job) -> Result<Installed, Comma
                 (false, _) => Installed::No,
             }
         }
-        Scheduler::Launchd | Scheduler::TaskScheduler => Installed::No,
+        Scheduler::Launchd => Installed::No,
     })
 }
 
@@ -195,7 +200,7 @@ pub fn install(env: &Env, scheduler: Scheduler, job: &Job) -> Result<bool, Comma
     if installed(env, scheduler, job)? == Installed::Current {
         return Ok(false);
     }
-    if matches!(scheduler, Scheduler::Launchd | Scheduler::TaskScheduler) {
+    if scheduler == Scheduler::Launchd {
         return Err(only_printed(scheduler, "install"));
     }
     job.check_carried(scheduler)?;
@@ -291,7 +296,7 @@ pub fn remove(env: &Env, scheduler: Scheduler, job: &Job) -> Result<bool, Comman
     let (was_there, other) = match scheduler {
         Scheduler::Cron => (remove_line(job)?, Scheduler::Systemd),
         Scheduler::Systemd => (remove_units(env, job)?, Scheduler::Cron),
-        Scheduler::Launchd | Scheduler::TaskScheduler => return Err(only_printed(scheduler, "remove")),
+        Scheduler::Launchd => return Err(only_printed(scheduler, "remove")),
     };
     // A line that the user wrote stays, and so does what it reads.
     let is_read = |by| listed(env, by, job).is_ok_and(|how| how != Installed::No);
@@ -333,7 +338,6 @@ pub fn text(env: &Env, scheduler: Scheduler, job: &Job) -> Result<Vec<(Option<Pa
     Ok(match scheduler {
         Scheduler::Cron => vec![(None, crontab::entry(job))],
         Scheduler::Systemd => units_at(env, job)?.into_iter().map(|(path, text)| (Some(path), text)).collect(),
-        Scheduler::Launchd => vec![(None, super::printed::launchd(job))],
-        Scheduler::TaskScheduler => vec![(None, super::printed::task_scheduler(job))],
+        Scheduler::Launchd => vec![(None, super::launchd::property_list(job))],
     })
 }

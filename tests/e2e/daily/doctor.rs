@@ -177,10 +177,50 @@ fn nothing_is_scheduled() {
     assert_eq!(message, "installed with cron, and it has not run yet");
     world.eg(&["reconcile", "--timer"]).expect_code(0);
     well(&world);
-    world.advance(16 * 60);
+    world.advance(8 * 3600);
+    well(&world);
+    assert!(doctor(&world).stdout.contains("✓ schedule: installed with cron; the last run was "), "a night's sleep");
+}
+
+/// The scheduler says whether there is a job; runs that others made before tell nothing of it.
+#[test]
+fn a_job_is_judged_by_its_own_runs() {
+    let world = healthy();
+    let host = Host::with_cron(&world);
+    world.advance(3600);
+    host.command(&["schedule", "install"]).run().expect_code(0);
+    let schedule = || {
+        let found = checks(&world).into_iter().find(|check| check["check"] == "schedule").unwrap();
+        (found["level"].as_str().unwrap().to_owned(), found["message"].as_str().unwrap().to_owned())
+    };
+    let (level, message) = schedule();
+    assert_ne!(level, "error", "in the first minute: {message}");
+    world.advance(15 * 60);
     let (message, advice) = only(&world, "error", "schedule");
     assert!(message.starts_with("installed with cron, but it has not run since "), "{message}");
     assert!(advice.contains("is the cron service running?"), "{advice}");
+    world.eg(&["reconcile", "--timer"]).expect_code(0);
+    well(&world);
+    // Another binary, say: the line still runs, and then it runs no more.
+    let line = std::fs::read_to_string(host.crontab_path()).unwrap();
+    std::fs::write(host.crontab_path(), line.replace(" reconcile", " -v reconcile")).unwrap();
+    let (message, advice) = only(&world, "warning", "schedule");
+    assert_eq!(message, "the job in cron is not as it would be installed today");
+    assert_eq!(advice, "bring it up to date: eg schedule install");
+    world.advance(16 * 60);
+    let (message, _) = only(&world, "error", "schedule");
+    assert!(message.contains("is not as it would be installed today, and it has not run since "), "{message}");
+    host.command(&["schedule", "remove"]).run().expect_code(0);
+    let (message, _) = only(&world, "error", "schedule");
+    assert!(message.starts_with("nothing runs `eg reconcile`"), "{message}");
+    let watch = world.here.command(&["reconcile", "--watch", "--interval", "86400s"]).spawn();
+    let begin = std::time::Instant::now();
+    while schedule().0 != "good" {
+        assert!(begin.elapsed().as_secs() < 100, "it is never seen");
+    }
+    assert!(schedule().1.starts_with("eg reconcile --watch runs; "));
+    watch.signal("TERM");
+    watch.wait().expect_code(0);
 }
 
 #[test]

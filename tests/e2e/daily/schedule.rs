@@ -313,12 +313,10 @@ fn what_others_take_is_printed() {
     let world = World::new();
     let host = Host::with_cron(&world);
     let mut tale = String::new();
-    for with in ["launchd", "task-scheduler"] {
-        for (what, code) in [("show", 0), ("install", 1), ("remove", 1)] {
-            let args = ["schedule", what, "--with", with];
-            let outcome = host.eg(&args).expect_code(code);
-            tale += &format!("$ eg {}\n{}\n", args.join(" "), readable(&outcome));
-        }
+    for (what, code) in [("show", 0), ("install", 1), ("remove", 1)] {
+        let args = ["schedule", what, "--with", "launchd"];
+        let outcome = host.eg(&args).expect_code(code);
+        tale += &format!("$ eg {}\n{}\n", args.join(" "), readable(&outcome));
     }
     // The job's name tells state files apart, and the test's directory is another every time.
     let name = regex::Regex::new(r"eg\.reconcile\.[0-9a-f]{8}").unwrap();
@@ -339,7 +337,7 @@ fn neither_configuration_nor_scheduler() {
     assert!(error_of(&outcome).starts_with("this machine has neither "), "{outcome}");
     assert!(outcome.stderr.contains("eg reconcile --watch"), "{outcome}");
     // What is hinted at works here: the text is shown also where there is nothing to ask.
-    for with in ["systemd", "cron", "launchd", "task-scheduler"] {
+    for with in ["systemd", "cron", "launchd"] {
         let shown = without(&["schedule", "show", "--with", with]).expect_code(0);
         assert!(shown.stdout.contains("reconcile"), "{shown}");
     }
@@ -386,6 +384,86 @@ fn without_a_user_manager_no_units_are_left() {
     let outcome = host.eg(&["schedule", "install", "--with", "systemd"]).expect_code(1);
     assert!(error_of(&outcome).contains("Failed to connect to bus"), "{outcome}");
     assert!(!world.here.home().join("config/systemd").exists());
+}
+
+/// One machine, two schedulers: what was installed with cron before the machine got a user manager is found again.
+#[test]
+fn a_job_is_found_with_whatever_scheduler_has_it() {
+    let world = World::new();
+    let host = Host::with_cron(&world);
+    let crontab = fs::read(host.bin.join("crontab")).unwrap();
+    fs::write(host.crontab_path(), OTHERS).unwrap();
+    host.eg(&["schedule", "install"]).expect_code(0);
+    Host::with_systemd(&world);
+    program(&host.bin.join("crontab"), &String::from_utf8(crontab).unwrap());
+    let units = || fs::read_dir(world.here.home().join("config/systemd/user")).map_or(0, Iterator::count);
+    let jobs = || (host.crontab().matches("reconcile --timer").count(), units());
+    let json = |args: &[&str]| host.eg(&[args, &["--output", "json"]].concat()).expect_code(0).json_as("schedule");
+    let brief = |json: &Value| {
+        let text = |key: &str| json[key].to_string().replace('"', "");
+        [text("scheduler"), text("installed"), text("current"), text("changed")].join(" ")
+    };
+    assert_eq!(brief(&json(&["schedule", "show"])), "cron true true false");
+    assert!(host.eg(&["schedule", "show"]).expect_code(0).stdout.contains("\nInstalled with cron:\n"));
+    // Again changes nothing, and brings the line up to date where it is.
+    assert_eq!(brief(&json(&["schedule", "install"])), "cron true true false");
+    host.command(&["schedule", "install"]).env("HTTPS_PROXY", "http://p:1").run().expect_code(0);
+    assert_eq!(jobs(), (1, 0));
+    // To the other scheduler it moves.
+    let moved = host.eg(&["schedule", "install", "--with", "systemd"]).expect_code(0);
+    assert!(moved.stdout.ends_with("✓ Removed from cron: one job is enough\n"), "{moved}");
+    assert_eq!((jobs(), host.crontab()), ((0, 2), OTHERS.to_owned()));
+    assert_eq!(brief(&json(&["schedule", "show"])), "systemd true true false");
+    assert_eq!(brief(&json(&["schedule", "install", "--with", "cron"])), "cron true true true");
+    assert_eq!(jobs(), (1, 0));
+    assert_eq!(brief(&json(&["schedule", "remove"])), "cron false false true");
+    assert_eq!((jobs(), host.crontab()), ((0, 0), OTHERS.to_owned()));
+    assert_eq!(host.eg(&["schedule", "remove"]).expect_code(0).stdout, "Nothing to remove.\n");
+}
+
+/// Two jobs, as an older eg could leave them: installing again leaves one, removing none.
+#[test]
+fn two_jobs_become_one_or_none() {
+    for command in ["install", "remove"] {
+        let world = World::new();
+        let host = Host::with_cron(&world);
+        let crontab = String::from_utf8(fs::read(host.bin.join("crontab")).unwrap()).unwrap();
+        host.eg(&["schedule", "install"]).expect_code(0);
+        let line = host.crontab();
+        Host::with_systemd(&world);
+        host.eg(&["schedule", "install", "--with", "systemd"]).expect_code(0);
+        program(&host.bin.join("crontab"), &crontab);
+        fs::write(host.crontab_path(), line).unwrap();
+        let outcome = host.eg(&["schedule", command]).expect_code(0);
+        let units = fs::read_dir(world.here.home().join("config/systemd/user")).unwrap().count();
+        assert_eq!((host.crontab().as_str(), units), ("", if command == "install" { 2 } else { 0 }), "{outcome}");
+        let words = match command {
+            "install" => "✓ Installed with systemd already\n✓ Removed from cron: one job is enough\n",
+            _ => "✓ Removed from systemd and cron: nothing closes a session on time now\n",
+        };
+        assert_eq!(outcome.stdout, words);
+    }
+}
+
+/// The line of a user's own stays, and both commands say so.
+#[test]
+fn a_line_by_hand_still_runs() {
+    let world = World::new();
+    let host = Host::with_cron(&world);
+    host.eg(&["schedule", "install"]).expect_code(0);
+    let line = host.crontab().lines().last().unwrap().to_owned() + "\n";
+    fs::write(host.crontab_path(), &line).unwrap();
+    let by_hand = "a line that somebody wrote by hand still runs it";
+    let removed = host.eg(&["schedule", "remove", "--output", "json"]).expect_code(0);
+    let json = removed.json_as("schedule");
+    assert_eq!((&json["installed"], &json["changed"]), (&true.into(), &false.into()), "{json:#}");
+    assert!(removed.stderr.contains(by_hand), "{removed}");
+    let crontab = String::from_utf8(fs::read(host.bin.join("crontab")).unwrap()).unwrap();
+    Host::with_systemd(&world);
+    program(&host.bin.join("crontab"), &crontab);
+    let moved = host.eg(&["schedule", "install", "--with", "systemd"]).expect_code(0);
+    assert!(moved.stderr.contains(by_hand), "{moved}");
+    assert_eq!(host.crontab(), line);
 }
 
 const NO_JOB: &str = "no scheduled job is installed";

@@ -2,7 +2,7 @@
 
 use crate::{
     harness::{Fault, IPV4, World, echo::Reply},
-    session::{Tale, error_of, start, start_id},
+    session::{Tale, error_of, get, start, start_id},
 };
 
 #[test]
@@ -57,6 +57,28 @@ fn a_schedule_a_wake_and_a_trouble_in_json() {
     world.advance(16 * 60);
     let json = world.eg(&["status", "--output", "json"]).expect_code(0).json_as("status");
     assert_eq!(json["scheduled"], false, "nothing was seen for 16 minutes");
+}
+
+/// A laptop that slept past an expiry: what is due is due now, whatever a pass said before.
+#[test]
+fn after_a_sleep_closing_is_due() {
+    let world = World::new();
+    let session = start(&world.here, &["--only", "dev", "--duration", "1m"]);
+    let id = session["id"].as_str().unwrap();
+    world.eg(&["reconcile", "--timer"]).expect_code(0);
+    world.advance(61);
+    let due = || world.eg(&["status", "--output", "json"]).expect_code(0).json_as("status")["nextWakeAt"].clone();
+    assert_eq!(due(), session["expiresAt"]);
+    let refused = world.eg(&["session", "extend", id, "--hours", "1"]).expect_code(1);
+    assert!(refused.stderr.contains(&format!("close it now with: eg session stop {}", &id[..8])), "{refused}");
+    assert_eq!(due(), get(&world.here, id)["endedAt"], "closing was not tried yet");
+    // The next day a time of day alone would mislead.
+    world.advance(24 * 3600);
+    let list = world.eg(&["session", "list"]).expect_code(0);
+    let since = regex::Regex::new(r" is overdue: no reconcile since \d{4}-\d\d-\d\d \d\d:\d\d\n").unwrap();
+    assert!(since.is_match(&list.stderr), "{list}");
+    world.eg(&["reconcile", "--timer"]).expect_code(0);
+    assert_eq!(due(), serde_json::Value::Null);
 }
 
 #[test]

@@ -190,6 +190,94 @@ fn cron_hears_of_a_failure_when_it_is_news() {
     assert_eq!(world.cloud.snapshot(), before);
 }
 
+/// The same for what keeps a pass from opening anything, and what is due is closed all the same.
+#[test]
+fn cron_hears_of_a_broken_configuration_and_policy_when_it_is_news() {
+    let world = World::new();
+    let before = bystanders(&world);
+    start(&world.here, &["--only", API, "--duration", "1h"]);
+    let config = std::fs::read_to_string(world.here.config_path()).unwrap();
+    let policy = world.dir().join("policy.toml");
+    let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(world.dir()).unwrap()).to_string();
+    let timer = || {
+        let command = world.here.command(&["reconcile", "--timer"]).env("TZ", "Mars/Olympus");
+        command.env("EG_TEST_POLICY", &policy).env("EG_TEST_POLICY_OWNER", &owner).run()
+    };
+    let silent = |code: i32| {
+        world.advance(MINUTE);
+        let outcome = timer().expect_code(code);
+        assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("", ""), "{outcome}");
+    };
+    silent(0);
+    world.write_config("[[[");
+    let told = timer().expect_code(1);
+    assert!(told.stderr.starts_with("error: ") && told.stderr.contains("what is due is closed all the same"), "{told}");
+    silent(1);
+    silent(1);
+    world.write_config("colour = 1");
+    says(&timer().expect_code(1), "colour");
+    silent(1);
+    world.advance(6 * HOUR);
+    says(&timer().expect_code(1), "colour");
+    assert_eq!(world.cloud.snapshot(), before, "what was due was closed");
+    silent(1);
+    std::fs::write(&policy, "[[[").unwrap();
+    silent(1);
+    world.write_config(&config);
+    let changed = timer().expect_code(1);
+    assert!(changed.stderr.contains("policy.toml") && changed.stderr.contains("nothing is opened"), "{changed}");
+    silent(1);
+    std::fs::remove_file(&policy).unwrap();
+    let ended = timer().expect_code(0);
+    assert!(ended.stderr.starts_with("✓ Fixed: ") && ended.stderr.contains("policy.toml"), "{ended}");
+    silent(0);
+    // By hand every error is told, and programs always get it.
+    world.write_config("[[[");
+    for _ in 0..2 {
+        says(&world.eg(&["reconcile"]).expect_code(1), "error: ");
+        let json = world.eg(&["reconcile", "--timer", "--output", "json"]).expect_code(1);
+        assert_eq!(json.json_lines().last().unwrap()["error"]["kind"], "config");
+    }
+}
+
+/// A mail says each reason once.
+#[test]
+fn cron_hears_each_reason_once() {
+    let world = World::new();
+    start(&world.here, &["--only", API]);
+    world.faults(&[Fault::deny("DescribeSecurityGroupRules")]);
+    world.advance(MINUTE);
+    let told = world.eg(&["reconcile", "--timer"]).expect_code(3);
+    assert_eq!(told.stderr.matches("UnauthorizedOperation").count(), 1, "{told}");
+}
+
+/// A group that cannot be read is a nuisance while its session lives. That the session is over and nothing is closed is news.
+#[test]
+fn cron_hears_that_a_session_stays_open() {
+    let world = World::new();
+    world.write_config(&(world.default_config() + "\n[reconcile]\ncollect_expired = false\n"));
+    let before = bystanders(&world);
+    let id = start(&world.here, &["--only", API, "--duration", "1h"]);
+    world.faults(&[Fault::deny("DescribeSecurityGroupRules")]);
+    world.advance(MINUTE);
+    says(&world.eg(&["reconcile", "--timer"]).expect_code(3), "cannot be read");
+    world.advance(MINUTE);
+    assert_eq!(world.eg(&["reconcile", "--timer"]).expect_code(3).stderr, "");
+    // Read again after a minute, and not when the session is over: a watch sleeps until then.
+    let json = world.eg(&["reconcile", "--timer", "--output", "json"]).expect_code(3).json_as("reconcile");
+    let at = |key: &str| chrono::DateTime::parse_from_rfc3339(json[key].as_str().unwrap()).unwrap();
+    assert_eq!((at("nextWakeAt") - at("finishedAt")).num_seconds(), 60);
+    world.advance(HOUR);
+    let told = world.eg(&["reconcile", "--timer"]).expect_code(3);
+    says(&told, &format!("session {} on {API} IPv4: not confirmed closed yet", &id[..8]));
+    world.advance(MINUTE);
+    assert_eq!(world.eg(&["reconcile", "--timer"]).expect_code(3).stderr, "");
+    world.faults(&[]);
+    world.advance(MINUTE);
+    says(&world.eg(&["reconcile", "--timer"]).expect_code(0), "Everything is as recorded again");
+    assert_eq!(world.cloud.snapshot(), before);
+}
+
 /// A warning is news once, too.
 #[test]
 fn cron_hears_of_a_warning_once() {

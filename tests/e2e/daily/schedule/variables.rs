@@ -62,6 +62,27 @@ fn a_password_stays_out_of_the_units() {
     assert!(!file.exists());
 }
 
+/// The same for what is printed for launchd; the user makes the file.
+#[test]
+fn a_password_stays_out_of_the_property_list() {
+    let world = World::new();
+    let host = Host::with_cron(&world);
+    let proxied = |args: &[&str]| host.command(args).env("HTTPS_PROXY", "http://alice:s3cret@p:3128").run();
+    let file = world.here.state_path().with_extension("db.env");
+    for (command, code) in [("show", 0), ("install", 1), ("remove", 1)] {
+        for output in ["table", "json"] {
+            let args = ["schedule", command, "--with", "launchd", "--output", output];
+            let outcome = proxied(&args).expect_code(code);
+            assert!(!outcome.to_string().contains("s3cret"), "{outcome}");
+            assert!(outcome.to_string().contains(&*file.to_string_lossy()), "{outcome}");
+        }
+    }
+    let shown = proxied(&["schedule", "show", "--with", "launchd"]).stdout;
+    assert!(shown.contains("<string>--env-file</string>\n") && !shown.contains("<key>HTTPS_PROXY</key>"), "{shown}");
+    assert!(shown.contains("Make that file by hand:\n(umask 077; env | grep -E '^(HTTPS_PROXY)=' > "), "{shown}");
+    assert!(!file.exists());
+}
+
 /// The job gets what is in the file, and nobody else is told: a process that it starts sees the variable.
 #[test]
 fn the_job_reads_its_variables_and_judges_their_file() {
@@ -103,5 +124,6 @@ fn the_job_reads_its_variables_and_judges_their_file() {
     assert_eq!((code, seen_then.as_str()), (Some(1), ""), "{said}");
     assert!(said.contains("is not used: others can read or write it (chmod 600)"), "{said}");
     assert!(said.contains("hint: write it anew: eg schedule install"), "{said}");
+    assert_eq!((run().0, run().1), (Some(1), String::new()), "cron hears of it once");
     work(&["session", "stop"]).expect_code(0);
 }
