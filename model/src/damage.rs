@@ -10,6 +10,10 @@
 //!
 //! What is not sound is wanted by nobody: nothing is opened for it, and what its lease holds is closed, by the id of its
 //! rule. Everything else goes on.
+//!
+//! A session that ends in a far future is damaged, or this machine's clock is behind. So nothing is opened for one that does
+//! by the local clock ([`ends_too_far_ahead`]), and what is open is closed only where it does by the provider's clock too
+//! ([`damage_at`], with the later of the two).
 
 use crate::{
     Timestamp,
@@ -72,8 +76,14 @@ pub fn damage(session: &Session, grant: &Grant) -> Option<Damage> {
 /// The same at a moment.
 #[must_use]
 pub fn damage_at(session: &Session, grant: &Grant, now: Timestamp) -> Option<Damage> {
-    let future = (session.expires_at - now > MAX + CLOCKS).then_some(Damage::Future);
+    let future = ends_too_far_ahead(session.expires_at, now).then_some(Damage::Future);
     damage(session, grant).or(future)
+}
+
+/// Whether no session that ends then can have begun by now.
+#[must_use]
+pub fn ends_too_far_ahead(end: Timestamp, now: Timestamp) -> bool {
+    end - now > MAX + CLOCKS
 }
 
 fn damaged(permission: &Permission, address: IpAddr) -> Option<Damage> {

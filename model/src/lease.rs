@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | [`Lease::intend`] | before any provider call about it | `in_flight` = this attempt; an older one that nobody resolved becomes an unknown outcome |
 //! | [`Lease::authorized`] | the answer lists the rule's id | phase Held, the id |
-//! | [`Lease::landed`] | it succeeded without naming the rule's id | no attempt is open any more; a reading tells the id. Beside a rule whose id is known it counts as unknown |
+//! | [`Lease::landed`] | it succeeded without naming the rule's id | what its tag says; no attempt is open any more, and a reading tells the id. Beside a rule whose id is known it counts as unknown |
 //! | [`Lease::joined`] | our tag was written on a marked rule | phase Joining until an observation shows rule and tag |
 //! | [`Lease::adopted`] | an observation shows our tag on a rule | phase Held, the id |
 //! | [`Lease::retagged`] | our tag was rewritten | what the tag says |
@@ -94,7 +94,8 @@ pub struct Lease {
     pub shared: bool,
     /// The rule's id, which proves it to be ours: see [`Lease::proven_rule`].
     pub rule_id: Option<RuleId>,
-    /// What our lease tag on the rule was last known to say; of a rule that was not seen, the one opened in its place.
+    /// What our lease tag on the rule was last known to say; of a rule that was not seen, the one opened in its place. A
+    /// rule whose id no answer has named has a tag all the same.
     pub tagged_until: Option<Timestamp>,
     /// Grows by one with every write.
     pub version: u64,
@@ -160,12 +161,13 @@ impl Lease {
     }
 
     /// True if no rule was opened for it: nothing was sent, or the provider refused all that was sent. "Exists already" does
-    /// not count as such a refusal: a rule is there, and only a reading tells whose it is.
+    /// not count as such a refusal: a rule is there, and only a reading tells whose it is. Nor does any refusal count after
+    /// an answer that named no id: the rule is there.
     #[must_use]
     pub fn opened_nothing(&self) -> bool {
         let definite = self.last_failure.as_ref().is_some_and(|failure| failure.class != FailureClass::Stale);
         let refused = definite && self.unknown_since().is_none();
-        self.phase == Phase::Claimed && (!self.attempted() || refused)
+        self.phase == Phase::Claimed && self.tagged_until.is_none() && (!self.attempted() || refused)
     }
 
     /// Whether a reading made at `at` is believed about everything that was sent.
@@ -233,14 +235,15 @@ impl Lease {
         }
     }
 
-    /// The call succeeded, but its answer did not name the rule: it exists, and a reading will tell its id. Where the
-    /// ledger knows another rule, which somebody has edited, that one's end must not be the end of the lease: so it
-    /// counts as an attempt of unknown outcome.
+    /// The call succeeded, but its answer did not name the rule: it exists with our tag, and a reading will tell its id.
+    /// Where the ledger knows another rule, which somebody has edited, that one's end must not be the end of the lease: so
+    /// it counts as an attempt of unknown outcome.
     #[must_use]
-    pub fn landed(&self) -> Self {
-        let beside = self.proven_rule().is_some();
-        let last_unknown_at = if beside { self.unknown_since() } else { self.last_unknown_at };
-        Self { last_unknown_at, ..self.succeeded() }
+    pub fn landed(&self, until: Timestamp) -> Self {
+        if self.proven_rule().is_some() {
+            return Self { last_unknown_at: self.unknown_since(), ..self.succeeded() };
+        }
+        Self { tagged_until: Some(until), ..self.succeeded() }
     }
 
     /// Our tag was written on a marked rule of another installation.
@@ -589,11 +592,22 @@ mod tests {
     /// Found by the exhaustive search: two processes open the same, one unnamed, the other's rule is edited and closed.
     #[test]
     fn an_unnamed_rule_beside_a_known_one_keeps_the_lease_open() {
-        let landed = |lease: Lease| lease.intend(Attempt::Opening, t(5)).landed();
-        assert_eq!(landed(claim()).unknown_since(), None);
-        let beside = landed(held());
+        let beside = held().intend(Attempt::Opening, t(5)).landed(t(3600));
         assert_eq!((beside.in_flight, beside.last_unknown_at), (None, Some(t(5))));
         assert_eq!(beside.intend(Attempt::Other, t(6)).revoked(false, None, t(6)).phase, Phase::Claimed);
+    }
+
+    /// A reading that lags does not show the rule, and the second try is refused: the rule is there all the same.
+    #[test]
+    fn an_unnamed_rule_is_not_nothing_when_the_second_try_is_refused() {
+        let landed = claim().intend(Attempt::Opening, t(5)).landed(t(3600));
+        assert_eq!((landed.unknown_since(), landed.tagged_until), (None, Some(t(3600))));
+        let again = landed.intend(Attempt::Opening, t(6)).refused(failure(FailureClass::Throttled), t(7));
+        assert!(!again.opened_nothing() && !has_let_go(Some(&again), false));
+        assert!(!again.may_close_on_absence(t(306)) && again.may_close_on_absence(t(307)));
+        // Once it is seen, nothing is left to wait for.
+        let seen = again.adopted(sgr("sgr-1"), Some(t(3600))).intend(Attempt::Other, t(8));
+        assert_eq!(seen.revoked(false, None, t(8)).phase, Phase::Closed);
     }
 
     #[test]

@@ -389,6 +389,7 @@ impl Context<'_> {
             unrecorded_stops: BTreeSet::new(),
             loaded: LoadCache::default(),
             rights: KnownRights::default(),
+            ahead: Cell::default(),
             changes: Cell::default(),
             on_change: Box::new(|change, own| {
                 let line =

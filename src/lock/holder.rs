@@ -52,6 +52,11 @@ impl Holder {
         (&self.words, self.progress) == (&other.words, other.progress)
     }
 
+    /// Whether somebody has stopped it, or it has ended: it does nothing until it is told to go on.
+    pub(super) fn is_stopped(&self) -> bool {
+        matches!(self.state, Some('T' | 't' | 'Z' | 'X'))
+    }
+
     /// Whether it has made no progress for too long. A time of progress that lies as far ahead says nothing: the clock was
     /// set back.
     pub(crate) fn is_stalled(&self, env: &Env) -> bool {

@@ -42,9 +42,11 @@ pub(crate) const STALL_LIMIT: Duration = Duration::from_secs(180);
 
 /// How often a busy lock is tried again.
 const POLL: Duration = Duration::from_millis(50);
-/// How long to wait before saying who holds it, and before a holder counts as stalled: after a suspend, every process
-/// looks so for a moment.
+/// How long to wait before saying who holds it, and before a holder that is stopped counts as stalled.
 const SAY_AFTER: Duration = Duration::from_secs(1);
+/// How long to look at any other holder before it counts as stalled. After a suspend every process looks so, until the call
+/// that it waits for is answered or given up, ten seconds later at the latest.
+const WAKING: Duration = Duration::from_secs(15);
 /// How many holders one after the other may be stalled.
 const GENERATIONS: u32 = 9;
 
@@ -129,7 +131,7 @@ pub(crate) async fn acquire(
 ) -> Result<PassLock, CommandError> {
     let started = Instant::now();
     let mut said = false;
-    let mut watched = Watched::default();
+    let mut watched = Watched::new(started);
     loop {
         let busy = match try_generations(asked, &mut watched)? {
             Tried::Had(lock) => return Ok(lock),
@@ -137,7 +139,7 @@ pub(crate) async fn acquire(
         };
         let waited = started.elapsed();
         // A holder that may be stalled is looked at for a moment, however short the wait.
-        let wait = if asked.closes && watched.undecided() { asked.wait.max(SAY_AFTER * 2) } else { asked.wait };
+        let wait = if asked.closes { asked.wait.max(watched.undecided_for(&busy)) } else { asked.wait };
         if waited >= wait {
             return Err(not_in_time(asked.env, &busy));
         }
@@ -166,23 +168,37 @@ fn not_in_time(env: &Env, busy: &Holder) -> CommandError {
 }
 
 /// Holders that looked stalled, each with when it was first seen so.
-#[derive(Default)]
-struct Watched(Vec<(Holder, Instant)>);
+struct Watched {
+    begun: Instant,
+    seen: Vec<(Holder, Instant)>,
+}
 
 impl Watched {
+    fn new(begun: Instant) -> Self {
+        Self { begun, seen: Vec::new() }
+    }
+
     /// Whether a holder has looked stalled for long enough, without any sign of life since it was first seen so.
     fn is_stalled(&mut self, holder: &Holder) -> bool {
-        if let Some((_, since)) = self.0.iter().find(|(known, _)| holder.is_still(known)) {
-            return since.elapsed() >= SAY_AFTER;
+        if let Some((_, since)) = self.seen.iter().find(|(known, _)| holder.is_still(known)) {
+            return since.elapsed() >= looked_at_for(holder);
         }
-        self.0.push((holder.clone(), Instant::now()));
+        self.seen.push((holder.clone(), Instant::now()));
         false
     }
 
-    /// Whether some holder has yet to be looked at for longer.
-    fn undecided(&self) -> bool {
-        self.0.last().is_some_and(|(_, since)| since.elapsed() < SAY_AFTER * 2)
+    /// How long to wait in all, so that a holder that looks stalled is looked at for long enough; nothing for any other.
+    fn undecided_for(&self, holder: &Holder) -> Duration {
+        let seen = self.seen.iter().find(|(known, _)| holder.is_still(known));
+        let until =
+            |(_, since): &(Holder, Instant)| since.duration_since(self.begun) + looked_at_for(holder) + SAY_AFTER;
+        seen.map(until).unwrap_or_default()
     }
+}
+
+/// How long a holder has to look stalled before it counts as that.
+fn looked_at_for(holder: &Holder) -> Duration {
+    if holder.is_stopped() { SAY_AFTER } else { WAKING }
 }
 
 enum Tried {

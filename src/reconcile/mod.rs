@@ -45,7 +45,7 @@ use crate::{
 use chrono::TimeDelta;
 use eg_model::{
     Timestamp,
-    damage::damage_at,
+    damage::{Damage, damage, damage_at},
     follow::Move,
     ids::{GrantId, RunId, SessionId},
     permission::Permission,
@@ -113,11 +113,17 @@ impl Request {
     }
 }
 
+/// What is wrong with a grant as it stands on record. With `latest` unknown no clock but this machine's is, and that may be
+/// behind: a session in a far future is opened for nobody then, but it is not damaged for sure.
+fn damage_now(session: &Session, grant: &Grant, latest: Option<Timestamp>) -> Option<Damage> {
+    latest.map_or_else(|| damage(session, grant), |latest| damage_at(session, grant, latest))
+}
+
 /// What a session's row says that `eg` cannot have recorded: nothing is opened for it.
-fn damage_notes(session: &Session, now: Timestamp) -> Vec<NoteReport> {
+fn damage_notes(session: &Session, latest: Option<Timestamp>) -> Vec<NoteReport> {
     let note = |grant: &Grant| {
         let (short, name) = (session.id.short(), &grant.resource_name);
-        let why = damage_at(session, grant, now)?;
+        let why = damage_now(session, grant, latest)?;
         let message = format!("the record of session {short} on {name} is damaged: {why}; nothing is opened for it");
         Some(NoteReport { target: grant.reach.target.clone(), note: Note { kind: NoteKind::Damaged, message } })
     };
@@ -140,6 +146,8 @@ pub struct Driver<'a> {
     pub unrecorded_stops: BTreeSet<SessionId>,
     /// The record as last loaded.
     pub loaded: LoadCache,
+    /// How far a provider's clock was ahead of this machine's, as far as it was heard.
+    pub ahead: Cell<Option<TimeDelta>>,
     /// The answers of dry runs.
     pub rights: KnownRights,
     /// How many grants have changed their status.
@@ -159,8 +167,8 @@ struct Begun {
     may_open: bool,
 }
 
-/// What tells whether the record is still what was loaded: the second, our own writes, and those of others.
-type LoadKey = (Timestamp, u64, i64);
+/// What tells whether the record is still what was loaded: the second, the provider's, our own writes, and those of others.
+type LoadKey = (Timestamp, Option<Timestamp>, u64, i64);
 
 /// The record as last loaded; hundreds of targets at rest share one reading of it.
 #[derive(Default)]
@@ -171,6 +179,8 @@ struct Loaded {
     sessions: Vec<Session>,
     wants: Wants,
     leases: Vec<eg_model::lease::Lease>,
+    /// Where there are leases that cannot be read.
+    unreadable: BTreeSet<TargetKey>,
     revoked: BTreeMap<eg_model::ids::RuleId, Timestamp>,
     opened: BTreeMap<eg_model::ids::RuleId, Permission>,
     switches: Vec<Switch>,
@@ -186,7 +196,8 @@ impl<'a> Driver<'a> {
     /// even if a full disk kept that from being recorded.
     fn load(&self, now: Timestamp) -> Result<Rc<Loaded>, CommandError> {
         let store = self.store.borrow();
-        let key = (now, store.change_count(), store.data_version()?);
+        let latest = self.latest(now);
+        let key = (now, latest, store.change_count(), store.data_version()?);
         if let Some((known, loaded)) = &*self.loaded.0.borrow()
             && *known == key
         {
@@ -196,25 +207,31 @@ impl<'a> Driver<'a> {
         sessions.retain(|session| session.expires_at > now && !self.unrecorded_stops.contains(&session.id));
         for session in &mut sessions {
             let sound: Vec<bool> =
-                session.grants.iter().map(|grant| damage_at(session, grant, now).is_none()).collect();
+                session.grants.iter().map(|grant| damage_now(session, grant, latest).is_none()).collect();
             let mut sound = sound.into_iter();
             session.grants.retain(|_| sound.next().unwrap_or(false));
         }
         door::prefer_allowed(&mut sessions, &self.policy.site);
         let wants = wants(&sessions);
         let leases = store.open_leases()?;
+        let unreadable = store.unreadable_leases()?.into_iter().map(|reach| reach.target).collect();
         let revoked = store.revoked_rules(now - eg_model::SETTLE_WINDOW * 2)?;
         // No lease lasts longer, so no rule of ours is older.
         let opened = store.opened_rules(now - eg_model::marks::LEASE_HORIZON)?;
         let switches = store.switches()?;
         let overwritten = store.note(OVERWRITTEN)?.and_then(|text| text.parse::<Overwritten>().ok());
         let twin = overwritten.is_some_and(|known| known.is_twin(now));
-        let loaded = Rc::new(Loaded { sessions, wants, leases, revoked, opened, switches, twin });
+        let loaded = Rc::new(Loaded { sessions, wants, leases, unreadable, revoked, opened, switches, twin });
         *self.loaded.0.borrow_mut() = Some((key, Rc::clone(&loaded)));
         Ok(loaded)
     }
 
-    /// Every target that a live session or an open lease needs, each with the ways to reach it, newest first.
+    /// The later of this machine's clock and the provider's; `None` until a reading has told the latter.
+    fn latest(&self, now: Timestamp) -> Option<Timestamp> {
+        self.ahead.get().map(|ahead| now.max(now + ahead))
+    }
+
+    /// Every target that a live session or an open lease needs, one that cannot be read included, each with the ways to reach it, newest first.
     ///
     /// # Errors
     /// The record cannot be read.
@@ -241,7 +258,10 @@ impl<'a> Driver<'a> {
         let now = self.env.now();
         let switches = store.switches()?.into_iter().filter(|switch| switch.may_be_there(now));
         let mut needed: BTreeMap<TargetKey, Vec<Reach>> = BTreeMap::new();
+        // What a lease that cannot be read holds is looked for, too.
+        let unreadable = store.unreadable_leases()?;
         let recorded = leases.into_iter().map(|lease| lease.reach).chain(switches.map(|switch| switch.reach));
+        let recorded = recorded.chain(unreadable);
         for reach in ways(live).chain(recorded) {
             if in_scope.as_ref().is_none_or(|targets| targets.contains(&reach.target)) {
                 add_way(needed.entry(reach.target.clone()).or_default(), reach);
@@ -263,6 +283,7 @@ impl<'a> Driver<'a> {
     pub async fn pass(&self, lock: &PassLock, request: &Request, looks: Looks) -> Result<PassReport, CommandError> {
         let started = self.env.now();
         self.store.borrow().forget_damaged_rows();
+        looks.values().for_each(|look| self.hear(look));
         let run = RunId(self.env.uuid());
         let mut report = PassReport::new(run, started);
         report.warnings = lock.warnings().to_vec();
@@ -334,7 +355,7 @@ impl<'a> Driver<'a> {
         let mut store = self.store.borrow_mut();
         if !request.dry_run {
             // Grants of ended sessions let go here when no target of theirs had to be looked at.
-            let changes = report.keep(store.record_standings(&BTreeMap::new(), now));
+            let changes = report.keep(store.record_standings(&BTreeMap::new(), now, self.latest(now)));
             changes.iter().flatten().for_each(|change| self.tell(request, change));
         }
         let (live, ending) = (store.live_sessions()?, store.unfinished_sessions()?);
@@ -343,7 +364,7 @@ impl<'a> Driver<'a> {
             report.converged = false;
         }
         for session in live.iter().filter(|session| request.concerns(session)) {
-            report.notes.extend(damage_notes(session, now));
+            report.notes.extend(damage_notes(session, self.latest(now)));
         }
         report.converged &= !report.notes.iter().any(|item| item.note.kind == NoteKind::Damaged);
         for error in store.damaged_rows() {

@@ -95,12 +95,19 @@ impl Driver<'_> {
                     if better || !looks.contains_key(&reach.target) {
                         let firewall = seen.firewall.clone();
                         let look = Look { observation, firewall, reach: reach.clone() };
+                        self.hear(&look);
                         looks.insert(reach.target.clone(), look);
                     }
                 }
             }
             turn += 1;
         }
+    }
+
+    /// What a reading tells of the provider's clock.
+    pub(super) fn hear(&self, look: &Look) {
+        let ahead = look.provider_time().map(|(provider, read_at)| provider - read_at);
+        self.ahead.set(self.ahead.get().max(ahead));
     }
 
     async fn see(&self, reaches: &[Reach]) -> Seen {

@@ -9,7 +9,7 @@ use crate::{
 };
 use eg_model::{
     Timestamp,
-    damage::damage_at,
+    damage::{damage, damage_at},
     ids::{GrantId, SessionId},
     session::{Grant, GrantPermission, GrantStatus, Session, Standing, roll_up_grant, roll_up_live},
 };
@@ -30,7 +30,8 @@ pub struct GrantChange {
 impl Store {
     /// Records what permissions have come to, for every live session that wants them (those that the map does not
     /// name stay as they are), lets go of what ending sessions no longer hold, and rolls grants and sessions up;
-    /// all in one transaction. Returns the grants whose status changed. Standings stay after removal.
+    /// all in one transaction. Returns the grants whose status changed. Standings stay after removal. `latest` is the later
+    /// of this machine's clock and the provider's, where that is known: what ends too far ahead of both is damaged.
     ///
     /// # Errors
     /// The database cannot be written, or a row does not parse.
@@ -38,11 +39,12 @@ impl Store {
         &mut self,
         standings: &BTreeMap<Slot, Standing>,
         now: Timestamp,
+        latest: Option<Timestamp>,
     ) -> Result<Vec<GrantChange>, StateError> {
         self.write(|change| {
             let mut changes = Vec::new();
             for session in sessions::live(change.tx)? {
-                changes.extend(update_session(change, &session, standings, now)?);
+                changes.extend(update_session(change, &session, standings, (now, latest))?);
             }
             changes.extend(settle(change, now)?);
             Ok(changes)
@@ -54,12 +56,12 @@ fn update_session(
     change: &Change<'_, '_>,
     session: &Session,
     standings: &BTreeMap<Slot, Standing>,
-    now: Timestamp,
+    at: (Timestamp, Option<Timestamp>),
 ) -> Result<Vec<GrantChange>, StateError> {
     let mut changes = Vec::new();
     let mut statuses = Vec::new();
     for before in session.current() {
-        let grant = update_grant(change, session, before, standings, now)?;
+        let grant = update_grant(change, session, before, standings, at)?;
         statuses.push(grant.status);
         if grant.status != before.status {
             changes.push(GrantChange { session: session.id, grant, before: before.status });
@@ -67,7 +69,7 @@ fn update_session(
     }
     let status = session.status.to(roll_up_live(&statuses))?;
     if status != session.status {
-        write_status(change, session.id, status, now)?;
+        write_status(change, session.id, status, at.0)?;
     }
     Ok(changes)
 }
@@ -77,11 +79,12 @@ fn update_grant(
     session: &Session,
     before: &Grant,
     standings: &BTreeMap<Slot, Standing>,
-    now: Timestamp,
+    (now, latest): (Timestamp, Option<Timestamp>),
 ) -> Result<Grant, StateError> {
     let mut grant = before.clone();
     // Nobody opens what only a damaged record says, and another session's rule is not its.
-    let damage = damage_at(session, before, now).map(|why| Standing::Failed(format!("the record is damaged: {why}")));
+    let damage = latest.map_or_else(|| damage(session, before), |latest| damage_at(session, before, latest));
+    let damage = damage.map(|why| Standing::Failed(format!("the record is damaged: {why}")));
     for item in &mut grant.permissions {
         let known = standings.get(&(before.reach.target.clone(), item.permission));
         let Some(standing) = damage.as_ref().or(known) else { continue };

@@ -41,6 +41,14 @@ impl Store {
         self.read(|connection| Ok(open(connection, &self.damaged)?.leases))
     }
 
+    /// How to reach the targets of open leases that do not parse.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn unreadable_leases(&self) -> Result<BTreeSet<Reach>, StateError> {
+        self.read(|connection| Ok(open(connection, &self.damaged)?.unreadable))
+    }
+
     /// The rules whose revoke was confirmed at or after `since`, each with the last time.
     ///
     /// # Errors
@@ -243,8 +251,9 @@ macro_rules! select_leases {
 #[derive(Default)]
 pub(crate) struct Open {
     pub(crate) leases: Vec<Lease>,
-    /// The targets of leases that do not parse: what these hold is not known, so nothing there counts as let go.
-    pub(crate) unreadable: BTreeSet<TargetKey>,
+    /// How to reach the targets of leases that do not parse: what these hold is not known, so nothing there counts as let
+    /// go, and a pass looks there for what the events say that `eg` opened.
+    pub(crate) unreadable: BTreeSet<Reach>,
 }
 
 /// Every open lease.
@@ -255,7 +264,7 @@ pub(crate) fn open(connection: &Connection, damaged: &Damaged) -> Result<Open, S
     while let Some(row) = rows.next()? {
         match damaged.skip_in("leases", read(row, damaged))? {
             Some(lease) => open.leases.push(lease),
-            None => open.unreadable.extend(read_reach(row, REACH).ok().map(|reach| reach.target)),
+            None => open.unreadable.extend(read_reach(row, REACH).ok()),
         }
     }
     Ok(open)

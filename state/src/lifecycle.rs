@@ -267,6 +267,7 @@ pub(crate) fn settle(change: &Change<'_, '_>, now: Timestamp) -> Result<Vec<Gran
     let ignored = Damaged::default();
     let leases::Open { leases, unreadable } = leases::open(change.tx, &ignored)?;
     let leases = leases.into_iter().map(|lease| ((lease.target().clone(), lease.permission), lease));
+    let unreadable = unreadable.into_iter().map(|reach| reach.target).collect();
     let open = Claims { open: leases.collect(), unreadable };
     let mut changes = Vec::new();
     // Those that end, and those that live on at another address.

@@ -938,11 +938,11 @@ mod tests {
         fill(&store);
         let slot = (session.grants[0].reach.target.clone(), session.grants[0].permissions[0].permission);
         let failed = BTreeMap::from([(slot.clone(), Standing::Failed("x".repeat(100_000)))]);
-        assert!(store.record_standings(&failed, at(1)).unwrap_err().has_no_room());
+        assert!(store.record_standings(&failed, at(1), Some(at(1))).unwrap_err().has_no_room());
         assert_eq!(store.session(session.id).unwrap().unwrap(), session);
         empty(&store);
         let own = BTreeMap::from([(slot, Standing::Own(RuleId("sgr-1".into())))]);
-        assert_eq!(store.record_standings(&own, at(1)).unwrap().len(), 1);
+        assert_eq!(store.record_standings(&own, at(1), Some(at(1))).unwrap().len(), 1);
     }
 
     #[test]

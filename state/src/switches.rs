@@ -3,7 +3,7 @@
 use crate::{
     StateError, Store,
     convert::{Place, permission_text, reach_columns, read_reach, seconds, services_endpoint},
-    damaged::Damaged,
+    damaged::{Damaged, of_its_row},
     events::Event,
     leases::Written,
     store::Change,
@@ -17,6 +17,19 @@ use eg_model::{
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::BTreeMap;
 
+/// The columns of a switch, as [`read`] expects them.
+macro_rules! select_switches {
+    ($which:literal) => {
+        concat!(
+            "SELECT r.rule_id, r.permission, r.switch_role, r.switch_group, r.fires_at, r.confirmed, r.version, \
+             r.refusals, r.next_try_at, r.last_failure, ",
+            reach_columns!(),
+            " FROM switches r JOIN targets t ON t.id = r.target ",
+            $which
+        )
+    };
+}
+
 impl Store {
     /// Every switch on record, by rule.
     ///
@@ -24,13 +37,7 @@ impl Store {
     /// The database cannot be read, or a row does not parse.
     pub fn switches(&self) -> Result<Vec<Switch>, StateError> {
         self.read(|connection| {
-            let sql = concat!(
-                "SELECT r.rule_id, r.permission, r.switch_role, r.switch_group, r.fires_at, r.confirmed, r.version, \
-                 r.refusals, r.next_try_at, r.last_failure, ",
-                reach_columns!(),
-                " FROM switches r JOIN targets t ON t.id = r.target ORDER BY r.rule_id"
-            );
-            let mut statement = connection.prepare_cached(sql)?;
+            let mut statement = connection.prepare_cached(select_switches!("ORDER BY r.rule_id"))?;
             let mut rows = statement.query([])?;
             let mut switches = Vec::new();
             while let Some(row) = rows.next()? {
@@ -43,7 +50,8 @@ impl Store {
     /// Writes a switch with its event where it still has version `expected`; `None`: where it is not on record yet.
     ///
     /// # Errors
-    /// The database cannot be written; nothing is recorded then.
+    /// The database cannot be written, or the switch is on record in a row that does not parse, which nobody sees; nothing
+    /// is recorded then.
     pub fn write_switch(
         &mut self,
         switch: &Switch,
@@ -53,6 +61,7 @@ impl Store {
         self.write(|change| {
             let known = version_of(change.tx, &switch.rule)?;
             if known != expected.map(|version| number(switch, version)).transpose()? {
+                readable(change.tx, &switch.rule)?;
                 return Ok(Written::Raced);
             }
             replace(change, switch)?;
@@ -102,6 +111,14 @@ fn number(switch: &Switch, version: u64) -> Result<i64, StateError> {
 fn version_of(connection: &Connection, rule: &RuleId) -> Result<Option<i64>, StateError> {
     let sql = "SELECT version FROM switches WHERE rule_id = ?1";
     Ok(connection.prepare_cached(sql)?.query_row([&rule.0], |row| row.get(0)).optional()?)
+}
+
+/// An error where the row of a rule's switch does not parse.
+fn readable(connection: &Connection, rule: &RuleId) -> Result<(), StateError> {
+    let mut statement = connection.prepare_cached(select_switches!("WHERE r.rule_id = ?1"))?;
+    let mut rows = statement.query([&rule.0])?;
+    let found = rows.next()?.map(read).transpose();
+    found.map(drop).map_err(|error| of_its_row("switches", error))
 }
 
 fn replace(change: &Change<'_, '_>, switch: &Switch) -> Result<(), StateError> {

@@ -116,10 +116,10 @@ fn what_a_damaged_lease_holds_is_not_closed() {
     let other = Connection::open(&path).unwrap();
     other.execute_batch("PRAGMA ignore_check_constraints = ON; UPDATE leases SET phase = 'open'").unwrap();
     assert_eq!(store.stop(live.id, at(1)).unwrap().status, SessionStatus::Expiring);
-    store.record_standings(&BTreeMap::new(), at(2)).unwrap();
+    store.record_standings(&BTreeMap::new(), at(2), Some(at(2))).unwrap();
     assert_eq!(store.session(live.id).unwrap().unwrap().status, SessionStatus::Expiring, "nobody knows");
     other.execute_batch("DROP TRIGGER leases_latch; UPDATE leases SET phase = 'closed'").unwrap();
-    store.record_standings(&BTreeMap::new(), at(3)).unwrap();
+    store.record_standings(&BTreeMap::new(), at(3), Some(at(3))).unwrap();
     assert_eq!(store.session(live.id).unwrap().unwrap().status, SessionStatus::Cancelled);
 }
 

@@ -51,7 +51,7 @@ fn begun(store: &mut Store) -> Session {
 fn stand(store: &mut Store, held: &[((TargetKey, Permission), &str)], now: i64) {
     let standings: BTreeMap<_, _> =
         held.iter().map(|(slot, rule)| (slot.clone(), Standing::Own(RuleId((*rule).into())))).collect();
-    store.record_standings(&standings, at(now)).unwrap();
+    store.record_standings(&standings, at(now), Some(at(now))).unwrap();
 }
 
 fn statuses(session: &Session) -> Vec<(&str, String, GrantStatus)> {

@@ -85,7 +85,7 @@ fn extending() {
     let error = store.extend(sid(1), at(9 * HOUR), at(6)).unwrap_err();
     assert!(matches!(error, StateError::NotLive { status: SessionStatus::Expiring, .. }), "{error}");
     store.start(&session(2, 0)).unwrap();
-    store.record_standings(&BTreeMap::new(), at(7)).unwrap();
+    store.record_standings(&BTreeMap::new(), at(7), Some(at(7))).unwrap();
     let error = store.extend(sid(1), at(9 * HOUR), at(8)).unwrap_err();
     assert!(matches!(error, StateError::NotLive { status: SessionStatus::Cancelled, .. }), "{error}");
 }
@@ -156,9 +156,9 @@ fn stopping_what_may_be_open_waits_for_its_lease() {
     assert_eq!((stopped.status, stopped.grants[0].status), (SessionStatus::Expiring, GrantStatus::Removing));
     assert_eq!(store.stop(sid(1), at(6)).unwrap(), stopped, "no error, nothing changes");
     assert_eq!(store.unfinished_sessions().unwrap(), vec![stopped]);
-    assert_eq!(store.record_standings(&BTreeMap::new(), at(7)).unwrap(), vec![]);
+    assert_eq!(store.record_standings(&BTreeMap::new(), at(7), Some(at(7))).unwrap(), vec![]);
     write(&mut store, &sent, &sent.closed(), EventKind::LeaseClosed);
-    let changes = store.record_standings(&BTreeMap::new(), at(400)).unwrap();
+    let changes = store.record_standings(&BTreeMap::new(), at(400), Some(at(400))).unwrap();
     assert_eq!((changes.len(), changes[0].before), (1, GrantStatus::Removing));
     assert_eq!(changes[0].grant.removed_at, Some(at(400)));
     let ended = store.session(sid(1)).unwrap().unwrap();
@@ -172,14 +172,14 @@ fn a_shared_permission_stays_for_the_other_session() {
     store.start(&session(2, 0)).unwrap();
     let held = open_rule(&mut store, "sg-1", 22, "sgr-1", 1);
     let map = BTreeMap::from([(slot("sg-1", 22), own("sgr-1"))]);
-    assert_eq!(store.record_standings(&map, at(2)).unwrap().len(), 2);
+    assert_eq!(store.record_standings(&map, at(2), Some(at(2))).unwrap().len(), 2);
     assert_eq!(store.stop(sid(1), at(3)).unwrap().status, SessionStatus::Cancelled, "the other holds the rule");
     assert_eq!(status(&store, 2), SessionStatus::Active);
     assert_eq!(store.stop(sid(2), at(4)).unwrap().status, SessionStatus::Expiring, "nobody else holds it");
     let gone = held.revoked(false, None, at(5));
     assert_eq!(gone.phase, Phase::Closed);
     write(&mut store, &held, &gone, EventKind::Revoked);
-    store.record_standings(&BTreeMap::new(), at(5)).unwrap();
+    store.record_standings(&BTreeMap::new(), at(5), Some(at(5))).unwrap();
     let ended = store.session(sid(2)).unwrap().unwrap();
     assert_eq!(ended.status, SessionStatus::Cancelled);
     assert_eq!(ended.grants[0].permissions[0].standing, own("sgr-1"), "the rule id stays after removal");
@@ -204,7 +204,7 @@ fn leaving_a_rule_lets_go_at_once() {
     store.stop(sid(1), at(5)).unwrap();
     let left = held.left(RuleId("sgr-1".into()));
     write(&mut store, &held, &left, EventKind::Left);
-    store.record_standings(&BTreeMap::new(), at(6)).unwrap();
+    store.record_standings(&BTreeMap::new(), at(6), Some(at(6))).unwrap();
     assert_eq!(status(&store, 1), SessionStatus::Cancelled);
     assert_eq!(store.open_leases().unwrap(), vec![left], "our lease stays open until it is settled");
 }
@@ -220,14 +220,14 @@ fn expiry_is_a_latch() {
     // The clock steps back.
     assert_eq!(store.expire(at(10)).unwrap(), vec![]);
     let map = BTreeMap::from([(slot("sg-1", 22), own("sgr-1"))]);
-    assert_eq!(store.record_standings(&map, at(11)).unwrap(), vec![]);
+    assert_eq!(store.record_standings(&map, at(11), Some(at(11))).unwrap(), vec![]);
     let ending = store.session(sid(1)).unwrap().unwrap();
     assert_eq!((ending.status, ending.ended_at), (SessionStatus::Expiring, Some(at(HOUR))));
     assert_eq!(ending.ended_reason, Some(EndedReason::Expired));
     assert_eq!(ending.grants[0].permissions[0].standing, Standing::Untried, "not live, not updated");
     assert!(matches!(store.extend(sid(1), at(9 * HOUR), at(10)), Err(StateError::NotLive { .. })));
     write(&mut store, &held, &held.revoked(false, None, at(12)), EventKind::Revoked);
-    store.record_standings(&BTreeMap::new(), at(12)).unwrap();
+    store.record_standings(&BTreeMap::new(), at(12), Some(at(12))).unwrap();
     assert_eq!(status(&store, 1), SessionStatus::Expired);
     assert!(matches!(store.stop(sid(1), at(13)), Err(StateError::AlreadyEnded { status: SessionStatus::Expired, .. })));
 }
@@ -239,7 +239,7 @@ fn standings_roll_up() {
     session.grants = vec![grant(1, "sg-1", &[22, 443]), grant(2, "sg-2", &[22])];
     store.start(&session).unwrap();
     let record = |store: &mut Store, group: &str, port, standing, now| {
-        store.record_standings(&BTreeMap::from([(slot(group, port), standing)]), at(now)).unwrap().len()
+        store.record_standings(&BTreeMap::from([(slot(group, port), standing)]), at(now), None).unwrap().len()
     };
     assert_eq!(record(&mut store, "sg-1", 22, own("sgr-1"), 1), 0);
     assert_eq!(status(&store, 1), SessionStatus::Pending);
@@ -265,7 +265,7 @@ fn every_status_change_leaves_an_event_in_its_run() {
     let (_root, mut store) = fresh();
     store.start(&session(1, 0)).unwrap();
     let run = store.begin_run(RunId(Uuid::from_u128(1)), RunKind::Start, false, at(1)).unwrap();
-    store.record_standings(&BTreeMap::from([(slot("sg-1", 22), own("sgr-1"))]), at(2)).unwrap();
+    store.record_standings(&BTreeMap::from([(slot("sg-1", 22), own("sgr-1"))]), at(2), None).unwrap();
     store.stop(sid(1), at(3)).unwrap();
     let told: Vec<_> =
         store.events(Some(sid(1))).unwrap().into_iter().map(|event| (event.kind, event.outcome, event.run)).collect();

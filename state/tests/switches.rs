@@ -65,7 +65,7 @@ fn a_live_grant_says_that_its_rule_would_not_close_by_itself() {
     let session = session(1, 0);
     store.start(&session).unwrap();
     let standings = BTreeMap::from([(slot("sg-1", 22), Standing::Own(RuleId("sgr-1".into())))]);
-    store.record_standings(&standings, at(1)).unwrap();
+    store.record_standings(&standings, at(1), Some(at(1))).unwrap();
     let said = |store: &eg_state::Store| store.session(sid(1)).unwrap().unwrap().grants[0].error_message();
     let refused = switch("sgr-2").refused(denied(), at(5));
     assert_eq!(store.write_switch(&refused, None, None).unwrap(), Written::Done);

@@ -462,3 +462,28 @@ fn a_region_has_switches_of_its_own() {
     let (_, list) = there.rest("scheduler", "GET", "/schedules?MaxResults=100", "");
     assert!(list.contains("eg-sgr-"), "{list}");
 }
+
+/// What is on record about a switch cannot be read: that is said, and the scheduler is not asked again and again.
+#[test]
+fn a_damaged_row_of_a_switch_is_said_and_no_fight() {
+    let moved = |schedule: &mut Value| schedule["ScheduleExpression"] = json!("at(2099-01-01T00:00:00)");
+    for edit in [None, Some(moved as Edit)] {
+        let world = switched();
+        start(&world, &["--only", "prod-db-sg"]).expect_code(0);
+        let sql = "PRAGMA ignore_check_constraints = ON; UPDATE switches SET fires_at = 9000000000000000000";
+        rusqlite::Connection::open(world.here.state_path()).unwrap().execute_batch(sql).unwrap();
+        if let Some(edit) = edit {
+            world.edit_schedule(&world.schedules()[0], edit);
+        }
+        world.forget_calls();
+        let told = world.eg(&["reconcile"]);
+        assert!(matches!(told.code(), Some(1 | 3)), "{told}");
+        let said = told.to_string();
+        assert!(said.contains("table switches, row ") && !said.contains("contended"), "{said}");
+        let asked = world.calls().iter().filter(|call| call.action.contains("Schedule")).count();
+        assert!(asked <= 2, "{}", world.call_counts());
+        // It keeps nothing open.
+        world.eg(&["session", "stop"]);
+        assert!(world.cloud.rules(world.group("prod-db-sg")).iter().all(|rule| !rule.tags.contains_key("eg:marks")));
+    }
+}

@@ -49,6 +49,7 @@
 //! |---|---|
 //! | our lease tag, no row in the ledger, unexpired | left and reported: it closes by its own tag |
 //! | marks fit, every lease expired, or none left, and not wanted | [`Step::Collect`], if allowed |
+//! | once proved ours, not wanted, its lease cannot be read, and no lease of others is left on it | [`Step::Collect`], by its id, allowed or not |
 //! | once proved ours, edited by hand, and its lease knows another rule by now | [`Step::Collect`], before that other rule is closed; until then its lease stays open |
 //! | marked, and the marks do not fit: see [`Misfit`](crate::marks::Misfit) | never touched, always reported |
 //! | not marked | not ours; not even looked at |
@@ -147,6 +148,8 @@ pub struct TargetView<'a> {
     pub capabilities: Capabilities,
     /// What was seen.
     pub observation: &'a Observation,
+    /// The record has a lease here that cannot be read: what it holds is known from [`Record::opened`] alone.
+    pub unreadable: bool,
     /// Expiry switches; `None` where they are of no concern.
     pub switches: Option<SwitchView<'a>>,
 }

@@ -4,6 +4,7 @@ use super::{LedgerStep, Note, NoteKind, Record, Step, TargetPlan, TargetView, Wa
 use crate::{
     SETTLE_WINDOW, Timestamp,
     collecting::{SKEW_LIMIT, abandoned, clocks_agree, lease_state},
+    damage::{Damage, ends_too_far_ahead},
     failure::{Failure, FailureClass, Purpose},
     ids::{InstallationId, RuleId, SessionId},
     lease::{Lease, Phase},
@@ -163,6 +164,8 @@ struct Planner<'a> {
     reading: &'a Reading,
     wanted: &'a BTreeMap<Permission, Want>,
     leases: &'a BTreeMap<Permission, &'a Lease>,
+    /// A lease here cannot be read.
+    unreadable: bool,
     seen: Vec<Seen<'a>>,
     /// Which permission's lease knows a rule by its id. That lease alone decides about the rule, whatever the rule
     /// has been edited into: to another permission it is neither foreign nor its own.
@@ -199,6 +202,7 @@ impl<'a> Planner<'a> {
             reading,
             wanted,
             leases,
+            unreadable: view.unreadable,
             seen,
             known,
             dealt_with: BTreeSet::new(),
@@ -543,9 +547,15 @@ impl<'a> Planner<'a> {
         self.join(rule, Proof::Marked, want, lease);
     }
 
+    /// Whether anything may be opened for a want: not while its end lies so far ahead that the record is damaged, or this
+    /// machine's clock behind.
+    fn may_open(&self, want: Want) -> bool {
+        want.open && self.record.policy.open && !ends_too_far_ahead(want.until, self.record.now)
+    }
+
     fn join(&mut self, rule: &ObservedRule, proof: Proof, want: Want, lease: Option<&Lease>) {
         self.wake(self.record.now + JOIN_CHECK);
-        if !want.open || !self.record.policy.open || !self.due(lease) || !self.room(rule, proof) {
+        if !self.may_open(want) || !self.due(lease) || !self.room(rule, proof) {
             return;
         }
         let rule = self.owned(rule, proof);
@@ -596,7 +606,12 @@ impl<'a> Planner<'a> {
         if !want.open {
             return lease.into_iter().for_each(|lease| self.unwanted_absent(lease));
         }
-        let standing = standing_without_rule(lease);
+        let standing = match standing_without_rule(lease) {
+            Standing::Untried | Standing::Pending(_) if ends_too_far_ahead(want.until, self.record.now) => {
+                Standing::Pending(format!("by this machine's clock, {}; nothing is opened", Damage::Future))
+            }
+            standing => standing,
+        };
         let proven = standing.is_held();
         self.plan.standings.insert(permission, standing);
         // "Exists already" has just proven it: only the reading is behind, and nothing is put off.
@@ -619,7 +634,7 @@ impl<'a> Planner<'a> {
                 return self.wake(next);
             }
         }
-        if self.record.policy.open && self.due(lease) {
+        if self.may_open(want) && self.due(lease) {
             self.authorize.entry((want.until, want.session)).or_default().push(permission);
         }
     }
@@ -789,6 +804,11 @@ impl<'a> Planner<'a> {
                 self.collect.push(owned);
                 continue;
             }
+            if self.lease_is_unreadable(one) {
+                let owned = self.owned(rule, Proof::LedgerId);
+                self.collect.push(owned);
+                continue;
+            }
             if !self.capabilities.marks {
                 continue;
             }
@@ -810,6 +830,20 @@ impl<'a> Planner<'a> {
                 self.remaining_rule(one);
             }
         }
+    }
+
+    /// Whether a rule is one that was ours when its lease could still be read, that nobody here wants, and that no lease
+    /// tag of others holds, whether the marks fit or not. It is closed by its id, whatever our own tag on it says.
+    fn lease_is_unreadable(&self, seen: &Seen<'_>) -> bool {
+        let Seen { rule, marks, .. } = seen;
+        let another = |(id, value): (&InstallationId, &String)| id != self.me() && self.state(value).holds();
+        let free = !self.wanted.contains_key(&rule.permission) && !self.leases.contains_key(&rule.permission);
+        self.unreadable
+            && free
+            && !self.known.contains_key(&rule.id)
+            && !self.dealt_with.contains(&rule.id)
+            && self.record.opened.get(&rule.id) == Some(&rule.permission)
+            && !marks.leases.iter().any(another)
     }
 
     fn report_odd(&mut self, rule: &ObservedRule, marks: &Marks) {

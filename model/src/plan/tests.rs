@@ -138,6 +138,7 @@ struct World {
     leases: Vec<Lease>,
     revoked: BTreeMap<RuleId, Timestamp>,
     opened: BTreeMap<RuleId, Permission>,
+    unreadable: bool,
     twin: bool,
     policy: Policy,
     capabilities: Capabilities,
@@ -155,6 +156,7 @@ fn world() -> World {
         leases: Vec::new(),
         revoked: BTreeMap::new(),
         opened: BTreeMap::new(),
+        unreadable: false,
         twin: false,
         policy: Policy { open: true, collect: true, ignore_delays: false },
         capabilities: Capabilities { marks: true, batch: DIGESTS_PER_CALL, tags_per_rule: 50, switches: false },
@@ -270,7 +272,10 @@ impl World {
         let observation = self.instead.as_ref().unwrap_or(&complete);
         let switches = self.switches.as_ref().map(|switches| switches.view(self.policy.ignore_delays));
         let capabilities = Capabilities { switches: switches.is_some(), ..self.capabilities };
-        plan_target(&record, &TargetView { key: &key(), capabilities, observation, switches })
+        plan_target(
+            &record,
+            &TargetView { key: &key(), capabilities, observation, unreadable: self.unreadable, switches },
+        )
     }
 
     /// Asserts the whole of a plan, but for its standings and wake: nothing else is touched.
@@ -2280,4 +2285,72 @@ fn history(number: u64) {
 #[test]
 fn two_installations_and_every_fault_converge() {
     (1..=1500).for_each(history);
+}
+
+// ------------------------------------------------------------------------------------------------ a lease that is lost
+
+/// A lease cannot be read any more: what the record says that it opened is closed by its id, whatever our own tag says and
+/// whatever may be collected.
+#[test]
+fn what_an_unreadable_lease_holds_is_closed_by_its_id() {
+    let damaged = |world: &mut World| {
+        world.unreadable = true;
+        world.policy.collect = false;
+        world.opened.insert(sgr("sgr-1"), port(22));
+    };
+    let closes = [step("collect", &["sgr-1"])];
+    for until in [m(60), m(-60)] {
+        world().with(damaged).rule(ours("sgr-1", 22, until)).plans(&[], &closes, &[]);
+    }
+    world().with(damaged).rule(bare("sgr-1", 22)).plans(&[], &closes, &[]);
+    world().with(damaged).rule(leased("sgr-1", 22, &[(ME, m(60)), (THEY, m(-11))])).plans(&[], &closes, &[]);
+    let unknown_time = |world: &mut World| world.reading.provider_time = None;
+    world().with(damaged).with(unknown_time).rule(ours("sgr-1", 22, m(-60))).plans(&[], &closes, &[]);
+    let plain = |world: &mut World| world.capabilities.marks = false;
+    world().with(damaged).with(plain).rule(bare("sgr-1", 22)).plans(&[], &closes, &[]);
+}
+
+#[test]
+fn what_an_unreadable_lease_does_not_hold_alone_is_left() {
+    let damaged = |world: &mut World| {
+        world.unreadable = true;
+        world.policy.collect = false;
+        world.opened.insert(sgr("sgr-1"), port(22));
+    };
+    let shared = || leased("sgr-1", 22, &[(ME, m(60)), (THEY, m(60))]);
+    world().with(damaged).rule(shared()).plans(&[], &[], &[NoteKind::Unledgered]);
+    let mut stripped = shared();
+    stripped.tags.remove(MARKS);
+    world().with(damaged).rule(stripped).plans(&[], &[], &[NoteKind::Misfit]);
+    // Wanted, known to another lease, or of an id that was never on record.
+    world().wanting().with(damaged).rule(ours("sgr-1", 22, m(60))).plans(&["adopt tcp/22 sgr-1"], &[], &[]);
+    world().wanting().held(22, "sgr-1", m(60)).with(damaged).rule(ours("sgr-1", 22, m(60))).rests();
+    world().with(damaged).rule(bare("sgr-2", 22)).rests();
+    world().with(damaged).rule(ours("sgr-2", 22, m(60))).plans(&[], &[], &[NoteKind::Unledgered]);
+    // With every lease readable, nothing is concluded from what was opened.
+    let sound = |world: &mut World| world.unreadable = false;
+    let left = || world().with(damaged).with(sound);
+    left().rule(leased("sgr-1", 22, &[(THEY, m(-60))])).rests();
+    left().rule(bare("sgr-1", 22)).rests();
+}
+
+// ------------------------------------------------------------------------------------------- a clock that is far behind
+
+/// By such a clock a live session ends more than 31 days from now. What is open stays, and nothing is opened for it.
+#[test]
+fn what_ends_too_far_ahead_is_kept_and_not_opened() {
+    let until = now() + crate::duration::MAX + TimeDelta::minutes(10);
+    let of = |expires_at: Timestamp| {
+        world().session(1, &[22], expires_at).with(|world| world.sessions[0].started_at = expires_at - s(3600))
+    };
+    let late = || of(until + s(1));
+    of(until).plans(&[], &[step("authorize", &["tcp/22"])], &[]);
+    let plan = late().rests();
+    pends(&plan, 22);
+    let kept = late().held(22, "sgr-1", until + s(1)).rule(ours("sgr-1", 22, until + s(1)));
+    stands(&kept.plans(&[], &[], &[NoteKind::OddLease]), 22, &own("sgr-1"));
+    // It has vanished, or another installation's is there.
+    pends(&late().held(22, "sgr-1", until + s(1)).rests(), 22);
+    late().rule(leased("sgr-1", 22, &[(THEY, m(60))])).rests();
+    stands(&late().rule(bare("sgr-1", 22)).rests(), 22, &foreign("sgr-1"));
 }

@@ -562,8 +562,8 @@ impl Driver<'_> {
     fn unnamed(&mut self, call: Call, intents: &[Intent]) {
         // Of a revoke, the real driver records the success once a reading of the same pass does not show the rule. Left
         // out here, it is found by a later pass.
-        if matches!(call, Call::Authorize { .. }) {
-            intents.iter().for_each(|intent| self.outcome(intent, Turn::Landed));
+        if let Call::Authorize { until, .. } = call {
+            intents.iter().for_each(|intent| self.outcome(intent, Turn::Landed { until }));
         }
     }
 

@@ -91,7 +91,7 @@ pub(crate) struct Plan {
 pub(crate) enum Turn {
     Intend { opening: bool },
     Authorized { rule: u8, until: Tick },
-    Landed,
+    Landed { until: Tick },
     Joined { rule: u8, until: Tick },
     Adopted { rule: u8, until: Option<Tick> },
     Retagged { until: Tick },
@@ -162,7 +162,7 @@ fn turned(before: Row, turn: Turn, now: Tick) -> Row {
     let next = match turn {
         Turn::Intend { opening } => lease.intend(if opening { Attempt::Opening } else { Attempt::Other }, at),
         Turn::Authorized { rule, until } => lease.authorized(rule_id(rule), time(until)),
-        Turn::Landed => lease.landed(),
+        Turn::Landed { until } => lease.landed(time(until)),
         Turn::Joined { rule, until } => lease.joined(rule_id(rule), time(until)),
         Turn::Adopted { rule, until } => lease.adopted(rule_id(rule), until.map(time)),
         Turn::Retagged { until } => lease.retagged(time(until)),
@@ -407,7 +407,8 @@ fn made(view: &View) -> Plan {
     let way = way();
     let switches = SwitchView { way: Some(&way), rows: &rows, ignore_delays: false, seen: &seen };
     let switches = Some(switches).filter(|_| view.switches.is_some());
-    small_plan(&plan_target(&record, &TargetView { key: &key(), capabilities, observation: &observation, switches }))
+    let view = TargetView { key: &key(), capabilities, observation: &observation, unreadable: false, switches };
+    small_plan(&plan_target(&record, &view))
 }
 
 fn small_plan(plan: &TargetPlan) -> Plan {

@@ -10,15 +10,22 @@ use aws_credential_types::{
 };
 use eg_model::Timestamp;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+#[cfg(target_os = "linux")]
+use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 use serde_json::Value;
+#[cfg(target_os = "linux")]
+use std::os::fd::OwnedFd;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt, fs,
+    io::ErrorKind,
     os::unix::process::ExitStatusExt,
-    pin::pin,
     process::{Output, Stdio},
 };
-use tokio::process::Command;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    process::{Child, Command},
+};
 
 /// Where a profile's credentials come from, if that is a process in the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,7 +157,8 @@ impl Process {
     }
 }
 
-/// Runs a command line to its end. When the caller waits no longer, everything that it has started is ended.
+/// Runs a command line to its end, and until nothing writes to its output any more. When the caller waits no longer,
+/// everything that it has started is ended.
 async fn output(command: &str) -> std::io::Result<Output> {
     let mut shell = Command::new("sh");
     shell.args(["-c", command]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -159,45 +167,106 @@ async fn output(command: &str) -> std::io::Result<Output> {
     if own_group {
         shell.process_group(0);
     }
-    let child = shell.spawn()?;
-    let pid = child.id().and_then(|id| i32::try_from(id).ok());
-    let ended = pin!(child.wait_with_output());
-    // Dropped before the child, whose id is its own only as long as nobody has waited for it.
-    let mut family = Family { root: pid, own_group };
-    let output = ended.await;
+    let mut child = shell.spawn()?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let mut family = Family { root: Some(child), own_group };
+    // It is waited for last: until then its id is its own, even if it has ended and something else still writes.
+    let (stdout, stderr) = tokio::try_join!(whole(stdout), whole(stderr))?;
+    let Some(child) = &mut family.root else { return Err(ErrorKind::NotFound.into()) };
+    let status = child.wait().await?;
     // What a process that has answered leaves behind, an agent say, is meant to stay.
     family.root = None;
-    output
+    Ok(Output { status, stdout, stderr })
+}
+
+async fn whole(pipe: Option<impl AsyncRead + Unpin>) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if let Some(mut pipe) = pipe {
+        pipe.read_to_end(&mut bytes).await?;
+    }
+    Ok(bytes)
 }
 
 /// A process with all that it has started, ended when dropped.
 struct Family {
-    root: Option<i32>,
+    root: Option<Child>,
     own_group: bool,
 }
 
 impl Drop for Family {
     fn drop(&mut self) {
-        let Some(root) = self.root else { return };
-        let mut stopped = BTreeSet::new();
-        let mut found = BTreeSet::from([root]);
-        // What is stopped starts nothing more; so the second look, most often, finds nothing new.
-        for _ in 0..8 {
-            let new: Vec<i32> = found.difference(&stopped).copied().collect();
+        // One that has been waited for has no id any more.
+        let root = self.root.as_ref().and_then(Child::id).and_then(|id| i32::try_from(id).ok());
+        let Some(root) = root else { return };
+        let (mut held, mut stopped) = (BTreeMap::new(), BTreeSet::new());
+        // What is stopped starts nothing more, so that most often the third look finds nothing new. What ends meanwhile may
+        // leave its number to a process of somebody else: a process is taken hold of first, and sent something only once
+        // another look has shown it to be one of the family.
+        for _ in 0..16 {
+            let found = descendants(root);
+            let sure: Vec<i32> = found.iter().copied().filter(|pid| *pid == root || held.contains_key(pid)).collect();
+            for pid in sure.iter().filter(|pid| stopped.insert(**pid)) {
+                held.entry(*pid).or_insert_with(|| Held::of(*pid)).send(Signal::STOP);
+            }
+            let new: Vec<i32> = found.into_iter().filter(|pid| !held.contains_key(pid)).collect();
             if new.is_empty() {
                 break;
             }
-            new.iter().for_each(|pid| send(*pid, Signal::STOP));
-            stopped.extend(new);
-            found = descendants(root);
+            held.extend(new.into_iter().map(|pid| (pid, Held::of(pid))));
         }
         if self.own_group
             && let Some(group) = Pid::from_raw(root)
         {
             kill_process_group(group, Signal::KILL).ok();
         }
-        stopped.into_iter().for_each(|pid| send(pid, Signal::KILL));
+        for pid in stopped {
+            if let Some(process) = held.get(&pid) {
+                process.send(Signal::KILL);
+            }
+        }
     }
+}
+
+/// A process: on Linux itself, so that nothing reaches another one which has got its number.
+struct Held {
+    pid: i32,
+    #[cfg(target_os = "linux")]
+    process: Option<OwnedFd>,
+}
+
+impl Held {
+    fn of(pid: i32) -> Self {
+        Self {
+            pid,
+            #[cfg(target_os = "linux")]
+            process: Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()),
+        }
+    }
+
+    /// Fails only for a process that has just ended.
+    #[cfg(target_os = "linux")]
+    fn send(&self, signal: Signal) {
+        match &self.process {
+            Some(process) => {
+                pidfd_send_signal(process, signal).ok();
+            }
+            // Taken away by a filter for system calls, or a very old kernel: the number has to do. One that has ended has
+            // none that could be held.
+            None if has_process_handles() => {}
+            None => send(self.pid, signal),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn send(&self, signal: Signal) {
+        send(self.pid, signal);
+    }
+}
+
+/// Whether this process can hold one: itself, to begin with.
+#[cfg(target_os = "linux")]
+fn has_process_handles() -> bool {
+    pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).is_ok()
 }
 
 /// Fails only for a process that has just ended.
@@ -395,5 +464,32 @@ source_profile = nowhere
         assert_eq!(why("echo locked >&2; exit 3").await, "credential_process: ended with status 3: locked");
         assert_eq!(why("exit 3").await, "credential_process: ended with status 3");
         assert_eq!(why("echo hello").await, "credential_process: its answer is not JSON");
+    }
+
+    /// It has ended, and something that it has started still writes: nobody has waited for it, so that its number cannot be
+    /// another's; and what it has started is ended.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn the_number_of_a_process_that_has_ended_stays_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, child) = (dir.path().join("root"), dir.path().join("child"));
+        let command = format!("echo $$ > '{}'; sleep 60 & echo $! > '{}'", root.display(), child.display());
+        let mut running = std::pin::pin!(output(&command));
+        let state = |pid: &str| {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).ok()?;
+            stat.rsplit_once(')')?.1.trim_start().chars().next()
+        };
+        let read = |path: &std::path::Path| fs::read_to_string(path).unwrap_or_default();
+        let mut looks = 0;
+        while child.metadata().is_err() || state(&read(&root)) != Some('Z') {
+            let waited = tokio::time::timeout(std::time::Duration::from_millis(20), running.as_mut()).await;
+            assert!(waited.is_err(), "its output is still open");
+            looks += 1;
+            assert!(looks < 1500, "{:?}: {:?}", read(&root), state(&read(&root)));
+        }
+        // Once more, with all that the runtime may have heard of it.
+        let waited = tokio::time::timeout(std::time::Duration::from_millis(100), running.as_mut()).await;
+        assert!(waited.is_err());
+        assert_eq!(state(&read(&root)), Some('Z'));
     }
 }

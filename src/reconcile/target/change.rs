@@ -151,6 +151,7 @@ impl TargetRun<'_> {
                 }
                 Step::Leave { .. } => {
                     let event = event(EventKind::Left, "untagged");
+                    self.left.insert(rule.id().clone());
                     self.write(lease, &lease.left(rule.id().clone()), &event)?;
                 }
                 Step::Revoke { .. } if answer.value.contains(rule.id()) => {

@@ -16,7 +16,7 @@ use eg_model::permission::Permission;
 use eg_model::plan::{LedgerStep, Note, NoteKind, Step, TargetPlan};
 use eg_state::{Event, EventKind, StateError, Written};
 
-/// Why nothing is opened where a row does not parse.
+/// Why nothing is opened, and no switch set, where a row does not parse.
 pub(super) const DAMAGED: &str = "its row in the record is damaged";
 
 /// A lease that is in no row: what stands in its place could not be read, or written.

@@ -101,6 +101,11 @@ pub(super) struct TargetRun<'a> {
     ways_tried: usize,
     /// Rules of others that were not to be closed in this pass.
     given_up: BTreeSet<RuleId>,
+    /// Rules of others that our tag was taken off in this pass. Where that could not be recorded, the plan would ask for it
+    /// again and again.
+    left: BTreeSet<RuleId>,
+    /// Rules whose switch is on record in a row that is damaged: none is set for them in this pass.
+    unreadable_switches: BTreeSet<RuleId>,
     /// An outcome that could not be recorded. Closing goes on all the same.
     unrecorded: Option<String>,
     /// Permissions whose rows are damaged: nothing is opened for them in this pass.
@@ -145,6 +150,8 @@ impl<'a> TargetRun<'a> {
             clean: true,
             ways_tried: 0,
             given_up: BTreeSet::new(),
+            left: BTreeSet::new(),
+            unreadable_switches: BTreeSet::new(),
             unrecorded: None,
             unreadable: BTreeSet::new(),
             switch_way: None,
@@ -214,9 +221,10 @@ impl<'a> TargetRun<'a> {
             seen: &self.switches,
         };
         let switches = Some(switches).filter(|_| self.has_switches(loaded));
+        let unreadable = loaded.unreadable.contains(&self.key);
         plan_target(
             &record,
-            &TargetView { key: &self.key, capabilities, observation: &self.look.observation, switches },
+            &TargetView { key: &self.key, capabilities, observation: &self.look.observation, unreadable, switches },
         )
     }
 
@@ -317,7 +325,12 @@ impl<'a> TargetRun<'a> {
             step.opens() && about.peek().is_some() && about.all(|permission| self.unreadable.contains(permission));
         let unrecordable = waits && !self.may_open;
         let refused_before = collects && step.rules().iter().any(given_up);
-        !(unrecordable || unreadable || refused_before)
+        let done_before = match step {
+            Step::Leave { rule, .. } => self.left.contains(rule.id()),
+            Step::SetSwitch { rule, .. } => self.unreadable_switches.contains(rule.id()),
+            _ => false,
+        };
+        !(unrecordable || unreadable || refused_before || done_before)
     }
 
     async fn apply(&mut self, plan: TargetPlan, loaded: &Loaded) -> Result<Flow, CommandError> {

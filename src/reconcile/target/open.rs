@@ -99,7 +99,7 @@ impl TargetRun<'_> {
         for lease in intents {
             let Some(rule) = answer.value.iter().find(|rule| rule.permission == lease.permission) else {
                 let event = self.event(EventKind::Authorized, "opened, id not named", &lease.permission, None);
-                self.write(lease, &lease.landed(), &Event { session: Some(call.session), ..event })?;
+                self.write(lease, &lease.landed(call.until), &Event { session: Some(call.session), ..event })?;
                 self.watching.insert(lease.permission);
                 unnamed = true;
                 continue;

@@ -37,7 +37,7 @@ impl TargetRun<'_> {
         });
         let standings: BTreeMap<_, _> = standings.collect();
         self.clean &= standings.values().all(Standing::is_held);
-        let changes = self.driver.store.borrow_mut().record_standings(&standings, now)?;
+        let changes = self.driver.store.borrow_mut().record_standings(&standings, now, self.driver.latest(now))?;
         changes.iter().for_each(|change| self.driver.tell(self.request, change));
         let kept = self.kept(&loaded);
         let freed = !kept.is_empty() && self.kept(&*self.driver.load(now)?) != kept;

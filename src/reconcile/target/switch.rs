@@ -2,6 +2,7 @@
 
 use super::super::lane::Service;
 use super::super::{Loaded, StepOutcome, StepReport};
+use super::ledger::DAMAGED;
 use super::{Flow, Impatient, Leased, TargetRun};
 use crate::error::CommandError;
 use crate::retry;
@@ -15,7 +16,7 @@ use eg_model::permission::Permission;
 use eg_model::plan::{LedgerStep, Note, NoteKind, Step};
 use eg_model::switch::{Switch, SwitchSeen, SwitchWay};
 use eg_providers::{Firewall, SetSwitch};
-use eg_state::{Event, EventKind, Written};
+use eg_state::{Event, EventKind, StateError, Written};
 use futures_util::{StreamExt, stream};
 use std::{cell::RefCell, sync::Arc};
 
@@ -121,6 +122,10 @@ impl TargetRun<'_> {
         let intended = Switch { reach: self.look.reach.clone(), ..intended };
         let event = self.switch_event(EventKind::Intent, step.action(), &intended);
         let written = self.driver.store.borrow_mut().write_switch(&intended, before, Some(&event));
+        if written.as_ref().is_err_and(StateError::is_of_a_row) {
+            self.unreadable_switches.insert(rule.id().clone());
+            self.steps.push(self.report(step, StepOutcome::Skipped, Some(DAMAGED.to_owned())));
+        }
         match self.unless_unwritable(written)? {
             Some(Written::Done) => {}
             Some(Written::Raced | Written::NoLongerWanted) => return Ok(Flow::Replan),

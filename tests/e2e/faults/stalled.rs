@@ -142,6 +142,29 @@ fn who_goes_past_a_holder_can_be_stopped_too() {
     stop_and_settle(&world, &before);
 }
 
+/// After a suspend a healthy process looks as if it had done nothing for hours, until the call that it waits for ends.
+#[test]
+fn a_holder_that_has_just_woken_up_is_waited_for() {
+    let world = one_group(&["tcp/22"]);
+    let before = world.cloud.snapshot();
+    world.eg(&["session", "start", "--duration", "1h"]).expect_code(0);
+    world.forget_calls();
+    world.faults(&[Fault::hold(DESCRIBE).times(1)]);
+    let holder = world.here.command(&["reconcile"]).spawn();
+    holder.wait_for_delayed(DESCRIBE);
+    world.advance(STALLED);
+    let stop = world.here.command(&["session", "stop"]).spawn();
+    // Longer than a holder is looked at that somebody has stopped, shorter than a call takes at the most.
+    thread::sleep(Duration::from_secs(4));
+    world.faults(&[]);
+    let (held, stopped) = (holder.wait(), stop.wait());
+    assert!(matches!(held.code(), Some(0 | 3)), "{held}");
+    says_not(&stopped, "closing goes on past it");
+    assert!(!lock_file(&world, ".2").exists(), "{stopped}");
+    assert_eq!(world.cloud.snapshot(), before, "{stopped}");
+    stop_and_settle(&world, &before);
+}
+
 #[test]
 fn status_and_doctor_name_a_stalled_holder() {
     let world = one_group(&["tcp/22"]);

@@ -247,3 +247,35 @@ fn the_longest_lease_holds_though_its_openers_clock_was_ahead() {
     stop(&world.here, &id).expect_code(0);
     assert_eq!(world.cloud.snapshot(), before);
 }
+
+/// By such a clock every live session is one of a far future. That is no reason to close anything; but nothing is opened.
+#[test]
+fn a_clock_that_is_a_month_behind_closes_nothing_and_opens_nothing() {
+    const DAY: i64 = 24 * HOUR;
+    let world = World::new();
+    let before = bystanders(&world);
+    let open = start(&world.here, &["--only", API, "--duration", "4h"]);
+    let waits = id_of(&begin(&world.here, &["--only", "prod-db-sg", "--no-wait"]).expect_code(0));
+    let snapshot = world.cloud.snapshot();
+    for days in [32, 20_000] {
+        world.skew(-days * DAY);
+        for _ in 0..2 {
+            world.forget_calls();
+            let told = pass(&world.here, 3);
+            says(&told, "the clock of this machine differs");
+            says_not(&told, "damaged");
+            assert_eq!((changes(&world), world.cloud.snapshot()), (vec![], snapshot.clone()), "{told}");
+            assert_eq!((status(&world.here, &open), status(&world.here, &waits)), ("ACTIVE".into(), "PENDING".into()));
+        }
+    }
+    let why = get(&world.here, &waits)["resourceIps"][0]["errorMessage"].as_str().unwrap().to_owned();
+    assert!(why.contains("by this machine's clock, it ends more than 31d from now; nothing is opened"), "{why}");
+    // What is stopped is closed.
+    stop(&world.here, &open).expect_code(0);
+    assert_eq!(world.cloud.snapshot(), before);
+    world.skew(0);
+    pass(&world.here, 0);
+    assert_eq!(status(&world.here, &waits), "ACTIVE");
+    stop(&world.here, &waits).expect_code(0);
+    assert_eq!(world.cloud.snapshot(), before);
+}

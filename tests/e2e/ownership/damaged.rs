@@ -247,14 +247,63 @@ fn goes_on_beside(damage: &str) {
     stop(&world.here, &next).expect_code(3);
     stop(&world.here, &damaged).expect_code(3);
     assert_eq!(status(&world.here, &damaged), "EXPIRING", "what it holds is not known");
-    // It closes by its own tag.
-    world.advance(HOUR + 11 * MINUTE);
-    reconcile(&world.here);
-    assert_eq!(world.cloud.snapshot(), before);
+    assert_eq!(world.cloud.snapshot(), before, "by the id that the record says was opened");
     tamper(&world, "DELETE FROM leases WHERE permission LIKE 'tcp|443|%'");
     world.advance(SETTLED);
     pass(&world.here, 0);
     for id in [&damaged, &due, &next] {
         assert!(["EXPIRED", "CANCELLED"].contains(&status(&world.here, id).as_str()));
     }
+}
+
+/// Its own tag would keep it open for hours, nothing is to be collected, and its group is not in the configuration any more.
+#[test]
+fn what_a_damaged_lease_holds_is_closed_whatever_the_configuration_says() {
+    for (stripped, expires) in [(false, false), (false, true), (true, false)] {
+        let world = World::new();
+        let before = bystanders(&world);
+        let id = start(&world.here, &["--only", API, "--duration", "2h"]);
+        let rule = our_rule(&world, API);
+        tamper(&world, "UPDATE leases SET phase = 'open'");
+        world.write_config("[reconcile]\ncollect_expired = false\n");
+        if stripped {
+            world.cloud.strip_tags(world.group(API), &rule.id);
+        }
+        let told = if expires {
+            world.advance(2 * HOUR + 1);
+            pass(&world.here, 3)
+        } else {
+            stop(&world.here, &id).expect_code(3)
+        };
+        says(&told, "table leases, row ");
+        assert_eq!(world.cloud.snapshot(), before, "{told}");
+        assert_eq!(status(&world.here, &id), "EXPIRING");
+        // And there it rests, until the row is mended.
+        world.forget_calls();
+        pass(&world.here, 3);
+        assert_eq!(changes(&world), Vec::<String>::new());
+        tamper(&world, "DELETE FROM leases");
+        world.advance(SETTLED);
+        pass(&world.here, 0);
+        assert!(["EXPIRED", "CANCELLED"].contains(&status(&world.here, &id).as_str()));
+    }
+}
+
+/// Somebody else holds the rule, too.
+#[test]
+fn what_a_damaged_lease_shares_is_left_to_the_others() {
+    let world = World::new();
+    let before = bystanders(&world);
+    let id = start(&world.here, &["--only", API, "--duration", "2h"]);
+    let other = world.installation("other-machine");
+    let theirs = start(&other, &["--only", API, "--duration", "3h"]);
+    tamper(&world, "UPDATE leases SET phase = 'open'");
+    stop(&world.here, &id).expect_code(3);
+    pass(&world.here, 3);
+    our_rule(&world, API);
+    assert_eq!(status(&other, &theirs), "ACTIVE");
+    // They leave it, and our own tag goes on: it is closed by its id.
+    stop(&other, &theirs).expect_code(0);
+    pass(&world.here, 3);
+    assert_eq!(world.cloud.snapshot(), before);
 }

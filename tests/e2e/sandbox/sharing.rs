@@ -157,3 +157,25 @@ fn a_full_rule_that_everybody_holds_cannot_be_joined() {
     world.region.untag_by_hand(&rule.id, &leases).unwrap();
     world.ends();
 }
+
+/// That our tag was taken off cannot be recorded: it is asked for once, and the pass says what is wrong.
+#[test]
+fn a_leave_that_cannot_be_recorded_is_sent_once() {
+    let world = Sandboxed::new();
+    let other = both(&world);
+    let locked = rusqlite::Connection::open(world.here.state_path()).unwrap();
+    locked.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let stopped = stop(&world).expect_code(3);
+    assert_eq!(world.changes(), [UNTAG]);
+    says(&stopped, "is in use by another process");
+    says_not(&stopped, "contended");
+    locked.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(newest(&other)["status"], "ACTIVE");
+    stop(&world).expect_code(0);
+    other.eg(&["session", "stop"]).expect_code(0);
+    world.advance(SETTLED);
+    pass(&world.here, 0);
+    pass(&other, 0);
+    assert_eq!(ids(&world, "db"), [""; 0]);
+    world.ends();
+}
