@@ -14,8 +14,8 @@
 use eg_model::{
     Timestamp,
     ids::{GrantId, InstallationId, SessionId},
-    permission::Permission,
-    session::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing},
+    net::permission::Permission,
+    session::record::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing},
     target::{Reach, TargetKey},
 };
 use eg_state::{Opening, Store, Watch};

@@ -2,7 +2,7 @@
 
 use crate::commands;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use eg_model::duration::parse_seconds;
+use eg_model::time::duration::parse_seconds;
 use std::{path::PathBuf, time::Duration};
 
 /// Opens cloud firewalls to your address for a limited time, and closes them again.
@@ -87,13 +87,13 @@ pub enum Command {
     /// Manage the security groups eg may open
     #[command(subcommand)]
     Resource(ResourceCommand),
-    Status(commands::status::StatusArgs),
+    Status(commands::status::once::StatusArgs),
     Who(commands::who::WhoArgs),
     Ip(commands::ip::IpArgs),
     Log(commands::log::LogArgs),
     Doctor(commands::doctor::DoctorArgs),
     IamPolicy(commands::iam_policy::IamPolicyArgs),
-    Reconcile(commands::reconcile::ReconcileArgs),
+    Reconcile(commands::reconcile::once::ReconcileArgs),
     Sweep(commands::sweep::SweepArgs),
     /// Manage the job that closes sessions
     #[command(subcommand)]
@@ -117,15 +117,15 @@ pub enum Command {
     State(StateCommand),
     Help(HelpArgs),
     #[command(hide = true, alias = "open")]
-    Start(commands::start::StartArgs),
+    Start(commands::session::start::StartArgs),
     #[command(hide = true, aliases = ["close", "rm"])]
-    Stop(commands::stop::StopArgs),
+    Stop(commands::session::stop::StopArgs),
     #[command(hide = true, alias = "ls")]
-    List(commands::list::ListArgs),
+    List(commands::session::list::ListArgs),
     #[command(hide = true)]
-    Get(commands::get::GetArgs),
+    Get(commands::session::get::GetArgs),
     #[command(hide = true)]
-    Extend(commands::extend::ExtendArgs),
+    Extend(commands::session::extend::ExtendArgs),
 }
 
 /// Show the help of a command
@@ -142,16 +142,16 @@ pub struct HelpArgs {
 #[allow(missing_docs, reason = "the doc comment of a variant replaces the help of its arguments' struct")]
 pub enum SessionCommand {
     #[command(alias = "open")]
-    Start(commands::start::StartArgs),
-    Ensure(commands::ensure::EnsureArgs),
-    Run(commands::run::RunArgs),
+    Start(commands::session::start::StartArgs),
+    Ensure(commands::session::ensure::EnsureArgs),
+    Run(commands::session::run::RunArgs),
     #[command(alias = "ls")]
-    List(commands::list::ListArgs),
+    List(commands::session::list::ListArgs),
     #[command(alias = "show")]
-    Get(commands::get::GetArgs),
-    Extend(commands::extend::ExtendArgs),
+    Get(commands::session::get::GetArgs),
+    Extend(commands::session::extend::ExtendArgs),
     #[command(aliases = ["close", "rm"])]
-    Stop(commands::stop::StopArgs),
+    Stop(commands::session::stop::StopArgs),
 }
 
 /// `eg resource …`.

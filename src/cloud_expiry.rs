@@ -9,8 +9,8 @@
 //! | template | all of it, for CloudFormation |
 
 use crate::{
+    config::settings::{CloudExpiry, DEFAULT_SCHEDULE_GROUP},
     iam::{SCHEDULER, Scope, switch_statements},
-    settings::{CloudExpiry, DEFAULT_SCHEDULE_GROUP},
 };
 use eg_providers::{ExpiryRole, aws::Action};
 use serde_json::{Value, json};

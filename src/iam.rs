@@ -9,8 +9,8 @@
 //! | `TagWhatIsOpened` | tags inside the authorize call, and in no other: `ec2:CreateAction` |
 //! | `TagWhatIsOpen` | only our keys, and only on rules that carry our mark: no rule made by hand can be given one. With [`Retag::WithoutMark`], also on rules without any mark, so that a rule of ours can be tagged again that has lost it |
 
-use crate::settings::CloudExpiry;
-use eg_model::marks::{LEASE_PREFIX, MANAGED_BY, MANAGED_BY_EG};
+use crate::config::settings::CloudExpiry;
+use eg_model::tags::{LEASE_PREFIX, MANAGED_BY, MANAGED_BY_EG};
 use eg_providers::aws::Action;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

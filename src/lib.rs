@@ -6,62 +6,55 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
-pub mod board;
-pub mod boundary;
-pub mod cli;
-pub mod cloud_expiry;
-pub mod commands;
-pub mod completion;
-pub mod config_file;
-pub mod detect;
-pub mod doctor;
-pub mod edit;
-pub mod env;
-pub mod error;
-pub mod foreground;
-pub mod glance;
-pub mod iam;
-pub mod lock;
-pub mod notify;
-pub mod output;
-pub mod paths;
-pub mod playground;
-pub mod policy;
-pub mod probe;
-pub mod prompt;
-pub mod reconcile;
-pub mod region;
-pub mod resolve;
-pub mod retry;
-pub mod schedule;
-pub mod screen;
-pub mod settings;
-pub mod signals;
-pub mod survey;
-pub mod sweep;
-pub mod trusted_file;
-pub mod usage;
-pub mod verify;
-pub mod warning;
-pub mod watching;
+mod address;
+mod checks;
+mod cli;
+mod cloud_expiry;
+mod commands;
+mod config;
+mod demo;
+mod error;
+mod host;
+mod iam;
+mod reconcile;
+mod schedule;
+mod sweep;
+mod targets;
+mod text;
+mod ui;
+mod usage;
 
+pub use crate::{error::Exit, host::env::Env};
+
+/// What the tests of this repository look at, beside the program itself. No interface for others.
+#[doc(hidden)]
+pub mod inside {
+    pub use crate::{
+        address::parse_answer,
+        cli::Cli,
+        config::settings::{Settings, TABLES},
+        host::failpoints::Sentry,
+        ui::json::SCHEMAS,
+    };
+}
+
+use crate::{
+    text::escape_controls,
+    ui::{
+        ascii::wants_ascii,
+        color::colored,
+        printer::{Printer, Style},
+    },
+};
 use clap::{Parser, error::ErrorKind};
 use cli::{Cli, Color, Output};
-use env::Env;
-use error::Exit;
-use output::{
-    color::colored,
-    marks::wants_ascii,
-    printer::{Printer, Style},
-    text::escape_controls,
-};
 use std::{ffi::OsString, io::Write};
 use tracing_subscriber::{filter::LevelFilter, fmt::format::Writer, fmt::time::FormatTime};
 
 /// Runs one command line and returns its exit status.
 pub fn run(env: &Env, out: Box<dyn Write>, err: Box<dyn Write>) -> Exit {
-    signals::survive_file_size_limit();
-    if let Some(answer) = completion::answer(env) {
+    crate::host::signals::survive_file_size_limit();
+    if let Some(answer) = crate::commands::completions::answer::answer(env) {
         let style = Style { json: false, quiet: false, color_out: false, color_err: false };
         Printer::new(style, out, err).verbatim(&answer);
         return Exit::Done;
@@ -77,7 +70,7 @@ pub fn run(env: &Env, out: Box<dyn Write>, err: Box<dyn Write>) -> Exit {
         .in_ascii(wants_ascii(env))
         .with_bars(drawable && cli.global.verbose == 0);
     log(env, &cli);
-    let exit = commands::run(env, &printer, &cli).unwrap_or_else(|error| {
+    let exit = crate::commands::context::run(env, &printer, &cli).unwrap_or_else(|error| {
         printer.error(&error);
         error.kind.exit()
     });
@@ -153,7 +146,7 @@ fn style(env: &Env, cli: &Cli) -> Style {
 }
 
 /// Logs carry the program's own clock.
-struct LogTime(env::Clock);
+struct LogTime(crate::host::env::Clock);
 
 impl FormatTime for LogTime {
     fn format_time(&self, writer: &mut Writer<'_>) -> std::fmt::Result {

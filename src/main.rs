@@ -3,6 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let env = eg::env::Env::from_process();
+    let env = eg::Env::from_process();
     eg::run(&env, Box::new(std::io::stdout()), Box::new(std::io::stderr())).into()
 }

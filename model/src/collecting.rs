@@ -3,7 +3,7 @@
 
 use crate::{
     Timestamp,
-    marks::{Fit, LeaseState, Marks},
+    tags::{Fit, LeaseState, Marks},
 };
 use chrono::TimeDelta;
 
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
     use crate::{
         ids::InstallationId,
-        marks::{Misfit, lease_key},
+        tags::{Misfit, lease_key},
     };
     use std::collections::BTreeMap;
     use uuid::Uuid;

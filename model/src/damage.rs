@@ -17,11 +17,13 @@
 
 use crate::{
     Timestamp,
-    address::PrefixLengths,
-    duration::{MAX, format_duration},
-    permission::{Permission, PortSpec},
-    session::{Grant, GrantPermission, Session},
+    net::{
+        address::PrefixLengths,
+        permission::{Permission, PortSpec},
+    },
+    session::record::{Grant, GrantPermission, Session},
     target::TargetKey,
+    time::duration::{MAX, format_duration},
 };
 use chrono::TimeDelta;
 use std::net::IpAddr;
@@ -123,7 +125,7 @@ mod tests {
     use super::*;
     use crate::{
         ids::{GrantId, SessionId},
-        session::{GrantStatus, SessionStatus, Standing},
+        session::record::{GrantStatus, SessionStatus, Standing},
         target::Reach,
     };
     use std::collections::BTreeSet;

@@ -22,7 +22,7 @@ use crate::{
     SETTLE_WINDOW, Timestamp,
     failure::{Failure, FailureClass},
     ids::{LeaseId, RuleId},
-    permission::Permission,
+    net::permission::Permission,
     target::{Reach, TargetKey},
 };
 use serde::{Deserialize, Serialize};
@@ -86,7 +86,7 @@ pub struct Lease {
     /// How to reach its target.
     pub reach: Reach,
     /// The permission.
-    #[serde(with = "crate::session::permission_text")]
+    #[serde(with = "crate::session::record::permission_text")]
     pub permission: Permission,
     /// Where it stands.
     pub phase: Phase,

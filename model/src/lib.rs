@@ -5,32 +5,22 @@
 //! environment or a source of randomness: all of that arrives as arguments, so every decision can be tested,
 //! replayed and searched exhaustively.
 
-pub mod address;
+pub mod auto_close;
 pub mod collecting;
 pub mod damage;
-pub mod duration;
-pub mod endpoint;
-pub mod ensure;
 pub mod failure;
-pub mod follow;
-pub mod holders;
 pub mod ids;
 pub mod lease;
-pub mod marks;
-pub mod notify;
+pub mod net;
 pub mod observation;
-pub mod permission;
 pub mod plan;
-pub mod preflight;
-pub mod selection;
-pub mod services;
+pub mod selector;
 pub mod session;
 pub mod sweep;
-pub mod switch;
+pub mod tags;
 pub mod target;
-pub mod trouble;
+pub mod time;
 pub mod twin;
-pub mod until;
 
 /// A moment in UTC. `eg` records whole seconds: one clock reading per command, truncated at the edge.
 pub type Timestamp = chrono::DateTime<chrono::Utc>;

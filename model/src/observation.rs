@@ -1,7 +1,11 @@
 //! Readings of a target, and the proof of ownership that only a reading can give.
 
 use crate::{
-    Timestamp, address::IpVersion, failure::Failure, ids::RuleId, marks::Marks, permission::Permission,
+    Timestamp,
+    failure::Failure,
+    ids::RuleId,
+    net::{address::IpVersion, permission::Permission},
+    tags::Marks,
     target::TargetKey,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,7 +80,7 @@ pub fn absence_is_believed(
 pub enum Proof {
     /// The ledger holds its id, from an authorize answer or from adopting it under our tag.
     LedgerId,
-    /// It carries our own lease tag, and its marks are [genuine](crate::marks::Fit::Genuine).
+    /// It carries our own lease tag, and its marks are [genuine](crate::tags::Fit::Genuine).
     LeaseTag,
     /// Its marks are genuine and no lease holds it: any installation may close it, or join it.
     Marked,
@@ -85,7 +89,7 @@ pub enum Proof {
     NamedOwner,
 }
 
-/// A rule that `eg` may change, as seen in a reading. Only [`crate::plan`] and [`crate::sweep`] make these, only
+/// A rule that `eg` may change, as seen in a reading. Only [`crate::plan`] and [`crate::sweep::judge`] make these, only
 /// from a complete reading, so a revoke of anything else does not compile.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OwnedRule {

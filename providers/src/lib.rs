@@ -5,12 +5,12 @@ pub mod aws;
 use async_trait::async_trait;
 use eg_model::{
     Timestamp,
+    auto_close::{SwitchSeen, SwitchWay},
     failure::Failure,
     ids::{RuleId, SessionId},
+    net::permission::Permission,
     observation::{ObservedRule, OwnedRule, Reading},
-    permission::Permission,
-    selection::Selector,
-    switch::{SwitchSeen, SwitchWay},
+    selector::Selector,
     target::{Capabilities, Reach, TargetKey},
 };
 use std::{

@@ -5,14 +5,16 @@ use crate::{
     call_log::{Call, CallLog},
     callers::{self, Caller, Credential, DEFAULT_REGION},
     faults::{Fault, Faults, Script},
-    form::Form,
     ids,
+    protocol::{
+        errors::{self, Refusal},
+        form::Form,
+        xml::Xml,
+    },
     rate_limit::Buckets,
-    refusal::{self, Refusal},
     settings::{Latency, Settings},
     state_file,
     world::{Late, Schedule, Session, World},
-    xml::Xml,
 };
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -132,8 +134,8 @@ impl Engine {
     fn check_time(&self, passage: &Passage<'_>, signed_at: Option<DateTime<Utc>>) -> Result<(), Refusal> {
         let now = self.date(passage.now);
         match signed_at {
-            Some(at) if (now - at).abs() > refusal::SIGNATURE_LASTS => {
-                Err(refusal::signed_at_another_time(passage.service(), at, now))
+            Some(at) if (now - at).abs() > errors::SIGNATURE_LASTS => {
+                Err(errors::signed_at_another_time(passage.service(), at, now))
             }
             _ => Ok(()),
         }
@@ -141,7 +143,7 @@ impl Engine {
 
     /// Everything that can end a request before its action is looked at.
     fn check(&mut self, passage: &mut Passage<'_>, credential: Option<&Credential>) -> Result<(), Refusal> {
-        let credential = credential.ok_or_else(refusal::no_credentials)?;
+        let credential = credential.ok_or_else(errors::no_credentials)?;
         let action = passage.action().to_owned();
         passage.fault = self.faults.strike(&action, &passage.region, passage.form);
         let expired = |session: &Session| session.expires_at <= passage.now;
@@ -163,7 +165,7 @@ impl Engine {
 
     /// The action, unless a fault keeps it from happening now.
     fn perform(&mut self, passage: &Passage<'_>) -> Result<Answer, Refusal> {
-        let Some(caller) = &passage.caller else { return Err(refusal::no_credentials()) };
+        let Some(caller) = &passage.caller else { return Err(errors::no_credentials()) };
         match &passage.fault {
             Some(Fault::ResetBefore) => return Ok(Answer::default()),
             Some(Fault::LandLate(by)) => {
@@ -272,7 +274,7 @@ impl Engine {
             return Reply::Lost;
         }
         let result = match (&passage.fault, &result) {
-            (Some(Fault::StatusAfter(status)), Ok(_)) => Err(refusal::server_error(*status)),
+            (Some(Fault::StatusAfter(status)), Ok(_)) => Err(errors::server_error(*status)),
             _ => result.as_ref().map_err(Clone::clone).map(|_| ()),
         };
         let outcome = result.as_ref().err().map_or(outcome, |refusal| refusal.code.clone());
@@ -337,14 +339,14 @@ fn outcome_of(result: &Result<Answer, Refusal>) -> (String, Option<&Answer>) {
 fn refused_by(fault: &Fault, passage: &Passage<'_>) -> Option<Refusal> {
     match (fault, passage.service()) {
         (Fault::Throttle, service) => Some(throttled_for(service)),
-        (Fault::Status(status), _) => Some(refusal::server_error(*status)),
+        (Fault::Status(status), _) => Some(errors::server_error(*status)),
         (Fault::ExpiredToken, service) => Some(expired_for(service)),
         (Fault::Deny, Service::Ec2) => {
             let on = groups_in(passage.form).into_iter().chain(rules_in(passage.form)).next();
-            Some(refusal::denied(passage.arn(), passage.action(), on.as_deref().unwrap_or("*")))
+            Some(errors::denied(passage.arn(), passage.action(), on.as_deref().unwrap_or("*")))
         }
-        (Fault::Deny, Service::Sts) => Some(refusal::denied_by_sts(passage.arn(), passage.action())),
-        (Fault::Deny, Service::Scheduler) => Some(refusal::denied_by_scheduler(passage.arn(), passage.action())),
+        (Fault::Deny, Service::Sts) => Some(errors::denied_by_sts(passage.arn(), passage.action())),
+        (Fault::Deny, Service::Scheduler) => Some(errors::denied_by_scheduler(passage.arn(), passage.action())),
         (Fault::Refuse { code, message, status }, _) => Some(Refusal::with_status(code, message, *status)),
         _ => None,
     }
@@ -352,16 +354,16 @@ fn refused_by(fault: &Fault, passage: &Passage<'_>) -> Option<Refusal> {
 
 fn throttled_for(service: Service) -> Refusal {
     match service {
-        Service::Ec2 => refusal::throttled(),
-        Service::Sts => refusal::throttled_by_sts(),
-        Service::Scheduler => refusal::throttled_by_scheduler(),
+        Service::Ec2 => errors::throttled(),
+        Service::Sts => errors::throttled_by_sts(),
+        Service::Scheduler => errors::throttled_by_scheduler(),
     }
 }
 
 fn expired_for(service: Service) -> Refusal {
     match service {
-        Service::Ec2 => refusal::expired(),
-        Service::Sts | Service::Scheduler => refusal::expired_at_sts(),
+        Service::Ec2 => errors::expired(),
+        Service::Sts | Service::Scheduler => errors::expired_at_sts(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Scripts of what goes wrong, and when.
 
-use crate::form::Form;
+use crate::protocol::form::Form;
 use chrono::TimeDelta;
 use std::time::Duration;
 

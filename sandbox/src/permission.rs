@@ -1,9 +1,11 @@
 //! What a rule allows: read from a request, kept in AWS's canonical form.
 
 use crate::{
-    form::Form,
     ids,
-    refusal::{self, Refusal},
+    protocol::{
+        errors::{self, Refusal},
+        form::Form,
+    },
 };
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -72,7 +74,7 @@ pub(crate) fn requested(form: &Form) -> Result<Vec<Described>, Refusal> {
         all.extend(one(&part)?);
     }
     if all.is_empty() {
-        return Err(refusal::missing_parameter("ipPermissions"));
+        return Err(errors::missing_parameter("ipPermissions"));
     }
     Ok(all)
 }
@@ -90,7 +92,7 @@ fn one(part: &Form) -> Result<Vec<Described>, Refusal> {
     for pair in part.parts("Groups").into_iter().chain(part.parts("UserIdGroupPairs")) {
         let id = pair.required("GroupId")?;
         if !ids::well_formed(id, "sg-") {
-            return Err(refusal::malformed_group(id));
+            return Err(errors::malformed_group(id));
         }
         sources.push((Source::Group(id.to_owned()), described(&pair)?));
     }
@@ -98,7 +100,7 @@ fn one(part: &Form) -> Result<Vec<Described>, Refusal> {
         sources.push((Source::PrefixList(list.required("PrefixListId")?.to_owned()), described(&list)?));
     }
     if sources.is_empty() {
-        return Err(refusal::missing_parameter("ipRanges"));
+        return Err(errors::missing_parameter("ipRanges"));
     }
     Ok(sources.into_iter().map(|(source, description)| (ports.clone().with(source), description)).collect())
 }
@@ -109,7 +111,7 @@ pub(crate) fn rewritten(part: &Form) -> Result<Permission, Refusal> {
         (Some(v4), None, None) => cidr(v4, false)?,
         (None, Some(v6), None) => cidr(v6, true)?,
         (None, None, Some(group)) => Source::Group(group.to_owned()),
-        (None, None, None) => return Err(refusal::missing_parameter("cidrIpv4")),
+        (None, None, None) => return Err(errors::missing_parameter("cidrIpv4")),
         _ => {
             let message = "Only one of cidrIp, cidrIpv6, prefixListId, or referencedGroupId can be specified";
             return Err(Refusal::new("InvalidParameterCombination", message));
@@ -134,7 +136,7 @@ impl Ports {
             None | Some("") => {
                 let message =
                     "Invalid value 'null' for protocol. VPC security group rules must specify protocols explicitly.";
-                return Err(refusal::invalid_value(message));
+                return Err(errors::invalid_value(message));
             }
             Some("6" | "tcp") => "tcp",
             Some("17" | "udp") => "udp",
@@ -143,7 +145,7 @@ impl Ports {
             Some("-1" | "all") => "-1",
             Some(number) if number.parse::<u8>().is_ok() => number,
             Some(other) => {
-                return Err(refusal::invalid_value(format!(
+                return Err(errors::invalid_value(format!(
                     "Invalid value '{other}' for IP protocol. Unknown protocol."
                 )));
             }
@@ -167,11 +169,11 @@ impl Ports {
 fn port_range(from: Option<i32>, to: Option<i32>) -> Result<(i32, i32), Refusal> {
     let (Some(from), Some(to)) = (from, to) else {
         let message = "Invalid value for portRange. Must specify both from and to ports with TCP/UDP.";
-        return Err(refusal::invalid_value(message));
+        return Err(errors::invalid_value(message));
     };
     match (0..=65_535).contains(&from) && (from..=65_535).contains(&to) {
         true => Ok((from, to)),
-        false => Err(refusal::invalid_value(format!("Invalid TCP/UDP port range ({from}, {to})"))),
+        false => Err(errors::invalid_value(format!("Invalid TCP/UDP port range ({from}, {to})"))),
     }
 }
 
@@ -180,14 +182,14 @@ fn icmp(kind: i32, code: i32) -> Result<(i32, i32), Refusal> {
     let fine = (-1..=255).contains(&kind) && (-1..=255).contains(&code) && (kind != -1 || code == -1);
     match fine {
         true => Ok((kind, code)),
-        false => Err(refusal::invalid_value(format!("ICMP code ({code}) or type ({kind}) out of range"))),
+        false => Err(errors::invalid_value(format!("ICMP code ({code}) or type ({kind}) out of range"))),
     }
 }
 
 /// An address range; host bits are masked ("Amazon Web Services canonicalizes IPv4 and IPv6 CIDRs", EC2 API reference,
 /// `AuthorizeSecurityGroupIngress`, `CidrIp`).
 fn cidr(text: &str, v6: bool) -> Result<Source, Refusal> {
-    let malformed = || refusal::invalid_value(format!("CIDR block {text} is malformed"));
+    let malformed = || errors::invalid_value(format!("CIDR block {text} is malformed"));
     let cidr: IpNet = text.parse().map_err(|_| malformed())?;
     match matches!(cidr, IpNet::V6(_)) == v6 {
         true => Ok(Source::Cidr(cidr.trunc())),
@@ -205,7 +207,7 @@ pub(crate) fn description(text: &str) -> Result<String, Refusal> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || " ._-:/()#,@[]+=&;{}!$*".contains(c);
     match text.chars().count() <= 255 && text.chars().all(allowed) {
         true => Ok(text.to_owned()),
-        false => Err(refusal::invalid_value(
+        false => Err(errors::invalid_value(
             "Invalid rule description. Valid descriptions are strings less than 256 characters from the following set: \
              a-zA-Z0-9. _-:/()#,@[]+=&;{}!$*",
         )),

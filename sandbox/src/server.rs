@@ -4,7 +4,7 @@
 use crate::{
     clock::Clock,
     engine::{Engine, Reply, Signature},
-    form::Form,
+    protocol::form::Form,
 };
 use bytes::Bytes;
 use chrono::{DateTime, NaiveDateTime, Utc};

@@ -2,9 +2,9 @@
 
 use crate::{
     callers::Caller,
-    form::Form,
     ids,
     permission::{Permission, Source},
+    protocol::form::Form,
 };
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,6 @@
 //! `eg state adopt`.
 
-use super::Context;
+use crate::commands::context::Context;
 use crate::error::{CommandError, Exit, Kind};
 use eg_state::Store;
 use serde_json::json;

@@ -1,22 +1,21 @@
 //! `eg demo`: the real commands, run one after another against the sandbox, with what is open in between. The rules
 //! are not what `eg` says of them but what the sandbox holds.
 
-use super::{listen, no_files_named, runtime};
+use crate::commands::context::{listen, no_files_named, runtime};
 use crate::{
     cli::Global,
-    env::Env,
-    error::{CommandError, Exit, Kind},
-    output::{
-        printer::Printer,
-        style,
-        table::{Cell, Table},
-        text::{escape_controls, shell_quoted},
-    },
-    playground::{
+    demo::{
         ADDRESS, OpenRule, Playground,
         child::{self, Ended, Streams},
     },
-    signals::Interrupt,
+    error::{CommandError, Exit, Kind},
+    host::{env::Env, signals::Interrupt},
+    text::{escape_controls, shell_quoted},
+    ui::{
+        printer::Printer,
+        style,
+        table::{Cell, Table},
+    },
 };
 use eg_state::Store;
 use serde_json::{Value, json};
@@ -232,7 +231,7 @@ fn rule_json(open: &OpenRule) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::printer::Style;
+    use crate::ui::printer::Style;
     use std::io::sink;
 
     /// The tour with another program in the place of `eg`.

@@ -1,29 +1,29 @@
 //! `eg doctor`: looks at everything that a session needs, and changes nothing.
 
-use super::Context;
+use crate::commands::context::Context;
 use crate::{
-    detect::{Families, survey as survey_addresses},
-    doctor::{
+    address::{Families, survey as survey_addresses},
+    checks::doctor::{
         Elsewhere, Finding, JobState, Level, Used, addresses, certificates, clock, cloud_expiry, credentials, listed,
         lock, missing_group, permissions, policy, schedule, summary, unreadable_group,
     },
+    config::settings::{Resource, Settings},
     error::{CommandError, Exit, Kind},
-    lock::stalled_holder,
-    output::{style, table::Cell, text::escape_controls},
+    host::lock::stalled_holder,
     schedule::{
-        Job,
-        host::{self, Installed},
+        install::{self, Installed},
+        job::Job,
         scheduled::Scheduled,
     },
-    settings::{Resource, Settings},
-    survey::{Surveyed, survey},
+    targets::read::{Surveyed, survey},
+    text::escape_controls,
+    ui::{style, table::Cell},
 };
 use eg_model::{
     Timestamp,
-    address::IpVersion,
+    auto_close::SwitchSeen,
     ids::RuleId,
-    permission::Permission,
-    switch::SwitchSeen,
+    net::{address::IpVersion, permission::Permission},
     target::{Reach, TargetKey},
 };
 use eg_providers::{Connect, Firewall, Sighting, aws::trusted_certificates};
@@ -62,7 +62,7 @@ pub fn run(context: &Context<'_>, _args: &DoctorArgs) -> Result<Exit, CommandErr
     let runtime = context.runtime()?;
     let told = Told { context, findings: RefCell::default() };
     let stopped = runtime.block_on(async {
-        let interrupt = super::listen()?;
+        let interrupt = crate::commands::context::listen()?;
         tokio::select! {
             () = examine(context, &told) => Ok(None),
             () = interrupt.wait() => Ok::<_, CommandError>(interrupt.asked()),
@@ -136,7 +136,7 @@ async fn examine(context: &Context<'_>, told: &Told<'_>) {
     let settings = context.settings();
     told.add(configuration(context, settings.as_ref()));
     let settings = settings.unwrap_or_default();
-    told.all(policy(&crate::policy::read(&context.env.policy), &settings.detect));
+    told.all(policy(&crate::config::policy_file::read(&context.env.policy), &settings.detect));
     let (state, record) = state(context);
     told.add(state);
     let stalled = stalled_holder(context.env, &context.state.path).as_ref().map(lock);
@@ -215,7 +215,7 @@ fn counted(rules: usize) -> String {
 fn scheduled(context: &Context<'_>, settings: &Settings, record: &Record) -> Finding {
     let scheduled = Scheduled::ask(context.env, context.config().ok(), &context.state, &record.runs, record.since);
     let job = context.config().ok().and_then(|config| Job::new(context.env, config, &context.state).ok());
-    let found = job.and_then(|job| host::find(context.env, &job));
+    let found = job.and_then(|job| install::find(context.env, &job));
     let outdated = found.filter(|(_, how)| *how == Installed::Outdated).map(|(scheduler, _)| scheduler);
     let last_run = match scheduled {
         // The job's own runs, since it was installed.

@@ -4,7 +4,7 @@ use super::man::find;
 use crate::{
     cli::{Cli, HelpArgs},
     error::{CommandError, Exit},
-    output::printer::Printer,
+    ui::printer::Printer,
 };
 use clap::CommandFactory;
 

@@ -1,12 +1,15 @@
 //! `eg iam-policy`. No network.
 
-use super::{Context, environment_profile, opening::no_resources, way_to};
+use crate::commands::{
+    context::{Context, environment_profile, way_to},
+    session::open::no_resources,
+};
 use crate::{
+    config::settings::{Resource, Selection},
     error::{CommandError, Exit, Kind},
     iam::{Retag, Scope, partition_of, policy, sweep_policy},
-    region,
-    settings::{Resource, Selection},
-    warning::Code,
+    targets::region,
+    ui::warning::Code,
 };
 use eg_model::target::{Reach, TargetKey};
 use eg_providers::aws::{PROVIDER, SECURITY_GROUP};

@@ -1,12 +1,13 @@
 //! `eg ip`: the detected addresses, and what each service said.
 
-use super::Context;
+use crate::commands::context::Context;
 use crate::{
-    detect::{Families, FamilyOutcome, FamilySurvey, Survey, check_asked, never_detected, proxy_hint, survey},
+    address::{Families, FamilyOutcome, FamilySurvey, Survey, check_asked, never_detected, proxy_hint, survey},
     error::{CommandError, Exit},
-    output::{style, table::Cell, text::escape_controls},
+    text::escape_controls,
+    ui::{style, table::Cell},
 };
-use eg_model::address::IpVersion;
+use eg_model::net::address::IpVersion;
 use serde_json::{Value, json};
 use std::net::IpAddr;
 

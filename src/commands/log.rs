@@ -1,18 +1,18 @@
 //! `eg log`: the audit trail. No network, no runtime, no lock, no configuration.
 
-use super::Context;
+use crate::commands::context::Context;
 use crate::{
     cli::Output,
     error::{CommandError, Exit, Kind},
-    output::{
+    text::escape_controls,
+    ui::{
         events::{detail, is_telling, word},
         json,
         table::{Cell, Table},
-        text::escape_controls,
     },
 };
 use chrono::TimeDelta;
-use eg_model::{Timestamp, duration::parse_up_to, ids::SessionId, session::Session, target::TargetKey};
+use eg_model::{Timestamp, ids::SessionId, session::record::Session, target::TargetKey, time::duration::parse_up_to};
 use eg_state::{Event, Filter, KEPT, RunKind, Store};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, time::Duration};

@@ -1,14 +1,16 @@
 //! `eg sandbox`.
 
-use super::{no_files_named, no_signals, runtime};
+use crate::commands::context::{no_files_named, no_signals, runtime};
 use crate::{
     cli::Global,
-    env::Env,
+    demo::{ADDRESS, Playground},
     error::{CommandError, Exit},
-    foreground::{self, Keys, Signals},
-    output::{printer::Printer, text::shell_quoted},
-    playground::{ADDRESS, Playground},
-    warning::Code,
+    host::{
+        child::{self, Keys, Signals},
+        env::Env,
+    },
+    text::shell_quoted,
+    ui::{printer::Printer, warning::Code},
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -117,7 +119,7 @@ impl Inside<'_> {
 
     /// Ctrl-C is the command's: one that a shell in there should get would reach it from the terminal.
     async fn run(&self, program: &OsString, args: &[OsString], signals: &mut Signals) -> Result<Exit, CommandError> {
-        foreground::run(self.command(program, args), signals, Keys::ReachBoth).await.map(Exit::Command)
+        child::run(self.command(program, args), signals, Keys::ReachBoth).await.map(Exit::Command)
     }
 
     fn command(&self, program: &OsString, args: &[OsString]) -> Command {

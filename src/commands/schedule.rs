@@ -1,16 +1,16 @@
 //! `eg schedule`: what closes sessions on time while no `eg` runs.
 
-use super::Context;
+use crate::commands::context::Context;
 use crate::{
+    demo::is_inside,
     error::{CommandError, Exit, Kind},
-    output::{json, text::escape_controls},
-    playground::is_inside,
     schedule::{
-        Job,
-        host::{self, Installed, Scheduler},
+        install::{self, Installed, Scheduler},
+        job::Job,
         launchd, variables,
     },
-    warning::Code,
+    text::escape_controls,
+    ui::{json, warning::Code},
 };
 use eg_model::Timestamp;
 use eg_state::{LastRuns, StateError, Store};
@@ -67,8 +67,8 @@ impl With {
                 .hint("keep this running instead: eg reconcile --watch")
                 .hint("or see what a scheduler takes: eg schedule show --with systemd|cron|launchd")
         };
-        let has_it = || host::find(context.env, job).map(|(scheduler, _)| scheduler);
-        self.with.or_else(has_it).or_else(host::scheduler).ok_or_else(nothing)
+        let has_it = || install::find(context.env, job).map(|(scheduler, _)| scheduler);
+        self.with.or_else(has_it).or_else(install::scheduler).ok_or_else(nothing)
     }
 }
 
@@ -125,11 +125,11 @@ pub fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit, Comman
     if place.only_printed() {
         return place.by_hand();
     }
-    let changed = host::install(context.env, place.scheduler, &place.job)?;
+    let changed = install::install(context.env, place.scheduler, &place.job)?;
     // One job is enough. The new one is in place before the old one goes.
     let left = place.leave_others();
     note(context, changed, Store::note_schedule);
-    let installed = host::installed(context.env, place.scheduler, &place.job)?;
+    let installed = install::installed(context.env, place.scheduler, &place.job)?;
     place.json(&LastRuns::default(), Some(installed), changed || !left.is_empty())?;
     let name = place.scheduler.as_str();
     context.printer.result(&if changed {
@@ -148,7 +148,7 @@ pub fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit, Comman
 /// Whether this machine has a scheduler that `install` can use, and our job is not there yet.
 pub(super) fn can_install(context: &Context<'_>) -> bool {
     let place = Place::new(context, &With::default());
-    let state = place.map(|place| (place.only_printed(), host::installed(context.env, place.scheduler, &place.job)));
+    let state = place.map(|place| (place.only_printed(), install::installed(context.env, place.scheduler, &place.job)));
     matches!(state, Ok((false, Ok(Installed::No | Installed::Outdated))))
 }
 
@@ -167,7 +167,7 @@ fn note(context: &Context<'_>, changed: bool, what: fn(&mut Store, Timestamp) ->
 /// Whether there is something that may be opened.
 fn configured(context: &Context<'_>) -> Result<(), CommandError> {
     if context.settings()?.names_no_target() {
-        return Err(super::opening::no_resources(context, "eg schedule install"));
+        return Err(crate::commands::session::open::no_resources(context, "eg schedule install"));
     }
     Ok(())
 }
@@ -191,7 +191,7 @@ pub fn remove(context: &Context<'_>, args: &RemoveArgs) -> Result<Exit, CommandE
     let all = || [place.scheduler].into_iter().chain(others.iter().copied());
     let (mut removed, mut failed) = (Vec::new(), None);
     for scheduler in all() {
-        match host::remove(context.env, scheduler, &place.job) {
+        match install::remove(context.env, scheduler, &place.job) {
             Ok(true) => removed.push(scheduler),
             Ok(false) => {}
             Err(error) => failed = failed.or(Some(error)),
@@ -201,7 +201,7 @@ pub fn remove(context: &Context<'_>, args: &RemoveArgs) -> Result<Exit, CommandE
     if let Some(error) = failed {
         return Err(error);
     }
-    let left = all().filter_map(|scheduler| host::installed(context.env, scheduler, &place.job).ok());
+    let left = all().filter_map(|scheduler| install::installed(context.env, scheduler, &place.job).ok());
     let installed = left.into_iter().find(|how| *how != Installed::No).unwrap_or(Installed::No);
     place.json(&LastRuns::default(), Some(installed), !removed.is_empty())?;
     context.printer.result(&if removed.is_empty() {
@@ -244,7 +244,7 @@ impl<'a> Place<'a> {
     /// The other schedulers that hold something of this job.
     fn others(&self) -> impl Iterator<Item = Scheduler> {
         let others = [Scheduler::Systemd, Scheduler::Cron].into_iter().filter(|other| *other != self.scheduler);
-        others.filter(|other| host::holds(self.context.env, *other, &self.job))
+        others.filter(|other| install::holds(self.context.env, *other, &self.job))
     }
 
     /// Removes the job from every other scheduler, and says from which. What cannot be removed is told, and is no reason to
@@ -252,7 +252,7 @@ impl<'a> Place<'a> {
     fn leave_others(&self) -> Vec<Scheduler> {
         let mut left = Vec::new();
         for other in self.others() {
-            match host::remove(self.context.env, other, &self.job) {
+            match install::remove(self.context.env, other, &self.job) {
                 Ok(true) => left.push(other),
                 Ok(false) => {}
                 Err(error) => {
@@ -261,7 +261,7 @@ impl<'a> Place<'a> {
                     continue;
                 }
             }
-            if host::holds(self.context.env, other, &self.job) {
+            if install::holds(self.context.env, other, &self.job) {
                 warn_by_hand(self.context);
             }
         }
@@ -277,7 +277,7 @@ impl<'a> Place<'a> {
     }
 
     fn print(&self) -> Result<(), CommandError> {
-        for (path, text) in host::text(self.context.env, self.scheduler, &self.job)? {
+        for (path, text) in install::text(self.context.env, self.scheduler, &self.job)? {
             if let Some(path) = path {
                 self.context.printer.result(&format!("# {}\n", path.display()));
             }
@@ -315,20 +315,20 @@ impl<'a> Place<'a> {
     fn by_hand(&self) -> Result<Exit, CommandError> {
         self.json(&LastRuns::default(), Some(Installed::No), false)?;
         self.print()?;
-        let error = host::only_printed(self.scheduler, "install");
+        let error = install::only_printed(self.scheduler, "install");
         Err(launchd::steps(&self.job).into_iter().fold(error, CommandError::hint))
     }
 
     /// What was installed by hand is removed by hand; whether it is there was not asked.
     fn removed_by_hand(&self) -> CommandError {
-        let error = host::only_printed(self.scheduler, "remove");
+        let error = install::only_printed(self.scheduler, "remove");
         launchd::removal(&self.job).into_iter().fold(error, CommandError::hint)
     }
 
     /// How the job stands. Where that cannot be found out, what would be installed is still worth showing: it is what
     /// somebody installs by hand then.
     fn installed(&self) -> Option<Installed> {
-        match host::installed(self.context.env, self.scheduler, &self.job) {
+        match install::installed(self.context.env, self.scheduler, &self.job) {
             Ok(installed) => Some(installed),
             Err(error) => {
                 self.context.printer.warn(Code::Schedule, &error.message, &[]);
@@ -345,7 +345,7 @@ impl<'a> Place<'a> {
     }
 
     fn json(&self, runs: &LastRuns, installed: Option<Installed>, changed: bool) -> Result<(), CommandError> {
-        let parts = host::text(self.context.env, self.scheduler, &self.job)?;
+        let parts = install::text(self.context.env, self.scheduler, &self.job)?;
         let part = |(path, text): &(Option<std::path::PathBuf>, String)| json!({"path": path.as_ref().map(|path| path.to_string_lossy()), "text": text});
         self.context.printer.json(&json!({
             "scheduler": self.scheduler.as_str(),

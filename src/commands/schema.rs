@@ -2,7 +2,7 @@
 
 use crate::{
     error::{CommandError, Exit, Kind},
-    output::{json::SCHEMAS, printer::Printer},
+    ui::{json::SCHEMAS, printer::Printer},
 };
 
 /// Print the JSON schema of an output

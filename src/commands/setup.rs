@@ -1,12 +1,13 @@
 //! `eg setup cloud-expiry`.
 
-use super::{Context, iam_policy::scope, opening::no_resources};
+use super::iam_policy::scope;
+use crate::commands::{context::Context, session::open::no_resources};
 use crate::{
     cloud_expiry::{Account, ROLE_NAME},
+    config::settings::{DEFAULT_SCHEDULE_GROUP, Resource, Settings},
     error::{CommandError, Exit, Kind},
     iam::Scope,
-    settings::{DEFAULT_SCHEDULE_GROUP, Resource, Settings},
-    warning::Code,
+    ui::warning::Code,
 };
 use clap::ValueEnum;
 use eg_model::{

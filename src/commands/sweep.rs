@@ -1,23 +1,24 @@
 //! `eg sweep`: whole accounts, with credentials alone. Opens no record, makes none, and takes no lock.
 
-use super::{environment_profile, listen, name_endpoints, runtime, way_to};
+use crate::commands::context::{environment_profile, listen, name_endpoints, runtime, way_to};
 use crate::{
-    env::Env,
     error::{CommandError, Exit, Kind},
-    output::{printer::Printer, sweep_view, text::shell_quoted, time::Zone},
-    region,
-    signals::Interrupt,
-    sweep::{Account, Found, Outcome, Regions, Row, Sweeper},
-    warning::Code,
+    host::{env::Env, signals::Interrupt},
+    sweep::accounts::{Account, Found, Outcome, Regions, Row, Sweeper},
+    targets::region,
+    text::shell_quoted,
+    ui::{printer::Printer, sweep, time::Zone, warning::Code},
 };
 use chrono::TimeDelta;
 use eg_model::{
-    duration::parse_duration,
     failure::FailureClass,
-    holders::{Holder, marked_rules},
     ids::InstallationId,
-    sweep::{Kept, Wish, owners_like},
+    sweep::{
+        holders::{Holder, marked_rules},
+        judge::{Kept, Wish, owners_like},
+    },
     target::{Reach, TargetKey},
+    time::duration::parse_duration,
 };
 use eg_providers::aws::{PROVIDER, SECURITY_GROUP};
 use std::collections::{BTreeMap, BTreeSet};
@@ -121,7 +122,7 @@ impl Sweep<'_> {
         let wish = self.wish(&found)?;
         let groups = std::mem::take(&mut found.groups);
         let rows = self.sweeper.sweep(groups, &wish, self.only_shows()).await;
-        let report = sweep_view::Report {
+        let report = sweep::Report {
             rows: &rows,
             found: &found,
             owner: match &wish {
@@ -217,7 +218,7 @@ impl Sweep<'_> {
     /// What could not be read is never empty, so it is always said.
     fn tell_unread(&self, found: &Found) {
         for unread in &found.unread {
-            let message = format!("{} cannot be read: {}", sweep_view::name(unread), unread.failure);
+            let message = format!("{} cannot be read: {}", sweep::name(unread), unread.failure);
             self.printer.warn(Code::NotRead, &message, &[advice(unread.failure.class).to_owned()]);
         }
     }
@@ -257,11 +258,7 @@ impl Sweep<'_> {
         for row in rows.iter().filter(|row| row.outlives_owner()) {
             let hint = row.still_held_by.first().filter(|_| !told).map(|holder| self.even_if_held(holder));
             told |= hint.is_some();
-            self.printer.warn(
-                Code::NotClosed,
-                &sweep_view::survivor(row, self.zone),
-                &hint.into_iter().collect::<Vec<_>>(),
-            );
+            self.printer.warn(Code::NotClosed, &sweep::survivor(row, self.zone), &hint.into_iter().collect::<Vec<_>>());
         }
     }
 

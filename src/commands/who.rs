@@ -1,20 +1,20 @@
 //! `eg who`: everything marked on the configured groups, whoever opened it. Reads, and changes nothing.
 
-use super::{Context, opening::no_resources};
+use crate::commands::{context::Context, session::open::no_resources};
 use crate::{
     error::{CommandError, Exit},
-    output::{
-        holder_view, json,
+    targets::read::{Surveyed, survey},
+    ui::{
+        holder, json,
         table::{Cell, Table},
         time::Zone,
+        warning::Code,
     },
-    survey::{Surveyed, survey},
-    warning::Code,
 };
 use eg_model::{
-    holders::{Holder, MarkedRule, marked_rules},
     ids::{InstallationId, RuleId},
-    marks::Fit,
+    sweep::holders::{Holder, MarkedRule, marked_rules},
+    tags::Fit,
     target::TargetKey,
 };
 use eg_providers::Sighting;
@@ -153,9 +153,9 @@ fn table(looks: &[Look<'_>], zone: &Zone, columns: Option<usize>) -> String {
 }
 
 fn until(holder: &Holder, zone: &Zone) -> [Cell; 2] {
-    let other = || format!("other {}", holder_view::name(holder));
+    let other = || format!("other {}", holder::name(holder));
     let who = if holder.ours { "this installation".to_owned() } else { other() };
-    [Cell::new(who), holder_view::until(holder, zone)]
+    [Cell::new(who), holder::until(holder, zone)]
 }
 
 fn fit_note(fit: Fit) -> Option<String> {

@@ -10,7 +10,8 @@
 //! What is not asked fails at once, is recorded as refused, and is tried by the next pass. The firewall itself is always
 //! asked: what is to be closed is worth every try.
 
-use super::{CONCURRENCY, PASS_LIMIT, observe::route_of};
+use super::observe::route_of;
+use crate::reconcile::driver::{CONCURRENCY, PASS_LIMIT};
 use eg_model::{
     failure::{Failure, FailureClass},
     target::Reach,
@@ -37,14 +38,14 @@ pub(super) enum Service {
 }
 
 /// A slot, given back when dropped.
-pub(super) struct Turn<'l> {
+pub struct Turn<'l> {
     pub(super) service: Service,
     _slot: SemaphorePermit<'l>,
 }
 
 type Answer = Rc<OnceCell<Result<Caller, Failure>>>;
 
-pub(super) struct Lane {
+pub struct Lane {
     firewall: Semaphore,
     scheduler: Semaphore,
     deadline: Cell<Instant>,

@@ -1,13 +1,14 @@
 //! Looking at targets: in batches per route, falling back to another recorded way where one fails.
 
-use super::{Driver, lane::Lane};
+use super::lane::Lane;
 use crate::error::CommandError;
+use crate::reconcile::driver::Driver;
 use eg_model::{
     SETTLE_WINDOW, Timestamp,
     failure::{Failure, FailureClass},
     ids::SessionId,
     observation::{Observation, absence_is_believed},
-    session::Session,
+    session::record::Session,
     target::{Reach, TargetKey},
 };
 use eg_providers::{Caller, Firewall, Sighting};

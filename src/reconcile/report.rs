@@ -1,12 +1,12 @@
 //! What a pass did, for people, for JSON and for the run's row.
 
-use super::target::TargetReport;
-use crate::lock::LockWarning;
+use crate::host::lock::LockWarning;
+use crate::reconcile::apply::round::TargetReport;
 use eg_model::{
     Timestamp,
-    follow::Move,
     ids::{RunId, SessionId},
     plan::{Note, NoteKind, Step, TargetPlan},
+    session::follow::Move,
     target::TargetKey,
 };
 use eg_state::StateError;

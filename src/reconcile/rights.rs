@@ -1,11 +1,15 @@
 //! The caller's rights on targets, asked by dry runs before the first grant on each: a rule that could be opened but never
 //! closed must not come about.
 
-use super::{Driver, Looks};
 use crate::error::CommandError;
+use crate::reconcile::{driver::Driver, observe::Looks};
 use eg_model::{
-    failure::Failure, marks::tags_for, observation::Observation, permission::Permission, preflight::absent,
-    session::Session, target::TargetKey,
+    failure::Failure,
+    net::permission::Permission,
+    observation::Observation,
+    session::{preflight::absent, record::Session},
+    tags::tags_for,
+    target::TargetKey,
 };
 use eg_providers::Firewall;
 use futures_util::{StreamExt, stream};
@@ -74,7 +78,7 @@ impl Driver<'_> {
                 self.forbidden(firewall, key, permission, tags).await;
             }
         });
-        stream::iter(asked).buffer_unordered(super::CONCURRENCY).collect::<Vec<()>>().await;
+        stream::iter(asked).buffer_unordered(crate::reconcile::driver::CONCURRENCY).collect::<Vec<()>>().await;
         Ok(())
     }
 

@@ -7,13 +7,17 @@
 //! 4. Whose account the targets are of is recorded, where it was not known.
 
 use super::{
-    Driver, Look, Looks, PassReport, Request,
     lane::{Lane, Service},
     observe::route_of,
-    patience::Patience,
-    target::{TargetReport, TargetRun},
 };
 use crate::error::CommandError;
+use crate::reconcile::{
+    apply::round::{TargetReport, TargetRun},
+    driver::{Driver, Request},
+    observe::{Look, Looks},
+    report::PassReport,
+    retry_budget::Patience,
+};
 use eg_model::{
     failure::FailureClass,
     observation::Observation,

@@ -1,7 +1,7 @@
 //! A crontab with our line in it, and without. Pure: a text comes in, a text goes out, and every other line stays.
 
-use super::Job;
-use crate::output::text::escape_controls;
+use crate::schedule::job::Job;
+use crate::text::escape_controls;
 
 /// Stands above our line, so that it is found again.
 fn mark(job: &Job) -> String {
@@ -64,7 +64,8 @@ pub fn without(crontab: &str, job: &Job) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::tests::awkward, *};
+    use super::*;
+    use crate::schedule::job::tests::awkward;
 
     const OTHERS: &str = "MAILTO=bob\n\n# backups, reconcile --timer\n0 3 * * * /usr/bin/backup 100\\%\n";
 

@@ -1,7 +1,7 @@
 //! launchd, for which `eg` prints what to install. Pure.
 
-use super::Job;
-use crate::output::text::shell_quoted;
+use crate::schedule::job::Job;
+use crate::text::shell_quoted;
 
 /// The job's name.
 #[must_use]
@@ -59,7 +59,8 @@ fn launch_agent(job: &Job) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::tests::awkward, *};
+    use super::*;
+    use crate::schedule::job::tests::awkward;
 
     #[test]
     fn quoted_for_launchd() {

@@ -1,12 +1,14 @@
 //! The answer to "does something close sessions on time?". The scheduler gives it, not the time of the last run: a laptop
 //! that slept all night still has its job, and a machine whose job was removed a minute ago has none.
 
-use super::{
-    Job,
-    host::{self, Installed, Scheduler},
-    is_scheduled,
+use crate::schedule::{
+    install::{self, Installed, Scheduler},
+    job::{Job, is_scheduled},
 };
-use crate::{env::Env, paths::Located, playground, watching};
+use crate::{
+    demo,
+    host::{env::Env, paths::Located, watch_lock},
+};
 use chrono::TimeDelta;
 use eg_model::Timestamp;
 use eg_state::LastRuns;
@@ -44,11 +46,11 @@ impl Scheduled {
         runs: &LastRuns,
         since: Option<Timestamp>,
     ) -> Self {
-        if playground::is_inside(env, &state.path) {
+        if demo::is_inside(env, &state.path) {
             return Self::InSandbox;
         }
-        let job = config.and_then(|config| host::find(env, &Job::new(env, config, state).ok()?));
-        judge(watching::is_held(&state.path), job, runs, since, env.now())
+        let job = config.and_then(|config| install::find(env, &Job::new(env, config, state).ok()?));
+        judge(watch_lock::is_held(&state.path), job, runs, since, env.now())
     }
 
     /// True if something closes sessions on time.

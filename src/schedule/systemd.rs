@@ -1,6 +1,6 @@
 //! A user's systemd service and timer. Pure.
 
-use super::Job;
+use crate::schedule::job::Job;
 use std::path::{Path, PathBuf};
 
 /// The units' name, without what follows the dot.
@@ -63,7 +63,8 @@ fn timer(job: &Job) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::tests::awkward, *};
+    use super::*;
+    use crate::schedule::job::tests::awkward;
 
     #[test]
     fn quoted_for_systemd() {

@@ -1,6 +1,6 @@
 //! The file of the variables that hold a password. A scheduled job reads it, and nobody else may: it is judged each time.
 
-use super::{Job, is_proxy};
+use crate::schedule::job::{Job, is_proxy};
 use rustix::{
     fs::{Mode, OFlags},
     process::geteuid,
@@ -33,7 +33,7 @@ pub fn text(job: &Job) -> String {
 #[must_use]
 pub fn by_hand(job: &Job) -> String {
     let names: Vec<&str> = job.secrets.iter().map(|(name, _)| name.as_str()).collect();
-    let file = crate::output::text::shell_quoted(&job.variables_file().to_string_lossy());
+    let file = crate::text::shell_quoted(&job.variables_file().to_string_lossy());
     format!("(umask 077; env | grep -E '^({})=' > {file})", names.join("|"))
 }
 
@@ -151,7 +151,8 @@ fn without_option(args: &[OsString]) -> Vec<OsString> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::tests::awkward, *};
+    use super::*;
+    use crate::schedule::job::tests::awkward;
     use std::{fs, os::unix::fs::PermissionsExt};
 
     fn job(directory: &Path) -> Job {

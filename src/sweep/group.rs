@@ -11,18 +11,20 @@
 //! | refused | reported; the others go on |
 //! | credentials refused | reported, and nothing more in this group |
 
-use super::{Group, Place};
+use crate::sweep::accounts::{Group, Place};
 use crate::{
-    env::Env,
-    reconcile::{Patience, fresh, leave},
+    host::env::Env,
+    reconcile::{apply::release::leave, observe::fresh, retry_budget::Patience},
 };
 use eg_model::{
     collecting::clocks_agree,
     failure::{Failure, Reaction},
-    holders::Holder,
     ids::RuleId,
     observation::OwnedRule,
-    sweep::{Deed, Kept, State, Swept, Wish, holders_beside, sweep},
+    sweep::{
+        holders::Holder,
+        judge::{Deed, Kept, State, Swept, Wish, holders_beside, sweep},
+    },
 };
 use eg_providers::Sighting;
 use std::collections::{BTreeMap, BTreeSet};

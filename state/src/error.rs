@@ -4,7 +4,7 @@ use crate::runs::Run;
 use eg_model::{
     Timestamp,
     ids::{InstallationId, LeaseId, SessionId},
-    session::{SessionStatus, TransitionError},
+    session::record::{SessionStatus, TransitionError},
 };
 use rusqlite::ErrorCode;
 use std::{

@@ -2,13 +2,13 @@
 
 use crate::{
     StateError, Store,
-    convert::{Place, permission_text, words},
+    columns::{Place, permission_text, words},
     damaged::Damaged,
 };
 use eg_model::{
     Timestamp,
     ids::{RuleId, SessionId},
-    permission::Permission,
+    net::permission::Permission,
     target::TargetKey,
 };
 use rusqlite::{Connection, Row, params};

@@ -2,10 +2,10 @@
 
 use crate::{
     StateError, Store,
-    convert::{Place, permission_text, reach_columns, read_reach, seconds, services_endpoint},
+    columns::{Place, permission_text, reach_columns, read_reach, seconds, services_endpoint},
     damaged::{Damaged, of_its_row},
     events::{Event, EventKind, target_text},
-    sessions,
+    sessions::read,
     store::Change,
     targets,
 };
@@ -14,7 +14,7 @@ use eg_model::{
     damage::still_wants,
     ids::{LeaseId, RuleId, SessionId},
     lease::{Lease, Phase},
-    permission::Permission,
+    net::permission::Permission,
     target::{Reach, TargetKey},
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -200,7 +200,7 @@ fn is_wanted(
     batch: &[(Lease, u64)],
     now: Timestamp,
 ) -> Result<bool, StateError> {
-    let Some(session) = sessions::one(connection, id)? else { return Ok(false) };
+    let Some(session) = read::one(connection, id)? else { return Ok(false) };
     Ok(batch.iter().all(|(lease, _)| still_wants(&session, lease.target(), &lease.permission, now)))
 }
 

@@ -23,35 +23,32 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
-mod checkup;
-mod convert;
+mod auto_close;
+mod check;
+mod columns;
 mod damaged;
 pub mod error;
 pub mod events;
-mod files;
-mod follow;
-mod grants;
-mod guard;
 mod leases;
-mod lifecycle;
-mod network;
 mod notifications;
+mod open;
 mod prune;
 mod runs;
 mod schema;
 mod sessions;
 mod store;
-mod switches;
+mod summary;
 mod targets;
 mod watch;
 
+pub use crate::sessions::grants::GrantChange;
+pub use crate::sessions::read::{Filter, Listing};
 pub use error::StateError;
 pub use events::{Event, EventKind};
-pub use grants::GrantChange;
 pub use leases::Written;
 pub use prune::KEPT;
 pub use runs::{LastReconcile, LastRuns, Run, RunKind, RunResult};
-pub use sessions::{Filter, Listing};
 pub use store::{Notice, Opening, Store};
+pub use summary::RecordSummary;
 pub use targets::TargetRecord;
 pub use watch::{Watch, WriteObserver};

@@ -2,9 +2,12 @@
 //! it: what a crash left begun is told again, a few times at most. So a crash loses none and repeats none for ever; it
 //! may repeat one.
 
-use crate::{StateError, Store, convert::Place, sessions};
+use crate::{StateError, Store, columns::Place, sessions::read};
 use chrono::TimeDelta;
-use eg_model::{Timestamp, notify::Notice, session::Session};
+use eg_model::{
+    Timestamp,
+    session::{notices::Notice, record::Session},
+};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// How often a notice is begun at most.
@@ -33,8 +36,8 @@ impl Store {
     pub fn expired_since(&self, since: Timestamp) -> Result<Vec<Session>, StateError> {
         self.read(|connection| {
             let sql = "SELECT id FROM sessions WHERE status = 'EXPIRED' AND ended_at >= ?1 ORDER BY id";
-            let ids = sessions::ids(connection, &self.damaged, sql, params![since.timestamp()])?;
-            sessions::load_noting(connection, &self.damaged, ids)
+            let ids = read::ids(connection, &self.damaged, sql, params![since.timestamp()])?;
+            read::load_noting(connection, &self.damaged, ids)
         })
     }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     StateError, Store,
-    convert::{Place, seconds, words},
+    columns::{Place, seconds, words},
     store::{NOTE, read_meta},
 };
 use eg_model::{Timestamp, ids::RunId};

@@ -4,17 +4,19 @@ use crate::{
     StateError,
     damaged::Damaged,
     events::{self, Event, EventKind},
-    files,
-    guard::{self, Guard},
-    lifecycle,
-    network::refuse_network,
+    open::{
+        files,
+        guard::{self, Guard},
+        network_fs::refuse_network,
+    },
     schema,
+    sessions::lifecycle,
     watch::Watch,
 };
 use eg_model::{
     Timestamp,
     ids::{InstallationId, SessionId},
-    session::EndedReason,
+    session::record::EndedReason,
 };
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, config::DbConfig, params};
 use std::{
@@ -804,8 +806,8 @@ mod tests {
     use eg_model::{
         ids::{GrantId, RuleId, RunId},
         lease::Attempt,
-        permission::{Permission, PortSpec},
-        session::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing},
+        net::permission::{Permission, PortSpec},
+        session::record::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing},
         target::{Reach, TargetKey},
     };
     use std::collections::{BTreeMap, BTreeSet};

@@ -2,7 +2,7 @@
 
 use crate::{
     StateError, Store,
-    convert::{Place, seconds},
+    columns::{Place, seconds},
 };
 use eg_model::{Timestamp, target::TargetKey};
 use rusqlite::{Connection, OptionalExtension, Row, params};

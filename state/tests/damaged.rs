@@ -5,8 +5,8 @@ mod fixtures;
 
 use eg_model::{
     lease::{Attempt, Lease},
-    permission::Permission,
-    session::SessionStatus,
+    net::permission::Permission,
+    session::record::SessionStatus,
 };
 use eg_state::{Event, EventKind, StateError, Written};
 use fixtures::*;

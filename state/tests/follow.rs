@@ -5,11 +5,12 @@
 mod fixtures;
 
 use eg_model::{
-    address::IpVersion,
-    follow::Move,
     ids::{GrantId, RuleId, SessionId},
-    permission::Permission,
-    session::{GrantStatus, Session, SessionStatus, Standing},
+    net::{address::IpVersion, permission::Permission},
+    session::{
+        follow::Move,
+        record::{GrantStatus, Session, SessionStatus, Standing},
+    },
     target::TargetKey,
 };
 use eg_state::{EventKind, Store};

@@ -8,7 +8,7 @@ mod fixtures;
 use eg_model::{
     ids::RunId,
     lease::{Attempt, Lease},
-    session::SessionStatus,
+    session::record::SessionStatus,
 };
 use eg_state::{Event, EventKind, Notice, RunKind, StateError, Store, Written};
 use fixtures::*;

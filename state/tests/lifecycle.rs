@@ -5,10 +5,12 @@ mod fixtures;
 
 use chrono::TimeDelta;
 use eg_model::{
-    ensure::Ensuring,
     ids::{RuleId, RunId},
     lease::{Attempt, Phase},
-    session::{EndedReason, GrantStatus, Session, SessionStatus, Standing},
+    session::{
+        ensure::Ensuring,
+        record::{EndedReason, GrantStatus, Session, SessionStatus, Standing},
+    },
 };
 use eg_state::{EventKind, Filter, RunKind, RunResult, StateError, Store};
 use fixtures::*;
@@ -90,7 +92,7 @@ fn extending() {
     assert!(matches!(error, StateError::NotLive { status: SessionStatus::Cancelled, .. }), "{error}");
 }
 
-/// The decision itself is `eg_model::ensure`'s; here it is carried out, with its event, on what the record holds now.
+/// The decision itself is `eg_model::session::ensure`'s; here it is carried out, with its event, on what the record holds now.
 #[test]
 fn ensuring() {
     let (_root, mut store) = fresh();

@@ -4,7 +4,7 @@
 
 mod fixtures;
 
-use eg_model::notify::{Notice, NotifyEvent};
+use eg_model::session::notices::{Notice, NotifyEvent};
 use fixtures::{HOUR, at, open, session};
 
 fn notice(event: NotifyEvent, expires: i64) -> Notice {

@@ -5,7 +5,7 @@ mod fixtures;
 
 use eg_model::{
     ids::RunId,
-    session::{EndedReason, SessionStatus},
+    session::record::{EndedReason, SessionStatus},
 };
 use eg_state::{EventKind, Notice, RunKind, RunResult, StateError, Store};
 use fixtures::*;

@@ -5,10 +5,10 @@
 mod fixtures;
 
 use eg_model::{
+    auto_close::{Switch, SwitchWay},
     failure::{Failure, FailureClass},
     ids::RuleId,
-    session::Standing,
-    switch::{Switch, SwitchWay},
+    session::record::Standing,
 };
 use eg_state::{Event, EventKind, Written};
 use fixtures::*;

@@ -11,7 +11,7 @@ use crate::harness::{
     sandboxed::{SETTLED, rule_of},
 };
 use chrono::{DateTime, SecondsFormat, Utc};
-use eg_model::{ids::InstallationId, marks::lease_key};
+use eg_model::{ids::InstallationId, tags::lease_key};
 use eg_sandbox::{Fault, HandRule, Rule, Script};
 use serde_json::Value;
 use std::{collections::BTreeMap, thread};

@@ -2,15 +2,19 @@
 
 use super::{ROUNDS, each, each_text};
 use chrono::{DateTime, TimeDelta};
-use eg::{detect::parse_answer, settings::Settings};
+use eg::inside::{Settings, parse_answer};
 use eg_model::{
-    address::{IpVersion, parse_explicit},
-    duration::{MAX, MIN, format_duration, parse_duration},
-    endpoint::Endpoint,
     ids::InstallationId,
-    marks::{LeaseState, Marks},
-    permission::{Permission, PortSpec},
-    until::{check_ahead, parse_until},
+    net::{
+        address::{IpVersion, parse_explicit},
+        host_port::Endpoint,
+        permission::{Permission, PortSpec},
+    },
+    tags::{LeaseState, Marks},
+    time::{
+        duration::{MAX, MIN, format_duration, parse_duration},
+        until::{check_ahead, parse_until},
+    },
 };
 use eg_providers::aws::{description, session_name};
 use std::path::Path;

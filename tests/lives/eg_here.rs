@@ -2,7 +2,7 @@
 //! somebody at its boundaries who may end the command there.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use eg::{boundary::Sentry, env::Env};
+use eg::{Env, inside::Sentry};
 use eg_sandbox::HandClock;
 use eg_state::StateError;
 use serde_json::Value;

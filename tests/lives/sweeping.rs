@@ -4,8 +4,8 @@ use crate::eg_here::Machine;
 use chrono::{DateTime, TimeDelta};
 use eg_model::{
     ids::{InstallationId, SessionId},
-    marks::{description, tags_for},
-    permission::Permission,
+    net::permission::Permission,
+    tags::{description, tags_for},
 };
 use eg_sandbox::{Config, Fault, HandClock, HandRule, Rule, Sandbox};
 use uuid::Uuid;

@@ -1,7 +1,9 @@
 //! Steps in words: the lines of `--dry-run`, and what the digest is made of.
 
 use super::Step;
-use crate::{failure::FailureClass, ids::RuleId, marks::lease_value, observation::OwnedRule, permission::Permission};
+use crate::{
+    failure::FailureClass, ids::RuleId, net::permission::Permission, observation::OwnedRule, tags::lease_value,
+};
 use std::fmt;
 
 fn permissions(list: &[Permission]) -> String {

@@ -51,10 +51,10 @@
 //! | marks fit, every lease expired, or none left, and not wanted | [`Step::Collect`], if allowed |
 //! | once proved ours, not wanted, its lease cannot be read, and no lease of others is left on it | [`Step::Collect`], by its id, allowed or not |
 //! | once proved ours, edited by hand, and its lease knows another rule by now | [`Step::Collect`], before that other rule is closed; until then its lease stays open |
-//! | marked, and the marks do not fit: see [`Misfit`](crate::marks::Misfit) | never touched, always reported |
+//! | marked, and the marks do not fit: see [`Misfit`](crate::tags::Misfit) | never touched, always reported |
 //! | not marked | not ours; not even looked at |
 //!
-//! *Marked* is a rule whose marks [`Marks::fit`](crate::marks::Marks::fit) calls genuine: where the record does not hold
+//! *Marked* is a rule whose marks [`Marks::fit`](crate::tags::Marks::fit) calls genuine: where the record does not hold
 //! its id, its description has to name the session of its tag, and its network has to be one that `eg` can open. The
 //! same holds for our lease tag on a rule that the record does not know: somebody else may have put it there.
 //!
@@ -83,23 +83,23 @@
 //! A rule whose revoke was confirmed within the settle window and that still shows is a stale reading, and is
 //! looked through: rule ids are never reused.
 
-mod describe;
-mod switch;
-mod target;
-mod wants;
+pub mod auto_close;
+pub mod describe;
+pub mod target;
+pub mod wants;
 
-pub use switch::switch_unset;
+pub use crate::plan::auto_close::switch_unset;
 pub use target::{plan_target, standing_without_rule};
 pub use wants::{Want, Wants, wants};
 
 use crate::{
     Timestamp,
+    auto_close::{Switch, SwitchSeen, SwitchWay},
     ids::{InstallationId, LeaseId, RuleId, SessionId},
     lease::Lease,
+    net::permission::Permission,
     observation::{Observation, OwnedRule},
-    permission::Permission,
-    session::{Session, Standing},
-    switch::{Switch, SwitchSeen, SwitchWay},
+    session::record::{Session, Standing},
     target::{Capabilities, TargetKey},
 };
 use sha2::{Digest, Sha256};

@@ -1,6 +1,7 @@
 //! The plan for one target; the tables are in the parent's documentation.
 
-use super::{LedgerStep, Note, NoteKind, Record, Step, TargetPlan, TargetView, Want, switch::with_switches, wants};
+use super::{LedgerStep, Note, NoteKind, Record, Step, TargetPlan, TargetView, Want, wants};
+use crate::plan::auto_close::with_switches;
 use crate::{
     SETTLE_WINDOW, Timestamp,
     collecting::{SKEW_LIMIT, abandoned, clocks_agree, lease_state},
@@ -8,10 +9,10 @@ use crate::{
     failure::{Failure, FailureClass, Purpose},
     ids::{InstallationId, RuleId, SessionId},
     lease::{Lease, Phase},
-    marks::{Fit, LEASE_GRACE, LeaseState, Marks, Misfit, SESSION, lease_key, lease_value, sessions_named},
+    net::permission::Permission,
     observation::{Observation, ObservedRule, OwnedRule, Proof, Reading},
-    permission::Permission,
-    session::Standing,
+    session::record::Standing,
+    tags::{Fit, LEASE_GRACE, LeaseState, Marks, Misfit, SESSION, lease_key, lease_value, sessions_named},
     target::Capabilities,
     twin,
 };

@@ -1,6 +1,8 @@
 //! What all live sessions together want.
 
-use crate::{Timestamp, damage::damage, ids::SessionId, permission::Permission, session::Session, target::TargetKey};
+use crate::{
+    Timestamp, damage::damage, ids::SessionId, net::permission::Permission, session::record::Session, target::TargetKey,
+};
 use std::collections::BTreeMap;
 
 /// Why and until when a permission is wanted.

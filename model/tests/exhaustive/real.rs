@@ -8,15 +8,15 @@ use crate::quick::Table;
 use crate::switches::{Flip, Seen, SwitchRow};
 use crate::world::{Call, LONG_EXPIRED, LONGEST_TERM, Opened, Row, Rule, SITES, Tags, Tick, members};
 use chrono::TimeDelta;
+use eg_model::auto_close::{Switch, SwitchSeen, SwitchWay};
 use eg_model::failure::{Failure, FailureClass};
 use eg_model::ids::{GrantId, InstallationId, LeaseId, RuleId, SessionId};
 use eg_model::lease::{Attempt, Lease};
-use eg_model::marks::{DIGESTS_PER_CALL, MARKS, description, lease_key, lease_value, tags_for};
+use eg_model::net::permission::Permission;
 use eg_model::observation::{Observation, ObservedRule, OwnedRule, Reading};
-use eg_model::permission::Permission;
 use eg_model::plan::{LedgerStep, Policy, Record, Step, SwitchView, TargetPlan, TargetView, plan_target};
-use eg_model::session::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing};
-use eg_model::switch::{Switch, SwitchSeen, SwitchWay};
+use eg_model::session::record::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing};
+use eg_model::tags::{DIGESTS_PER_CALL, MARKS, description, lease_key, lease_value, tags_for};
 use eg_model::target::{Capabilities, Reach, TargetKey};
 use eg_model::{SETTLE_WINDOW, Timestamp};
 use std::cell::RefCell;
@@ -189,7 +189,7 @@ fn tick(at: Timestamp) -> Tick {
 }
 
 /// The longest lease, in seconds.
-const LONGEST: i64 = eg_model::duration::MAX.num_seconds();
+const LONGEST: i64 = eg_model::time::duration::MAX.num_seconds();
 /// How much later one that is still to come ends than its ticks say.
 const LONGEST_MORE: i64 = LONGEST - TICK_SECONDS * LONGEST_TERM as i64;
 
@@ -200,7 +200,7 @@ fn end(at: Tick, longest: bool) -> Timestamp {
 
 /// When a session began that ends then: the longest ones last exactly as long as any may.
 fn start(until: Tick, longest: bool) -> Timestamp {
-    if longest && until > 0 { end(until, longest) - eg_model::duration::MAX } else { time(0) }
+    if longest && until > 0 { end(until, longest) - eg_model::time::duration::MAX } else { time(0) }
 }
 
 fn rule_id(id: u8) -> RuleId {

@@ -69,7 +69,7 @@ pub(crate) enum Seen {
     Unreadable,
 }
 
-/// What is on record of a switch: [`eg_model::switch::Switch`] in small numbers.
+/// What is on record of a switch: [`eg_model::auto_close::Switch`] in small numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SwitchRow {
     pub(crate) rule: u8,
@@ -81,7 +81,7 @@ pub(crate) struct SwitchRow {
     pub(crate) failure: Option<FailureClass>,
 }
 
-/// A transition of [`eg_model::switch::Switch`].
+/// A transition of [`eg_model::auto_close::Switch`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flip {
     Intend { at: Tick },

@@ -140,12 +140,12 @@ mod tests {
     #[test]
     fn every_operation_of_the_sources_is_listed() {
         let sources = [
-            include_str!("account.rs"),
-            include_str!("change.rs"),
-            include_str!("groups.rs"),
-            include_str!("observe.rs"),
-            include_str!("preparation.rs"),
-            include_str!("switch.rs"),
+            include_str!("read/account.rs"),
+            include_str!("write.rs"),
+            include_str!("read/groups.rs"),
+            include_str!("read/observe.rs"),
+            include_str!("expiry/preparation.rs"),
+            include_str!("expiry/schedule.rs"),
         ]
         .join("\n");
         let snake = |action: Action| {

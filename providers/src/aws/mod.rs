@@ -23,40 +23,30 @@
 //! | `renewal` | when credentials end |
 //! | `whole` | answers that came to their end |
 
-mod account;
 mod action;
-mod change;
-mod classify;
-mod clock;
-mod connect;
+mod client;
 mod credentials;
-mod document;
-mod failure;
-mod groups;
-mod http;
-mod in_time;
-mod observe;
-mod preparation;
-mod process;
-mod profiles;
-mod renewal;
-mod rule;
-mod switch;
+mod errors;
+mod expiry;
+mod policy;
+mod read;
 mod text;
-mod whole;
+mod wire;
+mod write;
 
-#[cfg(test)]
-mod replay;
 #[cfg(test)]
 mod tests;
 
+pub use crate::aws::client::{Aws, Options, check_endpoints};
+pub use crate::aws::credentials::profiles::{Profile, profiles};
+pub use crate::aws::errors::classify::{Ending, classify};
+pub use crate::aws::wire::http::{NoCertificates, trusted_certificates};
 pub use action::Action;
-pub use classify::{Ending, classify};
-pub use connect::{Aws, Options, check_endpoints};
-pub use http::{NoCertificates, trusted_certificates};
-pub use profiles::{Profile, profiles};
 pub use text::{description, session_name};
 
+use crate::aws::errors::failure::{Refused, refused_signature};
+use crate::aws::read::observe::AnswerDate;
+use crate::aws::wire::clock::SigningClock;
 use crate::{
     Answered, Authorize, Caller, CredentialsEnd, ExpiryRole, Firewall, Group, Prepared, Rights, RulesSeen, SetSwitch,
     Sighting,
@@ -65,20 +55,17 @@ use async_trait::async_trait;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-use clock::SigningClock;
 use eg_model::{
     Timestamp,
+    auto_close::{SwitchSeen, SwitchWay},
     failure::{Failure, FailureClass},
     ids::RuleId,
-    marks::DIGESTS_PER_CALL,
+    net::permission::Permission,
     observation::{ObservedRule, OwnedRule},
-    permission::Permission,
-    selection::Selector,
-    switch::{SwitchSeen, SwitchWay},
+    selector::Selector,
+    tags::DIGESTS_PER_CALL,
     target::{Capabilities, TargetKey},
 };
-use failure::{Refused, refused_signature};
-use observe::AnswerDate;
 use std::{
     collections::{BTreeMap, BTreeSet},
     error::Error,
@@ -111,7 +98,7 @@ struct SecurityGroups {
     now: Clock,
     /// The credentials before any role is assumed: when these end, so does everything.
     source: SharedCredentialsProvider,
-    renewal: renewal::Files,
+    renewal: crate::aws::credentials::renewal::Files,
     call_timeout: Duration,
     /// Asked once: the same credentials are the same caller.
     caller: OnceCell<Caller>,
@@ -267,7 +254,7 @@ impl Firewall for SecurityGroups {
 
     async fn credentials_end(&self, _now: Timestamp) -> CredentialsEnd {
         // A `credential_process` may hang, and the answer is good to know at best.
-        let end = renewal::end_of(&self.source, &self.renewal);
+        let end = crate::aws::credentials::renewal::end_of(&self.source, &self.renewal);
         tokio::time::timeout(self.call_timeout, end).await.unwrap_or(CredentialsEnd::Unknown)
     }
 }

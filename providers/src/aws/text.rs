@@ -5,7 +5,7 @@
 const DESCRIPTION_MAX: usize = 255;
 
 /// A description that AWS accepts: cut to 255 characters, every other character replaced by `_`. It names the session
-/// early enough ([`eg_model::marks::description`]) for the cut not to reach it: other installations look for that.
+/// early enough ([`eg_model::tags::description`]) for the cut not to reach it: other installations look for that.
 #[must_use]
 pub fn description(text: &str) -> String {
     let accepted = |c: char| c.is_ascii_alphanumeric() || "._-:/()#,@[]+=&;{}!$* ".contains(c);

@@ -3,7 +3,7 @@
 use super::{Answer, Ask, group, new_tags, rule_xml};
 use crate::{
     permission::{self, Described, Permission},
-    refusal::{self, Refusal},
+    protocol::errors::{self, Refusal},
     world::World,
 };
 use std::collections::BTreeSet;
@@ -29,7 +29,7 @@ fn check_distinct(wanted: &[Described]) -> Result<(), Refusal> {
     let distinct: BTreeSet<&Permission> = wanted.iter().map(|(permission, _)| permission).collect();
     match distinct.len() == wanted.len() {
         true => Ok(()),
-        false => Err(refusal::invalid_value("The same permission must not appear multiple times")),
+        false => Err(errors::invalid_value("The same permission must not appear multiple times")),
     }
 }
 
@@ -37,7 +37,7 @@ fn check_distinct(wanted: &[Described]) -> Result<(), Refusal> {
 fn check_new(world: &World, group: &str, wanted: &[Described]) -> Result<(), Refusal> {
     let there = |permission: &Permission| world.ingress_of(group).any(|rule| rule.permission == *permission);
     match wanted.iter().find(|(permission, _)| there(permission)) {
-        Some((permission, _)) => Err(refusal::duplicate(permission)),
+        Some((permission, _)) => Err(errors::duplicate(permission)),
         None => Ok(()),
     }
 }
@@ -55,5 +55,5 @@ fn check_quota(world: &World, ask: &Ask<'_>, group: &str, wanted: &[Described]) 
     let adds = |family: fn(&Permission) -> bool| wanted.iter().any(|(permission, _)| family(permission));
     let most = ask.settings.rules_per_group;
     let full = (v4 > most && adds(|p| p.families().0)) || (v6 > most && adds(|p| p.families().1));
-    if full { Err(refusal::too_many_rules()) } else { Ok(()) }
+    if full { Err(errors::too_many_rules()) } else { Ok(()) }
 }

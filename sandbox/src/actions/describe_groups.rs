@@ -3,12 +3,14 @@
 
 use super::{Answer, Ask, group, groups, rule_xml};
 use crate::{
-    paging,
     permission::Source,
-    refusal::{self, Refusal},
-    sight, wildcard,
+    protocol::{
+        errors::{self, Refusal},
+        paging,
+        xml::Xml,
+    },
+    stale, wildcard,
     world::{Group, SecurityGroupRule, World},
-    xml::Xml,
 };
 use ipnet::IpNet;
 use std::collections::BTreeMap;
@@ -24,7 +26,7 @@ pub(super) fn perform(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusa
     let names = ask.form.list("GroupName");
     let here = |group: &&Group| group.account == ask.caller.account && group.region == ask.region;
     if let Some(name) = names.iter().find(|name| !world.groups().filter(here).any(|group| group.name == **name)) {
-        return Err(refusal::no_group(name));
+        return Err(errors::no_group(name));
     }
     let filters = ask.form.filters(FILTERS)?;
     let named = |group: &&Group| {
@@ -35,7 +37,7 @@ pub(super) fn perform(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusa
     let found = world.groups().filter(here).filter(named).map(|group| (group.id.clone(), group)).collect();
     let page = paging::cut(found, ask.form, ask.settings.page_limit)?;
 
-    let rules = sight::rules(world, ask.stale, ask.now);
+    let rules = stale::rules(world, ask.stale, ask.now);
     let mut xml = Xml::default();
     xml.items("securityGroupInfo", &page.items, |xml, group| {
         let own = rules.values().map(|rule| &**rule).filter(|rule| rule.group == group.id);

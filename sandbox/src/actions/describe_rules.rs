@@ -2,11 +2,14 @@
 
 use super::{Answer, Ask, group, rule, rule_xml};
 use crate::{
-    ids, paging,
-    refusal::{self, Refusal},
-    sight,
+    ids,
+    protocol::{
+        errors::{self, Refusal},
+        paging,
+        xml::Xml,
+    },
+    stale,
     world::{SecurityGroupRule, World},
-    xml::Xml,
 };
 
 /// `tag:<key>` stands for any key.
@@ -24,7 +27,7 @@ pub(super) fn perform(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusa
         (ids.is_empty() || ids.contains(&rule.id))
             && filters.iter().all(|(name, values)| field(rule, name).is_some_and(|value| values.contains(value)))
     };
-    let shown = sight::rules(world, ask.stale, ask.now);
+    let shown = stale::rules(world, ask.stale, ask.now);
     let found = shown.values().filter_map(|rule| {
         let group = world.group(&rule.group, &ask.caller.account, ask.region)?;
         wanted(rule).then(|| (rule.id.clone(), (&**rule, group)))
@@ -51,7 +54,7 @@ fn field<'a>(rule: &'a SecurityGroupRule, filter: &str) -> Option<&'a String> {
 fn check_groups(world: &World, ask: &Ask<'_>, filters: &[(String, Vec<String>)]) -> Result<(), Refusal> {
     for id in filters.iter().filter(|(name, _)| name == "group-id").flat_map(|(_, values)| values) {
         if !ids::well_formed(id, "sg-") {
-            return Err(refusal::malformed_group(id));
+            return Err(errors::malformed_group(id));
         }
         if ask.settings.unknown_group_refuses_rules {
             group(world, ask, id)?;

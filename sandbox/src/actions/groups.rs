@@ -4,7 +4,7 @@ use super::{Answer, Ask, group, new_tags, rule_xml};
 use crate::{
     ids,
     permission::{self, Source},
-    refusal::{self, Refusal},
+    protocol::errors::{self, Refusal},
     world::{Group, World},
 };
 
@@ -39,11 +39,11 @@ fn check_name(world: &World, ask: &Ask<'_>, name: &str, vpc: &str) -> Result<(),
     if name.chars().count() > 255 || name.starts_with("sg-") {
         let message =
             format!("Value ({name}) for parameter GroupName is invalid. Group names may not be in the format sg-*.");
-        return Err(refusal::invalid_value(message));
+        return Err(errors::invalid_value(message));
     }
     let here = |group: &Group| group.account == ask.caller.account && group.region == ask.region && group.vpc == vpc;
     match world.groups().any(|group| here(group) && group.name == name) {
-        true => Err(refusal::group_exists(name, vpc)),
+        true => Err(errors::group_exists(name, vpc)),
         false => Ok(()),
     }
 }
@@ -54,7 +54,7 @@ pub(super) fn delete(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusal
     // with `DependencyViolation`."
     let source = Source::Group(id.clone());
     if world.rules().any(|rule| rule.group != id && rule.permission.source == source) {
-        return Err(refusal::group_in_use(&id));
+        return Err(errors::group_in_use(&id));
     }
     world.remove_group(&id, ask.now);
     let mut answer = Answer::done(vec![id.clone()]);

@@ -1,25 +1,27 @@
 //! The actions. Each checks everything before it changes anything, so that a refused call changed nothing.
 
-mod authorize;
-mod describe_groups;
-mod describe_rules;
-mod groups;
-mod modify;
-mod regions;
-mod revoke;
-mod rule_xml;
-mod schedules;
-mod sts;
-mod tags;
+pub mod authorize;
+pub mod describe_groups;
+pub mod describe_rules;
+pub mod groups;
+pub mod modify;
+pub mod regions;
+pub mod revoke;
+pub mod rule_xml;
+pub mod schedules;
+pub mod sts;
+pub mod tags;
 
 use crate::{
     callers::Caller,
-    form::Form,
     ids,
-    refusal::{self, Refusal},
+    protocol::{
+        errors::{self, Refusal},
+        form::Form,
+        xml::Xml,
+    },
     settings::{Settings, Stale},
     world::{Group, SecurityGroupRule, Tags, World},
-    xml::Xml,
 };
 use chrono::{DateTime, Utc};
 
@@ -83,7 +85,7 @@ impl Service {
 /// Does what the request asks for.
 pub(crate) fn perform(action: &str, world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusal> {
     let act = match action {
-        "" => return Err(refusal::missing_action()),
+        "" => return Err(errors::missing_action()),
         "GetCallerIdentity" => return Ok(sts::caller_identity(ask)),
         "AssumeRole" => return sts::assume_role(world, ask),
         "CreateSchedule" => return schedules::create(world, ask),
@@ -100,12 +102,12 @@ pub(crate) fn perform(action: &str, world: &mut World, ask: &Ask<'_>) -> Result<
         "DeleteTags" => tags::delete,
         "CreateSecurityGroup" => groups::create,
         "DeleteSecurityGroup" => groups::delete,
-        other => return Err(refusal::unknown_action(other)),
+        other => return Err(errors::unknown_action(other)),
     };
     // EC2 API reference, `DryRun`: "checks whether you have the required permissions for the action, without actually
     // making the request".
     if ask.form.is_true("DryRun") {
-        return Err(refusal::dry_run());
+        return Err(errors::dry_run());
     }
     act(world, ask)
 }
@@ -113,18 +115,18 @@ pub(crate) fn perform(action: &str, world: &mut World, ask: &Ask<'_>) -> Result<
 /// The group with this id, if the caller has it here.
 fn group<'w>(world: &'w World, ask: &Ask<'_>, id: &str) -> Result<&'w Group, Refusal> {
     if !ids::well_formed(id, "sg-") {
-        return Err(refusal::malformed_group(id));
+        return Err(errors::malformed_group(id));
     }
-    world.group(id, &ask.caller.account, ask.region).ok_or_else(|| refusal::no_group(id))
+    world.group(id, &ask.caller.account, ask.region).ok_or_else(|| errors::no_group(id))
 }
 
 /// The rule with this id, if the caller has it here.
 fn rule<'w>(world: &'w World, ask: &Ask<'_>, id: &str) -> Result<&'w SecurityGroupRule, Refusal> {
     if !ids::well_formed(id, "sgr-") {
-        return Err(refusal::malformed_rule(id));
+        return Err(errors::malformed_rule(id));
     }
     let here = |rule: &&SecurityGroupRule| world.group(&rule.group, &ask.caller.account, ask.region).is_some();
-    world.rule(id).filter(here).ok_or_else(|| refusal::no_rule(id))
+    world.rule(id).filter(here).ok_or_else(|| errors::no_rule(id))
 }
 
 /// The tags that a call gives to what it makes: `TagSpecification.N`.
@@ -134,12 +136,12 @@ fn new_tags(ask: &Ask<'_>, resource_type: &str) -> Result<Tags, Refusal> {
         let kind = part.required("ResourceType")?;
         if kind != resource_type {
             let message = format!("'{kind}' is not a valid taggable resource type for this operation.");
-            return Err(refusal::invalid_value(message));
+            return Err(errors::invalid_value(message));
         }
         all.extend(tags::given(&part)?);
     }
     match all.len() > ask.settings.tags_per_resource {
-        true => Err(refusal::too_many_tags(resource_type)),
+        true => Err(errors::too_many_tags(resource_type)),
         false => Ok(all),
     }
 }

@@ -2,9 +2,11 @@
 
 use super::{Answer, Ask, group, rule};
 use crate::{
-    form::Form,
     permission::{self, Permission},
-    refusal::{self, Refusal},
+    protocol::{
+        errors::{self, Refusal},
+        form::Form,
+    },
     world::{SecurityGroupRule, World},
 };
 
@@ -23,7 +25,7 @@ pub(super) fn perform(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusa
         changes.push(change(world, ask, &group, &part)?);
     }
     if changes.is_empty() {
-        return Err(refusal::missing_parameter("SecurityGroupRules"));
+        return Err(errors::missing_parameter("SecurityGroupRules"));
     }
     let ids = changes.iter().map(|change| change.id.clone()).collect();
     for Change { id, permission, description } in changes {
@@ -39,7 +41,7 @@ pub(super) fn perform(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusa
 fn change(world: &World, ask: &Ask<'_>, group: &str, part: &Form) -> Result<Change, Refusal> {
     let rule = rule(world, ask, part.required("SecurityGroupRuleId")?)?;
     if rule.group != group {
-        return Err(refusal::no_rule(&rule.id));
+        return Err(errors::no_rule(&rule.id));
     }
     let wanted = Form::new(
         part.fields()
@@ -51,7 +53,7 @@ fn change(world: &World, ask: &Ask<'_>, group: &str, part: &Form) -> Result<Chan
         other.group == group && other.egress == rule.egress && other.id != rule.id && other.permission == permission
     };
     if world.rules().any(|other| twin(&other)) {
-        return Err(refusal::duplicate(permission));
+        return Err(errors::duplicate(permission));
     }
     let description = wanted.get("Description").map(permission::description).transpose()?;
     Ok(Change { id: rule.id.clone(), permission, description })

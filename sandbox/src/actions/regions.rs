@@ -1,7 +1,10 @@
 //! `DescribeRegions` (EC2 API reference): the regions that are enabled for the account.
 
 use super::{Answer, Ask};
-use crate::{refusal::Refusal, world::World, xml::Xml};
+use crate::{
+    protocol::{errors::Refusal, xml::Xml},
+    world::World,
+};
 use std::collections::BTreeSet;
 
 /// Enabled for everybody; and so is every region in which the account has a group.

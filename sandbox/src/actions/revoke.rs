@@ -3,7 +3,7 @@
 use super::{Answer, Ask, group, rule, rule_xml};
 use crate::{
     permission,
-    refusal::{self, Refusal},
+    protocol::errors::{self, Refusal},
     world::World,
 };
 use std::collections::BTreeSet;
@@ -23,7 +23,7 @@ fn by_id(world: &World, ask: &Ask<'_>, group: &str, named: Vec<String>) -> Resul
     for id in &named {
         let rule = rule(world, ask, id)?;
         if rule.group != group || rule.egress {
-            return Err(refusal::no_rule(id));
+            return Err(errors::no_rule(id));
         }
     }
     Ok(named.into_iter().collect())
@@ -34,7 +34,7 @@ fn by_id(world: &World, ask: &Ask<'_>, group: &str, named: Vec<String>) -> Resul
 fn by_permission(world: &World, ask: &Ask<'_>, group: &str) -> Result<BTreeSet<String>, Refusal> {
     let find = |(permission, _): permission::Described| {
         let rule = world.ingress_of(group).find(|rule| rule.permission == permission);
-        rule.map(|rule| rule.id.clone()).ok_or_else(refusal::no_permission)
+        rule.map(|rule| rule.id.clone()).ok_or_else(errors::no_permission)
     };
     permission::requested(ask.form)?.into_iter().map(find).collect()
 }

@@ -2,8 +2,8 @@
 
 use crate::{
     permission::{Permission, Source},
+    protocol::xml::Xml,
     world::{Group, SecurityGroupRule, Tags},
-    xml::Xml,
 };
 use ipnet::IpNet;
 

@@ -5,7 +5,7 @@
 
 use super::{Answer, Ask};
 use crate::{
-    refusal::{self, Refusal},
+    protocol::errors::{self, Refusal},
     world::{Schedule, ScheduleKey, World},
 };
 use serde_json::{Map, Value, json};
@@ -26,7 +26,7 @@ const RETRIES: [(&str, i64, i64); 2] = [("MaximumEventAgeInSeconds", 60, 86_400)
 pub(super) fn create(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusal> {
     let (key, body) = (key(ask)?, given(ask)?);
     if world.schedule(&key).is_some() {
-        return Err(refusal::schedule_exists(&key.name));
+        return Err(errors::schedule_exists(&key.name));
     }
     Ok(put(world, key, Schedule { body, created: ask.now, changed: ask.now }))
 }
@@ -35,19 +35,19 @@ pub(super) fn create(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusal
 /// schedule": what is left out has its default again.
 pub(super) fn update(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusal> {
     let (key, body) = (key(ask)?, given(ask)?);
-    let created = world.schedule(&key).ok_or_else(|| refusal::no_schedule(&key.name))?.created;
+    let created = world.schedule(&key).ok_or_else(|| errors::no_schedule(&key.name))?.created;
     Ok(put(world, key, Schedule { body, created, changed: ask.now }))
 }
 
 pub(super) fn get(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusal> {
     let key = key(ask)?;
-    let schedule = world.schedule(&key).ok_or_else(|| refusal::no_schedule(&key.name))?;
+    let schedule = world.schedule(&key).ok_or_else(|| errors::no_schedule(&key.name))?;
     Ok(Answer { json: Some(shown(&key, schedule)), ..Answer::default() })
 }
 
 pub(super) fn delete(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusal> {
     let key = key(ask)?;
-    world.remove_schedule(&key).ok_or_else(|| refusal::no_schedule(&key.name))?;
+    world.remove_schedule(&key).ok_or_else(|| errors::no_schedule(&key.name))?;
     Ok(Answer { json: Some(json!({})), effect: true, ..Answer::default() })
 }
 
@@ -90,12 +90,12 @@ fn shown(key: &ScheduleKey, schedule: &Schedule) -> Value {
 fn key(ask: &Ask<'_>) -> Result<ScheduleKey, Refusal> {
     let group = ask.form.get("GroupName").unwrap_or(GROUP);
     if group != GROUP {
-        return Err(refusal::no_schedule_group(group));
+        return Err(errors::no_schedule_group(group));
     }
     let name = ask.form.required("Name")?.to_owned();
     let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     if !plain || !(1..=NAME_MAX).contains(&name.len()) {
-        return Err(refusal::schedule_invalid(&format!("Value '{name}' at 'name' failed to satisfy a constraint.")));
+        return Err(errors::schedule_invalid(&format!("Value '{name}' at 'name' failed to satisfy a constraint.")));
     }
     Ok(ScheduleKey { account: ask.caller.account.clone(), region: ask.region.to_owned(), name })
 }
@@ -103,9 +103,9 @@ fn key(ask: &Ask<'_>) -> Result<ScheduleKey, Refusal> {
 /// One-time, exact, and with a role of the caller's own account ("The execution role you provide…").
 fn given(ask: &Ask<'_>) -> Result<Value, Refusal> {
     let body: Value = serde_json::from_str(ask.form.get("Body").unwrap_or_default())
-        .map_err(|_| refusal::schedule_invalid("The request is no JSON."))?;
+        .map_err(|_| errors::schedule_invalid("The request is no JSON."))?;
     let schedule = Schedule { body, created: ask.now, changed: ask.now };
-    schedule.at().ok_or_else(|| refusal::schedule_invalid("Invalid Schedule Expression."))?;
+    schedule.at().ok_or_else(|| errors::schedule_invalid("Invalid Schedule Expression."))?;
     for (field, words, _) in WORDS {
         let fits = |value: &Value| value.as_str().is_some_and(|word| words.contains(&word));
         hold(&schedule.body, field, |value| value.is_none_or(fits))?;
@@ -117,12 +117,12 @@ fn given(ask: &Ask<'_>) -> Result<Value, Refusal> {
         hold(&schedule.body, &format!("Target/RetryPolicy/{field}"), |value| value.is_none_or(fits))?;
     }
     if schedule.text("/Target/RoleArn").split(':').nth(4) != Some(ask.caller.account.as_str()) {
-        return Err(refusal::schedule_invalid("The execution role you provide must be of the schedule's account."));
+        return Err(errors::schedule_invalid("The execution role you provide must be of the schedule's account."));
     }
     Ok(schedule.body)
 }
 
 fn hold(body: &Value, field: &str, holds: impl Fn(Option<&Value>) -> bool) -> Result<(), Refusal> {
-    let wrong = || refusal::schedule_invalid(&format!("The value at '{field}' failed to satisfy a constraint."));
+    let wrong = || errors::schedule_invalid(&format!("The value at '{field}' failed to satisfy a constraint."));
     if holds(body.pointer(&format!("/{field}"))) { Ok(()) } else { Err(wrong()) }
 }

@@ -4,9 +4,11 @@ use super::{Answer, Ask};
 use crate::{
     callers::Caller,
     ids,
-    refusal::{self, Refusal},
+    protocol::{
+        errors::{self, Refusal},
+        xml::Xml,
+    },
     world::{Session, World},
-    xml::Xml,
 };
 use chrono::{SecondsFormat, TimeDelta};
 
@@ -26,7 +28,7 @@ pub(super) fn assume_role(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Re
     // "The value can range from 900 seconds (15 minutes) up to the maximum session duration"; 3600 without it.
     let seconds = ask.form.number("DurationSeconds")?.unwrap_or(3_600);
     if !(900..=43_200).contains(&seconds) {
-        return Err(refusal::sts_validation(format!(
+        return Err(errors::sts_validation(format!(
             "1 validation error detected: Value '{seconds}' at 'durationSeconds'"
         )));
     }
@@ -45,10 +47,10 @@ pub(super) fn assume_role(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Re
 fn assumed(arn: &str, session: &str, unique: &str) -> Result<Caller, Refusal> {
     let parts: Vec<&str> = arn.splitn(6, ':').collect();
     let ["arn", partition, "iam", "", account, resource] = parts.as_slice() else {
-        return Err(refusal::sts_validation(format!("{arn} is invalid")));
+        return Err(errors::sts_validation(format!("{arn} is invalid")));
     };
     let role = resource.strip_prefix("role/").and_then(|path| path.rsplit('/').next()).filter(|role| !role.is_empty());
-    let role = role.ok_or_else(|| refusal::sts_validation(format!("{arn} is invalid")))?;
+    let role = role.ok_or_else(|| errors::sts_validation(format!("{arn} is invalid")))?;
     let unique: String = unique.chars().take(16).collect();
     Ok(Caller {
         account: (*account).to_owned(),
@@ -63,7 +65,7 @@ fn session_name(name: &str) -> Result<&str, Refusal> {
     match (2..=64).contains(&name.chars().count()) && name.chars().all(fine) {
         true => Ok(name),
         false => {
-            Err(refusal::sts_validation(format!("1 validation error detected: Value '{name}' at 'roleSessionName'")))
+            Err(errors::sts_validation(format!("1 validation error detected: Value '{name}' at 'roleSessionName'")))
         }
     }
 }

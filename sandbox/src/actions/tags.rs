@@ -2,8 +2,10 @@
 
 use super::{Answer, Ask, group, rule};
 use crate::{
-    form::Form,
-    refusal::{self, Refusal},
+    protocol::{
+        errors::{self, Refusal},
+        form::Form,
+    },
     world::{Tags, World},
 };
 
@@ -15,10 +17,10 @@ pub(super) fn given(form: &Form) -> Result<Tags, Refusal> {
         let key = checked_key(&part)?;
         let value = part.get("Value").unwrap_or_default();
         if value.chars().count() > 256 {
-            return Err(refusal::invalid_value("Tag value exceeds the maximum length of 256 characters"));
+            return Err(errors::invalid_value("Tag value exceeds the maximum length of 256 characters"));
         }
         if tags.insert(key.to_owned(), value.to_owned()).is_some() {
-            return Err(refusal::invalid_value(format!("Duplicate tag key '{key}' specified.")));
+            return Err(errors::invalid_value(format!("Duplicate tag key '{key}' specified.")));
         }
     }
     Ok(tags)
@@ -27,10 +29,10 @@ pub(super) fn given(form: &Form) -> Result<Tags, Refusal> {
 fn checked_key(part: &Form) -> Result<&str, Refusal> {
     let key = part.required("Key")?;
     if key.chars().count() > 128 {
-        return Err(refusal::invalid_value("Tag key exceeds the maximum length of 128 characters"));
+        return Err(errors::invalid_value("Tag key exceeds the maximum length of 128 characters"));
     }
     match key.to_ascii_lowercase().starts_with("aws:") {
-        true => Err(refusal::invalid_value("Tag keys starting with 'aws:' are reserved for internal use")),
+        true => Err(errors::invalid_value("Tag keys starting with 'aws:' are reserved for internal use")),
         false => Ok(key),
     }
 }
@@ -39,11 +41,11 @@ fn checked_key(part: &Form) -> Result<&str, Refusal> {
 pub(super) fn create(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusal> {
     let new = given(ask.form)?;
     if new.is_empty() {
-        return Err(refusal::missing_parameter("Tags"));
+        return Err(errors::missing_parameter("Tags"));
     }
     let rewritten = rewrite(world, ask, |tags| tags.extend(new.clone()))?;
     if let Some((id, _)) = rewritten.iter().find(|(_, tags)| tags.len() > ask.settings.tags_per_resource) {
-        return Err(refusal::too_many_tags(id));
+        return Err(errors::too_many_tags(id));
     }
     Ok(apply(world, ask, rewritten))
 }
@@ -67,7 +69,7 @@ pub(super) fn delete(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusal
 fn rewrite(world: &World, ask: &Ask<'_>, change: impl Fn(&mut Tags)) -> Result<Vec<(String, Tags)>, Refusal> {
     let ids = ask.form.list("ResourceId");
     if ids.is_empty() {
-        return Err(refusal::missing_parameter("resourceIdSet"));
+        return Err(errors::missing_parameter("resourceIdSet"));
     }
     let one = |id: String| {
         let mut tags = if id.starts_with("sgr-") {
@@ -75,7 +77,7 @@ fn rewrite(world: &World, ask: &Ask<'_>, change: impl Fn(&mut Tags)) -> Result<V
         } else if id.starts_with("sg-") {
             group(world, ask, &id)?.tags.clone()
         } else {
-            return Err(refusal::untaggable(&id));
+            return Err(errors::untaggable(&id));
         };
         change(&mut tags);
         Ok((id, tags))

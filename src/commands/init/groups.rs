@@ -2,12 +2,12 @@
 
 use super::ports;
 use crate::{
-    commands::resource::openings,
+    commands::resource::groups::openings,
     error::{CommandError, Kind},
-    output::text::escape_controls,
-    prompt::cut,
+    text::escape_controls,
+    ui::prompt::cut,
 };
-use eg_model::permission::PortSpec;
+use eg_model::net::permission::PortSpec;
 use eg_providers::Group;
 use std::collections::BTreeSet;
 use unicode_width::UnicodeWidthStr;

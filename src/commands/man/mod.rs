@@ -1,15 +1,15 @@
 //! `eg man`.
 
-mod config;
-mod docs;
-mod sections;
-mod show;
+pub mod config;
+pub mod docs;
+pub mod sections;
+pub mod show;
 
 use crate::{
     cli::Cli,
-    env::Env,
     error::{CommandError, Exit, Kind},
-    output::printer::Printer,
+    host::env::Env,
+    ui::printer::Printer,
 };
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;

@@ -1,13 +1,16 @@
 //! A page on a terminal: `man` shows it, as it shows any other. Where there is no `man`, the help and the sections say
 //! the same.
 
-use super::{super::runtime, Page, unwritten};
+use super::{Page, unwritten};
+use crate::commands::context::runtime;
 use crate::{
-    commands::no_signals,
-    env::Env,
+    commands::context::no_signals,
     error::CommandError,
-    foreground::{self, Keys, Signals},
-    output::printer::Printer,
+    host::{
+        child::{self, Keys, Signals},
+        env::Env,
+    },
+    ui::printer::Printer,
 };
 use std::io;
 use tokio::process::Command;
@@ -23,7 +26,7 @@ pub(super) fn on_terminal(env: &Env, printer: &Printer, page: &Page) -> Result<(
         let mut signals = Signals::listen().map_err(no_signals)?;
         let mut man = Command::new("man");
         man.arg(&path);
-        foreground::run(man, &mut signals, Keys::of(env)).await
+        child::run(man, &mut signals, Keys::of(env)).await
     });
     if !matches!(status, Ok(0)) {
         printer.result(&page.text);

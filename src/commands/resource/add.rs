@@ -1,16 +1,18 @@
 //! `eg resource add`. No network.
 
-use super::{super::Context, changed};
+use crate::commands::{context::Context, resource::groups::changed};
 use crate::{
-    config_file::{self, Change, Files, Over},
-    edit::{self, Entry},
+    config::{
+        edit::{self, Entry},
+        file::{self, Change, Files, Over},
+    },
     error::{CommandError, Exit, Kind},
-    output::text::{escape_controls, shell_quoted},
-    trusted_file::ReadError,
-    warning::Code,
+    host::trusted_file::ReadError,
+    text::{escape_controls, shell_quoted},
+    ui::warning::Code,
 };
 use clap::ValueEnum;
-use eg_model::permission::PortSpec;
+use eg_model::net::permission::PortSpec;
 use std::collections::BTreeMap;
 
 /// Add a resource to the configuration
@@ -89,7 +91,7 @@ pub fn run(context: &Context<'_>, args: &AddArgs) -> Result<Exit, CommandError> 
             Some(source.text)
         }
         Err(ReadError::Absent) => None,
-        Err(error) => return Err(config_file::unreadable(path, &error)),
+        Err(error) => return Err(file::unreadable(path, &error)),
     };
     let failed = |error: toml_edit::TomlError| CommandError::new(Kind::Config, format!("{}: {error}", path.display()));
     let text = edit::add(old.as_deref().unwrap_or_default(), &entry).map_err(failed)?;

@@ -1,15 +1,15 @@
 //! `eg resource discover`: the groups that could be configured. Changes nothing.
 
-use super::{super::Context, openings};
+use crate::commands::{context::Context, resource::groups::openings};
 use crate::{
+    config::settings::{Resource, Settings},
     error::{CommandError, Exit, Kind},
-    output::{
+    text::{escape_controls, shell_quoted},
+    ui::{
         json, style,
         table::{Cell, Table},
-        text::{escape_controls, shell_quoted},
+        warning::Code,
     },
-    settings::{Resource, Settings},
-    warning::Code,
 };
 use eg_model::{failure::Failure, target::Reach};
 use eg_providers::{Group, aws};
@@ -111,7 +111,7 @@ fn any_group(context: &Context<'_>, resource: &Resource) -> Reach {
 }
 
 /// The way to a region with some profile's credentials, or with those of the environment.
-pub(in crate::commands) fn way(context: &Context<'_>, profile: Option<String>, region: String) -> Reach {
+pub fn way(context: &Context<'_>, profile: Option<String>, region: String) -> Reach {
     context.reach(&Resource {
         name: String::new(),
         entry: String::new(),

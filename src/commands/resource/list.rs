@@ -1,12 +1,12 @@
 //! `eg resource list`. No network.
 
-use super::super::Context;
+use crate::commands::context::Context;
 use crate::{
+    config::settings::{Resource, Settings},
     error::{CommandError, Exit},
-    output::table::{Cell, Table},
-    settings::{Resource, Settings},
+    ui::table::{Cell, Table},
 };
-use eg_model::selection::Selector;
+use eg_model::selector::Selector;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 

@@ -1,14 +1,16 @@
 //! `eg resource remove`. No network.
 
-use super::{super::Context, changed};
+use crate::commands::{context::Context, resource::groups::changed};
 use crate::{
-    config_file::{self, Change, Files, Over},
-    edit,
+    config::{
+        edit,
+        file::{self, Change, Files, Over},
+    },
     error::{CommandError, Exit, Kind},
-    output::text::escape_controls,
-    warning::Code,
+    text::escape_controls,
+    ui::warning::Code,
 };
-use eg_model::session::{GrantStatus, Session};
+use eg_model::session::record::{GrantStatus, Session};
 use std::path::Path;
 
 /// Take a resource out of the configuration
@@ -69,7 +71,7 @@ fn users(context: &Context<'_>, name: &str) -> Result<Vec<Session>, CommandError
 
 fn take_out(main: &Path, file: &Path, name: &str) -> Result<(), CommandError> {
     let failed = |error: String| CommandError::new(Kind::Config, format!("{}: {error}", file.display()));
-    let source = Files::begin().read(file).map_err(|error| config_file::unreadable(file, &error))?;
+    let source = Files::begin().read(file).map_err(|error| file::unreadable(file, &error))?;
     let text = edit::remove(&source.text, name).map_err(|error| failed(error.to_string()))?;
     let text = text.ok_or_else(|| failed(format!("{name} is no longer there")))?;
     Change { main, file, text: &text, over: Over::Text(&source.text) }.make()

@@ -1,19 +1,18 @@
 //! `eg resource verify`: whether a session on a resource would work. Changes nothing.
 
-use super::super::{
-    Context,
-    doctor::{as_json, text},
-    opening::no_resources,
-};
+use super::super::doctor::{as_json, text};
+use crate::commands::{context::Context, session::open::no_resources};
 use crate::{
-    doctor::{Finding, Level},
+    checks::{
+        doctor::{Finding, Level},
+        resource::{open_to_all, rights, slots},
+    },
+    config::settings::{Aws, Chosen, Resource, Settings},
     error::{CommandError, Exit, Kind},
-    output::text::escape_controls,
-    settings::{Aws, Chosen, Resource, Settings},
-    survey::{Surveyed, survey},
-    verify::{open_to_all, rights, slots},
+    targets::read::{Surveyed, survey},
+    text::escape_controls,
 };
-use eg_model::{address::IpVersion, permission::Permission};
+use eg_model::net::{address::IpVersion, permission::Permission};
 use eg_providers::Sighting;
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -18,7 +18,7 @@ fn a_page_for_each_command() {
     let world = World::bare();
     let dir = world.dir().join("man/man1");
     world.eg(&["man", "--dir", &dir.to_string_lossy()]).expect_code(0);
-    let all = names(&eg::cli::Cli::command(), "");
+    let all = names(&eg::inside::Cli::command(), "");
     let mut written: Vec<_> =
         fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     written.sort();
@@ -65,8 +65,8 @@ fn a_page_for_the_configuration() {
     assert!(!man1.join("eg-config.5").exists());
     assert_eq!(world.eg(&["man", "config"]).expect_code(0).stdout, text);
     assert!(text.starts_with(&format!(".TH eg-config 5 {} eg eg\n", env!("CARGO_PKG_VERSION"))), "{text}");
-    for (table, keys) in eg::settings::TABLES {
-        let is_table = |key: &str| eg::settings::TABLES.iter().any(|(name, _)| name.contains(&format!("{key}]")));
+    for (table, keys) in eg::inside::TABLES {
+        let is_table = |key: &str| eg::inside::TABLES.iter().any(|(name, _)| name.contains(&format!("{key}]")));
         assert!(table.is_empty() || text.contains(table.trim_matches(['[', ']'])), "{table}:\n{text}");
         for key in keys.iter().filter(|key| !is_table(key)) {
             assert!(text.contains(&format!("\n\\fB{key}\\fR\n")), "{table} {key}:\n{text}");

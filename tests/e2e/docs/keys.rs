@@ -1,7 +1,7 @@
 //! `docs/configuration.md` names every key that a configuration may hold, with what it means.
 
 use super::path;
-use eg::settings::TABLES;
+use eg::inside::TABLES;
 use std::{collections::BTreeSet, fs};
 
 /// Table and key of each row.

@@ -16,7 +16,7 @@ What `--output json` prints is described by the schemas that `eg schema NAME` pr
 
 #[test]
 fn the_reference_is_made_from_the_program() {
-    let mut eg = eg::cli::Cli::command().term_width(100);
+    let mut eg = eg::inside::Cli::command().term_width(100);
     eg.build();
     let commands = below(&eg);
     let mut text = HEAD.to_owned();

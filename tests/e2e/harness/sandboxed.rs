@@ -6,8 +6,8 @@ use super::{IPV4, Installation, Outcome, REGION, Shared, World};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use eg_model::{
     ids::{InstallationId, SessionId},
-    marks::{description, tags_for},
-    permission::Permission,
+    net::permission::Permission,
+    tags::{description, tags_for},
 };
 use eg_sandbox::{Call, Config, HandRule, Handle, Sandbox, Script, SecurityGroupRule, Settings};
 use serde_json::Value;

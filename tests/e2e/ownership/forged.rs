@@ -5,8 +5,8 @@ use super::*;
 use chrono::TimeDelta;
 use eg_model::{
     ids::{InstallationId, SessionId},
-    marks::tags_for,
-    permission::Permission,
+    net::permission::Permission,
+    tags::tags_for,
 };
 use uuid::Uuid;
 

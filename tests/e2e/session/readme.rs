@@ -8,8 +8,8 @@ use crate::{
 use chrono::TimeDelta;
 use eg_model::{
     ids::{InstallationId, SessionId},
-    marks::tags_for,
-    permission::Permission,
+    net::permission::Permission,
+    tags::tags_for,
 };
 use regex::Regex;
 use std::os::unix::fs::MetadataExt;
@@ -211,7 +211,7 @@ fn the_configurations_that_are_shown_are_valid() {
 
 #[test]
 fn every_schema_is_named() {
-    for (name, _) in eg::output::json::SCHEMAS {
+    for (name, _) in eg::inside::SCHEMAS {
         assert!(CONFIGURATION.contains(&format!("`{name}`")), "{name}");
     }
 }

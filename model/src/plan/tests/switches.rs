@@ -1,7 +1,7 @@
 //! Expiry switches: the table row by row, then every scenario of the parent with switches in it.
 
 use super::*;
-use crate::switch::{LEAD, Switch, SwitchSeen, SwitchWay};
+use crate::auto_close::{LEAD, Switch, SwitchSeen, SwitchWay};
 
 /// What the plan can know about switches, and the provider that keeps them.
 #[derive(Clone)]

@@ -1,0 +1,121 @@
+//! What keeps a grant from being as its session wants it, and when that is tried again.
+
+use crate::{
+    Timestamp,
+    lease::{Lease, Phase},
+    session::record::{Grant, GrantStatus},
+};
+
+/// Why a grant is not done yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trouble {
+    /// The last refusals, each with its ports: `tcp/22: not permitted: …`. Empty where nothing was refused, because
+    /// the target could not even be read.
+    pub reasons: Vec<String>,
+    /// Not before then; `None`: the next pass tries.
+    pub next_try_at: Option<Timestamp>,
+}
+
+/// What keeps a grant from being done, from the ledger's open leases.
+///
+/// | grant | trouble |
+/// |---|---|
+/// | FAILED, PENDING, REMOVING | the refusals on record, perhaps none |
+/// | APPLIED | only where something was refused: a tag that still says another time |
+/// | REMOVED | none: this session has let go |
+#[must_use]
+pub fn trouble(grant: &Grant, leases: &[Lease]) -> Option<Trouble> {
+    if grant.status == GrantStatus::Removed {
+        return None;
+    }
+    let concerns = |lease: &&Lease| {
+        lease.phase != Phase::Closed
+            && *lease.target() == grant.reach.target
+            && grant.permissions.iter().any(|item| item.permission == lease.permission)
+    };
+    let refused: Vec<&Lease> = leases.iter().filter(concerns).filter(|lease| lease.last_failure.is_some()).collect();
+    if refused.is_empty() && grant.status == GrantStatus::Applied {
+        return None;
+    }
+    let mut reasons: Vec<(String, Vec<String>)> = Vec::new();
+    for lease in &refused {
+        let Some(why) = lease.last_failure.as_ref().map(ToString::to_string) else { continue };
+        let ports = lease.permission.ports();
+        match reasons.iter_mut().find(|(known, _)| *known == why) {
+            Some((_, list)) => list.push(ports),
+            None => reasons.push((why, vec![ports])),
+        }
+    }
+    Some(Trouble {
+        reasons: reasons.into_iter().map(|(why, ports)| format!("{}: {why}", ports.join(", "))).collect(),
+        next_try_at: refused.iter().filter_map(|lease| lease.next_try_at).min(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+    use super::*;
+    use crate::{
+        failure::{Failure, FailureClass},
+        ids::{GrantId, LeaseId, RuleId},
+        net::permission::Permission,
+        session::record::{GrantPermission, Standing},
+        target::{Reach, TargetKey},
+    };
+    use uuid::Uuid;
+
+    fn at(minute: u32) -> Timestamp {
+        format!("2026-02-27T10:{minute:02}:00Z").parse().unwrap()
+    }
+
+    fn reach() -> Reach {
+        let target = TargetKey::new("aws", "security-group", "eu-west-1", "sg-1");
+        Reach::plain(target)
+    }
+
+    fn permission(port: u16) -> Permission {
+        format!("tcp|{port}|{port}|203.0.113.42/32").parse().unwrap()
+    }
+
+    fn grant(status: GrantStatus, ports: &[u16]) -> Grant {
+        let untried = |port: &u16| GrantPermission { permission: permission(*port), standing: Standing::Untried };
+        Grant {
+            id: GrantId(Uuid::from_u128(1)),
+            resource_name: "a".into(),
+            reach: reach(),
+            address: "203.0.113.42".parse().unwrap(),
+            status,
+            permissions: ports.iter().map(untried).collect(),
+            applied_at: None,
+            removed_at: None,
+            unswitched: None,
+        }
+    }
+
+    fn refused(port: u16, why: &str, next: Timestamp) -> Lease {
+        let lease = Lease::claim(LeaseId(port.into()), reach(), permission(port));
+        lease.refused(Failure::new(FailureClass::Denied, why), next)
+    }
+
+    #[test]
+    fn the_same_refusal_is_said_once_and_the_first_retry_counts() {
+        let leases = [refused(22, "no", at(5)), refused(443, "no", at(3)), refused(80, "other", at(1))];
+        let found = trouble(&grant(GrantStatus::Failed, &[22, 443]), &leases).unwrap();
+        assert_eq!(found.reasons, ["tcp/22, tcp/443: not permitted: no"]);
+        assert_eq!(found.next_try_at, Some(at(3)), "port 80 is another grant's");
+    }
+
+    #[test]
+    fn who_is_done_has_no_trouble() {
+        let leases = [refused(22, "no", at(5))];
+        assert_eq!(trouble(&grant(GrantStatus::Removed, &[22]), &leases), None);
+        assert_eq!(trouble(&grant(GrantStatus::Applied, &[443]), &leases), None);
+        assert!(trouble(&grant(GrantStatus::Applied, &[22]), &leases).is_some(), "a tag that could not be rewritten");
+        let closed = [leases[0].closed()];
+        assert_eq!(trouble(&grant(GrantStatus::Removing, &[22]), &closed), Some(Trouble::default()));
+        let held = [Lease::claim(LeaseId(1), reach(), permission(22)).authorized(RuleId("sgr-1".into()), at(9))];
+        assert_eq!(trouble(&grant(GrantStatus::Failed, &[22]), &held), Some(Trouble::default()), "not even read");
+    }
+}

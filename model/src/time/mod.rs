@@ -1,0 +1,4 @@
+//! Durations and times as users type them.
+
+pub mod duration;
+pub mod until;

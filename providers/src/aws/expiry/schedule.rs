@@ -1,0 +1,194 @@
+//! Expiry switches: one-time schedules of EventBridge Scheduler that revoke a rule with none of our code running.
+
+use crate::SetSwitch;
+use crate::aws::{
+    Action, Answered, SecurityGroups,
+    errors::failure::{of_call, unusable},
+};
+use aws_sdk_scheduler::{
+    operation::get_schedule::GetScheduleOutput,
+    types::{ActionAfterCompletion, FlexibleTimeWindow, FlexibleTimeWindowMode, RetryPolicy, ScheduleState, Target},
+};
+use aws_smithy_types::error::{metadata::ProvideErrorMetadata, operation::BuildError};
+use aws_types::request_id::RequestId;
+use chrono::NaiveDateTime;
+use eg_model::{
+    Timestamp,
+    auto_close::{SwitchSeen, SwitchWay},
+    failure::{Failure, FailureClass},
+    ids::RuleId,
+};
+use serde_json::{Value, json};
+
+/// The time of an `at()` expression (EventBridge Scheduler User Guide, "Schedule types").
+const TIME: &str = "at(%Y-%m-%dT%H:%M:%S)";
+/// Without a zone the expression is in UTC; it is named all the same.
+const ZONE: &str = "UTC";
+/// How often the scheduler tries again where EC2 does not answer properly.
+const RETRIES: i32 = 5;
+/// For how long, in seconds.
+const RETRIES_END: i32 = 3600;
+
+/// A switch's name: the rule's id, marked as ours.
+fn name(rule: &RuleId) -> String {
+    format!("eg-{rule}")
+}
+
+/// The scheduler's own name for "call this action of the API" (User Guide, "Universal targets").
+fn target_arn(way: &SwitchWay) -> String {
+    format!("arn:{}:scheduler:::aws-sdk:ec2:revokeSecurityGroupIngress", way.partition())
+}
+
+/// The fields of the API's request.
+fn input(group: &str, rule: &RuleId) -> Value {
+    json!({"GroupId": group, "SecurityGroupRuleIds": [rule.0]})
+}
+
+fn target(group: &str, rule: &RuleId, way: &SwitchWay) -> Result<Target, BuildError> {
+    let retries = RetryPolicy::builder().maximum_retry_attempts(RETRIES).maximum_event_age_in_seconds(RETRIES_END);
+    Target::builder()
+        .arn(target_arn(way))
+        .role_arn(&way.role_arn)
+        .input(input(group, rule).to_string())
+        .retry_policy(retries.build())
+        .build()
+}
+
+fn exactly_then() -> Result<FlexibleTimeWindow, BuildError> {
+    FlexibleTimeWindow::builder().mode(FlexibleTimeWindowMode::Off).build()
+}
+
+fn done(answer: &impl RequestId) -> Answered<()> {
+    Answered { value: (), request_id: answer.request_id().map(str::to_owned) }
+}
+
+fn not_built(tried: &str, error: &BuildError) -> Failure {
+    Failure::new(FailureClass::Invalid, format!("{tried}: {error}"))
+}
+
+/// Whether a schedule does what it should, and when.
+fn judge(answer: &GetScheduleOutput, group: &str, rule: &RuleId, way: &SwitchWay) -> SwitchSeen {
+    let closes = |target: &Target| {
+        let given = target.input().and_then(|text| serde_json::from_str::<Value>(text).ok());
+        target.arn() == target_arn(way) && target.role_arn() == way.role_arn && given == Some(input(group, rule))
+    };
+    let exact = |window: &FlexibleTimeWindow| *window.mode() == FlexibleTimeWindowMode::Off;
+    let right = answer.target().is_some_and(closes)
+        && answer.flexible_time_window().is_some_and(exact)
+        && answer.state() == Some(&ScheduleState::Enabled)
+        && answer.schedule_expression_timezone().is_none_or(|zone| zone == ZONE)
+        && answer.action_after_completion() == Some(&ActionAfterCompletion::Delete);
+    let time = answer.schedule_expression().and_then(time_of).filter(|_| right);
+    time.map_or(SwitchSeen::Wrong, SwitchSeen::Set)
+}
+
+fn time_of(expression: &str) -> Option<Timestamp> {
+    NaiveDateTime::parse_from_str(expression, TIME).ok().map(|time| time.and_utc())
+}
+
+/// The scheduler says the same of a schedule and of a group of schedules; only its words tell them apart.
+fn is_absent(error: &impl ProvideErrorMetadata) -> bool {
+    let group = error.message().is_some_and(|words| words.to_ascii_lowercase().contains("group"));
+    error.code() == Some("ResourceNotFoundException") && !group
+}
+
+/// How a switch is put where it should be.
+#[derive(Clone, Copy)]
+enum Put {
+    New,
+    /// In the place of the one that is there.
+    Over,
+}
+
+impl Put {
+    fn tried(self, rule: &RuleId) -> String {
+        match self {
+            Self::New => format!("set the switch of {rule}"),
+            Self::Over => format!("move the switch of {rule}"),
+        }
+    }
+
+    /// How it is refused where the other is right.
+    fn opposite(self) -> FailureClass {
+        match self {
+            Self::New => FailureClass::Stale,
+            Self::Over => FailureClass::Gone,
+        }
+    }
+}
+
+impl SecurityGroups {
+    /// `GetSchedule`.
+    pub async fn read_schedule(&self, group: &str, rule: &RuleId, way: &SwitchWay) -> Result<SwitchSeen, Failure> {
+        let tried = format!("read the switch of {rule}");
+        let request = self.scheduler.get_schedule().group_name(&way.group).name(name(rule));
+        match self.call(Action::GetSchedule, rule, || request.clone().send()).await {
+            Ok(answer) if answer.name() == Some(&name(rule)) => Ok(judge(&answer, group, rule, way)),
+            Ok(answer) => Err(unusable(&tried, "the answer is about something else", answer.request_id())),
+            Err(error) if is_absent(&error) => Ok(SwitchSeen::Absent),
+            Err(error) => Err(of_call(&tried, &error)),
+        }
+    }
+
+    /// `CreateSchedule`, or `UpdateSchedule` where there is one. If that turns out to be a stale view, the other: both
+    /// replace the whole of it. If that meets the opposite, somebody is at it just now, and only a reading can tell.
+    pub async fn set_schedule(&self, group: &str, rule: &RuleId, call: &SetSwitch) -> Result<Answered<()>, Failure> {
+        let (first, second) = if call.exists { (Put::Over, Put::New) } else { (Put::New, Put::Over) };
+        match self.put(first, group, rule, call).await {
+            Err(failure) if failure.class == first.opposite() => {
+                let token = format!("{}-2", call.token);
+                let again = self.put(second, group, rule, &SetSwitch { token, ..call.clone() }).await;
+                again.map_err(|failure| match second {
+                    Put::Over if failure.class == FailureClass::Gone => {
+                        Failure { class: FailureClass::Stale, ..failure }
+                    }
+                    _ => failure,
+                })
+            }
+            other => other,
+        }
+    }
+
+    async fn put(&self, put: Put, group: &str, rule: &RuleId, call: &SetSwitch) -> Result<Answered<()>, Failure> {
+        let tried = put.tried(rule);
+        let built = target(group, rule, &call.way).and_then(|target| Ok((target, exactly_then()?)));
+        let (target, window) = built.map_err(|error| not_built(&tried, &error))?;
+        // Two builders with the same setters, and no trait in common.
+        macro_rules! send {
+            ($action:expr, $request:expr) => {{
+                let request = $request
+                    .name(name(rule))
+                    .group_name(&call.way.group)
+                    .description(&call.description)
+                    .schedule_expression(call.at.format(TIME).to_string())
+                    .schedule_expression_timezone(ZONE)
+                    .state(ScheduleState::Enabled)
+                    .flexible_time_window(window)
+                    .action_after_completion(ActionAfterCompletion::Delete)
+                    .target(target)
+                    .client_token(&call.token);
+                let answer = self.call($action, rule, || request.clone().send()).await;
+                answer.map(|answer| done(&answer)).map_err(|error| of_call(&tried, &error))
+            }};
+        }
+        match put {
+            Put::New => send!(Action::CreateSchedule, self.scheduler.create_schedule()),
+            Put::Over => send!(Action::UpdateSchedule, self.scheduler.update_schedule()),
+        }
+    }
+
+    /// `DeleteSchedule`; one that is gone already is as good.
+    pub async fn drop_schedule(&self, rule: &RuleId, way: &SwitchWay) -> Result<Answered<()>, Failure> {
+        let tried = format!("take the switch of {rule} away");
+        let request = self.scheduler.delete_schedule().group_name(&way.group).name(name(rule));
+        match self.call(Action::DeleteSchedule, rule, || request.clone().send()).await {
+            Ok(answer) => Ok(done(&answer)),
+            Err(error) => match of_call(&tried, &error) {
+                failure if failure.class == FailureClass::Gone => {
+                    Ok(Answered { value: (), request_id: failure.request_id })
+                }
+                failure => Err(failure),
+            },
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! IAM documents.
+
+pub mod document;

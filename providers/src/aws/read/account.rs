@@ -1,0 +1,37 @@
+//! What a whole account has in a region: its marked rules, and which regions there are.
+
+use crate::aws::{
+    Action, SecurityGroups, Sighting,
+    errors::failure::{of_call, unusable},
+    read::observe::sighting,
+};
+use aws_sdk_ec2::types::Filter;
+use aws_types::request_id::RequestId;
+use eg_model::{
+    failure::Failure,
+    tags::{MANAGED_BY, MANAGED_BY_EG},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+impl SecurityGroups {
+    /// Every group with a rule that is tagged as `eg`'s, with these rules alone: one series, however many groups.
+    pub async fn marked_groups(&self) -> Result<BTreeMap<String, Sighting>, Failure> {
+        // "tag:<key>" (EC2 API reference, `DescribeSecurityGroupRules`).
+        let marked = Filter::builder().name(format!("tag:{MANAGED_BY}")).values(MANAGED_BY_EG).build();
+        let (groups, read_at) = self.read_series("every group with a mark of eg's", &[marked]).await?;
+        Ok(groups.into_iter().map(|(id, group)| (id.clone(), sighting(&id, group, read_at))).collect())
+    }
+
+    /// `DescribeRegions`: those that are enabled for the account, as the call answers without `AllRegions`.
+    pub async fn enabled_regions(&self) -> Result<BTreeSet<String>, Failure> {
+        let tried = "ask which regions there are";
+        let answer = self.call(Action::DescribeRegions, "-", || self.ec2.describe_regions().send()).await;
+        let answer = answer.map_err(|error| of_call(tried, &error))?;
+        let names = answer.regions().iter().filter_map(|region| region.region_name()).map(str::to_owned);
+        let names: BTreeSet<String> = names.collect();
+        if names.is_empty() {
+            return Err(unusable(tried, "the answer names none", answer.request_id()));
+        }
+        Ok(names)
+    }
+}

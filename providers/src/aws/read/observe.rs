@@ -1,0 +1,385 @@
+//! Readings of security groups: every page, or none.
+
+use crate::aws::{
+    Action, Caller, RulesSeen, SecurityGroups, Sighting,
+    errors::failure::{of_call, unusable},
+    read::rule::{self, Read},
+    wire::clock::date_of,
+};
+use aws_sdk_ec2::types::{Filter, SecurityGroupRule};
+use aws_smithy_runtime_api::{
+    box_error::BoxError,
+    client::{
+        interceptors::{Intercept, context::BeforeDeserializationInterceptorContextRef},
+        runtime_components::RuntimeComponents,
+    },
+};
+use aws_smithy_types::config_bag::ConfigBag;
+use aws_types::request_id::RequestId;
+use eg_model::{
+    Timestamp,
+    failure::{Failure, FailureClass},
+    ids::RuleId,
+    observation::{ObservedRule, Reading},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, OnceLock},
+};
+
+/// Groups, or rules, per call: the most values that one filter takes (EC2 API reference, "List and filter": 200).
+pub const FILTER_VALUES: usize = 200;
+/// Entries per page, the most that the two calls allow (EC2 API reference, `DescribeSecurityGroupRules`).
+pub(super) const PAGE_SIZE: i32 = 1_000;
+/// More pages than any account can fill (200 groups of 1,000 rules each, 1,000 a page, and as much again): an endpoint
+/// that goes on for ever is not believed.
+const PAGES_MAX: usize = 400;
+
+/// Takes the `Date` of one call's answer: the provider's clock. Requests are signed by that clock where it differs, so
+/// this is the only way to notice a wrong local one.
+#[derive(Clone, Debug, Default)]
+pub struct AnswerDate(Arc<OnceLock<Timestamp>>);
+
+impl AnswerDate {
+    pub fn get(&self) -> Option<Timestamp> {
+        self.0.get().copied()
+    }
+}
+
+impl Intercept for AnswerDate {
+    fn name(&self) -> &'static str {
+        "AnswerDate"
+    }
+
+    fn read_after_transmit(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _bag: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Some(date) = date_of(context.response()) {
+            // Set once: where a call is sent again, the first answer is the one nearest to when it was asked.
+            self.0.get_or_init(|| date);
+        }
+        Ok(())
+    }
+}
+
+/// The tokens of one series. A token seen twice would go round for ever, so the series is not believed.
+#[derive(Default)]
+pub(super) struct Pages {
+    seen: BTreeSet<String>,
+}
+
+impl Pages {
+    /// The next page's token; `None` after the last page.
+    pub(super) fn next(
+        &mut self,
+        tried: &str,
+        token: Option<&str>,
+        request_id: Option<&str>,
+    ) -> Result<Option<String>, Failure> {
+        let Some(token) = token.filter(|token| !token.is_empty()) else { return Ok(None) };
+        if !self.seen.insert(token.to_owned()) {
+            return Err(unusable(tried, "the answer's pages repeat", request_id));
+        }
+        if self.seen.len() >= PAGES_MAX {
+            return Err(unusable(tried, "the answer has no last page", request_id));
+        }
+        Ok(Some(token.to_owned()))
+    }
+}
+
+/// When a series was read: when its *first* page was asked for, the oldest, and the `Date` of that page; and when its last
+/// page was asked for. A lease of others is rather taken for unexpired, and the two clocks are compared within one call.
+#[derive(Clone, Copy)]
+pub(super) struct ReadAt {
+    local: Timestamp,
+    last_page: Timestamp,
+    provider: Option<Timestamp>,
+}
+
+/// What one series says about one group.
+#[derive(Default)]
+pub(super) struct Group {
+    account: Option<String>,
+    rules: Vec<ObservedRule>,
+    /// The rules of later pages, each with when its page was asked for.
+    read_later: BTreeMap<RuleId, Timestamp>,
+    other_ingress: usize,
+    unreadable: Option<String>,
+}
+
+fn filter<'a>(name: &str, values: impl IntoIterator<Item = &'a String>) -> Filter {
+    Filter::builder().name(name).set_values(Some(values.into_iter().cloned().collect())).build()
+}
+
+fn group_filter<'a>(groups: impl IntoIterator<Item = &'a String>) -> Filter {
+    filter("group-id", groups)
+}
+
+/// "sg-1", "sg-1 and 3 more".
+fn name_of(groups: &BTreeSet<String>) -> String {
+    match (groups.first(), groups.len()) {
+        (Some(first), 1) => first.clone(),
+        (Some(first), count) => format!("{first} and {} more", count - 1),
+        (None, _) => "nothing".to_owned(),
+    }
+}
+
+impl SecurityGroups {
+    /// Reads groups. Every one has an entry in the answer.
+    pub async fn observe_groups(&self, groups: &BTreeSet<String>) -> BTreeMap<String, Sighting> {
+        let all: Vec<&String> = groups.iter().collect();
+        let mut seen = BTreeMap::new();
+        for batch in all.chunks(FILTER_VALUES) {
+            let batch: BTreeSet<String> = batch.iter().copied().cloned().collect();
+            seen.extend(self.observe_batch(&batch).await);
+        }
+        seen
+    }
+
+    async fn observe_batch(&self, batch: &BTreeSet<String>) -> BTreeMap<String, Sighting> {
+        match self.read_rules(batch).await {
+            Ok((groups, read_at)) => self.conclude(batch, groups, read_at).await,
+            // An endpoint that refuses the whole batch for one missing group: ask which are there, then read those.
+            Err(failure) if failure.class == FailureClass::Gone => match self.read_owners(batch).await {
+                Ok(owners) => {
+                    let (there, gone): (BTreeSet<String>, BTreeSet<String>) =
+                        batch.iter().cloned().partition(|group| owners.contains_key(group));
+                    let mut seen = self.not_found(&gone).await;
+                    if there.len() == batch.len() {
+                        seen.extend(unavailable(&there, &failure));
+                    } else if !there.is_empty() {
+                        seen.extend(match self.read_rules(&there).await {
+                            Ok((groups, read_at)) => self.conclude(&there, groups, read_at).await,
+                            Err(failure) => unavailable(&there, &failure),
+                        });
+                    }
+                    seen
+                }
+                Err(failure) => unavailable(batch, &failure),
+            },
+            Err(failure) => unavailable(batch, &failure),
+        }
+    }
+
+    /// From a whole series to sightings. A group without rules in it may be empty or not there; that is asked.
+    async fn conclude(
+        &self,
+        batch: &BTreeSet<String>,
+        mut groups: BTreeMap<String, Group>,
+        read_at: ReadAt,
+    ) -> BTreeMap<String, Sighting> {
+        let mut seen = BTreeMap::new();
+        let mut silent = BTreeSet::new();
+        for id in batch {
+            let Some(group) = groups.remove(id) else {
+                silent.insert(id.clone());
+                continue;
+            };
+            seen.insert(id.clone(), sighting(id, group, read_at));
+        }
+        if silent.is_empty() {
+            return seen;
+        }
+        match self.read_owners(&silent).await {
+            Ok(owners) => {
+                let (there, gone): (BTreeSet<String>, BTreeSet<String>) =
+                    silent.into_iter().partition(|group| owners.contains_key(group));
+                let empty = |id: String| {
+                    let account = owners.get(&id).cloned().flatten();
+                    (id, complete(Group { account, ..Group::default() }, read_at))
+                };
+                seen.extend(there.into_iter().map(empty));
+                seen.extend(self.not_found(&gone).await);
+            }
+            Err(failure) => seen.extend(unavailable(&silent, &failure)),
+        }
+        seen
+    }
+
+    /// Groups that are not there for this caller. Without knowing the caller, "not there" means nothing.
+    async fn not_found(&self, gone: &BTreeSet<String>) -> BTreeMap<String, Sighting> {
+        if gone.is_empty() {
+            return BTreeMap::new();
+        }
+        match self.caller.get_or_try_init(|| self.ask_caller()).await {
+            Ok(caller) => gone.iter().map(|id| (id.clone(), Sighting::NotFound { caller: caller.clone() })).collect(),
+            Err(failure) => unavailable(gone, &failure),
+        }
+    }
+
+    /// Every page of `DescribeSecurityGroupRules` for a batch.
+    async fn read_rules(&self, batch: &BTreeSet<String>) -> Result<(BTreeMap<String, Group>, ReadAt), Failure> {
+        self.read_series(&name_of(batch), &[group_filter(batch)]).await
+    }
+
+    /// Rules of one group by their ids. By filter: asked for by `SecurityGroupRuleIds`, one that is gone fails the call, and
+    /// pages have no size.
+    pub async fn observe_by_id(&self, group: &str, rules: &BTreeSet<RuleId>) -> Result<RulesSeen, Failure> {
+        let mut seen = RulesSeen { rules: Vec::new(), read_at: (self.now)() };
+        let ids: Vec<&String> = rules.iter().map(|rule| &rule.0).collect();
+        for ids in ids.chunks(FILTER_VALUES) {
+            let by_id = filter("security-group-rule-id", ids.iter().copied());
+            let filters = [group_filter([&group.to_owned()]), by_id];
+            let (mut groups, read_at) = self.read_series(group, &filters).await?;
+            match groups.remove(group).map(|found| sighting(group, found, read_at)) {
+                Some(Sighting::Complete(reading)) => seen.rules.extend(reading.rules),
+                Some(Sighting::Unavailable(failure)) => return Err(failure),
+                Some(Sighting::NotFound { .. }) | None => {}
+            }
+        }
+        Ok(seen)
+    }
+
+    /// Every page of `DescribeSecurityGroupRules` for what filters select; `of` says what that is, for people.
+    pub(super) async fn read_series(
+        &self,
+        of: &str,
+        filters: &[Filter],
+    ) -> Result<(BTreeMap<String, Group>, ReadAt), Failure> {
+        let tried = format!("read the rules of {of}");
+        let mut groups: BTreeMap<String, Group> = BTreeMap::new();
+        let mut pages = Pages::default();
+        let mut token = None;
+        // Dated before it is asked: a machine that sleeps in between must not take an old reading for a new one.
+        let mut first = None;
+        loop {
+            let (asked, date) = ((self.now)(), AnswerDate::default());
+            let call = self
+                .ec2
+                .describe_security_group_rules()
+                .set_filters(Some(filters.to_vec()))
+                .max_results(PAGE_SIZE)
+                .set_next_token(token);
+            let send = || call.clone().customize().interceptor(date.clone()).send();
+            let answer = self.call(Action::DescribeSecurityGroupRules, of, send).await;
+            let answer = answer.map_err(|error| of_call(&tried, &error))?;
+            let later = first.is_some().then_some(asked);
+            let read_at: &mut ReadAt =
+                first.get_or_insert_with(|| ReadAt { local: asked, last_page: asked, provider: date.get() });
+            read_at.last_page = asked;
+            for rule in answer.security_group_rules() {
+                sort_in(&mut groups, rule, later).map_err(|why| unusable(&tried, why, answer.request_id()))?;
+            }
+            token = pages.next(&tried, answer.next_token(), answer.request_id())?;
+            if token.is_none() {
+                return Ok((groups, *read_at));
+            }
+        }
+    }
+
+    /// Which groups are there, with their owners' accounts. By filter: by id, one missing group fails the call.
+    async fn read_owners(&self, batch: &BTreeSet<String>) -> Result<BTreeMap<String, Option<String>>, Failure> {
+        match self.read_owners_at_once(batch).await {
+            Err(failure) if failure.class == FailureClass::Gone => {}
+            answer => return answer,
+        }
+        // An endpoint that treats the filter like ids: one at a time.
+        let mut owners = BTreeMap::new();
+        for group in batch {
+            match self.read_owners_at_once(&BTreeSet::from([group.clone()])).await {
+                Ok(found) => owners.extend(found),
+                Err(failure) if failure.class == FailureClass::Gone => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(owners)
+    }
+
+    async fn read_owners_at_once(&self, batch: &BTreeSet<String>) -> Result<BTreeMap<String, Option<String>>, Failure> {
+        let tried = format!("look for {}", name_of(batch));
+        let mut owners = BTreeMap::new();
+        let mut pages = Pages::default();
+        let mut token = None;
+        loop {
+            let call = self
+                .ec2
+                .describe_security_groups()
+                .filters(group_filter(batch))
+                .max_results(PAGE_SIZE)
+                .set_next_token(token);
+            let answer = self.call(Action::DescribeSecurityGroups, name_of(batch), || call.clone().send()).await;
+            let answer = answer.map_err(|error| of_call(&tried, &error))?;
+            for group in answer.security_groups() {
+                let id =
+                    group.group_id().ok_or_else(|| unusable(&tried, "a group without an id", answer.request_id()))?;
+                owners.insert(id.to_owned(), group.owner_id().map(str::to_owned));
+            }
+            token = pages.next(&tried, answer.next_token(), answer.request_id())?;
+            if token.is_none() {
+                return Ok(owners);
+            }
+        }
+    }
+
+    /// `GetCallerIdentity`.
+    pub async fn ask_caller(&self) -> Result<Caller, Failure> {
+        let tried = "ask who is calling";
+        let answer = self.call(Action::GetCallerIdentity, "-", || self.sts.get_caller_identity().send()).await;
+        let answer = answer.map_err(|error| of_call(tried, &error))?;
+        let caller = || {
+            let arn = answer.arn()?;
+            // arn:<partition>:sts::<account>:… (AWS, "Amazon Resource Names").
+            let partition = arn.strip_prefix("arn:")?.split(':').next()?;
+            let account = answer.account()?;
+            Some(Caller { account: account.to_owned(), arn: arn.to_owned(), partition: partition.to_owned() })
+        };
+        caller().ok_or_else(|| unusable(tried, "the answer does not say", answer.request_id()))
+    }
+}
+
+/// Puts one rule of a page where it belongs; `later`: when that page was asked for, if it is not the first one. A rule of
+/// no group spoils the series: it may be of any.
+fn sort_in(
+    groups: &mut BTreeMap<String, Group>,
+    rule: &SecurityGroupRule,
+    later: Option<Timestamp>,
+) -> Result<(), &'static str> {
+    let id = rule.group_id().filter(|id| !id.is_empty()).ok_or("a rule without a group")?;
+    let group = groups.entry(id.to_owned()).or_default();
+    if let Some(account) = rule.group_owner_id() {
+        group.account = Some(account.to_owned());
+    }
+    let read = rule::read(rule);
+    if let (Read::Rule(rule), Some(later)) = (&read, later) {
+        group.read_later.insert(rule.id.clone(), later);
+    }
+    match read {
+        Read::Rule(rule) if group.rules.iter().any(|known| known.id == rule.id) => {
+            // Pages that overlap, because rules changed between them: the reading is not of one moment anyway.
+            group.rules.retain(|known| known.id != rule.id);
+            group.rules.push(rule);
+        }
+        Read::Rule(rule) => group.rules.push(rule),
+        Read::Egress => {}
+        Read::Other => group.other_ingress += 1,
+        Read::Unreadable(why) => group.unreadable = Some(why),
+    }
+    Ok(())
+}
+
+/// What a series says about a group that is in it.
+pub(super) fn sighting(id: &str, group: Group, read_at: ReadAt) -> Sighting {
+    match group.unreadable {
+        Some(why) => Sighting::Unavailable(unusable(&format!("read the rules of {id}"), &why, None)),
+        None => complete(group, read_at),
+    }
+}
+
+fn complete(group: Group, read_at: ReadAt) -> Sighting {
+    Sighting::Complete(Reading {
+        rules: group.rules,
+        other_ingress: group.other_ingress,
+        read_at: read_at.local,
+        last_page_at: read_at.last_page,
+        read_later: group.read_later,
+        provider_time: read_at.provider,
+        account: group.account,
+    })
+}
+
+fn unavailable(groups: &BTreeSet<String>, failure: &Failure) -> BTreeMap<String, Sighting> {
+    groups.iter().map(|id| (id.clone(), Sighting::Unavailable(failure.clone()))).collect()
+}

@@ -1,0 +1,339 @@
+//! Starting the sandbox, and what a test or a person does to it.
+
+use crate::{
+    call_log::Call,
+    callers::{Caller, DEFAULT_ACCOUNT, DEFAULT_REGION},
+    clock::Clock,
+    engine::Engine,
+    faults::Script,
+    protocol::{
+        errors::{self, Refusal},
+        form::Form,
+    },
+    server::{self, Shared},
+    settings::Settings,
+    state_file,
+    world::{Group, Schedule, ScheduleKey, SecurityGroupRule},
+};
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::PathBuf,
+    thread::{self, JoinHandle},
+};
+use tokio::sync::watch;
+
+/// How to start.
+#[derive(Clone)]
+pub struct Config {
+    /// Ids, latencies and chances follow from it.
+    pub seed: u64,
+    /// The sandbox's clock.
+    pub clock: Clock,
+    /// Where the state is kept; `None`: in memory.
+    pub state_file: Option<PathBuf>,
+    /// Whose an access key is. `AKIAEG<twelve digits>…` is a user of that account, any other key one of 123456789012.
+    pub callers: BTreeMap<String, Caller>,
+    /// How the region is at large.
+    pub settings: Settings,
+    /// What goes wrong.
+    pub script: Script,
+}
+
+impl Config {
+    /// In memory, with nothing going wrong.
+    #[must_use]
+    pub fn new(seed: u64, clock: Clock) -> Self {
+        Self {
+            seed,
+            clock,
+            state_file: None,
+            callers: BTreeMap::new(),
+            settings: Settings::default(),
+            script: Script::default(),
+        }
+    }
+}
+
+/// Why it did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The state file cannot be read, or is none.
+    #[error("read {path}: {source}")]
+    StateFile {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// No port, thread or runtime.
+    #[error("listen on 127.0.0.1: {0}")]
+    Listen(#[from] io::Error),
+}
+
+/// The sandbox. It runs on a thread of its own, so that tests with and without an async runtime can use it.
+#[derive(Debug)]
+pub struct Sandbox;
+
+impl Sandbox {
+    /// Listens on a free port of 127.0.0.1.
+    pub fn start(config: Config) -> Result<Handle, StartError> {
+        let Config { seed, clock, state_file, callers, settings, script } = config;
+        let world = match &state_file {
+            Some(path) => {
+                let unreadable = |source| StartError::StateFile { path: path.clone(), source };
+                state_file::load(path).map_err(unreadable)?.unwrap_or_default()
+            }
+            None => Default::default(),
+        };
+        let mut engine = Engine::new(seed, settings, callers, world, state_file);
+        engine.run(script);
+        let shared = Shared::new(engine, clock);
+
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (stop, stopped) = watch::channel(false);
+        let served = shared.clone();
+        let run = move || {
+            runtime.block_on(async {
+                if let Ok(listener) = tokio::net::TcpListener::from_std(listener) {
+                    server::serve(listener, served, stopped).await;
+                }
+            });
+        };
+        let thread = thread::Builder::new().name("eg-sandbox".to_owned()).spawn(run)?;
+        Ok(Handle { shared, address, stop, thread: Some(thread) })
+    }
+}
+
+/// A rule made by hand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HandRule {
+    /// `tcp/22`, `tcp/8000-8080`, `icmp`, `-1`.
+    pub ports: String,
+    /// IPv4 or IPv6.
+    pub cidr: String,
+    /// May be empty.
+    pub description: String,
+    /// By key.
+    pub tags: BTreeMap<String, String>,
+}
+
+impl HandRule {
+    /// Without description and tags.
+    #[must_use]
+    pub fn new(ports: &str, cidr: &str) -> Self {
+        Self { ports: ports.to_owned(), cidr: cidr.to_owned(), ..Self::default() }
+    }
+}
+
+/// A running sandbox; stops when dropped.
+///
+/// What is done by hand here is done by the group's owner, at once, without faults, and does not show in the log.
+pub struct Handle {
+    shared: Shared,
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Handle {
+    /// `http://127.0.0.1:<port>`, for EC2 and STS.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Every request so far (the newest 100,000), in the order in which they were looked at.
+    #[must_use]
+    pub fn log(&self) -> Vec<Call> {
+        self.landed().log.all()
+    }
+
+    /// Forgets the log.
+    pub fn clear_log(&self) {
+        self.landed().log.clear();
+    }
+
+    /// The truth: the inbound rules of a group, by id.
+    #[must_use]
+    pub fn rules(&self, group: &str) -> Vec<SecurityGroupRule> {
+        self.landed().world.ingress_of(group).cloned().collect()
+    }
+
+    /// The truth: every group, by id.
+    #[must_use]
+    pub fn groups(&self) -> Vec<Group> {
+        self.landed().world.groups().cloned().collect()
+    }
+
+    /// The truth: every schedule, by account, region and name. What is due has fired.
+    #[must_use]
+    pub fn schedules(&self) -> Vec<(ScheduleKey, Schedule)> {
+        self.landed().world.schedules().map(|(key, schedule)| (key.clone(), schedule.clone())).collect()
+    }
+
+    /// Requests that have arrived and not yet landed.
+    #[must_use]
+    pub fn late(&self) -> usize {
+        self.landed().world.late.len()
+    }
+
+    /// Replaces the script of faults; counting begins anew, and token buckets are full again.
+    pub fn script(&self, script: impl Into<Script>) {
+        self.shared.engine().run(script.into());
+    }
+
+    /// Changes how the region is at large.
+    pub fn set(&self, change: impl FnOnce(&mut Settings)) {
+        change(&mut self.shared.engine().settings);
+    }
+
+    /// Makes a group in the default account and region; its id.
+    pub fn create_group(&self, name: &str) -> Result<String, Refusal> {
+        self.create_group_in(DEFAULT_ACCOUNT, DEFAULT_REGION, name)
+    }
+
+    /// Makes a group; its id.
+    pub fn create_group_in(&self, account: &str, region: &str, name: &str) -> Result<String, Refusal> {
+        let fields = [("GroupName", name), ("GroupDescription", "made by hand")];
+        self.by_hand(account, region, "CreateSecurityGroup", owned(&fields))
+    }
+
+    /// Deletes a group with its rules, whatever refers to it.
+    pub fn delete_group(&self, group: &str) {
+        let mut engine = self.landed();
+        engine.world.remove_group(group, (self.shared.clock)());
+    }
+
+    /// Opens a rule by hand; its id.
+    pub fn authorize_by_hand(&self, group: &str, rule: &HandRule) -> Result<String, Refusal> {
+        let (ranges, field) = if rule.cidr.contains(':') { ("Ipv6Ranges", "CidrIpv6") } else { ("IpRanges", "CidrIp") };
+        let mut fields = ports("IpPermissions.1.", &rule.ports);
+        fields.push((format!("IpPermissions.1.{ranges}.1.{field}"), rule.cidr.clone()));
+        if !rule.description.is_empty() {
+            fields.push((format!("IpPermissions.1.{ranges}.1.Description"), rule.description.clone()));
+        }
+        if !rule.tags.is_empty() {
+            fields.push(("TagSpecification.1.ResourceType".to_owned(), "security-group-rule".to_owned()));
+            fields.extend(tag_fields("TagSpecification.1.Tag.", &rule.tags));
+        }
+        self.on_group(group, "AuthorizeSecurityGroupIngress", fields)
+    }
+
+    /// Edits a rule in place, as the console does: its id and tags stay.
+    pub fn modify_by_hand(&self, group: &str, rule: &str, new: &HandRule) -> Result<(), Refusal> {
+        const NEW: &str = "SecurityGroupRule.1.SecurityGroupRule.";
+        let field = if new.cidr.contains(':') { "CidrIpv6" } else { "CidrIpv4" };
+        let mut fields = ports(NEW, &new.ports);
+        fields.push(("SecurityGroupRule.1.SecurityGroupRuleId".to_owned(), rule.to_owned()));
+        fields.push((format!("{NEW}{field}"), new.cidr.clone()));
+        fields.push((format!("{NEW}Description"), new.description.clone()));
+        self.on_group(group, "ModifySecurityGroupRules", fields).map(|_| ())
+    }
+
+    /// Revokes a rule by its id.
+    pub fn revoke_by_hand(&self, group: &str, rule: &str) -> Result<(), Refusal> {
+        self.on_group(group, "RevokeSecurityGroupIngress", owned(&[("SecurityGroupRuleId.1", rule)])).map(|_| ())
+    }
+
+    /// Writes tags on a rule or group.
+    pub fn tag_by_hand(&self, id: &str, tags: &BTreeMap<String, String>) -> Result<(), Refusal> {
+        self.on_resource(id, "CreateTags", tags)
+    }
+
+    /// Deletes tags by key and value; with none named, all of them.
+    pub fn untag_by_hand(&self, id: &str, tags: &BTreeMap<String, String>) -> Result<(), Refusal> {
+        self.on_resource(id, "DeleteTags", tags)
+    }
+
+    /// Stops: no new connections, a moment for requests under way, and the state file is complete.
+    pub fn stop(mut self) -> Result<(), Refusal> {
+        self.end();
+        self.shared.engine().save()
+    }
+
+    fn end(&mut self) {
+        self.stop.send_replace(true);
+        if let Some(thread) = self.thread.take() {
+            // A panic of that thread has been reported by itself.
+            drop(thread.join());
+        }
+    }
+
+    fn landed(&self) -> std::sync::MutexGuard<'_, Engine> {
+        let now = (self.shared.clock)();
+        let mut engine = self.shared.engine();
+        engine.land(now);
+        engine
+    }
+
+    fn on_resource(&self, id: &str, action: &str, tags: &BTreeMap<String, String>) -> Result<(), Refusal> {
+        let group = self.landed().world.rule(id).map_or_else(|| id.to_owned(), |rule| rule.group.clone());
+        let mut fields = owned(&[("ResourceId.1", id)]);
+        fields.extend(tag_fields("Tag.", tags));
+        self.on_group(&group, action, fields).map(|_| ())
+    }
+
+    fn on_group(&self, group: &str, action: &str, mut fields: Vec<(String, String)>) -> Result<String, Refusal> {
+        let owner = self.landed().world.any_group(group).map(|group| (group.account.clone(), group.region.clone()));
+        let (account, region) = owner.ok_or_else(|| errors::no_group(group))?;
+        fields.push(("GroupId".to_owned(), group.to_owned()));
+        self.by_hand(&account, &region, action, fields)
+    }
+
+    /// The first id that was made or removed.
+    fn by_hand(
+        &self,
+        account: &str,
+        region: &str,
+        action: &str,
+        mut fields: Vec<(String, String)>,
+    ) -> Result<String, Refusal> {
+        fields.push(("Action".to_owned(), action.to_owned()));
+        let now = (self.shared.clock)();
+        let answer = self.landed().act(&Caller::user(account, "hand"), region, &Form::new(fields), now)?;
+        Ok(answer.ids.into_iter().next().unwrap_or_default())
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+fn owned(fields: &[(&str, &str)]) -> Vec<(String, String)> {
+    fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// `tcp/8000-8080` as fields.
+fn ports(prefix: &str, text: &str) -> Vec<(String, String)> {
+    let (protocol, range) = text.split_once('/').unwrap_or((text, "-1"));
+    let (from, to) = range.split_once('-').filter(|(from, _)| !from.is_empty()).unwrap_or((range, range));
+    [("IpProtocol", protocol), ("FromPort", from), ("ToPort", to)]
+        .map(|(name, value)| (format!("{prefix}{name}"), value.to_owned()))
+        .to_vec()
+}
+
+fn tag_fields(prefix: &str, tags: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    let fields = |(number, (key, value)): (usize, (&String, &String))| {
+        [(format!("{prefix}{number}.Key"), key.clone()), (format!("{prefix}{number}.Value"), value.clone())]
+    };
+    (1..).zip(tags).flat_map(fields).collect()
+}

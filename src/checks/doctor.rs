@@ -1,0 +1,477 @@
+//! What `eg doctor` concludes from what it has seen. Pure: facts come in, findings go out, each with what to do.
+
+pub use crate::checks::finding::{Finding, Level, listed, summary};
+
+use crate::{
+    address::{Answer, FamilyOutcome, FamilySurvey, Survey, describe},
+    config::{
+        policy::SitePolicy,
+        policy_file::PolicyError,
+        settings::{Detect, Resource},
+    },
+    host::lock::Holder,
+    schedule::{install::Scheduler, scheduled::Scheduled},
+    text::shell_quoted,
+};
+use chrono::TimeDelta;
+use eg_model::{
+    Timestamp,
+    auto_close::SwitchWay,
+    failure::{Failure, FailureClass},
+    net::address::IpVersion,
+};
+use eg_providers::{Caller, CredentialsEnd, aws::NoCertificates};
+
+/// A process that holds the lock and gets nowhere: what closes goes past it, what opens waits.
+#[must_use]
+pub(crate) fn lock(holder: &Holder) -> Finding {
+    let message = format!("another eg ({}) {}: nothing is opened", holder.text(), holder.how());
+    Finding { advice: holder.remedy(), ..Finding::bad("lock", message, "") }
+}
+
+/// What whoever administers this machine allows, and whether `[detect]` is within it; nothing where there is no policy.
+#[must_use]
+pub fn policy(found: &Result<SitePolicy, PolicyError>, detect: &Detect) -> Option<Finding> {
+    match found {
+        Err(error) => Some(Finding::bad("policy", format!("{error}: nothing is opened"), error.advice())),
+        Ok(policy) if let Err(why) = policy.check_services(detect.of_the_user()) => {
+            let advice = "leave detection to eg's own services: take it out of [detect]";
+            Some(Finding::bad("policy", format!("{why}: nothing is opened"), advice))
+        }
+        Ok(policy) => {
+            let limits = policy.limits();
+            let limits = if limits.is_empty() { "limits nothing".to_owned() } else { limits.join("; ") };
+            Some(Finding::good("policy", format!("{}: {limits}", policy.file.as_ref()?.display())))
+        }
+    }
+}
+
+/// Whether https can be used, where something is asked over it.
+#[must_use]
+pub fn certificates(found: &Result<usize, NoCertificates>) -> Finding {
+    let check = "certificates";
+    match found {
+        Ok(1) => Finding::good(check, "1 CA certificate is trusted"),
+        Ok(count) => Finding::good(check, format!("{count} CA certificates are trusted")),
+        Err(none) => Finding::bad(check, none.to_string(), FailureClass::Local.advice()),
+    }
+}
+
+/// A clock this far off makes `start` and `extend` refuse.
+const CLOCK_BAD: TimeDelta = eg_model::tags::CLOCK_TOLERANCE;
+/// A clock this far off is warned of, and nothing of others is collected.
+const CLOCK_ODD: TimeDelta = TimeDelta::minutes(2);
+
+/// The local clock against the provider's; `skews` are local minus provider.
+#[must_use]
+pub fn clock(skews: &[TimeDelta]) -> Option<Finding> {
+    let worst = skews.iter().max_by_key(|skew| skew.abs())?;
+    let way = if *worst > TimeDelta::zero() { "ahead of" } else { "behind" };
+    let off = format!("this machine's clock is {} minutes {way} the provider's", worst.num_minutes().abs());
+    let advice = "set the clock; with systemd: timedatectl set-ntp true";
+    Some(match worst.abs() {
+        skew if skew > CLOCK_BAD => Finding::bad("clock", format!("{off}: session start and extend refuse"), advice),
+        skew if skew > CLOCK_ODD => Finding::warning("clock", off, advice),
+        _ => Finding::good("clock", "agrees with the provider's"),
+    })
+}
+
+/// What is known of the job that closes sessions.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct JobState {
+    /// What closes sessions on time.
+    pub scheduled: Scheduled,
+    /// The scheduler whose job runs something else than it would today, or whose timer is stopped.
+    pub outdated: Option<Scheduler>,
+    /// When the last run of a job or a watch was.
+    pub last_run: Option<Timestamp>,
+    /// Cloud expiry closes rules too: a job that is missing is no reason not to open then.
+    pub cloud_expiry: bool,
+}
+
+/// Says whether something closes sessions on time.
+#[must_use]
+pub fn schedule(job: &JobState, shown: impl Fn(Timestamp) -> String) -> Finding {
+    match scheduler(job, shown) {
+        Finding { level: Level::Bad, message, advice, .. } if job.cloud_expiry => {
+            let (what, _) = message.split_once(": ").unwrap_or((&message, ""));
+            let message = format!("{what}: only the switches in the cloud close rules on time");
+            Finding { advice, ..Finding::warning("schedule", message, "") }
+        }
+        finding => finding,
+    }
+}
+
+/// First match: a job that does not run is worse than one that is outdated.
+fn scheduler(job: &JobState, shown: impl Fn(Timestamp) -> String) -> Finding {
+    let check = "schedule";
+    let last = job.last_run.map(|at| format!("the last run was {}", shown(at)));
+    let update = "bring it up to date: eg schedule install";
+    let outdated =
+        |scheduler: Scheduler| format!("the job in {} is not as it would be installed today", scheduler.as_str());
+    match (job.scheduled, job.outdated) {
+        (Scheduled::InSandbox, _) => Finding::good(check, "not needed in the sandbox"),
+        (Scheduled::Idle(_, since), Some(scheduler)) => {
+            Finding::bad(check, format!("{}, and it has not run since {}", outdated(scheduler), shown(since)), update)
+        }
+        (Scheduled::Idle(scheduler, since), None) => Finding::bad(
+            check,
+            format!("installed with {}, but it has not run since {}", scheduler.as_str(), shown(since)),
+            match scheduler {
+                Scheduler::Systemd => "see: systemctl --user list-timers; without a login: loginctl enable-linger",
+                _ => "is the cron service running? systemctl status cron",
+            },
+        ),
+        (Scheduled::No, Some(scheduler)) => {
+            Finding::bad(check, format!("{}, and it has never run", outdated(scheduler)), update)
+        }
+        (Scheduled::No | Scheduled::NotAsked, None) => Finding::bad(
+            check,
+            "nothing runs `eg reconcile`: a session is not closed on time",
+            "run: eg schedule install",
+        ),
+        (_, Some(scheduler)) => Finding::warning(check, outdated(scheduler), update),
+        (Scheduled::Watch, None) => {
+            Finding::good(check, format!("eg reconcile --watch runs; {}", last.as_deref().unwrap_or("no run yet")))
+        }
+        (Scheduled::Job(scheduler), None) => match last {
+            Some(last) => Finding::good(check, format!("installed with {}; {last}", scheduler.as_str())),
+            None => Finding::warning(
+                check,
+                format!("installed with {}, and it has not run yet", scheduler.as_str()),
+                "wait a minute, then: eg doctor",
+            ),
+        },
+        (Scheduled::Heard, None) => Finding::good(check, last.unwrap_or_else(|| "runs regularly".to_owned())),
+    }
+}
+
+/// A page instead of an address, or a redirect to one.
+fn is_portal(answers: &[Answer]) -> bool {
+    answers
+        .iter()
+        .filter_map(|(_, answer)| answer.as_ref().err())
+        .any(|why| why.contains("does this network ask you to sign in?") || why.contains("address: \"<"))
+}
+
+/// Expiry switches of one account and region: whether there is a role of that account, and whether they can be read.
+#[must_use]
+pub fn cloud_expiry(place: &str, way: Option<&SwitchWay>, read: Result<(), &Failure>) -> Finding {
+    let check = "cloud-expiry";
+    let Some(way) = way else {
+        let message = format!("{place}: no role of this account: its rules close by eg reconcile only");
+        return Finding::warning(check, message, "make one with: eg setup cloud-expiry; then add it to role_arn");
+    };
+    match read {
+        // Reading a role takes rights that nobody who uses eg needs.
+        Ok(()) => Finding::good(
+            check,
+            format!(
+                "{place}: switches can be read in schedule group {}; whether {} is there and may close was not \
+                 checked (eg setup cloud-expiry --apply compares it)",
+                way.group, way.role_arn
+            ),
+        ),
+        Err(failure) => {
+            let message = format!("{place}: switches cannot be read: {failure}");
+            let advice = match failure.class {
+                FailureClass::Denied => "give the credentials the permissions that this prints: eg iam-policy",
+                FailureClass::Gone => "make the schedule group, and the rest, with: eg setup cloud-expiry --apply",
+                other => other.advice(),
+            };
+            Finding::bad(check, message, advice)
+        }
+    }
+}
+
+/// The addresses. A family that no resource takes is not looked at; `names` are the resources that take a family.
+#[must_use]
+pub fn addresses(found: &Survey, wants_v4: bool, wants_v6: bool, names: impl Fn(IpVersion) -> String) -> Vec<Finding> {
+    let any = [&found.v4, &found.v6].iter().any(|family| matches!(family.outcome, FamilyOutcome::Agreed { .. }));
+    let families = [(IpVersion::V4, &found.v4, wants_v4), (IpVersion::V6, &found.v6, wants_v6)];
+    let wanted = families.into_iter().filter(|(_, _, wants)| *wants);
+    wanted.filter_map(|(version, family, _)| address(version, family, any, &names(version))).collect()
+}
+
+fn address(version: IpVersion, family: &FamilySurvey, any: bool, names: &str) -> Option<Finding> {
+    let check = if version == IpVersion::V4 { "ipv4" } else { "ipv6" };
+    let answers = || family.answers.iter().map(describe).collect::<Vec<_>>().join("; ");
+    let name = format!("or name the address yourself: eg session start --{check} ADDRESS");
+    let finding = match &family.outcome {
+        FamilyOutcome::NotAsked => return None,
+        FamilyOutcome::Agreed { address, by } => {
+            let all = family.answers.len();
+            return Some(Finding::good(check, format!("{address}, as {} of {all} services say", by.len())));
+        }
+        FamilyOutcome::NotRoutable { message, .. } => Finding::bad(check, message, "look at what is between: eg ip"),
+        FamilyOutcome::Disagree { .. } => Finding::bad(
+            check,
+            format!("the services do not agree: {}", answers()),
+            "a proxy or VPN for some of them? see: eg ip",
+        ),
+        FamilyOutcome::NotAgreed { .. } if is_portal(&family.answers) => Finding::bad(
+            check,
+            format!("this network answers with a page of its own (a captive portal): {}", answers()),
+            "sign in: open any page in a browser, then: eg doctor",
+        ),
+        FamilyOutcome::NotAgreed { .. } if any => {
+            let (other, word) = match version {
+                IpVersion::V4 => (IpVersion::V6, "ipv6"),
+                IpVersion::V6 => (IpVersion::V4, "ipv4"),
+            };
+            return Some(Finding::warning(
+                check,
+                format!("not available here; sessions open {other} only"),
+                format!("to stop checking {version}, set families = [\"{word}\"] on {names}"),
+            ));
+        }
+        FamilyOutcome::NotAgreed { .. } if family.answers.iter().all(|(_, answer)| answer.is_err()) => {
+            let all = family.answers.len();
+            let message = format!("no address was found: none of {all} services told one");
+            Finding::bad(check, message, "check the network, then: eg ip")
+        }
+        FamilyOutcome::NotAgreed { .. } => {
+            Finding::bad(check, format!("no address was found: {}", answers()), "check the network, then: eg ip")
+        }
+    };
+    // A session is opened for the family that was found. Services that do not agree end it: somebody may be in between.
+    let opens = any && !matches!(family.outcome, FamilyOutcome::Disagree { .. });
+    let level = if opens { Level::Warning } else { finding.level };
+    Some(Finding { level, ..finding.and(name) })
+}
+
+/// Credentials, and what uses them.
+pub struct Used<'a> {
+    /// Which they are.
+    pub name: String,
+    /// The profile that they come from, where one is named.
+    pub profile: Option<&'a str>,
+    /// The names of the resources that are reached with them.
+    pub resources: String,
+}
+
+/// Who is calling by one way, and until when. `session` is how long a usual one lasts.
+#[must_use]
+pub fn credentials(
+    Used { name, profile, resources }: &Used<'_>,
+    caller: &Result<Caller, Failure>,
+    end: &CredentialsEnd,
+    now: Timestamp,
+    session: TimeDelta,
+    shown: impl Fn(Timestamp) -> String,
+) -> Finding {
+    let check = "credentials";
+    let bad =
+        |failure: &Failure, advice| Finding::bad(check, format!("{name}: {failure}; used by {resources}"), advice);
+    let caller = match caller {
+        Ok(caller) => caller,
+        Err(failure) if failure.class.is_of_credentials() => {
+            let profile = profile.map(|name| format!(" --profile {}", shell_quoted(name))).unwrap_or_default();
+            let finding = bad(failure, failure.class.advice());
+            return finding.and(format!("check with: aws sts get-caller-identity{profile}"));
+        }
+        Err(failure) => return bad(failure, network_advice(failure)),
+    };
+    let who = format!("{name}: {}", caller.arn);
+    match end {
+        CredentialsEnd::ShellOnly => Finding::warning(
+            check,
+            format!("{who}, from this shell's environment: the scheduled job will not have them"),
+            "use a profile: `profile = \"…\"` on the resource, or AWS_PROFILE with AWS_ACCESS_KEY_ID unset",
+        ),
+        CredentialsEnd::At(at) if *at < now + session => Finding::warning(
+            check,
+            format!("{who}; until {}, which is before a session of today's usual length would end", shown(*at)),
+            "log in again before then (for SSO: aws sso login)",
+        ),
+        CredentialsEnd::Login { until, command } if *until < now + session => Finding::warning(
+            check,
+            format!("{who}; until {}, which is before a session of today's usual length would end", shown(*until)),
+            format!("log in again before then: {command}"),
+        ),
+        CredentialsEnd::At(at) | CredentialsEnd::Login { until: at, .. } => {
+            Finding::good(check, format!("{who}, until {}", shown(*at)))
+        }
+        CredentialsEnd::Renewing => Finding::good(check, format!("{who} (refreshed automatically)")),
+        CredentialsEnd::Lasting => Finding::good(check, format!("{who} (long-lived keys)")),
+        CredentialsEnd::Unknown => Finding::good(check, who),
+    }
+}
+
+/// What to do when a call did not come through.
+fn network_advice(failure: &Failure) -> &'static str {
+    match failure.class {
+        FailureClass::Unknown | FailureClass::Transient => {
+            "check the network, a proxy, and that the region exists; then: eg doctor"
+        }
+        class => class.advice(),
+    }
+}
+
+/// Where a group that is not found may be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// The account that it belongs to, as recorded.
+    pub account: Option<String>,
+    /// Another region where these credentials see it.
+    pub region: Option<String>,
+}
+
+/// A group that is not there for this caller.
+///
+/// | known | finding |
+/// |---|---|
+/// | another region has it | wrong region |
+/// | the record says another account | wrong credentials |
+/// | the record says this account | it is gone |
+/// | nothing | wrong id, region or account |
+#[must_use]
+pub fn missing_group(resource: &str, group: &str, region: &str, account: &str, elsewhere: &Elsewhere) -> Finding {
+    let check = "group";
+    match elsewhere {
+        Elsewhere { region: Some(other), .. } => Finding::bad(
+            check,
+            format!("{resource}: {group} is in {other}, not in {region}"),
+            format!("set region = \"{other}\" for {resource} in the configuration"),
+        ),
+        Elsewhere { account: Some(owner), .. } if owner != account => Finding::bad(
+            check,
+            format!("{resource}: {group} belongs to account {owner}; these credentials are of account {account}"),
+            format!("set the `profile` or `role_arn` of {resource} to one of account {owner}"),
+        ),
+        Elsewhere { account: Some(_), .. } => Finding::bad(
+            check,
+            format!("{resource}: {group} in {region} is gone: it was there when a session used it"),
+            format!("put the id of its successor into the configuration, or remove [[resource]] {resource}"),
+        )
+        .and("its rules went with it; eg reconcile closes what is on record"),
+        Elsewhere { account: None, .. } => Finding::bad(
+            check,
+            format!("{resource}: account {account} has no {group} in {region}"),
+            format!("check id and region: aws ec2 describe-security-groups --region {region} --group-ids {group}"),
+        )
+        .and(format!("in another account? set the `profile` or `role_arn` of {resource}")),
+    }
+}
+
+/// A group that could not be read.
+#[must_use]
+pub fn unreadable_group(resource: &str, failure: &Failure) -> Finding {
+    let advice = match failure.class {
+        FailureClass::Denied => "print the policy that is needed: eg iam-policy",
+        _ => network_advice(failure),
+    };
+    Finding::bad("group", format!("{resource}: {failure}"), advice)
+}
+
+/// What the caller may not do on a group; nothing missing is well.
+#[must_use]
+pub fn permissions(resource: &Resource, missing: &[Failure]) -> Vec<Finding> {
+    let Resource { name, entry, .. } = resource;
+    if missing.is_empty() {
+        return vec![Finding::good("permissions", format!("{name}: open, tag and close")).about(resource)];
+    }
+    let advice = format!("allow it with the policy that this prints: eg iam-policy --only {}", shell_quoted(entry));
+    let denied = |why: &Failure| Finding::bad("permissions", format!("{name}: {why}"), advice.clone()).about(resource);
+    missing.iter().map(denied).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn minutes(minutes: i64) -> TimeDelta {
+        TimeDelta::minutes(minutes)
+    }
+
+    #[test]
+    fn clocks() {
+        assert_eq!(clock(&[]), None);
+        let level = |skew: i64| clock(&[TimeDelta::zero(), minutes(skew)]).unwrap().level;
+        assert_eq!([0, 2, 3, -3, 10, 11, -61].map(level), {
+            use Level::{Bad, Good, Warning};
+            [Good, Good, Warning, Warning, Warning, Bad, Bad]
+        });
+        let hour = clock(&[minutes(-60)]).unwrap();
+        assert_eq!(
+            hour.message,
+            "this machine's clock is 60 minutes behind the provider's: session start and extend refuse"
+        );
+    }
+
+    #[test]
+    fn schedules() {
+        let at = |minute: u32| format!("2026-02-27T10:{minute:02}:00Z").parse::<Timestamp>().unwrap();
+        let cron = Scheduler::Cron;
+        for (scheduled, outdated, last_run, level, words) in [
+            (Scheduled::InSandbox, None, None, Level::Good, "not needed in the sandbox"),
+            (Scheduled::Watch, None, Some(0), Level::Good, "eg reconcile --watch runs; the last run was 10:00"),
+            (Scheduled::Watch, None, None, Level::Good, "eg reconcile --watch runs; no run yet"),
+            (Scheduled::Watch, Some(cron), Some(0), Level::Warning, "not as it would be installed today"),
+            (Scheduled::Job(cron), None, Some(0), Level::Good, "installed with cron; the last run was 10:00"),
+            (Scheduled::Job(cron), None, None, Level::Warning, "it has not run yet"),
+            (Scheduled::Job(cron), Some(cron), Some(0), Level::Warning, "not as it would be installed today"),
+            (Scheduled::Idle(cron, at(7)), None, Some(0), Level::Bad, "but it has not run since 10:07"),
+            (Scheduled::Idle(cron, at(7)), Some(cron), None, Level::Bad, "today, and it has not run since 10:07"),
+            (Scheduled::Heard, None, Some(0), Level::Good, "the last run was 10:00"),
+            (Scheduled::No, Some(cron), None, Level::Bad, "today, and it has never run"),
+            (Scheduled::No, None, Some(0), Level::Bad, "nothing runs `eg reconcile`"),
+        ] {
+            let job = JobState { scheduled, outdated, last_run: last_run.map(at), cloud_expiry: false };
+            let shown = |at: Timestamp| at.format("%H:%M").to_string();
+            let found = schedule(&job, shown);
+            assert_eq!(found.level, level, "{job:?}: {found:?}");
+            assert!(found.message.contains(words), "{job:?}: {found:?}");
+            // What closes in the cloud makes a schedule that is missing no reason not to open.
+            let also = schedule(&JobState { cloud_expiry: true, ..job }, shown);
+            let expected = if level == Level::Bad { Level::Warning } else { level };
+            assert_eq!((also.level, also.advice), (expected, found.advice), "{job:?}");
+        }
+    }
+
+    #[test]
+    fn a_missing_group_is_told_apart() {
+        let find = |account: Option<&str>, region: Option<&str>| {
+            let elsewhere = Elsewhere { account: account.map(str::to_owned), region: region.map(str::to_owned) };
+            missing_group("api", "sg-1", "eu-west-1", "111", &elsewhere).message
+        };
+        assert_eq!(find(Some("111"), Some("us-east-1")), "api: sg-1 is in us-east-1, not in eu-west-1");
+        assert_eq!(find(Some("222"), None), "api: sg-1 belongs to account 222; these credentials are of account 111");
+        assert_eq!(find(Some("111"), None), "api: sg-1 in eu-west-1 is gone: it was there when a session used it");
+        assert_eq!(find(None, None), "api: account 111 has no sg-1 in eu-west-1");
+    }
+
+    #[test]
+    fn families() {
+        let answer = |text: &str| ("https://a/".to_owned(), Err(text.to_owned()));
+        let none = |text: &str| FamilySurvey {
+            outcome: FamilyOutcome::NotAgreed { reasons: Vec::new() },
+            answers: vec![answer(text)],
+        };
+        let by = vec!["https://a/".to_owned()];
+        let good = FamilySurvey {
+            outcome: FamilyOutcome::Agreed { address: "203.0.113.42".parse().unwrap(), by: by.clone() },
+            answers: vec![("https://a/".to_owned(), Ok("203.0.113.42".parse().unwrap()))],
+        };
+        let levels = |v4: &FamilySurvey, v6: &FamilySurvey| {
+            let found = addresses(&Survey { v4: v4.clone(), v6: v6.clone() }, true, true, |_| "api".to_owned());
+            found.iter().map(|finding| finding.level).collect::<Vec<_>>()
+        };
+        let silent = none("no answer within 3 s");
+        assert_eq!(levels(&good, &silent), [Level::Good, Level::Warning], "no IPv6");
+        assert_eq!(levels(&silent, &good), [Level::Warning, Level::Good], "no IPv4");
+        let outcome = |outcome| FamilySurvey { outcome, answers: vec![answer("x")] };
+        let private =
+            FamilyOutcome::NotRoutable { address: "fd00::1".parse().unwrap(), by, message: "local".to_owned() };
+        assert_eq!(levels(&good, &outcome(private.clone())), [Level::Good, Level::Warning], "an address of its own");
+        assert_eq!(levels(&silent, &outcome(private)), [Level::Bad, Level::Bad]);
+        let several = outcome(FamilyOutcome::Disagree { answers: vec![answer("x")] });
+        assert_eq!(levels(&several, &good), [Level::Bad, Level::Good], "this ends a start");
+        assert_eq!(levels(&silent, &silent), [Level::Bad, Level::Bad], "no network");
+        let portal = none("answered something that is not an IPv4 address: \"<html>\"");
+        let found = addresses(&Survey { v4: portal.clone(), v6: silent }, true, false, |_| "api".to_owned());
+        assert!(found[0].message.contains("captive portal") && found.len() == 1, "{found:?}");
+        assert_eq!(found[0].level, Level::Bad);
+        assert_eq!(levels(&portal, &good), [Level::Warning, Level::Good]);
+    }
+}

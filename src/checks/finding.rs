@@ -1,0 +1,129 @@
+//! What a check has found, and what all of them together came to.
+
+use crate::config::settings::Resource;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// As it should be.
+    Good,
+    /// Works, and somebody should know.
+    Warning,
+    /// Does not work.
+    Bad,
+}
+
+impl Level {
+    /// The mark at the start of its line.
+    #[must_use]
+    pub fn mark(self) -> &'static str {
+        match self {
+            Self::Good => "✓",
+            Self::Warning => "!",
+            Self::Bad => "✗",
+        }
+    }
+
+    /// The word for JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Warning => "warning",
+            Self::Bad => "error",
+        }
+    }
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What was looked at, in a word.
+    pub check: &'static str,
+    /// How it is.
+    pub level: Level,
+    /// What was found.
+    pub message: String,
+    /// What to do, in order; none when all is well.
+    pub advice: Vec<String>,
+    /// The resource that it is about: its name, and its group's id.
+    pub resource: Option<(String, String)>,
+}
+
+impl Finding {
+    /// All is well.
+    #[must_use]
+    pub fn good(check: &'static str, message: impl Into<String>) -> Self {
+        Self { check, level: Level::Good, message: message.into(), advice: Vec::new(), resource: None }
+    }
+
+    /// It works, but.
+    #[must_use]
+    pub fn warning(check: &'static str, message: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { level: Level::Warning, advice: vec![advice.into()], ..Self::good(check, message) }
+    }
+
+    /// It does not work.
+    #[must_use]
+    pub fn bad(check: &'static str, message: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { level: Level::Bad, advice: vec![advice.into()], ..Self::good(check, message) }
+    }
+
+    /// The same about one resource.
+    #[must_use]
+    pub fn about(mut self, resource: &Resource) -> Self {
+        self.resource = Some((resource.name.clone(), resource.id.clone()));
+        self
+    }
+
+    pub(super) fn and(mut self, advice: impl Into<String>) -> Self {
+        self.advice.push(advice.into());
+        self
+    }
+}
+
+/// Names in a sentence: all of up to three, else two and how many more.
+#[must_use]
+pub fn listed(names: &[&str]) -> String {
+    match names {
+        [first, second, rest @ ..] if rest.len() > 1 => format!("{first}, {second} and {} more", rest.len()),
+        all => all.join(", "),
+    }
+}
+
+/// What all the checks together came to.
+#[must_use]
+pub fn summary(findings: &[Finding]) -> String {
+    let count = |level| findings.iter().filter(|finding| finding.level == level).count();
+    let warnings = match count(Level::Warning) {
+        0 => String::new(),
+        1 => ", 1 warning".to_owned(),
+        many => format!(", {many} warnings"),
+    };
+    let all = findings.len();
+    match count(Level::Bad) {
+        0 => format!("{all} checks passed{warnings}"),
+        bad => format!("{bad} of {all} checks failed{warnings}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_together() {
+        let good = || Finding::good("state", "x");
+        let (odd, bad) = (Finding::warning("ipv6", "x", "y"), Finding::bad("group", "x", "y"));
+        for (findings, expected) in [
+            (vec![good(), good()], "2 checks passed"),
+            (vec![good(), odd.clone()], "2 checks passed, 1 warning"),
+            (vec![good(), odd.clone(), odd, bad.clone()], "1 of 4 checks failed, 2 warnings"),
+            (vec![bad], "1 of 1 checks failed"),
+        ] {
+            assert_eq!(summary(&findings), expected);
+        }
+        assert_eq!(listed(&["a", "b", "c"]), "a, b, c");
+        assert_eq!(listed(&["a", "b", "c", "d"]), "a, b and 2 more");
+    }
+}

@@ -1,0 +1,170 @@
+//! What `eg resource verify` concludes from what it has seen of one group. Pure: facts come in, findings go out.
+
+use crate::checks::doctor::Finding;
+use eg_model::{
+    net::{address::IpVersion, permission::PortSpec},
+    observation::{ObservedRule, Reading},
+};
+use eg_providers::{Rights, Verdict};
+
+/// Inbound rules for each family of a group, unless AWS raised it (Amazon VPC quotas).
+pub const RULES_PER_GROUP: usize = 60;
+
+/// Whether the caller may do what `eg` does. `entry` is the name of the group's `[[resource]]`.
+#[must_use]
+pub fn rights(entry: &str, rights: &Rights) -> Vec<Finding> {
+    let advice = format!("allow it; a policy that does: eg iam-policy --only {}", crate::text::shell_quoted(entry));
+    let finding = |check: &'static str, may: &str, verdict: &Verdict| match verdict {
+        Verdict::Allowed => Finding::good(check, format!("the credentials may {may}")),
+        Verdict::Denied(failure) => Finding::bad(check, failure.to_string(), advice.clone()),
+        Verdict::Unknown(failure) => Finding::warning(
+            check,
+            format!("whether the credentials may {may} is not known: {failure}"),
+            "the first session will tell",
+        ),
+    };
+    vec![
+        finding("open", "open rules", &rights.open),
+        finding("tag", "tag what they open", &rights.tag),
+        finding("close", "close rules", &rights.close),
+    ]
+}
+
+/// Whether the rules of one session still fit beside those that are there.
+#[must_use]
+pub fn slots(reading: &Reading, family: IpVersion, ports: usize) -> Finding {
+    let check = match family {
+        IpVersion::V4 => "ipv4",
+        IpVersion::V6 => "ipv6",
+    };
+    let used = reading.ingress_rules(family);
+    let free = RULES_PER_GROUP.saturating_sub(used);
+    let counted =
+        format!("{used} of {RULES_PER_GROUP} {family} rules are used, {free} are free (the quota may differ)");
+    let advice =
+        "remove rules that nobody needs, or have the quota raised: Service Quotas, VPC, inbound rules per group";
+    match free {
+        0 if used > RULES_PER_GROUP => {
+            Finding::good(check, format!("{used} {family} rules: the quota is above the usual {RULES_PER_GROUP}"))
+        }
+        few if few < ports => {
+            Finding::warning(check, format!("{counted}; a session needs {ports} for each address"), advice)
+        }
+        _ => Finding::good(check, counted),
+    }
+}
+
+/// Ports that are open to everybody anyway.
+#[must_use]
+pub fn open_to_all(reading: &Reading, ports: &[PortSpec], families: &[IpVersion]) -> Vec<Finding> {
+    let open = |rule: &&ObservedRule| {
+        let permission = &rule.permission;
+        permission.is_for_everybody()
+            && families.contains(&permission.ip_version())
+            && ports.iter().any(|port| permission.opens_some_of(*port))
+    };
+    let warning = |rule: &ObservedRule| {
+        let permission = &rule.permission;
+        let message =
+            format!("{} is open to everybody anyway: {} from {}", permission.ports(), rule.id, permission.cidr());
+        Finding::warning("world", message, "eg does not touch that rule; remove it if this is not meant")
+    };
+    let found: Vec<Finding> = reading.rules.iter().filter(open).map(warning).collect();
+    if found.is_empty() {
+        return vec![Finding::good("world", "none of its ports is open to everybody")];
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::doctor::Level;
+    use eg_model::{
+        failure::{Failure, FailureClass},
+        ids::RuleId,
+    };
+    use std::collections::BTreeMap;
+
+    fn reading(rules: &[&str], other: usize) -> Reading {
+        let rule = |text: &&str| ObservedRule {
+            id: RuleId("sgr-1".to_owned()),
+            permission: text.parse().unwrap(),
+            description: None,
+            tags: BTreeMap::new(),
+        };
+        Reading {
+            rules: rules.iter().map(rule).collect(),
+            other_ingress: other,
+            read_at: chrono::DateTime::UNIX_EPOCH,
+            last_page_at: chrono::DateTime::UNIX_EPOCH,
+            read_later: BTreeMap::new(),
+            provider_time: None,
+            account: None,
+        }
+    }
+
+    #[test]
+    fn rules_that_fit() {
+        for (used, ports, level, words) in [
+            (0, 3, Level::Good, "0 of 60 IPv4 rules are used, 60 are free (the quota may differ)"),
+            (57, 3, Level::Good, "57 of 60 IPv4 rules are used, 3 are free (the quota may differ)"),
+            (
+                58,
+                3,
+                Level::Warning,
+                "58 of 60 IPv4 rules are used, 2 are free (the quota may differ); a session needs 3 for each address",
+            ),
+            (
+                60,
+                1,
+                Level::Warning,
+                "60 of 60 IPv4 rules are used, 0 are free (the quota may differ); a session needs 1 for each address",
+            ),
+            (61, 1, Level::Good, "61 IPv4 rules: the quota is above the usual 60"),
+        ] {
+            let finding = slots(&reading(&[], used), IpVersion::V4, ports);
+            assert_eq!((finding.level, finding.message.as_str()), (level, words));
+        }
+        let v4 = ["tcp|22|22|10.0.0.0/8"; 3];
+        assert!(slots(&reading(&v4, 1), IpVersion::V6, 1).message.starts_with("1 of 60 IPv6"), "each family apart");
+    }
+
+    #[test]
+    fn ports_that_everybody_has() {
+        let rules =
+            reading(&["tcp|20|30|0.0.0.0/0", "tcp|22|22|::/0", "tcp|443|443|0.0.0.0/0", "tcp|22|22|10.0.0.0/8"], 0);
+        let both = [IpVersion::V4, IpVersion::V6];
+        let ssh = [PortSpec::Tcp(22, 22)];
+        let messages = |families: &[IpVersion]| {
+            open_to_all(&rules, &ssh, families).into_iter().map(|finding| finding.message).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            messages(&both),
+            [
+                "tcp/20-30 is open to everybody anyway: sgr-1 from 0.0.0.0/0",
+                "tcp/22 is open to everybody anyway: sgr-1 from ::/0"
+            ]
+        );
+        assert_eq!(messages(&both[..1]).len(), 1);
+        let none = open_to_all(&rules, &[PortSpec::Udp(22, 22)], &both);
+        assert_eq!((none.len(), none[0].level), (1, Level::Good));
+    }
+
+    #[test]
+    fn what_the_credentials_may() {
+        let failure = |text: &str| Failure::new(FailureClass::Denied, text);
+        let found = rights(
+            "a b",
+            &Rights {
+                open: Verdict::Allowed,
+                tag: Verdict::Denied(failure("no")),
+                close: Verdict::Unknown(failure("perhaps")),
+            },
+        );
+        let levels: Vec<_> = found.iter().map(|finding| finding.level).collect();
+        assert_eq!(levels, [Level::Good, Level::Bad, Level::Warning]);
+        assert_eq!(found[1].advice, ["allow it; a policy that does: eg iam-policy --only 'a b'"]);
+        assert!(found[2].message.contains("may close rules is not known: "), "{:?}", found[2]);
+    }
+}

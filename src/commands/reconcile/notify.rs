@@ -1,0 +1,122 @@
+//! What passes of `reconcile` tell the user's own command. It comes after the pass, without the lock, and changes
+//! neither what is closed nor the exit status.
+
+use crate::commands::context::Context;
+use crate::{
+    config::settings::Notify,
+    error::CommandError,
+    host::notify_command::{PATIENCE, tell},
+    reconcile::{driver::Driver, report::PassReport},
+    ui::{json, warning::Code},
+};
+use eg_model::{
+    Timestamp,
+    plan::NoteKind,
+    session::{
+        notices::{NEWS, Notice, NotifyEvent, next_notice, notices},
+        record::Session,
+    },
+    target::TargetKey,
+};
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// Tells what there is to tell; when there will be more.
+pub(super) async fn notify(
+    context: &Context<'_>,
+    driver: &Driver<'_>,
+    settings: Option<&Notify>,
+    report: &PassReport,
+) -> Option<Timestamp> {
+    let settings = settings?;
+    if driver.interrupt.asked().is_some() {
+        return None;
+    }
+    match told(context, driver, settings, report).await {
+        Ok(next) => next,
+        Err(error) => {
+            context.printer.warn(Code::NotNotified, &format!("nobody was notified: {}", error.message), &error.hints);
+            None
+        }
+    }
+}
+
+async fn told(
+    context: &Context<'_>,
+    driver: &Driver<'_>,
+    settings: &Notify,
+    report: &PassReport,
+) -> Result<Option<Timestamp>, CommandError> {
+    let now = context.env.now();
+    let mut due: Vec<(Notice, Value)> = Vec::new();
+    let next = {
+        let mut store = driver.store.borrow_mut();
+        let mut sessions = store.live_sessions()?;
+        sessions.extend(store.unfinished_sessions()?);
+        sessions.extend(store.expired_since(now - NEWS)?);
+        let leases = store.open_leases()?;
+        for notice in notices(&sessions, &leases, &unreadable(report), now, settings.before) {
+            let Some(session) = sessions.iter().find(|session| session.id == notice.session) else { continue };
+            if store.begin_notice(&notice, now)? {
+                let event = event(context, &notice, session, &context.session_json(&store, session)?);
+                due.push((notice, event));
+            }
+        }
+        next_notice(&sessions, now, settings.before)
+    };
+    // The command comes from the settings that were judged when they were read: whoever can write the file now decides
+    // nothing.
+    let outcomes = join_all(due.iter().map(|(_, event)| tell(&settings.command, event, PATIENCE))).await;
+    for ((notice, _), outcome) in due.iter().zip(outcomes) {
+        if let Err(why) = outcome {
+            let message = format!("nobody was notified that {}: {why}", summary(notice));
+            context.printer.warn(
+                Code::NotNotified,
+                &message,
+                &["see [notify] command in the configuration".to_owned()],
+            );
+        }
+        if let Err(error) = driver.store.borrow_mut().finish_notice(notice, context.env.now()) {
+            let message = format!("that {} was told cannot be recorded, so it may be told again", summary(notice));
+            context.printer.warn(
+                Code::NotNotified,
+                &format!("{message}: {error}"),
+                &error.advice().into_iter().collect::<Vec<_>>(),
+            );
+        }
+    }
+    Ok(next)
+}
+
+fn unreadable(report: &PassReport) -> BTreeSet<TargetKey> {
+    let unread = report.notes.iter().filter(|item| item.note.kind == NoteKind::Unavailable);
+    unread.map(|item| item.target.clone()).collect()
+}
+
+fn summary(notice: &Notice) -> String {
+    let short = notice.session.short();
+    match notice.event {
+        NotifyEvent::Expiring => format!("session {short} ends soon"),
+        NotifyEvent::Expired => format!("session {short} has expired"),
+        NotifyEvent::CloseFailed => format!("session {short} could not be closed"),
+    }
+}
+
+fn event(context: &Context<'_>, notice: &Notice, session: &Session, shown: &json::SessionJson) -> Value {
+    let now = context.env.now();
+    let message = match (notice.event, &notice.why) {
+        (NotifyEvent::Expiring, _) => {
+            format!("{}, at {}", summary(notice), context.zone.format(session.expires_at))
+        }
+        (_, Some(why)) => format!("{}: {why}", summary(notice)),
+        (_, None) => summary(notice),
+    };
+    json!({
+        "event": notice.event.as_str(),
+        "at": json::time(now),
+        "message": message,
+        "remainingSeconds": (notice.expires_at - now).num_seconds().max(0),
+        "session": shown,
+    })
+}

@@ -1,0 +1,189 @@
+//! `eg session extend`.
+
+use crate::commands::context::{Context, check_clock, ended_text, exit_after, tags_are_behind};
+use crate::{
+    config::{
+        policy::{Asked, SitePolicy},
+        settings::Settings,
+    },
+    error::{CommandError, Exit, Kind},
+};
+use chrono::TimeDelta;
+use eg_model::{
+    Timestamp,
+    ids::SessionId,
+    session::record::{Session, SessionStatus},
+    time::{
+        duration::{MIN, Written, format_duration, parse_duration},
+        until::parse_until,
+    },
+};
+use eg_state::RunKind;
+
+/// Extend a live session
+///
+/// Without an id: the most recently started live session.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  eg session extend --hours 2
+  eg session extend a1b2 --duration 1h30m
+  eg session extend a1b2 --until 18:00")]
+pub struct ExtendArgs {
+    /// The session's id, or at least its first four hex digits
+    id: Option<String>,
+    #[command(flatten)]
+    to: To,
+}
+
+/// To when.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct To {
+    /// By how long, from its current expiry: 2 (hours), 90m, 1h30m
+    #[arg(long, value_name = "D", visible_alias = "duration")]
+    hours: Option<String>,
+    /// Until when: 18:00 (the next time the clock here shows it), "2026-02-27 18:00", or RFC 3339
+    #[arg(long, value_name = "T")]
+    until: Option<String>,
+}
+
+/// Prolongs a session.
+///
+/// # Errors
+/// The session is not live, or would become longer than the configuration allows.
+pub fn run(context: &Context<'_>, args: &ExtendArgs) -> Result<Exit, CommandError> {
+    let settings = context.settings()?;
+    let site = context.site_policy()?;
+    let runtime = context.runtime()?;
+    let ended = runtime.block_on(extend(context, args, &settings, &site));
+    runtime.shutdown_background();
+    ended
+}
+
+async fn extend(
+    context: &Context<'_>,
+    args: &ExtendArgs,
+    settings: &Settings,
+    site: &SitePolicy,
+) -> Result<Exit, CommandError> {
+    let mut store = context.store()?;
+    let now = context.env.now();
+    store.expire(now)?;
+    let session = match &args.id {
+        Some(id) => context.find(&store, id)?,
+        None => context.newest_live(&store)?,
+    };
+    let wish = wish(context, &args.to)?;
+    let expires = new_expiry(context, &session, &wish, settings)?;
+    site.check(&Asked { duration: expires - session.started_at, ..Asked::again(&session) })?;
+    let (id, short) = (session.id, session.id.short());
+    context.printer.progress(&format!("→ Extending session {short} {}...", wish.in_words(context)));
+    context.name_endpoints(session.grants.iter().map(|grant| &grant.reach));
+    let driver = context.driver(store, Some(settings))?;
+    let targets = driver.needed(Some(&[id].into()))?;
+    let looks = driver.look(&targets, false).await;
+    check_clock(&looks)?;
+    driver.store.borrow_mut().extend(id, expires, now)?;
+    let passed = context.scoped_pass(&driver, RunKind::Extend, &[id], looks).await;
+    let session = context.again(&driver.store.borrow(), id)?;
+    context.printer.json(&context.session_json(&driver.store.borrow(), &session)?);
+    let report = passed.map_err(|error| error.hint(recorded(context, id, expires)))?;
+    let view = context.view(driver.store.borrow().last_runs()?);
+    let expiry = context.zone.format(session.expires_at);
+    context.printer.result(&format!("✓ Session extended — new expiry: {expiry} ({})\n", view.left(&session)));
+    let behind = tags_are_behind(&driver.store.borrow(), &session)?;
+    let exit = exit_after(&session, &report);
+    Ok(if exit == Exit::Done && behind { Exit::Partial } else { exit })
+}
+
+fn recorded(context: &Context<'_>, id: SessionId, expires: Timestamp) -> String {
+    let (short, expiry) = (id.short(), context.zone.format(expires));
+    format!("the new expiry of session {short}, {expiry}, is on record; stop it with: eg session stop {short}")
+}
+
+/// What was asked for, and how it was written.
+enum Wish<'a> {
+    By(TimeDelta, &'a str),
+    Until(Timestamp, &'a str),
+}
+
+impl Wish<'_> {
+    fn in_words(&self, context: &Context<'_>) -> String {
+        match self {
+            Self::By(more, _) => format!("by {}", in_hours(*more)),
+            Self::Until(at, _) => format!("until {}", context.zone.format(*at)),
+        }
+    }
+}
+
+fn wish<'a>(context: &Context<'_>, to: &'a To) -> Result<Wish<'a>, CommandError> {
+    let usage = |error: String| CommandError::new(Kind::Usage, error);
+    if let Some(text) = &to.until {
+        let at = parse_until(text, context.env.now(), &|at| context.zone.offset(at));
+        return at.map(|at| Wish::Until(at, text)).map_err(|error| usage(error.to_string()));
+    }
+    let text = to.hours.as_deref().unwrap_or_default();
+    let more = parse_duration(text).map_err(|error| usage(error.to_string()))?;
+    Ok(Wish::By(more, text))
+}
+
+/// Whole hours in words.
+fn in_hours(length: TimeDelta) -> String {
+    match (length.num_hours(), length.num_minutes() % 60) {
+        (1, 0) => "1 hour".to_owned(),
+        (hours, 0) => format!("{hours} hours"),
+        _ => format_duration(length),
+    }
+}
+
+fn new_expiry(
+    context: &Context<'_>,
+    session: &Session,
+    wish: &Wish<'_>,
+    settings: &Settings,
+) -> Result<Timestamp, CommandError> {
+    let short = session.id.short();
+    if !session.status.is_live() {
+        let message = format!("{}; only a live session can be extended", ended_text(session, &context.zone));
+        let error = CommandError::new(Kind::Refused, message);
+        let error = match session.status {
+            SessionStatus::Expiring => {
+                error.hint(format!("it is not closed yet; close it now with: eg session stop {short}"))
+            }
+            _ => error,
+        };
+        return Err(error.hint("start a new one with: eg session start"));
+    }
+    let (more, given) = match wish {
+        Wish::By(more, text) => (*more, *text),
+        Wish::Until(at, text) => (*at - session.expires_at, *text),
+    };
+    if more <= TimeDelta::zero() {
+        let message = format!("session {short} lasts until {} already", context.zone.format(session.expires_at));
+        return Err(CommandError::new(Kind::Usage, message).hint(format!("end it with: eg session stop {short}")));
+    }
+    // Compared before they are added: a date has an end.
+    let max = &settings.session.max_duration;
+    let left = max.length - (session.expires_at - session.started_at);
+    if more <= left {
+        return Ok(session.expires_at + more);
+    }
+    let asked = match wish {
+        Wish::By(..) => format!("{} more", Written::new(more, given)),
+        Wish::Until(..) => given.to_owned(),
+    };
+    let message = match wish {
+        _ if left < MIN => {
+            format!("session {short} has reached max_duration ({max}): it cannot be extended; start a new one after it")
+        }
+        Wish::By(..) => {
+            let fits = format_duration(left);
+            format!("{asked} would exceed max_duration ({max}); you can extend session {short} by up to {fits}")
+        }
+        Wish::Until(..) => {
+            let latest = context.zone.format(session.expires_at + left);
+            format!("{asked} would exceed max_duration ({max}); you can extend session {short} until {latest}")
+        }
+    };
+    Err(CommandError::new(Kind::Usage, message).hint("the limit is max_duration of [session] in the configuration"))
+}

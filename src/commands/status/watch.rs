@@ -1,0 +1,276 @@
+//! `eg status --watch`: the board on a terminal. Looking reads the record and nothing else; what the keys ask for runs
+//! as the command that a person would type, on a thread of its own, and its talk ends up on the board.
+
+use crate::commands::context::Context;
+use crate::{
+    cli::Cli,
+    error::{CommandError, Exit, Kind},
+    host::{env::Env, signals::Interrupt},
+    ui::{
+        dashboard::{
+            Board, Deed, Wish,
+            draw::{self, Scene},
+        },
+        printer::{Printer, Style},
+        session::View,
+        terminal::{Screen, keys},
+    },
+};
+use chrono::TimeDelta;
+use clap::Parser;
+use eg_state::RecordSummary;
+use eg_state::{Event, StateError, Store};
+use ratatui::crossterm::event::Event as TerminalEvent;
+use std::{
+    io::{self, Write},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+use tokio::{sync::oneshot, time::sleep};
+
+/// SIGHUP.
+const HANGUP: u8 = 1;
+/// How often the clock and the record are looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// How many events are read. More than any terminal shows, since not all are shown.
+const EVENTS: u32 = 200;
+
+/// Shows the board until a key or a signal ends it.
+///
+/// # Errors
+/// There is no terminal to draw on.
+pub(super) fn run(context: &Context<'_>) -> Result<Exit, CommandError> {
+    check(context)?;
+    let runtime = context.runtime()?;
+    let ended = runtime.block_on(watch(context));
+    runtime.shutdown_background();
+    ended
+}
+
+fn check(context: &Context<'_>) -> Result<(), CommandError> {
+    let usage = |message: &str| CommandError::new(Kind::Usage, message);
+    let instead = "a program that waits for changes uses: eg reconcile --watch --output json";
+    if context.printer.is_json() {
+        let error = usage("--watch has no JSON output");
+        return Err(error.hint("for the state as it is now: eg status --output json").hint(instead));
+    }
+    if !context.env.stdout_is_terminal || context.env.var("TERM") == Some("dumb") {
+        let error = usage("--watch needs an interactive terminal");
+        return Err(error.hint("for the state as it is now: eg status").hint(instead));
+    }
+    Ok(())
+}
+
+fn no_terminal(error: io::Error) -> CommandError {
+    CommandError::new(Kind::Usage, format!("the terminal cannot be drawn on: {error}"))
+        .hint("for the state as it is now: eg status")
+}
+
+async fn watch(context: &Context<'_>) -> Result<Exit, CommandError> {
+    let interrupt = crate::commands::context::listen()?;
+    let mut known = Known::default();
+    known.look(context);
+    let mut board = Board::default();
+    let mut under_way = None;
+    let shown = {
+        let mut screen = Screen::enter(context.printer).map_err(no_terminal)?;
+        show(context, &mut screen, &mut known, &mut board, &mut under_way, &interrupt).await
+    };
+    // What was begun is carried to its end, as it would be on the command line, and then tells here.
+    let finished = match under_way {
+        None => Exit::Done,
+        Some(command) => command.at_the_end(context).await,
+    };
+    shown?;
+    Ok(match interrupt.asked() {
+        Some(HANGUP) => Exit::Signal(HANGUP),
+        _ => finished,
+    })
+}
+
+async fn show(
+    context: &Context<'_>,
+    screen: &mut Screen<'_>,
+    known: &mut Known,
+    board: &mut Board,
+    under_way: &mut Option<UnderWay>,
+    interrupt: &Interrupt,
+) -> Result<(), CommandError> {
+    let mut keys = keys();
+    let mut scheduled = (context.env.now(), context.scheduled(known.store.as_ref(), &known.glance.runs));
+    while interrupt.asked().is_none() {
+        known.look(context);
+        let view = context.view(known.glance.runs.clone());
+        if (view.now - scheduled.0).abs() >= ASK_AGAIN {
+            scheduled = (view.now, context.scheduled(known.store.as_ref(), &known.glance.runs));
+        }
+        let view = View { scheduled: scheduled.1, ..view };
+        let scene = Scene {
+            board,
+            view: &view,
+            glance: &known.glance,
+            events: &known.events,
+            unread: known.unread.as_deref(),
+            colors: context.printer.has_colors(),
+        };
+        screen.draw(|frame| draw::draw(frame, scene)).map_err(no_terminal)?;
+        tokio::select! {
+            event = keys.recv() => {
+                let event = event.unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into())).map_err(no_terminal)?;
+                let TerminalEvent::Key(key) = event else { continue };
+                match board.key(key, &known.glance.sessions) {
+                    Some(Wish::Leave) => return Ok(()),
+                    Some(Wish::Do(deed)) => {
+                        *under_way = Some(UnderWay::begin(context, deed)?);
+                        board.begins(deed);
+                    }
+                    None => {}
+                }
+            }
+            said = over(under_way) => {
+                *under_way = None;
+                board.ends(said?.lines());
+            }
+            () = sleep(TICK) => {}
+            () = interrupt.wait() => {}
+        }
+    }
+    Ok(())
+}
+
+/// How often the scheduler is asked: a program is run for it.
+const ASK_AGAIN: TimeDelta = TimeDelta::seconds(60);
+
+/// What is known of the record.
+#[derive(Default)]
+struct Known {
+    store: Option<Store>,
+    version: Option<i64>,
+    glance: RecordSummary,
+    events: Vec<Event>,
+    unread: Option<String>,
+}
+
+impl Known {
+    /// Reads what has changed. What cannot be read leaves what was known, and says so.
+    fn look(&mut self, context: &Context<'_>) {
+        self.unread = match self.read(context) {
+            Ok(()) => None,
+            Err(error) => {
+                (self.store, self.version) = (None, None);
+                Some(error.with_advice())
+            }
+        };
+    }
+
+    fn read(&mut self, context: &Context<'_>) -> Result<(), StateError> {
+        if self.store.as_ref().is_some_and(Store::is_replaced) {
+            *self = Self::default();
+        }
+        if self.store.is_none() {
+            self.store = Store::open_read_only(&context.state.path)?;
+        }
+        let Some(store) = &self.store else { return Ok(()) };
+        // A transaction of another between this and the reading is seen at once and read again: never the other way.
+        let version = store.data_version()?;
+        if self.version != Some(version) {
+            self.glance = RecordSummary::read(store)?;
+            self.events = store.last_events(EVENTS)?;
+            self.version = Some(version);
+        }
+        Ok(())
+    }
+}
+
+/// A command that the board has begun.
+struct UnderWay {
+    over: oneshot::Receiver<Ended>,
+}
+
+/// What a command came to.
+struct Ended {
+    exit: Exit,
+    said: String,
+}
+
+impl UnderWay {
+    /// Runs what a person would type, with the options that this command was given.
+    fn begin(context: &Context<'_>, deed: Deed) -> Result<Self, CommandError> {
+        let args = ["eg".to_owned()].into_iter().chain(deed.args());
+        let mut cli =
+            Cli::try_parse_from(args).map_err(|error| CommandError::new(Kind::Usage, error.render().to_string()))?;
+        cli.global = context.global.clone();
+        let env = context.env.clone();
+        let (tell, over) = oneshot::channel();
+        thread::spawn(move || {
+            // Nobody may be left to hear it.
+            tell.send(carry_out(&env, &cli)).ok();
+        });
+        Ok(Self { over })
+    }
+
+    async fn end(&mut self) -> Result<Ended, CommandError> {
+        let lost = |_| CommandError::new(Kind::State, "what was asked for did not come to its end; see: eg log");
+        (&mut self.over).await.map_err(lost)
+    }
+
+    /// The board has gone: its outcome is told as if it had been typed.
+    async fn at_the_end(mut self, context: &Context<'_>) -> Exit {
+        context.printer.progress("→ Waiting for what is under way...");
+        match self.end().await {
+            Ok(ended) => {
+                context.printer.remark(ended.said.trim_end());
+                ended.exit
+            }
+            Err(error) => {
+                context.printer.error(&error);
+                error.kind.exit()
+            }
+        }
+    }
+}
+
+/// Waits for the end of what is under way; for ever where nothing is.
+async fn over(under_way: &mut Option<UnderWay>) -> Result<String, CommandError> {
+    match under_way {
+        Some(command) => command.end().await.map(|ended| ended.said),
+        None => std::future::pending().await,
+    }
+}
+
+/// Results, warnings, errors and hints; not what only tells that something is being done.
+fn carry_out(env: &Env, cli: &Cli) -> Ended {
+    let (results, talk) = (Kept::default(), Kept::default());
+    let style = Style { json: false, quiet: false, color_out: false, color_err: false };
+    let printer = Printer::new(style, Box::new(results.clone()), Box::new(talk.clone()));
+    let exit = crate::commands::context::run(env, &printer, cli).unwrap_or_else(|error| {
+        printer.error(&error);
+        error.kind.exit()
+    });
+    let telling = |line: &&str| ["warning: ", "error: ", "hint: "].iter().any(|start| line.starts_with(start));
+    let (results, talk) = (results.text(), talk.text());
+    let lines: Vec<&str> = results.lines().chain(talk.lines().filter(telling)).collect();
+    Ended { exit, said: lines.join("\n") }
+}
+
+/// A stream that keeps what is written to it.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl Kept {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+}
+
+impl Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

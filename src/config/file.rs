@@ -1,0 +1,316 @@
+//! The files of the configuration: read whole, replaced whole. A new text takes the place of the old one only once it
+//! has been read as a configuration; whatever fails before leaves the old one.
+
+use crate::{
+    config::settings::{Settings, SettingsError, Source, Unread},
+    error::{CommandError, Kind},
+    host::trusted_file::{self, Owner, ReadError, Wanted},
+};
+use std::{
+    fs::{self, File, Permissions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, fchown},
+    path::{Path, PathBuf},
+    time::Instant,
+};
+use tempfile::NamedTempFile;
+
+/// The files of one configuration, which are read within [`trusted_file::MAX_TIME`] in all.
+#[derive(Clone, Copy, Debug)]
+pub struct Files {
+    begun: Instant,
+}
+
+impl Files {
+    /// From now on.
+    #[must_use]
+    pub fn begin() -> Self {
+        Self { begun: Instant::now() }
+    }
+
+    /// Reads the file that was named, which may be a pipe.
+    ///
+    /// # Errors
+    /// As for [`trusted_file::read`].
+    pub fn read(self, path: &Path) -> Result<Source, ReadError> {
+        self.read_as(path, true)
+    }
+
+    fn read_as(self, path: &Path, pipe: bool) -> Result<Source, ReadError> {
+        let found = trusted_file::read(path, Wanted { owner: Owner::User, pipe }, self.begun)?;
+        Ok(Source { text: found.text, real: found.real })
+    }
+
+    fn include(self, path: &Path) -> Result<Source, Unread> {
+        self.read_as(path, false)
+            .map_err(|error| Unread { mend: error.mend().map(str::to_owned), why: error.to_string() })
+    }
+
+    /// Reads what a file says, and the files that it includes.
+    ///
+    /// # Errors
+    /// As for [`Settings::load`].
+    pub fn load(self, source: &Source, file: &Path) -> Result<Settings, CommandError> {
+        Settings::load(source, file, &|path| self.include(path)).map_err(not_valid)
+    }
+}
+
+fn not_valid(error: SettingsError) -> CommandError {
+    let mend = error.mend.clone();
+    mend.into_iter().fold(CommandError::new(Kind::Config, error.to_string()), CommandError::hint)
+}
+
+/// That a configuration could not be read, and what to do about it.
+#[must_use]
+pub fn unreadable(path: &Path, error: &ReadError) -> CommandError {
+    let path = path.display();
+    match error {
+        ReadError::Untrusted { mend, .. } => {
+            let message =
+                format!("the configuration {path} is not to be trusted: {error}; nothing is opened, closing goes on");
+            CommandError::new(Kind::Config, message).hint(mend)
+        }
+        other => {
+            let message = format!("the configuration {path} cannot be read: {error}");
+            let error = CommandError::new(Kind::Config, message).hint("name another with --config or EG_CONFIG");
+            if *other == ReadError::Absent { error.hint("or create it: eg init") } else { error }
+        }
+    }
+}
+
+/// What a new text may take the place of.
+#[derive(Clone, Copy, Debug)]
+pub enum Over<'a> {
+    /// There is no file yet.
+    Nothing,
+    /// The text that the change began with: whoever has changed the file meanwhile is not overruled.
+    Text(&'a str),
+    /// Whatever is there.
+    Anything,
+}
+
+/// A text that is to take the place of a file of the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// The configuration.
+    pub main: &'a Path,
+    /// The file: the configuration itself, or one that it includes.
+    pub file: &'a Path,
+    /// The new text.
+    pub text: &'a str,
+    /// In the place of what.
+    pub over: Over<'a>,
+}
+
+impl Change<'_> {
+    /// Checks the new text as a configuration, then puts it in place.
+    ///
+    /// # Errors
+    /// The configuration would not be valid, or cannot be written; then nothing was changed.
+    pub fn make(&self) -> Result<(), CommandError> {
+        self.check()?;
+        self.write().map_err(|error| {
+            let path = self.file.display();
+            let message = match error.kind() {
+                io::ErrorKind::AlreadyExists => format!("{path} is there already; it was not changed"),
+                _ => format!("{path} cannot be written: {error}"),
+            };
+            CommandError::new(Kind::Config, message)
+        })
+    }
+
+    fn check(&self) -> Result<(), CommandError> {
+        // What others could replace would be refused when it is read.
+        trusted_file::check_place(self.file).map_err(|error| unreadable(self.file, &error))?;
+        let files = Files::begin();
+        let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let changed = real(self.file);
+        let new =
+            |path: &Path| (real(path) == changed).then(|| Source { text: self.text.to_owned(), real: changed.clone() });
+        let main = match new(self.main) {
+            Some(source) => source,
+            None => files.read(self.main).map_err(|error| unreadable(self.main, &error))?,
+        };
+        match Settings::load(&main, self.main, &|path| new(path).map_or_else(|| files.include(path), Ok)) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let accepted = if error.accepted.is_empty() { "a valid configuration" } else { &error.accepted };
+                let message = format!("the configuration would not be valid: {}", error.message);
+                let refused = CommandError::new(Kind::Config, message);
+                let refused = error.mend.iter().fold(refused, |refused, mend| refused.hint(mend));
+                Err(refused.hint(format!("accepted: {accepted}; nothing was changed")))
+            }
+        }
+    }
+
+    /// Beside the file, then over it: a reader sees the old text or the new one. A link stays, what it leads to is
+    /// replaced.
+    fn write(&self) -> io::Result<()> {
+        let linked = fs::symlink_metadata(self.file).is_ok();
+        let path: PathBuf = if linked { fs::canonicalize(self.file)? } else { self.file.to_owned() };
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        let mut draft = NamedTempFile::new_in(dir)?;
+        draft.write_all(self.text.as_bytes())?;
+        if let Ok(old) = fs::metadata(&path) {
+            let made = draft.as_file().metadata()?;
+            if (old.uid(), old.gid()) != (made.uid(), made.gid()) {
+                fchown(draft.as_file(), Some(old.uid()), Some(old.gid()))?;
+            }
+            draft.as_file().set_permissions(Permissions::from_mode(trusted_file::safe_mode(&old)))?;
+        }
+        draft.as_file().sync_all()?;
+        let directory = File::open(dir)?;
+        // Of two edits at once the second has to see what the first has written. Not every file system has locks; there
+        // it is as if nobody else edited.
+        if let Err(error) = directory.lock() {
+            tracing::info!("{} cannot be locked: {error}", dir.display());
+        }
+        let placed = match self.over {
+            Over::Nothing => draft.persist_noclobber(&path),
+            Over::Text(old) if fs::read_to_string(&path)? != old => {
+                return Err(io::Error::other("somebody has changed it meanwhile; try again"));
+            }
+            Over::Text(_) | Over::Anything => draft.persist(&path),
+        };
+        placed.map_err(|error| error.error)?;
+        directory.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str =
+        "[[resource]]\nname = \"a\"\nid = \"sg-0abc123def4567890\"\nregion = \"eu-west-1\"\nports = [\"tcp/22\"]\n";
+
+    fn change<'a>(file: &'a Path, text: &'a str) -> Change<'a> {
+        Change { main: file, file, text, over: Over::Anything }
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_new_file_is_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deep/er/config.toml");
+        change(&path, GOOD).make().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), GOOD);
+        assert_eq!((mode(&path), mode(path.parent().unwrap()), mode(&dir.path().join("deep"))), (0o600, 0o700, 0o700));
+    }
+
+    #[test]
+    fn an_old_file_keeps_its_mode_and_its_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (real, link) = (dir.path().join("real.toml"), dir.path().join("config.toml"));
+        fs::write(&real, "# old\n").unwrap();
+        fs::set_permissions(&real, Permissions::from_mode(0o640)).unwrap();
+        std::os::unix::fs::symlink("real.toml", &link).unwrap();
+        change(&link, GOOD).make().unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!((fs::read_to_string(&real).unwrap().as_str(), mode(&real)), (GOOD, 0o640));
+        assert_eq!(names(dir.path()), ["config.toml", "real.toml"], "no draft stays behind");
+    }
+
+    /// What `eg` writes, it reads again: whoever else could write the old file cannot write the new one.
+    #[test]
+    fn a_file_that_others_could_write_is_replaced_by_one_that_they_cannot() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        fs::write(&path, "# old\n").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o646)).unwrap();
+        change(&path, GOOD).make().unwrap();
+        assert_eq!(mode(&path), 0o644);
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
+        let error = change(&path, "# new\n").make().unwrap_err();
+        assert!(error.message.contains(" can be written by everybody (mode 0777)"), "{error}");
+        assert_eq!(error.hints, [format!("chmod go-w {}", dir.path().display())]);
+        assert_eq!(fs::read_to_string(&path).unwrap(), GOOD);
+    }
+
+    #[test]
+    fn a_bad_text_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        fs::write(&path, "# old\n").unwrap();
+        let error = change(&path, "[user]\nshoe = 1\n").make().unwrap_err();
+        assert_eq!(error.message, "the configuration would not be valid: [user] has no key \"shoe\"");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "# old\n");
+        assert_eq!(names(dir.path()), ["config.toml"]);
+    }
+
+    #[test]
+    fn what_is_there_is_not_overwritten_unless_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        fs::write(&path, "# old\n").unwrap();
+        let error = Change { over: Over::Nothing, ..change(&path, GOOD) }.make().unwrap_err();
+        assert!(error.message.ends_with("config.toml is there already; it was not changed"), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "# old\n");
+    }
+
+    #[test]
+    fn a_change_of_somebody_else_is_not_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        fs::write(&path, "# theirs\n").unwrap();
+        let error = Change { over: Over::Text("# old\n"), ..change(&path, GOOD) }.make().unwrap_err();
+        assert!(error.message.ends_with("somebody has changed it meanwhile; try again"), "{error}");
+        assert_eq!((fs::read_to_string(&path).unwrap().as_str(), names(dir.path()).len()), ("# theirs\n", 1));
+        Change { over: Over::Text("# theirs\n"), ..change(&path, GOOD) }.make().unwrap();
+    }
+
+    /// proc_locks(5). Elsewhere than on Linux nobody is seen.
+    fn somebody_waits_for(path: &Path) -> bool {
+        let inode = format!(":{} ", fs::metadata(path).unwrap().ino());
+        let waits = |locks: String| locks.lines().any(|line| line.contains(" -> ") && line.contains(&inode));
+        fs::read_to_string("/proc/locks").map_or(true, waits)
+    }
+
+    /// What stands there is looked at only when nobody else is between that and writing.
+    #[test]
+    fn an_edit_waits_for_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        fs::write(&path, "# old\n").unwrap();
+        let other = File::open(dir.path()).unwrap();
+        other.lock().unwrap();
+        let error = std::thread::scope(|scope| {
+            let edit = scope.spawn(|| Change { over: Over::Text("# old\n"), ..change(&path, GOOD) }.make());
+            let seen = || edit.is_finished() || somebody_waits_for(dir.path());
+            // Not for ever: some file systems have other inodes there.
+            (0..10_000).take_while(|_| !seen()).for_each(|_| std::thread::yield_now());
+            fs::write(&path, "# theirs\n").unwrap();
+            other.unlock().unwrap();
+            edit.join().unwrap().unwrap_err()
+        });
+        assert!(error.message.ends_with("somebody has changed it meanwhile; try again"), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "# theirs\n");
+    }
+
+    #[test]
+    fn an_included_file_is_checked_where_it_is_included() {
+        let dir = tempfile::tempdir().unwrap();
+        let (main, team) = (dir.path().join("config.toml"), dir.path().join("team.toml"));
+        let text = format!("include = [\"team.toml\"]\n{GOOD}");
+        fs::write(&main, &text).unwrap();
+        fs::write(&team, "").unwrap();
+        let other = GOOD.replace("\"a\"", "\"b\"");
+        let change = Change { main: &main, file: &team, text: &other, over: Over::Text("") };
+        change.make().unwrap();
+        assert_eq!(fs::read_to_string(&team).unwrap(), other);
+        let error = Change { text: GOOD, over: Over::Anything, ..change }.make().unwrap_err();
+        assert!(error.message.contains("\"a\" is the name of two resources"), "{error}");
+        assert_eq!((fs::read_to_string(&team).unwrap(), fs::read_to_string(&main).unwrap()), (other, text));
+    }
+}

@@ -1,0 +1,390 @@
+//! `policy.toml`: what whoever administers a machine allows on it, and no user's configuration can relax.
+//!
+//! It speaks of opening alone: nothing in it keeps anything from being closed.
+
+use crate::config::{
+    sections::{duration_of, ports, prefix_length},
+    settings::{SettingsError, list, locate, table},
+    toml::{At, Fault, Section},
+};
+use chrono::TimeDelta;
+use eg_model::{
+    net::{
+        address::IpVersion,
+        permission::{Permission, PortSpec},
+    },
+    session::record::{Grant, Session},
+    time::duration::Written,
+};
+use regex::Regex;
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+use thiserror::Error;
+
+const KEYS: &[&str] =
+    &["max_duration", "ports", "min_ipv4_prefix_len", "min_ipv6_prefix_len", "reason_pattern", "explicit_addresses"];
+const PATTERN: &str = "a regular expression, which a whole reason has to match";
+
+/// What may be opened here. The default is that of a machine without a policy: everything.
+#[derive(Clone, Debug)]
+pub struct SitePolicy {
+    /// The file, where there is one.
+    pub file: Option<PathBuf>,
+    max_duration: Option<Written>,
+    ports: Option<Vec<PortSpec>>,
+    min_ipv4_prefix_len: Option<u8>,
+    min_ipv6_prefix_len: Option<u8>,
+    reason: Option<ReasonPattern>,
+    explicit_addresses: bool,
+}
+
+#[derive(Clone, Debug)]
+struct ReasonPattern {
+    text: String,
+    whole: Regex,
+}
+
+impl Default for SitePolicy {
+    fn default() -> Self {
+        Self {
+            file: None,
+            max_duration: None,
+            ports: None,
+            min_ipv4_prefix_len: None,
+            min_ipv6_prefix_len: None,
+            reason: None,
+            explicit_addresses: true,
+        }
+    }
+}
+
+/// What somebody wants to open, or to keep open for longer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// From start to end, extensions included.
+    pub duration: TimeDelta,
+    /// The same as the user wrote it, if they did.
+    pub written: Option<Written>,
+    /// Each port with the resource that it is asked for on.
+    pub ports: BTreeSet<(String, PortSpec)>,
+    /// How much around an address of each family, as prefix lengths.
+    pub prefixes: BTreeSet<(IpVersion, u8)>,
+    /// Why.
+    pub reason: Option<String>,
+    /// Addresses that the user named, rather than detection.
+    pub explicit: Vec<IpAddr>,
+    /// What the user has detection ask, besides the program's own services.
+    pub services: Vec<String>,
+}
+
+impl Asked {
+    /// What a session on record has open for what it still wants. Whether its addresses were named is not on record.
+    #[must_use]
+    pub fn again(session: &Session) -> Self {
+        let mut asked = Self {
+            duration: session.expires_at - session.started_at,
+            reason: session.reason.clone(),
+            ..Self::default()
+        };
+        session.current().for_each(|grant| asked.add(grant));
+        asked
+    }
+
+    fn add(&mut self, grant: &Grant) {
+        let ports = grant.permissions.iter().filter_map(|item| item.permission.spec());
+        self.ports.extend(ports.map(|port| (grant.resource_name.clone(), port)));
+        self.prefixes.insert((grant.ip_version(), grant.cidr().prefix_len()));
+    }
+}
+
+/// What a policy does not allow.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{}: {key}: {allowed}; {asked}", file.display())]
+pub struct NotAllowed {
+    /// The policy's file.
+    pub file: PathBuf,
+    /// Its key.
+    pub key: &'static str,
+    /// What it allows.
+    pub allowed: String,
+    /// What was asked for.
+    pub asked: String,
+}
+
+impl SitePolicy {
+    /// Reads the text of a policy; `file` is named in errors.
+    ///
+    /// # Errors
+    /// Text that is not TOML, unknown keys, values of the wrong type or out of range, and a pattern that is none.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, SettingsError> {
+        let policy = read(text).map_err(|fault| locate(text, file, fault))?;
+        Ok(Self { file: Some(file.to_owned()), ..policy })
+    }
+
+    /// Whether it may be opened.
+    ///
+    /// # Errors
+    /// The first key that does not allow it.
+    pub fn check(&self, asked: &Asked) -> Result<(), NotAllowed> {
+        self.check_duration(asked)?;
+        self.check_ports(asked)?;
+        self.check_prefixes(asked)?;
+        self.check_reason(asked)?;
+        self.check_explicit(asked)
+    }
+
+    /// Whether one permission may be opened for a session that is on record.
+    ///
+    /// # Errors
+    /// The first key that does not allow it.
+    pub fn allows(&self, session: &Session, grant: &Grant, permission: &Permission) -> Result<(), NotAllowed> {
+        if self.file.is_none() {
+            return Ok(());
+        }
+        self.check(&Asked {
+            duration: session.expires_at - session.started_at,
+            reason: session.reason.clone(),
+            ports: permission.spec().map(|port| (grant.resource_name.clone(), port)).into_iter().collect(),
+            prefixes: [(permission.ip_version(), permission.cidr().prefix_len())].into(),
+            ..Asked::default()
+        })
+    }
+
+    fn refuse(&self, key: &'static str, allowed: String, asked: String) -> Result<(), NotAllowed> {
+        Err(NotAllowed { file: self.file.clone().unwrap_or_default(), key, allowed, asked })
+    }
+
+    fn check_duration(&self, asked: &Asked) -> Result<(), NotAllowed> {
+        match self.max_duration.as_ref().filter(|max| asked.duration > max.length) {
+            None => Ok(()),
+            Some(max) => {
+                let length = asked.written.clone().unwrap_or_else(|| asked.duration.into());
+                self.refuse("max_duration", format!("{max} at most is allowed"), format!("{length} is asked for"))
+            }
+        }
+    }
+
+    fn check_ports(&self, asked: &Asked) -> Result<(), NotAllowed> {
+        let Some(allowed) = &self.ports else { return Ok(()) };
+        let fits = |port: PortSpec| allowed.iter().any(|known| known.contains(port));
+        match asked.ports.iter().find(|(_, port)| !fits(*port)) {
+            None => Ok(()),
+            Some((resource, port)) => {
+                let list = format!("{} alone are allowed", list(allowed));
+                self.refuse("ports", list, format!("{port} of {resource} is asked for"))
+            }
+        }
+    }
+
+    fn check_prefixes(&self, asked: &Asked) -> Result<(), NotAllowed> {
+        for (version, length) in &asked.prefixes {
+            let (key, least) = match version {
+                IpVersion::V4 => ("min_ipv4_prefix_len", self.min_ipv4_prefix_len),
+                IpVersion::V6 => ("min_ipv6_prefix_len", self.min_ipv6_prefix_len),
+            };
+            if let Some(least) = least.filter(|least| length < least) {
+                return self.refuse(key, format!("/{least} or longer is allowed"), format!("/{length} is asked for"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_reason(&self, asked: &Asked) -> Result<(), NotAllowed> {
+        let Some(pattern) = &self.reason else { return Ok(()) };
+        let given = asked.reason.as_deref();
+        if given.is_some_and(|reason| pattern.whole.is_match(reason)) {
+            return Ok(());
+        }
+        let allowed = format!("a --reason that matches {} as a whole is needed", pattern.text);
+        self.refuse(
+            "reason_pattern",
+            allowed,
+            given.map_or("none is given".to_owned(), |it| format!("\"{it}\" is given")),
+        )
+    }
+
+    /// Whether detection may ask these besides the program's own services.
+    ///
+    /// # Errors
+    /// It may not.
+    pub fn check_services(&self, services: Vec<String>) -> Result<(), NotAllowed> {
+        self.check_explicit(&Asked { services, ..Asked::default() })
+    }
+
+    fn check_explicit(&self, asked: &Asked) -> Result<(), NotAllowed> {
+        let (key, only) = ("explicit_addresses", "false: only detected addresses are allowed".to_owned());
+        match (self.explicit_addresses, asked.explicit.first(), asked.services.first()) {
+            (true, ..) | (false, None, None) => Ok(()),
+            (false, Some(address), _) => self.refuse(key, only, format!("{address} is given")),
+            (false, None, Some(service)) => {
+                self.refuse(key, format!("{only}, by eg's own services"), format!("[detect] asks {service}"))
+            }
+        }
+    }
+
+    /// The longest that a session may last, where the configuration allows this much.
+    #[must_use]
+    pub fn longest(&self, configured: TimeDelta) -> TimeDelta {
+        self.max_duration.as_ref().map_or(configured, |max| max.length.min(configured))
+    }
+
+    /// What it allows, each part in a few words; empty where it limits nothing.
+    #[must_use]
+    pub fn limits(&self) -> Vec<String> {
+        let length = |version, least: Option<u8>| least.map(|least| format!("{version} /{least} or longer"));
+        let parts = [
+            self.max_duration.as_ref().map(|max| format!("sessions of {max} at most")),
+            self.ports.as_ref().map(|ports| format!("ports {}", list(ports))),
+            length(IpVersion::V4, self.min_ipv4_prefix_len),
+            length(IpVersion::V6, self.min_ipv6_prefix_len),
+            self.reason.as_ref().map(|pattern| format!("a reason that matches {}", pattern.text)),
+            (!self.explicit_addresses).then(|| "addresses that eg's own services detect".to_owned()),
+        ];
+        parts.into_iter().flatten().collect()
+    }
+}
+
+fn read(text: &str) -> Result<SitePolicy, Fault> {
+    let root = table(text)?;
+    let root = Section::new("the policy", 0, root.get_ref(), KEYS)?;
+    Ok(SitePolicy {
+        file: None,
+        max_duration: duration_of(&root, "max_duration")?.map(|found| found.value),
+        ports: ports(&root)?,
+        min_ipv4_prefix_len: prefix_length(&root, "min_ipv4_prefix_len", IpVersion::V4)?,
+        min_ipv6_prefix_len: prefix_length(&root, "min_ipv6_prefix_len", IpVersion::V6)?,
+        reason: root.string("reason_pattern")?.map(reason_pattern).transpose()?,
+        explicit_addresses: root.boolean("explicit_addresses")?.unwrap_or(true),
+    })
+}
+
+/// By itself first: what closes a group that it has not opened is no pattern.
+fn reason_pattern(found: At<String>) -> Result<ReasonPattern, Fault> {
+    found.read(PATTERN, |text| {
+        let whole = Regex::new(&text).and_then(|_| Regex::new(&format!(r"\A(?:{text})\z")));
+        let refused = |error: regex::Error| format!("reason_pattern is no regular expression: {error}");
+        Ok::<_, String>(ReasonPattern { whole: whole.map_err(refused)?, text })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::settings::{Detect, Settings};
+
+    const FULL: &str = r#"
+max_duration = "4h"
+ports = ["tcp/22", "tcp/8000-8080"]
+min_ipv4_prefix_len = 32
+min_ipv6_prefix_len = 64
+reason_pattern = "(INC|CHG)-[0-9]+|drill"
+explicit_addresses = false
+"#;
+
+    fn policy(text: &str) -> SitePolicy {
+        SitePolicy::parse(text, Path::new("p.toml")).unwrap()
+    }
+
+    fn fine() -> Asked {
+        Asked {
+            duration: TimeDelta::hours(4),
+            written: None,
+            ports: [("api".to_owned(), PortSpec::Tcp(22, 22)), ("web".to_owned(), PortSpec::Tcp(8001, 8002))].into(),
+            prefixes: [(IpVersion::V4, 32), (IpVersion::V6, 64)].into(),
+            reason: Some("INC-42".to_owned()),
+            explicit: Vec::new(),
+            services: Detect::default().of_the_user(),
+        }
+    }
+
+    fn asks(detect: &str) -> Vec<String> {
+        let settings = Settings::parse(&format!("[detect]\n{detect}"), Path::new("c.toml")).unwrap();
+        settings.detect.of_the_user()
+    }
+
+    #[test]
+    fn what_is_allowed_is_allowed() {
+        assert_eq!(asks("ipv6 = []\ntimeout = \"5s\""), [""; 0], "fewer of its own are its own");
+        assert_eq!(policy(FULL).check(&fine()), Ok(()));
+        assert_eq!(policy(FULL).check(&Asked { reason: Some("drill".to_owned()), ..fine() }), Ok(()));
+        let anything = Asked {
+            duration: TimeDelta::days(31),
+            written: None,
+            ports: [("api".to_owned(), PortSpec::All)].into(),
+            prefixes: [(IpVersion::V4, 24)].into(),
+            reason: None,
+            explicit: vec!["203.0.113.42".parse().unwrap()],
+            services: vec!["https://what.i.like/".to_owned()],
+        };
+        assert_eq!(SitePolicy::default().check(&anything), Ok(()), "no policy");
+        assert_eq!(policy("").check(&anything), Ok(()), "an empty one");
+    }
+
+    #[test]
+    fn every_refusal_names_file_key_and_both_values() {
+        let port = |spec| Asked { ports: [("api".to_owned(), spec)].into(), ..fine() };
+        let prefix = |version, length| Asked { prefixes: [(version, length)].into(), ..fine() };
+        let reason = |text: Option<&str>| Asked { reason: text.map(str::to_owned), ..fine() };
+        let needed = "reason_pattern: a --reason that matches (INC|CHG)-[0-9]+|drill as a whole is needed; ";
+        for (asked, expected) in [
+            (
+                Asked { duration: TimeDelta::minutes(241), ..fine() },
+                "max_duration: 4h at most is allowed; 4h1m is asked for",
+            ),
+            (
+                Asked {
+                    duration: TimeDelta::hours(48),
+                    written: Some(Written::new(TimeDelta::hours(48), "48h")),
+                    ..fine()
+                },
+                "max_duration: 4h at most is allowed; 48h is asked for",
+            ),
+            (port(PortSpec::Tcp(23, 23)), "ports: tcp/22, tcp/8000-8080 alone are allowed; tcp/23 of api is asked for"),
+            (port(PortSpec::All), "ports: tcp/22, tcp/8000-8080 alone are allowed; all of api is asked for"),
+            (prefix(IpVersion::V4, 31), "min_ipv4_prefix_len: /32 or longer is allowed; /31 is asked for"),
+            (reason(None), &format!("{needed}none is given")),
+            (reason(Some("xINC-42")), &format!("{needed}\"xINC-42\" is given")),
+            (reason(Some("INC-42\n")), &format!("{needed}\"INC-42\n\" is given")),
+            (reason(Some("drills")), &format!("{needed}\"drills\" is given")),
+            (
+                Asked { explicit: vec!["2001:db8::1".parse().unwrap()], ..fine() },
+                "explicit_addresses: false: only detected addresses are allowed; 2001:db8::1 is given",
+            ),
+            (
+                Asked { services: asks("ipv4 = [\"https://api.ipify.org\", \"https://what.i.like\"]"), ..fine() },
+                "explicit_addresses: false: only detected addresses are allowed, by eg's own services; \
+                 [detect] asks https://what.i.like/",
+            ),
+            (
+                Asked { services: asks("use_proxy = true"), ..fine() },
+                "explicit_addresses: false: only detected addresses are allowed, by eg's own services; \
+                 [detect] asks a proxy",
+            ),
+        ] {
+            assert_eq!(policy(FULL).check(&asked).unwrap_err().to_string(), format!("p.toml: {expected}"));
+        }
+    }
+
+    #[test]
+    fn mistakes_name_their_place() {
+        for (text, expected) in [
+            ("ports = 22", "1:9: ports of the policy is of type integer"),
+            ("ports = []", "1:9: ports is empty"),
+            ("max_duration = \"40d\"", "1:16: max_duration: \"40d\" is too long: the limit is 31d"),
+            (
+                "\nmax_durations = \"4h\"",
+                "2:1: the policy has no key \"max_durations\"; did you mean \"max_duration\"?",
+            ),
+            ("min_ipv6_prefix_len = 48", "1:23: min_ipv6_prefix_len is 48"),
+            ("reason_pattern = \"a)|(b\"", "1:18: reason_pattern is no regular expression: "),
+            ("explicit_addresses = 0", "1:22: explicit_addresses of the policy is of type integer"),
+            ("[[[", "1:"),
+        ] {
+            let error = SitePolicy::parse(text, Path::new("p.toml")).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("p.toml:{expected}")), "{error}");
+        }
+    }
+}

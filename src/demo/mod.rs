@@ -1,0 +1,298 @@
+//! A world in which `eg` can be tried without an account: the sandbox as the provider, three groups (one of which
+//! holds a rule made by hand), a configuration, a state file, and the environment that leads there and nowhere else.
+//!
+//! The configuration leaves `[detect]` at its defaults. An echo service of our own would have to make an address up,
+//! and `eg` rightly opens nothing for a detected address that is not globally routable: a made-up routable one would
+//! be somebody else's. So examples name a documentation address ([`ADDRESS`]) with `--ipv4`, which opens exactly what
+//! it says; without it `session start` finds the real one, or says that it cannot.
+
+pub mod child;
+
+use crate::{
+    error::{CommandError, Kind},
+    host::env::Env,
+};
+use eg_sandbox::{Config, HandRule, Handle, Permission, Refusal, Sandbox, SecurityGroupRule, Source};
+use std::{
+    fs::{self, Permissions},
+    io,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::{Path, PathBuf},
+};
+use tempfile::TempDir;
+
+/// The address in examples (RFC 5737: for documentation, nobody's).
+pub const ADDRESS: &str = "203.0.113.42";
+
+/// Where the groups are.
+const REGION: &str = "eu-west-1";
+
+/// The account of the groups, and of the key below.
+const ACCOUNT: &str = "123456789012";
+
+/// Credentials that no provider but the sandbox knows.
+const KEYS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "AKIASANDBOX"), ("AWS_SECRET_ACCESS_KEY", "sandbox")];
+
+/// Ids of groups and rules follow from it: the same in every playground, as each has a state file of its own.
+const SEED: u64 = 1;
+
+/// The groups: name, ports, label for `--only`.
+const GROUPS: [(&str, &[&str], &str); 3] = [
+    ("prod-api-sg", &["tcp/22"], "prod"),
+    ("prod-db-sg", &["tcp/5432"], "prod"),
+    ("dev-web-sg", &["tcp/22", "tcp/443"], "dev"),
+];
+
+/// Made by hand in the first group; for `eg` it is somebody else's.
+const BY_HAND: (&str, &str, &str) = ("tcp/443", "198.51.100.0/24", "made by hand: the office");
+
+/// Variables that would lead the SDK to another endpoint, other credentials or other files than ours.
+const MISLEADING: [&str; 17] = [
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_SESSION_TOKEN",
+    "AWS_CREDENTIAL_EXPIRATION",
+    "AWS_ROLE_ARN",
+    "AWS_ROLE_SESSION_NAME",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "AWS_ENDPOINT_URL_EC2",
+    "AWS_ENDPOINT_URL_STS",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+    "AWS_USE_FIPS_ENDPOINT",
+    "AWS_USE_DUALSTACK_ENDPOINT",
+    "AWS_CA_BUNDLE",
+];
+
+/// Names the sandbox's directory in there.
+const INSIDE: &str = "EG_SANDBOX";
+
+/// True for the state file of a sandbox. It goes with the sandbox, so nothing has to be closed on time.
+#[must_use]
+pub fn is_inside(env: &Env, state: &Path) -> bool {
+    env.var(INSIDE).is_some_and(|dir| env.absolute(state).starts_with(dir))
+}
+
+/// A variable and its value.
+pub type Variable = (&'static str, String);
+
+/// A rule as it is open now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenRule {
+    /// The name of its group.
+    pub group: &'static str,
+    /// What the sandbox holds.
+    pub rule: SecurityGroupRule,
+}
+
+impl OpenRule {
+    /// `tcp/22`, `tcp/8000-8080`, `icmp`.
+    #[must_use]
+    pub fn ports(&self) -> String {
+        let Permission { protocol, from, to, .. } = &self.rule.permission;
+        match (from, to) {
+            (-1, _) => protocol.clone(),
+            (from, to) if from == to => format!("{protocol}/{from}"),
+            (from, to) => format!("{protocol}/{from}-{to}"),
+        }
+    }
+
+    /// Where the traffic comes from.
+    #[must_use]
+    pub fn source(&self) -> String {
+        match &self.rule.permission.source {
+            Source::Cidr(cidr) => cidr.to_string(),
+            Source::Group(id) | Source::PrefixList(id) => id.clone(),
+        }
+    }
+}
+
+/// The world. Dropping it ends the sandbox and removes the directory.
+#[derive(Debug)]
+pub struct Playground {
+    sandbox: Handle,
+    groups: Vec<(&'static str, String)>,
+    dir: TempDir,
+}
+
+impl Playground {
+    /// Starts the sandbox and writes the files.
+    ///
+    /// # Errors
+    /// No port can be listened on, or no directory can be made.
+    pub fn open(env: &Env) -> Result<Self, CommandError> {
+        let failed =
+            |error: String| CommandError::new(Kind::Sandbox, format!("the sandbox cannot be started: {error}"));
+        let sandbox = Sandbox::start(Config::new(SEED, env.clock())).map_err(|error| failed(error.to_string()))?;
+        let groups = make_groups(&sandbox).map_err(|refusal| failed(refusal.to_string()))?;
+        let dir = make_directory(env, &groups).map_err(|error| {
+            failed(format!("{}: {error}", env.temp_dir().display())).hint("TMPDIR names another place")
+        })?;
+        Ok(Self { sandbox, groups, dir })
+    }
+
+    /// Where the sandbox listens.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        self.sandbox.endpoint()
+    }
+
+    /// Where all files are.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Holds nothing but this program under the name `eg`, to come first in `PATH`.
+    #[must_use]
+    pub fn programs(&self) -> PathBuf {
+        self.file("bin")
+    }
+
+    /// The state file.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.file("state.db")
+    }
+
+    /// Names and ids of the groups.
+    #[must_use]
+    pub fn groups(&self) -> &[(&'static str, String)] {
+        &self.groups
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// What leads a process here. The credentials lie in a file, as those of a scheduled `eg` would.
+    #[must_use]
+    pub fn variables(&self) -> Vec<Variable> {
+        let file = |name| self.file(name).to_string_lossy().into_owned();
+        vec![
+            ("AWS_ENDPOINT_URL", self.endpoint()),
+            ("AWS_REGION", REGION.to_owned()),
+            ("AWS_DEFAULT_REGION", REGION.to_owned()), // what boto3 and older AWS CLIs read
+            ("AWS_CONFIG_FILE", file("aws-config")),
+            ("AWS_SHARED_CREDENTIALS_FILE", file("aws-credentials")),
+            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+            ("EG_CONFIG", file("config.toml")),
+            ("EG_STATE", file("state.db")),
+            (INSIDE, self.dir.path().to_string_lossy().into_owned()),
+        ]
+    }
+
+    /// The same for an environment that holds more than we know of: keys in it win over every other source.
+    #[must_use]
+    pub fn variables_for_a_shell(&self) -> Vec<Variable> {
+        let mut variables = self.variables();
+        variables.extend(KEYS.map(|(name, value)| (name, value.to_owned())));
+        variables
+    }
+
+    /// What must not be set beside them.
+    #[must_use]
+    pub fn misleading() -> &'static [&'static str] {
+        &MISLEADING
+    }
+
+    /// The truth: what is open, in the order of the groups, then of what is allowed.
+    #[must_use]
+    pub fn rules(&self) -> Vec<OpenRule> {
+        let open = |(name, id): &(&'static str, String)| {
+            let mut rules = self.sandbox.rules(id);
+            rules.sort_by(|a, b| (&a.permission, &a.id).cmp(&(&b.permission, &b.id)));
+            let group = *name;
+            rules.into_iter().map(move |rule| OpenRule { group, rule })
+        };
+        self.groups.iter().flat_map(open).collect()
+    }
+
+    /// Revokes a rule as its group's owner would in the console.
+    ///
+    /// # Errors
+    /// The sandbox refuses.
+    pub fn delete_by_hand(&self, open: &OpenRule) -> Result<(), CommandError> {
+        let deleted = self.sandbox.revoke_by_hand(&open.rule.group, &open.rule.id);
+        deleted.map_err(|refusal| CommandError::new(Kind::Sandbox, refusal.to_string()))
+    }
+
+    /// Ends it, and says so when something stays behind.
+    ///
+    /// # Errors
+    /// The directory cannot be removed.
+    pub fn close(self) -> Result<(), CommandError> {
+        let path = self.dir.path().to_owned();
+        drop(self.sandbox);
+        self.dir
+            .close()
+            .map_err(|error| CommandError::new(Kind::Sandbox, format!("{} cannot be removed: {error}", path.display())))
+    }
+}
+
+fn make_groups(sandbox: &Handle) -> Result<Vec<(&'static str, String)>, Refusal> {
+    let make = |name| sandbox.create_group_in(ACCOUNT, REGION, name).map(|id| (name, id));
+    let groups = GROUPS.into_iter().map(|(name, _, _)| make(name)).collect::<Result<Vec<_>, _>>()?;
+    if let Some((_, id)) = groups.first() {
+        let (ports, cidr, description) = BY_HAND;
+        let rule = HandRule { description: description.to_owned(), ..HandRule::new(ports, cidr) };
+        sandbox.authorize_by_hand(id, &rule)?;
+    }
+    Ok(groups)
+}
+
+/// For nobody else to read, like every state directory of `eg`.
+fn make_directory(env: &Env, groups: &[(&'static str, String)]) -> io::Result<TempDir> {
+    let private = Permissions::from_mode(0o700);
+    let dir = tempfile::Builder::new().prefix("eg-sandbox-").permissions(private).tempdir_in(env.temp_dir())?;
+    let [(_, id), (_, secret)] = KEYS;
+    let credentials = format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
+    let config = dir.path().join("config.toml");
+    fs::write(&config, configuration(groups))?;
+    // Whatever the umask: one that others can write would be refused.
+    fs::set_permissions(config, Permissions::from_mode(0o600))?;
+    fs::write(dir.path().join("aws-config"), "")?;
+    fs::write(dir.path().join("aws-credentials"), credentials)?;
+    fs::create_dir(dir.path().join("bin"))?;
+    symlink(&env.program, dir.path().join("bin/eg"))?;
+    Ok(dir)
+}
+
+fn configuration(groups: &[(&'static str, String)]) -> String {
+    let mut text = "# Made by eg for its sandbox.\n".to_owned();
+    for ((name, id), (_, ports, label)) in groups.iter().zip(GROUPS) {
+        let ports = ports.iter().map(|port| format!("\"{port}\"")).collect::<Vec<_>>().join(", ");
+        text += &format!(
+            "\n[[resource]]\nname = \"{name}\"\nid = \"{id}\"\nregion = \"{REGION}\"\nports = [{ports}]\n\
+             groups = [\"{label}\"]\n"
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::settings::Settings;
+
+    #[test]
+    fn the_configuration_is_valid() {
+        let groups = GROUPS.map(|(name, _, _)| (name, "sg-0123456789abcdef0".to_owned()));
+        let settings = Settings::parse(&configuration(&groups), Path::new("config.toml")).unwrap();
+        assert_eq!(settings.resources.len(), GROUPS.len());
+    }
+
+    #[test]
+    fn nothing_is_set_and_taken_away() {
+        let playground = Playground::open(&Env::from_process()).unwrap();
+        let set = playground.variables_for_a_shell();
+        assert!(set.iter().all(|(name, _)| !MISLEADING.contains(name)));
+        let (dir, mode) = (playground.directory().to_owned(), fs::metadata(playground.directory()).unwrap());
+        assert_eq!(mode.permissions().mode() & 0o777, 0o700);
+        playground.close().unwrap();
+        assert!(!dir.exists());
+    }
+}

@@ -1,0 +1,144 @@
+//! Another program in the foreground: it has the terminal and the three streams, signals are its to answer, and `eg`
+//! stays to clean up after it.
+
+use crate::{
+    error::{CommandError, Kind},
+    host::env::Env,
+};
+use rustix::process::{Pid, Signal, kill_process};
+use std::{
+    ffi::OsStr,
+    fs,
+    io::{self, ErrorKind},
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt, process::ExitStatusExt},
+    path::{Path, PathBuf},
+    process::ExitStatus,
+};
+use tokio::{
+    process::{Child, Command},
+    signal::unix::{self, SignalKind},
+};
+
+/// What a shell answers for a program that is not there.
+const NOT_FOUND: u8 = 127;
+/// The same for one that is there and does not start.
+const NOT_STARTED: u8 = 126;
+
+/// Where programs are looked for without PATH (execvp(3)).
+const USUAL_PATH: &str = "/bin:/usr/bin";
+
+/// What asks `eg` to end.
+pub struct Signals {
+    interrupt: unix::Signal,
+    quit: unix::Signal,
+    terminate: unix::Signal,
+    hang_up: unix::Signal,
+}
+
+impl Signals {
+    /// Listens from now on. Must be called within the runtime.
+    ///
+    /// # Errors
+    /// The operating system does not let us listen.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: unix::signal(SignalKind::interrupt())?,
+            quit: unix::signal(SignalKind::quit())?,
+            terminate: unix::signal(SignalKind::terminate())?,
+            hang_up: unix::signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// The next one.
+    pub async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.interrupt.recv() => Signal::INT,
+            _ = self.quit.recv() => Signal::QUIT,
+            _ = self.terminate.recv() => Signal::TERM,
+            _ = self.hang_up.recv() => Signal::HUP,
+        }
+    }
+}
+
+/// Whether Ctrl-C and Ctrl-\ reach the program without `eg`, which is in the same process group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// A terminal sends them to both; to send them again would be once too often.
+    ReachBoth,
+    /// There is no terminal: whoever sends them sends them to `eg`.
+    ReachEg,
+}
+
+impl Keys {
+    /// As far as it can be told from the streams.
+    #[must_use]
+    pub fn of(env: &Env) -> Self {
+        let terminal = env.stdin_is_terminal || env.stdout_is_terminal || env.stderr_is_terminal;
+        if terminal { Self::ReachBoth } else { Self::ReachEg }
+    }
+}
+
+/// Runs a program to its end; its status as a shell has it.
+///
+/// # Errors
+/// It cannot be started (126, or 127 if it is not there), or it was lost.
+pub async fn run(mut command: Command, signals: &mut Signals, keys: Keys) -> Result<u8, CommandError> {
+    let program = command.as_std().get_program().to_owned();
+    let mut child = command.spawn().map_err(|error| not_started(&program, &error))?;
+    let lost =
+        |error| CommandError::new(Kind::Command(NOT_STARTED), format!("{} was lost: {error}", program.display()));
+    Ok(shell_status(pass_on_until_end(signals, &mut child, keys).await.map_err(lost)?))
+}
+
+fn not_started(program: &OsStr, error: &io::Error) -> CommandError {
+    let status = if error.kind() == ErrorKind::NotFound { NOT_FOUND } else { NOT_STARTED };
+    let name = if program.is_empty() { "\"\"".into() } else { program.to_string_lossy() };
+    let message = match error.kind() {
+        ErrorKind::NotFound if !Path::new(program).exists() => format!("command not found: {name}"),
+        ErrorKind::PermissionDenied => format!("permission denied: {name}"),
+        _ => format!("{name} cannot be run: {error}"),
+    };
+    CommandError::new(Kind::Command(status), message)
+}
+
+/// Refuses a program that cannot be started, as far as that can be told beforehand: looked for as execvp(3) does.
+///
+/// # Errors
+/// No such file is there (127), or none that may be run (126).
+pub fn check(program: &OsStr, env: &Env) -> Result<(), CommandError> {
+    let named = program.as_bytes().contains(&b'/');
+    let path = env.var("PATH").unwrap_or(USUAL_PATH);
+    let places: Vec<PathBuf> = match named {
+        true => vec![env.absolute(Path::new(program))],
+        false => std::env::split_paths(path).map(|dir| env.absolute(&dir).join(program)).collect(),
+    };
+    let files: Vec<_> =
+        places.iter().filter_map(|place| fs::metadata(place).ok()).filter(|file| file.is_file()).collect();
+    if files.iter().any(|file| file.permissions().mode() & 0o111 != 0) {
+        return Ok(());
+    }
+    let kind = if files.is_empty() { ErrorKind::NotFound } else { ErrorKind::PermissionDenied };
+    Err(not_started(program, &kind.into()))
+}
+
+async fn pass_on_until_end(signals: &mut Signals, child: &mut Child, keys: Keys) -> io::Result<ExitStatus> {
+    loop {
+        let id = child.id();
+        let heard = tokio::select! {
+            ended = child.wait() => return ended,
+            heard = signals.next() => heard,
+        };
+        let pid = id.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let has_it = keys == Keys::ReachBoth && matches!(heard, Signal::INT | Signal::QUIT);
+        if let (false, Some(pid)) = (has_it, pid) {
+            // Fails only for a program that has just ended.
+            kill_process(pid, heard).ok();
+        }
+    }
+}
+
+/// The status as a shell has it.
+fn shell_status(status: ExitStatus) -> u8 {
+    let number = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    u8::try_from(number).unwrap_or(1)
+}

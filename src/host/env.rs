@@ -1,0 +1,353 @@
+//! Everything that comes from outside the program and is not a file or a socket: clock, ids, randomness, environment
+//! variables, terminal, user and machine. Collected here once, so that tests can fix all of it.
+
+use crate::{
+    config::policy_file::PolicyFile,
+    host::{
+        failpoints::{AtCalls, AtWrites, Sentry, Told},
+        lock::{Progress, STALL_LIMIT},
+        reachability::{Network, Tcp},
+    },
+};
+use chrono::{DateTime, TimeDelta};
+use eg_model::{Timestamp, ids::machine_fingerprint, net::address::is_globally_routable};
+use eg_providers::{
+    Connect,
+    aws::{Aws, Options},
+};
+use eg_state::Watch;
+use futures_util::future::BoxFuture;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    io::IsTerminal,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use uuid::Uuid;
+
+/// Where `aws login` keeps its tokens (AWS SDKs and Tools reference guide, "Login credentials provider").
+pub const LOGIN_CACHE: &str = "AWS_LOGIN_CACHE_DIRECTORY";
+
+/// A reading of the wall clock, in whole seconds.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// Which detected addresses may be opened.
+pub type AddressRule = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
+
+/// Where ids come from.
+pub type Ids = Arc<dyn Fn() -> Uuid + Send + Sync>;
+
+/// Waits that long before something is tried or read again.
+pub type Pause = Arc<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// Makes the way to the clouds, anew for each command and each pass of `--watch`.
+pub type Clouds = Arc<dyn Fn(&Env) -> Arc<dyn Connect> + Send + Sync>;
+
+/// The program's surroundings.
+#[derive(Clone)]
+pub struct Env {
+    vars: BTreeMap<String, String>,
+    /// Variables whose value is not UTF-8: they are set, to something that cannot be used.
+    garbled: BTreeSet<String>,
+    clock: Clock,
+    /// Where ids, and with them all randomness, come from.
+    pub ids: Ids,
+    /// How a pass waits for a reading or a throttled call.
+    pub pause: Pause,
+    /// The way to the clouds.
+    pub clouds: Clouds,
+    /// The way to hosts behind the firewalls.
+    pub network: Arc<dyn Network>,
+    /// Who stands at the boundaries between effects: tests alone.
+    pub sentry: Option<Arc<dyn Sentry>>,
+    /// How far this process has come, while it holds the lock of a state file.
+    pub progress: Progress,
+    /// A pass that makes no progress for so long is ended.
+    pub stall_limit: Duration,
+    /// The command line, the program's own name first.
+    pub args: Vec<OsString>,
+    /// Which detected addresses may be opened.
+    pub address_rule: AddressRule,
+    /// Whether stdin is a terminal.
+    pub stdin_is_terminal: bool,
+    /// Whether stdout is a terminal.
+    pub stdout_is_terminal: bool,
+    /// How many columns it has, if it is one that says so.
+    pub stdout_columns: Option<usize>,
+    /// Whether stderr is a terminal.
+    pub stderr_is_terminal: bool,
+    /// This program, as an absolute path.
+    pub program: PathBuf,
+    /// The operating system's user.
+    pub user: String,
+    /// This machine's name.
+    pub host: String,
+    /// A fingerprint of this machine's stable id, where it has one.
+    pub machine: Option<String>,
+    /// What whoever administers this machine allows.
+    pub policy: PolicyFile,
+}
+
+impl Env {
+    /// The real surroundings.
+    #[must_use]
+    pub fn from_process() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
+        let (vars, garbled) = sorted(std::env::vars_os());
+        let named = vars.get("EG_MACHINE").cloned().filter(|name| !name.is_empty());
+        let machine = named.or_else(|| machine_uid::get().ok()).map(|id| machine_fingerprint(&id));
+        Self {
+            #[expect(clippy::disallowed_methods, reason = "the one place where the arguments are read")]
+            args: std::env::args_os().collect(),
+            sentry: Some(&vars).filter(|_| cfg!(debug_assertions)).and_then(Told::by),
+            stall_limit: stall_limit(&vars),
+            address_rule: address_rule(&vars),
+            stdin_is_terminal: std::io::stdin().is_terminal(),
+            stdout_is_terminal: std::io::stdout().is_terminal(),
+            stdout_columns: columns(std::io::stdout().is_terminal()),
+            stderr_is_terminal: std::io::stderr().is_terminal(),
+            program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("eg")),
+            user: whoami::username().unwrap_or_else(|_| "unknown".to_owned()),
+            host: whoami::hostname().unwrap_or_else(|_| "unknown".to_owned()),
+            machine,
+            policy: policy_file(&vars),
+            garbled,
+            ..Self::apart(vars.clone(), wall_clock(test_offset(&vars)))
+        }
+    }
+
+    /// Surroundings that hold these variables and this clock, and nothing of the process: no arguments, no terminal,
+    /// nobody's name. Ids are random, waits are real, and the clouds are the real ones.
+    #[must_use]
+    pub fn apart(vars: BTreeMap<String, String>, clock: Clock) -> Self {
+        Self {
+            vars,
+            garbled: BTreeSet::new(),
+            clock,
+            ids: Arc::new(random_id),
+            pause: Arc::new(|wait| Box::pin(tokio::time::sleep(wait))),
+            clouds: Arc::new(real_clouds),
+            network: Arc::new(Tcp),
+            sentry: None,
+            progress: Progress::default(),
+            stall_limit: STALL_LIMIT,
+            args: Vec::new(),
+            address_rule: Arc::new(is_globally_routable),
+            stdin_is_terminal: false,
+            stdout_is_terminal: false,
+            stdout_columns: None,
+            stderr_is_terminal: false,
+            program: PathBuf::from("eg"),
+            user: "unknown".to_owned(),
+            host: "unknown".to_owned(),
+            machine: None,
+            policy: PolicyFile::default(),
+        }
+    }
+
+    /// The way to the clouds. Every answer is progress, and tests may stand before and after every call.
+    #[must_use]
+    pub fn connect(&self) -> Arc<dyn Connect> {
+        let connect = (self.clouds)(self);
+        Arc::new(AtCalls { sentry: self.sentry.clone(), progress: self.progress.clone(), connect })
+    }
+
+    /// Who observes the record's writes.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        let observe = |sentry: &Arc<dyn Sentry>| Watch::by(Arc::new(AtWrites(Arc::clone(sentry))));
+        self.sentry.as_ref().map(observe).unwrap_or_default()
+    }
+
+    /// An environment variable that is set and not empty.
+    #[must_use]
+    pub fn var(&self, name: &str) -> Option<&str> {
+        self.vars.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// Whether a variable is set to something that is not UTF-8. To take it for one that is not set would use another
+    /// file in its place.
+    #[must_use]
+    pub fn is_garbled(&self, name: &str) -> bool {
+        self.garbled.contains(name)
+    }
+
+    /// A variable as it is set, be it to nothing: for `TZ` that means UTC, and not set means the machine's own zone.
+    #[must_use]
+    pub fn var_as_set(&self, name: &str) -> Option<&str> {
+        self.vars.get(name).map(String::as_str)
+    }
+
+    /// A variable that names a file of the AWS SDK, as it can be used from any directory: a home at its beginning is the
+    /// user's.
+    #[must_use]
+    pub fn aws_file(&self, name: &str) -> Option<String> {
+        let given = self.var(name)?;
+        let path = Path::new(given);
+        let in_home = path.strip_prefix("~").ok().zip(self.var("HOME"));
+        let path = in_home.map_or_else(|| path.to_owned(), |(rest, home)| Path::new(home).join(rest));
+        Some(self.absolute(&path).to_str().unwrap_or(given).to_owned())
+    }
+
+    /// The names of all variables that begin like this.
+    pub fn names(&self, prefix: &'static str) -> impl Iterator<Item = &str> {
+        self.vars.keys().map(String::as_str).filter(move |name| name.starts_with(prefix))
+    }
+
+    /// The wall clock, in whole seconds.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    /// The clock itself, for those who read it more than once.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        Arc::clone(&self.clock)
+    }
+
+    /// A random id.
+    #[must_use]
+    pub fn uuid(&self) -> Uuid {
+        (self.ids)()
+    }
+
+    /// A random number from 0 up to, but not including, 1: for jitter.
+    #[must_use]
+    pub fn random(&self) -> f64 {
+        let bits = u32::try_from(self.uuid().as_u128() >> 96).unwrap_or(0);
+        f64::from(bits) / (f64::from(u32::MAX) + 1.0)
+    }
+
+    /// Where temporary directories go.
+    #[must_use]
+    pub fn temp_dir(&self) -> PathBuf {
+        self.absolute(Path::new(self.var("TMPDIR").unwrap_or("/tmp")))
+    }
+
+    /// The path as others must name it, wherever they stand.
+    #[must_use]
+    pub fn absolute(&self, path: &Path) -> PathBuf {
+        std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+    }
+}
+
+/// The variables, and the names of those whose value is not UTF-8. A name that is not is none that `eg` knows.
+fn sorted(all: impl Iterator<Item = (OsString, OsString)>) -> (BTreeMap<String, String>, BTreeSet<String>) {
+    let mut vars = BTreeMap::new();
+    let mut garbled = BTreeSet::new();
+    for (name, value) in all.filter_map(|(name, value)| Some((name.into_string().ok()?, value))) {
+        match value.into_string() {
+            Ok(value) => drop(vars.insert(name, value)),
+            Err(_) => drop(garbled.insert(name)),
+        }
+    }
+    (vars, garbled)
+}
+
+fn columns(terminal: bool) -> Option<usize> {
+    let (columns, _) = terminal.then(ratatui::crossterm::terminal::size)?.ok()?;
+    (columns > 0).then_some(columns.into())
+}
+
+fn random_id() -> Uuid {
+    #[expect(clippy::disallowed_methods, reason = "the one place where ids are drawn")]
+    Uuid::new_v4()
+}
+
+fn real_clouds(env: &Env) -> Arc<dyn Connect> {
+    let mut options = Options::new(env.clock(), &env.user);
+    options.home = env.var("HOME").map(PathBuf::from);
+    options.login_cache = env.var(LOGIN_CACHE).map(PathBuf::from);
+    let progress = env.progress.clone();
+    options.on_answer = Arc::new(move || progress.note());
+    Arc::new(Aws::new(options))
+}
+
+fn wall_clock(offset: TimeDelta) -> Clock {
+    Arc::new(move || {
+        #[expect(clippy::disallowed_methods, reason = "the one place where the wall clock is read")]
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+        DateTime::from_timestamp(seconds, 0).unwrap_or_default() + offset
+    })
+}
+
+/// `EG_TEST_CLOCK_OFFSET` (seconds) moves the clock, in debug builds only: end-to-end tests need to see a session
+/// expire, and a release must not be talked into another time.
+fn test_offset(vars: &BTreeMap<String, String>) -> TimeDelta {
+    let offset = vars.get("EG_TEST_CLOCK_OFFSET").filter(|_| cfg!(debug_assertions));
+    TimeDelta::seconds(offset.and_then(|text| text.parse().ok()).unwrap_or(0))
+}
+
+/// `EG_TEST_STALL_LIMIT` (seconds) ends a pass that makes no progress earlier, in debug builds only: tests do not wait for
+/// minutes.
+fn stall_limit(vars: &BTreeMap<String, String>) -> Duration {
+    let limit = vars.get("EG_TEST_STALL_LIMIT").filter(|_| cfg!(debug_assertions));
+    limit.and_then(|text| text.parse().ok()).map_or(STALL_LIMIT, Duration::from_secs)
+}
+
+/// `EG_TEST_ADDRESSES=documentation` lets any detected address count as routable, in debug builds only: tests use
+/// documentation addresses, which a release rightly refuses.
+fn address_rule(vars: &BTreeMap<String, String>) -> AddressRule {
+    let any = cfg!(debug_assertions) && vars.get("EG_TEST_ADDRESSES").is_some_and(|value| value == "documentation");
+    if any { Arc::new(|_| true) } else { Arc::new(is_globally_routable) }
+}
+
+/// `EG_TEST_POLICY` (a path) and `EG_TEST_POLICY_OWNER` (a user id) name another policy, in debug builds only: tests
+/// cannot write root's files, and in a release no user may have a policy of their own.
+fn policy_file(vars: &BTreeMap<String, String>) -> PolicyFile {
+    let standard = PolicyFile::default();
+    let set = |name: &str| vars.get(name).filter(|_| cfg!(debug_assertions));
+    PolicyFile {
+        path: set("EG_TEST_POLICY").map_or(standard.path, PathBuf::from),
+        owner: set("EG_TEST_POLICY_OWNER").and_then(|text| text.parse().ok()).unwrap_or(standard.owner),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(vars: &[(&str, &str)]) -> Env {
+        let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Env::apart(vars, Arc::new(Timestamp::default))
+    }
+
+    #[test]
+    fn set_to_nothing() {
+        let env = env(&[("TZ", ""), ("HOME", "")]);
+        assert_eq!((env.var_as_set("TZ"), env.var_as_set("LANG"), env.var("HOME")), (Some(""), None, None));
+    }
+
+    #[test]
+    fn files_of_the_sdk() {
+        let here = env(&[]).absolute(Path::new("."));
+        let inside = |path: &str| here.join(path).to_str().unwrap().to_owned();
+        for (given, expected) in [
+            ("/etc/aws", "/etc/aws".to_owned()),
+            ("~/aws", "/home/alice/aws".to_owned()),
+            ("aws/config", inside("aws/config")),
+            ("~aws/config", inside("~aws/config")),
+            ("./~/config", inside("~/config")),
+        ] {
+            let env = env(&[("AWS_CONFIG_FILE", given), ("HOME", "/home/alice")]);
+            assert_eq!(env.aws_file("AWS_CONFIG_FILE"), Some(expected), "{given}");
+        }
+        assert_eq!(env(&[("AWS_CONFIG_FILE", "")]).aws_file("AWS_CONFIG_FILE"), None);
+        assert_eq!(env(&[("AWS_CONFIG_FILE", "~/aws")]).aws_file("AWS_CONFIG_FILE"), Some(inside("~/aws")));
+    }
+
+    #[test]
+    fn what_is_not_utf_8_is_not_absent() {
+        use std::os::unix::ffi::OsStringExt;
+        let garbled = || OsString::from_vec(vec![b'/', 0xff]);
+        let all = [("EG_STATE".into(), garbled()), (garbled(), "x".into()), ("HOME".into(), "/h".into())];
+        let (vars, names) = sorted(all.into_iter());
+        assert_eq!(vars, BTreeMap::from([("HOME".to_owned(), "/h".to_owned())]));
+        assert_eq!(names, BTreeSet::from(["EG_STATE".to_owned()]));
+    }
+}

@@ -1,0 +1,12 @@
+//! This machine: environment, clock, paths, files, locks, signals, other programs. Tests fix all of it through [`env::Env`].
+
+pub mod child;
+pub mod env;
+pub mod failpoints;
+pub mod lock;
+pub mod notify_command;
+pub mod paths;
+pub mod reachability;
+pub mod signals;
+pub mod trusted_file;
+pub mod watch_lock;

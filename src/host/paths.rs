@@ -1,0 +1,65 @@
+//! Where the configuration and the state are.
+
+use crate::{
+    error::{CommandError, Kind},
+    host::env::Env,
+};
+use std::path::{Path, PathBuf};
+
+/// A path, and whether somebody named it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// The path, absolute.
+    pub path: PathBuf,
+    /// Named by flag or variable, rather than the default.
+    pub named: bool,
+}
+
+/// `--config`, else `EG_CONFIG`, else `config.toml` in the configuration directory.
+///
+/// # Errors
+/// No home directory is known and none of them is given, or the variable that names it is not UTF-8.
+pub fn config(env: &Env, flag: Option<&Path>) -> Result<Located, CommandError> {
+    locate(env, flag, "EG_CONFIG", "XDG_CONFIG_HOME", ".config", "config.toml")
+}
+
+/// `--state`, else `EG_STATE`, else `state.db` in the state directory.
+///
+/// # Errors
+/// No home directory is known and none of them is given, or the variable that names it is not UTF-8.
+pub fn state(env: &Env, flag: Option<&Path>) -> Result<Located, CommandError> {
+    locate(env, flag, "EG_STATE", "XDG_STATE_HOME", ".local/state", "state.db")
+}
+
+fn locate(
+    env: &Env,
+    flag: Option<&Path>,
+    var: &str,
+    xdg: &str,
+    under_home: &str,
+    file: &str,
+) -> Result<Located, CommandError> {
+    if let Some(path) = flag {
+        return Ok(Located { path: env.absolute(path), named: true });
+    }
+    // The first that is set decides: whatever comes after it would name another file.
+    let decides = [var, xdg, "HOME"].into_iter().find(|name| env.is_garbled(name) || env.var(name).is_some());
+    if let Some(name) = decides.filter(|name| env.is_garbled(name)) {
+        let message = format!("{name} is not UTF-8, so it is not known where {file} is");
+        return Err(CommandError::new(Kind::State, message).hint(format!("set {name} to a path that is UTF-8")));
+    }
+    if let Some(path) = env.var(var).map(Path::new) {
+        return Ok(Located { path: env.absolute(path), named: true });
+    }
+    let home = || env.var("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
+    let base = match env.var(xdg).map(PathBuf::from).filter(|base| base.is_absolute()) {
+        Some(base) => Some(base),
+        None if cfg!(target_os = "macos") => home().map(|home| home.join("Library/Application Support")),
+        None => home().map(|home| home.join(under_home)),
+    };
+    match base {
+        Some(base) => Ok(Located { path: base.join("eg").join(file), named: false }),
+        None => Err(CommandError::new(Kind::State, format!("there is no home directory to find {file} in"))
+            .hint(format!("set HOME, {xdg} or {var}"))),
+    }
+}

@@ -1,0 +1,54 @@
+//! What the machine's policy lets a pass open. `start` asks it for all that is wanted; a pass asks it again for what it is
+//! about to open, since the record may be older than the policy, or say what no `start` has allowed. What is open stays
+//! open until its session ends.
+
+use crate::config::policy::SitePolicy;
+use eg_model::{
+    failure::{Failure, FailureClass},
+    net::permission::Permission,
+    session::record::Session,
+    target::TargetKey,
+};
+use std::collections::BTreeSet;
+
+/// Takes out of sessions what may not be opened for them, where another session wants the same and may have it: of two
+/// that want one permission the plan opens it for the one that lasts longer.
+pub(super) fn prefer_allowed(sessions: &mut [Session], site: &SitePolicy) {
+    if site.file.is_none() {
+        return;
+    }
+    let mut allowed: BTreeSet<(TargetKey, Permission)> = BTreeSet::new();
+    for session in &*sessions {
+        for grant in session.current() {
+            let fits = grant.permissions.iter().filter(|item| site.allows(session, grant, &item.permission).is_ok());
+            allowed.extend(fits.map(|item| (grant.reach.target.clone(), item.permission)));
+        }
+    }
+    for session in sessions {
+        let asking = Session { grants: Vec::new(), ..session.clone() };
+        for grant in session.grants.iter_mut().filter(|grant| !grant.status.lets_go()) {
+            let given = grant.clone();
+            grant.permissions.retain(|item| {
+                let elsewhere = allowed.contains(&(given.reach.target.clone(), item.permission));
+                !elsewhere || site.allows(&asking, &given, &item.permission).is_ok()
+            });
+        }
+    }
+}
+
+/// Why the policy does not let these permissions of a target be opened for a session.
+pub(super) fn barred(
+    site: &SitePolicy,
+    session: Option<&Session>,
+    target: &TargetKey,
+    permissions: &[Permission],
+) -> Option<Failure> {
+    let session = session?;
+    let grants = session.grants.iter().filter(|grant| grant.reach.target == *target);
+    let mut wanted = grants.flat_map(|grant| {
+        let asked = grant.permissions.iter().map(|item| item.permission);
+        asked.filter(|permission| permissions.contains(permission)).map(move |permission| (grant, permission))
+    });
+    let why = wanted.find_map(|(grant, permission)| site.allows(session, grant, &permission).err())?;
+    Some(Failure::new(FailureClass::Barred, why.to_string()))
+}

@@ -1,0 +1,64 @@
+//! How often, and for how long, one thing is tried: the one owner of what is repeated within a pass.
+
+use crate::{
+    host::{env::Env, signals::Interrupt},
+    reconcile::retry::{self, Retry},
+};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Readings after unknown outcomes.
+const REOBSERVATIONS: u32 = 3;
+/// Tries of a throttled call.
+const THROTTLES: u32 = 6;
+
+/// What is left of it. Every wait ends early when a signal or the deadline comes.
+pub(crate) struct Patience<'a> {
+    env: &'a Env,
+    interrupt: &'a Interrupt,
+    deadline: Instant,
+    reobserved: u32,
+    throttled: u32,
+}
+
+impl<'a> Patience<'a> {
+    pub(crate) fn new(env: &'a Env, interrupt: &'a Interrupt, deadline: Instant) -> Self {
+        Self { env, interrupt, deadline, reobserved: 0, throttled: 0 }
+    }
+
+    /// Nothing new may be begun: a signal asked, or the time is up.
+    pub(crate) fn is_over(&self) -> bool {
+        self.interrupt.asked().is_some() || Instant::now() >= self.deadline
+    }
+
+    /// Waits 1, 2, 4 seconds; whether another reading may be made then.
+    pub(crate) async fn before_reading_again(&mut self) -> bool {
+        if self.reobserved >= REOBSERVATIONS {
+            return false;
+        }
+        self.reobserved += 1;
+        self.rest_for(retry::delay(Retry::Reobserve, self.reobserved, 0.0)).await
+    }
+
+    /// Whether a throttled call may not be sent again.
+    pub(crate) fn has_been_throttled_enough(&self) -> bool {
+        self.throttled >= THROTTLES
+    }
+
+    /// Waits; whether a throttled call may be sent again then.
+    pub(crate) async fn after_throttling(&mut self) -> bool {
+        if self.has_been_throttled_enough() {
+            return false;
+        }
+        self.throttled += 1;
+        self.rest_for(retry::delay(Retry::Throttled, self.throttled, self.env.random())).await
+    }
+
+    async fn rest_for(&self, wait: Duration) -> bool {
+        tokio::select! {
+            () = (self.env.pause)(wait) => !self.is_over(),
+            () = self.interrupt.wait() => false,
+            () = tokio::time::sleep_until(self.deadline) => false,
+        }
+    }
+}

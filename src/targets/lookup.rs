@@ -1,0 +1,82 @@
+//! Resources that name groups by name or tags: which groups that is, now. What a session finds when it starts it keeps.
+
+use crate::{
+    config::settings::{Resource, Selection},
+    error::{CommandError, Kind},
+};
+use eg_model::target::Reach;
+use eg_providers::{Connect, Group};
+use std::collections::BTreeMap;
+
+/// The most groups that one `[[resource]]` may mean: more is taken for a mistake.
+pub const MATCHES_MAX: usize = 50;
+
+/// The groups that a `[[resource]]` means, each under a name of its own.
+///
+/// # Errors
+/// The provider could not be asked, no group is like this, or more than [`MATCHES_MAX`] are.
+pub async fn resolve(
+    selection: &Selection,
+    connect: &dyn Connect,
+    reach: impl Fn(&Resource) -> Reach,
+) -> Result<Vec<Resource>, CommandError> {
+    // The way there ends at no group yet.
+    let way = reach(&selection.like);
+    let Selection { meant, like: Resource { name, region, .. } } = selection;
+    let failed = |failure: eg_model::failure::Failure| {
+        let message = format!("the groups of {name} are not known: {failure}");
+        CommandError::new(Kind::Provider, message).hint(failure.class.advice())
+    };
+    let groups = connect.connect(&way).await.map_err(failed)?.groups(Some(meant)).await.map_err(failed)?;
+    match groups.len() {
+        0 => Err(CommandError::new(Kind::NotFound, format!("no group in {region} is what {name} asks for ({meant})"))
+            .hint("see the groups there are: eg resource discover")),
+        1..=MATCHES_MAX => Ok(named(selection, groups)),
+        many => {
+            let message =
+                format!("{many} groups in {region} are what {name} asks for ({meant}); at most {MATCHES_MAX} may be");
+            Err(CommandError::new(Kind::Refused, message).hint("ask for less: a longer group_name, or one more tag"))
+        }
+    }
+}
+
+/// `<resource>/<group's name>`; groups of different networks may have one name, and get their id besides.
+fn named(selection: &Selection, groups: Vec<Group>) -> Vec<Resource> {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for group in &groups {
+        *counts.entry(group.name.clone()).or_default() += 1;
+    }
+    let name = |group: &Group| match counts.get(&group.name) {
+        Some(1) if !group.name.is_empty() => format!("{}/{}", selection.like.name, group.name),
+        _ => format!("{}/{} {}", selection.like.name, group.name, group.id),
+    };
+    groups.into_iter().map(|group| selection.resource(name(&group), group.id)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::settings::Settings;
+    use std::path::Path;
+
+    #[test]
+    fn every_match_has_a_name_of_its_own() {
+        let text = "[[resource]]\nname = \"prod\"\ngroup_name = \"*\"\nregion = \"eu-west-1\"\nports = [\"tcp/22\"]\n";
+        let settings = Settings::parse(text, Path::new("c.toml")).unwrap();
+        let group = |id: &str, name: &str| Group {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            network: None,
+            tags: BTreeMap::new(),
+            permissions: Vec::new(),
+            other_ingress: 0,
+        };
+        let groups = vec![group("sg-1", "api"), group("sg-2", "web"), group("sg-3", "web"), group("sg-4", "")];
+        let found = named(&settings.selections[0], groups);
+        let shown: Vec<_> = found.iter().map(|one| (one.name.as_str(), one.id.as_str())).collect();
+        assert_eq!(
+            shown,
+            [("prod/api", "sg-1"), ("prod/web sg-2", "sg-2"), ("prod/web sg-3", "sg-3"), ("prod/ sg-4", "sg-4")]
+        );
+    }
+}

@@ -1,0 +1,5 @@
+//! TODO: the map of this folder.
+
+pub mod lookup;
+pub mod read;
+pub mod region;

@@ -1,0 +1,262 @@
+//! `eg status --watch` without its terminal: which session is selected, what a key asks for, and what was said last.
+//! Pure; `draw` turns it into a picture.
+
+pub mod columns;
+pub mod draw;
+
+use crate::text::escape_controls;
+use eg_model::{ids::SessionId, session::record::Session};
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+
+/// By how many hours a key extends.
+pub const EXTEND_HOURS: u32 = 1;
+
+/// What can be done to a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// As `eg session stop`.
+    Stop,
+    /// As `eg session extend`, by [`EXTEND_HOURS`].
+    Extend,
+}
+
+/// Something to do to one session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deed {
+    /// What.
+    pub verb: Verb,
+    /// To which.
+    pub session: SessionId,
+}
+
+impl Deed {
+    /// The command line that does it.
+    #[must_use]
+    pub fn args(self) -> Vec<String> {
+        let id = self.session.to_string();
+        match self.verb {
+            Verb::Stop => ["session", "stop", &id].map(str::to_owned).to_vec(),
+            Verb::Extend => {
+                ["session", "extend", &id, "--hours", &EXTEND_HOURS.to_string()].map(str::to_owned).to_vec()
+            }
+        }
+    }
+}
+
+/// What a key asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// To leave.
+    Leave,
+    /// To do something.
+    Do(Deed),
+}
+
+/// What the keys are about at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Looking.
+    #[default]
+    Looking,
+    /// A question is open: `y` or `n`.
+    Asking(Deed),
+    /// Something is being done.
+    Busy(Deed),
+}
+
+/// The board's own memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Board {
+    selected: Option<SessionId>,
+    mode: Mode,
+    said: Vec<String>,
+}
+
+impl Board {
+    /// What the keys are about.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// What the last command said, safe to print.
+    #[must_use]
+    pub fn said(&self) -> &[String] {
+        &self.said
+    }
+
+    /// Where the selected session stands in this list; the first where it is no longer in it.
+    #[must_use]
+    pub fn selected(&self, sessions: &[Session]) -> Option<usize> {
+        let at = sessions.iter().position(|session| Some(session.id) == self.selected);
+        at.or((!sessions.is_empty()).then_some(0))
+    }
+
+    /// A key was pressed. What is done next, if anything; the caller tells by [`Board::begins`] that it is.
+    pub fn key(&mut self, key: KeyEvent, sessions: &[Session]) -> Option<Wish> {
+        if key.kind == KeyEventKind::Release {
+            return None;
+        }
+        let control = key.modifiers.contains(KeyModifiers::CONTROL);
+        match (key.code, self.mode) {
+            (KeyCode::Char('c'), _) if control => Some(Wish::Leave),
+            _ if control => None,
+            (code, Mode::Asking(deed)) => self.answer(code, deed),
+            (KeyCode::Char('q') | KeyCode::Esc, _) => Some(Wish::Leave),
+            (code, _) => self.pick(code, sessions),
+        }
+    }
+
+    fn answer(&mut self, code: KeyCode, deed: Deed) -> Option<Wish> {
+        match code {
+            KeyCode::Char('y' | 'Y') => Some(Wish::Do(deed)),
+            KeyCode::Char('n' | 'N' | 'q') | KeyCode::Esc => {
+                self.mode = Mode::Looking;
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn pick(&mut self, code: KeyCode, sessions: &[Session]) -> Option<Wish> {
+        let at = self.selected(sessions)?;
+        let to = match code {
+            KeyCode::Up | KeyCode::Char('k') => at.saturating_sub(1),
+            KeyCode::Down | KeyCode::Char('j') => at + 1,
+            KeyCode::Home | KeyCode::Char('g') => 0,
+            KeyCode::End | KeyCode::Char('G') => sessions.len(),
+            KeyCode::Char('x') => return self.wish(Verb::Stop, sessions.get(at)?),
+            KeyCode::Char('e') => return self.wish(Verb::Extend, sessions.get(at)?),
+            _ => return None,
+        };
+        self.selected = sessions.get(to.min(sessions.len() - 1)).map(|session| session.id);
+        None
+    }
+
+    /// Stopping is asked about: a key is pressed too easily.
+    fn wish(&mut self, verb: Verb, session: &Session) -> Option<Wish> {
+        if let Mode::Busy(_) = self.mode {
+            return None;
+        }
+        let deed = Deed { verb, session: session.id };
+        self.selected = Some(session.id);
+        self.said.clear();
+        match verb {
+            Verb::Stop => {
+                self.mode = Mode::Asking(deed);
+                None
+            }
+            Verb::Extend => Some(Wish::Do(deed)),
+        }
+    }
+
+    /// It is being done.
+    pub fn begins(&mut self, deed: Deed) {
+        self.mode = Mode::Busy(deed);
+        self.said.clear();
+    }
+
+    /// It is over, and this was said: results, warnings and errors, as lines.
+    pub fn ends<'a>(&mut self, lines: impl Iterator<Item = &'a str>) {
+        self.mode = Mode::Looking;
+        self.said = lines.map(|line| escape_controls(line.trim_end())).filter(|line| !line.is_empty()).collect();
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::ui::dashboard::draw::tests::session;
+
+    pub(crate) fn press(code: KeyCode) -> KeyEvent {
+        KeyEvent::new(code, KeyModifiers::NONE)
+    }
+
+    fn char(letter: char) -> KeyEvent {
+        press(KeyCode::Char(letter))
+    }
+
+    #[test]
+    fn arrows_and_letters_select() {
+        let list = [session(1), session(2), session(3)];
+        let mut board = Board::default();
+        assert_eq!(board.selected(&list), Some(0));
+        assert_eq!(board.selected(&[]), None);
+        for (key, at) in [
+            (press(KeyCode::Down), 1),
+            (char('j'), 2),
+            (char('j'), 2),
+            (press(KeyCode::Up), 1),
+            (char('k'), 0),
+            (char('k'), 0),
+            (press(KeyCode::End), 2),
+            (press(KeyCode::Home), 0),
+            (char('z'), 0),
+        ] {
+            assert_eq!(board.key(key, &list), None);
+            assert_eq!(board.selected(&list), Some(at), "{key:?}");
+        }
+        assert_eq!(board.key(char('j'), &[]), None, "nothing to select");
+    }
+
+    #[test]
+    fn a_selection_follows_its_session() {
+        let list = [session(1), session(2), session(3)];
+        let mut board = Board::default();
+        board.key(char('j'), &list);
+        assert_eq!(board.selected(&[session(9), session(1), session(2)]), Some(2), "others came before it");
+        assert_eq!(board.selected(&[session(1), session(3)]), Some(0), "it is gone");
+    }
+
+    #[test]
+    fn stopping_is_asked_about() {
+        let list = [session(1), session(2)];
+        let mut board = Board::default();
+        board.key(char('j'), &list);
+        let deed = Deed { verb: Verb::Stop, session: list[1].id };
+        for no in [char('n'), char('N'), char('q'), press(KeyCode::Esc)] {
+            assert_eq!(board.key(char('x'), &list), None);
+            assert_eq!(board.mode(), Mode::Asking(deed));
+            assert_eq!(board.key(char('k'), &list), None, "a question holds the selection");
+            assert_eq!(board.key(no, &list), None, "{no:?} leaves the question, not the board");
+            assert_eq!(board.mode(), Mode::Looking);
+        }
+        board.key(char('x'), &list);
+        assert_eq!(board.key(char('y'), &list), Some(Wish::Do(deed)));
+        assert_eq!(deed.args(), ["session", "stop", &list[1].id.to_string()]);
+    }
+
+    #[test]
+    fn one_thing_at_a_time() {
+        let list = [session(1)];
+        let mut board = Board::default();
+        let deed = Deed { verb: Verb::Extend, session: list[0].id };
+        assert_eq!(board.key(char('e'), &list), Some(Wish::Do(deed)));
+        assert_eq!(deed.args(), ["session", "extend", &list[0].id.to_string(), "--hours", "1"]);
+        board.begins(deed);
+        assert_eq!(board.key(char('e'), &list), None);
+        assert_eq!(board.key(char('x'), &list), None);
+        assert_eq!(board.mode(), Mode::Busy(deed));
+        assert_eq!(board.key(char('q'), &list), Some(Wish::Leave), "leaving is always possible");
+        board.ends("✓ done\n\n  \u{1b}[2J\n".lines());
+        assert_eq!(
+            (board.mode(), board.said()),
+            (Mode::Looking, &["✓ done".to_owned(), "  \\u{1b}[2J".to_owned()][..])
+        );
+    }
+
+    #[test]
+    fn ways_to_leave() {
+        let interrupt = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
+        for key in [char('q'), press(KeyCode::Esc), interrupt] {
+            assert_eq!(Board::default().key(key, &[]), Some(Wish::Leave), "{key:?}");
+        }
+        let list = [session(1)];
+        let mut asking = Board::default();
+        asking.key(char('x'), &list);
+        assert_eq!(asking.key(interrupt, &list), Some(Wish::Leave));
+        let released = KeyEvent::new_with_kind(KeyCode::Char('q'), KeyModifiers::NONE, KeyEventKind::Release);
+        assert_eq!(Board::default().key(released, &[]), None);
+        assert_eq!(Board::default().key(KeyEvent::new(KeyCode::Char('x'), KeyModifiers::CONTROL), &list), None);
+    }
+}

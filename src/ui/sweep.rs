@@ -1,0 +1,283 @@
+//! What `eg sweep` shows: every marked rule with its holders and what became of it, as a table and in JSON.
+
+use crate::sweep::accounts::{Found, Outcome, Row, Unread};
+use crate::ui::{
+    holder, json, style,
+    table::{Cell, Table},
+    time::Zone,
+};
+use eg_model::{
+    Timestamp,
+    ids::InstallationId,
+    sweep::{
+        holders::Holder,
+        judge::{Deed, Kept, State},
+    },
+    tags::Fit,
+    time::duration::overdue,
+};
+use serde_json::{Value, json};
+
+/// One sweep.
+pub struct Report<'a> {
+    /// Every marked rule.
+    pub rows: &'a [Row],
+    /// What was read and what was not.
+    pub found: &'a Found,
+    /// Whose rules were to be closed; `None`: what has expired.
+    pub owner: Option<&'a InstallationId>,
+    /// Nothing was changed.
+    pub dry_run: bool,
+    /// For ages.
+    pub now: Timestamp,
+    /// How wide the terminal is; `None`: as wide as the table.
+    pub columns: Option<usize>,
+}
+
+/// What could not be read, for people.
+#[must_use]
+pub fn name(unread: &Unread) -> String {
+    let account = unread.account.as_ref().map(|id| format!("account {id}"));
+    let profile = unread.profile.as_ref().map(|name| format!("profile {name}"));
+    let whose = match (account, profile) {
+        (Some(account), Some(profile)) => format!("{account} ({profile})"),
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => "the environment's account".to_owned(),
+    };
+    let place = unread.region.as_ref().map_or(whose.clone(), |region| format!("{region} of {whose}"));
+    unread.group.as_ref().map_or(place.clone(), |group| format!("{group} in {place}"))
+}
+
+/// A rule that was to go with its owner and stays open: which one, and why.
+#[must_use]
+pub fn survivor(row: &Row, zone: &Zone) -> String {
+    let rule = &row.swept.rule;
+    let (id, ports, cidr) = (&rule.id, rule.permission.ports(), rule.permission.cidr());
+    let place = format!("{} in {} of account {}", row.group, row.place.region, row.place.account);
+    let why = match (&rule.fit, row.still_held_by.as_slice()) {
+        (Fit::Misfit(misfit), []) => {
+            format!("{}, so eg leaves it alone; close it by hand if nobody needs it", misfit.why())
+        }
+        (_, holders) => {
+            let until = |holder: &Holder| {
+                let until = holder.until.map(|at| format!(" until {}", zone.format(at))).unwrap_or_default();
+                format!("{}{until}", holder.installation)
+            };
+            format!("held by {}", holders.iter().map(until).collect::<Vec<_>>().join(", "))
+        }
+    };
+    format!("{id} ({ports} from {cidr} on {place}) stays open: {why}")
+}
+
+impl Report<'_> {
+    /// The table and the closing line.
+    #[must_use]
+    pub fn text(&self, zone: &Zone, done: bool) -> String {
+        let table = if self.rows.is_empty() { String::new() } else { self.table(zone) };
+        format!("{table}{}{}\n", if done { "✓ " } else { "" }, self.summary())
+    }
+
+    fn table(&self, zone: &Zone) -> String {
+        let mut table = Table::new([
+            "ACCOUNT",
+            "REGION",
+            "GROUP",
+            "RULE",
+            "PERMISSION",
+            "STATE",
+            "RESULT",
+            "DESCRIPTION",
+            "HOLDER",
+            "UNTIL",
+        ]);
+        for row in self.rows {
+            let rule = &row.swept.rule;
+            let cells = [
+                Cell::new(&row.place.account),
+                Cell::new(&row.place.region),
+                Cell::new(&row.group),
+                Cell::new(&rule.id.0),
+                Cell::new(format!("{} from {}", rule.permission.ports(), rule.permission.cidr())),
+                self.state(row),
+                result(row),
+                Cell::new(rule.description.as_deref().unwrap_or("-")),
+            ];
+            let mut held = rule.holders.iter().map(|holder| holder_cells(holder, zone));
+            let first = held.next().unwrap_or_else(|| [Cell::new("nobody"), Cell::new("-")]);
+            table.row(cells.into_iter().chain(first));
+            for more in held {
+                table.row(std::iter::repeat_with(|| Cell::new("")).take(8).chain(more));
+            }
+            if let Some(note) = note(row) {
+                table.note(note);
+            }
+        }
+        table.render_in(self.columns)
+    }
+
+    fn state(&self, row: &Row) -> Cell {
+        match (row.swept.state, row.swept.until) {
+            (State::Held, _) => Cell::new("held"),
+            (State::Expired, Some(until)) => {
+                Cell::styled(format!("expired {} ago", overdue(self.now, until)), style::UNDER_WAY)
+            }
+            (State::Expired, None) => Cell::styled("expired", style::UNDER_WAY),
+            (State::Unheld, _) => Cell::styled("no lease left", style::UNDER_WAY),
+            (State::Misfit, _) => Cell::styled("tags do not match", style::BAD),
+        }
+    }
+
+    fn summary(&self) -> String {
+        if self.rows.is_empty() && self.found.places.is_empty() {
+            return "No account or region could be read".to_owned();
+        }
+        if self.rows.is_empty() {
+            return "No rules managed by eg".to_owned();
+        }
+        let of = |wanted: Outcome, untag: bool| {
+            let matches = |row: &&Row| {
+                row.outcome.as_ref() == Some(&wanted) && matches!(row.swept.deed, Some(Deed::Untag { .. })) == untag
+            };
+            self.rows.iter().filter(matches).count()
+        };
+        let all = self.rows.len();
+        let (outcome, closed, untagged) = if self.dry_run {
+            (Outcome::Planned, "would be closed", "would lose a tag")
+        } else {
+            (Outcome::Done, "closed", "lost a tag")
+        };
+        let tags = match of(outcome.clone(), true) {
+            0 => String::new(),
+            count => format!(", {count} {untagged}"),
+        };
+        let stays = match self.rows.iter().filter(|row| row.outlives_owner()).count() {
+            0 => String::new(),
+            1 => ", 1 stays open".to_owned(),
+            count => format!(", {count} stay open"),
+        };
+        let rules = if all == 1 { "rule" } else { "rules" };
+        let held = |row: &Row| row.swept.deed.is_none() && row.swept.state == State::Held && !row.outlives_owner();
+        if self.rows.iter().all(held) {
+            return format!("Nothing to close; {all} {rules} still in use");
+        }
+        format!("{} of {all} {rules} {closed}{tags}{stays}", of(outcome, false))
+    }
+
+    /// The document of the schema `sweep`.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let place = |place: &crate::sweep::accounts::Place| json!({"account": place.account, "region": place.region, "profile": place.profile});
+        let unread = |unread: &Unread| {
+            json!({
+                "account": unread.account,
+                "region": unread.region,
+                "profile": unread.profile,
+                "resourceId": unread.group,
+                "message": unread.failure.to_string(),
+            })
+        };
+        json!({
+            "dryRun": self.dry_run,
+            "owner": self.owner.map(InstallationId::as_str),
+            "places": self.found.places.iter().map(place).collect::<Vec<_>>(),
+            "rules": self.rows.iter().map(|row| self.rule(row)).collect::<Vec<_>>(),
+            "unavailable": self.found.unread.iter().map(unread).collect::<Vec<_>>(),
+        })
+    }
+
+    fn rule(&self, row: &Row) -> Value {
+        let (swept, rule) = (&row.swept, &row.swept.rule);
+        let expired = swept.until.filter(|_| swept.state == State::Expired);
+        json!({
+            "account": row.place.account,
+            "region": row.place.region,
+            "profile": row.place.profile,
+            "resourceId": row.group,
+            "ruleId": rule.id.0,
+            "permission": json::permission(&rule.permission),
+            "description": rule.description,
+            "sessionId": rule.opener.map(|id| id.to_string()),
+            "state": match swept.state {
+                State::Held => "held",
+                State::Expired => "expired",
+                State::Unheld => "unheld",
+                State::Misfit => "misfit",
+            },
+            "until": swept.until.map(json::time),
+            "expiredForSeconds": expired.map(|until| (self.now - until).num_seconds().max(0)),
+            "holders": rule.holders.iter().map(holder_json).collect::<Vec<_>>(),
+            "action": swept.deed.as_ref().map(|deed| match deed {
+                Deed::Close(_) => "close",
+                Deed::Untag { .. } => "untag",
+            }),
+            "outcome": row.outcome.as_ref().map(outcome_word),
+            "keptBecause": swept.kept.map(|kept| match kept {
+                Kept::Recent => "recent",
+                Kept::UnknownAge => "unknown-age",
+                Kept::Clock => "clock",
+                Kept::Held => "held",
+                Kept::Misfit => "misfit",
+            }),
+            "stillHeldBy": row.still_held_by.iter().map(|holder| holder.installation.as_str()).collect::<Vec<_>>(),
+            "errorMessage": row.outcome.as_ref().and_then(Outcome::failure).map(ToString::to_string),
+        })
+    }
+}
+
+fn holder_json(holder: &Holder) -> Value {
+    json!({
+        "installation": holder.installation.as_str(),
+        "until": holder.until.map(json::time),
+        "value": holder.value,
+        "state": holder.state.as_str(),
+    })
+}
+
+fn outcome_word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Planned => "planned",
+        Outcome::Done => "done",
+        Outcome::Gone => "gone",
+        Outcome::HeldAgain => "held-again",
+        Outcome::Refused(_) => "refused",
+        Outcome::Unknown(_) => "unknown",
+        Outcome::Undone(_) => "undone",
+    }
+}
+
+fn result(row: &Row) -> Cell {
+    let untag = matches!(row.swept.deed, Some(Deed::Untag { .. }));
+    match (&row.outcome, untag) {
+        (None, _) => Cell::new("stays"),
+        (Some(Outcome::Planned), false) => Cell::styled("to close", style::UNDER_WAY),
+        (Some(Outcome::Planned), true) => Cell::styled("to untag", style::UNDER_WAY),
+        (Some(Outcome::Done), false) => Cell::styled("closed", style::GOOD),
+        (Some(Outcome::Done), true) => Cell::styled("untagged", style::GOOD),
+        (Some(Outcome::Gone), _) => Cell::new("gone already"),
+        (Some(Outcome::HeldAgain), _) => Cell::new("held again"),
+        (Some(Outcome::Refused(_)), _) => Cell::styled("refused", style::BAD),
+        (Some(Outcome::Unknown(_)), _) => Cell::styled("not known", style::BAD),
+        (Some(Outcome::Undone(_)), _) => Cell::styled("not done", style::BAD),
+    }
+}
+
+fn holder_cells(holder: &Holder, zone: &Zone) -> [Cell; 2] {
+    [Cell::new(holder::name(holder)), holder::until(holder, zone)]
+}
+
+fn note(row: &Row) -> Option<String> {
+    if let Some(failure) = row.outcome.as_ref().and_then(Outcome::failure) {
+        return Some(failure.to_string());
+    }
+    if let Fit::Misfit(misfit) = row.swept.rule.fit {
+        return Some(format!("{}; eg never touches it", misfit.why()));
+    }
+    let text = match (row.swept.state, row.swept.kept) {
+        (_, Some(Kept::UnknownAge)) => "since when nobody holds it is not known, so --older-than leaves it",
+        (_, Some(Kept::Recent)) => "it expired less long ago than --older-than",
+        (_, Some(Kept::Held)) => "another installation holds it; --even-if-held closes it all the same",
+        (_, Some(Kept::Clock)) => "the clocks differ, or the provider did not tell its time",
+        _ => return None,
+    };
+    Some(text.to_owned())
+}

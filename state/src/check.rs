@@ -1,0 +1,61 @@
+//! Whether the record could be used, found out without changing anything: for `eg doctor`.
+
+use crate::{
+    StateError, Store,
+    open::{files, guard, network_fs::refuse_network},
+    schema,
+    store::{INSTALLATION, MACHINE, check_header, connect, parse_installation, read_meta, user_version},
+};
+use rusqlite::TransactionBehavior;
+use rustix::fs::Access;
+use std::path::Path;
+
+impl Store {
+    /// Checks what [`Store::open`] would: owner, modes, file system, schema, health, machine, guard, and that the file
+    /// can be written. Makes, changes and migrates nothing. Whether there is a record yet.
+    ///
+    /// # Errors
+    /// Why it could not be opened for writing.
+    pub fn check(path: &Path, machine: Option<&str>) -> Result<bool, StateError> {
+        files::check_files(path)?;
+        let exists = check_header(path)?.is_some();
+        check_directory(files::directory_of(path))?;
+        if exists {
+            check_record(path, machine).map_err(|error| error.at(path))?;
+        }
+        Ok(exists)
+    }
+}
+
+/// The directory, or where it would be made, can be written.
+fn check_directory(directory: &Path) -> Result<(), StateError> {
+    let there = directory.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(directory);
+    refuse_network(there)?;
+    let doing = if there == directory { "write to" } else { "make the directory of the state file in" };
+    if !there.is_dir() {
+        return Err(files::failed(doing, there)(std::io::ErrorKind::NotADirectory.into()));
+    }
+    let writable = rustix::fs::access(there, Access::WRITE_OK | Access::EXEC_OK);
+    writable.map_err(|error| files::failed(doing, there)(error.into()))
+}
+
+fn check_record(path: &Path, machine: Option<&str>) -> Result<(), StateError> {
+    let mut connection = connect(path)?;
+    if user_version(&connection)? == schema::VERSION {
+        schema::check(&connection)?;
+    }
+    // Taken and given back: nothing is written.
+    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if let (Some(here), Some(recorded)) = (machine, read_meta(&tx, MACHINE)?)
+        && here != recorded
+    {
+        return Err(StateError::OtherMachine { path: path.to_owned(), recorded, here: here.to_owned() });
+    }
+    let found = read_meta(&tx, INSTALLATION)?.as_deref().map(parse_installation).transpose()?;
+    if let (Some(found), Some(guard)) = (found, guard::read(path)?)
+        && guard.installation != found
+    {
+        return Err(StateError::OtherInstallation { path: path.to_owned(), found, expected: guard.installation });
+    }
+    Ok(tx.rollback()?)
+}

@@ -1,0 +1,256 @@
+//! The directory and the files in it: made private whatever the umask, and refused when they are somebody else's.
+
+use crate::StateError;
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
+use std::{
+    ffi::{OsStr, OsString},
+    fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
+    io,
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+const PRIVATE_DIRECTORY: u32 = 0o700;
+const PRIVATE_FILE: u32 = 0o600;
+/// A directory in which everybody may make files, and only their owners take them away: `/tmp`.
+const STICKY: u32 = 0o1000;
+/// Write permission of group and others.
+const OTHERS_WRITE: u32 = 0o022;
+
+/// Turns an I/O error into one that names the operation and the file.
+pub(crate) fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateError {
+    let path = path.to_owned();
+    move |source| StateError::Io { doing, path, source }
+}
+
+/// Which file a path names: device and number. `None` where there is none, or it cannot be told.
+pub(crate) fn identity(path: &Path) -> Option<(u64, u64)> {
+    let found = fs::metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
+}
+
+/// The directory of the record; the current one for a bare file name.
+pub(crate) fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// `<state>` with something appended to its name.
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Whether a write-ahead log with anything in it stands beside a database.
+pub(crate) fn has_log(path: &Path) -> bool {
+    fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0)
+}
+
+/// Refuses what belongs to another user, also for root: a root-owned write-ahead log in a user's directory would
+/// lock the user out of their own record.
+fn refuse_foreign(path: &Path, metadata: &fs::Metadata) -> Result<(), StateError> {
+    let user = rustix::process::geteuid().as_raw();
+    let owner = metadata.uid();
+    if owner == user { Ok(()) } else { Err(StateError::Owner { path: path.to_owned(), owner, user }) }
+}
+
+/// On a read-only file system modes stay as they are: closing from the record there must not wait for that.
+fn set_mode(path: &Path, mode: u32) -> Result<(), StateError> {
+    match fs::set_permissions(path, Permissions::from_mode(mode)) {
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => Ok(()),
+        other => other.map_err(failed("restrict the permissions of", path)),
+    }
+}
+
+/// Whether a directory is there for the record alone: by its name, or by what it holds. Only such a one is ever
+/// tightened (`--state /tmp/x.db` as root must not close `/tmp`).
+fn is_ours_alone(directory: &Path, state: &Path) -> bool {
+    if directory.file_name() == Some(OsStr::new("eg")) {
+        return true;
+    }
+    let Some(own) = state.file_name().map(|name| name.as_encoded_bytes().to_owned()) else { return false };
+    fs::read_dir(directory).is_ok_and(|mut entries| {
+        entries.all(|entry| entry.is_ok_and(|entry| entry.file_name().as_encoded_bytes().starts_with(&own)))
+    })
+}
+
+/// Makes the directory when it is missing, with mode 0700 like every directory above it that has to be made, and
+/// refuses one that belongs to somebody else or that others can write to.
+pub(crate) fn prepare_directory(state: &Path) -> Result<(), StateError> {
+    let directory = directory_of(state);
+    if !directory.exists() {
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(PRIVATE_DIRECTORY).create(directory).map_err(failed("create", directory))?;
+        // The umask may have taken bits that we need.
+        set_mode(directory, PRIVATE_DIRECTORY)?;
+    }
+    let metadata = fs::metadata(directory).map_err(failed("look at", directory))?;
+    refuse_foreign(directory, &metadata)?;
+    let open_to_others = metadata.mode() & OTHERS_WRITE != 0;
+    let named_for_us = directory.file_name() == Some(OsStr::new("eg"));
+    let private = metadata.mode() & 0o777 == PRIVATE_DIRECTORY;
+    // Meant for everybody, also while it happens to be empty.
+    let shared = metadata.mode() & STICKY != 0;
+    if !private && !shared && (open_to_others || named_for_us) && is_ours_alone(directory, state) {
+        set_mode(directory, PRIVATE_DIRECTORY)
+    } else if open_to_others {
+        Err(StateError::OpenDirectory { path: directory.to_owned() })
+    } else {
+        Ok(())
+    }
+}
+
+/// Makes the database file, empty and with mode 0600, where it is missing. SQLite gives its own files beside it
+/// the same mode.
+pub(crate) fn create(path: &Path) -> Result<(), StateError> {
+    match OpenOptions::new().write(true).create_new(true).mode(PRIVATE_FILE).open(path) {
+        Ok(_) => set_mode(path, PRIVATE_FILE),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(failed("create", path)(error)),
+    }
+}
+
+/// The database and the files that belong to it.
+fn family(path: &Path) -> [PathBuf; 4] {
+    [path.to_owned(), beside(path, "-wal"), beside(path, "-shm"), crate::open::guard::path(path)]
+}
+
+/// Whether a small file can be made beside a database. Only a full disk or quota counts: for anything else the answer
+/// is yes.
+pub(crate) fn has_room(path: &Path) -> bool {
+    let temporary = beside(path, &format!(".{}", std::process::id()));
+    let full = |error: &io::Error| matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    let made = OpenOptions::new().write(true).create_new(true).mode(PRIVATE_FILE).open(&temporary);
+    if made.is_ok() {
+        // Best effort: it is empty.
+        drop(fs::remove_file(&temporary));
+    }
+    !made.is_err_and(|error| full(&error))
+}
+
+/// Refuses files of somebody else and anything that is not a file; changes nothing.
+pub(crate) fn check_files(path: &Path) -> Result<(), StateError> {
+    for file in family(path) {
+        match fs::metadata(&file) {
+            Ok(metadata) if !metadata.is_file() => return Err(StateError::NotAFile { path: file }),
+            Ok(metadata) => refuse_foreign(&file, &metadata)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed("look at", &file)(error)),
+        }
+    }
+    Ok(())
+}
+
+/// Gives every file of ours mode 0600: a restored or copied file may be readable by others.
+pub(crate) fn tighten_files(path: &Path) -> Result<(), StateError> {
+    for file in family(path) {
+        match fs::metadata(&file) {
+            Ok(metadata) if metadata.mode() & 0o777 != PRIVATE_FILE => set_mode(&file, PRIVATE_FILE)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// What the first page of a database says.
+pub(crate) struct Header {
+    pub(crate) application_id: u32,
+    pub(crate) user_version: i64,
+}
+
+/// How long a header that makes no sense is read again before it is believed.
+const HEADER_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Reads the header; `None` for a missing or empty file, which SQLite takes for a new database.
+///
+/// Opened as immutable, so that SQLite makes no file beside one that may be refused, and through SQLite, because
+/// closing a plain file handle would drop the locks that another connection of this process has on the file
+/// (fcntl(2): POSIX locks belong to the process). Immutable also means without locks: another process that copies its
+/// write-ahead log into the file makes it look damaged for a moment (sqlite.org/uri.html, "immutable").
+pub(crate) fn header(path: &Path) -> Result<Option<Header>, StateError> {
+    let begun = Instant::now();
+    loop {
+        match header_now(path) {
+            Err(StateError::Corrupt { .. }) if begun.elapsed() < HEADER_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            other => return other,
+        }
+    }
+}
+
+fn header_now(path: &Path) -> Result<Option<Header>, StateError> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.len() == 0 => return Ok(None),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed("look at", path)(error)),
+    }
+    let read = || {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(immutable_uri(path), flags)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+        let number = |name| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i32>(0));
+        let application_id = number("application_id")?.cast_unsigned();
+        Ok(Header { application_id, user_version: number("user_version")?.into() })
+    };
+    read().map(Some).map_err(|error: rusqlite::Error| StateError::from(error).at(path))
+}
+
+/// The path as a URI (sqlite.org/uri.html). A second slash at the start would make the first part a host.
+pub(crate) fn immutable_uri(path: &Path) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'-' | b'_');
+    let bytes = path.as_os_str().as_encoded_bytes().iter().enumerate();
+    let escaped: String = bytes
+        .map(|(at, &byte)| if plain(byte) && at != 1 { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect();
+    format!("file:{escaped}?immutable=1")
+}
+
+/// Holds the right to create or migrate, as an advisory lock on the directory: two first runs at once must not both
+/// make a schema. Gone with the value.
+pub(crate) struct Founding(#[allow(dead_code, reason = "the lock lives as long as the handle")] File);
+
+/// Waits until no other process creates or migrates in this directory; that takes milliseconds. Everyone who may read
+/// the directory can lock it, so the wait has an end.
+pub(crate) fn founding(path: &Path, patience: Duration) -> Result<Founding, StateError> {
+    let directory = directory_of(path);
+    let handle = File::open(directory).map_err(failed("open", directory))?;
+    let begun = Instant::now();
+    loop {
+        match handle.try_lock() {
+            Ok(()) => return Ok(Founding(handle)),
+            Err(TryLockError::Error(error)) => return Err(failed("lock", directory)(error)),
+            Err(TryLockError::WouldBlock) if begun.elapsed() >= patience => {
+                let detail = format!("{} is locked", directory.display());
+                return Err(StateError::Busy { path: path.to_owned(), detail });
+            }
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+}
+
+/// Writes a small file so that a crash leaves the old content or the new, never a part (temporary file, fsync,
+/// rename, fsync of the directory).
+pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
+    let temporary = beside(path, &format!(".{}", std::process::id()));
+    let written = replace(&temporary, path, content);
+    if written.is_err() {
+        // Best effort: the first error is the one to report.
+        drop(fs::remove_file(&temporary));
+    }
+    written
+}
+
+fn replace(temporary: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(PRIVATE_FILE).open(temporary)?;
+    file.set_permissions(Permissions::from_mode(PRIVATE_FILE))?;
+    io::Write::write_all(&mut file, content)?;
+    file.sync_all()?;
+    fs::rename(temporary, path)?;
+    File::open(directory_of(path))?.sync_all()
+}

@@ -1,0 +1,61 @@
+//! A session's move to another address: all of it in one transaction, from which every later pass goes on.
+
+use crate::{
+    StateError, Store,
+    events::{Event, EventKind},
+    sessions::{
+        lifecycle::{insert_grant, settle, write_grant, write_status},
+        read,
+    },
+};
+use eg_model::{
+    Timestamp,
+    ids::GrantId,
+    net::address::IpVersion,
+    session::{
+        follow::{Move, successor},
+        record::{Grant, GrantStatus, roll_up_live},
+    },
+};
+
+impl Store {
+    /// Records that a session follows its user: a new grant for each one of the family, PENDING, and the old ones
+    /// REMOVING. What the old ones hold stays until the new ones are APPLIED. Whether anything was recorded: not when
+    /// the session does not follow, has ended or is past its expiry, or has another address by now.
+    ///
+    /// # Errors
+    /// The database cannot be written, or a row does not parse.
+    pub fn follow(
+        &mut self,
+        step: &Move,
+        now: Timestamp,
+        mut new_id: impl FnMut() -> GrantId,
+    ) -> Result<bool, StateError> {
+        let version = IpVersion::of(step.to);
+        self.write(|change| {
+            let Some(session) = read::one(change.tx, step.session)? else { return Ok(false) };
+            let lives = session.status.is_live() && now < session.expires_at;
+            if !session.follow || !lives || session.address(version) != Some(step.from) {
+                return Ok(false);
+            }
+            let moving = session.current().filter(|grant| grant.ip_version() == version);
+            // Grants are never deleted alone, so their number is the first position that is free.
+            for (position, grant) in (session.grants.len()..).zip(moving) {
+                insert_grant(change.tx, session.id, position, &successor(grant, new_id(), step.to))?;
+                let next = grant.status.to(GrantStatus::Removing)?;
+                write_grant(change, session.id, &Grant { status: next, ..grant.clone() }, grant.status, now)?;
+            }
+            let outcome = format!("from {} to {}", step.from, step.to);
+            change
+                .event(&Event { session: Some(session.id), ..Event::new(now, EventKind::AddressChanged, outcome) })?;
+            let moved = read::one(change.tx, session.id)?.ok_or(StateError::NoSuchSession(session.id))?;
+            let statuses: Vec<GrantStatus> = moved.current().map(|grant| grant.status).collect();
+            let status = session.status.to(roll_up_live(&statuses))?;
+            if status != session.status {
+                write_status(change, session.id, status, now)?;
+            }
+            settle(change, now)?;
+            Ok(true)
+        })
+    }
+}

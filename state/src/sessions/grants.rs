@@ -1,0 +1,112 @@
+//! What the reconciler found out about grants.
+
+use crate::{
+    StateError, Store,
+    columns::permission_text,
+    sessions::{
+        lifecycle::{Slot, settle, write_grant, write_status},
+        read::{self, standing_columns},
+    },
+    store::Change,
+};
+use eg_model::{
+    Timestamp,
+    damage::{damage, damage_at},
+    ids::{GrantId, SessionId},
+    session::record::{Grant, GrantPermission, GrantStatus, Session, Standing, roll_up_grant, roll_up_live},
+};
+use rusqlite::params;
+use std::collections::BTreeMap;
+
+/// A grant whose status changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrantChange {
+    /// Its session.
+    pub session: SessionId,
+    /// The grant as it is now.
+    pub grant: Grant,
+    /// The status it had.
+    pub before: GrantStatus,
+}
+
+impl Store {
+    /// Records what permissions have come to, for every live session that wants them (those that the map does not
+    /// name stay as they are), lets go of what ending sessions no longer hold, and rolls grants and sessions up;
+    /// all in one transaction. Returns the grants whose status changed. Standings stay after removal. `latest` is the later
+    /// of this machine's clock and the provider's, where that is known: what ends too far ahead of both is damaged.
+    ///
+    /// # Errors
+    /// The database cannot be written, or a row does not parse.
+    pub fn record_standings(
+        &mut self,
+        standings: &BTreeMap<Slot, Standing>,
+        now: Timestamp,
+        latest: Option<Timestamp>,
+    ) -> Result<Vec<GrantChange>, StateError> {
+        self.write(|change| {
+            let mut changes = Vec::new();
+            for session in read::live(change.tx)? {
+                changes.extend(update_session(change, &session, standings, (now, latest))?);
+            }
+            changes.extend(settle(change, now)?);
+            Ok(changes)
+        })
+    }
+}
+
+fn update_session(
+    change: &Change<'_, '_>,
+    session: &Session,
+    standings: &BTreeMap<Slot, Standing>,
+    at: (Timestamp, Option<Timestamp>),
+) -> Result<Vec<GrantChange>, StateError> {
+    let mut changes = Vec::new();
+    let mut statuses = Vec::new();
+    for before in session.current() {
+        let grant = update_grant(change, session, before, standings, at)?;
+        statuses.push(grant.status);
+        if grant.status != before.status {
+            changes.push(GrantChange { session: session.id, grant, before: before.status });
+        }
+    }
+    let status = session.status.to(roll_up_live(&statuses))?;
+    if status != session.status {
+        write_status(change, session.id, status, at.0)?;
+    }
+    Ok(changes)
+}
+
+fn update_grant(
+    change: &Change<'_, '_>,
+    session: &Session,
+    before: &Grant,
+    standings: &BTreeMap<Slot, Standing>,
+    (now, latest): (Timestamp, Option<Timestamp>),
+) -> Result<Grant, StateError> {
+    let mut grant = before.clone();
+    // Nobody opens what only a damaged record says, and another session's rule is not its.
+    let damage = latest.map_or_else(|| damage(session, before), |latest| damage_at(session, before, latest));
+    let damage = damage.map(|why| Standing::Failed(format!("the record is damaged: {why}")));
+    for item in &mut grant.permissions {
+        let known = standings.get(&(before.reach.target.clone(), item.permission));
+        let Some(standing) = damage.as_ref().or(known) else { continue };
+        if item.standing != *standing {
+            item.standing = standing.clone();
+            write_standing(change, before.id, item)?;
+        }
+    }
+    grant.status = before.status.to(roll_up_grant(grant.permissions.iter().map(|item| &item.standing)))?;
+    if grant.status == GrantStatus::Applied && before.status != GrantStatus::Applied {
+        grant.applied_at = Some(now);
+    }
+    write_grant(change, session.id, &grant, before.status, now)?;
+    Ok(grant)
+}
+
+fn write_standing(change: &Change<'_, '_>, grant: GrantId, item: &GrantPermission) -> Result<(), StateError> {
+    let (word, detail) = standing_columns(&item.standing);
+    let sql = "UPDATE grant_permissions SET standing = ?3, detail = ?4 WHERE grant_id = ?1 AND permission = ?2";
+    let values = params![grant.to_string(), permission_text(&item.permission), word, detail];
+    change.tx.prepare_cached(sql)?.execute(values)?;
+    Ok(())
+}

@@ -1,0 +1,386 @@
+//! Reading sessions. A fixed number of statements whatever the number of sessions.
+
+use crate::{
+    StateError, Store, auto_close,
+    columns::{Place, json_list, reach_columns, read_reach},
+    damaged::Damaged,
+};
+use eg_model::{
+    failure::Failure,
+    ids::{GrantId, RuleId, SessionId},
+    plan::switch_unset,
+    session::record::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing},
+};
+use rusqlite::{Connection, Row, params};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Which sessions to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only these statuses; `None`: all.
+    pub statuses: Option<Vec<SessionStatus>>,
+    /// At most so many; live and EXPIRING ones are shown even beyond it. `None`: no limit.
+    pub limit: Option<usize>,
+}
+
+/// What a listing shows, and how much it does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// Newest first: by start, then by the order in which they were recorded.
+    pub sessions: Vec<Session>,
+    /// How many match the filter but were left out by its limit.
+    pub left_out: usize,
+}
+
+impl Store {
+    /// One session.
+    ///
+    /// # Errors
+    /// The database cannot be read, or a row does not parse.
+    pub fn session(&self, id: SessionId) -> Result<Option<Session>, StateError> {
+        self.read(|connection| one(connection, id))
+    }
+
+    /// Sessions for a listing.
+    ///
+    /// # Errors
+    /// The database cannot be read, or a row does not parse.
+    pub fn sessions(&self, filter: &Filter) -> Result<Listing, StateError> {
+        self.read(|connection| {
+            let wanted = filter.statuses.as_deref().unwrap_or(SessionStatus::ALL);
+            let open: Vec<_> = wanted.iter().copied().filter(|status| !status.is_ended()).collect();
+            // SQLite reads a negative limit as none.
+            let limit = filter.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(-1));
+            let mut shown: BTreeSet<SessionId> =
+                newest_ids(connection, &self.damaged, wanted, limit)?.into_iter().collect();
+            shown.extend(newest_ids(connection, &self.damaged, &open, -1)?);
+            let sql = "SELECT count(*) FROM sessions WHERE status IN (SELECT value FROM json_each(?1))";
+            let total: i64 = connection.prepare_cached(sql)?.query_row([json_list(wanted)], |row| row.get(0))?;
+            let asked = shown.len();
+            let sessions = load_noting(connection, &self.damaged, shown)?;
+            let left_out = usize::try_from(total).unwrap_or(usize::MAX).saturating_sub(asked);
+            Ok(Listing { sessions, left_out })
+        })
+    }
+
+    /// The ids that begin with these hex digits, sorted; dashes and case do not matter. Empty for a text that is
+    /// empty or holds anything else.
+    ///
+    /// # Errors
+    /// The database cannot be read, or a row does not parse.
+    pub fn find(&self, prefix: &str) -> Result<Vec<SessionId>, StateError> {
+        let Some(from) = hyphenated(prefix) else { return Ok(Vec::new()) };
+        self.read(|connection| {
+            // Every id that begins so sorts below the prefix with a letter after "f" appended.
+            let to = format!("{from}g");
+            let sql = "SELECT id FROM sessions WHERE id >= ?1 AND id < ?2 ORDER BY id";
+            ids(connection, &self.damaged, sql, params![from, to])
+        })
+    }
+
+    /// The sessions that are live in the record, whatever the clock says; newest first.
+    ///
+    /// # Errors
+    /// The database cannot be read, or a row does not parse.
+    pub fn live_sessions(&self) -> Result<Vec<Session>, StateError> {
+        self.read(|connection| {
+            let ids = newest_ids(connection, &self.damaged, &live_statuses(), -1)?;
+            load_noting(connection, &self.damaged, ids)
+        })
+    }
+
+    /// The sessions that are ending: EXPIRING; newest first.
+    ///
+    /// # Errors
+    /// The database cannot be read, or a row does not parse.
+    pub fn unfinished_sessions(&self) -> Result<Vec<Session>, StateError> {
+        self.read(|connection| {
+            let expiring = newest_ids(connection, &self.damaged, &[SessionStatus::Expiring], -1)?;
+            load_noting(connection, &self.damaged, expiring)
+        })
+    }
+
+    /// Records the provider's name for the caller in sessions.
+    ///
+    /// # Errors
+    /// The database cannot be written, or there is no such session.
+    pub fn add_caller(&mut self, sessions: &[SessionId], arn: &str) -> Result<(), StateError> {
+        self.write(|change| {
+            let sql = "INSERT INTO callers (session, arn) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+            for id in sessions {
+                change.tx.prepare_cached(sql)?.execute(params![id.to_string(), arn])?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// The live statuses.
+pub(crate) fn live_statuses() -> Vec<SessionStatus> {
+    SessionStatus::ALL.iter().copied().filter(|status| status.is_live()).collect()
+}
+
+/// Every live session.
+pub(crate) fn live(connection: &Connection) -> Result<Vec<Session>, StateError> {
+    let ids = newest_ids(connection, &Damaged::default(), &live_statuses(), -1)?;
+    load(connection, ids)
+}
+
+/// One session. Whoever asks for one hears why it cannot be read.
+pub(crate) fn one(connection: &Connection, id: SessionId) -> Result<Option<Session>, StateError> {
+    let damaged = Damaged::default();
+    let found = load_noting(connection, &damaged, [id])?.pop();
+    match damaged.errors().into_iter().next() {
+        Some(error) if found.is_none() => Err(error),
+        _ => Ok(found),
+    }
+}
+
+/// Ids by status, newest first; a negative limit is none.
+pub(crate) fn newest_ids(
+    connection: &Connection,
+    damaged: &Damaged,
+    statuses: &[SessionStatus],
+    limit: i64,
+) -> Result<Vec<SessionId>, StateError> {
+    // Every status is no condition at all: the index on the start then gives the newest ones without a sort.
+    if statuses.len() == SessionStatus::ALL.len() {
+        let sql = "SELECT id FROM sessions ORDER BY started_at DESC, number DESC LIMIT ?1";
+        return ids(connection, damaged, sql, params![limit]);
+    }
+    let sql = "SELECT id FROM sessions WHERE status IN (SELECT value FROM json_each(?1)) \
+               ORDER BY started_at DESC, number DESC LIMIT ?2";
+    ids(connection, damaged, sql, params![json_list(statuses), limit])
+}
+
+/// Ids that a statement selects.
+pub(crate) fn ids(
+    connection: &Connection,
+    damaged: &Damaged,
+    sql: &str,
+    values: &[&dyn rusqlite::ToSql],
+) -> Result<Vec<SessionId>, StateError> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(values)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.extend(damaged.skip_in("sessions", row_id(row))?);
+    }
+    Ok(found)
+}
+
+fn row_id(row: &Row<'_>) -> Result<SessionId, StateError> {
+    session_id("sessions", &row.get::<_, String>(0)?)
+}
+
+fn session_id(table: &'static str, text: &str) -> Result<SessionId, StateError> {
+    Place { table, row: text }.parse("session id", text).map(SessionId)
+}
+
+/// Lower-case hex digits with the dashes of a UUID.
+fn hyphenated(prefix: &str) -> Option<String> {
+    let digits: String = prefix.chars().filter(|c| *c != '-').map(|c| c.to_ascii_lowercase()).collect();
+    let fits = (1..=32).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    let dash = |at: usize| if matches!(at, 8 | 12 | 16 | 20) { "-" } else { "" };
+    fits.then(|| digits.chars().enumerate().map(|(at, digit)| format!("{}{digit}", dash(at))).collect())
+}
+
+/// Loads whole sessions, newest first, without what does not parse.
+pub(crate) fn load(
+    connection: &Connection,
+    ids: impl IntoIterator<Item = SessionId>,
+) -> Result<Vec<Session>, StateError> {
+    load_noting(connection, &Damaged::default(), ids)
+}
+
+/// The same, with what was skipped.
+pub(crate) fn load_noting(
+    connection: &Connection,
+    damaged: &Damaged,
+    ids: impl IntoIterator<Item = SessionId>,
+) -> Result<Vec<Session>, StateError> {
+    let list = json_list(ids);
+    let mut callers = load_callers(connection, damaged, &list)?;
+    let mut grants = load_grants(connection, damaged, &list)?;
+    let sql = "SELECT id, user_name, user_email, reason, status, started_at, expires_at, ended_at, ended_reason, follow \
+               FROM sessions WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY started_at DESC, number DESC";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([&list])?;
+    let mut sessions = Vec::new();
+    while let Some(row) = rows.next()? {
+        let Some(mut session) = damaged.skip_in("sessions", read_session(row))? else { continue };
+        session.caller_arns = callers.remove(&session.id).unwrap_or_default();
+        session.grants = grants.remove(&session.id).unwrap_or_default();
+        if session.grants.is_empty() {
+            damaged.note("sessions", &session.id.to_string(), "it has no grants that can be read".to_owned());
+            continue;
+        }
+        sessions.push(session);
+    }
+    Ok(sessions)
+}
+
+fn read_session(row: &Row<'_>) -> Result<Session, StateError> {
+    let text: String = row.get(0)?;
+    let place = Place { table: "sessions", row: &text };
+    let ended_reason: Option<String> = row.get(8)?;
+    Ok(Session {
+        id: SessionId(place.parse("id", &text)?),
+        user_name: row.get(1)?,
+        user_email: row.get(2)?,
+        reason: row.get(3)?,
+        follow: row.get(9)?,
+        status: place.parse("status", &row.get::<_, String>(4)?)?,
+        started_at: place.time("started_at", row.get(5)?)?,
+        expires_at: place.time("expires_at", row.get(6)?)?,
+        ended_at: place.maybe_time("ended_at", row.get(7)?)?,
+        ended_reason: ended_reason.map(|word| place.parse("ended_reason", &word)).transpose()?,
+        caller_arns: BTreeSet::new(),
+        grants: Vec::new(),
+    })
+}
+
+fn load_callers(
+    connection: &Connection,
+    damaged: &Damaged,
+    list: &str,
+) -> Result<BTreeMap<SessionId, BTreeSet<String>>, StateError> {
+    let sql = "SELECT session, arn FROM callers WHERE session IN (SELECT value FROM json_each(?1))";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([list])?;
+    let mut callers: BTreeMap<SessionId, BTreeSet<String>> = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let caller = |row: &Row<'_>| Ok((session_id("callers", &row.get::<_, String>(0)?)?, row.get(1)?));
+        if let Some((id, arn)) = damaged.skip_in("callers", caller(row))? {
+            callers.entry(id).or_default().insert(arn);
+        }
+    }
+    Ok(callers)
+}
+
+fn load_grants(
+    connection: &Connection,
+    damaged: &Damaged,
+    list: &str,
+) -> Result<HashMap<SessionId, Vec<Grant>>, StateError> {
+    let mut permissions = load_permissions(connection, damaged, list)?;
+    let failures = auto_close::failures(connection, damaged)?;
+    let sql = concat!(
+        "SELECT r.id, r.session, r.resource_name, r.address, r.status, r.applied_at, r.removed_at, ",
+        reach_columns!(),
+        " FROM grants r JOIN targets t ON t.id = r.target \
+          WHERE r.session IN (SELECT value FROM json_each(?1)) ORDER BY r.session, r.position"
+    );
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([list])?;
+    let mut grants: HashMap<SessionId, Vec<Grant>> = HashMap::new();
+    while let Some(row) = rows.next()? {
+        let of_session = |row| Ok((session_id("grants", &Row::get::<_, String>(row, 1)?)?, read_grant(row)?));
+        let Some((session, mut grant)) = damaged.skip_in("grants", of_session(row))? else { continue };
+        grant.permissions = permissions.remove(&grant.id).unwrap_or_default();
+        if grant.permissions.is_empty() {
+            damaged.note("grants", &grant.id.to_string(), "it has no permissions that can be read".to_owned());
+            continue;
+        }
+        grant.unswitched = unswitched(&grant, &failures);
+        grants.entry(session).or_default().push(grant);
+    }
+    for list in grants.values_mut() {
+        // Stable: of one resource and family, the oldest first.
+        list.sort_by(|a, b| (&a.resource_name, a.ip_version()).cmp(&(&b.resource_name, b.ip_version())));
+    }
+    Ok(grants)
+}
+
+/// Why some rule of a grant would not close by itself.
+fn unswitched(grant: &Grant, failures: &BTreeMap<RuleId, Failure>) -> Option<String> {
+    let lives = !matches!(grant.status, GrantStatus::Removing | GrantStatus::Removed);
+    let mut rules = grant.permissions.iter().filter_map(|item| item.standing.rule()).filter(|_| lives);
+    rules.find_map(|rule| failures.get(rule)).map(switch_unset)
+}
+
+fn read_grant(row: &Row<'_>) -> Result<Grant, StateError> {
+    let text: String = row.get(0)?;
+    let place = Place { table: "grants", row: &text };
+    Ok(Grant {
+        id: GrantId(place.parse("id", &text)?),
+        resource_name: row.get(2)?,
+        reach: read_reach(row, 7)?,
+        address: place.parse("address", &row.get::<_, String>(3)?)?,
+        status: place.parse("status", &row.get::<_, String>(4)?)?,
+        permissions: Vec::new(),
+        applied_at: place.maybe_time("applied_at", row.get(5)?)?,
+        removed_at: place.maybe_time("removed_at", row.get(6)?)?,
+        unswitched: None,
+    })
+}
+
+fn load_permissions(
+    connection: &Connection,
+    damaged: &Damaged,
+    list: &str,
+) -> Result<HashMap<GrantId, Vec<GrantPermission>>, StateError> {
+    let sql = "SELECT p.grant_id, p.permission, p.standing, p.detail FROM grants g \
+               JOIN grant_permissions p ON p.grant_id = g.id \
+               WHERE g.session IN (SELECT value FROM json_each(?1))";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([list])?;
+    let mut permissions: HashMap<GrantId, Vec<GrantPermission>> = HashMap::new();
+    while let Some(row) = rows.next()? {
+        if let Some((id, item)) = damaged.skip_in("grant_permissions", read_permission(row))? {
+            permissions.entry(id).or_default().push(item);
+        }
+    }
+    for list in permissions.values_mut() {
+        list.sort_by_key(|item| item.permission);
+    }
+    Ok(permissions)
+}
+
+fn read_permission(row: &Row<'_>) -> Result<(GrantId, GrantPermission), StateError> {
+    let text: String = row.get(0)?;
+    let place = Place { table: "grant_permissions", row: &text };
+    let permission = place.parse("permission", &row.get::<_, String>(1)?)?;
+    let standing = read_standing(place, &row.get::<_, String>(2)?, row.get(3)?)?;
+    Ok((GrantId(place.parse("grant_id", &text)?), GrantPermission { permission, standing }))
+}
+
+fn read_standing(place: Place<'_>, word: &str, detail: Option<String>) -> Result<Standing, StateError> {
+    match (word, detail) {
+        ("untried", None) => Ok(Standing::Untried),
+        ("own", Some(rule)) => Ok(Standing::Own(RuleId(rule))),
+        ("shared", Some(rule)) => Ok(Standing::Shared(RuleId(rule))),
+        ("foreign", Some(rule)) => Ok(Standing::Foreign(RuleId(rule))),
+        ("pending", Some(why)) => Ok(Standing::Pending(why)),
+        ("failed", Some(why)) => Ok(Standing::Failed(why)),
+        (other, _) => Err(place.bad("standing", format_args!("\"{other}\" with this detail is not known"))),
+    }
+}
+
+/// A standing's two columns.
+pub(crate) fn standing_columns(standing: &Standing) -> (&'static str, Option<&str>) {
+    match standing {
+        Standing::Untried => ("untried", None),
+        Standing::Own(rule) => ("own", Some(&rule.0)),
+        Standing::Shared(rule) => ("shared", Some(&rule.0)),
+        Standing::Foreign(rule) => ("foreign", Some(&rule.0)),
+        Standing::Pending(why) => ("pending", Some(why)),
+        Standing::Failed(why) => ("failed", Some(why)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hyphenated;
+
+    #[test]
+    fn prefixes_get_their_dashes() {
+        assert_eq!(hyphenated("A1B2"), Some("a1b2".into()));
+        assert_eq!(hyphenated("a1b2c3d4e"), Some("a1b2c3d4-e".into()));
+        assert_eq!(hyphenated("a1b2c3d4-"), Some("a1b2c3d4".into()));
+        assert_eq!(hyphenated("a1b2c3d4e5f67890abcdef1234567890"), Some("a1b2c3d4-e5f6-7890-abcd-ef1234567890".into()));
+        assert_eq!(hyphenated(""), None);
+        assert_eq!(hyphenated("xyz"), None);
+        assert_eq!(hyphenated(&"a".repeat(33)), None);
+    }
+}
