@@ -18,7 +18,7 @@ use eg_model::{
     session::record::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing},
     target::{Reach, TargetKey},
 };
-use eg_state::{Opening, Store, Watch};
+use eg_state::{OpenOptions, Store, Watch};
 use std::{
     collections::BTreeSet,
     path::Path,
@@ -63,7 +63,7 @@ fn session(number: u128, start: Timestamp) -> Session {
 
 fn fill(path: &Path) -> SessionId {
     let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-    let opening = Opening {
+    let opening = OpenOptions {
         path,
         machine: None,
         new_installation: InstallationId::from_uuid(Uuid::from_u128(7)),

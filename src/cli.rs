@@ -121,7 +121,7 @@ pub enum Command {
     #[command(hide = true, aliases = ["close", "rm"])]
     Stop(commands::session::stop::StopArgs),
     #[command(hide = true, alias = "ls")]
-    List(commands::session::list::ListArgs),
+    List(commands::session::list::SessionListArgs),
     #[command(hide = true)]
     Get(commands::session::get::GetArgs),
     #[command(hide = true)]
@@ -146,7 +146,7 @@ pub enum SessionCommand {
     Ensure(commands::session::ensure::EnsureArgs),
     Run(commands::session::run::RunArgs),
     #[command(alias = "ls")]
-    List(commands::session::list::ListArgs),
+    List(commands::session::list::SessionListArgs),
     #[command(alias = "show")]
     Get(commands::session::get::GetArgs),
     Extend(commands::session::extend::ExtendArgs),
@@ -159,10 +159,10 @@ pub enum SessionCommand {
 #[allow(missing_docs, reason = "the doc comment of a variant replaces the help of its arguments' struct")]
 pub enum ResourceCommand {
     #[command(alias = "ls")]
-    List(commands::resource::list::ListArgs),
+    List(commands::resource::list::ResourceListArgs),
     Add(Box<commands::resource::add::AddArgs>),
     #[command(alias = "rm")]
-    Remove(commands::resource::remove::RemoveArgs),
+    Remove(commands::resource::remove::ResourceRemoveArgs),
     Verify(commands::resource::verify::VerifyArgs),
     Discover(commands::resource::discover::DiscoverArgs),
 }
@@ -174,7 +174,7 @@ pub enum ScheduleCommand {
     Show(commands::schedule::ShowArgs),
     Install(commands::schedule::InstallArgs),
     #[command(alias = "rm")]
-    Remove(commands::schedule::RemoveArgs),
+    Remove(commands::schedule::ScheduleRemoveArgs),
 }
 
 /// `eg setup …`.

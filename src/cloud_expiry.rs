@@ -23,7 +23,7 @@ const POLICY_NAME: &str = "eg-cloud-expiry";
 
 /// One account, and what is configured in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Account {
+pub struct ConfiguredAccount {
     /// The partition.
     pub partition: String,
     /// Its number.
@@ -36,7 +36,7 @@ pub struct Account {
     pub scopes: BTreeSet<Scope>,
 }
 
-impl Account {
+impl ConfiguredAccount {
     /// The role.
     #[must_use]
     pub fn role_arn(&self) -> String {
@@ -166,14 +166,14 @@ impl Account {
 mod tests {
     use super::*;
 
-    fn account(role: &str, group: &str) -> Account {
+    fn account(role: &str, group: &str) -> ConfiguredAccount {
         let scope = |region: &str, group: &str| Scope {
             partition: "aws-cn".into(),
             region: region.into(),
             account: Some("123456789012".into()),
             group: group.into(),
         };
-        Account {
+        ConfiguredAccount {
             partition: "aws-cn".into(),
             number: "123456789012".into(),
             role: role.into(),

@@ -4,6 +4,7 @@
 //! What is decided is decided in `eg-model`; what is recorded is recorded in `eg-state`; how a cloud is spoken to is
 //! known to `eg-providers`. See `docs/architecture.md`.
 
+#![allow(missing_docs, reason = "the modules are private: a comment stands only where the name does not say it all")]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
 mod address;
@@ -33,7 +34,7 @@ pub mod inside {
         address::parse_answer,
         cli::Cli,
         config::settings::{Settings, TABLES},
-        host::failpoints::Sentry,
+        host::failpoints::Failpoints,
         ui::json::SCHEMAS,
     };
 }

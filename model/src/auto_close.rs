@@ -178,7 +178,7 @@ pub enum SwitchSeen {
 
 /// When a switch has to fire, and what else is as good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Due {
+pub struct FireTime {
     /// The end of the latest lease.
     latest: Timestamp,
     /// The earliest time that is worth sending.
@@ -187,7 +187,7 @@ pub struct Due {
     or_later: bool,
 }
 
-impl Due {
+impl FireTime {
     /// For a rule whose latest lease ends at `latest`, by the provider's clock.
     #[must_use]
     pub fn new(latest: Timestamp, provider: Timestamp) -> Self {
@@ -235,7 +235,7 @@ mod tests {
             (30, 60, vec![30, 45, 60], vec![29, 61]),
             (-300, 60, vec![-300, 0, 60], vec![-301, 61]),
         ] {
-            let due = Due::new(t(latest), t(0));
+            let due = FireTime::new(t(latest), t(0));
             assert_eq!(due.at(), t(sent), "{latest}");
             right.iter().for_each(|at| assert!(due.fits(t(*at)), "{latest}: {at}"));
             wrong.iter().for_each(|at| assert!(!due.fits(t(*at)), "{latest}: {at}"));
@@ -244,15 +244,15 @@ mod tests {
 
     #[test]
     fn what_was_sent_stays_right_while_time_passes() {
-        let sent = Due::new(t(30), t(0)).at();
+        let sent = FireTime::new(t(30), t(0)).at();
         for now in 0..=300 {
-            assert!(Due::new(t(30), t(now)).fits(sent), "{now}");
+            assert!(FireTime::new(t(30), t(now)).fits(sent), "{now}");
         }
     }
 
     #[test]
     fn where_others_are_not_known_it_is_never_too_late() {
-        let due = Due::new(t(3600), t(0)).or_later(true);
+        let due = FireTime::new(t(3600), t(0)).or_later(true);
         assert_eq!(due.at(), t(3600));
         assert!(due.fits(t(3600)) && due.fits(t(9000)) && !due.fits(t(3599)));
     }

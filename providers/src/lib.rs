@@ -31,7 +31,7 @@ pub struct Caller {
 
 /// What one look at a target came to, before anything is concluded from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sighting {
+pub enum ReadResult {
     /// Every page was read.
     Complete(Reading),
     /// The provider says there is no such target, to this caller.
@@ -125,7 +125,7 @@ pub struct Answered<T> {
 
 /// A target that the caller can see, as one list of them shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Group {
+pub struct ListedGroup {
     /// The provider's id.
     pub id: String,
     /// Its name at the provider; unique in its network only.
@@ -203,7 +203,7 @@ pub trait Firewall: Send + Sync {
     fn capabilities(&self) -> Capabilities;
 
     /// Reads targets; the answer has an entry for each one asked for.
-    async fn observe(&self, targets: &BTreeSet<TargetKey>) -> BTreeMap<TargetKey, Sighting>;
+    async fn observe(&self, targets: &BTreeSet<TargetKey>) -> BTreeMap<TargetKey, ReadResult>;
 
     /// Reads rules of one target by their ids; those that are not there are left out.
     ///
@@ -216,7 +216,7 @@ pub trait Firewall: Send + Sync {
     ///
     /// # Errors
     /// It could not be read whole: nothing is known of any target.
-    async fn marked(&self, like: &TargetKey) -> Result<BTreeMap<TargetKey, Sighting>, Failure>;
+    async fn marked(&self, like: &TargetKey) -> Result<BTreeMap<TargetKey, ReadResult>, Failure>;
 
     /// The regions that are enabled for the account; never none.
     ///
@@ -256,7 +256,7 @@ pub trait Firewall: Send + Sync {
     ///
     /// # Errors
     /// They could not be listed whole, or the provider listed others than those asked for.
-    async fn groups(&self, meant: Option<&Selector>) -> Result<Vec<Group>, Failure>;
+    async fn groups(&self, meant: Option<&Selector>) -> Result<Vec<ListedGroup>, Failure>;
 
     /// Reads the expiry switch of a rule of a group.
     async fn read_switch(&self, group: &str, rule: &RuleId, way: &SwitchWay) -> SwitchSeen;

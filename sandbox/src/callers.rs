@@ -13,7 +13,7 @@ const ACCOUNT_KEY: &str = "AKIAEG";
 
 /// An identity.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Caller {
+pub struct Identity {
     /// Twelve digits.
     pub account: String,
     /// `arn:aws:iam::…:user/…`.
@@ -22,7 +22,7 @@ pub struct Caller {
     pub user_id: String,
 }
 
-impl Caller {
+impl Identity {
     /// The user `name` of an account.
     #[must_use]
     pub fn user(account: &str, name: &str) -> Self {
@@ -53,7 +53,7 @@ impl Credential {
 }
 
 /// Whose access key this is: a session's, a configured caller's, the account's that it names, or the default user's.
-pub(crate) fn caller_of(access_key: &str, world: &World, configured: &BTreeMap<String, Caller>) -> Caller {
+pub(crate) fn caller_of(access_key: &str, world: &World, configured: &BTreeMap<String, Identity>) -> Identity {
     if let Some(session) = world.session(access_key) {
         return session.caller.clone();
     }
@@ -62,7 +62,7 @@ pub(crate) fn caller_of(access_key: &str, world: &World, configured: &BTreeMap<S
     }
     let named = access_key.strip_prefix(ACCOUNT_KEY).and_then(|rest| rest.get(..12));
     let account = named.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
-    Caller::user(account.unwrap_or(DEFAULT_ACCOUNT), "sandbox")
+    Identity::user(account.unwrap_or(DEFAULT_ACCOUNT), "sandbox")
 }
 
 #[cfg(test)]
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn access_keys_name_accounts() {
-        let known = BTreeMap::from([("AKIABOB".to_owned(), Caller::user("222222222222", "bob"))]);
+        let known = BTreeMap::from([("AKIABOB".to_owned(), Identity::user("222222222222", "bob"))]);
         let account = |key| caller_of(key, &World::default(), &known).account;
         assert_eq!(account("AKIAEG111111111111ME"), "111111111111");
         assert_eq!(account("AKIAEG11111"), DEFAULT_ACCOUNT);

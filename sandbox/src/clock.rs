@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Tells the sandbox what time it is.
-pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
+pub type SandboxClock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 
 /// A clock that stands still until it is moved.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ impl HandClock {
 
     /// To hand to the sandbox.
     #[must_use]
-    pub fn clock(&self) -> Clock {
+    pub fn clock(&self) -> SandboxClock {
         let clock = self.clone();
         Arc::new(move || clock.now())
     }

@@ -1,9 +1,9 @@
 //! One request, from arrival to answer.
 
 use crate::{
-    actions::{self, Answer, Ask, Service},
+    actions::{self, ActionRequest, Answer, Service},
     call_log::{Call, CallLog},
-    callers::{self, Caller, Credential, DEFAULT_REGION},
+    callers::{self, Credential, DEFAULT_REGION, Identity},
     faults::{Fault, Faults, Script},
     ids,
     protocol::{
@@ -12,9 +12,9 @@ use crate::{
         xml::Xml,
     },
     rate_limit::Buckets,
-    settings::{Latency, Settings},
+    settings::{Latency, RegionSettings},
     state_file,
-    world::{Late, Schedule, Session, World},
+    world::{Late, RoleSession, Schedule, World},
 };
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -42,13 +42,13 @@ pub(crate) struct Signature {
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub(crate) world: World,
-    pub(crate) settings: Settings,
+    pub(crate) settings: RegionSettings,
     pub(crate) log: CallLog,
     faults: Faults,
     buckets: Buckets,
     dice: fastrand::Rng,
     seed: u64,
-    callers: BTreeMap<String, Caller>,
+    callers: BTreeMap<String, Identity>,
     file: Option<PathBuf>,
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct Engine {
 struct Passage<'a> {
     number: u64,
     region: String,
-    caller: Option<Caller>,
+    caller: Option<Identity>,
     form: &'a Form,
     fault: Option<Fault>,
     now: DateTime<Utc>,
@@ -79,8 +79,8 @@ impl Passage<'_> {
 impl Engine {
     pub(crate) fn new(
         seed: u64,
-        settings: Settings,
-        callers: BTreeMap<String, Caller>,
+        settings: RegionSettings,
+        callers: BTreeMap<String, Identity>,
         world: World,
         file: Option<PathBuf>,
     ) -> Self {
@@ -146,7 +146,7 @@ impl Engine {
         let credential = credential.ok_or_else(errors::no_credentials)?;
         let action = passage.action().to_owned();
         passage.fault = self.faults.strike(&action, &passage.region, passage.form);
-        let expired = |session: &Session| session.expires_at <= passage.now;
+        let expired = |session: &RoleSession| session.expires_at <= passage.now;
         if self.world.session(&credential.access_key).is_some_and(expired) {
             return Err(expired_for(passage.service()));
         }
@@ -193,14 +193,14 @@ impl Engine {
     /// The action itself. When the world cannot be kept in its file, it stays as it was.
     pub(crate) fn act(
         &mut self,
-        caller: &Caller,
+        caller: &Identity,
         region: &str,
         form: &Form,
         now: DateTime<Utc>,
     ) -> Result<Answer, Refusal> {
         let action = form.get("Action").unwrap_or_default();
         let stale = self.settings.stale.as_ref().filter(|stale| self.dice.f64() < stale.chance);
-        let ask = Ask { form, caller, region, settings: &self.settings, stale, seed: self.seed, now };
+        let ask = ActionRequest { form, caller, region, settings: &self.settings, stale, seed: self.seed, now };
         let before = self.file.as_ref().map(|_| self.world.clone());
         let answer = actions::perform(action, &mut self.world, &ask)?;
         if answer.effect
@@ -243,7 +243,7 @@ impl Engine {
             let Some(schedule) = self.world.remove_schedule(&key) else { continue };
             let form = form_of(&schedule);
             let role = schedule.text("/Target/RoleArn").rsplit('/').next().unwrap_or_default();
-            let caller = Caller {
+            let caller = Identity {
                 account: key.account.clone(),
                 arn: format!("arn:aws:sts::{}:assumed-role/{role}/scheduler", key.account),
                 user_id: "AROASCHEDULER:scheduler".to_owned(),

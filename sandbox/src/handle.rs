@@ -2,16 +2,16 @@
 
 use crate::{
     call_log::Call,
-    callers::{Caller, DEFAULT_ACCOUNT, DEFAULT_REGION},
-    clock::Clock,
+    callers::{DEFAULT_ACCOUNT, DEFAULT_REGION, Identity},
+    clock::SandboxClock,
     engine::Engine,
     faults::Script,
     protocol::{
         errors::{self, Refusal},
         form::Form,
     },
-    server::{self, Shared},
-    settings::Settings,
+    server::{self, SharedEngine},
+    settings::RegionSettings,
     state_file,
     world::{Group, Schedule, ScheduleKey, SecurityGroupRule},
 };
@@ -30,13 +30,13 @@ pub struct Config {
     /// Ids, latencies and chances follow from it.
     pub seed: u64,
     /// The sandbox's clock.
-    pub clock: Clock,
+    pub clock: SandboxClock,
     /// Where the state is kept; `None`: in memory.
     pub state_file: Option<PathBuf>,
     /// Whose an access key is. `AKIAEG<twelve digits>…` is a user of that account, any other key one of 123456789012.
-    pub callers: BTreeMap<String, Caller>,
+    pub callers: BTreeMap<String, Identity>,
     /// How the region is at large.
-    pub settings: Settings,
+    pub settings: RegionSettings,
     /// What goes wrong.
     pub script: Script,
 }
@@ -44,13 +44,13 @@ pub struct Config {
 impl Config {
     /// In memory, with nothing going wrong.
     #[must_use]
-    pub fn new(seed: u64, clock: Clock) -> Self {
+    pub fn new(seed: u64, clock: SandboxClock) -> Self {
         Self {
             seed,
             clock,
             state_file: None,
             callers: BTreeMap::new(),
-            settings: Settings::default(),
+            settings: RegionSettings::default(),
             script: Script::default(),
         }
     }
@@ -89,7 +89,7 @@ impl Sandbox {
         };
         let mut engine = Engine::new(seed, settings, callers, world, state_file);
         engine.run(script);
-        let shared = Shared::new(engine, clock);
+        let shared = SharedEngine::new(engine, clock);
 
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
@@ -134,7 +134,7 @@ impl HandRule {
 ///
 /// What is done by hand here is done by the group's owner, at once, without faults, and does not show in the log.
 pub struct Handle {
-    shared: Shared,
+    shared: SharedEngine,
     address: SocketAddr,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
@@ -194,7 +194,7 @@ impl Handle {
     }
 
     /// Changes how the region is at large.
-    pub fn set(&self, change: impl FnOnce(&mut Settings)) {
+    pub fn set(&self, change: impl FnOnce(&mut RegionSettings)) {
         change(&mut self.shared.engine().settings);
     }
 
@@ -301,7 +301,7 @@ impl Handle {
     ) -> Result<String, Refusal> {
         fields.push(("Action".to_owned(), action.to_owned()));
         let now = (self.shared.clock)();
-        let answer = self.landed().act(&Caller::user(account, "hand"), region, &Form::new(fields), now)?;
+        let answer = self.landed().act(&Identity::user(account, "hand"), region, &Form::new(fields), now)?;
         Ok(answer.ids.into_iter().next().unwrap_or_default())
     }
 }

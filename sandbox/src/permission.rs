@@ -25,7 +25,7 @@ pub enum Source {
 
 /// Protocol, ports and source: what makes two rules the same.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Permission {
+pub struct RulePermission {
     /// `tcp`, `udp`, `icmp`, `icmpv6`, `-1`, or a protocol number.
     pub protocol: String,
     /// From port or ICMP type; -1 where there is none.
@@ -36,7 +36,7 @@ pub struct Permission {
     pub source: Source,
 }
 
-impl Permission {
+impl RulePermission {
     /// Whether it counts towards the IPv4 quota, and whether towards the IPv6 quota (VPC User Guide, "Amazon VPC
     /// quotas": kept apart; a rule that names a group or a prefix list counts for both).
     pub(crate) fn families(&self) -> (bool, bool) {
@@ -48,7 +48,7 @@ impl Permission {
     }
 }
 
-impl fmt::Display for Permission {
+impl fmt::Display for RulePermission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let peer = match &self.source {
             Source::Cidr(cidr) => cidr.to_string(),
@@ -60,7 +60,7 @@ impl fmt::Display for Permission {
 }
 
 /// A permission and its description, as a request gives them.
-pub(crate) type Described = (Permission, Option<String>);
+pub(crate) type Described = (RulePermission, Option<String>);
 
 /// Everything that a request permits: `IpPermissions.N`, or the old form with its fields at the top (EC2 API
 /// reference, `AuthorizeSecurityGroupIngress`).
@@ -106,7 +106,7 @@ fn one(part: &Form) -> Result<Vec<Described>, Refusal> {
 }
 
 /// The permission of a `SecurityGroupRuleRequest` (`ModifySecurityGroupRules`).
-pub(crate) fn rewritten(part: &Form) -> Result<Permission, Refusal> {
+pub(crate) fn rewritten(part: &Form) -> Result<RulePermission, Refusal> {
     let source = match (part.get("CidrIpv4"), part.get("CidrIpv6"), part.get("ReferencedGroupId")) {
         (Some(v4), None, None) => cidr(v4, false)?,
         (None, Some(v6), None) => cidr(v6, true)?,
@@ -160,9 +160,9 @@ impl Ports {
         Ok(Self { protocol, from, to })
     }
 
-    fn with(self, source: Source) -> Permission {
+    fn with(self, source: Source) -> RulePermission {
         let Self { protocol, from, to } = self;
-        Permission { protocol, from, to, source }
+        RulePermission { protocol, from, to, source }
     }
 }
 

@@ -2,7 +2,7 @@
 //! back instead of closing it politely.
 
 use crate::{
-    clock::Clock,
+    clock::SandboxClock,
     engine::{Engine, Reply, Signature},
     protocol::form::Form,
 };
@@ -31,13 +31,13 @@ const STOP_GRACE: Duration = Duration::from_secs(1);
 
 /// The engine and its clock, shared by connections and handle.
 #[derive(Clone)]
-pub(crate) struct Shared {
+pub(crate) struct SharedEngine {
     engine: Arc<Mutex<Engine>>,
-    pub(crate) clock: Clock,
+    pub(crate) clock: SandboxClock,
 }
 
-impl Shared {
-    pub(crate) fn new(engine: Engine, clock: Clock) -> Self {
+impl SharedEngine {
+    pub(crate) fn new(engine: Engine, clock: SandboxClock) -> Self {
         Self { engine: Arc::new(Mutex::new(engine)), clock }
     }
 
@@ -52,7 +52,7 @@ impl Shared {
 struct Lost;
 
 /// Serves until told to stop; then requests under way get a moment.
-pub(crate) async fn serve(listener: TcpListener, shared: Shared, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn serve(listener: TcpListener, shared: SharedEngine, mut stop: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -80,7 +80,7 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     drop(stop.wait_for(|stop| *stop).await);
 }
 
-async fn serve_connection(stream: TcpStream, shared: Shared, mut stop: watch::Receiver<bool>) {
+async fn serve_connection(stream: TcpStream, shared: SharedEngine, mut stop: watch::Receiver<bool>) {
     let service = service_fn(move |request| Box::pin(answer(shared.clone(), request)));
     let mut server = http1::Builder::new();
     let server = server.timer(TokioTimer::new()).auto_date_header(false);
@@ -100,7 +100,7 @@ async fn serve_connection(stream: TcpStream, shared: Shared, mut stop: watch::Re
     }
 }
 
-async fn answer(shared: Shared, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Lost> {
+async fn answer(shared: SharedEngine, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Lost> {
     let authorization = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let signature = authorization.map(|text| Signature {
         authorization: text.to_owned(),

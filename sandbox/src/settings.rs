@@ -53,7 +53,7 @@ pub struct RateLimit {
 
 /// How the region is at large.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
+pub struct RegionSettings {
     /// Reads that lag behind writes.
     pub stale: Option<Stale>,
     /// Added to the sandbox's clock in `Date`.
@@ -73,7 +73,7 @@ pub struct Settings {
     pub unknown_group_refuses_rules: bool,
 }
 
-impl Default for Settings {
+impl Default for RegionSettings {
     fn default() -> Self {
         Self {
             stale: None,

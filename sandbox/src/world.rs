@@ -1,9 +1,9 @@
 //! The truth: groups, rules and role sessions.
 
 use crate::{
-    callers::Caller,
+    callers::Identity,
     ids,
-    permission::{Permission, Source},
+    permission::{RulePermission, Source},
     protocol::form::Form,
 };
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
@@ -47,7 +47,7 @@ pub struct SecurityGroupRule {
     /// Outbound.
     pub egress: bool,
     /// What it allows.
-    pub permission: Permission,
+    pub permission: RulePermission,
     /// For people.
     pub description: Option<String>,
     /// By key.
@@ -77,8 +77,8 @@ pub(crate) struct Removed {
 
 /// A role session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Session {
-    pub(crate) caller: Caller,
+pub(crate) struct RoleSession {
+    pub(crate) caller: Identity,
     pub(crate) expires_at: DateTime<Utc>,
 }
 
@@ -87,7 +87,7 @@ pub(crate) struct Session {
 pub(crate) struct Late {
     pub(crate) due: DateTime<Utc>,
     pub(crate) number: u64,
-    pub(crate) caller: Caller,
+    pub(crate) caller: Identity,
     pub(crate) region: String,
     pub(crate) form: Form,
 }
@@ -139,7 +139,7 @@ pub(crate) struct World {
     groups: BTreeMap<String, Group>,
     rules: BTreeMap<String, SecurityGroupRule>,
     removed: Vec<Removed>,
-    sessions: BTreeMap<String, Session>,
+    sessions: BTreeMap<String, RoleSession>,
     pub(crate) late: Vec<Late>,
     /// Schedules are not kept in the state file: nothing here outlives a demonstration.
     #[serde(skip)]
@@ -175,7 +175,7 @@ impl World {
     /// groups": "an outbound rule that allows all outbound traffic").
     pub(crate) fn add_group(&mut self, group: Group, seed: u64, now: DateTime<Utc>) {
         let everywhere = Source::Cidr(ipnet::Ipv4Net::default().into());
-        let all = Permission { protocol: "-1".to_owned(), from: -1, to: -1, source: everywhere };
+        let all = RulePermission { protocol: "-1".to_owned(), from: -1, to: -1, source: everywhere };
         let id = group.id.clone();
         self.groups.insert(id.clone(), group);
         let rule = self.new_rule(&id, all, None, Tags::new(), seed, now);
@@ -217,7 +217,7 @@ impl World {
     fn new_rule(
         &mut self,
         group: &str,
-        permission: Permission,
+        permission: RulePermission,
         description: Option<String>,
         tags: Tags,
         seed: u64,
@@ -232,7 +232,7 @@ impl World {
     pub(crate) fn add_rule(
         &mut self,
         group: &str,
-        (permission, description): (Permission, Option<String>),
+        (permission, description): (RulePermission, Option<String>),
         tags: &Tags,
         seed: u64,
         now: DateTime<Utc>,
@@ -266,11 +266,11 @@ impl World {
         self.schedules.iter()
     }
 
-    pub(crate) fn session(&self, access_key: &str) -> Option<&Session> {
+    pub(crate) fn session(&self, access_key: &str) -> Option<&RoleSession> {
         self.sessions.get(access_key)
     }
 
-    pub(crate) fn add_session(&mut self, access_key: String, session: Session) {
+    pub(crate) fn add_session(&mut self, access_key: String, session: RoleSession) {
         self.sessions.insert(access_key, session);
     }
 }

@@ -44,7 +44,7 @@ pub struct Families {
 }
 
 /// What one service said: its URL, and an address or why there is none.
-pub type Answer = (String, Result<IpAddr, String>);
+pub type EchoAnswer = (String, Result<IpAddr, String>);
 
 /// What came of both families.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ pub enum FamilyOutcome {
     /// There are different addresses, and none has enough voices: the whole start is refused, showing each answer.
     Disagree {
         /// Every answer, failures too.
-        answers: Vec<Answer>,
+        answers: Vec<EchoAnswer>,
     },
     /// Too few answers: the family is left out, with a warning.
     NotAgreed {
@@ -94,13 +94,13 @@ pub enum FamilyOutcome {
 ///
 /// A name look-up that hangs goes on in tokio's blocking pool: shut the runtime down with `shutdown_background`.
 pub async fn detect(families: Families, settings: &Detect, acceptable: Acceptable) -> Detected {
-    let surveyed = ask_families(families, settings, acceptable, Patience::UntilAgreed).await;
+    let surveyed = ask_families(families, settings, acceptable, WaitFor::UntilAgreed).await;
     Detected { v4: surveyed.v4.outcome, v6: surveyed.v6.outcome }
 }
 
 /// The same, but waits for every service's answer, for people who want to see them all.
 pub async fn survey(families: Families, settings: &Detect, acceptable: Acceptable) -> Survey {
-    ask_families(families, settings, acceptable, Patience::ForAll).await
+    ask_families(families, settings, acceptable, WaitFor::ForAll).await
 }
 
 /// Where a proxy may stand.
@@ -160,17 +160,17 @@ pub struct FamilySurvey {
     /// What came of it.
     pub outcome: FamilyOutcome,
     /// What each service said, in the order of the configuration.
-    pub answers: Vec<Answer>,
+    pub answers: Vec<EchoAnswer>,
 }
 
 /// How long to wait for the slow ones.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Patience {
+enum WaitFor {
     UntilAgreed,
     ForAll,
 }
 
-async fn ask_families(families: Families, settings: &Detect, acceptable: Acceptable, patience: Patience) -> Survey {
+async fn ask_families(families: Families, settings: &Detect, acceptable: Acceptable, patience: WaitFor) -> Survey {
     let family = |wanted: bool, version, services| {
         let services: &[Url] = if wanted { services } else { &[] };
         ask_family(version, services, settings, &acceptable, patience)
@@ -186,16 +186,16 @@ async fn ask_family(
     services: &[Url],
     settings: &Detect,
     acceptable: &Acceptable,
-    patience: Patience,
+    patience: WaitFor,
 ) -> FamilySurvey {
     if services.is_empty() {
         return FamilySurvey { outcome: FamilyOutcome::NotAsked, answers: Vec::new() };
     }
     let enough = match patience {
-        Patience::UntilAgreed => Some(settings.agree),
-        Patience::ForAll => None,
+        WaitFor::UntilAgreed => Some(settings.agree),
+        WaitFor::ForAll => None,
     };
-    let clients = Clients::new(version, settings, services);
+    let clients = FamilyClients::new(version, settings, services);
     let mut answers = collect(services, enough, |url| ask(&clients, url, version, settings.timeout)).await;
     let outcome = judge(decide(&answers, settings.agree), acceptable);
     answers.sort_by_key(|(service, _)| services.iter().position(|url| url.as_str() == service));
@@ -224,7 +224,7 @@ fn judge(outcome: FamilyOutcome, acceptable: &Acceptable) -> FamilyOutcome {
 ///
 /// With the usual `agree` of 2, "said by fewer" is a single answer.
 #[must_use]
-pub fn decide(answers: &[Answer], agree: usize) -> FamilyOutcome {
+pub fn decide(answers: &[EchoAnswer], agree: usize) -> FamilyOutcome {
     let mut camps: Vec<(IpAddr, Vec<String>)> = Vec::new();
     for (service, answer) in answers {
         let Ok(address) = answer else { continue };
@@ -243,7 +243,7 @@ pub fn decide(answers: &[Answer], agree: usize) -> FamilyOutcome {
 
 /// One answer as a line for people: `https://api.ipify.org/: 203.0.113.42`.
 #[must_use]
-pub fn describe((service, answer): &Answer) -> String {
+pub fn describe((service, answer): &EchoAnswer) -> String {
     match answer {
         Ok(address) => format!("{service}: {address}"),
         Err(why) => format!("{service}: {why}"),
@@ -252,7 +252,7 @@ pub fn describe((service, answer): &Answer) -> String {
 
 /// Asks every service at once, until as many as `enough` of them agree, all have answered or the time is up. The slow
 /// ones are then dropped.
-async fn collect<'a, F>(services: &'a [Url], enough: Option<usize>, ask: impl Fn(&'a Url) -> F) -> Vec<Answer>
+async fn collect<'a, F>(services: &'a [Url], enough: Option<usize>, ask: impl Fn(&'a Url) -> F) -> Vec<EchoAnswer>
 where
     F: Future<Output = Result<IpAddr, String>>,
 {
@@ -262,7 +262,7 @@ where
         async move { (url.to_string(), answer.await) }
     };
     let mut pending: FuturesUnordered<_> = services.iter().map(question).collect();
-    let mut answers: Vec<Answer> = Vec::new();
+    let mut answers: Vec<EchoAnswer> = Vec::new();
     while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, pending.next()).await {
         answers.push(answer);
         if enough.is_some_and(|agree| matches!(decide(&answers, agree), FamilyOutcome::Agreed { .. })) {
@@ -270,7 +270,7 @@ where
         }
     }
     let silent = services.iter().filter(|url| answers.iter().all(|(known, _)| known != url.as_str()));
-    let late: Vec<Answer> = silent.map(|url| (url.to_string(), Err(no_answer(OVERALL)))).collect();
+    let late: Vec<EchoAnswer> = silent.map(|url| (url.to_string(), Err(no_answer(OVERALL)))).collect();
     answers.extend(late);
     answers
 }
@@ -279,15 +279,15 @@ fn no_answer(within: Duration) -> String {
     format!("no answer within {} s", within.as_secs())
 }
 
-/// Clients whose every connection is of one family.
-struct Clients {
+/// FamilyClients whose every connection is of one family.
+struct FamilyClients {
     /// For plain http, which goes to this machine alone: no certificate has a part in it.
     plain: Result<Client, String>,
     /// For https; absent where no service takes it.
     trusting: Option<Result<Client, String>>,
 }
 
-impl Clients {
+impl FamilyClients {
     fn new(version: IpVersion, settings: &Detect, services: &[Url]) -> Self {
         let plain = builder(version, settings).tls_certs_only(std::iter::empty()).build();
         let trusting = services.iter().any(is_https).then(|| {
@@ -328,7 +328,7 @@ fn cannot_be_asked(error: &reqwest::Error) -> String {
     format!("cannot be asked: {}", root_cause(error))
 }
 
-async fn ask(clients: &Clients, url: &Url, version: IpVersion, timeout: Duration) -> Result<IpAddr, String> {
+async fn ask(clients: &FamilyClients, url: &Url, version: IpVersion, timeout: Duration) -> Result<IpAddr, String> {
     let failed = |error: reqwest::Error| match error {
         late if late.is_timeout() => no_answer(timeout),
         error if error.is_connect() => format!("cannot connect: {}", root_cause(&error)),

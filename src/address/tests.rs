@@ -15,11 +15,11 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-fn said(service: &str, address: &str) -> Answer {
+fn said(service: &str, address: &str) -> EchoAnswer {
     (service.to_owned(), Ok(ip(address)))
 }
 
-fn failed(service: &str) -> Answer {
+fn failed(service: &str) -> EchoAnswer {
     (service.to_owned(), Err("no answer within 3 s".to_owned()))
 }
 
@@ -31,7 +31,7 @@ fn strings(list: &[&str]) -> Vec<String> {
 fn the_table() {
     let agreed = |by: &[&str]| FamilyOutcome::Agreed { address: ip(A), by: strings(by) };
     let reasons = |lines: &[&str]| FamilyOutcome::NotAgreed { reasons: strings(lines) };
-    let disagree = |answers: &[Answer]| FamilyOutcome::Disagree { answers: answers.to_vec() };
+    let disagree = |answers: &[EchoAnswer]| FamilyOutcome::Disagree { answers: answers.to_vec() };
 
     assert_eq!(decide(&[said("a", A), said("b", A)], 2), agreed(&["a", "b"]));
     assert_eq!(decide(&[said("a", A), said("b", B), said("c", A)], 2), agreed(&["a", "c"]));

@@ -3,13 +3,13 @@
 pub use crate::checks::finding::{Finding, Level, listed, summary};
 
 use crate::{
-    address::{Answer, FamilyOutcome, FamilySurvey, Survey, describe},
+    address::{EchoAnswer, FamilyOutcome, FamilySurvey, Survey, describe},
     config::{
-        policy::SitePolicy,
+        policy::MachinePolicy,
         policy_file::PolicyError,
         settings::{Detect, Resource},
     },
-    host::lock::Holder,
+    host::lock::LockHolder,
     schedule::{install::Scheduler, scheduled::Scheduled},
     text::shell_quoted,
 };
@@ -24,14 +24,14 @@ use eg_providers::{Caller, CredentialsEnd, aws::NoCertificates};
 
 /// A process that holds the lock and gets nowhere: what closes goes past it, what opens waits.
 #[must_use]
-pub(crate) fn lock(holder: &Holder) -> Finding {
+pub(crate) fn lock(holder: &LockHolder) -> Finding {
     let message = format!("another eg ({}) {}: nothing is opened", holder.text(), holder.how());
     Finding { advice: holder.remedy(), ..Finding::bad("lock", message, "") }
 }
 
 /// What whoever administers this machine allows, and whether `[detect]` is within it; nothing where there is no policy.
 #[must_use]
-pub fn policy(found: &Result<SitePolicy, PolicyError>, detect: &Detect) -> Option<Finding> {
+pub fn policy(found: &Result<MachinePolicy, PolicyError>, detect: &Detect) -> Option<Finding> {
     match found {
         Err(error) => Some(Finding::bad("policy", format!("{error}: nothing is opened"), error.advice())),
         Ok(policy) if let Err(why) = policy.check_services(detect.of_the_user()) => {
@@ -147,7 +147,7 @@ fn scheduler(job: &JobState, shown: impl Fn(Timestamp) -> String) -> Finding {
 }
 
 /// A page instead of an address, or a redirect to one.
-fn is_portal(answers: &[Answer]) -> bool {
+fn is_portal(answers: &[EchoAnswer]) -> bool {
     answers
         .iter()
         .filter_map(|(_, answer)| answer.as_ref().err())

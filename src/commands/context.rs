@@ -3,8 +3,8 @@
 use crate::{
     cli::{Cli, Command, Global, Output, ScheduleCommand, SessionCommand, SetupCommand, StateCommand},
     config::{
-        file::{self, Files},
-        policy::SitePolicy,
+        file::{self, ConfigFiles},
+        policy::MachinePolicy,
         settings::{Chosen, Description, Resource, Selection, Settings},
     },
     error::{CommandError, Exit, Kind},
@@ -16,8 +16,8 @@ use crate::{
         trusted_file::ReadError,
     },
     reconcile::{
-        driver::{Driver, LoadCache, Policy, Request},
-        observe::Looks,
+        driver::{Driver, LoadCache, PassPolicy, Request},
+        observe::TargetReadings,
         report::{PassReport, StepOutcome, StepReport},
         rights::KnownRights,
     },
@@ -41,7 +41,7 @@ use eg_model::{
     },
     target::{OtherServices, Reach, TargetKey},
 };
-use eg_state::{Filter, LastRuns, Notice, Opening, RunKind, Store};
+use eg_state::{Filter, LastRuns, OpenNotice, OpenOptions, RunKind, Store};
 use futures_util::future::join_all;
 use std::{
     cell::{Cell, RefCell},
@@ -210,7 +210,7 @@ impl Context<'_> {
     /// The configuration. A missing file is an empty configuration, unless somebody named it.
     pub fn settings(&self) -> Result<Settings, CommandError> {
         let Located { path, named } = self.config()?;
-        let files = Files::begin();
+        let files = ConfigFiles::begin();
         match files.read(path) {
             Ok(source) => files.load(&source, path),
             Err(ReadError::Absent) if !named => Ok(Settings::default()),
@@ -268,13 +268,13 @@ impl Context<'_> {
     }
 
     /// What whoever administers this machine allows.
-    pub fn site_policy(&self) -> Result<SitePolicy, CommandError> {
+    pub fn site_policy(&self) -> Result<MachinePolicy, CommandError> {
         Ok(crate::config::policy_file::read(&self.env.policy)?)
     }
 
     /// The record, for writing; with what its opening has to tell.
     pub fn store(&self) -> Result<Store, CommandError> {
-        let opening = Opening {
+        let opening = OpenOptions {
             path: &self.state.path,
             machine: self.env.machine.as_deref(),
             new_installation: InstallationId::from_uuid(self.env.uuid()),
@@ -288,10 +288,10 @@ impl Context<'_> {
         Ok(store)
     }
 
-    fn tell(&self, notice: &Notice) {
+    fn tell(&self, notice: &OpenNotice) {
         let state = self.state.path.display();
         match notice {
-            Notice::RestoredBackup { ended } => {
+            OpenNotice::RestoredBackup { ended } => {
                 let message = match ended.len() {
                     0 => format!("{state} is a restored backup; its live sessions end"),
                     count => format!("{state} is a restored backup; its {count} live sessions were ended"),
@@ -299,20 +299,20 @@ impl Context<'_> {
                 let hint = "rules that were opened after the backup close by their own tags";
                 self.printer.warn(Code::RestoredBackup, &message, &[hint.to_owned()]);
             }
-            Notice::GuardNotWritten { error } => {
+            OpenNotice::GuardNotWritten { error } => {
                 self.printer.warn(
                     Code::Guard,
                     &format!("the guard file beside {state} cannot be written: {error}"),
                     &[],
                 );
             }
-            Notice::Unwritable { error, advice } => {
+            OpenNotice::Unwritable { error, advice } => {
                 let later = "what is closed now is put on record by the first pass that can write it".to_owned();
                 let hints: Vec<String> = advice.clone().into_iter().chain([later]).collect();
                 let message = format!("{error}; nothing is opened, closing goes on");
                 self.printer.warn(Code::Unwritable, &message, &hints);
             }
-            Notice::LostDatabase { .. } => {
+            OpenNotice::LostDatabase { .. } => {
                 let message = format!("the earlier state file {state} is gone; a new one was made");
                 let hint = "rules on record in the earlier one close by their own tags";
                 self.printer.warn(Code::LostDatabase, &message, &[hint.to_owned()]);
@@ -392,11 +392,11 @@ impl Context<'_> {
     }
 
     /// What passes may do. With a configuration or a machine's policy that cannot be used, nothing is opened.
-    pub fn driver_policy(&self, settings: Option<&Settings>) -> Policy {
+    pub fn driver_policy(&self, settings: Option<&Settings>) -> PassPolicy {
         let policy = settings.map(policy).unwrap_or_default();
         match self.site_policy() {
-            Ok(site) => Policy { site, ..policy },
-            Err(_) => Policy { open: false, ..policy },
+            Ok(site) => PassPolicy { site, ..policy },
+            Err(_) => PassPolicy { open: false, ..policy },
         }
     }
 
@@ -430,7 +430,7 @@ impl Context<'_> {
             }
             self.printer.remark(&format!("Waiting for another eg ({})...", self.zone.in_text(holder)));
         };
-        let asked = lock::Asked {
+        let asked = lock::LockRequest {
             env: self.env,
             state: &self.state.path,
             command,
@@ -447,7 +447,7 @@ impl Context<'_> {
         driver: &Driver<'_>,
         kind: RunKind,
         sessions: &[SessionId],
-        looks: Looks,
+        looks: TargetReadings,
     ) -> Result<PassReport, CommandError> {
         self.moving_pass(driver, kind, sessions, looks, Vec::new()).await
     }
@@ -458,7 +458,7 @@ impl Context<'_> {
         driver: &Driver<'_>,
         kind: RunKind,
         sessions: &[SessionId],
-        looks: Looks,
+        looks: TargetReadings,
         moves: Vec<Move>,
     ) -> Result<PassReport, CommandError> {
         let name = format!("eg session {}", kind.as_str());
@@ -495,7 +495,7 @@ impl Context<'_> {
         driver: &Driver<'_>,
         lock: &PassLock,
         request: &Request,
-        looks: Looks,
+        looks: TargetReadings,
     ) -> Result<PassReport, CommandError> {
         let waiting = waiting(&driver.store.borrow(), request.scope.as_ref())?;
         let mut pass = pin!(driver.pass(lock, request, looks));
@@ -643,14 +643,14 @@ pub fn id_digits(id: &str) -> Result<String, CommandError> {
     Err(if id == "all" { error.hint("for every session: eg session stop --all") } else { error })
 }
 
-fn policy(settings: &Settings) -> Policy {
-    Policy {
+fn policy(settings: &Settings) -> PassPolicy {
+    PassPolicy {
         open: true,
         collect: settings.reconcile.collect_expired,
         extra_tags: settings.aws.extra_tags.clone(),
         name_person: settings.aws.description == Description::Full,
         cloud_expiry: settings.aws.cloud_expiry.clone(),
-        site: SitePolicy::default(),
+        site: MachinePolicy::default(),
     }
 }
 
@@ -682,7 +682,7 @@ pub fn exit_after(session: &Session, report: &PassReport) -> Exit {
 const CLOCK_LIMIT: chrono::TimeDelta = eg_model::tags::CLOCK_TOLERANCE;
 
 /// Refuses to open or prolong by a clock that is plainly wrong: the rules would close at the wrong time.
-pub fn check_clock(looks: &Looks) -> Result<(), CommandError> {
+pub fn check_clock(looks: &TargetReadings) -> Result<(), CommandError> {
     let skews = looks.values().filter_map(|look| look.provider_time()).map(|(provider, local)| local - provider);
     match skews.max_by_key(chrono::TimeDelta::abs).filter(|skew| skew.abs() > CLOCK_LIMIT) {
         None => Ok(()),

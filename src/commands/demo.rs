@@ -6,7 +6,7 @@ use crate::{
     cli::Global,
     demo::{
         ADDRESS, OpenRule, Playground,
-        child::{self, Ended, Streams},
+        child::{self, ChildOutcome, Streams},
     },
     error::{CommandError, Exit, Kind},
     host::{env::Env, signals::Interrupt},
@@ -114,7 +114,7 @@ impl Tour<'_> {
     }
 
     /// One step of the JSON, with what is open after it.
-    fn step(&mut self, command: Option<&[&str]>, ended: Option<&Ended>) {
+    fn step(&mut self, command: Option<&[&str]>, ended: Option<&ChildOutcome>) {
         let rules: Vec<Value> = self.playground.rules().iter().map(rule_json).collect();
         self.steps.push(json!({
             "title": self.title,

@@ -15,7 +15,7 @@ use crate::{
         job::Job,
         scheduled::Scheduled,
     },
-    targets::read::{Surveyed, survey},
+    targets::read::{ResourceReading, survey},
     text::escape_controls,
     ui::{style, table::Cell},
 };
@@ -26,7 +26,7 @@ use eg_model::{
     net::{address::IpVersion, permission::Permission},
     target::{Reach, TargetKey},
 };
-use eg_providers::{Connect, Firewall, Sighting, aws::trusted_certificates};
+use eg_providers::{Connect, Firewall, ReadResult, aws::trusted_certificates};
 use eg_state::{LastRuns, Store};
 use serde_json::{Value, json};
 use std::{
@@ -46,7 +46,7 @@ pub struct DoctorArgs {}
 
 /// What the record tells; empty where it cannot be read.
 #[derive(Default)]
-struct Record {
+struct RecordFacts {
     runs: LastRuns,
     /// Since when there is a scheduled job.
     since: Option<Timestamp>,
@@ -60,7 +60,7 @@ struct Record {
 /// The runtime cannot be started.
 pub fn run(context: &Context<'_>, _args: &DoctorArgs) -> Result<Exit, CommandError> {
     let runtime = context.runtime()?;
-    let told = Told { context, findings: RefCell::default() };
+    let told = ShownFindings { context, findings: RefCell::default() };
     let stopped = runtime.block_on(async {
         let interrupt = crate::commands::context::listen()?;
         tokio::select! {
@@ -81,12 +81,12 @@ pub fn run(context: &Context<'_>, _args: &DoctorArgs) -> Result<Exit, CommandErr
 }
 
 /// The findings, each shown as soon as it is known.
-struct Told<'a> {
+struct ShownFindings<'a> {
     context: &'a Context<'a>,
     findings: RefCell<Vec<Finding>>,
 }
 
-impl Told<'_> {
+impl ShownFindings<'_> {
     fn add(&self, finding: Finding) {
         self.context.printer.result(&text(&finding));
         self.findings.borrow_mut().push(finding);
@@ -132,7 +132,7 @@ pub(super) fn text(finding: &Finding) -> String {
     finding.advice.iter().fold(line, |text, advice| text + &format!("    {}\n", escape_controls(advice)))
 }
 
-async fn examine(context: &Context<'_>, told: &Told<'_>) {
+async fn examine(context: &Context<'_>, told: &ShownFindings<'_>) {
     let settings = context.settings();
     told.add(configuration(context, settings.as_ref()));
     let settings = settings.unwrap_or_default();
@@ -183,7 +183,7 @@ fn configuration(context: &Context<'_>, settings: Result<&Settings, &CommandErro
     }
 }
 
-fn state(context: &Context<'_>) -> (Finding, Record) {
+fn state(context: &Context<'_>) -> (Finding, RecordFacts) {
     let path = &context.state.path;
     let shown = path.display();
     let machine = context.env.machine.as_deref();
@@ -203,7 +203,7 @@ fn state(context: &Context<'_>) -> (Finding, Record) {
     let store = context.store_for_reading().ok().flatten();
     let record = store.and_then(|store| {
         let (runs, used) = (store.last_runs().ok()?, context.used_targets(&store).ok()?);
-        Some(Record { runs, since: store.scheduled_since().ok().flatten(), used })
+        Some(RecordFacts { runs, since: store.scheduled_since().ok().flatten(), used })
     });
     (finding, record.unwrap_or_default())
 }
@@ -212,7 +212,7 @@ fn counted(rules: usize) -> String {
     if rules == 1 { "1 rule".to_owned() } else { format!("{rules} rules") }
 }
 
-fn scheduled(context: &Context<'_>, settings: &Settings, record: &Record) -> Finding {
+fn scheduled(context: &Context<'_>, settings: &Settings, record: &RecordFacts) -> Finding {
     let scheduled = Scheduled::ask(context.env, context.config().ok(), &context.state, &record.runs, record.since);
     let job = context.config().ok().and_then(|config| Job::new(context.env, config, &context.state).ok());
     let found = job.and_then(|job| install::find(context.env, &job));
@@ -256,10 +256,10 @@ async fn detection(context: &Context<'_>, settings: &Settings) -> Vec<Finding> {
 struct Cloud<'a> {
     context: &'a Context<'a>,
     settings: &'a Settings,
-    record: &'a Record,
+    record: &'a RecordFacts,
     aws: &'a dyn Connect,
-    seen: &'a [Surveyed<'a>],
-    told: &'a Told<'a>,
+    seen: &'a [ResourceReading<'a>],
+    told: &'a ShownFindings<'a>,
 }
 
 impl Cloud<'_> {
@@ -289,10 +289,10 @@ impl Cloud<'_> {
         self.told.all(clock(&self.skews()));
     }
 
-    async fn caller(&self, one: &Surveyed<'_>, way: &Reach) -> Finding {
+    async fn caller(&self, one: &ResourceReading<'_>, way: &Reach) -> Finding {
         let Some(firewall) = &one.firewall else {
             return match &one.sighting {
-                Sighting::Unavailable(failure) => unreadable_group(&one.resource.name, failure).about(one.resource),
+                ReadResult::Unavailable(failure) => unreadable_group(&one.resource.name, failure).about(one.resource),
                 _ => Finding::bad("credentials", "there is no way to the provider", "check the configuration"),
             };
         };
@@ -310,15 +310,15 @@ impl Cloud<'_> {
         credentials(&used, &caller, &end, now, usual, |at: Timestamp| self.context.zone.format(at))
     }
 
-    async fn group(&self, one: &Surveyed<'_>) -> Vec<Finding> {
+    async fn group(&self, one: &ResourceReading<'_>) -> Vec<Finding> {
         let (name, target) = (&one.resource.name, &one.reach.target);
         match &one.sighting {
-            Sighting::Unavailable(failure) => vec![unreadable_group(name, failure).about(one.resource)],
-            Sighting::NotFound { caller } => {
+            ReadResult::Unavailable(failure) => vec![unreadable_group(name, failure).about(one.resource)],
+            ReadResult::NotFound { caller } => {
                 let elsewhere = self.elsewhere(&one.reach).await;
                 vec![missing_group(name, &target.id, &target.region, &caller.account, &elsewhere).about(one.resource)]
             }
-            Sighting::Complete(reading) => {
+            ReadResult::Complete(reading) => {
                 let rules = reading.rules.len() + reading.other_ingress;
                 let found = Finding::good("group", format!("{name}: {target}, {}", counted(rules)));
                 let mut findings = vec![found.about(one.resource)];
@@ -331,7 +331,7 @@ impl Cloud<'_> {
     }
 
     /// A switch that no rule has is asked for: that it is absent is as good an answer as any.
-    async fn cloud_expiry(&self, one: &Surveyed<'_>) -> Option<Finding> {
+    async fn cloud_expiry(&self, one: &ResourceReading<'_>) -> Option<Finding> {
         let expiry = self.settings.aws.cloud_expiry.as_ref()?;
         let firewall = one.firewall.as_ref()?;
         let account = firewall.caller().await.ok()?.account;
@@ -346,7 +346,7 @@ impl Cloud<'_> {
         Some(cloud_expiry(&place, Some(&way), read))
     }
 
-    async fn permissions(&self, one: &Surveyed<'_>, firewall: &Arc<dyn Firewall>) -> Vec<Finding> {
+    async fn permissions(&self, one: &ResourceReading<'_>, firewall: &Arc<dyn Firewall>) -> Vec<Finding> {
         let v6_only = !one.resource.families.contains(&IpVersion::V4);
         // Which address does not matter: only the family is asked with (see `Firewall::rights`).
         let host: IpAddr = if v6_only { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
@@ -368,7 +368,7 @@ impl Cloud<'_> {
             there.target.region.clone_from(&region);
             let Ok(firewall) = self.aws.connect(&there).await else { continue };
             let seen = firewall.observe(&BTreeSet::from([there.target.clone()])).await;
-            if matches!(seen.get(&there.target), Some(Sighting::Complete(_))) {
+            if matches!(seen.get(&there.target), Some(ReadResult::Complete(_))) {
                 return Elsewhere { account, region: Some(region) };
             }
         }
@@ -376,9 +376,9 @@ impl Cloud<'_> {
     }
 
     fn skews(&self) -> Vec<chrono::TimeDelta> {
-        let skew = |one: &Surveyed<'_>| match &one.sighting {
-            Sighting::Complete(reading) => Some(reading.read_at - reading.provider_time?),
-            Sighting::NotFound { .. } | Sighting::Unavailable(_) => None,
+        let skew = |one: &ResourceReading<'_>| match &one.sighting {
+            ReadResult::Complete(reading) => Some(reading.read_at - reading.provider_time?),
+            ReadResult::NotFound { .. } | ReadResult::Unavailable(_) => None,
         };
         self.seen.iter().filter_map(skew).collect()
     }

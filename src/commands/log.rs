@@ -126,7 +126,7 @@ impl Trail<'_> {
         }
     }
 
-    fn show(&mut self, entries: &[Entry]) -> Result<(), CommandError> {
+    fn show(&mut self, entries: &[LogEntry]) -> Result<(), CommandError> {
         let printer = self.context.printer;
         match self.context.global.output {
             Output::Csv => printer.verbatim(&csv(entries, !std::mem::replace(&mut self.headed, true))?),
@@ -144,7 +144,7 @@ impl Trail<'_> {
         Ok(())
     }
 
-    fn entries(&self, store: &Store, events: Vec<Event>) -> Result<Vec<Entry>, CommandError> {
+    fn entries(&self, store: &Store, events: Vec<Event>) -> Result<Vec<LogEntry>, CommandError> {
         let sessions = store.sessions(&Filter { statuses: None, limit: None })?.sessions;
         let by_id: BTreeMap<SessionId, &Session> = sessions.iter().map(|session| (session.id, session)).collect();
         // Oldest first, so that the newest name of a target wins.
@@ -155,7 +155,7 @@ impl Trail<'_> {
             let whole = self.context.global.output != Output::Table || self.context.global.verbose > 0;
             (whole || is_telling(event.kind)) && self.session.as_ref().is_none_or(|session| concerns(event, session))
         };
-        let entry = |event: Event| Entry {
+        let entry = |event: Event| LogEntry {
             user: event.session.and_then(|id| by_id.get(&id)).map(|s| (s.user_name.clone(), s.user_email.clone())),
             resource: event.target.as_ref().and_then(|target| names.get(target)).map(|name| (*name).clone()),
             command: event.run.and_then(|run| runs.get(&run)).copied(),
@@ -172,7 +172,7 @@ impl Trail<'_> {
     }
 
     /// What went wrong stands under its row.
-    fn row(&self, table: &mut Table, entry: &Entry) {
+    fn row(&self, table: &mut Table, entry: &LogEntry) {
         let (event, zone) = (&entry.event, &self.context.zone);
         let or_dash = |text: Option<String>| Cell::new(text.unwrap_or_else(|| "-".to_owned()));
         let target = || event.target.as_ref().map(|target| target.id.clone());
@@ -198,7 +198,7 @@ impl Trail<'_> {
 }
 
 /// An event, with what the record says about what it names.
-struct Entry {
+struct LogEntry {
     event: Event,
     user: Option<(String, Option<String>)>,
     resource: Option<String>,
@@ -219,13 +219,13 @@ fn concerns(event: &Event, session: &Session) -> bool {
     })
 }
 
-impl Entry {
+impl LogEntry {
     fn permission(&self) -> Option<String> {
         self.event.permission.map(|permission| format!("{} from {}", permission.ports(), permission.cidr()))
     }
 }
 
-fn entry_json(entry: &Entry) -> Value {
+fn entry_json(entry: &LogEntry) -> Value {
     let event = &entry.event;
     json!({
         "at": json::time(event.at),
@@ -263,7 +263,7 @@ const COLUMNS: [&str; 14] = [
 ];
 
 /// RFC 4180: every row ends in CRLF, absent is empty.
-fn csv(entries: &[Entry], header: bool) -> Result<String, CommandError> {
+fn csv(entries: &[LogEntry], header: bool) -> Result<String, CommandError> {
     let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
     if header {
         writer.write_record(COLUMNS).map_err(unwritten)?;

@@ -6,7 +6,7 @@ use crate::{
     demo::{ADDRESS, Playground},
     error::{CommandError, Exit},
     host::{
-        child::{self, Keys, Signals},
+        child::{self, KeyDelivery, Signals},
         env::Env,
     },
     text::shell_quoted,
@@ -119,7 +119,7 @@ impl Inside<'_> {
 
     /// Ctrl-C is the command's: one that a shell in there should get would reach it from the terminal.
     async fn run(&self, program: &OsString, args: &[OsString], signals: &mut Signals) -> Result<Exit, CommandError> {
-        child::run(self.command(program, args), signals, Keys::ReachBoth).await.map(Exit::Command)
+        child::run(self.command(program, args), signals, KeyDelivery::ReachBoth).await.map(Exit::Command)
     }
 
     fn command(&self, program: &OsString, args: &[OsString]) -> Command {

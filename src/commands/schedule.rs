@@ -47,7 +47,7 @@ pub struct InstallArgs {
 /// every scheduler that has it. For launchd it says what to do, and does nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: eg schedule remove")]
-pub struct RemoveArgs {
+pub struct ScheduleRemoveArgs {
     #[command(flatten)]
     with: With,
 }
@@ -77,7 +77,7 @@ impl With {
 /// # Errors
 /// There is no scheduler, or no place for what it takes.
 pub fn show(context: &Context<'_>, args: &ShowArgs) -> Result<Exit, CommandError> {
-    let place = Place::new(context, &args.with)?;
+    let place = JobPlace::new(context, &args.with)?;
     place.check()?;
     let installed = place.installed();
     let runs = context.store_for_reading()?.map(|store| store.last_runs()).transpose()?.unwrap_or_default();
@@ -121,7 +121,7 @@ pub fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit, Comman
         let message = format!("{}; what is on record is closed all the same, and nothing is opened", error.message);
         context.printer.warn(Code::Error(error.kind), &message, &error.hints);
     }
-    let place = Place::new(context, &args.with)?;
+    let place = JobPlace::new(context, &args.with)?;
     if place.only_printed() {
         return place.by_hand();
     }
@@ -147,7 +147,7 @@ pub fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit, Comman
 
 /// Whether this machine has a scheduler that `install` can use, and our job is not there yet.
 pub(super) fn can_install(context: &Context<'_>) -> bool {
-    let place = Place::new(context, &With::default());
+    let place = JobPlace::new(context, &With::default());
     let state = place.map(|place| (place.only_printed(), install::installed(context.env, place.scheduler, &place.job)));
     matches!(state, Ok((false, Ok(Installed::No | Installed::Outdated))))
 }
@@ -182,8 +182,8 @@ fn something_to_close(context: &Context<'_>) -> Result<bool, CommandError> {
 ///
 /// # Errors
 /// There is no scheduler, it refuses, or is one for which `eg` only prints.
-pub fn remove(context: &Context<'_>, args: &RemoveArgs) -> Result<Exit, CommandError> {
-    let place = Place::new(context, &args.with)?;
+pub fn remove(context: &Context<'_>, args: &ScheduleRemoveArgs) -> Result<Exit, CommandError> {
+    let place = JobPlace::new(context, &args.with)?;
     if place.only_printed() {
         return Err(place.removed_by_hand());
     }
@@ -225,13 +225,13 @@ fn warn_by_hand(context: &Context<'_>) {
 }
 
 /// A job and who is to run it.
-struct Place<'a> {
+struct JobPlace<'a> {
     context: &'a Context<'a>,
     scheduler: Scheduler,
     job: Job,
 }
 
-impl<'a> Place<'a> {
+impl<'a> JobPlace<'a> {
     fn new(context: &'a Context<'a>, with: &With) -> Result<Self, CommandError> {
         let job = Job::new(context.env, context.config()?, &context.state)?;
         Ok(Self { context, scheduler: with.scheduler(context, &job)?, job })

@@ -3,7 +3,7 @@
 use super::iam_policy::scope;
 use crate::commands::{context::Context, session::open::no_resources};
 use crate::{
-    cloud_expiry::{Account, ROLE_NAME},
+    cloud_expiry::{ConfiguredAccount, ROLE_NAME},
     config::settings::{DEFAULT_SCHEDULE_GROUP, Resource, Settings},
     error::{CommandError, Exit, Kind},
     iam::Scope,
@@ -61,8 +61,8 @@ fn role_name(text: &str) -> Result<String, String> {
 }
 
 /// An account, and a way into each of its regions.
-struct Found {
-    account: Account,
+struct AccountRoutes {
+    account: ConfiguredAccount,
     ways: BTreeMap<String, Reach>,
 }
 
@@ -117,11 +117,11 @@ async fn accounts(
     args: &CloudExpiryArgs,
     settings: &Settings,
     resources: &[Resource],
-) -> Result<Vec<Found>, CommandError> {
+) -> Result<Vec<AccountRoutes>, CommandError> {
     let store = context.store_for_reading().ok().flatten();
     let known = store.and_then(|store| context.used_targets(&store).ok()).unwrap_or_default();
     let connect = context.env.connect();
-    let mut found: BTreeMap<String, Found> = BTreeMap::new();
+    let mut found: BTreeMap<String, AccountRoutes> = BTreeMap::new();
     for resource in resources {
         let reach = context.reach(resource);
         let mut scope = scope(context, resource, &known);
@@ -136,9 +136,10 @@ async fn accounts(
             }
         };
         scope.account = Some(number.clone());
-        let one = found
-            .entry(number.clone())
-            .or_insert_with(|| Found { account: account(args, settings, number, &scope), ways: BTreeMap::new() });
+        let one = found.entry(number.clone()).or_insert_with(|| AccountRoutes {
+            account: account(args, settings, number, &scope),
+            ways: BTreeMap::new(),
+        });
         one.ways.entry(scope.region.clone()).or_insert(reach);
         one.account.scopes.insert(scope);
     }
@@ -150,12 +151,12 @@ fn unknown_account(resource: &str, failure: &Failure) -> CommandError {
     CommandError::new(Kind::Provider, message).hint(failure.class.advice())
 }
 
-fn account(args: &CloudExpiryArgs, settings: &Settings, number: String, scope: &Scope) -> Account {
+fn account(args: &CloudExpiryArgs, settings: &Settings, number: String, scope: &Scope) -> ConfiguredAccount {
     let expiry = settings.aws.cloud_expiry.as_ref();
     let way = expiry.and_then(|expiry| expiry.way(&number));
     let configured = way.and_then(|way| way.role_arn.split_once(":role/").map(|(_, role)| role.to_owned()));
     let group = expiry.map_or(DEFAULT_SCHEDULE_GROUP, |expiry| expiry.schedule_group.as_str());
-    Account {
+    ConfiguredAccount {
         partition: scope.partition.clone(),
         number,
         role: args.role_name.clone().or(configured).unwrap_or_else(|| ROLE_NAME.to_owned()),
@@ -165,7 +166,7 @@ fn account(args: &CloudExpiryArgs, settings: &Settings, number: String, scope: &
 }
 
 /// A template is for one account.
-fn template(context: &Context<'_>, found: &[Found]) -> Result<Exit, CommandError> {
+fn template(context: &Context<'_>, found: &[AccountRoutes]) -> Result<Exit, CommandError> {
     let [one] = found else {
         let numbers: Vec<&str> = found.iter().map(|one| one.account.number.as_str()).collect();
         let message = format!("a template is for one account; the resources are in {}", numbers.join(", "));
@@ -189,7 +190,7 @@ fn template(context: &Context<'_>, found: &[Found]) -> Result<Exit, CommandError
 }
 
 /// What came of it, and why it did not go on.
-async fn prepare(context: &Context<'_>, found: &[Found]) -> (Vec<Part>, Result<(), CommandError>) {
+async fn prepare(context: &Context<'_>, found: &[AccountRoutes]) -> (Vec<Part>, Result<(), CommandError>) {
     context.name_endpoints(found.iter().flat_map(|one| one.ways.values()));
     let connect = context.env.connect();
     let mut parts = Vec::new();
@@ -201,7 +202,7 @@ async fn prepare(context: &Context<'_>, found: &[Found]) -> (Vec<Part>, Result<(
     (parts, Ok(()))
 }
 
-async fn prepare_account(connect: &dyn Connect, one: &Found, parts: &mut Vec<Part>) -> Result<(), Failure> {
+async fn prepare_account(connect: &dyn Connect, one: &AccountRoutes, parts: &mut Vec<Part>) -> Result<(), Failure> {
     let account = &one.account;
     let part = |what: String, came: Prepared| Part { account: account.number.clone(), what, came };
     let mut role_is_made = false;
@@ -227,7 +228,7 @@ async fn prepare_account(connect: &dyn Connect, one: &Found, parts: &mut Vec<Par
     Ok(())
 }
 
-fn not_prepared(account: &Account, failure: &Failure) -> CommandError {
+fn not_prepared(account: &ConfiguredAccount, failure: &Failure) -> CommandError {
     let hint = match failure.class {
         FailureClass::Invalid => {
             "change it to what `eg setup cloud-expiry` prints (a stack: with --format cloudformation), or choose another \
@@ -262,7 +263,7 @@ fn listed(added: &BTreeSet<String>) -> Vec<&str> {
     added.iter().map(String::as_str).collect()
 }
 
-fn document(found: &[Found], parts: &[Part]) -> Value {
+fn document(found: &[AccountRoutes], parts: &[Part]) -> Value {
     let part = |part: &Part| {
         let added = match &part.came {
             Prepared::Widened(added) => listed(added),
@@ -270,7 +271,7 @@ fn document(found: &[Found], parts: &[Part]) -> Value {
         };
         json!({"what": part.what, "made": part.came == Prepared::Made, "added": added})
     };
-    let of = |account: &Account| {
+    let of = |account: &ConfiguredAccount| {
         let prepared = parts.iter().filter(|part| part.account == account.number);
         json!({
             "account": account.number,
@@ -287,7 +288,7 @@ fn document(found: &[Found], parts: &[Part]) -> Value {
     json!({"accounts": found.iter().map(|one| of(&one.account)).collect::<Vec<_>>()})
 }
 
-fn documents(account: &Account) -> String {
+fn documents(account: &ConfiguredAccount) -> String {
     let mut text = format!("Account {}\n\nThe role {}\n", account.number, account.role_arn());
     text += &format!("\ntrust policy:\n{:#}\n", account.trust());
     text += &format!("\nits one policy:\n{:#}\n", account.role_policy());
@@ -300,7 +301,7 @@ fn documents(account: &Account) -> String {
 }
 
 /// What goes into the configuration, beside the roles of other accounts that are in there.
-fn configuration(settings: &Settings, found: &[Found]) -> String {
+fn configuration(settings: &Settings, found: &[AccountRoutes]) -> String {
     let expiry = settings.aws.cloud_expiry.as_ref();
     let replaced = |arn: &String| {
         found.iter().any(|one| arn.starts_with(&format!("arn:{}:iam::{}:", one.account.partition, one.account.number)))

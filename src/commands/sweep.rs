@@ -4,7 +4,7 @@ use crate::commands::context::{environment_profile, listen, name_endpoints, runt
 use crate::{
     error::{CommandError, Exit, Kind},
     host::{env::Env, signals::Interrupt},
-    sweep::accounts::{Account, Found, Outcome, Regions, Row, Sweeper},
+    sweep::accounts::{Outcome, Regions, SweepAccount, SweepReading, SweepRow, Sweeper},
     targets::region,
     text::shell_quoted,
     ui::{printer::Printer, sweep, time::Zone, warning::Code},
@@ -15,7 +15,7 @@ use eg_model::{
     ids::InstallationId,
     sweep::{
         holders::{Holder, marked_rules},
-        judge::{Kept, Wish, owners_like},
+        judge::{KeepReason, SweepScope, owners_like},
     },
     target::{Reach, TargetKey},
     time::duration::parse_duration,
@@ -126,8 +126,8 @@ impl Sweep<'_> {
             rows: &rows,
             found: &found,
             owner: match &wish {
-                Wish::Owner { owner, .. } => Some(owner),
-                Wish::Expired { .. } => None,
+                SweepScope::Owner { owner, .. } => Some(owner),
+                SweepScope::Expired { .. } => None,
             },
             dry_run: self.only_shows(),
             now: self.env.now(),
@@ -154,7 +154,7 @@ impl Sweep<'_> {
     }
 
     /// Each set of credentials once, with its regions.
-    async fn accounts(&self) -> Result<Vec<Account>, CommandError> {
+    async fn accounts(&self) -> Result<Vec<SweepAccount>, CommandError> {
         let profiles: Vec<Option<String>> = match self.args.profile.as_slice() {
             [] => vec![environment_profile(self.env)],
             named => named.iter().cloned().map(Some).collect(),
@@ -163,7 +163,7 @@ impl Sweep<'_> {
         for profile in profiles {
             let mut reach = self.reach(profile);
             let regions = self.regions(&mut reach).await?;
-            accounts.push(Account { reach, regions });
+            accounts.push(SweepAccount { reach, regions });
         }
         Ok(accounts)
     }
@@ -192,16 +192,16 @@ impl Sweep<'_> {
         way_to(self.env, TargetKey::new(PROVIDER, SECURITY_GROUP, "", ""), profile)
     }
 
-    fn wish(&self, found: &Found) -> Result<Wish, CommandError> {
+    fn wish(&self, found: &SweepReading) -> Result<SweepScope, CommandError> {
         let Some(asked) = &self.args.owner else {
-            return Ok(Wish::Expired { older_than: self.args.older_than.unwrap_or_default() });
+            return Ok(SweepScope::Expired { older_than: self.args.older_than.unwrap_or_default() });
         };
         let rules =
             found.groups.iter().map(|group| marked_rules(&group.target.id, &group.reading, None, &BTreeSet::new()));
         let rules: Vec<_> = rules.flatten().collect();
         let mut like = owners_like(&rules, asked);
         match (like.pop_first(), like.is_empty()) {
-            (Some(owner), true) => Ok(Wish::Owner { owner, even_if_held: self.args.even_if_held }),
+            (Some(owner), true) => Ok(SweepScope::Owner { owner, even_if_held: self.args.even_if_held }),
             (Some(first), false) => {
                 let ids: Vec<String> = std::iter::once(first).chain(like).map(|id| id.to_string()).collect();
                 let message = format!("\"{asked}\" fits {} installations: {}", ids.len(), ids.join(", "));
@@ -216,7 +216,7 @@ impl Sweep<'_> {
     }
 
     /// What could not be read is never empty, so it is always said.
-    fn tell_unread(&self, found: &Found) {
+    fn tell_unread(&self, found: &SweepReading) {
         for unread in &found.unread {
             let message = format!("{} cannot be read: {}", sweep::name(unread), unread.failure);
             self.printer.warn(Code::NotRead, &message, &[advice(unread.failure.class).to_owned()]);
@@ -224,8 +224,8 @@ impl Sweep<'_> {
     }
 
     /// Why something that is due is still open; each reason once.
-    fn tell_rows(&self, rows: &[Row]) {
-        if rows.iter().any(|row| row.swept.kept == Some(Kept::Clock)) {
+    fn tell_rows(&self, rows: &[SweepRow]) {
+        if rows.iter().any(|row| row.swept.kept == Some(KeepReason::Clock)) {
             let message = "this machine's clock and the provider's differ, or the provider did not tell its time: what \
                            has expired is left alone";
             self.printer.warn(Code::Clock, message, &["set the clock, then run eg sweep again".to_owned()]);
@@ -253,7 +253,7 @@ impl Sweep<'_> {
 
 impl Sweep<'_> {
     /// What was to go with its owner and stays open, who holds it, and once, what closes it all the same.
-    fn tell_survivors(&self, rows: &[Row]) {
+    fn tell_survivors(&self, rows: &[SweepRow]) {
         let mut told = false;
         for row in rows.iter().filter(|row| row.outlives_owner()) {
             let hint = row.still_held_by.first().filter(|_| !told).map(|holder| self.even_if_held(holder));
@@ -304,15 +304,15 @@ fn advice(class: FailureClass) -> &'static str {
 /// | nothing could be read; or all that was due was refused | 1 |
 /// | some of it could not be read, is not known to be closed, or would be closed (`--dry-run`) | 3 |
 /// | something of the owner's stays open because another holds it, or because its marks do not fit | 3 |
-fn exit(found: &Found, rows: &[Row]) -> Exit {
+fn exit(found: &SweepReading, rows: &[SweepRow]) -> Exit {
     let outcomes: Vec<&Outcome> = rows.iter().filter_map(|row| row.outcome.as_ref()).collect();
     let refused = |outcome: &&Outcome| matches!(outcome, Outcome::Refused(_));
-    let kept_by_clock = rows.iter().any(|row| row.swept.kept == Some(Kept::Clock));
+    let kept_by_clock = rows.iter().any(|row| row.swept.kept == Some(KeepReason::Clock));
     if found.places.is_empty() || (!outcomes.is_empty() && outcomes.iter().all(refused)) {
         return Exit::Failed;
     }
     let open = outcomes.iter().any(|outcome| outcome.is_open() || **outcome == Outcome::Planned);
-    let outlived = rows.iter().any(Row::outlives_owner);
+    let outlived = rows.iter().any(SweepRow::outlives_owner);
     if open || kept_by_clock || outlived || !found.unread.is_empty() { Exit::Partial } else { Exit::Done }
 }
 

@@ -3,7 +3,7 @@
 use crate::commands::{context::Context, session::open::no_resources};
 use crate::{
     error::{CommandError, Exit},
-    targets::read::{Surveyed, survey},
+    targets::read::{ResourceReading, survey},
     ui::{
         holder, json,
         table::{Cell, Table},
@@ -17,7 +17,7 @@ use eg_model::{
     tags::Fit,
     target::TargetKey,
 };
-use eg_providers::Sighting;
+use eg_providers::ReadResult;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -52,7 +52,7 @@ pub fn run(context: &Context<'_>, _args: &WhoArgs) -> Result<Exit, CommandError>
     let (settings, unknown) = runtime.block_on(context.expanded(&settings));
     let seen = runtime.block_on(survey(&settings, aws.as_ref(), |resource| context.reach(resource)));
     runtime.shutdown_background();
-    let looks: Vec<Look<'_>> = looks(&seen, &us);
+    let looks: Vec<WhoTarget<'_>> = looks(&seen, &us);
     let printer = context.printer;
     printer.json(&as_json(&looks, &unknown));
     if looks.iter().any(|look| matches!(&look.found, Ok(rules) if !rules.is_empty())) {
@@ -83,15 +83,15 @@ fn us(context: &Context<'_>) -> Result<Us, CommandError> {
 }
 
 /// One target: its marked rules, or why they are not known and what to do about it.
-struct Look<'a> {
-    surveyed: &'a Surveyed<'a>,
+struct WhoTarget<'a> {
+    surveyed: &'a ResourceReading<'a>,
     found: Result<Vec<MarkedRule>, (String, &'static str)>,
 }
 
 /// Each target once, however many resources name it: where the credentials of one may not look, another's may.
-fn looks<'a>(seen: &'a [Surveyed<'a>], us: &Us) -> Vec<Look<'a>> {
-    let whole = |one: &Surveyed<'_>| matches!(one.sighting, Sighting::Complete(_));
-    let mut best: Vec<&Surveyed<'_>> = Vec::new();
+fn looks<'a>(seen: &'a [ResourceReading<'a>], us: &Us) -> Vec<WhoTarget<'a>> {
+    let whole = |one: &ResourceReading<'_>| matches!(one.sighting, ReadResult::Complete(_));
+    let mut best: Vec<&ResourceReading<'_>> = Vec::new();
     for one in seen {
         match best.iter_mut().find(|known| known.reach.target == one.reach.target) {
             None => best.push(one),
@@ -99,25 +99,25 @@ fn looks<'a>(seen: &'a [Surveyed<'a>], us: &Us) -> Vec<Look<'a>> {
             Some(_) => {}
         }
     }
-    best.into_iter().map(|surveyed| Look { surveyed, found: found(surveyed, us) }).collect()
+    best.into_iter().map(|surveyed| WhoTarget { surveyed, found: found(surveyed, us) }).collect()
 }
 
-fn found(surveyed: &Surveyed<'_>, us: &Us) -> Result<Vec<MarkedRule>, (String, &'static str)> {
+fn found(surveyed: &ResourceReading<'_>, us: &Us) -> Result<Vec<MarkedRule>, (String, &'static str)> {
     let target = &surveyed.reach.target;
     match &surveyed.sighting {
-        Sighting::Complete(reading) => {
+        ReadResult::Complete(reading) => {
             let ours = us.rules.iter().filter(|(key, _)| key == target).map(|(_, rule)| rule.clone()).collect();
             Ok(marked_rules(&target.id, reading, us.installation.as_ref(), &ours))
         }
-        Sighting::NotFound { caller } => Err((
+        ReadResult::NotFound { caller } => Err((
             format!("account {} has no {target}", caller.account),
             "check the resource's id, region and profile, or ask: eg doctor",
         )),
-        Sighting::Unavailable(failure) => Err((failure.to_string(), failure.class.advice())),
+        ReadResult::Unavailable(failure) => Err((failure.to_string(), failure.class.advice())),
     }
 }
 
-fn exit(looks: &[Look<'_>], not_looked_up: usize) -> Exit {
+fn exit(looks: &[WhoTarget<'_>], not_looked_up: usize) -> Exit {
     let unknown = looks.iter().filter(|look| look.found.is_err()).count() + not_looked_up;
     match unknown {
         0 => Exit::Done,
@@ -126,7 +126,7 @@ fn exit(looks: &[Look<'_>], not_looked_up: usize) -> Exit {
     }
 }
 
-fn table(looks: &[Look<'_>], zone: &Zone, columns: Option<usize>) -> String {
+fn table(looks: &[WhoTarget<'_>], zone: &Zone, columns: Option<usize>) -> String {
     let mut table = Table::new(["RESOURCE", "PERMISSION", "RULE", "SESSION", "HOLDER", "UNTIL"]);
     for look in looks {
         for rule in look.found.iter().flatten() {
@@ -168,7 +168,7 @@ fn fit_note(fit: Fit) -> Option<String> {
     }
 }
 
-fn as_json(looks: &[Look<'_>], not_looked_up: &[(String, CommandError)]) -> Value {
+fn as_json(looks: &[WhoTarget<'_>], not_looked_up: &[(String, CommandError)]) -> Value {
     let rules = looks.iter().flat_map(|look| look.found.iter().flatten().map(move |rule| rule_json(look, rule)));
     let unknown = looks.iter().filter_map(|look| {
         let target = &look.surveyed.reach.target;
@@ -186,7 +186,7 @@ fn as_json(looks: &[Look<'_>], not_looked_up: &[(String, CommandError)]) -> Valu
     json!({"rules": rules.collect::<Vec<_>>(), "unavailable": unknown.chain(nowhere).collect::<Vec<_>>()})
 }
 
-fn rule_json(look: &Look<'_>, rule: &MarkedRule) -> Value {
+fn rule_json(look: &WhoTarget<'_>, rule: &MarkedRule) -> Value {
     let target = &look.surveyed.reach.target;
     let holder = |holder: &Holder| {
         json!({

@@ -5,7 +5,7 @@ use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, RawString,
 
 /// A `[[resource]]` to be written. What is absent is not written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Entry {
+pub struct NewResource {
     /// `name`.
     pub name: String,
     /// `id`.
@@ -30,7 +30,7 @@ pub struct Entry {
     pub groups: Vec<String>,
 }
 
-impl Entry {
+impl NewResource {
     /// Keys and values, in the order in which people read them.
     fn values(&self) -> Vec<(&'static str, Value)> {
         let text = |key, found: &Option<String>| found.as_ref().map(|text| (key, Value::from(text.as_str())));
@@ -62,7 +62,7 @@ impl Entry {
 ///
 /// # Errors
 /// The text is not TOML.
-pub fn add(text: &str, entry: &Entry) -> Result<String, TomlError> {
+pub fn add(text: &str, entry: &NewResource) -> Result<String, TomlError> {
     let mut document: DocumentMut = text.parse()?;
     if let Some(list) = document.get_mut("resource").and_then(Item::as_array_mut) {
         // `resource = [{ … }]` means the same; it stays as somebody wrote it.
@@ -201,13 +201,13 @@ mod tests {
                         ports = [ \"tcp/22\" ]\n\n# the second\n[[resource]]\nname = \"b\" # bee\nid = \"sg-2\"\n\n[aws]\n\
                         description = \"full\"\n# the end\n";
 
-    fn entry() -> Entry {
-        Entry {
+    fn entry() -> NewResource {
+        NewResource {
             name: "c \"x\"".to_owned(),
             id: Some("sg-3".to_owned()),
             region: Some("eu-west-1".to_owned()),
             ports: vec!["tcp/22".to_owned(), "icmp".to_owned()],
-            ..Entry::default()
+            ..NewResource::default()
         }
     }
 
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn groups_by_name_and_tag() {
-        let entry = Entry {
+        let entry = NewResource {
             name: "d".to_owned(),
             group_name: Some("prod-*".to_owned()),
             tags: BTreeMap::from([("env".to_owned(), "prod".to_owned()), ("a b".to_owned(), "c".to_owned())]),
@@ -233,7 +233,7 @@ mod tests {
             external_id: Some("e".to_owned()),
             families: vec!["ipv4".to_owned()],
             groups: vec!["l".to_owned()],
-            ..Entry::default()
+            ..NewResource::default()
         };
         assert_eq!(
             add("", &entry).unwrap(),

@@ -2,9 +2,9 @@
 //! has been read as a configuration; whatever fails before leaves the old one.
 
 use crate::{
-    config::settings::{Settings, SettingsError, Source, Unread},
+    config::settings::{Settings, SettingsError, SourceFile, UnreadFile},
     error::{CommandError, Kind},
-    host::trusted_file::{self, Owner, ReadError, Wanted},
+    host::trusted_file::{self, Owner, ReadError, TrustRule},
 };
 use std::{
     fs::{self, File, Permissions},
@@ -17,11 +17,11 @@ use tempfile::NamedTempFile;
 
 /// The files of one configuration, which are read within [`trusted_file::MAX_TIME`] in all.
 #[derive(Clone, Copy, Debug)]
-pub struct Files {
+pub struct ConfigFiles {
     begun: Instant,
 }
 
-impl Files {
+impl ConfigFiles {
     /// From now on.
     #[must_use]
     pub fn begin() -> Self {
@@ -32,25 +32,25 @@ impl Files {
     ///
     /// # Errors
     /// As for [`trusted_file::read`].
-    pub fn read(self, path: &Path) -> Result<Source, ReadError> {
+    pub fn read(self, path: &Path) -> Result<SourceFile, ReadError> {
         self.read_as(path, true)
     }
 
-    fn read_as(self, path: &Path, pipe: bool) -> Result<Source, ReadError> {
-        let found = trusted_file::read(path, Wanted { owner: Owner::User, pipe }, self.begun)?;
-        Ok(Source { text: found.text, real: found.real })
+    fn read_as(self, path: &Path, pipe: bool) -> Result<SourceFile, ReadError> {
+        let found = trusted_file::read(path, TrustRule { owner: Owner::User, pipe }, self.begun)?;
+        Ok(SourceFile { text: found.text, real: found.real })
     }
 
-    fn include(self, path: &Path) -> Result<Source, Unread> {
+    fn include(self, path: &Path) -> Result<SourceFile, UnreadFile> {
         self.read_as(path, false)
-            .map_err(|error| Unread { mend: error.mend().map(str::to_owned), why: error.to_string() })
+            .map_err(|error| UnreadFile { mend: error.mend().map(str::to_owned), why: error.to_string() })
     }
 
     /// Reads what a file says, and the files that it includes.
     ///
     /// # Errors
     /// As for [`Settings::load`].
-    pub fn load(self, source: &Source, file: &Path) -> Result<Settings, CommandError> {
+    pub fn load(self, source: &SourceFile, file: &Path) -> Result<Settings, CommandError> {
         Settings::load(source, file, &|path| self.include(path)).map_err(not_valid)
     }
 }
@@ -91,7 +91,7 @@ pub enum Over<'a> {
 
 /// A text that is to take the place of a file of the configuration.
 #[derive(Clone, Copy, Debug)]
-pub struct Change<'a> {
+pub struct FileChange<'a> {
     /// The configuration.
     pub main: &'a Path,
     /// The file: the configuration itself, or one that it includes.
@@ -102,7 +102,7 @@ pub struct Change<'a> {
     pub over: Over<'a>,
 }
 
-impl Change<'_> {
+impl FileChange<'_> {
     /// Checks the new text as a configuration, then puts it in place.
     ///
     /// # Errors
@@ -122,11 +122,12 @@ impl Change<'_> {
     fn check(&self) -> Result<(), CommandError> {
         // What others could replace would be refused when it is read.
         trusted_file::check_place(self.file).map_err(|error| unreadable(self.file, &error))?;
-        let files = Files::begin();
+        let files = ConfigFiles::begin();
         let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let changed = real(self.file);
-        let new =
-            |path: &Path| (real(path) == changed).then(|| Source { text: self.text.to_owned(), real: changed.clone() });
+        let new = |path: &Path| {
+            (real(path) == changed).then(|| SourceFile { text: self.text.to_owned(), real: changed.clone() })
+        };
         let main = match new(self.main) {
             Some(source) => source,
             None => files.read(self.main).map_err(|error| unreadable(self.main, &error))?,
@@ -185,8 +186,8 @@ mod tests {
     const GOOD: &str =
         "[[resource]]\nname = \"a\"\nid = \"sg-0abc123def4567890\"\nregion = \"eu-west-1\"\nports = [\"tcp/22\"]\n";
 
-    fn change<'a>(file: &'a Path, text: &'a str) -> Change<'a> {
-        Change { main: file, file, text, over: Over::Anything }
+    fn change<'a>(file: &'a Path, text: &'a str) -> FileChange<'a> {
+        FileChange { main: file, file, text, over: Over::Anything }
     }
 
     fn mode(path: &Path) -> u32 {
@@ -254,7 +255,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.toml");
         fs::write(&path, "# old\n").unwrap();
-        let error = Change { over: Over::Nothing, ..change(&path, GOOD) }.make().unwrap_err();
+        let error = FileChange { over: Over::Nothing, ..change(&path, GOOD) }.make().unwrap_err();
         assert!(error.message.ends_with("config.toml is there already; it was not changed"), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "# old\n");
     }
@@ -264,10 +265,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.toml");
         fs::write(&path, "# theirs\n").unwrap();
-        let error = Change { over: Over::Text("# old\n"), ..change(&path, GOOD) }.make().unwrap_err();
+        let error = FileChange { over: Over::Text("# old\n"), ..change(&path, GOOD) }.make().unwrap_err();
         assert!(error.message.ends_with("somebody has changed it meanwhile; try again"), "{error}");
         assert_eq!((fs::read_to_string(&path).unwrap().as_str(), names(dir.path()).len()), ("# theirs\n", 1));
-        Change { over: Over::Text("# theirs\n"), ..change(&path, GOOD) }.make().unwrap();
+        FileChange { over: Over::Text("# theirs\n"), ..change(&path, GOOD) }.make().unwrap();
     }
 
     /// proc_locks(5). Elsewhere than on Linux nobody is seen.
@@ -286,7 +287,7 @@ mod tests {
         let other = File::open(dir.path()).unwrap();
         other.lock().unwrap();
         let error = std::thread::scope(|scope| {
-            let edit = scope.spawn(|| Change { over: Over::Text("# old\n"), ..change(&path, GOOD) }.make());
+            let edit = scope.spawn(|| FileChange { over: Over::Text("# old\n"), ..change(&path, GOOD) }.make());
             let seen = || edit.is_finished() || somebody_waits_for(dir.path());
             // Not for ever: some file systems have other inodes there.
             (0..10_000).take_while(|_| !seen()).for_each(|_| std::thread::yield_now());
@@ -306,10 +307,10 @@ mod tests {
         fs::write(&main, &text).unwrap();
         fs::write(&team, "").unwrap();
         let other = GOOD.replace("\"a\"", "\"b\"");
-        let change = Change { main: &main, file: &team, text: &other, over: Over::Text("") };
+        let change = FileChange { main: &main, file: &team, text: &other, over: Over::Text("") };
         change.make().unwrap();
         assert_eq!(fs::read_to_string(&team).unwrap(), other);
-        let error = Change { text: GOOD, over: Over::Anything, ..change }.make().unwrap_err();
+        let error = FileChange { text: GOOD, over: Over::Anything, ..change }.make().unwrap_err();
         assert!(error.message.contains("\"a\" is the name of two resources"), "{error}");
         assert_eq!((fs::read_to_string(&team).unwrap(), fs::read_to_string(&main).unwrap()), (other, text));
     }

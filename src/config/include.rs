@@ -1,13 +1,13 @@
 //! One configuration out of a file and the files that it includes.
 
 use crate::config::{
-    sections::{self, Entry, Keys},
+    sections::{self, ResourceEntry, SharedKeys},
     settings::{
-        AWS_KEYS, CLOUD_EXPIRY_KEYS, DEFAULTS_KEYS, DETECT_KEYS, Fault, INCLUDED_KEYS, MAX_FILES, MAX_LEVELS,
-        NOTIFY_KEYS, Place, RECONCILE_KEYS, RESOURCE_KEYS, ROOT_KEYS, Reader, Resource, SESSION_KEYS, Selection,
-        Settings, SettingsError, Source, USER_KEYS, locate, table,
+        AWS_KEYS, CLOUD_EXPIRY_KEYS, DEFAULTS_KEYS, DETECT_KEYS, INCLUDED_KEYS, MAX_FILES, MAX_LEVELS, NOTIFY_KEYS,
+        RECONCILE_KEYS, RESOURCE_KEYS, ROOT_KEYS, Reader, Resource, SESSION_KEYS, Selection, Settings, SettingsError,
+        SourceFile, SourceLine, SpannedError, USER_KEYS, locate, table,
     },
-    toml::{At, Section},
+    toml::{At, TomlSection},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +16,7 @@ use std::{
 
 const FILES: &str = "a list of files, relative to this one, as in [\"team.toml\"]";
 
-pub(super) fn gather(source: &Source, file: &Path, read: &Reader<'_>) -> Result<Settings, SettingsError> {
+pub(super) fn gather(source: &SourceFile, file: &Path, read: &Reader<'_>) -> Result<Settings, SettingsError> {
     let mut gathering = Gathering {
         read,
         settings: Settings::default(),
@@ -24,7 +24,7 @@ pub(super) fn gather(source: &Source, file: &Path, read: &Reader<'_>) -> Result<
         open: Vec::new(),
         known: BTreeSet::new(),
     };
-    gathering.file(source, file, &Keys::default())?;
+    gathering.file(source, file, &SharedKeys::default())?;
     let mut settings = gathering.settings;
     // Whatever directory `eg` is run in, one configuration runs one command.
     if let Some(program) = settings.notify.as_mut().and_then(|notify| notify.command.first_mut()) {
@@ -51,14 +51,14 @@ struct Gathering<'r> {
 }
 
 /// What a file says beside what goes into the settings at once.
-struct Rest {
-    defaults: Keys,
-    entries: Vec<(At<String>, Entry)>,
+struct ParsedFile {
+    defaults: SharedKeys,
+    entries: Vec<(At<String>, ResourceEntry)>,
     includes: Vec<At<String>>,
 }
 
 impl Gathering<'_> {
-    fn file(&mut self, source: &Source, file: &Path, outer: &Keys) -> Result<(), SettingsError> {
+    fn file(&mut self, source: &SourceFile, file: &Path, outer: &SharedKeys) -> Result<(), SettingsError> {
         let at_fault = |fault| locate(&source.text, file, fault);
         let rest = self.sections(&source.text, outer).map_err(at_fault)?;
         self.known.insert(source.real.clone());
@@ -76,12 +76,12 @@ impl Gathering<'_> {
         Ok(())
     }
 
-    fn sections(&mut self, text: &str, outer: &Keys) -> Result<Rest, Fault> {
+    fn sections(&mut self, text: &str, outer: &SharedKeys) -> Result<ParsedFile, SpannedError> {
         let root = table(text)?;
         let is_main = self.open.is_empty();
         let (name, keys) = if is_main { ("the file", ROOT_KEYS) } else { ("an included file", INCLUDED_KEYS) };
-        let root = Section::new(name, 0, root.get_ref(), keys)?;
-        let child = |key: &str, name: &'static str, keys: &[&str]| Section::child(&root, key, name, keys);
+        let root = TomlSection::new(name, 0, root.get_ref(), keys)?;
+        let child = |key: &str, name: &'static str, keys: &[&str]| TomlSection::child(&root, key, name, keys);
         if is_main {
             self.settings.user = sections::user(&child("user", "[user]", USER_KEYS)?)?;
             self.settings.session = sections::session(&child("session", "[session]", SESSION_KEYS)?)?;
@@ -95,30 +95,30 @@ impl Gathering<'_> {
         let defaults = sections::keys(&child("defaults", "[defaults]", DEFAULTS_KEYS)?, outer)?;
         let entries = sections::entries(&root.tables("resource", "[[resource]]", RESOURCE_KEYS)?, &defaults)?;
         let includes = root.strings("include", FILES)?.map(|list| list.value).unwrap_or_default();
-        Ok(Rest { defaults, entries, includes })
+        Ok(ParsedFile { defaults, entries, includes })
     }
 
-    fn entry(&mut self, line: usize, file: &Path, name: At<String>, entry: Entry) -> Result<(), Fault> {
+    fn entry(&mut self, line: usize, file: &Path, name: At<String>, entry: ResourceEntry) -> Result<(), SpannedError> {
         let place = (file.to_owned(), line);
         if let Some((other, line)) = self.places.insert(name.value.clone(), place) {
             let elsewhere =
                 if other == file { String::new() } else { format!("; the other is {}:{line}", other.display()) };
             let message = format!("\"{}\" is the name of two resources{elsewhere}", name.value);
-            return Err(Fault::new(name.at, message, "a name that no other resource has"));
+            return Err(SpannedError::new(name.at, message, "a name that no other resource has"));
         }
         self.settings.files.insert(name.value, file.to_owned());
-        let place = Some(Place { file: file.to_owned(), line });
+        let place = Some(SourceLine { file: file.to_owned(), line });
         match entry {
-            Entry::Resource(resource) => self.settings.resources.push(Resource { place, ..resource }),
-            Entry::Selection(Selection { meant, like }) => {
+            ResourceEntry::Resource(resource) => self.settings.resources.push(Resource { place, ..resource }),
+            ResourceEntry::Selection(Selection { meant, like }) => {
                 self.settings.selections.push(Selection { meant, like: Resource { place, ..like } });
             }
         }
         Ok(())
     }
 
-    fn open(&self, path: &Path, include: &At<String>) -> Result<Source, Fault> {
-        let refused = |message: String| Fault::new(include.at, message, FILES);
+    fn open(&self, path: &Path, include: &At<String>) -> Result<SourceFile, SpannedError> {
+        let refused = |message: String| SpannedError::new(include.at, message, FILES);
         let shown = path.display();
         if self.open.len() >= MAX_LEVELS {
             return Err(refused(format!("{shown} is too deep: files can include each other {MAX_LEVELS} levels deep")));
@@ -128,7 +128,7 @@ impl Gathering<'_> {
         }
         let source = (self.read)(path).map_err(|error| {
             let what = if error.mend.is_some() { "is not to be trusted" } else { "cannot be read" };
-            Fault { mend: error.mend, ..refused(format!("{shown} {what}: {}", error.why)) }
+            SpannedError { mend: error.mend, ..refused(format!("{shown} {what}: {}", error.why)) }
         })?;
         if let Some(at) = self.open.iter().position(|(real, _)| *real == source.real) {
             let way: Vec<String> = self.open.iter().skip(at).map(|(_, file)| file.display().to_string()).collect();

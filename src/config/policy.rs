@@ -5,7 +5,7 @@
 use crate::config::{
     sections::{duration_of, ports, prefix_length},
     settings::{SettingsError, list, locate, table},
-    toml::{At, Fault, Section},
+    toml::{At, SpannedError, TomlSection},
 };
 use chrono::TimeDelta;
 use eg_model::{
@@ -30,7 +30,7 @@ const PATTERN: &str = "a regular expression, which a whole reason has to match";
 
 /// What may be opened here. The default is that of a machine without a policy: everything.
 #[derive(Clone, Debug)]
-pub struct SitePolicy {
+pub struct MachinePolicy {
     /// The file, where there is one.
     pub file: Option<PathBuf>,
     max_duration: Option<Written>,
@@ -47,7 +47,7 @@ struct ReasonPattern {
     whole: Regex,
 }
 
-impl Default for SitePolicy {
+impl Default for MachinePolicy {
     fn default() -> Self {
         Self {
             file: None,
@@ -63,7 +63,7 @@ impl Default for SitePolicy {
 
 /// What somebody wants to open, or to keep open for longer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Asked {
+pub struct PolicyRequest {
     /// From start to end, extensions included.
     pub duration: TimeDelta,
     /// The same as the user wrote it, if they did.
@@ -80,7 +80,7 @@ pub struct Asked {
     pub services: Vec<String>,
 }
 
-impl Asked {
+impl PolicyRequest {
     /// What a session on record has open for what it still wants. Whether its addresses were named is not on record.
     #[must_use]
     pub fn again(session: &Session) -> Self {
@@ -114,7 +114,7 @@ pub struct NotAllowed {
     pub asked: String,
 }
 
-impl SitePolicy {
+impl MachinePolicy {
     /// Reads the text of a policy; `file` is named in errors.
     ///
     /// # Errors
@@ -128,7 +128,7 @@ impl SitePolicy {
     ///
     /// # Errors
     /// The first key that does not allow it.
-    pub fn check(&self, asked: &Asked) -> Result<(), NotAllowed> {
+    pub fn check(&self, asked: &PolicyRequest) -> Result<(), NotAllowed> {
         self.check_duration(asked)?;
         self.check_ports(asked)?;
         self.check_prefixes(asked)?;
@@ -144,12 +144,12 @@ impl SitePolicy {
         if self.file.is_none() {
             return Ok(());
         }
-        self.check(&Asked {
+        self.check(&PolicyRequest {
             duration: session.expires_at - session.started_at,
             reason: session.reason.clone(),
             ports: permission.spec().map(|port| (grant.resource_name.clone(), port)).into_iter().collect(),
             prefixes: [(permission.ip_version(), permission.cidr().prefix_len())].into(),
-            ..Asked::default()
+            ..PolicyRequest::default()
         })
     }
 
@@ -157,7 +157,7 @@ impl SitePolicy {
         Err(NotAllowed { file: self.file.clone().unwrap_or_default(), key, allowed, asked })
     }
 
-    fn check_duration(&self, asked: &Asked) -> Result<(), NotAllowed> {
+    fn check_duration(&self, asked: &PolicyRequest) -> Result<(), NotAllowed> {
         match self.max_duration.as_ref().filter(|max| asked.duration > max.length) {
             None => Ok(()),
             Some(max) => {
@@ -167,7 +167,7 @@ impl SitePolicy {
         }
     }
 
-    fn check_ports(&self, asked: &Asked) -> Result<(), NotAllowed> {
+    fn check_ports(&self, asked: &PolicyRequest) -> Result<(), NotAllowed> {
         let Some(allowed) = &self.ports else { return Ok(()) };
         let fits = |port: PortSpec| allowed.iter().any(|known| known.contains(port));
         match asked.ports.iter().find(|(_, port)| !fits(*port)) {
@@ -179,7 +179,7 @@ impl SitePolicy {
         }
     }
 
-    fn check_prefixes(&self, asked: &Asked) -> Result<(), NotAllowed> {
+    fn check_prefixes(&self, asked: &PolicyRequest) -> Result<(), NotAllowed> {
         for (version, length) in &asked.prefixes {
             let (key, least) = match version {
                 IpVersion::V4 => ("min_ipv4_prefix_len", self.min_ipv4_prefix_len),
@@ -192,7 +192,7 @@ impl SitePolicy {
         Ok(())
     }
 
-    fn check_reason(&self, asked: &Asked) -> Result<(), NotAllowed> {
+    fn check_reason(&self, asked: &PolicyRequest) -> Result<(), NotAllowed> {
         let Some(pattern) = &self.reason else { return Ok(()) };
         let given = asked.reason.as_deref();
         if given.is_some_and(|reason| pattern.whole.is_match(reason)) {
@@ -211,10 +211,10 @@ impl SitePolicy {
     /// # Errors
     /// It may not.
     pub fn check_services(&self, services: Vec<String>) -> Result<(), NotAllowed> {
-        self.check_explicit(&Asked { services, ..Asked::default() })
+        self.check_explicit(&PolicyRequest { services, ..PolicyRequest::default() })
     }
 
-    fn check_explicit(&self, asked: &Asked) -> Result<(), NotAllowed> {
+    fn check_explicit(&self, asked: &PolicyRequest) -> Result<(), NotAllowed> {
         let (key, only) = ("explicit_addresses", "false: only detected addresses are allowed".to_owned());
         match (self.explicit_addresses, asked.explicit.first(), asked.services.first()) {
             (true, ..) | (false, None, None) => Ok(()),
@@ -247,10 +247,10 @@ impl SitePolicy {
     }
 }
 
-fn read(text: &str) -> Result<SitePolicy, Fault> {
+fn read(text: &str) -> Result<MachinePolicy, SpannedError> {
     let root = table(text)?;
-    let root = Section::new("the policy", 0, root.get_ref(), KEYS)?;
-    Ok(SitePolicy {
+    let root = TomlSection::new("the policy", 0, root.get_ref(), KEYS)?;
+    Ok(MachinePolicy {
         file: None,
         max_duration: duration_of(&root, "max_duration")?.map(|found| found.value),
         ports: ports(&root)?,
@@ -262,7 +262,7 @@ fn read(text: &str) -> Result<SitePolicy, Fault> {
 }
 
 /// By itself first: what closes a group that it has not opened is no pattern.
-fn reason_pattern(found: At<String>) -> Result<ReasonPattern, Fault> {
+fn reason_pattern(found: At<String>) -> Result<ReasonPattern, SpannedError> {
     found.read(PATTERN, |text| {
         let whole = Regex::new(&text).and_then(|_| Regex::new(&format!(r"\A(?:{text})\z")));
         let refused = |error: regex::Error| format!("reason_pattern is no regular expression: {error}");
@@ -284,12 +284,12 @@ reason_pattern = "(INC|CHG)-[0-9]+|drill"
 explicit_addresses = false
 "#;
 
-    fn policy(text: &str) -> SitePolicy {
-        SitePolicy::parse(text, Path::new("p.toml")).unwrap()
+    fn policy(text: &str) -> MachinePolicy {
+        MachinePolicy::parse(text, Path::new("p.toml")).unwrap()
     }
 
-    fn fine() -> Asked {
-        Asked {
+    fn fine() -> PolicyRequest {
+        PolicyRequest {
             duration: TimeDelta::hours(4),
             written: None,
             ports: [("api".to_owned(), PortSpec::Tcp(22, 22)), ("web".to_owned(), PortSpec::Tcp(8001, 8002))].into(),
@@ -309,8 +309,8 @@ explicit_addresses = false
     fn what_is_allowed_is_allowed() {
         assert_eq!(asks("ipv6 = []\ntimeout = \"5s\""), [""; 0], "fewer of its own are its own");
         assert_eq!(policy(FULL).check(&fine()), Ok(()));
-        assert_eq!(policy(FULL).check(&Asked { reason: Some("drill".to_owned()), ..fine() }), Ok(()));
-        let anything = Asked {
+        assert_eq!(policy(FULL).check(&PolicyRequest { reason: Some("drill".to_owned()), ..fine() }), Ok(()));
+        let anything = PolicyRequest {
             duration: TimeDelta::days(31),
             written: None,
             ports: [("api".to_owned(), PortSpec::All)].into(),
@@ -319,23 +319,23 @@ explicit_addresses = false
             explicit: vec!["203.0.113.42".parse().unwrap()],
             services: vec!["https://what.i.like/".to_owned()],
         };
-        assert_eq!(SitePolicy::default().check(&anything), Ok(()), "no policy");
+        assert_eq!(MachinePolicy::default().check(&anything), Ok(()), "no policy");
         assert_eq!(policy("").check(&anything), Ok(()), "an empty one");
     }
 
     #[test]
     fn every_refusal_names_file_key_and_both_values() {
-        let port = |spec| Asked { ports: [("api".to_owned(), spec)].into(), ..fine() };
-        let prefix = |version, length| Asked { prefixes: [(version, length)].into(), ..fine() };
-        let reason = |text: Option<&str>| Asked { reason: text.map(str::to_owned), ..fine() };
+        let port = |spec| PolicyRequest { ports: [("api".to_owned(), spec)].into(), ..fine() };
+        let prefix = |version, length| PolicyRequest { prefixes: [(version, length)].into(), ..fine() };
+        let reason = |text: Option<&str>| PolicyRequest { reason: text.map(str::to_owned), ..fine() };
         let needed = "reason_pattern: a --reason that matches (INC|CHG)-[0-9]+|drill as a whole is needed; ";
         for (asked, expected) in [
             (
-                Asked { duration: TimeDelta::minutes(241), ..fine() },
+                PolicyRequest { duration: TimeDelta::minutes(241), ..fine() },
                 "max_duration: 4h at most is allowed; 4h1m is asked for",
             ),
             (
-                Asked {
+                PolicyRequest {
                     duration: TimeDelta::hours(48),
                     written: Some(Written::new(TimeDelta::hours(48), "48h")),
                     ..fine()
@@ -350,16 +350,19 @@ explicit_addresses = false
             (reason(Some("INC-42\n")), &format!("{needed}\"INC-42\n\" is given")),
             (reason(Some("drills")), &format!("{needed}\"drills\" is given")),
             (
-                Asked { explicit: vec!["2001:db8::1".parse().unwrap()], ..fine() },
+                PolicyRequest { explicit: vec!["2001:db8::1".parse().unwrap()], ..fine() },
                 "explicit_addresses: false: only detected addresses are allowed; 2001:db8::1 is given",
             ),
             (
-                Asked { services: asks("ipv4 = [\"https://api.ipify.org\", \"https://what.i.like\"]"), ..fine() },
+                PolicyRequest {
+                    services: asks("ipv4 = [\"https://api.ipify.org\", \"https://what.i.like\"]"),
+                    ..fine()
+                },
                 "explicit_addresses: false: only detected addresses are allowed, by eg's own services; \
                  [detect] asks https://what.i.like/",
             ),
             (
-                Asked { services: asks("use_proxy = true"), ..fine() },
+                PolicyRequest { services: asks("use_proxy = true"), ..fine() },
                 "explicit_addresses: false: only detected addresses are allowed, by eg's own services; \
                  [detect] asks a proxy",
             ),
@@ -383,7 +386,7 @@ explicit_addresses = false
             ("explicit_addresses = 0", "1:22: explicit_addresses of the policy is of type integer"),
             ("[[[", "1:"),
         ] {
-            let error = SitePolicy::parse(text, Path::new("p.toml")).unwrap_err().to_string();
+            let error = MachinePolicy::parse(text, Path::new("p.toml")).unwrap_err().to_string();
             assert!(error.starts_with(&format!("p.toml:{expected}")), "{error}");
         }
     }

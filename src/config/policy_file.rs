@@ -2,8 +2,8 @@
 //! no policy but a mistake, and nothing is opened until it is mended.
 
 use crate::{
-    config::{policy::SitePolicy, settings::SettingsError},
-    host::trusted_file::{self, Owner, ReadError, Wanted},
+    config::{policy::MachinePolicy, settings::SettingsError},
+    host::trusted_file::{self, Owner, ReadError, TrustRule},
 };
 use std::{
     fs,
@@ -72,11 +72,11 @@ impl PolicyError {
 ///
 /// # Errors
 /// A file that cannot be read, that others than its owner can write, or that is malformed.
-pub fn read(place: &PolicyFile) -> Result<SitePolicy, PolicyError> {
+pub fn read(place: &PolicyFile) -> Result<MachinePolicy, PolicyError> {
     let path = &place.path;
-    match trusted_file::read(path, Wanted { owner: Owner::Only(place.owner), pipe: false }, Instant::now()) {
-        Ok(found) => Ok(SitePolicy::parse(&found.text, path)?),
-        Err(ReadError::Absent) if !leads_nowhere(path) => Ok(SitePolicy::default()),
+    match trusted_file::read(path, TrustRule { owner: Owner::Only(place.owner), pipe: false }, Instant::now()) {
+        Ok(found) => Ok(MachinePolicy::parse(&found.text, path)?),
+        Err(ReadError::Absent) if !leads_nowhere(path) => Ok(MachinePolicy::default()),
         Err(ReadError::Untrusted { path: found, why, .. }) => {
             Err(PolicyError::Untrusted { file: path.clone(), path: found, why })
         }

@@ -2,10 +2,10 @@
 
 use crate::config::{
     settings::{
-        Aws, CloudExpiry, DEFAULT_SCHEDULE_GROUP, DESCRIPTIONS, Description, Detect, Notify, Reconcile, Resource,
-        Selection, Session, User,
+        AwsSettings, CloudExpiry, DEFAULT_SCHEDULE_GROUP, DESCRIPTIONS, Description, Detect, Notify, Reconcile,
+        Resource, Selection, SessionSettings, User,
     },
-    toml::{At, Fault, Pair, Section},
+    toml::{At, Pair, SpannedError, TomlSection},
 };
 use chrono::TimeDelta;
 use eg_model::{
@@ -37,18 +37,18 @@ const COMMAND: &str = "a program and its arguments, as in [\"notify-send\", \"eg
 const DURATIONS: &str = "\"1m\" to \"31d\"";
 const TIMEOUT: &str = "\"1s\" to \"5s\"";
 
-fn not_empty(found: At<String>, key: &str) -> Result<String, Fault> {
+fn not_empty(found: At<String>, key: &str) -> Result<String, SpannedError> {
     found.read(NOT_EMPTY, |text| {
         let fits = !text.trim().is_empty() && !text.chars().any(char::is_control);
         if fits { Ok(text) } else { Err(format!("{key} is empty or holds control characters")) }
     })
 }
 
-fn optional_text(section: &Section<'_>, key: &str) -> Result<Option<String>, Fault> {
+fn optional_text(section: &TomlSection<'_>, key: &str) -> Result<Option<String>, SpannedError> {
     section.string(key)?.map(|found| not_empty(found, key)).transpose()
 }
 
-pub(super) fn duration_of(section: &Section<'_>, key: &str) -> Result<Option<At<Written>>, Fault> {
+pub(super) fn duration_of(section: &TomlSection<'_>, key: &str) -> Result<Option<At<Written>>, SpannedError> {
     let Some(found) = section.string(key)? else { return Ok(None) };
     let at = found.at;
     let read = |text: String| match parse_duration(&text) {
@@ -58,29 +58,29 @@ pub(super) fn duration_of(section: &Section<'_>, key: &str) -> Result<Option<At<
     Ok(Some(At { value: found.read(DURATIONS, read)?, at }))
 }
 
-pub(super) fn user(section: &Section<'_>) -> Result<User, Fault> {
+pub(super) fn user(section: &TomlSection<'_>) -> Result<User, SpannedError> {
     Ok(User { name: optional_text(section, "name")?, email: optional_text(section, "email")? })
 }
 
-pub(super) fn session(section: &Section<'_>) -> Result<Session, Fault> {
+pub(super) fn session(section: &TomlSection<'_>) -> Result<SessionSettings, SpannedError> {
     let prefix_lengths = prefix_lengths(section)?;
     let default = duration_of(section, "default_duration")?;
     let max = duration_of(section, "max_duration")?;
-    let max_duration = max.map_or(Session::default().max_duration, |found| found.value);
+    let max_duration = max.map_or(SessionSettings::default().max_duration, |found| found.value);
     let Some(default) = default else {
         // Nobody wrote the default, so nobody is told that it is too long.
-        let default_duration = Session::default().default_duration.min(max_duration.length);
-        return Ok(Session { default_duration, max_duration, prefix_lengths });
+        let default_duration = SessionSettings::default().default_duration.min(max_duration.length);
+        return Ok(SessionSettings { default_duration, max_duration, prefix_lengths });
     };
     if default.value.length > max_duration.length {
         let message = format!("default_duration {} is longer than max_duration {max_duration}", default.value);
         let accepted = format!("1m to {max_duration}, or a longer max_duration (up to 31d)");
-        return Err(Fault::new(default.at, message, accepted));
+        return Err(SpannedError::new(default.at, message, accepted));
     }
-    Ok(Session { default_duration: default.value.length, max_duration, prefix_lengths })
+    Ok(SessionSettings { default_duration: default.value.length, max_duration, prefix_lengths })
 }
 
-fn prefix_lengths(section: &Section<'_>) -> Result<PrefixLengths, Fault> {
+fn prefix_lengths(section: &TomlSection<'_>) -> Result<PrefixLengths, SpannedError> {
     let standard = PrefixLengths::default();
     let length = |key: &str, version| Ok(prefix_length(section, key, version)?.unwrap_or(standard.of(version)));
     let (v4, v6) = (length("ipv4_prefix_len", IpVersion::V4)?, length("ipv6_prefix_len", IpVersion::V6)?);
@@ -88,15 +88,19 @@ fn prefix_lengths(section: &Section<'_>) -> Result<PrefixLengths, Fault> {
 }
 
 /// A prefix length of one family.
-pub(super) fn prefix_length(section: &Section<'_>, key: &str, version: IpVersion) -> Result<Option<u8>, Fault> {
+pub(super) fn prefix_length(
+    section: &TomlSection<'_>,
+    key: &str,
+    version: IpVersion,
+) -> Result<Option<u8>, SpannedError> {
     let fits = PrefixLengths::accepted(version);
     let accepted = format!("{} to {}, for one host", fits.start(), fits.end());
     let Some(found) = section.integer(key, &accepted)? else { return Ok(None) };
-    let refused = || Fault::new(found.at, format!("{key} is {}", found.value), accepted.clone());
+    let refused = || SpannedError::new(found.at, format!("{key} is {}", found.value), accepted.clone());
     u8::try_from(found.value).ok().filter(|length| fits.contains(length)).map(Some).ok_or_else(refused)
 }
 
-pub(super) fn detect(section: &Section<'_>) -> Result<Detect, Fault> {
+pub(super) fn detect(section: &TomlSection<'_>) -> Result<Detect, SpannedError> {
     let standard = Detect::default();
     let ipv4 = services(section, "ipv4")?.unwrap_or(standard.ipv4);
     let ipv6 = services(section, "ipv6")?.unwrap_or(standard.ipv6);
@@ -113,7 +117,7 @@ pub(super) fn detect(section: &Section<'_>) -> Result<Detect, Fault> {
 
 /// At least two, so that no single service can put an address of its choosing into a firewall; and not more than
 /// there are services, which could never be reached.
-fn agree(section: &Section<'_>, lists: &[&Vec<Url>]) -> Result<Option<usize>, Fault> {
+fn agree(section: &TomlSection<'_>, lists: &[&Vec<Url>]) -> Result<Option<usize>, SpannedError> {
     let fewest = lists.iter().map(|list| list.len()).filter(|length| *length > 0).min().unwrap_or(2);
     let accepted = format!("2 up to the number of services of a family (here {fewest})");
     let Some(found) = section.integer("agree", &accepted)? else {
@@ -121,10 +125,10 @@ fn agree(section: &Section<'_>, lists: &[&Vec<Url>]) -> Result<Option<usize>, Fa
     };
     let fits = (2..=fewest).contains(&found.value);
     let refused = || format!("agree of [detect] is {}", found.value);
-    if fits { Ok(Some(found.value)) } else { Err(Fault::new(found.at, refused(), accepted)) }
+    if fits { Ok(Some(found.value)) } else { Err(SpannedError::new(found.at, refused(), accepted)) }
 }
 
-fn services(section: &Section<'_>, key: &str) -> Result<Option<Vec<Url>>, Fault> {
+fn services(section: &TomlSection<'_>, key: &str) -> Result<Option<Vec<Url>>, SpannedError> {
     let Some(list) = section.strings(key, URLS)? else { return Ok(None) };
     let mut hosts = BTreeSet::new();
     let mut urls = Vec::new();
@@ -134,12 +138,12 @@ fn services(section: &Section<'_>, key: &str) -> Result<Option<Vec<Url>>, Fault>
         // Two answers of one operator are one opinion. On loopback everything is the user's own.
         if url.scheme() == "https" && !hosts.insert(url.host_str().map(str::to_owned)) {
             let message = format!("{key} asks {} twice", url.host_str().unwrap_or_default());
-            return Err(Fault::new(at, message, URLS));
+            return Err(SpannedError::new(at, message, URLS));
         }
         urls.push(url);
     }
     if urls.len() == 1 {
-        return Err(Fault::new(list.at, format!("{key} has one service: two have to agree"), URLS));
+        return Err(SpannedError::new(list.at, format!("{key} has one service: two have to agree"), URLS));
     }
     Ok(Some(urls))
 }
@@ -162,7 +166,7 @@ fn is_loopback(url: &Url) -> bool {
     host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-pub(super) fn reconcile(section: &Section<'_>) -> Result<Reconcile, Fault> {
+pub(super) fn reconcile(section: &TomlSection<'_>) -> Result<Reconcile, SpannedError> {
     let standard = Reconcile::default();
     Ok(Reconcile {
         collect_expired: section.boolean("collect_expired")?.unwrap_or(standard.collect_expired),
@@ -171,11 +175,11 @@ pub(super) fn reconcile(section: &Section<'_>) -> Result<Reconcile, Fault> {
     })
 }
 
-pub(super) fn notify(section: &Section<'_>) -> Result<Option<Notify>, Fault> {
+pub(super) fn notify(section: &TomlSection<'_>) -> Result<Option<Notify>, SpannedError> {
     let before = duration_of(section, "before")?;
     let Some(command) = section.words("command", COMMAND)? else {
         let stray = |before: At<Written>| {
-            Err(Fault::new(before.at, "before stands without a command", "before beside command"))
+            Err(SpannedError::new(before.at, "before stands without a command", "before beside command"))
         };
         return before.map_or(Ok(None), stray);
     };
@@ -193,14 +197,14 @@ pub(super) fn notify(section: &Section<'_>) -> Result<Option<Notify>, Fault> {
     })
 }
 
-pub(super) fn aws(section: &Section<'_>, expiry: Option<&Section<'_>>) -> Result<Aws, Fault> {
+pub(super) fn aws(section: &TomlSection<'_>, expiry: Option<&TomlSection<'_>>) -> Result<AwsSettings, SpannedError> {
     let mut extra_tags = BTreeMap::new();
     let tags = section.string_table("extra_tags")?.map(|found| found.value);
     for (key, value) in tags.unwrap_or_default() {
         let (key_at, value_at) = (key.at, value.at);
         let key = key.read("1 to 128 characters, not starting with eg: or aws:", tag_key)?;
         if value.value.encode_utf16().count() > 256 {
-            return Err(Fault::new(
+            return Err(SpannedError::new(
                 value_at,
                 format!("the value of tag \"{key}\" is too long"),
                 "up to 256 characters",
@@ -212,7 +216,7 @@ pub(super) fn aws(section: &Section<'_>, expiry: Option<&Section<'_>>) -> Result
                 "up to {} tags: a rule has 50, and the leases need some",
                 crate::config::settings::MAX_EXTRA_TAGS
             );
-            return Err(Fault::new(key_at, "extra_tags has too many tags", accepted));
+            return Err(SpannedError::new(key_at, "extra_tags has too many tags", accepted));
         }
     }
     let description = match section.string("description")? {
@@ -223,10 +227,10 @@ pub(super) fn aws(section: &Section<'_>, expiry: Option<&Section<'_>>) -> Result
             _ => Err(format!("description of [aws] is \"{text}\"")),
         })?,
     };
-    Ok(Aws { extra_tags, description, cloud_expiry: expiry.map(cloud_expiry).transpose()? })
+    Ok(AwsSettings { extra_tags, description, cloud_expiry: expiry.map(cloud_expiry).transpose()? })
 }
 
-fn cloud_expiry(section: &Section<'_>) -> Result<CloudExpiry, Fault> {
+fn cloud_expiry(section: &TomlSection<'_>) -> Result<CloudExpiry, SpannedError> {
     let found = section.string_or_strings("role_arn", ROLES)?.filter(|list| !list.is_empty());
     let found = found.ok_or_else(|| section.missing("role_arn", ROLES))?;
     let mut accounts = BTreeSet::new();
@@ -237,7 +241,7 @@ fn cloud_expiry(section: &Section<'_>) -> Result<CloudExpiry, Fault> {
         let way = SwitchWay { role_arn: role.clone(), group: String::new() };
         if !accounts.insert(way.account().to_owned()) {
             let message = format!("role_arn has two roles of account {}", way.account());
-            return Err(Fault::new(at, message, "one role for each account"));
+            return Err(SpannedError::new(at, message, "one role for each account"));
         }
         roles.push(role);
     }
@@ -267,7 +271,7 @@ fn tag_key(key: String) -> Result<String, String> {
 
 /// The keys that `[defaults]` and `[[resource]]` have in common.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Keys {
+pub(super) struct SharedKeys {
     provider: Option<String>,
     kind: Option<String>,
     region: Option<String>,
@@ -280,19 +284,19 @@ pub(super) struct Keys {
 }
 
 /// One `[[resource]]`.
-pub(super) enum Entry {
+pub(super) enum ResourceEntry {
     Resource(Resource),
     Selection(Selection),
 }
 
 /// What a section says; where it says nothing, what holds outside of it.
-pub(super) fn keys(section: &Section<'_>, outer: &Keys) -> Result<Keys, Fault> {
+pub(super) fn keys(section: &TomlSection<'_>, outer: &SharedKeys) -> Result<SharedKeys, SpannedError> {
     let provider = only(section, "provider", "aws")?.or_else(|| outer.provider.clone());
     let kind = only(section, "kind", "security-group")?.or_else(|| outer.kind.clone());
     let region = region(section)?.or_else(|| outer.region.clone());
     let profile = optional_text(section, "profile")?.or_else(|| outer.profile.clone());
     let role = section.string("role_arn")?.map(|found| found.read(ROLE, role_arn)).transpose()?;
-    Ok(Keys {
+    Ok(SharedKeys {
         external_id: external_id(section, role.as_ref(), outer)?,
         role_arn: role.or_else(|| outer.role_arn.clone()),
         ports: ports(section)?.or_else(|| outer.ports.clone()),
@@ -306,11 +310,14 @@ pub(super) fn keys(section: &Section<'_>, outer: &Keys) -> Result<Keys, Fault> {
 }
 
 /// Every `[[resource]]` with the place of its name.
-pub(super) fn entries(sections: &[Section<'_>], defaults: &Keys) -> Result<Vec<(At<String>, Entry)>, Fault> {
+pub(super) fn entries(
+    sections: &[TomlSection<'_>],
+    defaults: &SharedKeys,
+) -> Result<Vec<(At<String>, ResourceEntry)>, SpannedError> {
     sections.iter().map(|section| entry(section, defaults)).collect()
 }
 
-fn entry(section: &Section<'_>, defaults: &Keys) -> Result<(At<String>, Entry), Fault> {
+fn entry(section: &TomlSection<'_>, defaults: &SharedKeys) -> Result<(At<String>, ResourceEntry), SpannedError> {
     let name = section.required("name", NOT_EMPTY)?;
     let at = name.at;
     let name = not_empty(name, "name")?;
@@ -335,34 +342,34 @@ fn entry(section: &Section<'_>, defaults: &Keys) -> Result<(At<String>, Entry), 
         place: None,
     };
     let entry = match (id, meant) {
-        (Some(_), _) => Entry::Resource(resource),
-        (None, Some(meant)) => Entry::Selection(Selection { meant, like: resource }),
+        (Some(_), _) => ResourceEntry::Resource(resource),
+        (None, Some(meant)) => ResourceEntry::Selection(Selection { meant, like: resource }),
         (None, None) => return Err(missing("id", TARGET)),
     };
     Ok((At { value: name, at }, entry))
 }
 
 /// `group_name` and `tag`, which stand in the place of `id`.
-fn selector(section: &Section<'_>, has_id: bool) -> Result<Option<Selector>, Fault> {
+fn selector(section: &TomlSection<'_>, has_id: bool) -> Result<Option<Selector>, SpannedError> {
     let name = section.string("group_name")?;
     let tags = section.string_table("tag")?;
     let first = name.as_ref().map(|name| ("group_name", name.at)).or(tags.as_ref().map(|tags| ("tag", tags.at)));
     if let Some((key, at)) = first.filter(|_| has_id) {
-        return Err(Fault::new(at, format!("{key} stands beside id"), "either id, or group_name and tag"));
+        return Err(SpannedError::new(at, format!("{key} stands beside id"), "either id, or group_name and tag"));
     }
     let name = name.map(|name| pattern(name, "group_name")).transpose()?;
     let tags = tags.map(tag_patterns).transpose()?.unwrap_or_default();
     Ok(Selector::new(name, tags))
 }
 
-fn tag_patterns(tags: At<Vec<Pair>>) -> Result<BTreeMap<String, Pattern>, Fault> {
+fn tag_patterns(tags: At<Vec<Pair>>) -> Result<BTreeMap<String, Pattern>, SpannedError> {
     if tags.value.is_empty() {
-        return Err(Fault::new(tags.at, "tag is empty", "one or more tags, as in { env = \"prod\" }"));
+        return Err(SpannedError::new(tags.at, "tag is empty", "one or more tags, as in { env = \"prod\" }"));
     }
     tags.value.into_iter().map(|(key, value)| Ok((not_empty(key, "tag")?, pattern(value, "tag")?))).collect()
 }
 
-fn pattern(found: At<String>, key: &str) -> Result<Pattern, Fault> {
+fn pattern(found: At<String>, key: &str) -> Result<Pattern, SpannedError> {
     found.read(PATTERN, |text| {
         let plain = !text.chars().any(char::is_control);
         Pattern::new(text).filter(|_| plain).ok_or_else(|| format!("{key} is empty or holds control characters"))
@@ -370,7 +377,7 @@ fn pattern(found: At<String>, key: &str) -> Result<Pattern, Fault> {
 }
 
 /// A key with a single value today.
-fn only(section: &Section<'_>, key: &str, value: &str) -> Result<Option<String>, Fault> {
+fn only(section: &TomlSection<'_>, key: &str, value: &str) -> Result<Option<String>, SpannedError> {
     let read = |text: String| if text == value { Ok(text) } else { Err(format!("{key} \"{text}\" is not known")) };
     section.string(key)?.map(|found| found.read(&format!("\"{value}\""), read)).transpose()
 }
@@ -381,7 +388,7 @@ fn group_id(text: String) -> Result<String, String> {
     if fits { Ok(text) } else { Err(format!("\"{text}\" is not the id of a security group")) }
 }
 
-fn region(section: &Section<'_>) -> Result<Option<String>, Fault> {
+fn region(section: &TomlSection<'_>) -> Result<Option<String>, SpannedError> {
     let read = |text: String| {
         let plain = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         let fits = plain && !text.is_empty() && !text.starts_with('-') && !text.ends_with('-');
@@ -402,41 +409,49 @@ fn role_arn(text: String) -> Result<String, String> {
 }
 
 /// The external id belongs to its role: who names another role does not get the outer one's.
-fn external_id(section: &Section<'_>, role: Option<&String>, outer: &Keys) -> Result<Option<String>, Fault> {
+fn external_id(
+    section: &TomlSection<'_>,
+    role: Option<&String>,
+    outer: &SharedKeys,
+) -> Result<Option<String>, SpannedError> {
     let Some(found) = section.string("external_id")? else {
         return Ok(outer.external_id.clone().filter(|_| role.is_none()));
     };
     if role.is_none() && outer.role_arn.is_none() {
-        return Err(Fault::new(found.at, "external_id stands without a role_arn", "external_id beside role_arn"));
+        return Err(SpannedError::new(
+            found.at,
+            "external_id stands without a role_arn",
+            "external_id beside role_arn",
+        ));
     }
     not_empty(found, "external_id").map(Some)
 }
 
 /// A list of ports, where there is one; never empty, nothing twice.
-pub(super) fn ports(section: &Section<'_>) -> Result<Option<Vec<PortSpec>>, Fault> {
+pub(super) fn ports(section: &TomlSection<'_>) -> Result<Option<Vec<PortSpec>>, SpannedError> {
     let Some(list) = section.strings("ports", PORTS)? else { return Ok(None) };
     if list.value.is_empty() {
-        return Err(Fault::new(list.at, "ports is empty", PORTS));
+        return Err(SpannedError::new(list.at, "ports is empty", PORTS));
     }
     let mut ports = Vec::new();
     for item in list.value {
         let at = item.at;
         let text = item.value.clone();
         let port = item.value.parse::<PortSpec>();
-        let port = port.map_err(|_| Fault::new(at, format!("\"{text}\" is not a port"), PORTS))?;
+        let port = port.map_err(|_| SpannedError::new(at, format!("\"{text}\" is not a port"), PORTS))?;
         // Written differently, still the same: `tcp/22` and `tcp/22-22`.
         if ports.contains(&port) {
-            return Err(Fault::new(at, format!("\"{text}\" stands in ports twice"), PORTS));
+            return Err(SpannedError::new(at, format!("\"{text}\" stands in ports twice"), PORTS));
         }
         ports.push(port);
     }
     Ok(Some(ports))
 }
 
-fn families(section: &Section<'_>) -> Result<Option<Vec<IpVersion>>, Fault> {
+fn families(section: &TomlSection<'_>) -> Result<Option<Vec<IpVersion>>, SpannedError> {
     let Some(list) = section.strings("families", FAMILIES)? else { return Ok(None) };
     if list.value.is_empty() {
-        return Err(Fault::new(list.at, "families is empty", FAMILIES));
+        return Err(SpannedError::new(list.at, "families is empty", FAMILIES));
     }
     let family = |item: At<String>| {
         item.read(FAMILIES, |text| match text.as_str() {
@@ -448,7 +463,7 @@ fn families(section: &Section<'_>) -> Result<Option<Vec<IpVersion>>, Fault> {
     list.value.into_iter().map(family).collect::<Result<_, _>>().map(Some)
 }
 
-fn groups(section: &Section<'_>) -> Result<Option<Vec<String>>, Fault> {
+fn groups(section: &TomlSection<'_>) -> Result<Option<Vec<String>>, SpannedError> {
     let Some(list) = section.strings("groups", "a list of labels for --only")? else { return Ok(None) };
     list.value.into_iter().map(|item| not_empty(item, "groups")).collect::<Result<_, _>>().map(Some)
 }

@@ -8,7 +8,7 @@ use toml::{
 
 /// What is wrong at a byte of the text.
 #[derive(Debug)]
-pub struct Fault {
+pub struct SpannedError {
     pub(super) at: usize,
     pub(super) message: String,
     pub(super) accepted: String,
@@ -16,7 +16,7 @@ pub struct Fault {
     pub(super) mend: Option<String>,
 }
 
-impl Fault {
+impl SpannedError {
     pub(super) fn new(at: usize, message: impl Into<String>, accepted: impl Into<String>) -> Self {
         Self { at, message: message.into(), accepted: accepted.into(), mend: None }
     }
@@ -31,9 +31,13 @@ pub(super) struct At<T> {
 
 impl<T> At<T> {
     /// Goes on with what `read` makes of the value; a refusal is one of this place.
-    pub(super) fn read<U, E: ToString>(self, accepted: &str, read: impl FnOnce(T) -> Result<U, E>) -> Result<U, Fault> {
+    pub(super) fn read<U, E: ToString>(
+        self,
+        accepted: &str,
+        read: impl FnOnce(T) -> Result<U, E>,
+    ) -> Result<U, SpannedError> {
         let at = self.at;
-        read(self.value).map_err(|error| Fault::new(at, error.to_string(), accepted))
+        read(self.value).map_err(|error| SpannedError::new(at, error.to_string(), accepted))
     }
 }
 
@@ -41,16 +45,21 @@ impl<T> At<T> {
 pub(super) type Pair = (At<String>, At<String>);
 
 /// One table of the file, all of whose keys are known.
-pub(super) struct Section<'a> {
+pub(super) struct TomlSection<'a> {
     /// As the user writes it: `[session]`.
     name: &'static str,
     at: usize,
     table: Option<&'a DeTable<'a>>,
 }
 
-impl<'a> Section<'a> {
+impl<'a> TomlSection<'a> {
     /// A table with none but these keys.
-    pub(super) fn new(name: &'static str, at: usize, table: &'a DeTable<'a>, keys: &[&str]) -> Result<Self, Fault> {
+    pub(super) fn new(
+        name: &'static str,
+        at: usize,
+        table: &'a DeTable<'a>,
+        keys: &[&str],
+    ) -> Result<Self, SpannedError> {
         // The table is ordered by key; the first unknown key of the file is the one to name.
         let unknown = table.keys().filter(|key| !keys.contains(&key.get_ref().as_ref()));
         match unknown.min_by_key(|key| key.span().start) {
@@ -60,7 +69,7 @@ impl<'a> Section<'a> {
     }
 
     /// A sub-table of the file; absent is empty.
-    pub(super) fn child(root: &Self, key: &str, name: &'static str, keys: &[&str]) -> Result<Self, Fault> {
+    pub(super) fn child(root: &Self, key: &str, name: &'static str, keys: &[&str]) -> Result<Self, SpannedError> {
         match root.get(key) {
             None => Ok(Self { name, at: 0, table: None }),
             Some(value) => match value.get_ref() {
@@ -71,7 +80,12 @@ impl<'a> Section<'a> {
     }
 
     /// A sub-table, where there is one.
-    pub(super) fn optional_child(&self, key: &str, name: &'static str, keys: &[&str]) -> Result<Option<Self>, Fault> {
+    pub(super) fn optional_child(
+        &self,
+        key: &str,
+        name: &'static str,
+        keys: &[&str],
+    ) -> Result<Option<Self>, SpannedError> {
         self.get(key).map(|_| Self::child(self, key, name, keys)).transpose()
     }
 
@@ -79,9 +93,9 @@ impl<'a> Section<'a> {
         self.table?.get(key)
     }
 
-    fn mistyped(&self, key: &str, span: Range<usize>, found: &DeValue<'_>, wanted: &str) -> Fault {
+    fn mistyped(&self, key: &str, span: Range<usize>, found: &DeValue<'_>, wanted: &str) -> SpannedError {
         let message = format!("{key} of {} is of type {}", self.name, found.type_str());
-        Fault::new(span.start, message, wanted)
+        SpannedError::new(span.start, message, wanted)
     }
 
     fn value<T>(
@@ -89,7 +103,7 @@ impl<'a> Section<'a> {
         key: &str,
         wanted: &str,
         read: impl FnOnce(&'a DeValue<'a>) -> Option<T>,
-    ) -> Result<Option<At<T>>, Fault> {
+    ) -> Result<Option<At<T>>, SpannedError> {
         let Some(value) = self.get(key) else { return Ok(None) };
         match read(value.get_ref()) {
             Some(read) => Ok(Some(At { value: read, at: value.span().start })),
@@ -98,38 +112,38 @@ impl<'a> Section<'a> {
     }
 
     /// A string.
-    pub(super) fn string(&self, key: &str) -> Result<Option<At<String>>, Fault> {
+    pub(super) fn string(&self, key: &str) -> Result<Option<At<String>>, SpannedError> {
         self.value(key, "a string", |value| value.as_str().map(str::to_owned))
     }
 
     /// A string that has to be there; `accepted` describes it.
-    pub(super) fn required(&self, key: &str, accepted: &str) -> Result<At<String>, Fault> {
+    pub(super) fn required(&self, key: &str, accepted: &str) -> Result<At<String>, SpannedError> {
         self.string(key)?.ok_or_else(|| self.missing(key, accepted))
     }
 
     /// That a key is not there.
-    pub(super) fn missing(&self, key: &str, accepted: &str) -> Fault {
-        Fault::new(self.at, format!("{} has no {key}", self.name), accepted)
+    pub(super) fn missing(&self, key: &str, accepted: &str) -> SpannedError {
+        SpannedError::new(self.at, format!("{} has no {key}", self.name), accepted)
     }
 
     /// A boolean.
-    pub(super) fn boolean(&self, key: &str) -> Result<Option<bool>, Fault> {
+    pub(super) fn boolean(&self, key: &str) -> Result<Option<bool>, SpannedError> {
         Ok(self.value(key, "true or false", DeValue::as_bool)?.map(|found| found.value))
     }
 
     /// A whole number within `accepted`.
-    pub(super) fn integer(&self, key: &str, accepted: &str) -> Result<Option<At<usize>>, Fault> {
+    pub(super) fn integer(&self, key: &str, accepted: &str) -> Result<Option<At<usize>>, SpannedError> {
         let Some(found) = self.value(key, accepted, |value| value.as_integer().map(ToString::to_string))? else {
             return Ok(None);
         };
         let at = found.at;
-        let refused = |text: &str| Fault::new(at, format!("{key} of {} is {text}", self.name), accepted);
+        let refused = |text: &str| SpannedError::new(at, format!("{key} of {} is {text}", self.name), accepted);
         let value = found.value.parse().map_err(|_| refused(&found.value))?;
         Ok(Some(At { value, at }))
     }
 
     /// A list of strings, in which one may stand twice.
-    pub(super) fn words(&self, key: &str, wanted: &str) -> Result<Option<At<Vec<String>>>, Fault> {
+    pub(super) fn words(&self, key: &str, wanted: &str) -> Result<Option<At<Vec<String>>>, SpannedError> {
         let Some(list) = self.value(key, wanted, |value| value.as_array())? else { return Ok(None) };
         let word = |item: &'a Spanned<DeValue<'a>>| {
             let text = item.get_ref().as_str().map(str::to_owned);
@@ -139,12 +153,12 @@ impl<'a> Section<'a> {
     }
 
     /// A list of strings without one twice.
-    pub(super) fn strings(&self, key: &str, wanted: &str) -> Result<Option<At<Vec<At<String>>>>, Fault> {
+    pub(super) fn strings(&self, key: &str, wanted: &str) -> Result<Option<At<Vec<At<String>>>>, SpannedError> {
         let Some(list) = self.value(key, wanted, |value| value.as_array())? else { return Ok(None) };
         Ok(Some(At { value: self.items(key, list.value, wanted)?, at: list.at }))
     }
 
-    fn items(&self, key: &str, list: &DeArray<'_>, wanted: &str) -> Result<Vec<At<String>>, Fault> {
+    fn items(&self, key: &str, list: &DeArray<'_>, wanted: &str) -> Result<Vec<At<String>>, SpannedError> {
         let mut seen = BTreeSet::new();
         let mut items = Vec::new();
         for item in list.iter() {
@@ -153,7 +167,7 @@ impl<'a> Section<'a> {
                 return Err(self.mistyped(key, item.span(), item.get_ref(), wanted));
             };
             if !seen.insert(text) {
-                return Err(Fault::new(at, format!("\"{text}\" stands in {key} twice"), wanted));
+                return Err(SpannedError::new(at, format!("\"{text}\" stands in {key} twice"), wanted));
             }
             items.push(At { value: text.to_owned(), at });
         }
@@ -161,7 +175,7 @@ impl<'a> Section<'a> {
     }
 
     /// A string, or a list of strings without one twice.
-    pub(super) fn string_or_strings(&self, key: &str, wanted: &str) -> Result<Option<Vec<At<String>>>, Fault> {
+    pub(super) fn string_or_strings(&self, key: &str, wanted: &str) -> Result<Option<Vec<At<String>>>, SpannedError> {
         match self.get(key).map(Spanned::get_ref) {
             Some(DeValue::String(_)) => Ok(self.string(key)?.map(|one| vec![one])),
             _ => Ok(self.strings(key, wanted)?.map(|list| list.value)),
@@ -169,7 +183,7 @@ impl<'a> Section<'a> {
     }
 
     /// A table of strings.
-    pub(super) fn string_table(&self, key: &str) -> Result<Option<At<Vec<Pair>>>, Fault> {
+    pub(super) fn string_table(&self, key: &str) -> Result<Option<At<Vec<Pair>>>, SpannedError> {
         let wanted = "a table of strings";
         let Some(table) = self.value(key, wanted, DeValue::as_table)? else { return Ok(None) };
         let at = table.at;
@@ -186,7 +200,7 @@ impl<'a> Section<'a> {
     }
 
     /// The tables of an array of tables.
-    pub(super) fn tables(&self, key: &str, name: &'static str, keys: &[&str]) -> Result<Vec<Self>, Fault> {
+    pub(super) fn tables(&self, key: &str, name: &'static str, keys: &[&str]) -> Result<Vec<Self>, SpannedError> {
         let wanted = "one or more [[resource]] tables";
         let Some(list) = self.value(key, wanted, |value| value.as_array())? else { return Ok(Vec::new()) };
         let section = |item: &'a Spanned<DeValue<'a>>| match item.get_ref() {
@@ -197,10 +211,10 @@ impl<'a> Section<'a> {
     }
 }
 
-fn unknown_key(section: &str, key: &Spanned<DeString<'_>>, known: &[&str]) -> Fault {
+fn unknown_key(section: &str, key: &Spanned<DeString<'_>>, known: &[&str]) -> SpannedError {
     let text = key.get_ref().as_ref();
     let hint = nearest(text, known).map_or(String::new(), |near| format!("; did you mean \"{near}\"?"));
-    Fault::new(key.span().start, format!("{section} has no key \"{text}\"{hint}"), known.join(", "))
+    SpannedError::new(key.span().start, format!("{section} has no key \"{text}\"{hint}"), known.join(", "))
 }
 
 /// The known key that takes the fewest changed letters, if that is at most two and fewer than the key is long.

@@ -32,7 +32,7 @@ pub enum Streams {
 
 /// How a child ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
+pub struct ChildOutcome {
     /// Its exit status; `None` when a signal ended it.
     pub status: Option<i32>,
     /// Standard output, or both streams.
@@ -45,7 +45,12 @@ pub struct Ended {
 ///
 /// # Errors
 /// It cannot be started, or does not end.
-pub async fn run(env: &Env, playground: &Playground, args: &[&str], streams: Streams) -> Result<Ended, CommandError> {
+pub async fn run(
+    env: &Env,
+    playground: &Playground,
+    args: &[&str],
+    streams: Streams,
+) -> Result<ChildOutcome, CommandError> {
     let shown = args.join(" ");
     let failed = |error: io::Error| CommandError::new(Kind::Sandbox, format!("`eg {shown}` cannot be run: {error}"));
     let late = || {
@@ -66,7 +71,7 @@ fn command(env: &Env, playground: &Playground, args: &[&str]) -> Command {
     command
 }
 
-async fn read(mut command: Command, streams: Streams) -> io::Result<Ended> {
+async fn read(mut command: Command, streams: Streams) -> io::Result<ChildOutcome> {
     let (stdout, stdout_end) = io::pipe()?;
     let (stderr, stderr_end) = io::pipe()?;
     match streams {
@@ -79,7 +84,7 @@ async fn read(mut command: Command, streams: Streams) -> io::Result<Ended> {
     drop((command, stderr_end));
     let open = |end: io::PipeReader| pipe::Receiver::from_owned_fd(end.into());
     let (stdout, stderr, status) = tokio::try_join!(text(open(stdout)?), text(open(stderr)?), child.wait())?;
-    Ok(Ended { status: status.code(), stdout, stderr })
+    Ok(ChildOutcome { status: status.code(), stdout, stderr })
 }
 
 async fn text(mut from: impl AsyncRead + Unpin) -> io::Result<String> {

@@ -12,7 +12,7 @@ use crate::{
     error::{CommandError, Kind},
     host::env::Env,
 };
-use eg_sandbox::{Config, HandRule, Handle, Permission, Refusal, Sandbox, SecurityGroupRule, Source};
+use eg_sandbox::{Config, HandRule, Handle, Refusal, RulePermission, Sandbox, SecurityGroupRule, Source};
 use std::{
     fs::{self, Permissions},
     io,
@@ -92,7 +92,7 @@ impl OpenRule {
     /// `tcp/22`, `tcp/8000-8080`, `icmp`.
     #[must_use]
     pub fn ports(&self) -> String {
-        let Permission { protocol, from, to, .. } = &self.rule.permission;
+        let RulePermission { protocol, from, to, .. } = &self.rule.permission;
         match (from, to) {
             (-1, _) => protocol.clone(),
             (from, to) if from == to => format!("{protocol}/{from}"),

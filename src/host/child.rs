@@ -62,14 +62,14 @@ impl Signals {
 
 /// Whether Ctrl-C and Ctrl-\ reach the program without `eg`, which is in the same process group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keys {
+pub enum KeyDelivery {
     /// A terminal sends them to both; to send them again would be once too often.
     ReachBoth,
     /// There is no terminal: whoever sends them sends them to `eg`.
     ReachEg,
 }
 
-impl Keys {
+impl KeyDelivery {
     /// As far as it can be told from the streams.
     #[must_use]
     pub fn of(env: &Env) -> Self {
@@ -82,7 +82,7 @@ impl Keys {
 ///
 /// # Errors
 /// It cannot be started (126, or 127 if it is not there), or it was lost.
-pub async fn run(mut command: Command, signals: &mut Signals, keys: Keys) -> Result<u8, CommandError> {
+pub async fn run(mut command: Command, signals: &mut Signals, keys: KeyDelivery) -> Result<u8, CommandError> {
     let program = command.as_std().get_program().to_owned();
     let mut child = command.spawn().map_err(|error| not_started(&program, &error))?;
     let lost =
@@ -121,7 +121,7 @@ pub fn check(program: &OsStr, env: &Env) -> Result<(), CommandError> {
     Err(not_started(program, &kind.into()))
 }
 
-async fn pass_on_until_end(signals: &mut Signals, child: &mut Child, keys: Keys) -> io::Result<ExitStatus> {
+async fn pass_on_until_end(signals: &mut Signals, child: &mut Child, keys: KeyDelivery) -> io::Result<ExitStatus> {
     loop {
         let id = child.id();
         let heard = tokio::select! {
@@ -129,7 +129,7 @@ async fn pass_on_until_end(signals: &mut Signals, child: &mut Child, keys: Keys)
             heard = signals.next() => heard,
         };
         let pid = id.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        let has_it = keys == Keys::ReachBoth && matches!(heard, Signal::INT | Signal::QUIT);
+        let has_it = keys == KeyDelivery::ReachBoth && matches!(heard, Signal::INT | Signal::QUIT);
         if let (false, Some(pid)) = (has_it, pid) {
             // Fails only for a program that has just ended.
             kill_process(pid, heard).ok();

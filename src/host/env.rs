@@ -4,7 +4,7 @@
 use crate::{
     config::policy_file::PolicyFile,
     host::{
-        failpoints::{AtCalls, AtWrites, Sentry, Told},
+        failpoints::{AtCalls, AtWrites, FailpointSettings, Failpoints},
         lock::{Progress, STALL_LIMIT},
         reachability::{Network, Tcp},
     },
@@ -31,8 +31,7 @@ use uuid::Uuid;
 /// Where `aws login` keeps its tokens (AWS SDKs and Tools reference guide, "Login credentials provider").
 pub const LOGIN_CACHE: &str = "AWS_LOGIN_CACHE_DIRECTORY";
 
-/// A reading of the wall clock, in whole seconds.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+pub use eg_providers::aws::Clock;
 
 /// Which detected addresses may be opened.
 pub type AddressRule = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
@@ -62,7 +61,7 @@ pub struct Env {
     /// The way to hosts behind the firewalls.
     pub network: Arc<dyn Network>,
     /// Who stands at the boundaries between effects: tests alone.
-    pub sentry: Option<Arc<dyn Sentry>>,
+    pub sentry: Option<Arc<dyn Failpoints>>,
     /// How far this process has come, while it holds the lock of a state file.
     pub progress: Progress,
     /// A pass that makes no progress for so long is ended.
@@ -102,7 +101,7 @@ impl Env {
         Self {
             #[expect(clippy::disallowed_methods, reason = "the one place where the arguments are read")]
             args: std::env::args_os().collect(),
-            sentry: Some(&vars).filter(|_| cfg!(debug_assertions)).and_then(Told::by),
+            sentry: Some(&vars).filter(|_| cfg!(debug_assertions)).and_then(FailpointSettings::by),
             stall_limit: stall_limit(&vars),
             address_rule: address_rule(&vars),
             stdin_is_terminal: std::io::stdin().is_terminal(),
@@ -158,7 +157,7 @@ impl Env {
     /// Who observes the record's writes.
     #[must_use]
     pub fn watch(&self) -> Watch {
-        let observe = |sentry: &Arc<dyn Sentry>| Watch::by(Arc::new(AtWrites(Arc::clone(sentry))));
+        let observe = |sentry: &Arc<dyn Failpoints>| Watch::by(Arc::new(AtWrites(Arc::clone(sentry))));
         self.sentry.as_ref().map(observe).unwrap_or_default()
     }
 

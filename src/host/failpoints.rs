@@ -16,8 +16,8 @@ use eg_model::{
     target::{Capabilities, Reach, TargetKey},
 };
 use eg_providers::{
-    Answered, Authorize, Caller, Connect, CredentialsEnd, ExpiryRole, Firewall, Group, Prepared, Rights, RulesSeen,
-    SetSwitch, Sighting,
+    Answered, Authorize, Caller, Connect, CredentialsEnd, ExpiryRole, Firewall, ListedGroup, Prepared, ReadResult,
+    Rights, RulesSeen, SetSwitch,
 };
 use eg_state::{StateError, WriteObserver};
 use std::{
@@ -30,7 +30,7 @@ use std::{
 };
 
 /// Stands at the boundaries, counted from 0.
-pub trait Sentry: Send + Sync {
+pub trait Failpoints: Send + Sync {
     /// A boundary is passed. May never return.
     fn pass(&self);
 
@@ -42,7 +42,7 @@ pub trait Sentry: Send + Sync {
 
 /// What debug builds are told by their environment: where to end, from which write on the disk is full, and which write
 /// finds the record in use.
-pub(crate) struct Told {
+pub(crate) struct FailpointSettings {
     abort_at: Option<u64>,
     panic_at: Option<u64>,
     full_at: Option<u64>,
@@ -51,9 +51,9 @@ pub(crate) struct Told {
     written: AtomicU64,
 }
 
-impl Told {
+impl FailpointSettings {
     /// `None` where nothing is said.
-    pub(crate) fn by(vars: &BTreeMap<String, String>) -> Option<Arc<dyn Sentry>> {
+    pub(crate) fn by(vars: &BTreeMap<String, String>) -> Option<Arc<dyn Failpoints>> {
         let number = |name: &str| vars.get(name).and_then(|text| text.parse().ok());
         let told = Self {
             abort_at: number("EG_TEST_ABORT_AT"),
@@ -64,11 +64,11 @@ impl Told {
             written: AtomicU64::new(0),
         };
         let anything = told.abort_at.or(told.panic_at).or(told.full_at).or(told.busy_at).is_some();
-        anything.then(|| Arc::new(told) as Arc<dyn Sentry>)
+        anything.then(|| Arc::new(told) as Arc<dyn Failpoints>)
     }
 }
 
-impl Sentry for Told {
+impl Failpoints for FailpointSettings {
     fn pass(&self) {
         let passed = Some(self.passed.fetch_add(1, Ordering::SeqCst));
         if passed == self.abort_at {
@@ -92,7 +92,7 @@ impl Sentry for Told {
 }
 
 /// A sentry at the record's door.
-pub(crate) struct AtWrites(pub(crate) Arc<dyn Sentry>);
+pub(crate) struct AtWrites(pub(crate) Arc<dyn Failpoints>);
 
 impl WriteObserver for AtWrites {
     fn before_write(&self) -> Result<(), StateError> {
@@ -107,7 +107,7 @@ impl WriteObserver for AtWrites {
 
 /// The door to the clouds: every call is progress, and a sentry may stand there.
 pub(crate) struct AtCalls {
-    pub(crate) sentry: Option<Arc<dyn Sentry>>,
+    pub(crate) sentry: Option<Arc<dyn Failpoints>>,
     pub(crate) progress: Progress,
     pub(crate) connect: Arc<dyn Connect>,
 }
@@ -118,7 +118,7 @@ impl Connect for AtCalls {
         let connected = self.connect.connect(reach).await;
         self.progress.note();
         let (sentry, progress) = (self.sentry.clone(), self.progress.clone());
-        Ok(Arc::new(Watched { sentry, progress, firewall: connected? }))
+        Ok(Arc::new(FailpointFirewall { sentry, progress, firewall: connected? }))
     }
 
     async fn profile_region(&self, reach: &Reach) -> Option<String> {
@@ -126,13 +126,13 @@ impl Connect for AtCalls {
     }
 }
 
-struct Watched {
-    sentry: Option<Arc<dyn Sentry>>,
+struct FailpointFirewall {
+    sentry: Option<Arc<dyn Failpoints>>,
     progress: Progress,
     firewall: Arc<dyn Firewall>,
 }
 
-impl Watched {
+impl FailpointFirewall {
     async fn around<T>(&self, call: impl Future<Output = T>) -> T {
         let pass = || self.sentry.iter().for_each(|sentry| sentry.pass());
         pass();
@@ -144,12 +144,12 @@ impl Watched {
 }
 
 #[async_trait]
-impl Firewall for Watched {
+impl Firewall for FailpointFirewall {
     fn capabilities(&self) -> Capabilities {
         self.firewall.capabilities()
     }
 
-    async fn observe(&self, targets: &BTreeSet<TargetKey>) -> BTreeMap<TargetKey, Sighting> {
+    async fn observe(&self, targets: &BTreeSet<TargetKey>) -> BTreeMap<TargetKey, ReadResult> {
         self.around(self.firewall.observe(targets)).await
     }
 
@@ -157,7 +157,7 @@ impl Firewall for Watched {
         self.around(self.firewall.observe_rules(target, rules)).await
     }
 
-    async fn marked(&self, like: &TargetKey) -> Result<BTreeMap<TargetKey, Sighting>, Failure> {
+    async fn marked(&self, like: &TargetKey) -> Result<BTreeMap<TargetKey, ReadResult>, Failure> {
         self.around(self.firewall.marked(like)).await
     }
 
@@ -185,7 +185,7 @@ impl Firewall for Watched {
         self.around(self.firewall.rights(group, permission, tags)).await
     }
 
-    async fn groups(&self, meant: Option<&Selector>) -> Result<Vec<Group>, Failure> {
+    async fn groups(&self, meant: Option<&Selector>) -> Result<Vec<ListedGroup>, Failure> {
         self.around(self.firewall.groups(meant)).await
     }
 

@@ -59,7 +59,7 @@ pub enum Owner {
 
 /// What may be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct TrustRule {
     /// Whose file it has to be.
     pub owner: Owner,
     /// Whether it may be a pipe: a configuration that a command makes, `--config <(…)`.
@@ -129,7 +129,7 @@ pub struct Text {
 ///
 /// # Errors
 /// It is not there, cannot be read in time, is no regular file, is too large, or another user can have written it.
-pub fn read(path: &Path, wanted: Wanted, begun: Instant) -> Result<Text, ReadError> {
+pub fn read(path: &Path, wanted: TrustRule, begun: Instant) -> Result<Text, ReadError> {
     let (given, until) = (path.to_owned(), begun + MAX_TIME);
     let left = until.saturating_duration_since(Instant::now());
     within(left, move || read_here(&given, wanted, until)).unwrap_or(Err(ReadError::TooSlow))
@@ -170,7 +170,7 @@ fn within<T: Send + 'static>(time: Duration, work: impl FnOnce() -> T + Send + '
     done
 }
 
-fn read_here(path: &Path, wanted: Wanted, until: Instant) -> Result<Text, ReadError> {
+fn read_here(path: &Path, wanted: TrustRule, until: Instant) -> Result<Text, ReadError> {
     let mut file = open(path)?;
     judge_handle(path, &file, wanted)?;
     if file.metadata()?.len() > MAX_BYTES {
@@ -218,7 +218,7 @@ fn open(path: &Path) -> Result<File, ReadError> {
     Ok(File::from(opened))
 }
 
-fn judge_handle(path: &Path, file: &File, wanted: Wanted) -> Result<(), ReadError> {
+fn judge_handle(path: &Path, file: &File, wanted: TrustRule) -> Result<(), ReadError> {
     let found = file.metadata()?;
     let kind = found.file_type();
     let fits = kind.is_file() || (kind.is_fifo() && wanted.pipe);
@@ -365,7 +365,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    const MINE: Wanted = Wanted { owner: Owner::User, pipe: false };
+    const MINE: TrustRule = TrustRule { owner: Owner::User, pipe: false };
 
     fn mode(path: &Path, mode: u32) {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
@@ -461,7 +461,7 @@ mod tests {
             let pipe = pipe.clone();
             move || fs::write(pipe, "x")
         });
-        assert_eq!(read(&pipe, Wanted { pipe: true, ..MINE }, Instant::now()).unwrap().text, "x");
+        assert_eq!(read(&pipe, TrustRule { pipe: true, ..MINE }, Instant::now()).unwrap().text, "x");
         writer.join().unwrap().unwrap();
         assert_eq!(read_now(&pipe), Err("it is a named pipe, not a regular file".to_owned()));
     }

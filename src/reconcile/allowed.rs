@@ -2,7 +2,7 @@
 //! about to open, since the record may be older than the policy, or say what no `start` has allowed. What is open stays
 //! open until its session ends.
 
-use crate::config::policy::SitePolicy;
+use crate::config::policy::MachinePolicy;
 use eg_model::{
     failure::{Failure, FailureClass},
     net::permission::Permission,
@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 
 /// Takes out of sessions what may not be opened for them, where another session wants the same and may have it: of two
 /// that want one permission the plan opens it for the one that lasts longer.
-pub(super) fn prefer_allowed(sessions: &mut [Session], site: &SitePolicy) {
+pub(super) fn prefer_allowed(sessions: &mut [Session], site: &MachinePolicy) {
     if site.file.is_none() {
         return;
     }
@@ -38,7 +38,7 @@ pub(super) fn prefer_allowed(sessions: &mut [Session], site: &SitePolicy) {
 
 /// Why the policy does not let these permissions of a target be opened for a session.
 pub(super) fn barred(
-    site: &SitePolicy,
+    site: &MachinePolicy,
     session: Option<&Session>,
     target: &TargetKey,
     permissions: &[Permission],

@@ -18,12 +18,12 @@
 //! open across one.
 
 use crate::reconcile::{
-    observe::Looks,
+    observe::TargetReadings,
     report::{NoteReport, PassReport},
     rights::KnownRights,
 };
 use crate::{
-    config::{policy::SitePolicy, settings::CloudExpiry},
+    config::{policy::MachinePolicy, settings::CloudExpiry},
     error::CommandError,
     host::{env::Env, lock::PassLock, signals::Interrupt},
 };
@@ -59,7 +59,7 @@ pub(crate) const PASS_LIMIT: Duration = Duration::from_secs(60);
 
 /// What the driver needs to know of the configuration.
 #[derive(Clone, Debug, Default)]
-pub struct Policy {
+pub struct PassPolicy {
     /// Whether the configuration is good: with a bad one nothing is opened, and everything due is closed.
     pub open: bool,
     /// Revoke marked rules whose every lease has expired, whoever opened them.
@@ -71,7 +71,7 @@ pub struct Policy {
     /// Where expiry switches are set, if they are.
     pub cloud_expiry: Option<CloudExpiry>,
     /// What the machine's policy lets a pass open.
-    pub site: SitePolicy,
+    pub site: MachinePolicy,
 }
 
 /// One pass.
@@ -126,7 +126,7 @@ pub struct Driver<'a> {
     /// The way to the clouds.
     pub connect: Arc<dyn Connect>,
     /// What the configuration says.
-    pub policy: Policy,
+    pub policy: PassPolicy,
     /// Asks to stop between steps.
     pub interrupt: Interrupt,
     /// Sessions whose stop a full disk keeps from the record: wanted no more all the same.
@@ -147,7 +147,7 @@ pub struct Driver<'a> {
 pub type OnChange<'a> = Box<dyn Fn(&GrantChange, bool) + 'a>;
 
 /// How a pass begins.
-struct Begun {
+struct PassStart {
     /// The run's number, where it could be recorded.
     number: Option<i64>,
     /// Whether the record can be written, so that something new may be opened.
@@ -159,10 +159,10 @@ type LoadKey = (Timestamp, Option<Timestamp>, u64, i64);
 
 /// The record as last loaded; hundreds of targets at rest share one reading of it.
 #[derive(Default)]
-pub struct LoadCache(RefCell<Option<(LoadKey, Rc<Loaded>)>>);
+pub struct LoadCache(RefCell<Option<(LoadKey, Rc<LoadedRecord>)>>);
 
 /// The record, as one round sees it.
-pub struct Loaded {
+pub struct LoadedRecord {
     pub sessions: Vec<Session>,
     pub wants: Wants,
     pub leases: Vec<eg_model::lease::Lease>,
@@ -181,7 +181,7 @@ pub const OVERWRITTEN: &str = "tags-overwritten";
 impl<'a> Driver<'a> {
     /// Live sessions as of now, open leases, rules revoked lately. A session past its expiry is never live here,
     /// even if a full disk kept that from being recorded.
-    pub fn load(&self, now: Timestamp) -> Result<Rc<Loaded>, CommandError> {
+    pub fn load(&self, now: Timestamp) -> Result<Rc<LoadedRecord>, CommandError> {
         let store = self.store.borrow();
         let latest = self.latest(now);
         let key = (now, latest, store.change_count(), store.data_version()?);
@@ -208,7 +208,7 @@ impl<'a> Driver<'a> {
         let switches = store.switches()?;
         let overwritten = store.note(OVERWRITTEN)?.and_then(|text| text.parse::<Overwritten>().ok());
         let twin = overwritten.is_some_and(|known| known.is_twin(now));
-        let loaded = Rc::new(Loaded { sessions, wants, leases, unreadable, revoked, opened, switches, twin });
+        let loaded = Rc::new(LoadedRecord { sessions, wants, leases, unreadable, revoked, opened, switches, twin });
         *self.loaded.0.borrow_mut() = Some((key, Rc::clone(&loaded)));
         Ok(loaded)
     }
@@ -267,7 +267,12 @@ impl<'a> Driver<'a> {
     ///
     /// # Errors
     /// The record cannot be read. What goes wrong at a provider, or while writing, is part of the report.
-    pub async fn pass(&self, lock: &PassLock, request: &Request, looks: Looks) -> Result<PassReport, CommandError> {
+    pub async fn pass(
+        &self,
+        lock: &PassLock,
+        request: &Request,
+        looks: TargetReadings,
+    ) -> Result<PassReport, CommandError> {
         let started = self.env.now();
         self.store.borrow().forget_damaged_rows();
         looks.values().for_each(|look| self.hear(look));
@@ -298,9 +303,9 @@ impl<'a> Driver<'a> {
 
     /// The run's row and the expire transaction. What cannot be written keeps anything new from being opened;
     /// closing goes on.
-    fn begin(&self, request: &Request, run: RunId, now: Timestamp, report: &mut PassReport) -> Begun {
+    fn begin(&self, request: &Request, run: RunId, now: Timestamp, report: &mut PassReport) -> PassStart {
         if request.dry_run {
-            return Begun { number: None, may_open: true };
+            return PassStart { number: None, may_open: true };
         }
         let mut store = self.store.borrow_mut();
         let begun = store.begin_run(run, request.kind, request.timer, now);
@@ -310,7 +315,7 @@ impl<'a> Driver<'a> {
         };
         let number = report.keep(begun.map(|run| run.number));
         let expired = report.keep(store.expire(now));
-        Begun { number: number.or(unguarded), may_open: number.is_some() && expired.is_some() }
+        PassStart { number: number.or(unguarded), may_open: number.is_some() && expired.is_some() }
     }
 
     /// Records the moves. Whoever was faster (another pass, a stop) has the last word.

@@ -32,18 +32,18 @@ const SILENT_AFTER: u32 = 2;
 
 /// Whom a call goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Service {
+pub(super) enum CalledService {
     Firewall,
     Scheduler,
 }
 
 /// A slot, given back when dropped.
 pub struct Turn<'l> {
-    pub(super) service: Service,
+    pub(super) service: CalledService,
     _slot: SemaphorePermit<'l>,
 }
 
-type Answer = Rc<OnceCell<Result<Caller, Failure>>>;
+type CallerCell = Rc<OnceCell<Result<Caller, Failure>>>;
 
 pub struct Lane {
     firewall: Semaphore,
@@ -51,7 +51,7 @@ pub struct Lane {
     deadline: Cell<Instant>,
     /// Calls of the scheduler in a row without a usable answer.
     unanswered: Cell<u32>,
-    callers: RefCell<BTreeMap<Reach, Answer>>,
+    callers: RefCell<BTreeMap<Reach, CallerCell>>,
 }
 
 impl Lane {
@@ -75,10 +75,10 @@ impl Lane {
     }
 
     /// Waits for a slot, first come, first served. There is always one in the end: nobody holds one while waiting.
-    pub(super) async fn turn(&self, service: Service) -> Option<Turn<'_>> {
+    pub(super) async fn turn(&self, service: CalledService) -> Option<Turn<'_>> {
         let slots = match service {
-            Service::Firewall => &self.firewall,
-            Service::Scheduler => &self.scheduler,
+            CalledService::Firewall => &self.firewall,
+            CalledService::Scheduler => &self.scheduler,
         };
         // Nobody closes these.
         slots.acquire().await.ok().map(|slot| Turn { service, _slot: slot })

@@ -11,7 +11,7 @@ use eg_model::{
     session::record::Session,
     target::{Reach, TargetKey},
 };
-use eg_providers::{Caller, Firewall, Sighting};
+use eg_providers::{Caller, Firewall, ReadResult};
 use eg_state::TargetRecord;
 use futures_util::future::join_all;
 use std::{
@@ -24,7 +24,7 @@ const FRESH: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
 
 /// One look at one target.
 #[derive(Clone)]
-pub struct Look {
+pub struct TargetReading {
     /// What was seen.
     pub observation: Observation,
     /// Through what; absent where there was no way.
@@ -33,7 +33,7 @@ pub struct Look {
     pub reach: Reach,
 }
 
-impl Look {
+impl TargetReading {
     /// Whether it may still be acted on.
     #[must_use]
     pub fn is_fresh(&self, now: Timestamp) -> bool {
@@ -64,17 +64,17 @@ pub(crate) fn fresh(read_at: Timestamp, now: Timestamp) -> bool {
 }
 
 /// One look at each of several targets.
-pub type Looks = BTreeMap<TargetKey, Look>;
+pub type TargetReadings = BTreeMap<TargetKey, TargetReading>;
 
-struct Seen {
+struct RouteReading {
     firewall: Option<Arc<dyn Firewall>>,
-    sightings: BTreeMap<TargetKey, Sighting>,
+    sightings: BTreeMap<TargetKey, ReadResult>,
 }
 
 impl Driver<'_> {
-    /// Looks at targets; each entry names the ways to reach it, best first.
-    pub async fn look(&self, targets: &BTreeMap<TargetKey, Vec<Reach>>, dry_run: bool) -> Looks {
-        let mut looks = Looks::new();
+    /// TargetReadings at targets; each entry names the ways to reach it, best first.
+    pub async fn look(&self, targets: &BTreeMap<TargetKey, Vec<Reach>>, dry_run: bool) -> TargetReadings {
+        let mut looks = TargetReadings::new();
         let mut turn = 0;
         let records = self.store.borrow().targets();
         let records = records.map_err(|error| tracing::warn!("what is known of targets cannot be read: {error}"));
@@ -88,14 +88,14 @@ impl Driver<'_> {
             for (reaches, seen) in batches.values().zip(seen) {
                 for reach in reaches {
                     let sighting = seen.sightings.get(&reach.target).cloned().unwrap_or_else(|| {
-                        Sighting::Unavailable(Failure::new(FailureClass::Unknown, "the answer leaves it out"))
+                        ReadResult::Unavailable(Failure::new(FailureClass::Unknown, "the answer leaves it out"))
                     });
                     let record = records.get(&reach.target).cloned().unwrap_or_default();
                     let observation = self.judge(reach, sighting, record, dry_run);
                     let better = matches!(observation, Observation::Complete(_) | Observation::Missing);
                     if better || !looks.contains_key(&reach.target) {
                         let firewall = seen.firewall.clone();
-                        let look = Look { observation, firewall, reach: reach.clone() };
+                        let look = TargetReading { observation, firewall, reach: reach.clone() };
                         self.hear(&look);
                         looks.insert(reach.target.clone(), look);
                     }
@@ -106,40 +106,40 @@ impl Driver<'_> {
     }
 
     /// What a reading tells of the provider's clock.
-    pub(super) fn hear(&self, look: &Look) {
+    pub(super) fn hear(&self, look: &TargetReading) {
         let ahead = look.provider_time().map(|(provider, read_at)| provider - read_at);
         self.ahead.set(self.ahead.get().max(ahead));
     }
 
-    async fn see(&self, reaches: &[Reach]) -> Seen {
+    async fn see(&self, reaches: &[Reach]) -> RouteReading {
         let keys: BTreeSet<TargetKey> = reaches.iter().map(|reach| reach.target.clone()).collect();
         let Some(first) = reaches.first() else {
-            return Seen { firewall: None, sightings: BTreeMap::new() };
+            return RouteReading { firewall: None, sightings: BTreeMap::new() };
         };
         match self.connect.connect(first).await {
             Ok(firewall) => {
                 let sightings = firewall.observe(&keys).await;
-                Seen { firewall: Some(firewall), sightings }
+                RouteReading { firewall: Some(firewall), sightings }
             }
             Err(failure) => {
-                let all = |key| (key, Sighting::Unavailable(failure.clone()));
-                Seen { firewall: None, sightings: keys.into_iter().map(all).collect() }
+                let all = |key| (key, ReadResult::Unavailable(failure.clone()));
+                RouteReading { firewall: None, sightings: keys.into_iter().map(all).collect() }
             }
         }
     }
 
     /// What is concluded from a sighting. "Not found" becomes "missing" only when it is believed; the first time it
     /// was seen is recorded, and forgotten when the target shows again.
-    fn judge(&self, reach: &Reach, sighting: Sighting, record: TargetRecord, dry_run: bool) -> Observation {
+    fn judge(&self, reach: &Reach, sighting: ReadResult, record: TargetRecord, dry_run: bool) -> Observation {
         let caller = match sighting {
-            Sighting::Unavailable(failure) => return Observation::Unavailable(failure),
-            Sighting::Complete(reading) => {
+            ReadResult::Unavailable(failure) => return Observation::Unavailable(failure),
+            ReadResult::Complete(reading) => {
                 if record.missing_since.is_some() && !dry_run {
                     self.remember(&reach.target, |record| record.missing_since = None);
                 }
                 return Observation::Complete(reading);
             }
-            Sighting::NotFound { caller } => caller,
+            ReadResult::NotFound { caller } => caller,
         };
         let now = self.env.now();
         let known = record.account.clone().or_else(|| reach.account.clone());
@@ -161,9 +161,9 @@ impl Driver<'_> {
 
     /// Who owns the targets that were seen for the first time: "not found" is believed later only from that account.
     /// One call per route, and none once all are known.
-    pub(super) async fn learn_accounts(&self, looks: &Looks, lane: &Lane) -> Result<(), CommandError> {
+    pub(super) async fn learn_accounts(&self, looks: &TargetReadings, lane: &Lane) -> Result<(), CommandError> {
         let sessions = self.store.borrow().live_sessions()?;
-        let mut ways: BTreeMap<Reach, Vec<&Look>> = BTreeMap::new();
+        let mut ways: BTreeMap<Reach, Vec<&TargetReading>> = BTreeMap::new();
         for look in looks.values().filter(|look| matches!(look.observation, Observation::Complete(_))) {
             let target = &look.reach.target;
             let mut grants = sessions.iter().flat_map(|session| &session.grants);
@@ -182,7 +182,12 @@ impl Driver<'_> {
         Ok(())
     }
 
-    fn record_caller(&self, looks: &[&Look], caller: &Caller, sessions: &[Session]) -> Result<(), CommandError> {
+    fn record_caller(
+        &self,
+        looks: &[&TargetReading],
+        caller: &Caller,
+        sessions: &[Session],
+    ) -> Result<(), CommandError> {
         let mut store = self.store.borrow_mut();
         for look in looks {
             store.learn_account(&look.reach.target, Some(&caller.account), Some(&caller.partition))?;
@@ -202,7 +207,11 @@ fn not_found(reach: &Reach, caller: &Caller, known: Option<&str>) -> Failure {
 }
 
 /// The targets that still have no good look and have a `turn`-th way, by way.
-fn batches(targets: &BTreeMap<TargetKey, Vec<Reach>>, looks: &Looks, turn: usize) -> BTreeMap<Reach, Vec<Reach>> {
+fn batches(
+    targets: &BTreeMap<TargetKey, Vec<Reach>>,
+    looks: &TargetReadings,
+    turn: usize,
+) -> BTreeMap<Reach, Vec<Reach>> {
     let mut batches: BTreeMap<Reach, Vec<Reach>> = BTreeMap::new();
     for (key, ways) in targets {
         let good = looks.get(key).is_some_and(|look| !matches!(look.observation, Observation::Unavailable(_)));

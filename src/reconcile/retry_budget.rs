@@ -13,7 +13,7 @@ const REOBSERVATIONS: u32 = 3;
 const THROTTLES: u32 = 6;
 
 /// What is left of it. Every wait ends early when a signal or the deadline comes.
-pub(crate) struct Patience<'a> {
+pub(crate) struct RetryBudget<'a> {
     env: &'a Env,
     interrupt: &'a Interrupt,
     deadline: Instant,
@@ -21,7 +21,7 @@ pub(crate) struct Patience<'a> {
     throttled: u32,
 }
 
-impl<'a> Patience<'a> {
+impl<'a> RetryBudget<'a> {
     pub(crate) fn new(env: &'a Env, interrupt: &'a Interrupt, deadline: Instant) -> Self {
         Self { env, interrupt, deadline, reobserved: 0, throttled: 0 }
     }

@@ -2,7 +2,7 @@
 //! closed must not come about.
 
 use crate::error::CommandError;
-use crate::reconcile::{driver::Driver, observe::Looks};
+use crate::reconcile::{driver::Driver, observe::TargetReadings};
 use eg_model::{
     failure::Failure,
     net::permission::Permission,
@@ -36,11 +36,11 @@ impl KnownRights {
 }
 
 /// Permissions by target.
-pub(crate) type Wanted = BTreeMap<TargetKey, BTreeSet<Permission>>;
+pub(crate) type WantedPermissions = BTreeMap<TargetKey, BTreeSet<Permission>>;
 
 /// The permissions of a session, by target.
-pub(crate) fn wanted(session: &Session) -> Wanted {
-    let mut wanted = Wanted::new();
+pub(crate) fn wanted(session: &Session) -> WantedPermissions {
+    let mut wanted = WantedPermissions::new();
     for grant in session.current() {
         let here = wanted.entry(grant.reach.target.clone()).or_default();
         here.extend(grant.permissions.iter().map(|item| item.permission));
@@ -54,7 +54,7 @@ impl Driver<'_> {
     ///
     /// # Errors
     /// The record cannot be read.
-    pub async fn ask_rights(&self, looks: &Looks, session: &Session) -> Result<(), CommandError> {
+    pub async fn ask_rights(&self, looks: &TargetReadings, session: &Session) -> Result<(), CommandError> {
         let batch = |firewall: &Arc<dyn Firewall>| firewall.capabilities().batch.max(1);
         let installation = self.store.borrow().installation().clone();
         let records = self.store.borrow().targets()?;
@@ -86,9 +86,9 @@ impl Driver<'_> {
     ///
     /// # Errors
     /// The record cannot be read.
-    pub(crate) fn live_wants(&self) -> Result<Wanted, CommandError> {
+    pub(crate) fn live_wants(&self) -> Result<WantedPermissions, CommandError> {
         let now = self.env.now();
-        let mut all = Wanted::new();
+        let mut all = WantedPermissions::new();
         for session in self.store.borrow().live_sessions()?.iter().filter(|session| session.expires_at > now) {
             for (key, permissions) in wanted(session) {
                 all.entry(key).or_default().extend(permissions);

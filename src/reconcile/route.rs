@@ -7,16 +7,16 @@
 //! 4. Whose account the targets are of is recorded, where it was not known.
 
 use super::{
-    lane::{Lane, Service},
+    lane::{CalledService, Lane},
     observe::route_of,
 };
 use crate::error::CommandError;
 use crate::reconcile::{
     apply::round::{TargetReport, TargetRun},
     driver::{Driver, Request},
-    observe::{Look, Looks},
+    observe::{TargetReading, TargetReadings},
     report::PassReport,
-    retry_budget::Patience,
+    retry_budget::RetryBudget,
 };
 use eg_model::{
     failure::FailureClass,
@@ -67,17 +67,17 @@ struct RouteEnd {
 }
 
 impl Driver<'_> {
-    /// Looks at targets beside something else, each route by itself. Routes that are not read soon after that is done are
+    /// TargetReadings at targets beside something else, each route by itself. Routes that are not read soon after that is done are
     /// left out: the pass reads them, and those that are read go on without them.
     pub async fn look_beside<T>(
         &self,
         targets: &Targets,
         dry_run: bool,
         beside: impl Future<Output = T>,
-    ) -> (Looks, T) {
+    ) -> (TargetReadings, T) {
         let routes: Vec<Targets> = by_route(targets.clone()).into_values().collect();
         let mut reads: FuturesUnordered<_> = routes.iter().map(|targets| self.look(targets, dry_run)).collect();
-        let mut looks = Looks::new();
+        let mut looks = TargetReadings::new();
         let done = {
             let mut read = pin!(async {
                 while let Some(more) = reads.next().await {
@@ -100,7 +100,7 @@ impl Driver<'_> {
         &self,
         request: &Request,
         targets: Targets,
-        mut looks: Looks,
+        mut looks: TargetReadings,
         may_open: bool,
         report: &mut PassReport,
     ) {
@@ -134,13 +134,13 @@ impl Driver<'_> {
 }
 
 impl RouteRun<'_> {
-    async fn run(self, targets: Targets, mut looks: Looks) -> RouteEnd {
+    async fn run(self, targets: Targets, mut looks: TargetReadings) -> RouteEnd {
         let unseen = targets.iter().filter(|(key, _)| !looks.contains_key(*key));
         let unseen = unseen.map(|(key, ways)| (key.clone(), ways.clone())).collect();
         looks.extend(self.driver.look(&unseen, self.request.dry_run).await);
         self.lane.begin();
-        let mut seen = Looks::new();
-        let patience = Patience::new(self.driver.env, &self.driver.interrupt, self.lane.deadline());
+        let mut seen = TargetReadings::new();
+        let patience = RetryBudget::new(self.driver.env, &self.driver.interrupt, self.lane.deadline());
         let targets = self.work(patience, targets, looks, 0, &mut seen).await;
         let accounts = if self.request.dry_run { Ok(()) } else { self.driver.learn_accounts(&seen, &self.lane).await };
         RouteEnd { targets, accounts }
@@ -149,13 +149,14 @@ impl RouteRun<'_> {
     /// Works on what was read, and meanwhile reads the rest again.
     fn work<'s>(
         &'s self,
-        mut patience: Patience<'s>,
+        mut patience: RetryBudget<'s>,
         mut targets: Targets,
-        looks: Looks,
+        looks: TargetReadings,
         tries: u32,
-        seen: &'s mut Looks,
+        seen: &'s mut TargetReadings,
     ) -> LocalBoxFuture<'s, Vec<TargetReport>> {
-        let (unread, read): (Looks, Looks) = looks.into_iter().partition(|(_, look)| self.is_read_again(look));
+        let (unread, read): (TargetReadings, TargetReadings) =
+            looks.into_iter().partition(|(_, look)| self.is_read_again(look));
         seen.extend(read.iter().chain(&unread).map(|(key, look)| (key.clone(), look.clone())));
         let rest: Targets = unread.keys().filter_map(|key| targets.remove_entry(key)).collect();
         let now = self.run_all(targets, read);
@@ -176,13 +177,13 @@ impl RouteRun<'_> {
     }
 
     /// Twice as many batches each time.
-    async fn read_in_parts(&self, targets: &Targets, tries: u32) -> Looks {
+    async fn read_in_parts(&self, targets: &Targets, tries: u32) -> TargetReadings {
         let parts = 1_usize.checked_shl(tries).unwrap_or(usize::MAX).min(targets.len()).max(1);
         let all: Vec<_> = targets.iter().map(|(key, ways)| (key.clone(), ways.clone())).collect();
         let read = |part: &[(TargetKey, Vec<Reach>)]| {
             let part = part.iter().cloned().collect();
             async move {
-                let _turn = self.lane.turn(Service::Firewall).await;
+                let _turn = self.lane.turn(CalledService::Firewall).await;
                 self.driver.look(&part, self.request.dry_run).await
             }
         };
@@ -191,14 +192,14 @@ impl RouteRun<'_> {
 
     /// Whether the reading failed for a reason that passes by itself: throttled, it is made again in any pass; after a
     /// server's or the network's failure, while a person waits.
-    fn is_read_again(&self, look: &Look) -> bool {
+    fn is_read_again(&self, look: &TargetReading) -> bool {
         let Observation::Unavailable(failure) = &look.observation else { return false };
         let passes = failure.class.outcome_unknown() && self.request.interactive;
         (passes || is_throttled(look)) && !self.request.dry_run
     }
 
     /// Those with something to close come first: slots are given out in this order.
-    async fn run_all(&self, mut targets: Targets, looks: Looks) -> Vec<TargetReport> {
+    async fn run_all(&self, mut targets: Targets, looks: TargetReadings) -> Vec<TargetReport> {
         let closing = self.closing();
         let mut looks: Vec<_> = looks.into_iter().collect();
         looks.sort_by_key(|(key, _)| !closing.contains(key));
@@ -225,6 +226,6 @@ impl RouteRun<'_> {
     }
 }
 
-fn is_throttled(look: &Look) -> bool {
+fn is_throttled(look: &TargetReading) -> bool {
     matches!(&look.observation, Observation::Unavailable(failure) if failure.class == FailureClass::Throttled)
 }

@@ -4,23 +4,23 @@
 //! listed and never counts as empty. Two profiles that lead to the same account are two ways to one place. What to do
 //! is `eg_model::sweep::judge`'s to say; `group` does it, group by group.
 
-pub use crate::sweep::group::{Outcome, Row};
+pub use crate::sweep::group::{Outcome, SweepRow};
 
 use crate::sweep::group::GroupRun;
 use crate::{
     host::{env::Env, signals::Interrupt},
     reconcile::{
         driver::{CONCURRENCY, PASS_LIMIT},
-        retry_budget::Patience,
+        retry_budget::RetryBudget,
     },
 };
 use eg_model::{
     failure::{Failure, FailureClass},
     observation::Reading,
-    sweep::judge::Wish,
+    sweep::judge::SweepScope,
     target::{Reach, TargetKey},
 };
-use eg_providers::{Caller, Connect, Firewall, Sighting};
+use eg_providers::{Caller, Connect, Firewall, ReadResult};
 use futures_util::{StreamExt, stream};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,7 +30,7 @@ use tokio::time::Instant;
 
 /// One set of credentials, and where to look with them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Account {
+pub struct SweepAccount {
     /// The way there; its target names the endpoint, a region to ask who is calling, and no group.
     pub reach: Reach,
     /// Where to look.
@@ -48,7 +48,7 @@ pub enum Regions {
 
 /// A region of an account that was read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct AccountRegion {
     /// The account.
     pub account: String,
     /// The region.
@@ -59,7 +59,7 @@ pub struct Place {
 
 /// What could not be read: nothing is known of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unread {
+pub struct UnreadRegion {
     /// The profile.
     pub profile: Option<String>,
     /// The account, where the provider told.
@@ -73,9 +73,9 @@ pub struct Unread {
 }
 
 /// A group with marked rules.
-pub struct Group {
+pub struct SweepTarget {
     /// Where.
-    pub place: Place,
+    pub place: AccountRegion,
     /// Which.
     pub target: TargetKey,
     /// Its marked rules.
@@ -85,13 +85,13 @@ pub struct Group {
 
 /// Everything that was found.
 #[derive(Default)]
-pub struct Found {
+pub struct SweepReading {
     /// What was read.
-    pub places: BTreeSet<Place>,
+    pub places: BTreeSet<AccountRegion>,
     /// What was not.
-    pub unread: Vec<Unread>,
+    pub unread: Vec<UnreadRegion>,
     /// Groups with marked rules, by place.
-    pub groups: Vec<Group>,
+    pub groups: Vec<SweepTarget>,
 }
 
 /// Reads and sweeps.
@@ -105,13 +105,13 @@ pub struct Sweeper<'a> {
 }
 
 impl Sweeper<'_> {
-    fn patience(&self) -> Patience<'_> {
-        Patience::new(self.env, self.interrupt, Instant::now() + PASS_LIMIT)
+    fn patience(&self) -> RetryBudget<'_> {
+        RetryBudget::new(self.env, self.interrupt, Instant::now() + PASS_LIMIT)
     }
 
     /// Reads the marked rules of every region of every account.
-    pub async fn read(&self, accounts: &[Account]) -> Found {
-        let mut found = Found::default();
+    pub async fn read(&self, accounts: &[SweepAccount]) -> SweepReading {
+        let mut found = SweepReading::default();
         // Two profiles of the same account see the same rules.
         let mut ways: BTreeMap<(String, String), Vec<Reach>> = BTreeMap::new();
         for account in accounts {
@@ -127,7 +127,7 @@ impl Sweeper<'_> {
             }
         }
         let looks = ways.into_iter().map(|((account, region), reaches)| self.look(account, region, reaches));
-        let looks: Vec<Found> = stream::iter(looks).buffered(CONCURRENCY).collect().await;
+        let looks: Vec<SweepReading> = stream::iter(looks).buffered(CONCURRENCY).collect().await;
         for look in looks {
             found.places.extend(look.places);
             found.unread.extend(look.unread);
@@ -137,10 +137,10 @@ impl Sweeper<'_> {
     }
 
     /// Who the credentials are, and the regions to look at with them.
-    async fn regions_of(&self, account: &Account) -> Result<(Caller, BTreeSet<String>), Box<Unread>> {
+    async fn regions_of(&self, account: &SweepAccount) -> Result<(Caller, BTreeSet<String>), Box<UnreadRegion>> {
         let profile = account.reach.profile.clone();
         let unread = |account: Option<String>, failure| {
-            Box::new(Unread { profile: profile.clone(), account, region: None, group: None, failure })
+            Box::new(UnreadRegion { profile: profile.clone(), account, region: None, group: None, failure })
         };
         let firewall = self.connect.connect(&account.reach).await.map_err(|failure| unread(None, failure))?;
         let caller = self.persist(async || firewall.caller().await).await.map_err(|failure| unread(None, failure))?;
@@ -155,10 +155,11 @@ impl Sweeper<'_> {
     }
 
     /// One place, by the first way that leads there.
-    async fn look(&self, account: String, region: String, reaches: Vec<Reach>) -> Found {
-        let mut found = Found::default();
+    async fn look(&self, account: String, region: String, reaches: Vec<Reach>) -> SweepReading {
+        let mut found = SweepReading::default();
         for reach in reaches {
-            let place = Place { account: account.clone(), region: region.clone(), profile: reach.profile.clone() };
+            let place =
+                AccountRegion { account: account.clone(), region: region.clone(), profile: reach.profile.clone() };
             let read = async {
                 let firewall = self.connect.connect(&reach).await?;
                 let groups = self.persist(async || firewall.marked(&reach.target).await).await?;
@@ -197,30 +198,30 @@ impl Sweeper<'_> {
     }
 
     /// Does what is to be done about each rule, or with `show` says what that is.
-    pub async fn sweep(&self, groups: Vec<Group>, wish: &Wish, show: bool) -> Vec<Row> {
+    pub async fn sweep(&self, groups: Vec<SweepTarget>, wish: &SweepScope, show: bool) -> Vec<SweepRow> {
         let runs = groups.into_iter().map(|group| GroupRun::new(self.env, self.patience(), group, wish));
         let runs = runs.map(|run| async move { if show { run.shown() } else { run.run().await } });
         stream::iter(runs).buffered(CONCURRENCY).collect::<Vec<_>>().await.into_iter().flatten().collect()
     }
 }
 
-impl Place {
-    fn unread(&self, group: Option<String>, failure: Failure) -> Unread {
+impl AccountRegion {
+    fn unread(&self, group: Option<String>, failure: Failure) -> UnreadRegion {
         let Self { account, region, profile } = self.clone();
-        Unread { profile, account: Some(account), region: Some(region), group, failure }
+        UnreadRegion { profile, account: Some(account), region: Some(region), group, failure }
     }
 }
 
-impl Found {
-    fn add(&mut self, place: &Place, firewall: &Arc<dyn Firewall>, groups: BTreeMap<TargetKey, Sighting>) {
+impl SweepReading {
+    fn add(&mut self, place: &AccountRegion, firewall: &Arc<dyn Firewall>, groups: BTreeMap<TargetKey, ReadResult>) {
         for (target, sighting) in groups {
             match sighting {
-                Sighting::Complete(reading) => {
+                ReadResult::Complete(reading) => {
                     let (place, firewall) = (place.clone(), Arc::clone(firewall));
-                    self.groups.push(Group { place, target, reading, firewall });
+                    self.groups.push(SweepTarget { place, target, reading, firewall });
                 }
-                Sighting::Unavailable(failure) => self.unread.push(place.unread(Some(target.id), failure)),
-                Sighting::NotFound { caller } => {
+                ReadResult::Unavailable(failure) => self.unread.push(place.unread(Some(target.id), failure)),
+                ReadResult::NotFound { caller } => {
                     let message = format!("account {} has no {target}", caller.account);
                     self.unread.push(place.unread(Some(target.id), Failure::new(FailureClass::Gone, message)));
                 }

@@ -11,10 +11,10 @@
 //! | refused | reported; the others go on |
 //! | credentials refused | reported, and nothing more in this group |
 
-use crate::sweep::accounts::{Group, Place};
+use crate::sweep::accounts::{AccountRegion, SweepTarget};
 use crate::{
     host::env::Env,
-    reconcile::{apply::release::leave, observe::fresh, retry_budget::Patience},
+    reconcile::{apply::release::leave, observe::fresh, retry_budget::RetryBudget},
 };
 use eg_model::{
     collecting::clocks_agree,
@@ -23,10 +23,10 @@ use eg_model::{
     observation::OwnedRule,
     sweep::{
         holders::Holder,
-        judge::{Deed, Kept, State, Swept, Wish, holders_beside, sweep},
+        judge::{KeepReason, State, SweepAction, SweepScope, Swept, holders_beside, sweep},
     },
 };
-use eg_providers::Sighting;
+use eg_providers::ReadResult;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Rounds of judging and calling; a healthy group needs two.
@@ -71,9 +71,9 @@ impl Outcome {
 
 /// A marked rule, as it was first read, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct SweepRow {
     /// Where.
-    pub place: Place,
+    pub place: AccountRegion,
     /// The group's id.
     pub group: String,
     /// The rule.
@@ -84,7 +84,7 @@ pub struct Row {
     pub still_held_by: Vec<Holder>,
 }
 
-impl Row {
+impl SweepRow {
     /// Whether it was asked for with its owner, and is open for another's sake, or because its marks do not fit.
     #[must_use]
     pub fn outlives_owner(&self) -> bool {
@@ -94,7 +94,7 @@ impl Row {
 
 /// What to do after a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Flow {
+enum CallFlow {
     Next,
     ReadAgain,
     Throttled,
@@ -103,9 +103,9 @@ enum Flow {
 
 pub(super) struct GroupRun<'a> {
     env: &'a Env,
-    patience: Patience<'a>,
-    group: Group,
-    wish: &'a Wish,
+    patience: RetryBudget<'a>,
+    group: SweepTarget,
+    wish: &'a SweepScope,
     first: Vec<Swept>,
     outcomes: BTreeMap<RuleId, Outcome>,
     /// Something was sent about these, and the answer does not settle it.
@@ -116,20 +116,20 @@ pub(super) struct GroupRun<'a> {
 }
 
 impl<'a> GroupRun<'a> {
-    pub(super) fn new(env: &'a Env, patience: Patience<'a>, group: Group, wish: &'a Wish) -> Self {
+    pub(super) fn new(env: &'a Env, patience: RetryBudget<'a>, group: SweepTarget, wish: &'a SweepScope) -> Self {
         let first = sweep(&group.target, &group.reading, wish);
         let (outcomes, sent) = Default::default();
         Self { env, patience, group, wish, first, outcomes, sent, stopped_by: None, singly: false }
     }
 
     /// What would be done.
-    pub(super) fn shown(mut self) -> Vec<Row> {
+    pub(super) fn shown(mut self) -> Vec<SweepRow> {
         let due = self.first.iter().filter(|swept| swept.deed.is_some());
         self.outcomes = due.map(|swept| (swept.rule.id.clone(), Outcome::Planned)).collect();
         self.rows()
     }
 
-    pub(super) async fn run(mut self) -> Vec<Row> {
+    pub(super) async fn run(mut self) -> Vec<SweepRow> {
         for _ in 0..ROUNDS {
             if self.patience.is_over() || (!self.is_recent(self.group.reading.last_page_at) && !self.read().await) {
                 break;
@@ -138,7 +138,7 @@ impl<'a> GroupRun<'a> {
             if due.is_empty() {
                 break;
             }
-            let rules = due.iter().map(|(Deed::Close(rule) | Deed::Untag { rule, .. })| rule);
+            let rules = due.iter().map(|(SweepAction::Close(rule) | SweepAction::Untag { rule, .. })| rule);
             let old: BTreeSet<RuleId> =
                 rules.filter(|rule| !self.is_recent(rule.read_at())).map(|rule| rule.id().clone()).collect();
             if !old.is_empty() {
@@ -148,10 +148,10 @@ impl<'a> GroupRun<'a> {
                 break;
             }
             let goes_on = match self.act(due).await {
-                Flow::Next => true,
-                Flow::ReadAgain => self.patience.before_reading_again().await && self.read().await,
-                Flow::Throttled => self.patience.after_throttling().await,
-                Flow::Rest => false,
+                CallFlow::Next => true,
+                CallFlow::ReadAgain => self.patience.before_reading_again().await && self.read().await,
+                CallFlow::Throttled => self.patience.after_throttling().await,
+                CallFlow::Rest => false,
             };
             if !goes_on {
                 break;
@@ -162,7 +162,7 @@ impl<'a> GroupRun<'a> {
     }
 
     /// Settles what the reading settles; what is still to be done.
-    fn judge(&mut self) -> Vec<Deed> {
+    fn judge(&mut self) -> Vec<SweepAction> {
         let now = sweep(&self.group.target, &self.group.reading, self.wish);
         let there: BTreeSet<&RuleId> = self.group.reading.rules.iter().map(|rule| &rule.id).collect();
         for swept in self.first.iter().filter(|swept| swept.deed.is_some()) {
@@ -171,9 +171,9 @@ impl<'a> GroupRun<'a> {
             if self.outcomes.contains_key(id) || again.is_some_and(|now| now.deed.is_some()) {
                 continue;
             }
-            let held =
-                again.is_some_and(|now| now.state == State::Held && now.kept.is_none_or(|kept| kept == Kept::Held));
-            let untagged = matches!(swept.deed, Some(Deed::Untag { .. }));
+            let held = again
+                .is_some_and(|now| now.state == State::Held && now.kept.is_none_or(|kept| kept == KeepReason::Held));
+            let untagged = matches!(swept.deed, Some(SweepAction::Untag { .. }));
             let outcome = match (there.contains(id), self.sent.contains_key(id)) {
                 (false, false) => Outcome::Gone,
                 (false, true) => Outcome::Done,
@@ -191,13 +191,13 @@ impl<'a> GroupRun<'a> {
         now.into_iter().filter(open).filter_map(|swept| swept.deed).collect()
     }
 
-    async fn act(&mut self, due: Vec<Deed>) -> Flow {
+    async fn act(&mut self, due: Vec<SweepAction>) -> CallFlow {
         let mut close = Vec::new();
-        let mut worst = Flow::Next;
+        let mut worst = CallFlow::Next;
         for deed in due {
             match deed {
-                Deed::Close(rule) => close.push(rule),
-                Deed::Untag { rule, key, value } if self.is_recent(rule.read_at()) => {
+                SweepAction::Close(rule) => close.push(rule),
+                SweepAction::Untag { rule, key, value } if self.is_recent(rule.read_at()) => {
                     let answer = leave(self.group.firewall.as_ref(), &rule, &key, &value).await;
                     let flow = match answer {
                         Ok(_) => self.unsettled(std::slice::from_ref(&rule), None),
@@ -206,25 +206,25 @@ impl<'a> GroupRun<'a> {
                     worst = worst.max(flow);
                 }
                 // The next round reads again.
-                Deed::Untag { .. } => {}
+                SweepAction::Untag { .. } => {}
             }
-            if worst >= Flow::Throttled || self.patience.is_over() {
+            if worst >= CallFlow::Throttled || self.patience.is_over() {
                 return worst;
             }
         }
         let batch = if self.singly { 1 } else { self.group.firewall.capabilities().batch.max(1) };
         for rules in close.chunks(batch) {
             worst = worst.max(self.close(rules).await);
-            if worst >= Flow::Throttled || self.patience.is_over() {
+            if worst >= CallFlow::Throttled || self.patience.is_over() {
                 break;
             }
         }
         worst
     }
 
-    async fn close(&mut self, rules: &[OwnedRule]) -> Flow {
+    async fn close(&mut self, rules: &[OwnedRule]) -> CallFlow {
         if rules.iter().any(|rule| !self.is_recent(rule.read_at())) {
-            return Flow::Next;
+            return CallFlow::Next;
         }
         match self.group.firewall.revoke(rules).await {
             Err(failure) => self.failed(rules, failure),
@@ -238,30 +238,30 @@ impl<'a> GroupRun<'a> {
     }
 
     /// The next reading has to tell.
-    fn unsettled(&mut self, rules: &[OwnedRule], why: Option<&Failure>) -> Flow {
+    fn unsettled(&mut self, rules: &[OwnedRule], why: Option<&Failure>) -> CallFlow {
         self.sent.extend(rules.iter().map(|rule| (rule.id().clone(), why.cloned())));
-        if rules.is_empty() { Flow::Next } else { Flow::ReadAgain }
+        if rules.is_empty() { CallFlow::Next } else { CallFlow::ReadAgain }
     }
 
-    fn failed(&mut self, rules: &[OwnedRule], failure: Failure) -> Flow {
+    fn failed(&mut self, rules: &[OwnedRule], failure: Failure) -> CallFlow {
         if failure.class.splits_batch() && rules.len() > 1 {
             self.singly = true;
-            return Flow::Next;
+            return CallFlow::Next;
         }
         match failure.class.reaction() {
             Reaction::RetryNow => {
                 self.stopped_by = Some(failure);
-                Flow::Throttled
+                CallFlow::Throttled
             }
             Reaction::Reobserve => self.unsettled(rules, Some(&failure)),
             reaction => {
                 let refused = |rule: &OwnedRule| (rule.id().clone(), Outcome::Refused(failure.clone()));
                 self.outcomes.extend(rules.iter().map(refused));
                 if reaction != Reaction::Stop {
-                    return Flow::Next;
+                    return CallFlow::Next;
                 }
                 self.stopped_by = Some(failure);
-                Flow::Rest
+                CallFlow::Rest
             }
         }
     }
@@ -271,12 +271,12 @@ impl<'a> GroupRun<'a> {
         loop {
             let mut seen = self.group.firewall.observe(&BTreeSet::from([self.group.target.clone()])).await;
             let failure = match seen.remove(&self.group.target) {
-                Some(Sighting::Complete(reading)) => {
+                Some(ReadResult::Complete(reading)) => {
                     self.group.reading = reading;
                     return true;
                 }
-                Some(Sighting::Unavailable(failure)) => failure,
-                Some(Sighting::NotFound { .. }) | None => return false,
+                Some(ReadResult::Unavailable(failure)) => failure,
+                Some(ReadResult::NotFound { .. }) | None => return false,
             };
             if !self.may_read_again(failure).await {
                 return false;
@@ -320,14 +320,14 @@ impl<'a> GroupRun<'a> {
 
     /// Who keeps a rule open that was to go with its owner. A rule that is closed, or gone, nobody holds.
     fn still_held_by(&self, first: &Swept) -> Vec<Holder> {
-        let Wish::Owner { owner, even_if_held: false } = self.wish else { return Vec::new() };
+        let SweepScope::Owner { owner, even_if_held: false } = self.wish else { return Vec::new() };
         let closed = matches!(self.outcomes.get(&first.rule.id), Some(Outcome::Gone))
-            || (matches!(first.deed, Some(Deed::Close(_)))
+            || (matches!(first.deed, Some(SweepAction::Close(_)))
                 && self.outcomes.get(&first.rule.id) == Some(&Outcome::Done));
-        if closed || (first.deed.is_none() && first.kept != Some(Kept::Held)) {
+        if closed || (first.deed.is_none() && first.kept != Some(KeepReason::Held)) {
             return Vec::new();
         }
-        let Group { reading, target, .. } = &self.group;
+        let SweepTarget { reading, target, .. } = &self.group;
         let agree = clocks_agree(reading.read_at, reading.provider_time);
         let now = sweep(target, reading, self.wish).into_iter().find(|now| now.rule.id == first.rule.id);
         now.filter(|now| now.state != State::Misfit)
@@ -335,7 +335,7 @@ impl<'a> GroupRun<'a> {
             .unwrap_or_default()
     }
 
-    fn rows(mut self) -> Vec<Row> {
+    fn rows(mut self) -> Vec<SweepRow> {
         let mut held: BTreeMap<RuleId, Vec<Holder>> =
             self.first.iter().map(|swept| (swept.rule.id.clone(), self.still_held_by(swept))).collect();
         let row = |swept: Swept| {
@@ -350,7 +350,7 @@ impl<'a> GroupRun<'a> {
             });
             let still_held_by = held.remove(&swept.rule.id).unwrap_or_default();
             let (place, group) = (self.group.place.clone(), self.group.target.id.clone());
-            Row { place, group, swept, outcome, still_held_by }
+            SweepRow { place, group, swept, outcome, still_held_by }
         };
         self.first.into_iter().map(row).collect()
     }

@@ -5,7 +5,7 @@ use crate::{
     error::{CommandError, Kind},
 };
 use eg_model::target::Reach;
-use eg_providers::{Connect, Group};
+use eg_providers::{Connect, ListedGroup};
 use std::collections::BTreeMap;
 
 /// The most groups that one `[[resource]]` may mean: more is taken for a mistake.
@@ -41,12 +41,12 @@ pub async fn resolve(
 }
 
 /// `<resource>/<group's name>`; groups of different networks may have one name, and get their id besides.
-fn named(selection: &Selection, groups: Vec<Group>) -> Vec<Resource> {
+fn named(selection: &Selection, groups: Vec<ListedGroup>) -> Vec<Resource> {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for group in &groups {
         *counts.entry(group.name.clone()).or_default() += 1;
     }
-    let name = |group: &Group| match counts.get(&group.name) {
+    let name = |group: &ListedGroup| match counts.get(&group.name) {
         Some(1) if !group.name.is_empty() => format!("{}/{}", selection.like.name, group.name),
         _ => format!("{}/{} {}", selection.like.name, group.name, group.id),
     };
@@ -63,7 +63,7 @@ mod tests {
     fn every_match_has_a_name_of_its_own() {
         let text = "[[resource]]\nname = \"prod\"\ngroup_name = \"*\"\nregion = \"eu-west-1\"\nports = [\"tcp/22\"]\n";
         let settings = Settings::parse(text, Path::new("c.toml")).unwrap();
-        let group = |id: &str, name: &str| Group {
+        let group = |id: &str, name: &str| ListedGroup {
             id: id.to_owned(),
             name: name.to_owned(),
             network: None,

@@ -5,7 +5,7 @@ use eg_model::{
     failure::{Failure, FailureClass},
     target::{Reach, TargetKey},
 };
-use eg_providers::{Connect, Firewall, Sighting};
+use eg_providers::{Connect, Firewall, ReadResult};
 use futures_util::future::join_all;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,13 +13,13 @@ use std::{
 };
 
 /// A configured resource and what one look at it came to.
-pub struct Surveyed<'a> {
+pub struct ResourceReading<'a> {
     /// The resource.
     pub resource: &'a Resource,
     /// How it was reached.
     pub reach: Reach,
     /// What was seen.
-    pub sighting: Sighting,
+    pub sighting: ReadResult,
     /// Through what; absent where there was no way.
     pub firewall: Option<Arc<dyn Firewall>>,
 }
@@ -29,7 +29,7 @@ pub async fn survey<'a>(
     settings: &'a Settings,
     connect: &dyn Connect,
     reach: impl Fn(&Resource) -> Reach,
-) -> Vec<Surveyed<'a>> {
+) -> Vec<ResourceReading<'a>> {
     let mut ways: BTreeMap<Reach, Vec<(&Resource, Reach)>> = BTreeMap::new();
     for resource in &settings.resources {
         let to = reach(resource);
@@ -38,13 +38,13 @@ pub async fn survey<'a>(
         ways.entry(way).or_default().push((resource, to));
     }
     let looks = ways.into_values().map(|resources| look(connect, resources));
-    let mut seen: Vec<Surveyed<'_>> = join_all(looks).await.into_iter().flatten().collect();
-    let place = |one: &Surveyed<'_>| settings.resources.iter().position(|known| known.name == one.resource.name);
+    let mut seen: Vec<ResourceReading<'_>> = join_all(looks).await.into_iter().flatten().collect();
+    let place = |one: &ResourceReading<'_>| settings.resources.iter().position(|known| known.name == one.resource.name);
     seen.sort_by_key(place);
     seen
 }
 
-async fn look<'a>(connect: &dyn Connect, resources: Vec<(&'a Resource, Reach)>) -> Vec<Surveyed<'a>> {
+async fn look<'a>(connect: &dyn Connect, resources: Vec<(&'a Resource, Reach)>) -> Vec<ResourceReading<'a>> {
     let keys: BTreeSet<TargetKey> = resources.iter().map(|(_, reach)| reach.target.clone()).collect();
     let Some((_, first)) = resources.first() else { return Vec::new() };
     let (firewall, sightings) = match connect.connect(first).await {
@@ -52,10 +52,10 @@ async fn look<'a>(connect: &dyn Connect, resources: Vec<(&'a Resource, Reach)>) 
             let sightings = firewall.observe(&keys).await;
             (Some(firewall), sightings)
         }
-        Err(failure) => (None, keys.into_iter().map(|key| (key, Sighting::Unavailable(failure.clone()))).collect()),
+        Err(failure) => (None, keys.into_iter().map(|key| (key, ReadResult::Unavailable(failure.clone()))).collect()),
     };
-    let nothing = || Sighting::Unavailable(Failure::new(FailureClass::Unknown, "the answer leaves it out"));
-    let surveyed = |(resource, reach): (&'a Resource, Reach)| Surveyed {
+    let nothing = || ReadResult::Unavailable(Failure::new(FailureClass::Unknown, "the answer leaves it out"));
+    let surveyed = |(resource, reach): (&'a Resource, Reach)| ResourceReading {
         resource,
         sighting: sightings.get(&reach.target).cloned().unwrap_or_else(nothing),
         reach,

@@ -1,6 +1,6 @@
 //! What `eg sweep` shows: every marked rule with its holders and what became of it, as a table and in JSON.
 
-use crate::sweep::accounts::{Found, Outcome, Row, Unread};
+use crate::sweep::accounts::{Outcome, SweepReading, SweepRow, UnreadRegion};
 use crate::ui::{
     holder, json, style,
     table::{Cell, Table},
@@ -11,7 +11,7 @@ use eg_model::{
     ids::InstallationId,
     sweep::{
         holders::Holder,
-        judge::{Deed, Kept, State},
+        judge::{KeepReason, State, SweepAction},
     },
     tags::Fit,
     time::duration::overdue,
@@ -21,9 +21,9 @@ use serde_json::{Value, json};
 /// One sweep.
 pub struct Report<'a> {
     /// Every marked rule.
-    pub rows: &'a [Row],
+    pub rows: &'a [SweepRow],
     /// What was read and what was not.
-    pub found: &'a Found,
+    pub found: &'a SweepReading,
     /// Whose rules were to be closed; `None`: what has expired.
     pub owner: Option<&'a InstallationId>,
     /// Nothing was changed.
@@ -36,7 +36,7 @@ pub struct Report<'a> {
 
 /// What could not be read, for people.
 #[must_use]
-pub fn name(unread: &Unread) -> String {
+pub fn name(unread: &UnreadRegion) -> String {
     let account = unread.account.as_ref().map(|id| format!("account {id}"));
     let profile = unread.profile.as_ref().map(|name| format!("profile {name}"));
     let whose = match (account, profile) {
@@ -50,7 +50,7 @@ pub fn name(unread: &Unread) -> String {
 
 /// A rule that was to go with its owner and stays open: which one, and why.
 #[must_use]
-pub fn survivor(row: &Row, zone: &Zone) -> String {
+pub fn survivor(row: &SweepRow, zone: &Zone) -> String {
     let rule = &row.swept.rule;
     let (id, ports, cidr) = (&rule.id, rule.permission.ports(), rule.permission.cidr());
     let place = format!("{} in {} of account {}", row.group, row.place.region, row.place.account);
@@ -115,7 +115,7 @@ impl Report<'_> {
         table.render_in(self.columns)
     }
 
-    fn state(&self, row: &Row) -> Cell {
+    fn state(&self, row: &SweepRow) -> Cell {
         match (row.swept.state, row.swept.until) {
             (State::Held, _) => Cell::new("held"),
             (State::Expired, Some(until)) => {
@@ -135,8 +135,9 @@ impl Report<'_> {
             return "No rules managed by eg".to_owned();
         }
         let of = |wanted: Outcome, untag: bool| {
-            let matches = |row: &&Row| {
-                row.outcome.as_ref() == Some(&wanted) && matches!(row.swept.deed, Some(Deed::Untag { .. })) == untag
+            let matches = |row: &&SweepRow| {
+                row.outcome.as_ref() == Some(&wanted)
+                    && matches!(row.swept.deed, Some(SweepAction::Untag { .. })) == untag
             };
             self.rows.iter().filter(matches).count()
         };
@@ -156,7 +157,7 @@ impl Report<'_> {
             count => format!(", {count} stay open"),
         };
         let rules = if all == 1 { "rule" } else { "rules" };
-        let held = |row: &Row| row.swept.deed.is_none() && row.swept.state == State::Held && !row.outlives_owner();
+        let held = |row: &SweepRow| row.swept.deed.is_none() && row.swept.state == State::Held && !row.outlives_owner();
         if self.rows.iter().all(held) {
             return format!("Nothing to close; {all} {rules} still in use");
         }
@@ -166,8 +167,8 @@ impl Report<'_> {
     /// The document of the schema `sweep`.
     #[must_use]
     pub fn json(&self) -> Value {
-        let place = |place: &crate::sweep::accounts::Place| json!({"account": place.account, "region": place.region, "profile": place.profile});
-        let unread = |unread: &Unread| {
+        let place = |place: &crate::sweep::accounts::AccountRegion| json!({"account": place.account, "region": place.region, "profile": place.profile});
+        let unread = |unread: &UnreadRegion| {
             json!({
                 "account": unread.account,
                 "region": unread.region,
@@ -185,7 +186,7 @@ impl Report<'_> {
         })
     }
 
-    fn rule(&self, row: &Row) -> Value {
+    fn rule(&self, row: &SweepRow) -> Value {
         let (swept, rule) = (&row.swept, &row.swept.rule);
         let expired = swept.until.filter(|_| swept.state == State::Expired);
         json!({
@@ -207,16 +208,16 @@ impl Report<'_> {
             "expiredForSeconds": expired.map(|until| (self.now - until).num_seconds().max(0)),
             "holders": rule.holders.iter().map(holder_json).collect::<Vec<_>>(),
             "action": swept.deed.as_ref().map(|deed| match deed {
-                Deed::Close(_) => "close",
-                Deed::Untag { .. } => "untag",
+                SweepAction::Close(_) => "close",
+                SweepAction::Untag { .. } => "untag",
             }),
             "outcome": row.outcome.as_ref().map(outcome_word),
             "keptBecause": swept.kept.map(|kept| match kept {
-                Kept::Recent => "recent",
-                Kept::UnknownAge => "unknown-age",
-                Kept::Clock => "clock",
-                Kept::Held => "held",
-                Kept::Misfit => "misfit",
+                KeepReason::Recent => "recent",
+                KeepReason::UnknownAge => "unknown-age",
+                KeepReason::Clock => "clock",
+                KeepReason::Held => "held",
+                KeepReason::Misfit => "misfit",
             }),
             "stillHeldBy": row.still_held_by.iter().map(|holder| holder.installation.as_str()).collect::<Vec<_>>(),
             "errorMessage": row.outcome.as_ref().and_then(Outcome::failure).map(ToString::to_string),
@@ -245,8 +246,8 @@ fn outcome_word(outcome: &Outcome) -> &'static str {
     }
 }
 
-fn result(row: &Row) -> Cell {
-    let untag = matches!(row.swept.deed, Some(Deed::Untag { .. }));
+fn result(row: &SweepRow) -> Cell {
+    let untag = matches!(row.swept.deed, Some(SweepAction::Untag { .. }));
     match (&row.outcome, untag) {
         (None, _) => Cell::new("stays"),
         (Some(Outcome::Planned), false) => Cell::styled("to close", style::UNDER_WAY),
@@ -265,7 +266,7 @@ fn holder_cells(holder: &Holder, zone: &Zone) -> [Cell; 2] {
     [Cell::new(holder::name(holder)), holder::until(holder, zone)]
 }
 
-fn note(row: &Row) -> Option<String> {
+fn note(row: &SweepRow) -> Option<String> {
     if let Some(failure) = row.outcome.as_ref().and_then(Outcome::failure) {
         return Some(failure.to_string());
     }
@@ -273,10 +274,10 @@ fn note(row: &Row) -> Option<String> {
         return Some(format!("{}; eg never touches it", misfit.why()));
     }
     let text = match (row.swept.state, row.swept.kept) {
-        (_, Some(Kept::UnknownAge)) => "since when nobody holds it is not known, so --older-than leaves it",
-        (_, Some(Kept::Recent)) => "it expired less long ago than --older-than",
-        (_, Some(Kept::Held)) => "another installation holds it; --even-if-held closes it all the same",
-        (_, Some(Kept::Clock)) => "the clocks differ, or the provider did not tell its time",
+        (_, Some(KeepReason::UnknownAge)) => "since when nobody holds it is not known, so --older-than leaves it",
+        (_, Some(KeepReason::Recent)) => "it expired less long ago than --older-than",
+        (_, Some(KeepReason::Held)) => "another installation holds it; --even-if-held closes it all the same",
+        (_, Some(KeepReason::Clock)) => "the clocks differ, or the provider did not tell its time",
         _ => return None,
     };
     Some(text.to_owned())

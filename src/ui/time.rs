@@ -13,7 +13,7 @@ pub struct Zone {
 
 /// A zone, and whether it is the one that was asked for.
 #[derive(Clone, Debug)]
-pub struct Loaded {
+pub struct LoadedZone {
     /// The zone; UTC when the wanted one is not known.
     pub zone: Zone,
     /// The value of `TZ` (or `/etc/localtime`) that is not known, for the warning that times are shown in UTC.
@@ -44,19 +44,19 @@ impl Zone {
     /// (`:/path`). `None` is the machine's own zone, `/etc/localtime`; empty text, and a machine without that file, are
     /// UTC, as for every program that uses the C library. Reads zone files of the machine, nothing else.
     #[must_use]
-    pub fn load(tz: Option<&str>) -> Loaded {
+    pub fn load(tz: Option<&str>) -> LoadedZone {
         match tz {
-            Some("" | ":") => Loaded { zone: Self::utc(), unknown: None },
+            Some("" | ":") => LoadedZone { zone: Self::utc(), unknown: None },
             Some(value) => Self::posix(value, value),
-            None if !std::path::Path::new("/etc/localtime").exists() => Loaded { zone: Self::utc(), unknown: None },
+            None if !std::path::Path::new("/etc/localtime").exists() => LoadedZone { zone: Self::utc(), unknown: None },
             None => Self::posix(LOCAL, "/etc/localtime"),
         }
     }
 
-    fn posix(value: &str, name: &str) -> Loaded {
+    fn posix(value: &str, name: &str) -> LoadedZone {
         match TimeZone::from_posix_tz(value) {
-            Ok(zone) => Loaded { zone: Self { zone: Some(zone) }, unknown: None },
-            Err(_) => Loaded { zone: Self::utc(), unknown: Some(name.to_owned()) },
+            Ok(zone) => LoadedZone { zone: Self { zone: Some(zone) }, unknown: None },
+            Err(_) => LoadedZone { zone: Self::utc(), unknown: Some(name.to_owned()) },
         }
     }
 

@@ -2,11 +2,11 @@
 
 use crate::{
     StateError, Store,
-    columns::{Place, permission_text, reach_columns, read_reach, seconds, services_endpoint},
+    columns::{RowRef, permission_text, reach_columns, read_reach, seconds, services_endpoint},
     damaged::{Damaged, of_its_row},
     events::Event,
     leases::Written,
-    store::Change,
+    store::WriteTx,
     targets,
 };
 use eg_model::{
@@ -96,11 +96,11 @@ pub(crate) fn failures(connection: &Connection, damaged: &Damaged) -> Result<BTr
 
 fn read_refusal(row: &Row<'_>) -> Result<(RuleId, Failure), StateError> {
     let rule: String = row.get(0)?;
-    let failure = read_failure(Place { table: "switches", row: &rule }, &row.get::<_, String>(1)?)?;
+    let failure = read_failure(RowRef { table: "switches", row: &rule }, &row.get::<_, String>(1)?)?;
     Ok((RuleId(rule), failure))
 }
 
-fn read_failure(place: Place<'_>, json: &str) -> Result<Failure, StateError> {
+fn read_failure(place: RowRef<'_>, json: &str) -> Result<Failure, StateError> {
     serde_json::from_str(json).map_err(|why| place.bad("last_failure", why))
 }
 
@@ -121,7 +121,7 @@ fn readable(connection: &Connection, rule: &RuleId) -> Result<(), StateError> {
     found.map(drop).map_err(|error| of_its_row("switches", error))
 }
 
-fn replace(change: &Change<'_, '_>, switch: &Switch) -> Result<(), StateError> {
+fn replace(change: &WriteTx<'_, '_>, switch: &Switch) -> Result<(), StateError> {
     let target = targets::row_of(change.tx, switch.target())?;
     let sql = "INSERT OR REPLACE INTO switches (rule_id, target, permission, account, partition, profile, role_arn, \
                external_id, config_file, credentials_file, switch_role, switch_group, fires_at, confirmed, version, \
@@ -154,7 +154,7 @@ fn replace(change: &Change<'_, '_>, switch: &Switch) -> Result<(), StateError> {
 
 fn read(row: &Row<'_>) -> Result<Switch, StateError> {
     let rule: String = row.get(0)?;
-    let place = Place { table: "switches", row: &rule };
+    let place = RowRef { table: "switches", row: &rule };
     let failure: Option<String> = row.get(9)?;
     Ok(Switch {
         permission: place.parse("permission", &row.get::<_, String>(1)?)?,

@@ -36,12 +36,12 @@ pub(crate) use words;
 
 /// Which row a value is read from, for the error message.
 #[derive(Clone, Copy)]
-pub(crate) struct Place<'a> {
+pub(crate) struct RowRef<'a> {
     pub(crate) table: &'static str,
     pub(crate) row: &'a str,
 }
 
-impl Place<'_> {
+impl RowRef<'_> {
     pub(crate) fn bad(self, column: &str, why: impl Display) -> StateError {
         StateError::row(self.table, self.row, format!("{column}: {why}"))
     }

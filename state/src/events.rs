@@ -2,7 +2,7 @@
 
 use crate::{
     StateError, Store,
-    columns::{Place, permission_text, words},
+    columns::{RowRef, permission_text, words},
     damaged::Damaged,
 };
 use eg_model::{
@@ -211,7 +211,7 @@ fn select_in(
 
 fn read(row: &Row<'_>) -> Result<Event, StateError> {
     let id = row.get::<_, i64>(0)?.to_string();
-    let place = Place { table: "events", row: &id };
+    let place = RowRef { table: "events", row: &id };
     let text = |column| row.get::<_, Option<String>>(column);
     let target = text(4)?.map(|json| serde_json::from_str(&json).map_err(|why| place.bad("target", why)));
     Ok(Event {

@@ -2,11 +2,11 @@
 
 use crate::{
     StateError, Store,
-    columns::{Place, permission_text, reach_columns, read_reach, seconds, services_endpoint},
+    columns::{RowRef, permission_text, reach_columns, read_reach, seconds, services_endpoint},
     damaged::{Damaged, of_its_row},
     events::{Event, EventKind, target_text},
     sessions::read,
-    store::Change,
+    store::WriteTx,
     targets,
 };
 use eg_model::{
@@ -184,13 +184,13 @@ fn times(
 
 fn read_time(row: &Row<'_>) -> Result<(RuleId, Timestamp), StateError> {
     let rule: String = row.get(0)?;
-    let at = Place { table: "events", row: &rule }.time("at", row.get(1)?)?;
+    let at = RowRef { table: "events", row: &rule }.time("at", row.get(1)?)?;
     Ok((RuleId(rule), at))
 }
 
 fn read_opened(row: &Row<'_>) -> Result<(RuleId, Permission), StateError> {
     let (rule, permission): (String, String) = (row.get(0)?, row.get(1)?);
-    let permission = Place { table: "events", row: &rule }.parse("permission", &permission)?;
+    let permission = RowRef { table: "events", row: &rule }.parse("permission", &permission)?;
     Ok((RuleId(rule), permission))
 }
 
@@ -205,7 +205,7 @@ fn is_wanted(
 }
 
 /// Checks every version before the first write; the transaction holds the write lock, so they stay.
-fn guarded(change: &Change<'_, '_>, batch: &[(Lease, u64)], events: &[Event]) -> Result<Written, StateError> {
+fn guarded(change: &WriteTx<'_, '_>, batch: &[(Lease, u64)], events: &[Event]) -> Result<Written, StateError> {
     for (lease, expected) in batch {
         if lease.version <= *expected {
             return Err(StateError::Lease { id: lease.id, why: "was to be written without a higher version" });
@@ -285,7 +285,7 @@ const REACH: usize = 14;
 fn read(row: &Row<'_>, damaged: &Damaged) -> Result<Lease, StateError> {
     let id: i64 = row.get(0)?;
     let text = id.to_string();
-    let place = Place { table: "leases", row: &text };
+    let place = RowRef { table: "leases", row: &text };
     let failure: Option<String> = row.get(12)?;
     let failure = failure.map(|json| serde_json::from_str(&json).map_err(|why| place.bad("last_failure", why)));
     Ok(Lease {

@@ -48,7 +48,7 @@ pub use events::{Event, EventKind};
 pub use leases::Written;
 pub use prune::KEPT;
 pub use runs::{LastReconcile, LastRuns, Run, RunKind, RunResult};
-pub use store::{Notice, Opening, Store};
+pub use store::{OpenNotice, OpenOptions, Store};
 pub use summary::RecordSummary;
 pub use targets::TargetRecord;
 pub use watch::{Watch, WriteObserver};

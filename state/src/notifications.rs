@@ -2,11 +2,11 @@
 //! it: what a crash left begun is told again, a few times at most. So a crash loses none and repeats none for ever; it
 //! may repeat one.
 
-use crate::{StateError, Store, columns::Place, sessions::read};
+use crate::{StateError, Store, columns::RowRef, sessions::read};
 use chrono::TimeDelta;
 use eg_model::{
     Timestamp,
-    session::{notices::Notice, record::Session},
+    session::{notices::Notification, record::Session},
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -15,13 +15,13 @@ const ATTEMPTS: i64 = 3;
 /// Within this time, somebody else is still at it.
 const AT_WORK: TimeDelta = TimeDelta::minutes(1);
 
-struct Told {
+struct Attempted {
     attempts: i64,
     begun_at: Timestamp,
     done: bool,
 }
 
-impl Told {
+impl Attempted {
     /// Whether it is over, or somebody else is at it. A clock that stepped back tells nothing.
     fn rests(&self, now: Timestamp) -> bool {
         self.done || self.attempts >= ATTEMPTS || (now - self.begun_at).abs() < AT_WORK
@@ -46,7 +46,7 @@ impl Store {
     ///
     /// # Errors
     /// The database cannot be read or written.
-    pub fn begin_notice(&mut self, notice: &Notice, now: Timestamp) -> Result<bool, StateError> {
+    pub fn begin_notice(&mut self, notice: &Notification, now: Timestamp) -> Result<bool, StateError> {
         if self.read(|connection| told(connection, notice))?.is_some_and(|told| told.rests(now)) {
             return Ok(false);
         }
@@ -67,7 +67,7 @@ impl Store {
     ///
     /// # Errors
     /// The database cannot be written.
-    pub fn finish_notice(&mut self, notice: &Notice, now: Timestamp) -> Result<(), StateError> {
+    pub fn finish_notice(&mut self, notice: &Notification, now: Timestamp) -> Result<(), StateError> {
         self.write(|change| {
             let sql = "UPDATE notifications SET done_at = ?4 WHERE session = ?1 AND event = ?2 AND expires_at = ?3";
             let (session, event, expires_at) = key(notice);
@@ -77,18 +77,18 @@ impl Store {
     }
 }
 
-fn key(notice: &Notice) -> (String, &'static str, i64) {
+fn key(notice: &Notification) -> (String, &'static str, i64) {
     (notice.session.to_string(), notice.event.as_str(), notice.expires_at.timestamp())
 }
 
-fn told(connection: &Connection, notice: &Notice) -> Result<Option<Told>, StateError> {
+fn told(connection: &Connection, notice: &Notification) -> Result<Option<Attempted>, StateError> {
     let sql = "SELECT attempts, begun_at, done_at IS NOT NULL FROM notifications \
                WHERE session = ?1 AND event = ?2 AND expires_at = ?3";
     let (session, event, expires_at) = key(notice);
     let read = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?, row.get(2)?));
     let found = connection.prepare_cached(sql)?.query_row(params![session, event, expires_at], read).optional()?;
-    let place = Place { table: "notifications", row: &session };
+    let place = RowRef { table: "notifications", row: &session };
     found
-        .map(|(attempts, begun_at, done)| Ok(Told { attempts, begun_at: place.time("begun_at", begun_at)?, done }))
+        .map(|(attempts, begun_at, done)| Ok(Attempted { attempts, begun_at: place.time("begun_at", begun_at)?, done }))
         .transpose()
 }

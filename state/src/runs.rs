@@ -2,7 +2,7 @@
 
 use crate::{
     StateError, Store,
-    columns::{Place, seconds, words},
+    columns::{RowRef, seconds, words},
     store::{NOTE, read_meta},
 };
 use eg_model::{Timestamp, ids::RunId};
@@ -161,7 +161,7 @@ impl Store {
             let reconcile = match connection.prepare_cached(sql)?.query_row([], read).optional()? {
                 Some((number, finished_at, converged, summary, next_wake_at)) => {
                     let row = number.to_string();
-                    let place = Place { table: "runs", row: &row };
+                    let place = RowRef { table: "runs", row: &row };
                     let last = || {
                         Ok(LastReconcile {
                             finished_at: place.time("finished_at", finished_at)?,
@@ -178,7 +178,7 @@ impl Store {
                        ORDER BY number DESC LIMIT 1";
             let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get(1)?));
             let scheduled = connection.prepare_cached(sql)?.query_row([], read).optional()?;
-            let at = |(number, at): (i64, _)| Place { table: "runs", row: &number.to_string() }.time("started_at", at);
+            let at = |(number, at): (i64, _)| RowRef { table: "runs", row: &number.to_string() }.time("started_at", at);
             let scheduled_at = scheduled.map(|found| self.damaged.skip(at(found))).transpose()?.flatten();
             let sql = "SELECT number, started_at FROM runs WHERE timer = 1 \
                        AND number > (SELECT max(number) FROM runs) - ?1 ORDER BY number DESC LIMIT 1";
@@ -218,6 +218,6 @@ impl Store {
 
 fn read_kind(row: &rusqlite::Row<'_>) -> Result<(i64, RunKind), StateError> {
     let number: i64 = row.get(0)?;
-    let place = Place { table: "runs", row: &number.to_string() };
+    let place = RowRef { table: "runs", row: &number.to_string() };
     Ok((number, place.word("kind", &row.get::<_, String>(1)?, RunKind::from_word)?))
 }

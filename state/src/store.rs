@@ -1,4 +1,4 @@
-//! Opening the record, and the transactions that everything else runs in.
+//! OpenOptions the record, and the transactions that everything else runs in.
 
 use crate::{
     StateError,
@@ -38,7 +38,7 @@ pub(crate) const NOTE: &str = "note:";
 
 /// What opening the record for writing needs from the outside.
 #[derive(Clone, Debug)]
-pub struct Opening<'a> {
+pub struct OpenOptions<'a> {
     /// The database file.
     pub path: &'a Path,
     /// The fingerprint of this machine; `None` when it has no stable one.
@@ -54,7 +54,7 @@ pub struct Opening<'a> {
 /// What the caller should tell the user about after opening.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Notice {
+pub enum OpenNotice {
     /// The database is older than its guard file: a restored backup. Its live sessions were ended.
     RestoredBackup {
         /// The sessions that were live in the backup.
@@ -94,7 +94,7 @@ enum Access {
     Writing,
 }
 
-impl Notice {
+impl OpenNotice {
     fn unwritable(error: &StateError) -> Self {
         Self::Unwritable { error: error.to_string(), advice: error.advice() }
     }
@@ -143,7 +143,7 @@ impl Store {
     /// # Errors
     /// Whatever is not certainly this installation's own, current, healthy database is refused, and left byte for
     /// byte alone: see [`StateError`].
-    pub fn open(opening: &Opening<'_>) -> Result<(Self, Vec<Notice>), StateError> {
+    pub fn open(opening: &OpenOptions<'_>) -> Result<(Self, Vec<OpenNotice>), StateError> {
         let path = opening.path;
         files::prepare_directory(path)?;
         refuse_network(files::directory_of(path))?;
@@ -154,7 +154,7 @@ impl Store {
         Self::open_checked(opening).map_err(|error| error.at(path))
     }
 
-    fn open_checked(opening: &Opening<'_>) -> Result<(Self, Vec<Notice>), StateError> {
+    fn open_checked(opening: &OpenOptions<'_>) -> Result<(Self, Vec<OpenNotice>), StateError> {
         let mut notices = Vec::new();
         let mut store = match connect_for_writing(opening.path, &opening.watch) {
             Ok(mut connection) => {
@@ -166,15 +166,15 @@ impl Store {
             }
             Err(error) if error.is_unwritable() => {
                 let Some(store) = open_alone(opening.path)? else { return Err(error) };
-                notices.push(Notice::unwritable(&error.at(opening.path)));
+                notices.push(OpenNotice::unwritable(&error.at(opening.path)));
                 store
             }
             Err(error) => return Err(error),
         };
         store.watch = opening.watch.clone();
         for unwritten in [store.check_machine(opening.machine)?, store.check_guard(opening.now, &mut notices)?] {
-            if !notices.iter().any(|notice| matches!(notice, Notice::Unwritable { .. })) {
-                notices.extend(unwritten.as_ref().map(Notice::unwritable));
+            if !notices.iter().any(|notice| matches!(notice, OpenNotice::Unwritable { .. })) {
+                notices.extend(unwritten.as_ref().map(OpenNotice::unwritable));
             }
         }
         Ok((store, notices))
@@ -362,7 +362,7 @@ impl Store {
     /// Runs `work` in one `IMMEDIATE` transaction: all of it is committed, or nothing.
     pub(crate) fn write<T>(
         &mut self,
-        work: impl FnOnce(&Change<'_, '_>) -> Result<T, StateError>,
+        work: impl FnOnce(&WriteTx<'_, '_>) -> Result<T, StateError>,
     ) -> Result<T, StateError> {
         let path = self.path.clone();
         self.write_somehow(work).map_err(|error| error.at(&path))
@@ -370,7 +370,7 @@ impl Store {
 
     fn write_somehow<T>(
         &mut self,
-        work: impl FnOnce(&Change<'_, '_>) -> Result<T, StateError>,
+        work: impl FnOnce(&WriteTx<'_, '_>) -> Result<T, StateError>,
     ) -> Result<T, StateError> {
         let mut alone = None;
         let mut why = None;
@@ -427,12 +427,12 @@ impl Store {
     /// Compares with the guard file. The guard is read first: it is written after the commit of its run, so at any
     /// moment a healthy database, read later, is at least as far. Returns what kept a restored backup from being
     /// brought up to date, if the record cannot be written for now.
-    fn check_guard(&mut self, now: Timestamp, notices: &mut Vec<Notice>) -> Result<Option<StateError>, StateError> {
+    fn check_guard(&mut self, now: Timestamp, notices: &mut Vec<OpenNotice>) -> Result<Option<StateError>, StateError> {
         let Some(guard) = guard::read(&self.path)? else {
             let path = guard::path(&self.path);
             let notice = match self.write_guard() {
-                Ok(()) => Notice::GuardWritten { path },
-                Err(error) => Notice::GuardNotWritten { error: error.to_string() },
+                Ok(()) => OpenNotice::GuardWritten { path },
+                Err(error) => OpenNotice::GuardNotWritten { error: error.to_string() },
             };
             notices.push(notice);
             return Ok(None);
@@ -446,12 +446,12 @@ impl Store {
         }
         match self.write(|change| end_restored(change, guard.last_run, now)) {
             Ok(ended) => {
-                notices.push(Notice::RestoredBackup { ended });
+                notices.push(OpenNotice::RestoredBackup { ended });
                 Ok(None)
             }
             Err(error) if error.is_unwritable() => {
                 self.behind = Some((guard.last_run, now));
-                notices.push(Notice::RestoredBackup { ended: Vec::new() });
+                notices.push(OpenNotice::RestoredBackup { ended: Vec::new() });
                 Ok(Some(error))
             }
             Err(error) => Err(error),
@@ -471,7 +471,7 @@ impl Store {
 
 /// Ends what a backup takes for live: since it was made, those sessions may have been stopped, and their rules
 /// closed. Catches the run counter up in the same transaction, so that this happens once.
-fn end_restored(change: &Change<'_, '_>, last_run: i64, now: Timestamp) -> Result<Vec<SessionId>, StateError> {
+fn end_restored(change: &WriteTx<'_, '_>, last_run: i64, now: Timestamp) -> Result<Vec<SessionId>, StateError> {
     let cause = "the database is a restored backup";
     let live = lifecycle::live_ids(change.tx)?;
     lifecycle::end(change, &live, EndedReason::Expired, now, cause)?;
@@ -484,10 +484,10 @@ fn transact<T>(
     connection: &mut Connection,
     run: Option<i64>,
     behind: Option<(i64, Timestamp)>,
-    work: impl FnOnce(&Change<'_, '_>) -> Result<T, StateError>,
+    work: impl FnOnce(&WriteTx<'_, '_>) -> Result<T, StateError>,
 ) -> Result<T, StateError> {
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let change = Change { tx: &tx, run };
+    let change = WriteTx { tx: &tx, run };
     if let Some((last_run, now)) = behind {
         end_restored(&change, last_run, now)?;
     }
@@ -497,12 +497,12 @@ fn transact<T>(
 }
 
 /// One write transaction.
-pub(crate) struct Change<'a, 'c> {
+pub(crate) struct WriteTx<'a, 'c> {
     pub(crate) tx: &'a Transaction<'c>,
     run: Option<i64>,
 }
 
-impl Change<'_, '_> {
+impl WriteTx<'_, '_> {
     /// Appends an event; it belongs to the current run unless it names another.
     pub(crate) fn event(&self, event: &Event) -> Result<(), StateError> {
         events::insert(self.tx, event, event.run.or(self.run))
@@ -693,8 +693,8 @@ fn settings(connection: &Connection) -> Result<(), StateError> {
 /// installation then never sees the guard of an earlier, lost database.
 fn found(
     connection: &mut Connection,
-    opening: &Opening<'_>,
-    notices: &mut Vec<Notice>,
+    opening: &OpenOptions<'_>,
+    notices: &mut Vec<OpenNotice>,
 ) -> Result<InstallationId, StateError> {
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     if let Some(text) = read_meta(&tx, INSTALLATION)? {
@@ -707,7 +707,7 @@ fn found(
         write_meta(&tx, MACHINE, machine)?;
     }
     if let Some(lost) = guard::read(opening.path)?.filter(|guard| guard.installation != id) {
-        notices.push(Notice::LostDatabase { previous: lost.installation });
+        notices.push(OpenNotice::LostDatabase { previous: lost.installation });
     }
     events::insert(&tx, &Event::new(opening.now, EventKind::Created, id.as_str()), None)?;
     if let Err(error) = guard::write(opening.path, &Guard { installation: id.clone(), last_run: 0 })
@@ -816,8 +816,13 @@ mod tests {
     fn opened(directory: &Path) -> Store {
         let id = InstallationId::from_uuid(Uuid::from_u128(7));
         let path = directory.join("state.db");
-        let opening =
-            Opening { path: &path, machine: Some("here"), new_installation: id, now: at(0), watch: Watch::default() };
+        let opening = OpenOptions {
+            path: &path,
+            machine: Some("here"),
+            new_installation: id,
+            now: at(0),
+            watch: Watch::default(),
+        };
         Store::open(&opening).unwrap().0
     }
 

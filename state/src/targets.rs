@@ -2,7 +2,7 @@
 
 use crate::{
     StateError, Store,
-    columns::{Place, seconds},
+    columns::{RowRef, seconds},
 };
 use eg_model::{Timestamp, target::TargetKey};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -139,7 +139,7 @@ pub(crate) fn read_key(row: &Row<'_>, first: usize) -> Result<TargetKey, StateEr
 
 fn read_record(row: &Row<'_>) -> Result<TargetRecord, StateError> {
     let id = row.get::<_, i64>(10)?.to_string();
-    let place = Place { table: "targets", row: &id };
+    let place = RowRef { table: "targets", row: &id };
     Ok(TargetRecord {
         account: row.get(5)?,
         partition: row.get(6)?,

@@ -10,7 +10,7 @@ use eg_model::{
     lease::{Attempt, Lease},
     session::record::SessionStatus,
 };
-use eg_state::{Event, EventKind, Notice, RunKind, StateError, Store, Written};
+use eg_state::{Event, EventKind, OpenNotice, RunKind, StateError, Store, Written};
 use fixtures::*;
 use rusqlite::Connection;
 use std::{
@@ -104,8 +104,8 @@ fn record(path: &Path) -> (Store, Lease) {
     (store, held)
 }
 
-fn is_disk_full(notices: &[Notice]) -> bool {
-    matches!(notices, [Notice::Unwritable { error, .. }] if error.contains("state.db"))
+fn is_disk_full(notices: &[OpenNotice]) -> bool {
+    matches!(notices, [OpenNotice::Unwritable { error, .. }] if error.contains("state.db"))
 }
 
 fn attempt(store: &mut Store, held: &Lease) -> Result<Written, StateError> {
@@ -242,7 +242,7 @@ fn no_room_for_another_file() {
         let (mut store, notices) = try_open(&path, Some("here"), 9).unwrap();
         assert!(is_disk_full(&notices), "{notices:?}");
         assert!(
-            matches!(&notices[0], Notice::Unwritable { error, .. } if error.contains("the disk is full")),
+            matches!(&notices[0], OpenNotice::Unwritable { error, .. } if error.contains("the disk is full")),
             "{notices:?}"
         );
         reads_and_refuses(&mut store, &held);
@@ -260,16 +260,16 @@ fn a_guard_that_cannot_be_written_keeps_nothing_from_opening() {
     // The database, its log and its index; not the guard.
     disk.fill_inodes(3);
     let (mut store, notices) = try_open(&path, Some("here"), 7).unwrap();
-    assert!(matches!(&notices[..], [Notice::GuardNotWritten { .. }]), "{notices:?}");
+    assert!(matches!(&notices[..], [OpenNotice::GuardNotWritten { .. }]), "{notices:?}");
     store.start(&session(1, 0)).unwrap();
     drop(store);
     let (store, notices) = try_open(&path, Some("here"), 9).unwrap();
-    assert!(matches!(&notices[..], [Notice::GuardNotWritten { .. }]), "{notices:?}");
+    assert!(matches!(&notices[..], [OpenNotice::GuardNotWritten { .. }]), "{notices:?}");
     assert_eq!(store.live_sessions().unwrap(), vec![session(1, 0)]);
     drop(store);
     disk.fill_inodes(0);
     let (store, notices) = try_open(&path, Some("here"), 9).unwrap();
-    assert!(matches!(&notices[..], [Notice::Unwritable { .. }, Notice::GuardNotWritten { .. }]), "{notices:?}");
+    assert!(matches!(&notices[..], [OpenNotice::Unwritable { .. }, OpenNotice::GuardNotWritten { .. }]), "{notices:?}");
     assert_eq!(store.live_sessions().unwrap(), vec![session(1, 0)]);
 }
 
@@ -287,7 +287,7 @@ fn a_restored_backup_on_a_full_disk_is_settled_by_the_first_write() {
     disk.fill();
     let (mut store, notices) = try_open(&path, Some("here"), 9).unwrap();
     assert!(
-        matches!(&notices[..], [Notice::Unwritable { .. }, Notice::RestoredBackup { ended }] if ended.is_empty()),
+        matches!(&notices[..], [OpenNotice::Unwritable { .. }, OpenNotice::RestoredBackup { ended }] if ended.is_empty()),
         "{notices:?}"
     );
     reads_and_refuses(&mut store, &held);

@@ -4,11 +4,11 @@
 
 mod fixtures;
 
-use eg_model::session::notices::{Notice, NotifyEvent};
+use eg_model::session::notices::{Notification, NotifyEvent};
 use fixtures::{HOUR, at, open, session};
 
-fn notice(event: NotifyEvent, expires: i64) -> Notice {
-    Notice { session: fixtures::sid(1), event, expires_at: at(expires), why: None }
+fn notice(event: NotifyEvent, expires: i64) -> Notification {
+    Notification { session: fixtures::sid(1), event, expires_at: at(expires), why: None }
 }
 
 #[test]

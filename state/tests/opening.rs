@@ -7,7 +7,7 @@ use eg_model::{
     ids::RunId,
     session::record::{EndedReason, SessionStatus},
 };
-use eg_state::{EventKind, Notice, RunKind, RunResult, StateError, Store};
+use eg_state::{EventKind, OpenNotice, RunKind, RunResult, StateError, Store};
 use fixtures::*;
 use rusqlite::Connection;
 use std::{
@@ -284,7 +284,7 @@ fn a_restored_backup_ends_its_live_sessions_once() {
     fs::copy(&backup, &path).unwrap();
 
     let (mut store, notices) = try_open(&path, Some("here"), 7).unwrap();
-    assert_eq!(notices, vec![Notice::RestoredBackup { ended: vec![sid(1)] }]);
+    assert_eq!(notices, vec![OpenNotice::RestoredBackup { ended: vec![sid(1)] }]);
     let ended = store.session(sid(1)).unwrap().unwrap();
     assert_eq!((ended.status, ended.ended_reason), (SessionStatus::Expiring, Some(EndedReason::Expired)));
     assert_eq!(store.open_leases().unwrap(), vec![held], "its rule is still to be closed");
@@ -319,9 +319,9 @@ fn missing_unreadable_and_foreign_guards() {
     let guard = with_suffix(&path, ".guard");
     drop(open(&path));
     fs::remove_file(&guard).unwrap();
-    assert_eq!(try_open(&path, Some("here"), 7).unwrap().1, vec![Notice::GuardWritten { path: guard.clone() }]);
+    assert_eq!(try_open(&path, Some("here"), 7).unwrap().1, vec![OpenNotice::GuardWritten { path: guard.clone() }]);
     fs::write(&guard, "garbage").unwrap();
-    assert_eq!(try_open(&path, Some("here"), 7).unwrap().1, vec![Notice::GuardWritten { path: guard.clone() }]);
+    assert_eq!(try_open(&path, Some("here"), 7).unwrap().1, vec![OpenNotice::GuardWritten { path: guard.clone() }]);
     fs::write(&guard, r#"{"installation":"another","lastRun":1}"#).unwrap();
     let error = try_open(&path, Some("here"), 7).unwrap_err();
     assert!(matches!(error, StateError::OtherInstallation { .. }), "{error}");
@@ -338,7 +338,7 @@ fn a_lost_database_becomes_a_new_installation() {
     fs::remove_file(&path).unwrap();
     let (store, notices) = try_open(&path, Some("here"), 8).unwrap();
     assert_eq!(store.installation(), &installation(8));
-    assert_eq!(notices, vec![Notice::LostDatabase { previous: installation(7) }]);
+    assert_eq!(notices, vec![OpenNotice::LostDatabase { previous: installation(7) }]);
     drop(store);
     assert_eq!(try_open(&path, Some("here"), 9).unwrap().1, vec![]);
 }

@@ -4,7 +4,7 @@
 use super::{each, entries};
 use eg_model::target::{OtherServices, Reach, TargetKey};
 use eg_providers::{
-    Connect, Sighting,
+    Connect, ReadResult,
     aws::{Aws, Options},
 };
 use std::{
@@ -46,7 +46,7 @@ impl Service {
     }
 
     /// What a look at `sg-1` comes to when this is the answer.
-    fn seen(&self, body: &[u8]) -> Sighting {
+    fn seen(&self, body: &[u8]) -> ReadResult {
         *self.body.lock().unwrap() = body.to_vec();
         let now = chrono::DateTime::from_timestamp(1_900_000_000, 0).unwrap();
         let mut options = Options::new(Arc::new(move || now), "alice");
@@ -85,11 +85,11 @@ fn an_answer_cut_off_anywhere_is_no_reading() {
     let service = Service::start();
     for entry in entries("answer") {
         let whole = entry.len() - entry.iter().rev().take_while(|byte| byte.is_ascii_whitespace()).count();
-        assert!(matches!(service.seen(&entry), Sighting::Complete(reading) if reading.rules.len() == 1));
+        assert!(matches!(service.seen(&entry), ReadResult::Complete(reading) if reading.rules.len() == 1));
         for end in 0..whole {
             let seen = service.seen(&entry[..end]);
             let text = String::from_utf8_lossy(&entry[..end]);
-            assert!(!matches!(seen, Sighting::Complete(_)), "cut off at {end}: {text:?} was read as {seen:?}");
+            assert!(!matches!(seen, ReadResult::Complete(_)), "cut off at {end}: {text:?} was read as {seen:?}");
         }
     }
 }

@@ -2,7 +2,7 @@
 //! somebody at its boundaries who may end the command there.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use eg::{Env, inside::Sentry};
+use eg::{Env, inside::Failpoints};
 use eg_sandbox::HandClock;
 use eg_state::StateError;
 use serde_json::Value;
@@ -35,7 +35,7 @@ struct Doom {
     written: AtomicU64,
 }
 
-impl Sentry for Doom {
+impl Failpoints for Doom {
     fn pass(&self) {
         if Some(self.passed.fetch_add(1, Ordering::SeqCst)) == self.fate.dies_at {
             resume_unwind(Box::new(Dead));

@@ -6,7 +6,7 @@ use crate::{
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use eg_sandbox::{Call, Config, Fault, HandClock, HandRule, Handle, Rule, Sandbox, Script, SecurityGroupRule};
-use eg_sandbox::{Settings, Stale, StaleSight};
+use eg_sandbox::{RegionSettings, Stale, StaleSight};
 use std::{collections::BTreeMap, fmt, ops::AddAssign};
 use tempfile::TempDir;
 
@@ -222,7 +222,7 @@ impl World {
     /// The weather is good again, everything is stopped, the settle window passes.
     pub fn ends(mut self) -> Result<Count, String> {
         self.region.script(Script::default());
-        self.region.set(|settings| *settings = Settings::default());
+        self.region.set(|settings| *settings = RegionSettings::default());
         for machine in &mut self.machines {
             machine.fate = Fate::default();
         }

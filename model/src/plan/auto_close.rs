@@ -1,12 +1,12 @@
 //! The part of a target's plan that is about expiry switches; the table is in the parent's documentation.
 
 use crate::plan::{
-    LedgerStep, Note, NoteKind, Record, Step, SwitchView, TargetPlan, TargetView, Want,
+    LedgerStep, Note, NoteKind, PlanContext, Step, SwitchView, TargetPlan, TargetView, Want,
     target::{CLOSING_DELAY_MAX, is_stale},
 };
 use crate::{
     SETTLE_WINDOW, Timestamp,
-    auto_close::{Due, Switch, SwitchSeen, SwitchWay},
+    auto_close::{FireTime, Switch, SwitchSeen, SwitchWay},
     failure::{Failure, FailureClass},
     ids::RuleId,
     lease::{Lease, Phase},
@@ -22,7 +22,7 @@ const DROPPING_DELAY_MAX: TimeDelta = TimeDelta::seconds(SETTLE_WINDOW.num_secon
 
 /// The plan with what the switches need.
 pub(super) fn with_switches(
-    record: &Record<'_>,
+    record: &PlanContext<'_>,
     view: &TargetView<'_>,
     wanted: &BTreeMap<Permission, Want>,
     leases: &BTreeMap<Permission, &Lease>,
@@ -38,14 +38,14 @@ pub(super) fn with_switches(
     let rows = rows.map(|row| (&row.rule, row)).collect();
     let marked_kind = view.capabilities.marks;
     let unset = BTreeMap::new();
-    let mut planner = Planner { record, marked_kind, switches, reading, wanted, leases, rows, unset, plan };
+    let mut planner = AutoClosePlanner { record, marked_kind, switches, reading, wanted, leases, rows, unset, plan };
     planner.held_rules();
     planner.rows_of_others();
     planner.finish()
 }
 
-struct Planner<'a> {
-    record: &'a Record<'a>,
+struct AutoClosePlanner<'a> {
+    record: &'a PlanContext<'a>,
     /// Rules of this kind show who holds them.
     marked_kind: bool,
     switches: SwitchView<'a>,
@@ -58,7 +58,7 @@ struct Planner<'a> {
     plan: TargetPlan,
 }
 
-impl<'a> Planner<'a> {
+impl<'a> AutoClosePlanner<'a> {
     fn finish(mut self) -> TargetPlan {
         for (why, (count, class)) in std::mem::take(&mut self.unset) {
             let rules = if count == 1 { "1 rule".to_owned() } else { format!("{count} rules") };
@@ -103,7 +103,7 @@ impl<'a> Planner<'a> {
             let known = self.rows.get(&rule.id).copied();
             if let Some((latest, way)) = self.latest(rule, ours).filter(|_| moves).zip(self.way(known)) {
                 let unmarked = self.marked_kind && !fits(&rule.marks(&self.plan.target.id));
-                self.held_rule(rule, Due::new(latest, self.provider_now()).or_later(unmarked), way, known);
+                self.held_rule(rule, FireTime::new(latest, self.provider_now()).or_later(unmarked), way, known);
             }
         }
     }
@@ -127,7 +127,7 @@ impl<'a> Planner<'a> {
         Some(SwitchWay { role_arn: role.role_arn.clone(), group: place.group.clone() })
     }
 
-    fn held_rule(&mut self, rule: &ObservedRule, due: Due, way: SwitchWay, known: Option<&Switch>) {
+    fn held_rule(&mut self, rule: &ObservedRule, due: FireTime, way: SwitchWay, known: Option<&Switch>) {
         let recorded = known.is_some_and(|known| known.confirmed && known.way == way && due.fits(known.at));
         match self.switches.seen.get(&rule.id) {
             None => {

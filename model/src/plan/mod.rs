@@ -9,7 +9,7 @@
 //! |---|---|
 //! | none | [`Step::Authorize`], one call per (session, expiry) |
 //! | ours: the ledger holds its id, or it carries our fitting lease tag | keep; [`LedgerStep::Adopt`] if the ledger lacks the id, or we are joining it; [`Step::Retag`] if our tag differs from the latest expiry |
-//! | the same, our tag says a later time that we have not written, and a copy of this record is in use ([`Record::twin`]) | keep: the later time stands, or each would write its own for ever |
+//! | the same, our tag says a later time that we have not written, and a copy of this record is in use ([`PlanContext::twin`]) | keep: the later time stands, or each would write its own for ever |
 //! | ours by id, tags stripped, or `eg:session` names another session than its description | [`Step::Restore`], once a reading is settled; reported |
 //! | ours by id, permission edited | [`Step::Revoke`], then authorized anew by the next plan |
 //! | ours by id for another permission, edited into this one | wait for that lease to revoke it |
@@ -107,7 +107,7 @@ use std::collections::BTreeMap;
 
 /// What the plan may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Policy {
+pub struct PlanPolicy {
     /// Open anything new. False with a bad configuration: closing goes on from the record alone.
     pub open: bool,
     /// Revoke marked rules whose every lease has expired, whoever opened them.
@@ -118,7 +118,7 @@ pub struct Policy {
 
 /// Everything that is the same for all targets of a pass.
 #[derive(Clone, Copy, Debug)]
-pub struct Record<'a> {
+pub struct PlanContext<'a> {
     /// The local clock.
     pub now: Timestamp,
     /// Who we are.
@@ -136,7 +136,7 @@ pub struct Record<'a> {
     /// this one. It has written other times into our tags again and again ([`crate::twin`]).
     pub twin: bool,
     /// What may be done.
-    pub policy: Policy,
+    pub policy: PlanPolicy,
 }
 
 /// One target as it was seen.
@@ -148,7 +148,7 @@ pub struct TargetView<'a> {
     pub capabilities: Capabilities,
     /// What was seen.
     pub observation: &'a Observation,
-    /// The record has a lease here that cannot be read: what it holds is known from [`Record::opened`] alone.
+    /// The record has a lease here that cannot be read: what it holds is known from [`PlanContext::opened`] alone.
     pub unreadable: bool,
     /// Expiry switches; `None` where they are of no concern.
     pub switches: Option<SwitchView<'a>>,

@@ -1,6 +1,6 @@
 //! The plan for one target; the tables are in the parent's documentation.
 
-use super::{LedgerStep, Note, NoteKind, Record, Step, TargetPlan, TargetView, Want, wants};
+use super::{LedgerStep, Note, NoteKind, PlanContext, Step, TargetPlan, TargetView, Want, wants};
 use crate::plan::auto_close::with_switches;
 use crate::{
     SETTLE_WINDOW, Timestamp,
@@ -28,7 +28,7 @@ pub(super) const CLOSING_DELAY_MAX: TimeDelta = TimeDelta::minutes(2);
 
 /// What takes one target from what was seen to what is wanted.
 #[must_use]
-pub fn plan_target(record: &Record<'_>, view: &TargetView<'_>) -> TargetPlan {
+pub fn plan_target(record: &PlanContext<'_>, view: &TargetView<'_>) -> TargetPlan {
     let wanted = wants(record.sessions).remove(view.key).unwrap_or_default();
     let leases = record.leases.iter().filter(|lease| lease.target() == view.key && lease.phase != Phase::Closed);
     let leases: BTreeMap<Permission, &Lease> = leases.map(|lease| (lease.permission, lease)).collect();
@@ -42,7 +42,7 @@ pub fn plan_target(record: &Record<'_>, view: &TargetView<'_>) -> TargetPlan {
 
 /// Nothing is concluded: what is recorded as held stays so.
 fn unavailable(
-    record: &Record<'_>,
+    record: &PlanContext<'_>,
     view: &TargetView<'_>,
     wanted: &BTreeMap<Permission, Want>,
     leases: &BTreeMap<Permission, &Lease>,
@@ -141,33 +141,33 @@ fn contest_pause(vanished: u32) -> TimeDelta {
 }
 
 /// Whether a rule is one whose revoke was confirmed, and that a reading still shows.
-pub(super) fn is_stale(record: &Record<'_>, reading: &Reading, rule: &ObservedRule) -> bool {
+pub(super) fn is_stale(record: &PlanContext<'_>, reading: &Reading, rule: &ObservedRule) -> bool {
     record.revoked.get(&rule.id).is_some_and(|at| reading.read_at - *at <= SETTLE_WINDOW)
 }
 
 #[derive(Clone)]
-struct Seen<'a> {
+struct SeenRule<'a> {
     rule: &'a ObservedRule,
     marks: Marks,
     /// What the marks are worth.
     fit: Option<Fit>,
 }
 
-impl Seen<'_> {
+impl SeenRule<'_> {
     fn genuine(&self) -> bool {
         self.fit == Some(Fit::Genuine)
     }
 }
 
 struct Planner<'a> {
-    record: &'a Record<'a>,
+    record: &'a PlanContext<'a>,
     capabilities: Capabilities,
     reading: &'a Reading,
     wanted: &'a BTreeMap<Permission, Want>,
     leases: &'a BTreeMap<Permission, &'a Lease>,
     /// A lease here cannot be read.
     unreadable: bool,
-    seen: Vec<Seen<'a>>,
+    seen: Vec<SeenRule<'a>>,
     /// Which permission's lease knows a rule by its id. That lease alone decides about the rule, whatever the rule
     /// has been edited into: to another permission it is neither foreign nor its own.
     known: BTreeMap<&'a RuleId, Permission>,
@@ -181,7 +181,7 @@ struct Planner<'a> {
 
 impl<'a> Planner<'a> {
     fn new(
-        record: &'a Record<'a>,
+        record: &'a PlanContext<'a>,
         view: &'a TargetView<'a>,
         reading: &'a Reading,
         wanted: &'a BTreeMap<Permission, Want>,
@@ -193,7 +193,7 @@ impl<'a> Planner<'a> {
         let judged = |rule: &'a ObservedRule| {
             let marks = rule.marks(&view.key.id);
             let fit = marks.fit(known.contains_key(&rule.id) || record.opened.contains_key(&rule.id));
-            Seen { rule, marks, fit }
+            SeenRule { rule, marks, fit }
         };
         let mut seen: Vec<_> = reading.rules.iter().filter(|rule| !stale(rule)).map(judged).collect();
         seen.sort_by(|a, b| a.rule.id.cmp(&b.rule.id));
@@ -284,7 +284,7 @@ impl<'a> Planner<'a> {
         lease_state(value, self.reading.provider_time)
     }
 
-    fn held_by_another(&self, seen: &Seen<'_>) -> bool {
+    fn held_by_another(&self, seen: &SeenRule<'_>) -> bool {
         let another = |(id, value): (&InstallationId, &String)| id != self.me() && self.state(value).holds();
         seen.genuine() && seen.marks.leases.iter().any(another)
     }
@@ -323,7 +323,7 @@ impl<'a> Planner<'a> {
         let proven = lease.and_then(Lease::proven_rule);
         // While its marks fit, a rule that is being joined is judged by them.
         let joining = lease.is_some_and(|lease| lease.phase == Phase::Joining);
-        let by_marks = |seen: &Seen<'_>| joining && seen.rule.permission == permission && seen.genuine();
+        let by_marks = |seen: &SeenRule<'_>| joining && seen.rule.permission == permission && seen.genuine();
         let by_id = self.position(|seen| Some(&seen.rule.id) == proven && !by_marks(seen));
         if let (Some(index), Some(lease)) = (by_id, lease) {
             return self.wanted_ours_by_id(index, permission, want, lease);
@@ -335,7 +335,7 @@ impl<'a> Planner<'a> {
             self.plan.standings.insert(permission, Standing::Pending(message));
             return;
         }
-        let marked = |seen: &Seen<'_>| seen.rule.permission == permission && seen.genuine();
+        let marked = |seen: &SeenRule<'_>| seen.rule.permission == permission && seen.genuine();
         if self.capabilities.marks {
             if let Some(index) = self.position(|seen| marked(seen) && seen.marks.leases.contains_key(me)) {
                 return self.wanted_ours_by_tag(index, permission, want, lease);
@@ -353,7 +353,7 @@ impl<'a> Planner<'a> {
     /// A rule that the ledger knows by id as another permission's, and that has this permission now. It is in the
     /// way of an authorize until it is revoked.
     fn edited_into(&self, permission: Permission) -> Option<Permission> {
-        let of = |seen: &Seen<'_>| {
+        let of = |seen: &SeenRule<'_>| {
             let known = self.known.get(&seen.rule.id).copied();
             known.or_else(|| self.displaced(seen.rule)).filter(|of| *of != permission)
         };
@@ -371,11 +371,11 @@ impl<'a> Planner<'a> {
         self.seen.iter().any(|seen| self.displaced(seen.rule) == Some(permission))
     }
 
-    fn position(&self, matches: impl Fn(&Seen<'_>) -> bool) -> Option<usize> {
+    fn position(&self, matches: impl Fn(&SeenRule<'_>) -> bool) -> Option<usize> {
         self.seen.iter().position(|seen| !self.dealt_with.contains(&seen.rule.id) && matches(seen))
     }
 
-    fn take(&mut self, index: usize) -> Option<Seen<'a>> {
+    fn take(&mut self, index: usize) -> Option<SeenRule<'a>> {
         let seen = self.seen.get(index)?.clone();
         self.dealt_with.insert(seen.rule.id.clone());
         Some(seen)
@@ -462,7 +462,7 @@ impl<'a> Planner<'a> {
     }
 
     fn wanted_ours_by_tag(&mut self, index: usize, permission: Permission, want: Want, lease: Option<&Lease>) {
-        let Some(Seen { rule, marks, .. }) = self.take(index) else { return };
+        let Some(SeenRule { rule, marks, .. }) = self.take(index) else { return };
         let Some(value) = marks.leases.get(self.me()) else { return };
         if let Some(lease) = lease.filter(|lease| self.is_older_than_known(rule, lease)) {
             return self.keep_known(permission, lease);
@@ -527,7 +527,7 @@ impl<'a> Planner<'a> {
     }
 
     fn wanted_marked(&mut self, index: usize, permission: Permission, want: Want, lease: Option<&Lease>) {
-        let Some(Seen { rule, .. }) = self.take(index) else { return };
+        let Some(SeenRule { rule, .. }) = self.take(index) else { return };
         if !want.open {
             return lease.into_iter().for_each(|lease| self.unwanted_absent(lease));
         }
@@ -592,7 +592,7 @@ impl<'a> Planner<'a> {
 
     /// Somebody else's rule does it. If a lease of ours is open for it, it closes as soon as that is safe.
     fn wanted_covered(&mut self, index: usize, permission: Permission, lease: Option<&Lease>) {
-        let Some(Seen { rule, .. }) = self.take(index) else { return };
+        let Some(SeenRule { rule, .. }) = self.take(index) else { return };
         self.plan.standings.insert(permission, Standing::Foreign(rule.id.clone()));
         let Some(lease) = lease else { return };
         match self.stray_tag(lease) {
@@ -663,7 +663,7 @@ impl<'a> Planner<'a> {
     fn unwanted_lease(&mut self, lease: &Lease) {
         let me = self.me();
         let by_id = self.position(|seen| Some(&seen.rule.id) == lease.proven_rule());
-        let tagged = |seen: &Seen<'_>| {
+        let tagged = |seen: &SeenRule<'_>| {
             let free = !self.known.contains_key(&seen.rule.id);
             free && seen.rule.permission == lease.permission && seen.genuine() && seen.marks.leases.contains_key(me)
         };
@@ -734,7 +734,7 @@ impl<'a> Planner<'a> {
         if shared && known_is_seen && !remembered {
             return false;
         }
-        let Some(Seen { rule, marks, .. }) = self.take(index) else { return false };
+        let Some(SeenRule { rule, marks, .. }) = self.take(index) else { return false };
         self.dealt_with.extend(lease.proven_rule().cloned());
         let owned = self.owned(rule, Proof::LeaseTag);
         match (shared, known_is_seen) {
@@ -773,11 +773,11 @@ impl<'a> Planner<'a> {
     /// somebody has put on a rule which no marks can make `eg`'s, there is nothing to wait for.
     fn stray_tag(&self, lease: &Lease) -> Option<Timestamp> {
         let (me, known) = (self.me(), &self.known);
-        let stray = |seen: &&Seen<'_>| {
+        let stray = |seen: &&SeenRule<'_>| {
             let free = seen.rule.permission == lease.permission && !known.contains_key(&seen.rule.id);
             free && !seen.genuine() && seen.marks.can_be_mended()
         };
-        let value = |seen: &Seen<'_>| {
+        let value = |seen: &SeenRule<'_>| {
             let value = seen.marks.leases.get(me).filter(|value| self.state(value).holds())?;
             tag_time(value)
         };
@@ -797,7 +797,7 @@ impl<'a> Planner<'a> {
     fn remaining_rules(&mut self) {
         let seen = std::mem::take(&mut self.seen);
         for one in &seen {
-            let Seen { rule, marks, fit } = one;
+            let SeenRule { rule, marks, fit } = one;
             if self.displaced(rule).is_some() {
                 let message = format!("{} was edited by hand while a reading did not show it; it is closed", rule.id);
                 self.note(NoteKind::Edited, message);
@@ -835,8 +835,8 @@ impl<'a> Planner<'a> {
 
     /// Whether a rule is one that was ours when its lease could still be read, that nobody here wants, and that no lease
     /// tag of others holds, whether the marks fit or not. It is closed by its id, whatever our own tag on it says.
-    fn lease_is_unreadable(&self, seen: &Seen<'_>) -> bool {
-        let Seen { rule, marks, .. } = seen;
+    fn lease_is_unreadable(&self, seen: &SeenRule<'_>) -> bool {
+        let SeenRule { rule, marks, .. } = seen;
         let another = |(id, value): (&InstallationId, &String)| id != self.me() && self.state(value).holds();
         let free = !self.wanted.contains_key(&rule.permission) && !self.leases.contains_key(&rule.permission);
         self.unreadable
@@ -856,8 +856,8 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn remaining_rule(&mut self, seen: &Seen<'_>) {
-        let Seen { rule, marks, fit } = seen;
+    fn remaining_rule(&mut self, seen: &SeenRule<'_>) {
+        let SeenRule { rule, marks, fit } = seen;
         if !seen.genuine() || self.wanted.contains_key(&rule.permission) {
             return;
         }

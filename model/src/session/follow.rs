@@ -14,7 +14,7 @@ use std::net::IpAddr;
 
 /// What was found out about the user's address of one family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum FoundAddress {
     /// Enough services agree, and it is an address on the Internet.
     Agreed(IpAddr),
     /// Services name different addresses.
@@ -45,17 +45,17 @@ pub struct Move {
 /// | follows | agreed: the same, or within what the session opens around the old one | stays: it is open already |
 /// | follows | agreed: another | moves |
 #[must_use]
-pub fn moves(session: &Session, v4: Found, v6: Found, now: Timestamp) -> Vec<Move> {
+pub fn moves(session: &Session, v4: FoundAddress, v6: FoundAddress, now: Timestamp) -> Vec<Move> {
     let lives = session.status.is_live() && now < session.expires_at;
-    if !session.follow || !lives || v4 == Found::Disagreed || v6 == Found::Disagreed {
+    if !session.follow || !lives || v4 == FoundAddress::Disagreed || v6 == FoundAddress::Disagreed {
         return Vec::new();
     }
     let families = [(IpVersion::V4, v4), (IpVersion::V6, v6)];
     families.into_iter().filter_map(|(version, found)| one(session, version, found)).collect()
 }
 
-fn one(session: &Session, version: IpVersion, found: Found) -> Option<Move> {
-    let Found::Agreed(to) = found else { return None };
+fn one(session: &Session, version: IpVersion, found: FoundAddress) -> Option<Move> {
+    let FoundAddress::Agreed(to) = found else { return None };
     let (from, open) = (session.address(version)?, session.cidr(version)?);
     let goes = IpVersion::of(to) == version && !open.contains(&to);
     goes.then_some(Move { session: session.id, from, to })
@@ -137,7 +137,7 @@ mod tests {
         }
     }
 
-    fn found(session: &Session, v4: Found, v6: Found) -> Vec<(IpAddr, IpAddr)> {
+    fn found(session: &Session, v4: FoundAddress, v6: FoundAddress) -> Vec<(IpAddr, IpAddr)> {
         let moved = moves(session, v4, v6, start() + TimeDelta::minutes(1));
         assert!(moved.iter().all(|one| one.session == session.id));
         moved.into_iter().map(|one| (one.from, one.to)).collect()
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn every_row() {
-        use Found::{Agreed, Disagreed, Unknown};
+        use FoundAddress::{Agreed, Disagreed, Unknown};
         let (same4, new4) = (Agreed(ip("203.0.113.42")), Agreed(ip("198.51.100.7")));
         let (same6, near6, new6) = (Agreed(ip("2001:db8::1")), Agreed(ip("2001:db8::2")), Agreed(ip("2001:db8:1::1")));
         let four = (ip("203.0.113.42"), ip("198.51.100.7"));
@@ -180,7 +180,7 @@ mod tests {
     fn the_set_of_families_stays() {
         let mut only4 = session();
         only4.grants.truncate(1);
-        assert_eq!(found(&only4, Found::Unknown, Found::Agreed(ip("2001:db8:1::1"))), vec![]);
+        assert_eq!(found(&only4, FoundAddress::Unknown, FoundAddress::Agreed(ip("2001:db8:1::1"))), vec![]);
     }
 
     #[test]

@@ -31,7 +31,7 @@ word_enum! {
 
 /// Something to tell, once for each session, event and expiry: a session that was prolonged ends soon a second time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Notice {
+pub struct Notification {
     /// The session.
     pub session: SessionId,
     /// What happens to it.
@@ -57,10 +57,10 @@ pub fn notices(
     unreadable: &BTreeSet<TargetKey>,
     now: Timestamp,
     before: TimeDelta,
-) -> Vec<Notice> {
+) -> Vec<Notification> {
     let mut notices = Vec::new();
     for session in sessions {
-        let notice = |event, why| Notice { session: session.id, event, expires_at: session.expires_at, why };
+        let notice = |event, why| Notification { session: session.id, event, expires_at: session.expires_at, why };
         if session.status.is_live() && now < session.expires_at && now >= session.expires_at - before {
             notices.push(notice(NotifyEvent::Expiring, None));
         }

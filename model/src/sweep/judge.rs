@@ -1,19 +1,19 @@
 //! What `eg sweep` makes of a reading, with no record to go by: which marked rules are there, who holds them, and what
 //! to close. Pure; judged as the plan collects, see [`crate::collecting`].
 //!
-//! | rule | state | [`Wish::Expired`] | [`Wish::Owner`], where it carries the owner's lease |
+//! | rule | state | [`SweepScope::Expired`] | [`SweepScope::Owner`], where it carries the owner's lease |
 //! |---|---|---|---|
-//! | marks fit, some lease unexpired | held | stays | another's: take the owner's unexpired lease off, and say who keeps it open ([`Kept::Held`]); else close |
+//! | marks fit, some lease unexpired | held | stays | another's: take the owner's unexpired lease off, and say who keeps it open ([`KeepReason::Held`]); else close |
 //! | marks fit, leases expired | expired | close | close |
 //! | marks fit, no lease left, or none that can be believed | unheld | close, unless an age is asked for | close |
-//! | marks that do not fit | misfit | never touched | never touched, and said ([`Kept::Misfit`]) |
+//! | marks that do not fit | misfit | never touched | never touched, and said ([`KeepReason::Misfit`]) |
 //!
-//! With [`Wish::Owner`]'s `even_if_held` the first row closes, too: who may write tags may have written the other lease,
+//! With [`SweepScope::Owner`]'s `even_if_held` the first row closes, too: who may write tags may have written the other lease,
 //! so that a rule of a stolen machine outlives the sweep.
 //!
 //! Where the clocks differ, or the provider's is not known, nothing is closed because it has expired, and every lease
 //! of another that can be read counts as unexpired. Where the provider's is not known, that makes no rule one that is
-//! known to be held: see [`Kept::Clock`].
+//! known to be held: see [`KeepReason::Clock`].
 
 use crate::{
     Timestamp,
@@ -29,7 +29,7 @@ use std::collections::BTreeSet;
 
 /// What is to be swept away.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub enum SweepScope {
     /// What every holder has let expire, and longer ago than this.
     Expired {
         /// Zero: as soon as it counts as expired.
@@ -59,7 +59,7 @@ pub enum State {
 
 /// What to do to a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Deed {
+pub enum SweepAction {
     /// Close it, by its id.
     Close(OwnedRule),
     /// Take the owner's lease tag off, by key and value: another still needs the rule.
@@ -75,7 +75,7 @@ pub enum Deed {
 
 /// Why a rule stays that is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kept {
+pub enum KeepReason {
     /// It expired less long ago than was asked for.
     Recent,
     /// Since when nobody holds it is not known, and an age was asked for.
@@ -98,23 +98,23 @@ pub struct Swept {
     /// When the last of its leases ends or ended, as far as they can be believed.
     pub until: Option<Timestamp>,
     /// What to do, if anything.
-    pub deed: Option<Deed>,
+    pub deed: Option<SweepAction>,
     /// Why it stays although it is asked for.
-    pub kept: Option<Kept>,
+    pub kept: Option<KeepReason>,
 }
 
 impl Swept {
     /// Whether it was one of the owner's that were asked for, and stays.
     #[must_use]
     pub fn outlives_owner(&self) -> bool {
-        matches!(self.kept, Some(Kept::Held | Kept::Misfit))
+        matches!(self.kept, Some(KeepReason::Held | KeepReason::Misfit))
     }
 }
 
 /// Every marked rule of a reading, by permission, with what is to be done about it. The reading may lack rules that
 /// carry no marks.
 #[must_use]
-pub fn sweep(target: &TargetKey, reading: &Reading, wish: &Wish) -> Vec<Swept> {
+pub fn sweep(target: &TargetKey, reading: &Reading, wish: &SweepScope) -> Vec<Swept> {
     // Of whole accounts the first is judged minutes after it was read.
     let agree = clocks_agree(reading.read_at, reading.provider_time);
     let seen = |id| reading.rules.iter().find(|rule| rule.id == id);
@@ -124,11 +124,12 @@ pub fn sweep(target: &TargetKey, reading: &Reading, wish: &Wish) -> Vec<Swept> {
         let (state, until) = (state(&rule), until(&rule));
         let (deed, kept) = match (wish, observed) {
             (_, None) => (None, None),
-            (Wish::Expired { older_than }, Some(observed)) => match broom.keeps(&rule, state, until, *older_than) {
+            (SweepScope::Expired { older_than }, Some(observed)) => match broom.keeps(&rule, state, until, *older_than)
+            {
                 Ok(kept) => (None, kept),
-                Err(Due) => (Some(Deed::Close(broom.owned(observed, Proof::Marked))), None),
+                Err(Closable) => (Some(SweepAction::Close(broom.owned(observed, Proof::Marked))), None),
             },
-            (Wish::Owner { owner, even_if_held }, Some(observed)) => {
+            (SweepScope::Owner { owner, even_if_held }, Some(observed)) => {
                 broom.of_owner(&rule, observed, owner, *even_if_held)
             }
         };
@@ -138,7 +139,7 @@ pub fn sweep(target: &TargetKey, reading: &Reading, wish: &Wish) -> Vec<Swept> {
 }
 
 /// It is to be closed.
-struct Due;
+struct Closable;
 
 struct Broom<'a> {
     target: &'a TargetKey,
@@ -158,21 +159,21 @@ impl Broom<'_> {
         state: State,
         until: Option<Timestamp>,
         older_than: TimeDelta,
-    ) -> Result<Option<Kept>, Due> {
+    ) -> Result<Option<KeepReason>, Closable> {
         let provider = match (state, self.reading.provider_time) {
             (State::Misfit, _) | (State::Held, Some(_)) => return Ok(None),
             (State::Expired | State::Unheld, Some(provider)) if self.agree => provider,
             // By no clock every lease counts as unexpired, so what is held may have expired long ago.
-            (_, None) | (State::Expired | State::Unheld, Some(_)) => return Ok(Some(Kept::Clock)),
+            (_, None) | (State::Expired | State::Unheld, Some(_)) => return Ok(Some(KeepReason::Clock)),
         };
         if older_than.is_zero() {
-            return Err(Due);
+            return Err(Closable);
         }
         let all_known = rule.holders.iter().all(|holder| holder.state == LeaseState::Expired);
         match until.filter(|_| all_known) {
-            None => Ok(Some(Kept::UnknownAge)),
-            Some(until) if provider - until > older_than => Err(Due),
-            Some(_) => Ok(Some(Kept::Recent)),
+            None => Ok(Some(KeepReason::UnknownAge)),
+            Some(until) if provider - until > older_than => Err(Closable),
+            Some(_) => Ok(Some(KeepReason::Recent)),
         }
     }
 
@@ -183,21 +184,21 @@ impl Broom<'_> {
         observed: &ObservedRule,
         owner: &InstallationId,
         even_if_held: bool,
-    ) -> (Option<Deed>, Option<Kept>) {
+    ) -> (Option<SweepAction>, Option<KeepReason>) {
         let Some(lease) = rule.holders.iter().find(|holder| holder.installation == *owner) else {
             return (None, None);
         };
         if rule.fit != Fit::Genuine {
-            return (None, Some(Kept::Misfit));
+            return (None, Some(KeepReason::Misfit));
         }
         let owned = self.owned(observed, Proof::NamedOwner);
         if even_if_held || holders_beside(rule, owner, self.agree).is_empty() {
-            return (Some(Deed::Close(owned)), None);
+            return (Some(SweepAction::Close(owned)), None);
         }
         // A lease that has expired holds nothing, so there is nothing to take off.
         let unexpired = lease_state(&lease.value, self.reading.provider_time).holds();
-        let untag = || Deed::Untag { rule: owned, key: lease_key(owner), value: lease.value.clone() };
-        (unexpired.then(untag), Some(Kept::Held))
+        let untag = || SweepAction::Untag { rule: owned, key: lease_key(owner), value: lease.value.clone() };
+        (unexpired.then(untag), Some(KeepReason::Held))
     }
 }
 
@@ -291,7 +292,7 @@ mod tests {
         }
     }
 
-    fn one(reading: &Reading, wish: &Wish) -> Swept {
+    fn one(reading: &Reading, wish: &SweepScope) -> Swept {
         let mut swept = sweep(&target(), reading, wish);
         assert_eq!(swept.len(), 1);
         swept.remove(0)
@@ -299,13 +300,13 @@ mod tests {
 
     fn word(swept: &Swept) -> &'static str {
         match (&swept.deed, swept.kept) {
-            (Some(Deed::Close(_)), None) => "close",
-            (Some(Deed::Untag { .. }), Some(Kept::Held)) => "untag",
-            (None, Some(Kept::Recent)) => "recent",
-            (None, Some(Kept::UnknownAge)) => "unknown age",
-            (None, Some(Kept::Clock)) => "clock",
-            (None, Some(Kept::Held)) => "held",
-            (None, Some(Kept::Misfit)) => "misfit",
+            (Some(SweepAction::Close(_)), None) => "close",
+            (Some(SweepAction::Untag { .. }), Some(KeepReason::Held)) => "untag",
+            (None, Some(KeepReason::Recent)) => "recent",
+            (None, Some(KeepReason::UnknownAge)) => "unknown age",
+            (None, Some(KeepReason::Clock)) => "clock",
+            (None, Some(KeepReason::Held)) => "held",
+            (None, Some(KeepReason::Misfit)) => "misfit",
             (None, None) => "stays",
             both => panic!("{both:?}"),
         }
@@ -328,7 +329,7 @@ mod tests {
             (vec![EXPIRED, ODD], hours(2), State::Expired, "unknown age"),
             (vec![], hours(2), State::Unheld, "unknown age"),
         ] {
-            let swept = one(&reading(vec![rule(&leases)]), &Wish::Expired { older_than: older });
+            let swept = one(&reading(vec![rule(&leases)]), &SweepScope::Expired { older_than: older });
             assert_eq!((swept.state, word(&swept)), (state, expected), "{leases:?} {older}");
         }
     }
@@ -340,14 +341,14 @@ mod tests {
             let rule = rule(&leases);
             let marks = rule.marks("sg-1");
             let collected = abandoned(marks.fit(false), &marks, Some(at(NOW)));
-            let swept = one(&reading(vec![rule]), &Wish::Expired { older_than: TimeDelta::zero() });
+            let swept = one(&reading(vec![rule]), &SweepScope::Expired { older_than: TimeDelta::zero() });
             assert_eq!(swept.deed.is_some(), collected, "{leases:?}");
         }
     }
 
     #[test]
     fn nothing_expires_by_a_clock_that_is_off() {
-        let wish = Wish::Expired { older_than: TimeDelta::zero() };
+        let wish = SweepScope::Expired { older_than: TimeDelta::zero() };
         let mut off = reading(vec![rule(&[EXPIRED])]);
         off.provider_time = Some(at(NOW) + TimeDelta::minutes(3));
         assert_eq!(word(&one(&off, &wish)), "clock");
@@ -374,7 +375,7 @@ mod tests {
             let reading = reading(vec![rule(&leases)]);
             let swept = one(&reading, &owner(1));
             assert_eq!((word(&swept), swept.outlives_owner()), (expected, expected != "close"), "{leases:?}");
-            let regardless = Wish::Owner { owner: installation(1), even_if_held: true };
+            let regardless = SweepScope::Owner { owner: installation(1), even_if_held: true };
             assert_eq!(word(&one(&reading, &regardless)), "close", "{leases:?}");
         }
         let others = one(&reading(vec![rule(&[HOLDS])]), &owner(2));
@@ -383,12 +384,12 @@ mod tests {
         off.provider_time = Some(at(NOW) + TimeDelta::hours(1));
         assert_eq!(word(&one(&off, &owner(1))), "untag", "another's expiry is not believed");
         let tagged = one(&reading(vec![rule(&[HOLDS, HOLDS])]), &owner(2));
-        let Some(Deed::Untag { rule, key, value }) = tagged.deed else { panic!("{tagged:?}") };
+        let Some(SweepAction::Untag { rule, key, value }) = tagged.deed else { panic!("{tagged:?}") };
         assert_eq!((rule.proof(), key, value.as_str()), (Proof::NamedOwner, lease_key(&installation(2)), HOLDS));
     }
 
-    fn owner(number: u128) -> Wish {
-        Wish::Owner { owner: installation(number), even_if_held: false }
+    fn owner(number: u128) -> SweepScope {
+        SweepScope::Owner { owner: installation(number), even_if_held: false }
     }
 
     #[test]
@@ -413,9 +414,9 @@ mod tests {
         let mut wide = rule(&[EXPIRED]);
         wide.permission = "tcp|5432|5432|10.0.0.0/8".parse().unwrap();
         wide.tags.insert("eg:marks".to_owned(), wide.permission.digest("sg-1"));
-        let even = Wish::Owner { owner: installation(1), even_if_held: true };
+        let even = SweepScope::Owner { owner: installation(1), even_if_held: true };
         for (wish, expected) in [
-            (Wish::Expired { older_than: TimeDelta::zero() }, "stays"),
+            (SweepScope::Expired { older_than: TimeDelta::zero() }, "stays"),
             (owner(1), "misfit"),
             (even, "misfit"),
             (owner(2), "stays"),

@@ -14,7 +14,7 @@ use eg_model::ids::{GrantId, InstallationId, LeaseId, RuleId, SessionId};
 use eg_model::lease::{Attempt, Lease};
 use eg_model::net::permission::Permission;
 use eg_model::observation::{Observation, ObservedRule, OwnedRule, Reading};
-use eg_model::plan::{LedgerStep, Policy, Record, Step, SwitchView, TargetPlan, TargetView, plan_target};
+use eg_model::plan::{LedgerStep, PlanContext, PlanPolicy, Step, SwitchView, TargetPlan, TargetView, plan_target};
 use eg_model::session::record::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing};
 use eg_model::tags::{DIGESTS_PER_CALL, MARKS, description, lease_key, lease_value, tags_for};
 use eg_model::target::{Capabilities, Reach, TargetKey};
@@ -379,7 +379,7 @@ fn made(view: &View) -> Plan {
     let revoked = view.revoked.iter().map(|(id, at)| (rule_id(*id), time(*at))).collect();
     let opened = view.opened.iter().map(|(id, port)| (rule_id(*id), permission(*port))).collect();
     let installation = installation(view.name, view.one_id);
-    let record = Record {
+    let record = PlanContext {
         now: time(view.now),
         installation: &installation,
         sessions: &sessions,
@@ -387,7 +387,7 @@ fn made(view: &View) -> Plan {
         revoked: &revoked,
         opened: &opened,
         twin: false,
-        policy: Policy { open: true, collect: true, ignore_delays: false },
+        policy: PlanPolicy { open: true, collect: true, ignore_delays: false },
     };
     let observation = Observation::Complete(Reading {
         other_ingress: 0,

@@ -191,7 +191,7 @@ impl Aws {
     }
 
     async fn make(&self, way: &Way) -> SecurityGroups {
-        let files = renewal::Files {
+        let files = renewal::LoginFiles {
             way_files: files(way.config_file.as_deref(), way.credentials_file.as_deref()),
             profile: way.profile.clone(),
             home: self.options.home.clone(),

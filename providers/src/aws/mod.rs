@@ -48,8 +48,8 @@ use crate::aws::errors::failure::{Refused, refused_signature};
 use crate::aws::read::observe::AnswerDate;
 use crate::aws::wire::clock::SigningClock;
 use crate::{
-    Answered, Authorize, Caller, CredentialsEnd, ExpiryRole, Firewall, Group, Prepared, Rights, RulesSeen, SetSwitch,
-    Sighting,
+    Answered, Authorize, Caller, CredentialsEnd, ExpiryRole, Firewall, ListedGroup, Prepared, ReadResult, Rights,
+    RulesSeen, SetSwitch,
 };
 use async_trait::async_trait;
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -98,7 +98,7 @@ struct SecurityGroups {
     now: Clock,
     /// The credentials before any role is assumed: when these end, so does everything.
     source: SharedCredentialsProvider,
-    renewal: crate::aws::credentials::renewal::Files,
+    renewal: crate::aws::credentials::renewal::LoginFiles,
     call_timeout: Duration,
     /// Asked once: the same credentials are the same caller.
     caller: OnceCell<Caller>,
@@ -174,12 +174,12 @@ impl Firewall for SecurityGroups {
         Capabilities { marks: true, batch: DIGESTS_PER_CALL, tags_per_rule: TAGS_PER_RULE, switches: true }
     }
 
-    async fn observe(&self, targets: &BTreeSet<TargetKey>) -> BTreeMap<TargetKey, Sighting> {
+    async fn observe(&self, targets: &BTreeSet<TargetKey>) -> BTreeMap<TargetKey, ReadResult> {
         let groups: BTreeSet<String> = targets.iter().map(|target| target.id.clone()).collect();
         let seen = self.observe_groups(&groups).await;
         let answer = |target: &TargetKey| {
             let nothing =
-                || Sighting::Unavailable(Failure::new(FailureClass::Unknown, format!("read {target}: no answer")));
+                || ReadResult::Unavailable(Failure::new(FailureClass::Unknown, format!("read {target}: no answer")));
             (target.clone(), seen.get(&target.id).cloned().unwrap_or_else(nothing))
         };
         targets.iter().map(answer).collect()
@@ -189,7 +189,7 @@ impl Firewall for SecurityGroups {
         self.observe_by_id(&target.id, rules).await
     }
 
-    async fn marked(&self, like: &TargetKey) -> Result<BTreeMap<TargetKey, Sighting>, Failure> {
+    async fn marked(&self, like: &TargetKey) -> Result<BTreeMap<TargetKey, ReadResult>, Failure> {
         let key = |id: String| TargetKey { id, ..like.clone() };
         Ok(self.marked_groups().await?.into_iter().map(|(id, sighting)| (key(id), sighting)).collect())
     }
@@ -244,7 +244,7 @@ impl Firewall for SecurityGroups {
         self.make_schedule_group(name).await
     }
 
-    async fn groups(&self, meant: Option<&Selector>) -> Result<Vec<Group>, Failure> {
+    async fn groups(&self, meant: Option<&Selector>) -> Result<Vec<ListedGroup>, Failure> {
         self.list_groups(meant).await
     }
 

@@ -1,14 +1,14 @@
 //! `AuthorizeSecurityGroupIngress` (EC2 API reference): all of its permissions, or none.
 
-use super::{Answer, Ask, group, new_tags, rule_xml};
+use super::{ActionRequest, Answer, group, new_tags, rule_xml};
 use crate::{
-    permission::{self, Described, Permission},
+    permission::{self, Described, RulePermission},
     protocol::errors::{self, Refusal},
     world::World,
 };
 use std::collections::BTreeSet;
 
-pub(super) fn perform(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusal> {
+pub(super) fn perform(world: &mut World, ask: &ActionRequest<'_>) -> Result<Answer, Refusal> {
     let group = group(world, ask, ask.form.required("GroupId")?)?.clone();
     let wanted = permission::requested(ask.form)?;
     let tags = new_tags(ask, "security-group-rule")?;
@@ -26,7 +26,7 @@ pub(super) fn perform(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusa
 
 /// "The same permission must not appear multiple times": `InvalidParameterValue`.
 fn check_distinct(wanted: &[Described]) -> Result<(), Refusal> {
-    let distinct: BTreeSet<&Permission> = wanted.iter().map(|(permission, _)| permission).collect();
+    let distinct: BTreeSet<&RulePermission> = wanted.iter().map(|(permission, _)| permission).collect();
     match distinct.len() == wanted.len() {
         true => Ok(()),
         false => Err(errors::invalid_value("The same permission must not appear multiple times")),
@@ -35,7 +35,7 @@ fn check_distinct(wanted: &[Described]) -> Result<(), Refusal> {
 
 /// Tags and descriptions do not make two rules different.
 fn check_new(world: &World, group: &str, wanted: &[Described]) -> Result<(), Refusal> {
-    let there = |permission: &Permission| world.ingress_of(group).any(|rule| rule.permission == *permission);
+    let there = |permission: &RulePermission| world.ingress_of(group).any(|rule| rule.permission == *permission);
     match wanted.iter().find(|(permission, _)| there(permission)) {
         Some((permission, _)) => Err(errors::duplicate(permission)),
         None => Ok(()),
@@ -43,7 +43,7 @@ fn check_new(world: &World, group: &str, wanted: &[Described]) -> Result<(), Ref
 }
 
 /// Inbound rules per group, IPv4 and IPv6 apart (VPC User Guide, "Amazon VPC quotas").
-fn check_quota(world: &World, ask: &Ask<'_>, group: &str, wanted: &[Described]) -> Result<(), Refusal> {
+fn check_quota(world: &World, ask: &ActionRequest<'_>, group: &str, wanted: &[Described]) -> Result<(), Refusal> {
     let there = world.ingress_of(group).map(|rule| &rule.permission);
     let (mut v4, mut v6) = (0_usize, 0_usize);
     for permission in there.chain(wanted.iter().map(|(permission, _)| permission)) {
@@ -52,7 +52,7 @@ fn check_quota(world: &World, ask: &Ask<'_>, group: &str, wanted: &[Described]) 
         v6 += usize::from(counts_v6);
     }
     // A full family refuses only what adds to it.
-    let adds = |family: fn(&Permission) -> bool| wanted.iter().any(|(permission, _)| family(permission));
+    let adds = |family: fn(&RulePermission) -> bool| wanted.iter().any(|(permission, _)| family(permission));
     let most = ask.settings.rules_per_group;
     let full = (v4 > most && adds(|p| p.families().0)) || (v6 > most && adds(|p| p.families().1));
     if full { Err(errors::too_many_rules()) } else { Ok(()) }

@@ -1,7 +1,7 @@
 //! `DescribeSecurityGroups` (EC2 API reference): one unknown id fails the call, an unknown value of a filter is left
 //! out. Values of filters may hold wildcards.
 
-use super::{Answer, Ask, group, groups, rule_xml};
+use super::{ActionRequest, Answer, group, groups, rule_xml};
 use crate::{
     permission::Source,
     protocol::{
@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 const FILTERS: &[&str] = &["group-id", "group-name", "owner-id", "vpc-id", "description", "tag:"];
 
-pub(super) fn perform(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusal> {
+pub(super) fn perform(world: &mut World, ask: &ActionRequest<'_>) -> Result<Answer, Refusal> {
     let world = &*world;
     let ids = ask.form.list("GroupId");
     for id in &ids {

@@ -1,6 +1,6 @@
 //! `DescribeSecurityGroupRules` (EC2 API reference).
 
-use super::{Answer, Ask, group, rule, rule_xml};
+use super::{ActionRequest, Answer, group, rule, rule_xml};
 use crate::{
     ids,
     protocol::{
@@ -15,7 +15,7 @@ use crate::{
 /// `tag:<key>` stands for any key.
 const FILTERS: &[&str] = &["group-id", "security-group-rule-id", "tag:"];
 
-pub(super) fn perform(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusal> {
+pub(super) fn perform(world: &mut World, ask: &ActionRequest<'_>) -> Result<Answer, Refusal> {
     let world = &*world;
     let filters = ask.form.filters(FILTERS)?;
     check_groups(world, ask, &filters)?;
@@ -51,7 +51,7 @@ fn field<'a>(rule: &'a SecurityGroupRule, filter: &str) -> Option<&'a String> {
 
 /// An unknown group is left out, as by every filter of EC2, unless the region is set to refuse it; a malformed id is
 /// refused.
-fn check_groups(world: &World, ask: &Ask<'_>, filters: &[(String, Vec<String>)]) -> Result<(), Refusal> {
+fn check_groups(world: &World, ask: &ActionRequest<'_>, filters: &[(String, Vec<String>)]) -> Result<(), Refusal> {
     for id in filters.iter().filter(|(name, _)| name == "group-id").flat_map(|(_, values)| values) {
         if !ids::well_formed(id, "sg-") {
             return Err(errors::malformed_group(id));

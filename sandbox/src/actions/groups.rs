@@ -1,6 +1,6 @@
 //! `CreateSecurityGroup` and `DeleteSecurityGroup` (EC2 API reference).
 
-use super::{Answer, Ask, group, new_tags, rule_xml};
+use super::{ActionRequest, Answer, group, new_tags, rule_xml};
 use crate::{
     ids,
     permission::{self, Source},
@@ -11,7 +11,7 @@ use crate::{
 /// The one VPC that there is, when the request names none.
 const VPC: &str = "vpc-0a1b2c3d4e5f60718";
 
-pub(super) fn create(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusal> {
+pub(super) fn create(world: &mut World, ask: &ActionRequest<'_>) -> Result<Answer, Refusal> {
     let name = ask.form.required("GroupName")?;
     let description = permission::description(ask.form.required("GroupDescription")?)?;
     let vpc = ask.form.get("VpcId").unwrap_or(VPC);
@@ -35,7 +35,7 @@ pub(super) fn create(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusal
 }
 
 /// "Up to 255 characters in length. Can't start with `sg-`", unique in the VPC.
-fn check_name(world: &World, ask: &Ask<'_>, name: &str, vpc: &str) -> Result<(), Refusal> {
+fn check_name(world: &World, ask: &ActionRequest<'_>, name: &str, vpc: &str) -> Result<(), Refusal> {
     if name.chars().count() > 255 || name.starts_with("sg-") {
         let message =
             format!("Value ({name}) for parameter GroupName is invalid. Group names may not be in the format sg-*.");
@@ -48,7 +48,7 @@ fn check_name(world: &World, ask: &Ask<'_>, name: &str, vpc: &str) -> Result<(),
     }
 }
 
-pub(super) fn delete(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusal> {
+pub(super) fn delete(world: &mut World, ask: &ActionRequest<'_>) -> Result<Answer, Refusal> {
     let id = group(world, ask, ask.form.required("GroupId")?)?.id.clone();
     // "If you attempt to delete a security group that … is referenced by another security group, the operation fails
     // with `DependencyViolation`."

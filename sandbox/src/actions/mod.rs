@@ -13,25 +13,25 @@ pub mod sts;
 pub mod tags;
 
 use crate::{
-    callers::Caller,
+    callers::Identity,
     ids,
     protocol::{
         errors::{self, Refusal},
         form::Form,
         xml::Xml,
     },
-    settings::{Settings, Stale},
+    settings::{RegionSettings, Stale},
     world::{Group, SecurityGroupRule, Tags, World},
 };
 use chrono::{DateTime, Utc};
 
 /// A request that is let through.
 #[derive(Debug)]
-pub(crate) struct Ask<'a> {
+pub(crate) struct ActionRequest<'a> {
     pub(crate) form: &'a Form,
-    pub(crate) caller: &'a Caller,
+    pub(crate) caller: &'a Identity,
     pub(crate) region: &'a str,
-    pub(crate) settings: &'a Settings,
+    pub(crate) settings: &'a RegionSettings,
     /// Set when this very read is stale.
     pub(crate) stale: Option<&'a Stale>,
     pub(crate) seed: u64,
@@ -83,7 +83,7 @@ impl Service {
 }
 
 /// Does what the request asks for.
-pub(crate) fn perform(action: &str, world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusal> {
+pub(crate) fn perform(action: &str, world: &mut World, ask: &ActionRequest<'_>) -> Result<Answer, Refusal> {
     let act = match action {
         "" => return Err(errors::missing_action()),
         "GetCallerIdentity" => return Ok(sts::caller_identity(ask)),
@@ -113,7 +113,7 @@ pub(crate) fn perform(action: &str, world: &mut World, ask: &Ask<'_>) -> Result<
 }
 
 /// The group with this id, if the caller has it here.
-fn group<'w>(world: &'w World, ask: &Ask<'_>, id: &str) -> Result<&'w Group, Refusal> {
+fn group<'w>(world: &'w World, ask: &ActionRequest<'_>, id: &str) -> Result<&'w Group, Refusal> {
     if !ids::well_formed(id, "sg-") {
         return Err(errors::malformed_group(id));
     }
@@ -121,7 +121,7 @@ fn group<'w>(world: &'w World, ask: &Ask<'_>, id: &str) -> Result<&'w Group, Ref
 }
 
 /// The rule with this id, if the caller has it here.
-fn rule<'w>(world: &'w World, ask: &Ask<'_>, id: &str) -> Result<&'w SecurityGroupRule, Refusal> {
+fn rule<'w>(world: &'w World, ask: &ActionRequest<'_>, id: &str) -> Result<&'w SecurityGroupRule, Refusal> {
     if !ids::well_formed(id, "sgr-") {
         return Err(errors::malformed_rule(id));
     }
@@ -130,7 +130,7 @@ fn rule<'w>(world: &'w World, ask: &Ask<'_>, id: &str) -> Result<&'w SecurityGro
 }
 
 /// The tags that a call gives to what it makes: `TagSpecification.N`.
-fn new_tags(ask: &Ask<'_>, resource_type: &str) -> Result<Tags, Refusal> {
+fn new_tags(ask: &ActionRequest<'_>, resource_type: &str) -> Result<Tags, Refusal> {
     let mut all = Tags::new();
     for part in ask.form.parts("TagSpecification") {
         let kind = part.required("ResourceType")?;

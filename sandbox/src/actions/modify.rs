@@ -1,8 +1,8 @@
 //! `ModifySecurityGroupRules` (EC2 API reference): what a person does in the console. Ids and tags stay.
 
-use super::{Answer, Ask, group, rule};
+use super::{ActionRequest, Answer, group, rule};
 use crate::{
-    permission::{self, Permission},
+    permission::{self, RulePermission},
     protocol::{
         errors::{self, Refusal},
         form::Form,
@@ -11,14 +11,14 @@ use crate::{
 };
 
 /// A rule and what it shall be.
-struct Change {
+struct RuleChange {
     id: String,
-    permission: Permission,
+    permission: RulePermission,
     /// `None`: as it was.
     description: Option<String>,
 }
 
-pub(super) fn perform(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusal> {
+pub(super) fn perform(world: &mut World, ask: &ActionRequest<'_>) -> Result<Answer, Refusal> {
     let group = group(world, ask, ask.form.required("GroupId")?)?.id.clone();
     let mut changes = Vec::new();
     for part in ask.form.parts("SecurityGroupRule") {
@@ -28,7 +28,7 @@ pub(super) fn perform(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusa
         return Err(errors::missing_parameter("SecurityGroupRules"));
     }
     let ids = changes.iter().map(|change| change.id.clone()).collect();
-    for Change { id, permission, description } in changes {
+    for RuleChange { id, permission, description } in changes {
         if let Some(rule) = world.rule_mut(&id) {
             rule.permission = permission;
             rule.description = description.or_else(|| rule.description.take());
@@ -38,7 +38,7 @@ pub(super) fn perform(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusa
 }
 
 /// An inbound rule of this group; what it shall be must not be there yet, unless it is the rule itself.
-fn change(world: &World, ask: &Ask<'_>, group: &str, part: &Form) -> Result<Change, Refusal> {
+fn change(world: &World, ask: &ActionRequest<'_>, group: &str, part: &Form) -> Result<RuleChange, Refusal> {
     let rule = rule(world, ask, part.required("SecurityGroupRuleId")?)?;
     if rule.group != group {
         return Err(errors::no_rule(&rule.id));
@@ -56,5 +56,5 @@ fn change(world: &World, ask: &Ask<'_>, group: &str, part: &Form) -> Result<Chan
         return Err(errors::duplicate(permission));
     }
     let description = wanted.get("Description").map(permission::description).transpose()?;
-    Ok(Change { id: rule.id.clone(), permission, description })
+    Ok(RuleChange { id: rule.id.clone(), permission, description })
 }

@@ -1,6 +1,6 @@
 //! `RevokeSecurityGroupIngress` (EC2 API reference): by rule id, or by permission for hands; all, or none.
 
-use super::{Answer, Ask, group, rule, rule_xml};
+use super::{ActionRequest, Answer, group, rule, rule_xml};
 use crate::{
     permission,
     protocol::errors::{self, Refusal},
@@ -8,7 +8,7 @@ use crate::{
 };
 use std::collections::BTreeSet;
 
-pub(super) fn perform(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusal> {
+pub(super) fn perform(world: &mut World, ask: &ActionRequest<'_>) -> Result<Answer, Refusal> {
     let group = group(world, ask, ask.form.required("GroupId")?)?.id.clone();
     let named = ask.form.list("SecurityGroupRuleId");
     let ids = if named.is_empty() { by_permission(world, ask, &group)? } else { by_id(world, ask, &group, named)? };
@@ -19,7 +19,7 @@ pub(super) fn perform(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusa
 }
 
 /// An inbound rule of this very group, or the whole call is refused.
-fn by_id(world: &World, ask: &Ask<'_>, group: &str, named: Vec<String>) -> Result<BTreeSet<String>, Refusal> {
+fn by_id(world: &World, ask: &ActionRequest<'_>, group: &str, named: Vec<String>) -> Result<BTreeSet<String>, Refusal> {
     for id in &named {
         let rule = rule(world, ask, id)?;
         if rule.group != group || rule.egress {
@@ -31,7 +31,7 @@ fn by_id(world: &World, ask: &Ask<'_>, group: &str, named: Vec<String>) -> Resul
 
 /// "\[Non-default VPC\] If the values you specify do not match the existing rule's values, an
 /// `InvalidPermission.NotFound` client error is returned, and no rules are revoked." Descriptions do not matter.
-fn by_permission(world: &World, ask: &Ask<'_>, group: &str) -> Result<BTreeSet<String>, Refusal> {
+fn by_permission(world: &World, ask: &ActionRequest<'_>, group: &str) -> Result<BTreeSet<String>, Refusal> {
     let find = |(permission, _): permission::Described| {
         let rule = world.ingress_of(group).find(|rule| rule.permission == permission);
         rule.map(|rule| rule.id.clone()).ok_or_else(errors::no_permission)

@@ -1,7 +1,7 @@
 //! Rules and tags in answers: the API reference's `SecurityGroupRule`, `RevokedSecurityGroupRule` and `Tag`.
 
 use crate::{
-    permission::{Permission, Source},
+    permission::{RulePermission, Source},
     protocol::xml::Xml,
     world::{Group, SecurityGroupRule, Tags},
 };
@@ -45,7 +45,7 @@ fn described(xml: &mut Xml, rule: &SecurityGroupRule) {
     }
 }
 
-fn permission(xml: &mut Xml, permission: &Permission) {
+fn permission(xml: &mut Xml, permission: &RulePermission) {
     xml.text("ipProtocol", &permission.protocol);
     xml.text("fromPort", permission.from);
     xml.text("toPort", permission.to);

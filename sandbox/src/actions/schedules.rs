@@ -3,7 +3,7 @@
 //!
 //! Refused here, though AWS takes it: other expressions than `at()`, flexible windows, and zones other than UTC.
 
-use super::{Answer, Ask};
+use super::{ActionRequest, Answer};
 use crate::{
     protocol::errors::{self, Refusal},
     world::{Schedule, ScheduleKey, World},
@@ -23,7 +23,7 @@ const WORDS: [(&str, &[&str], &str); 3] = [
 /// A field of `RetryPolicy` with its least and its greatest value, which it has where it is not given.
 const RETRIES: [(&str, i64, i64); 2] = [("MaximumEventAgeInSeconds", 60, 86_400), ("MaximumRetryAttempts", 0, 185)];
 
-pub(super) fn create(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusal> {
+pub(super) fn create(world: &mut World, ask: &ActionRequest<'_>) -> Result<Answer, Refusal> {
     let (key, body) = (key(ask)?, given(ask)?);
     if world.schedule(&key).is_some() {
         return Err(errors::schedule_exists(&key.name));
@@ -33,19 +33,19 @@ pub(super) fn create(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusal
 
 /// "EventBridge Scheduler uses all values, including empty values, specified in the request and overrides the existing
 /// schedule": what is left out has its default again.
-pub(super) fn update(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusal> {
+pub(super) fn update(world: &mut World, ask: &ActionRequest<'_>) -> Result<Answer, Refusal> {
     let (key, body) = (key(ask)?, given(ask)?);
     let created = world.schedule(&key).ok_or_else(|| errors::no_schedule(&key.name))?.created;
     Ok(put(world, key, Schedule { body, created, changed: ask.now }))
 }
 
-pub(super) fn get(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusal> {
+pub(super) fn get(world: &mut World, ask: &ActionRequest<'_>) -> Result<Answer, Refusal> {
     let key = key(ask)?;
     let schedule = world.schedule(&key).ok_or_else(|| errors::no_schedule(&key.name))?;
     Ok(Answer { json: Some(shown(&key, schedule)), ..Answer::default() })
 }
 
-pub(super) fn delete(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusal> {
+pub(super) fn delete(world: &mut World, ask: &ActionRequest<'_>) -> Result<Answer, Refusal> {
     let key = key(ask)?;
     world.remove_schedule(&key).ok_or_else(|| errors::no_schedule(&key.name))?;
     Ok(Answer { json: Some(json!({})), effect: true, ..Answer::default() })
@@ -87,7 +87,7 @@ fn shown(key: &ScheduleKey, schedule: &Schedule) -> Value {
 }
 
 /// "If you omit this, the default schedule group is used."
-fn key(ask: &Ask<'_>) -> Result<ScheduleKey, Refusal> {
+fn key(ask: &ActionRequest<'_>) -> Result<ScheduleKey, Refusal> {
     let group = ask.form.get("GroupName").unwrap_or(GROUP);
     if group != GROUP {
         return Err(errors::no_schedule_group(group));
@@ -101,7 +101,7 @@ fn key(ask: &Ask<'_>) -> Result<ScheduleKey, Refusal> {
 }
 
 /// One-time, exact, and with a role of the caller's own account ("The execution role you provide…").
-fn given(ask: &Ask<'_>) -> Result<Value, Refusal> {
+fn given(ask: &ActionRequest<'_>) -> Result<Value, Refusal> {
     let body: Value = serde_json::from_str(ask.form.get("Body").unwrap_or_default())
         .map_err(|_| errors::schedule_invalid("The request is no JSON."))?;
     let schedule = Schedule { body, created: ask.now, changed: ask.now };

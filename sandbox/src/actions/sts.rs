@@ -1,19 +1,19 @@
 //! `GetCallerIdentity` and `AssumeRole` (STS API reference).
 
-use super::{Answer, Ask};
+use super::{ActionRequest, Answer};
 use crate::{
-    callers::Caller,
+    callers::Identity,
     ids,
     protocol::{
         errors::{self, Refusal},
         xml::Xml,
     },
-    world::{Session, World},
+    world::{RoleSession, World},
 };
 use chrono::{SecondsFormat, TimeDelta};
 
 /// "No permissions are required to perform this operation."
-pub(super) fn caller_identity(ask: &Ask<'_>) -> Answer {
+pub(super) fn caller_identity(ask: &ActionRequest<'_>) -> Answer {
     let mut xml = Xml::default();
     xml.text("Arn", &ask.caller.arn);
     xml.text("UserId", &ask.caller.user_id);
@@ -22,7 +22,7 @@ pub(super) fn caller_identity(ask: &Ask<'_>) -> Answer {
 }
 
 /// Every role can be assumed.
-pub(super) fn assume_role(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusal> {
+pub(super) fn assume_role(world: &mut World, ask: &ActionRequest<'_>) -> Result<Answer, Refusal> {
     let arn = ask.form.required("RoleArn")?;
     let name = session_name(ask.form.required("RoleSessionName")?)?;
     // "The value can range from 900 seconds (15 minutes) up to the maximum session duration"; 3600 without it.
@@ -33,7 +33,7 @@ pub(super) fn assume_role(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Re
         )));
     }
     let number = world.next();
-    let session = Session {
+    let session = RoleSession {
         caller: assumed(arn, name, &ids::throwaway(ask.seed, number))?,
         expires_at: ask.now.checked_add_signed(TimeDelta::seconds(seconds.into())).unwrap_or(ask.now),
     };
@@ -44,7 +44,7 @@ pub(super) fn assume_role(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Re
 }
 
 /// `AssumedRoleUser` of `arn:<partition>:iam::<account>:role/<path><name>`.
-fn assumed(arn: &str, session: &str, unique: &str) -> Result<Caller, Refusal> {
+fn assumed(arn: &str, session: &str, unique: &str) -> Result<Identity, Refusal> {
     let parts: Vec<&str> = arn.splitn(6, ':').collect();
     let ["arn", partition, "iam", "", account, resource] = parts.as_slice() else {
         return Err(errors::sts_validation(format!("{arn} is invalid")));
@@ -52,7 +52,7 @@ fn assumed(arn: &str, session: &str, unique: &str) -> Result<Caller, Refusal> {
     let role = resource.strip_prefix("role/").and_then(|path| path.rsplit('/').next()).filter(|role| !role.is_empty());
     let role = role.ok_or_else(|| errors::sts_validation(format!("{arn} is invalid")))?;
     let unique: String = unique.chars().take(16).collect();
-    Ok(Caller {
+    Ok(Identity {
         account: (*account).to_owned(),
         arn: format!("arn:{partition}:sts::{account}:assumed-role/{role}/{session}"),
         user_id: format!("AROA{}:{session}", unique.to_ascii_uppercase()),
@@ -70,7 +70,7 @@ fn session_name(name: &str) -> Result<&str, Refusal> {
     }
 }
 
-fn credentials(key: &str, secret: &str, session: &Session) -> Xml {
+fn credentials(key: &str, secret: &str, session: &RoleSession) -> Xml {
     let mut xml = Xml::default();
     xml.within("Credentials", |xml| {
         xml.text("AccessKeyId", key);

@@ -1,6 +1,6 @@
 //! `CreateTags` and `DeleteTags` (EC2 API reference), on rules and groups: every resource, or none.
 
-use super::{Answer, Ask, group, rule};
+use super::{ActionRequest, Answer, group, rule};
 use crate::{
     protocol::{
         errors::{self, Refusal},
@@ -38,7 +38,7 @@ fn checked_key(part: &Form) -> Result<&str, Refusal> {
 }
 
 /// "Adds or overwrites only the specified tags."
-pub(super) fn create(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusal> {
+pub(super) fn create(world: &mut World, ask: &ActionRequest<'_>) -> Result<Answer, Refusal> {
     let new = given(ask.form)?;
     if new.is_empty() {
         return Err(errors::missing_parameter("Tags"));
@@ -53,7 +53,7 @@ pub(super) fn create(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusal
 /// "If you specify a tag key without a tag value, we delete any tag with this key regardless of its value. If you
 /// specify this parameter with an empty string as the tag value, we delete the key only if its value is an empty
 /// string." Without tags named, every tag.
-pub(super) fn delete(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusal> {
+pub(super) fn delete(world: &mut World, ask: &ActionRequest<'_>) -> Result<Answer, Refusal> {
     let mut named = Vec::new();
     for part in ask.form.parts("Tag") {
         named.push((checked_key(&part)?.to_owned(), part.get("Value").map(str::to_owned)));
@@ -66,7 +66,7 @@ pub(super) fn delete(world: &mut World, ask: &Ask<'_>) -> Result<Answer, Refusal
 }
 
 /// What the tags of every named resource become; one that is not there refuses the whole call.
-fn rewrite(world: &World, ask: &Ask<'_>, change: impl Fn(&mut Tags)) -> Result<Vec<(String, Tags)>, Refusal> {
+fn rewrite(world: &World, ask: &ActionRequest<'_>, change: impl Fn(&mut Tags)) -> Result<Vec<(String, Tags)>, Refusal> {
     let ids = ask.form.list("ResourceId");
     if ids.is_empty() {
         return Err(errors::missing_parameter("resourceIdSet"));
@@ -85,7 +85,7 @@ fn rewrite(world: &World, ask: &Ask<'_>, change: impl Fn(&mut Tags)) -> Result<V
     ids.into_iter().map(one).collect()
 }
 
-fn apply(world: &mut World, ask: &Ask<'_>, rewritten: Vec<(String, Tags)>) -> Answer {
+fn apply(world: &mut World, ask: &ActionRequest<'_>, rewritten: Vec<(String, Tags)>) -> Answer {
     let mut changed = false;
     for (id, tags) in rewritten {
         if let Some(rule) = world.rule_mut(&id) {

@@ -4,7 +4,7 @@
 
 use crate::{
     cli::Cli,
-    config::{file::Files, settings::Resource},
+    config::{file::ConfigFiles, settings::Resource},
     host::{env::Env, paths},
     schedule::scheduled::Scheduled,
     ui::{
@@ -159,7 +159,7 @@ impl Here {
 
     fn resources(&self, labels: bool) -> Option<BTreeSet<String>> {
         let path = self.config.as_ref()?;
-        let files = Files::begin();
+        let files = ConfigFiles::begin();
         let settings = files.load(&files.read(path).ok()?, path).ok()?;
         let all = settings.resources.into_iter().chain(settings.selections.into_iter().map(|one| one.like));
         let names = |resource: Resource| {

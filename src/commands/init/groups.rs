@@ -8,7 +8,7 @@ use crate::{
     ui::prompt::cut,
 };
 use eg_model::net::permission::PortSpec;
-use eg_providers::Group;
+use eg_providers::ListedGroup;
 use std::collections::BTreeSet;
 use unicode_width::UnicodeWidthStr;
 
@@ -16,9 +16,9 @@ use unicode_width::UnicodeWidthStr;
 const LISTED_MAX: usize = 20;
 
 /// A group by id or name.
-pub(super) fn named<'g>(groups: &'g [Group], wanted: &str) -> Result<&'g Group, CommandError> {
-    let found: Vec<&Group> = groups.iter().filter(|group| group.id == wanted || group.name == wanted).collect();
-    let list = |groups: &[&Group]| {
+pub(super) fn named<'g>(groups: &'g [ListedGroup], wanted: &str) -> Result<&'g ListedGroup, CommandError> {
+    let found: Vec<&ListedGroup> = groups.iter().filter(|group| group.id == wanted || group.name == wanted).collect();
+    let list = |groups: &[&ListedGroup]| {
         let named = groups.iter().take(LISTED_MAX).map(|group| format!("{} {}", group.id, group.name));
         let more = groups.len().saturating_sub(LISTED_MAX);
         let more = (more > 0).then(|| format!("and {more} more"));
@@ -42,7 +42,10 @@ pub(super) fn named<'g>(groups: &'g [Group], wanted: &str) -> Result<&'g Group, 
 
 /// A group with the ports that are named with it: `prod-api:tcp/22,tcp/443`. A name may hold colons itself, so the whole
 /// text is tried as a name first.
-pub(super) fn with_ports<'g>(groups: &'g [Group], wanted: &str) -> Result<(&'g Group, Vec<PortSpec>), CommandError> {
+pub(super) fn with_ports<'g>(
+    groups: &'g [ListedGroup],
+    wanted: &str,
+) -> Result<(&'g ListedGroup, Vec<PortSpec>), CommandError> {
     let whole = || named(groups, wanted).map(|group| (group, Vec::new()));
     let is_name = groups.iter().any(|group| group.name == wanted);
     let Some((name, list)) = wanted.rsplit_once(':').filter(|_| !is_name) else { return whole() };
@@ -58,14 +61,14 @@ pub(super) fn with_ports<'g>(groups: &'g [Group], wanted: &str) -> Result<(&'g G
 const NAME_MAX: usize = 32;
 
 /// The groups as they are offered: name, id, what they open already, and their VPC.
-pub(super) fn lines(groups: &[Group]) -> Vec<String> {
+pub(super) fn lines(groups: &[ListedGroup]) -> Vec<String> {
     let names: Vec<String> = groups.iter().map(|group| cut(&escape_controls(&group.name), NAME_MAX)).collect();
     let opens: Vec<String> = groups.iter().map(already_open).collect();
     let widest = |texts: &[String]| texts.iter().map(|text| text.width()).max().unwrap_or(0);
     let (name_width, open_width) = (widest(&names), widest(&opens).min(NAME_MAX));
     let id_width = groups.iter().map(|group| group.id.len()).max().unwrap_or(0);
     let padded = |text: &str, width: usize| format!("{text}{}", " ".repeat(width.saturating_sub(text.width())));
-    let line = |((group, name), open): ((&Group, &String), &String)| {
+    let line = |((group, name), open): ((&ListedGroup, &String), &String)| {
         let (name, open) = (padded(name, name_width), padded(open, open_width));
         format!("{name}  {:id_width$}  {open}  {}", group.id, group.network.as_deref().unwrap_or("-"))
     };
@@ -73,7 +76,7 @@ pub(super) fn lines(groups: &[Group]) -> Vec<String> {
 }
 
 /// What a group opens to the world, which somebody has to see; else what it opens at all.
-fn already_open(group: &Group) -> String {
+fn already_open(group: &ListedGroup) -> String {
     let world: BTreeSet<String> =
         group.permissions.iter().filter(|one| one.is_for_everybody()).map(|one| one.ports()).collect();
     if !world.is_empty() {
@@ -90,8 +93,8 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    fn group(id: &str, name: &str, permissions: &[&str]) -> Group {
-        Group {
+    fn group(id: &str, name: &str, permissions: &[&str]) -> ListedGroup {
+        ListedGroup {
             id: id.to_owned(),
             name: name.to_owned(),
             network: Some("vpc-1".to_owned()),
@@ -108,7 +111,7 @@ mod tests {
             group("sg-22", "database", &["tcp|5432|5432|10.0.0.0/8"]),
         ];
         let long = "a-name-that-is-much-longer-than-any-other-name";
-        let closed = Group { other_ingress: 0, ..group("sg-3", long, &[]) };
+        let closed = ListedGroup { other_ingress: 0, ..group("sg-3", long, &[]) };
         let groups = [&groups[..], &[closed]].concat();
         assert_eq!(
             lines(&groups),

@@ -11,8 +11,8 @@ use super::{resource::discover::way, schedule};
 use crate::commands::context::{Context, listen};
 use crate::{
     config::{
-        edit::{self, Entry},
-        file::{Change, Files, Over},
+        edit::{self, NewResource},
+        file::{ConfigFiles, FileChange, Over},
     },
     error::{CommandError, Exit, Kind},
     text::{escape_controls, shell_quoted},
@@ -23,7 +23,7 @@ use crate::{
 };
 use eg_model::{net::permission::PortSpec, target::Reach};
 use eg_providers::{
-    Group,
+    ListedGroup,
     aws::{Profile, profiles},
 };
 use serde_json::json;
@@ -78,7 +78,7 @@ pub fn run(context: &Context<'_>, args: &InitArgs) -> Result<Exit, CommandError>
             .hint("add to it: eg resource add, or see what could be added: eg resource discover")
             .hint("or replace it: eg init --force"));
     }
-    let before = Files::begin().read(path).ok().map(|source| source.text);
+    let before = ConfigFiles::begin().read(path).ok().map(|source| source.text);
     let runtime = context.runtime()?;
     let made = Init::new(context, args, &runtime, before)?.make();
     runtime.shutdown_background();
@@ -98,7 +98,7 @@ struct Init<'a> {
 
 /// A group that is to be opened.
 struct Picked<'g> {
-    group: &'g Group,
+    group: &'g ListedGroup,
     /// Its own ports. Empty: those of --port, or what is answered.
     ports: Vec<PortSpec>,
 }
@@ -254,7 +254,7 @@ impl<'a> Init<'a> {
 
     /// The ports of each group, in the groups' order: its own, those of --port, or the answer to a question. One answer is
     /// the next one's proposal.
-    fn ports<'g>(&self, picked: Vec<Picked<'g>>) -> Result<(Vec<&'g Group>, Vec<Vec<PortSpec>>), CommandError> {
+    fn ports<'g>(&self, picked: Vec<Picked<'g>>) -> Result<(Vec<&'g ListedGroup>, Vec<Vec<PortSpec>>), CommandError> {
         let mut usual = "tcp/22".to_owned();
         let (mut groups, mut all) = (Vec::new(), Vec::new());
         for Picked { group, ports: own } in picked {
@@ -277,7 +277,7 @@ impl<'a> Init<'a> {
         Ok((groups, all))
     }
 
-    fn groups(&self, reach: &Reach) -> Result<Vec<Group>, CommandError> {
+    fn groups(&self, reach: &Reach) -> Result<Vec<ListedGroup>, CommandError> {
         let region = &reach.target.region;
         self.context.printer.progress(&format!("→ Looking for groups in {region}..."));
         let listed = async { self.context.env.connect().connect(reach).await?.groups(None).await };
@@ -289,7 +289,7 @@ impl<'a> Init<'a> {
         Ok(groups)
     }
 
-    fn pick<'g>(&self, groups: &'g [Group]) -> Result<Vec<Picked<'g>>, CommandError> {
+    fn pick<'g>(&self, groups: &'g [ListedGroup]) -> Result<Vec<Picked<'g>>, CommandError> {
         let Some(questions) = self.questions.as_ref().filter(|_| self.args.groups.is_empty()) else {
             let mut picked: Vec<Picked<'g>> = Vec::new();
             for wanted in &self.args.groups {
@@ -306,7 +306,13 @@ impl<'a> Init<'a> {
         Ok(found.map(|group| Picked { group, ports: Vec::new() }).collect())
     }
 
-    fn write(&self, text: &str, picked: &[&Group], profile: Option<&str>, reach: &Reach) -> Result<Exit, CommandError> {
+    fn write(
+        &self,
+        text: &str,
+        picked: &[&ListedGroup],
+        profile: Option<&str>,
+        reach: &Reach,
+    ) -> Result<Exit, CommandError> {
         let (path, printer) = (&self.context.config()?.path, self.context.printer);
         let shown: Vec<String> = text.lines().map(escape_controls).collect();
         let shown = format!("\n{}\n", shown.join("\n"));
@@ -326,7 +332,7 @@ impl<'a> Init<'a> {
             None => Over::Nothing,
         };
         let backup = self.args.force.then(|| backup(path)).transpose()?.flatten();
-        if let Err(error) = (Change { main: path, file: path, text, over }).make() {
+        if let Err(error) = (FileChange { main: path, file: path, text, over }).make() {
             // What was kept is still in its place.
             backup.iter().for_each(|kept| {
                 fs::remove_file(kept).ok();
@@ -410,7 +416,7 @@ const HEAD: &str = "# Created by eg init. All settings: eg man config, or docs/c
 
 /// The file.
 fn text(
-    picked: &[&Group],
+    picked: &[&ListedGroup],
     profile: Option<&str>,
     reach: &Reach,
     ports: &[Vec<PortSpec>],
@@ -425,13 +431,13 @@ fn text(
             Some(1) if !group.name.is_empty() => group.name.clone(),
             _ => format!("{} {}", group.name, group.id).trim().to_owned(),
         };
-        let entry = Entry {
+        let entry = NewResource {
             name,
             id: Some(group.id.clone()),
             region: Some(reach.target.region.clone()),
             profile: profile.map(str::to_owned),
             ports: ports.iter().map(ToString::to_string).collect(),
-            ..Entry::default()
+            ..NewResource::default()
         };
         text = edit::add(&text, &entry).map_err(|error| CommandError::new(Kind::Config, error.to_string()))?;
     }

@@ -1,8 +1,8 @@
 //! `eg-config(5)`: the configuration file, from the table that `docs/configuration.md` has of its keys.
 
 use super::{
-    Page, docs,
-    sections::{self, Section, section},
+    ManPage, docs,
+    sections::{self, ManSection, section},
 };
 
 /// How the page is asked for.
@@ -24,16 +24,16 @@ ports = [\"tcp/22\", \"tcp/443\"]
 ";
 
 /// The page.
-pub(super) fn page(version: &str) -> Page {
+pub(super) fn page(version: &str) -> ManPage {
     let mut all = vec![section("DESCRIPTION", DESCRIPTION, Vec::new())];
     all.extend(tables());
     let example = format!(".SH EXAMPLE\n.nf\n{}.fi\n", EXAMPLE.replace('-', "\\-"));
     let rest =
         [sections::environment(), sections::files(), sections::see_also(&["eg(1)", "eg-init(1)", "eg-doctor(1)"])];
     let head = format!(".TH eg-config 5 {version} eg eg\n.SH NAME\neg\\-config \\- {SUMMARY}\n");
-    let roff = |sections: &[Section]| sections.iter().map(Section::roff).collect::<String>();
-    let plain = |sections: &[Section]| sections.iter().map(Section::plain).collect::<Vec<_>>().join("\n");
-    Page {
+    let roff = |sections: &[ManSection]| sections.iter().map(ManSection::roff).collect::<String>();
+    let plain = |sections: &[ManSection]| sections.iter().map(ManSection::plain).collect::<Vec<_>>().join("\n");
+    ManPage {
         file: "eg-config.5".to_owned(),
         source: format!("{head}{}{example}{}", roff(&all), roff(&rest)),
         text: format!("eg-config: {SUMMARY}\n\n{}\nEXAMPLE:\n{EXAMPLE}\n{}", plain(&all), plain(&rest)),
@@ -41,8 +41,8 @@ pub(super) fn page(version: &str) -> Page {
 }
 
 /// One section for each table of the file, in the order of the documentation.
-fn tables() -> Vec<Section> {
-    let mut tables: Vec<Section> = Vec::new();
+fn tables() -> Vec<ManSection> {
+    let mut tables: Vec<ManSection> = Vec::new();
     for row in docs::rows("### Every key") {
         let [table, key, meaning, default, accepted] = row.as_slice() else { continue };
         let title = if table.is_empty() { "ABOVE ALL TABLES".to_owned() } else { table.replace('`', "") };

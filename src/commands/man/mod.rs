@@ -39,7 +39,7 @@ pub struct ManArgs {
 }
 
 /// A manual page.
-struct Page {
+struct ManPage {
     /// Its file's name, `eg-session.1`.
     file: String,
     /// As man reads it.
@@ -96,7 +96,7 @@ fn version(command: &Command) -> String {
     command.get_version().unwrap_or(env!("CARGO_PKG_VERSION")).to_owned()
 }
 
-fn page(command: &Command) -> io::Result<Page> {
+fn page(command: &Command) -> io::Result<ManPage> {
     let name = command.get_display_name().unwrap_or("eg");
     // The foot has a place for a date; the version says more, and is the same wherever this is built.
     let man = Man::new(command.clone()).date(version(command)).source("eg").manual("eg");
@@ -116,10 +116,10 @@ fn page(command: &Command) -> io::Result<Page> {
         source += &String::from_utf8_lossy(&extra).replacen(".SH EXTRA\n", ".SH EXAMPLES\n", 1);
     }
     let sections = sections::of_command(name);
-    source.extend(sections.iter().map(sections::Section::roff));
+    source.extend(sections.iter().map(sections::ManSection::roff));
     let help = command.clone().render_long_help().ansi().to_string();
     let text = sections.iter().fold(help, |text, section| text + "\n" + &section.plain());
-    Ok(Page { file: format!("{name}.1"), source, text })
+    Ok(ManPage { file: format!("{name}.1"), source, text })
 }
 
 fn write_all(eg: &Command, dir: &Path, printer: &Printer) -> Result<(), CommandError> {
@@ -127,7 +127,7 @@ fn write_all(eg: &Command, dir: &Path, printer: &Printer) -> Result<(), CommandE
         CommandError::new(Kind::Refused, format!("{} cannot be written: {error}", path.display()))
             .hint("name a directory of your own with --dir")
     };
-    let write = |dir: &Path, page: &Page| {
+    let write = |dir: &Path, page: &ManPage| {
         let path = dir.join(&page.file);
         std::fs::write(&path, &page.source).map_err(|error| failed(&path, error))?;
         printer.progress(&format!("→ {}", path.display()));

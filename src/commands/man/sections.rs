@@ -4,13 +4,13 @@ use super::docs;
 use std::fmt::Write;
 
 /// A section: some lines, then terms with what they mean. All of it in Markdown.
-pub(super) struct Section {
+pub(super) struct ManSection {
     pub(super) title: String,
     pub(super) lead: String,
     pub(super) terms: Vec<(String, String)>,
 }
 
-impl Section {
+impl ManSection {
     /// As man reads it.
     pub(super) fn roff(&self) -> String {
         let mut text = format!(".SH \"{}\"\n", roff(&self.title));
@@ -56,7 +56,7 @@ fn roff(markdown: &str) -> String {
 }
 
 /// What follows on the page of a command. The page of `eg` itself has it all; the others point to it.
-pub(super) fn of_command(name: &str) -> Vec<Section> {
+pub(super) fn of_command(name: &str) -> Vec<ManSection> {
     if name == "eg" {
         return vec![
             exit_status(),
@@ -68,16 +68,16 @@ pub(super) fn of_command(name: &str) -> Vec<Section> {
     vec![exit_status(), see_also(&["eg(1)", "eg-config(5)"])]
 }
 
-fn exit_status() -> Section {
+fn exit_status() -> ManSection {
     section("EXIT STATUS", "", pairs("## Exit status"))
 }
 
-pub(super) fn environment() -> Section {
+pub(super) fn environment() -> ManSection {
     section("ENVIRONMENT", "", pairs("### What the environment says"))
 }
 
 /// `$XDG_CONFIG_HOME` and its like come first, on every system.
-pub(super) fn files() -> Section {
+pub(super) fn files() -> ManSection {
     let terms = [
         ("`~/.config/eg/config.toml`", "The configuration; see `eg-config`(5)."),
         (
@@ -95,12 +95,12 @@ pub(super) fn files() -> Section {
     section("FILES", lead, terms.iter().map(|(path, meaning)| ((*path).to_owned(), (*meaning).to_owned())).collect())
 }
 
-pub(super) fn see_also(pages: &[&str]) -> Section {
+pub(super) fn see_also(pages: &[&str]) -> ManSection {
     section("SEE ALSO", &pages.join(", "), Vec::new())
 }
 
-pub(super) fn section(title: &str, lead: &str, terms: Vec<(String, String)>) -> Section {
-    Section { title: title.to_owned(), lead: lead.to_owned(), terms }
+pub(super) fn section(title: &str, lead: &str, terms: Vec<(String, String)>) -> ManSection {
+    ManSection { title: title.to_owned(), lead: lead.to_owned(), terms }
 }
 
 fn pairs(heading: &str) -> Vec<(String, String)> {

@@ -1,13 +1,13 @@
 //! A page on a terminal: `man` shows it, as it shows any other. Where there is no `man`, the help and the sections say
 //! the same.
 
-use super::{Page, unwritten};
+use super::{ManPage, unwritten};
 use crate::commands::context::runtime;
 use crate::{
     commands::context::no_signals,
     error::CommandError,
     host::{
-        child::{self, Keys, Signals},
+        child::{self, KeyDelivery, Signals},
         env::Env,
     },
     ui::printer::Printer,
@@ -16,7 +16,7 @@ use std::io;
 use tokio::process::Command;
 
 /// Shows it until the user leaves.
-pub(super) fn on_terminal(env: &Env, printer: &Printer, page: &Page) -> Result<(), CommandError> {
+pub(super) fn on_terminal(env: &Env, printer: &Printer, page: &ManPage) -> Result<(), CommandError> {
     // `man` takes the section from the name of the file.
     let dir = tempfile::Builder::new().prefix("eg-man-").tempdir_in(env.temp_dir()).map_err(unwritten)?;
     let path = dir.path().join(&page.file);
@@ -26,7 +26,7 @@ pub(super) fn on_terminal(env: &Env, printer: &Printer, page: &Page) -> Result<(
         let mut signals = Signals::listen().map_err(no_signals)?;
         let mut man = Command::new("man");
         man.arg(&path);
-        child::run(man, &mut signals, Keys::of(env)).await
+        child::run(man, &mut signals, KeyDelivery::of(env)).await
     });
     if !matches!(status, Ok(0)) {
         printer.result(&page.text);

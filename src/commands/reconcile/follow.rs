@@ -5,13 +5,13 @@ use crate::commands::context::Context;
 use crate::{
     address::{Families, FamilyOutcome, detect},
     config::{
-        policy::{Asked, SitePolicy},
+        policy::{MachinePolicy, PolicyRequest},
         settings::Settings,
     },
     error::CommandError,
     reconcile::{
         driver::Driver,
-        observe::Looks,
+        observe::TargetReadings,
         report::{NoteReport, PassReport},
     },
 };
@@ -19,7 +19,7 @@ use eg_model::{
     net::address::IpVersion,
     plan::{Note, NoteKind},
     session::{
-        follow::{Found, Move, moves},
+        follow::{FoundAddress, Move, moves},
         record::Session,
     },
 };
@@ -28,7 +28,7 @@ use eg_model::{
 #[derive(Default)]
 pub(super) struct Followed {
     /// The look at the targets that was made meanwhile.
-    pub(super) looks: Looks,
+    pub(super) looks: TargetReadings,
     /// The sessions that move.
     pub(super) moves: Vec<Move>,
     notes: Vec<NoteReport>,
@@ -89,24 +89,24 @@ fn following(driver: &Driver<'_>) -> Result<Vec<Session>, CommandError> {
 }
 
 /// What a family's outcome says about the user's address. What is not known changes nothing, so it is no warning.
-fn found(version: IpVersion, outcome: FamilyOutcome) -> Found {
+fn found(version: IpVersion, outcome: FamilyOutcome) -> FoundAddress {
     match outcome {
-        FamilyOutcome::Agreed { address, .. } => Found::Agreed(address),
+        FamilyOutcome::Agreed { address, .. } => FoundAddress::Agreed(address),
         FamilyOutcome::Disagree { .. } => {
             tracing::info!("the services do not agree on the {version} address: nothing follows it");
-            Found::Disagreed
+            FoundAddress::Disagreed
         }
         FamilyOutcome::NotAgreed { .. } | FamilyOutcome::NotRoutable { .. } => {
             tracing::info!("no {version} address was found: nothing follows it");
-            Found::Unknown
+            FoundAddress::Unknown
         }
-        FamilyOutcome::NotAsked => Found::Unknown,
+        FamilyOutcome::NotAsked => FoundAddress::Unknown,
     }
 }
 
 /// Why the machine's policy does not let a session move.
-pub fn refused(site: &SitePolicy, settings: &Settings, session: &Session, step: &Move) -> Option<NoteReport> {
-    let asked = Asked { services: settings.detect.of_the_user(), ..Asked::again(session) };
+pub fn refused(site: &MachinePolicy, settings: &Settings, session: &Session, step: &Move) -> Option<NoteReport> {
+    let asked = PolicyRequest { services: settings.detect.of_the_user(), ..PolicyRequest::again(session) };
     let why = site.check(&asked).err()?;
     let target = session.current().next()?.reach.target.clone();
     let short = session.id.short();

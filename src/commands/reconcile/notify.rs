@@ -13,7 +13,7 @@ use eg_model::{
     Timestamp,
     plan::NoteKind,
     session::{
-        notices::{NEWS, Notice, NotifyEvent, next_notice, notices},
+        notices::{NEWS, Notification, NotifyEvent, next_notice, notices},
         record::Session,
     },
     target::TargetKey,
@@ -49,7 +49,7 @@ async fn told(
     report: &PassReport,
 ) -> Result<Option<Timestamp>, CommandError> {
     let now = context.env.now();
-    let mut due: Vec<(Notice, Value)> = Vec::new();
+    let mut due: Vec<(Notification, Value)> = Vec::new();
     let next = {
         let mut store = driver.store.borrow_mut();
         let mut sessions = store.live_sessions()?;
@@ -94,7 +94,7 @@ fn unreadable(report: &PassReport) -> BTreeSet<TargetKey> {
     unread.map(|item| item.target.clone()).collect()
 }
 
-fn summary(notice: &Notice) -> String {
+fn summary(notice: &Notification) -> String {
     let short = notice.session.short();
     match notice.event {
         NotifyEvent::Expiring => format!("session {short} ends soon"),
@@ -103,7 +103,7 @@ fn summary(notice: &Notice) -> String {
     }
 }
 
-fn event(context: &Context<'_>, notice: &Notice, session: &Session, shown: &json::SessionJson) -> Value {
+fn event(context: &Context<'_>, notice: &Notification, session: &Session, shown: &json::SessionJson) -> Value {
     let now = context.env.now();
     let message = match (notice.event, &notice.why) {
         (NotifyEvent::Expiring, _) => {

@@ -10,7 +10,7 @@ use crate::{
     error::{CommandError, Exit, Kind},
     reconcile::{
         driver::{Driver, PASS_LIMIT, Request},
-        observe::Looks,
+        observe::TargetReadings,
         report::{NoteReport, PassReport, StepOutcome},
     },
     schedule::variables::begin_again,
@@ -118,7 +118,7 @@ async fn once(
     let report = pass.run(context, &driver, settings.as_ref().ok()).await?;
     names.extend(recorded_names(&driver.store.borrow(), settings.as_ref().ok())?);
     context.printer.json(&json::pass(&report, &names));
-    let shown = Shown { context, names: &names, report: &report };
+    let shown = PassPrinter { context, names: &names, report: &report };
     if args.dry_run {
         shown.dry_run();
     } else {
@@ -214,7 +214,7 @@ impl Pass {
         let until = Instant::now() + PASS_LIMIT;
         while report.was_outrun && !self.dry_run && Instant::now() < until && driver.interrupt.asked().is_none() {
             let request = Request { collect_from: Vec::new(), moves: Vec::new(), ..request.clone() };
-            report = report.followed_by(context.driven(driver, &lock, &request, Looks::new()).await?);
+            report = report.followed_by(context.driven(driver, &lock, &request, TargetReadings::new()).await?);
         }
         followed.tell(&mut report);
         if !self.dry_run {
@@ -280,13 +280,13 @@ const ERRED: &str = "error-reported";
 const REPORT_AGAIN: TimeDelta = TimeDelta::hours(6);
 
 /// Prints a pass.
-pub(super) struct Shown<'a> {
+pub(super) struct PassPrinter<'a> {
     pub(super) context: &'a Context<'a>,
     pub(super) names: &'a BTreeMap<TargetKey, String>,
     pub(super) report: &'a PassReport,
 }
 
-impl Shown<'_> {
+impl PassPrinter<'_> {
     fn heading(&self, target: &TargetKey) -> String {
         let name = self.names.get(target).map(|name| format!("{} ", escape_controls(name))).unwrap_or_default();
         if name.is_empty() { format!("{target}\n") } else { format!("{name}({target})\n") }

@@ -6,7 +6,7 @@ use crate::commands::{
     context::Context,
     reconcile::{
         notify::notify,
-        once::{Pass, Shown, errors_are_news, recorded_names},
+        once::{Pass, PassPrinter, errors_are_news, recorded_names},
     },
 };
 use crate::{
@@ -42,7 +42,7 @@ pub(super) async fn watch(context: &Context<'_>, interval: Duration) -> Result<E
             context.printer.warn(Code::Error(error.kind), &error.message, &error.hints);
         }
         let now = context.env.now();
-        let asked = Asked::now(&driver, now);
+        let asked = RequestedState::now(&driver, now);
         let wake = match pass(context, &mut driver).await {
             Ok(wake) => wake,
             Err(error) => {
@@ -92,7 +92,7 @@ async fn pass(context: &Context<'_>, driver: &mut Driver<'_>) -> Result<Option<T
     let report = pass.run(context, driver, settings.as_ref()).await?;
     names.extend(recorded_names(&driver.store.borrow(), settings.as_ref())?);
     context.printer.json_line(&json::pass(&report, &names));
-    let shown = Shown { context, names: &names, report: &report };
+    let shown = PassPrinter { context, names: &names, report: &report };
     shown.steps(true);
     shown.failure(driver)?;
     let told = settings.as_ref().and_then(|settings| settings.notify.as_ref());
@@ -102,14 +102,14 @@ async fn pass(context: &Context<'_>, driver: &mut Driver<'_>) -> Result<Option<T
 
 /// What people ask for: which sessions live, and until when. Passes of others change more than that, and two
 /// watchers must not wake each other for ever.
-struct Asked {
+struct RequestedState {
     at: Timestamp,
     replaced: bool,
     version: Option<i64>,
     live: Option<BTreeSet<(SessionId, Timestamp)>>,
 }
 
-impl Asked {
+impl RequestedState {
     /// As a pass is about to find it: what others record from now on may come too late for that pass.
     fn now(driver: &Driver<'_>, at: Timestamp) -> Self {
         let version = driver.store.borrow().data_version().ok();
@@ -141,7 +141,13 @@ fn no_sign(error: &io::Error) {
 }
 
 /// Waits until `next`, a signal, a change of what is asked for, or a clock that has jumped back.
-async fn until(context: &Context<'_>, driver: &Driver<'_>, sign: &mut Option<Sign>, mut asked: Asked, next: Timestamp) {
+async fn until(
+    context: &Context<'_>,
+    driver: &Driver<'_>,
+    sign: &mut Option<Sign>,
+    mut asked: RequestedState,
+    next: Timestamp,
+) {
     loop {
         // Another watch may have ended.
         if let Some(Err(error)) = sign.as_mut().map(Sign::show) {

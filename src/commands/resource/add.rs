@@ -3,8 +3,8 @@
 use crate::commands::{context::Context, resource::groups::changed};
 use crate::{
     config::{
-        edit::{self, Entry},
-        file::{self, Change, Files, Over},
+        edit::{self, NewResource},
+        file::{self, ConfigFiles, FileChange, Over},
     },
     error::{CommandError, Exit, Kind},
     host::trusted_file::ReadError,
@@ -51,7 +51,7 @@ pub struct AddArgs {
     ports: Vec<PortSpec>,
     /// Only this family; may be repeated [default: both]
     #[arg(long = "family", value_enum)]
-    families: Vec<Family>,
+    families: Vec<FamilyArg>,
     /// A label for --only; may be repeated
     #[arg(long = "label", value_name = "LABEL")]
     labels: Vec<String>,
@@ -59,7 +59,7 @@ pub struct AddArgs {
 
 /// An address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Family {
+pub enum FamilyArg {
     /// IPv4.
     Ipv4,
     /// IPv6.
@@ -79,7 +79,7 @@ pub fn run(context: &Context<'_>, args: &AddArgs) -> Result<Exit, CommandError> 
     let entry = entry(args)?;
     let path = &context.config()?.path;
     let mut switched = false;
-    let files = Files::begin();
+    let files = ConfigFiles::begin();
     let old = match files.read(path) {
         Ok(source) => {
             let settings = files.load(&source, path)?;
@@ -96,7 +96,7 @@ pub fn run(context: &Context<'_>, args: &AddArgs) -> Result<Exit, CommandError> 
     let failed = |error: toml_edit::TomlError| CommandError::new(Kind::Config, format!("{}: {error}", path.display()));
     let text = edit::add(old.as_deref().unwrap_or_default(), &entry).map_err(failed)?;
     let over = old.as_deref().map_or(Over::Nothing, Over::Text);
-    Change { main: path, file: path, text: &text, over }.make()?;
+    FileChange { main: path, file: path, text: &text, over }.make()?;
     context.printer.json(&changed("added", &args.name, path, &[]));
     context.printer.result(&format!("✓ Added {} to {}\n", escape_controls(&args.name), path.display()));
     if switched {
@@ -123,12 +123,12 @@ fn tags(args: &AddArgs) -> Result<BTreeMap<String, String>, CommandError> {
     Ok(tags)
 }
 
-fn entry(args: &AddArgs) -> Result<Entry, CommandError> {
-    let family = |family: &Family| match family {
-        Family::Ipv4 => "ipv4".to_owned(),
-        Family::Ipv6 => "ipv6".to_owned(),
+fn entry(args: &AddArgs) -> Result<NewResource, CommandError> {
+    let family = |family: &FamilyArg| match family {
+        FamilyArg::Ipv4 => "ipv4".to_owned(),
+        FamilyArg::Ipv6 => "ipv6".to_owned(),
     };
-    Ok(Entry {
+    Ok(NewResource {
         name: args.name.clone(),
         id: args.id.clone(),
         group_name: args.group_name.clone(),

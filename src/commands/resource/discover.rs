@@ -12,7 +12,7 @@ use crate::{
     },
 };
 use eg_model::{failure::Failure, target::Reach};
-use eg_providers::{Group, aws};
+use eg_providers::{ListedGroup, aws};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -33,9 +33,9 @@ pub struct DiscoverArgs {
 }
 
 /// One region, seen with one set of credentials.
-struct Seen {
+struct RegionReading {
     way: Reach,
-    groups: Result<Vec<Group>, Failure>,
+    groups: Result<Vec<ListedGroup>, Failure>,
 }
 
 /// Discovers.
@@ -141,19 +141,19 @@ async fn region(context: &Context<'_>, profile: Option<&str>) -> Result<Option<S
     Ok(if profile.is_some() { of_profile.or_else(of_environment) } else { of_environment().or(of_profile) })
 }
 
-async fn look(context: &Context<'_>, way: Reach, settings: &Settings) -> Seen {
+async fn look(context: &Context<'_>, way: Reach, settings: &Settings) -> RegionReading {
     let listed = async { context.env.connect().connect(&way).await?.groups(None).await };
     // An id is one group's everywhere; what a name or a tag means depends on whose groups are looked at.
     let meant = || settings.selections.iter().filter(|one| any_group(context, &one.like) == way);
-    let configured = |group: &Group| {
+    let configured = |group: &ListedGroup| {
         settings.resources.iter().any(|one| one.id == group.id && one.region == way.target.region)
             || meant().any(|one| one.meant.fits(&group.name, &group.tags))
     };
     let groups = listed.await.map(|groups| groups.into_iter().filter(|group| !configured(group)).collect());
-    Seen { way, groups }
+    RegionReading { way, groups }
 }
 
-fn table<'a>(found: impl Iterator<Item = (&'a Reach, &'a Group)>, columns: Option<usize>) -> String {
+fn table<'a>(found: impl Iterator<Item = (&'a Reach, &'a ListedGroup)>, columns: Option<usize>) -> String {
     let mut table = Table::new(["GROUP", "NAME", "VPC", "REGION", "PROFILE", "OPENS"]);
     for (way, group) in found {
         let everybody = group.permissions.iter().any(|permission| permission.is_for_everybody());
@@ -170,7 +170,7 @@ fn table<'a>(found: impl Iterator<Item = (&'a Reach, &'a Group)>, columns: Optio
     table.render_in(columns)
 }
 
-fn as_json(seen: &[Seen]) -> Value {
+fn as_json(seen: &[RegionReading]) -> Value {
     let groups = seen.iter().flat_map(|one| one.groups.iter().flatten().map(move |group| group_json(&one.way, group)));
     let unknown = seen.iter().filter_map(|one| {
         let failure = one.groups.as_ref().err()?;
@@ -180,7 +180,7 @@ fn as_json(seen: &[Seen]) -> Value {
     json!({"groups": groups.collect::<Vec<_>>(), "unavailable": unknown.collect::<Vec<_>>()})
 }
 
-fn group_json(way: &Reach, group: &Group) -> Value {
+fn group_json(way: &Reach, group: &ListedGroup) -> Value {
     json!({
         "id": group.id,
         "name": group.name,

@@ -7,7 +7,7 @@ use crate::{
     text::escape_controls,
 };
 use eg_model::{ids::SessionId, net::permission::Permission};
-use eg_providers::Group;
+use eg_providers::ListedGroup;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, path::Path};
 
@@ -36,7 +36,7 @@ pub fn changed(action: &str, name: &str, file: &Path, sessions: &[SessionId]) ->
 }
 
 /// What a group's rules open, in a line: `tcp/22 from 0.0.0.0/0, tcp/443 from 10.0.0.0/8 and 2 more`.
-pub fn openings(group: &Group) -> String {
+pub fn openings(group: &ListedGroup) -> String {
     let mut by_ports: BTreeMap<String, Vec<&Permission>> = BTreeMap::new();
     for permission in &group.permissions {
         by_ports.entry(permission.ports()).or_default().push(permission);

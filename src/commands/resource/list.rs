@@ -16,13 +16,13 @@ use std::collections::BTreeMap;
 /// tags are looked up when a session starts; `eg resource verify` shows which they are now.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: eg resource list")]
-pub struct ListArgs {}
+pub struct ResourceListArgs {}
 
 /// Lists.
 ///
 /// # Errors
 /// The configuration is bad.
-pub fn run(context: &Context<'_>, _args: &ListArgs) -> Result<Exit, CommandError> {
+pub fn run(context: &Context<'_>, _args: &ResourceListArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
     let rows = rows(&settings);
     context.printer.json(&rows.iter().map(|row| as_json(row, &settings)).collect::<Vec<_>>());
@@ -49,14 +49,14 @@ pub fn run(context: &Context<'_>, _args: &ListArgs) -> Result<Exit, CommandError
 }
 
 /// A resource, and what it means where it has no id.
-type Row<'a> = (&'a Resource, Option<&'a Selector>);
+type ResourceRow<'a> = (&'a Resource, Option<&'a Selector>);
 
-fn rows(settings: &Settings) -> Vec<Row<'_>> {
+fn rows(settings: &Settings) -> Vec<ResourceRow<'_>> {
     let fixed = settings.resources.iter().map(|resource| (resource, None));
     fixed.chain(settings.selections.iter().map(|one| (&one.like, Some(&one.meant)))).collect()
 }
 
-fn as_json((resource, meant): &Row<'_>, settings: &Settings) -> Value {
+fn as_json((resource, meant): &ResourceRow<'_>, settings: &Settings) -> Value {
     let tags: BTreeMap<&String, &str> =
         meant.iter().flat_map(|meant| meant.tags()).map(|(key, value)| (key, value.as_str())).collect();
     json!({

@@ -4,7 +4,7 @@ use crate::commands::{context::Context, resource::groups::changed};
 use crate::{
     config::{
         edit,
-        file::{self, Change, Files, Over},
+        file::{self, ConfigFiles, FileChange, Over},
     },
     error::{CommandError, Exit, Kind},
     text::escape_controls,
@@ -19,7 +19,7 @@ use std::path::Path;
 /// it has opened until it ends, whatever the configuration says: while one uses the resource, this asks for --force.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: eg resource remove prod-api")]
-pub struct RemoveArgs {
+pub struct ResourceRemoveArgs {
     /// Resource to remove
     name: String,
     /// Also while a session uses it
@@ -31,7 +31,7 @@ pub struct RemoveArgs {
 ///
 /// # Errors
 /// There is no such resource, a live session uses it, or the file cannot be written.
-pub fn run(context: &Context<'_>, args: &RemoveArgs) -> Result<Exit, CommandError> {
+pub fn run(context: &Context<'_>, args: &ResourceRemoveArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
     let name = &args.name;
     let Some(file) = settings.files.get(name) else {
@@ -71,8 +71,8 @@ fn users(context: &Context<'_>, name: &str) -> Result<Vec<Session>, CommandError
 
 fn take_out(main: &Path, file: &Path, name: &str) -> Result<(), CommandError> {
     let failed = |error: String| CommandError::new(Kind::Config, format!("{}: {error}", file.display()));
-    let source = Files::begin().read(file).map_err(|error| file::unreadable(file, &error))?;
+    let source = ConfigFiles::begin().read(file).map_err(|error| file::unreadable(file, &error))?;
     let text = edit::remove(&source.text, name).map_err(|error| failed(error.to_string()))?;
     let text = text.ok_or_else(|| failed(format!("{name} is no longer there")))?;
-    Change { main, file, text: &text, over: Over::Text(&source.text) }.make()
+    FileChange { main, file, text: &text, over: Over::Text(&source.text) }.make()
 }

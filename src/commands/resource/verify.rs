@@ -7,13 +7,13 @@ use crate::{
         doctor::{Finding, Level},
         resource::{open_to_all, rights, slots},
     },
-    config::settings::{Aws, Chosen, Resource, Settings},
+    config::settings::{AwsSettings, Chosen, Resource, Settings},
     error::{CommandError, Exit, Kind},
-    targets::read::{Surveyed, survey},
+    targets::read::{ResourceReading, survey},
     text::escape_controls,
 };
 use eg_model::net::{address::IpVersion, permission::Permission};
-use eg_providers::Sighting;
+use eg_providers::ReadResult;
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -77,7 +77,7 @@ fn verified_json(one: &Verified) -> Value {
     })
 }
 
-async fn examine(context: &Context<'_>, chosen: &Chosen<'_>, aws: &Aws) -> Vec<Verified> {
+async fn examine(context: &Context<'_>, chosen: &Chosen<'_>, aws: &AwsSettings) -> Vec<Verified> {
     let narrowed = Settings {
         resources: chosen.resources.iter().copied().cloned().collect(),
         selections: chosen.selections.iter().copied().cloned().collect(),
@@ -98,16 +98,16 @@ async fn examine(context: &Context<'_>, chosen: &Chosen<'_>, aws: &Aws) -> Vec<V
     verified
 }
 
-async fn findings(one: &Surveyed<'_>, aws: &Aws) -> Vec<Finding> {
+async fn findings(one: &ResourceReading<'_>, aws: &AwsSettings) -> Vec<Finding> {
     let (resource, target) = (one.resource, &one.reach.target);
     let reading = match &one.sighting {
-        Sighting::Complete(reading) => reading,
-        Sighting::NotFound { caller } => {
+        ReadResult::Complete(reading) => reading,
+        ReadResult::NotFound { caller } => {
             let message = format!("account {} has no {target}", caller.account);
             let advice = "check id, region and profile; the groups there are: eg resource discover";
             return vec![Finding::bad("group", message, advice)];
         }
-        Sighting::Unavailable(failure) => {
+        ReadResult::Unavailable(failure) => {
             return vec![Finding::bad("group", failure.to_string(), failure.class.advice())];
         }
     };

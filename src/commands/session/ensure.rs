@@ -3,7 +3,7 @@
 use crate::commands::{
     context::{Context, tags_are_behind},
     session::{
-        open::{Ask, OpenArgs, Opening, Surroundings, not_interrupted, not_open},
+        open::{OpenArgs, OpenRequest, Preflight, PreflightDepth, not_interrupted, not_open},
         start::{reached, stays_on_record},
     },
 };
@@ -47,16 +47,16 @@ pub struct EnsureArgs {
 pub fn run(context: &Context<'_>, args: &EnsureArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
     let runtime = context.runtime()?;
-    let opening = Opening::new(context, &runtime, &args.open, &settings, "eg session ensure")?;
+    let opening = OpenRequest::new(context, &runtime, &args.open, &settings, "eg session ensure")?;
     let ended = runtime.block_on(see_to_it(&opening));
     runtime.shutdown_background();
     ended
 }
 
-async fn see_to_it(opening: &Opening<'_>) -> Result<Exit, CommandError> {
+async fn see_to_it(opening: &OpenRequest<'_>) -> Result<Exit, CommandError> {
     let context = opening.context;
     let driver = opening.driver()?;
-    let mut surroundings = opening.look_around(&driver, Ask::Targets).await?;
+    let mut surroundings = opening.look_around(&driver, PreflightDepth::Targets).await?;
     let (ensuring, session) = decide(opening, &driver, &mut surroundings).await?;
     tell(opening, &driver, ensuring, &session, &surroundings).map_err(|error| stays_on_record(error, session.id))?;
     let kind = if matches!(ensuring, Ensuring::Prolong(_)) { RunKind::Extend } else { RunKind::Start };
@@ -85,9 +85,9 @@ async fn see_to_it(opening: &Opening<'_>) -> Result<Exit, CommandError> {
 /// What the record already has decides, in one transaction. Who we are is asked only for a session that is new: the
 /// first look at the record tells, and where another process is faster nothing but a name is missing.
 async fn decide(
-    opening: &Opening<'_>,
+    opening: &OpenRequest<'_>,
     driver: &Driver<'_>,
-    surroundings: &mut Surroundings,
+    surroundings: &mut Preflight,
 ) -> Result<(Ensuring, Session), CommandError> {
     let longest = opening.longest;
     let wanted = opening.session(surroundings)?;
@@ -107,11 +107,11 @@ async fn decide(
 }
 
 fn tell(
-    opening: &Opening<'_>,
+    opening: &OpenRequest<'_>,
     driver: &Driver<'_>,
     ensuring: Ensuring,
     session: &Session,
-    surroundings: &Surroundings,
+    surroundings: &Preflight,
 ) -> Result<(), CommandError> {
     let printer = opening.context.printer;
     let short = session.id.short();
@@ -143,7 +143,7 @@ fn tell(
 }
 
 async fn conclude(
-    opening: &Opening<'_>,
+    opening: &OpenRequest<'_>,
     driver: &Driver<'_>,
     ensuring: Ensuring,
     session: &Session,

@@ -3,7 +3,7 @@
 use crate::commands::context::{Context, check_clock, ended_text, exit_after, tags_are_behind};
 use crate::{
     config::{
-        policy::{Asked, SitePolicy},
+        policy::{MachinePolicy, PolicyRequest},
         settings::Settings,
     },
     error::{CommandError, Exit, Kind},
@@ -64,7 +64,7 @@ async fn extend(
     context: &Context<'_>,
     args: &ExtendArgs,
     settings: &Settings,
-    site: &SitePolicy,
+    site: &MachinePolicy,
 ) -> Result<Exit, CommandError> {
     let mut store = context.store()?;
     let now = context.env.now();
@@ -75,7 +75,7 @@ async fn extend(
     };
     let wish = wish(context, &args.to)?;
     let expires = new_expiry(context, &session, &wish, settings)?;
-    site.check(&Asked { duration: expires - session.started_at, ..Asked::again(&session) })?;
+    site.check(&PolicyRequest { duration: expires - session.started_at, ..PolicyRequest::again(&session) })?;
     let (id, short) = (session.id, session.id.short());
     context.printer.progress(&format!("→ Extending session {short} {}...", wish.in_words(context)));
     context.name_endpoints(session.grants.iter().map(|grant| &grant.reach));
@@ -102,12 +102,12 @@ fn recorded(context: &Context<'_>, id: SessionId, expires: Timestamp) -> String 
 }
 
 /// What was asked for, and how it was written.
-enum Wish<'a> {
+enum Extension<'a> {
     By(TimeDelta, &'a str),
     Until(Timestamp, &'a str),
 }
 
-impl Wish<'_> {
+impl Extension<'_> {
     fn in_words(&self, context: &Context<'_>) -> String {
         match self {
             Self::By(more, _) => format!("by {}", in_hours(*more)),
@@ -116,15 +116,15 @@ impl Wish<'_> {
     }
 }
 
-fn wish<'a>(context: &Context<'_>, to: &'a To) -> Result<Wish<'a>, CommandError> {
+fn wish<'a>(context: &Context<'_>, to: &'a To) -> Result<Extension<'a>, CommandError> {
     let usage = |error: String| CommandError::new(Kind::Usage, error);
     if let Some(text) = &to.until {
         let at = parse_until(text, context.env.now(), &|at| context.zone.offset(at));
-        return at.map(|at| Wish::Until(at, text)).map_err(|error| usage(error.to_string()));
+        return at.map(|at| Extension::Until(at, text)).map_err(|error| usage(error.to_string()));
     }
     let text = to.hours.as_deref().unwrap_or_default();
     let more = parse_duration(text).map_err(|error| usage(error.to_string()))?;
-    Ok(Wish::By(more, text))
+    Ok(Extension::By(more, text))
 }
 
 /// Whole hours in words.
@@ -139,7 +139,7 @@ fn in_hours(length: TimeDelta) -> String {
 fn new_expiry(
     context: &Context<'_>,
     session: &Session,
-    wish: &Wish<'_>,
+    wish: &Extension<'_>,
     settings: &Settings,
 ) -> Result<Timestamp, CommandError> {
     let short = session.id.short();
@@ -155,8 +155,8 @@ fn new_expiry(
         return Err(error.hint("start a new one with: eg session start"));
     }
     let (more, given) = match wish {
-        Wish::By(more, text) => (*more, *text),
-        Wish::Until(at, text) => (*at - session.expires_at, *text),
+        Extension::By(more, text) => (*more, *text),
+        Extension::Until(at, text) => (*at - session.expires_at, *text),
     };
     if more <= TimeDelta::zero() {
         let message = format!("session {short} lasts until {} already", context.zone.format(session.expires_at));
@@ -169,18 +169,18 @@ fn new_expiry(
         return Ok(session.expires_at + more);
     }
     let asked = match wish {
-        Wish::By(..) => format!("{} more", Written::new(more, given)),
-        Wish::Until(..) => given.to_owned(),
+        Extension::By(..) => format!("{} more", Written::new(more, given)),
+        Extension::Until(..) => given.to_owned(),
     };
     let message = match wish {
         _ if left < MIN => {
             format!("session {short} has reached max_duration ({max}): it cannot be extended; start a new one after it")
         }
-        Wish::By(..) => {
+        Extension::By(..) => {
             let fits = format_duration(left);
             format!("{asked} would exceed max_duration ({max}); you can extend session {short} by up to {fits}")
         }
-        Wish::Until(..) => {
+        Extension::Until(..) => {
             let latest = context.zone.format(session.expires_at + left);
             format!("{asked} would exceed max_duration ({max}); you can extend session {short} until {latest}")
         }

@@ -10,7 +10,7 @@ use eg_state::{Filter, LastRuns, Listing};
 
 /// List sessions, newest first
 #[derive(Debug, clap::Args)]
-pub struct ListArgs {
+pub struct SessionListArgs {
     /// Only sessions that have not ended
     #[arg(long, conflicts_with = "status")]
     active: bool,
@@ -31,7 +31,7 @@ fn status(text: &str) -> Result<SessionStatus, String> {
 ///
 /// # Errors
 /// The state file cannot be read.
-pub fn run(context: &Context<'_>, args: &ListArgs) -> Result<Exit, CommandError> {
+pub fn run(context: &Context<'_>, args: &SessionListArgs) -> Result<Exit, CommandError> {
     let statuses = match (args.active, args.status.is_empty()) {
         (true, _) => Some(SessionStatus::ALL.iter().copied().filter(|status| !status.is_ended()).collect()),
         (false, true) => None,

@@ -9,13 +9,13 @@ use crate::commands::{
 use crate::{
     address::{Detected, Families, FamilyOutcome, check_asked, describe, detect, never_detected, proxy_hint},
     config::{
-        policy::Asked,
+        policy::PolicyRequest,
         settings::{Resource, Settings},
     },
     demo::is_inside,
     error::{CommandError, Kind},
     host::{reachability::probe, signals::Interrupt},
-    reconcile::{driver::Driver, observe::Looks, report::PassReport},
+    reconcile::{driver::Driver, observe::TargetReadings, report::PassReport},
     schedule::{install, scheduled::Scheduled},
     ui::warning::Code,
 };
@@ -29,7 +29,7 @@ use eg_model::{
         permission::{Permission, PortSpec},
     },
     session::{
-        follow::{Found, Move, moves},
+        follow::{FoundAddress, Move, moves},
         record::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing},
     },
     target::Reach,
@@ -169,7 +169,7 @@ fn explicit(args: &OpenArgs) -> Result<Vec<IpAddr>, String> {
 }
 
 /// What is to be opened, checked before anything is done.
-pub(super) struct Opening<'a> {
+pub(super) struct OpenRequest<'a> {
     pub(super) context: &'a Context<'a>,
     pub(super) settings: &'a Settings,
     args: &'a OpenArgs,
@@ -188,7 +188,7 @@ pub(super) struct Opening<'a> {
 
 /// What is asked of the clouds before a session is recorded.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ask {
+pub(super) enum PreflightDepth {
     Nothing,
     /// What is open on every target.
     Targets,
@@ -197,9 +197,9 @@ pub(super) enum Ask {
 }
 
 /// What the look around has told.
-pub(super) struct Surroundings {
+pub(super) struct Preflight {
     pub(super) addresses: Vec<IpAddr>,
-    pub(super) looks: Looks,
+    pub(super) looks: TargetReadings,
     pub(super) callers: Callers,
 }
 
@@ -239,7 +239,7 @@ pub(super) enum Closer {
     ThisProcess,
 }
 
-impl<'a> Opening<'a> {
+impl<'a> OpenRequest<'a> {
     /// # Errors
     /// The options do not fit the configuration, or groups that are named by name or tags are not to be had.
     pub(super) fn new(
@@ -308,7 +308,7 @@ impl<'a> Opening<'a> {
     }
 
     /// What the machine's policy has to allow.
-    fn asked(&self) -> Asked {
+    fn asked(&self) -> PolicyRequest {
         let Families { v4, v6 } = self.families();
         let given = |version| self.explicit.iter().any(|address| IpVersion::of(*address) == version);
         let opens = |(version, detected)| if self.explicit.is_empty() { detected } else { given(version) };
@@ -316,7 +316,7 @@ impl<'a> Opening<'a> {
         let lengths = self.settings.session.prefix_lengths;
         let ports = self.resources.iter().zip(&self.ports);
         let now = self.context.env.now();
-        Asked {
+        PolicyRequest {
             duration: self.length.counted_from(now),
             written: self.length.written(),
             ports: ports
@@ -347,21 +347,26 @@ impl<'a> Opening<'a> {
         self.context.driver(store, Some(self.settings))
     }
 
-    /// Looks around, before anything is recorded.
+    /// TargetReadings around, before anything is recorded.
     ///
     /// # Errors
     /// There is no address to open to, the clock is plainly wrong, or a signal came.
-    pub(super) async fn look_around(&self, driver: &Driver<'_>, ask: Ask) -> Result<Surroundings, CommandError> {
+    pub(super) async fn look_around(
+        &self,
+        driver: &Driver<'_>,
+        ask: PreflightDepth,
+    ) -> Result<Preflight, CommandError> {
         let clouds = async {
-            let looks = if ask == Ask::Nothing { Looks::new() } else { self.look(driver).await };
-            let callers = if ask == Ask::TargetsAndCallers { self.callers(&looks).await } else { Callers::default() };
+            let looks = if ask == PreflightDepth::Nothing { TargetReadings::new() } else { self.look(driver).await };
+            let callers =
+                if ask == PreflightDepth::TargetsAndCallers { self.callers(&looks).await } else { Callers::default() };
             (looks, callers)
         };
         let (addresses, (looks, callers)) = join(self.addresses(), clouds).await;
         let addresses = addresses?;
         check_clock(&looks)?;
         not_interrupted(driver)?;
-        Ok(Surroundings { addresses, looks, callers })
+        Ok(Preflight { addresses, looks, callers })
     }
 
     /// The addresses to open to: exactly those given, else those detected.
@@ -419,13 +424,13 @@ impl<'a> Opening<'a> {
         printer.progress("IPv6: not available here; opening IPv4 only");
     }
 
-    async fn look(&self, driver: &Driver<'_>) -> Looks {
+    async fn look(&self, driver: &Driver<'_>) -> TargetReadings {
         let targets = self.reaches.iter().map(|reach| (reach.target.clone(), vec![reach.clone()])).collect();
         driver.look(&targets, self.dry_run).await
     }
 
     /// Who we are, and until when, per way.
-    pub(super) async fn callers(&self, looks: &Looks) -> Callers {
+    pub(super) async fn callers(&self, looks: &TargetReadings) -> Callers {
         let mut ways: BTreeMap<Reach, Reach> = BTreeMap::new();
         for reach in &self.reaches {
             let mut way = reach.clone();
@@ -480,7 +485,7 @@ impl<'a> Opening<'a> {
     ///
     /// # Errors
     /// It would end before it begins.
-    pub(super) fn session(&self, surroundings: &Surroundings) -> Result<Session, CommandError> {
+    pub(super) fn session(&self, surroundings: &Preflight) -> Result<Session, CommandError> {
         let env = self.context.env;
         let now = env.now();
         let expires_at = self.length.end(now).map_err(|error| CommandError::new(Kind::Usage, error.to_string()))?;
@@ -531,7 +536,7 @@ impl<'a> Opening<'a> {
     }
 
     /// The intent, in one transaction, before the lock and before any change.
-    pub(super) fn begin(&self, driver: &Driver<'_>, surroundings: &Surroundings) -> Result<Session, CommandError> {
+    pub(super) fn begin(&self, driver: &Driver<'_>, surroundings: &Preflight) -> Result<Session, CommandError> {
         not_interrupted(driver)?;
         let session = self.session(surroundings)?;
         let mut store = driver.store.borrow_mut();
@@ -544,7 +549,7 @@ impl<'a> Opening<'a> {
     pub(super) fn moves(&self, session: &Session, addresses: &[IpAddr]) -> Result<Vec<Move>, CommandError> {
         let found = |version| {
             let address = addresses.iter().find(|address| IpVersion::of(**address) == version);
-            address.map_or(Found::Unknown, |address| Found::Agreed(*address))
+            address.map_or(FoundAddress::Unknown, |address| FoundAddress::Agreed(*address))
         };
         let (v4, v6) = (found(IpVersion::V4), found(IpVersion::V6));
         let site = self.context.site_policy()?;
@@ -594,7 +599,7 @@ impl<'a> Opening<'a> {
         &self,
         driver: Driver<'d>,
         id: SessionId,
-        looks: Looks,
+        looks: TargetReadings,
     ) -> Result<(Driver<'d>, PassReport), CommandError> {
         let cause = match self.open_whole(&driver, id, looks).await {
             Ok(report) => return Ok((driver, report)),
@@ -618,7 +623,12 @@ impl<'a> Opening<'a> {
         end_own(self.context, self.settings, id, interrupt).await
     }
 
-    async fn open_whole(&self, driver: &Driver<'_>, id: SessionId, looks: Looks) -> Result<PassReport, CommandError> {
+    async fn open_whole(
+        &self,
+        driver: &Driver<'_>,
+        id: SessionId,
+        looks: TargetReadings,
+    ) -> Result<PassReport, CommandError> {
         let report = self.context.scoped_pass(driver, RunKind::Start, &[id], looks).await?;
         let session = self.context.again(&driver.store.borrow(), id)?;
         if session.status != SessionStatus::Active {

@@ -1,12 +1,12 @@
 //! The preflight of `start`, `ensure` and `run`: it refuses a session that cannot work until the user does something. If it
 //! were recorded, `eg` would try it again for hours, beside the session that the user starts after mending the mistake.
 
-use crate::commands::session::open::{Opening, Surroundings};
+use crate::commands::session::open::{OpenRequest, Preflight};
 use crate::{
     checks::resource::RULES_PER_GROUP,
     config::settings::Resource,
     error::{CommandError, Kind},
-    reconcile::{driver::Driver, observe::Look, rights::wanted},
+    reconcile::{driver::Driver, observe::TargetReading, rights::wanted},
     text::escape_controls,
     ui::warning::Code,
 };
@@ -31,12 +31,12 @@ struct Problem<'a> {
     failure: Failure,
 }
 
-impl Opening<'_> {
+impl OpenRequest<'_> {
     /// Refuses a session of which nothing could be opened.
     ///
     /// # Errors
     /// Nothing of it could be; or the record cannot be read.
-    pub(super) async fn preflight(&self, driver: &Driver<'_>, surroundings: &Surroundings) -> Result<(), CommandError> {
+    pub(super) async fn preflight(&self, driver: &Driver<'_>, surroundings: &Preflight) -> Result<(), CommandError> {
         let session = self.session(surroundings)?;
         if surroundings.looks.is_empty() {
             return self.refuse_hopeless(&self.connected(driver).await);
@@ -63,7 +63,7 @@ impl Opening<'_> {
     pub(super) fn outlooks(
         &self,
         driver: &Driver<'_>,
-        surroundings: &Surroundings,
+        surroundings: &Preflight,
         session: &Session,
     ) -> Result<Vec<Outlook>, CommandError> {
         let wanted = wanted(session);
@@ -87,7 +87,7 @@ impl Opening<'_> {
     fn full(
         &self,
         driver: &Driver<'_>,
-        look: &Look,
+        look: &TargetReading,
         key: &TargetKey,
         wanted: &BTreeSet<Permission>,
         live: &BTreeSet<Permission>,
@@ -134,7 +134,7 @@ impl Opening<'_> {
     }
 
     /// The rules that let in more than a session asks for, in words.
-    pub(super) fn wider_rules(&self, session: &Session, surroundings: &Surroundings) -> Vec<String> {
+    pub(super) fn wider_rules(&self, session: &Session, surroundings: &Preflight) -> Vec<String> {
         let mut lines = Vec::new();
         for grant in session.current() {
             let key = &grant.reach.target;

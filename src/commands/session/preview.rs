@@ -1,7 +1,7 @@
 //! `eg session start --dry-run`: shows the rules that `start` would open. It reads the groups, refuses what `start` would
 //! refuse, and records nothing.
 
-use crate::commands::session::open::{Ask, Opening, Surroundings};
+use crate::commands::session::open::{OpenRequest, Preflight, PreflightDepth};
 use crate::{
     error::{CommandError, Exit},
     text::escape_controls,
@@ -52,19 +52,19 @@ impl Would {
 ///
 /// # Errors
 /// `start` would refuse it.
-pub(super) async fn preview(opening: &Opening<'_>) -> Result<Exit, CommandError> {
+pub(super) async fn preview(opening: &OpenRequest<'_>) -> Result<Exit, CommandError> {
     let context = opening.context;
     let store = match context.store_for_reading()? {
         Some(store) => store,
         None => Store::empty(&context.state.path, InstallationId::from_uuid(context.env.uuid()))?,
     };
     let driver = opening.driver_on(store)?;
-    let surroundings = opening.look_around(&driver, Ask::Targets).await?;
+    let surroundings = opening.look_around(&driver, PreflightDepth::Targets).await?;
     opening.preflight(&driver, &surroundings).await?;
     let session = opening.session(&surroundings)?;
     let outlooks = opening.outlooks(&driver, &surroundings, &session)?;
     opening.warn_of_families_left_out();
-    let shown = Shown { opening, surroundings: &surroundings, session: &session, outlooks: &outlooks };
+    let shown = PreviewPrinter { opening, surroundings: &surroundings, session: &session, outlooks: &outlooks };
     context.printer.json(&shown.json());
     context.printer.result(&shown.text());
     for line in opening.wider_rules(&session, &surroundings) {
@@ -74,15 +74,15 @@ pub(super) async fn preview(opening: &Opening<'_>) -> Result<Exit, CommandError>
     Ok(if works { Exit::Done } else { Exit::Partial })
 }
 
-struct Shown<'a> {
-    opening: &'a Opening<'a>,
-    surroundings: &'a Surroundings,
+struct PreviewPrinter<'a> {
+    opening: &'a OpenRequest<'a>,
+    surroundings: &'a Preflight,
     session: &'a Session,
     /// One for each resource.
     outlooks: &'a [Outlook],
 }
 
-impl Shown<'_> {
+impl PreviewPrinter<'_> {
     /// Why nothing can be opened on a grant's target.
     fn obstacle(&self, grant: &Grant) -> Option<String> {
         let mut outlooks = self.opening.reaches.iter().zip(self.outlooks);

@@ -3,14 +3,14 @@
 use crate::commands::{
     context::{Context, no_signals},
     session::{
-        open::{Ask, Closer, OpenArgs, Opening},
+        open::{Closer, OpenArgs, OpenRequest, PreflightDepth},
         stop::end_own,
     },
 };
 use crate::{
     error::{CommandError, Exit, Kind},
     host::{
-        child::{self, Keys, Signals},
+        child::{self, KeyDelivery, Signals},
         signals::Interrupt,
     },
     ui::{printer::Printer, warning::Code},
@@ -67,18 +67,18 @@ pub fn run(context: &Context<'_>, args: &RunArgs) -> Result<Exit, CommandError> 
     }
     let settings = context.settings()?;
     let runtime = context.runtime()?;
-    let opening = Opening::new(context, &runtime, &args.open, &settings, "eg session run")?;
+    let opening = OpenRequest::new(context, &runtime, &args.open, &settings, "eg session run")?;
     let ended = runtime.block_on(open_and_run(&opening, &args.command));
     runtime.shutdown_background();
     ended
 }
 
-async fn open_and_run(opening: &Opening<'_>, words: &[OsString]) -> Result<Exit, CommandError> {
+async fn open_and_run(opening: &OpenRequest<'_>, words: &[OsString]) -> Result<Exit, CommandError> {
     let context = opening.context;
     let mut signals = Signals::listen().map_err(no_signals)?; // before there is something to close
     context.printer.progress("→ Starting session...");
     let driver = opening.driver()?;
-    let surroundings = opening.look_around(&driver, Ask::TargetsAndCallers).await?;
+    let surroundings = opening.look_around(&driver, PreflightDepth::TargetsAndCallers).await?;
     opening.preflight(&driver, &surroundings).await?;
     opening.warn_of_earlier_addresses(&driver, &surroundings.addresses)?;
     let runs = driver.store.borrow().last_runs()?;
@@ -102,7 +102,7 @@ async fn open_and_run(opening: &Opening<'_>, words: &[OsString]) -> Result<Exit,
 }
 
 async fn run_and_close(
-    opening: &Opening<'_>,
+    opening: &OpenRequest<'_>,
     id: SessionId,
     words: &[OsString],
     signals: &mut Signals,
@@ -128,7 +128,7 @@ fn after(what: &str, error: CommandError) -> CommandError {
 }
 
 async fn run_command(
-    opening: &Opening<'_>,
+    opening: &OpenRequest<'_>,
     id: SessionId,
     words: &[OsString],
     signals: &mut Signals,
@@ -150,7 +150,7 @@ async fn run_command(
         }
     }
     let closing = Cell::new(false);
-    let mut running = pin!(child::run(command, signals, Keys::of(opening.context.env)));
+    let mut running = pin!(child::run(command, signals, KeyDelivery::of(opening.context.env)));
     let mut on_time = pin!(close_on_time(opening, id, &closing).fuse());
     let ended = loop {
         tokio::select! {
@@ -169,7 +169,7 @@ async fn run_command(
 
 /// Closes the session when its time is over and the command still runs. Says nothing: the terminal is the command's,
 /// and what could not be closed is tried again and told at the end.
-async fn close_on_time(opening: &Opening<'_>, id: SessionId, closing: &Cell<bool>) {
+async fn close_on_time(opening: &OpenRequest<'_>, id: SessionId, closing: &Cell<bool>) {
     let silent = Printer::silent();
     let context = opening.context.with(&silent);
     loop {

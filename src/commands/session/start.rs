@@ -3,13 +3,13 @@
 use crate::commands::{
     context::{Context, exit_after},
     session::{
-        open::{Ask, OpenArgs, Opening},
+        open::{OpenArgs, OpenRequest, PreflightDepth},
         preview::preview,
     },
 };
 use crate::{
     error::{CommandError, Exit},
-    reconcile::{driver::Driver, observe::Looks, report::PassReport},
+    reconcile::{driver::Driver, observe::TargetReadings, report::PassReport},
     ui::warning::Code,
 };
 use eg_model::{ids::SessionId, session::record::Session};
@@ -48,7 +48,7 @@ pub struct StartArgs {
 pub fn run(context: &Context<'_>, args: &StartArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
     let runtime = context.runtime()?;
-    let mut opening = Opening::new(context, &runtime, &args.open, &settings, "eg session start")?;
+    let mut opening = OpenRequest::new(context, &runtime, &args.open, &settings, "eg session start")?;
     opening.dry_run = args.dry_run;
     let ended =
         if args.dry_run { runtime.block_on(preview(&opening)) } else { runtime.block_on(start(&opening, args)) };
@@ -56,11 +56,11 @@ pub fn run(context: &Context<'_>, args: &StartArgs) -> Result<Exit, CommandError
     ended
 }
 
-async fn start(opening: &Opening<'_>, args: &StartArgs) -> Result<Exit, CommandError> {
+async fn start(opening: &OpenRequest<'_>, args: &StartArgs) -> Result<Exit, CommandError> {
     let context = opening.context;
     context.printer.progress("→ Starting session...");
     let driver = opening.driver()?;
-    let ask = if args.no_wait { Ask::Nothing } else { Ask::TargetsAndCallers };
+    let ask = if args.no_wait { PreflightDepth::Nothing } else { PreflightDepth::TargetsAndCallers };
     let surroundings = opening.look_around(&driver, ask).await?;
     opening.preflight(&driver, &surroundings).await?;
     opening.warn_of_earlier_addresses(&driver, &surroundings.addresses)?;
@@ -107,10 +107,10 @@ async fn start(opening: &Opening<'_>, args: &StartArgs) -> Result<Exit, CommandE
 /// Everything or nothing. A rule whose switch in the cloud could not be set is open all the same: it stays, and the
 /// exit status says that this part is not as asked.
 async fn whole<'d>(
-    opening: &Opening<'_>,
+    opening: &OpenRequest<'_>,
     driver: Driver<'d>,
     id: SessionId,
-    looks: Looks,
+    looks: TargetReadings,
 ) -> Result<(Driver<'d>, Session, Exit), CommandError> {
     let context = opening.context;
     match opening.all_or_nothing(driver, id, looks).await {
@@ -144,7 +144,7 @@ fn show(context: &Context<'_>, id: SessionId) -> Result<(), CommandError> {
 
 /// The rules stay where something else is in the way: the exit status says that this part is not as asked.
 pub(super) async fn reached(
-    opening: &Opening<'_>,
+    opening: &OpenRequest<'_>,
     driver: &Driver<'_>,
     session: &Session,
     report: &PassReport,

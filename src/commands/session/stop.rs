@@ -7,7 +7,7 @@ use crate::{
     host::signals::Interrupt,
     reconcile::{
         driver::Driver,
-        observe::Looks,
+        observe::TargetReadings,
         report::{PassReport, StepOutcome, StepReport},
     },
     ui::{json::SessionJson, time::Zone, warning::Code},
@@ -82,7 +82,7 @@ async fn stop(context: &Context<'_>, args: &StopArgs) -> Result<Exit, CommandErr
     unrecorded.again(&mut driver.store.borrow_mut(), now);
     let store = driver.store.borrow();
     let ended = ids.iter().map(|id| context.again(&store, *id)).collect::<Result<Vec<_>, _>>()?;
-    let shown = Shown { context, store: &store, unrecorded: &unrecorded.stops, untried };
+    let shown = StopPrinter { context, store: &store, unrecorded: &unrecorded.stops, untried };
     shown.print(args, &sessions, &ended)?;
     let passed = passed.map_err(|error| go_on(error, &ended))?;
     settings?;
@@ -172,7 +172,7 @@ async fn close(
     if open.iter().all(|session| session.status.is_ended()) && touched.is_empty() {
         return Ok(None);
     }
-    context.scoped_pass(driver, RunKind::Stop, ids, Looks::new()).await.map(Some)
+    context.scoped_pass(driver, RunKind::Stop, ids, TargetReadings::new()).await.map(Some)
 }
 
 /// Ends a session for the command that has begun it, and closes what it opened; `interrupt` is whose signals are heeded.
@@ -220,7 +220,7 @@ async fn end(
         // What may be left to do concerns the tags of rules that stay for others.
         return Ok(session);
     }
-    let shown = Shown { context, store: &store, unrecorded: &unrecorded.stops, untried: Untried::of(&passed) };
+    let shown = StopPrinter { context, store: &store, unrecorded: &unrecorded.stops, untried: Untried::of(&passed) };
     let open = shown.still_open(&session)?;
     Err(match passed {
         _ if !unrecorded.stops.is_empty() => {
@@ -256,7 +256,7 @@ fn chosen(context: &Context<'_>, store: &Store, args: &StopArgs) -> Result<Vec<S
 }
 
 /// Prints what a stop came to.
-struct Shown<'a> {
+struct StopPrinter<'a> {
     context: &'a Context<'a>,
     store: &'a Store,
     /// Sessions whose stop is not on record.
@@ -289,7 +289,7 @@ impl Untried {
     }
 }
 
-impl Shown<'_> {
+impl StopPrinter<'_> {
     fn print(&self, args: &StopArgs, before: &[Session], ended: &[Session]) -> Result<(), CommandError> {
         let Self { context, store, .. } = self;
         if args.all {

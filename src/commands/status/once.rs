@@ -5,7 +5,7 @@ use crate::{
     address::{Detected, Families, FamilyOutcome, describe, detect},
     config::settings::Settings,
     error::{CommandError, Exit},
-    host::lock::{Holder, stalled_holder},
+    host::lock::{LockHolder, stalled_holder},
     text::escape_controls,
     ui::{
         json,
@@ -54,7 +54,7 @@ pub fn run(context: &Context<'_>, args: &StatusArgs) -> Result<Exit, CommandErro
     };
     let view = View { scheduled, ..context.view(glance.runs.clone()) };
     let holder = stalled_holder(context.env, &context.state.path);
-    let shown = Shown { view, glance: &glance, addresses: &addresses, holder: holder.as_ref() };
+    let shown = StatusPrinter { view, glance: &glance, addresses: &addresses, holder: holder.as_ref() };
     context.printer.json(&shown.json());
     context.printer.result(&shown.text());
     let damaged = context.tell_damaged(store.as_ref());
@@ -92,12 +92,12 @@ fn told(outcome: FamilyOutcome) -> Option<Result<IpAddr, String>> {
     }
 }
 
-struct Shown<'a> {
+struct StatusPrinter<'a> {
     view: View,
     glance: &'a RecordSummary,
     addresses: &'a [Address],
     /// A process that holds the lock and gets nowhere.
-    holder: Option<&'a Holder>,
+    holder: Option<&'a LockHolder>,
 }
 
 /// A grant that is not as its session wants it.
@@ -117,7 +117,7 @@ impl Unconverged<'_> {
     }
 }
 
-impl Shown<'_> {
+impl StatusPrinter<'_> {
     fn unconverged(&self) -> Vec<Unconverged<'_>> {
         let grants = self.glance.sessions.iter().flat_map(|session| session.grants.iter().map(move |g| (session, g)));
         let found =
@@ -230,7 +230,7 @@ impl Shown<'_> {
     }
 }
 
-fn holder_json(holder: &Holder) -> Value {
+fn holder_json(holder: &LockHolder) -> Value {
     json!({
         "pid": holder.pid,
         "processState": holder.state.map(String::from),

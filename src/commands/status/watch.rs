@@ -8,7 +8,7 @@ use crate::{
     host::{env::Env, signals::Interrupt},
     ui::{
         dashboard::{
-            Board, Deed, Wish,
+            Board, KeyRequest, SessionAction,
             draw::{self, Scene},
         },
         printer::{Printer, Style},
@@ -120,8 +120,8 @@ async fn show(
                 let event = event.unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into())).map_err(no_terminal)?;
                 let TerminalEvent::Key(key) = event else { continue };
                 match board.key(key, &known.glance.sessions) {
-                    Some(Wish::Leave) => return Ok(()),
-                    Some(Wish::Do(deed)) => {
+                    Some(KeyRequest::Leave) => return Ok(()),
+                    Some(KeyRequest::Do(deed)) => {
                         *under_way = Some(UnderWay::begin(context, deed)?);
                         board.begins(deed);
                     }
@@ -185,18 +185,18 @@ impl Known {
 
 /// A command that the board has begun.
 struct UnderWay {
-    over: oneshot::Receiver<Ended>,
+    over: oneshot::Receiver<CommandOutcome>,
 }
 
 /// What a command came to.
-struct Ended {
+struct CommandOutcome {
     exit: Exit,
     said: String,
 }
 
 impl UnderWay {
     /// Runs what a person would type, with the options that this command was given.
-    fn begin(context: &Context<'_>, deed: Deed) -> Result<Self, CommandError> {
+    fn begin(context: &Context<'_>, deed: SessionAction) -> Result<Self, CommandError> {
         let args = ["eg".to_owned()].into_iter().chain(deed.args());
         let mut cli =
             Cli::try_parse_from(args).map_err(|error| CommandError::new(Kind::Usage, error.render().to_string()))?;
@@ -210,7 +210,7 @@ impl UnderWay {
         Ok(Self { over })
     }
 
-    async fn end(&mut self) -> Result<Ended, CommandError> {
+    async fn end(&mut self) -> Result<CommandOutcome, CommandError> {
         let lost = |_| CommandError::new(Kind::State, "what was asked for did not come to its end; see: eg log");
         (&mut self.over).await.map_err(lost)
     }
@@ -240,8 +240,8 @@ async fn over(under_way: &mut Option<UnderWay>) -> Result<String, CommandError> 
 }
 
 /// Results, warnings, errors and hints; not what only tells that something is being done.
-fn carry_out(env: &Env, cli: &Cli) -> Ended {
-    let (results, talk) = (Kept::default(), Kept::default());
+fn carry_out(env: &Env, cli: &Cli) -> CommandOutcome {
+    let (results, talk) = (CapturedOutput::default(), CapturedOutput::default());
     let style = Style { json: false, quiet: false, color_out: false, color_err: false };
     let printer = Printer::new(style, Box::new(results.clone()), Box::new(talk.clone()));
     let exit = crate::commands::context::run(env, &printer, cli).unwrap_or_else(|error| {
@@ -251,20 +251,20 @@ fn carry_out(env: &Env, cli: &Cli) -> Ended {
     let telling = |line: &&str| ["warning: ", "error: ", "hint: "].iter().any(|start| line.starts_with(start));
     let (results, talk) = (results.text(), talk.text());
     let lines: Vec<&str> = results.lines().chain(talk.lines().filter(telling)).collect();
-    Ended { exit, said: lines.join("\n") }
+    CommandOutcome { exit, said: lines.join("\n") }
 }
 
 /// A stream that keeps what is written to it.
 #[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<u8>>>);
+struct CapturedOutput(Arc<Mutex<Vec<u8>>>);
 
-impl Kept {
+impl CapturedOutput {
     fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
     }
 }
 
-impl Write for Kept {
+impl Write for CapturedOutput {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
         Ok(bytes.len())

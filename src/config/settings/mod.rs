@@ -3,7 +3,7 @@
 //! Every mistake is one error that names file, line and column, what is wrong, and what is accepted. Nothing here
 //! reads a file or the environment: texts and the files' names come in, those of included files through a [`Reader`].
 
-pub use crate::config::toml::Fault;
+pub use crate::config::toml::SpannedError;
 use chrono::TimeDelta;
 use eg_model::{
     auto_close::SwitchWay,
@@ -85,7 +85,7 @@ pub struct Settings {
     /// `[user]`.
     pub user: User,
     /// `[session]`.
-    pub session: Session,
+    pub session: SessionSettings,
     /// `[detect]`.
     pub detect: Detect,
     /// `[reconcile]`.
@@ -93,7 +93,7 @@ pub struct Settings {
     /// `[notify]`, where there is a command.
     pub notify: Option<Notify>,
     /// `[aws]`.
-    pub aws: Aws,
+    pub aws: AwsSettings,
     /// Every `[[resource]]` with an id, in the file's order; those of included files follow.
     pub resources: Vec<Resource>,
     /// Every `[[resource]]` that names groups by name or tags, in the same order.
@@ -113,7 +113,7 @@ pub struct User {
 
 /// `[session]`: how long sessions last, and how much around an address they open.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Session {
+pub struct SessionSettings {
     /// Without `--duration`. Not written: 8 hours, or `max_duration` where that is shorter.
     pub default_duration: TimeDelta,
     /// The longest a session may last, extensions included; 24 hours by default, 31 days at most.
@@ -122,7 +122,7 @@ pub struct Session {
     pub prefix_lengths: PrefixLengths,
 }
 
-impl Default for Session {
+impl Default for SessionSettings {
     fn default() -> Self {
         Self {
             default_duration: TimeDelta::hours(8),
@@ -212,7 +212,7 @@ pub struct Notify {
 
 /// `[aws]`: what every rule in AWS carries besides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Aws {
+pub struct AwsSettings {
     /// Added to the tags of every rule (tag policies); at most [`MAX_EXTRA_TAGS`].
     pub extra_tags: BTreeMap<String, String>,
     /// What a rule's description says.
@@ -281,19 +281,19 @@ pub struct Resource {
     /// Labels for `--only`.
     pub groups: Vec<String>,
     /// Where its `[[resource]]` stands; `None` where no file says so.
-    pub place: Option<Place>,
+    pub place: Option<SourceLine>,
 }
 
 /// A line of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct SourceLine {
     /// The file.
     pub file: PathBuf,
     /// The line, from 1.
     pub line: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SourceLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file.display(), self.line)
     }
@@ -328,7 +328,7 @@ pub struct Chosen<'a> {
 
 /// One file of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
+pub struct SourceFile {
     /// What it holds.
     pub text: String,
     /// Where it really is: the same for every way to one file.
@@ -337,7 +337,7 @@ pub struct Source {
 
 /// Why a file was not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unread {
+pub struct UnreadFile {
     /// In words.
     pub why: String,
     /// The command that mends it, where there is one.
@@ -345,7 +345,7 @@ pub struct Unread {
 }
 
 /// Reads one file of the configuration.
-pub type Reader<'r> = dyn Fn(&Path) -> Result<Source, Unread> + 'r;
+pub type Reader<'r> = dyn Fn(&Path) -> Result<SourceFile, UnreadFile> + 'r;
 
 /// A mistake in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -423,8 +423,8 @@ impl Settings {
     /// # Errors
     /// As for [`Settings::load`].
     pub fn parse(text: &str, file: &Path) -> Result<Self, SettingsError> {
-        let source = Source { text: text.to_owned(), real: file.to_owned() };
-        Self::load(&source, file, &|_| Err(Unread { why: "files are not read here".to_owned(), mend: None }))
+        let source = SourceFile { text: text.to_owned(), real: file.to_owned() };
+        Self::load(&source, file, &|_| Err(UnreadFile { why: "files are not read here".to_owned(), mend: None }))
     }
 
     /// Reads a configuration and, through `read`, what it includes; `file` is named in errors, and included files are
@@ -434,7 +434,7 @@ impl Settings {
     /// Text that is not TOML, unknown keys, values of the wrong type or out of range, duplicate names, and a
     /// `default_duration` above `max_duration`; a file that cannot be read, or that is included twice; more files or
     /// levels of them than [`MAX_FILES`] and [`MAX_LEVELS`]. The first mistake found is the one reported.
-    pub fn load(source: &Source, file: &Path, read: &Reader<'_>) -> Result<Self, SettingsError> {
+    pub fn load(source: &SourceFile, file: &Path, read: &Reader<'_>) -> Result<Self, SettingsError> {
         crate::config::include::gather(source, file, read)
     }
 
@@ -461,11 +461,11 @@ impl Settings {
     /// The first one that selects nothing.
     pub fn select(&self, only: &[String]) -> Result<Chosen<'_>, UnknownOnly> {
         let all: Vec<(&String, &Vec<String>)> = self.names_and_labels().collect();
-        let known = |one: &Wanted<'_>| all.iter().any(|(name, labels)| one.fits(name, labels));
-        let mut wanted: Vec<Wanted<'_>> = Vec::new();
+        let known = |one: &OnlyPattern<'_>| all.iter().any(|(name, labels)| one.fits(name, labels));
+        let mut wanted: Vec<OnlyPattern<'_>> = Vec::new();
         for value in only {
-            let whole = Wanted::Exactly(value);
-            let parts = || value.split(',').map(str::trim).filter(|part| !part.is_empty()).map(Wanted::new);
+            let whole = OnlyPattern::Exactly(value);
+            let parts = || value.split(',').map(str::trim).filter(|part| !part.is_empty()).map(OnlyPattern::new);
             let ones = if known(&whole) { vec![whole] } else { parts().collect() };
             if let Some(value) = unknown_of(&ones, value, known) {
                 return Err(UnknownOnly { value, known: self.known_to_only() });
@@ -493,12 +493,12 @@ impl Settings {
 }
 
 /// What one part of an `--only` value means.
-enum Wanted<'v> {
+enum OnlyPattern<'v> {
     Exactly(&'v str),
     Like(Pattern),
 }
 
-impl<'v> Wanted<'v> {
+impl<'v> OnlyPattern<'v> {
     fn new(text: &'v str) -> Self {
         let pattern = Pattern::new(text).filter(|_| text.contains(['*', '?']));
         pattern.map_or(Self::Exactly(text), Self::Like)
@@ -521,7 +521,7 @@ impl<'v> Wanted<'v> {
 }
 
 /// The part of a value that selects nothing; the value itself, where it has no parts.
-fn unknown_of(ones: &[Wanted<'_>], value: &str, known: impl Fn(&Wanted<'_>) -> bool) -> Option<String> {
+fn unknown_of(ones: &[OnlyPattern<'_>], value: &str, known: impl Fn(&OnlyPattern<'_>) -> bool) -> Option<String> {
     match ones.iter().find(|one| !known(one)) {
         Some(one) => Some(one.as_str().to_owned()),
         None => ones.is_empty().then(|| value.to_owned()),
@@ -529,19 +529,19 @@ fn unknown_of(ones: &[Wanted<'_>], value: &str, known: impl Fn(&Wanted<'_>) -> b
 }
 
 /// The text as TOML.
-pub fn table(text: &str) -> Result<Spanned<DeTable<'_>>, Fault> {
+pub fn table(text: &str) -> Result<Spanned<DeTable<'_>>, SpannedError> {
     // Editors on some systems start a file with a byte order mark; TOML parsers skip it, and so do positions.
     DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or(text.len(), |span| span.start);
-        Fault::new(at, format!("not TOML: {}", error.message()), "")
+        SpannedError::new(at, format!("not TOML: {}", error.message()), "")
     })
 }
 
-pub fn locate(text: &str, file: &Path, fault: Fault) -> SettingsError {
+pub fn locate(text: &str, file: &Path, fault: SpannedError) -> SettingsError {
     let before = text.get(..fault.at).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    let Fault { message, accepted, mend, .. } = fault;
+    let SpannedError { message, accepted, mend, .. } = fault;
     SettingsError { file: file.to_owned(), line, column, message, accepted, mend }
 }
 

@@ -24,7 +24,7 @@ fn an_empty_file_is_all_defaults() {
     assert_eq!(settings.detect.timeout, Duration::from_secs(3));
     assert!(!settings.detect.use_proxy && settings.reconcile.collect_expired);
     assert_eq!(settings.reconcile.collect_interval, hours(1));
-    assert_eq!(settings.aws, Aws::default());
+    assert_eq!(settings.aws, AwsSettings::default());
 }
 
 #[test]
@@ -74,7 +74,7 @@ ports = ["tcp/5432"]
     let prefix_lengths = PrefixLengths::new(30, 64).unwrap();
     assert_eq!(
         settings.session,
-        Session { default_duration: hours(4), max_duration: Written::new(hours(744), "31d"), prefix_lengths }
+        SessionSettings { default_duration: hours(4), max_duration: Written::new(hours(744), "31d"), prefix_lengths }
     );
     assert_eq!(
         settings.detect.ipv4.iter().map(Url::as_str).collect::<Vec<_>>(),
@@ -84,7 +84,10 @@ ports = ["tcp/5432"]
     assert_eq!((settings.detect.agree, settings.detect.timeout), (3, Duration::from_secs(5)));
     assert_eq!(settings.reconcile, Reconcile { collect_expired: false, collect_interval: TimeDelta::minutes(90) });
     let tags = [("cost centre", ""), ("team", "web")].map(|(k, v)| (k.to_owned(), v.to_owned()));
-    assert_eq!(settings.aws, Aws { extra_tags: tags.into(), description: Description::Session, cloud_expiry: None });
+    assert_eq!(
+        settings.aws,
+        AwsSettings { extra_tags: tags.into(), description: Description::Session, cloud_expiry: None }
+    );
     let [api, db] = settings.resources.as_slice() else { panic!("two resources") };
     assert_eq!(
         api.ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
@@ -442,10 +445,10 @@ fn load(files: &[(&str, &str)]) -> Result<Settings, String> {
     let read = |path: &Path| {
         let name = path.to_string_lossy().replace("./", "");
         let found = files.iter().find(|(known, _)| *known == name);
-        let (_, text) = found.ok_or_else(|| Unread { why: "no such file".to_owned(), mend: None })?;
-        Ok(Source { text: (*text).to_owned(), real: PathBuf::from(name) })
+        let (_, text) = found.ok_or_else(|| UnreadFile { why: "no such file".to_owned(), mend: None })?;
+        Ok(SourceFile { text: (*text).to_owned(), real: PathBuf::from(name) })
     };
-    let main = read(Path::new(files[0].0)).map_err(|error: Unread| error.why)?;
+    let main = read(Path::new(files[0].0)).map_err(|error: UnreadFile| error.why)?;
     Settings::load(&main, Path::new(files[0].0), &read).map_err(|error| error.to_string())
 }
 

@@ -16,7 +16,7 @@ const LONGEST: usize = 200;
 
 /// A holder, as far as the lock's file and the operating system tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Holder {
+pub(crate) struct LockHolder {
     /// What it says of itself: process id, command, since when. Empty where it could not say.
     words: String,
     /// When it last made progress.
@@ -26,7 +26,7 @@ pub(crate) struct Holder {
     pub(crate) state: Option<char>,
 }
 
-impl Holder {
+impl LockHolder {
     /// Of the lock in this file, which others hold.
     pub(super) fn read(file: &File, path: &Path) -> Self {
         let mut bytes = [0; LONGEST];
@@ -115,10 +115,10 @@ fn has_open(pid: u32, path: &Path) -> bool {
 
 /// The holder of the lock, if it has made no progress for too long; for those who only look. The lock itself is tried
 /// only where everything else says that there is such a holder: a trial is a lock for a moment.
-pub(crate) fn stalled_holder(env: &Env, state: &Path) -> Option<Holder> {
+pub(crate) fn stalled_holder(env: &Env, state: &Path) -> Option<LockHolder> {
     let path = lock_path(state, 1);
     let file = open_to_look(&path).ok()?;
-    let holder = Holder::read(&file, &path);
+    let holder = LockHolder::read(&file, &path);
     let held = || matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
     (holder.pid.is_some() && holder.is_stalled(env) && held()).then_some(holder)
 }
@@ -127,9 +127,9 @@ pub(crate) fn stalled_holder(env: &Env, state: &Path) -> Option<Holder> {
 mod tests {
     use super::*;
 
-    fn holder(state: Option<char>) -> Holder {
+    fn holder(state: Option<char>) -> LockHolder {
         let words = "pid 77, eg session start, since 2026-02-27 10:00:00 UTC".to_owned();
-        Holder { words, progress: DateTime::from_timestamp(1_772_186_520, 0), pid: Some(77), state }
+        LockHolder { words, progress: DateTime::from_timestamp(1_772_186_520, 0), pid: Some(77), state }
     }
 
     #[test]
@@ -161,7 +161,7 @@ mod tests {
         let path = dir.path().join("state.db.lock");
         let read = |words: &str| {
             std::fs::write(&path, words).unwrap();
-            Holder::read(&File::open(&path).unwrap(), &path)
+            LockHolder::read(&File::open(&path).unwrap(), &path)
         };
         let here = format!("pid {}, eg reconcile, since then", std::process::id());
         assert_eq!((read(&here).pid, read(&here).text()), (Some(std::process::id()), here));

@@ -17,7 +17,7 @@ pub mod holder;
 pub mod progress;
 pub mod watchdog;
 
-pub(crate) use crate::host::lock::holder::{Holder, stalled_holder};
+pub(crate) use crate::host::lock::holder::{LockHolder, stalled_holder};
 pub use crate::host::lock::progress::Progress;
 
 use crate::host::lock::watchdog::Watchdog;
@@ -50,7 +50,7 @@ const WAKING: Duration = Duration::from_secs(15);
 const GENERATIONS: u32 = 9;
 
 /// A pass that asks for the lock.
-pub(crate) struct Asked<'a> {
+pub(crate) struct LockRequest<'a> {
     pub(crate) env: &'a Env,
     pub(crate) state: &'a Path,
     /// What the holder is called while it holds the lock.
@@ -124,13 +124,13 @@ fn failed(path: &Path, error: &std::io::Error) -> CommandError {
 /// # Errors
 /// The lock was not had in time ([`Kind::Locked`]), a signal ended the wait, or its file cannot be used.
 pub(crate) async fn acquire(
-    asked: &Asked<'_>,
+    asked: &LockRequest<'_>,
     interrupt: &Interrupt,
     say: impl Fn(&str),
 ) -> Result<PassLock, CommandError> {
     let started = Instant::now();
     let mut said = false;
-    let mut watched = Watched::new(started);
+    let mut watched = StalledHolders::new(started);
     loop {
         let busy = match try_generations(asked, &mut watched)? {
             Tried::Had(lock) => return Ok(lock),
@@ -157,7 +157,7 @@ pub(crate) async fn acquire(
     }
 }
 
-fn not_in_time(env: &Env, busy: &Holder) -> CommandError {
+fn not_in_time(env: &Env, busy: &LockHolder) -> CommandError {
     if !busy.is_stalled(env) {
         let message = format!("another eg is at work ({}) and did not finish in time", busy.text());
         return CommandError::new(Kind::Locked, message);
@@ -167,18 +167,18 @@ fn not_in_time(env: &Env, busy: &Holder) -> CommandError {
 }
 
 /// Holders that looked stalled, each with when it was first seen so.
-struct Watched {
+struct StalledHolders {
     begun: Instant,
-    seen: Vec<(Holder, Instant)>,
+    seen: Vec<(LockHolder, Instant)>,
 }
 
-impl Watched {
+impl StalledHolders {
     fn new(begun: Instant) -> Self {
         Self { begun, seen: Vec::new() }
     }
 
     /// Whether a holder has looked stalled for long enough, without any sign of life since it was first seen so.
-    fn is_stalled(&mut self, holder: &Holder) -> bool {
+    fn is_stalled(&mut self, holder: &LockHolder) -> bool {
         if let Some((_, since)) = self.seen.iter().find(|(known, _)| holder.is_still(known)) {
             return since.elapsed() >= looked_at_for(holder);
         }
@@ -187,26 +187,26 @@ impl Watched {
     }
 
     /// How long to wait in all, so that a holder that looks stalled is looked at for long enough; nothing for any other.
-    fn undecided_for(&self, holder: &Holder) -> Duration {
+    fn undecided_for(&self, holder: &LockHolder) -> Duration {
         let seen = self.seen.iter().find(|(known, _)| holder.is_still(known));
         let until =
-            |(_, since): &(Holder, Instant)| since.duration_since(self.begun) + looked_at_for(holder) + SAY_AFTER;
+            |(_, since): &(LockHolder, Instant)| since.duration_since(self.begun) + looked_at_for(holder) + SAY_AFTER;
         seen.map(until).unwrap_or_default()
     }
 }
 
 /// How long a holder has to look stalled before it counts as that.
-fn looked_at_for(holder: &Holder) -> Duration {
+fn looked_at_for(holder: &LockHolder) -> Duration {
     if holder.is_stopped() { SAY_AFTER } else { WAKING }
 }
 
 enum Tried {
     Had(PassLock),
-    Busy(Holder),
+    Busy(LockHolder),
 }
 
 /// Tries the lock, and past a stalled holder the next one.
-fn try_generations(asked: &Asked<'_>, watched: &mut Watched) -> Result<Tried, CommandError> {
+fn try_generations(asked: &LockRequest<'_>, watched: &mut StalledHolders) -> Result<Tried, CommandError> {
     let mut passed = Vec::new();
     for generation in 1..=GENERATIONS {
         let path = lock_path(asked.state, generation);
@@ -223,17 +223,17 @@ fn try_generations(asked: &Asked<'_>, watched: &mut Watched) -> Result<Tried, Co
             }
             Err(TryLockError::Error(error)) => return Err(failed(&path, &error)),
         }
-        let holder = Holder::read(&file, &path);
+        let holder = LockHolder::read(&file, &path);
         let stalled = holder.is_stalled(asked.env) && watched.is_stalled(&holder);
         if !(asked.closes && stalled) || generation == GENERATIONS {
             return Ok(Tried::Busy(holder));
         }
         passed.push(holder);
     }
-    Ok(Tried::Busy(Holder::default()))
+    Ok(Tried::Busy(LockHolder::default()))
 }
 
-fn hold(asked: &Asked<'_>, mut file: File, path: &Path, passed: Vec<Holder>) -> PassLock {
+fn hold(asked: &LockRequest<'_>, mut file: File, path: &Path, passed: Vec<LockHolder>) -> PassLock {
     // The lock is the operating system's; who holds it is only for people, and a full disk must not keep a rule open.
     if let Err(error) = sign(&mut file, asked.env, asked.command) {
         tracing::warn!("{} cannot say who holds it: {error}", path.display());
@@ -244,7 +244,7 @@ fn hold(asked: &Asked<'_>, mut file: File, path: &Path, passed: Vec<Holder>) -> 
 
 /// Closing does not wait for a lock that cannot be had: not on a full disk or a read-only file system, where nothing can
 /// be recorded anyway, and not where something stands in the place of its file.
-fn without_a_lock(asked: &Asked<'_>, path: &Path, error: &std::io::Error, passed: Vec<Holder>) -> PassLock {
+fn without_a_lock(asked: &LockRequest<'_>, path: &Path, error: &std::io::Error, passed: Vec<LockHolder>) -> PassLock {
     let mut warnings: Vec<LockWarning> = passed.iter().map(going_past).collect();
     use ErrorKind::{FileTooLarge, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     // Those are told by the record, which lies in the same directory.
@@ -255,7 +255,7 @@ fn without_a_lock(asked: &Asked<'_>, path: &Path, error: &std::io::Error, passed
     locked(asked, None, warnings, true)
 }
 
-fn locked(asked: &Asked<'_>, file: Option<File>, warnings: Vec<LockWarning>, closes_only: bool) -> PassLock {
+fn locked(asked: &LockRequest<'_>, file: Option<File>, warnings: Vec<LockWarning>, closes_only: bool) -> PassLock {
     let progress = asked.env.progress.clone();
     progress.attach(file, asked.env.clock());
     let watchdog = Watchdog::start(progress.clone(), asked.env.stall_limit, asked.command, asked.json);
@@ -263,7 +263,7 @@ fn locked(asked: &Asked<'_>, file: Option<File>, warnings: Vec<LockWarning>, clo
     PassLock { progress, warnings, closes_only, _watchdog: watchdog }
 }
 
-fn going_past(holder: &Holder) -> LockWarning {
+fn going_past(holder: &LockHolder) -> LockWarning {
     let message =
         format!("another eg ({}) {}; closing goes on past it, what opens waits for it", holder.text(), holder.how());
     LockWarning { message, hints: holder.remedy() }

@@ -16,16 +16,16 @@ const BETWEEN: Duration = Duration::from_secs(1);
 
 /// How far this process has come; one for all copies.
 #[derive(Clone, Default)]
-pub struct Progress(Arc<Shared>);
+pub struct Progress(Arc<ProgressState>);
 
 #[derive(Default)]
-struct Shared {
+struct ProgressState {
     steps: AtomicU64,
-    told: Mutex<Option<Told>>,
+    told: Mutex<Option<ProgressFile>>,
 }
 
 /// Where others hear of it: the time of modification of the lock's file takes no room on a full disk.
-struct Told {
+struct ProgressFile {
     file: File,
     clock: Clock,
     last: Option<Instant>,
@@ -47,7 +47,8 @@ impl Progress {
 
     /// From now on others hear of it through the lock's file, if there is one.
     pub(super) fn attach(&self, file: Option<File>, clock: Clock) {
-        *self.0.told.lock().unwrap_or_else(PoisonError::into_inner) = file.map(|file| Told { file, clock, last: None });
+        *self.0.told.lock().unwrap_or_else(PoisonError::into_inner) =
+            file.map(|file| ProgressFile { file, clock, last: None });
         self.note();
     }
 
@@ -57,7 +58,7 @@ impl Progress {
     }
 }
 
-impl Told {
+impl ProgressFile {
     fn tell(&mut self) {
         if self.last.is_some_and(|last| last.elapsed() < BETWEEN) {
             return;

@@ -1,10 +1,10 @@
-//! Opening: authorize, and what its answers mean.
+//! AuthorizeStep: authorize, and what its answers mean.
 
 use crate::error::CommandError;
 use crate::reconcile::apply::ledger::DAMAGED;
-use crate::reconcile::apply::round::{Flow, Opening, TargetRun};
+use crate::reconcile::apply::round::{AuthorizeStep, StepFlow, TargetRun};
 use crate::reconcile::retry::Retry;
-use crate::reconcile::{allowed, driver::Loaded, report::StepOutcome};
+use crate::reconcile::{allowed, driver::LoadedRecord, report::StepOutcome};
 use chrono::TimeDelta;
 use eg_model::auto_close::SwitchSeen;
 use eg_model::failure::{Failure, FailureClass, Purpose, Reaction};
@@ -22,20 +22,20 @@ impl TargetRun<'_> {
     pub(super) async fn authorize(
         &mut self,
         firewall: &Arc<dyn Firewall>,
-        call: &Opening<'_>,
+        call: &AuthorizeStep<'_>,
         closes: bool,
-        loaded: &Loaded,
-    ) -> Result<Flow, CommandError> {
+        loaded: &LoadedRecord,
+    ) -> Result<StepFlow, CommandError> {
         let now = self.now();
         let mut leases = Vec::new();
         for permission in call.permissions {
             match self.claim(permission, now)? {
                 Some(lease) => leases.push(lease),
-                None if !self.unreadable.contains(permission) => return Ok(Flow::Replan),
+                None if !self.unreadable.contains(permission) => return Ok(StepFlow::Replan),
                 None if call.permissions.len() > 1 => return self.one_by_one(firewall, call, loaded).await,
                 None => {
                     self.steps.push(self.report(call.step, StepOutcome::Skipped, Some(DAMAGED.to_owned())));
-                    return Ok(Flow::Next);
+                    return Ok(StepFlow::Next);
                 }
             }
         }
@@ -44,22 +44,22 @@ impl TargetRun<'_> {
                 return self.one_by_one(firewall, call, loaded).await;
             }
             self.refuse(&leases, &failure, Retry::Opening, call.step)?;
-            return Ok(Flow::Next);
+            return Ok(StepFlow::Next);
         }
         if let Some(failure) = self.forbidden(firewall, call).await {
             self.refuse(&leases, &failure, Retry::Opening, call.step)?;
-            return Ok(Flow::Next);
+            return Ok(StepFlow::Next);
         }
         // What an old reading does not show may be there, edited by hand: the new id would push the old one, the only
         // proof that it is ours, out of the ledger.
         if !self.look.is_fresh(self.now()) {
-            return Ok(Flow::Refresh);
+            return Ok(StepFlow::Refresh);
         }
         // The questions before may have taken their time, and the settle window counts from the call.
         let sent = self.now();
         let intents: Vec<Lease> = leases.iter().map(|lease| self.intent(lease, Attempt::Opening, sent)).collect();
         if !self.intend(&leases, &intents, Some(call.session), call.step)? {
-            return Ok(Flow::Replan);
+            return Ok(StepFlow::Replan);
         }
         let answer = firewall.authorize(&self.authorize_call(call)).await;
         match answer {
@@ -68,7 +68,7 @@ impl TargetRun<'_> {
         }
     }
 
-    pub(super) fn authorize_call(&self, call: &Opening<'_>) -> Authorize {
+    pub(super) fn authorize_call(&self, call: &AuthorizeStep<'_>) -> Authorize {
         let store = self.driver.store.borrow();
         let mut tags = self.driver.policy.extra_tags.clone();
         tags.extend(tags_for(&self.key.id, call.permissions, call.session, store.installation(), call.until));
@@ -83,7 +83,7 @@ impl TargetRun<'_> {
 
     /// For people in the console, and for other installations, which believe tags only where it bears them out. The
     /// provider cuts it and replaces what it does not accept.
-    pub(super) fn description(&self, call: &Opening<'_>) -> String {
+    pub(super) fn description(&self, call: &AuthorizeStep<'_>) -> String {
         let env = self.driver.env;
         let person = self.driver.policy.name_person.then(|| format!("{}@{}", env.user, env.host));
         description(person.as_deref(), call.session, call.reason)
@@ -91,10 +91,10 @@ impl TargetRun<'_> {
 
     pub(super) fn authorized(
         &mut self,
-        call: &Opening<'_>,
+        call: &AuthorizeStep<'_>,
         intents: &[Lease],
         answer: Answered<Vec<ObservedRule>>,
-    ) -> Result<Flow, CommandError> {
+    ) -> Result<StepFlow, CommandError> {
         let mut unnamed = false;
         for lease in intents {
             let Some(rule) = answer.value.iter().find(|rule| rule.permission == lease.permission) else {
@@ -112,18 +112,18 @@ impl TargetRun<'_> {
         self.switches.extend(answer.value.iter().map(|rule| (rule.id.clone(), SwitchSeen::Absent)));
         self.lay_over(Effect::Added(answer.value));
         self.steps.push(self.report(call.step, StepOutcome::Done, None));
-        Ok(if unnamed { Flow::Reobserve } else { Flow::Next })
+        Ok(if unnamed { StepFlow::Reobserve } else { StepFlow::Next })
     }
 
     pub(super) async fn not_authorized(
         &mut self,
         firewall: &Arc<dyn Firewall>,
-        call: &Opening<'_>,
+        call: &AuthorizeStep<'_>,
         intents: &[Lease],
         failure: Failure,
         closes: bool,
-        loaded: &Loaded,
-    ) -> Result<Flow, CommandError> {
+        loaded: &LoadedRecord,
+    ) -> Result<StepFlow, CommandError> {
         let failure = failure.of(Purpose::Open);
         let class = failure.class;
         if class.outcome_unknown() {
@@ -133,7 +133,7 @@ impl TargetRun<'_> {
         if class == FailureClass::Limit && closes && !self.quota_freed {
             self.quota_freed = true;
             self.soft_refuse(intents, &failure)?;
-            return Ok(Flow::Next);
+            return Ok(StepFlow::Next);
         }
         if class.splits_batch() && call.permissions.len() > 1 {
             self.soft_refuse(intents, &failure)?;
@@ -142,7 +142,7 @@ impl TargetRun<'_> {
         match class.reaction() {
             Reaction::RetryNow => {
                 self.soft_refuse(intents, &failure)?;
-                Ok(Flow::Throttled)
+                Ok(StepFlow::Throttled)
             }
             Reaction::Reobserve => {
                 // "Exists already": proof for a rule whose id we hold; else the next reading must show whose it is.
@@ -152,19 +152,19 @@ impl TargetRun<'_> {
                     for lease in intents {
                         self.refuse_until(lease, &failure, TimeDelta::minutes(1))?;
                     }
-                    return Ok(Flow::Next);
+                    return Ok(StepFlow::Next);
                 }
                 self.soft_refuse(intents, &failure)?;
                 self.watching.extend(call.permissions.iter().copied());
-                Ok(Flow::Reobserve)
+                Ok(StepFlow::Reobserve)
             }
             Reaction::RetryLater => {
                 self.refuse(intents, &failure, Retry::Opening, call.step)?;
-                Ok(Flow::Next)
+                Ok(StepFlow::Next)
             }
             Reaction::Stop => {
                 self.refuse(intents, &failure, Retry::Opening, call.step)?;
-                Ok(Flow::Rest)
+                Ok(StepFlow::Rest)
             }
         }
     }
@@ -172,17 +172,18 @@ impl TargetRun<'_> {
     pub(super) async fn one_by_one(
         &mut self,
         firewall: &Arc<dyn Firewall>,
-        call: &Opening<'_>,
-        loaded: &Loaded,
-    ) -> Result<Flow, CommandError> {
-        let mut worst = Flow::Next;
+        call: &AuthorizeStep<'_>,
+        loaded: &LoadedRecord,
+    ) -> Result<StepFlow, CommandError> {
+        let mut worst = StepFlow::Next;
         for permission in call.permissions {
             let (session, until, reason) = (call.session, call.until, call.reason);
             let step = Step::Authorize { session, until, permissions: vec![*permission] };
-            let one = Opening { session, until, reason, permissions: std::slice::from_ref(permission), step: &step };
+            let one =
+                AuthorizeStep { session, until, reason, permissions: std::slice::from_ref(permission), step: &step };
             let flow = Box::pin(self.authorize(firewall, &one, false, loaded)).await?;
             worst = worst.max(flow);
-            if matches!(flow, Flow::Throttled | Flow::Rest) || self.halted() {
+            if matches!(flow, StepFlow::Throttled | StepFlow::Rest) || self.halted() {
                 break;
             }
         }
@@ -190,13 +191,18 @@ impl TargetRun<'_> {
     }
 
     /// Why the machine's policy does not let this be opened.
-    pub(super) fn barred(&self, session: SessionId, permissions: &[Permission], loaded: &Loaded) -> Option<Failure> {
+    pub(super) fn barred(
+        &self,
+        session: SessionId,
+        permissions: &[Permission],
+        loaded: &LoadedRecord,
+    ) -> Option<Failure> {
         let session = loaded.sessions.iter().find(|known| known.id == session);
         allowed::barred(&self.driver.policy.site, session, &self.key, permissions)
     }
 
     /// Before the first grant on a target that this installation has never closed a rule on: may we also close?
-    pub(super) async fn forbidden(&self, firewall: &Arc<dyn Firewall>, call: &Opening<'_>) -> Option<Failure> {
+    pub(super) async fn forbidden(&self, firewall: &Arc<dyn Firewall>, call: &AuthorizeStep<'_>) -> Option<Failure> {
         let permission = call.permissions.first()?;
         // A record that cannot be read is met by the next step.
         if self.driver.has_closed(&self.key).ok()? {

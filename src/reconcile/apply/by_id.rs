@@ -3,10 +3,10 @@
 use crate::error::CommandError;
 use crate::reconcile::apply::ledger::{DAMAGED, UNWRITTEN};
 use crate::reconcile::apply::release::leave;
-use crate::reconcile::apply::round::{Flow, Leased, TargetRun, unrecorded};
+use crate::reconcile::apply::round::{Leased, StepFlow, TargetRun, unrecorded};
 use crate::reconcile::retry::Retry;
 use crate::reconcile::{
-    driver::{Loaded, OVERWRITTEN},
+    driver::{LoadedRecord, OVERWRITTEN},
     report::StepOutcome,
 };
 use eg_model::SETTLE_WINDOW;
@@ -27,12 +27,12 @@ impl TargetRun<'_> {
         &mut self,
         firewall: &Arc<dyn Firewall>,
         step: &Step,
-        loaded: &Loaded,
-    ) -> Result<Flow, CommandError> {
+        loaded: &LoadedRecord,
+    ) -> Result<StepFlow, CommandError> {
         let now = self.now();
         if !self.is_recent(step) {
             self.too_old.extend(self.old_rules(step));
-            return Ok(Flow::Refresh);
+            return Ok(StepFlow::Refresh);
         }
         let leased = self.leased(step)?;
         if step.opens() && leased.iter().any(|(rule, _)| self.unreadable.contains(rule.permission())) {
@@ -40,14 +40,14 @@ impl TargetRun<'_> {
                 return self.rules_one_by_one(firewall, step, loaded).await;
             }
             self.steps.push(self.report(step, StepOutcome::Skipped, Some(DAMAGED.to_owned())));
-            return Ok(Flow::Next);
+            return Ok(StepFlow::Next);
         }
         if let Step::Join { rule, session, .. } = step
             && let Some(failure) = self.barred(*session, &[*rule.permission()], loaded)
         {
             let leases: Vec<Lease> = leased.into_iter().map(|(_, lease)| lease).collect();
             self.refuse(&leases, &failure, Retry::Opening, step)?;
-            return Ok(Flow::Next);
+            return Ok(StepFlow::Next);
         }
         if matches!(step, Step::Revoke { .. }) {
             self.expect_switches(&leased, loaded);
@@ -60,7 +60,7 @@ impl TargetRun<'_> {
             _ => None,
         };
         if !self.intend(&before, &intents, session, step)? {
-            return Ok(Flow::Replan);
+            return Ok(StepFlow::Replan);
         }
         let intended: Leased<'_> = leased.iter().map(|(rule, _)| *rule).zip(intents.iter().cloned()).collect();
         match self.send(firewall, step).await {
@@ -129,8 +129,8 @@ impl TargetRun<'_> {
         step: &Step,
         intended: &Leased<'_>,
         answer: &Answered<BTreeSet<RuleId>>,
-        loaded: &Loaded,
-    ) -> Result<Flow, CommandError> {
+        loaded: &LoadedRecord,
+    ) -> Result<StepFlow, CommandError> {
         let request = answer.request_id.as_deref();
         let installation = self.driver.store.borrow().installation().clone();
         for (rule, lease) in intended {
@@ -185,7 +185,7 @@ impl TargetRun<'_> {
         }
         self.steps.push(self.report(step, StepOutcome::Done, None));
         let unseen = matches!(step, Step::Join { .. }) || !self.confirming.is_empty();
-        Ok(if unseen { Flow::Reobserve } else { Flow::Replan })
+        Ok(if unseen { StepFlow::Reobserve } else { StepFlow::Replan })
     }
 
     /// Something else had put another time into our tag on a rule. Again and again means that a copy of this record is in
@@ -251,7 +251,7 @@ impl TargetRun<'_> {
         lease: &Lease,
         rule: &OwnedRule,
         request: Option<&str>,
-        loaded: &Loaded,
+        loaded: &LoadedRecord,
     ) -> Result<(), CommandError> {
         let now = self.now();
         let wanted = loaded.wants.get(&self.key).is_some_and(|wants| wants.contains_key(&lease.permission));
@@ -281,8 +281,8 @@ impl TargetRun<'_> {
         before: &[Lease],
         intended: &Leased<'_>,
         failure: Failure,
-        loaded: &Loaded,
-    ) -> Result<Flow, CommandError> {
+        loaded: &LoadedRecord,
+    ) -> Result<StepFlow, CommandError> {
         let intents: Vec<Lease> = intended.iter().map(|(_, lease)| lease.clone()).collect();
         let failure = failure.of(if step.opens() { Purpose::Tag } else { Purpose::Close });
         let class = failure.class;
@@ -300,7 +300,7 @@ impl TargetRun<'_> {
             self.record_revoked(lease, rule, failure.request_id.as_deref(), loaded)?;
             self.lay_over(Effect::Removed(rule.id().clone()));
             self.steps.push(self.report(step, StepOutcome::Done, None));
-            return Ok(Flow::Next);
+            return Ok(StepFlow::Next);
         }
         let retry = if step.opens() { Retry::Opening } else { Retry::Closing };
         if let Step::Collect { rules } = step {
@@ -309,12 +309,12 @@ impl TargetRun<'_> {
         // These credentials may read but not close; others on record for the same target may.
         if !step.opens() && matches!(class, FailureClass::Denied | FailureClass::Credentials) && self.next_way() {
             self.soft_refuse(&intents, &failure)?;
-            return Ok(Flow::Refresh);
+            return Ok(StepFlow::Refresh);
         }
         match class.reaction() {
             Reaction::RetryNow => {
                 self.soft_refuse(&intents, &failure)?;
-                Ok(Flow::Throttled)
+                Ok(StepFlow::Throttled)
             }
             Reaction::Reobserve => {
                 // "Not found" is neither success nor failure. Only a join's attempt has to be taken back.
@@ -322,15 +322,15 @@ impl TargetRun<'_> {
                     self.soft_refuse(&intents, &failure)?;
                 }
                 self.watching.extend(intents.iter().map(|lease| lease.permission));
-                Ok(Flow::Reobserve)
+                Ok(StepFlow::Reobserve)
             }
             Reaction::RetryLater => {
                 self.refuse(&intents, &failure, retry, step)?;
-                Ok(Flow::Next)
+                Ok(StepFlow::Next)
             }
             Reaction::Stop => {
                 self.refuse(&intents, &failure, retry, step)?;
-                Ok(Flow::Rest)
+                Ok(StepFlow::Rest)
             }
         }
     }
@@ -339,9 +339,9 @@ impl TargetRun<'_> {
         &mut self,
         firewall: &Arc<dyn Firewall>,
         step: &Step,
-        loaded: &Loaded,
-    ) -> Result<Flow, CommandError> {
-        let mut worst = Flow::Next;
+        loaded: &LoadedRecord,
+    ) -> Result<StepFlow, CommandError> {
+        let mut worst = StepFlow::Next;
         for rule in step.rules() {
             let rules = vec![rule.clone()];
             let one = match step {
@@ -352,7 +352,7 @@ impl TargetRun<'_> {
             };
             let flow = Box::pin(self.change(firewall, &one, loaded)).await?;
             worst = worst.max(flow);
-            if matches!(flow, Flow::Throttled | Flow::Rest) || self.halted() {
+            if matches!(flow, StepFlow::Throttled | StepFlow::Rest) || self.halted() {
                 break;
             }
         }

@@ -2,12 +2,12 @@
 
 use crate::error::CommandError;
 use crate::reconcile::apply::ledger::DAMAGED;
-use crate::reconcile::apply::round::{Flow, Impatient, Leased, TargetRun};
-use crate::reconcile::lane::Service;
+use crate::reconcile::apply::round::{Impatient, Leased, StepFlow, TargetRun};
+use crate::reconcile::lane::CalledService;
 use crate::reconcile::retry;
 use crate::reconcile::retry::Retry;
 use crate::reconcile::{
-    driver::Loaded,
+    driver::LoadedRecord,
     report::{StepOutcome, StepReport},
 };
 use chrono::TimeDelta;
@@ -30,7 +30,7 @@ impl TargetRun<'_> {
     /// Which role is of the target's account. The provider is asked only where the record does not know the account, and
     /// something is to stay open, or was just left to others, whose time its switch is to say then: what is closed needs no
     /// role.
-    pub(super) async fn find_switch_way(&mut self, loaded: &Loaded) {
+    pub(super) async fn find_switch_way(&mut self, loaded: &LoadedRecord) {
         if std::mem::replace(&mut self.way_looked_for, true) {
             return;
         }
@@ -66,10 +66,10 @@ impl TargetRun<'_> {
 
     /// Reads what the plan cannot do without. What keeps one from being read would keep the next one: after the first
     /// failure nothing more is asked.
-    pub(super) async fn see_switches(&mut self, loaded: &Loaded) {
+    pub(super) async fn see_switches(&mut self, loaded: &LoadedRecord) {
         let unread = self.plan(loaded, Impatient::default()).unread;
         let Some(firewall) = self.look.firewall.clone().filter(|_| !unread.is_empty()) else { return };
-        self.take_turn(Service::Scheduler).await;
+        self.take_turn(CalledService::Scheduler).await;
         let (group, firewall, lane) = (self.key.id.as_str(), firewall.as_ref(), self.lane);
         let failed = &RefCell::new(None::<Failure>);
         let reads = unread.into_iter().map(|(rule, way)| async move {
@@ -95,8 +95,8 @@ impl TargetRun<'_> {
         &mut self,
         firewall: &Arc<dyn Firewall>,
         step: &Step,
-        loaded: &Loaded,
-    ) -> Result<Flow, CommandError> {
+        loaded: &LoadedRecord,
+    ) -> Result<StepFlow, CommandError> {
         match step {
             Step::SetSwitch { rule, at, way } => {
                 let known = known(loaded, rule.id());
@@ -107,9 +107,9 @@ impl TargetRun<'_> {
             }
             Step::DropSwitch { rule, way, .. } => match known(loaded, rule) {
                 Some(known) => self.drop_switch(firewall, step, known, way).await,
-                None => Ok(Flow::Next),
+                None => Ok(StepFlow::Next),
             },
-            _ => Ok(Flow::Next),
+            _ => Ok(StepFlow::Next),
         }
     }
 
@@ -121,7 +121,7 @@ impl TargetRun<'_> {
         rule: &OwnedRule,
         intended: Switch,
         before: Option<u64>,
-    ) -> Result<Flow, CommandError> {
+    ) -> Result<StepFlow, CommandError> {
         let intended = Switch { reach: self.look.reach.clone(), ..intended };
         let event = self.switch_event(EventKind::Intent, step.action(), &intended);
         let written = self.driver.store.borrow_mut().write_switch(&intended, before, Some(&event));
@@ -131,8 +131,8 @@ impl TargetRun<'_> {
         }
         match self.unless_unwritable(written)? {
             Some(Written::Done) => {}
-            Some(Written::Raced | Written::NoLongerWanted) => return Ok(Flow::Replan),
-            None => return Ok(Flow::Next),
+            Some(Written::Raced | Written::NoLongerWanted) => return Ok(StepFlow::Replan),
+            None => return Ok(StepFlow::Next),
         }
         self.switch_refusal = self.switch_refusal.take().or_else(|| self.lane.silence());
         if let Some(failure) = self.switch_refusal.clone() {
@@ -156,7 +156,7 @@ impl TargetRun<'_> {
                 self.record_switch(&intended.set(intended.at), intended.version, &event)?;
                 self.switches.insert(rule.id().clone(), SwitchSeen::Set(intended.at));
                 self.steps.push(self.report(step, StepOutcome::Done, None));
-                Ok(Flow::Next)
+                Ok(StepFlow::Next)
             }
             Err(failure) => {
                 if switches_rest(failure.class, unreadable) || self.lane.silence().is_some() {
@@ -168,17 +168,19 @@ impl TargetRun<'_> {
     }
 
     /// The rule is open and usable all the same; the grant and the exit status say what it lacks.
-    fn switch_not_set(&mut self, step: &Step, intended: &Switch, failure: Failure) -> Result<Flow, CommandError> {
+    fn switch_not_set(&mut self, step: &Step, intended: &Switch, failure: Failure) -> Result<StepFlow, CommandError> {
         let class = failure.class;
         let flow = match class.reaction() {
-            Reaction::RetryNow => Flow::Throttled,
+            Reaction::RetryNow => StepFlow::Throttled,
             // What could not be read before is not read now either.
-            Reaction::Reobserve if self.switch_refusal.is_none() => Flow::Reobserve,
-            Reaction::Reobserve => Flow::Next,
-            Reaction::RetryLater | Reaction::Stop => Flow::Next,
+            Reaction::Reobserve if self.switch_refusal.is_none() => StepFlow::Reobserve,
+            Reaction::Reobserve => StepFlow::Next,
+            Reaction::RetryLater | Reaction::Stop => StepFlow::Next,
         };
         let wait = match flow {
-            Flow::Next => retry::delay(Retry::Closing, intended.refusals.saturating_add(1), self.driver.env.random()),
+            StepFlow::Next => {
+                retry::delay(Retry::Closing, intended.refusals.saturating_add(1), self.driver.env.random())
+            }
             _ => std::time::Duration::ZERO,
         };
         self.refuse_switch(intended, &failure, wait)?;
@@ -195,7 +197,7 @@ impl TargetRun<'_> {
         step: &Step,
         known: &Switch,
         way: &SwitchWay,
-    ) -> Result<Flow, CommandError> {
+    ) -> Result<StepFlow, CommandError> {
         let dropped = match self.drop_refusal.clone().or_else(|| self.lane.silence()) {
             Some(failure) => Err(failure),
             None => {
@@ -227,13 +229,13 @@ impl TargetRun<'_> {
                 tracing::info!("{}: a switch that closes nothing any more stays behind: {failure}", self.key);
             }
         }
-        Ok(Flow::Next)
+        Ok(StepFlow::Next)
     }
 
     /// A rule that another installation has opened may have a switch that the record does not know: it was joined, and the
     /// command died before it looked at that; and whoever set it has left the rule to us since. Before such a rule is
     /// closed, its switch goes on record, to be taken away once the rule is gone.
-    pub(super) fn expect_switches(&self, leased: &Leased<'_>, loaded: &Loaded) {
+    pub(super) fn expect_switches(&self, leased: &Leased<'_>, loaded: &LoadedRecord) {
         let configured = || self.driver.policy.cloud_expiry.as_ref()?.way(self.look.reach.account.as_ref()?);
         let Some(way) = self.switch_way.clone().or_else(configured) else { return };
         let unknown = leased.iter().filter(|(rule, lease)| lease.shared && known(loaded, rule.id()).is_none());
@@ -249,7 +251,7 @@ impl TargetRun<'_> {
     }
 
     /// What a reading teaches about switches.
-    pub(super) fn learn_switch(&mut self, step: &LedgerStep, loaded: &Loaded) -> Result<(), CommandError> {
+    pub(super) fn learn_switch(&mut self, step: &LedgerStep, loaded: &LoadedRecord) -> Result<(), CommandError> {
         match step {
             LedgerStep::KnowSwitch { rule, permission, at, way } => {
                 self.know_switch(loaded, rule, permission, way, *at)
@@ -264,7 +266,7 @@ impl TargetRun<'_> {
 
     fn know_switch(
         &mut self,
-        loaded: &Loaded,
+        loaded: &LoadedRecord,
         rule: &RuleId,
         permission: &Permission,
         way: &SwitchWay,
@@ -306,7 +308,7 @@ impl TargetRun<'_> {
     }
 }
 
-fn known<'l>(loaded: &'l Loaded, rule: &RuleId) -> Option<&'l Switch> {
+fn known<'l>(loaded: &'l LoadedRecord, rule: &RuleId) -> Option<&'l Switch> {
     loaded.switches.iter().find(|switch| switch.rule == *rule)
 }
 

@@ -1,12 +1,12 @@
 //! Intents before calls, outcomes after them, and what a reading teaches.
 
 use crate::error::CommandError;
-use crate::reconcile::apply::round::{Flow, TargetRun, unrecorded};
+use crate::reconcile::apply::round::{StepFlow, TargetRun, unrecorded};
 use crate::reconcile::observe::fresh;
 use crate::reconcile::retry;
 use crate::reconcile::retry::Retry;
 use crate::reconcile::{
-    driver::Loaded,
+    driver::LoadedRecord,
     report::{StepOutcome, StepReport},
 };
 use chrono::TimeDelta;
@@ -31,7 +31,7 @@ pub(super) fn is_unwritten(lease: &Lease) -> bool {
 
 impl TargetRun<'_> {
     /// Ledger steps: what the reading teaches. Whether it taught anything.
-    pub(super) fn learn(&mut self, plan: &TargetPlan, loaded: &Loaded) -> Result<bool, CommandError> {
+    pub(super) fn learn(&mut self, plan: &TargetPlan, loaded: &LoadedRecord) -> Result<bool, CommandError> {
         let confirmed: Vec<_> = match &self.look.observation {
             Observation::Complete(reading) => {
                 let gone = |id: &&RuleId| !reading.rules.iter().any(|rule| rule.id == **id);
@@ -51,7 +51,7 @@ impl TargetRun<'_> {
         Ok(learnt)
     }
 
-    fn learn_step(&mut self, step: &LedgerStep, loaded: &Loaded) -> Result<(), CommandError> {
+    fn learn_step(&mut self, step: &LedgerStep, loaded: &LoadedRecord) -> Result<(), CommandError> {
         let now = self.now();
         match step {
             LedgerStep::Adopt { permission, rule, until } => {
@@ -240,7 +240,7 @@ impl TargetRun<'_> {
         intents: &[Lease],
         failure: &Failure,
         step: &Step,
-    ) -> Result<Flow, CommandError> {
+    ) -> Result<StepFlow, CommandError> {
         let now = self.now();
         let retry = if step.opens() { Retry::Opening } else { Retry::Closing };
         for lease in intents {
@@ -253,7 +253,7 @@ impl TargetRun<'_> {
         // What is not known by the end of the pass shows in the last plan.
         let report = self.report(step, StepOutcome::Unknown, Some(failure.to_string()));
         self.steps.push(StepReport { advice: Some(failure.class.advice()), ..report });
-        Ok(Flow::Reobserve)
+        Ok(StepFlow::Reobserve)
     }
 
     pub(super) fn report(&self, step: &Step, outcome: StepOutcome, error: Option<String>) -> StepReport {

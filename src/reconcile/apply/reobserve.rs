@@ -2,7 +2,7 @@
 
 use crate::error::CommandError;
 use crate::reconcile::apply::round::{Impatient, TargetRun};
-use crate::reconcile::lane::Service;
+use crate::reconcile::lane::CalledService;
 use crate::reconcile::observe::fresh;
 use eg_model::failure::FailureClass;
 use eg_model::ids::RuleId;
@@ -34,7 +34,7 @@ impl TargetRun<'_> {
     }
 
     /// Takes a slot for calls of this service, and gives the other one back.
-    pub(super) async fn take_turn(&mut self, service: Service) {
+    pub(super) async fn take_turn(&mut self, service: CalledService) {
         if self.turn.as_ref().is_none_or(|turn| turn.service != service) {
             self.turn = None;
             self.turn = self.lane.turn(service).await;
@@ -69,7 +69,7 @@ impl TargetRun<'_> {
         let Some(firewall) = self.look.firewall.clone().filter(|_| !asked.is_empty()) else {
             return self.refresh().await;
         };
-        self.take_turn(Service::Firewall).await;
+        self.take_turn(CalledService::Firewall).await;
         match firewall.observe_rules(&self.key, &asked).await {
             Ok(seen) => {
                 if let Some(reading) = self.reading() {
@@ -88,7 +88,7 @@ impl TargetRun<'_> {
 
     /// Reads the whole target again.
     pub(super) async fn refresh(&mut self) -> bool {
-        self.take_turn(Service::Firewall).await;
+        self.take_turn(CalledService::Firewall).await;
         let targets = BTreeMap::from([(self.key.clone(), self.ways.clone())]);
         if let Some(look) = self.driver.look(&targets, false).await.remove(&self.key) {
             self.look = look;

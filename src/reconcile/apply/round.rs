@@ -16,11 +16,11 @@
 
 use crate::error::CommandError;
 use crate::reconcile::{
-    driver::{Driver, Loaded, Request},
-    lane::{Lane, Service, Turn},
-    observe::Look,
+    driver::{Driver, LoadedRecord, Request},
+    lane::{CalledService, Lane, Turn},
+    observe::TargetReading,
     report::{StepOutcome, StepReport},
-    retry_budget::Patience,
+    retry_budget::RetryBudget,
 };
 use eg_model::{
     Timestamp,
@@ -30,7 +30,7 @@ use eg_model::{
     lease::Lease,
     net::permission::Permission,
     observation::{Effect, Observation, OwnedRule, Reading},
-    plan::{Note, NoteKind, Policy, Record, Step, SwitchView, TargetPlan, TargetView, plan_target},
+    plan::{Note, NoteKind, PlanContext, PlanPolicy, Step, SwitchView, TargetPlan, TargetView, plan_target},
     target::{Capabilities, Reach, TargetKey},
 };
 use eg_state::StateError;
@@ -53,7 +53,7 @@ pub struct TargetReport {
 
 /// What to do after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Flow {
+pub enum StepFlow {
     /// The next step.
     Next,
     /// Plan again, on the same reading.
@@ -79,9 +79,9 @@ pub struct TargetRun<'a> {
     pub turn: Option<Turn<'a>>,
     pub key: TargetKey,
     pub ways: Vec<Reach>,
-    pub look: Look,
+    pub look: TargetReading,
     pub may_open: bool,
-    pub patience: Patience<'a>,
+    pub patience: RetryBudget<'a>,
     /// Rules that are to be changed and were read too long ago.
     pub too_old: BTreeSet<RuleId>,
     /// Permissions whose outcome has to be seen before this target may rest.
@@ -123,7 +123,7 @@ impl<'a> TargetRun<'a> {
         lane: &'a Lane,
         key: TargetKey,
         ways: Vec<Reach>,
-        look: Look,
+        look: TargetReading,
         may_open: bool,
     ) -> Self {
         Self {
@@ -136,7 +136,7 @@ impl<'a> TargetRun<'a> {
             ways,
             look,
             may_open,
-            patience: Patience::new(driver.env, &driver.interrupt, lane.deadline()),
+            patience: RetryBudget::new(driver.env, &driver.interrupt, lane.deadline()),
             watching: BTreeSet::new(),
             confirming: BTreeMap::new(),
             quota_freed: false,
@@ -191,10 +191,10 @@ impl<'a> TargetRun<'a> {
         self.look.firewall.as_ref().map_or(none, |firewall| firewall.capabilities())
     }
 
-    pub fn plan(&self, loaded: &Loaded, impatient: Impatient) -> TargetPlan {
+    pub fn plan(&self, loaded: &LoadedRecord, impatient: Impatient) -> TargetPlan {
         let policy = &self.driver.policy;
         let store = self.driver.store.borrow();
-        let record = Record {
+        let record = PlanContext {
             now: self.now(),
             installation: store.installation(),
             sessions: &loaded.sessions,
@@ -202,7 +202,7 @@ impl<'a> TargetRun<'a> {
             revoked: &loaded.revoked,
             opened: &loaded.opened,
             twin: loaded.twin,
-            policy: Policy {
+            policy: PlanPolicy {
                 open: policy.open && self.may_open,
                 collect: policy.collect,
                 ignore_delays: impatient.of_rules,
@@ -224,7 +224,7 @@ impl<'a> TargetRun<'a> {
     }
 
     /// Whether expiry switches are of any concern here.
-    fn has_switches(&self, loaded: &Loaded) -> bool {
+    fn has_switches(&self, loaded: &LoadedRecord) -> bool {
         self.switch_way.is_some() || loaded.switches.iter().any(|row| *row.target() == self.key)
     }
 
@@ -252,7 +252,7 @@ impl<'a> TargetRun<'a> {
         // A person's impatience counts once: later rounds of this pass respect the delays that it has caused.
         let mut untried = Impatient { of_rules: self.request.interactive, of_switches: self.request.interactive };
         for _ in 0..ROUNDS {
-            self.take_turn(Service::Firewall).await;
+            self.take_turn(CalledService::Firewall).await;
             let loaded = self.driver.load(self.now())?;
             let mut impatient = Impatient { of_rules: take(&mut untried.of_rules), of_switches: false };
             if !(take(&mut rules_first) && self.changes_rules(&loaded, impatient)) {
@@ -277,19 +277,23 @@ impl<'a> TargetRun<'a> {
             let flow = self.apply(plan, &loaded).await?;
             self.still_watched()?;
             let rests = match flow {
-                Flow::Next | Flow::Replan if planned > 0 => false,
+                StepFlow::Next | StepFlow::Replan if planned > 0 => false,
                 // Whose switch is to be set or dropped depends on what the reading has just taught.
-                Flow::Next | Flow::Replan if learnt && self.unrecorded.is_none() && self.has_switches(&loaded) => false,
-                Flow::Next | Flow::Replan if self.watching.is_empty() => true,
-                Flow::Next | Flow::Replan | Flow::Reobserve => !self.reobserve().await,
-                Flow::Refresh => {
+                StepFlow::Next | StepFlow::Replan
+                    if learnt && self.unrecorded.is_none() && self.has_switches(&loaded) =>
+                {
+                    false
+                }
+                StepFlow::Next | StepFlow::Replan if self.watching.is_empty() => true,
+                StepFlow::Next | StepFlow::Replan | StepFlow::Reobserve => !self.reobserve().await,
+                StepFlow::Refresh => {
                     rules_first = true;
                     // Nothing was tried, so nothing is put off.
                     untried.of_rules = impatient.of_rules && self.steps.len() == reported;
                     !self.read_old_again().await
                 }
-                Flow::Throttled => !self.pause().await,
-                Flow::Rest => true,
+                StepFlow::Throttled => !self.pause().await,
+                StepFlow::Rest => true,
             };
             if rests || self.halted() {
                 return Ok(());
@@ -302,7 +306,7 @@ impl<'a> TargetRun<'a> {
     }
 
     /// Whether the reading asks for a change of rules; all that is shown by a dry run is looked at first.
-    fn changes_rules(&self, loaded: &Loaded, impatient: Impatient) -> bool {
+    fn changes_rules(&self, loaded: &LoadedRecord, impatient: Impatient) -> bool {
         let changes = |step: &Step| !step.is_of_switch() && self.is_open_to(step);
         !self.request.dry_run && self.plan(loaded, impatient).steps.iter().any(changes)
     }
@@ -328,16 +332,16 @@ impl<'a> TargetRun<'a> {
         !(unrecordable || unreadable || refused_before || done_before)
     }
 
-    async fn apply(&mut self, plan: TargetPlan, loaded: &Loaded) -> Result<Flow, CommandError> {
-        let Some(firewall) = self.look.firewall.clone() else { return Ok(Flow::Rest) };
+    async fn apply(&mut self, plan: TargetPlan, loaded: &LoadedRecord) -> Result<StepFlow, CommandError> {
+        let Some(firewall) = self.look.firewall.clone() else { return Ok(StepFlow::Rest) };
         // Ledger steps have moved leases on; steps start from what is on record now.
         let closes = plan.steps.iter().any(|step| !step.opens());
-        let mut worst = Flow::Next;
+        let mut worst = StepFlow::Next;
         let mut too_fast = false;
         for (number, step) in plan.steps.iter().enumerate() {
-            self.take_turn(if step.is_of_switch() { Service::Scheduler } else { Service::Firewall }).await;
+            self.take_turn(if step.is_of_switch() { CalledService::Scheduler } else { CalledService::Firewall }).await;
             if self.halted() {
-                return Ok(Flow::Rest);
+                return Ok(StepFlow::Rest);
             }
             if too_fast && step.opens() {
                 continue;
@@ -346,13 +350,13 @@ impl<'a> TargetRun<'a> {
                 // All that is old is read again in one call.
                 let rest = plan.steps.iter().skip(number).filter(|step| !step.is_of_switch());
                 self.too_old = rest.flat_map(|step| self.old_rules(step)).collect();
-                return Ok(Flow::Refresh);
+                return Ok(StepFlow::Refresh);
             }
             let flow = match step {
                 Step::Authorize { session, until, permissions } => {
                     let opener = loaded.sessions.iter().find(|known| known.id == *session);
                     let reason = opener.and_then(|opener| opener.reason.as_deref());
-                    let call = Opening { session: *session, until: *until, reason, permissions, step };
+                    let call = AuthorizeStep { session: *session, until: *until, reason, permissions, step };
                     self.authorize(&firewall, &call, closes, loaded).await?
                 }
                 Step::SetSwitch { .. } | Step::DropSwitch { .. } => self.switch(&firewall, step, loaded).await?,
@@ -360,9 +364,9 @@ impl<'a> TargetRun<'a> {
             };
             worst = worst.max(flow);
             // What cannot be opened for being too fast does not hold up what is to be closed.
-            if flow == Flow::Throttled && step.opens() {
+            if flow == StepFlow::Throttled && step.opens() {
                 too_fast = true;
-            } else if matches!(flow, Flow::Refresh | Flow::Reobserve | Flow::Throttled | Flow::Rest) {
+            } else if matches!(flow, StepFlow::Refresh | StepFlow::Reobserve | StepFlow::Throttled | StepFlow::Rest) {
                 return Ok(flow);
             }
         }
@@ -378,7 +382,7 @@ pub struct Impatient {
 }
 
 /// One authorize step, taken apart.
-pub struct Opening<'s> {
+pub struct AuthorizeStep<'s> {
     pub session: SessionId,
     pub until: Timestamp,
     /// Why the session was started, as the user says.

@@ -3,7 +3,7 @@
 use crate::error::CommandError;
 use crate::reconcile::{
     apply::round::{Impatient, TargetRun},
-    driver::Loaded,
+    driver::LoadedRecord,
 };
 use eg_model::Timestamp;
 use eg_model::failure::FailureClass;
@@ -16,7 +16,7 @@ use eg_model::tags::Fit;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a target at rest leaves.
-pub(super) struct Rest {
+pub(super) struct SettledTarget {
     /// When to look again at the latest.
     pub(super) wake: Option<Timestamp>,
     /// Something that was kept is wanted no more.
@@ -24,15 +24,15 @@ pub(super) struct Rest {
 }
 
 impl TargetRun<'_> {
-    /// Rest: what every permission has come to goes on record.
-    pub(super) fn rest(&mut self) -> Result<Rest, CommandError> {
+    /// SettledTarget: what every permission has come to goes on record.
+    pub(super) fn rest(&mut self) -> Result<SettledTarget, CommandError> {
         let now = self.now();
         let loaded = self.driver.load(now)?;
         let plan = self.plan(&loaded, Impatient::default());
         self.clean &= plan.steps.is_empty() && !plan.deferred && plan.unread.is_empty();
         self.notes.extend(plan.notes.iter().cloned());
         if self.request.dry_run {
-            return Ok(Rest { wake: plan.wake, freed: false });
+            return Ok(SettledTarget { wake: plan.wake, freed: false });
         }
         let standings = plan.standings.into_iter().map(|(permission, standing)| {
             let standing = self.refusal(&permission, standing, &loaded);
@@ -44,11 +44,11 @@ impl TargetRun<'_> {
         changes.iter().for_each(|change| self.driver.tell(self.request, change));
         let kept = self.kept(&loaded);
         let freed = !kept.is_empty() && self.kept(&*self.driver.load(now)?) != kept;
-        Ok(Rest { wake: plan.wake, freed })
+        Ok(SettledTarget { wake: plan.wake, freed })
     }
 
     /// The grants on this target that sessions keep open for now, though they have moved on.
-    fn kept(&self, loaded: &Loaded) -> BTreeSet<GrantId> {
+    fn kept(&self, loaded: &LoadedRecord) -> BTreeSet<GrantId> {
         let here = |session: &'_ Session| {
             let grants = session.grants.iter().filter(|grant| grant.reach.target == self.key && session.keeps(grant));
             grants.map(|grant| grant.id).collect::<Vec<_>>()
@@ -57,7 +57,7 @@ impl TargetRun<'_> {
     }
 
     /// A missing permission of the caller's stands for every port that it keeps shut.
-    fn refusal(&self, permission: &Permission, standing: Standing, loaded: &Loaded) -> Standing {
+    fn refusal(&self, permission: &Permission, standing: Standing, loaded: &LoadedRecord) -> Standing {
         let lease = loaded.leases.iter().find(|lease| *lease.target() == self.key && lease.permission == *permission);
         match lease.and_then(|lease| lease.last_failure.as_ref()) {
             Some(failure) if !standing.is_held() && failure.class.fails_grant() => {

@@ -14,7 +14,7 @@ const WORTH_NO_CUT: u8 = 3;
 const CUT: char = '…';
 
 /// One cell: text that is safe to print, and its style.
-pub(super) type Cell = (String, Style);
+pub(super) type StyledText = (String, Style);
 
 /// A column's title, and when it goes: those with the highest number first, 0 never.
 pub(super) type Column = (&'static str, u8);
@@ -22,19 +22,19 @@ pub(super) type Column = (&'static str, u8);
 /// The header, then a line for each row.
 pub(super) fn lines(
     columns: &[Column],
-    rows: &[Vec<Cell>],
+    rows: &[Vec<StyledText>],
     width: usize,
     head: Style,
 ) -> (Line<'static>, Vec<Line<'static>>) {
     let widths = widths(columns, rows);
     let shown = shown(columns, &widths, width);
-    let titles: Vec<Cell> = columns.iter().map(|(title, _)| ((*title).to_owned(), head)).collect();
-    let line = |row: &Vec<Cell>| line(row, &shown, &widths, width);
+    let titles: Vec<StyledText> = columns.iter().map(|(title, _)| ((*title).to_owned(), head)).collect();
+    let line = |row: &Vec<StyledText>| line(row, &shown, &widths, width);
     (line(&titles), rows.iter().map(line).collect())
 }
 
 /// A column without content has no width, and is not shown.
-fn widths(columns: &[Column], rows: &[Vec<Cell>]) -> Vec<usize> {
+fn widths(columns: &[Column], rows: &[Vec<StyledText>]) -> Vec<usize> {
     let widest = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|(text, _)| text.width()).max().unwrap_or(0);
     let wanted = columns.iter().enumerate().map(|(at, (title, _))| (title.width(), widest(at)));
     wanted.map(|(title, content)| if content == 0 && !rows.is_empty() { 0 } else { title.max(content) }).collect()
@@ -57,7 +57,7 @@ fn shown(columns: &[Column], widths: &[usize], width: usize) -> Vec<usize> {
     shown
 }
 
-fn line(row: &[Cell], shown: &[usize], widths: &[usize], width: usize) -> Line<'static> {
+fn line(row: &[StyledText], shown: &[usize], widths: &[usize], width: usize) -> Line<'static> {
     let (mut spans, mut used) = (Vec::new(), 0);
     for at in shown {
         let Some((text, style)) = row.get(*at) else { continue };

@@ -2,8 +2,8 @@
 //! known, the time and the size; small terminals get less of it, and what matters most stays longest.
 
 use crate::ui::dashboard::{
-    Board, Deed, Mode, Verb,
-    columns::{self, Cell, Column, cut, wrapped},
+    Board, Mode, SessionAction, Verb,
+    columns::{self, Column, StyledText, cut, wrapped},
 };
 use crate::{
     text::escape_controls,
@@ -198,7 +198,7 @@ impl Scene<'_> {
     fn sessions(&self, width: usize, selected: Option<usize>) -> Pane {
         let sessions = &self.glance.sessions;
         let room = width.saturating_sub(MARK.len());
-        let rows: Vec<Vec<Cell>> =
+        let rows: Vec<Vec<StyledText>> =
             sessions.iter().zip(short_ids(sessions)).map(|(session, id)| self.session(session, id)).collect();
         let (head, lines) = columns::lines(&SESSIONS, &rows, room, self.style(style::ENDED));
         let marked = |(at, mut line): (usize, Line<'static>)| {
@@ -216,7 +216,7 @@ impl Scene<'_> {
         Pane { title: self.title("Sessions", width), head, rows, focus: selected.unwrap_or(0) }
     }
 
-    fn session(&self, session: &Session, id: String) -> Vec<Cell> {
+    fn session(&self, session: &Session, id: String) -> Vec<StyledText> {
         let remaining = match self.view.is_overdue(session) {
             true => (self.view.remaining(session), self.style(style::BAD)),
             false if session.status.is_live() => (countdown(self.view.now, session.expires_at), Style::new()),
@@ -236,7 +236,7 @@ impl Scene<'_> {
         let room = width.saturating_sub(NO_MARK.len());
         let session = selected.and_then(|at| self.glance.sessions.get(at));
         let grants: Vec<&Grant> = session.iter().flat_map(|session| &session.grants).collect();
-        let rows: Vec<Vec<Cell>> = grants.iter().flat_map(|grant| self.grant(grant)).collect();
+        let rows: Vec<Vec<StyledText>> = grants.iter().flat_map(|grant| self.grant(grant)).collect();
         let (head, lines) = columns::lines(&RULES, &rows, room, self.style(style::ENDED));
         let mut lines = lines.into_iter();
         let mut rows = Vec::new();
@@ -249,7 +249,7 @@ impl Scene<'_> {
         Pane { title: self.title(&title, width), head: indented(head), rows, focus: 0 }
     }
 
-    fn grant(&self, grant: &Grant) -> Vec<Vec<Cell>> {
+    fn grant(&self, grant: &Grant) -> Vec<Vec<StyledText>> {
         let row = |item: &eg_model::session::record::GrantPermission| {
             let permission = format!("{} from {}", item.permission.ports(), item.permission.cidr());
             let (word, style) = standing(grant.status, &item.standing);
@@ -277,7 +277,7 @@ impl Scene<'_> {
     fn last_events(&self, width: usize) -> Pane {
         let names = self.names();
         let today = self.view.zone.bare(self.view.now);
-        let rows: Vec<Vec<Cell>> = self
+        let rows: Vec<Vec<StyledText>> = self
             .events
             .iter()
             .filter(|event| is_telling(event.kind))
@@ -289,7 +289,7 @@ impl Scene<'_> {
         Pane { title: self.title("Last events", width), head: indented(head), rows, focus: 0 }
     }
 
-    fn event(&self, event: &Event, names: &BTreeMap<&TargetKey, &str>, today: &str) -> Vec<Cell> {
+    fn event(&self, event: &Event, names: &BTreeMap<&TargetKey, &str>, today: &str) -> Vec<StyledText> {
         let when = self.view.zone.bare(event.at);
         // `HH:MM:SS` today, `MM-DD HH:MM` before.
         let part = if when.get(..10) == today.get(..10) { 11..19 } else { 5..16 };
@@ -355,7 +355,7 @@ impl Scene<'_> {
     }
 }
 
-fn busy(Deed { verb, session }: Deed) -> String {
+fn busy(SessionAction { verb, session }: SessionAction) -> String {
     match verb {
         Verb::Stop => format!("Stopping session {}…", session.short()),
         Verb::Extend => format!("Extending session {} by 1 hour…", session.short()),
@@ -566,7 +566,7 @@ pub(crate) mod tests {
         board.key(press(KeyCode::Down), &sessions);
         board.key(press(KeyCode::Char('x')), &sessions);
         shows("board_asking", &drawn((80, 24), |_| {}, &board));
-        let Some(crate::ui::dashboard::Wish::Do(deed)) = board.key(press(KeyCode::Char('y')), &sessions) else {
+        let Some(crate::ui::dashboard::KeyRequest::Do(deed)) = board.key(press(KeyCode::Char('y')), &sessions) else {
             panic!("a yes is an answer");
         };
         board.begins(deed);

@@ -22,14 +22,14 @@ pub enum Verb {
 
 /// Something to do to one session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deed {
+pub struct SessionAction {
     /// What.
     pub verb: Verb,
     /// To which.
     pub session: SessionId,
 }
 
-impl Deed {
+impl SessionAction {
     /// The command line that does it.
     #[must_use]
     pub fn args(self) -> Vec<String> {
@@ -45,11 +45,11 @@ impl Deed {
 
 /// What a key asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub enum KeyRequest {
     /// To leave.
     Leave,
     /// To do something.
-    Do(Deed),
+    Do(SessionAction),
 }
 
 /// What the keys are about at the moment.
@@ -59,9 +59,9 @@ pub enum Mode {
     #[default]
     Looking,
     /// A question is open: `y` or `n`.
-    Asking(Deed),
+    Asking(SessionAction),
     /// Something is being done.
-    Busy(Deed),
+    Busy(SessionAction),
 }
 
 /// The board's own memory.
@@ -93,23 +93,23 @@ impl Board {
     }
 
     /// A key was pressed. What is done next, if anything; the caller tells by [`Board::begins`] that it is.
-    pub fn key(&mut self, key: KeyEvent, sessions: &[Session]) -> Option<Wish> {
+    pub fn key(&mut self, key: KeyEvent, sessions: &[Session]) -> Option<KeyRequest> {
         if key.kind == KeyEventKind::Release {
             return None;
         }
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         match (key.code, self.mode) {
-            (KeyCode::Char('c'), _) if control => Some(Wish::Leave),
+            (KeyCode::Char('c'), _) if control => Some(KeyRequest::Leave),
             _ if control => None,
             (code, Mode::Asking(deed)) => self.answer(code, deed),
-            (KeyCode::Char('q') | KeyCode::Esc, _) => Some(Wish::Leave),
+            (KeyCode::Char('q') | KeyCode::Esc, _) => Some(KeyRequest::Leave),
             (code, _) => self.pick(code, sessions),
         }
     }
 
-    fn answer(&mut self, code: KeyCode, deed: Deed) -> Option<Wish> {
+    fn answer(&mut self, code: KeyCode, deed: SessionAction) -> Option<KeyRequest> {
         match code {
-            KeyCode::Char('y' | 'Y') => Some(Wish::Do(deed)),
+            KeyCode::Char('y' | 'Y') => Some(KeyRequest::Do(deed)),
             KeyCode::Char('n' | 'N' | 'q') | KeyCode::Esc => {
                 self.mode = Mode::Looking;
                 None
@@ -118,7 +118,7 @@ impl Board {
         }
     }
 
-    fn pick(&mut self, code: KeyCode, sessions: &[Session]) -> Option<Wish> {
+    fn pick(&mut self, code: KeyCode, sessions: &[Session]) -> Option<KeyRequest> {
         let at = self.selected(sessions)?;
         let to = match code {
             KeyCode::Up | KeyCode::Char('k') => at.saturating_sub(1),
@@ -134,11 +134,11 @@ impl Board {
     }
 
     /// Stopping is asked about: a key is pressed too easily.
-    fn wish(&mut self, verb: Verb, session: &Session) -> Option<Wish> {
+    fn wish(&mut self, verb: Verb, session: &Session) -> Option<KeyRequest> {
         if let Mode::Busy(_) = self.mode {
             return None;
         }
-        let deed = Deed { verb, session: session.id };
+        let deed = SessionAction { verb, session: session.id };
         self.selected = Some(session.id);
         self.said.clear();
         match verb {
@@ -146,12 +146,12 @@ impl Board {
                 self.mode = Mode::Asking(deed);
                 None
             }
-            Verb::Extend => Some(Wish::Do(deed)),
+            Verb::Extend => Some(KeyRequest::Do(deed)),
         }
     }
 
     /// It is being done.
-    pub fn begins(&mut self, deed: Deed) {
+    pub fn begins(&mut self, deed: SessionAction) {
         self.mode = Mode::Busy(deed);
         self.said.clear();
     }
@@ -213,7 +213,7 @@ pub(crate) mod tests {
         let list = [session(1), session(2)];
         let mut board = Board::default();
         board.key(char('j'), &list);
-        let deed = Deed { verb: Verb::Stop, session: list[1].id };
+        let deed = SessionAction { verb: Verb::Stop, session: list[1].id };
         for no in [char('n'), char('N'), char('q'), press(KeyCode::Esc)] {
             assert_eq!(board.key(char('x'), &list), None);
             assert_eq!(board.mode(), Mode::Asking(deed));
@@ -222,7 +222,7 @@ pub(crate) mod tests {
             assert_eq!(board.mode(), Mode::Looking);
         }
         board.key(char('x'), &list);
-        assert_eq!(board.key(char('y'), &list), Some(Wish::Do(deed)));
+        assert_eq!(board.key(char('y'), &list), Some(KeyRequest::Do(deed)));
         assert_eq!(deed.args(), ["session", "stop", &list[1].id.to_string()]);
     }
 
@@ -230,14 +230,14 @@ pub(crate) mod tests {
     fn one_thing_at_a_time() {
         let list = [session(1)];
         let mut board = Board::default();
-        let deed = Deed { verb: Verb::Extend, session: list[0].id };
-        assert_eq!(board.key(char('e'), &list), Some(Wish::Do(deed)));
+        let deed = SessionAction { verb: Verb::Extend, session: list[0].id };
+        assert_eq!(board.key(char('e'), &list), Some(KeyRequest::Do(deed)));
         assert_eq!(deed.args(), ["session", "extend", &list[0].id.to_string(), "--hours", "1"]);
         board.begins(deed);
         assert_eq!(board.key(char('e'), &list), None);
         assert_eq!(board.key(char('x'), &list), None);
         assert_eq!(board.mode(), Mode::Busy(deed));
-        assert_eq!(board.key(char('q'), &list), Some(Wish::Leave), "leaving is always possible");
+        assert_eq!(board.key(char('q'), &list), Some(KeyRequest::Leave), "leaving is always possible");
         board.ends("✓ done\n\n  \u{1b}[2J\n".lines());
         assert_eq!(
             (board.mode(), board.said()),
@@ -249,12 +249,12 @@ pub(crate) mod tests {
     fn ways_to_leave() {
         let interrupt = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
         for key in [char('q'), press(KeyCode::Esc), interrupt] {
-            assert_eq!(Board::default().key(key, &[]), Some(Wish::Leave), "{key:?}");
+            assert_eq!(Board::default().key(key, &[]), Some(KeyRequest::Leave), "{key:?}");
         }
         let list = [session(1)];
         let mut asking = Board::default();
         asking.key(char('x'), &list);
-        assert_eq!(asking.key(interrupt, &list), Some(Wish::Leave));
+        assert_eq!(asking.key(interrupt, &list), Some(KeyRequest::Leave));
         let released = KeyEvent::new_with_kind(KeyCode::Char('q'), KeyModifiers::NONE, KeyEventKind::Release);
         assert_eq!(Board::default().key(released, &[]), None);
         assert_eq!(Board::default().key(KeyEvent::new(KeyCode::Char('x'), KeyModifiers::CONTROL), &list), None);

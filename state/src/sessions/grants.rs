@@ -7,7 +7,7 @@ use crate::{
         lifecycle::{Slot, settle, write_grant, write_status},
         read::{self, standing_columns},
     },
-    store::Change,
+    store::WriteTx,
 };
 use eg_model::{
     Timestamp,
@@ -55,7 +55,7 @@ impl Store {
 }
 
 fn update_session(
-    change: &Change<'_, '_>,
+    change: &WriteTx<'_, '_>,
     session: &Session,
     standings: &BTreeMap<Slot, Standing>,
     at: (Timestamp, Option<Timestamp>),
@@ -77,7 +77,7 @@ fn update_session(
 }
 
 fn update_grant(
-    change: &Change<'_, '_>,
+    change: &WriteTx<'_, '_>,
     session: &Session,
     before: &Grant,
     standings: &BTreeMap<Slot, Standing>,
@@ -103,7 +103,7 @@ fn update_grant(
     Ok(grant)
 }
 
-fn write_standing(change: &Change<'_, '_>, grant: GrantId, item: &GrantPermission) -> Result<(), StateError> {
+fn write_standing(change: &WriteTx<'_, '_>, grant: GrantId, item: &GrantPermission) -> Result<(), StateError> {
     let (word, detail) = standing_columns(&item.standing);
     let sql = "UPDATE grant_permissions SET standing = ?3, detail = ?4 WHERE grant_id = ?1 AND permission = ?2";
     let values = params![grant.to_string(), permission_text(&item.permission), word, detail];

@@ -7,7 +7,7 @@ use crate::{
     events::{Event, EventKind},
     leases,
     sessions::read::{self, standing_columns},
-    store::Change,
+    store::WriteTx,
     targets,
 };
 use chrono::TimeDelta;
@@ -125,7 +125,7 @@ fn check_fit(session: &Session) -> Result<(), StateError> {
     unfit(session).map_or(Ok(()), |why| Err(StateError::Unfit { id: session.id, why }))
 }
 
-fn begin(change: &Change<'_, '_>, session: &Session) -> Result<(), StateError> {
+fn begin(change: &WriteTx<'_, '_>, session: &Session) -> Result<(), StateError> {
     insert_session(change.tx, session)?;
     for (position, grant) in session.grants.iter().enumerate() {
         insert_grant(change.tx, session.id, position, grant)?;
@@ -137,7 +137,7 @@ fn begin(change: &Change<'_, '_>, session: &Session) -> Result<(), StateError> {
     })
 }
 
-fn prolong(change: &Change<'_, '_>, id: SessionId, expires_at: Timestamp, now: Timestamp) -> Result<(), StateError> {
+fn prolong(change: &WriteTx<'_, '_>, id: SessionId, expires_at: Timestamp, now: Timestamp) -> Result<(), StateError> {
     let sql = "UPDATE sessions SET expires_at = ?2 WHERE id = ?1";
     change.tx.execute(sql, params![id.to_string(), expires_at.timestamp()])?;
     change.event(&Event { session: Some(id), ..Event::new(now, EventKind::SessionExtended, until(expires_at)) })
@@ -234,7 +234,7 @@ fn due_ids(connection: &Connection, now: Timestamp) -> Result<Vec<SessionId>, St
 
 /// Ends live sessions, all of them before any grant is judged: what two of them shared is wanted by neither.
 pub(crate) fn end(
-    change: &Change<'_, '_>,
+    change: &WriteTx<'_, '_>,
     ids: &[SessionId],
     reason: EndedReason,
     now: Timestamp,
@@ -264,13 +264,13 @@ pub(crate) fn end(
 
 /// Moves every REMOVING grant that has let go to REMOVED, closes the claims that were never attempted and that
 /// nobody wants, and rolls the ending sessions up.
-pub(crate) fn settle(change: &Change<'_, '_>, now: Timestamp) -> Result<Vec<GrantChange>, StateError> {
+pub(crate) fn settle(change: &WriteTx<'_, '_>, now: Timestamp) -> Result<Vec<GrantChange>, StateError> {
     let wanted = wanted(change.tx)?;
     let ignored = Damaged::default();
     let leases::Open { leases, unreadable } = leases::open(change.tx, &ignored)?;
     let leases = leases.into_iter().map(|lease| ((lease.target().clone(), lease.permission), lease));
     let unreadable = unreadable.into_iter().map(|reach| reach.target).collect();
-    let open = Claims { open: leases.collect(), unreadable };
+    let open = OwnClaims { open: leases.collect(), unreadable };
     let mut changes = Vec::new();
     // Those that end, and those that live on at another address.
     let sql = "SELECT id FROM sessions WHERE status = 'EXPIRING' \
@@ -287,13 +287,13 @@ pub(crate) fn settle(change: &Change<'_, '_>, now: Timestamp) -> Result<Vec<Gran
 }
 
 /// What this installation claims.
-struct Claims {
+struct OwnClaims {
     open: BTreeMap<Slot, Lease>,
     /// Where it claims something that cannot be read.
     unreadable: BTreeSet<TargetKey>,
 }
 
-impl Claims {
+impl OwnClaims {
     /// Whether a session has let go of a grant.
     fn free(&self, grant: &Grant, wanted: &BTreeSet<Slot>) -> bool {
         !self.unreadable.contains(&grant.reach.target)
@@ -316,10 +316,10 @@ fn slots(grant: &Grant) -> impl Iterator<Item = Slot> {
 
 /// The grants that a session lets go of; then, if it ends, the session itself.
 fn let_go(
-    change: &Change<'_, '_>,
+    change: &WriteTx<'_, '_>,
     session: &Session,
     wanted: &BTreeSet<Slot>,
-    open: &Claims,
+    open: &OwnClaims,
     now: Timestamp,
 ) -> Result<Vec<GrantChange>, StateError> {
     let mut changes = Vec::new();
@@ -346,7 +346,7 @@ fn let_go(
     Ok(changes)
 }
 
-fn close_untouched(change: &Change<'_, '_>, lease: &Lease, now: Timestamp) -> Result<(), StateError> {
+fn close_untouched(change: &WriteTx<'_, '_>, lease: &Lease, now: Timestamp) -> Result<(), StateError> {
     leases::update(change.tx, &lease.closed())?;
     let mut event = Event::new(now, EventKind::LeaseClosed, "never attempted, and wanted no more");
     event.target = Some(lease.target().clone());
@@ -356,7 +356,7 @@ fn close_untouched(change: &Change<'_, '_>, lease: &Lease, now: Timestamp) -> Re
 
 /// Writes a grant's status and times, with an event when the status changed.
 pub(crate) fn write_grant(
-    change: &Change<'_, '_>,
+    change: &WriteTx<'_, '_>,
     session: SessionId,
     grant: &Grant,
     before: GrantStatus,
@@ -379,7 +379,7 @@ pub(crate) fn write_grant(
 
 /// Writes a session's status, with its event.
 pub(crate) fn write_status(
-    change: &Change<'_, '_>,
+    change: &WriteTx<'_, '_>,
     id: SessionId,
     status: SessionStatus,
     now: Timestamp,
@@ -390,7 +390,7 @@ pub(crate) fn write_status(
 }
 
 fn tell_session(
-    change: &Change<'_, '_>,
+    change: &WriteTx<'_, '_>,
     id: SessionId,
     status: SessionStatus,
     now: Timestamp,

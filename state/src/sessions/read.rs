@@ -2,7 +2,7 @@
 
 use crate::{
     StateError, Store, auto_close,
-    columns::{Place, json_list, reach_columns, read_reach},
+    columns::{RowRef, json_list, reach_columns, read_reach},
     damaged::Damaged,
 };
 use eg_model::{
@@ -174,7 +174,7 @@ fn row_id(row: &Row<'_>) -> Result<SessionId, StateError> {
 }
 
 fn session_id(table: &'static str, text: &str) -> Result<SessionId, StateError> {
-    Place { table, row: text }.parse("session id", text).map(SessionId)
+    RowRef { table, row: text }.parse("session id", text).map(SessionId)
 }
 
 /// Lower-case hex digits with the dashes of a UUID.
@@ -222,7 +222,7 @@ pub(crate) fn load_noting(
 
 fn read_session(row: &Row<'_>) -> Result<Session, StateError> {
     let text: String = row.get(0)?;
-    let place = Place { table: "sessions", row: &text };
+    let place = RowRef { table: "sessions", row: &text };
     let ended_reason: Option<String> = row.get(8)?;
     Ok(Session {
         id: SessionId(place.parse("id", &text)?),
@@ -301,7 +301,7 @@ fn unswitched(grant: &Grant, failures: &BTreeMap<RuleId, Failure>) -> Option<Str
 
 fn read_grant(row: &Row<'_>) -> Result<Grant, StateError> {
     let text: String = row.get(0)?;
-    let place = Place { table: "grants", row: &text };
+    let place = RowRef { table: "grants", row: &text };
     Ok(Grant {
         id: GrantId(place.parse("id", &text)?),
         resource_name: row.get(2)?,
@@ -339,13 +339,13 @@ fn load_permissions(
 
 fn read_permission(row: &Row<'_>) -> Result<(GrantId, GrantPermission), StateError> {
     let text: String = row.get(0)?;
-    let place = Place { table: "grant_permissions", row: &text };
+    let place = RowRef { table: "grant_permissions", row: &text };
     let permission = place.parse("permission", &row.get::<_, String>(1)?)?;
     let standing = read_standing(place, &row.get::<_, String>(2)?, row.get(3)?)?;
     Ok((GrantId(place.parse("grant_id", &text)?), GrantPermission { permission, standing }))
 }
 
-fn read_standing(place: Place<'_>, word: &str, detail: Option<String>) -> Result<Standing, StateError> {
+fn read_standing(place: RowRef<'_>, word: &str, detail: Option<String>) -> Result<Standing, StateError> {
     match (word, detail) {
         ("untried", None) => Ok(Standing::Untried),
         ("own", Some(rule)) => Ok(Standing::Own(RuleId(rule))),

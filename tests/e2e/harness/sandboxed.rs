@@ -9,7 +9,7 @@ use eg_model::{
     net::permission::Permission,
     tags::{description, tags_for},
 };
-use eg_sandbox::{Call, Config, HandRule, Handle, Sandbox, Script, SecurityGroupRule, Settings};
+use eg_sandbox::{Call, Config, HandRule, Handle, RegionSettings, Sandbox, Script, SecurityGroupRule};
 use serde_json::Value;
 use std::{
     cell::{Cell, RefCell},
@@ -261,7 +261,7 @@ impl Sandboxed {
     pub fn ends(&self) {
         self.ended.set(true);
         self.faults(Script::default());
-        self.region.set(|settings| *settings = Settings::default());
+        self.region.set(|settings| *settings = RegionSettings::default());
         let machines: Vec<_> =
             self.machines.borrow().iter().map(|name| Installation::new(Arc::clone(&self.shared), name)).collect();
         let open = |session: &Value| session["status"] != "CANCELLED" && session["status"] != "EXPIRED";
@@ -334,7 +334,7 @@ impl Drop for Sandboxed {
 }
 
 /// The wall clock and what was added to it: what `eg` sees.
-fn ticking(ahead: &Arc<std::sync::atomic::AtomicI64>) -> eg_sandbox::Clock {
+fn ticking(ahead: &Arc<std::sync::atomic::AtomicI64>) -> eg_sandbox::SandboxClock {
     let ahead = Arc::clone(ahead);
     Arc::new(move || DateTime::<Utc>::from(SystemTime::now()) + TimeDelta::seconds(ahead.load(Ordering::SeqCst)))
 }

@@ -142,7 +142,7 @@ struct World {
     opened: BTreeMap<RuleId, Permission>,
     unreadable: bool,
     twin: bool,
-    policy: Policy,
+    policy: PlanPolicy,
     capabilities: Capabilities,
     reading: Reading,
     instead: Option<Observation>,
@@ -160,7 +160,7 @@ fn world() -> World {
         opened: BTreeMap::new(),
         unreadable: false,
         twin: false,
-        policy: Policy { open: true, collect: true, ignore_delays: false },
+        policy: PlanPolicy { open: true, collect: true, ignore_delays: false },
         capabilities: Capabilities { marks: true, batch: DIGESTS_PER_CALL, tags_per_rule: 50, switches: false },
         reading: Reading {
             rules: Vec::new(),
@@ -260,7 +260,7 @@ impl World {
 
     fn plan(&self) -> TargetPlan {
         let installation = inst(self.me);
-        let record = Record {
+        let record = PlanContext {
             now: self.now,
             installation: &installation,
             sessions: &self.sessions,

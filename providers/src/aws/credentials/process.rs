@@ -169,7 +169,7 @@ async fn output(command: &str) -> std::io::Result<Output> {
     }
     let mut child = shell.spawn()?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let mut family = Family { root: Some(child), own_group };
+    let mut family = ProcessTree { root: Some(child), own_group };
     // It is waited for last: until then its id is its own, even if it has ended and something else still writes.
     let (stdout, stderr) = tokio::try_join!(whole(stdout), whole(stderr))?;
     let Some(child) = &mut family.root else { return Err(ErrorKind::NotFound.into()) };
@@ -188,12 +188,12 @@ async fn whole(pipe: Option<impl AsyncRead + Unpin>) -> std::io::Result<Vec<u8>>
 }
 
 /// A process with all that it has started, ended when dropped.
-struct Family {
+struct ProcessTree {
     root: Option<Child>,
     own_group: bool,
 }
 
-impl Drop for Family {
+impl Drop for ProcessTree {
     fn drop(&mut self) {
         // One that has been waited for has no id any more.
         let root = self.root.as_ref().and_then(Child::id).and_then(|id| i32::try_from(id).ok());

@@ -24,7 +24,7 @@ const LOGIN_STEP: TimeDelta = TimeDelta::minutes(15);
 /// Where profiles, and the tokens of logins, are.
 #[derive(Clone, Debug)]
 #[expect(deprecated, reason = "an alias of aws_runtime's type; a dependency on that crate would say no more")]
-pub struct Files {
+pub struct LoginFiles {
     /// The profile files.
     pub way_files: aws_config::profile::profile_file::ProfileFiles,
     /// The profile, where one was named.
@@ -35,7 +35,7 @@ pub struct Files {
     pub login_cache: Option<PathBuf>,
 }
 
-impl Files {
+impl LoginFiles {
     async fn profiles(&self) -> Option<ProfileSet> {
         let selected = self.profile.clone().map(Cow::Owned);
         aws_config::profile::load(&Fs::real(), &Env::real(), &self.way_files, selected).await.ok()
@@ -63,7 +63,7 @@ pub(super) fn login_of(command: &str, profile: &str) -> String {
 /// | a profile's keys | `Lasting`; with a session token `Unknown`, for the file does not say |
 /// | a profile's role | that of its source |
 /// | anything else | their own expiry, else `Unknown` |
-pub async fn end_of(source: &SharedCredentialsProvider, files: &Files) -> CredentialsEnd {
+pub async fn end_of(source: &SharedCredentialsProvider, files: &LoginFiles) -> CredentialsEnd {
     let Ok(credentials) = source.provide_credentials().await else { return CredentialsEnd::Unknown };
     if let Some(end) = by_feature(&credentials) {
         return end;
@@ -98,7 +98,7 @@ fn by_feature(credentials: &Credentials) -> Option<CredentialsEnd> {
 /// The longest chain of `source_profile` that is followed; the SDK refuses loops before.
 const CHAIN_MAX: usize = 16;
 
-fn by_profile(profiles: &ProfileSet, files: &Files) -> CredentialsEnd {
+fn by_profile(profiles: &ProfileSet, files: &LoginFiles) -> CredentialsEnd {
     base(profiles).map_or(CredentialsEnd::Unknown, |profile| by_base(profiles, profile, files))
 }
 
@@ -116,7 +116,7 @@ fn base(profiles: &ProfileSet) -> Option<&Profile> {
     None
 }
 
-fn by_base(profiles: &ProfileSet, profile: &Profile, files: &Files) -> CredentialsEnd {
+fn by_base(profiles: &ProfileSet, profile: &Profile, files: &LoginFiles) -> CredentialsEnd {
     let home = files.home.as_deref();
     if let Some(source) = profile.get("credential_source").filter(|_| profile.get("role_arn").is_some()) {
         return if source == "Environment" { CredentialsEnd::ShellOnly } else { CredentialsEnd::Renewing };
@@ -175,18 +175,18 @@ struct LoginCredentials {
 
 /// The claims of an identity token (RFC 7519). It is not verified: nothing but a warning depends on it.
 #[derive(Deserialize)]
-struct Claims {
+struct TokenClaims {
     iat: i64,
 }
 
 /// When a login of `aws login` ends at the latest. The file that holds it is named by the session.
-fn login_end(session: &str, files: &Files) -> Option<Timestamp> {
+fn login_end(session: &str, files: &LoginFiles) -> Option<Timestamp> {
     let in_home = || files.home.as_ref().map(|home| home.join(".aws/login/cache"));
     let directory = files.login_cache.clone().or_else(in_home)?;
     let text = std::fs::read(directory.join(format!("{}.json", digest(session.trim())))).ok()?;
     let login: Login = serde_json::from_slice(&text).ok()?;
     let renewed = login.access_token.expires_at - LOGIN_STEP;
-    let begun = login.id_token.as_deref().and_then(claims::<Claims>);
+    let begun = login.id_token.as_deref().and_then(claims::<TokenClaims>);
     let begun = begun.and_then(|claims| DateTime::from_timestamp(claims.iat, 0)).filter(|begun| *begun <= renewed);
     Some(begun.unwrap_or(renewed) + LOGIN_MAX)
 }
@@ -239,7 +239,7 @@ mod tests {
 
     async fn end(config: &str, profile: &str, home: Option<&Path>) -> CredentialsEnd {
         let files = profile_files(config);
-        let files = Files {
+        let files = LoginFiles {
             way_files: files,
             profile: Some(profile.to_owned()),
             home: home.map(Path::to_owned),

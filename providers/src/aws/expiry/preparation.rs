@@ -22,7 +22,7 @@ const CLOSES: &str = "/Statement/0/Resource";
 const STACK: &str = "aws:cloudformation:stack-name";
 
 /// A role of the wanted name.
-struct Found {
+struct FoundRole {
     path: String,
     /// Who made it, if not `eg`.
     other: Option<String>,
@@ -57,7 +57,7 @@ fn refused(role: &ExpiryRole, why: &str) -> Failure {
 }
 
 /// What has to be done to a role that is there.
-fn changes(role: &ExpiryRole, found: &Found) -> Result<Changes, Failure> {
+fn changes(role: &ExpiryRole, found: &FoundRole) -> Result<Changes, Failure> {
     let (mut changes, mut wrong) = (Changes::default(), Vec::new());
     if found.path != role.path {
         wrong.push(format!("its path is {} and should be {}", found.path, role.path));
@@ -139,7 +139,7 @@ impl SecurityGroups {
         })
     }
 
-    async fn find_role(&self, role: &ExpiryRole) -> Result<Option<Found>, Failure> {
+    async fn find_role(&self, role: &ExpiryRole) -> Result<Option<FoundRole>, Failure> {
         let tried = format!("read the role {}", role.name);
         let answer = self.call(Action::GetRole, &role.name, || self.iam.get_role().role_name(&role.name).send()).await;
         let answer = match answer.map_err(|error| of_call(&tried, &error)) {
@@ -147,7 +147,7 @@ impl SecurityGroups {
             other => other?,
         };
         let shown = answer.role().ok_or_else(|| Failure::new(FailureClass::Unknown, format!("{tried}: no answer")))?;
-        Ok(Some(Found {
+        Ok(Some(FoundRole {
             path: shown.path().to_owned(),
             other: maker(shown),
             trust: shown.assume_role_policy_document().and_then(decoded).unwrap_or_default(),

@@ -1,7 +1,7 @@
 //! What a whole account has in a region: its marked rules, and which regions there are.
 
 use crate::aws::{
-    Action, SecurityGroups, Sighting,
+    Action, ReadResult, SecurityGroups,
     errors::failure::{of_call, unusable},
     read::observe::sighting,
 };
@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 impl SecurityGroups {
     /// Every group with a rule that is tagged as `eg`'s, with these rules alone: one series, however many groups.
-    pub async fn marked_groups(&self) -> Result<BTreeMap<String, Sighting>, Failure> {
+    pub async fn marked_groups(&self) -> Result<BTreeMap<String, ReadResult>, Failure> {
         // "tag:<key>" (EC2 API reference, `DescribeSecurityGroupRules`).
         let marked = Filter::builder().name(format!("tag:{MANAGED_BY}")).values(MANAGED_BY_EG).build();
         let (groups, read_at) = self.read_series("every group with a mark of eg's", &[marked]).await?;

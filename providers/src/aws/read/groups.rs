@@ -1,7 +1,7 @@
 //! Which groups there are: all that the caller can see, or those that are meant.
 
 use crate::aws::{
-    Action, Group, SecurityGroups,
+    Action, ListedGroup, SecurityGroups,
     errors::failure::{of_call, unusable},
     read::{
         observe::{PAGE_SIZE, Pages},
@@ -20,9 +20,9 @@ fn filters(meant: &Selector) -> Vec<Filter> {
     name.into_iter().chain(tags).collect()
 }
 
-fn read(group: &SecurityGroup) -> Option<Group> {
+fn read(group: &SecurityGroup) -> Option<ListedGroup> {
     let (permissions, other_ingress) = rule::allowed(group.ip_permissions());
-    Some(Group {
+    Some(ListedGroup {
         id: group.group_id().filter(|id| !id.is_empty())?.to_owned(),
         name: group.group_name().unwrap_or_default().to_owned(),
         network: group.vpc_id().filter(|vpc| !vpc.is_empty()).map(str::to_owned),
@@ -34,12 +34,12 @@ fn read(group: &SecurityGroup) -> Option<Group> {
 
 impl SecurityGroups {
     /// Every page of `DescribeSecurityGroups`.
-    pub async fn list_groups(&self, meant: Option<&Selector>) -> Result<Vec<Group>, Failure> {
+    pub async fn list_groups(&self, meant: Option<&Selector>) -> Result<Vec<ListedGroup>, Failure> {
         let tried = match meant {
             Some(meant) => format!("look for the groups with {meant}"),
             None => "list the groups".to_owned(),
         };
-        let mut groups: Vec<Group> = Vec::new();
+        let mut groups: Vec<ListedGroup> = Vec::new();
         let mut pages = Pages::default();
         let mut token = None;
         loop {

@@ -1,7 +1,7 @@
 //! Readings of security groups: every page, or none.
 
 use crate::aws::{
-    Action, Caller, RulesSeen, SecurityGroups, Sighting,
+    Action, Caller, ReadResult, RulesSeen, SecurityGroups,
     errors::failure::{of_call, unusable},
     read::rule::{self, Read},
     wire::clock::date_of,
@@ -101,7 +101,7 @@ pub(super) struct ReadAt {
 
 /// What one series says about one group.
 #[derive(Default)]
-pub(super) struct Group {
+pub(super) struct GroupReading {
     account: Option<String>,
     rules: Vec<ObservedRule>,
     /// The rules of later pages, each with when its page was asked for.
@@ -129,7 +129,7 @@ fn name_of(groups: &BTreeSet<String>) -> String {
 
 impl SecurityGroups {
     /// Reads groups. Every one has an entry in the answer.
-    pub async fn observe_groups(&self, groups: &BTreeSet<String>) -> BTreeMap<String, Sighting> {
+    pub async fn observe_groups(&self, groups: &BTreeSet<String>) -> BTreeMap<String, ReadResult> {
         let all: Vec<&String> = groups.iter().collect();
         let mut seen = BTreeMap::new();
         for batch in all.chunks(FILTER_VALUES) {
@@ -139,7 +139,7 @@ impl SecurityGroups {
         seen
     }
 
-    async fn observe_batch(&self, batch: &BTreeSet<String>) -> BTreeMap<String, Sighting> {
+    async fn observe_batch(&self, batch: &BTreeSet<String>) -> BTreeMap<String, ReadResult> {
         match self.read_rules(batch).await {
             Ok((groups, read_at)) => self.conclude(batch, groups, read_at).await,
             // An endpoint that refuses the whole batch for one missing group: ask which are there, then read those.
@@ -168,9 +168,9 @@ impl SecurityGroups {
     async fn conclude(
         &self,
         batch: &BTreeSet<String>,
-        mut groups: BTreeMap<String, Group>,
+        mut groups: BTreeMap<String, GroupReading>,
         read_at: ReadAt,
-    ) -> BTreeMap<String, Sighting> {
+    ) -> BTreeMap<String, ReadResult> {
         let mut seen = BTreeMap::new();
         let mut silent = BTreeSet::new();
         for id in batch {
@@ -189,7 +189,7 @@ impl SecurityGroups {
                     silent.into_iter().partition(|group| owners.contains_key(group));
                 let empty = |id: String| {
                     let account = owners.get(&id).cloned().flatten();
-                    (id, complete(Group { account, ..Group::default() }, read_at))
+                    (id, complete(GroupReading { account, ..GroupReading::default() }, read_at))
                 };
                 seen.extend(there.into_iter().map(empty));
                 seen.extend(self.not_found(&gone).await);
@@ -200,18 +200,18 @@ impl SecurityGroups {
     }
 
     /// Groups that are not there for this caller. Without knowing the caller, "not there" means nothing.
-    async fn not_found(&self, gone: &BTreeSet<String>) -> BTreeMap<String, Sighting> {
+    async fn not_found(&self, gone: &BTreeSet<String>) -> BTreeMap<String, ReadResult> {
         if gone.is_empty() {
             return BTreeMap::new();
         }
         match self.caller.get_or_try_init(|| self.ask_caller()).await {
-            Ok(caller) => gone.iter().map(|id| (id.clone(), Sighting::NotFound { caller: caller.clone() })).collect(),
+            Ok(caller) => gone.iter().map(|id| (id.clone(), ReadResult::NotFound { caller: caller.clone() })).collect(),
             Err(failure) => unavailable(gone, &failure),
         }
     }
 
     /// Every page of `DescribeSecurityGroupRules` for a batch.
-    async fn read_rules(&self, batch: &BTreeSet<String>) -> Result<(BTreeMap<String, Group>, ReadAt), Failure> {
+    async fn read_rules(&self, batch: &BTreeSet<String>) -> Result<(BTreeMap<String, GroupReading>, ReadAt), Failure> {
         self.read_series(&name_of(batch), &[group_filter(batch)]).await
     }
 
@@ -225,9 +225,9 @@ impl SecurityGroups {
             let filters = [group_filter([&group.to_owned()]), by_id];
             let (mut groups, read_at) = self.read_series(group, &filters).await?;
             match groups.remove(group).map(|found| sighting(group, found, read_at)) {
-                Some(Sighting::Complete(reading)) => seen.rules.extend(reading.rules),
-                Some(Sighting::Unavailable(failure)) => return Err(failure),
-                Some(Sighting::NotFound { .. }) | None => {}
+                Some(ReadResult::Complete(reading)) => seen.rules.extend(reading.rules),
+                Some(ReadResult::Unavailable(failure)) => return Err(failure),
+                Some(ReadResult::NotFound { .. }) | None => {}
             }
         }
         Ok(seen)
@@ -238,9 +238,9 @@ impl SecurityGroups {
         &self,
         of: &str,
         filters: &[Filter],
-    ) -> Result<(BTreeMap<String, Group>, ReadAt), Failure> {
+    ) -> Result<(BTreeMap<String, GroupReading>, ReadAt), Failure> {
         let tried = format!("read the rules of {of}");
-        let mut groups: BTreeMap<String, Group> = BTreeMap::new();
+        let mut groups: BTreeMap<String, GroupReading> = BTreeMap::new();
         let mut pages = Pages::default();
         let mut token = None;
         // Dated before it is asked: a machine that sleeps in between must not take an old reading for a new one.
@@ -333,7 +333,7 @@ impl SecurityGroups {
 /// Puts one rule of a page where it belongs; `later`: when that page was asked for, if it is not the first one. A rule of
 /// no group spoils the series: it may be of any.
 fn sort_in(
-    groups: &mut BTreeMap<String, Group>,
+    groups: &mut BTreeMap<String, GroupReading>,
     rule: &SecurityGroupRule,
     later: Option<Timestamp>,
 ) -> Result<(), &'static str> {
@@ -361,15 +361,15 @@ fn sort_in(
 }
 
 /// What a series says about a group that is in it.
-pub(super) fn sighting(id: &str, group: Group, read_at: ReadAt) -> Sighting {
+pub(super) fn sighting(id: &str, group: GroupReading, read_at: ReadAt) -> ReadResult {
     match group.unreadable {
-        Some(why) => Sighting::Unavailable(unusable(&format!("read the rules of {id}"), &why, None)),
+        Some(why) => ReadResult::Unavailable(unusable(&format!("read the rules of {id}"), &why, None)),
         None => complete(group, read_at),
     }
 }
 
-fn complete(group: Group, read_at: ReadAt) -> Sighting {
-    Sighting::Complete(Reading {
+fn complete(group: GroupReading, read_at: ReadAt) -> ReadResult {
+    ReadResult::Complete(Reading {
         rules: group.rules,
         other_ingress: group.other_ingress,
         read_at: read_at.local,
@@ -380,6 +380,6 @@ fn complete(group: Group, read_at: ReadAt) -> Sighting {
     })
 }
 
-fn unavailable(groups: &BTreeSet<String>, failure: &Failure) -> BTreeMap<String, Sighting> {
-    groups.iter().map(|id| (id.clone(), Sighting::Unavailable(failure.clone()))).collect()
+fn unavailable(groups: &BTreeSet<String>, failure: &Failure) -> BTreeMap<String, ReadResult> {
+    groups.iter().map(|id| (id.clone(), ReadResult::Unavailable(failure.clone()))).collect()
 }

@@ -137,16 +137,16 @@ fn revoked(inner: &str) -> Play {
     Play::ok(format!("<RevokeSecurityGroupIngressResponse>{inner}</RevokeSecurityGroupIngressResponse>"))
 }
 
-fn failure(sighting: &Sighting) -> &Failure {
+fn failure(sighting: &ReadResult) -> &Failure {
     match sighting {
-        Sighting::Unavailable(failure) => failure,
+        ReadResult::Unavailable(failure) => failure,
         other => panic!("{other:?}"),
     }
 }
 
-fn reading(sighting: &Sighting) -> &Reading {
+fn reading(sighting: &ReadResult) -> &Reading {
     match sighting {
-        Sighting::Complete(reading) => reading,
+        ReadResult::Complete(reading) => reading,
         other => panic!("{other:?}"),
     }
 }
@@ -609,7 +609,7 @@ const TWO_HOURS_AHEAD: &str = "Fri, 27 Feb 2026 12:00:00 GMT";
 
 /// When a request was signed: `Credential=…/20260227/…` says the day, and the header the time, which the replay keeps no
 /// copy of; so the day is moved.
-fn signed_on(asked: &crate::aws::wire::replay::Asked) -> &str {
+fn signed_on(asked: &crate::aws::wire::replay::SentRequest) -> &str {
     asked.authorization.split('/').nth(1).unwrap()
 }
 
@@ -774,7 +774,7 @@ async fn a_reading_keeps_ingress_cidrs_only() {
     let seen = groups.observe(&BTreeSet::from([target.clone()])).await;
     assert_eq!(
         seen[&target],
-        Sighting::Complete(Reading {
+        ReadResult::Complete(Reading {
             rules: vec![
                 ObservedRule {
                     id: RuleId("sgr-1".into()),
@@ -926,10 +926,10 @@ async fn a_group_without_rules_is_looked_for() {
         arn: "arn:aws-cn:iam::123456789012:user/alice".into(),
         partition: "aws-cn".into(),
     };
-    assert_eq!(seen["sg-3"], Sighting::NotFound { caller: caller.clone() });
+    assert_eq!(seen["sg-3"], ReadResult::NotFound { caller: caller.clone() });
 
     let again = groups.observe_groups(&set(&["sg-3"])).await;
-    assert_eq!(again["sg-3"], Sighting::NotFound { caller: caller.clone() });
+    assert_eq!(again["sg-3"], ReadResult::NotFound { caller: caller.clone() });
     assert_eq!(groups.caller().await.unwrap(), caller);
     let actions = [
         "DescribeSecurityGroupRules",
@@ -985,7 +985,7 @@ async fn an_endpoint_that_refuses_a_batch_for_one_missing_group() {
     let (replay, groups) = world([missing(), missing(), groups_page(&["sg-1"]), missing(), identity(), one()]).await;
     let seen = groups.observe_groups(&set(&["sg-1", "sg-2"])).await;
     assert_eq!(reading(&seen["sg-1"]).rules.len(), 1);
-    assert!(matches!(seen["sg-2"], Sighting::NotFound { .. }));
+    assert!(matches!(seen["sg-2"], ReadResult::NotFound { .. }));
     replay.asked();
 
     let (_, groups) = world([missing(), groups_page(&["sg-1"])]).await;
@@ -1213,7 +1213,7 @@ async fn the_marked_rules_of_an_account() {
     .await;
     let seen = groups.marked(&reach("").target).await.unwrap();
     let rules = |id: &str| {
-        let Some(Sighting::Complete(reading)) = seen.get(&reach(id).target) else { panic!("{seen:?}") };
+        let Some(ReadResult::Complete(reading)) = seen.get(&reach(id).target) else { panic!("{seen:?}") };
         assert_eq!(
             (reading.account.as_deref(), reading.provider_time),
             (Some("123456789012"), Some(at("2026-02-27T10:00:00Z")))
@@ -1247,8 +1247,8 @@ async fn marked_rules_that_cannot_be_read() {
     let odd = rule("sgr-2", "sg-2", false, &odd);
     let (_, groups) = world([rules_page(&(good + &odd), None)]).await;
     let seen = groups.marked(&reach("").target).await.unwrap();
-    assert!(matches!(seen[&reach("sg-1").target], Sighting::Complete(_)));
-    assert!(matches!(seen[&reach("sg-2").target], Sighting::Unavailable(_)), "{seen:?}");
+    assert!(matches!(seen[&reach("sg-1").target], ReadResult::Complete(_)));
+    assert!(matches!(seen[&reach("sg-2").target], ReadResult::Unavailable(_)), "{seen:?}");
 }
 
 #[tokio::test]

@@ -80,10 +80,10 @@ fn trusting() -> Result<SharedHttpClient, NoCertificates> {
 /// | `https://…` | a client that trusts the machine's CA certificates, through the proxies of the environment |
 /// | `https://…`, and there are no CA certificates | none: [`NoCertificates`], and nothing is sent |
 #[derive(Clone, Debug)]
-pub struct ByScheme(Arc<Clients>);
+pub struct ByScheme(Arc<SchemeClients>);
 
 #[derive(Debug)]
-struct Clients {
+struct SchemeClients {
     plain: SharedHttpClient,
     /// Made for the first request that needs it.
     trusting: OnceLock<Result<SharedHttpClient, NoCertificates>>,
@@ -91,7 +91,7 @@ struct Clients {
 
 impl ByScheme {
     pub fn new() -> Self {
-        Self(Arc::new(Clients { plain: Builder::new().build_http(), trusting: OnceLock::new() }))
+        Self(Arc::new(SchemeClients { plain: Builder::new().build_http(), trusting: OnceLock::new() }))
     }
 }
 
@@ -104,7 +104,7 @@ impl HttpClient for ByScheme {
 
 #[derive(Debug)]
 struct ConnectorByScheme {
-    clients: Arc<Clients>,
+    clients: Arc<SchemeClients>,
     settings: HttpConnectorSettings,
     components: RuntimeComponents,
 }

@@ -32,9 +32,9 @@ pub(super) struct TooLate(i64);
 
 /// When a call was begun.
 #[derive(Clone, Copy, Debug)]
-struct Begun(Timestamp);
+struct CallStart(Timestamp);
 
-impl Storable for Begun {
+impl Storable for CallStart {
     type Storer = StoreReplace<Self>;
 }
 
@@ -67,7 +67,7 @@ impl Intercept for InTime {
         _context: &BeforeSerializationInterceptorContextRef<'_>,
         bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        bag.interceptor_state().store_put(Begun((self.now)()));
+        bag.interceptor_state().store_put(CallStart((self.now)()));
         Ok(())
     }
 
@@ -77,7 +77,7 @@ impl Intercept for InTime {
         _components: &RuntimeComponents,
         bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let Some(Begun(begun)) = bag.load::<Begun>() else { return Ok(()) };
+        let Some(CallStart(begun)) = bag.load::<CallStart>() else { return Ok(()) };
         let age = (self.now)() - *begun;
         if age > LONGEST { Err(TooLate(age.num_seconds()).into()) } else { Ok(()) }
     }

@@ -58,7 +58,7 @@ impl Play {
 
 /// A request as it went out.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct SentRequest {
     pub method: String,
     pub body: String,
     pub uri: String,
@@ -70,7 +70,7 @@ pub struct Asked {
 #[derive(Clone, Debug, Default)]
 pub struct Replay {
     plays: Arc<Mutex<VecDeque<Play>>>,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    asked: Arc<Mutex<Vec<SentRequest>>>,
 }
 
 impl Replay {
@@ -84,7 +84,7 @@ impl Replay {
     }
 
     /// Every request so far; fails when some answers were not asked for.
-    pub fn asked(&self) -> Vec<Asked> {
+    pub fn asked(&self) -> Vec<SentRequest> {
         assert_eq!(self.plays.lock().unwrap().len(), 0, "answers left over");
         self.asked.lock().unwrap().clone()
     }
@@ -101,7 +101,7 @@ impl HttpConnector for Replay {
         form.remove("Version");
         let authorization = request.headers().get("authorization").unwrap_or_default().to_owned();
         let (method, uri) = (request.method().to_owned(), request.uri().to_owned());
-        self.asked.lock().unwrap().push(Asked { method, body, uri, authorization, form });
+        self.asked.lock().unwrap().push(SentRequest { method, body, uri, authorization, form });
         match self.plays.lock().unwrap().pop_front().expect("a request that nothing answers") {
             Play::Answer { status, body, headers } => {
                 let mut response = HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body));
