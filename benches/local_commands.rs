@@ -43,7 +43,7 @@ fn session(number: u128, start: Timestamp) -> Session {
         permissions: vec![GrantPermission { permission, standing: Standing::Untried }],
         applied_at: None,
         removed_at: None,
-        unswitched: None,
+        without_auto_close: None,
     };
     Session {
         id: SessionId(id),

@@ -10,7 +10,7 @@
 
 use crate::{
     config::settings::{CloudExpiry, DEFAULT_SCHEDULE_GROUP},
-    iam::{SCHEDULER, Scope, switch_statements},
+    iam::{SCHEDULER, Scope, auto_close_statements},
 };
 use eg_providers::{ExpiryRole, aws::Action};
 use serde_json::{Value, json};
@@ -24,20 +24,16 @@ const POLICY_NAME: &str = "eg-cloud-expiry";
 /// One account, and what is configured in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfiguredAccount {
-    /// The partition.
     pub partition: String,
-    /// Its number.
     pub number: String,
     /// The role's path and name, as they stand in its ARN: `eg-cloud-expiry`, `ops/eg`.
     pub role: String,
-    /// The group of schedules.
     pub schedule_group: String,
     /// The configured groups; all of this account.
     pub scopes: BTreeSet<Scope>,
 }
 
 impl ConfiguredAccount {
-    /// The role.
     #[must_use]
     pub fn role_arn(&self) -> String {
         format!("arn:{}:iam::{}:role/{}", self.partition, self.number, self.role)
@@ -103,7 +99,7 @@ impl ConfiguredAccount {
     #[must_use]
     pub fn user_policy(&self) -> Value {
         let expiry = CloudExpiry { roles: vec![self.role_arn()], schedule_group: self.schedule_group.clone() };
-        json!({"Version": "2012-10-17", "Statement": switch_statements(&self.scopes, &expiry)})
+        json!({"Version": "2012-10-17", "Statement": auto_close_statements(&self.scopes, &expiry)})
     }
 
     /// The role, to be made.

@@ -10,9 +10,7 @@ use std::{fmt, process::ExitCode};
 pub enum Exit {
     /// What was asked is in place.
     Done,
-    /// It is not.
     Failed,
-    /// The arguments were wrong.
     Usage,
     /// Part is in place, or it is not known yet, and `eg` keeps trying.
     Partial,
@@ -25,7 +23,6 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The number.
     #[must_use]
     pub fn code(self) -> u8 {
         match self {
@@ -49,15 +46,11 @@ impl From<Exit> for ExitCode {
 /// What kind of failure; the word is part of the JSON contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The arguments.
     Usage,
-    /// The configuration.
     Config,
     /// What whoever administers this machine allows.
     Policy,
-    /// The state file.
     State,
-    /// The public address.
     Detection,
     /// No such session, or nothing to act on.
     NotFound,
@@ -65,13 +58,11 @@ pub enum Kind {
     Ambiguous,
     /// The session's status does not allow it.
     Refused,
-    /// This machine's clock.
     Clock,
     /// Another `eg` holds the lock.
     Locked,
     /// A pass that got nowhere was ended by its watchdog.
     Stalled,
-    /// A cloud provider.
     Provider,
     /// A scheduler of this machine.
     Schedule,
@@ -83,12 +74,10 @@ pub enum Kind {
     StillOpen,
     /// The command that `eg` should run did not start; with the status that a shell would give.
     Command(u8),
-    /// Ended by a signal.
     Signal(u8),
 }
 
 impl Kind {
-    /// The word for JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -130,16 +119,13 @@ impl Kind {
 /// Why a command did not do what was asked: what failed and why, and what to do next.
 #[derive(Clone, Debug)]
 pub struct CommandError {
-    /// What kind.
     pub kind: Kind,
     /// What failed and why; a provider's or library's own words last.
     pub message: String,
-    /// What to do next.
     pub hints: Vec<String>,
 }
 
 impl CommandError {
-    /// An error without hints.
     #[must_use]
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), hints: Vec::new() }

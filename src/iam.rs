@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `Look` | `Describe…` knows no resources (AWS, "Actions, resources, and condition keys for Amazon EC2") |
 //! | `OpenAndClose` | IAM cannot limit a revoke to tagged rules; the groups are the limit |
-//! | `HaveTheCloudClose` | expiry switches, where they are configured: schedules with our names in the one group |
+//! | `HaveTheCloudClose` | expiry schedules, where they are configured: schedules with our names in the one group |
 //! | `PassTheRoleThatCloses` | the role that closes, and to the scheduler alone |
 //! | `TagWhatIsOpened` | tags inside the authorize call, and in no other: `ec2:CreateAction` |
 //! | `TagWhatIsOpen` | only our keys, and only on rules that carry our mark: no rule made by hand can be given one. With [`Retag::WithoutMark`], also on rules without any mark, so that a rule of ours can be tagged again that has lost it |
@@ -18,13 +18,10 @@ use std::collections::BTreeSet;
 /// One group, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Scope {
-    /// The partition.
     pub partition: String,
-    /// The region.
     pub region: String,
     /// The account, once it is known.
     pub account: Option<String>,
-    /// The group's id.
     pub group: String,
 }
 
@@ -66,12 +63,12 @@ fn literally(key: &str) -> String {
     key.chars().map(|c| if matches!(c, '*' | '?' | '$') { format!("${{{c}}}") } else { c.to_string() }).collect()
 }
 
-/// The service that expiry switches are schedules of; its name is the same in every partition.
+/// The service that expiry schedules are schedules of; its name is the same in every partition.
 pub const SCHEDULER: &str = "scheduler.amazonaws.com";
 
-/// What setting, moving, reading and deleting expiry switches takes; empty where no role is of any scope's account.
+/// What setting, moving, reading and deleting expiry schedules takes; empty where no role is of any scope's account.
 #[must_use]
-pub fn switch_statements(scopes: &BTreeSet<Scope>, expiry: &CloudExpiry) -> Vec<Value> {
+pub fn auto_close_statements(scopes: &BTreeSet<Scope>, expiry: &CloudExpiry) -> Vec<Value> {
     let ways = |scope: &Scope| match &scope.account {
         Some(account) => expiry.way(account).into_iter().map(|way| way.role_arn).collect(),
         None => expiry.roles.clone(),
@@ -168,9 +165,9 @@ pub fn policy<'a>(
             },
         ],
     });
-    let switches = expiry.map(|expiry| switch_statements(scopes, expiry)).unwrap_or_default();
+    let auto_closes = expiry.map(|expiry| auto_close_statements(scopes, expiry)).unwrap_or_default();
     if let Some(statements) = policy.get_mut("Statement").and_then(Value::as_array_mut) {
-        statements.extend(switches);
+        statements.extend(auto_closes);
     }
     policy
 }
@@ -224,8 +221,9 @@ mod tests {
     }
 
     #[test]
-    fn switches_are_scoped_to_group_name_and_role() {
-        let of = |account: Option<&str>| switch_statements(&[scope("eu-west-1", account, "sg-1")].into(), &expiry());
+    fn auto_closes_are_scoped_to_group_name_and_role() {
+        let of =
+            |account: Option<&str>| auto_close_statements(&[scope("eu-west-1", account, "sg-1")].into(), &expiry());
         let one = of(Some("123456789012"));
         assert_eq!(one[0]["Resource"], json!(["arn:aws:scheduler:eu-west-1:123456789012:schedule/eg/eg-sgr-*"]));
         assert_eq!(one[1]["Resource"], json!(["arn:aws:iam::123456789012:role/eg-expiry"]));

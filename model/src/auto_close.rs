@@ -1,7 +1,7 @@
-//! Expiry switches: a job at the provider that closes one rule at a given time, even if this machine never comes back.
+//! Expiry schedules: a job at the provider that closes one rule at a given time, even if this machine never comes back.
 //!
-//! A switch belongs to a rule, not to an installation: whoever holds the rule moves it to the latest lease of all. What
-//! this installation has sent about a switch stands in a row of its own ([`Switch`]), which outlives configuration and
+//! An expiry schedule belongs to a rule, not to an installation: whoever holds the rule moves it to the latest lease of all. What
+//! this installation has sent about an expiry schedule stands in a row of its own ([`AutoClose`]), which outlives configuration and
 //! session; what is to be done about it is decided by [`crate::plan`].
 
 use crate::{
@@ -14,20 +14,20 @@ use crate::{
 };
 use chrono::TimeDelta;
 
-/// A switch that would have to fire within this time, or should have fired already, is set to fire this far ahead: what
+/// An expiry schedule that would have to fire within this time, or should have fired already, is set to fire this far ahead: what
 /// is closer may be over when the provider reads it.
 pub const LEAD: TimeDelta = TimeDelta::seconds(60);
 
-/// Where switches are kept, and as whom they act.
+/// Where expiry schedules are kept, and as whom they act.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SwitchWay {
+pub struct AutoCloseRoute {
     /// The role that closes the rule; of the target's own account.
     pub role_arn: String,
     /// The group of schedules that it is kept in.
     pub group: String,
 }
 
-impl SwitchWay {
+impl AutoCloseRoute {
     /// The partition of the role, and with it of the target (`aws`, `aws-cn`, …).
     #[must_use]
     pub fn partition(&self) -> &str {
@@ -46,17 +46,17 @@ fn part(arn: &str, number: usize) -> &str {
     arn.split(':').nth(number).unwrap_or_default()
 }
 
-/// What this installation has last sent about the switch of one rule.
+/// What this installation has last sent about the expiry schedule of one rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Switch {
-    /// The rule. Rule ids are never reused, and so no switch ever hits another one.
+pub struct AutoClose {
+    /// The rule. Rule ids are never reused, and so no expiry schedule ever hits another one.
     pub rule: RuleId,
     /// How to reach its target.
     pub reach: Reach,
     /// What the rule was opened for.
     pub permission: Permission,
     /// Where it is kept, and as whom it acts.
-    pub way: SwitchWay,
+    pub way: AutoCloseRoute,
     /// When it fires, as far as is known.
     pub at: Timestamp,
     /// Whether that was confirmed: by an answer, or by a reading.
@@ -71,10 +71,10 @@ pub struct Switch {
     pub last_failure: Option<Failure>,
 }
 
-impl Switch {
+impl AutoClose {
     /// One of which nothing has been sent yet.
     #[must_use]
-    pub fn new(rule: RuleId, reach: Reach, permission: Permission, way: SwitchWay, at: Timestamp) -> Self {
+    pub fn new(rule: RuleId, reach: Reach, permission: Permission, way: AutoCloseRoute, at: Timestamp) -> Self {
         Self {
             rule,
             reach,
@@ -101,7 +101,7 @@ impl Switch {
 
     /// The intent, written before the call.
     #[must_use]
-    pub fn intend(&self, way: &SwitchWay, at: Timestamp) -> Self {
+    pub fn intend(&self, way: &AutoCloseRoute, at: Timestamp) -> Self {
         Self { way: way.clone(), at, confirmed: false, ..self.next() }
     }
 
@@ -125,7 +125,7 @@ impl Switch {
     /// One that this installation has sent nothing about, and that may be there: whoever opened the rule has set it.
     /// Nothing of ours is on its way to it.
     #[must_use]
-    pub fn of_another(rule: RuleId, reach: Reach, permission: Permission, way: SwitchWay, now: Timestamp) -> Self {
+    pub fn of_another(rule: RuleId, reach: Reach, permission: Permission, way: AutoCloseRoute, now: Timestamp) -> Self {
         Self::new(rule, reach, permission, way, now - SETTLE_WINDOW - SETTLE_WINDOW)
     }
 
@@ -163,9 +163,9 @@ impl Switch {
     }
 }
 
-/// What the provider shows of one rule's switch.
+/// What the provider shows of one rule's expiry schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SwitchSeen {
+pub enum AutoCloseSeen {
     /// There is none.
     Absent,
     /// There is one that does what it should, at this time.
@@ -176,7 +176,7 @@ pub enum SwitchSeen {
     Unreadable(Failure),
 }
 
-/// When a switch has to fire, and what else is as good.
+/// When an expiry schedule has to fire, and what else is as good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FireTime {
     /// The end of the latest lease.
@@ -206,7 +206,7 @@ impl FireTime {
         self.latest.max(self.soonest)
     }
 
-    /// Whether a switch that fires at `at` is right. Never earlier than the latest lease; and later only where the
+    /// Whether an expiry schedule that fires at `at` is right. Never earlier than the latest lease; and later only where the
     /// exact time is too close to be sent, or every pass would put it off again, or where others' leases are not known.
     #[must_use]
     pub fn fits(self, at: Timestamp) -> bool {
@@ -260,10 +260,10 @@ mod tests {
     /// What was never answered may land after it was taken away; what was answered, or is long past, does not.
     #[test]
     fn what_may_still_land_is_taken_away_twice() {
-        let way = SwitchWay { role_arn: "r".into(), group: "default".into() };
+        let way = AutoCloseRoute { role_arn: "r".into(), group: "default".into() };
         let reach = Reach::plain(TargetKey::new("aws", "security-group", "eu-west-1", "sg-1"));
         let permission: Permission = "tcp|22|22|203.0.113.42/32".parse().unwrap();
-        let new = |at| Switch::new(RuleId("sgr-1".into()), reach.clone(), permission, way.clone(), at);
+        let new = |at| AutoClose::new(RuleId("sgr-1".into()), reach.clone(), permission, way.clone(), at);
         let sent = new(t(3600)).intend(&way, t(3600));
         assert!(sent.may_still_land(t(0)) && !sent.set(t(3600)).may_still_land(t(0)));
         let dropped = sent.dropped(t(0));
@@ -277,15 +277,15 @@ mod tests {
         let horizon = 3600 + LEASE_HORIZON.num_seconds();
         assert!(unanswered.may_be_there(t(horizon)) && !unanswered.may_be_there(t(horizon + 1)));
         assert!(!sent.set(t(3600)).may_be_there(t(3600)) && sent.set(t(3600)).may_be_there(t(3599)));
-        let another = Switch::of_another(RuleId("sgr-1".into()), reach.clone(), permission, way.clone(), t(0));
+        let another = AutoClose::of_another(RuleId("sgr-1".into()), reach.clone(), permission, way.clone(), t(0));
         assert!(!another.may_still_land(t(0)) && !another.confirmed);
     }
 
     #[test]
     fn a_role_tells_partition_and_account() {
-        let way = SwitchWay { role_arn: "arn:aws-cn:iam::123456789012:role/a/b".into(), group: "default".into() };
+        let way = AutoCloseRoute { role_arn: "arn:aws-cn:iam::123456789012:role/a/b".into(), group: "default".into() };
         assert_eq!((way.partition(), way.account()), ("aws-cn", "123456789012"));
-        let none = SwitchWay { role_arn: "x".into(), group: "default".into() };
+        let none = AutoCloseRoute { role_arn: "x".into(), group: "default".into() };
         assert_eq!((none.partition(), none.account()), ("", ""));
     }
 }

@@ -145,7 +145,7 @@ mod tests {
             permissions: vec![GrantPermission { permission: permission.parse().unwrap(), standing: Standing::Untried }],
             applied_at: None,
             removed_at: None,
-            unswitched: None,
+            without_auto_close: None,
         };
         Session {
             id: SessionId(Uuid::from_u128(1)),

@@ -106,5 +106,5 @@ pub struct Capabilities {
     /// The most tags on one rule.
     pub tags_per_rule: usize,
     /// Whether the provider can close a rule by itself at a given time.
-    pub switches: bool,
+    pub auto_closes: bool,
 }

@@ -5,7 +5,7 @@ pub mod aws;
 use async_trait::async_trait;
 use eg_model::{
     Timestamp,
-    auto_close::{SwitchSeen, SwitchWay},
+    auto_close::{AutoCloseRoute, AutoCloseSeen},
     failure::Failure,
     ids::{RuleId, SessionId},
     net::permission::Permission,
@@ -67,11 +67,11 @@ pub struct Authorize {
     pub session: SessionId,
 }
 
-/// What an expiry switch is to be.
+/// What an expiry schedule is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SetSwitch {
+pub struct SetAutoClose {
     /// Where it is kept, and as whom it acts.
-    pub way: SwitchWay,
+    pub way: AutoCloseRoute,
     /// When it fires.
     pub at: Timestamp,
     /// Whether there is one already, as far as was seen.
@@ -79,11 +79,11 @@ pub struct SetSwitch {
     /// For people in the console.
     pub description: String,
     /// Another one for each attempt, of 62 characters at the most: the same one within some hours is the same request to
-    /// the provider, whatever has become of the switch meanwhile.
+    /// the provider, whatever has become of the expiry schedule meanwhile.
     pub token: String,
 }
 
-/// The role that expiry switches act as.
+/// The role that expiry schedules act as.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExpiryRole {
     /// Its name.
@@ -258,22 +258,22 @@ pub trait Firewall: Send + Sync {
     /// They could not be listed whole, or the provider listed others than those asked for.
     async fn groups(&self, meant: Option<&Selector>) -> Result<Vec<ListedGroup>, Failure>;
 
-    /// Reads the expiry switch of a rule of a group.
-    async fn read_switch(&self, group: &str, rule: &RuleId, way: &SwitchWay) -> SwitchSeen;
+    /// Reads the expiry schedule of a rule of a group.
+    async fn read_auto_close(&self, group: &str, rule: &RuleId, way: &AutoCloseRoute) -> AutoCloseSeen;
 
     /// Has the provider revoke a rule by itself at a given time, or moves that time.
     ///
     /// # Errors
     /// As for [`Firewall::authorize`].
-    async fn set_switch(&self, rule: &OwnedRule, switch: &SetSwitch) -> Result<Answered<()>, Failure>;
+    async fn set_auto_close(&self, rule: &OwnedRule, auto_close: &SetAutoClose) -> Result<Answered<()>, Failure>;
 
-    /// Deletes the switch of a rule; that there is none is no error.
+    /// Deletes the expiry schedule of a rule; that there is none is no error.
     ///
     /// # Errors
     /// As for [`Firewall::authorize`].
-    async fn drop_switch(&self, rule: &RuleId, way: &SwitchWay) -> Result<Answered<()>, Failure>;
+    async fn drop_auto_close(&self, rule: &RuleId, way: &AutoCloseRoute) -> Result<Answered<()>, Failure>;
 
-    /// Makes the role that expiry switches act as, or widens the one that `eg` has made for less.
+    /// Makes the role that expiry schedules act as, or widens the one that `eg` has made for less.
     ///
     /// # Errors
     /// There is a role of that name that is different in any other way, or that lacks something and is not of our own
@@ -281,7 +281,7 @@ pub trait Firewall: Send + Sync {
     /// call failed.
     async fn prepare_role(&self, role: &ExpiryRole) -> Result<Prepared, Failure>;
 
-    /// Makes a group for switches, unless it is there.
+    /// Makes a group for expiry schedules, unless it is there.
     ///
     /// # Errors
     /// The one that is there is being deleted, or a call failed.

@@ -383,10 +383,10 @@ fn rules_in(form: &Form) -> Vec<String> {
     let modified = modified.into_iter().filter_map(|part| part.get("SecurityGroupRuleId").map(str::to_owned));
     let filters = form.parts("Filter").into_iter().filter(|part| part.get("Name") == Some("security-group-rule-id"));
     let filtered = filters.flat_map(|part| part.list("Value"));
-    let switched = form.get("Name").and_then(|name| name.strip_prefix("eg-")).filter(|id| id.starts_with("sgr-"));
-    let switched = switched.map(str::to_owned);
+    let auto_closing = form.get("Name").and_then(|name| name.strip_prefix("eg-")).filter(|id| id.starts_with("sgr-"));
+    let auto_closing = auto_closing.map(str::to_owned);
     let named = form.list("SecurityGroupRuleId").into_iter();
-    named.chain(tagged).chain(modified).chain(filtered).chain(switched).collect()
+    named.chain(tagged).chain(modified).chain(filtered).chain(auto_closing).collect()
 }
 
 /// The request that a schedule makes: the action that its target names (User Guide, "Universal targets"), with the fields

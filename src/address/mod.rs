@@ -37,9 +37,7 @@ pub type Acceptable = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 /// Which families to ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Families {
-    /// IPv4.
     pub v4: bool,
-    /// IPv6.
     pub v6: bool,
 }
 
@@ -49,9 +47,7 @@ pub type EchoAnswer = (String, Result<IpAddr, String>);
 /// What came of both families.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Detected {
-    /// IPv4.
     pub v4: FamilyOutcome,
-    /// IPv6.
     pub v6: FamilyOutcome,
 }
 
@@ -62,14 +58,12 @@ pub enum FamilyOutcome {
     NotAsked,
     /// Enough services said the same.
     Agreed {
-        /// What they said.
         address: IpAddr,
         /// Their URLs, in the order of their answers.
         by: Vec<String>,
     },
     /// They said the same, but it is no address to open a firewall to.
     NotRoutable {
-        /// What they said.
         address: IpAddr,
         /// Their URLs, in the order of their answers.
         by: Vec<String>,
@@ -77,10 +71,7 @@ pub enum FamilyOutcome {
         message: String,
     },
     /// There are different addresses, and none has enough voices: the whole start is refused, showing each answer.
-    Disagree {
-        /// Every answer, failures too.
-        answers: Vec<EchoAnswer>,
-    },
+    Disagree { answers: Vec<EchoAnswer> },
     /// Too few answers: the family is left out, with a warning.
     NotAgreed {
         /// Why each service does not count, or what the lonely one said; one line each.
@@ -148,16 +139,13 @@ pub fn check_asked(
 /// Both families, with every answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Survey {
-    /// IPv4.
     pub v4: FamilySurvey,
-    /// IPv6.
     pub v6: FamilySurvey,
 }
 
 /// One family, with every answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FamilySurvey {
-    /// What came of it.
     pub outcome: FamilyOutcome,
     /// What each service said, in the order of the configuration.
     pub answers: Vec<EchoAnswer>,

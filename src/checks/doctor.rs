@@ -16,7 +16,7 @@ use crate::{
 use chrono::TimeDelta;
 use eg_model::{
     Timestamp,
-    auto_close::SwitchWay,
+    auto_close::AutoCloseRoute,
     failure::{Failure, FailureClass},
     net::address::IpVersion,
 };
@@ -154,9 +154,9 @@ fn is_portal(answers: &[EchoAnswer]) -> bool {
         .any(|why| why.contains("does this network ask you to sign in?") || why.contains("address: \"<"))
 }
 
-/// Expiry switches of one account and region: whether there is a role of that account, and whether they can be read.
+/// Expiry schedules of one account and region: whether there is a role of that account, and whether they can be read.
 #[must_use]
-pub fn cloud_expiry(place: &str, way: Option<&SwitchWay>, read: Result<(), &Failure>) -> Finding {
+pub fn cloud_expiry(place: &str, way: Option<&AutoCloseRoute>, read: Result<(), &Failure>) -> Finding {
     let check = "cloud-expiry";
     let Some(way) = way else {
         let message = format!("{place}: no role of this account: its rules close by eg reconcile only");
@@ -242,7 +242,6 @@ fn address(version: IpVersion, family: &FamilySurvey, any: bool, names: &str) ->
 
 /// Credentials, and what uses them.
 pub struct Used<'a> {
-    /// Which they are.
     pub name: String,
     /// The profile that they come from, where one is named.
     pub profile: Option<&'a str>,

@@ -2,14 +2,11 @@
 
 use crate::config::settings::Resource;
 
-/// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
-    /// As it should be.
     Good,
     /// Works, and somebody should know.
     Warning,
-    /// Does not work.
     Bad,
 }
 
@@ -24,7 +21,6 @@ impl Level {
         }
     }
 
-    /// The word for JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -40,9 +36,7 @@ impl Level {
 pub struct Finding {
     /// What was looked at, in a word.
     pub check: &'static str,
-    /// How it is.
     pub level: Level,
-    /// What was found.
     pub message: String,
     /// What to do, in order; none when all is well.
     pub advice: Vec<String>,
@@ -51,19 +45,16 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// All is well.
     #[must_use]
     pub fn good(check: &'static str, message: impl Into<String>) -> Self {
         Self { check, level: Level::Good, message: message.into(), advice: Vec::new(), resource: None }
     }
 
-    /// It works, but.
     #[must_use]
     pub fn warning(check: &'static str, message: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { level: Level::Warning, advice: vec![advice.into()], ..Self::good(check, message) }
     }
 
-    /// It does not work.
     #[must_use]
     pub fn bad(check: &'static str, message: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { level: Level::Bad, advice: vec![advice.into()], ..Self::good(check, message) }

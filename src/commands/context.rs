@@ -54,7 +54,6 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// What every command gets.
 pub struct Context<'a> {
     pub env: &'a Env,
     pub printer: &'a Printer,
@@ -202,7 +201,6 @@ impl Context<'_> {
         Context { env: self.env, printer, global: self.global, config, state, zone }
     }
 
-    /// Where the configuration is.
     pub fn config(&self) -> Result<&Located, CommandError> {
         self.config.as_ref().map_err(Clone::clone)
     }
@@ -508,7 +506,6 @@ impl Context<'_> {
         }
     }
 
-    /// Warnings of a pass.
     pub fn tell_notes(&self, report: &PassReport) {
         for warning in &report.warnings {
             self.printer.warn(Code::Lock, &self.zone.in_text(&warning.message), &warning.hints);
@@ -654,11 +651,11 @@ fn policy(settings: &Settings) -> PassPolicy {
     }
 }
 
-/// The exit status that a live session's status means, and that a rule lacks its switch in the cloud.
+/// The exit status that a live session's status means, and that a rule lacks its expiry schedule in the cloud.
 fn exit_for(session: &Session) -> Exit {
-    let unswitched = session.grants.iter().any(|grant| grant.unswitched.is_some());
+    let without_auto_close = session.grants.iter().any(|grant| grant.without_auto_close.is_some());
     match session.status {
-        SessionStatus::Active if unswitched => Exit::Partial,
+        SessionStatus::Active if without_auto_close => Exit::Partial,
         SessionStatus::Active => Exit::Done,
         SessionStatus::Pending | SessionStatus::Partial | SessionStatus::Expiring => Exit::Partial,
         SessionStatus::Failed | SessionStatus::Cancelled | SessionStatus::Expired => Exit::Failed,
@@ -666,10 +663,10 @@ fn exit_for(session: &Session) -> Exit {
 }
 
 /// The same after a pass, which may have found out that whose account a target is cannot be told, and so which role its
-/// switch would take.
+/// expiry schedule would take.
 pub fn exit_after(session: &Session, report: &PassReport) -> Exit {
     let unset = |target: &TargetKey| {
-        report.notes.iter().any(|item| item.target == *target && item.note.kind == NoteKind::SwitchUnset)
+        report.notes.iter().any(|item| item.target == *target && item.note.kind == NoteKind::AutoCloseUnset)
     };
     let untold = |grant: &Grant| grant.reach.account.is_none() && unset(&grant.reach.target);
     match exit_for(session) {

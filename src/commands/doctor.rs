@@ -21,7 +21,7 @@ use crate::{
 };
 use eg_model::{
     Timestamp,
-    auto_close::SwitchSeen,
+    auto_close::AutoCloseSeen,
     ids::RuleId,
     net::{address::IpVersion, permission::Permission},
     target::{Reach, TargetKey},
@@ -330,7 +330,7 @@ impl Cloud<'_> {
         }
     }
 
-    /// A switch that no rule has is asked for: that it is absent is as good an answer as any.
+    /// An expiry schedule that no rule has is asked for: that it is absent is as good an answer as any.
     async fn cloud_expiry(&self, one: &ResourceReading<'_>) -> Option<Finding> {
         let expiry = self.settings.aws.cloud_expiry.as_ref()?;
         let firewall = one.firewall.as_ref()?;
@@ -338,10 +338,10 @@ impl Cloud<'_> {
         let place = format!("account {account} in {}", one.reach.target.region);
         let Some(way) = expiry.way(&account) else { return Some(cloud_expiry(&place, None, Ok(()))) };
         let nobody = RuleId("sgr-00000000000000000".to_owned());
-        let seen = firewall.read_switch(&one.reach.target.id, &nobody, &way).await;
+        let seen = firewall.read_auto_close(&one.reach.target.id, &nobody, &way).await;
         let read = match &seen {
-            SwitchSeen::Unreadable(failure) => Err(failure),
-            SwitchSeen::Absent | SwitchSeen::Set(_) | SwitchSeen::Wrong => Ok(()),
+            AutoCloseSeen::Unreadable(failure) => Err(failure),
+            AutoCloseSeen::Absent | AutoCloseSeen::Set(_) | AutoCloseSeen::Wrong => Ok(()),
         };
         Some(cloud_expiry(&place, Some(&way), read))
     }

@@ -84,7 +84,6 @@ struct Trail<'a> {
     session: Option<Session>,
     /// The number of the last event that was read.
     after: i64,
-    /// The table so far.
     shown: Option<Table>,
     /// Whether the names of the columns stand above the rows of CSV.
     headed: bool,

@@ -17,7 +17,6 @@ use serde_json::{Value, json};
 use std::{collections::BTreeMap, ffi::OsString};
 use tokio::process::Command;
 
-/// SIGHUP.
 const HANGUP: u8 = 1;
 
 /// Bypasses a proxy of the user's on the way to the sandbox.
@@ -86,7 +85,6 @@ impl Inside<'_> {
         }
     }
 
-    /// For a POSIX shell.
     fn exports(&self) -> String {
         let mut text = format!("unset {}\n", Playground::misleading().join(" "));
         for (name, value) in self.playground.variables_for_a_shell() {

@@ -53,7 +53,6 @@ enum Format {
     Cloudformation,
 }
 
-/// IAM API reference, `CreateRole`.
 fn role_name(text: &str) -> Result<String, String> {
     let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+=,.@_-".contains(&b));
     let fits = plain && (1..=64).contains(&text.len());

@@ -148,7 +148,6 @@ impl Sweep<'_> {
         Ok(exit)
     }
 
-    /// Nothing is changed.
     fn only_shows(&self) -> bool {
         self.args.dry_run || (self.args.revoke_all && !self.args.yes)
     }

@@ -6,27 +6,16 @@ use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, RawString,
 /// A `[[resource]]` to be written. What is absent is not written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewResource {
-    /// `name`.
     pub name: String,
-    /// `id`.
     pub id: Option<String>,
-    /// `group_name`.
     pub group_name: Option<String>,
-    /// `tag`.
     pub tags: BTreeMap<String, String>,
-    /// `region`.
     pub region: Option<String>,
-    /// `profile`.
     pub profile: Option<String>,
-    /// `role_arn`.
     pub role_arn: Option<String>,
-    /// `external_id`.
     pub external_id: Option<String>,
-    /// `ports`.
     pub ports: Vec<String>,
-    /// `families`.
     pub families: Vec<String>,
-    /// `groups`.
     pub groups: Vec<String>,
 }
 

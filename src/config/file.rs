@@ -22,7 +22,6 @@ pub struct ConfigFiles {
 }
 
 impl ConfigFiles {
-    /// From now on.
     #[must_use]
     pub fn begin() -> Self {
         Self { begun: Instant::now() }
@@ -85,18 +84,15 @@ pub enum Over<'a> {
     Nothing,
     /// The text that the change began with: whoever has changed the file meanwhile is not overruled.
     Text(&'a str),
-    /// Whatever is there.
     Anything,
 }
 
 /// A text that is to take the place of a file of the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct FileChange<'a> {
-    /// The configuration.
     pub main: &'a Path,
     /// The file: the configuration itself, or one that it includes.
     pub file: &'a Path,
-    /// The new text.
     pub text: &'a str,
     /// In the place of what.
     pub over: Over<'a>,

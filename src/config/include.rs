@@ -46,7 +46,6 @@ struct Gathering<'r> {
     places: BTreeMap<String, (PathBuf, usize)>,
     /// The files that are being read, the one that includes before the one that is included.
     open: Vec<(PathBuf, PathBuf)>,
-    /// Every file so far.
     known: BTreeSet<PathBuf>,
 }
 

@@ -72,7 +72,6 @@ pub struct PolicyRequest {
     pub ports: BTreeSet<(String, PortSpec)>,
     /// How much around an address of each family, as prefix lengths.
     pub prefixes: BTreeSet<(IpVersion, u8)>,
-    /// Why.
     pub reason: Option<String>,
     /// Addresses that the user named, rather than detection.
     pub explicit: Vec<IpAddr>,
@@ -104,13 +103,9 @@ impl PolicyRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{}: {key}: {allowed}; {asked}", file.display())]
 pub struct NotAllowed {
-    /// The policy's file.
     pub file: PathBuf,
-    /// Its key.
     pub key: &'static str,
-    /// What it allows.
     pub allowed: String,
-    /// What was asked for.
     pub asked: String,
 }
 

@@ -18,7 +18,6 @@ pub const PLACE: &str = "/etc/eg/policy.toml";
 /// Which file, and whose it has to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyFile {
-    /// The file.
     pub path: PathBuf,
     /// The user id that has to own it and its directory: root's.
     pub owner: u32,
@@ -35,16 +34,10 @@ impl Default for PolicyFile {
 pub enum PolicyError {
     /// It is there, but cannot be read.
     #[error("the policy {} cannot be read: {source}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: ReadError,
-    },
+    Unreadable { path: PathBuf, source: ReadError },
     /// Somebody else than root could have written it.
     #[error("the policy {} is not to be trusted: {} {why}", file.display(), path.display())]
     Untrusted {
-        /// The file.
         file: PathBuf,
         /// The file, or its directory.
         path: PathBuf,

@@ -9,7 +9,7 @@ use crate::config::{
 };
 use chrono::TimeDelta;
 use eg_model::{
-    auto_close::SwitchWay,
+    auto_close::AutoCloseRoute,
     net::{
         address::{IpVersion, PrefixLengths},
         permission::PortSpec,
@@ -238,7 +238,7 @@ fn cloud_expiry(section: &TomlSection<'_>) -> Result<CloudExpiry, SpannedError> 
     for item in found {
         let at = item.at;
         let role = item.read(ROLES, role_arn)?;
-        let way = SwitchWay { role_arn: role.clone(), group: String::new() };
+        let way = AutoCloseRoute { role_arn: role.clone(), group: String::new() };
         if !accounts.insert(way.account().to_owned()) {
             let message = format!("role_arn has two roles of account {}", way.account());
             return Err(SpannedError::new(at, message, "one role for each account"));
@@ -283,7 +283,6 @@ pub(super) struct SharedKeys {
     groups: Option<Vec<String>>,
 }
 
-/// One `[[resource]]`.
 pub(super) enum ResourceEntry {
     Resource(Resource),
     Selection(Selection),

@@ -111,7 +111,6 @@ impl<'a> TomlSection<'a> {
         }
     }
 
-    /// A string.
     pub(super) fn string(&self, key: &str) -> Result<Option<At<String>>, SpannedError> {
         self.value(key, "a string", |value| value.as_str().map(str::to_owned))
     }
@@ -126,7 +125,6 @@ impl<'a> TomlSection<'a> {
         SpannedError::new(self.at, format!("{} has no {key}", self.name), accepted)
     }
 
-    /// A boolean.
     pub(super) fn boolean(&self, key: &str) -> Result<Option<bool>, SpannedError> {
         Ok(self.value(key, "true or false", DeValue::as_bool)?.map(|found| found.value))
     }
@@ -182,7 +180,6 @@ impl<'a> TomlSection<'a> {
         }
     }
 
-    /// A table of strings.
     pub(super) fn string_table(&self, key: &str) -> Result<Option<At<Vec<Pair>>>, SpannedError> {
         let wanted = "a table of strings";
         let Some(table) = self.value(key, wanted, DeValue::as_table)? else { return Ok(None) };
@@ -223,7 +220,6 @@ fn nearest<'k>(text: &str, known: &[&'k str]) -> Option<&'k str> {
     (near.0 <= 2 && near.0 < text.chars().count()).then_some(near.1)
 }
 
-/// The Levenshtein distance.
 fn distance(from: &str, to: &str) -> usize {
     let to: Vec<char> = to.chars().collect();
     let mut row: Vec<usize> = (0..=to.len()).collect();

@@ -26,11 +26,9 @@ const INHERITED: [&str; 9] =
 pub enum Streams {
     /// As one text in the order in which it was written, as on a terminal; in colour.
     Together,
-    /// Each by itself.
     Apart,
 }
 
-/// How a child ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChildOutcome {
     /// Its exit status; `None` when a signal ended it.

@@ -24,7 +24,6 @@ use tempfile::TempDir;
 /// The address in examples (RFC 5737: for documentation, nobody's).
 pub const ADDRESS: &str = "203.0.113.42";
 
-/// Where the groups are.
 const REGION: &str = "eu-west-1";
 
 /// The account of the groups, and of the key below.
@@ -84,12 +83,10 @@ pub type Variable = (&'static str, String);
 pub struct OpenRule {
     /// The name of its group.
     pub group: &'static str,
-    /// What the sandbox holds.
     pub rule: SecurityGroupRule,
 }
 
 impl OpenRule {
-    /// `tcp/22`, `tcp/8000-8080`, `icmp`.
     #[must_use]
     pub fn ports(&self) -> String {
         let RulePermission { protocol, from, to, .. } = &self.rule.permission;
@@ -134,13 +131,11 @@ impl Playground {
         Ok(Self { sandbox, groups, dir })
     }
 
-    /// Where the sandbox listens.
     #[must_use]
     pub fn endpoint(&self) -> String {
         self.sandbox.endpoint()
     }
 
-    /// Where all files are.
     #[must_use]
     pub fn directory(&self) -> &Path {
         self.dir.path()
@@ -152,7 +147,6 @@ impl Playground {
         self.file("bin")
     }
 
-    /// The state file.
     #[must_use]
     pub fn state(&self) -> PathBuf {
         self.file("state.db")

@@ -36,7 +36,6 @@ pub use eg_providers::aws::Clock;
 /// Which detected addresses may be opened.
 pub type AddressRule = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
-/// Where ids come from.
 pub type Ids = Arc<dyn Fn() -> Uuid + Send + Sync>;
 
 /// Waits that long before something is tried or read again.
@@ -45,7 +44,6 @@ pub type Pause = Arc<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>;
 /// Makes the way to the clouds, anew for each command and each pass of `--watch`.
 pub type Clouds = Arc<dyn Fn(&Env) -> Arc<dyn Connect> + Send + Sync>;
 
-/// The program's surroundings.
 #[derive(Clone)]
 pub struct Env {
     vars: BTreeMap<String, String>,
@@ -80,9 +78,7 @@ pub struct Env {
     pub stderr_is_terminal: bool,
     /// This program, as an absolute path.
     pub program: PathBuf,
-    /// The operating system's user.
     pub user: String,
-    /// This machine's name.
     pub host: String,
     /// A fingerprint of this machine's stable id, where it has one.
     pub machine: Option<String>,
@@ -91,7 +87,6 @@ pub struct Env {
 }
 
 impl Env {
-    /// The real surroundings.
     #[must_use]
     pub fn from_process() -> Self {
         #[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
@@ -208,7 +203,6 @@ impl Env {
         Arc::clone(&self.clock)
     }
 
-    /// A random id.
     #[must_use]
     pub fn uuid(&self) -> Uuid {
         (self.ids)()
@@ -221,7 +215,6 @@ impl Env {
         f64::from(bits) / (f64::from(u32::MAX) + 1.0)
     }
 
-    /// Where temporary directories go.
     #[must_use]
     pub fn temp_dir(&self) -> PathBuf {
         self.absolute(Path::new(self.var("TMPDIR").unwrap_or("/tmp")))

@@ -7,7 +7,7 @@ use crate::host::lock::Progress;
 use async_trait::async_trait;
 use eg_model::{
     Timestamp,
-    auto_close::{SwitchSeen, SwitchWay},
+    auto_close::{AutoCloseRoute, AutoCloseSeen},
     failure::Failure,
     ids::RuleId,
     net::permission::Permission,
@@ -17,7 +17,7 @@ use eg_model::{
 };
 use eg_providers::{
     Answered, Authorize, Caller, Connect, CredentialsEnd, ExpiryRole, Firewall, ListedGroup, Prepared, ReadResult,
-    Rights, RulesSeen, SetSwitch,
+    Rights, RulesSeen, SetAutoClose,
 };
 use eg_state::{StateError, WriteObserver};
 use std::{
@@ -189,16 +189,16 @@ impl Firewall for FailpointFirewall {
         self.around(self.firewall.groups(meant)).await
     }
 
-    async fn read_switch(&self, group: &str, rule: &RuleId, way: &SwitchWay) -> SwitchSeen {
-        self.around(self.firewall.read_switch(group, rule, way)).await
+    async fn read_auto_close(&self, group: &str, rule: &RuleId, way: &AutoCloseRoute) -> AutoCloseSeen {
+        self.around(self.firewall.read_auto_close(group, rule, way)).await
     }
 
-    async fn set_switch(&self, rule: &OwnedRule, switch: &SetSwitch) -> Result<Answered<()>, Failure> {
-        self.around(self.firewall.set_switch(rule, switch)).await
+    async fn set_auto_close(&self, rule: &OwnedRule, auto_close: &SetAutoClose) -> Result<Answered<()>, Failure> {
+        self.around(self.firewall.set_auto_close(rule, auto_close)).await
     }
 
-    async fn drop_switch(&self, rule: &RuleId, way: &SwitchWay) -> Result<Answered<()>, Failure> {
-        self.around(self.firewall.drop_switch(rule, way)).await
+    async fn drop_auto_close(&self, rule: &RuleId, way: &AutoCloseRoute) -> Result<Answered<()>, Failure> {
+        self.around(self.firewall.drop_auto_close(rule, way)).await
     }
 
     async fn prepare_role(&self, role: &ExpiryRole) -> Result<Prepared, Failure> {

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 /// A path, and whether somebody named it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located {
-    /// The path, absolute.
     pub path: PathBuf,
     /// Named by flag or variable, rather than the default.
     pub named: bool,

@@ -24,13 +24,11 @@ const BETWEEN: Duration = Duration::from_secs(1);
 /// How long a name, or a connection, may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Names and connections.
 #[async_trait]
 pub trait Network: Send + Sync {
     /// The addresses of a host, best first.
     async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
 
-    /// Connects and hangs up.
     async fn connect(&self, to: SocketAddr) -> io::Result<()>;
 }
 

@@ -57,7 +57,6 @@ pub enum Owner {
     Only(u32),
 }
 
-/// What may be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrustRule {
     /// Whose file it has to be.
@@ -72,16 +71,13 @@ pub enum ReadError {
     /// There is no such file.
     #[error("there is no such file")]
     Absent,
-    /// The system refuses.
     #[error("{0}")]
     Failed(String),
     /// A directory, a device, a socket, or a pipe where none may be.
     #[error("it is {0}, not a regular file")]
     NotAFile(&'static str),
-    /// More than [`MAX_BYTES`].
     #[error("it is larger than 1 MiB")]
     TooLarge,
-    /// Not read within [`MAX_TIME`].
     #[error("it could not be read within 5 seconds")]
     TooSlow,
     /// Another user can have written it.
@@ -119,7 +115,6 @@ impl From<io::Error> for ReadError {
 /// A file's text, and where it really is: the same for every way to one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Text {
-    /// What it holds.
     pub text: String,
     /// Its path without links. What has no path (a pipe) keeps the name that it was given.
     pub real: PathBuf,

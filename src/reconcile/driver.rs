@@ -30,7 +30,7 @@ use crate::{
 use chrono::TimeDelta;
 use eg_model::{
     Timestamp,
-    auto_close::Switch,
+    auto_close::AutoClose,
     damage::{Damage, damage, damage_at},
     ids::{GrantId, RunId, SessionId},
     net::permission::Permission,
@@ -68,28 +68,24 @@ pub struct PassPolicy {
     pub extra_tags: BTreeMap<String, String>,
     /// Name the person in rule descriptions.
     pub name_person: bool,
-    /// Where expiry switches are set, if they are.
+    /// Where expiry schedules are set, if they are.
     pub cloud_expiry: Option<CloudExpiry>,
     /// What the machine's policy lets a pass open.
     pub site: MachinePolicy,
 }
 
-/// One pass.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// What asked for it.
     pub kind: RunKind,
     /// Only the targets of these sessions; `None`: everything.
     pub scope: Option<BTreeSet<SessionId>>,
     /// A person waits for it: delays between attempts are ignored.
     pub interactive: bool,
-    /// A scheduler started it.
     pub timer: bool,
     /// Targets to look at for collection alone.
     pub collect_from: Vec<Reach>,
     /// Sessions that follow their user to another address, before anything is planned.
     pub moves: Vec<Move>,
-    /// Stop after the plan.
     pub dry_run: bool,
 }
 
@@ -117,15 +113,11 @@ fn damage_notes(session: &Session, latest: Option<Timestamp>) -> Vec<NoteReport>
     session.current().filter_map(note).collect()
 }
 
-/// Carries out passes.
 pub struct Driver<'a> {
-    /// Clock, ids, randomness.
     pub env: &'a Env,
-    /// The record.
     pub store: RefCell<Store>,
     /// The way to the clouds.
     pub connect: Arc<dyn Connect>,
-    /// What the configuration says.
     pub policy: PassPolicy,
     /// Asks to stop between steps.
     pub interrupt: Interrupt,
@@ -146,7 +138,6 @@ pub struct Driver<'a> {
 /// Takes a change of a grant, and whether the pass is for its session.
 pub type OnChange<'a> = Box<dyn Fn(&GrantChange, bool) + 'a>;
 
-/// How a pass begins.
 struct PassStart {
     /// The run's number, where it could be recorded.
     number: Option<i64>,
@@ -170,7 +161,7 @@ pub struct LoadedRecord {
     pub unreadable: BTreeSet<TargetKey>,
     pub revoked: BTreeMap<eg_model::ids::RuleId, Timestamp>,
     pub opened: BTreeMap<eg_model::ids::RuleId, Permission>,
-    pub switches: Vec<Switch>,
+    pub auto_closes: Vec<AutoClose>,
     /// Another `eg` with this record's id is at work.
     pub twin: bool,
 }
@@ -205,10 +196,10 @@ impl<'a> Driver<'a> {
         let revoked = store.revoked_rules(now - eg_model::SETTLE_WINDOW * 2)?;
         // No lease lasts longer, so no rule of ours is older.
         let opened = store.opened_rules(now - eg_model::tags::LEASE_HORIZON)?;
-        let switches = store.switches()?;
+        let auto_closes = store.auto_closes()?;
         let overwritten = store.note(OVERWRITTEN)?.and_then(|text| text.parse::<Overwritten>().ok());
         let twin = overwritten.is_some_and(|known| known.is_twin(now));
-        let loaded = Rc::new(LoadedRecord { sessions, wants, leases, unreadable, revoked, opened, switches, twin });
+        let loaded = Rc::new(LoadedRecord { sessions, wants, leases, unreadable, revoked, opened, auto_closes, twin });
         *self.loaded.0.borrow_mut() = Some((key, Rc::clone(&loaded)));
         Ok(loaded)
     }
@@ -241,13 +232,14 @@ impl<'a> Driver<'a> {
         let (live, ending): (Vec<Session>, Vec<Session>) = sessions.into_iter().partition(|s| s.status.is_live());
         let ways = |sessions: Vec<Session>| sessions.into_iter().flat_map(|s| s.grants).map(|grant| grant.reach);
         let leases = store.open_leases()?;
-        // Switches of rules that are gone, as long as they would fire, or may.
+        // Expiry schedules of rules that are gone, as long as they would fire, or may.
         let now = self.env.now();
-        let switches = store.switches()?.into_iter().filter(|switch| switch.may_be_there(now));
+        let auto_closes = store.auto_closes()?.into_iter().filter(|auto_close| auto_close.may_be_there(now));
         let mut needed: BTreeMap<TargetKey, Vec<Reach>> = BTreeMap::new();
         // What a lease that cannot be read holds is looked for, too.
         let unreadable = store.unreadable_leases()?;
-        let recorded = leases.into_iter().map(|lease| lease.reach).chain(switches.map(|switch| switch.reach));
+        let recorded =
+            leases.into_iter().map(|lease| lease.reach).chain(auto_closes.map(|auto_close| auto_close.reach));
         let recorded = recorded.chain(unreadable);
         for reach in ways(live).chain(recorded) {
             if in_scope.as_ref().is_none_or(|targets| targets.contains(&reach.target)) {

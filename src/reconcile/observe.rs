@@ -25,11 +25,9 @@ const FRESH: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
 /// One look at one target.
 #[derive(Clone)]
 pub struct TargetReading {
-    /// What was seen.
     pub observation: Observation,
     /// Through what; absent where there was no way.
     pub firewall: Option<Arc<dyn Firewall>>,
-    /// By which way.
     pub reach: Reach,
 }
 

@@ -11,12 +11,10 @@ use eg_model::{
 };
 use eg_state::StateError;
 
-/// How a step ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepOutcome {
     /// Done, as the provider confirmed.
     Done,
-    /// Refused: nothing changed.
     Refused,
     /// Whether it happened is not known.
     Unknown,
@@ -27,7 +25,6 @@ pub enum StepOutcome {
 }
 
 impl StepOutcome {
-    /// The word for JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -43,11 +40,8 @@ impl StepOutcome {
 /// One step and how it ended.
 #[derive(Clone, Debug)]
 pub struct StepReport {
-    /// Where.
     pub target: TargetKey,
-    /// What.
     pub step: Step,
-    /// How it ended.
     pub outcome: StepOutcome,
     /// Why it was not done.
     pub error: Option<String>,
@@ -58,20 +52,14 @@ pub struct StepReport {
 /// One note and what it is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoteReport {
-    /// Where.
     pub target: TargetKey,
-    /// What.
     pub note: Note,
 }
 
-/// What a pass did.
 #[derive(Clone, Debug)]
 pub struct PassReport {
-    /// Its id.
     pub run: RunId,
-    /// When it began.
     pub started: Timestamp,
-    /// When it ended.
     pub finished: Timestamp,
     /// Everything is as the record wants it.
     pub converged: bool,
@@ -83,7 +71,6 @@ pub struct PassReport {
     pub plans: Vec<TargetPlan>,
     /// The steps, by target, in order.
     pub steps: Vec<StepReport>,
-    /// The notes, by target.
     pub notes: Vec<NoteReport>,
     /// What is wrong with the lock.
     pub warnings: Vec<LockWarning>,

@@ -7,7 +7,6 @@ use crate::{
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Readings after unknown outcomes.
 const REOBSERVATIONS: u32 = 3;
 /// Tries of a throttled call.
 const THROTTLES: u32 = 6;

@@ -35,7 +35,6 @@ impl KnownRights {
     }
 }
 
-/// Permissions by target.
 pub(crate) type WantedPermissions = BTreeMap<TargetKey, BTreeSet<Permission>>;
 
 /// The permissions of a session, by target.

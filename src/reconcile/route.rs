@@ -59,7 +59,6 @@ struct RouteRun<'a> {
     lane: Lane,
 }
 
-/// What it came to.
 struct RouteEnd {
     targets: Vec<TargetReport>,
     /// What could not be recorded of the accounts.

@@ -39,7 +39,6 @@ impl Scheduler {
 /// How a job stands with a scheduler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Installed {
-    /// It is not there.
     No,
     /// It is there, and runs something else than it would today: another binary, other paths, other variables.
     Outdated,

@@ -3,7 +3,6 @@
 use crate::schedule::job::Job;
 use crate::text::shell_quoted;
 
-/// The job's name.
 #[must_use]
 pub fn label(job: &Job) -> String {
     format!("eg.reconcile.{}", job.id())

@@ -24,15 +24,12 @@ pub enum Scheduled {
     NotAsked,
     /// A sandbox ends with its sessions.
     InSandbox,
-    /// A `--watch` runs.
     Watch,
-    /// A job is installed.
     Job(Scheduler),
     /// A job is installed, and has never run since this time.
     Idle(Scheduler, Timestamp),
     /// `--timer` runs are seen; `eg` has not installed what makes them.
     Heard,
-    /// Nothing.
     No,
 }
 

@@ -33,25 +33,20 @@ use tokio::time::Instant;
 pub struct SweepAccount {
     /// The way there; its target names the endpoint, a region to ask who is calling, and no group.
     pub reach: Reach,
-    /// Where to look.
     pub regions: Regions,
 }
 
-/// Which regions to sweep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Regions {
     /// Every one that is enabled for the account.
     All,
-    /// These.
     Named(BTreeSet<String>),
 }
 
 /// A region of an account that was read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AccountRegion {
-    /// The account.
     pub account: String,
-    /// The region.
     pub region: String,
     /// The profile that led there.
     pub profile: Option<String>,
@@ -60,7 +55,6 @@ pub struct AccountRegion {
 /// What could not be read: nothing is known of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnreadRegion {
-    /// The profile.
     pub profile: Option<String>,
     /// The account, where the provider told.
     pub account: Option<String>,
@@ -68,35 +62,26 @@ pub struct UnreadRegion {
     pub region: Option<String>,
     /// The group, where it is one alone.
     pub group: Option<String>,
-    /// Why.
     pub failure: Failure,
 }
 
 /// A group with marked rules.
 pub struct SweepTarget {
-    /// Where.
     pub place: AccountRegion,
-    /// Which.
     pub target: TargetKey,
-    /// Its marked rules.
     pub reading: Reading,
     pub firewall: Arc<dyn Firewall>,
 }
 
-/// Everything that was found.
 #[derive(Default)]
 pub struct SweepReading {
-    /// What was read.
     pub places: BTreeSet<AccountRegion>,
-    /// What was not.
     pub unread: Vec<UnreadRegion>,
     /// Groups with marked rules, by place.
     pub groups: Vec<SweepTarget>,
 }
 
-/// Reads and sweeps.
 pub struct Sweeper<'a> {
-    /// Clock, randomness, waits.
     pub env: &'a Env,
     /// The way to the clouds.
     pub connect: Arc<dyn Connect>,

@@ -35,15 +35,12 @@ const ROUNDS: u32 = 12;
 /// What became of a rule that something was to be done about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It would be done.
     Planned,
-    /// It was done.
     Done,
     /// Somebody else had closed it before.
     Gone,
     /// Somebody holds it again since it was first read.
     HeldAgain,
-    /// The provider refused.
     Refused(Failure),
     /// Whether it was done is not known.
     Unknown(Option<Failure>),
@@ -58,7 +55,6 @@ impl Outcome {
         matches!(self, Self::Refused(_) | Self::Unknown(_) | Self::Undone(_))
     }
 
-    /// What the provider said.
     #[must_use]
     pub fn failure(&self) -> Option<&Failure> {
         match self {
@@ -72,11 +68,8 @@ impl Outcome {
 /// A marked rule, as it was first read, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SweepRow {
-    /// Where.
     pub place: AccountRegion,
-    /// The group's id.
     pub group: String,
-    /// The rule.
     pub swept: Swept,
     /// `None`: nothing was to be done.
     pub outcome: Option<Outcome>,
@@ -122,7 +115,6 @@ impl<'a> GroupRun<'a> {
         Self { env, patience, group, wish, first, outcomes, sent, stopped_by: None, singly: false }
     }
 
-    /// What would be done.
     pub(super) fn shown(mut self) -> Vec<SweepRow> {
         let due = self.first.iter().filter(|swept| swept.deed.is_some());
         self.outcomes = due.map(|swept| (swept.rule.id.clone(), Outcome::Planned)).collect();

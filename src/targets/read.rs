@@ -14,11 +14,8 @@ use std::{
 
 /// A configured resource and what one look at it came to.
 pub struct ResourceReading<'a> {
-    /// The resource.
     pub resource: &'a Resource,
-    /// How it was reached.
     pub reach: Reach,
-    /// What was seen.
     pub sighting: ReadResult,
     /// Through what; absent where there was no way.
     pub firewall: Option<Arc<dyn Firewall>>,

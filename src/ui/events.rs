@@ -8,7 +8,6 @@ pub fn is_telling(kind: EventKind) -> bool {
     !matches!(kind, EventKind::Claimed | EventKind::Intent | EventKind::LeaseClosed)
 }
 
-/// What happened.
 #[must_use]
 pub fn word(event: &Event) -> &'static str {
     match event.kind {
@@ -32,8 +31,8 @@ pub fn word(event: &Event) -> &'static str {
         EventKind::Revoked => "closed",
         EventKind::Refused => "refused",
         EventKind::Unanswered => "no answer",
-        EventKind::SwitchSet => "cloud expiry set",
-        EventKind::SwitchDropped => "cloud expiry removed",
+        EventKind::AutoCloseSet => "cloud expiry set",
+        EventKind::AutoCloseDropped => "cloud expiry removed",
         EventKind::LeaseClosed => "done",
         EventKind::Vanished => "vanished",
         EventKind::Target => "group",

@@ -3,7 +3,6 @@
 use crate::ui::{style, table::Cell, time::Zone};
 use eg_model::{sweep::holders::Holder, tags::LeaseState};
 
-/// The installation, short.
 #[must_use]
 pub fn name(holder: &Holder) -> &str {
     let id = holder.installation.as_str();

@@ -200,7 +200,7 @@ fn step_json(report: &StepReport, names: &BTreeMap<TargetKey, String>) -> Value 
         | Step::Join { session, until, .. }
         | Step::Restore { session, until, .. } => (Some(session.to_string()), Some(time(*until))),
         Step::Retag { until, .. } => (None, Some(time(*until))),
-        Step::SetSwitch { at, .. } => (None, Some(time(*at))),
+        Step::SetAutoClose { at, .. } => (None, Some(time(*at))),
         _ => (None, None),
     };
     json!({

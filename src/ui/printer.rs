@@ -19,20 +19,15 @@ use std::{
     time::Duration,
 };
 
-/// How output is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Style {
-    /// JSON on both streams.
     pub json: bool,
     /// No `→` lines, grant lines and hints.
     pub quiet: bool,
-    /// Colours on stdout.
     pub color_out: bool,
-    /// Colours on stderr.
     pub color_err: bool,
 }
 
-/// Writes results and talk.
 pub struct Printer {
     style: Style,
     out: RefCell<Box<dyn Write>>,
@@ -111,7 +106,6 @@ impl Printer {
         Self::new(style, Box::new(io::sink()), Box::new(io::sink()))
     }
 
-    /// Whether results are JSON.
     #[must_use]
     pub fn is_json(&self) -> bool {
         self.style.json
@@ -160,13 +154,11 @@ impl Printer {
         self.put(to, &format!("{}\n", escape_in_json(json)));
     }
 
-    /// Whether results are coloured.
     #[must_use]
     pub fn has_colors(&self) -> bool {
         self.style.color_out
     }
 
-    /// Whether talk is coloured.
     #[must_use]
     pub fn has_colored_talk(&self) -> bool {
         self.style.color_err
@@ -248,7 +240,6 @@ impl Printer {
         }
     }
 
-    /// Why the command ends.
     pub fn error(&self, error: &CommandError) {
         if self.style.json {
             return self.put_json(&self.err, &error_json(error));

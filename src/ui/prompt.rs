@@ -32,7 +32,6 @@ pub struct Questions {
     open: Arc<AtomicBool>,
 }
 
-/// SIGINT.
 const INTERRUPT: u8 = 2;
 
 impl Questions {
@@ -172,7 +171,6 @@ pub fn cut(text: &str, width: usize) -> String {
     text.chars().take_while(fits).chain(['…']).collect()
 }
 
-/// A signal came.
 #[must_use]
 pub fn stopped_by(number: u8) -> CommandError {
     CommandError::new(Kind::Signal(number), "cancelled by a signal; nothing was written")

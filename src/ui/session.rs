@@ -33,9 +33,7 @@ const SHORT_ID: usize = 8;
 /// What is needed to show a session as of now.
 #[derive(Clone, Debug)]
 pub struct View {
-    /// The local clock.
     pub now: Timestamp,
-    /// The time zone.
     pub zone: Zone,
     /// When the reconciler was last at work.
     pub runs: LastRuns,
@@ -220,7 +218,6 @@ impl View {
         }
     }
 
-    /// The page of `get`.
     #[must_use]
     pub fn get(&self, session: &Session, leases: &[Lease]) -> String {
         let status = Cell::styled(session.status.as_str(), style::session(session.status)).render();

@@ -3,13 +3,10 @@
 use anstyle::{AnsiColor, Style};
 use eg_model::session::record::{GrantStatus, SessionStatus};
 
-/// In place.
 pub const GOOD: Style = AnsiColor::Green.on_default();
-/// On its way.
 pub const UNDER_WAY: Style = AnsiColor::Yellow.on_default();
 /// Somebody has to look: FAILED, and a session overdue.
 pub const BAD: Style = AnsiColor::Red.on_default();
-/// Over.
 pub const ENDED: Style = Style::new().dimmed();
 
 /// Heads a part of a longer text.

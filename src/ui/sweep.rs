@@ -18,17 +18,13 @@ use eg_model::{
 };
 use serde_json::{Value, json};
 
-/// One sweep.
 pub struct Report<'a> {
-    /// Every marked rule.
     pub rows: &'a [SweepRow],
     /// What was read and what was not.
     pub found: &'a SweepReading,
     /// Whose rules were to be closed; `None`: what has expired.
     pub owner: Option<&'a InstallationId>,
-    /// Nothing was changed.
     pub dry_run: bool,
-    /// For ages.
     pub now: Timestamp,
     /// How wide the terminal is; `None`: as wide as the table.
     pub columns: Option<usize>,

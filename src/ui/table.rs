@@ -17,7 +17,6 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// Text without a style.
     #[must_use]
     pub fn new(text: impl AsRef<str>) -> Self {
         Self { text: escape_controls(text.as_ref()), style: None }

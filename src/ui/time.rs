@@ -7,7 +7,6 @@ use tz::TimeZone;
 /// A time zone, loaded once.
 #[derive(Clone, Debug)]
 pub struct Zone {
-    /// `None` is UTC.
     zone: Option<TimeZone>,
 }
 
@@ -34,7 +33,6 @@ fn utc_time(text: &str) -> Option<(Timestamp, &str)> {
 }
 
 impl Zone {
-    /// Coordinated Universal Time.
     #[must_use]
     pub fn utc() -> Self {
         Self { zone: None }
@@ -110,7 +108,6 @@ impl Zone {
         }
     }
 
-    /// `HH:MM` in this zone.
     #[must_use]
     pub fn clock(&self, time: Timestamp) -> String {
         self.write(time, "%H:%M")

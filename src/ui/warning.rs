@@ -8,7 +8,6 @@ use eg_model::plan::NoteKind;
 pub enum Code {
     /// A session is open for an address that is no longer the user's.
     AddressChanged,
-    /// Clocks differ.
     Clock,
     /// A rule gets no cloud expiry, or one that may not close it.
     CloudExpiry,
@@ -32,7 +31,6 @@ pub enum Code {
     NotClosed,
     /// The command of `[notify]` did not run, or its run is not on record.
     NotNotified,
-    /// Not everything is open.
     NotOpen,
     /// A port is open by a rule that is not `eg`'s, which stays.
     NotOurs,
@@ -52,7 +50,6 @@ pub enum Code {
     Sandbox,
     /// What the scheduler has is not known, or not all is eg's.
     Schedule,
-    /// Something about the record.
     State,
     /// The time zone is not known.
     TimeZone,
@@ -99,7 +96,6 @@ impl Code {
         Self::Unwritable,
     ];
 
-    /// The word for JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

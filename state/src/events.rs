@@ -55,9 +55,9 @@ words! {
         /// No usable answer.
         Unanswered = "unanswered",
         /// The cloud was told when to close a rule; the outcome is the time.
-        SwitchSet = "switch-set",
-        /// The switch of a rule that is gone was taken away.
-        SwitchDropped = "switch-dropped",
+        AutoCloseSet = "switch-set",
+        /// The expiry schedule of a rule that is gone was taken away.
+        AutoCloseDropped = "switch-dropped",
         /// A lease was closed.
         LeaseClosed = "lease-closed",
         /// A rule of ours vanished without a revoke of ours.

@@ -15,7 +15,7 @@
 //! | `follow` | a session's move to another address |
 //! | `grants` | what the reconciler found out about grants |
 //! | `leases` | the ledger, guarded by versions |
-//! | `switches` | what was sent about expiry switches |
+//! | `auto_closes` | what was sent about expiry schedules |
 //! | `notifications` | what was told to the user's own command |
 //! | `damaged` | rows that do not parse |
 //! | `checkup` | whether the record could be used, without changing anything |

@@ -7,14 +7,14 @@ use rusqlite::params;
 
 /// How long ended sessions, closed leases and events are kept.
 pub const KEPT: TimeDelta = TimeDelta::days(400);
-/// How long a switch that must have fired is kept: its target may not have been looked at since.
+/// How long an expiry schedule that must have fired is kept: its target may not have been looked at since.
 const SPENT_KEPT: TimeDelta = TimeDelta::days(1);
 /// How long runs are kept: `--watch` makes one a minute, and nothing looks back further than the last ones.
 const RUNS_KEPT: TimeDelta = TimeDelta::days(30);
 
 impl Store {
     /// Deletes sessions that ended, leases that closed and events that happened more than 400 days before `now`,
-    /// runs of more than 30 days ago except the last of each kind, and switches that must have fired a day ago. Nothing that is live, ending or open goes.
+    /// runs of more than 30 days ago except the last of each kind, and expiry schedules that must have fired a day ago. Nothing that is live, ending or open goes.
     ///
     /// # Errors
     /// The database cannot be written.

@@ -179,7 +179,7 @@ WHEN NOT EXISTS (SELECT 1 FROM meta WHERE key = 'events_kept_from' AND OLD.at < 
 BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
 ";
 
-/// What was sent about the expiry switches of rules; a rule's id is never reused.
+/// What was sent about the expiry schedules of rules; a rule's id is never reused.
 const SWITCHES: &str = r"
 CREATE TABLE switches (
     rule_id          TEXT PRIMARY KEY,

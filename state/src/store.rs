@@ -856,7 +856,7 @@ mod tests {
                 permissions: vec![GrantPermission { permission, standing: Standing::Untried }],
                 applied_at: None,
                 removed_at: None,
-                unswitched: None,
+                without_auto_close: None,
             }],
         }
     }

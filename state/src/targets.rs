@@ -76,7 +76,7 @@ impl Store {
         })
     }
 
-    /// Fills in account and partition where they are absent: in the target, its leases, switches and grants.
+    /// Fills in account and partition where they are absent: in the target, its leases, expiry schedules and grants.
     ///
     /// # Errors
     /// The database cannot be written.

@@ -60,7 +60,7 @@ fn rows_that_do_not_parse_are_skipped_and_told() {
         let live = store.live_sessions().unwrap();
         let leases = store.open_leases().unwrap();
         store.targets().unwrap();
-        store.switches().unwrap();
+        store.auto_closes().unwrap();
         store.events(None).unwrap();
         assert!(sessions.iter().chain(&live).any(|session| session.id == sid(2)), "{sql}");
         assert!(leases.iter().any(|lease| lease.target().id == "sg-2"), "{sql}");

@@ -72,9 +72,9 @@ fn one_group() -> Sandboxed {
     Sandboxed::with(&[(API, &["tcp/22", "tcp/443"])])
 }
 
-/// The same where rules get switches in the cloud.
-fn one_group_with_switches() -> Sandboxed {
-    one_group().with_switches()
+/// The same where rules get expiry schedules in the cloud.
+fn one_group_with_auto_closes() -> Sandboxed {
+    one_group().with_auto_closes()
 }
 
 fn begin(world: &Sandboxed) {
@@ -168,18 +168,18 @@ fn open(world: &Sandboxed) -> Vec<String> {
     rules
 }
 
-/// The switches in the cloud, each with whether it fires when the newest session ends, and closes a rule of `eg`'s.
-fn switches(world: &Sandboxed) -> Vec<String> {
+/// The expiry schedules in the cloud, each with whether it fires when the newest session ends, and closes a rule of `eg`'s.
+fn auto_closes(world: &Sandboxed) -> Vec<String> {
     let until = world.sessions_of(&world.here).first().map(|session| session["expiresAt"].clone());
     let ours: Vec<String> = world.ours(API).into_iter().map(|rule| rule.id).collect();
-    let switch = |(key, schedule): (eg_sandbox::ScheduleKey, eg_sandbox::Schedule)| {
+    let auto_close = |(key, schedule): (eg_sandbox::ScheduleKey, eg_sandbox::Schedule)| {
         let at = schedule.at().map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
         let right = at.as_deref() == until.as_ref().and_then(Value::as_str);
         let closes =
             ours.iter().any(|id| key.name == format!("eg-{id}") && schedule.text("/Target/Input").contains(id));
         format!("time right: {right}, closes ours: {closes}, {}", schedule.text("/State"))
     };
-    world.region.schedules().into_iter().map(switch).collect()
+    world.region.schedules().into_iter().map(auto_close).collect()
 }
 
 /// The calls that were meant to change something: how many rules each action changed, and how many calls were refused.

@@ -24,6 +24,7 @@
 #![allow(dead_code, reason = "the harness offers more than every build of the tests uses")]
 #![allow(unreachable_pub, reason = "nothing outside a test binary can reach it")]
 
+mod auto_closes;
 mod boundaries;
 mod daily;
 mod demo;
@@ -36,5 +37,4 @@ mod sandbox;
 mod session;
 mod setup;
 mod sweep;
-mod switches;
 mod work;

@@ -104,7 +104,7 @@ fn a_few_lives() {
 }
 
 /// What a long run found, each once: 1001397, a rule that was edited while another installation joined it and before its
-/// opener knew it; 1001008, the switch of a rule that was gone and that a reading still showed; 3001758, the switch of a rule
+/// opener knew it; 1001008, the expiry schedule of a rule that was gone and that a reading still showed; 3001758, the expiry schedule of a rule
 /// that was left to another installation by one that did not know whose account it is.
 #[test]
 fn what_failed_once() {

@@ -62,10 +62,10 @@ pub struct World {
     machines: [Machine; 2],
     foreign: BTreeMap<String, SecurityGroupRule>,
     twins: Vec<String>,
-    /// Whether rules get switches in the cloud.
-    switched: bool,
+    /// Whether rules get expiry schedules in the cloud.
+    auto_closing: bool,
     /// Whether what is asked of the scheduler may land late.
-    late_switches: bool,
+    late_auto_closes: bool,
     commands: u64,
     crashes: u64,
 }
@@ -76,10 +76,10 @@ impl World {
         let clock = HandClock::at(DateTime::from_timestamp(1_900_000_000, 0).unwrap());
         let region = Sandbox::start(Config::new(seed, clock.clock())).unwrap();
         let group = region.create_group_in(ACCOUNT, "eu-west-1", "api").unwrap();
-        // Half of all lives are lived with switches in the cloud.
+        // Half of all lives are lived with expiry schedules in the cloud.
         let role = format!("\n[aws.cloud_expiry]\nrole_arn = \"arn:aws:iam::{ACCOUNT}:role/eg-cloud-expiry\"\n");
-        let switched = seed.is_multiple_of(2);
-        let expiry = if switched { role.as_str() } else { "" };
+        let auto_closing = seed.is_multiple_of(2);
+        let expiry = if auto_closing { role.as_str() } else { "" };
         let config = format!(
             "[[resource]]\nname = \"api\"\nid = \"{group}\"\nregion = \"eu-west-1\"\nprofile = \"sandbox\"\n\
              ports = [\"tcp/22\", \"tcp/443\"]\n{expiry}"
@@ -94,8 +94,8 @@ impl World {
             group,
             foreign: BTreeMap::new(),
             twins: Vec::new(),
-            switched,
-            late_switches: seed % 4 == 2,
+            auto_closing,
+            late_auto_closes: seed % 4 == 2,
             commands: 0,
             crashes: 0,
             _dir: dir,
@@ -179,7 +179,7 @@ impl World {
                     self.region.untag_by_hand(&id, &BTreeMap::new()).unwrap();
                 }
             }
-            Action::Weather(weather) => self.region.script(faults(*weather, self.late_switches)),
+            Action::Weather(weather) => self.region.script(faults(*weather, self.late_auto_closes)),
             Action::Lag(seconds) => self.lag(*seconds),
             Action::Crash(who, at) => self.machines[*who].fate = Fate { dies_at: Some(*at), full_from: None },
             Action::FullDisk(who, from) => self.machines[*who].fate = Fate { dies_at: None, full_from: Some(*from) },
@@ -226,9 +226,9 @@ impl World {
         for machine in &mut self.machines {
             machine.fate = Fate::default();
         }
-        if self.switched {
+        if self.auto_closing {
             self.settles()?;
-            self.switches_are_right()?;
+            self.auto_closes_are_right()?;
         }
         for who in 0..2 {
             if !self.machines[who].live().is_empty() {
@@ -250,9 +250,9 @@ impl World {
         if !left.is_empty() {
             return Err(format!("left over: {left:#?}"));
         }
-        let switches = self.region.schedules();
-        if !switches.is_empty() {
-            return Err(format!("switches left over: {switches:#?}"));
+        let auto_closes = self.region.schedules();
+        if !auto_closes.is_empty() {
+            return Err(format!("switches left over: {auto_closes:#?}"));
         }
         self.foreign_rules_stand()?;
         self.no_foreign_rule_was_named()?;
@@ -264,15 +264,15 @@ impl World {
         }
     }
 
-    /// Every rule that somebody holds has a switch, which fires when the last of its holders lets go: not before, and not
+    /// Every rule that somebody holds has an expiry schedule, which fires when the last of its holders lets go: not before, and not
     /// after.
-    fn switches_are_right(&self) -> Result<(), String> {
-        let switches: BTreeMap<String, _> =
+    fn auto_closes_are_right(&self) -> Result<(), String> {
+        let auto_closes: BTreeMap<String, _> =
             self.region.schedules().into_iter().map(|(key, schedule)| (key.name, schedule.at())).collect();
         for rule in self.ours() {
             let leases = rule.tags.iter().filter(|(key, _)| key.starts_with("eg:lease:"));
             let until = leases.filter_map(|(_, value)| value.parse::<DateTime<Utc>>().ok()).max();
-            let at = switches.get(&format!("eg-{}", rule.id)).copied().flatten();
+            let at = auto_closes.get(&format!("eg-{}", rule.id)).copied().flatten();
             if at != until && until.is_some_and(|until| until > self.clock.now() + TimeDelta::minutes(2)) {
                 return Err(format!("the switch of {rule:#?} fires at {at:?}"));
             }
@@ -335,10 +335,10 @@ fn changes(call: &Call) -> bool {
 }
 
 /// The script of a weather. Late calls land within the settle window: later than that, AWS is not believed to act.
-fn faults(weather: Weather, late_switches: bool) -> Script {
+fn faults(weather: Weather, late_auto_closes: bool) -> Script {
     let late = |seconds| Fault::LandLate(TimeDelta::seconds(seconds));
     let changing = ["AuthorizeSecurityGroupIngress", "RevokeSecurityGroupIngress", "CreateTags", "DeleteTags"];
-    let scheduling = ["CreateSchedule", "UpdateSchedule", "DeleteSchedule"].into_iter().filter(|_| late_switches);
+    let scheduling = ["CreateSchedule", "UpdateSchedule", "DeleteSchedule"].into_iter().filter(|_| late_auto_closes);
     let lates = |chance: f64| {
         let on = move |action: &str, seconds| Rule::new(late(seconds)).on(action).dry_run(false).chance(chance);
         let all = changing.into_iter().chain(scheduling.clone());

@@ -1,12 +1,12 @@
-//! The part of a target's plan that is about expiry switches; the table is in the parent's documentation.
+//! The part of a target's plan that is about expiry schedules; the table is in the parent's documentation.
 
 use crate::plan::{
-    LedgerStep, Note, NoteKind, PlanContext, Step, SwitchView, TargetPlan, TargetView, Want,
+    AutoCloseView, LedgerStep, Note, NoteKind, PlanContext, Step, TargetPlan, TargetView, Want,
     target::{CLOSING_DELAY_MAX, is_stale},
 };
 use crate::{
     SETTLE_WINDOW, Timestamp,
-    auto_close::{FireTime, Switch, SwitchSeen, SwitchWay},
+    auto_close::{AutoClose, AutoCloseRoute, AutoCloseSeen, FireTime},
     failure::{Failure, FailureClass},
     ids::RuleId,
     lease::{Lease, Phase},
@@ -17,28 +17,28 @@ use crate::{
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The longest delay before a switch that is left over is taken away, or taken away once more ([`Switch::dropped`]).
+/// The longest delay before an expiry schedule that is left over is taken away, or taken away once more ([`AutoClose::dropped`]).
 const DROPPING_DELAY_MAX: TimeDelta = TimeDelta::seconds(SETTLE_WINDOW.num_seconds() + 1);
 
-/// The plan with what the switches need.
-pub(super) fn with_switches(
+/// The plan with what the expiry schedules need.
+pub(super) fn with_auto_closes(
     record: &PlanContext<'_>,
     view: &TargetView<'_>,
     wanted: &BTreeMap<Permission, Want>,
     leases: &BTreeMap<Permission, &Lease>,
     plan: TargetPlan,
 ) -> TargetPlan {
-    let Some(switches) = view.switches.filter(|_| view.capabilities.switches) else { return plan };
+    let Some(auto_closes) = view.auto_closes.filter(|_| view.capabilities.auto_closes) else { return plan };
     let reading = match view.observation {
         Observation::Unavailable(_) => return plan,
         Observation::Missing => None,
         Observation::Complete(reading) => Some(reading),
     };
-    let rows = switches.rows.iter().filter(|row| row.target() == view.key);
+    let rows = auto_closes.rows.iter().filter(|row| row.target() == view.key);
     let rows = rows.map(|row| (&row.rule, row)).collect();
     let marked_kind = view.capabilities.marks;
     let unset = BTreeMap::new();
-    let mut planner = AutoClosePlanner { record, marked_kind, switches, reading, wanted, leases, rows, unset, plan };
+    let mut planner = AutoClosePlanner { record, marked_kind, auto_closes, reading, wanted, leases, rows, unset, plan };
     planner.held_rules();
     planner.rows_of_others();
     planner.finish()
@@ -48,12 +48,12 @@ struct AutoClosePlanner<'a> {
     record: &'a PlanContext<'a>,
     /// Rules of this kind show who holds them.
     marked_kind: bool,
-    switches: SwitchView<'a>,
+    auto_closes: AutoCloseView<'a>,
     reading: Option<&'a Reading>,
     wanted: &'a BTreeMap<Permission, Want>,
     leases: &'a BTreeMap<Permission, &'a Lease>,
-    rows: BTreeMap<&'a RuleId, &'a Switch>,
-    /// Why some switches are not set, and how many for each reason.
+    rows: BTreeMap<&'a RuleId, &'a AutoClose>,
+    /// Why some expiry schedules are not set, and how many for each reason.
     unset: BTreeMap<String, (usize, FailureClass)>,
     plan: TargetPlan,
 }
@@ -63,7 +63,7 @@ impl<'a> AutoClosePlanner<'a> {
         for (why, (count, class)) in std::mem::take(&mut self.unset) {
             let rules = if count == 1 { "1 rule".to_owned() } else { format!("{count} rules") };
             let message = format!("{rules} of {}: {} ({})", self.plan.target, unset_text(&why), unset_advice(class));
-            self.plan.notes.push(Note { kind: NoteKind::SwitchUnset, message });
+            self.plan.notes.push(Note { kind: NoteKind::AutoCloseUnset, message });
         }
         self.plan.steps.sort();
         self.plan.ledger.sort();
@@ -87,7 +87,7 @@ impl<'a> AutoClosePlanner<'a> {
     }
 
     fn is_moved_by_this_plan(&self, id: &RuleId) -> bool {
-        self.plan.steps.iter().any(|step| matches!(step, Step::SetSwitch { rule, .. } if rule.id() == id))
+        self.plan.steps.iter().any(|step| matches!(step, Step::SetAutoClose { rule, .. } if rule.id() == id))
     }
 
     /// The rules that our leases hold, or have just left to others.
@@ -120,36 +120,36 @@ impl<'a> AutoClosePlanner<'a> {
         times.map(|until| until.with_timezone(&Utc)).chain(ours).max()
     }
 
-    /// As whom by the configuration, where as recorded: a switch that stayed behind in another group would still fire.
-    fn way(&self, known: Option<&Switch>) -> Option<SwitchWay> {
-        let role = self.switches.way.or(known.map(|known| &known.way))?;
+    /// As whom by the configuration, where as recorded: an expiry schedule that stayed behind in another group would still fire.
+    fn way(&self, known: Option<&AutoClose>) -> Option<AutoCloseRoute> {
+        let role = self.auto_closes.way.or(known.map(|known| &known.way))?;
         let place = known.map_or(role, |known| &known.way);
-        Some(SwitchWay { role_arn: role.role_arn.clone(), group: place.group.clone() })
+        Some(AutoCloseRoute { role_arn: role.role_arn.clone(), group: place.group.clone() })
     }
 
-    fn held_rule(&mut self, rule: &ObservedRule, due: FireTime, way: SwitchWay, known: Option<&Switch>) {
+    fn held_rule(&mut self, rule: &ObservedRule, due: FireTime, way: AutoCloseRoute, known: Option<&AutoClose>) {
         let recorded = known.is_some_and(|known| known.confirmed && known.way == way && due.fits(known.at));
-        match self.switches.seen.get(&rule.id) {
+        match self.auto_closes.seen.get(&rule.id) {
             None => {
                 self.plan.unread.insert(rule.id.clone(), way);
                 return;
             }
-            Some(SwitchSeen::Set(at)) if due.fits(*at) => {
+            Some(AutoCloseSeen::Set(at)) if due.fits(*at) => {
                 if !known.is_some_and(|known| known.confirmed && known.way == way && known.at == *at) {
                     let (rule, permission) = (rule.id.clone(), rule.permission);
-                    self.plan.ledger.push(LedgerStep::KnowSwitch { rule, permission, at: *at, way });
+                    self.plan.ledger.push(LedgerStep::KnowAutoClose { rule, permission, at: *at, way });
                 }
                 return;
             }
-            Some(SwitchSeen::Unreadable(_)) if recorded => return,
+            Some(AutoCloseSeen::Unreadable(_)) if recorded => return,
             Some(_) => {}
         }
         if let Some(failure) = known.and_then(|known| known.last_failure.as_ref()) {
             self.unset.entry(failure.to_string()).or_insert((0, failure.class)).0 += 1;
         }
-        if self.switches.ignore_delays || self.is_due(known, CLOSING_DELAY_MAX) {
+        if self.auto_closes.ignore_delays || self.is_due(known, CLOSING_DELAY_MAX) {
             let owned = self.owned(rule);
-            self.plan.steps.extend(owned.map(|rule| Step::SetSwitch { rule, at: due.at(), way }));
+            self.plan.steps.extend(owned.map(|rule| Step::SetAutoClose { rule, at: due.at(), way }));
         } else {
             self.plan.deferred = true;
             let next = known.and_then(|known| known.next_try_at);
@@ -162,7 +162,7 @@ impl<'a> AutoClosePlanner<'a> {
     }
 
     /// A delay longer than the longest was written before the clock stepped back; it delays nothing.
-    fn is_due(&self, known: Option<&Switch>, longest: TimeDelta) -> bool {
+    fn is_due(&self, known: Option<&AutoClose>, longest: TimeDelta) -> bool {
         let now = self.record.now;
         let next = known.and_then(|known| known.next_try_at).filter(|at| *at > now && *at - now <= longest);
         next.is_none()
@@ -173,7 +173,7 @@ impl<'a> AutoClosePlanner<'a> {
         let closes = |lease: &Lease| self.plan.ledger.contains(&LedgerStep::Close { lease: lease.id });
         let open = self.leases.values().filter(|lease| !closes(lease));
         let known: BTreeSet<&RuleId> = open.filter_map(|lease| lease.rule_id.as_ref()).collect();
-        let rows: Vec<&Switch> = self.rows.values().copied().filter(|row| !known.contains(&row.rule)).collect();
+        let rows: Vec<&AutoClose> = self.rows.values().copied().filter(|row| !known.contains(&row.rule)).collect();
         for row in rows {
             let rule = self.rule(&row.rule);
             if rule.is_some_and(|rule| self.is_closed_by_this_plan(&rule.id) || self.is_moved_by_this_plan(&rule.id)) {
@@ -183,11 +183,11 @@ impl<'a> AutoClosePlanner<'a> {
             if let Some(settles_at) = self.may_misread(row).filter(|_| !spent) {
                 self.plan.wake = self.plan.wake.into_iter().chain([settles_at + TimeDelta::seconds(1)]).min();
             } else if spent || rule.is_some_and(|rule| self.latest(rule, None).is_some()) {
-                self.plan.ledger.push(LedgerStep::ForgetSwitch { rule: row.rule.clone() });
+                self.plan.ledger.push(LedgerStep::ForgetAutoClose { rule: row.rule.clone() });
             } else if rule.is_none() && self.is_due(Some(row), DROPPING_DELAY_MAX) {
                 // Nothing waits for this one, and no person either: what is left behind hits nothing and deletes itself.
                 let (rule, permission, way) = (row.rule.clone(), row.permission, row.way.clone());
-                self.plan.steps.push(Step::DropSwitch { rule, permission, way });
+                self.plan.steps.push(Step::DropAutoClose { rule, permission, way });
             } else if rule.is_none() {
                 self.plan.wake = self.plan.wake.into_iter().chain(row.next_try_at).min();
             }
@@ -196,7 +196,7 @@ impl<'a> AutoClosePlanner<'a> {
 
     /// Until when a reading may be wrong about a rule that has vanished: another was opened in its place a short while
     /// ago, and no revoke of it is known. It may be gone and show, or be hidden, edited by hand.
-    fn may_misread(&self, row: &Switch) -> Option<Timestamp> {
+    fn may_misread(&self, row: &AutoClose) -> Option<Timestamp> {
         let read_at = self.reading?.read_at;
         let lease = self.leases.get(&row.permission).filter(|lease| !lease.settled(read_at))?;
         lease.settles_at().filter(|_| self.record.opened.contains_key(&row.rule))
@@ -214,7 +214,7 @@ fn unset_text(why: &str) -> String {
 
 /// What a grant says whose rule would not close by itself.
 #[must_use]
-pub fn switch_unset(failure: &Failure) -> String {
+pub fn auto_close_unset(failure: &Failure) -> String {
     unset_text(&failure.to_string())
 }
 

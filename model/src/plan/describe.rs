@@ -33,8 +33,8 @@ impl Step {
             | Self::Restore { .. }
             | Self::Retag { .. }
             | Self::Leave { .. }
-            | Self::SetSwitch { .. }
-            | Self::DropSwitch { .. } => '~',
+            | Self::SetAutoClose { .. }
+            | Self::DropAutoClose { .. } => '~',
         }
     }
 
@@ -50,8 +50,8 @@ impl Step {
             Self::Leave { .. } => "leave",
             Self::Revoke { .. } => "revoke",
             Self::Collect { .. } => "collect",
-            Self::SetSwitch { .. } => "set-switch",
-            Self::DropSwitch { .. } => "drop-switch",
+            Self::SetAutoClose { .. } => "set-switch",
+            Self::DropAutoClose { .. } => "drop-switch",
         }
     }
 
@@ -62,7 +62,9 @@ impl Step {
             Self::Join { session, .. } | Self::Authorize { session, .. } => session.to_string(),
             Self::Restore { session, opener, .. } => format!("{session} {opener}"),
             Self::Leave { value, .. } => value.clone(),
-            Self::SetSwitch { way, .. } | Self::DropSwitch { way, .. } => format!("{} {}", way.role_arn, way.group),
+            Self::SetAutoClose { way, .. } | Self::DropAutoClose { way, .. } => {
+                format!("{} {}", way.role_arn, way.group)
+            }
             Self::Retag { .. } | Self::Revoke { .. } | Self::Collect { .. } => String::new(),
         }
     }
@@ -82,7 +84,7 @@ impl Step {
     #[must_use]
     pub fn rule_ids(&self) -> Vec<RuleId> {
         match self {
-            Self::DropSwitch { rule, .. } => vec![rule.clone()],
+            Self::DropAutoClose { rule, .. } => vec![rule.clone()],
             other => other.rules().iter().map(|rule| rule.id().clone()).collect(),
         }
     }
@@ -92,7 +94,7 @@ impl Step {
     pub fn permissions(&self) -> Vec<Permission> {
         match self {
             Self::Authorize { permissions, .. } => permissions.clone(),
-            Self::DropSwitch { permission, .. } => vec![*permission],
+            Self::DropAutoClose { permission, .. } => vec![*permission],
             other => other.rules().iter().map(|rule| *rule.permission()).collect(),
         }
     }
@@ -115,10 +117,10 @@ impl fmt::Display for Step {
             Self::Leave { rule, .. } => write!(f, "leave {} to its other holders", one(rule)),
             Self::Revoke { rules: list } => write!(f, "close {}", rules(list)),
             Self::Collect { rules: list } => write!(f, "close {}, which every holder has let expire", rules(list)),
-            Self::SetSwitch { rule, at, .. } => {
+            Self::SetAutoClose { rule, at, .. } => {
                 write!(f, "have the cloud close {} at {}", one(rule), lease_value(*at))
             }
-            Self::DropSwitch { rule, .. } => write!(f, "take the switch of {rule} away"),
+            Self::DropAutoClose { rule, .. } => write!(f, "take the switch of {rule} away"),
         }
     }
 }

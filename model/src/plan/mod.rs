@@ -61,22 +61,22 @@
 //! "Left" is a lease in phase [`Leaving`](crate::lease::Phase::Leaving), whether its rule was left to others or was
 //! hidden when the one opened in its place was closed ([`hidden_rule`](crate::lease::hidden_rule)).
 //!
-//! # Expiry switches
+//! # Expiry schedules
 //!
 //! Only where the kind has them, and where one is configured for the target's account or still on record.
 //!
-//! | rule | its switch | step |
+//! | rule | its expiry schedule | step |
 //! |---|---|---|
 //! | held by us and wanted, or just left to others | not read yet | read it ([`TargetPlan::unread`]), then plan again |
-//! | the same | fires at the end of the rule's latest unexpired lease, ours, others' and a twin's | keep; [`LedgerStep::KnowSwitch`] if the record says otherwise |
+//! | the same | fires at the end of the rule's latest unexpired lease, ours, others' and a twin's | keep; [`LedgerStep::KnowAutoClose`] if the record says otherwise |
 //! | the same, without its marks | fires later than that | keep: it may be there for others, whose leases do not show |
-//! | the same | absent, at another time, or not as it should be | [`Step::SetSwitch`] |
-//! | the same | cannot be read, and the record does not say that it is right | [`Step::SetSwitch`] |
-//! | known to no lease of ours any more | on record, must have fired | [`LedgerStep::ForgetSwitch`] |
+//! | the same | absent, at another time, or not as it should be | [`Step::SetAutoClose`] |
+//! | the same | cannot be read, and the record does not say that it is right | [`Step::SetAutoClose`] |
+//! | known to no lease of ours any more | on record, must have fired | [`LedgerStep::ForgetAutoClose`] |
 //! | the same, another was opened in its place, not settled | on record | wait: it may be gone and show, or be hidden |
-//! | the same, and gone | on record | [`Step::DropSwitch`]; once more after the settle window where an attempt to set it may still land ([`Switch::may_still_land`]) |
-//! | the same, and held by others | on record | [`LedgerStep::ForgetSwitch`]: it is its holders' |
-//! | the same, and held by nobody | on record | wait: it is to be closed, by the switch if by nobody else |
+//! | the same, and gone | on record | [`Step::DropAutoClose`]; once more after the settle window where an attempt to set it may still land ([`AutoClose::may_still_land`]) |
+//! | the same, and held by others | on record | [`LedgerStep::ForgetAutoClose`]: it is its holders' |
+//! | the same, and held by nobody | on record | wait: it is to be closed, by the expiry schedule if by nobody else |
 //!
 //! They come after everything else, so that closing never waits for them.
 //!
@@ -88,13 +88,13 @@ pub mod describe;
 pub mod target;
 pub mod wants;
 
-pub use crate::plan::auto_close::switch_unset;
+pub use crate::plan::auto_close::auto_close_unset;
 pub use target::{plan_target, standing_without_rule};
 pub use wants::{Want, Wants, wants};
 
 use crate::{
     Timestamp,
-    auto_close::{Switch, SwitchSeen, SwitchWay},
+    auto_close::{AutoClose, AutoCloseRoute, AutoCloseSeen},
     ids::{InstallationId, LeaseId, RuleId, SessionId},
     lease::Lease,
     net::permission::Permission,
@@ -150,22 +150,22 @@ pub struct TargetView<'a> {
     pub observation: &'a Observation,
     /// The record has a lease here that cannot be read: what it holds is known from [`PlanContext::opened`] alone.
     pub unreadable: bool,
-    /// Expiry switches; `None` where they are of no concern.
-    pub switches: Option<SwitchView<'a>>,
+    /// Expiry schedules; `None` where they are of no concern.
+    pub auto_closes: Option<AutoCloseView<'a>>,
 }
 
-/// What is known of a target's expiry switches.
+/// What is known of a target's expiry schedules.
 #[derive(Clone, Copy, Debug)]
-pub struct SwitchView<'a> {
+pub struct AutoCloseView<'a> {
     /// Where new ones are set; `None`: none is configured for the target's account.
-    pub way: Option<&'a SwitchWay>,
+    pub way: Option<&'a AutoCloseRoute>,
     /// What is on record, of any target.
-    pub rows: &'a [Switch],
-    /// Set what lacks its switch, whatever [`Switch::next_try_at`] says: a person started this pass, and none was tried in
+    pub rows: &'a [AutoClose],
+    /// Set what lacks its expiry schedule, whatever [`AutoClose::next_try_at`] says: a person started this pass, and none was tried in
     /// it yet.
     pub ignore_delays: bool,
     /// What the provider shows, as far as it was read.
-    pub seen: &'a BTreeMap<RuleId, SwitchSeen>,
+    pub seen: &'a BTreeMap<RuleId, AutoCloseSeen>,
 }
 
 /// One change at a provider. The order of the variants is the order of execution on a target: open before close.
@@ -232,22 +232,22 @@ pub enum Step {
         rules: Vec<OwnedRule>,
     },
     /// Make the provider close a rule by itself at the end of its latest lease.
-    SetSwitch {
+    SetAutoClose {
         /// The rule.
         rule: OwnedRule,
         /// When.
         at: Timestamp,
         /// Where it is kept, and as whom it acts.
-        way: SwitchWay,
+        way: AutoCloseRoute,
     },
-    /// Delete the switch of a rule that is gone.
-    DropSwitch {
+    /// Delete the expiry schedule of a rule that is gone.
+    DropAutoClose {
         /// The rule that was.
         rule: RuleId,
         /// What it was opened for.
         permission: Permission,
         /// Where it is kept.
-        way: SwitchWay,
+        way: AutoCloseRoute,
     },
 }
 
@@ -255,25 +255,25 @@ impl Step {
     /// Whether it opens or prolongs, rather than closes.
     #[must_use]
     pub fn opens(&self) -> bool {
-        !matches!(self, Self::Leave { .. } | Self::Revoke { .. } | Self::Collect { .. } | Self::DropSwitch { .. })
+        !matches!(self, Self::Leave { .. } | Self::Revoke { .. } | Self::Collect { .. } | Self::DropAutoClose { .. })
     }
 
     /// Whether it is the scheduler that carries it out.
     #[must_use]
-    pub fn is_of_switch(&self) -> bool {
-        matches!(self, Self::SetSwitch { .. } | Self::DropSwitch { .. })
+    pub fn is_of_auto_close(&self) -> bool {
+        matches!(self, Self::SetAutoClose { .. } | Self::DropAutoClose { .. })
     }
 
     /// The rules that it changes; none for an authorize.
     #[must_use]
     pub fn rules(&self) -> &[OwnedRule] {
         match self {
-            Self::Authorize { .. } | Self::DropSwitch { .. } => &[],
+            Self::Authorize { .. } | Self::DropAutoClose { .. } => &[],
             Self::MakeRoom { rule, .. }
             | Self::Join { rule, .. }
             | Self::Restore { rule, .. }
             | Self::Leave { rule, .. }
-            | Self::SetSwitch { rule, .. } => std::slice::from_ref(rule),
+            | Self::SetAutoClose { rule, .. } => std::slice::from_ref(rule),
             Self::Retag { rules, .. } | Self::Revoke { rules } | Self::Collect { rules } => rules,
         }
     }
@@ -297,8 +297,8 @@ pub enum LedgerStep {
         /// The lease.
         lease: LeaseId,
     },
-    /// A rule's switch is as it should be, and the record does not say so.
-    KnowSwitch {
+    /// A rule's expiry schedule is as it should be, and the record does not say so.
+    KnowAutoClose {
         /// The rule.
         rule: RuleId,
         /// What it was opened for.
@@ -306,10 +306,10 @@ pub enum LedgerStep {
         /// When it fires.
         at: Timestamp,
         /// Where it is kept, and as whom it acts.
-        way: SwitchWay,
+        way: AutoCloseRoute,
     },
     /// The switch on record is spent, or its rule is left to others.
-    ForgetSwitch {
+    ForgetAutoClose {
         /// The rule.
         rule: RuleId,
     },
@@ -344,8 +344,8 @@ pub enum NoteKind {
     TagBehind,
     /// A rule stays open for somebody else.
     StaysOpen,
-    /// A rule would not close by itself: its switch could not be set.
-    SwitchUnset,
+    /// A rule would not close by itself: its expiry schedule could not be set.
+    AutoCloseUnset,
     /// The user's address has changed, and a session may not follow.
     NotFollowed,
     /// The record says of a session what `eg` cannot have recorded.
@@ -370,7 +370,7 @@ impl NoteKind {
             Self::TagsFull => "tags-full",
             Self::TagBehind => "tag-behind",
             Self::StaysOpen => "stays-open",
-            Self::SwitchUnset => "switch-unset",
+            Self::AutoCloseUnset => "switch-unset",
             Self::NotFollowed => "not-followed",
             Self::Damaged => "damaged",
         }
@@ -387,7 +387,7 @@ impl NoteKind {
                 | Self::Closing
                 | Self::TagsFull
                 | Self::TagBehind
-                | Self::SwitchUnset
+                | Self::AutoCloseUnset
                 | Self::Damaged
         )
     }
@@ -432,8 +432,8 @@ pub struct TargetPlan {
     pub wake: Option<Timestamp>,
     /// Something is wrong that no step mends yet: it was refused lately, and is tried again at [`Self::wake`].
     pub deferred: bool,
-    /// Rules whose switches have to be read before this plan is whole, and where those are kept.
-    pub unread: BTreeMap<RuleId, SwitchWay>,
+    /// Rules whose expiry schedules have to be read before this plan is whole, and where those are kept.
+    pub unread: BTreeMap<RuleId, AutoCloseRoute>,
 }
 
 impl TargetPlan {

@@ -1,7 +1,7 @@
 //! The plan for one target; the tables are in the parent's documentation.
 
 use super::{LedgerStep, Note, NoteKind, PlanContext, Step, TargetPlan, TargetView, Want, wants};
-use crate::plan::auto_close::with_switches;
+use crate::plan::auto_close::with_auto_closes;
 use crate::{
     SETTLE_WINDOW, Timestamp,
     collecting::{SKEW_LIMIT, abandoned, clocks_agree, lease_state},
@@ -37,7 +37,7 @@ pub fn plan_target(record: &PlanContext<'_>, view: &TargetView<'_>) -> TargetPla
         Observation::Missing => missing(view, &wanted, &leases),
         Observation::Complete(reading) => Planner::new(record, view, reading, &wanted, &leases).run(),
     };
-    with_switches(record, view, &wanted, &leases, plan)
+    with_auto_closes(record, view, &wanted, &leases, plan)
 }
 
 /// Nothing is concluded: what is recorded as held stays so.

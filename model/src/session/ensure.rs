@@ -121,7 +121,7 @@ mod tests {
             permissions: ports.iter().map(permission).map(untried).collect(),
             applied_at: None,
             removed_at: None,
-            unswitched: None,
+            without_auto_close: None,
         }
     }
 

@@ -75,7 +75,7 @@ pub fn successor(grant: &Grant, id: GrantId, to: IpAddr) -> Grant {
         permissions: grant.permissions.iter().map(moved).collect(),
         applied_at: None,
         removed_at: None,
-        unswitched: None,
+        without_auto_close: None,
     }
 }
 
@@ -115,7 +115,7 @@ mod tests {
             permissions: vec![item(PortSpec::Tcp(22, 22)), item(PortSpec::Icmp)],
             applied_at: Some(start()),
             removed_at: None,
-            unswitched: None,
+            without_auto_close: None,
         }
     }
 

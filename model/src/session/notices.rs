@@ -134,7 +134,7 @@ mod tests {
             permissions: vec![GrantPermission { permission: permission(), standing: Standing::Untried }],
             applied_at: None,
             removed_at: None,
-            unswitched: None,
+            without_auto_close: None,
         };
         Session {
             id: SessionId(Uuid::from_u128(7)),

@@ -270,7 +270,7 @@ pub struct Grant {
     /// When its session let go.
     pub removed_at: Option<Timestamp>,
     /// Why some of its rules would not close by themselves, where they should.
-    pub unswitched: Option<String>,
+    pub without_auto_close: Option<String>,
 }
 
 impl Grant {
@@ -326,7 +326,7 @@ impl Grant {
             }
         }
         let mut lines: Vec<_> = reasons.iter().map(|(why, ports)| format!("{}: {why}", ports.join(", "))).collect();
-        lines.extend(self.unswitched.clone());
+        lines.extend(self.without_auto_close.clone());
         (!lines.is_empty()).then(|| lines.join("; "))
     }
 }

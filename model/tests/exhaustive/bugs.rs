@@ -1,8 +1,8 @@
 //! Bugs, put around the real functions: each changes what goes into the plan or the ledger's transitions, or what
 //! comes out of them, or what the driver does in between. The search has to find every one of them.
 
+use crate::auto_closes::Seen;
 use crate::real::{self, Learn, Plan, Turn, View, turn};
-use crate::switches::Seen;
 use crate::world::{Call, LONG_EXPIRED, LONGEST_TERM, Life, Row, Rule, SETTLED, Site, Tags, Tick};
 use eg_model::lease::Phase;
 
@@ -61,24 +61,24 @@ pub(crate) enum Bug {
     TagsAreProof,
     /// A lease of 31 days is not believed where the opener's clock was ahead.
     HorizonWithoutTolerance,
-    /// A switch is set for the own end, whoever else holds the rule.
-    SwitchAtOwnEnd,
-    /// Who joins takes the switch that is there for its own, and does not move it.
-    SwitchNotMovedFirst,
-    /// The record says that a switch is set before the call.
-    SwitchConfirmedFirst,
+    /// An expiry schedule is set for the own end, whoever else holds the rule.
+    AutoCloseAtOwnEnd,
+    /// Who joins takes the expiry schedule that is there for its own, and does not move it.
+    AutoCloseNotMovedFirst,
+    /// The record says that an expiry schedule is set before the call.
+    AutoCloseConfirmedFirst,
     /// A call to the scheduler that nobody answered counts as done.
-    SwitchLostReplyCounts,
-    /// Who leaves does not move the switch.
-    LeaveKeepsSwitch,
-    /// Who leaves has the switch fire now.
-    LeaveFiresSwitch,
-    /// The switch of a rule that is gone is forgotten, not dropped.
-    DroppedSwitchIsForgotten,
-    /// What a switch closes is the permission, not the rule.
-    SwitchKeyedByPermission,
-    /// A switch is forgotten when its rule shows and no lease knows it. (Random lives found this one in the real plan.)
-    SwitchForgottenOnSight,
+    AutoCloseLostReplyCounts,
+    /// Who leaves does not move the expiry schedule.
+    LeaveKeepsAutoClose,
+    /// Who leaves has the expiry schedule fire now.
+    LeaveFiresAutoClose,
+    /// The expiry schedule of a rule that is gone is forgotten, not dropped.
+    DroppedAutoCloseIsForgotten,
+    /// What an expiry schedule closes is the permission, not the rule.
+    AutoCloseKeyedByPermission,
+    /// An expiry schedule is forgotten when its rule shows and no lease knows it. (Random lives found this one in the real plan.)
+    AutoCloseForgottenOnSight,
 }
 
 impl Bug {
@@ -109,15 +109,15 @@ impl Bug {
         Self::HiddenIsForgotten,
         Self::TagsAreProof,
         Self::HorizonWithoutTolerance,
-        Self::SwitchAtOwnEnd,
-        Self::SwitchNotMovedFirst,
-        Self::SwitchConfirmedFirst,
-        Self::SwitchLostReplyCounts,
-        Self::LeaveKeepsSwitch,
-        Self::LeaveFiresSwitch,
-        Self::DroppedSwitchIsForgotten,
-        Self::SwitchKeyedByPermission,
-        Self::SwitchForgottenOnSight,
+        Self::AutoCloseAtOwnEnd,
+        Self::AutoCloseNotMovedFirst,
+        Self::AutoCloseConfirmedFirst,
+        Self::AutoCloseLostReplyCounts,
+        Self::LeaveKeepsAutoClose,
+        Self::LeaveFiresAutoClose,
+        Self::DroppedAutoCloseIsForgotten,
+        Self::AutoCloseKeyedByPermission,
+        Self::AutoCloseForgottenOnSight,
     ];
 }
 
@@ -219,68 +219,69 @@ fn edited_is_left(view: &View, plan: &mut Plan) {
     }
 }
 
-/// What the plan says of switches.
-pub(crate) fn distort_switches(bug: Option<Bug>, view: &View, plan: &mut Plan) {
-    let Some(switches) = &view.switches else { return };
+/// What the plan says of expiry schedules.
+pub(crate) fn distort_auto_closes(bug: Option<Bug>, view: &View, plan: &mut Plan) {
+    let Some(auto_closes) = &view.auto_closes else { return };
     let leaving = |id: u8| view.ledger.iter().any(|row| row.phase == Phase::Leaving && row.rule == Some(id));
     match bug {
-        Some(Bug::SwitchAtOwnEnd) => {
+        Some(Bug::AutoCloseAtOwnEnd) => {
             let mut blurred = view.clone();
             for tags in blurred.rules.iter_mut().filter_map(|rule| rule.tags.as_mut()) {
                 tags.leases[usize::from(1 - view.name)] = None;
             }
             let mut other = (*real::plan(blurred)).clone();
             other.learn.retain(|step| matches!(step, Learn::Know { .. } | Learn::Forget { .. }));
-            other.calls.retain(|call| call.is_of_switch());
+            other.calls.retain(|call| call.is_of_auto_close());
             plan.learn.retain(|step| !matches!(step, Learn::Know { .. } | Learn::Forget { .. }));
-            plan.calls.retain(|call| !call.is_of_switch());
+            plan.calls.retain(|call| !call.is_of_auto_close());
             plan.learn.extend(other.learn);
             plan.calls.extend(other.calls);
         }
-        Some(Bug::SwitchNotMovedFirst) => {
+        Some(Bug::AutoCloseNotMovedFirst) => {
             let shared = |id: u8| view.ledger.iter().any(|row| row.shared && row.rule == Some(id));
-            let set = |id: u8| switches.seen.iter().any(|(rule, seen)| *rule == id && matches!(seen, Seen::Set(_)));
+            let set = |id: u8| auto_closes.seen.iter().any(|(rule, seen)| *rule == id && matches!(seen, Seen::Set(_)));
             let known = |id: u8, at: Tick| {
-                let row = switches.rows.iter().find(|row| row.rule == id);
+                let row = auto_closes.rows.iter().find(|row| row.rule == id);
                 row.is_some_and(|row| row.confirmed && row.at >= at)
             };
             let learn = &mut plan.learn;
             plan.calls.retain(|call| match *call {
-                Call::SetSwitch { rule, port, at, .. } if shared(rule) && set(rule) => {
+                Call::SetAutoClose { rule, port, at, .. } if shared(rule) && set(rule) => {
                     learn.extend(Some(Learn::Know { rule, port, at }).filter(|_| !known(rule, at)));
                     false
                 }
                 _ => true,
             });
         }
-        Some(Bug::LeaveKeepsSwitch) => {
-            plan.calls.retain(|call| !matches!(call, Call::SetSwitch { rule, .. } if leaving(*rule)));
+        Some(Bug::LeaveKeepsAutoClose) => {
+            plan.calls.retain(|call| !matches!(call, Call::SetAutoClose { rule, .. } if leaving(*rule)));
         }
-        Some(Bug::LeaveFiresSwitch) => {
-            let fires = |id: u8| switches.seen.contains(&(id, Seen::Set(0)));
-            plan.calls.retain(|call| !matches!(call, Call::SetSwitch { rule, .. } if leaving(*rule) && fires(*rule)));
+        Some(Bug::LeaveFiresAutoClose) => {
+            let fires = |id: u8| auto_closes.seen.contains(&(id, Seen::Set(0)));
+            plan.calls
+                .retain(|call| !matches!(call, Call::SetAutoClose { rule, .. } if leaving(*rule) && fires(*rule)));
             for call in &mut plan.calls {
-                if let Call::SetSwitch { rule, at, .. } = call
+                if let Call::SetAutoClose { rule, at, .. } = call
                     && leaving(*rule)
                 {
                     *at = 0;
                 }
             }
         }
-        Some(Bug::DroppedSwitchIsForgotten) => {
+        Some(Bug::DroppedAutoCloseIsForgotten) => {
             let dropped = |call: &Call| match *call {
-                Call::DropSwitch { rule } => Some(Learn::Forget { rule }),
+                Call::DropAutoClose { rule } => Some(Learn::Forget { rule }),
                 _ => None,
             };
             plan.learn.extend(plan.calls.iter().filter_map(dropped));
-            plan.calls.retain(|call| !matches!(call, Call::DropSwitch { .. }));
+            plan.calls.retain(|call| !matches!(call, Call::DropAutoClose { .. }));
         }
-        Some(Bug::SwitchForgottenOnSight) => {
+        Some(Bug::AutoCloseForgottenOnSight) => {
             let closes = |call: &Call| matches!(call, Call::Revoke { .. } | Call::Collect { .. });
             let closed = plan.calls.iter().filter(|call| closes(call)).fold(0, |mask, call| mask | call.rules());
             let known = |id: u8| view.ledger.iter().any(|row| row.rule == Some(id));
             let there = |id: u8| view.rules.iter().any(|rule| rule.id == id) && closed & (1 << id) == 0;
-            for row in switches.rows.iter().filter(|row| there(row.rule) && !known(row.rule)) {
+            for row in auto_closes.rows.iter().filter(|row| there(row.rule) && !known(row.rule)) {
                 let forget = Learn::Forget { rule: row.rule };
                 plan.learn.extend(Some(forget).filter(|forget| !plan.learn.contains(forget)));
             }

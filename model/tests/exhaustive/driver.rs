@@ -14,9 +14,9 @@
 //! other step can tell the difference. Left apart are the intent and the call, where stops, other installations and
 //! hands come in between. In a fine space ([`Driver::fine`]) every transaction is a step of its own.
 
+use crate::auto_closes::{By, Seen};
 use crate::bugs::{self, Bug};
-use crate::real::{self, Learn, Plan, SwitchesSeen, Turn, View};
-use crate::switches::{By, Seen};
+use crate::real::{self, AutoClosesSeen, Learn, Plan, Turn, View};
 use crate::world::{
     Answer, Call, Intent, Late, Life, Opened, Pass, Process, Row, Rule, SETTLED, SITES, Session, Tags, Tick, World,
     members,
@@ -32,7 +32,7 @@ pub(crate) enum Look {
     Lagging,
     /// Fresh, but rules made lately do not show their tags yet.
     Tagless,
-    /// Fresh, but switches cannot be read.
+    /// Fresh, but expiry schedules cannot be read.
     Blind,
     /// No answer, or a part of one.
     Failed,
@@ -67,7 +67,7 @@ pub(crate) struct Driver<'w> {
     /// Every transaction is a step of its own.
     pub(crate) fine: bool,
     /// Cloud expiry is configured here.
-    pub(crate) switched: bool,
+    pub(crate) auto_closing: bool,
     /// Sessions last for as long as any may.
     pub(crate) longest: bool,
 }
@@ -105,8 +105,8 @@ impl Driver<'_> {
             // Of a target that cannot be read the plan is empty; what is on record stays.
             Look::Failed => return,
         };
-        let old = self.switched && matches!(look, Look::Lagging | Look::Tagless | Look::Failed);
-        let pass = Pass { old, rules_first: self.switched, blind: look == Look::Blind, ..Pass::new(rules) };
+        let old = self.auto_closing && matches!(look, Look::Lagging | Look::Tagless | Look::Failed);
+        let pass = Pass { old, rules_first: self.auto_closing, blind: look == Look::Blind, ..Pass::new(rules) };
         self.put(Process::Ready(Box::new(pass)));
         if !self.fine {
             self.go_on();
@@ -166,7 +166,9 @@ impl Driver<'_> {
             revoked: site.revoked.clone(),
             opened: site.opened.iter().map(|opened| (opened.rule, opened.port)).collect(),
             rules: pass.rules.clone(),
-            switches: self.switched.then(|| SwitchesSeen { rows: site.switches.clone(), seen: pass.switches.clone() }),
+            auto_closes: self
+                .auto_closing
+                .then(|| AutoClosesSeen { rows: site.auto_closes.clone(), seen: pass.auto_closes.clone() }),
         }
     }
 
@@ -175,14 +177,14 @@ impl Driver<'_> {
         bugs::blur(self.bug, &mut view, &self.world.sites[self.site]);
         let mut plan = (*real::plan(view.clone())).clone();
         bugs::distort(self.bug, &view, &mut plan);
-        bugs::distort_switches(self.bug, &view, &mut plan);
+        bugs::distort_auto_closes(self.bug, &view, &mut plan);
         plan
     }
 
     /// What the plan would be on a fresh reading.
     pub(crate) fn fresh_plan(&self) -> Plan {
         let mut pass = Pass::new(seen(&self.world.rules));
-        self.see_switches(&mut pass);
+        self.see_auto_closes(&mut pass);
         self.plan(&pass)
     }
 
@@ -193,15 +195,15 @@ impl Driver<'_> {
             if pass.todo.is_empty() {
                 self.forget_stripped(&pass);
                 if !(std::mem::take(&mut pass.rules_first) && self.changes_rules(&pass)) {
-                    self.see_switches(&mut pass);
+                    self.see_auto_closes(&mut pass);
                 }
                 let plan = self.plan(&pass);
                 self.check_needed(&pass, &plan);
                 pass.wanted = self.world.sites[self.site].wanted();
                 self.learn(&pass, &plan.learn);
                 if plan.calls.is_empty() {
-                    // Whose switch is to be set or dropped depends on what the reading has just taught.
-                    if self.switched && !plan.learn.is_empty() {
+                    // Whose expiry schedule is to be set or dropped depends on what the reading has just taught.
+                    if self.auto_closing && !plan.learn.is_empty() {
                         continue;
                     }
                     return self.rest(&pass, &plan);
@@ -210,8 +212,8 @@ impl Driver<'_> {
             }
             while !pass.todo.is_empty() {
                 let call = pass.todo.remove(0);
-                if call.is_of_switch() {
-                    if self.intend_switch(&mut pass, call) {
+                if call.is_of_auto_close() {
+                    if self.intend_auto_close(&mut pass, call) {
                         return self.put(Process::Intended(pass));
                     }
                     continue;
@@ -227,9 +229,9 @@ impl Driver<'_> {
         panic!("a pass that never ends: {:?}", self.world);
     }
 
-    /// Whether a reading asks for a change of rules: that comes before switches are looked at.
+    /// Whether a reading asks for a change of rules: that comes before expiry schedules are looked at.
     fn changes_rules(&self, pass: &Pass) -> bool {
-        self.plan(pass).calls.iter().any(|call| !call.is_of_switch())
+        self.plan(pass).calls.iter().any(|call| !call.is_of_auto_close())
     }
 
     /// S2: what the reading shows to be needed is not revoked.
@@ -278,8 +280,8 @@ impl Driver<'_> {
                     }
                 }
                 Learn::Close { .. } => {}
-                Learn::Know { rule, port, at } => self.know_switch(rule, port, at),
-                Learn::Forget { rule } => self.leave_switch(pass, rule),
+                Learn::Know { rule, port, at } => self.know_auto_close(rule, port, at),
+                Learn::Forget { rule } => self.leave_auto_close(pass, rule),
             }
         }
     }
@@ -292,8 +294,8 @@ impl Driver<'_> {
         if pass.clean && plan.clean && pass.undisturbed && !ending && self.leaves_something(pass) {
             self.world.broken.left = true;
         }
-        let sees = self.switched && pass.undisturbed && !pass.old && !pass.blind;
-        if sees && pass.clean && plan.clean && !self.world.switches_are_right(self.site) {
+        let sees = self.auto_closing && pass.undisturbed && !pass.old && !pass.blind;
+        if sees && pass.clean && plan.clean && !self.world.auto_closes_are_right(self.site) {
             self.world.broken.unmoved = true;
         }
     }
@@ -469,7 +471,7 @@ impl Driver<'_> {
         let mut provider = Provider { world: self.world, bug: self.bug };
         let answer = provider.arrive(self.site, call, by);
         if matches!(by, By::Blindly | By::Overtaken) && call.writes_tags() {
-            provider.doubt_switches(call.rules());
+            provider.doubt_auto_closes(call.rules());
         }
         // This process is taken out of the world while it calls, so all that are in it are others.
         provider.disturb();
@@ -482,8 +484,8 @@ impl Driver<'_> {
     pub(crate) fn record(&mut self) {
         let Process::Answered(mut pass, answer) = self.take() else { panic!("nothing to record") };
         let Some(call) = pass.call.take() else { panic!("no call") };
-        if call.is_of_switch() {
-            if self.record_switch(&mut pass, call, answer) {
+        if call.is_of_auto_close() {
+            if self.record_auto_close(&mut pass, call, answer) {
                 self.proceed(pass);
             }
             return;
@@ -521,7 +523,7 @@ impl Driver<'_> {
                 }
                 Call::Leave { .. } => self.outcome(intent, Turn::Left { rule }),
                 Call::Revoke { .. } => self.revoked(pass, intent, rule),
-                Call::Collect { .. } | Call::SetSwitch { .. } | Call::DropSwitch { .. } => {}
+                Call::Collect { .. } | Call::SetAutoClose { .. } | Call::DropAutoClose { .. } => {}
             }
         }
         if let Call::Collect { rules } = call {
@@ -628,14 +630,14 @@ impl Driver<'_> {
         match call {
             Call::Authorize { until, ports, .. } => {
                 let made = Provider::made(self.site, until, ports, first);
-                // Rule ids are never reused: a new rule has no switch yet.
-                if self.switched {
-                    pass.switches.extend(made.iter().map(|rule| (rule.id, Seen::Absent)));
+                // Rule ids are never reused: a new rule has no expiry schedule yet.
+                if self.auto_closing {
+                    pass.auto_closes.extend(made.iter().map(|rule| (rule.id, Seen::Absent)));
                 }
                 pass.rules.extend(seen(&made));
             }
             Call::Revoke { rules } | Call::Collect { rules } => pass.rules.retain(|rule| rules & (1 << rule.id) == 0),
-            Call::Join { .. } | Call::SetSwitch { .. } | Call::DropSwitch { .. } => {}
+            Call::Join { .. } | Call::SetAutoClose { .. } | Call::DropAutoClose { .. } => {}
             Call::Restore { .. } | Call::Retag { .. } | Call::Leave { .. } => {
                 for rule in pass.rules.iter_mut().filter(|rule| call.rules() & (1 << rule.id) != 0) {
                     match call {
@@ -677,8 +679,8 @@ impl Provider<'_> {
     }
 
     pub(crate) fn arrive(&mut self, site: usize, call: Call, by: By) -> Answer {
-        if call.is_of_switch() {
-            return self.switch(call, by);
+        if call.is_of_auto_close() {
+            return self.auto_close(call, by);
         }
         let late = by == By::Late;
         let stale = Answer::Failed(FailureClass::Stale);

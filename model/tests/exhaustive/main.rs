@@ -13,13 +13,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::print_stderr)]
 
+mod auto_closes;
 mod bugs;
 mod driver;
 mod properties;
 mod quick;
 mod real;
 mod space;
-mod switches;
 mod world;
 
 use bugs::Bug;
@@ -101,36 +101,36 @@ fn two_installations_and_the_longest_leases() {
     exhaust("two, longest leases", Space::far(), &[JOINED, LEFT]);
 }
 
-/// The same with expiry switches: one session, one fault.
+/// The same with expiry schedules: one session, one fault.
 #[test]
-fn switches_and_a_fault() {
-    exhaust("switches, fault", Space { hands: 0, ..Space::switched() }, &[FIRED, DROPPED, UNSET, LANDED]);
+fn auto_closes_and_a_fault() {
+    exhaust("switches, fault", Space { hands: 0, ..Space::auto_closing() }, &[FIRED, DROPPED, UNSET, LANDED]);
 }
 
-/// One session, one foreign hand, on a rule or on its switch.
+/// One session, one foreign hand, on a rule or on its expiry schedule.
 #[test]
-fn switches_and_a_hand() {
-    exhaust("switches, hand", Space { faults: 0, ..Space::switched() }, &[DROPPED, REPAIRED, COVERED]);
+fn auto_closes_and_a_hand() {
+    exhaust("switches, hand", Space { faults: 0, ..Space::auto_closing() }, &[DROPPED, REPAIRED, COVERED]);
 }
 
-/// One session in each of two installations that share a rule and its switch.
+/// One session in each of two installations that share a rule and its expiry schedule.
 #[test]
-fn switches_of_two_installations() {
-    let space = Space { faults: 0, hands: 0, term: 1, ..Space::both_switched() };
+fn auto_closes_of_two_installations() {
+    let space = Space { faults: 0, hands: 0, term: 1, ..Space::both_auto_closing() };
     exhaust("two, switches, short sessions", space, &[JOINED, LEFT, FIRED, MOVED, DROPPED]);
 }
 
 /// The same where only one of the two has cloud expiry configured.
 #[test]
-fn switches_of_one_of_two_installations() {
-    let space = Space { faults: 0, hands: 0, ..Space::one_of_two_switched() };
+fn auto_closes_of_one_of_two_installations() {
+    let space = Space { faults: 0, hands: 0, ..Space::one_of_two_auto_closing() };
     exhaust("two, switches of one", space, &[JOINED, LEFT, FIRED, DROPPED]);
 }
 
-/// Two processes of one installation, without their lock, set and drop the same switch.
+/// Two processes of one installation, without their lock, set and drop the same expiry schedule.
 #[test]
-fn switches_of_two_processes() {
-    let space = Space { switches: 1, faults: 0, hands: 0, term: 1, ..Space::unlocked() };
+fn auto_closes_of_two_processes() {
+    let space = Space { auto_closes: 1, faults: 0, hands: 0, term: 1, ..Space::unlocked() };
     exhaust("switches, two processes, short sessions", space, &[FIRED, DROPPED]);
 }
 
@@ -140,7 +140,7 @@ fn switches_of_two_processes() {
 const LIMIT: usize = 60_000_000;
 /// The same where worlds are slow to judge.
 const LIMIT_OF_SLOW: usize = 3_000_000;
-/// The same with switches, in two installations or in two sessions.
+/// The same with expiry schedules, in two installations or in two sessions.
 const LIMIT_OF_SWITCHES: usize = 2_500_000;
 /// The same where worlds are large.
 const LIMIT_OF_LARGE: usize = 10_000_000;
@@ -189,51 +189,51 @@ fn long_clock_steps() {
 
 #[test]
 #[ignore = "takes minutes"]
-fn long_switches_fault_and_hand() {
-    let space = Space { extends: 1, ..Space::switched() };
+fn long_auto_closes_fault_and_hand() {
+    let space = Space { extends: 1, ..Space::auto_closing() };
     search("switches, fault, hand, extend", space, LIMIT_OF_LARGE, &[DROPPED, REPAIRED, UNSET, COVERED, LANDED]);
 }
 
 /// The rule of two sessions that end at different times: it is prolonged, and shortened by a stop.
 #[test]
 #[ignore = "takes minutes"]
-fn long_switches_two_sessions() {
-    let space = Space { sessions: vec![vec![1, 1]], hands: 0, extends: 1, fine: true, ..Space::switched() };
+fn long_auto_closes_two_sessions() {
+    let space = Space { sessions: vec![vec![1, 1]], hands: 0, extends: 1, fine: true, ..Space::auto_closing() };
     search("switches, two sessions, fault, extend", space, LIMIT_OF_SWITCHES, &[FIRED, DROPPED, UNSET]);
 }
 
 #[test]
 #[ignore = "takes a minute"]
-fn long_switches_two_installations() {
-    let space = Space { faults: 0, hands: 0, extends: 1, ..Space::both_switched() };
+fn long_auto_closes_two_installations() {
+    let space = Space { faults: 0, hands: 0, extends: 1, ..Space::both_auto_closing() };
     search("two, switches, extend", space, LIMIT_OF_SLOW, &[JOINED, LEFT, FIRED, MOVED, DROPPED]);
 }
 
 #[test]
 #[ignore = "takes minutes"]
-fn long_switches_two_installations_fault() {
-    let space = Space { hands: 0, ..Space::both_switched() };
+fn long_auto_closes_two_installations_fault() {
+    let space = Space { hands: 0, ..Space::both_auto_closing() };
     search("two, switches, fault", space, LIMIT_OF_SWITCHES, &[JOINED, LEFT, FIRED, MOVED, DROPPED, UNSET]);
 }
 
 #[test]
 #[ignore = "takes minutes"]
-fn long_switches_two_installations_hand() {
-    let space = Space { faults: 0, extends: 1, ..Space::both_switched() };
+fn long_auto_closes_two_installations_hand() {
+    let space = Space { faults: 0, extends: 1, ..Space::both_auto_closing() };
     search("two, switches, hand, extend", space, LIMIT_OF_SWITCHES, &[JOINED, LEFT, MOVED, DROPPED, REPAIRED]);
 }
 
 #[test]
 #[ignore = "takes minutes"]
-fn long_switches_of_one_of_two_installations_fault() {
-    let space = Space { hands: 0, ..Space::one_of_two_switched() };
+fn long_auto_closes_of_one_of_two_installations_fault() {
+    let space = Space { hands: 0, ..Space::one_of_two_auto_closing() };
     search("two, switches of one, fault", space, LIMIT_OF_SWITCHES, &[JOINED, LEFT, FIRED, DROPPED, UNSET]);
 }
 
 #[test]
 #[ignore = "takes minutes"]
-fn long_switches_two_processes() {
-    let space = Space { switches: 1, hands: 0, ..Space::unlocked() };
+fn long_auto_closes_two_processes() {
+    let space = Space { auto_closes: 1, hands: 0, ..Space::unlocked() };
     search("switches, two processes, fault", space, LIMIT_OF_LARGE, &[FIRED, DROPPED, UNSET]);
 }
 
@@ -275,14 +275,16 @@ fn hunt(bug: Bug) -> (&'static str, Space) {
         Bug::ClaimedTwice => (S7, Space { hands: 0, ..one }),
         Bug::TagsAreProof => (S1, Space { faults: 0, ..Space::forged() }),
         Bug::HorizonWithoutTolerance => (S2, Space::far()),
-        Bug::SwitchAtOwnEnd | Bug::SwitchNotMovedFirst | Bug::LeaveFiresSwitch => {
-            (W1, Space { faults: 0, hands: 0, ..Space::both_switched() })
+        Bug::AutoCloseAtOwnEnd | Bug::AutoCloseNotMovedFirst | Bug::LeaveFiresAutoClose => {
+            (W1, Space { faults: 0, hands: 0, ..Space::both_auto_closing() })
         }
-        Bug::SwitchConfirmedFirst | Bug::SwitchLostReplyCounts => (W2, Space { hands: 0, ..Space::switched() }),
-        Bug::LeaveKeepsSwitch => (W2, Space { faults: 0, hands: 0, ..Space::both_switched() }),
-        Bug::DroppedSwitchIsForgotten => (W3, Space { faults: 0, hands: 0, ..Space::switched() }),
-        Bug::SwitchKeyedByPermission => (W4, Space::switched()),
-        Bug::SwitchForgottenOnSight => (W3, Space::switched()),
+        Bug::AutoCloseConfirmedFirst | Bug::AutoCloseLostReplyCounts => {
+            (W2, Space { hands: 0, ..Space::auto_closing() })
+        }
+        Bug::LeaveKeepsAutoClose => (W2, Space { faults: 0, hands: 0, ..Space::both_auto_closing() }),
+        Bug::DroppedAutoCloseIsForgotten => (W3, Space { faults: 0, hands: 0, ..Space::auto_closing() }),
+        Bug::AutoCloseKeyedByPermission => (W4, Space::auto_closing()),
+        Bug::AutoCloseForgottenOnSight => (W3, Space::auto_closing()),
     };
     (property, Space { bug: Some(bug), ..space })
 }

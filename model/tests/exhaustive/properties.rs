@@ -4,9 +4,9 @@
 //! from *every* state, rounds without faults are carried out inside the property, until a round changes nothing any more.
 //! Then the wanted state must be there, and it must have been there after at most [`ROUNDS`] rounds, and stayed.
 
+use crate::auto_closes::{AutoCloseRow, By};
 use crate::quick::{Table, hash};
 use crate::space::Space;
-use crate::switches::{By, SwitchRow};
 use crate::world::{Ages, Broken, Call, LONG_EXPIRED, Life, Process, Rule, SETTLED, Session, Site, World, members};
 use eg_model::failure::FailureClass;
 use eg_model::lease::Phase;
@@ -62,9 +62,11 @@ pub(crate) fn all() -> Vec<Property<Space>> {
         Property::always(L1, |space, world| verdict(space, world).together),
         Property::always(ALONE, |space, world| verdict(space, world).alone),
         Property::always(W1, |_, world: &World| !world.broken.early),
-        Property::always(W2, |_, world: &World| !world.broken.unmoved && world.recorded_switches_are_set()),
-        Property::always(W3, |space, world: &World| world.no_switch_is_forgotten() && verdict(space, world).dropped),
-        Property::always(W4, |_, world: &World| !world.broken.switched),
+        Property::always(W2, |_, world: &World| !world.broken.unmoved && world.recorded_auto_closes_are_set()),
+        Property::always(W3, |space, world: &World| {
+            world.no_auto_close_is_forgotten() && verdict(space, world).dropped
+        }),
+        Property::always(W4, |_, world: &World| !world.broken.auto_closing),
         Property::sometimes(ADOPTED, |_, world: &World| {
             let adopted = |phase, flight: Option<_>| phase == Phase::Held && flight.is_some();
             world.sites.iter().flat_map(|site| &site.ledger).any(|row| adopted(row.phase, row.in_flight))
@@ -93,7 +95,7 @@ pub(crate) fn all() -> Vec<Property<Space>> {
         Property::sometimes(FIRED, |space: &Space, world: &World| {
             let overdue = |site: &Site| site.sessions.iter().any(|s| s.life == Life::Live && s.until <= 0);
             let gone = |row: &crate::world::Row| row.proven().is_some_and(|id| world.rules.iter().all(|r| r.id != id));
-            let closed = |site: &Site| overdue(site) && site.ledger.iter().any(gone) && !site.switches.is_empty();
+            let closed = |site: &Site| overdue(site) && site.ledger.iter().any(gone) && !site.auto_closes.is_empty();
             space.hands == 0
                 && world.schedules.is_empty()
                 && world.sites.iter().all(|s| s.idle())
@@ -101,7 +103,7 @@ pub(crate) fn all() -> Vec<Property<Space>> {
         }),
         Property::sometimes(MOVED, |_, world: &World| {
             about_to(world, |site, call| match call {
-                Call::SetSwitch { rule, at, .. } => {
+                Call::SetAutoClose { rule, at, .. } => {
                     let shared =
                         |row: &crate::world::Row| row.shared && row.phase == Phase::Held && row.rule == Some(rule);
                     site.ledger.iter().any(shared) && world.schedule(rule).is_some_and(|known| known.at < at)
@@ -111,7 +113,7 @@ pub(crate) fn all() -> Vec<Property<Space>> {
         }),
         Property::sometimes(DROPPED, |_, world: &World| {
             about_to(world, |site, call| match call {
-                Call::DropSwitch { rule } => {
+                Call::DropAutoClose { rule } => {
                     world.schedule(rule).is_some() && site.revoked.iter().any(|(id, _)| *id == rule)
                 }
                 _ => false,
@@ -119,7 +121,7 @@ pub(crate) fn all() -> Vec<Property<Space>> {
         }),
         Property::sometimes(REPAIRED, |_, world: &World| {
             about_to(world, |_, call| match call {
-                Call::SetSwitch { rule, .. } => {
+                Call::SetAutoClose { rule, .. } => {
                     let by_hand = world.schedule(rule).is_some_and(|known| known.by == By::Hand);
                     by_hand || world.unset & (1 << rule) != 0
                 }
@@ -127,8 +129,8 @@ pub(crate) fn all() -> Vec<Property<Space>> {
             })
         }),
         Property::sometimes(UNSET, |_, world: &World| {
-            let refused = |row: &SwitchRow| row.failure == Some(FailureClass::Denied);
-            world.sites.iter().flat_map(|site| &site.switches).any(refused)
+            let refused = |row: &AutoCloseRow| row.failure == Some(FailureClass::Denied);
+            world.sites.iter().flat_map(|site| &site.auto_closes).any(refused)
         }),
     ]
 }
@@ -186,7 +188,7 @@ enum End {
     Held,
     /// Every session is stopped now: nothing is left.
     Stopped,
-    /// Every session is stopped now, and no time passes that would make a switch fire: none is left.
+    /// Every session is stopped now, and no time passes that would make an expiry schedule fire: none is left.
     Dropped,
 }
 
@@ -226,7 +228,7 @@ fn judged(space: &Space, calm: &World) -> Verdict {
         together: converges(space, calm, Who::All),
         alone: (0..calm.sites.len()).all(|site| converges(space, calm, Who::Only(site))),
         empty: applied_is_empty(space, calm),
-        dropped: space.switches == 0 || drops(space, calm),
+        dropped: space.auto_closes == 0 || drops(space, calm),
     }
 }
 
@@ -339,7 +341,7 @@ fn drops(space: &Space, calm: &World) -> bool {
 
 /// After how many rounds the goal is reached for good; none: never, or it never comes to rest.
 fn rounds(space: &Space, start: World, who: Who, end: End) -> Option<u8> {
-    let key = |world: &World| hash(&(world, who, end, space.bug, space.switches));
+    let key = |world: &World| hash(&(world, who, end, space.bug, space.auto_closes));
     let mut path: Vec<(u64, bool)> = Vec::new();
     let mut world = start;
     let mut rest: Option<u8> = loop {
@@ -350,7 +352,7 @@ fn rounds(space: &Space, start: World, who: Who, end: End) -> Option<u8> {
         if path.len() > LONGEST {
             break None;
         }
-        let goal = if end == End::Dropped { world.every_switch_is_dropped() } else { reached(space, &world, who) };
+        let goal = if end == End::Dropped { world.every_auto_close_is_dropped() } else { reached(space, &world, who) };
         path.push((key, goal));
         let mut next = world.clone();
         round(space, &mut next, who, if end == End::Stopped { Ages::Running } else { Ages::Held });
@@ -394,7 +396,7 @@ fn reached(space: &Space, world: &World, who: Who) -> bool {
             && !ending
             && !unwanted
             && !world.rules.iter().any(tagged)
-            && (space.switches & (1 << site) == 0 || world.switches_are_right(site))
+            && (space.auto_closes & (1 << site) == 0 || world.auto_closes_are_right(site))
     });
     let wanted = world.sites.iter().fold(0, |ports, site| ports | site.wanted());
     let orphan = |rule: &Rule| rule.made_by.is_some() && wanted & (1 << rule.port) == 0;

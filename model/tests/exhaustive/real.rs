@@ -4,17 +4,17 @@
 //! Both are pure functions, so what they answered once they answer again: results are kept by their whole input. That
 //! is what makes a search over many states quick; it takes nothing away from it.
 
+use crate::auto_closes::{AutoCloseRow, Flip, Seen};
 use crate::quick::Table;
-use crate::switches::{Flip, Seen, SwitchRow};
 use crate::world::{Call, LONG_EXPIRED, LONGEST_TERM, Opened, Row, Rule, SITES, Tags, Tick, members};
 use chrono::TimeDelta;
-use eg_model::auto_close::{Switch, SwitchSeen, SwitchWay};
+use eg_model::auto_close::{AutoClose, AutoCloseRoute, AutoCloseSeen};
 use eg_model::failure::{Failure, FailureClass};
 use eg_model::ids::{GrantId, InstallationId, LeaseId, RuleId, SessionId};
 use eg_model::lease::{Attempt, Lease};
 use eg_model::net::permission::Permission;
 use eg_model::observation::{Observation, ObservedRule, OwnedRule, Reading};
-use eg_model::plan::{LedgerStep, PlanContext, PlanPolicy, Step, SwitchView, TargetPlan, TargetView, plan_target};
+use eg_model::plan::{AutoCloseView, LedgerStep, PlanContext, PlanPolicy, Step, TargetPlan, TargetView, plan_target};
 use eg_model::session::record::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing};
 use eg_model::tags::{DIGESTS_PER_CALL, MARKS, description, lease_key, lease_value, tags_for};
 use eg_model::target::{Capabilities, Reach, TargetKey};
@@ -53,13 +53,13 @@ pub(crate) struct View {
     pub(crate) opened: Vec<(u8, u8)>,
     pub(crate) rules: Vec<Rule>,
     /// Where cloud expiry is configured.
-    pub(crate) switches: Option<SwitchesSeen>,
+    pub(crate) auto_closes: Option<AutoClosesSeen>,
 }
 
-/// What one plan knows of switches.
+/// What one plan knows of expiry schedules.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct SwitchesSeen {
-    pub(crate) rows: Vec<SwitchRow>,
+pub(crate) struct AutoClosesSeen {
+    pub(crate) rows: Vec<AutoCloseRow>,
     pub(crate) seen: Vec<(u8, Seen)>,
 }
 
@@ -82,7 +82,7 @@ pub(crate) struct Plan {
     /// Wanted permissions that are held, and those of them that a rule of somebody else covers.
     pub(crate) held: u8,
     pub(crate) covered: u8,
-    /// Rules whose switches have to be read first.
+    /// Rules whose expiry schedules have to be read first.
     pub(crate) unread: u16,
 }
 
@@ -273,27 +273,27 @@ fn row(lease: &Lease, now: Tick) -> Row {
     }
 }
 
-fn way() -> SwitchWay {
-    SwitchWay { role_arn: "arn:aws:iam::123456789012:role/eg".into(), group: "default".into() }
+fn way() -> AutoCloseRoute {
+    AutoCloseRoute { role_arn: "arn:aws:iam::123456789012:role/eg".into(), group: "default".into() }
 }
 
-fn switch(row: &SwitchRow, now: Tick) -> Switch {
-    Switch {
+fn auto_close(row: &AutoCloseRow, now: Tick) -> AutoClose {
+    AutoClose {
         confirmed: row.confirmed,
         next_try_at: row.waits.then(|| time(now) + DELAY),
         last_failure: row.failure.map(|class| Failure::new(class, "words")),
-        ..Switch::new(rule_id(row.rule), reach(), permission(row.port), way(), time(row.at))
+        ..AutoClose::new(rule_id(row.rule), reach(), permission(row.port), way(), time(row.at))
     }
 }
 
-/// A switch of which nothing has been sent yet.
-pub(crate) fn new_switch(rule: u8, port: u8) -> SwitchRow {
-    SwitchRow { rule, port, at: 0, confirmed: false, waits: false, failure: None }
+/// An expiry schedule of which nothing has been sent yet.
+pub(crate) fn new_auto_close(rule: u8, port: u8) -> AutoCloseRow {
+    AutoCloseRow { rule, port, at: 0, confirmed: false, waits: false, failure: None }
 }
 
-/// The row of a switch after a transition at `now`.
-pub(crate) fn flip(row: SwitchRow, flip: Flip, now: Tick) -> SwitchRow {
-    let before = switch(&row, now);
+/// The row of an expiry schedule after a transition at `now`.
+pub(crate) fn flip(row: AutoCloseRow, flip: Flip, now: Tick) -> AutoCloseRow {
+    let before = auto_close(&row, now);
     let next = match flip {
         Flip::Intend { at } => before.intend(&way(), time(at)),
         Flip::Set { at } => before.set(time(at)),
@@ -302,7 +302,7 @@ pub(crate) fn flip(row: SwitchRow, flip: Flip, now: Tick) -> SwitchRow {
         }
     };
     assert!(next.version > before.version, "{flip:?} did not move the version on");
-    SwitchRow {
+    AutoCloseRow {
         at: tick(next.at),
         confirmed: next.confirmed,
         waits: next.next_try_at.is_some_and(|at| at > time(now)),
@@ -311,12 +311,12 @@ pub(crate) fn flip(row: SwitchRow, flip: Flip, now: Tick) -> SwitchRow {
     }
 }
 
-fn switch_seen(seen: Seen) -> SwitchSeen {
+fn auto_close_seen(seen: Seen) -> AutoCloseSeen {
     match seen {
-        Seen::Absent => SwitchSeen::Absent,
-        Seen::Set(at) => SwitchSeen::Set(time(at)),
-        Seen::Wrong => SwitchSeen::Wrong,
-        Seen::Unreadable => SwitchSeen::Unreadable(Failure::new(FailureClass::Transient, "words")),
+        Seen::Absent => AutoCloseSeen::Absent,
+        Seen::Set(at) => AutoCloseSeen::Set(time(at)),
+        Seen::Wrong => AutoCloseSeen::Wrong,
+        Seen::Unreadable => AutoCloseSeen::Unreadable(Failure::new(FailureClass::Transient, "words")),
     }
 }
 
@@ -351,7 +351,7 @@ fn session(&(number, ports, until): &(u8, u8, Tick), longest: bool) -> Session {
         permissions: members(u16::from(ports)).map(wants).collect(),
         applied_at: None,
         removed_at: None,
-        unswitched: None,
+        without_auto_close: None,
     };
     Session {
         id: session_id(number),
@@ -398,16 +398,16 @@ fn made(view: &View) -> Plan {
         provider_time: Some(time(view.provider)),
         account: None,
     });
-    let switches = view.switches.is_some();
-    let capabilities = Capabilities { marks: true, batch: DIGESTS_PER_CALL, tags_per_rule: 50, switches };
-    let known = view.switches.iter().flat_map(|switches| &switches.rows);
-    let rows: Vec<Switch> = known.map(|row| switch(row, view.now)).collect();
-    let looks = view.switches.iter().flat_map(|switches| &switches.seen);
-    let seen = looks.map(|(rule, seen)| (rule_id(*rule), switch_seen(*seen))).collect();
+    let auto_closes = view.auto_closes.is_some();
+    let capabilities = Capabilities { marks: true, batch: DIGESTS_PER_CALL, tags_per_rule: 50, auto_closes };
+    let known = view.auto_closes.iter().flat_map(|auto_closes| &auto_closes.rows);
+    let rows: Vec<AutoClose> = known.map(|row| auto_close(row, view.now)).collect();
+    let looks = view.auto_closes.iter().flat_map(|auto_closes| &auto_closes.seen);
+    let seen = looks.map(|(rule, seen)| (rule_id(*rule), auto_close_seen(*seen))).collect();
     let way = way();
-    let switches = SwitchView { way: Some(&way), rows: &rows, ignore_delays: false, seen: &seen };
-    let switches = Some(switches).filter(|_| view.switches.is_some());
-    let view = TargetView { key: &key(), capabilities, observation: &observation, unreadable: false, switches };
+    let auto_closes = AutoCloseView { way: Some(&way), rows: &rows, ignore_delays: false, seen: &seen };
+    let auto_closes = Some(auto_closes).filter(|_| view.auto_closes.is_some());
+    let view = TargetView { key: &key(), capabilities, observation: &observation, unreadable: false, auto_closes };
     small_plan(&plan_target(&record, &view))
 }
 
@@ -431,10 +431,10 @@ fn small_learn(step: &LedgerStep) -> Learn {
         LedgerStep::Adopt { permission, rule, until } => {
             Learn::Adopt { port: port(permission), rule: small(rule.id()), until: until.map(tick) }
         }
-        LedgerStep::KnowSwitch { rule, permission, at, .. } => {
+        LedgerStep::KnowAutoClose { rule, permission, at, .. } => {
             Learn::Know { rule: small(rule), port: port(permission), at: tick(*at) }
         }
-        LedgerStep::ForgetSwitch { rule } => Learn::Forget { rule: small(rule) },
+        LedgerStep::ForgetAutoClose { rule } => Learn::Forget { rule: small(rule) },
         LedgerStep::Close { lease } => Learn::Close { key: ((lease.0 / 2) as u8, (lease.0 % 2) as u8) },
     }
 }
@@ -465,9 +465,9 @@ fn small_call(step: &Step) -> Call {
         Step::Revoke { rules } => Call::Revoke { rules: ids(rules) },
         Step::Collect { rules } => Call::Collect { rules: ids(rules) },
         Step::MakeRoom { .. } => panic!("no rule here has 50 tags: {step}"),
-        Step::SetSwitch { rule, at, .. } => {
-            Call::SetSwitch { rule: small(rule.id()), port: port(rule.permission()), at: tick(*at), exists: false }
+        Step::SetAutoClose { rule, at, .. } => {
+            Call::SetAutoClose { rule: small(rule.id()), port: port(rule.permission()), at: tick(*at), exists: false }
         }
-        Step::DropSwitch { rule, .. } => Call::DropSwitch { rule: small(rule) },
+        Step::DropAutoClose { rule, .. } => Call::DropAutoClose { rule: small(rule) },
     }
 }

@@ -1,10 +1,10 @@
 //! The space that is searched: where it begins, what can happen, and within which bounds.
 
+use crate::auto_closes::By;
 use crate::bugs::Bug;
 use crate::driver::{Driver, Fate, Look, Provider, seen};
 use crate::properties;
 use crate::quick::hash;
-use crate::switches::By;
 use crate::world::{
     Broken, Call, LONG_EXPIRED, LONGEST_TERM, Life, Process, Rule, SETTLED, SITES, Session, Site, Tags, Tick, World,
 };
@@ -42,7 +42,7 @@ pub(crate) struct Space {
     /// Sessions last for as long as any may, 31 days.
     pub(crate) longest: bool,
     /// Which installations have cloud expiry configured (a bit mask).
-    pub(crate) switches: u8,
+    pub(crate) auto_closes: u8,
     /// The installations are alike, so that of two worlds which differ in their names alone one is enough. In a path to
     /// a discovery they may then change names at any step.
     pub(crate) alike: bool,
@@ -67,7 +67,7 @@ impl Space {
             slow: false,
             skew: None,
             longest: false,
-            switches: 0,
+            auto_closes: 0,
             alike: false,
             bug: None,
             most_rounds: Arc::default(),
@@ -89,19 +89,19 @@ impl Space {
         Self { term: LONGEST_TERM, longest: true, skew: Some(3), faults: 0, hands: 0, ..Self::two() }
     }
 
-    /// One installation, with switches.
-    pub(crate) fn switched() -> Self {
-        Self { switches: 1, ..Self::one() }
+    /// One installation, with expiry schedules.
+    pub(crate) fn auto_closing() -> Self {
+        Self { auto_closes: 1, ..Self::one() }
     }
 
-    /// Two installations that are alike, both with switches.
-    pub(crate) fn both_switched() -> Self {
-        Self { switches: 3, alike: true, ..Self::two() }
+    /// Two installations that are alike, both with expiry schedules.
+    pub(crate) fn both_auto_closing() -> Self {
+        Self { auto_closes: 3, alike: true, ..Self::two() }
     }
 
-    /// Two installations, one of them with switches.
-    pub(crate) fn one_of_two_switched() -> Self {
-        Self { switches: 1, ..Self::two() }
+    /// Two installations, one of them with expiry schedules.
+    pub(crate) fn one_of_two_auto_closing() -> Self {
+        Self { auto_closes: 1, ..Self::two() }
     }
 
     /// Two processes of one installation, which run without their lock.
@@ -110,9 +110,9 @@ impl Space {
     }
 
     pub(crate) fn driver<'w>(&self, world: &'w mut World, site: usize, process: usize) -> Driver<'w> {
-        let switched = self.switches & (1 << site) != 0;
+        let auto_closing = self.auto_closes & (1 << site) != 0;
         let fine = self.fine && site == 0;
-        Driver { world, site, process, bug: self.bug, fine, switched, longest: self.longest }
+        Driver { world, site, process, bug: self.bug, fine, auto_closing, longest: self.longest }
     }
 
     /// The one world that stands for all which behave the same.
@@ -122,7 +122,7 @@ impl Space {
             return world;
         }
         let record =
-            |site: &Site| (site.sessions.clone(), site.ledger.clone(), site.revoked.clone(), site.switches.clone());
+            |site: &Site| (site.sessions.clone(), site.ledger.clone(), site.revoked.clone(), site.auto_closes.clone());
         match record(&world.sites[0]).cmp(&record(&world.sites[1])) {
             Ordering::Less => world,
             Ordering::Greater => world.mirrored(),
@@ -142,7 +142,7 @@ impl Space {
             ledger: Vec::new(),
             revoked: Vec::new(),
             opened: Vec::new(),
-            switches: Vec::new(),
+            auto_closes: Vec::new(),
             processes: vec![Process::Idle; processes],
         }
     }
@@ -158,10 +158,10 @@ pub(crate) enum Hand {
     Strips(u8),
     /// Writes `eg`'s tags on a rule made by hand, with leases that say this.
     Forges(u8, [Option<Tick>; SITES]),
-    /// Deletes a rule's switch.
+    /// Deletes a rule's expiry schedule.
     Unsets(u8),
-    /// Switches it off.
-    SwitchesOff(u8),
+    /// Expiry schedules it off.
+    AutoClosesOff(u8),
     /// Makes it fire now.
     Hastens(u8),
 }
@@ -249,7 +249,7 @@ impl Space {
         for schedule in &world.schedules {
             actions.push(Action::Hand(Hand::Unsets(schedule.rule)));
             if !schedule.off {
-                actions.push(Action::Hand(Hand::SwitchesOff(schedule.rule)));
+                actions.push(Action::Hand(Hand::AutoClosesOff(schedule.rule)));
             }
             if schedule.at > 0 {
                 actions.push(Action::Hand(Hand::Hastens(schedule.rule)));
@@ -279,10 +279,10 @@ impl Space {
                 world.schedules.retain(|schedule| schedule.rule != id);
                 world.unset |= 1 << id;
             }
-            Hand::SwitchesOff(id) | Hand::Hastens(id) => {
+            Hand::AutoClosesOff(id) | Hand::Hastens(id) => {
                 for schedule in world.schedules.iter_mut().filter(|schedule| schedule.rule == id) {
                     match hand {
-                        Hand::SwitchesOff(_) => schedule.off = true,
+                        Hand::AutoClosesOff(_) => schedule.off = true,
                         _ => schedule.at = 0,
                     }
                     schedule.by = schedule.by.max(By::Hand);

@@ -34,7 +34,7 @@
 //! Rule ids are never reused, and the plan only compares and sorts them. [`World::canonical`] renumbers them in order,
 //! and forgets those that nothing mentions any more.
 
-use crate::switches::{Schedule, Seen, SwitchRow};
+use crate::auto_closes::{AutoCloseRow, Schedule, Seen};
 use eg_model::failure::FailureClass;
 use eg_model::lease::Phase;
 
@@ -137,13 +137,13 @@ pub(crate) enum Call {
         rules: u16,
     },
     /// `exists`: a look showed one, so it is updated, not created.
-    SetSwitch {
+    SetAutoClose {
         rule: u8,
         port: u8,
         at: Tick,
         exists: bool,
     },
-    DropSwitch {
+    DropAutoClose {
         rule: u8,
     },
 }
@@ -155,8 +155,8 @@ impl Call {
             Self::Join { rule, .. }
             | Self::Restore { rule, .. }
             | Self::Leave { rule, .. }
-            | Self::SetSwitch { rule, .. }
-            | Self::DropSwitch { rule } => 1 << rule,
+            | Self::SetAutoClose { rule, .. }
+            | Self::DropAutoClose { rule } => 1 << rule,
             Self::Retag { rules, .. } | Self::Revoke { rules } | Self::Collect { rules } => rules,
         }
     }
@@ -173,12 +173,12 @@ impl Call {
 
     /// Whether it can create or prolong what has to be closed later.
     pub(crate) fn writes_tags(self) -> bool {
-        !self.is_of_switch() && !matches!(self, Self::Leave { .. } | Self::Revoke { .. } | Self::Collect { .. })
+        !self.is_of_auto_close() && !matches!(self, Self::Leave { .. } | Self::Revoke { .. } | Self::Collect { .. })
     }
 
     /// Whether it goes to the scheduler.
-    pub(crate) fn is_of_switch(self) -> bool {
-        matches!(self, Self::SetSwitch { .. } | Self::DropSwitch { .. })
+    pub(crate) fn is_of_auto_close(self) -> bool {
+        matches!(self, Self::SetAutoClose { .. } | Self::DropAutoClose { .. })
     }
 
     fn renamed(self, names: &Names) -> Self {
@@ -192,8 +192,10 @@ impl Call {
             Self::Leave { rule, value } => Self::Leave { rule: names.of(rule), value },
             Self::Revoke { rules } => Self::Revoke { rules: names.of_all(rules) },
             Self::Collect { rules } => Self::Collect { rules: names.of_all(rules) },
-            Self::SetSwitch { rule, port, at, exists } => Self::SetSwitch { rule: names.of(rule), port, at, exists },
-            Self::DropSwitch { rule } => Self::DropSwitch { rule: names.of(rule) },
+            Self::SetAutoClose { rule, port, at, exists } => {
+                Self::SetAutoClose { rule: names.of(rule), port, at, exists }
+            }
+            Self::DropAutoClose { rule } => Self::DropAutoClose { rule: names.of(rule) },
         }
     }
 
@@ -206,8 +208,10 @@ impl Call {
             Self::Authorize { session, until, ports } => Self::Authorize { session, until: ages.expiry(until), ports },
             Self::Retag { until, rules } => Self::Retag { until: ages.expiry(until), rules },
             Self::Leave { rule, value } => Self::Leave { rule, value: value.map(|at| ages.expiry(at)) },
-            Self::SetSwitch { rule, port, at, exists } => Self::SetSwitch { rule, port, at: ages.expiry(at), exists },
-            Self::Revoke { .. } | Self::Collect { .. } | Self::DropSwitch { .. } => self,
+            Self::SetAutoClose { rule, port, at, exists } => {
+                Self::SetAutoClose { rule, port, at: ages.expiry(at), exists }
+            }
+            Self::Revoke { .. } | Self::Collect { .. } | Self::DropAutoClose { .. } => self,
         }
     }
 }
@@ -329,17 +333,17 @@ pub(crate) struct Pass {
     pub(crate) clean: bool,
     /// Nobody else has changed the provider since the reading.
     pub(crate) undisturbed: bool,
-    /// The reading may be old, or lack tags. (Known only where there are switches.)
+    /// The reading may be old, or lack tags. (Known only where there are expiry schedules.)
     pub(crate) old: bool,
-    /// Nothing has been done on this reading yet. (Known only where there are switches.)
+    /// Nothing has been done on this reading yet. (Known only where there are expiry schedules.)
     pub(crate) rules_first: bool,
-    /// Switches cannot be read.
+    /// Expiry schedules cannot be read.
     pub(crate) blind: bool,
-    /// What was read of switches, with known effects laid over it.
-    pub(crate) switches: Vec<(u8, Seen)>,
-    /// Why no switch can be set in this pass.
+    /// What was read of expiry schedules, with known effects laid over it.
+    pub(crate) auto_closes: Vec<(u8, Seen)>,
+    /// Why no expiry schedule can be set in this pass.
     pub(crate) refusal: Option<FailureClass>,
-    /// Somebody wrote the row of the switch that the call is about since: its version is another.
+    /// Somebody wrote the row of the expiry schedule that the call is about since: its version is another.
     pub(crate) raced: bool,
 }
 
@@ -359,7 +363,7 @@ impl Pass {
             old: false,
             rules_first: false,
             blind: false,
-            switches: Vec::new(),
+            auto_closes: Vec::new(),
             refusal: None,
             raced: false,
         }
@@ -421,8 +425,8 @@ pub(crate) struct Site {
     pub(crate) revoked: Vec<(u8, Tick)>,
     /// Rules that an answer, its tag or a join once proved to be `eg`'s.
     pub(crate) opened: Vec<Opened>,
-    /// Switches on record.
-    pub(crate) switches: Vec<SwitchRow>,
+    /// Expiry schedules on record.
+    pub(crate) auto_closes: Vec<AutoCloseRow>,
     pub(crate) processes: Vec<Process>,
 }
 
@@ -460,12 +464,12 @@ pub(crate) struct Broken {
     pub(crate) needed: bool,
     /// S3: a clean pass left a rule of ours that no live session wants.
     pub(crate) left: bool,
-    /// W1: a switch fired on a rule that somebody still held and counted on.
+    /// W1: an expiry schedule fired on a rule that somebody still held and counted on.
     pub(crate) early: bool,
-    /// W2: a clean pass left a switch at another time than the end of the latest lease.
+    /// W2: a clean pass left an expiry schedule at another time than the end of the latest lease.
     pub(crate) unmoved: bool,
-    /// W4: a switch was set for a rule that is not ours, or fired on one.
-    pub(crate) switched: bool,
+    /// W4: an expiry schedule was set for a rule that is not ours, or fired on one.
+    pub(crate) auto_closing: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -543,7 +547,7 @@ impl World {
         let seen = |rules: &[Rule]| rules.iter().fold(0_u16, |mask, rule| mask | 1 << rule.id);
         let mut mask = seen(&self.rules) | self.lag.as_ref().map_or(0, |(_, rules)| seen(rules));
         mask |= self.late.iter().fold(0, |mask, late| mask | late.call.rules());
-        mask |= self.mentioned_switches();
+        mask |= self.mentioned_auto_closes();
         for site in &self.sites {
             mask |= site.ledger.iter().filter_map(|row| row.rule).fold(0, |mask, id| mask | 1 << id);
             let fresh = site.opened.iter().filter(|opened| opened.fresh(site.skew));
@@ -579,7 +583,7 @@ impl World {
             self.rename(&Names(mask));
         }
         self.late.sort_unstable();
-        self.sort_switches();
+        self.sort_auto_closes();
         for site in &mut self.sites {
             site.ledger.sort_unstable_by_key(Row::key);
         }
@@ -604,7 +608,7 @@ impl World {
         rules(&mut self.rules);
         self.lag.iter_mut().for_each(|(_, lagging)| rules(lagging));
         self.late.iter_mut().for_each(|late| late.call = late.call.renamed(names));
-        self.rename_switches(names);
+        self.rename_auto_closes(names);
         for site in &mut self.sites {
             site.ledger.iter_mut().for_each(|row| row.rule = row.rule.map(|id| names.of(id)));
             site.revoked.iter_mut().for_each(|(id, _)| *id = names.of(*id));
@@ -663,7 +667,7 @@ impl World {
             ages.all(rules);
         }
         self.lag = self.lag.take().filter(|(age, _)| *age < SETTLED);
-        self.age_switches(ages);
+        self.age_auto_closes(ages);
         for site in &mut self.sites {
             site.tick(ages);
         }

@@ -20,19 +20,19 @@ pub enum Action {
     DescribeRegions,
     /// Tells who is calling.
     GetCallerIdentity,
-    /// Sets an expiry switch.
+    /// Sets an expiry schedule.
     CreateSchedule,
-    /// Moves an expiry switch.
+    /// Moves an expiry schedule.
     UpdateSchedule,
-    /// Reads an expiry switch.
+    /// Reads an expiry schedule.
     GetSchedule,
-    /// Takes an expiry switch away.
+    /// Takes an expiry schedule away.
     DeleteSchedule,
-    /// Tells whether a group for switches is there.
+    /// Tells whether a group for expiry schedules is there.
     GetScheduleGroup,
     /// Makes it.
     CreateScheduleGroup,
-    /// Tells whether the switches' role is there.
+    /// Tells whether the expiry schedules' role is there.
     GetRole,
     /// Makes it.
     CreateRole,
@@ -74,7 +74,7 @@ impl Action {
         Self::UpdateAssumeRolePolicy,
     ];
 
-    /// Those that are sent only where expiry switches are configured.
+    /// Those that are sent only where expiry schedules are configured.
     pub const SWITCHES: [Self; 4] =
         [Self::CreateSchedule, Self::UpdateSchedule, Self::GetSchedule, Self::DeleteSchedule];
 

@@ -17,8 +17,8 @@
 //! | `http` | the HTTP client: certificates and proxies |
 //! | `process` | `credential_process`, ended with all that it has started |
 //! | `rule` | EC2's rules to and from [`Permission`] |
-//! | `preparation` | the role and the group of schedules that expiry switches need |
-//! | `switch` | expiry switches: one-time schedules of EventBridge Scheduler |
+//! | `preparation` | the role and the group of schedules that expiry schedules need |
+//! | `auto_close` | expiry schedules: one-time schedules of EventBridge Scheduler |
 //! | `text` | descriptions and session names that AWS accepts |
 //! | `renewal` | when credentials end |
 //! | `whole` | answers that came to their end |
@@ -49,7 +49,7 @@ use crate::aws::read::observe::AnswerDate;
 use crate::aws::wire::clock::SigningClock;
 use crate::{
     Answered, Authorize, Caller, CredentialsEnd, ExpiryRole, Firewall, ListedGroup, Prepared, ReadResult, Rights,
-    RulesSeen, SetSwitch,
+    RulesSeen, SetAutoClose,
 };
 use async_trait::async_trait;
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -57,7 +57,7 @@ use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkErro
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use eg_model::{
     Timestamp,
-    auto_close::{SwitchSeen, SwitchWay},
+    auto_close::{AutoCloseRoute, AutoCloseSeen},
     failure::{Failure, FailureClass},
     ids::RuleId,
     net::permission::Permission,
@@ -171,7 +171,7 @@ fn one_group(rules: &[OwnedRule]) -> Result<Option<(&str, Vec<String>)>, Failure
 #[async_trait]
 impl Firewall for SecurityGroups {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { marks: true, batch: DIGESTS_PER_CALL, tags_per_rule: TAGS_PER_RULE, switches: true }
+        Capabilities { marks: true, batch: DIGESTS_PER_CALL, tags_per_rule: TAGS_PER_RULE, auto_closes: true }
     }
 
     async fn observe(&self, targets: &BTreeSet<TargetKey>) -> BTreeMap<TargetKey, ReadResult> {
@@ -224,15 +224,15 @@ impl Firewall for SecurityGroups {
         self.dry_runs(group, permission, tags).await
     }
 
-    async fn read_switch(&self, group: &str, rule: &RuleId, way: &SwitchWay) -> SwitchSeen {
-        self.read_schedule(group, rule, way).await.unwrap_or_else(SwitchSeen::Unreadable)
+    async fn read_auto_close(&self, group: &str, rule: &RuleId, way: &AutoCloseRoute) -> AutoCloseSeen {
+        self.read_schedule(group, rule, way).await.unwrap_or_else(AutoCloseSeen::Unreadable)
     }
 
-    async fn set_switch(&self, rule: &OwnedRule, switch: &SetSwitch) -> Result<Answered<()>, Failure> {
-        self.set_schedule(&rule.target().id, rule.id(), switch).await
+    async fn set_auto_close(&self, rule: &OwnedRule, auto_close: &SetAutoClose) -> Result<Answered<()>, Failure> {
+        self.set_schedule(&rule.target().id, rule.id(), auto_close).await
     }
 
-    async fn drop_switch(&self, rule: &RuleId, way: &SwitchWay) -> Result<Answered<()>, Failure> {
+    async fn drop_auto_close(&self, rule: &RuleId, way: &AutoCloseRoute) -> Result<Answered<()>, Failure> {
         self.drop_schedule(rule, way).await
     }
 

@@ -347,8 +347,8 @@ fn identities() -> Scene {
     Scene { name: "identities", steps }
 }
 
-/// A switch as `eg` sets it.
-fn switch(at: &str) -> Value {
+/// An expiry schedule as `eg` sets it.
+fn auto_close(at: &str) -> Value {
     json!({
         "ActionAfterCompletion": "DELETE",
         "ClientToken": "0f0e0d0c-0000-4000-8000-000000000000",
@@ -368,8 +368,8 @@ fn switch(at: &str) -> Value {
 }
 
 /// The same without what may be left out.
-fn least_switch(at: &str) -> Value {
-    let whole = switch(at);
+fn least_auto_close(at: &str) -> Value {
+    let whole = auto_close(at);
     json!({
         "FlexibleTimeWindow": whole["FlexibleTimeWindow"],
         "ScheduleExpression": whole["ScheduleExpression"],
@@ -400,23 +400,23 @@ fn schedules() -> Scene {
     let asking = |name, method, group: &str| rest(name, method, &format!("{SWITCH}?groupName={group}"), &Value::Null);
     let steps = vec![
         here("read what is not there", "GET", &Value::Null),
-        here("move what is not there", "PUT", &switch(AT)),
+        here("move what is not there", "PUT", &auto_close(AT)),
         here("delete what is not there", "DELETE", &Value::Null),
-        here("make", "POST", &switch(AT)),
+        here("make", "POST", &auto_close(AT)),
         here("read", "GET", &Value::Null),
-        here("make again", "POST", &switch(LATER)),
+        here("make again", "POST", &auto_close(LATER)),
         asking("it is as it was", "GET", "default"),
-        here("move", "PUT", &switch(LATER)),
+        here("move", "PUT", &auto_close(LATER)),
         asking("read what was moved", "GET", "default"),
-        here("move with nothing but what is needed", "PUT", &least_switch(AT)),
+        here("move with nothing but what is needed", "PUT", &least_auto_close(AT)),
         asking("what was left out", "GET", "default"),
         asking("read in a group that is not there", "GET", "none"),
-        here("make in a group that is not there", "POST", &in_group(switch(AT), "none")),
-        here("move in a group that is not there", "PUT", &in_group(switch(AT), "none")),
+        here("make in a group that is not there", "POST", &in_group(auto_close(AT), "none")),
+        here("move in a group that is not there", "PUT", &in_group(auto_close(AT), "none")),
         asking("delete in a group that is not there", "DELETE", "none"),
         asking("delete", "DELETE", "default"),
         asking("delete again", "DELETE", "default"),
-        rest("make with nothing but what is needed", "POST", "least", &least_switch(AT)),
+        rest("make with nothing but what is needed", "POST", "least", &least_auto_close(AT)),
         rest("read what was made so", "GET", "least", &Value::Null),
     ];
     Scene { name: "schedules", steps }
@@ -428,13 +428,13 @@ fn schedule_refusals() -> Scene {
     // Each with a name of its own: what one endpoint takes is no conflict for the next.
     let called = |name: &str| name.replace(' ', "-");
     let wrong = |name: &'static str, pointer: &str, value: Value| {
-        let mut body = switch(AT);
+        let mut body = auto_close(AT);
         let field = body.pointer_mut(pointer);
         *field.unwrap_or_else(|| panic!("{pointer}")) = value;
         make(name, &called(name), &body)
     };
     let without = |name: &'static str, field: &str| {
-        let mut body = switch(AT);
+        let mut body = auto_close(AT);
         body.as_object_mut().and_then(|fields| fields.remove(field)).unwrap_or_else(|| panic!("{field}"));
         make(name, &called(name), &body)
     };
@@ -453,8 +453,8 @@ fn schedule_refusals() -> Scene {
         wrong("a role of another account", "/Target/RoleArn", "arn:aws:iam::210987654321:role/eg".into()),
         wrong("too many retries", "/Target/RetryPolicy/MaximumRetryAttempts", 186.into()),
         wrong("retries for too short", "/Target/RetryPolicy/MaximumEventAgeInSeconds", 59.into()),
-        make("a bad character in the name", "a:b", &switch(AT)),
-        make("a name too long", &"x".repeat(65), &switch(AT)),
+        make("a bad character in the name", "a:b", &auto_close(AT)),
+        make("a name too long", &"x".repeat(65), &auto_close(AT)),
         comparing(Compare::Outcome, rest("nothing was made", "GET", &called("a time that is none"), &Value::Null)),
     ];
     Scene { name: "schedule refusals", steps }

@@ -33,7 +33,6 @@ pub const ASKS: &str = "EG_COMPLETE";
 /// How many sessions that have ended are offered, at most.
 const ENDED_SESSIONS: usize = 20;
 
-/// A shell by name.
 #[must_use]
 pub fn shell(name: &str) -> Option<&'static dyn EnvCompleter> {
     const SHELLS: Shells<'static> = Shells::builtins();
@@ -96,9 +95,7 @@ enum Value {
     Live,
     /// Sessions that can be stopped.
     Unended,
-    /// Any session.
     Session,
-    /// Names of resources.
     Resource,
     /// Names and labels of resources.
     ResourceOrLabel,
@@ -140,7 +137,6 @@ impl Here {
         }
     }
 
-    /// Newest first.
     fn sessions(&self, wanted: impl Fn(&Session) -> bool) -> Vec<CompletionCandidate> {
         let mut sessions = self.recorded().unwrap_or_default();
         sessions.retain(wanted);

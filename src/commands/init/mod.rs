@@ -63,7 +63,6 @@ pub struct InitArgs {
     force: bool,
 }
 
-/// What comes after.
 const NEXT: [&str; 2] = ["eg session start", "eg schedule install"];
 
 /// Makes a configuration.
@@ -414,7 +413,6 @@ fn ports(text: &str) -> Result<Vec<PortSpec>, String> {
 
 const HEAD: &str = "# Created by eg init. All settings: eg man config, or docs/configuration.md\n";
 
-/// The file.
 fn text(
     picked: &[&ListedGroup],
     profile: Option<&str>,

@@ -23,7 +23,6 @@ region = \"eu-west-1\"
 ports = [\"tcp/22\", \"tcp/443\"]
 ";
 
-/// The page.
 pub(super) fn page(version: &str) -> ManPage {
     let mut all = vec![section("DESCRIPTION", DESCRIPTION, Vec::new())];
     all.extend(tables());

@@ -38,11 +38,8 @@ pub struct ManArgs {
     dir: Option<PathBuf>,
 }
 
-/// A manual page.
 struct ManPage {
-    /// Its file's name, `eg-session.1`.
     file: String,
-    /// As man reads it.
     source: String,
     /// As a person reads it where there is no man.
     text: String,

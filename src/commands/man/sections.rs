@@ -11,7 +11,6 @@ pub(super) struct ManSection {
 }
 
 impl ManSection {
-    /// As man reads it.
     pub(super) fn roff(&self) -> String {
         let mut text = format!(".SH \"{}\"\n", roff(&self.title));
         if !self.lead.is_empty() {

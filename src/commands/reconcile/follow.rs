@@ -29,7 +29,6 @@ use eg_model::{
 pub(super) struct Followed {
     /// The look at the targets that was made meanwhile.
     pub(super) looks: TargetReadings,
-    /// The sessions that move.
     pub(super) moves: Vec<Move>,
     notes: Vec<NoteReport>,
     error: Option<String>,

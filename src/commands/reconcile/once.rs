@@ -168,7 +168,6 @@ fn exit(report: &PassReport, dry_run: bool) -> Exit {
     }
 }
 
-/// One pass over everything.
 pub(super) struct Pass {
     pub(super) kind: RunKind,
     pub(super) timer: bool,
@@ -279,7 +278,6 @@ const ERRED: &str = "error-reported";
 /// A failure that goes on is reported again after this long.
 const REPORT_AGAIN: TimeDelta = TimeDelta::hours(6);
 
-/// Prints a pass.
 pub(super) struct PassPrinter<'a> {
     pub(super) context: &'a Context<'a>,
     pub(super) names: &'a BTreeMap<TargetKey, String>,

@@ -24,7 +24,6 @@ use eg_state::RunKind;
 use std::{cell::RefCell, collections::BTreeSet, io, time::Duration};
 use tokio::time::sleep;
 
-/// SIGHUP.
 const HANGUP: u8 = 1;
 
 /// How often the clock and the record are looked at.

@@ -78,12 +78,12 @@ fn tag(text: &str) -> Result<(String, String), String> {
 pub fn run(context: &Context<'_>, args: &AddArgs) -> Result<Exit, CommandError> {
     let entry = entry(args)?;
     let path = &context.config()?.path;
-    let mut switched = false;
+    let mut auto_closing = false;
     let files = ConfigFiles::begin();
     let old = match files.read(path) {
         Ok(source) => {
             let settings = files.load(&source, path)?;
-            switched = settings.aws.cloud_expiry.is_some();
+            auto_closing = settings.aws.cloud_expiry.is_some();
             if let Some(file) = settings.files.get(&args.name) {
                 let message = format!("{} is there already, in {}", args.name, file.display());
                 return Err(CommandError::new(Kind::Refused, message).hint("choose another name, or edit the file"));
@@ -99,8 +99,8 @@ pub fn run(context: &Context<'_>, args: &AddArgs) -> Result<Exit, CommandError> 
     FileChange { main: path, file: path, text: &text, over }.make()?;
     context.printer.json(&changed("added", &args.name, path, &[]));
     context.printer.result(&format!("✓ Added {} to {}\n", escape_controls(&args.name), path.display()));
-    if switched {
-        // The switch would be set, and would look well until it fires.
+    if auto_closing {
+        // The expiry schedule would be set, and would look well until it fires.
         let hint = format!("have it widened with: eg setup cloud-expiry --apply --only {}", shell_quoted(&args.name));
         let message = "the role of [aws.cloud_expiry] may close only groups that it was made for: rules of this resource \
                        do not close by themselves before it is widened";

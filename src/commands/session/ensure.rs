@@ -69,8 +69,8 @@ async fn see_to_it(opening: &OpenRequest<'_>) -> Result<Exit, CommandError> {
     // Repairs what is not as it should be; where all is, one look, which was taken already.
     let passed = context.moving_pass(&driver, kind, &[session.id], surroundings.looks, moves).await;
     let session = context.again(&driver.store.borrow(), session.id)?;
-    let unset = session.current().any(|grant| grant.unswitched.is_some());
-    if ensuring == Ensuring::Begin && opening.is_switched(&session) && (unset || passed.is_err()) {
+    let unset = session.current().any(|grant| grant.without_auto_close.is_some());
+    if ensuring == Ensuring::Begin && opening.is_auto_closing(&session) && (unset || passed.is_err()) {
         let runs = driver.store.borrow().last_runs()?;
         opening.warn_of_closing(&driver, &surroundings.callers, &session, &runs);
     }
@@ -134,7 +134,7 @@ fn tell(
             printer.result(&opening.began(session, runs.clone()));
             opening.warn_of_families_left_out();
             opening.warn_of_accounts_without_role(&surroundings.callers);
-            if !opening.is_switched(session) {
+            if !opening.is_auto_closing(session) {
                 opening.warn_of_closing(driver, &surroundings.callers, session, &runs);
             }
         }

@@ -127,7 +127,6 @@ fn wish<'a>(context: &Context<'_>, to: &'a To) -> Result<Extension<'a>, CommandE
     Ok(Extension::By(more, text))
 }
 
-/// Whole hours in words.
 fn in_hours(length: TimeDelta) -> String {
     match (length.num_hours(), length.num_minutes() % 60) {
         (1, 0) => "1 hour".to_owned(),

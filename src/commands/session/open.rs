@@ -105,11 +105,7 @@ pub fn no_resources(context: &Context<'_>, command: &str) -> CommandError {
 /// How long a session is to last.
 enum Length {
     For(Written),
-    Until {
-        at: Timestamp,
-        /// As it was given.
-        text: String,
-    },
+    Until { at: Timestamp, text: String },
 }
 
 impl Length {
@@ -233,7 +229,6 @@ pub(super) fn not_interrupted(driver: &Driver<'_>) -> Result<(), CommandError> {
 /// Who is to close a session.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Closer {
-    /// A scheduled reconcile.
     Schedule,
     /// The command that begins it.
     ThisProcess,
@@ -329,7 +324,6 @@ impl<'a> OpenRequest<'a> {
         }
     }
 
-    /// The families to detect.
     fn families(&self) -> Families {
         Families {
             v4: !self.args.only_ipv6 && self.takes(IpVersion::V4),
@@ -531,7 +525,7 @@ impl<'a> OpenRequest<'a> {
             permissions: permissions.into_iter().map(untried).collect(),
             applied_at: None,
             removed_at: None,
-            unswitched: None,
+            without_auto_close: None,
         }
     }
 
@@ -673,14 +667,14 @@ impl<'a> OpenRequest<'a> {
         Ok(all)
     }
 
-    /// Whether every rule of a session gets a switch in the cloud.
-    pub(super) fn is_switched(&self, session: &Session) -> bool {
+    /// Whether every rule of a session gets an expiry schedule in the cloud.
+    pub(super) fn is_auto_closing(&self, session: &Session) -> bool {
         let Some(expiry) = &self.settings.aws.cloud_expiry else { return false };
         let has_role = |account: &String| expiry.way(account).is_some();
         session.grants.iter().all(|grant| grant.reach.account.as_ref().is_some_and(has_role))
     }
 
-    /// Warns of accounts whose rules get no switch, where others do.
+    /// Warns of accounts whose rules get no expiry schedule, where others do.
     pub(super) fn warn_of_accounts_without_role(&self, callers: &Callers) {
         let Some(expiry) = &self.settings.aws.cloud_expiry else { return };
         let accounts: BTreeSet<&String> = callers.known.iter().map(|(_, caller)| &caller.account).collect();

@@ -78,7 +78,6 @@ struct PreviewPrinter<'a> {
     opening: &'a OpenRequest<'a>,
     surroundings: &'a Preflight,
     session: &'a Session,
-    /// One for each resource.
     outlooks: &'a [Outlook],
 }
 

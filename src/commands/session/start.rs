@@ -72,8 +72,8 @@ async fn start(opening: &OpenRequest<'_>, args: &StartArgs) -> Result<Exit, Comm
     let callers = &surroundings.callers;
     let warn = |driver: &Driver<'_>| opening.warn_of_closing(driver, callers, &session, &runs);
     // What the cloud closes by itself needs neither this machine nor its credentials on time.
-    let switched = opening.is_switched(&session) && !args.no_wait;
-    if !switched {
+    let auto_closing = opening.is_auto_closing(&session) && !args.no_wait;
+    if !auto_closing {
         warn(&driver);
     }
     let on_record = |error| stays_on_record(error, session.id);
@@ -82,7 +82,7 @@ async fn start(opening: &OpenRequest<'_>, args: &StartArgs) -> Result<Exit, Comm
         context.printer.json(&context.session_json(&driver.store.borrow(), &session).map_err(on_record)?);
         return Ok(Exit::Done);
     }
-    let unset = |session: &Session| switched && session.current().any(|grant| grant.unswitched.is_some());
+    let unset = |session: &Session| auto_closing && session.current().any(|grant| grant.without_auto_close.is_some());
     if args.atomic {
         let (driver, session, exit) = whole(opening, driver, session.id, surroundings.looks).await?;
         if unset(&session) {
@@ -94,7 +94,7 @@ async fn start(opening: &OpenRequest<'_>, args: &StartArgs) -> Result<Exit, Comm
     }
     let passed = context.scoped_pass(&driver, RunKind::Start, &[session.id], surroundings.looks).await;
     let session = context.again(&driver.store.borrow(), session.id).map_err(on_record)?;
-    if unset(&session) || (switched && passed.is_err()) {
+    if unset(&session) || (auto_closing && passed.is_err()) {
         warn(&driver);
     }
     opening.warn_of_open_anyway(&session, &wider);
@@ -104,7 +104,7 @@ async fn start(opening: &OpenRequest<'_>, args: &StartArgs) -> Result<Exit, Comm
     reached(opening, &driver, &session, &report).await
 }
 
-/// Everything or nothing. A rule whose switch in the cloud could not be set is open all the same: it stays, and the
+/// Everything or nothing. A rule whose expiry schedule in the cloud could not be set is open all the same: it stays, and the
 /// exit status says that this part is not as asked.
 async fn whole<'d>(
     opening: &OpenRequest<'_>,

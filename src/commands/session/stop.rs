@@ -146,10 +146,10 @@ impl Unrecorded {
     }
 }
 
-/// Whether no rule that stays for another session still says the old time, in its tag or its switch.
+/// Whether no rule that stays for another session still says the old time, in its tag or its expiry schedule.
 fn retagged(report: &PassReport) -> bool {
     // The last word on each rule counts: one that was refused in a batch may have been done alone.
-    let moved = report.steps.iter().filter(|step| matches!(step.step, Step::Retag { .. } | Step::SetSwitch { .. }));
+    let moved = report.steps.iter().filter(|step| matches!(step.step, Step::Retag { .. } | Step::SetAutoClose { .. }));
     let rules = |step: &StepReport| {
         let (action, outcome) = (step.step.action(), step.outcome);
         step.step.rule_ids().into_iter().map(move |rule| ((action, rule), outcome)).collect::<Vec<_>>()
@@ -261,7 +261,6 @@ struct StopPrinter<'a> {
     store: &'a Store,
     /// Sessions whose stop is not on record.
     unrecorded: &'a BTreeSet<SessionId>,
-    /// Where nothing was tried.
     untried: Untried,
 }
 

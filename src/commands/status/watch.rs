@@ -29,7 +29,6 @@ use std::{
 };
 use tokio::{sync::oneshot, time::sleep};
 
-/// SIGHUP.
 const HANGUP: u8 = 1;
 /// How often the clock and the record are looked at.
 const TICK: Duration = Duration::from_secs(1);

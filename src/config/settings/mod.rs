@@ -6,7 +6,7 @@
 pub use crate::config::toml::SpannedError;
 use chrono::TimeDelta;
 use eg_model::{
-    auto_close::SwitchWay,
+    auto_close::AutoCloseRoute,
     net::{
         address::{IpVersion, PrefixLengths},
         permission::PortSpec,
@@ -82,17 +82,12 @@ pub const TABLES: &[(&str, &[&str])] = &[
 /// The whole configuration. The default is that of an empty file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// `[user]`.
     pub user: User,
-    /// `[session]`.
     pub session: SessionSettings,
-    /// `[detect]`.
     pub detect: Detect,
-    /// `[reconcile]`.
     pub reconcile: Reconcile,
     /// `[notify]`, where there is a command.
     pub notify: Option<Notify>,
-    /// `[aws]`.
     pub aws: AwsSettings,
     /// Every `[[resource]]` with an id, in the file's order; those of included files follow.
     pub resources: Vec<Resource>,
@@ -105,9 +100,7 @@ pub struct Settings {
 /// `[user]`: who, as the user says. Absent: the OS user and host, which the caller supplies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct User {
-    /// Their name.
     pub name: Option<String>,
-    /// Their mail address.
     pub email: Option<String>,
 }
 
@@ -221,12 +214,12 @@ pub struct AwsSettings {
     pub cloud_expiry: Option<CloudExpiry>,
 }
 
-/// `[aws.cloud_expiry]`: every rule gets a switch in the cloud that closes it on time.
+/// `[aws.cloud_expiry]`: every rule gets an expiry schedule in the cloud that closes it on time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloudExpiry {
     /// The roles that close rules, one for each account; never empty.
     pub roles: Vec<String>,
-    /// The group of schedules that switches are kept in; `default` by default, which every account has.
+    /// The group of schedules that expiry schedules are kept in; `default` by default, which every account has.
     pub schedule_group: String,
 }
 
@@ -234,10 +227,10 @@ pub struct CloudExpiry {
 pub const DEFAULT_SCHEDULE_GROUP: &str = "default";
 
 impl CloudExpiry {
-    /// Where switches of an account's rules are kept; `None` where no role is of that account.
+    /// Where expiry schedules of an account's rules are kept; `None` where no role is of that account.
     #[must_use]
-    pub fn way(&self, account: &str) -> Option<SwitchWay> {
-        let way = |role: &String| SwitchWay { role_arn: role.clone(), group: self.schedule_group.clone() };
+    pub fn way(&self, account: &str) -> Option<AutoCloseRoute> {
+        let way = |role: &String| AutoCloseRoute { role_arn: role.clone(), group: self.schedule_group.clone() };
         self.roles.iter().map(way).find(|way| way.account() == account)
     }
 }
@@ -245,14 +238,12 @@ impl CloudExpiry {
 /// What a rule's description says, for people in the console.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Description {
-    /// `eg <user>@<host> session <id8>`.
     #[default]
     Full,
     /// `eg session <id8>`: the person is left out.
     Session,
 }
 
-/// `[[resource]]`: one firewall target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource {
     /// Unique; what the tables show.
@@ -260,13 +251,9 @@ pub struct Resource {
     /// The name of its `[[resource]]`, which `--only` selects: another where that names groups by name or tags, and this
     /// is one of them.
     pub entry: String,
-    /// `aws`.
     pub provider: String,
-    /// `security-group`.
     pub kind: String,
-    /// The provider's id (`sg-…`).
     pub id: String,
-    /// The region.
     pub region: String,
     /// The profile whose credentials alone are used; absent: the standard chain.
     pub profile: Option<String>,
@@ -278,7 +265,6 @@ pub struct Resource {
     pub ports: Vec<PortSpec>,
     /// The families to open to; never empty, nothing twice.
     pub families: Vec<IpVersion>,
-    /// Labels for `--only`.
     pub groups: Vec<String>,
     /// Where its `[[resource]]` stands; `None` where no file says so.
     pub place: Option<SourceLine>,
@@ -287,9 +273,7 @@ pub struct Resource {
 /// A line of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceLine {
-    /// The file.
     pub file: PathBuf,
-    /// The line, from 1.
     pub line: usize,
 }
 
@@ -317,10 +301,8 @@ impl Selection {
     }
 }
 
-/// What `--only` selects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Chosen<'a> {
-    /// Resources with an id.
     pub resources: Vec<&'a Resource>,
     /// Those that are looked up.
     pub selections: Vec<&'a Selection>,
@@ -329,7 +311,6 @@ pub struct Chosen<'a> {
 /// One file of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceFile {
-    /// What it holds.
     pub text: String,
     /// Where it really is: the same for every way to one file.
     pub real: PathBuf,
@@ -338,7 +319,6 @@ pub struct SourceFile {
 /// Why a file was not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnreadFile {
-    /// In words.
     pub why: String,
     /// The command that mends it, where there is one.
     pub mend: Option<String>,
@@ -353,11 +333,9 @@ pub type Reader<'r> = dyn Fn(&Path) -> Result<SourceFile, UnreadFile> + 'r;
 pub struct SettingsError {
     /// The file, as it was named.
     pub file: PathBuf,
-    /// The line, from 1.
     pub line: usize,
     /// The column in characters, from 1.
     pub column: usize,
-    /// What is wrong.
     pub message: String,
     /// What is accepted in its place; empty where the text is not TOML at all.
     pub accepted: String,
@@ -373,7 +351,6 @@ fn accepted_suffix(accepted: &str) -> String {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("no resource is named or labelled \"{value}\"; known: {}", known_list(known))]
 pub struct UnknownOnly {
-    /// The value.
     pub value: String,
     /// Every name, then every label, each once, in the configuration's order.
     pub known: Vec<String>,
@@ -383,11 +360,8 @@ pub struct UnknownOnly {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{resource} is not configured for {port} (its ports: {})", list(offered))]
 pub struct PortNotOffered {
-    /// What was asked for.
     pub port: PortSpec,
-    /// The resource's name.
     pub resource: String,
-    /// What it opens.
     pub offered: Vec<PortSpec>,
 }
 
@@ -528,7 +502,6 @@ fn unknown_of(ones: &[OnlyPattern<'_>], value: &str, known: impl Fn(&OnlyPattern
     }
 }
 
-/// The text as TOML.
 pub fn table(text: &str) -> Result<Spanned<DeTable<'_>>, SpannedError> {
     // Editors on some systems start a file with a byte order mark; TOML parsers skip it, and so do positions.
     DeTable::parse(text).map_err(|error| {

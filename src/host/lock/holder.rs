@@ -64,7 +64,6 @@ impl LockHolder {
         self.progress.is_some_and(|progress| (env.now() - progress).abs() >= limit)
     }
 
-    /// Who it is.
     pub(crate) fn text(&self) -> String {
         if self.words.is_empty() { "it does not say which".to_owned() } else { escape_controls(&self.words) }
     }

@@ -66,13 +66,11 @@ pub(crate) struct LockRequest<'a> {
 /// Something to know about how the lock was had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LockWarning {
-    /// What is wrong.
     pub message: String,
     /// What to do about it.
     pub hints: Vec<String>,
 }
 
-/// The lock, until dropped.
 pub struct PassLock {
     progress: Progress,
     warnings: Vec<LockWarning>,

@@ -32,7 +32,6 @@ struct ProgressFile {
 }
 
 impl Progress {
-    /// Something was done.
     pub fn note(&self) {
         self.0.steps.fetch_add(1, Ordering::SeqCst);
         if let Some(told) = &mut *self.0.told.lock().unwrap_or_else(PoisonError::into_inner) {

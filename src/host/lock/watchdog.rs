@@ -18,12 +18,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often it looks.
 const TICK: Duration = Duration::from_millis(500);
 /// How long the last words may take: stderr may be what blocks.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Watches until dropped.
 pub(super) struct Watchdog {
     over: Arc<AtomicBool>,
     thread: Thread,

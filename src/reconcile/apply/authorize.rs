@@ -6,7 +6,7 @@ use crate::reconcile::apply::round::{AuthorizeStep, StepFlow, TargetRun};
 use crate::reconcile::retry::Retry;
 use crate::reconcile::{allowed, driver::LoadedRecord, report::StepOutcome};
 use chrono::TimeDelta;
-use eg_model::auto_close::SwitchSeen;
+use eg_model::auto_close::AutoCloseSeen;
 use eg_model::failure::{Failure, FailureClass, Purpose, Reaction};
 use eg_model::ids::SessionId;
 use eg_model::lease::{Attempt, Lease, Phase};
@@ -108,8 +108,8 @@ impl TargetRun<'_> {
             let event = Event { session: Some(call.session), request_id: answer.request_id.clone(), ..event };
             self.write(lease, &lease.authorized(rule.id.clone(), call.until), &event)?;
         }
-        // Rule ids are never reused: a new rule has no switch yet.
-        self.switches.extend(answer.value.iter().map(|rule| (rule.id.clone(), SwitchSeen::Absent)));
+        // Rule ids are never reused: a new rule has no expiry schedule yet.
+        self.auto_closes.extend(answer.value.iter().map(|rule| (rule.id.clone(), AutoCloseSeen::Absent)));
         self.lay_over(Effect::Added(answer.value));
         self.steps.push(self.report(call.step, StepOutcome::Done, None));
         Ok(if unnamed { StepFlow::Reobserve } else { StepFlow::Next })

@@ -50,7 +50,7 @@ impl TargetRun<'_> {
             return Ok(StepFlow::Next);
         }
         if matches!(step, Step::Revoke { .. }) {
-            self.expect_switches(&leased, loaded);
+            self.expect_auto_closes(&leased, loaded);
         }
         let before: Vec<Lease> = leased.iter().map(|(_, lease)| lease.clone()).collect();
         let attempt = if matches!(step, Step::Join { .. }) { Attempt::Joining } else { Attempt::Other };
@@ -103,7 +103,7 @@ impl TargetRun<'_> {
         let key = lease_key(&installation);
         let named = |answer: Answered<()>| Answered { value: BTreeSet::new(), request_id: answer.request_id };
         match step {
-            Step::Authorize { .. } | Step::SetSwitch { .. } | Step::DropSwitch { .. } => {
+            Step::Authorize { .. } | Step::SetAutoClose { .. } | Step::DropAutoClose { .. } => {
                 Err(Failure::new(FailureClass::Invalid, "this is not a change of rules"))
             }
             Step::MakeRoom { rule, tags } => firewall.untag(rule, tags).await.map(named),
@@ -167,8 +167,8 @@ impl TargetRun<'_> {
                 Step::MakeRoom { .. }
                 | Step::Authorize { .. }
                 | Step::Collect { .. }
-                | Step::SetSwitch { .. }
-                | Step::DropSwitch { .. } => {}
+                | Step::SetAutoClose { .. }
+                | Step::DropAutoClose { .. } => {}
             }
         }
         self.lay_over_change(step, answer, &installation);
@@ -242,7 +242,7 @@ impl TargetRun<'_> {
                 }
             }
             // A join counts only when it is seen.
-            Step::Join { .. } | Step::Authorize { .. } | Step::SetSwitch { .. } | Step::DropSwitch { .. } => {}
+            Step::Join { .. } | Step::Authorize { .. } | Step::SetAutoClose { .. } | Step::DropAutoClose { .. } => {}
         }
     }
 

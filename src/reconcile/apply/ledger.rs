@@ -19,7 +19,7 @@ use eg_model::observation::Observation;
 use eg_model::plan::{LedgerStep, Note, NoteKind, Step, TargetPlan};
 use eg_state::{Event, EventKind, StateError, Written};
 
-/// Why nothing is opened, and no switch set, where a row does not parse.
+/// Why nothing is opened, and no expiry schedule set, where a row does not parse.
 pub(super) const DAMAGED: &str = "its row in the record is damaged";
 
 /// A lease that is in no row: what stands in its place could not be read, or written.
@@ -59,7 +59,9 @@ impl TargetRun<'_> {
                 let event = self.event(EventKind::LeaseAdopted, "seen with our tag", permission, Some(rule.id()));
                 self.write(&lease, &lease.adopted(rule.id().clone(), *until), &event)?;
             }
-            LedgerStep::KnowSwitch { .. } | LedgerStep::ForgetSwitch { .. } => self.learn_switch(step, loaded)?,
+            LedgerStep::KnowAutoClose { .. } | LedgerStep::ForgetAutoClose { .. } => {
+                self.learn_auto_close(step, loaded)?
+            }
             LedgerStep::Close { lease } => {
                 if let Some(lease) = loaded.leases.iter().find(|known| known.id == *lease) {
                     let event = self.event(EventKind::LeaseClosed, "nothing of ours is there", &lease.permission, None);

@@ -92,7 +92,7 @@ impl TargetRun<'_> {
         let targets = BTreeMap::from([(self.key.clone(), self.ways.clone())]);
         if let Some(look) = self.driver.look(&targets, false).await.remove(&self.key) {
             self.look = look;
-            self.switches.clear();
+            self.auto_closes.clear();
         }
         true
     }

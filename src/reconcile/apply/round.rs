@@ -24,13 +24,13 @@ use crate::reconcile::{
 };
 use eg_model::{
     Timestamp,
-    auto_close::{SwitchSeen, SwitchWay},
+    auto_close::{AutoCloseRoute, AutoCloseSeen},
     failure::Failure,
     ids::{RuleId, SessionId},
     lease::Lease,
     net::permission::Permission,
     observation::{Effect, Observation, OwnedRule, Reading},
-    plan::{Note, NoteKind, PlanContext, PlanPolicy, Step, SwitchView, TargetPlan, TargetView, plan_target},
+    plan::{AutoCloseView, Note, NoteKind, PlanContext, PlanPolicy, Step, TargetPlan, TargetView, plan_target},
     target::{Capabilities, Reach, TargetKey},
 };
 use eg_state::StateError;
@@ -54,7 +54,6 @@ pub struct TargetReport {
 /// What to do after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StepFlow {
-    /// The next step.
     Next,
     /// Plan again, on the same reading.
     Replan,
@@ -99,19 +98,19 @@ pub struct TargetRun<'a> {
     /// Rules of others that our tag was taken off in this pass. Where that could not be recorded, the plan would ask for it
     /// again and again.
     pub left: BTreeSet<RuleId>,
-    /// Rules whose switch is on record in a row that is damaged: none is set for them in this pass.
-    pub unreadable_switches: BTreeSet<RuleId>,
+    /// Rules whose expiry schedule is on record in a row that is damaged: none is set for them in this pass.
+    pub unreadable_auto_closes: BTreeSet<RuleId>,
     /// An outcome that could not be recorded. Closing goes on all the same.
     pub unrecorded: Option<String>,
     /// Permissions whose rows are damaged: nothing is opened for them in this pass.
     pub unreadable: BTreeSet<Permission>,
-    /// Where expiry switches of this target's rules are set; looked for once, before the first of them is looked at.
-    pub switch_way: Option<SwitchWay>,
+    /// Where expiry schedules of this target's rules are set; looked for once, before the first of them is looked at.
+    pub auto_close_route: Option<AutoCloseRoute>,
     pub way_looked_for: bool,
-    /// What was read of switches, with our own changes laid over it; forgotten with the reading of the rules.
-    pub switches: BTreeMap<RuleId, SwitchSeen>,
-    /// Why no switch can be set in this pass: the next one would meet the same.
-    pub switch_refusal: Option<Failure>,
+    /// What was read of expiry schedules, with our own changes laid over it; forgotten with the reading of the rules.
+    pub auto_closes: BTreeMap<RuleId, AutoCloseSeen>,
+    /// Why no expiry schedule can be set in this pass: the next one would meet the same.
+    pub auto_close_refusal: Option<Failure>,
     /// Why none can be taken away.
     pub drop_refusal: Option<Failure>,
 }
@@ -146,13 +145,13 @@ impl<'a> TargetRun<'a> {
             ways_tried: 0,
             given_up: BTreeSet::new(),
             left: BTreeSet::new(),
-            unreadable_switches: BTreeSet::new(),
+            unreadable_auto_closes: BTreeSet::new(),
             unrecorded: None,
             unreadable: BTreeSet::new(),
-            switch_way: None,
+            auto_close_route: None,
             way_looked_for: false,
-            switches: BTreeMap::new(),
-            switch_refusal: None,
+            auto_closes: BTreeMap::new(),
+            auto_close_refusal: None,
             drop_refusal: None,
         }
     }
@@ -187,7 +186,7 @@ impl<'a> TargetRun<'a> {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let none = Capabilities { marks: false, batch: 1, tags_per_rule: 0, switches: false };
+        let none = Capabilities { marks: false, batch: 1, tags_per_rule: 0, auto_closes: false };
         self.look.firewall.as_ref().map_or(none, |firewall| firewall.capabilities())
     }
 
@@ -209,23 +208,23 @@ impl<'a> TargetRun<'a> {
             },
         };
         let capabilities = self.capabilities();
-        let switches = SwitchView {
-            way: self.switch_way.as_ref(),
-            rows: &loaded.switches,
-            ignore_delays: impatient.of_switches,
-            seen: &self.switches,
+        let auto_closes = AutoCloseView {
+            way: self.auto_close_route.as_ref(),
+            rows: &loaded.auto_closes,
+            ignore_delays: impatient.of_auto_closes,
+            seen: &self.auto_closes,
         };
-        let switches = Some(switches).filter(|_| self.has_switches(loaded));
+        let auto_closes = Some(auto_closes).filter(|_| self.has_auto_closes(loaded));
         let unreadable = loaded.unreadable.contains(&self.key);
         plan_target(
             &record,
-            &TargetView { key: &self.key, capabilities, observation: &self.look.observation, unreadable, switches },
+            &TargetView { key: &self.key, capabilities, observation: &self.look.observation, unreadable, auto_closes },
         )
     }
 
-    /// Whether expiry switches are of any concern here.
-    fn has_switches(&self, loaded: &LoadedRecord) -> bool {
-        self.switch_way.is_some() || loaded.switches.iter().any(|row| *row.target() == self.key)
+    /// Whether expiry schedules are of any concern here.
+    fn has_auto_closes(&self, loaded: &LoadedRecord) -> bool {
+        self.auto_close_route.is_some() || loaded.auto_closes.iter().any(|row| *row.target() == self.key)
     }
 
     pub fn reading(&mut self) -> Option<&mut Reading> {
@@ -247,18 +246,18 @@ impl<'a> TargetRun<'a> {
 
     async fn rounds(&mut self, first_plan: &mut Option<TargetPlan>) -> Result<(), CommandError> {
         // A reading is soon too old to act on, and the scheduler may take its time: what a fresh one says of rules is done
-        // before switches are looked at.
+        // before expiry schedules are looked at.
         let mut rules_first = true;
         // A person's impatience counts once: later rounds of this pass respect the delays that it has caused.
-        let mut untried = Impatient { of_rules: self.request.interactive, of_switches: self.request.interactive };
+        let mut untried = Impatient { of_rules: self.request.interactive, of_auto_closes: self.request.interactive };
         for _ in 0..ROUNDS {
             self.take_turn(CalledService::Firewall).await;
             let loaded = self.driver.load(self.now())?;
-            let mut impatient = Impatient { of_rules: take(&mut untried.of_rules), of_switches: false };
+            let mut impatient = Impatient { of_rules: take(&mut untried.of_rules), of_auto_closes: false };
             if !(take(&mut rules_first) && self.changes_rules(&loaded, impatient)) {
-                self.find_switch_way(&loaded).await;
-                self.see_switches(&loaded).await;
-                impatient.of_switches = take(&mut untried.of_switches);
+                self.find_auto_close_route(&loaded).await;
+                self.see_auto_closes(&loaded).await;
+                impatient.of_auto_closes = take(&mut untried.of_auto_closes);
             }
             let mut plan = self.plan(&loaded, impatient);
             first_plan.get_or_insert_with(|| plan.clone());
@@ -278,9 +277,9 @@ impl<'a> TargetRun<'a> {
             self.still_watched()?;
             let rests = match flow {
                 StepFlow::Next | StepFlow::Replan if planned > 0 => false,
-                // Whose switch is to be set or dropped depends on what the reading has just taught.
+                // Whose expiry schedule is to be set or dropped depends on what the reading has just taught.
                 StepFlow::Next | StepFlow::Replan
-                    if learnt && self.unrecorded.is_none() && self.has_switches(&loaded) =>
+                    if learnt && self.unrecorded.is_none() && self.has_auto_closes(&loaded) =>
                 {
                     false
                 }
@@ -307,7 +306,7 @@ impl<'a> TargetRun<'a> {
 
     /// Whether the reading asks for a change of rules; all that is shown by a dry run is looked at first.
     fn changes_rules(&self, loaded: &LoadedRecord, impatient: Impatient) -> bool {
-        let changes = |step: &Step| !step.is_of_switch() && self.is_open_to(step);
+        let changes = |step: &Step| !step.is_of_auto_close() && self.is_open_to(step);
         !self.request.dry_run && self.plan(loaded, impatient).steps.iter().any(changes)
     }
 
@@ -315,8 +314,8 @@ impl<'a> TargetRun<'a> {
     fn is_open_to(&self, step: &Step) -> bool {
         let given_up = |rule: &OwnedRule| self.given_up.contains(rule.id());
         let collects = matches!(step, Step::Collect { .. });
-        // A switch that is left over is harmless, and that it was taken away could not be recorded.
-        let waits = step.opens() || matches!(step, Step::DropSwitch { .. });
+        // An expiry schedule that is left over is harmless, and that it was taken away could not be recorded.
+        let waits = step.opens() || matches!(step, Step::DropAutoClose { .. });
         let asked: &[Permission] = if let Step::Authorize { permissions, .. } = step { permissions } else { &[] };
         let mut about = asked.iter().chain(step.rules().iter().map(OwnedRule::permission)).peekable();
         // A step that is only in part about damaged rows is sent one item a call.
@@ -326,7 +325,7 @@ impl<'a> TargetRun<'a> {
         let refused_before = collects && step.rules().iter().any(given_up);
         let done_before = match step {
             Step::Leave { rule, .. } => self.left.contains(rule.id()),
-            Step::SetSwitch { rule, .. } => self.unreadable_switches.contains(rule.id()),
+            Step::SetAutoClose { rule, .. } => self.unreadable_auto_closes.contains(rule.id()),
             _ => false,
         };
         !(unrecordable || unreadable || refused_before || done_before)
@@ -339,16 +338,17 @@ impl<'a> TargetRun<'a> {
         let mut worst = StepFlow::Next;
         let mut too_fast = false;
         for (number, step) in plan.steps.iter().enumerate() {
-            self.take_turn(if step.is_of_switch() { CalledService::Scheduler } else { CalledService::Firewall }).await;
+            self.take_turn(if step.is_of_auto_close() { CalledService::Scheduler } else { CalledService::Firewall })
+                .await;
             if self.halted() {
                 return Ok(StepFlow::Rest);
             }
             if too_fast && step.opens() {
                 continue;
             }
-            if !step.is_of_switch() && !self.is_recent(step) {
+            if !step.is_of_auto_close() && !self.is_recent(step) {
                 // All that is old is read again in one call.
-                let rest = plan.steps.iter().skip(number).filter(|step| !step.is_of_switch());
+                let rest = plan.steps.iter().skip(number).filter(|step| !step.is_of_auto_close());
                 self.too_old = rest.flat_map(|step| self.old_rules(step)).collect();
                 return Ok(StepFlow::Refresh);
             }
@@ -359,7 +359,9 @@ impl<'a> TargetRun<'a> {
                     let call = AuthorizeStep { session: *session, until: *until, reason, permissions, step };
                     self.authorize(&firewall, &call, closes, loaded).await?
                 }
-                Step::SetSwitch { .. } | Step::DropSwitch { .. } => self.switch(&firewall, step, loaded).await?,
+                Step::SetAutoClose { .. } | Step::DropAutoClose { .. } => {
+                    self.auto_close(&firewall, step, loaded).await?
+                }
                 _ => self.change(&firewall, step, loaded).await?,
             };
             worst = worst.max(flow);
@@ -378,7 +380,7 @@ impl<'a> TargetRun<'a> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Impatient {
     of_rules: bool,
-    of_switches: bool,
+    of_auto_closes: bool,
 }
 
 /// One authorize step, taken apart.

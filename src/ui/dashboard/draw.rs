@@ -53,19 +53,15 @@ const SAID: usize = 5;
 pub struct Scene<'a> {
     /// What is selected, asked and said.
     pub board: &'a Board,
-    /// The time.
     pub view: &'a View,
-    /// What the record says.
     pub glance: &'a RecordSummary,
     /// The last events, newest first.
     pub events: &'a [Event],
     /// Why the record could not be read just now; what is shown is older then.
     pub unread: Option<&'a str>,
-    /// Whether colours are wanted.
     pub colors: bool,
 }
 
-/// Draws all of it.
 pub fn draw(frame: &mut Frame<'_>, scene: Scene<'_>) {
     let area = frame.area();
     let width = usize::from(area.width);
@@ -130,7 +126,6 @@ impl Strip {
     }
 }
 
-/// A titled table.
 struct Pane {
     title: Line<'static>,
     head: Line<'static>,
@@ -448,7 +443,7 @@ pub(crate) mod tests {
             permissions: items.iter().map(item).collect(),
             applied_at: None,
             removed_at: None,
-            unswitched: None,
+            without_auto_close: None,
         }
     }
 

@@ -14,7 +14,6 @@ pub const EXTEND_HOURS: u32 = 1;
 /// What can be done to a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
-    /// As `eg session stop`.
     Stop,
     /// As `eg session extend`, by [`EXTEND_HOURS`].
     Extend,
@@ -23,9 +22,7 @@ pub enum Verb {
 /// Something to do to one session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionAction {
-    /// What.
     pub verb: Verb,
-    /// To which.
     pub session: SessionId,
 }
 
@@ -46,25 +43,20 @@ impl SessionAction {
 /// What a key asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyRequest {
-    /// To leave.
     Leave,
-    /// To do something.
     Do(SessionAction),
 }
 
 /// What the keys are about at the moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// Looking.
     #[default]
     Looking,
     /// A question is open: `y` or `n`.
     Asking(SessionAction),
-    /// Something is being done.
     Busy(SessionAction),
 }
 
-/// The board's own memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Board {
     selected: Option<SessionId>,
@@ -150,7 +142,6 @@ impl Board {
         }
     }
 
-    /// It is being done.
     pub fn begins(&mut self, deed: SessionAction) {
         self.mode = Mode::Busy(deed);
         self.said.clear();

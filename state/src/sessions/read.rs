@@ -8,7 +8,7 @@ use crate::{
 use eg_model::{
     failure::Failure,
     ids::{GrantId, RuleId, SessionId},
-    plan::switch_unset,
+    plan::auto_close_unset,
     session::record::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing},
 };
 use rusqlite::{Connection, Row, params};
@@ -282,7 +282,7 @@ fn load_grants(
             damaged.note("grants", &grant.id.to_string(), "it has no permissions that can be read".to_owned());
             continue;
         }
-        grant.unswitched = unswitched(&grant, &failures);
+        grant.without_auto_close = without_auto_close(&grant, &failures);
         grants.entry(session).or_default().push(grant);
     }
     for list in grants.values_mut() {
@@ -293,10 +293,10 @@ fn load_grants(
 }
 
 /// Why some rule of a grant would not close by itself.
-fn unswitched(grant: &Grant, failures: &BTreeMap<RuleId, Failure>) -> Option<String> {
+fn without_auto_close(grant: &Grant, failures: &BTreeMap<RuleId, Failure>) -> Option<String> {
     let lives = !matches!(grant.status, GrantStatus::Removing | GrantStatus::Removed);
     let mut rules = grant.permissions.iter().filter_map(|item| item.standing.rule()).filter(|_| lives);
-    rules.find_map(|rule| failures.get(rule)).map(switch_unset)
+    rules.find_map(|rule| failures.get(rule)).map(auto_close_unset)
 }
 
 fn read_grant(row: &Row<'_>) -> Result<Grant, StateError> {
@@ -311,7 +311,7 @@ fn read_grant(row: &Row<'_>) -> Result<Grant, StateError> {
         permissions: Vec::new(),
         applied_at: place.maybe_time("applied_at", row.get(5)?)?,
         removed_at: place.maybe_time("removed_at", row.get(6)?)?,
-        unswitched: None,
+        without_auto_close: None,
     })
 }
 

@@ -13,16 +13,16 @@ use super::*;
 struct End {
     record: Vec<Value>,
     open: Vec<String>,
-    switches: Vec<String>,
+    auto_closes: Vec<String>,
     history: BTreeMap<String, usize>,
 }
 
 impl End {
     fn of(world: &Sandboxed) -> Self {
         let mut history = history(world);
-        // That a switch is gone already is found out by taking it away: one question less each time.
+        // That an expiry schedule is gone already is found out by taking it away: one question less each time.
         history.retain(|call, _| !call.starts_with("DeleteSchedule in vain"));
-        Self { record: record(world), open: open(world), switches: switches(world), history }
+        Self { record: record(world), open: open(world), auto_closes: auto_closes(world), history }
     }
 }
 
@@ -61,8 +61,8 @@ fn ends_at(scenario: &Scenario, make: fn() -> Sandboxed, number: usize, undistur
     settles(&world);
     let (end, asked, all) = undisturbed;
     assert_eq!(End::of(&world), *end, "{} ended at boundary {number}", scenario.name);
-    // One reading of the rules, and one of each switch that is there.
-    let (now, more) = (questions(&world), 1 + end.switches.len());
+    // One reading of the rules, and one of each expiry schedule that is there.
+    let (now, more) = (questions(&world), 1 + end.auto_closes.len());
     assert!(now <= all + asked + more, "{} at {number}: {now} questions, not {all} + {asked} + {more}", scenario.name);
     world.ends();
     crashed
@@ -100,23 +100,23 @@ fn extend() {
 }
 
 #[test]
-fn start_with_switches() {
-    at_every_boundary("start", one_group_with_switches);
+fn start_with_auto_closes() {
+    at_every_boundary("start", one_group_with_auto_closes);
 }
 
 #[test]
-fn stop_with_switches() {
-    at_every_boundary("stop", one_group_with_switches);
+fn stop_with_auto_closes() {
+    at_every_boundary("stop", one_group_with_auto_closes);
 }
 
 #[test]
-fn expire_with_switches() {
-    at_every_boundary("expire", one_group_with_switches);
+fn expire_with_auto_closes() {
+    at_every_boundary("expire", one_group_with_auto_closes);
 }
 
 #[test]
-fn extend_with_switches() {
-    at_every_boundary("extend", one_group_with_switches);
+fn extend_with_auto_closes() {
+    at_every_boundary("extend", one_group_with_auto_closes);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// What makes the world of a test.
 type World = fn() -> Sandboxed;
 
-/// The record, what is open, and the switches in the cloud.
+/// The record, what is open, and the expiry schedules in the cloud.
 type End = (Vec<Value>, Vec<String>, Vec<String>);
 
 /// Whether the session that was asked to end is still one that opens rules.
@@ -51,7 +51,7 @@ fn fails_at(scenario: &Scenario, make: World, number: usize, var: &str, end: &En
     world.advance(SETTLED);
     settles(&world);
     assert_eq!(
-        (record(&world), open(&world), switches(&world)),
+        (record(&world), open(&world), auto_closes(&world)),
         *end,
         "{} with {var}={number}\n{outcome}",
         scenario.name
@@ -68,7 +68,7 @@ const BUSY: &str = "EG_TEST_BUSY_AT";
 #[track_caller]
 fn at_every_write(name: &str, var: &str, make: World) {
     let scenario = scenario(name);
-    let end = undisturbed_in(scenario, make, |world| (record(world), open(world), switches(world)));
+    let end = undisturbed_in(scenario, make, |world| (record(world), open(world), auto_closes(world)));
     let count = until_past_the_end(|number| fails_at(scenario, make, number, var, &end));
     eprintln!("{name}: {var} at each of {count} writes");
     assert!(count >= 4, "only {count} writes: a door has lost its observer");
@@ -105,23 +105,23 @@ fn an_expiry_with_a_record_in_use() {
 }
 
 #[test]
-fn a_start_with_switches_on_a_disk_that_fills() {
-    at_every_write("start", FULL, one_group_with_switches);
+fn a_start_with_auto_closes_on_a_disk_that_fills() {
+    at_every_write("start", FULL, one_group_with_auto_closes);
 }
 
 #[test]
-fn a_stop_with_switches_on_a_disk_that_fills() {
-    at_every_write("stop", FULL, one_group_with_switches);
+fn a_stop_with_auto_closes_on_a_disk_that_fills() {
+    at_every_write("stop", FULL, one_group_with_auto_closes);
 }
 
 #[test]
-fn a_start_with_switches_and_a_record_in_use() {
-    at_every_write("start", BUSY, one_group_with_switches);
+fn a_start_with_auto_closes_and_a_record_in_use() {
+    at_every_write("start", BUSY, one_group_with_auto_closes);
 }
 
 #[test]
-fn a_stop_with_switches_and_a_record_in_use() {
-    at_every_write("stop", BUSY, one_group_with_switches);
+fn a_stop_with_auto_closes_and_a_record_in_use() {
+    at_every_write("stop", BUSY, one_group_with_auto_closes);
 }
 
 /// A session around a command: whatever cannot be written, the rules that it opened are closed when it ends, and where

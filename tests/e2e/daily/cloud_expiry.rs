@@ -46,10 +46,10 @@ fn applied_it_makes_what_is_missing_and_touches_nothing_else() {
     let again = world.eg(&apply).expect_code(0).json();
     let prepared = again["accounts"][0]["prepared"].as_array().unwrap();
     assert!(prepared.len() == 2 && prepared.iter().all(|part| part["made"] == false), "{again:#}");
-    // And with it, a session gets its switches.
+    // And with it, a session gets its expiry schedules.
     start(&world.here, &["--only", "prod-api-sg"]);
     assert_eq!(world.schedules()[0].0["GroupName"], "eg");
-    // For fewer groups: others may have switches that act as it, so nothing is taken away.
+    // For fewer groups: others may have expiry schedules that act as it, so nothing is taken away.
     let fewer = [&apply[..], &["--only", "prod-api-sg"]].concat();
     let fewer = world.eg(&fewer).expect_code(0).json_as("setup-cloud-expiry");
     assert!(fewer["accounts"][0]["prepared"].as_array().unwrap().iter().all(|part| part["made"] == false));
@@ -246,9 +246,9 @@ fn the_template_is_one_that_cfn_lint_accepts() {
     assert!(!lint.status.success());
 }
 
-/// What the provider heard in a life with switches, against what the policy allows.
+/// What the provider heard in a life with expiry schedules, against what the policy allows.
 #[test]
-fn the_policy_names_what_switches_take_and_nothing_more() {
+fn the_policy_names_what_auto_closes_take_and_nothing_more() {
     let world = World::new();
     configure(&world, "");
     start(&world.here, &["--only", "prod-api-sg", "--duration", "1h"]);
@@ -270,7 +270,7 @@ fn the_policy_names_what_switches_take_and_nothing_more() {
 }
 
 #[test]
-fn doctor_says_whether_switches_can_be_read() {
+fn doctor_says_whether_auto_closes_can_be_read() {
     let world = World::new();
     let findings = |world: &World| -> Vec<Value> {
         let found = world.eg(&["doctor", "--output", "json"]).json_as("doctor");
@@ -297,7 +297,7 @@ fn doctor_says_whether_switches_can_be_read() {
     assert_eq!(findings(&world)[0]["level"], "warning");
 }
 
-/// The role's policy lists groups: one that is added afterwards is not closed by its switch before it is widened.
+/// The role's policy lists groups: one that is added afterwards is not closed by its expiry schedule before it is widened.
 #[test]
 fn adding_a_group_reminds_of_the_role() {
     let mut world = World::new();

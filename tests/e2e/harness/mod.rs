@@ -1,21 +1,21 @@
 //! The world of one test: a cloud account of its own, echo services, and machines that run `eg`.
 
+pub mod auto_closes;
 pub mod cloud;
 pub mod echo;
 pub mod eg;
 pub mod moto;
 pub mod pty;
 pub mod sandboxed;
-pub mod switches;
 pub mod terminal;
 pub mod tls;
 
+pub use auto_closes::Schedule;
 pub use cloud::Cloud;
 pub use echo::Echo;
 pub use eg::{Installation, Outcome};
 pub use moto::{Fault, Moto};
 pub use sandboxed::Sandboxed;
-pub use switches::Schedule;
 pub use tls::Tls;
 
 use eg::Names;

@@ -131,8 +131,8 @@ impl Sandboxed {
         self.foreign.borrow_mut().extend(all);
     }
 
-    /// From now on rules get switches in the cloud.
-    pub fn with_switches(self) -> Self {
+    /// From now on rules get expiry schedules in the cloud.
+    pub fn with_auto_closes(self) -> Self {
         let config = std::fs::read_to_string(self.here.config_path()).expect("a configuration");
         let role = format!("arn:aws:iam::{ACCOUNT}:role/eg-cloud-expiry");
         self.here.write_config(&format!("{config}\n[aws.cloud_expiry]\nrole_arn = \"{role}\"\n"));

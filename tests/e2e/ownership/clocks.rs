@@ -180,9 +180,9 @@ fn a_clock_two_hours_off_closes_in_the_first_pass() {
     }
 }
 
-/// The same where a role is assumed first, and where the scheduler has a switch for the rule.
+/// The same where a role is assumed first, and where the scheduler has an expiry schedule for the rule.
 #[test]
-fn a_clock_two_hours_off_closes_with_a_role_and_its_switches() {
+fn a_clock_two_hours_off_closes_with_a_role_and_its_auto_closes() {
     for skew in [2 * HOUR, -2 * HOUR] {
         let world = World::new();
         let before = bystanders(&world);

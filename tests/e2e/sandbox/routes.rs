@@ -47,7 +47,7 @@ fn a_silent_region_takes_no_other_regions_turn() {
     assert!(far.iter().all(|group| world.region.rules(group).is_empty()));
 }
 
-/// B11, 64 groups whose switches are asked for at a scheduler that never answers; an overdue rule in another region, and one
+/// B11, 64 groups whose expiry schedules are asked for at a scheduler that never answers; an overdue rule in another region, and one
 /// in the last group of the same.
 #[test]
 fn a_silent_scheduler_keeps_nothing_open() {
@@ -55,9 +55,9 @@ fn a_silent_scheduler_keeps_nothing_open() {
     let far = world.far_groups(64);
     let (last, _) = far.iter().enumerate().max_by_key(|(_, id)| *id).unwrap();
     let others: Vec<String> = (0..far.len()).filter(|n| *n != last).map(|number| format!("far-{number}")).collect();
-    // What is overdue has no switch that would close it first.
+    // What is overdue has no expiry schedule that would close it first.
     begin(&world, &["--only", "api", "--only", &format!("far-{last}"), "--duration", "1m"]).expect_code(0);
-    let world = world.with_switches();
+    let world = world.with_auto_closes();
     let open = || far.iter().filter(|group| !world.region.rules(group).is_empty()).count();
     begin(&world, &others.iter().flat_map(|name| ["--only", name.as_str()]).collect::<Vec<_>>()).expect_code(0);
     assert_eq!((open(), world.region.schedules().len()), (64, 63));

@@ -59,11 +59,11 @@ fn one_installation_goes_and_the_other_stays() {
     world.ends();
 }
 
-/// A switch of a rule that a sweep has closed stays: the sweep asks the scheduler for nothing, and what is left hits
+/// An expiry schedule of a rule that a sweep has closed stays: the sweep asks the scheduler for nothing, and what is left hits
 /// nothing, not even a rule that somebody opens in the same place meanwhile.
 #[test]
-fn the_switches_of_what_it_closes_hit_nothing() {
-    let world = Sandboxed::new().with_switches();
+fn the_auto_closes_of_what_it_closes_hit_nothing() {
+    let world = Sandboxed::new().with_auto_closes();
     let here = stranger(&world);
     begin(&world.here, "db");
     let alice = id_of(&world, "db", &[]);

@@ -3,8 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+pub mod auto_closes;
 pub mod forged;
-pub mod switches;
 
 use super::*;
 use crate::{
@@ -147,7 +147,7 @@ struct World {
     reading: Reading,
     instead: Option<Observation>,
     next_rule: u32,
-    switches: Option<switches::Switches>,
+    auto_closes: Option<auto_closes::AutoCloses>,
 }
 
 fn world() -> World {
@@ -161,7 +161,7 @@ fn world() -> World {
         unreadable: false,
         twin: false,
         policy: PlanPolicy { open: true, collect: true, ignore_delays: false },
-        capabilities: Capabilities { marks: true, batch: DIGESTS_PER_CALL, tags_per_rule: 50, switches: false },
+        capabilities: Capabilities { marks: true, batch: DIGESTS_PER_CALL, tags_per_rule: 50, auto_closes: false },
         reading: Reading {
             rules: Vec::new(),
             other_ingress: 0,
@@ -173,7 +173,7 @@ fn world() -> World {
         },
         instead: None,
         next_rule: 100,
-        switches: None,
+        auto_closes: None,
     }
 }
 
@@ -189,7 +189,7 @@ impl World {
             permissions: ports.iter().map(item).collect(),
             applied_at: None,
             removed_at: None,
-            unswitched: None,
+            without_auto_close: None,
         };
         self.sessions.push(Session {
             id: sid(n),
@@ -272,11 +272,11 @@ impl World {
         };
         let complete = Observation::Complete(self.reading.clone());
         let observation = self.instead.as_ref().unwrap_or(&complete);
-        let switches = self.switches.as_ref().map(|switches| switches.view(self.policy.ignore_delays));
-        let capabilities = Capabilities { switches: switches.is_some(), ..self.capabilities };
+        let auto_closes = self.auto_closes.as_ref().map(|auto_closes| auto_closes.view(self.policy.ignore_delays));
+        let capabilities = Capabilities { auto_closes: auto_closes.is_some(), ..self.capabilities };
         plan_target(
             &record,
-            &TargetView { key: &key(), capabilities, observation, unreadable: self.unreadable, switches },
+            &TargetView { key: &key(), capabilities, observation, unreadable: self.unreadable, auto_closes },
         )
     }
 
@@ -287,8 +287,8 @@ impl World {
         let told = |step: &LedgerStep| match step {
             LedgerStep::Adopt { permission, rule, .. } => format!("adopt {} {}", permission.ports(), rule.id()),
             LedgerStep::Close { lease } => format!("close {}", lease.0),
-            LedgerStep::KnowSwitch { rule, .. } => format!("know {rule}"),
-            LedgerStep::ForgetSwitch { rule } => format!("forget {rule}"),
+            LedgerStep::KnowAutoClose { rule, .. } => format!("know {rule}"),
+            LedgerStep::ForgetAutoClose { rule } => format!("forget {rule}"),
         };
         let made: Vec<_> = plan.ledger.iter().map(told).collect();
         assert_eq!(made, ledger, "ledger of {plan:#?}");
@@ -1780,7 +1780,7 @@ impl World {
                     self.change(*permission, |lease| lease.adopted(rule.id().clone(), *until));
                 }
                 LedgerStep::Close { lease } => self.leases.retain(|known| known.id != *lease),
-                LedgerStep::KnowSwitch { .. } | LedgerStep::ForgetSwitch { .. } => self.learn_switch(step),
+                LedgerStep::KnowAutoClose { .. } | LedgerStep::ForgetAutoClose { .. } => self.learn_auto_close(step),
             }
         }
         for step in &plan.steps {
@@ -1842,7 +1842,7 @@ impl World {
                 }
             }
             Step::Collect { rules } => rules.iter().for_each(|rule| self.remove(rule, at)),
-            Step::SetSwitch { .. } | Step::DropSwitch { .. } => self.apply_switch(step),
+            Step::SetAutoClose { .. } | Step::DropAutoClose { .. } => self.apply_auto_close(step),
         }
     }
 
@@ -2113,7 +2113,7 @@ impl World {
                     self.change(*permission, |lease| lease.adopted(rule.id().clone(), *until));
                 }
                 LedgerStep::Close { lease } => self.leases.retain(|known| known.id != *lease),
-                LedgerStep::KnowSwitch { .. } | LedgerStep::ForgetSwitch { .. } => panic!("no switches here"),
+                LedgerStep::KnowAutoClose { .. } | LedgerStep::ForgetAutoClose { .. } => panic!("no switches here"),
             }
         }
         for step in &plan.steps {

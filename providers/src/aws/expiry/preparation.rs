@@ -1,5 +1,5 @@
-//! What expiry switches need before the first one can be set. What is there is read first, all of it. A role that `eg`
-//! has made, for fewer groups or regions, is widened, never narrowed: others may have switches that act as it. What
+//! What expiry schedules need before the first one can be set. What is there is read first, all of it. A role that `eg`
+//! has made, for fewer groups or regions, is widened, never narrowed: others may have expiry schedules that act as it. What
 //! anybody else has made, or changed, is left as it is.
 
 use crate::aws::{

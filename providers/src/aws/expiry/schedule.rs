@@ -1,6 +1,6 @@
-//! Expiry switches: one-time schedules of EventBridge Scheduler that revoke a rule with none of our code running.
+//! Expiry schedules: one-time schedules of EventBridge Scheduler that revoke a rule with none of our code running.
 
-use crate::SetSwitch;
+use crate::SetAutoClose;
 use crate::aws::{
     Action, Answered, SecurityGroups,
     errors::failure::{of_call, unusable},
@@ -14,7 +14,7 @@ use aws_types::request_id::RequestId;
 use chrono::NaiveDateTime;
 use eg_model::{
     Timestamp,
-    auto_close::{SwitchSeen, SwitchWay},
+    auto_close::{AutoCloseRoute, AutoCloseSeen},
     failure::{Failure, FailureClass},
     ids::RuleId,
 };
@@ -29,13 +29,13 @@ const RETRIES: i32 = 5;
 /// For how long, in seconds.
 const RETRIES_END: i32 = 3600;
 
-/// A switch's name: the rule's id, marked as ours.
+/// An expiry schedule's name: the rule's id, marked as ours.
 fn name(rule: &RuleId) -> String {
     format!("eg-{rule}")
 }
 
 /// The scheduler's own name for "call this action of the API" (User Guide, "Universal targets").
-fn target_arn(way: &SwitchWay) -> String {
+fn target_arn(way: &AutoCloseRoute) -> String {
     format!("arn:{}:scheduler:::aws-sdk:ec2:revokeSecurityGroupIngress", way.partition())
 }
 
@@ -44,7 +44,7 @@ fn input(group: &str, rule: &RuleId) -> Value {
     json!({"GroupId": group, "SecurityGroupRuleIds": [rule.0]})
 }
 
-fn target(group: &str, rule: &RuleId, way: &SwitchWay) -> Result<Target, BuildError> {
+fn target(group: &str, rule: &RuleId, way: &AutoCloseRoute) -> Result<Target, BuildError> {
     let retries = RetryPolicy::builder().maximum_retry_attempts(RETRIES).maximum_event_age_in_seconds(RETRIES_END);
     Target::builder()
         .arn(target_arn(way))
@@ -67,7 +67,7 @@ fn not_built(tried: &str, error: &BuildError) -> Failure {
 }
 
 /// Whether a schedule does what it should, and when.
-fn judge(answer: &GetScheduleOutput, group: &str, rule: &RuleId, way: &SwitchWay) -> SwitchSeen {
+fn judge(answer: &GetScheduleOutput, group: &str, rule: &RuleId, way: &AutoCloseRoute) -> AutoCloseSeen {
     let closes = |target: &Target| {
         let given = target.input().and_then(|text| serde_json::from_str::<Value>(text).ok());
         target.arn() == target_arn(way) && target.role_arn() == way.role_arn && given == Some(input(group, rule))
@@ -79,7 +79,7 @@ fn judge(answer: &GetScheduleOutput, group: &str, rule: &RuleId, way: &SwitchWay
         && answer.schedule_expression_timezone().is_none_or(|zone| zone == ZONE)
         && answer.action_after_completion() == Some(&ActionAfterCompletion::Delete);
     let time = answer.schedule_expression().and_then(time_of).filter(|_| right);
-    time.map_or(SwitchSeen::Wrong, SwitchSeen::Set)
+    time.map_or(AutoCloseSeen::Wrong, AutoCloseSeen::Set)
 }
 
 fn time_of(expression: &str) -> Option<Timestamp> {
@@ -92,7 +92,7 @@ fn is_absent(error: &impl ProvideErrorMetadata) -> bool {
     error.code() == Some("ResourceNotFoundException") && !group
 }
 
-/// How a switch is put where it should be.
+/// How an expiry schedule is put where it should be.
 #[derive(Clone, Copy)]
 enum Put {
     New,
@@ -119,25 +119,30 @@ impl Put {
 
 impl SecurityGroups {
     /// `GetSchedule`.
-    pub async fn read_schedule(&self, group: &str, rule: &RuleId, way: &SwitchWay) -> Result<SwitchSeen, Failure> {
+    pub async fn read_schedule(
+        &self,
+        group: &str,
+        rule: &RuleId,
+        way: &AutoCloseRoute,
+    ) -> Result<AutoCloseSeen, Failure> {
         let tried = format!("read the switch of {rule}");
         let request = self.scheduler.get_schedule().group_name(&way.group).name(name(rule));
         match self.call(Action::GetSchedule, rule, || request.clone().send()).await {
             Ok(answer) if answer.name() == Some(&name(rule)) => Ok(judge(&answer, group, rule, way)),
             Ok(answer) => Err(unusable(&tried, "the answer is about something else", answer.request_id())),
-            Err(error) if is_absent(&error) => Ok(SwitchSeen::Absent),
+            Err(error) if is_absent(&error) => Ok(AutoCloseSeen::Absent),
             Err(error) => Err(of_call(&tried, &error)),
         }
     }
 
     /// `CreateSchedule`, or `UpdateSchedule` where there is one. If that turns out to be a stale view, the other: both
     /// replace the whole of it. If that meets the opposite, somebody is at it just now, and only a reading can tell.
-    pub async fn set_schedule(&self, group: &str, rule: &RuleId, call: &SetSwitch) -> Result<Answered<()>, Failure> {
+    pub async fn set_schedule(&self, group: &str, rule: &RuleId, call: &SetAutoClose) -> Result<Answered<()>, Failure> {
         let (first, second) = if call.exists { (Put::Over, Put::New) } else { (Put::New, Put::Over) };
         match self.put(first, group, rule, call).await {
             Err(failure) if failure.class == first.opposite() => {
                 let token = format!("{}-2", call.token);
-                let again = self.put(second, group, rule, &SetSwitch { token, ..call.clone() }).await;
+                let again = self.put(second, group, rule, &SetAutoClose { token, ..call.clone() }).await;
                 again.map_err(|failure| match second {
                     Put::Over if failure.class == FailureClass::Gone => {
                         Failure { class: FailureClass::Stale, ..failure }
@@ -149,7 +154,7 @@ impl SecurityGroups {
         }
     }
 
-    async fn put(&self, put: Put, group: &str, rule: &RuleId, call: &SetSwitch) -> Result<Answered<()>, Failure> {
+    async fn put(&self, put: Put, group: &str, rule: &RuleId, call: &SetAutoClose) -> Result<Answered<()>, Failure> {
         let tried = put.tried(rule);
         let built = target(group, rule, &call.way).and_then(|target| Ok((target, exactly_then()?)));
         let (target, window) = built.map_err(|error| not_built(&tried, &error))?;
@@ -178,7 +183,7 @@ impl SecurityGroups {
     }
 
     /// `DeleteSchedule`; one that is gone already is as good.
-    pub async fn drop_schedule(&self, rule: &RuleId, way: &SwitchWay) -> Result<Answered<()>, Failure> {
+    pub async fn drop_schedule(&self, rule: &RuleId, way: &AutoCloseRoute) -> Result<Answered<()>, Failure> {
         let tried = format!("take the switch of {rule} away");
         let request = self.scheduler.delete_schedule().group_name(&way.group).name(name(rule));
         match self.call(Action::DeleteSchedule, rule, || request.clone().send()).await {

@@ -1,7 +1,7 @@
 //! The exact requests, and what is made of every kind of answer.
 
+pub mod auto_closes;
 pub mod preparation;
-pub mod switches;
 
 use super::*;
 use crate::aws::{

@@ -1,4 +1,4 @@
-//! Expiry switches: what `eg` stores at the provider's scheduler, and what comes of it when that is carried out.
+//! Expiry schedules: what `eg` stores at the provider's scheduler, and what comes of it when that is carried out.
 
 use crate::harness::{Fault, IPV4, Outcome, REGION, Schedule, World};
 use serde_json::{Value, json};
@@ -17,8 +17,8 @@ fn role(world: &World) -> String {
     format!("arn:aws:iam::{}:role/eg-expiry", world.account())
 }
 
-/// A world whose configuration asks for switches.
-fn switched() -> World {
+/// A world whose configuration asks for expiry schedules.
+fn auto_closing() -> World {
     let world = World::new();
     let config = format!("{}\n[aws.cloud_expiry]\nrole_arn = \"{}\"\n", world.default_config(), role(&world));
     world.write_config(&config);
@@ -71,8 +71,8 @@ fn changes_nothing(world: &World) {
 }
 
 #[test]
-fn every_rule_gets_a_switch_that_says_exactly_this() {
-    let world = switched();
+fn every_rule_gets_a_auto_close_that_says_exactly_this() {
+    let world = auto_closing();
     let session = start(&world, &[]).expect_code(0).json_as("session");
     let schedules = world.schedules();
     let expected: Vec<_> = rule_ids(&session).iter().map(|id| format!("eg-{id}")).collect();
@@ -102,7 +102,7 @@ fn every_rule_gets_a_switch_that_says_exactly_this() {
 
 #[test]
 fn carried_out_literally_they_leave_the_groups_as_they_were() {
-    let world = switched();
+    let world = auto_closing();
     world.cloud.authorize(world.group("prod-api-sg"), "tcp/22", "198.51.100.7/32", "by hand", &[]);
     let before = world.cloud.snapshot();
     start(&world, &[]).expect_code(0);
@@ -125,7 +125,7 @@ fn carried_out_literally_they_leave_the_groups_as_they_were() {
 
 #[test]
 fn no_warning_that_nothing_would_close_where_the_cloud_does() {
-    let world = switched();
+    let world = auto_closing();
     let started = start(&world, &[]).expect_code(0);
     assert!(!started.stderr.contains("nothing will close this session"), "{started}");
     world.eg(&["session", "stop", "--all"]).expect_code(0);
@@ -137,7 +137,7 @@ fn no_warning_that_nothing_would_close_where_the_cloud_does() {
 
 #[test]
 fn extending_moves_and_stopping_deletes() {
-    let world = switched();
+    let world = auto_closing();
     let started = start(&world, &["--only", "prod-api-sg"]).expect_code(0).json();
     let id = started["id"].as_str().unwrap();
     let extended = world.eg(&["--output", "json", "session", "extend", id, "--hours", "3"]).expect_code(0).json();
@@ -151,7 +151,7 @@ fn extending_moves_and_stopping_deletes() {
 
 #[test]
 fn the_longer_of_two_sessions_counts() {
-    let world = switched();
+    let world = auto_closing();
     let short = start(&world, &["--only", "prod-api-sg"]).expect_code(0).json();
     let long = ["--output", "json", "session", "start", "--ipv4", IPV4, "--duration", "5h", "--only", "prod-api-sg"];
     let long = world.eg(&long).expect_code(0).json();
@@ -162,7 +162,7 @@ fn the_longer_of_two_sessions_counts() {
 
 #[test]
 fn two_installations_move_it_to_whoever_stays_longest() {
-    let world = switched();
+    let world = auto_closing();
     let other = world.installation("other-machine");
     let only = ["--output", "json", "session", "start", "--ipv4", IPV4, "--only", "prod-api-sg", "--duration"];
     let mine = world.eg(&[&only[..], &["2h"]].concat()).expect_code(0).json();
@@ -183,7 +183,7 @@ fn two_installations_move_it_to_whoever_stays_longest() {
 
 #[test]
 fn drift_is_repaired() {
-    let world = switched();
+    let world = auto_closing();
     let session = start(&world, &["--only", "prod-api-sg"]).expect_code(0).json();
     let right = world.schedules();
     let stored = |value: &Value| [&value["ScheduleExpression"], &value["Target"], &value["State"]].map(Clone::clone);
@@ -214,7 +214,7 @@ fn drift_is_repaired() {
 
 #[test]
 fn a_caller_who_may_not_is_told_and_the_rule_is_open() {
-    let world = switched();
+    let world = auto_closing();
     let denied = "User: alice is not authorized to perform: scheduler:CreateSchedule";
     world.faults(&[Fault::refuse("CreateSchedule", 403, "AccessDeniedException", denied)]);
     let started = start(&world, &[]).expect_code(3);
@@ -242,14 +242,14 @@ fn a_caller_who_may_not_is_told_and_the_rule_is_open() {
     assert_eq!(errors(&list[0]), Vec::<&str>::new());
 }
 
-fn no_switches(world: &World) {
+fn no_auto_closes(world: &World) {
     world.faults(&[Fault::refuse("CreateSchedule", 403, "AccessDeniedException", "no")]);
 }
 
 /// What is wrong is the role, or the schedule group; the resource is as it should be.
 #[test]
-fn what_to_do_about_a_switch_that_is_not_set() {
-    let world = switched();
+fn what_to_do_about_a_auto_close_that_is_not_set() {
+    let world = auto_closing();
     let unknown = "The execution role you provide must allow AWS EventBridge Scheduler to assume the role.";
     for (code, status, hint) in [
         ("ValidationException", 400, "hint: see whether the role is there"),
@@ -271,9 +271,9 @@ fn what_to_do_about_a_switch_that_is_not_set() {
 
 /// Everything is open, so it stays; but not all is as it was asked for.
 #[test]
-fn everything_or_nothing_keeps_a_session_without_switches_and_says_so() {
-    let world = switched();
-    no_switches(&world);
+fn everything_or_nothing_keeps_a_session_without_auto_closes_and_says_so() {
+    let world = auto_closing();
+    no_auto_closes(&world);
     let started = start(&world, &["--atomic"]).expect_code(3);
     let session = started.json_as("session");
     assert_eq!((&session["status"], errors(&session).len()), (&json!("ACTIVE"), 3), "{session:#}");
@@ -283,16 +283,16 @@ fn everything_or_nothing_keeps_a_session_without_switches_and_says_so() {
     assert!(told.stdout.ends_with("✓ Session is ACTIVE\n"), "{told}");
     assert!(told.stderr.contains("closes by eg reconcile only: the switch in the cloud could not be set"), "{told}");
     world.faults(&[]);
-    // The rule is tagged anew first, and a person waits for no delay of its switch all the same.
+    // The rule is tagged anew first, and a person waits for no delay of its expiry schedule all the same.
     world.advance(2);
     world.eg(&only).expect_code(0);
 }
 
 /// As a start does: once when it begins, and the status says it every time.
 #[test]
-fn a_session_that_is_kept_without_switches_is_not_as_asked() {
-    let world = switched();
-    no_switches(&world);
+fn a_session_that_is_kept_without_auto_closes_is_not_as_asked() {
+    let world = auto_closing();
+    no_auto_closes(&world);
     let ensure = ["session", "ensure", "--ipv4", IPV4, "--only", "prod-api-sg", "--duration", "1h"];
     let begun = world.eg(&ensure).expect_code(3);
     assert!(begun.stderr.contains("nothing will close this session"), "{begun}");
@@ -306,9 +306,9 @@ fn a_session_that_is_kept_without_switches_is_not_as_asked() {
 
 /// The command that it is for closes it, so it is told before that, and its status is the command's.
 #[test]
-fn a_command_runs_without_switches_and_that_is_said_before() {
-    let world = switched();
-    no_switches(&world);
+fn a_command_runs_without_auto_closes_and_that_is_said_before() {
+    let world = auto_closing();
+    no_auto_closes(&world);
     let before = world.cloud.snapshot();
     for (script, status) in [("exit 0", 0), ("exit 7", 7)] {
         let args = ["session", "run", "--ipv4", IPV4, "--only", "prod-api-sg", "--", "sh", "-c"];
@@ -324,10 +324,10 @@ fn a_command_runs_without_switches_and_that_is_said_before() {
     assert!(ran.stderr.contains("has no role of account"), "{ran}");
 }
 
-/// Whose account it is decides which role; who does not know sets no switch, and that is no success.
+/// Whose account it is decides which role; who does not know sets no expiry schedule, and that is no success.
 #[test]
-fn an_account_that_cannot_be_told_gets_no_switch_and_that_is_said() {
-    let world = switched();
+fn an_account_that_cannot_be_told_gets_no_auto_close_and_that_is_said() {
+    let world = auto_closing();
     world.faults(&[Fault::refuse("GetCallerIdentity", 500, "InternalFailure", "no")]);
     for more in [&["--only", "prod-api-sg"][..], &["--only", "prod-db-sg", "--atomic"]] {
         let started = start(&world, more).expect_code(3);
@@ -347,7 +347,7 @@ fn an_account_that_cannot_be_told_gets_no_switch_and_that_is_said() {
 /// Who only closes needs no role, and so nobody has to tell whose account it is.
 #[test]
 fn closing_asks_for_no_account() {
-    let world = switched();
+    let world = auto_closing();
     let before = world.cloud.snapshot();
     world.faults(&[Fault::refuse("GetCallerIdentity", 500, "InternalFailure", "no")]);
     start(&world, &["--only", "prod-api-sg"]).expect_code(3);
@@ -360,7 +360,7 @@ fn closing_asks_for_no_account() {
 
 #[test]
 fn closing_never_waits_for_the_scheduler() {
-    let world = switched();
+    let world = auto_closing();
     let before = world.cloud.snapshot();
     start(&world, &[]).expect_code(0);
     let broken = |action: &str| Fault::refuse(action, 500, "InternalServerException", "no");
@@ -381,7 +381,7 @@ fn closing_never_waits_for_the_scheduler() {
 #[test]
 fn a_lost_answer_is_looked_up() {
     for fault in [Fault::lose_answer("CreateSchedule").times(1), Fault::lose_request("CreateSchedule").times(1)] {
-        let world = switched();
+        let world = auto_closing();
         world.faults(&[fault]);
         let session = start(&world, &["--only", "prod-api-sg"]).expect_code(0).json();
         assert_eq!(times(&world), [expiry(&session)]);
@@ -390,8 +390,8 @@ fn a_lost_answer_is_looked_up() {
 }
 
 #[test]
-fn a_switch_outlives_its_configuration() {
-    let world = switched();
+fn a_auto_close_outlives_its_configuration() {
+    let world = auto_closing();
     let started = start(&world, &["--only", "prod-api-sg"]).expect_code(0).json();
     world.write_config(&world.default_config());
     let id = started["id"].as_str().unwrap();
@@ -440,7 +440,7 @@ fn a_schedule_group_of_its_own() {
 
 #[test]
 fn recorded_only_it_is_set_with_the_rule() {
-    let world = switched();
+    let world = auto_closing();
     let session = start(&world, &["--no-wait", "--only", "prod-api-sg"]).expect_code(0).json();
     assert_eq!(world.call_counts(), "");
     let passed = world.eg(&["--output", "json", "reconcile"]).expect_code(0).json_as("reconcile");
@@ -450,8 +450,8 @@ fn recorded_only_it_is_set_with_the_rule() {
 }
 
 #[test]
-fn a_region_has_switches_of_its_own() {
-    let world = switched();
+fn a_region_has_auto_closes_of_its_own() {
+    let world = auto_closing();
     let there = world.cloud.in_region("us-east-1");
     let group = there.create_group("far");
     let more = World::resource("far", &group, "us-east-1", &["tcp/22"], "");
@@ -463,12 +463,12 @@ fn a_region_has_switches_of_its_own() {
     assert!(list.contains("eg-sgr-"), "{list}");
 }
 
-/// What is on record about a switch cannot be read: that is said, and the scheduler is not asked again and again.
+/// What is on record about an expiry schedule cannot be read: that is said, and the scheduler is not asked again and again.
 #[test]
-fn a_damaged_row_of_a_switch_is_said_and_no_fight() {
+fn a_damaged_row_of_a_auto_close_is_said_and_no_fight() {
     let moved = |schedule: &mut Value| schedule["ScheduleExpression"] = json!("at(2099-01-01T00:00:00)");
     for edit in [None, Some(moved as Edit)] {
-        let world = switched();
+        let world = auto_closing();
         start(&world, &["--only", "prod-db-sg"]).expect_code(0);
         let sql = "PRAGMA ignore_check_constraints = ON; UPDATE switches SET fires_at = 9000000000000000000";
         rusqlite::Connection::open(world.here.state_path()).unwrap().execute_batch(sql).unwrap();

@@ -1,4 +1,4 @@
-//! Expiry switches: the exact requests, and what is made of the answers.
+//! Expiry schedules: the exact requests, and what is made of the answers.
 
 use super::*;
 use serde_json::{Value, json};
@@ -6,16 +6,16 @@ use serde_json::{Value, json};
 const RULE: &str = "sgr-0abc123def4567890";
 const MADE: &str = "{\"ScheduleArn\":\"arn:aws:scheduler:eu-west-1:123456789012:schedule/g/eg-sgr-0abc123def4567890\"}";
 
-fn way() -> SwitchWay {
-    SwitchWay { role_arn: "arn:aws-cn:iam::123456789012:role/eg".into(), group: "g".into() }
+fn way() -> AutoCloseRoute {
+    AutoCloseRoute { role_arn: "arn:aws-cn:iam::123456789012:role/eg".into(), group: "g".into() }
 }
 
 fn rule() -> RuleId {
     RuleId(RULE.into())
 }
 
-fn call(exists: bool) -> SetSwitch {
-    SetSwitch {
+fn call(exists: bool) -> SetAutoClose {
+    SetAutoClose {
         way: way(),
         at: at("2026-02-27T18:00:05Z"),
         exists,
@@ -24,7 +24,7 @@ fn call(exists: bool) -> SetSwitch {
     }
 }
 
-/// What a switch is, as it is sent and as it is read.
+/// What an expiry schedule is, as it is sent and as it is read.
 fn stored() -> Value {
     json!({
         "ActionAfterCompletion": "DELETE",
@@ -80,7 +80,7 @@ async fn a_stale_view_turns_one_into_the_other_once() {
     let (_, groups) = world([gone(), gone()]).await;
     let failure = groups.set_schedule(GROUP, &rule(), &call(true)).await.unwrap_err();
     assert_eq!(failure.class, FailureClass::Gone, "no group of schedules");
-    // Somebody has deleted it in between: that says nothing about any other switch.
+    // Somebody has deleted it in between: that says nothing about any other expiry schedule.
     let (_, groups) = world([there(), gone()]).await;
     let failure = groups.set_schedule(GROUP, &rule(), &call(false)).await.unwrap_err();
     assert_eq!(failure.class, FailureClass::Stale);
@@ -110,10 +110,10 @@ async fn refusals_keep_their_words() {
 }
 
 #[tokio::test]
-async fn a_switch_that_does_what_it_should_is_read() {
+async fn a_auto_close_that_does_what_it_should_is_read() {
     let (replay, groups) = world([shown(|_| {})]).await;
     let seen = groups.read_schedule(GROUP, &rule(), &way()).await.unwrap();
-    assert_eq!(seen, SwitchSeen::Set(at("2026-02-27T18:00:05Z")));
+    assert_eq!(seen, AutoCloseSeen::Set(at("2026-02-27T18:00:05Z")));
     let asked = replay.asked();
     assert_eq!(asked[0].method, "GET");
     assert_eq!(asked[0].uri, format!("https://scheduler.eu-west-1.amazonaws.com/schedules/eg-{RULE}?groupName=g"));
@@ -135,7 +135,7 @@ async fn any_difference_that_matters_is_wrong() {
     ];
     for edit in edits {
         let (_, groups) = world([shown(edit)]).await;
-        assert_eq!(groups.read_schedule(GROUP, &rule(), &way()).await.unwrap(), SwitchSeen::Wrong);
+        assert_eq!(groups.read_schedule(GROUP, &rule(), &way()).await.unwrap(), AutoCloseSeen::Wrong);
     }
     // What does not: words for people, the order of keys.
     let input = format!("{{\"SecurityGroupRuleIds\": [\"{RULE}\"], \"GroupId\": \"{GROUP}\"}}");
@@ -144,14 +144,14 @@ async fn any_difference_that_matters_is_wrong() {
         v["Target"]["Input"] = input.into();
     })])
     .await;
-    assert!(matches!(groups.read_schedule(GROUP, &rule(), &way()).await, Ok(SwitchSeen::Set(_))));
+    assert!(matches!(groups.read_schedule(GROUP, &rule(), &way()).await, Ok(AutoCloseSeen::Set(_))));
 }
 
 #[tokio::test]
-async fn absent_is_believed_of_the_switch_alone() {
+async fn absent_is_believed_of_the_auto_close_alone() {
     let missing = |what: &str| Play::json_error(404, "ResourceNotFoundException", what);
     let (_, groups) = world([missing("Schedule eg-sgr-1 does not exist.")]).await;
-    assert_eq!(groups.read_schedule(GROUP, &rule(), &way()).await, Ok(SwitchSeen::Absent));
+    assert_eq!(groups.read_schedule(GROUP, &rule(), &way()).await, Ok(AutoCloseSeen::Absent));
     for play in [
         missing("Schedule group g does not exist."),
         Play::json_error(403, "AccessDeniedException", "no"),

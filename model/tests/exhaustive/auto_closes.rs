@@ -1,16 +1,16 @@
-//! Expiry switches: what the scheduler at the provider keeps, what an installation has on record of it, and how the
-//! driver reads, sets and drops them. The decisions are the real plan's, the rows move by the real [`Switch`].
+//! Expiry schedules: what the scheduler at the provider keeps, what an installation has on record of it, and how the
+//! driver reads, sets and drops them. The decisions are the real plan's, the rows move by the real [`AutoClose`].
 //!
 //! | real driver | here |
 //! |---|---|
-//! | `see_switches`, before every plan but the first of a reading that asks for a change of rules | [`Driver::see_switches`]: what the plan lacks is read as it is now, or not at all |
-//! | `set_switch`: intent, call, outcome | as for a lease. A refusal stands for every further rule of the pass |
+//! | `see_auto_closes`, before every plan but the first of a reading that asks for a change of rules | [`Driver::see_auto_closes`]: what the plan lacks is read as it is now, or not at all |
+//! | `set_auto_close`: intent, call, outcome | as for a lease. A refusal stands for every further rule of the pass |
 //! | create where none was seen, else update; the other one where that fails | the same; a late request is the first of the two alone |
-//! | `drop_switch`: call, outcome | the same; the row is forgotten with the answer |
+//! | `drop_auto_close`: call, outcome | the same; the row is forgotten with the answer |
 //! | a row is written where its version is still the same | [`Pass::raced`] |
 //!
-//! The scheduler fires a switch in the tick of its time: at any moment of it, and before it is over. It needs no machine
-//! for that. `LEAD` is less than a tick, so a switch that is sent a minute ahead fires in the tick in which it is sent.
+//! The scheduler fires an expiry schedule in the tick of its time: at any moment of it, and before it is over. It needs no machine
+//! for that. `LEAD` is less than a tick, so an expiry schedule that is sent a minute ahead fires in the tick in which it is sent.
 
 use crate::bugs::Bug;
 use crate::driver::{Driver, Provider};
@@ -69,9 +69,9 @@ pub(crate) enum Seen {
     Unreadable,
 }
 
-/// What is on record of a switch: [`eg_model::auto_close::Switch`] in small numbers.
+/// What is on record of an expiry schedule: [`eg_model::auto_close::AutoClose`] in small numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct SwitchRow {
+pub(crate) struct AutoCloseRow {
     pub(crate) rule: u8,
     pub(crate) port: u8,
     pub(crate) at: Tick,
@@ -81,7 +81,7 @@ pub(crate) struct SwitchRow {
     pub(crate) failure: Option<FailureClass>,
 }
 
-/// A transition of [`eg_model::auto_close::Switch`].
+/// A transition of [`eg_model::auto_close::AutoClose`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flip {
     Intend { at: Tick },
@@ -89,43 +89,43 @@ pub(crate) enum Flip {
     Refused { class: FailureClass, waits: bool },
 }
 
-/// Switches in the world, as far as they have names or an age.
+/// Expiry schedules in the world, as far as they have names or an age.
 impl World {
-    pub(crate) fn rename_switches(&mut self, names: &Names) {
+    pub(crate) fn rename_auto_closes(&mut self, names: &Names) {
         self.schedules.iter_mut().for_each(|schedule| schedule.rule = names.of(schedule.rule));
         self.unset = names.of_all(self.unset);
         for site in &mut self.sites {
-            site.switches.iter_mut().for_each(|row| row.rule = names.of(row.rule));
+            site.auto_closes.iter_mut().for_each(|row| row.rule = names.of(row.rule));
             for pass in site.processes.iter_mut().filter_map(Process::pass_mut) {
-                pass.switches.iter_mut().for_each(|(rule, _)| *rule = names.of(*rule));
+                pass.auto_closes.iter_mut().for_each(|(rule, _)| *rule = names.of(*rule));
             }
         }
     }
 
-    pub(crate) fn mentioned_switches(&self) -> u16 {
-        let rows = self.sites.iter().flat_map(|site| &site.switches).map(|row| row.rule);
+    pub(crate) fn mentioned_auto_closes(&self) -> u16 {
+        let rows = self.sites.iter().flat_map(|site| &site.auto_closes).map(|row| row.rule);
         let passes = self.sites.iter().flat_map(|site| &site.processes).filter_map(Process::pass);
-        let seen = passes.flat_map(|pass| &pass.switches).map(|(rule, _)| *rule);
+        let seen = passes.flat_map(|pass| &pass.auto_closes).map(|(rule, _)| *rule);
         let schedules = self.schedules.iter().map(|schedule| schedule.rule);
         schedules.chain(rows).chain(seen).fold(0, |mask, rule| mask | 1 << rule)
     }
 
-    pub(crate) fn sort_switches(&mut self) {
+    pub(crate) fn sort_auto_closes(&mut self) {
         self.schedules.sort_unstable();
         for site in &mut self.sites {
-            site.switches.sort_unstable();
-            site.processes.iter_mut().filter_map(Process::pass_mut).for_each(|pass| pass.switches.sort_unstable());
+            site.auto_closes.sort_unstable();
+            site.processes.iter_mut().filter_map(Process::pass_mut).for_each(|pass| pass.auto_closes.sort_unstable());
         }
     }
 
-    pub(crate) fn age_switches(&mut self, ages: Ages) {
+    pub(crate) fn age_auto_closes(&mut self, ages: Ages) {
         self.schedules.iter_mut().for_each(|schedule| schedule.at = ages.expiry(schedule.at));
         for site in &mut self.sites {
-            for row in &mut site.switches {
+            for row in &mut site.auto_closes {
                 (row.at, row.waits) = (ages.expiry(row.at), false);
             }
             for pass in site.processes.iter_mut().filter_map(Process::pass_mut) {
-                for (_, seen) in &mut pass.switches {
+                for (_, seen) in &mut pass.auto_closes {
                     if let Seen::Set(at) = seen {
                         *at = ages.expiry(*at);
                     }
@@ -142,14 +142,15 @@ impl World {
     /// latest lease: whichever is later. What a hand, an old reading, a late request or two at the same moment have
     /// made of a schedule is put right by the next pass. While another installation has on record that it is moving
     /// it, it may still say when that one's lease would have ended.
-    pub(crate) fn recorded_switches_are_set(&self) -> bool {
-        let moving =
-            |rule: u8| self.sites.iter().flat_map(|site| &site.switches).any(|row| row.rule == rule && !row.confirmed);
+    pub(crate) fn recorded_auto_closes_are_set(&self) -> bool {
+        let moving = |rule: u8| {
+            self.sites.iter().flat_map(|site| &site.auto_closes).any(|row| row.rule == rule && !row.confirmed)
+        };
         self.sites.iter().all(|site| {
-            site.switches.iter().filter(|row| row.confirmed).all(|row| {
+            site.auto_closes.iter().filter(|row| row.confirmed).all(|row| {
                 let Some(rule) = site.held_rule(self, row.rule) else { return true };
                 let leases = rule.latest_lease().max(site.until(rule.port));
-                let known = self.sites.iter().flat_map(|site| &site.switches).filter(|known| known.rule == row.rule);
+                let known = self.sites.iter().flat_map(|site| &site.auto_closes).filter(|known| known.rule == row.rule);
                 let latest = known.map(|known| known.at).max().max(leases);
                 match self.schedule(row.rule) {
                     Some(schedule) if schedule.by != By::Seeing => true,
@@ -162,29 +163,29 @@ impl World {
         })
     }
 
-    /// W3, in every state: with no lease open, nothing on record and nothing running or on its way, there is no switch,
+    /// W3, in every state: with no lease open, nothing on record and nothing running or on its way, there is no expiry schedule,
     /// but for what hits nothing and deletes itself: one that a late request has left, and one whose rule was closed by
-    /// somebody who had joined it and not looked at its switch yet. And for one that a hand has switched off, which does
+    /// somebody who had joined it and not looked at its expiry schedule yet. And for one that a hand has switched off, which does
     /// nothing.
-    pub(crate) fn no_switch_is_forgotten(&self) -> bool {
-        let over = |site: &Site| site.ledger.is_empty() && site.switches.is_empty() && site.idle();
+    pub(crate) fn no_auto_close_is_forgotten(&self) -> bool {
+        let over = |site: &Site| site.ledger.is_empty() && site.auto_closes.is_empty() && site.idle();
         !self.sites.iter().all(over) || self.schedules.iter().all(Schedule::is_excused)
     }
 
     /// W3, once everything is stopped and some rounds have passed.
-    pub(crate) fn every_switch_is_dropped(&self) -> bool {
+    pub(crate) fn every_auto_close_is_dropped(&self) -> bool {
         let there = |schedule: &Schedule| self.rules.iter().any(|rule| rule.id == schedule.rule);
         self.schedules.iter().all(|schedule| schedule.is_excused() || there(schedule))
     }
 
     /// Whether what `site` holds, or has left to others, is to be closed at the end of its latest lease.
-    pub(crate) fn switches_are_right(&self, site: usize) -> bool {
+    pub(crate) fn auto_closes_are_right(&self, site: usize) -> bool {
         let here = &self.sites[site];
         here.ledger.iter().all(|row| {
             let rule = row.proven().and_then(|id| self.rules.iter().find(|rule| rule.id == id));
             let Some(rule) = rule.filter(|rule| rule.port == row.port) else { return true };
             let own = here.until(rule.port);
-            let moved = here.switches.iter().any(|switch| switch.rule == rule.id);
+            let moved = here.auto_closes.iter().any(|auto_close| auto_close.rule == rule.id);
             let held = if row.phase == Phase::Leaving { own.is_none() && moved } else { own.is_some() };
             let Some(latest) = rule.latest_lease_but_of(site).max(own).filter(|_| held) else { return true };
             let at = |schedule: &Schedule| latest.max(schedule.at.min(0));
@@ -225,7 +226,7 @@ impl Site {
         let tagged = |rule: &&Rule| rule.genuine() && rule.lease_of(number) >= self.until(rule.port);
         let until = self.held_rule(world, rule).filter(tagged).and_then(|rule| self.until(rule.port));
         let confirmed = |until: Tick| {
-            let row = self.switches.iter().find(|row| row.rule == rule);
+            let row = self.auto_closes.iter().find(|row| row.rule == rule);
             row.is_some_and(|row| row.confirmed && row.at >= until)
         };
         until.is_some_and(confirmed)
@@ -233,8 +234,8 @@ impl Site {
 }
 
 impl Driver<'_> {
-    /// Reads the switches that the plan lacks.
-    pub(crate) fn see_switches(&self, pass: &mut Pass) {
+    /// Reads the expiry schedules that the plan lacks.
+    pub(crate) fn see_auto_closes(&self, pass: &mut Pass) {
         let unread = self.plan(pass).unread;
         for rule in members(unread) {
             let seen = match self.world.schedule(rule) {
@@ -243,101 +244,101 @@ impl Driver<'_> {
                 Some(schedule) if schedule.off => Seen::Wrong,
                 Some(schedule) => Seen::Set(schedule.at),
             };
-            pass.switches.push((rule, seen));
+            pass.auto_closes.push((rule, seen));
         }
     }
 
-    fn switch_row(&mut self, rule: u8, port: u8, flip: Flip) {
+    fn auto_close_row(&mut self, rule: u8, port: u8, flip: Flip) {
         let now = self.world.sites[self.site].skew;
-        let rows = &mut self.world.sites[self.site].switches;
+        let rows = &mut self.world.sites[self.site].auto_closes;
         let known = rows.iter().position(|row| row.rule == rule).map(|index| rows.remove(index));
-        let next = real::flip(known.unwrap_or_else(|| real::new_switch(rule, port)), flip, now);
+        let next = real::flip(known.unwrap_or_else(|| real::new_auto_close(rule, port)), flip, now);
         rows.push(next);
-        self.race_switch(rule);
+        self.race_auto_close(rule);
         self.world.schedules.iter_mut().filter(|known| known.rule == rule).for_each(|known| known.left = false);
     }
 
-    pub(crate) fn know_switch(&mut self, rule: u8, port: u8, at: Tick) {
-        self.switch_row(rule, port, Flip::Set { at });
+    pub(crate) fn know_auto_close(&mut self, rule: u8, port: u8, at: Tick) {
+        self.auto_close_row(rule, port, Flip::Set { at });
     }
 
-    fn forget_switch(&mut self, rule: u8) {
-        self.world.sites[self.site].switches.retain(|row| row.rule != rule);
-        self.race_switch(rule);
+    fn forget_auto_close(&mut self, rule: u8) {
+        self.world.sites[self.site].auto_closes.retain(|row| row.rule != rule);
+        self.race_auto_close(rule);
     }
 
     /// What others have read of a row is old now.
-    fn race_switch(&mut self, rule: u8) {
-        let about = |call: Call| call.is_of_switch() && call.rules() & (1 << rule) != 0;
+    fn race_auto_close(&mut self, rule: u8) {
+        let about = |call: Call| call.is_of_auto_close() && call.rules() & (1 << rule) != 0;
         let passes = self.world.sites[self.site].processes.iter_mut().filter_map(Process::pass_mut);
         passes.filter(|pass| pass.call.is_some_and(about)).for_each(|pass| pass.raced = true);
     }
 
     /// The outcome, where the version is still the one of the intent. Where it is not, somebody else's write is as good.
-    fn switch_outcome(&mut self, pass: &Pass, rule: u8, port: u8, flip: Flip) {
+    fn auto_close_outcome(&mut self, pass: &Pass, rule: u8, port: u8, flip: Flip) {
         if !pass.raced {
-            self.switch_row(rule, port, flip);
+            self.auto_close_row(rule, port, flip);
         }
     }
 
     /// What the reading shows to be held by others is left to them.
-    pub(crate) fn leave_switch(&mut self, pass: &Pass, rule: u8) {
-        self.forget_switch(rule);
-        let known = self.world.sites.iter().flat_map(|site| &site.switches).any(|row| row.rule == rule);
+    pub(crate) fn leave_auto_close(&mut self, pass: &Pass, rule: u8) {
+        self.forget_auto_close(rule);
+        let known = self.world.sites.iter().flat_map(|site| &site.auto_closes).any(|row| row.rule == rule);
         let held = |seen: &Rule| seen.id == rule && seen.held_by_another(self.site);
         let left = !known && pass.rules.iter().any(held);
         self.world.schedules.iter_mut().filter(|schedule| schedule.rule == rule).for_each(|known| known.left = left);
     }
 
     /// The intent, where there is one. Whether a call goes out.
-    pub(crate) fn intend_switch(&mut self, pass: &mut Pass, call: Call) -> bool {
-        let known = |rule: u8| self.world.sites[self.site].switches.iter().any(|row| row.rule == rule);
+    pub(crate) fn intend_auto_close(&mut self, pass: &mut Pass, call: Call) -> bool {
+        let known = |rule: u8| self.world.sites[self.site].auto_closes.iter().any(|row| row.rule == rule);
         pass.intents = Vec::new();
         pass.call = Some(call);
         pass.raced = false;
-        let Call::SetSwitch { rule, port, at, .. } = call else {
+        let Call::SetAutoClose { rule, port, at, .. } = call else {
             return members(call.rules()).all(known);
         };
-        self.switch_row(rule, port, Flip::Intend { at });
-        if self.bug == Some(Bug::SwitchConfirmedFirst) {
-            self.switch_row(rule, port, Flip::Set { at });
+        self.auto_close_row(rule, port, Flip::Intend { at });
+        if self.bug == Some(Bug::AutoCloseConfirmedFirst) {
+            self.auto_close_row(rule, port, Flip::Set { at });
         }
         if let Some(class) = pass.refusal {
-            self.switch_row(rule, port, Flip::Refused { class, waits: true });
+            self.auto_close_row(rule, port, Flip::Refused { class, waits: true });
             return false;
         }
         let shows = |(id, seen): &(u8, Seen)| *id == rule && matches!(seen, Seen::Set(_) | Seen::Wrong);
-        pass.call = Some(Call::SetSwitch { rule, port, at, exists: pass.switches.iter().any(shows) });
+        pass.call = Some(Call::SetAutoClose { rule, port, at, exists: pass.auto_closes.iter().any(shows) });
         true
     }
 
     /// Whether the pass goes on without reading again.
-    pub(crate) fn record_switch(&mut self, pass: &mut Pass, call: Call, answer: Answer) -> bool {
+    pub(crate) fn record_auto_close(&mut self, pass: &mut Pass, call: Call, answer: Answer) -> bool {
         match (call, answer) {
-            (Call::SetSwitch { rule, port, at, .. }, Answer::Done(_) | Answer::Unnamed) => {
-                self.switch_outcome(pass, rule, port, Flip::Set { at });
-                pass.switches.retain(|(id, _)| *id != rule);
-                pass.switches.push((rule, Seen::Set(at)));
+            (Call::SetAutoClose { rule, port, at, .. }, Answer::Done(_) | Answer::Unnamed) => {
+                self.auto_close_outcome(pass, rule, port, Flip::Set { at });
+                pass.auto_closes.retain(|(id, _)| *id != rule);
+                pass.auto_closes.push((rule, Seen::Set(at)));
                 true
             }
-            (Call::SetSwitch { rule, port, at, .. }, Answer::Failed(class)) => {
+            (Call::SetAutoClose { rule, port, at, .. }, Answer::Failed(class)) => {
                 let unknown = class.outcome_unknown();
-                if unknown && self.bug == Some(Bug::SwitchLostReplyCounts) {
-                    self.switch_row(rule, port, Flip::Set { at });
+                if unknown && self.bug == Some(Bug::AutoCloseLostReplyCounts) {
+                    self.auto_close_row(rule, port, Flip::Set { at });
                     return false;
                 }
-                self.switch_outcome(pass, rule, port, Flip::Refused { class, waits: !unknown });
+                self.auto_close_outcome(pass, rule, port, Flip::Refused { class, waits: !unknown });
                 pass.refusal = Some(class).filter(|class| *class == FailureClass::Denied);
                 pass.clean = false;
                 !unknown
             }
-            (Call::DropSwitch { rule }, Answer::Done(_) | Answer::Unnamed) => {
-                self.forget_switch(rule);
-                pass.switches.retain(|(id, _)| *id != rule);
+            (Call::DropAutoClose { rule }, Answer::Done(_) | Answer::Unnamed) => {
+                self.forget_auto_close(rule);
+                pass.auto_closes.retain(|(id, _)| *id != rule);
                 true
             }
-            (Call::DropSwitch { rule }, Answer::Failed(class)) => {
-                self.switch_outcome(pass, rule, 0, Flip::Refused { class, waits: true });
+            (Call::DropAutoClose { rule }, Answer::Failed(class)) => {
+                self.auto_close_outcome(pass, rule, 0, Flip::Refused { class, waits: true });
                 true
             }
             _ => panic!("not about a switch: {call:?}"),
@@ -347,12 +348,12 @@ impl Driver<'_> {
 
 impl Provider<'_> {
     /// A request to the scheduler. One that is late is a single call, which fails where the other was needed.
-    pub(crate) fn switch(&mut self, call: Call, by: By) -> Answer {
+    pub(crate) fn auto_close(&mut self, call: Call, by: By) -> Answer {
         match call {
-            Call::SetSwitch { rule, port, at, exists } => {
-                // W4: a switch is set for a rule of `eg`'s, or for one that is gone.
+            Call::SetAutoClose { rule, port, at, exists } => {
+                // W4: an expiry schedule is set for a rule of `eg`'s, or for one that is gone.
                 let hand_made = |known: &Rule| known.id == rule && known.made_by.is_none();
-                self.world.broken.switched |= self.world.rules.iter().any(hand_made);
+                self.world.broken.auto_closing |= self.world.rules.iter().any(hand_made);
                 let there = self.world.schedule(rule).is_some();
                 if by == By::Late && exists != there {
                     return Answer::Failed(FailureClass::Gone);
@@ -361,15 +362,15 @@ impl Provider<'_> {
                 self.world.schedules.push(Schedule { rule, port, at, off: false, left: false, by });
                 self.world.unset &= !(1 << rule);
             }
-            Call::DropSwitch { rule } => self.world.schedules.retain(|schedule| schedule.rule != rule),
+            Call::DropAutoClose { rule } => self.world.schedules.retain(|schedule| schedule.rule != rule),
             _ => panic!("not about a switch: {call:?}"),
         }
         Answer::Done(0)
     }
 
     /// Somebody has written its tag without seeing what another did to the rule meanwhile: that may have been to move
-    /// the switch to where the other tags were.
-    pub(crate) fn doubt_switches(&mut self, rules: u16) {
+    /// the expiry schedule to where the other tags were.
+    pub(crate) fn doubt_auto_closes(&mut self, rules: u16) {
         let seeing = |schedule: &&mut Schedule| schedule.by == By::Seeing && rules & (1 << schedule.rule) != 0;
         self.world.schedules.iter_mut().filter(seeing).for_each(|schedule| schedule.by = By::Blindly);
     }
@@ -378,12 +379,12 @@ impl Provider<'_> {
     pub(crate) fn fire(&mut self, rule: u8) {
         let Some(index) = self.world.schedules.iter().position(|schedule| schedule.rule == rule) else { return };
         let schedule = self.world.schedules.remove(index);
-        let by_port = self.bug == Some(Bug::SwitchKeyedByPermission);
+        let by_port = self.bug == Some(Bug::AutoCloseKeyedByPermission);
         let hit = |rule: &Rule| if by_port { rule.port == schedule.port } else { rule.id == schedule.rule };
         let hits: Vec<Rule> = self.world.rules.iter().filter(|rule| hit(rule)).copied().collect();
         for rule in &hits {
             // W4, and W1.
-            self.world.broken.switched |= rule.made_by.is_none();
+            self.world.broken.auto_closing |= rule.made_by.is_none();
             let counts =
                 self.world.sites.iter().enumerate().any(|(number, site)| site.counts_on(number, self.world, rule.id));
             self.world.broken.early |= counts && schedule.by == By::Seeing;

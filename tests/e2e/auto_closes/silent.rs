@@ -15,7 +15,7 @@ fn asked(world: &Sandboxed) -> [usize; 4] {
 /// Each question that nobody answers takes ten seconds; with a dozen rules in a group a pass would do nothing else.
 #[test]
 fn it_is_not_asked_for_every_rule() {
-    let world = Sandboxed::with(&[("api", &PORTS)]).with_switches();
+    let world = Sandboxed::with(&[("api", &PORTS)]).with_auto_closes();
     world.faults(ACTIONS.map(|action| Rule::new(Fault::ResetBefore).on(action)));
     let started = world.eg(&["session", "start", "--ipv4", IPV4]).expect_code(3);
     assert!(started.stderr.contains("12 rules of "), "{started}");
@@ -39,7 +39,7 @@ fn it_is_not_asked_for_every_rule() {
 /// What is not permitted is asked once as well; what is permitted all the same is done.
 #[test]
 fn nor_is_a_caller_refused_for_every_rule() {
-    let world = Sandboxed::with(&[("api", &PORTS)]).with_switches();
+    let world = Sandboxed::with(&[("api", &PORTS)]).with_auto_closes();
     world.faults([Rule::new(Fault::Deny).on("GetSchedule"), Rule::new(Fault::Deny).on("DeleteSchedule")]);
     world.eg(&["session", "start", "--ipv4", IPV4]).expect_code(0);
     let [read, created, ..] = asked(&world);
@@ -59,7 +59,7 @@ fn nor_is_a_caller_refused_for_every_rule() {
 /// comes first.
 #[test]
 fn closing_does_not_wait_for_answers() {
-    let world = Sandboxed::with(&[("api", &[&PORTS[..], &["tcp/13"]].concat())]).with_switches();
+    let world = Sandboxed::with(&[("api", &[&PORTS[..], &["tcp/13"]].concat())]).with_auto_closes();
     let start = |ports: &[&str]| {
         let ports = ports.iter().flat_map(|port| ["--port", port]);
         let args: Vec<_> = ["session", "start", "--ipv4", IPV4].into_iter().chain(ports).collect();

@@ -1,4 +1,4 @@
-//! Switches of rules that are gone: none is left behind, whatever became of the call that set it, and whoever set it.
+//! Expiry schedules of rules that are gone: none is left behind, whatever became of the call that set it, and whoever set it.
 
 use crate::harness::{IPV4, Sandboxed, sandboxed::SETTLED};
 use chrono::TimeDelta;
@@ -7,7 +7,7 @@ use eg_sandbox::{Fault, Rule, Script};
 const MINUTE: i64 = 60;
 
 fn world() -> Sandboxed {
-    Sandboxed::with(&[("api", &["tcp/22"])]).with_switches()
+    Sandboxed::with(&[("api", &["tcp/22"])]).with_auto_closes()
 }
 
 fn start(world: &Sandboxed, hours: &str, code: i32) {
@@ -18,7 +18,7 @@ fn left(world: &Sandboxed) -> usize {
     world.region.schedules().len()
 }
 
-/// The call that sets it is on its way for more than three minutes; by then the rule is closed, and its switch has been taken away.
+/// The call that sets it is on its way for more than three minutes; by then the rule is closed, and its expiry schedule has been taken away.
 #[test]
 fn one_that_is_set_late_is_taken_away_once_more() {
     let world = world();
@@ -62,7 +62,7 @@ fn one_whose_time_is_not_known_is_looked_for_until_it_is_gone() {
     world.ends();
 }
 
-/// Whoever set it has left the rule to another installation, which has never looked at its switch.
+/// Whoever set it has left the rule to another installation, which has never looked at its expiry schedule.
 #[test]
 fn one_that_another_installation_has_set_goes_with_the_rule() {
     let world = world();

@@ -1,4 +1,4 @@
-//! How long a rule lives past its expiry when something goes wrong, with and without its switch: the table of
+//! How long a rule lives past its expiry when something goes wrong, with and without its expiry schedule: the table of
 //! `docs/guarantees.md`, measured.
 
 use super::*;
@@ -80,7 +80,7 @@ fn the_table_of_the_guarantees_is_what_is_measured() {
     let document = include_str!("../../../docs/guarantees.md");
     let row = |trouble: &Trouble| {
         let without = in_words(lived(&World::new(), trouble));
-        let with = in_words(lived(&switched(), trouble));
+        let with = in_words(lived(&auto_closing(), trouble));
         format!("| {} | {without} | {with} |", trouble.name)
     };
     let measured: Vec<String> = TROUBLES.iter().map(row).collect();
