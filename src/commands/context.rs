@@ -1,7 +1,7 @@
 //! The commands, one file each, and what they share: where things are, and how a pass is made.
 
 use crate::{
-    cli::{Cli, Command, Global, Output, ScheduleCommand, SessionCommand, SetupCommand, StateCommand},
+    commands::global::Global,
     config::{
         file::{self, ConfigFiles},
         policy::MachinePolicy,
@@ -64,59 +64,6 @@ pub struct Context<'a> {
     pub zone: Zone,
 }
 
-/// Runs one command.
-///
-/// # Errors
-/// The command did not do what was asked, and says why.
-pub fn run(env: &Env, printer: &Printer, cli: &Cli) -> Result<Exit, CommandError> {
-    let timed = matches!(&cli.command, Command::Reconcile(args) if args.is_timed());
-    let context = || Context::new(env, printer, &cli.global, timed);
-    if cli.global.output == Output::Csv && !matches!(cli.command, Command::Log(_)) {
-        let error = CommandError::new(Kind::Usage, "only `eg log` has rows for --output csv");
-        return Err(error.hint("use --output json, or table"));
-    }
-    match &cli.command {
-        Command::Schema(args) => crate::commands::schema::run(printer, args),
-        Command::Init(args) => crate::commands::init::run(&context()?, args),
-        Command::Resource(command) => crate::commands::resource::groups::run(&context()?, command),
-        Command::Completions(args) => crate::commands::completions::run(env, printer, args),
-        Command::Man(args) => crate::commands::man::run(env, printer, args),
-        Command::Help(args) => crate::commands::help::run(printer, args),
-        Command::Demo => crate::commands::demo::run(env, printer, &cli.global),
-        Command::Sweep(args) => crate::commands::sweep::run(env, printer, args),
-        Command::Sandbox(args) => crate::commands::sandbox::run(env, printer, &cli.global, args),
-        Command::Start(args) | Command::Session(SessionCommand::Start(args)) => {
-            crate::commands::session::start::run(&context()?, args)
-        }
-        Command::Session(SessionCommand::Ensure(args)) => crate::commands::session::ensure::run(&context()?, args),
-        Command::Session(SessionCommand::Run(args)) => crate::commands::session::run::run(&context()?, args),
-        Command::List(args) | Command::Session(SessionCommand::List(args)) => {
-            crate::commands::session::list::run(&context()?, args)
-        }
-        Command::Get(args) | Command::Session(SessionCommand::Get(args)) => {
-            crate::commands::session::get::run(&context()?, args)
-        }
-        Command::Extend(args) | Command::Session(SessionCommand::Extend(args)) => {
-            crate::commands::session::extend::run(&context()?, args)
-        }
-        Command::Stop(args) | Command::Session(SessionCommand::Stop(args)) => {
-            crate::commands::session::stop::run(&context()?, args)
-        }
-        Command::Status(args) => crate::commands::status::once::run(&context()?, args),
-        Command::Who(args) => crate::commands::who::run(&context()?, args),
-        Command::Ip(args) => crate::commands::ip::run(&context()?, args),
-        Command::Log(args) => crate::commands::log::run(&context()?, args),
-        Command::Doctor(args) => crate::commands::doctor::run(&context()?, args),
-        Command::IamPolicy(args) => crate::commands::iam_policy::run(&context()?, args),
-        Command::Reconcile(args) => crate::commands::reconcile::once::run(&context()?, args),
-        Command::Schedule(ScheduleCommand::Show(args)) => crate::commands::schedule::show(&context()?, args),
-        Command::Schedule(ScheduleCommand::Install(args)) => crate::commands::schedule::install(&context()?, args),
-        Command::Schedule(ScheduleCommand::Remove(args)) => crate::commands::schedule::remove(&context()?, args),
-        Command::Setup(SetupCommand::CloudExpiry(args)) => crate::commands::setup::run(&context()?, args),
-        Command::State(StateCommand::Adopt) => crate::commands::adopt::run(&context()?),
-    }
-}
-
 /// How many files, times two, a command needs at the least, the runtime's own included.
 const PIPES: usize = 8;
 
@@ -137,19 +84,6 @@ pub fn listen() -> Result<Interrupt, CommandError> {
 
 pub fn no_signals(error: std::io::Error) -> CommandError {
     CommandError::new(Kind::State, format!("signals cannot be listened to: {error}"))
-}
-
-/// The sandbox brings a configuration and a state of its own: naming others would do nothing.
-pub fn no_files_named(global: &Global, command: &str) -> Result<(), CommandError> {
-    let named = [("--config", &global.config), ("--state", &global.state)];
-    match named.into_iter().find(|(_, path)| path.is_some()) {
-        None => Ok(()),
-        Some((flag, _)) => {
-            let message =
-                format!("{flag} does nothing for `eg {command}`, which makes a configuration and a state of its own");
-            Err(CommandError::new(Kind::Usage, message))
-        }
-    }
 }
 
 /// How long a pass may take before a bar shows how far it is.
@@ -173,7 +107,7 @@ const SHORTEST_PREFIX: usize = 4;
 
 impl<'a> Context<'a> {
     /// `timed`: a scheduler runs this, and mails what is printed every minute.
-    fn new(env: &'a Env, printer: &'a Printer, global: &'a Global, timed: bool) -> Result<Self, CommandError> {
+    pub fn new(env: &'a Env, printer: &'a Printer, global: &'a Global, timed: bool) -> Result<Self, CommandError> {
         let loaded = Zone::load(env.var_as_set("TZ"));
         if let Some(unknown) = loaded.unknown {
             let message = format!("the time zone {unknown} is not known; times are in UTC");

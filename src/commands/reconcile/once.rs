@@ -5,7 +5,7 @@ use crate::commands::{
     reconcile::{follow::follow, notify::notify, watch},
 };
 use crate::{
-    cli::Output,
+    commands::global::Output,
     config::settings::Settings,
     error::{CommandError, Exit, Kind},
     reconcile::{
