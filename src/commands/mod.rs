@@ -1,5 +1,6 @@
 //! The commands. Each file has the documented arguments of one command and the function that runs it. [`context`] holds what
-//! every command gets.
+//! every command gets, [`global`] the options of every command, [`targets`] the configured targets, and [`pass`] the only
+//! way to make a pass.
 
 pub mod adopt;
 pub mod completions;
@@ -13,6 +14,7 @@ pub mod init;
 pub mod ip;
 pub mod log;
 pub mod man;
+pub mod pass;
 pub mod reconcile;
 pub mod resource;
 pub mod sandbox;
@@ -22,4 +24,5 @@ pub mod session;
 pub mod setup;
 pub mod status;
 pub mod sweep;
+pub mod targets;
 pub mod who;

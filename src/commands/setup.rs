@@ -1,11 +1,11 @@
 //! `eg setup cloud-expiry`.
 
 use super::iam_policy::scope;
-use crate::commands::{context::Context, session::open::no_resources};
+use crate::commands::context::Context;
 use crate::{
     cloud_expiry::{ConfiguredAccount, ROLE_NAME},
     config::settings::{DEFAULT_SCHEDULE_GROUP, Resource, Settings},
-    error::{CommandError, Exit, Kind},
+    error::{CommandError, Doing, Exit, Kind, advice},
     iam::Scope,
     ui::warning::Code,
 };
@@ -79,7 +79,7 @@ struct Part {
 pub fn run(context: &Context<'_>, args: &CloudExpiryArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
     if settings.names_no_target() {
-        return Err(no_resources(context, "eg setup cloud-expiry"));
+        return Err(context.no_resources("eg setup cloud-expiry"));
     }
     let chosen = settings.select(&args.only).map_err(|error| CommandError::new(Kind::Usage, error.to_string()))?;
     let runtime = context.runtime()?;
@@ -229,22 +229,12 @@ async fn prepare_account(connect: &dyn Connect, one: &AccountRoutes, parts: &mut
 
 fn not_prepared(account: &ConfiguredAccount, failure: &Failure) -> CommandError {
     let hint = match failure.class {
-        FailureClass::Invalid => {
-            "change it to what `eg setup cloud-expiry` prints (a stack: with --format cloudformation), or choose another \
-             name with --role-name"
-                .to_owned()
-        }
         FailureClass::Denied => {
             let needed: Vec<String> = Action::PREPARATION.into_iter().filter_map(Action::permission).collect();
             format!("this takes {}; or give whoever may what `eg setup cloud-expiry` prints", needed.join(", "))
         }
-        FailureClass::Limit => "the same again changes nothing; where the role's policy is too long (IAM takes 10,240 \
-                                characters), name fewer groups with --only, or take those that are gone out of it; \
-                                other quotas: Service Quotas"
-            .to_owned(),
         class if class.is_of_credentials() => format!("{}; then run it again", class.advice()),
-        FailureClass::Local => failure.class.advice().to_owned(),
-        _ => "run it again: it goes on where it stopped".to_owned(),
+        class => advice(class, Doing::PreparingExpiry).to_owned(),
     };
     CommandError::new(Kind::Provider, format!("account {}: {failure}", account.number)).hint(hint)
 }

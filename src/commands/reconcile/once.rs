@@ -1,7 +1,8 @@
 //! `eg reconcile`.
 
 use crate::commands::{
-    context::{Context, not_had},
+    context::Context,
+    pass::not_had,
     reconcile::{follow::follow, notify::notify, watch},
 };
 use crate::{
