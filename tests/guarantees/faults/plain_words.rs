@@ -99,7 +99,7 @@ struct Case {
     /// Changes what is around `eg`.
     world: fn(&World),
     /// Changes how `eg` is run.
-    run: Box<dyn Fn(EgCommand) -> EgCommand>,
+    run: Box<dyn Fn(EgCommand) -> EgCommand + Sync>,
 }
 
 fn keyless(command: EgCommand) -> EgCommand {
@@ -306,38 +306,50 @@ fn cases(tls: &Tls) -> Vec<Case> {
     ]
 }
 
+/// How many cases run at once: most of the time they wait.
+const AT_ONCE: usize = 12;
+
 #[test]
 fn no_message_holds_an_sdks_internals() {
     let around = World::bare();
     let tls = Tls::start(around.dir());
     let (mut text, mut wrong) = (String::new(), Vec::new());
-    for Case { name, world: change, run } in cases(&tls) {
-        let world = World::new();
-        let group = world.group("prod-api-sg").to_owned();
-        let resource = World::resource("prod-api-sg", &group, REGION, &["tcp/22"], "");
-        world.write_config(&(world.config_head() + &resource));
-        change(&world);
-        for args in [
-            &["session", "start", "--ipv4", IPV4, "--duration", "1h"][..],
-            &["doctor"],
-            &["resource", "discover", "--region", REGION],
-            &["sweep", "--region", REGION],
-            &["who"],
-        ] {
-            let outcome = run(world.here.command(args)).run();
-            let said = format!("{}{}", outcome.stdout, outcome.stderr);
-            let found = internals(&said);
-            if !found.is_empty() {
-                wrong.push(format!("{name}: eg {} says {found:?}:\n{said}", args.join(" ")));
+    for some in cases(&tls).chunks(AT_ONCE) {
+        thread::scope(|scope| {
+            let runs: Vec<_> = some.iter().map(|case| scope.spawn(|| tell(case))).collect();
+            for run in runs {
+                let (told, found) = run.join().expect("the case runs to its end");
+                text += &told;
+                wrong.extend(found);
             }
-            if args[0] == "session" {
-                world.eg(&["session", "list", "--output", "json"]).name_all_but_rules();
-                text += &format!("# {name}\n{}\n", readable(&outcome));
-            }
-        }
+        });
     }
     snapshot("plain_words", &without_ports(&text));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What a start says, and what any command says as a program would.
+fn tell(Case { name, world: change, run }: &Case) -> (String, Vec<String>) {
+    let world = World::new();
+    let group = world.group("prod-api-sg").to_owned();
+    let resource = World::resource("prod-api-sg", &group, REGION, &["tcp/22"], "");
+    world.write_config(&(world.config_head() + &resource));
+    change(&world);
+    let (mut text, mut wrong) = (String::new(), Vec::new());
+    let start = ["session", "start", "--ipv4", IPV4, "--duration", "1h"];
+    for args in [&start[..], &["doctor"], &["sweep", "--region", REGION]] {
+        let outcome = run(world.here.command(args)).run();
+        let said = format!("{}{}", outcome.stdout, outcome.stderr);
+        let found = internals(&said);
+        if !found.is_empty() {
+            wrong.push(format!("{name}: eg {} says {found:?}:\n{said}", args.join(" ")));
+        }
+        if args == start {
+            world.eg(&["session", "list", "--output", "json"]).name_all_but_rules();
+            text += &format!("# {name}\n{}\n", readable(&outcome));
+        }
+    }
+    (text, wrong)
 }
 
 /// The TLS server has a port and a name.
