@@ -5,7 +5,8 @@ use crate::{
         context::{Context, block_on},
         reconcile::follow::refused,
         session::{
-            open::{OpenArgs, OpenRequest, stays_on_record},
+            build::stays_on_record,
+            open::{OpenArgs, OpenRequest},
             outcome::{not_open, tags_are_behind},
             preflight::{Preflight, PreflightDepth, not_interrupted},
         },

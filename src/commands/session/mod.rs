@@ -1,8 +1,9 @@
-//! `eg session`, one file per command. The commands that open a session share [`open`] (options, session, record),
-//! [`preflight`] and [`refusal`], [`warnings`], [`check`] and [`atomic`]. Stopping is in [`close`]; [`find`] finds a session by
+//! `eg session`, one file per command. The commands that open a session share their steps: [`open`] (options and request),
+//! [`preflight`] and [`refusal`], [`build`] (session and record), [`warnings`], [`check`] and [`atomic`]. Stopping is in [`close`]; [`find`] finds a session by
 //! its id, and [`outcome`] tells how it stands after a pass.
 
 pub mod atomic;
+pub mod build;
 pub mod check;
 pub mod close;
 pub mod ensure;

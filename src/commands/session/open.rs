@@ -1,12 +1,9 @@
-//! The session that `start`, `ensure` and `run` open: their options, checked against the configuration and the machine's
-//! policy; the session built from them and the preflight; and its record.
+//! The options of `start`, `ensure` and `run`, and the request made from them: checked against the configuration and the
+//! machine's policy before anything is read or recorded.
 
 use crate::{
     address::{Families, check_asked, never_detected},
-    commands::{
-        context::Context,
-        session::preflight::{Preflight, not_interrupted},
-    },
+    commands::context::Context,
     config::{
         policy::PolicyRequest,
         settings::{Resource, Settings},
@@ -17,14 +14,12 @@ use crate::{
 use chrono::TimeDelta;
 use eg_model::{
     Timestamp,
-    ids::{GrantId, SessionId},
     net::{
         address::{AddressError, IpVersion, parse_explicit},
         host_port::Endpoint,
-        permission::{Permission, PortSpec},
+        permission::PortSpec,
     },
-    session::record::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing},
-    target::{Route, Target},
+    target::Target,
     time::{
         duration::Written,
         until::{UntilError, check_ahead, parse_until},
@@ -32,7 +27,7 @@ use eg_model::{
 };
 use eg_providers::aws;
 use eg_state::Store;
-use std::{collections::BTreeSet, net::IpAddr};
+use std::net::IpAddr;
 
 /// Options of every command that opens a session.
 #[derive(Debug, clap::Args)]
@@ -67,7 +62,7 @@ pub struct OpenArgs {
     pub(super) reason: Option<String>,
     /// When your address changes, have `eg reconcile` move the session with it
     #[arg(long, conflicts_with_all = ["ipv4", "ipv6"])]
-    follow: bool,
+    pub(super) follow: bool,
     /// Then try to connect to this, and say what may be in the way if that fails; may be repeated
     #[arg(long, value_name = "HOST:PORT")]
     pub(super) check: Vec<Endpoint>,
@@ -82,7 +77,7 @@ fn ipv6(text: &str) -> Result<IpAddr, AddressError> {
 }
 
 /// The length of the session that is asked for.
-enum Length {
+pub(super) enum Length {
     For(Written),
     Until { at: Timestamp, text: String },
 }
@@ -119,7 +114,7 @@ impl Length {
 
     /// # Errors
     /// The end was ahead when the command began, and has passed during the preflight.
-    fn end(&self, start: Timestamp) -> Result<Timestamp, UntilError> {
+    pub(super) fn end(&self, start: Timestamp) -> Result<Timestamp, UntilError> {
         match self {
             Self::For(duration) => Ok(start + duration.length),
             Self::Until { at, .. } if *at > start => Ok(*at),
@@ -128,14 +123,14 @@ impl Length {
     }
 }
 
-fn usage(error: impl ToString) -> CommandError {
+pub(super) fn usage(error: impl ToString) -> CommandError {
     CommandError::new(Kind::Usage, error.to_string())
 }
 
 /// A selected resource, the ports to open on it, and the way there.
 pub(super) struct ChosenResource {
     pub(super) resource: Resource,
-    ports: Vec<PortSpec>,
+    pub(super) ports: Vec<PortSpec>,
     pub(super) target: Target,
 }
 
@@ -154,7 +149,7 @@ impl ChosenResource {
         Ok(Self { resource, ports, target })
     }
 
-    fn takes(&self, version: IpVersion) -> bool {
+    pub(super) fn takes(&self, version: IpVersion) -> bool {
         self.resource.families.contains(&version)
     }
 }
@@ -165,7 +160,7 @@ pub(super) struct OpenRequest<'a> {
     pub(super) settings: &'a Settings,
     pub(super) args: &'a OpenArgs,
     pub(super) chosen: Vec<ChosenResource>,
-    length: Length,
+    pub(super) length: Length,
     /// The longest that a session may last here, extensions included.
     pub(super) longest: TimeDelta,
     /// The addresses that the user named; nothing is detected then.
@@ -262,93 +257,6 @@ impl<'a> OpenRequest<'a> {
         self.context.name_endpoints(self.chosen.iter().map(|chosen| &chosen.target));
         self.context.driver(store, Some(self.settings))
     }
-
-    /// The session that is asked for, as of now.
-    ///
-    /// # Errors
-    /// It would end before it begins.
-    pub(super) fn build(&self, preflight: &Preflight) -> Result<Session, CommandError> {
-        let env = self.context.env;
-        let now = env.now();
-        let mut session = Session {
-            id: SessionId(env.uuid()),
-            user_name: self.settings.user.name.clone().unwrap_or_else(|| format!("{}@{}", env.user, env.host)),
-            user_email: self.settings.user.email.clone(),
-            reason: self.args.reason.clone(),
-            follow: self.args.follow,
-            status: SessionStatus::Pending,
-            started_at: now,
-            expires_at: self.length.end(now).map_err(usage)?,
-            ended_at: None,
-            ended_reason: None,
-            caller_arns: preflight.callers.iter().map(|(_, caller)| caller.arn.clone()).collect(),
-            grants: Vec::new(),
-        };
-        for chosen in &self.chosen {
-            let mut callers = preflight.callers.iter();
-            let caller = callers.find(|(way, _)| way.regional() == chosen.target.regional()).map(|(_, caller)| caller);
-            let route = Route {
-                account: caller.map(|caller| caller.account.clone()),
-                partition: caller.map(|caller| caller.partition.clone()),
-                ..chosen.target.route.clone()
-            };
-            let target = Target { route, ..chosen.target.clone() };
-            let taken = preflight.addresses.iter().filter(|address| chosen.takes(IpVersion::of(**address)));
-            session.grants.extend(taken.map(|address| self.grant(chosen, &target, *address)));
-        }
-        session.grants.sort_by(|a, b| (&a.resource_name, a.ip_version()).cmp(&(&b.resource_name, b.ip_version())));
-        Ok(session)
-    }
-
-    fn grant(&self, chosen: &ChosenResource, target: &Target, address: IpAddr) -> Grant {
-        let cidr = self.settings.session.prefix_lengths.around(address);
-        let permissions: BTreeSet<_> = chosen.ports.iter().map(|port| Permission::for_network(*port, cidr)).collect();
-        let untried = |permission| GrantPermission { permission, standing: Standing::Untried };
-        Grant {
-            id: GrantId(self.context.env.uuid()),
-            resource_name: chosen.resource.name.clone(),
-            target: target.clone(),
-            address,
-            status: GrantStatus::Pending,
-            permissions: permissions.into_iter().map(untried).collect(),
-            applied_at: None,
-            removed_at: None,
-            without_auto_close: None,
-        }
-    }
-
-    /// Records the session in one transaction, before the lock and before any change.
-    pub(super) fn record(&self, driver: &Driver<'_>, session: &Session) -> Result<(), CommandError> {
-        not_interrupted(driver)?;
-        let mut store = driver.store.borrow_mut();
-        store.expire(session.started_at)?;
-        store.start(session)?;
-        Ok(())
-    }
-
-    /// The block about a session that was just recorded.
-    pub(super) fn began(&self, session: &Session, preflight: &Preflight) -> String {
-        format!("✓ Session started\n{}", self.context.view(preflight.runs.clone()).started(session))
-    }
-
-    /// The last line: the status of the session after the pass.
-    pub(super) fn closing_line(&self, session: &Session) -> String {
-        let short = session.id.short();
-        let until = self.context.zone.clock(session.expires_at);
-        match session.status {
-            SessionStatus::Active => "✓ Session is ACTIVE\n".to_owned(),
-            SessionStatus::Failed => format!(
-                "✗ Nothing could be opened. eg reconcile keeps trying until {until}; to give up: eg session stop {short}\n"
-            ),
-            status => format!("! Session is {status}\n"),
-        }
-    }
-}
-
-/// Adds to an error how to end the session, which is on record all the same.
-pub(super) fn stays_on_record(error: CommandError, id: SessionId) -> CommandError {
-    let short = id.short();
-    error.hint(format!("session {short} is on record; stop it with: eg session stop {short}"))
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use crate::{
     commands::{
         context::{Context, block_on},
         session::{
-            open::{OpenArgs, OpenRequest, stays_on_record},
+            build::stays_on_record,
+            open::{OpenArgs, OpenRequest},
             outcome::exit_after,
             preflight::PreflightDepth,
             preview::preview,
