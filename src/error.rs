@@ -8,7 +8,7 @@ use std::{fmt, process::ExitCode};
 /// The exit status of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
-    /// What was asked is in place.
+    /// The request is carried out.
     Done,
     Failed,
     Usage,
@@ -23,7 +23,6 @@ pub enum Exit {
 }
 
 impl Exit {
-    #[must_use]
     pub fn code(self) -> u8 {
         match self {
             Self::Done => 0,
@@ -78,7 +77,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Usage => "usage",
@@ -102,7 +100,6 @@ impl Kind {
         }
     }
 
-    #[must_use]
     pub fn exit(self) -> Exit {
         match self {
             Self::Usage => Exit::Usage,
@@ -125,19 +122,16 @@ pub struct CommandError {
 }
 
 impl CommandError {
-    #[must_use]
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), hints: Vec::new() }
     }
 
     /// A signal ended the command; `left` tells what stays or was done.
-    #[must_use]
     pub fn stopped_by(number: u8, left: &str) -> Self {
         Self::new(Kind::Signal(number), format!("stopped by a signal; {left}"))
     }
 
     /// Adds a hint.
-    #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
@@ -170,21 +164,24 @@ impl From<PolicyError> for CommandError {
 
 impl From<NotAllowed> for CommandError {
     fn from(error: NotAllowed) -> Self {
-        Self::new(Kind::Policy, error.to_string()).hint("whoever administers this machine has set that; see: eg doctor")
+        Self::new(Kind::Policy, error.to_string()).hint(advice(FailureClass::Barred))
     }
 }
 
 impl From<Failure> for CommandError {
     fn from(failure: Failure) -> Self {
-        Self::new(Kind::Provider, failure.to_string()).hint(advice(failure.class, Doing::Reconciling))
+        Self::new(Kind::Provider, failure.to_string()).hint(advice(failure.class))
     }
 }
 
-/// The work that a provider's failure has kept from being done.
+/// The next thing for the user to do after a failed call, in one sentence.
+pub fn advice(class: FailureClass) -> &'static str {
+    class.advice()
+}
+
+/// Work with advice of its own, beside that of reading, opening and closing for sessions, which `eg reconcile` repeats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doing {
-    /// Reading, opening and closing for sessions: `eg reconcile` tries again by itself.
-    Reconciling,
+pub enum Work {
     /// Setting the expiry schedule of a rule: the resource is not at fault.
     SettingExpiry,
     /// Reading expiry schedules, for `eg doctor`.
@@ -197,47 +194,46 @@ pub enum Doing {
     Sweeping,
 }
 
-/// The one table of advice: what the user should do next after a failure of this class. A row for each class and work whose
-/// advice is not the common one, which the model keeps because its notes carry it.
-#[must_use]
-pub fn advice(class: FailureClass, doing: Doing) -> &'static str {
-    use Doing::{AskingCaller, PreparingExpiry, ReadingExpiry, SettingExpiry, Sweeping};
+/// [`advice`] after a call for this work: the one table of work x class.
+pub fn advice_for(work: Work, class: FailureClass) -> &'static str {
     use FailureClass as Class;
-    match (doing, class) {
-        (_, Class::Local) | (Doing::Reconciling, _) => class.advice(),
+    match (work, class) {
+        (_, Class::Local) => advice(class),
 
-        (SettingExpiry, Class::Gone) => "make the schedule group with: eg setup cloud-expiry --apply",
-        (SettingExpiry, Class::Invalid) => {
+        (Work::SettingExpiry, Class::Gone) => "make the schedule group with: eg setup cloud-expiry --apply",
+        (Work::SettingExpiry, Class::Invalid) => {
             "see whether the role is there, and for the scheduler to take: eg setup cloud-expiry prints it (one that was made \
              just now takes a minute)"
         }
-        (SettingExpiry, Class::Limit) => {
+        (Work::SettingExpiry, Class::Limit) => {
             "delete schedules that are no longer needed, or ask the provider for a higher quota"
         }
-        (ReadingExpiry, Class::Denied) => "give the credentials the permissions that this prints: eg iam-policy",
-        (ReadingExpiry, Class::Gone) => "make the schedule group, and the rest, with: eg setup cloud-expiry --apply",
-        (AskingCaller, Class::Unknown | Class::Transient) => {
+        (Work::ReadingExpiry, Class::Denied) => "give the credentials the permissions that this prints: eg iam-policy",
+        (Work::ReadingExpiry, Class::Gone) => {
+            "make the schedule group, and the rest, with: eg setup cloud-expiry --apply"
+        }
+        (Work::AskingCaller, Class::Unknown | Class::Transient) => {
             "check the network, a proxy, and that the region exists; then: eg doctor"
         }
-        (SettingExpiry | ReadingExpiry | AskingCaller, _) => class.advice(),
+        (Work::SettingExpiry | Work::ReadingExpiry | Work::AskingCaller, _) => advice(class),
 
-        (PreparingExpiry, Class::Invalid) => {
+        (Work::PreparingExpiry, Class::Invalid) => {
             "change it to what `eg setup cloud-expiry` prints (a stack: with --format cloudformation), or choose another \
              name with --role-name"
         }
-        (PreparingExpiry, Class::Limit) => {
+        (Work::PreparingExpiry, Class::Limit) => {
             "the same again changes nothing; where the role's policy is too long (IAM takes 10,240 characters), name fewer \
              groups with --only, or take those that are gone out of it; other quotas: Service Quotas"
         }
-        (PreparingExpiry, _) => "run it again: it goes on where it stopped",
+        (Work::PreparingExpiry, _) => "run it again: it goes on where it stopped",
 
-        (Sweeping, Class::Denied) => "give the credentials the permissions that `eg iam-policy --sweep` prints",
-        (Sweeping, Class::Expired) => "log in again (for SSO: aws sso login), then run eg sweep again",
-        (Sweeping, Class::Credentials) => "correct these credentials, then run eg sweep again",
-        (Sweeping, Class::Gone | Class::Invalid | Class::Limit | Class::Barred | Class::NoProfile) => {
+        (Work::Sweeping, Class::Denied) => "give the credentials the permissions that `eg iam-policy --sweep` prints",
+        (Work::Sweeping, Class::Expired) => "log in again (for SSO: aws sso login), then run eg sweep again",
+        (Work::Sweeping, Class::Credentials) => "correct these credentials, then run eg sweep again",
+        (Work::Sweeping, Class::Gone | Class::Invalid | Class::Limit | Class::Barred | Class::NoProfile) => {
             "check the region and the profile, then run eg sweep again"
         }
-        (Sweeping, Class::Throttled | Class::Transient | Class::Stale | Class::Unknown) => {
+        (Work::Sweeping, Class::Throttled | Class::Transient | Class::Stale | Class::Unknown) => {
             "run eg sweep again: it finds out by itself"
         }
     }

@@ -9,7 +9,7 @@ use crate::{
         policy_file::PolicyError,
         settings::{Detect, Resource},
     },
-    error::{Doing, advice},
+    error::{Work, advice_for},
     host::lock::LockHolder,
     schedule::{install::Scheduler, scheduled::Scheduled},
     text::shell_quoted,
@@ -175,7 +175,7 @@ pub fn cloud_expiry(place: &str, way: Option<&AutoCloseRoute>, read: Result<(), 
         ),
         Err(failure) => {
             let message = format!("{place}: switches cannot be read: {failure}");
-            Finding::bad(check, message, advice(failure.class, Doing::ReadingExpiry))
+            Finding::bad(check, message, advice_for(Work::ReadingExpiry, failure.class))
         }
     }
 }
@@ -265,7 +265,7 @@ pub fn credentials(
             let finding = bad(failure, failure.class.advice());
             return finding.and(format!("check with: aws sts get-caller-identity{profile}"));
         }
-        Err(failure) => return bad(failure, advice(failure.class, Doing::AskingCaller)),
+        Err(failure) => return bad(failure, advice_for(Work::AskingCaller, failure.class)),
     };
     let who = format!("{name}: {}", caller.arn);
     match end {
@@ -344,7 +344,7 @@ pub fn missing_group(resource: &str, group: &str, region: &str, account: &str, e
 pub fn unreadable_group(resource: &str, failure: &Failure) -> Finding {
     let advice = match failure.class {
         FailureClass::Denied => "print the policy that is needed: eg iam-policy",
-        _ => advice(failure.class, Doing::AskingCaller),
+        _ => advice_for(Work::AskingCaller, failure.class),
     };
     Finding::bad("group", format!("{resource}: {failure}"), advice)
 }

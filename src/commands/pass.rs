@@ -69,7 +69,7 @@ impl Context<'_> {
         }
     }
 
-    /// What a pass may do. It opens nothing if the configuration or the machine's policy cannot be used.
+    /// The rights of a pass. It opens nothing if the configuration or the machine's policy cannot be used.
     pub fn driver_policy(&self, settings: Option<&Settings>) -> PassPolicy {
         let policy = settings.map(policy).unwrap_or_default();
         match self.site_policy() {

@@ -5,7 +5,7 @@ use crate::commands::context::Context;
 use crate::{
     cloud_expiry::{ConfiguredAccount, ROLE_NAME},
     config::settings::{DEFAULT_SCHEDULE_GROUP, Resource, Settings},
-    error::{CommandError, Doing, Exit, Kind, advice},
+    error::{CommandError, Exit, Kind, Work, advice_for},
     iam::Scope,
     ui::warning::Code,
 };
@@ -234,7 +234,7 @@ fn not_prepared(account: &ConfiguredAccount, failure: &Failure) -> CommandError 
             format!("this takes {}; or give whoever may what `eg setup cloud-expiry` prints", needed.join(", "))
         }
         class if class.is_of_credentials() => format!("{}; then run it again", class.advice()),
-        class => advice(class, Doing::PreparingExpiry).to_owned(),
+        class => advice_for(Work::PreparingExpiry, class).to_owned(),
     };
     CommandError::new(Kind::Provider, format!("account {}: {failure}", account.number)).hint(hint)
 }

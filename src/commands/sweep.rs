@@ -3,7 +3,7 @@
 use crate::commands::context::{listen, runtime};
 use crate::targets::route::{environment_profile, name_endpoints, target_for};
 use crate::{
-    error::{CommandError, Doing, Exit, Kind, advice},
+    error::{CommandError, Exit, Kind, Work, advice_for},
     host::{env::Env, signals::Interrupt},
     sweep::accounts::{Outcome, Regions, SweepAccount, SweepReading, SweepRow, Sweeper},
     targets::region,
@@ -219,7 +219,7 @@ impl Sweep<'_> {
     fn tell_unread(&self, found: &SweepReading) {
         for unread in &found.unread {
             let message = format!("{} cannot be read: {}", sweep::name(unread), unread.failure);
-            self.printer.warn(Code::NotRead, &message, &[advice(unread.failure.class, Doing::Sweeping).to_owned()]);
+            self.printer.warn(Code::NotRead, &message, &[advice_for(Work::Sweeping, unread.failure.class).to_owned()]);
         }
     }
 
@@ -238,14 +238,14 @@ impl Sweep<'_> {
         }
         for (class, count) in &failures {
             let message = format!("{} not known to be closed: {class}", rules_are(*count));
-            self.printer.warn(Code::NotClosed, &message, &[advice(*class, Doing::Sweeping).to_owned()]);
+            self.printer.warn(Code::NotClosed, &message, &[advice_for(Work::Sweeping, *class).to_owned()]);
         }
         let silent = open.len() - failures.values().sum::<usize>();
         if silent > 0 {
             self.printer.warn(
                 Code::NotClosed,
                 &format!("{} not known to be closed", rules_are(silent)),
-                &[advice(FailureClass::Unknown, Doing::Sweeping).to_owned()],
+                &[advice_for(Work::Sweeping, FailureClass::Unknown).to_owned()],
             );
         }
     }
