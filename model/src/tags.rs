@@ -53,6 +53,12 @@ pub fn lease_value(until: Timestamp) -> String {
     until.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
+/// The time in a lease tag's value; `None` if it is not a time.
+#[must_use]
+pub fn lease_time(value: &str) -> Option<Timestamp> {
+    DateTime::parse_from_rfc3339(value).map(|until| until.with_timezone(&Utc)).ok()
+}
+
 /// Every tag of one authorize call, except the user's extra ones.
 #[must_use]
 pub fn tags_for(
@@ -293,9 +299,7 @@ impl Marks {
     /// Judges one lease value by the provider's clock.
     #[must_use]
     pub fn judge(value: &str, provider_time: Timestamp) -> LeaseState {
-        let Ok(until) = DateTime::parse_from_rfc3339(value).map(|until| until.with_timezone(&Utc)) else {
-            return LeaseState::Odd;
-        };
+        let Some(until) = lease_time(value) else { return LeaseState::Odd };
         match until - provider_time {
             ahead if ahead > LEASE_HORIZON => LeaseState::Odd,
             ahead if ahead < -LEASE_GRACE => LeaseState::Expired,

@@ -12,8 +12,8 @@
 //! time is the right one to keep: a rule closes by our record whatever its tag says, and a tag that says too early a time
 //! would let others close what the twin still needs.
 
-use crate::{SETTLE_WINDOW, Timestamp, lease::Lease};
-use chrono::{DateTime, TimeDelta, Utc};
+use crate::{SETTLE_WINDOW, Timestamp, lease::Lease, tags::lease_time};
+use chrono::TimeDelta;
 use std::{fmt, str::FromStr};
 
 /// So often is a tag overwritten before a twin is believed in.
@@ -80,8 +80,7 @@ pub fn was_overwritten(lease: &Lease, until: Timestamp) -> bool {
 
 /// Whether the time in our tag is a twin's that stands: later than ours, and none that we wrote.
 pub(crate) fn stands(value: &str, until: Timestamp, lease: Option<&Lease>) -> bool {
-    let Ok(said) = DateTime::parse_from_rfc3339(value).map(|said| said.with_timezone(&Utc)) else { return false };
-    said > until && lease.is_some_and(|lease| lease.tagged_until != Some(said))
+    lease_time(value).is_some_and(|said| said > until && lease.is_some_and(|lease| lease.tagged_until != Some(said)))
 }
 
 #[cfg(test)]

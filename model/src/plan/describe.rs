@@ -1,6 +1,6 @@
-//! Steps in words: the lines of `--dry-run`, and what the digest is made of.
+//! Steps in words: the lines of `--dry-run`, and the text under the digest.
 
-use super::Step;
+use super::step::Step;
 use crate::{
     failure::FailureClass, ids::RuleId, net::permission::Permission, observation::OwnedRule, tags::lease_value,
 };
@@ -55,7 +55,7 @@ impl Step {
         }
     }
 
-    /// What [`fmt::Display`] leaves out for people's sake, for the digest.
+    /// The details that [`fmt::Display`] leaves out, for the digest.
     pub(super) fn fine_print(&self) -> String {
         match self {
             Self::MakeRoom { tags, .. } => tags.iter().map(|(key, value)| format!("{key}={value} ")).collect(),
@@ -69,7 +69,7 @@ impl Step {
         }
     }
 
-    /// What the user should do next when the provider has refused it with this class.
+    /// The next thing for the user to do, after the provider has refused the step with this class.
     #[must_use]
     pub fn advice(&self, class: FailureClass) -> &'static str {
         match (self, class) {

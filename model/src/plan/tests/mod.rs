@@ -8,22 +8,24 @@ pub mod forged;
 
 use super::*;
 use crate::{
+    Timestamp,
     failure::{Failure, FailureClass},
-    ids::GrantId,
-    lease::{Attempt, Phase},
-    observation::{Effect, ObservedRule, Proof, Reading},
+    ids::{GrantId, InstallationId, LeaseId, RuleId, SessionId},
+    lease::{Attempt, Lease, Phase},
+    net::permission::Permission,
+    observation::{Effect, Observation, ObservedRule, OwnedRule, Proof, Reading},
     session::{
         follow::successor,
-        record::{Grant, GrantPermission, GrantStatus, SessionStatus},
+        record::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing},
     },
     tags::{
         DIGESTS_PER_CALL, Fit, LEASE_PREFIX, MANAGED_BY, MARKS, SESSION, description, lease_key, lease_value,
         tags_again, tags_for,
     },
-    target::Reach,
+    target::{Capabilities, Reach, TargetKey},
 };
 use chrono::TimeDelta;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 const ME: u128 = 1;
