@@ -8,8 +8,8 @@
 //! hold needs more than tags: its description names the session of its tag, and its network is one that `eg` can open.
 //! Otherwise anyone who may write tags could have `eg` revoke a rule that was made by hand.
 //!
-//! "Left" is a lease in phase [`Leaving`](crate::lease::Phase::Leaving): its rule was left to others, or was hidden when
-//! the rule opened in its place was closed ([`hidden_rule`](crate::lease::hidden_rule)).
+//! "Left" is a lease in phase [`Leaving`](crate::lease::Phase::Leaving): its rule was left to others, or was hidden
+//! when the rule opened in its place was closed ([`hidden_rule`](crate::lease::hidden_rule)).
 //!
 //! A rule whose revoke was confirmed within the settle window counts as gone: rule ids are never reused, so a reading
 //! that still shows it is stale.
@@ -64,8 +64,8 @@ table! {
         Left(&'a SeenRule<'a>, &'a Lease),
         /// Known by its id, of a kind of firewall without tags: keep.
         OursUntaggable(&'a SeenRule<'a>, &'a Lease),
-        /// Known by its id, our tag or a mark is not there, not settled: wait. Only if the record says that our tag names
-        /// another time, `Retag`.
+        /// Known by its id, our tag or a mark is not there, not settled: wait. Only if the record says that our tag
+        /// names another time, `Retag`.
         ///
         /// *`sgr-1` was opened a second ago, and its tags do not show yet.*
         TagsHidden(&'a SeenRule<'a>, &'a Lease),
@@ -75,17 +75,18 @@ table! {
         TagsLost(&'a SeenRule<'a>, &'a Lease),
         /// Known by its id, with our tag: keep; [`TagCase`] decides about the tag.
         OursById(&'a SeenRule<'a>, &'a Lease, &'a str),
-        /// Another lease knows this rule by its id; it was edited into this permission: wait until that lease has revoked
-        /// it. An authorize would be refused as a duplicate until then.
+        /// Another lease knows this rule by its id; it was edited into this permission: wait until that lease has
+        /// revoked it. An authorize would be refused as a duplicate until then.
         ///
         /// *`sgr-1` was opened for tcp/443, and somebody has made tcp/22 of it.*
         EditedInto(Permission),
-        /// Genuine, but the record knows another id from an answer, and the reading is not settled: keep the known id. The
-        /// reading may be older than the id.
+        /// Genuine, but the record knows another id from an answer, and the reading is not settled: keep the known id.
+        /// The reading may be older than the id.
         ///
         /// *`sgr-1` was revoked and `sgr-2` opened; a stale reading still shows `sgr-1` alone.*
         OlderThanKnown(&'a SeenRule<'a>, &'a Lease),
-        /// Genuine, with our tag: keep, and [`Adopt`](super::LedgerStep::Adopt) its id; [`TagCase`] decides about the tag.
+        /// Genuine, with our tag: keep, and [`Adopt`](super::LedgerStep::Adopt) its id; [`TagCase`] decides about the
+        /// tag.
         ///
         /// *The answer to an authorize was lost; a reading now shows its rule `sgr-1`.*
         OursByTag(&'a SeenRule<'a>, &'a str),
@@ -96,17 +97,18 @@ table! {
         NotReopened(Option<&'a SeenRule<'a>>),
         /// Genuine, we have written our tag on it, and it does not show, not settled: wait.
         JoinHidden(&'a SeenRule<'a>, &'a Lease),
-        /// Genuine, without our tag (held by others, expired, or without any lease): `Join`, after `MakeRoom` if its tags
-        /// are full. It counts as held once a reading shows our tag, and is ours by its id from then on.
+        /// Genuine, without our tag (held by others, expired, or without any lease): `Join`, after `MakeRoom` if its
+        /// tags are full. It counts as held once a reading shows our tag, and is ours by its id from then on.
         ///
         /// *Another laptop behind the same address has opened tcp/22.*
         Marked(&'a SeenRule<'a>),
-        /// Any other rule with this permission: covered. Never touched; a lease of ours for it closes when that is safe.
+        /// Any other rule with this permission: covered. Never touched; a lease of ours for it closes when that is
+        /// safe.
         ///
         /// *The office network opened tcp/22 by hand.*
         Covered(&'a SeenRule<'a>),
-        /// No rule: `Authorize`, one call for each (session, expiry). Slower and slower if something else keeps deleting
-        /// the rule, which is reported.
+        /// No rule: `Authorize`, one call for each (session, expiry). Slower and slower if something else keeps
+        /// deleting the rule, which is reported.
         Absent,
     }
 }
@@ -116,8 +118,8 @@ table! {
     TagCase {
         /// It says the wanted time: keep. If the call that wrote it had no answer, `Adopt` records that it worked.
         Right,
-        /// It says a later time that we have not written, and a copy of this record is in use: keep. Otherwise each of the
-        /// two would write its own time for ever.
+        /// It says a later time that we have not written, and a copy of this record is in use: keep. Otherwise each of
+        /// the two would write its own time for ever.
         OfTwin,
         /// It says another time, but we have just written the wanted one, not settled: wait, the reading is stale.
         Rewritten,
@@ -131,25 +133,28 @@ table! {
 table! {
     /// A lease whose permission no live session wants any more: how does it close?
     UnwantedCase<'a> {
-        /// Our tag is on another rule than the known one, and we alone hold that rule; the known one shows too (`true`),
-        /// or the reading is not settled: `Collect` the other rule first. The lease stays open for the known one.
+        /// Our tag is on another rule than the known one, and we alone hold that rule; the known one shows too
+        /// (`true`), or the reading is not settled: `Collect` the other rule first. The lease stays open for the known
+        /// one.
         ///
         /// *`sgr-1` was edited, so a delayed call could open `sgr-2` beside it.*
         SecondRule(&'a SeenRule<'a>, bool),
         /// The same, both rules show, others hold the second one, and the known one is on record as opened: `Adopt` the
-        /// second. The known rule is displaced from now on and closed first; then the second one is left to its holders.
+        /// second. The known rule is displaced from now on and closed first; then the second one is left to its
+        /// holders.
         SecondRuleShared(&'a SeenRule<'a>, &'a str),
         /// The same, but the known rule does not show: wait.
         SecondRuleUnsure(&'a SeenRule<'a>),
-        /// A displaced rule of this lease (see [`LeftoverCase::Displaced`]) shows: wait until that is closed, since this
-        /// lease alone remembers it.
+        /// A displaced rule of this lease (see [`LeftoverCase::Displaced`]) shows: wait until that is closed, since
+        /// this lease alone remembers it.
         DisplacedFirst(Option<&'a SeenRule<'a>>),
-        /// The rule that we were joining shows no marks, not settled: wait. Its tags may not show yet, so others may hold it.
+        /// The rule that we were joining shows no marks, not settled: wait. Its tags may not show yet, so others may
+        /// hold it.
         JoinHidden(&'a SeenRule<'a>, Proof),
         /// Left, others hold it, not settled: wait.
         LeftUnsettled(&'a SeenRule<'a>, Proof),
-        /// Left, or we were joining it; others hold it without our tag, settled: [`Close`](super::LedgerStep::Close) the
-        /// lease.
+        /// Left, or we were joining it; others hold it without our tag, settled: [`Close`](super::LedgerStep::Close)
+        /// the lease.
         LeftToOthers(&'a SeenRule<'a>, Proof),
         /// Another installation's unexpired lease holds it: `Leave`, and again if our tag is still there.
         ///
@@ -159,12 +164,13 @@ table! {
         /// orphan it.
         OursAlone(&'a SeenRule<'a>, Proof),
         /// No rule, settled, but our unexpired tag is on a rule that has lost its marks: wait until that time. An
-        /// installation that knows the rule by its id may mark it again. Tags on a rule that no marks can make `eg`'s do
-        /// not count.
+        /// installation that knows the rule by its id may mark it again. Tags on a rule that no marks can make `eg`'s
+        /// do not count.
         StrayTag(Timestamp),
         /// No rule, and never attempted, or settled: `Close` the lease.
         Gone,
-        /// No rule, not settled, and no session waits for it (left, or every call to open it was refused): wait silently.
+        /// No rule, not settled, and no session waits for it (left, or every call to open it was refused): wait
+        /// silently.
         GoneUnawaited,
         /// No rule, not settled: wait, and say so. A delayed call can still land, or the reading is stale.
         ///
@@ -176,13 +182,13 @@ table! {
 table! {
     /// A rule that no want and no lease has decided about: is it closed?
     LeftoverCase {
-        /// Once proved ours, edited by hand, and its lease knows another rule by now: `Collect`, reported. It comes before
-        /// that other rule, whose lease stays open until then.
+        /// Once proved ours, edited by hand, and its lease knows another rule by now: `Collect`, reported. It comes
+        /// before that other rule, whose lease stays open until then.
         ///
         /// *`sgr-1` was edited while a stale reading did not show it, so tcp/22 was opened again as `sgr-2`.*
         Displaced,
-        /// Once proved ours, not wanted, its lease cannot be read, and no lease of others is on it: `Collect` by its id,
-        /// even if collecting is not allowed.
+        /// Once proved ours, not wanted, its lease cannot be read, and no lease of others is on it: `Collect` by its
+        /// id, even if collecting is not allowed.
         LeaseUnreadable,
         /// Of a kind of firewall without tags: nothing tells that it is `eg`'s. Never touched.
         Untaggable,
@@ -204,8 +210,8 @@ table! {
 
 table! {
     /// The expiry schedule of a rule that we hold and want, or have just left to others: does it fire at the end of the
-    /// rule's latest unexpired lease (ours, others' or a twin's)? On a rule that has lost its marks, a later time is right
-    /// as well: the schedule may be there for others, whose leases do not show.
+    /// rule's latest unexpired lease (ours, others' or a twin's)? On a rule that has lost its marks, a later time is
+    /// right as well: the schedule may be there for others, whose leases do not show.
     HeldScheduleCase {
         /// Not read yet: read it ([`TargetPlan::unread`](super::TargetPlan::unread)), then plan again.
         Unread,

@@ -48,14 +48,14 @@ pub struct PlanContext<'a> {
 }
 
 impl PlanContext<'_> {
-    /// True if the revoke of a rule was confirmed less than a settle window before `reading`. Rule ids are never reused,
-    /// so a reading that still shows the rule is stale.
+    /// True if the revoke of a rule was confirmed less than a settle window before `reading`. Rule ids are never
+    /// reused, so a reading that still shows the rule is stale.
     pub(super) fn is_revoked(&self, rule: &ObservedRule, reading: &Reading) -> bool {
         self.revoked.get(&rule.id).is_some_and(|at| reading.read_at - *at <= SETTLE_WINDOW)
     }
 
-    /// The time of the next attempt, if the attempt has to wait. A time further ahead than the longest delay was written
-    /// before the clock stepped back, and delays nothing.
+    /// The time of the next attempt, if the attempt has to wait. A time further ahead than the longest delay was
+    /// written before the clock stepped back, and delays nothing.
     pub(super) fn put_off(&self, next_try_at: Option<Timestamp>, longest: TimeDelta) -> Option<Timestamp> {
         next_try_at.filter(|at| *at > self.now && *at - self.now <= longest)
     }
@@ -83,8 +83,8 @@ pub struct AutoCloseView<'a> {
     pub way: Option<&'a AutoCloseRoute>,
     /// The rows on record, of any target.
     pub rows: &'a [AutoClose],
-    /// Ignore [`AutoClose::next_try_at`] for rules without a schedule: a person started this pass, and it has tried none
-    /// yet.
+    /// Ignore [`AutoClose::next_try_at`] for rules without a schedule: a person started this pass, and it has tried
+    /// none yet.
     pub ignore_delays: bool,
     /// The schedules at the provider that the pass has read.
     pub seen: &'a BTreeMap<RuleId, AutoCloseSeen>,

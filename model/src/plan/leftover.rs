@@ -27,8 +27,8 @@ impl Planner<'_> {
             _ if !seen.genuine() => LeftoverCase::NotLeft,
             _ if self.decided.contains(&rule.id) || self.wanted.contains_key(&rule.permission) => LeftoverCase::NotLeft,
             _ if self.rules.our_unexpired_tag(seen).is_some() => LeftoverCase::NotOnRecord,
-            // Others' leases are judged by the provider's clock. If that is unknown, or ours is plainly wrong, no rule of
-            // others is closed.
+            // Others' leases are judged by the provider's clock. If that is unknown, or ours is plainly wrong, no rule
+            // of others is closed.
             fit if self.record.policy.collect
                 && clocks_agree(self.record.now, provider)
                 && abandoned(fit, marks, provider) =>

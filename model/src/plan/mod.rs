@@ -1,10 +1,10 @@
 //! The plan: the steps that take a reading of a target to the rules that the live sessions want. Pure, sorted, silent.
 //!
-//! [`plan_target`] plans one target; a pass plans every target by itself. [`wants()`] is always computed from *all* live
-//! sessions, so the end of one session never takes a rule that another still needs. `case.rs` holds the tables, a row for
-//! every situation of a permission, a lease, a rule or an expiry schedule; `wanted.rs`, `unwanted.rs`, `leftover.rs` and
-//! `auto_close.rs` find the row and push its steps. Expiry schedules come after everything else, so that closing never
-//! waits for them.
+//! [`plan_target`] plans one target; a pass plans every target by itself. [`wants()`] is always computed from *all*
+//! live sessions, so the end of one session never takes a rule that another still needs. `case.rs` holds the tables, a
+//! row for every situation of a permission, a lease, a rule or an expiry schedule; `wanted.rs`, `unwanted.rs`,
+//! `leftover.rs` and `auto_close.rs` find the row and push its steps. Expiry schedules come after everything else, so
+//! that closing never waits for them.
 
 mod auto_close;
 mod case;

@@ -84,8 +84,9 @@ impl<'a> SeenRules<'a> {
         seen.genuine() && self.has_tag_of_others(seen)
     }
 
-    /// The permission that a displaced rule was opened for. Such a rule was ours and was edited by hand; a stale reading
-    /// did not show it, so its permission was opened again under another id, and no open lease knows it any more.
+    /// The permission that a displaced rule was opened for. Such a rule was ours and was edited by hand; a stale
+    /// reading did not show it, so its permission was opened again under another id, and no open lease knows it any
+    /// more.
     pub(super) fn displaced(&self, rule: &ObservedRule) -> Option<Permission> {
         let opened = self.record.opened.get(&rule.id).copied();
         opened.filter(|permission| *permission != rule.permission && !self.is_known(rule))
@@ -104,9 +105,9 @@ impl<'a> SeenRules<'a> {
         self.all.iter().filter(|seen| seen.rule.permission == permission).find_map(of)
     }
 
-    /// The end of our unexpired tag on a rule for this permission that has lost its marks. `eg` may not touch that rule.
-    /// But another holder who knows it by its id marks it again, and then our tag counts again: so the lease stays open
-    /// until the end of the tag. On a rule that no marks can make `eg`'s, a tag means nothing.
+    /// The end of our unexpired tag on a rule for this permission that has lost its marks. `eg` may not touch that
+    /// rule. But another holder who knows it by its id marks it again, and then our tag counts again: so the lease
+    /// stays open until the end of the tag. On a rule that no marks can make `eg`'s, a tag means nothing.
     pub(super) fn stray_tag(&self, permission: Permission) -> Option<Timestamp> {
         let stray = |seen: &&SeenRule<'_>| {
             let free = seen.rule.permission == permission && !self.is_known(seen.rule);

@@ -29,8 +29,9 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// The rows for our tag on a rule beside the known one: a lost call that landed after an edit, or a reading older than
-    /// the known id. To adopt the second rule would trade the better proof for a worse one, and leave a rule behind.
+    /// The rows for our tag on a rule beside the known one: a lost call that landed after an edit, or a reading older
+    /// than the known id. To adopt the second rule would trade the better proof for a worse one, and leave a rule
+    /// behind.
     fn second_rule_case(
         &self,
         second: &'a SeenRule<'a>,

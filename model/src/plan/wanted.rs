@@ -212,8 +212,9 @@ impl<'a> Planner<'a> {
         self.plan.note(NoteKind::Stripped, format!("{} was found without its tags; {then}", seen.rule.id));
     }
 
-    /// The value of `eg:session` that the rule's description confirms: the present value, if it does; else a live session
-    /// of ours that the description names, or the short id in the description. If it names none, nothing can fit.
+    /// The value of `eg:session` that the rule's description confirms: the present value, if it does; else a live
+    /// session of ours that the description names, or the short id in the description. If it names none, nothing can
+    /// fit.
     fn opener(&self, seen: &SeenRule<'_>, want: Want) -> String {
         let said = seen.rule.tags.get(SESSION).cloned();
         let live = self.record.sessions.iter().map(|session| session.id);
@@ -278,8 +279,8 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Makes room for our lease tag on a rule with as many tags as it may have: removes others' expired lease tags, oldest
-    /// first. False if that is not enough.
+    /// Makes room for our lease tag on a rule with as many tags as it may have: removes others' expired lease tags,
+    /// oldest first. False if that is not enough.
     fn make_room(&mut self, seen: &SeenRule<'_>, proof: Proof) -> bool {
         let (rule, me) = (seen.rule, self.record.installation);
         let after = rule.tags.len() + usize::from(!rule.tags.contains_key(&lease_key(me)));

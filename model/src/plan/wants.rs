@@ -19,8 +19,8 @@ pub struct Want {
 /// Wants by target and permission.
 pub type Wants = BTreeMap<TargetKey, BTreeMap<Permission, Want>>;
 
-/// The wants of every session that is live on record: expiry is a recorded transition, so no clock is read here. A grant
-/// with damage wants nothing.
+/// The wants of every session that is live on record: expiry is a recorded transition, so no clock is read here. A
+/// grant with damage wants nothing.
 #[must_use]
 pub fn wants(sessions: &[Session]) -> Wants {
     let mut wants = Wants::new();

@@ -9,8 +9,9 @@
 //! | `drop_auto_close`: call, outcome | the same; the row is forgotten with the answer |
 //! | a row is written where its version is still the same | [`Pass::raced`] |
 //!
-//! The scheduler fires an expiry schedule in the tick of its time: at any moment of it, and before it is over. It needs no machine
-//! for that. `LEAD` is less than a tick, so an expiry schedule that is sent a minute ahead fires in the tick in which it is sent.
+//! The scheduler fires an expiry schedule in the tick of its time: at any moment of it, and before it is over. It needs
+//! no machine for that. `LEAD` is less than a tick, so an expiry schedule that is sent a minute ahead fires in the tick
+//! in which it is sent.
 
 use crate::bugs::Bug;
 use crate::driver::{Driver, Provider};
@@ -163,10 +164,10 @@ impl World {
         })
     }
 
-    /// W3, in every state: with no lease open, nothing on record and nothing running or on its way, there is no expiry schedule,
-    /// but for what hits nothing and deletes itself: one that a late request has left, and one whose rule was closed by
-    /// somebody who had joined it and not looked at its expiry schedule yet. And for one that a hand has switched off, which does
-    /// nothing.
+    /// W3, in every state: with no lease open, nothing on record and nothing running or on its way, there is no expiry
+    /// schedule, but for what hits nothing and deletes itself: one that a late request has left, and one whose rule was
+    /// closed by somebody who had joined it and not looked at its expiry schedule yet. And for one that a hand has
+    /// switched off, which does nothing.
     pub(crate) fn no_auto_close_is_forgotten(&self) -> bool {
         let over = |site: &Site| site.ledger.is_empty() && site.auto_closes.is_empty() && site.idle();
         !self.sites.iter().all(over) || self.schedules.iter().all(Schedule::is_excused)
@@ -274,7 +275,8 @@ impl Driver<'_> {
         passes.filter(|pass| pass.call.is_some_and(about)).for_each(|pass| pass.raced = true);
     }
 
-    /// The outcome, where the version is still the one of the intent. Where it is not, somebody else's write is as good.
+    /// The outcome, where the version is still the one of the intent. Where it is not, somebody else's write is as
+    /// good.
     fn auto_close_outcome(&mut self, pass: &Pass, rule: u8, port: u8, flip: Flip) {
         if !pass.raced {
             self.auto_close_row(rule, port, flip);

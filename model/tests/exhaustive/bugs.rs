@@ -77,7 +77,8 @@ pub(crate) enum Bug {
     DroppedAutoCloseIsForgotten,
     /// What an expiry schedule closes is the permission, not the rule.
     AutoCloseKeyedByPermission,
-    /// An expiry schedule is forgotten when its rule shows and no lease knows it. (Random lives found this one in the real plan.)
+    /// An expiry schedule is forgotten when its rule shows and no lease knows it. (Random lives found this one in the
+    /// real plan.)
     AutoCloseForgottenOnSight,
 }
 

@@ -30,7 +30,8 @@ use stateright::{Checker, HasDiscoveries, Model};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-/// Searches a space, breadth first, for so many steps at most, and tells how far it got. What may happen must have happened.
+/// Searches a space, breadth first, for so many steps at most, and tells how far it got. What may happen must have
+/// happened.
 fn search(name: &str, space: Space, limit: usize, happens: &[&'static str]) {
     let begun = Instant::now();
     let most = space.most_rounds.clone();
@@ -246,7 +247,8 @@ fn long_everything() {
     search("everything", space, LIMIT_OF_LARGE, &[]);
 }
 
-// ----------------------------------------------------------------------------------------------------------------- bugs
+// -----------------------------------------------------------------------------------------------------------------
+// bugs
 
 /// Where to look for a bug, and the property that has to find it.
 fn hunt(bug: Bug) -> (&'static str, Space) {

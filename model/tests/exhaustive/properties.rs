@@ -1,8 +1,8 @@
 //! What must hold in every state, and what must happen in some.
 //!
 //! `stateright` misses cycles with its `eventually`. So "once faults stop, it converges" is an `always` property here:
-//! from *every* state, rounds without faults are carried out inside the property, until a round changes nothing any more.
-//! Then the wanted state must be there, and it must have been there after at most [`ROUNDS`] rounds, and stayed.
+//! from *every* state, rounds without faults are carried out inside the property, until a round changes nothing any
+//! more. Then the wanted state must be there, and it must have been there after at most [`ROUNDS`] rounds, and stayed.
 
 use crate::auto_closes::{AutoCloseRow, By};
 use crate::quick::{Table, hash};

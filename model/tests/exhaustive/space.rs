@@ -36,8 +36,8 @@ pub(crate) struct Space {
     pub(crate) fine: bool,
     /// There, time may pass between a reading and its plan (a machine sleeps), and the reading is as old as it is.
     pub(crate) slow: bool,
-    /// How far ahead the first installation's clock is. It may step back to right, at the price of a fault. (A clock that
-    /// steps forward makes the settle window look shorter than it is; `docs/guarantees.md` rules that out.)
+    /// How far ahead the first installation's clock is. It may step back to right, at the price of a fault. (A clock
+    /// that steps forward makes the settle window look shorter than it is; `docs/guarantees.md` rules that out.)
     pub(crate) skew: Option<Tick>,
     /// Sessions last for as long as any may, 31 days.
     pub(crate) longest: bool,

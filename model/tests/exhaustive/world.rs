@@ -17,17 +17,17 @@
 //! ever, and the space is finite without a bound on time.
 //!
 //! What is late or lagging is so for less than the settle window, both together: a late request lands in the tick of
-//! its call or in the next one or never, a lagging reading shows what was true one tick ago or less, and what landed one
-//! tick late does not lag on top of that. This is the assumption that the window stands for (a signed request is refused
-//! after five minutes); with a later landing or a longer lag, the search finds a lease that is closed too early. For the
-//! same reason no time passes between a reading and its plan, or an intent and its call: a process goes on at once, or
-//! it has crashed. Recording an answer may take any time.
+//! its call or in the next one or never, a lagging reading shows what was true one tick ago or less, and what landed
+//! one tick late does not lag on top of that. This is the assumption that the window stands for (a signed request is
+//! refused after five minutes); with a later landing or a longer lag, the search finds a lease that is closed too
+//! early. For the same reason no time passes between a reading and its plan, or an intent and its call: a process goes
+//! on at once, or it has crashed. Recording an answer may take any time.
 //!
 //! # The longest lease
 //!
 //! 31 days are too many ticks to count. In a space with the longest leases (`Space::longest`), a lease of
-//! [`LONGEST_TERM`] ticks is one of 31 days for the real functions, and one that is still to come ends by as much before
-//! or after 31 days as it does before or after that many ticks. Its last tick takes the rest of the time.
+//! [`LONGEST_TERM`] ticks is one of 31 days for the real functions, and one that is still to come ends by as much
+//! before or after 31 days as it does before or after that many ticks. Its last tick takes the rest of the time.
 //!
 //! # Ids
 //!
@@ -65,8 +65,8 @@ pub(crate) struct Rule {
     pub(crate) id: u8,
     pub(crate) port: u8,
     pub(crate) tags: Option<Tags>,
-    /// Its description names the session of its tags. Where no hand forges tags, every rule counts as described: nothing
-    /// asks about the description of a rule without tags.
+    /// Its description names the session of its tags. Where no hand forges tags, every rule counts as described:
+    /// nothing asks about the description of a rule without tags.
     pub(crate) described: bool,
     /// Which installation's call made it; none: a hand did. Nobody in the model can see this but the properties.
     pub(crate) made_by: Option<u8>,
@@ -643,8 +643,8 @@ impl World {
         world
     }
 
-    /// Whether time may pass: not between an intent and its call, and between a reading and its plan only where readings
-    /// are slow. An answer may take long.
+    /// Whether time may pass: not between an intent and its call, and between a reading and its plan only where
+    /// readings are slow. An answer may take long.
     pub(crate) fn may_tick(&self, slow: bool) -> bool {
         let acts = |process: &Process| match process {
             Process::Intended(_) => true,

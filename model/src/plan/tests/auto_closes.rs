@@ -170,7 +170,8 @@ fn it_fires_at_the_latest_unexpired_lease() {
     assert!(matches!(odd.steps.as_slice(), [Step::SetAutoClose { at, .. }] if *at == m(60)));
 }
 
-/// Found by the search: somebody strips a shared rule, and who joined it moves the expiry schedule to its own, earlier end.
+/// Found by the search: somebody strips a shared rule, and who joined it moves the expiry schedule to its own, earlier
+/// end.
 #[test]
 fn a_rule_without_marks_keeps_a_later_auto_close() {
     let stripped = ObservedRule { tags: BTreeMap::new(), ..ours("sgr-1", 22, m(60)) };
@@ -379,7 +380,8 @@ fn a_kind_without_auto_closes_has_none() {
     world.rests();
 }
 
-/// S6: whatever a plan does, applied, leaves nothing to do; and every rule that is ours then has a right expiry schedule.
+/// S6: whatever a plan does, applied, leaves nothing to do; and every rule that is ours then has a right expiry
+/// schedule.
 #[test]
 fn every_scenario_settles_with_auto_closes() {
     for (name, world) in scenarios() {

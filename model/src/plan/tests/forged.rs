@@ -1,4 +1,5 @@
-//! Tags that somebody has put on a rule which is not `eg`'s, and rules of ours whose description or session was changed.
+//! Tags that somebody has put on a rule which is not `eg`'s, and rules of ours whose description or session was
+//! changed.
 
 use super::*;
 

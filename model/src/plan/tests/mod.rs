@@ -2293,8 +2293,8 @@ fn two_installations_and_every_fault_converge() {
 
 // ------------------------------------------------------------------------------------------------ a lease that is lost
 
-/// A lease cannot be read any more: what the record says that it opened is closed by its id, whatever our own tag says and
-/// whatever may be collected.
+/// A lease cannot be read any more: what the record says that it opened is closed by its id, whatever our own tag says
+/// and whatever may be collected.
 #[test]
 fn what_an_unreadable_lease_holds_is_closed_by_its_id() {
     let damaged = |world: &mut World| {
@@ -2338,7 +2338,8 @@ fn what_an_unreadable_lease_does_not_hold_alone_is_left() {
     left().rule(bare("sgr-1", 22)).rests();
 }
 
-// ------------------------------------------------------------------------------------------- a clock that is far behind
+// ------------------------------------------------------------------------------------------- a clock that is far
+// behind
 
 /// By such a clock a live session ends more than 31 days from now. What is open stays, and nothing is opened for it.
 #[test]
