@@ -251,7 +251,6 @@ impl fmt::Display for SpecialBlock {
     }
 }
 
-
 const fn v4(address: [u8; 4], length: u8, name: &'static str, source: &'static str, routable: bool) -> SpecialBlock {
     let [a, b, c, d] = address;
     let block = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), length));

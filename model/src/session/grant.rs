@@ -5,7 +5,7 @@ use crate::{
     ids::{GrantId, RuleId},
     net::{address::IpVersion, permission::Permission},
     session::status::GrantStatus,
-    target::Reach,
+    target::Target,
 };
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -84,7 +84,7 @@ pub struct Grant {
     /// The resource's name in the configuration at start.
     pub resource_name: String,
     /// The snapshot of its target.
-    pub reach: Reach,
+    pub target: Target,
     /// The address.
     pub address: IpAddr,
     /// Its status.

@@ -73,7 +73,7 @@ impl Session {
         let holds = grant.permissions.iter().any(|item| item.standing.is_held());
         let took_over = |other: &&Grant| {
             other.resource_name == grant.resource_name
-                && other.reach.target == grant.reach.target
+                && other.target.key == grant.target.key
                 && other.ip_version() == grant.ip_version()
         };
         let waits = || self.current().filter(took_over).any(|other| other.status != GrantStatus::Applied);
