@@ -104,26 +104,6 @@ impl FailureClass {
     pub fn is_of_credentials(self) -> bool {
         matches!(self, Self::Credentials | Self::Expired | Self::NoProfile)
     }
-
-    /// What the user should do next, in one sentence.
-    #[must_use]
-    pub fn advice(self) -> &'static str {
-        match self {
-            Self::Throttled => "the provider limits the rate of calls; `eg reconcile` tries again by itself",
-            Self::Transient => "the provider failed; try again later (`eg reconcile` does so by itself)",
-            Self::Stale => "somebody else changes this target at the same time; `eg reconcile` tries again by itself",
-            Self::Gone => "check the resource's id, region and profile in the configuration",
-            Self::Limit => "remove rules that are no longer needed, or ask the provider for a higher quota",
-            Self::Denied => "give the credentials the permissions that `eg iam-policy` prints",
-            Self::Credentials => "correct these credentials, or use others: `profile` on the resource, or AWS_PROFILE",
-            Self::Expired => "log in again (for SSO: aws sso login)",
-            Self::NoProfile => "correct the name: `profile` on the resource, or AWS_PROFILE",
-            Self::Invalid => "check the resource's ports and id in the configuration",
-            Self::Barred => "the machine's administrator has set that; see: eg doctor",
-            Self::Local => "install the package ca-certificates, or set SSL_CERT_FILE to a file of CA certificates",
-            Self::Unknown => "try again later (`eg reconcile` does so by itself, and finds out what has happened)",
-        }
-    }
 }
 
 impl fmt::Display for FailureClass {

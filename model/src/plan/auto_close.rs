@@ -3,7 +3,7 @@
 use super::{
     case::{HeldScheduleCase, LeftoverScheduleCase},
     context::{AutoCloseView, PlanContext, TargetView},
-    note::NoteKind,
+    note::{Note, NoteKind},
     planner::CLOSING_DELAY_MAX,
     step::{LedgerStep, Step},
     target_plan::TargetPlan,
@@ -67,8 +67,8 @@ impl<'a> AutoClosePlanner<'a> {
     fn finish(mut self) -> TargetPlan {
         for (why, (count, class)) in std::mem::take(&mut self.unset) {
             let rules = if count == 1 { "1 rule".to_owned() } else { format!("{count} rules") };
-            let message = format!("{rules} of {}: {} ({})", self.plan.target, unset_text(&why), unset_advice(class));
-            self.plan.note(NoteKind::AutoCloseUnset, message);
+            let message = format!("{rules} of {}: {}", self.plan.target, unset_text(&why));
+            self.plan.notes.push(Note { kind: NoteKind::AutoCloseUnset, message, class: Some(class) });
         }
         self.plan.steps.sort();
         self.plan.ledger.sort();
@@ -257,14 +257,4 @@ fn unset_text(why: &str) -> String {
 #[must_use]
 pub fn auto_close_unset(failure: &Failure) -> String {
     unset_text(&failure.to_string())
-}
-
-fn unset_advice(class: FailureClass) -> &'static str {
-    match class {
-        FailureClass::Denied | FailureClass::Gone | FailureClass::Invalid => {
-            "`eg setup cloud-expiry` prints what this needs"
-        }
-        FailureClass::Limit => "delete schedules that are no longer needed, or ask the provider for a higher quota",
-        other => other.advice(),
-    }
 }

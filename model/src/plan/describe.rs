@@ -1,9 +1,7 @@
 //! Steps in words: the lines of `--dry-run`, and the text under the digest.
 
 use super::step::Step;
-use crate::{
-    failure::FailureClass, ids::RuleId, net::permission::Permission, observation::OwnedRule, tags::lease_value,
-};
+use crate::{ids::RuleId, net::permission::Permission, observation::OwnedRule, tags::lease_value};
 use std::fmt;
 
 fn permissions(list: &[Permission]) -> String {
@@ -66,17 +64,6 @@ impl Step {
                 format!("{} {}", way.role_arn, way.group)
             }
             Self::Retag { .. } | Self::Revoke { .. } | Self::Collect { .. } => String::new(),
-        }
-    }
-
-    /// The next thing for the user to do, after the provider has refused the step with this class.
-    #[must_use]
-    pub fn advice(&self, class: FailureClass) -> &'static str {
-        match (self, class) {
-            (Self::Restore { .. }, FailureClass::Denied) => {
-                "rules that have lost eg:managed-by can be tagged again with what `eg iam-policy --restore` prints"
-            }
-            _ => class.advice(),
         }
     }
 

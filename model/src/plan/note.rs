@@ -1,5 +1,7 @@
 //! Notes: the lines of a plan for the user.
 
+use crate::failure::FailureClass;
+
 /// The subject of a note.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NoteKind {
@@ -95,6 +97,16 @@ impl NoteKind {
 pub struct Note {
     /// Its subject.
     pub kind: NoteKind,
-    /// Its text.
+    /// Its text, without advice.
     pub message: String,
+    /// The class of the failure that it reports; the program adds its advice.
+    pub class: Option<FailureClass>,
+}
+
+impl Note {
+    /// A note that reports no failure.
+    #[must_use]
+    pub fn new(kind: NoteKind, message: String) -> Self {
+        Self { kind, message, class: None }
+    }
 }

@@ -3,7 +3,7 @@
 use super::{
     auto_close::with_auto_closes,
     context::{PlanContext, TargetView},
-    note::NoteKind,
+    note::{Note, NoteKind},
     planner::Planner,
     rules::SeenRules,
     standing::failed,
@@ -81,8 +81,8 @@ fn unavailable(
         }
     }
     if !wanted.is_empty() || !leases.is_empty() {
-        let message = format!("{} cannot be read: {failure} ({})", view.key, failure.class.advice());
-        plan.note(NoteKind::Unavailable, message);
+        let message = format!("{} cannot be read: {failure}", view.key);
+        plan.notes.push(Note { kind: NoteKind::Unavailable, message, class: Some(failure.class) });
     }
     plan
 }

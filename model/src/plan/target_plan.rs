@@ -56,7 +56,7 @@ impl TargetPlan {
     }
 
     pub(super) fn note(&mut self, kind: NoteKind, message: String) {
-        self.notes.push(Note { kind, message });
+        self.notes.push(Note::new(kind, message));
     }
 
     pub(super) fn wake_at(&mut self, at: Timestamp) {
