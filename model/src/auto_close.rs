@@ -258,7 +258,7 @@ mod tests {
         assert!(due.fits(t(3600)) && due.fits(t(9000)) && !due.fits(t(3599)));
     }
 
-    /// What was never answered may land after it was taken away; what was answered, or is long past, does not.
+    /// An attempt without an answer may land after the deletion; an answered or old one does not.
     #[test]
     fn what_may_still_land_is_taken_away_twice() {
         let way = AutoCloseRoute { role_arn: "r".into(), group: "default".into() };
@@ -270,7 +270,7 @@ mod tests {
         let dropped = sent.dropped(t(0));
         assert_eq!((dropped.at, dropped.next_try_at, dropped.version), (t(0), Some(t(301)), sent.version + 1));
         assert!(dropped.may_still_land(t(300)) && !dropped.may_still_land(t(301)));
-        // Nobody looks for ever for what was refused, or for what no lease can hold any more.
+        // A refused schedule, or one that no lease can hold any more, is not looked for any longer.
         let failed = |class| sent.refused(Failure::new(class, "no"), t(60));
         let (denied, unanswered) = (failed(FailureClass::Denied), failed(FailureClass::Unknown));
         assert!(!denied.may_still_land(t(0)) && denied.may_be_there(t(3599)) && !denied.may_be_there(t(3600)));

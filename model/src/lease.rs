@@ -410,7 +410,7 @@ mod tests {
         }
     }
 
-    /// What every success has in common, over [`full`].
+    /// The changes that every success makes to [`full`].
     fn cleared() -> Lease {
         Lease { version: 8, in_flight: None, refusals: 0, next_try_at: None, last_failure: None, ..full() }
     }

@@ -226,7 +226,7 @@ mod tests {
     }
 
     /// A page of its own dates a rule; so does another look at it alone, which also tells that it is gone or edited.
-    /// What was concluded from the whole reading is as old as before.
+    /// The date of conclusions from the whole reading stays.
     #[test]
     fn a_rule_is_as_old_as_the_last_look_at_it() {
         let first = Timestamp::from_timestamp(1_772_150_400, 0).unwrap();

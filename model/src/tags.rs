@@ -415,7 +415,7 @@ mod tests {
         }
     }
 
-    /// A session that nobody knows any more is named by the description alone.
+    /// After the tag is lost, the description alone names the session.
     #[test]
     fn tags_that_are_written_again_are_genuine() {
         let installation = InstallationId::from_uuid(Uuid::from_u128(7));

@@ -56,7 +56,7 @@ table! {
     WantedCase<'a> {
         /// Known by its id, and edited into another permission: `Revoke`, reported. The next plan opens the wanted one.
         ///
-        /// *`sgr-1` was opened for tcp/22, and somebody has made tcp/2222 of it in the console.*
+        /// *`sgr-1` was opened for tcp/22, and the console now shows it as tcp/2222.*
         Edited(&'a SeenRule<'a>, &'a Lease),
         /// Known by its id, and we had left it to others: `Join` again.
         ///
@@ -71,14 +71,14 @@ table! {
         TagsHidden(&'a SeenRule<'a>, &'a Lease),
         /// The same, settled, or `eg:session` names another session than the description: `Restore`, reported.
         ///
-        /// *Somebody has deleted all tags of `sgr-1`.*
+        /// *All tags of `sgr-1` were deleted in the console.*
         TagsLost(&'a SeenRule<'a>, &'a Lease),
         /// Known by its id, with our tag: keep; [`TagCase`] decides about the tag.
         OursById(&'a SeenRule<'a>, &'a Lease, &'a str),
         /// Another lease knows this rule by its id; it was edited into this permission: wait until that lease has
         /// revoked it. An authorize would be refused as a duplicate until then.
         ///
-        /// *`sgr-1` was opened for tcp/443, and somebody has made tcp/22 of it.*
+        /// *`sgr-1` was opened for tcp/443, and the console now shows it as tcp/22.*
         EditedInto(Permission),
         /// Genuine, but the record knows another id from an answer, and the reading is not settled: keep the known id.
         /// The reading may be older than the id.

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 pub struct PlanPolicy {
     /// Open anything new. False with a bad configuration: closing goes on from the record alone.
     pub open: bool,
-    /// Revoke marked rules whose every lease has expired, whoever opened them.
+    /// Revoke marked rules whose every lease has expired, ours and others'.
     pub collect: bool,
     /// Ignore [`Lease::next_try_at`]: a person started this pass.
     pub ignore_delays: bool,

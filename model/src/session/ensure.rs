@@ -154,7 +154,7 @@ mod tests {
     fn one_that_lasts_long_enough_is_kept() {
         assert_eq!(decide(&[session(1, -60, 8 * 60)]), Ensuring::Keep(id(1)));
         assert_eq!(decide(&[session(1, -60, 9 * 60)]), Ensuring::Keep(id(1)));
-        // What lasts longest needs prolonging last.
+        // The longest session is the last to need an extension.
         assert_eq!(decide(&[session(1, -60, 60), session(2, -60, 8 * 60)]), Ensuring::Keep(id(2)));
         // 59 seconds are none.
         let mut short = session(1, -60, 8 * 60);
@@ -262,7 +262,7 @@ mod tests {
         ] {
             assert_eq!(decide(std::slice::from_ref(&different)), Ensuring::Begin, "{different:#?}");
         }
-        // What was learnt on the way makes no difference, nor does the resource's name.
+        // Account and partition make no difference, nor does the resource's name.
         let mut learnt = other_way(|target| target.route.account = Some("123456789012".into()));
         learnt.grants.iter_mut().for_each(|grant| grant.resource_name = "renamed".into());
         assert_eq!(decide(&[learnt]), Ensuring::Keep(id(1)));

@@ -286,7 +286,7 @@ mod tests {
         assert!(refusal("2026-03-29 02:59:59", "2026-03-28T22:00:00Z").contains("does not exist"));
         assert_eq!(until("3:00", "2026-03-28T22:00:00Z").as_deref(), Ok("2026-03-29T01:00:00Z"));
         assert_eq!(until("1:59", "2026-03-28T22:00:00Z").as_deref(), Ok("2026-03-29T00:59:00Z"));
-        // What lies behind is of no interest.
+        // Past times do not count.
         assert_eq!(until("2:30", "2026-03-29T01:00:00Z").as_deref(), Ok("2026-03-30T00:30:00Z"));
         assert_eq!(until("2:30", "2026-03-28T01:00:00Z").as_deref(), Ok("2026-03-28T01:30:00Z"));
     }
@@ -338,7 +338,7 @@ mod tests {
         }
     }
 
-    /// What the local clock shows is found again, all through the year.
+    /// Every local time of the year is found again.
     #[test]
     fn every_ten_minutes_of_a_year() {
         let begin = at("2026-01-01T00:00:00Z");

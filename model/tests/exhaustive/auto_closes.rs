@@ -20,27 +20,27 @@ use crate::world::{Ages, Answer, Call, LONG_EXPIRED, Life, Names, Pass, Process,
 use eg_model::failure::FailureClass;
 use eg_model::lease::Phase;
 
-/// Who wrote a schedule last.
+/// The last writer of a schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum By {
-    /// A pass on a fresh reading, and nobody else has changed anything since that reading.
+    /// A pass on a fresh reading, without a change by others since that reading.
     Seeing,
     /// A pass on an old reading, or two at the same moment.
     Blindly,
     /// One of two processes of one installation that run without their lock, and the other has acted meanwhile.
     Overtaken,
-    /// Somebody else.
+    /// A hand.
     Hand,
     /// A request that was late.
     Late,
 }
 
-/// What the scheduler is to do.
+/// A schedule at the scheduler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Schedule {
-    /// Its name, and what it revokes.
+    /// Its name, and the rule that it revokes.
     pub(crate) rule: u8,
-    /// What that was opened for. Nobody can see this but a bug.
+    /// The permission of that rule. Only a bug sees this.
     pub(crate) port: u8,
     pub(crate) at: Tick,
     /// It was switched off: it does nothing, and stays.
@@ -55,13 +55,13 @@ impl Schedule {
         !self.off && self.at <= 0
     }
 
-    /// Whether it may be left over.
+    /// True if it may be left over.
     fn is_excused(&self) -> bool {
         matches!(self.by, By::Overtaken | By::Late) || self.off || self.left
     }
 }
 
-/// What a look at one schedule shows.
+/// The result of reading one schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Seen {
     Absent,
@@ -70,7 +70,7 @@ pub(crate) enum Seen {
     Unreadable,
 }
 
-/// What is on record of an expiry schedule: [`eg_model::auto_close::AutoClose`] in small numbers.
+/// [`eg_model::auto_close::AutoClose`] in small numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct AutoCloseRow {
     pub(crate) rule: u8,
@@ -179,7 +179,7 @@ impl World {
         self.schedules.iter().all(|schedule| schedule.is_excused() || there(schedule))
     }
 
-    /// Whether what `site` holds, or has left to others, is to be closed at the end of its latest lease.
+    /// True if every rule that `site` holds, or has left to others, closes at the end of its latest lease.
     pub(crate) fn auto_closes_are_right(&self, site: usize) -> bool {
         let here = &self.sites[site];
         here.ledger.iter().all(|row| {
@@ -221,8 +221,8 @@ impl Site {
         world.rules.iter().find(|rule| rule.id == id && rule.port == row.port)
     }
 
-    /// Whether the record says of a rule that it closes by itself when the last session here is over, and our tag on it
-    /// says the same to others.
+    /// True if the record says that a rule closes by itself at the end of the last session here, and our tag says the
+    /// same to others.
     fn counts_on(&self, number: usize, world: &World, rule: u8) -> bool {
         let tagged = |rule: &&Rule| rule.genuine() && rule.lease_of(number) >= self.until(rule.port);
         let until = self.held_rule(world, rule).filter(tagged).and_then(|rule| self.until(rule.port));
@@ -268,7 +268,7 @@ impl Driver<'_> {
         self.race_auto_close(rule);
     }
 
-    /// What others have read of a row is old now.
+    /// Makes the versions of a row that others have read old.
     fn race_auto_close(&mut self, rule: u8) {
         let about = |call: Call| call.is_of_auto_close() && call.rules() & (1 << rule) != 0;
         let passes = self.world.sites[self.site].processes.iter_mut().filter_map(Process::pass_mut);
@@ -283,7 +283,7 @@ impl Driver<'_> {
         }
     }
 
-    /// What the reading shows to be held by others is left to them.
+    /// Leaves a rule to the holders that the reading shows.
     pub(crate) fn leave_auto_close(&mut self, pass: &Pass, rule: u8) {
         self.forget_auto_close(rule);
         let known = self.world.sites.iter().flat_map(|site| &site.auto_closes).any(|row| row.rule == rule);
@@ -314,7 +314,7 @@ impl Driver<'_> {
         true
     }
 
-    /// Whether the pass goes on without reading again.
+    /// True if the pass goes on without reading again.
     pub(crate) fn record_auto_close(&mut self, pass: &mut Pass, call: Call, answer: Answer) -> bool {
         match (call, answer) {
             (Call::SetAutoClose { rule, port, at, .. }, Answer::Done(_) | Answer::Unnamed) => {
@@ -370,8 +370,8 @@ impl Provider<'_> {
         Answer::Done(0)
     }
 
-    /// Somebody has written its tag without seeing what another did to the rule meanwhile: that may have been to move
-    /// the expiry schedule to where the other tags were.
+    /// A tag was written without a view of the latest changes: another installation may have moved the expiry schedule
+    /// to the end of the other tags meanwhile.
     pub(crate) fn doubt_auto_closes(&mut self, rules: u16) {
         let seeing = |schedule: &&mut Schedule| schedule.by == By::Seeing && rules & (1 << schedule.rule) != 0;
         self.world.schedules.iter_mut().filter(seeing).for_each(|schedule| schedule.by = By::Blindly);
