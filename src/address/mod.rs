@@ -280,7 +280,7 @@ impl FamilyClients {
         let plain = builder(version, settings).tls_certs_only(std::iter::empty()).build();
         let trusting = services.iter().any(is_https).then(|| {
             builder(version, settings).build().map_err(|error| match trusted_certificates() {
-                Err(none) => format!("{none}; {}", FailureClass::Local.advice()),
+                Err(none) => format!("{none}; {}", crate::error::advice(FailureClass::Local)),
                 Ok(_) => cannot_be_asked(&error),
             })
         });

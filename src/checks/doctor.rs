@@ -53,7 +53,7 @@ pub fn certificates(found: &Result<usize, NoCertificates>) -> Finding {
     match found {
         Ok(1) => Finding::good(check, "1 CA certificate is trusted"),
         Ok(count) => Finding::good(check, format!("{count} CA certificates are trusted")),
-        Err(none) => Finding::bad(check, none.to_string(), FailureClass::Local.advice()),
+        Err(none) => Finding::bad(check, none.to_string(), crate::error::advice(FailureClass::Local)),
     }
 }
 
@@ -177,7 +177,7 @@ pub fn cloud_expiry(place: &str, way: Option<&AutoCloseRoute>, read: Result<(), 
             let advice = match failure.class {
                 FailureClass::Denied => "give the credentials the permissions that this prints: eg iam-policy",
                 FailureClass::Gone => "make the schedule group, and the rest, with: eg setup cloud-expiry --apply",
-                other => other.advice(),
+                other => crate::error::advice(other),
             };
             Finding::bad(check, message, advice)
         }
@@ -266,7 +266,7 @@ pub fn credentials(
         Ok(caller) => caller,
         Err(failure) if failure.class.is_of_credentials() => {
             let profile = profile.map(|name| format!(" --profile {}", shell_quoted(name))).unwrap_or_default();
-            let finding = bad(failure, failure.class.advice());
+            let finding = bad(failure, crate::error::advice(failure.class));
             return finding.and(format!("check with: aws sts get-caller-identity{profile}"));
         }
         Err(failure) => return bad(failure, network_advice(failure)),
@@ -303,7 +303,7 @@ fn network_advice(failure: &Failure) -> &'static str {
         FailureClass::Unknown | FailureClass::Transient => {
             "check the network, a proxy, and that the region exists; then: eg doctor"
         }
-        class => class.advice(),
+        class => crate::error::advice(class),
     }
 }
 

@@ -287,7 +287,7 @@ fn advice(class: FailureClass) -> &'static str {
         FailureClass::Denied => "give the credentials the permissions that `eg iam-policy --sweep` prints",
         FailureClass::Expired => "log in again (for SSO: aws sso login), then run eg sweep again",
         FailureClass::Credentials => "correct these credentials, then run eg sweep again",
-        FailureClass::Local => FailureClass::Local.advice(),
+        FailureClass::Local => crate::error::advice(FailureClass::Local),
         FailureClass::Gone
         | FailureClass::Invalid
         | FailureClass::Limit
