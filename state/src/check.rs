@@ -1,10 +1,15 @@
 //! Whether the record could be used, found out without changing anything: for `eg doctor`.
 
 use crate::{
-    StateError, Store,
-    open::{files, guard, network_fs::refuse_network},
+    error::StateError,
+    meta::{MACHINE, read_installation, read_meta},
+    open::{
+        connect::{check_header, connect, user_version},
+        files, guard,
+        network_fs::refuse_network,
+    },
     schema,
-    store::{INSTALLATION, MACHINE, check_header, connect, parse_installation, read_meta, user_version},
+    tx::Store,
 };
 use rusqlite::TransactionBehavior;
 use rustix::fs::Access;
@@ -18,7 +23,7 @@ impl Store {
     /// Why it could not be opened for writing.
     pub fn check(path: &Path, machine: Option<&str>) -> Result<bool, StateError> {
         files::check_files(path)?;
-        let exists = check_header(path)?.is_some();
+        let exists = check_header(path)?;
         check_directory(files::directory_of(path))?;
         if exists {
             check_record(path, machine).map_err(|error| error.at(path))?;
@@ -51,7 +56,7 @@ fn check_record(path: &Path, machine: Option<&str>) -> Result<(), StateError> {
     {
         return Err(StateError::OtherMachine { path: path.to_owned(), recorded, here: here.to_owned() });
     }
-    let found = read_meta(&tx, INSTALLATION)?.as_deref().map(parse_installation).transpose()?;
+    let found = read_installation(&tx)?;
     if let (Some(found), Some(guard)) = (found, guard::read(path)?)
         && guard.installation != found
     {

@@ -1,6 +1,5 @@
 //! What can go wrong with the record: what failed and why, and apart from that what to do about it.
 
-use crate::runs::Run;
 use eg_model::{
     Timestamp,
     ids::{InstallationId, LeaseId, SessionId},
@@ -127,8 +126,8 @@ pub enum StateError {
         path: PathBuf,
         /// The system's words.
         source: io::Error,
-        /// The run that was begun, when `begin_run` met this.
-        begun: Option<Run>,
+        /// The number of the run that was begun, if `begin_run` met this.
+        begun: Option<i64>,
     },
     /// The disk, or a quota, is full. Nothing was recorded.
     #[error("cannot write {}, and nothing was recorded: the disk is full ({detail})", path.display())]

@@ -1,9 +1,10 @@
 //! The append-only events: what happened, in the transaction in which it became so.
 
 use crate::{
-    StateError, Store,
-    columns::{RowRef, permission_text, words},
+    columns::{RowRef, words},
     damaged::Damaged,
+    error::StateError,
+    tx::{Store, WriteTx},
 };
 use eg_model::{
     Timestamp,
@@ -11,7 +12,7 @@ use eg_model::{
     net::permission::Permission,
     target::TargetKey,
 };
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row, ToSql, params};
 
 words! {
     /// What an event tells of.
@@ -60,12 +61,6 @@ words! {
         AutoCloseDropped = "switch-dropped",
         /// A lease was closed.
         LeaseClosed = "lease-closed",
-        /// A rule of ours vanished without a revoke of ours.
-        Vanished = "vanished",
-        /// A target was found to be gone, or there again.
-        Target = "target",
-        /// Anything else worth keeping.
-        Note = "note",
     }
 }
 
@@ -157,7 +152,14 @@ impl Store {
     }
 }
 
-/// How a target stands in an event: the same target is always the same text.
+impl WriteTx<'_, '_> {
+    /// Appends an event. It belongs to the current run unless it names another.
+    pub(crate) fn event(&self, event: &Event) -> Result<(), StateError> {
+        insert(self.tx, event, event.run.or(self.run))
+    }
+}
+
+/// The stored form of an event's target: the same target is always the same text.
 pub(crate) fn target_text(target: &TargetKey) -> String {
     serde_json::json!(target).to_string()
 }
@@ -170,7 +172,7 @@ pub(crate) fn insert(connection: &Connection, event: &Event, run: Option<i64>) -
         run,
         event.session.map(|id| id.to_string()),
         event.target.as_ref().map(target_text),
-        event.permission.as_ref().map(permission_text),
+        event.permission.map(|permission| permission.to_string()),
         event.rule_id.as_ref().map(|rule| &rule.0),
         event.kind.as_str(),
         event.outcome,
@@ -180,13 +182,11 @@ pub(crate) fn insert(connection: &Connection, event: &Event, run: Option<i64>) -
     Ok(())
 }
 
-type Values<'a> = &'a [&'a dyn rusqlite::ToSql];
-
 fn select(
     connection: &Connection,
     damaged: &Damaged,
     which: &str,
-    values: Values<'_>,
+    values: &[&dyn ToSql],
 ) -> Result<Vec<Event>, StateError> {
     select_in(connection, damaged, &format!("{which} ORDER BY id"), values)
 }
@@ -194,36 +194,24 @@ fn select(
 fn select_in(
     connection: &Connection,
     damaged: &Damaged,
-    how: &str,
-    values: Values<'_>,
+    which: &str,
+    values: &[&dyn ToSql],
 ) -> Result<Vec<Event>, StateError> {
-    let sql = format!(
-        "SELECT id, at, run, session, target, permission, rule_id, kind, outcome, request_id, detail FROM events {how}"
-    );
-    let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query(values)?;
-    let mut events = Vec::new();
-    while let Some(row) = rows.next()? {
-        events.extend(damaged.skip_in("events", read(row))?);
-    }
-    Ok(events)
+    damaged.rows(connection, "events", &format!("SELECT * FROM events {which}"), values, read)
 }
 
 fn read(row: &Row<'_>) -> Result<Event, StateError> {
-    let id = row.get::<_, i64>(0)?.to_string();
-    let place = RowRef { table: "events", row: &id };
-    let text = |column| row.get::<_, Option<String>>(column);
-    let target = text(4)?.map(|json| serde_json::from_str(&json).map_err(|why| place.bad("target", why)));
+    let row = RowRef::new("events", row.get::<_, i64>("id")?, row);
     Ok(Event {
-        at: place.time("at", row.get(1)?)?,
-        run: row.get(2)?,
-        session: text(3)?.map(|id| place.parse("session", &id)).transpose()?.map(SessionId),
-        target: target.transpose()?,
-        permission: text(5)?.map(|permission| place.parse("permission", &permission)).transpose()?,
-        rule_id: text(6)?.map(RuleId),
-        kind: place.word("kind", &row.get::<_, String>(7)?, EventKind::from_word)?,
-        outcome: row.get(8)?,
-        request_id: row.get(9)?,
-        detail: row.get(10)?,
+        at: row.time("at")?,
+        run: row.get("run")?,
+        session: row.maybe_parse("session")?.map(SessionId),
+        target: row.json("target")?,
+        permission: row.maybe_parse("permission")?,
+        rule_id: row.get::<Option<String>>("rule_id")?.map(RuleId),
+        kind: row.word("kind", EventKind::from_word)?,
+        outcome: row.get("outcome")?,
+        request_id: row.get("request_id")?,
+        detail: row.get("detail")?,
     })
 }

@@ -2,13 +2,13 @@
 //! it: what a crash left begun is told again, a few times at most. So a crash loses none and repeats none for ever; it
 //! may repeat one.
 
-use crate::{StateError, Store, columns::RowRef, sessions::read};
+use crate::{columns::RowRef, damaged::one_row, error::StateError, sessions::read, tx::Store};
 use chrono::TimeDelta;
 use eg_model::{
     Timestamp,
     session::{notices::Notification, record::Session},
 };
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 
 /// How often a notice is begun at most.
 const ATTEMPTS: i64 = 3;
@@ -82,13 +82,12 @@ fn key(notice: &Notification) -> (String, &'static str, i64) {
 }
 
 fn told(connection: &Connection, notice: &Notification) -> Result<Option<Attempted>, StateError> {
-    let sql = "SELECT attempts, begun_at, done_at IS NOT NULL FROM notifications \
+    let sql = "SELECT attempts, begun_at, done_at IS NOT NULL AS done FROM notifications \
                WHERE session = ?1 AND event = ?2 AND expires_at = ?3";
     let (session, event, expires_at) = key(notice);
-    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?, row.get(2)?));
-    let found = connection.prepare_cached(sql)?.query_row(params![session, event, expires_at], read).optional()?;
-    let place = RowRef { table: "notifications", row: &session };
-    found
-        .map(|(attempts, begun_at, done)| Ok(Attempted { attempts, begun_at: place.time("begun_at", begun_at)?, done }))
-        .transpose()
+    let read = |row: &Row<'_>| {
+        let row = RowRef::new("notifications", &session, row);
+        Ok(Attempted { attempts: row.get("attempts")?, begun_at: row.time("begun_at")?, done: row.get("done")? })
+    };
+    one_row(connection, "notifications", sql, params![session, event, expires_at], read)
 }

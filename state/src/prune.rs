@@ -1,6 +1,6 @@
 //! Forgetting what is long over.
 
-use crate::{StateError, Store, store::write_meta};
+use crate::{error::StateError, meta::write_meta, routes, tx::Store};
 use chrono::TimeDelta;
 use eg_model::Timestamp;
 use rusqlite::params;
@@ -36,11 +36,11 @@ impl Store {
                 write_meta(tx, "events_kept_from", &before.to_string())?;
                 tx.execute("DELETE FROM events WHERE at < ?1", [before])?;
             }
-            tx.execute("DELETE FROM switches WHERE fires_at < ?1", [(now - SPENT_KEPT).timestamp()])?;
+            tx.execute("DELETE FROM auto_closes WHERE fires_at < ?1", [(now - SPENT_KEPT).timestamp()])?;
             let sql = "DELETE FROM runs WHERE started_at < ?1 AND number NOT IN (\
                        SELECT max(number) FROM runs GROUP BY kind, timer, finished_at IS NULL)";
             tx.execute(sql, params![runs_before])?;
-            Ok(())
+            routes::prune(tx)
         })
     }
 }

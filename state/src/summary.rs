@@ -1,6 +1,6 @@
 //! What is going on, from the record alone: for `eg status`, once or watched.
 
-use crate::{LastRuns, StateError, Store};
+use crate::{error::StateError, runs::LastRuns, tx::Store};
 use eg_model::{
     Timestamp,
     lease::Lease,

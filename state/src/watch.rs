@@ -1,7 +1,7 @@
 //! An observer at the door of every write: tests end the process there, or say that the disk is full. Nobody stands
 //! there in a release.
 
-use crate::StateError;
+use crate::error::StateError;
 use std::{fmt, sync::Arc};
 
 /// Stands before and after every write transaction.

@@ -160,7 +160,7 @@ fn works_again(store: &mut Store, held: &Lease, path: &Path) {
 
 #[test]
 fn a_full_disk_can_be_read_and_nothing_is_half_written() {
-    let Some(disk) = Disk::mount("size=512k") else { return };
+    let Some(disk) = Disk::mount("size=1m") else { return };
     let path = disk.state();
     let (store, held) = record(&path);
     drop(store);
@@ -275,7 +275,7 @@ fn a_guard_that_cannot_be_written_keeps_nothing_from_opening() {
 
 #[test]
 fn a_restored_backup_on_a_full_disk_is_settled_by_the_first_write() {
-    let Some(disk) = Disk::mount("size=512k") else { return };
+    let Some(disk) = Disk::mount("size=1m") else { return };
     let path = disk.state();
     let (store, held) = record(&path);
     drop(store);
@@ -292,7 +292,7 @@ fn a_restored_backup_on_a_full_disk_is_settled_by_the_first_write() {
     );
     reads_and_refuses(&mut store, &held);
     disk.free();
-    assert_eq!(store.begin_run(RunId(Uuid::from_u128(3)), RunKind::Stop, false, at(3)).unwrap().number, 3);
+    assert_eq!(store.begin_run(RunId(Uuid::from_u128(3)), RunKind::Stop, false, at(3)).unwrap(), 3);
     assert_eq!(store.live_sessions().unwrap(), vec![]);
     assert_eq!(store.session(sid(1)).unwrap().unwrap().status, SessionStatus::Expiring);
     assert_eq!(try_open(&path, Some("here"), 9).unwrap().1, vec![]);
@@ -358,7 +358,7 @@ fn patiently<T>(open: impl Fn() -> Result<T, StateError>) -> T {
 
 #[test]
 fn many_at_once_wait_for_each_other() {
-    let Some(disk) = Disk::mount("size=512k") else { return };
+    let Some(disk) = Disk::mount("size=1m") else { return };
     let path = disk.state();
     let (store, held) = record(&path);
     drop(store);

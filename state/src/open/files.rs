@@ -1,6 +1,6 @@
 //! The directory and the files in it: made private whatever the umask, and refused when they are somebody else's.
 
-use crate::StateError;
+use crate::error::StateError;
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use std::{
     ffi::{OsStr, OsString},
@@ -11,6 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Suffix of the guard file.
+pub(crate) const GUARD: &str = ".guard";
 const PRIVATE_DIRECTORY: u32 = 0o700;
 const PRIVATE_FILE: u32 = 0o600;
 /// A directory in which everybody may make files, and only their owners take them away: `/tmp`.
@@ -116,7 +118,7 @@ pub(crate) fn create(path: &Path) -> Result<(), StateError> {
 
 /// The database and the files that belong to it.
 fn family(path: &Path) -> [PathBuf; 4] {
-    [path.to_owned(), beside(path, "-wal"), beside(path, "-shm"), crate::open::guard::path(path)]
+    [path.to_owned(), beside(path, "-wal"), beside(path, "-shm"), beside(path, GUARD)]
 }
 
 /// Whether a small file can be made beside a database. Only a full disk or quota counts: for anything else the answer

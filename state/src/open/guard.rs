@@ -1,7 +1,8 @@
 //! The guard file beside the database: which installation, and its last run. A database behind it is a restored
 //! backup, which would not know of rules opened since.
 
-use crate::{StateError, open::files};
+use super::files;
+use crate::error::StateError;
 use eg_model::ids::InstallationId;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -19,7 +20,7 @@ pub(crate) struct Guard {
 
 /// Where the guard of a database stands.
 pub(crate) fn path(state: &Path) -> PathBuf {
-    files::beside(state, ".guard")
+    files::beside(state, files::GUARD)
 }
 
 /// Reads it; `None` when it is missing, or says nothing that can be understood. Then it is written anew: a guard

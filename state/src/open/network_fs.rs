@@ -1,6 +1,6 @@
 //! Which file systems are refused: SQLite's locks and shared memory do not work across machines.
 
-use crate::StateError;
+use crate::error::StateError;
 use std::path::Path;
 
 /// Types in `/proc/self/mountinfo` whose files can be written by another machine at the same time.

@@ -1,12 +1,14 @@
 //! A session's move to another address: all of it in one transaction, from which every later pass goes on.
 
 use crate::{
-    StateError, Store,
+    error::StateError,
     events::{Event, EventKind},
     sessions::{
-        lifecycle::{insert_grant, settle, write_grant, write_status},
+        ending::{settle, write_grant, write_status},
+        lifecycle::insert_grant,
         read,
     },
+    tx::Store,
 };
 use eg_model::{
     Timestamp,

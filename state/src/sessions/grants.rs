@@ -1,33 +1,21 @@
 //! What the reconciler found out about grants.
 
 use crate::{
-    StateError, Store,
-    columns::permission_text,
+    error::StateError,
     sessions::{
-        lifecycle::{Slot, settle, write_grant, write_status},
+        ending::{GrantChange, Slot, settle, write_grant, write_status},
         read::{self, standing_columns},
     },
-    store::WriteTx,
+    tx::{Store, WriteTx},
 };
 use eg_model::{
     Timestamp,
     damage::{damage, damage_at},
-    ids::{GrantId, SessionId},
+    ids::GrantId,
     session::record::{Grant, GrantPermission, GrantStatus, Session, Standing, roll_up_grant, roll_up_live},
 };
 use rusqlite::params;
 use std::collections::BTreeMap;
-
-/// A grant whose status changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GrantChange {
-    /// Its session.
-    pub session: SessionId,
-    /// The grant as it is now.
-    pub grant: Grant,
-    /// The status it had.
-    pub before: GrantStatus,
-}
 
 impl Store {
     /// Records what permissions have come to, for every live session that wants them (those that the map does not
@@ -106,7 +94,7 @@ fn update_grant(
 fn write_standing(change: &WriteTx<'_, '_>, grant: GrantId, item: &GrantPermission) -> Result<(), StateError> {
     let (word, detail) = standing_columns(&item.standing);
     let sql = "UPDATE grant_permissions SET standing = ?3, detail = ?4 WHERE grant_id = ?1 AND permission = ?2";
-    let values = params![grant.to_string(), permission_text(&item.permission), word, detail];
+    let values = params![grant.to_string(), item.permission.to_string(), word, detail];
     change.tx.prepare_cached(sql)?.execute(values)?;
     Ok(())
 }

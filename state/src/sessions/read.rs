@@ -1,9 +1,12 @@
 //! Reading sessions. A fixed number of statements whatever the number of sessions.
 
 use crate::{
-    StateError, Store, auto_close,
-    columns::{RowRef, json_list, read_target, target_columns},
+    auto_close,
+    columns::{RowRef, json_list},
     damaged::Damaged,
+    error::StateError,
+    routes::{read_target, target_columns, target_joins},
+    tx::Store,
 };
 use eg_model::{
     failure::Failure,
@@ -160,21 +163,11 @@ pub(crate) fn ids(
     sql: &str,
     values: &[&dyn rusqlite::ToSql],
 ) -> Result<Vec<SessionId>, StateError> {
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(values)?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        found.extend(damaged.skip_in("sessions", row_id(row))?);
-    }
-    Ok(found)
+    damaged.rows(connection, "sessions", sql, values, |row| session_id("sessions", row, "id"))
 }
 
-fn row_id(row: &Row<'_>) -> Result<SessionId, StateError> {
-    session_id("sessions", &row.get::<_, String>(0)?)
-}
-
-fn session_id(table: &'static str, text: &str) -> Result<SessionId, StateError> {
-    RowRef { table, row: text }.parse("session id", text).map(SessionId)
+fn session_id(table: &'static str, row: &Row<'_>, column: &str) -> Result<SessionId, StateError> {
+    RowRef::new(table, row.get::<_, String>(column)?, row).parse(column).map(SessionId)
 }
 
 /// Lower-case hex digits with the dashes of a UUID.
@@ -202,13 +195,10 @@ pub(crate) fn load_noting(
     let list = json_list(ids);
     let mut callers = load_callers(connection, damaged, &list)?;
     let mut grants = load_grants(connection, damaged, &list)?;
-    let sql = "SELECT id, user_name, user_email, reason, status, started_at, expires_at, ended_at, ended_reason, follow \
-               FROM sessions WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY started_at DESC, number DESC";
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query([&list])?;
+    let sql = "SELECT * FROM sessions WHERE id IN (SELECT value FROM json_each(?1)) \
+               ORDER BY started_at DESC, number DESC";
     let mut sessions = Vec::new();
-    while let Some(row) = rows.next()? {
-        let Some(mut session) = damaged.skip_in("sessions", read_session(row))? else { continue };
+    for mut session in damaged.rows(connection, "sessions", sql, params![list], read_session)? {
         session.caller_arns = callers.remove(&session.id).unwrap_or_default();
         session.grants = grants.remove(&session.id).unwrap_or_default();
         if session.grants.is_empty() {
@@ -221,20 +211,18 @@ pub(crate) fn load_noting(
 }
 
 fn read_session(row: &Row<'_>) -> Result<Session, StateError> {
-    let text: String = row.get(0)?;
-    let place = RowRef { table: "sessions", row: &text };
-    let ended_reason: Option<String> = row.get(8)?;
+    let row = RowRef::new("sessions", row.get::<_, String>("id")?, row);
     Ok(Session {
-        id: SessionId(place.parse("id", &text)?),
-        user_name: row.get(1)?,
-        user_email: row.get(2)?,
-        reason: row.get(3)?,
-        follow: row.get(9)?,
-        status: place.parse("status", &row.get::<_, String>(4)?)?,
-        started_at: place.time("started_at", row.get(5)?)?,
-        expires_at: place.time("expires_at", row.get(6)?)?,
-        ended_at: place.maybe_time("ended_at", row.get(7)?)?,
-        ended_reason: ended_reason.map(|word| place.parse("ended_reason", &word)).transpose()?,
+        id: SessionId(row.parse("id")?),
+        user_name: row.get("user_name")?,
+        user_email: row.get("user_email")?,
+        reason: row.get("reason")?,
+        follow: row.get("follow")?,
+        status: row.parse("status")?,
+        started_at: row.time("started_at")?,
+        expires_at: row.time("expires_at")?,
+        ended_at: row.maybe_time("ended_at")?,
+        ended_reason: row.maybe_parse("ended_reason")?,
         caller_arns: BTreeSet::new(),
         grants: Vec::new(),
     })
@@ -246,14 +234,10 @@ fn load_callers(
     list: &str,
 ) -> Result<BTreeMap<SessionId, BTreeSet<String>>, StateError> {
     let sql = "SELECT session, arn FROM callers WHERE session IN (SELECT value FROM json_each(?1))";
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query([list])?;
+    let caller = |row: &Row<'_>| Ok((session_id("callers", row, "session")?, row.get("arn")?));
     let mut callers: BTreeMap<SessionId, BTreeSet<String>> = BTreeMap::new();
-    while let Some(row) = rows.next()? {
-        let caller = |row: &Row<'_>| Ok((session_id("callers", &row.get::<_, String>(0)?)?, row.get(1)?));
-        if let Some((id, arn)) = damaged.skip_in("callers", caller(row))? {
-            callers.entry(id).or_default().insert(arn);
-        }
+    for (id, arn) in damaged.rows(connection, "callers", sql, params![list], caller)? {
+        callers.entry(id).or_default().insert(arn);
     }
     Ok(callers)
 }
@@ -268,15 +252,13 @@ fn load_grants(
     let sql = concat!(
         "SELECT r.id, r.session, r.resource_name, r.address, r.status, r.applied_at, r.removed_at, ",
         target_columns!(),
-        " FROM grants r JOIN targets t ON t.id = r.target \
-          WHERE r.session IN (SELECT value FROM json_each(?1)) ORDER BY r.session, r.position"
+        " FROM grants r",
+        target_joins!(),
+        "WHERE r.session IN (SELECT value FROM json_each(?1)) ORDER BY r.session, r.position"
     );
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query([list])?;
+    let of_session = |row: &Row<'_>| Ok((session_id("grants", row, "session")?, read_grant(row)?));
     let mut grants: HashMap<SessionId, Vec<Grant>> = HashMap::new();
-    while let Some(row) = rows.next()? {
-        let of_session = |row| Ok((session_id("grants", &Row::get::<_, String>(row, 1)?)?, read_grant(row)?));
-        let Some((session, mut grant)) = damaged.skip_in("grants", of_session(row))? else { continue };
+    for (session, mut grant) in damaged.rows(connection, "grants", sql, params![list], of_session)? {
         grant.permissions = permissions.remove(&grant.id).unwrap_or_default();
         if grant.permissions.is_empty() {
             damaged.note("grants", &grant.id.to_string(), "it has no permissions that can be read".to_owned());
@@ -300,17 +282,16 @@ fn without_auto_close(grant: &Grant, failures: &BTreeMap<RuleId, Failure>) -> Op
 }
 
 fn read_grant(row: &Row<'_>) -> Result<Grant, StateError> {
-    let text: String = row.get(0)?;
-    let place = RowRef { table: "grants", row: &text };
+    let row = RowRef::new("grants", row.get::<_, String>("id")?, row);
     Ok(Grant {
-        id: GrantId(place.parse("id", &text)?),
-        resource_name: row.get(2)?,
-        target: read_target(row, 7)?,
-        address: place.parse("address", &row.get::<_, String>(3)?)?,
-        status: place.parse("status", &row.get::<_, String>(4)?)?,
+        id: GrantId(row.parse("id")?),
+        resource_name: row.get("resource_name")?,
+        target: read_target(&row)?,
+        address: row.parse("address")?,
+        status: row.parse("status")?,
         permissions: Vec::new(),
-        applied_at: place.maybe_time("applied_at", row.get(5)?)?,
-        removed_at: place.maybe_time("removed_at", row.get(6)?)?,
+        applied_at: row.maybe_time("applied_at")?,
+        removed_at: row.maybe_time("removed_at")?,
         without_auto_close: None,
     })
 }
@@ -323,13 +304,9 @@ fn load_permissions(
     let sql = "SELECT p.grant_id, p.permission, p.standing, p.detail FROM grants g \
                JOIN grant_permissions p ON p.grant_id = g.id \
                WHERE g.session IN (SELECT value FROM json_each(?1))";
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query([list])?;
     let mut permissions: HashMap<GrantId, Vec<GrantPermission>> = HashMap::new();
-    while let Some(row) = rows.next()? {
-        if let Some((id, item)) = damaged.skip_in("grant_permissions", read_permission(row))? {
-            permissions.entry(id).or_default().push(item);
-        }
+    for (id, item) in damaged.rows(connection, "grant_permissions", sql, params![list], read_permission)? {
+        permissions.entry(id).or_default().push(item);
     }
     for list in permissions.values_mut() {
         list.sort_by_key(|item| item.permission);
@@ -338,22 +315,20 @@ fn load_permissions(
 }
 
 fn read_permission(row: &Row<'_>) -> Result<(GrantId, GrantPermission), StateError> {
-    let text: String = row.get(0)?;
-    let place = RowRef { table: "grant_permissions", row: &text };
-    let permission = place.parse("permission", &row.get::<_, String>(1)?)?;
-    let standing = read_standing(place, &row.get::<_, String>(2)?, row.get(3)?)?;
-    Ok((GrantId(place.parse("grant_id", &text)?), GrantPermission { permission, standing }))
+    let row = RowRef::new("grant_permissions", row.get::<_, String>("grant_id")?, row);
+    let item = GrantPermission { permission: row.parse("permission")?, standing: read_standing(&row)? };
+    Ok((GrantId(row.parse("grant_id")?), item))
 }
 
-fn read_standing(place: RowRef<'_>, word: &str, detail: Option<String>) -> Result<Standing, StateError> {
-    match (word, detail) {
+fn read_standing(row: &RowRef<'_, '_>) -> Result<Standing, StateError> {
+    match (row.get::<String>("standing")?.as_str(), row.get("detail")?) {
         ("untried", None) => Ok(Standing::Untried),
         ("own", Some(rule)) => Ok(Standing::Own(RuleId(rule))),
         ("shared", Some(rule)) => Ok(Standing::Shared(RuleId(rule))),
         ("foreign", Some(rule)) => Ok(Standing::Foreign(RuleId(rule))),
         ("pending", Some(why)) => Ok(Standing::Pending(why)),
         ("failed", Some(why)) => Ok(Standing::Failed(why)),
-        (other, _) => Err(place.bad("standing", format_args!("\"{other}\" with this detail is not known"))),
+        (other, _) => Err(row.bad("standing", format_args!("\"{other}\" with this detail is not known"))),
     }
 }
 
