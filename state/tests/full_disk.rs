@@ -351,6 +351,29 @@ fn read_only(disk: &Disk, held: &Lease) {
     assert_eq!(attempt(&mut store, held).unwrap(), Written::Done);
 }
 
+/// The copy of the log into the file ends where the disk is full: then the file makes sense only with its log.
+#[test]
+fn a_file_whose_log_found_no_room_is_not_damaged() {
+    let Some(disk) = Disk::mount("size=2m") else { return };
+    let path = disk.state();
+    let (mut store, held) = record(&path);
+    let reader = Connection::open(&path).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM sessions").unwrap();
+    let mut big = session(3, 2 * HOUR);
+    big.reason = Some("x".repeat(200_000));
+    store.start(&big).unwrap();
+    disk.fill();
+    drop((reader, store));
+    assert!(fs::metadata(disk.root.path().join("eg/state.db-wal")).unwrap().len() > 200_000);
+    let reader = Store::open_read_only(&path).unwrap().unwrap();
+    assert_eq!(reader.open_leases().unwrap(), vec![held.clone()]);
+    let (mut store, notices) = try_open(&path, Some("here"), 9).unwrap();
+    assert!(is_disk_full(&notices) || notices.is_empty(), "{notices:?}");
+    assert_eq!(store.live_sessions().unwrap().len(), 3);
+    disk.free();
+    assert_eq!(store.expire(at(HOUR)).unwrap(), vec![sid(1)]);
+}
+
 /// Who is held up with a lock in its hand may hold up others for longer than they wait.
 fn patiently<T>(open: impl Fn() -> Result<T, StateError>) -> T {
     (0..12).map(|_| open()).find(|opened| !opened.as_ref().is_err_and(StateError::is_busy)).unwrap().unwrap()

@@ -1,6 +1,6 @@
 //! Connections to the database, each checked before it is used.
 
-use super::files;
+use super::files::{self, Header};
 use crate::{error::StateError, schema, watch::Watch};
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use std::{
@@ -13,14 +13,24 @@ pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Checks the file's header, and makes nothing beside it. False if there is no database yet.
 pub(crate) fn check_header(path: &Path) -> Result<bool, StateError> {
-    let header = files::header(path)?;
-    if let Some(header) = &header {
-        check_identity(path, header.application_id, header.user_version)?;
+    match files::header(path)? {
+        Header::Absent => Ok(false),
+        Header::InLog => Ok(true),
+        Header::Read { application_id, user_version } => {
+            check_identity(path, application_id, user_version).map(|()| true)
+        }
     }
-    Ok(header.is_some())
 }
 
-pub(crate) fn check_identity(path: &Path, application_id: u32, version: i64) -> Result<(), StateError> {
+/// Checks the same in a connection, which reads the log too. Returns the version.
+pub(crate) fn check_version(path: &Path, connection: &Connection) -> Result<i64, StateError> {
+    let version = user_version(connection)?;
+    let id = connection.query_row("PRAGMA application_id", [], |row| row.get::<_, i32>(0))?;
+    check_identity(path, id.cast_unsigned(), version)?;
+    Ok(version)
+}
+
+fn check_identity(path: &Path, application_id: u32, version: i64) -> Result<(), StateError> {
     if application_id != schema::APPLICATION_ID {
         return Err(StateError::OtherApplication { path: path.to_owned(), found: application_id });
     }
@@ -38,7 +48,7 @@ pub(crate) fn user_version(connection: &Connection) -> Result<i64, StateError> {
 /// Connects, making the database if it is missing, and brings the schema up to date.
 pub(crate) fn connect_for_writing(path: &Path, watch: &Watch) -> Result<Connection, StateError> {
     let current = |connection: &Connection| Ok::<_, StateError>(user_version(connection)? == schema::VERSION);
-    if files::header(path)?.is_some() {
+    if check_header(path)? {
         let connection = connect(path)?;
         if current(&connection)? {
             settings(&connection)?;
@@ -47,7 +57,7 @@ pub(crate) fn connect_for_writing(path: &Path, watch: &Watch) -> Result<Connecti
         }
     }
     let founding = files::founding(path, BUSY_TIMEOUT)?;
-    if files::header(path)?.is_none() {
+    if !check_header(path)? {
         files::create(path)?;
         let connection = raw_connection(path)?;
         // Before anything else and in rollback mode, so that it stands in the file's first page at once.
@@ -82,8 +92,7 @@ pub(crate) fn opened(name: impl AsRef<Path>, flags: OpenFlags) -> Result<Connect
 pub(crate) fn connect(path: &Path) -> Result<Connection, StateError> {
     let connection = raw_connection(path)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    let version = user_version(&connection).map_err(|error| for_want_of_room(path, error))?;
-    check_identity(path, schema::APPLICATION_ID, version)?;
+    check_version(path, &connection).map_err(|error| for_want_of_room(path, error))?;
     check_health(&connection)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     Ok(connection)

@@ -158,25 +158,33 @@ pub(crate) fn tighten_files(path: &Path) -> Result<(), StateError> {
     Ok(())
 }
 
-/// What the first page of a database says.
-pub(crate) struct Header {
-    pub(crate) application_id: u32,
-    pub(crate) user_version: i64,
+/// The first page of a database.
+pub(crate) enum Header {
+    /// There is no file, or an empty one, which SQLite takes for a new database.
+    Absent,
+    /// The file makes sense only together with its write-ahead log: it is just being written, or a full disk cut the copy
+    /// of the log short. Only a connection that reads the log can tell whose it is.
+    InLog,
+    Read {
+        application_id: u32,
+        user_version: i64,
+    },
 }
 
-/// How long a header that makes no sense is read again before it is believed.
+/// A header that makes no sense is read again for so long before it is believed.
 const HEADER_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Reads the header; `None` for a missing or empty file, which SQLite takes for a new database.
+/// Reads the header.
 ///
 /// Opened as immutable, so that SQLite makes no file beside one that may be refused, and through SQLite, because
 /// closing a plain file handle would drop the locks that another connection of this process has on the file
 /// (fcntl(2): POSIX locks belong to the process). Immutable also means without locks: another process that copies its
 /// write-ahead log into the file makes it look damaged for a moment (sqlite.org/uri.html, "immutable").
-pub(crate) fn header(path: &Path) -> Result<Option<Header>, StateError> {
+pub(crate) fn header(path: &Path) -> Result<Header, StateError> {
     let begun = Instant::now();
     loop {
         match header_now(path) {
+            Err(StateError::Corrupt { .. }) if has_log(path) => return Ok(Header::InLog),
             Err(StateError::Corrupt { .. }) if begun.elapsed() < HEADER_PATIENCE => {
                 std::thread::sleep(Duration::from_millis(10));
             }
@@ -185,11 +193,11 @@ pub(crate) fn header(path: &Path) -> Result<Option<Header>, StateError> {
     }
 }
 
-fn header_now(path: &Path) -> Result<Option<Header>, StateError> {
+fn header_now(path: &Path) -> Result<Header, StateError> {
     match fs::metadata(path) {
-        Ok(metadata) if metadata.len() == 0 => return Ok(None),
+        Ok(metadata) if metadata.len() == 0 => return Ok(Header::Absent),
         Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Header::Absent),
         Err(error) => return Err(failed("look at", path)(error)),
     }
     let read = || {
@@ -198,9 +206,9 @@ fn header_now(path: &Path) -> Result<Option<Header>, StateError> {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
         let number = |name| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i32>(0));
         let application_id = number("application_id")?.cast_unsigned();
-        Ok(Header { application_id, user_version: number("user_version")?.into() })
+        Ok(Header::Read { application_id, user_version: number("user_version")?.into() })
     };
-    read().map(Some).map_err(|error: rusqlite::Error| StateError::from(error).at(path))
+    read().map_err(|error: rusqlite::Error| StateError::from(error).at(path))
 }
 
 /// The path as a URI (sqlite.org/uri.html). A second slash at the start would make the first part a host.

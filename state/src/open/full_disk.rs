@@ -2,12 +2,10 @@
 //! all the same.
 
 use super::{
-    connect::{
-        BUSY_TIMEOUT, check_identity, connect, for_want_of_room, opened, raw_connection, settings, user_version,
-    },
+    connect::{BUSY_TIMEOUT, check_version, connect, for_want_of_room, opened, raw_connection, settings, user_version},
     files,
 };
-use crate::{error::StateError, schema};
+use crate::error::StateError;
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use std::{
     path::Path,
@@ -78,7 +76,7 @@ fn connect_shared(path: &Path, access: Access) -> Result<Connection, StateError>
 fn connect_alone(path: &Path, access: Access) -> Result<Connection, StateError> {
     let checked = |connection: &Connection| {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-        check_identity(path, schema::APPLICATION_ID, user_version(connection)?)?;
+        check_version(path, connection)?;
         if access == Access::Writing { settings(connection) } else { Ok(()) }
     };
     let connection = raw_connection(path)?;

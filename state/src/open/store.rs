@@ -2,7 +2,7 @@
 
 use super::{
     backup,
-    connect::{BUSY_TIMEOUT, check_header, check_health, check_identity, connect_for_writing, user_version},
+    connect::{BUSY_TIMEOUT, check_header, check_health, check_version, connect_for_writing, user_version},
     files,
     full_disk::{Access, connect_anyhow},
     guard::{self, Guard},
@@ -145,7 +145,7 @@ fn found(
 
 /// Opens a healthy, current database that cannot be written; `None` if it is not yet complete or not current.
 fn open_alone(path: &Path) -> Result<Option<Store>, StateError> {
-    if files::header(path)?.is_none() {
+    if !check_header(path)? {
         return Ok(None);
     }
     let (connection, alone) = connect_anyhow(path, Access::Writing, BUSY_TIMEOUT)?;
@@ -160,8 +160,7 @@ fn open_alone(path: &Path) -> Result<Option<Store>, StateError> {
 
 /// The installation of a database that is current; `None` while the database is being made.
 fn current_installation(path: &Path, connection: &Connection) -> Result<Option<InstallationId>, StateError> {
-    let version = user_version(connection)?;
-    check_identity(path, schema::APPLICATION_ID, version)?;
+    let version = check_version(path, connection)?;
     if version == 0 {
         return Ok(None);
     }
