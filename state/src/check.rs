@@ -1,4 +1,4 @@
-//! Whether the record could be used, found out without changing anything: for `eg doctor`.
+//! A trial opening that changes nothing: for `eg doctor`.
 
 use crate::{
     error::StateError,
@@ -16,11 +16,11 @@ use rustix::fs::Access;
 use std::path::Path;
 
 impl Store {
-    /// Checks what [`Store::open`] would: owner, modes, file system, schema, health, machine, guard, and that the file
-    /// can be written. Makes, changes and migrates nothing. Whether there is a record yet.
+    /// Makes the checks of [`Store::open`]: owner, modes, file system, schema, health, machine, guard, and that the file
+    /// can be written. Makes, changes and migrates nothing. False if there is no record yet.
     ///
     /// # Errors
-    /// Why it could not be opened for writing.
+    /// The one that opening for writing would answer.
     pub fn check(path: &Path, machine: Option<&str>) -> Result<bool, StateError> {
         files::check_files(path)?;
         let exists = check_header(path)?;
@@ -32,7 +32,7 @@ impl Store {
     }
 }
 
-/// The directory, or where it would be made, can be written.
+/// Checks that the directory, or its nearest ancestor that exists, can be written.
 fn check_directory(directory: &Path) -> Result<(), StateError> {
     let there = directory.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(directory);
     refuse_network(there)?;

@@ -1,4 +1,4 @@
-//! The append-only events: what happened, in the transaction in which it became so.
+//! The append-only events. Each is written in the transaction that makes the change that it tells of.
 
 use crate::{
     columns::{RowRef, words},
@@ -15,7 +15,7 @@ use eg_model::{
 use rusqlite::{Connection, Row, ToSql, params};
 
 words! {
-    /// What an event tells of.
+    /// The kind of an event.
     EventKind {
         /// The database was made; the outcome is the installation.
         Created = "created",
@@ -41,19 +41,19 @@ words! {
         Intent = "intent",
         /// A rule was opened.
         Authorized = "authorized",
-        /// Our tag was written on another's rule.
+        /// This installation's tag was written on another's rule.
         Joined = "joined",
-        /// A rule was recognised by our tag.
+        /// A rule was recognised by this installation's tag.
         LeaseAdopted = "lease-adopted",
-        /// Our tag was rewritten.
+        /// This installation's tag was rewritten.
         Retagged = "retagged",
-        /// We let go of a rule that others hold.
+        /// This installation let go of a rule that others hold.
         Left = "left",
-        /// The revoke of a rule was *confirmed*: what `revoked_rules` reads.
+        /// The revoke of a rule was *confirmed*.
         Revoked = "revoked",
-        /// A definite "no"; the outcome is its class.
+        /// A provider refused a call; the outcome is the class.
         Refused = "refused",
-        /// No usable answer.
+        /// A call had no usable answer.
         Unanswered = "unanswered",
         /// The cloud was told when to close a rule; the outcome is the time.
         AutoCloseSet = "switch-set",
@@ -67,9 +67,9 @@ words! {
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// When, by the command's clock reading.
+    /// The command's clock reading.
     pub at: Timestamp,
-    /// The run it belongs to; `None` when written: the current run of the store, if one was begun.
+    /// The run it belongs to; if written as `None`, the current run of the store, if one was begun.
     pub run: Option<i64>,
     /// The session it speaks of.
     pub session: Option<SessionId>,
@@ -79,18 +79,18 @@ pub struct Event {
     pub permission: Option<Permission>,
     /// The rule it speaks of.
     pub rule_id: Option<RuleId>,
-    /// What it tells of.
+    /// Its kind.
     pub kind: EventKind,
-    /// What came of it, in a word or a sentence.
+    /// The outcome, in a word or a sentence.
     pub outcome: String,
     /// The provider's request id.
     pub request_id: Option<String>,
-    /// More, for people.
+    /// Details for people.
     pub detail: Option<String>,
 }
 
 impl Event {
-    /// An event that speaks of nothing in particular yet.
+    /// An event without subjects yet.
     #[must_use]
     pub fn new(at: Timestamp, kind: EventKind, outcome: impl Into<String>) -> Self {
         Self {
@@ -112,7 +112,7 @@ impl Store {
     /// Events, oldest first: of one session, or all.
     ///
     /// # Errors
-    /// The database cannot be read, or a row does not parse.
+    /// The database cannot be read.
     pub fn events(&self, session: Option<SessionId>) -> Result<Vec<Event>, StateError> {
         self.read(|connection| match session {
             Some(id) => select(connection, &self.damaged, "WHERE session = ?1", params![id.to_string()]),
@@ -123,7 +123,7 @@ impl Store {
     /// Every event from `since` on, oldest first; with `None` all that are kept.
     ///
     /// # Errors
-    /// The database cannot be read, or a row does not parse.
+    /// The database cannot be read.
     pub fn events_since(&self, since: Option<Timestamp>) -> Result<Vec<Event>, StateError> {
         self.read(|connection| match since {
             Some(since) => select(connection, &self.damaged, "WHERE at >= ?1", params![since.timestamp()]),
@@ -131,10 +131,10 @@ impl Store {
         })
     }
 
-    /// Every event after the one with this number, oldest first, and the number of the last one. They are counted from 1.
+    /// Every event after the one with this number (they count from 1), oldest first, and the number of the last one.
     ///
     /// # Errors
-    /// The database cannot be read, or a row does not parse.
+    /// The database cannot be read.
     pub fn events_after(&self, number: i64) -> Result<(Vec<Event>, i64), StateError> {
         self.read(|connection| {
             let last = connection.query_row("SELECT coalesce(max(id), 0) FROM events", [], |row| row.get(0))?;
@@ -146,7 +146,7 @@ impl Store {
     /// The last events, newest first.
     ///
     /// # Errors
-    /// The database cannot be read, or a row does not parse.
+    /// The database cannot be read.
     pub fn last_events(&self, count: u32) -> Result<Vec<Event>, StateError> {
         self.read(|connection| select_in(connection, &self.damaged, "ORDER BY id DESC LIMIT ?1", params![count]))
     }

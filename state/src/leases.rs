@@ -1,4 +1,5 @@
-//! The ledger. Every write is guarded by the version that it started from: comparing contents would fall for ABA.
+//! The claims on rules. Every write is guarded by the version that it started from: a comparison of contents would not
+//! notice a change that was changed back.
 
 use crate::{
     columns::{RowRef, failure_text, seconds},
@@ -25,7 +26,7 @@ impl Store {
     /// Every lease that is not closed, by id.
     ///
     /// # Errors
-    /// The database cannot be read, or a row does not parse.
+    /// The database cannot be read.
     pub fn open_leases(&self) -> Result<Vec<Lease>, StateError> {
         self.read(|connection| Ok(open(connection, &self.damaged)?.leases))
     }
@@ -41,7 +42,7 @@ impl Store {
     /// The rules whose revoke was confirmed at or after `since`, each with the last time.
     ///
     /// # Errors
-    /// The database cannot be read, or a row does not parse.
+    /// The database cannot be read.
     pub fn revoked_rules(&self, since: Timestamp) -> Result<BTreeMap<RuleId, Timestamp>, StateError> {
         self.read(|connection| {
             let sql = "SELECT rule_id, max(at) AS at FROM events \
@@ -50,11 +51,11 @@ impl Store {
         })
     }
 
-    /// The rules that were opened, joined, or recognised by our tag, at or after `since` and whose revoke is not
-    /// confirmed, each with the permission that it was opened for.
+    /// The rules that were opened, joined, or recognised by this installation's tag at or after `since` and whose revoke is
+    /// not confirmed, each with its permission.
     ///
     /// # Errors
-    /// The database cannot be read, or a row does not parse.
+    /// The database cannot be read.
     pub fn opened_rules(&self, since: Timestamp) -> Result<BTreeMap<RuleId, Permission>, StateError> {
         self.read(|connection| {
             let sql = "SELECT rule_id, permission FROM events \
@@ -72,11 +73,10 @@ impl Store {
         })
     }
 
-    /// The rules that were opened for a permission of a target, joined, or recognised by our tag, at or after `since` and
-    /// whose revoke is not confirmed, each with the last time.
+    /// The same for one permission of a target, each with the last time.
     ///
     /// # Errors
-    /// The database cannot be read, or a row does not parse.
+    /// The database cannot be read.
     pub fn opened_on(
         &self,
         target: &TargetKey,
@@ -95,7 +95,7 @@ impl Store {
         })
     }
 
-    /// The open lease on a permission of a target, made where there is none; there is never more than one.
+    /// The open lease on a permission of a target, made if there is none. There is never more than one.
     ///
     /// # Errors
     /// The database cannot be written, or a row does not parse.
@@ -114,7 +114,7 @@ impl Store {
         })
     }
 
-    /// Writes a lease with its event, where the lease still has version `expected`.
+    /// Writes a lease with its event, if the lease still has version `expected`.
     ///
     /// # Errors
     /// As [`Store::write_leases`].
@@ -122,18 +122,18 @@ impl Store {
         self.write_leases(&[(new.clone(), expected)], std::slice::from_ref(event))
     }
 
-    /// Writes leases with their events, all or nothing, where every one still has the version that stands beside
-    /// it. A lease's target and permission never change.
+    /// Writes leases with their events, all or nothing, if every one still has the version beside it. A lease's target and
+    /// permission never change.
     ///
     /// # Errors
-    /// The database cannot be written (nothing is recorded then); [`StateError::Lease`] for a lease that is not in
-    /// the ledger or whose new version is not higher.
+    /// The database cannot be written (nothing is recorded then); [`StateError::Lease`] for a lease that is not on record
+    /// or whose new version is not higher.
     pub fn write_leases(&mut self, batch: &[(Lease, u64)], events: &[Event]) -> Result<Written, StateError> {
         self.begin_attempt(None, batch, events)
     }
 
-    /// Records the intent before a provider call: as [`Store::write_leases`], and only while the given session is
-    /// live in the record, is not past its expiry at the given time, and still says what is to be opened, soundly
+    /// Records the intent before a provider call: as [`Store::write_leases`], and only if the given session is live in the
+    /// record, is not past its expiry at the given time, and still wants the permissions, undamaged
     /// ([`eg_model::damage`]).
     ///
     /// # Errors
@@ -180,7 +180,7 @@ fn is_wanted(
     Ok(batch.iter().all(|(lease, _)| still_wants(&session, &lease.target.key, &lease.permission, now)))
 }
 
-/// Checks every version before the first write; the transaction holds the write lock, so they stay.
+/// Checks every version before the first write. The transaction holds the write lock, so none changes in between.
 fn guarded(change: &WriteTx<'_, '_>, batch: &[(Lease, u64)], events: &[Event]) -> Result<Written, StateError> {
     for (lease, expected) in batch {
         if lease.version <= *expected {

@@ -29,28 +29,28 @@ words! {
 /// The result of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunResult {
-    /// When it was over.
+    /// Its end.
     pub finished_at: Timestamp,
-    /// Whether nothing is left to do.
+    /// True if nothing is left to do.
     pub converged: bool,
-    /// What kept it from converging, in a few words (`credentials expired`).
+    /// The obstacle, in a few words (`credentials expired`).
     pub summary: Option<String>,
     /// The digest of its plan.
     pub digest: Option<String>,
-    /// When there is something to do next.
+    /// The time of the next thing to do.
     pub next_wake_at: Option<Timestamp>,
 }
 
 /// The last `reconcile` or `--watch` pass that came to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastReconcile {
-    /// When it was over.
+    /// Its end.
     pub finished_at: Timestamp,
-    /// Whether nothing was left to do.
+    /// True if nothing was left to do.
     pub converged: bool,
-    /// What kept it from converging.
+    /// The obstacle, if there was one.
     pub summary: Option<String>,
-    /// When there is something to do next.
+    /// The time of the next thing to do.
     pub next_wake_at: Option<Timestamp>,
 }
 
@@ -61,15 +61,15 @@ pub struct LastRuns {
     pub reconcile: Option<LastReconcile>,
     /// When the last run with `--timer`, or pass of `--watch`, began.
     pub scheduled_at: Option<Timestamp>,
-    /// When the last run with `--timer` began, if that was lately, and after [`Store::note_schedule_removed`].
+    /// When the last run with `--timer` began, if it is among the last ones and after [`Store::note_schedule_removed`].
     pub timer_at: Option<Timestamp>,
 }
 
-/// Where the record keeps when the scheduled job was removed.
+/// The note of the time when the scheduled job was removed.
 const REMOVED: &str = "schedule-removed";
-/// Where it keeps since when there is a job.
+/// The note of the time since when there is a job.
 const SINCE: &str = "schedule-since";
-/// How many runs back a run with `--timer` is looked for.
+/// A run with `--timer` is looked for among so many last runs.
 const LATELY: i64 = 5_000;
 
 impl Store {
@@ -92,7 +92,7 @@ impl Store {
         }
     }
 
-    /// Records what a run came to.
+    /// Records the result of a run.
     ///
     /// # Errors
     /// The database cannot be written.
@@ -117,10 +117,10 @@ impl Store {
         Ok(())
     }
 
-    /// Which command made each run that is kept, by its number.
+    /// The command of each run that is kept, by its number.
     ///
     /// # Errors
-    /// The database cannot be read, or a row does not parse.
+    /// The database cannot be read.
     pub fn run_kinds(&self) -> Result<BTreeMap<i64, RunKind>, StateError> {
         self.read(|connection| {
             let kind = |row: &Row<'_>| {
@@ -135,7 +135,7 @@ impl Store {
     /// When the reconciler was last at work.
     ///
     /// # Errors
-    /// The database cannot be read, or a row does not parse.
+    /// The database cannot be read.
     pub fn last_runs(&self) -> Result<LastRuns, StateError> {
         self.read(|connection| {
             let sql = "SELECT number, finished_at, converged, summary, next_wake_at FROM runs \
@@ -179,7 +179,7 @@ impl Store {
         self.set_note(SINCE, &now.to_rfc3339())
     }
 
-    /// Notes that the scheduled job was removed: runs that were seen until now tell nothing of what is to come.
+    /// Notes that the scheduled job was removed: earlier runs with `--timer` promise no further ones.
     ///
     /// # Errors
     /// The database cannot be written.

@@ -54,7 +54,7 @@ CREATE TABLE sessions (
 ) STRICT;
 CREATE INDEX sessions_newest ON sessions (started_at DESC, number DESC);
 CREATE INDEX sessions_status ON sessions (status, expires_at);
--- Ended is a latch, whoever writes.
+-- Ended is a latch.
 CREATE TRIGGER sessions_latch BEFORE UPDATE OF status ON sessions
 WHEN (OLD.status IN ('CANCELLED', 'EXPIRED') AND NEW.status <> OLD.status)
   OR (OLD.status = 'EXPIRING' AND NEW.status NOT IN ('EXPIRING', 'CANCELLED', 'EXPIRED'))
@@ -179,7 +179,7 @@ WHEN NOT EXISTS (SELECT 1 FROM meta WHERE key = 'events_kept_from' AND OLD.at < 
 BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
 ";
 
-/// What was sent about the expiry schedules of rules; a rule's id is never reused.
+/// The expiry schedules of rules; a rule's id is never reused.
 const SWITCHES: &str = r"
 CREATE TABLE switches (
     rule_id          TEXT PRIMARY KEY,
@@ -203,7 +203,7 @@ CREATE TABLE switches (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// What was told to the user's own command: begun before it runs, done after it.
+/// Notices to the user's own command: begun before it runs, done after it.
 const NOTIFICATIONS: &str = r"
 CREATE TABLE notifications (
     session    TEXT NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
@@ -221,8 +221,8 @@ const FOLLOW: &str = r"
 ALTER TABLE sessions ADD COLUMN follow INTEGER NOT NULL DEFAULT 0 CHECK (follow IN (0, 1));
 ";
 
-/// Where the provider's other services are. NULL: with the target, as everything that was recorded before; empty: by
-/// themselves; else an endpoint of theirs.
+/// The endpoint of the provider's other services. NULL: with the target, as in all earlier records; empty: by
+/// themselves.
 const OTHER_SERVICES: &str = r"
 ALTER TABLE grants ADD COLUMN services_endpoint TEXT;
 ALTER TABLE leases ADD COLUMN services_endpoint TEXT;
@@ -375,11 +375,11 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StateError> {
     migrated
 }
 
-/// What a schema consists of: type and name, and its SQL.
+/// The parts of a schema: type and name, and the SQL.
 type Parts = BTreeMap<(String, String), String>;
 
-/// Compares the schema with the one that this program makes. A trigger that is missing lets an ended session live again,
-/// and one too many runs whatever it was written for.
+/// Compares the schema with the one that this program makes. A missing trigger lets an ended session live again, and a
+/// foreign one could change anything.
 pub(crate) fn check(connection: &Connection) -> Result<(), StateError> {
     let mut ours = Connection::open_in_memory()?;
     migrate(&mut ours)?;
@@ -407,7 +407,7 @@ fn parts(connection: &Connection) -> Result<Parts, StateError> {
     Ok(parts)
 }
 
-/// SQL without comments and with single blanks, so that a migration's remarks can be put into better words.
+/// SQL without comments and with single blanks, so that the comments of a migration can be reworded.
 fn plain(sql: &str) -> String {
     let code = sql.lines().map(|line| line.split("--").next().unwrap_or_default());
     code.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ")

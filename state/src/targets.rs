@@ -1,4 +1,4 @@
-//! What is known of a firewall beyond any one grant or lease.
+//! Findings about a firewall, beyond any one grant or lease.
 
 use crate::{
     columns::{RowRef, seconds},
@@ -11,24 +11,24 @@ use eg_model::{Timestamp, target::TargetKey};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::BTreeMap;
 
-/// What is known of a target.
+/// Findings about a target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TargetRecord {
-    /// The account it belongs to, once a call has told.
+    /// The account that owns it, once a call has told.
     pub account: Option<String>,
     /// Its partition (`aws`, `aws-cn`, …), once a call has told.
     pub partition: Option<String>,
-    /// Since when readings say that it is not there.
+    /// The first of the last readings that did not find it.
     pub missing_since: Option<Timestamp>,
-    /// Whether this installation has ever closed a rule on it: then it may, and need not be asked beforehand.
+    /// True if this installation has closed a rule there: then it has the right to, and need not ask beforehand.
     pub closed_once: bool,
 }
 
 impl Store {
-    /// Every target that a grant, a lease or [`Store::change_target`] has named, with what is known of it.
+    /// Every target that a grant, a lease or [`Store::change_target`] has named, with its findings.
     ///
     /// # Errors
-    /// The database cannot be read, or a row does not parse.
+    /// The database cannot be read.
     pub fn targets(&self) -> Result<BTreeMap<TargetKey, TargetRecord>, StateError> {
         self.read(|connection| {
             let both = |row: &Row<'_>| {
@@ -43,8 +43,8 @@ impl Store {
         })
     }
 
-    /// Changes what is known of a target. What others have found out meanwhile stays: the change is made to the record
-    /// as it is then, in one transaction.
+    /// Changes the findings about a target. Those that another process has written meanwhile stay: the change is made to
+    /// the record as it is then, in one transaction.
     ///
     /// # Errors
     /// The database cannot be written, or a row does not parse.

@@ -104,8 +104,8 @@ impl Store {
         &self.installation
     }
 
-    /// True if another file was put in the place of the one that is open here. Later writes to the open one reach nobody
-    /// else. False if there is no file: there may be one in a moment.
+    /// True if another file was put in the place of the one that is open here. No other process sees later writes to the
+    /// open one. False if there is no file: there may be one in a moment.
     #[must_use]
     pub fn is_replaced(&self) -> bool {
         files::identity(&self.path).is_some_and(|now| Some(now) != self.file)

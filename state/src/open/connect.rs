@@ -79,7 +79,7 @@ pub(crate) fn raw_connection(path: &Path) -> Result<Connection, StateError> {
     Ok(connection)
 }
 
-/// No SQL of ours, and none that a damaged or foreign file holds, may write what only SQLite itself should.
+/// Neither `eg`'s SQL nor the SQL in a damaged or foreign file may write the tables of SQLite itself.
 pub(crate) fn opened(name: impl AsRef<Path>, flags: OpenFlags) -> Result<Connection, StateError> {
     let connection = Connection::open_with_flags(name, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
@@ -98,7 +98,7 @@ pub(crate) fn connect(path: &Path) -> Result<Connection, StateError> {
     Ok(connection)
 }
 
-/// Finds the full disk behind an error of connecting: where it is the count of files that is used up, SQLite only says
+/// Finds the full disk behind an error of connecting: if the file system has no room for another file, SQLite only says
 /// that it cannot open one.
 pub(crate) fn for_want_of_room(database: &Path, error: StateError) -> StateError {
     match error {

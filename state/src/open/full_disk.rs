@@ -19,17 +19,17 @@ pub(crate) enum Access {
     Writing,
 }
 
-/// Why a connection is not shared with other processes: what sharing needs cannot be made.
+/// The reason why a connection is not shared with other processes: the files that sharing needs cannot be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Alone {
     /// There is no room for it.
     Room,
-    /// The file system is read-only, or not ours to write.
+    /// The file system is read-only, or this user may not write there.
     ReadOnly,
 }
 
-/// Connects to an existing database, also where it cannot be written; and says why the connection cannot be kept, if it
-/// locks all others out.
+/// Connects to an existing database, even if it cannot be written. Returns also the reason why the connection must not be
+/// kept, if it locks all other processes out.
 pub(crate) fn connect_anyhow(
     path: &Path,
     access: Access,
@@ -46,7 +46,7 @@ pub(crate) fn connect_anyhow(
             other => break (other?, None),
         };
         match connect_alone(path, access) {
-            // Both of two that wait with a lock in hand would wait in vain: let go and come again.
+            // Two processes that each hold a lock and wait for the other would wait in vain: let go and try again.
             Err(error) if error.is_busy() && begun.elapsed() < timeout => std::thread::sleep(Duration::from_millis(5)),
             other => break (other?, Some(why)),
         }

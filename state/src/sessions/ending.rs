@@ -39,7 +39,7 @@ pub(crate) fn live_ids(connection: &Connection) -> Result<Vec<SessionId>, StateE
     read::newest_ids(connection, &Damaged::default(), &read::live_statuses(), -1)
 }
 
-/// Ends live sessions, all of them before any grant is judged: what two of them shared is wanted by neither.
+/// Ends live sessions, all of them before any grant is judged: otherwise a rule that two of them share would stay.
 pub(crate) fn end(
     change: &WriteTx<'_, '_>,
     ids: &[SessionId],
@@ -69,8 +69,8 @@ pub(crate) fn end(
     Ok(())
 }
 
-/// Moves every REMOVING grant that has let go to REMOVED, closes the claims that were never attempted and that
-/// nobody wants, and rolls the ending sessions up.
+/// Moves every REMOVING grant that has let go to REMOVED, closes the claims that were never attempted and that no session
+/// wants, and rolls the ending sessions up.
 pub(crate) fn settle(change: &WriteTx<'_, '_>, now: Timestamp) -> Result<Vec<GrantChange>, StateError> {
     let wanted = wanted(change.tx)?;
     let ignored = Damaged::default();
@@ -79,7 +79,7 @@ pub(crate) fn settle(change: &WriteTx<'_, '_>, now: Timestamp) -> Result<Vec<Gra
     let unreadable = unreadable.into_iter().map(|target| target.key).collect();
     let open = OwnClaims { open: leases.collect(), unreadable };
     let mut changes = Vec::new();
-    // Those that end, and those that live on at another address.
+    // Sessions that end, and sessions that live on at another address.
     let sql = "SELECT id FROM sessions WHERE status = 'EXPIRING' \
                OR id IN (SELECT session FROM grants WHERE status = 'REMOVING') ORDER BY started_at DESC, number DESC";
     for session in read::load(change.tx, read::ids(change.tx, &ignored, sql, params![])?)? {
@@ -93,22 +93,22 @@ pub(crate) fn settle(change: &WriteTx<'_, '_>, now: Timestamp) -> Result<Vec<Gra
     Ok(changes)
 }
 
-/// What this installation claims.
+/// The claims of this installation.
 struct OwnClaims {
     open: BTreeMap<Slot, Lease>,
-    /// Where it claims something that cannot be read.
+    /// The targets of claims that cannot be read.
     unreadable: BTreeSet<TargetKey>,
 }
 
 impl OwnClaims {
-    /// Whether a session has let go of a grant.
+    /// True if a session has let go of a grant.
     fn free(&self, grant: &Grant, wanted: &BTreeSet<Slot>) -> bool {
         !self.unreadable.contains(&grant.target.key)
             && slots(grant).all(|slot| has_let_go(self.open.get(&slot), wanted.contains(&slot)))
     }
 }
 
-/// What live sessions want, or keep for now.
+/// The permissions that live sessions want, or keep for now.
 fn wanted(connection: &Connection) -> Result<BTreeSet<Slot>, StateError> {
     let wants = wants(&read::live(connection)?);
     let of_target = |(target, wants): (TargetKey, BTreeMap<Permission, _>)| {
@@ -121,7 +121,7 @@ fn slots(grant: &Grant) -> impl Iterator<Item = Slot> {
     grant.permissions.iter().map(|item| (grant.target.key.clone(), item.permission))
 }
 
-/// The grants that a session lets go of; then, if it ends, the session itself.
+/// Lets go of a session's grants, and then, if it ends, of the session itself.
 fn let_go(
     change: &WriteTx<'_, '_>,
     session: &Session,

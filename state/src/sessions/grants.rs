@@ -1,4 +1,4 @@
-//! What the reconciler found out about grants.
+//! The findings of the reconciler about grants.
 
 use crate::{
     error::StateError,
@@ -18,10 +18,10 @@ use rusqlite::params;
 use std::collections::BTreeMap;
 
 impl Store {
-    /// Records what permissions have come to, for every live session that wants them (those that the map does not
-    /// name stay as they are), lets go of what ending sessions no longer hold, and rolls grants and sessions up;
-    /// all in one transaction. Returns the grants whose status changed. Standings stay after removal. `latest` is the later
-    /// of this machine's clock and the provider's, where that is known: what ends too far ahead of both is damaged.
+    /// Records the standings of permissions for every live session that wants them (permissions that the map does not name
+    /// stay as they are), lets go of grants that ending sessions no longer hold, and rolls grants and sessions up; all in
+    /// one transaction. Returns the grants whose status changed. Standings stay after removal. `latest` is the later of
+    /// this machine's clock and the provider's, if known: a session that ends too far ahead of both is damaged.
     ///
     /// # Errors
     /// The database cannot be written, or a row does not parse.
@@ -72,7 +72,7 @@ fn update_grant(
     (now, latest): (Timestamp, Option<Timestamp>),
 ) -> Result<Grant, StateError> {
     let mut grant = before.clone();
-    // Nobody opens what only a damaged record says, and another session's rule is not its.
+    // A damaged grant opens nothing, and must not be shown with the rule of another session.
     let damage = latest.map_or_else(|| damage(session, before), |latest| damage_at(session, before, latest));
     let damage = damage.map(|why| Standing::Failed(format!("the record is damaged: {why}")));
     for item in &mut grant.permissions {

@@ -24,9 +24,9 @@ use eg_model::{
 use rusqlite::{Connection, params};
 
 impl Store {
-    /// Ends every live session whose time is over at `now`: EXPIRING, and further at once where nothing was ever
-    /// opened for it or another session of ours holds what it held. A latch: a clock that steps back reopens
-    /// nothing. Returns the sessions that this call ended.
+    /// Ends every live session whose time is over at `now`: EXPIRING, and EXPIRED at once if nothing was ever opened for it
+    /// or another session holds its rules. A latch: a clock that steps back reopens nothing. Returns the sessions that
+    /// this call ended.
     ///
     /// # Errors
     /// The database cannot be written, or a row does not parse.
@@ -48,9 +48,8 @@ impl Store {
         self.write(|change| begin(change, session))
     }
 
-    /// Sees to it that a session like this one lives, as [`eg_model::session::ensure`] decides: keeps one, prolongs one, or
-    /// records this one. All in one transaction, so that of many processes that want the same, one begins it. Ends
-    /// what is over first.
+    /// Keeps a session like this one, prolongs one, or records this one, as [`eg_model::session::ensure`] decides. Expired
+    /// sessions end first. All in one transaction, so that of many processes that want the same, one begins it.
     ///
     /// # Errors
     /// As [`Store::start`].
@@ -91,7 +90,7 @@ impl Store {
         })
     }
 
-    /// Ends a live session by hand; one that is EXPIRING stays as it is. Returns it as it is afterwards.
+    /// Ends a live session by hand; an EXPIRING one stays as it is. Returns the session as it is afterwards.
     ///
     /// # Errors
     /// [`StateError::NoSuchSession`]; [`StateError::AlreadyEnded`] with state and time; or the database cannot be
@@ -137,7 +136,7 @@ fn prolong(change: &WriteTx<'_, '_>, id: SessionId, expires_at: Timestamp, now: 
     change.event(&Event { session: Some(id), ..Event::new(now, EventKind::SessionExtended, until(expires_at)) })
 }
 
-/// Why a session cannot be recorded.
+/// The reason why a session cannot be recorded.
 fn unfit(session: &Session) -> Option<&'static str> {
     let untried = |grant: &Grant| grant.permissions.iter().all(|item| item.standing == Standing::Untried);
     if session.grants.is_empty() {

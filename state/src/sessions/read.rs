@@ -17,7 +17,7 @@ use eg_model::{
 use rusqlite::{Connection, Row, params};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Which sessions to list.
+/// The choice of sessions to list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Only these statuses; `None`: all.
@@ -26,12 +26,12 @@ pub struct Filter {
     pub limit: Option<usize>,
 }
 
-/// What a listing shows, and how much it does not.
+/// The sessions of a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing {
     /// Newest first: by start, then by the order in which they were recorded.
     pub sessions: Vec<Session>,
-    /// How many match the filter but were left out by its limit.
+    /// The number of sessions that match the filter but were left out by its limit.
     pub left_out: usize,
 }
 
@@ -39,7 +39,7 @@ impl Store {
     /// One session.
     ///
     /// # Errors
-    /// The database cannot be read, or a row does not parse.
+    /// The database cannot be read, or the session does not parse.
     pub fn session(&self, id: SessionId) -> Result<Option<Session>, StateError> {
         self.read(|connection| one(connection, id))
     }
@@ -47,7 +47,7 @@ impl Store {
     /// Sessions for a listing.
     ///
     /// # Errors
-    /// The database cannot be read, or a row does not parse.
+    /// The database cannot be read.
     pub fn sessions(&self, filter: &Filter) -> Result<Listing, StateError> {
         self.read(|connection| {
             let wanted = filter.statuses.as_deref().unwrap_or(SessionStatus::ALL);
@@ -70,7 +70,7 @@ impl Store {
     /// empty or holds anything else.
     ///
     /// # Errors
-    /// The database cannot be read, or a row does not parse.
+    /// The database cannot be read.
     pub fn find(&self, prefix: &str) -> Result<Vec<SessionId>, StateError> {
         let Some(from) = hyphenated(prefix) else { return Ok(Vec::new()) };
         self.read(|connection| {
@@ -84,7 +84,7 @@ impl Store {
     /// The sessions that are live in the record, whatever the clock says; newest first.
     ///
     /// # Errors
-    /// The database cannot be read, or a row does not parse.
+    /// The database cannot be read.
     pub fn live_sessions(&self) -> Result<Vec<Session>, StateError> {
         self.read(|connection| {
             let ids = newest_ids(connection, &self.damaged, &live_statuses(), -1)?;
@@ -95,7 +95,7 @@ impl Store {
     /// The sessions that are ending: EXPIRING; newest first.
     ///
     /// # Errors
-    /// The database cannot be read, or a row does not parse.
+    /// The database cannot be read.
     pub fn unfinished_sessions(&self) -> Result<Vec<Session>, StateError> {
         self.read(|connection| {
             let expiring = newest_ids(connection, &self.damaged, &[SessionStatus::Expiring], -1)?;
@@ -129,7 +129,7 @@ pub(crate) fn live(connection: &Connection) -> Result<Vec<Session>, StateError> 
     load(connection, ids)
 }
 
-/// One session. Whoever asks for one hears why it cannot be read.
+/// One session. Unlike in a list, one that cannot be read is an error.
 pub(crate) fn one(connection: &Connection, id: SessionId) -> Result<Option<Session>, StateError> {
     let damaged = Damaged::default();
     let found = load_noting(connection, &damaged, [id])?.pop();
@@ -146,7 +146,7 @@ pub(crate) fn newest_ids(
     statuses: &[SessionStatus],
     limit: i64,
 ) -> Result<Vec<SessionId>, StateError> {
-    // Every status is no condition at all: the index on the start then gives the newest ones without a sort.
+    // Without a condition, the index on the start gives the newest ones without a sort.
     if statuses.len() == SessionStatus::ALL.len() {
         let sql = "SELECT id FROM sessions ORDER BY started_at DESC, number DESC LIMIT ?1";
         return ids(connection, damaged, sql, params![limit]);
@@ -186,7 +186,7 @@ pub(crate) fn load(
     load_noting(connection, &Damaged::default(), ids)
 }
 
-/// The same, with what was skipped.
+/// The same; skipped rows are remembered.
 pub(crate) fn load_noting(
     connection: &Connection,
     damaged: &Damaged,
@@ -274,7 +274,7 @@ fn load_grants(
     Ok(grants)
 }
 
-/// Why some rule of a grant would not close by itself.
+/// The reason why some rule of a grant would not close by itself.
 fn without_auto_close(grant: &Grant, failures: &BTreeMap<RuleId, Failure>) -> Option<String> {
     let lives = !matches!(grant.status, GrantStatus::Removing | GrantStatus::Removed);
     let mut rules = grant.permissions.iter().filter_map(|item| item.standing.rule()).filter(|_| lives);
