@@ -34,9 +34,6 @@ pub fn word(event: &Event) -> &'static str {
         EventKind::AutoCloseSet => "cloud expiry set",
         EventKind::AutoCloseDropped => "cloud expiry removed",
         EventKind::LeaseClosed => "done",
-        EventKind::Vanished => "vanished",
-        EventKind::Target => "group",
-        EventKind::Note => "note",
     }
 }
 
