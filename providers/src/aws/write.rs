@@ -1,10 +1,14 @@
 //! Changes: authorize, revoke, tag, untag; and what the caller may do.
 
-use crate::Verdict;
-use crate::aws::{
-    Action, Answered, Authorize, Rights, SecurityGroups, description,
-    errors::failure::{of_call, unusable},
-    read::rule::{self, Read},
+use crate::{
+    Answered, Authorize, Rights, Verdict,
+    aws::{
+        action::Action,
+        client::SecurityGroups,
+        errors::failure::{of_call, unusable},
+        read::rule::{self, Read},
+        text::description,
+    },
 };
 use aws_sdk_ec2::types::SecurityGroupRule;
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};

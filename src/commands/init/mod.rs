@@ -24,7 +24,7 @@ use crate::{
 use eg_model::{net::permission::PortSpec, target::Reach};
 use eg_providers::{
     ListedGroup,
-    aws::{Profile, profiles},
+    aws::{Profile, ProfileFilePaths, profiles},
 };
 use serde_json::json;
 use std::{collections::BTreeMap, fs, future::Future};
@@ -114,7 +114,7 @@ impl<'a> Init<'a> {
     ) -> Result<Self, CommandError> {
         let env = context.env;
         let [config, credentials] = ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"].map(|name| env.aws_file(name));
-        let profiles = runtime.block_on(profiles(config.as_deref(), credentials.as_deref()))?;
+        let profiles = runtime.block_on(profiles(&ProfileFilePaths { config, credentials }))?;
         let somebody = env.stdin_is_terminal && env.stderr_is_terminal && !context.printer.is_json();
         let questions = somebody.then(|| Questions::begin(context.printer.has_colored_talk())).transpose()?;
         Ok(Self { context, args, runtime, profiles, questions, before })

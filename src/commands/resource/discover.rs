@@ -135,7 +135,7 @@ async fn region(context: &Context<'_>, profile: Option<&str>) -> Result<Option<S
     let wanted = profile.or_else(|| var("AWS_PROFILE")).unwrap_or("default");
     let [config, credentials] =
         ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"].map(|name| context.env.aws_file(name));
-    let known = aws::profiles(config.as_deref(), credentials.as_deref()).await?;
+    let known = aws::profiles(&aws::ProfileFilePaths { config, credentials }).await?;
     let of_profile = known.into_iter().find(|one| one.name == wanted).and_then(|one| one.region);
     let of_environment = || var("AWS_REGION").or_else(|| var("AWS_DEFAULT_REGION")).map(str::to_owned);
     Ok(if profile.is_some() { of_profile.or_else(of_environment) } else { of_environment().or(of_profile) })

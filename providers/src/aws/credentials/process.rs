@@ -1,13 +1,19 @@
 //! `credential_process`, run by `eg`. The SDK runs it too, and leaves it running with all that it has started when it
 //! does not answer in time: one more in every pass.
 
-use aws_config::profile::{Profile, ProfileSet};
+use crate::aws::credentials::files::ProfileFilePaths;
+use aws_config::{
+    environment::EnvironmentVariableCredentialsProvider,
+    profile::{Profile, ProfileSet},
+    sts::AssumeRoleProvider,
+};
 use aws_credential_types::{
     Credentials,
     attributes::AccountId,
     credential_feature::AwsCredentialFeature,
     provider::{ProvideCredentials, Result as Provided, SharedCredentialsProvider, error::CredentialsError, future},
 };
+use aws_types::SdkConfig;
 use eg_model::Timestamp;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 #[cfg(target_os = "linux")]
@@ -27,25 +33,44 @@ use tokio::{
     process::{Child, Command},
 };
 
-/// Where a profile's credentials come from, if that is a process in the end.
+/// The origin of a profile's credentials, if that is a process in the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
-    pub process: Process,
+    process: Process,
     /// The roles that are assumed on top, in this order.
-    pub roles: Vec<Role>,
+    roles: Vec<Role>,
+}
+
+impl Chain {
+    /// The credentials of the process, and of the roles that the profile assumes with them. STS is asked where the SDK
+    /// says, as for every profile.
+    pub async fn credentials(self, loaded: &SdkConfig) -> SharedCredentialsProvider {
+        let mut source = SharedCredentialsProvider::new(self.process);
+        for role in self.roles {
+            let mut builder = AssumeRoleProvider::builder(role.arn).configure(loaded);
+            if let Some(id) = role.external_id {
+                builder = builder.external_id(id);
+            }
+            if let Some(name) = role.session_name {
+                builder = builder.session_name(name);
+            }
+            source = SharedCredentialsProvider::new(builder.build_from_provider(source).await);
+        }
+        SharedCredentialsProvider::new(OfProfile(source))
+    }
 }
 
 /// A role of a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Role {
-    pub arn: String,
-    pub external_id: Option<String>,
-    pub session_name: Option<String>,
+struct Role {
+    arn: String,
+    external_id: Option<String>,
+    session_name: Option<String>,
 }
 
 /// A profile's `credential_process`.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Process {
+struct Process {
     command: String,
     /// The account of the profile, where the process names none.
     account: Option<String>,
@@ -70,9 +95,19 @@ const BEFORE_A_PROCESS: [&str; 8] = [
     "login_session",
 ];
 
+/// The chain of a profile, if a process is at its end. Without a profile, keys of the environment come first, as in the
+/// standard chain.
+pub async fn chain_of(profile: Option<&str>, files: &ProfileFilePaths) -> Option<Chain> {
+    if profile.is_none() && EnvironmentVariableCredentialsProvider::new().provide_credentials().await.is_ok() {
+        return None;
+    }
+    // Files that cannot be read are the SDK's to complain of.
+    chain(&files.load(profile).await.ok()?)
+}
+
 /// The chain of the selected profile, if a process is at its end. It follows the rules of the SDK, which has the word for
 /// every other profile, and for those that are wrong.
-pub fn chain(profiles: &ProfileSet) -> Option<Chain> {
+fn chain(profiles: &ProfileSet) -> Option<Chain> {
     let (mut name, mut seen, mut roles) = (profiles.selected_profile(), Vec::new(), Vec::new());
     loop {
         let profile = profiles.get_profile(name)?;
@@ -115,7 +150,7 @@ fn role(profile: &Profile) -> Option<Role> {
 
 /// The credentials that a profile leads to, marked as such: when they end is for the profile to say.
 #[derive(Debug)]
-pub struct OfProfile(pub SharedCredentialsProvider);
+struct OfProfile(SharedCredentialsProvider);
 
 impl ProvideCredentials for OfProfile {
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
@@ -347,14 +382,10 @@ fn credentials(answer: &[u8], account: Option<&str>) -> Result<Credentials, Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aws::client::tests::profile_files;
-    use aws_types::os_shim_internal::{Env, Fs};
-    use std::borrow::Cow;
+    use crate::aws::credentials::files::profile_set;
 
-    async fn chain_of(config: &str, profile: &'static str) -> Option<(String, Vec<String>)> {
-        let files = profile_files(config);
-        let set = aws_config::profile::load(&Fs::real(), &Env::real(), &files, Some(Cow::Borrowed(profile))).await;
-        let chain = chain(&set.unwrap())?;
+    async fn found_in(config: &str, profile: &str) -> Option<(String, Vec<String>)> {
+        let chain = chain(&profile_set(config, profile).await)?;
         Some((chain.process.command, chain.roles.into_iter().map(|role| role.arn).collect()))
     }
 
@@ -423,7 +454,7 @@ source_profile = nowhere
             ("lost", None),
             ("nowhere", None),
         ] {
-            assert_eq!(chain_of(config, profile).await, expected, "{profile}");
+            assert_eq!(found_in(config, profile).await, expected, "{profile}");
         }
     }
 

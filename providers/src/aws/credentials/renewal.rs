@@ -1,20 +1,16 @@
 //! When credentials end, as far as that can be told beforehand.
 
-use crate::CredentialsEnd;
+use crate::{CredentialsEnd, aws::credentials::files::ProfileFilePaths};
 use aws_config::profile::{Profile, ProfileSet};
 use aws_credential_types::{
     Credentials,
     credential_feature::AwsCredentialFeature as Feature,
     provider::{ProvideCredentials, SharedCredentialsProvider},
 };
-use aws_types::os_shim_internal::{Env, Fs};
 use chrono::{DateTime, TimeDelta};
 use eg_model::{Timestamp, ids::digest};
 use serde::{Deserialize, de::DeserializeOwned};
-use std::{
-    borrow::Cow,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 /// The longest that a login of `aws login` is renewed, and how long each of its credentials lasts (AWS SDKs and Tools
 /// reference guide, "Login credentials provider").
@@ -22,24 +18,16 @@ const LOGIN_MAX: TimeDelta = TimeDelta::hours(12);
 const LOGIN_STEP: TimeDelta = TimeDelta::minutes(15);
 
 /// Where profiles, and the tokens of logins, are.
-#[derive(Clone, Debug)]
-#[expect(deprecated, reason = "an alias of aws_runtime's type; a dependency on that crate would say no more")]
+#[derive(Clone, Debug, Default)]
 pub struct LoginFiles {
     /// The profile files.
-    pub way_files: aws_config::profile::profile_file::ProfileFiles,
+    pub paths: ProfileFilePaths,
     /// The profile, where one was named.
     pub profile: Option<String>,
     /// The home directory.
     pub home: Option<PathBuf>,
     /// Where `aws login` keeps its tokens, where that is not in the home directory.
     pub login_cache: Option<PathBuf>,
-}
-
-impl LoginFiles {
-    async fn profiles(&self) -> Option<ProfileSet> {
-        let selected = self.profile.clone().map(Cow::Owned);
-        aws_config::profile::load(&Fs::real(), &Env::real(), &self.way_files, selected).await.ok()
-    }
 }
 
 /// A login for a profile. `default` is the one without a name.
@@ -70,7 +58,7 @@ pub async fn end_of(source: &SharedCredentialsProvider, files: &LoginFiles) -> C
     }
     let features = features(&credentials);
     if features.contains(&Feature::CredentialsProfile) {
-        let profiles = files.profiles().await;
+        let profiles = files.paths.load(files.profile.as_deref()).await;
         return profiles.map_or(CredentialsEnd::Unknown, |profiles| by_profile(&profiles, files));
     }
     let expiry = credentials.expiry().map(Timestamp::from);
@@ -231,21 +219,15 @@ fn by_tokens(tokens: &[Token], start_url: &str) -> CredentialsEnd {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aws::client::tests::profile_files;
+    use crate::aws::credentials::files::profile_set;
 
     fn at(text: &str) -> CredentialsEnd {
         CredentialsEnd::At(text.parse().unwrap())
     }
 
     async fn end(config: &str, profile: &str, home: Option<&Path>) -> CredentialsEnd {
-        let files = profile_files(config);
-        let files = LoginFiles {
-            way_files: files,
-            profile: Some(profile.to_owned()),
-            home: home.map(Path::to_owned),
-            login_cache: None,
-        };
-        by_profile(&files.profiles().await.unwrap(), &files)
+        let files = LoginFiles { home: home.map(Path::to_owned), ..LoginFiles::default() };
+        by_profile(&profile_set(config, profile).await, &files)
     }
 
     #[tokio::test]

@@ -1,10 +1,10 @@
 //! What the SDK reports, as a [`Failure`].
 
 use crate::aws::{
-    credentials::provider::Sentence,
     errors::{
         classify::{Ending, classify},
         whole::CutOff,
+        words::{Sentence, chain, without_number},
     },
     wire::{clock::may_be_about_time, http::NoCertificates},
 };
@@ -18,11 +18,6 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_types::request_id::RequestId;
 use eg_model::failure::{Failure, FailureClass};
 use std::error::Error;
-
-/// An error with everything under it, outermost first.
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error| (*error).source())
-}
 
 /// The innermost words that say something, each once: the SDK's outer layers ("dispatch failure", "io error") say
 /// little, the innermost ("Connection refused") most.
@@ -48,11 +43,6 @@ fn words(error: &(dyn Error + 'static)) -> String {
 
 /// Nothing came back before the time of the call was up.
 const NO_ANSWER: &str = "no answer in time";
-
-/// The number of a system's error says nothing that its words do not.
-pub fn without_number(text: &str) -> String {
-    text.split_once(" (os error ").map_or(text, |(words, _)| words).to_owned()
-}
 
 /// The SDK's list of every place where it looked for credentials in vain helps nobody.
 fn on_one_line(text: &str) -> String {

@@ -3,11 +3,14 @@
 //! anybody else has made, or changed, is left as it is.
 
 use crate::aws::{
-    Action, SecurityGroups,
+    action::Action,
+    client::SecurityGroups,
     errors::failure::of_call,
-    policy::document::{Compared, compare, decoded, strangers, widened},
+    policy::{
+        document::{Compared, compare, decoded, strangers, widened},
+        roles::ExpiryRole,
+    },
 };
-use crate::{ExpiryRole, Prepared};
 use aws_sdk_iam::types::{Role, Tag};
 use aws_sdk_scheduler::types::ScheduleGroupState;
 use eg_model::failure::{Failure, FailureClass};
@@ -20,6 +23,17 @@ const TAKEN_FOR: &str = "/Statement/0/Condition/ArnEquals/aws:SourceArn";
 const CLOSES: &str = "/Statement/0/Resource";
 /// CloudFormation tags what it makes (User Guide, "Resource tags").
 const STACK: &str = "aws:cloudformation:stack-name";
+
+/// The result of preparing a role or a schedule group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prepared {
+    /// It was made, or what a run before had begun was finished.
+    Made,
+    /// It was there, made by `eg`, and is for these besides now.
+    Widened(BTreeSet<String>),
+    /// It was there, and does what is wanted.
+    There,
+}
 
 /// A role of the wanted name.
 struct FoundRole {
@@ -111,7 +125,12 @@ fn changes(role: &ExpiryRole, found: &FoundRole) -> Result<Changes, Failure> {
 }
 
 impl SecurityGroups {
-    pub async fn make_role(&self, role: &ExpiryRole) -> Result<Prepared, Failure> {
+    /// Makes the role that expiry schedules act as, or widens the one that `eg` has made for less.
+    ///
+    /// # Errors
+    /// There is a role of that name that is different in any other way, or that lacks something and was not made by `eg`
+    /// ([`FailureClass::Invalid`], every difference named; nothing is changed then), or a call failed.
+    pub async fn prepare_role(&self, role: &ExpiryRole) -> Result<Prepared, Failure> {
         let found = match self.find_role(role).await? {
             Some(found) => found,
             None => match self.create_role(role).await {
@@ -209,7 +228,11 @@ impl SecurityGroups {
         Ok(more)
     }
 
-    pub async fn make_schedule_group(&self, name: &str) -> Result<Prepared, Failure> {
+    /// Makes a group for expiry schedules, unless it is there.
+    ///
+    /// # Errors
+    /// The group that is there is being deleted, or a call failed.
+    pub async fn prepare_schedule_group(&self, name: &str) -> Result<Prepared, Failure> {
         let tried = format!("make the schedule group {name}");
         let request = self.scheduler.get_schedule_group().name(name);
         let answer = self.call(Action::GetScheduleGroup, name, || request.clone().send()).await;

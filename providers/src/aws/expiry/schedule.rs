@@ -1,9 +1,12 @@
 //! Expiry schedules: one-time schedules of EventBridge Scheduler that revoke a rule with none of our code running.
 
-use crate::SetAutoClose;
-use crate::aws::{
-    Action, Answered, SecurityGroups,
-    errors::failure::{of_call, unusable},
+use crate::{
+    Answered, SetAutoClose,
+    aws::{
+        action::Action,
+        client::SecurityGroups,
+        errors::failure::{of_call, unusable},
+    },
 };
 use aws_sdk_scheduler::{
     operation::get_schedule::GetScheduleOutput,

@@ -1,5 +1,6 @@
 //! Documents of IAM: as its API gives them, and what two of them have in common. Pure.
 
+use crate::aws::arn::Arn;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
@@ -57,24 +58,6 @@ pub fn widened(wanted: &Value, found: &Value, growing: &str) -> Value {
 pub fn strangers(wanted: &Value, found: &Value, growing: &str) -> BTreeSet<String> {
     let (ours, theirs) = (texts_at(&plain(wanted), growing), texts_at(&plain(found), growing));
     theirs.into_iter().filter(|entry| !ours.iter().any(|one| is_alike(one, entry))).collect()
-}
-
-/// What a policy may name (IAM User Guide, "Amazon Resource Names").
-#[derive(PartialEq, Eq)]
-struct Arn<'a> {
-    /// Everything before the name but the region: partition, service, account, and the kind of thing.
-    of: [&'a str; 4],
-    region: &'a str,
-    name: &'a str,
-}
-
-impl<'a> Arn<'a> {
-    fn read(text: &'a str) -> Option<Self> {
-        let mut parts = text.strip_prefix("arn:")?.splitn(5, ':');
-        let (partition, service, region, account) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        let (kind, name) = parts.next()?.split_once('/')?;
-        Some(Self { of: [partition, service, account, kind], region, name })
-    }
 }
 
 /// Whether two ARNs name the same kind of thing in the same account. The other may be of another region and have another

@@ -3,26 +3,33 @@
 //! open: `eg` hears the provider's time in the answers. It signs by that time once a signature was refused, and sends the
 //! request once more. As long as signatures are accepted, whatever an answer says of the time changes nothing.
 
-use crate::aws::Clock;
-use aws_smithy_runtime_api::client::{
-    http::{
-        HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+use aws_smithy_runtime_api::{
+    box_error::BoxError,
+    client::{
+        http::{
+            HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+            SharedHttpConnector,
+        },
+        interceptors::{Intercept, context::BeforeDeserializationInterceptorContextRef},
+        orchestrator::{HttpRequest, HttpResponse},
+        runtime_components::RuntimeComponents,
     },
-    orchestrator::{HttpRequest, HttpResponse},
-    runtime_components::RuntimeComponents,
 };
-use aws_smithy_types::{DateTime, date_time::Format};
+use aws_smithy_types::{DateTime, config_bag::ConfigBag, date_time::Format};
 use aws_types::sdk_config::TimeSource;
 use chrono::TimeDelta;
 use eg_model::Timestamp;
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicI64, Ordering},
     },
     time::SystemTime,
 };
+
+/// The local clock, injected.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// A difference up to this many seconds is left alone: no signature is refused for it, and an answer takes a while.
 const TOLERATED: u64 = 120;
@@ -51,6 +58,36 @@ pub fn date_of(response: &HttpResponse) -> Option<Timestamp> {
     // What a cache has kept carries a date of its own time.
     let date = headers.get("date").filter(|_| headers.get("age").is_none())?;
     Timestamp::from_timestamp(DateTime::from_str(date, Format::HttpDate).ok()?.secs(), 0)
+}
+
+/// Takes the `Date` of one call's answer: the provider's clock. Requests are signed by that clock where it differs, so
+/// this is the only way to notice a wrong local one.
+#[derive(Clone, Debug, Default)]
+pub struct AnswerDate(Arc<OnceLock<Timestamp>>);
+
+impl AnswerDate {
+    pub fn get(&self) -> Option<Timestamp> {
+        self.0.get().copied()
+    }
+}
+
+impl Intercept for AnswerDate {
+    fn name(&self) -> &'static str {
+        "AnswerDate"
+    }
+
+    fn read_after_transmit(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _bag: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Some(date) = date_of(context.response()) {
+            // Set once: where a call is sent again, the first answer is the one nearest to when it was asked.
+            self.0.get_or_init(|| date);
+        }
+        Ok(())
+    }
 }
 
 /// The local clock, moved to the provider's time once that was needed. One for each route: every provider has a clock of

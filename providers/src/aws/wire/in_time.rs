@@ -3,7 +3,7 @@
 //! lease: an authorize that left only then would open a rule that nobody looks for. Once it is signed, AWS itself refuses
 //! it after minutes.
 
-use crate::aws::{Clock, client::Options};
+use crate::{CallObserver, aws::wire::clock::Clock};
 use aws_smithy_runtime_api::{
     box_error::BoxError,
     client::{
@@ -42,12 +42,12 @@ impl Storable for CallStart {
 #[derive(Clone)]
 pub struct InTime {
     now: Clock,
-    on_answer: Arc<dyn Fn() + Send + Sync>,
+    observer: Arc<dyn CallObserver>,
 }
 
 impl InTime {
-    pub fn new(options: &Options) -> Self {
-        Self { now: options.now.clone(), on_answer: Arc::clone(&options.on_answer) }
+    pub fn new(now: Clock, observer: Arc<dyn CallObserver>) -> Self {
+        Self { now, observer }
     }
 }
 
@@ -88,7 +88,7 @@ impl Intercept for InTime {
         _components: &RuntimeComponents,
         _bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        (self.on_answer)();
+        self.observer.answered();
         Ok(())
     }
 }

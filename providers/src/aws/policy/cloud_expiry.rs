@@ -8,11 +8,14 @@
 //! | user policy | whoever uses `eg`, beside what `eg iam-policy` prints: schedules with our names, passing that role |
 //! | template | all of it, for CloudFormation |
 
-use crate::{
-    config::settings::{CloudExpiry, DEFAULT_SCHEDULE_GROUP},
-    iam::{SCHEDULER, Scope, auto_close_statements},
+use crate::aws::{
+    action::Action,
+    arn::Scope,
+    policy::{
+        roles::{CloudExpiry, DEFAULT_SCHEDULE_GROUP, ExpiryRole},
+        user::{SCHEDULER, auto_close_statements},
+    },
 };
-use eg_providers::{ExpiryRole, aws::Action};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -24,16 +27,20 @@ const POLICY_NAME: &str = "eg-cloud-expiry";
 /// One account, and what is configured in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfiguredAccount {
+    /// Such as `aws`.
     pub partition: String,
+    /// Twelve digits.
     pub number: String,
     /// The role's path and name, as they stand in its ARN: `eg-cloud-expiry`, `ops/eg`.
     pub role: String,
+    /// The group that expiry schedules are kept in.
     pub schedule_group: String,
     /// The configured groups; all of this account.
     pub scopes: BTreeSet<Scope>,
 }
 
 impl ConfiguredAccount {
+    /// The ARN of the role.
     #[must_use]
     pub fn role_arn(&self) -> String {
         format!("arn:{}:iam::{}:role/{}", self.partition, self.number, self.role)
