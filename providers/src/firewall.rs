@@ -13,7 +13,7 @@ use eg_model::{
     ids::RuleId,
     net::permission::Permission,
     observation::{ObservedRule, OwnedRule},
-    target::{Capabilities, Reach, TargetKey},
+    target::{Capabilities, Target, TargetKey},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -66,9 +66,9 @@ pub trait Firewall: Marks + AutoClose + Discovery + Access + Send + Sync {
 /// Makes firewalls from the routes to them. Two targets with equal routes share one client.
 #[async_trait]
 pub trait Connect: Send + Sync {
-    /// The firewall that `reach` leads to.
+    /// The firewall of a target, reached by its route.
     ///
     /// # Errors
     /// The kind is not known, or the route cannot be used (an endpoint in plain http that is not on loopback, say).
-    async fn connect(&self, reach: &Reach) -> Result<Arc<dyn Firewall>, Failure>;
+    async fn connect(&self, target: &Target) -> Result<Arc<dyn Firewall>, Failure>;
 }

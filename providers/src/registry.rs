@@ -7,7 +7,7 @@ use crate::{
 use async_trait::async_trait;
 use eg_model::{
     failure::{Failure, FailureClass},
-    target::Reach,
+    target::Target,
 };
 use std::sync::Arc;
 
@@ -26,13 +26,12 @@ impl Registry {
 
 #[async_trait]
 impl Connect for Registry {
-    async fn connect(&self, reach: &Reach) -> Result<Arc<dyn Firewall>, Failure> {
-        let target = &reach.target;
-        match (target.provider.as_str(), target.kind.as_str()) {
-            (PROVIDER, SECURITY_GROUP) => Ok(self.aws.security_groups(reach).await?),
+    async fn connect(&self, target: &Target) -> Result<Arc<dyn Firewall>, Failure> {
+        let key = &target.key;
+        match (key.provider.as_str(), key.kind.as_str()) {
+            (PROVIDER, SECURITY_GROUP) => Ok(self.aws.security_groups(target).await?),
             (provider, kind) => {
-                let message =
-                    format!("connect to {target}: \"{kind}\" of \"{provider}\" is not a firewall that eg knows");
+                let message = format!("connect to {key}: \"{kind}\" of \"{provider}\" is not a firewall that eg knows");
                 Err(Failure::new(FailureClass::Invalid, message))
             }
         }

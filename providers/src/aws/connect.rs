@@ -31,7 +31,7 @@ use aws_credential_types::{
 };
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::SdkConfig;
-use eg_model::{failure::Failure, target::Reach};
+use eg_model::{failure::Failure, target::Target};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::{Mutex, OnceCell};
 
@@ -86,33 +86,6 @@ impl Options {
     }
 }
 
-/// Everything that makes two clients different.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct ClientKey {
-    region: String,
-    endpoint: Option<String>,
-    /// The endpoint of every service but EC2.
-    others: Option<String>,
-    profile: Option<String>,
-    role_arn: Option<String>,
-    external_id: Option<String>,
-    files: ProfileFilePaths,
-}
-
-impl ClientKey {
-    fn of(reach: &Reach) -> Self {
-        Self {
-            region: reach.target.region.clone(),
-            endpoint: reach.target.endpoint.clone(),
-            others: of_other_services(reach).cloned(),
-            profile: reach.profile.clone(),
-            role_arn: reach.role_arn.clone(),
-            external_id: reach.external_id.clone(),
-            files: ProfileFilePaths { config: reach.config_file.clone(), credentials: reach.credentials_file.clone() },
-        }
-    }
-}
-
 /// AWS: makes clients, each once.
 ///
 /// - Endpoints: the snapshot's, for EC2 and for every other service; without one, AWS's own for the region, whatever
@@ -126,7 +99,7 @@ impl ClientKey {
 pub struct Aws {
     options: Options,
     http: SharedHttpClient,
-    clients: Mutex<BTreeMap<ClientKey, Arc<SecurityGroups>>>,
+    clients: Mutex<BTreeMap<Target, Arc<SecurityGroups>>>,
 }
 
 impl Aws {
@@ -137,19 +110,19 @@ impl Aws {
         Self { options, http, clients: Mutex::default() }
     }
 
-    /// The security groups that a route leads to.
+    /// The security groups of a target's account and region, reached by its route.
     ///
     /// # Errors
     /// An endpoint is not fit to be spoken to, or the profile does not exist.
-    pub async fn security_groups(&self, reach: &Reach) -> Result<Arc<SecurityGroups>, Failure> {
-        check_endpoints(reach)?;
-        let key = ClientKey::of(reach);
+    pub async fn security_groups(&self, target: &Target) -> Result<Arc<SecurityGroups>, Failure> {
+        check_endpoints(target)?;
+        let key = target.regional();
         let mut clients = self.clients.lock().await;
         if let Some(known) = clients.get(&key) {
             return Ok(known.clone());
         }
         if self.options.credentials.is_none() {
-            check_profile(key.profile.as_deref(), &key.files).await?;
+            check_profile(key.route.profile.as_deref(), &ProfileFilePaths::of(&key.route)).await?;
         }
         let made = Arc::new(self.make(&key).await);
         clients.insert(key, made.clone());
@@ -165,21 +138,22 @@ impl Aws {
             .build()
     }
 
-    async fn make(&self, key: &ClientKey) -> SecurityGroups {
+    async fn make(&self, target: &Target) -> SecurityGroups {
         let clock = SigningClock::new(self.options.now.clone());
         let http = SharedHttpClient::new(Listening { client: self.http.clone(), clock: clock.clone() });
-        let (loaded, source) = self.load(key, &http, &clock).await;
-        let plain = self.plain(key, http, &loaded);
+        let (route, files) = (&target.route, ProfileFilePaths::of(&target.route));
+        let (loaded, source) = self.load(target, &files, &http, &clock).await;
+        let plain = self.plain(target, http, &loaded);
         let source = match self.options.credentials {
             Some(_) => source,
-            None => SharedCredentialsProvider::new(Explained::new(source, key.profile.clone(), key.files.clone())),
+            None => SharedCredentialsProvider::new(Explained::new(source, route.profile.clone(), files.clone())),
         };
-        let credentials = match &key.role_arn {
+        let credentials = match &route.role_arn {
             None => source.clone(),
             Some(role) => {
                 let mut builder =
                     AssumeRoleProvider::builder(role).configure(&plain).session_name(session_name(&self.options.user));
-                if let Some(id) = &key.external_id {
+                if let Some(id) = &route.external_id {
                     builder = builder.external_id(id);
                 }
                 SharedCredentialsProvider::new(builder.build_from_provider(source.clone()).await)
@@ -189,9 +163,9 @@ impl Aws {
         let cache = IdentityCache::lazy().load_timeout(self.options.call_timeout.mul_f32(0.8)).build();
         let config = plain.clone().into_builder().credentials_provider(credentials).identity_cache(cache).build();
         let (mut ec2, sts) = (aws_sdk_ec2::config::Builder::from(&config), aws_sdk_sts::config::Builder::from(&config));
-        ec2.set_endpoint_url(key.endpoint.clone());
+        ec2.set_endpoint_url(target.key.endpoint.clone());
         let mut unsigned = aws_sdk_ec2::config::Builder::from(&plain);
-        unsigned.set_endpoint_url(key.endpoint.clone());
+        unsigned.set_endpoint_url(target.key.endpoint.clone());
         // The scheduler answers in JSON, and JSON that is cut off does not parse.
         let scheduler = aws_sdk_scheduler::config::Builder::from(&config);
         let iam = aws_sdk_iam::config::Builder::from(&config);
@@ -208,8 +182,8 @@ impl Aws {
             observer: self.options.observer.clone(),
             source,
             login: LoginFiles {
-                paths: key.files.clone(),
-                profile: key.profile.clone(),
+                paths: files,
+                profile: route.profile.clone(),
                 home: self.options.home.clone(),
                 login_cache: self.options.login_cache.clone(),
             },
@@ -219,11 +193,11 @@ impl Aws {
     }
 
     /// A configuration of our own, without credentials: the loaded one carries what the environment says about endpoints.
-    fn plain(&self, key: &ClientKey, http: SharedHttpClient, loaded: &SdkConfig) -> SdkConfig {
+    fn plain(&self, target: &Target, http: SharedHttpClient, loaded: &SdkConfig) -> SdkConfig {
         let mut config = SdkConfig::builder();
         config
-            .set_region(Region::new(key.region.clone()))
-            .set_endpoint_url(key.others.clone())
+            .set_region(Region::new(target.key.region.clone()))
+            .set_endpoint_url(of_other_services(target).cloned())
             .set_use_fips(loaded.use_fips())
             .set_use_dual_stack(loaded.use_dual_stack())
             .set_sleep_impl(loaded.sleep_impl())
@@ -242,11 +216,12 @@ impl Aws {
     /// before the route's own role is assumed.
     async fn load(
         &self,
-        key: &ClientKey,
+        target: &Target,
+        files: &ProfileFilePaths,
         http: &SharedHttpClient,
         clock: &SigningClock,
     ) -> (SdkConfig, SharedCredentialsProvider) {
-        let region = Region::new(key.region.clone());
+        let region = Region::new(target.key.region.clone());
         let mut loader: ConfigLoader = aws_config::defaults(behavior())
             .region(region.clone())
             .http_client(http.clone())
@@ -254,19 +229,19 @@ impl Aws {
             .disable_clock_skew_correction(true)
             .retry_config(RetryConfig::disabled())
             .timeout_config(self.timeouts())
-            .profile_files(key.files.to_sdk());
-        if let Some(profile) = &key.profile {
+            .profile_files(files.to_sdk());
+        if let Some(profile) = &target.route.profile {
             loader = loader.profile_name(profile);
         }
         if let Some(given) = &self.options.credentials {
             return (loader.credentials_provider(no_credentials()).load().await, given.clone());
         }
-        if let Some(chain) = process::chain_of(key.profile.as_deref(), &key.files).await {
+        if let Some(chain) = process::chain_of(target.route.profile.as_deref(), files).await {
             let loaded = loader.credentials_provider(no_credentials()).load().await;
             let source = chain.credentials(&loaded).await;
             return (loaded, source);
         }
-        if let Some(profile) = &key.profile {
+        if let Some(profile) = &target.route.profile {
             let config = ProviderConfig::without_region()
                 .with_region(Some(region))
                 .with_behavior_version(Some(behavior()))
@@ -277,7 +252,7 @@ impl Aws {
             let alone = ProfileFileCredentialsProvider::builder()
                 .configure(&config)
                 .profile_name(profile)
-                .profile_files(key.files.to_sdk())
+                .profile_files(files.to_sdk())
                 .build();
             loader = loader.credentials_provider(alone);
         }

@@ -2,14 +2,14 @@
 
 use eg_model::{
     failure::{Failure, FailureClass},
-    target::{OtherServices, Reach},
+    target::{OtherServices, Target},
 };
 use std::net::IpAddr;
 
 /// The endpoint of every service but EC2.
-pub fn of_other_services(reach: &Reach) -> Option<&String> {
-    match &reach.other_services {
-        OtherServices::WithTarget => reach.target.endpoint.as_ref(),
+pub fn of_other_services(target: &Target) -> Option<&String> {
+    match &target.route.other_services {
+        OtherServices::WithTarget => target.key.endpoint.as_ref(),
         OtherServices::ByThemselves => None,
         OtherServices::At(endpoint) => Some(endpoint),
     }
@@ -19,8 +19,8 @@ pub fn of_other_services(reach: &Reach) -> Option<&String> {
 ///
 /// # Errors
 /// One is no URL, or would be spoken to in plain text over a network.
-pub fn check_endpoints(reach: &Reach) -> Result<(), Failure> {
-    reach.target.endpoint.iter().chain(of_other_services(reach)).try_for_each(|endpoint| check_endpoint(endpoint))
+pub fn check_endpoints(target: &Target) -> Result<(), Failure> {
+    target.key.endpoint.iter().chain(of_other_services(target)).try_for_each(|endpoint| check_endpoint(endpoint))
 }
 
 /// Requests carry rules, tags and signatures: in plain text they stay on this machine.

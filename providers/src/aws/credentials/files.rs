@@ -2,10 +2,11 @@
 
 use aws_config::profile::{ProfileFileLoadError, ProfileSet};
 use aws_types::os_shim_internal::{Env, Fs};
+use eg_model::target::Route;
 use std::{borrow::Cow, io::ErrorKind};
 
 /// The paths of the files; where one is absent, the SDK looks by itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default)]
 pub struct ProfileFilePaths {
     /// `AWS_CONFIG_FILE`.
     pub config: Option<String>,
@@ -14,6 +15,11 @@ pub struct ProfileFilePaths {
 }
 
 impl ProfileFilePaths {
+    /// The files of a route.
+    pub fn of(route: &Route) -> Self {
+        Self { config: route.config_file.clone(), credentials: route.credentials_file.clone() }
+    }
+
     /// Reads every profile; `profile` is the selected one of the set.
     pub async fn load(&self, profile: Option<&str>) -> Result<ProfileSet, ProfileFileLoadError> {
         let selected = profile.map(|name| Cow::Owned(name.to_owned()));

@@ -7,36 +7,36 @@
 
 use crate::aws::credentials::files::ProfileFilePaths;
 use aws_config::{meta::region::ProvideRegion, profile::region::ProfileFileRegionProvider};
-use eg_model::target::Reach;
+use eg_model::target::Route;
 
 /// The profile that is used where none is named.
 const DEFAULT_PROFILE: &str = "default";
 
 /// The region that the AWS CLI would take: a flag is the caller's to look at first, then the variables, then the profile.
-pub async fn usual<'e>(var: impl Fn(&str) -> Option<&'e str>, reach: &Reach) -> Option<String> {
+pub async fn usual<'e>(var: impl Fn(&str) -> Option<&'e str>, route: &Route) -> Option<String> {
     match of_environment(&var) {
         Some(region) => Some(region),
-        None => of_profile(&var, reach).await,
+        None => of_profile(&var, route).await,
     }
 }
 
 /// A region of the profile's partition. The profile's own region comes first: the variable may name a region for other
 /// credentials, in another partition.
-pub async fn home<'e>(var: impl Fn(&str) -> Option<&'e str>, reach: &Reach) -> Option<String> {
-    if reach.profile.is_none() {
-        return usual(var, reach).await;
+pub async fn home<'e>(var: impl Fn(&str) -> Option<&'e str>, route: &Route) -> Option<String> {
+    if route.profile.is_none() {
+        return usual(var, route).await;
     }
-    of_profile(&var, reach).await.or_else(|| of_environment(&var))
+    of_profile(&var, route).await.or_else(|| of_environment(&var))
 }
 
 fn of_environment<'e>(var: &impl Fn(&str) -> Option<&'e str>) -> Option<String> {
     ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter().find_map(var).map(str::to_owned)
 }
 
-async fn of_profile<'e>(var: &impl Fn(&str) -> Option<&'e str>, reach: &Reach) -> Option<String> {
+async fn of_profile<'e>(var: &impl Fn(&str) -> Option<&'e str>, route: &Route) -> Option<String> {
     // Keys in the environment beat the credentials of AWS_PROFILE, but not its region.
-    let profile = reach.profile.as_deref().or_else(|| var("AWS_PROFILE")).unwrap_or(DEFAULT_PROFILE);
-    let files = ProfileFilePaths { config: reach.config_file.clone(), credentials: reach.credentials_file.clone() };
+    let profile = route.profile.as_deref().or_else(|| var("AWS_PROFILE")).unwrap_or(DEFAULT_PROFILE);
+    let files = ProfileFilePaths::of(route);
     let found = ProfileFileRegionProvider::builder().profile_files(files.to_sdk()).profile_name(profile).build();
     found.region().await.map(|region| region.to_string())
 }
@@ -44,7 +44,6 @@ async fn of_profile<'e>(var: &impl Fn(&str) -> Option<&'e str>, reach: &Reach) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use eg_model::target::TargetKey;
 
     #[tokio::test]
     async fn whose_region_counts() {
@@ -72,13 +71,13 @@ mod tests {
                 "AWS_PROFILE" => aws_profile,
                 _ => None,
             };
-            let reach = Reach {
+            let route = Route {
                 profile: profile.map(str::to_owned),
                 config_file: config_file.clone(),
                 credentials_file: credentials_file.clone(),
-                ..Reach::plain(TargetKey::new("aws", "security-group", "", ""))
+                ..Route::default()
             };
-            let found = [usual(var, &reach).await, home(var, &reach).await];
+            let found = [usual(var, &route).await, home(var, &route).await];
             let found = found.map(|region| region.unwrap_or_else(|| "none".to_owned()));
             assert_eq!(found, [expected_usual, expected_home], "{profile:?} {of_shell:?} {aws_profile:?}");
         }
