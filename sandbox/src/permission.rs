@@ -8,12 +8,10 @@ use crate::{
     },
 };
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Where the traffic comes from.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
     /// An address range without host bits.
     Cidr(IpNet),
@@ -24,7 +22,7 @@ pub enum Source {
 }
 
 /// Protocol, ports and source: what makes two rules the same.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RulePermission {
     /// `tcp`, `udp`, `icmp`, `icmpv6`, `-1`, or a protocol number.
     pub protocol: String,
