@@ -44,7 +44,7 @@ impl Rights {
 pub enum CredentialsEnd {
     /// They renew themselves (instance, container, process).
     Renewing,
-    /// Static keys in a file: they last until somebody takes them away.
+    /// Static keys in a file: they last until they are deleted.
     Lasting,
     /// Renewal ends then (an SSO login, a session token).
     At(Timestamp),
@@ -63,7 +63,7 @@ pub enum CredentialsEnd {
 
 /// Questions about the credentials of the route.
 #[async_trait]
-pub trait Access {
+pub trait CallerAccess {
     /// Asks which identity is calling.
     ///
     /// # Errors

@@ -28,7 +28,7 @@ pub struct SetAutoClose {
 
 /// Expiry schedules of rules.
 #[async_trait]
-pub trait AutoClose {
+pub trait AutoClosing {
     /// Reads the expiry schedule of a rule of a group.
     async fn read_auto_close(&self, group: &str, rule: &RuleId, way: &AutoCloseRoute) -> AutoCloseSeen;
 
@@ -41,6 +41,6 @@ pub trait AutoClose {
     /// Deletes the expiry schedule of a rule. A schedule that is gone already is no error.
     ///
     /// # Errors
-    /// As for [`AutoClose::set_auto_close`].
+    /// As for [`AutoClosing::set_auto_close`].
     async fn drop_auto_close(&self, rule: &RuleId, way: &AutoCloseRoute) -> Result<Answered<()>, Failure>;
 }

@@ -1,10 +1,10 @@
 //! The trait that every kind of firewall implements, and the way to get one.
 
 use crate::{
-    access::Access,
-    auto_close::AutoClose,
+    access::CallerAccess,
+    auto_close::AutoClosing,
     discovery::Discovery,
-    marks::Marks,
+    marks::Marking,
     types::{Answered, ReadResult, RulesSeen},
 };
 use async_trait::async_trait;
@@ -37,7 +37,7 @@ pub struct Authorize {
 ///
 /// A change fails with [`Failure::class`] saying whether it may have taken effect all the same.
 #[async_trait]
-pub trait Firewall: Marks + AutoClose + Discovery + Access + Send + Sync {
+pub trait Firewall: Marking + AutoClosing + Discovery + CallerAccess + Send + Sync {
     /// The limits and features of this kind.
     fn capabilities(&self) -> Capabilities;
 

@@ -17,10 +17,10 @@ mod marks;
 mod registry;
 mod types;
 
-pub use access::{Access, CredentialsEnd, Rights, Verdict};
-pub use auto_close::{AutoClose, SetAutoClose};
+pub use access::{CallerAccess, CredentialsEnd, Rights, Verdict};
+pub use auto_close::{AutoClosing, SetAutoClose};
 pub use discovery::{Discovery, ListedGroup};
 pub use firewall::{Authorize, Connect, Firewall};
-pub use marks::Marks;
+pub use marks::Marking;
 pub use registry::Registry;
 pub use types::{Answered, CallObserver, Caller, ReadResult, RulesSeen};

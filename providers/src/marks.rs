@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 /// Tags on rules.
 #[async_trait]
-pub trait Marks {
+pub trait Marking {
     /// Writes tags on rules of one target. A tag with the same key is replaced, every other one stays.
     ///
     /// # Errors
@@ -17,6 +17,6 @@ pub trait Marks {
     /// Deletes tags from one rule by key and value: a tag that has another value by now stays.
     ///
     /// # Errors
-    /// As for [`Marks::tag`].
+    /// As for [`Marking::tag`].
     async fn untag(&self, rule: &OwnedRule, tags: &BTreeMap<String, String>) -> Result<Answered<()>, Failure>;
 }

@@ -34,11 +34,11 @@ pub struct Call {
     pub outcome: String,
     /// The HTTP status; `None` when the connection was reset.
     pub status: Option<u16>,
-    /// Whether it changed the world.
+    /// True if it changed the world.
     pub effect: bool,
     /// The fault that struck.
     pub fault: Option<String>,
-    /// Whether this is the landing of an earlier request that got no answer.
+    /// True for the landing of an earlier request that got no answer.
     pub landed_late: bool,
     /// The whole form.
     pub fields: BTreeMap<String, String>,

@@ -20,7 +20,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use std::{collections::BTreeMap, time::Duration};
 
-/// What the caller gets.
+/// The reply to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
     /// An answer.
@@ -29,7 +29,7 @@ pub(crate) enum Reply {
     Lost,
 }
 
-/// What a request says of its signature.
+/// The signature of a request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Signature {
     /// The header `Authorization`.
@@ -51,7 +51,7 @@ pub(crate) struct Engine {
     callers: BTreeMap<String, Identity>,
 }
 
-/// A request on its way through.
+/// A request on its way through the engine.
 struct Passage<'a> {
     number: u64,
     region: String,
@@ -95,7 +95,7 @@ impl Engine {
         self.buckets.refill();
     }
 
-    /// How long the next request is on its way.
+    /// The time that the next request is on its way.
     pub(crate) fn latency(&mut self) -> Duration {
         let Latency { min, max } = self.settings.latency;
         min.saturating_add(max.saturating_sub(min).mul_f64(self.dice.f64()))

@@ -1,4 +1,4 @@
-//! Starting the sandbox, and what a test or a person does to it.
+//! The sandbox from outside: starting it, and everything that a test or a person does to it.
 
 use crate::{
     call_log::Call,
@@ -22,18 +22,18 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// How to start.
+/// The settings to start with.
 #[derive(Clone)]
 pub struct Config {
     /// Ids, latencies and chances follow from it.
     pub seed: u64,
     /// The sandbox's clock.
     pub clock: SandboxClock,
-    /// Whose an access key is. `AKIAEG<twelve digits>…` is a user of that account, any other key one of 123456789012.
+    /// The owners of access keys. `AKIAEG<twelve digits>…` is a user of that account, any other key one of 123456789012.
     pub callers: BTreeMap<String, Identity>,
-    /// How the region is at large.
+    /// Faults of the whole region.
     pub settings: RegionSettings,
-    /// What goes wrong.
+    /// Faults of single requests.
     pub script: Script,
 }
 
@@ -101,7 +101,7 @@ impl HandRule {
 
 /// A running sandbox; stops when dropped.
 ///
-/// What is done by hand here is done by the group's owner, at once, without faults, and does not show in the log.
+/// A change by hand is made by the group's owner, at once, without faults, and does not show in the log.
 pub struct Handle {
     shared: SharedEngine,
     address: SocketAddr,
@@ -162,7 +162,7 @@ impl Handle {
         self.shared.engine().run(script.into());
     }
 
-    /// Changes how the region is at large.
+    /// Changes the faults of the whole region.
     pub fn set(&self, change: impl FnOnce(&mut RegionSettings)) {
         change(&mut self.shared.engine().settings);
     }

@@ -1,4 +1,4 @@
-//! What a rule allows: read from a request, kept in AWS's canonical form.
+//! The permission of a rule: read from a request, kept in AWS's canonical form.
 
 use crate::{
     ids,
@@ -35,7 +35,7 @@ pub struct RulePermission {
 }
 
 impl RulePermission {
-    /// Whether it counts towards the IPv4 quota, and whether towards the IPv6 quota (VPC User Guide, "Amazon VPC
+    /// The quotas that it counts towards: IPv4, IPv6 (VPC User Guide, "Amazon VPC
     /// quotas": kept apart; a rule that names a group or a prefix list counts for both).
     pub(crate) fn families(&self) -> (bool, bool) {
         match &self.source {

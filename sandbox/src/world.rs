@@ -67,7 +67,7 @@ pub struct SecurityGroupRule {
     pub group: String,
     /// Outbound.
     pub egress: bool,
-    /// What it allows.
+    /// Its permission.
     pub permission: RulePermission,
     /// For people.
     pub description: Option<String>,
@@ -113,7 +113,7 @@ pub(crate) struct Late {
     pub(crate) form: Form,
 }
 
-/// Which schedule.
+/// The name of a schedule, with its place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ScheduleKey {
     /// The owner.

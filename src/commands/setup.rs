@@ -13,7 +13,7 @@ use eg_model::{
     target::Target,
 };
 use eg_providers::{
-    Access,
+    CallerAccess,
     aws::{Action, Aws, ConfiguredAccount, DEFAULT_SCHEDULE_GROUP, Prepared, ROLE_NAME, Scope},
 };
 use serde_json::{Value, json};

@@ -72,7 +72,7 @@ impl SecurityGroups {
         let date = AnswerDate::default();
         let client = aws_sdk_ec2::Client::from_conf(self.unsigned.clone());
         let question = client.describe_regions().customize().interceptor(date.clone());
-        // What else it says does not matter.
+        // Only the date counts: the answer is a refusal.
         self.send(Action::DescribeRegions, &"(the time)", question.send()).await.ok();
         date.get().into_iter().for_each(|date| self.clock.hear(date));
     }

@@ -1,7 +1,7 @@
 //! Security groups as a kind of firewall: the trait's parts, each by the module that knows its calls.
 
 use crate::{
-    Access, Answered, Authorize, AutoClose, Caller, CredentialsEnd, Discovery, Firewall, ListedGroup, Marks,
+    Answered, Authorize, AutoClosing, Caller, CallerAccess, CredentialsEnd, Discovery, Firewall, ListedGroup, Marking,
     ReadResult, Rights, RulesSeen, SetAutoClose,
     aws::{client::SecurityGroups, credentials::renewal::end_of},
 };
@@ -65,7 +65,7 @@ impl Firewall for SecurityGroups {
 }
 
 #[async_trait]
-impl Marks for SecurityGroups {
+impl Marking for SecurityGroups {
     async fn tag(&self, rules: &[OwnedRule], tags: &BTreeMap<String, String>) -> Result<Answered<()>, Failure> {
         match one_group(rules)? {
             Some((group, ids)) => self.tag_ids(group, ids, tags).await,
@@ -79,7 +79,7 @@ impl Marks for SecurityGroups {
 }
 
 #[async_trait]
-impl AutoClose for SecurityGroups {
+impl AutoClosing for SecurityGroups {
     async fn read_auto_close(&self, group: &str, rule: &RuleId, way: &AutoCloseRoute) -> AutoCloseSeen {
         self.read_schedule(group, rule, way).await.unwrap_or_else(AutoCloseSeen::Unreadable)
     }
@@ -110,7 +110,7 @@ impl Discovery for SecurityGroups {
 }
 
 #[async_trait]
-impl Access for SecurityGroups {
+impl CallerAccess for SecurityGroups {
     async fn caller(&self) -> Result<Caller, Failure> {
         self.known_caller().await.cloned()
     }

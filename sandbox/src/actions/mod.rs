@@ -37,16 +37,16 @@ pub(crate) struct ActionRequest<'a> {
     pub(crate) now: DateTime<Utc>,
 }
 
-/// What was done.
+/// The result of an action.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
     /// The answer's elements, without the envelope.
     pub(crate) xml: Xml,
     /// The whole answer of a service that speaks JSON.
     pub(crate) json: Option<serde_json::Value>,
-    /// Whether the world changed.
+    /// True if the world changed.
     pub(crate) effect: bool,
-    /// The ids of what was made or removed.
+    /// The ids of everything that was made or removed.
     pub(crate) ids: Vec<String>,
 }
 

@@ -105,8 +105,8 @@ pub async fn chain_of(profile: Option<&str>, files: &ProfileFilePaths) -> Option
     chain(&files.load(profile).await.ok()?)
 }
 
-/// The chain of the selected profile, if a process is at its end. It follows the rules of the SDK, which has the word for
-/// every other profile, and for those that are wrong.
+/// The chain of the selected profile, if a process is at its end. It follows the rules of the SDK, which handles every
+/// other profile and reports wrong ones.
 fn chain(profiles: &ProfileSet) -> Option<Chain> {
     let (mut name, mut seen, mut roles) = (profiles.selected_profile(), Vec::new(), Vec::new());
     loop {
@@ -148,7 +148,7 @@ fn role(profile: &Profile) -> Option<Role> {
     Some(Role { arn: text("role_arn")?, external_id: text("external_id"), session_name: text("role_session_name") })
 }
 
-/// The credentials that a profile leads to, marked as such: when they end is for the profile to say.
+/// Credentials of a profile, marked as such: the profile tells when they end.
 #[derive(Debug)]
 struct OfProfile(SharedCredentialsProvider);
 
@@ -192,8 +192,8 @@ impl Process {
     }
 }
 
-/// Runs a command line to its end, and until nothing writes to its output any more. When the caller waits no longer,
-/// everything that it has started is ended.
+/// Runs a command line until it has ended and nothing writes to its output any more. If the caller stops waiting,
+/// everything that the command has started is ended.
 async fn output(command: &str) -> std::io::Result<Output> {
     let mut shell = Command::new("sh");
     shell.args(["-c", command]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -204,13 +204,13 @@ async fn output(command: &str) -> std::io::Result<Output> {
     }
     let mut child = shell.spawn()?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let mut family = ProcessTree { root: Some(child), own_group };
-    // It is waited for last: until then its id is its own, even if it has ended and something else still writes.
+    let mut tree = ProcessTree { root: Some(child), own_group };
+    // The process is waited for last: until then its id is its own, even if it has ended and a child still writes.
     let (stdout, stderr) = tokio::try_join!(whole(stdout), whole(stderr))?;
-    let Some(child) = &mut family.root else { return Err(ErrorKind::NotFound.into()) };
+    let Some(child) = &mut tree.root else { return Err(ErrorKind::NotFound.into()) };
     let status = child.wait().await?;
-    // What a process that has answered leaves behind, an agent say, is meant to stay.
-    family.root = None;
+    // A process that has answered may leave others behind on purpose, an agent say.
+    tree.root = None;
     Ok(Output { status, stdout, stderr })
 }
 
@@ -230,13 +230,13 @@ struct ProcessTree {
 
 impl Drop for ProcessTree {
     fn drop(&mut self) {
-        // One that has been waited for has no id any more.
+        // A process that was waited for has no id any more.
         let root = self.root.as_ref().and_then(Child::id).and_then(|id| i32::try_from(id).ok());
         let Some(root) = root else { return };
         let (mut held, mut stopped) = (BTreeMap::new(), BTreeSet::new());
-        // What is stopped starts nothing more, so that most often the third look finds nothing new. What ends meanwhile may
-        // leave its number to a process of somebody else: a process is taken hold of first, and sent something only once
-        // another look has shown it to be one of the family.
+        // A stopped process starts nothing more, so most often the third look finds nothing new. A process that ends
+        // meanwhile may leave its number to a stranger: each one is held first, and signalled only once another look has
+        // shown it to be one of the tree.
         for _ in 0..16 {
             let found = descendants(root);
             let sure: Vec<i32> = found.iter().copied().filter(|pid| *pid == root || held.contains_key(pid)).collect();
@@ -262,7 +262,7 @@ impl Drop for ProcessTree {
     }
 }
 
-/// A process: on Linux itself, so that nothing reaches another one which has got its number.
+/// A process; on Linux by a handle, so that no signal reaches another process which has got its number.
 struct Held {
     pid: i32,
     #[cfg(target_os = "linux")]
@@ -285,8 +285,8 @@ impl Held {
             Some(process) => {
                 pidfd_send_signal(process, signal).ok();
             }
-            // Taken away by a filter for system calls, or a very old kernel: the number has to do. One that has ended has
-            // none that could be held.
+            // Without process handles (a filter for system calls, a very old kernel) the number has to do. With them, a
+            // missing handle means that the process has ended.
             None if has_process_handles() => {}
             None => send(self.pid, signal),
         }
@@ -298,7 +298,7 @@ impl Held {
     }
 }
 
-/// Whether this process can hold one: itself, to begin with.
+/// True if this process can hold a process: itself, as a trial.
 #[cfg(target_os = "linux")]
 fn has_process_handles() -> bool {
     pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).is_ok()
@@ -497,8 +497,8 @@ source_profile = nowhere
         assert_eq!(why("echo hello").await, "credential_process: its answer is not JSON");
     }
 
-    /// It has ended, and something that it has started still writes: nobody has waited for it, so that its number cannot be
-    /// another's; and what it has started is ended.
+    /// The process has ended, and its child still writes: it was not waited for, so its number cannot be another's, and the
+    /// child is ended.
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn the_number_of_a_process_that_has_ended_stays_its_own() {

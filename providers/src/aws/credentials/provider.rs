@@ -1,5 +1,5 @@
-//! Why there are no credentials, in a sentence for people. The SDK's own words name its providers and their states
-//! ("the credential provider was not enabled"), and change from one call to the next.
+//! The reason why there are no credentials, in a sentence for people. The SDK's own words name its providers and their
+//! states ("the credential provider was not enabled"), and change from one call to the next.
 
 use crate::aws::{
     credentials::{files::ProfileFilePaths, profiles::profiles, renewal::login_of},
@@ -18,7 +18,7 @@ use aws_smithy_runtime_api::client::{
 use eg_model::failure::{Failure, FailureClass};
 use std::{error::Error, sync::OnceLock};
 
-/// How many profiles a message lists.
+/// The most profiles that a message lists.
 const LISTED: usize = 8;
 /// The longest chain of `source_profile` that is followed; the SDK refuses loops before.
 const CHAIN_MAX: usize = 16;
@@ -47,7 +47,7 @@ fn unknown_profile(name: &str, known: &[&str]) -> String {
     format!("AWS profile \"{name}\" does not exist ({known})")
 }
 
-/// Credentials whose lack is explained.
+/// A provider of credentials that explains why there are none.
 #[derive(Debug)]
 pub struct Explained {
     source: SharedCredentialsProvider,
@@ -62,7 +62,7 @@ impl Explained {
         Self { source, profile, files, said: OnceLock::new() }
     }
 
-    /// A refusal of STS's, and a network that is down, say enough themselves.
+    /// Replaces the words of an error. A refusal of STS, and a network that is down, say enough themselves.
     async fn explain(&self, error: CredentialsError) -> CredentialsError {
         let told = |error: &(dyn Error + 'static)| {
             error.is::<ConnectorError>() || error.is::<SdkError<AssumeRoleError, HttpResponse>>()
@@ -73,7 +73,7 @@ impl Explained {
         let words = self.said.get_or_init(|| reason(&error));
         let missing = matches!(error, CredentialsError::CredentialsNotLoaded(_));
         let sentence = Sentence(self.sentence(missing, words).await);
-        // What kind of failure it is decides elsewhere too.
+        // The variant stays: other code decides by it.
         match error {
             CredentialsError::CredentialsNotLoaded(_) => CredentialsError::not_loaded(sentence),
             CredentialsError::InvalidConfiguration(_) => CredentialsError::invalid_configuration(sentence),

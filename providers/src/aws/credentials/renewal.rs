@@ -1,4 +1,4 @@
-//! When credentials end, as far as that can be told beforehand.
+//! The end of credentials, as far as it can be told beforehand.
 
 use crate::{CredentialsEnd, aws::credentials::files::ProfileFilePaths};
 use aws_config::profile::{Profile, ProfileSet};
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 const LOGIN_MAX: TimeDelta = TimeDelta::hours(12);
 const LOGIN_STEP: TimeDelta = TimeDelta::minutes(15);
 
-/// Where profiles, and the tokens of logins, are.
+/// The places of profiles and of the tokens of logins.
 #[derive(Clone, Debug, Default)]
 pub struct LoginFiles {
     /// The profile files.
@@ -26,7 +26,7 @@ pub struct LoginFiles {
     pub profile: Option<String>,
     /// The home directory.
     pub home: Option<PathBuf>,
-    /// Where `aws login` keeps its tokens, where that is not in the home directory.
+    /// The place of `aws login`'s tokens, if not in the home directory.
     pub login_cache: Option<PathBuf>,
 }
 
@@ -40,7 +40,7 @@ pub(super) fn login_of(command: &str, profile: &str) -> String {
     }
 }
 
-/// When the source credentials end (a role assumed on top renews itself as long as its source does).
+/// The end of the source credentials (a role assumed on top renews itself as long as its source does).
 ///
 /// | the credentials come from | end |
 /// |---|---|
@@ -131,7 +131,7 @@ fn by_base(profiles: &ProfileSet, profile: &Profile, files: &LoginFiles) -> Cred
     if renews { CredentialsEnd::Renewing } else { CredentialsEnd::Unknown }
 }
 
-/// What `aws sso login` leaves in `~/.aws/sso/cache` (AWS CLI and SDKs, "IAM Identity Center credential provider");
+/// A token that `aws sso login` leaves in `~/.aws/sso/cache` (AWS CLI and SDKs, "IAM Identity Center credential provider");
 /// the token itself is not read.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -142,12 +142,12 @@ struct Token {
     refresh_token: bool,
 }
 
-/// Whether a secret is there, without keeping it.
+/// True if a secret is there; the secret itself is not kept.
 fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     Option::<String>::deserialize(deserializer).map(|text| text.is_some_and(|text| !text.is_empty()))
 }
 
-/// What `aws login` leaves: of the token, only when it was made.
+/// A login that `aws login` leaves; of the token, only the time when it was made.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Login {
@@ -167,7 +167,7 @@ struct TokenClaims {
     iat: i64,
 }
 
-/// When a login of `aws login` ends at the latest. The file that holds it is named by the session.
+/// The latest end of a login of `aws login`. The file that holds it is named by the session.
 fn login_end(session: &str, files: &LoginFiles) -> Option<Timestamp> {
     let in_home = || files.home.as_ref().map(|home| home.join(".aws/login/cache"));
     let directory = files.login_cache.clone().or_else(in_home)?;

@@ -16,7 +16,7 @@ pub struct CloudExpiry {
 pub const DEFAULT_SCHEDULE_GROUP: &str = "default";
 
 impl CloudExpiry {
-    /// Where expiry schedules of an account's rules are kept; `None` where no role is of that account.
+    /// The route of expiry schedules of an account's rules; `None` if no role is of that account.
     #[must_use]
     pub fn way(&self, account: &str) -> Option<AutoCloseRoute> {
         let way = |role: &String| AutoCloseRoute { role_arn: role.clone(), group: self.schedule_group.clone() };
@@ -31,15 +31,15 @@ pub struct ExpiryRole {
     pub name: String,
     /// Its path; `/` where it has none.
     pub path: String,
-    /// Who may take it.
+    /// The trust policy.
     pub trust: Value,
     /// The name of its one policy.
     pub policy_name: String,
-    /// What it may do.
+    /// Its one policy.
     pub policy: Value,
 }
 
 impl ExpiryRole {
-    /// By this, `eg` knows a role that it has made.
+    /// The description by which `eg` knows a role that it has made.
     pub const DESCRIPTION: &str = "EventBridge Scheduler closes eg's firewall rules with it";
 }

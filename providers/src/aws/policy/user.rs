@@ -1,4 +1,4 @@
-//! The least that IAM has to allow, as a policy document. Pure: made from the configured resources alone.
+//! The policy for users of `eg`: the least that IAM has to allow. Pure: made from the configured resources alone.
 //!
 //! | statement | why it is no narrower |
 //! |---|---|
@@ -26,7 +26,8 @@ fn literally(key: &str) -> String {
 /// The service that expiry schedules are schedules of; its name is the same in every partition.
 pub const SCHEDULER: &str = "scheduler.amazonaws.com";
 
-/// What setting, moving, reading and deleting expiry schedules takes; empty where no role is of any scope's account.
+/// The statements for setting, moving, reading and deleting expiry schedules; empty if no role is of any scope's
+/// account.
 #[must_use]
 pub fn auto_close_statements(scopes: &BTreeSet<Scope>, expiry: &CloudExpiry) -> Vec<Value> {
     let ways = |scope: &Scope| match &scope.account {
@@ -56,7 +57,7 @@ pub fn auto_close_statements(scopes: &BTreeSet<Scope>, expiry: &CloudExpiry) -> 
     ]
 }
 
-/// Which rules that are open already may be tagged.
+/// The rules that may be tagged although they are open already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retag {
     /// Those that carry our mark.
@@ -132,7 +133,8 @@ pub fn policy<'a>(
     policy
 }
 
-/// The policy for `eg sweep`: every group of an account, in every region. Sweeping opens nothing, so nothing of it can.
+/// The policy for `eg sweep`: every group of an account, in every region. Sweeping opens nothing, so the policy allows no
+/// opening.
 #[must_use]
 pub fn sweep_policy(partition: &str) -> Value {
     let all = |resource: &str| format!("arn:{partition}:ec2:*:*:{resource}/*");
@@ -209,7 +211,7 @@ mod tests {
         let rest = Action::ALL.iter().copied().filter(|action| !apart.contains(action));
         let mut sent: BTreeSet<String> = rest.filter_map(Action::permission).collect();
         let swept = actions(&sweep_policy("aws"));
-        assert_eq!(&actions(&policy) | &swept, sent, "without expiry switches");
+        assert_eq!(&actions(&policy) | &swept, sent, "without expiry schedules");
         sent.extend(Action::CLOUD_EXPIRY.into_iter().filter_map(Action::permission));
         sent.insert("iam:PassRole".to_owned());
         assert_eq!(

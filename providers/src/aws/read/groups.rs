@@ -1,4 +1,4 @@
-//! Which groups there are: all that the caller can see, or those that are meant.
+//! The list of groups: all that the caller can see, or those that a selector means.
 
 use crate::{
     ListedGroup,

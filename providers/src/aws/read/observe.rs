@@ -26,8 +26,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Groups, or rules, per call: the most values that one filter takes (EC2 API reference, "List and filter": 200).
 pub const FILTER_VALUES: usize = 200;
 
-/// When a series was read: when its *first* page was asked for, the oldest, and the `Date` of that page; and when its last
-/// page was asked for. A lease of others is rather taken for unexpired, and the two clocks are compared within one call.
+/// The times of a series: the request of its *first* page (the oldest), the `Date` of that page, and the request of its last
+/// page. An early time takes others' leases rather for unexpired, and the two clocks are compared within one call.
 #[derive(Clone, Copy)]
 pub(super) struct ReadAt {
     local: Timestamp,
@@ -35,7 +35,7 @@ pub(super) struct ReadAt {
     provider: Option<Timestamp>,
 }
 
-/// What one series says about one group.
+/// One group in a series.
 #[derive(Default)]
 pub(super) struct GroupReading {
     account: Option<String>,
@@ -169,7 +169,7 @@ impl SecurityGroups {
         Ok(seen)
     }
 
-    /// Every page of `DescribeSecurityGroupRules` for what filters select; `of` says what that is, for people.
+    /// Every page of `DescribeSecurityGroupRules` for what filters select; `of` names it for people.
     pub(super) async fn read_series(
         &self,
         of: &str,
@@ -206,7 +206,7 @@ impl SecurityGroups {
         }
     }
 
-    /// Which groups are there, with their owners' accounts. By filter: by id, one missing group fails the call.
+    /// The groups that are there, with their owners' accounts. By filter: by id, one missing group fails the call.
     async fn read_owners(&self, batch: &BTreeSet<String>) -> Result<BTreeMap<String, Option<String>>, Failure> {
         match self.read_owners_at_once(batch).await {
             Err(failure) if failure.class == FailureClass::Gone => {}
@@ -281,7 +281,7 @@ fn sort_in(
     Ok(())
 }
 
-/// What a series says about a group that is in it.
+/// The result for a group that is in a series.
 pub(super) fn read_result(id: &str, group: GroupReading, read_at: ReadAt) -> ReadResult {
     match group.unreadable {
         Some(why) => ReadResult::Unavailable(unusable(&format!("read the rules of {id}"), &why, None)),

@@ -4,8 +4,8 @@ pub mod auto_closes;
 pub mod preparation;
 
 use crate::{
-    Access, Authorize, CallObserver, Caller, Connect, CredentialsEnd, Discovery, Firewall, Marks, ReadResult, Registry,
-    Rights, SetAutoClose, Verdict,
+    Authorize, CallObserver, Caller, CallerAccess, Connect, CredentialsEnd, Discovery, Firewall, Marking, ReadResult,
+    Registry, Rights, SetAutoClose, Verdict,
     aws::{
         client::SecurityGroups,
         connect::{Aws, Options},

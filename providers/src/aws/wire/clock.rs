@@ -46,7 +46,7 @@ const CODES: [&str; 7] = [
     "SignatureDoesNotMatch",
 ];
 
-/// Whether a refusal with this code may be about the time of the signature.
+/// True if a refusal with this code may be about the time of the signature.
 pub fn may_be_about_time(code: &str) -> bool {
     let code = code.strip_prefix("Client.").unwrap_or(code);
     CODES.contains(&code)
@@ -55,7 +55,7 @@ pub fn may_be_about_time(code: &str) -> bool {
 /// The `Date` of an answer.
 pub fn date_of(response: &HttpResponse) -> Option<Timestamp> {
     let headers = response.headers();
-    // What a cache has kept carries a date of its own time.
+    // An answer from a cache carries the date of its origin.
     let date = headers.get("date").filter(|_| headers.get("age").is_none())?;
     Timestamp::from_timestamp(DateTime::from_str(date, Format::HttpDate).ok()?.secs(), 0)
 }
@@ -95,9 +95,9 @@ impl Intercept for AnswerDate {
 #[derive(Clone)]
 pub struct SigningClock {
     local: Clock,
-    /// How many seconds requests are signed ahead of the local clock.
+    /// The seconds by which requests are signed ahead of the local clock.
     ahead: Arc<AtomicI64>,
-    /// How many seconds the provider was ahead when it last told its time.
+    /// The seconds by which the provider was ahead when it last told its time.
     heard: Arc<AtomicI64>,
 }
 
@@ -109,12 +109,12 @@ impl SigningClock {
         Self { local, ahead: Arc::default(), heard: Arc::new(NEVER.into()) }
     }
 
-    /// How far requests are signed ahead of the local clock, in seconds.
+    /// The seconds by which requests are signed ahead of the local clock.
     pub fn ahead(&self) -> i64 {
         self.ahead.load(Ordering::SeqCst)
     }
 
-    /// Whether the provider has told its time.
+    /// True once the provider has told its time.
     pub fn has_heard(&self) -> bool {
         self.heard.load(Ordering::SeqCst) != NEVER
     }
@@ -124,8 +124,7 @@ impl SigningClock {
         self.heard.store((provider - (self.local)()).num_seconds(), Ordering::SeqCst);
     }
 
-    /// From now on signs by the provider's time, if that is another one than a refused request was signed by. Whether it
-    /// is.
+    /// Signs by the provider's time from now on, if the refused request was signed by another time. True if it was.
     pub fn correct(&self, refused_ahead: i64) -> bool {
         let heard = self.heard.load(Ordering::SeqCst);
         let differs = heard != NEVER && heard.abs_diff(refused_ahead) > TOLERATED;

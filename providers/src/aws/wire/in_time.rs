@@ -1,6 +1,6 @@
 //! A call leaves soon after it was begun, or not at all. A process can be stopped (Ctrl-Z, a suspended machine) between
 //! the record of its intent and the call. Minutes later others may have believed a reading without the rule and closed its
-//! lease: an authorize that left only then would open a rule that nobody looks for. Once it is signed, AWS itself refuses
+//! lease: an authorize that left only then would open a rule that no pass looks for. Once it is signed, AWS itself refuses
 //! it after minutes.
 
 use crate::{CallObserver, aws::wire::clock::Clock};
@@ -38,7 +38,7 @@ impl Storable for CallStart {
     type Storer = StoreReplace<Self>;
 }
 
-/// Lets no call leave late, and tells of every answer.
+/// Lets no call leave late, and reports every answer.
 #[derive(Clone)]
 pub struct InTime {
     now: Clock,
