@@ -63,7 +63,7 @@ pub enum CredentialsEnd {
 
 /// Questions about the credentials of the route.
 #[async_trait]
-pub trait CallerAccess {
+pub trait CallerAccess: Send + Sync {
     /// Asks which identity is calling.
     ///
     /// # Errors

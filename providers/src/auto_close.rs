@@ -28,7 +28,7 @@ pub struct SetAutoClose {
 
 /// Expiry schedules of rules.
 #[async_trait]
-pub trait AutoClosing {
+pub trait AutoClosing: Send + Sync {
     /// Reads the expiry schedule of a rule of a group.
     async fn read_auto_close(&self, group: &str, rule: &RuleId, way: &AutoCloseRoute) -> AutoCloseSeen;
 

@@ -25,7 +25,7 @@ pub struct ListedGroup {
 
 /// The targets of an account.
 #[async_trait]
-pub trait Discovery {
+pub trait Discovery: Send + Sync {
     /// Lists the targets that the caller can see, or those of them that `meant` selects, by name, then id.
     ///
     /// # Errors

@@ -35,9 +35,12 @@ pub struct Authorize {
 
 /// One kind of firewall, reached by one route (endpoint, credentials, region).
 ///
+/// The core is what every kind has. The four parts are optional: a kind without one keeps the default. Callers that do not
+/// know the kind call the parts' methods on `dyn Firewall`.
+///
 /// A change fails with [`Failure::class`] saying whether it may have taken effect all the same.
 #[async_trait]
-pub trait Firewall: Marking + AutoClosing + Discovery + CallerAccess + Send + Sync {
+pub trait Firewall: Send + Sync {
     /// The limits and features of this kind.
     fn capabilities(&self) -> Capabilities;
 
@@ -61,6 +64,26 @@ pub trait Firewall: Marking + AutoClosing + Discovery + CallerAccess + Send + Sy
     /// # Errors
     /// The provider refused the whole call (one unknown id is enough), or the outcome is not known.
     async fn revoke(&self, rules: &[OwnedRule]) -> Result<Answered<BTreeSet<RuleId>>, Failure>;
+
+    /// Tags on rules.
+    fn marking(&self) -> Option<&dyn Marking> {
+        None
+    }
+
+    /// Expiry schedules of rules.
+    fn auto_closing(&self) -> Option<&dyn AutoClosing> {
+        None
+    }
+
+    /// The targets of an account.
+    fn discovery(&self) -> Option<&dyn Discovery> {
+        None
+    }
+
+    /// Questions about the credentials.
+    fn access(&self) -> Option<&dyn CallerAccess> {
+        None
+    }
 }
 
 /// Makes firewalls from the routes to them. Two targets with equal routes share one client.

@@ -3,7 +3,8 @@
 //! | file | holds |
 //! |---|---|
 //! | `firewall` | [`Firewall`], which every kind implements, and [`Connect`] |
-//! | `marks`, `auto_close`, `discovery`, `access` | the parts of that trait |
+//! | `marks`, `auto_close`, `discovery`, `access` | the parts that a kind may have besides |
+//! | `parts` | the parts' methods on `dyn Firewall`, for callers that do not know the kind |
 //! | `types` | types that the parts share |
 //! | `registry` | [`Registry`]: one line per kind |
 //! | `aws` | AWS security groups |
@@ -14,6 +15,7 @@ pub mod aws;
 mod discovery;
 mod firewall;
 mod marks;
+mod parts;
 mod registry;
 mod types;
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 /// Tags on rules.
 #[async_trait]
-pub trait Marking {
+pub trait Marking: Send + Sync {
     /// Writes tags on rules of one target. A tag with the same key is replaced, every other one stays.
     ///
     /// # Errors

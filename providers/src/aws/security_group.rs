@@ -62,6 +62,22 @@ impl Firewall for SecurityGroups {
             None => Ok(Answered { value: BTreeSet::new(), request_id: None }),
         }
     }
+
+    fn marking(&self) -> Option<&dyn Marking> {
+        Some(self)
+    }
+
+    fn auto_closing(&self) -> Option<&dyn AutoClosing> {
+        Some(self)
+    }
+
+    fn discovery(&self) -> Option<&dyn Discovery> {
+        Some(self)
+    }
+
+    fn access(&self) -> Option<&dyn CallerAccess> {
+        Some(self)
+    }
 }
 
 #[async_trait]
