@@ -304,7 +304,7 @@ impl Cloud<'_> {
         let resources = self.seen.iter().filter(|other| credentials_of(&other.target) == *way);
         let resources = listed(&resources.map(|other| other.resource.name.as_str()).collect::<Vec<_>>());
         let used = Used { name, profile: way.route.profile.as_deref(), resources };
-        let (caller, end) = (firewall.caller().await, firewall.credentials_end(now).await);
+        let (caller, end) = (firewall.caller().await, firewall.credentials_end().await);
         let usual = self.settings.session.default_duration;
         credentials(&used, &caller, &end, now, usual, |at: Timestamp| self.context.zone.format(at))
     }

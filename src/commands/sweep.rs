@@ -5,7 +5,6 @@ use crate::{
     error::{CommandError, Exit, Kind},
     host::{env::Env, signals::Interrupt},
     sweep::accounts::{Outcome, Regions, SweepAccount, SweepReading, SweepRow, Sweeper},
-    targets::region,
     text::shell_quoted,
     ui::{printer::Printer, sweep, time::Zone, warning::Code},
 };
@@ -20,7 +19,7 @@ use eg_model::{
     target::{Target, TargetKey},
     time::duration::parse_duration,
 };
-use eg_providers::aws::{PROVIDER, SECURITY_GROUP};
+use eg_providers::aws::{PROVIDER, SECURITY_GROUP, region};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Find and close expired eg rules across accounts
@@ -174,11 +173,11 @@ impl Sweep<'_> {
         let (first, regions) = match (named.first().cloned(), all) {
             (Some(first), false) => (first, Regions::Named(named)),
             (_, true) => {
-                let known = region::home(|name| self.env.var(name), self.sweeper.connect.as_ref(), target).await;
+                let known = region::home(|name| self.env.var(name), &target.route).await;
                 (known.unwrap_or_else(|| FIRST_REGION.to_owned()), Regions::All)
             }
             (None, false) => {
-                let usual = region::usual(|name| self.env.var(name), self.sweeper.connect.as_ref(), target).await;
+                let usual = region::usual(|name| self.env.var(name), &target.route).await;
                 let region = usual.ok_or_else(|| no_region(target))?;
                 (region.clone(), Regions::Named(BTreeSet::from([region])))
             }

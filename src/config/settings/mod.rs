@@ -6,7 +6,6 @@
 pub use crate::config::toml::SpannedError;
 use chrono::TimeDelta;
 use eg_model::{
-    auto_close::AutoCloseRoute,
     net::{
         address::{IpVersion, PrefixLengths},
         permission::PortSpec,
@@ -14,6 +13,7 @@ use eg_model::{
     selector::{Pattern, Selector},
     time::duration::Written,
 };
+pub use eg_providers::aws::{CloudExpiry, DEFAULT_SCHEDULE_GROUP};
 use reqwest::Url;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -212,27 +212,6 @@ pub struct AwsSettings {
     pub description: Description,
     /// `[aws.cloud_expiry]`: rules that close even if this machine never comes back.
     pub cloud_expiry: Option<CloudExpiry>,
-}
-
-/// `[aws.cloud_expiry]`: every rule gets an expiry schedule in the cloud that closes it on time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CloudExpiry {
-    /// The roles that close rules, one for each account; never empty.
-    pub roles: Vec<String>,
-    /// The group of schedules that expiry schedules are kept in; `default` by default, which every account has.
-    pub schedule_group: String,
-}
-
-/// The group of schedules that every account has.
-pub const DEFAULT_SCHEDULE_GROUP: &str = "default";
-
-impl CloudExpiry {
-    /// Where expiry schedules of an account's rules are kept; `None` where no role is of that account.
-    #[must_use]
-    pub fn way(&self, account: &str) -> Option<AutoCloseRoute> {
-        let way = |role: &String| AutoCloseRoute { role_arn: role.clone(), group: self.schedule_group.clone() };
-        self.roles.iter().map(way).find(|way| way.account() == account)
-    }
 }
 
 /// What a rule's description says, for people in the console.
