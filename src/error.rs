@@ -1,6 +1,6 @@
 //! The one error that ends a command, and the exit statuses.
 
-use crate::config::{policy::NotAllowed, policy_file::PolicyError};
+use crate::config::policy::{NotAllowed, PolicyError};
 use eg_model::failure::Failure;
 use eg_state::StateError;
 use std::{fmt, process::ExitCode};

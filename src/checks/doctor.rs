@@ -5,8 +5,7 @@ pub use crate::checks::finding::{Finding, Level, listed, summary};
 use crate::{
     address::{EchoAnswer, FamilyOutcome, FamilySurvey, Survey, describe},
     config::{
-        policy::MachinePolicy,
-        policy_file::PolicyError,
+        policy::{MachinePolicy, PolicyError},
         settings::{Detect, Resource},
     },
     host::lock::LockHolder,

@@ -267,7 +267,7 @@ impl Context<'_> {
 
     /// What whoever administers this machine allows.
     pub fn site_policy(&self) -> Result<MachinePolicy, CommandError> {
-        Ok(crate::config::policy_file::read(&self.env.policy)?)
+        Ok(crate::config::policy::read(&self.env.policy)?)
     }
 
     /// The record, for writing; with what its opening has to tell.

@@ -136,7 +136,7 @@ async fn examine(context: &Context<'_>, told: &ShownFindings<'_>) {
     let settings = context.settings();
     told.add(configuration(context, settings.as_ref()));
     let settings = settings.unwrap_or_default();
-    told.all(policy(&crate::config::policy_file::read(&context.env.policy), &settings.detect));
+    told.all(policy(&crate::config::policy::read(&context.env.policy), &settings.detect));
     let (state, record) = state(context);
     told.add(state);
     let stalled = stalled_holder(context.env, &context.state.path).as_ref().map(lock);

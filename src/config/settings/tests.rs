@@ -1,4 +1,21 @@
-use crate::config::settings::*;
+use crate::config::{
+    include::{SourceFile, UnreadFile},
+    settings::*,
+    toml::SettingsError,
+};
+use chrono::TimeDelta;
+use eg_model::{
+    net::{
+        address::{IpVersion, PrefixLengths},
+        permission::PortSpec,
+    },
+    time::duration::Written,
+};
+use reqwest::Url;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 const RESOURCE: &str =
     "[[resource]]\nname = \"api\"\nid = \"sg-0abc123def4567890\"\nregion = \"eu-west-1\"\nports = [\"tcp/22\"]\n";
