@@ -1,11 +1,11 @@
-//! What a check has found, and what all of them together came to.
+//! A finding of one check, and the summary of all.
 
 use crate::config::settings::Resource;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     Good,
-    /// Works, and somebody should know.
+    /// Works, with a catch.
     Warning,
     Bad,
 }
@@ -31,14 +31,13 @@ impl Level {
     }
 }
 
-/// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What was looked at, in a word.
+    /// The check, in a word.
     pub check: &'static str,
     pub level: Level,
     pub message: String,
-    /// What to do, in order; none when all is well.
+    /// The steps of the remedy; empty if all is well.
     pub advice: Vec<String>,
     /// The resource that it is about: its name, and its group's id.
     pub resource: Option<(String, String)>,
@@ -60,7 +59,6 @@ impl Finding {
         Self { level: Level::Bad, advice: vec![advice.into()], ..Self::good(check, message) }
     }
 
-    /// The same about one resource.
     #[must_use]
     pub fn about(mut self, resource: &Resource) -> Self {
         self.resource = Some((resource.name.clone(), resource.id.clone()));
@@ -82,7 +80,7 @@ pub fn listed(names: &[&str]) -> String {
     }
 }
 
-/// What all the checks together came to.
+/// The closing line of all checks.
 #[must_use]
 pub fn summary(findings: &[Finding]) -> String {
     let count = |level| findings.iter().filter(|finding| finding.level == level).count();

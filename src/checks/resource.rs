@@ -1,6 +1,6 @@
-//! What `eg resource verify` concludes from what it has seen of one group. Pure: facts come in, findings go out.
+//! The findings of `eg resource verify` about one group.
 
-use crate::checks::doctor::Finding;
+use crate::{checks::finding::Finding, text::shell_quoted};
 use eg_model::{
     net::{address::IpVersion, permission::PortSpec},
     observation::{ObservedRule, Reading},
@@ -10,10 +10,10 @@ use eg_providers::{Rights, Verdict};
 /// Inbound rules for each family of a group, unless AWS raised it (Amazon VPC quotas).
 pub const RULES_PER_GROUP: usize = 60;
 
-/// Whether the caller may do what `eg` does. `entry` is the name of the group's `[[resource]]`.
+/// The caller's rights. `entry` is the name of the group's `[[resource]]`.
 #[must_use]
 pub fn rights(entry: &str, rights: &Rights) -> Vec<Finding> {
-    let advice = format!("allow it; a policy that does: eg iam-policy --only {}", crate::text::shell_quoted(entry));
+    let advice = format!("allow it; a policy that does: eg iam-policy --only {}", shell_quoted(entry));
     let finding = |check: &'static str, may: &str, verdict: &Verdict| match verdict {
         Verdict::Allowed => Finding::good(check, format!("the credentials may {may}")),
         Verdict::Denied(failure) => Finding::bad(check, failure.to_string(), advice.clone()),
@@ -30,7 +30,7 @@ pub fn rights(entry: &str, rights: &Rights) -> Vec<Finding> {
     ]
 }
 
-/// Whether the rules of one session still fit beside those that are there.
+/// The free rules of the group's quota.
 #[must_use]
 pub fn slots(reading: &Reading, family: IpVersion, ports: usize) -> Finding {
     let check = match family {
@@ -54,7 +54,7 @@ pub fn slots(reading: &Reading, family: IpVersion, ports: usize) -> Finding {
     }
 }
 
-/// Ports that are open to everybody anyway.
+/// The ports that another rule opens to everybody.
 #[must_use]
 pub fn open_to_all(reading: &Reading, ports: &[PortSpec], families: &[IpVersion]) -> Vec<Finding> {
     let open = |rule: &&ObservedRule| {
@@ -79,7 +79,7 @@ pub fn open_to_all(reading: &Reading, ports: &[PortSpec], families: &[IpVersion]
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checks::doctor::Level;
+    use crate::checks::finding::Level;
     use eg_model::{
         failure::{Failure, FailureClass},
         ids::RuleId,

@@ -325,8 +325,7 @@ impl Context<'_> {
     }
 
     pub fn view(&self, runs: LastRuns) -> View {
-        let scheduled = Scheduled::NotAsked;
-        View { now: self.env.now(), zone: self.zone.clone(), runs, columns: self.env.stdout_columns, scheduled }
+        View { now: self.env.now(), zone: self.zone.clone(), runs, columns: self.env.stdout_columns }
     }
 
     /// Asks the schedulers of this machine what closes sessions on time.

@@ -3,9 +3,13 @@
 use crate::commands::context::Context;
 use crate::{
     address::{Families, survey as survey_addresses},
-    checks::doctor::{
-        Elsewhere, Finding, JobState, Level, Used, addresses, certificates, clock, cloud_expiry, credentials, listed,
-        lock, missing_group, permissions, policy, schedule, summary, unreadable_group,
+    checks::{
+        doctor::{
+            Elsewhere, Used, addresses, certificates, clock, cloud_expiry, credentials, lock, missing_group,
+            permissions, policy, unreadable_group,
+        },
+        finding::{Finding, Level, listed, summary},
+        schedule::{JobState, schedule},
     },
     config::settings::{Resource, Settings},
     error::{CommandError, Exit, Kind},

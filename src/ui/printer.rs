@@ -1,13 +1,11 @@
-//! The one door through which text leaves the program. stdout holds results, stderr everything else; colours, quiet
-//! and JSON are decided here and nowhere else. A reader that has gone away is not an error: the pass goes on.
+//! Writes all text that leaves the program. stdout holds results, stderr everything else; colours, quiet and JSON are
+//! decided here and nowhere else. A reader that has gone away is not an error: the pass goes on.
 //!
-//! While something takes its time a bar stands below what was printed, on a terminal; whatever else is printed goes
-//! above it.
+//! On a terminal a bar stands below the printed lines while a pass is at work; further lines go above it.
 
-use crate::{error::CommandError, ui::warning::Code};
 use crate::{
     text::{escape_controls, escape_in_json},
-    ui::ascii,
+    ui::{ascii, warning::Code},
 };
 use anstream::adapter::strip_str;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -33,18 +31,18 @@ pub struct Printer {
     out: RefCell<Box<dyn Write>>,
     err: RefCell<Box<dyn Write>>,
     failed: Cell<bool>,
-    /// Whether the reader of stdout has gone.
+    /// True after the reader of stdout has gone.
     closed: Cell<bool>,
-    /// Marks in ASCII: the locale has no others.
+    /// True if marks are printed in ASCII, since the locale has no others.
     ascii: bool,
-    /// Whether a bar may be drawn on stderr.
+    /// True if a bar may be drawn on stderr.
     bars: bool,
     bar: RefCell<Option<ProgressBar>>,
-    /// How many grants have landed since the last bar went.
+    /// The number of grants that have landed since the last bar went.
     landed: Cell<u64>,
 }
 
-/// How often a bar shows that time goes on.
+/// The interval at which a bar shows that time goes on.
 const BEAT: Duration = Duration::from_millis(200);
 const BAR: &str = "  [{bar:24}] {pos} of {len} {msg}, {elapsed}";
 const ASCII_SPINNER: &str = "-\\|/ ";
@@ -81,7 +79,7 @@ impl Printer {
         self
     }
 
-    /// Shows that something is being done, until it is dropped, where bars are drawn.
+    /// Shows a bar without a length until it is dropped, if bars are drawn.
     pub fn busy(&self, what: &'static str) -> Bar<'_> {
         if self.bars {
             *self.bar.borrow_mut() = Some(drawn(0, 0, Duration::ZERO, what, self.ascii));
@@ -89,8 +87,8 @@ impl Printer {
         Bar { printer: self }
     }
 
-    /// Shows a bar until it is dropped, where bars are drawn: how many of so many grants have landed since the last
-    /// one. Without any to wait for it shows just that something is being done.
+    /// Shows, until it is dropped and if bars are drawn, how many of `grants` have landed since the last bar. Without
+    /// grants to wait for the bar has no length.
     pub fn bar(&self, grants: usize, waited: Duration) -> Bar<'_> {
         if self.bars {
             let total = u64::try_from(grants).unwrap_or(u64::MAX).max(self.landed.get());
@@ -99,7 +97,7 @@ impl Printer {
         Bar { printer: self }
     }
 
-    /// One that says nothing, while the streams are another program's.
+    /// A printer that prints nothing, while the streams are another program's.
     #[must_use]
     pub fn silent() -> Self {
         let style = Style { json: false, quiet: true, color_out: false, color_err: false };
@@ -111,13 +109,13 @@ impl Printer {
         self.style.json
     }
 
-    /// Whether a result could not be written, for another reason than a reader that has gone away.
+    /// True if a result could not be written, for another reason than a reader that has gone away.
     #[must_use]
     pub fn failed(&self) -> bool {
         self.failed.get()
     }
 
-    /// Whether nobody reads any more what goes on.
+    /// True after the reader of stdout or stderr has gone away.
     #[must_use]
     pub fn has_lost_its_reader(&self) -> bool {
         self.closed.get()
@@ -149,7 +147,7 @@ impl Printer {
         self.write(&self.err, &format!("{line}\n"), self.style.color_err);
     }
 
-    /// JSON is not stripped of anything: what a string holds is what its reader gets.
+    /// Writes JSON with nothing stripped: the reader gets every character of a string.
     fn put_json(&self, to: &RefCell<Box<dyn Write>>, json: &str) {
         self.put(to, &format!("{}\n", escape_in_json(json)));
     }
@@ -206,14 +204,14 @@ impl Printer {
         }
     }
 
-    /// What is being done, for somebody who waits.
+    /// A line about the work in progress, for a user who waits.
     pub fn progress(&self, line: &str) {
         if !self.style.json && !self.style.quiet {
             self.talk(line);
         }
     }
 
-    /// A grant has landed: its line, and a step of the bar.
+    /// Prints the line of a grant that has landed, and moves the bar on.
     pub fn landed(&self, line: &str) {
         self.landed.set(self.landed.get() + 1);
         if let Some(bar) = &*self.bar.borrow() {
@@ -223,7 +221,7 @@ impl Printer {
         self.progress(line);
     }
 
-    /// Something to know, which does not stop the command.
+    /// A problem that does not stop the command.
     pub fn warn(&self, code: Code, message: &str, hints: &[String]) {
         if self.style.json {
             let warning = json!({"warning": {"code": code.as_str(), "message": message, "hints": hints}});
@@ -233,20 +231,21 @@ impl Printer {
         self.hints(hints);
     }
 
-    /// Something to know that is neither result nor warning (how many rows were left out, an empty list).
+    /// A remark that is neither result nor warning (the number of rows left out, an empty list).
     pub fn remark(&self, line: &str) {
         if !self.style.json {
             self.talk(line);
         }
     }
 
-    pub fn error(&self, error: &CommandError) {
+    pub fn error<'e>(&self, error: impl Into<ErrorText<'e>>) {
+        let error = error.into();
         if self.style.json {
-            return self.put_json(&self.err, &error_json(error));
+            return self.put_json(&self.err, &error.json());
         }
         let lines: Vec<String> = error.message.lines().map(escape_controls).collect();
         self.talk(&format!("error: {}", lines.join("\n")));
-        self.hints(&error.hints);
+        self.hints(error.hints);
     }
 
     fn hints(&self, hints: &[String]) {
@@ -258,18 +257,28 @@ impl Printer {
     }
 }
 
-fn error_json(error: &CommandError) -> String {
-    let object = json!({"kind": error.kind.as_str(), "message": error.message, "hints": error.hints});
-    json!({"error": object}).to_string()
+/// An error and its hints.
+pub struct ErrorText<'e> {
+    /// The word for programs.
+    pub kind: &'static str,
+    pub message: &'e str,
+    pub hints: &'e [String],
 }
 
-/// An error as a printer would write it without colours, for where there is no printer any more.
-pub(crate) fn error_line(error: &CommandError, json: bool) -> String {
+impl ErrorText<'_> {
+    fn json(&self) -> String {
+        json!({"error": {"kind": self.kind, "message": self.message, "hints": self.hints}}).to_string()
+    }
+}
+
+/// An error as a printer would write it without colours, for a process that cannot use its printer any more.
+pub fn error_line<'e>(error: impl Into<ErrorText<'e>>, json: bool) -> String {
+    let error = error.into();
     if json {
-        return format!("{}\n", escape_in_json(&error_json(error)));
+        return format!("{}\n", escape_in_json(&error.json()));
     }
     let hints = error.hints.iter().map(|hint| format!("hint: {}\n", escape_controls(hint)));
-    format!("error: {}\n{}", escape_controls(&error.message), hints.collect::<String>())
+    format!("error: {}\n{}", escape_controls(error.message), hints.collect::<String>())
 }
 
 /// A bar that is shown as long as this lives.
@@ -302,21 +311,21 @@ fn drawn(total: u64, landed: u64, waited: Duration, nothing: &'static str, ascii
     bar
 }
 
-/// stdout as a terminal that is drawn on, byte for byte but for the marks where they have to be ASCII.
+/// stdout as a terminal to draw on: every byte as it is, except marks that have to be ASCII.
 pub struct Drawing<'a> {
     out: &'a RefCell<Box<dyn Write>>,
     ascii: bool,
 }
 
 impl Write for Drawing<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if let (true, Ok(text)) = (self.ascii, str::from_utf8(bytes)) {
             return self.out.borrow_mut().write_all(ascii::in_drawing(text).as_bytes()).map(|()| bytes.len());
         }
         self.out.borrow_mut().write(bytes)
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
         self.out.borrow_mut().flush()
     }
 }

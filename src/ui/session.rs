@@ -1,6 +1,5 @@
 //! Sessions for people: the block of `start`, the table of `list`, the page of `get`.
 
-use crate::schedule::scheduled::Scheduled;
 use crate::{
     text::escape_controls,
     ui::{
@@ -39,8 +38,6 @@ pub struct View {
     pub runs: LastRuns,
     /// How many columns the terminal has; `None` where that does not matter.
     pub columns: Option<usize>,
-    /// The scheduler's answer, in commands that ask it.
-    pub scheduled: Scheduled,
 }
 
 /// One line of a block: its label, and a value that is safe to print.
@@ -181,28 +178,6 @@ impl View {
         match trouble.next_try_at.filter(|at| *at > self.now) {
             Some(at) => format!("next try {}", self.zone.clock(at)),
             None => "the next reconcile tries again".to_owned(),
-        }
-    }
-
-    /// Whether something closes sessions on time.
-    #[must_use]
-    pub fn scheduled(&self) -> String {
-        let last = match self.runs.scheduled_at {
-            Some(at) => format!("last run {}", self.zone.format(at)),
-            None => "no run yet".to_owned(),
-        };
-        match self.scheduled {
-            Scheduled::Job(scheduler) => format!("yes, with {}; {last}", scheduler.as_str()),
-            Scheduled::Watch => format!("yes, by eg reconcile --watch; {last}"),
-            Scheduled::Heard => format!("yes, {last}"),
-            Scheduled::Idle(scheduler, since) => {
-                let (name, since) = (scheduler.as_str(), self.zone.format(since));
-                format!("installed with {name}, but it has not run since {since} (see: eg doctor)")
-            }
-            Scheduled::InSandbox => "not needed in the sandbox".to_owned(),
-            Scheduled::No | Scheduled::NotAsked => {
-                "not installed: sessions will not close when they expire (run: eg schedule install)".to_owned()
-            }
         }
     }
 

@@ -1,9 +1,7 @@
-//! What a warning is about, in a word for programs: part of the JSON contract (`docs/schema/v1/error.json`).
+//! The codes of warnings, for programs: part of the JSON contract (`docs/schema/v1/error.json`).
 
-use crate::error::Kind;
 use eg_model::plan::NoteKind;
 
-/// The code of a warning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
     /// A session is open for an address that is no longer the user's.
@@ -23,7 +21,7 @@ pub enum Code {
     Guard,
     /// A resource is removed that a session uses.
     InUse,
-    /// Another process has the lock and gets nowhere, or the lock cannot be had: closing goes on without it.
+    /// The process that holds the lock makes no progress, or no lock can be had: closing goes on without it.
     Lock,
     /// The record was made anew, since the earlier one is gone.
     LostDatabase,
@@ -34,21 +32,20 @@ pub enum Code {
     NotOpen,
     /// A port is open by a rule that is not `eg`'s, which stays.
     NotOurs,
-    /// Something could not be read.
     NotRead,
     /// No scheduled job closes sessions.
     NotScheduled,
-    /// Something that was done cannot be shown.
+    /// The result of a finished command cannot be shown.
     NotShown,
-    /// An IAM policy or template is wider, larger or for somebody else than one may think.
+    /// An IAM policy or template is wider or larger than expected, or for another account.
     Policy,
     /// Another record is there now.
     Replaced,
     /// The record is a restored backup.
     RestoredBackup,
-    /// The sandbox left something behind.
+    /// The sandbox left files or processes behind.
     Sandbox,
-    /// What the scheduler has is not known, or not all is eg's.
+    /// The scheduler's jobs are not known, or not all of them are eg's.
     Schedule,
     State,
     /// The time zone is not known.
@@ -57,10 +54,10 @@ pub enum Code {
     Unreachable,
     /// The record cannot be written for now: closing goes on, and is recorded later.
     Unwritable,
-    /// What a pass saw; the note's own word.
+    /// A note of a pass, with the note's own word.
     Note(NoteKind),
-    /// An error that did not end the command; the error's own word.
-    Error(Kind),
+    /// An error that did not end the command, with the error's own word.
+    Error(&'static str),
 }
 
 impl Code {
@@ -127,7 +124,7 @@ impl Code {
             Self::Unreachable => "unreachable",
             Self::Unwritable => "unwritable",
             Self::Note(kind) => kind.as_str(),
-            Self::Error(kind) => kind.as_str(),
+            Self::Error(kind) => kind,
         }
     }
 }

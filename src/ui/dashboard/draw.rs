@@ -1,13 +1,14 @@
 //! The picture: sessions counting down, the rules of the selected one, the last events. A pure function of what is
 //! known, the time and the size; small terminals get less of it, and what matters most stays longest.
 
-use crate::ui::dashboard::{
-    Board, Mode, SessionAction, Verb,
-    columns::{self, Column, StyledText, cut, wrapped},
-};
 use crate::{
     text::escape_controls,
     ui::{
+        cell::{Cell, cut},
+        dashboard::{
+            Board, Mode, SessionAction, Verb,
+            columns::{self, Column, wrapped},
+        },
         events::{detail, is_telling, word},
         session::{View, address_cell, short_ids},
         style,
@@ -18,7 +19,7 @@ use eg_model::{
     Timestamp,
     session::{
         problems::trouble,
-        record::{Grant, GrantStatus, Session, Standing},
+        record::{Grant, GrantPermission, GrantStatus, Session, Standing},
     },
     target::TargetKey,
 };
@@ -54,6 +55,8 @@ pub struct Scene<'a> {
     /// What is selected, asked and said.
     pub board: &'a Board,
     pub view: &'a View,
+    /// The line about the job that closes sessions.
+    pub scheduled: &'a str,
     pub glance: &'a RecordSummary,
     /// The last events, newest first.
     pub events: &'a [Event],
@@ -181,11 +184,11 @@ impl Scene<'_> {
         let (name, now) = ("eg status", self.view.zone.format(self.view.now));
         let gap = width.saturating_sub(name.len() + now.len()).max(1);
         let first = vec![Span::styled(name, self.style(style::TITLE)), Span::raw(" ".repeat(gap) + &now)];
-        let line = |label: &str, text: String| Line::from(cut(&format!("{label:<11}{text}"), width));
+        let line = |label: &str, text: &str| Line::from(cut(&format!("{label:<11}{text}"), width));
         vec![
             Line::from(first),
-            line("Scheduled:", self.view.scheduled()),
-            line("Reconcile:", self.view.last_reconcile()),
+            line("Scheduled:", self.scheduled),
+            line("Reconcile:", &self.view.last_reconcile()),
             Line::default(),
         ]
     }
@@ -193,9 +196,9 @@ impl Scene<'_> {
     fn sessions(&self, width: usize, selected: Option<usize>) -> Pane {
         let sessions = &self.glance.sessions;
         let room = width.saturating_sub(MARK.len());
-        let rows: Vec<Vec<StyledText>> =
+        let rows: Vec<Vec<Cell>> =
             sessions.iter().zip(short_ids(sessions)).map(|(session, id)| self.session(session, id)).collect();
-        let (head, lines) = columns::lines(&SESSIONS, &rows, room, self.style(style::ENDED));
+        let (head, lines) = columns::lines(&SESSIONS, &rows, room, |style| self.style(style));
         let marked = |(at, mut line): (usize, Line<'static>)| {
             let mark = if Some(at) == selected { MARK } else { NO_MARK };
             line.spans.insert(0, Span::raw(mark));
@@ -211,17 +214,17 @@ impl Scene<'_> {
         Pane { title: self.title("Sessions", width), head, rows, focus: selected.unwrap_or(0) }
     }
 
-    fn session(&self, session: &Session, id: String) -> Vec<StyledText> {
+    fn session(&self, session: &Session, id: String) -> Vec<Cell> {
         let remaining = match self.view.is_overdue(session) {
-            true => (self.view.remaining(session), self.style(style::BAD)),
-            false if session.status.is_live() => (countdown(self.view.now, session.expires_at), Style::new()),
-            false => (self.view.remaining(session), Style::new()),
+            true => Cell::styled(self.view.remaining(session), style::BAD),
+            false if session.status.is_live() => Cell::new(countdown(self.view.now, session.expires_at)),
+            false => Cell::new(self.view.remaining(session)),
         };
         vec![
-            (id, Style::new()),
-            (session.status.to_string(), self.style(style::session(session.status))),
-            (address_cell(session), Style::new()),
-            (self.view.zone.bare(session.started_at), Style::new()),
+            Cell::new(id),
+            Cell::styled(session.status.as_str(), style::session(session.status)),
+            Cell::new(address_cell(session)),
+            Cell::new(self.view.zone.bare(session.started_at)),
             remaining,
         ]
     }
@@ -231,8 +234,8 @@ impl Scene<'_> {
         let room = width.saturating_sub(NO_MARK.len());
         let session = selected.and_then(|at| self.glance.sessions.get(at));
         let grants: Vec<&Grant> = session.iter().flat_map(|session| &session.grants).collect();
-        let rows: Vec<Vec<StyledText>> = grants.iter().flat_map(|grant| self.grant(grant)).collect();
-        let (head, lines) = columns::lines(&RULES, &rows, room, self.style(style::ENDED));
+        let rows: Vec<Vec<Cell>> = grants.iter().flat_map(|grant| self.grant(grant)).collect();
+        let (head, lines) = columns::lines(&RULES, &rows, room, |style| self.style(style));
         let mut lines = lines.into_iter();
         let mut rows = Vec::new();
         for grant in grants {
@@ -244,19 +247,19 @@ impl Scene<'_> {
         Pane { title: self.title(&title, width), head: indented(head), rows, focus: 0 }
     }
 
-    fn grant(&self, grant: &Grant) -> Vec<Vec<StyledText>> {
-        let row = |item: &eg_model::session::record::GrantPermission| {
+    fn grant(&self, grant: &Grant) -> Vec<Vec<Cell>> {
+        let row = |item: &GrantPermission| {
             let permission = format!("{} from {}", item.permission.ports(), item.permission.cidr());
-            let (word, style) = standing(grant.status, &item.standing);
+            let status = standing(grant.status, &item.standing);
             let rule = match &item.standing {
                 Standing::Foreign(rule) => format!("{rule} (not eg's)"),
                 other => other.rule().map(ToString::to_string).unwrap_or_default(),
             };
             vec![
-                (escape_controls(&grant.resource_name), Style::new()),
-                (permission, Style::new()),
-                (word.to_owned(), self.style(style)),
-                (escape_controls(&rule), Style::new()),
+                Cell::new(&grant.resource_name),
+                Cell::new(permission),
+                Cell::styled(status.as_str(), style::grant(status)),
+                Cell::new(rule),
             ]
         };
         grant.permissions.iter().map(row).collect()
@@ -272,19 +275,19 @@ impl Scene<'_> {
     fn last_events(&self, width: usize) -> Pane {
         let names = self.names();
         let today = self.view.zone.bare(self.view.now);
-        let rows: Vec<Vec<StyledText>> = self
+        let rows: Vec<Vec<Cell>> = self
             .events
             .iter()
             .filter(|event| is_telling(event.kind))
             .map(|event| self.event(event, &names, &today))
             .collect();
         let room = width.saturating_sub(NO_MARK.len());
-        let (head, lines) = columns::lines(&EVENTS, &rows, room, self.style(style::ENDED));
+        let (head, lines) = columns::lines(&EVENTS, &rows, room, |style| self.style(style));
         let rows = lines.into_iter().map(indented).collect();
         Pane { title: self.title("Last events", width), head: indented(head), rows, focus: 0 }
     }
 
-    fn event(&self, event: &Event, names: &BTreeMap<&TargetKey, &str>, today: &str) -> Vec<StyledText> {
+    fn event(&self, event: &Event, names: &BTreeMap<&TargetKey, &str>, today: &str) -> Vec<Cell> {
         let when = self.view.zone.bare(event.at);
         // `HH:MM:SS` today, `MM-DD HH:MM` before.
         let part = if when.get(..10) == today.get(..10) { 11..19 } else { 5..16 };
@@ -301,7 +304,7 @@ impl Scene<'_> {
             permission.unwrap_or_default(),
             outcome,
         ];
-        cells.map(|text| (escape_controls(&text), Style::new())).to_vec()
+        cells.map(Cell::from).to_vec()
     }
 
     fn names(&self) -> BTreeMap<&TargetKey, &str> {
@@ -362,15 +365,14 @@ fn indented(mut line: Line<'static>) -> Line<'static> {
     line
 }
 
-/// How one permission stands, in a grant's own words.
-fn standing(grant: GrantStatus, standing: &Standing) -> (&'static str, anstyle::Style) {
-    let status = match (grant, standing) {
+/// The standing of one permission, as the status of a grant.
+fn standing(grant: GrantStatus, standing: &Standing) -> GrantStatus {
+    match (grant, standing) {
         (GrantStatus::Removing | GrantStatus::Removed, _) => grant,
         (_, Standing::Own(_) | Standing::Shared(_) | Standing::Foreign(_)) => GrantStatus::Applied,
         (_, Standing::Failed(_)) => GrantStatus::Failed,
         (_, Standing::Untried | Standing::Pending(_)) => GrantStatus::Pending,
-    };
-    (status.as_str(), style::grant(status))
+    }
 }
 
 /// Time left to the second: `6h 29m 14s`, `29m 14s`, `14s`.
@@ -397,10 +399,7 @@ fn color_of(color: AnsiColor) -> Color {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::{
-        schedule::scheduled::Scheduled,
-        ui::{dashboard::tests::press, time::Zone},
-    };
+    use crate::ui::{dashboard::tests::press, time::Zone};
     use eg_model::{
         failure::{Failure, FailureClass},
         ids::{GrantId, LeaseId, RuleId, SessionId},
@@ -415,6 +414,7 @@ pub(crate) mod tests {
     use uuid::Uuid;
 
     const NOW: &str = "2026-02-27T11:30:46Z";
+    const NOT_SCHEDULED: &str = "not installed: sessions will not close when they expire (run: eg schedule install)";
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -524,14 +524,16 @@ pub(crate) mod tests {
 
     fn drawn(size: (u16, u16), change: impl FnOnce(&mut Scene<'_>), board: &Board) -> Terminal<TestBackend> {
         let (glance, events) = (glance(), events());
-        let view = View {
-            now: at(NOW),
-            zone: Zone::utc(),
-            runs: glance.runs.clone(),
-            columns: None,
-            scheduled: Scheduled::default(),
+        let view = View { now: at(NOW), zone: Zone::utc(), runs: glance.runs.clone(), columns: None };
+        let mut scene = Scene {
+            board,
+            view: &view,
+            scheduled: NOT_SCHEDULED,
+            glance: &glance,
+            events: &events,
+            unread: None,
+            colors: true,
         };
-        let mut scene = Scene { board, view: &view, glance: &glance, events: &events, unread: None, colors: true };
         change(&mut scene);
         let mut terminal = Terminal::new(TestBackend::new(size.0, size.1)).unwrap();
         terminal.draw(|frame| draw(frame, scene)).unwrap();
@@ -584,16 +586,18 @@ pub(crate) mod tests {
             scene.events = &[];
             scene.unread = Some("the state file /x is damaged: \u{1b}[2J");
         };
-        let view = View {
-            now: at(NOW),
-            zone: Zone::utc(),
-            runs: LastRuns::default(),
-            columns: None,
-            scheduled: Scheduled::default(),
-        };
+        let view = View { now: at(NOW), zone: Zone::utc(), runs: LastRuns::default(), columns: None };
         let mut terminal = Terminal::new(TestBackend::new(80, 20)).unwrap();
         let board = Board::default();
-        let mut scene = Scene { board: &board, view: &view, glance: &nothing, events: &[], unread: None, colors: true };
+        let mut scene = Scene {
+            board: &board,
+            view: &view,
+            scheduled: NOT_SCHEDULED,
+            glance: &nothing,
+            events: &[],
+            unread: None,
+            colors: true,
+        };
         none(&mut scene);
         terminal.draw(|frame| draw(frame, scene)).unwrap();
         shows("board_nothing", &terminal);
@@ -617,11 +621,18 @@ pub(crate) mod tests {
         board.key(press(KeyCode::End), &many);
         let shown = RecordSummary { sessions: many.clone(), ..glance() };
         let (events, runs) = (events(), LastRuns::default());
-        let view = View { now: at(NOW), zone: Zone::utc(), runs, columns: None, scheduled: Scheduled::default() };
+        let view = View { now: at(NOW), zone: Zone::utc(), runs, columns: None };
         for width in [1, 2, 10, 200] {
             for height in 1..40 {
-                let scene =
-                    Scene { board: &board, view: &view, glance: &shown, events: &events, unread: None, colors: true };
+                let scene = Scene {
+                    board: &board,
+                    view: &view,
+                    scheduled: NOT_SCHEDULED,
+                    glance: &shown,
+                    events: &events,
+                    unread: None,
+                    colors: true,
+                };
                 let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
                 terminal.draw(|frame| draw(frame, scene)).unwrap();
                 let text = terminal.backend().to_string();
