@@ -5,7 +5,6 @@ use crate::config::settings::Resource;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     Good,
-    /// Works, with a catch.
     Warning,
     Bad,
 }

@@ -1,4 +1,4 @@
-//! The marks that stand in our texts (`✓`, `→`, `—`), in ASCII for terminals that show nothing else.
+//! Replaces the marks in our texts (`✓`, `→`, `—`) by ASCII, for terminals that show nothing else.
 
 use crate::host::env::Env;
 use std::borrow::Cow;
@@ -13,8 +13,8 @@ const DOTS: &str = "...";
 
 /// True if the locale of this environment is set, and names another encoding than UTF-8.
 ///
-/// The first of `LC_ALL`, `LC_CTYPE` and `LANG` that is set counts, as POSIX has it. If none is set (cron, containers),
-/// nobody asked for another encoding, and terminals of today show UTF-8.
+/// The first of `LC_ALL`, `LC_CTYPE` and `LANG` that is set counts, as in POSIX. If none is set (cron, containers), UTF-8 is
+/// assumed.
 #[must_use]
 pub fn wants_ascii(env: &Env) -> bool {
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(|name| env.var(name));

@@ -259,7 +259,6 @@ impl Printer {
 
 /// An error and its hints.
 pub struct ErrorText<'e> {
-    /// The word for programs.
     pub kind: &'static str,
     pub message: &'e str,
     pub hints: &'e [String],

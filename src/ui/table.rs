@@ -30,7 +30,7 @@ impl Table {
         Self { lines: vec![Line::Row(header.into_iter().map(Cell::new).collect())], least: Vec::new() }
     }
 
-    /// An empty table without a header, whose rows go on below those of this one.
+    /// An empty table without a header, with at least the column widths of this one.
     #[must_use]
     pub fn below(&self) -> Self {
         Self { lines: Vec::new(), least: self.widths() }

@@ -106,7 +106,7 @@ pub struct NotAllowed {
 }
 
 /// The key that refuses, its limit, and the value that was asked for.
-type Refusal = (&'static str, String, String);
+type PolicyRefusal = (&'static str, String, String);
 
 impl MachinePolicy {
     /// Reads the text of a policy; `file` is named in errors.
@@ -125,7 +125,7 @@ impl MachinePolicy {
         self.answer(refusal.or_else(|| self.refused_address(asked)))
     }
 
-    fn answer(&self, refusal: Option<Refusal>) -> Result<(), NotAllowed> {
+    fn answer(&self, refusal: Option<PolicyRefusal>) -> Result<(), NotAllowed> {
         let Some((key, allowed, asked)) = refusal else { return Ok(()) };
         Err(NotAllowed { file: self.file.clone().unwrap_or_default(), key, allowed, asked })
     }
@@ -146,13 +146,13 @@ impl MachinePolicy {
         self.answer(self.refused_address(&PolicyRequest { services, ..PolicyRequest::default() }))
     }
 
-    fn refused_duration(&self, asked: &PolicyRequest) -> Option<Refusal> {
+    fn refused_duration(&self, asked: &PolicyRequest) -> Option<PolicyRefusal> {
         let max = self.max_duration.as_ref().filter(|max| asked.duration > max.length)?;
         let length = asked.written.clone().unwrap_or_else(|| asked.duration.into());
         Some(("max_duration", format!("{max} at most is allowed"), format!("{length} is asked for")))
     }
 
-    fn refused_port(&self, asked: &PolicyRequest) -> Option<Refusal> {
+    fn refused_port(&self, asked: &PolicyRequest) -> Option<PolicyRefusal> {
         let allowed = self.ports.as_ref()?;
         let fits = |port: PortSpec| allowed.iter().any(|known| known.contains(port));
         let (resource, port) = asked.ports.iter().find(|(_, port)| !fits(*port))?;
@@ -160,7 +160,7 @@ impl MachinePolicy {
         Some(("ports", allowed, format!("{port} of {resource} is asked for")))
     }
 
-    fn refused_prefix(&self, asked: &PolicyRequest) -> Option<Refusal> {
+    fn refused_prefix(&self, asked: &PolicyRequest) -> Option<PolicyRefusal> {
         asked.prefixes.iter().find_map(|(version, length)| {
             let (key, least) = match version {
                 IpVersion::V4 => ("min_ipv4_prefix_len", self.min_ipv4_prefix_len),
@@ -171,7 +171,7 @@ impl MachinePolicy {
         })
     }
 
-    fn refused_reason(&self, asked: &PolicyRequest) -> Option<Refusal> {
+    fn refused_reason(&self, asked: &PolicyRequest) -> Option<PolicyRefusal> {
         let pattern = self.reason.as_ref()?;
         let given = asked.reason.as_deref();
         if given.is_some_and(|reason| pattern.whole.is_match(reason)) {
@@ -181,7 +181,7 @@ impl MachinePolicy {
         Some(("reason_pattern", allowed, given.map_or("none is given".to_owned(), |it| format!("\"{it}\" is given"))))
     }
 
-    fn refused_address(&self, asked: &PolicyRequest) -> Option<Refusal> {
+    fn refused_address(&self, asked: &PolicyRequest) -> Option<PolicyRefusal> {
         if self.explicit_addresses {
             return None;
         }

@@ -154,7 +154,7 @@ impl Defaults {
     }
 }
 
-/// One `[[resource]]`.
+/// One `[[resource]]`, with the id of its group or with a selector of groups.
 pub enum ResourceEntry {
     Resource(Resource),
     Selection(Selection),

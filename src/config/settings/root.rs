@@ -36,7 +36,6 @@ pub struct Settings {
     pub session: SessionSettings,
     pub detect: Detect,
     pub reconcile: Reconcile,
-    /// `None` without a command.
     pub notify: Option<Notify>,
     pub aws: AwsSettings,
     /// Every `[[resource]]` with an id, in the file's order; those of included files follow.

@@ -1,5 +1,5 @@
-//! The picture: sessions counting down, the rules of the selected one, the last events. A pure function of what is
-//! known, the time and the size; small terminals get less of it, and what matters most stays longest.
+//! Draws the dashboard: sessions with a countdown, the rules of the selected one, the last events. A pure function of the
+//! record, the time and the size; on a small terminal the least important parts go first.
 
 use crate::{
     text::escape_controls,
@@ -43,16 +43,15 @@ const EVENTS: [Column; 6] =
 /// Marks the selected session, also where there are no colours.
 const MARK: &str = "> ";
 const NO_MARK: &str = "  ";
-/// Stands before the lines that tell why something is not open, and how many of these there are at most.
+/// The indent of the reason why a rule is not open, and its most lines.
 const WHY: &str = "    ";
 const WHY_LINES: usize = 5;
-/// At most so many lines of what was said.
+/// The most lines of the last command's output.
 const SAID: usize = 5;
 
-/// What there is to show.
+/// Everything that is drawn.
 #[derive(Clone, Copy)]
 pub struct Scene<'a> {
-    /// What is selected, asked and said.
     pub board: &'a Board,
     pub view: &'a View,
     /// The line about the job that closes sessions.
@@ -60,7 +59,7 @@ pub struct Scene<'a> {
     pub glance: &'a RecordSummary,
     /// The last events, newest first.
     pub events: &'a [Event],
-    /// Why the record could not be read just now; what is shown is older then.
+    /// Reason why the record could not be read just now; the rest of the scene is older then.
     pub unread: Option<&'a str>,
     pub colors: bool,
 }
@@ -84,7 +83,7 @@ pub fn draw(frame: &mut Frame<'_>, scene: Scene<'_>) {
     top.put(frame, vec![scene.foot(width)], plan.foot);
 }
 
-/// How many lines each part gets.
+/// The number of lines of each part.
 #[derive(Debug, PartialEq, Eq)]
 struct Heights {
     head: u16,
@@ -93,7 +92,8 @@ struct Heights {
     foot: u16,
 }
 
-/// The list of sessions stays longest, then what was said and the keys; then come rules, events and the head.
+/// Shares out the height. The list of sessions stays longest, then the output of the last command and the keys; then come
+/// rules, events and the head.
 fn heights(height: u16, rows: [usize; 3], notes: usize) -> Heights {
     let lines = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
     let foot = u16::from(height > 1);
@@ -107,14 +107,14 @@ fn heights(height: u16, rows: [usize; 3], notes: usize) -> Heights {
     let [sessions, rules, events] = rows.map(|rows| if rows == 0 { 0 } else { lines(rows).saturating_add(3) });
     let first = if rest < 8 { rest } else { sessions.clamp(4, (rest * 2 / 3).max(4)) };
     let rest = rest - first;
-    // Two events can be seen where there is room at all: what keeps a rule from being open matters more.
+    // Two events stay if there is any room; more of them go before the reasons why a rule is not open.
     let second = if rest < 4 { 0 } else { rules.min(rest.saturating_sub(events.min(5)).max(4)) };
     let rest = rest - second;
     let third = if rest < 4 { 0 } else { events.min(rest) };
     Heights { head, panes: [first, second, third], notes, foot }
 }
 
-/// Where the next lines go.
+/// The screen, filled from the top.
 struct Strip {
     area: Rect,
     used: u16,
@@ -138,7 +138,7 @@ struct Pane {
 }
 
 impl Pane {
-    /// Title, header and an empty line go first where there is no room.
+    /// The lines that fit: the title, the header and the empty line below go first.
     fn fitted(self, height: u16) -> Vec<Line<'static>> {
         let height = usize::from(height);
         let mut lines = match height {
@@ -147,7 +147,6 @@ impl Pane {
             _ => vec![self.title, self.head],
         };
         let room = height.saturating_sub(lines.len());
-        // The empty line below is the first to go.
         let room = if room > self.rows.len() { self.rows.len() } else { room };
         let from = (self.focus + 1).saturating_sub(room);
         lines.extend(self.rows.into_iter().skip(from).take(room));
@@ -157,17 +156,11 @@ impl Pane {
 
 impl Scene<'_> {
     fn style(&self, style: anstyle::Style) -> Style {
-        let mut painted = Style::new();
-        if let (true, Some(anstyle::Color::Ansi(color))) = (self.colors, style.get_fg_color()) {
-            painted = painted.fg(color_of(color));
-        }
-        if style.get_effects().contains(Effects::DIMMED) {
-            painted = painted.add_modifier(Modifier::DIM);
-        }
-        if style.get_effects().contains(Effects::BOLD) {
-            painted = painted.add_modifier(Modifier::BOLD);
-        }
-        painted
+        let color = style.get_fg_color().filter(|_| self.colors).and_then(color_of);
+        let effects = [(Effects::DIMMED, Modifier::DIM), (Effects::BOLD, Modifier::BOLD)];
+        let effects = effects.into_iter().filter(|(effect, _)| style.get_effects().contains(*effect));
+        let painted = Style { fg: color, ..Style::new() };
+        effects.fold(painted, |painted, (_, modifier)| painted.add_modifier(modifier))
     }
 
     fn title(&self, text: &str, width: usize) -> Line<'static> {
@@ -200,17 +193,15 @@ impl Scene<'_> {
             sessions.iter().zip(short_ids(sessions)).map(|(session, id)| self.session(session, id)).collect();
         let (head, lines) = columns::lines(&SESSIONS, &rows, room, |style| self.style(style));
         let marked = |(at, mut line): (usize, Line<'static>)| {
-            let mark = if Some(at) == selected { MARK } else { NO_MARK };
-            line.spans.insert(0, Span::raw(mark));
-            if Some(at) == selected { line.style(Style::new().add_modifier(Modifier::BOLD)) } else { line }
+            if Some(at) != selected {
+                return indented(line);
+            }
+            line.spans.insert(0, Span::raw(MARK));
+            line.style(Style::new().add_modifier(Modifier::BOLD))
         };
-        let mut head = head;
-        head.spans.insert(0, Span::raw(NO_MARK));
-        let mut rows: Vec<_> = lines.into_iter().enumerate().map(marked).collect();
-        if rows.is_empty() {
-            head = Line::from(cut("  Nothing is open. Open something with: eg session start", width));
-            rows = Vec::new();
-        }
+        let rows: Vec<_> = lines.into_iter().enumerate().map(marked).collect();
+        let nothing = || Line::from(cut("  Nothing is open. Open something with: eg session start", width));
+        let head = if rows.is_empty() { nothing() } else { indented(head) };
         Pane { title: self.title("Sessions", width), head, rows, focus: selected.unwrap_or(0) }
     }
 
@@ -229,7 +220,7 @@ impl Scene<'_> {
         ]
     }
 
-    /// The rules of the selected session, with what keeps one from being open under it.
+    /// The rules of the selected session; under each that is not open, the reason.
     fn rules(&self, width: usize, selected: Option<usize>) -> Pane {
         let room = width.saturating_sub(NO_MARK.len());
         let session = selected.and_then(|at| self.glance.sessions.get(at));
@@ -312,7 +303,7 @@ impl Scene<'_> {
         grants.map(|grant| (&grant.reach.target, grant.resource_name.as_str())).collect()
     }
 
-    /// What was said, and why what is shown may be old.
+    /// The output of the last command, below the reason why the scene may be old.
     fn notes(&self, width: usize) -> Vec<Line<'static>> {
         let unread = self.unread.map(|why| format!("error: what is shown is old: {}", escape_controls(why)));
         let all: Vec<String> = unread.into_iter().chain(self.board.said().iter().cloned()).collect();
@@ -328,7 +319,7 @@ impl Scene<'_> {
         lines.take(SAID).map(|(text, style)| Line::styled(text, self.style(style))).collect()
     }
 
-    /// The question, what is being done, or the keys.
+    /// The question, the command under way, or the keys.
     fn foot(&self, width: usize) -> Line<'static> {
         let strong = self.style(style::TITLE);
         match self.board.mode() {
@@ -386,13 +377,13 @@ fn countdown(now: Timestamp, until: Timestamp) -> String {
     }
 }
 
-fn color_of(color: AnsiColor) -> Color {
+fn color_of(color: anstyle::Color) -> Option<Color> {
     match color {
-        AnsiColor::Green => Color::Green,
-        AnsiColor::Yellow => Color::Yellow,
-        AnsiColor::Red => Color::Red,
-        AnsiColor::Cyan => Color::Cyan,
-        _ => Color::Reset,
+        anstyle::Color::Ansi(AnsiColor::Green) => Some(Color::Green),
+        anstyle::Color::Ansi(AnsiColor::Yellow) => Some(Color::Yellow),
+        anstyle::Color::Ansi(AnsiColor::Red) => Some(Color::Red),
+        anstyle::Color::Ansi(AnsiColor::Cyan) => Some(Color::Cyan),
+        _ => None,
     }
 }
 
