@@ -43,7 +43,6 @@ pub enum FamilyOutcome {
 /// | none, or one address said by fewer than `agree` | NotAgreed |
 ///
 /// With the usual `agree` of 2, "said by fewer" is a single answer.
-#[must_use]
 pub fn decide(answers: &[EchoAnswer], agree: usize) -> FamilyOutcome {
     let mut camps: Vec<(IpAddr, Vec<String>)> = Vec::new();
     for (service, answer) in answers {
@@ -62,7 +61,6 @@ pub fn decide(answers: &[EchoAnswer], agree: usize) -> FamilyOutcome {
 }
 
 /// One answer as a line for people: `https://api.ipify.org/: 203.0.113.42`.
-#[must_use]
 pub fn describe((service, answer): &EchoAnswer) -> String {
     match answer {
         Ok(address) => format!("{service}: {address}"),

@@ -24,7 +24,6 @@ pub fn judge(outcome: FamilyOutcome, acceptable: &AddressRule) -> FamilyOutcome 
 const PROXIES: [&str; 6] = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
 
 /// A hint for a user without an address whose environment names a proxy: detection asks the services past it.
-#[must_use]
 pub fn proxy_hint(env: &Env, settings: &Detect) -> Option<String> {
     let proxy = PROXIES.into_iter().find(|name| env.var(name).is_some()).filter(|_| !settings.use_proxy)?;
     Some(format!(
@@ -34,7 +33,6 @@ pub fn proxy_hint(env: &Env, settings: &Detect) -> Option<String> {
 }
 
 /// Reason why a family is never asked for, if no service is configured for it.
-#[must_use]
 pub fn never_detected(settings: &Detect, version: IpVersion) -> Option<String> {
     let key = format!("ipv{}", version.number());
     settings.services(version).is_empty().then(|| format!("{version} is left out by `[detect] {key} = []`"))

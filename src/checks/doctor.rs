@@ -21,14 +21,12 @@ use eg_model::{
 use eg_providers::{Caller, CredentialsEnd, aws::NoCertificates};
 
 /// A process that holds the lock and makes no progress: closing goes past it, opening waits.
-#[must_use]
 pub fn lock(holder: &LockHolder) -> Finding {
     let message = format!("another eg ({}) {}: nothing is opened", holder.text(), holder.how());
     Finding { advice: holder.remedy(), ..Finding::bad("lock", message, "") }
 }
 
 /// The machine policy, and `[detect]` if it is not within it; `None` without a policy.
-#[must_use]
 pub fn policy(found: &Result<MachinePolicy, PolicyError>, detect: &Detect) -> Option<Finding> {
     match found {
         Err(error) => Some(Finding::bad("policy", format!("{error}: nothing is opened"), error.advice())),
@@ -45,7 +43,6 @@ pub fn policy(found: &Result<MachinePolicy, PolicyError>, detect: &Detect) -> Op
 }
 
 /// The CA certificates, without which nothing can be asked over https.
-#[must_use]
 pub fn certificates(found: &Result<usize, NoCertificates>) -> Finding {
     let check = "certificates";
     match found {
@@ -60,7 +57,6 @@ pub fn certificates(found: &Result<usize, NoCertificates>) -> Finding {
 const CLOCK_ODD: TimeDelta = TimeDelta::minutes(2);
 
 /// The local clock against the provider's; `skews` are local minus provider.
-#[must_use]
 pub fn clock(skews: &[TimeDelta]) -> Option<Finding> {
     let worst = skews.iter().max_by_key(|skew| skew.abs())?;
     let way = if *worst > TimeDelta::zero() { "ahead of" } else { "behind" };
@@ -84,7 +80,6 @@ fn is_portal(answers: &[EchoAnswer]) -> bool {
 }
 
 /// Cloud expiry in one account and region: it needs a role of that account, and rights to read the schedules.
-#[must_use]
 pub fn cloud_expiry(place: &str, way: Option<&AutoCloseRoute>, read: Result<(), &Failure>) -> Finding {
     let check = "cloud-expiry";
     let Some(way) = way else {
@@ -114,7 +109,6 @@ pub fn cloud_expiry(place: &str, way: Option<&AutoCloseRoute>, read: Result<(), 
 }
 
 /// The addresses. A family that no resource takes is left out; `names` lists the resources that take a family.
-#[must_use]
 pub fn addresses(found: &Survey, wants_v4: bool, wants_v6: bool, names: impl Fn(IpVersion) -> String) -> Vec<Finding> {
     let families = [(IpVersion::V4, &found.v4, wants_v4), (IpVersion::V6, &found.v6, wants_v6)];
     let any = families.iter().any(|(_, family, _)| matches!(family.outcome, FamilyOutcome::Agreed { .. }));
@@ -179,7 +173,6 @@ pub struct Used<'a> {
 }
 
 /// The caller behind some credentials, and their end. `session` is the length of a usual session.
-#[must_use]
 pub fn credentials(
     Used { name, profile, resources }: &Used<'_>,
     caller: &Result<Caller, Failure>,
@@ -252,7 +245,6 @@ pub struct Elsewhere {
 /// | the record says another account | wrong credentials |
 /// | the record says this account | it is gone |
 /// | nothing | wrong id, region or account |
-#[must_use]
 pub fn missing_group(resource: &str, group: &str, region: &str, account: &str, elsewhere: &Elsewhere) -> Finding {
     let check = "group";
     match elsewhere {
@@ -282,7 +274,6 @@ pub fn missing_group(resource: &str, group: &str, region: &str, account: &str, e
 }
 
 /// A group that could not be read.
-#[must_use]
 pub fn unreadable_group(resource: &str, failure: &Failure) -> Finding {
     let advice = match failure.class {
         FailureClass::Denied => "print the policy that is needed: eg iam-policy",
@@ -292,7 +283,6 @@ pub fn unreadable_group(resource: &str, failure: &Failure) -> Finding {
 }
 
 /// The rights that the caller lacks on a group.
-#[must_use]
 pub fn permissions(resource: &Resource, missing: &[Failure]) -> Vec<Finding> {
     let Resource { name, entry, .. } = resource;
     if missing.is_empty() {

@@ -11,7 +11,6 @@ pub enum Level {
 
 impl Level {
     /// The mark at the start of its line.
-    #[must_use]
     pub fn mark(self) -> &'static str {
         match self {
             Self::Good => "✓",
@@ -20,7 +19,6 @@ impl Level {
         }
     }
 
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Good => "good",
@@ -43,22 +41,18 @@ pub struct Finding {
 }
 
 impl Finding {
-    #[must_use]
     pub fn good(check: &'static str, message: impl Into<String>) -> Self {
         Self { check, level: Level::Good, message: message.into(), advice: Vec::new(), resource: None }
     }
 
-    #[must_use]
     pub fn warning(check: &'static str, message: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { level: Level::Warning, advice: vec![advice.into()], ..Self::good(check, message) }
     }
 
-    #[must_use]
     pub fn bad(check: &'static str, message: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { level: Level::Bad, advice: vec![advice.into()], ..Self::good(check, message) }
     }
 
-    #[must_use]
     pub fn about(mut self, resource: &Resource) -> Self {
         self.resource = Some((resource.name.clone(), resource.id.clone()));
         self
@@ -71,7 +65,6 @@ impl Finding {
 }
 
 /// Names in a sentence: all of up to three, else two and how many more.
-#[must_use]
 pub fn listed(names: &[&str]) -> String {
     match names {
         [first, second, rest @ ..] if rest.len() > 1 => format!("{first}, {second} and {} more", rest.len()),
@@ -80,7 +73,6 @@ pub fn listed(names: &[&str]) -> String {
 }
 
 /// The closing line of all checks.
-#[must_use]
 pub fn summary(findings: &[Finding]) -> String {
     let count = |level| findings.iter().filter(|finding| finding.level == level).count();
     let warnings = match count(Level::Warning) {

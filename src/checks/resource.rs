@@ -11,7 +11,6 @@ use eg_providers::{Rights, Verdict};
 pub const RULES_PER_GROUP: usize = 60;
 
 /// The caller's rights. `entry` is the name of the group's `[[resource]]`.
-#[must_use]
 pub fn rights(entry: &str, rights: &Rights) -> Vec<Finding> {
     let advice = format!("allow it; a policy that does: eg iam-policy --only {}", shell_quoted(entry));
     let finding = |check: &'static str, may: &str, verdict: &Verdict| match verdict {
@@ -31,7 +30,6 @@ pub fn rights(entry: &str, rights: &Rights) -> Vec<Finding> {
 }
 
 /// The free rules of the group's quota.
-#[must_use]
 pub fn slots(reading: &Reading, family: IpVersion, ports: usize) -> Finding {
     let check = match family {
         IpVersion::V4 => "ipv4",
@@ -55,7 +53,6 @@ pub fn slots(reading: &Reading, family: IpVersion, ports: usize) -> Finding {
 }
 
 /// The ports that another rule opens to everybody.
-#[must_use]
 pub fn open_to_all(reading: &Reading, ports: &[PortSpec], families: &[IpVersion]) -> Vec<Finding> {
     let open = |rule: &&ObservedRule| {
         let permission = &rule.permission;

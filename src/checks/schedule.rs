@@ -19,7 +19,6 @@ pub struct JobState {
 }
 
 /// The finding about the job.
-#[must_use]
 pub fn schedule(job: &JobState, shown: impl Fn(Timestamp) -> String) -> Finding {
     match scheduler(job, shown) {
         Finding { level: Level::Bad, message, advice, .. } if job.cloud_expiry => {
@@ -76,7 +75,6 @@ fn scheduler(job: &JobState, shown: impl Fn(Timestamp) -> String) -> Finding {
 }
 
 /// The line of `eg status` about the job. `shown` writes a time; `last_run` is the last run of a job or a watch.
-#[must_use]
 pub fn status_line(scheduled: Scheduled, last_run: Option<Timestamp>, shown: impl Fn(Timestamp) -> String) -> String {
     let last = last_run.map_or_else(|| "no run yet".to_owned(), |at| format!("last run {}", shown(at)));
     match scheduled {

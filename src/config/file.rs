@@ -26,7 +26,6 @@ pub struct ConfigFiles {
 }
 
 impl ConfigFiles {
-    #[must_use]
     pub fn begin() -> Self {
         Self { begun: Instant::now() }
     }
@@ -58,7 +57,6 @@ fn not_valid(error: SettingsError) -> CommandError {
 }
 
 /// A configuration that could not be read, and what to do about it.
-#[must_use]
 pub fn unreadable(path: &Path, error: &ReadError) -> CommandError {
     let path = path.display();
     match error {
@@ -210,7 +208,7 @@ mod tests {
         assert_eq!(names(dir.path()), ["config.toml", "real.toml"], "no draft stays behind");
     }
 
-    /// What `eg` writes, it reads again: whoever else could write the old file cannot write the new one.
+    /// `eg` refuses a configuration that others can write: it must not write one.
     #[test]
     fn a_file_that_others_could_write_is_replaced_by_one_that_they_cannot() {
         let dir = tempfile::tempdir().unwrap();
@@ -258,14 +256,14 @@ mod tests {
         FileChange { over: Over::Text("# theirs\n"), ..change(&path, GOOD) }.make().unwrap();
     }
 
-    /// proc_locks(5). Elsewhere than on Linux nobody is seen.
+    /// True if another process waits for the lock (proc_locks(5)); always true on systems without that file.
     fn somebody_waits_for(path: &Path) -> bool {
         let inode = format!(":{} ", fs::metadata(path).unwrap().ino());
         let waits = |locks: String| locks.lines().any(|line| line.contains(" -> ") && line.contains(&inode));
         fs::read_to_string("/proc/locks").map_or(true, waits)
     }
 
-    /// What stands there is looked at only when nobody else is between that and writing.
+    /// An edit reads the old text under the lock, so no other edit comes between reading and writing.
     #[test]
     fn an_edit_waits_for_another() {
         let dir = tempfile::tempdir().unwrap();

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// A pass as the contract has it. `names` maps targets to the names of their resources.
-#[must_use]
 pub fn pass(report: &PassReport, names: &BTreeMap<TargetKey, String>) -> Value {
     let steps: Vec<Value> = report.steps.iter().map(|step| step_json(step, names)).collect();
     let note = |item: &NoteReport| json!({"resourceId": item.target.id, "kind": item.note.kind.as_str(), "message": item.note.message});

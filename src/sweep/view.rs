@@ -32,7 +32,6 @@ pub struct Report<'a> {
 }
 
 /// The name of a place that could not be read, for people.
-#[must_use]
 pub fn name(unread: &UnreadRegion) -> String {
     let account = unread.account.as_ref().map(|id| format!("account {id}"));
     let profile = unread.profile.as_ref().map(|name| format!("profile {name}"));
@@ -46,7 +45,6 @@ pub fn name(unread: &UnreadRegion) -> String {
 }
 
 /// The line about a rule of the owner that stays open, with the reason.
-#[must_use]
 pub fn survivor(row: &SweepRow, zone: &Zone) -> String {
     let rule = &row.swept.rule;
     let (id, ports, cidr) = (&rule.id, rule.permission.ports(), rule.permission.cidr());
@@ -68,7 +66,6 @@ pub fn survivor(row: &SweepRow, zone: &Zone) -> String {
 
 impl Report<'_> {
     /// The table and the closing line.
-    #[must_use]
     pub fn text(&self, zone: &Zone, done: bool) -> String {
         let table = if self.rows.is_empty() { String::new() } else { self.table(zone) };
         format!("{table}{}{}\n", if done { "✓ " } else { "" }, self.summary())
@@ -163,7 +160,6 @@ impl Report<'_> {
     }
 
     /// The document of the schema `sweep`.
-    #[must_use]
     pub fn json(&self) -> Value {
         let place =
             |place: &AccountRegion| json!({"account": place.account, "region": place.region, "profile": place.profile});

@@ -15,7 +15,6 @@ const DOTS: &str = "...";
 ///
 /// The first of `LC_ALL`, `LC_CTYPE` and `LANG` that is set counts, as in POSIX. If none is set (cron, containers), UTF-8 is
 /// assumed.
-#[must_use]
 pub fn wants_ascii(env: &Env) -> bool {
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(|name| env.var(name));
     locale.is_some_and(|name| {
@@ -25,13 +24,11 @@ pub fn wants_ascii(env: &Env) -> bool {
 }
 
 /// A text with every mark replaced. Letters of names and messages stay: they are not ours.
-#[must_use]
 pub fn in_text(text: &str) -> Cow<'_, str> {
     replaced(text, DOTS)
 }
 
 /// The same for a drawing, where nothing may get wider.
-#[must_use]
 pub fn in_drawing(text: &str) -> Cow<'_, str> {
     replaced(text, CUT)
 }

@@ -16,19 +16,16 @@ pub struct Cell {
 }
 
 impl Cell {
-    #[must_use]
     pub fn new(text: impl AsRef<str>) -> Self {
         Self { text: escape_controls(text.as_ref()), style: None }
     }
 
     /// Text in a style, which does not count for the column's width.
-    #[must_use]
     pub fn styled(text: impl AsRef<str>, style: Style) -> Self {
         Self { style: Some(style), ..Self::new(text) }
     }
 
     /// The cell alone, for use in a line of text.
-    #[must_use]
     pub fn render(&self) -> String {
         match self.style {
             Some(style) => format!("{style}{}{style:#}", self.text),
@@ -76,7 +73,6 @@ pub fn spaced<'c>(cells: impl IntoIterator<Item = &'c Cell>, widths: &[usize]) -
 }
 
 /// As much of a text as fits into so many columns, with a mark where the rest is missing.
-#[must_use]
 pub fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();

@@ -4,12 +4,10 @@ use crate::ui::holder::short_installation;
 use eg_state::{Event, EventKind};
 
 /// True for events with an effect that users see. The rest is bookkeeping, for `eg log -v`.
-#[must_use]
 pub fn is_telling(kind: EventKind) -> bool {
     !matches!(kind, EventKind::Claimed | EventKind::Intent | EventKind::LeaseClosed)
 }
 
-#[must_use]
 pub fn word(event: &Event) -> &'static str {
     match event.kind {
         EventKind::Created => "state file created",
@@ -74,7 +72,6 @@ fn grant_word(status: &str) -> &'static str {
 /// | the state file was created or adopted | the installation | none |
 /// | an event whose word says its outcome | the detail | none |
 /// | any other | outcome and detail | none |
-#[must_use]
 pub fn detail(event: &Event) -> (Option<String>, Option<String>) {
     let both = || match &event.detail {
         Some(detail) => format!("{}: {detail}", event.outcome),

@@ -4,18 +4,15 @@ use crate::ui::{style, table::Cell, time::Zone};
 use eg_model::{sweep::holders::Holder, tags::LeaseState};
 
 /// The first digits of an installation's id: enough for users to tell two apart; `--output json` has them all.
-#[must_use]
 pub fn short_installation(id: &str) -> &str {
     id.get(..8).unwrap_or(id)
 }
 
-#[must_use]
 pub fn name(holder: &Holder) -> &str {
     short_installation(holder.installation.as_str())
 }
 
 /// The end of the holder's lease.
-#[must_use]
 pub fn until(holder: &Holder, zone: &Zone) -> Cell {
     match (holder.state, holder.until) {
         (LeaseState::Unexpired, Some(at)) => Cell::new(zone.format(at)),

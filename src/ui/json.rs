@@ -41,7 +41,6 @@ pub const SCHEMAS: &[(&str, &str)] = &[
 ];
 
 /// A moment as the contract has it: RFC 3339 in UTC, whole seconds.
-#[must_use]
 pub fn time(at: Timestamp) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
@@ -92,7 +91,6 @@ struct GrantJson {
 impl SessionJson {
     /// A session, as it is at `now`. `overdueSeconds` counts from the expiry while a rule may still be open; the open
     /// leases tell what was refused last, and when it is tried again.
-    #[must_use]
     pub fn new(session: &Session, leases: &[Lease], now: Timestamp) -> Self {
         let address = |version| session.address(version).map(|address| address.to_string());
         let overdue = if session.status.is_ended() { 0 } else { (now - session.expires_at).num_seconds().max(0) };
@@ -148,7 +146,6 @@ fn grant(grant: &Grant, leases: &[Lease]) -> GrantJson {
 }
 
 /// A permission as the contract has it.
-#[must_use]
 pub fn permission(permission: &Permission) -> Value {
     json!({
         "protocol": permission.protocol().to_string(),

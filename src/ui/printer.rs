@@ -50,7 +50,6 @@ const NO_BAR: &str = "  {spinner} {msg}, {elapsed}";
 
 impl Printer {
     /// A printer on two streams.
-    #[must_use]
     pub fn new(style: Style, out: Box<dyn Write>, err: Box<dyn Write>) -> Self {
         Self {
             style,
@@ -66,14 +65,12 @@ impl Printer {
     }
 
     /// The same with marks in ASCII, if that is wanted; JSON stays as it is.
-    #[must_use]
     pub fn in_ascii(mut self, wanted: bool) -> Self {
         self.ascii = wanted;
         self
     }
 
     /// The same with bars on stderr, if that is a terminal that can be drawn on; never in JSON, nor when quiet.
-    #[must_use]
     pub fn with_bars(mut self, drawable: bool) -> Self {
         self.bars = drawable && !self.style.json && !self.style.quiet;
         self
@@ -98,25 +95,21 @@ impl Printer {
     }
 
     /// A printer that prints nothing, while the streams are another program's.
-    #[must_use]
     pub fn silent() -> Self {
         let style = Style { json: false, quiet: true, color_out: false, color_err: false };
         Self::new(style, Box::new(io::sink()), Box::new(io::sink()))
     }
 
-    #[must_use]
     pub fn is_json(&self) -> bool {
         self.style.json
     }
 
     /// True if a result could not be written, for another reason than a reader that has gone away.
-    #[must_use]
     pub fn failed(&self) -> bool {
         self.failed.get()
     }
 
     /// True after the reader of stdout or stderr has gone away.
-    #[must_use]
     pub fn has_lost_its_reader(&self) -> bool {
         self.closed.get()
     }
@@ -152,18 +145,15 @@ impl Printer {
         self.put(to, &format!("{}\n", escape_in_json(json)));
     }
 
-    #[must_use]
     pub fn has_colors(&self) -> bool {
         self.style.color_out
     }
 
-    #[must_use]
     pub fn has_colored_talk(&self) -> bool {
         self.style.color_err
     }
 
     /// stdout as a terminal to draw on.
-    #[must_use]
     pub fn drawing(&self) -> Drawing<'_> {
         Drawing { out: &self.out, ascii: self.ascii }
     }
@@ -224,7 +214,7 @@ impl Printer {
     /// A problem that does not stop the command.
     pub fn warn(&self, code: Code, message: &str, hints: &[String]) {
         if self.style.json {
-            let warning = json!({"warning": {"code": code.as_str(), "message": message, "hints": hints}});
+            let warning = json!({"warning": {"code": code, "message": message, "hints": hints}});
             return self.put_json(&self.err, &warning.to_string());
         }
         self.talk(&format!("warning: {}", escape_controls(message)));

@@ -40,7 +40,6 @@ pub struct View {
 }
 
 /// One line of a block: its label, and a value that is safe to print.
-#[must_use]
 pub fn line(label: &str, value: &str) -> String {
     format!("  {:<LABEL$}{}\n", format!("{label}:"), value)
 }
@@ -51,7 +50,6 @@ fn text_line(label: &str, value: Option<&str>) -> String {
 
 impl View {
     /// The time left in words: `8h 0m remaining`, or the way it ended.
-    #[must_use]
     pub fn left(&self, session: &Session) -> String {
         if self.is_overdue(session) {
             return format!("{}, {}", self.overdue(session), self.cause(session));
@@ -62,7 +60,6 @@ impl View {
 
     /// The column REMAINING. A session past its expiry that nothing has closed is shown as `overdue`, never as `expired`;
     /// [`View::overdue_causes`] has the reason.
-    #[must_use]
     pub fn remaining(&self, session: &Session) -> String {
         match session.status {
             SessionStatus::Cancelled => "stopped".to_owned(),
@@ -78,7 +75,6 @@ impl View {
     }
 
     /// A line for each overdue session with the reason why it is still open.
-    #[must_use]
     pub fn overdue_causes(&self, sessions: &[Session]) -> Vec<String> {
         let overdue = sessions.iter().filter(|session| self.is_overdue(session));
         overdue.map(|session| format!("{} is overdue: {}", session.id.short(), self.cause(session))).collect()
@@ -99,13 +95,11 @@ impl View {
     }
 
     /// True if a session is past its expiry and not closed.
-    #[must_use]
     pub fn is_overdue(&self, session: &Session) -> bool {
         !session.status.is_ended() && self.now >= session.expires_at
     }
 
     /// The block under `✓ Session started`.
-    #[must_use]
     pub fn started(&self, session: &Session) -> String {
         let resources: BTreeSet<&str> = session.grants.iter().map(|grant| grant.resource_name.as_str()).collect();
         let status = Cell::styled(session.status.as_str(), style::session(session.status)).render();
@@ -116,7 +110,6 @@ impl View {
     }
 
     /// The table of `list`, newest first as given.
-    #[must_use]
     pub fn list(&self, sessions: &[Session]) -> String {
         let mut table = Table::new(["ID", "STATUS", "IP", "STARTED", "REMAINING", "RESOURCES"]);
         for (session, id) in sessions.iter().zip(short_ids(sessions)) {
@@ -136,7 +129,6 @@ impl View {
     }
 
     /// A line for each grant of a live or closing session that is not done: the reason, and the time of the next try.
-    #[must_use]
     pub fn troubles(&self, sessions: &[Session], leases: &[Lease]) -> Vec<String> {
         let mut lines = Vec::new();
         for session in sessions.iter().filter(|session| !session.status.is_ended()) {
@@ -154,7 +146,6 @@ impl View {
     }
 
     /// A line for each port of a live session that a foreign rule covers.
-    #[must_use]
     pub fn covered(&self, sessions: &[Session]) -> Vec<String> {
         let mut lines = Vec::new();
         for session in sessions.iter().filter(|session| session.status.is_live()) {
@@ -172,7 +163,6 @@ impl View {
     }
 
     /// The time of the next try.
-    #[must_use]
     pub fn next_try(&self, trouble: &Trouble) -> String {
         match trouble.next_try_at.filter(|at| *at > self.now) {
             Some(at) => format!("next try {}", self.zone.clock(at)),
@@ -181,7 +171,6 @@ impl View {
     }
 
     /// The time and the result of the last reconcile.
-    #[must_use]
     pub fn last_reconcile(&self) -> String {
         let Some(run) = &self.runs.reconcile else { return "never".to_owned() };
         let at = self.zone.format(run.finished_at);
@@ -192,7 +181,6 @@ impl View {
         }
     }
 
-    #[must_use]
     pub fn get(&self, session: &Session, leases: &[Lease]) -> String {
         let status = Cell::styled(session.status.as_str(), style::session(session.status)).render();
         let user = match &session.user_email {
@@ -287,7 +275,6 @@ fn news(grant: &Grant, trouble: &Trouble) -> impl Iterator<Item = String> {
 }
 
 /// The line about a grant as it lands.
-#[must_use]
 pub fn grant_line(grant: &Grant) -> String {
     let status = Cell::styled(grant.status.as_str(), style::grant(grant.status)).render();
     let name = escape_controls(&grant.resource_name);
@@ -310,7 +297,6 @@ fn ports_of(grant: &Grant) -> String {
 }
 
 /// The same about a grant of another session than the command's own.
-#[must_use]
 pub fn other_grant_line(session: SessionId, grant: &Grant) -> String {
     format!("  session {}: {}", session.short(), grant_line(grant).trim_start())
 }
@@ -329,7 +315,6 @@ fn follows(session: &Session) -> String {
 }
 
 /// The IPv4 address, with a mark if there is an IPv6 address beside it; else the IPv6 address.
-#[must_use]
 pub fn address_cell(session: &Session) -> String {
     match (session.address(IpVersion::V4), session.address(IpVersion::V6)) {
         (Some(v4), Some(_)) => format!("{v4} +v6"),
@@ -350,7 +335,6 @@ fn resources_cell(session: &Session) -> String {
 }
 
 /// The ids of sessions that are shown together: eight digits, or as many as tell each from the others.
-#[must_use]
 pub fn short_ids(sessions: &[Session]) -> Vec<String> {
     let ids: Vec<String> = sessions.iter().map(|session| session.id.0.as_simple().to_string()).collect();
     let sorted: BTreeSet<&str> = ids.iter().map(String::as_str).collect();

@@ -15,7 +15,6 @@ pub const TITLE: Style = Style::new().bold();
 pub const COMMAND: Style = AnsiColor::Cyan.on_default();
 
 /// The style of a session's status.
-#[must_use]
 pub fn session(status: SessionStatus) -> Style {
     match status {
         SessionStatus::Active => GOOD,
@@ -26,7 +25,6 @@ pub fn session(status: SessionStatus) -> Style {
 }
 
 /// The style of a grant's status.
-#[must_use]
 pub fn grant(status: GrantStatus) -> Style {
     match status {
         GrantStatus::Applied => GOOD,

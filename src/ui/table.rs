@@ -25,13 +25,11 @@ enum Line {
 
 impl Table {
     /// A table with a header row.
-    #[must_use]
     pub fn new<const N: usize>(header: [&str; N]) -> Self {
         Self { lines: vec![Line::Row(header.into_iter().map(Cell::new).collect())], least: Vec::new() }
     }
 
     /// An empty table without a header, with at least the column widths of this one.
-    #[must_use]
     pub fn below(&self) -> Self {
         Self { lines: Vec::new(), least: self.widths() }
     }
@@ -50,13 +48,11 @@ impl Table {
 
     /// The table as text, each line ended by a newline; styles are written as ANSI sequences for the printer to keep
     /// or strip.
-    #[must_use]
     pub fn render(&self) -> String {
         self.render_in(None)
     }
 
     /// The same for a terminal of so many columns. A single column that is wider stays as it is.
-    #[must_use]
     pub fn render_in(&self, columns: Option<usize>) -> String {
         let widths = self.widths();
         let folds = folds(&widths, columns.unwrap_or(usize::MAX));

@@ -95,7 +95,6 @@ fn restore_on_panic() {
 
 /// Keys and changes of size, as they come. The thread that waits for them ends with the process, or at the first event
 /// after the receiver is gone.
-#[must_use]
 pub fn keys() -> UnboundedReceiver<io::Result<Event>> {
     let (tell, heard) = unbounded_channel();
     thread::spawn(move || {

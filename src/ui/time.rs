@@ -32,7 +32,6 @@ fn utc_time(text: &str) -> Option<(Timestamp, &str)> {
 }
 
 impl Zone {
-    #[must_use]
     pub fn utc() -> Self {
         Self { zone: None }
     }
@@ -40,7 +39,6 @@ impl Zone {
     /// From the value of `TZ`: a name (`Europe/Berlin`), a POSIX rule (`CET-1CEST,M3.5.0,M10.5.0/3`) or a file
     /// (`:/path`). `None` is the machine's own zone, `/etc/localtime`; empty text, and a machine without that file, are
     /// UTC, as for every program that uses the C library. Reads zone files of the machine, nothing else.
-    #[must_use]
     pub fn load(tz: Option<&str>) -> LoadedZone {
         match tz {
             Some("" | ":") => LoadedZone { zone: Self::utc(), unknown: None },
@@ -58,19 +56,16 @@ impl Zone {
     }
 
     /// `YYYY-MM-DD HH:MM:SS CET` in this zone.
-    #[must_use]
     pub fn format(&self, time: Timestamp) -> String {
         format!("{} {}", self.bare(time), self.label(time))
     }
 
     /// The same without the zone, for the dashboard, which names it once.
-    #[must_use]
     pub fn bare(&self, time: Timestamp) -> String {
         self.write(time, "%Y-%m-%d %H:%M:%S")
     }
 
     /// Replaces every UTC time of a text (`YYYY-MM-DDTHH:MM:SSZ`, or `YYYY-MM-DD HH:MM:SS UTC`) by the time in this zone.
-    #[must_use]
     pub fn in_text(&self, text: &str) -> String {
         let mut told = String::with_capacity(text.len());
         let mut rest = text;
@@ -102,13 +97,11 @@ impl Zone {
         }
     }
 
-    #[must_use]
     pub fn clock(&self, time: Timestamp) -> String {
         self.write(time, "%H:%M")
     }
 
     /// `HH:MM` on the same day as `now`; else with its date.
-    #[must_use]
     pub fn clock_near(&self, time: Timestamp, now: Timestamp) -> String {
         let day = |time| self.write(time, "%Y-%m-%d");
         if day(time) == day(now) { self.clock(time) } else { self.write(time, "%Y-%m-%d %H:%M") }
@@ -120,7 +113,6 @@ impl Zone {
     }
 
     /// The offset from UTC at a moment; zero if the zone's rules do not cover it.
-    #[must_use]
     pub fn offset(&self, time: Timestamp) -> TimeDelta {
         self.kind(time).map_or(TimeDelta::zero(), |kind| TimeDelta::seconds(kind.ut_offset().into()))
     }

@@ -47,7 +47,6 @@ pub enum PolicyError {
 
 impl PolicyError {
     /// The remedy, for the machine's administrator.
-    #[must_use]
     pub fn advice(&self) -> String {
         match self {
             Self::Unreadable { path, .. } => format!("as root: let everybody read {}", path.display()),

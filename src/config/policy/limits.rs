@@ -79,7 +79,6 @@ pub struct PolicyRequest {
 
 impl PolicyRequest {
     /// Asks again for all that a session on record still wants. The record does not say if its addresses were named.
-    #[must_use]
     pub fn again(session: &Session) -> Self {
         let ports = |grant: &Grant| -> Vec<_> {
             let specs = grant.permissions.iter().filter_map(|item| item.permission.spec());
@@ -194,13 +193,11 @@ impl MachinePolicy {
     }
 
     /// The longest that a session may last, if the configuration allows this much.
-    #[must_use]
     pub fn longest(&self, configured: TimeDelta) -> TimeDelta {
         self.max_duration.as_ref().map_or(configured, |max| max.length.min(configured))
     }
 
     /// The limits, each in a few words; empty if the policy limits nothing.
-    #[must_use]
     pub fn limits(&self) -> Vec<String> {
         let length = |version, least: Option<u8>| least.map(|least| format!("{version} /{least} or longer"));
         let parts = [

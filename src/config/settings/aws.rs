@@ -69,7 +69,6 @@ impl AwsSettings {
 
 impl CloudExpiry {
     /// The role and schedule group for the rules of an account; `None` if the configuration has no role of it.
-    #[must_use]
     pub fn way(&self, account: &str) -> Option<AutoCloseRoute> {
         let way = |role: &String| AutoCloseRoute { role_arn: role.clone(), group: self.schedule_group.clone() };
         self.roles.iter().map(way).find(|way| way.account() == account)

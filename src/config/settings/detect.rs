@@ -45,7 +45,6 @@ impl Default for Detect {
 
 impl Detect {
     /// The services that are asked for an address of this family.
-    #[must_use]
     pub fn services(&self, version: IpVersion) -> &[Url] {
         match version {
             IpVersion::V4 => &self.ipv4,
@@ -54,7 +53,6 @@ impl Detect {
     }
 
     /// The services that are not the program's own, and the proxy. A user who names them can make them answer anything.
-    #[must_use]
     pub fn of_the_user(&self) -> Vec<String> {
         let own = Self::default();
         let named = |url: &&Url| !own.ipv4.contains(url) && !own.ipv6.contains(url);

@@ -58,7 +58,11 @@ impl Notify {
         let before = before.map_or(TimeDelta::minutes(10), |found| found.value.length);
         let program = command.first().is_some_and(|program| !program.is_empty());
         if !program || command.iter().any(|word| word.contains('\0')) {
-            return Err(SpannedError::new(words.at, "command is empty, or no program can be called so", COMMAND));
+            return Err(SpannedError::new(
+                words.at,
+                "command names no program, or one of its words holds a NUL character",
+                COMMAND,
+            ));
         }
         Ok(Some(Self { command, before }))
     }

@@ -85,7 +85,6 @@ pub struct Selection {
 
 impl Selection {
     /// One of the groups, under a name of its own.
-    #[must_use]
     pub fn resource(&self, name: String, id: String) -> Resource {
         Resource { name, id, ..self.like.clone() }
     }

@@ -48,13 +48,11 @@ pub struct Settings {
 
 impl Settings {
     /// True if there is nothing to open.
-    #[must_use]
     pub fn names_no_target(&self) -> bool {
         self.resources.is_empty() && self.selections.is_empty()
     }
 
     /// True if some resource takes addresses of this family.
-    #[must_use]
     pub fn takes(&self, version: IpVersion) -> bool {
         let selections = self.selections.iter().map(|one| &one.like);
         self.resources.iter().chain(selections).any(|resource| resource.families.contains(&version))

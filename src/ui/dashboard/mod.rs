@@ -26,7 +26,6 @@ pub struct SessionAction {
 
 impl SessionAction {
     /// The command line that does it.
-    #[must_use]
     pub fn args(self) -> Vec<String> {
         let id = self.session.to_string();
         match self.verb {
@@ -63,19 +62,16 @@ pub struct Board {
 }
 
 impl Board {
-    #[must_use]
     pub fn mode(&self) -> Mode {
         self.mode
     }
 
     /// The output of the last command, safe to print.
-    #[must_use]
     pub fn said(&self) -> &[String] {
         &self.said
     }
 
     /// The index of the selected session in this list; of the first if the list has it no longer.
-    #[must_use]
     pub fn selected(&self, sessions: &[Session]) -> Option<usize> {
         let at = sessions.iter().position(|session| Some(session.id) == self.selected);
         at.or((!sessions.is_empty()).then_some(0))
