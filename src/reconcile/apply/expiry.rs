@@ -55,7 +55,7 @@ impl TargetRun<'_> {
                     Err(failure) => {
                         let message =
                             format!("{}: no switch is set: whose account it is is not known: {failure}", self.key);
-                        self.notes.insert(Note { kind: NoteKind::AutoCloseUnset, message });
+                        self.notes.insert(Note::new(NoteKind::AutoCloseUnset, message));
                         return;
                     }
                 }
