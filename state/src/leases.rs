@@ -292,7 +292,7 @@ fn read(row: &Row<'_>, damaged: &Damaged) -> Result<Lease, StateError> {
         id: LeaseId(id),
         target: read_target(row, TARGET)?,
         permission: place.parse("permission", &row.get::<_, String>(1)?)?,
-        phase: place.word("phase", &row.get::<_, String>(2)?, Phase::from_word)?,
+        phase: place.word("phase", &row.get::<_, String>(2)?, |word| word.parse::<Phase>().ok())?,
         shared: row.get(3)?,
         rule_id: row.get::<_, Option<String>>(4)?.map(RuleId),
         tagged_until: damaged.skip(place.maybe_time("tagged_until", row.get(5)?))?.flatten(),
