@@ -1,6 +1,9 @@
 //! The one error that ends a command, and the exit statuses.
 
-use crate::config::{policy::NotAllowed, policy_file::PolicyError};
+use crate::{
+    config::policy::{NotAllowed, PolicyError},
+    ui::{printer::ErrorText, prompt::Unanswered},
+};
 use eg_model::{
     failure::{Failure, FailureClass},
     plan::{Note, NoteKind, Step},
@@ -149,6 +152,28 @@ impl fmt::Display for CommandError {
 }
 
 impl std::error::Error for CommandError {}
+
+impl<'e> From<&'e CommandError> for ErrorText<'e> {
+    fn from(error: &'e CommandError) -> Self {
+        Self { kind: error.kind.as_str(), message: &error.message, hints: &error.hints }
+    }
+}
+
+impl From<Unanswered> for CommandError {
+    fn from(reason: Unanswered) -> Self {
+        let kind = match reason {
+            Unanswered::Signals(_) => Kind::State,
+            Unanswered::Stopped(number) => Kind::Signal(number),
+            Unanswered::Left => Kind::Refused,
+            Unanswered::Unreadable(_) | Unanswered::Unfit(_) => Kind::Usage,
+        };
+        let error = Self::new(kind, reason.to_string());
+        if matches!(reason, Unanswered::Unreadable(_)) {
+            return error.hint("give every answer as a flag: see --help");
+        }
+        error
+    }
+}
 
 impl From<StateError> for CommandError {
     fn from(error: StateError) -> Self {

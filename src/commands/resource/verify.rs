@@ -4,7 +4,7 @@ use super::super::doctor::{as_json, text};
 use crate::commands::{context::Context, session::open::no_resources};
 use crate::{
     checks::{
-        doctor::{Finding, Level},
+        finding::{Finding, Level},
         resource::{open_to_all, rights, slots},
     },
     config::settings::{AwsSettings, Chosen, Resource, Settings},
