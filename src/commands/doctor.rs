@@ -3,9 +3,13 @@
 use crate::commands::context::Context;
 use crate::{
     address::{Families, survey as survey_addresses},
-    checks::doctor::{
-        Elsewhere, Finding, JobState, Level, Used, addresses, certificates, clock, cloud_expiry, credentials, listed,
-        lock, missing_group, permissions, policy, schedule, summary, unreadable_group,
+    checks::{
+        doctor::{
+            Elsewhere, Used, addresses, certificates, clock, cloud_expiry, credentials, lock, missing_group,
+            permissions, policy, unreadable_group,
+        },
+        finding::{Finding, Level, listed, summary},
+        schedule::{JobState, schedule},
     },
     config::settings::{Resource, Settings},
     error::{CommandError, Exit, Kind},
@@ -136,7 +140,7 @@ async fn examine(context: &Context<'_>, told: &ShownFindings<'_>) {
     let settings = context.settings();
     told.add(configuration(context, settings.as_ref()));
     let settings = settings.unwrap_or_default();
-    told.all(policy(&crate::config::policy_file::read(&context.env.policy), &settings.detect));
+    told.all(policy(&crate::config::policy::read(&context.env.policy), &settings.detect));
     let (state, record) = state(context);
     told.add(state);
     let stalled = stalled_holder(context.env, &context.state.path).as_ref().map(lock);

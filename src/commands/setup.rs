@@ -148,7 +148,7 @@ async fn accounts(
 
 fn unknown_account(resource: &str, failure: &Failure) -> CommandError {
     let message = format!("which account {resource} belongs to is not known: {failure}");
-    CommandError::new(Kind::Provider, message).hint(failure.class.advice())
+    CommandError::new(Kind::Provider, message).hint(crate::error::advice(failure.class))
 }
 
 fn account(args: &CloudExpiryArgs, settings: &Settings, number: String, scope: &Scope) -> ConfiguredAccount {
@@ -243,8 +243,8 @@ fn not_prepared(account: &ConfiguredAccount, failure: &Failure) -> CommandError 
                                 characters), name fewer groups with --only, or take those that are gone out of it; \
                                 other quotas: Service Quotas"
             .to_owned(),
-        class if class.is_of_credentials() => format!("{}; then run it again", class.advice()),
-        FailureClass::Local => failure.class.advice().to_owned(),
+        class if class.is_of_credentials() => format!("{}; then run it again", crate::error::advice(class)),
+        FailureClass::Local => crate::error::advice(failure.class).to_owned(),
         _ => "run it again: it goes on where it stopped".to_owned(),
     };
     CommandError::new(Kind::Provider, format!("account {}: {failure}", account.number)).hint(hint)

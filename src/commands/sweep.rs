@@ -4,9 +4,12 @@ use crate::commands::context::{environment_profile, listen, name_endpoints, runt
 use crate::{
     error::{CommandError, Exit, Kind},
     host::{env::Env, signals::Interrupt},
-    sweep::accounts::{Outcome, Regions, SweepAccount, SweepReading, SweepRow, Sweeper},
+    sweep::{
+        accounts::{Outcome, Regions, SweepAccount, SweepReading, SweepRow, Sweeper},
+        view,
+    },
     text::shell_quoted,
-    ui::{printer::Printer, sweep, time::Zone, warning::Code},
+    ui::{printer::Printer, time::Zone, warning::Code},
 };
 use chrono::TimeDelta;
 use eg_model::{
@@ -121,7 +124,7 @@ impl Sweep<'_> {
         let wish = self.wish(&found)?;
         let groups = std::mem::take(&mut found.groups);
         let rows = self.sweeper.sweep(groups, &wish, self.only_shows()).await;
-        let report = sweep::Report {
+        let report = view::Report {
             rows: &rows,
             found: &found,
             owner: match &wish {
@@ -216,7 +219,7 @@ impl Sweep<'_> {
     /// What could not be read is never empty, so it is always said.
     fn tell_unread(&self, found: &SweepReading) {
         for unread in &found.unread {
-            let message = format!("{} cannot be read: {}", sweep::name(unread), unread.failure);
+            let message = format!("{} cannot be read: {}", view::name(unread), unread.failure);
             self.printer.warn(Code::NotRead, &message, &[advice(unread.failure.class).to_owned()]);
         }
     }
@@ -256,7 +259,7 @@ impl Sweep<'_> {
         for row in rows.iter().filter(|row| row.outlives_owner()) {
             let hint = row.still_held_by.first().filter(|_| !told).map(|holder| self.even_if_held(holder));
             told |= hint.is_some();
-            self.printer.warn(Code::NotClosed, &sweep::survivor(row, self.zone), &hint.into_iter().collect::<Vec<_>>());
+            self.printer.warn(Code::NotClosed, &view::survivor(row, self.zone), &hint.into_iter().collect::<Vec<_>>());
         }
     }
 
@@ -286,7 +289,7 @@ fn advice(class: FailureClass) -> &'static str {
         FailureClass::Denied => "give the credentials the permissions that `eg iam-policy --sweep` prints",
         FailureClass::Expired => "log in again (for SSO: aws sso login), then run eg sweep again",
         FailureClass::Credentials => "correct these credentials, then run eg sweep again",
-        FailureClass::Local => FailureClass::Local.advice(),
+        FailureClass::Local => crate::error::advice(FailureClass::Local),
         FailureClass::Gone
         | FailureClass::Invalid
         | FailureClass::Limit

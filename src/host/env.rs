@@ -2,7 +2,7 @@
 //! variables, terminal, user and machine. Collected here once, so that tests can fix all of it.
 
 use crate::{
-    config::policy_file::PolicyFile,
+    config::policy::PolicyFile,
     host::{
         failpoints::{AtCalls, AtWrites, FailpointSettings, Failpoints},
         lock::{Progress, STALL_LIMIT},

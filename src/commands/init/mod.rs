@@ -17,7 +17,7 @@ use crate::{
     error::{CommandError, Exit, Kind},
     text::{escape_controls, shell_quoted},
     ui::{
-        prompt::{Questions, left, stopped_by},
+        prompt::{Questions, Unanswered},
         warning::Code,
     },
 };
@@ -162,7 +162,7 @@ impl<'a> Init<'a> {
             let interrupt = listen()?;
             tokio::select! {
                 done = work => Ok(done),
-                () = interrupt.wait() => Err(stopped_by(interrupt.asked().unwrap_or_default())),
+                () = interrupt.wait() => Err(Unanswered::Stopped(interrupt.asked().unwrap_or_default()).into()),
             }
         })
     }
@@ -219,7 +219,7 @@ impl<'a> Init<'a> {
             }
             return Ok(known);
         }
-        let questions = self.questions.as_ref().ok_or_else(left)?;
+        let questions = self.questions.as_ref().ok_or(Unanswered::Left)?;
         let shown = |profile: &Profile| match &profile.region {
             Some(region) => format!("{} ({region})", profile.name),
             None => profile.name.clone(),
@@ -244,9 +244,9 @@ impl<'a> Init<'a> {
     fn region(&self, profile: Option<&str>) -> Result<String, CommandError> {
         let known = self.known_region(profile);
         if let Some(questions) = self.questions.as_ref().filter(|_| self.args.region.is_none()) {
-            return questions.text("Region", known.as_deref(), region);
+            return Ok(questions.text("Region", known.as_deref(), region)?);
         }
-        let known = known.ok_or_else(left)?;
+        let known = known.ok_or(Unanswered::Left)?;
         region(&known).map_err(|error| CommandError::new(Kind::Usage, error))
     }
 
@@ -320,7 +320,7 @@ impl<'a> Init<'a> {
                 // Also with --quiet: nobody can agree to what is not shown.
                 printer.remark(&shown);
                 if !questions.agreed(&format!("Write this to {}?", path.display()))? {
-                    return Err(left());
+                    return Err(Unanswered::Left.into());
                 }
             }
         }
@@ -380,7 +380,9 @@ impl<'a> Init<'a> {
         }
         let installed = schedule::install(self.context, &schedule::InstallArgs::default());
         Ok(installed
-            .inspect_err(|error| self.context.printer.warn(Code::Error(error.kind), &error.message, &error.hints))
+            .inspect_err(|error| {
+                self.context.printer.warn(Code::Error(error.kind.as_str()), &error.message, &error.hints)
+            })
             .is_ok())
     }
 }

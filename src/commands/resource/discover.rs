@@ -61,7 +61,7 @@ pub fn run(context: &Context<'_>, args: &DiscoverArgs) -> Result<Exit, CommandEr
     for one in &seen {
         if let Err(failure) = &one.groups {
             let message = format!("the groups of {} cannot be listed: {failure}", one.way.key.region);
-            printer.warn(Code::NotRead, &message, &[failure.class.advice().to_owned()]);
+            printer.warn(Code::NotRead, &message, &[crate::error::advice(failure.class).to_owned()]);
         }
     }
     if let Some((way, group)) = found().next() {
