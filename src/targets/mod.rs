@@ -2,4 +2,3 @@
 
 pub mod lookup;
 pub mod read;
-pub mod region;

@@ -10,12 +10,12 @@ use crate::{
     error::{CommandError, Exit, Kind},
     reconcile::{
         driver::{Driver, PASS_LIMIT, Request},
+        json,
         observe::TargetReadings,
         report::{NoteReport, PassReport, StepOutcome},
     },
     schedule::variables::begin_again,
     text::escape_controls,
-    ui::json,
 };
 use chrono::TimeDelta;
 use eg_model::{

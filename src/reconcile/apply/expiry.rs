@@ -55,7 +55,7 @@ impl TargetRun<'_> {
                     Err(failure) => {
                         let message =
                             format!("{}: no switch is set: whose account it is is not known: {failure}", self.key);
-                        self.notes.insert(Note { kind: NoteKind::AutoCloseUnset, message });
+                        self.notes.insert(Note::new(NoteKind::AutoCloseUnset, message));
                         return;
                     }
                 }
@@ -336,6 +336,6 @@ fn advice(class: FailureClass) -> &'static str {
              just now takes a minute)"
         }
         FailureClass::Limit => "delete schedules that are no longer needed, or ask the provider for a higher quota",
-        other => other.advice(),
+        other => crate::error::advice(other),
     }
 }
