@@ -147,7 +147,7 @@ fn style(env: &Env, cli: &Cli) -> Style {
 }
 
 /// Logs carry the program's own clock.
-struct LogTime(crate::host::env::Clock);
+struct LogTime(crate::host::clock::Clock);
 
 impl FormatTime for LogTime {
     fn format_time(&self, writer: &mut Writer<'_>) -> std::fmt::Result {

@@ -25,7 +25,7 @@ use crate::{
     targets::lookup::resolve,
     ui::{
         json::SessionJson,
-        printer::Printer,
+        printer::{Printer, error_line},
         session::{View, grant_line, other_grant_line},
         time::Zone,
         warning::Code,
@@ -428,13 +428,14 @@ impl Context<'_> {
             }
             self.printer.remark(&format!("Waiting for another eg ({})...", self.zone.in_text(holder)));
         };
+        let json = self.printer.is_json();
         let asked = lock::LockRequest {
             env: self.env,
             state: &self.state.path,
             command,
             wait: self.global.lock_wait,
             closes,
-            json: self.printer.is_json(),
+            error_line: &|error| error_line(error, json),
         };
         lock::acquire(&asked, &driver.interrupt, say).await.map_err(|error| self.in_our_time(error))
     }

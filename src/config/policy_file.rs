@@ -3,7 +3,10 @@
 
 use crate::{
     config::{policy::MachinePolicy, settings::SettingsError},
-    host::trusted_file::{self, Owner, ReadError, TrustRule},
+    host::{
+        env::PolicyFile,
+        trusted_file::{self, Owner, ReadError, TrustRule},
+    },
 };
 use std::{
     fs,
@@ -11,23 +14,6 @@ use std::{
     time::Instant,
 };
 use thiserror::Error;
-
-/// Where the policy is, whoever runs `eg`.
-pub const PLACE: &str = "/etc/eg/policy.toml";
-
-/// Which file, and whose it has to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PolicyFile {
-    pub path: PathBuf,
-    /// The user id that has to own it and its directory: root's.
-    pub owner: u32,
-}
-
-impl Default for PolicyFile {
-    fn default() -> Self {
-        Self { path: PathBuf::from(PLACE), owner: 0 }
-    }
-}
 
 /// Why a policy cannot be followed.
 #[derive(Debug, Error)]

@@ -3,7 +3,7 @@
 //! In debug builds `EG_TEST_ABORT_AT`, `EG_TEST_PANIC_AT`, `EG_TEST_FULL_AT` and `EG_TEST_BUSY_AT` place somebody there; in a release nobody ever
 //! stands there.
 
-use crate::host::lock::Progress;
+use crate::host::progress::Progress;
 use async_trait::async_trait;
 use eg_model::{
     Timestamp,
