@@ -24,7 +24,7 @@ use eg_model::{
     auto_close::AutoCloseSeen,
     ids::RuleId,
     net::{address::IpVersion, permission::Permission},
-    target::{Reach, TargetKey},
+    target::{Target, TargetKey},
 };
 use eg_providers::{Connect, Firewall, ReadResult, aws::trusted_certificates};
 use eg_state::{LastRuns, Store};
@@ -51,7 +51,7 @@ struct RecordFacts {
     /// Since when there is a scheduled job.
     since: Option<Timestamp>,
     /// Targets that were in use, and how they were reached.
-    used: BTreeMap<TargetKey, Reach>,
+    used: BTreeMap<TargetKey, Target>,
 }
 
 /// Looks at everything.
@@ -156,7 +156,7 @@ async fn examine(context: &Context<'_>, told: &ShownFindings<'_>) {
         let finding = Finding { advice: error.hints, ..Finding::bad("group", error.message, "") };
         told.add(Finding { resource: Some((name, String::new())), ..finding });
     }
-    let seen = survey(&settings, aws.as_ref(), |resource| context.reach(resource)).await;
+    let seen = survey(&settings, aws.as_ref(), |resource| context.target(resource)).await;
     let cloud = Cloud { context, settings: &settings, record: &record, aws: aws.as_ref(), seen: &seen, told };
     cloud.examine().await;
 }
@@ -230,9 +230,9 @@ fn scheduled(context: &Context<'_>, settings: &Settings, record: &RecordFacts) -
 fn takes_https(context: &Context<'_>, settings: &Settings) -> bool {
     let resources = settings.resources.iter().chain(settings.selections.iter().map(|selection| &selection.like));
     let is_plain = |endpoint: &String| endpoint.starts_with("http://");
-    let mut reaches = resources.map(|resource| context.reach(resource));
+    let mut targets = resources.map(|resource| context.target(resource));
     let mut services = [IpVersion::V4, IpVersion::V6].into_iter().flat_map(|version| settings.detect.services(version));
-    reaches.any(|reach| !reach.target.endpoint.as_ref().is_some_and(is_plain))
+    targets.any(|target| !target.key.endpoint.as_ref().is_some_and(is_plain))
         || services.any(|url| url.scheme() == "https")
 }
 
@@ -264,13 +264,12 @@ struct Cloud<'a> {
 
 impl Cloud<'_> {
     async fn examine(&self) {
-        let mut ways: BTreeSet<Reach> = BTreeSet::new();
-        let mut barred: BTreeSet<Reach> = BTreeSet::new();
-        let mut places: BTreeSet<Reach> = BTreeSet::new();
+        let mut ways: BTreeSet<Target> = BTreeSet::new();
+        let mut barred: BTreeSet<Target> = BTreeSet::new();
+        let mut places: BTreeSet<Target> = BTreeSet::new();
         for one in self.seen {
-            let way = credentials_of(&one.reach);
-            let place = Reach { target: TargetKey { id: String::new(), ..one.reach.target.clone() }, ..way.clone() };
-            let new_place = places.insert(place);
+            let way = credentials_of(&one.target);
+            let new_place = places.insert(one.target.regional());
             if ways.insert(way.clone()) {
                 let finding = self.caller(one, &way).await;
                 if finding.level == Level::Bad {
@@ -289,7 +288,7 @@ impl Cloud<'_> {
         self.told.all(clock(&self.skews()));
     }
 
-    async fn caller(&self, one: &ResourceReading<'_>, way: &Reach) -> Finding {
+    async fn caller(&self, one: &ResourceReading<'_>, way: &Target) -> Finding {
         let Some(firewall) = &one.firewall else {
             return match &one.sighting {
                 ReadResult::Unavailable(failure) => unreadable_group(&one.resource.name, failure).about(one.resource),
@@ -297,25 +296,25 @@ impl Cloud<'_> {
             };
         };
         let now = self.context.env.now();
-        let name = match (&way.profile, &way.role_arn) {
+        let name = match (&way.route.profile, &way.route.role_arn) {
             (_, Some(role)) => format!("role {role}"),
             (Some(profile), None) => format!("profile {profile}"),
             (None, None) => "default credentials".to_owned(),
         };
-        let resources = self.seen.iter().filter(|other| credentials_of(&other.reach) == *way);
+        let resources = self.seen.iter().filter(|other| credentials_of(&other.target) == *way);
         let resources = listed(&resources.map(|other| other.resource.name.as_str()).collect::<Vec<_>>());
-        let used = Used { name, profile: way.profile.as_deref(), resources };
+        let used = Used { name, profile: way.route.profile.as_deref(), resources };
         let (caller, end) = (firewall.caller().await, firewall.credentials_end(now).await);
         let usual = self.settings.session.default_duration;
         credentials(&used, &caller, &end, now, usual, |at: Timestamp| self.context.zone.format(at))
     }
 
     async fn group(&self, one: &ResourceReading<'_>) -> Vec<Finding> {
-        let (name, target) = (&one.resource.name, &one.reach.target);
+        let (name, target) = (&one.resource.name, &one.target.key);
         match &one.sighting {
             ReadResult::Unavailable(failure) => vec![unreadable_group(name, failure).about(one.resource)],
             ReadResult::NotFound { caller } => {
-                let elsewhere = self.elsewhere(&one.reach).await;
+                let elsewhere = self.elsewhere(&one.target).await;
                 vec![missing_group(name, &target.id, &target.region, &caller.account, &elsewhere).about(one.resource)]
             }
             ReadResult::Complete(reading) => {
@@ -335,10 +334,10 @@ impl Cloud<'_> {
         let expiry = self.settings.aws.cloud_expiry.as_ref()?;
         let firewall = one.firewall.as_ref()?;
         let account = firewall.caller().await.ok()?.account;
-        let place = format!("account {account} in {}", one.reach.target.region);
+        let place = format!("account {account} in {}", one.target.key.region);
         let Some(way) = expiry.way(&account) else { return Some(cloud_expiry(&place, None, Ok(()))) };
         let nobody = RuleId("sgr-00000000000000000".to_owned());
-        let seen = firewall.read_auto_close(&one.reach.target.id, &nobody, &way).await;
+        let seen = firewall.read_auto_close(&one.target.key.id, &nobody, &way).await;
         let read = match &seen {
             AutoCloseSeen::Unreadable(failure) => Err(failure),
             AutoCloseSeen::Absent | AutoCloseSeen::Set(_) | AutoCloseSeen::Wrong => Ok(()),
@@ -352,23 +351,23 @@ impl Cloud<'_> {
         let host: IpAddr = if v6_only { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
         let Some(port) = one.resource.ports.first() else { return Vec::new() };
         let (probe, tags) = (Permission::for_host(*port, host), &self.settings.aws.extra_tags);
-        let rights = firewall.rights(&one.reach.target.id, &probe, tags).await;
+        let rights = firewall.rights(&one.target.key.id, &probe, tags).await;
         permissions(one.resource, &rights.denied())
     }
 
     /// Where else a group may be: the regions that this configuration, the record and the environment know.
-    async fn elsewhere(&self, reach: &Reach) -> Elsewhere {
+    async fn elsewhere(&self, target: &Target) -> Elsewhere {
         let configured = self.settings.resources.iter().map(|resource| resource.region.clone());
         let recorded = self.record.used.keys().map(|target| target.region.clone());
         let env = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter().filter_map(|name| self.context.env.var(name));
         let regions: BTreeSet<String> = configured.chain(recorded).chain(env.map(str::to_owned)).collect();
-        let account = self.record.used.get(&reach.target).and_then(|known| known.account.clone());
-        for region in regions.into_iter().filter(|region| *region != reach.target.region) {
-            let mut there = reach.clone();
-            there.target.region.clone_from(&region);
+        let account = self.record.used.get(&target.key).and_then(|known| known.route.account.clone());
+        for region in regions.into_iter().filter(|region| *region != target.key.region) {
+            let mut there = target.clone();
+            there.key.region.clone_from(&region);
             let Ok(firewall) = self.aws.connect(&there).await else { continue };
-            let seen = firewall.observe(&BTreeSet::from([there.target.clone()])).await;
-            if matches!(seen.get(&there.target), Some(ReadResult::Complete(_))) {
+            let seen = firewall.observe(&BTreeSet::from([there.key.clone()])).await;
+            if matches!(seen.get(&there.key), Some(ReadResult::Complete(_))) {
                 return Elsewhere { account, region: Some(region) };
             }
         }
@@ -385,9 +384,9 @@ impl Cloud<'_> {
 }
 
 /// A way without where it ends: what the same credentials have in common, in any region.
-fn credentials_of(reach: &Reach) -> Reach {
-    let mut way = reach.clone();
-    way.target.id.clear();
-    way.target.region.clear();
+fn credentials_of(target: &Target) -> Target {
+    let mut way = target.clone();
+    way.key.id.clear();
+    way.key.region.clear();
     way
 }

@@ -21,7 +21,7 @@ use crate::{
         warning::Code,
     },
 };
-use eg_model::{net::permission::PortSpec, target::Reach};
+use eg_model::{net::permission::PortSpec, target::Target};
 use eg_providers::{
     ListedGroup,
     aws::{Profile, profiles},
@@ -135,19 +135,19 @@ impl<'a> Init<'a> {
         if known.is_none() {
             self.check_credentials(profile.as_deref(), &region)?;
         }
-        let reach = way(self.context, profile.clone(), region);
-        self.context.name_endpoints(std::iter::once(&reach));
-        let groups = self.groups(&reach)?;
+        let target = way(self.context, profile.clone(), region);
+        self.context.name_endpoints(std::iter::once(&target));
+        let groups = self.groups(&target)?;
         let picked = self.pick(&groups)?;
         let (picked, ports) = self.ports(picked)?;
-        let text = text(&picked, profile.as_deref(), &reach, &ports)?;
-        self.write(&text, &picked, profile.as_deref(), &reach)
+        let text = text(&picked, profile.as_deref(), &target, &ports)?;
+        self.write(&text, &picked, profile.as_deref(), &target)
     }
 
     fn check_credentials(&self, profile: Option<&str>, region: &str) -> Result<(), CommandError> {
         self.context.printer.progress("→ Checking credentials...");
-        let reach = way(self.context, profile.map(str::to_owned), region.to_owned());
-        let caller = async { self.context.env.connect().connect(&reach).await?.caller().await };
+        let target = way(self.context, profile.map(str::to_owned), region.to_owned());
+        let caller = async { self.context.env.connect().connect(&target).await?.caller().await };
         let caller = self.unless_stopped(caller)?.map_err(|failure| {
             let option = profile.map(|name| format!(" --profile {}", shell_quoted(name))).unwrap_or_default();
             CommandError::from(failure).hint(format!("check with: aws sts get-caller-identity{option}"))
@@ -276,10 +276,10 @@ impl<'a> Init<'a> {
         Ok((groups, all))
     }
 
-    fn groups(&self, reach: &Reach) -> Result<Vec<ListedGroup>, CommandError> {
-        let region = &reach.target.region;
+    fn groups(&self, target: &Target) -> Result<Vec<ListedGroup>, CommandError> {
+        let region = &target.key.region;
         self.context.printer.progress(&format!("→ Looking for groups in {region}..."));
-        let listed = async { self.context.env.connect().connect(reach).await?.groups(None).await };
+        let listed = async { self.context.env.connect().connect(target).await?.groups(None).await };
         let groups = self.unless_stopped(listed)?.map_err(CommandError::from)?;
         if groups.is_empty() {
             let message = format!("no security group can be seen in {region} with these credentials");
@@ -310,7 +310,7 @@ impl<'a> Init<'a> {
         text: &str,
         picked: &[&ListedGroup],
         profile: Option<&str>,
-        reach: &Reach,
+        target: &Target,
     ) -> Result<Exit, CommandError> {
         let (path, printer) = (&self.context.config()?.path, self.context.printer);
         let shown: Vec<String> = text.lines().map(escape_controls).collect();
@@ -341,7 +341,7 @@ impl<'a> Init<'a> {
         printer.json(&json!({
             "file": path.to_string_lossy(),
             "profile": profile,
-            "region": reach.target.region,
+            "region": target.key.region,
             "groups": picked.iter().map(|group| json!({"id": group.id, "name": group.name})).collect::<Vec<_>>(),
             "text": text,
             "backup": backup.as_ref().map(|kept| kept.to_string_lossy()),
@@ -416,7 +416,7 @@ const HEAD: &str = "# Created by eg init. All settings: eg man config, or docs/c
 fn text(
     picked: &[&ListedGroup],
     profile: Option<&str>,
-    reach: &Reach,
+    target: &Target,
     ports: &[Vec<PortSpec>],
 ) -> Result<String, CommandError> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
@@ -432,7 +432,7 @@ fn text(
         let entry = NewResource {
             name,
             id: Some(group.id.clone()),
-            region: Some(reach.target.region.clone()),
+            region: Some(target.key.region.clone()),
             profile: profile.map(str::to_owned),
             ports: ports.iter().map(ToString::to_string).collect(),
             ..NewResource::default()

@@ -23,7 +23,7 @@ use eg_model::{
     ids::{RunId, SessionId},
     plan::{NoteKind, TargetPlan},
     session::record::{Grant, GrantStatus, Session, Standing},
-    target::{Reach, TargetKey},
+    target::{Target, TargetKey},
     time::duration::parse_seconds,
 };
 use eg_state::{RunKind, StateError, Store};
@@ -232,7 +232,7 @@ impl Pass {
         context: &Context<'_>,
         driver: &Driver<'_>,
         settings: Option<&Settings>,
-    ) -> Result<Vec<Reach>, CommandError> {
+    ) -> Result<Vec<Target>, CommandError> {
         let Some(settings) = settings.filter(|settings| settings.reconcile.collect_expired) else {
             return Ok(Vec::new());
         };
@@ -245,7 +245,7 @@ impl Pass {
         for (name, error) in unknown {
             tracing::info!("nothing is collected from {name}: {error}");
         }
-        Ok(settings.resources.iter().map(|resource| context.reach(resource)).collect())
+        Ok(settings.resources.iter().map(|resource| context.target(resource)).collect())
     }
 }
 
@@ -257,8 +257,7 @@ pub(super) fn recorded_names(
     let mut sessions: Vec<Session> = store.live_sessions()?;
     sessions.extend(store.unfinished_sessions()?);
     let grants = sessions.into_iter().flat_map(|session| session.grants);
-    let mut names: BTreeMap<TargetKey, String> =
-        grants.map(|grant| (grant.reach.target, grant.resource_name)).collect();
+    let mut names: BTreeMap<TargetKey, String> = grants.map(|grant| (grant.target.key, grant.resource_name)).collect();
     let resources = settings.into_iter().flat_map(|settings| &settings.resources);
     let known: Vec<TargetKey> = names.keys().cloned().collect();
     for resource in resources {

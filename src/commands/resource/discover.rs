@@ -11,7 +11,7 @@ use crate::{
         warning::Code,
     },
 };
-use eg_model::{failure::Failure, target::Reach};
+use eg_model::{failure::Failure, target::Target};
 use eg_providers::{ListedGroup, aws};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ pub struct DiscoverArgs {
 
 /// One region, seen with one set of credentials.
 struct RegionReading {
-    way: Reach,
+    way: Target,
     groups: Result<Vec<ListedGroup>, Failure>,
 }
 
@@ -60,17 +60,17 @@ pub fn run(context: &Context<'_>, args: &DiscoverArgs) -> Result<Exit, CommandEr
     }
     for one in &seen {
         if let Err(failure) = &one.groups {
-            let message = format!("the groups of {} cannot be listed: {failure}", one.way.target.region);
+            let message = format!("the groups of {} cannot be listed: {failure}", one.way.key.region);
             printer.warn(Code::NotRead, &message, &[failure.class.advice().to_owned()]);
         }
     }
     if let Some((way, group)) = found().next() {
-        let region = &way.target.region;
+        let region = &way.key.region;
         let flag = |name: &str, value: &Option<String>| {
             value.iter().map(|v| format!(" {name} {}", shell_quoted(v))).collect::<String>()
         };
-        let profile = flag("--profile", &way.profile);
-        let role = flag("--role-arn", &way.role_arn) + &flag("--external-id", &way.external_id);
+        let profile = flag("--profile", &way.route.profile);
+        let role = flag("--role-arn", &way.route.role_arn) + &flag("--external-id", &way.route.external_id);
         let (name, id) = (shell_quoted(&group.name), &group.id);
         let next = format!("Next: eg resource add {name} --id {id} --region {region}{profile}{role} --port tcp/22");
         printer.progress(&escape_controls(&next));
@@ -88,7 +88,7 @@ async fn ways(
     context: &Context<'_>,
     args: &DiscoverArgs,
     settings: &Settings,
-) -> Result<BTreeSet<Reach>, CommandError> {
+) -> Result<BTreeSet<Target>, CommandError> {
     let any = |resource: &Resource| any_group(context, resource);
     if args.profile.is_none() && args.region.is_none() && !settings.names_no_target() {
         let meant = settings.selections.iter().map(|one| &one.like);
@@ -104,15 +104,13 @@ async fn ways(
 }
 
 /// The way that a resource takes, to any group.
-fn any_group(context: &Context<'_>, resource: &Resource) -> Reach {
-    let mut way = context.reach(resource);
-    way.target.id.clear();
-    way
+fn any_group(context: &Context<'_>, resource: &Resource) -> Target {
+    context.target(resource).regional()
 }
 
 /// The way to a region with some profile's credentials, or with those of the environment.
-pub fn way(context: &Context<'_>, profile: Option<String>, region: String) -> Reach {
-    context.reach(&Resource {
+pub fn way(context: &Context<'_>, profile: Option<String>, region: String) -> Target {
+    context.target(&Resource {
         name: String::new(),
         entry: String::new(),
         provider: aws::PROVIDER.to_owned(),
@@ -141,19 +139,19 @@ async fn region(context: &Context<'_>, profile: Option<&str>) -> Result<Option<S
     Ok(if profile.is_some() { of_profile.or_else(of_environment) } else { of_environment().or(of_profile) })
 }
 
-async fn look(context: &Context<'_>, way: Reach, settings: &Settings) -> RegionReading {
+async fn look(context: &Context<'_>, way: Target, settings: &Settings) -> RegionReading {
     let listed = async { context.env.connect().connect(&way).await?.groups(None).await };
     // An id is one group's everywhere; what a name or a tag means depends on whose groups are looked at.
     let meant = || settings.selections.iter().filter(|one| any_group(context, &one.like) == way);
     let configured = |group: &ListedGroup| {
-        settings.resources.iter().any(|one| one.id == group.id && one.region == way.target.region)
+        settings.resources.iter().any(|one| one.id == group.id && one.region == way.key.region)
             || meant().any(|one| one.meant.fits(&group.name, &group.tags))
     };
     let groups = listed.await.map(|groups| groups.into_iter().filter(|group| !configured(group)).collect());
     RegionReading { way, groups }
 }
 
-fn table<'a>(found: impl Iterator<Item = (&'a Reach, &'a ListedGroup)>, columns: Option<usize>) -> String {
+fn table<'a>(found: impl Iterator<Item = (&'a Target, &'a ListedGroup)>, columns: Option<usize>) -> String {
     let mut table = Table::new(["GROUP", "NAME", "VPC", "REGION", "PROFILE", "OPENS"]);
     for (way, group) in found {
         let everybody = group.permissions.iter().any(|permission| permission.is_for_everybody());
@@ -162,8 +160,8 @@ fn table<'a>(found: impl Iterator<Item = (&'a Reach, &'a ListedGroup)>, columns:
             Cell::new(&group.id),
             Cell::new(&group.name),
             Cell::new(group.network.as_deref().unwrap_or("-")),
-            Cell::new(&way.target.region),
-            Cell::new(way.profile.as_deref().unwrap_or("-")),
+            Cell::new(&way.key.region),
+            Cell::new(way.route.profile.as_deref().unwrap_or("-")),
             if everybody { Cell::styled(opens, style::UNDER_WAY) } else { Cell::new(opens) },
         ]);
     }
@@ -175,19 +173,19 @@ fn as_json(seen: &[RegionReading]) -> Value {
     let unknown = seen.iter().filter_map(|one| {
         let failure = one.groups.as_ref().err()?;
         let way = &one.way;
-        Some(json!({"region": way.target.region, "profile": way.profile, "message": failure.to_string()}))
+        Some(json!({"region": way.key.region, "profile": way.route.profile, "message": failure.to_string()}))
     });
     json!({"groups": groups.collect::<Vec<_>>(), "unavailable": unknown.collect::<Vec<_>>()})
 }
 
-fn group_json(way: &Reach, group: &ListedGroup) -> Value {
+fn group_json(way: &Target, group: &ListedGroup) -> Value {
     json!({
         "id": group.id,
         "name": group.name,
         "network": group.network,
-        "region": way.target.region,
-        "profile": way.profile,
-        "roleArn": way.role_arn,
+        "region": way.key.region,
+        "profile": way.route.profile,
+        "roleArn": way.route.role_arn,
         "tags": group.tags,
         "permissions": group.permissions.iter().map(json::permission).collect::<Vec<_>>(),
         "otherSources": group.other_ingress,
