@@ -16,10 +16,10 @@ use crate::{
         trusted_file::ReadError,
     },
     reconcile::{
-        driver::{Driver, LoadCache, PassPolicy, Request},
-        observe::TargetReadings,
+        driver::Driver,
+        reading::TargetReadings,
         report::{PassReport, StepOutcome, StepReport},
-        rights::KnownRights,
+        request::{PassPolicy, Request},
     },
     schedule::scheduled::Scheduled,
     targets::lookup::resolve,
@@ -41,10 +41,9 @@ use eg_model::{
     },
     target::{OtherServices, Route, Target, TargetKey},
 };
-use eg_state::{Filter, LastRuns, OpenNotice, OpenOptions, RunKind, Store};
+use eg_state::{Filter, GrantChange, LastRuns, OpenNotice, OpenOptions, RunKind, Store};
 use futures_util::future::join_all;
 use std::{
-    cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
     pin::pin,
     time::Duration,
@@ -370,23 +369,11 @@ impl Context<'_> {
 
     /// The same with signals of the caller's.
     pub fn driver_heeding(&self, interrupt: Interrupt, store: Store, settings: Option<&Settings>) -> Driver<'_> {
-        Driver {
-            env: self.env,
-            store: RefCell::new(store),
-            connect: self.env.connect(),
-            policy: self.driver_policy(settings),
-            interrupt,
-            unrecorded_stops: BTreeSet::new(),
-            loaded: LoadCache::default(),
-            rights: KnownRights::default(),
-            ahead: Cell::default(),
-            changes: Cell::default(),
-            on_change: Box::new(|change, own| {
-                let line =
-                    if own { grant_line(&change.grant) } else { other_grant_line(change.session, &change.grant) };
-                self.printer.landed(&line);
-            }),
-        }
+        let on_change = Box::new(|change: &GrantChange, own: bool| {
+            let line = if own { grant_line(&change.grant) } else { other_grant_line(change.session, &change.grant) };
+            self.printer.landed(&line);
+        });
+        Driver::new(self.env, store, self.driver_policy(settings), interrupt, on_change)
     }
 
     /// What passes may do. With a configuration or a machine's policy that cannot be used, nothing is opened.

@@ -4,7 +4,11 @@ use crate::commands::context::{environment_profile, listen, name_endpoints, runt
 use crate::{
     error::{CommandError, Exit, Kind},
     host::{env::Env, signals::Interrupt},
-    sweep::accounts::{Outcome, Regions, SweepAccount, SweepReading, SweepRow, Sweeper},
+    sweep::{
+        accounts::{Regions, SweepAccount, Sweeper},
+        group::{Outcome, SweepRow},
+        reading::SweepReading,
+    },
     targets::region,
     text::shell_quoted,
     ui::{printer::Printer, sweep, time::Zone, warning::Code},

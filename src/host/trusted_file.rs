@@ -397,7 +397,8 @@ mod tests {
     fn files_of_other_users() {
         let facts = |uid, mode| Facts { uid, gid: 12_345, mode };
         let stranger = geteuid().as_raw() + 1;
-        let judged = |facts: Facts, owner| check_trust(Path::new("/x"), &facts, owner).map_err(|error| error.to_string());
+        let judged =
+            |facts: Facts, owner| check_trust(Path::new("/x"), &facts, owner).map_err(|error| error.to_string());
         let belongs = |whose: &str| Err(format!("/x belongs to user {stranger}, not to {whose}"));
         assert_eq!(judged(facts(stranger, 0o100_600), Owner::User), belongs("you or root"));
         assert_eq!(judged(facts(0, 0o100_644), Owner::User), Ok(()));

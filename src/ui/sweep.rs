@@ -1,6 +1,9 @@
 //! What `eg sweep` shows: every marked rule with its holders and what became of it, as a table and in JSON.
 
-use crate::sweep::accounts::{Outcome, SweepReading, SweepRow, UnreadRegion};
+use crate::sweep::{
+    group::{Outcome, SweepRow},
+    reading::{AccountRegion, SweepReading, UnreadRegion},
+};
 use crate::ui::{
     holder, json, style,
     table::{Cell, Table},
@@ -163,7 +166,8 @@ impl Report<'_> {
     /// The document of the schema `sweep`.
     #[must_use]
     pub fn json(&self) -> Value {
-        let place = |place: &crate::sweep::accounts::AccountRegion| json!({"account": place.account, "region": place.region, "profile": place.profile});
+        let place =
+            |place: &AccountRegion| json!({"account": place.account, "region": place.region, "profile": place.profile});
         let unread = |unread: &UnreadRegion| {
             json!({
                 "account": unread.account,

@@ -67,7 +67,8 @@ async fn told(
     };
     // The command comes from the settings that were judged when they were read: whoever can write the file now decides
     // nothing.
-    let outcomes = join_all(due.iter().map(|(_, event)| notify_command::run(&settings.command, event, TIME_LIMIT))).await;
+    let outcomes =
+        join_all(due.iter().map(|(_, event)| notify_command::run(&settings.command, event, TIME_LIMIT))).await;
     for ((notice, _), outcome) in due.iter().zip(outcomes) {
         if let Err(why) = outcome {
             let message = format!("nobody was notified that {}: {why}", summary(notice));

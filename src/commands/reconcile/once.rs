@@ -9,9 +9,11 @@ use crate::{
     config::settings::Settings,
     error::{CommandError, Exit, Kind},
     reconcile::{
-        driver::{Driver, PASS_LIMIT, Request},
-        observe::TargetReadings,
+        driver::Driver,
+        lane::PASS_LIMIT,
+        reading::TargetReadings,
         report::{NoteReport, PassReport, StepOutcome},
+        request::Request,
     },
     schedule::variables::begin_again,
     text::escape_controls,

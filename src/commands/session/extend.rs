@@ -81,7 +81,7 @@ async fn extend(
     context.name_endpoints(session.grants.iter().map(|grant| &grant.target));
     let driver = context.driver(store, Some(settings))?;
     let targets = driver.needed(Some(&[id].into()))?;
-    let looks = driver.look(&targets, false).await;
+    let looks = driver.observe(&targets, false).await;
     check_clock(&looks)?;
     driver.store.borrow_mut().extend(id, expires, now)?;
     let passed = context.scoped_pass(&driver, RunKind::Extend, &[id], looks).await;

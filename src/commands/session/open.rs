@@ -15,7 +15,7 @@ use crate::{
     demo::is_inside,
     error::{CommandError, Kind},
     host::{reachability::probe, signals::Interrupt},
-    reconcile::{driver::Driver, observe::TargetReadings, report::PassReport},
+    reconcile::{driver::Driver, reading::TargetReadings, report::PassReport},
     schedule::{install, scheduled::Scheduled},
     ui::warning::Code,
 };
@@ -420,7 +420,7 @@ impl<'a> OpenRequest<'a> {
 
     async fn look(&self, driver: &Driver<'_>) -> TargetReadings {
         let targets = self.targets.iter().map(|target| (target.key.clone(), vec![target.clone()])).collect();
-        driver.look(&targets, self.dry_run).await
+        driver.observe(&targets, self.dry_run).await
     }
 
     /// Who we are, and until when, per way.

@@ -6,7 +6,7 @@ use crate::{
     checks::resource::RULES_PER_GROUP,
     config::settings::Resource,
     error::{CommandError, Kind},
-    reconcile::{driver::Driver, observe::TargetReading, rights::wanted},
+    reconcile::{driver::Driver, reading::TargetReading, rights::wanted},
     text::escape_controls,
     ui::warning::Code,
 };

@@ -9,7 +9,7 @@ use crate::commands::{
 };
 use crate::{
     error::{CommandError, Exit},
-    reconcile::{driver::Driver, observe::TargetReadings, report::PassReport},
+    reconcile::{driver::Driver, reading::TargetReadings, report::PassReport},
     ui::warning::Code,
 };
 use eg_model::{ids::SessionId, session::record::Session};

@@ -7,7 +7,7 @@ use crate::{
     host::signals::Interrupt,
     reconcile::{
         driver::Driver,
-        observe::TargetReadings,
+        reading::TargetReadings,
         report::{PassReport, StepOutcome, StepReport},
     },
     ui::{json::SessionJson, time::Zone, warning::Code},
