@@ -114,15 +114,15 @@ pub fn check(program: &OsStr, env: &Env) -> Result<(), CommandError> {
 async fn pass_on_until_end(signals: &mut Signals, child: &mut Child, keys: KeyDelivery) -> io::Result<ExitStatus> {
     loop {
         let id = child.id();
-        let heard = tokio::select! {
+        let signal = tokio::select! {
             ended = child.wait() => return ended,
-            heard = signals.next() => heard,
+            signal = signals.next() => signal,
         };
         let pid = id.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        let received = keys == KeyDelivery::ReachBoth && matches!(heard, Signal::INT | Signal::QUIT);
+        let received = keys == KeyDelivery::ReachBoth && matches!(signal, Signal::INT | Signal::QUIT);
         if let (false, Some(pid)) = (received, pid) {
             // Fails only for a program that has just ended.
-            kill_process(pid, heard).ok();
+            kill_process(pid, signal).ok();
         }
     }
 }

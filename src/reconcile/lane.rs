@@ -40,7 +40,7 @@ pub(super) enum CalledService {
 }
 
 /// A slot, given back when dropped.
-pub(super) struct Slot<'l> {
+pub(super) struct CallSlot<'l> {
     pub(super) service: CalledService,
     _permit: SemaphorePermit<'l>,
 }
@@ -77,13 +77,13 @@ impl Lane {
     }
 
     /// Waits for a slot, first come, first served. Every waiter gets one in the end: no target holds a slot while it waits.
-    pub(super) async fn slot(&self, service: CalledService) -> Option<Slot<'_>> {
+    pub(super) async fn slot(&self, service: CalledService) -> Option<CallSlot<'_>> {
         let slots = match service {
             CalledService::Firewall => &self.firewall,
             CalledService::Scheduler => &self.scheduler,
         };
         // Fails only for a closed semaphore, and these are never closed.
-        slots.acquire().await.ok().map(|permit| Slot { service, _permit: permit })
+        slots.acquire().await.ok().map(|permit| CallSlot { service, _permit: permit })
     }
 
     /// Counts the scheduler's calls without a usable answer; `failed` is `None` for a call that succeeded.

@@ -30,7 +30,7 @@ use std::{
 };
 use tokio::time::{Instant, sleep};
 
-/// How often a busy lock is tried again.
+/// The pause before a busy lock is tried again.
 const POLL: Duration = Duration::from_millis(50);
 /// The wait before the user is told who holds the lock, and before a stopped holder counts as stalled.
 const SAY_AFTER: Duration = Duration::from_secs(1);

@@ -2,12 +2,9 @@
 
 use super::{
     ledger::DAMAGED,
-    target::{StepFlow, TargetRun},
+    target::{Round, StepFlow, StepResult, TargetRun},
 };
-use crate::{
-    error::CommandError,
-    reconcile::{allowed, record::LoadedRecord, report::StepOutcome},
-};
+use crate::reconcile::{allowed, record::LoadedRecord, report::StepOutcome};
 use chrono::TimeDelta;
 use eg_model::{
     Timestamp,
@@ -34,14 +31,8 @@ pub(super) struct AuthorizeStep<'s> {
 }
 
 impl TargetRun<'_> {
-    /// Intent, call, outcome. `closes`: the plan also closes something, which can make room under a quota.
-    pub(super) async fn authorize(
-        &mut self,
-        firewall: &dyn Firewall,
-        call: &AuthorizeStep<'_>,
-        closes: bool,
-        loaded: &LoadedRecord,
-    ) -> Result<StepFlow, CommandError> {
+    /// Writes the intent, sends the call, and records the outcome.
+    pub(super) async fn authorize(&mut self, call: &AuthorizeStep<'_>, round: Round<'_>) -> StepResult {
         let now = self.now();
         let single = call.permissions.len() <= 1;
         let mut leases = Vec::new();
@@ -49,20 +40,20 @@ impl TargetRun<'_> {
             match self.claim(permission, now)? {
                 Some(lease) => leases.push(lease),
                 None if !self.damaged.contains(permission) => return Ok(StepFlow::Replan),
-                None if !single => return self.one_by_one(firewall, call.step, loaded).await,
+                None if !single => return self.one_by_one(call.step, round).await,
                 None => {
                     self.report_step(call.step, StepOutcome::Skipped, Some(DAMAGED.to_owned()));
                     return Ok(StepFlow::Next);
                 }
             }
         }
-        let barred = self.barred(call.session, call.permissions, loaded);
+        let barred = self.barred(call.session, call.permissions, round.loaded);
         if barred.is_some() && !single {
-            return self.one_by_one(firewall, call.step, loaded).await;
+            return self.one_by_one(call.step, round).await;
         }
         let refusal = match barred {
             Some(failure) => Some(failure),
-            None => self.denied_right(firewall, call).await,
+            None => self.denied_right(round.firewall, call).await,
         };
         if let Some(failure) = refusal {
             self.refuse(&leases, &failure, call.step)?;
@@ -79,9 +70,9 @@ impl TargetRun<'_> {
         if !self.intend(&leases, &intents, Some(call.session), call.step)? {
             return Ok(StepFlow::Replan);
         }
-        match firewall.authorize(&self.authorize_call(call)).await {
+        match round.firewall.authorize(&self.authorize_call(call)).await {
             Ok(answer) => self.authorized(call, &intents, answer),
-            Err(failure) => self.not_authorized(firewall, call, &intents, failure, closes, loaded).await,
+            Err(failure) => self.not_authorized(call, &intents, failure, round).await,
         }
     }
 
@@ -107,7 +98,7 @@ impl TargetRun<'_> {
         call: &AuthorizeStep<'_>,
         intents: &[Lease],
         answer: Answered<Vec<ObservedRule>>,
-    ) -> Result<StepFlow, CommandError> {
+    ) -> StepResult {
         let mut flow = StepFlow::Next;
         for lease in intents {
             let rule = answer.value.iter().find(|rule| rule.permission == lease.permission);
@@ -132,27 +123,25 @@ impl TargetRun<'_> {
 
     async fn not_authorized(
         &mut self,
-        firewall: &dyn Firewall,
         call: &AuthorizeStep<'_>,
         intents: &[Lease],
         failure: Failure,
-        closes: bool,
-        loaded: &LoadedRecord,
-    ) -> Result<StepFlow, CommandError> {
+        round: Round<'_>,
+    ) -> StepResult {
         let failure = failure.of(Purpose::Open);
         let class = failure.class;
         if class.outcome_unknown() {
             return self.unanswered(intents, &failure, call.step);
         }
         // A full quota: the pass closes first what is due anyway, once, then tries again.
-        if class == FailureClass::Limit && closes && !self.quota_freed {
+        if class == FailureClass::Limit && round.closes && !self.quota_freed {
             self.quota_freed = true;
             self.refuse_for_now(intents, &failure)?;
             return Ok(StepFlow::Next);
         }
         if class.splits_batch() && call.permissions.len() > 1 {
             self.refuse_for_now(intents, &failure)?;
-            return self.one_by_one(firewall, call.step, loaded).await;
+            return self.one_by_one(call.step, round).await;
         }
         if let Some(flow) = self.settle_refusal(intents, &failure, call.step)? {
             return Ok(flow);

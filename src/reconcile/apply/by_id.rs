@@ -3,7 +3,7 @@
 use super::{
     call::RuleCall,
     ledger::{DAMAGED, UNWRITTEN, unrecorded},
-    target::{Leased, StepFlow, TargetRun},
+    target::{Leased, Round, StepFlow, StepResult, TargetRun},
 };
 use crate::{
     error::CommandError,
@@ -21,7 +21,7 @@ use eg_model::{
     plan::{Note, NoteKind, Step},
     twin::{Overwritten, was_overwritten},
 };
-use eg_providers::{Answered, Firewall};
+use eg_providers::Answered;
 use eg_state::{Event, EventKind};
 use std::collections::BTreeSet;
 
@@ -29,13 +29,8 @@ use std::collections::BTreeSet;
 type RuleAnswer = Answered<BTreeSet<RuleId>>;
 
 impl TargetRun<'_> {
-    /// Intent, call, outcome.
-    pub(super) async fn change(
-        &mut self,
-        firewall: &dyn Firewall,
-        step: &Step,
-        loaded: &LoadedRecord,
-    ) -> Result<StepFlow, CommandError> {
+    /// Writes the intents, sends the call, and records the outcomes.
+    pub(super) async fn change(&mut self, step: &Step, round: Round<'_>) -> StepResult {
         let us = self.driver.store.borrow().installation().clone();
         let Some(call) = RuleCall::of(step, &self.key, &us, &self.driver.policy.extra_tags) else {
             return Ok(StepFlow::Next);
@@ -49,7 +44,7 @@ impl TargetRun<'_> {
         let before: Vec<Lease> = leased.iter().map(|(_, lease)| lease.clone()).collect();
         if step.opens() && leased.iter().any(|(rule, _)| self.damaged.contains(rule.permission())) {
             if step.rules().len() > 1 {
-                return self.one_by_one(firewall, step, loaded).await;
+                return self.one_by_one(step, round).await;
             }
             self.report_step(step, StepOutcome::Skipped, Some(DAMAGED.to_owned()));
             return Ok(StepFlow::Next);
@@ -60,22 +55,22 @@ impl TargetRun<'_> {
             _ => (None, Attempt::Other),
         };
         if let Step::Join { rule, session, .. } = step
-            && let Some(failure) = self.barred(*session, &[*rule.permission()], loaded)
+            && let Some(failure) = self.barred(*session, &[*rule.permission()], round.loaded)
         {
             self.refuse(&before, &failure, step)?;
             return Ok(StepFlow::Next);
         }
         if matches!(step, Step::Revoke { .. }) {
-            self.expect_auto_closes(&leased, loaded);
+            self.expect_auto_closes(&leased, round.loaded);
         }
         let intents: Vec<Lease> = before.iter().map(|lease| self.intent(lease, attempt, now)).collect();
         if !self.intend(&before, &intents, session, step)? {
             return Ok(StepFlow::Replan);
         }
         let intended: Leased<'_> = leased.iter().map(|(rule, _)| *rule).zip(intents).collect();
-        match call.send(firewall).await {
-            Ok(answer) => self.changed(step, call, &intended, &answer, loaded),
-            Err(failure) => self.not_changed(firewall, step, &before, &intended, failure, loaded).await,
+        match call.send(round.firewall).await {
+            Ok(answer) => self.changed(step, call, &intended, &answer, round.loaded),
+            Err(failure) => self.not_changed(step, &before, &intended, failure, round).await,
         }
     }
 
@@ -112,7 +107,7 @@ impl TargetRun<'_> {
         intended: &Leased<'_>,
         answer: &RuleAnswer,
         loaded: &LoadedRecord,
-    ) -> Result<StepFlow, CommandError> {
+    ) -> StepResult {
         for (rule, lease) in intended {
             self.record_change(step, rule, lease, answer, loaded)?;
         }
@@ -231,16 +226,15 @@ impl TargetRun<'_> {
         Ok(())
     }
 
-    /// The call has failed.
+    /// Handles a call that has failed.
     async fn not_changed(
         &mut self,
-        firewall: &dyn Firewall,
         step: &Step,
         before: &[Lease],
         intended: &Leased<'_>,
         failure: Failure,
-        loaded: &LoadedRecord,
-    ) -> Result<StepFlow, CommandError> {
+        round: Round<'_>,
+    ) -> StepResult {
         let intents: Vec<Lease> = intended.iter().map(|(_, lease)| lease.clone()).collect();
         let failure = failure.of(if step.opens() { Purpose::Tag } else { Purpose::Close });
         let class = failure.class;
@@ -249,13 +243,13 @@ impl TargetRun<'_> {
         }
         if class.splits_batch() && step.rules().len() > 1 {
             self.refuse_for_now(&intents, &failure)?;
-            return self.one_by_one(firewall, step, loaded).await;
+            return self.one_by_one(step, round).await;
         }
         // By id, "not found" is final once a rule is old enough for every answer to know it.
         let gone = matches!(step, Step::Revoke { .. }) && class == FailureClass::Stale;
         let settled = before.iter().all(|lease| lease.settled(self.now()));
         if let (true, true, [(rule, lease)]) = (gone, settled, intended.as_slice()) {
-            self.record_revoked(lease, rule, failure.request_id.as_deref(), loaded)?;
+            self.record_revoked(lease, rule, failure.request_id.as_deref(), round.loaded)?;
             self.apply_known(Effect::Removed(rule.id().clone()));
             self.report_step(step, StepOutcome::Done, None);
             return Ok(StepFlow::Next);

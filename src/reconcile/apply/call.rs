@@ -15,12 +15,12 @@ use std::{
     slice::from_ref,
 };
 
-type Tags = BTreeMap<String, String>;
+type RuleTags = BTreeMap<String, String>;
 
 /// A call that changes rules by their ids.
 pub(super) enum RuleCall<'s> {
-    Tag(&'s [OwnedRule], Tags),
-    Untag(&'s OwnedRule, Tags),
+    Tag(&'s [OwnedRule], RuleTags),
+    Untag(&'s OwnedRule, RuleTags),
     /// Takes our lease tag with this key and value off a rule.
     Release(&'s OwnedRule, String, &'s str),
     Revoke(&'s [OwnedRule]),
@@ -28,8 +28,8 @@ pub(super) enum RuleCall<'s> {
 
 impl<'s> RuleCall<'s> {
     /// The call of a step; `None` for the steps that change no rule by its id.
-    pub(super) fn of(step: &'s Step, target: &TargetKey, us: &InstallationId, extra: &Tags) -> Option<Self> {
-        let lease_tag = |until| Tags::from([(lease_key(us), lease_value(until))]);
+    pub(super) fn of(step: &'s Step, target: &TargetKey, us: &InstallationId, extra: &RuleTags) -> Option<Self> {
+        let lease_tag = |until| RuleTags::from([(lease_key(us), lease_value(until))]);
         Some(match step {
             Step::MakeRoom { rule, tags } => Self::Untag(rule, tags.clone()),
             Step::Join { rule, until, .. } => Self::Tag(from_ref(rule), lease_tag(*until)),

@@ -2,7 +2,7 @@
 
 use super::{
     ledger::DAMAGED,
-    target::{Impatience, Leased, StepFlow, TargetRun},
+    target::{Impatience, Leased, Round, StepFlow, StepResult, TargetRun},
 };
 use crate::{
     error::CommandError,
@@ -92,21 +92,16 @@ impl TargetRun<'_> {
         self.expiry.seen.extend(seen);
     }
 
-    pub(super) async fn auto_close(
-        &mut self,
-        firewall: &dyn Firewall,
-        step: &Step,
-        loaded: &LoadedRecord,
-    ) -> Result<StepFlow, CommandError> {
+    pub(super) async fn auto_close(&mut self, step: &Step, round: Round<'_>) -> StepResult {
         match step {
             Step::SetAutoClose { rule, at, way } => {
-                let known = known(loaded, rule.id());
+                let known = known(round.loaded, rule.id());
                 let base = known.cloned().unwrap_or_else(|| self.new_row(rule.id(), rule.permission(), way, *at));
                 let intended = AutoClose { target: self.reading.target.clone(), ..base.intend(way, *at) };
-                self.set_auto_close(firewall, step, rule, intended, known.map(|known| known.version)).await
+                self.set_auto_close(round.firewall, step, rule, intended, known.map(|known| known.version)).await
             }
-            Step::DropAutoClose { rule, way, .. } => match known(loaded, rule) {
-                Some(known) => self.drop_auto_close(firewall, step, known, way).await,
+            Step::DropAutoClose { rule, way, .. } => match known(round.loaded, rule) {
+                Some(known) => self.drop_auto_close(round.firewall, step, known, way).await,
                 None => Ok(StepFlow::Next),
             },
             _ => Ok(StepFlow::Next),
@@ -117,7 +112,7 @@ impl TargetRun<'_> {
         AutoClose::new(rule.clone(), self.reading.target.clone(), *permission, route.clone(), at)
     }
 
-    /// Intent, call, outcome.
+    /// Writes the intent, sends the call, and records the outcome.
     async fn set_auto_close(
         &mut self,
         firewall: &dyn Firewall,
@@ -125,7 +120,7 @@ impl TargetRun<'_> {
         rule: &OwnedRule,
         intended: AutoClose,
         before: Option<u64>,
-    ) -> Result<StepFlow, CommandError> {
+    ) -> StepResult {
         let event = self.auto_close_event(EventKind::Intent, step.action(), &intended);
         let written = self.driver.store.borrow_mut().write_auto_close(&intended, before, Some(&event));
         if written.as_ref().is_err_and(StateError::is_of_a_row) {
@@ -171,12 +166,7 @@ impl TargetRun<'_> {
     }
 
     /// The rule is open and usable all the same; the grant and the exit status show that its schedule is missing.
-    fn auto_close_not_set(
-        &mut self,
-        step: &Step,
-        intended: &AutoClose,
-        failure: Failure,
-    ) -> Result<StepFlow, CommandError> {
+    fn auto_close_not_set(&mut self, step: &Step, intended: &AutoClose, failure: Failure) -> StepResult {
         let class = failure.class;
         let (flow, wait) = match class.reaction() {
             Reaction::RetryNow => (StepFlow::Throttled, TimeDelta::zero()),
@@ -200,7 +190,7 @@ impl TargetRun<'_> {
         step: &Step,
         known: &AutoClose,
         route: &AutoCloseRoute,
-    ) -> Result<StepFlow, CommandError> {
+    ) -> StepResult {
         let dropped = match self.expiry.drop_refusal.clone().or_else(|| self.lane.silence()) {
             Some(failure) => Err(failure),
             None => {

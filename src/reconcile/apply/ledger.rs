@@ -1,6 +1,6 @@
 //! Writes to the record: intents before calls, outcomes after them, and what a reading teaches.
 
-use super::target::{StepFlow, TargetRun};
+use super::target::{StepFlow, StepResult, TargetRun};
 use crate::{
     error::CommandError,
     reconcile::{
@@ -252,12 +252,7 @@ impl TargetRun<'_> {
     }
 
     /// No usable answer: this target stops for the round, and a reading has to show the outcome.
-    pub(super) fn unanswered(
-        &mut self,
-        intents: &[Lease],
-        failure: &Failure,
-        step: &Step,
-    ) -> Result<StepFlow, CommandError> {
+    pub(super) fn unanswered(&mut self, intents: &[Lease], failure: &Failure, step: &Step) -> StepResult {
         let now = self.now();
         for lease in intents {
             let next = now + self.delay(step, lease.refusals);

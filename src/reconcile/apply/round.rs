@@ -16,7 +16,7 @@
 use super::{
     authorize::AuthorizeStep,
     call::split,
-    target::{Impatience, StepFlow, TargetRun},
+    target::{Impatience, Round, StepFlow, StepResult, TargetRun},
 };
 use crate::{
     error::CommandError,
@@ -32,7 +32,6 @@ use eg_model::{
     observation::OwnedRule,
     plan::{Note, NoteKind, Step, TargetPlan},
 };
-use eg_providers::Firewall;
 use std::mem::take;
 
 /// Rounds of plan and apply in one pass; a healthy target needs two or three.
@@ -164,9 +163,10 @@ impl TargetRun<'_> {
         }
     }
 
-    async fn apply(&mut self, plan: &TargetPlan, loaded: &LoadedRecord) -> Result<StepFlow, CommandError> {
+    async fn apply(&mut self, plan: &TargetPlan, loaded: &LoadedRecord) -> StepResult {
         let Some(firewall) = self.reading.firewall.clone() else { return Ok(StepFlow::Stop) };
         let closes = plan.steps.iter().any(|step| !step.opens());
+        let round = Round { firewall: firewall.as_ref(), loaded, closes };
         let mut worst = StepFlow::Next;
         let mut too_fast = false;
         for (number, step) in plan.steps.iter().enumerate() {
@@ -184,7 +184,7 @@ impl TargetRun<'_> {
                 self.too_old = rest.flat_map(|step| self.old_rules(step)).collect();
                 return Ok(StepFlow::Refresh);
             }
-            let flow = self.carry_out(firewall.as_ref(), step, closes, loaded).await?;
+            let flow = self.carry_out(step, round).await?;
             worst = worst.max(flow);
             // A throttled opening does not hold up the closings that follow.
             if flow == StepFlow::Throttled && step.opens() {
@@ -196,36 +196,24 @@ impl TargetRun<'_> {
         Ok(worst)
     }
 
-    /// Carries out one step. `closes`: the plan also closes something, which can make room under a quota.
-    async fn carry_out(
-        &mut self,
-        firewall: &dyn Firewall,
-        step: &Step,
-        closes: bool,
-        loaded: &LoadedRecord,
-    ) -> Result<StepFlow, CommandError> {
+    async fn carry_out(&mut self, step: &Step, round: Round<'_>) -> StepResult {
         match step {
             Step::Authorize { session, until, permissions } => {
-                let opener = loaded.sessions.iter().find(|known| known.id == *session);
+                let opener = round.loaded.sessions.iter().find(|known| known.id == *session);
                 let reason = opener.and_then(|opener| opener.reason.as_deref());
                 let call = AuthorizeStep { session: *session, until: *until, reason, permissions, step };
-                self.authorize(firewall, &call, closes, loaded).await
+                self.authorize(&call, round).await
             }
-            Step::SetAutoClose { .. } | Step::DropAutoClose { .. } => self.auto_close(firewall, step, loaded).await,
-            _ => self.change(firewall, step, loaded).await,
+            Step::SetAutoClose { .. } | Step::DropAutoClose { .. } => self.auto_close(step, round).await,
+            _ => self.change(step, round).await,
         }
     }
 
     /// Carries out a step one item a call.
-    pub(super) async fn one_by_one(
-        &mut self,
-        firewall: &dyn Firewall,
-        step: &Step,
-        loaded: &LoadedRecord,
-    ) -> Result<StepFlow, CommandError> {
+    pub(super) async fn one_by_one(&mut self, step: &Step, round: Round<'_>) -> StepResult {
         let mut worst = StepFlow::Next;
         for one in split(step) {
-            let flow = Box::pin(self.carry_out(firewall, &one, false, loaded)).await?;
+            let flow = Box::pin(self.carry_out(&one, Round { closes: false, ..round })).await?;
             worst = worst.max(flow);
             if matches!(flow, StepFlow::Throttled | StepFlow::Stop) || self.is_over() {
                 break;

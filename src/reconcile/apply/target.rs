@@ -1,13 +1,16 @@
 //! The state of one target's run.
 
-use crate::reconcile::{
-    driver::Driver,
-    lane::{Lane, Slot},
-    reading::TargetReading,
-    record::LoadedRecord,
-    report::StepReport,
-    request::Request,
-    retry_budget::RetryBudget,
+use crate::{
+    error::CommandError,
+    reconcile::{
+        driver::Driver,
+        lane::{CallSlot, Lane},
+        reading::TargetReading,
+        record::LoadedRecord,
+        report::StepReport,
+        request::Request,
+        retry_budget::RetryBudget,
+    },
 };
 use eg_model::{
     Timestamp,
@@ -20,6 +23,7 @@ use eg_model::{
     plan::{AutoCloseView, Note, PlanContext, PlanPolicy, TargetPlan, TargetView, plan_target},
     target::{Capabilities, Target, TargetKey},
 };
+use eg_providers::Firewall;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The next action after a step, mildest first.
@@ -36,6 +40,17 @@ pub(super) enum StepFlow {
     Throttled,
     /// Nothing more in this pass.
     Stop,
+}
+
+pub(super) type StepResult = Result<StepFlow, CommandError>;
+
+/// The surroundings of a step, the same for all steps of a plan.
+#[derive(Clone, Copy)]
+pub(super) struct Round<'r> {
+    pub(super) firewall: &'r dyn Firewall,
+    pub(super) loaded: &'r LoadedRecord,
+    /// The plan also closes something, which can make room under a quota.
+    pub(super) closes: bool,
 }
 
 /// The retry delays that a plan ignores: those of rules, those of expiry schedules.
@@ -69,7 +84,7 @@ pub(in crate::reconcile) struct TargetRun<'a> {
     pub(super) driver: &'a Driver<'a>,
     pub(super) request: &'a Request,
     pub(super) lane: &'a Lane,
-    pub(super) slot: Option<Slot<'a>>,
+    pub(super) slot: Option<CallSlot<'a>>,
     pub(super) budget: RetryBudget<'a>,
     pub(super) key: TargetKey,
     pub(super) routes: Vec<Target>,
