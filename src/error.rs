@@ -1,7 +1,13 @@
 //! The one error that ends a command, and the exit statuses.
 
-use crate::config::{policy::NotAllowed, policy_file::PolicyError};
-use eg_model::failure::Failure;
+use crate::{
+    config::policy::{NotAllowed, PolicyError},
+    ui::{printer::ErrorText, prompt::Unanswered},
+};
+use eg_model::{
+    failure::{Failure, FailureClass},
+    plan::{Note, NoteKind, Step},
+};
 use eg_state::StateError;
 use std::{fmt, process::ExitCode};
 
@@ -147,6 +153,28 @@ impl fmt::Display for CommandError {
 
 impl std::error::Error for CommandError {}
 
+impl<'e> From<&'e CommandError> for ErrorText<'e> {
+    fn from(error: &'e CommandError) -> Self {
+        Self { kind: error.kind.as_str(), message: &error.message, hints: &error.hints }
+    }
+}
+
+impl From<Unanswered> for CommandError {
+    fn from(reason: Unanswered) -> Self {
+        let kind = match reason {
+            Unanswered::Signals(_) => Kind::State,
+            Unanswered::Stopped(number) => Kind::Signal(number),
+            Unanswered::Left => Kind::Refused,
+            Unanswered::Unreadable(_) | Unanswered::Unfit(_) => Kind::Usage,
+        };
+        let error = Self::new(kind, reason.to_string());
+        if matches!(reason, Unanswered::Unreadable(_)) {
+            return error.hint("give every answer as a flag: see --help");
+        }
+        error
+    }
+}
+
 impl From<StateError> for CommandError {
     fn from(error: StateError) -> Self {
         let full = matches!(error, StateError::Full { .. });
@@ -171,6 +199,73 @@ impl From<NotAllowed> for CommandError {
 
 impl From<Failure> for CommandError {
     fn from(failure: Failure) -> Self {
-        Self::new(Kind::Provider, failure.to_string()).hint(failure.class.advice())
+        Self::new(Kind::Provider, failure.to_string()).hint(advice(failure.class))
+    }
+}
+
+/// The next thing for the user to do after a failed call, in one sentence.
+pub fn advice(class: FailureClass) -> &'static str {
+    match class {
+        FailureClass::Throttled => "the provider limits the rate of calls; `eg reconcile` tries again by itself",
+        FailureClass::Transient => "the provider failed; try again later (`eg reconcile` does so by itself)",
+        FailureClass::Stale => {
+            "somebody else changes this target at the same time; `eg reconcile` tries again by itself"
+        }
+        FailureClass::Gone => "check the resource's id, region and profile in the configuration",
+        FailureClass::Limit => "remove rules that are no longer needed, or ask the provider for a higher quota",
+        FailureClass::Denied => "give the credentials the permissions that `eg iam-policy` prints",
+        FailureClass::Credentials => {
+            "correct these credentials, or use others: `profile` on the resource, or AWS_PROFILE"
+        }
+        FailureClass::Expired => "log in again (for SSO: aws sso login)",
+        FailureClass::NoProfile => "correct the name: `profile` on the resource, or AWS_PROFILE",
+        FailureClass::Invalid => "check the resource's ports and id in the configuration",
+        FailureClass::Barred => "the machine's administrator has set that; see: eg doctor",
+        FailureClass::Local => "install the package ca-certificates, or set SSL_CERT_FILE to a file of CA certificates",
+        FailureClass::Unknown => "try again later (`eg reconcile` does so by itself, and finds out what has happened)",
+    }
+}
+
+/// [`advice`] after a refused step.
+pub fn step_advice(step: &Step, class: FailureClass) -> &'static str {
+    match (step, class) {
+        (Step::Restore { .. }, FailureClass::Denied) => {
+            "rules that have lost eg:managed-by can be tagged again with what `eg iam-policy --restore` prints"
+        }
+        _ => advice(class),
+    }
+}
+
+/// A note of a plan with the advice for its failure.
+pub fn with_advice(note: &Note) -> Note {
+    let advice = note.class.map(|class| match (note.kind, class) {
+        (NoteKind::AutoCloseUnset, FailureClass::Denied | FailureClass::Gone | FailureClass::Invalid) => {
+            "`eg setup cloud-expiry` prints what this needs"
+        }
+        (NoteKind::AutoCloseUnset, FailureClass::Limit) => {
+            "delete schedules that are no longer needed, or ask the provider for a higher quota"
+        }
+        _ => advice(class),
+    });
+    let advice = advice.map(|advice| format!(" ({advice})")).unwrap_or_default();
+    Note::new(note.kind, format!("{}{advice}", note.message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_ends_with_the_advice_for_its_failure() {
+        let note = |kind, class| Note { class, ..Note::new(kind, "it failed".to_owned()) };
+        for (kind, class, text) in [
+            (NoteKind::AutoCloseUnset, Some(FailureClass::Denied), "`eg setup cloud-expiry` prints what this needs"),
+            (NoteKind::AutoCloseUnset, Some(FailureClass::Transient), advice(FailureClass::Transient)),
+            (NoteKind::Unavailable, Some(FailureClass::Denied), advice(FailureClass::Denied)),
+        ] {
+            let told = Note::new(kind, format!("it failed ({text})"));
+            assert_eq!(with_advice(&note(kind, class)), told);
+            assert_eq!(with_advice(&told), told, "once");
+        }
     }
 }

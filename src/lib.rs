@@ -10,13 +10,11 @@
 mod address;
 mod checks;
 mod cli;
-mod cloud_expiry;
 mod commands;
 mod config;
 mod demo;
 mod error;
 mod host;
-mod iam;
 mod reconcile;
 mod schedule;
 mod sweep;

@@ -266,7 +266,7 @@ impl Context<'_> {
 
     /// What whoever administers this machine allows.
     pub fn site_policy(&self) -> Result<MachinePolicy, CommandError> {
-        Ok(crate::config::policy_file::read(&self.env.policy)?)
+        Ok(crate::config::policy::read(&self.env.policy)?)
     }
 
     /// The record, for writing; with what its opening has to tell.
@@ -324,8 +324,7 @@ impl Context<'_> {
     }
 
     pub fn view(&self, runs: LastRuns) -> View {
-        let scheduled = Scheduled::NotAsked;
-        View { now: self.env.now(), zone: self.zone.clone(), runs, columns: self.env.stdout_columns, scheduled }
+        View { now: self.env.now(), zone: self.zone.clone(), runs, columns: self.env.stdout_columns }
     }
 
     /// Asks the schedulers of this machine what closes sessions on time.

@@ -3,9 +3,13 @@
 use crate::commands::context::Context;
 use crate::{
     address::{Families, survey as survey_addresses},
-    checks::doctor::{
-        Elsewhere, Finding, JobState, Level, Used, addresses, certificates, clock, cloud_expiry, credentials, listed,
-        lock, missing_group, permissions, policy, schedule, summary, unreadable_group,
+    checks::{
+        doctor::{
+            Elsewhere, Used, addresses, certificates, clock, cloud_expiry, credentials, lock, missing_group,
+            permissions, policy, unreadable_group,
+        },
+        finding::{Finding, Level, listed, summary},
+        schedule::{JobState, schedule},
     },
     config::settings::{Resource, Settings},
     error::{CommandError, Exit, Kind},
@@ -136,7 +140,7 @@ async fn examine(context: &Context<'_>, told: &ShownFindings<'_>) {
     let settings = context.settings();
     told.add(configuration(context, settings.as_ref()));
     let settings = settings.unwrap_or_default();
-    told.all(policy(&crate::config::policy_file::read(&context.env.policy), &settings.detect));
+    told.all(policy(&crate::config::policy::read(&context.env.policy), &settings.detect));
     let (state, record) = state(context);
     told.add(state);
     let stalled = stalled_holder(context.env, &context.state.path).as_ref().map(lock);
@@ -304,7 +308,7 @@ impl Cloud<'_> {
         let resources = self.seen.iter().filter(|other| credentials_of(&other.target) == *way);
         let resources = listed(&resources.map(|other| other.resource.name.as_str()).collect::<Vec<_>>());
         let used = Used { name, profile: way.route.profile.as_deref(), resources };
-        let (caller, end) = (firewall.caller().await, firewall.credentials_end(now).await);
+        let (caller, end) = (firewall.caller().await, firewall.credentials_end().await);
         let usual = self.settings.session.default_duration;
         credentials(&used, &caller, &end, now, usual, |at: Timestamp| self.context.zone.format(at))
     }

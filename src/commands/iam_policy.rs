@@ -7,12 +7,10 @@ use crate::commands::{
 use crate::{
     config::settings::{Resource, Selection},
     error::{CommandError, Exit, Kind},
-    iam::{Retag, Scope, partition_of, policy, sweep_policy},
-    targets::region,
     ui::warning::Code,
 };
 use eg_model::target::{Target, TargetKey};
-use eg_providers::aws::{PROVIDER, SECURITY_GROUP};
+use eg_providers::aws::{PROVIDER, Retag, SECURITY_GROUP, Scope, partition_of, policy, region, sweep_policy};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The most characters of a managed policy, white space not counted (IAM, "IAM and AWS STS quotas").
@@ -105,8 +103,8 @@ pub fn run(context: &Context<'_>, args: &IamPolicyArgs) -> Result<Exit, CommandE
 fn home(context: &Context<'_>) -> Result<String, CommandError> {
     let target = TargetKey::new(PROVIDER, SECURITY_GROUP, "", "");
     let target = way_to(context.env, target, environment_profile(context.env));
-    let (runtime, connect) = (context.runtime()?, context.env.connect());
-    let home = runtime.block_on(region::home(|name| context.env.var(name), connect.as_ref(), &target));
+    let runtime = context.runtime()?;
+    let home = runtime.block_on(region::home(|name| context.env.var(name), &target.route));
     runtime.shutdown_background();
     Ok(home.unwrap_or_default())
 }

@@ -119,7 +119,7 @@ pub fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit, Comman
             return Err(error);
         }
         let message = format!("{}; what is on record is closed all the same, and nothing is opened", error.message);
-        context.printer.warn(Code::Error(error.kind), &message, &error.hints);
+        context.printer.warn(Code::Error(error.kind.as_str()), &message, &error.hints);
     }
     let place = JobPlace::new(context, &args.with)?;
     if place.only_printed() {

@@ -3,10 +3,8 @@
 use super::iam_policy::scope;
 use crate::commands::{context::Context, session::open::no_resources};
 use crate::{
-    cloud_expiry::{ConfiguredAccount, ROLE_NAME},
-    config::settings::{DEFAULT_SCHEDULE_GROUP, Resource, Settings},
+    config::settings::{Resource, Settings},
     error::{CommandError, Exit, Kind},
-    iam::Scope,
     ui::warning::Code,
 };
 use clap::ValueEnum;
@@ -14,7 +12,10 @@ use eg_model::{
     failure::{Failure, FailureClass},
     target::Target,
 };
-use eg_providers::{Connect, Prepared, aws::Action};
+use eg_providers::{
+    CallerAccess,
+    aws::{Action, Aws, ConfiguredAccount, DEFAULT_SCHEDULE_GROUP, Prepared, ROLE_NAME, Scope},
+};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -147,7 +148,7 @@ async fn accounts(
 
 fn unknown_account(resource: &str, failure: &Failure) -> CommandError {
     let message = format!("which account {resource} belongs to is not known: {failure}");
-    CommandError::new(Kind::Provider, message).hint(failure.class.advice())
+    CommandError::new(Kind::Provider, message).hint(crate::error::advice(failure.class))
 }
 
 fn account(args: &CloudExpiryArgs, settings: &Settings, number: String, scope: &Scope) -> ConfiguredAccount {
@@ -191,35 +192,35 @@ fn template(context: &Context<'_>, found: &[AccountRoutes]) -> Result<Exit, Comm
 /// What came of it, and why it did not go on.
 async fn prepare(context: &Context<'_>, found: &[AccountRoutes]) -> (Vec<Part>, Result<(), CommandError>) {
     context.name_endpoints(found.iter().flat_map(|one| one.ways.values()));
-    let connect = context.env.connect();
+    let aws = context.env.aws();
     let mut parts = Vec::new();
     for one in found {
-        if let Err(failure) = prepare_account(&*connect, one, &mut parts).await {
+        if let Err(failure) = prepare_account(&aws, one, &mut parts).await {
             return (parts, Err(not_prepared(&one.account, &failure)));
         }
     }
     (parts, Ok(()))
 }
 
-async fn prepare_account(connect: &dyn Connect, one: &AccountRoutes, parts: &mut Vec<Part>) -> Result<(), Failure> {
+async fn prepare_account(aws: &Aws, one: &AccountRoutes, parts: &mut Vec<Part>) -> Result<(), Failure> {
     let account = &one.account;
     let part = |what: String, came: Prepared| Part { account: account.number.clone(), what, came };
     let mut role_is_made = false;
     for (region, target) in &one.ways {
-        let firewall = connect.connect(target).await?;
-        let caller = firewall.caller().await?;
+        let groups = aws.security_groups(target).await?;
+        let caller = groups.caller().await?;
         // The record may be of a time when other credentials led there.
         if caller.account != account.number {
             let message = format!("the credentials for {region} are of account {} now", caller.account);
             return Err(Failure::new(FailureClass::Credentials, message));
         }
         if account.needs_schedule_group() {
-            let came = firewall.prepare_schedule_group(&account.schedule_group).await?;
+            let came = groups.prepare_schedule_group(&account.schedule_group).await?;
             parts.push(part(format!("schedule group {} in {region}", account.schedule_group), came));
         }
         // Roles are of the account, whatever the region.
         if !role_is_made {
-            let came = firewall.prepare_role(&account.expiry_role()).await?;
+            let came = groups.prepare_role(&account.expiry_role()).await?;
             parts.push(part(format!("role {}", account.role_arn()), came));
             role_is_made = true;
         }
@@ -242,8 +243,8 @@ fn not_prepared(account: &ConfiguredAccount, failure: &Failure) -> CommandError 
                                 characters), name fewer groups with --only, or take those that are gone out of it; \
                                 other quotas: Service Quotas"
             .to_owned(),
-        class if class.is_of_credentials() => format!("{}; then run it again", class.advice()),
-        FailureClass::Local => failure.class.advice().to_owned(),
+        class if class.is_of_credentials() => format!("{}; then run it again", crate::error::advice(class)),
+        FailureClass::Local => crate::error::advice(failure.class).to_owned(),
         _ => "run it again: it goes on where it stopped".to_owned(),
     };
     CommandError::new(Kind::Provider, format!("account {}: {failure}", account.number)).hint(hint)

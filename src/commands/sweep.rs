@@ -8,10 +8,10 @@ use crate::{
         accounts::{Regions, SweepAccount, Sweeper},
         group::{Outcome, SweepRow},
         reading::SweepReading,
+        view,
     },
-    targets::region,
     text::shell_quoted,
-    ui::{printer::Printer, sweep, time::Zone, warning::Code},
+    ui::{printer::Printer, time::Zone, warning::Code},
 };
 use chrono::TimeDelta;
 use eg_model::{
@@ -24,7 +24,7 @@ use eg_model::{
     target::{Target, TargetKey},
     time::duration::parse_duration,
 };
-use eg_providers::aws::{PROVIDER, SECURITY_GROUP};
+use eg_providers::aws::{PROVIDER, SECURITY_GROUP, region};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Find and close expired eg rules across accounts
@@ -126,7 +126,7 @@ impl Sweep<'_> {
         let wish = self.wish(&found)?;
         let groups = std::mem::take(&mut found.groups);
         let rows = self.sweeper.sweep(groups, &wish, self.only_shows()).await;
-        let report = sweep::Report {
+        let report = view::Report {
             rows: &rows,
             found: &found,
             owner: match &wish {
@@ -178,11 +178,11 @@ impl Sweep<'_> {
         let (first, regions) = match (named.first().cloned(), all) {
             (Some(first), false) => (first, Regions::Named(named)),
             (_, true) => {
-                let known = region::home(|name| self.env.var(name), self.sweeper.connect.as_ref(), target).await;
+                let known = region::home(|name| self.env.var(name), &target.route).await;
                 (known.unwrap_or_else(|| FIRST_REGION.to_owned()), Regions::All)
             }
             (None, false) => {
-                let usual = region::usual(|name| self.env.var(name), self.sweeper.connect.as_ref(), target).await;
+                let usual = region::usual(|name| self.env.var(name), &target.route).await;
                 let region = usual.ok_or_else(|| no_region(target))?;
                 (region.clone(), Regions::Named(BTreeSet::from([region])))
             }
@@ -221,7 +221,7 @@ impl Sweep<'_> {
     /// What could not be read is never empty, so it is always said.
     fn tell_unread(&self, found: &SweepReading) {
         for unread in &found.unread {
-            let message = format!("{} cannot be read: {}", sweep::name(unread), unread.failure);
+            let message = format!("{} cannot be read: {}", view::name(unread), unread.failure);
             self.printer.warn(Code::NotRead, &message, &[advice(unread.failure.class).to_owned()]);
         }
     }
@@ -261,7 +261,7 @@ impl Sweep<'_> {
         for row in rows.iter().filter(|row| row.outlives_owner()) {
             let hint = row.still_held_by.first().filter(|_| !told).map(|holder| self.even_if_held(holder));
             told |= hint.is_some();
-            self.printer.warn(Code::NotClosed, &sweep::survivor(row, self.zone), &hint.into_iter().collect::<Vec<_>>());
+            self.printer.warn(Code::NotClosed, &view::survivor(row, self.zone), &hint.into_iter().collect::<Vec<_>>());
         }
     }
 
@@ -291,7 +291,7 @@ fn advice(class: FailureClass) -> &'static str {
         FailureClass::Denied => "give the credentials the permissions that `eg iam-policy --sweep` prints",
         FailureClass::Expired => "log in again (for SSO: aws sso login), then run eg sweep again",
         FailureClass::Credentials => "correct these credentials, then run eg sweep again",
-        FailureClass::Local => FailureClass::Local.advice(),
+        FailureClass::Local => crate::error::advice(FailureClass::Local),
         FailureClass::Gone
         | FailureClass::Invalid
         | FailureClass::Limit

@@ -10,7 +10,7 @@ use crate::host::{
 use chrono::TimeDelta;
 use eg_model::{Timestamp, ids::machine_fingerprint, net::address::is_globally_routable};
 use eg_providers::{
-    Connect,
+    Connect, Registry,
     aws::{Aws, Options},
 };
 use eg_state::Watch;
@@ -32,9 +32,6 @@ pub const LOGIN_CACHE: &str = "AWS_LOGIN_CACHE_DIRECTORY";
 pub type AddressRule = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
 pub type Ids = Arc<dyn Fn() -> Uuid + Send + Sync>;
-
-/// Makes the provider connector, anew for each command and each pass of `--watch`.
-pub type Clouds = Arc<dyn Fn(&Env) -> Arc<dyn Connect> + Send + Sync>;
 
 /// The file of the machine's policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +57,6 @@ pub struct Env {
     pub ids: Ids,
     /// The wait before a pass repeats a reading or a throttled call.
     pub pause: Pause,
-    pub clouds: Clouds,
     /// Connects to hosts behind the firewalls.
     pub network: Arc<dyn Network>,
     /// Set by tests alone.
@@ -115,7 +111,7 @@ impl Env {
     }
 
     /// An environment with these variables and this clock, and nothing of the process: no arguments, no terminal, no user
-    /// name. Ids are random, waits and providers are real.
+    /// name. Ids are random, and waits are real.
     #[must_use]
     pub fn apart(vars: BTreeMap<String, String>, clock: Clock) -> Self {
         Self {
@@ -124,7 +120,6 @@ impl Env {
             clock,
             ids: Arc::new(random_id),
             pause: Arc::new(|wait| Box::pin(tokio::time::sleep(wait))),
-            clouds: Arc::new(real_clouds),
             network: Arc::new(Tcp),
             failpoints: None,
             progress: Progress::default(),
@@ -143,11 +138,24 @@ impl Env {
         }
     }
 
-    /// The provider connector, wrapped so that every answer notes progress and every call passes the fail points.
+    /// The connector to every kind of firewall, made anew for each command and each pass of `--watch`.
     #[must_use]
     pub fn connect(&self) -> Arc<dyn Connect> {
-        let connect = (self.clouds)(self);
-        Arc::new(AtCalls { sentry: self.failpoints.clone(), progress: self.progress.clone(), connect })
+        Arc::new(Registry::new(self.aws_options()))
+    }
+
+    /// The connector to AWS, for what AWS alone has.
+    #[must_use]
+    pub fn aws(&self) -> Aws {
+        Aws::new(self.aws_options())
+    }
+
+    fn aws_options(&self) -> Options {
+        let mut options = Options::new(self.clock(), &self.user);
+        options.home = self.var("HOME").map(PathBuf::from);
+        options.login_cache = self.var(LOGIN_CACHE).map(PathBuf::from);
+        options.observer = Arc::new(AtCalls { sentry: self.failpoints.clone(), progress: self.progress.clone() });
+        options
     }
 
     /// The observer of the record's writes: the fail points, if there are any.
@@ -247,15 +255,6 @@ fn columns(terminal: bool) -> Option<usize> {
 fn random_id() -> Uuid {
     #[expect(clippy::disallowed_methods, reason = "the one place where ids are drawn")]
     Uuid::new_v4()
-}
-
-fn real_clouds(env: &Env) -> Arc<dyn Connect> {
-    let mut options = Options::new(env.clock(), &env.user);
-    options.home = env.var("HOME").map(PathBuf::from);
-    options.login_cache = env.var(LOGIN_CACHE).map(PathBuf::from);
-    let progress = env.progress.clone();
-    options.on_answer = Arc::new(move || progress.note());
-    Arc::new(Aws::new(options))
 }
 
 /// `EG_TEST_CLOCK_OFFSET` (seconds) moves the clock, in debug builds only: end-to-end tests need to see a session

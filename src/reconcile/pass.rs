@@ -72,10 +72,10 @@ impl Driver<'_> {
         let mut store = self.store.borrow_mut();
         let begun = store.begin_run(report.run, request.kind, request.timer, report.started);
         let unguarded = match &begun {
-            Err(StateError::Guard { begun, .. }) => begun.map(|run| run.number),
+            Err(StateError::Guard { begun, .. }) => *begun,
             _ => None,
         };
-        let number = report.keep(begun.map(|run| run.number));
+        let number = report.keep(begun);
         let expired = report.keep(store.expire(report.started));
         PassStart { number: number.or(unguarded), may_open: number.is_some() && expired.is_some() }
     }

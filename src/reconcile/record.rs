@@ -112,7 +112,7 @@ pub(super) fn damage_notes(session: &Session, latest: Option<Timestamp>) -> Vec<
         let (short, name) = (session.id.short(), &grant.resource_name);
         let why = damage_of(session, grant, latest)?;
         let message = format!("the record of session {short} on {name} is damaged: {why}; nothing is opened for it");
-        Some(NoteReport { target: grant.target.key.clone(), note: Note { kind: NoteKind::Damaged, message } })
+        Some(NoteReport { target: grant.target.key.clone(), note: Note::new(NoteKind::Damaged, message) })
     };
     session.current().filter_map(note).collect()
 }

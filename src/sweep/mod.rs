@@ -4,3 +4,4 @@
 pub mod accounts;
 pub mod group;
 pub mod reading;
+pub mod view;

@@ -2,7 +2,7 @@
 
 use crate::{
     config::settings::{Resource, Selection},
-    error::{CommandError, Kind},
+    error::{CommandError, Kind, advice},
 };
 use eg_model::target::Target;
 use eg_providers::{Connect, ListedGroup};
@@ -22,7 +22,7 @@ pub async fn resolve(
     let Selection { meant, like: Resource { name, region, .. } } = selection;
     let failed = |failure: eg_model::failure::Failure| {
         let message = format!("the groups of {name} are not known: {failure}");
-        CommandError::new(Kind::Provider, message).hint(failure.class.advice())
+        CommandError::new(Kind::Provider, message).hint(advice(failure.class))
     };
     let groups = connect.connect(&route).await.map_err(failed)?.groups(Some(meant)).await.map_err(failed)?;
     match groups.len() {

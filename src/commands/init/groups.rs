@@ -5,7 +5,7 @@ use crate::{
     commands::resource::groups::openings,
     error::{CommandError, Kind},
     text::escape_controls,
-    ui::prompt::cut,
+    ui::cell::cut,
 };
 use eg_model::net::permission::PortSpec;
 use eg_providers::ListedGroup;

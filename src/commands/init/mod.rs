@@ -17,14 +17,14 @@ use crate::{
     error::{CommandError, Exit, Kind},
     text::{escape_controls, shell_quoted},
     ui::{
-        prompt::{Questions, left, stopped_by},
+        prompt::{Questions, Unanswered},
         warning::Code,
     },
 };
 use eg_model::{net::permission::PortSpec, target::Target};
 use eg_providers::{
     ListedGroup,
-    aws::{Profile, profiles},
+    aws::{self, Profile, ProfileFilePaths, profiles},
 };
 use serde_json::json;
 use std::{collections::BTreeMap, fs, future::Future};
@@ -45,7 +45,7 @@ pub struct InitArgs {
     /// The AWS profile to use
     #[arg(long)]
     profile: Option<String>,
-    /// The region of the groups
+    /// The region of the groups [default: AWS_REGION, else the profile's]
     #[arg(long)]
     region: Option<String>,
     /// A group, by id or name, with its own ports if wanted: prod-api, or prod-api:tcp/22,tcp/443; may be repeated
@@ -114,7 +114,7 @@ impl<'a> Init<'a> {
     ) -> Result<Self, CommandError> {
         let env = context.env;
         let [config, credentials] = ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"].map(|name| env.aws_file(name));
-        let profiles = runtime.block_on(profiles(config.as_deref(), credentials.as_deref()))?;
+        let profiles = runtime.block_on(profiles(&ProfileFilePaths { config, credentials }))?;
         let somebody = env.stdin_is_terminal && env.stderr_is_terminal && !context.printer.is_json();
         let questions = somebody.then(|| Questions::begin(context.printer.has_colored_talk())).transpose()?;
         Ok(Self { context, args, runtime, profiles, questions, before })
@@ -162,7 +162,7 @@ impl<'a> Init<'a> {
             let interrupt = listen()?;
             tokio::select! {
                 done = work => Ok(done),
-                () = interrupt.wait() => Err(stopped_by(interrupt.asked().unwrap_or_default())),
+                () = interrupt.wait() => Err(Unanswered::Stopped(interrupt.asked().unwrap_or_default()).into()),
             }
         })
     }
@@ -219,7 +219,7 @@ impl<'a> Init<'a> {
             }
             return Ok(known);
         }
-        let questions = self.questions.as_ref().ok_or_else(left)?;
+        let questions = self.questions.as_ref().ok_or(Unanswered::Left)?;
         let shown = |profile: &Profile| match &profile.region {
             Some(region) => format!("{} ({region})", profile.name),
             None => profile.name.clone(),
@@ -232,22 +232,21 @@ impl<'a> Init<'a> {
         Ok(self.profiles.get(chosen).map(|profile| profile.name.clone()))
     }
 
-    /// The region that is named, else the profile's, else the environment's.
+    /// The region that the AWS CLI would take: the flag's, else the variable's, else the profile's.
     fn known_region(&self, profile: Option<&str>) -> Option<String> {
-        let of_profile = || self.profiles.iter().find(|one| Some(one.name.as_str()) == profile)?.region.clone();
-        let of_environment = || {
-            let env = self.context.env;
-            env.var("AWS_REGION").or_else(|| env.var("AWS_DEFAULT_REGION")).map(str::to_owned)
+        let usual = || {
+            let route = way(self.context, profile.map(str::to_owned), String::new()).route;
+            self.runtime.block_on(aws::region::usual(|name| self.context.env.var(name), &route))
         };
-        self.args.region.clone().or_else(of_profile).or_else(of_environment)
+        self.args.region.clone().or_else(usual)
     }
 
     fn region(&self, profile: Option<&str>) -> Result<String, CommandError> {
         let known = self.known_region(profile);
         if let Some(questions) = self.questions.as_ref().filter(|_| self.args.region.is_none()) {
-            return questions.text("Region", known.as_deref(), region);
+            return Ok(questions.text("Region", known.as_deref(), region)?);
         }
-        let known = known.ok_or_else(left)?;
+        let known = known.ok_or(Unanswered::Left)?;
         region(&known).map_err(|error| CommandError::new(Kind::Usage, error))
     }
 
@@ -321,7 +320,7 @@ impl<'a> Init<'a> {
                 // Also with --quiet: nobody can agree to what is not shown.
                 printer.remark(&shown);
                 if !questions.agreed(&format!("Write this to {}?", path.display()))? {
-                    return Err(left());
+                    return Err(Unanswered::Left.into());
                 }
             }
         }
@@ -381,7 +380,9 @@ impl<'a> Init<'a> {
         }
         let installed = schedule::install(self.context, &schedule::InstallArgs::default());
         Ok(installed
-            .inspect_err(|error| self.context.printer.warn(Code::Error(error.kind), &error.message, &error.hints))
+            .inspect_err(|error| {
+                self.context.printer.warn(Code::Error(error.kind.as_str()), &error.message, &error.hints)
+            })
             .is_ok())
     }
 }

@@ -110,5 +110,5 @@ pub fn refused(site: &MachinePolicy, settings: &Settings, session: &Session, ste
     let target = session.current().next()?.target.key.clone();
     let short = session.id.short();
     let message = format!("session {short} stays at {}, though your address is {}: {why}", step.from, step.to);
-    Some(NoteReport { target, note: Note { kind: NoteKind::NotFollowed, message } })
+    Some(NoteReport { target, note: Note::new(NoteKind::NotFollowed, message) })
 }

@@ -10,6 +10,7 @@ use crate::{
     error::{CommandError, Exit, Kind},
     reconcile::{
         driver::Driver,
+        json,
         lane::PASS_LIMIT,
         reading::TargetReadings,
         report::{NoteReport, PassReport, StepOutcome},
@@ -17,7 +18,6 @@ use crate::{
     },
     schedule::variables::begin_again,
     text::escape_controls,
-    ui::json,
 };
 use chrono::TimeDelta;
 use eg_model::{

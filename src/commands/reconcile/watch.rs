@@ -12,8 +12,8 @@ use crate::commands::{
 use crate::{
     error::{CommandError, Exit},
     host::watch_lock::Sign,
-    reconcile::{driver::Driver, rights::KnownRights},
-    ui::{json, warning::Code},
+    reconcile::{driver::Driver, json, rights::KnownRights},
+    ui::warning::Code,
 };
 use chrono::TimeDelta;
 use eg_model::{Timestamp, ids::SessionId};
@@ -35,14 +35,14 @@ pub(super) async fn watch(context: &Context<'_>, interval: Duration) -> Result<E
         if driver.store.borrow().is_replaced()
             && let Err(error) = read_anew(context, &mut driver)
         {
-            context.printer.warn(Code::Error(error.kind), &error.message, &error.hints);
+            context.printer.warn(Code::Error(error.kind.as_str()), &error.message, &error.hints);
         }
         let now = context.env.now();
         let asked = RequestedState::now(&driver, now);
         let wake = match pass(context, &mut driver).await {
             Ok(wake) => wake,
             Err(error) => {
-                context.printer.warn(Code::Error(error.kind), &error.message, &error.hints);
+                context.printer.warn(Code::Error(error.kind.as_str()), &error.message, &error.hints);
                 None
             }
         };
@@ -73,7 +73,7 @@ async fn pass(context: &Context<'_>, driver: &mut Driver<'_>) -> Result<Option<T
     let errors: Vec<CommandError> = settings.as_ref().err().into_iter().chain(site.as_ref().err()).cloned().collect();
     if errors_are_news(context, driver, &errors, context.env.now()) {
         for error in &errors {
-            context.printer.warn(Code::Error(error.kind), &error.message, &error.hints);
+            context.printer.warn(Code::Error(error.kind.as_str()), &error.message, &error.hints);
         }
     }
     let settings = settings.ok();

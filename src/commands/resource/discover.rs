@@ -27,7 +27,7 @@ pub struct DiscoverArgs {
     /// With the credentials of this AWS profile
     #[arg(long)]
     profile: Option<String>,
-    /// In this region [default: that of the profile, or AWS_REGION]
+    /// In this region [default: AWS_REGION, else the profile's]
     #[arg(long)]
     region: Option<String>,
 }
@@ -61,7 +61,7 @@ pub fn run(context: &Context<'_>, args: &DiscoverArgs) -> Result<Exit, CommandEr
     for one in &seen {
         if let Err(failure) = &one.groups {
             let message = format!("the groups of {} cannot be listed: {failure}", one.way.key.region);
-            printer.warn(Code::NotRead, &message, &[failure.class.advice().to_owned()]);
+            printer.warn(Code::NotRead, &message, &[crate::error::advice(failure.class).to_owned()]);
         }
     }
     if let Some((way, group)) = found().next() {
@@ -94,13 +94,14 @@ async fn ways(
         let meant = settings.selections.iter().map(|one| &one.like);
         return Ok(settings.resources.iter().chain(meant).map(any).collect());
     }
-    let region = match &args.region {
+    let mut target = way(context, args.profile.clone(), String::new());
+    target.key.region = match &args.region {
         Some(region) => region.clone(),
-        None => region(context, args.profile.as_deref())
-            .await?
+        None => aws::region::usual(|name| context.env.var(name), &target.route)
+            .await
             .ok_or_else(|| CommandError::new(Kind::Usage, "no region: pass --region, or set one in the profile"))?,
     };
-    Ok(BTreeSet::from([way(context, args.profile.clone(), region)]))
+    Ok(BTreeSet::from([target]))
 }
 
 /// The way that a resource takes, to any group.
@@ -125,18 +126,6 @@ pub fn way(context: &Context<'_>, profile: Option<String>, region: String) -> Ta
         groups: Vec::new(),
         place: None,
     })
-}
-
-/// The region of the profile that would be used, else that of the environment.
-async fn region(context: &Context<'_>, profile: Option<&str>) -> Result<Option<String>, CommandError> {
-    let var = |name: &str| context.env.var(name);
-    let wanted = profile.or_else(|| var("AWS_PROFILE")).unwrap_or("default");
-    let [config, credentials] =
-        ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"].map(|name| context.env.aws_file(name));
-    let known = aws::profiles(config.as_deref(), credentials.as_deref()).await?;
-    let of_profile = known.into_iter().find(|one| one.name == wanted).and_then(|one| one.region);
-    let of_environment = || var("AWS_REGION").or_else(|| var("AWS_DEFAULT_REGION")).map(str::to_owned);
-    Ok(if profile.is_some() { of_profile.or_else(of_environment) } else { of_environment().or(of_profile) })
 }
 
 async fn look(context: &Context<'_>, way: Target, settings: &Settings) -> RegionReading {

@@ -4,7 +4,7 @@ use super::super::doctor::{as_json, text};
 use crate::commands::{context::Context, session::open::no_resources};
 use crate::{
     checks::{
-        doctor::{Finding, Level},
+        finding::{Finding, Level},
         resource::{open_to_all, rights, slots},
     },
     config::settings::{AwsSettings, Chosen, Resource, Settings},
@@ -108,7 +108,7 @@ async fn findings(one: &ResourceReading<'_>, aws: &AwsSettings) -> Vec<Finding> 
             return vec![Finding::bad("group", message, advice)];
         }
         ReadResult::Unavailable(failure) => {
-            return vec![Finding::bad("group", failure.to_string(), failure.class.advice())];
+            return vec![Finding::bad("group", failure.to_string(), crate::error::advice(failure.class))];
         }
     };
     let mut findings = vec![Finding::good("group", format!("{} is there", target.id))];

@@ -436,7 +436,7 @@ impl<'a> OpenRequest<'a> {
                 Ok(caller) => callers.known.push((target.clone(), caller)),
                 Err(failure) => tracing::info!("who is calling is not known: {failure}"),
             }
-            let end = firewall.credentials_end(self.context.env.now()).await;
+            let end = firewall.credentials_end().await;
             let name = target
                 .route
                 .profile

@@ -171,7 +171,7 @@ fn refusal(problems: &[Problem<'_>]) -> CommandError {
     }
     let mut hints: Vec<String> = Vec::new();
     for (failure, _) in &kinds {
-        let advice = failure.class.advice().to_owned();
+        let advice = crate::error::advice(failure.class).to_owned();
         if !hints.contains(&advice) {
             hints.push(advice);
         }
@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn one_reason_is_said_once() {
         let missing = |_| Failure::new(FailureClass::NoProfile, "AWS profile \"wrok\" does not exist");
-        let advice = FailureClass::NoProfile.advice();
+        let advice = crate::error::advice(FailureClass::NoProfile);
         assert_eq!(
             shown(&settings(1), missing),
             format!(
@@ -262,7 +262,7 @@ mod tests {
             format!(
                 "nothing was opened\n  r0 (c.toml:2): no group 0\n  r1 (c.toml:7): no group 1\n  r2 (c.toml:12): no group \
                  2\n  and 3 more\nhint: {}",
-                FailureClass::Gone.advice()
+                crate::error::advice(FailureClass::Gone)
             )
         );
     }

@@ -3,6 +3,7 @@
 
 use crate::commands::context::Context;
 use crate::{
+    checks::schedule::status_line,
     cli::Cli,
     error::{CommandError, Exit, Kind},
     host::{env::Env, signals::Interrupt},
@@ -12,7 +13,6 @@ use crate::{
             draw::{self, Scene},
         },
         printer::{Printer, Style},
-        session::View,
         terminal::{Screen, keys},
     },
 };
@@ -104,10 +104,11 @@ async fn show(
         if (view.now - scheduled.0).abs() >= ASK_AGAIN {
             scheduled = (view.now, context.scheduled(known.store.as_ref(), &known.glance.runs));
         }
-        let view = View { scheduled: scheduled.1, ..view };
+        let runs = view.runs.scheduled_at;
         let scene = Scene {
             board,
             view: &view,
+            scheduled: &status_line(scheduled.1, runs, |at| view.zone.format(at)),
             glance: &known.glance,
             events: &known.events,
             unread: known.unread.as_deref(),

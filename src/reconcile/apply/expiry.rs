@@ -56,7 +56,7 @@ impl TargetRun<'_> {
                             "{}: no expiry schedule is set, since its account is not known: {failure}",
                             self.key
                         );
-                        self.notes.insert(Note { kind: NoteKind::AutoCloseUnset, message });
+                        self.notes.insert(Note::new(NoteKind::AutoCloseUnset, message));
                         return;
                     }
                 }
@@ -304,6 +304,6 @@ fn advice(class: FailureClass) -> &'static str {
              a minute)"
         }
         FailureClass::Limit => "delete schedules that are no longer needed, or ask the provider for a higher quota",
-        other => other.advice(),
+        other => crate::error::advice(other),
     }
 }

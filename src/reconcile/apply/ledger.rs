@@ -2,7 +2,7 @@
 
 use super::target::{StepFlow, StepResult, TargetRun};
 use crate::{
-    error::CommandError,
+    error::{CommandError, advice, step_advice},
     reconcile::{
         reading::is_recent,
         record::LoadedRecord,
@@ -232,7 +232,7 @@ impl TargetRun<'_> {
             let promised = |note: &Note| note.kind == NoteKind::Stripped && note.message.starts_with(&rule.id().0);
             self.notes.retain(|note| !promised(note));
         }
-        self.report_failure(step, StepOutcome::Refused, failure, step.advice(failure.class));
+        self.report_failure(step, StepOutcome::Refused, failure, step_advice(step, failure.class));
         Ok(())
     }
 
@@ -261,7 +261,7 @@ impl TargetRun<'_> {
             self.watching.insert(lease.permission);
         }
         // If the outcome is still unknown at the end of the pass, the last plan shows it.
-        self.report_failure(step, StepOutcome::Unknown, failure, failure.class.advice());
+        self.report_failure(step, StepOutcome::Unknown, failure, advice(failure.class));
         Ok(StepFlow::Reobserve)
     }
 

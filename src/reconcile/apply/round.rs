@@ -87,7 +87,7 @@ impl TargetRun<'_> {
         self.converged = false;
         let message =
             format!("{} is contended: something else changes it all the time; eg tries again later", self.key);
-        self.notes.insert(Note { kind: NoteKind::Contested, message });
+        self.notes.insert(Note::new(NoteKind::Contested, message));
         Ok(())
     }
 

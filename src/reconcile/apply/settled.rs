@@ -1,7 +1,10 @@
 //! A target at rest: the state of every permission, with the reason, goes on record.
 
 use super::target::{Impatience, TargetRun};
-use crate::{error::CommandError, reconcile::record::LoadedRecord};
+use crate::{
+    error::{CommandError, advice, with_advice},
+    reconcile::record::LoadedRecord,
+};
 use eg_model::{
     Timestamp,
     failure::FailureClass,
@@ -27,7 +30,7 @@ impl TargetRun<'_> {
         let loaded = self.driver.load(now)?;
         let plan = self.plan(&loaded, Impatience::default());
         self.converged &= plan.steps.is_empty() && !plan.deferred && plan.unread.is_empty();
-        self.notes.extend(plan.notes.iter().cloned());
+        self.notes.extend(plan.notes.iter().map(with_advice));
         if self.request.dry_run {
             return Ok(SettledTarget { wake: plan.wake, freed: false });
         }
@@ -59,11 +62,11 @@ impl TargetRun<'_> {
         match lease.and_then(|lease| lease.last_failure.as_ref()) {
             Some(failure) if !standing.is_held() && failure.class.fails_grant() => {
                 let room = self.room_taken(failure.class, permission.ip_version());
-                Standing::Failed(format!("{failure} ({room}{})", failure.class.advice()))
+                Standing::Failed(format!("{failure} ({room}{})", advice(failure.class)))
             }
             _ => match (&self.reading.observation, standing) {
                 (Observation::Unavailable(failure), Standing::Failed(why)) if why == failure.to_string() => {
-                    Standing::Failed(format!("{why} ({})", failure.class.advice()))
+                    Standing::Failed(format!("{why} ({})", advice(failure.class)))
                 }
                 (_, standing) => standing,
             },
