@@ -39,7 +39,7 @@ pub mod inside {
 use crate::{
     cli::Cli,
     commands::{completions::answer::answer, global::Output},
-    host::{env::Clock, signals::survive_file_size_limit},
+    host::{clock::Clock, signals::survive_file_size_limit},
     text::escape_controls,
     ui::{
         ascii::wants_ascii,

@@ -19,7 +19,7 @@ use crate::{
         job::Job,
         scheduled::Scheduled,
     },
-    targets::read::{ResourceReading, survey},
+    targets::read::{ResourceReading, read_resources},
     text::escape_controls,
     ui::{style, table::Cell},
 };
@@ -160,7 +160,7 @@ async fn examine(context: &Context<'_>, told: &ShownFindings<'_>) {
         let finding = Finding { advice: error.hints, ..Finding::bad("group", error.message, "") };
         told.add(Finding { resource: Some((name, String::new())), ..finding });
     }
-    let seen = survey(&settings, aws.as_ref(), |resource| context.target(resource)).await;
+    let seen = read_resources(&settings, aws.as_ref(), |resource| context.target(resource)).await;
     let cloud = Cloud { context, settings: &settings, record: &record, aws: aws.as_ref(), seen: &seen, told };
     cloud.examine().await;
 }
@@ -294,7 +294,7 @@ impl Cloud<'_> {
 
     async fn caller(&self, one: &ResourceReading<'_>, way: &Target) -> Finding {
         let Some(firewall) = &one.firewall else {
-            return match &one.sighting {
+            return match &one.result {
                 ReadResult::Unavailable(failure) => unreadable_group(&one.resource.name, failure).about(one.resource),
                 _ => Finding::bad("credentials", "there is no way to the provider", "check the configuration"),
             };
@@ -315,7 +315,7 @@ impl Cloud<'_> {
 
     async fn group(&self, one: &ResourceReading<'_>) -> Vec<Finding> {
         let (name, target) = (&one.resource.name, &one.target.key);
-        match &one.sighting {
+        match &one.result {
             ReadResult::Unavailable(failure) => vec![unreadable_group(name, failure).about(one.resource)],
             ReadResult::NotFound { caller } => {
                 let elsewhere = self.elsewhere(&one.target).await;
@@ -379,7 +379,7 @@ impl Cloud<'_> {
     }
 
     fn skews(&self) -> Vec<chrono::TimeDelta> {
-        let skew = |one: &ResourceReading<'_>| match &one.sighting {
+        let skew = |one: &ResourceReading<'_>| match &one.result {
             ReadResult::Complete(reading) => Some(reading.read_at - reading.provider_time?),
             ReadResult::NotFound { .. } | ReadResult::Unavailable(_) => None,
         };

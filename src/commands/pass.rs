@@ -12,12 +12,13 @@ use crate::{
         signals::Interrupt,
     },
     reconcile::{
-        driver::{Driver, LoadCache, PassPolicy, Request},
-        observe::TargetReadings,
+        driver::Driver,
+        reading::TargetReadings,
         report::{PassReport, StepOutcome, StepReport},
-        rights::KnownRights,
+        request::{PassPolicy, Request},
     },
     ui::{
+        printer::error_line,
         session::{grant_line, other_grant_line},
         warning::Code,
     },
@@ -30,13 +31,8 @@ use eg_model::{
         record::{Grant, GrantStatus, Session},
     },
 };
-use eg_state::{RunKind, Store};
-use std::{
-    cell::{Cell, RefCell},
-    collections::BTreeSet,
-    pin::pin,
-    time::Duration,
-};
+use eg_state::{GrantChange, RunKind, Store};
+use std::{collections::BTreeSet, pin::pin, time::Duration};
 use tokio::time::sleep;
 
 /// A pass that takes longer than this shows a bar.
@@ -50,23 +46,11 @@ impl Context<'_> {
 
     /// Like [`Self::driver`], with the caller's listener for signals.
     pub fn driver_with(&self, interrupt: Interrupt, store: Store, settings: Option<&Settings>) -> Driver<'_> {
-        Driver {
-            env: self.env,
-            store: RefCell::new(store),
-            connect: self.env.connect(),
-            policy: self.driver_policy(settings),
-            interrupt,
-            unrecorded_stops: BTreeSet::new(),
-            loaded: LoadCache::default(),
-            rights: KnownRights::default(),
-            ahead: Cell::default(),
-            changes: Cell::default(),
-            on_change: Box::new(|change, own| {
-                let line =
-                    if own { grant_line(&change.grant) } else { other_grant_line(change.session, &change.grant) };
-                self.printer.landed(&line);
-            }),
-        }
+        let on_change = Box::new(|change: &GrantChange, own: bool| {
+            let line = if own { grant_line(&change.grant) } else { other_grant_line(change.session, &change.grant) };
+            self.printer.landed(&line);
+        });
+        Driver::new(self.env, store, self.driver_policy(settings), interrupt, on_change)
     }
 
     /// The rights of a pass. It opens nothing if the configuration or the machine's policy cannot be used.
@@ -92,13 +76,14 @@ impl Context<'_> {
                 self.printer.remark(&format!("Waiting for another eg ({})...", self.zone.in_text(holder)));
             }
         };
+        let json = self.printer.is_json();
         let asked = lock::LockRequest {
             env: self.env,
             state: &self.state.path,
             command,
             wait: self.global.lock_wait,
             closes,
-            json: self.printer.is_json(),
+            error_line: &|error| error_line(error, json),
         };
         let in_our_time = |error: CommandError| CommandError { message: self.zone.in_text(&error.message), ..error };
         lock::acquire(&asked, &driver.interrupt, say).await.map_err(in_our_time)

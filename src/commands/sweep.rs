@@ -6,7 +6,9 @@ use crate::{
     error::{CommandError, Exit, Kind, Work, advice_for},
     host::{env::Env, signals::Interrupt},
     sweep::{
-        accounts::{Outcome, Regions, SweepAccount, SweepReading, SweepRow, Sweeper},
+        accounts::{Regions, SweepAccount, Sweeper},
+        group::{Outcome, SweepRow},
+        reading::SweepReading,
         view,
     },
     text::shell_quoted,

@@ -3,7 +3,7 @@
 use crate::commands::context::Context;
 use crate::{
     error::{CommandError, Exit},
-    targets::read::{ResourceReading, survey},
+    targets::read::{ResourceReading, read_resources},
     ui::{
         holder, json,
         table::{Cell, Table},
@@ -50,7 +50,7 @@ pub fn run(context: &Context<'_>, _args: &WhoArgs) -> Result<Exit, CommandError>
     let runtime = context.runtime()?;
     let aws = context.env.connect();
     let (settings, unknown) = runtime.block_on(context.expanded(&settings));
-    let seen = runtime.block_on(survey(&settings, aws.as_ref(), |resource| context.target(resource)));
+    let seen = runtime.block_on(read_resources(&settings, aws.as_ref(), |resource| context.target(resource)));
     runtime.shutdown_background();
     let looks: Vec<WhoTarget<'_>> = looks(&seen, &us);
     let printer = context.printer;
@@ -90,7 +90,7 @@ struct WhoTarget<'a> {
 
 /// Each target once, however many resources name it: where the credentials of one may not look, another's may.
 fn looks<'a>(seen: &'a [ResourceReading<'a>], us: &Us) -> Vec<WhoTarget<'a>> {
-    let whole = |one: &ResourceReading<'_>| matches!(one.sighting, ReadResult::Complete(_));
+    let whole = |one: &ResourceReading<'_>| matches!(one.result, ReadResult::Complete(_));
     let mut best: Vec<&ResourceReading<'_>> = Vec::new();
     for one in seen {
         match best.iter_mut().find(|known| known.target.key == one.target.key) {
@@ -104,7 +104,7 @@ fn looks<'a>(seen: &'a [ResourceReading<'a>], us: &Us) -> Vec<WhoTarget<'a>> {
 
 fn found(surveyed: &ResourceReading<'_>, us: &Us) -> Result<Vec<MarkedRule>, (String, &'static str)> {
     let target = &surveyed.target.key;
-    match &surveyed.sighting {
+    match &surveyed.result {
         ReadResult::Complete(reading) => {
             let ours = us.rules.iter().filter(|(key, _)| key == target).map(|(_, rule)| rule.clone()).collect();
             Ok(marked_rules(&target.id, reading, us.installation.as_ref(), &ours))

@@ -1,5 +1,5 @@
-//! Another program in the foreground: it has the terminal and the three streams, signals are its to answer, and `eg`
-//! stays to clean up after it.
+//! Runs another program in the foreground. It gets the terminal, the three streams and the signals; `eg` waits, and closes
+//! the session after it.
 
 use crate::{
     error::{CommandError, Kind},
@@ -19,15 +19,15 @@ use tokio::{
     signal::unix::{self, SignalKind},
 };
 
-/// What a shell answers for a program that is not there.
+/// The exit status of a shell for a program that does not exist.
 const NOT_FOUND: u8 = 127;
-/// The same for one that is there and does not start.
+/// The exit status of a shell for a program that cannot be started.
 const NOT_STARTED: u8 = 126;
 
-/// Where programs are looked for without PATH (execvp(3)).
+/// The directories to search if PATH is not set (execvp(3)).
 const USUAL_PATH: &str = "/bin:/usr/bin";
 
-/// What asks `eg` to end.
+/// The signals that ask `eg` to end.
 pub struct Signals {
     interrupt: unix::Signal,
     quit: unix::Signal,
@@ -37,9 +37,6 @@ pub struct Signals {
 
 impl Signals {
     /// Listens from now on. Must be called within the runtime.
-    ///
-    /// # Errors
-    /// The operating system does not let us listen.
     pub fn listen() -> io::Result<Self> {
         Ok(Self {
             interrupt: unix::signal(SignalKind::interrupt())?,
@@ -59,28 +56,25 @@ impl Signals {
     }
 }
 
-/// Whether Ctrl-C and Ctrl-\ reach the program without `eg`, which is in the same process group.
+/// The receivers of Ctrl-C and Ctrl-\. The program is in the process group of `eg`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyDelivery {
-    /// A terminal sends them to both; to send them again would be once too often.
+    /// A terminal sends them to both, so `eg` must not pass them on.
     ReachBoth,
-    /// There is no terminal: whoever sends them sends them to `eg`.
+    /// Without a terminal they are sent to `eg` alone.
     ReachEg,
 }
 
 impl KeyDelivery {
-    /// As far as it can be told from the streams.
-    #[must_use]
+    /// Guessed from the streams.
     pub fn of(env: &Env) -> Self {
         let terminal = env.stdin_is_terminal || env.stdout_is_terminal || env.stderr_is_terminal;
         if terminal { Self::ReachBoth } else { Self::ReachEg }
     }
 }
 
-/// Runs a program to its end; its status as a shell has it.
-///
-/// # Errors
-/// It cannot be started (126, or 127 if it is not there), or it was lost.
+/// Runs a program to its end, and returns its exit status as a shell would. The error of a program that cannot be started
+/// has status 126, or 127 if the program does not exist.
 pub async fn run(mut command: Command, signals: &mut Signals, keys: KeyDelivery) -> Result<u8, CommandError> {
     let program = command.as_std().get_program().to_owned();
     let mut child = command.spawn().map_err(|error| not_started(&program, &error))?;
@@ -100,10 +94,7 @@ fn not_started(program: &OsStr, error: &io::Error) -> CommandError {
     CommandError::new(Kind::Command(status), message)
 }
 
-/// Refuses a program that cannot be started, as far as that can be told beforehand: looked for as execvp(3) does.
-///
-/// # Errors
-/// No such file is there (127), or none that may be run (126).
+/// Searches for a program as execvp(3) does, and refuses one that does not exist (127) or may not be run (126).
 pub fn check(program: &OsStr, env: &Env) -> Result<(), CommandError> {
     let named = program.as_bytes().contains(&b'/');
     let path = env.var("PATH").unwrap_or(USUAL_PATH);
@@ -123,20 +114,19 @@ pub fn check(program: &OsStr, env: &Env) -> Result<(), CommandError> {
 async fn pass_on_until_end(signals: &mut Signals, child: &mut Child, keys: KeyDelivery) -> io::Result<ExitStatus> {
     loop {
         let id = child.id();
-        let heard = tokio::select! {
+        let signal = tokio::select! {
             ended = child.wait() => return ended,
-            heard = signals.next() => heard,
+            signal = signals.next() => signal,
         };
         let pid = id.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        let has_it = keys == KeyDelivery::ReachBoth && matches!(heard, Signal::INT | Signal::QUIT);
-        if let (false, Some(pid)) = (has_it, pid) {
+        let received = keys == KeyDelivery::ReachBoth && matches!(signal, Signal::INT | Signal::QUIT);
+        if let (false, Some(pid)) = (received, pid) {
             // Fails only for a program that has just ended.
-            kill_process(pid, heard).ok();
+            kill_process(pid, signal).ok();
         }
     }
 }
 
-/// The status as a shell has it.
 fn shell_status(status: ExitStatus) -> u8 {
     let number = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
     u8::try_from(number).unwrap_or(1)

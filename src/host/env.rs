@@ -1,22 +1,19 @@
-//! Everything that comes from outside the program and is not a file or a socket: clock, ids, randomness, environment
-//! variables, terminal, user and machine. Collected here once, so that tests can fix all of it.
+//! All input of the program that is neither a file nor a socket: clock, ids, randomness, environment variables, terminal,
+//! user and machine. It is collected here once, so that tests can fix all of it.
 
-use crate::{
-    config::policy::PolicyFile,
-    host::{
-        failpoints::{AtCalls, AtWrites, FailpointSettings, Failpoints},
-        lock::{Progress, STALL_LIMIT},
-        reachability::{Network, Tcp},
-    },
+use crate::host::{
+    clock::{Clock, Pause, wall_clock},
+    failpoints::{AtCalls, AtWrites, FailpointSettings, Failpoints},
+    progress::{Progress, STALL_LIMIT},
+    reachability::{Network, Tcp},
 };
-use chrono::{DateTime, TimeDelta};
+use chrono::TimeDelta;
 use eg_model::{Timestamp, ids::machine_fingerprint, net::address::is_globally_routable};
 use eg_providers::{
     Connect, Registry,
     aws::{Aws, Options},
 };
 use eg_state::Watch;
-use futures_util::future::BoxFuture;
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
@@ -24,60 +21,65 @@ use std::{
     net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 use uuid::Uuid;
 
-/// Where `aws login` keeps its tokens (AWS SDKs and Tools reference guide, "Login credentials provider").
+/// Names the directory where `aws login` keeps its tokens (AWS SDKs and Tools reference guide, "Login credentials provider").
 pub const LOGIN_CACHE: &str = "AWS_LOGIN_CACHE_DIRECTORY";
 
-pub use eg_providers::aws::Clock;
-
-/// Which detected addresses may be opened.
+/// True for a detected address that may be opened.
 pub type AddressRule = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
 pub type Ids = Arc<dyn Fn() -> Uuid + Send + Sync>;
 
-/// Waits that long before something is tried or read again.
-pub type Pause = Arc<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>;
+/// The file of the machine's policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyFile {
+    pub path: PathBuf,
+    /// The user id that has to own the file and its directory: root's.
+    pub owner: u32,
+}
+
+impl Default for PolicyFile {
+    fn default() -> Self {
+        Self { path: PathBuf::from("/etc/eg/policy.toml"), owner: 0 }
+    }
+}
 
 #[derive(Clone)]
 pub struct Env {
     vars: BTreeMap<String, String>,
-    /// Variables whose value is not UTF-8: they are set, to something that cannot be used.
+    /// Variables whose value is not UTF-8: they are set, but cannot be used.
     garbled: BTreeSet<String>,
     clock: Clock,
-    /// Where ids, and with them all randomness, come from.
+    /// The source of ids, and of all randomness.
     pub ids: Ids,
-    /// How a pass waits for a reading or a throttled call.
+    /// The wait before a pass repeats a reading or a throttled call.
     pub pause: Pause,
-    /// The way to hosts behind the firewalls.
+    /// Connects to hosts behind the firewalls.
     pub network: Arc<dyn Network>,
-    /// Who stands at the boundaries between effects: tests alone.
-    pub sentry: Option<Arc<dyn Failpoints>>,
-    /// How far this process has come, while it holds the lock of a state file.
+    /// Set by tests alone.
+    pub failpoints: Option<Arc<dyn Failpoints>>,
+    /// The progress of this process while it holds the lock of a state file.
     pub progress: Progress,
-    /// A pass that makes no progress for so long is ended.
+    /// The watchdog ends a pass that makes no progress for so long.
     pub stall_limit: Duration,
     /// The command line, the program's own name first.
     pub args: Vec<OsString>,
-    /// Which detected addresses may be opened.
     pub address_rule: AddressRule,
-    /// Whether stdin is a terminal.
     pub stdin_is_terminal: bool,
-    /// Whether stdout is a terminal.
     pub stdout_is_terminal: bool,
-    /// How many columns it has, if it is one that says so.
+    /// The width of the terminal, if stdout is one that reports it.
     pub stdout_columns: Option<usize>,
-    /// Whether stderr is a terminal.
     pub stderr_is_terminal: bool,
     /// This program, as an absolute path.
     pub program: PathBuf,
     pub user: String,
     pub host: String,
-    /// A fingerprint of this machine's stable id, where it has one.
+    /// A fingerprint of this machine's stable id, if it has one.
     pub machine: Option<String>,
-    /// What whoever administers this machine allows.
+    /// The limits set by the machine's administrator.
     pub policy: PolicyFile,
 }
 
@@ -91,7 +93,7 @@ impl Env {
         Self {
             #[expect(clippy::disallowed_methods, reason = "the one place where the arguments are read")]
             args: std::env::args_os().collect(),
-            sentry: Some(&vars).filter(|_| cfg!(debug_assertions)).and_then(FailpointSettings::by),
+            failpoints: Some(&vars).filter(|_| cfg!(debug_assertions)).and_then(FailpointSettings::by),
             stall_limit: stall_limit(&vars),
             address_rule: address_rule(&vars),
             stdin_is_terminal: std::io::stdin().is_terminal(),
@@ -108,8 +110,8 @@ impl Env {
         }
     }
 
-    /// Surroundings that hold these variables and this clock, and nothing of the process: no arguments, no terminal,
-    /// nobody's name. Ids are random, and waits are real.
+    /// An environment with these variables and this clock, and nothing of the process: no arguments, no terminal, no user
+    /// name. Ids are random, and waits are real.
     #[must_use]
     pub fn apart(vars: BTreeMap<String, String>, clock: Clock) -> Self {
         Self {
@@ -119,7 +121,7 @@ impl Env {
             ids: Arc::new(random_id),
             pause: Arc::new(|wait| Box::pin(tokio::time::sleep(wait))),
             network: Arc::new(Tcp),
-            sentry: None,
+            failpoints: None,
             progress: Progress::default(),
             stall_limit: STALL_LIMIT,
             args: Vec::new(),
@@ -152,15 +154,15 @@ impl Env {
         let mut options = Options::new(self.clock(), &self.user);
         options.home = self.var("HOME").map(PathBuf::from);
         options.login_cache = self.var(LOGIN_CACHE).map(PathBuf::from);
-        options.observer = Arc::new(AtCalls { sentry: self.sentry.clone(), progress: self.progress.clone() });
+        options.observer = Arc::new(AtCalls { sentry: self.failpoints.clone(), progress: self.progress.clone() });
         options
     }
 
-    /// Who observes the record's writes.
+    /// The observer of the record's writes: the fail points, if there are any.
     #[must_use]
     pub fn watch(&self) -> Watch {
-        let observe = |sentry: &Arc<dyn Failpoints>| Watch::by(Arc::new(AtWrites(Arc::clone(sentry))));
-        self.sentry.as_ref().map(observe).unwrap_or_default()
+        let observe = |failpoints: &Arc<dyn Failpoints>| Watch::by(Arc::new(AtWrites(Arc::clone(failpoints))));
+        self.failpoints.as_ref().map(observe).unwrap_or_default()
     }
 
     /// An environment variable that is set and not empty.
@@ -169,21 +171,19 @@ impl Env {
         self.vars.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// Whether a variable is set to something that is not UTF-8. To take it for one that is not set would use another
-    /// file in its place.
+    /// True if a variable is set to a value that is not UTF-8. If `eg` took it for unset, it would use another file.
     #[must_use]
     pub fn is_garbled(&self, name: &str) -> bool {
         self.garbled.contains(name)
     }
 
-    /// A variable as it is set, be it to nothing: for `TZ` that means UTC, and not set means the machine's own zone.
+    /// A variable as it is set, empty included: an empty `TZ` means UTC, an unset one the machine's own zone.
     #[must_use]
     pub fn var_as_set(&self, name: &str) -> Option<&str> {
         self.vars.get(name).map(String::as_str)
     }
 
-    /// A variable that names a file of the AWS SDK, as it can be used from any directory: a home at its beginning is the
-    /// user's.
+    /// A variable that names a file of the AWS SDK, as an absolute path; a leading `~` becomes the user's home.
     #[must_use]
     pub fn aws_file(&self, name: &str) -> Option<String> {
         let given = self.var(name)?;
@@ -193,7 +193,7 @@ impl Env {
         Some(self.absolute(&path).to_str().unwrap_or(given).to_owned())
     }
 
-    /// The names of all variables that begin like this.
+    /// The names of all variables that begin with this prefix.
     pub fn names(&self, prefix: &'static str) -> impl Iterator<Item = &str> {
         self.vars.keys().map(String::as_str).filter(move |name| name.starts_with(prefix))
     }
@@ -204,7 +204,7 @@ impl Env {
         (self.clock)()
     }
 
-    /// The clock itself, for those who read it more than once.
+    /// The clock itself, for callers that read it more than once.
     #[must_use]
     pub fn clock(&self) -> Clock {
         Arc::clone(&self.clock)
@@ -227,14 +227,14 @@ impl Env {
         self.absolute(Path::new(self.var("TMPDIR").unwrap_or("/tmp")))
     }
 
-    /// The path as others must name it, wherever they stand.
+    /// The absolute path: other processes have other working directories.
     #[must_use]
     pub fn absolute(&self, path: &Path) -> PathBuf {
         std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
     }
 }
 
-/// The variables, and the names of those whose value is not UTF-8. A name that is not is none that `eg` knows.
+/// The variables, and the names of those whose value is not UTF-8. A name that is not UTF-8 is left out: `eg` knows none.
 fn sorted(all: impl Iterator<Item = (OsString, OsString)>) -> (BTreeMap<String, String>, BTreeSet<String>) {
     let mut vars = BTreeMap::new();
     let mut garbled = BTreeSet::new();
@@ -257,38 +257,28 @@ fn random_id() -> Uuid {
     Uuid::new_v4()
 }
 
-fn wall_clock(offset: TimeDelta) -> Clock {
-    Arc::new(move || {
-        #[expect(clippy::disallowed_methods, reason = "the one place where the wall clock is read")]
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
-        DateTime::from_timestamp(seconds, 0).unwrap_or_default() + offset
-    })
-}
-
 /// `EG_TEST_CLOCK_OFFSET` (seconds) moves the clock, in debug builds only: end-to-end tests need to see a session
-/// expire, and a release must not be talked into another time.
+/// expire, and no variable may change the time of a release.
 fn test_offset(vars: &BTreeMap<String, String>) -> TimeDelta {
     let offset = vars.get("EG_TEST_CLOCK_OFFSET").filter(|_| cfg!(debug_assertions));
     TimeDelta::seconds(offset.and_then(|text| text.parse().ok()).unwrap_or(0))
 }
 
-/// `EG_TEST_STALL_LIMIT` (seconds) ends a pass that makes no progress earlier, in debug builds only: tests do not wait for
-/// minutes.
+/// `EG_TEST_STALL_LIMIT` (seconds) ends a stalled pass earlier, in debug builds only: tests do not wait for minutes.
 fn stall_limit(vars: &BTreeMap<String, String>) -> Duration {
     let limit = vars.get("EG_TEST_STALL_LIMIT").filter(|_| cfg!(debug_assertions));
     limit.and_then(|text| text.parse().ok()).map_or(STALL_LIMIT, Duration::from_secs)
 }
 
-/// `EG_TEST_ADDRESSES=documentation` lets any detected address count as routable, in debug builds only: tests use
-/// documentation addresses, which a release rightly refuses.
+/// `EG_TEST_ADDRESSES=documentation` accepts every detected address as routable, in debug builds only: tests use
+/// documentation addresses, which a release refuses.
 fn address_rule(vars: &BTreeMap<String, String>) -> AddressRule {
     let any = cfg!(debug_assertions) && vars.get("EG_TEST_ADDRESSES").is_some_and(|value| value == "documentation");
     if any { Arc::new(|_| true) } else { Arc::new(is_globally_routable) }
 }
 
 /// `EG_TEST_POLICY` (a path) and `EG_TEST_POLICY_OWNER` (a user id) name another policy, in debug builds only: tests
-/// cannot write root's files, and in a release no user may have a policy of their own.
+/// cannot write root's files, and no user of a release may choose the policy.
 fn policy_file(vars: &BTreeMap<String, String>) -> PolicyFile {
     let standard = PolicyFile::default();
     let set = |name: &str| vars.get(name).filter(|_| cfg!(debug_assertions));
@@ -332,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_utf_8_is_not_absent() {
+    fn variables_that_are_not_utf_8_are_not_absent() {
         use std::os::unix::ffi::OsStringExt;
         let garbled = || OsString::from_vec(vec![b'/', 0xff]);
         let all = [("EG_STATE".into(), garbled()), (garbled(), "x".into()), ("HOME".into(), "/h".into())];

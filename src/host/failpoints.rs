@@ -4,7 +4,7 @@
 //! Debug builds abort, panic, find the disk full or find the record in use at the n-th of them (`EG_TEST_ABORT_AT`,
 //! `EG_TEST_PANIC_AT`, `EG_TEST_FULL_AT`, `EG_TEST_BUSY_AT`). Release builds never do.
 
-use crate::host::lock::Progress;
+use crate::host::progress::Progress;
 use eg_providers::CallObserver;
 use eg_state::{StateError, WriteObserver};
 use std::{

@@ -1,6 +1,6 @@
-//! Running the user's own command with what there is to tell. No shell: the first word of the configuration is the
-//! program, the others are its arguments. It gets one JSON document on standard input, has a few seconds, and
-//! whatever becomes of it changes nothing that `eg` does.
+//! Runs the user's notification command. No shell: the first word of the configuration is the program, the others are its
+//! arguments. The command gets one JSON document on standard input and has a few seconds. Its failure changes nothing that
+//! `eg` does.
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
@@ -15,23 +15,20 @@ use tokio::{
     time::timeout,
 };
 
-/// How long the command may take.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+/// The time limit of the command.
+pub const TIME_LIMIT: Duration = Duration::from_secs(10);
 
-/// Tells one event; the command has [`PATIENCE`], or what a test gives it.
-///
-/// # Errors
-/// The command cannot be started, fails, or does not end in time (it is ended then): in words for people.
-pub async fn tell(command: &[String], event: &Value, patience: Duration) -> Result<(), String> {
+/// Runs the command for one event, and ends it after `limit`. The error is a text for people.
+pub async fn run(command: &[String], event: &Value, limit: Duration) -> Result<(), String> {
     let Some((program, args)) = command.split_first() else { return Ok(()) };
     let failed = |error: io::Error| format!("{program} cannot be run: {error}");
     let mut child = start(program, args).map_err(failed)?;
     let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-    match (timeout(patience, heard_out(&mut child, event)).await, group) {
+    match (timeout(limit, run_to_end(&mut child, event)).await, group) {
         (Err(_), group) => {
-            // With all that it has started: what a script waits for would go on without it.
+            // The whole group: a program that a script waits for would go on without the script.
             group.map(|group| kill_process_group(group, Signal::KILL)).transpose().ok();
-            Err(format!("{program} did not end within {} s and was ended", patience.as_secs()))
+            Err(format!("{program} did not end within {} s and was ended", limit.as_secs()))
         }
         (Ok(Err(error)), _) => Err(failed(error)),
         (Ok(Ok(status)), _) if status.success() => Ok(()),
@@ -39,17 +36,17 @@ pub async fn tell(command: &[String], event: &Value, patience: Duration) -> Resu
     }
 }
 
-/// In a process group of its own.
+/// Starts the command in a process group of its own.
 fn start(program: &str, args: &[String]) -> io::Result<Child> {
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     command.kill_on_drop(true).process_group(0).spawn()
 }
 
-async fn heard_out(child: &mut Child, event: &Value) -> io::Result<ExitStatus> {
+async fn run_to_end(child: &mut Child, event: &Value) -> io::Result<ExitStatus> {
     if let Some(mut input) = child.stdin.take() {
         match input.write_all(format!("{event}\n").as_bytes()).await {
-            // Who does not read what it is told may still do its work.
+            // A command need not read its input.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
             other => other?,
         }
@@ -62,18 +59,18 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn told(command: &[&str]) -> Result<(), String> {
-        within(PATIENCE, command)
+    fn notified(command: &[&str]) -> Result<(), String> {
+        within(TIME_LIMIT, command)
     }
 
-    fn within(patience: Duration, command: &[&str]) -> Result<(), String> {
+    fn within(limit: Duration, command: &[&str]) -> Result<(), String> {
         let command: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(tell(&command, &json!({"event": "expired"}), patience))
+        runtime.block_on(run(&command, &json!({"event": "expired"}), limit))
     }
 
     #[test]
-    fn what_the_command_has_started_ends_with_it() {
+    fn programs_that_the_command_started_end_with_it() {
         let directory = tempfile::tempdir().unwrap();
         let pipe = directory.path().join("pipe");
         // The reader sees the end of the pipe once the last process that could write to it is gone, and we are.
@@ -94,14 +91,14 @@ mod tests {
     fn the_event_comes_on_standard_input_and_no_shell_is_between() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("a $(b); c");
-        assert_eq!(told(&["tee", file.to_str().unwrap()]), Ok(()));
+        assert_eq!(notified(&["tee", file.to_str().unwrap()]), Ok(()));
         assert_eq!(std::fs::read_to_string(file).unwrap(), "{\"event\":\"expired\"}\n");
     }
 
     #[test]
-    fn whatever_goes_wrong_is_said() {
-        assert_eq!(told(&["false"]), Err("false ended with exit status: 1".to_owned()));
-        assert_eq!(told(&["true"]), Ok(()), "it need not read");
-        assert!(told(&["/nowhere/at all"]).unwrap_err().starts_with("/nowhere/at all cannot be run: "));
+    fn every_failure_is_reported() {
+        assert_eq!(notified(&["false"]), Err("false ended with exit status: 1".to_owned()));
+        assert_eq!(notified(&["true"]), Ok(()), "it need not read");
+        assert!(notified(&["/nowhere/at all"]).unwrap_err().starts_with("/nowhere/at all cannot be run: "));
     }
 }

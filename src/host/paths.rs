@@ -1,4 +1,4 @@
-//! Where the configuration and the state are.
+//! The paths of the configuration and the state.
 
 use crate::{
     error::{CommandError, Kind},
@@ -6,26 +6,20 @@ use crate::{
 };
 use std::path::{Path, PathBuf};
 
-/// A path, and whether somebody named it.
+/// A path and its origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located {
     pub path: PathBuf,
-    /// Named by flag or variable, rather than the default.
+    /// True if a flag or a variable names it; false for the default.
     pub named: bool,
 }
 
 /// `--config`, else `EG_CONFIG`, else `config.toml` in the configuration directory.
-///
-/// # Errors
-/// No home directory is known and none of them is given, or the variable that names it is not UTF-8.
 pub fn config(env: &Env, flag: Option<&Path>) -> Result<Located, CommandError> {
     locate(env, flag, "EG_CONFIG", "XDG_CONFIG_HOME", ".config", "config.toml")
 }
 
 /// `--state`, else `EG_STATE`, else `state.db` in the state directory.
-///
-/// # Errors
-/// No home directory is known and none of them is given, or the variable that names it is not UTF-8.
 pub fn state(env: &Env, flag: Option<&Path>) -> Result<Located, CommandError> {
     locate(env, flag, "EG_STATE", "XDG_STATE_HOME", ".local/state", "state.db")
 }
@@ -41,7 +35,7 @@ fn locate(
     if let Some(path) = flag {
         return Ok(Located { path: env.absolute(path), named: true });
     }
-    // The first that is set decides: whatever comes after it would name another file.
+    // The first variable that is set decides; the next one would name another file.
     let decides = [var, xdg, "HOME"].into_iter().find(|name| env.is_garbled(name) || env.var(name).is_some());
     if let Some(name) = decides.filter(|name| env.is_garbled(name)) {
         let message = format!("{name} is not UTF-8, so it is not known where {file} is");

@@ -1,6 +1,6 @@
-//! Whether a host behind a firewall can be reached: a TCP connect, a few times, since a rule takes a moment to work.
+//! Tests if a host behind a firewall can be reached: a TCP connect, a few times, since a new rule takes a moment to work.
 
-use crate::host::env::Pause;
+use crate::host::clock::Pause;
 use async_trait::async_trait;
 use eg_model::net::{
     address::IpVersion,
@@ -17,12 +17,11 @@ use tokio::{
     time::timeout,
 };
 
-/// How often it is tried.
 const TRIES: u32 = 3;
-/// How long between two tries.
+/// The pause between two tries.
 const BETWEEN: Duration = Duration::from_secs(1);
-/// How long a name, or a connection, may take.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// The time limit of a look-up, and of a connection.
+const TIME_LIMIT: Duration = Duration::from_secs(3);
 
 #[async_trait]
 pub trait Network: Send + Sync {
@@ -32,24 +31,21 @@ pub trait Network: Send + Sync {
     async fn connect(&self, to: SocketAddr) -> io::Result<()>;
 }
 
-/// The real one. A look-up that hangs goes on in tokio's blocking pool: shut the runtime down in the background.
+/// The real network. A look-up that hangs goes on in tokio's blocking pool: shut the runtime down in the background.
 pub struct Tcp;
 
 #[async_trait]
 impl Network for Tcp {
     async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        Ok(timeout(PATIENCE, lookup_host((host, port))).await??.collect())
+        Ok(timeout(TIME_LIMIT, lookup_host((host, port))).await??.collect())
     }
 
     async fn connect(&self, to: SocketAddr) -> io::Result<()> {
-        timeout(PATIENCE, TcpStream::connect(to)).await?.map(drop)
+        timeout(TIME_LIMIT, TcpStream::connect(to)).await?.map(drop)
     }
 }
 
-/// Tries to reach an endpoint from one of our addresses, of these families.
-///
-/// # Errors
-/// Why it was not reached, as the last try had it.
+/// Tries to reach an endpoint over these families. The error is the last try's.
 pub async fn probe(
     network: &dyn Network,
     pause: &Pause,
@@ -72,7 +68,7 @@ async fn once(network: &dyn Network, endpoint: &Endpoint, families: &[IpVersion]
     let all = resolved.map_err(|error| Unreached::NoName(error.to_string()))?;
     let first = all.first().ok_or_else(|| Unreached::NoName("it has no address".to_owned()))?;
     let opened = all.iter().filter(|to| families.contains(&IpVersion::of(to.ip())));
-    // Side by side: a name may have many addresses, and silence takes its time at each.
+    // Side by side: a name may have many addresses, and each one that does not answer takes the whole time limit.
     let connects: Vec<_> = opened.map(|to| network.connect(*to)).collect();
     if connects.is_empty() {
         return Err(Unreached::OtherFamily(IpVersion::of(first.ip())));
@@ -118,7 +114,7 @@ mod tests {
         }
     }
 
-    /// What comes of it, how many connects it took, and how many pauses.
+    /// The result, the number of connects and the number of pauses.
     fn probed(addresses: &[&'static str], answers: &[Option<ErrorKind>]) -> (Result<(), Unreached>, u32, u32) {
         let network =
             Scripted { addresses: addresses.to_vec(), answers: answers.to_vec(), asked: AtomicU32::default() };

@@ -1,6 +1,6 @@
-//! Signals stop between steps. The first SIGINT, SIGTERM or SIGHUP asks the pass to finish the call in flight and
-//! record it; the second leaves at once, which is safe too, as a crash is. The first is heard by the runtime, the second by
-//! the signal handler itself: something may block the runtime, and then nothing else would be left but SIGKILL.
+//! Signals stop a pass between steps. The first SIGINT, SIGTERM or SIGHUP asks the pass to finish the call in flight and
+//! record it. The second ends the process at once, which is as safe as a crash. The runtime handles the first; the signal
+//! handler itself handles the second, since a blocked runtime could otherwise be ended by SIGKILL alone.
 
 use signal_hook::{
     SigId,
@@ -17,19 +17,19 @@ use tokio::{
     task::AbortHandle,
 };
 
-/// Whether somebody asked to stop.
+/// A request to stop, once a signal has made it.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt {
     number: Arc<AtomicU8>,
     notify: Arc<Notify>,
     listener: Option<AbortHandle>,
     /// The handlers of the second signal.
-    insisting: Vec<SigId>,
+    second: Vec<SigId>,
 }
 
-/// From now on, a write that would make a file larger than this process may (`ulimit -f`, `LimitFSIZE=`) fails like one on
-/// a full disk. By default SIGXFSZ would end the process without a word. A handler that does nothing, and not SIG_IGN,
-/// which programs that `eg` starts would inherit.
+/// From now on, a write beyond the limit on file sizes (`ulimit -f`, `LimitFSIZE=`) fails like a write on a full disk; by
+/// default SIGXFSZ would end the process without a message. The handler does nothing. SIG_IGN would do, but programs that
+/// `eg` starts would inherit it.
 pub(crate) fn survive_file_size_limit() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -39,33 +39,19 @@ pub(crate) fn survive_file_size_limit() {
     });
 }
 
-/// What the first signal does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum First {
-    Asks,
-    /// What is being undone is undone to its end, unless somebody insists.
-    IsUnheeded,
-}
-
 impl Interrupt {
     /// Listens from now on. Must be called within the runtime.
-    ///
-    /// # Errors
-    /// The operating system does not let us listen.
     pub fn listen() -> std::io::Result<Self> {
-        Self::listening(First::Asks)
+        Self::listening(true)
     }
 
-    /// The same for work that has to come to its end: the first signal is not heeded.
-    ///
-    /// # Errors
-    /// The operating system does not let us listen.
+    /// Like [`Self::listen`], but ignores the first signal: for work that has to be done to its end.
     pub fn listen_patiently() -> std::io::Result<Self> {
-        Self::listening(First::IsUnheeded)
+        Self::listening(false)
     }
 
-    fn listening(first: First) -> std::io::Result<Self> {
-        let mut interrupt = Self { insisting: leave_at_the_second()?, ..Self::default() };
+    fn listening(first_stops: bool) -> std::io::Result<Self> {
+        let mut interrupt = Self { second: end_at_the_second()?, ..Self::default() };
         let mut int = signal(SignalKind::interrupt())?;
         let mut term = signal(SignalKind::terminate())?;
         let mut hup = signal(SignalKind::hangup())?;
@@ -76,7 +62,7 @@ impl Interrupt {
                 _ = term.recv() => 15,
                 _ = hup.recv() => 1,
             };
-            if first == First::Asks {
+            if first_stops {
                 heard.number.store(number, Ordering::SeqCst);
                 heard.notify.notify_waiters();
             }
@@ -85,24 +71,23 @@ impl Interrupt {
         Ok(interrupt)
     }
 
-    /// Stops listening: from now on signals are for somebody else in this process. Their default effect, to end it,
+    /// Stops listening: from now on another part of the process handles signals. Their default effect, to end the process,
     /// does not come back.
     pub fn dismiss(&self) {
         if let Some(listener) = &self.listener {
             listener.abort();
         }
-        for id in &self.insisting {
+        for id in &self.second {
             low_level::unregister(*id);
         }
     }
 
-    /// The signal that asked, if one did.
-    #[must_use]
+    /// The signal that asked to stop, if one did.
     pub fn asked(&self) -> Option<u8> {
         Some(self.number.load(Ordering::SeqCst)).filter(|number| *number != 0)
     }
 
-    /// Returns once a signal asked.
+    /// Returns once a signal has asked to stop.
     pub async fn wait(&self) {
         let heard = self.notify.notified();
         if self.asked().is_none() {
@@ -111,9 +96,9 @@ impl Interrupt {
     }
 }
 
-/// A second signal of any of the three ends the process in its handler. Of each signal the exit is registered first: the
-/// first one finds the flag down, and puts it up.
-fn leave_at_the_second() -> std::io::Result<Vec<SigId>> {
+/// Lets the second signal, whichever of the three, end the process in its handler. For each signal the exit is registered
+/// before the flag: the first signal finds the flag unset, and sets it.
+fn end_at_the_second() -> std::io::Result<Vec<SigId>> {
     let before = Arc::new(AtomicBool::new(false));
     let mut ids = Vec::new();
     for signal in [SIGINT, SIGTERM, SIGHUP] {

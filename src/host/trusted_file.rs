@@ -1,19 +1,18 @@
-//! Reading the files that decide what `eg` opens and runs: the configuration, the files that it includes, and the
-//! machine's policy.
+//! Reads the files that decide what `eg` opens and runs: the configuration, the files that it includes, and the machine's
+//! policy.
 //!
-//! Closing waits for these files too, so reading them ends: they are regular files of at most [`MAX_BYTES`], and all
-//! that one configuration reads takes at most [`MAX_TIME`], whatever a pipe or a hung mount does. And another user must
-//! not decide what is opened, so each file is judged where it is read:
+//! Closing waits for these files too, so reading them must end: they are regular files of at most [`MAX_BYTES`], and
+//! reading one configuration takes at most [`MAX_TIME`], even from a pipe or a hung mount. Another user must not decide
+//! what is opened, so each file is checked where it is read:
 //!
-//! | what | judged by | why |
+//! | what | checked by | why |
 //! |---|---|---|
-//! | the file | its open handle: kind, owner, mode, size | the text that is judged is the text that is used |
-//! | its directory, by its name and without links | owner, mode | its writers can take the file away, or put another of the user's in its place |
-//! | links on the way | owner | whoever made a link decides where it leads |
+//! | the file | its open handle: kind, owner, mode, size | the checked text is the text in use |
+//! | its directory, by its name and without links | owner, mode | its writers can remove the file, or put another file of the user in its place |
+//! | links on the way | owner | the owner of a link decides where it leads |
 //!
-//! The directory and the links are looked up by name after the file was opened. That is no race: nobody whom this
-//! judgement has to fear can change a name in a directory that passes it, and a file that such a person wrote fails by
-//! its owner wherever it lies.
+//! The directory and the links are looked up by name after the file was opened. That is no race: an attacker cannot change
+//! a name in a directory that passes the check, and a file that the attacker wrote fails by its owner in any directory.
 
 use crate::text::shell_quoted;
 use rustix::{
@@ -31,44 +30,42 @@ use std::{
 };
 use thiserror::Error;
 
-/// The longest file that is read.
+/// The largest file that is read.
 pub const MAX_BYTES: u64 = 1 << 20;
-/// The longest that all files of one configuration may take.
+/// The time limit for all files of one configuration.
 pub const MAX_TIME: Duration = Duration::from_secs(5);
-/// How often a pipe that says nothing is looked at.
+/// The pause before an empty pipe is read again.
 const PIPE_PAUSE: Duration = Duration::from_millis(10);
 /// The most links on the way to a file, as in Linux.
 const MAX_LINKS: usize = 40;
 
 const OTHERS_WRITE: u32 = 0o002;
 const GROUP_WRITES: u32 = 0o020;
-/// In a sticky directory only the owner of a file can rename or delete it.
+/// In a sticky directory only a file's owner can rename or delete the file.
 const STICKY: u32 = 0o1000;
-/// The bits of a mode that say what it is the mode of (POSIX, `S_IFMT`).
+/// The bits of a mode that hold the file type (POSIX, `S_IFMT`).
 const KIND: u32 = 0o170_000;
 const DIRECTORY: u32 = 0o040_000;
 
-/// Whose file it has to be.
+/// The user who has to own a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
-    /// The user's or root's, and writable by nobody else.
+    /// The user or root; no other user may write the file.
     User,
-    /// This one's alone, and writable by nobody else, sticky directories included: root's, for the policy.
+    /// This user id alone (root's, for the policy); no other user may write the file, nor a sticky directory.
     Only(u32),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrustRule {
-    /// Whose file it has to be.
     pub owner: Owner,
-    /// Whether it may be a pipe: a configuration that a command makes, `--config <(…)`.
+    /// True if the file may be a pipe: a configuration that a command writes, `--config <(…)`.
     pub pipe: bool,
 }
 
-/// Why a file was not read.
+/// The reason why a file was not read.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ReadError {
-    /// There is no such file.
     #[error("there is no such file")]
     Absent,
     #[error("{0}")]
@@ -80,21 +77,19 @@ pub enum ReadError {
     TooLarge,
     #[error("it could not be read within 5 seconds")]
     TooSlow,
-    /// Another user can have written it.
+    /// Another user may have written it.
     #[error("{} {why}", path.display())]
     Untrusted {
         /// The file, its directory, or a link.
         path: PathBuf,
-        /// What is wrong with it.
         why: String,
-        /// The command that mends it.
+        /// The command that repairs it.
         mend: String,
     },
 }
 
 impl ReadError {
-    /// The command that mends it, where there is one.
-    #[must_use]
+    /// The command that repairs it, if there is one.
     pub fn mend(&self) -> Option<&str> {
         match self {
             Self::Untrusted { mend, .. } => Some(mend),
@@ -112,43 +107,35 @@ impl From<io::Error> for ReadError {
     }
 }
 
-/// A file's text, and where it really is: the same for every way to one file.
+/// A file's text and its real path, which is the same for every path that leads to the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Text {
     pub text: String,
-    /// Its path without links. What has no path (a pipe) keeps the name that it was given.
+    /// The path without links. A pipe has none, and keeps the given name.
     pub real: PathBuf,
 }
 
-/// Reads one file, within what is left of [`MAX_TIME`] since `begun`.
-///
-/// # Errors
-/// It is not there, cannot be read in time, is no regular file, is too large, or another user can have written it.
+/// Reads one file, within the rest of [`MAX_TIME`] since `begun`.
 pub fn read(path: &Path, wanted: TrustRule, begun: Instant) -> Result<Text, ReadError> {
     let (given, until) = (path.to_owned(), begun + MAX_TIME);
     let left = until.saturating_duration_since(Instant::now());
     within(left, move || read_here(&given, wanted, until)).unwrap_or(Err(ReadError::TooSlow))
 }
 
-/// Judges the place of a file that is about to be written, so that it can be read afterwards.
-///
-/// # Errors
-/// Another user could put something else there.
+/// Checks the place of a file that is about to be written, so that it can be read afterwards.
 pub fn check_place(path: &Path) -> Result<(), ReadError> {
     let (real, links) = resolve(path)?;
-    judge_way(path, &real, &links, Owner::User)
+    check_directories(path, &real, &links, Owner::User)
 }
 
-/// The mode that a file of the configuration may keep when it is written anew: whoever else could write it cannot any
-/// more.
-#[must_use]
+/// The mode of a configuration file that is written anew: its old mode without write permission for others.
 pub fn safe_mode(old: &Metadata) -> u32 {
     let group = if is_private(old.gid()) { 0 } else { GROUP_WRITES };
     old.mode() & 0o7777 & !(OTHERS_WRITE | group)
 }
 
-/// Runs something that may never end; `None` when it did not end in time. It is left behind then, and while it is, nothing
-/// else is begun: `--watch` would leave one more behind with every pass.
+/// Runs work that may never end; `None` if it did not end in time. Its thread is left behind then, and until it ends no
+/// other is started: `--watch` would leave one more thread behind with every pass.
 fn within<T: Send + 'static>(time: Duration, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     static LEFT_BEHIND: Mutex<Option<JoinHandle<()>>> = Mutex::new(None);
     let mut left = LEFT_BEHIND.lock().unwrap_or_else(PoisonError::into_inner);
@@ -157,7 +144,7 @@ fn within<T: Send + 'static>(time: Duration, work: impl FnOnce() -> T + Send + '
     }
     let (send, receive) = mpsc::sync_channel(1);
     let thread = Builder::new().spawn(move || {
-        // Fails only where nobody waits any longer.
+        // Fails only if the receiver has stopped waiting.
         send.send(work()).ok();
     });
     let done = receive.recv_timeout(time).ok();
@@ -167,13 +154,13 @@ fn within<T: Send + 'static>(time: Duration, work: impl FnOnce() -> T + Send + '
 
 fn read_here(path: &Path, wanted: TrustRule, until: Instant) -> Result<Text, ReadError> {
     let mut file = open(path)?;
-    judge_handle(path, &file, wanted)?;
+    check_handle(path, &file, wanted)?;
     if file.metadata()?.len() > MAX_BYTES {
         return Err(ReadError::TooLarge);
     }
-    // What was opened may have no name: `/dev/fd/63` leads to a pipe.
+    // The open file may have no name: `/dev/fd/63` leads to a pipe.
     let (real, links) = resolve(path)?;
-    judge_way(path, &real, &links, wanted.owner)?;
+    check_directories(path, &real, &links, wanted.owner)?;
     let is_pipe = file.metadata()?.file_type().is_fifo();
     let bytes = if is_pipe { read_pipe(&mut file, until)? } else { read_file(file)? };
     if bytes.len() as u64 > MAX_BYTES {
@@ -183,19 +170,18 @@ fn read_here(path: &Path, wanted: TrustRule, until: Instant) -> Result<Text, Rea
     Ok(Text { text, real })
 }
 
-/// A file can grow while it is read.
+/// Reads at most one byte too many: a file can grow while it is read.
 fn read_file(file: File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Until whoever writes has closed it again. Before somebody has opened it for writing a pipe reads as empty, so one that
-/// has said nothing is waited for.
+/// Reads a pipe until its writer closes it. Before the writer opens it a pipe reads as empty, so an empty pipe is read again.
 fn read_pipe(pipe: &mut File, until: Instant) -> Result<Vec<u8>, ReadError> {
     let mut bytes = Vec::new();
     while bytes.len() as u64 <= MAX_BYTES {
-        // What was read before it would have to wait is kept.
+        // `read_to_end` keeps the bytes that it read before the pipe ran empty.
         match pipe.take(MAX_BYTES + 1).read_to_end(&mut bytes) {
             Ok(_) if !bytes.is_empty() => return Ok(bytes),
             Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error.into()),
@@ -206,14 +192,14 @@ fn read_pipe(pipe: &mut File, until: Instant) -> Result<Vec<u8>, ReadError> {
     Ok(bytes)
 }
 
-/// Never waits for a pipe's other end, and takes no terminal.
+/// Opens the file without waiting for the other end of a pipe, and never makes a terminal the controlling one.
 fn open(path: &Path) -> Result<File, ReadError> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from)?;
     Ok(File::from(opened))
 }
 
-fn judge_handle(path: &Path, file: &File, wanted: TrustRule) -> Result<(), ReadError> {
+fn check_handle(path: &Path, file: &File, wanted: TrustRule) -> Result<(), ReadError> {
     let found = file.metadata()?;
     let kind = found.file_type();
     let fits = kind.is_file() || (kind.is_fifo() && wanted.pipe);
@@ -221,23 +207,23 @@ fn judge_handle(path: &Path, file: &File, wanted: TrustRule) -> Result<(), ReadE
         let fifo = if kind.is_fifo() { "a named pipe" } else { "a device" };
         return Err(ReadError::NotAFile(if kind.is_dir() { "a directory" } else { fifo }));
     }
-    judge(path, &Facts::of(&found), wanted.owner)
+    check_trust(path, &Facts::of(&found), wanted.owner)
 }
 
-fn judge_way(path: &Path, real: &Path, links: &[(PathBuf, Facts)], owner: Owner) -> Result<(), ReadError> {
+fn check_directories(path: &Path, real: &Path, links: &[(PathBuf, Facts)], owner: Owner) -> Result<(), ReadError> {
     for (link, facts) in links.iter().filter(|(_, facts)| facts.uid != 0) {
-        judge_owner(link, facts, owner)?;
+        check_owner(link, facts, owner)?;
     }
     let named = std::path::absolute(path)?;
     [named.parent(), real.parent()].into_iter().flatten().try_for_each(|directory| match fs::metadata(directory) {
-        Ok(found) => judge(directory, &Facts::of(&found), owner),
-        // It is made for the file, and for its user alone.
+        Ok(found) => check_trust(directory, &Facts::of(&found), owner),
+        // `eg` will make it, writable by its user alone.
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error.into()),
     })
 }
 
-/// A path without links, and the links on the way. From the first part that is not there, all stays as it is.
+/// A path without links, and the links on the way. From the first part that does not exist, the path stays as it is.
 fn resolve(path: &Path) -> Result<(PathBuf, Vec<(PathBuf, Facts)>), ReadError> {
     let mut rest: Vec<PathBuf> = parts(&std::path::absolute(path)?);
     let mut at = PathBuf::from("/");
@@ -278,7 +264,7 @@ fn parts(path: &Path) -> Vec<PathBuf> {
     path.components().rev().map(|part| PathBuf::from(part.as_os_str())).collect()
 }
 
-/// What a judgement rests on.
+/// The facts on which trust in a file rests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Facts {
     uid: u32,
@@ -296,8 +282,8 @@ impl Facts {
     }
 }
 
-fn judge(path: &Path, facts: &Facts, owner: Owner) -> Result<(), ReadError> {
-    judge_owner(path, facts, owner)?;
+fn check_trust(path: &Path, facts: &Facts, owner: Owner) -> Result<(), ReadError> {
+    check_owner(path, facts, owner)?;
     let mode = facts.mode & 0o7777;
     let refused = |who: &str, what: &str| {
         let why = format!("can be written by {who} (mode {mode:04o})");
@@ -312,7 +298,7 @@ fn judge(path: &Path, facts: &Facts, owner: Owner) -> Result<(), ReadError> {
     }
 }
 
-fn judge_owner(path: &Path, facts: &Facts, owner: Owner) -> Result<(), ReadError> {
+fn check_owner(path: &Path, facts: &Facts, owner: Owner) -> Result<(), ReadError> {
     let user = geteuid().as_raw();
     let (trusted, whose, to) = match owner {
         Owner::User => (facts.uid == user || facts.uid == 0, "you or root", user),
@@ -329,8 +315,8 @@ fn mend(command: &str, path: &Path) -> String {
     format!("{command} {}", shell_quoted(&path.to_string_lossy()))
 }
 
-/// Whether a group is the user's alone, so that its write permission gives nothing away. Distributions with a group for
-/// each user make all files group-writable.
+/// True if a group has the user as its only member, so that its write permission is harmless. Distributions with a group
+/// for each user make all files group-writable.
 fn is_private(gid: u32) -> bool {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     gid == 0 || is_own_group(gid, geteuid().as_raw(), getegid().as_raw(), &read("/etc/passwd"), &read("/etc/group"))
@@ -408,10 +394,11 @@ mod tests {
     }
 
     #[test]
-    fn somebody_elses() {
+    fn files_of_other_users() {
         let facts = |uid, mode| Facts { uid, gid: 12_345, mode };
         let stranger = geteuid().as_raw() + 1;
-        let judged = |facts: Facts, owner| judge(Path::new("/x"), &facts, owner).map_err(|error| error.to_string());
+        let judged =
+            |facts: Facts, owner| check_trust(Path::new("/x"), &facts, owner).map_err(|error| error.to_string());
         let belongs = |whose: &str| Err(format!("/x belongs to user {stranger}, not to {whose}"));
         assert_eq!(judged(facts(stranger, 0o100_600), Owner::User), belongs("you or root"));
         assert_eq!(judged(facts(0, 0o100_644), Owner::User), Ok(()));
@@ -446,7 +433,7 @@ mod tests {
         assert!(is_own_group(100, 1001, 100, "bob:x:1001:100::/:/bin/sh", "users:x:100:"), "the only one of them");
     }
 
-    /// Whoever writes may be slower than whoever reads.
+    /// The writer may be slower than the reader.
     #[test]
     fn a_pipe_is_read_to_its_end() {
         let dir = tempfile::tempdir().unwrap();

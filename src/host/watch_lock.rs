@@ -1,6 +1,6 @@
-//! The sign that an `eg reconcile --watch` runs for a state file: a watch holds `<state>.watch` locked for itself alone for
-//! as long as it lives. The operating system releases the lock however the watch ends. Commands that ask for the sign lock
-//! the file together for a moment, so they never take each other for a watch.
+//! The sign that an `eg reconcile --watch` runs for a state file: as long as it runs, a watch holds an exclusive lock on
+//! `<state>.watch`. The operating system releases the lock however the watch ends. Commands that look for a watch take a
+//! shared lock for a moment, so they never take each other for a watch.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -11,7 +11,8 @@ use std::{
     time::Duration,
 };
 
-/// A command that asks holds the lock for microseconds. A watch that begins tries again this often, a millisecond apart.
+/// A command that looks for a watch holds the lock for microseconds. A watch that begins tries this often, a millisecond
+/// apart.
 const TRIES: u32 = 100;
 
 fn path(state: &Path) -> PathBuf {
@@ -20,7 +21,7 @@ fn path(state: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// The sign of one watch. Of several watches for one state file one shows the sign, and the others wait for their turn.
+/// The sign of one watch. Of several watches for one state file one shows the sign, and the others wait to take over.
 #[derive(Debug)]
 pub struct Sign {
     file: File,
@@ -28,10 +29,7 @@ pub struct Sign {
 }
 
 impl Sign {
-    /// Makes the sign, and shows it unless another watch does. It goes when this is dropped.
-    ///
-    /// # Errors
-    /// The file cannot be made or locked.
+    /// Makes the sign, and shows it unless another watch does. Dropping it ends the sign.
     pub fn new(state: &Path) -> io::Result<Self> {
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path(state))?;
@@ -46,10 +44,7 @@ impl Sign {
         Ok(sign)
     }
 
-    /// Shows the sign from now on if no other watch shows it. To be called again and again: the other watch may have ended.
-    ///
-    /// # Errors
-    /// The file cannot be locked.
+    /// Shows the sign from now on if no other watch shows it. Call it again and again: the other watch may have ended.
     pub fn show(&mut self) -> io::Result<()> {
         if self.shown {
             return Ok(());
@@ -64,7 +59,6 @@ impl Sign {
 }
 
 /// True if a watch runs.
-#[must_use]
 pub fn is_held(state: &Path) -> bool {
     let Ok(file) = File::open(path(state)) else { return false };
     matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))

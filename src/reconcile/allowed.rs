@@ -1,5 +1,5 @@
-//! What the machine's policy lets a pass open. `start` asks it for all that is wanted; a pass asks it again for what it is
-//! about to open, since the record may be older than the policy, or say what no `start` has allowed. What is open stays
+//! The machine's policy as a limit on passes. `start` checks a whole session against it; a pass checks again before it opens
+//! a rule, since the record may be older than the policy, or hold a session that no `start` has allowed. An open rule stays
 //! open until its session ends.
 
 use crate::config::policy::MachinePolicy;
@@ -11,8 +11,8 @@ use eg_model::{
 };
 use std::collections::BTreeSet;
 
-/// Takes out of sessions what may not be opened for them, where another session wants the same and may have it: of two
-/// that want one permission the plan opens it for the one that lasts longer.
+/// Removes permissions that the policy forbids for one session and allows for another. The plan opens a permission for the
+/// session that lasts longest, and that must be a session that may have it.
 pub(super) fn prefer_allowed(sessions: &mut [Session], site: &MachinePolicy) {
     if site.file.is_none() {
         return;
@@ -36,7 +36,7 @@ pub(super) fn prefer_allowed(sessions: &mut [Session], site: &MachinePolicy) {
     }
 }
 
-/// Why the policy does not let these permissions of a target be opened for a session.
+/// The reason why the policy forbids a session these permissions of a target.
 pub(super) fn barred(
     site: &MachinePolicy,
     session: Option<&Session>,

@@ -1,16 +1,15 @@
-//! What the targets behind one route share within a pass.
+//! The resources that the targets behind one route share within a pass.
 //!
 //! | | |
 //! |---|---|
-//! | slots | so many targets call the firewall at a time, and so many the scheduler. Who waits (after "too fast", or before another reading) holds none |
-//! | the time limit | counted from the first reading of the route |
-//! | silence | a scheduler that has left two calls in a row without a usable answer is not asked again in this pass: every question may take ten seconds, and there is one for each rule |
-//! | the caller | who the credentials are is asked once, whether that comes to something or not |
+//! | slots | the number of targets that call the firewall at a time, and the scheduler. A target that waits (throttled, or before another reading) holds no slot |
+//! | the time limit | counted from the end of the route's first reading |
+//! | silence | a scheduler that gave no usable answer to two calls in a row is not called again in this pass: each call may take ten seconds, and there is one for each rule |
+//! | the caller | the identity of the credentials is asked for once, even if the answer is an error |
 //!
-//! What is not asked fails at once, is recorded as refused, and is tried by the next pass. The firewall itself is always
-//! asked: what is to be closed is worth every try.
+//! A call that is not made fails at once, is recorded as refused, and is made by the next pass. Calls to the firewall itself
+//! are always made: closing a rule is worth every try.
 
-use crate::reconcile::driver::{CONCURRENCY, PASS_LIMIT};
 use eg_model::{
     failure::{Failure, FailureClass},
     target::Target,
@@ -20,16 +19,20 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     rc::Rc,
+    time::Duration,
 };
 use tokio::{
     sync::{OnceCell, Semaphore, SemaphorePermit},
     time::Instant,
 };
 
-/// Calls in a row without a usable answer, after which a service is not asked again.
+/// The number of targets of one route that call one service side by side.
+pub(crate) const CONCURRENCY: usize = 8;
+/// The time after its first reading in which a route may begin something new in a pass.
+pub(crate) const PASS_LIMIT: Duration = Duration::from_secs(60);
+/// Calls in a row without a usable answer, after which the scheduler is not called again.
 const SILENT_AFTER: u32 = 2;
 
-/// Whom a call goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CalledService {
     Firewall,
@@ -37,18 +40,18 @@ pub(super) enum CalledService {
 }
 
 /// A slot, given back when dropped.
-pub struct Turn<'l> {
+pub(super) struct CallSlot<'l> {
     pub(super) service: CalledService,
-    _slot: SemaphorePermit<'l>,
+    _permit: SemaphorePermit<'l>,
 }
 
 type CallerCell = Rc<OnceCell<Result<Caller, Failure>>>;
 
-pub struct Lane {
+pub(super) struct Lane {
     firewall: Semaphore,
     scheduler: Semaphore,
     deadline: Cell<Instant>,
-    /// Calls of the scheduler in a row without a usable answer.
+    /// Calls to the scheduler in a row without a usable answer.
     unanswered: Cell<u32>,
     callers: RefCell<BTreeMap<Target, CallerCell>>,
 }
@@ -64,8 +67,8 @@ impl Lane {
         }
     }
 
-    /// The route has been read: from now on the time counts.
-    pub(super) fn begin(&self) {
+    /// Starts the time limit: the route has been read.
+    pub(super) fn start_clock(&self) {
         self.deadline.set(Instant::now() + PASS_LIMIT);
     }
 
@@ -73,31 +76,31 @@ impl Lane {
         self.deadline.get()
     }
 
-    /// Waits for a slot, first come, first served. There is always one in the end: nobody holds one while waiting.
-    pub(super) async fn turn(&self, service: CalledService) -> Option<Turn<'_>> {
+    /// Waits for a slot, first come, first served. Every waiter gets one in the end: no target holds a slot while it waits.
+    pub(super) async fn slot(&self, service: CalledService) -> Option<CallSlot<'_>> {
         let slots = match service {
             CalledService::Firewall => &self.firewall,
             CalledService::Scheduler => &self.scheduler,
         };
-        // Nobody closes these.
-        slots.acquire().await.ok().map(|slot| Turn { service, _slot: slot })
+        // Fails only for a closed semaphore, and these are never closed.
+        slots.acquire().await.ok().map(|permit| CallSlot { service, _permit: permit })
     }
 
-    /// What a call of the scheduler came to: `None`, or how it failed.
-    pub(super) fn heard(&self, failed: Option<FailureClass>) {
+    /// Counts the scheduler's calls without a usable answer; `failed` is `None` for a call that succeeded.
+    pub(super) fn note_answer(&self, failed: Option<FailureClass>) {
         let silent = failed.is_some_and(FailureClass::outcome_unknown);
         self.unanswered.set(if silent { self.unanswered.get().saturating_add(1) } else { 0 });
     }
 
-    /// Why the scheduler is not asked any more in this pass, if it is not.
+    /// The reason why the scheduler is not called again in this pass, if there is one.
     pub(super) fn silence(&self) -> Option<Failure> {
         let why = "the scheduler has not answered in this pass; the next one asks again";
         (self.unanswered.get() >= SILENT_AFTER).then(|| Failure::new(FailureClass::Unknown, why))
     }
 
-    /// Who the credentials of a way are.
-    pub(super) async fn caller(&self, way: &Target, firewall: &dyn Firewall) -> Result<Caller, Failure> {
-        let answer = Rc::clone(self.callers.borrow_mut().entry(way.regional()).or_default());
+    /// The identity of the credentials with which a target is called.
+    pub(super) async fn caller(&self, target: &Target, firewall: &dyn Firewall) -> Result<Caller, Failure> {
+        let answer = Rc::clone(self.callers.borrow_mut().entry(target.regional()).or_default());
         answer.get_or_init(|| firewall.caller()).await.clone()
     }
 }

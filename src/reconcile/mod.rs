@@ -1,5 +1,9 @@
 //! The reconcile pass: expire, observe, plan, apply, record. Decisions come from `eg_model::plan`; this folder carries them
-//! out. [`driver`] makes the pass, [`route`] works on the targets behind one set of credentials, [`apply`] on one target.
+//! out. [`pass`] makes a pass, [`route`] works on the targets behind one set of credentials, [`apply`] on one target.
+//!
+//! One pass runs on one thread. Its routes run side by side, each with slots, retries and a time limit of its own: a region
+//! that throttles, credentials that hang or a scheduler that never answers slow down their own route and no other. A pass
+//! lasts as long as its slowest route. The store is borrowed between awaits only, so no transaction is open across one.
 
 pub mod allowed;
 pub mod apply;
@@ -7,7 +11,12 @@ pub mod driver;
 pub mod json;
 pub mod lane;
 pub mod observe;
+pub mod pass;
+pub mod preflight;
+pub mod reading;
+pub mod record;
 pub mod report;
+pub mod request;
 pub mod retry;
 pub mod retry_budget;
 pub mod rights;

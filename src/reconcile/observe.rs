@@ -1,139 +1,64 @@
-//! Looking at targets: in batches per route, falling back to another recorded way where one fails.
+//! Observing targets: in batches per route, with the next recorded route if one fails.
 
-use super::lane::Lane;
-use crate::error::CommandError;
-use crate::reconcile::driver::Driver;
+use crate::{
+    error::CommandError,
+    reconcile::{
+        driver::Driver,
+        lane::Lane,
+        reading::{Routes, TargetReading, TargetReadings},
+    },
+    targets::batch::read_batch,
+};
 use eg_model::{
-    SETTLE_WINDOW, Timestamp,
     failure::{Failure, FailureClass},
     ids::SessionId,
     observation::{Observation, absence_is_believed},
     session::record::Session,
     target::{Target, TargetKey},
 };
-use eg_providers::{Caller, Firewall, ReadResult};
+use eg_providers::{Caller, ReadResult};
 use eg_state::TargetRecord;
 use futures_util::future::join_all;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
-
-/// A revoke goes out only on a reading that is at most this old.
-const FRESH: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
-
-/// One look at one target.
-#[derive(Clone)]
-pub struct TargetReading {
-    pub observation: Observation,
-    /// Through what; absent where there was no way.
-    pub firewall: Option<Arc<dyn Firewall>>,
-    pub target: Target,
-}
-
-impl TargetReading {
-    /// Whether it may still be acted on.
-    #[must_use]
-    pub fn is_fresh(&self, now: Timestamp) -> bool {
-        match &self.observation {
-            // Of what takes long to read, the last page may be recent and the first one not: what is to be changed is dated
-            // rule by rule, and what is to be opened anew counts from the last page. A machine that slept between two pages
-            // has an old reading all the same.
-            Observation::Complete(reading) => {
-                fresh(reading.last_page_at, now) && reading.last_page_at - reading.read_at <= SETTLE_WINDOW
-            }
-            Observation::Missing | Observation::Unavailable(_) => true,
-        }
-    }
-
-    /// The provider's clock minus ours, where the reading told.
-    #[must_use]
-    pub fn provider_time(&self) -> Option<(Timestamp, Timestamp)> {
-        match &self.observation {
-            Observation::Complete(reading) => reading.provider_time.map(|provider| (provider, reading.read_at)),
-            Observation::Missing | Observation::Unavailable(_) => None,
-        }
-    }
-}
-
-/// Whether a reading made at `read_at` may be acted on at `now`. A clock that stepped back makes it unknown.
-pub(crate) fn fresh(read_at: Timestamp, now: Timestamp) -> bool {
-    (now - read_at).abs() <= FRESH
-}
-
-/// One look at each of several targets.
-pub type TargetReadings = BTreeMap<TargetKey, TargetReading>;
-
-struct RouteReading {
-    firewall: Option<Arc<dyn Firewall>>,
-    sightings: BTreeMap<TargetKey, ReadResult>,
-}
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Driver<'_> {
-    /// TargetReadings at targets; each entry names the ways to reach it, best first.
-    pub async fn look(&self, targets: &BTreeMap<TargetKey, Vec<Target>>, dry_run: bool) -> TargetReadings {
-        let mut looks = TargetReadings::new();
-        let mut turn = 0;
+    /// Reads each target by its first route, and by its next one as long as that fails.
+    pub async fn observe(&self, targets: &Routes, dry_run: bool) -> TargetReadings {
+        let mut readings = TargetReadings::new();
         let records = self.store.borrow().targets();
-        let records = records.map_err(|error| tracing::warn!("what is known of targets cannot be read: {error}"));
+        let records = records.map_err(|error| tracing::warn!("the record of targets cannot be read: {error}"));
         let records = records.unwrap_or_default();
-        loop {
-            let batches = batches(targets, &looks, turn);
+        for attempt in 0.. {
+            let batches = batches(targets, &readings, attempt);
             if batches.is_empty() {
-                return looks;
+                break;
             }
-            let seen = join_all(batches.values().map(|batch| self.see(batch))).await;
-            for (batch, seen) in batches.values().zip(seen) {
+            let reads = join_all(batches.values().map(|batch| read_batch(self.connect.as_ref(), batch))).await;
+            for (batch, read) in batches.into_values().zip(reads) {
                 for target in batch {
-                    let sighting = seen.sightings.get(&target.key).cloned().unwrap_or_else(|| {
-                        ReadResult::Unavailable(Failure::new(FailureClass::Unknown, "the answer leaves it out"))
-                    });
                     let record = records.get(&target.key).cloned().unwrap_or_default();
-                    let observation = self.judge(target, sighting, record, dry_run);
-                    let better = matches!(observation, Observation::Complete(_) | Observation::Missing);
-                    if better || !looks.contains_key(&target.key) {
-                        let firewall = seen.firewall.clone();
-                        let look = TargetReading { observation, firewall, target: target.clone() };
-                        self.hear(&look);
-                        looks.insert(target.key.clone(), look);
+                    let observation = self.evaluate(&target, read.result(&target.key), record, dry_run);
+                    let good = !matches!(observation, Observation::Unavailable(_));
+                    if good || !readings.contains_key(&target.key) {
+                        let (key, firewall) = (target.key.clone(), read.firewall.clone());
+                        let reading = TargetReading { observation, firewall, target };
+                        self.note_clock(&reading);
+                        readings.insert(key, reading);
                     }
                 }
             }
-            turn += 1;
         }
+        readings
     }
 
-    /// What a reading tells of the provider's clock.
-    pub(super) fn hear(&self, look: &TargetReading) {
-        let ahead = look.provider_time().map(|(provider, read_at)| provider - read_at);
-        self.ahead.set(self.ahead.get().max(ahead));
-    }
-
-    async fn see(&self, targets: &[Target]) -> RouteReading {
-        let keys: BTreeSet<TargetKey> = targets.iter().map(|target| target.key.clone()).collect();
-        let Some(first) = targets.first() else {
-            return RouteReading { firewall: None, sightings: BTreeMap::new() };
-        };
-        match self.connect.connect(first).await {
-            Ok(firewall) => {
-                let sightings = firewall.observe(&keys).await;
-                RouteReading { firewall: Some(firewall), sightings }
-            }
-            Err(failure) => {
-                let all = |key| (key, ReadResult::Unavailable(failure.clone()));
-                RouteReading { firewall: None, sightings: keys.into_iter().map(all).collect() }
-            }
-        }
-    }
-
-    /// What is concluded from a sighting. "Not found" becomes "missing" only when it is believed; the first time it
-    /// was seen is recorded, and forgotten when the target shows again.
-    fn judge(&self, target: &Target, sighting: ReadResult, record: TargetRecord, dry_run: bool) -> Observation {
-        let caller = match sighting {
+    /// Turns a result into an observation. "Not found" becomes "missing" only when it is believed. The time of the first
+    /// "not found" is recorded, and cleared once the target shows again.
+    fn evaluate(&self, target: &Target, result: ReadResult, record: TargetRecord, dry_run: bool) -> Observation {
+        let caller = match result {
             ReadResult::Unavailable(failure) => return Observation::Unavailable(failure),
             ReadResult::Complete(reading) => {
                 if record.missing_since.is_some() && !dry_run {
-                    self.remember(&target.key, |record| record.missing_since = None);
+                    self.change_target(&target.key, |record| record.missing_since = None);
                 }
                 return Observation::Complete(reading);
             }
@@ -146,35 +71,35 @@ impl Driver<'_> {
             return Observation::Missing;
         }
         if known.as_deref() == Some(&caller.account) && first.is_none() && !dry_run {
-            self.remember(&target.key, |record| record.missing_since = record.missing_since.or(Some(now)));
+            self.change_target(&target.key, |record| record.missing_since = record.missing_since.or(Some(now)));
         }
         Observation::Unavailable(not_found(target, &caller, known.as_deref()))
     }
 
-    fn remember(&self, key: &TargetKey, since_when: impl FnOnce(&mut TargetRecord)) {
-        if let Err(error) = self.store.borrow_mut().change_target(key, since_when) {
-            tracing::warn!("whether {key} is there cannot be recorded: {error}");
+    fn change_target(&self, key: &TargetKey, change: impl FnOnce(&mut TargetRecord)) {
+        if let Err(error) = self.store.borrow_mut().change_target(key, change) {
+            tracing::warn!("the record of {key} cannot be written: {error}");
         }
     }
 
-    /// Who owns the targets that were seen for the first time: "not found" is believed later only from that account.
-    /// One call per route, and none once all are known.
-    pub(super) async fn learn_accounts(&self, looks: &TargetReadings, lane: &Lane) -> Result<(), CommandError> {
+    /// Records the accounts of targets that were read for the first time: "not found" is believed later only from that
+    /// account. One call per route, and none once all accounts are known.
+    pub(super) async fn learn_accounts(&self, readings: &TargetReadings, lane: &Lane) -> Result<(), CommandError> {
         let sessions = self.store.borrow().live_sessions()?;
-        let mut ways: BTreeMap<Target, Vec<&TargetReading>> = BTreeMap::new();
-        for look in looks.values().filter(|look| matches!(look.observation, Observation::Complete(_))) {
-            let target = &look.target.key;
+        let mut regions: BTreeMap<Target, Vec<&TargetReading>> = BTreeMap::new();
+        for reading in readings.values().filter(|reading| matches!(reading.observation, Observation::Complete(_))) {
+            let key = &reading.target.key;
             let mut grants = sessions.iter().flat_map(|session| &session.grants);
-            if grants.any(|grant| grant.target.key == *target && grant.target.route.account.is_none()) {
-                ways.entry(look.target.regional()).or_default().push(look);
+            if grants.any(|grant| grant.target.key == *key && grant.target.route.account.is_none()) {
+                regions.entry(reading.target.regional()).or_default().push(reading);
             }
         }
-        for looks in ways.into_values() {
-            let first = looks.first().and_then(|look| Some((&look.target, look.firewall.as_ref()?)));
+        for readings in regions.into_values() {
+            let first = readings.first().and_then(|reading| Some((&reading.target, reading.firewall.as_ref()?)));
             let Some((target, firewall)) = first else { continue };
             match lane.caller(target, firewall.as_ref()).await {
-                Ok(caller) => self.record_caller(&looks, &caller, &sessions)?,
-                Err(failure) => tracing::info!("who is calling is not known: {failure}"),
+                Ok(caller) => self.record_caller(&readings, &caller, &sessions)?,
+                Err(failure) => tracing::info!("the account of the credentials is not known: {failure}"),
             }
         }
         Ok(())
@@ -182,15 +107,15 @@ impl Driver<'_> {
 
     fn record_caller(
         &self,
-        looks: &[&TargetReading],
+        readings: &[&TargetReading],
         caller: &Caller,
         sessions: &[Session],
     ) -> Result<(), CommandError> {
         let mut store = self.store.borrow_mut();
-        for look in looks {
-            store.learn_account(&look.target.key, Some(&caller.account), Some(&caller.partition))?;
+        for reading in readings {
+            store.learn_account(&reading.target.key, Some(&caller.account), Some(&caller.partition))?;
         }
-        let targets: BTreeSet<&TargetKey> = looks.iter().map(|look| &look.target.key).collect();
+        let targets: BTreeSet<&TargetKey> = readings.iter().map(|reading| &reading.target.key).collect();
         let theirs = |session: &&Session| session.grants.iter().any(|grant| targets.contains(&grant.target.key));
         let ids: Vec<SessionId> = sessions.iter().filter(theirs).map(|session| session.id).collect();
         Ok(store.add_caller(&ids, &caller.arn)?)
@@ -204,16 +129,12 @@ fn not_found(target: &Target, caller: &Caller, known: Option<&str>) -> Failure {
     Failure::new(FailureClass::Gone, message)
 }
 
-/// The targets that still have no good look and have a `turn`-th way, by way.
-fn batches(
-    targets: &BTreeMap<TargetKey, Vec<Target>>,
-    looks: &TargetReadings,
-    turn: usize,
-) -> BTreeMap<Target, Vec<Target>> {
+/// The targets that have no good reading yet and have another route, batched by that route.
+fn batches(targets: &Routes, readings: &TargetReadings, attempt: usize) -> BTreeMap<Target, Vec<Target>> {
     let mut batches: BTreeMap<Target, Vec<Target>> = BTreeMap::new();
-    for (key, ways) in targets {
-        let good = looks.get(key).is_some_and(|look| !matches!(look.observation, Observation::Unavailable(_)));
-        if let Some(target) = ways.get(turn).filter(|_| !good) {
+    for (key, routes) in targets {
+        let read = readings.get(key).is_some_and(|one| !matches!(one.observation, Observation::Unavailable(_)));
+        if let Some(target) = routes.get(attempt).filter(|_| !read) {
             batches.entry(target.regional()).or_default().push(target.clone());
         }
     }

@@ -1,7 +1,6 @@
-//! What a pass did, for people, for JSON and for the run's row.
+//! The report of a pass, for people, for JSON and for the run's row.
 
 use crate::host::lock::LockWarning;
-use crate::reconcile::apply::round::TargetReport;
 use eg_model::{
     Timestamp,
     ids::{RunId, SessionId},
@@ -10,22 +9,22 @@ use eg_model::{
     target::TargetKey,
 };
 use eg_state::StateError;
+use std::collections::BTreeSet;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepOutcome {
     /// Done, as the provider confirmed.
     Done,
     Refused,
-    /// Whether it happened is not known.
+    /// The call may have taken effect or not.
     Unknown,
-    /// Not sent: no longer wanted, or the view was too old.
+    /// Not sent: no longer wanted, or the reading was too old.
     Skipped,
     /// Not sent: this was a dry run.
     Planned,
 }
 
 impl StepOutcome {
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -37,23 +36,32 @@ impl StepOutcome {
     }
 }
 
-/// One step and how it ended.
+/// One step and its outcome.
 #[derive(Clone, Debug)]
 pub struct StepReport {
     pub target: TargetKey,
     pub step: Step,
     pub outcome: StepOutcome,
-    /// Why it was not done.
+    /// The reason why the step was not done.
     pub error: Option<String>,
-    /// What to do about that.
     pub advice: Option<&'static str>,
 }
 
-/// One note and what it is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoteReport {
     pub target: TargetKey,
     pub note: Note,
+}
+
+/// The report on one target.
+pub(super) struct TargetReport {
+    pub(super) target: TargetKey,
+    pub(super) first_plan: TargetPlan,
+    pub(super) converged: bool,
+    pub(super) steps: Vec<StepReport>,
+    pub(super) notes: BTreeSet<Note>,
+    pub(super) wake: Option<Timestamp>,
+    pub(super) state_error: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -61,22 +69,21 @@ pub struct PassReport {
     pub run: RunId,
     pub started: Timestamp,
     pub finished: Timestamp,
-    /// Everything is as the record wants it.
+    /// True if every target is as the record wants it.
     pub converged: bool,
-    /// The fingerprint of what the first plans would do.
+    /// A fingerprint of the first plans.
     pub digest: String,
-    /// When to look again at the latest.
+    /// The latest time for the next pass.
     pub next_wake: Option<Timestamp>,
     /// The first plan of each target.
     pub plans: Vec<TargetPlan>,
     /// The steps, by target, in order.
     pub steps: Vec<StepReport>,
     pub notes: Vec<NoteReport>,
-    /// What is wrong with the lock.
     pub warnings: Vec<LockWarning>,
-    /// What could not be recorded.
+    /// Failed writes to the record.
     pub state_errors: Vec<String>,
-    /// Live sessions that hold nothing.
+    /// Live sessions that have no rule open.
     pub failed_sessions: Vec<SessionId>,
     /// Sessions that followed their user to another address just before.
     pub moves: Vec<Move>,
@@ -85,8 +92,7 @@ pub struct PassReport {
 }
 
 impl PassReport {
-    /// Of a pass that has done nothing yet.
-    #[must_use]
+    /// The report of a pass that has done nothing yet.
     pub fn new(run: RunId, now: Timestamp) -> Self {
         Self {
             run,
@@ -107,10 +113,9 @@ impl PassReport {
     }
 
     /// Joins two passes into one report: the steps of both, and the findings of the later one.
-    #[must_use]
     pub fn followed_by(self, later: Self) -> Self {
-        let mended = self.notes.into_iter().filter(|item| item.note.kind.outlives_mending());
-        let notes: Vec<NoteReport> = mended.filter(|item| !later.notes.contains(item)).collect();
+        let repaired = self.notes.into_iter().filter(|item| item.note.kind.outlives_mending());
+        let notes: Vec<NoteReport> = repaired.filter(|item| !later.notes.contains(item)).collect();
         Self {
             started: self.started,
             digest: self.digest,
@@ -123,8 +128,7 @@ impl PassReport {
         }
     }
 
-    /// Keeps an error of the store for the report: a failed write is what a crash would be, and the next pass
-    /// resolves it by observing.
+    /// Keeps an error of the store for the report. A failed write is like a crash: the next pass resolves it by observing.
     pub(crate) fn keep<T>(&mut self, result: Result<T, StateError>) -> Option<T> {
         result
             .map_err(|error| {
@@ -134,34 +138,37 @@ impl PassReport {
             .ok()
     }
 
-    /// What keeps one thing from the record keeps others, too: it is said once.
+    /// Keeps each error once: the same cause fails every write.
     fn state_error(&mut self, error: String) {
         if !self.state_errors.contains(&error) {
             self.state_errors.push(error);
         }
     }
 
-    pub(super) fn add(&mut self, run: TargetReport) {
-        self.converged &= run.converged;
-        self.next_wake = self.next_wake.into_iter().chain(run.wake).min();
-        if let Some(error) = run.state_error {
+    pub(super) fn add(&mut self, report: TargetReport) {
+        self.converged &= report.converged;
+        self.next_wake = self.next_wake.into_iter().chain(report.wake).min();
+        if let Some(error) = report.state_error {
             self.state_error(error);
         }
-        self.plans.push(run.first_plan);
-        let target = &run.target;
-        self.steps.extend(run.steps);
-        self.notes.extend(run.notes.into_iter().map(|note| NoteReport { target: target.clone(), note }));
+        self.plans.push(report.first_plan);
+        self.steps.extend(report.steps);
+        let target = report.target;
+        self.notes.extend(report.notes.into_iter().map(|note| NoteReport { target: target.clone(), note }));
     }
 
-    /// The first reason why it did not converge, in a few words; `None` if it did or if there is no word for it.
-    #[must_use]
+    pub(super) fn has_note(&self, kind: NoteKind) -> bool {
+        self.notes.iter().any(|item| item.note.kind == kind)
+    }
+
+    /// The first reason why the pass did not converge; `None` if it did, or if no reason is known.
     pub fn summary(&self) -> Option<String> {
         let step = || self.steps.iter().find_map(|step| step.error.clone());
         let note = |closing: bool| {
             let fits = |n: &&NoteReport| n.note.kind.unconverged() && (n.note.kind == NoteKind::Closing) == closing;
             self.notes.iter().find(fits).map(|n| n.note.message.clone())
         };
-        // "Not closed yet" says least: whatever says why goes first.
+        // "Not closed yet" says least, so it comes last.
         let causes = self.state_errors.first().cloned().or_else(|| note(false)).or_else(step);
         causes.or_else(|| note(true)).filter(|_| !self.converged)
     }

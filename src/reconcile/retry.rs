@@ -1,5 +1,4 @@
-//! How long to wait before trying again. The only user of the crate `backoff`, behind a pure function: the attempt
-//! and the random number come in, so the same arguments always give the same delay.
+//! Delays between attempts. The only user of the crate `backoff`, behind a pure function of attempt and random number.
 
 use backoff::{ExponentialBackoff, ExponentialBackoffBuilder, backoff::Backoff};
 use std::time::Duration;
@@ -26,7 +25,7 @@ impl Retry {
         }
     }
 
-    /// Whether delays are spread out, so that many installations do not come back at once.
+    /// True if delays are spread out, so that many installations do not retry at once.
     fn jitter(self) -> bool {
         !matches!(self, Self::Reobserve)
     }
@@ -34,7 +33,6 @@ impl Retry {
 
 /// The delay before the attempt that follows `failures` failed ones (at least 1), with `random` in 0..1: doubling
 /// from the lower bound to the upper; with jitter between half of that and all of it.
-#[must_use]
 pub fn delay(retry: Retry, failures: u32, random: f64) -> Duration {
     let (first, longest) = retry.bounds();
     let mut policy: ExponentialBackoff = ExponentialBackoffBuilder::new()

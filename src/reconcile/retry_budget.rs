@@ -1,4 +1,4 @@
-//! How often, and for how long, one thing is tried: the one owner of what is repeated within a pass.
+//! The retries of one target, route or sweep within a pass: their number, their waits, their deadline.
 
 use crate::{
     host::{env::Env, signals::Interrupt},
@@ -11,7 +11,7 @@ const REOBSERVATIONS: u32 = 3;
 /// Tries of a throttled call.
 const THROTTLES: u32 = 6;
 
-/// What is left of it. Every wait ends early when a signal or the deadline comes.
+/// The rest of the budget. Every wait ends early at a signal or at the deadline.
 pub(crate) struct RetryBudget<'a> {
     env: &'a Env,
     interrupt: &'a Interrupt,
@@ -25,12 +25,12 @@ impl<'a> RetryBudget<'a> {
         Self { env, interrupt, deadline, reobserved: 0, throttled: 0 }
     }
 
-    /// Nothing new may be begun: a signal asked, or the time is up.
+    /// True if nothing new may be begun: a signal has asked to stop, or the time is up.
     pub(crate) fn is_over(&self) -> bool {
         self.interrupt.asked().is_some() || Instant::now() >= self.deadline
     }
 
-    /// Waits 1, 2, 4 seconds; whether another reading may be made then.
+    /// Waits 1, 2, then 4 seconds. True if another reading may be made then.
     pub(crate) async fn before_reading_again(&mut self) -> bool {
         if self.reobserved >= REOBSERVATIONS {
             return false;
@@ -39,12 +39,12 @@ impl<'a> RetryBudget<'a> {
         self.rest_for(retry::delay(Retry::Reobserve, self.reobserved, 0.0)).await
     }
 
-    /// Whether a throttled call may not be sent again.
+    /// True if a throttled call may not be sent again.
     pub(crate) fn has_been_throttled_enough(&self) -> bool {
         self.throttled >= THROTTLES
     }
 
-    /// Waits; whether a throttled call may be sent again then.
+    /// Waits. True if a throttled call may be sent again then.
     pub(crate) async fn after_throttling(&mut self) -> bool {
         if self.has_been_throttled_enough() {
             return false;

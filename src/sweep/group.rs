@@ -1,20 +1,20 @@
-//! One group, from its first reading to rest. Nothing is closed on a reading of it older than ten seconds, nothing but by its
-//! id, and a rule counts as closed when the answer names it or a later reading no longer shows it.
+//! One group, from its first reading to rest. A rule is closed only by its id, and only on a reading of it that is at most
+//! ten seconds old. It counts as closed once the answer names it, or a later reading no longer shows it.
 //!
 //! | after a call | next |
 //! |---|---|
 //! | the answer names the rule | closed |
-//! | done, and the rule is not named; a tag was taken off; no usable answer; "not found" | read again after 1, 2, 4 seconds; what is still there is tried again |
+//! | done, but the answer does not name the rule; a tag was taken off; no usable answer; "not found" | read again after 1, 2, 4 seconds; rules that are still there are tried again |
 //! | one of several is refused as not found or invalid | one at a time |
-//! | throttled | the same again after a short delay |
-//! | read again, it is not to be closed any more | held again, if somebody holds it; else not known |
-//! | refused | reported; the others go on |
+//! | throttled | repeat after a short delay |
+//! | a later reading shows that the rule may not be closed any more | held again, if a lease holds it; else not known |
+//! | refused | reported; the other rules go on |
 //! | credentials refused | reported, and nothing more in this group |
 
-use crate::sweep::accounts::{AccountRegion, SweepTarget};
+use super::reading::{AccountRegion, SweepTarget};
 use crate::{
     host::env::Env,
-    reconcile::{apply::release::leave, observe::fresh, retry_budget::RetryBudget},
+    reconcile::{apply::release::release, reading::is_recent, retry_budget::RetryBudget},
 };
 use eg_model::{
     collecting::clocks_agree,
@@ -32,30 +32,28 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Rounds of judging and calling; a healthy group needs two.
 const ROUNDS: u32 = 12;
 
-/// What became of a rule that something was to be done about.
+/// The outcome for a rule that the sweep had an action for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Planned,
     Done,
-    /// Somebody else had closed it before.
+    /// The rule was closed by something else before.
     Gone,
-    /// Somebody holds it again since it was first read.
+    /// A lease holds the rule again since it was first read.
     HeldAgain,
     Refused(Failure),
-    /// Whether it was done is not known.
+    /// The call may have taken effect or not.
     Unknown(Option<Failure>),
-    /// Nothing was sent about it: there was no time, or the provider would not be asked so fast.
+    /// Nothing was sent: no time was left, or the provider throttled.
     Undone(Option<Failure>),
 }
 
 impl Outcome {
-    /// Whether the rule may still be open, or tagged, against what was asked.
-    #[must_use]
+    /// True if the rule may still be open, or tagged, against the user's request.
     pub fn is_open(&self) -> bool {
         matches!(self, Self::Refused(_) | Self::Unknown(_) | Self::Undone(_))
     }
 
-    #[must_use]
     pub fn failure(&self) -> Option<&Failure> {
         match self {
             Self::Refused(failure) => Some(failure),
@@ -65,27 +63,26 @@ impl Outcome {
     }
 }
 
-/// A marked rule, as it was first read, and what became of it.
+/// A marked rule as it was first read, with its outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SweepRow {
     pub place: AccountRegion,
     pub group: String,
     pub swept: Swept,
-    /// `None`: nothing was to be done.
+    /// `None` if the sweep had no action for the rule.
     pub outcome: Option<Outcome>,
-    /// Of a rule that was to go with its owner: who keeps it open, as it was last read.
+    /// The holders that keep a rule open although its owner was swept, as it was last read.
     pub still_held_by: Vec<Holder>,
 }
 
 impl SweepRow {
-    /// Whether it was asked for with its owner, and is open for another's sake, or because its marks do not fit.
-    #[must_use]
+    /// True if the rule's owner was swept, and the rule stays open for another holder, or because its marks do not fit.
     pub fn outlives_owner(&self) -> bool {
         !self.still_held_by.is_empty() || (self.swept.outlives_owner() && self.outcome.is_none())
     }
 }
 
-/// What to do after a call.
+/// The next action after a call, mildest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum CallFlow {
     Next,
@@ -96,23 +93,23 @@ enum CallFlow {
 
 pub(super) struct GroupRun<'a> {
     env: &'a Env,
-    patience: RetryBudget<'a>,
+    budget: RetryBudget<'a>,
     group: SweepTarget,
-    wish: &'a SweepScope,
+    scope: &'a SweepScope,
     first: Vec<Swept>,
     outcomes: BTreeMap<RuleId, Outcome>,
-    /// Something was sent about these, and the answer does not settle it.
+    /// Rules with a call whose answer does not settle the outcome.
     sent: BTreeMap<RuleId, Option<Failure>>,
-    /// Why nothing more could be sent, or read.
+    /// The failure that stopped all further calls.
     stopped_by: Option<Failure>,
     singly: bool,
 }
 
 impl<'a> GroupRun<'a> {
-    pub(super) fn new(env: &'a Env, patience: RetryBudget<'a>, group: SweepTarget, wish: &'a SweepScope) -> Self {
-        let first = sweep(&group.target, &group.reading, wish);
+    pub(super) fn new(env: &'a Env, budget: RetryBudget<'a>, group: SweepTarget, scope: &'a SweepScope) -> Self {
+        let first = sweep(&group.target, &group.reading, scope);
         let (outcomes, sent) = Default::default();
-        Self { env, patience, group, wish, first, outcomes, sent, stopped_by: None, singly: false }
+        Self { env, budget, group, scope, first, outcomes, sent, stopped_by: None, singly: false }
     }
 
     pub(super) fn shown(mut self) -> Vec<SweepRow> {
@@ -123,10 +120,10 @@ impl<'a> GroupRun<'a> {
 
     pub(super) async fn run(mut self) -> Vec<SweepRow> {
         for _ in 0..ROUNDS {
-            if self.patience.is_over() || (!self.is_recent(self.group.reading.last_page_at) && !self.read().await) {
+            if self.budget.is_over() || (!self.is_recent(self.group.reading.last_page_at) && !self.read().await) {
                 break;
             }
-            let due = self.judge();
+            let due = self.evaluate();
             if due.is_empty() {
                 break;
             }
@@ -141,21 +138,21 @@ impl<'a> GroupRun<'a> {
             }
             let goes_on = match self.act(due).await {
                 CallFlow::Next => true,
-                CallFlow::ReadAgain => self.patience.before_reading_again().await && self.read().await,
-                CallFlow::Throttled => self.patience.after_throttling().await,
+                CallFlow::ReadAgain => self.budget.before_reading_again().await && self.read().await,
+                CallFlow::Throttled => self.budget.after_throttling().await,
                 CallFlow::Rest => false,
             };
             if !goes_on {
                 break;
             }
         }
-        self.judge();
+        self.evaluate();
         self.rows()
     }
 
-    /// Settles what the reading settles; what is still to be done.
-    fn judge(&mut self) -> Vec<SweepAction> {
-        let now = sweep(&self.group.target, &self.group.reading, self.wish);
+    /// Settles the outcomes that the reading shows, and returns the actions that are still to be done.
+    fn evaluate(&mut self) -> Vec<SweepAction> {
+        let now = sweep(&self.group.target, &self.group.reading, self.scope);
         let there: BTreeSet<&RuleId> = self.group.reading.rules.iter().map(|rule| &rule.id).collect();
         for swept in self.first.iter().filter(|swept| swept.deed.is_some()) {
             let id = &swept.rule.id;
@@ -171,7 +168,7 @@ impl<'a> GroupRun<'a> {
                 (false, true) => Outcome::Done,
                 (true, true) if untagged => Outcome::Done,
                 (true, _) if held => Outcome::HeldAgain,
-                // Its marks are gone, or the clocks no longer tell: it is open, and nothing is settled.
+                // The rule is open, but its marks are gone, or the clocks disagree: nothing is settled.
                 (true, _) => continue,
             };
             self.outcomes.insert(id.clone(), outcome);
@@ -190,7 +187,7 @@ impl<'a> GroupRun<'a> {
             match deed {
                 SweepAction::Close(rule) => close.push(rule),
                 SweepAction::Untag { rule, key, value } if self.is_recent(rule.read_at()) => {
-                    let answer = leave(self.group.firewall.as_ref(), &rule, &key, &value).await;
+                    let answer = release(self.group.firewall.as_ref(), &rule, &key, &value).await;
                     let flow = match answer {
                         Ok(_) => self.unsettled(std::slice::from_ref(&rule), None),
                         Err(failure) => self.failed(std::slice::from_ref(&rule), failure),
@@ -200,14 +197,14 @@ impl<'a> GroupRun<'a> {
                 // The next round reads again.
                 SweepAction::Untag { .. } => {}
             }
-            if worst >= CallFlow::Throttled || self.patience.is_over() {
+            if worst >= CallFlow::Throttled || self.budget.is_over() {
                 return worst;
             }
         }
         let batch = if self.singly { 1 } else { self.group.firewall.capabilities().batch.max(1) };
         for rules in close.chunks(batch) {
             worst = worst.max(self.close(rules).await);
-            if worst >= CallFlow::Throttled || self.patience.is_over() {
+            if worst >= CallFlow::Throttled || self.budget.is_over() {
                 break;
             }
         }
@@ -229,7 +226,7 @@ impl<'a> GroupRun<'a> {
         }
     }
 
-    /// The next reading has to tell.
+    /// The next reading has to show the outcome.
     fn unsettled(&mut self, rules: &[OwnedRule], why: Option<&Failure>) -> CallFlow {
         self.sent.extend(rules.iter().map(|rule| (rule.id().clone(), why.cloned())));
         if rules.is_empty() { CallFlow::Next } else { CallFlow::ReadAgain }
@@ -258,7 +255,7 @@ impl<'a> GroupRun<'a> {
         }
     }
 
-    /// Reads the group again, whole: a rule that lost its marks meanwhile is still there.
+    /// Reads the whole group again, because a rule may have lost its marks meanwhile.
     async fn read(&mut self) -> bool {
         loop {
             let mut seen = self.group.firewall.observe(&BTreeSet::from([self.group.target.clone()])).await;
@@ -276,7 +273,7 @@ impl<'a> GroupRun<'a> {
         }
     }
 
-    /// Reads rules again by their ids: of a group with thousands of rules over a slow link, the whole is never recent.
+    /// Reads rules again by their ids: a group with thousands of rules over a slow link is never read whole in ten seconds.
     async fn read_by_id(&mut self, rules: &BTreeSet<RuleId>) -> bool {
         loop {
             match self.group.firewall.observe_rules(&self.group.target, rules).await {
@@ -293,11 +290,11 @@ impl<'a> GroupRun<'a> {
         }
     }
 
-    /// Waits, where what failed may be asked again.
+    /// Waits, if the failed reading may be repeated.
     async fn may_read_again(&mut self, failure: Failure) -> bool {
         let again = match failure.class.reaction() {
-            Reaction::RetryNow => self.patience.after_throttling().await,
-            Reaction::Reobserve => self.patience.before_reading_again().await,
+            Reaction::RetryNow => self.budget.after_throttling().await,
+            Reaction::Reobserve => self.budget.before_reading_again().await,
             Reaction::RetryLater | Reaction::Stop => false,
         };
         if !again {
@@ -307,12 +304,12 @@ impl<'a> GroupRun<'a> {
     }
 
     fn is_recent(&self, read_at: eg_model::Timestamp) -> bool {
-        fresh(read_at, self.env.now())
+        is_recent(read_at, self.env.now())
     }
 
-    /// Who keeps a rule open that was to go with its owner. A rule that is closed, or gone, nobody holds.
+    /// The holders that keep a rule open although its owner was swept; none for a rule that is closed or gone.
     fn still_held_by(&self, first: &Swept) -> Vec<Holder> {
-        let SweepScope::Owner { owner, even_if_held: false } = self.wish else { return Vec::new() };
+        let SweepScope::Owner { owner, even_if_held: false } = self.scope else { return Vec::new() };
         let closed = matches!(self.outcomes.get(&first.rule.id), Some(Outcome::Gone))
             || (matches!(first.deed, Some(SweepAction::Close(_)))
                 && self.outcomes.get(&first.rule.id) == Some(&Outcome::Done));
@@ -321,7 +318,7 @@ impl<'a> GroupRun<'a> {
         }
         let SweepTarget { reading, target, .. } = &self.group;
         let agree = clocks_agree(reading.read_at, reading.provider_time);
-        let now = sweep(target, reading, self.wish).into_iter().find(|now| now.rule.id == first.rule.id);
+        let now = sweep(target, reading, self.scope).into_iter().find(|now| now.rule.id == first.rule.id);
         now.filter(|now| now.state != State::Misfit)
             .map(|now| holders_beside(&now.rule, owner, agree))
             .unwrap_or_default()

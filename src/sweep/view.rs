@@ -1,7 +1,10 @@
 //! The table and the JSON of `eg sweep`: every marked rule with its holders and its outcome.
 
 use crate::{
-    sweep::accounts::{AccountRegion, Outcome, SweepReading, SweepRow, UnreadRegion},
+    sweep::{
+        group::{Outcome, SweepRow},
+        reading::{AccountRegion, SweepReading, UnreadRegion},
+    },
     ui::{
         holder, json, style,
         table::{Cell, Table},

@@ -1,33 +1,30 @@
-//! Resources that name groups by name or tags: which groups that is, now. What a session finds when it starts it keeps.
+//! Resources that select groups by name or tags. A session looks them up at its start, and keeps the groups that it found.
 
 use crate::{
     config::settings::{Resource, Selection},
-    error::{CommandError, Kind},
+    error::{CommandError, Kind, advice},
 };
 use eg_model::target::Target;
 use eg_providers::{Connect, ListedGroup};
 use std::collections::BTreeMap;
 
-/// The most groups that one `[[resource]]` may mean: more is taken for a mistake.
+/// The most groups that one `[[resource]]` may select; more count as a mistake.
 pub const MATCHES_MAX: usize = 50;
 
-/// The groups that a `[[resource]]` means, each under a name of its own.
-///
-/// # Errors
-/// The provider could not be asked, no group is like this, or more than [`MATCHES_MAX`] are.
+/// The groups that a `[[resource]]` selects, each under a name of its own; at most [`MATCHES_MAX`].
 pub async fn resolve(
     selection: &Selection,
     connect: &dyn Connect,
     target: impl Fn(&Resource) -> Target,
 ) -> Result<Vec<Resource>, CommandError> {
-    // The way there ends at no group yet.
-    let way = target(&selection.like);
+    // A target without a group yet.
+    let route = target(&selection.like);
     let Selection { meant, like: Resource { name, region, .. } } = selection;
     let failed = |failure: eg_model::failure::Failure| {
         let message = format!("the groups of {name} are not known: {failure}");
-        CommandError::new(Kind::Provider, message).hint(crate::error::advice(failure.class))
+        CommandError::new(Kind::Provider, message).hint(advice(failure.class))
     };
-    let groups = connect.connect(&way).await.map_err(failed)?.groups(Some(meant)).await.map_err(failed)?;
+    let groups = connect.connect(&route).await.map_err(failed)?.groups(Some(meant)).await.map_err(failed)?;
     match groups.len() {
         0 => Err(CommandError::new(Kind::NotFound, format!("no group in {region} is what {name} asks for ({meant})"))
             .hint("see the groups there are: eg resource discover")),
@@ -40,7 +37,7 @@ pub async fn resolve(
     }
 }
 
-/// `<resource>/<group's name>`; groups of different networks may have one name, and get their id besides.
+/// `<resource>/<group's name>`. Groups of different networks may have the same name, and get their id too.
 fn named(selection: &Selection, groups: Vec<ListedGroup>) -> Vec<Resource> {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for group in &groups {

@@ -1,5 +1,7 @@
-//! TODO: the map of this folder.
+//! From a configured resource to a target: [`lookup`] finds groups by name or tag, [`batch`] reads the targets behind one
+//! route, and [`read`] every configured target once.
 
+pub mod batch;
 pub mod lookup;
 pub mod read;
 pub mod route;

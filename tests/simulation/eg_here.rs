@@ -108,7 +108,7 @@ impl Machine {
         let fate = std::mem::take(&mut self.fate);
         let mut env = self.env.clone();
         env.args = std::iter::once("eg").chain(args.iter().copied()).map(Into::into).collect();
-        env.sentry = Some(Arc::new(Doom { fate, passed: AtomicU64::new(0), written: AtomicU64::new(0) }));
+        env.failpoints = Some(Arc::new(Doom { fate, passed: AtomicU64::new(0), written: AtomicU64::new(0) }));
         let (out, err) = (Text::default(), Text::default());
         let run = || eg::run(&env, Box::new(out.clone()), Box::new(err.clone()));
         let code = match catch_unwind(AssertUnwindSafe(run)) {

@@ -11,7 +11,7 @@ use crate::{
     error::CommandError,
     reconcile::{
         driver::Driver,
-        observe::TargetReadings,
+        reading::TargetReadings,
         report::{NoteReport, PassReport},
     },
 };
@@ -67,7 +67,7 @@ pub(super) async fn follow(
     let has = |version| sessions.iter().any(|session| session.address(version).is_some());
     let families = Families { v4: has(IpVersion::V4), v6: has(IpVersion::V6) };
     let detection = detect(families, &settings.detect, context.env.address_rule.clone());
-    let (looks, detected) = driver.look_beside(&needed, dry_run, detection).await;
+    let (looks, detected) = driver.observe_beside(&needed, dry_run, detection).await;
     followed.looks = looks;
     let (v4, v6) = (found(IpVersion::V4, detected.v4), found(IpVersion::V6, detected.v6));
     for session in &sessions {

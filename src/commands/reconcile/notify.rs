@@ -5,7 +5,7 @@ use crate::commands::context::Context;
 use crate::{
     config::settings::Notify,
     error::CommandError,
-    host::notify_command::{PATIENCE, tell},
+    host::notify_command::{self, TIME_LIMIT},
     reconcile::{driver::Driver, report::PassReport},
     ui::{json, warning::Code},
 };
@@ -67,7 +67,8 @@ async fn told(
     };
     // The command comes from the settings that were judged when they were read: whoever can write the file now decides
     // nothing.
-    let outcomes = join_all(due.iter().map(|(_, event)| tell(&settings.command, event, PATIENCE))).await;
+    let outcomes =
+        join_all(due.iter().map(|(_, event)| notify_command::run(&settings.command, event, TIME_LIMIT))).await;
     for ((notice, _), outcome) in due.iter().zip(outcomes) {
         if let Err(why) = outcome {
             let message = format!("nobody was notified that {}: {why}", summary(notice));

@@ -12,17 +12,13 @@ use crate::commands::{
 use crate::{
     error::{CommandError, Exit},
     host::watch_lock::Sign,
-    reconcile::{
-        driver::{Driver, LoadCache},
-        json,
-        rights::KnownRights,
-    },
+    reconcile::{driver::Driver, json, rights::KnownRights},
     ui::warning::Code,
 };
 use chrono::TimeDelta;
 use eg_model::{Timestamp, ids::SessionId};
 use eg_state::RunKind;
-use std::{cell::RefCell, collections::BTreeSet, io, time::Duration};
+use std::{collections::BTreeSet, io, time::Duration};
 use tokio::time::sleep;
 
 const HANGUP: u8 = 1;
@@ -68,9 +64,7 @@ fn read_anew(context: &Context<'_>, driver: &mut Driver<'_>) -> Result<(), Comma
         &[],
     );
     let store = context.store()?;
-    driver.store = RefCell::new(store);
-    driver.loaded = LoadCache::default();
-    driver.unrecorded_stops.clear();
+    driver.use_store(store);
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use crate::{
     },
     config::settings::{AwsSettings, Chosen, Resource, Settings},
     error::{CommandError, Exit, Kind},
-    targets::read::{ResourceReading, survey},
+    targets::read::{ResourceReading, read_resources},
     text::escape_controls,
 };
 use eg_model::net::{address::IpVersion, permission::Permission};
@@ -86,7 +86,7 @@ async fn examine(context: &Context<'_>, chosen: &Chosen<'_>, aws: &AwsSettings) 
     let (settings, unknown) = context.expanded(&narrowed).await;
     let connect = context.env.connect();
     let mut verified = Vec::new();
-    for one in survey(&settings, connect.as_ref(), |resource| context.target(resource)).await {
+    for one in read_resources(&settings, connect.as_ref(), |resource| context.target(resource)).await {
         let findings = findings(&one, aws).await;
         let (group, region) = (one.resource.id.clone(), one.resource.region.clone());
         verified.push(Verified { name: one.resource.name.clone(), group: Some(group), region: Some(region), findings });
@@ -100,7 +100,7 @@ async fn examine(context: &Context<'_>, chosen: &Chosen<'_>, aws: &AwsSettings) 
 
 async fn findings(one: &ResourceReading<'_>, aws: &AwsSettings) -> Vec<Finding> {
     let (resource, target) = (one.resource, &one.target.key);
-    let reading = match &one.sighting {
+    let reading = match &one.result {
         ReadResult::Complete(reading) => reading,
         ReadResult::NotFound { caller } => {
             let message = format!("account {} has no {target}", caller.account);

@@ -7,7 +7,7 @@ use crate::{
     },
     error::{CommandError, Kind},
     host::signals::Interrupt,
-    reconcile::{driver::Driver, observe::TargetReadings, report::PassReport},
+    reconcile::{driver::Driver, reading::TargetReadings, report::PassReport},
 };
 use eg_model::{
     ids::SessionId,

@@ -6,7 +6,7 @@ use crate::{
     config::settings::Settings,
     error::{CommandError, Kind},
     host::signals::Interrupt,
-    reconcile::{driver::Driver, observe::TargetReadings, report::PassReport},
+    reconcile::{driver::Driver, reading::TargetReadings, report::PassReport},
 };
 use eg_model::{
     Timestamp,

@@ -81,7 +81,7 @@ async fn extend(
     context.name_endpoints(session.grants.iter().map(|grant| &grant.target));
     let driver = context.driver(store, Some(settings))?;
     let targets = driver.needed(Some(&[id].into()))?;
-    let readings = driver.look(&targets, false).await;
+    let readings = driver.observe(&targets, false).await;
     check_clock(&readings)?;
     driver.store.borrow_mut().extend(id, expires, now)?;
     let passed = context.session_pass(&driver, RunKind::Extend, &[id], readings, Vec::new()).await;

@@ -5,7 +5,7 @@ use crate::{
     address::{Detected, FamilyOutcome, describe, detect, proxy_hint},
     commands::session::open::OpenRequest,
     error::{CommandError, Kind},
-    reconcile::{driver::Driver, observe::TargetReadings},
+    reconcile::{driver::Driver, reading::TargetReadings},
     ui::warning::Code,
 };
 use chrono::TimeDelta;
@@ -72,7 +72,7 @@ impl OpenRequest<'_> {
     async fn read(&self, driver: &Driver<'_>) -> TargetReadings {
         let targets = self.chosen.iter().map(|chosen| &chosen.target);
         let targets = targets.map(|target| (target.key.clone(), vec![target.clone()])).collect();
-        driver.look(&targets, self.dry_run).await
+        driver.observe(&targets, self.dry_run).await
     }
 
     /// The caller and the end of the credentials, for each route.

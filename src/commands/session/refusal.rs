@@ -6,7 +6,7 @@ use crate::{
     commands::session::{open::OpenRequest, preflight::Preflight},
     config::settings::Resource,
     error::{CommandError, Kind, advice},
-    reconcile::{driver::Driver, observe::TargetReading, rights::wanted},
+    reconcile::{driver::Driver, reading::TargetReading, rights::wanted},
 };
 use eg_model::{
     failure::{Failure, FailureClass},

@@ -3,7 +3,10 @@
 
 use crate::{
     config::{policy::limits::MachinePolicy, toml::SettingsError},
-    host::trusted_file::{self, Owner, ReadError, TrustRule},
+    host::{
+        env::PolicyFile,
+        trusted_file::{self, Owner, ReadError, TrustRule},
+    },
 };
 use std::{
     fs,
@@ -11,22 +14,6 @@ use std::{
     time::Instant,
 };
 use thiserror::Error;
-
-const PLACE: &str = "/etc/eg/policy.toml";
-
-/// The policy's file and its owner.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PolicyFile {
-    pub path: PathBuf,
-    /// The user id that has to own it and its directory: root's.
-    pub owner: u32,
-}
-
-impl Default for PolicyFile {
-    fn default() -> Self {
-        Self { path: PathBuf::from(PLACE), owner: 0 }
-    }
-}
 
 /// Reason why a policy cannot be followed.
 #[derive(Debug, Error)]

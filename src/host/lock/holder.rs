@@ -1,8 +1,11 @@
-//! Who holds the lock, how it is, and what to do about one that makes no progress.
+//! The process that holds the lock: its name, its state, and the advice for one that makes no progress.
 
-use crate::host::lock::{lock_path, open_to_look};
-use crate::{host::env::Env, text::escape_controls};
-use chrono::DateTime;
+use super::file::{lock_path, open_to_look};
+use crate::{
+    host::{env::Env, progress::STALL_LIMIT},
+    text::escape_controls,
+};
+use chrono::{DateTime, TimeDelta};
 use eg_model::Timestamp;
 use std::{
     fs::{File, TryLockError},
@@ -11,64 +14,64 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-/// The longest that the holder's own words can be, and then some.
+/// The most bytes that are read of the holder's line; it is always shorter.
 const LONGEST: usize = 200;
 
-/// A holder, as far as the lock's file and the operating system tell.
+/// A holder, as far as the lock's file and the operating system describe it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LockHolder {
-    /// What it says of itself: process id, command, since when. Empty where it could not say.
-    words: String,
-    /// When it last made progress.
+    /// The line in the lock's file: process id, command, since when. Empty if the holder could not write it.
+    line: String,
+    /// The time of its last progress.
     pub(crate) progress: Option<Timestamp>,
     pub(crate) pid: Option<u32>,
-    /// What the operating system calls its state (`R`, `S`, `D`, `T`); Linux tells.
+    /// The operating system's letter for its state (`R`, `S`, `D`, `T`); on Linux only.
     pub(crate) state: Option<char>,
 }
 
 impl LockHolder {
-    /// Of the lock in this file, which others hold.
+    /// The holder of the lock on this file.
     pub(super) fn read(file: &File, path: &Path) -> Self {
         let mut bytes = [0; LONGEST];
         let length = file.read_at(&mut bytes, 0).unwrap_or_default();
-        let words = String::from_utf8_lossy(bytes.get(..length).unwrap_or_default()).into_owned();
+        let line = String::from_utf8_lossy(bytes.get(..length).unwrap_or_default()).into_owned();
         let modified = file.metadata().and_then(|found| found.modified()).ok();
         let since = modified.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
         let progress = since.and_then(|since| DateTime::from_timestamp(i64::try_from(since.as_secs()).ok()?, 0));
-        let claimed: Option<u32> = words.strip_prefix("pid ").and_then(|rest| rest.split(',').next()?.parse().ok());
+        let claimed: Option<u32> = line.strip_prefix("pid ").and_then(|rest| rest.split(',').next()?.parse().ok());
         let state = claimed.and_then(state_of);
         if !cfg!(target_os = "linux") {
-            return Self { words, progress, pid: claimed, state };
+            return Self { line, progress, pid: claimed, state };
         }
-        // The words may be of an earlier holder, where this one could write none; and the number of another process, where
-        // the holder is in another container. To end that one would be bad advice.
+        // If the holder could not write its line, the line may be an earlier holder's. If the holder runs in another
+        // container, its process id may be that of an unrelated process here, which the user must not be told to end.
         let pid = claimed.filter(|pid| has_open(*pid, path));
-        let words = if state.is_some() { words } else { String::new() };
-        Self { words, progress, pid, state: state.filter(|_| pid.is_some()) }
+        let line = if state.is_some() { line } else { String::new() };
+        Self { line, progress, pid, state: state.filter(|_| pid.is_some()) }
     }
 
-    /// Whether it has shown no sign of life since it was like that other.
+    /// True if it shows no sign of life since `other` was read.
     pub(super) fn is_still(&self, other: &Self) -> bool {
-        (&self.words, self.progress) == (&other.words, other.progress)
+        (&self.line, self.progress) == (&other.line, other.progress)
     }
 
-    /// Whether somebody has stopped it, or it has ended: it does nothing until it is told to go on.
+    /// True if it was stopped (it does nothing until SIGCONT), or has ended.
     pub(super) fn is_stopped(&self) -> bool {
         matches!(self.state, Some('T' | 't' | 'Z' | 'X'))
     }
 
-    /// Whether it has made no progress for too long. A time of progress that lies as far ahead says nothing: the clock was
-    /// set back.
+    /// True if it has made no progress for too long. A time of progress that far in the future counts too: the clock was set
+    /// back, and the time says nothing.
     pub(crate) fn is_stalled(&self, env: &Env) -> bool {
-        let limit = chrono::TimeDelta::from_std(crate::host::lock::STALL_LIMIT).unwrap_or(chrono::TimeDelta::MAX);
+        let limit = TimeDelta::from_std(STALL_LIMIT).unwrap_or(TimeDelta::MAX);
         self.progress.is_some_and(|progress| (env.now() - progress).abs() >= limit)
     }
 
     pub(crate) fn text(&self) -> String {
-        if self.words.is_empty() { "it does not say which".to_owned() } else { escape_controls(&self.words) }
+        if self.line.is_empty() { "it does not say which".to_owned() } else { escape_controls(&self.line) }
     }
 
-    /// How it is, after "another eg (…)". The same words as long as it stays so.
+    /// Describes its state, to follow "another eg (…)". The same text as long as the state stays the same.
     pub(crate) fn how(&self) -> String {
         let since =
             self.progress.map(|at| format!(" since {}", at.format("%Y-%m-%d %H:%M:%S UTC"))).unwrap_or_default();
@@ -81,7 +84,7 @@ impl LockHolder {
         format!("{state}has made no progress{since}")
     }
 
-    /// What to do about it.
+    /// Advice for the user.
     pub(crate) fn remedy(&self) -> Vec<String> {
         let Some(pid) = self.pid else {
             return vec!["find the process with `fuser -v` on the lock's file, and end it".to_owned()];
@@ -102,8 +105,8 @@ fn state_of(pid: u32) -> Option<char> {
     stat.rsplit_once(')')?.1.trim_start().chars().next()
 }
 
-/// Whether a process has a file of this name open. Only the names of its files are read: to look at the files themselves
-/// could hang like that process.
+/// True if a process has a file of this name open. Only the names of its files are read: opening a file on a mount that
+/// hangs would hang too.
 fn has_open(pid: u32, path: &Path) -> bool {
     let named = |link: PathBuf| link.file_name() == path.file_name();
     let entries = std::fs::read_dir(format!("/proc/{pid}/fd"));
@@ -112,8 +115,8 @@ fn has_open(pid: u32, path: &Path) -> bool {
     })
 }
 
-/// The holder of the lock, if it has made no progress for too long; for those who only look. The lock itself is tried
-/// only where everything else says that there is such a holder: a trial is a lock for a moment.
+/// The holder of the lock, if it has made no progress for too long; for commands that do not take the lock. The lock itself
+/// is tried last, because the trial holds the lock for a moment.
 pub(crate) fn stalled_holder(env: &Env, state: &Path) -> Option<LockHolder> {
     let path = lock_path(state, 1);
     let file = open_to_look(&path).ok()?;
@@ -127,8 +130,8 @@ mod tests {
     use super::*;
 
     fn holder(state: Option<char>) -> LockHolder {
-        let words = "pid 77, eg session start, since 2026-02-27 10:00:00 UTC".to_owned();
-        LockHolder { words, progress: DateTime::from_timestamp(1_772_186_520, 0), pid: Some(77), state }
+        let line = "pid 77, eg session start, since 2026-02-27 10:00:00 UTC".to_owned();
+        LockHolder { line, progress: DateTime::from_timestamp(1_772_186_520, 0), pid: Some(77), state }
     }
 
     #[test]
@@ -153,7 +156,7 @@ mod tests {
         assert_eq!(state_of(u32::MAX), None);
     }
 
-    /// What an earlier holder has left, and the number of a process that is another one.
+    /// The line may be an earlier holder's, and its process id another process's.
     #[test]
     fn words_are_believed_of_a_process_that_has_the_file_open() {
         let dir = tempfile::tempdir().unwrap();

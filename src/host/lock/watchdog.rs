@@ -1,11 +1,7 @@
-//! Ends a process that holds the lock and gets nowhere: a file on a mount that hangs, a terminal that takes no more, a
-//! fault of ours. A thread of its own, since whatever blocks the runtime blocks everything that runs on it.
+//! Ends a process that holds the lock and makes no progress: it reads a file on a mount that hangs, its terminal is paused,
+//! or `eg` has a bug. The watchdog has a thread of its own, since a call that blocks the runtime blocks all its tasks.
 
-use crate::host::lock::Progress;
-use crate::{
-    error::{CommandError, Kind},
-    ui::printer::error_line,
-};
+use crate::{error::Kind, host::progress::Progress};
 use std::{
     fs::File,
     io::{self, Write},
@@ -19,7 +15,7 @@ use std::{
 };
 
 const TICK: Duration = Duration::from_millis(500);
-/// How long the last words may take: stderr may be what blocks.
+/// The longest that writing the last words may take: stderr may be the stream that blocks.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 pub(super) struct Watchdog {
@@ -28,13 +24,13 @@ pub(super) struct Watchdog {
 }
 
 impl Watchdog {
-    /// Ends the process once nothing has been done for `limit` while it ran.
-    pub(super) fn start(progress: Progress, limit: Duration, command: &str, json: bool) -> io::Result<Self> {
+    /// Ends the process, with these words on stderr, once it has run for `limit` without progress.
+    pub(super) fn start(progress: Progress, limit: Duration, last_words: String) -> io::Result<Self> {
         let over = Arc::new(AtomicBool::new(false));
-        let (heard, words) = (Arc::clone(&over), last_words(command, limit, json));
+        let released = Arc::clone(&over);
         let watch = move || {
-            if stalls(&progress, limit, &heard) {
-                leave(words);
+            if stalls(&progress, limit, &released) {
+                end(last_words);
             }
         };
         let thread = thread::Builder::new().name("watchdog".to_owned()).spawn(watch)?.thread().clone();
@@ -49,7 +45,7 @@ impl Drop for Watchdog {
     }
 }
 
-/// Waits until nothing has been done for too long, or it is over.
+/// Waits until the process has made no progress for too long (true), or the lock is released (false).
 fn stalls(progress: &Progress, limit: Duration, over: &AtomicBool) -> bool {
     let (mut idle, mut at) = (Idle { steps: progress.steps(), time: Duration::ZERO }, Instant::now());
     while !over.load(Ordering::SeqCst) {
@@ -63,16 +59,16 @@ fn stalls(progress: &Progress, limit: Duration, over: &AtomicBool) -> bool {
     false
 }
 
-/// For how long nothing has been done.
+/// The time since the last progress.
 struct Idle {
-    /// What had been done when something was done last.
+    /// The number of steps at the last progress.
     steps: u64,
     time: Duration,
 }
 
 impl Idle {
-    /// The same after some more time. The time in which the process was stopped, or the machine slept, is not its own: of a
-    /// tick that took much longer, only so much counts.
+    /// Adds some time. While the process is stopped or the machine sleeps, the process cannot make progress: of a tick that
+    /// took much longer than planned, only twice the planned time counts.
     fn after(&mut self, elapsed: Duration, steps: u64) -> Duration {
         let nothing = std::mem::replace(&mut self.steps, steps) == steps;
         self.time = if nothing { self.time + elapsed.min(TICK * 2) } else { Duration::ZERO };
@@ -80,23 +76,12 @@ impl Idle {
     }
 }
 
-fn last_words(command: &str, limit: Duration, json: bool) -> String {
-    let message = format!(
-        "`{command}` has made no progress for {} seconds while it held the lock, and was ended: something that it reads \
-         or writes does not answer",
-        limit.as_secs()
-    );
-    let hint = "a file on a mount that hangs (AWS_CONFIG_FILE, a token), or a terminal that is paused; what was asked is \
-                on record, and the next `eg reconcile` goes on";
-    error_line(&CommandError::new(Kind::Stalled, message).hint(hint), json)
-}
-
-/// Past every lock of this process, which the thread that is blocked may hold.
-fn leave(words: String) -> ! {
+/// Exits without taking any lock of this process: the blocked thread may hold it.
+fn end(words: String) -> ! {
     let (said, heard) = std::sync::mpsc::channel();
     let say = move || {
         if let Ok(stderr) = io::stderr().as_fd().try_clone_to_owned() {
-            // There is nobody left to tell that it could not be said.
+            // If this fails, no stream is left on which to report it.
             File::from(stderr).write_all(words.as_bytes()).ok();
         }
         said.send(()).ok();

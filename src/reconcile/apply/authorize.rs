@@ -1,195 +1,164 @@
-//! AuthorizeStep: authorize, and what its answers mean.
+//! Opening permissions: the authorize call, and the meaning of its answers.
 
-use crate::error::CommandError;
-use crate::reconcile::apply::ledger::DAMAGED;
-use crate::reconcile::apply::round::{AuthorizeStep, StepFlow, TargetRun};
-use crate::reconcile::retry::Retry;
-use crate::reconcile::{allowed, driver::LoadedRecord, report::StepOutcome};
+use super::{
+    ledger::DAMAGED,
+    target::{Round, StepFlow, StepResult, TargetRun},
+};
+use crate::reconcile::{allowed, record::LoadedRecord, report::StepOutcome};
 use chrono::TimeDelta;
-use eg_model::auto_close::AutoCloseSeen;
-use eg_model::failure::{Failure, FailureClass, Purpose, Reaction};
-use eg_model::ids::SessionId;
-use eg_model::lease::{Attempt, Lease, Phase};
-use eg_model::net::permission::Permission;
-use eg_model::observation::{Effect, ObservedRule};
-use eg_model::plan::Step;
-use eg_model::tags::{description, tags_for};
+use eg_model::{
+    Timestamp,
+    auto_close::AutoCloseSeen,
+    failure::{Failure, FailureClass, Purpose},
+    ids::SessionId,
+    lease::{Attempt, Lease, Phase},
+    net::permission::Permission,
+    observation::{Effect, ObservedRule},
+    plan::Step,
+    tags::{description, tags_for},
+};
 use eg_providers::{Answered, Authorize, Firewall};
 use eg_state::{Event, EventKind};
-use std::sync::Arc;
+
+/// The parts of an authorize step.
+pub(super) struct AuthorizeStep<'s> {
+    pub(super) session: SessionId,
+    pub(super) until: Timestamp,
+    /// The reason for the session, in the user's words.
+    pub(super) reason: Option<&'s str>,
+    pub(super) permissions: &'s [Permission],
+    pub(super) step: &'s Step,
+}
 
 impl TargetRun<'_> {
-    pub(super) async fn authorize(
-        &mut self,
-        firewall: &Arc<dyn Firewall>,
-        call: &AuthorizeStep<'_>,
-        closes: bool,
-        loaded: &LoadedRecord,
-    ) -> Result<StepFlow, CommandError> {
+    /// Writes the intent, sends the call, and records the outcome.
+    pub(super) async fn authorize(&mut self, call: &AuthorizeStep<'_>, round: Round<'_>) -> StepResult {
         let now = self.now();
+        let single = call.permissions.len() <= 1;
         let mut leases = Vec::new();
         for permission in call.permissions {
             match self.claim(permission, now)? {
                 Some(lease) => leases.push(lease),
-                None if !self.unreadable.contains(permission) => return Ok(StepFlow::Replan),
-                None if call.permissions.len() > 1 => return self.one_by_one(firewall, call, loaded).await,
+                None if !self.damaged.contains(permission) => return Ok(StepFlow::Replan),
+                None if !single => return self.one_by_one(call.step, round).await,
                 None => {
-                    self.steps.push(self.report(call.step, StepOutcome::Skipped, Some(DAMAGED.to_owned())));
+                    self.report_step(call.step, StepOutcome::Skipped, Some(DAMAGED.to_owned()));
                     return Ok(StepFlow::Next);
                 }
             }
         }
-        if let Some(failure) = self.barred(call.session, call.permissions, loaded) {
-            if call.permissions.len() > 1 {
-                return self.one_by_one(firewall, call, loaded).await;
-            }
-            self.refuse(&leases, &failure, Retry::Opening, call.step)?;
+        let barred = self.barred(call.session, call.permissions, round.loaded);
+        if barred.is_some() && !single {
+            return self.one_by_one(call.step, round).await;
+        }
+        let refusal = match barred {
+            Some(failure) => Some(failure),
+            None => self.denied_right(round.firewall, call).await,
+        };
+        if let Some(failure) = refusal {
+            self.refuse(&leases, &failure, call.step)?;
             return Ok(StepFlow::Next);
         }
-        if let Some(failure) = self.forbidden(firewall, call).await {
-            self.refuse(&leases, &failure, Retry::Opening, call.step)?;
-            return Ok(StepFlow::Next);
-        }
-        // What an old reading does not show may be there, edited by hand: the new id would push the old one, the only
-        // proof that it is ours, out of the ledger.
-        if !self.look.is_fresh(self.now()) {
+        // An old reading may not show a rule that was edited by hand. Its id on record is the only proof that it is ours,
+        // and the id of the new rule would replace it.
+        if !self.reading.is_recent(self.now()) {
             return Ok(StepFlow::Refresh);
         }
-        // The questions before may have taken their time, and the settle window counts from the call.
+        // The questions before may have taken long, and the settle window counts from the call.
         let sent = self.now();
         let intents: Vec<Lease> = leases.iter().map(|lease| self.intent(lease, Attempt::Opening, sent)).collect();
         if !self.intend(&leases, &intents, Some(call.session), call.step)? {
             return Ok(StepFlow::Replan);
         }
-        let answer = firewall.authorize(&self.authorize_call(call)).await;
-        match answer {
+        match round.firewall.authorize(&self.authorize_call(call)).await {
             Ok(answer) => self.authorized(call, &intents, answer),
-            Err(failure) => Box::pin(self.not_authorized(firewall, call, &intents, failure, closes, loaded)).await,
+            Err(failure) => self.not_authorized(call, &intents, failure, round).await,
         }
     }
 
-    pub(super) fn authorize_call(&self, call: &AuthorizeStep<'_>) -> Authorize {
+    fn authorize_call(&self, call: &AuthorizeStep<'_>) -> Authorize {
+        let env = self.driver.env;
         let store = self.driver.store.borrow();
         let mut tags = self.driver.policy.extra_tags.clone();
         tags.extend(tags_for(&self.key.id, call.permissions, call.session, store.installation(), call.until));
+        let person = self.driver.policy.name_person.then(|| format!("{}@{}", env.user, env.host));
         Authorize {
             group: self.key.id.clone(),
             permissions: call.permissions.to_vec(),
             tags,
-            description: self.description(call),
+            // Other installations believe tags only if the description confirms them. The provider shortens the description,
+            // and replaces characters that it does not accept.
+            description: description(person.as_deref(), call.session, call.reason),
         }
     }
 
-    /// For people in the console, and for other installations, which believe tags only where it bears them out. The
-    /// provider cuts it and replaces what it does not accept.
-    pub(super) fn description(&self, call: &AuthorizeStep<'_>) -> String {
-        let env = self.driver.env;
-        let person = self.driver.policy.name_person.then(|| format!("{}@{}", env.user, env.host));
-        description(person.as_deref(), call.session, call.reason)
-    }
-
-    pub(super) fn authorized(
+    fn authorized(
         &mut self,
         call: &AuthorizeStep<'_>,
         intents: &[Lease],
         answer: Answered<Vec<ObservedRule>>,
-    ) -> Result<StepFlow, CommandError> {
-        let mut unnamed = false;
+    ) -> StepResult {
+        let mut flow = StepFlow::Next;
         for lease in intents {
-            let Some(rule) = answer.value.iter().find(|rule| rule.permission == lease.permission) else {
-                let event = self.event(EventKind::Authorized, "opened, id not named", &lease.permission, None);
-                self.write(lease, &lease.landed(call.until), &Event { session: Some(call.session), ..event })?;
+            let rule = answer.value.iter().find(|rule| rule.permission == lease.permission);
+            let outcome = if rule.is_some() { "opened" } else { "opened, id not named" };
+            let event = self.event(EventKind::Authorized, outcome, &lease.permission, rule.map(|rule| &rule.id));
+            let event = Event { session: Some(call.session), ..event };
+            if let Some(rule) = rule {
+                let event = Event { request_id: answer.request_id.clone(), ..event };
+                self.write(lease, &lease.authorized(rule.id.clone(), call.until), &event)?;
+            } else {
+                self.write(lease, &lease.landed(call.until), &event)?;
                 self.watching.insert(lease.permission);
-                unnamed = true;
-                continue;
-            };
-            let event = self.event(EventKind::Authorized, "opened", &lease.permission, Some(&rule.id));
-            let event = Event { session: Some(call.session), request_id: answer.request_id.clone(), ..event };
-            self.write(lease, &lease.authorized(rule.id.clone(), call.until), &event)?;
+                flow = StepFlow::Reobserve;
+            }
         }
         // Rule ids are never reused: a new rule has no expiry schedule yet.
-        self.auto_closes.extend(answer.value.iter().map(|rule| (rule.id.clone(), AutoCloseSeen::Absent)));
-        self.lay_over(Effect::Added(answer.value));
-        self.steps.push(self.report(call.step, StepOutcome::Done, None));
-        Ok(if unnamed { StepFlow::Reobserve } else { StepFlow::Next })
+        self.expiry.seen.extend(answer.value.iter().map(|rule| (rule.id.clone(), AutoCloseSeen::Absent)));
+        self.apply_known(Effect::Added(answer.value));
+        self.report_step(call.step, StepOutcome::Done, None);
+        Ok(flow)
     }
 
-    pub(super) async fn not_authorized(
+    async fn not_authorized(
         &mut self,
-        firewall: &Arc<dyn Firewall>,
         call: &AuthorizeStep<'_>,
         intents: &[Lease],
         failure: Failure,
-        closes: bool,
-        loaded: &LoadedRecord,
-    ) -> Result<StepFlow, CommandError> {
+        round: Round<'_>,
+    ) -> StepResult {
         let failure = failure.of(Purpose::Open);
         let class = failure.class;
         if class.outcome_unknown() {
             return self.unanswered(intents, &failure, call.step);
         }
-        // A full quota: close first what is due anyway, once, then try again.
-        if class == FailureClass::Limit && closes && !self.quota_freed {
+        // A full quota: the pass closes first what is due anyway, once, then tries again.
+        if class == FailureClass::Limit && round.closes && !self.quota_freed {
             self.quota_freed = true;
-            self.soft_refuse(intents, &failure)?;
+            self.refuse_for_now(intents, &failure)?;
             return Ok(StepFlow::Next);
         }
         if class.splits_batch() && call.permissions.len() > 1 {
-            self.soft_refuse(intents, &failure)?;
-            return self.one_by_one(firewall, call, loaded).await;
+            self.refuse_for_now(intents, &failure)?;
+            return self.one_by_one(call.step, round).await;
         }
-        match class.reaction() {
-            Reaction::RetryNow => {
-                self.soft_refuse(intents, &failure)?;
-                Ok(StepFlow::Throttled)
-            }
-            Reaction::Reobserve => {
-                // "Exists already": proof for a rule whose id we hold; else the next reading must show whose it is.
-                let known = intents.iter().any(|lease| lease.phase == Phase::Held && lease.rule_id.is_some());
-                if known {
-                    // Nothing changes for the user; the stale reading is looked at again in a later pass.
-                    for lease in intents {
-                        self.refuse_until(lease, &failure, TimeDelta::minutes(1))?;
-                    }
-                    return Ok(StepFlow::Next);
-                }
-                self.soft_refuse(intents, &failure)?;
-                self.watching.extend(call.permissions.iter().copied());
-                Ok(StepFlow::Reobserve)
-            }
-            Reaction::RetryLater => {
-                self.refuse(intents, &failure, Retry::Opening, call.step)?;
-                Ok(StepFlow::Next)
-            }
-            Reaction::Stop => {
-                self.refuse(intents, &failure, Retry::Opening, call.step)?;
-                Ok(StepFlow::Rest)
-            }
+        if let Some(flow) = self.settle_refusal(intents, &failure, call.step)? {
+            return Ok(flow);
         }
+        // "Exists already" proves a rule whose id we hold. Then nothing changes for the user, and a later pass looks into the
+        // stale reading. Without an id, the next reading must show the rule's owner.
+        if intents.iter().any(|lease| lease.phase == Phase::Held && lease.rule_id.is_some()) {
+            for lease in intents {
+                self.refuse_until(lease, &failure, TimeDelta::minutes(1))?;
+            }
+            return Ok(StepFlow::Next);
+        }
+        self.refuse_for_now(intents, &failure)?;
+        self.watching.extend(call.permissions.iter().copied());
+        Ok(StepFlow::Reobserve)
     }
 
-    pub(super) async fn one_by_one(
-        &mut self,
-        firewall: &Arc<dyn Firewall>,
-        call: &AuthorizeStep<'_>,
-        loaded: &LoadedRecord,
-    ) -> Result<StepFlow, CommandError> {
-        let mut worst = StepFlow::Next;
-        for permission in call.permissions {
-            let (session, until, reason) = (call.session, call.until, call.reason);
-            let step = Step::Authorize { session, until, permissions: vec![*permission] };
-            let one =
-                AuthorizeStep { session, until, reason, permissions: std::slice::from_ref(permission), step: &step };
-            let flow = Box::pin(self.authorize(firewall, &one, false, loaded)).await?;
-            worst = worst.max(flow);
-            if matches!(flow, StepFlow::Throttled | StepFlow::Rest) || self.halted() {
-                break;
-            }
-        }
-        Ok(worst)
-    }
-
-    /// Why the machine's policy does not let this be opened.
+    /// The reason why the machine's policy forbids the opening.
     pub(super) fn barred(
         &self,
         session: SessionId,
@@ -200,15 +169,16 @@ impl TargetRun<'_> {
         allowed::barred(&self.driver.policy.site, session, &self.key, permissions)
     }
 
-    /// Before the first grant on a target that this installation has never closed a rule on: may we also close?
-    pub(super) async fn forbidden(&self, firewall: &Arc<dyn Firewall>, call: &AuthorizeStep<'_>) -> Option<Failure> {
+    /// The right that the caller lacks. Asked before the first grant on a target on which this installation has never closed
+    /// a rule: it must also be able to close.
+    async fn denied_right(&self, firewall: &dyn Firewall, call: &AuthorizeStep<'_>) -> Option<Failure> {
         let permission = call.permissions.first()?;
-        // A record that cannot be read is met by the next step.
+        // If the record cannot be read, the next step reports it.
         if self.driver.has_closed(&self.key).ok()? {
             return None;
         }
         let tags = self.authorize_call(call).tags;
-        let failure = self.driver.forbidden(firewall, &self.key, permission, &tags).await;
+        let failure = self.driver.rights.ask(firewall, &self.key, permission, &tags).await;
         failure.map(|failure| failure.of(Purpose::Open))
     }
 }

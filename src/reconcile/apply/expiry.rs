@@ -1,84 +1,85 @@
-//! Expiry schedules: reading them, setting them, taking them away. Nothing here ever keeps a rule from being closed.
+//! Expiry schedules: reading, setting and deleting them. Nothing here ever keeps a rule from being closed.
 
-use crate::error::{CommandError, Work, advice_for};
-use crate::reconcile::apply::ledger::DAMAGED;
-use crate::reconcile::apply::round::{Impatient, Leased, StepFlow, TargetRun};
-use crate::reconcile::lane::CalledService;
-use crate::reconcile::retry;
-use crate::reconcile::retry::Retry;
-use crate::reconcile::{
-    driver::LoadedRecord,
-    report::{StepOutcome, StepReport},
+use super::{
+    ledger::DAMAGED,
+    target::{Impatience, Leased, Round, StepFlow, StepResult, TargetRun},
+};
+use crate::{
+    error::{CommandError, Work, advice_for},
+    reconcile::{lane::CalledService, record::LoadedRecord, report::StepOutcome},
 };
 use chrono::TimeDelta;
-use eg_model::auto_close::{AutoClose, AutoCloseRoute, AutoCloseSeen};
-use eg_model::failure::{Failure, FailureClass, Reaction};
-use eg_model::ids::RuleId;
-use eg_model::net::permission::Permission;
-use eg_model::observation::OwnedRule;
-use eg_model::plan::{LedgerStep, Note, NoteKind, Step};
-use eg_model::tags::lease_value;
+use eg_model::{
+    Timestamp,
+    auto_close::{AutoClose, AutoCloseRoute, AutoCloseSeen},
+    failure::{Failure, FailureClass, Reaction},
+    ids::RuleId,
+    net::permission::Permission,
+    observation::OwnedRule,
+    plan::{Note, NoteKind, Step},
+    tags::lease_value,
+};
 use eg_providers::{Firewall, SetAutoClose};
 use eg_state::{Event, EventKind, StateError, Written};
 use futures_util::{StreamExt, stream};
-use std::{cell::RefCell, sync::Arc};
+use std::{cell::RefCell, mem::replace};
 
-/// How many expiry schedules are read side by side.
+/// The number of expiry schedules that are read side by side.
 const READERS: usize = 8;
 
 impl TargetRun<'_> {
-    /// Which role is of the target's account. The provider is asked only where the record does not know the account, and
-    /// something is to stay open, or was just left to others, whose time its expiry schedule is to say then: what is closed needs no
-    /// role.
+    /// Finds the role for the target's account. The provider is asked for the account only if the record does not know it and
+    /// the role is needed: a rule stays open, or was just left to others, whose time its schedule has to say then.
     pub(super) async fn find_auto_close_route(&mut self, loaded: &LoadedRecord) {
-        if std::mem::replace(&mut self.way_looked_for, true) {
+        if replace(&mut self.expiry.route_sought, true) {
             return;
         }
         let Some(expiry) = &self.driver.policy.cloud_expiry else { return };
-        let Some(firewall) = self.look.firewall.clone().filter(|firewall| firewall.capabilities().auto_closes) else {
+        let Some(firewall) = self.reading.firewall.clone().filter(|firewall| firewall.capabilities().auto_closes)
+        else {
             return;
         };
-        // A target that is looked at for collection alone has no rules of ours.
-        let leased = loaded.leases.iter().any(|lease| lease.target.key == self.key);
         let wanted = loaded.wants.contains_key(&self.key);
-        let left = loaded.leases.iter().any(|lease| lease.target.key == self.key && lease.left_to_others());
-        if !leased && !wanted {
+        // A target that is read for collection alone has no rules of ours.
+        if !wanted && loaded.leases_on(&self.key).next().is_none() {
             return;
         }
-        let account = match &self.look.target.route.account {
+        let account = match &self.reading.target.route.account {
             Some(account) => account.clone(),
-            None if !wanted && !left => return,
+            None if !wanted && !loaded.leases_on(&self.key).any(|lease| lease.left_to_others()) => return,
             None => {
-                self.turn = None;
-                match self.lane.caller(&self.look.target, firewall.as_ref()).await {
+                self.slot = None;
+                match self.lane.caller(&self.reading.target, firewall.as_ref()).await {
                     Ok(caller) => caller.account,
                     Err(failure) => {
-                        let message =
-                            format!("{}: no switch is set: whose account it is is not known: {failure}", self.key);
+                        let message = format!(
+                            "{}: no expiry schedule is set, since its account is not known: {failure}",
+                            self.key
+                        );
                         self.notes.insert(Note::new(NoteKind::AutoCloseUnset, message));
                         return;
                     }
                 }
             }
         };
-        self.auto_close_route = expiry.way(&account);
+        self.expiry.route = expiry.way(&account);
     }
 
-    /// Reads what the plan cannot do without. What keeps one from being read would keep the next one: after the first
-    /// failure nothing more is asked.
-    pub(super) async fn see_auto_closes(&mut self, loaded: &LoadedRecord) {
-        let unread = self.plan(loaded, Impatient::default()).unread;
-        let Some(firewall) = self.look.firewall.clone().filter(|_| !unread.is_empty()) else { return };
-        self.take_turn(CalledService::Scheduler).await;
+    /// Reads the schedules that the plan needs. The first failure stops all further reading: the next read would meet it too.
+    pub(super) async fn read_auto_closes(&mut self, loaded: &LoadedRecord) {
+        let unread = self.plan(loaded, Impatience::default()).unread;
+        let Some(firewall) = self.reading.firewall.clone().filter(|_| !unread.is_empty()) else { return };
+        self.take_slot(CalledService::Scheduler).await;
         let (group, firewall, lane) = (self.key.id.as_str(), firewall.as_ref(), self.lane);
         let failed = &RefCell::new(None::<Failure>);
-        let reads = unread.into_iter().map(|(rule, way)| async move {
+        let reads = unread.into_iter().map(|(rule, route)| async move {
             let before = failed.borrow().clone().or_else(|| lane.silence());
             let seen = match before {
                 Some(failure) => AutoCloseSeen::Unreadable(failure),
                 None => {
-                    let seen = firewall.read_auto_close(group, &rule, &way).await;
-                    lane.heard(if let AutoCloseSeen::Unreadable(failure) = &seen { Some(failure.class) } else { None });
+                    let seen = firewall.read_auto_close(group, &rule, &route).await;
+                    let failure = if let AutoCloseSeen::Unreadable(failure) = &seen { Some(failure) } else { None };
+                    lane.note_answer(failure.map(|failure| failure.class));
                     seen
                 }
             };
@@ -88,58 +89,54 @@ impl TargetRun<'_> {
             (rule, seen)
         });
         let seen: Vec<(RuleId, AutoCloseSeen)> = stream::iter(reads).buffer_unordered(READERS).collect().await;
-        self.auto_closes.extend(seen);
+        self.expiry.seen.extend(seen);
     }
 
-    pub(super) async fn auto_close(
-        &mut self,
-        firewall: &Arc<dyn Firewall>,
-        step: &Step,
-        loaded: &LoadedRecord,
-    ) -> Result<StepFlow, CommandError> {
+    pub(super) async fn auto_close(&mut self, step: &Step, round: Round<'_>) -> StepResult {
         match step {
             Step::SetAutoClose { rule, at, way } => {
-                let known = known(loaded, rule.id());
-                let new = || {
-                    AutoClose::new(rule.id().clone(), self.look.target.clone(), *rule.permission(), way.clone(), *at)
-                };
-                let known = known.cloned().map_or_else(|| (new(), None), |known| (known.clone(), Some(known.version)));
-                self.set_auto_close(firewall, step, rule, known.0.intend(way, *at), known.1).await
+                let known = known(round.loaded, rule.id());
+                let base = known.cloned().unwrap_or_else(|| self.new_row(rule.id(), rule.permission(), way, *at));
+                let intended = AutoClose { target: self.reading.target.clone(), ..base.intend(way, *at) };
+                self.set_auto_close(round.firewall, step, rule, intended, known.map(|known| known.version)).await
             }
-            Step::DropAutoClose { rule, way, .. } => match known(loaded, rule) {
-                Some(known) => self.drop_auto_close(firewall, step, known, way).await,
+            Step::DropAutoClose { rule, way, .. } => match known(round.loaded, rule) {
+                Some(known) => self.drop_auto_close(round.firewall, step, known, way).await,
                 None => Ok(StepFlow::Next),
             },
             _ => Ok(StepFlow::Next),
         }
     }
 
-    /// The intent before the call, the outcome after it, as for a lease.
+    fn new_row(&self, rule: &RuleId, permission: &Permission, route: &AutoCloseRoute, at: Timestamp) -> AutoClose {
+        AutoClose::new(rule.clone(), self.reading.target.clone(), *permission, route.clone(), at)
+    }
+
+    /// Writes the intent, sends the call, and records the outcome.
     async fn set_auto_close(
         &mut self,
-        firewall: &Arc<dyn Firewall>,
+        firewall: &dyn Firewall,
         step: &Step,
         rule: &OwnedRule,
         intended: AutoClose,
         before: Option<u64>,
-    ) -> Result<StepFlow, CommandError> {
-        let intended = AutoClose { target: self.look.target.clone(), ..intended };
+    ) -> StepResult {
         let event = self.auto_close_event(EventKind::Intent, step.action(), &intended);
         let written = self.driver.store.borrow_mut().write_auto_close(&intended, before, Some(&event));
         if written.as_ref().is_err_and(StateError::is_of_a_row) {
-            self.unreadable_auto_closes.insert(rule.id().clone());
-            self.steps.push(self.report(step, StepOutcome::Skipped, Some(DAMAGED.to_owned())));
+            self.expiry.damaged.insert(rule.id().clone());
+            self.report_step(step, StepOutcome::Skipped, Some(DAMAGED.to_owned()));
         }
         match self.unless_unwritable(written)? {
             Some(Written::Done) => {}
             Some(Written::Raced | Written::NoLongerWanted) => return Ok(StepFlow::Replan),
             None => return Ok(StepFlow::Next),
         }
-        self.auto_close_refusal = self.auto_close_refusal.take().or_else(|| self.lane.silence());
-        if let Some(failure) = self.auto_close_refusal.clone() {
+        self.expiry.set_refusal = self.expiry.set_refusal.take().or_else(|| self.lane.silence());
+        if let Some(failure) = self.expiry.set_refusal.clone() {
             return self.auto_close_not_set(step, &intended, failure);
         }
-        let seen = self.auto_closes.get(rule.id());
+        let seen = self.expiry.seen.get(rule.id());
         let unreadable = matches!(seen, Some(AutoCloseSeen::Unreadable(_)));
         let call = SetAutoClose {
             way: intended.way.clone(),
@@ -149,66 +146,56 @@ impl TargetRun<'_> {
             token: self.driver.env.uuid().to_string(),
         };
         let set = firewall.set_auto_close(rule, &call).await;
-        self.lane.heard(set.as_ref().err().map(|failure| failure.class));
+        self.lane.note_answer(set.as_ref().err().map(|failure| failure.class));
         match set {
             Ok(answer) => {
                 let event = self.auto_close_event(EventKind::AutoCloseSet, &lease_value(intended.at), &intended);
                 let event = Event { request_id: answer.request_id, ..event };
                 self.record_auto_close(&intended.set(intended.at), intended.version, &event)?;
-                self.auto_closes.insert(rule.id().clone(), AutoCloseSeen::Set(intended.at));
-                self.steps.push(self.report(step, StepOutcome::Done, None));
+                self.expiry.seen.insert(rule.id().clone(), AutoCloseSeen::Set(intended.at));
+                self.report_step(step, StepOutcome::Done, None);
                 Ok(StepFlow::Next)
             }
             Err(failure) => {
-                if auto_closes_rest(failure.class, unreadable) || self.lane.silence().is_some() {
-                    self.auto_close_refusal = Some(failure.clone());
+                if stops_auto_closes(failure.class, unreadable) || self.lane.silence().is_some() {
+                    self.expiry.set_refusal = Some(failure.clone());
                 }
                 self.auto_close_not_set(step, &intended, failure)
             }
         }
     }
 
-    /// The rule is open and usable all the same; the grant and the exit status say what it lacks.
-    fn auto_close_not_set(
-        &mut self,
-        step: &Step,
-        intended: &AutoClose,
-        failure: Failure,
-    ) -> Result<StepFlow, CommandError> {
+    /// The rule is open and usable all the same; the grant and the exit status show that its schedule is missing.
+    fn auto_close_not_set(&mut self, step: &Step, intended: &AutoClose, failure: Failure) -> StepResult {
         let class = failure.class;
-        let flow = match class.reaction() {
-            Reaction::RetryNow => StepFlow::Throttled,
-            // What could not be read before is not read now either.
-            Reaction::Reobserve if self.auto_close_refusal.is_none() => StepFlow::Reobserve,
-            Reaction::Reobserve => StepFlow::Next,
-            Reaction::RetryLater | Reaction::Stop => StepFlow::Next,
-        };
-        let wait = match flow {
-            StepFlow::Next => {
-                retry::delay(Retry::Closing, intended.refusals.saturating_add(1), self.driver.env.random())
+        let (flow, wait) = match class.reaction() {
+            Reaction::RetryNow => (StepFlow::Throttled, TimeDelta::zero()),
+            // After a refusal that stops all schedules, another reading would fail too.
+            Reaction::Reobserve if self.expiry.set_refusal.is_none() => (StepFlow::Reobserve, TimeDelta::zero()),
+            Reaction::Reobserve | Reaction::RetryLater | Reaction::Stop => {
+                (StepFlow::Next, self.delay(step, intended.refusals))
             }
-            _ => std::time::Duration::ZERO,
         };
         self.refuse_auto_close(intended, &failure, wait)?;
         let outcome = if class.outcome_unknown() { StepOutcome::Unknown } else { StepOutcome::Refused };
-        self.report_auto_close(step, outcome, &failure);
+        self.report_failure(step, outcome, &failure, advice_for(Work::SettingExpiry, class));
         Ok(flow)
     }
 
-    /// An expiry schedule that is left over hits nothing and deletes itself: nobody waits for this, and nothing depends on it. What
-    /// keeps one from being deleted would keep the next one: then that is not asked for any more in this pass.
+    /// A left-over schedule closes nothing and deletes itself, so a failure to delete it is only logged. The first failure of
+    /// a kind that the next schedule would meet too stops all further deletions of this pass.
     async fn drop_auto_close(
         &mut self,
-        firewall: &Arc<dyn Firewall>,
+        firewall: &dyn Firewall,
         step: &Step,
         known: &AutoClose,
-        way: &AutoCloseRoute,
-    ) -> Result<StepFlow, CommandError> {
-        let dropped = match self.drop_refusal.clone().or_else(|| self.lane.silence()) {
+        route: &AutoCloseRoute,
+    ) -> StepResult {
+        let dropped = match self.expiry.drop_refusal.clone().or_else(|| self.lane.silence()) {
             Some(failure) => Err(failure),
             None => {
-                let dropped = firewall.drop_auto_close(&known.rule, way).await;
-                self.lane.heard(dropped.as_ref().err().map(|failure| failure.class));
+                let dropped = firewall.drop_auto_close(&known.rule, route).await;
+                self.lane.note_answer(dropped.as_ref().err().map(|failure| failure.class));
                 dropped
             }
         };
@@ -223,64 +210,51 @@ impl TargetRun<'_> {
                     let forgotten = self.driver.store.borrow_mut().forget_auto_close(&known.rule, Some(&event));
                     self.unless_unwritable(forgotten)?;
                 }
-                self.auto_closes.remove(&known.rule);
-                self.steps.push(self.report(step, StepOutcome::Done, None));
+                self.expiry.seen.remove(&known.rule);
+                self.report_step(step, StepOutcome::Done, None);
             }
             Err(failure) => {
-                let wait = retry::delay(Retry::Closing, known.refusals.saturating_add(1), self.driver.env.random());
-                self.refuse_auto_close(known, &failure, wait)?;
-                if auto_closes_rest(failure.class, true) {
-                    self.drop_refusal = Some(failure.clone());
+                self.refuse_auto_close(known, &failure, self.delay(step, known.refusals))?;
+                if stops_auto_closes(failure.class, true) {
+                    self.expiry.drop_refusal = Some(failure.clone());
                 }
-                tracing::info!("{}: a switch that closes nothing any more stays behind: {failure}", self.key);
+                tracing::info!("{}: an expiry schedule that closes nothing any more is left over: {failure}", self.key);
             }
         }
         Ok(StepFlow::Next)
     }
 
-    /// A rule that another installation has opened may have an expiry schedule that the record does not know: it was joined, and the
-    /// command died before it looked at that; and whoever set it has left the rule to us since. Before such a rule is
-    /// closed, its expiry schedule goes on record, to be taken away once the rule is gone.
+    /// Records expiry schedules that may exist, before their rules are closed; the next passes delete them. A rule that
+    /// another installation has opened may have a schedule that the record does not know: this installation joined the rule
+    /// and crashed before it looked for a schedule, and the other installation has left since.
     pub(super) fn expect_auto_closes(&self, leased: &Leased<'_>, loaded: &LoadedRecord) {
-        let configured = || self.driver.policy.cloud_expiry.as_ref()?.way(self.look.target.route.account.as_ref()?);
-        let Some(way) = self.auto_close_route.clone().or_else(configured) else { return };
+        let target = &self.reading.target;
+        let configured = || self.driver.policy.cloud_expiry.as_ref()?.way(target.route.account.as_ref()?);
+        let Some(route) = self.expiry.route.clone().or_else(configured) else { return };
         let unknown = leased.iter().filter(|(rule, lease)| lease.shared && known(loaded, rule.id()).is_none());
         for (rule, _) in unknown {
-            let (id, target, now) = (rule.id().clone(), self.look.target.clone(), self.now());
-            let auto_close = AutoClose::of_another(id, target, *rule.permission(), way.clone(), now);
+            let (id, permission) = (rule.id().clone(), *rule.permission());
+            let auto_close = AutoClose::of_another(id, target.clone(), permission, route.clone(), self.now());
             let written = self.driver.store.borrow_mut().write_auto_close(&auto_close, None, None);
             if let Err(error) = written {
-                // It would hit nothing: no reason not to close.
-                tracing::info!("{}: a switch that may be left over could not be recorded: {error}", self.key);
+                // Such a schedule would find no rule to close, so closing does not wait for its row.
+                tracing::info!("{}: an expiry schedule that may be left over could not be recorded: {error}", self.key);
             }
         }
     }
 
-    /// What a reading teaches about expiry schedules.
-    pub(super) fn learn_auto_close(&mut self, step: &LedgerStep, loaded: &LoadedRecord) -> Result<(), CommandError> {
-        match step {
-            LedgerStep::KnowAutoClose { rule, permission, at, way } => {
-                self.know_auto_close(loaded, rule, permission, way, *at)
-            }
-            LedgerStep::ForgetAutoClose { rule } => {
-                let forgotten = self.driver.store.borrow_mut().forget_auto_close(rule, None);
-                self.unless_unwritable(forgotten).map(drop)
-            }
-            LedgerStep::Adopt { .. } | LedgerStep::Close { .. } => Ok(()),
-        }
-    }
-
-    fn know_auto_close(
+    /// Records a schedule that a reading shows.
+    pub(super) fn know_auto_close(
         &mut self,
         loaded: &LoadedRecord,
         rule: &RuleId,
         permission: &Permission,
-        way: &AutoCloseRoute,
-        at: eg_model::Timestamp,
+        route: &AutoCloseRoute,
+        at: Timestamp,
     ) -> Result<(), CommandError> {
         let known = known(loaded, rule);
-        let new = || AutoClose::new(rule.clone(), self.look.target.clone(), *permission, way.clone(), at);
-        let seen = AutoClose { way: way.clone(), ..known.cloned().unwrap_or_else(new).set(at) };
+        let base = known.cloned().unwrap_or_else(|| self.new_row(rule, permission, route, at));
+        let seen = AutoClose { way: route.clone(), ..base.set(at) };
         let written = self.driver.store.borrow_mut().write_auto_close(&seen, known.map(|known| known.version), None);
         self.unless_unwritable(written).map(drop)
     }
@@ -293,24 +267,18 @@ impl TargetRun<'_> {
         &mut self,
         auto_close: &AutoClose,
         failure: &Failure,
-        wait: std::time::Duration,
+        wait: TimeDelta,
     ) -> Result<(), CommandError> {
-        let next = self.now() + TimeDelta::from_std(wait).unwrap_or(TimeDelta::minutes(1));
         let kind = if failure.class.outcome_unknown() { EventKind::Unanswered } else { EventKind::Refused };
         let event = self.auto_close_event(kind, &failure.class.to_string(), auto_close);
         let event = Event { request_id: failure.request_id.clone(), detail: Some(failure.message.clone()), ..event };
-        self.record_auto_close(&auto_close.refused(failure.clone(), next), auto_close.version, &event)
+        self.record_auto_close(&auto_close.refused(failure.clone(), self.now() + wait), auto_close.version, &event)
     }
 
     fn record_auto_close(&mut self, auto_close: &AutoClose, before: u64, event: &Event) -> Result<(), CommandError> {
         let written = self.driver.store.borrow_mut().write_auto_close(auto_close, Some(before), Some(event));
-        // Somebody else's write is as good: the next reading decides.
+        // If another process was faster, its row stands: the next reading decides.
         self.unless_unwritable(written).map(drop)
-    }
-
-    fn report_auto_close(&mut self, step: &Step, outcome: StepOutcome, failure: &Failure) {
-        let report = self.report(step, outcome, Some(failure.to_string()));
-        self.steps.push(StepReport { advice: Some(advice_for(Work::SettingExpiry, failure.class)), ..report });
     }
 }
 
@@ -318,9 +286,9 @@ fn known<'l>(loaded: &'l LoadedRecord, rule: &RuleId) -> Option<&'l AutoClose> {
     loaded.auto_closes.iter().find(|auto_close| auto_close.rule == *rule)
 }
 
-/// Whether the next expiry schedule would meet the same: what the role or the caller may not do for one rule, they may not do for
-/// the next one; and where nothing answers, and `unreadable` says that nothing did before, nothing will.
-fn auto_closes_rest(class: FailureClass, unreadable: bool) -> bool {
+/// True if the next expiry schedule would meet the same failure: the role or the caller lacks a right, or the scheduler does
+/// not answer, and `unreadable` says that it did not answer before.
+fn stops_auto_closes(class: FailureClass, unreadable: bool) -> bool {
     match class {
         FailureClass::Denied | FailureClass::Credentials | FailureClass::Gone | FailureClass::Local => true,
         class => unreadable && class.outcome_unknown(),

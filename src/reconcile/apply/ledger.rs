@@ -1,38 +1,41 @@
-//! Intents before calls, outcomes after them, and what a reading teaches.
+//! Writes to the record: intents before calls, outcomes after them, and what a reading teaches.
 
-use crate::error::CommandError;
-use crate::reconcile::apply::round::{StepFlow, TargetRun, unrecorded};
-use crate::reconcile::observe::fresh;
-use crate::reconcile::retry;
-use crate::reconcile::retry::Retry;
-use crate::reconcile::{
-    driver::LoadedRecord,
-    report::{StepOutcome, StepReport},
+use super::target::{StepFlow, StepResult, TargetRun};
+use crate::{
+    error::{CommandError, advice, step_advice},
+    reconcile::{
+        reading::is_recent,
+        record::LoadedRecord,
+        report::{StepOutcome, StepReport},
+        retry::{self, Retry},
+    },
 };
 use chrono::TimeDelta;
-use eg_model::Timestamp;
-use eg_model::failure::{Failure, FailureClass};
-use eg_model::ids::{LeaseId, RuleId, SessionId};
-use eg_model::lease::{Attempt, Lease};
-use eg_model::net::permission::Permission;
-use eg_model::observation::Observation;
-use eg_model::plan::{LedgerStep, Note, NoteKind, Step, TargetPlan};
+use eg_model::{
+    Timestamp,
+    failure::{Failure, FailureClass, Reaction},
+    ids::{LeaseId, RuleId, SessionId},
+    lease::{Attempt, Lease},
+    net::permission::Permission,
+    observation::Observation,
+    plan::{LedgerStep, Note, NoteKind, Step, TargetPlan},
+};
 use eg_state::{Event, EventKind, StateError, Written};
 
-/// Why nothing is opened, and no expiry schedule set, where a row does not parse.
+/// The reason for opening nothing, and setting no expiry schedule, if a row does not parse.
 pub(super) const DAMAGED: &str = "its row in the record is damaged";
 
-/// A lease that is in no row: what stands in its place could not be read, or written.
+/// The id of a lease without a row: its row could not be read, or written.
 pub(super) const UNWRITTEN: LeaseId = LeaseId(0);
 
-pub(super) fn is_unwritten(lease: &Lease) -> bool {
+fn is_unwritten(lease: &Lease) -> bool {
     lease.id == UNWRITTEN
 }
 
 impl TargetRun<'_> {
-    /// Ledger steps: what the reading teaches. Whether it taught anything.
+    /// Records what the reading teaches. True if it taught anything.
     pub(super) fn learn(&mut self, plan: &TargetPlan, loaded: &LoadedRecord) -> Result<bool, CommandError> {
-        let confirmed: Vec<_> = match &self.look.observation {
+        let confirmed: Vec<RuleId> = match &self.reading.observation {
             Observation::Complete(reading) => {
                 let gone = |id: &&RuleId| !reading.rules.iter().any(|rule| rule.id == **id);
                 self.confirming.keys().filter(gone).cloned().collect()
@@ -52,24 +55,25 @@ impl TargetRun<'_> {
     }
 
     fn learn_step(&mut self, step: &LedgerStep, loaded: &LoadedRecord) -> Result<(), CommandError> {
-        let now = self.now();
         match step {
             LedgerStep::Adopt { permission, rule, until } => {
-                let Some(lease) = self.claim(permission, now)? else { return Ok(()) };
+                let Some(lease) = self.claim(permission, self.now())? else { return Ok(()) };
                 let event = self.event(EventKind::LeaseAdopted, "seen with our tag", permission, Some(rule.id()));
-                self.write(&lease, &lease.adopted(rule.id().clone(), *until), &event)?;
-            }
-            LedgerStep::KnowAutoClose { .. } | LedgerStep::ForgetAutoClose { .. } => {
-                self.learn_auto_close(step, loaded)?
+                self.write(&lease, &lease.adopted(rule.id().clone(), *until), &event)
             }
             LedgerStep::Close { lease } => {
-                if let Some(lease) = loaded.leases.iter().find(|known| known.id == *lease) {
-                    let event = self.event(EventKind::LeaseClosed, "nothing of ours is there", &lease.permission, None);
-                    self.write(lease, &lease.closed(), &event)?;
-                }
+                let Some(lease) = loaded.leases.iter().find(|known| known.id == *lease) else { return Ok(()) };
+                let event = self.event(EventKind::LeaseClosed, "nothing of ours is there", &lease.permission, None);
+                self.write(lease, &lease.closed(), &event)
+            }
+            LedgerStep::KnowAutoClose { rule, permission, at, way } => {
+                self.know_auto_close(loaded, rule, permission, way, *at)
+            }
+            LedgerStep::ForgetAutoClose { rule } => {
+                let forgotten = self.driver.store.borrow_mut().forget_auto_close(rule, None);
+                self.unless_unwritable(forgotten).map(drop)
             }
         }
-        Ok(())
     }
 
     pub(super) fn event(
@@ -87,18 +91,18 @@ impl TargetRun<'_> {
         }
     }
 
-    pub(super) fn failure_event(&self, kind: EventKind, lease: &Lease, failure: &Failure) -> Event {
+    fn failure_event(&self, kind: EventKind, lease: &Lease, failure: &Failure) -> Event {
         let event = self.event(kind, &failure.class.to_string(), &lease.permission, lease.proven_rule());
         Event { request_id: failure.request_id.clone(), detail: Some(failure.message.clone()), ..event }
     }
 
-    /// An intent. The way that works now is the way to close it later.
+    /// An intent. The route that works now is the route for closing it later.
     pub(super) fn intent(&self, lease: &Lease, attempt: Attempt, now: Timestamp) -> Lease {
-        Lease { target: self.look.target.clone(), ..lease.intend(attempt, now) }
+        Lease { target: self.reading.target.clone(), ..lease.intend(attempt, now) }
     }
 
-    /// Transaction A: the session still lives, every lease is still what the plan saw, and the intent is written.
-    /// Closing goes on where the record cannot be written: what it closes is known by its id.
+    /// Transaction A: checks that the session still lives and every lease is as the plan saw it, and writes the intents.
+    /// True if the call may be sent. Closing goes on even if the record cannot be written: it acts on known ids.
     pub(super) fn intend(
         &mut self,
         before: &[Lease],
@@ -110,13 +114,13 @@ impl TargetRun<'_> {
             return Ok(true);
         }
         let now = self.now();
-        let batch: Vec<(Lease, u64)> = intents.iter().cloned().zip(before.iter().map(|lease| lease.version)).collect();
-        let batch: Vec<(Lease, u64)> = batch.into_iter().filter(|(lease, _)| !is_unwritten(lease)).collect();
+        let batch = intents.iter().cloned().zip(before.iter().map(|lease| lease.version));
+        let batch: Vec<(Lease, u64)> = batch.filter(|(lease, _)| !is_unwritten(lease)).collect();
         if batch.is_empty() && !step.opens() {
             tracing::warn!("closing without a written intent: a row of the record is damaged");
             return Ok(true);
         }
-        // A call that opens without a lease on record would be known to nobody after a crash.
+        // After a crash, no record would lead to a rule that was opened without a lease.
         if step.opens() && batch.len() < intents.len() {
             return Ok(false);
         }
@@ -128,15 +132,15 @@ impl TargetRun<'_> {
         let written = self.driver.store.borrow_mut().begin_attempt(session.map(|id| (id, now)), &batch, &events);
         self.driver.env.progress.note();
         match written {
-            // The write may have taken its time, or the process was stopped: others may have acted on what they saw since.
-            Ok(Written::Done) if !fresh(now, self.now()) => {
-                tracing::info!("the intent to {} is too old to be carried out; it is read again", step.action());
-                self.soft_refuse(intents, &Failure::new(FailureClass::Transient, "it was not sent: too late"))?;
+            // The write may have taken long, or the process was stopped. Others may have acted on the record since.
+            Ok(Written::Done) if !is_recent(now, self.now()) => {
+                tracing::info!("the intent to {} is too old to be carried out; the pass reads again", step.action());
+                self.refuse_for_now(intents, &Failure::new(FailureClass::Transient, "it was not sent: too late"))?;
                 Ok(false)
             }
             Ok(Written::Done) => Ok(true),
             Ok(Written::Raced | Written::NoLongerWanted) => {
-                self.steps.push(self.report(step, StepOutcome::Skipped, Some("the record has changed".to_owned())));
+                self.report_step(step, StepOutcome::Skipped, Some("the record has changed".to_owned()));
                 Ok(false)
             }
             Err(error) if error.is_unwritable() && !step.opens() => {
@@ -147,28 +151,23 @@ impl TargetRun<'_> {
         }
     }
 
-    /// The lease on a permission here, made where there is none. `None`: the record cannot be written for now, or its row
-    /// is damaged, and then nothing is opened for it in this pass.
+    /// The lease on a permission, made if there is none. `None` if the record cannot be written for now, or the row is
+    /// damaged; then nothing is opened for the permission in this pass.
     pub(super) fn claim(&mut self, permission: &Permission, now: Timestamp) -> Result<Option<Lease>, CommandError> {
-        let claimed = self.driver.store.borrow_mut().claim(&self.look.target, permission, now);
+        let claimed = self.driver.store.borrow_mut().claim(&self.reading.target, permission, now);
         if claimed.as_ref().is_err_and(StateError::is_of_a_row) {
-            self.unreadable.insert(*permission);
+            self.damaged.insert(*permission);
         }
         self.unless_unwritable(claimed)
     }
 
-    /// A record that cannot be written for now keeps anything new from being opened in this pass; it never keeps anything
-    /// from being closed.
+    /// Turns errors that the pass survives into `None`. A record that cannot be written stops every opening in this pass,
+    /// and never a closing; a damaged row stops only the work on its own rule.
     pub(super) fn unless_unwritable<T>(&mut self, result: Result<T, StateError>) -> Result<Option<T>, CommandError> {
         match result {
             Ok(value) => Ok(Some(value)),
-            Err(error) if error.is_unwritable() => {
-                self.may_open = false;
-                self.unrecorded = Some(CommandError::from(error).message);
-                Ok(None)
-            }
-            // One row ends what it is about, and nothing else.
-            Err(error) if error.is_of_a_row() => {
+            Err(error) if error.is_unwritable() || error.is_of_a_row() => {
+                self.may_open &= !error.is_unwritable();
                 self.unrecorded = Some(CommandError::from(error).message);
                 Ok(None)
             }
@@ -176,8 +175,8 @@ impl TargetRun<'_> {
         }
     }
 
-    /// Transaction B: the outcome, where the version is still ours. If somebody else has moved the lease on, the
-    /// next reading tells; nothing is lost, because the intent is on record.
+    /// Transaction B: writes the outcome if the version is still ours. If another process has changed the lease, the next
+    /// reading decides; nothing is lost, because the intent is on record.
     pub(super) fn write(&mut self, from: &Lease, to: &Lease, event: &Event) -> Result<(), CommandError> {
         if is_unwritten(from) {
             return Ok(());
@@ -198,30 +197,47 @@ impl TargetRun<'_> {
         }
     }
 
-    pub(super) fn refuse(
+    /// Records a refusal, and returns the next action; `None` if a new reading has to explain the refusal first.
+    pub(super) fn settle_refusal(
         &mut self,
         intents: &[Lease],
         failure: &Failure,
-        retry: Retry,
         step: &Step,
-    ) -> Result<(), CommandError> {
+    ) -> Result<Option<StepFlow>, CommandError> {
+        Ok(match failure.class.reaction() {
+            Reaction::RetryNow => {
+                self.refuse_for_now(intents, failure)?;
+                Some(StepFlow::Throttled)
+            }
+            Reaction::Reobserve => None,
+            Reaction::RetryLater => {
+                self.refuse(intents, failure, step)?;
+                Some(StepFlow::Next)
+            }
+            Reaction::Stop => {
+                self.refuse(intents, failure, step)?;
+                Some(StepFlow::Stop)
+            }
+        })
+    }
+
+    /// Refused: the next attempt waits.
+    pub(super) fn refuse(&mut self, intents: &[Lease], failure: &Failure, step: &Step) -> Result<(), CommandError> {
         for lease in intents {
-            let wait = retry::delay(retry, lease.refusals.saturating_add(1), self.driver.env.random());
-            self.refuse_until(lease, failure, TimeDelta::from_std(wait).unwrap_or(TimeDelta::minutes(1)))?;
+            self.refuse_until(lease, failure, self.delay(step, lease.refusals))?;
         }
-        self.clean = false;
+        self.converged = false;
         if let Step::Restore { rule, .. } = step {
-            // The next plan says what is true now: the tags are not written again.
+            // The note promised that the tags are written again. The next plan says what is true now.
             let promised = |note: &Note| note.kind == NoteKind::Stripped && note.message.starts_with(&rule.id().0);
             self.notes.retain(|note| !promised(note));
         }
-        let report = self.report(step, StepOutcome::Refused, Some(failure.to_string()));
-        self.steps.push(StepReport { advice: Some(crate::error::step_advice(step, failure.class)), ..report });
+        self.report_failure(step, StepOutcome::Refused, failure, step_advice(step, failure.class));
         Ok(())
     }
 
-    /// Refused for now: it may go again in this pass.
-    pub(super) fn soft_refuse(&mut self, intents: &[Lease], failure: &Failure) -> Result<(), CommandError> {
+    /// Refused, but the step may go again in this pass.
+    pub(super) fn refuse_for_now(&mut self, intents: &[Lease], failure: &Failure) -> Result<(), CommandError> {
         intents.iter().try_for_each(|lease| self.refuse_until(lease, failure, TimeDelta::zero()))
     }
 
@@ -231,46 +247,54 @@ impl TargetRun<'_> {
         failure: &Failure,
         wait: TimeDelta,
     ) -> Result<(), CommandError> {
-        let now = self.now();
         let event = self.failure_event(EventKind::Refused, lease, failure);
-        self.write(lease, &lease.refused(failure.clone(), now + wait), &event)
+        self.write(lease, &lease.refused(failure.clone(), self.now() + wait), &event)
     }
 
-    /// No usable answer: this target rests for the round, and readings must tell.
-    pub(super) fn unanswered(
-        &mut self,
-        intents: &[Lease],
-        failure: &Failure,
-        step: &Step,
-    ) -> Result<StepFlow, CommandError> {
+    /// No usable answer: this target stops for the round, and a reading has to show the outcome.
+    pub(super) fn unanswered(&mut self, intents: &[Lease], failure: &Failure, step: &Step) -> StepResult {
         let now = self.now();
-        let retry = if step.opens() { Retry::Opening } else { Retry::Closing };
         for lease in intents {
-            let wait = retry::delay(retry, lease.refusals.saturating_add(1), self.driver.env.random());
-            let next = now + TimeDelta::from_std(wait).unwrap_or(TimeDelta::minutes(1));
+            let next = now + self.delay(step, lease.refusals);
             let event = self.failure_event(EventKind::Unanswered, lease, failure);
             self.write(lease, &lease.unanswered(failure.clone(), next, now), &event)?;
             self.watching.insert(lease.permission);
         }
-        // What is not known by the end of the pass shows in the last plan.
-        let report = self.report(step, StepOutcome::Unknown, Some(failure.to_string()));
-        self.steps.push(StepReport { advice: Some(crate::error::advice(failure.class)), ..report });
+        // If the outcome is still unknown at the end of the pass, the last plan shows it.
+        self.report_failure(step, StepOutcome::Unknown, failure, advice(failure.class));
         Ok(StepFlow::Reobserve)
+    }
+
+    /// The delay of the attempt after so many refusals.
+    pub(super) fn delay(&self, step: &Step, refusals: u32) -> TimeDelta {
+        let opens = step.opens() && !step.is_of_auto_close();
+        let retry = if opens { Retry::Opening } else { Retry::Closing };
+        let delay = retry::delay(retry, refusals.saturating_add(1), self.driver.env.random());
+        TimeDelta::from_std(delay).unwrap_or(TimeDelta::minutes(1))
     }
 
     pub(super) fn report(&self, step: &Step, outcome: StepOutcome, error: Option<String>) -> StepReport {
         StepReport { target: self.key.clone(), step: step.clone(), outcome, error, advice: None }
     }
 
-    /// Turns to the next recorded way to this target, each once in a pass.
-    pub(super) fn next_way(&mut self) -> bool {
-        self.ways_tried += 1;
-        let more = self.ways_tried < self.ways.len();
-        if more {
-            self.ways.rotate_left(1);
-            // The other credentials begin with a reading of their own.
-            self.too_old.clear();
-        }
-        more
+    pub(super) fn report_step(&mut self, step: &Step, outcome: StepOutcome, error: Option<String>) {
+        self.steps.push(self.report(step, outcome, error));
     }
+
+    pub(super) fn report_failure(
+        &mut self,
+        step: &Step,
+        outcome: StepOutcome,
+        failure: &Failure,
+        advice: &'static str,
+    ) {
+        let report = self.report(step, outcome, Some(failure.to_string()));
+        self.steps.push(StepReport { advice: Some(advice), ..report });
+    }
+}
+
+pub(super) fn unrecorded(error: StateError) -> CommandError {
+    let mut error = CommandError::from(error);
+    error.message = format!("a change was made but could not be recorded (the next pass finds it): {}", error.message);
+    error
 }

@@ -1,11 +1,14 @@
-//! One target, from its first reading to rest: plan, write the intent, call the provider, record the outcome, read again
-//! where an outcome is not known.
+//! One target, from its first reading to rest. [`round`] is the loop: plan, write the intent, call the provider, record the
+//! outcome, read again if an outcome is not known. [`target`] is its state. A step goes to [`authorize`], to [`by_id`]
+//! (tags, untags, revokes; [`call`] is the call itself) or to [`expiry`]; [`ledger`] writes intents and outcomes.
 
-pub mod authorize;
-pub mod by_id;
-pub mod expiry;
-pub mod ledger;
+mod authorize;
+mod by_id;
+mod call;
+mod expiry;
+mod ledger;
 pub mod release;
-pub mod reobserve;
-pub mod round;
-pub mod settled;
+mod reobserve;
+mod round;
+mod settled;
+pub mod target;

@@ -1,32 +1,26 @@
-//! Letting go of a rule that others hold.
+//! Releasing a rule that others hold: taking our lease tag off it.
 
 use eg_model::{
     failure::{Failure, FailureClass},
     observation::OwnedRule,
 };
 use eg_providers::{Answered, Firewall};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, slice::from_ref};
 
-/// What a lease tag is made to say where deleting it is denied: long past for everybody.
+/// The value that replaces a lease tag if deleting it is denied: long past for every installation.
 const LONG_AGO: &str = "1970-01-01T00:00:00Z";
 
-/// Takes a lease tag off, by key and value: one that says something else by now stays. Where deleting tags is denied,
-/// the tag is made to say a time long past.
-///
-/// # Errors
-/// As for [`eg_providers::Marking::untag`].
-pub(crate) async fn leave(
+/// Deletes a lease tag by key and value, so that a tag whose value has changed stays. If deleting tags is denied, writes a
+/// time long past into the tag.
+pub(crate) async fn release(
     firewall: &dyn Firewall,
     rule: &OwnedRule,
     key: &str,
     value: &str,
 ) -> Result<Answered<()>, Failure> {
-    let left = firewall.untag(rule, &BTreeMap::from([(key.to_owned(), value.to_owned())])).await;
-    match left {
-        Err(failure) if failure.class == FailureClass::Denied => {
-            let tags = BTreeMap::from([(key.to_owned(), LONG_AGO.to_owned())]);
-            firewall.tag(std::slice::from_ref(rule), &tags).await
-        }
+    let tag = |value: &str| BTreeMap::from([(key.to_owned(), value.to_owned())]);
+    match firewall.untag(rule, &tag(value)).await {
+        Err(failure) if failure.class == FailureClass::Denied => firewall.tag(from_ref(rule), &tag(LONG_AGO)).await,
         other => other,
     }
 }

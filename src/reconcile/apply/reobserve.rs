@@ -1,78 +1,79 @@
-//! What is still watched, and looking again.
+//! Reading a target again, and the outcomes that a reading still has to show.
 
-use crate::error::CommandError;
-use crate::reconcile::apply::round::{Impatient, TargetRun};
-use crate::reconcile::lane::CalledService;
-use crate::reconcile::observe::fresh;
-use eg_model::failure::FailureClass;
-use eg_model::ids::RuleId;
-use eg_model::lease::Phase;
-use eg_model::net::permission::Permission;
-use eg_model::plan::Step;
-use std::collections::BTreeMap;
-use std::mem::take;
+use super::target::{Impatience, TargetRun};
+use crate::{
+    error::CommandError,
+    reconcile::{lane::CalledService, reading::is_recent},
+};
+use eg_model::{failure::FailureClass, ids::RuleId, lease::Phase, net::permission::Permission, plan::Step};
+use std::{collections::BTreeMap, mem::take};
 
 impl TargetRun<'_> {
-    /// Keeps watching only what is still open: a wanted permission that is not held, a lease that is not closed.
+    /// Keeps watching what is still open: a wanted permission that is not held, a lease that is not closed.
     pub(super) fn still_watched(&mut self) -> Result<(), CommandError> {
         if self.watching.is_empty() {
             return Ok(());
         }
         let loaded = self.driver.load(self.now())?;
-        let plan = self.plan(&loaded, Impatient::default());
-        let confirming = |permission: &Permission| self.confirming.values().any(|(_, l)| l.permission == *permission);
-        let open = |permission: &Permission| {
-            let lease = loaded.leases.iter().find(|l| l.target.key == self.key && l.permission == *permission);
-            match plan.standings.get(permission) {
-                Some(standing) => !standing.is_held(),
-                None => lease.is_some_and(|lease| lease.phase != Phase::Leaving || confirming(permission)),
-            }
-        };
-        let watching = self.watching.iter().copied().filter(open).collect();
+        let plan = self.plan(&loaded, Impatience::default());
+        let mut watching = take(&mut self.watching);
+        watching.retain(|permission| match plan.standings.get(permission) {
+            Some(standing) => !standing.is_held(),
+            None => loaded
+                .leases_on(&self.key)
+                .find(|lease| lease.permission == *permission)
+                .is_some_and(|lease| lease.phase != Phase::Leaving || self.is_confirming(permission)),
+        });
         self.watching = watching;
         Ok(())
     }
 
+    fn is_confirming(&self, permission: &Permission) -> bool {
+        self.confirming.values().any(|(_, lease)| lease.permission == *permission)
+    }
+
     /// Takes a slot for calls of this service, and gives the other one back.
-    pub(super) async fn take_turn(&mut self, service: CalledService) {
-        if self.turn.as_ref().is_none_or(|turn| turn.service != service) {
-            self.turn = None;
-            self.turn = self.lane.turn(service).await;
+    pub(super) async fn take_slot(&mut self, service: CalledService) {
+        if self.slot.as_ref().is_none_or(|slot| slot.service != service) {
+            self.slot = None;
+            self.slot = self.lane.slot(service).await;
         }
     }
 
+    /// Reads again after a wait. False if no more readings may be made.
     pub(super) async fn reobserve(&mut self) -> bool {
-        self.turn = None;
-        self.patience.before_reading_again().await && self.refresh().await
+        self.slot = None;
+        self.budget.before_reading_again().await && self.refresh().await
     }
 
+    /// Waits after a throttled call. False if it may not be sent again.
     pub(super) async fn pause(&mut self) -> bool {
-        self.clean &= !self.patience.has_been_throttled_enough();
-        self.turn = None;
-        self.patience.after_throttling().await
+        self.converged &= !self.budget.has_been_throttled_enough();
+        self.slot = None;
+        self.budget.after_throttling().await
     }
 
     /// The rules of a step that were read too long ago to be changed.
     pub(super) fn old_rules(&self, step: &Step) -> Vec<RuleId> {
         let now = self.now();
-        let old = step.rules().iter().filter(|rule| !fresh(rule.read_at(), now));
+        let old = step.rules().iter().filter(|rule| !is_recent(rule.read_at(), now));
         old.map(|rule| rule.id().clone()).collect()
     }
 
-    pub(super) fn is_recent(&self, step: &Step) -> bool {
+    pub(super) fn was_read_recently(&self, step: &Step) -> bool {
         self.old_rules(step).is_empty()
     }
 
-    /// Reads again what is too old to be acted on: rules that are to be changed by their ids, else the whole target.
+    /// Reads again by their ids the rules that were read too long ago; if there are none, the whole target.
     pub(super) async fn read_old_again(&mut self) -> bool {
         let asked = take(&mut self.too_old);
-        let Some(firewall) = self.look.firewall.clone().filter(|_| !asked.is_empty()) else {
+        let Some(firewall) = self.reading.firewall.clone().filter(|_| !asked.is_empty()) else {
             return self.refresh().await;
         };
-        self.take_turn(CalledService::Firewall).await;
+        self.take_slot(CalledService::Firewall).await;
         match firewall.observe_rules(&self.key, &asked).await {
             Ok(seen) => {
-                if let Some(reading) = self.reading() {
+                if let Some(reading) = self.rules_read() {
                     reading.read_again(&asked, seen.rules, seen.read_at);
                 }
                 true
@@ -87,12 +88,12 @@ impl TargetRun<'_> {
     }
 
     /// Reads the whole target again.
-    pub(super) async fn refresh(&mut self) -> bool {
-        self.take_turn(CalledService::Firewall).await;
-        let targets = BTreeMap::from([(self.key.clone(), self.ways.clone())]);
-        if let Some(look) = self.driver.look(&targets, false).await.remove(&self.key) {
-            self.look = look;
-            self.auto_closes.clear();
+    async fn refresh(&mut self) -> bool {
+        self.take_slot(CalledService::Firewall).await;
+        let targets = BTreeMap::from([(self.key.clone(), self.routes.clone())]);
+        if let Some(reading) = self.driver.observe(&targets, false).await.remove(&self.key) {
+            self.reading = reading;
+            self.expiry.seen.clear();
         }
         true
     }

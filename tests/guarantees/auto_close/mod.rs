@@ -252,7 +252,7 @@ fn what_to_do_about_a_auto_close_that_is_not_set() {
     let world = auto_closing();
     let unknown = "The execution role you provide must allow AWS EventBridge Scheduler to assume the role.";
     for (code, status, hint) in [
-        ("ValidationException", 400, "hint: see whether the role is there"),
+        ("ValidationException", 400, "hint: check that the role exists"),
         ("ServiceQuotaExceededException", 402, "hint: delete schedules"),
     ] {
         world.faults(&[Fault::refuse("CreateSchedule", status, code, unknown)]);
@@ -332,7 +332,7 @@ fn an_account_that_cannot_be_told_gets_no_auto_close_and_that_is_said() {
     for more in [&["--only", "prod-api-sg"][..], &["--only", "prod-db-sg", "--atomic"]] {
         let started = start(&world, more).expect_code(3);
         assert_eq!(started.json_as("session")["status"], "ACTIVE");
-        assert!(started.stderr.contains("no switch is set: whose account it is is not known"), "{started}");
+        assert!(started.stderr.contains("no expiry schedule is set, since its account is not known"), "{started}");
         let ensure = ["session", "ensure", "--ipv4", IPV4, "--duration", "1h", "--only", more[1]];
         world.eg(&ensure).expect_code(3);
     }
@@ -353,7 +353,7 @@ fn closing_asks_for_no_account() {
     start(&world, &["--only", "prod-api-sg"]).expect_code(3);
     world.forget_calls();
     let stopped = world.eg(&["session", "stop"]).expect_code(0);
-    assert!(!stopped.stderr.contains("no switch is set"), "{stopped}");
+    assert!(!stopped.stderr.contains("no expiry schedule is set"), "{stopped}");
     assert!(!world.call_counts().contains("GetCallerIdentity"), "{}", world.call_counts());
     assert_eq!(world.cloud.snapshot(), before);
 }
