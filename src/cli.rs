@@ -171,10 +171,10 @@ pub enum ResourceCommand {
 #[derive(Debug, Subcommand)]
 #[allow(missing_docs, reason = "the doc comment of a variant replaces the help of its arguments' struct")]
 pub enum ScheduleCommand {
-    Show(commands::schedule::ShowArgs),
-    Install(commands::schedule::InstallArgs),
+    Show(commands::schedule::show::ShowArgs),
+    Install(commands::schedule::install::InstallArgs),
     #[command(alias = "rm")]
-    Remove(commands::schedule::ScheduleRemoveArgs),
+    Remove(commands::schedule::remove::ScheduleRemoveArgs),
 }
 
 /// `eg setup …`.

@@ -10,7 +10,7 @@ use crate::{
         settings::{Detect, Resource},
     },
     host::lock::LockHolder,
-    schedule::{install::Scheduler, scheduled::Scheduled},
+    schedule::{job::Scheduler, scheduled::Scheduled},
     text::shell_quoted,
 };
 use chrono::TimeDelta;

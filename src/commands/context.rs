@@ -109,9 +109,9 @@ pub fn run(env: &Env, printer: &Printer, cli: &Cli) -> Result<Exit, CommandError
         Command::Doctor(args) => crate::commands::doctor::run(&context()?, args),
         Command::IamPolicy(args) => crate::commands::iam_policy::run(&context()?, args),
         Command::Reconcile(args) => crate::commands::reconcile::once::run(&context()?, args),
-        Command::Schedule(ScheduleCommand::Show(args)) => crate::commands::schedule::show(&context()?, args),
-        Command::Schedule(ScheduleCommand::Install(args)) => crate::commands::schedule::install(&context()?, args),
-        Command::Schedule(ScheduleCommand::Remove(args)) => crate::commands::schedule::remove(&context()?, args),
+        Command::Schedule(ScheduleCommand::Show(args)) => crate::commands::schedule::show::run(&context()?, args),
+        Command::Schedule(ScheduleCommand::Install(args)) => crate::commands::schedule::install::run(&context()?, args),
+        Command::Schedule(ScheduleCommand::Remove(args)) => crate::commands::schedule::remove::run(&context()?, args),
         Command::Setup(SetupCommand::CloudExpiry(args)) => crate::commands::setup::run(&context()?, args),
         Command::State(StateCommand::Adopt) => crate::commands::adopt::run(&context()?),
     }

@@ -21,9 +21,6 @@ use eg_state::Store;
 use serde_json::{Value, json};
 
 /// Shows the tour.
-///
-/// # Errors
-/// A command did not end as it should, or the rules are not as they were.
 pub fn run(env: &Env, printer: &Printer, global: &Global) -> Result<Exit, CommandError> {
     no_files_named(global, "demo")?;
     let runtime = runtime()?;

@@ -55,9 +55,6 @@ struct RecordFacts {
 }
 
 /// Looks at everything.
-///
-/// # Errors
-/// The runtime cannot be started.
 pub fn run(context: &Context<'_>, _args: &DoctorArgs) -> Result<Exit, CommandError> {
     let runtime = context.runtime()?;
     let told = ShownFindings { context, findings: RefCell::default() };

@@ -9,9 +9,6 @@ use crate::{
 use clap::CommandFactory;
 
 /// Shows the long help of a command.
-///
-/// # Errors
-/// There is no such command.
 pub fn run(printer: &Printer, args: &HelpArgs) -> Result<Exit, CommandError> {
     let mut eg = Cli::command();
     eg.build();

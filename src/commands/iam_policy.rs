@@ -38,9 +38,6 @@ pub struct IamPolicyArgs {
 }
 
 /// Prints the policy.
-///
-/// # Errors
-/// The configuration is bad or names nothing.
 pub fn run(context: &Context<'_>, args: &IamPolicyArgs) -> Result<Exit, CommandError> {
     if args.sweep {
         let policy = sweep_policy(partition_of(&home(context)?));

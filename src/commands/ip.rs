@@ -27,9 +27,6 @@ pub struct IpArgs {
 }
 
 /// Asks for the addresses.
-///
-/// # Errors
-/// The configuration is bad, or leaves out what is asked for.
 pub fn run(context: &Context<'_>, args: &IpArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
     check_asked([args.only_ipv4, args.only_ipv6], |version| never_detected(&settings.detect, version))?;

@@ -49,9 +49,6 @@ const USUAL: usize = 20;
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Shows the trail.
-///
-/// # Errors
-/// There is no such session, or the record cannot be read.
 pub fn run(context: &Context<'_>, args: &LogArgs) -> Result<Exit, CommandError> {
     let mut trail = Trail { context, args, session: None, after: 0, shown: None, headed: false };
     let mut damaged = false;

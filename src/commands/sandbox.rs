@@ -38,9 +38,6 @@ pub struct SandboxArgs {
 }
 
 /// Serves the sandbox, or runs a command in it.
-///
-/// # Errors
-/// The sandbox or the command cannot be started.
 pub fn run(env: &Env, printer: &Printer, global: &Global, args: &SandboxArgs) -> Result<Exit, CommandError> {
     no_files_named(global, "sandbox")?;
     let runtime = runtime()?;

@@ -19,9 +19,6 @@ fn names() -> String {
 }
 
 /// Prints a published schema.
-///
-/// # Errors
-/// There is no schema of that name.
 pub fn run(printer: &Printer, args: &SchemaArgs) -> Result<Exit, CommandError> {
     let Some(wanted) = &args.name else {
         printer.json(&SCHEMAS.iter().map(|(name, _)| *name).collect::<Vec<_>>());

@@ -73,9 +73,6 @@ struct Part {
 }
 
 /// Prints what cloud expiry needs, or makes it.
-///
-/// # Errors
-/// Nothing is configured, an account cannot be told, or something could not be made.
 pub fn run(context: &Context<'_>, args: &CloudExpiryArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
     if settings.names_no_target() {

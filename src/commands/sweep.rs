@@ -87,9 +87,6 @@ fn owner(text: &str) -> Result<String, String> {
 }
 
 /// Reads, judges, closes, reports.
-///
-/// # Errors
-/// No region is known, the owner is not known or not the only one, or `--revoke-all` lacks its `--yes`.
 pub fn run(env: &Env, printer: &Printer, args: &SweepArgs) -> Result<Exit, CommandError> {
     let zone = Zone::load(env.var_as_set("TZ")).zone;
     let runtime = runtime()?;

@@ -38,9 +38,6 @@ struct Us {
 }
 
 /// Shows who holds what.
-///
-/// # Errors
-/// The configuration is bad or names nothing, or the record cannot be read.
 pub fn run(context: &Context<'_>, _args: &WhoArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
     if settings.names_no_target() {

@@ -40,9 +40,6 @@ pub struct ChildOutcome {
 }
 
 /// Runs this program to its end.
-///
-/// # Errors
-/// It cannot be started, or does not end.
 pub async fn run(
     env: &Env,
     playground: &Playground,

@@ -70,7 +70,6 @@ const MISLEADING: [&str; 17] = [
 const INSIDE: &str = "EG_SANDBOX";
 
 /// True for the state file of a sandbox. It goes with the sandbox, so nothing has to be closed on time.
-#[must_use]
 pub fn is_inside(env: &Env, state: &Path) -> bool {
     env.var(INSIDE).is_some_and(|dir| env.absolute(state).starts_with(dir))
 }
@@ -87,7 +86,6 @@ pub struct OpenRule {
 }
 
 impl OpenRule {
-    #[must_use]
     pub fn ports(&self) -> String {
         let RulePermission { protocol, from, to, .. } = &self.rule.permission;
         match (from, to) {
@@ -98,7 +96,6 @@ impl OpenRule {
     }
 
     /// Where the traffic comes from.
-    #[must_use]
     pub fn source(&self) -> String {
         match &self.rule.permission.source {
             Source::Cidr(cidr) => cidr.to_string(),
@@ -117,9 +114,6 @@ pub struct Playground {
 
 impl Playground {
     /// Starts the sandbox and writes the files.
-    ///
-    /// # Errors
-    /// No port can be listened on, or no directory can be made.
     pub fn open(env: &Env) -> Result<Self, CommandError> {
         let failed =
             |error: String| CommandError::new(Kind::Sandbox, format!("the sandbox cannot be started: {error}"));
@@ -131,29 +125,24 @@ impl Playground {
         Ok(Self { sandbox, groups, dir })
     }
 
-    #[must_use]
     pub fn endpoint(&self) -> String {
         self.sandbox.endpoint()
     }
 
-    #[must_use]
     pub fn directory(&self) -> &Path {
         self.dir.path()
     }
 
     /// Holds nothing but this program under the name `eg`, to come first in `PATH`.
-    #[must_use]
     pub fn programs(&self) -> PathBuf {
         self.file("bin")
     }
 
-    #[must_use]
     pub fn state(&self) -> PathBuf {
         self.file("state.db")
     }
 
     /// Names and ids of the groups.
-    #[must_use]
     pub fn groups(&self) -> &[(&'static str, String)] {
         &self.groups
     }
@@ -163,7 +152,6 @@ impl Playground {
     }
 
     /// What leads a process here. The credentials lie in a file, as those of a scheduled `eg` would.
-    #[must_use]
     pub fn variables(&self) -> Vec<Variable> {
         let file = |name| self.file(name).to_string_lossy().into_owned();
         vec![
@@ -180,7 +168,6 @@ impl Playground {
     }
 
     /// The same for an environment that holds more than we know of: keys in it win over every other source.
-    #[must_use]
     pub fn variables_for_a_shell(&self) -> Vec<Variable> {
         let mut variables = self.variables();
         variables.extend(KEYS.map(|(name, value)| (name, value.to_owned())));
@@ -188,13 +175,11 @@ impl Playground {
     }
 
     /// What must not be set beside them.
-    #[must_use]
     pub fn misleading() -> &'static [&'static str] {
         &MISLEADING
     }
 
     /// The truth: what is open, in the order of the groups, then of what is allowed.
-    #[must_use]
     pub fn rules(&self) -> Vec<OpenRule> {
         let open = |(name, id): &(&'static str, String)| {
             let mut rules = self.sandbox.rules(id);
@@ -206,18 +191,12 @@ impl Playground {
     }
 
     /// Revokes a rule as its group's owner would in the console.
-    ///
-    /// # Errors
-    /// The sandbox refuses.
     pub fn delete_by_hand(&self, open: &OpenRule) -> Result<(), CommandError> {
         let deleted = self.sandbox.revoke_by_hand(&open.rule.group, &open.rule.id);
         deleted.map_err(|refusal| CommandError::new(Kind::Sandbox, refusal.to_string()))
     }
 
     /// Ends it, and says so when something stays behind.
-    ///
-    /// # Errors
-    /// The directory cannot be removed.
     pub fn close(self) -> Result<(), CommandError> {
         let path = self.dir.path().to_owned();
         drop(self.sandbox);

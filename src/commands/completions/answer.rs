@@ -33,14 +33,12 @@ pub const ASKS: &str = "EG_COMPLETE";
 /// How many sessions that have ended are offered, at most.
 const ENDED_SESSIONS: usize = 20;
 
-#[must_use]
 pub fn shell(name: &str) -> Option<&'static dyn EnvCompleter> {
     const SHELLS: Shells<'static> = Shells::builtins();
     SHELLS.0.iter().copied().find(|shell| shell.name() == name)
 }
 
 /// The answer to a shell, if one asks: its script calls `eg -- WORDS` with [`ASKS`] in the environment.
-#[must_use]
 pub fn answer(env: &Env) -> Option<String> {
     let shell = shell(env.var(ASKS)?)?;
     let (dashes, words) = env.args.get(1..)?.split_first()?;

@@ -52,9 +52,6 @@ impl Shell {
 }
 
 /// Prints the script.
-///
-/// # Errors
-/// It cannot be made.
 pub fn run(env: &Env, printer: &Printer, args: &CompletionsArgs) -> Result<Exit, CommandError> {
     let name = args.shell.name();
     let failed = |why: &str| CommandError::new(Kind::Usage, format!("there is no completion for {name}: {why}"));

@@ -66,9 +66,6 @@ pub struct InitArgs {
 const NEXT: [&str; 2] = ["eg session start", "eg schedule install"];
 
 /// Makes a configuration.
-///
-/// # Errors
-/// There is one already, an answer is missing or wrong, the groups cannot be listed, or the file cannot be written.
 pub fn run(context: &Context<'_>, args: &InitArgs) -> Result<Exit, CommandError> {
     let path = &context.config()?.path;
     if !args.force && fs::symlink_metadata(path).is_ok() {
@@ -371,7 +368,7 @@ impl<'a> Init<'a> {
     /// is installed now. The configuration is written: what goes wrong here is told, and ends nothing.
     fn offer_schedule(&self) -> Result<bool, CommandError> {
         let Some(questions) = self.questions.as_ref().filter(|_| !self.args.yes) else { return Ok(false) };
-        if !schedule::can_install(self.context) {
+        if !schedule::install::can_install(self.context) {
             return Ok(false);
         }
         let wanted = questions.agreed("Install the job that closes sessions when they expire (eg schedule install)?");
@@ -379,7 +376,7 @@ impl<'a> Init<'a> {
         if !wanted.unwrap_or(false) {
             return Ok(false);
         }
-        let installed = schedule::install(self.context, &schedule::InstallArgs::default());
+        let installed = schedule::install::run(self.context, &schedule::install::InstallArgs::default());
         Ok(installed
             .inspect_err(|error| self.context.printer.warn(Code::Error(error.kind), &error.message, &error.hints))
             .is_ok())

@@ -46,9 +46,6 @@ struct ManPage {
 }
 
 /// Shows or prints a page, or writes all.
-///
-/// # Errors
-/// There is no such command, or the directory cannot be written.
 pub fn run(env: &Env, printer: &Printer, args: &ManArgs) -> Result<Exit, CommandError> {
     let mut eg = Cli::command();
     eg.build();

@@ -70,9 +70,6 @@ fn interval(text: &str) -> Result<Duration, String> {
 }
 
 /// Reconciles once, or until stopped.
-///
-/// # Errors
-/// The record cannot be used, the lock was not had, or the configuration is bad.
 pub fn run(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, CommandError> {
     let variables = args.env_file.as_ref().map(|file| {
         let (program, args) = (&context.env.program, &context.env.args);

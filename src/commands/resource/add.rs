@@ -72,9 +72,6 @@ fn tag(text: &str) -> Result<(String, String), String> {
 }
 
 /// Adds.
-///
-/// # Errors
-/// There is such a resource already, or the configuration would not be valid, or cannot be written.
 pub fn run(context: &Context<'_>, args: &AddArgs) -> Result<Exit, CommandError> {
     let entry = entry(args)?;
     let path = &context.config()?.path;

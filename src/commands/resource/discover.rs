@@ -39,9 +39,6 @@ struct RegionReading {
 }
 
 /// Discovers.
-///
-/// # Errors
-/// The configuration is bad, or no region is known to ask.
 pub fn run(context: &Context<'_>, args: &DiscoverArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
     let runtime = context.runtime()?;

@@ -12,9 +12,6 @@ use serde_json::{Value, json};
 use std::{collections::BTreeMap, path::Path};
 
 /// Runs one of them.
-///
-/// # Errors
-/// As for each.
 pub fn run(context: &Context<'_>, command: &ResourceCommand) -> Result<Exit, CommandError> {
     match command {
         ResourceCommand::List(args) => crate::commands::resource::list::run(context, args),

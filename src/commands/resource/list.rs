@@ -19,9 +19,6 @@ use std::collections::BTreeMap;
 pub struct ResourceListArgs {}
 
 /// Lists.
-///
-/// # Errors
-/// The configuration is bad.
 pub fn run(context: &Context<'_>, _args: &ResourceListArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
     let rows = rows(&settings);

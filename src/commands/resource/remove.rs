@@ -28,9 +28,6 @@ pub struct ResourceRemoveArgs {
 }
 
 /// Removes.
-///
-/// # Errors
-/// There is no such resource, a live session uses it, or the file cannot be written.
 pub fn run(context: &Context<'_>, args: &ResourceRemoveArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
     let name = &args.name;

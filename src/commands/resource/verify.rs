@@ -37,9 +37,6 @@ struct Verified {
 }
 
 /// Verifies.
-///
-/// # Errors
-/// The configuration is bad or names nothing, or a name is not known.
 pub fn run(context: &Context<'_>, args: &VerifyArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
     if settings.names_no_target() {

@@ -37,9 +37,6 @@ pub struct StatusArgs {
 }
 
 /// Shows the status.
-///
-/// # Errors
-/// The record cannot be read; or the configuration or the machine's policy is bad: then everything else was shown before.
 pub fn run(context: &Context<'_>, args: &StatusArgs) -> Result<Exit, CommandError> {
     if args.watch {
         return watch::run(context);

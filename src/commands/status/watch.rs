@@ -36,9 +36,6 @@ const TICK: Duration = Duration::from_secs(1);
 const EVENTS: u32 = 200;
 
 /// Shows the board until a key or a signal ends it.
-///
-/// # Errors
-/// There is no terminal to draw on.
 pub(super) fn run(context: &Context<'_>) -> Result<Exit, CommandError> {
     check(context)?;
     let runtime = context.runtime()?;
