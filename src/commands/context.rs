@@ -78,7 +78,7 @@ pub fn run(env: &Env, printer: &Printer, cli: &Cli) -> Result<Exit, CommandError
     match &cli.command {
         Command::Schema(args) => crate::commands::schema::run(printer, args),
         Command::Init(args) => crate::commands::init::run(&context()?, args),
-        Command::Resource(command) => crate::commands::resource::groups::run(&context()?, command),
+        Command::Resource(command) => crate::commands::resource::run(&context()?, command),
         Command::Completions(args) => crate::commands::completions::run(env, printer, args),
         Command::Man(args) => crate::commands::man::run(env, printer, args),
         Command::Help(args) => crate::commands::help::run(printer, args),

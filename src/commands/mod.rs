@@ -6,6 +6,7 @@ pub mod completions;
 pub mod context;
 pub mod demo;
 pub mod doctor;
+pub mod findings;
 pub mod help;
 pub mod iam_policy;
 pub mod init;

@@ -117,10 +117,7 @@ impl Job {
     pub fn words(&self) -> Vec<String> {
         let mut words = self.command.clone();
         if !self.secrets.is_empty() {
-            words.extend([
-                ENV_FILE_OPTION.to_owned(),
-                self.variables_file().to_string_lossy().into_owned(),
-            ]);
+            words.extend([ENV_FILE_OPTION.to_owned(), self.variables_file().to_string_lossy().into_owned()]);
         }
         words
     }

@@ -1,5 +1,4 @@
-//! What passes of `reconcile` tell the user's own command. It comes after the pass, without the lock, and changes
-//! neither what is closed nor the exit status.
+//! Runs the user's notification command after a pass, without the lock. It changes neither what is closed nor the exit status.
 
 use crate::commands::context::Context;
 use crate::{
@@ -22,7 +21,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// Tells what there is to tell; when there will be more.
+/// Sends the notices that are due. Returns the time of the next one.
 pub(super) async fn notify(
     context: &Context<'_>,
     driver: &Driver<'_>,
@@ -33,7 +32,7 @@ pub(super) async fn notify(
     if driver.interrupt.asked().is_some() {
         return None;
     }
-    match told(context, driver, settings, report).await {
+    match send_due(context, driver, settings, report).await {
         Ok(next) => next,
         Err(error) => {
             context.printer.warn(Code::NotNotified, &format!("nobody was notified: {}", error.message), &error.hints);
@@ -42,7 +41,7 @@ pub(super) async fn notify(
     }
 }
 
-async fn told(
+async fn send_due(
     context: &Context<'_>,
     driver: &Driver<'_>,
     settings: &Notify,
@@ -65,8 +64,7 @@ async fn told(
         }
         next_notice(&sessions, now, settings.before)
     };
-    // The command comes from the settings that were judged when they were read: whoever can write the file now decides
-    // nothing.
+    // The command comes from the settings as they were checked when read: a later write to the file has no effect.
     let outcomes = join_all(due.iter().map(|(_, event)| tell(&settings.command, event, PATIENCE))).await;
     for ((notice, _), outcome) in due.iter().zip(outcomes) {
         if let Err(why) = outcome {

@@ -1,9 +1,13 @@
-//! `eg resource discover`: the groups that could be configured. Changes nothing.
+//! `eg resource discover`: shows the groups that could be configured. Changes nothing.
 
-use crate::commands::{context::Context, resource::groups::openings};
+use crate::commands::{
+    context::{Context, environment_profile, way_to},
+    resource::openings::openings,
+};
 use crate::{
     config::settings::{Resource, Settings},
     error::{CommandError, Exit, Kind},
+    targets::region,
     text::{escape_controls, shell_quoted},
     ui::{
         json, style,
@@ -11,8 +15,14 @@ use crate::{
         warning::Code,
     },
 };
-use eg_model::{failure::Failure, target::Reach};
-use eg_providers::{ListedGroup, aws};
+use eg_model::{
+    failure::Failure,
+    target::{Reach, TargetKey},
+};
+use eg_providers::{
+    ListedGroup,
+    aws::{PROVIDER, SECURITY_GROUP},
+};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -27,35 +37,34 @@ pub struct DiscoverArgs {
     /// With the credentials of this AWS profile
     #[arg(long)]
     profile: Option<String>,
-    /// In this region [default: that of the profile, or AWS_REGION]
+    /// In this region [default: AWS_REGION, else that of the profile]
     #[arg(long)]
     region: Option<String>,
 }
 
-/// One region, seen with one set of credentials.
+/// The groups of one region, as one set of credentials sees them.
 struct RegionReading {
     way: Reach,
     groups: Result<Vec<ListedGroup>, Failure>,
 }
 
-/// Discovers.
 pub fn run(context: &Context<'_>, args: &DiscoverArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
     let runtime = context.runtime()?;
-    let seen = runtime.block_on(async {
+    let readings = runtime.block_on(async {
         let ways = ways(context, args, &settings).await?;
         Ok::<_, CommandError>(join_all(ways.into_iter().map(|way| look(context, way, &settings))).await)
     })?;
     runtime.shutdown_background();
     let printer = context.printer;
-    printer.json(&as_json(&seen));
-    let found = || seen.iter().flat_map(|one| one.groups.iter().flatten().map(move |group| (&one.way, group)));
+    printer.json(&as_json(&readings));
+    let found = || readings.iter().flat_map(|one| one.groups.iter().flatten().map(move |group| (&one.way, group)));
     if found().next().is_some() {
         printer.result(&table(found(), context.env.stdout_columns));
-    } else if seen.iter().any(|one| one.groups.is_ok()) {
+    } else if readings.iter().any(|one| one.groups.is_ok()) {
         printer.remark("Every group that can be seen is configured.");
     }
-    for one in &seen {
+    for one in &readings {
         if let Err(failure) = &one.groups {
             let message = format!("the groups of {} cannot be listed: {failure}", one.way.target.region);
             printer.warn(Code::NotRead, &message, &[failure.class.advice().to_owned()]);
@@ -72,15 +81,15 @@ pub fn run(context: &Context<'_>, args: &DiscoverArgs) -> Result<Exit, CommandEr
         let next = format!("Next: eg resource add {name} --id {id} --region {region}{profile}{role} --port tcp/22");
         printer.progress(&escape_controls(&next));
     }
-    let unknown = seen.iter().filter(|one| one.groups.is_err()).count();
+    let unknown = readings.iter().filter(|one| one.groups.is_err()).count();
     Ok(match unknown {
         0 => Exit::Done,
-        all if all == seen.len() => Exit::Failed,
+        all if all == readings.len() => Exit::Failed,
         _ => Exit::Partial,
     })
 }
 
-/// Where to look: what was named, else everything that the configuration names, else where the environment leads.
+/// The regions and credentials to ask: those of the arguments, else those of the configuration, else the environment's.
 async fn ways(
     context: &Context<'_>,
     args: &DiscoverArgs,
@@ -91,56 +100,32 @@ async fn ways(
         let meant = settings.selections.iter().map(|one| &one.like);
         return Ok(settings.resources.iter().chain(meant).map(any).collect());
     }
-    let region = match &args.region {
+    let mut way = way(context, args.profile.clone(), "");
+    way.target.region = match &args.region {
         Some(region) => region.clone(),
-        None => region(context, args.profile.as_deref())
-            .await?
+        None => region::usual(|name| context.env.var(name), context.env.connect().as_ref(), &way)
+            .await
             .ok_or_else(|| CommandError::new(Kind::Usage, "no region: pass --region, or set one in the profile"))?,
     };
-    Ok(BTreeSet::from([way(context, args.profile.clone(), region)]))
+    Ok(BTreeSet::from([way]))
 }
 
-/// The way that a resource takes, to any group.
+/// The route of a resource, to any group.
 fn any_group(context: &Context<'_>, resource: &Resource) -> Reach {
     let mut way = context.reach(resource);
     way.target.id.clear();
     way
 }
 
-/// The way to a region with some profile's credentials, or with those of the environment.
-pub fn way(context: &Context<'_>, profile: Option<String>, region: String) -> Reach {
-    context.reach(&Resource {
-        name: String::new(),
-        entry: String::new(),
-        provider: aws::PROVIDER.to_owned(),
-        kind: aws::SECURITY_GROUP.to_owned(),
-        id: String::new(),
-        region,
-        profile,
-        role_arn: None,
-        external_id: None,
-        ports: Vec::new(),
-        families: Vec::new(),
-        groups: Vec::new(),
-        place: None,
-    })
-}
-
-/// The region of the profile that would be used, else that of the environment.
-async fn region(context: &Context<'_>, profile: Option<&str>) -> Result<Option<String>, CommandError> {
-    let var = |name: &str| context.env.var(name);
-    let wanted = profile.or_else(|| var("AWS_PROFILE")).unwrap_or("default");
-    let [config, credentials] =
-        ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"].map(|name| context.env.aws_file(name));
-    let known = aws::profiles(config.as_deref(), credentials.as_deref()).await?;
-    let of_profile = known.into_iter().find(|one| one.name == wanted).and_then(|one| one.region);
-    let of_environment = || var("AWS_REGION").or_else(|| var("AWS_DEFAULT_REGION")).map(str::to_owned);
-    Ok(if profile.is_some() { of_profile.or_else(of_environment) } else { of_environment().or(of_profile) })
+/// The route to any group of a region, with a profile's credentials or those of the environment.
+pub fn way(context: &Context<'_>, profile: Option<String>, region: &str) -> Reach {
+    let profile = profile.or_else(|| environment_profile(context.env));
+    way_to(context.env, TargetKey::new(PROVIDER, SECURITY_GROUP, region, ""), profile)
 }
 
 async fn look(context: &Context<'_>, way: Reach, settings: &Settings) -> RegionReading {
     let listed = async { context.env.connect().connect(&way).await?.groups(None).await };
-    // An id is one group's everywhere; what a name or a tag means depends on whose groups are looked at.
+    // An id names the same group for everybody. A name or a tag means a group of the account that is asked.
     let meant = || settings.selections.iter().filter(|one| any_group(context, &one.like) == way);
     let configured = |group: &ListedGroup| {
         settings.resources.iter().any(|one| one.id == group.id && one.region == way.target.region)
@@ -167,9 +152,10 @@ fn table<'a>(found: impl Iterator<Item = (&'a Reach, &'a ListedGroup)>, columns:
     table.render_in(columns)
 }
 
-fn as_json(seen: &[RegionReading]) -> Value {
-    let groups = seen.iter().flat_map(|one| one.groups.iter().flatten().map(move |group| group_json(&one.way, group)));
-    let unknown = seen.iter().filter_map(|one| {
+fn as_json(readings: &[RegionReading]) -> Value {
+    let groups =
+        readings.iter().flat_map(|one| one.groups.iter().flatten().map(move |group| group_json(&one.way, group)));
+    let unknown = readings.iter().filter_map(|one| {
         let failure = one.groups.as_ref().err()?;
         let way = &one.way;
         Some(json!({"region": way.target.region, "profile": way.profile, "message": failure.to_string()}))

@@ -1,7 +1,10 @@
-//! `eg resource verify`: whether a session on a resource would work. Changes nothing.
+//! `eg resource verify`: checks that a session on a resource would work. Changes nothing.
 
-use super::super::doctor::{as_json, text};
-use crate::commands::{context::Context, session::open::no_resources};
+use crate::commands::{
+    context::Context,
+    findings::{finding_json, finding_text},
+    session::open::no_resources,
+};
 use crate::{
     checks::{
         doctor::{Finding, Level},
@@ -19,8 +22,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Check that a session on a resource would work: group, permissions, room for rules
 ///
-/// Whether the group is there, whether the credentials may open, tag and close (asked as dry runs), how many rules
-/// still fit, and whether a port is open to everybody anyway. Changes nothing. The exit status is 1 if anything is `✗`.
+/// Checks that the group is there, that the credentials may open, tag and close (asked as dry runs), how many rules
+/// still fit, and if a port is open to everybody anyway. Changes nothing. The exit status is 1 if anything is `✗`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: eg resource verify prod-api")]
 pub struct VerifyArgs {
@@ -28,7 +31,7 @@ pub struct VerifyArgs {
     name: Vec<String>,
 }
 
-/// One resource and what was found.
+/// One resource and its findings.
 struct Verified {
     name: String,
     group: Option<String>,
@@ -36,7 +39,6 @@ struct Verified {
     findings: Vec<Finding>,
 }
 
-/// Verifies.
 pub fn run(context: &Context<'_>, args: &VerifyArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
     if settings.names_no_target() {
@@ -51,7 +53,7 @@ pub fn run(context: &Context<'_>, args: &VerifyArgs) -> Result<Exit, CommandErro
     for (number, one) in verified.iter().enumerate() {
         context.printer.result(&format!("{}{}\n", if number == 0 { "" } else { "\n" }, title(one)));
         for finding in &one.findings {
-            context.printer.result(&text(finding));
+            context.printer.result(&finding_text(finding));
         }
     }
     Ok(if well { Exit::Done } else { Exit::Failed })
@@ -70,7 +72,7 @@ fn verified_json(one: &Verified) -> Value {
         "resourceName": one.name,
         "resourceId": one.group,
         "region": one.region,
-        "checks": one.findings.iter().map(as_json).collect::<Vec<_>>(),
+        "checks": one.findings.iter().map(finding_json).collect::<Vec<_>>(),
     })
 }
 
@@ -118,11 +120,9 @@ async fn findings(one: &ResourceReading<'_>, aws: &AwsSettings) -> Vec<Finding> 
     findings
 }
 
-/// Something of the resource's to ask with; only its family counts.
-fn probe(resource: &Resource) -> Option<Permission> {
-    let host: IpAddr = match resource.families.first()? {
-        IpVersion::V4 => Ipv4Addr::LOCALHOST.into(),
-        IpVersion::V6 => Ipv6Addr::LOCALHOST.into(),
-    };
+/// A permission to ask with. The provider looks at its family only.
+pub fn probe(resource: &Resource) -> Option<Permission> {
+    let v4 = resource.families.contains(&IpVersion::V4);
+    let host: IpAddr = if v4 { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
     Some(Permission::for_host(*resource.ports.first()?, host))
 }
