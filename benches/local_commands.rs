@@ -16,7 +16,7 @@ use eg_model::{
     ids::{GrantId, InstallationId, SessionId},
     net::permission::Permission,
     session::record::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing},
-    target::{Reach, TargetKey},
+    target::{Target, TargetKey},
 };
 use eg_state::{OpenOptions, Store, Watch};
 use std::{
@@ -37,7 +37,7 @@ fn session(number: u128, start: Timestamp) -> Session {
     let grant = |resource: u128| Grant {
         id: GrantId(Uuid::from_u128(id.as_u128() + ((resource + 1) << 100))),
         resource_name: format!("resource-{resource}"),
-        reach: Reach::plain(TargetKey::new("aws", "security-group", "eu-west-1", &format!("sg-{resource:017x}"))),
+        target: Target::new(TargetKey::new("aws", "security-group", "eu-west-1", &format!("sg-{resource:017x}"))),
         address: "203.0.113.42".parse().unwrap(),
         status: GrantStatus::Pending,
         permissions: vec![GrantPermission { permission, standing: Standing::Untried }],

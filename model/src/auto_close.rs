@@ -10,7 +10,7 @@ use crate::{
     ids::RuleId,
     net::permission::Permission,
     tags::{LEASE_GRACE, LEASE_HORIZON},
-    target::{Reach, TargetKey},
+    target::Target,
 };
 use chrono::TimeDelta;
 
@@ -51,8 +51,8 @@ fn part(arn: &str, number: usize) -> &str {
 pub struct AutoClose {
     /// The rule. Rule ids are never reused, and so no expiry schedule ever hits another one.
     pub rule: RuleId,
-    /// How to reach its target.
-    pub reach: Reach,
+    /// Where its rule is.
+    pub target: Target,
     /// What the rule was opened for.
     pub permission: Permission,
     /// Where it is kept, and as whom it acts.
@@ -74,10 +74,10 @@ pub struct AutoClose {
 impl AutoClose {
     /// One of which nothing has been sent yet.
     #[must_use]
-    pub fn new(rule: RuleId, reach: Reach, permission: Permission, way: AutoCloseRoute, at: Timestamp) -> Self {
+    pub fn new(rule: RuleId, target: Target, permission: Permission, way: AutoCloseRoute, at: Timestamp) -> Self {
         Self {
             rule,
-            reach,
+            target,
             permission,
             way,
             at,
@@ -87,12 +87,6 @@ impl AutoClose {
             next_try_at: None,
             last_failure: None,
         }
-    }
-
-    /// Its target.
-    #[must_use]
-    pub fn target(&self) -> &TargetKey {
-        &self.reach.target
     }
 
     fn next(&self) -> Self {
@@ -125,8 +119,14 @@ impl AutoClose {
     /// One that this installation has sent nothing about, and that may be there: whoever opened the rule has set it.
     /// Nothing of ours is on its way to it.
     #[must_use]
-    pub fn of_another(rule: RuleId, reach: Reach, permission: Permission, way: AutoCloseRoute, now: Timestamp) -> Self {
-        Self::new(rule, reach, permission, way, now - SETTLE_WINDOW - SETTLE_WINDOW)
+    pub fn of_another(
+        rule: RuleId,
+        target: Target,
+        permission: Permission,
+        way: AutoCloseRoute,
+        now: Timestamp,
+    ) -> Self {
+        Self::new(rule, target, permission, way, now - SETTLE_WINDOW - SETTLE_WINDOW)
     }
 
     /// Whether an attempt to set it, of unknown outcome, may still land: then it would be there again, although it has just
@@ -220,6 +220,7 @@ mod tests {
 
     use super::*;
     use crate::failure::FailureClass;
+    use crate::target::TargetKey;
 
     fn t(seconds: i64) -> Timestamp {
         Timestamp::from_timestamp(1_772_193_600 + seconds, 0).unwrap()
@@ -261,9 +262,9 @@ mod tests {
     #[test]
     fn what_may_still_land_is_taken_away_twice() {
         let way = AutoCloseRoute { role_arn: "r".into(), group: "default".into() };
-        let reach = Reach::plain(TargetKey::new("aws", "security-group", "eu-west-1", "sg-1"));
+        let target = Target::new(TargetKey::new("aws", "security-group", "eu-west-1", "sg-1"));
         let permission: Permission = "tcp|22|22|203.0.113.42/32".parse().unwrap();
-        let new = |at| AutoClose::new(RuleId("sgr-1".into()), reach.clone(), permission, way.clone(), at);
+        let new = |at| AutoClose::new(RuleId("sgr-1".into()), target.clone(), permission, way.clone(), at);
         let sent = new(t(3600)).intend(&way, t(3600));
         assert!(sent.may_still_land(t(0)) && !sent.set(t(3600)).may_still_land(t(0)));
         let dropped = sent.dropped(t(0));
@@ -277,7 +278,7 @@ mod tests {
         let horizon = 3600 + LEASE_HORIZON.num_seconds();
         assert!(unanswered.may_be_there(t(horizon)) && !unanswered.may_be_there(t(horizon + 1)));
         assert!(!sent.set(t(3600)).may_be_there(t(3600)) && sent.set(t(3600)).may_be_there(t(3599)));
-        let another = AutoClose::of_another(RuleId("sgr-1".into()), reach.clone(), permission, way.clone(), t(0));
+        let another = AutoClose::of_another(RuleId("sgr-1".into()), target.clone(), permission, way.clone(), t(0));
         assert!(!another.may_still_land(t(0)) && !another.confirmed);
     }
 

@@ -114,7 +114,7 @@ pub fn still_wants(session: &Session, target: &TargetKey, permission: &Permissio
         && now < session.expires_at
         && session.grants.iter().any(|grant| {
             (!grant.status.lets_go() || session.keeps(grant))
-                && grant.reach.target == *target
+                && grant.target.key == *target
                 && grant.permissions.iter().any(has)
                 && damage_at(session, grant, now).is_none()
         })
@@ -126,7 +126,7 @@ mod tests {
     use crate::{
         ids::{GrantId, SessionId},
         session::record::{GrantStatus, SessionStatus, Standing},
-        target::Reach,
+        target::Target,
     };
     use std::collections::BTreeSet;
     use uuid::Uuid;
@@ -139,7 +139,7 @@ mod tests {
         let grant = Grant {
             id: GrantId(Uuid::from_u128(2)),
             resource_name: "api".to_owned(),
-            reach: Reach::plain(TargetKey::new("aws", "security-group", "eu-west-1", "sg-1")),
+            target: Target::new(TargetKey::new("aws", "security-group", "eu-west-1", "sg-1")),
             address: address.parse().unwrap(),
             status: GrantStatus::Pending,
             permissions: vec![GrantPermission { permission: permission.parse().unwrap(), standing: Standing::Untried }],
@@ -175,7 +175,7 @@ mod tests {
         ] {
             let session = session(address, permission, MAX);
             assert_eq!(damage_at(&session, &session.grants[0], at(0)), None, "{permission}");
-            assert!(still_wants(&session, &session.grants[0].reach.target, &permission.parse().unwrap(), at(0)));
+            assert!(still_wants(&session, &session.grants[0].target.key, &permission.parse().unwrap(), at(0)));
         }
     }
 
@@ -215,7 +215,7 @@ mod tests {
         ] {
             let session = session(address, permission, TimeDelta::hours(8));
             assert_eq!(damage(&session, &session.grants[0]).unwrap().to_string(), expected);
-            assert!(!still_wants(&session, &session.grants[0].reach.target, &permission.parse().unwrap(), at(0)));
+            assert!(!still_wants(&session, &session.grants[0].target.key, &permission.parse().unwrap(), at(0)));
         }
         let fine = "tcp|22|22|203.0.113.42/32";
         let long = session("203.0.113.42", fine, MAX + TimeDelta::seconds(1));
@@ -230,7 +230,7 @@ mod tests {
     fn only_what_a_live_session_has_is_wanted() {
         let permission = "tcp|22|22|203.0.113.42/32";
         let live = session("203.0.113.42", permission, TimeDelta::hours(8));
-        let target = live.grants[0].reach.target.clone();
+        let target = live.grants[0].target.key.clone();
         let wants = |session: &Session, now| still_wants(session, &target, &permission.parse().unwrap(), now);
         assert!(wants(&live, at(0)) && !wants(&live, live.expires_at));
         assert!(!still_wants(&live, &target, &"tcp|23|23|203.0.113.42/32".parse().unwrap(), at(0)));

@@ -23,7 +23,7 @@ use crate::{
     failure::{Failure, FailureClass},
     ids::{LeaseId, RuleId},
     net::permission::Permission,
-    target::{Reach, TargetKey},
+    target::Target,
 };
 use serde::{Deserialize, Serialize};
 
@@ -83,8 +83,8 @@ pub enum Attempt {
 pub struct Lease {
     /// Its row.
     pub id: LeaseId,
-    /// How to reach its target.
-    pub reach: Reach,
+    /// Where its rule is.
+    pub target: Target,
     /// The permission.
     #[serde(with = "crate::session::record::permission_text")]
     pub permission: Permission,
@@ -118,10 +118,10 @@ pub struct Lease {
 impl Lease {
     /// A claim, before the first attempt.
     #[must_use]
-    pub fn claim(id: LeaseId, reach: Reach, permission: Permission) -> Self {
+    pub fn claim(id: LeaseId, target: Target, permission: Permission) -> Self {
         Self {
             id,
-            reach,
+            target,
             permission,
             phase: Phase::Claimed,
             shared: false,
@@ -136,12 +136,6 @@ impl Lease {
             last_failure: None,
             vanished: 0,
         }
-    }
-
-    /// Its target.
-    #[must_use]
-    pub fn target(&self) -> &TargetKey {
-        &self.reach.target
     }
 
     /// The id under which a rule is ours whatever its tags say: from an answer, from our tag, or, while it is being
@@ -360,18 +354,19 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
     use super::*;
+    use crate::target::TargetKey;
 
     fn t(seconds: i64) -> Timestamp {
         Timestamp::from_timestamp(1_772_150_400 + seconds, 0).unwrap()
     }
 
-    fn reach() -> Reach {
+    fn target() -> Target {
         let target = TargetKey::new("aws", "security-group", "eu-west-1", "sg-1");
-        Reach::plain(target)
+        Target::new(target)
     }
 
     fn claim() -> Lease {
-        Lease::claim(LeaseId(1), reach(), "tcp|22|22|203.0.113.42/32".parse().unwrap())
+        Lease::claim(LeaseId(1), target(), "tcp|22|22|203.0.113.42/32".parse().unwrap())
     }
 
     fn sgr(id: &str) -> RuleId {

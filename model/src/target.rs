@@ -1,4 +1,4 @@
-//! Firewall targets: which one, and how to reach it again.
+//! Firewall targets: which firewall, and the route to it.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -46,17 +46,15 @@ pub enum OtherServices {
     At(String),
 }
 
-/// A grant's snapshot of its target: everything needed to reach it again, except secrets. Taken at start, so that
-/// editing or deleting a resource, or running from cron without the shell's environment, never strands a rule.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Reach {
-    /// Which target.
-    pub target: TargetKey,
-    /// The account that the credentials belonged to, once a call has told.
+/// How to get to a firewall, except secrets. A grant takes a snapshot at start, so that editing or deleting a resource,
+/// or running from cron without the shell's environment, never strands a rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Route {
+    /// The account of the credentials; absent until a call has told it.
     pub account: Option<String>,
-    /// The partition (`aws`, `aws-cn`, …), from the caller's ARN.
+    /// The partition (`aws`, `aws-cn`, …) from the caller's ARN; absent until a call has told it.
     pub partition: Option<String>,
-    /// The profile whose credentials alone are used; absent: the standard chain.
+    /// The only profile to take credentials from; absent: the standard chain.
     pub profile: Option<String>,
     /// A role to assume on top.
     pub role_arn: Option<String>,
@@ -70,28 +68,41 @@ pub struct Reach {
     pub other_services: OtherServices,
 }
 
-impl Reach {
-    /// By the standard chain of credentials, with nothing learnt on the way yet.
+impl Route {
+    /// The route as configured, without account and partition, which calls add later.
     #[must_use]
-    pub fn plain(target: TargetKey) -> Self {
-        Self {
-            target,
-            account: None,
-            partition: None,
-            profile: None,
-            role_arn: None,
-            external_id: None,
-            config_file: None,
-            credentials_file: None,
-            other_services: OtherServices::WithTarget,
-        }
+    pub fn configured(&self) -> Self {
+        Self { account: None, partition: None, ..self.clone() }
     }
 
-    /// The same way to the same place, leaving out what is only learnt on the way: one client serves both.
+    /// True if both routes are configured alike, so that one client serves both.
     #[must_use]
     pub fn same_way(&self, other: &Self) -> bool {
-        let way = |reach: &Self| Self { account: None, partition: None, ..reach.clone() };
-        way(self) == way(other)
+        self.configured() == other.configured()
+    }
+}
+
+/// A firewall and the route to it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Target {
+    /// Which firewall.
+    pub key: TargetKey,
+    /// How to get there.
+    pub route: Route,
+}
+
+impl Target {
+    /// A target reached with the standard chain of credentials.
+    #[must_use]
+    pub fn new(key: TargetKey) -> Self {
+        Self { key, route: Route::default() }
+    }
+
+    /// What all firewalls of one region, endpoint and configured route have in common: the target without the firewall's
+    /// id. One client reads them all.
+    #[must_use]
+    pub fn regional(&self) -> Self {
+        Self { key: TargetKey { id: String::new(), ..self.key.clone() }, route: self.route.configured() }
     }
 }
 

@@ -11,7 +11,7 @@ use eg_model::{
     net::permission::Permission,
     observation::{ObservedRule, OwnedRule, Reading},
     selector::Selector,
-    target::{Capabilities, Reach, TargetKey},
+    target::{Capabilities, Target, TargetKey},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -300,12 +300,12 @@ pub trait Firewall: Send + Sync {
 /// Makes firewalls from the way to reach them; each way once.
 #[async_trait]
 pub trait Connect: Send + Sync {
-    /// The firewall that `reach` leads to.
+    /// The firewall that `target` leads to.
     ///
     /// # Errors
     /// The kind is not known, or the way cannot be used (an endpoint in plain http that is not on loopback, say).
-    async fn connect(&self, reach: &Reach) -> Result<Arc<dyn Firewall>, Failure>;
+    async fn connect(&self, target: &Target) -> Result<Arc<dyn Firewall>, Failure>;
 
-    /// The region that the profile of `reach` (without one, the default profile) is configured for, where it is.
-    async fn profile_region(&self, reach: &Reach) -> Option<String>;
+    /// The region that the profile of `target` (without one, the default profile) is configured for, where it is.
+    async fn profile_region(&self, target: &Target) -> Option<String>;
 }

@@ -39,7 +39,7 @@ use eg_model::{
         follow::Move,
         record::{EndedReason, Grant, GrantStatus, Session, SessionStatus},
     },
-    target::{OtherServices, Reach, TargetKey},
+    target::{OtherServices, Route, Target, TargetKey},
 };
 use eg_state::{Filter, LastRuns, OpenNotice, OpenOptions, RunKind, Store};
 use futures_util::future::join_all;
@@ -258,7 +258,7 @@ impl Context<'_> {
     ) -> Vec<(String, Result<Vec<Resource>, CommandError>)> {
         let connect = self.env.connect();
         let look = async |selection: &Selection| {
-            let found = timeout(limit, resolve(selection, connect.as_ref(), |resource| self.reach(resource))).await;
+            let found = timeout(limit, resolve(selection, connect.as_ref(), |resource| self.target(resource))).await;
             let late = || Err(CommandError::new(Kind::Provider, format!("no answer within {} s", limit.as_secs())));
             (selection.like.name.clone(), found.unwrap_or_else(|_| late()))
         };
@@ -399,18 +399,17 @@ impl Context<'_> {
     }
 
     /// The way to a configured resource, as seen from here and now.
-    pub fn reach(&self, resource: &Resource) -> Reach {
+    pub fn target(&self, resource: &Resource) -> Target {
         let profile = resource.profile.clone().or_else(|| environment_profile(self.env));
-        let target = TargetKey::new(&resource.provider, &resource.kind, &resource.region, &resource.id);
-        Reach {
-            role_arn: resource.role_arn.clone(),
-            external_id: resource.external_id.clone(),
-            ..way_to(self.env, target, profile)
-        }
+        let key = TargetKey::new(&resource.provider, &resource.kind, &resource.region, &resource.id);
+        let mut target = way_to(self.env, key, profile);
+        target.route.role_arn.clone_from(&resource.role_arn);
+        target.route.external_id.clone_from(&resource.external_id);
+        target
     }
 
-    pub fn name_endpoints<'r>(&self, reaches: impl Iterator<Item = &'r Reach>) {
-        name_endpoints(self.printer, reaches);
+    pub fn name_endpoints<'r>(&self, targets: impl Iterator<Item = &'r Target>) {
+        name_endpoints(self.printer, targets);
     }
 
     /// The lock. A pass that `closes` goes past a holder that makes no progress; one that a `timer` started says nothing
@@ -543,11 +542,11 @@ impl Context<'_> {
     }
 
     /// Every target on which a session had something open, with the newest way to it: those groups are, or were, there.
-    pub fn used_targets(&self, store: &Store) -> Result<BTreeMap<TargetKey, Reach>, CommandError> {
+    pub fn used_targets(&self, store: &Store) -> Result<BTreeMap<TargetKey, Target>, CommandError> {
         let sessions = store.sessions(&Filter { statuses: None, limit: None })?.sessions;
         let grants = sessions.into_iter().rev().flat_map(|session| session.grants);
         let used = grants.filter(|grant| grant.applied_at.is_some());
-        Ok(used.map(|grant| (grant.reach.target.clone(), grant.reach)).collect())
+        Ok(used.map(|grant| (grant.target.key.clone(), grant.target)).collect())
     }
 
     /// Warns of rows that were skipped because they do not parse. Whether there are any: what was shown is not all then.
@@ -578,16 +577,17 @@ pub fn environment_profile(env: &Env) -> Option<String> {
 }
 
 /// The way to a target with a profile's credentials, through what the environment names.
-pub fn way_to(env: &Env, target: TargetKey, profile: Option<String>) -> Reach {
+pub fn way_to(env: &Env, target: TargetKey, profile: Option<String>) -> Target {
     let var = |name: &str| env.var(name).map(str::to_owned);
     let (endpoint, other_services) = endpoints(var("AWS_ENDPOINT_URL_EC2"), var("AWS_ENDPOINT_URL"));
-    Reach {
+    let route = Route {
         profile,
         config_file: env.aws_file("AWS_CONFIG_FILE"),
         credentials_file: env.aws_file("AWS_SHARED_CREDENTIALS_FILE"),
         other_services,
-        ..Reach::plain(TargetKey { endpoint, ..target })
-    }
+        ..Route::default()
+    };
+    Target { key: TargetKey { endpoint, ..target }, route }
 }
 
 /// Where EC2 is, and where the other services are, from the endpoints that the environment names for EC2 alone and for
@@ -602,12 +602,12 @@ fn endpoints(of_ec2: Option<String>, of_all: Option<String>) -> (Option<String>,
 }
 
 /// Whoever points `eg` at something else than AWS should see it.
-pub fn name_endpoints<'r>(printer: &Printer, reaches: impl Iterator<Item = &'r Reach>) {
+pub fn name_endpoints<'r>(printer: &Printer, targets: impl Iterator<Item = &'r Target>) {
     let mut endpoints = BTreeSet::new();
-    for reach in reaches {
-        let alone = if reach.other_services == OtherServices::WithTarget { "" } else { " for EC2" };
-        endpoints.extend(reach.target.endpoint.as_deref().map(|endpoint| (endpoint, alone)));
-        if let OtherServices::At(endpoint) = &reach.other_services {
+    for target in targets {
+        let alone = if target.route.other_services == OtherServices::WithTarget { "" } else { " for EC2" };
+        endpoints.extend(target.key.endpoint.as_deref().map(|endpoint| (endpoint, alone)));
+        if let OtherServices::At(endpoint) = &target.route.other_services {
             endpoints.insert((endpoint, " for everything else"));
         }
     }
@@ -668,7 +668,7 @@ pub fn exit_after(session: &Session, report: &PassReport) -> Exit {
     let unset = |target: &TargetKey| {
         report.notes.iter().any(|item| item.target == *target && item.note.kind == NoteKind::AutoCloseUnset)
     };
-    let untold = |grant: &Grant| grant.reach.account.is_none() && unset(&grant.reach.target);
+    let untold = |grant: &Grant| grant.target.route.account.is_none() && unset(&grant.target.key);
     match exit_for(session) {
         Exit::Done if session.current().any(untold) => Exit::Partial,
         exit => exit,
@@ -718,7 +718,6 @@ pub fn concerns(lease: &Lease, session: &Session) -> bool {
     // What a session has moved away from, and let go, is no concern of its any more.
     let left = |grant: &Grant| session.status.is_live() && grant.status == GrantStatus::Removed;
     session.grants.iter().filter(|grant| !left(grant)).any(|grant| {
-        grant.reach.target == *lease.target()
-            && grant.permissions.iter().any(|item| item.permission == lease.permission)
+        grant.target.key == lease.target.key && grant.permissions.iter().any(|item| item.permission == lease.permission)
     })
 }

@@ -11,7 +11,7 @@ use crate::{
     targets::region,
     ui::warning::Code,
 };
-use eg_model::target::{Reach, TargetKey};
+use eg_model::target::{Target, TargetKey};
 use eg_providers::aws::{PROVIDER, SECURITY_GROUP};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -101,24 +101,24 @@ pub fn run(context: &Context<'_>, args: &IamPolicyArgs) -> Result<Exit, CommandE
 /// Where the credentials are at home that would sweep; empty where nothing tells.
 fn home(context: &Context<'_>) -> Result<String, CommandError> {
     let target = TargetKey::new(PROVIDER, SECURITY_GROUP, "", "");
-    let reach = way_to(context.env, target, environment_profile(context.env));
+    let target = way_to(context.env, target, environment_profile(context.env));
     let (runtime, connect) = (context.runtime()?, context.env.connect());
-    let home = runtime.block_on(region::home(|name| context.env.var(name), connect.as_ref(), &reach));
+    let home = runtime.block_on(region::home(|name| context.env.var(name), connect.as_ref(), &target));
     runtime.shutdown_background();
     Ok(home.unwrap_or_default())
 }
 
 /// Where a resource is, as far as record and configuration tell.
-pub(super) fn scope(context: &Context<'_>, resource: &Resource, known: &BTreeMap<TargetKey, Reach>) -> Scope {
-    let used = known.get(&context.reach(resource).target);
+pub(super) fn scope(context: &Context<'_>, resource: &Resource, known: &BTreeMap<TargetKey, Target>) -> Scope {
+    let used = known.get(&context.target(resource).key);
     // arn:<partition>:iam::<account>:role/…
     let role: Vec<&str> = resource.role_arn.iter().flat_map(|arn| arn.split(':')).collect();
     let of_role = |part: usize| role.get(part).map(|text| (*text).to_owned());
-    let partition = used.and_then(|way| way.partition.clone()).or_else(|| of_role(1));
+    let partition = used.and_then(|way| way.route.partition.clone()).or_else(|| of_role(1));
     Scope {
         partition: partition.unwrap_or_else(|| partition_of(&resource.region).to_owned()),
         region: resource.region.clone(),
-        account: used.and_then(|way| way.account.clone()).or_else(|| of_role(4)),
+        account: used.and_then(|way| way.route.account.clone()).or_else(|| of_role(4)),
         group: resource.id.clone(),
     }
 }

@@ -145,7 +145,7 @@ impl Trail<'_> {
         let by_id: BTreeMap<SessionId, &Session> = sessions.iter().map(|session| (session.id, session)).collect();
         // Oldest first, so that the newest name of a target wins.
         let grants = sessions.iter().rev().flat_map(|session| &session.grants);
-        let names: BTreeMap<&TargetKey, &String> = grants.map(|g| (&g.reach.target, &g.resource_name)).collect();
+        let names: BTreeMap<&TargetKey, &String> = grants.map(|g| (&g.target.key, &g.resource_name)).collect();
         let runs = store.run_kinds()?;
         let wanted = |event: &Event| {
             let whole = self.context.global.output != Output::Table || self.context.global.verbose > 0;
@@ -209,7 +209,7 @@ fn concerns(event: &Event, session: &Session) -> bool {
     }
     let during = |until: Option<Timestamp>| event.at >= session.started_at && until.is_none_or(|end| event.at <= end);
     session.grants.iter().any(|grant| {
-        Some(&grant.reach.target) == event.target.as_ref()
+        Some(&grant.target.key) == event.target.as_ref()
             && during(grant.removed_at)
             && grant.permissions.iter().any(|item| Some(item.permission) == event.permission)
     })

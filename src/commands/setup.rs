@@ -12,7 +12,7 @@ use crate::{
 use clap::ValueEnum;
 use eg_model::{
     failure::{Failure, FailureClass},
-    target::Reach,
+    target::Target,
 };
 use eg_providers::{Connect, Prepared, aws::Action};
 use serde_json::{Value, json};
@@ -62,7 +62,7 @@ fn role_name(text: &str) -> Result<String, String> {
 /// An account, and a way into each of its regions.
 struct AccountRoutes {
     account: ConfiguredAccount,
-    ways: BTreeMap<String, Reach>,
+    ways: BTreeMap<String, Target>,
 }
 
 /// One thing that was made, or was there.
@@ -119,13 +119,13 @@ async fn accounts(
     let connect = context.env.connect();
     let mut found: BTreeMap<String, AccountRoutes> = BTreeMap::new();
     for resource in resources {
-        let reach = context.reach(resource);
+        let target = context.target(resource);
         let mut scope = scope(context, resource, &known);
         let number = match scope.account.clone() {
             Some(number) => number,
             None => {
                 let unknown = |failure: Failure| unknown_account(&resource.name, &failure);
-                let firewall = connect.connect(&reach).await.map_err(unknown)?;
+                let firewall = connect.connect(&target).await.map_err(unknown)?;
                 let caller = firewall.caller().await.map_err(unknown)?;
                 scope.partition = caller.partition;
                 caller.account
@@ -136,7 +136,7 @@ async fn accounts(
             account: account(args, settings, number, &scope),
             ways: BTreeMap::new(),
         });
-        one.ways.entry(scope.region.clone()).or_insert(reach);
+        one.ways.entry(scope.region.clone()).or_insert(target);
         one.account.scopes.insert(scope);
     }
     Ok(found.into_values().collect())
@@ -202,8 +202,8 @@ async fn prepare_account(connect: &dyn Connect, one: &AccountRoutes, parts: &mut
     let account = &one.account;
     let part = |what: String, came: Prepared| Part { account: account.number.clone(), what, came };
     let mut role_is_made = false;
-    for (region, reach) in &one.ways {
-        let firewall = connect.connect(reach).await?;
+    for (region, target) in &one.ways {
+        let firewall = connect.connect(target).await?;
         let caller = firewall.caller().await?;
         // The record may be of a time when other credentials led there.
         if caller.account != account.number {

@@ -17,7 +17,7 @@ use eg_model::{
         holders::{Holder, marked_rules},
         judge::{KeepReason, SweepScope, owners_like},
     },
-    target::{Reach, TargetKey},
+    target::{Target, TargetKey},
     time::duration::parse_duration,
 };
 use eg_providers::aws::{PROVIDER, SECURITY_GROUP};
@@ -112,7 +112,7 @@ impl Sweep<'_> {
     async fn run(&self) -> Result<Exit, CommandError> {
         let accounts = self.accounts().await?;
         if !self.only_shows() {
-            name_endpoints(self.printer, accounts.iter().map(|account| &account.reach));
+            name_endpoints(self.printer, accounts.iter().map(|account| &account.target));
         }
         let mut found = self.sweeper.read(&accounts).await;
         self.tell_unread(&found);
@@ -157,34 +157,34 @@ impl Sweep<'_> {
         };
         let mut accounts = Vec::new();
         for profile in profiles {
-            let mut reach = self.reach(profile);
-            let regions = self.regions(&mut reach).await?;
-            accounts.push(SweepAccount { reach, regions });
+            let mut target = self.target(profile);
+            let regions = self.regions(&mut target).await?;
+            accounts.push(SweepAccount { target, regions });
         }
         Ok(accounts)
     }
 
     /// The regions to look at; the way gets one of them to ask who is calling.
-    async fn regions(&self, reach: &mut Reach) -> Result<Regions, CommandError> {
+    async fn regions(&self, target: &mut Target) -> Result<Regions, CommandError> {
         let named: BTreeSet<String> = self.args.region.iter().filter(|name| *name != ALL).cloned().collect();
         let all = named.len() < self.args.region.len() && self.args.region.iter().any(|name| name == ALL);
         let (first, regions) = match (named.first().cloned(), all) {
             (Some(first), false) => (first, Regions::Named(named)),
             (_, true) => {
-                let known = region::home(|name| self.env.var(name), self.sweeper.connect.as_ref(), reach).await;
+                let known = region::home(|name| self.env.var(name), self.sweeper.connect.as_ref(), target).await;
                 (known.unwrap_or_else(|| FIRST_REGION.to_owned()), Regions::All)
             }
             (None, false) => {
-                let usual = region::usual(|name| self.env.var(name), self.sweeper.connect.as_ref(), reach).await;
-                let region = usual.ok_or_else(|| no_region(reach))?;
+                let usual = region::usual(|name| self.env.var(name), self.sweeper.connect.as_ref(), target).await;
+                let region = usual.ok_or_else(|| no_region(target))?;
                 (region.clone(), Regions::Named(BTreeSet::from([region])))
             }
         };
-        reach.target.region = first;
+        target.key.region = first;
         Ok(regions)
     }
 
-    fn reach(&self, profile: Option<String>) -> Reach {
+    fn target(&self, profile: Option<String>) -> Target {
         way_to(self.env, TargetKey::new(PROVIDER, SECURITY_GROUP, "", ""), profile)
     }
 
@@ -312,8 +312,8 @@ fn exit(found: &SweepReading, rows: &[SweepRow]) -> Exit {
     if open || kept_by_clock || outlived || !found.unread.is_empty() { Exit::Partial } else { Exit::Done }
 }
 
-fn no_region(reach: &Reach) -> CommandError {
-    let profile = reach.profile.as_ref().map_or(String::new(), |name| format!(" for the profile {name}"));
+fn no_region(target: &Target) -> CommandError {
+    let profile = target.route.profile.as_ref().map_or(String::new(), |name| format!(" for the profile {name}"));
     CommandError::new(Kind::Usage, format!("no region{profile}: pass --region, or set one in the profile"))
         .hint("for every region of the account: --region all")
 }

@@ -47,7 +47,7 @@ pub fn run(context: &Context<'_>, _args: &WhoArgs) -> Result<Exit, CommandError>
     let runtime = context.runtime()?;
     let aws = context.env.connect();
     let (settings, unknown) = runtime.block_on(context.expanded(&settings));
-    let seen = runtime.block_on(survey(&settings, aws.as_ref(), |resource| context.reach(resource)));
+    let seen = runtime.block_on(survey(&settings, aws.as_ref(), |resource| context.target(resource)));
     runtime.shutdown_background();
     let looks: Vec<WhoTarget<'_>> = looks(&seen, &us);
     let printer = context.printer;
@@ -75,7 +75,7 @@ pub fn run(context: &Context<'_>, _args: &WhoArgs) -> Result<Exit, CommandError>
 fn us(context: &Context<'_>) -> Result<Us, CommandError> {
     let Some(store) = context.store_for_reading()? else { return Ok(Us::default()) };
     let leases = store.open_leases()?;
-    let rules = leases.iter().filter_map(|lease| Some((lease.target().clone(), lease.proven_rule()?.clone())));
+    let rules = leases.iter().filter_map(|lease| Some((lease.target.key.clone(), lease.proven_rule()?.clone())));
     Ok(Us { installation: Some(store.installation().clone()), rules: rules.collect() })
 }
 
@@ -90,7 +90,7 @@ fn looks<'a>(seen: &'a [ResourceReading<'a>], us: &Us) -> Vec<WhoTarget<'a>> {
     let whole = |one: &ResourceReading<'_>| matches!(one.sighting, ReadResult::Complete(_));
     let mut best: Vec<&ResourceReading<'_>> = Vec::new();
     for one in seen {
-        match best.iter_mut().find(|known| known.reach.target == one.reach.target) {
+        match best.iter_mut().find(|known| known.target.key == one.target.key) {
             None => best.push(one),
             Some(known) if whole(one) && !whole(known) => *known = one,
             Some(_) => {}
@@ -100,7 +100,7 @@ fn looks<'a>(seen: &'a [ResourceReading<'a>], us: &Us) -> Vec<WhoTarget<'a>> {
 }
 
 fn found(surveyed: &ResourceReading<'_>, us: &Us) -> Result<Vec<MarkedRule>, (String, &'static str)> {
-    let target = &surveyed.reach.target;
+    let target = &surveyed.target.key;
     match &surveyed.sighting {
         ReadResult::Complete(reading) => {
             let ours = us.rules.iter().filter(|(key, _)| key == target).map(|(_, rule)| rule.clone()).collect();
@@ -168,7 +168,7 @@ fn fit_note(fit: Fit) -> Option<String> {
 fn as_json(looks: &[WhoTarget<'_>], not_looked_up: &[(String, CommandError)]) -> Value {
     let rules = looks.iter().flat_map(|look| look.found.iter().flatten().map(move |rule| rule_json(look, rule)));
     let unknown = looks.iter().filter_map(|look| {
-        let target = &look.surveyed.reach.target;
+        let target = &look.surveyed.target.key;
         let (why, _) = look.found.as_ref().err()?;
         Some(json!({
             "resourceName": look.surveyed.resource.name,
@@ -184,7 +184,7 @@ fn as_json(looks: &[WhoTarget<'_>], not_looked_up: &[(String, CommandError)]) ->
 }
 
 fn rule_json(look: &WhoTarget<'_>, rule: &MarkedRule) -> Value {
-    let target = &look.surveyed.reach.target;
+    let target = &look.surveyed.target.key;
     let holder = |holder: &Holder| {
         json!({
             "installation": holder.installation.as_str(),

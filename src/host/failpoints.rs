@@ -13,7 +13,7 @@ use eg_model::{
     net::permission::Permission,
     observation::{ObservedRule, OwnedRule},
     selector::Selector,
-    target::{Capabilities, Reach, TargetKey},
+    target::{Capabilities, Target, TargetKey},
 };
 use eg_providers::{
     Answered, Authorize, Caller, Connect, CredentialsEnd, ExpiryRole, Firewall, ListedGroup, Prepared, ReadResult,
@@ -114,15 +114,15 @@ pub(crate) struct AtCalls {
 
 #[async_trait]
 impl Connect for AtCalls {
-    async fn connect(&self, reach: &Reach) -> Result<Arc<dyn Firewall>, Failure> {
-        let connected = self.connect.connect(reach).await;
+    async fn connect(&self, target: &Target) -> Result<Arc<dyn Firewall>, Failure> {
+        let connected = self.connect.connect(target).await;
         self.progress.note();
         let (sentry, progress) = (self.sentry.clone(), self.progress.clone());
         Ok(Arc::new(FailpointFirewall { sentry, progress, firewall: connected? }))
     }
 
-    async fn profile_region(&self, reach: &Reach) -> Option<String> {
-        self.connect.profile_region(reach).await
+    async fn profile_region(&self, target: &Target) -> Option<String> {
+        self.connect.profile_region(target).await
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) fn prefer_allowed(sessions: &mut [Session], site: &MachinePolicy) {
     for session in &*sessions {
         for grant in session.current() {
             let fits = grant.permissions.iter().filter(|item| site.allows(session, grant, &item.permission).is_ok());
-            allowed.extend(fits.map(|item| (grant.reach.target.clone(), item.permission)));
+            allowed.extend(fits.map(|item| (grant.target.key.clone(), item.permission)));
         }
     }
     for session in sessions {
@@ -29,7 +29,7 @@ pub(super) fn prefer_allowed(sessions: &mut [Session], site: &MachinePolicy) {
         for grant in session.grants.iter_mut().filter(|grant| !grant.status.lets_go()) {
             let given = grant.clone();
             grant.permissions.retain(|item| {
-                let elsewhere = allowed.contains(&(given.reach.target.clone(), item.permission));
+                let elsewhere = allowed.contains(&(given.target.key.clone(), item.permission));
                 !elsewhere || site.allows(&asking, &given, &item.permission).is_ok()
             });
         }
@@ -44,7 +44,7 @@ pub(super) fn barred(
     permissions: &[Permission],
 ) -> Option<Failure> {
     let session = session?;
-    let grants = session.grants.iter().filter(|grant| grant.reach.target == *target);
+    let grants = session.grants.iter().filter(|grant| grant.target.key == *target);
     let mut wanted = grants.flat_map(|grant| {
         let asked = grant.permissions.iter().map(|item| item.permission);
         asked.filter(|permission| permissions.contains(permission)).map(move |permission| (grant, permission))

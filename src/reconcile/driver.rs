@@ -39,7 +39,7 @@ use eg_model::{
         follow::Move,
         record::{Grant, Session, SessionStatus},
     },
-    target::{Reach, TargetKey},
+    target::{Target, TargetKey},
     twin::Overwritten,
 };
 use eg_providers::Connect;
@@ -83,7 +83,7 @@ pub struct Request {
     pub interactive: bool,
     pub timer: bool,
     /// Targets to look at for collection alone.
-    pub collect_from: Vec<Reach>,
+    pub collect_from: Vec<Target>,
     /// Sessions that follow their user to another address, before anything is planned.
     pub moves: Vec<Move>,
     pub dry_run: bool,
@@ -108,7 +108,7 @@ fn damage_notes(session: &Session, latest: Option<Timestamp>) -> Vec<NoteReport>
         let (short, name) = (session.id.short(), &grant.resource_name);
         let why = damage_now(session, grant, latest)?;
         let message = format!("the record of session {short} on {name} is damaged: {why}; nothing is opened for it");
-        Some(NoteReport { target: grant.reach.target.clone(), note: Note { kind: NoteKind::Damaged, message } })
+        Some(NoteReport { target: grant.target.key.clone(), note: Note { kind: NoteKind::Damaged, message } })
     };
     session.current().filter_map(note).collect()
 }
@@ -192,7 +192,7 @@ impl<'a> Driver<'a> {
         crate::reconcile::allowed::prefer_allowed(&mut sessions, &self.policy.site);
         let wants = wants(&sessions);
         let leases = store.open_leases()?;
-        let unreadable = store.unreadable_leases()?.into_iter().map(|reach| reach.target).collect();
+        let unreadable = store.unreadable_leases()?.into_iter().map(|target| target.key).collect();
         let revoked = store.revoked_rules(now - eg_model::SETTLE_WINDOW * 2)?;
         // No lease lasts longer, so no rule of ours is older.
         let opened = store.opened_rules(now - eg_model::tags::LEASE_HORIZON)?;
@@ -213,7 +213,10 @@ impl<'a> Driver<'a> {
     ///
     /// # Errors
     /// The record cannot be read.
-    pub fn needed(&self, scope: Option<&BTreeSet<SessionId>>) -> Result<BTreeMap<TargetKey, Vec<Reach>>, CommandError> {
+    pub fn needed(
+        &self,
+        scope: Option<&BTreeSet<SessionId>>,
+    ) -> Result<BTreeMap<TargetKey, Vec<Target>>, CommandError> {
         let store = self.store.borrow();
         let mut sessions = store.live_sessions()?;
         sessions.extend(store.unfinished_sessions()?);
@@ -226,30 +229,30 @@ impl<'a> Driver<'a> {
         sessions.sort_by_key(|session| std::cmp::Reverse((session.started_at, session.id)));
         let targets_of = |ids: &BTreeSet<SessionId>| -> BTreeSet<TargetKey> {
             let asked = sessions.iter().filter(|session| ids.contains(&session.id));
-            asked.flat_map(|session| &session.grants).map(|grant| grant.reach.target.clone()).collect()
+            asked.flat_map(|session| &session.grants).map(|grant| grant.target.key.clone()).collect()
         };
         let in_scope = scope.map(targets_of);
         let (live, ending): (Vec<Session>, Vec<Session>) = sessions.into_iter().partition(|s| s.status.is_live());
-        let ways = |sessions: Vec<Session>| sessions.into_iter().flat_map(|s| s.grants).map(|grant| grant.reach);
+        let ways = |sessions: Vec<Session>| sessions.into_iter().flat_map(|s| s.grants).map(|grant| grant.target);
         let leases = store.open_leases()?;
         // Expiry schedules of rules that are gone, as long as they would fire, or may.
         let now = self.env.now();
         let auto_closes = store.auto_closes()?.into_iter().filter(|auto_close| auto_close.may_be_there(now));
-        let mut needed: BTreeMap<TargetKey, Vec<Reach>> = BTreeMap::new();
+        let mut needed: BTreeMap<TargetKey, Vec<Target>> = BTreeMap::new();
         // What a lease that cannot be read holds is looked for, too.
         let unreadable = store.unreadable_leases()?;
         let recorded =
-            leases.into_iter().map(|lease| lease.reach).chain(auto_closes.map(|auto_close| auto_close.reach));
+            leases.into_iter().map(|lease| lease.target).chain(auto_closes.map(|auto_close| auto_close.target));
         let recorded = recorded.chain(unreadable);
-        for reach in ways(live).chain(recorded) {
-            if in_scope.as_ref().is_none_or(|targets| targets.contains(&reach.target)) {
-                add_way(needed.entry(reach.target.clone()).or_default(), reach);
+        for target in ways(live).chain(recorded) {
+            if in_scope.as_ref().is_none_or(|targets| targets.contains(&target.key)) {
+                add_way(needed.entry(target.key.clone()).or_default(), target);
             }
         }
         // Ended sessions want nothing, but the way that they took may be the only one that still works.
-        for reach in ways(ending) {
-            if let Some(known) = needed.get_mut(&reach.target) {
-                add_way(known, reach);
+        for target in ways(ending) {
+            if let Some(known) = needed.get_mut(&target.key) {
+                add_way(known, target);
             }
         }
         Ok(needed)
@@ -275,8 +278,8 @@ impl<'a> Driver<'a> {
         begun.may_open &= !lock.closes_only();
         self.follow(request, begun.may_open, &mut report);
         let mut targets = self.needed(request.scope.as_ref())?;
-        for reach in &request.collect_from {
-            targets.entry(reach.target.clone()).or_insert_with(|| vec![reach.clone()]);
+        for target in &request.collect_from {
+            targets.entry(target.key.clone()).or_insert_with(|| vec![target.clone()]);
         }
         let (asked, version) = (self.asked_for()?, self.store.borrow().data_version()?);
         self.drive(request, targets, looks, begun.may_open, &mut report).await;
@@ -378,8 +381,8 @@ impl<'a> Driver<'a> {
 /// A target that could not be read is read again after this long.
 const UNREAD_AGAIN: TimeDelta = TimeDelta::minutes(1);
 
-fn add_way(ways: &mut Vec<Reach>, reach: Reach) {
-    if !ways.iter().any(|known| known.same_way(&reach)) {
-        ways.push(reach);
+fn add_way(ways: &mut Vec<Target>, target: Target) {
+    if !ways.iter().any(|known| known.route.same_way(&target.route)) {
+        ways.push(target);
     }
 }

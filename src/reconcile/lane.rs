@@ -10,11 +10,10 @@
 //! What is not asked fails at once, is recorded as refused, and is tried by the next pass. The firewall itself is always
 //! asked: what is to be closed is worth every try.
 
-use super::observe::route_of;
 use crate::reconcile::driver::{CONCURRENCY, PASS_LIMIT};
 use eg_model::{
     failure::{Failure, FailureClass},
-    target::Reach,
+    target::Target,
 };
 use eg_providers::{Caller, Firewall};
 use std::{
@@ -51,7 +50,7 @@ pub struct Lane {
     deadline: Cell<Instant>,
     /// Calls of the scheduler in a row without a usable answer.
     unanswered: Cell<u32>,
-    callers: RefCell<BTreeMap<Reach, CallerCell>>,
+    callers: RefCell<BTreeMap<Target, CallerCell>>,
 }
 
 impl Lane {
@@ -97,8 +96,8 @@ impl Lane {
     }
 
     /// Who the credentials of a way are.
-    pub(super) async fn caller(&self, way: &Reach, firewall: &dyn Firewall) -> Result<Caller, Failure> {
-        let answer = Rc::clone(self.callers.borrow_mut().entry(route_of(way)).or_default());
+    pub(super) async fn caller(&self, way: &Target, firewall: &dyn Firewall) -> Result<Caller, Failure> {
+        let answer = Rc::clone(self.callers.borrow_mut().entry(way.regional()).or_default());
         answer.get_or_init(|| firewall.caller()).await.clone()
     }
 }

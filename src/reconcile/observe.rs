@@ -9,7 +9,7 @@ use eg_model::{
     ids::SessionId,
     observation::{Observation, absence_is_believed},
     session::record::Session,
-    target::{Reach, TargetKey},
+    target::{Target, TargetKey},
 };
 use eg_providers::{Caller, Firewall, ReadResult};
 use eg_state::TargetRecord;
@@ -28,7 +28,7 @@ pub struct TargetReading {
     pub observation: Observation,
     /// Through what; absent where there was no way.
     pub firewall: Option<Arc<dyn Firewall>>,
-    pub reach: Reach,
+    pub target: Target,
 }
 
 impl TargetReading {
@@ -71,7 +71,7 @@ struct RouteReading {
 
 impl Driver<'_> {
     /// TargetReadings at targets; each entry names the ways to reach it, best first.
-    pub async fn look(&self, targets: &BTreeMap<TargetKey, Vec<Reach>>, dry_run: bool) -> TargetReadings {
+    pub async fn look(&self, targets: &BTreeMap<TargetKey, Vec<Target>>, dry_run: bool) -> TargetReadings {
         let mut looks = TargetReadings::new();
         let mut turn = 0;
         let records = self.store.borrow().targets();
@@ -82,20 +82,20 @@ impl Driver<'_> {
             if batches.is_empty() {
                 return looks;
             }
-            let seen = join_all(batches.values().map(|reaches| self.see(reaches))).await;
-            for (reaches, seen) in batches.values().zip(seen) {
-                for reach in reaches {
-                    let sighting = seen.sightings.get(&reach.target).cloned().unwrap_or_else(|| {
+            let seen = join_all(batches.values().map(|batch| self.see(batch))).await;
+            for (batch, seen) in batches.values().zip(seen) {
+                for target in batch {
+                    let sighting = seen.sightings.get(&target.key).cloned().unwrap_or_else(|| {
                         ReadResult::Unavailable(Failure::new(FailureClass::Unknown, "the answer leaves it out"))
                     });
-                    let record = records.get(&reach.target).cloned().unwrap_or_default();
-                    let observation = self.judge(reach, sighting, record, dry_run);
+                    let record = records.get(&target.key).cloned().unwrap_or_default();
+                    let observation = self.judge(target, sighting, record, dry_run);
                     let better = matches!(observation, Observation::Complete(_) | Observation::Missing);
-                    if better || !looks.contains_key(&reach.target) {
+                    if better || !looks.contains_key(&target.key) {
                         let firewall = seen.firewall.clone();
-                        let look = TargetReading { observation, firewall, reach: reach.clone() };
+                        let look = TargetReading { observation, firewall, target: target.clone() };
                         self.hear(&look);
-                        looks.insert(reach.target.clone(), look);
+                        looks.insert(target.key.clone(), look);
                     }
                 }
             }
@@ -109,9 +109,9 @@ impl Driver<'_> {
         self.ahead.set(self.ahead.get().max(ahead));
     }
 
-    async fn see(&self, reaches: &[Reach]) -> RouteReading {
-        let keys: BTreeSet<TargetKey> = reaches.iter().map(|reach| reach.target.clone()).collect();
-        let Some(first) = reaches.first() else {
+    async fn see(&self, targets: &[Target]) -> RouteReading {
+        let keys: BTreeSet<TargetKey> = targets.iter().map(|target| target.key.clone()).collect();
+        let Some(first) = targets.first() else {
             return RouteReading { firewall: None, sightings: BTreeMap::new() };
         };
         match self.connect.connect(first).await {
@@ -128,27 +128,27 @@ impl Driver<'_> {
 
     /// What is concluded from a sighting. "Not found" becomes "missing" only when it is believed; the first time it
     /// was seen is recorded, and forgotten when the target shows again.
-    fn judge(&self, reach: &Reach, sighting: ReadResult, record: TargetRecord, dry_run: bool) -> Observation {
+    fn judge(&self, target: &Target, sighting: ReadResult, record: TargetRecord, dry_run: bool) -> Observation {
         let caller = match sighting {
             ReadResult::Unavailable(failure) => return Observation::Unavailable(failure),
             ReadResult::Complete(reading) => {
                 if record.missing_since.is_some() && !dry_run {
-                    self.remember(&reach.target, |record| record.missing_since = None);
+                    self.remember(&target.key, |record| record.missing_since = None);
                 }
                 return Observation::Complete(reading);
             }
             ReadResult::NotFound { caller } => caller,
         };
         let now = self.env.now();
-        let known = record.account.clone().or_else(|| reach.account.clone());
+        let known = record.account.clone().or_else(|| target.route.account.clone());
         let first = record.missing_since;
         if absence_is_believed(known.as_deref(), Some(&caller.account), first, now) {
             return Observation::Missing;
         }
         if known.as_deref() == Some(&caller.account) && first.is_none() && !dry_run {
-            self.remember(&reach.target, |record| record.missing_since = record.missing_since.or(Some(now)));
+            self.remember(&target.key, |record| record.missing_since = record.missing_since.or(Some(now)));
         }
-        Observation::Unavailable(not_found(reach, &caller, known.as_deref()))
+        Observation::Unavailable(not_found(target, &caller, known.as_deref()))
     }
 
     fn remember(&self, key: &TargetKey, since_when: impl FnOnce(&mut TargetRecord)) {
@@ -161,18 +161,18 @@ impl Driver<'_> {
     /// One call per route, and none once all are known.
     pub(super) async fn learn_accounts(&self, looks: &TargetReadings, lane: &Lane) -> Result<(), CommandError> {
         let sessions = self.store.borrow().live_sessions()?;
-        let mut ways: BTreeMap<Reach, Vec<&TargetReading>> = BTreeMap::new();
+        let mut ways: BTreeMap<Target, Vec<&TargetReading>> = BTreeMap::new();
         for look in looks.values().filter(|look| matches!(look.observation, Observation::Complete(_))) {
-            let target = &look.reach.target;
+            let target = &look.target.key;
             let mut grants = sessions.iter().flat_map(|session| &session.grants);
-            if grants.any(|grant| grant.reach.target == *target && grant.reach.account.is_none()) {
-                ways.entry(route_of(&look.reach)).or_default().push(look);
+            if grants.any(|grant| grant.target.key == *target && grant.target.route.account.is_none()) {
+                ways.entry(look.target.regional()).or_default().push(look);
             }
         }
         for looks in ways.into_values() {
-            let first = looks.first().and_then(|look| Some((&look.reach, look.firewall.as_ref()?)));
-            let Some((reach, firewall)) = first else { continue };
-            match lane.caller(reach, firewall.as_ref()).await {
+            let first = looks.first().and_then(|look| Some((&look.target, look.firewall.as_ref()?)));
+            let Some((target, firewall)) = first else { continue };
+            match lane.caller(target, firewall.as_ref()).await {
                 Ok(caller) => self.record_caller(&looks, &caller, &sessions)?,
                 Err(failure) => tracing::info!("who is calling is not known: {failure}"),
             }
@@ -188,42 +188,34 @@ impl Driver<'_> {
     ) -> Result<(), CommandError> {
         let mut store = self.store.borrow_mut();
         for look in looks {
-            store.learn_account(&look.reach.target, Some(&caller.account), Some(&caller.partition))?;
+            store.learn_account(&look.target.key, Some(&caller.account), Some(&caller.partition))?;
         }
-        let targets: BTreeSet<&TargetKey> = looks.iter().map(|look| &look.reach.target).collect();
-        let theirs = |session: &&Session| session.grants.iter().any(|grant| targets.contains(&grant.reach.target));
+        let targets: BTreeSet<&TargetKey> = looks.iter().map(|look| &look.target.key).collect();
+        let theirs = |session: &&Session| session.grants.iter().any(|grant| targets.contains(&grant.target.key));
         let ids: Vec<SessionId> = sessions.iter().filter(theirs).map(|session| session.id).collect();
         Ok(store.add_caller(&ids, &caller.arn)?)
     }
 }
 
-fn not_found(reach: &Reach, caller: &Caller, known: Option<&str>) -> Failure {
+fn not_found(target: &Target, caller: &Caller, known: Option<&str>) -> Failure {
     let wrong = known.filter(|known| *known != caller.account);
     let wrong = wrong.map(|known| format!(", but it belongs to account {known}")).unwrap_or_default();
-    let message = format!("account {} has no {}{wrong}", caller.account, reach.target);
+    let message = format!("account {} has no {}{wrong}", caller.account, target.key);
     Failure::new(FailureClass::Gone, message)
 }
 
 /// The targets that still have no good look and have a `turn`-th way, by way.
 fn batches(
-    targets: &BTreeMap<TargetKey, Vec<Reach>>,
+    targets: &BTreeMap<TargetKey, Vec<Target>>,
     looks: &TargetReadings,
     turn: usize,
-) -> BTreeMap<Reach, Vec<Reach>> {
-    let mut batches: BTreeMap<Reach, Vec<Reach>> = BTreeMap::new();
+) -> BTreeMap<Target, Vec<Target>> {
+    let mut batches: BTreeMap<Target, Vec<Target>> = BTreeMap::new();
     for (key, ways) in targets {
         let good = looks.get(key).is_some_and(|look| !matches!(look.observation, Observation::Unavailable(_)));
-        if let Some(reach) = ways.get(turn).filter(|_| !good) {
-            batches.entry(route_of(reach)).or_default().push(reach.clone());
+        if let Some(target) = ways.get(turn).filter(|_| !good) {
+            batches.entry(target.regional()).or_default().push(target.clone());
         }
     }
     batches
-}
-
-/// A way without where it ends: credentials, endpoint and region, which the targets of one account and region have in
-/// common.
-pub(super) fn route_of(reach: &Reach) -> Reach {
-    let mut route = Reach { account: None, partition: None, ..reach.clone() };
-    route.target.id.clear();
-    route
 }

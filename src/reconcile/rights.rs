@@ -41,7 +41,7 @@ pub(crate) type WantedPermissions = BTreeMap<TargetKey, BTreeSet<Permission>>;
 pub(crate) fn wanted(session: &Session) -> WantedPermissions {
     let mut wanted = WantedPermissions::new();
     for grant in session.current() {
-        let here = wanted.entry(grant.reach.target.clone()).or_default();
+        let here = wanted.entry(grant.target.key.clone()).or_default();
         here.extend(grant.permissions.iter().map(|item| item.permission));
     }
     wanted

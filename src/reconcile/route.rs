@@ -6,10 +6,7 @@
 //! 3. The targets run side by side, as many at a time as there are slots; those with something to close come first.
 //! 4. Whose account the targets are of is recorded, where it was not known.
 
-use super::{
-    lane::{CalledService, Lane},
-    observe::route_of,
-};
+use super::lane::{CalledService, Lane};
 use crate::error::CommandError;
 use crate::reconcile::{
     apply::round::{TargetReport, TargetRun},
@@ -22,7 +19,7 @@ use eg_model::{
     failure::FailureClass,
     observation::Observation,
     plan::digest,
-    target::{Reach, TargetKey},
+    target::{Target, TargetKey},
 };
 use futures_util::{
     FutureExt, StreamExt,
@@ -40,13 +37,13 @@ use tokio::time::timeout;
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Targets, each with the ways to reach it, best first.
-pub(super) type Targets = BTreeMap<TargetKey, Vec<Reach>>;
+pub(super) type Targets = BTreeMap<TargetKey, Vec<Target>>;
 
 /// By the route that each target is tried by first.
-fn by_route(targets: Targets) -> BTreeMap<Option<Reach>, Targets> {
-    let mut routes: BTreeMap<Option<Reach>, Targets> = BTreeMap::new();
+fn by_route(targets: Targets) -> BTreeMap<Option<Target>, Targets> {
+    let mut routes: BTreeMap<Option<Target>, Targets> = BTreeMap::new();
     for (key, ways) in targets {
-        routes.entry(ways.first().map(route_of)).or_default().insert(key, ways);
+        routes.entry(ways.first().map(Target::regional)).or_default().insert(key, ways);
     }
     routes
 }
@@ -107,8 +104,10 @@ impl Driver<'_> {
         for (key, look) in &mut looks {
             // A look from before the record was written does not know the account that the record knows.
             let ways = targets.get(key).into_iter().flatten();
-            if let Some(way) = ways.into_iter().find(|way| way.account.is_some() && way.same_way(&look.reach)) {
-                look.reach = way.clone();
+            if let Some(way) =
+                ways.into_iter().find(|way| way.route.account.is_some() && way.route.same_way(&look.target.route))
+            {
+                look.target = way.clone();
             }
         }
         let runs = by_route(targets).into_values().map(|targets| {
@@ -179,7 +178,7 @@ impl RouteRun<'_> {
     async fn read_in_parts(&self, targets: &Targets, tries: u32) -> TargetReadings {
         let parts = 1_usize.checked_shl(tries).unwrap_or(usize::MAX).min(targets.len()).max(1);
         let all: Vec<_> = targets.iter().map(|(key, ways)| (key.clone(), ways.clone())).collect();
-        let read = |part: &[(TargetKey, Vec<Reach>)]| {
+        let read = |part: &[(TargetKey, Vec<Target>)]| {
             let part = part.iter().cloned().collect();
             async move {
                 let _turn = self.lane.turn(CalledService::Firewall).await;
@@ -220,8 +219,8 @@ impl RouteRun<'_> {
         let wanted = |target: &TargetKey, permission| {
             loaded.wants.get(target).is_some_and(|wants| wants.contains_key(permission))
         };
-        let unwanted = loaded.leases.iter().filter(|lease| !wanted(lease.target(), &lease.permission));
-        unwanted.map(|lease| lease.target().clone()).collect()
+        let unwanted = loaded.leases.iter().filter(|lease| !wanted(&lease.target.key, &lease.permission));
+        unwanted.map(|lease| lease.target.key.clone()).collect()
     }
 }
 

@@ -18,7 +18,7 @@ use eg_model::{
     failure::{Failure, FailureClass},
     observation::Reading,
     sweep::judge::SweepScope,
-    target::{Reach, TargetKey},
+    target::{Target, TargetKey},
 };
 use eg_providers::{Caller, Connect, Firewall, ReadResult};
 use futures_util::{StreamExt, stream};
@@ -32,7 +32,7 @@ use tokio::time::Instant;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SweepAccount {
     /// The way there; its target names the endpoint, a region to ask who is calling, and no group.
-    pub reach: Reach,
+    pub target: Target,
     pub regions: Regions,
 }
 
@@ -98,20 +98,20 @@ impl Sweeper<'_> {
     pub async fn read(&self, accounts: &[SweepAccount]) -> SweepReading {
         let mut found = SweepReading::default();
         // Two profiles of the same account see the same rules.
-        let mut ways: BTreeMap<(String, String), Vec<Reach>> = BTreeMap::new();
+        let mut ways: BTreeMap<(String, String), Vec<Target>> = BTreeMap::new();
         for account in accounts {
             match self.regions_of(account).await {
                 Err(unread) => found.unread.push(*unread),
                 Ok((caller, names)) => {
                     for region in names {
-                        let mut reach = account.reach.clone();
-                        reach.target.region.clone_from(&region);
-                        ways.entry((caller.account.clone(), region)).or_default().push(reach);
+                        let mut target = account.target.clone();
+                        target.key.region.clone_from(&region);
+                        ways.entry((caller.account.clone(), region)).or_default().push(target);
                     }
                 }
             }
         }
-        let looks = ways.into_iter().map(|((account, region), reaches)| self.look(account, region, reaches));
+        let looks = ways.into_iter().map(|((account, region), targets)| self.look(account, region, targets));
         let looks: Vec<SweepReading> = stream::iter(looks).buffered(CONCURRENCY).collect().await;
         for look in looks {
             found.places.extend(look.places);
@@ -123,11 +123,11 @@ impl Sweeper<'_> {
 
     /// Who the credentials are, and the regions to look at with them.
     async fn regions_of(&self, account: &SweepAccount) -> Result<(Caller, BTreeSet<String>), Box<UnreadRegion>> {
-        let profile = account.reach.profile.clone();
+        let profile = account.target.route.profile.clone();
         let unread = |account: Option<String>, failure| {
             Box::new(UnreadRegion { profile: profile.clone(), account, region: None, group: None, failure })
         };
-        let firewall = self.connect.connect(&account.reach).await.map_err(|failure| unread(None, failure))?;
+        let firewall = self.connect.connect(&account.target).await.map_err(|failure| unread(None, failure))?;
         let caller = self.persist(async || firewall.caller().await).await.map_err(|failure| unread(None, failure))?;
         let names = match &account.regions {
             Regions::Named(names) => names.clone(),
@@ -140,14 +140,17 @@ impl Sweeper<'_> {
     }
 
     /// One place, by the first way that leads there.
-    async fn look(&self, account: String, region: String, reaches: Vec<Reach>) -> SweepReading {
+    async fn look(&self, account: String, region: String, targets: Vec<Target>) -> SweepReading {
         let mut found = SweepReading::default();
-        for reach in reaches {
-            let place =
-                AccountRegion { account: account.clone(), region: region.clone(), profile: reach.profile.clone() };
+        for target in targets {
+            let place = AccountRegion {
+                account: account.clone(),
+                region: region.clone(),
+                profile: target.route.profile.clone(),
+            };
             let read = async {
-                let firewall = self.connect.connect(&reach).await?;
-                let groups = self.persist(async || firewall.marked(&reach.target).await).await?;
+                let firewall = self.connect.connect(&target).await?;
+                let groups = self.persist(async || firewall.marked(&target.key).await).await?;
                 Ok::<_, Failure>((firewall, groups))
             };
             match read.await {

@@ -4,7 +4,7 @@ use crate::{
     config::settings::{Resource, Selection},
     error::{CommandError, Kind},
 };
-use eg_model::target::Reach;
+use eg_model::target::Target;
 use eg_providers::{Connect, ListedGroup};
 use std::collections::BTreeMap;
 
@@ -18,10 +18,10 @@ pub const MATCHES_MAX: usize = 50;
 pub async fn resolve(
     selection: &Selection,
     connect: &dyn Connect,
-    reach: impl Fn(&Resource) -> Reach,
+    target: impl Fn(&Resource) -> Target,
 ) -> Result<Vec<Resource>, CommandError> {
     // The way there ends at no group yet.
-    let way = reach(&selection.like);
+    let way = target(&selection.like);
     let Selection { meant, like: Resource { name, region, .. } } = selection;
     let failed = |failure: eg_model::failure::Failure| {
         let message = format!("the groups of {name} are not known: {failure}");

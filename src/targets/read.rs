@@ -3,7 +3,7 @@
 use crate::config::settings::{Resource, Settings};
 use eg_model::{
     failure::{Failure, FailureClass},
-    target::{Reach, TargetKey},
+    target::{Target, TargetKey},
 };
 use eg_providers::{Connect, Firewall, ReadResult};
 use futures_util::future::join_all;
@@ -15,7 +15,7 @@ use std::{
 /// A configured resource and what one look at it came to.
 pub struct ResourceReading<'a> {
     pub resource: &'a Resource,
-    pub reach: Reach,
+    pub target: Target,
     pub sighting: ReadResult,
     /// Through what; absent where there was no way.
     pub firewall: Option<Arc<dyn Firewall>>,
@@ -25,14 +25,12 @@ pub struct ResourceReading<'a> {
 pub async fn survey<'a>(
     settings: &'a Settings,
     connect: &dyn Connect,
-    reach: impl Fn(&Resource) -> Reach,
+    target: impl Fn(&Resource) -> Target,
 ) -> Vec<ResourceReading<'a>> {
-    let mut ways: BTreeMap<Reach, Vec<(&Resource, Reach)>> = BTreeMap::new();
+    let mut ways: BTreeMap<Target, Vec<(&Resource, Target)>> = BTreeMap::new();
     for resource in &settings.resources {
-        let to = reach(resource);
-        let mut way = to.clone();
-        way.target.id.clear();
-        ways.entry(way).or_default().push((resource, to));
+        let to = target(resource);
+        ways.entry(to.regional()).or_default().push((resource, to));
     }
     let looks = ways.into_values().map(|resources| look(connect, resources));
     let mut seen: Vec<ResourceReading<'_>> = join_all(looks).await.into_iter().flatten().collect();
@@ -41,8 +39,8 @@ pub async fn survey<'a>(
     seen
 }
 
-async fn look<'a>(connect: &dyn Connect, resources: Vec<(&'a Resource, Reach)>) -> Vec<ResourceReading<'a>> {
-    let keys: BTreeSet<TargetKey> = resources.iter().map(|(_, reach)| reach.target.clone()).collect();
+async fn look<'a>(connect: &dyn Connect, resources: Vec<(&'a Resource, Target)>) -> Vec<ResourceReading<'a>> {
+    let keys: BTreeSet<TargetKey> = resources.iter().map(|(_, target)| target.key.clone()).collect();
     let Some((_, first)) = resources.first() else { return Vec::new() };
     let (firewall, sightings) = match connect.connect(first).await {
         Ok(firewall) => {
@@ -52,10 +50,10 @@ async fn look<'a>(connect: &dyn Connect, resources: Vec<(&'a Resource, Reach)>) 
         Err(failure) => (None, keys.into_iter().map(|key| (key, ReadResult::Unavailable(failure.clone()))).collect()),
     };
     let nothing = || ReadResult::Unavailable(Failure::new(FailureClass::Unknown, "the answer leaves it out"));
-    let surveyed = |(resource, reach): (&'a Resource, Reach)| ResourceReading {
+    let surveyed = |(resource, target): (&'a Resource, Target)| ResourceReading {
         resource,
-        sighting: sightings.get(&reach.target).cloned().unwrap_or_else(nothing),
-        reach,
+        sighting: sightings.get(&target.key).cloned().unwrap_or_else(nothing),
+        target,
         firewall: firewall.clone(),
     };
     resources.into_iter().map(surveyed).collect()

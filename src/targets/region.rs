@@ -5,23 +5,27 @@
 //! | [`usual`]: what to look at | the environment's, else the profile's | the environment's, else that of `AWS_PROFILE`, else of `default` |
 //! | [`home`]: whom to ask, in which partition | the profile's, else the environment's | as for [`usual`] |
 
-use eg_model::target::Reach;
+use eg_model::target::{Route, Target};
 use eg_providers::Connect;
 
 /// The region that every AWS tool would take.
-pub async fn usual<'e>(var: impl Fn(&str) -> Option<&'e str>, connect: &dyn Connect, reach: &Reach) -> Option<String> {
+pub async fn usual<'e>(
+    var: impl Fn(&str) -> Option<&'e str>,
+    connect: &dyn Connect,
+    target: &Target,
+) -> Option<String> {
     match of_environment(&var) {
         Some(region) => Some(region),
-        None => of_profile(&var, connect, reach).await,
+        None => of_profile(&var, connect, target).await,
     }
 }
 
 /// A region of the partition that the credentials are good for: a profile's own, whatever the shell names for others.
-pub async fn home<'e>(var: impl Fn(&str) -> Option<&'e str>, connect: &dyn Connect, reach: &Reach) -> Option<String> {
-    if reach.profile.is_none() {
-        return usual(var, connect, reach).await;
+pub async fn home<'e>(var: impl Fn(&str) -> Option<&'e str>, connect: &dyn Connect, target: &Target) -> Option<String> {
+    if target.route.profile.is_none() {
+        return usual(var, connect, target).await;
     }
-    of_profile(&var, connect, reach).await.or_else(|| of_environment(&var))
+    of_profile(&var, connect, target).await.or_else(|| of_environment(&var))
 }
 
 fn of_environment<'e>(var: &impl Fn(&str) -> Option<&'e str>) -> Option<String> {
@@ -31,11 +35,12 @@ fn of_environment<'e>(var: &impl Fn(&str) -> Option<&'e str>) -> Option<String> 
 async fn of_profile<'e>(
     var: &impl Fn(&str) -> Option<&'e str>,
     connect: &dyn Connect,
-    reach: &Reach,
+    target: &Target,
 ) -> Option<String> {
     // Keys in the environment beat the credentials of AWS_PROFILE, and not its region.
-    let profile = reach.profile.clone().or_else(|| var("AWS_PROFILE").map(str::to_owned));
-    connect.profile_region(&Reach { profile, ..reach.clone() }).await
+    let profile = target.route.profile.clone().or_else(|| var("AWS_PROFILE").map(str::to_owned));
+    let route = Route { profile, ..target.route.clone() };
+    connect.profile_region(&Target { route, ..target.clone() }).await
 }
 
 #[cfg(test)]
@@ -53,12 +58,12 @@ mod tests {
 
     #[async_trait]
     impl Connect for Profiles {
-        async fn connect(&self, _reach: &Reach) -> Result<Arc<dyn Firewall>, Failure> {
+        async fn connect(&self, _target: &Target) -> Result<Arc<dyn Firewall>, Failure> {
             Err(Failure::new(FailureClass::Unknown, "nobody is there"))
         }
 
-        async fn profile_region(&self, reach: &Reach) -> Option<String> {
-            let region = match reach.profile.as_deref() {
+        async fn profile_region(&self, target: &Target) -> Option<String> {
+            let region = match target.route.profile.as_deref() {
                 Some("far") => "cn-north-1",
                 Some(_) => return None,
                 None => "eu-central-1",
@@ -86,10 +91,10 @@ mod tests {
                 "AWS_PROFILE" => aws_profile,
                 _ => None,
             };
-            let target = TargetKey::new("aws", "security-group", "", "");
-            let reach = Reach { profile: profile.map(str::to_owned), ..Reach::plain(target) };
+            let mut target = Target::new(TargetKey::new("aws", "security-group", "", ""));
+            target.route.profile = profile.map(str::to_owned);
             let found =
-                runtime.block_on(async { (usual(var, &Profiles, &reach).await, home(var, &Profiles, &reach).await) });
+                runtime.block_on(async { (usual(var, &Profiles, &target).await, home(var, &Profiles, &target).await) });
             let found = [found.0, found.1].map(|region| region.unwrap_or_else(|| "none".to_owned()));
             assert_eq!(found, [expected_usual, expected_home], "{profile:?} {of_shell:?} {aws_profile:?}");
         }

@@ -134,7 +134,7 @@ fn grant(grant: &Grant, leases: &[Lease]) -> GrantJson {
     rule_ids.dedup();
     GrantJson {
         id: grant.id.to_string(),
-        resource_id: grant.reach.target.id.clone(),
+        resource_id: grant.target.key.id.clone(),
         resource_name: grant.resource_name.clone(),
         ip_version: grant.ip_version().number(),
         ip_address: grant.address.to_string(),

@@ -2,7 +2,7 @@
 
 use crate::{
     StateError, Store,
-    columns::{RowRef, permission_text, reach_columns, read_reach, seconds, services_endpoint},
+    columns::{RowRef, permission_text, read_target, seconds, services_endpoint, target_columns},
     damaged::{Damaged, of_its_row},
     events::Event,
     leases::Written,
@@ -23,7 +23,7 @@ macro_rules! select_auto_closes {
         concat!(
             "SELECT r.rule_id, r.permission, r.switch_role, r.switch_group, r.fires_at, r.confirmed, r.version, \
              r.refusals, r.next_try_at, r.last_failure, ",
-            reach_columns!(),
+            target_columns!(),
             " FROM switches r JOIN targets t ON t.id = r.target ",
             $which
         )
@@ -122,23 +122,23 @@ fn readable(connection: &Connection, rule: &RuleId) -> Result<(), StateError> {
 }
 
 fn replace(change: &WriteTx<'_, '_>, auto_close: &AutoClose) -> Result<(), StateError> {
-    let target = targets::row_of(change.tx, auto_close.target())?;
+    let target = targets::row_of(change.tx, &auto_close.target.key)?;
     let sql = "INSERT OR REPLACE INTO switches (rule_id, target, permission, account, partition, profile, role_arn, \
                external_id, config_file, credentials_file, switch_role, switch_group, fires_at, confirmed, version, \
                refusals, next_try_at, last_failure, services_endpoint) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
-    let reach = &auto_close.reach;
+    let route = &auto_close.target.route;
     change.tx.prepare_cached(sql)?.execute(params![
         auto_close.rule.0,
         target,
         permission_text(&auto_close.permission),
-        reach.account,
-        reach.partition,
-        reach.profile,
-        reach.role_arn,
-        reach.external_id,
-        reach.config_file,
-        reach.credentials_file,
+        route.account,
+        route.partition,
+        route.profile,
+        route.role_arn,
+        route.external_id,
+        route.config_file,
+        route.credentials_file,
         auto_close.way.role_arn,
         auto_close.way.group,
         auto_close.at.timestamp(),
@@ -147,7 +147,7 @@ fn replace(change: &WriteTx<'_, '_>, auto_close: &AutoClose) -> Result<(), State
         i64::from(auto_close.refusals),
         seconds(auto_close.next_try_at),
         auto_close.last_failure.as_ref().map(|failure| serde_json::json!(failure).to_string()),
-        services_endpoint(reach),
+        services_endpoint(route),
     ])?;
     Ok(())
 }
@@ -165,7 +165,7 @@ fn read(row: &Row<'_>) -> Result<AutoClose, StateError> {
         refusals: place.count("refusals", row.get(7)?)?,
         next_try_at: place.maybe_time("next_try_at", row.get(8)?)?,
         last_failure: failure.map(|json| read_failure(place, &json)).transpose()?,
-        reach: read_reach(row, 10)?,
+        target: read_target(row, 10)?,
         rule: RuleId(rule.clone()),
     })
 }

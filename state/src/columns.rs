@@ -5,7 +5,7 @@ use chrono::DateTime;
 use eg_model::{
     Timestamp,
     net::permission::Permission,
-    target::{OtherServices, Reach},
+    target::{OtherServices, Route, Target},
 };
 use rusqlite::Row;
 use std::{fmt::Display, str::FromStr};
@@ -88,37 +88,39 @@ pub(crate) fn json_list<T: Display>(items: impl IntoIterator<Item = T>) -> Strin
     serde_json::Value::Array(items).to_string()
 }
 
-/// The columns of a reach, in the order that [`read_reach`] expects; `t` is the joined target, `r` the owner.
-macro_rules! reach_columns {
+/// The columns of a target, in the order that [`read_target`] expects; `t` is the joined target, `r` the owner.
+macro_rules! target_columns {
     () => {
         "t.provider, t.kind, t.endpoint, t.region, t.name, r.account, r.partition, r.profile, r.role_arn, \
          r.external_id, r.config_file, r.credentials_file, r.services_endpoint"
     };
 }
-pub(crate) use reach_columns;
+pub(crate) use target_columns;
 
-/// Reads the reach whose columns start at `first`.
-pub(crate) fn read_reach(row: &Row<'_>, first: usize) -> Result<Reach, StateError> {
-    Ok(Reach {
-        target: crate::targets::read_key(row, first)?,
-        account: row.get(first + 5)?,
-        partition: row.get(first + 6)?,
-        profile: row.get(first + 7)?,
-        role_arn: row.get(first + 8)?,
-        external_id: row.get(first + 9)?,
-        config_file: row.get(first + 10)?,
-        credentials_file: row.get(first + 11)?,
-        other_services: match row.get::<_, Option<String>>(first + 12)? {
-            None => OtherServices::WithTarget,
-            Some(none) if none.is_empty() => OtherServices::ByThemselves,
-            Some(endpoint) => OtherServices::At(endpoint),
+/// Reads the target whose columns start at `first`.
+pub(crate) fn read_target(row: &Row<'_>, first: usize) -> Result<Target, StateError> {
+    Ok(Target {
+        key: crate::targets::read_key(row, first)?,
+        route: Route {
+            account: row.get(first + 5)?,
+            partition: row.get(first + 6)?,
+            profile: row.get(first + 7)?,
+            role_arn: row.get(first + 8)?,
+            external_id: row.get(first + 9)?,
+            config_file: row.get(first + 10)?,
+            credentials_file: row.get(first + 11)?,
+            other_services: match row.get::<_, Option<String>>(first + 12)? {
+                None => OtherServices::WithTarget,
+                Some(none) if none.is_empty() => OtherServices::ByThemselves,
+                Some(endpoint) => OtherServices::At(endpoint),
+            },
         },
     })
 }
 
-/// The column `services_endpoint` of a reach.
-pub(crate) fn services_endpoint(reach: &Reach) -> Option<&str> {
-    match &reach.other_services {
+/// The column `services_endpoint` of a target.
+pub(crate) fn services_endpoint(route: &Route) -> Option<&str> {
+    match &route.other_services {
         OtherServices::WithTarget => None,
         OtherServices::ByThemselves => Some(""),
         OtherServices::At(endpoint) => Some(endpoint),

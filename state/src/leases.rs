@@ -2,7 +2,7 @@
 
 use crate::{
     StateError, Store,
-    columns::{RowRef, permission_text, reach_columns, read_reach, seconds, services_endpoint},
+    columns::{RowRef, permission_text, read_target, seconds, services_endpoint, target_columns},
     damaged::{Damaged, of_its_row},
     events::{Event, EventKind, target_text},
     sessions::read,
@@ -15,7 +15,7 @@ use eg_model::{
     ids::{LeaseId, RuleId, SessionId},
     lease::{Lease, Phase},
     net::permission::Permission,
-    target::{Reach, TargetKey},
+    target::{Target, TargetKey},
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,11 +41,11 @@ impl Store {
         self.read(|connection| Ok(open(connection, &self.damaged)?.leases))
     }
 
-    /// How to reach the targets of open leases that do not parse.
+    /// The routes to the targets of open leases that do not parse.
     ///
     /// # Errors
     /// The database cannot be read.
-    pub fn unreadable_leases(&self) -> Result<BTreeSet<Reach>, StateError> {
+    pub fn unreadable_leases(&self) -> Result<BTreeSet<Target>, StateError> {
         self.read(|connection| Ok(open(connection, &self.damaged)?.unreadable))
     }
 
@@ -110,15 +110,15 @@ impl Store {
     ///
     /// # Errors
     /// The database cannot be written, or a row does not parse.
-    pub fn claim(&mut self, reach: &Reach, permission: &Permission, now: Timestamp) -> Result<Lease, StateError> {
+    pub fn claim(&mut self, target: &Target, permission: &Permission, now: Timestamp) -> Result<Lease, StateError> {
         self.write(|change| {
-            let target = targets::row_of(change.tx, &reach.target)?;
-            if let Some(lease) = open_on(change.tx, target, permission)? {
+            let target_row = targets::row_of(change.tx, &target.key)?;
+            if let Some(lease) = open_on(change.tx, target_row, permission)? {
                 return Ok(lease);
             }
-            let lease = insert(change.tx, target, reach, permission, now)?;
+            let lease = insert(change.tx, target_row, target, permission, now)?;
             let mut event = Event::new(now, EventKind::Claimed, "claimed");
-            event.target = Some(reach.target.clone());
+            event.target = Some(target.key.clone());
             event.permission = Some(*permission);
             change.event(&event)?;
             Ok(lease)
@@ -201,7 +201,7 @@ fn is_wanted(
     now: Timestamp,
 ) -> Result<bool, StateError> {
     let Some(session) = read::one(connection, id)? else { return Ok(false) };
-    Ok(batch.iter().all(|(lease, _)| still_wants(&session, lease.target(), &lease.permission, now)))
+    Ok(batch.iter().all(|(lease, _)| still_wants(&session, &lease.target.key, &lease.permission, now)))
 }
 
 /// Checks every version before the first write; the transaction holds the write lock, so they stay.
@@ -239,7 +239,7 @@ macro_rules! select_leases {
         concat!(
             "SELECT r.id, r.permission, r.phase, r.shared, r.rule_id, r.tagged_until, r.version, r.last_sent_at, \
              r.in_flight, r.last_unknown_at, r.refusals, r.next_try_at, r.last_failure, r.vanished, ",
-            reach_columns!(),
+            target_columns!(),
             " FROM leases r JOIN targets t ON t.id = r.target WHERE ",
             $which,
             " ORDER BY r.id"
@@ -251,9 +251,9 @@ macro_rules! select_leases {
 #[derive(Default)]
 pub(crate) struct Open {
     pub(crate) leases: Vec<Lease>,
-    /// How to reach the targets of leases that do not parse: what these hold is not known, so nothing there counts as let
+    /// The routes to the targets of leases that do not parse: what these hold is not known, so nothing there counts as let
     /// go, and a pass looks there for what the events say that `eg` opened.
-    pub(crate) unreadable: BTreeSet<Reach>,
+    pub(crate) unreadable: BTreeSet<Target>,
 }
 
 /// Every open lease.
@@ -264,7 +264,7 @@ pub(crate) fn open(connection: &Connection, damaged: &Damaged) -> Result<Open, S
     while let Some(row) = rows.next()? {
         match damaged.skip_in("leases", read(row, damaged))? {
             Some(lease) => open.leases.push(lease),
-            None => open.unreadable.extend(read_reach(row, REACH).ok()),
+            None => open.unreadable.extend(read_target(row, TARGET).ok()),
         }
     }
     Ok(open)
@@ -278,8 +278,8 @@ fn open_on(connection: &Connection, target: i64, permission: &Permission) -> Res
     found.map_err(|error| of_its_row("leases", error))
 }
 
-/// The column where a lease's reach begins.
-const REACH: usize = 14;
+/// The column where a lease's target begins.
+const TARGET: usize = 14;
 
 /// What only says when to try again, and why, is not worth losing a claim for: it is told, and left out.
 fn read(row: &Row<'_>, damaged: &Damaged) -> Result<Lease, StateError> {
@@ -290,7 +290,7 @@ fn read(row: &Row<'_>, damaged: &Damaged) -> Result<Lease, StateError> {
     let failure = failure.map(|json| serde_json::from_str(&json).map_err(|why| place.bad("last_failure", why)));
     Ok(Lease {
         id: LeaseId(id),
-        reach: read_reach(row, REACH)?,
+        target: read_target(row, TARGET)?,
         permission: place.parse("permission", &row.get::<_, String>(1)?)?,
         phase: place.word("phase", &row.get::<_, String>(2)?, Phase::from_word)?,
         shared: row.get(3)?,
@@ -309,42 +309,42 @@ fn read(row: &Row<'_>, damaged: &Damaged) -> Result<Lease, StateError> {
 
 fn insert(
     connection: &Connection,
-    target: i64,
-    reach: &Reach,
+    target_row: i64,
+    target: &Target,
     permission: &Permission,
     now: Timestamp,
 ) -> Result<Lease, StateError> {
     let sql = "INSERT INTO leases (target, permission, phase, shared, version, refusals, vanished, created_at) \
                VALUES (?1, ?2, 'claimed', 0, 0, 0, 0, ?3)";
-    connection.prepare_cached(sql)?.execute(params![target, permission_text(permission), now.timestamp()])?;
-    let lease = Lease::claim(LeaseId(connection.last_insert_rowid()), reach.clone(), *permission);
-    write_reach(connection, &lease)?;
+    connection.prepare_cached(sql)?.execute(params![target_row, permission_text(permission), now.timestamp()])?;
+    let lease = Lease::claim(LeaseId(connection.last_insert_rowid()), target.clone(), *permission);
+    write_route(connection, &lease)?;
     Ok(lease)
 }
 
-fn write_reach(connection: &Connection, lease: &Lease) -> Result<(), StateError> {
+fn write_route(connection: &Connection, lease: &Lease) -> Result<(), StateError> {
     // What was learnt meanwhile is not unlearnt by a lease that was read before, or that goes another way now.
     let sql = "UPDATE leases SET account = COALESCE(account, ?2), partition = COALESCE(partition, ?3), \
                profile = ?4, role_arn = ?5, external_id = ?6, config_file = ?7, credentials_file = ?8, \
                services_endpoint = ?9 WHERE id = ?1";
-    let reach = &lease.reach;
+    let route = &lease.target.route;
     connection.prepare_cached(sql)?.execute(params![
         lease.id.0,
-        reach.account,
-        reach.partition,
-        reach.profile,
-        reach.role_arn,
-        reach.external_id,
-        reach.config_file,
-        reach.credentials_file,
-        services_endpoint(reach),
+        route.account,
+        route.partition,
+        route.profile,
+        route.role_arn,
+        route.external_id,
+        route.config_file,
+        route.credentials_file,
+        services_endpoint(route),
     ])?;
     Ok(())
 }
 
 /// Writes everything of a lease that can change.
 pub(crate) fn update(connection: &Connection, lease: &Lease) -> Result<(), StateError> {
-    write_reach(connection, lease)?;
+    write_route(connection, lease)?;
     let sql = "UPDATE leases SET phase = ?2, shared = ?3, rule_id = ?4, tagged_until = ?5, version = ?6, \
                last_sent_at = ?7, in_flight = ?8, last_unknown_at = ?9, refusals = ?10, next_try_at = ?11, \
                last_failure = ?12, vanished = ?13 WHERE id = ?1";

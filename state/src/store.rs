@@ -808,7 +808,7 @@ mod tests {
         lease::Attempt,
         net::permission::{Permission, PortSpec},
         session::record::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing},
-        target::{Reach, TargetKey},
+        target::{Target, TargetKey},
     };
     use std::collections::{BTreeMap, BTreeSet};
     use uuid::Uuid;
@@ -832,7 +832,7 @@ mod tests {
 
     fn session(number: u128, reason: &str) -> Session {
         let target = TargetKey::new("aws", "security-group", "eu-west-1", "sg-1");
-        let reach = Reach::plain(target);
+        let target = Target::new(target);
         let address = "203.0.113.42".parse().unwrap();
         let permission = Permission::for_host(PortSpec::Tcp(22, 22), address);
         Session {
@@ -850,7 +850,7 @@ mod tests {
             grants: vec![Grant {
                 id: GrantId(Uuid::from_u128(number)),
                 resource_name: "a".into(),
-                reach,
+                target,
                 address,
                 status: GrantStatus::Pending,
                 permissions: vec![GrantPermission { permission, standing: Standing::Untried }],
@@ -926,7 +926,7 @@ mod tests {
         let session = session(1, "work");
         store.start(&session).unwrap();
         let grant = &session.grants[0];
-        let lease = store.claim(&grant.reach, &grant.permissions[0].permission, at(1)).unwrap();
+        let lease = store.claim(&grant.target, &grant.permissions[0].permission, at(1)).unwrap();
         fill(&store);
         let mut event = Event::new(at(2), EventKind::Intent, "authorize");
         event.detail = Some("x".repeat(100_000));
@@ -943,7 +943,7 @@ mod tests {
         let session = session(1, "work");
         store.start(&session).unwrap();
         fill(&store);
-        let slot = (session.grants[0].reach.target.clone(), session.grants[0].permissions[0].permission);
+        let slot = (session.grants[0].target.key.clone(), session.grants[0].permissions[0].permission);
         let failed = BTreeMap::from([(slot.clone(), Standing::Failed("x".repeat(100_000)))]);
         assert!(store.record_standings(&failed, at(1), Some(at(1))).unwrap_err().has_no_room());
         assert_eq!(store.session(session.id).unwrap().unwrap(), session);
@@ -973,7 +973,7 @@ mod tests {
         let session = session(1, "work");
         store.start(&session).unwrap();
         let grant = &session.grants[0];
-        let lease = store.claim(&grant.reach, &grant.permissions[0].permission, at(1)).unwrap();
+        let lease = store.claim(&grant.target, &grant.permissions[0].permission, at(1)).unwrap();
         store.stop(session.id, at(2)).unwrap();
         assert_eq!(store.open_leases().unwrap(), vec![], "the untouched claim was closed with the stop");
         for sql in [

@@ -38,7 +38,7 @@ impl RecordSummary {
         let retries = self.leases.iter().filter_map(|lease| lease.next_try_at);
         let closing = self.sessions.iter().filter(|session| !session.status.is_live()).flat_map(|s| &s.grants);
         let closing: Vec<&Grant> = closing.filter(|grant| grant.status == GrantStatus::Removing).collect();
-        let concerns = |lease: &&Lease| closing.iter().any(|grant| grant.reach.target == *lease.target());
+        let concerns = |lease: &&Lease| closing.iter().any(|grant| grant.target.key == lease.target.key);
         let settling = self.leases.iter().filter(concerns).filter_map(Lease::settles_at);
         let said = self.runs.reconcile.as_ref().and_then(|run| run.next_wake_at).filter(|at| *at > now);
         live.chain(retries).chain(settling).chain(self.untried_ends()).chain(said).min()
@@ -51,9 +51,9 @@ impl RecordSummary {
         ended.filter_map(move |session| {
             let end = session.ended_at.unwrap_or(session.expires_at);
             let removing = |grant: &&Grant| grant.status == GrantStatus::Removing;
-            let targets: Vec<&TargetKey> = session.grants.iter().filter(removing).map(|g| &g.reach.target).collect();
+            let targets: Vec<&TargetKey> = session.grants.iter().filter(removing).map(|g| &g.target.key).collect();
             let tried = |lease: &Lease| lease.next_try_at.is_some() || lease.last_sent_at.is_some_and(|at| at >= end);
-            let stopped = self.leases.iter().any(|lease| targets.contains(&lease.target()) && tried(lease));
+            let stopped = self.leases.iter().any(|lease| targets.contains(&&lease.target.key) && tried(lease));
             let untried = !targets.is_empty() && !stopped && reconciled.is_none_or(|at| at < end);
             untried.then_some(end)
         })

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 fn auto_close(rule: &str) -> AutoClose {
     let way = AutoCloseRoute { role_arn: "arn:aws:iam::123456789012:role/eg".into(), group: "default".into() };
-    AutoClose::new(RuleId(rule.into()), reach("sg-1"), permission(22), way, at(60))
+    AutoClose::new(RuleId(rule.into()), target("sg-1"), permission(22), way, at(60))
 }
 
 fn fresh() -> (tempfile::TempDir, eg_state::Store) {
@@ -94,6 +94,6 @@ fn what_must_have_fired_long_ago_is_forgotten() {
 fn an_account_learnt_later_is_filled_in() {
     let (_root, mut store) = fresh();
     assert_eq!(store.write_auto_close(&auto_close("sgr-1"), None, None).unwrap(), Written::Done);
-    store.learn_account(&reach("sg-1").target, Some("123456789012"), Some("aws")).unwrap();
-    assert_eq!(store.auto_closes().unwrap()[0].reach.account.as_deref(), Some("123456789012"));
+    store.learn_account(&target("sg-1").key, Some("123456789012"), Some("aws")).unwrap();
+    assert_eq!(store.auto_closes().unwrap()[0].target.route.account.as_deref(), Some("123456789012"));
 }

@@ -48,8 +48,8 @@ fn rows_that_do_not_parse_are_skipped_and_told() {
         let mut store = open(&path);
         store.start(&session(1, 0)).unwrap();
         store.start(&session(2, 0)).unwrap();
-        store.claim(&reach("sg-1"), &permission(22), at(0)).unwrap();
-        store.claim(&reach("sg-2"), &permission(22), at(0)).unwrap();
+        store.claim(&target("sg-1"), &permission(22), at(0)).unwrap();
+        store.claim(&target("sg-2"), &permission(22), at(0)).unwrap();
         let other = Connection::open(&path).unwrap();
         other.execute_batch("PRAGMA ignore_check_constraints = ON; PRAGMA foreign_keys = OFF").unwrap();
         other.execute_batch(sql).unwrap();
@@ -63,7 +63,7 @@ fn rows_that_do_not_parse_are_skipped_and_told() {
         store.auto_closes().unwrap();
         store.events(None).unwrap();
         assert!(sessions.iter().chain(&live).any(|session| session.id == sid(2)), "{sql}");
-        assert!(leases.iter().any(|lease| lease.target().id == "sg-2"), "{sql}");
+        assert!(leases.iter().any(|lease| lease.target.key.id == "sg-2"), "{sql}");
         let told = store.damaged_rows();
         let named = |error: &StateError| {
             matches!(error, StateError::Row { table: found, .. } if *found == table)
@@ -89,7 +89,7 @@ fn a_lease_is_read_without_what_it_can_do_without() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("state.db");
     let mut store = open(&path);
-    store.claim(&reach("sg-1"), &permission(22), at(0)).unwrap();
+    store.claim(&target("sg-1"), &permission(22), at(0)).unwrap();
     let other = Connection::open(&path).unwrap();
     let sql = "UPDATE leases SET last_failure = '{}', next_try_at = 9000000000000000000, refusals = 5000000000";
     other.execute_batch(sql).unwrap();
@@ -111,7 +111,7 @@ fn what_a_damaged_lease_holds_is_not_closed() {
     let live = session(1, 0);
     store.start(&live).unwrap();
     let grant = live.grants[0].clone();
-    let lease = store.claim(&grant.reach, &grant.permissions[0].permission, at(0)).unwrap();
+    let lease = store.claim(&grant.target, &grant.permissions[0].permission, at(0)).unwrap();
     assert_eq!(store.write_lease(&lease.intend(Attempt::Opening, at(0)), 0, &event(at(0))).unwrap(), Written::Done);
     let other = Connection::open(&path).unwrap();
     other.execute_batch("PRAGMA ignore_check_constraints = ON; UPDATE leases SET phase = 'open'").unwrap();
@@ -134,7 +134,7 @@ fn an_attempt_is_begun_for_what_the_record_says_soundly() {
     store.start(&live).unwrap();
     let grant = live.grants[0].clone();
     let permission = grant.permissions[0].permission;
-    let lease = store.claim(&grant.reach, &permission, at(0)).unwrap();
+    let lease = store.claim(&grant.target, &permission, at(0)).unwrap();
     let mut begin = |lease: &Lease| {
         let batch = [(lease.intend(Attempt::Opening, at(1)), lease.version)];
         store.begin_attempt(Some((live.id, at(1))), &batch, &[]).unwrap()

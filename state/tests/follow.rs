@@ -14,7 +14,7 @@ use eg_model::{
     target::TargetKey,
 };
 use eg_state::{EventKind, Store};
-use fixtures::{HOUR, at, grant, installation, open, open_rule, reach, session, slot, write};
+use fixtures::{HOUR, at, grant, installation, open, open_rule, session, slot, target, write};
 use std::{collections::BTreeMap, net::IpAddr};
 use uuid::Uuid;
 
@@ -60,7 +60,7 @@ fn statuses(session: &Session) -> Vec<(&str, String, GrantStatus)> {
 }
 
 fn new_slot(group: &str) -> (TargetKey, Permission) {
-    (reach(group).target, slot(group, 22).1.moved(ip(NEW)))
+    (target(group).key, slot(group, 22).1.moved(ip(NEW)))
 }
 
 #[test]

@@ -25,16 +25,16 @@ fn event() -> Event {
 #[test]
 fn one_open_lease_on_a_permission_of_a_target() {
     let (root, mut store) = fresh();
-    let first = store.claim(&reach("sg-1"), &permission(22), at(0)).unwrap();
-    let mut other_way = reach("sg-1");
-    other_way.profile = Some("other".into());
+    let first = store.claim(&target("sg-1"), &permission(22), at(0)).unwrap();
+    let mut other_way = target("sg-1");
+    other_way.route.profile = Some("other".into());
     let mut second = open(&root.path().join("state.db"));
     assert_eq!(second.claim(&other_way, &permission(22), at(1)).unwrap(), first, "another process, another profile");
-    let mut elsewhere = reach("sg-1");
-    elsewhere.target.endpoint = None;
-    let ids: Vec<_> = [(reach("sg-1"), 443), (reach("sg-2"), 22), (elsewhere, 22)]
+    let mut elsewhere = target("sg-1");
+    elsewhere.key.endpoint = None;
+    let ids: Vec<_> = [(target("sg-1"), 443), (target("sg-2"), 22), (elsewhere, 22)]
         .iter()
-        .map(|(reach, port)| store.claim(reach, &permission(*port), at(0)).unwrap().id.0)
+        .map(|(target, port)| store.claim(target, &permission(*port), at(0)).unwrap().id.0)
         .collect();
     assert_eq!(ids, vec![2, 3, 4]);
     let raw = rusqlite::Connection::open(root.path().join("state.db")).unwrap();
@@ -44,14 +44,14 @@ fn one_open_lease_on_a_permission_of_a_target() {
                services_endpoint FROM leases WHERE id = 1";
     assert!(raw.execute(sql, []).unwrap_err().to_string().contains("UNIQUE"));
     write(&mut store, &first, &first.closed(), EventKind::LeaseClosed);
-    let again = store.claim(&reach("sg-1"), &permission(22), at(2)).unwrap();
+    let again = store.claim(&target("sg-1"), &permission(22), at(2)).unwrap();
     assert_eq!((again.id.0, again.phase), (5, Phase::Claimed), "a closed lease never opens again");
 }
 
 #[test]
 fn a_lease_comes_back_as_it_went_in() {
     let (_root, mut store) = fresh();
-    let lease = store.claim(&reach("sg-1"), &permission(22), at(0)).unwrap();
+    let lease = store.claim(&target("sg-1"), &permission(22), at(0)).unwrap();
     let failure = Failure {
         class: FailureClass::Unknown,
         code: "X".into(),
@@ -79,7 +79,7 @@ fn a_lease_comes_back_as_it_went_in() {
 #[test]
 fn versions_guard_writes_also_against_aba() {
     let (_root, mut store) = fresh();
-    let read = store.claim(&reach("sg-1"), &permission(22), at(0)).unwrap();
+    let read = store.claim(&target("sg-1"), &permission(22), at(0)).unwrap();
     // Another process goes away and back: the contents are the same, the version is not.
     let away = read.adopted(RuleId("sgr-1".into()), None);
     write(&mut store, &read, &away, EventKind::LeaseAdopted);
@@ -97,8 +97,8 @@ fn versions_guard_writes_also_against_aba() {
 #[test]
 fn a_batch_is_written_whole_or_not_at_all() {
     let (_root, mut store) = fresh();
-    let first = store.claim(&reach("sg-1"), &permission(22), at(0)).unwrap();
-    let second = store.claim(&reach("sg-1"), &permission(443), at(0)).unwrap();
+    let first = store.claim(&target("sg-1"), &permission(22), at(0)).unwrap();
+    let second = store.claim(&target("sg-1"), &permission(443), at(0)).unwrap();
     let sent = second.intend(Attempt::Opening, at(1));
     write(&mut store, &second, &sent, EventKind::Intent);
     let batch = [
@@ -116,7 +116,7 @@ fn a_batch_is_written_whole_or_not_at_all() {
 #[test]
 fn misuse_of_the_ledger_is_an_error() {
     let (_root, mut store) = fresh();
-    let lease = store.claim(&reach("sg-1"), &permission(22), at(0)).unwrap();
+    let lease = store.claim(&target("sg-1"), &permission(22), at(0)).unwrap();
     assert!(matches!(store.write_lease(&lease, 0, &event()), Err(StateError::Lease { .. })), "no higher version");
     let mut unknown = lease.closed();
     unknown.id.0 = 99;
@@ -134,7 +134,7 @@ fn nothing_is_opened_for_a_session_that_is_over() {
     let (_root, mut store) = fresh();
     store.start(&session(1, 0)).unwrap();
     store.start(&session(2, 0)).unwrap();
-    let lease = store.claim(&reach("sg-1"), &permission(22), at(0)).unwrap();
+    let lease = store.claim(&target("sg-1"), &permission(22), at(0)).unwrap();
     let batch = [(lease.intend(Attempt::Opening, at(1)), 0)];
     let mut attempt = |id, now| store.begin_attempt(Some((sid(id), at(now))), &batch, &[event()]).unwrap();
     assert_eq!(attempt(1, HOUR), Written::NoLongerWanted, "expired, though nothing noticed");
@@ -171,10 +171,10 @@ fn what_was_opened_for_a_permission_of_a_target_is_known_with_its_time() {
     let event = |kind, seconds, id: &str| Event {
         rule_id: Some(RuleId(id.into())),
         permission: Some(near.permission),
-        target: Some(near.target().clone()),
+        target: Some(near.target.key.clone()),
         ..Event::new(at(seconds), kind, "told")
     };
-    let elsewhere = Event { target: Some(reach("sg-2").target), ..event(EventKind::Authorized, 20, "sgr-5") };
+    let elsewhere = Event { target: Some(target("sg-2").key), ..event(EventKind::Authorized, 20, "sgr-5") };
     let other = Event { permission: Some(permission(443)), ..event(EventKind::Authorized, 20, "sgr-6") };
     let events = [
         event(EventKind::Authorized, 10, "sgr-7"),
@@ -186,7 +186,7 @@ fn what_was_opened_for_a_permission_of_a_target_is_known_with_its_time() {
         other,
     ];
     assert_eq!(store.write_leases(&[], &events).unwrap(), Written::Done);
-    let known = |since| store.opened_on(near.target(), &near.permission, at(since)).unwrap();
+    let known = |since| store.opened_on(&near.target.key, &near.permission, at(since)).unwrap();
     let expected =
         |rules: &[(&str, i64)]| rules.iter().map(|(id, seconds)| (RuleId((*id).into()), at(*seconds))).collect();
     assert_eq!(known(10), expected(&[("sgr-7", 12), ("sgr-8", 11)]));
@@ -211,16 +211,16 @@ fn confirmed_revokes_are_remembered() {
 fn targets_and_accounts() {
     let (root, mut store) = fresh();
     store.start(&session(1, 0)).unwrap();
-    let stale = store.claim(&reach("sg-1"), &permission(22), at(0)).unwrap();
-    let key = reach("sg-1").target;
+    let stale = store.claim(&target("sg-1"), &permission(22), at(0)).unwrap();
+    let key = target("sg-1").key;
     assert_eq!(store.targets().unwrap(), BTreeMap::from([(key.clone(), TargetRecord::default())]));
     store.learn_account(&key, Some("123"), None).unwrap();
     store.learn_account(&key, Some("456"), Some("aws")).unwrap();
     let known = |store: &Store| {
         let grant = store.session(sid(1)).unwrap().unwrap().grants.remove(0);
         let lease = store.open_leases().unwrap().remove(0);
-        let both = |reach: eg_model::target::Reach| (reach.account.unwrap(), reach.partition.unwrap());
-        (both(grant.reach), both(lease.reach))
+        let both = |target: eg_model::target::Target| (target.route.account.unwrap(), target.route.partition.unwrap());
+        (both(grant.target), both(lease.target))
     };
     let right = || ("123".to_owned(), "aws".to_owned());
     assert_eq!(known(&store), (right(), right()), "what is known stays");
@@ -229,14 +229,14 @@ fn targets_and_accounts() {
     let mut another_way = store.open_leases().unwrap().remove(0);
     let before = another_way.version;
     another_way.version += 1;
-    let reach = &mut another_way.reach;
-    (reach.account, reach.partition) = (Some("456".into()), None);
-    (reach.profile, reach.config_file) = (None, None);
-    reach.role_arn = Some("arn:aws:iam::123:role/r".into());
-    reach.external_id = Some("x".into());
-    reach.credentials_file = Some("/k".into());
+    let target = &mut another_way.target;
+    (target.route.account, target.route.partition) = (Some("456".into()), None);
+    (target.route.profile, target.route.config_file) = (None, None);
+    target.route.role_arn = Some("arn:aws:iam::123:role/r".into());
+    target.route.external_id = Some("x".into());
+    target.route.credentials_file = Some("/k".into());
     assert_eq!(store.write_lease(&another_way, before, &event()).unwrap(), Written::Done);
-    (another_way.reach.account, another_way.reach.partition) = (Some("123".into()), Some("aws".into()));
+    (another_way.target.route.account, another_way.target.route.partition) = (Some("123".into()), Some("aws".into()));
     assert_eq!(store.open_leases().unwrap(), vec![another_way], "the way that works is kept, the account stays");
     let record = TargetRecord {
         account: Some("123".into()),

@@ -135,7 +135,7 @@ fn of_many_that_ensure_at_once_one_begins() {
 fn stopping_what_was_never_attempted_is_over_at_once() {
     let (_root, mut store) = fresh();
     store.start(&session(1, 0)).unwrap();
-    store.claim(&reach("sg-1"), &permission(22), at(1)).unwrap();
+    store.claim(&target("sg-1"), &permission(22), at(1)).unwrap();
     let stopped = store.stop(sid(1), at(5)).unwrap();
     assert_eq!((stopped.status, stopped.ended_at), (SessionStatus::Cancelled, Some(at(5))));
     assert_eq!((stopped.grants[0].status, stopped.grants[0].removed_at), (GrantStatus::Removed, Some(at(5))));
@@ -151,7 +151,7 @@ fn stopping_what_was_never_attempted_is_over_at_once() {
 fn stopping_what_may_be_open_waits_for_its_lease() {
     let (_root, mut store) = fresh();
     store.start(&session(1, 0)).unwrap();
-    let lease = store.claim(&reach("sg-1"), &permission(22), at(1)).unwrap();
+    let lease = store.claim(&target("sg-1"), &permission(22), at(1)).unwrap();
     let sent = lease.intend(Attempt::Opening, at(1));
     write(&mut store, &lease, &sent, EventKind::Intent);
     let stopped = store.stop(sid(1), at(5)).unwrap();

@@ -2,7 +2,7 @@
 //! no reading.
 
 use super::{each, entries};
-use eg_model::target::{OtherServices, Reach, TargetKey};
+use eg_model::target::{Route, Target, TargetKey};
 use eg_providers::{
     Connect, ReadResult,
     aws::{Aws, Options},
@@ -54,28 +54,25 @@ impl Service {
         let keys = dir.path().join("credentials");
         std::fs::write(&keys, "[x]\naws_access_key_id = AKIAX\naws_secret_access_key = x\n").unwrap();
         options.home = None;
-        let target = TargetKey {
+        let key = TargetKey {
             provider: "aws".to_owned(),
             kind: "security-group".to_owned(),
             endpoint: Some(self.endpoint.clone()),
             region: "eu-west-1".to_owned(),
             id: "sg-1".to_owned(),
         };
-        let reach = Reach {
-            target: target.clone(),
-            account: None,
-            partition: None,
-            profile: Some("x".to_owned()),
-            role_arn: None,
-            external_id: None,
-            config_file: None,
-            credentials_file: Some(keys.to_string_lossy().into_owned()),
-            other_services: OtherServices::WithTarget,
+        let target = Target {
+            key: key.clone(),
+            route: Route {
+                profile: Some("x".to_owned()),
+                credentials_file: Some(keys.to_string_lossy().into_owned()),
+                ..Route::default()
+            },
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let firewall = Aws::new(options).connect(&reach).await.unwrap();
-            firewall.observe(&BTreeSet::from([target.clone()])).await.remove(&target).unwrap()
+            let firewall = Aws::new(options).connect(&target).await.unwrap();
+            firewall.observe(&BTreeSet::from([key.clone()])).await.remove(&key).unwrap()
         })
     }
 }

@@ -15,7 +15,7 @@
 #![allow(dead_code, reason = "the machine is shared with the lives, which need more of it")]
 
 mod answers;
-#[path = "../lives/eg_here.rs"]
+#[path = "../simulation/eg_here.rs"]
 mod eg_here;
 mod parsers;
 mod rows;

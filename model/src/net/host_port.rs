@@ -125,7 +125,7 @@ fn in_the_way(endpoint: &Endpoint, session: &Session) -> Vec<String> {
         hints
             .push(format!("no resource of this session opens tcp/{}: see `ports` in the configuration", endpoint.port));
     }
-    let groups: BTreeSet<&str> = grants().map(|grant| grant.reach.target.id.as_str()).collect();
+    let groups: BTreeSet<&str> = grants().map(|grant| grant.target.key.id.as_str()).collect();
     let groups: Vec<&str> = groups.into_iter().collect();
     hints.push(format!("another security group may be the one attached there: opened were {}", groups.join(", ")));
     hints.push("a network ACL, a route or the firewall of the host may be in the way, or the host is down".to_owned());

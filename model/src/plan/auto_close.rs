@@ -34,7 +34,7 @@ pub(super) fn with_auto_closes(
         Observation::Missing => None,
         Observation::Complete(reading) => Some(reading),
     };
-    let rows = auto_closes.rows.iter().filter(|row| row.target() == view.key);
+    let rows = auto_closes.rows.iter().filter(|row| &row.target.key == view.key);
     let rows = rows.map(|row| (&row.rule, row)).collect();
     let marked_kind = view.capabilities.marks;
     let unset = BTreeMap::new();

@@ -30,7 +30,7 @@ pub(super) const CLOSING_DELAY_MAX: TimeDelta = TimeDelta::minutes(2);
 #[must_use]
 pub fn plan_target(record: &PlanContext<'_>, view: &TargetView<'_>) -> TargetPlan {
     let wanted = wants(record.sessions).remove(view.key).unwrap_or_default();
-    let leases = record.leases.iter().filter(|lease| lease.target() == view.key && lease.phase != Phase::Closed);
+    let leases = record.leases.iter().filter(|lease| &lease.target.key == view.key && lease.phase != Phase::Closed);
     let leases: BTreeMap<Permission, &Lease> = leases.map(|lease| (lease.permission, lease)).collect();
     let plan = match view.observation {
         Observation::Unavailable(failure) => unavailable(record, view, &wanted, &leases, failure),
@@ -53,7 +53,7 @@ fn unavailable(
         .sessions
         .iter()
         .flat_map(|session| &session.grants)
-        .filter(|grant| grant.reach.target == *view.key)
+        .filter(|grant| grant.target.key == *view.key)
         .flat_map(|grant| &grant.permissions)
         .filter(|item| item.standing.is_held())
         .map(|item| item.permission)

@@ -33,7 +33,7 @@ pub fn wants(sessions: &[Session]) -> Wants {
                 continue;
             }
             let want = Want { until: session.expires_at, session: session.id, open };
-            let of_target = wants.entry(grant.reach.target.clone()).or_default();
+            let of_target = wants.entry(grant.target.key.clone()).or_default();
             for item in grant.permissions.iter().filter(|item| open || item.standing.is_held()) {
                 let known = of_target.entry(item.permission).or_insert(want);
                 *known = Want { open: known.open || open, ..want.max(*known) };

@@ -20,7 +20,7 @@ use crate::{
     ids::SessionId,
     net::{address::IpVersion, permission::Permission},
     session::record::Session,
-    target::Reach,
+    target::Target,
 };
 use chrono::TimeDelta;
 use std::{
@@ -62,11 +62,11 @@ pub fn ensure(live: &[Session], wanted: &Session, longest: TimeDelta) -> Ensurin
 }
 
 /// Permissions name the address and the ports; the way, the firewall and whose credentials.
-fn what_it_opens(session: &Session) -> BTreeSet<(Reach, Permission)> {
-    let way = |reach: &Reach| Reach { account: None, partition: None, ..reach.clone() };
+fn what_it_opens(session: &Session) -> BTreeSet<(Target, Permission)> {
+    let way = |target: &Target| Target { route: target.route.configured(), ..target.clone() };
     session
         .current()
-        .flat_map(|grant| grant.permissions.iter().map(move |item| (way(&grant.reach), item.permission)))
+        .flat_map(|grant| grant.permissions.iter().map(move |item| (way(&grant.target), item.permission)))
         .collect()
 }
 
@@ -81,7 +81,7 @@ fn follows_alike(session: &Session, wanted: &Session) -> bool {
 }
 
 /// The permissions of a session without their addresses: ways, ports and widths of each family.
-fn wherever(session: &Session) -> BTreeSet<(Reach, Permission)> {
+fn wherever(session: &Session) -> BTreeSet<(Target, Permission)> {
     let nowhere = |permission: Permission| {
         permission.moved(match permission.ip_version() {
             IpVersion::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -115,7 +115,7 @@ mod tests {
         Grant {
             id: GrantId(Uuid::from_u128(1)),
             resource_name: group.into(),
-            reach: Reach::plain(key),
+            target: Target::new(key),
             address,
             status: GrantStatus::Pending,
             permissions: ports.iter().map(permission).map(untried).collect(),
@@ -245,9 +245,9 @@ mod tests {
     fn another_one_is_not_the_same() {
         let with = |grants: Vec<Grant>| Session { grants, ..session(1, -60, 8 * 60) };
         let mine = || grant("sg-1", "203.0.113.42", &["tcp/22", "tcp/443"]);
-        let other_way = |change: fn(&mut Reach)| {
+        let other_way = |change: fn(&mut Target)| {
             let mut grant = mine();
-            change(&mut grant.reach);
+            change(&mut grant.target);
             with(vec![grant])
         };
         for different in [
@@ -257,14 +257,14 @@ mod tests {
             with(vec![grant("sg-1", "203.0.113.42", &["tcp/22", "tcp/443", "tcp/80"])]),
             with(vec![mine(), grant("sg-1", "2001:db8::1", &["tcp/22", "tcp/443"])]),
             with(vec![mine(), grant("sg-2", "203.0.113.42", &["tcp/22"])]),
-            other_way(|reach| reach.target.region = "us-east-1".into()),
-            other_way(|reach| reach.target.endpoint = Some("http://127.0.0.1:1".into())),
-            other_way(|reach| reach.profile = Some("work".into())),
+            other_way(|target| target.key.region = "us-east-1".into()),
+            other_way(|target| target.key.endpoint = Some("http://127.0.0.1:1".into())),
+            other_way(|target| target.route.profile = Some("work".into())),
         ] {
             assert_eq!(decide(std::slice::from_ref(&different)), Ensuring::Begin, "{different:#?}");
         }
         // What was learnt on the way makes no difference, nor does the resource's name.
-        let mut learnt = other_way(|reach| reach.account = Some("123456789012".into()));
+        let mut learnt = other_way(|target| target.route.account = Some("123456789012".into()));
         learnt.grants.iter_mut().for_each(|grant| grant.resource_name = "renamed".into());
         assert_eq!(decide(&[learnt]), Ensuring::Keep(id(1)));
     }

@@ -69,7 +69,7 @@ pub fn successor(grant: &Grant, id: GrantId, to: IpAddr) -> Grant {
     Grant {
         id,
         resource_name: grant.resource_name.clone(),
-        reach: grant.reach.clone(),
+        target: grant.target.clone(),
         address: to,
         status: GrantStatus::Pending,
         permissions: grant.permissions.iter().map(moved).collect(),
@@ -88,7 +88,7 @@ mod tests {
         ids::RuleId,
         net::permission::{Permission, PortSpec},
         session::record::SessionStatus,
-        target::{Reach, TargetKey},
+        target::{Target, TargetKey},
     };
     use chrono::TimeDelta;
     use std::collections::BTreeSet;
@@ -109,7 +109,7 @@ mod tests {
         Grant {
             id: GrantId(Uuid::from_u128(1)),
             resource_name: "api".into(),
-            reach: Reach::plain(target),
+            target: Target::new(target),
             address: ip(address),
             status: GrantStatus::Applied,
             permissions: vec![item(PortSpec::Tcp(22, 22)), item(PortSpec::Icmp)],

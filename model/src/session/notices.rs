@@ -83,7 +83,7 @@ fn not_closed(session: &Session, leases: &[Lease], unreadable: &BTreeSet<TargetK
     let removing = session.grants.iter().filter(|grant| grant.status == GrantStatus::Removing);
     let mut reasons = removing.filter_map(|grant| {
         let refused = trouble(grant, leases).map(|trouble| trouble.reasons).filter(|reasons| !reasons.is_empty());
-        let unread = || unreadable.contains(&grant.reach.target).then(|| vec!["it cannot be read".to_owned()]);
+        let unread = || unreadable.contains(&grant.target.key).then(|| vec!["it cannot be read".to_owned()]);
         Some(format!("{}: {}", grant.resource_name, refused.or_else(unread)?.join("; ")))
     });
     reasons.next()
@@ -106,7 +106,7 @@ mod tests {
         ids::{GrantId, LeaseId},
         net::permission::Permission,
         session::record::{Grant, GrantPermission, Standing},
-        target::Reach,
+        target::Target,
     };
     use uuid::Uuid;
 
@@ -118,9 +118,9 @@ mod tests {
         "tcp|22|22|203.0.113.42/32".parse().unwrap()
     }
 
-    fn reach() -> Reach {
+    fn target() -> Target {
         let target = TargetKey::new("aws", "security-group", "eu-west-1", "sg-1");
-        Reach::plain(target)
+        Target::new(target)
     }
 
     /// From 0 to 60 minutes.
@@ -128,7 +128,7 @@ mod tests {
         let grant = Grant {
             id: GrantId(Uuid::from_u128(1)),
             resource_name: "api".into(),
-            reach: reach(),
+            target: target(),
             address: "203.0.113.42".parse().unwrap(),
             status: if status.is_live() { GrantStatus::Applied } else { GrantStatus::Removing },
             permissions: vec![GrantPermission { permission: permission(), standing: Standing::Untried }],
@@ -185,9 +185,9 @@ mod tests {
             let found = notices(std::slice::from_ref(session), leases, unreadable, at(62), TimeDelta::minutes(10));
             found.into_iter().next().and_then(|notice| notice.why)
         };
-        let refused = Lease::claim(LeaseId(1), reach(), permission());
+        let refused = Lease::claim(LeaseId(1), target(), permission());
         let refused = [refused.refused(Failure::new(FailureClass::Denied, "no"), at(63))];
-        let target = BTreeSet::from([reach().target]);
+        let target = BTreeSet::from([target().key]);
         assert_eq!(why(&stopped, &refused, &BTreeSet::new()).unwrap(), "api: tcp/22: not permitted: no");
         assert_eq!(why(&stopped, &[], &target).unwrap(), "api: it cannot be read");
         assert_eq!(why(&stopped, &[], &BTreeSet::new()), None, "it only takes its time");

@@ -30,7 +30,7 @@ pub fn trouble(grant: &Grant, leases: &[Lease]) -> Option<Trouble> {
     }
     let concerns = |lease: &&Lease| {
         lease.phase != Phase::Closed
-            && *lease.target() == grant.reach.target
+            && lease.target.key == grant.target.key
             && grant.permissions.iter().any(|item| item.permission == lease.permission)
     };
     let refused: Vec<&Lease> = leases.iter().filter(concerns).filter(|lease| lease.last_failure.is_some()).collect();
@@ -62,7 +62,7 @@ mod tests {
         ids::{GrantId, LeaseId, RuleId},
         net::permission::Permission,
         session::record::{GrantPermission, Standing},
-        target::{Reach, TargetKey},
+        target::{Target, TargetKey},
     };
     use uuid::Uuid;
 
@@ -70,9 +70,9 @@ mod tests {
         format!("2026-02-27T10:{minute:02}:00Z").parse().unwrap()
     }
 
-    fn reach() -> Reach {
+    fn target() -> Target {
         let target = TargetKey::new("aws", "security-group", "eu-west-1", "sg-1");
-        Reach::plain(target)
+        Target::new(target)
     }
 
     fn permission(port: u16) -> Permission {
@@ -84,7 +84,7 @@ mod tests {
         Grant {
             id: GrantId(Uuid::from_u128(1)),
             resource_name: "a".into(),
-            reach: reach(),
+            target: target(),
             address: "203.0.113.42".parse().unwrap(),
             status,
             permissions: ports.iter().map(untried).collect(),
@@ -95,7 +95,7 @@ mod tests {
     }
 
     fn refused(port: u16, why: &str, next: Timestamp) -> Lease {
-        let lease = Lease::claim(LeaseId(port.into()), reach(), permission(port));
+        let lease = Lease::claim(LeaseId(port.into()), target(), permission(port));
         lease.refused(Failure::new(FailureClass::Denied, why), next)
     }
 
@@ -115,7 +115,7 @@ mod tests {
         assert!(trouble(&grant(GrantStatus::Applied, &[22]), &leases).is_some(), "a tag that could not be rewritten");
         let closed = [leases[0].closed()];
         assert_eq!(trouble(&grant(GrantStatus::Removing, &[22]), &closed), Some(Trouble::default()));
-        let held = [Lease::claim(LeaseId(1), reach(), permission(22)).authorized(RuleId("sgr-1".into()), at(9))];
+        let held = [Lease::claim(LeaseId(1), target(), permission(22)).authorized(RuleId("sgr-1".into()), at(9))];
         assert_eq!(trouble(&grant(GrantStatus::Failed, &[22]), &held), Some(Trouble::default()), "not even read");
     }
 }

@@ -4,7 +4,7 @@ use crate::{
     Timestamp,
     ids::{GrantId, RuleId, SessionId},
     net::{address::IpVersion, permission::Permission},
-    target::Reach,
+    target::Target,
 };
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -258,7 +258,7 @@ pub struct Grant {
     /// The resource's name in the configuration at start.
     pub resource_name: String,
     /// The snapshot of its target.
-    pub reach: Reach,
+    pub target: Target,
     /// The address.
     pub address: IpAddr,
     /// Where it stands.
@@ -445,7 +445,7 @@ impl Session {
         let holds = grant.permissions.iter().any(|item| item.standing.is_held());
         let took_over = |other: &&Grant| {
             other.resource_name == grant.resource_name
-                && other.reach.target == grant.reach.target
+                && other.target.key == grant.target.key
                 && other.ip_version() == grant.ip_version()
         };
         let waits = || self.current().filter(took_over).any(|other| other.status != GrantStatus::Applied);

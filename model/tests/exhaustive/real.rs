@@ -17,7 +17,7 @@ use eg_model::observation::{Observation, ObservedRule, OwnedRule, Reading};
 use eg_model::plan::{AutoCloseView, LedgerStep, PlanContext, PlanPolicy, Step, TargetPlan, TargetView, plan_target};
 use eg_model::session::record::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing};
 use eg_model::tags::{DIGESTS_PER_CALL, MARKS, description, lease_key, lease_value, tags_for};
-use eg_model::target::{Capabilities, Reach, TargetKey};
+use eg_model::target::{Capabilities, Target, TargetKey};
 use eg_model::{SETTLE_WINDOW, Timestamp};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -139,7 +139,7 @@ pub(crate) fn turn(row: Row, turn: Turn, now: Tick) -> Row {
 
 /// A row that was never written to.
 pub(crate) fn claim(port: u8, twin: u8) -> Row {
-    let lease = Lease::claim(lease_id((port, twin)), reach(), permission(port));
+    let lease = Lease::claim(lease_id((port, twin)), target(), permission(port));
     row(&lease, 0)
 }
 
@@ -236,8 +236,8 @@ fn key() -> TargetKey {
     TargetKey::new("aws", "security-group", "eu-west-1", GROUP)
 }
 
-fn reach() -> Reach {
-    Reach::plain(key())
+fn target() -> Target {
+    Target::new(key())
 }
 
 fn lease(row: &Row, now: Tick) -> Lease {
@@ -252,7 +252,7 @@ fn lease(row: &Row, now: Tick) -> Lease {
         next_try_at: row.waits.then(|| time(now) + DELAY),
         last_failure: row.failure.map(|class| Failure::new(class, "words")),
         vanished: u32::from(row.vanished),
-        ..Lease::claim(lease_id(row.key()), reach(), permission(row.port))
+        ..Lease::claim(lease_id(row.key()), target(), permission(row.port))
     }
 }
 
@@ -282,7 +282,7 @@ fn auto_close(row: &AutoCloseRow, now: Tick) -> AutoClose {
         confirmed: row.confirmed,
         next_try_at: row.waits.then(|| time(now) + DELAY),
         last_failure: row.failure.map(|class| Failure::new(class, "words")),
-        ..AutoClose::new(rule_id(row.rule), reach(), permission(row.port), way(), time(row.at))
+        ..AutoClose::new(rule_id(row.rule), target(), permission(row.port), way(), time(row.at))
     }
 }
 
@@ -345,7 +345,7 @@ fn session(&(number, ports, until): &(u8, u8, Tick), longest: bool) -> Session {
     let grant = Grant {
         id: GrantId(Uuid::from_u128(u128::from(number))),
         resource_name: "prod".into(),
-        reach: reach(),
+        target: target(),
         address: "203.0.113.42".parse().unwrap(),
         status: GrantStatus::Pending,
         permissions: members(u16::from(ports)).map(wants).collect(),

@@ -37,7 +37,7 @@ use aws_types::{
 };
 use eg_model::{
     failure::{Failure, FailureClass},
-    target::{OtherServices, Reach},
+    target::{OtherServices, Target},
 };
 use std::{borrow::Cow, collections::BTreeMap, io::ErrorKind, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::{Mutex, OnceCell};
@@ -105,16 +105,16 @@ struct Way {
 }
 
 impl Way {
-    fn of(reach: &Reach) -> Self {
+    fn of(target: &Target) -> Self {
         Self {
-            endpoint: reach.target.endpoint.clone(),
-            region: reach.target.region.clone(),
-            profile: reach.profile.clone(),
-            role_arn: reach.role_arn.clone(),
-            external_id: reach.external_id.clone(),
-            config_file: reach.config_file.clone(),
-            credentials_file: reach.credentials_file.clone(),
-            other_services: reach.other_services.clone(),
+            endpoint: target.key.endpoint.clone(),
+            region: target.key.region.clone(),
+            profile: target.route.profile.clone(),
+            role_arn: target.route.role_arn.clone(),
+            external_id: target.route.external_id.clone(),
+            config_file: target.route.config_file.clone(),
+            credentials_file: target.route.credentials_file.clone(),
+            other_services: target.route.other_services.clone(),
         }
     }
 
@@ -158,17 +158,15 @@ impl Aws {
     }
 
     /// As [`Connect::connect`], with the type known.
-    pub(super) async fn security_groups(&self, reach: &Reach) -> Result<Arc<SecurityGroups>, Failure> {
-        let target = &reach.target;
-        if target.provider != PROVIDER || target.kind != SECURITY_GROUP {
-            let message = format!(
-                "connect to {target}: \"{}\" of \"{}\" is not a firewall that eg knows",
-                target.kind, target.provider
-            );
+    pub(super) async fn security_groups(&self, target: &Target) -> Result<Arc<SecurityGroups>, Failure> {
+        let key = &target.key;
+        if key.provider != PROVIDER || key.kind != SECURITY_GROUP {
+            let message =
+                format!("connect to {key}: \"{}\" of \"{}\" is not a firewall that eg knows", key.kind, key.provider);
             return Err(Failure::new(FailureClass::Invalid, message));
         }
-        check_endpoints(reach)?;
-        let way = Way::of(reach);
+        check_endpoints(target)?;
+        let way = Way::of(target);
         let mut clients = self.clients.lock().await;
         if let Some(known) = clients.get(&way) {
             return Ok(known.clone());
@@ -346,13 +344,13 @@ async fn by_process(chain: Chain, loaded: &SdkConfig) -> SharedCredentialsProvid
 
 #[async_trait]
 impl Connect for Aws {
-    async fn connect(&self, reach: &Reach) -> Result<Arc<dyn Firewall>, Failure> {
-        let found = self.security_groups(reach).await?;
+    async fn connect(&self, target: &Target) -> Result<Arc<dyn Firewall>, Failure> {
+        let found = self.security_groups(target).await?;
         Ok(found)
     }
 
-    async fn profile_region(&self, reach: &Reach) -> Option<String> {
-        let way = Way::of(reach);
+    async fn profile_region(&self, target: &Target) -> Option<String> {
+        let way = Way::of(target);
         let name = way.profile.clone().unwrap_or_else(|| DEFAULT_PROFILE.to_owned());
         let found = ProfileFileRegionProvider::builder()
             .profile_files(files(way.config_file.as_deref(), way.credentials_file.as_deref()))
@@ -388,8 +386,8 @@ pub(super) fn files(
 ///
 /// # Errors
 /// One is no URL, or would be spoken to in plain text over a network.
-pub fn check_endpoints(reach: &Reach) -> Result<(), Failure> {
-    let way = Way::of(reach);
+pub fn check_endpoints(target: &Target) -> Result<(), Failure> {
+    let way = Way::of(target);
     way.endpoint.iter().chain(way.others()).try_for_each(|endpoint| check_endpoint(endpoint))
 }
 

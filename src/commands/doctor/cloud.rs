@@ -11,14 +11,12 @@ use crate::{
     targets::read::ResourceReading,
 };
 use chrono::TimeDelta;
-use eg_model::{
-    Timestamp,
-    auto_close::AutoCloseSeen,
-    ids::RuleId,
-    target::{Reach, TargetKey},
-};
+use eg_model::{Timestamp, auto_close::AutoCloseSeen, ids::RuleId, target::Target};
 use eg_providers::{Connect, Firewall, ReadResult};
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 pub(super) struct Cloud<'a> {
     pub(super) context: &'a Context<'a>,
@@ -31,24 +29,26 @@ pub(super) struct Cloud<'a> {
 
 impl Cloud<'_> {
     pub(super) async fn examine(&self) {
-        let mut ways: BTreeSet<Reach> = BTreeSet::new();
-        let mut barred: BTreeSet<Reach> = BTreeSet::new();
-        let mut places: BTreeSet<Reach> = BTreeSet::new();
+        // True for credentials that work.
+        let mut checked: BTreeMap<Target, bool> = BTreeMap::new();
+        let mut regions: BTreeSet<Target> = BTreeSet::new();
         for one in self.readings {
-            let way = credentials_of(&one.reach);
-            let place = Reach { target: TargetKey { id: String::new(), ..one.reach.target.clone() }, ..way.clone() };
-            let new_place = places.insert(place);
-            if ways.insert(way.clone()) {
-                let finding = self.caller(one, &way).await;
-                if finding.level == Level::Bad {
-                    barred.insert(way.clone());
+            let credentials = credentials_of(&one.target);
+            let new_region = regions.insert(one.target.regional());
+            let works = match checked.get(&credentials) {
+                Some(works) => *works,
+                None => {
+                    let finding = self.caller(one, &credentials).await;
+                    let works = finding.level != Level::Bad;
+                    self.shown.add(finding);
+                    checked.insert(credentials, works);
+                    works
                 }
-                self.shown.add(finding);
-            }
-            // With unusable credentials every further call would fail the same way.
-            if !barred.contains(&way) {
+            };
+            // With credentials that do not work, every further call would fail for the same reason.
+            if works {
                 self.shown.all(self.group(one).await);
-                if new_place {
+                if new_region {
                     self.shown.all(self.cloud_expiry(one).await);
                 }
             }
@@ -56,7 +56,7 @@ impl Cloud<'_> {
         self.shown.all(clock(&self.skews()));
     }
 
-    async fn caller(&self, one: &ResourceReading<'_>, way: &Reach) -> Finding {
+    async fn caller(&self, one: &ResourceReading<'_>, of: &Target) -> Finding {
         let Some(firewall) = &one.firewall else {
             return match &one.sighting {
                 ReadResult::Unavailable(failure) => unreadable_group(&one.resource.name, failure).about(one.resource),
@@ -64,25 +64,25 @@ impl Cloud<'_> {
             };
         };
         let now = self.context.env.now();
-        let name = match (&way.profile, &way.role_arn) {
+        let name = match (&of.route.profile, &of.route.role_arn) {
             (_, Some(role)) => format!("role {role}"),
             (Some(profile), None) => format!("profile {profile}"),
             (None, None) => "default credentials".to_owned(),
         };
-        let resources = self.readings.iter().filter(|other| credentials_of(&other.reach) == *way);
+        let resources = self.readings.iter().filter(|other| credentials_of(&other.target) == *of);
         let resources = listed(&resources.map(|other| other.resource.name.as_str()).collect::<Vec<_>>());
-        let used = Used { name, profile: way.profile.as_deref(), resources };
+        let used = Used { name, profile: of.route.profile.as_deref(), resources };
         let (caller, end) = (firewall.caller().await, firewall.credentials_end(now).await);
         let usual = self.settings.session.default_duration;
         credentials(&used, &caller, &end, now, usual, |at: Timestamp| self.context.zone.format(at))
     }
 
     async fn group(&self, one: &ResourceReading<'_>) -> Vec<Finding> {
-        let (name, target) = (&one.resource.name, &one.reach.target);
+        let (name, target) = (&one.resource.name, &one.target.key);
         match &one.sighting {
             ReadResult::Unavailable(failure) => vec![unreadable_group(name, failure).about(one.resource)],
             ReadResult::NotFound { caller } => {
-                let elsewhere = self.elsewhere(&one.reach).await;
+                let elsewhere = self.elsewhere(&one.target).await;
                 vec![missing_group(name, &target.id, &target.region, &caller.account, &elsewhere).about(one.resource)]
             }
             ReadResult::Complete(reading) => {
@@ -105,10 +105,10 @@ impl Cloud<'_> {
         let expiry = self.settings.aws.cloud_expiry.as_ref()?;
         let firewall = one.firewall.as_ref()?;
         let account = firewall.caller().await.ok()?.account;
-        let place = format!("account {account} in {}", one.reach.target.region);
+        let place = format!("account {account} in {}", one.target.key.region);
         let Some(way) = expiry.way(&account) else { return Some(cloud_expiry(&place, None, Ok(()))) };
         let no_rule = RuleId("sgr-00000000000000000".to_owned());
-        let seen = firewall.read_auto_close(&one.reach.target.id, &no_rule, &way).await;
+        let seen = firewall.read_auto_close(&one.target.key.id, &no_rule, &way).await;
         let read = match &seen {
             AutoCloseSeen::Unreadable(failure) => Err(failure),
             AutoCloseSeen::Absent | AutoCloseSeen::Set(_) | AutoCloseSeen::Wrong => Ok(()),
@@ -118,23 +118,23 @@ impl Cloud<'_> {
 
     async fn permissions(&self, one: &ResourceReading<'_>, firewall: &Arc<dyn Firewall>) -> Vec<Finding> {
         let Some(probe) = probe(one.resource) else { return Vec::new() };
-        let rights = firewall.rights(&one.reach.target.id, &probe, &self.settings.aws.extra_tags).await;
+        let rights = firewall.rights(&one.target.key.id, &probe, &self.settings.aws.extra_tags).await;
         permissions(one.resource, &rights.denied())
     }
 
     /// Looks for a missing group in the other regions that the configuration, the record and the environment name.
-    async fn elsewhere(&self, reach: &Reach) -> Elsewhere {
+    async fn elsewhere(&self, target: &Target) -> Elsewhere {
         let configured = self.settings.resources.iter().map(|resource| resource.region.clone());
         let recorded = self.record.used.keys().map(|target| target.region.clone());
         let env = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter().filter_map(|name| self.context.env.var(name));
         let regions: BTreeSet<String> = configured.chain(recorded).chain(env.map(str::to_owned)).collect();
-        let account = self.record.used.get(&reach.target).and_then(|known| known.account.clone());
-        for region in regions.into_iter().filter(|region| *region != reach.target.region) {
-            let mut there = reach.clone();
-            there.target.region.clone_from(&region);
+        let account = self.record.used.get(&target.key).and_then(|known| known.route.account.clone());
+        for region in regions.into_iter().filter(|region| *region != target.key.region) {
+            let mut there = target.clone();
+            there.key.region.clone_from(&region);
             let Ok(firewall) = self.connect.connect(&there).await else { continue };
-            let seen = firewall.observe(&BTreeSet::from([there.target.clone()])).await;
-            if matches!(seen.get(&there.target), Some(ReadResult::Complete(_))) {
+            let seen = firewall.observe(&BTreeSet::from([there.key.clone()])).await;
+            if matches!(seen.get(&there.key), Some(ReadResult::Complete(_))) {
                 return Elsewhere { account, region: Some(region) };
             }
         }
@@ -150,10 +150,9 @@ impl Cloud<'_> {
     }
 }
 
-/// The credentials of a route, equal for every region and group.
-fn credentials_of(reach: &Reach) -> Reach {
-    let mut way = reach.clone();
-    way.target.id.clear();
-    way.target.region.clear();
-    way
+/// A target without group and region: the same for everything that one set of credentials reaches.
+fn credentials_of(target: &Target) -> Target {
+    let mut credentials = target.regional();
+    credentials.key.region.clear();
+    credentials
 }

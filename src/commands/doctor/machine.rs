@@ -15,7 +15,7 @@ use crate::{
 use eg_model::{
     Timestamp,
     net::address::IpVersion,
-    target::{Reach, TargetKey},
+    target::{Target, TargetKey},
 };
 use eg_state::{LastRuns, Store};
 use std::collections::BTreeMap;
@@ -27,7 +27,7 @@ pub(super) struct RecordFacts {
     /// The time since which there is a scheduled job.
     pub(super) since: Option<Timestamp>,
     /// Targets that were in use, with the newest route to each.
-    pub(super) used: BTreeMap<TargetKey, Reach>,
+    pub(super) used: BTreeMap<TargetKey, Target>,
 }
 
 pub(super) fn configuration(context: &Context<'_>, settings: Result<&Settings, &CommandError>) -> Finding {
@@ -95,9 +95,9 @@ pub(super) fn scheduled(context: &Context<'_>, settings: &Settings, record: &Rec
 pub(super) fn needs_https(context: &Context<'_>, settings: &Settings) -> bool {
     let resources = settings.resources.iter().chain(settings.selections.iter().map(|selection| &selection.like));
     let is_plain = |endpoint: &String| endpoint.starts_with("http://");
-    let mut reaches = resources.map(|resource| context.reach(resource));
+    let mut targets = resources.map(|resource| context.target(resource));
     let mut services = [IpVersion::V4, IpVersion::V6].into_iter().flat_map(|version| settings.detect.services(version));
-    reaches.any(|reach| !reach.target.endpoint.as_ref().is_some_and(is_plain))
+    targets.any(|target| !target.key.endpoint.as_ref().is_some_and(is_plain))
         || services.any(|url| url.scheme() == "https")
 }
 

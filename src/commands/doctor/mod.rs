@@ -72,7 +72,7 @@ async fn examine(context: &Context<'_>, shown: &ShownFindings<'_>) {
         let finding = Finding { advice: error.hints, ..Finding::bad("group", error.message, "") };
         shown.add(Finding { resource: Some((name, String::new())), ..finding });
     }
-    let readings = survey(&settings, connect.as_ref(), |resource| context.reach(resource)).await;
+    let readings = survey(&settings, connect.as_ref(), |resource| context.target(resource)).await;
     let connect = connect.as_ref();
     Cloud { context, settings: &settings, record: &record, connect, readings: &readings, shown }.examine().await;
 }

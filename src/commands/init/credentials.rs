@@ -2,7 +2,7 @@
 
 use super::dialog::Dialog;
 use crate::{
-    commands::resource::discover::way,
+    commands::resource::discover::any_group_in,
     error::{CommandError, Kind},
     text::{escape_controls, shell_quoted},
     ui::prompt::left,
@@ -55,8 +55,8 @@ pub(super) fn choose(dialog: &Dialog<'_>, option: Option<&str>) -> Result<Creden
 pub(super) fn check(dialog: &Dialog<'_>, profile: &Credentials, region: &str) -> Result<(), CommandError> {
     let context = dialog.context;
     context.printer.progress("→ Checking credentials...");
-    let reach = way(context, profile.clone(), region);
-    let caller = async { context.env.connect().connect(&reach).await?.caller().await };
+    let target = any_group_in(context, profile.clone(), region);
+    let caller = async { context.env.connect().connect(&target).await?.caller().await };
     let caller = dialog.unless_stopped(caller)?.map_err(|failure| {
         let option = profile.as_ref().map(|name| format!(" --profile {}", shell_quoted(name))).unwrap_or_default();
         CommandError::from(failure).hint(format!("check with: aws sts get-caller-identity{option}"))

@@ -10,7 +10,7 @@ use crate::{
     text::escape_controls,
     ui::prompt::cut,
 };
-use eg_model::{net::permission::PortSpec, target::Reach};
+use eg_model::{net::permission::PortSpec, target::Target};
 use eg_providers::ListedGroup;
 use std::collections::BTreeSet;
 use unicode_width::UnicodeWidthStr;
@@ -19,10 +19,10 @@ use unicode_width::UnicodeWidthStr;
 const LISTED_MAX: usize = 20;
 
 /// Every group that the credentials can see.
-pub(super) fn list(dialog: &Dialog<'_>, reach: &Reach) -> Result<Vec<ListedGroup>, CommandError> {
-    let region = &reach.target.region;
+pub(super) fn list(dialog: &Dialog<'_>, target: &Target) -> Result<Vec<ListedGroup>, CommandError> {
+    let region = &target.key.region;
     dialog.context.printer.progress(&format!("→ Looking for groups in {region}..."));
-    let listed = async { dialog.context.env.connect().connect(reach).await?.groups(None).await };
+    let listed = async { dialog.context.env.connect().connect(target).await?.groups(None).await };
     let groups = dialog.unless_stopped(listed)?.map_err(CommandError::from)?;
     if groups.is_empty() {
         let message = format!("no security group can be seen in {region} with these credentials");

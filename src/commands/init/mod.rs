@@ -10,7 +10,7 @@ pub mod region;
 pub mod write;
 
 use self::{dialog::Dialog, ports::Picked};
-use super::resource::discover::way;
+use super::resource::discover::any_group_in;
 use crate::commands::context::Context;
 use crate::{
     config::file::ConfigFiles,
@@ -86,9 +86,9 @@ fn make(dialog: &Dialog<'_>, args: &InitArgs, path: &Path, before: Option<&str>)
     if !is_known {
         credentials::check(dialog, &profile, &region)?;
     }
-    let reach = way(context, profile.clone(), &region);
-    context.name_endpoints(std::iter::once(&reach));
-    let groups = groups::list(dialog, &reach)?;
+    let target = any_group_in(context, profile.clone(), &region);
+    context.name_endpoints(std::iter::once(&target));
+    let groups = groups::list(dialog, &target)?;
     let mut picked = groups::pick(dialog, &args.groups, &groups)?;
     ports::choose(dialog, &args.ports, &mut picked)?;
     let text = write::text(&picked, profile.as_deref(), &region)?;

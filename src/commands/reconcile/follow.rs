@@ -105,7 +105,7 @@ fn found(version: IpVersion, outcome: FamilyOutcome) -> FoundAddress {
 pub fn refused(policy: &MachinePolicy, settings: &Settings, session: &Session, step: &Move) -> Option<NoteReport> {
     let asked = PolicyRequest { services: settings.detect.of_the_user(), ..PolicyRequest::again(session) };
     let why = policy.check(&asked).err()?;
-    let target = session.current().next()?.reach.target.clone();
+    let target = session.current().next()?.target.key.clone();
     let short = session.id.short();
     let message = format!("session {short} stays at {}, though your address is {}: {why}", step.from, step.to);
     Some(NoteReport { target, note: Note { kind: NoteKind::NotFollowed, message } })

@@ -13,7 +13,7 @@ use crate::{
         report::PassReport,
     },
 };
-use eg_model::{Timestamp, target::Reach};
+use eg_model::{Timestamp, target::Target};
 use eg_state::RunKind;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -81,7 +81,7 @@ impl Pass {
         context: &Context<'_>,
         driver: &Driver<'_>,
         settings: Option<&Settings>,
-    ) -> Result<Vec<Reach>, CommandError> {
+    ) -> Result<Vec<Target>, CommandError> {
         let Some(settings) = settings.filter(|settings| settings.reconcile.collect_expired) else {
             return Ok(Vec::new());
         };
@@ -94,6 +94,6 @@ impl Pass {
         for (name, error) in unknown {
             tracing::info!("nothing is collected from {name}: {error}");
         }
-        Ok(settings.resources.iter().map(|resource| context.reach(resource)).collect())
+        Ok(settings.resources.iter().map(|resource| context.target(resource)).collect())
     }
 }

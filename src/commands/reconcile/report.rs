@@ -28,8 +28,7 @@ pub(super) fn recorded_names(
     let mut sessions = store.live_sessions()?;
     sessions.extend(store.unfinished_sessions()?);
     let grants = sessions.into_iter().flat_map(|session| session.grants);
-    let mut names: BTreeMap<TargetKey, String> =
-        grants.map(|grant| (grant.reach.target, grant.resource_name)).collect();
+    let mut names: BTreeMap<TargetKey, String> = grants.map(|grant| (grant.target.key, grant.resource_name)).collect();
     for resource in settings.into_iter().flat_map(|settings| &settings.resources) {
         let same = |key: &TargetKey| key.id == resource.id && key.region == resource.region;
         for (_, name) in names.iter_mut().filter(|(key, _)| same(key)) {

@@ -17,7 +17,7 @@ use crate::{
 };
 use eg_model::{
     failure::Failure,
-    target::{Reach, TargetKey},
+    target::{Target, TargetKey},
 };
 use eg_providers::{
     ListedGroup,
@@ -44,7 +44,7 @@ pub struct DiscoverArgs {
 
 /// The groups of one region, as one set of credentials sees them.
 struct RegionReading {
-    way: Reach,
+    target: Target,
     groups: Result<Vec<ListedGroup>, Failure>,
 }
 
@@ -52,13 +52,13 @@ pub fn run(context: &Context<'_>, args: &DiscoverArgs) -> Result<Exit, CommandEr
     let settings = context.settings()?;
     let runtime = context.runtime()?;
     let readings = runtime.block_on(async {
-        let ways = ways(context, args, &settings).await?;
-        Ok::<_, CommandError>(join_all(ways.into_iter().map(|way| look(context, way, &settings))).await)
+        let targets = targets(context, args, &settings).await?;
+        Ok::<_, CommandError>(join_all(targets.into_iter().map(|target| look(context, target, &settings))).await)
     })?;
     runtime.shutdown_background();
     let printer = context.printer;
     printer.json(&as_json(&readings));
-    let found = || readings.iter().flat_map(|one| one.groups.iter().flatten().map(move |group| (&one.way, group)));
+    let found = || readings.iter().flat_map(|one| one.groups.iter().flatten().map(move |group| (&one.target, group)));
     if found().next().is_some() {
         printer.result(&table(found(), context.env.stdout_columns));
     } else if readings.iter().any(|one| one.groups.is_ok()) {
@@ -66,17 +66,17 @@ pub fn run(context: &Context<'_>, args: &DiscoverArgs) -> Result<Exit, CommandEr
     }
     for one in &readings {
         if let Err(failure) = &one.groups {
-            let message = format!("the groups of {} cannot be listed: {failure}", one.way.target.region);
+            let message = format!("the groups of {} cannot be listed: {failure}", one.target.key.region);
             printer.warn(Code::NotRead, &message, &[failure.class.advice().to_owned()]);
         }
     }
-    if let Some((way, group)) = found().next() {
-        let region = &way.target.region;
+    if let Some((target, group)) = found().next() {
+        let region = &target.key.region;
         let flag = |name: &str, value: &Option<String>| {
             value.iter().map(|v| format!(" {name} {}", shell_quoted(v))).collect::<String>()
         };
-        let profile = flag("--profile", &way.profile);
-        let role = flag("--role-arn", &way.role_arn) + &flag("--external-id", &way.external_id);
+        let profile = flag("--profile", &target.route.profile);
+        let role = flag("--role-arn", &target.route.role_arn) + &flag("--external-id", &target.route.external_id);
         let (name, id) = (shell_quoted(&group.name), &group.id);
         let next = format!("Next: eg resource add {name} --id {id} --region {region}{profile}{role} --port tcp/22");
         printer.progress(&escape_controls(&next));
@@ -90,62 +90,55 @@ pub fn run(context: &Context<'_>, args: &DiscoverArgs) -> Result<Exit, CommandEr
 }
 
 /// The regions and credentials to ask: those of the arguments, else those of the configuration, else the environment's.
-async fn ways(
+async fn targets(
     context: &Context<'_>,
     args: &DiscoverArgs,
     settings: &Settings,
-) -> Result<BTreeSet<Reach>, CommandError> {
-    let any = |resource: &Resource| any_group(context, resource);
+) -> Result<BTreeSet<Target>, CommandError> {
+    let any = |resource: &Resource| context.target(resource).regional();
     if args.profile.is_none() && args.region.is_none() && !settings.names_no_target() {
         let meant = settings.selections.iter().map(|one| &one.like);
         return Ok(settings.resources.iter().chain(meant).map(any).collect());
     }
-    let mut way = way(context, args.profile.clone(), "");
-    way.target.region = match &args.region {
+    let mut target = any_group_in(context, args.profile.clone(), "");
+    target.key.region = match &args.region {
         Some(region) => region.clone(),
-        None => region::usual(|name| context.env.var(name), context.env.connect().as_ref(), &way)
+        None => region::usual(|name| context.env.var(name), context.env.connect().as_ref(), &target)
             .await
             .ok_or_else(|| CommandError::new(Kind::Usage, "no region: pass --region, or set one in the profile"))?,
     };
-    Ok(BTreeSet::from([way]))
+    Ok(BTreeSet::from([target]))
 }
 
-/// The route of a resource, to any group.
-fn any_group(context: &Context<'_>, resource: &Resource) -> Reach {
-    let mut way = context.reach(resource);
-    way.target.id.clear();
-    way
-}
-
-/// The route to any group of a region, with a profile's credentials or those of the environment.
-pub fn way(context: &Context<'_>, profile: Option<String>, region: &str) -> Reach {
+/// The target that stands for every group of a region, with a profile's credentials or those of the environment.
+pub fn any_group_in(context: &Context<'_>, profile: Option<String>, region: &str) -> Target {
     let profile = profile.or_else(|| environment_profile(context.env));
     way_to(context.env, TargetKey::new(PROVIDER, SECURITY_GROUP, region, ""), profile)
 }
 
-async fn look(context: &Context<'_>, way: Reach, settings: &Settings) -> RegionReading {
-    let listed = async { context.env.connect().connect(&way).await?.groups(None).await };
+async fn look(context: &Context<'_>, target: Target, settings: &Settings) -> RegionReading {
+    let listed = async { context.env.connect().connect(&target).await?.groups(None).await };
     // An id names the same group for everybody. A name or a tag means a group of the account that is asked.
-    let meant = || settings.selections.iter().filter(|one| any_group(context, &one.like) == way);
+    let meant = || settings.selections.iter().filter(|one| context.target(&one.like).regional() == target);
     let configured = |group: &ListedGroup| {
-        settings.resources.iter().any(|one| one.id == group.id && one.region == way.target.region)
+        settings.resources.iter().any(|one| one.id == group.id && one.region == target.key.region)
             || meant().any(|one| one.meant.fits(&group.name, &group.tags))
     };
     let groups = listed.await.map(|groups| groups.into_iter().filter(|group| !configured(group)).collect());
-    RegionReading { way, groups }
+    RegionReading { target, groups }
 }
 
-fn table<'a>(found: impl Iterator<Item = (&'a Reach, &'a ListedGroup)>, columns: Option<usize>) -> String {
+fn table<'a>(found: impl Iterator<Item = (&'a Target, &'a ListedGroup)>, columns: Option<usize>) -> String {
     let mut table = Table::new(["GROUP", "NAME", "VPC", "REGION", "PROFILE", "OPENS"]);
-    for (way, group) in found {
+    for (target, group) in found {
         let everybody = group.permissions.iter().any(|permission| permission.is_for_everybody());
         let opens = openings(group);
         table.row([
             Cell::new(&group.id),
             Cell::new(&group.name),
             Cell::new(group.network.as_deref().unwrap_or("-")),
-            Cell::new(&way.target.region),
-            Cell::new(way.profile.as_deref().unwrap_or("-")),
+            Cell::new(&target.key.region),
+            Cell::new(target.route.profile.as_deref().unwrap_or("-")),
             if everybody { Cell::styled(opens, style::UNDER_WAY) } else { Cell::new(opens) },
         ]);
     }
@@ -154,23 +147,23 @@ fn table<'a>(found: impl Iterator<Item = (&'a Reach, &'a ListedGroup)>, columns:
 
 fn as_json(readings: &[RegionReading]) -> Value {
     let groups =
-        readings.iter().flat_map(|one| one.groups.iter().flatten().map(move |group| group_json(&one.way, group)));
+        readings.iter().flat_map(|one| one.groups.iter().flatten().map(move |group| group_json(&one.target, group)));
     let unknown = readings.iter().filter_map(|one| {
         let failure = one.groups.as_ref().err()?;
-        let way = &one.way;
-        Some(json!({"region": way.target.region, "profile": way.profile, "message": failure.to_string()}))
+        let target = &one.target;
+        Some(json!({"region": target.key.region, "profile": target.route.profile, "message": failure.to_string()}))
     });
     json!({"groups": groups.collect::<Vec<_>>(), "unavailable": unknown.collect::<Vec<_>>()})
 }
 
-fn group_json(way: &Reach, group: &ListedGroup) -> Value {
+fn group_json(target: &Target, group: &ListedGroup) -> Value {
     json!({
         "id": group.id,
         "name": group.name,
         "network": group.network,
-        "region": way.target.region,
-        "profile": way.profile,
-        "roleArn": way.role_arn,
+        "region": target.key.region,
+        "profile": target.route.profile,
+        "roleArn": target.route.role_arn,
         "tags": group.tags,
         "permissions": group.permissions.iter().map(json::permission).collect::<Vec<_>>(),
         "otherSources": group.other_ingress,

@@ -85,7 +85,7 @@ async fn examine(context: &Context<'_>, chosen: &Chosen<'_>, aws: &AwsSettings) 
     let (settings, unknown) = context.expanded(&narrowed).await;
     let connect = context.env.connect();
     let mut verified = Vec::new();
-    for one in survey(&settings, connect.as_ref(), |resource| context.reach(resource)).await {
+    for one in survey(&settings, connect.as_ref(), |resource| context.target(resource)).await {
         let findings = findings(&one, aws).await;
         let (group, region) = (one.resource.id.clone(), one.resource.region.clone());
         verified.push(Verified { name: one.resource.name.clone(), group: Some(group), region: Some(region), findings });
@@ -98,7 +98,7 @@ async fn examine(context: &Context<'_>, chosen: &Chosen<'_>, aws: &AwsSettings) 
 }
 
 async fn findings(one: &ResourceReading<'_>, aws: &AwsSettings) -> Vec<Finding> {
-    let (resource, target) = (one.resource, &one.reach.target);
+    let (resource, target) = (one.resource, &one.target.key);
     let reading = match &one.sighting {
         ReadResult::Complete(reading) => reading,
         ReadResult::NotFound { caller } => {

@@ -186,5 +186,5 @@ fn was_seen(session: &Session, report: &PassReport) -> bool {
     let unseen = report.notes.iter().filter(|item| matches!(item.note.kind, NoteKind::Unavailable | NoteKind::Missing));
     let mut unseen = unseen.map(|item| &item.target);
     report.state_errors.is_empty()
-        && !unseen.any(|target| session.grants.iter().any(|grant| grant.reach.target == *target))
+        && !unseen.any(|target| session.grants.iter().any(|grant| grant.target.key == *target))
 }

@@ -78,7 +78,7 @@ async fn extend(
     site.check(&PolicyRequest { duration: expires - session.started_at, ..PolicyRequest::again(&session) })?;
     let (id, short) = (session.id, session.id.short());
     context.printer.progress(&format!("→ Extending session {short} {}...", wish.in_words(context)));
-    context.name_endpoints(session.grants.iter().map(|grant| &grant.reach));
+    context.name_endpoints(session.grants.iter().map(|grant| &grant.target));
     let driver = context.driver(store, Some(settings))?;
     let targets = driver.needed(Some(&[id].into()))?;
     let looks = driver.look(&targets, false).await;

@@ -32,7 +32,7 @@ use eg_model::{
         follow::{FoundAddress, Move, moves},
         record::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing},
     },
-    target::Reach,
+    target::{Route, Target},
     time::{
         duration::{Written, parse_within},
         until::{UntilError, check_ahead, parse_until},
@@ -173,7 +173,7 @@ pub(super) struct OpenRequest<'a> {
     pub(super) resources: Vec<Resource>,
     /// What to open on each of them.
     ports: Vec<Vec<PortSpec>>,
-    pub(super) reaches: Vec<Reach>,
+    pub(super) targets: Vec<Target>,
     length: Length,
     /// The longest that a session may last here, extensions included.
     pub(super) longest: TimeDelta,
@@ -202,13 +202,13 @@ pub(super) struct Preflight {
 /// Who we are for each way to the targets, and until when.
 #[derive(Default)]
 pub(super) struct Callers {
-    known: Vec<(Reach, Caller)>,
+    known: Vec<(Target, Caller)>,
     ends: Vec<(String, CredentialsEnd)>,
 }
 
 /// What a session remembers has to lead somewhere: a variable of this shell would fail it until it ends.
-fn check_endpoints(reaches: &[Reach]) -> Result<(), CommandError> {
-    reaches.iter().try_for_each(aws::check_endpoints).map_err(|failure| {
+fn check_endpoints(targets: &[Target]) -> Result<(), CommandError> {
+    targets.iter().try_for_each(aws::check_endpoints).map_err(|failure| {
         CommandError::new(Kind::Usage, failure.message)
             .hint("see AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_EC2 in the environment")
     })
@@ -253,12 +253,12 @@ impl<'a> OpenRequest<'a> {
         let explicit = explicit(args).map_err(usage)?;
         let resources = runtime.block_on(context.resolved(&chosen))?;
         let ports = ports(&resources, &args.port)?;
-        let reaches: Vec<Reach> = resources.iter().map(|resource| context.reach(resource)).collect();
-        check_endpoints(&reaches)?;
+        let targets: Vec<Target> = resources.iter().map(|resource| context.target(resource)).collect();
+        check_endpoints(&targets)?;
         let site = context.site_policy()?;
         let longest = site.longest(settings.session.max_duration.length);
         let opening =
-            Self { context, settings, args, resources, ports, reaches, length, longest, explicit, dry_run: false };
+            Self { context, settings, args, resources, ports, targets, length, longest, explicit, dry_run: false };
         opening.check_families()?;
         site.check(&opening.asked())?;
         Ok(opening)
@@ -337,7 +337,7 @@ impl<'a> OpenRequest<'a> {
     }
 
     pub(super) fn driver_on(&self, store: Store) -> Result<Driver<'a>, CommandError> {
-        self.context.name_endpoints(self.reaches.iter());
+        self.context.name_endpoints(self.targets.iter());
         self.context.driver(store, Some(self.settings))
     }
 
@@ -419,27 +419,26 @@ impl<'a> OpenRequest<'a> {
     }
 
     async fn look(&self, driver: &Driver<'_>) -> TargetReadings {
-        let targets = self.reaches.iter().map(|reach| (reach.target.clone(), vec![reach.clone()])).collect();
+        let targets = self.targets.iter().map(|target| (target.key.clone(), vec![target.clone()])).collect();
         driver.look(&targets, self.dry_run).await
     }
 
     /// Who we are, and until when, per way.
     pub(super) async fn callers(&self, looks: &TargetReadings) -> Callers {
-        let mut ways: BTreeMap<Reach, Reach> = BTreeMap::new();
-        for reach in &self.reaches {
-            let mut way = reach.clone();
-            way.target.id.clear();
-            ways.entry(way).or_insert_with(|| reach.clone());
+        let mut ways: BTreeMap<Target, Target> = BTreeMap::new();
+        for target in &self.targets {
+            ways.entry(target.regional()).or_insert_with(|| target.clone());
         }
         let mut callers = Callers::default();
-        for reach in ways.into_values() {
-            let Some(firewall) = looks.get(&reach.target).and_then(|look| look.firewall.clone()) else { continue };
+        for target in ways.into_values() {
+            let Some(firewall) = looks.get(&target.key).and_then(|look| look.firewall.clone()) else { continue };
             match firewall.caller().await {
-                Ok(caller) => callers.known.push((reach.clone(), caller)),
+                Ok(caller) => callers.known.push((target.clone(), caller)),
                 Err(failure) => tracing::info!("who is calling is not known: {failure}"),
             }
             let end = firewall.credentials_end(self.context.env.now()).await;
-            let name = reach
+            let name = target
+                .route
                 .profile
                 .clone()
                 .map_or_else(|| "the credentials".to_owned(), |name| format!("the credentials of profile {name}"));
@@ -498,28 +497,29 @@ impl<'a> OpenRequest<'a> {
             caller_arns: callers.iter().map(|(_, caller)| caller.arn.clone()).collect(),
             grants: Vec::new(),
         };
-        for ((resource, ports), reach) in self.resources.iter().zip(&self.ports).zip(&self.reaches) {
-            let caller = callers.iter().find(|(way, _)| same_credentials(way, reach));
-            let reach = Reach {
+        for ((resource, ports), target) in self.resources.iter().zip(&self.ports).zip(&self.targets) {
+            let caller = callers.iter().find(|(way, _)| way.regional() == target.regional());
+            let route = Route {
                 account: caller.map(|(_, caller)| caller.account.clone()),
                 partition: caller.map(|(_, caller)| caller.partition.clone()),
-                ..reach.clone()
+                ..target.route.clone()
             };
+            let target = Target { route, ..target.clone() };
             let wanted = addresses.iter().filter(|address| resource.families.contains(&IpVersion::of(**address)));
-            session.grants.extend(wanted.map(|address| self.grant(resource, ports, &reach, *address)));
+            session.grants.extend(wanted.map(|address| self.grant(resource, ports, &target, *address)));
         }
         session.grants.sort_by(|a, b| (&a.resource_name, a.ip_version()).cmp(&(&b.resource_name, b.ip_version())));
         Ok(session)
     }
 
-    fn grant(&self, resource: &Resource, ports: &[PortSpec], reach: &Reach, address: IpAddr) -> Grant {
+    fn grant(&self, resource: &Resource, ports: &[PortSpec], target: &Target, address: IpAddr) -> Grant {
         let cidr = self.settings.session.prefix_lengths.around(address);
         let permissions: BTreeSet<Permission> = ports.iter().map(|port| Permission::for_network(*port, cidr)).collect();
         let untried = |permission| GrantPermission { permission, standing: Standing::Untried };
         Grant {
             id: GrantId(self.context.env.uuid()),
             resource_name: resource.name.clone(),
-            reach: reach.clone(),
+            target: target.clone(),
             address,
             status: GrantStatus::Pending,
             permissions: permissions.into_iter().map(untried).collect(),
@@ -671,7 +671,7 @@ impl<'a> OpenRequest<'a> {
     pub(super) fn is_auto_closing(&self, session: &Session) -> bool {
         let Some(expiry) = &self.settings.aws.cloud_expiry else { return false };
         let has_role = |account: &String| expiry.way(account).is_some();
-        session.grants.iter().all(|grant| grant.reach.account.as_ref().is_some_and(has_role))
+        session.grants.iter().all(|grant| grant.target.route.account.as_ref().is_some_and(has_role))
     }
 
     /// Warns of accounts whose rules get no expiry schedule, where others do.
@@ -775,13 +775,6 @@ pub(super) fn not_open(session: &Session) -> String {
         format!("{} {}: {why}", grant.resource_name, grant.ip_version())
     };
     missing.map(why).collect::<Vec<_>>().join("; ")
-}
-
-/// Whether two ways lead through the same credentials and region, whichever group they lead to.
-fn same_credentials(a: &Reach, b: &Reach) -> bool {
-    let mut other = b.clone();
-    other.target.id.clone_from(&a.target.id);
-    a.same_way(&other)
 }
 
 fn credentials_hint(end: &CredentialsEnd) -> String {

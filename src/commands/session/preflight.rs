@@ -18,7 +18,7 @@ use eg_model::{
         preflight::{Outlook, full_families, is_hopeless, open_anyway, outlook},
         record::{Session, Standing},
     },
-    target::{Reach, TargetKey},
+    target::{Target, TargetKey},
 };
 use std::collections::BTreeSet;
 
@@ -51,8 +51,8 @@ impl OpenRequest<'_> {
     /// Connects to each target without sending a call (`--no-wait`): an unknown profile is found all the same.
     async fn connected(&self, driver: &Driver<'_>) -> Vec<Outlook> {
         let mut outlooks = Vec::new();
-        for reach in &self.reaches {
-            let failed = driver.connect.connect(reach).await.err();
+        for target in &self.targets {
+            let failed = driver.connect.connect(target).await.err();
             let cannot = failed.filter(|failure| failure.class.fails_grant());
             outlooks.push(cannot.map_or(Outlook::NotKnown, Outlook::Cannot));
         }
@@ -69,8 +69,8 @@ impl OpenRequest<'_> {
         let wanted = wanted(session);
         let live = driver.live_wants()?;
         let none = BTreeSet::new();
-        let of = |reach: &Reach| {
-            let key = &reach.target;
+        let of = |target: &Target| {
+            let key = &target.key;
             let Some(look) = surroundings.looks.get(key) else { return Outlook::NotKnown };
             let wanted = wanted.get(key).unwrap_or(&none);
             let full = self.full(driver, look, key, wanted, live.get(key).unwrap_or(&none));
@@ -81,7 +81,7 @@ impl OpenRequest<'_> {
                 outlook => outlook,
             }
         };
-        Ok(self.reaches.iter().map(of).collect())
+        Ok(self.targets.iter().map(of).collect())
     }
 
     fn full(
@@ -137,7 +137,7 @@ impl OpenRequest<'_> {
     pub(super) fn wider_rules(&self, session: &Session, surroundings: &Preflight) -> Vec<String> {
         let mut lines = Vec::new();
         for grant in session.current() {
-            let key = &grant.reach.target;
+            let key = &grant.target.key;
             let Some(Observation::Complete(reading)) = surroundings.looks.get(key).map(|look| &look.observation) else {
                 continue;
             };

@@ -84,9 +84,9 @@ struct PreviewPrinter<'a> {
 impl PreviewPrinter<'_> {
     /// Why nothing can be opened on a grant's target.
     fn obstacle(&self, grant: &Grant) -> Option<String> {
-        let mut outlooks = self.opening.reaches.iter().zip(self.outlooks);
-        let (_, outlook) = outlooks.find(|(reach, _)| reach.target == grant.reach.target)?;
-        match (outlook, self.surroundings.looks.get(&grant.reach.target).map(|look| &look.observation)) {
+        let mut outlooks = self.opening.targets.iter().zip(self.outlooks);
+        let (_, outlook) = outlooks.find(|(target, _)| target.key == grant.target.key)?;
+        match (outlook, self.surroundings.looks.get(&grant.target.key).map(|look| &look.observation)) {
             (Outlook::Cannot(failure), _) => Some(failure.message.clone()),
             (Outlook::NotKnown, Some(Observation::Unavailable(failure))) => Some(failure.to_string()),
             _ => None,
@@ -94,8 +94,8 @@ impl PreviewPrinter<'_> {
     }
 
     fn would(&self, grant: &Grant, permission: &Permission) -> Would {
-        let group = &grant.reach.target.id;
-        let look = self.surroundings.looks.get(&grant.reach.target);
+        let group = &grant.target.key.id;
+        let look = self.surroundings.looks.get(&grant.target.key);
         let Some(Observation::Complete(reading)) = look.map(|look| &look.observation) else { return Would::NotKnown };
         match reading.rules.iter().find(|rule| rule.permission == *permission) {
             None => Would::Open,
@@ -135,8 +135,8 @@ impl PreviewPrinter<'_> {
         let grant = |grant: &Grant| {
             json!({
                 "resourceName": grant.resource_name,
-                "resourceId": grant.reach.target.id,
-                "region": grant.reach.target.region,
+                "resourceId": grant.target.key.id,
+                "region": grant.target.key.region,
                 "ipVersion": grant.ip_version().number(),
                 "ipAddress": grant.address,
                 "permissions": grant.permissions.iter().map(|item| permission(grant, &item.permission)).collect::<Vec<_>>(),

@@ -73,7 +73,7 @@ async fn stop(context: &Context<'_>, args: &StopArgs) -> Result<Exit, CommandErr
     }
     // Stable, so that of two that started in one second the newer stays first.
     sessions.sort_by_key(|session| std::cmp::Reverse(session.started_at));
-    context.name_endpoints(sessions.iter().flat_map(|session| &session.grants).map(|grant| &grant.reach));
+    context.name_endpoints(sessions.iter().flat_map(|session| &session.grants).map(|grant| &grant.target));
     let ids: Vec<SessionId> = sessions.iter().map(|session| session.id).collect();
     let mut driver = context.driver(store, settings.as_ref().ok())?;
     driver.unrecorded_stops.clone_from(&unrecorded.stops);
@@ -346,8 +346,8 @@ impl StopPrinter<'_> {
         let (others, leases) = (self.store.live_sessions()?, self.store.open_leases()?);
         let open = closing(session, &others, &leases);
         let name = |lease: &Lease| {
-            let grant = session.grants.iter().find(|grant| grant.reach.target == *lease.target());
-            grant.map_or_else(|| lease.target().to_string(), |grant| grant.resource_name.clone())
+            let grant = session.grants.iter().find(|grant| grant.target.key == lease.target.key);
+            grant.map_or_else(|| lease.target.key.to_string(), |grant| grant.resource_name.clone())
         };
         let what =
             |lease: &&Lease| format!("{} {} from {}", name(lease), lease.permission.ports(), lease.permission.cidr());
@@ -365,7 +365,7 @@ impl StopPrinter<'_> {
             let definite = !why.class.outcome_unknown() && why.class != FailureClass::Stale;
             definite && !matches!(why.purpose, Some(Purpose::Open | Purpose::Tag))
         };
-        lease.last_failure.as_ref().is_some_and(refused) || self.untried.concerns(lease.target())
+        lease.last_failure.as_ref().is_some_and(refused) || self.untried.concerns(&lease.target.key)
     }
 }
 
@@ -386,13 +386,12 @@ fn stays_open(before: &Session, others: &[Session], leases: &[Lease], zone: &Zon
             let wants = |session: &&Session| {
                 session.id != before.id
                     && session.current().any(|other| {
-                        other.reach.target == grant.reach.target
+                        other.target.key == grant.target.key
                             && other.permissions.iter().any(|wanted| wanted.permission == item.permission)
                     })
             };
-            let lease = leases
-                .iter()
-                .find(|lease| *lease.target() == grant.reach.target && lease.permission == item.permission);
+            let lease =
+                leases.iter().find(|lease| lease.target.key == grant.target.key && lease.permission == item.permission);
             // What another session wants and nobody could open is not open.
             let wanted = others.iter().filter(wants).max_by_key(|session| session.expires_at);
             let wanted = wanted.filter(|_| lease.is_some_and(|lease| !lease.opened_nothing()));

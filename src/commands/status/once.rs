@@ -241,7 +241,7 @@ fn unconverged_json(item: &Unconverged<'_>) -> Value {
     json!({
         "sessionId": item.session.id.to_string(),
         "resourceName": item.grant.resource_name,
-        "resourceId": item.grant.reach.target.id,
+        "resourceId": item.grant.target.key.id,
         "ipVersion": item.grant.ip_version().number(),
         "status": item.grant.status.as_str(),
         "reason": item.why(),

@@ -77,7 +77,7 @@ impl TargetRun<'_> {
         }
         let now = self.now();
         let open = self.driver.store.borrow().open_leases()?;
-        let open: Vec<Lease> = open.into_iter().filter(|lease| *lease.target() == self.key).collect();
+        let open: Vec<Lease> = open.into_iter().filter(|lease| lease.target.key == self.key).collect();
         let mut leased = Leased::new();
         for rule in step.rules() {
             let by_id = open.iter().find(|lease| lease.proven_rule() == Some(rule.id()));
@@ -85,7 +85,7 @@ impl TargetRun<'_> {
                 Some(lease) => lease.clone(),
                 None => {
                     // Where no row can be written, closing goes on with a lease that nothing records.
-                    let unwritten = Lease::claim(UNWRITTEN, self.look.reach.clone(), *rule.permission());
+                    let unwritten = Lease::claim(UNWRITTEN, self.look.target.clone(), *rule.permission());
                     self.claim(rule.permission(), now)?.unwrap_or(unwritten)
                 }
             };

@@ -39,18 +39,18 @@ impl TargetRun<'_> {
             return;
         };
         // A target that is looked at for collection alone has no rules of ours.
-        let leased = loaded.leases.iter().any(|lease| *lease.target() == self.key);
+        let leased = loaded.leases.iter().any(|lease| lease.target.key == self.key);
         let wanted = loaded.wants.contains_key(&self.key);
-        let left = loaded.leases.iter().any(|lease| *lease.target() == self.key && lease.left_to_others());
+        let left = loaded.leases.iter().any(|lease| lease.target.key == self.key && lease.left_to_others());
         if !leased && !wanted {
             return;
         }
-        let account = match &self.look.reach.account {
+        let account = match &self.look.target.route.account {
             Some(account) => account.clone(),
             None if !wanted && !left => return,
             None => {
                 self.turn = None;
-                match self.lane.caller(&self.look.reach, firewall.as_ref()).await {
+                match self.lane.caller(&self.look.target, firewall.as_ref()).await {
                     Ok(caller) => caller.account,
                     Err(failure) => {
                         let message =
@@ -100,8 +100,9 @@ impl TargetRun<'_> {
         match step {
             Step::SetAutoClose { rule, at, way } => {
                 let known = known(loaded, rule.id());
-                let new =
-                    || AutoClose::new(rule.id().clone(), self.look.reach.clone(), *rule.permission(), way.clone(), *at);
+                let new = || {
+                    AutoClose::new(rule.id().clone(), self.look.target.clone(), *rule.permission(), way.clone(), *at)
+                };
                 let known = known.cloned().map_or_else(|| (new(), None), |known| (known.clone(), Some(known.version)));
                 self.set_auto_close(firewall, step, rule, known.0.intend(way, *at), known.1).await
             }
@@ -122,7 +123,7 @@ impl TargetRun<'_> {
         intended: AutoClose,
         before: Option<u64>,
     ) -> Result<StepFlow, CommandError> {
-        let intended = AutoClose { reach: self.look.reach.clone(), ..intended };
+        let intended = AutoClose { target: self.look.target.clone(), ..intended };
         let event = self.auto_close_event(EventKind::Intent, step.action(), &intended);
         let written = self.driver.store.borrow_mut().write_auto_close(&intended, before, Some(&event));
         if written.as_ref().is_err_and(StateError::is_of_a_row) {
@@ -241,12 +242,12 @@ impl TargetRun<'_> {
     /// command died before it looked at that; and whoever set it has left the rule to us since. Before such a rule is
     /// closed, its expiry schedule goes on record, to be taken away once the rule is gone.
     pub(super) fn expect_auto_closes(&self, leased: &Leased<'_>, loaded: &LoadedRecord) {
-        let configured = || self.driver.policy.cloud_expiry.as_ref()?.way(self.look.reach.account.as_ref()?);
+        let configured = || self.driver.policy.cloud_expiry.as_ref()?.way(self.look.target.route.account.as_ref()?);
         let Some(way) = self.auto_close_route.clone().or_else(configured) else { return };
         let unknown = leased.iter().filter(|(rule, lease)| lease.shared && known(loaded, rule.id()).is_none());
         for (rule, _) in unknown {
-            let (id, reach, now) = (rule.id().clone(), self.look.reach.clone(), self.now());
-            let auto_close = AutoClose::of_another(id, reach, *rule.permission(), way.clone(), now);
+            let (id, target, now) = (rule.id().clone(), self.look.target.clone(), self.now());
+            let auto_close = AutoClose::of_another(id, target, *rule.permission(), way.clone(), now);
             let written = self.driver.store.borrow_mut().write_auto_close(&auto_close, None, None);
             if let Err(error) = written {
                 // It would hit nothing: no reason not to close.
@@ -278,7 +279,7 @@ impl TargetRun<'_> {
         at: eg_model::Timestamp,
     ) -> Result<(), CommandError> {
         let known = known(loaded, rule);
-        let new = || AutoClose::new(rule.clone(), self.look.reach.clone(), *permission, way.clone(), at);
+        let new = || AutoClose::new(rule.clone(), self.look.target.clone(), *permission, way.clone(), at);
         let seen = AutoClose { way: way.clone(), ..known.cloned().unwrap_or_else(new).set(at) };
         let written = self.driver.store.borrow_mut().write_auto_close(&seen, known.map(|known| known.version), None);
         self.unless_unwritable(written).map(drop)

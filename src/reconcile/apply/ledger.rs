@@ -94,7 +94,7 @@ impl TargetRun<'_> {
 
     /// An intent. The way that works now is the way to close it later.
     pub(super) fn intent(&self, lease: &Lease, attempt: Attempt, now: Timestamp) -> Lease {
-        Lease { reach: self.look.reach.clone(), ..lease.intend(attempt, now) }
+        Lease { target: self.look.target.clone(), ..lease.intend(attempt, now) }
     }
 
     /// Transaction A: the session still lives, every lease is still what the plan saw, and the intent is written.
@@ -150,7 +150,7 @@ impl TargetRun<'_> {
     /// The lease on a permission here, made where there is none. `None`: the record cannot be written for now, or its row
     /// is damaged, and then nothing is opened for it in this pass.
     pub(super) fn claim(&mut self, permission: &Permission, now: Timestamp) -> Result<Option<Lease>, CommandError> {
-        let claimed = self.driver.store.borrow_mut().claim(&self.look.reach, permission, now);
+        let claimed = self.driver.store.borrow_mut().claim(&self.look.target, permission, now);
         if claimed.as_ref().is_err_and(StateError::is_of_a_row) {
             self.unreadable.insert(*permission);
         }

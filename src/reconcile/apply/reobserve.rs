@@ -22,7 +22,7 @@ impl TargetRun<'_> {
         let plan = self.plan(&loaded, Impatient::default());
         let confirming = |permission: &Permission| self.confirming.values().any(|(_, l)| l.permission == *permission);
         let open = |permission: &Permission| {
-            let lease = loaded.leases.iter().find(|l| *l.target() == self.key && l.permission == *permission);
+            let lease = loaded.leases.iter().find(|l| l.target.key == self.key && l.permission == *permission);
             match plan.standings.get(permission) {
                 Some(standing) => !standing.is_held(),
                 None => lease.is_some_and(|lease| lease.phase != Phase::Leaving || confirming(permission)),

@@ -31,7 +31,7 @@ use eg_model::{
     net::permission::Permission,
     observation::{Effect, Observation, OwnedRule, Reading},
     plan::{AutoCloseView, Note, NoteKind, PlanContext, PlanPolicy, Step, TargetPlan, TargetView, plan_target},
-    target::{Capabilities, Reach, TargetKey},
+    target::{Capabilities, Target, TargetKey},
 };
 use eg_state::StateError;
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,7 +77,7 @@ pub struct TargetRun<'a> {
     /// The slot that it holds.
     pub turn: Option<Turn<'a>>,
     pub key: TargetKey,
-    pub ways: Vec<Reach>,
+    pub ways: Vec<Target>,
     pub look: TargetReading,
     pub may_open: bool,
     pub patience: RetryBudget<'a>,
@@ -121,7 +121,7 @@ impl<'a> TargetRun<'a> {
         request: &'a Request,
         lane: &'a Lane,
         key: TargetKey,
-        ways: Vec<Reach>,
+        ways: Vec<Target>,
         look: TargetReading,
         may_open: bool,
     ) -> Self {
@@ -224,7 +224,7 @@ impl<'a> TargetRun<'a> {
 
     /// Whether expiry schedules are of any concern here.
     fn has_auto_closes(&self, loaded: &LoadedRecord) -> bool {
-        self.auto_close_route.is_some() || loaded.auto_closes.iter().any(|row| *row.target() == self.key)
+        self.auto_close_route.is_some() || loaded.auto_closes.iter().any(|row| row.target.key == self.key)
     }
 
     pub fn reading(&mut self) -> Option<&mut Reading> {

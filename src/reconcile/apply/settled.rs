@@ -50,7 +50,7 @@ impl TargetRun<'_> {
     /// The grants on this target that sessions keep open for now, though they have moved on.
     fn kept(&self, loaded: &LoadedRecord) -> BTreeSet<GrantId> {
         let here = |session: &'_ Session| {
-            let grants = session.grants.iter().filter(|grant| grant.reach.target == self.key && session.keeps(grant));
+            let grants = session.grants.iter().filter(|grant| grant.target.key == self.key && session.keeps(grant));
             grants.map(|grant| grant.id).collect::<Vec<_>>()
         };
         loaded.sessions.iter().flat_map(here).collect()
@@ -58,7 +58,7 @@ impl TargetRun<'_> {
 
     /// A missing permission of the caller's stands for every port that it keeps shut.
     fn refusal(&self, permission: &Permission, standing: Standing, loaded: &LoadedRecord) -> Standing {
-        let lease = loaded.leases.iter().find(|lease| *lease.target() == self.key && lease.permission == *permission);
+        let lease = loaded.leases.iter().find(|lease| lease.target.key == self.key && lease.permission == *permission);
         match lease.and_then(|lease| lease.last_failure.as_ref()) {
             Some(failure) if !standing.is_held() && failure.class.fails_grant() => {
                 let room = self.room_taken(failure.class, permission.ip_version());

@@ -306,7 +306,7 @@ impl Scene<'_> {
 
     fn names(&self) -> BTreeMap<&TargetKey, &str> {
         let grants = self.glance.sessions.iter().rev().flat_map(|session| &session.grants);
-        grants.map(|grant| (&grant.reach.target, grant.resource_name.as_str())).collect()
+        grants.map(|grant| (&grant.target.key, grant.resource_name.as_str())).collect()
     }
 
     /// What was said, and why what is shown may be old.
@@ -407,7 +407,7 @@ pub(crate) mod tests {
         lease::Lease,
         net::permission::Permission,
         session::record::{GrantPermission, SessionStatus},
-        target::Reach,
+        target::Target,
     };
     use eg_state::EventKind;
     use eg_state::{LastReconcile, LastRuns};
@@ -420,9 +420,9 @@ pub(crate) mod tests {
         text.parse().unwrap()
     }
 
-    fn reach(id: &str) -> Reach {
+    fn target(id: &str) -> Target {
         let target = TargetKey::new("aws", "security-group", "eu-west-1", id);
-        Reach::plain(target)
+        Target::new(target)
     }
 
     fn permission(port: u16) -> Permission {
@@ -437,7 +437,7 @@ pub(crate) mod tests {
         Grant {
             id: GrantId(Uuid::from_u128(1)),
             resource_name: name.into(),
-            reach: reach(name),
+            target: target(name),
             address: "203.0.113.42".parse().unwrap(),
             status,
             permissions: items.iter().map(item).collect(),
@@ -487,7 +487,7 @@ pub(crate) mod tests {
 
     fn glance() -> RecordSummary {
         let refusal = Failure::new(FailureClass::Denied, "You are not authorized to perform this operation");
-        let lease = Lease::claim(LeaseId(1), reach("prod-api-sg"), permission(22));
+        let lease = Lease::claim(LeaseId(1), target("prod-api-sg"), permission(22));
         let reconcile = LastReconcile {
             finished_at: at("2026-02-27T11:30:01Z"),
             converged: false,
@@ -508,7 +508,7 @@ pub(crate) mod tests {
     fn events() -> Vec<Event> {
         let event = |when: &str, kind, outcome: &str, port: Option<u16>| Event {
             session: Some(session(1).id),
-            target: port.map(|_| reach("dev-web-sg").target),
+            target: port.map(|_| target("dev-web-sg").key),
             permission: port.map(permission),
             ..Event::new(at(when), kind, outcome)
         };

@@ -88,7 +88,7 @@ fn update_grant(
     let damage = latest.map_or_else(|| damage(session, before), |latest| damage_at(session, before, latest));
     let damage = damage.map(|why| Standing::Failed(format!("the record is damaged: {why}")));
     for item in &mut grant.permissions {
-        let known = standings.get(&(before.reach.target.clone(), item.permission));
+        let known = standings.get(&(before.target.key.clone(), item.permission));
         let Some(standing) = damage.as_ref().or(known) else { continue };
         if item.standing != *standing {
             item.standing = standing.clone();

@@ -194,7 +194,7 @@ pub(crate) fn insert_grant(
     let sql = "INSERT INTO grants (id, session, position, resource_name, address, status, target, account, partition, \
                profile, role_arn, external_id, config_file, credentials_file, services_endpoint) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
-    let reach = &grant.reach;
+    let route = &grant.target.route;
     connection.prepare_cached(sql)?.execute(params![
         grant.id.to_string(),
         session.to_string(),
@@ -202,15 +202,15 @@ pub(crate) fn insert_grant(
         grant.resource_name,
         grant.address.to_string(),
         grant.status.as_str(),
-        targets::row_of(connection, &reach.target)?,
-        reach.account,
-        reach.partition,
-        reach.profile,
-        reach.role_arn,
-        reach.external_id,
-        reach.config_file,
-        reach.credentials_file,
-        services_endpoint(reach),
+        targets::row_of(connection, &grant.target.key)?,
+        route.account,
+        route.partition,
+        route.profile,
+        route.role_arn,
+        route.external_id,
+        route.config_file,
+        route.credentials_file,
+        services_endpoint(route),
     ])?;
     let sql = "INSERT INTO grant_permissions (grant_id, permission, standing, detail) VALUES (?1, ?2, ?3, ?4)";
     for item in &grant.permissions {
@@ -268,8 +268,8 @@ pub(crate) fn settle(change: &WriteTx<'_, '_>, now: Timestamp) -> Result<Vec<Gra
     let wanted = wanted(change.tx)?;
     let ignored = Damaged::default();
     let leases::Open { leases, unreadable } = leases::open(change.tx, &ignored)?;
-    let leases = leases.into_iter().map(|lease| ((lease.target().clone(), lease.permission), lease));
-    let unreadable = unreadable.into_iter().map(|reach| reach.target).collect();
+    let leases = leases.into_iter().map(|lease| ((lease.target.key.clone(), lease.permission), lease));
+    let unreadable = unreadable.into_iter().map(|target| target.key).collect();
     let open = OwnClaims { open: leases.collect(), unreadable };
     let mut changes = Vec::new();
     // Those that end, and those that live on at another address.
@@ -296,7 +296,7 @@ struct OwnClaims {
 impl OwnClaims {
     /// Whether a session has let go of a grant.
     fn free(&self, grant: &Grant, wanted: &BTreeSet<Slot>) -> bool {
-        !self.unreadable.contains(&grant.reach.target)
+        !self.unreadable.contains(&grant.target.key)
             && slots(grant).all(|slot| has_let_go(self.open.get(&slot), wanted.contains(&slot)))
     }
 }
@@ -311,7 +311,7 @@ fn wanted(connection: &Connection) -> Result<BTreeSet<Slot>, StateError> {
 }
 
 fn slots(grant: &Grant) -> impl Iterator<Item = Slot> {
-    grant.permissions.iter().map(|item| (grant.reach.target.clone(), item.permission))
+    grant.permissions.iter().map(|item| (grant.target.key.clone(), item.permission))
 }
 
 /// The grants that a session lets go of; then, if it ends, the session itself.
@@ -349,7 +349,7 @@ fn let_go(
 fn close_untouched(change: &WriteTx<'_, '_>, lease: &Lease, now: Timestamp) -> Result<(), StateError> {
     leases::update(change.tx, &lease.closed())?;
     let mut event = Event::new(now, EventKind::LeaseClosed, "never attempted, and wanted no more");
-    event.target = Some(lease.target().clone());
+    event.target = Some(lease.target.key.clone());
     event.permission = Some(lease.permission);
     change.event(&event)
 }
@@ -372,7 +372,7 @@ pub(crate) fn write_grant(
     change.tx.prepare_cached(sql)?.execute(params![id, grant.status.as_str(), applied_at, removed_at])?;
     let mut event = Event::new(now, EventKind::GrantStatus, grant.status.as_str());
     event.session = Some(session);
-    event.target = Some(grant.reach.target.clone());
+    event.target = Some(grant.target.key.clone());
     event.detail = Some(format!("grant {id} for {} was {before}", grant.address));
     change.event(&event)
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     StateError, Store, auto_close,
-    columns::{RowRef, json_list, reach_columns, read_reach},
+    columns::{RowRef, json_list, read_target, target_columns},
     damaged::Damaged,
 };
 use eg_model::{
@@ -267,7 +267,7 @@ fn load_grants(
     let failures = auto_close::failures(connection, damaged)?;
     let sql = concat!(
         "SELECT r.id, r.session, r.resource_name, r.address, r.status, r.applied_at, r.removed_at, ",
-        reach_columns!(),
+        target_columns!(),
         " FROM grants r JOIN targets t ON t.id = r.target \
           WHERE r.session IN (SELECT value FROM json_each(?1)) ORDER BY r.session, r.position"
     );
@@ -305,7 +305,7 @@ fn read_grant(row: &Row<'_>) -> Result<Grant, StateError> {
     Ok(Grant {
         id: GrantId(place.parse("id", &text)?),
         resource_name: row.get(2)?,
-        reach: read_reach(row, 7)?,
+        target: read_target(row, 7)?,
         address: place.parse("address", &row.get::<_, String>(3)?)?,
         status: place.parse("status", &row.get::<_, String>(4)?)?,
         permissions: Vec::new(),

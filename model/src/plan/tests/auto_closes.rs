@@ -22,12 +22,12 @@ fn way(role: &str) -> AutoCloseRoute {
 }
 
 fn row(id: &str, at: Timestamp) -> AutoClose {
-    AutoClose::new(sgr(id), reach(), port(22), way("eg"), at).set(at)
+    AutoClose::new(sgr(id), target(), port(22), way("eg"), at).set(at)
 }
 
 /// Closed already, as far as the times of [`row`] go.
 fn refused(id: &str, class: FailureClass, next: Timestamp) -> AutoClose {
-    AutoClose::new(sgr(id), reach(), port(22), way("eg"), m(60)).refused(failure(class), next)
+    AutoClose::new(sgr(id), target(), port(22), way("eg"), m(60)).refused(failure(class), next)
 }
 
 impl World {
@@ -55,7 +55,7 @@ impl World {
         match step {
             LedgerStep::KnowAutoClose { rule, permission, at, way } => {
                 auto_closes.rows.retain(|row| row.rule != *rule);
-                auto_closes.rows.push(AutoClose::new(rule.clone(), reach(), *permission, way.clone(), *at).set(*at));
+                auto_closes.rows.push(AutoClose::new(rule.clone(), target(), *permission, way.clone(), *at).set(*at));
             }
             LedgerStep::ForgetAutoClose { rule } => auto_closes.rows.retain(|row| row.rule != *rule),
             other => panic!("{other:?}"),
@@ -115,7 +115,7 @@ fn a_twins_lease_counts() {
 #[test]
 fn a_auto_close_that_may_land_late_is_dropped_once_more() {
     let way = way("eg");
-    let sent = AutoClose::new(sgr("sgr-1"), reach(), port(22), way.clone(), m(60)).intend(&way, m(60));
+    let sent = AutoClose::new(sgr("sgr-1"), target(), port(22), way.clone(), m(60)).intend(&way, m(60));
     let gone = |row: AutoClose| world().auto_closing(&[]).row(row);
     gone(sent.clone()).plans(&[], &[step("drop-switch", &["sgr-1"])], &[]);
     let again = sent.dropped(now());

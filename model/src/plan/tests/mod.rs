@@ -20,7 +20,7 @@ use crate::{
         DIGESTS_PER_CALL, Fit, LEASE_PREFIX, MANAGED_BY, MARKS, SESSION, description, lease_key, lease_value,
         tags_again, tags_for,
     },
-    target::Reach,
+    target::Target,
 };
 use chrono::TimeDelta;
 use std::collections::BTreeSet;
@@ -65,8 +65,8 @@ fn key() -> TargetKey {
     TargetKey::new("aws", "security-group", "eu-west-1", GROUP)
 }
 
-fn reach() -> Reach {
-    Reach::plain(key())
+fn target() -> Target {
+    Target::new(key())
 }
 
 fn failure(class: FailureClass) -> Failure {
@@ -183,7 +183,7 @@ impl World {
         let grant = Grant {
             id: GrantId(Uuid::from_u128(n)),
             resource_name: "prod".into(),
-            reach: reach(),
+            target: target(),
             address: "203.0.113.42".parse().unwrap(),
             status: GrantStatus::Pending,
             permissions: ports.iter().map(item).collect(),
@@ -224,7 +224,7 @@ impl World {
 
     fn lease(mut self, number: u16, make: impl FnOnce(Lease) -> Lease) -> Self {
         let id = LeaseId(i64::from(number));
-        self.leases.push(make(Lease::claim(id, reach(), port(number))));
+        self.leases.push(make(Lease::claim(id, target(), port(number))));
         self
     }
 
@@ -862,11 +862,11 @@ fn expiry_is_a_recorded_transition_not_the_clock() {
 #[test]
 fn another_target_is_not_ours_to_plan() {
     let elsewhere = |world: &mut World| {
-        world.sessions[0].grants[0].reach.target.id = "sg-other".into();
-        world.leases[0].reach.target.id = "sg-other".into();
+        world.sessions[0].grants[0].target.key.id = "sg-other".into();
+        world.leases[0].target.key.id = "sg-other".into();
     };
     world().wanting().held(22, "sgr-1", m(60)).with(elsewhere).rests();
-    let endpoint = |world: &mut World| world.leases[0].reach.target.endpoint = Some("http://127.0.0.1:1".into());
+    let endpoint = |world: &mut World| world.leases[0].target.key.endpoint = Some("http://127.0.0.1:1".into());
     world().held(22, "sgr-1", m(60)).rule(bare("sgr-1", 22)).with(endpoint).rests();
 }
 
@@ -1553,7 +1553,7 @@ fn stale_absence_with_duplicate_puts_nothing_off() {
 
 #[test]
 fn standings_without_a_rule_by_their_rows() {
-    let claim = || Lease::claim(LeaseId(1), reach(), port(22));
+    let claim = || Lease::claim(LeaseId(1), target(), port(22));
     let sent = || claim().intend(Attempt::Opening, m(-1));
     let held = || sent().authorized(sgr("sgr-1"), m(60));
     let refused = |lease: Lease, class| lease.refused(failure(class), m(1));
@@ -1664,7 +1664,7 @@ fn unavailable_concludes_nothing() {
 #[test]
 fn held_on_another_target_is_not_held_on_this_one() {
     let mut world = world().wanting().session(2, &[22], m(60)).standing(own("sgr-2"));
-    world.sessions[1].grants[0].reach.target.id = "sg-other".into();
+    world.sessions[1].grants[0].target.key.id = "sg-other".into();
     let plan = world.instead(Observation::Unavailable(failure(FailureClass::Unknown))).plan();
     pends(&plan, 22);
 }
@@ -1754,7 +1754,7 @@ impl World {
         let known = self.leases.iter().position(|lease| lease.permission == permission);
         let lease = match known {
             Some(index) => self.leases.remove(index),
-            None => Lease::claim(LeaseId(i64::from(permission.from_port())), reach(), permission),
+            None => Lease::claim(LeaseId(i64::from(permission.from_port())), target(), permission),
         };
         let lease = change(lease);
         if lease.phase != Phase::Closed {

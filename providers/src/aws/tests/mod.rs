@@ -18,7 +18,7 @@ use aws_credential_types::{
 use eg_model::{
     ids::SessionId,
     observation::Reading,
-    target::{OtherServices, Reach},
+    target::{OtherServices, Route, Target},
 };
 use std::{
     path::Path,
@@ -39,8 +39,8 @@ fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-fn reach(id: &str) -> Reach {
-    Reach::plain(TargetKey::new("aws", "security-group", "eu-west-1", id))
+fn target(id: &str) -> Target {
+    Target::new(TargetKey::new("aws", "security-group", "eu-west-1", id))
 }
 
 fn options(replay: &Replay) -> Options {
@@ -54,7 +54,7 @@ fn options(replay: &Replay) -> Options {
 
 async fn world(plays: impl IntoIterator<Item = Play>) -> (Replay, Arc<SecurityGroups>) {
     let replay = Replay::new(plays);
-    let groups = Aws::new(options(&replay)).security_groups(&reach(GROUP)).await.unwrap();
+    let groups = Aws::new(options(&replay)).security_groups(&target(GROUP)).await.unwrap();
     (replay, groups)
 }
 
@@ -521,7 +521,7 @@ async fn endings_without_an_answer_leave_the_outcome_open() {
     ] {
         let replay = Replay::new([play]);
         let quick = Options { call_timeout: patience, ..options(&replay) };
-        let groups = Aws::new(quick).security_groups(&reach(GROUP)).await.unwrap();
+        let groups = Aws::new(quick).security_groups(&target(GROUP)).await.unwrap();
         let failure = groups.authorize(&authorize(&["tcp|22|22|203.0.113.42/32"])).await.unwrap_err();
         assert_eq!(failure.class, FailureClass::Unknown);
         assert!(failure.message.starts_with("open tcp/22 from 203.0.113.42/32 on sg-0abc"), "{failure}");
@@ -592,7 +592,7 @@ async fn without_credentials_nothing_is_sent() {
     ] {
         let replay = Replay::new(vec![Play::error(401, "AuthFailure").with("date", DATE); asked]);
         let options = Options { credentials: Some(SharedCredentialsProvider::new(Without(error))), ..options(&replay) };
-        let groups = Aws::new(options).security_groups(&reach(GROUP)).await.unwrap();
+        let groups = Aws::new(options).security_groups(&target(GROUP)).await.unwrap();
         let failure = groups.revoke_ids(GROUP, vec!["sgr-1".into()]).await.unwrap_err();
         assert_eq!(failure.class, class, "{failure}");
         let sent = replay.asked();
@@ -687,7 +687,7 @@ async fn credentials_that_look_expired_to_a_wrong_clock() {
     let replay = Replay::new([Play::error(401, "AuthFailure").with("date", TWO_HOURS_AHEAD), done]);
     let expired = SharedCredentialsProvider::new(ExpiredAtFirst(false.into()));
     let options = Options { credentials: Some(expired), ..options(&replay) };
-    let groups = Aws::new(options).security_groups(&reach(GROUP)).await.unwrap();
+    let groups = Aws::new(options).security_groups(&target(GROUP)).await.unwrap();
     groups.revoke_ids(GROUP, vec!["sgr-1".into()]).await.unwrap();
     assert_eq!(replay.actions(), ["DescribeRegions", "RevokeSecurityGroupIngress"]);
 }
@@ -705,7 +705,10 @@ async fn a_role_is_assumed_by_the_providers_time() {
     let done =
         Play::ok("<RevokeSecurityGroupIngressResponse><return>true</return></RevokeSecurityGroupIngressResponse>");
     let replay = Replay::new([refused, assumed, done]);
-    let way = Reach { role_arn: Some("arn:aws:iam::123456789012:role/r".into()), ..reach(GROUP) };
+    let way = Target {
+        route: Route { role_arn: Some("arn:aws:iam::123456789012:role/r".into()), ..Route::default() },
+        ..target(GROUP)
+    };
     let groups = Aws::new(options(&replay)).security_groups(&way).await.unwrap();
     groups.revoke_ids(GROUP, vec!["sgr-1".into()]).await.unwrap();
     assert_eq!(replay.actions(), ["AssumeRole", "AssumeRole", "RevokeSecurityGroupIngress"]);
@@ -732,7 +735,7 @@ async fn credentials_that_never_come() {
         call_timeout: Duration::from_millis(1),
         ..options(&replay)
     };
-    let groups = Aws::new(options).security_groups(&reach(GROUP)).await.unwrap();
+    let groups = Aws::new(options).security_groups(&target(GROUP)).await.unwrap();
     let answer =
         tokio::time::timeout(Duration::from_secs(60), groups.credentials_end(at("2026-02-27T10:00:00Z"))).await;
     assert_eq!(answer.ok(), Some(CredentialsEnd::Unknown));
@@ -770,7 +773,7 @@ async fn a_reading_keeps_ingress_cidrs_only() {
     ) + &rule("sgr-6", GROUP, false, "<ipProtocol>50</ipProtocol><cidrIpv4>10.0.0.0/8</cidrIpv4>")
         + &rule("sgr-7", "sg-someone-elses", false, &tcp(22, "203.0.113.42/32"));
     let (replay, groups) = world([rules_page(&items, None).with("date", DATE)]).await;
-    let target = reach(GROUP).target;
+    let target = target(GROUP).key;
     let seen = groups.observe(&BTreeSet::from([target.clone()])).await;
     assert_eq!(
         seen[&target],
@@ -839,7 +842,7 @@ async fn every_page_is_read_and_the_first_dates_the_reading() {
 /// By filter, so that a rule that is gone is left out and does not fail the call; and of this group alone.
 #[tokio::test]
 async fn rules_are_read_by_their_ids() {
-    let target = reach(GROUP).target;
+    let target = target(GROUP).key;
     let ids: BTreeSet<RuleId> = ["sgr-1", "sgr-2"].map(|id| RuleId(id.to_owned())).into();
     let one = rule("sgr-1", GROUP, false, &tcp(22, "203.0.113.42/32"));
     let (replay, groups) = world([rules_page(&one, None)]).await;
@@ -1030,14 +1033,18 @@ async fn what_cannot_be_read_is_never_guessed() {
 async fn one_client_a_way() {
     let replay = Replay::new([]);
     let aws = Aws::new(options(&replay));
-    let first = aws.security_groups(&reach(GROUP)).await.unwrap();
-    let learnt = Reach { account: Some("1".into()), partition: Some("aws".into()), ..reach("sg-2") };
+    let first = aws.security_groups(&target(GROUP)).await.unwrap();
+    let learnt = Target {
+        route: Route { account: Some("1".into()), partition: Some("aws".into()), ..Route::default() },
+        ..target("sg-2")
+    };
     assert!(Arc::ptr_eq(&first, &aws.security_groups(&learnt).await.unwrap()));
-    let mut elsewhere = reach(GROUP);
-    elsewhere.target.region = "eu-west-2".into();
-    let role = Reach { role_arn: Some("arn:aws:iam::1:role/r".into()), ..reach(GROUP) };
-    let mut endpoint = reach(GROUP);
-    endpoint.target.endpoint = Some("http://127.0.0.1:5000".into());
+    let mut elsewhere = target(GROUP);
+    elsewhere.key.region = "eu-west-2".into();
+    let role =
+        Target { route: Route { role_arn: Some("arn:aws:iam::1:role/r".into()), ..Route::default() }, ..target(GROUP) };
+    let mut endpoint = target(GROUP);
+    endpoint.key.endpoint = Some("http://127.0.0.1:5000".into());
     for other in [elsewhere, role, endpoint] {
         assert!(!Arc::ptr_eq(&first, &aws.security_groups(&other).await.unwrap()));
     }
@@ -1047,14 +1054,14 @@ async fn one_client_a_way() {
 async fn ways_that_are_refused() {
     let replay = Replay::new([]);
     let aws = Aws::new(options(&replay));
-    let mut plain = reach(GROUP);
-    plain.target.endpoint = Some("http://example.com".into());
-    let mut kind = reach(GROUP);
-    kind.target.kind = "network-acl".into();
-    let mut provider = reach(GROUP);
-    provider.target.provider = "gcp".into();
-    for (reach, words) in [(plain, "plain http"), (kind, "network-acl"), (provider, "gcp")] {
-        let refused = aws.connect(&reach).await.map(|_| ()).unwrap_err();
+    let mut plain = target(GROUP);
+    plain.key.endpoint = Some("http://example.com".into());
+    let mut kind = target(GROUP);
+    kind.key.kind = "network-acl".into();
+    let mut provider = target(GROUP);
+    provider.key.provider = "gcp".into();
+    for (target, words) in [(plain, "plain http"), (kind, "network-acl"), (provider, "gcp")] {
+        let refused = aws.connect(&target).await.map(|_| ()).unwrap_err();
         assert_eq!(refused.class, FailureClass::Invalid);
         assert!(refused.message.contains(words), "{refused}");
     }
@@ -1063,12 +1070,15 @@ async fn ways_that_are_refused() {
 #[tokio::test]
 async fn a_role_is_assumed_through_the_same_endpoint() {
     let assumed = "<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>ASIAROLE</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration></Credentials><AssumedRoleUser><Arn>arn:aws:sts::123456789012:assumed-role/r/eg-alice</Arn><AssumedRoleId>A:eg-alice</AssumedRoleId></AssumedRoleUser></AssumeRoleResult></AssumeRoleResponse>";
-    let mut way = Reach {
-        role_arn: Some("arn:aws:iam::123456789012:role/r".into()),
-        external_id: Some("ext-1".into()),
-        ..reach(GROUP)
+    let mut way = Target {
+        route: Route {
+            role_arn: Some("arn:aws:iam::123456789012:role/r".into()),
+            external_id: Some("ext-1".into()),
+            ..Route::default()
+        },
+        ..target(GROUP)
     };
-    way.target.endpoint = Some("http://127.0.0.1:5000".into());
+    way.key.endpoint = Some("http://127.0.0.1:5000".into());
     let replay = Replay::new([Play::ok(assumed), revoked("<return>true</return>"), identity()]);
     let groups = Aws::new(options(&replay)).security_groups(&way).await.unwrap();
     groups.revoke_ids(GROUP, vec!["sgr-1".into()]).await.unwrap();
@@ -1116,8 +1126,8 @@ async fn other_services_may_be_elsewhere() {
         (OtherServices::ByThemselves, "https://sts.eu-west-1.amazonaws.com/"),
         (at(others), others),
     ] {
-        let mut way = Reach { other_services, ..reach(GROUP) };
-        way.target.endpoint = Some(ec2.to_owned());
+        let mut way = Target { route: Route { other_services, ..Route::default() }, ..target(GROUP) };
+        way.key.endpoint = Some(ec2.to_owned());
         let replay = Replay::new([revoked(""), identity()]);
         let groups = Aws::new(options(&replay)).security_groups(&way).await.unwrap();
         groups.revoke_ids(GROUP, vec!["sgr-1".into()]).await.unwrap();
@@ -1125,7 +1135,7 @@ async fn other_services_may_be_elsewhere() {
         let asked: Vec<String> = replay.asked().into_iter().map(|asked| asked.uri).collect();
         assert_eq!(asked, [ec2, expected]);
     }
-    let plain = Reach { other_services: at("http://10.0.0.1"), ..reach(GROUP) };
+    let plain = Target { route: Route { other_services: at("http://10.0.0.1"), ..Route::default() }, ..target(GROUP) };
     let refused = Aws::new(options(&Replay::new([]))).security_groups(&plain).await.err().unwrap();
     assert_eq!(refused.class, FailureClass::Invalid);
 }
@@ -1161,13 +1171,17 @@ async fn in_a_child() {
     let Ok(dir) = std::env::var("EG_TEST_CHILD") else { return };
     let now = at("2026-02-27T10:00:00Z");
     let file = |name: &str| Some(Path::new(&dir).join(name).to_str().unwrap().to_owned());
-    let profile = Reach {
-        profile: Some("prod".into()),
-        config_file: file("config"),
-        credentials_file: file("credentials"),
-        ..reach(GROUP)
+    let profile = Target {
+        route: Route {
+            profile: Some("prod".into()),
+            config_file: file("config"),
+            credentials_file: file("credentials"),
+            ..Route::default()
+        },
+        ..target(GROUP)
     };
-    let missing = Reach { profile: Some("nobody".into()), ..profile.clone() };
+    let missing =
+        Target { route: Route { profile: Some("nobody".into()), ..profile.route.clone() }, ..profile.clone() };
 
     let replay = Replay::new([revoked(""), identity(), revoked(""), identity()]);
     let aws = Aws::new(Options { credentials: None, ..options(&replay) });
@@ -1176,7 +1190,7 @@ async fn in_a_child() {
     by_profile.caller().await.unwrap();
     assert_eq!(by_profile.credentials_end(now).await, CredentialsEnd::Lasting);
 
-    let by_chain = aws.security_groups(&reach(GROUP)).await.unwrap();
+    let by_chain = aws.security_groups(&target(GROUP)).await.unwrap();
     by_chain.revoke_ids(GROUP, vec!["sgr-1".into()]).await.unwrap();
     by_chain.caller().await.unwrap();
     assert_eq!(by_chain.credentials_end(now).await, CredentialsEnd::ShellOnly);
@@ -1211,9 +1225,9 @@ async fn the_marked_rules_of_an_account() {
         rules_page(&marked("sgr-3", "sg-1", 443), None),
     ])
     .await;
-    let seen = groups.marked(&reach("").target).await.unwrap();
+    let seen = groups.marked(&target("").key).await.unwrap();
     let rules = |id: &str| {
-        let Some(ReadResult::Complete(reading)) = seen.get(&reach(id).target) else { panic!("{seen:?}") };
+        let Some(ReadResult::Complete(reading)) = seen.get(&target(id).key) else { panic!("{seen:?}") };
         assert_eq!(
             (reading.account.as_deref(), reading.provider_time),
             (Some("123456789012"), Some(at("2026-02-27T10:00:00Z")))
@@ -1240,15 +1254,15 @@ async fn the_marked_rules_of_an_account() {
 async fn marked_rules_that_cannot_be_read() {
     let good = rule("sgr-1", "sg-1", false, &tcp(22, "203.0.113.42/32"));
     let (_, groups) = world([rules_page(&good, Some("more")), Play::error(403, "UnauthorizedOperation")]).await;
-    assert_eq!(groups.marked(&reach("").target).await.unwrap_err().class, FailureClass::Denied);
+    assert_eq!(groups.marked(&target("").key).await.unwrap_err().class, FailureClass::Denied);
     let (_, groups) = world([rules_page(&good, Some("more")), rules_page(&good, Some("more"))]).await;
-    assert_eq!(groups.marked(&reach("").target).await.unwrap_err().class, FailureClass::Unknown);
+    assert_eq!(groups.marked(&target("").key).await.unwrap_err().class, FailureClass::Unknown);
     let odd = tcp(22, "203.0.113.42/33") + &tag_set(&[("eg:managed-by", "eg")]);
     let odd = rule("sgr-2", "sg-2", false, &odd);
     let (_, groups) = world([rules_page(&(good + &odd), None)]).await;
-    let seen = groups.marked(&reach("").target).await.unwrap();
-    assert!(matches!(seen[&reach("sg-1").target], ReadResult::Complete(_)));
-    assert!(matches!(seen[&reach("sg-2").target], ReadResult::Unavailable(_)), "{seen:?}");
+    let seen = groups.marked(&target("").key).await.unwrap();
+    assert!(matches!(seen[&target("sg-1").key], ReadResult::Complete(_)));
+    assert!(matches!(seen[&target("sg-2").key], ReadResult::Unavailable(_)), "{seen:?}");
 }
 
 #[tokio::test]
@@ -1267,7 +1281,7 @@ async fn a_call_that_would_leave_late_is_not_sent() {
     let stopped =
         move || at("2026-02-27T10:00:00Z") + chrono::TimeDelta::seconds(90 * looks.fetch_add(1, Ordering::SeqCst));
     let options = Options { now: Arc::new(stopped), ..options(&replay) };
-    let groups = Aws::new(options).security_groups(&reach(GROUP)).await.unwrap();
+    let groups = Aws::new(options).security_groups(&target(GROUP)).await.unwrap();
     let refused = groups.authorize(&authorize(&["tcp|22|22|203.0.113.42/32"])).await.unwrap_err();
     assert!(refused.message.contains("this process was stopped meanwhile"), "{refused}");
     assert!(refused.class.outcome_unknown(), "{refused:?}");
@@ -1283,7 +1297,7 @@ async fn every_answer_is_told() {
     let on_answer = Arc::new(move || {
         tell.fetch_add(1, Ordering::SeqCst);
     });
-    let groups = Aws::new(Options { on_answer, ..options(&replay) }).security_groups(&reach(GROUP)).await.unwrap();
-    groups.observe(&[reach(GROUP).target].into()).await;
+    let groups = Aws::new(Options { on_answer, ..options(&replay) }).security_groups(&target(GROUP)).await.unwrap();
+    groups.observe(&[target(GROUP).key].into()).await;
     assert_eq!(told.load(Ordering::SeqCst), 3);
 }
