@@ -1,0 +1,81 @@
+//! Makes the role and the schedule group of each account.
+
+use super::accounts::AccountTargets;
+use crate::{
+    cloud_expiry::ConfiguredAccount,
+    commands::context::Context,
+    error::{CommandError, Kind},
+};
+use eg_model::failure::{Failure, FailureClass};
+use eg_providers::{Connect, Prepared, aws::Action};
+
+/// A role or a schedule group.
+pub(super) struct Part {
+    pub(super) account: String,
+    pub(super) what: String,
+    pub(super) outcome: Prepared,
+}
+
+/// Stops at the first failure, and returns the parts that were prepared before it.
+pub(super) async fn prepare(
+    context: &Context<'_>,
+    accounts: &[AccountTargets],
+) -> (Vec<Part>, Result<(), CommandError>) {
+    context.name_endpoints(accounts.iter().flat_map(|one| one.targets.values()));
+    let connect = context.env.connect();
+    let mut parts = Vec::new();
+    for one in accounts {
+        if let Err(failure) = prepare_account(&*connect, one, &mut parts).await {
+            return (parts, Err(not_prepared(&one.account, &failure)));
+        }
+    }
+    (parts, Ok(()))
+}
+
+async fn prepare_account(connect: &dyn Connect, one: &AccountTargets, parts: &mut Vec<Part>) -> Result<(), Failure> {
+    let account = &one.account;
+    let part = |what: String, outcome: Prepared| Part { account: account.number.clone(), what, outcome };
+    let mut role_is_made = false;
+    for (region, target) in &one.targets {
+        let firewall = connect.connect(target).await?;
+        let caller = firewall.caller().await?;
+        // The record may name the account of earlier credentials.
+        if caller.account != account.number {
+            let message = format!("the credentials for {region} are of account {} now", caller.account);
+            return Err(Failure::new(FailureClass::Credentials, message));
+        }
+        if account.needs_schedule_group() {
+            let outcome = firewall.prepare_schedule_group(&account.schedule_group).await?;
+            parts.push(part(format!("schedule group {} in {region}", account.schedule_group), outcome));
+        }
+        // A role serves every region of its account.
+        if !role_is_made {
+            let outcome = firewall.prepare_role(&account.expiry_role()).await?;
+            parts.push(part(format!("role {}", account.role_arn()), outcome));
+            role_is_made = true;
+        }
+    }
+    Ok(())
+}
+
+fn not_prepared(account: &ConfiguredAccount, failure: &Failure) -> CommandError {
+    let hint = match failure.class {
+        FailureClass::Invalid => {
+            "change it to what `eg setup cloud-expiry` prints (a stack: with --format cloudformation), or choose another \
+             name with --role-name"
+                .to_owned()
+        }
+        FailureClass::Denied => {
+            let needed: Vec<String> = Action::PREPARATION.into_iter().filter_map(Action::permission).collect();
+            format!("this takes {}; or give whoever may what `eg setup cloud-expiry` prints", needed.join(", "))
+        }
+        FailureClass::Limit => "the same again changes nothing; where the role's policy is too long (IAM takes 10,240 \
+                                characters), name fewer groups with --only, or take those that are gone out of it; \
+                                other quotas: Service Quotas"
+            .to_owned(),
+        class if class.is_of_credentials() => format!("{}; then run it again", class.advice()),
+        FailureClass::Local => failure.class.advice().to_owned(),
+        _ => "run it again: it goes on where it stopped".to_owned(),
+    };
+    CommandError::new(Kind::Provider, format!("account {}: {failure}", account.number)).hint(hint)
+}
