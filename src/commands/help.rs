@@ -1,4 +1,4 @@
-//! `eg help [COMMAND]`: the same as `eg COMMAND --help`, for people who ask in that order.
+//! `eg help [COMMAND]`: the same as `eg COMMAND --help`.
 
 use super::man::find;
 use crate::{
@@ -8,7 +8,6 @@ use crate::{
 };
 use clap::CommandFactory;
 
-/// Shows the long help of a command.
 pub fn run(printer: &Printer, args: &HelpArgs) -> Result<Exit, CommandError> {
     let mut eg = Cli::command();
     eg.build();

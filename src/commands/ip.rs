@@ -1,4 +1,4 @@
-//! `eg ip`: the detected addresses, and what each service said.
+//! `eg ip`: the detected addresses, and the answer of each service.
 
 use crate::commands::context::Context;
 use crate::{
@@ -26,7 +26,6 @@ pub struct IpArgs {
     only_ipv6: bool,
 }
 
-/// Asks for the addresses.
 pub fn run(context: &Context<'_>, args: &IpArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
     check_asked([args.only_ipv4, args.only_ipv6], |version| never_detected(&settings.detect, version))?;
@@ -49,7 +48,7 @@ pub fn run(context: &Context<'_>, args: &IpArgs) -> Result<Exit, CommandError> {
     Ok(exit)
 }
 
-/// As `session start` would judge: one family is enough, as long as no service lies about the other.
+/// `Done` if `session start` would open: one family is enough, unless the services disagree about the other.
 fn exit(found: &Survey) -> Exit {
     let outcomes = [&found.v4.outcome, &found.v6.outcome];
     let refused = outcomes.iter().any(|outcome| matches!(outcome, FamilyOutcome::Disagree { .. }));
@@ -64,7 +63,7 @@ fn address(family: &FamilySurvey) -> Option<IpAddr> {
     }
 }
 
-/// Whether this answer is one of those that made the address.
+/// True if this service's answer agrees with the address.
 fn agrees(family: &FamilySurvey, service: &str) -> bool {
     match &family.outcome {
         FamilyOutcome::Agreed { by, .. } | FamilyOutcome::NotRoutable { by, .. } => by.iter().any(|one| one == service),

@@ -1,4 +1,4 @@
-//! `eg who`: everything marked on the configured groups, whoever opened it. Reads, and changes nothing.
+//! `eg who`: every rule with eg's tags on the configured groups, of all installations. Reads, and changes nothing.
 
 use crate::commands::{context::Context, session::open::no_resources};
 use crate::{
@@ -21,23 +21,22 @@ use eg_providers::ReadResult;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// Show who holds what: every rule that carries eg's marks, from every installation
+/// Show who holds what: every rule that carries eg's tags, from every installation
 ///
-/// Looks at every configured group, now. A lease is judged by the provider's clock: it counts for ten minutes beyond
-/// its time. Rules of others that carry no marks are not shown.
+/// Reads every configured group now. A lease is judged by the provider's clock: it counts for ten minutes beyond its
+/// time. Rules without eg's tags are not shown.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: eg who")]
 pub struct WhoArgs {}
 
-/// What this installation knows of itself.
+/// This installation, from its record.
 #[derive(Default)]
 struct Us {
     installation: Option<InstallationId>,
-    /// Rules that are ours by their id.
+    /// Rules that the record proves to be ours by their id.
     rules: BTreeSet<(TargetKey, RuleId)>,
 }
 
-/// Shows who holds what.
 pub fn run(context: &Context<'_>, _args: &WhoArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
     if settings.names_no_target() {
@@ -79,13 +78,13 @@ fn us(context: &Context<'_>) -> Result<Us, CommandError> {
     Ok(Us { installation: Some(store.installation().clone()), rules: rules.collect() })
 }
 
-/// One target: its marked rules, or why they are not known and what to do about it.
+/// One target, with its marked rules; or the reason why they are not known, and the advice.
 struct WhoTarget<'a> {
     surveyed: &'a ResourceReading<'a>,
     found: Result<Vec<MarkedRule>, (String, &'static str)>,
 }
 
-/// Each target once, however many resources name it: where the credentials of one may not look, another's may.
+/// Each target once, even if several resources name it. A resource whose credentials could read the target is preferred.
 fn looks<'a>(seen: &'a [ResourceReading<'a>], us: &Us) -> Vec<WhoTarget<'a>> {
     let whole = |one: &ResourceReading<'_>| matches!(one.sighting, ReadResult::Complete(_));
     let mut best: Vec<&ResourceReading<'_>> = Vec::new();
@@ -158,9 +157,7 @@ fn until(holder: &Holder, zone: &Zone) -> [Cell; 2] {
 fn fit_note(fit: Fit) -> Option<String> {
     match fit {
         Fit::Genuine => None,
-        Fit::OursById => {
-            Some("ours by its id, but its tags are not: somebody edited it; eg reconcile puts it right".to_owned())
-        }
+        Fit::OursById => Some("ours by its id, but its tags were edited; eg reconcile puts it right".to_owned()),
         Fit::Misfit(misfit) => Some(format!("{}; eg never touches it", misfit.why())),
     }
 }

@@ -81,7 +81,7 @@ fn is_none_yet(said: &str) -> bool {
     opens || said.contains("no crontab for")
 }
 
-/// The user's crontab; empty where there is none yet.
+/// The user's crontab; empty if the user has none yet.
 fn read_crontab() -> Result<String, CommandError> {
     let output = run("crontab", &["-l"], None).map_err(|error| failed("`crontab -l`", error))?;
     let said = String::from_utf8_lossy(&output.stderr);

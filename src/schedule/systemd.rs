@@ -40,8 +40,8 @@ fn service(job: &Job) -> String {
         job.env.iter().map(|(name, value)| format!("Environment={}\n", quoted(&format!("{name}={value}")))).collect();
     let command: Vec<String> = job.words().iter().map(|word| quoted_word(word)).collect();
     let state = job.state.replace('%', "%%").replace(['\n', '\r'], " ");
-    // Exit statuses 3 and 4 mean that eg keeps trying, so the unit has not failed. The timer starts no second run beside a
-    // first one: the timeout ends a run that hangs, a little after its own watchdog would have.
+    // Exit statuses 3 and 4 mean that eg keeps trying, so the unit has not failed. The timer starts no second run while
+    // a first one runs: the timeout ends a run that hangs, a little after its own watchdog would have.
     format!(
         "[Unit]\nDescription=eg: close firewalls on time ({state})\n\n[Service]\nType=oneshot\nTimeoutStartSec={TIMEOUT}\n\
          {env}ExecStart={}\nSuccessExitStatus=3 4\n",

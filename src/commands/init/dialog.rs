@@ -1,4 +1,4 @@
-//! What every step of `eg init` needs: the profiles of this machine, and the user to ask, if there is one.
+//! The things that every step of `eg init` needs: the profiles of this machine, and the user to ask, if there is one.
 
 use crate::commands::context::{Context, listen};
 use crate::{

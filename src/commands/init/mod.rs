@@ -41,7 +41,7 @@ pub struct InitArgs {
     /// A group, by id or name, with its own ports if wanted: prod-api, or prod-api:tcp/22,tcp/443; may be repeated
     #[arg(long = "group", value_name = "GROUP[:PORTS]")]
     groups: Vec<String>,
-    /// What to open on each group that has no ports of its own: tcp/22, ssh, tcp/8000-8080, udp/51820, icmp, all; may be
+    /// Ports to open on each group that has none of its own: tcp/22, ssh, tcp/8000-8080, udp/51820, icmp, all; may be
     /// repeated
     #[arg(long = "port", value_name = "PORT")]
     ports: Vec<PortSpec>,

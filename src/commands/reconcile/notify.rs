@@ -32,13 +32,11 @@ pub(super) async fn notify(
     if driver.interrupt.asked().is_some() {
         return None;
     }
-    match send_due(context, driver, settings, report).await {
-        Ok(next) => next,
-        Err(error) => {
-            context.printer.warn(Code::NotNotified, &format!("nobody was notified: {}", error.message), &error.hints);
-            None
-        }
-    }
+    send_due(context, driver, settings, report).await.unwrap_or_else(|error| {
+        let message = format!("no notification was sent: {}", error.message);
+        context.printer.warn(Code::NotNotified, &message, &error.hints);
+        None
+    })
 }
 
 async fn send_due(
@@ -68,20 +66,15 @@ async fn send_due(
     let outcomes = join_all(due.iter().map(|(_, event)| tell(&settings.command, event, PATIENCE))).await;
     for ((notice, _), outcome) in due.iter().zip(outcomes) {
         if let Err(why) = outcome {
-            let message = format!("nobody was notified that {}: {why}", summary(notice));
-            context.printer.warn(
-                Code::NotNotified,
-                &message,
-                &["see [notify] command in the configuration".to_owned()],
-            );
+            let message = format!("the notification that {} failed: {why}", summary(notice));
+            let hint = "see [notify] command in the configuration".to_owned();
+            context.printer.warn(Code::NotNotified, &message, &[hint]);
         }
         if let Err(error) = driver.store.borrow_mut().finish_notice(notice, context.env.now()) {
-            let message = format!("that {} was told cannot be recorded, so it may be told again", summary(notice));
-            context.printer.warn(
-                Code::NotNotified,
-                &format!("{message}: {error}"),
-                &error.advice().into_iter().collect::<Vec<_>>(),
-            );
+            let summary = summary(notice);
+            let message =
+                format!("the notification that {summary} cannot be recorded, so it may be sent again: {error}");
+            context.printer.warn(Code::NotNotified, &message, error.advice().as_slice());
         }
     }
     Ok(next)

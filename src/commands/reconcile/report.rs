@@ -1,4 +1,4 @@
-//! What a pass prints for people: its steps, the plan of a dry run, and the outcome.
+//! Prints a pass for people: its steps, the plan of a dry run, and the outcome.
 
 use crate::commands::{
     context::Context,

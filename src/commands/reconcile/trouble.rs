@@ -1,4 +1,4 @@
-//! What a pass has not done, and what it warns of, in words. They stay the same while the trouble lasts (no times, no counts),
+//! Texts for the trouble of a pass: its failures and warnings. They stay the same while the trouble lasts (no times, no counts),
 //! so that [`super::news`] can tell old trouble from new.
 
 use crate::{error::CommandError, reconcile::report::PassReport, text::escape_controls};

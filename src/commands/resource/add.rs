@@ -23,7 +23,7 @@ use std::{collections::BTreeMap, path::Path};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: eg resource add prod-api --id sg-0abc123def4567890 --region eu-west-1 --port tcp/22")]
 pub struct AddArgs {
-    /// What the tables show, and --only selects
+    /// The name for tables and --only
     name: String,
     /// The group's id
     #[arg(long, value_name = "SG", required_unless_present_any = ["group_name", "tag"], conflicts_with_all = ["group_name", "tag"])]
@@ -46,7 +46,7 @@ pub struct AddArgs {
     /// The external id that the role asks for
     #[arg(long, value_name = "ID", requires = "role_arn")]
     external_id: Option<String>,
-    /// What to open: tcp/22, tcp/8000-8080, udp/51820, icmp, all; may be repeated
+    /// A port to open: tcp/22, tcp/8000-8080, udp/51820, icmp, all; may be repeated
     #[arg(long = "port", value_name = "PORT")]
     ports: Vec<PortSpec>,
     /// Only this family; may be repeated [default: both]
@@ -57,7 +57,6 @@ pub struct AddArgs {
     labels: Vec<String>,
 }
 
-/// An address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum FamilyArg {
     /// IPv4.

@@ -132,6 +132,6 @@ impl<'a> JobPlace<'a> {
 
 /// Warns of a crontab line that `eg` has not written, and therefore does not remove.
 pub(super) fn warn_of_line_by_hand(context: &Context<'_>) {
-    let message = "a line that somebody wrote by hand still runs it; eg leaves that alone";
+    let message = "a crontab line that was written by hand still runs it; eg leaves that alone";
     context.printer.warn(Code::Schedule, message, &["edit it yourself: crontab -e".to_owned()]);
 }

@@ -67,7 +67,7 @@ fn not_prepared(account: &ConfiguredAccount, failure: &Failure) -> CommandError 
         }
         FailureClass::Denied => {
             let needed: Vec<String> = Action::PREPARATION.into_iter().filter_map(Action::permission).collect();
-            format!("this takes {}; or give whoever may what `eg setup cloud-expiry` prints", needed.join(", "))
+            format!("this takes {}; or pass on what `eg setup cloud-expiry` prints to a person who has them", needed.join(", "))
         }
         FailureClass::Limit => "the same again changes nothing; where the role's policy is too long (IAM takes 10,240 \
                                 characters), name fewer groups with --only, or take those that are gone out of it; \

@@ -1,4 +1,4 @@
-//! What `eg setup cloud-expiry` prints.
+//! The output of `eg setup cloud-expiry`.
 
 use super::{accounts::AccountTargets, prepare::Part};
 use crate::{cloud_expiry::ConfiguredAccount, config::settings::Settings};

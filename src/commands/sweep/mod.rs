@@ -29,9 +29,9 @@ use std::collections::BTreeSet;
 
 /// Find and close expired eg rules across accounts
 ///
-/// Needs credentials and nothing else: no configuration, no record, no other machine. A rule is closed when its marks
-/// are its own and no lease holds it any more; leases are judged by the provider's clock and count for ten minutes
-/// beyond their time, as everywhere. For a central cron, a CI job, an audit (--dry-run) or an incident (--revoke-all).
+/// Needs credentials and nothing else: no configuration, no record, no other machine. Closes a rule when its tags are
+/// genuine and no lease holds it any more. Leases are judged by the provider's clock and count for ten minutes beyond
+/// their time, as everywhere. For a central cron, a CI job, an audit (--dry-run) or an incident (--revoke-all).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: eg sweep --profile prod --profile staging --region all --dry-run\n\n\
                         For an incident: eg sweep --region all --revoke-all --owner 0c9d8e7f --yes\n\
@@ -188,7 +188,7 @@ impl Sweep<'_> {
         let profiles = self.args.profile.iter().map(|profile| format!(" --profile {}", shell_quoted(profile)));
         let places: String = regions.chain(profiles).collect();
         format!(
-            "whoever may write tags can have written that lease; to close the rule all the same: \
+            "anyone who may write tags may have written that lease; to close the rule all the same: \
              eg sweep{places} --revoke-all --owner {owner} --even-if-held --yes"
         )
     }
@@ -199,7 +199,7 @@ impl Sweep<'_> {
 /// | everything was read, and nothing is due any more | 0 |
 /// | nothing could be read; or all that was due was refused | 1 |
 /// | some of it could not be read, is not known to be closed, or would be closed (`--dry-run`) | 3 |
-/// | something of the owner's stays open because another holds it, or because its marks do not fit | 3 |
+/// | something of the owner's stays open because another holds it, or because its tags do not fit | 3 |
 fn exit(reading: &SweepReading, rows: &[SweepRow]) -> Exit {
     let outcomes: Vec<&Outcome> = rows.iter().filter_map(|row| row.outcome.as_ref()).collect();
     let refused = |outcome: &&Outcome| matches!(outcome, Outcome::Refused(_));
