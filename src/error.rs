@@ -1,22 +1,22 @@
-//! The one error that ends a command, and the exit statuses.
+//! The one error that ends a command, the exit statuses, and the one table of advice.
 
 use crate::config::{policy::NotAllowed, policy_file::PolicyError};
-use eg_model::failure::Failure;
+use eg_model::failure::{Failure, FailureClass};
 use eg_state::StateError;
 use std::{fmt, process::ExitCode};
 
-/// What a command's exit status says.
+/// The exit status of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
     /// What was asked is in place.
     Done,
     Failed,
     Usage,
-    /// Part is in place, or it is not known yet, and `eg` keeps trying.
+    /// Part is in place or not known yet, and `eg` keeps trying.
     Partial,
     /// The lock was not had in time; the intent is recorded.
     Locked,
-    /// A signal with this number ended it.
+    /// The signal that ended the command.
     Signal(u8),
     /// The status of the command that `eg sandbox` or `eg session run` ran.
     Command(u8),
@@ -43,12 +43,12 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// What kind of failure; the word is part of the JSON contract.
+/// The kind of an error; its word is part of the JSON contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Usage,
     Config,
-    /// What whoever administers this machine allows.
+    /// The limits that this machine's administrator has set.
     Policy,
     State,
     Detection,
@@ -61,7 +61,7 @@ pub enum Kind {
     Clock,
     /// Another `eg` holds the lock.
     Locked,
-    /// A pass that got nowhere was ended by its watchdog.
+    /// The watchdog ended a pass that made no progress.
     Stalled,
     Provider,
     /// A scheduler of this machine.
@@ -72,7 +72,7 @@ pub enum Kind {
     Unreachable,
     /// A session that should be closed is not.
     StillOpen,
-    /// The command that `eg` should run did not start; with the status that a shell would give.
+    /// The command that `eg` should run did not start; holds the status that a shell would give.
     Command(u8),
     Signal(u8),
 }
@@ -102,7 +102,6 @@ impl Kind {
         }
     }
 
-    /// The exit status that goes with it.
     #[must_use]
     pub fn exit(self) -> Exit {
         match self {
@@ -116,11 +115,11 @@ impl Kind {
     }
 }
 
-/// Why a command did not do what was asked: what failed and why, and what to do next.
+/// The reason why a command did not do what was asked, and what to do next.
 #[derive(Clone, Debug)]
 pub struct CommandError {
     pub kind: Kind,
-    /// What failed and why; a provider's or library's own words last.
+    /// The failure and its cause; a provider's or library's own words last.
     pub message: String,
     pub hints: Vec<String>,
 }
@@ -131,7 +130,13 @@ impl CommandError {
         Self { kind, message: message.into(), hints: Vec::new() }
     }
 
-    /// The same with one more hint.
+    /// A signal ended the command; `left` tells what stays or was done.
+    #[must_use]
+    pub fn stopped_by(number: u8, left: &str) -> Self {
+        Self::new(Kind::Signal(number), format!("stopped by a signal; {left}"))
+    }
+
+    /// Adds a hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
@@ -171,6 +176,69 @@ impl From<NotAllowed> for CommandError {
 
 impl From<Failure> for CommandError {
     fn from(failure: Failure) -> Self {
-        Self::new(Kind::Provider, failure.to_string()).hint(failure.class.advice())
+        Self::new(Kind::Provider, failure.to_string()).hint(advice(failure.class, Doing::Reconciling))
+    }
+}
+
+/// The work that a provider's failure has kept from being done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// Reading, opening and closing for sessions: `eg reconcile` tries again by itself.
+    Reconciling,
+    /// Setting the expiry schedule of a rule: the resource is not at fault.
+    SettingExpiry,
+    /// Reading expiry schedules, for `eg doctor`.
+    ReadingExpiry,
+    /// Making roles and schedule groups, for `eg setup cloud-expiry`.
+    PreparingExpiry,
+    /// Asking for the caller, for `eg doctor`.
+    AskingCaller,
+    /// `eg sweep`, which no reconcile repeats.
+    Sweeping,
+}
+
+/// The one table of advice: what the user should do next after a failure of this class. A row for each class and work whose
+/// advice is not the common one, which the model keeps because its notes carry it.
+#[must_use]
+pub fn advice(class: FailureClass, doing: Doing) -> &'static str {
+    use Doing::{AskingCaller, PreparingExpiry, ReadingExpiry, SettingExpiry, Sweeping};
+    use FailureClass as Class;
+    match (doing, class) {
+        (_, Class::Local) | (Doing::Reconciling, _) => class.advice(),
+
+        (SettingExpiry, Class::Gone) => "make the schedule group with: eg setup cloud-expiry --apply",
+        (SettingExpiry, Class::Invalid) => {
+            "see whether the role is there, and for the scheduler to take: eg setup cloud-expiry prints it (one that was made \
+             just now takes a minute)"
+        }
+        (SettingExpiry, Class::Limit) => {
+            "delete schedules that are no longer needed, or ask the provider for a higher quota"
+        }
+        (ReadingExpiry, Class::Denied) => "give the credentials the permissions that this prints: eg iam-policy",
+        (ReadingExpiry, Class::Gone) => "make the schedule group, and the rest, with: eg setup cloud-expiry --apply",
+        (AskingCaller, Class::Unknown | Class::Transient) => {
+            "check the network, a proxy, and that the region exists; then: eg doctor"
+        }
+        (SettingExpiry | ReadingExpiry | AskingCaller, _) => class.advice(),
+
+        (PreparingExpiry, Class::Invalid) => {
+            "change it to what `eg setup cloud-expiry` prints (a stack: with --format cloudformation), or choose another \
+             name with --role-name"
+        }
+        (PreparingExpiry, Class::Limit) => {
+            "the same again changes nothing; where the role's policy is too long (IAM takes 10,240 characters), name fewer \
+             groups with --only, or take those that are gone out of it; other quotas: Service Quotas"
+        }
+        (PreparingExpiry, _) => "run it again: it goes on where it stopped",
+
+        (Sweeping, Class::Denied) => "give the credentials the permissions that `eg iam-policy --sweep` prints",
+        (Sweeping, Class::Expired) => "log in again (for SSO: aws sso login), then run eg sweep again",
+        (Sweeping, Class::Credentials) => "correct these credentials, then run eg sweep again",
+        (Sweeping, Class::Gone | Class::Invalid | Class::Limit | Class::Barred | Class::NoProfile) => {
+            "check the region and the profile, then run eg sweep again"
+        }
+        (Sweeping, Class::Throttled | Class::Transient | Class::Stale | Class::Unknown) => {
+            "run eg sweep again: it finds out by itself"
+        }
     }
 }

@@ -40,22 +40,24 @@ pub mod inside {
 }
 
 use crate::{
+    cli::Cli,
+    commands::{completions::answer::answer, global::Output},
+    host::signals::survive_file_size_limit,
     text::escape_controls,
     ui::{
         ascii::wants_ascii,
-        color::colored,
+        color::{Color, colored},
         printer::{Printer, Style},
     },
 };
-use clap::{Parser, error::ErrorKind};
-use cli::{Cli, Color, Output};
+use clap::{CommandFactory, Parser, error::ErrorKind};
 use std::{ffi::OsString, io::Write};
 use tracing_subscriber::{filter::LevelFilter, fmt::format::Writer, fmt::time::FormatTime};
 
 /// Runs one command line and returns its exit status.
 pub fn run(env: &Env, out: Box<dyn Write>, err: Box<dyn Write>) -> Exit {
-    crate::host::signals::survive_file_size_limit();
-    if let Some(answer) = crate::commands::completions::answer::answer(env) {
+    survive_file_size_limit();
+    if let Some(answer) = answer(env, Cli::command) {
         let style = Style { json: false, quiet: false, color_out: false, color_err: false };
         Printer::new(style, out, err).verbatim(&answer);
         return Exit::Done;
@@ -71,7 +73,7 @@ pub fn run(env: &Env, out: Box<dyn Write>, err: Box<dyn Write>) -> Exit {
         .in_ascii(wants_ascii(env))
         .with_bars(drawable && cli.global.verbose == 0);
     log(env, &cli);
-    let exit = crate::commands::context::run(env, &printer, &cli).unwrap_or_else(|error| {
+    let exit = cli::run(env, &printer, &cli).unwrap_or_else(|error| {
         printer.error(&error);
         error.kind.exit()
     });
@@ -132,7 +134,12 @@ fn refuse(env: &Env, error: &clap::Error, json: bool, out: Box<dyn Write>, err: 
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand && !json {
         printer.remark(error.render().ansi().to_string().trim_end());
     } else {
-        printer.error(&usage::error(error, &args_escaped(&env.args, error.render().to_string()), &env.args));
+        printer.error(&usage::error(
+            error,
+            &args_escaped(&env.args, error.render().to_string()),
+            &env.args,
+            Cli::command(),
+        ));
     }
     Exit::Usage
 }

@@ -1,12 +1,9 @@
 //! What the parser refuses, in the one shape of every error of `eg`: what is wrong, and apart from that what to do. The
 //! parser proposes the word that looks alike; where people are known to mean another one, a table of our own answers.
 
-use crate::{
-    cli::Cli,
-    error::{CommandError, Kind},
-};
+use crate::error::{CommandError, Kind};
 use clap::{
-    CommandFactory,
+    Command,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 use std::ffi::OsString;
@@ -14,8 +11,8 @@ use std::ffi::OsString;
 /// The error for what the parser refused in `args`. `rendered` is its own text, with the user's arguments made safe to
 /// print.
 #[must_use]
-pub fn error(refused: &clap::Error, rendered: &str, args: &[OsString]) -> CommandError {
-    let path = command_in(args);
+pub fn error(refused: &clap::Error, rendered: &str, args: &[OsString], eg: Command) -> CommandError {
+    let path = command_in(args, eg);
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     let see = format!("see: {} --help", [&["eg"], path.as_slice()].concat().join(" "));
     if refused.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
@@ -34,8 +31,8 @@ pub fn error(refused: &clap::Error, rendered: &str, args: &[OsString]) -> Comman
 const WITH_VALUE: [&str; 6] = ["-o", "--output", "--config", "--state", "--lock-wait", "--color"];
 
 /// The command that the words name, as far as they name one.
-fn command_in(args: &[OsString]) -> Vec<String> {
-    let mut command = Cli::command();
+fn command_in(args: &[OsString], eg: Command) -> Vec<String> {
+    let mut command = eg;
     let mut path = Vec::new();
     let mut words = args.iter().skip(1).filter_map(|word| word.to_str()).take_while(|word| *word != "--");
     while let Some(word) = words.next() {
@@ -179,12 +176,13 @@ fn argument_meant(path: &[&str], word: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
+    use crate::cli::Cli;
+    use clap::{CommandFactory, Parser};
 
     fn refused(line: &str) -> (String, Vec<String>) {
         let parsed = Cli::try_parse_from(line.split(' ')).expect_err(line);
         let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-        let error = error(&parsed, &parsed.render().to_string(), &args);
+        let error = error(&parsed, &parsed.render().to_string(), &args, Cli::command());
         (error.message, error.hints)
     }
 

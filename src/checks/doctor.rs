@@ -9,6 +9,7 @@ use crate::{
         policy_file::PolicyError,
         settings::{Detect, Resource},
     },
+    error::{Doing, advice},
     host::lock::LockHolder,
     schedule::{job::Scheduler, scheduled::Scheduled},
     text::shell_quoted,
@@ -174,12 +175,7 @@ pub fn cloud_expiry(place: &str, way: Option<&AutoCloseRoute>, read: Result<(), 
         ),
         Err(failure) => {
             let message = format!("{place}: switches cannot be read: {failure}");
-            let advice = match failure.class {
-                FailureClass::Denied => "give the credentials the permissions that this prints: eg iam-policy",
-                FailureClass::Gone => "make the schedule group, and the rest, with: eg setup cloud-expiry --apply",
-                other => other.advice(),
-            };
-            Finding::bad(check, message, advice)
+            Finding::bad(check, message, advice(failure.class, Doing::ReadingExpiry))
         }
     }
 }
@@ -269,7 +265,7 @@ pub fn credentials(
             let finding = bad(failure, failure.class.advice());
             return finding.and(format!("check with: aws sts get-caller-identity{profile}"));
         }
-        Err(failure) => return bad(failure, network_advice(failure)),
+        Err(failure) => return bad(failure, advice(failure.class, Doing::AskingCaller)),
     };
     let who = format!("{name}: {}", caller.arn);
     match end {
@@ -294,16 +290,6 @@ pub fn credentials(
         CredentialsEnd::Renewing => Finding::good(check, format!("{who} (refreshed automatically)")),
         CredentialsEnd::Lasting => Finding::good(check, format!("{who} (long-lived keys)")),
         CredentialsEnd::Unknown => Finding::good(check, who),
-    }
-}
-
-/// What to do when a call did not come through.
-fn network_advice(failure: &Failure) -> &'static str {
-    match failure.class {
-        FailureClass::Unknown | FailureClass::Transient => {
-            "check the network, a proxy, and that the region exists; then: eg doctor"
-        }
-        class => class.advice(),
     }
 }
 
@@ -358,7 +344,7 @@ pub fn missing_group(resource: &str, group: &str, region: &str, account: &str, e
 pub fn unreadable_group(resource: &str, failure: &Failure) -> Finding {
     let advice = match failure.class {
         FailureClass::Denied => "print the policy that is needed: eg iam-policy",
-        _ => network_advice(failure),
+        _ => advice(failure.class, Doing::AskingCaller),
     };
     Finding::bad("group", format!("{resource}: {failure}"), advice)
 }

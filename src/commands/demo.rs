@@ -1,9 +1,9 @@
 //! `eg demo`: runs the real commands one after another against the sandbox, and shows the open rules in between. The rules
 //! come from the sandbox itself, not from `eg`.
 
-use crate::commands::context::{listen, no_files_named, runtime};
+use crate::commands::context::{listen, runtime};
 use crate::{
-    cli::Global,
+    commands::global::Global,
     demo::{
         ADDRESS, Demo, OpenRule,
         child::{self, ChildOutcome, Streams},
@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 /// Fails if a command does not end as it should, or if the rules are not as before at the end.
 pub fn run(env: &Env, printer: &Printer, global: &Global) -> Result<Exit, CommandError> {
-    no_files_named(global, "demo")?;
+    global.no_files_named("demo")?;
     let runtime = runtime()?;
     let ended = runtime.block_on(async {
         let interrupt = listen()?; // before there is something to remove

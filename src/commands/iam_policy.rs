@@ -1,14 +1,14 @@
 //! `eg iam-policy`: prints the least policy for the configured resources. No network.
 
-use crate::commands::{
-    context::{Context, environment_profile, way_to},
-    session::open::no_resources,
-};
+use crate::commands::context::Context;
 use crate::{
     config::settings::{Resource, Selection},
     error::{CommandError, Exit, Kind},
     iam::{Retag, Scope, partition_of, policy, sweep_policy},
-    targets::region,
+    targets::{
+        region,
+        route::{environment_profile, target_for},
+    },
     ui::{printer::Printer, warning::Code},
 };
 use eg_model::target::{Target, TargetKey};
@@ -45,7 +45,7 @@ pub fn run(context: &Context<'_>, args: &IamPolicyArgs) -> Result<Exit, CommandE
     }
     let settings = context.settings()?;
     if settings.names_no_target() {
-        return Err(no_resources(context, "eg iam-policy"));
+        return Err(context.no_resources("eg iam-policy"));
     }
     let chosen = settings.select(&args.only).map_err(|error| CommandError::new(Kind::Usage, error.to_string()))?;
     // Without a readable record, the policy is for any account, which is just as good.
@@ -97,7 +97,7 @@ fn warn_of_restore(printer: &Printer, scopes: &BTreeSet<Scope>) {
 /// The home region of the credentials that would sweep; empty if nothing names one.
 fn home(context: &Context<'_>) -> Result<String, CommandError> {
     let target = TargetKey::new(PROVIDER, SECURITY_GROUP, "", "");
-    let target = way_to(context.env, target, environment_profile(context.env));
+    let target = target_for(context.env, target, environment_profile(context.env));
     let (runtime, connect) = (context.runtime()?, context.env.connect());
     let home = runtime.block_on(region::home(|name| context.env.var(name), connect.as_ref(), &target));
     runtime.shutdown_background();

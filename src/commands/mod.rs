@@ -1,5 +1,6 @@
-//! The commands. Each file has the documented arguments of one command and the function that runs it. [`context`] holds what
-//! every command gets.
+//! The commands. Each file or folder has the documented arguments of one command and the function that runs it. [`context`] holds
+//! the things that every command gets, [`global`] the options of every command, [`targets`] the configured targets,
+//! [`findings`] the output of checks, and [`pass`] the only way to make a pass.
 
 pub mod adopt;
 pub mod completions;
@@ -7,12 +8,14 @@ pub mod context;
 pub mod demo;
 pub mod doctor;
 pub mod findings;
+pub mod global;
 pub mod help;
 pub mod iam_policy;
 pub mod init;
 pub mod ip;
 pub mod log;
 pub mod man;
+pub mod pass;
 pub mod reconcile;
 pub mod resource;
 pub mod sandbox;
@@ -22,4 +25,5 @@ pub mod session;
 pub mod setup;
 pub mod status;
 pub mod sweep;
+pub mod targets;
 pub mod who;

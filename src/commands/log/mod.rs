@@ -10,7 +10,7 @@ use self::{
 };
 use crate::commands::context::Context;
 use crate::{
-    cli::Output,
+    commands::global::Output,
     error::{CommandError, Exit, Kind},
     ui::{
         events::{detail, is_telling, word},

@@ -2,6 +2,7 @@
 
 use crate::commands::{
     context::Context,
+    global::Output,
     reconcile::{
         news::{errors_are_news, tell_failure},
         notify::notify,
@@ -11,7 +12,6 @@ use crate::commands::{
     },
 };
 use crate::{
-    cli::Output,
     error::{CommandError, Exit, Kind},
     reconcile::report::PassReport,
     schedule::variables::begin_again,

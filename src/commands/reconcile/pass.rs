@@ -1,9 +1,6 @@
 //! One pass of `eg reconcile` over everything that is due.
 
-use crate::commands::{
-    context::{Context, not_had},
-    reconcile::follow::follow,
-};
+use crate::commands::{context::Context, pass::not_had, reconcile::follow::follow};
 use crate::{
     config::settings::Settings,
     error::CommandError,

@@ -1,13 +1,13 @@
 //! `eg resource discover`: shows the groups that could be configured. Changes nothing.
 
-use crate::commands::{
-    context::{Context, environment_profile, way_to},
-    resource::openings::openings,
-};
+use crate::commands::{context::Context, resource::openings::openings};
 use crate::{
     config::settings::{Resource, Settings},
     error::{CommandError, Exit, Kind},
-    targets::region,
+    targets::{
+        region,
+        route::{environment_profile, target_for},
+    },
     text::{escape_controls, shell_quoted},
     ui::{
         json, style,
@@ -113,7 +113,7 @@ async fn targets(
 /// The target that stands for every group of a region, with a profile's credentials or those of the environment.
 pub fn any_group_in(context: &Context<'_>, profile: Option<String>, region: &str) -> Target {
     let profile = profile.or_else(|| environment_profile(context.env));
-    way_to(context.env, TargetKey::new(PROVIDER, SECURITY_GROUP, region, ""), profile)
+    target_for(context.env, TargetKey::new(PROVIDER, SECURITY_GROUP, region, ""), profile)
 }
 
 async fn look(context: &Context<'_>, target: Target, settings: &Settings) -> RegionReading {

@@ -8,19 +8,3 @@ pub mod list;
 pub mod openings;
 pub mod remove;
 pub mod verify;
-
-use crate::{
-    cli::ResourceCommand,
-    commands::context::Context,
-    error::{CommandError, Exit},
-};
-
-pub fn run(context: &Context<'_>, command: &ResourceCommand) -> Result<Exit, CommandError> {
-    match command {
-        ResourceCommand::List(args) => list::run(context, args),
-        ResourceCommand::Add(args) => add::run(context, args),
-        ResourceCommand::Remove(args) => remove::run(context, args),
-        ResourceCommand::Verify(args) => verify::run(context, args),
-        ResourceCommand::Discover(args) => discover::run(context, args),
-    }
-}

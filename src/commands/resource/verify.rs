@@ -3,7 +3,6 @@
 use crate::commands::{
     context::Context,
     findings::{finding_json, finding_text},
-    session::open::no_resources,
 };
 use crate::{
     checks::{
@@ -42,7 +41,7 @@ struct Verified {
 pub fn run(context: &Context<'_>, args: &VerifyArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
     if settings.names_no_target() {
-        return Err(no_resources(context, "eg resource verify"));
+        return Err(context.no_resources("eg resource verify"));
     }
     let chosen = settings.select(&args.name).map_err(|error| CommandError::new(Kind::Usage, error.to_string()))?;
     let runtime = context.runtime()?;

@@ -2,7 +2,7 @@
 
 use super::place::{JobPlace, SchedulerArg, warn_of_line_by_hand};
 use crate::{
-    commands::{context::Context, session::open::no_resources},
+    commands::context::Context,
     demo::is_inside,
     error::{CommandError, Exit, Kind},
     schedule::{
@@ -84,7 +84,7 @@ fn check_worthwhile(context: &Context<'_>) -> Result<(), CommandError> {
 
 fn has_resources(context: &Context<'_>) -> Result<(), CommandError> {
     if context.settings()?.names_no_target() {
-        return Err(no_resources(context, "eg schedule install"));
+        return Err(context.no_resources("eg schedule install"));
     }
     Ok(())
 }

@@ -1,13 +1,15 @@
 //! `eg session run`.
 
-use crate::commands::{
-    context::{Context, no_signals},
-    session::{
-        open::{Closer, OpenArgs, OpenRequest, PreflightDepth},
-        stop::end_own,
-    },
-};
 use crate::{
+    commands::{
+        context::{Context, block_on, no_signals},
+        session::{
+            close::end_own,
+            open::{OpenArgs, OpenRequest},
+            preflight::PreflightDepth,
+            warnings::Closer,
+        },
+    },
     error::{CommandError, Exit, Kind},
     host::{
         child::{self, KeyDelivery, Signals},
@@ -57,44 +59,37 @@ pub struct RunArgs {
     command: Vec<OsString>,
 }
 
-/// Runs a command with everything open.
-///
-/// # Errors
-/// Nothing was opened, the command did not start, or the session could not be closed.
 pub fn run(context: &Context<'_>, args: &RunArgs) -> Result<Exit, CommandError> {
     if let Some(program) = args.command.first() {
         child::check(program, context.env)?;
     }
     let settings = context.settings()?;
-    let runtime = context.runtime()?;
-    let opening = OpenRequest::new(context, &runtime, &args.open, &settings, "eg session run")?;
-    let ended = runtime.block_on(open_and_run(&opening, &args.command));
-    runtime.shutdown_background();
-    ended
+    block_on(async {
+        let request = OpenRequest::new(context, &args.open, &settings, "eg session run").await?;
+        open_and_run(&request, &args.command).await
+    })
 }
 
-async fn open_and_run(opening: &OpenRequest<'_>, words: &[OsString]) -> Result<Exit, CommandError> {
-    let context = opening.context;
+async fn open_and_run(request: &OpenRequest<'_>, words: &[OsString]) -> Result<Exit, CommandError> {
+    let context = request.context;
     let mut signals = Signals::listen().map_err(no_signals)?; // before there is something to close
     context.printer.progress("→ Starting session...");
-    let driver = opening.driver()?;
-    let surroundings = opening.look_around(&driver, PreflightDepth::TargetsAndCallers).await?;
-    opening.preflight(&driver, &surroundings).await?;
-    opening.warn_of_earlier_addresses(&driver, &surroundings.addresses)?;
-    let runs = driver.store.borrow().last_runs()?;
-    // From here on there is something to close: nothing may go wrong without closing it.
-    let session = opening.begin(&driver, &surroundings)?;
-    context.printer.progress(opening.began(&session, runs).trim_end());
-    opening.warn_of_families_left_out();
-    opening.warn_of_accounts_without_role(&surroundings.callers);
-    opening.warn_of_credentials(&surroundings.callers, &session, Closer::ThisProcess);
-    let ended = match opening.all_or_nothing(driver, session.id, surroundings.looks).await {
+    let driver = request.driver(context.store()?)?;
+    let preflight = request.preflight(&driver, PreflightDepth::TargetsAndCallers).await?;
+    request.warn_of_earlier_addresses(&driver, &preflight.addresses)?;
+    let session = request.build(&preflight)?;
+    // From here on there is something to close: every error has to close it.
+    request.record(&driver, &session)?;
+    context.printer.progress(request.began(&session, &preflight).trim_end());
+    request.warn_of_gaps(&preflight);
+    request.warn_of_credentials(&preflight, &session, Closer::ThisProcess);
+    let ended = match request.all_or_nothing(driver, session.id, preflight.readings).await {
         Err(error) => Err(error),
         Ok((driver, _)) => {
             driver.interrupt.dismiss();
-            // The record is opened anew to close: hours may lie between, and another version of eg.
+            // Closing opens the record anew: hours may pass, and another version of eg may change it.
             drop(driver);
-            run_and_close(opening, session.id, words, &mut signals).await
+            run_and_close(request, session.id, words, &mut signals).await
         }
     };
     tell_session(context, session.id);
@@ -102,15 +97,15 @@ async fn open_and_run(opening: &OpenRequest<'_>, words: &[OsString]) -> Result<E
 }
 
 async fn run_and_close(
-    opening: &OpenRequest<'_>,
+    request: &OpenRequest<'_>,
     id: SessionId,
     words: &[OsString],
     signals: &mut Signals,
 ) -> Result<Exit, CommandError> {
-    let context = opening.context;
-    let ended = run_command(opening, id, words, signals).await;
+    let context = request.context;
+    let ended = run_command(request, id, words, signals).await;
     context.printer.progress(&format!("→ Closing session {}...", id.short()));
-    match (opening.close(id).await, ended) {
+    match (request.close(id).await, ended) {
         (Ok(session), Ok(status)) => {
             context.printer.progress("✓ Session closed");
             tell_expiry(context, &session);
@@ -128,7 +123,7 @@ fn after(what: &str, error: CommandError) -> CommandError {
 }
 
 async fn run_command(
-    opening: &OpenRequest<'_>,
+    request: &OpenRequest<'_>,
     id: SessionId,
     words: &[OsString],
     signals: &mut Signals,
@@ -144,14 +139,14 @@ async fn run_command(
     let mut command = Command::new(program);
     command.args(args).env(SESSION, id.to_string());
     // Where options have named them, the command's own eg has to find them.
-    for (name, file) in [("EG_CONFIG", opening.context.config()?), ("EG_STATE", &opening.context.state)] {
+    for (name, file) in [("EG_CONFIG", request.context.config()?), ("EG_STATE", &request.context.state)] {
         if file.named {
             command.env(name, &file.path);
         }
     }
     let closing = Cell::new(false);
-    let mut running = pin!(child::run(command, signals, KeyDelivery::of(opening.context.env)));
-    let mut on_time = pin!(close_on_time(opening, id, &closing).fuse());
+    let mut running = pin!(child::run(command, signals, KeyDelivery::of(request.context.env)));
+    let mut on_time = pin!(close_on_time(request, id, &closing).fuse());
     let ended = loop {
         tokio::select! {
             ended = &mut running => break ended,
@@ -169,16 +164,16 @@ async fn run_command(
 
 /// Closes the session when its time is over and the command still runs. Says nothing: the terminal is the command's,
 /// and what could not be closed is tried again and told at the end.
-async fn close_on_time(opening: &OpenRequest<'_>, id: SessionId, closing: &Cell<bool>) {
+async fn close_on_time(request: &OpenRequest<'_>, id: SessionId, closing: &Cell<bool>) {
     let silent = Printer::silent();
-    let context = opening.context.with(&silent);
+    let context = request.context.with(&silent);
     loop {
         let wait = match left(&context, id) {
             Ok(None) => return,
             Ok(Some(left)) if left.is_zero() => {
                 closing.set(true);
                 // Signals are the command's.
-                let closed = end_own(&context, opening.settings, id, Interrupt::default()).await;
+                let closed = end_own(&context, request.settings, id, Interrupt::default()).await;
                 closing.set(false);
                 match closed {
                     Ok(_) => return,

@@ -10,7 +10,7 @@ use self::{
     prepare::prepare,
     texts::{configuration, documents, part_line},
 };
-use crate::commands::{context::Context, session::open::no_resources};
+use crate::commands::context::Context;
 use crate::{
     config::settings::{Resource, Settings},
     error::{CommandError, Exit, Kind},
@@ -61,7 +61,7 @@ fn role_name(text: &str) -> Result<String, String> {
 pub fn run(context: &Context<'_>, args: &CloudExpiryArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
     if settings.names_no_target() {
-        return Err(no_resources(context, "eg setup cloud-expiry"));
+        return Err(context.no_resources("eg setup cloud-expiry"));
     }
     let chosen = settings.select(&args.only).map_err(|error| CommandError::new(Kind::Usage, error.to_string()))?;
     let runtime = context.runtime()?;

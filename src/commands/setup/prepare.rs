@@ -4,7 +4,7 @@ use super::accounts::AccountTargets;
 use crate::{
     cloud_expiry::ConfiguredAccount,
     commands::context::Context,
-    error::{CommandError, Kind},
+    error::{CommandError, Doing, Kind, advice},
 };
 use eg_model::failure::{Failure, FailureClass};
 use eg_providers::{Connect, Prepared, aws::Action};
@@ -60,22 +60,15 @@ async fn prepare_account(connect: &dyn Connect, one: &AccountTargets, parts: &mu
 
 fn not_prepared(account: &ConfiguredAccount, failure: &Failure) -> CommandError {
     let hint = match failure.class {
-        FailureClass::Invalid => {
-            "change it to what `eg setup cloud-expiry` prints (a stack: with --format cloudformation), or choose another \
-             name with --role-name"
-                .to_owned()
-        }
         FailureClass::Denied => {
             let needed: Vec<String> = Action::PREPARATION.into_iter().filter_map(Action::permission).collect();
-            format!("this takes {}; or pass on what `eg setup cloud-expiry` prints to a person who has them", needed.join(", "))
+            format!(
+                "this takes {}; or pass on what `eg setup cloud-expiry` prints to a person who has them",
+                needed.join(", ")
+            )
         }
-        FailureClass::Limit => "the same again changes nothing; where the role's policy is too long (IAM takes 10,240 \
-                                characters), name fewer groups with --only, or take those that are gone out of it; \
-                                other quotas: Service Quotas"
-            .to_owned(),
         class if class.is_of_credentials() => format!("{}; then run it again", class.advice()),
-        FailureClass::Local => failure.class.advice().to_owned(),
-        _ => "run it again: it goes on where it stopped".to_owned(),
+        class => advice(class, Doing::PreparingExpiry).to_owned(),
     };
     CommandError::new(Kind::Provider, format!("account {}: {failure}", account.number)).hint(hint)
 }

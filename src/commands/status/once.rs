@@ -1,6 +1,9 @@
 //! The arguments of `eg status`, and the status once. Except for the address, everything comes from the record.
 
-use crate::commands::{context::Context, status::watch};
+use crate::commands::{
+    context::Context,
+    status::watch::{self, RunWords},
+};
 use crate::{
     address::{Detected, Families, FamilyOutcome, describe, detect},
     config::settings::Settings,
@@ -37,9 +40,9 @@ pub struct StatusArgs {
 }
 
 /// Shows the status. Fails on a bad configuration or policy only after everything else was shown.
-pub fn run(context: &Context<'_>, args: &StatusArgs) -> Result<Exit, CommandError> {
+pub fn run(context: &Context<'_>, args: &StatusArgs, run_words: RunWords) -> Result<Exit, CommandError> {
     if args.watch {
-        return watch::run(context);
+        return watch::run(context, run_words);
     }
     let settings = context.settings();
     let store = context.store_for_reading()?;

@@ -8,11 +8,12 @@ use self::{
     regions::region_name,
     warnings::{warn_of_open, warn_of_unread},
 };
-use crate::commands::context::{listen, name_endpoints, runtime};
+use crate::commands::context::{listen, runtime};
 use crate::{
     error::{CommandError, Exit, Kind},
     host::{env::Env, signals::Interrupt},
     sweep::accounts::{Outcome, SweepReading, SweepRow, Sweeper},
+    targets::route::name_endpoints,
     text::shell_quoted,
     ui::{printer::Printer, sweep, time::Zone, warning::Code},
 };

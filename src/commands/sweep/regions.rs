@@ -1,11 +1,13 @@
 //! The accounts and regions that `eg sweep` reads.
 
 use crate::{
-    commands::context::{environment_profile, way_to},
     error::{CommandError, Kind},
     host::env::Env,
     sweep::accounts::{Regions, SweepAccount},
-    targets::region,
+    targets::{
+        region,
+        route::{environment_profile, target_for},
+    },
 };
 use eg_model::target::{Target, TargetKey};
 use eg_providers::{
@@ -38,7 +40,7 @@ pub(super) async fn accounts(
     };
     let mut accounts = Vec::new();
     for profile in profiles {
-        let mut target = way_to(env, TargetKey::new(PROVIDER, SECURITY_GROUP, "", ""), profile);
+        let mut target = target_for(env, TargetKey::new(PROVIDER, SECURITY_GROUP, "", ""), profile);
         let (first, regions) = choose(env, connect, regions, &target).await?;
         target.key.region = first;
         accounts.push(SweepAccount { target, regions });

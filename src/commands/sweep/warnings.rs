@@ -1,19 +1,18 @@
 //! The warnings of `eg sweep`: what could not be read, and why something is still open.
 
 use crate::{
+    error::{Doing, advice},
     sweep::accounts::{Outcome, SweepReading, SweepRow},
     ui::{printer::Printer, sweep, warning::Code},
 };
 use eg_model::{failure::FailureClass, sweep::judge::KeepReason};
 use std::collections::BTreeMap;
 
-const AGAIN: &str = "run eg sweep again: it finds out by itself";
-
 /// Names everything that could not be read: it may hold open rules.
 pub(super) fn warn_of_unread(printer: &Printer, reading: &SweepReading) {
     for unread in &reading.unread {
         let message = format!("{} cannot be read: {}", sweep::name(unread), unread.failure);
-        printer.warn(Code::NotRead, &message, &[advice(unread.failure.class).to_owned()]);
+        printer.warn(Code::NotRead, &message, &[advice(unread.failure.class, Doing::Sweeping).to_owned()]);
     }
 }
 
@@ -31,31 +30,15 @@ pub(super) fn warn_of_open(printer: &Printer, rows: &[SweepRow]) {
     }
     for (class, count) in &failures {
         let message = format!("{} not known to be closed: {class}", rules_are(*count));
-        printer.warn(Code::NotClosed, &message, &[advice(*class).to_owned()]);
+        printer.warn(Code::NotClosed, &message, &[advice(*class, Doing::Sweeping).to_owned()]);
     }
     let without_failure = open.len() - failures.values().sum::<usize>();
     if without_failure > 0 {
         let message = format!("{} not known to be closed", rules_are(without_failure));
-        printer.warn(Code::NotClosed, &message, &[AGAIN.to_owned()]);
+        printer.warn(Code::NotClosed, &message, &[advice(FailureClass::Unknown, Doing::Sweeping).to_owned()]);
     }
 }
 
 fn rules_are(count: usize) -> String {
     if count == 1 { "1 rule is".to_owned() } else { format!("{count} rules are") }
-}
-
-/// The user's next step. A sweep has no later reconcile that would try again.
-fn advice(class: FailureClass) -> &'static str {
-    match class {
-        FailureClass::Denied => "give the credentials the permissions that `eg iam-policy --sweep` prints",
-        FailureClass::Expired => "log in again (for SSO: aws sso login), then run eg sweep again",
-        FailureClass::Credentials => "correct these credentials, then run eg sweep again",
-        FailureClass::Local => FailureClass::Local.advice(),
-        FailureClass::Gone
-        | FailureClass::Invalid
-        | FailureClass::Limit
-        | FailureClass::Barred
-        | FailureClass::NoProfile => "check the region and the profile, then run eg sweep again",
-        FailureClass::Throttled | FailureClass::Transient | FailureClass::Stale | FailureClass::Unknown => AGAIN,
-    }
 }
