@@ -1,7 +1,7 @@
 //! `eg demo`: runs the real commands one after another against the sandbox, and shows the open rules in between. The rules
 //! come from the sandbox itself, not from `eg`.
 
-use crate::commands::context::{listen, runtime};
+use crate::commands::context::{block_on, listen};
 use crate::{
     commands::global::Global,
     demo::{
@@ -23,16 +23,13 @@ use serde_json::{Value, json};
 /// Fails if a command does not end as it should, or if the rules are not as before at the end.
 pub fn run(env: &Env, printer: &Printer, global: &Global) -> Result<Exit, CommandError> {
     global.no_files_named("demo")?;
-    let runtime = runtime()?;
-    let ended = runtime.block_on(async {
+    block_on(async {
         let interrupt = listen()?; // before there is something to remove
         let demo = Demo::open(env)?;
         let shown = show(env, printer, &demo, interrupt).await;
         let closed = demo.close();
-        shown.and(closed)
-    });
-    runtime.shutdown_background();
-    ended.map(|()| Exit::Done)
+        shown.and(closed).map(|()| Exit::Done)
+    })
 }
 
 async fn show(env: &Env, printer: &Printer, demo: &Demo, interrupt: Interrupt) -> Result<(), CommandError> {
@@ -227,6 +224,7 @@ fn rule_json(open: &OpenRule) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::context::runtime;
     use crate::ui::printer::Style;
     use std::io::sink;
 

@@ -1,6 +1,6 @@
 //! `eg iam-policy`: prints the least policy for the configured resources. No network.
 
-use crate::commands::context::Context;
+use crate::commands::context::{Context, block_on};
 use crate::{
     config::settings::{Resource, Selection},
     error::{CommandError, Exit, Kind},
@@ -98,9 +98,8 @@ fn warn_of_restore(printer: &Printer, scopes: &BTreeSet<Scope>) {
 fn home(context: &Context<'_>) -> Result<String, CommandError> {
     let target = TargetKey::new(PROVIDER, SECURITY_GROUP, "", "");
     let target = target_for(context.env, target, environment_profile(context.env));
-    let (runtime, connect) = (context.runtime()?, context.env.connect());
-    let home = runtime.block_on(region::home(|name| context.env.var(name), connect.as_ref(), &target));
-    runtime.shutdown_background();
+    let connect = context.env.connect();
+    let home = block_on(async { Ok(region::home(|name| context.env.var(name), connect.as_ref(), &target).await) })?;
     Ok(home.unwrap_or_default())
 }
 

@@ -1,6 +1,6 @@
 //! `eg ip`: the detected addresses, and the answer of each service.
 
-use crate::commands::context::Context;
+use crate::commands::context::{Context, block_on};
 use crate::{
     address::{Families, FamilyOutcome, FamilySurvey, Survey, check_asked, never_detected, proxy_hint, survey},
     error::{CommandError, Exit},
@@ -29,10 +29,9 @@ pub struct IpArgs {
 pub fn run(context: &Context<'_>, args: &IpArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
     check_asked([args.only_ipv4, args.only_ipv6], |version| never_detected(&settings.detect, version))?;
-    let runtime = context.runtime()?;
     let families = Families { v4: !args.only_ipv6, v6: !args.only_ipv4 };
-    let found = runtime.block_on(survey(families, &settings.detect, context.env.address_rule.clone()));
-    runtime.shutdown_background();
+    let acceptable = context.env.address_rule.clone();
+    let found = block_on(async { Ok(survey(families, &settings.detect, acceptable).await) })?;
     let Survey { v4, v6 } = &found;
     context.printer.json(&json!({
         "ipv4Address": address(v4),

@@ -1,6 +1,6 @@
 //! `eg sandbox`: serves the sandbox, or runs a command in it.
 
-use crate::commands::context::{no_signals, runtime};
+use crate::commands::context::{block_on, no_signals};
 use crate::{
     commands::global::Global,
     demo::{ADDRESS, Demo, MISLEADING},
@@ -39,10 +39,7 @@ pub struct SandboxArgs {
 
 pub fn run(env: &Env, printer: &Printer, global: &Global, args: &SandboxArgs) -> Result<Exit, CommandError> {
     global.no_files_named("sandbox")?;
-    let runtime = runtime()?;
-    let ended = runtime.block_on(serve(env, printer, args));
-    runtime.shutdown_background();
-    ended
+    block_on(serve(env, printer, args))
 }
 
 async fn serve(env: &Env, printer: &Printer, args: &SandboxArgs) -> Result<Exit, CommandError> {

@@ -1,7 +1,8 @@
 //! `eg who`: every rule with eg's tags on the configured groups, of all installations. Reads, and changes nothing.
 
-use crate::commands::context::Context;
+use crate::commands::context::{Context, block_on};
 use crate::{
+    config::settings::Settings,
     error::{CommandError, Exit},
     targets::read::{ResourceReading, survey},
     ui::{
@@ -43,12 +44,14 @@ pub fn run(context: &Context<'_>, _args: &WhoArgs) -> Result<Exit, CommandError>
         return Err(context.no_resources("eg who"));
     }
     let us = us(context)?;
-    let runtime = context.runtime()?;
-    let aws = context.env.connect();
-    let (settings, unknown) = runtime.block_on(context.expanded(&settings));
-    let seen = runtime.block_on(survey(&settings, aws.as_ref(), |resource| context.target(resource)));
-    runtime.shutdown_background();
-    let looks: Vec<WhoTarget<'_>> = looks(&seen, &us);
+    block_on(async { Ok(show(context, &settings, &us).await) })
+}
+
+async fn show(context: &Context<'_>, settings: &Settings, us: &Us) -> Exit {
+    let connect = context.env.connect();
+    let (settings, unknown) = context.expanded(settings).await;
+    let seen = survey(&settings, connect.as_ref(), |resource| context.target(resource)).await;
+    let looks: Vec<WhoTarget<'_>> = looks(&seen, us);
     let printer = context.printer;
     printer.json(&as_json(&looks, &unknown));
     if looks.iter().any(|look| matches!(&look.found, Ok(rules) if !rules.is_empty())) {
@@ -68,7 +71,7 @@ pub fn run(context: &Context<'_>, _args: &WhoArgs) -> Result<Exit, CommandError>
     for (_, error) in &unknown {
         printer.warn(Code::NotRead, &error.message, &error.hints);
     }
-    Ok(exit(&looks, unknown.len()))
+    exit(&looks, unknown.len())
 }
 
 fn us(context: &Context<'_>) -> Result<Us, CommandError> {

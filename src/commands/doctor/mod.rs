@@ -6,7 +6,7 @@ pub mod machine;
 pub mod shown;
 
 use self::{cloud::Cloud, shown::ShownFindings};
-use crate::commands::context::{Context, listen};
+use crate::commands::context::{Context, block_on, listen};
 use crate::{
     checks::doctor::{Finding, Level, certificates, lock, policy, summary},
     config::policy_file,
@@ -27,17 +27,15 @@ use serde_json::{Value, json};
 pub struct DoctorArgs {}
 
 pub fn run(context: &Context<'_>, _args: &DoctorArgs) -> Result<Exit, CommandError> {
-    let runtime = context.runtime()?;
     let shown = ShownFindings::new(context.printer);
-    let stopped = runtime.block_on(async {
+    let stopped = block_on(async {
         let interrupt = listen()?;
         tokio::select! {
             () = examine(context, &shown) => Ok(None),
-            () = interrupt.wait() => Ok::<_, CommandError>(interrupt.asked()),
+            () = interrupt.wait() => Ok(interrupt.asked()),
         }
-    });
-    runtime.shutdown_background();
-    if let Some(number) = stopped? {
+    })?;
+    if let Some(number) = stopped {
         return Err(CommandError::new(Kind::Signal(number), "stopped by a signal; not everything was checked"));
     }
     let findings = shown.into_findings();

@@ -1,7 +1,7 @@
 //! The arguments of `eg reconcile`, and one pass.
 
 use crate::commands::{
-    context::Context,
+    context::{Context, block_on},
     global::Output,
     reconcile::{
         news::{errors_are_news, tell_failure},
@@ -67,16 +67,13 @@ pub fn run(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, CommandE
         nothing_on_record(context)?;
         return unread_proxies.map_or(Ok(Exit::Done), Err);
     }
-    let runtime = context.runtime()?;
-    let ended = runtime.block_on(async {
+    block_on(async {
         if !args.watch {
             return once(context, args, unread_proxies).await;
         }
         let ended = watch::watch(context, args.interval).await?;
         unread_proxies.map_or(Ok(ended), Err)
-    });
-    runtime.shutdown_background();
-    ended
+    })
 }
 
 /// A dry run must not make the record.

@@ -1,6 +1,9 @@
 //! `eg resource discover`: shows the groups that could be configured. Changes nothing.
 
-use crate::commands::{context::Context, resource::openings::openings};
+use crate::commands::{
+    context::{Context, block_on},
+    resource::openings::openings,
+};
 use crate::{
     config::settings::{Resource, Settings},
     error::{CommandError, Exit, Kind},
@@ -50,12 +53,10 @@ struct RegionReading {
 
 pub fn run(context: &Context<'_>, args: &DiscoverArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
-    let runtime = context.runtime()?;
-    let readings = runtime.block_on(async {
+    let readings = block_on(async {
         let targets = targets(context, args, &settings).await?;
-        Ok::<_, CommandError>(join_all(targets.into_iter().map(|target| look(context, target, &settings))).await)
+        Ok(join_all(targets.into_iter().map(|target| look(context, target, &settings))).await)
     })?;
-    runtime.shutdown_background();
     let printer = context.printer;
     printer.json(&as_json(&readings));
     let found = || readings.iter().flat_map(|one| one.groups.iter().flatten().map(move |group| (&one.target, group)));

@@ -1,7 +1,7 @@
 //! `eg resource verify`: checks that a session on a resource would work. Changes nothing.
 
 use crate::commands::{
-    context::Context,
+    context::{Context, block_on},
     findings::{finding_json, finding_text},
 };
 use crate::{
@@ -44,9 +44,7 @@ pub fn run(context: &Context<'_>, args: &VerifyArgs) -> Result<Exit, CommandErro
         return Err(context.no_resources("eg resource verify"));
     }
     let chosen = settings.select(&args.name).map_err(|error| CommandError::new(Kind::Usage, error.to_string()))?;
-    let runtime = context.runtime()?;
-    let verified = runtime.block_on(examine(context, &chosen, &settings.aws));
-    runtime.shutdown_background();
+    let verified = block_on(async { Ok(examine(context, &chosen, &settings.aws).await) })?;
     let well = verified.iter().flat_map(|one| &one.findings).all(|finding| finding.level != Level::Bad);
     context.printer.json(&json!({"ok": well, "resources": verified.iter().map(verified_json).collect::<Vec<_>>()}));
     for (number, one) in verified.iter().enumerate() {

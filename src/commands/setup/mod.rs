@@ -10,7 +10,7 @@ use self::{
     prepare::prepare,
     texts::{configuration, documents, part_line},
 };
-use crate::commands::context::Context;
+use crate::commands::context::{Context, block_on};
 use crate::{
     config::settings::{Resource, Settings},
     error::{CommandError, Exit, Kind},
@@ -64,11 +64,10 @@ pub fn run(context: &Context<'_>, args: &CloudExpiryArgs) -> Result<Exit, Comman
         return Err(context.no_resources("eg setup cloud-expiry"));
     }
     let chosen = settings.select(&args.only).map_err(|error| CommandError::new(Kind::Usage, error.to_string()))?;
-    let runtime = context.runtime()?;
-    let resources = runtime.block_on(context.resolved(&chosen))?;
-    let ended = runtime.block_on(set_up(context, args, &settings, &resources));
-    runtime.shutdown_background();
-    ended
+    block_on(async {
+        let resources = context.resolved(&chosen).await?;
+        set_up(context, args, &settings, &resources).await
+    })
 }
 
 async fn set_up(

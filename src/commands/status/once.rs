@@ -1,7 +1,7 @@
 //! The arguments of `eg status`, and the status once. Except for the address, everything comes from the record.
 
 use crate::commands::{
-    context::Context,
+    context::{Context, block_on},
     status::watch::{self, RunWords},
 };
 use crate::{
@@ -71,10 +71,8 @@ fn addresses(context: &Context<'_>, settings: &Settings) -> Result<Vec<Address>,
     let none = settings.names_no_target();
     let wanted = |version| none || settings.takes(version);
     let families = Families { v4: wanted(IpVersion::V4), v6: wanted(IpVersion::V6) };
-    let runtime = context.runtime()?;
-    let detected = runtime.block_on(detect(families, &settings.detect, context.env.address_rule.clone()));
-    runtime.shutdown_background();
-    let Detected { v4, v6 } = detected;
+    let acceptable = context.env.address_rule.clone();
+    let Detected { v4, v6 } = block_on(async { Ok(detect(families, &settings.detect, acceptable).await) })?;
     let found = [(IpVersion::V4, v4), (IpVersion::V6, v6)];
     Ok(found.into_iter().filter_map(|(version, outcome)| Some((version, address(outcome)?))).collect())
 }

@@ -2,7 +2,7 @@
 //! type, on a thread of its own, and the dashboard shows its output.
 
 use crate::commands::{
-    context::{Context, listen},
+    context::{Context, block_on, listen},
     global::Global,
 };
 use crate::{
@@ -41,10 +41,7 @@ pub type RunWords = fn(&Env, &Printer, &Global, &[String]) -> Result<Exit, Comma
 /// Shows the dashboard until a key or a signal ends it.
 pub(super) fn run(context: &Context<'_>, run_words: RunWords) -> Result<Exit, CommandError> {
     check(context)?;
-    let runtime = context.runtime()?;
-    let ended = runtime.block_on(watch(context, run_words));
-    runtime.shutdown_background();
-    ended
+    block_on(watch(context, run_words))
 }
 
 fn check(context: &Context<'_>) -> Result<(), CommandError> {

@@ -8,7 +8,7 @@ use self::{
     regions::region_name,
     warnings::{warn_of_open, warn_of_unread},
 };
-use crate::commands::context::{listen, runtime};
+use crate::commands::context::{block_on, listen};
 use crate::{
     error::{CommandError, Exit, Kind},
     host::{env::Env, signals::Interrupt},
@@ -83,13 +83,10 @@ fn owner(text: &str) -> Result<String, String> {
 
 pub fn run(env: &Env, printer: &Printer, args: &SweepArgs) -> Result<Exit, CommandError> {
     let zone = Zone::load(env.var_as_set("TZ")).zone;
-    let runtime = runtime()?;
-    let swept = runtime.block_on(async {
+    block_on(async {
         let interrupt = listen()?;
         Sweep { env, printer, args, zone: &zone, interrupt: &interrupt }.run().await
-    });
-    runtime.shutdown_background();
-    swept
+    })
 }
 
 struct Sweep<'a> {
