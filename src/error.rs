@@ -1,14 +1,20 @@
 //! The one error that ends a command, the exit statuses, and the one table of advice.
 
-use crate::config::{policy::NotAllowed, policy_file::PolicyError};
-use eg_model::failure::{Failure, FailureClass};
+use crate::{
+    config::policy::{NotAllowed, PolicyError},
+    ui::{printer::ErrorText, prompt::Unanswered},
+};
+use eg_model::{
+    failure::{Failure, FailureClass},
+    plan::{Note, NoteKind, Step},
+};
 use eg_state::StateError;
 use std::{fmt, process::ExitCode};
 
 /// The exit status of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
-    /// What was asked is in place.
+    /// The request is carried out.
     Done,
     Failed,
     Usage,
@@ -23,7 +29,6 @@ pub enum Exit {
 }
 
 impl Exit {
-    #[must_use]
     pub fn code(self) -> u8 {
         match self {
             Self::Done => 0,
@@ -78,7 +83,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Usage => "usage",
@@ -102,7 +106,6 @@ impl Kind {
         }
     }
 
-    #[must_use]
     pub fn exit(self) -> Exit {
         match self {
             Self::Usage => Exit::Usage,
@@ -125,19 +128,16 @@ pub struct CommandError {
 }
 
 impl CommandError {
-    #[must_use]
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), hints: Vec::new() }
     }
 
     /// A signal ended the command; `left` tells what stays or was done.
-    #[must_use]
     pub fn stopped_by(number: u8, left: &str) -> Self {
         Self::new(Kind::Signal(number), format!("stopped by a signal; {left}"))
     }
 
     /// Adds a hint.
-    #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
@@ -151,6 +151,28 @@ impl fmt::Display for CommandError {
 }
 
 impl std::error::Error for CommandError {}
+
+impl<'e> From<&'e CommandError> for ErrorText<'e> {
+    fn from(error: &'e CommandError) -> Self {
+        Self { kind: error.kind.as_str(), message: &error.message, hints: &error.hints }
+    }
+}
+
+impl From<Unanswered> for CommandError {
+    fn from(reason: Unanswered) -> Self {
+        let kind = match reason {
+            Unanswered::Signals(_) => Kind::State,
+            Unanswered::Stopped(number) => Kind::Signal(number),
+            Unanswered::Left => Kind::Refused,
+            Unanswered::Unreadable(_) | Unanswered::Unfit(_) => Kind::Usage,
+        };
+        let error = Self::new(kind, reason.to_string());
+        if matches!(reason, Unanswered::Unreadable(_)) {
+            return error.hint("give every answer as a flag: see --help");
+        }
+        error
+    }
+}
 
 impl From<StateError> for CommandError {
     fn from(error: StateError) -> Self {
@@ -170,23 +192,48 @@ impl From<PolicyError> for CommandError {
 
 impl From<NotAllowed> for CommandError {
     fn from(error: NotAllowed) -> Self {
-        Self::new(Kind::Policy, error.to_string()).hint("whoever administers this machine has set that; see: eg doctor")
+        Self::new(Kind::Policy, error.to_string()).hint(advice(FailureClass::Barred))
     }
 }
 
 impl From<Failure> for CommandError {
     fn from(failure: Failure) -> Self {
-        Self::new(Kind::Provider, failure.to_string()).hint(advice(failure.class, Doing::Reconciling))
+        Self::new(Kind::Provider, failure.to_string()).hint(advice(failure.class))
     }
 }
 
-/// The work that a provider's failure has kept from being done.
+/// The next thing for the user to do after a failed call, in one sentence.
+pub fn advice(class: FailureClass) -> &'static str {
+    match class {
+        FailureClass::Throttled => "the provider limits the rate of calls; `eg reconcile` tries again by itself",
+        FailureClass::Transient => "the provider failed; try again later (`eg reconcile` does so by itself)",
+        FailureClass::Stale => {
+            "somebody else changes this target at the same time; `eg reconcile` tries again by itself"
+        }
+        FailureClass::Gone => "check the resource's id, region and profile in the configuration",
+        FailureClass::Limit => "remove rules that are no longer needed, or ask the provider for a higher quota",
+        FailureClass::Denied => "give the credentials the permissions that `eg iam-policy` prints",
+        FailureClass::Credentials => {
+            "correct these credentials, or use others: `profile` on the resource, or AWS_PROFILE"
+        }
+        FailureClass::Expired => "log in again (for SSO: aws sso login)",
+        FailureClass::NoProfile => "correct the name: `profile` on the resource, or AWS_PROFILE",
+        FailureClass::Invalid => "check the resource's ports and id in the configuration",
+        FailureClass::Barred => "the machine's administrator has set that; see: eg doctor",
+        FailureClass::Local => "install the package ca-certificates, or set SSL_CERT_FILE to a file of CA certificates",
+        FailureClass::Unknown => "try again later (`eg reconcile` does so by itself, and finds out what has happened)",
+    }
+}
+
+/// Work with advice of its own, beside that of reading, opening and closing for sessions, which `eg reconcile` repeats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doing {
-    /// Reading, opening and closing for sessions: `eg reconcile` tries again by itself.
-    Reconciling,
+pub enum Work {
     /// Setting the expiry schedule of a rule: the resource is not at fault.
     SettingExpiry,
+    /// Planning without an expiry schedule, since one could not be set before.
+    MissingExpiry,
+    /// Tagging a rule that has lost its marks.
+    Restoring,
     /// Reading expiry schedules, for `eg doctor`.
     ReadingExpiry,
     /// Making roles and schedule groups, for `eg setup cloud-expiry`.
@@ -197,48 +244,85 @@ pub enum Doing {
     Sweeping,
 }
 
-/// The one table of advice: what the user should do next after a failure of this class. A row for each class and work whose
-/// advice is not the common one, which the model keeps because its notes carry it.
-#[must_use]
-pub fn advice(class: FailureClass, doing: Doing) -> &'static str {
-    use Doing::{AskingCaller, PreparingExpiry, ReadingExpiry, SettingExpiry, Sweeping};
+/// [`advice`] after a call for this work: the one table of work x class.
+pub fn advice_for(work: Work, class: FailureClass) -> &'static str {
     use FailureClass as Class;
-    match (doing, class) {
-        (_, Class::Local) | (Doing::Reconciling, _) => class.advice(),
+    match (work, class) {
+        (_, Class::Local) => advice(class),
 
-        (SettingExpiry, Class::Gone) => "make the schedule group with: eg setup cloud-expiry --apply",
-        (SettingExpiry, Class::Invalid) => {
+        (Work::SettingExpiry, Class::Gone) => "make the schedule group with: eg setup cloud-expiry --apply",
+        (Work::SettingExpiry, Class::Invalid) => {
             "see whether the role is there, and for the scheduler to take: eg setup cloud-expiry prints it (one that was made \
              just now takes a minute)"
         }
-        (SettingExpiry, Class::Limit) => {
+        (Work::MissingExpiry, Class::Denied | Class::Gone | Class::Invalid) => {
+            "`eg setup cloud-expiry` prints what this needs"
+        }
+        (Work::SettingExpiry | Work::MissingExpiry, Class::Limit) => {
             "delete schedules that are no longer needed, or ask the provider for a higher quota"
         }
-        (ReadingExpiry, Class::Denied) => "give the credentials the permissions that this prints: eg iam-policy",
-        (ReadingExpiry, Class::Gone) => "make the schedule group, and the rest, with: eg setup cloud-expiry --apply",
-        (AskingCaller, Class::Unknown | Class::Transient) => {
+        (Work::ReadingExpiry, Class::Denied) => "give the credentials the permissions that this prints: eg iam-policy",
+        (Work::ReadingExpiry, Class::Gone) => {
+            "make the schedule group, and the rest, with: eg setup cloud-expiry --apply"
+        }
+        (Work::Restoring, Class::Denied) => {
+            "rules that have lost eg:managed-by can be tagged again with what `eg iam-policy --restore` prints"
+        }
+        (Work::AskingCaller, Class::Unknown | Class::Transient) => {
             "check the network, a proxy, and that the region exists; then: eg doctor"
         }
-        (SettingExpiry | ReadingExpiry | AskingCaller, _) => class.advice(),
-
-        (PreparingExpiry, Class::Invalid) => {
+        (Work::PreparingExpiry, Class::Invalid) => {
             "change it to what `eg setup cloud-expiry` prints (a stack: with --format cloudformation), or choose another \
              name with --role-name"
         }
-        (PreparingExpiry, Class::Limit) => {
+        (Work::PreparingExpiry, Class::Limit) => {
             "the same again changes nothing; where the role's policy is too long (IAM takes 10,240 characters), name fewer \
              groups with --only, or take those that are gone out of it; other quotas: Service Quotas"
         }
-        (PreparingExpiry, _) => "run it again: it goes on where it stopped",
+        (Work::PreparingExpiry, _) => "run it again: it goes on where it stopped",
 
-        (Sweeping, Class::Denied) => "give the credentials the permissions that `eg iam-policy --sweep` prints",
-        (Sweeping, Class::Expired) => "log in again (for SSO: aws sso login), then run eg sweep again",
-        (Sweeping, Class::Credentials) => "correct these credentials, then run eg sweep again",
-        (Sweeping, Class::Gone | Class::Invalid | Class::Limit | Class::Barred | Class::NoProfile) => {
+        (Work::Sweeping, Class::Denied) => "give the credentials the permissions that `eg iam-policy --sweep` prints",
+        (Work::Sweeping, Class::Expired) => "log in again (for SSO: aws sso login), then run eg sweep again",
+        (Work::Sweeping, Class::Credentials) => "correct these credentials, then run eg sweep again",
+        (Work::Sweeping, Class::Gone | Class::Invalid | Class::Limit | Class::Barred | Class::NoProfile) => {
             "check the region and the profile, then run eg sweep again"
         }
-        (Sweeping, Class::Throttled | Class::Transient | Class::Stale | Class::Unknown) => {
-            "run eg sweep again: it finds out by itself"
+        (Work::Sweeping, _) => "run eg sweep again: it finds out by itself",
+
+        (_, class) => advice(class),
+    }
+}
+
+/// [`advice`] after a refused step.
+pub fn step_advice(step: &Step, class: FailureClass) -> &'static str {
+    if matches!(step, Step::Restore { .. }) { advice_for(Work::Restoring, class) } else { advice(class) }
+}
+
+/// A note of a plan with the advice for its failure.
+pub fn with_advice(note: &Note) -> Note {
+    let advice = note.class.map(|class| match note.kind {
+        NoteKind::AutoCloseUnset => advice_for(Work::MissingExpiry, class),
+        _ => advice(class),
+    });
+    let advice = advice.map(|advice| format!(" ({advice})")).unwrap_or_default();
+    Note::new(note.kind, format!("{}{advice}", note.message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_ends_with_the_advice_for_its_failure() {
+        let note = |kind, class| Note { class, ..Note::new(kind, "it failed".to_owned()) };
+        for (kind, class, text) in [
+            (NoteKind::AutoCloseUnset, Some(FailureClass::Denied), "`eg setup cloud-expiry` prints what this needs"),
+            (NoteKind::AutoCloseUnset, Some(FailureClass::Transient), advice(FailureClass::Transient)),
+            (NoteKind::Unavailable, Some(FailureClass::Denied), advice(FailureClass::Denied)),
+        ] {
+            let told = Note::new(kind, format!("it failed ({text})"));
+            assert_eq!(with_advice(&note(kind, class)), told);
+            assert_eq!(with_advice(&told), told, "once");
         }
     }
 }

@@ -29,3 +29,4 @@ mod docs;
 mod guarantees;
 mod harness;
 mod harness_works;
+mod one_build;

@@ -1,8 +1,8 @@
 //! Expiry schedules: a job at the provider that closes one rule at a given time, even if this machine never comes back.
 //!
-//! An expiry schedule belongs to a rule, not to an installation: whoever holds the rule moves it to the latest lease of all. What
-//! this installation has sent about an expiry schedule stands in a row of its own ([`AutoClose`]), which outlives configuration and
-//! session; what is to be done about it is decided by [`crate::plan`].
+//! An expiry schedule belongs to a rule, not to an installation: every holder of the rule moves it to the end of the
+//! latest lease. An [`AutoClose`] is the last call of this installation about one schedule; its row outlives
+//! configuration and session. [`crate::plan`] decides about it.
 
 use crate::{
     SETTLE_WINDOW, Timestamp,
@@ -14,16 +14,16 @@ use crate::{
 };
 use chrono::TimeDelta;
 
-/// An expiry schedule that would have to fire within this time, or should have fired already, is set to fire this far ahead: what
-/// is closer may be over when the provider reads it.
+/// An expiry schedule that has to fire sooner than this is set to fire this far ahead: an earlier time might have
+/// passed when the provider reads it.
 pub const LEAD: TimeDelta = TimeDelta::seconds(60);
 
-/// Where expiry schedules are kept, and as whom they act.
+/// The group that holds expiry schedules, and the role that they use.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AutoCloseRoute {
     /// The role that closes the rule; of the target's own account.
     pub role_arn: String,
-    /// The group of schedules that it is kept in.
+    /// The group of schedules that holds it.
     pub group: String,
 }
 
@@ -46,33 +46,33 @@ fn part(arn: &str, number: usize) -> &str {
     arn.split(':').nth(number).unwrap_or_default()
 }
 
-/// What this installation has last sent about the expiry schedule of one rule.
+/// The last call of this installation about the expiry schedule of one rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AutoClose {
-    /// The rule. Rule ids are never reused, and so no expiry schedule ever hits another one.
+    /// The rule. Rule ids are never reused, so a schedule never hits another rule.
     pub rule: RuleId,
-    /// Where its rule is.
+    /// The firewall of the rule.
     pub target: Target,
-    /// What the rule was opened for.
+    /// The permission that the rule was opened for.
     pub permission: Permission,
-    /// Where it is kept, and as whom it acts.
+    /// Its group and role.
     pub way: AutoCloseRoute,
-    /// When it fires, as far as is known.
+    /// The time at which it fires, as far as is known.
     pub at: Timestamp,
-    /// Whether that was confirmed: by an answer, or by a reading.
+    /// True if an answer or a reading has confirmed that time.
     pub confirmed: bool,
     /// Grows by one with every write.
     pub version: u64,
     /// Refusals since the last success.
     pub refusals: u32,
-    /// Not before then, except in a pass that a person started.
+    /// The earliest time of the next attempt, except in a pass that a person started.
     pub next_try_at: Option<Timestamp>,
     /// The last refusal since the last success.
     pub last_failure: Option<Failure>,
 }
 
 impl AutoClose {
-    /// One of which nothing has been sent yet.
+    /// A schedule before the first call.
     #[must_use]
     pub fn new(rule: RuleId, target: Target, permission: Permission, way: AutoCloseRoute, at: Timestamp) -> Self {
         Self {
@@ -105,7 +105,7 @@ impl AutoClose {
         Self { at, confirmed: true, refusals: 0, next_try_at: None, last_failure: None, ..self.next() }
     }
 
-    /// It was not set, or nobody answered: what it says now is not known.
+    /// The call was refused or had no answer: its time is unknown from now on.
     #[must_use]
     pub fn refused(&self, failure: Failure, next_try_at: Timestamp) -> Self {
         Self {
@@ -116,8 +116,8 @@ impl AutoClose {
         }
     }
 
-    /// One that this installation has sent nothing about, and that may be there: whoever opened the rule has set it.
-    /// Nothing of ours is on its way to it.
+    /// A schedule that another installation may have set when it opened the rule. This installation has made no call
+    /// about it that could still land.
     #[must_use]
     pub fn of_another(
         rule: RuleId,
@@ -129,61 +129,60 @@ impl AutoClose {
         Self::new(rule, target, permission, way, now - SETTLE_WINDOW - SETTLE_WINDOW)
     }
 
-    /// Whether an attempt to set it, of unknown outcome, may still land: then it would be there again, although it has just
-    /// been taken away. Attempts say a time that lies ahead, so one whose time has passed went out before.
+    /// True if an attempt to set it, of unknown outcome, may still land, which would bring a deleted schedule back. An
+    /// attempt always names a time ahead of it, so one whose time has passed is old.
     #[must_use]
     pub fn may_still_land(&self, now: Timestamp) -> bool {
         self.is_unknown() && now - self.at <= SETTLE_WINDOW
     }
 
-    /// Whether it is not known if there is one: something was sent, and it was neither confirmed nor refused.
+    /// True if the schedule may or may not exist: a call was neither confirmed nor refused.
     fn is_unknown(&self) -> bool {
         !self.confirmed && self.last_failure.as_ref().is_none_or(|failure| failure.class.outcome_unknown())
     }
 
-    /// Whether there may be one: it fires later; or it is not known if there is one, and then its time is not known either,
-    /// but that no lease lasts longer than [`LEASE_HORIZON`].
+    /// True if the schedule may exist: it fires later, or its existence is unknown. Then its time is unknown as well,
+    /// but no lease lasts longer than [`LEASE_HORIZON`].
     #[must_use]
     pub fn may_be_there(&self, now: Timestamp) -> bool {
         self.at > now || (self.is_unknown() && now - self.at <= LEASE_HORIZON)
     }
 
-    /// It was taken away, or was not there, while an attempt to set it may still land: it is taken away once more when
-    /// that is no longer so.
+    /// It was deleted, or absent, while an attempt to set it may still land: it is deleted once more after that.
     #[must_use]
     pub fn dropped(&self, now: Timestamp) -> Self {
         let again = now + SETTLE_WINDOW + TimeDelta::seconds(1);
         Self { at: now, confirmed: false, refusals: 0, next_try_at: Some(again), last_failure: None, ..self.next() }
     }
 
-    /// Whether it must have fired, and with that is gone, at `now`.
+    /// True if it must have fired by `now`, and is gone with that.
     #[must_use]
     pub fn is_spent(&self, now: Timestamp) -> bool {
         now - self.at > LEASE_GRACE
     }
 }
 
-/// What the provider shows of one rule's expiry schedule.
+/// The expiry schedule of one rule, as the provider shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AutoCloseSeen {
-    /// There is none.
+    /// Absent.
     Absent,
-    /// There is one that does what it should, at this time.
+    /// Set correctly, for this time.
     Set(Timestamp),
-    /// There is one that would do something else, or nothing.
+    /// Set to do something else, or nothing.
     Wrong,
     /// It could not be read.
     Unreadable(Failure),
 }
 
-/// When an expiry schedule has to fire, and what else is as good.
+/// The time at which an expiry schedule has to fire, and the other times that are as good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FireTime {
     /// The end of the latest lease.
     latest: Timestamp,
     /// The earliest time that is worth sending.
     soonest: Timestamp,
-    /// A later time is as good: others' leases are not known.
+    /// A later time is as good, since others' leases are unknown.
     or_later: bool,
 }
 
@@ -194,7 +193,7 @@ impl FireTime {
         Self { latest, soonest: provider + LEAD, or_later: false }
     }
 
-    /// The same where a rule does not show who else holds it: then one that fires later may be there for them.
+    /// With `unknown`, the rule does not show its other holders, and a later schedule may be there for them.
     #[must_use]
     pub fn or_later(self, unknown: bool) -> Self {
         Self { or_later: unknown, ..self }
@@ -206,8 +205,9 @@ impl FireTime {
         self.latest.max(self.soonest)
     }
 
-    /// Whether an expiry schedule that fires at `at` is right. Never earlier than the latest lease; and later only where the
-    /// exact time is too close to be sent, or every pass would put it off again, or where others' leases are not known.
+    /// True if a schedule that fires at `at` is right. It may not be earlier than the end of the latest lease. It may
+    /// be later if that end is too close to be sent (otherwise every pass would put it off again), or if others' leases
+    /// are unknown.
     #[must_use]
     pub fn fits(self, at: Timestamp) -> bool {
         at >= self.latest && (self.or_later || at <= self.at())
@@ -258,7 +258,7 @@ mod tests {
         assert!(due.fits(t(3600)) && due.fits(t(9000)) && !due.fits(t(3599)));
     }
 
-    /// What was never answered may land after it was taken away; what was answered, or is long past, does not.
+    /// An attempt without an answer may land after the deletion; an answered or old one does not.
     #[test]
     fn what_may_still_land_is_taken_away_twice() {
         let way = AutoCloseRoute { role_arn: "r".into(), group: "default".into() };
@@ -270,7 +270,7 @@ mod tests {
         let dropped = sent.dropped(t(0));
         assert_eq!((dropped.at, dropped.next_try_at, dropped.version), (t(0), Some(t(301)), sent.version + 1));
         assert!(dropped.may_still_land(t(300)) && !dropped.may_still_land(t(301)));
-        // Nobody looks for ever for what was refused, or for what no lease can hold any more.
+        // A refused schedule, or one that no lease can hold any more, is not looked for any longer.
         let failed = |class| sent.refused(Failure::new(class, "no"), t(60));
         let (denied, unanswered) = (failed(FailureClass::Denied), failed(FailureClass::Unknown));
         assert!(!denied.may_still_land(t(0)) && denied.may_be_there(t(3599)) && !denied.may_be_there(t(3600)));

@@ -1,5 +1,5 @@
-//! When a marked rule may be closed by anybody: the one judgement behind the plan's collecting and behind `eg sweep`.
-//! Leases of others are judged by the provider's clock alone; what is not known keeps a rule open.
+//! The conditions under which any installation may close a marked rule, for the plan and for `eg sweep`. Leases of
+//! others are judged by the provider's clock alone; if that is unknown, the rule stays open.
 
 use crate::{
     Timestamp,
@@ -7,22 +7,22 @@ use crate::{
 };
 use chrono::TimeDelta;
 
-/// How far the local clock may differ from the provider's before what others own is left alone.
+/// The largest difference between the local clock and the provider's at which rules of others may be closed.
 pub const SKEW_LIMIT: TimeDelta = TimeDelta::minutes(2);
 
-/// Whether a lease value keeps its rule; where the provider's clock is not known, it does.
+/// Judges a lease value by the provider's clock; if that is unknown, the lease counts as unexpired.
 #[must_use]
 pub fn lease_state(value: &str, provider_time: Option<Timestamp>) -> LeaseState {
     provider_time.map_or(LeaseState::Unexpired, |provider| Marks::judge(value, provider))
 }
 
-/// Whether no lease holds a rule any more whose marks are worth this.
+/// True if the marks of a rule are genuine and no lease holds it any more.
 #[must_use]
 pub fn abandoned(fit: Option<Fit>, marks: &Marks, provider_time: Option<Timestamp>) -> bool {
     fit == Some(Fit::Genuine) && !marks.leases.values().any(|value| lease_state(value, provider_time).holds())
 }
 
-/// Whether the two clocks agree well enough for anything of others to be closed. Not known is no.
+/// True if the two clocks agree well enough to close rules of others. An unknown clock does not agree.
 #[must_use]
 pub fn clocks_agree(local: Timestamp, provider_time: Option<Timestamp>) -> bool {
     provider_time.is_some_and(|provider| (local - provider).abs() <= SKEW_LIMIT)

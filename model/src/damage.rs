@@ -1,19 +1,19 @@
-//! What a record can say, and what only a damaged one says. A pass opens what the record asks for, so it looks first
-//! whether `eg` can have recorded that.
+//! Damage of the record: sessions and grants that `eg` cannot have recorded. A pass opens whatever the record wants, so
+//! it checks first that `eg` can have written it.
 //!
-//! | the record says | sound |
+//! | field | sound |
 //! |---|---|
 //! | from start to end | at most 31 days, the cap of `max_duration` |
-//! | the end, from now | at most 31 days and ten minutes: clocks differ, but no session begins in a far future |
+//! | the end, from now | at most 31 days and ten minutes: clocks differ, but no session begins in the far future |
 //! | a grant's network | no wider than `ipv4_prefix_len` and `ipv6_prefix_len` accept, and with the grant's address in it |
-//! | a grant's ports | what a configuration can name |
+//! | a grant's ports | ports that a configuration can name |
 //!
-//! What is not sound is wanted by nobody: nothing is opened for it, and what its lease holds is closed, by the id of its
-//! rule. Everything else goes on.
+//! A damaged grant wants nothing: nothing is opened for it, and the rule of its lease is closed by its id. Everything
+//! else goes on.
 //!
-//! A session that ends in a far future is damaged, or this machine's clock is behind. So nothing is opened for one that does
-//! by the local clock ([`ends_too_far_ahead`]), and what is open is closed only where it does by the provider's clock too
-//! ([`damage_at`], with the later of the two).
+//! If a session ends in the far future, it is damaged or this machine's clock is behind. By the local clock, nothing is
+//! opened for it ([`ends_too_far_ahead`]). Its open rules are closed only if the provider's clock agrees
+//! ([`damage_at`], with the later of the two clocks).
 
 use crate::{
     Timestamp,
@@ -29,8 +29,8 @@ use chrono::TimeDelta;
 use std::net::IpAddr;
 use thiserror::Error;
 
-/// How far the clock that ends a session may be from the one that began it (`start` refuses by a clock that is off by
-/// more).
+/// The largest difference between the clock at the end of a session and the one at its start; with a larger one,
+/// `start` refuses.
 const CLOCKS: TimeDelta = TimeDelta::minutes(10);
 
 /// Something that `eg` cannot have recorded.
@@ -66,7 +66,7 @@ pub enum Damage {
     },
 }
 
-/// What is wrong with a grant as it stands on record, its session included.
+/// The damage of a grant on record, its session included.
 #[must_use]
 pub fn damage(session: &Session, grant: &Grant) -> Option<Damage> {
     if session.expires_at - session.started_at > MAX {
@@ -75,14 +75,14 @@ pub fn damage(session: &Session, grant: &Grant) -> Option<Damage> {
     grant.permissions.iter().find_map(|item| damaged(&item.permission, grant.address))
 }
 
-/// The same at a moment.
+/// The damage as of `now`: also a session that ends in the far future.
 #[must_use]
 pub fn damage_at(session: &Session, grant: &Grant, now: Timestamp) -> Option<Damage> {
     let future = ends_too_far_ahead(session.expires_at, now).then_some(Damage::Future);
     damage(session, grant).or(future)
 }
 
-/// Whether no session that ends then can have begun by now.
+/// True if no session with this end can have begun by now.
 #[must_use]
 pub fn ends_too_far_ahead(end: Timestamp, now: Timestamp) -> bool {
     end - now > MAX + CLOCKS
@@ -105,8 +105,8 @@ fn damaged(permission: &Permission, address: IpAddr) -> Option<Damage> {
     (named != Some(permission)).then_some(Damage::Ports { permission })
 }
 
-/// Whether a session wants a permission of a target, or keeps it for now, and may: looked at once more right before it is
-/// opened.
+/// True if a live session wants a permission of a target, or keeps it for now, without damage. Checked once more right
+/// before the permission is opened.
 #[must_use]
 pub fn still_wants(session: &Session, target: &TargetKey, permission: &Permission, now: Timestamp) -> bool {
     let has = |item: &GrantPermission| item.permission == *permission;

@@ -1,18 +1,18 @@
-//! What went wrong at a provider, and what to do about it.
+//! Failed calls to a provider: their classes, and the reaction of the reconciler to each.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What a provider's error means for the reconciler. The mapping from a provider's code to a class is each
-/// provider's own tabled pure function; the mapping from class to action is [`FailureClass::reaction`].
+/// The meaning of a provider's error for the reconciler. Each provider maps its codes to classes by a table of its own;
+/// [`FailureClass::reaction`] maps classes to actions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureClass {
     /// A definite "no, too fast". Nothing happened.
     Throttled,
-    /// A server-side failure that the answer itself calls temporary. The call may have had its effect.
+    /// A failure of the server that the answer itself calls temporary. The call may have taken effect.
     Transient,
-    /// Our view was out of date: the rule is there already, or is gone already. Nothing happened.
+    /// The reading was out of date: the rule is there already, or gone already. Nothing happened.
     Stale,
     /// The target itself is not there (for these credentials).
     Gone,
@@ -28,15 +28,15 @@ pub enum FailureClass {
     NoProfile,
     /// The request is wrong in itself. Nothing happened.
     Invalid,
-    /// This machine's policy does not allow it: nothing was sent.
+    /// This machine's policy forbids it: nothing was sent.
     Barred,
-    /// This machine cannot send it: it has no CA certificates, or not the one that is needed. Nothing happened.
+    /// This machine cannot send it, for lack of CA certificates. Nothing happened.
     Local,
-    /// No answer, or one that cannot be understood. The call may have had its effect, now or later.
+    /// No answer, or an unintelligible one. The call may take effect, now or later.
     Unknown,
 }
 
-/// What the reconciler does after a failure.
+/// The reaction of the reconciler to a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reaction {
     /// Send it again in this pass, after a short delay.
@@ -69,20 +69,20 @@ impl FailureClass {
         }
     }
 
-    /// Whether the call may have taken effect, now or later.
+    /// True if the call may have taken effect, now or later.
     #[must_use]
     pub fn outcome_unknown(self) -> bool {
         matches!(self, Self::Transient | Self::Unknown)
     }
 
-    /// Whether a batch refused with this class is sent again one item a call: the fault is one item's, not the
-    /// caller's or the service's.
+    /// True if a batch refused with this class is sent again one item a call: one item is at fault, not the caller or
+    /// the service.
     #[must_use]
     pub fn splits_batch(self) -> bool {
         matches!(self, Self::Stale | Self::Limit | Self::Invalid | Self::Gone | Self::Barred)
     }
 
-    /// Whether a grant that meets this failure is FAILED (somebody has to act) rather than PENDING (it passes).
+    /// True if a grant with this failure is FAILED (the user has to act) rather than PENDING (it passes).
     #[must_use]
     pub fn fails_grant(self) -> bool {
         matches!(
@@ -99,30 +99,10 @@ impl FailureClass {
         )
     }
 
-    /// True if the credentials are at fault, in whichever way.
+    /// True if the credentials are at fault.
     #[must_use]
     pub fn is_of_credentials(self) -> bool {
         matches!(self, Self::Credentials | Self::Expired | Self::NoProfile)
-    }
-
-    /// What the user should do next, in one sentence.
-    #[must_use]
-    pub fn advice(self) -> &'static str {
-        match self {
-            Self::Throttled => "the provider limits the rate of calls; `eg reconcile` tries again by itself",
-            Self::Transient => "the provider failed; try again later (`eg reconcile` does so by itself)",
-            Self::Stale => "somebody else changes this target at the same time; `eg reconcile` tries again by itself",
-            Self::Gone => "check the resource's id, region and profile in the configuration",
-            Self::Limit => "remove rules that are no longer needed, or ask the provider for a higher quota",
-            Self::Denied => "give the credentials the permissions that `eg iam-policy` prints",
-            Self::Credentials => "correct these credentials, or use others: `profile` on the resource, or AWS_PROFILE",
-            Self::Expired => "log in again (for SSO: aws sso login)",
-            Self::NoProfile => "correct the name: `profile` on the resource, or AWS_PROFILE",
-            Self::Invalid => "check the resource's ports and id in the configuration",
-            Self::Barred => "the machine's administrator has set that; see: eg doctor",
-            Self::Local => "install the package ca-certificates, or set SSL_CERT_FILE to a file of CA certificates",
-            Self::Unknown => "try again later (`eg reconcile` does so by itself, and finds out what has happened)",
-        }
     }
 }
 
@@ -147,27 +127,27 @@ impl fmt::Display for FailureClass {
 /// One failed call, classified, with the provider's own words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// What it means.
+    /// Its class.
     pub class: FailureClass,
     /// The provider's error code (`RulesPerSecurityGroupLimitExceeded`), empty when there was no answer.
     pub code: String,
-    /// What was tried and the provider's words, last.
+    /// The attempted call, and the provider's words last.
     pub message: String,
-    /// The provider's request id, where an answer had one.
+    /// The provider's request id, if the answer had one.
     pub request_id: Option<String>,
     /// The purpose of the call, if the reconciler made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purpose: Option<Purpose>,
 }
 
-/// The purpose of a call. A lease keeps its last refusal, of a call of any purpose. Only a refusal to tag explains a tag
-/// that is not written.
+/// The purpose of a call. A lease keeps its last refusal, of a call of any purpose. Only a refusal to tag explains a
+/// tag that is not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Purpose {
     /// Open a rule.
     Open,
-    /// Change a rule's tags, but for those that let go of it.
+    /// Change a rule's tags, except to let go of it.
     Tag,
     /// Close a rule, or let go of it.
     Close,
@@ -180,7 +160,7 @@ impl Failure {
         Self { class, code: String::new(), message: message.into(), request_id: None, purpose: None }
     }
 
-    /// The same, of a call with this purpose.
+    /// Sets the purpose of the call.
     #[must_use]
     pub fn of(self, purpose: Purpose) -> Self {
         Self { purpose: Some(purpose), ..self }

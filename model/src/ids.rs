@@ -1,4 +1,4 @@
-//! Newtypes for every identifier, so that no two kinds can be mixed up.
+//! One type for each kind of identifier, so that two kinds cannot be mixed up.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -39,14 +39,14 @@ uuid_id! {
 }
 
 impl SessionId {
-    /// The first eight hex digits: what people see in tables and rule descriptions.
+    /// The first eight hex digits, for tables and rule descriptions.
     #[must_use]
     pub fn short(&self) -> String {
         self.0.as_simple().to_string().chars().take(8).collect()
     }
 }
 
-/// A lease's row in this installation's ledger.
+/// The row of a lease on record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct LeaseId(pub i64);
@@ -96,8 +96,8 @@ impl fmt::Display for RuleId {
     }
 }
 
-/// What the record keeps of a machine's own id: enough to tell machines apart, nothing that names one. The id itself
-/// is confidential (`machine-id(5)` asks applications to hash it with something of their own).
+/// The hash of a machine's own id for the record: it tells machines apart and names none. The id itself is confidential
+/// (`machine-id(5)` asks applications to hash it with a text of their own).
 #[must_use]
 pub fn machine_fingerprint(machine: &str) -> String {
     use sha2::{Digest, Sha256};

@@ -1,20 +1,19 @@
-//! The ledger: this installation's claim on one permission of one target, and how it opens and closes.
+//! Leases: this installation's claim on one permission of one target, with every change of it.
 //!
-//! Every transition is a pure function from a lease to a lease with a higher version; the store writes the result
-//! only where the version it started from is still there (comparing contents instead would fall for ABA: away and
-//! back between the read and the write).
+//! Every transition is a pure function from a lease to a lease with a higher version. The store writes the result only
+//! if the version has not changed meanwhile. To compare contents instead would miss a change away and back (ABA).
 //!
 //! | transition | when | what changes |
 //! |---|---|---|
-//! | [`Lease::intend`] | before any provider call about it | `in_flight` = this attempt; an older one that nobody resolved becomes an unknown outcome |
+//! | [`Lease::intend`] | before any provider call about it | `in_flight` = this attempt; an older one without a recorded outcome becomes an unknown one |
 //! | [`Lease::authorized`] | the answer lists the rule's id | phase Held, the id |
-//! | [`Lease::landed`] | it succeeded without naming the rule's id | what its tag says; no attempt is open any more, and a reading tells the id. Beside a rule whose id is known it counts as unknown |
+//! | [`Lease::landed`] | it succeeded, and the answer names no id | the time in its tag; no attempt is open any more, and a reading will show the id. If another id is known, it counts as unknown |
 //! | [`Lease::joined`] | our tag was written on a marked rule | phase Joining until an observation shows rule and tag |
 //! | [`Lease::adopted`] | an observation shows our tag on a rule | phase Held, the id |
-//! | [`Lease::retagged`] | our tag was rewritten | what the tag says |
+//! | [`Lease::retagged`] | our tag was rewritten | the time in the tag |
 //! | [`Lease::left`] | our tag was deleted from a rule that others hold | phase Leaving |
-//! | [`Lease::revoked`] | the revoke of its rule was confirmed | the id goes; Closed if nobody wants it and no opening attempt is unsettled; Leaving, with its id, if a [`hidden_rule`] is still to be looked for |
-//! | [`Lease::refused`] | a definite "no" | the reason; the next time to try |
+//! | [`Lease::revoked`] | the revoke of its rule was confirmed | the id goes; Closed if no session wants it and no opening attempt is unsettled; Leaving, with its id, if a [`hidden_rule`] may still show up |
+//! | [`Lease::refused`] | a definite refusal | the reason; the time of the next attempt |
 //! | [`Lease::unanswered`] | no answer | the attempt counts as unknown from now |
 //! | [`Lease::closed`] | see [`Lease::may_close_on_absence`] | phase Closed |
 
@@ -27,17 +26,17 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Where a lease stands.
+/// The phase of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// Recorded; no rule id is known.
     Claimed,
-    /// Our tag was written on another's rule, which a reading showed with fitting marks, and not yet seen there.
+    /// Our tag was written on another installation's marked rule, and no reading shows it there yet.
     Joining,
     /// The rule's id is known from an authorize answer or from its tag.
     Held,
-    /// We let go, and look until it is settled: of a rule that others hold, or of one that was not seen when the rule
+    /// We let go of the rule and observe it until readings are settled: others hold it, or it was hidden when the rule
     /// opened in its place was closed.
     Leaving,
     /// Over.
@@ -67,12 +66,12 @@ impl Phase {
     }
 }
 
-/// What an attempt was for. All but the last kind can create what has to be closed later.
+/// The purpose of an attempt. All but the last kind can create a rule or a tag that has to be closed later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attempt {
     /// Authorize.
     Opening,
-    /// Writing our tag on another's rule.
+    /// Writing our tag on another installation's rule.
     Joining,
     /// Revoke, leave, or rewriting our tag on a rule that we hold.
     Other,
@@ -83,35 +82,34 @@ pub enum Attempt {
 pub struct Lease {
     /// Its row.
     pub id: LeaseId,
-    /// Where its rule is.
+    /// The firewall of its rule.
     pub target: Target,
     /// The permission.
-    #[serde(with = "crate::session::record::permission_text")]
     pub permission: Permission,
-    /// Where it stands.
+    /// Its phase.
     pub phase: Phase,
-    /// Whether the rule was opened by another installation.
+    /// True if another installation opened the rule.
     pub shared: bool,
     /// The rule's id, which proves it to be ours: see [`Lease::proven_rule`].
     pub rule_id: Option<RuleId>,
-    /// What our lease tag on the rule was last known to say; of a rule that was not seen, the one opened in its place. A
-    /// rule whose id no answer has named has a tag all the same.
+    /// The last known time in our lease tag on the rule; for a hidden rule, in the tag of the one opened in its place.
+    /// Also known for a rule whose id no answer has named.
     pub tagged_until: Option<Timestamp>,
     /// Grows by one with every write.
     pub version: u64,
-    /// When the last attempt of any kind and outcome went out.
+    /// The time of the last attempt, of any kind and outcome.
     pub last_sent_at: Option<Timestamp>,
-    /// An opening attempt whose outcome nobody has recorded.
+    /// An opening attempt whose outcome is not recorded.
     pub in_flight: Option<Timestamp>,
-    /// The last opening attempt of unknown outcome. A later success never clears it: the lost one can still land.
+    /// The last opening attempt of unknown outcome. A later success never clears it: the lost attempt can still land.
     pub last_unknown_at: Option<Timestamp>,
     /// Refusals since the last success.
     pub refusals: u32,
-    /// Not before then, except in a pass that a person started.
+    /// The earliest time of the next attempt, except in a pass that a person started.
     pub next_try_at: Option<Timestamp>,
     /// The last refusal since the last success.
     pub last_failure: Option<Failure>,
-    /// How often the rule vanished without a revoke of ours.
+    /// The number of times that the rule vanished without a revoke of ours.
     pub vanished: u32,
 }
 
@@ -138,8 +136,8 @@ impl Lease {
         }
     }
 
-    /// The id under which a rule is ours whatever its tags say: from an answer, from our tag, or, while it is being
-    /// joined, from a reading in which its marks fitted. Rule ids are never reused, so what was `eg`'s once stays so.
+    /// The id that proves a rule to be ours, whatever its tags say: from an answer, from our tag, or, during a join,
+    /// from a reading with genuine marks. Rule ids are never reused, so a rule that was `eg`'s once stays so.
     #[must_use]
     pub fn proven_rule(&self) -> Option<&RuleId> {
         match self.phase {
@@ -148,15 +146,15 @@ impl Lease {
         }
     }
 
-    /// Whether anything was ever sent about it.
+    /// True if a call was ever made about it.
     #[must_use]
     pub fn attempted(&self) -> bool {
         self.last_sent_at.is_some()
     }
 
-    /// True if no rule was opened for it: nothing was sent, or the provider refused all that was sent. "Exists already" does
-    /// not count as such a refusal: a rule is there, and only a reading tells whose it is. Nor does any refusal count after
-    /// an answer that named no id: the rule is there.
+    /// True if no rule was opened for it: no call was made, or the provider refused every call. "Exists already" is no
+    /// such refusal: a rule is there, and only a reading tells its owner. After an answer that named no id no refusal
+    /// counts either: the rule is there.
     #[must_use]
     pub fn opened_nothing(&self) -> bool {
         let definite = self.last_failure.as_ref().is_some_and(|failure| failure.class != FailureClass::Stale);
@@ -164,32 +162,32 @@ impl Lease {
         self.phase == Phase::Claimed && self.tagged_until.is_none() && (!self.attempted() || refused)
     }
 
-    /// Whether a reading made at `at` is believed about everything that was sent.
+    /// True if a reading made at `at` is believed about every call.
     #[must_use]
     pub fn settled(&self, at: Timestamp) -> bool {
         self.last_sent_at.is_none_or(|sent| at - sent > SETTLE_WINDOW)
     }
 
-    /// Until when readings are not believed yet.
+    /// The time until which readings are not believed.
     #[must_use]
     pub fn settles_at(&self) -> Option<Timestamp> {
         self.last_sent_at.map(|sent| sent + SETTLE_WINDOW)
     }
 
-    /// The latest opening attempt whose outcome is not known, recorded or not.
+    /// The latest opening attempt of unknown outcome, recorded or not.
     #[must_use]
     pub fn unknown_since(&self) -> Option<Timestamp> {
         self.last_unknown_at.max(self.in_flight)
     }
 
-    /// Whether an opening attempt of unknown outcome could still land.
+    /// True if an opening attempt of unknown outcome could still land.
     #[must_use]
     pub fn may_still_land(&self, at: Timestamp) -> bool {
         self.unknown_since().is_some_and(|sent| at - sent <= SETTLE_WINDOW)
     }
 
-    /// The second way to close: an observation later than the settle window after the last attempt of *any*
-    /// outcome shows no rule of ours. The caller has seen that; this says whether the reading is late enough.
+    /// True if a reading without a rule of ours may close the lease, the second way to close: it is later than the
+    /// settle window after the last attempt of *any* outcome.
     #[must_use]
     pub fn may_close_on_absence(&self, read_at: Timestamp) -> bool {
         self.settled(read_at) && !self.may_still_land(read_at)
@@ -205,7 +203,7 @@ impl Lease {
         let mut lease = self.next();
         lease.last_unknown_at = self.unknown_since();
         lease.in_flight = (attempt != Attempt::Other).then_some(now);
-        // Whose rule it is must be known even if the answer never comes.
+        // The owner of the rule must be on record even if the answer never comes.
         lease.shared |= attempt == Attempt::Joining;
         lease.last_sent_at = self.last_sent_at.max(Some(now));
         lease
@@ -229,9 +227,9 @@ impl Lease {
         }
     }
 
-    /// The call succeeded, but its answer did not name the rule: it exists with our tag, and a reading will tell its id.
-    /// Where the ledger knows another rule, which somebody has edited, that one's end must not be the end of the lease: so
-    /// it counts as an attempt of unknown outcome.
+    /// The call succeeded, but its answer did not name the rule: it exists with our tag, and a reading will show its
+    /// id. If the record knows another rule, which was edited by hand, the end of that rule must not close the lease.
+    /// So the call then counts as an attempt of unknown outcome.
     #[must_use]
     pub fn landed(&self, until: Timestamp) -> Self {
         if self.proven_rule().is_some() {
@@ -246,8 +244,8 @@ impl Lease {
         Self { phase: Phase::Joining, shared: true, rule_id: Some(rule), tagged_until: Some(until), ..self.succeeded() }
     }
 
-    /// An observation shows our tag, with this value, on a rule. That it is there ends earlier refusals; which of
-    /// several attempts put it there is not known, so one in flight stays unresolved.
+    /// A reading shows our tag, with this value, on a rule. That ends earlier refusals. Several attempts may have put
+    /// it there, so one in flight stays unresolved.
     #[must_use]
     pub fn adopted(&self, rule: RuleId, until: Option<Timestamp>) -> Self {
         let unresolved = self.in_flight;
@@ -266,15 +264,15 @@ impl Lease {
         Self { phase: Phase::Leaving, rule_id: Some(rule), tagged_until: None, ..self.succeeded() }
     }
 
-    /// The revoke of its rule was confirmed at `now`. The first way to close: confirmed by id, and no opening
-    /// attempt of unknown outcome within the settle window before the revoke *went out*. Its answer may come late:
-    /// what landed in between, it has not closed. A lease that is still wanted goes back to Claimed.
+    /// The revoke of its rule was confirmed at `now`. The first way to close: confirmed by id, and no opening attempt
+    /// of unknown outcome within the settle window before the revoke *went out*. Its answer may come late, and it has
+    /// not closed a rule that landed in between. A lease that is still wanted goes back to Claimed.
     ///
     /// | wanted, or an attempt can land | a [`hidden_rule`] | |
     /// |---|---|---|
-    /// | yes | either | Claimed: it stays open for long enough to see whatever there is |
+    /// | yes | either | Claimed: it stays open until a settled reading shows what is there |
     /// | no | none | Closed |
-    /// | no | one | Leaving, with that id: nobody waits for it, and it is looked for until a reading is settled |
+    /// | no | one | Leaving, with that id: no session waits for it, and it stays open until a reading is settled |
     #[must_use]
     pub fn revoked(&self, still_wanted: bool, hidden: Option<RuleId>, now: Timestamp) -> Self {
         let sent = self.last_sent_at.map_or(now, |sent| sent.min(now));
@@ -284,18 +282,18 @@ impl Lease {
             None => (Phase::Closed, None),
         };
         let tagged_until = self.tagged_until.filter(|_| rule_id.is_some());
-        // A revoke by known id may go out without an intent (full disk): then an opening attempt is still in flight.
+        // On a full disk a revoke by known id goes out without an intent, so an opening attempt may still be in flight.
         let last_unknown_at = self.unknown_since();
         Self { phase, shared: false, rule_id, tagged_until, last_unknown_at, ..self.succeeded() }
     }
 
-    /// Whether others hold the rule that it has let go of: our tag was taken off it.
+    /// True if it was left to other holders: our tag was deleted from the rule.
     #[must_use]
     pub fn left_to_others(&self) -> bool {
         self.phase == Phase::Leaving && self.tagged_until.is_none()
     }
 
-    /// A definite "no": nothing happened.
+    /// A definite refusal: nothing happened.
     #[must_use]
     pub fn refused(&self, failure: Failure, next_try_at: Timestamp) -> Self {
         Self {
@@ -307,7 +305,7 @@ impl Lease {
         }
     }
 
-    /// No usable answer, noticed at `now`: from now on the attempt can still land for a settle window.
+    /// No usable answer, noticed at `now`: the attempt can still land within a settle window from now.
     #[must_use]
     pub fn unanswered(&self, failure: Failure, next_try_at: Timestamp, now: Timestamp) -> Self {
         let opening = self.in_flight.is_some();
@@ -325,10 +323,10 @@ impl Lease {
     }
 }
 
-/// The rule that the reading at `read_at`, on which `revoked` was closed, may have hidden: of those that were `opened`
-/// for the same permission of the same target, each with the last time, and that no revoke is known to have closed, the
-/// one opened last, where that is less than a settle window ago. Somebody may have edited it, which made its permission
-/// free for `revoked`.
+/// The rule that the reading at `read_at`, on which `revoked` was closed, may have hidden. `opened` are the rules
+/// without a confirmed revoke that were opened for the same permission of the same target, with the last time of each.
+/// The hidden rule is the one opened last, if that is less than a settle window ago: it may have been edited by hand,
+/// which made its permission free for `revoked`.
 #[must_use]
 pub fn hidden_rule(
     opened: impl IntoIterator<Item = (RuleId, Timestamp)>,
@@ -340,9 +338,9 @@ pub fn hidden_rule(
     last.map(|(rule, _)| rule)
 }
 
-/// True if a session that ended has let go of one permission: another session of ours still wants it (the rule stays
-/// for that one), or no rule was opened for it, or we left it to others, or it is closed. A lease whose every call was
-/// refused stays in the ledger until a reading is settled, but no session waits for that.
+/// True if an ended session has let go of one permission: another session of ours still wants it (the rule stays for
+/// that one), no rule was opened for it, it was left to others, or it is closed. A lease whose every call was refused
+/// stays on record until a reading is settled, but no session waits for that.
 #[must_use]
 pub fn has_let_go(lease: Option<&Lease>, wanted_by_another: bool) -> bool {
     let open = |lease: &Lease| !lease.opened_nothing() && !matches!(lease.phase, Phase::Leaving | Phase::Closed);
@@ -412,7 +410,7 @@ mod tests {
         }
     }
 
-    /// What every success has in common, over [`full`].
+    /// The changes that every success makes to [`full`].
     fn cleared() -> Lease {
         Lease { version: 8, in_flight: None, refusals: 0, next_try_at: None, last_failure: None, ..full() }
     }

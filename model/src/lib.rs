@@ -1,8 +1,8 @@
-//! What `eg` decides, as pure data and pure functions.
+//! The decisions of `eg`, as pure data and pure functions.
 //!
-//! Sessions, grants, permissions, rules, leases and observations, the state machines over them, and [`plan`],
-//! which takes an observation to what is wanted. Nothing in this crate reads a clock, a file, the network, the
-//! environment or a source of randomness: all of that arrives as arguments, so every decision can be tested,
+//! Sessions, grants, permissions, rules, leases and observations, the state machines over them, and [`plan`], which
+//! computes the steps from an observation to the wanted rules. Nothing in this crate reads a clock, a file, the
+//! network, the environment or a source of randomness. They arrive as arguments, so every decision can be tested,
 //! replayed and searched exhaustively.
 
 pub mod auto_close;
@@ -25,6 +25,6 @@ pub mod twin;
 /// A moment in UTC. `eg` records whole seconds: one clock reading per command, truncated at the edge.
 pub type Timestamp = chrono::DateTime<chrono::Utc>;
 
-/// After this long, a reading is believed about a write: AWS answers reads eventually consistently, so a rule may
-/// be missing from, or linger in, answers for a while after it was written (5 minutes, far above what is seen).
+/// The time after a write from which a reading is believed about it. AWS reads are eventually consistent: for a while a
+/// new rule may be missing, or a revoked one may linger. 5 minutes is far above the delays seen in practice.
 pub const SETTLE_WINDOW: chrono::TimeDelta = chrono::TimeDelta::minutes(5);

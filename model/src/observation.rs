@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct ObservedRule {
     /// Its id.
     pub id: RuleId,
-    /// What it allows.
+    /// Its permission.
     pub permission: Permission,
     /// Its description.
     pub description: Option<String>,
@@ -24,7 +24,7 @@ pub struct ObservedRule {
 }
 
 impl ObservedRule {
-    /// What its tags say, judged against the rest of it.
+    /// Its tags, judged against its group, permission and description.
     #[must_use]
     pub fn marks(&self, group: &str) -> Marks {
         Marks::read(group, &self.permission, self.description.as_deref(), &self.tags)
@@ -36,33 +36,34 @@ impl ObservedRule {
 pub struct Reading {
     /// Ingress rules that allow CIDRs. Rules with other sources never leave the provider's module.
     pub rules: Vec<ObservedRule>,
-    /// How many further ingress rules there are (from a group, a prefix list): nothing to `eg`, but they take room.
+    /// The number of further ingress rules (from a group, a prefix list). `eg` ignores them, but they count for the
+    /// quota.
     pub other_ingress: usize,
-    /// When the first page was asked for, on the local clock: what is concluded from the whole of it is dated by this.
+    /// The time of the first page's request, on the local clock. Conclusions from the whole reading have this date.
     pub read_at: Timestamp,
-    /// When the last page was asked for. Of a group with thousands of rules over a slow link, long after the first.
+    /// The time of the last page's request: long after the first for thousands of rules over a slow link.
     pub last_page_at: Timestamp,
-    /// The rules of later pages, and those that were read again by their ids since, each with when it was asked for.
+    /// The rules of later pages, and those read again by their ids since, each with the time of its request.
     pub read_later: BTreeMap<RuleId, Timestamp>,
-    /// The provider's clock (`Date` of the answer), where it told.
+    /// The provider's clock (`Date` of the answer), if known.
     pub provider_time: Option<Timestamp>,
-    /// The account the target belongs to, where the answer told.
+    /// The account of the target, if the answer names it.
     pub account: Option<String>,
 }
 
-/// What one look at a target came to; never a guess.
+/// The result of reading a target; never a guess.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Observation {
     /// Everything that is there.
     Complete(Reading),
     /// The target is gone, and with it its rules; confirmed, see [`absence_is_believed`].
     Missing,
-    /// Not known. Nothing may be concluded.
+    /// Unknown. No conclusion is allowed.
     Unavailable(Failure),
 }
 
-/// Whether a "not found" is believed: only when the caller's account is the one in the snapshot, and it was first
-/// seen at least a settle window ago. A wrong profile, account or region says "not found" too.
+/// True if a "not found" is believed: the caller's account is the one on record, and the target was first missing at
+/// least a settle window ago. With a wrong profile, account or region the provider says "not found" as well.
 #[must_use]
 pub fn absence_is_believed(
     expected_account: Option<&str>,
@@ -75,22 +76,22 @@ pub fn absence_is_believed(
     same_account && settled
 }
 
-/// Why a rule may be revoked or tagged.
+/// The proof that a rule may be revoked or tagged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Proof {
-    /// The ledger holds its id, from an authorize answer or from adopting it under our tag.
+    /// The record holds its id, from an authorize answer or from our tag.
     LedgerId,
     /// It carries our own lease tag, and its marks are [genuine](crate::tags::Fit::Genuine).
     LeaseTag,
     /// Its marks are genuine and no lease holds it: any installation may close it, or join it.
     Marked,
-    /// Its marks are genuine, and it carries the lease tag of the installation that somebody named (`eg sweep
+    /// Its marks are genuine, and it carries the lease tag of the installation that the user named (`eg sweep
     /// --revoke-all`).
     NamedOwner,
 }
 
-/// A rule that `eg` may change, as seen in a reading. Only [`crate::plan`] and [`crate::sweep::judge`] make these, only
-/// from a complete reading, so a revoke of anything else does not compile.
+/// A rule that `eg` may change, as seen in a reading. Only [`crate::plan`] and [`crate::sweep::judge`] make these, from
+/// a complete reading, so a revoke of any other rule does not compile.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OwnedRule {
     target: TargetKey,
@@ -125,32 +126,32 @@ impl OwnedRule {
         &self.id
     }
 
-    /// What it allowed when it was read.
+    /// Its permission when it was read.
     #[must_use]
     pub fn permission(&self) -> &Permission {
         &self.permission
     }
 
-    /// Why it may be changed.
+    /// The proof that it is ours.
     #[must_use]
     pub fn proof(&self) -> Proof {
         self.proof
     }
 
-    /// When the rule was read: its own page, or the rule alone. A revoke goes out on a recent reading of the rule only.
+    /// The time at which the rule was read, by its page or alone. A revoke needs a recent reading of the rule.
     #[must_use]
     pub fn read_at(&self) -> Timestamp {
         self.read_at
     }
 
-    /// When the reading of the whole target was begun that shows it: what else that reading may have missed is older.
+    /// The time at which the reading of its whole target began. Rules that the reading missed are older.
     #[must_use]
     pub fn target_read_at(&self) -> Timestamp {
         self.target_read_at
     }
 }
 
-/// A change that is known to have happened, laid over a reading so that no second look is needed for it.
+/// A change that is known to have happened. It is applied to a reading, which saves reading again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// An authorize answer listed these rules.
@@ -164,9 +165,9 @@ pub enum Effect {
 }
 
 impl Reading {
-    /// How many ingress rules take room in this family's quota, at least: a rule that names a group counts in both
-    /// families, and one that names a prefix list counts as many as that may hold (VPC User Guide, "Amazon VPC
-    /// quotas").
+    /// The least number of ingress rules that count for this family's quota. A rule that names a group counts in both
+    /// families; one that names a prefix list counts as many times as the list can hold entries (VPC User Guide,
+    /// "Amazon VPC quotas").
     #[must_use]
     pub fn ingress_rules(&self, family: IpVersion) -> usize {
         self.rules.iter().filter(|rule| rule.permission.ip_version() == family).count() + self.other_ingress
@@ -178,8 +179,8 @@ impl Reading {
         self.read_later.get(rule).copied().unwrap_or(self.read_at)
     }
 
-    /// Puts what was read of some rules by their ids, at `at`, in the place of what the pages showed of them. A rule that
-    /// was asked for and not found is not there any more.
+    /// Puts what was read of some rules by their ids, at `at`, in the place of what the pages showed of them. A rule
+    /// that was asked for and not found is not there any more.
     pub fn read_again(&mut self, asked: &BTreeSet<RuleId>, found: Vec<ObservedRule>, at: Timestamp) {
         self.rules.retain(|rule| !asked.contains(&rule.id));
         for rule in found.into_iter().filter(|rule| asked.contains(&rule.id)) {
@@ -224,8 +225,8 @@ mod tests {
         ObservedRule { id: RuleId(id.to_owned()), permission, description: None, tags: BTreeMap::new() }
     }
 
-    /// A page of its own dates a rule; so does another look at it alone, which also tells that it is gone or edited. What
-    /// was concluded from the whole reading is as old as before.
+    /// A page of its own dates a rule; so does another look at it alone, which also tells that it is gone or edited.
+    /// The date of conclusions from the whole reading stays.
     #[test]
     fn a_rule_is_as_old_as_the_last_look_at_it() {
         let first = Timestamp::from_timestamp(1_772_150_400, 0).unwrap();

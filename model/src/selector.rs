@@ -1,9 +1,9 @@
-//! Which groups are meant, where they are named by their name or tags instead of by id.
+//! Security groups that a configuration names by their name or tags instead of by id.
 
 use std::{collections::BTreeMap, fmt};
 
-/// Text in which `*` stands for any characters (none, too) and `?` for one character or none, as the filters of EC2
-/// take it (EC2 API reference, "List and filter"); `\*`, `\?` and `\\` are the characters themselves.
+/// A text with wildcards as in the filters of EC2 (EC2 API reference, "List and filter"): `*` is any number of
+/// characters, `?` is one character or none; `\*`, `\?` and `\\` are the characters themselves.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pattern(String);
 
@@ -15,7 +15,7 @@ enum Piece {
 }
 
 impl Pattern {
-    /// A pattern; `None` for an empty one, which would mean nothing or everything.
+    /// A pattern; `None` for an empty text, which could mean nothing or everything.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Option<Self> {
         let text = text.into();
@@ -28,11 +28,11 @@ impl Pattern {
         &self.0
     }
 
-    /// Whether the whole text fits, case counted.
+    /// True if the pattern matches the whole text. Case counts.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         let letters: Vec<char> = text.chars().collect();
-        // For every number of letters, whether the pieces so far can take exactly the first ones.
+        // For every number of letters: can the pieces so far match exactly that many?
         let mut reached = vec![false; letters.len() + 1];
         if let Some(first) = reached.first_mut() {
             *first = true;
@@ -81,7 +81,7 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// What a group has to be like. All of it has to hold.
+/// The name and tags of the groups that are meant. All conditions must hold.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Selector {
     name: Option<Pattern>,
@@ -89,25 +89,25 @@ pub struct Selector {
 }
 
 impl Selector {
-    /// What is wanted of the name and of tags, by key; `None` where nothing is.
+    /// A selector by name and tags; `None` without any condition.
     #[must_use]
     pub fn new(name: Option<Pattern>, tags: BTreeMap<String, Pattern>) -> Option<Self> {
         (name.is_some() || !tags.is_empty()).then_some(Self { name, tags })
     }
 
-    /// What its name has to be like.
+    /// The pattern for the name.
     #[must_use]
     pub fn name(&self) -> Option<&Pattern> {
         self.name.as_ref()
     }
 
-    /// What its tags have to be like, by key.
+    /// The patterns for tags, by key.
     #[must_use]
     pub fn tags(&self) -> &BTreeMap<String, Pattern> {
         &self.tags
     }
 
-    /// Whether a group is meant.
+    /// True if the group is meant.
     #[must_use]
     pub fn fits(&self, name: &str, tags: &BTreeMap<String, String>) -> bool {
         let tagged = |(key, wanted): (&String, &Pattern)| tags.get(key).is_some_and(|value| wanted.matches(value));

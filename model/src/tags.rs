@@ -4,12 +4,12 @@
 //! |---|---|
 //! | `eg:managed-by` | `eg`; any other value is another tool's rule |
 //! | `eg:session` | the id of the session that opened it |
-//! | `eg:lease:<installation>` | until when that installation needs it, RFC 3339 UTC |
+//! | `eg:lease:<installation>` | the time until which that installation needs it, RFC 3339 UTC |
 //! | `eg:marks` | the digests of all permissions of its authorize call, sorted, joined by one space |
 //!
-//! Whoever may write tags can write these on any rule. So tags alone say nothing about a rule whose id the record does
-//! not hold: its description, which the tagging right cannot change, has to name the session of its tag, and it has to
-//! be a rule that `eg` can open. [`Marks::fit`] is the one judgement; the plan, the sweep and `eg who` go by it.
+//! Anyone who may write tags can write these on any rule. So tags alone prove nothing about a rule whose id is not on
+//! record: its description, which the right to tag cannot change, has to name the session of its tag, and `eg` has to
+//! be able to open such a rule. [`Marks::fit`] judges this for the plan, the sweep and `eg who`.
 
 use crate::{
     Timestamp,
@@ -19,7 +19,7 @@ use crate::{
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Tag key: who manages the rule.
+/// Tag key: the tool that manages the rule.
 pub const MANAGED_BY: &str = "eg:managed-by";
 /// Tag value of [`MANAGED_BY`] on our rules.
 pub const MANAGED_BY_EG: &str = "eg";
@@ -32,13 +32,13 @@ pub const LEASE_PREFIX: &str = "eg:lease:";
 /// The most digests that fit into one tag value of 256 characters (28 × 9 − 1 = 251).
 pub const DIGESTS_PER_CALL: usize = 28;
 
-/// How far the clock of an installation may be off: with more, `start` and `extend` refuse.
+/// The largest error of an installation's clock; with a larger one, `start` and `extend` refuse.
 pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(10);
-/// A lease of another installation has expired when it is this far in the past on the provider's clock: the clock of
-/// its owner may be behind.
+/// A lease of another installation has expired if it is this far in the past on the provider's clock: the clock of its
+/// owner may be behind.
 pub const LEASE_GRACE: TimeDelta = CLOCK_TOLERANCE;
-/// A lease that lies further ahead than this on the provider's clock is not believed: the hard cap of `max_duration`,
-/// and the clock of the opener may have been ahead when it wrote the longest one.
+/// A lease that ends later than this from now on the provider's clock is not believed: the hard cap of `max_duration`,
+/// plus the error of the opener's clock.
 pub const LEASE_HORIZON: TimeDelta = TimeDelta::minutes(31 * 24 * 60 + 10);
 
 /// The key of an installation's lease tag.
@@ -51,6 +51,12 @@ pub fn lease_key(installation: &InstallationId) -> String {
 #[must_use]
 pub fn lease_value(until: Timestamp) -> String {
     until.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// The time in a lease tag's value; `None` if it is not a time.
+#[must_use]
+pub fn lease_time(value: &str) -> Option<Timestamp> {
+    DateTime::parse_from_rfc3339(value).map(|until| until.with_timezone(&Utc)).ok()
 }
 
 /// Every tag of one authorize call, except the user's extra ones.
@@ -71,7 +77,7 @@ pub fn tags_for(
     ])
 }
 
-/// All tags of a rule that the record knows by its id and that has lost some; `opener` is what its `eg:session` says.
+/// All tags for a rule that the record knows by its id and that has lost some; `opener` is the value of `eg:session`.
 #[must_use]
 pub fn tags_again(
     group: &str,
@@ -92,8 +98,8 @@ pub fn tags_again(
 const EG: &str = "eg";
 /// The word before the session's short id.
 const SESSION_WORD: &str = "session";
-/// How many characters of the person a description has at most. A provider that cuts a description, at 255 characters
-/// for example, then cuts the reason, and never the session.
+/// The most characters of the person in a description. A provider that cuts descriptions, for example at 255
+/// characters, then cuts the reason, and never the session.
 const PERSON_MAX: usize = 200;
 
 /// A rule's description: `eg alice@laptop session a1b2c3d4: the reason`.
@@ -111,7 +117,7 @@ pub fn description(person: Option<&str>, session: SessionId, reason: Option<&str
     text
 }
 
-/// The short ids of the sessions that a description of `eg`'s names. A person or a reason may look like one, too.
+/// The short ids of the sessions that a description of `eg`'s names. A person or a reason may look like one as well.
 pub fn sessions_named(description: &str) -> impl Iterator<Item = &str> {
     let mut words = description.split(' ');
     let ours = words.next() == Some(EG);
@@ -119,27 +125,27 @@ pub fn sessions_named(description: &str) -> impl Iterator<Item = &str> {
     pairs.filter_map(|(_, word)| short_id(word))
 }
 
-/// The short id of a session in a word that is one, or that goes on with the colon before a reason.
+/// The short id of a session in a word that is one, with or without the colon before a reason.
 fn short_id(word: &str) -> Option<&str> {
     let (id, rest) = word.split_at_checked(8)?;
     let hex = id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     (hex && (rest.is_empty() || rest.starts_with(':'))).then_some(id)
 }
 
-/// How a lease tag's value reads on the provider's clock.
+/// The state of a lease tag's value on the provider's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseState {
     /// Holds the rule.
     Unexpired,
     /// Holds nothing any more.
     Expired,
-    /// Does not parse, or lies absurdly far ahead. No `eg` wrote it (another format would come with another
-    /// `eg:managed-by`), so it holds nothing, or a stray tag would keep a port open for ever; it is reported.
+    /// Does not parse, or is too far ahead. No `eg` wrote it (another format would have another `eg:managed-by`), so it
+    /// holds nothing: otherwise a stray tag would keep a port open for ever. It is reported.
     Odd,
 }
 
 impl LeaseState {
-    /// Whether the lease still keeps the rule from being revoked.
+    /// True if the lease still holds the rule.
     #[must_use]
     pub fn holds(self) -> bool {
         self == Self::Unexpired
@@ -156,21 +162,21 @@ impl LeaseState {
     }
 }
 
-/// What a rule's marks are worth.
+/// The worth of a rule's marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fit {
     /// They are the rule's own.
     Genuine,
-    /// They are not, or there are none, but the record holds the rule's id: it was edited, or stripped of its tags.
+    /// They do not fit, or are gone, but the record holds the rule's id: it was edited, or lost its tags.
     OursById,
-    /// They are of another rule, or nothing but tags says that they are its own. Never touched.
+    /// They are those of another rule, or tags alone say that they are its own. Never touched.
     Misfit(Misfit),
 }
 
-/// Why marks are not believed.
+/// The reason why marks are not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Misfit {
-    /// They do not list what the rule allows on its group.
+    /// They do not list the rule's permission on its group.
     Digest,
     /// `eg` opens no such rule: its network is too wide, or it is for a protocol that no configuration can name.
     TooWide,
@@ -179,7 +185,7 @@ pub enum Misfit {
 }
 
 impl Misfit {
-    /// In words: a clause that is said on its own.
+    /// The reason as a clause.
     #[must_use]
     pub fn why(self) -> &'static str {
         match self {
@@ -190,14 +196,14 @@ impl Misfit {
     }
 }
 
-/// What a rule says of itself that the right to tag cannot change.
+/// The evidence on a rule that the right to tag cannot change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Evidence {
     /// Its description names the session of its tag, and `eg` can open such a rule.
     Fits,
     /// Its description names a session, and the tag is lost, or names another.
     TagLost,
-    /// No description of `eg`'s.
+    /// The description is not `eg`'s.
     NoSession,
     /// `eg` opens no such rule.
     TooWide,
@@ -219,14 +225,14 @@ impl Evidence {
     }
 }
 
-/// What a rule's tags say, judged against its group, its permission and its description.
+/// A rule's tags, judged against its group, its permission and its description.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marks {
     /// `eg:managed-by = eg` is there.
     pub managed: bool,
     /// The digest of this very permission on this very group is in `eg:marks`.
     pub fits: bool,
-    /// Each installation's lease value, as it stands.
+    /// Each installation's lease value, as read.
     pub leases: BTreeMap<InstallationId, String>,
     evidence: Evidence,
 }
@@ -251,13 +257,13 @@ impl Marks {
         Self { managed, fits, leases, evidence: Evidence::read(permission, description, tags) }
     }
 
-    /// What the marks are worth; `None`: there are none, and the rule is not ours.
+    /// The worth of the marks; `None`: there are none, and the rule is not ours.
     ///
     /// | `eg:managed-by = eg` | digest | description and network | id on record | |
     /// |---|---|---|---|---|
     /// | yes | fits | fit | either | [`Fit::Genuine`] |
     /// | yes | fits | do not | yes | [`Fit::Genuine`]: the id is better proof than both |
-    /// | yes | fits | do not | no | [`Fit::Misfit`]: whoever may write tags may have written these |
+    /// | yes | fits | do not | no | [`Fit::Misfit`]: anyone who may write tags can have written these |
     /// | yes | does not | either | no | [`Fit::Misfit`] |
     /// | yes | does not | either | yes | [`Fit::OursById`] |
     /// | no | either | either | yes | [`Fit::OursById`] |
@@ -277,14 +283,14 @@ impl Marks {
         }
     }
 
-    /// Whether a rule that the record knows lacks a tag that can be written again: a mark, or the session that its
-    /// description names, without which no other installation believes the rest.
+    /// True if a rule that the record knows lacks a tag that can be written again: a mark, or the session that its
+    /// description names. Without the session no other installation believes the rest.
     #[must_use]
     pub fn incomplete(&self) -> bool {
         !self.managed || !self.fits || self.evidence == Evidence::TagLost
     }
 
-    /// Whether the marks can become genuine: an installation that knows the rule by its id writes its tags again.
+    /// True if the marks can become genuine: an installation that knows the rule by its id writes its tags again.
     #[must_use]
     pub fn can_be_mended(&self) -> bool {
         matches!(self.evidence, Evidence::Fits | Evidence::TagLost)
@@ -293,9 +299,7 @@ impl Marks {
     /// Judges one lease value by the provider's clock.
     #[must_use]
     pub fn judge(value: &str, provider_time: Timestamp) -> LeaseState {
-        let Ok(until) = DateTime::parse_from_rfc3339(value).map(|until| until.with_timezone(&Utc)) else {
-            return LeaseState::Odd;
-        };
+        let Some(until) = lease_time(value) else { return LeaseState::Odd };
         match until - provider_time {
             ahead if ahead > LEASE_HORIZON => LeaseState::Odd,
             ahead if ahead < -LEASE_GRACE => LeaseState::Expired,
@@ -411,7 +415,7 @@ mod tests {
         }
     }
 
-    /// A session that nobody knows any more is named by the description alone.
+    /// After the tag is lost, the description alone names the session.
     #[test]
     fn tags_that_are_written_again_are_genuine() {
         let installation = InstallationId::from_uuid(Uuid::from_u128(7));

@@ -1,27 +1,27 @@
-//! Two machines with one installation id: a copied home directory, or containers made from one image, that `eg` cannot
-//! tell apart. Each takes the lease tag of that id for its own, and writes its own time into it.
+//! Twins: two machines with one installation id, such as a copied home directory, or containers from one image. Each
+//! takes the lease tag of that id for its own, and writes its own time into it.
 //!
-//! | our tag on a rule that we hold | what it means |
+//! | our tag on a rule that we hold | meaning |
 //! |---|---|
-//! | says what we want | nothing to do |
-//! | says what we wrote last, and we want another time by now | rewrite it |
-//! | says another time than we wrote last, readings are settled, and no write of ours is open | something else has overwritten it: rewrite it, and note when ([`Overwritten`]) |
-//! | the same, noted [`LIMIT`] times, each a settle window after the one before | a twin: from now on the later of both times stands |
+//! | says the wanted time | nothing to do |
+//! | says the time that we wrote last, and we want another by now | rewrite it |
+//! | says another time than we wrote last, readings are settled, and no write of ours is open | overwritten: rewrite it, and record the time ([`Overwritten`]) |
+//! | the same, [`LIMIT`] times, each a settle window after the one before | a twin: from now on the later of both times stands |
 //!
-//! A write of ours that landed late, or a person who edits tags, overwrites a tag once and not again and again. The later
-//! time is the right one to keep: a rule closes by our record whatever its tag says, and a tag that says too early a time
-//! would let others close what the twin still needs.
+//! A late write of ours, or a person who edits tags, overwrites a tag once, not again and again. The later time is the
+//! right one to keep: our record closes the rule whatever its tag says, and with too early a time others would close a
+//! rule that the twin still needs.
 
-use crate::{SETTLE_WINDOW, Timestamp, lease::Lease};
-use chrono::{DateTime, TimeDelta, Utc};
+use crate::{SETTLE_WINDOW, Timestamp, lease::Lease, tags::lease_time};
+use chrono::TimeDelta;
 use std::{fmt, str::FromStr};
 
-/// So often is a tag overwritten before a twin is believed in.
+/// The number of times that a tag is overwritten before `eg` assumes a twin.
 pub const LIMIT: u32 = 3;
-/// For so long after it was last seen is a twin believed in.
+/// The time for which `eg` assumes a twin after its last write.
 const REMEMBERED: TimeDelta = TimeDelta::days(7);
 
-/// How often something else has overwritten our tags, and when last; kept on record as text.
+/// The number of times that our tags were overwritten, and the last time; on record as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overwritten {
     times: u32,
@@ -29,7 +29,7 @@ pub struct Overwritten {
 }
 
 impl Overwritten {
-    /// Counts once more. Several tags, and several passes within a settle window, are one time; `None`: nothing new.
+    /// Counts once more. Several tags, or several passes within a settle window, count once; `None`: nothing to count.
     #[must_use]
     pub fn again(before: Option<Self>, now: Timestamp) -> Option<Self> {
         match before.filter(|before| before.is_remembered(now)) {
@@ -43,13 +43,13 @@ impl Overwritten {
         (now - self.last).abs() <= REMEMBERED
     }
 
-    /// Whether a twin is believed in.
+    /// True if `eg` assumes a twin.
     #[must_use]
     pub fn is_twin(self, now: Timestamp) -> bool {
         self.times >= LIMIT && self.is_remembered(now)
     }
 
-    /// Whether this is the time at which it begins to be believed in: when it is told.
+    /// True if `eg` assumes the twin from this time on, and tells the user.
     #[must_use]
     pub fn is_news(self) -> bool {
         self.times == LIMIT
@@ -71,17 +71,16 @@ impl FromStr for Overwritten {
     }
 }
 
-/// Whether our tag, which is about to be rewritten to say `until`, says another time although that was written, and
-/// confirmed, before: something else has overwritten it. `lease` as it was before the write.
+/// True if our tag was overwritten: it is about to be rewritten with `until`, although that was written and confirmed
+/// before. `lease` is the lease before the write.
 #[must_use]
 pub fn was_overwritten(lease: &Lease, until: Timestamp) -> bool {
     lease.tagged_until == Some(until)
 }
 
-/// Whether the time in our tag is a twin's that stands: later than ours, and none that we wrote.
+/// True if the time in our tag is a twin's and stands: later than ours, and not written by us.
 pub(crate) fn stands(value: &str, until: Timestamp, lease: Option<&Lease>) -> bool {
-    let Ok(said) = DateTime::parse_from_rfc3339(value).map(|said| said.with_timezone(&Utc)) else { return false };
-    said > until && lease.is_some_and(|lease| lease.tagged_until != Some(said))
+    lease_time(value).is_some_and(|said| said > until && lease.is_some_and(|lease| lease.tagged_until != Some(said)))
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
 //! Every request that arrived, for tests and benchmarks to read.
 
+use crate::protocol::form::Form;
 use chrono::{DateTime, Utc};
-use serde::Serialize;
 use std::collections::{BTreeMap, VecDeque};
 
 /// The newest calls that are kept.
 const KEPT: usize = 100_000;
 
 /// One request, or one that landed late.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
     /// Counts from 1; a late landing has the number of its request.
     pub number: u64,
@@ -34,14 +34,36 @@ pub struct Call {
     pub outcome: String,
     /// The HTTP status; `None` when the connection was reset.
     pub status: Option<u16>,
-    /// Whether it changed the world.
+    /// True if it changed the world.
     pub effect: bool,
     /// The fault that struck.
     pub fault: Option<String>,
-    /// Whether this is the landing of an earlier request that got no answer.
+    /// True for the landing of an earlier request that got no answer.
     pub landed_late: bool,
     /// The whole form.
     pub fields: BTreeMap<String, String>,
+}
+
+/// The groups that a request names.
+pub(crate) fn groups_in(form: &Form) -> Vec<String> {
+    let single = form.get("GroupId").map(str::to_owned);
+    let filters = form.parts("Filter").into_iter().filter(|part| part.get("Name") == Some("group-id"));
+    let filtered = filters.flat_map(|part| part.list("Value"));
+    let tagged = form.list("ResourceId").into_iter().filter(|id| id.starts_with("sg-"));
+    single.into_iter().chain(form.list("GroupId")).chain(filtered).chain(tagged).collect()
+}
+
+/// The rules that a request names.
+pub(crate) fn rules_in(form: &Form) -> Vec<String> {
+    let tagged = form.list("ResourceId").into_iter().filter(|id| id.starts_with("sgr-"));
+    let modified = form.parts("SecurityGroupRule");
+    let modified = modified.into_iter().filter_map(|part| part.get("SecurityGroupRuleId").map(str::to_owned));
+    let filters = form.parts("Filter").into_iter().filter(|part| part.get("Name") == Some("security-group-rule-id"));
+    let filtered = filters.flat_map(|part| part.list("Value"));
+    let auto_closing = form.get("Name").and_then(|name| name.strip_prefix("eg-")).filter(|id| id.starts_with("sgr-"));
+    let auto_closing = auto_closing.map(str::to_owned);
+    let named = form.list("SecurityGroupRuleId").into_iter();
+    named.chain(tagged).chain(modified).chain(filtered).chain(auto_closing).collect()
 }
 
 /// The newest calls.

@@ -1,7 +1,6 @@
-//! Who calls, from the `Authorization` header. No signature is checked: the access key id says it all.
+//! Callers, from the `Authorization` header. No signature is checked: the access key id says it all.
 
-use crate::world::World;
-use serde::{Deserialize, Serialize};
+use crate::world::{Identity, World};
 use std::collections::BTreeMap;
 
 /// The account of a caller that nothing else is known of.
@@ -11,30 +10,7 @@ pub(crate) const DEFAULT_REGION: &str = "us-east-1";
 /// An access key id that begins like this goes on with the account's twelve digits.
 const ACCOUNT_KEY: &str = "AKIAEG";
 
-/// An identity.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Identity {
-    /// Twelve digits.
-    pub account: String,
-    /// `arn:aws:iam::…:user/…`.
-    pub arn: String,
-    /// `AIDA…`, or `AROA…:session`.
-    pub user_id: String,
-}
-
-impl Identity {
-    /// The user `name` of an account.
-    #[must_use]
-    pub fn user(account: &str, name: &str) -> Self {
-        Self {
-            account: account.to_owned(),
-            arn: format!("arn:aws:iam::{account}:user/{name}"),
-            user_id: format!("AIDA{}", name.to_ascii_uppercase()),
-        }
-    }
-}
-
-/// What an `Authorization` header says: `AWS4-HMAC-SHA256 Credential=<key>/<date>/<region>/<service>/aws4_request, …`
+/// The part of an `Authorization` header that names the caller: `AWS4-HMAC-SHA256 Credential=<key>/<date>/<region>/<service>/aws4_request, …`
 /// (IAM User Guide, "Signature Version 4").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Credential {
@@ -52,7 +28,8 @@ impl Credential {
     }
 }
 
-/// Whose access key this is: a session's, a configured caller's, the account's that it names, or the default user's.
+/// The owner of an access key: a session's, a configured caller, a user of the account that the key names, or the default
+/// user.
 pub(crate) fn caller_of(access_key: &str, world: &World, configured: &BTreeMap<String, Identity>) -> Identity {
     if let Some(session) = world.session(access_key) {
         return session.caller.clone();

@@ -1,26 +1,26 @@
 //! One request, from arrival to answer.
 
 use crate::{
-    actions::{self, ActionRequest, Answer, Service},
-    call_log::{Call, CallLog},
-    callers::{self, Credential, DEFAULT_REGION, Identity},
+    actions::{self, ActionRequest, Answer},
+    call_log::{Call, CallLog, groups_in, rules_in},
+    callers::{self, Credential, DEFAULT_REGION},
     faults::{Fault, Faults, Script},
     ids,
     protocol::{
+        envelope,
         errors::{self, Refusal},
         form::Form,
-        xml::Xml,
+        service::Service,
     },
     rate_limit::Buckets,
     settings::{Latency, RegionSettings},
-    state_file,
-    world::{Late, RoleSession, Schedule, World},
+    world::{Identity, Late, RoleSession, Schedule, World},
 };
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use serde_json::Value;
+use std::{collections::BTreeMap, time::Duration};
 
-/// What the caller gets.
+/// The reply to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
     /// An answer.
@@ -29,7 +29,7 @@ pub(crate) enum Reply {
     Lost,
 }
 
-/// What a request says of its signature.
+/// The signature of a request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Signature {
     /// The header `Authorization`.
@@ -49,10 +49,9 @@ pub(crate) struct Engine {
     dice: fastrand::Rng,
     seed: u64,
     callers: BTreeMap<String, Identity>,
-    file: Option<PathBuf>,
 }
 
-/// A request on its way through.
+/// A request on its way through the engine.
 struct Passage<'a> {
     number: u64,
     region: String,
@@ -77,15 +76,9 @@ impl Passage<'_> {
 }
 
 impl Engine {
-    pub(crate) fn new(
-        seed: u64,
-        settings: RegionSettings,
-        callers: BTreeMap<String, Identity>,
-        world: World,
-        file: Option<PathBuf>,
-    ) -> Self {
+    pub(crate) fn new(seed: u64, settings: RegionSettings, callers: BTreeMap<String, Identity>) -> Self {
         Self {
-            world,
+            world: World::default(),
             settings,
             log: CallLog::default(),
             faults: Faults::default(),
@@ -93,7 +86,6 @@ impl Engine {
             dice: fastrand::Rng::with_seed(seed),
             seed,
             callers,
-            file,
         }
     }
 
@@ -103,7 +95,7 @@ impl Engine {
         self.buckets.refill();
     }
 
-    /// How long the next request is on its way.
+    /// The time that the next request is on its way.
     pub(crate) fn latency(&mut self) -> Duration {
         let Latency { min, max } = self.settings.latency;
         min.saturating_add(max.saturating_sub(min).mul_f64(self.dice.f64()))
@@ -148,7 +140,7 @@ impl Engine {
         passage.fault = self.faults.strike(&action, &passage.region, passage.form);
         let expired = |session: &RoleSession| session.expires_at <= passage.now;
         if self.world.session(&credential.access_key).is_some_and(expired) {
-            return Err(expired_for(passage.service()));
+            return Err(errors::expired(passage.service()));
         }
         if let Some(refusal) = passage.fault.as_ref().and_then(|fault| refused_by(fault, passage)) {
             return Err(refusal);
@@ -157,7 +149,7 @@ impl Engine {
         if let Some(limit) = self.settings.rate_limits.get(&action) {
             let bucket = format!("{account} {} {action}", passage.region);
             if !self.buckets.take(bucket, *limit, passage.now) {
-                return Err(throttled_for(passage.service()));
+                return Err(errors::throttled(passage.service()));
             }
         }
         Ok(())
@@ -176,21 +168,19 @@ impl Engine {
                     region: passage.region.clone(),
                     form: passage.form.clone(),
                 });
-                self.save()?;
                 return Ok(Answer::default());
             }
             Some(Fault::GroupGone) => {
                 for group in groups_in(passage.form) {
                     self.world.remove_group(&group, passage.now);
                 }
-                self.save()?;
             }
             _ => {}
         }
         self.act(caller, &passage.region, passage.form, passage.now)
     }
 
-    /// The action itself. When the world cannot be kept in its file, it stays as it was.
+    /// The action itself.
     pub(crate) fn act(
         &mut self,
         caller: &Identity,
@@ -201,15 +191,7 @@ impl Engine {
         let action = form.get("Action").unwrap_or_default();
         let stale = self.settings.stale.as_ref().filter(|stale| self.dice.f64() < stale.chance);
         let ask = ActionRequest { form, caller, region, settings: &self.settings, stale, seed: self.seed, now };
-        let before = self.file.as_ref().map(|_| self.world.clone());
-        let answer = actions::perform(action, &mut self.world, &ask)?;
-        if answer.effect
-            && let Err(refusal) = self.save()
-        {
-            self.world = before.unwrap_or_default();
-            return Err(refusal);
-        }
-        Ok(answer)
+        actions::perform(action, &mut self.world, &ask)
     }
 
     /// Lets late requests land whose time has come, in the order in which they are due.
@@ -218,9 +200,6 @@ impl Engine {
         let (mut due, waiting): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.world.late).into_iter().partition(|late| late.due <= now);
         self.world.late = waiting;
-        if due.is_empty() {
-            return;
-        }
         due.sort_by_key(|late| (late.due, late.number));
         for Late { due, number, caller, region, form } in due {
             let result = self.act(&caller, &region, &form, due);
@@ -229,8 +208,6 @@ impl Engine {
             let call = self.call(&passage, outcome, None, answer);
             self.log.push(Call { landed_late: true, ..call });
         }
-        // What was refused is done with as well. A file that cannot be written now fails the next change.
-        self.save().ok();
     }
 
     /// Carries out the schedules whose time has come, literally, as their role; each goes with that
@@ -258,12 +235,6 @@ impl Engine {
         }
     }
 
-    /// Keeps the world in its file.
-    pub(crate) fn save(&self) -> Result<(), Refusal> {
-        let saved = self.file.as_ref().map_or(Ok(()), |path| state_file::save(path, &self.world));
-        saved.map_err(|error| Refusal::with_status("InternalError", format!("state file: {error}"), 500))
-    }
-
     /// The answer on the wire, and the log.
     fn finish(&mut self, passage: &Passage<'_>, result: Result<Answer, Refusal>) -> Reply {
         let (outcome, answer) = outcome_of(&result);
@@ -280,9 +251,11 @@ impl Engine {
         let outcome = result.as_ref().err().map_or(outcome, |refusal| refusal.code.clone());
         let status = result.as_ref().err().map_or(200, |refusal| refusal.status);
         let call = self.call(passage, outcome, Some(status), answer);
+        let nothing = Answer::default();
+        let Answer { xml, json, .. } = answer.unwrap_or(&nothing);
         let mut body = match &result {
-            Ok(()) => envelope(passage, &call.request_id, answer),
-            Err(refusal) => error_envelope(passage.service(), refusal, &call.request_id),
+            Ok(()) => envelope::of_answer(passage.service(), passage.action(), &call.request_id, xml, json.as_ref()),
+            Err(refusal) => envelope::of_refusal(passage.service(), refusal, &call.request_id),
         };
         if passage.fault == Some(Fault::TruncatedPage) {
             body = body.chars().take(body.chars().count() / 2).collect();
@@ -338,55 +311,16 @@ fn outcome_of(result: &Result<Answer, Refusal>) -> (String, Option<&Answer>) {
 /// The error with which a fault ends a request, nothing done.
 fn refused_by(fault: &Fault, passage: &Passage<'_>) -> Option<Refusal> {
     match (fault, passage.service()) {
-        (Fault::Throttle, service) => Some(throttled_for(service)),
+        (Fault::Throttle, service) => Some(errors::throttled(service)),
         (Fault::Status(status), _) => Some(errors::server_error(*status)),
-        (Fault::ExpiredToken, service) => Some(expired_for(service)),
-        (Fault::Deny, Service::Ec2) => {
+        (Fault::ExpiredToken, service) => Some(errors::expired(service)),
+        (Fault::Deny, service) => {
             let on = groups_in(passage.form).into_iter().chain(rules_in(passage.form)).next();
-            Some(errors::denied(passage.arn(), passage.action(), on.as_deref().unwrap_or("*")))
+            Some(errors::denied(service, passage.arn(), passage.action(), on.as_deref().unwrap_or("*")))
         }
-        (Fault::Deny, Service::Sts) => Some(errors::denied_by_sts(passage.arn(), passage.action())),
-        (Fault::Deny, Service::Scheduler) => Some(errors::denied_by_scheduler(passage.arn(), passage.action())),
         (Fault::Refuse { code, message, status }, _) => Some(Refusal::with_status(code, message, *status)),
         _ => None,
     }
-}
-
-fn throttled_for(service: Service) -> Refusal {
-    match service {
-        Service::Ec2 => errors::throttled(),
-        Service::Sts => errors::throttled_by_sts(),
-        Service::Scheduler => errors::throttled_by_scheduler(),
-    }
-}
-
-fn expired_for(service: Service) -> Refusal {
-    match service {
-        Service::Ec2 => errors::expired(),
-        Service::Sts | Service::Scheduler => errors::expired_at_sts(),
-    }
-}
-
-/// The groups that a request names.
-fn groups_in(form: &Form) -> Vec<String> {
-    let single = form.get("GroupId").map(str::to_owned);
-    let filters = form.parts("Filter").into_iter().filter(|part| part.get("Name") == Some("group-id"));
-    let filtered = filters.flat_map(|part| part.list("Value"));
-    let tagged = form.list("ResourceId").into_iter().filter(|id| id.starts_with("sg-"));
-    single.into_iter().chain(form.list("GroupId")).chain(filtered).chain(tagged).collect()
-}
-
-/// The rules that a request names.
-fn rules_in(form: &Form) -> Vec<String> {
-    let tagged = form.list("ResourceId").into_iter().filter(|id| id.starts_with("sgr-"));
-    let modified = form.parts("SecurityGroupRule");
-    let modified = modified.into_iter().filter_map(|part| part.get("SecurityGroupRuleId").map(str::to_owned));
-    let filters = form.parts("Filter").into_iter().filter(|part| part.get("Name") == Some("security-group-rule-id"));
-    let filtered = filters.flat_map(|part| part.list("Value"));
-    let auto_closing = form.get("Name").and_then(|name| name.strip_prefix("eg-")).filter(|id| id.starts_with("sgr-"));
-    let auto_closing = auto_closing.map(str::to_owned);
-    let named = form.list("SecurityGroupRuleId").into_iter();
-    named.chain(tagged).chain(modified).chain(filtered).chain(auto_closing).collect()
 }
 
 /// The request that a schedule makes: the action that its target names (User Guide, "Universal targets"), with the fields
@@ -403,48 +337,4 @@ fn form_of(schedule: &Schedule) -> Form {
         fields.extend(value.as_str().map(|text| (key.clone(), text.to_owned())));
     }
     Form::new(fields)
-}
-
-const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
-
-/// EC2 API reference, "Query requests"; STS API reference, sample responses.
-fn envelope(passage: &Passage<'_>, request_id: &str, answer: Option<&Answer>) -> String {
-    let action = passage.action();
-    let xml = answer.map(|answer| answer.xml.as_str()).unwrap_or_default();
-    match passage.service() {
-        Service::Ec2 => format!(
-            "{DECLARATION}<{action}Response xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\">\
-             <requestId>{request_id}</requestId>{xml}</{action}Response>"
-        ),
-        Service::Sts => format!(
-            "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
-             <{action}Result>{xml}</{action}Result><ResponseMetadata><RequestId>{request_id}</RequestId>\
-             </ResponseMetadata></{action}Response>"
-        ),
-        Service::Scheduler => answer.and_then(|answer| answer.json.as_ref()).map(Value::to_string).unwrap_or_default(),
-    }
-}
-
-/// *Errors*, "Example error response"; STS API reference, "Common errors".
-fn error_envelope(service: Service, refusal: &Refusal, request_id: &str) -> String {
-    let mut xml = Xml::default();
-    xml.within("Error", |xml| {
-        if service == Service::Sts {
-            xml.text("Type", if refusal.status < 500 { "Sender" } else { "Receiver" });
-        }
-        xml.text("Code", &refusal.code);
-        xml.text("Message", &refusal.message);
-    });
-    let error = xml.as_str();
-    match service {
-        Service::Ec2 => {
-            format!("{DECLARATION}<Response><Errors>{error}</Errors><RequestID>{request_id}</RequestID></Response>")
-        }
-        Service::Sts => format!(
-            "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">{error}\
-             <RequestId>{request_id}</RequestId></ErrorResponse>"
-        ),
-        // REST and JSON: the code beside the words (Smithy, "AWS restJson1 protocol", error serialization).
-        Service::Scheduler => json!({"__type": refusal.code, "Message": refusal.message}).to_string(),
-    }
 }

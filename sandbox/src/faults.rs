@@ -1,10 +1,10 @@
-//! Scripts of what goes wrong, and when.
+//! Scripts of faults: each rule says when its fault strikes.
 
 use crate::protocol::form::Form;
 use chrono::TimeDelta;
 use std::time::Duration;
 
-/// What happens to a request.
+/// A fault that strikes a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fault {
     /// `RequestLimitExceeded`; nothing is done.
@@ -60,7 +60,7 @@ impl Fault {
     }
 }
 
-/// Which of the requests that a rule looks at are struck.
+/// The requests that are struck, of those that a rule looks at.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum When {
     Always,
@@ -69,7 +69,7 @@ enum When {
     Chance(f64),
 }
 
-/// When a fault strikes. Everything said must hold; a new rule strikes every request.
+/// A fault and its conditions. All of them must hold; a new rule has none and strikes every request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
     fault: Fault,
@@ -206,7 +206,7 @@ impl Faults {
         Self(running.collect())
     }
 
-    /// What happens to this request.
+    /// The fault that strikes this request.
     pub(crate) fn strike(&mut self, action: &str, region: &str, form: &Form) -> Option<Fault> {
         let mut chosen = None;
         for running in &mut self.0 {

@@ -1,8 +1,8 @@
-//! Starting the sandbox, and what a test or a person does to it.
+//! The sandbox from outside: starting it, and everything that a test or a person does to it.
 
 use crate::{
     call_log::Call,
-    callers::{DEFAULT_ACCOUNT, DEFAULT_REGION, Identity},
+    callers::{DEFAULT_ACCOUNT, DEFAULT_REGION},
     clock::SandboxClock,
     engine::Engine,
     faults::Script,
@@ -12,64 +12,37 @@ use crate::{
     },
     server::{self, SharedEngine},
     settings::RegionSettings,
-    state_file,
-    world::{Group, Schedule, ScheduleKey, SecurityGroupRule},
+    world::{Group, Identity, Schedule, ScheduleKey, SecurityGroupRule},
 };
 use std::{
     collections::BTreeMap,
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::PathBuf,
     thread::{self, JoinHandle},
 };
 use tokio::sync::watch;
 
-/// How to start.
+/// The settings to start with.
 #[derive(Clone)]
 pub struct Config {
     /// Ids, latencies and chances follow from it.
     pub seed: u64,
     /// The sandbox's clock.
     pub clock: SandboxClock,
-    /// Where the state is kept; `None`: in memory.
-    pub state_file: Option<PathBuf>,
-    /// Whose an access key is. `AKIAEG<twelve digits>…` is a user of that account, any other key one of 123456789012.
+    /// The owners of access keys. `AKIAEG<twelve digits>…` is a user of that account, any other key one of 123456789012.
     pub callers: BTreeMap<String, Identity>,
-    /// How the region is at large.
+    /// Faults of the whole region.
     pub settings: RegionSettings,
-    /// What goes wrong.
+    /// Faults of single requests.
     pub script: Script,
 }
 
 impl Config {
-    /// In memory, with nothing going wrong.
+    /// Nothing goes wrong.
     #[must_use]
     pub fn new(seed: u64, clock: SandboxClock) -> Self {
-        Self {
-            seed,
-            clock,
-            state_file: None,
-            callers: BTreeMap::new(),
-            settings: RegionSettings::default(),
-            script: Script::default(),
-        }
+        Self { seed, clock, callers: BTreeMap::new(), settings: RegionSettings::default(), script: Script::default() }
     }
-}
-
-/// Why it did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The state file cannot be read, or is none.
-    #[error("read {path}: {source}")]
-    StateFile {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// No port, thread or runtime.
-    #[error("listen on 127.0.0.1: {0}")]
-    Listen(#[from] io::Error),
 }
 
 /// The sandbox. It runs on a thread of its own, so that tests with and without an async runtime can use it.
@@ -78,16 +51,12 @@ pub struct Sandbox;
 
 impl Sandbox {
     /// Listens on a free port of 127.0.0.1.
-    pub fn start(config: Config) -> Result<Handle, StartError> {
-        let Config { seed, clock, state_file, callers, settings, script } = config;
-        let world = match &state_file {
-            Some(path) => {
-                let unreadable = |source| StartError::StateFile { path: path.clone(), source };
-                state_file::load(path).map_err(unreadable)?.unwrap_or_default()
-            }
-            None => Default::default(),
-        };
-        let mut engine = Engine::new(seed, settings, callers, world, state_file);
+    ///
+    /// # Errors
+    /// There is no port, thread or runtime.
+    pub fn start(config: Config) -> io::Result<Handle> {
+        let Config { seed, clock, callers, settings, script } = config;
+        let mut engine = Engine::new(seed, settings, callers);
         engine.run(script);
         let shared = SharedEngine::new(engine, clock);
 
@@ -132,7 +101,7 @@ impl HandRule {
 
 /// A running sandbox; stops when dropped.
 ///
-/// What is done by hand here is done by the group's owner, at once, without faults, and does not show in the log.
+/// A change by hand is made by the group's owner, at once, without faults, and does not show in the log.
 pub struct Handle {
     shared: SharedEngine,
     address: SocketAddr,
@@ -193,7 +162,7 @@ impl Handle {
         self.shared.engine().run(script.into());
     }
 
-    /// Changes how the region is at large.
+    /// Changes the faults of the whole region.
     pub fn set(&self, change: impl FnOnce(&mut RegionSettings)) {
         change(&mut self.shared.engine().settings);
     }
@@ -256,10 +225,9 @@ impl Handle {
         self.on_resource(id, "DeleteTags", tags)
     }
 
-    /// Stops: no new connections, a moment for requests under way, and the state file is complete.
-    pub fn stop(mut self) -> Result<(), Refusal> {
-        self.end();
-        self.shared.engine().save()
+    /// Stops: no new connections, and a moment for requests under way.
+    pub fn stop(self) {
+        drop(self);
     }
 
     fn end(&mut self) {

@@ -47,7 +47,7 @@ pub(crate) fn digest(text: &str) -> String {
     hex(&Sha256::digest(text)).chars().take(16).collect()
 }
 
-/// Whether a text is `<prefix>` and 8 or 17 hex digits, the two lengths that AWS has (EC2 User Guide, "Resource IDs").
+/// True if a text is `<prefix>` and 8 or 17 hex digits, the two lengths that AWS has (EC2 User Guide, "Resource IDs").
 pub(crate) fn well_formed(text: &str, prefix: &str) -> bool {
     text.strip_prefix(prefix).is_some_and(|rest| {
         matches!(rest.len(), 8 | 17) && rest.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))

@@ -1,4 +1,4 @@
-//! What a rule allows: read from a request, kept in AWS's canonical form.
+//! The permission of a rule: read from a request, kept in AWS's canonical form.
 
 use crate::{
     ids,
@@ -8,12 +8,10 @@ use crate::{
     },
 };
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Where the traffic comes from.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
     /// An address range without host bits.
     Cidr(IpNet),
@@ -24,7 +22,7 @@ pub enum Source {
 }
 
 /// Protocol, ports and source: what makes two rules the same.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RulePermission {
     /// `tcp`, `udp`, `icmp`, `icmpv6`, `-1`, or a protocol number.
     pub protocol: String,
@@ -37,7 +35,7 @@ pub struct RulePermission {
 }
 
 impl RulePermission {
-    /// Whether it counts towards the IPv4 quota, and whether towards the IPv6 quota (VPC User Guide, "Amazon VPC
+    /// The quotas that it counts towards: IPv4, IPv6 (VPC User Guide, "Amazon VPC
     /// quotas": kept apart; a rule that names a group or a prefix list counts for both).
     pub(crate) fn families(&self) -> (bool, bool) {
         match &self.source {

@@ -4,7 +4,7 @@ use crate::settings::RateLimit;
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 
-/// What is left in each bucket, and when it was looked at.
+/// The tokens left in each bucket, and the time when they were counted.
 #[derive(Debug, Default)]
 pub(crate) struct Buckets(BTreeMap<String, (f64, DateTime<Utc>)>);
 

@@ -26,7 +26,7 @@ use tokio::{
 
 /// The largest body that is read; AWS's limit on a request is of this order.
 const BODY_MAX: usize = 1 << 20;
-/// How long requests under way may take when the sandbox stops.
+/// The time that requests under way get when the sandbox stops.
 const STOP_GRACE: Duration = Duration::from_secs(1);
 
 /// The engine and its clock, shared by connections and handle.

@@ -1,9 +1,9 @@
-//! How the region is at large, apart from single faults.
+//! Faults of the whole region, apart from faults of single requests.
 
 use chrono::TimeDelta;
 use std::{collections::BTreeMap, time::Duration};
 
-/// What a stale reader is shown.
+/// A way in which a stale reading differs from the truth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StaleSight {
     /// A new rule is missing.
@@ -17,11 +17,11 @@ pub enum StaleSight {
 /// Reads that lag behind writes (EC2 API reference, "Eventual consistency").
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stale {
-    /// For how long after a write, by the sandbox's clock.
+    /// The time after a write for which reads lag, by the sandbox's clock.
     pub lasting: TimeDelta,
-    /// What is shown then.
+    /// The differences.
     pub sights: Vec<StaleSight>,
-    /// How many of the reads are stale, from 0 to 1; drawn by the seed.
+    /// The share of stale reads, from 0 to 1; drawn by the seed.
     pub chance: f64,
 }
 
@@ -33,7 +33,7 @@ impl Stale {
     }
 }
 
-/// How long a request takes to arrive, in real time; drawn evenly by the seed.
+/// The time that a request takes to arrive, in real time; drawn evenly by the seed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Latency {
     /// At least.
@@ -51,14 +51,14 @@ pub struct RateLimit {
     pub per_second: f64,
 }
 
-/// How the region is at large.
+/// The faults and limits of a region.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RegionSettings {
     /// Reads that lag behind writes.
     pub stale: Option<Stale>,
     /// Added to the sandbox's clock in `Date`.
     pub date_offset: TimeDelta,
-    /// How long a request takes to arrive.
+    /// The time that a request takes to arrive.
     pub latency: Latency,
     /// By action.
     pub rate_limits: BTreeMap<String, RateLimit>,

@@ -1,4 +1,4 @@
-//! What a reader is shown of the truth: all of it, or what it was a while ago.
+//! The truth as a reader sees it: all of it, or its state a while ago.
 
 use crate::{
     settings::{Stale, StaleSight},

@@ -2,7 +2,7 @@
 //! characters, and a question mark (?) matches zero or one character." A backslash before either means the character
 //! itself (EC2 User Guide, "List and filter your resources").
 
-/// Whether a value of a filter takes the whole text.
+/// True if a value of a filter matches the whole text.
 pub(crate) fn matches(value: &str, text: &str) -> bool {
     let mut letters = value.chars();
     let Some(letter) = letters.next() else { return text.is_empty() };

@@ -1,13 +1,11 @@
 //! The truth: groups, rules and role sessions.
 
 use crate::{
-    callers::Identity,
     ids,
     permission::{RulePermission, Source},
     protocol::form::Form,
 };
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Tag writes of one rule that a stale reader can still be behind of.
@@ -18,8 +16,31 @@ const REMOVED_KEPT_HOURS: i64 = 24;
 /// Key and value.
 pub(crate) type Tags = BTreeMap<String, String>;
 
+/// An identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Twelve digits.
+    pub account: String,
+    /// `arn:aws:iam::…:user/…`.
+    pub arn: String,
+    /// `AIDA…`, or `AROA…:session`.
+    pub user_id: String,
+}
+
+impl Identity {
+    /// The user `name` of an account.
+    #[must_use]
+    pub fn user(account: &str, name: &str) -> Self {
+        Self {
+            account: account.to_owned(),
+            arn: format!("arn:aws:iam::{account}:user/{name}"),
+            user_id: format!("AIDA{}", name.to_ascii_uppercase()),
+        }
+    }
+}
+
 /// A security group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     /// `sg-…`.
     pub id: String,
@@ -38,7 +59,7 @@ pub struct Group {
 }
 
 /// A rule of a group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecurityGroupRule {
     /// `sgr-…`, never used again.
     pub id: String,
@@ -46,7 +67,7 @@ pub struct SecurityGroupRule {
     pub group: String,
     /// Outbound.
     pub egress: bool,
-    /// What it allows.
+    /// Its permission.
     pub permission: RulePermission,
     /// For people.
     pub description: Option<String>,
@@ -69,21 +90,21 @@ impl SecurityGroupRule {
 }
 
 /// A rule that is no more.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Removed {
     pub(crate) rule: SecurityGroupRule,
     pub(crate) at: DateTime<Utc>,
 }
 
 /// A role session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RoleSession {
     pub(crate) caller: Identity,
     pub(crate) expires_at: DateTime<Utc>,
 }
 
 /// A request that arrived and has yet to land.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Late {
     pub(crate) due: DateTime<Utc>,
     pub(crate) number: u64,
@@ -92,7 +113,7 @@ pub(crate) struct Late {
     pub(crate) form: Form,
 }
 
-/// Which schedule.
+/// The name of a schedule, with its place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ScheduleKey {
     /// The owner.
@@ -130,7 +151,7 @@ impl Schedule {
 }
 
 /// Everything that lasts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct World {
     /// Ids made so far.
     made: u64,
@@ -141,8 +162,6 @@ pub(crate) struct World {
     removed: Vec<Removed>,
     sessions: BTreeMap<String, RoleSession>,
     pub(crate) late: Vec<Late>,
-    /// Schedules are not kept in the state file: nothing here outlives a demonstration.
-    #[serde(skip)]
     schedules: BTreeMap<ScheduleKey, Schedule>,
 }
 

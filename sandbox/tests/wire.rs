@@ -1,4 +1,4 @@
-//! The sandbox over its wire: each action, each fault, the region at large, the state file.
+//! The sandbox over its wire: each action, each fault, the region at large, stopping.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
@@ -15,8 +15,8 @@ mod region;
 mod rules;
 #[path = "wire/schedules.rs"]
 mod schedules;
-#[path = "wire/state.rs"]
-mod state;
+#[path = "wire/stopping.rs"]
+mod stopping;
 #[path = "wire/sts.rs"]
 mod sts;
 #[path = "wire/tags.rs"]

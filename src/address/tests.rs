@@ -1,11 +1,19 @@
-use crate::address::*;
+use crate::{
+    address::{agree::decide, ask::collect, *},
+    config::settings::Detect,
+};
+use eg_model::net::address::IpVersion;
+use reqwest::Url;
 use std::{
     io::{Read, Write},
-    net::TcpListener,
+    net::{IpAddr, TcpListener},
     process::Command,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 const A: &str = "203.0.113.42";

@@ -1,17 +1,14 @@
-//! What `eg doctor` concludes from what it has seen. Pure: facts come in, findings go out, each with what to do.
-
-pub use crate::checks::finding::{Finding, Level, listed, summary};
+//! The findings of `eg doctor`, each with its remedy.
 
 use crate::{
     address::{EchoAnswer, FamilyOutcome, FamilySurvey, Survey, describe},
+    checks::finding::{Finding, Level},
     config::{
-        policy::MachinePolicy,
-        policy_file::PolicyError,
+        policy::{MachinePolicy, PolicyError},
         settings::{Detect, Resource},
     },
-    error::{Doing, advice},
+    error::{Work, advice, advice_for},
     host::lock::LockHolder,
-    schedule::{job::Scheduler, scheduled::Scheduled},
     text::shell_quoted,
 };
 use chrono::TimeDelta;
@@ -20,18 +17,17 @@ use eg_model::{
     auto_close::AutoCloseRoute,
     failure::{Failure, FailureClass},
     net::address::IpVersion,
+    tags::CLOCK_TOLERANCE,
 };
 use eg_providers::{Caller, CredentialsEnd, aws::NoCertificates};
 
-/// A process that holds the lock and gets nowhere: what closes goes past it, what opens waits.
-#[must_use]
-pub(crate) fn lock(holder: &LockHolder) -> Finding {
+/// A process that holds the lock and makes no progress: closing goes past it, opening waits.
+pub fn lock(holder: &LockHolder) -> Finding {
     let message = format!("another eg ({}) {}: nothing is opened", holder.text(), holder.how());
     Finding { advice: holder.remedy(), ..Finding::bad("lock", message, "") }
 }
 
-/// What whoever administers this machine allows, and whether `[detect]` is within it; nothing where there is no policy.
-#[must_use]
+/// The machine policy, and `[detect]` if it is not within it; `None` without a policy.
 pub fn policy(found: &Result<MachinePolicy, PolicyError>, detect: &Detect) -> Option<Finding> {
     match found {
         Err(error) => Some(Finding::bad("policy", format!("{error}: nothing is opened"), error.advice())),
@@ -47,107 +43,36 @@ pub fn policy(found: &Result<MachinePolicy, PolicyError>, detect: &Detect) -> Op
     }
 }
 
-/// Whether https can be used, where something is asked over it.
-#[must_use]
+/// The CA certificates, without which nothing can be asked over https.
 pub fn certificates(found: &Result<usize, NoCertificates>) -> Finding {
     let check = "certificates";
     match found {
         Ok(1) => Finding::good(check, "1 CA certificate is trusted"),
         Ok(count) => Finding::good(check, format!("{count} CA certificates are trusted")),
-        Err(none) => Finding::bad(check, none.to_string(), FailureClass::Local.advice()),
+        Err(none) => Finding::bad(check, none.to_string(), advice(FailureClass::Local)),
     }
 }
 
-/// A clock this far off makes `start` and `extend` refuse.
-const CLOCK_BAD: TimeDelta = eg_model::tags::CLOCK_TOLERANCE;
-/// A clock this far off is warned of, and nothing of others is collected.
+/// With a clock this far off, eg warns and collects no rules of other installations. With one that is off by more than
+/// [`CLOCK_TOLERANCE`], `start` and `extend` refuse.
 const CLOCK_ODD: TimeDelta = TimeDelta::minutes(2);
 
 /// The local clock against the provider's; `skews` are local minus provider.
-#[must_use]
 pub fn clock(skews: &[TimeDelta]) -> Option<Finding> {
     let worst = skews.iter().max_by_key(|skew| skew.abs())?;
     let way = if *worst > TimeDelta::zero() { "ahead of" } else { "behind" };
     let off = format!("this machine's clock is {} minutes {way} the provider's", worst.num_minutes().abs());
     let advice = "set the clock; with systemd: timedatectl set-ntp true";
     Some(match worst.abs() {
-        skew if skew > CLOCK_BAD => Finding::bad("clock", format!("{off}: session start and extend refuse"), advice),
+        skew if skew > CLOCK_TOLERANCE => {
+            Finding::bad("clock", format!("{off}: session start and extend refuse"), advice)
+        }
         skew if skew > CLOCK_ODD => Finding::warning("clock", off, advice),
         _ => Finding::good("clock", "agrees with the provider's"),
     })
 }
 
-/// What is known of the job that closes sessions.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct JobState {
-    /// What closes sessions on time.
-    pub scheduled: Scheduled,
-    /// The scheduler whose job runs something else than it would today, or whose timer is stopped.
-    pub outdated: Option<Scheduler>,
-    /// When the last run of a job or a watch was.
-    pub last_run: Option<Timestamp>,
-    /// Cloud expiry closes rules too: a job that is missing is no reason not to open then.
-    pub cloud_expiry: bool,
-}
-
-/// Says whether something closes sessions on time.
-#[must_use]
-pub fn schedule(job: &JobState, shown: impl Fn(Timestamp) -> String) -> Finding {
-    match scheduler(job, shown) {
-        Finding { level: Level::Bad, message, advice, .. } if job.cloud_expiry => {
-            let (what, _) = message.split_once(": ").unwrap_or((&message, ""));
-            let message = format!("{what}: only the switches in the cloud close rules on time");
-            Finding { advice, ..Finding::warning("schedule", message, "") }
-        }
-        finding => finding,
-    }
-}
-
-/// First match: a job that does not run is worse than one that is outdated.
-fn scheduler(job: &JobState, shown: impl Fn(Timestamp) -> String) -> Finding {
-    let check = "schedule";
-    let last = job.last_run.map(|at| format!("the last run was {}", shown(at)));
-    let update = "bring it up to date: eg schedule install";
-    let outdated =
-        |scheduler: Scheduler| format!("the job in {} is not as it would be installed today", scheduler.as_str());
-    match (job.scheduled, job.outdated) {
-        (Scheduled::InSandbox, _) => Finding::good(check, "not needed in the sandbox"),
-        (Scheduled::Idle(_, since), Some(scheduler)) => {
-            Finding::bad(check, format!("{}, and it has not run since {}", outdated(scheduler), shown(since)), update)
-        }
-        (Scheduled::Idle(scheduler, since), None) => Finding::bad(
-            check,
-            format!("installed with {}, but it has not run since {}", scheduler.as_str(), shown(since)),
-            match scheduler {
-                Scheduler::Systemd => "see: systemctl --user list-timers; without a login: loginctl enable-linger",
-                _ => "is the cron service running? systemctl status cron",
-            },
-        ),
-        (Scheduled::No, Some(scheduler)) => {
-            Finding::bad(check, format!("{}, and it has never run", outdated(scheduler)), update)
-        }
-        (Scheduled::No | Scheduled::NotAsked, None) => Finding::bad(
-            check,
-            "nothing runs `eg reconcile`: a session is not closed on time",
-            "run: eg schedule install",
-        ),
-        (_, Some(scheduler)) => Finding::warning(check, outdated(scheduler), update),
-        (Scheduled::Watch, None) => {
-            Finding::good(check, format!("eg reconcile --watch runs; {}", last.as_deref().unwrap_or("no run yet")))
-        }
-        (Scheduled::Job(scheduler), None) => match last {
-            Some(last) => Finding::good(check, format!("installed with {}; {last}", scheduler.as_str())),
-            None => Finding::warning(
-                check,
-                format!("installed with {}, and it has not run yet", scheduler.as_str()),
-                "wait a minute, then: eg doctor",
-            ),
-        },
-        (Scheduled::Heard, None) => Finding::good(check, last.unwrap_or_else(|| "runs regularly".to_owned())),
-    }
-}
-
-/// A page instead of an address, or a redirect to one.
+/// True if a service answered with a page instead of an address, or with a redirect to one.
 fn is_portal(answers: &[EchoAnswer]) -> bool {
     answers
         .iter()
@@ -155,8 +80,7 @@ fn is_portal(answers: &[EchoAnswer]) -> bool {
         .any(|why| why.contains("does this network ask you to sign in?") || why.contains("address: \"<"))
 }
 
-/// Expiry schedules of one account and region: whether there is a role of that account, and whether they can be read.
-#[must_use]
+/// Cloud expiry in one account and region: it needs a role of that account, and rights to read the schedules.
 pub fn cloud_expiry(place: &str, way: Option<&AutoCloseRoute>, read: Result<(), &Failure>) -> Finding {
     let check = "cloud-expiry";
     let Some(way) = way else {
@@ -164,27 +88,26 @@ pub fn cloud_expiry(place: &str, way: Option<&AutoCloseRoute>, read: Result<(), 
         return Finding::warning(check, message, "make one with: eg setup cloud-expiry; then add it to role_arn");
     };
     match read {
-        // Reading a role takes rights that nobody who uses eg needs.
+        // The role itself is not read: that takes rights that eg does not need otherwise.
         Ok(()) => Finding::good(
             check,
             format!(
-                "{place}: switches can be read in schedule group {}; whether {} is there and may close was not \
+                "{place}: expiry schedules can be read in schedule group {}; whether {} is there and may close was not \
                  checked (eg setup cloud-expiry --apply compares it)",
                 way.group, way.role_arn
             ),
         ),
         Err(failure) => {
-            let message = format!("{place}: switches cannot be read: {failure}");
-            Finding::bad(check, message, advice(failure.class, Doing::ReadingExpiry))
+            let message = format!("{place}: expiry schedules cannot be read: {failure}");
+            Finding::bad(check, message, advice_for(Work::ReadingExpiry, failure.class))
         }
     }
 }
 
-/// The addresses. A family that no resource takes is not looked at; `names` are the resources that take a family.
-#[must_use]
+/// The addresses. A family that no resource takes is left out; `names` lists the resources that take a family.
 pub fn addresses(found: &Survey, wants_v4: bool, wants_v6: bool, names: impl Fn(IpVersion) -> String) -> Vec<Finding> {
-    let any = [&found.v4, &found.v6].iter().any(|family| matches!(family.outcome, FamilyOutcome::Agreed { .. }));
     let families = [(IpVersion::V4, &found.v4, wants_v4), (IpVersion::V6, &found.v6, wants_v6)];
+    let any = families.iter().any(|(_, family, _)| matches!(family.outcome, FamilyOutcome::Agreed { .. }));
     let wanted = families.into_iter().filter(|(_, _, wants)| *wants);
     wanted.filter_map(|(version, family, _)| address(version, family, any, &names(version))).collect()
 }
@@ -230,23 +153,22 @@ fn address(version: IpVersion, family: &FamilySurvey, any: bool, names: &str) ->
             Finding::bad(check, format!("no address was found: {}", answers()), "check the network, then: eg ip")
         }
     };
-    // A session is opened for the family that was found. Services that do not agree end it: somebody may be in between.
+    // A session opens for the family that was found. Services that disagree about a family stop the start of any session:
+    // one of them may lie.
     let opens = any && !matches!(family.outcome, FamilyOutcome::Disagree { .. });
     let level = if opens { Level::Warning } else { finding.level };
     Some(Finding { level, ..finding.and(name) })
 }
 
-/// Credentials, and what uses them.
+/// Credentials, and the resources that use them.
 pub struct Used<'a> {
     pub name: String,
-    /// The profile that they come from, where one is named.
+    /// The profile that they come from, if one is named.
     pub profile: Option<&'a str>,
-    /// The names of the resources that are reached with them.
     pub resources: String,
 }
 
-/// Who is calling by one way, and until when. `session` is how long a usual one lasts.
-#[must_use]
+/// The caller behind some credentials, and their end. `session` is the length of a usual session.
 pub fn credentials(
     Used { name, profile, resources }: &Used<'_>,
     caller: &Result<Caller, Failure>,
@@ -262,10 +184,10 @@ pub fn credentials(
         Ok(caller) => caller,
         Err(failure) if failure.class.is_of_credentials() => {
             let profile = profile.map(|name| format!(" --profile {}", shell_quoted(name))).unwrap_or_default();
-            let finding = bad(failure, failure.class.advice());
+            let finding = bad(failure, advice(failure.class));
             return finding.and(format!("check with: aws sts get-caller-identity{profile}"));
         }
-        Err(failure) => return bad(failure, advice(failure.class, Doing::AskingCaller)),
+        Err(failure) => return bad(failure, advice_for(Work::AskingCaller, failure.class)),
     };
     let who = format!("{name}: {}", caller.arn);
     match end {
@@ -274,16 +196,15 @@ pub fn credentials(
             format!("{who}, from this shell's environment: the scheduled job will not have them"),
             "use a profile: `profile = \"…\"` on the resource, or AWS_PROFILE with AWS_ACCESS_KEY_ID unset",
         ),
-        CredentialsEnd::At(at) if *at < now + session => Finding::warning(
-            check,
-            format!("{who}; until {}, which is before a session of today's usual length would end", shown(*at)),
-            "log in again before then (for SSO: aws sso login)",
-        ),
-        CredentialsEnd::Login { until, command } if *until < now + session => Finding::warning(
-            check,
-            format!("{who}; until {}, which is before a session of today's usual length would end", shown(*until)),
-            format!("log in again before then: {command}"),
-        ),
+        CredentialsEnd::At(at) | CredentialsEnd::Login { until: at, .. } if *at < now + session => {
+            let log_in = match end {
+                CredentialsEnd::Login { command, .. } => format!("log in again before then: {command}"),
+                _ => "log in again before then (for SSO: aws sso login)".to_owned(),
+            };
+            let until = shown(*at);
+            let message = format!("{who}; until {until}, which is before a session of today's usual length would end");
+            Finding::warning(check, message, log_in)
+        }
         CredentialsEnd::At(at) | CredentialsEnd::Login { until: at, .. } => {
             Finding::good(check, format!("{who}, until {}", shown(*at)))
         }
@@ -293,7 +214,7 @@ pub fn credentials(
     }
 }
 
-/// Where a group that is not found may be.
+/// The places where a group that is not found may be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Elsewhere {
     /// The account that it belongs to, as recorded.
@@ -310,7 +231,6 @@ pub struct Elsewhere {
 /// | the record says another account | wrong credentials |
 /// | the record says this account | it is gone |
 /// | nothing | wrong id, region or account |
-#[must_use]
 pub fn missing_group(resource: &str, group: &str, region: &str, account: &str, elsewhere: &Elsewhere) -> Finding {
     let check = "group";
     match elsewhere {
@@ -340,17 +260,15 @@ pub fn missing_group(resource: &str, group: &str, region: &str, account: &str, e
 }
 
 /// A group that could not be read.
-#[must_use]
 pub fn unreadable_group(resource: &str, failure: &Failure) -> Finding {
     let advice = match failure.class {
         FailureClass::Denied => "print the policy that is needed: eg iam-policy",
-        _ => advice(failure.class, Doing::AskingCaller),
+        _ => advice_for(Work::AskingCaller, failure.class),
     };
     Finding::bad("group", format!("{resource}: {failure}"), advice)
 }
 
-/// What the caller may not do on a group; nothing missing is well.
-#[must_use]
+/// The rights that the caller lacks on a group.
 pub fn permissions(resource: &Resource, missing: &[Failure]) -> Vec<Finding> {
     let Resource { name, entry, .. } = resource;
     if missing.is_empty() {
@@ -382,36 +300,6 @@ mod tests {
             hour.message,
             "this machine's clock is 60 minutes behind the provider's: session start and extend refuse"
         );
-    }
-
-    #[test]
-    fn schedules() {
-        let at = |minute: u32| format!("2026-02-27T10:{minute:02}:00Z").parse::<Timestamp>().unwrap();
-        let cron = Scheduler::Cron;
-        for (scheduled, outdated, last_run, level, words) in [
-            (Scheduled::InSandbox, None, None, Level::Good, "not needed in the sandbox"),
-            (Scheduled::Watch, None, Some(0), Level::Good, "eg reconcile --watch runs; the last run was 10:00"),
-            (Scheduled::Watch, None, None, Level::Good, "eg reconcile --watch runs; no run yet"),
-            (Scheduled::Watch, Some(cron), Some(0), Level::Warning, "not as it would be installed today"),
-            (Scheduled::Job(cron), None, Some(0), Level::Good, "installed with cron; the last run was 10:00"),
-            (Scheduled::Job(cron), None, None, Level::Warning, "it has not run yet"),
-            (Scheduled::Job(cron), Some(cron), Some(0), Level::Warning, "not as it would be installed today"),
-            (Scheduled::Idle(cron, at(7)), None, Some(0), Level::Bad, "but it has not run since 10:07"),
-            (Scheduled::Idle(cron, at(7)), Some(cron), None, Level::Bad, "today, and it has not run since 10:07"),
-            (Scheduled::Heard, None, Some(0), Level::Good, "the last run was 10:00"),
-            (Scheduled::No, Some(cron), None, Level::Bad, "today, and it has never run"),
-            (Scheduled::No, None, Some(0), Level::Bad, "nothing runs `eg reconcile`"),
-        ] {
-            let job = JobState { scheduled, outdated, last_run: last_run.map(at), cloud_expiry: false };
-            let shown = |at: Timestamp| at.format("%H:%M").to_string();
-            let found = schedule(&job, shown);
-            assert_eq!(found.level, level, "{job:?}: {found:?}");
-            assert!(found.message.contains(words), "{job:?}: {found:?}");
-            // What closes in the cloud makes a schedule that is missing no reason not to open.
-            let also = schedule(&JobState { cloud_expiry: true, ..job }, shown);
-            let expected = if level == Level::Bad { Level::Warning } else { level };
-            assert_eq!((also.level, also.advice), (expected, found.advice), "{job:?}");
-        }
     }
 
     #[test]

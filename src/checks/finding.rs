@@ -1,18 +1,16 @@
-//! What a check has found, and what all of them together came to.
+//! A finding of one check, and the summary of all.
 
 use crate::config::settings::Resource;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     Good,
-    /// Works, and somebody should know.
     Warning,
     Bad,
 }
 
 impl Level {
     /// The mark at the start of its line.
-    #[must_use]
     pub fn mark(self) -> &'static str {
         match self {
             Self::Good => "✓",
@@ -21,7 +19,6 @@ impl Level {
         }
     }
 
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Good => "good",
@@ -31,37 +28,31 @@ impl Level {
     }
 }
 
-/// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What was looked at, in a word.
+    /// The check, in a word.
     pub check: &'static str,
     pub level: Level,
     pub message: String,
-    /// What to do, in order; none when all is well.
+    /// The steps of the remedy; empty if all is well.
     pub advice: Vec<String>,
     /// The resource that it is about: its name, and its group's id.
     pub resource: Option<(String, String)>,
 }
 
 impl Finding {
-    #[must_use]
     pub fn good(check: &'static str, message: impl Into<String>) -> Self {
         Self { check, level: Level::Good, message: message.into(), advice: Vec::new(), resource: None }
     }
 
-    #[must_use]
     pub fn warning(check: &'static str, message: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { level: Level::Warning, advice: vec![advice.into()], ..Self::good(check, message) }
     }
 
-    #[must_use]
     pub fn bad(check: &'static str, message: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { level: Level::Bad, advice: vec![advice.into()], ..Self::good(check, message) }
     }
 
-    /// The same about one resource.
-    #[must_use]
     pub fn about(mut self, resource: &Resource) -> Self {
         self.resource = Some((resource.name.clone(), resource.id.clone()));
         self
@@ -74,7 +65,6 @@ impl Finding {
 }
 
 /// Names in a sentence: all of up to three, else two and how many more.
-#[must_use]
 pub fn listed(names: &[&str]) -> String {
     match names {
         [first, second, rest @ ..] if rest.len() > 1 => format!("{first}, {second} and {} more", rest.len()),
@@ -82,8 +72,7 @@ pub fn listed(names: &[&str]) -> String {
     }
 }
 
-/// What all the checks together came to.
-#[must_use]
+/// The closing line of all checks.
 pub fn summary(findings: &[Finding]) -> String {
     let count = |level| findings.iter().filter(|finding| finding.level == level).count();
     let warnings = match count(Level::Warning) {

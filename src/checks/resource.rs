@@ -1,6 +1,6 @@
-//! What `eg resource verify` concludes from what it has seen of one group. Pure: facts come in, findings go out.
+//! The findings of `eg resource verify` about one group.
 
-use crate::checks::doctor::Finding;
+use crate::{checks::finding::Finding, text::shell_quoted};
 use eg_model::{
     net::{address::IpVersion, permission::PortSpec},
     observation::{ObservedRule, Reading},
@@ -10,10 +10,9 @@ use eg_providers::{Rights, Verdict};
 /// Inbound rules for each family of a group, unless AWS raised it (Amazon VPC quotas).
 pub const RULES_PER_GROUP: usize = 60;
 
-/// Whether the caller may do what `eg` does. `entry` is the name of the group's `[[resource]]`.
-#[must_use]
+/// The caller's rights. `entry` is the name of the group's `[[resource]]`.
 pub fn rights(entry: &str, rights: &Rights) -> Vec<Finding> {
-    let advice = format!("allow it; a policy that does: eg iam-policy --only {}", crate::text::shell_quoted(entry));
+    let advice = format!("allow it; a policy that does: eg iam-policy --only {}", shell_quoted(entry));
     let finding = |check: &'static str, may: &str, verdict: &Verdict| match verdict {
         Verdict::Allowed => Finding::good(check, format!("the credentials may {may}")),
         Verdict::Denied(failure) => Finding::bad(check, failure.to_string(), advice.clone()),
@@ -30,8 +29,7 @@ pub fn rights(entry: &str, rights: &Rights) -> Vec<Finding> {
     ]
 }
 
-/// Whether the rules of one session still fit beside those that are there.
-#[must_use]
+/// The free rules of the group's quota.
 pub fn slots(reading: &Reading, family: IpVersion, ports: usize) -> Finding {
     let check = match family {
         IpVersion::V4 => "ipv4",
@@ -54,8 +52,7 @@ pub fn slots(reading: &Reading, family: IpVersion, ports: usize) -> Finding {
     }
 }
 
-/// Ports that are open to everybody anyway.
-#[must_use]
+/// The ports that another rule opens to everybody.
 pub fn open_to_all(reading: &Reading, ports: &[PortSpec], families: &[IpVersion]) -> Vec<Finding> {
     let open = |rule: &&ObservedRule| {
         let permission = &rule.permission;
@@ -79,7 +76,7 @@ pub fn open_to_all(reading: &Reading, ports: &[PortSpec], families: &[IpVersion]
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checks::doctor::Level;
+    use crate::checks::finding::Level;
     use eg_model::{
         failure::{Failure, FailureClass},
         ids::RuleId,

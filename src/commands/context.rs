@@ -4,8 +4,7 @@ use crate::{
     commands::global::Global,
     config::{
         file::{self, ConfigFiles},
-        policy::MachinePolicy,
-        policy_file,
+        policy::{self, MachinePolicy},
         settings::Settings,
     },
     error::{CommandError, Kind},
@@ -113,7 +112,7 @@ impl Context<'_> {
 
     /// The limits that this machine's administrator has set.
     pub fn site_policy(&self) -> Result<MachinePolicy, CommandError> {
-        Ok(policy_file::read(&self.env.policy)?)
+        Ok(policy::read(&self.env.policy)?)
     }
 
     /// The record, for writing. Warns of what was found when it was opened.
@@ -168,8 +167,7 @@ impl Context<'_> {
     }
 
     pub fn view(&self, runs: LastRuns) -> View {
-        let scheduled = Scheduled::NotAsked;
-        View { now: self.env.now(), zone: self.zone.clone(), runs, columns: self.env.stdout_columns, scheduled }
+        View { now: self.env.now(), zone: self.zone.clone(), runs, columns: self.env.stdout_columns }
     }
 
     /// Asks the schedulers of this machine for a job that closes sessions on time.

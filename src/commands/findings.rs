@@ -1,7 +1,7 @@
 //! Findings as `eg doctor` and `eg resource verify` print them.
 
 use crate::{
-    checks::doctor::{Finding, Level},
+    checks::finding::{Finding, Level},
     text::escape_controls,
     ui::{style, table::Cell},
 };

@@ -38,7 +38,7 @@ fn lock_wait(text: &str) -> Result<Duration, DurationError> {
     parse_seconds(text, 0..=3600)
 }
 
-/// How results are printed.
+/// The format of results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Output {
     /// For people.

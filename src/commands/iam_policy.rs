@@ -4,15 +4,11 @@ use crate::commands::context::{Context, block_on};
 use crate::{
     config::settings::{Resource, Selection},
     error::{CommandError, Exit, Kind},
-    iam::{Retag, Scope, partition_of, policy, sweep_policy},
-    targets::{
-        region,
-        route::{environment_profile, target_for},
-    },
+    targets::route::{environment_profile, target_for},
     ui::{printer::Printer, warning::Code},
 };
 use eg_model::target::{Target, TargetKey};
-use eg_providers::aws::{PROVIDER, SECURITY_GROUP};
+use eg_providers::aws::{PROVIDER, Retag, SECURITY_GROUP, Scope, partition_of, policy, region, sweep_policy};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The most characters of a managed policy, without white space (IAM, "IAM and AWS STS quotas").
@@ -98,8 +94,7 @@ fn warn_of_restore(printer: &Printer, scopes: &BTreeSet<Scope>) {
 fn home(context: &Context<'_>) -> Result<String, CommandError> {
     let target = TargetKey::new(PROVIDER, SECURITY_GROUP, "", "");
     let target = target_for(context.env, target, environment_profile(context.env));
-    let connect = context.env.connect();
-    let home = block_on(async { Ok(region::home(|name| context.env.var(name), connect.as_ref(), &target).await) })?;
+    let home = block_on(async { Ok(region::home(|name| context.env.var(name), &target.route).await) })?;
     Ok(home.unwrap_or_default())
 }
 

@@ -45,11 +45,11 @@ const UNTIL_A_BAR: Duration = Duration::from_secs(1);
 impl Context<'_> {
     /// The driver, within the runtime. Without `settings`, because the configuration is bad, it opens nothing.
     pub fn driver(&self, store: Store, settings: Option<&Settings>) -> Result<Driver<'_>, CommandError> {
-        Ok(self.driver_heeding(listen()?, store, settings))
+        Ok(self.driver_with(listen()?, store, settings))
     }
 
     /// Like [`Self::driver`], with the caller's listener for signals.
-    pub fn driver_heeding(&self, interrupt: Interrupt, store: Store, settings: Option<&Settings>) -> Driver<'_> {
+    pub fn driver_with(&self, interrupt: Interrupt, store: Store, settings: Option<&Settings>) -> Driver<'_> {
         Driver {
             env: self.env,
             store: RefCell::new(store),
@@ -69,7 +69,7 @@ impl Context<'_> {
         }
     }
 
-    /// What a pass may do. It opens nothing if the configuration or the machine's policy cannot be used.
+    /// The rights of a pass. It opens nothing if the configuration or the machine's policy cannot be used.
     pub fn driver_policy(&self, settings: Option<&Settings>) -> PassPolicy {
         let policy = settings.map(policy).unwrap_or_default();
         match self.site_policy() {

@@ -112,7 +112,7 @@ fn found(surveyed: &ResourceReading<'_>, us: &Us) -> Result<Vec<MarkedRule>, (St
             format!("account {} has no {target}", caller.account),
             "check the resource's id, region and profile, or ask: eg doctor",
         )),
-        ReadResult::Unavailable(failure) => Err((failure.to_string(), failure.class.advice())),
+        ReadResult::Unavailable(failure) => Err((failure.to_string(), crate::error::advice(failure.class))),
     }
 }
 

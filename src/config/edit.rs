@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, RawString, Table, TomlError, Value, value};
 
-/// A `[[resource]]` to be written. What is absent is not written.
+/// A `[[resource]]` to be written, without the keys that are absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewResource {
     pub name: String,
@@ -48,13 +48,10 @@ impl NewResource {
 }
 
 /// The text with one more `[[resource]]`, at its end.
-///
-/// # Errors
-/// The text is not TOML.
 pub fn add(text: &str, entry: &NewResource) -> Result<String, TomlError> {
     let mut document: DocumentMut = text.parse()?;
     if let Some(list) = document.get_mut("resource").and_then(Item::as_array_mut) {
-        // `resource = [{ … }]` means the same; it stays as somebody wrote it.
+        // `resource = [{ … }]` means the same; a list stays a list.
         list.push(entry.values().into_iter().collect::<InlineTable>());
         return Ok(with_line_ends_of(text, document.to_string()));
     }
@@ -70,11 +67,8 @@ pub fn add(text: &str, entry: &NewResource) -> Result<String, TomlError> {
     Ok(with_line_ends_of(text, format!("{text}{gap}{block}")))
 }
 
-/// The text without the `[[resource]]` of this name, and without the comment that stands right above it; `None` where
-/// it holds none.
-///
-/// # Errors
-/// The text is not TOML.
+/// The text without the `[[resource]]` of this name and the comment right above it; `None` if the text has no such
+/// resource.
 pub fn remove(text: &str, name: &str) -> Result<Option<String>, TomlError> {
     let mut document: DocumentMut = text.parse()?;
     let is_it = |found: Option<&str>| found == Some(name);
@@ -92,15 +86,16 @@ pub fn remove(text: &str, name: &str) -> Result<Option<String>, TomlError> {
     Ok(Some(with_line_ends_of(text, document.to_string())))
 }
 
-/// Where every line ends as on Windows, so does every line of the new text: the parser makes plain line ends of all.
+/// Ends every line as on Windows if the old text did: the parser turns all line ends into plain ones.
 fn with_line_ends_of(before: &str, after: String) -> String {
     let lines = before.matches('\n').count();
     let all = lines > 0 && before.matches("\r\n").count() == lines;
     if all { after.replace("\r\n", "\n").replace('\n', "\r\n") } else { after }
 }
 
-/// A value owns what stands between the comma before it and itself. The rest of the comma's line is about the value
-/// before it, and stays; so does what stands above a blank line. What follows its own comma goes with it.
+/// Removes a value with its comments. The parser gives a value all text since the comma before it, but the rest of that
+/// comma's line is about the value before, and stays, as do comments above a blank line. The comment behind the value's
+/// own comma goes.
 fn remove_value(list: &mut Array, at: usize) {
     let gone = list.remove(at);
     let decor = gone.decor();
@@ -132,33 +127,31 @@ fn text_of(raw: Option<&RawString>) -> &str {
     raw.and_then(RawString::as_str).unwrap_or_default()
 }
 
-/// The first line, and, if it ends, the whole lines below it and what stands before the end.
+/// The first line; if the text has more, the further whole lines and the rest behind the last line end.
 fn first_line(text: &str) -> (&str, Option<(&str, &str)>) {
     let Some((line, rest)) = text.split_once('\n') else { return (text, None) };
     (line, Some(rest.split_at(rest.rfind('\n').map_or(0, |end| end + 1))))
 }
 
-/// The comments of a text that stand above its last blank line, and so are not about what follows it.
+/// The comments above the last blank line of a text: they are not about the value or table below.
 fn above_blank_line(text: &str) -> String {
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     let blank = lines.iter().rposition(|line| line.trim().is_empty()).unwrap_or(0);
     lines.into_iter().take(blank).collect()
 }
 
-/// A table owns all comments since the one before it, but those above a blank line are not about it: they go to what
-/// follows.
+/// Gives comments above a blank line to the next table: the parser counts all comments since the table before as those of
+/// the removed one.
 fn keep_earlier_comments(document: &mut DocumentMut, gone: &Table) {
-    let above = gone.decor().prefix().and_then(|prefix| prefix.as_str()).unwrap_or_default();
-    let kept = above_blank_line(above);
+    let kept = above_blank_line(text_of(gone.decor().prefix()));
     let after = gone.position().unwrap_or(isize::MAX);
     match next_table(document.as_table_mut(), after) {
         Some(next) => {
-            let own = next.decor().prefix().and_then(|prefix| prefix.as_str()).unwrap_or_default();
-            let all = kept + own;
+            let all = kept + text_of(next.decor().prefix());
             next.decor_mut().set_prefix(all);
         }
         None => {
-            let all = kept + document.trailing().as_str().unwrap_or_default();
+            let all = kept + text_of(Some(document.trailing()));
             document.set_trailing(all);
         }
     }

@@ -1,8 +1,12 @@
-//! The files of the configuration: read whole, replaced whole. A new text takes the place of the old one only once it
-//! has been read as a configuration; whatever fails before leaves the old one.
+//! Reads the files of the configuration whole, and replaces them whole. A new text takes the place of the old one only
+//! after it was read as a configuration; a failure before that leaves the old one.
 
 use crate::{
-    config::settings::{Settings, SettingsError, SourceFile, UnreadFile},
+    config::{
+        include::{SourceFile, UnreadFile},
+        settings::Settings,
+        toml::SettingsError,
+    },
     error::{CommandError, Kind},
     host::trusted_file::{self, Owner, ReadError, TrustRule},
 };
@@ -22,15 +26,11 @@ pub struct ConfigFiles {
 }
 
 impl ConfigFiles {
-    #[must_use]
     pub fn begin() -> Self {
         Self { begun: Instant::now() }
     }
 
     /// Reads the file that was named, which may be a pipe.
-    ///
-    /// # Errors
-    /// As for [`trusted_file::read`].
     pub fn read(self, path: &Path) -> Result<SourceFile, ReadError> {
         self.read_as(path, true)
     }
@@ -45,22 +45,18 @@ impl ConfigFiles {
             .map_err(|error| UnreadFile { mend: error.mend().map(str::to_owned), why: error.to_string() })
     }
 
-    /// Reads what a file says, and the files that it includes.
-    ///
-    /// # Errors
-    /// As for [`Settings::load`].
+    /// Reads the settings of a file and of the files that it includes.
     pub fn load(self, source: &SourceFile, file: &Path) -> Result<Settings, CommandError> {
         Settings::load(source, file, &|path| self.include(path)).map_err(not_valid)
     }
 }
 
 fn not_valid(error: SettingsError) -> CommandError {
-    let mend = error.mend.clone();
-    mend.into_iter().fold(CommandError::new(Kind::Config, error.to_string()), CommandError::hint)
+    let message = error.to_string();
+    error.mend.into_iter().fold(CommandError::new(Kind::Config, message), CommandError::hint)
 }
 
-/// That a configuration could not be read, and what to do about it.
-#[must_use]
+/// A configuration that could not be read, and what to do about it.
 pub fn unreadable(path: &Path, error: &ReadError) -> CommandError {
     let path = path.display();
     match error {
@@ -77,12 +73,12 @@ pub fn unreadable(path: &Path, error: &ReadError) -> CommandError {
     }
 }
 
-/// What a new text may take the place of.
+/// The old text that a new one may take the place of.
 #[derive(Clone, Copy, Debug)]
 pub enum Over<'a> {
     /// There is no file yet.
     Nothing,
-    /// The text that the change began with: whoever has changed the file meanwhile is not overruled.
+    /// The text that the change began with: a change that another process made meanwhile is not lost.
     Text(&'a str),
     Anything,
 }
@@ -94,15 +90,11 @@ pub struct FileChange<'a> {
     /// The file: the configuration itself, or one that it includes.
     pub file: &'a Path,
     pub text: &'a str,
-    /// In the place of what.
     pub over: Over<'a>,
 }
 
 impl FileChange<'_> {
-    /// Checks the new text as a configuration, then puts it in place.
-    ///
-    /// # Errors
-    /// The configuration would not be valid, or cannot be written; then nothing was changed.
+    /// Checks the new text as a configuration, then puts it in place. After an error nothing was changed.
     pub fn make(&self) -> Result<(), CommandError> {
         self.check()?;
         self.write().map_err(|error| {
@@ -116,7 +108,7 @@ impl FileChange<'_> {
     }
 
     fn check(&self) -> Result<(), CommandError> {
-        // What others could replace would be refused when it is read.
+        // A file that others could replace would be refused when it is read.
         trusted_file::check_place(self.file).map_err(|error| unreadable(self.file, &error))?;
         let files = ConfigFiles::begin();
         let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -128,19 +120,16 @@ impl FileChange<'_> {
             Some(source) => source,
             None => files.read(self.main).map_err(|error| unreadable(self.main, &error))?,
         };
-        match Settings::load(&main, self.main, &|path| new(path).map_or_else(|| files.include(path), Ok)) {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                let accepted = if error.accepted.is_empty() { "a valid configuration" } else { &error.accepted };
-                let message = format!("the configuration would not be valid: {}", error.message);
-                let refused = CommandError::new(Kind::Config, message);
-                let refused = error.mend.iter().fold(refused, |refused, mend| refused.hint(mend));
-                Err(refused.hint(format!("accepted: {accepted}; nothing was changed")))
-            }
-        }
+        let read = |path: &Path| new(path).map_or_else(|| files.include(path), Ok);
+        Settings::load(&main, self.main, &read).map(drop).map_err(|error| {
+            let accepted = if error.accepted.is_empty() { "a valid configuration" } else { &error.accepted };
+            let message = format!("the configuration would not be valid: {}", error.message);
+            let refused = error.mend.into_iter().fold(CommandError::new(Kind::Config, message), CommandError::hint);
+            refused.hint(format!("accepted: {accepted}; nothing was changed"))
+        })
     }
 
-    /// Beside the file, then over it: a reader sees the old text or the new one. A link stays, what it leads to is
+    /// Writes beside the file, then over it: a reader sees the old text or the new one. A link stays, its target is
     /// replaced.
     fn write(&self) -> io::Result<()> {
         let linked = fs::symlink_metadata(self.file).is_ok();
@@ -158,8 +147,8 @@ impl FileChange<'_> {
         }
         draft.as_file().sync_all()?;
         let directory = File::open(dir)?;
-        // Of two edits at once the second has to see what the first has written. Not every file system has locks; there
-        // it is as if nobody else edited.
+        // Of two edits at once the second has to see the text of the first. On a file system without locks the edit goes
+        // on without one.
         if let Err(error) = directory.lock() {
             tracing::info!("{} cannot be locked: {error}", dir.display());
         }
@@ -219,7 +208,7 @@ mod tests {
         assert_eq!(names(dir.path()), ["config.toml", "real.toml"], "no draft stays behind");
     }
 
-    /// What `eg` writes, it reads again: whoever else could write the old file cannot write the new one.
+    /// `eg` refuses a configuration that others can write: it must not write one.
     #[test]
     fn a_file_that_others_could_write_is_replaced_by_one_that_they_cannot() {
         let dir = tempfile::tempdir().unwrap();
@@ -267,14 +256,14 @@ mod tests {
         FileChange { over: Over::Text("# theirs\n"), ..change(&path, GOOD) }.make().unwrap();
     }
 
-    /// proc_locks(5). Elsewhere than on Linux nobody is seen.
+    /// True if another process waits for the lock (proc_locks(5)); always true on systems without that file.
     fn somebody_waits_for(path: &Path) -> bool {
         let inode = format!(":{} ", fs::metadata(path).unwrap().ino());
         let waits = |locks: String| locks.lines().any(|line| line.contains(" -> ") && line.contains(&inode));
         fs::read_to_string("/proc/locks").map_or(true, waits)
     }
 
-    /// What stands there is looked at only when nobody else is between that and writing.
+    /// An edit reads the old text under the lock, so no other edit comes between reading and writing.
     #[test]
     fn an_edit_waits_for_another() {
         let dir = tempfile::tempdir().unwrap();

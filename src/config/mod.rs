@@ -1,11 +1,11 @@
-//! The configuration: reading `config.toml` and the files it includes, changing it without touching anything else, and the
-//! machine policy that limits it.
+//! The configuration. `toml` reads tables and keeps the place of every value; `settings` holds what a configuration says,
+//! one file for each table; `include` makes one configuration of several files; `file` reads and replaces the files;
+//! `edit` changes a text and leaves everything else as it is; `policy` is the machine policy that limits it all.
 
 pub mod edit;
 pub mod file;
 pub mod include;
 pub mod policy;
-pub mod policy_file;
-pub mod sections;
 pub mod settings;
 pub mod toml;
+mod values;

@@ -117,7 +117,8 @@ impl Demo {
     pub fn open(env: &Env) -> Result<Self, CommandError> {
         let failed =
             |error: String| CommandError::new(Kind::Sandbox, format!("the sandbox cannot be started: {error}"));
-        let sandbox = Sandbox::start(Config::new(SEED, env.clock())).map_err(|error| failed(error.to_string()))?;
+        let sandbox = Sandbox::start(Config::new(SEED, env.clock()));
+        let sandbox = sandbox.map_err(|error| failed(format!("listen on 127.0.0.1: {error}")))?;
         let groups = make_groups(&sandbox).map_err(|refusal| failed(refusal.to_string()))?;
         let dir = make_directory(env, &groups).map_err(|error| {
             failed(format!("{}: {error}", env.temp_dir().display())).hint("TMPDIR names another place")

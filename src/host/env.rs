@@ -2,7 +2,7 @@
 //! variables, terminal, user and machine. Collected here once, so that tests can fix all of it.
 
 use crate::{
-    config::policy_file::PolicyFile,
+    config::policy::PolicyFile,
     host::{
         failpoints::{AtCalls, AtWrites, FailpointSettings, Failpoints},
         lock::{Progress, STALL_LIMIT},
@@ -12,7 +12,7 @@ use crate::{
 use chrono::{DateTime, TimeDelta};
 use eg_model::{Timestamp, ids::machine_fingerprint, net::address::is_globally_routable};
 use eg_providers::{
-    Connect,
+    Connect, Registry,
     aws::{Aws, Options},
 };
 use eg_state::Watch;
@@ -41,9 +41,6 @@ pub type Ids = Arc<dyn Fn() -> Uuid + Send + Sync>;
 /// Waits that long before something is tried or read again.
 pub type Pause = Arc<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>;
 
-/// Makes the way to the clouds, anew for each command and each pass of `--watch`.
-pub type Clouds = Arc<dyn Fn(&Env) -> Arc<dyn Connect> + Send + Sync>;
-
 #[derive(Clone)]
 pub struct Env {
     vars: BTreeMap<String, String>,
@@ -54,8 +51,6 @@ pub struct Env {
     pub ids: Ids,
     /// How a pass waits for a reading or a throttled call.
     pub pause: Pause,
-    /// The way to the clouds.
-    pub clouds: Clouds,
     /// The way to hosts behind the firewalls.
     pub network: Arc<dyn Network>,
     /// Who stands at the boundaries between effects: tests alone.
@@ -114,7 +109,7 @@ impl Env {
     }
 
     /// Surroundings that hold these variables and this clock, and nothing of the process: no arguments, no terminal,
-    /// nobody's name. Ids are random, waits are real, and the clouds are the real ones.
+    /// nobody's name. Ids are random, and waits are real.
     #[must_use]
     pub fn apart(vars: BTreeMap<String, String>, clock: Clock) -> Self {
         Self {
@@ -123,7 +118,6 @@ impl Env {
             clock,
             ids: Arc::new(random_id),
             pause: Arc::new(|wait| Box::pin(tokio::time::sleep(wait))),
-            clouds: Arc::new(real_clouds),
             network: Arc::new(Tcp),
             sentry: None,
             progress: Progress::default(),
@@ -142,11 +136,24 @@ impl Env {
         }
     }
 
-    /// The way to the clouds. Every answer is progress, and tests may stand before and after every call.
+    /// The connector to every kind of firewall, made anew for each command and each pass of `--watch`.
     #[must_use]
     pub fn connect(&self) -> Arc<dyn Connect> {
-        let connect = (self.clouds)(self);
-        Arc::new(AtCalls { sentry: self.sentry.clone(), progress: self.progress.clone(), connect })
+        Arc::new(Registry::new(self.aws_options()))
+    }
+
+    /// The connector to AWS, for what AWS alone has.
+    #[must_use]
+    pub fn aws(&self) -> Aws {
+        Aws::new(self.aws_options())
+    }
+
+    fn aws_options(&self) -> Options {
+        let mut options = Options::new(self.clock(), &self.user);
+        options.home = self.var("HOME").map(PathBuf::from);
+        options.login_cache = self.var(LOGIN_CACHE).map(PathBuf::from);
+        options.observer = Arc::new(AtCalls { sentry: self.sentry.clone(), progress: self.progress.clone() });
+        options
     }
 
     /// Who observes the record's writes.
@@ -248,15 +255,6 @@ fn columns(terminal: bool) -> Option<usize> {
 fn random_id() -> Uuid {
     #[expect(clippy::disallowed_methods, reason = "the one place where ids are drawn")]
     Uuid::new_v4()
-}
-
-fn real_clouds(env: &Env) -> Arc<dyn Connect> {
-    let mut options = Options::new(env.clock(), &env.user);
-    options.home = env.var("HOME").map(PathBuf::from);
-    options.login_cache = env.var(LOGIN_CACHE).map(PathBuf::from);
-    let progress = env.progress.clone();
-    options.on_answer = Arc::new(move || progress.note());
-    Arc::new(Aws::new(options))
 }
 
 fn wall_clock(offset: TimeDelta) -> Clock {

@@ -108,7 +108,7 @@ fn damage_notes(session: &Session, latest: Option<Timestamp>) -> Vec<NoteReport>
         let (short, name) = (session.id.short(), &grant.resource_name);
         let why = damage_now(session, grant, latest)?;
         let message = format!("the record of session {short} on {name} is damaged: {why}; nothing is opened for it");
-        Some(NoteReport { target: grant.target.key.clone(), note: Note { kind: NoteKind::Damaged, message } })
+        Some(NoteReport { target: grant.target.key.clone(), note: Note::new(NoteKind::Damaged, message) })
     };
     session.current().filter_map(note).collect()
 }
@@ -305,10 +305,10 @@ impl<'a> Driver<'a> {
         let mut store = self.store.borrow_mut();
         let begun = store.begin_run(run, request.kind, request.timer, now);
         let unguarded = match &begun {
-            Err(StateError::Guard { begun, .. }) => begun.map(|run| run.number),
+            Err(StateError::Guard { begun, .. }) => *begun,
             _ => None,
         };
-        let number = report.keep(begun.map(|run| run.number));
+        let number = report.keep(begun);
         let expired = report.keep(store.expire(now));
         PassStart { number: number.or(unguarded), may_open: number.is_some() && expired.is_some() }
     }

@@ -4,6 +4,7 @@
 pub mod allowed;
 pub mod apply;
 pub mod driver;
+pub mod json;
 pub mod lane;
 pub mod observe;
 pub mod report;

@@ -25,7 +25,7 @@ pub async fn resolve(
     let Selection { meant, like: Resource { name, region, .. } } = selection;
     let failed = |failure: eg_model::failure::Failure| {
         let message = format!("the groups of {name} are not known: {failure}");
-        CommandError::new(Kind::Provider, message).hint(failure.class.advice())
+        CommandError::new(Kind::Provider, message).hint(crate::error::advice(failure.class))
     };
     let groups = connect.connect(&way).await.map_err(failed)?.groups(Some(meant)).await.map_err(failed)?;
     match groups.len() {

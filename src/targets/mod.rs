@@ -2,5 +2,4 @@
 
 pub mod lookup;
 pub mod read;
-pub mod region;
 pub mod route;

@@ -1,4 +1,4 @@
-//! The marks that stand in our texts (`✓`, `→`, `—`), in ASCII for terminals that show nothing else.
+//! Replaces the marks in our texts (`✓`, `→`, `—`) by ASCII, for terminals that show nothing else.
 
 use crate::host::env::Env;
 use std::borrow::Cow;
@@ -13,9 +13,8 @@ const DOTS: &str = "...";
 
 /// True if the locale of this environment is set, and names another encoding than UTF-8.
 ///
-/// The first of `LC_ALL`, `LC_CTYPE` and `LANG` that is set counts, as POSIX has it. If none is set (cron, containers),
-/// nobody asked for another encoding, and terminals of today show UTF-8.
-#[must_use]
+/// The first of `LC_ALL`, `LC_CTYPE` and `LANG` that is set counts, as in POSIX. If none is set (cron, containers), UTF-8 is
+/// assumed.
 pub fn wants_ascii(env: &Env) -> bool {
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(|name| env.var(name));
     locale.is_some_and(|name| {
@@ -25,13 +24,11 @@ pub fn wants_ascii(env: &Env) -> bool {
 }
 
 /// A text with every mark replaced. Letters of names and messages stay: they are not ours.
-#[must_use]
 pub fn in_text(text: &str) -> Cow<'_, str> {
     replaced(text, DOTS)
 }
 
 /// The same for a drawing, where nothing may get wider.
-#[must_use]
 pub fn in_drawing(text: &str) -> Cow<'_, str> {
     replaced(text, CUT)
 }

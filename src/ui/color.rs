@@ -24,7 +24,6 @@ pub enum Color {
 /// | `CLICOLOR` or `FORCE_COLOR` is `0` or `false` | no |
 /// | `TERM` is `dumb` | no |
 /// | otherwise | if the stream is a terminal |
-#[must_use]
 pub fn colored(env: &Env, color: Color, terminal: bool) -> bool {
     let says = |name: &str| env.var(name).map(|value| !matches!(value, "0" | "false"));
     let forced = ["CLICOLOR_FORCE", "FORCE_COLOR"].map(says);

@@ -1,14 +1,13 @@
-//! Events in words that people know; programs get the record's own.
+//! The words for events, as users see them; programs get the record's own.
 
+use crate::ui::holder::short_installation;
 use eg_state::{Event, EventKind};
 
-/// Whether an event tells of something that people see happen. The rest is bookkeeping, for `eg log -v`.
-#[must_use]
+/// True for events with an effect that users see. The rest is bookkeeping, for `eg log -v`.
 pub fn is_telling(kind: EventKind) -> bool {
     !matches!(kind, EventKind::Claimed | EventKind::Intent | EventKind::LeaseClosed)
 }
 
-#[must_use]
 pub fn word(event: &Event) -> &'static str {
     match event.kind {
         EventKind::Created => "state file created",
@@ -34,9 +33,6 @@ pub fn word(event: &Event) -> &'static str {
         EventKind::AutoCloseSet => "cloud expiry set",
         EventKind::AutoCloseDropped => "cloud expiry removed",
         EventKind::LeaseClosed => "done",
-        EventKind::Vanished => "vanished",
-        EventKind::Target => "group",
-        EventKind::Note => "note",
     }
 }
 
@@ -64,16 +60,15 @@ fn grant_word(status: &str) -> &'static str {
     }
 }
 
-/// More about it: what fits into a cell, and what went wrong.
+/// The text of an event's cell, and the trouble that it tells of.
 ///
 /// | event | cell | trouble |
 /// |---|---|---|
-/// | no, or no answer | nothing | outcome and detail |
-/// | a status | nothing: its word says it, and the detail is for programs | nothing |
-/// | the state file was made, or taken over | whose it is | nothing |
-/// | what its word says already | the detail | nothing |
-/// | anything else | outcome and detail | nothing |
-#[must_use]
+/// | refused, or no answer | none | outcome and detail |
+/// | a status | none: the word says it, and the detail is for programs | none |
+/// | the state file was created or adopted | the installation | none |
+/// | an event whose word says its outcome | the detail | none |
+/// | any other | outcome and detail | none |
 pub fn detail(event: &Event) -> (Option<String>, Option<String>) {
     let both = || match &event.detail {
         Some(detail) => format!("{}: {detail}", event.outcome),
@@ -82,7 +77,7 @@ pub fn detail(event: &Event) -> (Option<String>, Option<String>) {
     match event.kind {
         EventKind::Refused | EventKind::Unanswered => (None, Some(both())),
         EventKind::SessionStatus | EventKind::GrantStatus => (None, None),
-        EventKind::Created => (Some(format!("for installation {}", start_of_id(&event.outcome))), None),
+        EventKind::Created => (Some(format!("for installation {}", short_installation(&event.outcome))), None),
         EventKind::Adopted => (Some(format!("by {}", event.outcome)), None),
         EventKind::SessionEnded
         | EventKind::Authorized
@@ -96,9 +91,4 @@ pub fn detail(event: &Event) -> (Option<String>, Option<String>) {
         }
         _ => (Some(both()), None),
     }
-}
-
-/// As many digits of an installation's id as people need to tell two apart; `--output json` has them all.
-fn start_of_id(id: &str) -> &str {
-    id.get(..8).unwrap_or(id)
 }

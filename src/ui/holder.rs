@@ -1,16 +1,18 @@
-//! Whoever holds a rule, as `eg who` and `eg sweep` show it.
+//! The holders of a rule, as `eg who` and `eg sweep` show them.
 
 use crate::ui::{style, table::Cell, time::Zone};
 use eg_model::{sweep::holders::Holder, tags::LeaseState};
 
-#[must_use]
-pub fn name(holder: &Holder) -> &str {
-    let id = holder.installation.as_str();
+/// The first digits of an installation's id: enough for users to tell two apart; `--output json` has them all.
+pub fn short_installation(id: &str) -> &str {
     id.get(..8).unwrap_or(id)
 }
 
-/// Until when, and whether that is over.
-#[must_use]
+pub fn name(holder: &Holder) -> &str {
+    short_installation(holder.installation.as_str())
+}
+
+/// The end of the holder's lease.
 pub fn until(holder: &Holder, zone: &Zone) -> Cell {
     match (holder.state, holder.until) {
         (LeaseState::Unexpired, Some(at)) => Cell::new(zone.format(at)),

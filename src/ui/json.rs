@@ -1,23 +1,18 @@
-//! The JSON contract: sessions and passes as in `docs/schema/v1`. Every key is always there, absent is null, lists
+//! The JSON contract: sessions and permissions as in `docs/schema/v1`. Every key is always there, absent is null, lists
 //! are never null, times are RFC 3339 in UTC with whole seconds.
 
-use crate::reconcile::report::{PassReport, StepReport};
 use chrono::SecondsFormat;
 use eg_model::{
     Timestamp,
     lease::Lease,
     net::{address::IpVersion, permission::Permission},
-    plan::Step,
     session::{
-        follow::Move,
         problems::{Trouble, trouble},
         record::{Coverage, Grant, Session, Standing},
     },
-    target::TargetKey,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 
 /// The published schemas, by name.
 pub const SCHEMAS: &[(&str, &str)] = &[
@@ -46,7 +41,6 @@ pub const SCHEMAS: &[(&str, &str)] = &[
 ];
 
 /// A moment as the contract has it: RFC 3339 in UTC, whole seconds.
-#[must_use]
 pub fn time(at: Timestamp) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
@@ -97,7 +91,6 @@ struct GrantJson {
 impl SessionJson {
     /// A session, as it is at `now`. `overdueSeconds` counts from the expiry while a rule may still be open; the open
     /// leases tell what was refused last, and when it is tried again.
-    #[must_use]
     pub fn new(session: &Session, leases: &[Lease], now: Timestamp) -> Self {
         let address = |version| session.address(version).map(|address| address.to_string());
         let overdue = if session.status.is_ended() { 0 } else { (now - session.expires_at).num_seconds().max(0) };
@@ -152,67 +145,12 @@ fn grant(grant: &Grant, leases: &[Lease]) -> GrantJson {
     }
 }
 
-/// A pass as the contract has it. `names` maps targets to the names of their resources.
-#[must_use]
-pub fn pass(report: &PassReport, names: &BTreeMap<TargetKey, String>) -> Value {
-    let steps: Vec<Value> = report.steps.iter().map(|step| step_json(step, names)).collect();
-    let mut notes: Vec<Value> = report
-        .notes
-        .iter()
-        .map(
-            |item| json!({"resourceId": item.target.id, "kind": item.note.kind.as_str(), "message": item.note.message}),
-        )
-        .collect();
-    notes
-        .extend(report.state_errors.iter().map(|error| json!({"resourceId": null, "kind": "state", "message": error})));
-    json!({
-        "runId": report.run.to_string(),
-        "startedAt": time(report.started),
-        "finishedAt": time(report.finished),
-        "converged": report.converged,
-        "digest": report.digest,
-        "nextWakeAt": report.next_wake.map(time),
-        "moves": report.moves.iter().map(move_json).collect::<Vec<_>>(),
-        "steps": steps,
-        "notes": notes,
-    })
-}
-
-fn move_json(step: &Move) -> Value {
-    json!({"sessionId": step.session.to_string(), "from": step.from, "to": step.to})
-}
-
 /// A permission as the contract has it.
-#[must_use]
 pub fn permission(permission: &Permission) -> Value {
     json!({
         "protocol": permission.protocol().to_string(),
         "fromPort": permission.from_port(),
         "toPort": permission.to_port(),
         "cidr": permission.cidr().to_string(),
-    })
-}
-
-fn step_json(report: &StepReport, names: &BTreeMap<TargetKey, String>) -> Value {
-    let step = &report.step;
-    let (session, until) = match step {
-        Step::Authorize { session, until, .. }
-        | Step::Join { session, until, .. }
-        | Step::Restore { session, until, .. } => (Some(session.to_string()), Some(time(*until))),
-        Step::Retag { until, .. } => (None, Some(time(*until))),
-        Step::SetAutoClose { at, .. } => (None, Some(time(*at))),
-        _ => (None, None),
-    };
-    json!({
-        "action": step.action(),
-        "resourceName": names.get(&report.target),
-        "resourceId": report.target.id,
-        "region": report.target.region,
-        "permissions": step.permissions().iter().map(permission).collect::<Vec<_>>(),
-        "ruleIds": step.rule_ids(),
-        "sessionId": session,
-        "until": until,
-        "outcome": report.outcome.as_str(),
-        "error": report.error,
     })
 }

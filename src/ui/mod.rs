@@ -1,6 +1,9 @@
-//! What people and programs see.
+//! The text and JSON that users and programs see. `printer` writes all of it; `cell` and `table` lay out columns,
+//! `session`, `events` and `holder` word what is shown, `json` is the contract with programs, `dashboard` draws on a
+//! `terminal`, `prompt` asks. The lowest room of the program: it uses nothing of it but `text` and `host`.
 
 pub mod ascii;
+pub mod cell;
 pub mod color;
 pub mod dashboard;
 pub mod events;
@@ -10,7 +13,6 @@ pub mod printer;
 pub mod prompt;
 pub mod session;
 pub mod style;
-pub mod sweep;
 pub mod table;
 pub mod terminal;
 pub mod time;

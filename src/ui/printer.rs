@@ -1,13 +1,11 @@
-//! The one door through which text leaves the program. stdout holds results, stderr everything else; colours, quiet
-//! and JSON are decided here and nowhere else. A reader that has gone away is not an error: the pass goes on.
+//! Writes all text that leaves the program. stdout holds results, stderr everything else; colours, quiet and JSON are
+//! decided here and nowhere else. A reader that has gone away is not an error: the pass goes on.
 //!
-//! While something takes its time a bar stands below what was printed, on a terminal; whatever else is printed goes
-//! above it.
+//! On a terminal a bar stands below the printed lines while a pass is at work; further lines go above it.
 
-use crate::{error::CommandError, ui::warning::Code};
 use crate::{
     text::{escape_controls, escape_in_json},
-    ui::ascii,
+    ui::{ascii, warning::Code},
 };
 use anstream::adapter::strip_str;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -33,18 +31,18 @@ pub struct Printer {
     out: RefCell<Box<dyn Write>>,
     err: RefCell<Box<dyn Write>>,
     failed: Cell<bool>,
-    /// Whether the reader of stdout has gone.
+    /// True after the reader of stdout has gone.
     closed: Cell<bool>,
-    /// Marks in ASCII: the locale has no others.
+    /// True if marks are printed in ASCII, since the locale has no others.
     ascii: bool,
-    /// Whether a bar may be drawn on stderr.
+    /// True if a bar may be drawn on stderr.
     bars: bool,
     bar: RefCell<Option<ProgressBar>>,
-    /// How many grants have landed since the last bar went.
+    /// The number of grants that have landed since the last bar went.
     landed: Cell<u64>,
 }
 
-/// How often a bar shows that time goes on.
+/// The interval at which a bar shows that time goes on.
 const BEAT: Duration = Duration::from_millis(200);
 const BAR: &str = "  [{bar:24}] {pos} of {len} {msg}, {elapsed}";
 const ASCII_SPINNER: &str = "-\\|/ ";
@@ -52,7 +50,6 @@ const NO_BAR: &str = "  {spinner} {msg}, {elapsed}";
 
 impl Printer {
     /// A printer on two streams.
-    #[must_use]
     pub fn new(style: Style, out: Box<dyn Write>, err: Box<dyn Write>) -> Self {
         Self {
             style,
@@ -68,20 +65,18 @@ impl Printer {
     }
 
     /// The same with marks in ASCII, if that is wanted; JSON stays as it is.
-    #[must_use]
     pub fn in_ascii(mut self, wanted: bool) -> Self {
         self.ascii = wanted;
         self
     }
 
     /// The same with bars on stderr, if that is a terminal that can be drawn on; never in JSON, nor when quiet.
-    #[must_use]
     pub fn with_bars(mut self, drawable: bool) -> Self {
         self.bars = drawable && !self.style.json && !self.style.quiet;
         self
     }
 
-    /// Shows that something is being done, until it is dropped, where bars are drawn.
+    /// Shows a bar without a length until it is dropped, if bars are drawn.
     pub fn busy(&self, what: &'static str) -> Bar<'_> {
         if self.bars {
             *self.bar.borrow_mut() = Some(drawn(0, 0, Duration::ZERO, what, self.ascii));
@@ -89,8 +84,8 @@ impl Printer {
         Bar { printer: self }
     }
 
-    /// Shows a bar until it is dropped, where bars are drawn: how many of so many grants have landed since the last
-    /// one. Without any to wait for it shows just that something is being done.
+    /// Shows, until it is dropped and if bars are drawn, how many of `grants` have landed since the last bar. Without
+    /// grants to wait for the bar has no length.
     pub fn bar(&self, grants: usize, waited: Duration) -> Bar<'_> {
         if self.bars {
             let total = u64::try_from(grants).unwrap_or(u64::MAX).max(self.landed.get());
@@ -99,26 +94,22 @@ impl Printer {
         Bar { printer: self }
     }
 
-    /// One that says nothing, while the streams are another program's.
-    #[must_use]
+    /// A printer that prints nothing, while the streams are another program's.
     pub fn silent() -> Self {
         let style = Style { json: false, quiet: true, color_out: false, color_err: false };
         Self::new(style, Box::new(io::sink()), Box::new(io::sink()))
     }
 
-    #[must_use]
     pub fn is_json(&self) -> bool {
         self.style.json
     }
 
-    /// Whether a result could not be written, for another reason than a reader that has gone away.
-    #[must_use]
+    /// True if a result could not be written, for another reason than a reader that has gone away.
     pub fn failed(&self) -> bool {
         self.failed.get()
     }
 
-    /// Whether nobody reads any more what goes on.
-    #[must_use]
+    /// True after the reader of stdout or stderr has gone away.
     pub fn has_lost_its_reader(&self) -> bool {
         self.closed.get()
     }
@@ -149,23 +140,20 @@ impl Printer {
         self.write(&self.err, &format!("{line}\n"), self.style.color_err);
     }
 
-    /// JSON is not stripped of anything: what a string holds is what its reader gets.
+    /// Writes JSON with nothing stripped: the reader gets every character of a string.
     fn put_json(&self, to: &RefCell<Box<dyn Write>>, json: &str) {
         self.put(to, &format!("{}\n", escape_in_json(json)));
     }
 
-    #[must_use]
     pub fn has_colors(&self) -> bool {
         self.style.color_out
     }
 
-    #[must_use]
     pub fn has_colored_talk(&self) -> bool {
         self.style.color_err
     }
 
     /// stdout as a terminal to draw on.
-    #[must_use]
     pub fn drawing(&self) -> Drawing<'_> {
         Drawing { out: &self.out, ascii: self.ascii }
     }
@@ -206,14 +194,14 @@ impl Printer {
         }
     }
 
-    /// What is being done, for somebody who waits.
+    /// A line about the work in progress, for a user who waits.
     pub fn progress(&self, line: &str) {
         if !self.style.json && !self.style.quiet {
             self.talk(line);
         }
     }
 
-    /// A grant has landed: its line, and a step of the bar.
+    /// Prints the line of a grant that has landed, and moves the bar on.
     pub fn landed(&self, line: &str) {
         self.landed.set(self.landed.get() + 1);
         if let Some(bar) = &*self.bar.borrow() {
@@ -223,30 +211,31 @@ impl Printer {
         self.progress(line);
     }
 
-    /// Something to know, which does not stop the command.
+    /// A problem that does not stop the command.
     pub fn warn(&self, code: Code, message: &str, hints: &[String]) {
         if self.style.json {
-            let warning = json!({"warning": {"code": code.as_str(), "message": message, "hints": hints}});
+            let warning = json!({"warning": {"code": code, "message": message, "hints": hints}});
             return self.put_json(&self.err, &warning.to_string());
         }
         self.talk(&format!("warning: {}", escape_controls(message)));
         self.hints(hints);
     }
 
-    /// Something to know that is neither result nor warning (how many rows were left out, an empty list).
+    /// A remark that is neither result nor warning (the number of rows left out, an empty list).
     pub fn remark(&self, line: &str) {
         if !self.style.json {
             self.talk(line);
         }
     }
 
-    pub fn error(&self, error: &CommandError) {
+    pub fn error<'e>(&self, error: impl Into<ErrorText<'e>>) {
+        let error = error.into();
         if self.style.json {
-            return self.put_json(&self.err, &error_json(error));
+            return self.put_json(&self.err, &error.json());
         }
         let lines: Vec<String> = error.message.lines().map(escape_controls).collect();
         self.talk(&format!("error: {}", lines.join("\n")));
-        self.hints(&error.hints);
+        self.hints(error.hints);
     }
 
     fn hints(&self, hints: &[String]) {
@@ -258,18 +247,27 @@ impl Printer {
     }
 }
 
-fn error_json(error: &CommandError) -> String {
-    let object = json!({"kind": error.kind.as_str(), "message": error.message, "hints": error.hints});
-    json!({"error": object}).to_string()
+/// An error and its hints.
+pub struct ErrorText<'e> {
+    pub kind: &'static str,
+    pub message: &'e str,
+    pub hints: &'e [String],
 }
 
-/// An error as a printer would write it without colours, for where there is no printer any more.
-pub(crate) fn error_line(error: &CommandError, json: bool) -> String {
+impl ErrorText<'_> {
+    fn json(&self) -> String {
+        json!({"error": {"kind": self.kind, "message": self.message, "hints": self.hints}}).to_string()
+    }
+}
+
+/// An error as a printer would write it without colours, for a process that cannot use its printer any more.
+pub fn error_line<'e>(error: impl Into<ErrorText<'e>>, json: bool) -> String {
+    let error = error.into();
     if json {
-        return format!("{}\n", escape_in_json(&error_json(error)));
+        return format!("{}\n", escape_in_json(&error.json()));
     }
     let hints = error.hints.iter().map(|hint| format!("hint: {}\n", escape_controls(hint)));
-    format!("error: {}\n{}", escape_controls(&error.message), hints.collect::<String>())
+    format!("error: {}\n{}", escape_controls(error.message), hints.collect::<String>())
 }
 
 /// A bar that is shown as long as this lives.
@@ -302,21 +300,21 @@ fn drawn(total: u64, landed: u64, waited: Duration, nothing: &'static str, ascii
     bar
 }
 
-/// stdout as a terminal that is drawn on, byte for byte but for the marks where they have to be ASCII.
+/// stdout as a terminal to draw on: every byte as it is, except marks that have to be ASCII.
 pub struct Drawing<'a> {
     out: &'a RefCell<Box<dyn Write>>,
     ascii: bool,
 }
 
 impl Write for Drawing<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if let (true, Ok(text)) = (self.ascii, str::from_utf8(bytes)) {
             return self.out.borrow_mut().write_all(ascii::in_drawing(text).as_bytes()).map(|()| bytes.len());
         }
         self.out.borrow_mut().write(bytes)
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
         self.out.borrow_mut().flush()
     }
 }

@@ -1,6 +1,5 @@
-//! Sessions for people: the block of `start`, the table of `list`, the page of `get`.
+//! Sessions for users: the block of `start`, the table of `list`, the page of `get`.
 
-use crate::schedule::scheduled::Scheduled;
 use crate::{
     text::escape_controls,
     ui::{
@@ -21,30 +20,26 @@ use eg_model::{
     time::duration::{overdue, remaining},
 };
 use eg_state::LastRuns;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-/// How wide labels are, with their colon.
+/// The width of labels, with their colon.
 const LABEL: usize = 11;
-/// How many ports the line about a grant names.
+/// The most ports that the line about a grant names.
 const PORTS_SHOWN: usize = 4;
-/// How many digits of an id people see, at least.
+/// The fewest digits of an id that are shown.
 const SHORT_ID: usize = 8;
 
-/// What is needed to show a session as of now.
+/// The surroundings of a session as it is shown.
 #[derive(Clone, Debug)]
 pub struct View {
     pub now: Timestamp,
     pub zone: Zone,
-    /// When the reconciler was last at work.
     pub runs: LastRuns,
-    /// How many columns the terminal has; `None` where that does not matter.
+    /// The width of the terminal; `None` if it does not matter.
     pub columns: Option<usize>,
-    /// The scheduler's answer, in commands that ask it.
-    pub scheduled: Scheduled,
 }
 
 /// One line of a block: its label, and a value that is safe to print.
-#[must_use]
 pub fn line(label: &str, value: &str) -> String {
     format!("  {:<LABEL$}{}\n", format!("{label}:"), value)
 }
@@ -54,8 +49,7 @@ fn text_line(label: &str, value: Option<&str>) -> String {
 }
 
 impl View {
-    /// Time left in words: `8h 0m remaining`, or how it ended.
-    #[must_use]
+    /// The time left in words: `8h 0m remaining`, or the way it ended.
     pub fn left(&self, session: &Session) -> String {
         if self.is_overdue(session) {
             return format!("{}, {}", self.overdue(session), self.cause(session));
@@ -64,9 +58,8 @@ impl View {
         if session.status.is_live() { format!("{remaining} remaining") } else { remaining }
     }
 
-    /// The column REMAINING. A session past its expiry that nothing has closed is never shown as a quiet `expired`; why it
-    /// is not closed is told beside the table, by [`View::overdue_causes`].
-    #[must_use]
+    /// The column REMAINING. A session past its expiry that nothing has closed is shown as `overdue`, never as `expired`;
+    /// [`View::overdue_causes`] has the reason.
     pub fn remaining(&self, session: &Session) -> String {
         match session.status {
             SessionStatus::Cancelled => "stopped".to_owned(),
@@ -81,14 +74,13 @@ impl View {
         format!("overdue {}", overdue(self.now, session.expires_at))
     }
 
-    /// A line for each overdue session: why it is still open.
-    #[must_use]
+    /// A line for each overdue session with the reason why it is still open.
     pub fn overdue_causes(&self, sessions: &[Session]) -> Vec<String> {
         let overdue = sessions.iter().filter(|session| self.is_overdue(session));
         overdue.map(|session| format!("{} is overdue: {}", session.id.short(), self.cause(session))).collect()
     }
 
-    /// Why an overdue session is still open.
+    /// Reason why an overdue session is still open.
     fn cause(&self, session: &Session) -> String {
         match &self.runs.reconcile {
             None => "reconcile has never run".to_owned(),
@@ -102,14 +94,12 @@ impl View {
         }
     }
 
-    /// Whether a session is past its expiry and not closed.
-    #[must_use]
+    /// True if a session is past its expiry and not closed.
     pub fn is_overdue(&self, session: &Session) -> bool {
         !session.status.is_ended() && self.now >= session.expires_at
     }
 
     /// The block under `✓ Session started`.
-    #[must_use]
     pub fn started(&self, session: &Session) -> String {
         let resources: BTreeSet<&str> = session.grants.iter().map(|grant| grant.resource_name.as_str()).collect();
         let status = Cell::styled(session.status.as_str(), style::session(session.status)).render();
@@ -120,7 +110,6 @@ impl View {
     }
 
     /// The table of `list`, newest first as given.
-    #[must_use]
     pub fn list(&self, sessions: &[Session]) -> String {
         let mut table = Table::new(["ID", "STATUS", "IP", "STARTED", "REMAINING", "RESOURCES"]);
         for (session, id) in sessions.iter().zip(short_ids(sessions)) {
@@ -139,8 +128,7 @@ impl View {
         table.render_in(self.columns)
     }
 
-    /// What keeps the grants of live and closing sessions from being done, and when it is tried again: a line each.
-    #[must_use]
+    /// A line for each grant of a live or closing session that is not done: the reason, and the time of the next try.
     pub fn troubles(&self, sessions: &[Session], leases: &[Lease]) -> Vec<String> {
         let mut lines = Vec::new();
         for session in sessions.iter().filter(|session| !session.status.is_ended()) {
@@ -157,8 +145,7 @@ impl View {
         lines
     }
 
-    /// The ports of live sessions that rules of others cover, a line each.
-    #[must_use]
+    /// A line for each port of a live session that a foreign rule covers.
     pub fn covered(&self, sessions: &[Session]) -> Vec<String> {
         let mut lines = Vec::new();
         for session in sessions.iter().filter(|session| session.status.is_live()) {
@@ -175,8 +162,7 @@ impl View {
         lines
     }
 
-    /// When what failed is tried again.
-    #[must_use]
+    /// The time of the next try.
     pub fn next_try(&self, trouble: &Trouble) -> String {
         match trouble.next_try_at.filter(|at| *at > self.now) {
             Some(at) => format!("next try {}", self.zone.clock(at)),
@@ -184,30 +170,7 @@ impl View {
         }
     }
 
-    /// Whether something closes sessions on time.
-    #[must_use]
-    pub fn scheduled(&self) -> String {
-        let last = match self.runs.scheduled_at {
-            Some(at) => format!("last run {}", self.zone.format(at)),
-            None => "no run yet".to_owned(),
-        };
-        match self.scheduled {
-            Scheduled::Job(scheduler) => format!("yes, with {}; {last}", scheduler.as_str()),
-            Scheduled::Watch => format!("yes, by eg reconcile --watch; {last}"),
-            Scheduled::Heard => format!("yes, {last}"),
-            Scheduled::Idle(scheduler, since) => {
-                let (name, since) = (scheduler.as_str(), self.zone.format(since));
-                format!("installed with {name}, but it has not run since {since} (see: eg doctor)")
-            }
-            Scheduled::InSandbox => "not needed in the sandbox".to_owned(),
-            Scheduled::No | Scheduled::NotAsked => {
-                "not installed: sessions will not close when they expire (run: eg schedule install)".to_owned()
-            }
-        }
-    }
-
-    /// When the last reconcile was, and what came of it.
-    #[must_use]
+    /// The time and the result of the last reconcile.
     pub fn last_reconcile(&self) -> String {
         let Some(run) = &self.runs.reconcile else { return "never".to_owned() };
         let at = self.zone.format(run.finished_at);
@@ -218,7 +181,6 @@ impl View {
         }
     }
 
-    #[must_use]
     pub fn get(&self, session: &Session, leases: &[Lease]) -> String {
         let status = Cell::styled(session.status.as_str(), style::session(session.status)).render();
         let user = match &session.user_email {
@@ -270,7 +232,7 @@ impl View {
     }
 }
 
-/// What stands under a grant's row: how much of it is open, why not all, and whose rules cover it.
+/// The notes under a grant's row: the number of open ports, the rule of each, and the failure.
 fn grant_notes(grant: &Grant, session: SessionStatus) -> Vec<String> {
     let (open, all) = grant.open_ports();
     let mut notes = Vec::new();
@@ -313,7 +275,6 @@ fn news(grant: &Grant, trouble: &Trouble) -> impl Iterator<Item = String> {
 }
 
 /// The line about a grant as it lands.
-#[must_use]
 pub fn grant_line(grant: &Grant) -> String {
     let status = Cell::styled(grant.status.as_str(), style::grant(grant.status)).render();
     let name = escape_controls(&grant.resource_name);
@@ -325,19 +286,17 @@ pub fn grant_line(grant: &Grant) -> String {
     }
 }
 
-/// The ports of a grant, so many that they fit in a line.
+/// The ports of a grant, as many as fit in a line.
 fn ports_of(grant: &Grant) -> String {
-    let all: BTreeSet<String> = grant.permissions.iter().map(|item| item.permission.ports()).collect();
-    let mut ports =
-        grant.permissions.iter().map(|item| item.permission.ports()).take(PORTS_SHOWN).collect::<Vec<_>>().join(", ");
-    if let Some(more) = all.len().checked_sub(PORTS_SHOWN).filter(|more| *more > 0) {
-        ports += &format!(" and {more} more");
+    let ports = grant.permissions.iter().take(PORTS_SHOWN).map(|item| item.permission.ports());
+    let ports = ports.collect::<Vec<_>>().join(", ");
+    match grant.permissions.len().saturating_sub(PORTS_SHOWN) {
+        0 => ports,
+        more => format!("{ports} and {more} more"),
     }
-    ports
 }
 
-/// The same about a grant of another session than the one that the command is about.
-#[must_use]
+/// The same about a grant of another session than the command's own.
 pub fn other_grant_line(session: SessionId, grant: &Grant) -> String {
     format!("  session {}: {}", session.short(), grant_line(grant).trim_start())
 }
@@ -355,8 +314,7 @@ fn follows(session: &Session) -> String {
     if session.follow { line("Follow", "yes, when your address changes") } else { String::new() }
 }
 
-/// Its IPv4 address, else its IPv6 address, and whether there is one beside.
-#[must_use]
+/// The IPv4 address, with a mark if there is an IPv6 address beside it; else the IPv6 address.
 pub fn address_cell(session: &Session) -> String {
     match (session.address(IpVersion::V4), session.address(IpVersion::V6)) {
         (Some(v4), Some(_)) => format!("{v4} +v6"),
@@ -376,32 +334,18 @@ fn resources_cell(session: &Session) -> String {
     }
 }
 
-/// The ids of sessions that are shown together: eight digits, or as many as tell one from the others.
-#[must_use]
+/// The ids of sessions that are shown together: eight digits, or as many as tell each from the others.
 pub fn short_ids(sessions: &[Session]) -> Vec<String> {
     let ids: Vec<String> = sessions.iter().map(|session| session.id.0.as_simple().to_string()).collect();
-    let widths = short_width(&ids);
-    ids.iter().map(|id| short_id(id, &widths).to_owned()).collect()
-}
-
-/// How many digits each id that shares its first eight with another row needs. Neighbours in sorted order share most.
-fn short_width(all: &[String]) -> BTreeMap<&str, usize> {
-    let mut sorted: Vec<&str> = all.iter().map(String::as_str).collect();
-    sorted.sort_unstable();
-    let mut widths = BTreeMap::new();
-    for (a, b) in sorted.iter().zip(sorted.iter().skip(1)) {
-        let shared = a.bytes().zip(b.bytes()).take_while(|(x, y)| x == y).count();
-        if shared >= SHORT_ID {
-            for id in [*a, *b] {
-                let width = widths.entry(id).or_insert(shared + 1);
-                *width = (shared + 1).max(*width);
-            }
-        }
-    }
-    widths
-}
-
-/// Eight digits, or as many as tell it from the other rows shown.
-fn short_id<'a>(id: &'a str, widths: &BTreeMap<&str, usize>) -> &'a str {
-    id.get(..widths.get(id).copied().unwrap_or(SHORT_ID)).unwrap_or(id)
+    let sorted: BTreeSet<&str> = ids.iter().map(String::as_str).collect();
+    // In sorted order an id shares most digits with its neighbours.
+    let shared = |id: &str, other: Option<&&str>| {
+        other.map_or(0, |other| id.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count())
+    };
+    let short = |id: &String| {
+        let (before, after) = (sorted.range(..id.as_str()).next_back(), sorted.range(id.as_str()..).nth(1));
+        let width = SHORT_ID.max(shared(id, before) + 1).max(shared(id, after) + 1);
+        id.get(..width).unwrap_or(id).to_owned()
+    };
+    ids.iter().map(short).collect()
 }

@@ -1,11 +1,11 @@
-//! The colours of statuses. Whether they reach the terminal is the printer's business.
+//! The colours of statuses. The printer strips them if they are not wanted.
 
 use anstyle::{AnsiColor, Style};
 use eg_model::session::record::{GrantStatus, SessionStatus};
 
 pub const GOOD: Style = AnsiColor::Green.on_default();
 pub const UNDER_WAY: Style = AnsiColor::Yellow.on_default();
-/// Somebody has to look: FAILED, and a session overdue.
+/// The user has to look: FAILED, and a session overdue.
 pub const BAD: Style = AnsiColor::Red.on_default();
 pub const ENDED: Style = Style::new().dimmed();
 
@@ -15,7 +15,6 @@ pub const TITLE: Style = Style::new().bold();
 pub const COMMAND: Style = AnsiColor::Cyan.on_default();
 
 /// The style of a session's status.
-#[must_use]
 pub fn session(status: SessionStatus) -> Style {
     match status {
         SessionStatus::Active => GOOD,
@@ -26,7 +25,6 @@ pub fn session(status: SessionStatus) -> Style {
 }
 
 /// The style of a grant's status.
-#[must_use]
 pub fn grant(status: GrantStatus) -> Style {
     match status {
         GrantStatus::Applied => GOOD,

@@ -1,70 +1,19 @@
-//! Tables: columns as wide as their content, two spaces apart, nothing cut off, no trailing spaces. On a terminal that is
-//! too narrow for a row its last columns go to lines of their own below, so that no word is broken.
+//! Tables: nothing is cut off, and no line ends in spaces. On a terminal that is too narrow for a row, its last columns go
+//! to lines of their own below, so that no word is broken.
 
-use crate::text::escape_controls;
-use anstyle::Style;
-use unicode_width::UnicodeWidthStr;
+pub use crate::ui::cell::Cell;
 
-const GAP: usize = 2;
-/// How far a row's further lines are indented.
+use crate::ui::cell::{self, GAP};
+use std::ops::Range;
+
+/// The indent of a row's further lines.
 const INDENT: usize = 4;
-
-/// One cell: text, with controls escaped, and perhaps a style.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Cell {
-    text: String,
-    style: Option<Style>,
-}
-
-impl Cell {
-    #[must_use]
-    pub fn new(text: impl AsRef<str>) -> Self {
-        Self { text: escape_controls(text.as_ref()), style: None }
-    }
-
-    /// Text in a style, which does not count for the column's width.
-    #[must_use]
-    pub fn styled(text: impl AsRef<str>, style: Style) -> Self {
-        Self { style: Some(style), ..Self::new(text) }
-    }
-
-    /// The cell alone, for use in a line of text.
-    #[must_use]
-    pub fn render(&self) -> String {
-        let mut text = String::new();
-        self.write(&mut text);
-        text
-    }
-
-    fn width(&self) -> usize {
-        self.text.width()
-    }
-
-    fn write(&self, line: &mut String) {
-        match self.style {
-            Some(style) => line.push_str(&format!("{style}{}{style:#}", self.text)),
-            None => line.push_str(&self.text),
-        }
-    }
-}
-
-impl From<&str> for Cell {
-    fn from(text: &str) -> Self {
-        Self::new(text)
-    }
-}
-
-impl From<String> for Cell {
-    fn from(text: String) -> Self {
-        Self::new(text)
-    }
-}
 
 /// A header, rows, and lines that belong under a row without being part of the columns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
     lines: Vec<Line>,
-    /// How wide each column is at least.
+    /// The least width of each column.
     least: Vec<usize>,
 }
 
@@ -76,13 +25,11 @@ enum Line {
 
 impl Table {
     /// A table with a header row.
-    #[must_use]
     pub fn new<const N: usize>(header: [&str; N]) -> Self {
         Self { lines: vec![Line::Row(header.into_iter().map(Cell::new).collect())], least: Vec::new() }
     }
 
-    /// An empty table without a header, whose rows go on below those of this one.
-    #[must_use]
+    /// An empty table without a header, with at least the column widths of this one.
     pub fn below(&self) -> Self {
         Self { lines: Vec::new(), least: self.widths() }
     }
@@ -101,34 +48,32 @@ impl Table {
 
     /// The table as text, each line ended by a newline; styles are written as ANSI sequences for the printer to keep
     /// or strip.
-    #[must_use]
     pub fn render(&self) -> String {
         self.render_in(None)
     }
 
     /// The same for a terminal of so many columns. A single column that is wider stays as it is.
-    #[must_use]
     pub fn render_in(&self, columns: Option<usize>) -> String {
         let widths = self.widths();
         let folds = folds(&widths, columns.unwrap_or(usize::MAX));
-        self.lines.iter().map(|line| render_line(line, &widths, &folds)).collect()
+        let line = |line: &Line| match line {
+            Line::Row(cells) => render_folded(cells, &widths, &folds),
+            Line::Note(note) => format!("{}{}\n", " ".repeat(GAP), note.render()),
+        };
+        self.lines.iter().map(line).collect()
     }
 
     fn widths(&self) -> Vec<usize> {
-        let mut widths = self.least.clone();
-        for line in &self.lines {
-            let Line::Row(cells) = line else { continue };
-            widths.resize(widths.len().max(cells.len()), 0);
-            for (width, cell) in widths.iter_mut().zip(cells) {
-                *width = cell.width().max(*width);
-            }
-        }
-        widths
+        let rows = self.lines.iter().filter_map(|line| match line {
+            Line::Row(cells) => Some(cells),
+            Line::Note(_) => None,
+        });
+        cell::widths(self.least.clone(), rows)
     }
 }
 
-/// Which columns share a line.
-fn folds(widths: &[usize], columns: usize) -> Vec<std::ops::Range<usize>> {
+/// The columns that share a line.
+fn folds(widths: &[usize], columns: usize) -> Vec<Range<usize>> {
     let (mut folds, mut from, mut used) = (Vec::new(), 0, 0);
     for (at, width) in widths.iter().enumerate() {
         if at > from && used + GAP + width > columns {
@@ -142,46 +87,23 @@ fn folds(widths: &[usize], columns: usize) -> Vec<std::ops::Range<usize>> {
     folds
 }
 
-fn render_line(line: &Line, widths: &[usize], folds: &[std::ops::Range<usize>]) -> String {
-    let mut text = String::new();
-    match line {
-        Line::Row(cells) => return render_folded(cells, widths, folds),
-        Line::Note(note) => {
-            text.push_str(&" ".repeat(GAP));
-            note.write(&mut text);
-        }
-    }
-    text.push('\n');
-    text
-}
-
 /// A line for each fold that holds something, and at least one.
-fn render_folded(cells: &[Cell], widths: &[usize], folds: &[std::ops::Range<usize>]) -> String {
+fn render_folded(cells: &[Cell], widths: &[usize], folds: &[Range<usize>]) -> String {
     let mut text = String::new();
     for (number, fold) in folds.iter().enumerate() {
         let cells = cells.get(fold.start..fold.end.min(cells.len())).unwrap_or_default();
-        // A line that only says that there is nothing to say is left out, too.
+        // A further line with nothing but dashes is left out, too.
         if cells.iter().all(|cell| cell.text.is_empty() || (number > 0 && cell.text == "-")) {
             continue;
         }
         text.push_str(&" ".repeat(if number == 0 { 0 } else { INDENT }));
-        render_row(cells, widths.get(fold.clone()).unwrap_or_default(), &mut text);
+        for (spaces, cell) in cell::spaced(cells, widths.get(fold.clone()).unwrap_or_default()) {
+            text.push_str(&" ".repeat(spaces));
+            text.push_str(&cell.render());
+        }
         text.push('\n');
     }
     if text.is_empty() { "\n".to_owned() } else { text }
-}
-
-fn render_row(cells: &[Cell], widths: &[usize], text: &mut String) {
-    // Spaces are owed until something follows them, so no line ends in one.
-    let mut owed = 0;
-    for (cell, width) in cells.iter().zip(widths) {
-        if !cell.text.is_empty() {
-            text.push_str(&" ".repeat(owed));
-            cell.write(text);
-            owed = 0;
-        }
-        owed += width - cell.width().min(*width) + GAP;
-    }
 }
 
 #[cfg(test)]

@@ -23,13 +23,13 @@ use std::{
 };
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-/// Whether a panic finds the terminal drawn on.
+/// True while the terminal is drawn on, for a panic.
 static DRAWN_ON: AtomicBool = AtomicBool::new(false);
 /// Held while a picture is drawn: another thread's panic waits for its end, or would be drawn over.
 static DRAWING: Mutex<()> = Mutex::new(());
 
 thread_local! {
-    /// Whether it is this thread that draws, so that its panic need not wait.
+    /// True while this thread draws, so that its own panic does not wait for it.
     static DRAWS: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -40,13 +40,10 @@ pub struct Screen<'a> {
 }
 
 impl<'a> Screen<'a> {
-    /// Takes the terminal: keys come one by one, and what was on it is kept for later.
-    ///
-    /// # Errors
-    /// There is no terminal.
+    /// Takes the terminal: keys come one by one, and its content is kept for later.
     pub fn enter(printer: &'a Printer) -> io::Result<Self> {
         restore_on_panic();
-        // What is coloured is decided by the caller; the library would ask the environment once more.
+        // The caller decides on colours; without this the library would ask the environment again.
         force_color_output(true);
         enable_raw_mode()?;
         DRAWN_ON.store(true, Ordering::SeqCst);
@@ -55,11 +52,8 @@ impl<'a> Screen<'a> {
         terminal.map(|terminal| Self { terminal, printer }).inspect_err(|_| restore(&mut printer.drawing()))
     }
 
-    /// Shows a picture; only what differs from the last one is sent. Nothing after a panic: what that says stands where
-    /// the picture would be.
-    ///
-    /// # Errors
-    /// The terminal has gone away.
+    /// Shows a picture; only the difference to the last one is sent. Draws nothing after a panic, whose message stands in
+    /// the place of the picture.
     pub fn draw(&mut self, picture: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
         let _turn = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
         if !DRAWN_ON.load(Ordering::SeqCst) {
@@ -78,7 +72,7 @@ impl Drop for Screen<'_> {
     }
 }
 
-/// Gives the terminal back, once. What cannot be undone on a terminal that has gone away needs no undoing.
+/// Gives the terminal back, once. A failure means that the terminal has gone away.
 fn restore(to: &mut impl io::Write) {
     if DRAWN_ON.swap(false, Ordering::SeqCst) {
         execute!(to, LeaveAlternateScreen, Show).ok();
@@ -86,7 +80,7 @@ fn restore(to: &mut impl io::Write) {
     }
 }
 
-/// What a panic says would be lost with the picture.
+/// Restores the terminal before a panic is reported: the message would be lost with the picture.
 fn restore_on_panic() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -101,7 +95,6 @@ fn restore_on_panic() {
 
 /// Keys and changes of size, as they come. The thread that waits for them ends with the process, or at the first event
 /// after the receiver is gone.
-#[must_use]
 pub fn keys() -> UnboundedReceiver<io::Result<Event>> {
     let (tell, heard) = unbounded_channel();
     thread::spawn(move || {

@@ -1,8 +1,8 @@
-//! Times as people read them: local, to the second or to the minute. Every date carries the zone that it is told in.
+//! Times for users: local, to the second or to the minute. Every date carries its zone.
 
 use chrono::{NaiveDateTime, TimeDelta};
 use eg_model::Timestamp;
-use tz::TimeZone;
+use tz::{LocalTimeType, TimeZone};
 
 /// A time zone, loaded once.
 #[derive(Clone, Debug)]
@@ -10,10 +10,9 @@ pub struct Zone {
     zone: Option<TimeZone>,
 }
 
-/// A zone, and whether it is the one that was asked for.
 #[derive(Clone, Debug)]
 pub struct LoadedZone {
-    /// The zone; UTC when the wanted one is not known.
+    /// UTC if the wanted zone is not known.
     pub zone: Zone,
     /// The value of `TZ` (or `/etc/localtime`) that is not known, for the warning that times are shown in UTC.
     pub unknown: Option<String>,
@@ -33,7 +32,6 @@ fn utc_time(text: &str) -> Option<(Timestamp, &str)> {
 }
 
 impl Zone {
-    #[must_use]
     pub fn utc() -> Self {
         Self { zone: None }
     }
@@ -41,7 +39,6 @@ impl Zone {
     /// From the value of `TZ`: a name (`Europe/Berlin`), a POSIX rule (`CET-1CEST,M3.5.0,M10.5.0/3`) or a file
     /// (`:/path`). `None` is the machine's own zone, `/etc/localtime`; empty text, and a machine without that file, are
     /// UTC, as for every program that uses the C library. Reads zone files of the machine, nothing else.
-    #[must_use]
     pub fn load(tz: Option<&str>) -> LoadedZone {
         match tz {
             Some("" | ":") => LoadedZone { zone: Self::utc(), unknown: None },
@@ -59,45 +56,37 @@ impl Zone {
     }
 
     /// `YYYY-MM-DD HH:MM:SS CET` in this zone.
-    #[must_use]
     pub fn format(&self, time: Timestamp) -> String {
         format!("{} {}", self.bare(time), self.label(time))
     }
 
-    /// The same without the zone, for a picture that names it once.
-    #[must_use]
+    /// The same without the zone, for the dashboard, which names it once.
     pub fn bare(&self, time: Timestamp) -> String {
         self.write(time, "%Y-%m-%d %H:%M:%S")
     }
 
-    /// A text in which every UTC time (`YYYY-MM-DDTHH:MM:SSZ`, or `YYYY-MM-DD HH:MM:SS UTC`) is told in this zone.
-    #[must_use]
+    /// Replaces every UTC time of a text (`YYYY-MM-DDTHH:MM:SSZ`, or `YYYY-MM-DD HH:MM:SS UTC`) by the time in this zone.
     pub fn in_text(&self, text: &str) -> String {
         let mut told = String::with_capacity(text.len());
         let mut rest = text;
         while let Some(begins) = rest.find(|c: char| c.is_ascii_digit()) {
             let (before, from) = rest.split_at(begins);
             told.push_str(before);
-            rest = match utc_time(from) {
-                Some((at, after)) => {
-                    told.push_str(&self.format(at));
-                    after
-                }
-                None => {
-                    let digits = from.find(|c: char| !c.is_ascii_digit()).unwrap_or(from.len());
-                    let (digits, after) = from.split_at(digits);
-                    told.push_str(digits);
-                    after
-                }
-            };
+            if let Some((at, after)) = utc_time(from) {
+                told.push_str(&self.format(at));
+                rest = after;
+            } else {
+                let after = from.trim_start_matches(|c: char| c.is_ascii_digit());
+                told.push_str(from.strip_suffix(after).unwrap_or_default());
+                rest = after;
+            }
         }
         told + rest
     }
 
-    /// What people call this zone at a moment: `CET` or `CEST`, or how far it is ahead of UTC.
+    /// The name of this zone at a moment: `CET` or `CEST`, or its offset from UTC.
     fn label(&self, time: Timestamp) -> String {
-        let kind = self.zone.as_ref().and_then(|zone| zone.find_local_time_type(time.timestamp()).ok());
-        match kind.map(tz::LocalTimeType::time_zone_designation) {
+        match self.kind(time).map(LocalTimeType::time_zone_designation) {
             None => "UTC".to_owned(),
             Some("") => {
                 let minutes = self.offset(time).num_minutes();
@@ -108,13 +97,11 @@ impl Zone {
         }
     }
 
-    #[must_use]
     pub fn clock(&self, time: Timestamp) -> String {
         self.write(time, "%H:%M")
     }
 
     /// `HH:MM` on the same day as `now`; else with its date.
-    #[must_use]
     pub fn clock_near(&self, time: Timestamp, now: Timestamp) -> String {
         let day = |time| self.write(time, "%Y-%m-%d");
         if day(time) == day(now) { self.clock(time) } else { self.write(time, "%Y-%m-%d %H:%M") }
@@ -125,11 +112,13 @@ impl Zone {
         local.format(pattern).to_string()
     }
 
-    /// What the local clock is ahead of UTC at a moment; zero where the zone's rules say nothing about it.
-    #[must_use]
+    /// The offset from UTC at a moment; zero if the zone's rules do not cover it.
     pub fn offset(&self, time: Timestamp) -> TimeDelta {
-        let kind = self.zone.as_ref().and_then(|zone| zone.find_local_time_type(time.timestamp()).ok());
-        kind.map_or(TimeDelta::zero(), |kind| TimeDelta::seconds(kind.ut_offset().into()))
+        self.kind(time).map_or(TimeDelta::zero(), |kind| TimeDelta::seconds(kind.ut_offset().into()))
+    }
+
+    fn kind(&self, time: Timestamp) -> Option<&LocalTimeType> {
+        self.zone.as_ref()?.find_local_time_type(time.timestamp()).ok()
     }
 }
 

@@ -1,10 +1,10 @@
-//! What a warning is about, in a word for programs: part of the JSON contract (`docs/schema/v1/error.json`).
+//! The codes of warnings, for programs: part of the JSON contract (`docs/schema/v1/error.json`).
 
-use crate::error::Kind;
 use eg_model::plan::NoteKind;
+use serde::{Serialize, Serializer};
 
-/// The code of a warning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Code {
     /// A session is open for an address that is no longer the user's.
     AddressChanged,
@@ -23,7 +23,7 @@ pub enum Code {
     Guard,
     /// A resource is removed that a session uses.
     InUse,
-    /// Another process has the lock and gets nowhere, or the lock cannot be had: closing goes on without it.
+    /// The process that holds the lock makes no progress, or no lock can be had: closing goes on without it.
     Lock,
     /// The record was made anew, since the earlier one is gone.
     LostDatabase,
@@ -34,21 +34,20 @@ pub enum Code {
     NotOpen,
     /// A port is open by a rule that is not `eg`'s, which stays.
     NotOurs,
-    /// Something could not be read.
     NotRead,
     /// No scheduled job closes sessions.
     NotScheduled,
-    /// Something that was done cannot be shown.
+    /// The result of a finished command cannot be shown.
     NotShown,
-    /// An IAM policy or template is wider, larger or for somebody else than one may think.
+    /// An IAM policy or template is wider or larger than expected, or for another account.
     Policy,
     /// Another record is there now.
     Replaced,
     /// The record is a restored backup.
     RestoredBackup,
-    /// The sandbox left something behind.
+    /// The sandbox left files or processes behind.
     Sandbox,
-    /// What the scheduler has is not known, or not all is eg's.
+    /// The scheduler's jobs are not known, or not all of them are eg's.
     Schedule,
     State,
     /// The time zone is not known.
@@ -57,90 +56,62 @@ pub enum Code {
     Unreachable,
     /// The record cannot be written for now: closing goes on, and is recorded later.
     Unwritable,
-    /// What a pass saw; the note's own word.
-    Note(NoteKind),
-    /// An error that did not end the command; the error's own word.
-    Error(Kind),
+    /// A note of a pass, with the note's own word.
+    #[serde(untagged)]
+    Note(#[serde(serialize_with = "word")] NoteKind),
+    /// An error that did not end the command, with the error's own word.
+    #[serde(untagged)]
+    Error(&'static str),
 }
 
-impl Code {
-    /// Every code that is not a note's or an error's.
-    #[cfg(test)]
-    pub const OWN: [Self; 27] = [
-        Self::AddressChanged,
-        Self::Clock,
-        Self::CloudExpiry,
-        Self::Credentials,
-        Self::Endpoint,
-        Self::Expired,
-        Self::FamilyLeftOut,
-        Self::Guard,
-        Self::InUse,
-        Self::Lock,
-        Self::LostDatabase,
-        Self::NotClosed,
-        Self::NotNotified,
-        Self::NotOpen,
-        Self::NotOurs,
-        Self::NotRead,
-        Self::NotScheduled,
-        Self::NotShown,
-        Self::Policy,
-        Self::Replaced,
-        Self::RestoredBackup,
-        Self::Sandbox,
-        Self::Schedule,
-        Self::State,
-        Self::TimeZone,
-        Self::Unreachable,
-        Self::Unwritable,
-    ];
-
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::AddressChanged => "address-changed",
-            Self::Clock => "clock",
-            Self::CloudExpiry => "cloud-expiry",
-            Self::Credentials => "credentials",
-            Self::Endpoint => "endpoint",
-            Self::Expired => "expired",
-            Self::FamilyLeftOut => "family-left-out",
-            Self::Guard => "guard",
-            Self::InUse => "in-use",
-            Self::Lock => "lock",
-            Self::LostDatabase => "lost-database",
-            Self::NotClosed => "not-closed",
-            Self::NotNotified => "not-notified",
-            Self::NotOpen => "not-open",
-            Self::NotOurs => "not-ours",
-            Self::NotRead => "not-read",
-            Self::NotScheduled => "not-scheduled",
-            Self::NotShown => "not-shown",
-            Self::Policy => "policy",
-            Self::Replaced => "replaced",
-            Self::RestoredBackup => "restored-backup",
-            Self::Sandbox => "sandbox",
-            Self::Schedule => "schedule",
-            Self::State => "state",
-            Self::TimeZone => "time-zone",
-            Self::Unreachable => "unreachable",
-            Self::Unwritable => "unwritable",
-            Self::Note(kind) => kind.as_str(),
-            Self::Error(kind) => kind.as_str(),
-        }
-    }
+fn word<S: Serializer>(kind: &NoteKind, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(kind.as_str())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::Value;
+    use serde_json::{Value, json};
+
+    /// Every code that is not a note's or an error's.
+    const OWN: [Code; 27] = [
+        Code::AddressChanged,
+        Code::Clock,
+        Code::CloudExpiry,
+        Code::Credentials,
+        Code::Endpoint,
+        Code::Expired,
+        Code::FamilyLeftOut,
+        Code::Guard,
+        Code::InUse,
+        Code::Lock,
+        Code::LostDatabase,
+        Code::NotClosed,
+        Code::NotNotified,
+        Code::NotOpen,
+        Code::NotOurs,
+        Code::NotRead,
+        Code::NotScheduled,
+        Code::NotShown,
+        Code::Policy,
+        Code::Replaced,
+        Code::RestoredBackup,
+        Code::Sandbox,
+        Code::Schedule,
+        Code::State,
+        Code::TimeZone,
+        Code::Unreachable,
+        Code::Unwritable,
+    ];
 
     #[test]
     fn the_schema_names_every_code() {
         let schema: Value = serde_json::from_str(include_str!("../../docs/schema/v1/error.json")).unwrap();
         let named = &schema["oneOf"][0]["properties"]["warning"]["properties"]["code"]["examples"];
-        assert_eq!(*named, serde_json::json!(Code::OWN.map(Code::as_str)));
+        assert_eq!(*named, json!(OWN));
+    }
+    #[test]
+    fn notes_and_errors_have_their_own_words() {
+        assert_eq!(json!([Code::Note(NoteKind::Damaged), Code::Error("config")]), json!(["damaged", "config"]));
     }
 }

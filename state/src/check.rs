@@ -1,24 +1,29 @@
-//! Whether the record could be used, found out without changing anything: for `eg doctor`.
+//! A trial opening that changes nothing: for `eg doctor`.
 
 use crate::{
-    StateError, Store,
-    open::{files, guard, network_fs::refuse_network},
+    error::StateError,
+    meta::{MACHINE, read_installation, read_meta},
+    open::{
+        connect::{check_header, connect, user_version},
+        files, guard,
+        network_fs::refuse_network,
+    },
     schema,
-    store::{INSTALLATION, MACHINE, check_header, connect, parse_installation, read_meta, user_version},
+    tx::Store,
 };
 use rusqlite::TransactionBehavior;
 use rustix::fs::Access;
 use std::path::Path;
 
 impl Store {
-    /// Checks what [`Store::open`] would: owner, modes, file system, schema, health, machine, guard, and that the file
-    /// can be written. Makes, changes and migrates nothing. Whether there is a record yet.
+    /// Makes the checks of [`Store::open`]: owner, modes, file system, schema, health, machine, guard, and that the file
+    /// can be written. Makes, changes and migrates nothing. False if there is no record yet.
     ///
     /// # Errors
-    /// Why it could not be opened for writing.
+    /// The one that opening for writing would answer.
     pub fn check(path: &Path, machine: Option<&str>) -> Result<bool, StateError> {
         files::check_files(path)?;
-        let exists = check_header(path)?.is_some();
+        let exists = check_header(path)?;
         check_directory(files::directory_of(path))?;
         if exists {
             check_record(path, machine).map_err(|error| error.at(path))?;
@@ -27,7 +32,7 @@ impl Store {
     }
 }
 
-/// The directory, or where it would be made, can be written.
+/// Checks that the directory, or its nearest ancestor that exists, can be written.
 fn check_directory(directory: &Path) -> Result<(), StateError> {
     let there = directory.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(directory);
     refuse_network(there)?;
@@ -51,7 +56,7 @@ fn check_record(path: &Path, machine: Option<&str>) -> Result<(), StateError> {
     {
         return Err(StateError::OtherMachine { path: path.to_owned(), recorded, here: here.to_owned() });
     }
-    let found = read_meta(&tx, INSTALLATION)?.as_deref().map(parse_installation).transpose()?;
+    let found = read_installation(&tx)?;
     if let (Some(found), Some(guard)) = (found, guard::read(path)?)
         && guard.installation != found
     {

@@ -1,13 +1,9 @@
-//! Between columns and types. Whatever does not parse is an error that names table and row.
+//! Between columns and types. A value that does not parse is an error that names table, row and column.
 
-use crate::StateError;
+use crate::error::StateError;
 use chrono::DateTime;
-use eg_model::{
-    Timestamp,
-    net::permission::Permission,
-    target::{OtherServices, Route, Target},
-};
-use rusqlite::Row;
+use eg_model::Timestamp;
+use rusqlite::{Row, types::FromSql};
 use std::{fmt::Display, str::FromStr};
 
 /// Enumerations stored as words.
@@ -34,95 +30,101 @@ macro_rules! words {
 }
 pub(crate) use words;
 
-/// Which row a value is read from, for the error message.
-#[derive(Clone, Copy)]
-pub(crate) struct RowRef<'a> {
-    pub(crate) table: &'static str,
-    pub(crate) row: &'a str,
+/// A row of a table, read column by column.
+pub(crate) struct RowRef<'a, 's> {
+    table: &'static str,
+    /// The row's key, for messages.
+    key: String,
+    row: &'a Row<'s>,
 }
 
-impl RowRef<'_> {
-    pub(crate) fn bad(self, column: &str, why: impl Display) -> StateError {
-        StateError::row(self.table, self.row, format!("{column}: {why}"))
+impl<'a, 's> RowRef<'a, 's> {
+    pub(crate) fn new(table: &'static str, key: impl ToString, row: &'a Row<'s>) -> Self {
+        Self { table, key: key.to_string(), row }
     }
 
-    /// Parses a text column.
-    pub(crate) fn parse<T: FromStr<Err: Display>>(self, column: &str, text: &str) -> Result<T, StateError> {
+    pub(crate) fn bad(&self, column: &str, why: impl Display) -> StateError {
+        StateError::row(self.table, &self.key, format!("{column}: {why}"))
+    }
+
+    /// A column as SQLite has it.
+    pub(crate) fn get<T: FromSql>(&self, column: &str) -> Result<T, StateError> {
+        self.row.get(column).map_err(|error| match StateError::from(error) {
+            StateError::Sqlite { source, .. } if is_of_a_column(&source) => self.bad(column, source),
+            other => other,
+        })
+    }
+
+    fn each<T, S: FromSql>(
+        &self,
+        column: &str,
+        read: impl FnOnce(S) -> Result<T, StateError>,
+    ) -> Result<Option<T>, StateError> {
+        self.get::<Option<S>>(column)?.map(read).transpose()
+    }
+
+    /// A text column, parsed.
+    pub(crate) fn parse<T: FromStr<Err: Display>>(&self, column: &str) -> Result<T, StateError> {
+        self.parsed(column, &self.get::<String>(column)?)
+    }
+
+    pub(crate) fn maybe_parse<T: FromStr<Err: Display>>(&self, column: &str) -> Result<Option<T>, StateError> {
+        self.each(column, |text: String| self.parsed(column, &text))
+    }
+
+    fn parsed<T: FromStr<Err: Display>>(&self, column: &str, text: &str) -> Result<T, StateError> {
         text.parse().map_err(|why| self.bad(column, format_args!("\"{text}\": {why}")))
     }
 
-    /// Looks a word up.
-    pub(crate) fn word<T>(self, column: &str, word: &str, find: fn(&str) -> Option<T>) -> Result<T, StateError> {
-        find(word).ok_or_else(|| self.bad(column, format_args!("\"{word}\" is not a known word")))
+    /// A JSON column.
+    pub(crate) fn json<T: serde::de::DeserializeOwned>(&self, column: &str) -> Result<Option<T>, StateError> {
+        self.each(column, |text: String| serde_json::from_str(&text).map_err(|why| self.bad(column, why)))
     }
 
-    /// A time that must be there.
-    pub(crate) fn time(self, column: &str, seconds: i64) -> Result<Timestamp, StateError> {
+    /// A word of an enumeration.
+    pub(crate) fn word<T>(&self, column: &str, find: fn(&str) -> Option<T>) -> Result<T, StateError> {
+        let word: String = self.get(column)?;
+        find(&word).ok_or_else(|| self.bad(column, format_args!("\"{word}\" is not a known word")))
+    }
+
+    pub(crate) fn time(&self, column: &str) -> Result<Timestamp, StateError> {
+        self.moment(column, self.get(column)?)
+    }
+
+    pub(crate) fn maybe_time(&self, column: &str) -> Result<Option<Timestamp>, StateError> {
+        self.each(column, |seconds| self.moment(column, seconds))
+    }
+
+    fn moment(&self, column: &str, seconds: i64) -> Result<Timestamp, StateError> {
         DateTime::from_timestamp(seconds, 0).ok_or_else(|| self.bad(column, format_args!("{seconds} is not a time")))
     }
 
-    /// A time that may be absent.
-    pub(crate) fn maybe_time(self, column: &str, seconds: Option<i64>) -> Result<Option<Timestamp>, StateError> {
-        seconds.map(|seconds| self.time(column, seconds)).transpose()
-    }
-
-    /// A count.
-    pub(crate) fn count<T: TryFrom<i64, Error: Display>>(self, column: &str, value: i64) -> Result<T, StateError> {
-        T::try_from(value).map_err(|why| self.bad(column, why))
+    pub(crate) fn count<T: TryFrom<i64, Error: Display>>(&self, column: &str) -> Result<T, StateError> {
+        T::try_from(self.get::<i64>(column)?).map_err(|why| self.bad(column, why))
     }
 }
 
-/// Seconds of a time that may be absent.
+/// True for errors that concern one value: text that is not UTF-8, a number out of range, another type.
+pub(crate) fn is_of_a_column(error: &rusqlite::Error) -> bool {
+    matches!(
+        error,
+        rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::Utf8Error(..)
+    )
+}
+
 pub(crate) fn seconds(at: Option<Timestamp>) -> Option<i64> {
     at.map(|at| at.timestamp())
 }
 
-/// A permission's stored form. It is compared by text in SQL, which its canonical form allows.
-pub(crate) fn permission_text(permission: &Permission) -> String {
-    permission.to_string()
+/// A failure as it is stored.
+pub(crate) fn failure_text(failure: Option<&eg_model::failure::Failure>) -> Option<String> {
+    failure.map(|failure| serde_json::json!(failure).to_string())
 }
 
-/// A JSON array of strings, for `IN (SELECT value FROM json_each(?))`: one statement whatever the number.
+/// A JSON array of strings, for `IN (SELECT value FROM json_each(?))`: one statement for any number of values.
 pub(crate) fn json_list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
-    let items = items.into_iter().map(|item| serde_json::Value::String(item.to_string())).collect();
-    serde_json::Value::Array(items).to_string()
-}
-
-/// The columns of a target, in the order that [`read_target`] expects; `t` is the joined target, `r` the owner.
-macro_rules! target_columns {
-    () => {
-        "t.provider, t.kind, t.endpoint, t.region, t.name, r.account, r.partition, r.profile, r.role_arn, \
-         r.external_id, r.config_file, r.credentials_file, r.services_endpoint"
-    };
-}
-pub(crate) use target_columns;
-
-/// Reads the target whose columns start at `first`.
-pub(crate) fn read_target(row: &Row<'_>, first: usize) -> Result<Target, StateError> {
-    Ok(Target {
-        key: crate::targets::read_key(row, first)?,
-        route: Route {
-            account: row.get(first + 5)?,
-            partition: row.get(first + 6)?,
-            profile: row.get(first + 7)?,
-            role_arn: row.get(first + 8)?,
-            external_id: row.get(first + 9)?,
-            config_file: row.get(first + 10)?,
-            credentials_file: row.get(first + 11)?,
-            other_services: match row.get::<_, Option<String>>(first + 12)? {
-                None => OtherServices::WithTarget,
-                Some(none) if none.is_empty() => OtherServices::ByThemselves,
-                Some(endpoint) => OtherServices::At(endpoint),
-            },
-        },
-    })
-}
-
-/// The column `services_endpoint` of a target.
-pub(crate) fn services_endpoint(route: &Route) -> Option<&str> {
-    match &route.other_services {
-        OtherServices::WithTarget => None,
-        OtherServices::ByThemselves => Some(""),
-        OtherServices::At(endpoint) => Some(endpoint),
-    }
+    serde_json::Value::from_iter(items.into_iter().map(|item| item.to_string())).to_string()
 }

@@ -1,6 +1,5 @@
-//! What can go wrong with the record: what failed and why, and apart from that what to do about it.
+//! The errors of the record. A message says what failed and why; the advice, apart from it, says what to do.
 
-use crate::runs::Run;
 use eg_model::{
     Timestamp,
     ids::{InstallationId, LeaseId, SessionId},
@@ -13,22 +12,22 @@ use std::{
 };
 use thiserror::Error;
 
-/// Why the record could not be read or written. Every message says what failed and why, in
-/// the end in the words of the system; [`StateError::advice`] says what to do.
+/// Why the record could not be read or written. A message ends in the words of the system; [`StateError::advice`] says
+/// what to do.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StateError {
     /// A file operation failed.
     #[error("cannot {doing} {}: {source}", path.display())]
     Io {
-        /// What was tried, as a verb.
+        /// The operation, as a verb.
         doing: &'static str,
-        /// On which file.
+        /// The file.
         path: PathBuf,
         /// The system's words.
         source: io::Error,
     },
-    /// The directory or a file belongs to somebody else.
+    /// The directory or a file belongs to another user.
     #[error("{} belongs to user {owner}, not to the user running eg ({user})", path.display())]
     Owner {
         /// The file or directory.
@@ -63,7 +62,7 @@ pub enum StateError {
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// What SQLite says.
+        /// SQLite's words.
         detail: String,
     },
     /// A database of another program. It was left as it is.
@@ -127,15 +126,15 @@ pub enum StateError {
         path: PathBuf,
         /// The system's words.
         source: io::Error,
-        /// The run that was begun, when `begin_run` met this.
-        begun: Option<Run>,
+        /// The number of the run that was begun, if `begin_run` met this.
+        begun: Option<i64>,
     },
     /// The disk, or a quota, is full. Nothing was recorded.
     #[error("cannot write {}, and nothing was recorded: the disk is full ({detail})", path.display())]
     Full {
         /// The database.
         path: PathBuf,
-        /// What SQLite says.
+        /// SQLite's words.
         detail: String,
     },
     /// This process may not write files as large as the record (`RLIMIT_FSIZE`). Nothing was recorded.
@@ -143,7 +142,7 @@ pub enum StateError {
     FileSize {
         /// The database.
         path: PathBuf,
-        /// What SQLite says.
+        /// SQLite's words.
         detail: String,
     },
     /// Another process holds the database for longer than the busy timeout.
@@ -151,7 +150,7 @@ pub enum StateError {
     Busy {
         /// The database.
         path: PathBuf,
-        /// What SQLite says.
+        /// SQLite's words.
         detail: String,
     },
     /// The database cannot be written at all.
@@ -159,7 +158,7 @@ pub enum StateError {
     ReadOnly {
         /// The database.
         path: PathBuf,
-        /// What SQLite says.
+        /// SQLite's words.
         detail: String,
     },
     /// The schema is not the one that this program makes. The file was left as it is.
@@ -167,7 +166,7 @@ pub enum StateError {
     OtherSchema {
         /// The database.
         path: PathBuf,
-        /// What differs first.
+        /// The first difference.
         what: String,
     },
     /// Any other answer of SQLite.
@@ -178,15 +177,15 @@ pub enum StateError {
         /// Its words.
         source: rusqlite::Error,
     },
-    /// The schema could not be brought up to date.
+    /// A migration failed.
     #[error("{}: the schema could not be brought up to date, and the file is as it was before that step: {detail}", path.display())]
     Migration {
         /// The database.
         path: PathBuf,
-        /// What went wrong.
+        /// The cause.
         detail: String,
     },
-    /// A row that does not parse. It could be an open rule, so it is told wherever it is skipped.
+    /// A row that does not parse. It could be an open rule, so every reader that skips it reports it.
     #[error("{}: table {table}, row {row}: {what}", path.display())]
     Row {
         /// The database.
@@ -203,7 +202,7 @@ pub enum StateError {
     Unfit {
         /// The session.
         id: SessionId,
-        /// Why, and what to do.
+        /// The reason, and the way out.
         why: &'static str,
     },
     /// No such session.
@@ -216,7 +215,7 @@ pub enum StateError {
         id: SessionId,
         /// CANCELLED or EXPIRED.
         status: SessionStatus,
-        /// When stop was asked, or expiry noticed.
+        /// The time of the stop, or of the pass that noticed the expiry.
         ended_at: Option<Timestamp>,
     },
     /// Only live sessions can be extended.
@@ -226,7 +225,7 @@ pub enum StateError {
         id: SessionId,
         /// EXPIRING, CANCELLED or EXPIRED.
         status: SessionStatus,
-        /// When stop was asked, or expiry noticed.
+        /// The time of the stop, or of the pass that noticed the expiry.
         ended_at: Option<Timestamp>,
     },
     /// The session's time is over, even if nothing noticed yet.
@@ -253,7 +252,7 @@ pub enum StateError {
     Lease {
         /// The lease.
         id: LeaseId,
-        /// What is wrong.
+        /// The reason.
         why: &'static str,
     },
 }
@@ -263,7 +262,7 @@ fn utc(at: Option<&Timestamp>) -> String {
 }
 
 impl StateError {
-    /// What to do about it; `None` where the message leaves nothing open.
+    /// The way out; `None` if the message leaves nothing open.
     #[must_use]
     pub fn advice(&self) -> Option<String> {
         let advice = match self {
@@ -278,7 +277,7 @@ impl StateError {
             }
             Self::NewerSchema { .. } => "update eg",
             Self::OlderSchema { .. } => "run `eg reconcile` once to bring it up to date",
-            // The record knows that machine by a fingerprint, which tells nobody its name.
+            // The record knows that machine only by a fingerprint, not by its name.
             Self::OtherMachine { .. } => {
                 "if that machine is gone, or is this one and its id has changed: eg state adopt; if it still runs: use a \
                  fresh file with --state; if this is that machine and EG_MACHINE named it when the file was made: set \
@@ -313,21 +312,21 @@ impl StateError {
         Some(advice.to_owned())
     }
 
-    /// Message and advice in one line, for where there is no room for two.
+    /// Message and advice in one line.
     #[must_use]
     pub fn with_advice(&self) -> String {
         self.advice().map_or_else(|| self.to_string(), |advice| format!("{self}; {advice}"))
     }
 
-    /// Whether the record cannot be written for now, although it can be read: a full disk or quota, a limit on file
-    /// sizes, a read-only file system, or another process that keeps it locked. A revoke by a known id may go out all the
-    /// same; an authorize never.
+    /// True if the record can be read but not written for now: a full disk or quota, a limit on file sizes, a read-only
+    /// file system, or another process that keeps it locked. A revoke by a known id may go out all the same; an authorize
+    /// never.
     #[must_use]
     pub fn is_unwritable(&self) -> bool {
         self.has_no_room() || self.is_busy() || self.is_read_only()
     }
 
-    /// Whether a full disk, a quota or a limit on file sizes is the cause.
+    /// True if a full disk, a quota or a limit on file sizes is the cause.
     #[must_use]
     pub fn has_no_room(&self) -> bool {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
@@ -340,19 +339,19 @@ impl StateError {
         }
     }
 
-    /// Whether one row, and not the database, is the cause.
+    /// True if one row, and not the database, is the cause.
     #[must_use]
     pub fn is_of_a_row(&self) -> bool {
         matches!(self, Self::Row { .. })
     }
 
-    /// Whether another process held the database for longer than the busy timeout.
+    /// True if another process held the database for longer than the busy timeout.
     #[must_use]
     pub fn is_busy(&self) -> bool {
         matches!(self, Self::Busy { .. })
     }
 
-    /// Whether nothing can be written there at all (permissions, a read-only mount).
+    /// True if nothing can be written there at all (permissions, a read-only mount).
     #[must_use]
     pub fn is_read_only(&self) -> bool {
         match self {
@@ -368,7 +367,7 @@ impl StateError {
         Self::Row { path: PathBuf::new(), table, row: row.to_string(), what: what.into() }
     }
 
-    /// Fills in which database: deep inside a transaction nobody knows.
+    /// Fills in the database, which code deep inside a transaction does not know.
     pub(crate) fn at(mut self, database: &Path) -> Self {
         match &mut self {
             Self::Full { path, .. }
@@ -395,7 +394,7 @@ impl StateError {
 /// _SHMSIZE.
 const NO_ROOM: [i32; 5] = [10 | 3 << 8, 10 | 4 << 8, 10 | 6 << 8, 10 | 18 << 8, 10 | 19 << 8];
 
-/// Whether the size of the files that this process writes has a limit. SQLite does not tell it from a full disk.
+/// True if the files that this process writes have a size limit. SQLite does not tell that from a full disk.
 fn is_limited() -> bool {
     rustix::process::getrlimit(rustix::process::Resource::Fsize).current.is_some()
 }

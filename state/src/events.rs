@@ -1,9 +1,10 @@
-//! The append-only events: what happened, in the transaction in which it became so.
+//! The append-only events. Each is written in the transaction that makes the change that it tells of.
 
 use crate::{
-    StateError, Store,
-    columns::{RowRef, permission_text, words},
+    columns::{RowRef, words},
     damaged::Damaged,
+    error::StateError,
+    tx::{Store, WriteTx},
 };
 use eg_model::{
     Timestamp,
@@ -11,10 +12,10 @@ use eg_model::{
     net::permission::Permission,
     target::TargetKey,
 };
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row, ToSql, params};
 
 words! {
-    /// What an event tells of.
+    /// The kind of an event.
     EventKind {
         /// The database was made; the outcome is the installation.
         Created = "created",
@@ -40,19 +41,19 @@ words! {
         Intent = "intent",
         /// A rule was opened.
         Authorized = "authorized",
-        /// Our tag was written on another's rule.
+        /// This installation's tag was written on another's rule.
         Joined = "joined",
-        /// A rule was recognised by our tag.
+        /// A rule was recognised by this installation's tag.
         LeaseAdopted = "lease-adopted",
-        /// Our tag was rewritten.
+        /// This installation's tag was rewritten.
         Retagged = "retagged",
-        /// We let go of a rule that others hold.
+        /// This installation let go of a rule that others hold.
         Left = "left",
-        /// The revoke of a rule was *confirmed*: what `revoked_rules` reads.
+        /// The revoke of a rule was *confirmed*.
         Revoked = "revoked",
-        /// A definite "no"; the outcome is its class.
+        /// A provider refused a call; the outcome is the class.
         Refused = "refused",
-        /// No usable answer.
+        /// A call had no usable answer.
         Unanswered = "unanswered",
         /// The cloud was told when to close a rule; the outcome is the time.
         AutoCloseSet = "switch-set",
@@ -60,21 +61,15 @@ words! {
         AutoCloseDropped = "switch-dropped",
         /// A lease was closed.
         LeaseClosed = "lease-closed",
-        /// A rule of ours vanished without a revoke of ours.
-        Vanished = "vanished",
-        /// A target was found to be gone, or there again.
-        Target = "target",
-        /// Anything else worth keeping.
-        Note = "note",
     }
 }
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// When, by the command's clock reading.
+    /// The command's clock reading.
     pub at: Timestamp,
-    /// The run it belongs to; `None` when written: the current run of the store, if one was begun.
+    /// The run it belongs to; if written as `None`, the current run of the store, if one was begun.
     pub run: Option<i64>,
     /// The session it speaks of.
     pub session: Option<SessionId>,
@@ -84,18 +79,18 @@ pub struct Event {
     pub permission: Option<Permission>,
     /// The rule it speaks of.
     pub rule_id: Option<RuleId>,
-    /// What it tells of.
+    /// Its kind.
     pub kind: EventKind,
-    /// What came of it, in a word or a sentence.
+    /// The outcome, in a word or a sentence.
     pub outcome: String,
     /// The provider's request id.
     pub request_id: Option<String>,
-    /// More, for people.
+    /// Details for people.
     pub detail: Option<String>,
 }
 
 impl Event {
-    /// An event that speaks of nothing in particular yet.
+    /// An event without subjects yet.
     #[must_use]
     pub fn new(at: Timestamp, kind: EventKind, outcome: impl Into<String>) -> Self {
         Self {
@@ -117,7 +112,7 @@ impl Store {
     /// Events, oldest first: of one session, or all.
     ///
     /// # Errors
-    /// The database cannot be read, or a row does not parse.
+    /// The database cannot be read.
     pub fn events(&self, session: Option<SessionId>) -> Result<Vec<Event>, StateError> {
         self.read(|connection| match session {
             Some(id) => select(connection, &self.damaged, "WHERE session = ?1", params![id.to_string()]),
@@ -128,7 +123,7 @@ impl Store {
     /// Every event from `since` on, oldest first; with `None` all that are kept.
     ///
     /// # Errors
-    /// The database cannot be read, or a row does not parse.
+    /// The database cannot be read.
     pub fn events_since(&self, since: Option<Timestamp>) -> Result<Vec<Event>, StateError> {
         self.read(|connection| match since {
             Some(since) => select(connection, &self.damaged, "WHERE at >= ?1", params![since.timestamp()]),
@@ -136,10 +131,10 @@ impl Store {
         })
     }
 
-    /// Every event after the one with this number, oldest first, and the number of the last one. They are counted from 1.
+    /// Every event after the one with this number (they count from 1), oldest first, and the number of the last one.
     ///
     /// # Errors
-    /// The database cannot be read, or a row does not parse.
+    /// The database cannot be read.
     pub fn events_after(&self, number: i64) -> Result<(Vec<Event>, i64), StateError> {
         self.read(|connection| {
             let last = connection.query_row("SELECT coalesce(max(id), 0) FROM events", [], |row| row.get(0))?;
@@ -151,13 +146,20 @@ impl Store {
     /// The last events, newest first.
     ///
     /// # Errors
-    /// The database cannot be read, or a row does not parse.
+    /// The database cannot be read.
     pub fn last_events(&self, count: u32) -> Result<Vec<Event>, StateError> {
         self.read(|connection| select_in(connection, &self.damaged, "ORDER BY id DESC LIMIT ?1", params![count]))
     }
 }
 
-/// How a target stands in an event: the same target is always the same text.
+impl WriteTx<'_, '_> {
+    /// Appends an event. It belongs to the current run unless it names another.
+    pub(crate) fn event(&self, event: &Event) -> Result<(), StateError> {
+        insert(self.tx, event, event.run.or(self.run))
+    }
+}
+
+/// The stored form of an event's target: the same target is always the same text.
 pub(crate) fn target_text(target: &TargetKey) -> String {
     serde_json::json!(target).to_string()
 }
@@ -170,7 +172,7 @@ pub(crate) fn insert(connection: &Connection, event: &Event, run: Option<i64>) -
         run,
         event.session.map(|id| id.to_string()),
         event.target.as_ref().map(target_text),
-        event.permission.as_ref().map(permission_text),
+        event.permission.map(|permission| permission.to_string()),
         event.rule_id.as_ref().map(|rule| &rule.0),
         event.kind.as_str(),
         event.outcome,
@@ -180,13 +182,11 @@ pub(crate) fn insert(connection: &Connection, event: &Event, run: Option<i64>) -
     Ok(())
 }
 
-type Values<'a> = &'a [&'a dyn rusqlite::ToSql];
-
 fn select(
     connection: &Connection,
     damaged: &Damaged,
     which: &str,
-    values: Values<'_>,
+    values: &[&dyn ToSql],
 ) -> Result<Vec<Event>, StateError> {
     select_in(connection, damaged, &format!("{which} ORDER BY id"), values)
 }
@@ -194,36 +194,24 @@ fn select(
 fn select_in(
     connection: &Connection,
     damaged: &Damaged,
-    how: &str,
-    values: Values<'_>,
+    which: &str,
+    values: &[&dyn ToSql],
 ) -> Result<Vec<Event>, StateError> {
-    let sql = format!(
-        "SELECT id, at, run, session, target, permission, rule_id, kind, outcome, request_id, detail FROM events {how}"
-    );
-    let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query(values)?;
-    let mut events = Vec::new();
-    while let Some(row) = rows.next()? {
-        events.extend(damaged.skip_in("events", read(row))?);
-    }
-    Ok(events)
+    damaged.rows(connection, "events", &format!("SELECT * FROM events {which}"), values, read)
 }
 
 fn read(row: &Row<'_>) -> Result<Event, StateError> {
-    let id = row.get::<_, i64>(0)?.to_string();
-    let place = RowRef { table: "events", row: &id };
-    let text = |column| row.get::<_, Option<String>>(column);
-    let target = text(4)?.map(|json| serde_json::from_str(&json).map_err(|why| place.bad("target", why)));
+    let row = RowRef::new("events", row.get::<_, i64>("id")?, row);
     Ok(Event {
-        at: place.time("at", row.get(1)?)?,
-        run: row.get(2)?,
-        session: text(3)?.map(|id| place.parse("session", &id)).transpose()?.map(SessionId),
-        target: target.transpose()?,
-        permission: text(5)?.map(|permission| place.parse("permission", &permission)).transpose()?,
-        rule_id: text(6)?.map(RuleId),
-        kind: place.word("kind", &row.get::<_, String>(7)?, EventKind::from_word)?,
-        outcome: row.get(8)?,
-        request_id: row.get(9)?,
-        detail: row.get(10)?,
+        at: row.time("at")?,
+        run: row.get("run")?,
+        session: row.maybe_parse("session")?.map(SessionId),
+        target: row.json("target")?,
+        permission: row.maybe_parse("permission")?,
+        rule_id: row.get::<Option<String>>("rule_id")?.map(RuleId),
+        kind: row.word("kind", EventKind::from_word)?,
+        outcome: row.get("outcome")?,
+        request_id: row.get("request_id")?,
+        detail: row.get("detail")?,
     })
 }

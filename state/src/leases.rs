@@ -1,13 +1,15 @@
-//! The ledger. Every write is guarded by the version that it started from: comparing contents would fall for ABA.
+//! The claims on rules. Every write is guarded by the version that it started from: a comparison of contents would not
+//! notice a change that was changed back.
 
 use crate::{
-    StateError, Store,
-    columns::{RowRef, permission_text, read_target, seconds, services_endpoint, target_columns},
-    damaged::{Damaged, of_its_row},
+    columns::{RowRef, failure_text, seconds},
+    damaged::{Damaged, one_row},
+    error::StateError,
     events::{Event, EventKind, target_text},
+    routes::{self, read_key, read_target, target_columns, target_joins},
     sessions::read,
-    store::WriteTx,
     targets,
+    tx::{Store, WriteTx, Written},
 };
 use eg_model::{
     Timestamp,
@@ -20,23 +22,11 @@ use eg_model::{
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What came of a guarded write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum Written {
-    /// All of it is recorded.
-    Done,
-    /// Somebody else wrote one of the leases since it was read: nothing was recorded, read again.
-    Raced,
-    /// The session that the attempt was for is over: nothing was recorded, open nothing.
-    NoLongerWanted,
-}
-
 impl Store {
     /// Every lease that is not closed, by id.
     ///
     /// # Errors
-    /// The database cannot be read, or a row does not parse.
+    /// The database cannot be read.
     pub fn open_leases(&self) -> Result<Vec<Lease>, StateError> {
         self.read(|connection| Ok(open(connection, &self.damaged)?.leases))
     }
@@ -52,20 +42,20 @@ impl Store {
     /// The rules whose revoke was confirmed at or after `since`, each with the last time.
     ///
     /// # Errors
-    /// The database cannot be read, or a row does not parse.
+    /// The database cannot be read.
     pub fn revoked_rules(&self, since: Timestamp) -> Result<BTreeMap<RuleId, Timestamp>, StateError> {
         self.read(|connection| {
-            let sql = "SELECT rule_id, max(at) FROM events \
+            let sql = "SELECT rule_id, max(at) AS at FROM events \
                        WHERE kind = 'revoked' AND at >= ?1 AND rule_id IS NOT NULL GROUP BY rule_id";
             times(connection, &self.damaged, sql, params![since.timestamp()])
         })
     }
 
-    /// The rules that were opened, joined, or recognised by our tag, at or after `since` and whose revoke is not
-    /// confirmed, each with the permission that it was opened for.
+    /// The rules that were opened, joined, or recognised by this installation's tag at or after `since` and whose revoke is
+    /// not confirmed, each with its permission.
     ///
     /// # Errors
-    /// The database cannot be read, or a row does not parse.
+    /// The database cannot be read.
     pub fn opened_rules(&self, since: Timestamp) -> Result<BTreeMap<RuleId, Permission>, StateError> {
         self.read(|connection| {
             let sql = "SELECT rule_id, permission FROM events \
@@ -73,21 +63,20 @@ impl Store {
                          AND rule_id IS NOT NULL AND permission IS NOT NULL \
                          AND rule_id NOT IN (SELECT rule_id FROM events \
                                              WHERE kind = 'revoked' AND at >= ?1 AND rule_id IS NOT NULL)";
-            let mut statement = connection.prepare_cached(sql)?;
-            let mut rows = statement.query([since.timestamp()])?;
-            let mut opened = BTreeMap::new();
-            while let Some(row) = rows.next()? {
-                opened.extend(self.damaged.skip_in("events", read_opened(row))?);
-            }
-            Ok(opened)
+            let read = |row: &Row<'_>| {
+                let rule: String = row.get("rule_id")?;
+                let permission = RowRef::new("events", &rule, row).parse("permission")?;
+                Ok((RuleId(rule), permission))
+            };
+            let opened = self.damaged.rows(connection, "events", sql, params![since.timestamp()], read)?;
+            Ok(opened.into_iter().collect())
         })
     }
 
-    /// The rules that were opened for a permission of a target, joined, or recognised by our tag, at or after `since` and
-    /// whose revoke is not confirmed, each with the last time.
+    /// The same for one permission of a target, each with the last time.
     ///
     /// # Errors
-    /// The database cannot be read, or a row does not parse.
+    /// The database cannot be read.
     pub fn opened_on(
         &self,
         target: &TargetKey,
@@ -95,18 +84,18 @@ impl Store {
         since: Timestamp,
     ) -> Result<BTreeMap<RuleId, Timestamp>, StateError> {
         self.read(|connection| {
-            let sql = "SELECT rule_id, max(at) FROM events \
+            let sql = "SELECT rule_id, max(at) AS at FROM events \
                        WHERE kind IN ('authorized', 'joined', 'lease-adopted') AND at >= ?1 \
                          AND target = ?2 AND permission = ?3 AND rule_id IS NOT NULL \
                          AND rule_id NOT IN (SELECT rule_id FROM events \
                                              WHERE kind = 'revoked' AND at >= ?1 AND rule_id IS NOT NULL) \
                        GROUP BY rule_id";
-            let which = params![since.timestamp(), target_text(target), permission_text(permission)];
+            let which = params![since.timestamp(), target_text(target), permission.to_string()];
             times(connection, &self.damaged, sql, which)
         })
     }
 
-    /// The open lease on a permission of a target, made where there is none; there is never more than one.
+    /// The open lease on a permission of a target, made if there is none. There is never more than one.
     ///
     /// # Errors
     /// The database cannot be written, or a row does not parse.
@@ -125,7 +114,7 @@ impl Store {
         })
     }
 
-    /// Writes a lease with its event, where the lease still has version `expected`.
+    /// Writes a lease with its event, if the lease still has version `expected`.
     ///
     /// # Errors
     /// As [`Store::write_leases`].
@@ -133,18 +122,18 @@ impl Store {
         self.write_leases(&[(new.clone(), expected)], std::slice::from_ref(event))
     }
 
-    /// Writes leases with their events, all or nothing, where every one still has the version that stands beside
-    /// it. A lease's target and permission never change.
+    /// Writes leases with their events, all or nothing, if every one still has the version beside it. A lease's target and
+    /// permission never change.
     ///
     /// # Errors
-    /// The database cannot be written (nothing is recorded then); [`StateError::Lease`] for a lease that is not in
-    /// the ledger or whose new version is not higher.
+    /// The database cannot be written (nothing is recorded then); [`StateError::Lease`] for a lease that is not on record
+    /// or whose new version is not higher.
     pub fn write_leases(&mut self, batch: &[(Lease, u64)], events: &[Event]) -> Result<Written, StateError> {
         self.begin_attempt(None, batch, events)
     }
 
-    /// Records the intent before a provider call: as [`Store::write_leases`], and only while the given session is
-    /// live in the record, is not past its expiry at the given time, and still says what is to be opened, soundly
+    /// Records the intent before a provider call: as [`Store::write_leases`], and only if the given session is live in the
+    /// record, is not past its expiry at the given time, and still wants the permissions, undamaged
     /// ([`eg_model::damage`]).
     ///
     /// # Errors
@@ -173,25 +162,12 @@ fn times(
     sql: &str,
     which: &[&dyn rusqlite::ToSql],
 ) -> Result<BTreeMap<RuleId, Timestamp>, StateError> {
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(which)?;
-    let mut times = BTreeMap::new();
-    while let Some(row) = rows.next()? {
-        times.extend(damaged.skip_in("events", read_time(row))?);
-    }
-    Ok(times)
-}
-
-fn read_time(row: &Row<'_>) -> Result<(RuleId, Timestamp), StateError> {
-    let rule: String = row.get(0)?;
-    let at = RowRef { table: "events", row: &rule }.time("at", row.get(1)?)?;
-    Ok((RuleId(rule), at))
-}
-
-fn read_opened(row: &Row<'_>) -> Result<(RuleId, Permission), StateError> {
-    let (rule, permission): (String, String) = (row.get(0)?, row.get(1)?);
-    let permission = RowRef { table: "events", row: &rule }.parse("permission", &permission)?;
-    Ok((RuleId(rule), permission))
+    let read = |row: &Row<'_>| {
+        let rule: String = row.get("rule_id")?;
+        let at = RowRef::new("events", &rule, row).time("at")?;
+        Ok((RuleId(rule), at))
+    };
+    Ok(damaged.rows(connection, "events", sql, which, read)?.into_iter().collect())
 }
 
 fn is_wanted(
@@ -204,7 +180,7 @@ fn is_wanted(
     Ok(batch.iter().all(|(lease, _)| still_wants(&session, &lease.target.key, &lease.permission, now)))
 }
 
-/// Checks every version before the first write; the transaction holds the write lock, so they stay.
+/// Checks every version before the first write. The transaction holds the write lock, so none changes in between.
 fn guarded(change: &WriteTx<'_, '_>, batch: &[(Lease, u64)], events: &[Event]) -> Result<Written, StateError> {
     for (lease, expected) in batch {
         if lease.version <= *expected {
@@ -233,14 +209,16 @@ fn number(id: LeaseId, version: u64) -> Result<i64, StateError> {
     i64::try_from(version).map_err(|_| StateError::Lease { id, why: "has a version beyond 2^63" })
 }
 
-/// The columns of a lease, as [`read`] expects them.
+/// The columns that [`read`] reads.
 macro_rules! select_leases {
     ($which:literal) => {
         concat!(
             "SELECT r.id, r.permission, r.phase, r.shared, r.rule_id, r.tagged_until, r.version, r.last_sent_at, \
              r.in_flight, r.last_unknown_at, r.refusals, r.next_try_at, r.last_failure, r.vanished, ",
             target_columns!(),
-            " FROM leases r JOIN targets t ON t.id = r.target WHERE ",
+            " FROM leases r",
+            target_joins!(),
+            "WHERE ",
             $which,
             " ORDER BY r.id"
         )
@@ -248,62 +226,60 @@ macro_rules! select_leases {
 }
 
 /// The open leases, by id.
-#[derive(Default)]
 pub(crate) struct Open {
     pub(crate) leases: Vec<Lease>,
-    /// The routes to the targets of leases that do not parse: what these hold is not known, so nothing there counts as let
-    /// go, and a pass looks there for what the events say that `eg` opened.
+    /// The targets of leases that do not parse. What these hold is not known, so no grant there counts as let go, and a
+    /// pass looks there for the rules that `eg` opened by the events.
     pub(crate) unreadable: BTreeSet<Target>,
 }
 
 /// Every open lease.
 pub(crate) fn open(connection: &Connection, damaged: &Damaged) -> Result<Open, StateError> {
-    let mut statement = connection.prepare_cached(select_leases!("r.phase <> 'closed'"))?;
-    let mut rows = statement.query([])?;
-    let mut open = Open::default();
-    while let Some(row) = rows.next()? {
-        match damaged.skip_in("leases", read(row, damaged))? {
-            Some(lease) => open.leases.push(lease),
-            None => open.unreadable.extend(read_target(row, TARGET).ok()),
+    let mut unreadable = BTreeSet::new();
+    let read = |row: &Row<'_>| {
+        let lease = read(row, damaged);
+        if lease.is_err() {
+            unreadable.extend(target_at_least(row));
         }
-    }
-    Ok(open)
+        lease
+    };
+    let leases = damaged.rows(connection, "leases", select_leases!("r.phase <> 'closed'"), params![], read)?;
+    Ok(Open { leases, unreadable })
+}
+
+/// The target of a damaged lease; by the standard route if its own cannot be read.
+fn target_at_least(row: &Row<'_>) -> Option<Target> {
+    let row = RowRef::new("leases", "", row);
+    read_target(&row).or_else(|_| read_key(&row).map(Target::new)).ok()
 }
 
 fn open_on(connection: &Connection, target: i64, permission: &Permission) -> Result<Option<Lease>, StateError> {
     let sql = select_leases!("r.phase <> 'closed' AND r.target = ?1 AND r.permission = ?2");
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(params![target, permission_text(permission)])?;
-    let found = rows.next()?.map(|row| read(row, &Damaged::default())).transpose();
-    found.map_err(|error| of_its_row("leases", error))
+    let values = params![target, permission.to_string()];
+    one_row(connection, "leases", sql, values, |row| read(row, &Damaged::default()))
 }
 
-/// The column where a lease's target begins.
-const TARGET: usize = 14;
-
-/// What only says when to try again, and why, is not worth losing a claim for: it is told, and left out.
+/// The columns that only say when to try again, and why, are not worth losing a claim for: a damaged one is told, and
+/// left out.
 fn read(row: &Row<'_>, damaged: &Damaged) -> Result<Lease, StateError> {
-    let id: i64 = row.get(0)?;
-    let text = id.to_string();
-    let place = RowRef { table: "leases", row: &text };
-    let failure: Option<String> = row.get(12)?;
-    let failure = failure.map(|json| serde_json::from_str(&json).map_err(|why| place.bad("last_failure", why)));
+    let id: i64 = row.get("id")?;
+    let row = RowRef::new("leases", id, row);
     Ok(Lease {
         id: LeaseId(id),
-        target: read_target(row, TARGET)?,
-        permission: place.parse("permission", &row.get::<_, String>(1)?)?,
-        phase: place.word("phase", &row.get::<_, String>(2)?, Phase::from_word)?,
-        shared: row.get(3)?,
-        rule_id: row.get::<_, Option<String>>(4)?.map(RuleId),
-        tagged_until: damaged.skip(place.maybe_time("tagged_until", row.get(5)?))?.flatten(),
-        version: place.count("version", row.get(6)?)?,
-        last_sent_at: place.maybe_time("last_sent_at", row.get(7)?)?,
-        in_flight: place.maybe_time("in_flight", row.get(8)?)?,
-        last_unknown_at: place.maybe_time("last_unknown_at", row.get(9)?)?,
-        refusals: damaged.skip(place.count("refusals", row.get(10)?))?.unwrap_or_default(),
-        next_try_at: damaged.skip(place.maybe_time("next_try_at", row.get(11)?))?.flatten(),
-        last_failure: damaged.skip(failure.transpose())?.flatten(),
-        vanished: damaged.skip(place.count("vanished", row.get(13)?))?.unwrap_or_default(),
+        target: read_target(&row)?,
+        permission: row.parse("permission")?,
+        phase: row.word("phase", Phase::from_word)?,
+        shared: row.get("shared")?,
+        rule_id: row.get::<Option<String>>("rule_id")?.map(RuleId),
+        tagged_until: damaged.skip(row.maybe_time("tagged_until"))?.flatten(),
+        version: row.count("version")?,
+        last_sent_at: row.maybe_time("last_sent_at")?,
+        in_flight: row.maybe_time("in_flight")?,
+        last_unknown_at: row.maybe_time("last_unknown_at")?,
+        refusals: damaged.skip(row.count("refusals"))?.unwrap_or_default(),
+        next_try_at: damaged.skip(row.maybe_time("next_try_at"))?.flatten(),
+        last_failure: damaged.skip(row.json("last_failure"))?.flatten(),
+        vanished: damaged.skip(row.count("vanished"))?.unwrap_or_default(),
     })
 }
 
@@ -314,40 +290,31 @@ fn insert(
     permission: &Permission,
     now: Timestamp,
 ) -> Result<Lease, StateError> {
-    let sql = "INSERT INTO leases (target, permission, phase, shared, version, refusals, vanished, created_at) \
-               VALUES (?1, ?2, 'claimed', 0, 0, 0, 0, ?3)";
-    connection.prepare_cached(sql)?.execute(params![target_row, permission_text(permission), now.timestamp()])?;
-    let lease = Lease::claim(LeaseId(connection.last_insert_rowid()), target.clone(), *permission);
-    write_route(connection, &lease)?;
-    Ok(lease)
+    let sql = "INSERT INTO leases (target, route, permission, phase, shared, version, refusals, vanished, created_at) \
+               VALUES (?1, ?2, ?3, 'claimed', 0, 0, 0, 0, ?4)";
+    let route = routes::row_of(connection, &target.route)?;
+    let values = params![target_row, route, permission.to_string(), now.timestamp()];
+    connection.prepare_cached(sql)?.execute(values)?;
+    Ok(Lease::claim(LeaseId(connection.last_insert_rowid()), target.clone(), *permission))
 }
 
-fn write_route(connection: &Connection, lease: &Lease) -> Result<(), StateError> {
-    // What was learnt meanwhile is not unlearnt by a lease that was read before, or that goes another way now.
-    let sql = "UPDATE leases SET account = COALESCE(account, ?2), partition = COALESCE(partition, ?3), \
-               profile = ?4, role_arn = ?5, external_id = ?6, config_file = ?7, credentials_file = ?8, \
-               services_endpoint = ?9 WHERE id = ?1";
-    let route = &lease.target.route;
-    connection.prepare_cached(sql)?.execute(params![
-        lease.id.0,
-        route.account,
-        route.partition,
-        route.profile,
-        route.role_arn,
-        route.external_id,
-        route.config_file,
-        route.credentials_file,
-        services_endpoint(route),
-    ])?;
-    Ok(())
+/// The route that a lease is to have. A lease that was read before an account was learnt, or that takes another route
+/// now, must not unlearn the account.
+fn route_of(connection: &Connection, lease: &Lease) -> Result<i64, StateError> {
+    let sql = "SELECT o.account, o.partition FROM leases r JOIN routes o ON o.id = r.route WHERE r.id = ?1";
+    let known = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let known = connection.prepare_cached(sql)?.query_row([lease.id.0], known).optional()?;
+    let (account, partition): (Option<String>, Option<String>) = known.unwrap_or_default();
+    let mut route = lease.target.route.clone();
+    (route.account, route.partition) = (account.or(route.account), partition.or(route.partition));
+    routes::row_of(connection, &route)
 }
 
 /// Writes everything of a lease that can change.
 pub(crate) fn update(connection: &Connection, lease: &Lease) -> Result<(), StateError> {
-    write_route(connection, lease)?;
     let sql = "UPDATE leases SET phase = ?2, shared = ?3, rule_id = ?4, tagged_until = ?5, version = ?6, \
                last_sent_at = ?7, in_flight = ?8, last_unknown_at = ?9, refusals = ?10, next_try_at = ?11, \
-               last_failure = ?12, vanished = ?13 WHERE id = ?1";
+               last_failure = ?12, vanished = ?13, route = ?14 WHERE id = ?1";
     connection.prepare_cached(sql)?.execute(params![
         lease.id.0,
         lease.phase.as_str(),
@@ -358,10 +325,11 @@ pub(crate) fn update(connection: &Connection, lease: &Lease) -> Result<(), State
         seconds(lease.last_sent_at),
         seconds(lease.in_flight),
         seconds(lease.last_unknown_at),
-        i64::from(lease.refusals),
+        lease.refusals,
         seconds(lease.next_try_at),
-        lease.last_failure.as_ref().map(|failure| serde_json::json!(failure).to_string()),
-        i64::from(lease.vanished),
+        failure_text(lease.last_failure.as_ref()),
+        lease.vanished,
+        route_of(connection, lease)?,
     ])?;
     Ok(())
 }

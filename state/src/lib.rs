@@ -7,19 +7,18 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `files`, `guard`, `network` | the directory, modes, owners, the guard file, network file systems |
+//! | `error` | [`StateError`], with the way out |
+//! | `columns`, `damaged` | from rows to types; the rows that do not parse |
 //! | `schema` | the append-only migrations |
-//! | `store` | [`Store`]: opening, adopting, transactions, notes; `watch`: an observer of its writes, for tests |
-//! | `sessions` | reading sessions: list, find, get |
-//! | `lifecycle` | start, extend, stop, expire, and how ending grants let go |
-//! | `follow` | a session's move to another address |
-//! | `grants` | what the reconciler found out about grants |
-//! | `leases` | the ledger, guarded by versions |
-//! | `auto_closes` | what was sent about expiry schedules |
-//! | `notifications` | what was told to the user's own command |
-//! | `damaged` | rows that do not parse |
-//! | `checkup` | whether the record could be used, without changing anything |
-//! | `targets`, `runs`, [`events`], `prune` | what is known of a target; runs; the append-only events |
+//! | `open` | opening, adopting; files, guard, machine, file system |
+//! | `tx`, `watch` | [`Store`] and its transactions; an observer of its writes, for tests |
+//! | `meta` | installation, machine, notes |
+//! | [`events`] | the append-only events |
+//! | `targets`, `routes` | firewalls, and the ways to them |
+//! | `sessions` | sessions and grants |
+//! | `leases`, `auto_close` | claims on rules, guarded by versions; expiry schedules |
+//! | `runs`, `notifications` | passes; messages to the user's own command |
+//! | `summary`, `check`, `prune` | for `eg status`, for `eg doctor`, for a small file |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
@@ -27,28 +26,32 @@ mod auto_close;
 mod check;
 mod columns;
 mod damaged;
-pub mod error;
+mod error;
 pub mod events;
 mod leases;
+mod meta;
 mod notifications;
 mod open;
 mod prune;
+mod routes;
 mod runs;
 mod schema;
 mod sessions;
-mod store;
 mod summary;
 mod targets;
+mod tx;
 mod watch;
 
-pub use crate::sessions::grants::GrantChange;
-pub use crate::sessions::read::{Filter, Listing};
 pub use error::StateError;
 pub use events::{Event, EventKind};
-pub use leases::Written;
+pub use open::{notice::OpenNotice, store::OpenOptions};
 pub use prune::KEPT;
-pub use runs::{LastReconcile, LastRuns, Run, RunKind, RunResult};
-pub use store::{OpenNotice, OpenOptions, Store};
+pub use runs::{LastReconcile, LastRuns, RunKind, RunResult};
+pub use sessions::{
+    ending::GrantChange,
+    read::{Filter, Listing},
+};
 pub use summary::RecordSummary;
 pub use targets::TargetRecord;
+pub use tx::{Store, Written};
 pub use watch::{Watch, WriteObserver};

@@ -1,18 +1,17 @@
-//! What was told to the user's own command. A notice is recorded as begun before the command runs and as done after
-//! it: what a crash left begun is told again, a few times at most. So a crash loses none and repeats none for ever; it
-//! may repeat one.
+//! Notices to the user's own command. A notice is recorded as begun before the command runs and as done after it. One
+//! that a crash left begun is told again, a few times at most: a crash loses none, and may repeat one.
 
-use crate::{StateError, Store, columns::RowRef, sessions::read};
+use crate::{columns::RowRef, damaged::one_row, error::StateError, sessions::read, tx::Store};
 use chrono::TimeDelta;
 use eg_model::{
     Timestamp,
     session::{notices::Notification, record::Session},
 };
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 
-/// How often a notice is begun at most.
+/// The most times that a notice is begun.
 const ATTEMPTS: i64 = 3;
-/// Within this time, somebody else is still at it.
+/// A notice begun within this time is still another process's.
 const AT_WORK: TimeDelta = TimeDelta::minutes(1);
 
 struct Attempted {
@@ -22,17 +21,17 @@ struct Attempted {
 }
 
 impl Attempted {
-    /// Whether it is over, or somebody else is at it. A clock that stepped back tells nothing.
+    /// True if it is over, or another process is at it. A clock that stepped back changes nothing.
     fn rests(&self, now: Timestamp) -> bool {
         self.done || self.attempts >= ATTEMPTS || (now - self.begun_at).abs() < AT_WORK
     }
 }
 
 impl Store {
-    /// The sessions whose time was over, as was noticed at or after `since`, and that are closed.
+    /// The closed sessions whose expiry was noticed at or after `since`.
     ///
     /// # Errors
-    /// The database cannot be read, or a row does not parse.
+    /// The database cannot be read.
     pub fn expired_since(&self, since: Timestamp) -> Result<Vec<Session>, StateError> {
         self.read(|connection| {
             let sql = "SELECT id FROM sessions WHERE status = 'EXPIRED' AND ended_at >= ?1 ORDER BY id";
@@ -41,8 +40,8 @@ impl Store {
         })
     }
 
-    /// Records that a notice is about to be told. Whether it is the caller's to tell: not when it was told before,
-    /// when another process is at it, or when three attempts came to nothing. Writes nothing then.
+    /// Records that the caller is about to tell a notice. False, and nothing is written, if it was told before, if another
+    /// process is at it, or if three attempts came to nothing.
     ///
     /// # Errors
     /// The database cannot be read or written.
@@ -63,7 +62,7 @@ impl Store {
         })
     }
 
-    /// Records that a notice was told, whatever the command made of it.
+    /// Records that a notice was told, even if the command failed.
     ///
     /// # Errors
     /// The database cannot be written.
@@ -82,13 +81,12 @@ fn key(notice: &Notification) -> (String, &'static str, i64) {
 }
 
 fn told(connection: &Connection, notice: &Notification) -> Result<Option<Attempted>, StateError> {
-    let sql = "SELECT attempts, begun_at, done_at IS NOT NULL FROM notifications \
+    let sql = "SELECT attempts, begun_at, done_at IS NOT NULL AS done FROM notifications \
                WHERE session = ?1 AND event = ?2 AND expires_at = ?3";
     let (session, event, expires_at) = key(notice);
-    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?, row.get(2)?));
-    let found = connection.prepare_cached(sql)?.query_row(params![session, event, expires_at], read).optional()?;
-    let place = RowRef { table: "notifications", row: &session };
-    found
-        .map(|(attempts, begun_at, done)| Ok(Attempted { attempts, begun_at: place.time("begun_at", begun_at)?, done }))
-        .transpose()
+    let read = |row: &Row<'_>| {
+        let row = RowRef::new("notifications", &session, row);
+        Ok(Attempted { attempts: row.get("attempts")?, begun_at: row.time("begun_at")?, done: row.get("done")? })
+    };
+    one_row(connection, "notifications", sql, params![session, event, expires_at], read)
 }

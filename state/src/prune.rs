@@ -1,20 +1,21 @@
 //! Forgetting what is long over.
 
-use crate::{StateError, Store, store::write_meta};
+use crate::{error::StateError, meta::write_meta, routes, tx::Store};
 use chrono::TimeDelta;
 use eg_model::Timestamp;
 use rusqlite::params;
 
-/// How long ended sessions, closed leases and events are kept.
+/// Ended sessions, closed leases and events are kept for so long.
 pub const KEPT: TimeDelta = TimeDelta::days(400);
-/// How long an expiry schedule that must have fired is kept: its target may not have been looked at since.
+/// An expiry schedule that must have fired is kept for so long: its target may not have been read since.
 const SPENT_KEPT: TimeDelta = TimeDelta::days(1);
-/// How long runs are kept: `--watch` makes one a minute, and nothing looks back further than the last ones.
+/// Runs are kept for so long: `--watch` makes one a minute, and only the last ones are ever read.
 const RUNS_KEPT: TimeDelta = TimeDelta::days(30);
 
 impl Store {
-    /// Deletes sessions that ended, leases that closed and events that happened more than 400 days before `now`,
-    /// runs of more than 30 days ago except the last of each kind, and expiry schedules that must have fired a day ago. Nothing that is live, ending or open goes.
+    /// Deletes sessions that ended, leases that closed and events that happened more than 400 days before `now`, runs of
+    /// more than 30 days ago except the last of each kind, expiry schedules that must have fired a day ago, and unused
+    /// routes. Nothing that is live, ending or open goes.
     ///
     /// # Errors
     /// The database cannot be written.
@@ -32,15 +33,15 @@ impl Store {
             let old: bool =
                 tx.query_row("SELECT EXISTS (SELECT 1 FROM events WHERE at < ?1)", [before], |r| r.get(0))?;
             if old {
-                // The trigger that keeps events lets only older ones go.
+                // The trigger `events_kept` lets only older ones go.
                 write_meta(tx, "events_kept_from", &before.to_string())?;
                 tx.execute("DELETE FROM events WHERE at < ?1", [before])?;
             }
-            tx.execute("DELETE FROM switches WHERE fires_at < ?1", [(now - SPENT_KEPT).timestamp()])?;
+            tx.execute("DELETE FROM auto_closes WHERE fires_at < ?1", [(now - SPENT_KEPT).timestamp()])?;
             let sql = "DELETE FROM runs WHERE started_at < ?1 AND number NOT IN (\
                        SELECT max(number) FROM runs GROUP BY kind, timer, finished_at IS NULL)";
             tx.execute(sql, params![runs_before])?;
-            Ok(())
+            routes::prune(tx)
         })
     }
 }

@@ -1,12 +1,13 @@
 //! Runs: each pass of the reconciler, numbered; the number in the guard file tells a restored backup.
 
 use crate::{
-    StateError, Store,
     columns::{RowRef, seconds, words},
-    store::{NOTE, read_meta},
+    error::StateError,
+    meta::moment,
+    tx::Store,
 };
 use eg_model::{Timestamp, ids::RunId};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Row, params};
 use std::collections::BTreeMap;
 
 words! {
@@ -25,40 +26,31 @@ words! {
     }
 }
 
-/// A run that was begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Run {
-    /// Its id, as given.
-    pub id: RunId,
-    /// Its number; never used twice in one database.
-    pub number: i64,
-}
-
-/// What a run came to.
+/// The result of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunResult {
-    /// When it was over.
+    /// Its end.
     pub finished_at: Timestamp,
-    /// Whether nothing is left to do.
+    /// True if nothing is left to do.
     pub converged: bool,
-    /// What kept it from converging, in a few words (`credentials expired`).
+    /// The obstacle, in a few words (`credentials expired`).
     pub summary: Option<String>,
     /// The digest of its plan.
     pub digest: Option<String>,
-    /// When there is something to do next.
+    /// The time of the next thing to do.
     pub next_wake_at: Option<Timestamp>,
 }
 
 /// The last `reconcile` or `--watch` pass that came to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastReconcile {
-    /// When it was over.
+    /// Its end.
     pub finished_at: Timestamp,
-    /// Whether nothing was left to do.
+    /// True if nothing was left to do.
     pub converged: bool,
-    /// What kept it from converging.
+    /// The obstacle, if there was one.
     pub summary: Option<String>,
-    /// When there is something to do next.
+    /// The time of the next thing to do.
     pub next_wake_at: Option<Timestamp>,
 }
 
@@ -69,44 +61,38 @@ pub struct LastRuns {
     pub reconcile: Option<LastReconcile>,
     /// When the last run with `--timer`, or pass of `--watch`, began.
     pub scheduled_at: Option<Timestamp>,
-    /// When the last run with `--timer` began, if that was lately, and after [`Store::note_schedule_removed`].
+    /// When the last run with `--timer` began, if it is among the last ones and after [`Store::note_schedule_removed`].
     pub timer_at: Option<Timestamp>,
 }
 
-/// Where the record keeps when the scheduled job was removed.
+/// The note of the time when the scheduled job was removed.
 const REMOVED: &str = "schedule-removed";
-/// Where it keeps since when there is a job.
+/// The note of the time since when there is a job.
 const SINCE: &str = "schedule-since";
-/// How many runs back a run with `--timer` is looked for.
+/// A run with `--timer` is looked for among so many last runs.
 const LATELY: i64 = 5_000;
 
-/// A moment that was noted; none where the note cannot be read as one.
-fn moment(connection: &Connection, key: &str) -> Result<Option<Timestamp>, StateError> {
-    Ok(read_meta(connection, &format!("{NOTE}{key}"))?.and_then(|text| text.parse().ok()))
-}
-
 impl Store {
-    /// Records a run, then its number in the guard file. Events belong to it until [`Store::finish_run`].
+    /// Records a run, then its number in the guard file, and returns the number. Events belong to the run until
+    /// [`Store::finish_run`].
     ///
     /// # Errors
     /// The database cannot be written; or [`StateError::Guard`] with the run that *was* begun: opening must stop
     /// there, closing goes on with it.
-    pub fn begin_run(&mut self, id: RunId, kind: RunKind, timer: bool, now: Timestamp) -> Result<Run, StateError> {
+    pub fn begin_run(&mut self, id: RunId, kind: RunKind, timer: bool, now: Timestamp) -> Result<i64, StateError> {
         let number = self.write(|change| {
             let sql = "INSERT INTO runs (id, kind, timer, started_at) VALUES (?1, ?2, ?3, ?4)";
             change.tx.execute(sql, params![id.to_string(), kind.as_str(), timer, now.timestamp()])?;
             Ok(change.tx.last_insert_rowid())
         })?;
         self.run = Some(number);
-        let begun = Run { id, number };
         match self.write_guard() {
-            Ok(()) => Ok(begun),
-            Err(StateError::Guard { path, source, .. }) => Err(StateError::Guard { path, source, begun: Some(begun) }),
-            Err(other) => Err(other),
+            Err(StateError::Guard { path, source, .. }) => Err(StateError::Guard { path, source, begun: Some(number) }),
+            written => written.map(|()| number),
         }
     }
 
-    /// Records what a run came to.
+    /// Records the result of a run.
     ///
     /// # Errors
     /// The database cannot be written.
@@ -131,59 +117,46 @@ impl Store {
         Ok(())
     }
 
-    /// Which command made each run that is kept, by its number.
+    /// The command of each run that is kept, by its number.
     ///
     /// # Errors
-    /// The database cannot be read, or a row does not parse.
+    /// The database cannot be read.
     pub fn run_kinds(&self) -> Result<BTreeMap<i64, RunKind>, StateError> {
         self.read(|connection| {
-            let mut statement = connection.prepare_cached("SELECT number, kind FROM runs")?;
-            let mut rows = statement.query([])?;
-            let mut kinds = BTreeMap::new();
-            while let Some(row) = rows.next()? {
-                kinds.extend(self.damaged.skip_in("runs", read_kind(row))?);
-            }
-            Ok(kinds)
+            let kind = |row: &Row<'_>| {
+                let number: i64 = row.get("number")?;
+                Ok((number, RowRef::new("runs", number, row).word("kind", RunKind::from_word)?))
+            };
+            let sql = "SELECT number, kind FROM runs";
+            Ok(self.damaged.rows(connection, "runs", sql, params![], kind)?.into_iter().collect())
         })
     }
 
     /// When the reconciler was last at work.
     ///
     /// # Errors
-    /// The database cannot be read, or a row does not parse.
+    /// The database cannot be read.
     pub fn last_runs(&self) -> Result<LastRuns, StateError> {
         self.read(|connection| {
             let sql = "SELECT number, finished_at, converged, summary, next_wake_at FROM runs \
                        WHERE kind IN ('reconcile', 'watch') AND finished_at IS NOT NULL ORDER BY number DESC LIMIT 1";
-            let read = |row: &rusqlite::Row<'_>| {
-                Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+            let last = |row: &Row<'_>| {
+                let row = RowRef::new("runs", row.get::<_, i64>("number")?, row);
+                Ok(LastReconcile {
+                    finished_at: row.time("finished_at")?,
+                    converged: row.get("converged")?,
+                    summary: row.get("summary")?,
+                    next_wake_at: row.maybe_time("next_wake_at")?,
+                })
             };
-            let reconcile = match connection.prepare_cached(sql)?.query_row([], read).optional()? {
-                Some((number, finished_at, converged, summary, next_wake_at)) => {
-                    let row = number.to_string();
-                    let place = RowRef { table: "runs", row: &row };
-                    let last = || {
-                        Ok(LastReconcile {
-                            finished_at: place.time("finished_at", finished_at)?,
-                            converged,
-                            summary,
-                            next_wake_at: place.maybe_time("next_wake_at", next_wake_at)?,
-                        })
-                    };
-                    self.damaged.skip(last())?
-                }
-                None => None,
-            };
+            let reconcile = self.damaged.rows(connection, "runs", sql, params![], last)?.pop();
+            let started = |row: &Row<'_>| RowRef::new("runs", row.get::<_, i64>("number")?, row).time("started_at");
             let sql = "SELECT number, started_at FROM runs WHERE timer = 1 OR kind = 'watch' \
                        ORDER BY number DESC LIMIT 1";
-            let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get(1)?));
-            let scheduled = connection.prepare_cached(sql)?.query_row([], read).optional()?;
-            let at = |(number, at): (i64, _)| RowRef { table: "runs", row: &number.to_string() }.time("started_at", at);
-            let scheduled_at = scheduled.map(|found| self.damaged.skip(at(found))).transpose()?.flatten();
+            let scheduled_at = self.damaged.rows(connection, "runs", sql, params![], started)?.pop();
             let sql = "SELECT number, started_at FROM runs WHERE timer = 1 \
                        AND number > (SELECT max(number) FROM runs) - ?1 ORDER BY number DESC LIMIT 1";
-            let timer = connection.prepare_cached(sql)?.query_row([LATELY], read).optional()?;
-            let timer_at = timer.map(|found| self.damaged.skip(at(found))).transpose()?.flatten();
+            let timer_at = self.damaged.rows(connection, "runs", sql, params![LATELY], started)?.pop();
             let removed = moment(connection, REMOVED)?;
             let timer_at = timer_at.filter(|at| removed.is_none_or(|removed| *at > removed));
             Ok(LastRuns { reconcile, scheduled_at, timer_at })
@@ -206,7 +179,7 @@ impl Store {
         self.set_note(SINCE, &now.to_rfc3339())
     }
 
-    /// Notes that the scheduled job was removed: runs that were seen until now tell nothing of what is to come.
+    /// Notes that the scheduled job was removed: earlier runs with `--timer` promise no further ones.
     ///
     /// # Errors
     /// The database cannot be written.
@@ -214,10 +187,4 @@ impl Store {
         self.clear_note(SINCE)?;
         self.set_note(REMOVED, &now.to_rfc3339())
     }
-}
-
-fn read_kind(row: &rusqlite::Row<'_>) -> Result<(i64, RunKind), StateError> {
-    let number: i64 = row.get(0)?;
-    let place = RowRef { table: "runs", row: &number.to_string() };
-    Ok((number, place.word("kind", &row.get::<_, String>(1)?, RunKind::from_word)?))
 }

@@ -1,6 +1,6 @@
 //! The schema, as append-only migrations: a step that was released is never edited, only followed by another.
 
-use crate::StateError;
+use crate::{error::StateError, routes::route_key};
 use rusqlite::Connection;
 use rusqlite_migration::{M, Migrations};
 use std::{collections::BTreeMap, path::PathBuf};
@@ -8,10 +8,10 @@ use std::{collections::BTreeMap, path::PathBuf};
 /// In the file's header (offset 68): "eg" and a number that marks this kind of file. Never changes.
 pub(crate) const APPLICATION_ID: u32 = 0x6567_5331; // "egS1"
 
-/// How many migrations there are; `user_version` of a database that has them all.
+/// The number of migrations; `user_version` of a database that has them all.
 pub(crate) const VERSION: i64 = STEPS.len() as i64;
 
-const STEPS: [&str; 5] = [STEP_1, NOTIFICATIONS, FOLLOW, SWITCHES, OTHER_SERVICES];
+const STEPS: [&str; 6] = [STEP_1, NOTIFICATIONS, FOLLOW, SWITCHES, OTHER_SERVICES, ROUTES];
 
 /// Times are whole seconds since 1970 in UTC; ids are hyphenated lower-case UUIDs.
 const STEP_1: &str = r"
@@ -54,7 +54,7 @@ CREATE TABLE sessions (
 ) STRICT;
 CREATE INDEX sessions_newest ON sessions (started_at DESC, number DESC);
 CREATE INDEX sessions_status ON sessions (status, expires_at);
--- Ended is a latch, whoever writes.
+-- Ended is a latch.
 CREATE TRIGGER sessions_latch BEFORE UPDATE OF status ON sessions
 WHEN (OLD.status IN ('CANCELLED', 'EXPIRED') AND NEW.status <> OLD.status)
   OR (OLD.status = 'EXPIRING' AND NEW.status NOT IN ('EXPIRING', 'CANCELLED', 'EXPIRED'))
@@ -179,7 +179,7 @@ WHEN NOT EXISTS (SELECT 1 FROM meta WHERE key = 'events_kept_from' AND OLD.at < 
 BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
 ";
 
-/// What was sent about the expiry schedules of rules; a rule's id is never reused.
+/// The expiry schedules of rules; a rule's id is never reused.
 const SWITCHES: &str = r"
 CREATE TABLE switches (
     rule_id          TEXT PRIMARY KEY,
@@ -203,7 +203,7 @@ CREATE TABLE switches (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// What was told to the user's own command: begun before it runs, done after it.
+/// Notices to the user's own command: begun before it runs, done after it.
 const NOTIFICATIONS: &str = r"
 CREATE TABLE notifications (
     session    TEXT NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
@@ -221,28 +221,165 @@ const FOLLOW: &str = r"
 ALTER TABLE sessions ADD COLUMN follow INTEGER NOT NULL DEFAULT 0 CHECK (follow IN (0, 1));
 ";
 
-/// Where the provider's other services are. NULL: with the target, as everything that was recorded before; empty: by
-/// themselves; else an endpoint of theirs.
+/// The endpoint of the provider's other services. NULL: with the target, as in all earlier records; empty: by
+/// themselves.
 const OTHER_SERVICES: &str = r"
 ALTER TABLE grants ADD COLUMN services_endpoint TEXT;
 ALTER TABLE leases ADD COLUMN services_endpoint TEXT;
 ALTER TABLE switches ADD COLUMN services_endpoint TEXT;
 ";
 
-/// Brings an opened database to [`VERSION`].
-pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StateError> {
-    let steps = STEPS.iter().map(|sql| M::up(sql)).collect();
-    Migrations::new(steps).to_latest(connection).map_err(|error| match error {
-        rusqlite_migration::Error::RusqliteError { err, .. } => err.into(),
-        other => StateError::Migration { path: PathBuf::new(), detail: other.to_string() },
-    })
+/// Records the routes of a table, and copies its rows with the numbers of their routes.
+macro_rules! with_route {
+    ($table:literal) => {
+        concat!(
+            "INSERT INTO routes (account, partition, profile, role_arn, external_id, config_file, credentials_file, ",
+            "services_endpoint) SELECT DISTINCT account, partition, profile, role_arn, external_id, config_file, ",
+            "credentials_file, services_endpoint FROM ",
+            $table,
+            " WHERE true ON CONFLICT DO NOTHING;\nCREATE TABLE old_",
+            $table,
+            " AS SELECT r.*, o.id AS route FROM ",
+            $table,
+            " r JOIN routes o ON o.account IS r.account AND o.partition IS r.partition AND o.profile IS r.profile ",
+            "AND o.role_arn IS r.role_arn AND o.external_id IS r.external_id AND o.config_file IS r.config_file ",
+            "AND o.credentials_file IS r.credentials_file AND o.services_endpoint IS r.services_endpoint;\n"
+        )
+    };
 }
 
-/// What a schema consists of: type and name, and its SQL.
+/// Each route once, in a table of its own; and the expiry schedules get the name that the code has for them. The tables
+/// are made anew: to drop their 24 columns one by one takes a hundred times as long.
+const ROUTES: &str = concat!(
+    "CREATE TABLE routes (
+    id                INTEGER PRIMARY KEY,
+    account           TEXT,
+    partition         TEXT,
+    profile           TEXT,
+    role_arn          TEXT,
+    external_id       TEXT,
+    config_file       TEXT,
+    credentials_file  TEXT,
+    services_endpoint TEXT
+) STRICT;
+CREATE UNIQUE INDEX routes_key ON routes (",
+    route_key!(),
+    ");
+",
+    with_route!("grants"),
+    with_route!("leases"),
+    with_route!("switches"),
+    "DROP TABLE grants;
+CREATE TABLE grants (
+    id            TEXT PRIMARY KEY CHECK (length(id) = 36),
+    session       TEXT NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
+    position      INTEGER NOT NULL CHECK (position >= 0),
+    resource_name TEXT NOT NULL,
+    address       TEXT NOT NULL,
+    status        TEXT NOT NULL CHECK (status IN ('PENDING', 'APPLIED', 'FAILED', 'REMOVING', 'REMOVED')),
+    applied_at    INTEGER,
+    removed_at    INTEGER,
+    target        INTEGER NOT NULL REFERENCES targets (id),
+    route         INTEGER NOT NULL REFERENCES routes (id),
+    UNIQUE (session, position),
+    CHECK ((removed_at IS NULL) = (status <> 'REMOVED'))
+) STRICT;
+INSERT INTO grants
+SELECT id, session, position, resource_name, address, status, applied_at, removed_at, target, route FROM old_grants;
+CREATE INDEX grants_target ON grants (target);
+CREATE INDEX grants_route ON grants (route);
+CREATE INDEX grants_removing ON grants (session) WHERE status = 'REMOVING';
+CREATE TRIGGER grants_latch BEFORE UPDATE OF status ON grants
+WHEN (OLD.status = 'REMOVED' AND NEW.status <> 'REMOVED')
+  OR (OLD.status = 'REMOVING' AND NEW.status NOT IN ('REMOVING', 'REMOVED'))
+BEGIN SELECT RAISE(ABORT, 'a grant that was let go never comes back'); END;
+
+-- A lease's number is never used twice.
+CREATE TABLE old_sequence AS SELECT seq FROM sqlite_sequence WHERE name = 'leases';
+DROP TABLE leases;
+CREATE TABLE leases (
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    target          INTEGER NOT NULL REFERENCES targets (id),
+    route           INTEGER NOT NULL REFERENCES routes (id),
+    permission      TEXT NOT NULL,
+    phase           TEXT NOT NULL CHECK (phase IN ('claimed', 'joining', 'held', 'leaving', 'closed')),
+    shared          INTEGER NOT NULL CHECK (shared IN (0, 1)),
+    rule_id         TEXT,
+    tagged_until    INTEGER,
+    version         INTEGER NOT NULL CHECK (version >= 0),
+    last_sent_at    INTEGER,
+    in_flight       INTEGER,
+    last_unknown_at INTEGER,
+    refusals        INTEGER NOT NULL CHECK (refusals >= 0),
+    next_try_at     INTEGER,
+    last_failure    TEXT CHECK (last_failure IS NULL OR json_valid(last_failure)),
+    vanished        INTEGER NOT NULL CHECK (vanished >= 0),
+    created_at      INTEGER NOT NULL,
+    CHECK (phase NOT IN ('held', 'leaving') OR rule_id IS NOT NULL)
+) STRICT;
+INSERT INTO leases
+SELECT id, target, route, permission, phase, shared, rule_id, tagged_until, version, last_sent_at, in_flight,
+       last_unknown_at, refusals, next_try_at, last_failure, vanished, created_at FROM old_leases;
+DELETE FROM sqlite_sequence WHERE name = 'leases';
+INSERT INTO sqlite_sequence (name, seq) SELECT 'leases', seq FROM old_sequence;
+CREATE UNIQUE INDEX leases_open ON leases (target, permission) WHERE phase <> 'closed';
+CREATE INDEX leases_route ON leases (route);
+CREATE TRIGGER leases_latch BEFORE UPDATE OF phase ON leases
+WHEN OLD.phase = 'closed' AND NEW.phase <> 'closed'
+BEGIN SELECT RAISE(ABORT, 'a closed lease never opens again'); END;
+CREATE TRIGGER leases_version BEFORE UPDATE OF version ON leases
+WHEN NEW.version <= OLD.version
+BEGIN SELECT RAISE(ABORT, 'a lease''s version only grows'); END;
+
+DROP TABLE switches;
+CREATE TABLE auto_closes (
+    rule_id        TEXT PRIMARY KEY,
+    target         INTEGER NOT NULL REFERENCES targets (id),
+    route          INTEGER NOT NULL REFERENCES routes (id),
+    permission     TEXT NOT NULL,
+    schedule_role  TEXT NOT NULL,
+    schedule_group TEXT NOT NULL,
+    fires_at       INTEGER NOT NULL,
+    confirmed      INTEGER NOT NULL CHECK (confirmed IN (0, 1)),
+    version        INTEGER NOT NULL CHECK (version >= 0),
+    refusals       INTEGER NOT NULL CHECK (refusals >= 0),
+    next_try_at    INTEGER,
+    last_failure   TEXT CHECK (last_failure IS NULL OR json_valid(last_failure))
+) STRICT, WITHOUT ROWID;
+INSERT INTO auto_closes
+SELECT rule_id, target, route, permission, switch_role, switch_group, fires_at, confirmed, version, refusals,
+       next_try_at, last_failure FROM old_switches;
+CREATE INDEX auto_closes_route ON auto_closes (route);
+
+DROP TABLE old_grants;
+DROP TABLE old_leases;
+DROP TABLE old_switches;
+DROP TABLE old_sequence;
+"
+);
+
+/// Brings an opened database to [`VERSION`]. Constraints are off meanwhile: SQLite adds no column that refers to another
+/// table while they are checked, and a row that breaks one is damaged, which is no reason to migrate none.
+pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StateError> {
+    let checked = |connection: &Connection, on: bool| {
+        connection.pragma_update(None, "foreign_keys", on)?;
+        connection.pragma_update(None, "ignore_check_constraints", !on)
+    };
+    checked(connection, false)?;
+    let steps = STEPS.iter().map(|sql| M::up(sql)).collect();
+    let migrated = Migrations::new(steps).to_latest(connection).map_err(|error| match error {
+        rusqlite_migration::Error::RusqliteError { err, .. } => err.into(),
+        other => StateError::Migration { path: PathBuf::new(), detail: other.to_string() },
+    });
+    checked(connection, true)?;
+    migrated
+}
+
+/// The parts of a schema: type and name, and the SQL.
 type Parts = BTreeMap<(String, String), String>;
 
-/// Compares the schema with the one that this program makes. A trigger that is missing lets an ended session live again,
-/// and one too many runs whatever it was written for.
+/// Compares the schema with the one that this program makes. A missing trigger lets an ended session live again, and a
+/// foreign one could change anything.
 pub(crate) fn check(connection: &Connection) -> Result<(), StateError> {
     let mut ours = Connection::open_in_memory()?;
     migrate(&mut ours)?;
@@ -270,7 +407,7 @@ fn parts(connection: &Connection) -> Result<Parts, StateError> {
     Ok(parts)
 }
 
-/// SQL without comments and with single blanks, so that a migration's remarks can be put into better words.
+/// SQL without comments and with single blanks, so that the comments of a migration can be reworded.
 fn plain(sql: &str) -> String {
     let code = sql.lines().map(|line| line.split("--").next().unwrap_or_default());
     code.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ")
@@ -279,24 +416,124 @@ fn plain(sql: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{OpenOptions, Store, Watch};
+    use eg_model::{
+        ids::InstallationId,
+        target::{OtherServices, Route, Target},
+    };
+    use std::path::Path;
 
-    /// What the first version recorded means the same after the later steps.
-    #[test]
-    fn a_database_of_the_first_version_is_brought_up_to_date() {
-        let mut connection = Connection::open_in_memory().unwrap();
-        Migrations::new(vec![M::up(STEP_1)]).to_latest(&mut connection).unwrap();
-        let id = "00000000-0000-0000-0000-000000000001";
-        let sql =
-            "INSERT INTO sessions (id, user_name, status, started_at, expires_at) VALUES (?1, 'a', 'ACTIVE', 0, 9)";
-        connection.execute(sql, [id]).unwrap();
-        migrate(&mut connection).unwrap();
-        let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-        assert_eq!(version, VERSION);
-        let follows: bool = connection.query_row("SELECT follow FROM sessions", [], |row| row.get(0)).unwrap();
-        assert!(!follows);
-        for table in ["grants", "leases", "switches"] {
-            let sql = format!("SELECT count(*) FROM pragma_table_info('{table}') WHERE name = 'services_endpoint'");
-            assert_eq!(connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap(), 1, "{table}");
+    const ID: &str = "00000000-0000-0000-0000-000000000001";
+
+    /// A database of version `version` in which a grant, two leases and an expiry schedule have routes.
+    fn database(path: &Path, version: usize) {
+        let mut connection = Connection::open(path).unwrap();
+        connection.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        let older = STEPS[..version].iter().map(|sql| M::up(sql)).collect();
+        Migrations::new(older).to_latest(&mut connection).unwrap();
+        let sql = format!(
+            "PRAGMA ignore_check_constraints = ON;
+             INSERT INTO meta VALUES ('installation', '{}');
+             INSERT INTO targets (id, provider, kind, region, name) VALUES (1, 'aws', 'security-group', 'r', 'sg-1');
+             INSERT INTO sessions (id, user_name, status, started_at, expires_at) VALUES ('{ID}', 'a', 'ACTIVE', 0, 9);
+             INSERT INTO grants (id, session, position, resource_name, address, status, target, account, profile)
+               VALUES ('{ID}', '{ID}', 0, 'a', '203.0.113.1', 'APPLIED', 1, '123', 'p');
+             INSERT INTO grant_permissions VALUES ('{ID}', 'tcp|22|22|203.0.113.1/32', 'own', 'sgr-1');
+             INSERT INTO leases (target, permission, account, profile, phase, shared, rule_id, version, refusals,
+                                 vanished, created_at)
+               VALUES (1, 'tcp|22|22|203.0.113.1/32', '123', 'p', 'held', 0, 'sgr-1', 3, 0, 0, 0),
+                      (1, 'tcp|23|23|203.0.113.1/32', NULL, NULL, 'open', 0, NULL, 3, 0, 0, 0);
+             UPDATE sqlite_sequence SET seq = 7 WHERE name = 'leases';",
+            InstallationId::from_uuid(uuid::Uuid::from_u128(7)).as_str()
+        );
+        connection.execute_batch(&sql).unwrap();
+        if version >= 4 {
+            let sql = "INSERT INTO switches (rule_id, target, permission, account, role_arn, switch_role, switch_group,
+                                             fires_at, confirmed, version, refusals)
+                       VALUES ('sgr-1', 1, 'tcp|22|22|203.0.113.1/32', '123', 'arn', 'closer', 'default', 9, 1, 1, 0)";
+            connection.execute_batch(sql).unwrap();
         }
+        if version >= 5 {
+            connection.execute_batch("UPDATE grants SET services_endpoint = ''").unwrap();
+        }
+    }
+
+    fn open(path: &Path) -> Store {
+        let new_installation = InstallationId::from_uuid(uuid::Uuid::from_u128(8));
+        let now = chrono::DateTime::UNIX_EPOCH;
+        let opening = OpenOptions { path, machine: None, new_installation, now, watch: Watch::default() };
+        Store::open(&opening).unwrap().0
+    }
+
+    /// Every version's record means the same after the later steps.
+    #[test]
+    fn a_database_of_every_older_version_is_brought_up_to_date() {
+        let root = tempfile::tempdir().unwrap();
+        for version in 1..STEPS.len() {
+            let path = root.path().join(format!("{version}.db"));
+            database(&path, version);
+            let store = open(&path);
+            let session = store.live_sessions().unwrap().remove(0);
+            assert!(!session.follow);
+            let by_profile = |other_services| Route {
+                account: Some("123".into()),
+                profile: Some("p".into()),
+                other_services,
+                ..Route::default()
+            };
+            let services = if version < 5 { OtherServices::WithTarget } else { OtherServices::ByThemselves };
+            let grant = &session.grants[0];
+            assert_eq!((grant.permissions.len(), &grant.target.route), (1, &by_profile(services)), "{version}");
+            let leases = store.open_leases().unwrap();
+            assert_eq!(leases.len(), 1);
+            assert_eq!((leases[0].version, &leases[0].target.route), (3, &by_profile(OtherServices::WithTarget)));
+            let damaged = store.unreadable_leases().unwrap();
+            assert_eq!(damaged, [Target::new(grant.target.key.clone())].into(), "its phase is no reason to refuse all");
+            let auto_closes = store.auto_closes().unwrap();
+            assert_eq!(auto_closes.len(), usize::from(version >= 4));
+            for auto_close in auto_closes {
+                let (account, role_arn) = (Some("123".into()), Some("arn".into()));
+                assert_eq!(auto_close.target.route, Route { account, role_arn, ..Route::default() });
+                assert_eq!((&*auto_close.way.role_arn, &*auto_close.way.group), ("closer", "default"));
+            }
+            let connection = Connection::open(&path).unwrap();
+            let routes = |connection: &Connection| {
+                connection.query_row("SELECT count(*) FROM routes", [], |row| row.get::<_, i64>(0)).unwrap()
+            };
+            // Each once: by profile, by the standard chain; in later versions by the role, and the other services.
+            let expected = 2 + i64::from(version >= 4) + i64::from(version >= 5);
+            assert_eq!(routes(&connection), expected, "{version}");
+            let sql = "SELECT seq FROM sqlite_sequence WHERE name = 'leases'";
+            let last: i64 = connection.query_row(sql, [], |row| row.get(0)).unwrap();
+            assert_eq!(last, 7, "a lease's number is never used twice");
+            connection.execute("DELETE FROM leases", []).unwrap();
+            connection.execute("DELETE FROM auto_closes", []).unwrap();
+            let mut store = store;
+            store.prune(chrono::DateTime::UNIX_EPOCH).unwrap();
+            assert_eq!(routes(&connection), 1, "only the grant's is left");
+        }
+    }
+
+    /// No statement about routes reads a whole table for each row.
+    #[test]
+    fn routes_are_found_by_indexes() {
+        use crate::routes::{target_columns, target_joins};
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection).unwrap();
+        let plan = |sql: &str| {
+            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let steps = statement.query_map([], |row| row.get::<_, String>("detail")).unwrap();
+            steps.collect::<Result<Vec<_>, _>>().unwrap()
+        };
+        for which in ["grants r", "leases r", "auto_closes r"] {
+            let sql = concat!("SELECT ", target_columns!(), " FROM TABLE", target_joins!());
+            let steps = plan(&sql.replace("TABLE", which));
+            assert!(steps[0].starts_with("SCAN r") && steps.len() == 3, "{steps:?}");
+            assert!(steps[1..].iter().all(|step| step.contains("USING INTEGER PRIMARY KEY")), "{steps:?}");
+        }
+        let find = concat!("SELECT id FROM routes WHERE ", route_key!(), " = json_array(1, 2, 3, 4, 5, 6, 7, 8)");
+        assert_eq!(plan(find), ["SEARCH routes USING INDEX routes_key (<expr>=?)"]);
+        let steps = plan("DELETE FROM routes WHERE NOT EXISTS (SELECT 1 FROM grants WHERE route = routes.id)");
+        assert!(steps.iter().any(|step| step.contains("USING COVERING INDEX grants_route")), "{steps:?}");
     }
 }

@@ -1,6 +1,6 @@
-//! What is going on, from the record alone: for `eg status`, once or watched.
+//! A summary of the record: for `eg status`, once or watched.
 
-use crate::{LastRuns, StateError, Store};
+use crate::{error::StateError, runs::LastRuns, tx::Store};
 use eg_model::{
     Timestamp,
     lease::Lease,
@@ -8,30 +8,30 @@ use eg_model::{
     target::TargetKey,
 };
 
-/// What is open or still to be closed, and when the reconciler was last at work.
+/// The sessions and leases that are open or still to be closed, and the last runs of the reconciler.
 #[derive(Clone, Debug, Default)]
 pub struct RecordSummary {
-    /// Live ones, then those that are closing; newest first.
+    /// Live ones, then closing ones; newest first.
     pub sessions: Vec<Session>,
     /// The leases that are not closed.
     pub leases: Vec<Lease>,
-    /// When the reconciler was last at work.
+    /// The last runs of the reconciler.
     pub runs: LastRuns,
 }
 
 impl RecordSummary {
-    /// Reads it.
+    /// Reads the summary.
     ///
     /// # Errors
-    /// The database cannot be read, or a row does not parse.
+    /// The database cannot be read.
     pub fn read(store: &Store) -> Result<Self, StateError> {
         let mut sessions = store.live_sessions()?;
         sessions.extend(store.unfinished_sessions()?);
         Ok(Self { sessions, leases: store.open_leases()?, runs: store.last_runs()? })
     }
 
-    /// When there is something to do next: the next expiry, retry or settle deadline on record, or what the last pass
-    /// said. A session that has ended since the last reconcile is due from its end. A moment that has passed is due.
+    /// The time of the next thing to do: the next expiry, retry or settle deadline on record, or the one that the last pass
+    /// named. A session that has ended since the last reconcile is due from its end. A time that has passed is due.
     #[must_use]
     pub fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
         let live = self.sessions.iter().filter(|session| session.status.is_live()).map(|session| session.expires_at);
@@ -44,7 +44,7 @@ impl RecordSummary {
         live.chain(retries).chain(settling).chain(self.untried_ends()).chain(said).min()
     }
 
-    /// The ends of sessions that no pass has tried to close yet, be it a reconcile or a stop.
+    /// The ends of sessions that no reconcile and no stop has tried to close yet.
     fn untried_ends(&self) -> impl Iterator<Item = Timestamp> {
         let reconciled = self.runs.reconcile.as_ref().map(|run| run.finished_at);
         let ended = self.sessions.iter().filter(|session| !session.status.is_live());

@@ -1,77 +1,65 @@
-//! What is known of a firewall beyond any one grant or lease.
+//! Findings about a firewall, beyond any one grant or lease.
 
 use crate::{
-    StateError, Store,
     columns::{RowRef, seconds},
+    damaged::one_row,
+    error::StateError,
+    routes::{self, read_key},
+    tx::Store,
 };
 use eg_model::{Timestamp, target::TargetKey};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::BTreeMap;
 
-/// What is known of a target.
+/// Findings about a target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TargetRecord {
-    /// The account it belongs to, once a call has told.
+    /// The account that owns it, once a call has told.
     pub account: Option<String>,
     /// Its partition (`aws`, `aws-cn`, …), once a call has told.
     pub partition: Option<String>,
-    /// Since when readings say that it is not there.
+    /// The first of the last readings that did not find it.
     pub missing_since: Option<Timestamp>,
-    /// Whether this installation has ever closed a rule on it: then it may, and need not be asked beforehand.
+    /// True if this installation has closed a rule there: then it has the right to, and need not ask beforehand.
     pub closed_once: bool,
-    /// When a collection pass last read it.
-    pub collected_at: Option<Timestamp>,
-}
-
-/// The columns of a target, as [`read_key`] and [`read_record`] expect them.
-macro_rules! select_targets {
-    ($which:literal) => {
-        concat!(
-            "SELECT provider, kind, endpoint, region, name, account, partition, missing_since, closed_once, \
-             collected_at, id FROM targets",
-            $which
-        )
-    };
 }
 
 impl Store {
-    /// Every target that a grant, a lease or [`Store::change_target`] has named, with what is known of it.
+    /// Every target that a grant, a lease or [`Store::change_target`] has named, with its findings.
     ///
     /// # Errors
-    /// The database cannot be read, or a row does not parse.
+    /// The database cannot be read.
     pub fn targets(&self) -> Result<BTreeMap<TargetKey, TargetRecord>, StateError> {
         self.read(|connection| {
-            let mut statement = connection.prepare_cached(select_targets!(""))?;
-            let mut rows = statement.query([])?;
-            let mut targets = BTreeMap::new();
-            while let Some(row) = rows.next()? {
-                let both = |row| Ok((read_key(row, 0)?, read_record(row)?));
-                targets.extend(self.damaged.skip_in("targets", both(row))?);
-            }
-            Ok(targets)
+            let both = |row: &Row<'_>| {
+                let row = RowRef::new("targets", row.get::<_, i64>("id")?, row);
+                Ok((read_key(&row)?, read_record(&row)?))
+            };
+            Ok(self
+                .damaged
+                .rows(connection, "targets", "SELECT * FROM targets", params![], both)?
+                .into_iter()
+                .collect())
         })
     }
 
-    /// Changes what is known of a target. What others have found out meanwhile stays: the change is made to the record
-    /// as it is then, in one transaction.
+    /// Changes the findings about a target. Those that another process has written meanwhile stay: the change is made to
+    /// the record as it is then, in one transaction.
     ///
     /// # Errors
     /// The database cannot be written, or a row does not parse.
     pub fn change_target(&mut self, key: &TargetKey, to: impl FnOnce(&mut TargetRecord)) -> Result<(), StateError> {
         self.write(|change| {
             let id = row_of(change.tx, key)?;
-            let mut record = record_of(change.tx, id)?;
+            let read = |row: &Row<'_>| read_record(&RowRef::new("targets", id, row));
+            let sql = "SELECT * FROM targets WHERE id = ?1";
+            let mut record = one_row(change.tx, "targets", sql, params![id], read)?.unwrap_or_default();
             to(&mut record);
-            let sql = "UPDATE targets SET account = ?2, partition = ?3, missing_since = ?4, closed_once = ?5, \
-                       collected_at = ?6 WHERE id = ?1";
-            change.tx.prepare_cached(sql)?.execute(params![
-                id,
-                record.account,
-                record.partition,
-                seconds(record.missing_since),
-                record.closed_once,
-                seconds(record.collected_at),
-            ])?;
+            let sql =
+                "UPDATE targets SET account = ?2, partition = ?3, missing_since = ?4, closed_once = ?5 WHERE id = ?1";
+            let missing_since = seconds(record.missing_since);
+            let values = params![id, record.account, record.partition, missing_since, record.closed_once];
+            change.tx.prepare_cached(sql)?.execute(values)?;
             Ok(())
         })
     }
@@ -88,25 +76,38 @@ impl Store {
     ) -> Result<(), StateError> {
         self.write(|change| {
             let id = row_of(change.tx, key)?;
-            for (table, column) in
-                [("targets", "id"), ("grants", "target"), ("leases", "target"), ("switches", "target")]
-            {
-                let sql = format!(
-                    "UPDATE {table} SET account = COALESCE(account, ?2), partition = COALESCE(partition, ?3) \
-                     WHERE {column} = ?1 AND ((account IS NULL AND ?2 IS NOT NULL) \
-                     OR (partition IS NULL AND ?3 IS NOT NULL))"
-                );
-                change.tx.execute(&sql, params![id, account, partition])?;
+            let sql = "UPDATE targets SET account = COALESCE(account, ?2), partition = COALESCE(partition, ?3) \
+                       WHERE id = ?1";
+            change.tx.prepare_cached(sql)?.execute(params![id, account, partition])?;
+            for table in routes::USERS {
+                learn_in(change.tx, table, id, (account, partition))?;
             }
             Ok(())
         })
     }
 }
 
-fn record_of(connection: &Connection, id: i64) -> Result<TargetRecord, StateError> {
-    let mut statement = connection.prepare_cached(select_targets!(" WHERE id = ?1"))?;
-    let mut rows = statement.query([id])?;
-    rows.next()?.map_or(Ok(TargetRecord::default()), read_record)
+/// Refers the rows of a target to routes that know its account and partition. Other targets keep the routes that were
+/// shared with this one: their account is not known yet.
+fn learn_in(
+    connection: &Connection,
+    table: &str,
+    target: i64,
+    (account, partition): (Option<&str>, Option<&str>),
+) -> Result<(), StateError> {
+    let sql = format!(
+        "SELECT DISTINCT o.id FROM {table} r JOIN routes o ON o.id = r.route WHERE r.target = ?1 \
+         AND ((o.account IS NULL AND ?2 IS NOT NULL) OR (o.partition IS NULL AND ?3 IS NOT NULL))"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let routes: Vec<i64> =
+        statement.query_map(params![target, account, partition], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let sql = format!("UPDATE {table} SET route = ?3 WHERE target = ?1 AND route = ?2");
+    for route in routes {
+        let learnt = routes::learn(connection, route, account, partition)?;
+        connection.prepare_cached(&sql)?.execute(params![target, route, learnt])?;
+    }
+    Ok(())
 }
 
 /// The row of a target, made where it is missing.
@@ -126,25 +127,11 @@ fn find(connection: &Connection, key: &TargetKey) -> Result<Option<i64>, StateEr
     Ok(connection.prepare_cached(sql)?.query_row(values, |row| row.get(0)).optional()?)
 }
 
-/// Reads provider, kind, endpoint, region and id from five columns.
-pub(crate) fn read_key(row: &Row<'_>, first: usize) -> Result<TargetKey, StateError> {
-    Ok(TargetKey {
-        provider: row.get(first)?,
-        kind: row.get(first + 1)?,
-        endpoint: row.get(first + 2)?,
-        region: row.get(first + 3)?,
-        id: row.get(first + 4)?,
-    })
-}
-
-fn read_record(row: &Row<'_>) -> Result<TargetRecord, StateError> {
-    let id = row.get::<_, i64>(10)?.to_string();
-    let place = RowRef { table: "targets", row: &id };
+fn read_record(row: &RowRef<'_, '_>) -> Result<TargetRecord, StateError> {
     Ok(TargetRecord {
-        account: row.get(5)?,
-        partition: row.get(6)?,
-        missing_since: place.maybe_time("missing_since", row.get(7)?)?,
-        closed_once: row.get(8)?,
-        collected_at: place.maybe_time("collected_at", row.get(9)?)?,
+        account: row.get("account")?,
+        partition: row.get("partition")?,
+        missing_since: row.maybe_time("missing_since")?,
+        closed_once: row.get("closed_once")?,
     })
 }

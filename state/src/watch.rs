@@ -1,33 +1,32 @@
-//! An observer at the door of every write: tests end the process there, or say that the disk is full. Nobody stands
-//! there in a release.
+//! An observer of every write: tests end the process there, or fake a full disk. A release has none.
 
-use crate::StateError;
+use crate::error::StateError;
 use std::{fmt, sync::Arc};
 
-/// Stands before and after every write transaction.
+/// Called before and after every write transaction.
 pub trait WriteObserver: Send + Sync {
     /// Before the transaction begins.
     ///
     /// # Errors
-    /// What the transaction is to fail with; then nothing is written.
+    /// The error that the transaction is to fail with; then nothing is written.
     fn before_write(&self) -> Result<(), StateError>;
 
-    /// After the transaction, whether it was committed or not.
+    /// After the transaction, committed or not.
     fn after_write(&self);
 }
 
-/// An observer, or nobody.
+/// An observer, or none.
 #[derive(Clone, Default)]
 pub struct Watch(Option<Arc<dyn WriteObserver>>);
 
 impl Watch {
-    /// By this observer.
+    /// Observed by this observer.
     #[must_use]
     pub fn by(observer: Arc<dyn WriteObserver>) -> Self {
         Self(Some(observer))
     }
 
-    /// One write under observation.
+    /// Makes a write under observation.
     pub(crate) fn around<T>(&self, write: impl FnOnce() -> Result<T, StateError>) -> Result<T, StateError> {
         let Some(observer) = &self.0 else { return write() };
         observer.before_write()?;
@@ -39,6 +38,6 @@ impl Watch {
 
 impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Watch(observed)" } else { "Watch(nobody)" })
+        f.write_str(if self.0.is_some() { "Watch(observed)" } else { "Watch(none)" })
     }
 }

@@ -38,7 +38,7 @@ fn rows_that_do_not_parse_are_skipped_and_told() {
         ("UPDATE leases SET phase = 'open' WHERE id = 1", "leases"),
         ("UPDATE leases SET in_flight = 9000000000000000000 WHERE id = 1", "leases"),
         ("UPDATE targets SET missing_since = 9000000000000000000 WHERE name = 'sg-1'", "targets"),
-        ("INSERT INTO switches SELECT 'sgr-1', 1, 'ssh', NULL, NULL, NULL, NULL, NULL, NULL, NULL, 'r', 'g', 0, 1, 0, 0, NULL, NULL, NULL", "switches"),
+        ("INSERT INTO auto_closes SELECT 'sgr-1', 1, 1, 'ssh', 'r', 'g', 0, 1, 0, 0, NULL, NULL", "auto_closes"),
         ("INSERT INTO events (at, kind, outcome) VALUES (0, 'odd', '')", "events"),
     ]
     .into_iter()

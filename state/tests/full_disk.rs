@@ -160,7 +160,7 @@ fn works_again(store: &mut Store, held: &Lease, path: &Path) {
 
 #[test]
 fn a_full_disk_can_be_read_and_nothing_is_half_written() {
-    let Some(disk) = Disk::mount("size=512k") else { return };
+    let Some(disk) = Disk::mount("size=1m") else { return };
     let path = disk.state();
     let (store, held) = record(&path);
     drop(store);
@@ -275,7 +275,7 @@ fn a_guard_that_cannot_be_written_keeps_nothing_from_opening() {
 
 #[test]
 fn a_restored_backup_on_a_full_disk_is_settled_by_the_first_write() {
-    let Some(disk) = Disk::mount("size=512k") else { return };
+    let Some(disk) = Disk::mount("size=1m") else { return };
     let path = disk.state();
     let (store, held) = record(&path);
     drop(store);
@@ -292,7 +292,7 @@ fn a_restored_backup_on_a_full_disk_is_settled_by_the_first_write() {
     );
     reads_and_refuses(&mut store, &held);
     disk.free();
-    assert_eq!(store.begin_run(RunId(Uuid::from_u128(3)), RunKind::Stop, false, at(3)).unwrap().number, 3);
+    assert_eq!(store.begin_run(RunId(Uuid::from_u128(3)), RunKind::Stop, false, at(3)).unwrap(), 3);
     assert_eq!(store.live_sessions().unwrap(), vec![]);
     assert_eq!(store.session(sid(1)).unwrap().unwrap().status, SessionStatus::Expiring);
     assert_eq!(try_open(&path, Some("here"), 9).unwrap().1, vec![]);
@@ -351,6 +351,29 @@ fn read_only(disk: &Disk, held: &Lease) {
     assert_eq!(attempt(&mut store, held).unwrap(), Written::Done);
 }
 
+/// The copy of the log into the file ends where the disk is full: then the file makes sense only with its log.
+#[test]
+fn a_file_whose_log_found_no_room_is_not_damaged() {
+    let Some(disk) = Disk::mount("size=2m") else { return };
+    let path = disk.state();
+    let (mut store, held) = record(&path);
+    let reader = Connection::open(&path).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM sessions").unwrap();
+    let mut big = session(3, 2 * HOUR);
+    big.reason = Some("x".repeat(200_000));
+    store.start(&big).unwrap();
+    disk.fill();
+    drop((reader, store));
+    assert!(fs::metadata(disk.root.path().join("eg/state.db-wal")).unwrap().len() > 200_000);
+    let reader = Store::open_read_only(&path).unwrap().unwrap();
+    assert_eq!(reader.open_leases().unwrap(), vec![held.clone()]);
+    let (mut store, notices) = try_open(&path, Some("here"), 9).unwrap();
+    assert!(is_disk_full(&notices) || notices.is_empty(), "{notices:?}");
+    assert_eq!(store.live_sessions().unwrap().len(), 3);
+    disk.free();
+    assert_eq!(store.expire(at(HOUR)).unwrap(), vec![sid(1)]);
+}
+
 /// Who is held up with a lock in its hand may hold up others for longer than they wait.
 fn patiently<T>(open: impl Fn() -> Result<T, StateError>) -> T {
     (0..12).map(|_| open()).find(|opened| !opened.as_ref().is_err_and(StateError::is_busy)).unwrap().unwrap()
@@ -358,7 +381,7 @@ fn patiently<T>(open: impl Fn() -> Result<T, StateError>) -> T {
 
 #[test]
 fn many_at_once_wait_for_each_other() {
-    let Some(disk) = Disk::mount("size=512k") else { return };
+    let Some(disk) = Disk::mount("size=1m") else { return };
     let path = disk.state();
     let (store, held) = record(&path);
     drop(store);

@@ -38,10 +38,8 @@ fn one_open_lease_on_a_permission_of_a_target() {
         .collect();
     assert_eq!(ids, vec![2, 3, 4]);
     let raw = rusqlite::Connection::open(root.path().join("state.db")).unwrap();
-    let sql = "INSERT INTO leases SELECT NULL, target, permission, account, partition, profile, role_arn, external_id, \
-               config_file, credentials_file, phase, shared, rule_id, tagged_until, version, last_sent_at, in_flight, \
-               last_unknown_at, refusals, next_try_at, last_failure, vanished, created_at, \
-               services_endpoint FROM leases WHERE id = 1";
+    let sql = "INSERT INTO leases SELECT NULL, target, route, permission, phase, shared, rule_id, tagged_until, version, last_sent_at, in_flight, \
+               last_unknown_at, refusals, next_try_at, last_failure, vanished, created_at FROM leases WHERE id = 1";
     assert!(raw.execute(sql, []).unwrap_err().to_string().contains("UNIQUE"));
     write(&mut store, &first, &first.closed(), EventKind::LeaseClosed);
     let again = store.claim(&target("sg-1"), &permission(22), at(2)).unwrap();
@@ -85,7 +83,7 @@ fn versions_guard_writes_also_against_aba() {
     write(&mut store, &read, &away, EventKind::LeaseAdopted);
     let mut back = read.clone();
     back.version = away.version + 1;
-    write(&mut store, &away, &back, EventKind::Note);
+    write(&mut store, &away, &back, EventKind::Retagged);
     let events = store.events(None).unwrap();
     let mine = read.intend(Attempt::Opening, at(5));
     assert_eq!(store.write_lease(&mine, read.version, &event()).unwrap(), Written::Raced);
@@ -243,13 +241,12 @@ fn targets_and_accounts() {
         partition: Some("aws".into()),
         missing_since: Some(at(5)),
         closed_once: true,
-        collected_at: Some(at(6)),
     };
     store.change_target(&key, |known| known.clone_from(&record)).unwrap();
     // Of two processes each keeps what the other has found out: neither writes what it has read before.
     let mut other = open(&root.path().join("state.db"));
     other.change_target(&key, |known| known.missing_since = None).unwrap();
-    store.change_target(&key, |known| known.collected_at = None).unwrap();
-    let record = TargetRecord { missing_since: None, collected_at: None, ..record };
+    store.change_target(&key, |known| known.closed_once = false).unwrap();
+    let record = TargetRecord { missing_since: None, closed_once: false, ..record };
     assert_eq!(store.targets().unwrap(), BTreeMap::from([(key, record)]));
 }

@@ -271,7 +271,7 @@ fn every_status_change_leaves_an_event_in_its_run() {
     store.stop(sid(1), at(3)).unwrap();
     let told: Vec<_> =
         store.events(Some(sid(1))).unwrap().into_iter().map(|event| (event.kind, event.outcome, event.run)).collect();
-    let number = Some(run.number);
+    let number = Some(run);
     let event = |kind, outcome: &str, run| (kind, outcome.to_owned(), run);
     assert_eq!(
         told,
@@ -376,8 +376,8 @@ fn ten_thousand_sessions_are_listed() {
          INSERT INTO sessions (id, user_name, user_email, reason, status, started_at, expires_at, ended_at, ended_reason)
            SELECT n.id, user_name, user_email, reason, status, started_at + i, expires_at + i, ended_at, ended_reason
            FROM sessions, n;
-         INSERT INTO grants SELECT n.id, n.id, 0, resource_name, address, status, applied_at, removed_at, target,
-           account, partition, profile, role_arn, external_id, config_file, credentials_file, services_endpoint FROM grants, n;
+         INSERT INTO grants SELECT n.id, n.id, 0, resource_name, address, status, applied_at, removed_at, target, route
+           FROM grants, n;
          INSERT INTO grant_permissions SELECT n.id, permission, standing, detail FROM grant_permissions, n;
          COMMIT;",
     )
@@ -406,7 +406,7 @@ fn last_runs_and_notes() {
                 digest: None,
                 next_wake_at: None,
             };
-            store.finish_run(run.number, &result).unwrap();
+            store.finish_run(run, &result).unwrap();
         }
     };
     go(1, RunKind::Reconcile, true, Some("credentials expired"));

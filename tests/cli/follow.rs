@@ -10,7 +10,7 @@ const NEW: &str = "198.51.100.7";
 const AUTHORIZE: &str = "AuthorizeSecurityGroupIngress";
 const REVOKE: &str = "RevokeSecurityGroupIngress";
 
-fn says(world: &World, address: &str) {
+fn move_to(world: &World, address: &str) {
     world.echo4.iter().for_each(|echo| echo.say(address));
 }
 
@@ -59,7 +59,7 @@ fn a_session_goes_where_its_user_goes() {
     assert!(page.stdout.contains("\n  Follow:    yes, when your address changes\n"), "{page}");
     assert_eq!(reconcile(&world, 0)["moves"], json!([]), "it is where it was");
 
-    says(&world, NEW);
+    move_to(&world, NEW);
     let status = world.eg(&["status"]).expect_code(0);
     assert!(status.stdout.contains(&format!("your address is {NEW} now; the next reconcile follows")), "{status}");
     let dry = world.eg(&["reconcile", "--dry-run"]).expect_code(3);
@@ -86,7 +86,7 @@ fn a_session_goes_where_its_user_goes() {
     assert_eq!(reconcile(&world, 0)["moves"], json!([]));
     assert_eq!(changes(&world).len(), 0, "and there it stays");
     // Back again, and stopped there.
-    says(&world, IPV4);
+    move_to(&world, IPV4);
     let moves = reconcile(&world, 0)["moves"].clone();
     assert_eq!(moves, json!([{"sessionId": id, "from": NEW, "to": IPV4}]));
     assert_eq!(cidrs(&world), [host(IPV4)]);
@@ -99,7 +99,7 @@ fn a_session_goes_where_its_user_goes() {
 fn only_who_asked_for_it_is_moved() {
     let world = World::new();
     let id = start_id(&world.here, &["--only", "prod-db-sg"]);
-    says(&world, NEW);
+    move_to(&world, NEW);
     assert_eq!(reconcile(&world, 0)["moves"], json!([]));
     assert_eq!((cidrs(&world), &get(&world.here, &id)["follow"]), (vec![host(IPV4)], &json!(false)));
     for explicit in [["--ipv4", "192.0.2.1"], ["--ipv6", "2001:db8::1"]] {
@@ -131,7 +131,7 @@ fn nothing_moves_on_a_guess() {
         assert_eq!(reconcile(&world, 0)["moves"], json!([]));
     }
     // Agreed, but nobody's address on the Internet.
-    says(&world, "10.0.0.7");
+    move_to(&world, "10.0.0.7");
     world.here.command(&["reconcile"]).without("EG_TEST_ADDRESSES").run().expect_code(0);
     assert_eq!(changes(&world).len(), 0);
     assert_eq!((get(&world.here, &id), cidrs(&world)), (session, vec![host(IPV4)]));
@@ -142,7 +142,7 @@ fn what_cannot_be_opened_leaves_the_old_rule_alone() {
     let world = World::new();
     let before = world.cloud.snapshot();
     let id = begin(&world);
-    says(&world, NEW);
+    move_to(&world, NEW);
     world.faults(&[Fault::deny(AUTHORIZE)]);
     reconcile(&world, 1);
     assert_eq!(cidrs(&world), [host(IPV4)]);
@@ -173,12 +173,12 @@ fn back_before_it_could_be_opened_nothing_has_changed() {
     let world = World::new();
     let id = begin(&world);
     let rule = get(&world.here, &id)["resourceIps"][0]["providerRuleId"].clone();
-    says(&world, NEW);
+    move_to(&world, NEW);
     world.faults(&[Fault::deny(AUTHORIZE)]);
     reconcile(&world, 1);
     world.faults(&[]);
     world.forget_calls();
-    says(&world, IPV4);
+    move_to(&world, IPV4);
     reconcile(&world, 0);
     assert_eq!(changes(&world).len(), 0);
     let session = get(&world.here, &id);
@@ -198,14 +198,14 @@ fn a_stop_or_the_end_between_old_and_new_closes_both() {
         let world = World::new();
         let before = world.cloud.snapshot();
         let id = begin(&world);
-        says(&world, NEW);
+        move_to(&world, NEW);
         world.faults(&[Fault::deny(AUTHORIZE)]);
         reconcile(&world, 1);
         world.faults(&[]);
         ends(&world);
         assert_eq!(world.cloud.snapshot(), before);
         assert!(get(&world.here, &id)["endedAt"].is_string());
-        says(&world, "192.0.2.9");
+        move_to(&world, "192.0.2.9");
         assert_eq!(reconcile(&world, 0)["moves"], json!([]), "ended is ended");
     }
 }
@@ -216,19 +216,19 @@ fn a_family_that_vanishes_keeps_its_address_and_none_is_added() {
     let id = begin(&world);
     assert_eq!(cidrs(&world), [host(IPV6), host(IPV4)]);
     world.echo6.iter().for_each(|echo| echo.set(Reply::Status(500)));
-    says(&world, NEW);
+    move_to(&world, NEW);
     reconcile(&world, 0);
     assert_eq!(cidrs(&world), [host(NEW), host(IPV6)]);
     let session = get(&world.here, &id);
     assert_eq!((&session["ipv4Address"], &session["ipv6Address"]), (&NEW.into(), &IPV6.into()));
     // One family that disagrees holds the other back too.
     world.echo6.iter().zip(["2001:db8::1", "2001:db8::2", "2001:db8::3"]).for_each(|(echo, text)| echo.say(text));
-    says(&world, IPV4);
+    move_to(&world, IPV4);
     assert_eq!(reconcile(&world, 0)["moves"], json!([]));
 
     let id = start_id(&world.here, &["--follow", "-4", "--only", "dev"]);
     world.echo6.iter().for_each(|echo| echo.say("2001:db8:77::1"));
-    says(&world, "192.0.2.77");
+    move_to(&world, "192.0.2.77");
     reconcile(&world, 0);
     let session = get(&world.here, &id);
     assert_eq!((&session["ipv4Address"], session["ipv6Address"].is_null()), (&"192.0.2.77".into(), true));
@@ -240,9 +240,9 @@ fn a_wider_session_moves_only_when_it_has_to() {
     world.write_config(&world.default_config().replace("[detect]", "[session]\nipv4_prefix_len = 24\n[detect]"));
     let id = begin(&world);
     world.write_config(&world.default_config());
-    says(&world, "203.0.113.200");
+    move_to(&world, "203.0.113.200");
     assert_eq!(reconcile(&world, 0)["moves"], json!([]), "it is open there already");
-    says(&world, NEW);
+    move_to(&world, NEW);
     reconcile(&world, 0);
     assert_eq!(cidrs(&world), ["198.51.100.0/24"], "as wide as the session was started");
     let page = world.eg(&["session", "get", &id]).expect_code(0);
@@ -265,7 +265,7 @@ fn what_the_policy_does_not_allow_does_not_move() {
             .env("EG_TEST_POLICY_OWNER", owner)
             .run()
     };
-    says(&world, NEW);
+    move_to(&world, NEW);
     let outcome = bound("ports = [\"tcp/22\"]").expect_code(0);
     let warning = format!("warning: session {} stays at {IPV4}, though your address is {NEW}: ", &id[..8]);
     assert!(outcome.stderr.contains(&warning) && outcome.stderr.contains("ports: tcp/22 alone"), "{outcome}");
@@ -282,7 +282,7 @@ fn watch_notices_within_its_interval() {
     let id = begin(&world);
     let watch = world.here.command(&["reconcile", "--watch", "--interval", "10s"]).spawn();
     watch.wait_for_call(|call| call.action.starts_with("Describe"));
-    says(&world, NEW);
+    move_to(&world, NEW);
     watch.wait_for_call(|call| call.action == REVOKE && !call.dry_run);
     watch.signal("TERM");
     let outcome = watch.wait().expect_code(0);
@@ -294,7 +294,7 @@ fn watch_notices_within_its_interval() {
 fn two_passes_at_once_move_it_once() {
     let world = World::new();
     let id = begin(&world);
-    says(&world, NEW);
+    move_to(&world, NEW);
     let both: Vec<_> = (0..2).map(|_| world.here.command(&["reconcile"]).spawn()).collect();
     both.into_iter().for_each(|running| drop(running.wait().expect_code(0)));
     assert_eq!(cidrs(&world), [host(NEW)]);
@@ -307,7 +307,7 @@ fn a_rule_that_another_session_needs_stays() {
     let world = World::new();
     let stays = start_id(&world.here, &["--only", "prod-db-sg", "--duration", "1h"]);
     let follows = begin(&world);
-    says(&world, NEW);
+    move_to(&world, NEW);
     reconcile(&world, 0);
     assert_eq!(cidrs(&world), [host(NEW), host(IPV4)]);
     assert_eq!(grants(&get(&world.here, &follows)), pairs(&[(IPV4, "REMOVED"), (NEW, "APPLIED")]));
@@ -334,7 +334,7 @@ fn ensure_follows_with_one_session() {
     let first = ensure(&[]);
     for number in 1..=20 {
         let address = format!("198.51.100.{number}");
-        says(&world, &address);
+        move_to(&world, &address);
         let session = ensure(&[]);
         assert_eq!((&session["id"], &session["ipv4Address"]), (&first["id"], &address.as_str().into()));
         assert_eq!(session["status"], "ACTIVE");
@@ -342,7 +342,7 @@ fn ensure_follows_with_one_session() {
     }
     let shown = world.eg(&["session", "ensure", "--follow", "--only", "prod-db-sg"]).expect_code(0);
     assert!(!shown.stderr.contains("follows you"), "it is there: {shown}");
-    says(&world, IPV4);
+    move_to(&world, IPV4);
     let shown = world.eg(&["session", "ensure", "--follow", "--only", "prod-db-sg"]).expect_code(0);
     assert!(shown.stderr.contains(&format!("It follows you from 198.51.100.20 to {IPV4}\n")), "{shown}");
     let list = world.eg(&["--output", "json", "session", "list", "--limit", "0"]).json_as("sessions");

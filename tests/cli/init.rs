@@ -38,6 +38,40 @@ const TO_THE_END: [(&str, &str); 3] =
 
 const DOWN: &str = "\u{1b}[B";
 
+/// `init`, `resource discover` and `sweep` take the region that the AWS CLI would take: the flag's, the variable's, the
+/// profile's.
+#[test]
+fn the_region_is_that_of_the_flag_the_variable_the_profile() {
+    let world = fresh();
+    world.cloud.in_region("us-west-2").create_group("far");
+    let sweep = ["sweep", "--profile", "work", "--dry-run"];
+    let discover = ["resource", "discover", "--profile", "work"];
+    let init = ["init", "--profile", "work", "--port", "ssh", "--force", "--yes", "--group"];
+    for (flag, variables, region, group) in [
+        (None, [None, None], REGION, "prod-api"),
+        (None, [Some("us-west-2"), None], "us-west-2", "far"),
+        (None, [None, Some("us-west-2")], "us-west-2", "far"),
+        (None, [Some("us-west-2"), Some(REGION)], "us-west-2", "far"),
+        (Some(REGION), [Some("us-west-2"), None], REGION, "prod-api"),
+    ] {
+        let json = |args: &[&str], command: &str| {
+            let flag = flag.map(|flag| ["--region", flag]);
+            let mut eg =
+                person(&world, &[args, flag.as_ref().map_or(&[], |flag| &flag[..]), &["--output", "json"]].concat());
+            for (name, value) in ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter().zip(variables) {
+                eg = if let Some(value) = value { eg.env(name, value) } else { eg.without(name) };
+            }
+            eg.run().expect_code(0).json_as(command)
+        };
+        let case = format!("{flag:?} {variables:?}");
+        assert_eq!(json(&[&init[..], &[group]].concat(), "init")["region"], region, "{case}");
+        let (swept, found) = (json(&sweep, "sweep"), json(&discover, "discover"));
+        assert_eq!(swept["places"][0]["region"], region, "{case}: {swept:#}");
+        let regions: Vec<_> = found["groups"].as_array().unwrap().iter().map(|group| &group["region"]).collect();
+        assert!(!regions.is_empty() && regions.iter().all(|found| *found == region), "{case}: {found:#}");
+    }
+}
+
 /// The promise of it all: one profile, two commands, no manual.
 #[test]
 fn from_nothing_to_an_applied_rule() {

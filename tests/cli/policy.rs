@@ -30,11 +30,11 @@ impl Administered {
         let file = world.dir().join("etc/policy.toml");
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         let administered = Self { world, file };
-        administered.says(policy);
+        administered.write(policy);
         administered
     }
 
-    fn says(&self, policy: &str) {
+    fn write(&self, policy: &str) {
         fs::remove_file(&self.file).ok();
         fs::write(&self.file, policy).unwrap();
         self.mode(0o644);
@@ -109,7 +109,7 @@ fn what_is_allowed_opens_and_its_extensions_are_bound_too() {
     let message = error["message"].as_str().unwrap();
     assert!(message.ends_with("/policy.toml: max_duration: 4h at most is allowed; 5h is asked for"), "{message}");
     // A policy that came later holds for what is asked from then on.
-    site.says("ports = [\"tcp/22\"]");
+    site.write("ports = [\"tcp/22\"]");
     let outcome = site.eg(&["session", "extend", &id, "--hours", "1"]).expect_code(1);
     assert!(error_of(&outcome).contains("ports: tcp/22 alone are allowed; tcp/8080 of dev-web-sg"), "{outcome}");
     site.eg(&["reconcile"]).expect_code(0);
@@ -152,8 +152,8 @@ fn a_policy_that_cannot_be_followed_opens_nothing_and_closes_everything() {
     let broken: [(Breakage, &str); 5] = [
         (Administered::is_a_pipe, "cannot be read: it is a named pipe, not a regular file"),
         (Administered::is_endless, "cannot be read: it is a device, not a regular file"),
-        (|site| site.says("max_duration = 4"), ":1:16: max_duration of the policy is of type integer"),
-        (|site| site.says("maximum = \"4h\""), ":1:1: the policy has no key \"maximum\""),
+        (|site| site.write("max_duration = 4"), ":1:16: max_duration of the policy is of type integer"),
+        (|site| site.write("maximum = \"4h\""), ":1:1: the policy has no key \"maximum\""),
         (|site| site.mode(0o666), "can be written by others than root (mode 0666)"),
     ];
     for (breaks, why) in broken {

@@ -3,10 +3,7 @@
 
 use super::{each, entries};
 use eg_model::target::{Route, Target, TargetKey};
-use eg_providers::{
-    Connect, ReadResult,
-    aws::{Aws, Options},
-};
+use eg_providers::{Connect, ReadResult, Registry, aws::Options};
 use std::{
     collections::BTreeSet,
     io::{Read, Write},
@@ -71,7 +68,7 @@ impl Service {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let firewall = Aws::new(options).connect(&target).await.unwrap();
+            let firewall = Registry::new(options).connect(&target).await.unwrap();
             firewall.observe(&BTreeSet::from([key.clone()])).await.remove(&key).unwrap()
         })
     }

@@ -11,6 +11,7 @@ use std::{
     collections::BTreeMap,
     fmt, fs,
     io::Read,
+    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, LazyLock, atomic::Ordering},
@@ -151,8 +152,14 @@ impl EgCommand {
     /// The same on a terminal of its own, which `keys` are typed on: each once the text before it has appeared. What the
     /// terminal shows comes as stdout.
     pub fn on_a_terminal(self, keys: &[(&str, &str)]) -> Outcome {
-        let terminal = super::pty::around(&self.command, keys);
-        Self { command: terminal, shared: self.shared }.run()
+        let mut command = self.command;
+        if !command.get_envs().any(|(name, _)| name == "TERM") {
+            command.env("TERM", "xterm");
+        }
+        let left = OnTerminal::run(&command, 40, 120, keys).wait();
+        let status = ExitStatus::from_raw(left.code.expect("it ends by itself") << 8);
+        let stdout = String::from_utf8_lossy(&left.bytes).into_owned();
+        Outcome { stdout, stderr: String::new(), status, shared: self.shared }
     }
 
     /// Starts it and comes back.
@@ -189,7 +196,7 @@ impl EgCommand {
 
     /// Starts it on a terminal of this size.
     pub fn on_terminal(self, rows: u16, columns: u16) -> OnTerminal {
-        OnTerminal::run(&self.command, rows, columns)
+        OnTerminal::run(&self.command, rows, columns, &[])
     }
 
     /// Runs it to its end.
@@ -413,6 +420,18 @@ impl fmt::Display for Outcome {
         let status = self.code().map_or_else(|| self.status.to_string(), |code| format!("exit status: {code}"));
         write!(f, "{status}\n----- stdout -----\n{}----- stderr -----\n{}", self.stdout, self.stderr)
     }
+}
+
+/// The outcome holds this text, on either stream.
+#[track_caller]
+pub fn says(outcome: &Outcome, text: &str) {
+    assert!(outcome.to_string().contains(text), "it does not say {text:?}:\n{outcome}");
+}
+
+/// The outcome does not hold this text, on neither stream.
+#[track_caller]
+pub fn says_not(outcome: &Outcome, text: &str) {
+    assert!(!outcome.to_string().contains(text), "it says {text:?}:\n{outcome}");
 }
 
 /// Numbers for ids in the order of their first appearance in this world, so that one id has one name in all of its

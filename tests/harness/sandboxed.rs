@@ -25,7 +25,7 @@ const ACCOUNT: &str = "200000000001";
 /// A region apart; its targets come before those of [`REGION`] in every order.
 pub const FAR: &str = "ap-south-1";
 /// More than the settle window, in seconds.
-pub const SETTLED: i64 = 305;
+pub const SETTLED: i64 = eg_model::SETTLE_WINDOW.num_seconds() + 5;
 /// Ids, and what is left to chance, follow from it.
 const SEED: u64 = 42;
 /// A call that has not come by then never comes.

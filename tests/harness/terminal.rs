@@ -43,11 +43,12 @@ pub struct Left {
 }
 
 impl OnTerminal {
-    /// Runs a command with its own surroundings on a terminal of this size: rows and columns.
-    pub fn run(command: &Command, rows: u16, columns: u16) -> Self {
+    /// Runs a command with its own surroundings on a terminal of this size: rows and columns. Each of `keys` is pressed
+    /// once the text before it has appeared.
+    pub fn run(command: &Command, rows: u16, columns: u16, keys: &[(&str, &str)]) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/harness/terminal.py");
         let mut python = Command::new(moto::environment());
-        python.arg(script).args([rows.to_string(), columns.to_string()]);
+        python.arg(script).args([rows.to_string(), columns.to_string(), serde_json::json!(keys).to_string()]);
         python.arg(command.get_program()).args(command.get_args()).env_clear();
         for (key, value) in command.get_envs().filter_map(|(key, value)| Some((key, value?))) {
             python.env(key, value);
@@ -109,7 +110,11 @@ impl OnTerminal {
         self.notes.read_to_string(&mut notes).expect("notes");
         let code = self.child.wait().expect("it ended").code();
         let cooked = notes.lines().last() == Some("cooked");
-        assert!(cooked || notes.lines().last() == Some("raw"), "{notes}");
+        assert!(
+            cooked || notes.lines().last() == Some("raw"),
+            "{notes}\n{}",
+            screen(&guard.bytes, self.size).contents()
+        );
         Left { code, cooked, screen: screen(&guard.bytes, self.size), bytes: guard.bytes.clone() }
     }
 }

@@ -2,7 +2,10 @@
 //! or for good. At every moment each live one's rules are there within one reconcile of its own; in the end nothing is
 //! left, though some never came back. See `docs/teams.md`.
 
-use crate::eg_here::{Ended, Fate, Machine};
+use crate::{
+    eg_here::{Ended, Fate, Machine},
+    world::SETTLED,
+};
 use chrono::{DateTime, TimeDelta, Utc};
 use eg_sandbox::{Config, HandClock, HandRule, Handle, Sandbox, SecurityGroupRule};
 use std::{collections::BTreeMap, thread};
@@ -14,7 +17,6 @@ const TEAM: usize = 20;
 const STEPS: usize = 60;
 /// Longer than any session.
 const DAY: i64 = 25 * 3600;
-const SETTLED: i64 = 305;
 
 struct Member {
     machine: Machine,

@@ -11,7 +11,8 @@ use std::{collections::BTreeMap, fmt, ops::AddAssign};
 use tempfile::TempDir;
 
 const ADDRESS: &str = "203.0.113.42";
-const SETTLED: i64 = 305;
+/// Longer than the settle window, in seconds.
+pub const SETTLED: i64 = eg_model::SETTLE_WINDOW.num_seconds() + 5;
 const ACCOUNT: &str = "200000000001";
 
 /// What was lived through, by the sandbox's own log.

@@ -43,8 +43,8 @@ impl fmt::Display for IpVersion {
     }
 }
 
-/// How much around an address a session opens, for each family. Off unless somebody asks for it: carriers exist that
-/// change an address within its network all the time.
+/// The size of the network around an address that a session opens, for each family. One host by default; some carriers
+/// change an address within its network all the time, and their customers can ask for more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PrefixLengths {
     v4: u8,
@@ -59,7 +59,7 @@ impl Default for PrefixLengths {
 }
 
 impl PrefixLengths {
-    /// What is accepted for a family: never wider than what one carrier gives to one customer's neighbourhood.
+    /// The accepted lengths of a family: never wider than the network that a carrier gives to one neighbourhood.
     #[must_use]
     pub fn accepted(version: IpVersion) -> RangeInclusive<u8> {
         match version {
@@ -68,7 +68,7 @@ impl PrefixLengths {
         }
     }
 
-    /// Both lengths; `None` where one is not [`Self::accepted`].
+    /// Both lengths; `None` if one of them is not [`Self::accepted`].
     #[must_use]
     pub fn new(v4: u8, v6: u8) -> Option<Self> {
         let fits = |version, length| Self::accepted(version).contains(&length);
@@ -84,7 +84,7 @@ impl PrefixLengths {
         }
     }
 
-    /// What is opened for an address, host bits masked.
+    /// The network to open for an address, host bits masked.
     #[must_use]
     pub fn around(self, address: IpAddr) -> IpNet {
         network(address, self.of(IpVersion::of(address)))
@@ -97,13 +97,13 @@ pub fn network(address: IpAddr, length: u8) -> IpNet {
     IpNet::new(address, length).unwrap_or_else(|_| IpNet::from(address)).trunc()
 }
 
-/// Why an address given by the user is refused.
+/// The reason why an address from the user is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum AddressError {
     /// Not an address of any family.
     #[error("\"{text}\" is not an {version} address")]
     NotAnAddress {
-        /// What was given.
+        /// The refused text.
         text: String,
         /// The family that was asked for.
         version: IpVersion,
@@ -111,7 +111,7 @@ pub enum AddressError {
     /// An address of the other family.
     #[error("{address} is an {} address, not an {version} address", IpVersion::of(*address))]
     OtherFamily {
-        /// What was given.
+        /// The refused address.
         address: IpAddr,
         /// The family that was asked for.
         version: IpVersion,
@@ -119,21 +119,21 @@ pub enum AddressError {
     /// A network; `eg` opens to one host.
     #[error("\"{text}\" is a range: give one host address, without a prefix length")]
     Range {
-        /// What was given.
+        /// The refused text.
         text: String,
     },
-    /// A zone index means something on this machine only.
+    /// An address with a zone index, which has a meaning on this machine only.
     #[error("\"{text}\" names a zone (%): such an address means something on this machine only")]
     Zoned {
-        /// What was given.
+        /// The refused text.
         text: String,
     },
-    /// An address that no single host elsewhere has.
+    /// An address that no other single host has.
     #[error("{address} cannot be opened: it is {}", kind.describe())]
     NotUnicast {
-        /// What was given.
+        /// The refused address.
         address: IpAddr,
-        /// Which kind it is.
+        /// Its kind.
         kind: NotUnicast,
     },
 }
@@ -141,7 +141,7 @@ pub enum AddressError {
 /// The kinds of address that are never opened, not even when given explicitly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotUnicast {
-    /// `0.0.0.0` or `::`, which firewalls read as everybody.
+    /// `0.0.0.0` or `::`, which firewalls read as every address.
     Unspecified,
     /// The rest of `0.0.0.0/8` (RFC 791, section 3.2), which no host has.
     ThisNetwork,
@@ -153,7 +153,7 @@ pub enum NotUnicast {
     Multicast,
     /// `255.255.255.255`.
     Broadcast,
-    /// `::ffff:0:0/96`: an IPv4 address in IPv6 clothes, which no packet carries.
+    /// `::ffff:0:0/96`: an IPv4 address in IPv6 notation, which no packet carries.
     Ipv4Mapped,
 }
 
@@ -201,8 +201,8 @@ impl NotUnicast {
     }
 }
 
-/// Checks an address that the user gave as one of `version`: any unicast host address will do (a VPN peer's private
-/// one, say).
+/// Checks an address from the user for the family `version`. Any unicast host address is accepted, for example the
+/// private one of a VPN peer.
 ///
 /// # Errors
 /// An address of the other family, or one of [`NotUnicast`].
@@ -241,7 +241,7 @@ pub struct SpecialBlock {
     pub name: &'static str,
     /// The document that made it.
     pub source: &'static str,
-    /// Whether an address in it may be taken for somebody's own address on the Internet.
+    /// True if a user can have an address of this block on the Internet.
     pub routable: bool,
 }
 
@@ -250,10 +250,6 @@ impl fmt::Display for SpecialBlock {
         write!(f, "{} ({}, {})", self.block, self.name, self.source)
     }
 }
-
-/// The state of the registries that [`SPECIAL_BLOCKS`] was written from: the IANA IPv4 and IPv6 Special-Purpose
-/// Address Registries as last updated on this day.
-pub const SPECIAL_BLOCKS_DATE: &str = "2025-10-09";
 
 const fn v4(address: [u8; 4], length: u8, name: &'static str, source: &'static str, routable: bool) -> SpecialBlock {
     let [a, b, c, d] = address;
@@ -269,9 +265,9 @@ const fn v6(address: [u16; 8], length: u8, name: &'static str, source: &'static 
 
 /// The special-purpose blocks, more specific ones overriding those around them.
 ///
-/// `routable` is the registry's "Globally Reachable", stricter in these points: where the registry says "N/A" (6to4,
-/// Teredo, old ORCHID, the 6to4 relay anycast) it is no; `64:ff9b::/96`, which the registry calls reachable, is no,
-/// since an address in it stands for an IPv4 host behind a translator; multicast, which the registries leave out, is no.
+/// `routable` is the registry's "Globally Reachable", but also false for "N/A" (6to4, Teredo, old ORCHID, the 6to4
+/// relay anycast), for `64:ff9b::/96` (an address there stands for an IPv4 host behind a translator), and for
+/// multicast, which the registries leave out.
 pub const SPECIAL_BLOCKS: &[SpecialBlock] = &[
     v4([0, 0, 0, 0], 8, "This network", "RFC 791", false),
     v4([10, 0, 0, 0], 8, "Private-Use", "RFC 1918", false),
@@ -326,7 +322,7 @@ pub const SPECIAL_BLOCKS: &[SpecialBlock] = &[
     v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8, "Multicast", "RFC 4291", false),
 ];
 
-/// The smallest special-purpose block that holds an address: what to name when an address is not routable.
+/// The smallest special-purpose block that holds an address, for messages about addresses that are not routable.
 #[must_use]
 pub fn special_block(address: IpAddr) -> Option<&'static SpecialBlock> {
     SPECIAL_BLOCKS
@@ -335,8 +331,8 @@ pub fn special_block(address: IpAddr) -> Option<&'static SpecialBlock> {
         .max_by_key(|special| special.block.prefix_len())
 }
 
-/// Whether an address can be somebody's own on the Internet: outside every block of [`SPECIAL_BLOCKS`] that says no,
-/// and for IPv6 inside `2000::/3`, the only global unicast space that IANA gives out.
+/// True if a user can have this address on the Internet: no block of [`SPECIAL_BLOCKS`] says otherwise, and an IPv6
+/// address is inside `2000::/3`, the only global unicast space that IANA gives out.
 #[must_use]
 pub fn is_globally_routable(address: IpAddr) -> bool {
     let assigned = match address {

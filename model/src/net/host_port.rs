@@ -1,4 +1,4 @@
-//! What somebody wants to reach behind a firewall, `host:port`, and what may be in the way although the rules are open.
+//! A host and port behind a firewall (`host:port`), and the obstacles that remain although the rules are open.
 
 use crate::{
     net::{
@@ -25,7 +25,7 @@ pub struct Endpoint {
     port: u16,
 }
 
-/// Why a text is not an [`Endpoint`].
+/// The reason why a text is not an [`Endpoint`].
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("\"{text}\" is not a host and port: use name:22, 192.0.2.1:22 or [2001:db8::1]:22")]
 pub struct EndpointError {
@@ -66,7 +66,7 @@ fn parse(text: &str) -> Option<Endpoint> {
     Some(Endpoint { host, port })
 }
 
-/// A name or an IPv4 address. Underscores are not for hosts, but names with them exist.
+/// A name or an IPv4 address. DNS does not allow underscores for hosts, but such names exist.
 fn is_name(host: &str) -> bool {
     let label = |label: &str| {
         let fits = (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-');
@@ -82,27 +82,27 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Why an endpoint was not reached.
+/// The reason why an endpoint was not reached.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Unreached {
-    /// Its name has no address; with what the resolver says.
+    /// Its name has no address; with the words of the resolver.
     #[error("its name cannot be resolved: {0}")]
     NoName(String),
     /// All of its addresses are of a family that the session did not open.
     #[error("it has {0} addresses alone, and the session is not for {0}")]
     OtherFamily(IpVersion),
-    /// It says that it does not want the connection.
+    /// It refuses the connection.
     #[error("it refuses the connection")]
     Refused,
-    /// It says nothing.
+    /// It does not answer.
     #[error("it does not answer")]
     Silent,
-    /// The connection failed on the way there; with what the system says.
+    /// The connection failed on the way; with the words of the system.
     #[error("{0}")]
     Failed(String),
 }
 
-/// What may be in the way of a session whose rules are open: what `eg` cannot open, or was not asked to.
+/// The possible obstacles of a session whose rules are open: those that `eg` cannot open, or was not asked to open.
 #[must_use]
 pub fn advice(endpoint: &Endpoint, why: &Unreached, session: &Session) -> Vec<String> {
     match why {

@@ -57,8 +57,8 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// What a resource's `ports` list holds: `tcp/22`, `tcp/8000-8080`, `udp/51820`, `icmp`, `all`. Read from a number alone
-/// (`22`: TCP) and from a service's name (`ssh`), too; printed in the long form.
+/// An item of a resource's `ports` list: `tcp/22`, `tcp/8000-8080`, `udp/51820`, `icmp`, `all`. A number alone is TCP
+/// (`22`), and a service's name stands for its port (`ssh`); both are printed in the long form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PortSpec {
     /// TCP ports from the first to the last, both included.
@@ -71,7 +71,7 @@ pub enum PortSpec {
     All,
 }
 
-/// Why a text is not a [`PortSpec`].
+/// The reason why a text is not a [`PortSpec`].
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
     "\"{text}\" is not a port: use tcp/22 or 22, tcp/8000-8080, udp/51820, icmp, all or a service as ssh (ports 0 to \
@@ -89,10 +89,10 @@ impl FromStr for PortSpec {
         match text {
             "icmp" => return Ok(Self::Icmp),
             "all" => return Ok(Self::All),
-            name if let Some(port) = services::by_name(name) => return Ok(port),
             _ => {}
         }
-        let (protocol, range) = text.split_once('/').unwrap_or(("tcp", text));
+        let plain = services::by_name(text).unwrap_or(text);
+        let (protocol, range) = plain.split_once('/').unwrap_or(("tcp", plain));
         let (from, to) = range.split_once('-').unwrap_or((range, range));
         let number = |digits: &str| -> Result<u16, PortSpecError> {
             let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
@@ -109,7 +109,7 @@ impl FromStr for PortSpec {
 }
 
 impl PortSpec {
-    /// Whether everything that `other` opens is opened by this too.
+    /// True if this opens everything that `other` opens.
     #[must_use]
     pub fn contains(self, other: Self) -> bool {
         match (self, other) {
@@ -173,13 +173,13 @@ impl Permission {
         Self { protocol, from_port, to_port, cidr: cidr.trunc() }
     }
 
-    /// What `spec` opens for one host address.
+    /// The permission of `spec` for one host address.
     #[must_use]
     pub fn for_host(spec: PortSpec, host: IpAddr) -> Self {
         Self::for_network(spec, IpNet::from(host))
     }
 
-    /// What `spec` opens for a network; host bits are masked.
+    /// The permission of `spec` for a network; host bits are masked.
     #[must_use]
     pub fn for_network(spec: PortSpec, cidr: IpNet) -> Self {
         let icmp = if cidr.addr().is_ipv4() { Protocol::Icmp } else { Protocol::Icmpv6 };
@@ -191,13 +191,13 @@ impl Permission {
         }
     }
 
-    /// The same ports for another address of the same family, as widely.
+    /// The same ports for another address of the same family, with the same prefix length.
     #[must_use]
     pub fn moved(&self, to: IpAddr) -> Self {
         Self { cidr: network(to, self.cidr.prefix_len()), ..*self }
     }
 
-    /// The ports alone, as a configuration writes them; `None` for what `eg` never opens.
+    /// The ports alone, as a configuration writes them; `None` if `eg` never opens such ports.
     #[must_use]
     pub fn spec(&self) -> Option<PortSpec> {
         let port = |number: i32| u16::try_from(number).ok();
@@ -240,15 +240,15 @@ impl Permission {
         IpVersion::of(self.cidr.addr())
     }
 
-    /// The first eight lower-case hex digits of SHA-256 over `group|protocol|from|to|cidr`: what `eg:marks` lists.
-    /// It ties a rule's tags to this group and permission, so tags that were copied to another rule do not fit.
+    /// The first eight lower-case hex digits of SHA-256 over `group|protocol|from|to|cidr`, for `eg:marks`. The digest
+    /// ties a rule's tags to this group and permission, so tags that were copied to another rule do not fit.
     #[must_use]
     pub fn digest(&self, group: &str) -> String {
         let text = format!("{group}|{self}");
         Sha256::digest(text.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Whether it lets in everybody of its family.
+    /// True if it lets in every address of its family.
     #[must_use]
     pub fn is_for_everybody(&self) -> bool {
         self.cidr.prefix_len() == 0
@@ -267,7 +267,7 @@ impl Permission {
         ports && self.cidr.contains(&other.cidr)
     }
 
-    /// Whether it opens some of these ports. ICMP of either family is the same here.
+    /// True if it opens some of these ports. ICMP of either family is the same here.
     #[must_use]
     pub fn opens_some_of(&self, ports: PortSpec) -> bool {
         let meets = |from: u16, to: u16| self.from_port <= i32::from(to) && i32::from(from) <= self.to_port;
@@ -298,7 +298,20 @@ impl fmt::Display for Permission {
     }
 }
 
-/// Why a stored text is not a [`Permission`].
+impl Serialize for Permission {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Permission {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// The reason why a stored text is not a [`Permission`].
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("\"{text}\" is not a permission")]
 pub struct PermissionError {

@@ -1,8 +1,13 @@
-//! The part of a target's plan that is about expiry schedules; the table is in the parent's documentation.
+//! The part of a plan that is about expiry schedules: [`HeldScheduleCase`] and [`LeftoverScheduleCase`], row by row.
 
-use crate::plan::{
-    AutoCloseView, LedgerStep, Note, NoteKind, PlanContext, Step, TargetPlan, TargetView, Want,
-    target::{CLOSING_DELAY_MAX, is_stale},
+use super::{
+    case::{HeldScheduleCase, LeftoverScheduleCase},
+    context::{AutoCloseView, PlanContext, TargetView},
+    note::{Note, NoteKind},
+    planner::CLOSING_DELAY_MAX,
+    step::{LedgerStep, Step},
+    target_plan::TargetPlan,
+    wants::Want,
 };
 use crate::{
     SETTLE_WINDOW, Timestamp,
@@ -12,15 +17,15 @@ use crate::{
     lease::{Lease, Phase},
     net::permission::Permission,
     observation::{Observation, ObservedRule, OwnedRule, Proof, Reading},
-    tags::{Fit, LeaseState, Marks},
+    tags::{Fit, LeaseState, Marks, lease_time},
 };
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The longest delay before an expiry schedule that is left over is taken away, or taken away once more ([`AutoClose::dropped`]).
+/// The longest delay before a leftover expiry schedule is deleted, or deleted once more ([`AutoClose::dropped`]).
 const DROPPING_DELAY_MAX: TimeDelta = TimeDelta::seconds(SETTLE_WINDOW.num_seconds() + 1);
 
-/// The plan with what the expiry schedules need.
+/// Adds the steps for expiry schedules to a plan.
 pub(super) fn with_auto_closes(
     record: &PlanContext<'_>,
     view: &TargetView<'_>,
@@ -40,20 +45,20 @@ pub(super) fn with_auto_closes(
     let unset = BTreeMap::new();
     let mut planner = AutoClosePlanner { record, marked_kind, auto_closes, reading, wanted, leases, rows, unset, plan };
     planner.held_rules();
-    planner.rows_of_others();
+    planner.leftover_rows();
     planner.finish()
 }
 
 struct AutoClosePlanner<'a> {
     record: &'a PlanContext<'a>,
-    /// Rules of this kind show who holds them.
+    /// Rules of this kind show their holders.
     marked_kind: bool,
     auto_closes: AutoCloseView<'a>,
     reading: Option<&'a Reading>,
     wanted: &'a BTreeMap<Permission, Want>,
     leases: &'a BTreeMap<Permission, &'a Lease>,
     rows: BTreeMap<&'a RuleId, &'a AutoClose>,
-    /// Why some expiry schedules are not set, and how many for each reason.
+    /// The reasons why expiry schedules could not be set, with the number of rules for each.
     unset: BTreeMap<String, (usize, FailureClass)>,
     plan: TargetPlan,
 }
@@ -62,8 +67,8 @@ impl<'a> AutoClosePlanner<'a> {
     fn finish(mut self) -> TargetPlan {
         for (why, (count, class)) in std::mem::take(&mut self.unset) {
             let rules = if count == 1 { "1 rule".to_owned() } else { format!("{count} rules") };
-            let message = format!("{rules} of {}: {} ({})", self.plan.target, unset_text(&why), unset_advice(class));
-            self.plan.notes.push(Note { kind: NoteKind::AutoCloseUnset, message });
+            let message = format!("{rules} of {}: {}", self.plan.target, unset_text(&why));
+            self.plan.notes.push(Note { kind: NoteKind::AutoCloseUnset, message, class: Some(class) });
         }
         self.plan.steps.sort();
         self.plan.ledger.sort();
@@ -73,10 +78,10 @@ impl<'a> AutoClosePlanner<'a> {
 
     fn rule(&self, id: &RuleId) -> Option<&'a ObservedRule> {
         let reading = self.reading?;
-        reading.rules.iter().find(|rule| rule.id == *id).filter(|rule| !is_stale(self.record, reading, rule))
+        reading.rules.iter().find(|rule| rule.id == *id).filter(|rule| !self.record.is_revoked(rule, reading))
     }
 
-    /// The provider's clock; where it does not tell, ours.
+    /// The provider's clock; ours if that is unknown.
     fn provider_now(&self) -> Timestamp {
         self.reading.and_then(|reading| reading.provider_time).unwrap_or(self.record.now)
     }
@@ -108,52 +113,68 @@ impl<'a> AutoClosePlanner<'a> {
         }
     }
 
-    /// The end of the rule's latest unexpired lease: ours as our sessions have it, others' as their tags say.
+    /// The end of the rule's latest unexpired lease: ours by our sessions, others' by their tags.
     fn latest(&self, rule: &ObservedRule, ours: Option<Timestamp>) -> Option<Timestamp> {
         let marks = rule.marks(&self.plan.target.id);
         let provider = self.provider_now();
         let holds = |value: &&String| fits(&marks) && Marks::judge(value, provider) == LeaseState::Unexpired;
-        // A twin's lease stands under our own id.
+        // A twin's lease has our own id.
         let another = |id| self.record.twin || id != self.record.installation;
         let others = marks.leases.iter().filter(|(id, _)| another(*id)).map(|(_, value)| value);
-        let times = others.filter(holds).filter_map(|value| DateTime::parse_from_rfc3339(value).ok());
-        times.map(|until| until.with_timezone(&Utc)).chain(ours).max()
+        others.filter(holds).filter_map(|value| lease_time(value)).chain(ours).max()
     }
 
-    /// As whom by the configuration, where as recorded: an expiry schedule that stayed behind in another group would still fire.
+    /// The role of the configuration, in the group on record: a schedule left behind in another group would still fire.
     fn way(&self, known: Option<&AutoClose>) -> Option<AutoCloseRoute> {
         let role = self.auto_closes.way.or(known.map(|known| &known.way))?;
         let place = known.map_or(role, |known| &known.way);
         Some(AutoCloseRoute { role_arn: role.role_arn.clone(), group: place.group.clone() })
     }
 
-    fn held_rule(&mut self, rule: &ObservedRule, due: FireTime, way: AutoCloseRoute, known: Option<&AutoClose>) {
-        let recorded = known.is_some_and(|known| known.confirmed && known.way == way && due.fits(known.at));
+    fn held_case(
+        &self,
+        rule: &ObservedRule,
+        due: FireTime,
+        way: &AutoCloseRoute,
+        known: Option<&AutoClose>,
+    ) -> HeldScheduleCase {
+        let recorded = known.filter(|known| known.confirmed && known.way == *way).map(|known| known.at);
         match self.auto_closes.seen.get(&rule.id) {
-            None => {
-                self.plan.unread.insert(rule.id.clone(), way);
-                return;
-            }
-            Some(AutoCloseSeen::Set(at)) if due.fits(*at) => {
-                if !known.is_some_and(|known| known.confirmed && known.way == way && known.at == *at) {
-                    let (rule, permission) = (rule.id.clone(), rule.permission);
-                    self.plan.ledger.push(LedgerStep::KnowAutoClose { rule, permission, at: *at, way });
-                }
-                return;
-            }
-            Some(AutoCloseSeen::Unreadable(_)) if recorded => return,
-            Some(_) => {}
+            None => HeldScheduleCase::Unread,
+            Some(AutoCloseSeen::Set(at)) if due.fits(*at) && recorded == Some(*at) => HeldScheduleCase::Right,
+            Some(AutoCloseSeen::Set(at)) if due.fits(*at) => HeldScheduleCase::Unrecorded(*at),
+            Some(AutoCloseSeen::Unreadable(_)) if recorded.is_some_and(|at| due.fits(at)) => HeldScheduleCase::Trusted,
+            Some(_) => HeldScheduleCase::Wrong,
         }
+    }
+
+    fn held_rule(&mut self, rule: &ObservedRule, due: FireTime, way: AutoCloseRoute, known: Option<&AutoClose>) {
+        let case = self.held_case(rule, due, &way, known);
+        self.plan.rows.insert(case.row());
+        match case {
+            HeldScheduleCase::Unread => {
+                self.plan.unread.insert(rule.id.clone(), way);
+            }
+            HeldScheduleCase::Right | HeldScheduleCase::Trusted => {}
+            HeldScheduleCase::Unrecorded(at) => {
+                let (rule, permission) = (rule.id.clone(), rule.permission);
+                self.plan.ledger.push(LedgerStep::KnowAutoClose { rule, permission, at, way });
+            }
+            HeldScheduleCase::Wrong => self.set(rule, due, way, known),
+        }
+    }
+
+    fn set(&mut self, rule: &ObservedRule, due: FireTime, way: AutoCloseRoute, known: Option<&AutoClose>) {
         if let Some(failure) = known.and_then(|known| known.last_failure.as_ref()) {
             self.unset.entry(failure.to_string()).or_insert((0, failure.class)).0 += 1;
         }
-        if self.auto_closes.ignore_delays || self.is_due(known, CLOSING_DELAY_MAX) {
+        let later = self.put_off(known, CLOSING_DELAY_MAX).filter(|_| !self.auto_closes.ignore_delays);
+        if let Some(at) = later {
+            self.plan.deferred = true;
+            self.plan.wake_at(at);
+        } else {
             let owned = self.owned(rule);
             self.plan.steps.extend(owned.map(|rule| Step::SetAutoClose { rule, at: due.at(), way }));
-        } else {
-            self.plan.deferred = true;
-            let next = known.and_then(|known| known.next_try_at);
-            self.plan.wake = self.plan.wake.into_iter().chain(next).min();
         }
     }
 
@@ -161,41 +182,61 @@ impl<'a> AutoClosePlanner<'a> {
         Some(OwnedRule::seen(&self.plan.target, rule, Proof::LedgerId, self.reading?))
     }
 
-    /// A delay longer than the longest was written before the clock stepped back; it delays nothing.
-    fn is_due(&self, known: Option<&AutoClose>, longest: TimeDelta) -> bool {
-        let now = self.record.now;
-        let next = known.and_then(|known| known.next_try_at).filter(|at| *at > now && *at - now <= longest);
-        next.is_none()
+    fn put_off(&self, known: Option<&AutoClose>, longest: TimeDelta) -> Option<Timestamp> {
+        self.record.put_off(known.and_then(|known| known.next_try_at), longest)
     }
 
-    /// Rows whose rule no open lease of ours knows any more, once this plan is carried out.
-    fn rows_of_others(&mut self) {
+    /// Plans the rows whose rule no open lease of ours knows any more, once this plan is carried out.
+    fn leftover_rows(&mut self) {
         let closes = |lease: &Lease| self.plan.ledger.contains(&LedgerStep::Close { lease: lease.id });
         let open = self.leases.values().filter(|lease| !closes(lease));
         let known: BTreeSet<&RuleId> = open.filter_map(|lease| lease.rule_id.as_ref()).collect();
         let rows: Vec<&AutoClose> = self.rows.values().copied().filter(|row| !known.contains(&row.rule)).collect();
         for row in rows {
-            let rule = self.rule(&row.rule);
-            if rule.is_some_and(|rule| self.is_closed_by_this_plan(&rule.id) || self.is_moved_by_this_plan(&rule.id)) {
-                continue;
-            }
-            let spent = row.confirmed && row.is_spent(self.provider_now());
-            if let Some(settles_at) = self.may_misread(row).filter(|_| !spent) {
-                self.plan.wake = self.plan.wake.into_iter().chain([settles_at + TimeDelta::seconds(1)]).min();
-            } else if spent || rule.is_some_and(|rule| self.latest(rule, None).is_some()) {
-                self.plan.ledger.push(LedgerStep::ForgetAutoClose { rule: row.rule.clone() });
-            } else if rule.is_none() && self.is_due(Some(row), DROPPING_DELAY_MAX) {
-                // Nothing waits for this one, and no person either: what is left behind hits nothing and deletes itself.
-                let (rule, permission, way) = (row.rule.clone(), row.permission, row.way.clone());
-                self.plan.steps.push(Step::DropAutoClose { rule, permission, way });
-            } else if rule.is_none() {
-                self.plan.wake = self.plan.wake.into_iter().chain(row.next_try_at).min();
-            }
+            self.leftover_row(row);
         }
     }
 
-    /// Until when a reading may be wrong about a rule that has vanished: another was opened in its place a short while
-    /// ago, and no revoke of it is known. It may be gone and show, or be hidden, edited by hand.
+    fn leftover_case(&self, row: &AutoClose) -> LeftoverScheduleCase {
+        let rule = self.rule(&row.rule);
+        if rule.is_some_and(|rule| self.is_closed_by_this_plan(&rule.id) || self.is_moved_by_this_plan(&rule.id)) {
+            return LeftoverScheduleCase::Busy;
+        }
+        if row.confirmed && row.is_spent(self.provider_now()) {
+            return LeftoverScheduleCase::Fired;
+        }
+        if let Some(settles_at) = self.may_misread(row) {
+            return LeftoverScheduleCase::Unsettled(settles_at);
+        }
+        match rule {
+            Some(rule) if self.latest(rule, None).is_some() => LeftoverScheduleCase::OfOthers,
+            Some(_) => LeftoverScheduleCase::RuleStays,
+            None => LeftoverScheduleCase::RuleGone,
+        }
+    }
+
+    fn leftover_row(&mut self, row: &AutoClose) {
+        let case = self.leftover_case(row);
+        self.plan.rows.insert(case.row());
+        match case {
+            LeftoverScheduleCase::Busy | LeftoverScheduleCase::RuleStays => {}
+            LeftoverScheduleCase::Unsettled(settles_at) => self.plan.wake_at(settles_at + TimeDelta::seconds(1)),
+            LeftoverScheduleCase::Fired | LeftoverScheduleCase::OfOthers => {
+                self.plan.ledger.push(LedgerStep::ForgetAutoClose { rule: row.rule.clone() });
+            }
+            // Even a person does not wait for this one: a schedule that is left behind hits nothing and deletes itself.
+            LeftoverScheduleCase::RuleGone => match self.put_off(Some(row), DROPPING_DELAY_MAX) {
+                Some(at) => self.plan.wake_at(at),
+                None => {
+                    let (rule, permission, way) = (row.rule.clone(), row.permission, row.way.clone());
+                    self.plan.steps.push(Step::DropAutoClose { rule, permission, way });
+                }
+            },
+        }
+    }
+
+    /// The end of the time in which a reading may be wrong about a vanished rule, because another one was opened in its
+    /// place a short while ago.
     fn may_misread(&self, row: &AutoClose) -> Option<Timestamp> {
         let read_at = self.reading?.read_at;
         let lease = self.leases.get(&row.permission).filter(|lease| !lease.settled(read_at))?;
@@ -203,7 +244,7 @@ impl<'a> AutoClosePlanner<'a> {
     }
 }
 
-/// Whether the leases on a rule that the record knows mean anything.
+/// True if the leases on a rule that the record knows count.
 fn fits(marks: &Marks) -> bool {
     marks.fit(true) == Some(Fit::Genuine)
 }
@@ -212,18 +253,8 @@ fn unset_text(why: &str) -> String {
     format!("closes by eg reconcile only: the switch in the cloud could not be set: {why}")
 }
 
-/// What a grant says whose rule would not close by itself.
+/// The error of a grant whose expiry schedule could not be set.
 #[must_use]
 pub fn auto_close_unset(failure: &Failure) -> String {
     unset_text(&failure.to_string())
-}
-
-fn unset_advice(class: FailureClass) -> &'static str {
-    match class {
-        FailureClass::Denied | FailureClass::Gone | FailureClass::Invalid => {
-            "`eg setup cloud-expiry` prints what this needs"
-        }
-        FailureClass::Limit => "delete schedules that are no longer needed, or ask the provider for a higher quota",
-        other => other.advice(),
-    }
 }

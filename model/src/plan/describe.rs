@@ -1,9 +1,7 @@
-//! Steps in words: the lines of `--dry-run`, and what the digest is made of.
+//! Steps in words: the lines of `--dry-run`, and the text under the digest.
 
-use super::Step;
-use crate::{
-    failure::FailureClass, ids::RuleId, net::permission::Permission, observation::OwnedRule, tags::lease_value,
-};
+use super::step::Step;
+use crate::{ids::RuleId, net::permission::Permission, observation::OwnedRule, tags::lease_value};
 use std::fmt;
 
 fn permissions(list: &[Permission]) -> String {
@@ -55,7 +53,7 @@ impl Step {
         }
     }
 
-    /// What [`fmt::Display`] leaves out for people's sake, for the digest.
+    /// The details that [`fmt::Display`] leaves out, for the digest.
     pub(super) fn fine_print(&self) -> String {
         match self {
             Self::MakeRoom { tags, .. } => tags.iter().map(|(key, value)| format!("{key}={value} ")).collect(),
@@ -66,17 +64,6 @@ impl Step {
                 format!("{} {}", way.role_arn, way.group)
             }
             Self::Retag { .. } | Self::Revoke { .. } | Self::Collect { .. } => String::new(),
-        }
-    }
-
-    /// What the user should do next when the provider has refused it with this class.
-    #[must_use]
-    pub fn advice(&self, class: FailureClass) -> &'static str {
-        match (self, class) {
-            (Self::Restore { .. }, FailureClass::Denied) => {
-                "rules that have lost eg:managed-by can be tagged again with what `eg iam-policy --restore` prints"
-            }
-            _ => class.advice(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What all live sessions together want.
+//! The permissions that all live sessions together want.
 
 use crate::{
     Timestamp, damage::damage, ids::SessionId, net::permission::Permission, session::record::Session, target::TargetKey,
@@ -10,18 +10,17 @@ use std::collections::BTreeMap;
 pub struct Want {
     /// The latest expiry of the live sessions that want it.
     pub until: Timestamp,
-    /// The session with that expiry (of several, the one with the largest id: any rule will do, as long as it is
-    /// always the same one).
+    /// The session with that expiry. Of several the one with the largest id, so that every plan takes the same one.
     pub session: SessionId,
-    /// Whether to open it where it is not: not what a session only keeps until it is open at its new address.
+    /// Open it if it is not there. False if a session only keeps it until it is open at its new address.
     pub open: bool,
 }
 
 /// Wants by target and permission.
 pub type Wants = BTreeMap<TargetKey, BTreeMap<Permission, Want>>;
 
-/// The wants of every live session, whatever the clock says: expiry is a recorded transition. Nobody wants what only a
-/// damaged record says.
+/// The wants of every session that is live on record: expiry is a recorded transition, so no clock is read here. A
+/// grant with damage wants nothing.
 #[must_use]
 pub fn wants(sessions: &[Session]) -> Wants {
     let mut wants = Wants::new();

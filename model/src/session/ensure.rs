@@ -1,20 +1,19 @@
-//! Whether a session that lives already is the one that is asked for.
+//! `ensure`: can a live session serve as the requested one?
 //!
-//! | sessions that are the same and live | then |
+//! | live sessions that are the same | decision |
 //! |---|---|
-//! | one that lasts as long as asked, to the minute | keep it |
-//! | one that can be prolonged to what is asked, within the longest that a session may last and for the same reason | prolong it |
-//! | else | a new one; the old ones go on beside it until their own time is over |
+//! | one lasts as long as requested, to the minute | keep it |
+//! | one can be extended to the requested end, within the longest duration and for the same reason | extend it |
+//! | none | a new one; the old ones stay beside it until they expire |
 //!
-//! *The same* is: the same ports of the same targets by the same ways, for the same addresses; nothing less, and
-//! nothing more, since prolonging would keep that open for longer than was asked. Where a reason is given, what was
-//! opened for another one, or for none, is not prolonged in its name: the record would go on to say the wrong one.
+//! *The same* means the same ports of the same targets by the same routes, for the same addresses. Not fewer, and not more:
+//! an extension would keep the others open for longer than requested. A request with a reason never extends a session
+//! with another reason, or with none: the record would then tell the wrong reason.
 //!
-//! A session that is to follow its user is the same as one that follows, of the same user, with the same ports of the same
-//! targets by the same ways, whatever the address: the caller moves it to where the user is now. Otherwise each change of
-//! address would leave one more session behind, and all of them would follow. A family that was not found just now (a
-//! network without IPv6) makes no difference either; a family that the session does not have does, since it would never
-//! come to it.
+//! Sessions that follow their user are the same at any address if user, ports, targets and routes are the same: the
+//! caller moves the session to the user's present address. Otherwise each change of address would leave one more
+//! session behind, and all of them would follow. A family that was not found just now (a network without IPv6) makes no
+//! difference. A family that the session does not have does, since the session would never get it.
 
 use crate::{
     ids::SessionId,
@@ -28,22 +27,22 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-/// What to do so that a session is there.
+/// The decision of `ensure`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ensuring {
-    /// Nothing.
+    /// Keep this session.
     Keep(SessionId),
-    /// Move its expiry to the one that is asked for.
+    /// Move the expiry of this session to the requested one.
     Prolong(SessionId),
-    /// Record the one that is asked for.
+    /// Record the requested session.
     Begin,
 }
 
-/// Durations are whole minutes, and so is what a session is said to have left: a lack that is smaller is none.
+/// Durations and remaining times are shown in whole minutes, so a smaller difference does not count.
 const A_MINUTE: TimeDelta = TimeDelta::minutes(1);
 
-/// Decides, among every session that lives in the record. `wanted` is the session to begin if there is none, as of
-/// now; `longest` is how long one may last in all.
+/// Decides among all live sessions. `wanted` is the session to start if none of them serves; `longest` is the longest
+/// duration of a session in all.
 #[must_use]
 pub fn ensure(live: &[Session], wanted: &Session, longest: TimeDelta) -> Ensuring {
     let now = wanted.started_at;
@@ -61,7 +60,7 @@ pub fn ensure(live: &[Session], wanted: &Session, longest: TimeDelta) -> Ensurin
     same.iter().find(fits).map_or(Ensuring::Begin, |session| Ensuring::Prolong(session.id))
 }
 
-/// Permissions name the address and the ports; the way, the firewall and whose credentials.
+/// Permissions name the address and the ports; the route names the firewall and the credentials.
 fn what_it_opens(session: &Session) -> BTreeSet<(Target, Permission)> {
     let way = |target: &Target| Target { route: target.route.configured(), ..target.clone() };
     session
@@ -70,7 +69,7 @@ fn what_it_opens(session: &Session) -> BTreeSet<(Target, Permission)> {
         .collect()
 }
 
-/// True if a session follows the user who asks and opens the same as the wanted one, at any address.
+/// True if a session follows the same user and opens the same as the wanted one, at any address.
 fn follows_alike(session: &Session, wanted: &Session) -> bool {
     let same_user = session.user_name == wanted.user_name && session.user_email == wanted.user_email;
     let asked = wherever(wanted);
@@ -80,7 +79,7 @@ fn follows_alike(session: &Session, wanted: &Session) -> bool {
     session.follow && same_user && has == asked
 }
 
-/// The permissions of a session without their addresses: ways, ports and widths of each family.
+/// The permissions of a session without their addresses: routes, ports and widths of each family.
 fn wherever(session: &Session) -> BTreeSet<(Target, Permission)> {
     let nowhere = |permission: Permission| {
         permission.moved(match permission.ip_version() {
@@ -155,7 +154,7 @@ mod tests {
     fn one_that_lasts_long_enough_is_kept() {
         assert_eq!(decide(&[session(1, -60, 8 * 60)]), Ensuring::Keep(id(1)));
         assert_eq!(decide(&[session(1, -60, 9 * 60)]), Ensuring::Keep(id(1)));
-        // What lasts longest needs prolonging last.
+        // The longest session is the last to need an extension.
         assert_eq!(decide(&[session(1, -60, 60), session(2, -60, 8 * 60)]), Ensuring::Keep(id(2)));
         // 59 seconds are none.
         let mut short = session(1, -60, 8 * 60);
@@ -263,7 +262,7 @@ mod tests {
         ] {
             assert_eq!(decide(std::slice::from_ref(&different)), Ensuring::Begin, "{different:#?}");
         }
-        // What was learnt on the way makes no difference, nor does the resource's name.
+        // Account and partition make no difference, nor does the resource's name.
         let mut learnt = other_way(|target| target.route.account = Some("123456789012".into()));
         learnt.grants.iter_mut().for_each(|grant| grant.resource_name = "renamed".into());
         assert_eq!(decide(&[learnt]), Ensuring::Keep(id(1)));

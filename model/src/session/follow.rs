@@ -1,8 +1,8 @@
-//! Whether a session follows its user to another address.
+//! Sessions that follow their user to another address.
 //!
-//! A session's addresses change in no other way. What is decided here is recorded in one transaction (the new grants,
-//! and the old ones REMOVING) and carried out by the plan like everything else: the old rules stay until the new ones
-//! are there ([`crate::session::record::Session::keeps`]).
+//! A session's addresses change in no other way. One transaction records the move: the new grants, and the old ones as
+//! REMOVING. The plan carries it out: the old rules stay until the new ones are there
+//! ([`crate::session::record::Session::keeps`]).
 
 use crate::{
     Timestamp,
@@ -12,14 +12,14 @@ use crate::{
 };
 use std::net::IpAddr;
 
-/// What was found out about the user's address of one family.
+/// The result of a search for the user's address of one family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FoundAddress {
     /// Enough services agree, and it is an address on the Internet.
     Agreed(IpAddr),
     /// Services name different addresses.
     Disagreed,
-    /// Nothing to rely on: no answer, too few, or no address that can be anybody's.
+    /// No reliable address: no answer, too few answers, or an address that no user can have on the Internet.
     Unknown,
 }
 
@@ -34,13 +34,13 @@ pub struct Move {
     pub to: IpAddr,
 }
 
-/// Which addresses a session changes, as of `now`. Unknown is never taken for a change, and a family that the session
-/// has not had since its start never comes to it.
+/// The moves of a session as of `now`. An unknown address is never a change, and a session never gets a family that it
+/// did not start with.
 ///
 /// | session | IPv4, IPv6 found | each of its addresses |
 /// |---|---|---|
 /// | does not follow, not live, or past its expiry | any | stays |
-/// | follows | one or both disagreed | stays: who lies about one may lie about the other |
+/// | follows | one or both disagreed | stays: services that lie about one family may lie about the other |
 /// | follows | unknown for this family | stays |
 /// | follows | agreed: the same, or within what the session opens around the old one | stays: it is open already |
 /// | follows | agreed: another | moves |

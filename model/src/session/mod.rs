@@ -1,9 +1,11 @@
-//! Sessions and their grants, and every decision about one session: whether it may start, whether `ensure` can reuse it,
-//! when it follows its user, what its user is told.
+//! Sessions (`record`), their grants and statuses, and the decisions about one session: may it start (`preflight`), can
+//! `ensure` reuse it, does it `follow` its user, which `problems` and `notices` does its user see.
 
 pub mod ensure;
 pub mod follow;
+pub mod grant;
 pub mod notices;
 pub mod preflight;
 pub mod problems;
 pub mod record;
+pub mod status;

@@ -1,4 +1,4 @@
-//! What of a session is told to the user's own command, and when.
+//! The events of a session that the user's own command is told, and their times.
 
 use crate::{
     Timestamp,
@@ -6,7 +6,8 @@ use crate::{
     lease::Lease,
     session::{
         problems::trouble,
-        record::{EndedReason, GrantStatus, Session, SessionStatus, UnknownWord, word_enum},
+        record::Session,
+        status::{EndedReason, GrantStatus, SessionStatus, UnknownWord, word_enum},
     },
     target::TargetKey,
 };
@@ -14,41 +15,40 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
-/// What ended longer ago is no news.
+/// The end of a session is news for this long.
 pub const NEWS: TimeDelta = TimeDelta::hours(1);
 
 word_enum! {
-    /// What there is to tell.
+    /// An event of a session.
     NotifyEvent {
         /// The session ends soon.
         Expiring = "expiring",
-        /// The session's time was over.
+        /// The session expired.
         Expired = "expired",
-        /// What an ending session opened could not be closed.
+        /// A rule of an ending session could not be closed.
         CloseFailed = "close-failed",
     }
 }
 
-/// Something to tell, once for each session, event and expiry: a session that was prolonged ends soon a second time.
+/// An event to tell, once for each session, event and expiry: an extended session ends soon a second time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Notification {
     /// The session.
     pub session: SessionId,
-    /// What happens to it.
+    /// The event.
     pub event: NotifyEvent,
-    /// The expiry that it had then.
+    /// The expiry of the session at that time.
     pub expires_at: Timestamp,
-    /// Why it could not be closed.
+    /// The reason why a rule could not be closed.
     pub why: Option<String>,
 }
 
-/// What there is to tell at `now`, whether or not it was told before. `unreadable` are the targets that the last pass
-/// could not read.
+/// The events as of `now`, told before or not. `unreadable` are the targets that the last pass could not read.
 ///
 /// | session | notice |
 /// |---|---|
 /// | live, and ends within `before` | expiring |
-/// | its time was over, as was noticed less than an hour ago | expired |
+/// | expired, noticed less than an hour ago | expired |
 /// | EXPIRING, and the closing of a rule was refused or its target could not be read | close-failed |
 #[must_use]
 pub fn notices(
@@ -89,7 +89,7 @@ fn not_closed(session: &Session, leases: &[Lease], unreadable: &BTreeSet<TargetK
     reasons.next()
 }
 
-/// When there will be something to tell of the sessions that live.
+/// The time of the next event of the live sessions.
 #[must_use]
 pub fn next_notice(sessions: &[Session], now: Timestamp, before: TimeDelta) -> Option<Timestamp> {
     let live = sessions.iter().filter(|session| session.status.is_live());

@@ -1,4 +1,5 @@
-//! Judgements on a reading before a session is recorded: can the target be opened at all, and which ports are open already.
+//! Judgements on a reading before a session is recorded: can the target be opened at all, and which ports are open
+//! already.
 
 use crate::{
     collecting::{abandoned, lease_state},
@@ -13,11 +14,11 @@ use std::collections::BTreeSet;
 /// The prospect of opening one target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outlook {
-    /// Nothing speaks against it.
+    /// No obstacle is known.
     Works,
-    /// It cannot be told, or not now: it may come right by itself.
+    /// Unknown, or an obstacle that can pass by itself.
     NotKnown,
-    /// It cannot work until the user does something.
+    /// It cannot work until the user acts.
     Cannot(Failure),
 }
 
@@ -53,8 +54,8 @@ pub fn absent(reading: &Reading, wanted: &BTreeSet<Permission>) -> Vec<Permissio
     wanted.difference(&there).copied().collect()
 }
 
-/// The families that need a rule and have no room for one: the group holds as many rules as `quota` allows, and the next
-/// pass closes none of them. A group with more rules than that has a higher quota, so only the provider can tell.
+/// The families that need a rule and have no room for one: the group holds as many rules as `quota` allows, and the
+/// next pass closes none of them. A group with more rules than that has a higher quota, so only the provider can tell.
 #[must_use]
 pub fn full_families(
     reading: &Reading,
@@ -80,14 +81,14 @@ pub fn full_families(
     needed.into_iter().filter(full).collect()
 }
 
-/// True for a rule of `eg`'s, by its tags and its description.
+/// True if tags and description mark the rule as `eg`'s.
 #[must_use]
 pub fn is_marked(rule: &ObservedRule, group: &str) -> bool {
     rule.marks(group).fit(false) == Some(Fit::Genuine)
 }
 
-/// A rule that is not `eg`'s and lets in all that a wanted permission would, and more: the widest. It stays whatever a
-/// session does, which is worth knowing; it does not stand for the permission.
+/// The widest rule that is not `eg`'s and lets in all that a wanted permission would, and more. The user should know of
+/// it, since it stays when the session ends. It does not count as the permission.
 #[must_use]
 pub fn open_anyway<'r>(reading: &'r Reading, group: &str, wanted: &Permission) -> Option<&'r ObservedRule> {
     let wider =

@@ -1,4 +1,4 @@
-//! What keeps a grant from being as its session wants it, and when that is tried again.
+//! The reasons why a grant is not done yet, and the time of the next attempt.
 
 use crate::{
     Timestamp,
@@ -6,22 +6,22 @@ use crate::{
     session::record::{Grant, GrantStatus},
 };
 
-/// Why a grant is not done yet.
+/// The reasons why a grant is not done yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trouble {
-    /// The last refusals, each with its ports: `tcp/22: not permitted: …`. Empty where nothing was refused, because
-    /// the target could not even be read.
+    /// The last refusals, each with its ports: `tcp/22: not permitted: …`. Empty if nothing was refused because the
+    /// target could not be read.
     pub reasons: Vec<String>,
-    /// Not before then; `None`: the next pass tries.
+    /// The time of the next attempt; `None`: the next pass.
     pub next_try_at: Option<Timestamp>,
 }
 
-/// What keeps a grant from being done, from the ledger's open leases.
+/// The reasons why a grant is not done, from the open leases on record.
 ///
 /// | grant | trouble |
 /// |---|---|
-/// | FAILED, PENDING, REMOVING | the refusals on record, perhaps none |
-/// | APPLIED | only where something was refused: a tag that still says another time |
+/// | FAILED, PENDING, REMOVING | the refusals on record, possibly none |
+/// | APPLIED | only if a call was refused: a tag still says another time |
 /// | REMOVED | none: this session has let go |
 #[must_use]
 pub fn trouble(grant: &Grant, leases: &[Lease]) -> Option<Trouble> {

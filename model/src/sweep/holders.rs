@@ -1,4 +1,4 @@
-//! Who holds the marked rules of a target: what `eg who` shows, judged as the plan judges.
+//! The holders of a target's marked rules, for `eg who`. The judgement is that of the plan.
 
 use crate::{
     Timestamp,
@@ -13,15 +13,15 @@ use std::collections::BTreeSet;
 /// One installation's lease on a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// Whose.
+    /// The installation.
     pub installation: InstallationId,
-    /// Whether it is this installation's.
+    /// True for this installation.
     pub ours: bool,
-    /// The tag's value, as it stands.
+    /// The tag's value, as read.
     pub value: String,
-    /// Until when, where the value can be read.
+    /// The time in the value, if it parses.
     pub until: Option<Timestamp>,
-    /// Whether it still holds the rule.
+    /// The state on the provider's clock.
     pub state: LeaseState,
 }
 
@@ -30,20 +30,20 @@ pub struct Holder {
 pub struct MarkedRule {
     /// Its id.
     pub id: RuleId,
-    /// What it allows.
+    /// Its permission.
     pub permission: Permission,
-    /// For people, as whoever opened it wrote it.
+    /// Its description, as written by its opener.
     pub description: Option<String>,
-    /// The session that opened it, as its tag says.
+    /// The session that opened it, from its tag.
     pub opener: Option<SessionId>,
-    /// What its marks are worth.
+    /// The worth of its marks.
     pub fit: Fit,
     /// Every lease, by installation; ours first.
     pub holders: Vec<Holder>,
 }
 
-/// The marked rules of a reading, by permission. `ours` are the rule ids that the ledger proves. Leases are judged by
-/// the provider's clock; where it did not tell, every one that can be read counts as unexpired, as in the plan.
+/// The marked rules of a reading, by permission. `ours` are the rule ids that the record proves. Leases are judged by
+/// the provider's clock; if that is unknown, every lease that parses counts as unexpired, as in the plan.
 #[must_use]
 pub fn marked_rules(
     group: &str,

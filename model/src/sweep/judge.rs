@@ -1,19 +1,19 @@
-//! What `eg sweep` makes of a reading, with no record to go by: which marked rules are there, who holds them, and what
-//! to close. Pure; judged as the plan collects, see [`crate::collecting`].
+//! `eg sweep`: the marked rules of a reading, without a record, and the rules to close. Pure; rules are judged as in
+//! the plan, see [`crate::collecting`].
 //!
 //! | rule | state | [`SweepScope::Expired`] | [`SweepScope::Owner`], where it carries the owner's lease |
 //! |---|---|---|---|
-//! | marks fit, some lease unexpired | held | stays | another's: take the owner's unexpired lease off, and say who keeps it open ([`KeepReason::Held`]); else close |
+//! | marks fit, some lease unexpired | held | stays | another's: delete the owner's unexpired lease tag, and report the other holder ([`KeepReason::Held`]); else close |
 //! | marks fit, leases expired | expired | close | close |
-//! | marks fit, no lease left, or none that can be believed | unheld | close, unless an age is asked for | close |
-//! | marks that do not fit | misfit | never touched | never touched, and said ([`KeepReason::Misfit`]) |
+//! | marks fit, no lease left, or none that is believed | unheld | close, unless the user gave an age | close |
+//! | marks that do not fit | misfit | never touched | never touched, and reported ([`KeepReason::Misfit`]) |
 //!
-//! With [`SweepScope::Owner`]'s `even_if_held` the first row closes, too: who may write tags may have written the other lease,
-//! so that a rule of a stolen machine outlives the sweep.
+//! With [`SweepScope::Owner`]'s `even_if_held` the first row closes as well. Otherwise a thief who may write tags could
+//! add a lease of another installation, and a rule of the stolen machine would outlive the sweep.
 //!
-//! Where the clocks differ, or the provider's is not known, nothing is closed because it has expired, and every lease
-//! of another that can be read counts as unexpired. Where the provider's is not known, that makes no rule one that is
-//! known to be held: see [`KeepReason::Clock`].
+//! If the clocks differ, or the provider's is unknown, no rule is closed for being expired, and every lease of others
+//! that parses counts as unexpired. With an unknown clock such a rule is not reported as held, but as
+//! [`KeepReason::Clock`].
 
 use crate::{
     Timestamp,
@@ -27,95 +27,94 @@ use crate::{
 use chrono::TimeDelta;
 use std::collections::BTreeSet;
 
-/// What is to be swept away.
+/// The rules to sweep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SweepScope {
-    /// What every holder has let expire, and longer ago than this.
+    /// Rules whose every lease expired longer ago than this.
     Expired {
-        /// Zero: as soon as it counts as expired.
+        /// Zero: as soon as they count as expired.
         older_than: TimeDelta,
     },
-    /// Everything of one installation, whatever its leases say: the user named it.
+    /// All rules of one installation that the user named, expired or not.
     Owner {
-        /// Which.
+        /// The installation.
         owner: InstallationId,
-        /// Also what another installation holds.
+        /// Also rules that another installation holds.
         even_if_held: bool,
     },
 }
 
-/// How a marked rule stands.
+/// The state of a marked rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// An unexpired lease holds it.
     Held,
-    /// Every lease that can be read has expired.
+    /// Every lease that parses has expired.
     Expired,
-    /// No lease is left, or none that can be believed.
+    /// No lease is left, or none that is believed.
     Unheld,
-    /// Its marks are another rule's.
+    /// Its marks are not believed.
     Misfit,
 }
 
-/// What to do to a rule.
+/// The call for a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SweepAction {
     /// Close it, by its id.
     Close(OwnedRule),
-    /// Take the owner's lease tag off, by key and value: another still needs the rule.
+    /// Delete the owner's lease tag, by key and value: another installation still needs the rule.
     Untag {
         /// The rule.
         rule: OwnedRule,
         /// The tag's key.
         key: String,
-        /// Its value as it was read.
+        /// Its value, as read.
         value: String,
     },
 }
 
-/// Why a rule stays that is asked for.
+/// The reason why a requested rule stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeepReason {
-    /// It expired less long ago than was asked for.
+    /// It expired more recently than the given age.
     Recent,
-    /// Since when nobody holds it is not known, and an age was asked for.
+    /// The user gave an age, and the time since which no lease holds it is unknown.
     UnknownAge,
-    /// This machine's clock and the provider's differ, or the provider did not tell its time.
+    /// This machine's clock and the provider's differ, or the provider's is unknown.
     Clock,
-    /// Another installation holds a rule of the owner's.
+    /// Another installation holds the owner's rule.
     Held,
     /// It carries the owner's lease, and its marks do not fit.
     Misfit,
 }
 
-/// A marked rule and what becomes of it.
+/// A marked rule and the decision about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Swept {
     /// The rule and its holders.
     pub rule: MarkedRule,
-    /// How it stands.
+    /// Its state.
     pub state: State,
-    /// When the last of its leases ends or ended, as far as they can be believed.
+    /// The end of its last lease, of those that are believed.
     pub until: Option<Timestamp>,
-    /// What to do, if anything.
+    /// The call to make, if any.
     pub deed: Option<SweepAction>,
-    /// Why it stays although it is asked for.
+    /// The reason why it stays although requested.
     pub kept: Option<KeepReason>,
 }
 
 impl Swept {
-    /// Whether it was one of the owner's that were asked for, and stays.
+    /// True if it is a requested rule of the owner's, and stays.
     #[must_use]
     pub fn outlives_owner(&self) -> bool {
         matches!(self.kept, Some(KeepReason::Held | KeepReason::Misfit))
     }
 }
 
-/// Every marked rule of a reading, by permission, with what is to be done about it. The reading may lack rules that
-/// carry no marks.
+/// Every marked rule of a reading, by permission, with the decision about it. The reading may lack rules without marks.
 #[must_use]
 pub fn sweep(target: &TargetKey, reading: &Reading, wish: &SweepScope) -> Vec<Swept> {
-    // Of whole accounts the first is judged minutes after it was read.
+    // In a sweep of whole accounts, the first reading is minutes old by now.
     let agree = clocks_agree(reading.read_at, reading.provider_time);
     let seen = |id| reading.rules.iter().find(|rule| rule.id == id);
     let judge = |rule: MarkedRule| {
@@ -138,7 +137,7 @@ pub fn sweep(target: &TargetKey, reading: &Reading, wish: &SweepScope) -> Vec<Sw
     marked_rules(&target.id, reading, None, &BTreeSet::new()).into_iter().map(judge).collect()
 }
 
-/// It is to be closed.
+/// The rule may be closed.
 struct Closable;
 
 struct Broom<'a> {
@@ -152,7 +151,7 @@ impl Broom<'_> {
         OwnedRule::seen(self.target, rule, proof, self.reading)
     }
 
-    /// Whether a rule stays, and why, if that has to be said.
+    /// Decides about a rule by its age. `Ok`: it stays, with the reason if the user needs one.
     fn keeps(
         &self,
         rule: &MarkedRule,
@@ -163,7 +162,7 @@ impl Broom<'_> {
         let provider = match (state, self.reading.provider_time) {
             (State::Misfit, _) | (State::Held, Some(_)) => return Ok(None),
             (State::Expired | State::Unheld, Some(provider)) if self.agree => provider,
-            // By no clock every lease counts as unexpired, so what is held may have expired long ago.
+            // Without a clock every lease counts as unexpired, so a held rule may have expired long ago.
             (_, None) | (State::Expired | State::Unheld, Some(_)) => return Ok(Some(KeepReason::Clock)),
         };
         if older_than.is_zero() {
@@ -177,7 +176,7 @@ impl Broom<'_> {
         }
     }
 
-    /// What is taken away with an installation that the user named, and why something of it stays.
+    /// The call for a rule of the installation that the user named, and the reason if the rule stays.
     fn of_owner(
         &self,
         rule: &MarkedRule,
@@ -195,14 +194,14 @@ impl Broom<'_> {
         if even_if_held || holders_beside(rule, owner, self.agree).is_empty() {
             return (Some(SweepAction::Close(owned)), None);
         }
-        // A lease that has expired holds nothing, so there is nothing to take off.
+        // An expired lease holds nothing, so its tag can stay.
         let unexpired = lease_state(&lease.value, self.reading.provider_time).holds();
         let untag = || SweepAction::Untag { rule: owned, key: lease_key(owner), value: lease.value.clone() };
         (unexpired.then(untag), Some(KeepReason::Held))
     }
 }
 
-/// Who holds a rule beside the owner. Where the clocks differ, another's expiry is not believed.
+/// The holders of a rule beside the owner. If the clocks differ, others' expiry is not believed.
 #[must_use]
 pub fn holders_beside(rule: &MarkedRule, owner: &InstallationId, clocks_agree: bool) -> Vec<Holder> {
     let holds = |holder: &&Holder| match holder.state {
@@ -227,8 +226,8 @@ fn until(rule: &MarkedRule) -> Option<Timestamp> {
     rule.holders.iter().filter(|holder| holder.state != LeaseState::Odd).filter_map(|holder| holder.until).max()
 }
 
-/// The installations that hold, or held, rules whose marks fit, and whose ids begin like this; the one with this very
-/// id, where there is one.
+/// The installations that hold, or held, rules with genuine marks, and whose ids begin with `prefix`. Only the one
+/// whose whole id it is, if there is one.
 #[must_use]
 pub fn owners_like(rules: &[MarkedRule], prefix: &str) -> BTreeSet<InstallationId> {
     let genuine = rules.iter().filter(|rule| rule.fit == Fit::Genuine);

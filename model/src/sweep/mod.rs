@@ -1,4 +1,4 @@
-//! Decisions that need no record: which installations hold a rule, and which rules `eg sweep` closes.
+//! Decisions without a record: the holders of each rule (`holders`), and the rules that `eg sweep` closes (`judge`).
 
 pub mod holders;
 pub mod judge;

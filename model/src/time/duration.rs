@@ -1,7 +1,7 @@
-//! Durations as people write and read them.
+//! Durations, as users write and read them.
 //!
 //! Written: `[0-9]+` (hours) or `([0-9]+d)?([0-9]+h)?([0-9]+m)?`, not empty; no spaces, signs or fractions; from
-//! one minute to [`MAX`]. Too much is refused with the limit, never clamped. Short waits (a timeout, the lock) are
+//! one minute to [`MAX`]. A longer one is refused with the limit, never clamped. Short waits (a timeout, the lock) are
 //! written `[0-9]+s`: [`parse_seconds`].
 
 use crate::Timestamp;
@@ -9,24 +9,24 @@ use chrono::TimeDelta;
 use std::{fmt, ops::RangeInclusive, str::FromStr};
 use thiserror::Error;
 
-/// The longest session, whatever the configuration says: 31 days. A lease tag further ahead than this holds
-/// nothing, so nothing may ever be allowed to last longer.
+/// The longest session that any configuration can allow: 31 days. A lease tag further ahead does not hold its rule, so
+/// a longer session would lose its rules.
 pub const MAX: TimeDelta = TimeDelta::days(31);
 
 /// The shortest duration: one minute.
 pub const MIN: TimeDelta = TimeDelta::minutes(1);
 
-/// What [`parse_duration`] reads, for help and error messages.
+/// The forms that [`parse_duration`] reads, for help and error messages.
 pub const ACCEPTED: &str = "whole hours (8), or days, hours and minutes in this order (8h, 90m, 1h30m, 2d)";
 
 const DAY: u64 = 24 * 60;
 const HOUR: u64 = 60;
 
-/// A duration with the text that somebody wrote for it: a message echoes what people can find in their file or command
+/// A duration with the text that the user wrote for it: messages repeat the text that is in the file or on the command
 /// line (`48h`, not `2d`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// How long.
+    /// The duration.
     pub length: TimeDelta,
     text: String,
 }
@@ -60,7 +60,7 @@ impl FromStr for Written {
     }
 }
 
-/// Of what nobody wrote.
+/// A duration that the user did not write.
 impl From<TimeDelta> for Written {
     fn from(length: TimeDelta) -> Self {
         Self { length, text: format_duration(length) }
@@ -73,19 +73,19 @@ impl fmt::Display for Written {
     }
 }
 
-/// Why a duration is refused.
+/// The reason why a duration is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum DurationError {
     /// Not of the grammar.
     #[error("\"{text}\" is not a duration: use {ACCEPTED}")]
     Malformed {
-        /// What was given.
+        /// The refused text.
         text: String,
     },
     /// Not of the grammar for seconds.
     #[error("\"{text}\" is not a number of seconds: use a whole number and s ({limits})")]
     MalformedSeconds {
-        /// What was given.
+        /// The refused text.
         text: String,
         /// The shortest and the longest accepted, as `1s to 5s`.
         limits: String,
@@ -93,7 +93,7 @@ pub enum DurationError {
     /// Seconds out of range.
     #[error("\"{text}\" is out of range: use {limits}")]
     SecondsOutOfRange {
-        /// What was given.
+        /// The refused text.
         text: String,
         /// The shortest and the longest accepted, as `1s to 5s`.
         limits: String,
@@ -101,13 +101,13 @@ pub enum DurationError {
     /// Less than [`MIN`].
     #[error("\"{text}\" is too short: the shortest duration is 1m")]
     TooShort {
-        /// What was given.
+        /// The refused text.
         text: String,
     },
     /// More than the limit.
     #[error("\"{text}\" is too long: the limit is {limit}")]
     TooLong {
-        /// What was given.
+        /// The refused text.
         text: String,
         /// The limit, in the grammar's own form.
         limit: String,
@@ -115,11 +115,11 @@ pub enum DurationError {
     /// More than a setting allows.
     #[error("{text} is longer than {setting} ({limit})")]
     TooLongFor {
-        /// What was given.
+        /// The refused text.
         text: String,
         /// The setting's name.
         setting: &'static str,
-        /// What it says, as it is written there.
+        /// The value of the setting, as written there.
         limit: String,
     },
 }
@@ -132,10 +132,7 @@ pub fn parse_duration(text: &str) -> Result<TimeDelta, DurationError> {
     parse_up_to(text, MAX)
 }
 
-/// The same with another limit than [`MAX`], for what is not the length of a session.
-///
-/// # Errors
-/// As for [`parse_duration`], with `max` as the limit.
+/// Like [`parse_duration`], with another limit, for durations that are not the length of a session.
 pub fn parse_up_to(text: &str, max: TimeDelta) -> Result<TimeDelta, DurationError> {
     let owned = || text.to_owned();
     let minutes = whole_minutes(text).ok_or_else(|| DurationError::Malformed { text: owned() })?;
@@ -162,7 +159,7 @@ pub fn parse_seconds(text: &str, accepted: RangeInclusive<u64>) -> Result<std::t
 }
 
 /// The shortest form that [`parse_duration`] reads back: `8h`, `1h30m`, `45m`; days from two days on (`24h`, but
-/// `2d`, `31d`), since that is how people write a day's limit. Seconds are dropped; nothing and less is `0m`.
+/// `2d`, `31d`), since users write the limit of one day as `24h`. Seconds are dropped; zero and less is `0m`.
 #[must_use]
 pub fn format_duration(duration: TimeDelta) -> String {
     let Split { days, hours, minutes } = split(minutes_down(duration));
@@ -171,15 +168,15 @@ pub fn format_duration(duration: TimeDelta) -> String {
     if text.is_empty() { "0m".to_owned() } else { text }
 }
 
-/// How long until `expires`, rounded up to whole minutes, so that a session just started shows its full length:
-/// `8h 0m`, `45m` under an hour, `2d 3h 0m` from two days on. `0m` at the moment itself and after.
+/// The time until `expires`, rounded up to whole minutes, so that a session just started shows its full length: `8h
+/// 0m`, `45m` under an hour, `2d 3h 0m` from two days on. `0m` from the expiry on.
 #[must_use]
 pub fn remaining(now: Timestamp, expires: Timestamp) -> String {
     let seconds = u64::try_from(expires.signed_duration_since(now).num_milliseconds()).unwrap_or(0).div_ceil(1000);
     spaced(split(seconds.div_ceil(60)))
 }
 
-/// How long since `expired`, rounded down to whole minutes: `<1m`, `14m`, `2h 5m`, `2d 3h 0m` from two days on.
+/// The time since `expired`, rounded down to whole minutes: `<1m`, `14m`, `2h 5m`, `2d 3h 0m` from two days on.
 #[must_use]
 pub fn overdue(now: Timestamp, expired: Timestamp) -> String {
     match minutes_down(now.signed_duration_since(expired)) {

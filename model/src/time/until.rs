@@ -1,13 +1,13 @@
-//! The moment until when, as people write it: a time of day on the clock on the wall, a date with one, or RFC 3339.
+//! The end of a session, as users write it: a local time of day, a local date and time, or RFC 3339.
 //!
 //! | written | means |
 //! |---|---|
 //! | `18:00`, `9:30`, `18:00:30` | the next time that the local clock shows it |
-//! | `2026-02-27 18:00`, `2026-02-27T18:00:00` | then, on the local clock |
-//! | `2026-02-27T18:00:00Z`, `…+01:00` | exactly then |
+//! | `2026-02-27 18:00`, `2026-02-27T18:00:00` | that moment on the local clock |
+//! | `2026-02-27T18:00:00Z`, `…+01:00` | exactly that moment |
 //!
-//! Where clocks go forward, a time that they skip is refused: what is meant is not known. Where they go back, a time
-//! that they show twice is the earlier one that is still ahead, since that closes sooner.
+//! A local time that the clock skips (it goes forward) is refused: its meaning is unknown. A local time that the clock
+//! shows twice (it goes back) means the earlier moment that is still ahead, since that closes sooner.
 
 use crate::{
     Timestamp,
@@ -16,25 +16,25 @@ use crate::{
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike, Utc};
 use thiserror::Error;
 
-/// What [`parse_until`] reads, for help and error messages.
+/// The forms that [`parse_until`] reads, for help and error messages.
 pub const ACCEPTED: &str = "a local time (18:00), a local date and time (2026-02-27 18:00), or RFC 3339";
 
 /// Offsets of a zone from UTC are less than this, and it changes them less often.
 const DAY: TimeDelta = TimeDelta::days(1);
 
-/// Why a moment is refused.
+/// The reason why a moment is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum UntilError {
     /// Not of the grammar.
     #[error("\"{text}\" is not a time: use {ACCEPTED}")]
     Malformed {
-        /// What was given.
+        /// The refused text.
         text: String,
     },
     /// The local clock goes past it.
     #[error("\"{text}\" does not exist on {date}: the clock goes forward past it; use a time before or after that")]
     Skipped {
-        /// What was given.
+        /// The refused text.
         text: String,
         /// The day.
         date: NaiveDate,
@@ -42,28 +42,28 @@ pub enum UntilError {
     /// Not in the future.
     #[error("\"{text}\" has passed")]
     Passed {
-        /// What was given.
+        /// The refused text.
         text: String,
     },
     /// Less than [`MIN`] ahead.
     #[error("\"{text}\" is less than 1m ahead, and that is the shortest duration")]
     TooSoon {
-        /// What was given.
+        /// The refused text.
         text: String,
     },
     /// Further ahead than the limit.
     #[error("\"{text}\" is {ahead} ahead, longer than max_duration ({limit})")]
     TooFar {
-        /// What was given.
+        /// The refused text.
         text: String,
-        /// How far, in minutes rounded up.
+        /// The distance, in minutes rounded up.
         ahead: String,
-        /// The limit, as it is written.
+        /// The limit, as written.
         limit: String,
     },
 }
 
-/// Reads a moment after `now`. `offset` is what the local clock is ahead of UTC at a moment.
+/// Reads a moment after `now`. `offset` is the lead of the local clock on UTC at a moment.
 ///
 /// # Errors
 /// Text that is not of the module's grammar, a local time that is skipped, or a moment that is not after `now`.
@@ -83,7 +83,7 @@ pub fn parse_until(
     candidates?.into_iter().find(|at| *at > now).ok_or_else(|| UntilError::Passed { text: given() })
 }
 
-/// Refuses a moment that is not from [`MIN`] to `max` ahead of `now`. `text` is what was given for it.
+/// Refuses a moment that is not from [`MIN`] to `max` ahead of `now`. `text` is the text from the user.
 ///
 /// # Errors
 /// It is too soon, or too far.
@@ -106,7 +106,7 @@ fn next(
     offset: &dyn Fn(Timestamp) -> TimeDelta,
 ) -> Result<Timestamp, UntilError> {
     let today = local(now, offset);
-    // Of a zone that leaves out a whole day, the third has it.
+    // A zone that skips a whole day has the time on the third.
     for days in 0..3 {
         let Some(day) = today.and_then(|today| today.date().checked_add_signed(TimeDelta::days(days))) else { break };
         let wanted = day.and_time(time);
@@ -127,7 +127,7 @@ fn local(at: Timestamp, offset: &dyn Fn(Timestamp) -> TimeDelta) -> Option<Naive
     at.naive_utc().checked_add_signed(offset(at))
 }
 
-/// The moments at which the local clock shows `wanted`, in order; `None` where it never does.
+/// The moments at which the local clock shows `wanted`, in order; `None` if it never does.
 fn moments(wanted: NaiveDateTime, offset: &dyn Fn(Timestamp) -> TimeDelta) -> Option<Vec<Timestamp>> {
     let near = wanted.and_utc();
     let around = [near.checked_sub_signed(DAY), Some(near), near.checked_add_signed(DAY)];
@@ -286,7 +286,7 @@ mod tests {
         assert!(refusal("2026-03-29 02:59:59", "2026-03-28T22:00:00Z").contains("does not exist"));
         assert_eq!(until("3:00", "2026-03-28T22:00:00Z").as_deref(), Ok("2026-03-29T01:00:00Z"));
         assert_eq!(until("1:59", "2026-03-28T22:00:00Z").as_deref(), Ok("2026-03-29T00:59:00Z"));
-        // What lies behind is of no interest.
+        // Past times do not count.
         assert_eq!(until("2:30", "2026-03-29T01:00:00Z").as_deref(), Ok("2026-03-30T00:30:00Z"));
         assert_eq!(until("2:30", "2026-03-28T01:00:00Z").as_deref(), Ok("2026-03-28T01:30:00Z"));
     }
@@ -338,7 +338,7 @@ mod tests {
         }
     }
 
-    /// What the local clock shows is found again, all through the year.
+    /// Every local time of the year is found again.
     #[test]
     fn every_ten_minutes_of_a_year() {
         let begin = at("2026-01-01T00:00:00Z");

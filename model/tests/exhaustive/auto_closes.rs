@@ -9,8 +9,9 @@
 //! | `drop_auto_close`: call, outcome | the same; the row is forgotten with the answer |
 //! | a row is written where its version is still the same | [`Pass::raced`] |
 //!
-//! The scheduler fires an expiry schedule in the tick of its time: at any moment of it, and before it is over. It needs no machine
-//! for that. `LEAD` is less than a tick, so an expiry schedule that is sent a minute ahead fires in the tick in which it is sent.
+//! The scheduler fires an expiry schedule in the tick of its time: at any moment of it, and before it is over. It needs
+//! no machine for that. `LEAD` is less than a tick, so an expiry schedule that is sent a minute ahead fires in the tick
+//! in which it is sent.
 
 use crate::bugs::Bug;
 use crate::driver::{Driver, Provider};
@@ -19,27 +20,27 @@ use crate::world::{Ages, Answer, Call, LONG_EXPIRED, Life, Names, Pass, Process,
 use eg_model::failure::FailureClass;
 use eg_model::lease::Phase;
 
-/// Who wrote a schedule last.
+/// The last writer of a schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum By {
-    /// A pass on a fresh reading, and nobody else has changed anything since that reading.
+    /// A pass on a fresh reading, without a change by others since that reading.
     Seeing,
     /// A pass on an old reading, or two at the same moment.
     Blindly,
     /// One of two processes of one installation that run without their lock, and the other has acted meanwhile.
     Overtaken,
-    /// Somebody else.
+    /// A hand.
     Hand,
     /// A request that was late.
     Late,
 }
 
-/// What the scheduler is to do.
+/// A schedule at the scheduler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Schedule {
-    /// Its name, and what it revokes.
+    /// Its name, and the rule that it revokes.
     pub(crate) rule: u8,
-    /// What that was opened for. Nobody can see this but a bug.
+    /// The permission of that rule. Only a bug sees this.
     pub(crate) port: u8,
     pub(crate) at: Tick,
     /// It was switched off: it does nothing, and stays.
@@ -54,13 +55,13 @@ impl Schedule {
         !self.off && self.at <= 0
     }
 
-    /// Whether it may be left over.
+    /// True if it may be left over.
     fn is_excused(&self) -> bool {
         matches!(self.by, By::Overtaken | By::Late) || self.off || self.left
     }
 }
 
-/// What a look at one schedule shows.
+/// The result of reading one schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Seen {
     Absent,
@@ -69,7 +70,7 @@ pub(crate) enum Seen {
     Unreadable,
 }
 
-/// What is on record of an expiry schedule: [`eg_model::auto_close::AutoClose`] in small numbers.
+/// [`eg_model::auto_close::AutoClose`] in small numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct AutoCloseRow {
     pub(crate) rule: u8,
@@ -163,10 +164,10 @@ impl World {
         })
     }
 
-    /// W3, in every state: with no lease open, nothing on record and nothing running or on its way, there is no expiry schedule,
-    /// but for what hits nothing and deletes itself: one that a late request has left, and one whose rule was closed by
-    /// somebody who had joined it and not looked at its expiry schedule yet. And for one that a hand has switched off, which does
-    /// nothing.
+    /// W3, in every state: with no lease open, nothing on record and nothing running or on its way, there is no expiry
+    /// schedule, but for what hits nothing and deletes itself: one that a late request has left, and one whose rule was
+    /// closed by somebody who had joined it and not looked at its expiry schedule yet. And for one that a hand has
+    /// switched off, which does nothing.
     pub(crate) fn no_auto_close_is_forgotten(&self) -> bool {
         let over = |site: &Site| site.ledger.is_empty() && site.auto_closes.is_empty() && site.idle();
         !self.sites.iter().all(over) || self.schedules.iter().all(Schedule::is_excused)
@@ -178,7 +179,7 @@ impl World {
         self.schedules.iter().all(|schedule| schedule.is_excused() || there(schedule))
     }
 
-    /// Whether what `site` holds, or has left to others, is to be closed at the end of its latest lease.
+    /// True if every rule that `site` holds, or has left to others, closes at the end of its latest lease.
     pub(crate) fn auto_closes_are_right(&self, site: usize) -> bool {
         let here = &self.sites[site];
         here.ledger.iter().all(|row| {
@@ -220,8 +221,8 @@ impl Site {
         world.rules.iter().find(|rule| rule.id == id && rule.port == row.port)
     }
 
-    /// Whether the record says of a rule that it closes by itself when the last session here is over, and our tag on it
-    /// says the same to others.
+    /// True if the record says that a rule closes by itself at the end of the last session here, and our tag says the
+    /// same to others.
     fn counts_on(&self, number: usize, world: &World, rule: u8) -> bool {
         let tagged = |rule: &&Rule| rule.genuine() && rule.lease_of(number) >= self.until(rule.port);
         let until = self.held_rule(world, rule).filter(tagged).and_then(|rule| self.until(rule.port));
@@ -267,21 +268,22 @@ impl Driver<'_> {
         self.race_auto_close(rule);
     }
 
-    /// What others have read of a row is old now.
+    /// Makes the versions of a row that others have read old.
     fn race_auto_close(&mut self, rule: u8) {
         let about = |call: Call| call.is_of_auto_close() && call.rules() & (1 << rule) != 0;
         let passes = self.world.sites[self.site].processes.iter_mut().filter_map(Process::pass_mut);
         passes.filter(|pass| pass.call.is_some_and(about)).for_each(|pass| pass.raced = true);
     }
 
-    /// The outcome, where the version is still the one of the intent. Where it is not, somebody else's write is as good.
+    /// The outcome, where the version is still the one of the intent. Where it is not, somebody else's write is as
+    /// good.
     fn auto_close_outcome(&mut self, pass: &Pass, rule: u8, port: u8, flip: Flip) {
         if !pass.raced {
             self.auto_close_row(rule, port, flip);
         }
     }
 
-    /// What the reading shows to be held by others is left to them.
+    /// Leaves a rule to the holders that the reading shows.
     pub(crate) fn leave_auto_close(&mut self, pass: &Pass, rule: u8) {
         self.forget_auto_close(rule);
         let known = self.world.sites.iter().flat_map(|site| &site.auto_closes).any(|row| row.rule == rule);
@@ -312,7 +314,7 @@ impl Driver<'_> {
         true
     }
 
-    /// Whether the pass goes on without reading again.
+    /// True if the pass goes on without reading again.
     pub(crate) fn record_auto_close(&mut self, pass: &mut Pass, call: Call, answer: Answer) -> bool {
         match (call, answer) {
             (Call::SetAutoClose { rule, port, at, .. }, Answer::Done(_) | Answer::Unnamed) => {
@@ -368,8 +370,8 @@ impl Provider<'_> {
         Answer::Done(0)
     }
 
-    /// Somebody has written its tag without seeing what another did to the rule meanwhile: that may have been to move
-    /// the expiry schedule to where the other tags were.
+    /// A tag was written without a view of the latest changes: another installation may have moved the expiry schedule
+    /// to the end of the other tags meanwhile.
     pub(crate) fn doubt_auto_closes(&mut self, rules: u16) {
         let seeing = |schedule: &&mut Schedule| schedule.by == By::Seeing && rules & (1 << schedule.rule) != 0;
         self.world.schedules.iter_mut().filter(seeing).for_each(|schedule| schedule.by = By::Blindly);

@@ -14,7 +14,7 @@ pub(crate) enum Bug {
     AdoptedByPermission,
     /// The ledger is written after the call alone.
     LedgerAfterSuccess,
-    /// What a session wanted that is over, no other session wants either.
+    /// The end of one session ends the wants of all.
     OneEndRevokesShared,
     /// A revoke names the permission, not the rule.
     RevokedByPermission,
@@ -26,7 +26,7 @@ pub(crate) enum Bug {
     GuardedByContents,
     /// Letting go of a shared rule closes the lease.
     LeaveClosesAtOnce,
-    /// A rule that was left by everybody is nobody's.
+    /// A rule that every holder has left stays open.
     LeftToNobody,
     /// A rule whose leases have expired is closed, even if it is wanted.
     ExpiredBeatsWanted,
@@ -38,13 +38,13 @@ pub(crate) enum Bug {
     OneIdTwoMachines,
     /// A reading that failed is an empty one.
     FailedReadIsEmpty,
-    /// Whether a session lives is a matter of the clock, not of the record.
+    /// The clock decides if a session lives, not the record.
     ClockReopens,
     /// A tag is written with another time than is wanted.
     TagSaysLess,
     /// A claim does not look for the row that is there.
     ClaimedTwice,
-    /// An edited rule is left to whoever edited it.
+    /// An edited rule is left alone.
     EditedIsLeft,
     /// A reading is as old as its answer, not as its question.
     DatedByAnswer,
@@ -61,23 +61,24 @@ pub(crate) enum Bug {
     TagsAreProof,
     /// A lease of 31 days is not believed where the opener's clock was ahead.
     HorizonWithoutTolerance,
-    /// An expiry schedule is set for the own end, whoever else holds the rule.
+    /// An expiry schedule is set for our own end, although others hold the rule.
     AutoCloseAtOwnEnd,
-    /// Who joins takes the expiry schedule that is there for its own, and does not move it.
+    /// A joining installation takes the present expiry schedule for its own, and does not move it.
     AutoCloseNotMovedFirst,
     /// The record says that an expiry schedule is set before the call.
     AutoCloseConfirmedFirst,
-    /// A call to the scheduler that nobody answered counts as done.
+    /// A call to the scheduler without an answer counts as done.
     AutoCloseLostReplyCounts,
-    /// Who leaves does not move the expiry schedule.
+    /// A leaving installation does not move the expiry schedule.
     LeaveKeepsAutoClose,
-    /// Who leaves has the expiry schedule fire now.
+    /// A leaving installation makes the expiry schedule fire now.
     LeaveFiresAutoClose,
     /// The expiry schedule of a rule that is gone is forgotten, not dropped.
     DroppedAutoCloseIsForgotten,
-    /// What an expiry schedule closes is the permission, not the rule.
+    /// An expiry schedule closes the permission, not the rule.
     AutoCloseKeyedByPermission,
-    /// An expiry schedule is forgotten when its rule shows and no lease knows it. (Random lives found this one in the real plan.)
+    /// An expiry schedule is forgotten when its rule shows and no lease knows it. (Random lives found this one in the
+    /// real plan.)
     AutoCloseForgottenOnSight,
 }
 
@@ -121,7 +122,7 @@ impl Bug {
     ];
 }
 
-/// What the plan gets to see.
+/// Changes the input of the plan as the bug would.
 pub(crate) fn blur(bug: Option<Bug>, view: &mut View, site: &Site) {
     match bug {
         Some(Bug::ClosedOnOneAbsentRead) => {
@@ -162,7 +163,7 @@ pub(crate) fn blur(bug: Option<Bug>, view: &mut View, site: &Site) {
     }
 }
 
-/// What the plan says.
+/// Changes the plan as the bug would.
 pub(crate) fn distort(bug: Option<Bug>, view: &View, plan: &mut Plan) {
     match bug {
         Some(Bug::LeftToNobody) => left_to_nobody(view, plan),
@@ -219,7 +220,7 @@ fn edited_is_left(view: &View, plan: &mut Plan) {
     }
 }
 
-/// What the plan says of expiry schedules.
+/// Changes the plan for expiry schedules as the bug would.
 pub(crate) fn distort_auto_closes(bug: Option<Bug>, view: &View, plan: &mut Plan) {
     let Some(auto_closes) = &view.auto_closes else { return };
     let leaving = |id: u8| view.ledger.iter().any(|row| row.phase == Phase::Leaving && row.rule == Some(id));

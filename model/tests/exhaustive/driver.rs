@@ -1,5 +1,5 @@
-//! What a process does, in the order in which the real driver does it (`src/reconcile`): expire; read; plan; learn; for
-//! each step intent, call, outcome; plan again over the known effects, until nothing is left; rest.
+//! A process, in the order of the real driver (`src/reconcile`): expire; read; plan; learn; for each step intent, call,
+//! outcome; plan again with the known effects, until nothing is left; rest.
 //!
 //! | real driver | here |
 //! |---|---|
@@ -24,11 +24,11 @@ use crate::world::{
 use eg_model::failure::FailureClass;
 use eg_model::lease::Phase;
 
-/// How a reading comes out.
+/// The kind of a reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Look {
     Fresh,
-    /// What was true a while ago.
+    /// The state of a while ago.
     Lagging,
     /// Fresh, but rules made lately do not show their tags yet.
     Tagless,
@@ -38,7 +38,7 @@ pub(crate) enum Look {
     Failed,
 }
 
-/// What becomes of a call.
+/// The fate of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     Answered,
@@ -181,7 +181,7 @@ impl Driver<'_> {
         plan
     }
 
-    /// What the plan would be on a fresh reading.
+    /// The plan on a fresh reading.
     pub(crate) fn fresh_plan(&self) -> Plan {
         let mut pass = Pass::new(seen(&self.world.rules));
         self.see_auto_closes(&mut pass);
@@ -202,7 +202,7 @@ impl Driver<'_> {
                 pass.wanted = self.world.sites[self.site].wanted();
                 self.learn(&pass, &plan.learn);
                 if plan.calls.is_empty() {
-                    // Whose expiry schedule is to be set or dropped depends on what the reading has just taught.
+                    // The record that the reading has just changed decides which expiry schedules to set or drop.
                     if self.auto_closing && !plan.learn.is_empty() {
                         continue;
                     }
@@ -229,7 +229,7 @@ impl Driver<'_> {
         panic!("a pass that never ends: {:?}", self.world);
     }
 
-    /// Whether a reading asks for a change of rules: that comes before expiry schedules are looked at.
+    /// True if the plan changes rules. That comes before expiry schedules are read.
     fn changes_rules(&self, pass: &Pass) -> bool {
         self.plan(pass).calls.iter().any(|call| !call.is_of_auto_close())
     }
@@ -259,8 +259,8 @@ impl Driver<'_> {
         self.world.sites[self.site].ledger.retain(|row| !row.proven().is_some_and(bare));
     }
 
-    /// What the reading teaches. A row that an adoption has just written is not closed by the same plan: its version
-    /// is no longer the one that was loaded.
+    /// Records what follows from the reading. A row that an adoption has just written is not closed by the same plan:
+    /// its version is no longer the one that was loaded.
     fn learn(&mut self, pass: &Pass, steps: &[Learn]) {
         let now = self.now();
         let mut written = Vec::new();
@@ -456,7 +456,7 @@ impl Driver<'_> {
         }
     }
 
-    /// How well a pass knows what it writes over. This process is taken out of the world.
+    /// The pass's knowledge of the state that it overwrites. This process is taken out of the world.
     fn sees(&self, pass: &Pass) -> By {
         let crowded = || self.world.sites[self.site].processes.iter().any(|process| *process != Process::Idle);
         match pass.undisturbed && !pass.old {
@@ -480,7 +480,7 @@ impl Driver<'_> {
 
     // ------------------------------------------------------------------------------------------------ the outcome
 
-    /// What the answer means goes on record, and over the reading.
+    /// Records the outcome of the answer, and applies it to the reading.
     pub(crate) fn record(&mut self) {
         let Process::Answered(mut pass, answer) = self.take() else { panic!("nothing to record") };
         let Some(call) = pass.call.take() else { panic!("no call") };
@@ -511,7 +511,7 @@ impl Driver<'_> {
         }
     }
 
-    /// Whether the pass goes on without reading again.
+    /// True if the pass goes on without reading again.
     fn done(&mut self, pass: &mut Pass, call: Call, intents: &[Intent], first: u8) -> bool {
         for (n, intent) in (0..).zip(intents) {
             let rule = intent.rule.unwrap_or(first + n);
@@ -602,7 +602,7 @@ impl Driver<'_> {
             _ => {
                 pass.clean = false;
                 all(self, refused(true));
-                // What was refused for good is not tried again in this pass.
+                // A call that was refused for good is not tried again in this pass.
                 !matches!(call, Call::Collect { .. })
             }
         }
@@ -654,7 +654,7 @@ impl Driver<'_> {
     }
 }
 
-/// What a reading shows of rules.
+/// The rules as a reading shows them.
 pub(crate) fn seen(rules: &[Rule]) -> Vec<Rule> {
     rules.iter().map(|rule| Rule { made_by: None, age: SETTLED, late: false, ..*rule }).collect()
 }
@@ -779,7 +779,7 @@ impl Provider<'_> {
         }
     }
 
-    /// Somebody else has changed something.
+    /// Another actor has changed the provider.
     pub(crate) fn disturb(&mut self) {
         let passes = self.world.sites.iter_mut().flat_map(|site| &mut site.processes).filter_map(Process::pass_mut);
         passes.for_each(|pass| pass.undisturbed = false);

@@ -30,7 +30,8 @@ use stateright::{Checker, HasDiscoveries, Model};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-/// Searches a space, breadth first, for so many steps at most, and tells how far it got. What may happen must have happened.
+/// Searches a space, breadth first, for at most `limit` steps, and prints its extent. The events in `happens` must
+/// happen.
 fn search(name: &str, space: Space, limit: usize, happens: &[&'static str]) {
     let begun = Instant::now();
     let most = space.most_rounds.clone();
@@ -45,6 +46,7 @@ fn search(name: &str, space: Space, limit: usize, happens: &[&'static str]) {
         most.load(Ordering::Relaxed),
         begun.elapsed(),
     );
+    eprintln!("rows of the plan that no search has reached yet: {}", real::unreached_rows().join(", "));
     for name in MUST {
         if let Some(path) = checker.discovery(name) {
             let last = path.last_state().clone();
@@ -82,7 +84,7 @@ fn two_installations_and_a_fault() {
     exhaust("two, fault", space, &[ADOPTED, JOINED, LEFT, LANDED]);
 }
 
-/// Somebody makes a rule by hand and writes `eg`'s tags on it, with leases of anybody; and one fault.
+/// A hand makes a rule and writes `eg`'s tags on it, with leases of any installation; and one fault.
 #[test]
 fn one_installation_and_forged_marks() {
     exhaust("one, forged", Space::forged(), &[ADOPTED, FORGED, LANDED]);
@@ -136,7 +138,7 @@ fn auto_closes_of_two_processes() {
 
 // ----------------------------------------------------------------------------------------------------------- long runs
 
-/// How many steps one of the long runs may take: some 4 GiB.
+/// The most steps of a long run: some 4 GiB.
 const LIMIT: usize = 60_000_000;
 /// The same where worlds are slow to judge.
 const LIMIT_OF_SLOW: usize = 3_000_000;
@@ -246,9 +248,10 @@ fn long_everything() {
     search("everything", space, LIMIT_OF_LARGE, &[]);
 }
 
-// ----------------------------------------------------------------------------------------------------------------- bugs
+// -----------------------------------------------------------------------------------------------------------------
+// bugs
 
-/// Where to look for a bug, and the property that has to find it.
+/// The space with a bug, and the property that has to find it.
 fn hunt(bug: Bug) -> (&'static str, Space) {
     let (one, two) = (Space::one(), Space { alike: true, ..Space::two() });
     let (property, space) = match bug {
@@ -289,7 +292,7 @@ fn hunt(bug: Bug) -> (&'static str, Space) {
     (property, Space { bug: Some(bug), ..space })
 }
 
-/// Looks until the property has found the bug.
+/// Searches until the property has found the bug.
 fn found(bug: Bug) {
     let (property, space) = hunt(bug);
     let wanted = HasDiscoveries::AnyOf([property].into());
@@ -302,7 +305,7 @@ fn every_bug_is_found() {
     Bug::ALL.into_iter().for_each(found);
 }
 
-/// Every place where a bug is looked for is clean without it: it is the bug that is found.
+/// Every space with a bug is clean without it, so the search finds the bug and nothing else.
 #[test]
 #[ignore = "takes a minute"]
 fn long_no_bug_no_discovery() {
@@ -312,7 +315,7 @@ fn long_no_bug_no_discovery() {
     }
 }
 
-/// Which properties find which bug: the table in `docs/guarantees.md`.
+/// The properties that find each bug: the table in `docs/guarantees.md`.
 #[test]
 #[ignore = "takes minutes"]
 fn long_matrix() {

@@ -1,8 +1,8 @@
-//! What must hold in every state, and what must happen in some.
+//! The properties of every state, and the events that must happen in some.
 //!
 //! `stateright` misses cycles with its `eventually`. So "once faults stop, it converges" is an `always` property here:
-//! from *every* state, rounds without faults are carried out inside the property, until a round changes nothing any more.
-//! Then the wanted state must be there, and it must have been there after at most [`ROUNDS`] rounds, and stayed.
+//! from *every* state, rounds without faults are carried out inside the property, until a round changes nothing any
+//! more. Then the wanted state must be there, and it must have been there after at most [`ROUNDS`] rounds, and stayed.
 
 use crate::auto_closes::{AutoCloseRow, By};
 use crate::quick::{Table, hash};
@@ -30,7 +30,7 @@ pub(crate) const S5: &str = "S5 ended is for ever";
 pub(crate) const S6: &str = "S6 a plan that is applied leaves an empty plan";
 pub(crate) const S7: &str = "S7 one open lease per permission";
 pub(crate) const L1: &str = "L1 it converges once faults stop";
-/// The part of S2 about races: whoever lost a rule has it again, with nobody's help.
+/// The part of S2 about races: an installation that lost a rule gets it back without help.
 pub(crate) const ALONE: &str = "S2/L1 each installation converges alone";
 pub(crate) const W1: &str = "W1 no switch fires before who counts on it lets go";
 pub(crate) const W2: &str = "W2 what is on record as set closes by itself, in time";
@@ -135,7 +135,7 @@ pub(crate) fn all() -> Vec<Property<Space>> {
     ]
 }
 
-/// Whether an installation's next call is like this.
+/// True if an installation's next call is like this.
 fn about_to(world: &World, like: impl Fn(&Site, Call) -> bool) -> bool {
     let intended = |process: &Process| match process {
         Process::Intended(pass) => pass.call,
@@ -181,7 +181,7 @@ impl Who {
     }
 }
 
-/// What is asked of the end.
+/// The condition at the end of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum End {
     /// Sessions go on for ever: every one has what it wants, and nothing else is open.
@@ -192,7 +192,7 @@ enum End {
     Dropped,
 }
 
-/// What comes of a world without faults.
+/// The result of running a world without further faults.
 #[derive(Clone, Copy, Debug)]
 struct Verdict {
     together: bool,
@@ -232,7 +232,7 @@ fn judged(space: &Space, calm: &World) -> Verdict {
     }
 }
 
-/// How many results are kept before memory is given back.
+/// The number of results that are kept before memory is freed.
 const KEPT: usize = 6_000_000;
 
 fn keep<V>(known: &mut Table<u64, V>, key: u64, value: V) {
@@ -286,7 +286,7 @@ fn round(space: &Space, world: &mut World, who: Who, ages: Ages) {
             pass(space, world, site);
         }
     }
-    // What is late lands as late as it can.
+    // Late requests land as late as they can.
     while let Some(index) = world.late.iter().position(|late| late.age == SETTLED - 1) {
         crate::driver::Provider { world, bug: space.bug }.deliver(index);
     }
@@ -310,14 +310,14 @@ fn applied_is_empty(space: &Space, calm: &World) -> bool {
 
 fn converges(space: &Space, calm: &World, who: Who) -> bool {
     let mut start = calm.clone();
-    // Whoever takes no part any more has crashed.
+    // The processes that take no part any more have crashed.
     let absent = (0..calm.sites.len()).filter(|site| !who.takes_part(*site));
     absent.for_each(|site| start.sites[site].processes.fill(Process::Idle));
     let start = start.canonical();
     let held = rounds(space, start.clone(), who, End::Held);
     let stopped = rounds(space, stopped(start, who), who, End::Stopped);
-    // What others hold has to expire first, and after a clock has stepped back, what it wrote before is settled only
-    // once it gets there again.
+    // Leases of others have to expire first. After a clock has stepped back, its earlier writes are settled only once
+    // it reaches their times again.
     let longest = space.term.unsigned_abs() + 2 * space.extends;
     let most = ROUNDS + longest + space.skew.unwrap_or(0).unsigned_abs();
     let quick = |rounds: Option<u8>| rounds.is_some_and(|rounds| rounds <= most);
@@ -403,7 +403,7 @@ fn reached(space: &Space, world: &World, who: Who) -> bool {
     each && (who != Who::All || !world.rules.iter().any(orphan))
 }
 
-/// A rule that opens what `site` wants: somebody else's, or one with our lease until the latest expiry.
+/// A rule that opens what `site` wants: a foreign one, or one with our lease until the latest expiry.
 fn opens(rule: &Rule, world: &World, site: usize) -> bool {
     let sessions = &world.sites[site].sessions;
     let wanting = sessions.iter().filter(|s| s.life == Life::Live && s.ports & (1 << rule.port) != 0);

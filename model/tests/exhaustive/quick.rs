@@ -1,5 +1,4 @@
-//! A quick hash for the tables of known results. A search makes millions of look-ups, and nobody chooses the keys to
-//! do harm.
+//! A quick hash for the tables of known results. A search makes millions of look-ups, and no attacker chooses the keys.
 
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 

@@ -1,8 +1,8 @@
 //! The edge between small numbers and the real thing: every plan is made by the real `plan_target`, every change of
 //! a row by the real transition of `Lease`.
 //!
-//! Both are pure functions, so what they answered once they answer again: results are kept by their whole input. That
-//! is what makes a search over many states quick; it takes nothing away from it.
+//! Both are pure functions, so results are kept by their whole input. That makes a search over many states quick and
+//! takes nothing away from it.
 
 use crate::auto_closes::{AutoCloseRow, Flip, Seen};
 use crate::quick::Table;
@@ -14,7 +14,9 @@ use eg_model::ids::{GrantId, InstallationId, LeaseId, RuleId, SessionId};
 use eg_model::lease::{Attempt, Lease};
 use eg_model::net::permission::Permission;
 use eg_model::observation::{Observation, ObservedRule, OwnedRule, Reading};
-use eg_model::plan::{AutoCloseView, LedgerStep, PlanContext, PlanPolicy, Step, TargetPlan, TargetView, plan_target};
+use eg_model::plan::{
+    AutoCloseView, LedgerStep, PlanContext, PlanPolicy, Step, TargetPlan, TargetView, plan_target, rows,
+};
 use eg_model::session::record::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing};
 use eg_model::tags::{DIGESTS_PER_CALL, MARKS, description, lease_key, lease_value, tags_for};
 use eg_model::target::{Capabilities, Target, TargetKey};
@@ -22,22 +24,23 @@ use eg_model::{SETTLE_WINDOW, Timestamp};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::sync::Mutex;
 use uuid::Uuid;
 
 const GROUP: &str = "sg-0abc123def4567890";
 /// Now, in seconds of 1970: 2026-02-27T12:00:00Z.
 const NOON: i64 = 1_772_193_600;
 const TICK_SECONDS: i64 = 200;
-/// What a delay of the driver comes to here: over by the next tick.
+/// A delay of the driver: over by the next tick.
 const DELAY: TimeDelta = TimeDelta::minutes(1);
 
 // One tick is inside the settle window, two are outside.
 const _: () = assert!(TICK_SECONDS < SETTLE_WINDOW.num_seconds() && SETTLE_WINDOW.num_seconds() < 2 * TICK_SECONDS);
 
-/// What one plan depends on.
+/// The input of one plan.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct View {
-    /// Which installation's id it goes by.
+    /// The installation whose id it uses.
     pub(crate) name: u8,
     /// Both go by the same id.
     pub(crate) one_id: bool,
@@ -56,7 +59,7 @@ pub(crate) struct View {
     pub(crate) auto_closes: Option<AutoClosesSeen>,
 }
 
-/// What one plan knows of expiry schedules.
+/// The expiry schedules in the input of one plan.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct AutoClosesSeen {
     pub(crate) rows: Vec<AutoCloseRow>,
@@ -79,7 +82,7 @@ pub(crate) struct Plan {
     pub(crate) calls: Vec<Call>,
     /// No note, and nothing put off, keeps a pass with this plan from being clean.
     pub(crate) clean: bool,
-    /// Wanted permissions that are held, and those of them that a rule of somebody else covers.
+    /// Wanted permissions that are held, and those of them that a foreign rule covers.
     pub(crate) held: u8,
     pub(crate) covered: u8,
     /// Rules whose expiry schedules have to be read first.
@@ -104,12 +107,21 @@ pub(crate) enum Turn {
 
 type Turned = Table<(Row, Turn, Tick), Row>;
 
-/// How many results are kept before memory is given back.
+/// The number of results that are kept before memory is freed.
 const KEPT: usize = 1_000_000;
 
 thread_local! {
     static PLANS: RefCell<Table<View, Rc<Plan>>> = RefCell::default();
     static TURNS: RefCell<Turned> = RefCell::default();
+}
+
+/// The rows of the plan's tables that any search of this run has reached.
+static REACHED: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
+
+/// The rows that no search of this run has reached yet.
+pub(crate) fn unreached_rows() -> Vec<&'static str> {
+    let reached = REACHED.lock().unwrap();
+    rows().filter(|row| !reached.contains(row)).collect()
 }
 
 /// The plan for a view.
@@ -143,7 +155,7 @@ pub(crate) fn claim(port: u8, twin: u8) -> Row {
     row(&lease, 0)
 }
 
-/// Whether ended sessions have let go of a permission with this row.
+/// True if ended sessions have let go of a permission with this row.
 pub(crate) fn has_let_go(row: Option<&Row>, wanted: bool) -> bool {
     eg_model::lease::has_let_go(row.map(|row| lease(row, 0)).as_ref(), wanted)
 }
@@ -190,10 +202,10 @@ fn tick(at: Timestamp) -> Tick {
 
 /// The longest lease, in seconds.
 const LONGEST: i64 = eg_model::time::duration::MAX.num_seconds();
-/// How much later one that is still to come ends than its ticks say.
+/// The time by which the end of a future lease is later than its ticks.
 const LONGEST_MORE: i64 = LONGEST - TICK_SECONDS * LONGEST_TERM as i64;
 
-/// When a session or a lease ends.
+/// The end of a session or a lease.
 fn end(at: Tick, longest: bool) -> Timestamp {
     if longest && at > 0 { time(at) + TimeDelta::seconds(LONGEST_MORE) } else { time(at) }
 }
@@ -408,7 +420,9 @@ fn made(view: &View) -> Plan {
     let auto_closes = AutoCloseView { way: Some(&way), rows: &rows, ignore_delays: false, seen: &seen };
     let auto_closes = Some(auto_closes).filter(|_| view.auto_closes.is_some());
     let view = TargetView { key: &key(), capabilities, observation: &observation, unreadable: false, auto_closes };
-    small_plan(&plan_target(&record, &view))
+    let plan = plan_target(&record, &view);
+    REACHED.lock().unwrap().extend(&plan.rows);
+    small_plan(&plan)
 }
 
 fn small_plan(plan: &TargetPlan) -> Plan {

@@ -18,17 +18,17 @@ use std::sync::atomic::AtomicU8;
 pub(crate) struct Space {
     /// For each installation, what each of its sessions wants (a bit mask of permissions).
     pub(crate) sessions: Vec<Vec<u8>>,
-    /// Permissions; one more exists, which nobody wants, to edit rules into.
+    /// Permissions; one more exists, unwanted, to edit rules into.
     pub(crate) ports: u8,
-    /// How long a session lasts, in ticks.
+    /// The length of a session, in ticks.
     pub(crate) term: Tick,
-    /// How many extensions, by two ticks.
+    /// The number of extensions, by two ticks.
     pub(crate) extends: u8,
-    /// How many faults of the network, of readings and of processes.
+    /// The number of faults of the network, of readings and of processes.
     pub(crate) faults: u8,
-    /// How many times somebody else deletes, edits, strips or makes a rule.
+    /// The number of times that a hand deletes, edits, strips or makes a rule.
     pub(crate) hands: u8,
-    /// How many times somebody writes `eg`'s tags on a rule made by hand.
+    /// The number of times that a hand writes `eg`'s tags on a rule made by hand.
     pub(crate) forgeries: u8,
     /// Processes of the first installation; two run without their lock.
     pub(crate) processes: usize,
@@ -36,8 +36,8 @@ pub(crate) struct Space {
     pub(crate) fine: bool,
     /// There, time may pass between a reading and its plan (a machine sleeps), and the reading is as old as it is.
     pub(crate) slow: bool,
-    /// How far ahead the first installation's clock is. It may step back to right, at the price of a fault. (A clock that
-    /// steps forward makes the settle window look shorter than it is; `docs/guarantees.md` rules that out.)
+    /// The lead of the first installation's clock. It may step back to right, at the price of a fault. (A clock
+    /// that steps forward makes the settle window look shorter than it is; `docs/guarantees.md` rules that out.)
     pub(crate) skew: Option<Tick>,
     /// Sessions last for as long as any may, 31 days.
     pub(crate) longest: bool,
@@ -79,7 +79,7 @@ impl Space {
         Self { sessions: vec![vec![1], vec![1]], term: 2, ..Self::one() }
     }
 
-    /// One permission, one session of one installation; somebody makes a rule and forges its tags.
+    /// One permission, one session of one installation; a hand makes a rule and forges its tags.
     pub(crate) fn forged() -> Self {
         Self { forgeries: 1, ..Self::one() }
     }
@@ -148,7 +148,7 @@ impl Space {
     }
 }
 
-/// What somebody else does at the provider.
+/// A change that another actor makes at the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hand {
     /// Makes a rule, without our tags.
@@ -166,7 +166,7 @@ pub(crate) enum Hand {
     Hastens(u8),
 }
 
-/// What can happen next. The first number is an installation, the second one of its sessions or processes.
+/// The possible next event. The first number is an installation, the second one of its sessions or processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     Start(usize, usize),
@@ -318,7 +318,7 @@ impl Space {
     }
 }
 
-/// Leases that somebody may forge: none, each installation's, and one that has expired.
+/// Leases that a hand may forge: none, each installation's, and one that has expired.
 const FORGED: [[Option<Tick>; SITES]; 4] = [[None, None], [Some(2), None], [None, Some(2)], [Some(LONG_EXPIRED), None]];
 
 /// The rules that a hand may edit or strip: those whose id some lease holds. Of others, nothing that proves them ours

@@ -17,17 +17,17 @@
 //! ever, and the space is finite without a bound on time.
 //!
 //! What is late or lagging is so for less than the settle window, both together: a late request lands in the tick of
-//! its call or in the next one or never, a lagging reading shows what was true one tick ago or less, and what landed one
-//! tick late does not lag on top of that. This is the assumption that the window stands for (a signed request is refused
-//! after five minutes); with a later landing or a longer lag, the search finds a lease that is closed too early. For the
-//! same reason no time passes between a reading and its plan, or an intent and its call: a process goes on at once, or
-//! it has crashed. Recording an answer may take any time.
+//! its call or in the next one or never, a lagging reading shows what was true one tick ago or less, and what landed
+//! one tick late does not lag on top of that. This is the assumption that the window stands for (a signed request is
+//! refused after five minutes); with a later landing or a longer lag, the search finds a lease that is closed too
+//! early. For the same reason no time passes between a reading and its plan, or an intent and its call: a process goes
+//! on at once, or it has crashed. Recording an answer may take any time.
 //!
 //! # The longest lease
 //!
 //! 31 days are too many ticks to count. In a space with the longest leases (`Space::longest`), a lease of
-//! [`LONGEST_TERM`] ticks is one of 31 days for the real functions, and one that is still to come ends by as much before
-//! or after 31 days as it does before or after that many ticks. Its last tick takes the rest of the time.
+//! [`LONGEST_TERM`] ticks is one of 31 days for the real functions, and one that is still to come ends by as much
+//! before or after 31 days as it does before or after that many ticks. Its last tick takes the rest of the time.
 //!
 //! # Ids
 //!
@@ -50,7 +50,7 @@ pub(crate) const LONGEST_TERM: Tick = 2;
 /// Places for installations.
 pub(crate) const SITES: usize = 2;
 
-/// What `eg` wrote on a rule.
+/// The tags that `eg` wrote on a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Tags {
     /// The permissions whose digests are in the marks.
@@ -65,12 +65,12 @@ pub(crate) struct Rule {
     pub(crate) id: u8,
     pub(crate) port: u8,
     pub(crate) tags: Option<Tags>,
-    /// Its description names the session of its tags. Where no hand forges tags, every rule counts as described: nothing
-    /// asks about the description of a rule without tags.
+    /// Its description names the session of its tags. Where no hand forges tags, every rule counts as described:
+    /// nothing asks about the description of a rule without tags.
     pub(crate) described: bool,
-    /// Which installation's call made it; none: a hand did. Nobody in the model can see this but the properties.
+    /// The installation whose call made it; none: a hand made it. Only the properties see this.
     pub(crate) made_by: Option<u8>,
-    /// How long ago it was made, cut at [`SETTLED`].
+    /// Its age, cut at [`SETTLED`].
     pub(crate) age: Tick,
     /// It landed late.
     pub(crate) late: bool,
@@ -88,7 +88,7 @@ impl Rule {
         self.described && self.tags.is_some_and(|tags| tags.fits & (1 << self.port) != 0)
     }
 
-    /// Somebody but `site` has a lease on it that the provider's clock has not let expire.
+    /// Another site than `site` has a lease on it that is unexpired by the provider's clock.
     pub(crate) fn held_by_another(&self, site: usize) -> bool {
         let holds = |(other, lease): (usize, &Option<Tick>)| other != site && lease.is_some_and(|at| at > LONG_EXPIRED);
         self.genuine() && self.tags.is_some_and(|tags| tags.leases.iter().enumerate().any(holds))
@@ -171,12 +171,12 @@ impl Call {
         }
     }
 
-    /// Whether it can create or prolong what has to be closed later.
+    /// True if it can create or prolong a rule or a tag that has to be closed later.
     pub(crate) fn writes_tags(self) -> bool {
         !self.is_of_auto_close() && !matches!(self, Self::Leave { .. } | Self::Revoke { .. } | Self::Collect { .. })
     }
 
-    /// Whether it goes to the scheduler.
+    /// True if it goes to the scheduler.
     pub(crate) fn is_of_auto_close(self) -> bool {
         matches!(self, Self::SetAutoClose { .. } | Self::DropAutoClose { .. })
     }
@@ -290,7 +290,7 @@ pub(crate) enum Life {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Session {
     pub(crate) life: Life,
-    /// What it wants.
+    /// The permissions that it wants.
     pub(crate) ports: u8,
     pub(crate) until: Tick,
     /// It had ended before.
@@ -304,11 +304,11 @@ pub(crate) struct Intent {
     pub(crate) row: Row,
     /// The row was settled before.
     pub(crate) settled: bool,
-    /// Somebody wrote the row since: its version is another.
+    /// The row was written since: its version has changed.
     pub(crate) raced: bool,
 }
 
-/// What came back.
+/// The answer to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Answer {
     /// Done; an authorize made rules with ids from this one on, in the order of ports.
@@ -324,14 +324,14 @@ pub(crate) struct Pass {
     /// The reading, with known effects laid over it.
     pub(crate) rules: Vec<Rule>,
     pub(crate) read_at: Tick,
-    /// What the live sessions wanted when the round began.
+    /// The wants of the live sessions when the round began.
     pub(crate) wanted: u8,
     pub(crate) todo: Vec<Call>,
     pub(crate) call: Option<Call>,
     pub(crate) intents: Vec<Intent>,
     /// Nothing was refused or left unknown.
     pub(crate) clean: bool,
-    /// Nobody else has changed the provider since the reading.
+    /// No other actor has changed the provider since the reading.
     pub(crate) undisturbed: bool,
     /// The reading may be old, or lack tags. (Known only where there are expiry schedules.)
     pub(crate) old: bool,
@@ -339,11 +339,11 @@ pub(crate) struct Pass {
     pub(crate) rules_first: bool,
     /// Expiry schedules cannot be read.
     pub(crate) blind: bool,
-    /// What was read of expiry schedules, with known effects laid over it.
+    /// The expiry schedules as read, with known effects applied.
     pub(crate) auto_closes: Vec<(u8, Seen)>,
     /// Why no expiry schedule can be set in this pass.
     pub(crate) refusal: Option<FailureClass>,
-    /// Somebody wrote the row of the expiry schedule that the call is about since: its version is another.
+    /// The row of the call's expiry schedule was written since: its version has changed.
     pub(crate) raced: bool,
 }
 
@@ -397,18 +397,18 @@ impl Process {
     }
 }
 
-/// What the record's events tell of a rule, until its revoke is confirmed.
+/// A rule in the events on record, until its revoke is confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Opened {
     pub(crate) rule: u8,
-    /// What it was opened for.
+    /// The permission that it was opened for.
     pub(crate) port: u8,
     /// The last time that it was proved, on the installation's own clock, cut as in [`Row::cut`].
     pub(crate) at: Tick,
 }
 
 impl Opened {
-    /// Whether a reading may still hide it.
+    /// True if a reading may still hide it.
     fn fresh(&self, now: Tick) -> bool {
         now - self.at < SETTLED
     }
@@ -417,7 +417,7 @@ impl Opened {
 /// One installation: its state file, and what runs on it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Site {
-    /// How far its clock is ahead of the provider's.
+    /// The lead of its clock on the provider's.
     pub(crate) skew: Tick,
     pub(crate) sessions: Vec<Session>,
     pub(crate) ledger: Vec<Row>,
@@ -437,7 +437,7 @@ impl Site {
         live.fold(0, |ports, session| ports | session.ports)
     }
 
-    /// Whether a rule that once was proved to be `eg`'s opens something else than it was opened for.
+    /// True if a rule that was once proved to be `eg`'s has another permission than it was opened for.
     pub(crate) fn edited(&self, rule: &Rule) -> bool {
         self.opened.iter().any(|opened| opened.rule == rule.id && opened.port != rule.port)
     }
@@ -455,7 +455,7 @@ pub(crate) struct Late {
     pub(crate) age: Tick,
 }
 
-/// What a step did that must never be done; the checks that need to see the step and not the state.
+/// Forbidden effects of a step, for the checks that need to see the step and not the state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Broken {
     /// S1: a rule that was not ours was changed.
@@ -464,7 +464,7 @@ pub(crate) struct Broken {
     pub(crate) needed: bool,
     /// S3: a clean pass left a rule of ours that no live session wants.
     pub(crate) left: bool,
-    /// W1: an expiry schedule fired on a rule that somebody still held and counted on.
+    /// W1: an expiry schedule fired on a rule that an installation still held and counted on.
     pub(crate) early: bool,
     /// W2: a clean pass left an expiry schedule at another time than the end of the latest lease.
     pub(crate) unmoved: bool,
@@ -475,12 +475,12 @@ pub(crate) struct Broken {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct World {
     pub(crate) rules: Vec<Rule>,
-    /// What lagging readings show, and for how long it has been so.
+    /// The rules that lagging readings show, and the time since.
     pub(crate) lag: Option<(Tick, Vec<Rule>)>,
     pub(crate) late: Vec<Late>,
-    /// What the scheduler keeps.
+    /// The schedules at the scheduler.
     pub(crate) schedules: Vec<Schedule>,
-    /// Rules whose schedules a hand has deleted, and nobody has set again.
+    /// Rules whose schedules a hand has deleted, and no call has set again.
     pub(crate) unset: u16,
     pub(crate) sites: Vec<Site>,
     pub(crate) faults: u8,
@@ -490,7 +490,7 @@ pub(crate) struct World {
     pub(crate) broken: Broken,
 }
 
-/// How a tick ages expiries.
+/// The way in which a tick ages expiries.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ages {
     /// As time does.
@@ -643,7 +643,7 @@ impl World {
         world
     }
 
-    /// Whether time may pass: not between an intent and its call, and between a reading and its plan only where readings
+    /// True if time may pass: never between an intent and its call, and between a reading and its plan only if readings
     /// are slow. An answer may take long.
     pub(crate) fn may_tick(&self, slow: bool) -> bool {
         let acts = |process: &Process| match process {

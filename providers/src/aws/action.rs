@@ -1,9 +1,30 @@
-//! Every call that this module makes. Nothing is sent but through [`super::logged`], which takes one of these, so the
+//! Every call that this module makes. Nothing is sent but through `SecurityGroups::call`, which takes one of these, so the
 //! list is whole, and `eg iam-policy` can be made from it. (Roles are assumed by the SDK, with `sts:AssumeRole`.)
 
-/// One kind of call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Action {
+macro_rules! actions {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// One kind of call.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Action {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Action {
+            /// Every one.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The API's name for it.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)*
+                }
+            }
+        }
+    };
+}
+
+actions! {
     /// Reads rules.
     DescribeSecurityGroupRules,
     /// Tells whether a group is there, and which there are.
@@ -49,36 +70,11 @@ pub enum Action {
 }
 
 impl Action {
-    /// Every one.
-    pub const ALL: [Self; 21] = [
-        Self::DescribeSecurityGroupRules,
-        Self::DescribeSecurityGroups,
-        Self::AuthorizeSecurityGroupIngress,
-        Self::RevokeSecurityGroupIngress,
-        Self::CreateTags,
-        Self::DeleteTags,
-        Self::DescribeRegions,
-        Self::GetCallerIdentity,
-        Self::CreateSchedule,
-        Self::UpdateSchedule,
-        Self::GetSchedule,
-        Self::DeleteSchedule,
-        Self::GetScheduleGroup,
-        Self::CreateScheduleGroup,
-        Self::GetRole,
-        Self::CreateRole,
-        Self::ListRolePolicies,
-        Self::ListAttachedRolePolicies,
-        Self::GetRolePolicy,
-        Self::PutRolePolicy,
-        Self::UpdateAssumeRolePolicy,
-    ];
-
-    /// Those that are sent only where expiry schedules are configured.
-    pub const SWITCHES: [Self; 4] =
+    /// The calls that are made only where cloud expiry is configured.
+    pub const CLOUD_EXPIRY: [Self; 4] =
         [Self::CreateSchedule, Self::UpdateSchedule, Self::GetSchedule, Self::DeleteSchedule];
 
-    /// Those that only `eg setup cloud-expiry --apply` sends, once.
+    /// The calls that only `eg setup cloud-expiry --apply` sends, once.
     pub const PREPARATION: [Self; 9] = [
         Self::GetScheduleGroup,
         Self::CreateScheduleGroup,
@@ -91,35 +87,7 @@ impl Action {
         Self::UpdateAssumeRolePolicy,
     ];
 
-    /// As the API names it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::DescribeSecurityGroupRules => "DescribeSecurityGroupRules",
-            Self::DescribeSecurityGroups => "DescribeSecurityGroups",
-            Self::AuthorizeSecurityGroupIngress => "AuthorizeSecurityGroupIngress",
-            Self::RevokeSecurityGroupIngress => "RevokeSecurityGroupIngress",
-            Self::CreateTags => "CreateTags",
-            Self::DeleteTags => "DeleteTags",
-            Self::DescribeRegions => "DescribeRegions",
-            Self::GetCallerIdentity => "GetCallerIdentity",
-            Self::CreateSchedule => "CreateSchedule",
-            Self::UpdateSchedule => "UpdateSchedule",
-            Self::GetSchedule => "GetSchedule",
-            Self::DeleteSchedule => "DeleteSchedule",
-            Self::GetScheduleGroup => "GetScheduleGroup",
-            Self::CreateScheduleGroup => "CreateScheduleGroup",
-            Self::GetRole => "GetRole",
-            Self::CreateRole => "CreateRole",
-            Self::ListRolePolicies => "ListRolePolicies",
-            Self::ListAttachedRolePolicies => "ListAttachedRolePolicies",
-            Self::GetRolePolicy => "GetRolePolicy",
-            Self::PutRolePolicy => "PutRolePolicy",
-            Self::UpdateAssumeRolePolicy => "UpdateAssumeRolePolicy",
-        }
-    }
-
-    /// As IAM names the permission; `None` where none is needed (STS API reference, `GetCallerIdentity`: "No
+    /// The permission that IAM asks for; `None` where it asks for none (STS API reference, `GetCallerIdentity`: "No
     /// permissions are required").
     #[must_use]
     pub fn permission(self) -> Option<String> {
@@ -136,10 +104,11 @@ impl Action {
 mod tests {
     use super::*;
 
-    /// Whoever adds a call without a row here meets this test: the operations are named in the sources alone.
+    /// A call that is missing from the list fails this test: the sources name every operation.
     #[test]
     fn every_operation_of_the_sources_is_listed() {
         let sources = [
+            include_str!("client.rs"),
             include_str!("read/account.rs"),
             include_str!("write.rs"),
             include_str!("read/groups.rs"),
@@ -158,7 +127,7 @@ mod tests {
             }
             text
         };
-        let known: Vec<String> = Action::ALL.into_iter().map(snake).collect();
+        let known: Vec<String> = Action::ALL.iter().copied().map(snake).collect();
         let words: String = sources.split_whitespace().collect();
         for client in ["self.ec2.", "self.sts.", "self.scheduler.", "self.iam."] {
             for rest in words.split(client).skip(1) {

@@ -1,10 +1,14 @@
 //! Changes: authorize, revoke, tag, untag; and what the caller may do.
 
-use crate::Verdict;
-use crate::aws::{
-    Action, Answered, Authorize, Rights, SecurityGroups, description,
-    errors::failure::{of_call, unusable},
-    read::rule::{self, Read},
+use crate::{
+    Answered, Authorize, Rights, Verdict,
+    aws::{
+        action::Action,
+        client::SecurityGroups,
+        errors::failure::{of_call, unusable},
+        read::rule::{self, Read},
+        text::description,
+    },
 };
 use aws_sdk_ec2::types::SecurityGroupRule;
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
@@ -140,7 +144,7 @@ impl SecurityGroups {
 
     /// Authorize with the tags and our mark (so that `ec2:CreateTags` is asked too), and revoke, each as a dry run of
     /// [`probe`]: IAM does not look at ports and addresses, and an endpoint that does not know `DryRun` then neither
-    /// opens what was asked for behind the ledger's back nor revokes a rule of somebody else's. Refused, authorize is
+    /// opens what was asked for behind the ledger's back nor revokes a rule of a stranger. Refused, authorize is
     /// asked without any tag, to tell which of both is missing. Whether tags of existing rules may be changed
     /// (`ec2:CreateTags`, `ec2:DeleteTags` on a rule) cannot be asked before there is a rule.
     pub(super) async fn dry_runs(
@@ -163,7 +167,7 @@ impl SecurityGroups {
                 open => (open, Verdict::Denied(failure)),
             },
         };
-        #[expect(clippy::disallowed_methods, reason = "a dry run, of a permission that nobody has")]
+        #[expect(clippy::disallowed_methods, reason = "a dry run, of a permission that no rule has")]
         let revoke = self
             .ec2
             .revoke_security_group_ingress()
@@ -191,7 +195,7 @@ impl SecurityGroups {
 }
 
 /// tcp/9 (discard) from the first address of a documentation network (RFC 5737, RFC 3849), in the permission's
-/// family: a rule that opens nothing to anybody and that nobody has made.
+/// family: a rule that would open nothing, and that does not exist.
 fn probe(permission: &Permission) -> Permission {
     let address: IpAddr = match permission.ip_version() {
         IpVersion::V4 => Ipv4Addr::new(192, 0, 2, 0).into(),
@@ -200,7 +204,7 @@ fn probe(permission: &Permission) -> Permission {
     Permission::for_host(PortSpec::Tcp(9, 9), address)
 }
 
-/// What a dry run's answer tells. `DryRunOperation` means allowed, `UnauthorizedOperation` not (EC2 API reference,
+/// The verdict of a dry run's answer. `DryRunOperation` means allowed, `UnauthorizedOperation` not (EC2 API reference,
 /// `DryRun`); anything else tells nothing.
 fn verdict<T, E>(group: &str, action: &str, answer: Result<T, SdkError<E, HttpResponse>>) -> Verdict
 where

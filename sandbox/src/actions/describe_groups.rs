@@ -53,7 +53,7 @@ fn takes(values: &[String], field: Option<&String>) -> bool {
     field.is_some_and(|field| values.iter().any(|value| wildcard::matches(value, field)))
 }
 
-/// What a filter looks at; absent where the group has no such tag.
+/// The field that a filter looks at; `None` if the group has no such tag.
 fn field<'a>(group: &'a Group, filter: &str) -> Option<&'a String> {
     match filter {
         "group-name" => Some(&group.name),

@@ -13,7 +13,6 @@ pub mod sts;
 pub mod tags;
 
 use crate::{
-    callers::Identity,
     ids,
     protocol::{
         errors::{self, Refusal},
@@ -21,7 +20,7 @@ use crate::{
         xml::Xml,
     },
     settings::{RegionSettings, Stale},
-    world::{Group, SecurityGroupRule, Tags, World},
+    world::{Group, Identity, SecurityGroupRule, Tags, World},
 };
 use chrono::{DateTime, Utc};
 
@@ -38,16 +37,16 @@ pub(crate) struct ActionRequest<'a> {
     pub(crate) now: DateTime<Utc>,
 }
 
-/// What was done.
+/// The result of an action.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
     /// The answer's elements, without the envelope.
     pub(crate) xml: Xml,
     /// The whole answer of a service that speaks JSON.
     pub(crate) json: Option<serde_json::Value>,
-    /// Whether the world changed.
+    /// True if the world changed.
     pub(crate) effect: bool,
-    /// The ids of what was made or removed.
+    /// The ids of everything that was made or removed.
     pub(crate) ids: Vec<String>,
 }
 
@@ -61,24 +60,6 @@ impl Answer {
 
     fn read(xml: Xml) -> Self {
         Self { xml, ..Self::default() }
-    }
-}
-
-/// Which service an action belongs to; they differ in their envelopes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Service {
-    Ec2,
-    Sts,
-    Scheduler,
-}
-
-impl Service {
-    pub(crate) fn of(action: &str) -> Self {
-        match action {
-            "GetCallerIdentity" | "AssumeRole" => Self::Sts,
-            "CreateSchedule" | "UpdateSchedule" | "GetSchedule" | "DeleteSchedule" => Self::Scheduler,
-            _ => Self::Ec2,
-        }
     }
 }
 

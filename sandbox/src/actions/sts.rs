@@ -2,13 +2,12 @@
 
 use super::{ActionRequest, Answer};
 use crate::{
-    callers::Identity,
     ids,
     protocol::{
         errors::{self, Refusal},
         xml::Xml,
     },
-    world::{RoleSession, World},
+    world::{Identity, RoleSession, World},
 };
 use chrono::{SecondsFormat, TimeDelta};
 

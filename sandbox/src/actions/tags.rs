@@ -65,7 +65,7 @@ pub(super) fn delete(world: &mut World, ask: &ActionRequest<'_>) -> Result<Answe
     Ok(apply(world, ask, rewritten))
 }
 
-/// What the tags of every named resource become; one that is not there refuses the whole call.
+/// The new tags of every named resource. One that is not there refuses the whole call.
 fn rewrite(world: &World, ask: &ActionRequest<'_>, change: impl Fn(&mut Tags)) -> Result<Vec<(String, Tags)>, Refusal> {
     let ids = ask.form.list("ResourceId");
     if ids.is_empty() {

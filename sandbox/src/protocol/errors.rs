@@ -4,13 +4,12 @@
 //! specific actions", "server error codes"), abbreviated *Errors* below; STS API reference, "Common errors".
 //! Messages are for people and follow what AWS answers. Client errors have status 400 unless said otherwise.
 
-use crate::actions::Service;
+use crate::protocol::service::Service;
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::{Deserialize, Serialize};
 use std::fmt::Display;
 
 /// An error answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct Refusal {
     /// AWS's code.
@@ -75,32 +74,46 @@ pub(crate) fn dry_run() -> Refusal {
     Refusal::with_status("DryRunOperation", message, 412)
 }
 
-/// *Errors*, `UnauthorizedOperation`: not authorized to perform this operation; EC2 sends it with status 403.
-pub(crate) fn denied(arn: &str, action: &str, on: &str) -> Refusal {
-    let message = format!(
-        "You are not authorized to perform this operation. User: {arn} is not authorized to perform: ec2:{action} on \
-         resource: {on} because no identity-based policy allows the ec2:{action} action"
-    );
-    Refusal::with_status("UnauthorizedOperation", message, 403)
+/// Not authorized. EC2: *Errors*, `UnauthorizedOperation`. STS: "Common errors", `AccessDenied`. Scheduler:
+/// `AccessDeniedException`. All with status 403.
+pub(crate) fn denied(service: Service, arn: &str, action: &str, on: &str) -> Refusal {
+    let (code, message) = match service {
+        Service::Ec2 => (
+            "UnauthorizedOperation",
+            format!(
+                "You are not authorized to perform this operation. User: {arn} is not authorized to perform: \
+                 ec2:{action} on resource: {on} because no identity-based policy allows the ec2:{action} action"
+            ),
+        ),
+        Service::Sts => ("AccessDenied", format!("User: {arn} is not authorized to perform: sts:{action}")),
+        Service::Scheduler => {
+            ("AccessDeniedException", format!("User: {arn} is not authorized to perform: scheduler:{action}"))
+        }
+    };
+    Refusal::with_status(code, message, 403)
 }
 
-/// STS "Common errors", `AccessDenied`: status 403.
-pub(crate) fn denied_by_sts(arn: &str, action: &str) -> Refusal {
-    let message = format!("User: {arn} is not authorized to perform: sts:{action}");
-    Refusal::with_status("AccessDenied", message, 403)
+/// A session token past its time. EC2: *Errors*, `RequestExpired`. Others: `ExpiredToken`, status 403.
+pub(crate) fn expired(service: Service) -> Refusal {
+    match service {
+        Service::Ec2 => Refusal::new("RequestExpired", "Request has expired."),
+        Service::Sts | Service::Scheduler => {
+            Refusal::with_status("ExpiredToken", "The security token included in the request is expired", 403)
+        }
+    }
 }
 
-/// *Errors*, `RequestExpired`: what EC2 answers to a session token past its time.
-pub(crate) fn expired() -> Refusal {
-    Refusal::new("RequestExpired", "Request has expired.")
+/// Throttled. EC2: *Errors*, `RequestLimitExceeded`, status 503 (EC2 API reference, "Request throttling"). STS:
+/// `Throttling`, status 400. Scheduler: `ThrottlingException`, status 429.
+pub(crate) fn throttled(service: Service) -> Refusal {
+    match service {
+        Service::Ec2 => Refusal::with_status("RequestLimitExceeded", "Request limit exceeded.", 503),
+        Service::Sts => Refusal::new("Throttling", "Rate exceeded"),
+        Service::Scheduler => Refusal::with_status("ThrottlingException", "Rate exceeded", 429),
+    }
 }
 
-/// STS: `ExpiredToken`, status 403 ("The security token included in the request is expired").
-pub(crate) fn expired_at_sts() -> Refusal {
-    Refusal::with_status("ExpiredToken", "The security token included in the request is expired", 403)
-}
-
-/// How far the time of a signature may be from the provider's.
+/// The longest time between a signature and its arrival, before or after.
 pub(crate) const SIGNATURE_LASTS: TimeDelta = TimeDelta::minutes(5);
 
 /// A signature of another time. EC2: *Errors*, `RequestExpired` for one of the past; one of the future is no valid
@@ -116,7 +129,7 @@ pub(crate) fn signed_at_another_time(service: Service, at: DateTime<Utc>, now: D
         format!("Signature not yet current: {} is still later than {limit} ({} + 5 min.)", shown(at), shown(now))
     };
     match service {
-        Service::Ec2 if at < now => expired(),
+        Service::Ec2 if at < now => expired(service),
         Service::Ec2 => {
             let message = "AWS was not able to validate the provided access credentials";
             Refusal::with_status("AuthFailure", message, 401)
@@ -124,16 +137,6 @@ pub(crate) fn signed_at_another_time(service: Service, at: DateTime<Utc>, now: D
         Service::Sts => Refusal::with_status("SignatureDoesNotMatch", words, 403),
         Service::Scheduler => Refusal::with_status("InvalidSignatureException", words, 403),
     }
-}
-
-/// *Errors*, `RequestLimitExceeded`; EC2 sends it with status 503 (EC2 API reference, "Request throttling").
-pub(crate) fn throttled() -> Refusal {
-    Refusal::with_status("RequestLimitExceeded", "Request limit exceeded.", 503)
-}
-
-/// STS `Throttling`, "Rate exceeded", status 400.
-pub(crate) fn throttled_by_sts() -> Refusal {
-    Refusal::new("Throttling", "Rate exceeded")
 }
 
 /// *Errors*, "server error codes": `InternalError`, `Unavailable` (503).
@@ -223,17 +226,6 @@ pub(crate) fn no_schedule_group(name: &str) -> Refusal {
 /// Scheduler, `ValidationException`.
 pub(crate) fn schedule_invalid(message: &str) -> Refusal {
     Refusal::new("ValidationException", message)
-}
-
-/// Scheduler, `ThrottlingException`: status 429.
-pub(crate) fn throttled_by_scheduler() -> Refusal {
-    Refusal::with_status("ThrottlingException", "Rate exceeded", 429)
-}
-
-/// Scheduler, `AccessDeniedException`: status 403.
-pub(crate) fn denied_by_scheduler(arn: &str, action: &str) -> Refusal {
-    let message = format!("User: {arn} is not authorized to perform: scheduler:{action}");
-    Refusal::with_status("AccessDeniedException", message, 403)
 }
 
 /// STS "Common errors", `ValidationError`.

@@ -1,12 +1,10 @@
 //! The EC2 query protocol's request: a flat form whose names hold numbered lists (EC2 API reference, "Query requests").
 
 use crate::protocol::errors::{self, Refusal};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The fields of a request, or of one numbered part of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Form(BTreeMap<String, String>);
 
 impl Form {

@@ -26,7 +26,7 @@ impl Xml {
         });
     }
 
-    /// What is in it.
+    /// The text.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }

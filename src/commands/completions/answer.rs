@@ -4,7 +4,6 @@
 use crate::{
     config::{file::ConfigFiles, settings::Resource},
     host::{env::Env, paths},
-    schedule::scheduled::Scheduled,
     ui::{
         json::SCHEMAS,
         session::{View, short_ids},
@@ -136,8 +135,7 @@ impl Here {
     fn sessions(&self, wanted: impl Fn(&Session) -> bool) -> Vec<CompletionCandidate> {
         let mut sessions = self.recorded().unwrap_or_default();
         sessions.retain(wanted);
-        let (zone, runs, scheduled) = (Zone::utc(), LastRuns::default(), Scheduled::default());
-        let view = View { now: self.env.now(), zone, runs, columns: None, scheduled };
+        let view = View { now: self.env.now(), zone: Zone::utc(), runs: LastRuns::default(), columns: None };
         let help = |session: &Session| format!("{}, {}", session.status, view.remaining(session));
         let ids = short_ids(&sessions).into_iter().zip(&sessions);
         ids.map(|(id, session)| CompletionCandidate::new(id).help(Some(help(session).into()))).collect()

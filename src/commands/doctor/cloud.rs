@@ -3,9 +3,9 @@
 use super::{machine::RecordFacts, shown::ShownFindings};
 use crate::commands::{context::Context, resource::verify::probe};
 use crate::{
-    checks::doctor::{
-        Elsewhere, Finding, Level, Used, clock, cloud_expiry, credentials, listed, missing_group, permissions,
-        unreadable_group,
+    checks::{
+        doctor::{Elsewhere, Used, clock, cloud_expiry, credentials, missing_group, permissions, unreadable_group},
+        finding::{Finding, Level, listed},
     },
     config::settings::Settings,
     targets::read::ResourceReading,
@@ -72,7 +72,7 @@ impl Cloud<'_> {
         let resources = self.readings.iter().filter(|other| credentials_of(&other.target) == *of);
         let resources = listed(&resources.map(|other| other.resource.name.as_str()).collect::<Vec<_>>());
         let used = Used { name, profile: of.route.profile.as_deref(), resources };
-        let (caller, end) = (firewall.caller().await, firewall.credentials_end(now).await);
+        let (caller, end) = (firewall.caller().await, firewall.credentials_end().await);
         let usual = self.settings.session.default_duration;
         credentials(&used, &caller, &end, now, usual, |at: Timestamp| self.context.zone.format(at))
     }

@@ -3,7 +3,11 @@
 use crate::commands::context::Context;
 use crate::{
     address::{Families, survey},
-    checks::doctor::{Finding, JobState, addresses, listed, schedule},
+    checks::{
+        doctor::addresses,
+        finding::{Finding, listed},
+        schedule::{JobState, schedule},
+    },
     config::settings::{Resource, Settings},
     error::CommandError,
     schedule::{

@@ -8,8 +8,11 @@ pub mod shown;
 use self::{cloud::Cloud, shown::ShownFindings};
 use crate::commands::context::{Context, block_on, listen};
 use crate::{
-    checks::doctor::{Finding, Level, certificates, lock, policy, summary},
-    config::policy_file,
+    checks::{
+        doctor::{certificates, lock, policy},
+        finding::{Finding, Level, summary},
+    },
+    config::policy::read as read_policy,
     error::{CommandError, Exit, Kind},
     host::lock::stalled_holder,
     targets::read::survey,
@@ -50,7 +53,7 @@ async fn examine(context: &Context<'_>, shown: &ShownFindings<'_>) {
     let settings = context.settings();
     shown.add(machine::configuration(context, settings.as_ref()));
     let settings = settings.unwrap_or_default();
-    shown.all(policy(&policy_file::read(&context.env.policy), &settings.detect));
+    shown.all(policy(&read_policy(&context.env.policy), &settings.detect));
     let (state, record) = machine::state(context);
     shown.add(state);
     let stalled = stalled_holder(context.env, &context.state.path).as_ref().map(lock);

@@ -1,6 +1,6 @@
 //! The findings so far. Each is shown as soon as it is known.
 
-use crate::{checks::doctor::Finding, commands::findings::finding_text, ui::printer::Printer};
+use crate::{checks::finding::Finding, commands::findings::finding_text, ui::printer::Printer};
 use std::cell::RefCell;
 
 pub(super) struct ShownFindings<'a> {

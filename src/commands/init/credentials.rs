@@ -5,7 +5,7 @@ use crate::{
     commands::resource::discover::any_group_in,
     error::{CommandError, Kind},
     text::{escape_controls, shell_quoted},
-    ui::prompt::left,
+    ui::prompt::Unanswered,
 };
 use eg_providers::aws::Profile;
 
@@ -38,7 +38,7 @@ pub(super) fn choose(dialog: &Dialog<'_>, option: Option<&str>) -> Result<Creden
         }
         return Ok(known);
     }
-    let questions = dialog.questions.as_ref().ok_or_else(left)?;
+    let questions = dialog.questions.as_ref().ok_or(Unanswered::Left)?;
     let shown = |profile: &Profile| match &profile.region {
         Some(region) => format!("{} ({region})", profile.name),
         None => profile.name.clone(),

@@ -3,9 +3,10 @@
 use crate::commands::context::{Context, listen};
 use crate::{
     error::CommandError,
-    ui::prompt::{Questions, stopped_by},
+    ui::prompt::{Questions, Unanswered},
 };
-use eg_providers::aws::{Profile, profiles};
+use eg_model::target::Route;
+use eg_providers::aws::{Profile, ProfileFilePaths, profiles, region};
 use std::future::Future;
 use tokio::runtime::Runtime;
 
@@ -21,7 +22,7 @@ impl<'a> Dialog<'a> {
     pub(super) fn new(context: &'a Context<'a>, runtime: &'a Runtime) -> Result<Self, CommandError> {
         let env = context.env;
         let [config, credentials] = ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"].map(|name| env.aws_file(name));
-        let profiles = runtime.block_on(profiles(config.as_deref(), credentials.as_deref()))?;
+        let profiles = runtime.block_on(profiles(&ProfileFilePaths { config, credentials }))?;
         let interactive = env.stdin_is_terminal && env.stderr_is_terminal && !context.printer.is_json();
         let questions = interactive.then(|| Questions::begin(context.printer.has_colored_talk())).transpose()?;
         Ok(Self { context, runtime, profiles, questions })
@@ -33,9 +34,14 @@ impl<'a> Dialog<'a> {
             let interrupt = listen()?;
             tokio::select! {
                 done = work => Ok(done),
-                () = interrupt.wait() => Err(stopped_by(interrupt.asked().unwrap_or_default())),
+                () = interrupt.wait() => Err(Unanswered::Stopped(interrupt.asked().unwrap_or_default()).into()),
             }
         })
+    }
+
+    /// The region that every AWS tool would take.
+    pub(super) fn usual_region(&self, route: &Route) -> Option<String> {
+        self.runtime.block_on(region::usual(|name| self.context.env.var(name), route))
     }
 
     /// True if the environment holds keys, which the SDK prefers to every profile.

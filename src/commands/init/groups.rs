@@ -8,7 +8,7 @@ use crate::{
     commands::resource::openings::openings,
     error::{CommandError, Kind},
     text::escape_controls,
-    ui::prompt::cut,
+    ui::cell::cut,
 };
 use eg_model::{net::permission::PortSpec, target::Target};
 use eg_providers::ListedGroup;

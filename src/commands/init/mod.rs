@@ -35,7 +35,7 @@ pub struct InitArgs {
     /// The AWS profile to use
     #[arg(long)]
     profile: Option<String>,
-    /// The region of the groups [default: AWS_REGION, else that of the profile]
+    /// The region of the groups [default: AWS_REGION, else the profile's]
     #[arg(long)]
     region: Option<String>,
     /// A group, by id or name, with its own ports if wanted: prod-api, or prod-api:tcp/22,tcp/443; may be repeated

@@ -2,23 +2,22 @@
 
 use super::dialog::Dialog;
 use crate::{
+    commands::resource::discover::any_group_in,
     error::{CommandError, Kind},
-    ui::prompt::left,
+    ui::prompt::Unanswered,
 };
 
 /// The region of the option, else that of the environment, else that of the profile: the AWS command line's order.
 pub(super) fn known(dialog: &Dialog<'_>, option: Option<&str>, profile: Option<&str>) -> Option<String> {
-    let env = dialog.context.env;
-    let of_environment = || env.var("AWS_REGION").or_else(|| env.var("AWS_DEFAULT_REGION"));
-    let of_profile = || dialog.profiles.iter().find(|one| Some(one.name.as_str()) == profile)?.region.as_deref();
-    option.or_else(of_environment).or_else(of_profile).map(str::to_owned)
+    let usual = || dialog.usual_region(&any_group_in(dialog.context, profile.map(str::to_owned), "").route);
+    option.map(str::to_owned).or_else(usual)
 }
 
 /// The user's answer, to which `known` is the proposal; without a question, `known`.
 pub(super) fn choose(dialog: &Dialog<'_>, option: Option<&str>, known: Option<String>) -> Result<String, CommandError> {
     match dialog.questions.as_ref().filter(|_| option.is_none()) {
-        Some(questions) => questions.text("Region", known.as_deref(), valid),
-        None => known.ok_or_else(left),
+        Some(questions) => Ok(questions.text("Region", known.as_deref(), valid)?),
+        None => Ok(known.ok_or(Unanswered::Left)?),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     },
     error::{CommandError, Kind},
     text::escape_controls,
-    ui::{prompt::left, warning::Code},
+    ui::{prompt::Unanswered, warning::Code},
 };
 use std::{
     collections::BTreeMap,
@@ -54,7 +54,7 @@ pub(super) fn confirm(dialog: &Dialog<'_>, path: &Path, text: &str, yes: bool) -
     };
     // Even with --quiet: the user has to see the text to consent to it.
     dialog.context.printer.remark(&shown);
-    if questions.agreed(&format!("Write this to {}?", path.display()))? { Ok(()) } else { Err(left()) }
+    if questions.agreed(&format!("Write this to {}?", path.display()))? { Ok(()) } else { Err(Unanswered::Left.into()) }
 }
 
 /// Writes the file. With `force` a file that is there is kept as a backup, whose path is the result. `before`: the text of that
@@ -100,6 +100,6 @@ pub(super) fn offer_schedule(dialog: &Dialog<'_>, yes: bool) -> bool {
     let wanted = questions.agreed("Install the job that closes sessions when they expire (eg schedule install)?");
     wanted.unwrap_or(false)
         && schedule::install::run(context, &schedule::install::InstallArgs::default())
-            .inspect_err(|error| context.printer.warn(Code::Error(error.kind), &error.message, &error.hints))
+            .inspect_err(|error| context.printer.warn(Code::Error(error.kind.as_str()), &error.message, &error.hints))
             .is_ok()
 }

@@ -108,5 +108,5 @@ pub fn refused(policy: &MachinePolicy, settings: &Settings, session: &Session, s
     let target = session.current().next()?.target.key.clone();
     let short = session.id.short();
     let message = format!("session {short} stays at {}, though your address is {}: {why}", step.from, step.to);
-    Some(NoteReport { target, note: Note { kind: NoteKind::NotFollowed, message } })
+    Some(NoteReport { target, note: Note::new(NoteKind::NotFollowed, message) })
 }

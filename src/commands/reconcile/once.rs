@@ -13,9 +13,8 @@ use crate::commands::{
 };
 use crate::{
     error::{CommandError, Exit, Kind},
-    reconcile::report::PassReport,
+    reconcile::{json, report::PassReport},
     schedule::variables::begin_again,
-    ui::json,
 };
 use eg_model::{ids::RunId, time::duration::parse_seconds};
 use eg_state::RunKind;

@@ -15,9 +15,10 @@ use crate::{
     host::watch_lock::Sign,
     reconcile::{
         driver::{Driver, LoadCache},
+        json,
         rights::KnownRights,
     },
-    ui::{json, warning::Code},
+    ui::warning::Code,
 };
 use chrono::TimeDelta;
 use eg_model::{Timestamp, ids::SessionId};
@@ -58,7 +59,7 @@ pub(super) async fn watch(context: &Context<'_>, interval: Duration) -> Result<E
 }
 
 fn warn(context: &Context<'_>, error: &CommandError) {
-    context.printer.warn(Code::Error(error.kind), &error.message, &error.hints);
+    context.printer.warn(Code::Error(error.kind.as_str()), &error.message, &error.hints);
 }
 
 /// Goes on with the record that was put in place of the open one, to which no command adds any more.

@@ -6,11 +6,8 @@ use crate::commands::{
 };
 use crate::{
     config::settings::{Resource, Settings},
-    error::{CommandError, Exit, Kind},
-    targets::{
-        region,
-        route::{environment_profile, target_for},
-    },
+    error::{CommandError, Exit, Kind, advice},
+    targets::route::{environment_profile, target_for},
     text::{escape_controls, shell_quoted},
     ui::{
         json, style,
@@ -24,7 +21,7 @@ use eg_model::{
 };
 use eg_providers::{
     ListedGroup,
-    aws::{PROVIDER, SECURITY_GROUP},
+    aws::{PROVIDER, SECURITY_GROUP, region},
 };
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -40,7 +37,7 @@ pub struct DiscoverArgs {
     /// With the credentials of this AWS profile
     #[arg(long)]
     profile: Option<String>,
-    /// In this region [default: AWS_REGION, else that of the profile]
+    /// In this region [default: AWS_REGION, else the profile's]
     #[arg(long)]
     region: Option<String>,
 }
@@ -68,7 +65,7 @@ pub fn run(context: &Context<'_>, args: &DiscoverArgs) -> Result<Exit, CommandEr
     for one in &readings {
         if let Err(failure) = &one.groups {
             let message = format!("the groups of {} cannot be listed: {failure}", one.target.key.region);
-            printer.warn(Code::NotRead, &message, &[failure.class.advice().to_owned()]);
+            printer.warn(Code::NotRead, &message, &[advice(failure.class).to_owned()]);
         }
     }
     if let Some((target, group)) = found().next() {
@@ -104,7 +101,7 @@ async fn targets(
     let mut target = any_group_in(context, args.profile.clone(), "");
     target.key.region = match &args.region {
         Some(region) => region.clone(),
-        None => region::usual(|name| context.env.var(name), context.env.connect().as_ref(), &target)
+        None => region::usual(|name| context.env.var(name), &target.route)
             .await
             .ok_or_else(|| CommandError::new(Kind::Usage, "no region: pass --region, or set one in the profile"))?,
     };

@@ -6,11 +6,11 @@ use crate::commands::{
 };
 use crate::{
     checks::{
-        doctor::{Finding, Level},
+        finding::{Finding, Level},
         resource::{open_to_all, rights, slots},
     },
     config::settings::{AwsSettings, Chosen, Resource, Settings},
-    error::{CommandError, Exit, Kind},
+    error::{CommandError, Exit, Kind, advice},
     targets::read::{ResourceReading, survey},
     text::escape_controls,
 };
@@ -104,7 +104,7 @@ async fn findings(one: &ResourceReading<'_>, aws: &AwsSettings) -> Vec<Finding> 
             return vec![Finding::bad("group", message, advice)];
         }
         ReadResult::Unavailable(failure) => {
-            return vec![Finding::bad("group", failure.to_string(), failure.class.advice())];
+            return vec![Finding::bad("group", failure.to_string(), advice(failure.class))];
         }
     };
     let mut findings = vec![Finding::good("group", format!("{} is there", target.id))];

@@ -77,7 +77,7 @@ fn check_worthwhile(context: &Context<'_>) -> Result<(), CommandError> {
             return Err(error);
         }
         let message = format!("{}; what is on record is closed all the same, and nothing is opened", error.message);
-        context.printer.warn(Code::Error(error.kind), &message, &error.hints);
+        context.printer.warn(Code::Error(error.kind.as_str()), &message, &error.hints);
     }
     Ok(())
 }

@@ -37,14 +37,14 @@ pub(super) struct Unrecorded {
 
 impl Unrecorded {
     /// Notes a record that cannot be written for now, and returns `None` then.
-    fn note<T>(&mut self, result: Result<T, StateError>) -> Result<Option<T>, CommandError> {
+    fn note<T>(&mut self, result: Result<T, StateError>) -> Result<Option<T>, StateError> {
         match result {
             Err(error) if error.is_unwritable() => {
                 tracing::warn!("not recorded, but carried out: {error}");
                 (self.why, self.advice) = (error.to_string(), error.advice());
                 Ok(None)
             }
-            other => Ok(Some(other?)),
+            other => other.map(Some),
         }
     }
 
@@ -63,15 +63,10 @@ impl<'a> Stop<'a> {
         Ok(Self { context, store, now, unrecorded })
     }
 
-    /// Records a stop. `if_ended` says whether a session that has ended meanwhile is an error.
-    pub(super) fn record(&mut self, id: SessionId, if_ended: IfEnded) -> Result<(), CommandError> {
-        match self.store.stop(id, self.now) {
-            Err(StateError::AlreadyEnded { .. }) if if_ended == IfEnded::Fine => {}
-            other => {
-                if self.unrecorded.note(other)?.is_none() {
-                    self.unrecorded.stops.insert(id);
-                }
-            }
+    /// Records a stop, if the record can be written.
+    pub(super) fn record(&mut self, id: SessionId) -> Result<(), StateError> {
+        if self.unrecorded.note(self.store.stop(id, self.now))?.is_none() {
+            self.unrecorded.stops.insert(id);
         }
         Ok(())
     }
@@ -83,7 +78,7 @@ impl<'a> Stop<'a> {
         settings: Option<&Settings>,
         interrupt: Interrupt,
     ) -> Result<Stopped<'a>, CommandError> {
-        let mut driver = self.context.driver_heeding(interrupt, self.store, settings);
+        let mut driver = self.context.driver_with(interrupt, self.store, settings);
         driver.unrecorded_stops.clone_from(&self.unrecorded.stops);
         let passed = pass(self.context, &driver, ids).await;
         let mut store = driver.store.into_inner();
@@ -95,13 +90,6 @@ impl<'a> Stop<'a> {
         let sessions = ids.iter().map(|id| self.context.again(&store, *id)).collect::<Result<Vec<_>, _>>()?;
         Ok(Stopped { context: self.context, store, sessions, unrecorded: self.unrecorded, passed })
     }
-}
-
-/// The answer to a session that has ended before its stop was recorded.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum IfEnded {
-    Fine,
-    Error,
 }
 
 /// `None`: nothing was ever sent for these sessions, so there was no need for a lock, the network or a pass.
@@ -219,7 +207,10 @@ async fn end(
     interrupt: Interrupt,
 ) -> Result<Session, CommandError> {
     let mut stop = Stop::begin(context)?;
-    stop.record(id, IfEnded::Fine)?;
+    match stop.record(id) {
+        Err(StateError::AlreadyEnded { .. }) => {}
+        recorded => recorded?,
+    }
     let stopped = stop.close(&[id], Some(settings), interrupt).await?;
     let session = context.again(&stopped.store, id)?;
     if session.status.is_ended() {

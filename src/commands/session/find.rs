@@ -42,7 +42,7 @@ pub(super) fn id_digits(id: &str) -> Result<String, CommandError> {
     Err(if id == "all" { error.hint("for every session: eg session stop --all") } else { error })
 }
 
-/// How and when a session ended, for a refusal. An expired one ended at its expiry, whenever a pass noticed that.
+/// The end of a session, for a refusal. An expired session ended at its expiry, whenever a pass noticed that.
 pub(super) fn ended_text(session: &Session, zone: &Zone) -> String {
     let short = session.id.short();
     let (how, at) = match session.ended_reason {

@@ -1,6 +1,6 @@
 //! `eg session`, one file per command. The commands that open a session share their steps: [`open`] (options and request),
-//! [`preflight`] and [`refusal`], [`build`] (session and record), [`warnings`], [`check`] and [`atomic`]. Stopping is in [`close`]; [`find`] finds a session by
-//! its id, and [`outcome`] tells how it stands after a pass.
+//! [`preflight`] and [`refusal`], [`build`] (session and record), [`warnings`], [`check`] and [`atomic`]. Stopping is in
+//! [`close`]; [`find`] finds a session by its id, and [`outcome`] tells its state after a pass.
 
 pub mod atomic;
 pub mod build;

@@ -91,7 +91,7 @@ impl OpenRequest<'_> {
                 Ok(caller) => callers.push((target.clone(), caller)),
                 Err(failure) => tracing::info!("the caller is not known: {failure}"),
             }
-            let end = firewall.credentials_end(self.context.env.now()).await;
+            let end = firewall.credentials_end().await;
             let of_profile = target.route.profile.as_ref().map(|name| format!("the credentials of profile {name}"));
             credentials.push((of_profile.unwrap_or_else(|| "the credentials".to_owned()), end));
         }

@@ -5,7 +5,7 @@ use crate::{
     checks::resource::RULES_PER_GROUP,
     commands::session::{open::OpenRequest, preflight::Preflight},
     config::settings::Resource,
-    error::{CommandError, Doing, Kind, advice},
+    error::{CommandError, Kind, advice},
     reconcile::{driver::Driver, observe::TargetReading, rights::wanted},
 };
 use eg_model::{
@@ -115,7 +115,7 @@ fn refusal<'a>(failures: impl Iterator<Item = (&'a Resource, &'a Failure)>) -> C
     }
     let mut hints: Vec<String> = Vec::new();
     for (failure, _) in &kinds {
-        let advice = advice(failure.class, Doing::Reconciling).to_owned();
+        let advice = advice(failure.class).to_owned();
         if !hints.contains(&advice) {
             hints.push(advice);
         }
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn one_reason_is_said_once() {
         let missing = |_| Failure::new(FailureClass::NoProfile, "AWS profile \"wrok\" does not exist");
-        let next = advice(FailureClass::NoProfile, Doing::Reconciling);
+        let next = advice(FailureClass::NoProfile);
         assert_eq!(
             shown(&settings(1), missing),
             format!("nothing was opened: AWS profile \"wrok\" does not exist\n  resource r0 (c.toml:2)\nhint: {next}")
@@ -201,7 +201,7 @@ mod tests {
             format!(
                 "nothing was opened\n  r0 (c.toml:2): no group 0\n  r1 (c.toml:7): no group 1\n  r2 (c.toml:12): no group \
                  2\n  and 3 more\nhint: {}",
-                advice(FailureClass::Gone, Doing::Reconciling)
+                advice(FailureClass::Gone)
             )
         );
     }

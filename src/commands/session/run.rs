@@ -26,12 +26,12 @@ use serde_json::json;
 use std::{cell::Cell, ffi::OsString, future::Future, pin::pin, task::Poll, time::Duration};
 use tokio::process::Command;
 
-/// How often to look whether the session's time is over, or was moved: timers stop while a machine sleeps.
+/// The longest time between two looks at the session's expiry: timers stop while a machine sleeps, and `extend` moves it.
 const LOOK: Duration = Duration::from_secs(15);
-/// When to try again what could not be closed.
+/// The time before closing is tried again.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// What tells the command which session is its own.
+/// The variable that tells the command its session's id.
 const SESSION: &str = "EG_SESSION_ID";
 
 /// Open, run a command, and close again
@@ -50,7 +50,7 @@ const SESSION: &str = "EG_SESSION_ID";
   eg session run --duration 30m --check db.example.com:5432 -- psql -h db.example.com
 
 Exit status 3 with an error says that the session could not be closed, or not yet.
-A switch in the cloud that could not be set is a warning: this command closes by itself.")]
+An expiry schedule that could not be set is a warning: this command closes by itself.")]
 pub struct RunArgs {
     #[command(flatten)]
     open: OpenArgs,
@@ -117,7 +117,7 @@ async fn run_and_close(
     }
 }
 
-/// An error that hides what came before it names that first.
+/// Puts what happened before in front of an error that would hide it.
 fn after(what: &str, error: CommandError) -> CommandError {
     CommandError { message: format!("{what}, but {}", error.message), ..error }
 }
@@ -128,7 +128,7 @@ async fn run_command(
     words: &[OsString],
     signals: &mut Signals,
 ) -> Result<u8, CommandError> {
-    // One that came between the opening and now is not lost on a command that was not there to hear it.
+    // A signal since the opening has to end this: the command was not there to receive it.
     if let Some(signal) = signals.next().now_or_never() {
         let number = u8::try_from(signal.as_raw()).unwrap_or_default();
         return Err(CommandError::new(Kind::Signal(number), "stopped by a signal; the command was not run"));
@@ -138,7 +138,7 @@ async fn run_command(
     };
     let mut command = Command::new(program);
     command.args(args).env(SESSION, id.to_string());
-    // Where options have named them, the command's own eg has to find them.
+    // An eg that the command runs has to use the files that the options name.
     for (name, file) in [("EG_CONFIG", request.context.config()?), ("EG_STATE", &request.context.state)] {
         if file.named {
             command.env(name, &file.path);
@@ -153,7 +153,7 @@ async fn run_command(
             () = &mut on_time => {}
         }
     };
-    // A pass that is cut off leaves outcomes open that have to settle first.
+    // A pass under way comes to its end: cut off, it would leave unknown outcomes, which have to settle first.
     std::future::poll_fn(|waker| match on_time.as_mut().poll(waker) {
         Poll::Pending if closing.get() => Poll::Pending,
         _ => Poll::Ready(()),
@@ -162,8 +162,8 @@ async fn run_command(
     ended
 }
 
-/// Closes the session when its time is over and the command still runs. Says nothing: the terminal is the command's,
-/// and what could not be closed is tried again and told at the end.
+/// Closes the session at its expiry if the command still runs. Prints nothing, since the terminal is the command's: a failed
+/// close is tried again, and reported at the end.
 async fn close_on_time(request: &OpenRequest<'_>, id: SessionId, closing: &Cell<bool>) {
     let silent = Printer::silent();
     let context = request.context.with(&silent);
@@ -172,7 +172,7 @@ async fn close_on_time(request: &OpenRequest<'_>, id: SessionId, closing: &Cell<
             Ok(None) => return,
             Ok(Some(left)) if left.is_zero() => {
                 closing.set(true);
-                // Signals are the command's.
+                // The command receives the signals.
                 let closed = end_own(&context, request.settings, id, Interrupt::default()).await;
                 closing.set(false);
                 match closed {
@@ -191,7 +191,7 @@ async fn close_on_time(request: &OpenRequest<'_>, id: SessionId, closing: &Cell<
     }
 }
 
-/// How long the session still has; zero when it should be closed by now, `None` when it is.
+/// The time until the session's expiry; zero if it should be closed by now, `None` if it is closed.
 fn left(context: &Context<'_>, id: SessionId) -> Result<Option<Duration>, CommandError> {
     let Some(store) = context.store_for_reading()? else { return Ok(None) };
     let session = context.again(&store, id)?;
@@ -203,7 +203,7 @@ fn left(context: &Context<'_>, id: SessionId) -> Result<Option<Duration>, Comman
     })
 }
 
-/// The command may have seen its connections fail, and nobody said why.
+/// Warns that the session expired before the command ended: that explains connections that failed.
 fn tell_expiry(context: &Context<'_>, session: &Session) {
     if session.ended_reason == Some(EndedReason::Expired) {
         let at = context.zone.format(session.expires_at);
@@ -212,7 +212,7 @@ fn tell_expiry(context: &Context<'_>, session: &Session) {
     }
 }
 
-/// The session as it is at the end, in JSON, where it does not get into the command's own output.
+/// Prints the session as it is at the end, in JSON on stderr: stdout is the command's.
 fn tell_session(context: &Context<'_>, id: SessionId) {
     let session = || -> Result<_, CommandError> {
         let Some(store) = context.store_for_reading()? else { return Ok(None) };

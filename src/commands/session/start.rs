@@ -28,7 +28,7 @@ use eg_state::RunKind;
   eg session start --only db --check db.example.com:5432
 
 With --check, exit status 3 says that the rules are open and something else is in the way.
-With cloud expiry, it may say that a switch in the cloud is not set: --atomic keeps that session.")]
+With cloud expiry, it may say that an expiry schedule could not be set: --atomic keeps that session.")]
 pub struct StartArgs {
     #[command(flatten)]
     open: OpenArgs,

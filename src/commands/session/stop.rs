@@ -4,7 +4,7 @@ use crate::{
     commands::{
         context::{Context, block_on, listen},
         session::{
-            close::{IfEnded, Stop, Stopped},
+            close::{Stop, Stopped},
             find::ended_text,
         },
     },
@@ -18,7 +18,7 @@ use eg_model::{
     plan::Step,
     session::record::{GrantStatus, Session, SessionStatus, Standing},
 };
-use eg_state::Store;
+use eg_state::{StateError, Store};
 use std::collections::BTreeMap;
 
 /// Close what a session opened
@@ -50,10 +50,13 @@ async fn stop(context: &Context<'_>, args: &StopArgs) -> Result<Exit, CommandErr
         settings?;
         return Ok(Exit::Done);
     }
-    let if_ended = if args.all { IfEnded::Fine } else { IfEnded::Error };
     for session in &sessions {
         context.printer.progress(&format!("→ Stopping session {}...", session.id.short()));
-        stop.record(session.id, if_ended)?;
+        match stop.record(session.id) {
+            // Another process was faster.
+            Err(StateError::AlreadyEnded { .. }) if args.all => {}
+            recorded => recorded?,
+        }
     }
     // Stable, so that of two that started in one second the newer stays first.
     sessions.sort_by_key(|session| std::cmp::Reverse(session.started_at));

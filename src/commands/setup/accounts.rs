@@ -2,12 +2,11 @@
 
 use crate::commands::{context::Context, iam_policy::scope};
 use crate::{
-    cloud_expiry::{ConfiguredAccount, ROLE_NAME},
-    config::settings::{DEFAULT_SCHEDULE_GROUP, Resource, Settings},
-    error::{CommandError, Kind},
-    iam::Scope,
+    config::settings::{Resource, Settings},
+    error::{CommandError, Kind, advice},
 };
 use eg_model::{failure::Failure, target::Target};
+use eg_providers::aws::{ConfiguredAccount, DEFAULT_SCHEDULE_GROUP, ROLE_NAME, Scope};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An account, and a target in each of its regions.
@@ -53,7 +52,7 @@ pub(super) async fn accounts(
 
 fn unknown_account(resource: &str, failure: &Failure) -> CommandError {
     let message = format!("which account {resource} belongs to is not known: {failure}");
-    CommandError::new(Kind::Provider, message).hint(failure.class.advice())
+    CommandError::new(Kind::Provider, message).hint(advice(failure.class))
 }
 
 fn account(role_name: Option<&str>, settings: &Settings, number: String, scope: &Scope) -> ConfiguredAccount {

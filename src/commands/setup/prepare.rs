@@ -2,12 +2,14 @@
 
 use super::accounts::AccountTargets;
 use crate::{
-    cloud_expiry::ConfiguredAccount,
     commands::context::Context,
-    error::{CommandError, Doing, Kind, advice},
+    error::{CommandError, Kind, Work, advice, advice_for},
 };
 use eg_model::failure::{Failure, FailureClass};
-use eg_providers::{Connect, Prepared, aws::Action};
+use eg_providers::{
+    CallerAccess,
+    aws::{Action, Aws, ConfiguredAccount, Prepared},
+};
 
 /// A role or a schedule group.
 pub(super) struct Part {
@@ -22,35 +24,35 @@ pub(super) async fn prepare(
     accounts: &[AccountTargets],
 ) -> (Vec<Part>, Result<(), CommandError>) {
     context.name_endpoints(accounts.iter().flat_map(|one| one.targets.values()));
-    let connect = context.env.connect();
+    let aws = context.env.aws();
     let mut parts = Vec::new();
     for one in accounts {
-        if let Err(failure) = prepare_account(&*connect, one, &mut parts).await {
+        if let Err(failure) = prepare_account(&aws, one, &mut parts).await {
             return (parts, Err(not_prepared(&one.account, &failure)));
         }
     }
     (parts, Ok(()))
 }
 
-async fn prepare_account(connect: &dyn Connect, one: &AccountTargets, parts: &mut Vec<Part>) -> Result<(), Failure> {
+async fn prepare_account(aws: &Aws, one: &AccountTargets, parts: &mut Vec<Part>) -> Result<(), Failure> {
     let account = &one.account;
     let part = |what: String, outcome: Prepared| Part { account: account.number.clone(), what, outcome };
     let mut role_is_made = false;
     for (region, target) in &one.targets {
-        let firewall = connect.connect(target).await?;
-        let caller = firewall.caller().await?;
+        let groups = aws.security_groups(target).await?;
+        let caller = groups.caller().await?;
         // The record may name the account of earlier credentials.
         if caller.account != account.number {
             let message = format!("the credentials for {region} are of account {} now", caller.account);
             return Err(Failure::new(FailureClass::Credentials, message));
         }
         if account.needs_schedule_group() {
-            let outcome = firewall.prepare_schedule_group(&account.schedule_group).await?;
+            let outcome = groups.prepare_schedule_group(&account.schedule_group).await?;
             parts.push(part(format!("schedule group {} in {region}", account.schedule_group), outcome));
         }
         // A role serves every region of its account.
         if !role_is_made {
-            let outcome = firewall.prepare_role(&account.expiry_role()).await?;
+            let outcome = groups.prepare_role(&account.expiry_role()).await?;
             parts.push(part(format!("role {}", account.role_arn()), outcome));
             role_is_made = true;
         }
@@ -67,8 +69,8 @@ fn not_prepared(account: &ConfiguredAccount, failure: &Failure) -> CommandError 
                 needed.join(", ")
             )
         }
-        class if class.is_of_credentials() => format!("{}; then run it again", class.advice()),
-        class => advice(class, Doing::PreparingExpiry).to_owned(),
+        class if class.is_of_credentials() => format!("{}; then run it again", advice(class)),
+        class => advice_for(Work::PreparingExpiry, class).to_owned(),
     };
     CommandError::new(Kind::Provider, format!("account {}: {failure}", account.number)).hint(hint)
 }

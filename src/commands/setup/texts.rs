@@ -1,8 +1,8 @@
 //! The output of `eg setup cloud-expiry`.
 
 use super::{accounts::AccountTargets, prepare::Part};
-use crate::{cloud_expiry::ConfiguredAccount, config::settings::Settings};
-use eg_providers::Prepared;
+use crate::config::settings::Settings;
+use eg_providers::aws::{ConfiguredAccount, Prepared};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 

@@ -6,9 +6,11 @@ use crate::commands::{
 };
 use crate::{
     address::{Detected, Families, FamilyOutcome, describe, detect},
+    checks::schedule::status_line,
     config::settings::Settings,
     error::{CommandError, Exit},
     host::lock::{LockHolder, stalled_holder},
+    schedule::scheduled::Scheduled,
     text::escape_controls,
     ui::{
         json,
@@ -52,9 +54,9 @@ pub fn run(context: &Context<'_>, args: &StatusArgs, run_words: RunWords) -> Res
         Ok(settings) => addresses(context, settings)?,
         Err(_) => Vec::new(),
     };
-    let view = View { scheduled, ..context.view(glance.runs.clone()) };
+    let view = context.view(glance.runs.clone());
     let holder = stalled_holder(context.env, &context.state.path);
-    let shown = StatusPrinter { view, glance: &glance, addresses: &addresses, holder: holder.as_ref() };
+    let shown = StatusPrinter { view, scheduled, glance: &glance, addresses: &addresses, holder: holder.as_ref() };
     context.printer.json(&shown.json());
     context.printer.result(&shown.text());
     let damaged = context.tell_damaged(store.as_ref());
@@ -92,6 +94,7 @@ fn address(outcome: FamilyOutcome) -> Option<Result<IpAddr, String>> {
 
 struct StatusPrinter<'a> {
     view: View,
+    scheduled: Scheduled,
     glance: &'a RecordSummary,
     addresses: &'a [Address],
     /// A process that holds the lock but makes no progress.
@@ -126,7 +129,8 @@ impl StatusPrinter<'_> {
     fn text(&self) -> String {
         let mut text = String::new();
         text += &self.address_lines();
-        text += &line("Scheduled", &self.view.scheduled());
+        let runs = self.glance.runs.scheduled_at;
+        text += &line("Scheduled", &status_line(self.scheduled, runs, |at| self.view.zone.format(at)));
         text += &line("Reconcile", &self.view.last_reconcile());
         if let Some(at) = self.glance.next_wake(self.view.now) {
             let due = || format!("overdue {}", overdue(self.view.now, at));
@@ -202,7 +206,7 @@ impl StatusPrinter<'_> {
         });
         json!({
             "addresses": self.addresses.iter().map(address).collect::<Vec<_>>(),
-            "scheduled": self.view.scheduled.closes(),
+            "scheduled": self.scheduled.closes(),
             "scheduledAt": runs.scheduled_at.map(json::time),
             "lastReconcile": last,
             "nextWakeAt": self.glance.next_wake(self.view.now).map(json::time),

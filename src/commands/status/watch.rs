@@ -6,6 +6,7 @@ use crate::commands::{
     global::Global,
 };
 use crate::{
+    checks::schedule::status_line,
     error::{CommandError, Exit, Kind},
     host::{env::Env, signals::Interrupt},
     ui::{
@@ -14,7 +15,6 @@ use crate::{
             draw::{self, Scene},
         },
         printer::{Printer, Style},
-        session::View,
         terminal::{Screen, keys},
     },
 };
@@ -102,10 +102,11 @@ async fn show(
         if (view.now - scheduled.0).abs() >= ASK_AGAIN {
             scheduled = (view.now, context.scheduled(known.store.as_ref(), &known.glance.runs));
         }
-        let view = View { scheduled: scheduled.1, ..view };
+        let runs = view.runs.scheduled_at;
         let scene = Scene {
             board,
             view: &view,
+            scheduled: &status_line(scheduled.1, runs, |at| view.zone.format(at)),
             glance: &known.glance,
             events: &known.events,
             unread: known.unread.as_deref(),

@@ -12,10 +12,13 @@ use crate::commands::context::{block_on, listen};
 use crate::{
     error::{CommandError, Exit, Kind},
     host::{env::Env, signals::Interrupt},
-    sweep::accounts::{Outcome, SweepReading, SweepRow, Sweeper},
+    sweep::{
+        accounts::{Outcome, SweepReading, SweepRow, Sweeper},
+        view,
+    },
     targets::route::name_endpoints,
     text::shell_quoted,
-    ui::{printer::Printer, sweep, time::Zone, warning::Code},
+    ui::{printer::Printer, time::Zone, warning::Code},
 };
 use chrono::TimeDelta;
 use eg_model::{
@@ -101,7 +104,7 @@ impl Sweep<'_> {
     async fn run(&self) -> Result<Exit, CommandError> {
         let sweeper = Sweeper { env: self.env, connect: self.env.connect(), interrupt: self.interrupt };
         let args = self.args;
-        let accounts = regions::accounts(self.env, sweeper.connect.as_ref(), &args.profile, &args.region).await?;
+        let accounts = regions::accounts(self.env, &args.profile, &args.region).await?;
         if !self.only_shows() {
             name_endpoints(self.printer, accounts.iter().map(|account| &account.target));
         }
@@ -151,7 +154,7 @@ impl Sweep<'_> {
     }
 
     fn report(&self, reading: &SweepReading, rows: &[SweepRow], scope: &SweepScope, exit: Exit) {
-        let report = sweep::Report {
+        let report = view::Report {
             rows,
             found: reading,
             owner: match scope {
@@ -174,7 +177,7 @@ impl Sweep<'_> {
         for row in rows.iter().filter(|row| row.outlives_owner()) {
             let hint = row.still_held_by.first().filter(|_| !hinted).map(|holder| self.even_if_held(holder));
             hinted |= hint.is_some();
-            self.printer.warn(Code::NotClosed, &sweep::survivor(row, self.zone), hint.as_slice());
+            self.printer.warn(Code::NotClosed, &view::survivor(row, self.zone), hint.as_slice());
         }
     }
 

@@ -4,16 +4,10 @@ use crate::{
     error::{CommandError, Kind},
     host::env::Env,
     sweep::accounts::{Regions, SweepAccount},
-    targets::{
-        region,
-        route::{environment_profile, target_for},
-    },
+    targets::route::{environment_profile, target_for},
 };
 use eg_model::target::{Target, TargetKey};
-use eg_providers::{
-    Connect,
-    aws::{PROVIDER, SECURITY_GROUP},
-};
+use eg_providers::aws::{PROVIDER, SECURITY_GROUP, region};
 use std::collections::BTreeSet;
 
 /// Every region that is enabled for the account.
@@ -30,7 +24,6 @@ pub(super) fn region_name(text: &str) -> Result<String, String> {
 /// Each profile's account with its regions. Without profiles: the account of the environment's credentials.
 pub(super) async fn accounts(
     env: &Env,
-    connect: &dyn Connect,
     profiles: &[String],
     regions: &[String],
 ) -> Result<Vec<SweepAccount>, CommandError> {
@@ -41,7 +34,7 @@ pub(super) async fn accounts(
     let mut accounts = Vec::new();
     for profile in profiles {
         let mut target = target_for(env, TargetKey::new(PROVIDER, SECURITY_GROUP, "", ""), profile);
-        let (first, regions) = choose(env, connect, regions, &target).await?;
+        let (first, regions) = choose(env, regions, &target).await?;
         target.key.region = first;
         accounts.push(SweepAccount { target, regions });
     }
@@ -49,22 +42,17 @@ pub(super) async fn accounts(
 }
 
 /// The regions to read, and the one whose endpoint is asked who is calling.
-async fn choose(
-    env: &Env,
-    connect: &dyn Connect,
-    asked: &[String],
-    target: &Target,
-) -> Result<(String, Regions), CommandError> {
+async fn choose(env: &Env, asked: &[String], target: &Target) -> Result<(String, Regions), CommandError> {
     let var = |name: &str| env.var(name);
     if asked.iter().any(|name| name == ALL) {
-        let home = region::home(var, connect, target).await;
+        let home = region::home(var, &target.route).await;
         return Ok((home.unwrap_or_else(|| FIRST_REGION.to_owned()), Regions::All));
     }
     let named: BTreeSet<String> = asked.iter().cloned().collect();
     if let Some(first) = named.first().cloned() {
         return Ok((first, Regions::Named(named)));
     }
-    let usual = region::usual(var, connect, target).await.ok_or_else(|| no_region(target))?;
+    let usual = region::usual(var, &target.route).await.ok_or_else(|| no_region(target))?;
     Ok((usual.clone(), Regions::Named(BTreeSet::from([usual]))))
 }
 

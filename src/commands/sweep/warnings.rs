@@ -1,9 +1,12 @@
 //! The warnings of `eg sweep`: what could not be read, and why something is still open.
 
 use crate::{
-    error::{Doing, advice},
-    sweep::accounts::{Outcome, SweepReading, SweepRow},
-    ui::{printer::Printer, sweep, warning::Code},
+    error::{Work, advice_for},
+    sweep::{
+        accounts::{Outcome, SweepReading, SweepRow},
+        view,
+    },
+    ui::{printer::Printer, warning::Code},
 };
 use eg_model::{failure::FailureClass, sweep::judge::KeepReason};
 use std::collections::BTreeMap;
@@ -11,8 +14,8 @@ use std::collections::BTreeMap;
 /// Names everything that could not be read: it may hold open rules.
 pub(super) fn warn_of_unread(printer: &Printer, reading: &SweepReading) {
     for unread in &reading.unread {
-        let message = format!("{} cannot be read: {}", sweep::name(unread), unread.failure);
-        printer.warn(Code::NotRead, &message, &[advice(unread.failure.class, Doing::Sweeping).to_owned()]);
+        let message = format!("{} cannot be read: {}", view::name(unread), unread.failure);
+        printer.warn(Code::NotRead, &message, &[advice_for(Work::Sweeping, unread.failure.class).to_owned()]);
     }
 }
 
@@ -30,12 +33,12 @@ pub(super) fn warn_of_open(printer: &Printer, rows: &[SweepRow]) {
     }
     for (class, count) in &failures {
         let message = format!("{} not known to be closed: {class}", rules_are(*count));
-        printer.warn(Code::NotClosed, &message, &[advice(*class, Doing::Sweeping).to_owned()]);
+        printer.warn(Code::NotClosed, &message, &[advice_for(Work::Sweeping, *class).to_owned()]);
     }
     let without_failure = open.len() - failures.values().sum::<usize>();
     if without_failure > 0 {
         let message = format!("{} not known to be closed", rules_are(without_failure));
-        printer.warn(Code::NotClosed, &message, &[advice(FailureClass::Unknown, Doing::Sweeping).to_owned()]);
+        printer.warn(Code::NotClosed, &message, &[advice_for(Work::Sweeping, FailureClass::Unknown).to_owned()]);
     }
 }
 

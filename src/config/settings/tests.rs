@@ -1,4 +1,21 @@
-use crate::config::settings::*;
+use crate::config::{
+    include::{SourceFile, UnreadFile},
+    settings::*,
+    toml::SettingsError,
+};
+use chrono::TimeDelta;
+use eg_model::{
+    net::{
+        address::{IpVersion, PrefixLengths},
+        permission::PortSpec,
+    },
+    time::duration::Written,
+};
+use reqwest::Url;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 const RESOURCE: &str =
     "[[resource]]\nname = \"api\"\nid = \"sg-0abc123def4567890\"\nregion = \"eu-west-1\"\nports = [\"tcp/22\"]\n";
@@ -662,8 +679,8 @@ fn notify() {
     assert_eq!(read("command = [\"tell\", \"-x\", \"-x\"]\nbefore = \"1h\""), Notify { command, before });
     let accepted = "(accepted: a program and its arguments, as in [\"notify-send\", \"eg\"]; no shell is between)";
     for (line, expected) in [
-        ("command = []", "2:11: command is empty, or no program can be called so"),
-        ("command = [\"\"]", "2:11: command is empty, or no program can be called so"),
+        ("command = []", "2:11: command names no program, or one of its words holds a NUL character"),
+        ("command = [\"\"]", "2:11: command names no program, or one of its words holds a NUL character"),
         ("command = \"tell me\"", "2:11: command of [notify] is of type string"),
         ("command = [\"tell\", 1]", "2:20: command of [notify] is of type integer"),
     ] {

@@ -77,7 +77,6 @@ impl TargetRun<'_> {
             permissions: call.permissions.to_vec(),
             tags,
             description: self.description(call),
-            session: call.session,
         }
     }
 

@@ -204,7 +204,7 @@ impl TargetRun<'_> {
                 rule.id(),
                 self.key
             );
-            self.notes.insert(Note { kind: NoteKind::Contested, message });
+            self.notes.insert(Note::new(NoteKind::Contested, message));
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Expiry schedules: reading them, setting them, taking them away. Nothing here ever keeps a rule from being closed.
 
-use crate::error::{CommandError, Doing, advice};
+use crate::error::{CommandError, Work, advice_for};
 use crate::reconcile::apply::ledger::DAMAGED;
 use crate::reconcile::apply::round::{Impatient, Leased, StepFlow, TargetRun};
 use crate::reconcile::lane::CalledService;
@@ -55,7 +55,7 @@ impl TargetRun<'_> {
                     Err(failure) => {
                         let message =
                             format!("{}: no switch is set: whose account it is is not known: {failure}", self.key);
-                        self.notes.insert(Note { kind: NoteKind::AutoCloseUnset, message });
+                        self.notes.insert(Note::new(NoteKind::AutoCloseUnset, message));
                         return;
                     }
                 }
@@ -310,7 +310,7 @@ impl TargetRun<'_> {
 
     fn report_auto_close(&mut self, step: &Step, outcome: StepOutcome, failure: &Failure) {
         let report = self.report(step, outcome, Some(failure.to_string()));
-        self.steps.push(StepReport { advice: Some(advice(failure.class, Doing::SettingExpiry)), ..report });
+        self.steps.push(StepReport { advice: Some(advice_for(Work::SettingExpiry, failure.class)), ..report });
     }
 }
 

@@ -216,7 +216,7 @@ impl TargetRun<'_> {
             self.notes.retain(|note| !promised(note));
         }
         let report = self.report(step, StepOutcome::Refused, Some(failure.to_string()));
-        self.steps.push(StepReport { advice: Some(step.advice(failure.class)), ..report });
+        self.steps.push(StepReport { advice: Some(crate::error::step_advice(step, failure.class)), ..report });
         Ok(())
     }
 
@@ -254,7 +254,7 @@ impl TargetRun<'_> {
         }
         // What is not known by the end of the pass shows in the last plan.
         let report = self.report(step, StepOutcome::Unknown, Some(failure.to_string()));
-        self.steps.push(StepReport { advice: Some(failure.class.advice()), ..report });
+        self.steps.push(StepReport { advice: Some(crate::error::advice(failure.class)), ..report });
         Ok(StepFlow::Reobserve)
     }
 

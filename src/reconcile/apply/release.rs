@@ -14,7 +14,7 @@ const LONG_AGO: &str = "1970-01-01T00:00:00Z";
 /// the tag is made to say a time long past.
 ///
 /// # Errors
-/// As for [`Firewall::untag`].
+/// As for [`eg_providers::Marking::untag`].
 pub(crate) async fn leave(
     firewall: &dyn Firewall,
     rule: &OwnedRule,

@@ -300,7 +300,7 @@ impl<'a> TargetRun<'a> {
         }
         self.clean = false;
         let message = format!("{} is contended: somebody else changes it all the time; eg tries again later", self.key);
-        self.notes.insert(Note { kind: NoteKind::Contested, message });
+        self.notes.insert(Note::new(NoteKind::Contested, message));
         Ok(())
     }
 

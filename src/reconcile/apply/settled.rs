@@ -30,7 +30,7 @@ impl TargetRun<'_> {
         let loaded = self.driver.load(now)?;
         let plan = self.plan(&loaded, Impatient::default());
         self.clean &= plan.steps.is_empty() && !plan.deferred && plan.unread.is_empty();
-        self.notes.extend(plan.notes.iter().cloned());
+        self.notes.extend(plan.notes.iter().map(crate::error::with_advice));
         if self.request.dry_run {
             return Ok(SettledTarget { wake: plan.wake, freed: false });
         }
@@ -62,11 +62,11 @@ impl TargetRun<'_> {
         match lease.and_then(|lease| lease.last_failure.as_ref()) {
             Some(failure) if !standing.is_held() && failure.class.fails_grant() => {
                 let room = self.room_taken(failure.class, permission.ip_version());
-                Standing::Failed(format!("{failure} ({room}{})", failure.class.advice()))
+                Standing::Failed(format!("{failure} ({room}{})", crate::error::advice(failure.class)))
             }
             _ => match (&self.look.observation, standing) {
                 (Observation::Unavailable(failure), Standing::Failed(why)) if why == failure.to_string() => {
-                    Standing::Failed(format!("{why} ({})", failure.class.advice()))
+                    Standing::Failed(format!("{why} ({})", crate::error::advice(failure.class)))
                 }
                 (_, standing) => standing,
             },

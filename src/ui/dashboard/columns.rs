@@ -1,43 +1,39 @@
-//! Columns as wide as their content, two spaces apart, that fit into a width: first whole columns go, the least
-//! needed before the others; what is still too long is cut, and the cut shows.
+//! Columns that fit into a width: first whole columns go, the least needed before the others; then a text that is still
+//! too long is cut, and the cut shows.
 
+use crate::ui::{
+    cell::{Cell, GAP, cut, spaced, widths},
+    style,
+};
 use ratatui::{
     style::Style,
     text::{Line, Span},
 };
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
-const GAP: usize = 2;
 /// Columns that go from this number on go before the last column is cut.
 const WORTH_NO_CUT: u8 = 3;
-/// Stands where something was cut.
-const CUT: char = '…';
 
-/// One cell: text that is safe to print, and its style.
-pub(super) type StyledText = (String, Style);
-
-/// A column's title, and when it goes: those with the highest number first, 0 never.
+/// A column's title and its rank: the columns with the highest rank go first, those with rank 0 never.
 pub(super) type Column = (&'static str, u8);
 
-/// The header, then a line for each row.
+/// The header, then a line for each row. `paint` turns the style of a cell into that of the drawing.
 pub(super) fn lines(
     columns: &[Column],
-    rows: &[Vec<StyledText>],
+    rows: &[Vec<Cell>],
     width: usize,
-    head: Style,
+    paint: impl Fn(anstyle::Style) -> Style,
 ) -> (Line<'static>, Vec<Line<'static>>) {
-    let widths = widths(columns, rows);
+    let titles: Vec<Cell> = columns.iter().map(|(title, _)| Cell::styled(title, style::ENDED)).collect();
+    let content = widths(vec![0; columns.len()], rows);
+    let mut widths = widths(content.clone(), [&titles]);
+    if !rows.is_empty() {
+        // A column without content is not shown.
+        widths.iter_mut().zip(&content).filter(|(_, content)| **content == 0).for_each(|(width, _)| *width = 0);
+    }
     let shown = shown(columns, &widths, width);
-    let titles: Vec<StyledText> = columns.iter().map(|(title, _)| ((*title).to_owned(), head)).collect();
-    let line = |row: &Vec<StyledText>| line(row, &shown, &widths, width);
+    let line = |row: &Vec<Cell>| line(row, &shown, &widths, width, &paint);
     (line(&titles), rows.iter().map(line).collect())
-}
-
-/// A column without content has no width, and is not shown.
-fn widths(columns: &[Column], rows: &[Vec<StyledText>]) -> Vec<usize> {
-    let widest = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|(text, _)| text.width()).max().unwrap_or(0);
-    let wanted = columns.iter().enumerate().map(|(at, (title, _))| (title.width(), widest(at)));
-    wanted.map(|(title, content)| if content == 0 && !rows.is_empty() { 0 } else { title.max(content) }).collect()
 }
 
 /// The columns that stay. The last one may be cut, but first those go that are not worth a cut.
@@ -57,37 +53,26 @@ fn shown(columns: &[Column], widths: &[usize], width: usize) -> Vec<usize> {
     shown
 }
 
-fn line(row: &[StyledText], shown: &[usize], widths: &[usize], width: usize) -> Line<'static> {
-    let (mut spans, mut used) = (Vec::new(), 0);
-    for at in shown {
-        let Some((text, style)) = row.get(*at) else { continue };
-        let text = cut(text, width.saturating_sub(used));
-        let pad = (widths.get(*at).copied().unwrap_or(0) + GAP).saturating_sub(text.width());
-        used += text.width() + pad;
-        spans.push(Span::styled(text, *style));
-        spans.push(Span::raw(" ".repeat(pad)));
-    }
-    Line::from(spans)
-}
-
-/// As much of a text as fits, with a mark where the rest is missing.
-pub(super) fn cut(text: &str, width: usize) -> String {
-    if text.width() <= width {
-        return text.to_owned();
-    }
-    let (mut short, mut used) = (String::new(), 0);
-    for letter in text.chars() {
-        let wide = letter.width().unwrap_or(0);
-        if used + wide + 1 > width {
-            break;
-        }
-        used += wide;
-        short.push(letter);
-    }
-    if width > 0 {
-        short.push(CUT);
-    }
-    short
+fn line(
+    row: &[Cell],
+    shown: &[usize],
+    widths: &[usize],
+    width: usize,
+    paint: impl Fn(anstyle::Style) -> Style,
+) -> Line<'static> {
+    let widths: Vec<usize> = shown.iter().filter_map(|at| widths.get(*at).copied()).collect();
+    let mut used = 0;
+    let fitted = |(cell, column): (&Cell, &usize)| {
+        let cell = Cell { text: cut(&cell.text, width.saturating_sub(used)), style: cell.style };
+        used += column + GAP;
+        cell
+    };
+    let cells: Vec<Cell> = shown.iter().filter_map(|at| row.get(*at)).zip(&widths).map(fitted).collect();
+    let span = |(spaces, cell): (usize, &Cell)| {
+        let style = cell.style.map_or_else(Style::new, &paint);
+        [Span::raw(" ".repeat(spaces)), Span::styled(cell.text.clone(), style)]
+    };
+    spaced(&cells, &widths).into_iter().flat_map(span).collect()
 }
 
 /// A text in lines of at most this width, broken between words where there are any.
@@ -109,10 +94,10 @@ mod tests {
 
     fn shown_at(width: usize) -> String {
         let columns = [("ID", 0), ("IP", 2), ("STARTED", 1), ("LEFT", 0), ("NONE", 0)];
-        let row = |cells: [&str; 5]| cells.map(|text| (text.to_owned(), Style::new())).to_vec();
+        let row = |cells: [&str; 5]| cells.map(Cell::from).to_vec();
         let rows =
             [row(["a1b2", "203.0.113.42", "10:00", "6h 30m", ""]), row(["b2c3", "::1", "09:00", "漢字 closing", ""])];
-        let (head, lines) = lines(&columns, &rows, width, Style::new());
+        let (head, lines) = lines(&columns, &rows, width, |_| Style::new());
         let text = |line: &Line<'_>| line.to_string().trim_end().to_owned();
         [&head].into_iter().chain(&lines).map(|line| text(line) + "\n").collect()
     }
@@ -134,15 +119,6 @@ b2c3  ::1           09:00    漢字 closing
         assert_eq!(shown_at(10), "ID    LEFT\na1b2  6h …\nb2c3  漢…\n");
         assert_eq!(shown_at(3), "ID\na1…\nb2…\n");
         assert_eq!(shown_at(0), "\n\n\n");
-    }
-
-    #[test]
-    fn text_is_cut_and_the_cut_shows() {
-        for (width, expected) in
-            [(9, "漢字 open"), (8, "漢字 op…"), (4, "漢…"), (3, "漢…"), (2, "…"), (1, "…"), (0, "")]
-        {
-            assert_eq!(cut("漢字 open", width), expected, "{width}");
-        }
     }
 
     #[test]

@@ -1,13 +1,14 @@
-//! The picture: sessions counting down, the rules of the selected one, the last events. A pure function of what is
-//! known, the time and the size; small terminals get less of it, and what matters most stays longest.
+//! Draws the dashboard: sessions with a countdown, the rules of the selected one, the last events. A pure function of the
+//! record, the time and the size; on a small terminal the least important parts go first.
 
-use crate::ui::dashboard::{
-    Board, Mode, SessionAction, Verb,
-    columns::{self, Column, StyledText, cut, wrapped},
-};
 use crate::{
     text::escape_controls,
     ui::{
+        cell::{Cell, cut},
+        dashboard::{
+            Board, Mode, SessionAction, Verb,
+            columns::{self, Column, wrapped},
+        },
         events::{detail, is_telling, word},
         session::{View, address_cell, short_ids},
         style,
@@ -18,7 +19,7 @@ use eg_model::{
     Timestamp,
     session::{
         problems::trouble,
-        record::{Grant, GrantStatus, Session, Standing},
+        record::{Grant, GrantPermission, GrantStatus, Session, Standing},
     },
     target::TargetKey,
 };
@@ -42,22 +43,23 @@ const EVENTS: [Column; 6] =
 /// Marks the selected session, also where there are no colours.
 const MARK: &str = "> ";
 const NO_MARK: &str = "  ";
-/// Stands before the lines that tell why something is not open, and how many of these there are at most.
+/// The indent of the reason why a rule is not open, and its most lines.
 const WHY: &str = "    ";
 const WHY_LINES: usize = 5;
-/// At most so many lines of what was said.
+/// The most lines of the last command's output.
 const SAID: usize = 5;
 
-/// What there is to show.
+/// Everything that is drawn.
 #[derive(Clone, Copy)]
 pub struct Scene<'a> {
-    /// What is selected, asked and said.
     pub board: &'a Board,
     pub view: &'a View,
+    /// The line about the job that closes sessions.
+    pub scheduled: &'a str,
     pub glance: &'a RecordSummary,
     /// The last events, newest first.
     pub events: &'a [Event],
-    /// Why the record could not be read just now; what is shown is older then.
+    /// Reason why the record could not be read just now; the rest of the scene is older then.
     pub unread: Option<&'a str>,
     pub colors: bool,
 }
@@ -81,7 +83,7 @@ pub fn draw(frame: &mut Frame<'_>, scene: Scene<'_>) {
     top.put(frame, vec![scene.foot(width)], plan.foot);
 }
 
-/// How many lines each part gets.
+/// The number of lines of each part.
 #[derive(Debug, PartialEq, Eq)]
 struct Heights {
     head: u16,
@@ -90,7 +92,8 @@ struct Heights {
     foot: u16,
 }
 
-/// The list of sessions stays longest, then what was said and the keys; then come rules, events and the head.
+/// Shares out the height. The list of sessions stays longest, then the output of the last command and the keys; then come
+/// rules, events and the head.
 fn heights(height: u16, rows: [usize; 3], notes: usize) -> Heights {
     let lines = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
     let foot = u16::from(height > 1);
@@ -104,14 +107,14 @@ fn heights(height: u16, rows: [usize; 3], notes: usize) -> Heights {
     let [sessions, rules, events] = rows.map(|rows| if rows == 0 { 0 } else { lines(rows).saturating_add(3) });
     let first = if rest < 8 { rest } else { sessions.clamp(4, (rest * 2 / 3).max(4)) };
     let rest = rest - first;
-    // Two events can be seen where there is room at all: what keeps a rule from being open matters more.
+    // Two events stay if there is any room; more of them go before the reasons why a rule is not open.
     let second = if rest < 4 { 0 } else { rules.min(rest.saturating_sub(events.min(5)).max(4)) };
     let rest = rest - second;
     let third = if rest < 4 { 0 } else { events.min(rest) };
     Heights { head, panes: [first, second, third], notes, foot }
 }
 
-/// Where the next lines go.
+/// The screen, filled from the top.
 struct Strip {
     area: Rect,
     used: u16,
@@ -135,7 +138,7 @@ struct Pane {
 }
 
 impl Pane {
-    /// Title, header and an empty line go first where there is no room.
+    /// The lines that fit: the title, the header and the empty line below go first.
     fn fitted(self, height: u16) -> Vec<Line<'static>> {
         let height = usize::from(height);
         let mut lines = match height {
@@ -144,7 +147,6 @@ impl Pane {
             _ => vec![self.title, self.head],
         };
         let room = height.saturating_sub(lines.len());
-        // The empty line below is the first to go.
         let room = if room > self.rows.len() { self.rows.len() } else { room };
         let from = (self.focus + 1).saturating_sub(room);
         lines.extend(self.rows.into_iter().skip(from).take(room));
@@ -154,17 +156,11 @@ impl Pane {
 
 impl Scene<'_> {
     fn style(&self, style: anstyle::Style) -> Style {
-        let mut painted = Style::new();
-        if let (true, Some(anstyle::Color::Ansi(color))) = (self.colors, style.get_fg_color()) {
-            painted = painted.fg(color_of(color));
-        }
-        if style.get_effects().contains(Effects::DIMMED) {
-            painted = painted.add_modifier(Modifier::DIM);
-        }
-        if style.get_effects().contains(Effects::BOLD) {
-            painted = painted.add_modifier(Modifier::BOLD);
-        }
-        painted
+        let color = style.get_fg_color().filter(|_| self.colors).and_then(color_of);
+        let effects = [(Effects::DIMMED, Modifier::DIM), (Effects::BOLD, Modifier::BOLD)];
+        let effects = effects.into_iter().filter(|(effect, _)| style.get_effects().contains(*effect));
+        let painted = Style { fg: color, ..Style::new() };
+        effects.fold(painted, |painted, (_, modifier)| painted.add_modifier(modifier))
     }
 
     fn title(&self, text: &str, width: usize) -> Line<'static> {
@@ -181,11 +177,11 @@ impl Scene<'_> {
         let (name, now) = ("eg status", self.view.zone.format(self.view.now));
         let gap = width.saturating_sub(name.len() + now.len()).max(1);
         let first = vec![Span::styled(name, self.style(style::TITLE)), Span::raw(" ".repeat(gap) + &now)];
-        let line = |label: &str, text: String| Line::from(cut(&format!("{label:<11}{text}"), width));
+        let line = |label: &str, text: &str| Line::from(cut(&format!("{label:<11}{text}"), width));
         vec![
             Line::from(first),
-            line("Scheduled:", self.view.scheduled()),
-            line("Reconcile:", self.view.last_reconcile()),
+            line("Scheduled:", self.scheduled),
+            line("Reconcile:", &self.view.last_reconcile()),
             Line::default(),
         ]
     }
@@ -193,46 +189,44 @@ impl Scene<'_> {
     fn sessions(&self, width: usize, selected: Option<usize>) -> Pane {
         let sessions = &self.glance.sessions;
         let room = width.saturating_sub(MARK.len());
-        let rows: Vec<Vec<StyledText>> =
+        let rows: Vec<Vec<Cell>> =
             sessions.iter().zip(short_ids(sessions)).map(|(session, id)| self.session(session, id)).collect();
-        let (head, lines) = columns::lines(&SESSIONS, &rows, room, self.style(style::ENDED));
+        let (head, lines) = columns::lines(&SESSIONS, &rows, room, |style| self.style(style));
         let marked = |(at, mut line): (usize, Line<'static>)| {
-            let mark = if Some(at) == selected { MARK } else { NO_MARK };
-            line.spans.insert(0, Span::raw(mark));
-            if Some(at) == selected { line.style(Style::new().add_modifier(Modifier::BOLD)) } else { line }
+            if Some(at) != selected {
+                return indented(line);
+            }
+            line.spans.insert(0, Span::raw(MARK));
+            line.style(Style::new().add_modifier(Modifier::BOLD))
         };
-        let mut head = head;
-        head.spans.insert(0, Span::raw(NO_MARK));
-        let mut rows: Vec<_> = lines.into_iter().enumerate().map(marked).collect();
-        if rows.is_empty() {
-            head = Line::from(cut("  Nothing is open. Open something with: eg session start", width));
-            rows = Vec::new();
-        }
+        let rows: Vec<_> = lines.into_iter().enumerate().map(marked).collect();
+        let nothing = || Line::from(cut("  Nothing is open. Open something with: eg session start", width));
+        let head = if rows.is_empty() { nothing() } else { indented(head) };
         Pane { title: self.title("Sessions", width), head, rows, focus: selected.unwrap_or(0) }
     }
 
-    fn session(&self, session: &Session, id: String) -> Vec<StyledText> {
+    fn session(&self, session: &Session, id: String) -> Vec<Cell> {
         let remaining = match self.view.is_overdue(session) {
-            true => (self.view.remaining(session), self.style(style::BAD)),
-            false if session.status.is_live() => (countdown(self.view.now, session.expires_at), Style::new()),
-            false => (self.view.remaining(session), Style::new()),
+            true => Cell::styled(self.view.remaining(session), style::BAD),
+            false if session.status.is_live() => Cell::new(countdown(self.view.now, session.expires_at)),
+            false => Cell::new(self.view.remaining(session)),
         };
         vec![
-            (id, Style::new()),
-            (session.status.to_string(), self.style(style::session(session.status))),
-            (address_cell(session), Style::new()),
-            (self.view.zone.bare(session.started_at), Style::new()),
+            Cell::new(id),
+            Cell::styled(session.status.as_str(), style::session(session.status)),
+            Cell::new(address_cell(session)),
+            Cell::new(self.view.zone.bare(session.started_at)),
             remaining,
         ]
     }
 
-    /// The rules of the selected session, with what keeps one from being open under it.
+    /// The rules of the selected session; under each that is not open, the reason.
     fn rules(&self, width: usize, selected: Option<usize>) -> Pane {
         let room = width.saturating_sub(NO_MARK.len());
         let session = selected.and_then(|at| self.glance.sessions.get(at));
         let grants: Vec<&Grant> = session.iter().flat_map(|session| &session.grants).collect();
-        let rows: Vec<Vec<StyledText>> = grants.iter().flat_map(|grant| self.grant(grant)).collect();
-        let (head, lines) = columns::lines(&RULES, &rows, room, self.style(style::ENDED));
+        let rows: Vec<Vec<Cell>> = grants.iter().flat_map(|grant| self.grant(grant)).collect();
+        let (head, lines) = columns::lines(&RULES, &rows, room, |style| self.style(style));
         let mut lines = lines.into_iter();
         let mut rows = Vec::new();
         for grant in grants {
@@ -244,19 +238,19 @@ impl Scene<'_> {
         Pane { title: self.title(&title, width), head: indented(head), rows, focus: 0 }
     }
 
-    fn grant(&self, grant: &Grant) -> Vec<Vec<StyledText>> {
-        let row = |item: &eg_model::session::record::GrantPermission| {
+    fn grant(&self, grant: &Grant) -> Vec<Vec<Cell>> {
+        let row = |item: &GrantPermission| {
             let permission = format!("{} from {}", item.permission.ports(), item.permission.cidr());
-            let (word, style) = standing(grant.status, &item.standing);
+            let status = standing(grant.status, &item.standing);
             let rule = match &item.standing {
                 Standing::Foreign(rule) => format!("{rule} (not eg's)"),
                 other => other.rule().map(ToString::to_string).unwrap_or_default(),
             };
             vec![
-                (escape_controls(&grant.resource_name), Style::new()),
-                (permission, Style::new()),
-                (word.to_owned(), self.style(style)),
-                (escape_controls(&rule), Style::new()),
+                Cell::new(&grant.resource_name),
+                Cell::new(permission),
+                Cell::styled(status.as_str(), style::grant(status)),
+                Cell::new(rule),
             ]
         };
         grant.permissions.iter().map(row).collect()
@@ -272,19 +266,19 @@ impl Scene<'_> {
     fn last_events(&self, width: usize) -> Pane {
         let names = self.names();
         let today = self.view.zone.bare(self.view.now);
-        let rows: Vec<Vec<StyledText>> = self
+        let rows: Vec<Vec<Cell>> = self
             .events
             .iter()
             .filter(|event| is_telling(event.kind))
             .map(|event| self.event(event, &names, &today))
             .collect();
         let room = width.saturating_sub(NO_MARK.len());
-        let (head, lines) = columns::lines(&EVENTS, &rows, room, self.style(style::ENDED));
+        let (head, lines) = columns::lines(&EVENTS, &rows, room, |style| self.style(style));
         let rows = lines.into_iter().map(indented).collect();
         Pane { title: self.title("Last events", width), head: indented(head), rows, focus: 0 }
     }
 
-    fn event(&self, event: &Event, names: &BTreeMap<&TargetKey, &str>, today: &str) -> Vec<StyledText> {
+    fn event(&self, event: &Event, names: &BTreeMap<&TargetKey, &str>, today: &str) -> Vec<Cell> {
         let when = self.view.zone.bare(event.at);
         // `HH:MM:SS` today, `MM-DD HH:MM` before.
         let part = if when.get(..10) == today.get(..10) { 11..19 } else { 5..16 };
@@ -301,7 +295,7 @@ impl Scene<'_> {
             permission.unwrap_or_default(),
             outcome,
         ];
-        cells.map(|text| (escape_controls(&text), Style::new())).to_vec()
+        cells.map(Cell::from).to_vec()
     }
 
     fn names(&self) -> BTreeMap<&TargetKey, &str> {
@@ -309,7 +303,7 @@ impl Scene<'_> {
         grants.map(|grant| (&grant.target.key, grant.resource_name.as_str())).collect()
     }
 
-    /// What was said, and why what is shown may be old.
+    /// The output of the last command, below the reason why the scene may be old.
     fn notes(&self, width: usize) -> Vec<Line<'static>> {
         let unread = self.unread.map(|why| format!("error: what is shown is old: {}", escape_controls(why)));
         let all: Vec<String> = unread.into_iter().chain(self.board.said().iter().cloned()).collect();
@@ -325,7 +319,7 @@ impl Scene<'_> {
         lines.take(SAID).map(|(text, style)| Line::styled(text, self.style(style))).collect()
     }
 
-    /// The question, what is being done, or the keys.
+    /// The question, the command under way, or the keys.
     fn foot(&self, width: usize) -> Line<'static> {
         let strong = self.style(style::TITLE);
         match self.board.mode() {
@@ -362,15 +356,14 @@ fn indented(mut line: Line<'static>) -> Line<'static> {
     line
 }
 
-/// How one permission stands, in a grant's own words.
-fn standing(grant: GrantStatus, standing: &Standing) -> (&'static str, anstyle::Style) {
-    let status = match (grant, standing) {
+/// The standing of one permission, as the status of a grant.
+fn standing(grant: GrantStatus, standing: &Standing) -> GrantStatus {
+    match (grant, standing) {
         (GrantStatus::Removing | GrantStatus::Removed, _) => grant,
         (_, Standing::Own(_) | Standing::Shared(_) | Standing::Foreign(_)) => GrantStatus::Applied,
         (_, Standing::Failed(_)) => GrantStatus::Failed,
         (_, Standing::Untried | Standing::Pending(_)) => GrantStatus::Pending,
-    };
-    (status.as_str(), style::grant(status))
+    }
 }
 
 /// Time left to the second: `6h 29m 14s`, `29m 14s`, `14s`.
@@ -384,23 +377,20 @@ fn countdown(now: Timestamp, until: Timestamp) -> String {
     }
 }
 
-fn color_of(color: AnsiColor) -> Color {
+fn color_of(color: anstyle::Color) -> Option<Color> {
     match color {
-        AnsiColor::Green => Color::Green,
-        AnsiColor::Yellow => Color::Yellow,
-        AnsiColor::Red => Color::Red,
-        AnsiColor::Cyan => Color::Cyan,
-        _ => Color::Reset,
+        anstyle::Color::Ansi(AnsiColor::Green) => Some(Color::Green),
+        anstyle::Color::Ansi(AnsiColor::Yellow) => Some(Color::Yellow),
+        anstyle::Color::Ansi(AnsiColor::Red) => Some(Color::Red),
+        anstyle::Color::Ansi(AnsiColor::Cyan) => Some(Color::Cyan),
+        _ => None,
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::{
-        schedule::scheduled::Scheduled,
-        ui::{dashboard::tests::press, time::Zone},
-    };
+    use crate::ui::{dashboard::tests::press, time::Zone};
     use eg_model::{
         failure::{Failure, FailureClass},
         ids::{GrantId, LeaseId, RuleId, SessionId},
@@ -415,6 +405,7 @@ pub(crate) mod tests {
     use uuid::Uuid;
 
     const NOW: &str = "2026-02-27T11:30:46Z";
+    const NOT_SCHEDULED: &str = "not installed: sessions will not close when they expire (run: eg schedule install)";
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -524,14 +515,16 @@ pub(crate) mod tests {
 
     fn drawn(size: (u16, u16), change: impl FnOnce(&mut Scene<'_>), board: &Board) -> Terminal<TestBackend> {
         let (glance, events) = (glance(), events());
-        let view = View {
-            now: at(NOW),
-            zone: Zone::utc(),
-            runs: glance.runs.clone(),
-            columns: None,
-            scheduled: Scheduled::default(),
+        let view = View { now: at(NOW), zone: Zone::utc(), runs: glance.runs.clone(), columns: None };
+        let mut scene = Scene {
+            board,
+            view: &view,
+            scheduled: NOT_SCHEDULED,
+            glance: &glance,
+            events: &events,
+            unread: None,
+            colors: true,
         };
-        let mut scene = Scene { board, view: &view, glance: &glance, events: &events, unread: None, colors: true };
         change(&mut scene);
         let mut terminal = Terminal::new(TestBackend::new(size.0, size.1)).unwrap();
         terminal.draw(|frame| draw(frame, scene)).unwrap();
@@ -584,16 +577,18 @@ pub(crate) mod tests {
             scene.events = &[];
             scene.unread = Some("the state file /x is damaged: \u{1b}[2J");
         };
-        let view = View {
-            now: at(NOW),
-            zone: Zone::utc(),
-            runs: LastRuns::default(),
-            columns: None,
-            scheduled: Scheduled::default(),
-        };
+        let view = View { now: at(NOW), zone: Zone::utc(), runs: LastRuns::default(), columns: None };
         let mut terminal = Terminal::new(TestBackend::new(80, 20)).unwrap();
         let board = Board::default();
-        let mut scene = Scene { board: &board, view: &view, glance: &nothing, events: &[], unread: None, colors: true };
+        let mut scene = Scene {
+            board: &board,
+            view: &view,
+            scheduled: NOT_SCHEDULED,
+            glance: &nothing,
+            events: &[],
+            unread: None,
+            colors: true,
+        };
         none(&mut scene);
         terminal.draw(|frame| draw(frame, scene)).unwrap();
         shows("board_nothing", &terminal);
@@ -617,11 +612,18 @@ pub(crate) mod tests {
         board.key(press(KeyCode::End), &many);
         let shown = RecordSummary { sessions: many.clone(), ..glance() };
         let (events, runs) = (events(), LastRuns::default());
-        let view = View { now: at(NOW), zone: Zone::utc(), runs, columns: None, scheduled: Scheduled::default() };
+        let view = View { now: at(NOW), zone: Zone::utc(), runs, columns: None };
         for width in [1, 2, 10, 200] {
             for height in 1..40 {
-                let scene =
-                    Scene { board: &board, view: &view, glance: &shown, events: &events, unread: None, colors: true };
+                let scene = Scene {
+                    board: &board,
+                    view: &view,
+                    scheduled: NOT_SCHEDULED,
+                    glance: &shown,
+                    events: &events,
+                    unread: None,
+                    colors: true,
+                };
                 let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
                 terminal.draw(|frame| draw(frame, scene)).unwrap();
                 let text = terminal.backend().to_string();

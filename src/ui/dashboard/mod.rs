@@ -1,5 +1,5 @@
-//! `eg status --watch` without its terminal: which session is selected, what a key asks for, and what was said last.
-//! Pure; `draw` turns it into a picture.
+//! `eg status --watch` without its terminal: the selected session, the requests of keys, and the output of the last
+//! command. Pure; `draw` draws it, in `columns`.
 
 pub mod columns;
 pub mod draw;
@@ -8,10 +8,9 @@ use crate::text::escape_controls;
 use eg_model::{ids::SessionId, session::record::Session};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-/// By how many hours a key extends.
+/// The hours by which a key extends.
 pub const EXTEND_HOURS: u32 = 1;
 
-/// What can be done to a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
     Stop,
@@ -19,7 +18,6 @@ pub enum Verb {
     Extend,
 }
 
-/// Something to do to one session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionAction {
     pub verb: Verb,
@@ -28,7 +26,6 @@ pub struct SessionAction {
 
 impl SessionAction {
     /// The command line that does it.
-    #[must_use]
     pub fn args(self) -> Vec<String> {
         let id = self.session.to_string();
         match self.verb {
@@ -40,14 +37,14 @@ impl SessionAction {
     }
 }
 
-/// What a key asked for.
+/// The request of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyRequest {
     Leave,
     Do(SessionAction),
 }
 
-/// What the keys are about at the moment.
+/// The use of the keys at the moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     #[default]
@@ -65,26 +62,22 @@ pub struct Board {
 }
 
 impl Board {
-    /// What the keys are about.
-    #[must_use]
     pub fn mode(&self) -> Mode {
         self.mode
     }
 
-    /// What the last command said, safe to print.
-    #[must_use]
+    /// The output of the last command, safe to print.
     pub fn said(&self) -> &[String] {
         &self.said
     }
 
-    /// Where the selected session stands in this list; the first where it is no longer in it.
-    #[must_use]
+    /// The index of the selected session in this list; of the first if the list has it no longer.
     pub fn selected(&self, sessions: &[Session]) -> Option<usize> {
         let at = sessions.iter().position(|session| Some(session.id) == self.selected);
         at.or((!sessions.is_empty()).then_some(0))
     }
 
-    /// A key was pressed. What is done next, if anything; the caller tells by [`Board::begins`] that it is.
+    /// Handles a key. The caller carries out the request, if any, and calls [`Board::begins`].
     pub fn key(&mut self, key: KeyEvent, sessions: &[Session]) -> Option<KeyRequest> {
         if key.kind == KeyEventKind::Release {
             return None;
@@ -125,7 +118,7 @@ impl Board {
         None
     }
 
-    /// Stopping is asked about: a key is pressed too easily.
+    /// Asks before a stop: a key is pressed too easily.
     fn wish(&mut self, verb: Verb, session: &Session) -> Option<KeyRequest> {
         if let Mode::Busy(_) = self.mode {
             return None;
@@ -147,7 +140,7 @@ impl Board {
         self.said.clear();
     }
 
-    /// It is over, and this was said: results, warnings and errors, as lines.
+    /// The command is over; its results, warnings and errors are these lines.
     pub fn ends<'a>(&mut self, lines: impl Iterator<Item = &'a str>) {
         self.mode = Mode::Looking;
         self.said = lines.map(|line| escape_controls(line.trim_end())).filter(|line| !line.is_empty()).collect();

@@ -1,6 +1,6 @@
-//! The directory and the files in it: made private whatever the umask, and refused when they are somebody else's.
+//! The directory and its files: made private under every umask, and refused if they are another user's.
 
-use crate::StateError;
+use crate::error::StateError;
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use std::{
     ffi::{OsStr, OsString},
@@ -10,21 +10,24 @@ use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
+use tempfile::NamedTempFile;
 
+/// Suffix of the guard file.
+pub(crate) const GUARD: &str = ".guard";
 const PRIVATE_DIRECTORY: u32 = 0o700;
 const PRIVATE_FILE: u32 = 0o600;
-/// A directory in which everybody may make files, and only their owners take them away: `/tmp`.
+/// Set on a directory in which every user may make files, and only their owners may remove them: `/tmp`.
 const STICKY: u32 = 0o1000;
 /// Write permission of group and others.
 const OTHERS_WRITE: u32 = 0o022;
 
-/// Turns an I/O error into one that names the operation and the file.
+/// Gives an I/O error the operation and the file.
 pub(crate) fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateError {
     let path = path.to_owned();
     move |source| StateError::Io { doing, path, source }
 }
 
-/// Which file a path names: device and number. `None` where there is none, or it cannot be told.
+/// Device and number of the file that a path names; `None` if there is none, or it cannot be told.
 pub(crate) fn identity(path: &Path) -> Option<(u64, u64)> {
     let found = fs::metadata(path).ok()?;
     Some((found.dev(), found.ino()))
@@ -45,13 +48,13 @@ pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Whether a write-ahead log with anything in it stands beside a database.
+/// True if a write-ahead log with content stands beside a database.
 pub(crate) fn has_log(path: &Path) -> bool {
     fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0)
 }
 
-/// Refuses what belongs to another user, also for root: a root-owned write-ahead log in a user's directory would
-/// lock the user out of their own record.
+/// Refuses another user's file, also for root: a write-ahead log of root's in a user's directory would lock the user out
+/// of their own record.
 fn refuse_foreign(path: &Path, metadata: &fs::Metadata) -> Result<(), StateError> {
     let user = rustix::process::geteuid().as_raw();
     let owner = metadata.uid();
@@ -66,7 +69,7 @@ fn set_mode(path: &Path, mode: u32) -> Result<(), StateError> {
     }
 }
 
-/// Whether a directory is there for the record alone: by its name, or by what it holds. Only such a one is ever
+/// True if a directory is there for the record alone: by its name, or by its content. Only such a directory is ever
 /// tightened (`--state /tmp/x.db` as root must not close `/tmp`).
 fn is_ours_alone(directory: &Path, state: &Path) -> bool {
     if directory.file_name() == Some(OsStr::new("eg")) {
@@ -78,8 +81,8 @@ fn is_ours_alone(directory: &Path, state: &Path) -> bool {
     })
 }
 
-/// Makes the directory when it is missing, with mode 0700 like every directory above it that has to be made, and
-/// refuses one that belongs to somebody else or that others can write to.
+/// Makes the directory if it is missing, with mode 0700 like every missing directory above it. Refuses one that belongs to
+/// another user or that others can write to.
 pub(crate) fn prepare_directory(state: &Path) -> Result<(), StateError> {
     let directory = directory_of(state);
     if !directory.exists() {
@@ -93,7 +96,7 @@ pub(crate) fn prepare_directory(state: &Path) -> Result<(), StateError> {
     let open_to_others = metadata.mode() & OTHERS_WRITE != 0;
     let named_for_us = directory.file_name() == Some(OsStr::new("eg"));
     let private = metadata.mode() & 0o777 == PRIVATE_DIRECTORY;
-    // Meant for everybody, also while it happens to be empty.
+    // Meant for all users, also while it is empty.
     let shared = metadata.mode() & STICKY != 0;
     if !private && !shared && (open_to_others || named_for_us) && is_ours_alone(directory, state) {
         set_mode(directory, PRIVATE_DIRECTORY)
@@ -104,8 +107,7 @@ pub(crate) fn prepare_directory(state: &Path) -> Result<(), StateError> {
     }
 }
 
-/// Makes the database file, empty and with mode 0600, where it is missing. SQLite gives its own files beside it
-/// the same mode.
+/// Makes the database file, empty and with mode 0600, if it is missing. SQLite gives its own files the same mode.
 pub(crate) fn create(path: &Path) -> Result<(), StateError> {
     match OpenOptions::new().write(true).create_new(true).mode(PRIVATE_FILE).open(path) {
         Ok(_) => set_mode(path, PRIVATE_FILE),
@@ -116,23 +118,23 @@ pub(crate) fn create(path: &Path) -> Result<(), StateError> {
 
 /// The database and the files that belong to it.
 fn family(path: &Path) -> [PathBuf; 4] {
-    [path.to_owned(), beside(path, "-wal"), beside(path, "-shm"), crate::open::guard::path(path)]
+    [path.to_owned(), beside(path, "-wal"), beside(path, "-shm"), beside(path, GUARD)]
 }
 
-/// Whether a small file can be made beside a database. Only a full disk or quota counts: for anything else the answer
-/// is yes.
+/// True unless a full disk or quota keeps a small file from being made beside a database. Any other error counts as room.
 pub(crate) fn has_room(path: &Path) -> bool {
-    let temporary = beside(path, &format!(".{}", std::process::id()));
     let full = |error: &io::Error| matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-    let made = OpenOptions::new().write(true).create_new(true).mode(PRIVATE_FILE).open(&temporary);
-    if made.is_ok() {
-        // Best effort: it is empty.
-        drop(fs::remove_file(&temporary));
-    }
-    !made.is_err_and(|error| full(&error))
+    !temporary(path).is_err_and(|error| full(&error))
 }
 
-/// Refuses files of somebody else and anything that is not a file; changes nothing.
+/// A file of mode 0600 beside another, with a name of its own, also among containers that share the directory. Gone with
+/// the value.
+fn temporary(path: &Path) -> io::Result<NamedTempFile> {
+    let prefix = path.file_name().unwrap_or_default();
+    tempfile::Builder::new().prefix(prefix).tempfile_in(directory_of(path))
+}
+
+/// Refuses another user's files and anything that is not a file; changes nothing.
 pub(crate) fn check_files(path: &Path) -> Result<(), StateError> {
     for file in family(path) {
         match fs::metadata(&file) {
@@ -145,7 +147,7 @@ pub(crate) fn check_files(path: &Path) -> Result<(), StateError> {
     Ok(())
 }
 
-/// Gives every file of ours mode 0600: a restored or copied file may be readable by others.
+/// Gives the database and its files mode 0600: a restored or copied file may be readable by others.
 pub(crate) fn tighten_files(path: &Path) -> Result<(), StateError> {
     for file in family(path) {
         match fs::metadata(&file) {
@@ -156,25 +158,33 @@ pub(crate) fn tighten_files(path: &Path) -> Result<(), StateError> {
     Ok(())
 }
 
-/// What the first page of a database says.
-pub(crate) struct Header {
-    pub(crate) application_id: u32,
-    pub(crate) user_version: i64,
+/// The first page of a database.
+pub(crate) enum Header {
+    /// There is no file, or an empty one, which SQLite takes for a new database.
+    Absent,
+    /// The file makes sense only together with its write-ahead log: it is just being written, or a full disk cut the copy
+    /// of the log short. Only a connection that reads the log can tell whose it is.
+    InLog,
+    Read {
+        application_id: u32,
+        user_version: i64,
+    },
 }
 
-/// How long a header that makes no sense is read again before it is believed.
+/// A header that makes no sense is read again for so long before it is believed.
 const HEADER_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Reads the header; `None` for a missing or empty file, which SQLite takes for a new database.
+/// Reads the header.
 ///
 /// Opened as immutable, so that SQLite makes no file beside one that may be refused, and through SQLite, because
 /// closing a plain file handle would drop the locks that another connection of this process has on the file
 /// (fcntl(2): POSIX locks belong to the process). Immutable also means without locks: another process that copies its
 /// write-ahead log into the file makes it look damaged for a moment (sqlite.org/uri.html, "immutable").
-pub(crate) fn header(path: &Path) -> Result<Option<Header>, StateError> {
+pub(crate) fn header(path: &Path) -> Result<Header, StateError> {
     let begun = Instant::now();
     loop {
         match header_now(path) {
+            Err(StateError::Corrupt { .. }) if has_log(path) => return Ok(Header::InLog),
             Err(StateError::Corrupt { .. }) if begun.elapsed() < HEADER_PATIENCE => {
                 std::thread::sleep(Duration::from_millis(10));
             }
@@ -183,11 +193,11 @@ pub(crate) fn header(path: &Path) -> Result<Option<Header>, StateError> {
     }
 }
 
-fn header_now(path: &Path) -> Result<Option<Header>, StateError> {
+fn header_now(path: &Path) -> Result<Header, StateError> {
     match fs::metadata(path) {
-        Ok(metadata) if metadata.len() == 0 => return Ok(None),
+        Ok(metadata) if metadata.len() == 0 => return Ok(Header::Absent),
         Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Header::Absent),
         Err(error) => return Err(failed("look at", path)(error)),
     }
     let read = || {
@@ -196,9 +206,9 @@ fn header_now(path: &Path) -> Result<Option<Header>, StateError> {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
         let number = |name| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i32>(0));
         let application_id = number("application_id")?.cast_unsigned();
-        Ok(Header { application_id, user_version: number("user_version")?.into() })
+        Ok(Header::Read { application_id, user_version: number("user_version")?.into() })
     };
-    read().map(Some).map_err(|error: rusqlite::Error| StateError::from(error).at(path))
+    read().map_err(|error: rusqlite::Error| StateError::from(error).at(path))
 }
 
 /// The path as a URI (sqlite.org/uri.html). A second slash at the start would make the first part a host.
@@ -215,7 +225,7 @@ pub(crate) fn immutable_uri(path: &Path) -> String {
 /// make a schema. Gone with the value.
 pub(crate) struct Founding(#[allow(dead_code, reason = "the lock lives as long as the handle")] File);
 
-/// Waits until no other process creates or migrates in this directory; that takes milliseconds. Everyone who may read
+/// Waits until no other process creates or migrates in this directory; that takes milliseconds. Every user who may read
 /// the directory can lock it, so the wait has an end.
 pub(crate) fn founding(path: &Path, patience: Duration) -> Result<Founding, StateError> {
     let directory = directory_of(path);
@@ -237,20 +247,11 @@ pub(crate) fn founding(path: &Path, patience: Duration) -> Result<Founding, Stat
 /// Writes a small file so that a crash leaves the old content or the new, never a part (temporary file, fsync,
 /// rename, fsync of the directory).
 pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
-    let temporary = beside(path, &format!(".{}", std::process::id()));
-    let written = replace(&temporary, path, content);
-    if written.is_err() {
-        // Best effort: the first error is the one to report.
-        drop(fs::remove_file(&temporary));
-    }
-    written
-}
-
-fn replace(temporary: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(PRIVATE_FILE).open(temporary)?;
-    file.set_permissions(Permissions::from_mode(PRIVATE_FILE))?;
+    let mut file = temporary(path)?;
+    // The umask may have taken bits that we need.
+    file.as_file().set_permissions(Permissions::from_mode(PRIVATE_FILE))?;
     io::Write::write_all(&mut file, content)?;
-    file.sync_all()?;
-    fs::rename(temporary, path)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
     File::open(directory_of(path))?.sync_all()
 }

@@ -1,7 +1,8 @@
 //! The guard file beside the database: which installation, and its last run. A database behind it is a restored
 //! backup, which would not know of rules opened since.
 
-use crate::{StateError, open::files};
+use super::files;
+use crate::error::StateError;
 use eg_model::ids::InstallationId;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -9,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What the guard file says.
+/// The content of the guard file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Guard {
@@ -17,13 +18,13 @@ pub(crate) struct Guard {
     pub(crate) last_run: i64,
 }
 
-/// Where the guard of a database stands.
+/// The path of a database's guard file.
 pub(crate) fn path(state: &Path) -> PathBuf {
-    files::beside(state, ".guard")
+    files::beside(state, files::GUARD)
 }
 
-/// Reads it; `None` when it is missing, or says nothing that can be understood. Then it is written anew: a guard
-/// only warns, and must never keep `eg` from closing a rule.
+/// Reads the guard file; `None` if it is missing or makes no sense. Then it is written anew: a guard only warns, and must
+/// never keep `eg` from closing a rule.
 pub(crate) fn read(state: &Path) -> Result<Option<Guard>, StateError> {
     let path = path(state);
     match fs::read(&path) {
@@ -33,14 +34,13 @@ pub(crate) fn read(state: &Path) -> Result<Option<Guard>, StateError> {
     }
 }
 
-/// Writes it.
 pub(crate) fn write(state: &Path, guard: &Guard) -> Result<(), StateError> {
     let path = path(state);
     let text = serde_json::json!(guard).to_string() + "\n";
     files::write_atomically(&path, text.as_bytes()).map_err(|source| StateError::Guard { path, source, begun: None })
 }
 
-/// Removes it; that there is none is fine.
+/// Removes the guard file, if there is one.
 pub(crate) fn remove(state: &Path) -> io::Result<()> {
     match fs::remove_file(path(state)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

@@ -1,5 +1,12 @@
-//! Opening the database: its files, whose machine it belongs to, whether its file system can lock.
+//! Opening the database: the checks of its files, file system, schema, machine and guard, and the connections that a
+//! full or read-only disk still allows.
 
-pub mod files;
-pub mod guard;
-pub mod network_fs;
+pub(crate) mod backup;
+pub(crate) mod connect;
+pub(crate) mod files;
+pub(crate) mod full_disk;
+pub(crate) mod guard;
+pub(crate) mod machine;
+pub(crate) mod network_fs;
+pub(crate) mod notice;
+pub(crate) mod store;

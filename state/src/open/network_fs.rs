@@ -1,6 +1,6 @@
-//! Which file systems are refused: SQLite's locks and shared memory do not work across machines.
+//! Network file systems are refused: SQLite's locks and shared memory do not work across machines.
 
-use crate::StateError;
+use crate::error::StateError;
 use std::path::Path;
 
 /// Types in `/proc/self/mountinfo` whose files can be written by another machine at the same time.
@@ -54,8 +54,7 @@ fn kind_of(mountinfo: &str, path: &Path) -> Option<String> {
     best.map(|(_, kind)| kind)
 }
 
-/// Refuses a directory on a network file system. Only Linux tells through a file; where `/proc` is not mounted
-/// nothing is known, and nothing is refused.
+/// Refuses a directory on a network file system. Only Linux has a file that tells; without `/proc` nothing is refused.
 pub(crate) fn refuse_network(directory: &Path) -> Result<(), StateError> {
     let Ok(mountinfo) = std::fs::read_to_string("/proc/self/mountinfo") else { return Ok(()) };
     let Ok(real) = directory.canonicalize() else { return Ok(()) };

@@ -1,12 +1,14 @@
-//! A session's move to another address: all of it in one transaction, from which every later pass goes on.
+//! A session's move to another address, in one transaction. Every later pass goes on from there.
 
 use crate::{
-    StateError, Store,
+    error::StateError,
     events::{Event, EventKind},
     sessions::{
-        lifecycle::{insert_grant, settle, write_grant, write_status},
+        ending::{settle, write_grant, write_status},
+        lifecycle::insert_grant,
         read,
     },
+    tx::Store,
 };
 use eg_model::{
     Timestamp,
@@ -19,9 +21,9 @@ use eg_model::{
 };
 
 impl Store {
-    /// Records that a session follows its user: a new grant for each one of the family, PENDING, and the old ones
-    /// REMOVING. What the old ones hold stays until the new ones are APPLIED. Whether anything was recorded: not when
-    /// the session does not follow, has ended or is past its expiry, or has another address by now.
+    /// Records that a session follows its user: a new PENDING grant for each one of the family, and the old ones REMOVING.
+    /// The rules of the old ones stay until the new ones are APPLIED. False, and nothing is recorded, if the session does
+    /// not follow, has ended or is past its expiry, or has another address by now.
     ///
     /// # Errors
     /// The database cannot be written, or a row does not parse.

@@ -1,39 +1,27 @@
-//! What the reconciler found out about grants.
+//! The findings of the reconciler about grants.
 
 use crate::{
-    StateError, Store,
-    columns::permission_text,
+    error::StateError,
     sessions::{
-        lifecycle::{Slot, settle, write_grant, write_status},
+        ending::{GrantChange, Slot, settle, write_grant, write_status},
         read::{self, standing_columns},
     },
-    store::WriteTx,
+    tx::{Store, WriteTx},
 };
 use eg_model::{
     Timestamp,
     damage::{damage, damage_at},
-    ids::{GrantId, SessionId},
+    ids::GrantId,
     session::record::{Grant, GrantPermission, GrantStatus, Session, Standing, roll_up_grant, roll_up_live},
 };
 use rusqlite::params;
 use std::collections::BTreeMap;
 
-/// A grant whose status changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GrantChange {
-    /// Its session.
-    pub session: SessionId,
-    /// The grant as it is now.
-    pub grant: Grant,
-    /// The status it had.
-    pub before: GrantStatus,
-}
-
 impl Store {
-    /// Records what permissions have come to, for every live session that wants them (those that the map does not
-    /// name stay as they are), lets go of what ending sessions no longer hold, and rolls grants and sessions up;
-    /// all in one transaction. Returns the grants whose status changed. Standings stay after removal. `latest` is the later
-    /// of this machine's clock and the provider's, where that is known: what ends too far ahead of both is damaged.
+    /// Records the standings of permissions for every live session that wants them (permissions that the map does not name
+    /// stay as they are), lets go of grants that ending sessions no longer hold, and rolls grants and sessions up; all in
+    /// one transaction. Returns the grants whose status changed. Standings stay after removal. `latest` is the later of
+    /// this machine's clock and the provider's, if known: a session that ends too far ahead of both is damaged.
     ///
     /// # Errors
     /// The database cannot be written, or a row does not parse.
@@ -84,7 +72,7 @@ fn update_grant(
     (now, latest): (Timestamp, Option<Timestamp>),
 ) -> Result<Grant, StateError> {
     let mut grant = before.clone();
-    // Nobody opens what only a damaged record says, and another session's rule is not its.
+    // A damaged grant opens nothing, and must not be shown with the rule of another session.
     let damage = latest.map_or_else(|| damage(session, before), |latest| damage_at(session, before, latest));
     let damage = damage.map(|why| Standing::Failed(format!("the record is damaged: {why}")));
     for item in &mut grant.permissions {
@@ -106,7 +94,7 @@ fn update_grant(
 fn write_standing(change: &WriteTx<'_, '_>, grant: GrantId, item: &GrantPermission) -> Result<(), StateError> {
     let (word, detail) = standing_columns(&item.standing);
     let sql = "UPDATE grant_permissions SET standing = ?3, detail = ?4 WHERE grant_id = ?1 AND permission = ?2";
-    let values = params![grant.to_string(), permission_text(&item.permission), word, detail];
+    let values = params![grant.to_string(), item.permission.to_string(), word, detail];
     change.tx.prepare_cached(sql)?.execute(values)?;
     Ok(())
 }

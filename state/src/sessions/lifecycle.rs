@@ -1,38 +1,32 @@
-//! Start, extend, stop and expire; and how the grants of an ending session let go.
+//! Start, extend, stop and expire.
 
 use crate::{
-    GrantChange, StateError, Store,
-    columns::{permission_text, services_endpoint},
     damaged::Damaged,
+    error::StateError,
     events::{Event, EventKind},
-    leases,
-    sessions::read::{self, standing_columns},
-    store::WriteTx,
+    routes,
+    sessions::{
+        ending::end,
+        read::{self, standing_columns},
+    },
     targets,
+    tx::{Store, WriteTx},
 };
 use chrono::TimeDelta;
 use eg_model::{
     Timestamp,
     ids::SessionId,
-    lease::{Lease, has_let_go},
-    net::permission::Permission,
-    plan::wants,
     session::{
         ensure::{Ensuring, ensure},
-        record::{EndedReason, Grant, GrantStatus, Session, SessionStatus, Standing, roll_up_ending},
+        record::{EndedReason, Grant, GrantStatus, Session, SessionStatus, Standing},
     },
-    target::TargetKey,
 };
 use rusqlite::{Connection, params};
-use std::collections::{BTreeMap, BTreeSet};
-
-/// One permission of one target.
-pub(crate) type Slot = (TargetKey, Permission);
 
 impl Store {
-    /// Ends every live session whose time is over at `now`: EXPIRING, and further at once where nothing was ever
-    /// opened for it or another session of ours holds what it held. A latch: a clock that steps back reopens
-    /// nothing. Returns the sessions that this call ended.
+    /// Ends every live session whose time is over at `now`: EXPIRING, and EXPIRED at once if nothing was ever opened for it
+    /// or another session holds its rules. A latch: a clock that steps back reopens nothing. Returns the sessions that
+    /// this call ended.
     ///
     /// # Errors
     /// The database cannot be written, or a row does not parse.
@@ -54,9 +48,8 @@ impl Store {
         self.write(|change| begin(change, session))
     }
 
-    /// Sees to it that a session like this one lives, as [`eg_model::session::ensure`] decides: keeps one, prolongs one, or
-    /// records this one. All in one transaction, so that of many processes that want the same, one begins it. Ends
-    /// what is over first.
+    /// Keeps a session like this one, prolongs one, or records this one, as [`eg_model::session::ensure`] decides. Expired
+    /// sessions end first. All in one transaction, so that of many processes that want the same, one begins it.
     ///
     /// # Errors
     /// As [`Store::start`].
@@ -97,7 +90,7 @@ impl Store {
         })
     }
 
-    /// Ends a live session by hand; one that is EXPIRING stays as it is. Returns it as it is afterwards.
+    /// Ends a live session by hand; an EXPIRING one stays as it is. Returns the session as it is afterwards.
     ///
     /// # Errors
     /// [`StateError::NoSuchSession`]; [`StateError::AlreadyEnded`] with state and time; or the database cannot be
@@ -143,7 +136,7 @@ fn prolong(change: &WriteTx<'_, '_>, id: SessionId, expires_at: Timestamp, now: 
     change.event(&Event { session: Some(id), ..Event::new(now, EventKind::SessionExtended, until(expires_at)) })
 }
 
-/// Why a session cannot be recorded.
+/// The reason why a session cannot be recorded.
 fn unfit(session: &Session) -> Option<&'static str> {
     let untried = |grant: &Grant| grant.permissions.iter().all(|item| item.standing == Standing::Untried);
     if session.grants.is_empty() {
@@ -191,10 +184,8 @@ pub(crate) fn insert_grant(
     position: usize,
     grant: &Grant,
 ) -> Result<(), StateError> {
-    let sql = "INSERT INTO grants (id, session, position, resource_name, address, status, target, account, partition, \
-               profile, role_arn, external_id, config_file, credentials_file, services_endpoint) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
-    let route = &grant.target.route;
+    let sql = "INSERT INTO grants (id, session, position, resource_name, address, status, target, route) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     connection.prepare_cached(sql)?.execute(params![
         grant.id.to_string(),
         session.to_string(),
@@ -203,197 +194,19 @@ pub(crate) fn insert_grant(
         grant.address.to_string(),
         grant.status.as_str(),
         targets::row_of(connection, &grant.target.key)?,
-        route.account,
-        route.partition,
-        route.profile,
-        route.role_arn,
-        route.external_id,
-        route.config_file,
-        route.credentials_file,
-        services_endpoint(route),
+        routes::row_of(connection, &grant.target.route)?,
     ])?;
     let sql = "INSERT INTO grant_permissions (grant_id, permission, standing, detail) VALUES (?1, ?2, ?3, ?4)";
     for item in &grant.permissions {
         let (word, detail) = standing_columns(&item.standing);
-        let values = params![grant.id.to_string(), permission_text(&item.permission), word, detail];
+        let values = params![grant.id.to_string(), item.permission.to_string(), word, detail];
         connection.prepare_cached(sql)?.execute(values)?;
     }
     Ok(())
-}
-
-/// Every live session.
-pub(crate) fn live_ids(connection: &Connection) -> Result<Vec<SessionId>, StateError> {
-    read::newest_ids(connection, &Damaged::default(), &read::live_statuses(), -1)
 }
 
 fn due_ids(connection: &Connection, now: Timestamp) -> Result<Vec<SessionId>, StateError> {
     let sql = "SELECT id FROM sessions WHERE status IN ('PENDING', 'ACTIVE', 'PARTIAL', 'FAILED') \
                AND expires_at <= ?1 ORDER BY id";
     read::ids(connection, &Damaged::default(), sql, params![now.timestamp()])
-}
-
-/// Ends live sessions, all of them before any grant is judged: what two of them shared is wanted by neither.
-pub(crate) fn end(
-    change: &WriteTx<'_, '_>,
-    ids: &[SessionId],
-    reason: EndedReason,
-    now: Timestamp,
-    cause: &str,
-) -> Result<(), StateError> {
-    if ids.is_empty() {
-        return Ok(());
-    }
-    for session in read::load(change.tx, ids.iter().copied())? {
-        let status = session.status.to(SessionStatus::Expiring)?;
-        let sql = "UPDATE sessions SET status = ?2, ended_at = ?3, ended_reason = ?4 WHERE id = ?1";
-        let id = session.id.to_string();
-        change.tx.execute(sql, params![id, status.as_str(), now.timestamp(), reason.as_str()])?;
-        let mut event =
-            Event { session: Some(session.id), ..Event::new(now, EventKind::SessionEnded, reason.as_str()) };
-        event.detail = Some(cause.to_owned());
-        change.event(&event)?;
-        tell_session(change, session.id, status, now)?;
-        for grant in session.current() {
-            let next = grant.status.to(GrantStatus::Removing)?;
-            write_grant(change, session.id, &Grant { status: next, ..grant.clone() }, grant.status, now)?;
-        }
-    }
-    settle(change, now)?;
-    Ok(())
-}
-
-/// Moves every REMOVING grant that has let go to REMOVED, closes the claims that were never attempted and that
-/// nobody wants, and rolls the ending sessions up.
-pub(crate) fn settle(change: &WriteTx<'_, '_>, now: Timestamp) -> Result<Vec<GrantChange>, StateError> {
-    let wanted = wanted(change.tx)?;
-    let ignored = Damaged::default();
-    let leases::Open { leases, unreadable } = leases::open(change.tx, &ignored)?;
-    let leases = leases.into_iter().map(|lease| ((lease.target.key.clone(), lease.permission), lease));
-    let unreadable = unreadable.into_iter().map(|target| target.key).collect();
-    let open = OwnClaims { open: leases.collect(), unreadable };
-    let mut changes = Vec::new();
-    // Those that end, and those that live on at another address.
-    let sql = "SELECT id FROM sessions WHERE status = 'EXPIRING' \
-               OR id IN (SELECT session FROM grants WHERE status = 'REMOVING') ORDER BY started_at DESC, number DESC";
-    for session in read::load(change.tx, read::ids(change.tx, &ignored, sql, params![])?)? {
-        changes.extend(let_go(change, &session, &wanted, &open, now)?);
-    }
-    for (slot, lease) in &open.open {
-        if !lease.attempted() && !wanted.contains(slot) {
-            close_untouched(change, lease, now)?;
-        }
-    }
-    Ok(changes)
-}
-
-/// What this installation claims.
-struct OwnClaims {
-    open: BTreeMap<Slot, Lease>,
-    /// Where it claims something that cannot be read.
-    unreadable: BTreeSet<TargetKey>,
-}
-
-impl OwnClaims {
-    /// Whether a session has let go of a grant.
-    fn free(&self, grant: &Grant, wanted: &BTreeSet<Slot>) -> bool {
-        !self.unreadable.contains(&grant.target.key)
-            && slots(grant).all(|slot| has_let_go(self.open.get(&slot), wanted.contains(&slot)))
-    }
-}
-
-/// What live sessions want, or keep for now.
-fn wanted(connection: &Connection) -> Result<BTreeSet<Slot>, StateError> {
-    let wants = wants(&read::live(connection)?);
-    let of_target = |(target, wants): (TargetKey, BTreeMap<Permission, _>)| {
-        wants.into_keys().map(move |permission| (target.clone(), permission))
-    };
-    Ok(wants.into_iter().flat_map(of_target).collect())
-}
-
-fn slots(grant: &Grant) -> impl Iterator<Item = Slot> {
-    grant.permissions.iter().map(|item| (grant.target.key.clone(), item.permission))
-}
-
-/// The grants that a session lets go of; then, if it ends, the session itself.
-fn let_go(
-    change: &WriteTx<'_, '_>,
-    session: &Session,
-    wanted: &BTreeSet<Slot>,
-    open: &OwnClaims,
-    now: Timestamp,
-) -> Result<Vec<GrantChange>, StateError> {
-    let mut changes = Vec::new();
-    let mut statuses = Vec::new();
-    for grant in &session.grants {
-        if grant.status != GrantStatus::Removing || session.keeps(grant) || !open.free(grant, wanted) {
-            statuses.push(grant.status);
-            continue;
-        }
-        let status = grant.status.to(GrantStatus::Removed)?;
-        let removed = Grant { status, removed_at: Some(now), ..grant.clone() };
-        write_grant(change, session.id, &removed, grant.status, now)?;
-        statuses.push(status);
-        changes.push(GrantChange { session: session.id, grant: removed, before: grant.status });
-    }
-    if session.status.is_live() {
-        return Ok(changes);
-    }
-    let reason = session.ended_reason.ok_or_else(|| StateError::row("sessions", session.id, "no ended_reason"))?;
-    let status = session.status.to(roll_up_ending(&statuses, reason))?;
-    if status != session.status {
-        write_status(change, session.id, status, now)?;
-    }
-    Ok(changes)
-}
-
-fn close_untouched(change: &WriteTx<'_, '_>, lease: &Lease, now: Timestamp) -> Result<(), StateError> {
-    leases::update(change.tx, &lease.closed())?;
-    let mut event = Event::new(now, EventKind::LeaseClosed, "never attempted, and wanted no more");
-    event.target = Some(lease.target.key.clone());
-    event.permission = Some(lease.permission);
-    change.event(&event)
-}
-
-/// Writes a grant's status and times, with an event when the status changed.
-pub(crate) fn write_grant(
-    change: &WriteTx<'_, '_>,
-    session: SessionId,
-    grant: &Grant,
-    before: GrantStatus,
-    now: Timestamp,
-) -> Result<(), StateError> {
-    if grant.status == before {
-        return Ok(());
-    }
-    let sql = "UPDATE grants SET status = ?2, applied_at = ?3, removed_at = ?4 WHERE id = ?1";
-    let (applied_at, removed_at) =
-        (grant.applied_at.map(|at| at.timestamp()), grant.removed_at.map(|at| at.timestamp()));
-    let id = grant.id.to_string();
-    change.tx.prepare_cached(sql)?.execute(params![id, grant.status.as_str(), applied_at, removed_at])?;
-    let mut event = Event::new(now, EventKind::GrantStatus, grant.status.as_str());
-    event.session = Some(session);
-    event.target = Some(grant.target.key.clone());
-    event.detail = Some(format!("grant {id} for {} was {before}", grant.address));
-    change.event(&event)
-}
-
-/// Writes a session's status, with its event.
-pub(crate) fn write_status(
-    change: &WriteTx<'_, '_>,
-    id: SessionId,
-    status: SessionStatus,
-    now: Timestamp,
-) -> Result<(), StateError> {
-    let sql = "UPDATE sessions SET status = ?2 WHERE id = ?1";
-    change.tx.prepare_cached(sql)?.execute(params![id.to_string(), status.as_str()])?;
-    tell_session(change, id, status, now)
-}
-
-fn tell_session(
-    change: &WriteTx<'_, '_>,
-    id: SessionId,
-    status: SessionStatus,
-    now: Timestamp,
-) -> Result<(), StateError> {
-    change.event(&Event { session: Some(id), ..Event::new(now, EventKind::SessionStatus, status.as_str()) })
 }

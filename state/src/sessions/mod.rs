@@ -1,6 +1,7 @@
-//! Sessions and grants on record.
+//! Sessions and their grants: reading, the steps of a life, its end, findings about grants, moves to another address.
 
-pub mod follow;
-pub mod grants;
-pub mod lifecycle;
-pub mod read;
+pub(crate) mod ending;
+pub(crate) mod follow;
+pub(crate) mod grants;
+pub(crate) mod lifecycle;
+pub(crate) mod read;

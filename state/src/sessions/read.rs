@@ -1,9 +1,12 @@
 //! Reading sessions. A fixed number of statements whatever the number of sessions.
 
 use crate::{
-    StateError, Store, auto_close,
-    columns::{RowRef, json_list, read_target, target_columns},
+    auto_close,
+    columns::{RowRef, json_list},
     damaged::Damaged,
+    error::StateError,
+    routes::{read_target, target_columns, target_joins},
+    tx::Store,
 };
 use eg_model::{
     failure::Failure,
@@ -14,7 +17,7 @@ use eg_model::{
 use rusqlite::{Connection, Row, params};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Which sessions to list.
+/// The choice of sessions to list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Only these statuses; `None`: all.
@@ -23,12 +26,12 @@ pub struct Filter {
     pub limit: Option<usize>,
 }
 
-/// What a listing shows, and how much it does not.
+/// The sessions of a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing {
     /// Newest first: by start, then by the order in which they were recorded.
     pub sessions: Vec<Session>,
-    /// How many match the filter but were left out by its limit.
+    /// The number of sessions that match the filter but were left out by its limit.
     pub left_out: usize,
 }
 
@@ -36,7 +39,7 @@ impl Store {
     /// One session.
     ///
     /// # Errors
-    /// The database cannot be read, or a row does not parse.
+    /// The database cannot be read, or the session does not parse.
     pub fn session(&self, id: SessionId) -> Result<Option<Session>, StateError> {
         self.read(|connection| one(connection, id))
     }
@@ -44,7 +47,7 @@ impl Store {
     /// Sessions for a listing.
     ///
     /// # Errors
-    /// The database cannot be read, or a row does not parse.
+    /// The database cannot be read.
     pub fn sessions(&self, filter: &Filter) -> Result<Listing, StateError> {
         self.read(|connection| {
             let wanted = filter.statuses.as_deref().unwrap_or(SessionStatus::ALL);
@@ -67,7 +70,7 @@ impl Store {
     /// empty or holds anything else.
     ///
     /// # Errors
-    /// The database cannot be read, or a row does not parse.
+    /// The database cannot be read.
     pub fn find(&self, prefix: &str) -> Result<Vec<SessionId>, StateError> {
         let Some(from) = hyphenated(prefix) else { return Ok(Vec::new()) };
         self.read(|connection| {
@@ -81,7 +84,7 @@ impl Store {
     /// The sessions that are live in the record, whatever the clock says; newest first.
     ///
     /// # Errors
-    /// The database cannot be read, or a row does not parse.
+    /// The database cannot be read.
     pub fn live_sessions(&self) -> Result<Vec<Session>, StateError> {
         self.read(|connection| {
             let ids = newest_ids(connection, &self.damaged, &live_statuses(), -1)?;
@@ -92,7 +95,7 @@ impl Store {
     /// The sessions that are ending: EXPIRING; newest first.
     ///
     /// # Errors
-    /// The database cannot be read, or a row does not parse.
+    /// The database cannot be read.
     pub fn unfinished_sessions(&self) -> Result<Vec<Session>, StateError> {
         self.read(|connection| {
             let expiring = newest_ids(connection, &self.damaged, &[SessionStatus::Expiring], -1)?;
@@ -126,7 +129,7 @@ pub(crate) fn live(connection: &Connection) -> Result<Vec<Session>, StateError> 
     load(connection, ids)
 }
 
-/// One session. Whoever asks for one hears why it cannot be read.
+/// One session. Unlike in a list, one that cannot be read is an error.
 pub(crate) fn one(connection: &Connection, id: SessionId) -> Result<Option<Session>, StateError> {
     let damaged = Damaged::default();
     let found = load_noting(connection, &damaged, [id])?.pop();
@@ -143,7 +146,7 @@ pub(crate) fn newest_ids(
     statuses: &[SessionStatus],
     limit: i64,
 ) -> Result<Vec<SessionId>, StateError> {
-    // Every status is no condition at all: the index on the start then gives the newest ones without a sort.
+    // Without a condition, the index on the start gives the newest ones without a sort.
     if statuses.len() == SessionStatus::ALL.len() {
         let sql = "SELECT id FROM sessions ORDER BY started_at DESC, number DESC LIMIT ?1";
         return ids(connection, damaged, sql, params![limit]);
@@ -160,21 +163,11 @@ pub(crate) fn ids(
     sql: &str,
     values: &[&dyn rusqlite::ToSql],
 ) -> Result<Vec<SessionId>, StateError> {
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(values)?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        found.extend(damaged.skip_in("sessions", row_id(row))?);
-    }
-    Ok(found)
+    damaged.rows(connection, "sessions", sql, values, |row| session_id("sessions", row, "id"))
 }
 
-fn row_id(row: &Row<'_>) -> Result<SessionId, StateError> {
-    session_id("sessions", &row.get::<_, String>(0)?)
-}
-
-fn session_id(table: &'static str, text: &str) -> Result<SessionId, StateError> {
-    RowRef { table, row: text }.parse("session id", text).map(SessionId)
+fn session_id(table: &'static str, row: &Row<'_>, column: &str) -> Result<SessionId, StateError> {
+    RowRef::new(table, row.get::<_, String>(column)?, row).parse(column).map(SessionId)
 }
 
 /// Lower-case hex digits with the dashes of a UUID.
@@ -193,7 +186,7 @@ pub(crate) fn load(
     load_noting(connection, &Damaged::default(), ids)
 }
 
-/// The same, with what was skipped.
+/// The same; skipped rows are remembered.
 pub(crate) fn load_noting(
     connection: &Connection,
     damaged: &Damaged,
@@ -202,13 +195,10 @@ pub(crate) fn load_noting(
     let list = json_list(ids);
     let mut callers = load_callers(connection, damaged, &list)?;
     let mut grants = load_grants(connection, damaged, &list)?;
-    let sql = "SELECT id, user_name, user_email, reason, status, started_at, expires_at, ended_at, ended_reason, follow \
-               FROM sessions WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY started_at DESC, number DESC";
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query([&list])?;
+    let sql = "SELECT * FROM sessions WHERE id IN (SELECT value FROM json_each(?1)) \
+               ORDER BY started_at DESC, number DESC";
     let mut sessions = Vec::new();
-    while let Some(row) = rows.next()? {
-        let Some(mut session) = damaged.skip_in("sessions", read_session(row))? else { continue };
+    for mut session in damaged.rows(connection, "sessions", sql, params![list], read_session)? {
         session.caller_arns = callers.remove(&session.id).unwrap_or_default();
         session.grants = grants.remove(&session.id).unwrap_or_default();
         if session.grants.is_empty() {
@@ -221,20 +211,18 @@ pub(crate) fn load_noting(
 }
 
 fn read_session(row: &Row<'_>) -> Result<Session, StateError> {
-    let text: String = row.get(0)?;
-    let place = RowRef { table: "sessions", row: &text };
-    let ended_reason: Option<String> = row.get(8)?;
+    let row = RowRef::new("sessions", row.get::<_, String>("id")?, row);
     Ok(Session {
-        id: SessionId(place.parse("id", &text)?),
-        user_name: row.get(1)?,
-        user_email: row.get(2)?,
-        reason: row.get(3)?,
-        follow: row.get(9)?,
-        status: place.parse("status", &row.get::<_, String>(4)?)?,
-        started_at: place.time("started_at", row.get(5)?)?,
-        expires_at: place.time("expires_at", row.get(6)?)?,
-        ended_at: place.maybe_time("ended_at", row.get(7)?)?,
-        ended_reason: ended_reason.map(|word| place.parse("ended_reason", &word)).transpose()?,
+        id: SessionId(row.parse("id")?),
+        user_name: row.get("user_name")?,
+        user_email: row.get("user_email")?,
+        reason: row.get("reason")?,
+        follow: row.get("follow")?,
+        status: row.parse("status")?,
+        started_at: row.time("started_at")?,
+        expires_at: row.time("expires_at")?,
+        ended_at: row.maybe_time("ended_at")?,
+        ended_reason: row.maybe_parse("ended_reason")?,
         caller_arns: BTreeSet::new(),
         grants: Vec::new(),
     })
@@ -246,14 +234,10 @@ fn load_callers(
     list: &str,
 ) -> Result<BTreeMap<SessionId, BTreeSet<String>>, StateError> {
     let sql = "SELECT session, arn FROM callers WHERE session IN (SELECT value FROM json_each(?1))";
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query([list])?;
+    let caller = |row: &Row<'_>| Ok((session_id("callers", row, "session")?, row.get("arn")?));
     let mut callers: BTreeMap<SessionId, BTreeSet<String>> = BTreeMap::new();
-    while let Some(row) = rows.next()? {
-        let caller = |row: &Row<'_>| Ok((session_id("callers", &row.get::<_, String>(0)?)?, row.get(1)?));
-        if let Some((id, arn)) = damaged.skip_in("callers", caller(row))? {
-            callers.entry(id).or_default().insert(arn);
-        }
+    for (id, arn) in damaged.rows(connection, "callers", sql, params![list], caller)? {
+        callers.entry(id).or_default().insert(arn);
     }
     Ok(callers)
 }
@@ -268,15 +252,13 @@ fn load_grants(
     let sql = concat!(
         "SELECT r.id, r.session, r.resource_name, r.address, r.status, r.applied_at, r.removed_at, ",
         target_columns!(),
-        " FROM grants r JOIN targets t ON t.id = r.target \
-          WHERE r.session IN (SELECT value FROM json_each(?1)) ORDER BY r.session, r.position"
+        " FROM grants r",
+        target_joins!(),
+        "WHERE r.session IN (SELECT value FROM json_each(?1)) ORDER BY r.session, r.position"
     );
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query([list])?;
+    let of_session = |row: &Row<'_>| Ok((session_id("grants", row, "session")?, read_grant(row)?));
     let mut grants: HashMap<SessionId, Vec<Grant>> = HashMap::new();
-    while let Some(row) = rows.next()? {
-        let of_session = |row| Ok((session_id("grants", &Row::get::<_, String>(row, 1)?)?, read_grant(row)?));
-        let Some((session, mut grant)) = damaged.skip_in("grants", of_session(row))? else { continue };
+    for (session, mut grant) in damaged.rows(connection, "grants", sql, params![list], of_session)? {
         grant.permissions = permissions.remove(&grant.id).unwrap_or_default();
         if grant.permissions.is_empty() {
             damaged.note("grants", &grant.id.to_string(), "it has no permissions that can be read".to_owned());
@@ -292,7 +274,7 @@ fn load_grants(
     Ok(grants)
 }
 
-/// Why some rule of a grant would not close by itself.
+/// The reason why some rule of a grant would not close by itself.
 fn without_auto_close(grant: &Grant, failures: &BTreeMap<RuleId, Failure>) -> Option<String> {
     let lives = !matches!(grant.status, GrantStatus::Removing | GrantStatus::Removed);
     let mut rules = grant.permissions.iter().filter_map(|item| item.standing.rule()).filter(|_| lives);
@@ -300,17 +282,16 @@ fn without_auto_close(grant: &Grant, failures: &BTreeMap<RuleId, Failure>) -> Op
 }
 
 fn read_grant(row: &Row<'_>) -> Result<Grant, StateError> {
-    let text: String = row.get(0)?;
-    let place = RowRef { table: "grants", row: &text };
+    let row = RowRef::new("grants", row.get::<_, String>("id")?, row);
     Ok(Grant {
-        id: GrantId(place.parse("id", &text)?),
-        resource_name: row.get(2)?,
-        target: read_target(row, 7)?,
-        address: place.parse("address", &row.get::<_, String>(3)?)?,
-        status: place.parse("status", &row.get::<_, String>(4)?)?,
+        id: GrantId(row.parse("id")?),
+        resource_name: row.get("resource_name")?,
+        target: read_target(&row)?,
+        address: row.parse("address")?,
+        status: row.parse("status")?,
         permissions: Vec::new(),
-        applied_at: place.maybe_time("applied_at", row.get(5)?)?,
-        removed_at: place.maybe_time("removed_at", row.get(6)?)?,
+        applied_at: row.maybe_time("applied_at")?,
+        removed_at: row.maybe_time("removed_at")?,
         without_auto_close: None,
     })
 }
@@ -323,13 +304,9 @@ fn load_permissions(
     let sql = "SELECT p.grant_id, p.permission, p.standing, p.detail FROM grants g \
                JOIN grant_permissions p ON p.grant_id = g.id \
                WHERE g.session IN (SELECT value FROM json_each(?1))";
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query([list])?;
     let mut permissions: HashMap<GrantId, Vec<GrantPermission>> = HashMap::new();
-    while let Some(row) = rows.next()? {
-        if let Some((id, item)) = damaged.skip_in("grant_permissions", read_permission(row))? {
-            permissions.entry(id).or_default().push(item);
-        }
+    for (id, item) in damaged.rows(connection, "grant_permissions", sql, params![list], read_permission)? {
+        permissions.entry(id).or_default().push(item);
     }
     for list in permissions.values_mut() {
         list.sort_by_key(|item| item.permission);
@@ -338,22 +315,20 @@ fn load_permissions(
 }
 
 fn read_permission(row: &Row<'_>) -> Result<(GrantId, GrantPermission), StateError> {
-    let text: String = row.get(0)?;
-    let place = RowRef { table: "grant_permissions", row: &text };
-    let permission = place.parse("permission", &row.get::<_, String>(1)?)?;
-    let standing = read_standing(place, &row.get::<_, String>(2)?, row.get(3)?)?;
-    Ok((GrantId(place.parse("grant_id", &text)?), GrantPermission { permission, standing }))
+    let row = RowRef::new("grant_permissions", row.get::<_, String>("grant_id")?, row);
+    let item = GrantPermission { permission: row.parse("permission")?, standing: read_standing(&row)? };
+    Ok((GrantId(row.parse("grant_id")?), item))
 }
 
-fn read_standing(place: RowRef<'_>, word: &str, detail: Option<String>) -> Result<Standing, StateError> {
-    match (word, detail) {
+fn read_standing(row: &RowRef<'_, '_>) -> Result<Standing, StateError> {
+    match (row.get::<String>("standing")?.as_str(), row.get("detail")?) {
         ("untried", None) => Ok(Standing::Untried),
         ("own", Some(rule)) => Ok(Standing::Own(RuleId(rule))),
         ("shared", Some(rule)) => Ok(Standing::Shared(RuleId(rule))),
         ("foreign", Some(rule)) => Ok(Standing::Foreign(RuleId(rule))),
         ("pending", Some(why)) => Ok(Standing::Pending(why)),
         ("failed", Some(why)) => Ok(Standing::Failed(why)),
-        (other, _) => Err(place.bad("standing", format_args!("\"{other}\" with this detail is not known"))),
+        (other, _) => Err(row.bad("standing", format_args!("\"{other}\" with this detail is not known"))),
     }
 }
 

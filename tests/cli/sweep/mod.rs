@@ -9,6 +9,7 @@ mod units;
 use crate::harness::{
     IPV4, Installation, Outcome, REGION, Sandboxed,
     sandboxed::{SETTLED, rule_of},
+    says,
 };
 use chrono::{DateTime, SecondsFormat, Utc};
 use eg_model::{ids::InstallationId, tags::lease_key};
@@ -81,10 +82,4 @@ fn ids(world: &Sandboxed, group: &str) -> Vec<String> {
 
 fn on(action: &str, fault: Fault) -> Rule {
     Rule::new(fault).on(action).dry_run(false)
-}
-
-#[track_caller]
-fn says(outcome: &Outcome, text: &str) {
-    let both = outcome.to_string();
-    assert!(both.contains(text), "\"{text}\" is missing:\n{both}");
 }

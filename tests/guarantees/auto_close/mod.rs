@@ -470,7 +470,7 @@ fn a_damaged_row_of_a_auto_close_is_said_and_no_fight() {
     for edit in [None, Some(moved as Edit)] {
         let world = auto_closing();
         start(&world, &["--only", "prod-db-sg"]).expect_code(0);
-        let sql = "PRAGMA ignore_check_constraints = ON; UPDATE switches SET fires_at = 9000000000000000000";
+        let sql = "PRAGMA ignore_check_constraints = ON; UPDATE auto_closes SET fires_at = 9000000000000000000";
         rusqlite::Connection::open(world.here.state_path()).unwrap().execute_batch(sql).unwrap();
         if let Some(edit) = edit {
             world.edit_schedule(&world.schedules()[0], edit);
@@ -479,7 +479,7 @@ fn a_damaged_row_of_a_auto_close_is_said_and_no_fight() {
         let told = world.eg(&["reconcile"]);
         assert!(matches!(told.code(), Some(1 | 3)), "{told}");
         let said = told.to_string();
-        assert!(said.contains("table switches, row ") && !said.contains("contended"), "{said}");
+        assert!(said.contains("table auto_closes, row ") && !said.contains("contended"), "{said}");
         let asked = world.calls().iter().filter(|call| call.action.contains("Schedule")).count();
         assert!(asked <= 2, "{}", world.call_counts());
         // It keeps nothing open.

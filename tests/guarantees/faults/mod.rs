@@ -11,7 +11,7 @@ mod stalled;
 mod surroundings;
 mod unwritable;
 
-use crate::harness::{Outcome, REGION, World, cloud::Rule};
+use crate::harness::{REGION, World, cloud::Rule, says, says_not};
 use serde_json::Value;
 
 const AUTHORIZE: &str = "AuthorizeSecurityGroupIngress";
@@ -111,14 +111,4 @@ fn stop_and_settle(world: &World, before: &str) {
     world.eg(&["reconcile"]).expect_code(0);
     let changes = world.calls().iter().filter(|call| call.action != DESCRIBE).count();
     assert_eq!(changes, 0, "{}", world.call_counts());
-}
-
-#[track_caller]
-fn says(outcome: &Outcome, text: &str) {
-    assert!(outcome.stdout.contains(text) || outcome.stderr.contains(text), "it does not say {text:?}:\n{outcome}");
-}
-
-#[track_caller]
-fn says_not(outcome: &Outcome, text: &str) {
-    assert!(!outcome.stdout.contains(text) && !outcome.stderr.contains(text), "it says {text:?}:\n{outcome}");
 }

@@ -3,7 +3,6 @@
 
 mod collecting;
 mod crashes;
-mod lag;
 mod large;
 mod late;
 mod limits;
@@ -13,10 +12,11 @@ mod reading;
 mod refused;
 mod routes;
 mod sharing;
+mod stale;
 mod storm;
 mod stripped;
 
-use crate::harness::{IPV4, Installation, Outcome, Sandboxed, sandboxed::SETTLED};
+use crate::harness::{IPV4, Installation, Outcome, Sandboxed, sandboxed::SETTLED, says, says_not};
 use chrono::TimeDelta;
 use eg_sandbox::{Fault, Rule, SecurityGroupRule, Stale, StaleSight};
 use serde_json::Value;
@@ -106,18 +106,6 @@ fn ids(world: &Sandboxed, name: &str) -> Vec<String> {
 fn leases(rule: &SecurityGroupRule) -> Vec<&str> {
     let leases = rule.tags.iter().filter(|(key, _)| key.starts_with("eg:lease:"));
     leases.map(|(_, value)| value.as_str()).collect()
-}
-
-#[track_caller]
-fn says(outcome: &Outcome, text: &str) {
-    let both = outcome.to_string();
-    assert!(both.contains(text), "\"{text}\" is missing:\n{both}");
-}
-
-#[track_caller]
-fn says_not(outcome: &Outcome, text: &str) {
-    let both = outcome.to_string();
-    assert!(!both.contains(text), "\"{text}\" was not expected:\n{both}");
 }
 
 /// Every case in a world and a thread of its own: most of the time they wait.

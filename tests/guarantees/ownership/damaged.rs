@@ -182,8 +182,8 @@ fn one_bad_row_ends_nothing() {
             "leases",
         ),
         (
-            "INSERT INTO switches SELECT 'sgr-1', id, 'ssh', NULL, NULL, NULL, NULL, NULL, NULL, NULL, 'r', 'g', 9999999999, 1, 0, 0, NULL, NULL, NULL FROM targets LIMIT 1",
-            "switches",
+            "INSERT INTO auto_closes SELECT 'sgr-1', t.id, r.id, 'ssh', 'r', 'g', 9999999999, 1, 0, 0, NULL, NULL FROM targets t, routes r LIMIT 1",
+            "auto_closes",
         ),
         ("UPDATE targets SET missing_since = 9000000000000000000 WHERE name = 'GROUP'", "targets"),
         (
@@ -195,7 +195,7 @@ fn one_bad_row_ends_nothing() {
         let others = Others::of(&world);
         let id = waits(&world, DB);
         tamper(&world, &sql.replace("ID", &id).replace("GROUP", world.group(DB)));
-        let opens = matches!(table, "callers" | "switches" | "targets" | "events");
+        let opens = matches!(table, "callers" | "auto_closes" | "targets" | "events");
         let told = reconcile(&world.here);
         assert!([Some(1), Some(3)].contains(&told.code()), "{sql}: {told}");
         says(&told, &format!("table {table}, row "));
@@ -204,7 +204,7 @@ fn one_bad_row_ends_nothing() {
         for shown in [&others.due, &others.fine] {
             says(&list, &shown[..8]);
         }
-        if !matches!(table, "switches" | "targets" | "events") {
+        if !matches!(table, "auto_closes" | "targets" | "events") {
             assert_eq!(list.code(), Some(1), "{sql}: {list}");
             says(&list, &format!("table {table}, row "));
         }

@@ -1,7 +1,7 @@
 //! Whose a rule is: what `eg` closes, what it leaves alone, and how it finds its own again. Every test looks at the
 //! provider afterwards, at the rules of others included.
 
-use crate::harness::{Cloud, Fault, IPV4, Installation, Moto, Outcome, REGION, World, cloud::Rule};
+use crate::harness::{Cloud, Fault, IPV4, Installation, Moto, Outcome, REGION, World, cloud::Rule, says, says_not};
 use serde_json::Value;
 use std::{
     fs,
@@ -120,18 +120,6 @@ fn reconcile(at: &Installation) -> Outcome {
 #[track_caller]
 fn pass(at: &Installation, code: i32) -> Outcome {
     reconcile(at).expect_code(code)
-}
-
-#[track_caller]
-fn says(outcome: &Outcome, text: &str) {
-    let both = outcome.to_string();
-    assert!(both.contains(text), "\"{text}\" is missing:\n{both}");
-}
-
-#[track_caller]
-fn says_not(outcome: &Outcome, text: &str) {
-    let both = outcome.to_string();
-    assert!(!both.contains(text), "\"{text}\" was not expected:\n{both}");
 }
 
 /// Calls that change something at the provider.

@@ -8,22 +8,24 @@ pub mod forged;
 
 use super::*;
 use crate::{
+    Timestamp,
     failure::{Failure, FailureClass},
-    ids::GrantId,
-    lease::{Attempt, Phase},
-    observation::{Effect, ObservedRule, Proof, Reading},
+    ids::{GrantId, InstallationId, LeaseId, RuleId, SessionId},
+    lease::{Attempt, Lease, Phase},
+    net::permission::Permission,
+    observation::{Effect, Observation, ObservedRule, OwnedRule, Proof, Reading},
     session::{
         follow::successor,
-        record::{Grant, GrantPermission, GrantStatus, SessionStatus},
+        record::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing},
     },
     tags::{
         DIGESTS_PER_CALL, Fit, LEASE_PREFIX, MANAGED_BY, MARKS, SESSION, description, lease_key, lease_value,
         tags_again, tags_for,
     },
-    target::Target,
+    target::{Capabilities, Target, TargetKey},
 };
 use chrono::TimeDelta;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 const ME: u128 = 1;
@@ -2291,8 +2293,8 @@ fn two_installations_and_every_fault_converge() {
 
 // ------------------------------------------------------------------------------------------------ a lease that is lost
 
-/// A lease cannot be read any more: what the record says that it opened is closed by its id, whatever our own tag says and
-/// whatever may be collected.
+/// A lease cannot be read any more: what the record says that it opened is closed by its id, whatever our own tag says
+/// and whatever may be collected.
 #[test]
 fn what_an_unreadable_lease_holds_is_closed_by_its_id() {
     let damaged = |world: &mut World| {
@@ -2336,7 +2338,8 @@ fn what_an_unreadable_lease_does_not_hold_alone_is_left() {
     left().rule(bare("sgr-1", 22)).rests();
 }
 
-// ------------------------------------------------------------------------------------------- a clock that is far behind
+// ------------------------------------------------------------------------------------------- a clock that is far
+// behind
 
 /// By such a clock a live session ends more than 31 days from now. What is open stays, and nothing is opened for it.
 #[test]

@@ -1,13 +1,19 @@
 //! `credential_process`, run by `eg`. The SDK runs it too, and leaves it running with all that it has started when it
 //! does not answer in time: one more in every pass.
 
-use aws_config::profile::{Profile, ProfileSet};
+use crate::aws::credentials::files::ProfileFilePaths;
+use aws_config::{
+    environment::EnvironmentVariableCredentialsProvider,
+    profile::{Profile, ProfileSet},
+    sts::AssumeRoleProvider,
+};
 use aws_credential_types::{
     Credentials,
     attributes::AccountId,
     credential_feature::AwsCredentialFeature,
     provider::{ProvideCredentials, Result as Provided, SharedCredentialsProvider, error::CredentialsError, future},
 };
+use aws_types::SdkConfig;
 use eg_model::Timestamp;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 #[cfg(target_os = "linux")]
@@ -27,25 +33,44 @@ use tokio::{
     process::{Child, Command},
 };
 
-/// Where a profile's credentials come from, if that is a process in the end.
+/// The origin of a profile's credentials, if that is a process in the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
-    pub process: Process,
+    process: Process,
     /// The roles that are assumed on top, in this order.
-    pub roles: Vec<Role>,
+    roles: Vec<Role>,
+}
+
+impl Chain {
+    /// The credentials of the process, and of the roles that the profile assumes with them. STS is asked where the SDK
+    /// says, as for every profile.
+    pub async fn credentials(self, loaded: &SdkConfig) -> SharedCredentialsProvider {
+        let mut source = SharedCredentialsProvider::new(self.process);
+        for role in self.roles {
+            let mut builder = AssumeRoleProvider::builder(role.arn).configure(loaded);
+            if let Some(id) = role.external_id {
+                builder = builder.external_id(id);
+            }
+            if let Some(name) = role.session_name {
+                builder = builder.session_name(name);
+            }
+            source = SharedCredentialsProvider::new(builder.build_from_provider(source).await);
+        }
+        SharedCredentialsProvider::new(OfProfile(source))
+    }
 }
 
 /// A role of a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Role {
-    pub arn: String,
-    pub external_id: Option<String>,
-    pub session_name: Option<String>,
+struct Role {
+    arn: String,
+    external_id: Option<String>,
+    session_name: Option<String>,
 }
 
 /// A profile's `credential_process`.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Process {
+struct Process {
     command: String,
     /// The account of the profile, where the process names none.
     account: Option<String>,
@@ -70,9 +95,19 @@ const BEFORE_A_PROCESS: [&str; 8] = [
     "login_session",
 ];
 
-/// The chain of the selected profile, if a process is at its end. It follows the rules of the SDK, which has the word for
-/// every other profile, and for those that are wrong.
-pub fn chain(profiles: &ProfileSet) -> Option<Chain> {
+/// The chain of a profile, if a process is at its end. Without a profile, keys of the environment come first, as in the
+/// standard chain.
+pub async fn chain_of(profile: Option<&str>, files: &ProfileFilePaths) -> Option<Chain> {
+    if profile.is_none() && EnvironmentVariableCredentialsProvider::new().provide_credentials().await.is_ok() {
+        return None;
+    }
+    // Files that cannot be read are the SDK's to complain of.
+    chain(&files.load(profile).await.ok()?)
+}
+
+/// The chain of the selected profile, if a process is at its end. It follows the rules of the SDK, which handles every
+/// other profile and reports wrong ones.
+fn chain(profiles: &ProfileSet) -> Option<Chain> {
     let (mut name, mut seen, mut roles) = (profiles.selected_profile(), Vec::new(), Vec::new());
     loop {
         let profile = profiles.get_profile(name)?;
@@ -113,9 +148,9 @@ fn role(profile: &Profile) -> Option<Role> {
     Some(Role { arn: text("role_arn")?, external_id: text("external_id"), session_name: text("role_session_name") })
 }
 
-/// The credentials that a profile leads to, marked as such: when they end is for the profile to say.
+/// Credentials of a profile, marked as such: the profile tells when they end.
 #[derive(Debug)]
-pub struct OfProfile(pub SharedCredentialsProvider);
+struct OfProfile(SharedCredentialsProvider);
 
 impl ProvideCredentials for OfProfile {
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
@@ -157,8 +192,8 @@ impl Process {
     }
 }
 
-/// Runs a command line to its end, and until nothing writes to its output any more. When the caller waits no longer,
-/// everything that it has started is ended.
+/// Runs a command line until it has ended and nothing writes to its output any more. If the caller stops waiting,
+/// everything that the command has started is ended.
 async fn output(command: &str) -> std::io::Result<Output> {
     let mut shell = Command::new("sh");
     shell.args(["-c", command]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -169,13 +204,13 @@ async fn output(command: &str) -> std::io::Result<Output> {
     }
     let mut child = shell.spawn()?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let mut family = ProcessTree { root: Some(child), own_group };
-    // It is waited for last: until then its id is its own, even if it has ended and something else still writes.
+    let mut tree = ProcessTree { root: Some(child), own_group };
+    // The process is waited for last: until then its id is its own, even if it has ended and a child still writes.
     let (stdout, stderr) = tokio::try_join!(whole(stdout), whole(stderr))?;
-    let Some(child) = &mut family.root else { return Err(ErrorKind::NotFound.into()) };
+    let Some(child) = &mut tree.root else { return Err(ErrorKind::NotFound.into()) };
     let status = child.wait().await?;
-    // What a process that has answered leaves behind, an agent say, is meant to stay.
-    family.root = None;
+    // A process that has answered may leave others behind on purpose, an agent say.
+    tree.root = None;
     Ok(Output { status, stdout, stderr })
 }
 
@@ -195,13 +230,13 @@ struct ProcessTree {
 
 impl Drop for ProcessTree {
     fn drop(&mut self) {
-        // One that has been waited for has no id any more.
+        // A process that was waited for has no id any more.
         let root = self.root.as_ref().and_then(Child::id).and_then(|id| i32::try_from(id).ok());
         let Some(root) = root else { return };
         let (mut held, mut stopped) = (BTreeMap::new(), BTreeSet::new());
-        // What is stopped starts nothing more, so that most often the third look finds nothing new. What ends meanwhile may
-        // leave its number to a process of somebody else: a process is taken hold of first, and sent something only once
-        // another look has shown it to be one of the family.
+        // A stopped process starts nothing more, so most often the third look finds nothing new. A process that ends
+        // meanwhile may leave its number to a stranger: each one is held first, and signalled only once another look has
+        // shown it to be one of the tree.
         for _ in 0..16 {
             let found = descendants(root);
             let sure: Vec<i32> = found.iter().copied().filter(|pid| *pid == root || held.contains_key(pid)).collect();
@@ -227,7 +262,7 @@ impl Drop for ProcessTree {
     }
 }
 
-/// A process: on Linux itself, so that nothing reaches another one which has got its number.
+/// A process; on Linux by a handle, so that no signal reaches another process which has got its number.
 struct Held {
     pid: i32,
     #[cfg(target_os = "linux")]
@@ -250,8 +285,8 @@ impl Held {
             Some(process) => {
                 pidfd_send_signal(process, signal).ok();
             }
-            // Taken away by a filter for system calls, or a very old kernel: the number has to do. One that has ended has
-            // none that could be held.
+            // Without process handles (a filter for system calls, a very old kernel) the number has to do. With them, a
+            // missing handle means that the process has ended.
             None if has_process_handles() => {}
             None => send(self.pid, signal),
         }
@@ -263,7 +298,7 @@ impl Held {
     }
 }
 
-/// Whether this process can hold one: itself, to begin with.
+/// True if this process can hold a process: itself, as a trial.
 #[cfg(target_os = "linux")]
 fn has_process_handles() -> bool {
     pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).is_ok()
@@ -347,14 +382,10 @@ fn credentials(answer: &[u8], account: Option<&str>) -> Result<Credentials, Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aws::client::tests::profile_files;
-    use aws_types::os_shim_internal::{Env, Fs};
-    use std::borrow::Cow;
+    use crate::aws::credentials::files::profile_set;
 
-    async fn chain_of(config: &str, profile: &'static str) -> Option<(String, Vec<String>)> {
-        let files = profile_files(config);
-        let set = aws_config::profile::load(&Fs::real(), &Env::real(), &files, Some(Cow::Borrowed(profile))).await;
-        let chain = chain(&set.unwrap())?;
+    async fn found_in(config: &str, profile: &str) -> Option<(String, Vec<String>)> {
+        let chain = chain(&profile_set(config, profile).await)?;
         Some((chain.process.command, chain.roles.into_iter().map(|role| role.arn).collect()))
     }
 
@@ -423,7 +454,7 @@ source_profile = nowhere
             ("lost", None),
             ("nowhere", None),
         ] {
-            assert_eq!(chain_of(config, profile).await, expected, "{profile}");
+            assert_eq!(found_in(config, profile).await, expected, "{profile}");
         }
     }
 
@@ -466,8 +497,8 @@ source_profile = nowhere
         assert_eq!(why("echo hello").await, "credential_process: its answer is not JSON");
     }
 
-    /// It has ended, and something that it has started still writes: nobody has waited for it, so that its number cannot be
-    /// another's; and what it has started is ended.
+    /// The process has ended, and its child still writes: it was not waited for, so its number cannot be another's, and the
+    /// child is ended.
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn the_number_of_a_process_that_has_ended_stays_its_own() {

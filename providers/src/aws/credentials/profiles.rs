@@ -1,7 +1,6 @@
-//! Which profiles there are in the files of the AWS command line, as the SDK reads them.
+//! The list of profiles.
 
-use crate::aws::client::files;
-use aws_types::os_shim_internal::{Env, Fs};
+use crate::aws::credentials::files::ProfileFilePaths;
 use eg_model::failure::{Failure, FailureClass};
 
 /// A profile.
@@ -17,10 +16,8 @@ pub struct Profile {
 ///
 /// # Errors
 /// A file is there and cannot be read.
-pub async fn profiles(config_file: Option<&str>, credentials_file: Option<&str>) -> Result<Vec<Profile>, Failure> {
-    let loaded =
-        aws_config::profile::load(&Fs::real(), &Env::real(), &files(config_file, credentials_file), None).await;
-    let found = loaded.map_err(|error| {
+pub async fn profiles(files: &ProfileFilePaths) -> Result<Vec<Profile>, Failure> {
+    let found = files.load(None).await.map_err(|error| {
         let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
         Failure::new(FailureClass::Credentials, format!("read the AWS profiles: {why}"))
     })?;
@@ -47,7 +44,8 @@ mod tests {
         .unwrap();
         std::fs::write(&credentials, "[alone]\naws_access_key_id = a\naws_secret_access_key = b\n[work]\nx = y\n")
             .unwrap();
-        let found = profiles(Some(&config), Some(&credentials)).await.unwrap();
+        let files = ProfileFilePaths { config: Some(config), credentials: Some(credentials) };
+        let found = profiles(&files).await.unwrap();
         let shown: Vec<_> = found.iter().map(|one| (one.name.as_str(), one.region.as_deref())).collect();
         assert_eq!(shown, [("default", Some("us-east-1")), ("alone", None), ("work", Some("eu-west-1"))]);
     }
@@ -57,7 +55,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("config");
         std::fs::write(&config, "[profile broken\n").unwrap();
-        let error = profiles(Some(&config.to_string_lossy()), Some("/dev/null")).await.unwrap_err();
+        let config = Some(config.to_string_lossy().into_owned());
+        let files = ProfileFilePaths { config, credentials: Some("/dev/null".to_owned()) };
+        let error = profiles(&files).await.unwrap_err();
         assert!(error.message.starts_with("read the AWS profiles: "), "{error}");
     }
 }

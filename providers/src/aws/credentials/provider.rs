@@ -1,9 +1,9 @@
-//! Why there are no credentials, in a sentence for people. The SDK's own words name its providers and their states
-//! ("the credential provider was not enabled"), and change from one call to the next.
+//! The reason why there are no credentials, in a sentence for people. The SDK's own words name its providers and their
+//! states ("the credential provider was not enabled"), and change from one call to the next.
 
 use crate::aws::{
-    credentials::{profiles::profiles, renewal::login_of},
-    errors::failure::without_number,
+    credentials::{files::ProfileFilePaths, profiles::profiles, renewal::login_of},
+    errors::words::{Sentence, chain, without_number},
 };
 use aws_config::profile::ProfileSet;
 use aws_credential_types::{
@@ -15,31 +15,21 @@ use aws_smithy_runtime_api::client::{
     orchestrator::HttpResponse,
     result::{ConnectorError, SdkError},
 };
-use aws_types::os_shim_internal::{Env, Fs};
 use eg_model::failure::{Failure, FailureClass};
-use std::{borrow::Cow, error::Error, fmt, sync::OnceLock};
+use std::{error::Error, sync::OnceLock};
 
-/// How many profiles a message lists.
+/// The most profiles that a message lists.
 const LISTED: usize = 8;
 /// The longest chain of `source_profile` that is followed; the SDK refuses loops before.
 const CHAIN_MAX: usize = 16;
-
-/// The files that hold profiles, as a snapshot names them.
-#[derive(Clone, Debug)]
-pub struct Places {
-    /// `AWS_CONFIG_FILE`.
-    pub config_file: Option<String>,
-    /// `AWS_SHARED_CREDENTIALS_FILE`.
-    pub credentials_file: Option<String>,
-}
 
 /// Looks for a profile in the profile files. Asks no service.
 ///
 /// # Errors
 /// It is in none of them, or they cannot be read.
-pub async fn check_profile(profile: Option<&str>, places: &Places) -> Result<(), Failure> {
+pub async fn check_profile(profile: Option<&str>, files: &ProfileFilePaths) -> Result<(), Failure> {
     let Some(name) = profile else { return Ok(()) };
-    let known = profiles(places.config_file.as_deref(), places.credentials_file.as_deref()).await?;
+    let known = profiles(files).await?;
     if known.iter().any(|one| one.name == name) {
         return Ok(());
     }
@@ -57,34 +47,22 @@ fn unknown_profile(name: &str, known: &[&str]) -> String {
     format!("AWS profile \"{name}\" does not exist ({known})")
 }
 
-/// A sentence in the place of an error of the SDK.
-#[derive(Debug)]
-pub struct Sentence(pub String);
-
-impl fmt::Display for Sentence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Error for Sentence {}
-
-/// Credentials whose lack is explained.
+/// A provider of credentials that explains why there are none.
 #[derive(Debug)]
 pub struct Explained {
     source: SharedCredentialsProvider,
     profile: Option<String>,
-    places: Places,
+    files: ProfileFilePaths,
     /// The SDK's first words: its later errors only say that the first one was taken already.
     said: OnceLock<String>,
 }
 
 impl Explained {
-    pub fn new(source: SharedCredentialsProvider, profile: Option<String>, places: Places) -> Self {
-        Self { source, profile, places, said: OnceLock::new() }
+    pub fn new(source: SharedCredentialsProvider, profile: Option<String>, files: ProfileFilePaths) -> Self {
+        Self { source, profile, files, said: OnceLock::new() }
     }
 
-    /// A refusal of STS's, and a network that is down, say enough themselves.
+    /// Replaces the words of an error. A refusal of STS, and a network that is down, say enough themselves.
     async fn explain(&self, error: CredentialsError) -> CredentialsError {
         let told = |error: &(dyn Error + 'static)| {
             error.is::<ConnectorError>() || error.is::<SdkError<AssumeRoleError, HttpResponse>>()
@@ -95,7 +73,7 @@ impl Explained {
         let words = self.said.get_or_init(|| reason(&error));
         let missing = matches!(error, CredentialsError::CredentialsNotLoaded(_));
         let sentence = Sentence(self.sentence(missing, words).await);
-        // What kind of failure it is decides elsewhere too.
+        // The variant stays: other code decides by it.
         match error {
             CredentialsError::CredentialsNotLoaded(_) => CredentialsError::not_loaded(sentence),
             CredentialsError::InvalidConfiguration(_) => CredentialsError::invalid_configuration(sentence),
@@ -105,10 +83,7 @@ impl Explained {
     }
 
     async fn sentence(&self, missing: bool, words: &str) -> String {
-        let files =
-            crate::aws::client::files(self.places.config_file.as_deref(), self.places.credentials_file.as_deref());
-        let selected = self.profile.clone().map(Cow::Owned);
-        let found = aws_config::profile::load(&Fs::real(), &Env::real(), &files, selected).await.ok();
+        let found = self.files.load(self.profile.as_deref()).await.ok();
         let login = found.as_ref().and_then(login);
         let whose = self.profile.as_ref().map(|name| format!(" for profile \"{name}\"")).unwrap_or_default();
         match login {
@@ -141,11 +116,6 @@ impl ProvideCredentials for Explained {
     fn fallback_on_interrupt(&self) -> Option<Credentials> {
         self.source.fallback_on_interrupt()
     }
-}
-
-/// An error with everything under it, outermost first.
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error| (*error).source())
 }
 
 /// The words under the layers that only name the SDK's own parts.
@@ -215,9 +185,9 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             Some(path.to_string_lossy().into_owned())
         };
-        let places = Places { config_file: file("config", config), credentials_file: file("credentials", "") };
+        let files = ProfileFilePaths { config: file("config", config), credentials: file("credentials", "") };
         let source = SharedCredentialsProvider::new(Failing(error));
-        let explained = Explained::new(source, profile.map(str::to_owned), places);
+        let explained = Explained::new(source, profile.map(str::to_owned), files);
         let error = explained.provide_credentials().await.unwrap_err();
         let said = chain(&error).find_map(|error| error.downcast_ref::<Sentence>()).map(|sentence| sentence.0.clone());
         said.unwrap_or_else(|| format!("as it was: {error}"))

@@ -1,45 +1,33 @@
-//! When credentials end, as far as that can be told beforehand.
+//! The end of credentials, as far as it can be told beforehand.
 
-use crate::CredentialsEnd;
+use crate::{CredentialsEnd, aws::credentials::files::ProfileFilePaths};
 use aws_config::profile::{Profile, ProfileSet};
 use aws_credential_types::{
     Credentials,
     credential_feature::AwsCredentialFeature as Feature,
     provider::{ProvideCredentials, SharedCredentialsProvider},
 };
-use aws_types::os_shim_internal::{Env, Fs};
 use chrono::{DateTime, TimeDelta};
 use eg_model::{Timestamp, ids::digest};
 use serde::{Deserialize, de::DeserializeOwned};
-use std::{
-    borrow::Cow,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 /// The longest that a login of `aws login` is renewed, and how long each of its credentials lasts (AWS SDKs and Tools
 /// reference guide, "Login credentials provider").
 const LOGIN_MAX: TimeDelta = TimeDelta::hours(12);
 const LOGIN_STEP: TimeDelta = TimeDelta::minutes(15);
 
-/// Where profiles, and the tokens of logins, are.
-#[derive(Clone, Debug)]
-#[expect(deprecated, reason = "an alias of aws_runtime's type; a dependency on that crate would say no more")]
+/// The places of profiles and of the tokens of logins.
+#[derive(Clone, Debug, Default)]
 pub struct LoginFiles {
     /// The profile files.
-    pub way_files: aws_config::profile::profile_file::ProfileFiles,
+    pub paths: ProfileFilePaths,
     /// The profile, where one was named.
     pub profile: Option<String>,
     /// The home directory.
     pub home: Option<PathBuf>,
-    /// Where `aws login` keeps its tokens, where that is not in the home directory.
+    /// The place of `aws login`'s tokens, if not in the home directory.
     pub login_cache: Option<PathBuf>,
-}
-
-impl LoginFiles {
-    async fn profiles(&self) -> Option<ProfileSet> {
-        let selected = self.profile.clone().map(Cow::Owned);
-        aws_config::profile::load(&Fs::real(), &Env::real(), &self.way_files, selected).await.ok()
-    }
 }
 
 /// A login for a profile. `default` is the one without a name.
@@ -52,7 +40,7 @@ pub(super) fn login_of(command: &str, profile: &str) -> String {
     }
 }
 
-/// When the source credentials end (a role assumed on top renews itself as long as its source does).
+/// The end of the source credentials (a role assumed on top renews itself as long as its source does).
 ///
 /// | the credentials come from | end |
 /// |---|---|
@@ -70,7 +58,7 @@ pub async fn end_of(source: &SharedCredentialsProvider, files: &LoginFiles) -> C
     }
     let features = features(&credentials);
     if features.contains(&Feature::CredentialsProfile) {
-        let profiles = files.profiles().await;
+        let profiles = files.paths.load(files.profile.as_deref()).await;
         return profiles.map_or(CredentialsEnd::Unknown, |profiles| by_profile(&profiles, files));
     }
     let expiry = credentials.expiry().map(Timestamp::from);
@@ -143,7 +131,7 @@ fn by_base(profiles: &ProfileSet, profile: &Profile, files: &LoginFiles) -> Cred
     if renews { CredentialsEnd::Renewing } else { CredentialsEnd::Unknown }
 }
 
-/// What `aws sso login` leaves in `~/.aws/sso/cache` (AWS CLI and SDKs, "IAM Identity Center credential provider");
+/// A token that `aws sso login` leaves in `~/.aws/sso/cache` (AWS CLI and SDKs, "IAM Identity Center credential provider");
 /// the token itself is not read.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -154,12 +142,12 @@ struct Token {
     refresh_token: bool,
 }
 
-/// Whether a secret is there, without keeping it.
+/// True if a secret is there; the secret itself is not kept.
 fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     Option::<String>::deserialize(deserializer).map(|text| text.is_some_and(|text| !text.is_empty()))
 }
 
-/// What `aws login` leaves: of the token, only when it was made.
+/// A login that `aws login` leaves; of the token, only the time when it was made.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Login {
@@ -179,7 +167,7 @@ struct TokenClaims {
     iat: i64,
 }
 
-/// When a login of `aws login` ends at the latest. The file that holds it is named by the session.
+/// The latest end of a login of `aws login`. The file that holds it is named by the session.
 fn login_end(session: &str, files: &LoginFiles) -> Option<Timestamp> {
     let in_home = || files.home.as_ref().map(|home| home.join(".aws/login/cache"));
     let directory = files.login_cache.clone().or_else(in_home)?;
@@ -231,21 +219,15 @@ fn by_tokens(tokens: &[Token], start_url: &str) -> CredentialsEnd {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aws::client::tests::profile_files;
+    use crate::aws::credentials::files::profile_set;
 
     fn at(text: &str) -> CredentialsEnd {
         CredentialsEnd::At(text.parse().unwrap())
     }
 
     async fn end(config: &str, profile: &str, home: Option<&Path>) -> CredentialsEnd {
-        let files = profile_files(config);
-        let files = LoginFiles {
-            way_files: files,
-            profile: Some(profile.to_owned()),
-            home: home.map(Path::to_owned),
-            login_cache: None,
-        };
-        by_profile(&files.profiles().await.unwrap(), &files)
+        let files = LoginFiles { home: home.map(Path::to_owned), ..LoginFiles::default() };
+        by_profile(&profile_set(config, profile).await, &files)
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 use eg_model::failure::FailureClass;
 
-/// How a call ended, apart from what the answer says.
+/// The end of a call, apart from the content of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// An answer came, and it is an error in EC2's form.
@@ -18,7 +18,7 @@ pub enum Ending {
     NotBuilt,
 }
 
-/// What an error means; the one table for AWS. Codes: "Error codes for the Amazon EC2 API" (EC2 API reference),
+/// The class of an error; the one table for AWS. Codes: "Error codes for the Amazon EC2 API" (EC2 API reference),
 /// "Common errors" (STS API reference), and the errors of each action (EventBridge Scheduler and IAM API references). First match; a leading `Client.` or `Server.` is dropped.
 ///
 /// | ending, code or status | class |

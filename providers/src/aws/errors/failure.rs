@@ -1,10 +1,10 @@
-//! What the SDK reports, as a [`Failure`].
+//! Failed calls: the SDK's errors as [`Failure`]s.
 
 use crate::aws::{
-    credentials::provider::Sentence,
     errors::{
         classify::{Ending, classify},
         whole::CutOff,
+        words::{Sentence, chain, without_number},
     },
     wire::{clock::may_be_about_time, http::NoCertificates},
 };
@@ -18,11 +18,6 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_types::request_id::RequestId;
 use eg_model::failure::{Failure, FailureClass};
 use std::error::Error;
-
-/// An error with everything under it, outermost first.
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error| (*error).source())
-}
 
 /// The innermost words that say something, each once: the SDK's outer layers ("dispatch failure", "io error") say
 /// little, the innermost ("Connection refused") most.
@@ -46,15 +41,10 @@ fn words(error: &(dyn Error + 'static)) -> String {
     words.join(": ")
 }
 
-/// Nothing came back before the time of the call was up.
+/// The words for a call that was not answered before its time was up.
 const NO_ANSWER: &str = "no answer in time";
 
-/// The number of a system's error says nothing that its words do not.
-pub fn without_number(text: &str) -> String {
-    text.split_once(" (os error ").map_or(text, |(words, _)| words).to_owned()
-}
-
-/// The SDK's list of every place where it looked for credentials in vain helps nobody.
+/// Joins lines, without the SDK's list of every place where it looked for credentials in vain.
 fn on_one_line(text: &str) -> String {
     let text = text.split_once(" Attempted:\n").map_or(text, |(before, _)| before);
     text.lines().map(str::trim).collect::<Vec<_>>().join(" ").trim_end_matches('.').to_owned()
@@ -69,16 +59,17 @@ fn request_id_in(response: &HttpResponse) -> Option<String> {
     })
 }
 
-/// A role that could not be assumed: STS's own code, which says more than "no credentials".
+/// The error of a role that could not be assumed: STS's own code says more than "no credentials".
 fn role_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a SdkError<AssumeRoleError, HttpResponse>> {
     chain(error).find_map(|error| error.downcast_ref())
 }
 
-/// Without credentials nothing was sent; why there are none decides whether somebody has to act.
+/// The failure of a call without credentials. Nothing was sent; the reason decides whether the user has to act.
 fn without_credentials(tried: &str, error: &(dyn Error + 'static), credentials: &CredentialsError) -> Failure {
     if let Some(role) = role_error(credentials) {
         let mut failure = of_call(&format!("{tried}: assume the role"), role);
-        // What passes by itself stays so; whatever else STS refuses is about the credentials, so somebody has to act.
+        // A failure that passes by itself keeps its class. Every other refusal of STS is about the credentials: the user
+        // has to act.
         let passes = matches!(failure.class, FailureClass::Throttled | FailureClass::Transient | FailureClass::Unknown);
         if !passes && !failure.class.is_of_credentials() {
             failure.class = FailureClass::Credentials;
@@ -99,7 +90,7 @@ fn is_of_network(credentials: &CredentialsError) -> bool {
         || matches!(credentials, CredentialsError::ProviderTimedOut(_))
 }
 
-/// Who refused a request that a right clock might have let through.
+/// The side that refused a request which a right clock might have let through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
     /// The provider, with a code that it has for signatures of another time.
@@ -108,7 +99,7 @@ pub enum Refused {
     BeforeSending,
 }
 
-/// Whether a wrong clock may be why a call failed.
+/// The refusal, if a wrong clock may be the reason.
 pub fn refused_signature<E>(error: &SdkError<E, HttpResponse>) -> Option<Refused>
 where
     E: ProvideErrorMetadata + Error + 'static,
@@ -148,7 +139,7 @@ fn readable(said: &str) -> &str {
     said.split("Encoded authorization failure message").next().unwrap_or(said).trim_end()
 }
 
-/// A failed call, classified. `tried` says what was tried, for people: "open tcp/22 on sg-1".
+/// A failed call, classified. `tried` names the attempt for people: "open tcp/22 on sg-1".
 pub fn of_call<E>(tried: &str, error: &SdkError<E, HttpResponse>) -> Failure
 where
     E: ProvideErrorMetadata + Error + 'static,
@@ -193,7 +184,7 @@ where
     Failure { class: classify(&code, status, ending), code, message, request_id, purpose: None }
 }
 
-/// An answer that came and cannot be used. Whatever was asked may have happened.
+/// The failure of an answer that cannot be used. The request may have taken effect.
 pub fn unusable(tried: &str, why: &str, request_id: Option<&str>) -> Failure {
     let message = format!("{tried}: {why}");
     Failure { request_id: request_id.map(str::to_owned), ..Failure::new(FailureClass::Unknown, message) }

@@ -1,5 +1,7 @@
-//! AWS errors: one table from error codes to failure classes, and failures in words for users.
+//! Errors of AWS: one table from error codes to classes (`classify`), failed calls as failures with words for users
+//! (`failure`, `words`), and answers that are cut off (`whole`).
 
 pub mod classify;
 pub mod failure;
 pub mod whole;
+pub mod words;

@@ -1,5 +1,5 @@
-//! Whether an answer came to its end. The SDK reads XML up to where it breaks off and takes what it has for all there
-//! is: a list cut off in the middle would be a short list, and a missing next-page token the last page.
+//! Answers that are cut off. The SDK reads XML up to where it breaks off and takes that for the whole: a list cut off in
+//! the middle would be a short list, and a missing next-page token would mean the last page.
 
 use aws_smithy_runtime_api::{
     box_error::BoxError,
@@ -36,7 +36,7 @@ impl Intercept for WholeAnswers {
     }
 }
 
-/// Whether the last thing in a document is the end of its root element. A document without any element is for the
+/// True if a document ends with the end of its root element. A document without any element is for the
 /// SDK to judge.
 fn is_whole(body: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(body) else { return false };

@@ -1,4 +1,5 @@
-//! Cloud expiry: one EventBridge schedule per rule, which revokes the rule even if `eg` never runs again.
+//! Cloud expiry: one-time schedules of EventBridge Scheduler that close rules (`schedule`), and the role and schedule group
+//! that they need (`preparation`).
 
 pub mod preparation;
 pub mod schedule;

@@ -1,13 +1,16 @@
-//! What expiry schedules need before the first one can be set. What is there is read first, all of it. A role that `eg`
-//! has made, for fewer groups or regions, is widened, never narrowed: others may have expiry schedules that act as it. What
-//! anybody else has made, or changed, is left as it is.
+//! The role and the schedule group that expiry schedules need before the first one can be set. Everything that is there is
+//! read first. A role that `eg` has made for fewer groups or regions is widened, never narrowed: other installations may
+//! have expiry schedules that act as it. A role that was made or changed otherwise stays as it is.
 
 use crate::aws::{
-    Action, SecurityGroups,
+    action::Action,
+    client::SecurityGroups,
     errors::failure::of_call,
-    policy::document::{Compared, compare, decoded, strangers, widened},
+    policy::{
+        document::{Compared, compare, decoded, strangers, widened},
+        roles::ExpiryRole,
+    },
 };
-use crate::{ExpiryRole, Prepared};
 use aws_sdk_iam::types::{Role, Tag};
 use aws_sdk_scheduler::types::ScheduleGroupState;
 use eg_model::failure::{Failure, FailureClass};
@@ -16,15 +19,26 @@ use std::collections::BTreeSet;
 
 /// The groups of schedules that the role may be taken for, in its trust policy.
 const TAKEN_FOR: &str = "/Statement/0/Condition/ArnEquals/aws:SourceArn";
-/// What the role may close, in its policy.
+/// The groups whose rules the role may close, in its policy.
 const CLOSES: &str = "/Statement/0/Resource";
 /// CloudFormation tags what it makes (User Guide, "Resource tags").
 const STACK: &str = "aws:cloudformation:stack-name";
 
+/// The result of preparing a role or a schedule group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prepared {
+    /// It was made, or what a run before had begun was finished.
+    Made,
+    /// It was there, made by `eg`, and is for these besides now.
+    Widened(BTreeSet<String>),
+    /// It was there, and does what is wanted.
+    There,
+}
+
 /// A role of the wanted name.
 struct FoundRole {
     path: String,
-    /// Who made it, if not `eg`.
+    /// The maker, if not `eg`.
     other: Option<String>,
     trust: Value,
     policy: Option<Value>,
@@ -32,7 +46,7 @@ struct FoundRole {
     more: Vec<String>,
 }
 
-/// What is to be written.
+/// The documents to write.
 #[derive(Default)]
 struct Changes {
     trust: Option<Value>,
@@ -56,7 +70,7 @@ fn refused(role: &ExpiryRole, why: &str) -> Failure {
     Failure::new(FailureClass::Invalid, message)
 }
 
-/// What has to be done to a role that is there.
+/// The changes to a role that is there.
 fn changes(role: &ExpiryRole, found: &FoundRole) -> Result<Changes, Failure> {
     let (mut changes, mut wrong) = (Changes::default(), Vec::new());
     if found.path != role.path {
@@ -111,7 +125,12 @@ fn changes(role: &ExpiryRole, found: &FoundRole) -> Result<Changes, Failure> {
 }
 
 impl SecurityGroups {
-    pub async fn make_role(&self, role: &ExpiryRole) -> Result<Prepared, Failure> {
+    /// Makes the role that expiry schedules act as, or widens the one that `eg` has made for less.
+    ///
+    /// # Errors
+    /// There is a role of that name that is different in any other way, or that lacks something and was not made by `eg`
+    /// ([`FailureClass::Invalid`], every difference named; nothing is changed then), or a call failed.
+    pub async fn prepare_role(&self, role: &ExpiryRole) -> Result<Prepared, Failure> {
         let found = match self.find_role(role).await? {
             Some(found) => found,
             None => match self.create_role(role).await {
@@ -119,13 +138,13 @@ impl SecurityGroups {
                     self.put_policy(role, &role.policy).await?;
                     return Ok(Prepared::Made);
                 }
-                // Somebody was faster.
+                // Another process was faster.
                 Err(failure) if failure.class == FailureClass::Stale => self.find_role(role).await?.ok_or(failure)?,
                 Err(failure) => return Err(failure),
             },
         };
         let Changes { trust, policy, added, unfinished } = changes(role, &found)?;
-        // Who may take it goes last: until then it can do no more than before.
+        // The trust policy goes last: until then the role can do no more than before.
         if let Some(policy) = policy {
             self.put_policy(role, &policy).await?;
         }
@@ -209,7 +228,11 @@ impl SecurityGroups {
         Ok(more)
     }
 
-    pub async fn make_schedule_group(&self, name: &str) -> Result<Prepared, Failure> {
+    /// Makes a group for expiry schedules, unless it is there.
+    ///
+    /// # Errors
+    /// The group that is there is being deleted, or a call failed.
+    pub async fn prepare_schedule_group(&self, name: &str) -> Result<Prepared, Failure> {
         let tried = format!("make the schedule group {name}");
         let request = self.scheduler.get_schedule_group().name(name);
         let answer = self.call(Action::GetScheduleGroup, name, || request.clone().send()).await;
@@ -226,7 +249,7 @@ impl SecurityGroups {
         let request = self.scheduler.create_schedule_group().name(name);
         let answer = self.call(Action::CreateScheduleGroup, name, || request.clone().send()).await;
         match answer.map_err(|error| of_call(&tried, &error)) {
-            // Somebody was faster.
+            // Another process was faster.
             Err(failure) if failure.class == FailureClass::Stale => Ok(Prepared::There),
             made => made.map(|_| Prepared::Made),
         }

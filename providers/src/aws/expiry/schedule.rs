@@ -1,9 +1,12 @@
 //! Expiry schedules: one-time schedules of EventBridge Scheduler that revoke a rule with none of our code running.
 
-use crate::SetAutoClose;
-use crate::aws::{
-    Action, Answered, SecurityGroups,
-    errors::failure::{of_call, unusable},
+use crate::{
+    Answered, SetAutoClose,
+    aws::{
+        action::Action,
+        client::SecurityGroups,
+        errors::failure::{of_call, unusable},
+    },
 };
 use aws_sdk_scheduler::{
     operation::get_schedule::GetScheduleOutput,
@@ -24,9 +27,9 @@ use serde_json::{Value, json};
 const TIME: &str = "at(%Y-%m-%dT%H:%M:%S)";
 /// Without a zone the expression is in UTC; it is named all the same.
 const ZONE: &str = "UTC";
-/// How often the scheduler tries again where EC2 does not answer properly.
+/// The number of times that the scheduler tries again if EC2 does not answer properly.
 const RETRIES: i32 = 5;
-/// For how long, in seconds.
+/// The time for which it tries again, in seconds.
 const RETRIES_END: i32 = 3600;
 
 /// An expiry schedule's name: the rule's id, marked as ours.
@@ -66,7 +69,7 @@ fn not_built(tried: &str, error: &BuildError) -> Failure {
     Failure::new(FailureClass::Invalid, format!("{tried}: {error}"))
 }
 
-/// Whether a schedule does what it should, and when.
+/// The time of a schedule, if it closes this rule as it should.
 fn judge(answer: &GetScheduleOutput, group: &str, rule: &RuleId, way: &AutoCloseRoute) -> AutoCloseSeen {
     let closes = |target: &Target| {
         let given = target.input().and_then(|text| serde_json::from_str::<Value>(text).ok());
@@ -92,7 +95,7 @@ fn is_absent(error: &impl ProvideErrorMetadata) -> bool {
     error.code() == Some("ResourceNotFoundException") && !group
 }
 
-/// How an expiry schedule is put where it should be.
+/// The call that puts an expiry schedule in its place.
 #[derive(Clone, Copy)]
 enum Put {
     New,
@@ -103,12 +106,12 @@ enum Put {
 impl Put {
     fn tried(self, rule: &RuleId) -> String {
         match self {
-            Self::New => format!("set the switch of {rule}"),
-            Self::Over => format!("move the switch of {rule}"),
+            Self::New => format!("set the expiry schedule of {rule}"),
+            Self::Over => format!("move the expiry schedule of {rule}"),
         }
     }
 
-    /// How it is refused where the other is right.
+    /// The class of its refusal if the other call would have been right.
     fn opposite(self) -> FailureClass {
         match self {
             Self::New => FailureClass::Stale,
@@ -125,7 +128,7 @@ impl SecurityGroups {
         rule: &RuleId,
         way: &AutoCloseRoute,
     ) -> Result<AutoCloseSeen, Failure> {
-        let tried = format!("read the switch of {rule}");
+        let tried = format!("read the expiry schedule of {rule}");
         let request = self.scheduler.get_schedule().group_name(&way.group).name(name(rule));
         match self.call(Action::GetSchedule, rule, || request.clone().send()).await {
             Ok(answer) if answer.name() == Some(&name(rule)) => Ok(judge(&answer, group, rule, way)),
@@ -135,8 +138,9 @@ impl SecurityGroups {
         }
     }
 
-    /// `CreateSchedule`, or `UpdateSchedule` where there is one. If that turns out to be a stale view, the other: both
-    /// replace the whole of it. If that meets the opposite, somebody is at it just now, and only a reading can tell.
+    /// `CreateSchedule`, or `UpdateSchedule` if there is one. If the view was stale, the other call: both replace the whole
+    /// schedule. If that one is refused for the opposite reason, another process is changing the schedule just now, and only
+    /// a reading can tell the outcome.
     pub async fn set_schedule(&self, group: &str, rule: &RuleId, call: &SetAutoClose) -> Result<Answered<()>, Failure> {
         let (first, second) = if call.exists { (Put::Over, Put::New) } else { (Put::New, Put::Over) };
         match self.put(first, group, rule, call).await {
@@ -182,9 +186,9 @@ impl SecurityGroups {
         }
     }
 
-    /// `DeleteSchedule`; one that is gone already is as good.
+    /// `DeleteSchedule`; a schedule that is gone already is as good.
     pub async fn drop_schedule(&self, rule: &RuleId, way: &AutoCloseRoute) -> Result<Answered<()>, Failure> {
-        let tried = format!("take the switch of {rule} away");
+        let tried = format!("delete the expiry schedule of {rule}");
         let request = self.scheduler.delete_schedule().group_name(&way.group).name(name(rule));
         match self.call(Action::DeleteSchedule, rule, || request.clone().send()).await {
             Ok(answer) => Ok(done(&answer)),

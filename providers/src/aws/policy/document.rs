@@ -1,16 +1,17 @@
-//! Documents of IAM: as its API gives them, and what two of them have in common. Pure.
+//! IAM documents as its API gives them, and two of them compared. Pure.
 
+use crate::aws::arn::Arn;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
-/// How one document stands to what is wanted.
+/// A document compared with the wanted one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Compared {
-    /// It says that, or the same for more besides.
+    /// It says the same, or the same for more entries.
     Covers,
-    /// It says that, but not for these.
+    /// It says the same, but not for these entries.
     Lacks(BTreeSet<String>),
-    /// It says something else: each difference, for people.
+    /// It says something else; each difference, for people.
     Differs(Vec<String>),
 }
 
@@ -59,26 +60,8 @@ pub fn strangers(wanted: &Value, found: &Value, growing: &str) -> BTreeSet<Strin
     theirs.into_iter().filter(|entry| !ours.iter().any(|one| is_alike(one, entry))).collect()
 }
 
-/// What a policy may name (IAM User Guide, "Amazon Resource Names").
-#[derive(PartialEq, Eq)]
-struct Arn<'a> {
-    /// Everything before the name but the region: partition, service, account, and the kind of thing.
-    of: [&'a str; 4],
-    region: &'a str,
-    name: &'a str,
-}
-
-impl<'a> Arn<'a> {
-    fn read(text: &'a str) -> Option<Self> {
-        let mut parts = text.strip_prefix("arn:")?.splitn(5, ':');
-        let (partition, service, region, account) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        let (kind, name) = parts.next()?.split_once('/')?;
-        Some(Self { of: [partition, service, account, kind], region, name })
-    }
-}
-
-/// Whether two ARNs name the same kind of thing in the same account. The other may be of another region and have another
-/// name, and stands for many only where the wanted one does.
+/// True if two ARNs name the same kind of thing in the same account. The other one may have another region and name; it
+/// may hold wildcards only where the wanted one does.
 fn is_alike(wanted: &str, other: &str) -> bool {
     let is_one = |text: &str| !text.is_empty() && !text.contains(['*', '?', '$']);
     match (Arn::read(wanted), Arn::read(other)) {

@@ -1,3 +1,7 @@
-//! IAM documents.
+//! IAM documents, all of them pure: the policy for users of `eg` (`user`), the role that expiry schedules act as
+//! (`roles`, `cloud_expiry`), and two documents compared by what they mean (`document`).
 
+pub mod cloud_expiry;
 pub mod document;
+pub mod roles;
+pub mod user;

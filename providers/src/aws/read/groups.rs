@@ -1,11 +1,15 @@
-//! Which groups there are: all that the caller can see, or those that are meant.
+//! The list of groups: all that the caller can see, or those that a selector means.
 
-use crate::aws::{
-    Action, ListedGroup, SecurityGroups,
-    errors::failure::{of_call, unusable},
-    read::{
-        observe::{PAGE_SIZE, Pages},
-        rule,
+use crate::{
+    ListedGroup,
+    aws::{
+        action::Action,
+        client::SecurityGroups,
+        errors::failure::{of_call, unusable},
+        read::{
+            pages::{PAGE_SIZE, Pages},
+            rule,
+        },
     },
 };
 use aws_sdk_ec2::types::{Filter, SecurityGroup};

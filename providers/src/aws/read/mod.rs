@@ -1,6 +1,8 @@
-//! Readings: security groups, their rules, whole accounts.
+//! Readings: the rules of groups (`observe`, `rule`), the list of groups (`groups`), whole accounts (`account`), all of
+//! them page by page (`pages`).
 
 pub mod account;
 pub mod groups;
 pub mod observe;
+pub mod pages;
 pub mod rule;

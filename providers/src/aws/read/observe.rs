@@ -1,20 +1,19 @@
 //! Readings of security groups: every page, or none.
 
-use crate::aws::{
-    Action, Caller, ReadResult, RulesSeen, SecurityGroups,
-    errors::failure::{of_call, unusable},
-    read::rule::{self, Read},
-    wire::clock::date_of,
-};
-use aws_sdk_ec2::types::{Filter, SecurityGroupRule};
-use aws_smithy_runtime_api::{
-    box_error::BoxError,
-    client::{
-        interceptors::{Intercept, context::BeforeDeserializationInterceptorContextRef},
-        runtime_components::RuntimeComponents,
+use crate::{
+    ReadResult, RulesSeen,
+    aws::{
+        action::Action,
+        client::SecurityGroups,
+        errors::failure::{of_call, unusable},
+        read::{
+            pages::{PAGE_SIZE, Pages},
+            rule::{self, Read},
+        },
+        wire::clock::AnswerDate,
     },
 };
-use aws_smithy_types::config_bag::ConfigBag;
+use aws_sdk_ec2::types::{Filter, SecurityGroupRule};
 use aws_types::request_id::RequestId;
 use eg_model::{
     Timestamp,
@@ -22,76 +21,13 @@ use eg_model::{
     ids::RuleId,
     observation::{ObservedRule, Reading},
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, OnceLock},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Groups, or rules, per call: the most values that one filter takes (EC2 API reference, "List and filter": 200).
 pub const FILTER_VALUES: usize = 200;
-/// Entries per page, the most that the two calls allow (EC2 API reference, `DescribeSecurityGroupRules`).
-pub(super) const PAGE_SIZE: i32 = 1_000;
-/// More pages than any account can fill (200 groups of 1,000 rules each, 1,000 a page, and as much again): an endpoint
-/// that goes on for ever is not believed.
-const PAGES_MAX: usize = 400;
 
-/// Takes the `Date` of one call's answer: the provider's clock. Requests are signed by that clock where it differs, so
-/// this is the only way to notice a wrong local one.
-#[derive(Clone, Debug, Default)]
-pub struct AnswerDate(Arc<OnceLock<Timestamp>>);
-
-impl AnswerDate {
-    pub fn get(&self) -> Option<Timestamp> {
-        self.0.get().copied()
-    }
-}
-
-impl Intercept for AnswerDate {
-    fn name(&self) -> &'static str {
-        "AnswerDate"
-    }
-
-    fn read_after_transmit(
-        &self,
-        context: &BeforeDeserializationInterceptorContextRef<'_>,
-        _components: &RuntimeComponents,
-        _bag: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        if let Some(date) = date_of(context.response()) {
-            // Set once: where a call is sent again, the first answer is the one nearest to when it was asked.
-            self.0.get_or_init(|| date);
-        }
-        Ok(())
-    }
-}
-
-/// The tokens of one series. A token seen twice would go round for ever, so the series is not believed.
-#[derive(Default)]
-pub(super) struct Pages {
-    seen: BTreeSet<String>,
-}
-
-impl Pages {
-    /// The next page's token; `None` after the last page.
-    pub(super) fn next(
-        &mut self,
-        tried: &str,
-        token: Option<&str>,
-        request_id: Option<&str>,
-    ) -> Result<Option<String>, Failure> {
-        let Some(token) = token.filter(|token| !token.is_empty()) else { return Ok(None) };
-        if !self.seen.insert(token.to_owned()) {
-            return Err(unusable(tried, "the answer's pages repeat", request_id));
-        }
-        if self.seen.len() >= PAGES_MAX {
-            return Err(unusable(tried, "the answer has no last page", request_id));
-        }
-        Ok(Some(token.to_owned()))
-    }
-}
-
-/// When a series was read: when its *first* page was asked for, the oldest, and the `Date` of that page; and when its last
-/// page was asked for. A lease of others is rather taken for unexpired, and the two clocks are compared within one call.
+/// The times of a series: the request of its *first* page (the oldest), the `Date` of that page, and the request of its last
+/// page. An early time takes others' leases rather for unexpired, and the two clocks are compared within one call.
 #[derive(Clone, Copy)]
 pub(super) struct ReadAt {
     local: Timestamp,
@@ -99,7 +35,7 @@ pub(super) struct ReadAt {
     provider: Option<Timestamp>,
 }
 
-/// What one series says about one group.
+/// One group in a series.
 #[derive(Default)]
 pub(super) struct GroupReading {
     account: Option<String>,
@@ -164,7 +100,7 @@ impl SecurityGroups {
         }
     }
 
-    /// From a whole series to sightings. A group without rules in it may be empty or not there; that is asked.
+    /// From a whole series to results. A group without rules in it may be empty or not there; that is asked.
     async fn conclude(
         &self,
         batch: &BTreeSet<String>,
@@ -178,7 +114,7 @@ impl SecurityGroups {
                 silent.insert(id.clone());
                 continue;
             };
-            seen.insert(id.clone(), sighting(id, group, read_at));
+            seen.insert(id.clone(), read_result(id, group, read_at));
         }
         if silent.is_empty() {
             return seen;
@@ -204,7 +140,7 @@ impl SecurityGroups {
         if gone.is_empty() {
             return BTreeMap::new();
         }
-        match self.caller.get_or_try_init(|| self.ask_caller()).await {
+        match self.known_caller().await {
             Ok(caller) => gone.iter().map(|id| (id.clone(), ReadResult::NotFound { caller: caller.clone() })).collect(),
             Err(failure) => unavailable(gone, &failure),
         }
@@ -224,7 +160,7 @@ impl SecurityGroups {
             let by_id = filter("security-group-rule-id", ids.iter().copied());
             let filters = [group_filter([&group.to_owned()]), by_id];
             let (mut groups, read_at) = self.read_series(group, &filters).await?;
-            match groups.remove(group).map(|found| sighting(group, found, read_at)) {
+            match groups.remove(group).map(|found| read_result(group, found, read_at)) {
                 Some(ReadResult::Complete(reading)) => seen.rules.extend(reading.rules),
                 Some(ReadResult::Unavailable(failure)) => return Err(failure),
                 Some(ReadResult::NotFound { .. }) | None => {}
@@ -233,7 +169,7 @@ impl SecurityGroups {
         Ok(seen)
     }
 
-    /// Every page of `DescribeSecurityGroupRules` for what filters select; `of` says what that is, for people.
+    /// Every page of `DescribeSecurityGroupRules` for what filters select; `of` names it for people.
     pub(super) async fn read_series(
         &self,
         of: &str,
@@ -270,7 +206,7 @@ impl SecurityGroups {
         }
     }
 
-    /// Which groups are there, with their owners' accounts. By filter: by id, one missing group fails the call.
+    /// The groups that are there, with their owners' accounts. By filter: by id, one missing group fails the call.
     async fn read_owners(&self, batch: &BTreeSet<String>) -> Result<BTreeMap<String, Option<String>>, Failure> {
         match self.read_owners_at_once(batch).await {
             Err(failure) if failure.class == FailureClass::Gone => {}
@@ -313,21 +249,6 @@ impl SecurityGroups {
             }
         }
     }
-
-    /// `GetCallerIdentity`.
-    pub async fn ask_caller(&self) -> Result<Caller, Failure> {
-        let tried = "ask who is calling";
-        let answer = self.call(Action::GetCallerIdentity, "-", || self.sts.get_caller_identity().send()).await;
-        let answer = answer.map_err(|error| of_call(tried, &error))?;
-        let caller = || {
-            let arn = answer.arn()?;
-            // arn:<partition>:sts::<account>:… (AWS, "Amazon Resource Names").
-            let partition = arn.strip_prefix("arn:")?.split(':').next()?;
-            let account = answer.account()?;
-            Some(Caller { account: account.to_owned(), arn: arn.to_owned(), partition: partition.to_owned() })
-        };
-        caller().ok_or_else(|| unusable(tried, "the answer does not say", answer.request_id()))
-    }
 }
 
 /// Puts one rule of a page where it belongs; `later`: when that page was asked for, if it is not the first one. A rule of
@@ -360,8 +281,8 @@ fn sort_in(
     Ok(())
 }
 
-/// What a series says about a group that is in it.
-pub(super) fn sighting(id: &str, group: GroupReading, read_at: ReadAt) -> ReadResult {
+/// The result for a group that is in a series.
+pub(super) fn read_result(id: &str, group: GroupReading, read_at: ReadAt) -> ReadResult {
     match group.unreadable {
         Some(why) => ReadResult::Unavailable(unusable(&format!("read the rules of {id}"), &why, None)),
         None => complete(group, read_at),

@@ -9,7 +9,7 @@ use eg_model::{
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 
-/// What one rule of an answer is to us.
+/// A rule of an answer, as `eg` takes it.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Read {
     /// An ingress rule that allows a CIDR.
@@ -18,7 +18,7 @@ pub enum Read {
     Egress,
     /// An ingress rule from a group or a prefix list, or one that cannot be read and is certainly not ours.
     Other,
-    /// Something that may be ours and cannot be read, with the reason: then the whole reading is none.
+    /// A rule that may be ours and cannot be read, with the reason. It makes the whole reading unusable.
     Unreadable(String),
 }
 
@@ -47,8 +47,7 @@ fn permission(protocol: &str, from: Option<i32>, to: Option<i32>, cidr: IpNet) -
     Some(Permission::new(protocol, from, to, cidr))
 }
 
-/// What the permissions of a group allow: to CIDRs, and to how many other sources. What cannot be read counts among
-/// these.
+/// The permissions of a group to CIDRs, and the number of other sources. Sources that cannot be read count among these.
 pub(super) fn allowed(permissions: &[IpPermission]) -> (Vec<Permission>, usize) {
     let mut read = Vec::new();
     let mut others = 0;

@@ -3,26 +3,43 @@
 pub mod auto_closes;
 pub mod preparation;
 
-use super::*;
-use crate::aws::{
-    client::{Aws, Options},
-    errors::classify::ROWS,
-    read::observe::FILTER_VALUES,
-    wire::replay::{Play, Replay},
+use crate::{
+    Authorize, CallObserver, Caller, CallerAccess, Connect, CredentialsEnd, Discovery, Firewall, Marking, ReadResult,
+    Registry, Rights, SetAutoClose, Verdict,
+    aws::{
+        client::SecurityGroups,
+        connect::{Aws, Options},
+        errors::classify::ROWS,
+        expiry::preparation::Prepared,
+        policy::roles::ExpiryRole,
+        read::observe::FILTER_VALUES,
+        wire::{
+            clock::Clock,
+            replay::{Play, Replay},
+        },
+    },
 };
-use crate::{Connect, Prepared, Verdict};
 use aws_credential_types::{
     Credentials,
-    provider::{ProvideCredentials, error::CredentialsError, future},
+    provider::{ProvideCredentials, SharedCredentialsProvider, error::CredentialsError, future},
 };
 use eg_model::{
-    ids::SessionId,
-    observation::Reading,
-    target::{OtherServices, Route, Target},
+    Timestamp,
+    auto_close::{AutoCloseRoute, AutoCloseSeen},
+    failure::{Failure, FailureClass},
+    ids::RuleId,
+    net::permission::Permission,
+    observation::{ObservedRule, Reading},
+    selector::Selector,
+    target::{OtherServices, Route, Target, TargetKey},
 };
 use std::{
+    collections::{BTreeMap, BTreeSet},
     path::Path,
-    sync::atomic::{AtomicI64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -80,12 +97,7 @@ fn authorize(permissions: &[&str]) -> Authorize {
         permissions: permissions.iter().map(|text| permission(text)).collect(),
         tags: tags([("eg:managed-by", "eg"), ("eg:session", "s")]),
         description: "eg alice@laptop session a1b2c3d4 \"x\"".into(),
-        session: SessionId(uuid()),
     }
-}
-
-fn uuid() -> uuid::Uuid {
-    uuid::Uuid::from_u128(1)
 }
 
 /// A rule as EC2 lists it; `inner` is what it allows.
@@ -598,7 +610,7 @@ async fn without_credentials_nothing_is_sent() {
         let sent = replay.asked();
         assert_eq!(sent.len(), asked, "{failure}");
         assert!(sent.iter().all(|call| call.form["Action"] == "DescribeRegions" && call.authorization.is_empty()));
-        assert_eq!(groups.credentials_end(at("2026-02-27T10:00:00Z")).await, CredentialsEnd::Unknown);
+        assert_eq!(groups.credentials_end().await, CredentialsEnd::Unknown);
     }
 }
 
@@ -736,8 +748,7 @@ async fn credentials_that_never_come() {
         ..options(&replay)
     };
     let groups = Aws::new(options).security_groups(&target(GROUP)).await.unwrap();
-    let answer =
-        tokio::time::timeout(Duration::from_secs(60), groups.credentials_end(at("2026-02-27T10:00:00Z"))).await;
+    let answer = tokio::time::timeout(Duration::from_secs(60), groups.credentials_end()).await;
     assert_eq!(answer.ok(), Some(CredentialsEnd::Unknown));
 }
 
@@ -1053,7 +1064,7 @@ async fn one_client_a_way() {
 #[tokio::test]
 async fn ways_that_are_refused() {
     let replay = Replay::new([]);
-    let aws = Aws::new(options(&replay));
+    let registry = Registry::new(options(&replay));
     let mut plain = target(GROUP);
     plain.key.endpoint = Some("http://example.com".into());
     let mut kind = target(GROUP);
@@ -1061,7 +1072,7 @@ async fn ways_that_are_refused() {
     let mut provider = target(GROUP);
     provider.key.provider = "gcp".into();
     for (target, words) in [(plain, "plain http"), (kind, "network-acl"), (provider, "gcp")] {
-        let refused = aws.connect(&target).await.map(|_| ()).unwrap_err();
+        let refused = registry.connect(&target).await.map(|_| ()).unwrap_err();
         assert_eq!(refused.class, FailureClass::Invalid);
         assert!(refused.message.contains(words), "{refused}");
     }
@@ -1169,7 +1180,6 @@ fn a_profile_is_used_alone_and_the_environment_names_no_endpoint() {
 async fn in_a_child() {
     #[expect(clippy::disallowed_methods, reason = "the parent test's way to say that this is the child")]
     let Ok(dir) = std::env::var("EG_TEST_CHILD") else { return };
-    let now = at("2026-02-27T10:00:00Z");
     let file = |name: &str| Some(Path::new(&dir).join(name).to_str().unwrap().to_owned());
     let profile = Target {
         route: Route {
@@ -1188,12 +1198,12 @@ async fn in_a_child() {
     let by_profile = aws.security_groups(&profile).await.unwrap();
     by_profile.revoke_ids(GROUP, vec!["sgr-1".into()]).await.unwrap();
     by_profile.caller().await.unwrap();
-    assert_eq!(by_profile.credentials_end(now).await, CredentialsEnd::Lasting);
+    assert_eq!(by_profile.credentials_end().await, CredentialsEnd::Lasting);
 
     let by_chain = aws.security_groups(&target(GROUP)).await.unwrap();
     by_chain.revoke_ids(GROUP, vec!["sgr-1".into()]).await.unwrap();
     by_chain.caller().await.unwrap();
-    assert_eq!(by_chain.credentials_end(now).await, CredentialsEnd::ShellOnly);
+    assert_eq!(by_chain.credentials_end().await, CredentialsEnd::ShellOnly);
 
     let failure = aws.security_groups(&missing).await.err().unwrap();
     assert_eq!(failure.class, FailureClass::NoProfile, "{failure}");
@@ -1288,16 +1298,36 @@ async fn a_call_that_would_leave_late_is_not_sent() {
     assert!(replay.asked().is_empty());
 }
 
-/// Each page is progress.
+#[derive(Default)]
+struct Counted {
+    before: AtomicI64,
+    answered: AtomicI64,
+    after: AtomicI64,
+}
+
+impl CallObserver for Counted {
+    fn before_call(&self) {
+        self.before.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn answered(&self) {
+        self.answered.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn after_call(&self) {
+        self.after.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Each page is progress, and a call is observed whether it is answered or not.
 #[tokio::test]
 async fn every_answer_is_told() {
-    let told = Arc::new(AtomicI64::new(0));
-    let replay = Replay::new([rules_page("", Some("more")), rules_page("", None), groups_page(&[GROUP])]);
-    let tell = Arc::clone(&told);
-    let on_answer = Arc::new(move || {
-        tell.fetch_add(1, Ordering::SeqCst);
-    });
-    let groups = Aws::new(Options { on_answer, ..options(&replay) }).security_groups(&target(GROUP)).await.unwrap();
+    let counted = Arc::new(Counted::default());
+    let replay = Replay::new([rules_page("", Some("more")), rules_page("", None), groups_page(&[GROUP]), Play::Reset]);
+    let options = Options { observer: counted.clone(), ..options(&replay) };
+    let groups = Aws::new(options).security_groups(&target(GROUP)).await.unwrap();
     groups.observe(&[target(GROUP).key].into()).await;
-    assert_eq!(told.load(Ordering::SeqCst), 3);
+    groups.caller().await.unwrap_err();
+    let seen = [&counted.before, &counted.answered, &counted.after].map(|count| count.load(Ordering::SeqCst));
+    assert_eq!(seen, [4, 3, 4]);
 }

@@ -106,7 +106,7 @@ const NAMES: &[&str] = &["eg-cloud-expiry"];
 #[tokio::test]
 async fn a_missing_role_is_made_with_its_policy() {
     let (replay, groups) = world([no_such(), made(), put()]).await;
-    assert_eq!(groups.make_role(&role()).await, Ok(Prepared::Made));
+    assert_eq!(groups.prepare_role(&role()).await, Ok(Prepared::Made));
     assert_eq!(replay.actions(), ["GetRole", "CreateRole", "PutRolePolicy"]);
     let asked = replay.asked();
     assert_eq!(asked[1].form["AssumeRolePolicyDocument"], role().trust.to_string());
@@ -119,7 +119,7 @@ async fn one_that_somebody_makes_at_the_same_moment_is_looked_at() {
     let there = Play::sts_error(409, "EntityAlreadyExists");
     let plays = [no_such(), there, found(&role().trust), own(NAMES), attached(""), policy(&role().policy)];
     let (_, groups) = world(plays).await;
-    assert_eq!(groups.make_role(&role()).await, Ok(Prepared::There));
+    assert_eq!(groups.prepare_role(&role()).await, Ok(Prepared::There));
 }
 
 #[tokio::test]
@@ -130,11 +130,11 @@ async fn one_that_does_what_is_wanted_is_left_and_one_half_made_is_finished() {
     for (who, policy_there) in [(ExpiryRole::DESCRIPTION, &role().policy), ("by hand", &written)] {
         let plays = [shown("/", who, "", &trust(&[THERE, HERE])), own(NAMES), attached(""), policy(policy_there)];
         let (replay, groups) = world(plays).await;
-        assert_eq!(groups.make_role(&role()).await, Ok(Prepared::There));
+        assert_eq!(groups.prepare_role(&role()).await, Ok(Prepared::There));
         assert_eq!(replay.actions().len(), 4);
     }
     let (replay, groups) = world([found(&role().trust), own(&[]), attached(""), no_such(), put()]).await;
-    assert_eq!(groups.make_role(&role()).await, Ok(Prepared::Made));
+    assert_eq!(groups.prepare_role(&role()).await, Ok(Prepared::Made));
     assert_eq!(replay.actions().last().unwrap(), "PutRolePolicy");
 }
 
@@ -144,7 +144,7 @@ async fn one_of_ours_is_widened_and_never_narrowed() {
     let plays = [found(&trust(&[THERE])), own(NAMES), attached(""), policy(&narrow), put(), put()];
     let (replay, groups) = world(plays).await;
     let added = [HERE.to_owned(), GROUPS[1].to_owned()].into();
-    assert_eq!(groups.make_role(&role()).await, Ok(Prepared::Widened(added)));
+    assert_eq!(groups.prepare_role(&role()).await, Ok(Prepared::Widened(added)));
     assert_eq!(replay.actions()[4..], ["PutRolePolicy", "UpdateAssumeRolePolicy"]);
     let sent = |number: usize| serde_json::from_str::<Value>(&replay.asked()[number].form["PolicyDocument"]).unwrap();
     assert_eq!(sent(4), may(json!("ec2:Revoke"), &[GROUPS[0], GROUPS[1], ANOTHER]));
@@ -199,7 +199,7 @@ async fn what_is_different_or_of_others_is_named_and_not_touched() {
         ),
     ] {
         let (replay, groups) = world(plays).await;
-        let failure = groups.make_role(&role()).await.unwrap_err();
+        let failure = groups.prepare_role(&role()).await.unwrap_err();
         assert!(failure.message.contains(words), "{failure}");
         assert!(
             failure.message.ends_with("nothing was changed") && failure.class == FailureClass::Invalid,
@@ -208,7 +208,7 @@ async fn what_is_different_or_of_others_is_named_and_not_touched() {
         assert!(replay.actions().iter().all(|action| action.starts_with("Get") || action.starts_with("List")));
     }
     let (_, groups) = world([Play::sts_error(403, "AccessDenied")]).await;
-    assert_eq!(groups.make_role(&role()).await.unwrap_err().class, FailureClass::Denied);
+    assert_eq!(groups.prepare_role(&role()).await.unwrap_err().class, FailureClass::Denied);
 }
 
 #[tokio::test]
@@ -216,14 +216,14 @@ async fn a_group_of_schedules_is_made_once() {
     let missing = || Play::json_error(404, "ResourceNotFoundException", "Schedule group eg does not exist.");
     let made = Play::ok("{\"ScheduleGroupArn\":\"arn\"}");
     let (replay, groups) = world([missing(), made]).await;
-    assert_eq!(groups.make_schedule_group("eg").await, Ok(Prepared::Made));
+    assert_eq!(groups.prepare_schedule_group("eg").await, Ok(Prepared::Made));
     assert_eq!(replay.asked()[1].method, "POST");
     let (_, groups) = world([Play::ok("{\"Name\":\"eg\",\"State\":\"ACTIVE\"}")]).await;
-    assert_eq!(groups.make_schedule_group("eg").await, Ok(Prepared::There));
+    assert_eq!(groups.prepare_schedule_group("eg").await, Ok(Prepared::There));
     let conflict = Play::json_error(409, "ConflictException", "Schedule group eg already exists.");
     let (_, groups) = world([missing(), conflict]).await;
-    assert_eq!(groups.make_schedule_group("eg").await, Ok(Prepared::There), "somebody was faster");
+    assert_eq!(groups.prepare_schedule_group("eg").await, Ok(Prepared::There), "somebody was faster");
     let (_, groups) = world([Play::ok("{\"Name\":\"eg\",\"State\":\"DELETING\"}")]).await;
-    let failure = groups.make_schedule_group("eg").await.unwrap_err();
+    let failure = groups.prepare_schedule_group("eg").await.unwrap_err();
     assert!(failure.message.contains("is being deleted"), "{failure}");
 }

@@ -3,26 +3,33 @@
 //! open: `eg` hears the provider's time in the answers. It signs by that time once a signature was refused, and sends the
 //! request once more. As long as signatures are accepted, whatever an answer says of the time changes nothing.
 
-use crate::aws::Clock;
-use aws_smithy_runtime_api::client::{
-    http::{
-        HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+use aws_smithy_runtime_api::{
+    box_error::BoxError,
+    client::{
+        http::{
+            HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+            SharedHttpConnector,
+        },
+        interceptors::{Intercept, context::BeforeDeserializationInterceptorContextRef},
+        orchestrator::{HttpRequest, HttpResponse},
+        runtime_components::RuntimeComponents,
     },
-    orchestrator::{HttpRequest, HttpResponse},
-    runtime_components::RuntimeComponents,
 };
-use aws_smithy_types::{DateTime, date_time::Format};
+use aws_smithy_types::{DateTime, config_bag::ConfigBag, date_time::Format};
 use aws_types::sdk_config::TimeSource;
 use chrono::TimeDelta;
 use eg_model::Timestamp;
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicI64, Ordering},
     },
     time::SystemTime,
 };
+
+/// The local clock, injected.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// A difference up to this many seconds is left alone: no signature is refused for it, and an answer takes a while.
 const TOLERATED: u64 = 120;
@@ -39,7 +46,7 @@ const CODES: [&str; 7] = [
     "SignatureDoesNotMatch",
 ];
 
-/// Whether a refusal with this code may be about the time of the signature.
+/// True if a refusal with this code may be about the time of the signature.
 pub fn may_be_about_time(code: &str) -> bool {
     let code = code.strip_prefix("Client.").unwrap_or(code);
     CODES.contains(&code)
@@ -48,9 +55,39 @@ pub fn may_be_about_time(code: &str) -> bool {
 /// The `Date` of an answer.
 pub fn date_of(response: &HttpResponse) -> Option<Timestamp> {
     let headers = response.headers();
-    // What a cache has kept carries a date of its own time.
+    // An answer from a cache carries the date of its origin.
     let date = headers.get("date").filter(|_| headers.get("age").is_none())?;
     Timestamp::from_timestamp(DateTime::from_str(date, Format::HttpDate).ok()?.secs(), 0)
+}
+
+/// Takes the `Date` of one call's answer: the provider's clock. Requests are signed by that clock where it differs, so
+/// this is the only way to notice a wrong local one.
+#[derive(Clone, Debug, Default)]
+pub struct AnswerDate(Arc<OnceLock<Timestamp>>);
+
+impl AnswerDate {
+    pub fn get(&self) -> Option<Timestamp> {
+        self.0.get().copied()
+    }
+}
+
+impl Intercept for AnswerDate {
+    fn name(&self) -> &'static str {
+        "AnswerDate"
+    }
+
+    fn read_after_transmit(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _bag: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Some(date) = date_of(context.response()) {
+            // Set once: where a call is sent again, the first answer is the one nearest to when it was asked.
+            self.0.get_or_init(|| date);
+        }
+        Ok(())
+    }
 }
 
 /// The local clock, moved to the provider's time once that was needed. One for each route: every provider has a clock of
@@ -58,9 +95,9 @@ pub fn date_of(response: &HttpResponse) -> Option<Timestamp> {
 #[derive(Clone)]
 pub struct SigningClock {
     local: Clock,
-    /// How many seconds requests are signed ahead of the local clock.
+    /// The seconds by which requests are signed ahead of the local clock.
     ahead: Arc<AtomicI64>,
-    /// How many seconds the provider was ahead when it last told its time.
+    /// The seconds by which the provider was ahead when it last told its time.
     heard: Arc<AtomicI64>,
 }
 
@@ -72,12 +109,12 @@ impl SigningClock {
         Self { local, ahead: Arc::default(), heard: Arc::new(NEVER.into()) }
     }
 
-    /// How far requests are signed ahead of the local clock, in seconds.
+    /// The seconds by which requests are signed ahead of the local clock.
     pub fn ahead(&self) -> i64 {
         self.ahead.load(Ordering::SeqCst)
     }
 
-    /// Whether the provider has told its time.
+    /// True once the provider has told its time.
     pub fn has_heard(&self) -> bool {
         self.heard.load(Ordering::SeqCst) != NEVER
     }
@@ -87,8 +124,7 @@ impl SigningClock {
         self.heard.store((provider - (self.local)()).num_seconds(), Ordering::SeqCst);
     }
 
-    /// From now on signs by the provider's time, if that is another one than a refused request was signed by. Whether it
-    /// is.
+    /// Signs by the provider's time from now on, if the refused request was signed by another time. True if it was.
     pub fn correct(&self, refused_ahead: i64) -> bool {
         let heard = self.heard.load(Ordering::SeqCst);
         let differs = heard != NEVER && heard.abs_diff(refused_ahead) > TOLERATED;

@@ -23,7 +23,7 @@ pub struct NoCertificates {
     why: String,
 }
 
-/// How many CA certificates this machine trusts: those of `SSL_CERT_FILE`, `SSL_CERT_DIR` and the system.
+/// The number of CA certificates that this machine trusts: those of `SSL_CERT_FILE`, `SSL_CERT_DIR` and the system.
 ///
 /// # Errors
 /// There is none.

@@ -1,9 +1,9 @@
 //! A call leaves soon after it was begun, or not at all. A process can be stopped (Ctrl-Z, a suspended machine) between
 //! the record of its intent and the call. Minutes later others may have believed a reading without the rule and closed its
-//! lease: an authorize that left only then would open a rule that nobody looks for. Once it is signed, AWS itself refuses
+//! lease: an authorize that left only then would open a rule that no pass looks for. Once it is signed, AWS itself refuses
 //! it after minutes.
 
-use crate::aws::{Clock, client::Options};
+use crate::{CallObserver, aws::wire::clock::Clock};
 use aws_smithy_runtime_api::{
     box_error::BoxError,
     client::{
@@ -38,16 +38,16 @@ impl Storable for CallStart {
     type Storer = StoreReplace<Self>;
 }
 
-/// Lets no call leave late, and tells of every answer.
+/// Lets no call leave late, and reports every answer.
 #[derive(Clone)]
 pub struct InTime {
     now: Clock,
-    on_answer: Arc<dyn Fn() + Send + Sync>,
+    observer: Arc<dyn CallObserver>,
 }
 
 impl InTime {
-    pub fn new(options: &Options) -> Self {
-        Self { now: options.now.clone(), on_answer: Arc::clone(&options.on_answer) }
+    pub fn new(now: Clock, observer: Arc<dyn CallObserver>) -> Self {
+        Self { now, observer }
     }
 }
 
@@ -88,7 +88,7 @@ impl Intercept for InTime {
         _components: &RuntimeComponents,
         _bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        (self.on_answer)();
+        self.observer.answered();
         Ok(())
     }
 }

@@ -1,4 +1,5 @@
-//! HTTP: connections, time limits, the clock that requests are signed with, answers kept for a retry.
+//! HTTP: connections (`http`), the clock that requests are signed by (`clock`), and requests that would leave too late
+//! (`in_time`).
 
 pub mod clock;
 pub mod http;

@@ -1,10 +1,12 @@
-//! What `eg sweep` shows: every marked rule with its holders and what became of it, as a table and in JSON.
+//! The table and the JSON of `eg sweep`: every marked rule with its holders and its outcome.
 
-use crate::sweep::accounts::{Outcome, SweepReading, SweepRow, UnreadRegion};
-use crate::ui::{
-    holder, json, style,
-    table::{Cell, Table},
-    time::Zone,
+use crate::{
+    sweep::accounts::{AccountRegion, Outcome, SweepReading, SweepRow, UnreadRegion},
+    ui::{
+        holder, json, style,
+        table::{Cell, Table},
+        time::Zone,
+    },
 };
 use eg_model::{
     Timestamp,
@@ -20,18 +22,16 @@ use serde_json::{Value, json};
 
 pub struct Report<'a> {
     pub rows: &'a [SweepRow],
-    /// What was read and what was not.
     pub found: &'a SweepReading,
-    /// Whose rules were to be closed; `None`: what has expired.
+    /// The installation whose rules were to be closed; `None`: all rules that have expired.
     pub owner: Option<&'a InstallationId>,
     pub dry_run: bool,
     pub now: Timestamp,
-    /// How wide the terminal is; `None`: as wide as the table.
+    /// The width of the terminal; `None`: as wide as the table.
     pub columns: Option<usize>,
 }
 
-/// What could not be read, for people.
-#[must_use]
+/// The name of a place that could not be read, for people.
 pub fn name(unread: &UnreadRegion) -> String {
     let account = unread.account.as_ref().map(|id| format!("account {id}"));
     let profile = unread.profile.as_ref().map(|name| format!("profile {name}"));
@@ -44,8 +44,7 @@ pub fn name(unread: &UnreadRegion) -> String {
     unread.group.as_ref().map_or(place.clone(), |group| format!("{group} in {place}"))
 }
 
-/// A rule that was to go with its owner and stays open: which one, and why.
-#[must_use]
+/// The line about a rule of the owner that stays open, with the reason.
 pub fn survivor(row: &SweepRow, zone: &Zone) -> String {
     let rule = &row.swept.rule;
     let (id, ports, cidr) = (&rule.id, rule.permission.ports(), rule.permission.cidr());
@@ -67,7 +66,6 @@ pub fn survivor(row: &SweepRow, zone: &Zone) -> String {
 
 impl Report<'_> {
     /// The table and the closing line.
-    #[must_use]
     pub fn text(&self, zone: &Zone, done: bool) -> String {
         let table = if self.rows.is_empty() { String::new() } else { self.table(zone) };
         format!("{table}{}{}\n", if done { "✓ " } else { "" }, self.summary())
@@ -98,7 +96,8 @@ impl Report<'_> {
                 result(row),
                 Cell::new(rule.description.as_deref().unwrap_or("-")),
             ];
-            let mut held = rule.holders.iter().map(|holder| holder_cells(holder, zone));
+            let holder = |holder: &Holder| [Cell::new(holder::name(holder)), holder::until(holder, zone)];
+            let mut held = rule.holders.iter().map(holder);
             let first = held.next().unwrap_or_else(|| [Cell::new("nobody"), Cell::new("-")]);
             table.row(cells.into_iter().chain(first));
             for more in held {
@@ -161,9 +160,9 @@ impl Report<'_> {
     }
 
     /// The document of the schema `sweep`.
-    #[must_use]
     pub fn json(&self) -> Value {
-        let place = |place: &crate::sweep::accounts::AccountRegion| json!({"account": place.account, "region": place.region, "profile": place.profile});
+        let place =
+            |place: &AccountRegion| json!({"account": place.account, "region": place.region, "profile": place.profile});
         let unread = |unread: &UnreadRegion| {
             json!({
                 "account": unread.account,
@@ -256,10 +255,6 @@ fn result(row: &SweepRow) -> Cell {
         (Some(Outcome::Unknown(_)), _) => Cell::styled("not known", style::BAD),
         (Some(Outcome::Undone(_)), _) => Cell::styled("not done", style::BAD),
     }
-}
-
-fn holder_cells(holder: &Holder, zone: &Zone) -> [Cell; 2] {
-    [Cell::new(holder::name(holder)), holder::until(holder, zone)]
 }
 
 fn note(row: &SweepRow) -> Option<String> {

@@ -1,4 +1,4 @@
-//! The least that IAM has to allow, as a policy document. Pure: made from the configured resources alone.
+//! The policy for users of `eg`: the least that IAM has to allow. Pure: made from the configured resources alone.
 //!
 //! | statement | why it is no narrower |
 //! |---|---|
@@ -9,50 +9,10 @@
 //! | `TagWhatIsOpened` | tags inside the authorize call, and in no other: `ec2:CreateAction` |
 //! | `TagWhatIsOpen` | only our keys, and only on rules that carry our mark: no rule made by hand can be given one. With [`Retag::WithoutMark`], also on rules without any mark, so that a rule of ours can be tagged again that has lost it |
 
-use crate::config::settings::CloudExpiry;
+use crate::aws::{action::Action, arn::Scope, policy::roles::CloudExpiry};
 use eg_model::tags::{LEASE_PREFIX, MANAGED_BY, MANAGED_BY_EG};
-use eg_providers::aws::Action;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-
-/// One group, as far as it is known.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Scope {
-    pub partition: String,
-    pub region: String,
-    /// The account, once it is known.
-    pub account: Option<String>,
-    pub group: String,
-}
-
-impl Scope {
-    /// A resource of EC2 in this region and account.
-    #[must_use]
-    pub fn arn(&self, resource: &str) -> String {
-        let account = self.account.as_deref().unwrap_or("*");
-        format!("arn:{}:ec2:{}:{account}:{resource}", self.partition, self.region)
-    }
-
-    fn schedules(&self, group: &str) -> String {
-        let account = self.account.as_deref().unwrap_or("*");
-        format!("arn:{}:scheduler:{}:{account}:schedule/{group}/eg-sgr-*", self.partition, self.region)
-    }
-}
-
-/// The partition of a region, by its beginning (AWS, "Amazon Resource Names", and botocore's `partitions.json`).
-#[must_use]
-pub fn partition_of(region: &str) -> &'static str {
-    const BEGINNINGS: [(&str, &str); 7] = [
-        ("cn-", "aws-cn"),
-        ("us-gov-", "aws-us-gov"),
-        ("us-iso-", "aws-iso"),
-        ("us-isob-", "aws-iso-b"),
-        ("us-isof-", "aws-iso-f"),
-        ("eu-isoe-", "aws-iso-e"),
-        ("eusc-", "aws-eusc"),
-    ];
-    BEGINNINGS.into_iter().find(|(start, _)| region.starts_with(start)).map_or("aws", |(_, partition)| partition)
-}
 
 fn names(actions: &[Action]) -> Vec<String> {
     actions.iter().filter_map(|action| action.permission()).collect()
@@ -66,7 +26,8 @@ fn literally(key: &str) -> String {
 /// The service that expiry schedules are schedules of; its name is the same in every partition.
 pub const SCHEDULER: &str = "scheduler.amazonaws.com";
 
-/// What setting, moving, reading and deleting expiry schedules takes; empty where no role is of any scope's account.
+/// The statements for setting, moving, reading and deleting expiry schedules; empty if no role is of any scope's
+/// account.
 #[must_use]
 pub fn auto_close_statements(scopes: &BTreeSet<Scope>, expiry: &CloudExpiry) -> Vec<Value> {
     let ways = |scope: &Scope| match &scope.account {
@@ -83,7 +44,7 @@ pub fn auto_close_statements(scopes: &BTreeSet<Scope>, expiry: &CloudExpiry) -> 
         json!({
             "Sid": "HaveTheCloudClose",
             "Effect": "Allow",
-            "Action": names(&Action::SWITCHES),
+            "Action": names(&Action::CLOUD_EXPIRY),
             "Resource": schedules,
         }),
         json!({
@@ -96,7 +57,7 @@ pub fn auto_close_statements(scopes: &BTreeSet<Scope>, expiry: &CloudExpiry) -> 
     ]
 }
 
-/// Which rules that are open already may be tagged.
+/// The rules that may be tagged although they are open already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retag {
     /// Those that carry our mark.
@@ -172,7 +133,8 @@ pub fn policy<'a>(
     policy
 }
 
-/// The policy for `eg sweep`: every group of an account, in every region. Sweeping opens nothing, so nothing of it can.
+/// The policy for `eg sweep`: every group of an account, in every region. Sweeping opens nothing, so the policy allows no
+/// opening.
 #[must_use]
 pub fn sweep_policy(partition: &str) -> Value {
     let all = |resource: &str| format!("arn:{partition}:ec2:*:*:{resource}/*");
@@ -205,6 +167,7 @@ pub fn sweep_policy(partition: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aws::arn::partition_of;
 
     fn scope(region: &str, account: Option<&str>, group: &str) -> Scope {
         Scope {
@@ -244,12 +207,12 @@ mod tests {
     fn exactly_what_can_be_sent() {
         let scopes = [scope("eu-west-1", None, "sg-1")].into();
         let policy = policy(&scopes, std::iter::empty(), None, Retag::Marked);
-        let apart: Vec<Action> = Action::SWITCHES.into_iter().chain(Action::PREPARATION).collect();
-        let rest = Action::ALL.into_iter().filter(|action| !apart.contains(action));
+        let apart: Vec<Action> = Action::CLOUD_EXPIRY.into_iter().chain(Action::PREPARATION).collect();
+        let rest = Action::ALL.iter().copied().filter(|action| !apart.contains(action));
         let mut sent: BTreeSet<String> = rest.filter_map(Action::permission).collect();
         let swept = actions(&sweep_policy("aws"));
-        assert_eq!(&actions(&policy) | &swept, sent, "without expiry switches");
-        sent.extend(Action::SWITCHES.into_iter().filter_map(Action::permission));
+        assert_eq!(&actions(&policy) | &swept, sent, "without expiry schedules");
+        sent.extend(Action::CLOUD_EXPIRY.into_iter().filter_map(Action::permission));
         sent.insert("iam:PassRole".to_owned());
         assert_eq!(
             &actions(&super::policy(&scopes, std::iter::empty(), Some(&expiry()), Retag::Marked)) | &swept,
@@ -277,21 +240,6 @@ mod tests {
         condition.insert("StringEquals".to_owned(), ours);
         assert_eq!(wide, narrow);
         assert!(!narrow.to_string().contains("IfExists"), "{narrow:#}");
-    }
-
-    #[test]
-    fn every_partition() {
-        for (region, partition) in [
-            ("eu-west-1", "aws"),
-            ("us-east-1", "aws"),
-            ("cn-north-1", "aws-cn"),
-            ("us-gov-west-1", "aws-us-gov"),
-            ("us-iso-east-1", "aws-iso"),
-            ("us-isob-east-1", "aws-iso-b"),
-            ("eusc-de-east-1", "aws-eusc"),
-        ] {
-            assert_eq!(partition_of(region), partition, "{region}");
-        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! Reading the machine's policy. It binds users only while users cannot write it, so a file that they could write is
-//! no policy but a mistake, and nothing is opened until it is mended.
+//! Reads the machine's policy. It binds users only while users cannot write it, so a file that they could write is a
+//! mistake, and nothing is opened until it is mended.
 
 use crate::{
-    config::{policy::MachinePolicy, settings::SettingsError},
+    config::{policy::limits::MachinePolicy, toml::SettingsError},
     host::trusted_file::{self, Owner, ReadError, TrustRule},
 };
 use std::{
@@ -12,10 +12,9 @@ use std::{
 };
 use thiserror::Error;
 
-/// Where the policy is, whoever runs `eg`.
-pub const PLACE: &str = "/etc/eg/policy.toml";
+const PLACE: &str = "/etc/eg/policy.toml";
 
-/// Which file, and whose it has to be.
+/// The policy's file and its owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyFile {
     pub path: PathBuf,
@@ -29,29 +28,25 @@ impl Default for PolicyFile {
     }
 }
 
-/// Why a policy cannot be followed.
+/// Reason why a policy cannot be followed.
 #[derive(Debug, Error)]
 pub enum PolicyError {
-    /// It is there, but cannot be read.
     #[error("the policy {} cannot be read: {source}", path.display())]
     Unreadable { path: PathBuf, source: ReadError },
-    /// Somebody else than root could have written it.
+    /// A user could have written it.
     #[error("the policy {} is not to be trusted: {} {why}", file.display(), path.display())]
     Untrusted {
         file: PathBuf,
         /// The file, or its directory.
         path: PathBuf,
-        /// What is wrong with it.
         why: String,
     },
-    /// It does not say what a policy may say.
     #[error("the policy is malformed: {0}")]
     Malformed(#[from] SettingsError),
 }
 
 impl PolicyError {
-    /// What its owner should do.
-    #[must_use]
+    /// The remedy, for the machine's administrator.
     pub fn advice(&self) -> String {
         match self {
             Self::Unreadable { path, .. } => format!("as root: let everybody read {}", path.display()),
@@ -61,10 +56,7 @@ impl PolicyError {
     }
 }
 
-/// Reads the policy. Where there is none, everything is allowed.
-///
-/// # Errors
-/// A file that cannot be read, that others than its owner can write, or that is malformed.
+/// Reads the policy. Without a file everything is allowed.
 pub fn read(place: &PolicyFile) -> Result<MachinePolicy, PolicyError> {
     let path = &place.path;
     match trusted_file::read(path, TrustRule { owner: Owner::Only(place.owner), pipe: false }, Instant::now()) {
@@ -77,7 +69,7 @@ pub fn read(place: &PolicyFile) -> Result<MachinePolicy, PolicyError> {
     }
 }
 
-/// A link whose end is gone was put there for a policy: that is not the same as none.
+/// A link whose end is gone was put there for a policy: it does not mean that there is none.
 fn leads_nowhere(path: &Path) -> bool {
     let broken =
         |part: &Path| fs::symlink_metadata(part).is_ok_and(|it| it.is_symlink()) && fs::metadata(part).is_err();

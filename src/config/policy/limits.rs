@@ -1,11 +1,9 @@
-//! `policy.toml`: what whoever administers a machine allows on it, and no user's configuration can relax.
-//!
-//! It speaks of opening alone: nothing in it keeps anything from being closed.
+//! `policy.toml`: limits set by the machine's administrator; user configuration cannot loosen them. They limit opening
+//! alone: no policy keeps a rule from being closed.
 
 use crate::config::{
-    sections::{duration_of, ports, prefix_length},
-    settings::{SettingsError, list, locate, table},
-    toml::{At, SpannedError, TomlSection},
+    toml::{self, SettingsError, TomlResult, TomlSection},
+    values::{duration, port_list, ports, prefix_length},
 };
 use chrono::TimeDelta;
 use eg_model::{
@@ -28,10 +26,10 @@ const KEYS: &[&str] =
     &["max_duration", "ports", "min_ipv4_prefix_len", "min_ipv6_prefix_len", "reason_pattern", "explicit_addresses"];
 const PATTERN: &str = "a regular expression, which a whole reason has to match";
 
-/// What may be opened here. The default is that of a machine without a policy: everything.
+/// Limits of what may be opened. The default is that of a machine without a policy: everything is allowed.
 #[derive(Clone, Debug)]
 pub struct MachinePolicy {
-    /// The file, where there is one.
+    /// The file, if there is one.
     pub file: Option<PathBuf>,
     max_duration: Option<Written>,
     ports: Option<Vec<PortSpec>>,
@@ -61,7 +59,7 @@ impl Default for MachinePolicy {
     }
 }
 
-/// What somebody wants to open, or to keep open for longer.
+/// A request to open something, or to keep it open for longer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicyRequest {
     /// From start to end, extensions included.
@@ -70,36 +68,33 @@ pub struct PolicyRequest {
     pub written: Option<Written>,
     /// Each port with the resource that it is asked for on.
     pub ports: BTreeSet<(String, PortSpec)>,
-    /// How much around an address of each family, as prefix lengths.
+    /// The prefix lengths of the networks to open.
     pub prefixes: BTreeSet<(IpVersion, u8)>,
     pub reason: Option<String>,
     /// Addresses that the user named, rather than detection.
     pub explicit: Vec<IpAddr>,
-    /// What the user has detection ask, besides the program's own services.
+    /// The services, besides the program's own, that detection asks for the user.
     pub services: Vec<String>,
 }
 
 impl PolicyRequest {
-    /// What a session on record has open for what it still wants. Whether its addresses were named is not on record.
-    #[must_use]
+    /// Asks again for all that a session on record still wants. The record does not say if its addresses were named.
     pub fn again(session: &Session) -> Self {
-        let mut asked = Self {
+        let ports = |grant: &Grant| -> Vec<_> {
+            let specs = grant.permissions.iter().filter_map(|item| item.permission.spec());
+            specs.map(|port| (grant.resource_name.clone(), port)).collect()
+        };
+        Self {
             duration: session.expires_at - session.started_at,
             reason: session.reason.clone(),
+            ports: session.current().flat_map(ports).collect(),
+            prefixes: session.current().map(|grant| (grant.ip_version(), grant.cidr().prefix_len())).collect(),
             ..Self::default()
-        };
-        session.current().for_each(|grant| asked.add(grant));
-        asked
-    }
-
-    fn add(&mut self, grant: &Grant) {
-        let ports = grant.permissions.iter().filter_map(|item| item.permission.spec());
-        self.ports.extend(ports.map(|port| (grant.resource_name.clone(), port)));
-        self.prefixes.insert((grant.ip_version(), grant.cidr().prefix_len()));
+        }
     }
 }
 
-/// What a policy does not allow.
+/// A request that the policy refuses.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{}: {key}: {allowed}; {asked}", file.display())]
 pub struct NotAllowed {
@@ -109,36 +104,33 @@ pub struct NotAllowed {
     pub asked: String,
 }
 
+/// The key that refuses, its limit, and the value that was asked for.
+type PolicyRefusal = (&'static str, String, String);
+
 impl MachinePolicy {
     /// Reads the text of a policy; `file` is named in errors.
-    ///
-    /// # Errors
-    /// Text that is not TOML, unknown keys, values of the wrong type or out of range, and a pattern that is none.
     pub fn parse(text: &str, file: &Path) -> Result<Self, SettingsError> {
-        let policy = read(text).map_err(|fault| locate(text, file, fault))?;
+        let policy = read(text).map_err(|fault| fault.locate(text, file))?;
         Ok(Self { file: Some(file.to_owned()), ..policy })
     }
 
-    /// Whether it may be opened.
-    ///
-    /// # Errors
-    /// The first key that does not allow it.
+    /// Refuses with the first key that does not allow the request.
     pub fn check(&self, asked: &PolicyRequest) -> Result<(), NotAllowed> {
-        self.check_duration(asked)?;
-        self.check_ports(asked)?;
-        self.check_prefixes(asked)?;
-        self.check_reason(asked)?;
-        self.check_explicit(asked)
+        let refusal = self
+            .refused_duration(asked)
+            .or_else(|| self.refused_port(asked))
+            .or_else(|| self.refused_prefix(asked))
+            .or_else(|| self.refused_reason(asked));
+        self.answer(refusal.or_else(|| self.refused_address(asked)))
     }
 
-    /// Whether one permission may be opened for a session that is on record.
-    ///
-    /// # Errors
-    /// The first key that does not allow it.
+    fn answer(&self, refusal: Option<PolicyRefusal>) -> Result<(), NotAllowed> {
+        let Some((key, allowed, asked)) = refusal else { return Ok(()) };
+        Err(NotAllowed { file: self.file.clone().unwrap_or_default(), key, allowed, asked })
+    }
+
+    /// Checks one permission of a session that is on record.
     pub fn allows(&self, session: &Session, grant: &Grant, permission: &Permission) -> Result<(), NotAllowed> {
-        if self.file.is_none() {
-            return Ok(());
-        }
         self.check(&PolicyRequest {
             duration: session.expires_at - session.started_at,
             reason: session.reason.clone(),
@@ -148,91 +140,69 @@ impl MachinePolicy {
         })
     }
 
-    fn refuse(&self, key: &'static str, allowed: String, asked: String) -> Result<(), NotAllowed> {
-        Err(NotAllowed { file: self.file.clone().unwrap_or_default(), key, allowed, asked })
+    /// Checks the services, besides the program's own, that detection asks.
+    pub fn check_services(&self, services: Vec<String>) -> Result<(), NotAllowed> {
+        self.answer(self.refused_address(&PolicyRequest { services, ..PolicyRequest::default() }))
     }
 
-    fn check_duration(&self, asked: &PolicyRequest) -> Result<(), NotAllowed> {
-        match self.max_duration.as_ref().filter(|max| asked.duration > max.length) {
-            None => Ok(()),
-            Some(max) => {
-                let length = asked.written.clone().unwrap_or_else(|| asked.duration.into());
-                self.refuse("max_duration", format!("{max} at most is allowed"), format!("{length} is asked for"))
-            }
-        }
+    fn refused_duration(&self, asked: &PolicyRequest) -> Option<PolicyRefusal> {
+        let max = self.max_duration.as_ref().filter(|max| asked.duration > max.length)?;
+        let length = asked.written.clone().unwrap_or_else(|| asked.duration.into());
+        Some(("max_duration", format!("{max} at most is allowed"), format!("{length} is asked for")))
     }
 
-    fn check_ports(&self, asked: &PolicyRequest) -> Result<(), NotAllowed> {
-        let Some(allowed) = &self.ports else { return Ok(()) };
+    fn refused_port(&self, asked: &PolicyRequest) -> Option<PolicyRefusal> {
+        let allowed = self.ports.as_ref()?;
         let fits = |port: PortSpec| allowed.iter().any(|known| known.contains(port));
-        match asked.ports.iter().find(|(_, port)| !fits(*port)) {
-            None => Ok(()),
-            Some((resource, port)) => {
-                let list = format!("{} alone are allowed", list(allowed));
-                self.refuse("ports", list, format!("{port} of {resource} is asked for"))
-            }
-        }
+        let (resource, port) = asked.ports.iter().find(|(_, port)| !fits(*port))?;
+        let allowed = format!("{} alone are allowed", port_list(allowed));
+        Some(("ports", allowed, format!("{port} of {resource} is asked for")))
     }
 
-    fn check_prefixes(&self, asked: &PolicyRequest) -> Result<(), NotAllowed> {
-        for (version, length) in &asked.prefixes {
+    fn refused_prefix(&self, asked: &PolicyRequest) -> Option<PolicyRefusal> {
+        asked.prefixes.iter().find_map(|(version, length)| {
             let (key, least) = match version {
                 IpVersion::V4 => ("min_ipv4_prefix_len", self.min_ipv4_prefix_len),
                 IpVersion::V6 => ("min_ipv6_prefix_len", self.min_ipv6_prefix_len),
             };
-            if let Some(least) = least.filter(|least| length < least) {
-                return self.refuse(key, format!("/{least} or longer is allowed"), format!("/{length} is asked for"));
-            }
-        }
-        Ok(())
+            let least = least.filter(|least| length < least)?;
+            Some((key, format!("/{least} or longer is allowed"), format!("/{length} is asked for")))
+        })
     }
 
-    fn check_reason(&self, asked: &PolicyRequest) -> Result<(), NotAllowed> {
-        let Some(pattern) = &self.reason else { return Ok(()) };
+    fn refused_reason(&self, asked: &PolicyRequest) -> Option<PolicyRefusal> {
+        let pattern = self.reason.as_ref()?;
         let given = asked.reason.as_deref();
         if given.is_some_and(|reason| pattern.whole.is_match(reason)) {
-            return Ok(());
+            return None;
         }
         let allowed = format!("a --reason that matches {} as a whole is needed", pattern.text);
-        self.refuse(
-            "reason_pattern",
-            allowed,
-            given.map_or("none is given".to_owned(), |it| format!("\"{it}\" is given")),
-        )
+        Some(("reason_pattern", allowed, given.map_or("none is given".to_owned(), |it| format!("\"{it}\" is given"))))
     }
 
-    /// Whether detection may ask these besides the program's own services.
-    ///
-    /// # Errors
-    /// It may not.
-    pub fn check_services(&self, services: Vec<String>) -> Result<(), NotAllowed> {
-        self.check_explicit(&PolicyRequest { services, ..PolicyRequest::default() })
-    }
-
-    fn check_explicit(&self, asked: &PolicyRequest) -> Result<(), NotAllowed> {
-        let (key, only) = ("explicit_addresses", "false: only detected addresses are allowed".to_owned());
-        match (self.explicit_addresses, asked.explicit.first(), asked.services.first()) {
-            (true, ..) | (false, None, None) => Ok(()),
-            (false, Some(address), _) => self.refuse(key, only, format!("{address} is given")),
-            (false, None, Some(service)) => {
-                self.refuse(key, format!("{only}, by eg's own services"), format!("[detect] asks {service}"))
-            }
+    fn refused_address(&self, asked: &PolicyRequest) -> Option<PolicyRefusal> {
+        if self.explicit_addresses {
+            return None;
         }
+        let (key, only) = ("explicit_addresses", "false: only detected addresses are allowed");
+        if let Some(address) = asked.explicit.first() {
+            return Some((key, only.to_owned(), format!("{address} is given")));
+        }
+        let service = asked.services.first()?;
+        Some((key, format!("{only}, by eg's own services"), format!("[detect] asks {service}")))
     }
 
-    /// The longest that a session may last, where the configuration allows this much.
-    #[must_use]
+    /// The longest that a session may last, if the configuration allows this much.
     pub fn longest(&self, configured: TimeDelta) -> TimeDelta {
         self.max_duration.as_ref().map_or(configured, |max| max.length.min(configured))
     }
 
-    /// What it allows, each part in a few words; empty where it limits nothing.
-    #[must_use]
+    /// The limits, each in a few words; empty if the policy limits nothing.
     pub fn limits(&self) -> Vec<String> {
         let length = |version, least: Option<u8>| least.map(|least| format!("{version} /{least} or longer"));
         let parts = [
             self.max_duration.as_ref().map(|max| format!("sessions of {max} at most")),
-            self.ports.as_ref().map(|ports| format!("ports {}", list(ports))),
+            self.ports.as_ref().map(|ports| format!("ports {}", port_list(ports))),
             length(IpVersion::V4, self.min_ipv4_prefix_len),
             length(IpVersion::V6, self.min_ipv6_prefix_len),
             self.reason.as_ref().map(|pattern| format!("a reason that matches {}", pattern.text)),
@@ -242,27 +212,26 @@ impl MachinePolicy {
     }
 }
 
-fn read(text: &str) -> Result<MachinePolicy, SpannedError> {
-    let root = table(text)?;
+fn read(text: &str) -> TomlResult<MachinePolicy> {
+    let root = toml::parse(text)?;
     let root = TomlSection::new("the policy", 0, root.get_ref(), KEYS)?;
     Ok(MachinePolicy {
         file: None,
-        max_duration: duration_of(&root, "max_duration")?.map(|found| found.value),
+        max_duration: duration(&root, "max_duration")?.map(|found| found.value),
         ports: ports(&root)?,
         min_ipv4_prefix_len: prefix_length(&root, "min_ipv4_prefix_len", IpVersion::V4)?,
         min_ipv6_prefix_len: prefix_length(&root, "min_ipv6_prefix_len", IpVersion::V6)?,
-        reason: root.string("reason_pattern")?.map(reason_pattern).transpose()?,
+        reason: root.read("reason_pattern", PATTERN, reason_pattern)?,
         explicit_addresses: root.boolean("explicit_addresses")?.unwrap_or(true),
     })
 }
 
-/// By itself first: what closes a group that it has not opened is no pattern.
-fn reason_pattern(found: At<String>) -> Result<ReasonPattern, SpannedError> {
-    found.read(PATTERN, |text| {
-        let whole = Regex::new(&text).and_then(|_| Regex::new(&format!(r"\A(?:{text})\z")));
-        let refused = |error: regex::Error| format!("reason_pattern is no regular expression: {error}");
-        Ok::<_, String>(ReasonPattern { whole: whole.map_err(refused)?, text })
-    })
+/// Compiles the pattern by itself first: `a)|(b`, which closes a group that it did not open, would be valid inside the
+/// group that makes it match a reason as a whole.
+fn reason_pattern(text: String) -> Result<ReasonPattern, String> {
+    let whole = Regex::new(&text).and_then(|_| Regex::new(&format!(r"\A(?:{text})\z")));
+    let whole = whole.map_err(|error| format!("reason_pattern is no regular expression: {error}"))?;
+    Ok(ReasonPattern { whole, text })
 }
 
 #[cfg(test)]

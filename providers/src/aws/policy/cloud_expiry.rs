@@ -1,18 +1,21 @@
-//! What `[aws.cloud_expiry]` needs in an account, as documents: a role that the scheduler alone may take, and that may
-//! do one thing. Pure: what is known of the account comes in.
+//! The documents that `[aws.cloud_expiry]` needs in an account: for a role that only the scheduler may assume and that may
+//! do one thing. Pure: the known facts of the account come in.
 //!
 //! | document | for |
 //! |---|---|
 //! | trust policy | the role: the scheduler, for schedules of this account's one group |
 //! | role policy | the role: revoke, on the configured groups |
-//! | user policy | whoever uses `eg`, beside what `eg iam-policy` prints: schedules with our names, passing that role |
+//! | user policy | users of `eg`, beside what `eg iam-policy` prints: schedules with our names, passing that role |
 //! | template | all of it, for CloudFormation |
 
-use crate::{
-    config::settings::{CloudExpiry, DEFAULT_SCHEDULE_GROUP},
-    iam::{SCHEDULER, Scope, auto_close_statements},
+use crate::aws::{
+    action::Action,
+    arn::Scope,
+    policy::{
+        roles::{CloudExpiry, DEFAULT_SCHEDULE_GROUP, ExpiryRole},
+        user::{SCHEDULER, auto_close_statements},
+    },
 };
-use eg_providers::{ExpiryRole, aws::Action};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -24,16 +27,20 @@ const POLICY_NAME: &str = "eg-cloud-expiry";
 /// One account, and what is configured in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfiguredAccount {
+    /// Such as `aws`.
     pub partition: String,
+    /// Twelve digits.
     pub number: String,
     /// The role's path and name, as they stand in its ARN: `eg-cloud-expiry`, `ops/eg`.
     pub role: String,
+    /// The group that expiry schedules are kept in.
     pub schedule_group: String,
     /// The configured groups; all of this account.
     pub scopes: BTreeSet<Scope>,
 }
 
 impl ConfiguredAccount {
+    /// The ARN of the role.
     #[must_use]
     pub fn role_arn(&self) -> String {
         format!("arn:{}:iam::{}:role/{}", self.partition, self.number, self.role)
@@ -53,13 +60,13 @@ impl ConfiguredAccount {
         self.scopes.iter().map(|scope| scope.region.as_str()).collect()
     }
 
-    /// Whether the group of schedules has to be made: every account has the default one.
+    /// True if the schedule group has to be made: every account has the default one.
     #[must_use]
     pub fn needs_schedule_group(&self) -> bool {
         self.schedule_group != DEFAULT_SCHEDULE_GROUP
     }
 
-    /// Who may take the role (EventBridge Scheduler User Guide, "Confused deputy prevention": by group of schedules).
+    /// The trust policy of the role (EventBridge Scheduler User Guide, "Confused deputy prevention": by group of schedules).
     #[must_use]
     pub fn trust(&self) -> Value {
         let (partition, number, group) = (&self.partition, &self.number, &self.schedule_group);
@@ -78,7 +85,7 @@ impl ConfiguredAccount {
         })
     }
 
-    /// What the role may do.
+    /// The one policy of the role.
     #[must_use]
     pub fn role_policy(&self) -> Value {
         let groups: BTreeSet<String> =
@@ -95,7 +102,7 @@ impl ConfiguredAccount {
         })
     }
 
-    /// What whoever uses `eg` may do besides.
+    /// The policy for users of `eg`, beside the one that `eg iam-policy` prints.
     #[must_use]
     pub fn user_policy(&self) -> Value {
         let expiry = CloudExpiry { roles: vec![self.role_arn()], schedule_group: self.schedule_group.clone() };
@@ -133,7 +140,7 @@ impl ConfiguredAccount {
             "UserPolicy": {
                 "Type": "AWS::IAM::ManagedPolicy",
                 "Properties": {
-                    "Description": "What users of eg need for expiry switches, beside what eg iam-policy prints",
+                    "Description": "What users of eg need for expiry schedules, beside what eg iam-policy prints",
                     "PolicyDocument": self.user_policy(),
                 },
             },

@@ -1,0 +1,97 @@
+//! The trait that every kind of firewall implements, and the way to get one.
+
+use crate::{
+    access::CallerAccess,
+    auto_close::AutoClosing,
+    discovery::Discovery,
+    marks::Marking,
+    types::{Answered, ReadResult, RulesSeen},
+};
+use async_trait::async_trait;
+use eg_model::{
+    failure::Failure,
+    ids::RuleId,
+    net::permission::Permission,
+    observation::{ObservedRule, OwnedRule},
+    target::{Capabilities, Target, TargetKey},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// One authorize call: its permissions, and the tags and description that AWS gives every rule of the call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authorize {
+    /// The target's id.
+    pub group: String,
+    /// Distinct permissions, in plan order.
+    pub permissions: Vec<Permission>,
+    /// The tags.
+    pub tags: BTreeMap<String, String>,
+    /// For people in the console. The provider's module replaces characters that the provider refuses.
+    pub description: String,
+}
+
+/// One kind of firewall, reached by one route (endpoint, credentials, region).
+///
+/// The core is what every kind has. The four parts are optional: a kind without one keeps the default. Callers that do not
+/// know the kind call the parts' methods on `dyn Firewall`.
+///
+/// A change fails with [`Failure::class`] saying whether it may have taken effect all the same.
+#[async_trait]
+pub trait Firewall: Send + Sync {
+    /// The limits and features of this kind.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Reads targets. The answer has an entry for each of them.
+    async fn observe(&self, targets: &BTreeSet<TargetKey>) -> BTreeMap<TargetKey, ReadResult>;
+
+    /// Reads rules of one target by their ids and leaves out those that are not there.
+    ///
+    /// # Errors
+    /// The rules could not be read whole: nothing is known of any of them.
+    async fn observe_rules(&self, target: &TargetKey, rules: &BTreeSet<RuleId>) -> Result<RulesSeen, Failure>;
+
+    /// Opens permissions, tagged in the same call. The answer lists the new rules, as far as the provider names them.
+    ///
+    /// # Errors
+    /// The provider refused the whole call, or the outcome is not known.
+    async fn authorize(&self, call: &Authorize) -> Result<Answered<Vec<ObservedRule>>, Failure>;
+
+    /// Revokes rules of one target by their ids. The answer names the rules whose revoke the provider confirmed.
+    ///
+    /// # Errors
+    /// The provider refused the whole call (one unknown id is enough), or the outcome is not known.
+    async fn revoke(&self, rules: &[OwnedRule]) -> Result<Answered<BTreeSet<RuleId>>, Failure>;
+
+    /// Tags on rules.
+    fn marking(&self) -> Option<&dyn Marking> {
+        None
+    }
+
+    /// Expiry schedules of rules.
+    fn auto_closing(&self) -> Option<&dyn AutoClosing> {
+        None
+    }
+
+    /// The targets of an account.
+    fn discovery(&self) -> Option<&dyn Discovery> {
+        None
+    }
+
+    /// Questions about the credentials.
+    fn access(&self) -> Option<&dyn CallerAccess> {
+        None
+    }
+}
+
+/// Makes firewalls from the routes to them. Two targets with equal routes share one client.
+#[async_trait]
+pub trait Connect: Send + Sync {
+    /// The firewall of a target, reached by its route.
+    ///
+    /// # Errors
+    /// The kind is not known, or the route cannot be used (an endpoint in plain http that is not on loopback, say).
+    async fn connect(&self, target: &Target) -> Result<Arc<dyn Firewall>, Failure>;
+}

@@ -1,0 +1,22 @@
+//! Marks: the tags by which `eg` recognises its rules and the leases on them.
+
+use crate::types::Answered;
+use async_trait::async_trait;
+use eg_model::{failure::Failure, observation::OwnedRule};
+use std::collections::BTreeMap;
+
+/// Tags on rules.
+#[async_trait]
+pub trait Marking: Send + Sync {
+    /// Writes tags on rules of one target. A tag with the same key is replaced, every other one stays.
+    ///
+    /// # Errors
+    /// The provider refused the whole call (one unknown id is enough), or the outcome is not known.
+    async fn tag(&self, rules: &[OwnedRule], tags: &BTreeMap<String, String>) -> Result<Answered<()>, Failure>;
+
+    /// Deletes tags from one rule by key and value: a tag that has another value by now stays.
+    ///
+    /// # Errors
+    /// As for [`Marking::tag`].
+    async fn untag(&self, rule: &OwnedRule, tags: &BTreeMap<String, String>) -> Result<Answered<()>, Failure>;
+}

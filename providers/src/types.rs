@@ -1,0 +1,65 @@
+//! Types that the parts of the trait share.
+
+use eg_model::{
+    Timestamp,
+    failure::Failure,
+    observation::{ObservedRule, Reading},
+};
+
+/// The identity that the provider sees behind the credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The account.
+    pub account: String,
+    /// The provider's full name for the caller; for AWS an ARN.
+    pub arn: String,
+    /// The partition (`aws`, `aws-cn`, …).
+    pub partition: String,
+}
+
+/// The outcome of reading one target. Nothing is concluded from it here: `NotFound` need not mean that the target is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadResult {
+    /// Every page was read.
+    Complete(Reading),
+    /// The provider shows no such target to this caller.
+    NotFound {
+        /// The caller that asked.
+        caller: Caller,
+    },
+    /// The target could not be read whole.
+    Unavailable(Failure),
+}
+
+/// Rules of one target, read by their ids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RulesSeen {
+    /// The rules that are there.
+    pub rules: Vec<ObservedRule>,
+    /// The local time at which they were asked for.
+    pub read_at: Timestamp,
+}
+
+/// A provider's answer, with the id by which its support finds the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered<T> {
+    /// The answer.
+    pub value: T,
+    /// The request id.
+    pub request_id: Option<String>,
+}
+
+/// Observes every request that a connector sends. Progress is measured by it, and tests place failures at it.
+pub trait CallObserver: Send + Sync {
+    /// The request is about to be sent. May never return.
+    fn before_call(&self) {}
+
+    /// An answer has arrived, be it one page of many.
+    fn answered(&self) {}
+
+    /// The request has ended, with an answer or without. May never return.
+    fn after_call(&self) {}
+}
+
+/// Observes nothing.
+impl CallObserver for () {}

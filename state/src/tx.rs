@@ -1,0 +1,467 @@
+//! The opened record, and the two kinds of transaction that all other files of this crate run in.
+
+use crate::{
+    damaged::Damaged,
+    error::StateError,
+    open::{
+        connect::BUSY_TIMEOUT,
+        files,
+        full_disk::{Access, Alone, connect_anyhow},
+    },
+    watch::Watch,
+};
+use eg_model::{Timestamp, ids::InstallationId};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use std::{
+    cell::Cell,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// The time that a statement waits for another process, after a wait in vain just before.
+const CROWDED_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// The record, opened.
+#[derive(Debug)]
+pub struct Store {
+    /// Shared with other processes. `None` if the files that sharing needs cannot be made; then each transaction makes a
+    /// connection of its own, so that other processes are locked out for milliseconds only.
+    connection: Option<Connection>,
+    access: Access,
+    busy_timeout: Cell<Duration>,
+    /// The last write found the record locked by another process for the whole timeout: it may be stopped. Until a write
+    /// succeeds, further ones wait for a moment only, since closing waits behind them.
+    crowded: bool,
+    /// Added to SQLite's own count: see [`Store::change_count`].
+    changes_before: Cell<u64>,
+    /// Set while a restored backup cannot be written. Its live sessions end with the first write.
+    pub(crate) overdue: Option<Overdue>,
+    pub(crate) path: PathBuf,
+    /// The file that the path named when it was opened.
+    file: Option<(u64, u64)>,
+    pub(crate) installation: InstallationId,
+    /// The run that events belong to, between `begin_run` and `finish_run`.
+    pub(crate) run: Option<i64>,
+    /// The rows that were read and do not parse.
+    pub(crate) damaged: Damaged,
+    pub(crate) watch: Watch,
+}
+
+/// A write that must come before all others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Overdue {
+    /// The last run in the guard file.
+    pub(crate) last_run: i64,
+    pub(crate) now: Timestamp,
+    pub(crate) write: fn(&WriteTx<'_, '_>, i64, Timestamp) -> Result<(), StateError>,
+}
+
+/// The outcome of a guarded write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Written {
+    /// All of it is recorded.
+    Done,
+    /// Another process has written one of the rows since it was read: nothing was recorded, read again.
+    Raced,
+    /// The session that the attempt was for is over: nothing was recorded, open nothing.
+    NoLongerWanted,
+}
+
+/// One write transaction.
+pub(crate) struct WriteTx<'a, 'c> {
+    pub(crate) tx: &'a Transaction<'c>,
+    /// The run that events belong to.
+    pub(crate) run: Option<i64>,
+}
+
+impl Store {
+    pub(crate) fn new(
+        path: &Path,
+        installation: InstallationId,
+        connection: Option<Connection>,
+        access: Access,
+    ) -> Self {
+        Self {
+            connection,
+            access,
+            busy_timeout: Cell::new(BUSY_TIMEOUT),
+            crowded: false,
+            changes_before: Cell::new(0),
+            overdue: None,
+            path: path.to_owned(),
+            file: files::identity(path),
+            installation,
+            run: None,
+            damaged: Damaged::default(),
+            watch: Watch::default(),
+        }
+    }
+
+    /// This installation's id.
+    #[must_use]
+    pub fn installation(&self) -> &InstallationId {
+        &self.installation
+    }
+
+    /// True if another file was put in the place of the one that is open here. No other process sees later writes to the
+    /// open one. False if there is no file: there may be one in a moment.
+    #[must_use]
+    pub fn is_replaced(&self) -> bool {
+        files::identity(&self.path).is_some_and(|now| Some(now) != self.file)
+    }
+
+    /// A number that changes with every commit of *another* connection (`PRAGMA data_version`).
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn data_version(&self) -> Result<i64, StateError> {
+        self.read(|connection| Ok(connection.query_row("PRAGMA data_version", [], |row| row.get(0))?))
+    }
+
+    /// The number of rows that this store has changed (`sqlite3_total_changes`). Together with [`Store::data_version`],
+    /// which counts commits of *other* connections only, it tells if a reading is still the record: while both stay the
+    /// same, nothing has changed. A change that was rolled back counts too. While a full disk keeps the store from sharing
+    /// the file, every call answers another number, because then nothing could tell.
+    #[must_use]
+    pub fn change_count(&self) -> u64 {
+        let before = self.changes_before.get();
+        match &self.connection {
+            Some(connection) => before + connection.total_changes(),
+            None => {
+                self.changes_before.set(before + 1);
+                before
+            }
+        }
+    }
+
+    /// Replaces the busy timeout of 5 seconds.
+    ///
+    /// # Errors
+    /// SQLite refuses the value.
+    pub fn set_busy_timeout(&self, timeout: Duration) -> Result<(), StateError> {
+        self.busy_timeout.set(timeout);
+        let Some(connection) = &self.connection else { return Ok(()) };
+        connection.busy_timeout(timeout).map_err(|error| StateError::from(error).at(&self.path))
+    }
+
+    /// The rows that were read since [`Store::forget_damaged_rows`] and do not parse: each with the reason and the way
+    /// out.
+    #[must_use]
+    pub fn damaged_rows(&self) -> Vec<StateError> {
+        self.damaged.errors().into_iter().map(|error| error.at(&self.path)).collect()
+    }
+
+    /// Begins to count damaged rows anew: some may have been mended.
+    pub fn forget_damaged_rows(&self) {
+        self.damaged.forget();
+    }
+
+    fn timeout(&self) -> Duration {
+        let timeout = self.busy_timeout.get();
+        if self.crowded { timeout.min(CROWDED_TIMEOUT) } else { timeout }
+    }
+
+    /// Notes if other processes let a write through.
+    fn heed_others<T>(&mut self, written: &Result<T, StateError>) {
+        let crowded = match written {
+            Ok(_) => false,
+            Err(error) => self.crowded || error.is_busy(),
+        };
+        if std::mem::replace(&mut self.crowded, crowded) != crowded
+            && let Some(connection) = &self.connection
+        {
+            // SQLite takes any timeout.
+            connection.busy_timeout(self.timeout()).ok();
+        }
+    }
+
+    /// Runs `work` on one consistent snapshot.
+    pub(crate) fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, StateError>) -> Result<T, StateError> {
+        let snapshot = || {
+            let alone;
+            let connection = match &self.connection {
+                Some(connection) => connection,
+                None => {
+                    alone = connect_anyhow(&self.path, self.access, self.timeout())?.0;
+                    &alone
+                }
+            };
+            let tx = connection.unchecked_transaction()?;
+            let found = work(&tx)?;
+            tx.finish()?;
+            Ok(found)
+        };
+        snapshot().map_err(|error: StateError| error.at(&self.path))
+    }
+
+    /// Runs `work` in one `IMMEDIATE` transaction: all of it is committed, or nothing.
+    pub(crate) fn write<T>(
+        &mut self,
+        work: impl FnOnce(&WriteTx<'_, '_>) -> Result<T, StateError>,
+    ) -> Result<T, StateError> {
+        self.write_somehow(work).map_err(|error| error.at(&self.path))
+    }
+
+    fn write_somehow<T>(
+        &mut self,
+        work: impl FnOnce(&WriteTx<'_, '_>) -> Result<T, StateError>,
+    ) -> Result<T, StateError> {
+        let mut alone = None;
+        let mut why = None;
+        if self.connection.is_none() {
+            let (connection, because) = connect_anyhow(&self.path, self.access, self.timeout())?;
+            why = because.filter(|_| self.access == Access::Writing);
+            if because.is_none() {
+                // It can be shared again. No earlier count may come back.
+                self.changes_before.set(self.changes_before.get() + 1);
+                self.connection = Some(connection);
+            } else {
+                alone = Some(connection);
+            }
+        }
+        let Some(connection) = alone.as_mut().or(self.connection.as_mut()) else {
+            return Err(StateError::ReadOnly { path: PathBuf::new(), detail: "it is not open".to_owned() });
+        };
+        let result = self.watch.around(|| transact(connection, self.run, self.overdue, work));
+        self.heed_others(&result);
+        match result {
+            Ok(done) => {
+                self.overdue = None;
+                Ok(done)
+            }
+            Err(StateError::ReadOnly { path, detail }) if why == Some(Alone::Room) => {
+                Err(StateError::Full { path, detail })
+            }
+            // A connection that was made while nothing could be written stays so: the next one is made anew.
+            Err(error) if error.is_read_only() && self.access == Access::Writing => {
+                let made = self.connection.take().map_or(0, |connection| connection.total_changes());
+                self.changes_before.set(self.changes_before.get() + made + 1);
+                Err(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn transact<T>(
+    connection: &mut Connection,
+    run: Option<i64>,
+    overdue: Option<Overdue>,
+    work: impl FnOnce(&WriteTx<'_, '_>) -> Result<T, StateError>,
+) -> Result<T, StateError> {
+    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let change = WriteTx { tx: &tx, run };
+    if let Some(Overdue { last_run, now, write }) = overdue {
+        write(&change, last_run, now)?;
+    }
+    let result = work(&change)?;
+    tx.commit()?;
+    Ok(result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Event, EventKind, OpenOptions, open::guard, schema};
+    use chrono::DateTime;
+    use eg_model::{
+        ids::{GrantId, RuleId, RunId, SessionId},
+        lease::Attempt,
+        net::permission::{Permission, PortSpec},
+        session::record::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing},
+        target::{Target, TargetKey},
+    };
+    use std::collections::{BTreeMap, BTreeSet};
+    use uuid::Uuid;
+
+    fn opened(directory: &Path) -> Store {
+        let id = InstallationId::from_uuid(Uuid::from_u128(7));
+        let path = directory.join("state.db");
+        let opening = OpenOptions {
+            path: &path,
+            machine: Some("here"),
+            new_installation: id,
+            now: at(0),
+            watch: Watch::default(),
+        };
+        Store::open(&opening).unwrap().0
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        DateTime::from_timestamp(1_700_000_000 + seconds, 0).unwrap()
+    }
+
+    fn session(number: u128, reason: &str) -> Session {
+        let target = TargetKey::new("aws", "security-group", "eu-west-1", "sg-1");
+        let target = Target::new(target);
+        let address = "203.0.113.42".parse().unwrap();
+        let permission = Permission::for_host(PortSpec::Tcp(22, 22), address);
+        Session {
+            id: SessionId(Uuid::from_u128(number)),
+            user_name: "Alice".into(),
+            user_email: None,
+            reason: Some(reason.into()),
+            follow: false,
+            status: SessionStatus::Pending,
+            started_at: at(0),
+            expires_at: at(3600),
+            ended_at: None,
+            ended_reason: None,
+            caller_arns: BTreeSet::new(),
+            grants: vec![Grant {
+                id: GrantId(Uuid::from_u128(number)),
+                resource_name: "a".into(),
+                target,
+                address,
+                status: GrantStatus::Pending,
+                permissions: vec![GrantPermission { permission, standing: Standing::Untried }],
+                applied_at: None,
+                removed_at: None,
+                without_auto_close: None,
+            }],
+        }
+    }
+
+    fn connection(store: &Store) -> &Connection {
+        store.connection.as_ref().unwrap()
+    }
+
+    fn pragma(store: &Store, name: &str) -> String {
+        let sql = format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}");
+        connection(store).query_row(&sql, [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn an_intent_survives_a_power_loss() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = opened(directory.path());
+        for (name, value) in [
+            ("journal_mode", "wal"),
+            ("synchronous", "2"),
+            ("fullfsync", "1"),
+            ("checkpoint_fullfsync", "1"),
+            ("foreign_keys", "1"),
+            ("busy_timeout", "5000"),
+        ] {
+            let column = if name == "busy_timeout" { "timeout" } else { name };
+            let sql = format!("SELECT CAST({column} AS TEXT) FROM pragma_{name}");
+            let found: String = connection(&store).query_row(&sql, [], |row| row.get(0)).unwrap();
+            assert_eq!(found, value, "{name}");
+        }
+        assert_eq!(pragma(&store, "user_version"), schema::VERSION.to_string());
+        assert_eq!(pragma(&store, "application_id"), schema::APPLICATION_ID.to_string());
+    }
+
+    /// Leaves no page to write to.
+    fn fill(store: &Store) {
+        let pages: i64 = connection(store).query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+        let sql = format!("PRAGMA max_page_count = {pages}");
+        connection(store).query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    }
+
+    fn empty(store: &Store) {
+        let sql = "PRAGMA max_page_count = 1000000";
+        connection(store).query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    }
+
+    #[test]
+    fn on_a_full_disk_a_session_is_recorded_whole_or_not_at_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = opened(directory.path());
+        fill(&store);
+        let big = session(1, &"x".repeat(100_000));
+        let error = store.start(&big).unwrap_err();
+        assert!(error.has_no_room(), "{error}");
+        assert!(error.to_string().contains("state.db"), "{error}");
+        assert_eq!(store.session(big.id).unwrap(), None);
+        assert_eq!(store.events(None).unwrap().len(), 1);
+        empty(&store);
+        store.start(&big).unwrap();
+        assert_eq!(store.session(big.id).unwrap(), Some(big));
+    }
+
+    #[test]
+    fn on_a_full_disk_no_intent_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = opened(directory.path());
+        let session = session(1, "work");
+        store.start(&session).unwrap();
+        let grant = &session.grants[0];
+        let lease = store.claim(&grant.target, &grant.permissions[0].permission, at(1)).unwrap();
+        fill(&store);
+        let mut event = Event::new(at(2), EventKind::Intent, "authorize");
+        event.detail = Some("x".repeat(100_000));
+        let intent = lease.intend(Attempt::Opening, at(2));
+        let error = store.begin_attempt(Some((session.id, at(2))), &[(intent, 0)], &[event]).unwrap_err();
+        assert!(error.has_no_room(), "{error}");
+        assert_eq!(store.open_leases().unwrap(), vec![lease], "the lease is as it was");
+    }
+
+    #[test]
+    fn a_full_disk_loses_no_standing() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = opened(directory.path());
+        let session = session(1, "work");
+        store.start(&session).unwrap();
+        fill(&store);
+        let slot = (session.grants[0].target.key.clone(), session.grants[0].permissions[0].permission);
+        let failed = BTreeMap::from([(slot.clone(), Standing::Failed("x".repeat(100_000)))]);
+        assert!(store.record_standings(&failed, at(1), Some(at(1))).unwrap_err().has_no_room());
+        assert_eq!(store.session(session.id).unwrap().unwrap(), session);
+        empty(&store);
+        let own = BTreeMap::from([(slot, Standing::Own(RuleId("sgr-1".into())))]);
+        assert_eq!(store.record_standings(&own, at(1), Some(at(1))).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn events_are_append_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = opened(directory.path());
+        store.start(&session(1, "work")).unwrap();
+        for sql in ["UPDATE events SET outcome = 'x'", "DELETE FROM events", "DELETE FROM events WHERE id = 1"] {
+            let error = connection(&store).execute(sql, []).unwrap_err();
+            assert!(error.to_string().contains("append-only"), "{error}");
+        }
+        store.prune(at(401 * 86_400)).unwrap();
+        assert_eq!(store.events(None).unwrap(), vec![]);
+        assert_eq!(store.live_sessions().unwrap().len(), 1, "a live session is never pruned");
+    }
+
+    #[test]
+    fn latches_hold_below_this_crate_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = opened(directory.path());
+        let session = session(1, "work");
+        store.start(&session).unwrap();
+        let grant = &session.grants[0];
+        let lease = store.claim(&grant.target, &grant.permissions[0].permission, at(1)).unwrap();
+        store.stop(session.id, at(2)).unwrap();
+        assert_eq!(store.open_leases().unwrap(), vec![], "the untouched claim was closed with the stop");
+        for sql in [
+            "UPDATE sessions SET status = 'PENDING', ended_at = NULL, ended_reason = NULL",
+            "UPDATE grants SET status = 'PENDING', removed_at = NULL",
+            "UPDATE leases SET phase = 'claimed'",
+            "UPDATE leases SET version = version",
+            "UPDATE sessions SET expires_at = started_at",
+            "UPDATE sessions SET status = 'DONE'",
+            "UPDATE leases SET version = -1",
+            "DELETE FROM targets",
+        ] {
+            assert!(connection(&store).execute(sql, []).is_err(), "{sql}");
+        }
+        let (sql, id) = ("SELECT version FROM leases WHERE id = ?1", lease.id.0);
+        assert_eq!(connection(&store).query_row(sql, [id], |row| row.get::<_, i64>(0)).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_run_number_is_never_given_twice() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = opened(directory.path());
+        let run = |number| RunId(Uuid::from_u128(number));
+        assert_eq!(store.begin_run(run(1), crate::RunKind::Reconcile, true, at(0)).unwrap(), 1);
+        connection(&store).execute("DELETE FROM runs", []).unwrap();
+        assert_eq!(store.begin_run(run(2), crate::RunKind::Reconcile, true, at(1)).unwrap(), 2);
+        assert_eq!(guard::read(&store.path).unwrap().unwrap().last_run, 2);
+    }
+}
