@@ -160,7 +160,9 @@ fn until(holder: &Holder, zone: &Zone) -> [Cell; 2] {
 fn fit_note(fit: Fit) -> Option<String> {
     match fit {
         Fit::Genuine => None,
-        Fit::OursById => Some("ours by its id, but its tags were edited; eg reconcile puts it right".to_owned()),
+        Fit::OursById => {
+            Some("ours by its id, but its tags are not: they were edited; eg reconcile puts it right".to_owned())
+        }
         Fit::Misfit(misfit) => Some(format!("{}; eg never touches it", misfit.why())),
     }
 }

@@ -66,7 +66,7 @@ async fn send_due(
     let outcomes = join_all(due.iter().map(|(_, event)| tell(&settings.command, event, PATIENCE))).await;
     for ((notice, _), outcome) in due.iter().zip(outcomes) {
         if let Err(why) = outcome {
-            let message = format!("the notification that {} failed: {why}", summary(notice));
+            let message = format!("no notification was sent that {}: {why}", summary(notice));
             let hint = "see [notify] command in the configuration".to_owned();
             context.printer.warn(Code::NotNotified, &message, &[hint]);
         }
