@@ -110,10 +110,10 @@ pub enum ResourceCommand {
 
 #[derive(Debug, Subcommand)]
 pub enum ScheduleCommand {
-    Show(schedule::ShowArgs),
-    Install(schedule::InstallArgs),
+    Show(schedule::show::ShowArgs),
+    Install(schedule::install::InstallArgs),
     #[command(alias = "rm")]
-    Remove(schedule::ScheduleRemoveArgs),
+    Remove(schedule::remove::ScheduleRemoveArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -165,9 +165,9 @@ pub fn run(env: &Env, printer: &Printer, cli: &Cli) -> Result<Exit, CommandError
         Command::Doctor(args) => doctor::run(&context()?, args),
         Command::IamPolicy(args) => iam_policy::run(&context()?, args),
         Command::Reconcile(args) => reconcile::once::run(&context()?, args),
-        Command::Schedule(ScheduleCommand::Show(args)) => schedule::show(&context()?, args),
-        Command::Schedule(ScheduleCommand::Install(args)) => schedule::install(&context()?, args),
-        Command::Schedule(ScheduleCommand::Remove(args)) => schedule::remove(&context()?, args),
+        Command::Schedule(ScheduleCommand::Show(args)) => schedule::show::run(&context()?, args),
+        Command::Schedule(ScheduleCommand::Install(args)) => schedule::install::run(&context()?, args),
+        Command::Schedule(ScheduleCommand::Remove(args)) => schedule::remove::run(&context()?, args),
         Command::Setup(SetupCommand::CloudExpiry(args)) => setup::run(&context()?, args),
         Command::State(StateCommand::Adopt) => adopt::run(&context()?),
     }

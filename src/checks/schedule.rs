@@ -2,7 +2,7 @@
 
 use crate::{
     checks::finding::{Finding, Level},
-    schedule::{install::Scheduler, scheduled::Scheduled},
+    schedule::{job::Scheduler, scheduled::Scheduled},
 };
 use eg_model::Timestamp;
 

@@ -1,14 +1,10 @@
-//! `eg state adopt`.
+//! `eg state adopt`: makes the state file of another machine this machine's own.
 
 use crate::commands::context::Context;
 use crate::error::{CommandError, Exit, Kind};
 use eg_state::Store;
 use serde_json::json;
 
-/// Makes the state file of another machine this machine's own.
-///
-/// # Errors
-/// This machine has no stable id, or the file cannot be adopted.
 pub fn run(context: &Context<'_>) -> Result<Exit, CommandError> {
     let Some(machine) = context.env.machine.as_deref() else {
         return Err(CommandError::new(Kind::State, "this machine has no stable id to adopt a state file under")

@@ -1,11 +1,11 @@
-//! `eg demo`: the real commands, run one after another against the sandbox, with what is open in between. The rules
-//! are not what `eg` says of them but what the sandbox holds.
+//! `eg demo`: runs the real commands one after another against the sandbox, and shows the open rules in between. The rules
+//! come from the sandbox itself, not from `eg`.
 
-use crate::commands::context::{listen, runtime};
+use crate::commands::context::{block_on, listen};
 use crate::{
     commands::global::Global,
     demo::{
-        ADDRESS, OpenRule, Playground,
+        ADDRESS, Demo, OpenRule,
         child::{self, ChildOutcome, Streams},
     },
     error::{CommandError, Exit, Kind},
@@ -20,29 +20,23 @@ use crate::{
 use eg_state::Store;
 use serde_json::{Value, json};
 
-/// Shows the tour.
-///
-/// # Errors
-/// A command did not end as it should, or the rules are not as they were.
+/// Fails if a command does not end as it should, or if the rules are not as before at the end.
 pub fn run(env: &Env, printer: &Printer, global: &Global) -> Result<Exit, CommandError> {
     global.no_files_named("demo")?;
-    let runtime = runtime()?;
-    let ended = runtime.block_on(async {
+    block_on(async {
         let interrupt = listen()?; // before there is something to remove
-        let playground = Playground::open(env)?;
-        let shown = show(env, printer, &playground, interrupt).await;
-        let closed = playground.close();
-        shown.and(closed)
-    });
-    runtime.shutdown_background();
-    ended.map(|()| Exit::Done)
+        let demo = Demo::open(env)?;
+        let shown = show(env, printer, &demo, interrupt).await;
+        let closed = demo.close();
+        shown.and(closed).map(|()| Exit::Done)
+    })
 }
 
-async fn show(env: &Env, printer: &Printer, playground: &Playground, interrupt: Interrupt) -> Result<(), CommandError> {
-    let before = playground.rules();
-    let mut tour = Tour { env, printer, playground, interrupt, title: "", chapters: 0, steps: Vec::new() };
+async fn show(env: &Env, printer: &Printer, demo: &Demo, interrupt: Interrupt) -> Result<(), CommandError> {
+    let before = demo.rules();
+    let mut tour = Tour { env, printer, demo, interrupt, title: "", chapters: 0, steps: Vec::new() };
     let walked = tour.walk().await;
-    let as_before = playground.rules() == before;
+    let as_before = demo.rules() == before;
     printer.json(&json!({"steps": tour.steps, "asBefore": as_before}));
     walked?;
     if !as_before {
@@ -54,15 +48,14 @@ async fn show(env: &Env, printer: &Printer, playground: &Playground, interrupt: 
     Ok(())
 }
 
-/// This program as the user named it, who may not have it in `PATH`.
+/// This program as the user called it: it may not be in `PATH`.
 fn as_called(env: &Env) -> String {
     env.args.first().map_or("eg".to_owned(), |name| escape_controls(&name.to_string_lossy()))
 }
 
-/// How the session is started.
+/// The command that starts the session.
 const START: [&str; 6] = ["session", "start", "--ipv4", ADDRESS, "--duration", "8h"];
 
-/// What is said before anything happens.
 const INTRODUCTION: &str = "\
 eg opens cloud firewalls to your address for a limited time, and closes them
 again. Here the real commands run against a sandbox: an EC2-compatible endpoint
@@ -73,7 +66,7 @@ on this machine, without an account and without the internet.
 struct Tour<'a> {
     env: &'a Env,
     printer: &'a Printer,
-    playground: &'a Playground,
+    demo: &'a Demo,
     interrupt: Interrupt,
     title: &'static str,
     chapters: usize,
@@ -113,9 +106,9 @@ impl Tour<'_> {
         self.printer.result("\n\n");
     }
 
-    /// One step of the JSON, with what is open after it.
+    /// Adds a step to the JSON, with the rules that are open after it.
     fn step(&mut self, command: Option<&[&str]>, ended: Option<&ChildOutcome>) {
-        let rules: Vec<Value> = self.playground.rules().iter().map(rule_json).collect();
+        let rules: Vec<Value> = self.demo.rules().iter().map(rule_json).collect();
         self.steps.push(json!({
             "title": self.title,
             "command": command.map(|args| [&["eg"], args].concat()),
@@ -126,14 +119,14 @@ impl Tour<'_> {
         }));
     }
 
-    /// Runs a command as the user would, and shows what the user would see.
+    /// Runs a command, and shows it with its output.
     async fn eg(&mut self, args: &[&str]) -> Result<(), CommandError> {
         self.printer.result(&format!("{}\n", prompt("eg", args)));
         let streams = if self.printer.is_json() { Streams::Apart } else { Streams::Together };
-        let ended = child::run(self.env, self.playground, args, streams).await?;
+        let ended = child::run(self.env, self.demo, args, streams).await?;
         self.printer.result(&format!("{}\n", ended.stdout));
         self.step(Some(args), Some(&ended));
-        // Between commands: what is under way may still write where we are about to clean up.
+        // Only between commands: a running one may still write to the files that are about to be removed.
         if let Some(number) = self.interrupt.asked() {
             let message = "stopped by a signal; the sandbox and its files are gone";
             return Err(CommandError::new(Kind::Signal(number), message));
@@ -154,8 +147,8 @@ impl Tour<'_> {
 
     fn show_rules(&self) {
         let mut table = Table::new(["GROUP", "PORTS", "SOURCE", "DESCRIPTION"]);
-        let rules = self.playground.rules();
-        for (group, _) in self.playground.groups() {
+        let rules = self.demo.rules();
+        for (group, _) in self.demo.groups() {
             let mut here = rules.iter().filter(|rule| rule.group == *group).peekable();
             if here.peek().is_none() {
                 table.row([Cell::from(*group), Cell::styled("closed", style::ENDED)]);
@@ -168,9 +161,9 @@ impl Tour<'_> {
         self.printer.result(&format!("{}\n", table.render()));
     }
 
-    /// The id of the session, as short as people type it.
+    /// The short id of the session.
     fn session(&self) -> Result<String, CommandError> {
-        let store = Store::open_read_only(&self.playground.state())?;
+        let store = Store::open_read_only(&self.demo.state())?;
         let live = store.map(|store| store.live_sessions()).transpose()?.unwrap_or_default();
         let none = || CommandError::new(Kind::Sandbox, "the session is not on record");
         live.first().map(|session| session.id.short()).ok_or_else(none)
@@ -179,18 +172,18 @@ impl Tour<'_> {
     /// Deletes the first rule of a group, as its owner would in the console.
     fn delete(&mut self, group: &str) -> Result<OpenRule, CommandError> {
         let none = || CommandError::new(Kind::Sandbox, format!("nothing is open in {group}"));
-        let open = self.playground.rules().into_iter().find(|rule| rule.group == group).ok_or_else(none)?;
-        self.playground.delete_by_hand(&open)?;
+        let open = self.demo.rules().into_iter().find(|rule| rule.group == group).ok_or_else(none)?;
+        self.demo.delete_by_hand(&open)?;
         self.change(style::BAD, '-', &open);
         self.step(None, None);
         Ok(open)
     }
 
-    /// The rule that allows the same again.
+    /// Finds and shows the rule that was opened again in place of the deleted one.
     fn find_again(&self, deleted: &OpenRule) -> Result<(), CommandError> {
         let same = |open: &OpenRule| open.group == deleted.group && open.rule.permission == deleted.rule.permission;
         let missing = || CommandError::new(Kind::Sandbox, format!("{} was not opened again", deleted.rule.id));
-        let open = self.playground.rules().into_iter().find(same).ok_or_else(missing)?;
+        let open = self.demo.rules().into_iter().find(same).ok_or_else(missing)?;
         self.change(style::GOOD, '+', &open);
         Ok(())
     }
@@ -231,6 +224,7 @@ fn rule_json(open: &OpenRule) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::context::runtime;
     use crate::ui::printer::Style;
     use std::io::sink;
 
@@ -241,8 +235,8 @@ mod tests {
         let style = Style { json: false, quiet: false, color_out: false, color_err: false };
         let printer = Printer::new(style, Box::new(sink()), Box::new(sink()));
         let walk = async {
-            let playground = Playground::open(&env)?;
-            show(&env, &printer, &playground, Interrupt::default()).await
+            let demo = Demo::open(&env)?;
+            show(&env, &printer, &demo, Interrupt::default()).await
         };
         runtime().unwrap().block_on(walk).unwrap_err()
     }

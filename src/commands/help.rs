@@ -1,4 +1,4 @@
-//! `eg help [COMMAND]`: the same as `eg COMMAND --help`, for people who ask in that order.
+//! `eg help [COMMAND]`: the same as `eg COMMAND --help`.
 
 use super::man::find;
 use crate::{
@@ -16,10 +16,6 @@ pub struct HelpArgs {
     pub command: Vec<String>,
 }
 
-/// Shows the long help of a command.
-///
-/// # Errors
-/// There is no such command.
 pub fn run(printer: &Printer, args: &HelpArgs, eg: &Command) -> Result<Exit, CommandError> {
     let help = find(eg, &args.command)?.clone().render_long_help();
     // Help is text for people in every output format, as with `--help`.

@@ -1,23 +1,23 @@
-//! `eg iam-policy`. No network.
+//! `eg iam-policy`: prints the least policy for the configured resources. No network.
 
-use crate::commands::context::Context;
+use crate::commands::context::{Context, block_on};
 use crate::{
     config::settings::{Resource, Selection},
     error::{CommandError, Exit, Kind},
     targets::route::{environment_profile, target_for},
-    ui::warning::Code,
+    ui::{printer::Printer, warning::Code},
 };
 use eg_model::target::{Target, TargetKey};
 use eg_providers::aws::{PROVIDER, Retag, SECURITY_GROUP, Scope, partition_of, policy, region, sweep_policy};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The most characters of a managed policy, white space not counted (IAM, "IAM and AWS STS quotas").
+/// The most characters of a managed policy, without white space (IAM, "IAM and AWS STS quotas").
 const POLICY_MAX: usize = 6144;
 
 /// Print the least IAM policy for the configured resources
 ///
-/// Exactly the calls that eg makes, on the configured groups alone. The account is filled in once it is on record. The
-/// document is for whoever changes the groups: with `role_arn`, that is the role.
+/// Exactly the calls that eg makes, on the configured groups alone. The account is filled in once it is on record. Attach
+/// the policy to the identity that changes the groups: with `role_arn`, that is the role.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: eg iam-policy > eg-policy.json")]
 pub struct IamPolicyArgs {
@@ -27,16 +27,12 @@ pub struct IamPolicyArgs {
     /// The policy for `eg sweep` instead: every group of an account, and nothing that opens
     #[arg(long, conflicts_with = "only")]
     sweep: bool,
-    /// Allow tagging rules without eg:managed-by, so that stripped rules of eg can be tagged again. It lets whoever has
-    /// the policy mark any unmarked rule of the region, made by hand or not
+    /// Allow tagging rules without eg:managed-by, so that stripped rules of eg can be tagged again. Every user of the
+    /// policy can then tag any untagged rule of the region, made by hand or not
     #[arg(long, conflicts_with = "sweep")]
     restore: bool,
 }
 
-/// Prints the policy.
-///
-/// # Errors
-/// The configuration is bad or names nothing.
 pub fn run(context: &Context<'_>, args: &IamPolicyArgs) -> Result<Exit, CommandError> {
     if args.sweep {
         let policy = sweep_policy(partition_of(&home(context)?));
@@ -48,10 +44,10 @@ pub fn run(context: &Context<'_>, args: &IamPolicyArgs) -> Result<Exit, CommandE
         return Err(context.no_resources("eg iam-policy"));
     }
     let chosen = settings.select(&args.only).map_err(|error| CommandError::new(Kind::Usage, error.to_string()))?;
-    // Without a record, or with one that cannot be read, the accounts are not known: the policy is as good.
+    // Without a readable record, the policy is for any account, which is just as good.
     let store = context.store_for_reading().ok().flatten();
     let known = store.and_then(|store| context.used_targets(&store).ok()).unwrap_or_default();
-    // A policy cannot tell groups by their names, and which groups are meant may change: any of the region.
+    // A policy cannot select groups by name, and the groups that fit may change: allow every group of the region.
     let any = |one: &&Selection| one.resource(one.like.name.clone(), "*".to_owned());
     let looked_up: Vec<Resource> = chosen.selections.iter().map(any).collect();
     let resources: Vec<&Resource> = chosen.resources.into_iter().chain(&looked_up).collect();
@@ -61,15 +57,7 @@ pub fn run(context: &Context<'_>, args: &IamPolicyArgs) -> Result<Exit, CommandE
     let text = format!("{policy:#}\n");
     context.printer.verbatim(&text);
     if args.restore {
-        let regions: BTreeSet<&str> = scopes.iter().map(|scope| scope.region.as_str()).collect();
-        let regions = regions.into_iter().collect::<Vec<_>>().join(", ");
-        let message = format!(
-            "--restore gives something away: with this policy, every rule in {regions} that carries no eg:managed-by tag \
-             can be marked as eg's, rules made by hand included; only their descriptions then keep eg from closing them"
-        );
-        let hint =
-            "leave --restore out unless somebody keeps stripping tags: eg closes a stripped rule by its id anyway";
-        context.printer.warn(Code::Policy, &message, &[hint.to_owned()]);
+        warn_of_restore(context.printer, &scopes);
     }
     let roles: BTreeSet<&String> = resources.iter().filter_map(|resource| resource.role_arn.as_ref()).collect();
     for role in roles {
@@ -79,35 +67,38 @@ pub fn run(context: &Context<'_>, args: &IamPolicyArgs) -> Result<Exit, CommandE
     for one in &looked_up {
         let message =
             format!("{} names groups by name or tags: the policy takes in every group of {}", one.name, one.region);
-        context.printer.warn(
-            Code::Policy,
-            &message,
-            &["name them by id, or narrow it by hand (ec2:ResourceTag/…)".to_owned()],
-        );
+        let hint = "name them by id, or narrow it by hand (ec2:ResourceTag/…)".to_owned();
+        context.printer.warn(Code::Policy, &message, &[hint]);
     }
     let size = text.chars().filter(|c| !c.is_whitespace()).count();
     if size > POLICY_MAX {
-        let hint = "make several, each with --only".to_owned();
-        context.printer.warn(
-            Code::Policy,
-            &format!("a managed policy has at most {POLICY_MAX} characters, this has {size}"),
-            &[hint],
-        );
+        let message = format!("a managed policy has at most {POLICY_MAX} characters, this has {size}");
+        context.printer.warn(Code::Policy, &message, &["make several, each with --only".to_owned()]);
     }
     Ok(Exit::Done)
 }
 
-/// Where the credentials are at home that would sweep; empty where nothing tells.
+fn warn_of_restore(printer: &Printer, scopes: &BTreeSet<Scope>) {
+    let regions: BTreeSet<&str> = scopes.iter().map(|scope| scope.region.as_str()).collect();
+    let regions = regions.into_iter().collect::<Vec<_>>().join(", ");
+    let message = format!(
+        "--restore gives something away: with this policy, every rule in {regions} that carries no eg:managed-by tag \
+         can be marked as eg's, rules made by hand included; only their descriptions then keep eg from closing them"
+    );
+    let hint =
+        "leave --restore out unless another tool keeps stripping tags: eg closes a stripped rule by its id anyway";
+    printer.warn(Code::Policy, &message, &[hint.to_owned()]);
+}
+
+/// The home region of the credentials that would sweep; empty if nothing names one.
 fn home(context: &Context<'_>) -> Result<String, CommandError> {
     let target = TargetKey::new(PROVIDER, SECURITY_GROUP, "", "");
     let target = target_for(context.env, target, environment_profile(context.env));
-    let runtime = context.runtime()?;
-    let home = runtime.block_on(region::home(|name| context.env.var(name), &target.route));
-    runtime.shutdown_background();
+    let home = block_on(async { Ok(region::home(|name| context.env.var(name), &target.route).await) })?;
     Ok(home.unwrap_or_default())
 }
 
-/// Where a resource is, as far as record and configuration tell.
+/// The account, region and group of a resource, as far as record and configuration know them.
 pub(super) fn scope(context: &Context<'_>, resource: &Resource, known: &BTreeMap<TargetKey, Target>) -> Scope {
     let used = known.get(&context.target(resource).key);
     // arn:<partition>:iam::<account>:role/…

@@ -1,6 +1,6 @@
-//! `eg ip`: the detected addresses, and what each service said.
+//! `eg ip`: the detected addresses, and the answer of each service.
 
-use crate::commands::context::Context;
+use crate::commands::context::{Context, block_on};
 use crate::{
     address::{Families, FamilyOutcome, FamilySurvey, Survey, check_asked, never_detected, proxy_hint, survey},
     error::{CommandError, Exit},
@@ -26,17 +26,12 @@ pub struct IpArgs {
     only_ipv6: bool,
 }
 
-/// Asks for the addresses.
-///
-/// # Errors
-/// The configuration is bad, or leaves out what is asked for.
 pub fn run(context: &Context<'_>, args: &IpArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
     check_asked([args.only_ipv4, args.only_ipv6], |version| never_detected(&settings.detect, version))?;
-    let runtime = context.runtime()?;
     let families = Families { v4: !args.only_ipv6, v6: !args.only_ipv4 };
-    let found = runtime.block_on(survey(families, &settings.detect, context.env.address_rule.clone()));
-    runtime.shutdown_background();
+    let acceptable = context.env.address_rule.clone();
+    let found = block_on(async { Ok(survey(families, &settings.detect, acceptable).await) })?;
     let Survey { v4, v6 } = &found;
     context.printer.json(&json!({
         "ipv4Address": address(v4),
@@ -52,7 +47,7 @@ pub fn run(context: &Context<'_>, args: &IpArgs) -> Result<Exit, CommandError> {
     Ok(exit)
 }
 
-/// As `session start` would judge: one family is enough, as long as no service lies about the other.
+/// `Done` if `session start` would open: one family is enough, unless the services disagree about the other.
 fn exit(found: &Survey) -> Exit {
     let outcomes = [&found.v4.outcome, &found.v6.outcome];
     let refused = outcomes.iter().any(|outcome| matches!(outcome, FamilyOutcome::Disagree { .. }));
@@ -67,7 +62,7 @@ fn address(family: &FamilySurvey) -> Option<IpAddr> {
     }
 }
 
-/// Whether this answer is one of those that made the address.
+/// True if this service's answer agrees with the address.
 fn agrees(family: &FamilySurvey, service: &str) -> bool {
     match &family.outcome {
         FamilyOutcome::Agreed { by, .. } | FamilyOutcome::NotRoutable { by, .. } => by.iter().any(|one| one == service),

@@ -1,12 +1,13 @@
-//! The commands. Each file has the documented arguments of one command and the function that runs it. [`context`] holds what
-//! every command gets, [`global`] the options of every command, [`targets`] the configured targets, and [`pass`] the only
-//! way to make a pass.
+//! The commands. Each file or folder has the documented arguments of one command and the function that runs it. [`context`] holds
+//! the things that every command gets, [`global`] the options of every command, [`targets`] the configured targets,
+//! [`findings`] the output of checks, and [`pass`] the only way to make a pass.
 
 pub mod adopt;
 pub mod completions;
 pub mod context;
 pub mod demo;
 pub mod doctor;
+pub mod findings;
 pub mod global;
 pub mod help;
 pub mod iam_policy;

@@ -1,9 +1,9 @@
-//! `eg sandbox`.
+//! `eg sandbox`: serves the sandbox, or runs a command in it.
 
-use crate::commands::context::{no_signals, runtime};
+use crate::commands::context::{block_on, no_signals};
 use crate::{
     commands::global::Global,
-    demo::{ADDRESS, Playground},
+    demo::{ADDRESS, Demo, MISLEADING},
     error::{CommandError, Exit},
     host::{
         child::{self, KeyDelivery, Signals},
@@ -19,7 +19,7 @@ use tokio::process::Command;
 
 const HANGUP: u8 = 1;
 
-/// Bypasses a proxy of the user's on the way to the sandbox.
+/// Variables that keep the user's proxy off connections to the sandbox.
 const NO_PROXY: [&str; 2] = ["NO_PROXY", "no_proxy"];
 const LOOPBACK: &str = "127.0.0.1";
 
@@ -37,29 +37,22 @@ pub struct SandboxArgs {
     command: Vec<OsString>,
 }
 
-/// Serves the sandbox, or runs a command in it.
-///
-/// # Errors
-/// The sandbox or the command cannot be started.
 pub fn run(env: &Env, printer: &Printer, global: &Global, args: &SandboxArgs) -> Result<Exit, CommandError> {
     global.no_files_named("sandbox")?;
-    let runtime = runtime()?;
-    let ended = runtime.block_on(serve(env, printer, args));
-    runtime.shutdown_background();
-    ended
+    block_on(serve(env, printer, args))
 }
 
 async fn serve(env: &Env, printer: &Printer, args: &SandboxArgs) -> Result<Exit, CommandError> {
     let mut signals = Signals::listen().map_err(no_signals)?; // before there is something to remove
-    let playground = Playground::open(env)?;
-    printer.progress(&format!("→ Sandbox at {} with three security groups", playground.endpoint()));
-    let inside = Inside { env, printer, playground: &playground };
+    let demo = Demo::open(env)?;
+    printer.progress(&format!("→ Sandbox at {} with three security groups", demo.endpoint()));
+    let inside = Inside { env, printer, demo: &demo };
     let ended = match args.command.split_first() {
         None => Ok(inside.serve(&mut signals).await),
         Some((program, rest)) => inside.run(program, rest, &mut signals).await,
     };
-    // The status is the command's, which may have left something at work in there.
-    if let Err(error) = playground.close() {
+    // Only a warning, as the exit status is the command's: it may have left a process in the directory.
+    if let Err(error) = demo.close() {
         printer.warn(Code::Sandbox, &error.message, &error.hints);
     }
     ended
@@ -68,7 +61,7 @@ async fn serve(env: &Env, printer: &Printer, args: &SandboxArgs) -> Result<Exit,
 struct Inside<'a> {
     env: &'a Env,
     printer: &'a Printer,
-    playground: &'a Playground,
+    demo: &'a Demo,
 }
 
 impl Inside<'_> {
@@ -78,7 +71,7 @@ impl Inside<'_> {
         self.printer.json(&self.as_json());
         self.printer.progress(&format!("→ There, for example: eg session start --ipv4 {ADDRESS}"));
         self.printer.progress("→ Ctrl-C ends the sandbox and removes its files.");
-        // To be stopped is what a server expects; to lose its terminal is not.
+        // A signal to stop is the expected end of a server; the loss of its terminal is not.
         match signals.next().await {
             Signal::HUP => Exit::Signal(HANGUP),
             _ => Exit::Done,
@@ -86,14 +79,14 @@ impl Inside<'_> {
     }
 
     fn exports(&self) -> String {
-        let mut text = format!("unset {}\n", Playground::misleading().join(" "));
-        for (name, value) in self.playground.variables_for_a_shell() {
+        let mut text = format!("unset {}\n", MISLEADING.join(" "));
+        for (name, value) in self.demo.variables_for_a_shell() {
             text += &format!("export {name}={}\n", shell_quoted(&value));
         }
         for name in NO_PROXY {
             text += &format!("export {name}={LOOPBACK}\"${{{name}:+,${name}}}\"\n");
         }
-        let programs = self.playground.programs();
+        let programs = self.demo.programs();
         text + &format!("export PATH={}:\"$PATH\"\n", shell_quoted(&programs.to_string_lossy()))
     }
 
@@ -103,19 +96,19 @@ impl Inside<'_> {
     }
 
     fn as_json(&self) -> Value {
-        let mut set: BTreeMap<_, _> = self.playground.variables_for_a_shell().into_iter().collect();
+        let mut set: BTreeMap<_, _> = self.demo.variables_for_a_shell().into_iter().collect();
         set.extend(self.no_proxy());
         let group = |(name, id): &(&str, String)| json!({"name": name, "id": id});
         json!({
-            "endpoint": self.playground.endpoint(),
-            "directory": self.playground.directory(),
-            "groups": self.playground.groups().iter().map(group).collect::<Vec<_>>(),
+            "endpoint": self.demo.endpoint(),
+            "directory": self.demo.directory(),
+            "groups": self.demo.groups().iter().map(group).collect::<Vec<_>>(),
             "set": set,
-            "unset": Playground::misleading(),
+            "unset": MISLEADING,
         })
     }
 
-    /// Ctrl-C is the command's: one that a shell in there should get would reach it from the terminal.
+    /// Ctrl-C is left to the command, which gets it from the terminal.
     async fn run(&self, program: &OsString, args: &[OsString], signals: &mut Signals) -> Result<Exit, CommandError> {
         child::run(self.command(program, args), signals, KeyDelivery::ReachBoth).await.map(Exit::Command)
     }
@@ -126,9 +119,9 @@ impl Inside<'_> {
         for name in self.env.names("AWS_") {
             command.env_remove(name);
         }
-        command.envs(self.playground.variables_for_a_shell());
+        command.envs(self.demo.variables_for_a_shell());
         command.envs(self.no_proxy());
-        let programs = self.playground.programs().to_string_lossy().into_owned();
+        let programs = self.demo.programs().to_string_lossy().into_owned();
         command.env("PATH", self.env.var("PATH").map_or(programs.clone(), |path| format!("{programs}:{path}")));
         command
     }

@@ -1,4 +1,4 @@
-//! `eg schema NAME`.
+//! `eg schema`: prints the published JSON schemas.
 
 use crate::{
     error::{CommandError, Exit, Kind},
@@ -18,10 +18,6 @@ fn names() -> String {
     SCHEMAS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
 }
 
-/// Prints a published schema.
-///
-/// # Errors
-/// There is no schema of that name.
 pub fn run(printer: &Printer, args: &SchemaArgs) -> Result<Exit, CommandError> {
     let Some(wanted) = &args.name else {
         printer.json(&SCHEMAS.iter().map(|(name, _)| *name).collect::<Vec<_>>());

@@ -1,7 +1,8 @@
-//! `eg who`: everything marked on the configured groups, whoever opened it. Reads, and changes nothing.
+//! `eg who`: every rule with eg's tags on the configured groups, of all installations. Reads, and changes nothing.
 
-use crate::commands::context::Context;
+use crate::commands::context::{Context, block_on};
 use crate::{
+    config::settings::Settings,
     error::{CommandError, Exit},
     targets::read::{ResourceReading, read_resources},
     ui::{
@@ -21,38 +22,36 @@ use eg_providers::ReadResult;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// Show who holds what: every rule that carries eg's marks, from every installation
+/// Show who holds what: every rule that carries eg's tags, from every installation
 ///
-/// Looks at every configured group, now. A lease is judged by the provider's clock: it counts for ten minutes beyond
-/// its time. Rules of others that carry no marks are not shown.
+/// Reads every configured group now. A lease is judged by the provider's clock: it counts for ten minutes beyond its
+/// time. Rules without eg's tags are not shown.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: eg who")]
 pub struct WhoArgs {}
 
-/// What this installation knows of itself.
+/// This installation, from its record.
 #[derive(Default)]
 struct Us {
     installation: Option<InstallationId>,
-    /// Rules that are ours by their id.
+    /// Rules that the record proves to be ours by their id.
     rules: BTreeSet<(TargetKey, RuleId)>,
 }
 
-/// Shows who holds what.
-///
-/// # Errors
-/// The configuration is bad or names nothing, or the record cannot be read.
 pub fn run(context: &Context<'_>, _args: &WhoArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
     if settings.names_no_target() {
         return Err(context.no_resources("eg who"));
     }
     let us = us(context)?;
-    let runtime = context.runtime()?;
-    let aws = context.env.connect();
-    let (settings, unknown) = runtime.block_on(context.expanded(&settings));
-    let seen = runtime.block_on(read_resources(&settings, aws.as_ref(), |resource| context.target(resource)));
-    runtime.shutdown_background();
-    let looks: Vec<WhoTarget<'_>> = looks(&seen, &us);
+    block_on(async { Ok(show(context, &settings, &us).await) })
+}
+
+async fn show(context: &Context<'_>, settings: &Settings, us: &Us) -> Exit {
+    let connect = context.env.connect();
+    let (settings, unknown) = context.expanded(settings).await;
+    let seen = read_resources(&settings, connect.as_ref(), |resource| context.target(resource)).await;
+    let looks: Vec<WhoTarget<'_>> = looks(&seen, us);
     let printer = context.printer;
     printer.json(&as_json(&looks, &unknown));
     if looks.iter().any(|look| matches!(&look.found, Ok(rules) if !rules.is_empty())) {
@@ -72,7 +71,7 @@ pub fn run(context: &Context<'_>, _args: &WhoArgs) -> Result<Exit, CommandError>
     for (_, error) in &unknown {
         printer.warn(Code::NotRead, &error.message, &error.hints);
     }
-    Ok(exit(&looks, unknown.len()))
+    exit(&looks, unknown.len())
 }
 
 fn us(context: &Context<'_>) -> Result<Us, CommandError> {
@@ -82,13 +81,13 @@ fn us(context: &Context<'_>) -> Result<Us, CommandError> {
     Ok(Us { installation: Some(store.installation().clone()), rules: rules.collect() })
 }
 
-/// One target: its marked rules, or why they are not known and what to do about it.
+/// One target, with its marked rules; or the reason why they are not known, and the advice.
 struct WhoTarget<'a> {
     surveyed: &'a ResourceReading<'a>,
     found: Result<Vec<MarkedRule>, (String, &'static str)>,
 }
 
-/// Each target once, however many resources name it: where the credentials of one may not look, another's may.
+/// Each target once, even if several resources name it. A resource whose credentials could read the target is preferred.
 fn looks<'a>(seen: &'a [ResourceReading<'a>], us: &Us) -> Vec<WhoTarget<'a>> {
     let whole = |one: &ResourceReading<'_>| matches!(one.result, ReadResult::Complete(_));
     let mut best: Vec<&ResourceReading<'_>> = Vec::new();
@@ -162,7 +161,7 @@ fn fit_note(fit: Fit) -> Option<String> {
     match fit {
         Fit::Genuine => None,
         Fit::OursById => {
-            Some("ours by its id, but its tags are not: somebody edited it; eg reconcile puts it right".to_owned())
+            Some("ours by its id, but its tags are not: they were edited; eg reconcile puts it right".to_owned())
         }
         Fit::Misfit(misfit) => Some(format!("{}; eg never touches it", misfit.why())),
     }

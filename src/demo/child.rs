@@ -1,6 +1,6 @@
-//! This program as a child in the playground: what a command prints and how it ends, within a time.
+//! Runs this program as a child in the demo, with a time limit, and returns its output and exit status.
 
-use crate::demo::Playground;
+use crate::demo::Demo;
 use crate::{
     error::{CommandError, Kind},
     host::env::Env,
@@ -14,57 +14,49 @@ use tokio::{
 };
 
 /// Far longer than any command of `eg` takes against an endpoint on loopback.
-const PATIENCE: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(30);
 
-/// All that a child inherits. Everything else of the user's environment, credentials and proxies above all, is none of
-/// its business. (The sandbox runs by this program's clock, so the children have to, where tests move it.)
+/// The only variables that a child inherits: it must not see the user's credentials and proxies. (Tests move this program's
+/// clock, by which the sandbox runs, so children need the clock's offset.)
 const INHERITED: [&str; 9] =
     ["PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "USER", "LOGNAME", "EG_MACHINE", "EG_TEST_CLOCK_OFFSET"];
 
-/// How the two streams are read.
+/// The way to read the two streams of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Streams {
-    /// As one text in the order in which it was written, as on a terminal; in colour.
+    /// As one text, in the order of writing, as on a terminal; in colour.
     Together,
     Apart,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChildOutcome {
-    /// Its exit status; `None` when a signal ended it.
+    /// The exit status; `None` if a signal ended the child.
     pub status: Option<i32>,
-    /// Standard output, or both streams.
+    /// Standard output; with [`Streams::Together`], both streams.
     pub stdout: String,
-    /// Standard error, where it is read by itself.
+    /// Standard error; with [`Streams::Together`], nothing.
     pub stderr: String,
 }
 
-/// Runs this program to its end.
-///
-/// # Errors
-/// It cannot be started, or does not end.
-pub async fn run(
-    env: &Env,
-    playground: &Playground,
-    args: &[&str],
-    streams: Streams,
-) -> Result<ChildOutcome, CommandError> {
+/// Runs this program to its end, or kills it after [`LIMIT`].
+pub async fn run(env: &Env, demo: &Demo, args: &[&str], streams: Streams) -> Result<ChildOutcome, CommandError> {
     let shown = args.join(" ");
     let failed = |error: io::Error| CommandError::new(Kind::Sandbox, format!("`eg {shown}` cannot be run: {error}"));
     let late = || {
-        let message = format!("`eg {shown}` did not end within {} seconds and was ended", PATIENCE.as_secs());
+        let message = format!("`eg {shown}` did not end within {} seconds and was ended", LIMIT.as_secs());
         CommandError::new(Kind::Sandbox, message)
     };
-    let ended = timeout(PATIENCE, read(command(env, playground, args), streams)).await;
+    let ended = timeout(LIMIT, read(command(env, demo, args), streams)).await;
     ended.map_err(|_| late())?.map_err(failed)
 }
 
-fn command(env: &Env, playground: &Playground, args: &[&str]) -> Command {
+fn command(env: &Env, demo: &Demo, args: &[&str]) -> Command {
     let mut command = Command::new(&env.program);
     command.env_clear();
     command.envs(INHERITED.into_iter().filter_map(|name| Some((name, env.var_as_set(name)?))));
-    command.envs(playground.variables());
-    command.env("HOME", playground.directory()).env("TMPDIR", playground.directory());
+    command.envs(demo.variables());
+    command.env("HOME", demo.directory()).env("TMPDIR", demo.directory());
     command.args(args).stdin(Stdio::null()).kill_on_drop(true);
     command
 }
@@ -78,7 +70,7 @@ async fn read(mut command: Command, streams: Streams) -> io::Result<ChildOutcome
     };
     command.stdout(stdout_end);
     let mut child = command.spawn()?;
-    // Our own copies of the ends: while they are open, the pipes have no end.
+    // The pipes end only when our own copies of the write ends are closed.
     drop((command, stderr_end));
     let open = |end: io::PipeReader| pipe::Receiver::from_owned_fd(end.into());
     let (stdout, stderr, status) = tokio::try_join!(text(open(stdout)?), text(open(stderr)?), child.wait())?;

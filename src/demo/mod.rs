@@ -1,10 +1,10 @@
-//! A world in which `eg` can be tried without an account: the sandbox as the provider, three groups (one of which
-//! holds a rule made by hand), a configuration, a state file, and the environment that leads there and nowhere else.
+//! A place to try `eg` without an account: the sandbox as the provider, three groups (one of which holds a rule made by
+//! hand), a configuration, a state file, and the environment that leads there and nowhere else.
 //!
-//! The configuration leaves `[detect]` at its defaults. An echo service of our own would have to make an address up,
-//! and `eg` rightly opens nothing for a detected address that is not globally routable: a made-up routable one would
-//! be somebody else's. So examples name a documentation address ([`ADDRESS`]) with `--ipv4`, which opens exactly what
-//! it says; without it `session start` finds the real one, or says that it cannot.
+//! The configuration leaves `[detect]` at its defaults. An echo service of our own would have to invent an address. `eg`
+//! opens nothing for a detected address that is not globally routable, and an invented routable one would belong to a
+//! stranger. So examples pass a documentation address ([`ADDRESS`]) with `--ipv4`; without it, `session start` finds the
+//! real address, or says that it cannot.
 
 pub mod child;
 
@@ -21,7 +21,7 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// The address in examples (RFC 5737: for documentation, nobody's).
+/// The address in examples. It is reserved for documentation (RFC 5737).
 pub const ADDRESS: &str = "203.0.113.42";
 
 const REGION: &str = "eu-west-1";
@@ -32,7 +32,7 @@ const ACCOUNT: &str = "123456789012";
 /// Credentials that no provider but the sandbox knows.
 const KEYS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "AKIASANDBOX"), ("AWS_SECRET_ACCESS_KEY", "sandbox")];
 
-/// Ids of groups and rules follow from it: the same in every playground, as each has a state file of its own.
+/// The seed of the ids of groups and rules. All demos can share it, because each has a state file of its own.
 const SEED: u64 = 1;
 
 /// The groups: name, ports, label for `--only`.
@@ -42,11 +42,11 @@ const GROUPS: [(&str, &[&str], &str); 3] = [
     ("dev-web-sg", &["tcp/22", "tcp/443"], "dev"),
 ];
 
-/// Made by hand in the first group; for `eg` it is somebody else's.
+/// A rule in the first group that was made by hand, which `eg` must leave alone.
 const BY_HAND: (&str, &str, &str) = ("tcp/443", "198.51.100.0/24", "made by hand: the office");
 
-/// Variables that would lead the SDK to another endpoint, other credentials or other files than ours.
-const MISLEADING: [&str; 17] = [
+/// Variables that must be unset, because they would lead the SDK to another endpoint, other credentials or other files.
+pub const MISLEADING: [&str; 17] = [
     "AWS_PROFILE",
     "AWS_DEFAULT_PROFILE",
     "AWS_SESSION_TOKEN",
@@ -66,11 +66,10 @@ const MISLEADING: [&str; 17] = [
     "AWS_CA_BUNDLE",
 ];
 
-/// Names the sandbox's directory in there.
+/// The variable that names the sandbox's directory to commands inside of it.
 const INSIDE: &str = "EG_SANDBOX";
 
-/// True for the state file of a sandbox. It goes with the sandbox, so nothing has to be closed on time.
-#[must_use]
+/// True for the state file of a sandbox. Nothing has to be closed on time there, since the rules end with the sandbox.
 pub fn is_inside(env: &Env, state: &Path) -> bool {
     env.var(INSIDE).is_some_and(|dir| env.absolute(state).starts_with(dir))
 }
@@ -87,7 +86,6 @@ pub struct OpenRule {
 }
 
 impl OpenRule {
-    #[must_use]
     pub fn ports(&self) -> String {
         let RulePermission { protocol, from, to, .. } = &self.rule.permission;
         match (from, to) {
@@ -97,8 +95,7 @@ impl OpenRule {
         }
     }
 
-    /// Where the traffic comes from.
-    #[must_use]
+    /// The source of the traffic.
     pub fn source(&self) -> String {
         match &self.rule.permission.source {
             Source::Cidr(cidr) => cidr.to_string(),
@@ -107,19 +104,16 @@ impl OpenRule {
     }
 }
 
-/// The world. Dropping it ends the sandbox and removes the directory.
+/// The sandbox with its files. Dropping it ends the sandbox and removes the directory.
 #[derive(Debug)]
-pub struct Playground {
+pub struct Demo {
     sandbox: Handle,
     groups: Vec<(&'static str, String)>,
     dir: TempDir,
 }
 
-impl Playground {
+impl Demo {
     /// Starts the sandbox and writes the files.
-    ///
-    /// # Errors
-    /// No port can be listened on, or no directory can be made.
     pub fn open(env: &Env) -> Result<Self, CommandError> {
         let failed =
             |error: String| CommandError::new(Kind::Sandbox, format!("the sandbox cannot be started: {error}"));
@@ -132,29 +126,24 @@ impl Playground {
         Ok(Self { sandbox, groups, dir })
     }
 
-    #[must_use]
     pub fn endpoint(&self) -> String {
         self.sandbox.endpoint()
     }
 
-    #[must_use]
     pub fn directory(&self) -> &Path {
         self.dir.path()
     }
 
-    /// Holds nothing but this program under the name `eg`, to come first in `PATH`.
-    #[must_use]
+    /// A directory for the front of `PATH`, which holds only this program under the name `eg`.
     pub fn programs(&self) -> PathBuf {
         self.file("bin")
     }
 
-    #[must_use]
     pub fn state(&self) -> PathBuf {
         self.file("state.db")
     }
 
     /// Names and ids of the groups.
-    #[must_use]
     pub fn groups(&self) -> &[(&'static str, String)] {
         &self.groups
     }
@@ -163,8 +152,7 @@ impl Playground {
         self.dir.path().join(name)
     }
 
-    /// What leads a process here. The credentials lie in a file, as those of a scheduled `eg` would.
-    #[must_use]
+    /// The variables that lead a process to the sandbox. The credentials are in a file, like those of a scheduled `eg`.
     pub fn variables(&self) -> Vec<Variable> {
         let file = |name| self.file(name).to_string_lossy().into_owned();
         vec![
@@ -180,22 +168,14 @@ impl Playground {
         ]
     }
 
-    /// The same for an environment that holds more than we know of: keys in it win over every other source.
-    #[must_use]
+    /// Like [`Self::variables`], with the keys for the user's own environment: keys win over every other source there.
     pub fn variables_for_a_shell(&self) -> Vec<Variable> {
         let mut variables = self.variables();
         variables.extend(KEYS.map(|(name, value)| (name, value.to_owned())));
         variables
     }
 
-    /// What must not be set beside them.
-    #[must_use]
-    pub fn misleading() -> &'static [&'static str] {
-        &MISLEADING
-    }
-
-    /// The truth: what is open, in the order of the groups, then of what is allowed.
-    #[must_use]
+    /// The rules that the sandbox holds, in the order of the groups, then of the permissions.
     pub fn rules(&self) -> Vec<OpenRule> {
         let open = |(name, id): &(&'static str, String)| {
             let mut rules = self.sandbox.rules(id);
@@ -207,18 +187,12 @@ impl Playground {
     }
 
     /// Revokes a rule as its group's owner would in the console.
-    ///
-    /// # Errors
-    /// The sandbox refuses.
     pub fn delete_by_hand(&self, open: &OpenRule) -> Result<(), CommandError> {
         let deleted = self.sandbox.revoke_by_hand(&open.rule.group, &open.rule.id);
         deleted.map_err(|refusal| CommandError::new(Kind::Sandbox, refusal.to_string()))
     }
 
-    /// Ends it, and says so when something stays behind.
-    ///
-    /// # Errors
-    /// The directory cannot be removed.
+    /// Ends the sandbox. Fails if the directory cannot be removed.
     pub fn close(self) -> Result<(), CommandError> {
         let path = self.dir.path().to_owned();
         drop(self.sandbox);
@@ -239,7 +213,7 @@ fn make_groups(sandbox: &Handle) -> Result<Vec<(&'static str, String)>, Refusal>
     Ok(groups)
 }
 
-/// For nobody else to read, like every state directory of `eg`.
+/// Other users cannot read it, like every state directory of `eg`.
 fn make_directory(env: &Env, groups: &[(&'static str, String)]) -> io::Result<TempDir> {
     let private = Permissions::from_mode(0o700);
     let dir = tempfile::Builder::new().prefix("eg-sandbox-").permissions(private).tempdir_in(env.temp_dir())?;
@@ -247,7 +221,7 @@ fn make_directory(env: &Env, groups: &[(&'static str, String)]) -> io::Result<Te
     let credentials = format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
     let config = dir.path().join("config.toml");
     fs::write(&config, configuration(groups))?;
-    // Whatever the umask: one that others can write would be refused.
+    // `eg` refuses a configuration that others can write, which the umask might allow.
     fs::set_permissions(config, Permissions::from_mode(0o600))?;
     fs::write(dir.path().join("aws-config"), "")?;
     fs::write(dir.path().join("aws-credentials"), credentials)?;
@@ -282,12 +256,12 @@ mod tests {
 
     #[test]
     fn nothing_is_set_and_taken_away() {
-        let playground = Playground::open(&Env::from_process()).unwrap();
-        let set = playground.variables_for_a_shell();
+        let demo = Demo::open(&Env::from_process()).unwrap();
+        let set = demo.variables_for_a_shell();
         assert!(set.iter().all(|(name, _)| !MISLEADING.contains(name)));
-        let (dir, mode) = (playground.directory().to_owned(), fs::metadata(playground.directory()).unwrap());
+        let (dir, mode) = (demo.directory().to_owned(), fs::metadata(demo.directory()).unwrap());
         assert_eq!(mode.permissions().mode() & 0o777, 0o700);
-        playground.close().unwrap();
+        demo.close().unwrap();
         assert!(!dir.exists());
     }
 }

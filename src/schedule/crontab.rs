@@ -1,27 +1,24 @@
-//! A crontab with our line in it, and without. Pure: a text comes in, a text goes out, and every other line stays.
+//! A crontab with and without the job's line. Pure functions on its text; every other line stays as it is.
 
 use crate::schedule::job::Job;
 use crate::text::escape_controls;
 
-/// Stands above our line, so that it is found again.
+/// The comment above the job's line, by which `eg` finds it again.
 fn mark(job: &Job) -> String {
     format!("# eg: closes on time what {} records; see `eg schedule`", escape_controls(&job.state))
 }
 
 /// The job as a crontab line. In a crontab `%` is a newline, hence `\%`.
-#[must_use]
 pub fn line(job: &Job) -> String {
     format!("* * * * * {}", job.shell().replace('%', r"\%"))
 }
 
-/// What is to be appended for a job, for people.
-#[must_use]
+/// The lines to append for a job.
 pub fn entry(job: &Job) -> String {
     format!("{}\n{}\n", mark(job), line(job))
 }
 
-/// The line that runs this job now: the one under our mark, or the very same without one.
-#[must_use]
+/// The line that runs this job now: the one under its mark, or an identical one without a mark.
 pub fn installed<'a>(crontab: &'a str, job: &Job) -> Option<&'a str> {
     let (mark, line) = (mark(job), line(job));
     let marked = crontab.lines().zip(crontab.lines().skip(1)).find(|(above, below)| *above == mark && is_job(below));
@@ -32,8 +29,7 @@ fn is_job(line: &str) -> bool {
     line.contains(" reconcile --timer") && !line.trim_start().starts_with('#')
 }
 
-/// The crontab with this job, once; as it was when the job is in it already.
-#[must_use]
+/// The crontab with this job in it once. Unchanged if the job is in it already.
 pub fn with(crontab: &str, job: &Job) -> String {
     if installed(crontab, job) == Some(line(job).as_str()) {
         return crontab.to_owned();
@@ -45,8 +41,7 @@ pub fn with(crontab: &str, job: &Job) -> String {
     text + &entry(job)
 }
 
-/// The crontab without our mark and the line under it. A line that somebody wrote by hand stays.
-#[must_use]
+/// The crontab without the job's mark and the line under it. A line that the user wrote by hand stays.
 pub fn without(crontab: &str, job: &Job) -> String {
     let mark = mark(job);
     let mut under_mark = false;

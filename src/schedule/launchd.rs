@@ -1,10 +1,9 @@
-//! launchd, for which `eg` prints what to install. Pure.
+//! The text for launchd, which the user installs by hand. Pure.
 
 use crate::schedule::job::Job;
 use crate::text::shell_quoted;
 
-#[must_use]
-pub fn label(job: &Job) -> String {
+fn label(job: &Job) -> String {
     format!("eg.reconcile.{}", job.id())
 }
 
@@ -13,7 +12,6 @@ fn xml(text: &str) -> String {
 }
 
 /// A property list for `~/Library/LaunchAgents` (launchd.plist(5)).
-#[must_use]
 pub fn property_list(job: &Job) -> String {
     let string = |text: &str, indent: &str| format!("{indent}<string>{}</string>\n", xml(text));
     let words: String = job.words().iter().map(|word| string(word, "    ")).collect();
@@ -33,15 +31,13 @@ pub fn property_list(job: &Job) -> String {
     )
 }
 
-/// What to do with the [`property_list`].
-#[must_use]
+/// The user's steps to install the [`property_list`].
 pub fn steps(job: &Job) -> Vec<String> {
     let path = launch_agent(job);
     vec![format!("save it as {path}"), format!("then: launchctl bootstrap gui/$(id -u) {path}")]
 }
 
-/// How to take it away again.
-#[must_use]
+/// The user's steps to remove the [`property_list`].
 pub fn removal(job: &Job) -> Vec<String> {
     let mut steps =
         vec![format!("run: launchctl bootout gui/$(id -u)/{}", label(job)), format!("then: rm {}", launch_agent(job))];

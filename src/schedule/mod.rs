@@ -1,4 +1,6 @@
-//! The job that runs `eg reconcile` every minute: what it is, and how each scheduler installs it.
+//! The job that runs `eg reconcile` every minute. [`job`] is the job as data; [`crontab`], [`systemd`] and [`launchd`] make
+//! the text for one scheduler each, and [`variables`] the file with the job's passwords. [`install`] asks and changes the
+//! schedulers of this machine. [`scheduled`] answers whether something closes sessions on time.
 
 pub mod crontab;
 pub mod install;

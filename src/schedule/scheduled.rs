@@ -1,9 +1,9 @@
-//! The answer to "does something close sessions on time?". The scheduler gives it, not the time of the last run: a laptop
-//! that slept all night still has its job, and a machine whose job was removed a minute ago has none.
+//! The answer to "does something close sessions on time?". It comes from the scheduler rather than from the time of the
+//! last run: a laptop that slept all night still has its job, and a job that was removed a minute ago has a recent run.
 
 use crate::schedule::{
-    install::{self, Installed, Scheduler},
-    job::{Job, is_scheduled},
+    install::{self, Installed},
+    job::{Job, Scheduler},
 };
 use crate::{
     demo,
@@ -16,26 +16,33 @@ use eg_state::LastRuns;
 /// A job that has not run this long after it was first seen does not work.
 const WORKS_WITHIN: TimeDelta = TimeDelta::minutes(15);
 
+/// A `--timer` run older than this proves nothing about a scheduler.
+const HEARD: TimeDelta = TimeDelta::minutes(15);
+
+/// True if a `--timer` run of any scheduler was seen lately. A run of a job that was removed since does not count.
+fn was_heard(runs: &LastRuns, now: Timestamp) -> bool {
+    runs.timer_at.is_some_and(|at| now - at <= HEARD)
+}
+
 /// The thing that closes sessions on time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scheduled {
     /// The command did not ask.
     #[default]
     NotAsked,
-    /// A sandbox ends with its sessions.
+    /// Nothing has to close there: a sandbox ends with its sessions.
     InSandbox,
     Watch,
     Job(Scheduler),
-    /// A job is installed, and has never run since this time.
+    /// A job is installed, but has not run since this time.
     Idle(Scheduler, Timestamp),
-    /// `--timer` runs are seen; `eg` has not installed what makes them.
+    /// `--timer` runs were seen, of a job that `eg` did not install.
     Heard,
     No,
 }
 
 impl Scheduled {
     /// Asks the schedulers of this machine. `since`: when a job that had not run yet was first seen.
-    #[must_use]
     pub fn ask(
         env: &Env,
         config: Option<&Located>,
@@ -47,27 +54,26 @@ impl Scheduled {
             return Self::InSandbox;
         }
         let job = config.and_then(|config| install::find(env, &Job::new(env, config, state).ok()?));
-        judge(watch_lock::is_held(&state.path), job, runs, since, env.now())
+        evaluate(watch_lock::is_held(&state.path), job, runs, since, env.now())
     }
 
     /// True if something closes sessions on time.
-    #[must_use]
     pub fn closes(self) -> bool {
         matches!(self, Self::Watch | Self::Job(_) | Self::Heard)
     }
 }
 
-/// First match.
+/// The first row that matches:
 ///
 /// | a watch runs | a job is installed | `--timer` runs | |
 /// |---|---|---|---|
 /// | yes | any | any | watch |
-/// | no | yes | none since it was first seen, 15 minutes ago or earlier | idle |
-/// | no | yes, but it runs something else than it would today, or its timer is stopped | none in the last 15 minutes | idle, or no if it never ran |
+/// | no | yes | none since the job was first seen, 15 minutes ago or earlier | idle |
+/// | no | yes, but outdated, or its timer is stopped | none in the last 15 minutes | idle, or no if it never ran |
 /// | no | yes | any | job |
-/// | no | no, or it cannot be asked | one in the last 15 minutes, since eg's own job was removed | heard |
+/// | no | no, or the scheduler does not answer | one in the last 15 minutes, since eg's own job was removed | heard |
 /// | no | no | else | no |
-fn judge(
+fn evaluate(
     watch: bool,
     job: Option<(Scheduler, Installed)>,
     runs: &LastRuns,
@@ -78,11 +84,11 @@ fn judge(
     match (job, idle) {
         _ if watch => Scheduled::Watch,
         (Some((scheduler, _)), Some(since)) => Scheduled::Idle(scheduler, since),
-        (Some((scheduler, Installed::Outdated)), None) if !is_scheduled(runs, now) => {
+        (Some((scheduler, Installed::Outdated)), None) if !was_heard(runs, now) => {
             runs.timer_at.or(since).map_or(Scheduled::No, |at| Scheduled::Idle(scheduler, at))
         }
         (Some((scheduler, _)), None) => Scheduled::Job(scheduler),
-        (None, _) if is_scheduled(runs, now) => Scheduled::Heard,
+        (None, _) if was_heard(runs, now) => Scheduled::Heard,
         (None, _) => Scheduled::No,
     }
 }
@@ -116,10 +122,19 @@ mod tests {
             (false, None, None, ago(600), Scheduled::No),
         ] {
             assert_eq!(
-                judge(watch, installed, &runs(timer_at), since, now),
+                evaluate(watch, installed, &runs(timer_at), since, now),
                 expected,
                 "{watch} {timer_at:?} {since:?}"
             );
         }
+    }
+
+    #[test]
+    fn fifteen_minutes_without_a_run_is_not_scheduled() {
+        let now: Timestamp = "2026-02-27T10:00:00Z".parse().unwrap();
+        let runs = |minutes| LastRuns { timer_at: Some(now - TimeDelta::minutes(minutes)), ..LastRuns::default() };
+        assert!(was_heard(&runs(15), now));
+        assert!(!was_heard(&runs(16), now));
+        assert!(!was_heard(&LastRuns::default(), now));
     }
 }

@@ -1,22 +1,19 @@
-//! A user's systemd service and timer. Pure.
+//! The texts of a user's systemd service and timer. Pure.
 
 use crate::schedule::job::Job;
 use std::path::{Path, PathBuf};
 
 /// The units' name, without what follows the dot.
-#[must_use]
 pub fn name(job: &Job) -> String {
     format!("eg-reconcile-{}", job.id())
 }
 
 /// Where a user's units lie (systemd.unit(5)).
-#[must_use]
 pub fn directory(config_home: &Path) -> PathBuf {
     config_home.join("systemd/user")
 }
 
 /// Both units: file name and text.
-#[must_use]
 pub fn units(job: &Job) -> [(String, String); 2] {
     let name = name(job);
     [(format!("{name}.service"), service(job)), (format!("{name}.timer"), timer(job))]
@@ -35,7 +32,7 @@ fn quoted_word(text: &str) -> String {
     quoted(text).replace('$', "$$")
 }
 
-/// How long a pass may take, its wait for the lock included.
+/// The longest time for a pass, including its wait for the lock.
 const TIMEOUT: &str = "4min";
 
 fn service(job: &Job) -> String {
@@ -43,8 +40,8 @@ fn service(job: &Job) -> String {
         job.env.iter().map(|(name, value)| format!("Environment={}\n", quoted(&format!("{name}={value}")))).collect();
     let command: Vec<String> = job.words().iter().map(|word| quoted_word(word)).collect();
     let state = job.state.replace('%', "%%").replace(['\n', '\r'], " ");
-    // 3 and 4: eg keeps trying, so the unit has not failed. While it runs the timer starts no other: one that is stopped or
-    // hangs has to end, a little after its own watchdog would have ended it.
+    // Exit statuses 3 and 4 mean that eg keeps trying, so the unit has not failed. The timer starts no second run while
+    // a first one runs: the timeout ends a run that hangs, a little after its own watchdog would have.
     format!(
         "[Unit]\nDescription=eg: close firewalls on time ({state})\n\n[Service]\nType=oneshot\nTimeoutStartSec={TIMEOUT}\n\
          {env}ExecStart={}\nSuccessExitStatus=3 4\n",
@@ -52,7 +49,7 @@ fn service(job: &Job) -> String {
     )
 }
 
-/// Every minute, and at once after a time in which the machine was off.
+/// Every minute, and at once after the machine was off.
 fn timer(job: &Job) -> String {
     let state = job.state.replace('%', "%%").replace(['\n', '\r'], " ");
     format!(

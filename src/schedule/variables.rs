@@ -1,6 +1,7 @@
-//! The file of the variables that hold a password. A scheduled job reads it, and nobody else may: it is judged each time.
+//! The file of the variables that hold a password. A scheduled job reads it, and checks each time that no other user can.
 
-use crate::schedule::job::{Job, is_proxy};
+use crate::schedule::job::{ENV_FILE_OPTION, Job, is_proxy};
+use crate::text::shell_quoted;
 use rustix::{
     fs::{Mode, OFlags},
     process::geteuid,
@@ -17,44 +18,31 @@ use std::{
 };
 use tempfile::NamedTempFile;
 
-/// The option of `eg reconcile` that names the file.
-pub const OPTION: &str = "--env-file";
-
 /// More than any proxies take.
 const LARGEST: u64 = 64 * 1024;
 
-/// What the file is to hold: a variable a line.
-#[must_use]
-pub fn text(job: &Job) -> String {
+/// The content of the file: a variable a line.
+fn text(job: &Job) -> String {
     job.secrets.iter().map(|(name, value)| format!("{name}={value}\n")).collect()
 }
 
-/// How to make the file by hand, without a password on any screen.
-#[must_use]
+/// A shell command that makes the file without showing a password on the screen.
 pub fn by_hand(job: &Job) -> String {
     let names: Vec<&str> = job.secrets.iter().map(|(name, _)| name.as_str()).collect();
-    let file = crate::text::shell_quoted(&job.variables_file().to_string_lossy());
+    let file = shell_quoted(&job.variables_file().to_string_lossy());
     format!("(umask 077; env | grep -E '^({})=' > {file})", names.join("|"))
 }
 
-/// Whether the file holds what it should; where there is nothing to hold, whether there is none.
-#[must_use]
+/// True if the file holds the job's secrets; for a job without secrets, true if there is no file.
 pub fn is_current(job: &Job) -> bool {
     let path = job.variables_file();
     match job.secrets.is_empty() {
-        true => !is_there(&path),
+        true => path.symlink_metadata().is_err(),
         false => read(&path).is_ok_and(|found| found == job.secrets),
     }
 }
 
-fn is_there(path: &Path) -> bool {
-    path.symlink_metadata().is_ok()
-}
-
-/// Puts the file in place whole, or takes away one that is needed no more. Whether anything changed.
-///
-/// # Errors
-/// It cannot be written.
+/// Writes the file atomically, or removes one that is no longer needed. True if anything changed.
 pub fn put(job: &Job) -> io::Result<bool> {
     if is_current(job) {
         return Ok(false);
@@ -65,7 +53,7 @@ pub fn put(job: &Job) -> io::Result<bool> {
     }
     let directory = path.parent().unwrap_or(Path::new("/"));
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    // Made with mode 0600.
+    // NamedTempFile creates it with mode 0600.
     let mut draft = NamedTempFile::new_in(directory)?;
     draft.write_all(text(job).as_bytes())?;
     draft.as_file().sync_all()?;
@@ -74,10 +62,7 @@ pub fn put(job: &Job) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Takes the file away. Whether it was there.
-///
-/// # Errors
-/// It cannot be removed.
+/// Removes the file. True if it was there.
 pub fn remove(job: &Job) -> io::Result<bool> {
     match std::fs::remove_file(job.variables_file()) {
         Ok(()) => Ok(true),
@@ -86,22 +71,19 @@ pub fn remove(job: &Job) -> io::Result<bool> {
     }
 }
 
-/// The variables of a file.
-///
-/// # Errors
-/// It is not a file of this user's own that nobody else can read, or sets something else than a proxy.
+/// The variables of a file. Fails if other users can read or write the file, or if it sets anything but a proxy.
 pub fn read(path: &Path) -> Result<Vec<(String, String)>, String> {
     let refused = |why: &str| format!("{} is not used: {why}", path.display());
     let text = read_own(path).map_err(|error| refused(&error.to_string()))?;
     let pair = |line: &str| {
         let (name, value) = line.split_once('=').ok_or_else(|| refused("a line of it is not NAME=value"))?;
-        // Anything else would let whoever can write it decide what is run and where.
+        // Any other variable would let the file's writer decide what runs and where.
         if is_proxy(name) { Ok((name.to_owned(), value.to_owned())) } else { Err(refused(&format!("it sets {name}"))) }
     };
     text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(pair).collect()
 }
 
-/// Judged on the open file: a path can lead elsewhere a moment later.
+/// Checks the open file rather than the path, which could lead elsewhere a moment later.
 fn read_own(path: &Path) -> io::Result<String> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
@@ -123,9 +105,8 @@ fn read_own(path: &Path) -> io::Result<String> {
     Err(io::Error::other(wrong))
 }
 
-/// Runs this program again in this process's place, with the variables of the file and without the option: the libraries
-/// that speak to the network read the environment of the process. Comes back only with the reason why not.
-#[must_use]
+/// Replaces this process by this program with the variables of the file and without the option: the network libraries read
+/// proxies from the environment of the process. Returns only the reason why it failed.
 pub fn begin_again(program: &Path, args: &[OsString], file: &Path) -> String {
     let variables = match read(file) {
         Ok(variables) => variables,
@@ -140,9 +121,9 @@ fn without_option(args: &[OsString]) -> Vec<OsString> {
     let mut kept = Vec::new();
     let mut args = args.iter().skip(1);
     while let Some(arg) = args.next() {
-        if arg == OPTION {
+        if arg == ENV_FILE_OPTION {
             args.next();
-        } else if !arg.to_str().is_some_and(|arg| arg.starts_with(&format!("{OPTION}="))) {
+        } else if !arg.to_str().is_some_and(|arg| arg.starts_with(&format!("{ENV_FILE_OPTION}="))) {
             kept.push(arg.clone());
         }
     }

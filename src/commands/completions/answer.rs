@@ -1,6 +1,5 @@
-//! What a shell asks for while somebody types: the commands and options, and the values that only this machine knows,
-//! its sessions and resources. Reads without a lock, makes nothing, and stays silent about whatever goes wrong: an
-//! error message in the middle of a line that is being typed helps nobody.
+//! The answer to a shell that completes a line: commands and options, and the sessions and resources of this machine. Reads
+//! without a lock, makes nothing, and prints no errors, which would land in the middle of the user's line.
 
 use crate::{
     config::{file::ConfigFiles, settings::Resource},
@@ -25,20 +24,18 @@ use std::{
     sync::Arc,
 };
 
-/// Set by the script of `eg completions`, to the shell that asks.
+/// The variable in which the script of `eg completions` names the shell that asks.
 pub const ASKS: &str = "EG_COMPLETE";
 
-/// How many sessions that have ended are offered, at most.
+/// The most sessions that have ended to offer.
 const ENDED_SESSIONS: usize = 20;
 
-#[must_use]
 pub fn shell(name: &str) -> Option<&'static dyn EnvCompleter> {
     const SHELLS: Shells<'static> = Shells::builtins();
     SHELLS.0.iter().copied().find(|shell| shell.name() == name)
 }
 
 /// The answer to a shell, if one asks: its script calls `eg -- WORDS` with [`ASKS`] in the environment.
-#[must_use]
 pub fn answer(env: &Env, eg: impl FnOnce() -> Command) -> Option<String> {
     let shell = shell(env.var(ASKS)?)?;
     let (dashes, words) = env.args.get(1..)?.split_first()?;
@@ -54,7 +51,7 @@ pub fn answer(env: &Env, eg: impl FnOnce() -> Command) -> Option<String> {
     }
 }
 
-/// The command line, with what this machine knows for its values.
+/// The command line, with candidates for its values.
 fn command(env: &Env, words: &[OsString], eg: Command) -> Command {
     let path = |flag| option(words, flag).map(PathBuf::from);
     let here = Arc::new(Here {
@@ -65,7 +62,7 @@ fn command(env: &Env, words: &[OsString], eg: Command) -> Command {
     with_values(eg, &[], &here)
 }
 
-/// The value of an option among the words so far; they may not parse yet.
+/// The value of an option among the words so far, which may not parse yet.
 fn option(words: &[OsString], flag: &str) -> Option<OsString> {
     let joined = |word: &OsString| Some(word.to_str()?.strip_prefix(flag)?.strip_prefix('=')?.into());
     let after = words.iter().position(|word| word == flag).and_then(|at| words.get(at + 1)).cloned();
@@ -86,10 +83,10 @@ fn with_values(command: Command, path: &[&str], here: &Arc<Here>) -> Command {
     })
 }
 
-/// Values that the program itself does not know.
+/// The kinds of values that come from this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Value {
-    /// Sessions that can be prolonged.
+    /// Sessions that can be extended.
     Live,
     /// Sessions that can be stopped.
     Unended,
@@ -163,8 +160,8 @@ impl Here {
     }
 }
 
-/// Whether every shell takes a word as it is. A completion is put into the line unquoted, and the configuration may be
-/// somebody else's: `$(…)` in a name would be run with the next Enter.
+/// True if every shell takes the word literally. Shells insert a completion unquoted, and the configuration may be another
+/// person's: a `$(…)` in a name would run at the next Enter.
 fn is_plain_word(word: &str) -> bool {
     let plain = |c: char| c.is_alphanumeric() || "/._-:=@,+".contains(c);
     !word.is_empty() && !word.starts_with(['-', '=']) && word.chars().all(plain)
@@ -219,7 +216,7 @@ mod tests {
         }
     }
 
-    /// An argument that is renamed would lose its values, and nobody would notice.
+    /// Otherwise a renamed argument would silently lose its values.
     #[test]
     fn every_kind_of_value_is_offered_somewhere() {
         fn found(command: &Command, path: &[&str]) -> Vec<Value> {

@@ -1,4 +1,4 @@
-//! `eg completions SHELL`.
+//! `eg completions`: prints the script that makes a shell ask [`answer`].
 
 pub mod answer;
 
@@ -11,9 +11,9 @@ use crate::{
 use clap::ValueEnum;
 use std::path::Path;
 
-/// Print what makes your shell complete commands, sessions and resources
+/// Print the script that lets your shell complete commands, sessions and resources
 ///
-/// The shell then asks eg itself, which reads the configuration and the record, and nothing else.
+/// The script asks eg itself, which reads the configuration and the record, and nothing else.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Put one of these lines where your shell starts:
@@ -27,7 +27,6 @@ pub struct CompletionsArgs {
     shell: Shell,
 }
 
-/// The shells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Shell {
     /// GNU Bash.
@@ -51,10 +50,6 @@ impl Shell {
     }
 }
 
-/// Prints the script.
-///
-/// # Errors
-/// It cannot be made.
 pub fn run(env: &Env, printer: &Printer, args: &CompletionsArgs) -> Result<Exit, CommandError> {
     let name = args.shell.name();
     let failed = |why: &str| CommandError::new(Kind::Usage, format!("there is no completion for {name}: {why}"));
@@ -67,8 +62,8 @@ pub fn run(env: &Env, printer: &Printer, args: &CompletionsArgs) -> Result<Exit,
     Ok(Exit::Done)
 }
 
-/// How the script calls this program: by name if it was called by name, so that an update elsewhere in `PATH` is
-/// found.
+/// The name by which the script calls this program. If it was called by a bare name, the script uses that name too, and so
+/// finds an update elsewhere in `PATH`.
 fn called(env: &Env) -> String {
     let by_name = env.args.first().filter(|name| Path::new(name).components().count() == 1);
     let name = by_name.map_or_else(|| env.absolute(&env.program).into_os_string(), Clone::clone);

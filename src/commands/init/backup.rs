@@ -1,4 +1,4 @@
-//! What `--force` replaces is kept.
+//! Keeps the configuration that `--force` replaces.
 
 use crate::error::{CommandError, Kind};
 use std::{
@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Keeps what is there beside it, under a name that nothing has yet; nothing where there is no file.
+/// Copies the file to a new name in the same folder. `None` if there is no file.
 pub(super) fn backup(path: &Path) -> Result<Option<PathBuf>, CommandError> {
     let failed = |error: io::Error| {
         let message = format!("{} could not be kept as a backup, and was not changed: {error}", path.display());

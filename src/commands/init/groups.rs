@@ -1,13 +1,16 @@
-//! The groups of an account: as they are offered, and as somebody names them.
+//! Step 3 of `eg init`: the groups, by option or picked from a list.
 
-use super::ports;
+use super::{
+    dialog::Dialog,
+    ports::{self, Picked, each_once},
+};
 use crate::{
-    commands::resource::groups::openings,
+    commands::resource::openings::openings,
     error::{CommandError, Kind},
     text::escape_controls,
     ui::cell::cut,
 };
-use eg_model::net::permission::PortSpec;
+use eg_model::{net::permission::PortSpec, target::Target};
 use eg_providers::ListedGroup;
 use std::collections::BTreeSet;
 use unicode_width::UnicodeWidthStr;
@@ -15,8 +18,43 @@ use unicode_width::UnicodeWidthStr;
 /// The most groups that an error lists.
 const LISTED_MAX: usize = 20;
 
+/// Every group that the credentials can see.
+pub(super) fn list(dialog: &Dialog<'_>, target: &Target) -> Result<Vec<ListedGroup>, CommandError> {
+    let region = &target.key.region;
+    dialog.context.printer.progress(&format!("→ Looking for groups in {region}..."));
+    let listed = async { dialog.context.env.connect().connect(target).await?.groups(None).await };
+    let groups = dialog.unless_stopped(listed)?.map_err(CommandError::from)?;
+    if groups.is_empty() {
+        let message = format!("no security group can be seen in {region} with these credentials");
+        return Err(CommandError::new(Kind::NotFound, message).hint("try another --region or --profile"));
+    }
+    Ok(groups)
+}
+
+/// The groups of `--group`, else those that the user picks.
+pub(super) fn pick<'g>(
+    dialog: &Dialog<'_>,
+    options: &[String],
+    groups: &'g [ListedGroup],
+) -> Result<Vec<Picked<'g>>, CommandError> {
+    if let Some(questions) = dialog.questions.as_ref().filter(|_| options.is_empty()) {
+        let chosen = questions.some_of("Which groups should eg open?", &lines(groups))?;
+        let found = chosen.into_iter().filter_map(|at| groups.get(at));
+        return Ok(found.map(|group| Picked { group, ports: Vec::new() }).collect());
+    }
+    let mut picked: Vec<Picked<'g>> = Vec::new();
+    for wanted in options {
+        let (group, ports) = with_ports(groups, wanted)?;
+        match picked.iter_mut().find(|one| one.group == group) {
+            Some(known) => known.ports = each_once(&[known.ports.as_slice(), &ports].concat()),
+            None => picked.push(Picked { group, ports }),
+        }
+    }
+    Ok(picked)
+}
+
 /// A group by id or name.
-pub(super) fn named<'g>(groups: &'g [ListedGroup], wanted: &str) -> Result<&'g ListedGroup, CommandError> {
+fn named<'g>(groups: &'g [ListedGroup], wanted: &str) -> Result<&'g ListedGroup, CommandError> {
     let found: Vec<&ListedGroup> = groups.iter().filter(|group| group.id == wanted || group.name == wanted).collect();
     let list = |groups: &[&ListedGroup]| {
         let named = groups.iter().take(LISTED_MAX).map(|group| format!("{} {}", group.id, group.name));
@@ -40,16 +78,13 @@ pub(super) fn named<'g>(groups: &'g [ListedGroup], wanted: &str) -> Result<&'g L
     }
 }
 
-/// A group with the ports that are named with it: `prod-api:tcp/22,tcp/443`. A name may hold colons itself, so the whole
+/// A group and the ports that are given with it: `prod-api:tcp/22,tcp/443`. A name may hold colons itself, so the whole
 /// text is tried as a name first.
-pub(super) fn with_ports<'g>(
-    groups: &'g [ListedGroup],
-    wanted: &str,
-) -> Result<(&'g ListedGroup, Vec<PortSpec>), CommandError> {
+fn with_ports<'g>(groups: &'g [ListedGroup], wanted: &str) -> Result<(&'g ListedGroup, Vec<PortSpec>), CommandError> {
     let whole = || named(groups, wanted).map(|group| (group, Vec::new()));
     let is_name = groups.iter().any(|group| group.name == wanted);
     let Some((name, list)) = wanted.rsplit_once(':').filter(|_| !is_name) else { return whole() };
-    match (named(groups, name), ports(list)) {
+    match (named(groups, name), ports::parse(list)) {
         (Ok(group), Ok(ports)) => Ok((group, ports)),
         (Ok(_), Err(error)) => Err(CommandError::new(Kind::Usage, error)),
         (Err(error), Ok(_)) => Err(error),
@@ -57,11 +92,11 @@ pub(super) fn with_ports<'g>(
     }
 }
 
-/// How wide the column of names may become: one long name does not push everything else off the line.
+/// The widest column of names. A longer name is cut, or it would push everything else off the line.
 const NAME_MAX: usize = 32;
 
-/// The groups as they are offered: name, id, what they open already, and their VPC.
-pub(super) fn lines(groups: &[ListedGroup]) -> Vec<String> {
+/// A line for each group: name, id, the ports that it opens already, VPC.
+fn lines(groups: &[ListedGroup]) -> Vec<String> {
     let names: Vec<String> = groups.iter().map(|group| cut(&escape_controls(&group.name), NAME_MAX)).collect();
     let opens: Vec<String> = groups.iter().map(already_open).collect();
     let widest = |texts: &[String]| texts.iter().map(|text| text.width()).max().unwrap_or(0);
@@ -75,7 +110,7 @@ pub(super) fn lines(groups: &[ListedGroup]) -> Vec<String> {
     groups.iter().zip(&names).zip(&opens).map(line).collect()
 }
 
-/// What a group opens to the world, which somebody has to see; else what it opens at all.
+/// The ports that a group opens to the world, which the user must not miss; else all that it opens.
 fn already_open(group: &ListedGroup) -> String {
     let world: BTreeSet<String> =
         group.permissions.iter().filter(|one| one.is_for_everybody()).map(|one| one.ports()).collect();

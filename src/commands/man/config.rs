@@ -1,11 +1,11 @@
-//! `eg-config(5)`: the configuration file, from the table that `docs/configuration.md` has of its keys.
+//! `eg-config(5)`: the page of the configuration file, from the table of keys in `docs/configuration.md`.
 
 use super::{
     ManPage, docs,
     sections::{self, ManSection, section},
 };
 
-/// How the page is asked for.
+/// The word that asks for the page.
 pub(super) const NAME: &str = "config";
 
 const SUMMARY: &str = "the configuration file of eg";

@@ -1,4 +1,4 @@
-//! The tables of `docs/configuration.md`, which tests hold against the program: the manual pages repeat them.
+//! The tables of `docs/configuration.md`, which the manual pages repeat. Tests compare them with the program.
 
 const CONFIGURATION: &str = include_str!("../../../docs/configuration.md");
 
@@ -13,7 +13,7 @@ fn cells(line: &str) -> Vec<&str> {
     line.trim_matches('|').split(" | ").map(str::trim).collect()
 }
 
-/// The pieces of a Markdown text: code, and the rest. Of a link its text remains, and of emphasis the words.
+/// The pieces of a Markdown text, each with true for code. Links and emphasis are reduced to their words.
 pub(super) fn pieces(markdown: &str) -> Vec<(bool, String)> {
     let text = without_links(markdown);
     let pieces = text.split('`').enumerate().map(|(at, piece)| match at % 2 == 1 {

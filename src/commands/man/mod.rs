@@ -1,4 +1,5 @@
-//! `eg man`.
+//! `eg man`: the manual pages, made from the command line's own help. [`config`] is the page of the configuration file,
+//! [`sections`] adds what clap does not make, and [`show`] opens a page on a terminal.
 
 pub mod config;
 pub mod docs;
@@ -21,7 +22,7 @@ use std::{
 ///
 /// Without a command: the page of eg itself; `eg man config`: the page of the configuration file. On a terminal the page
 /// is shown by man, elsewhere it is printed as man reads it. With --dir: every page, each into a file of that
-/// directory, which is made where it is missing; beside a directory man1, the page of the file goes to man5.
+/// directory, which is made if it is missing. If it is named man1, the page of the file goes to man5 next to it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -40,14 +41,10 @@ pub struct ManArgs {
 struct ManPage {
     file: String,
     source: String,
-    /// As a person reads it where there is no man.
+    /// The page for a machine without `man`.
     text: String,
 }
 
-/// Shows or prints a page, or writes all.
-///
-/// # Errors
-/// There is no such command, or the directory cannot be written.
 pub fn run(env: &Env, printer: &Printer, args: &ManArgs, eg: &Command) -> Result<Exit, CommandError> {
     if let Some(dir) = &args.dir {
         write_all(eg, &env.absolute(dir), printer)?;
@@ -92,7 +89,7 @@ fn version(command: &Command) -> String {
 
 fn page(command: &Command) -> io::Result<ManPage> {
     let name = command.get_display_name().unwrap_or("eg");
-    // The foot has a place for a date; the version says more, and is the same wherever this is built.
+    // The version in place of the date, so that every build makes the same page.
     let man = Man::new(command.clone()).date(version(command)).source("eg").manual("eg");
     let mut source = Vec::new();
     man.render_title(&mut source)?;
@@ -137,7 +134,7 @@ fn write_all(eg: &Command, dir: &Path, printer: &Printer) -> Result<(), CommandE
     write(&for_files, &config::page(&version(eg)))
 }
 
-/// A command and every one below it that people see.
+/// A command and every one below it that is not hidden.
 fn with_all_below(command: &Command) -> Vec<&Command> {
     let below = command.get_subcommands().filter(|sub| !sub.is_hide_set()).flat_map(with_all_below);
     std::iter::once(command).chain(below).collect()

@@ -3,7 +3,7 @@
 use super::docs;
 use std::fmt::Write;
 
-/// A section: some lines, then terms with what they mean. All of it in Markdown.
+/// A section in Markdown: some lines, then terms with their meanings.
 pub(super) struct ManSection {
     pub(super) title: String,
     pub(super) lead: String,
@@ -22,7 +22,7 @@ impl ManSection {
         text
     }
 
-    /// As a person reads it.
+    /// The section as plain text.
     pub(super) fn plain(&self) -> String {
         let mut text = format!("{}:\n", self.title);
         if !self.lead.is_empty() {
@@ -39,7 +39,7 @@ fn plain(markdown: &str) -> String {
     docs::pieces(markdown).into_iter().map(|(_, piece)| piece).collect()
 }
 
-/// Bold for code; every character that roff would take for its own is escaped.
+/// Bold for code. Escapes the characters that have a meaning in roff.
 fn roff(markdown: &str) -> String {
     let mut text = String::new();
     for (code, piece) in docs::pieces(markdown) {
@@ -54,7 +54,7 @@ fn roff(markdown: &str) -> String {
     if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
 }
 
-/// What follows on the page of a command. The page of `eg` itself has it all; the others point to it.
+/// The sections at the end of a command's page. The page of `eg` itself has them all, and the others refer to it.
 pub(super) fn of_command(name: &str) -> Vec<ManSection> {
     if name == "eg" {
         return vec![
@@ -75,13 +75,12 @@ pub(super) fn environment() -> ManSection {
     section("ENVIRONMENT", "", pairs("### What the environment says"))
 }
 
-/// `$XDG_CONFIG_HOME` and its like come first, on every system.
 pub(super) fn files() -> ManSection {
     let terms = [
         ("`~/.config/eg/config.toml`", "The configuration; see `eg-config`(5)."),
         (
             "`~/.local/state/eg/state.db`",
-            "The record of sessions and rules, with files beside it that begin with its name.",
+            "The record of sessions and rules, with files in the same folder that begin with its name.",
         ),
         ("`/etc/eg/policy.toml`", "Limits that the administrator of this machine sets."),
         (

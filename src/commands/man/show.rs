@@ -1,5 +1,4 @@
-//! A page on a terminal: `man` shows it, as it shows any other. Where there is no `man`, the help and the sections say
-//! the same.
+//! Shows a page on a terminal with `man`; without `man`, as plain text.
 
 use super::{ManPage, unwritten};
 use crate::commands::context::runtime;
@@ -15,7 +14,6 @@ use crate::{
 use std::io;
 use tokio::process::Command;
 
-/// Shows it until the user leaves.
 pub(super) fn on_terminal(env: &Env, printer: &Printer, page: &ManPage) -> Result<(), CommandError> {
     // `man` takes the section from the name of the file.
     let dir = tempfile::Builder::new().prefix("eg-man-").tempdir_in(env.temp_dir()).map_err(unwritten)?;

@@ -1,5 +1,5 @@
-//! `start --follow`: before each pass of `reconcile`, sessions that follow their user are moved to the address that the
-//! user has now. In the lock, so that no other pass acts on what changes here; beside the first look at the targets.
+//! `start --follow`: before each pass, finds the sessions that move to the user's new address. This happens under the lock, so
+//! that no other pass acts on the same sessions, and at the same time as the first reading of the targets.
 
 use crate::commands::context::Context;
 use crate::{
@@ -24,26 +24,24 @@ use eg_model::{
     },
 };
 
-/// What there is to know before the pass.
 #[derive(Default)]
 pub(super) struct Followed {
-    /// The look at the targets that was made meanwhile.
-    pub(super) looks: TargetReadings,
+    /// The readings of the targets that were made at the same time.
+    pub(super) readings: TargetReadings,
     pub(super) moves: Vec<Move>,
     notes: Vec<NoteReport>,
     error: Option<String>,
 }
 
 impl Followed {
-    /// Adds what there is to tell to the report of the pass.
-    pub(super) fn tell(self, report: &mut PassReport) {
+    pub(super) fn add_to(self, report: &mut PassReport) {
         report.converged &= self.error.is_none();
         report.notes.extend(self.notes);
         report.state_errors.extend(self.error);
     }
 }
 
-/// Finds out who moves. Nothing that goes wrong here keeps the pass from closing what is due.
+/// Finds the moves. An error becomes part of the report, so that the pass still closes what is due.
 pub(super) async fn follow(
     context: &Context<'_>,
     driver: &Driver<'_>,
@@ -51,8 +49,8 @@ pub(super) async fn follow(
     dry_run: bool,
 ) -> Followed {
     let mut followed = Followed::default();
-    // Moving opens something.
-    let (Some(settings), Ok(site), true) = (settings, context.site_policy(), driver.policy.open) else {
+    // A move opens rules, so it needs everything that opening needs.
+    let (Some(settings), Ok(policy), true) = (settings, context.site_policy(), driver.policy.open) else {
         return followed;
     };
     let read = following(driver).and_then(|sessions| Ok((driver.needed(None)?, sessions)));
@@ -67,12 +65,12 @@ pub(super) async fn follow(
     let has = |version| sessions.iter().any(|session| session.address(version).is_some());
     let families = Families { v4: has(IpVersion::V4), v6: has(IpVersion::V6) };
     let detection = detect(families, &settings.detect, context.env.address_rule.clone());
-    let (looks, detected) = driver.observe_beside(&needed, dry_run, detection).await;
-    followed.looks = looks;
+    let (readings, detected) = driver.observe_beside(&needed, dry_run, detection).await;
+    followed.readings = readings;
     let (v4, v6) = (found(IpVersion::V4, detected.v4), found(IpVersion::V6, detected.v6));
     for session in &sessions {
         for step in moves(session, v4, v6, context.env.now()) {
-            match refused(&site, settings, session, &step) {
+            match refused(&policy, settings, session, &step) {
                 None => followed.moves.push(step),
                 Some(note) => followed.notes.push(note),
             }
@@ -87,7 +85,7 @@ fn following(driver: &Driver<'_>) -> Result<Vec<Session>, CommandError> {
     Ok(sessions)
 }
 
-/// What a family's outcome says about the user's address. What is not known changes nothing, so it is no warning.
+/// The user's address by one family's outcome. An unknown address moves no session, so it is for the log only.
 fn found(version: IpVersion, outcome: FamilyOutcome) -> FoundAddress {
     match outcome {
         FamilyOutcome::Agreed { address, .. } => FoundAddress::Agreed(address),
@@ -103,10 +101,10 @@ fn found(version: IpVersion, outcome: FamilyOutcome) -> FoundAddress {
     }
 }
 
-/// Why the machine's policy does not let a session move.
-pub fn refused(site: &MachinePolicy, settings: &Settings, session: &Session, step: &Move) -> Option<NoteReport> {
+/// The note for a move that the machine's policy refuses; `None` if it allows the move.
+pub fn refused(policy: &MachinePolicy, settings: &Settings, session: &Session, step: &Move) -> Option<NoteReport> {
     let asked = PolicyRequest { services: settings.detect.of_the_user(), ..PolicyRequest::again(session) };
-    let why = site.check(&asked).err()?;
+    let why = policy.check(&asked).err()?;
     let target = session.current().next()?.target.key.clone();
     let short = session.id.short();
     let message = format!("session {short} stays at {}, though your address is {}: {why}", step.from, step.to);

@@ -1,6 +1,13 @@
-//! `eg reconcile`: one pass, or passes for as long as `--watch` runs. Following addresses and notifying users belong to it.
+//! `eg reconcile`: one pass ([`once`]), or passes for as long as [`watch`] runs. [`pass`] makes a pass; before it, [`follow`]
+//! finds sessions that move to the user's new address. After it, [`report`] prints the outcome for a person, [`news`] decides
+//! what an unattended pass prints, and [`notify`] runs the user's own command. [`trouble`] has the texts for what a pass has
+//! not done.
 
 pub mod follow;
+pub mod news;
 pub mod notify;
 pub mod once;
+pub mod pass;
+pub mod report;
+pub mod trouble;
 pub mod watch;

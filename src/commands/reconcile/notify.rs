@@ -1,5 +1,4 @@
-//! What passes of `reconcile` tell the user's own command. It comes after the pass, without the lock, and changes
-//! neither what is closed nor the exit status.
+//! Runs the user's notification command after a pass, without the lock. It changes neither what is closed nor the exit status.
 
 use crate::commands::context::Context;
 use crate::{
@@ -22,7 +21,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// Tells what there is to tell; when there will be more.
+/// Sends the notices that are due. Returns the time of the next one.
 pub(super) async fn notify(
     context: &Context<'_>,
     driver: &Driver<'_>,
@@ -33,16 +32,14 @@ pub(super) async fn notify(
     if driver.interrupt.asked().is_some() {
         return None;
     }
-    match told(context, driver, settings, report).await {
-        Ok(next) => next,
-        Err(error) => {
-            context.printer.warn(Code::NotNotified, &format!("nobody was notified: {}", error.message), &error.hints);
-            None
-        }
-    }
+    send_due(context, driver, settings, report).await.unwrap_or_else(|error| {
+        let message = format!("no notification was sent: {}", error.message);
+        context.printer.warn(Code::NotNotified, &message, &error.hints);
+        None
+    })
 }
 
-async fn told(
+async fn send_due(
     context: &Context<'_>,
     driver: &Driver<'_>,
     settings: &Notify,
@@ -65,26 +62,20 @@ async fn told(
         }
         next_notice(&sessions, now, settings.before)
     };
-    // The command comes from the settings that were judged when they were read: whoever can write the file now decides
-    // nothing.
+    // The command comes from the settings as they were checked when read: a later write to the file has no effect.
     let outcomes =
         join_all(due.iter().map(|(_, event)| notify_command::run(&settings.command, event, TIME_LIMIT))).await;
     for ((notice, _), outcome) in due.iter().zip(outcomes) {
         if let Err(why) = outcome {
-            let message = format!("nobody was notified that {}: {why}", summary(notice));
-            context.printer.warn(
-                Code::NotNotified,
-                &message,
-                &["see [notify] command in the configuration".to_owned()],
-            );
+            let message = format!("no notification was sent that {}: {why}", summary(notice));
+            let hint = "see [notify] command in the configuration".to_owned();
+            context.printer.warn(Code::NotNotified, &message, &[hint]);
         }
         if let Err(error) = driver.store.borrow_mut().finish_notice(notice, context.env.now()) {
-            let message = format!("that {} was told cannot be recorded, so it may be told again", summary(notice));
-            context.printer.warn(
-                Code::NotNotified,
-                &format!("{message}: {error}"),
-                &error.advice().into_iter().collect::<Vec<_>>(),
-            );
+            let summary = summary(notice);
+            let message =
+                format!("the notification that {summary} cannot be recorded, so it may be sent again: {error}");
+            context.printer.warn(Code::NotNotified, &message, error.advice().as_slice());
         }
     }
     Ok(next)

@@ -1,12 +1,13 @@
-//! `eg reconcile --watch`: passes whenever something is due. Timers stop while a machine is suspended, so what is
-//! compared every two seconds is the wall clock; and SQLite's `data_version`, which tells of other processes' writes
-//! at no cost.
+//! `eg reconcile --watch`: a pass whenever something is due. Timers stop while a machine is suspended, so the loop compares the
+//! wall clock every two seconds. It also compares SQLite's `data_version`, which reveals other processes' writes at no cost.
 
 use crate::commands::{
     context::Context,
     reconcile::{
+        news::{errors_are_news, tell_failure},
         notify::notify,
-        once::{Pass, PassPrinter, errors_are_news, recorded_names},
+        pass::Pass,
+        report::{PassPrinter, recorded_names},
     },
 };
 use crate::{
@@ -23,7 +24,7 @@ use tokio::time::sleep;
 
 const HANGUP: u8 = 1;
 
-/// How often the clock and the record are looked at.
+/// The time between two looks at the clock and the record.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// Reconciles until a signal ends it. One bad pass never does.
@@ -33,31 +34,32 @@ pub(super) async fn watch(context: &Context<'_>, interval: Duration) -> Result<E
     let interval = TimeDelta::from_std(interval).unwrap_or(TimeDelta::seconds(60));
     while driver.interrupt.asked().is_none() {
         if driver.store.borrow().is_replaced()
-            && let Err(error) = read_anew(context, &mut driver)
+            && let Err(error) = open_replacement(context, &mut driver)
         {
-            context.printer.warn(Code::Error(error.kind.as_str()), &error.message, &error.hints);
+            warn(context, &error);
         }
         let now = context.env.now();
-        let asked = RequestedState::now(&driver, now);
-        let wake = match pass(context, &mut driver).await {
-            Ok(wake) => wake,
-            Err(error) => {
-                context.printer.warn(Code::Error(error.kind.as_str()), &error.message, &error.hints);
-                None
-            }
-        };
+        let requested = RequestedState::now(&driver, now);
+        let wake = pass(context, &mut driver).await.unwrap_or_else(|error| {
+            warn(context, &error);
+            None
+        });
         let next = wake.map_or(now + interval, |wake| wake.min(now + interval)).max(now + TimeDelta::seconds(2));
-        until(context, &driver, &mut sign, asked, next).await;
+        wait(context, &driver, &mut sign, requested, next).await;
     }
-    // To be stopped is what --watch expects; to lose its terminal is not.
+    // A signal to stop is the expected end of --watch; the loss of its terminal is not.
     Ok(match driver.interrupt.asked() {
         Some(HANGUP) => Exit::Signal(HANGUP),
         _ => Exit::Done,
     })
 }
 
-/// Goes on with the record that is there now. To the one before nobody adds anything any more.
-fn read_anew(context: &Context<'_>, driver: &mut Driver<'_>) -> Result<(), CommandError> {
+fn warn(context: &Context<'_>, error: &CommandError) {
+    context.printer.warn(Code::Error(error.kind.as_str()), &error.message, &error.hints);
+}
+
+/// Goes on with the record that was put in place of the open one, to which no command adds any more.
+fn open_replacement(context: &Context<'_>, driver: &mut Driver<'_>) -> Result<(), CommandError> {
     context.printer.warn(
         Code::Replaced,
         &format!("{} was replaced: what is there now counts", context.state.path.display()),
@@ -68,16 +70,15 @@ fn read_anew(context: &Context<'_>, driver: &mut Driver<'_>) -> Result<(), Comma
     Ok(())
 }
 
+/// One pass. Returns the time of the next one, if something is due then.
 async fn pass(context: &Context<'_>, driver: &mut Driver<'_>) -> Result<Option<Timestamp>, CommandError> {
-    let (settings, site) = (context.settings(), context.site_policy());
-    let errors: Vec<CommandError> = settings.as_ref().err().into_iter().chain(site.as_ref().err()).cloned().collect();
+    let (settings, policy) = (context.settings(), context.site_policy());
+    let errors: Vec<CommandError> = settings.as_ref().err().into_iter().chain(policy.as_ref().err()).cloned().collect();
     if errors_are_news(context, driver, &errors, context.env.now()) {
-        for error in &errors {
-            context.printer.warn(Code::Error(error.kind.as_str()), &error.message, &error.hints);
-        }
+        errors.iter().for_each(|error| warn(context, error));
     }
     let settings = settings.ok();
-    // Credentials are read from their files anew: they may have been renewed since the last pass.
+    // Credentials may have been renewed since the last pass: read their files again.
     driver.connect = context.env.connect();
     driver.rights = KnownRights::default();
     driver.policy = context.driver_policy(settings.as_ref());
@@ -86,16 +87,15 @@ async fn pass(context: &Context<'_>, driver: &mut Driver<'_>) -> Result<Option<T
     let report = pass.run(context, driver, settings.as_ref()).await?;
     names.extend(recorded_names(&driver.store.borrow(), settings.as_ref())?);
     context.printer.json_line(&json::pass(&report, &names));
-    let shown = PassPrinter { context, names: &names, report: &report };
-    shown.steps(true);
-    shown.failure(driver)?;
-    let told = settings.as_ref().and_then(|settings| settings.notify.as_ref());
-    let next = notify(context, driver, told, &report).await;
+    PassPrinter { context, names: &names, report: &report }.steps(true);
+    tell_failure(context, driver, &report)?;
+    let command = settings.as_ref().and_then(|settings| settings.notify.as_ref());
+    let next = notify(context, driver, command, &report).await;
     Ok(report.next_wake.into_iter().chain(next).min())
 }
 
-/// What people ask for: which sessions live, and until when. Passes of others change more than that, and two
-/// watchers must not wake each other for ever.
+/// The wishes of users: the live sessions and their ends. Only these wake a watch early: passes of other processes write more
+/// than that, and two watches must not wake each other for ever.
 struct RequestedState {
     at: Timestamp,
     replaced: bool,
@@ -104,20 +104,20 @@ struct RequestedState {
 }
 
 impl RequestedState {
-    /// As a pass is about to find it: what others record from now on may come too late for that pass.
+    /// Taken just before a pass, because the pass may miss what others record from now on.
     fn now(driver: &Driver<'_>, at: Timestamp) -> Self {
         let version = driver.store.borrow().data_version().ok();
         Self { at, replaced: driver.store.borrow().is_replaced(), version, live: Self::live(driver, at) }
     }
 
-    /// A session that is over at this time is the pass's own to end: that is no news.
+    /// Without sessions that are over: the pass itself ends these.
     fn live(driver: &Driver<'_>, at: Timestamp) -> Option<BTreeSet<(SessionId, Timestamp)>> {
         let live = driver.store.borrow().live_sessions().ok()?;
         let live = live.into_iter().filter(|session| session.expires_at > at);
         Some(live.map(|session| (session.id, session.expires_at)).collect())
     }
 
-    /// Whether others have recorded something else since, or put another record in place of this one.
+    /// True if another process has recorded something else since, or replaced the record.
     fn has_changed(&mut self, driver: &Driver<'_>) -> bool {
         if driver.store.borrow().is_replaced() && !self.replaced {
             return true;
@@ -129,26 +129,26 @@ impl RequestedState {
     }
 }
 
-/// Other commands cannot know then that a watch runs, which says it in the log alone: what is due is closed all the same.
+/// Without the sign, other commands do not know that a watch runs. It closes on time all the same, so this is for the log only.
 fn no_sign(error: &io::Error) {
     tracing::info!("the sign of this watch cannot be shown: {error}");
 }
 
-/// Waits until `next`, a signal, a change of what is asked for, or a clock that has jumped back.
-async fn until(
+/// Waits until `next`, a signal, a change of the requested state, or a clock that has jumped back.
+async fn wait(
     context: &Context<'_>,
     driver: &Driver<'_>,
     sign: &mut Option<Sign>,
-    mut asked: RequestedState,
+    mut requested: RequestedState,
     next: Timestamp,
 ) {
     loop {
-        // Another watch may have ended.
+        // Another watch that held the sign may have ended.
         if let Some(Err(error)) = sign.as_mut().map(Sign::show) {
             no_sign(&error);
         }
         let now = context.env.now();
-        if now >= next || now < asked.at || driver.interrupt.asked().is_some() || asked.has_changed(driver) {
+        if now >= next || now < requested.at || driver.interrupt.asked().is_some() || requested.has_changed(driver) {
             return;
         }
         tokio::select! {

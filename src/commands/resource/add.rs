@@ -1,6 +1,6 @@
 //! `eg resource add`. No network.
 
-use crate::commands::{context::Context, resource::groups::changed};
+use crate::commands::{context::Context, resource::change_json::change_json};
 use crate::{
     config::{
         edit::{self, NewResource},
@@ -13,17 +13,17 @@ use crate::{
 };
 use clap::ValueEnum;
 use eg_model::net::permission::PortSpec;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 /// Add a resource to the configuration
 ///
-/// Writes a `[[resource]]` at the end of the file and leaves all else in it as it is. Which group: by `--id`, or every
-/// group of a name or with tags when a session starts (`--group-name`, `--tag`; `*` is any characters, `?` one or
-/// none). What `[defaults]` says need not be said again.
+/// Writes a `[[resource]]` at the end of the file and leaves the rest of it as it is. Name the group by `--id`; or name,
+/// by `--group-name` or `--tag`, every group that fits when a session starts (`*` is any characters, `?` one or none).
+/// Settings of `[defaults]` need not be repeated.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: eg resource add prod-api --id sg-0abc123def4567890 --region eu-west-1 --port tcp/22")]
 pub struct AddArgs {
-    /// What the tables show, and --only selects
+    /// The name for tables and --only
     name: String,
     /// The group's id
     #[arg(long, value_name = "SG", required_unless_present_any = ["group_name", "tag"], conflicts_with_all = ["group_name", "tag"])]
@@ -46,7 +46,7 @@ pub struct AddArgs {
     /// The external id that the role asks for
     #[arg(long, value_name = "ID", requires = "role_arn")]
     external_id: Option<String>,
-    /// What to open: tcp/22, tcp/8000-8080, udp/51820, icmp, all; may be repeated
+    /// A port to open: tcp/22, tcp/8000-8080, udp/51820, icmp, all; may be repeated
     #[arg(long = "port", value_name = "PORT")]
     ports: Vec<PortSpec>,
     /// Only this family; may be repeated [default: both]
@@ -57,7 +57,6 @@ pub struct AddArgs {
     labels: Vec<String>,
 }
 
-/// An address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum FamilyArg {
     /// IPv4.
@@ -71,36 +70,18 @@ fn tag(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
-/// Adds.
-///
-/// # Errors
-/// There is such a resource already, or the configuration would not be valid, or cannot be written.
 pub fn run(context: &Context<'_>, args: &AddArgs) -> Result<Exit, CommandError> {
     let entry = entry(args)?;
     let path = &context.config()?.path;
-    let mut auto_closing = false;
-    let files = ConfigFiles::begin();
-    let old = match files.read(path) {
-        Ok(source) => {
-            let settings = files.load(&source, path)?;
-            auto_closing = settings.aws.cloud_expiry.is_some();
-            if let Some(file) = settings.files.get(&args.name) {
-                let message = format!("{} is there already, in {}", args.name, file.display());
-                return Err(CommandError::new(Kind::Refused, message).hint("choose another name, or edit the file"));
-            }
-            Some(source.text)
-        }
-        Err(ReadError::Absent) => None,
-        Err(error) => return Err(file::unreadable(path, &error)),
-    };
+    let (old, auto_closing) = without_resource(path, &args.name)?;
     let failed = |error: toml_edit::TomlError| CommandError::new(Kind::Config, format!("{}: {error}", path.display()));
     let text = edit::add(old.as_deref().unwrap_or_default(), &entry).map_err(failed)?;
     let over = old.as_deref().map_or(Over::Nothing, Over::Text);
     FileChange { main: path, file: path, text: &text, over }.make()?;
-    context.printer.json(&changed("added", &args.name, path, &[]));
+    context.printer.json(&change_json("added", &args.name, path, &[]));
     context.printer.result(&format!("✓ Added {} to {}\n", escape_controls(&args.name), path.display()));
     if auto_closing {
-        // The expiry schedule would be set, and would look well until it fires.
+        // Otherwise every expiry schedule would look well until it fires.
         let hint = format!("have it widened with: eg setup cloud-expiry --apply --only {}", shell_quoted(&args.name));
         let message = "the role of [aws.cloud_expiry] may close only groups that it was made for: rules of this resource \
                        do not close by themselves before it is widened";
@@ -110,7 +91,23 @@ pub fn run(context: &Context<'_>, args: &AddArgs) -> Result<Exit, CommandError> 
     Ok(Exit::Done)
 }
 
-/// Every one of them: a group has one value for a key, so the second would take the place of the first.
+/// The text of the configuration file, if there is one, and whether it sets up cloud expiry. Refuses a name that is taken.
+fn without_resource(path: &Path, name: &str) -> Result<(Option<String>, bool), CommandError> {
+    let files = ConfigFiles::begin();
+    let source = match files.read(path) {
+        Ok(source) => source,
+        Err(ReadError::Absent) => return Ok((None, false)),
+        Err(error) => return Err(file::unreadable(path, &error)),
+    };
+    let settings = files.load(&source, path)?;
+    if let Some(file) = settings.files.get(name) {
+        let message = format!("{name} is there already, in {}", file.display());
+        return Err(CommandError::new(Kind::Refused, message).hint("choose another name, or edit the file"));
+    }
+    Ok((Some(source.text), settings.aws.cloud_expiry.is_some()))
+}
+
+/// Refuses a key that stands twice: a group has one value for it, so no group could have both.
 fn tags(args: &AddArgs) -> Result<BTreeMap<String, String>, CommandError> {
     let mut tags = BTreeMap::new();
     for (key, value) in &args.tag {

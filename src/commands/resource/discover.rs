@@ -1,9 +1,13 @@
-//! `eg resource discover`: the groups that could be configured. Changes nothing.
+//! `eg resource discover`: shows the groups that could be configured. Changes nothing.
 
-use crate::commands::{context::Context, resource::groups::openings};
+use crate::commands::{
+    context::{Context, block_on},
+    resource::openings::openings,
+};
 use crate::{
     config::settings::{Resource, Settings},
-    error::{CommandError, Exit, Kind},
+    error::{CommandError, Exit, Kind, advice},
+    targets::route::{environment_profile, target_for},
     text::{escape_controls, shell_quoted},
     ui::{
         json, style,
@@ -11,8 +15,14 @@ use crate::{
         warning::Code,
     },
 };
-use eg_model::{failure::Failure, target::Target};
-use eg_providers::{ListedGroup, aws};
+use eg_model::{
+    failure::Failure,
+    target::{Target, TargetKey},
+};
+use eg_providers::{
+    ListedGroup,
+    aws::{PROVIDER, SECURITY_GROUP, region},
+};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -32,149 +42,126 @@ pub struct DiscoverArgs {
     region: Option<String>,
 }
 
-/// One region, seen with one set of credentials.
+/// The groups of one region, as one set of credentials sees them.
 struct RegionReading {
-    way: Target,
+    target: Target,
     groups: Result<Vec<ListedGroup>, Failure>,
 }
 
-/// Discovers.
-///
-/// # Errors
-/// The configuration is bad, or no region is known to ask.
 pub fn run(context: &Context<'_>, args: &DiscoverArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
-    let runtime = context.runtime()?;
-    let seen = runtime.block_on(async {
-        let ways = ways(context, args, &settings).await?;
-        Ok::<_, CommandError>(join_all(ways.into_iter().map(|way| look(context, way, &settings))).await)
+    let readings = block_on(async {
+        let targets = targets(context, args, &settings).await?;
+        Ok(join_all(targets.into_iter().map(|target| look(context, target, &settings))).await)
     })?;
-    runtime.shutdown_background();
     let printer = context.printer;
-    printer.json(&as_json(&seen));
-    let found = || seen.iter().flat_map(|one| one.groups.iter().flatten().map(move |group| (&one.way, group)));
+    printer.json(&as_json(&readings));
+    let found = || readings.iter().flat_map(|one| one.groups.iter().flatten().map(move |group| (&one.target, group)));
     if found().next().is_some() {
         printer.result(&table(found(), context.env.stdout_columns));
-    } else if seen.iter().any(|one| one.groups.is_ok()) {
+    } else if readings.iter().any(|one| one.groups.is_ok()) {
         printer.remark("Every group that can be seen is configured.");
     }
-    for one in &seen {
+    for one in &readings {
         if let Err(failure) = &one.groups {
-            let message = format!("the groups of {} cannot be listed: {failure}", one.way.key.region);
-            printer.warn(Code::NotRead, &message, &[crate::error::advice(failure.class).to_owned()]);
+            let message = format!("the groups of {} cannot be listed: {failure}", one.target.key.region);
+            printer.warn(Code::NotRead, &message, &[advice(failure.class).to_owned()]);
         }
     }
-    if let Some((way, group)) = found().next() {
-        let region = &way.key.region;
+    if let Some((target, group)) = found().next() {
+        let region = &target.key.region;
         let flag = |name: &str, value: &Option<String>| {
             value.iter().map(|v| format!(" {name} {}", shell_quoted(v))).collect::<String>()
         };
-        let profile = flag("--profile", &way.route.profile);
-        let role = flag("--role-arn", &way.route.role_arn) + &flag("--external-id", &way.route.external_id);
+        let profile = flag("--profile", &target.route.profile);
+        let role = flag("--role-arn", &target.route.role_arn) + &flag("--external-id", &target.route.external_id);
         let (name, id) = (shell_quoted(&group.name), &group.id);
         let next = format!("Next: eg resource add {name} --id {id} --region {region}{profile}{role} --port tcp/22");
         printer.progress(&escape_controls(&next));
     }
-    let unknown = seen.iter().filter(|one| one.groups.is_err()).count();
+    let unknown = readings.iter().filter(|one| one.groups.is_err()).count();
     Ok(match unknown {
         0 => Exit::Done,
-        all if all == seen.len() => Exit::Failed,
+        all if all == readings.len() => Exit::Failed,
         _ => Exit::Partial,
     })
 }
 
-/// Where to look: what was named, else everything that the configuration names, else where the environment leads.
-async fn ways(
+/// The regions and credentials to ask: those of the arguments, else those of the configuration, else the environment's.
+async fn targets(
     context: &Context<'_>,
     args: &DiscoverArgs,
     settings: &Settings,
 ) -> Result<BTreeSet<Target>, CommandError> {
-    let any = |resource: &Resource| any_group(context, resource);
+    let any = |resource: &Resource| context.target(resource).regional();
     if args.profile.is_none() && args.region.is_none() && !settings.names_no_target() {
         let meant = settings.selections.iter().map(|one| &one.like);
         return Ok(settings.resources.iter().chain(meant).map(any).collect());
     }
-    let mut target = way(context, args.profile.clone(), String::new());
+    let mut target = any_group_in(context, args.profile.clone(), "");
     target.key.region = match &args.region {
         Some(region) => region.clone(),
-        None => aws::region::usual(|name| context.env.var(name), &target.route)
+        None => region::usual(|name| context.env.var(name), &target.route)
             .await
             .ok_or_else(|| CommandError::new(Kind::Usage, "no region: pass --region, or set one in the profile"))?,
     };
     Ok(BTreeSet::from([target]))
 }
 
-/// The way that a resource takes, to any group.
-fn any_group(context: &Context<'_>, resource: &Resource) -> Target {
-    context.target(resource).regional()
+/// The target that stands for every group of a region, with a profile's credentials or those of the environment.
+pub fn any_group_in(context: &Context<'_>, profile: Option<String>, region: &str) -> Target {
+    let profile = profile.or_else(|| environment_profile(context.env));
+    target_for(context.env, TargetKey::new(PROVIDER, SECURITY_GROUP, region, ""), profile)
 }
 
-/// The way to a region with some profile's credentials, or with those of the environment.
-pub fn way(context: &Context<'_>, profile: Option<String>, region: String) -> Target {
-    context.target(&Resource {
-        name: String::new(),
-        entry: String::new(),
-        provider: aws::PROVIDER.to_owned(),
-        kind: aws::SECURITY_GROUP.to_owned(),
-        id: String::new(),
-        region,
-        profile,
-        role_arn: None,
-        external_id: None,
-        ports: Vec::new(),
-        families: Vec::new(),
-        groups: Vec::new(),
-        place: None,
-    })
-}
-
-async fn look(context: &Context<'_>, way: Target, settings: &Settings) -> RegionReading {
-    let listed = async { context.env.connect().connect(&way).await?.groups(None).await };
-    // An id is one group's everywhere; what a name or a tag means depends on whose groups are looked at.
-    let meant = || settings.selections.iter().filter(|one| any_group(context, &one.like) == way);
+async fn look(context: &Context<'_>, target: Target, settings: &Settings) -> RegionReading {
+    let listed = async { context.env.connect().connect(&target).await?.groups(None).await };
+    // An id names the same group for everybody. A name or a tag means a group of the account that is asked.
+    let meant = || settings.selections.iter().filter(|one| context.target(&one.like).regional() == target);
     let configured = |group: &ListedGroup| {
-        settings.resources.iter().any(|one| one.id == group.id && one.region == way.key.region)
+        settings.resources.iter().any(|one| one.id == group.id && one.region == target.key.region)
             || meant().any(|one| one.meant.fits(&group.name, &group.tags))
     };
     let groups = listed.await.map(|groups| groups.into_iter().filter(|group| !configured(group)).collect());
-    RegionReading { way, groups }
+    RegionReading { target, groups }
 }
 
 fn table<'a>(found: impl Iterator<Item = (&'a Target, &'a ListedGroup)>, columns: Option<usize>) -> String {
     let mut table = Table::new(["GROUP", "NAME", "VPC", "REGION", "PROFILE", "OPENS"]);
-    for (way, group) in found {
+    for (target, group) in found {
         let everybody = group.permissions.iter().any(|permission| permission.is_for_everybody());
         let opens = openings(group);
         table.row([
             Cell::new(&group.id),
             Cell::new(&group.name),
             Cell::new(group.network.as_deref().unwrap_or("-")),
-            Cell::new(&way.key.region),
-            Cell::new(way.route.profile.as_deref().unwrap_or("-")),
+            Cell::new(&target.key.region),
+            Cell::new(target.route.profile.as_deref().unwrap_or("-")),
             if everybody { Cell::styled(opens, style::UNDER_WAY) } else { Cell::new(opens) },
         ]);
     }
     table.render_in(columns)
 }
 
-fn as_json(seen: &[RegionReading]) -> Value {
-    let groups = seen.iter().flat_map(|one| one.groups.iter().flatten().map(move |group| group_json(&one.way, group)));
-    let unknown = seen.iter().filter_map(|one| {
+fn as_json(readings: &[RegionReading]) -> Value {
+    let groups =
+        readings.iter().flat_map(|one| one.groups.iter().flatten().map(move |group| group_json(&one.target, group)));
+    let unknown = readings.iter().filter_map(|one| {
         let failure = one.groups.as_ref().err()?;
-        let way = &one.way;
-        Some(json!({"region": way.key.region, "profile": way.route.profile, "message": failure.to_string()}))
+        let target = &one.target;
+        Some(json!({"region": target.key.region, "profile": target.route.profile, "message": failure.to_string()}))
     });
     json!({"groups": groups.collect::<Vec<_>>(), "unavailable": unknown.collect::<Vec<_>>()})
 }
 
-fn group_json(way: &Target, group: &ListedGroup) -> Value {
+fn group_json(target: &Target, group: &ListedGroup) -> Value {
     json!({
         "id": group.id,
         "name": group.name,
         "network": group.network,
-        "region": way.key.region,
-        "profile": way.route.profile,
-        "roleArn": way.route.role_arn,
+        "region": target.key.region,
+        "profile": target.route.profile,
+        "roleArn": target.route.role_arn,
         "tags": group.tags,
         "permissions": group.permissions.iter().map(json::permission).collect::<Vec<_>>(),
         "otherSources": group.other_ingress,

@@ -12,16 +12,12 @@ use std::collections::BTreeMap;
 
 /// List the configured resources
 ///
-/// What the configuration says, with `[defaults]` filled in and included files read. Groups that are named by name or
-/// tags are looked up when a session starts; `eg resource verify` shows which they are now.
+/// Includes `[defaults]` and included files. Groups that are named by name or tags are looked up when a session starts;
+/// `eg resource verify` shows which they are now.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: eg resource list")]
 pub struct ResourceListArgs {}
 
-/// Lists.
-///
-/// # Errors
-/// The configuration is bad.
 pub fn run(context: &Context<'_>, _args: &ResourceListArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
     let rows = rows(&settings);
@@ -31,12 +27,12 @@ pub fn run(context: &Context<'_>, _args: &ResourceListArgs) -> Result<Exit, Comm
         return Ok(Exit::Done);
     }
     let mut table = Table::new(["NAME", "GROUP", "REGION", "PROFILE", "PORTS", "FAMILIES", "LABELS"]);
-    for (resource, meant) in &rows {
+    for (resource, selector) in &rows {
         let list = |items: Vec<String>| if items.is_empty() { "-".to_owned() } else { items.join(" ") };
         let families = resource.families.iter().map(ToString::to_string).collect();
         table.row([
             Cell::new(&resource.name),
-            Cell::new(meant.map_or_else(|| resource.id.clone(), |meant| format!("every {meant}"))),
+            Cell::new(selector.map_or_else(|| resource.id.clone(), |selector| format!("every {selector}"))),
             Cell::new(&resource.region),
             Cell::new(resource.profile.as_deref().unwrap_or("-")),
             Cell::new(list(resource.ports.iter().map(ToString::to_string).collect())),
@@ -48,7 +44,7 @@ pub fn run(context: &Context<'_>, _args: &ResourceListArgs) -> Result<Exit, Comm
     Ok(Exit::Done)
 }
 
-/// A resource, and what it means where it has no id.
+/// A resource, and its selector if it has no id.
 type ResourceRow<'a> = (&'a Resource, Option<&'a Selector>);
 
 fn rows(settings: &Settings) -> Vec<ResourceRow<'_>> {
@@ -56,15 +52,15 @@ fn rows(settings: &Settings) -> Vec<ResourceRow<'_>> {
     fixed.chain(settings.selections.iter().map(|one| (&one.like, Some(&one.meant)))).collect()
 }
 
-fn as_json((resource, meant): &ResourceRow<'_>, settings: &Settings) -> Value {
+fn as_json((resource, selector): &ResourceRow<'_>, settings: &Settings) -> Value {
     let tags: BTreeMap<&String, &str> =
-        meant.iter().flat_map(|meant| meant.tags()).map(|(key, value)| (key, value.as_str())).collect();
+        selector.iter().flat_map(|selector| selector.tags()).map(|(key, value)| (key, value.as_str())).collect();
     json!({
         "name": resource.name,
         "provider": resource.provider,
         "kind": resource.kind,
-        "id": Some(&resource.id).filter(|_| meant.is_none()),
-        "groupName": meant.and_then(|meant| meant.name()).map(|name| name.as_str()),
+        "id": Some(&resource.id).filter(|_| selector.is_none()),
+        "groupName": selector.and_then(|selector| selector.name()).map(|name| name.as_str()),
         "tags": tags,
         "region": resource.region,
         "profile": resource.profile,

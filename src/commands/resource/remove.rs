@@ -1,6 +1,6 @@
 //! `eg resource remove`. No network.
 
-use crate::commands::{context::Context, resource::groups::changed};
+use crate::commands::{context::Context, resource::change_json::change_json};
 use crate::{
     config::{
         edit,
@@ -15,7 +15,7 @@ use std::path::Path;
 
 /// Take a resource out of the configuration
 ///
-/// Removes its `[[resource]]` with the comment above it, and leaves all else in the file as it is. A session keeps what
+/// Removes its `[[resource]]` with the comment above it, and leaves the rest of the file as it is. A session keeps what
 /// it has opened until it ends, whatever the configuration says: while one uses the resource, this asks for --force.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: eg resource remove prod-api")]
@@ -27,10 +27,6 @@ pub struct ResourceRemoveArgs {
     force: bool,
 }
 
-/// Removes.
-///
-/// # Errors
-/// There is no such resource, a live session uses it, or the file cannot be written.
 pub fn run(context: &Context<'_>, args: &ResourceRemoveArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
     let name = &args.name;
@@ -49,7 +45,7 @@ pub fn run(context: &Context<'_>, args: &ResourceRemoveArgs) -> Result<Exit, Com
     }
     take_out(&context.config()?.path, file, name)?;
     let ids: Vec<_> = users.iter().map(|session| session.id).collect();
-    context.printer.json(&changed("removed", name, file, &ids));
+    context.printer.json(&change_json("removed", name, file, &ids));
     context.printer.result(&format!("✓ Removed {} from {}\n", escape_controls(name), file.display()));
     for session in users {
         let until = context.zone.format(session.expires_at);
@@ -59,12 +55,12 @@ pub fn run(context: &Context<'_>, args: &ResourceRemoveArgs) -> Result<Exit, Com
     Ok(Exit::Done)
 }
 
-/// The live sessions that have something there. Without a record there are none; one that cannot be read may hold some.
+/// The live sessions that have something open on the resource. Fails if the record cannot be read: it may hold some.
 fn users(context: &Context<'_>, name: &str) -> Result<Vec<Session>, CommandError> {
     let Some(store) = context.store_for_reading()? else { return Ok(Vec::new()) };
-    let of_it = |known: &str| known == name || known.strip_prefix(name).is_some_and(|rest| rest.starts_with('/'));
+    let is_of_it = |known: &str| known == name || known.strip_prefix(name).is_some_and(|rest| rest.starts_with('/'));
     let uses = |session: &Session| {
-        session.grants.iter().any(|grant| of_it(&grant.resource_name) && grant.status != GrantStatus::Removed)
+        session.grants.iter().any(|grant| is_of_it(&grant.resource_name) && grant.status != GrantStatus::Removed)
     };
     Ok(store.live_sessions()?.into_iter().filter(uses).collect())
 }

@@ -1,14 +1,16 @@
-//! `eg resource verify`: whether a session on a resource would work. Changes nothing.
+//! `eg resource verify`: checks that a session on a resource would work. Changes nothing.
 
-use super::super::doctor::{as_json, text};
-use crate::commands::context::Context;
+use crate::commands::{
+    context::{Context, block_on},
+    findings::{finding_json, finding_text},
+};
 use crate::{
     checks::{
         finding::{Finding, Level},
         resource::{open_to_all, rights, slots},
     },
     config::settings::{AwsSettings, Chosen, Resource, Settings},
-    error::{CommandError, Exit, Kind},
+    error::{CommandError, Exit, Kind, advice},
     targets::read::{ResourceReading, read_resources},
     text::escape_controls,
 };
@@ -19,8 +21,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Check that a session on a resource would work: group, permissions, room for rules
 ///
-/// Whether the group is there, whether the credentials may open, tag and close (asked as dry runs), how many rules
-/// still fit, and whether a port is open to everybody anyway. Changes nothing. The exit status is 1 if anything is `✗`.
+/// Checks that the group is there, that the credentials may open, tag and close (asked as dry runs), how many rules
+/// still fit, and if a port is open to everybody anyway. Changes nothing. The exit status is 1 if anything is `✗`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: eg resource verify prod-api")]
 pub struct VerifyArgs {
@@ -28,7 +30,7 @@ pub struct VerifyArgs {
     name: Vec<String>,
 }
 
-/// One resource and what was found.
+/// One resource and its findings.
 struct Verified {
     name: String,
     group: Option<String>,
@@ -36,25 +38,19 @@ struct Verified {
     findings: Vec<Finding>,
 }
 
-/// Verifies.
-///
-/// # Errors
-/// The configuration is bad or names nothing, or a name is not known.
 pub fn run(context: &Context<'_>, args: &VerifyArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
     if settings.names_no_target() {
         return Err(context.no_resources("eg resource verify"));
     }
     let chosen = settings.select(&args.name).map_err(|error| CommandError::new(Kind::Usage, error.to_string()))?;
-    let runtime = context.runtime()?;
-    let verified = runtime.block_on(examine(context, &chosen, &settings.aws));
-    runtime.shutdown_background();
+    let verified = block_on(async { Ok(examine(context, &chosen, &settings.aws).await) })?;
     let well = verified.iter().flat_map(|one| &one.findings).all(|finding| finding.level != Level::Bad);
     context.printer.json(&json!({"ok": well, "resources": verified.iter().map(verified_json).collect::<Vec<_>>()}));
     for (number, one) in verified.iter().enumerate() {
         context.printer.result(&format!("{}{}\n", if number == 0 { "" } else { "\n" }, title(one)));
         for finding in &one.findings {
-            context.printer.result(&text(finding));
+            context.printer.result(&finding_text(finding));
         }
     }
     Ok(if well { Exit::Done } else { Exit::Failed })
@@ -73,7 +69,7 @@ fn verified_json(one: &Verified) -> Value {
         "resourceName": one.name,
         "resourceId": one.group,
         "region": one.region,
-        "checks": one.findings.iter().map(as_json).collect::<Vec<_>>(),
+        "checks": one.findings.iter().map(finding_json).collect::<Vec<_>>(),
     })
 }
 
@@ -108,7 +104,7 @@ async fn findings(one: &ResourceReading<'_>, aws: &AwsSettings) -> Vec<Finding> 
             return vec![Finding::bad("group", message, advice)];
         }
         ReadResult::Unavailable(failure) => {
-            return vec![Finding::bad("group", failure.to_string(), crate::error::advice(failure.class))];
+            return vec![Finding::bad("group", failure.to_string(), advice(failure.class))];
         }
     };
     let mut findings = vec![Finding::good("group", format!("{} is there", target.id))];
@@ -121,11 +117,9 @@ async fn findings(one: &ResourceReading<'_>, aws: &AwsSettings) -> Vec<Finding> 
     findings
 }
 
-/// Something of the resource's to ask with; only its family counts.
-fn probe(resource: &Resource) -> Option<Permission> {
-    let host: IpAddr = match resource.families.first()? {
-        IpVersion::V4 => Ipv4Addr::LOCALHOST.into(),
-        IpVersion::V6 => Ipv6Addr::LOCALHOST.into(),
-    };
+/// A permission to ask with. The provider looks at its family only.
+pub fn probe(resource: &Resource) -> Option<Permission> {
+    let v4 = resource.families.contains(&IpVersion::V4);
+    let host: IpAddr = if v4 { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
     Some(Permission::for_host(*resource.ports.first()?, host))
 }

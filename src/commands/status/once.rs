@@ -1,7 +1,7 @@
-//! `eg status`: everything at a glance. Detection apart, it reads the record alone.
+//! The arguments of `eg status`, and the status once. Except for the address, everything comes from the record.
 
 use crate::commands::{
-    context::Context,
+    context::{Context, block_on},
     status::watch::{self, RunWords},
 };
 use crate::{
@@ -41,10 +41,7 @@ pub struct StatusArgs {
     watch: bool,
 }
 
-/// Shows the status.
-///
-/// # Errors
-/// The record cannot be read; or the configuration or the machine's policy is bad: then everything else was shown before.
+/// Shows the status. Fails on a bad configuration or policy only after everything else was shown.
 pub fn run(context: &Context<'_>, args: &StatusArgs, run_words: RunWords) -> Result<Exit, CommandError> {
     if args.watch {
         return watch::run(context, run_words);
@@ -68,23 +65,21 @@ pub fn run(context: &Context<'_>, args: &StatusArgs, run_words: RunWords) -> Res
     Ok(if damaged { Exit::Failed } else { Exit::Done })
 }
 
-/// One family, and its address or why there is none.
+/// A family with its address, or the reason why there is none.
 type Address = (IpVersion, Result<IpAddr, String>);
 
-/// The families that some resource takes; both where none is configured.
+/// The addresses of the families that some resource takes; of both if no resource is configured.
 fn addresses(context: &Context<'_>, settings: &Settings) -> Result<Vec<Address>, CommandError> {
     let none = settings.names_no_target();
     let wanted = |version| none || settings.takes(version);
     let families = Families { v4: wanted(IpVersion::V4), v6: wanted(IpVersion::V6) };
-    let runtime = context.runtime()?;
-    let detected = runtime.block_on(detect(families, &settings.detect, context.env.address_rule.clone()));
-    runtime.shutdown_background();
-    let Detected { v4, v6 } = detected;
+    let acceptable = context.env.address_rule.clone();
+    let Detected { v4, v6 } = block_on(async { Ok(detect(families, &settings.detect, acceptable).await) })?;
     let found = [(IpVersion::V4, v4), (IpVersion::V6, v6)];
-    Ok(found.into_iter().filter_map(|(version, outcome)| Some((version, told(outcome)?))).collect())
+    Ok(found.into_iter().filter_map(|(version, outcome)| Some((version, address(outcome)?))).collect())
 }
 
-fn told(outcome: FamilyOutcome) -> Option<Result<IpAddr, String>> {
+fn address(outcome: FamilyOutcome) -> Option<Result<IpAddr, String>> {
     match outcome {
         FamilyOutcome::NotAsked => None,
         FamilyOutcome::Agreed { address, .. } => Some(Ok(address)),
@@ -102,7 +97,7 @@ struct StatusPrinter<'a> {
     scheduled: Scheduled,
     glance: &'a RecordSummary,
     addresses: &'a [Address],
-    /// A process that holds the lock and gets nowhere.
+    /// A process that holds the lock but makes no progress.
     holder: Option<&'a LockHolder>,
 }
 
@@ -160,8 +155,7 @@ impl StatusPrinter<'_> {
         if notes.is_empty() { text } else { text + "\n" + &notes }
     }
 
-    /// An address that is not known is a line, not an error: there may be no network. What each service said is for
-    /// `eg ip`.
+    /// An unknown address is a line rather than an error, because there may be no network. `eg ip` shows the services' answers.
     fn address_lines(&self) -> String {
         if !self.addresses.is_empty() && self.addresses.iter().all(|(_, address)| address.is_err()) {
             return line("Address", "not known; offline? See: eg ip");
@@ -180,7 +174,7 @@ impl StatusPrinter<'_> {
         format!("{short} {name} {} is {}{why}; {next}\n", item.grant.ip_version(), item.grant.status)
     }
 
-    /// A live session for an address that is no longer ours serves nobody who is here.
+    /// The live sessions for an address that is no longer the user's.
     fn strays(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for session in self.glance.sessions.iter().filter(|session| session.status.is_live()) {

@@ -1,8 +1,8 @@
-//! `eg status --watch`: the board on a terminal. Looking reads the record and nothing else; what the keys ask for runs
-//! as the command that a person would type, on a thread of its own, and its talk ends up on the board.
+//! `eg status --watch`: the dashboard on a terminal. It reads only the record. A key runs the command that the user would
+//! type, on a thread of its own, and the dashboard shows its output.
 
 use crate::commands::{
-    context::{Context, listen},
+    context::{Context, block_on, listen},
     global::Global,
 };
 use crate::{
@@ -19,8 +19,7 @@ use crate::{
     },
 };
 use chrono::TimeDelta;
-use eg_state::RecordSummary;
-use eg_state::{Event, StateError, Store};
+use eg_state::{Event, RecordSummary, StateError, Store};
 use ratatui::crossterm::event::Event as TerminalEvent;
 use std::{
     io::{self, Write},
@@ -31,24 +30,18 @@ use std::{
 use tokio::{sync::oneshot, time::sleep};
 
 const HANGUP: u8 = 1;
-/// How often the clock and the record are looked at.
+/// The time between two looks at the clock and the record.
 const TICK: Duration = Duration::from_secs(1);
-/// How many events are read. More than any terminal shows, since not all are shown.
+/// The number of events to read. Not all are shown, so it is more than any terminal has lines.
 const EVENTS: u32 = 200;
 
 /// Runs the words of a command with these global options.
 pub type RunWords = fn(&Env, &Printer, &Global, &[String]) -> Result<Exit, CommandError>;
 
-/// Shows the board until a key or a signal ends it.
-///
-/// # Errors
-/// There is no terminal to draw on.
+/// Shows the dashboard until a key or a signal ends it.
 pub(super) fn run(context: &Context<'_>, run_words: RunWords) -> Result<Exit, CommandError> {
     check(context)?;
-    let runtime = context.runtime()?;
-    let ended = runtime.block_on(watch(context, run_words));
-    runtime.shutdown_background();
-    ended
+    block_on(watch(context, run_words))
 }
 
 fn check(context: &Context<'_>) -> Result<(), CommandError> {
@@ -80,7 +73,7 @@ async fn watch(context: &Context<'_>, run_words: RunWords) -> Result<Exit, Comma
         let mut screen = Screen::enter(context.printer).map_err(no_terminal)?;
         show(context, run_words, &mut screen, &mut known, &mut board, &mut under_way, &interrupt).await
     };
-    // What was begun is carried to its end, as it would be on the command line, and then tells here.
+    // A command that was begun runs to its end, as on the command line, and prints its output here.
     let finished = match under_way {
         None => Exit::Done,
         Some(command) => command.at_the_end(context).await,
@@ -126,9 +119,9 @@ async fn show(
                 let TerminalEvent::Key(key) = event else { continue };
                 match board.key(key, &known.glance.sessions) {
                     Some(KeyRequest::Leave) => return Ok(()),
-                    Some(KeyRequest::Do(deed)) => {
-                        *under_way = Some(UnderWay::begin(context, run_words, deed));
-                        board.begins(deed);
+                    Some(KeyRequest::Do(action)) => {
+                        *under_way = Some(UnderWay::begin(context, run_words, action));
+                        board.begins(action);
                     }
                     None => {}
                 }
@@ -144,10 +137,10 @@ async fn show(
     Ok(())
 }
 
-/// How often the scheduler is asked: a program is run for it.
+/// The time between two questions to the scheduler, each of which runs a program.
 const ASK_AGAIN: TimeDelta = TimeDelta::seconds(60);
 
-/// What is known of the record.
+/// The content of the record, as it was read last.
 #[derive(Default)]
 struct Known {
     store: Option<Store>,
@@ -158,7 +151,7 @@ struct Known {
 }
 
 impl Known {
-    /// Reads what has changed. What cannot be read leaves what was known, and says so.
+    /// Reads what has changed. After an error the old content stays, and the dashboard shows the error.
     fn look(&mut self, context: &Context<'_>) {
         self.unread = match self.read(context) {
             Ok(()) => None,
@@ -177,7 +170,7 @@ impl Known {
             self.store = Store::open_read_only(&context.state.path)?;
         }
         let Some(store) = &self.store else { return Ok(()) };
-        // A transaction of another between this and the reading is seen at once and read again: never the other way.
+        // The version comes first: a transaction between it and the reading then causes one reading too many, not a lost one.
         let version = store.data_version()?;
         if self.version != Some(version) {
             self.glance = RecordSummary::read(store)?;
@@ -188,12 +181,11 @@ impl Known {
     }
 }
 
-/// A command that the board has begun.
+/// A command that the dashboard has begun.
 struct UnderWay {
     over: oneshot::Receiver<CommandOutcome>,
 }
 
-/// What a command came to.
 struct CommandOutcome {
     exit: Exit,
     said: String,
@@ -201,12 +193,12 @@ struct CommandOutcome {
 
 impl UnderWay {
     /// Runs what a person would type, with the options that this command was given.
-    fn begin(context: &Context<'_>, run_words: RunWords, deed: SessionAction) -> Self {
+    fn begin(context: &Context<'_>, run_words: RunWords, action: SessionAction) -> Self {
         let (env, global) = (context.env.clone(), context.global.clone());
         let (tell, over) = oneshot::channel();
         thread::spawn(move || {
             // The dashboard may have gone: then there is no receiver.
-            tell.send(carry_out(&env, &global, run_words, deed)).ok();
+            tell.send(carry_out(&env, &global, run_words, action)).ok();
         });
         Self { over }
     }
@@ -216,7 +208,7 @@ impl UnderWay {
         (&mut self.over).await.map_err(lost)
     }
 
-    /// The board has gone: its outcome is told as if it had been typed.
+    /// Prints the outcome, after the dashboard has gone, as if the user had typed the command.
     async fn at_the_end(mut self, context: &Context<'_>) -> Exit {
         context.printer.progress("→ Waiting for what is under way...");
         match self.end().await {
@@ -232,7 +224,7 @@ impl UnderWay {
     }
 }
 
-/// Waits for the end of what is under way; for ever where nothing is.
+/// Waits for the end of the running command; for ever if there is none.
 async fn over(under_way: &mut Option<UnderWay>) -> Result<String, CommandError> {
     match under_way {
         Some(command) => command.end().await.map(|ended| ended.said),
@@ -240,12 +232,12 @@ async fn over(under_way: &mut Option<UnderWay>) -> Result<String, CommandError> 
     }
 }
 
-/// Results, warnings, errors and hints; not what only tells that something is being done.
-fn carry_out(env: &Env, global: &Global, run_words: RunWords, deed: SessionAction) -> CommandOutcome {
+/// Runs a command, and keeps its results, warnings, errors and hints, but not its progress.
+fn carry_out(env: &Env, global: &Global, run_words: RunWords, action: SessionAction) -> CommandOutcome {
     let (results, talk) = (CapturedOutput::default(), CapturedOutput::default());
     let style = Style { json: false, quiet: false, color_out: false, color_err: false };
     let printer = Printer::new(style, Box::new(results.clone()), Box::new(talk.clone()));
-    let exit = run_words(env, &printer, global, &deed.args()).unwrap_or_else(|error| {
+    let exit = run_words(env, &printer, global, &action.args()).unwrap_or_else(|error| {
         printer.error(&error);
         error.kind.exit()
     });
@@ -255,7 +247,7 @@ fn carry_out(env: &Env, global: &Global, run_words: RunWords, deed: SessionActio
     CommandOutcome { exit, said: lines.join("\n") }
 }
 
-/// A stream that keeps what is written to it.
+/// A stream that keeps its text.
 #[derive(Clone, Default)]
 struct CapturedOutput(Arc<Mutex<Vec<u8>>>);
 

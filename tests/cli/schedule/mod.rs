@@ -453,7 +453,7 @@ fn a_line_by_hand_still_runs() {
     host.eg(&["schedule", "install"]).expect_code(0);
     let line = host.crontab().lines().last().unwrap().to_owned() + "\n";
     fs::write(host.crontab_path(), &line).unwrap();
-    let by_hand = "a line that somebody wrote by hand still runs it";
+    let by_hand = "a crontab line that was written by hand still runs it";
     let removed = host.eg(&["schedule", "remove", "--output", "json"]).expect_code(0);
     let json = removed.json_as("schedule");
     assert_eq!((&json["installed"], &json["changed"]), (&true.into(), &false.into()), "{json:#}");

@@ -1,26 +1,31 @@
-//! `eg log`: the audit trail. No network, no runtime, no lock, no configuration.
+//! `eg log`: the audit trail. No network, no runtime, no lock, no configuration. [`entry`] is an event with its names, [`csv`]
+//! writes rows for spreadsheets.
 
+pub mod csv;
+pub mod entry;
+
+use self::{
+    csv::csv,
+    entry::{LogEntry, concerns, entry_json},
+};
 use crate::commands::context::Context;
 use crate::{
     commands::global::Output,
     error::{CommandError, Exit, Kind},
-    text::escape_controls,
     ui::{
         events::{detail, is_telling, word},
-        json,
         table::{Cell, Table},
     },
 };
 use chrono::TimeDelta;
-use eg_model::{Timestamp, ids::SessionId, session::record::Session, target::TargetKey, time::duration::parse_up_to};
-use eg_state::{Event, Filter, KEPT, RunKind, Store};
-use serde_json::{Value, json};
+use eg_model::{ids::SessionId, session::record::Session, target::TargetKey, time::duration::parse_up_to};
+use eg_state::{Event, Filter, KEPT, Store};
 use std::{collections::BTreeMap, time::Duration};
 
-/// Show the audit trail: when, who, what, where, and what came of it
+/// Show the audit trail: when, who, what, where, and the outcome
 ///
 /// Everything that was asked, tried and found out, oldest first, from the record; on a terminal the last 20 events. -v
-/// shows the bookkeeping, too, and the provider's request ids. Events are kept for 400 days. In `--output csv`, text that
+/// also shows the bookkeeping and the provider's request ids. Events are kept for 400 days. In `--output csv`, text that
 /// a spreadsheet would take for a formula gets an apostrophe in front.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  eg log -n 50\n  eg log -f\n  eg log --since 7d --output csv > week.csv")]
@@ -43,15 +48,11 @@ fn since(text: &str) -> Result<TimeDelta, String> {
     parse_up_to(text, KEPT).map_err(|error| error.to_string())
 }
 
-/// How many events a terminal gets unless asked for more.
+/// The default number of events on a terminal.
 const USUAL: usize = 20;
-/// How often the record is looked at for events that are new.
+/// The time between two looks at the record for new events.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Shows the trail.
-///
-/// # Errors
-/// There is no such session, or the record cannot be read.
 pub fn run(context: &Context<'_>, args: &LogArgs) -> Result<Exit, CommandError> {
     let mut trail = Trail { context, args, session: None, after: 0, shown: None, headed: false };
     let mut damaged = false;
@@ -76,23 +77,23 @@ pub fn run(context: &Context<'_>, args: &LogArgs) -> Result<Exit, CommandError> 
     Ok(if damaged { Exit::Failed } else { Exit::Done })
 }
 
-/// What was shown so far.
+/// The events that were shown so far.
 struct Trail<'a> {
     context: &'a Context<'a>,
     args: &'a LogArgs,
-    /// The one session that is of interest.
+    /// Only events that concern this session.
     session: Option<Session>,
     /// The number of the last event that was read.
     after: i64,
     shown: Option<Table>,
-    /// Whether the names of the columns stand above the rows of CSV.
+    /// True once the header of the CSV was printed.
     headed: bool,
 }
 
 impl Trail<'_> {
     fn begin(&mut self, store: &Store) -> Result<(), CommandError> {
         self.session = self.args.session.as_ref().map(|id| self.context.find(store, id)).transpose()?;
-        // A very long time ago is before everything.
+        // A time before the calendar begins is before every event.
         let since = self.args.since.and_then(|since| self.context.env.now().checked_sub_signed(since));
         let (mut events, last) = store.events_after(0)?;
         events.retain(|event| since.is_none_or(|since| event.at >= since));
@@ -107,14 +108,14 @@ impl Trail<'_> {
     }
 
     fn go_on(&mut self, store: &Store) -> Result<(), CommandError> {
-        // A record that was put in place of this one may have fewer.
+        // The record may have been replaced by one with fewer events.
         let (events, last) = store.events_after(self.after)?;
         self.after = last;
         let entries = if events.is_empty() { Vec::new() } else { self.entries(store, events)? };
         if entries.is_empty() { Ok(()) } else { self.show(&entries) }
     }
 
-    /// How many events are shown at the beginning.
+    /// The number of events to begin with.
     fn most(&self) -> usize {
         let whole = self.context.global.output != Output::Table || !self.context.env.stdout_is_terminal;
         match self.args.number {
@@ -170,7 +171,7 @@ impl Trail<'_> {
         }
     }
 
-    /// What went wrong stands under its row.
+    /// An event's row; its error, if any, in a line below.
     fn row(&self, table: &mut Table, entry: &LogEntry) {
         let (event, zone) = (&entry.event, &self.context.zone);
         let or_dash = |text: Option<String>| Cell::new(text.unwrap_or_else(|| "-".to_owned()));
@@ -192,134 +193,6 @@ impl Trail<'_> {
         table.row(cells);
         if let Some(trouble) = trouble {
             table.note(zone.in_text(&trouble));
-        }
-    }
-}
-
-/// An event, with what the record says about what it names.
-struct LogEntry {
-    event: Event,
-    user: Option<(String, Option<String>)>,
-    resource: Option<String>,
-    command: Option<RunKind>,
-}
-
-/// Whether an event is about a session: it names it; or it names none (a rule may serve several), but one of the
-/// session's permissions, while the session had not let go of it.
-fn concerns(event: &Event, session: &Session) -> bool {
-    if let Some(id) = event.session {
-        return id == session.id;
-    }
-    let during = |until: Option<Timestamp>| event.at >= session.started_at && until.is_none_or(|end| event.at <= end);
-    session.grants.iter().any(|grant| {
-        Some(&grant.target.key) == event.target.as_ref()
-            && during(grant.removed_at)
-            && grant.permissions.iter().any(|item| Some(item.permission) == event.permission)
-    })
-}
-
-impl LogEntry {
-    fn permission(&self) -> Option<String> {
-        self.event.permission.map(|permission| format!("{} from {}", permission.ports(), permission.cidr()))
-    }
-}
-
-fn entry_json(entry: &LogEntry) -> Value {
-    let event = &entry.event;
-    json!({
-        "at": json::time(event.at),
-        "userName": entry.user.as_ref().map(|(name, _)| name),
-        "userEmail": entry.user.as_ref().and_then(|(_, email)| email.as_ref()),
-        "event": event.kind.as_str(),
-        "command": entry.command.map(RunKind::as_str),
-        "sessionId": event.session.map(|id| id.to_string()),
-        "resourceName": entry.resource,
-        "resourceId": event.target.as_ref().map(|target| &target.id),
-        "region": event.target.as_ref().map(|target| &target.region),
-        "permission": event.permission.as_ref().map(json::permission),
-        "ruleId": event.rule_id.as_ref().map(|rule| &rule.0),
-        "requestId": event.request_id,
-        "outcome": event.outcome,
-        "detail": event.detail,
-    })
-}
-
-const COLUMNS: [&str; 14] = [
-    "at",
-    "user_name",
-    "user_email",
-    "event",
-    "command",
-    "session_id",
-    "resource_name",
-    "resource_id",
-    "region",
-    "permission",
-    "rule_id",
-    "request_id",
-    "outcome",
-    "detail",
-];
-
-/// RFC 4180: every row ends in CRLF, absent is empty.
-fn csv(entries: &[LogEntry], header: bool) -> Result<String, CommandError> {
-    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
-    if header {
-        writer.write_record(COLUMNS).map_err(unwritten)?;
-    }
-    for entry in entries {
-        let event = &entry.event;
-        let target = event.target.as_ref();
-        let cells: [Option<String>; COLUMNS.len()] = [
-            Some(json::time(event.at)),
-            entry.user.as_ref().map(|(name, _)| name.clone()),
-            entry.user.as_ref().and_then(|(_, email)| email.clone()),
-            Some(event.kind.as_str().to_owned()),
-            entry.command.map(|kind| kind.as_str().to_owned()),
-            event.session.map(|id| id.to_string()),
-            entry.resource.clone(),
-            target.map(|target| target.id.clone()),
-            target.map(|target| target.region.clone()),
-            entry.permission(),
-            event.rule_id.as_ref().map(ToString::to_string),
-            event.request_id.clone(),
-            Some(event.outcome.clone()),
-            event.detail.clone(),
-        ];
-        writer.write_record(cells.map(|cell| not_a_formula(&cell.unwrap_or_default()))).map_err(unwritten)?;
-    }
-    let bytes = writer.into_inner().map_err(|error| unwritten(error.into_error().into()))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-fn unwritten(error: csv::Error) -> CommandError {
-    CommandError::new(Kind::State, format!("the rows cannot be written: {error}"))
-}
-
-/// A spreadsheet runs a cell that begins like a formula, whoever wrote its text: a user name, a reason, a provider's
-/// message. An apostrophe makes it text (OWASP, "CSV Injection"). Controls are escaped, so a row stays a line.
-fn not_a_formula(text: &str) -> String {
-    let text = escape_controls(text);
-    if text.starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']) { format!("'{text}") } else { text }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cells_are_no_formulas() {
-        for (text, expected) in [
-            ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
-            ("+1", "'+1"),
-            ("-1", "'-1"),
-            ("@SUM(A1)", "'@SUM(A1)"),
-            ("＝1", "'＝1"),
-            ("\t=1", "\\u{9}=1"),
-            ("tcp/22 from 203.0.113.42/32", "tcp/22 from 203.0.113.42/32"),
-            ("", ""),
-        ] {
-            assert_eq!(not_a_formula(text), expected);
         }
     }
 }

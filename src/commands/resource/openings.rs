@@ -1,28 +1,17 @@
-//! Texts that the commands about resources share.
+//! The rules of a group in a line of text.
 
 use crate::text::escape_controls;
-use eg_model::{ids::SessionId, net::permission::Permission};
+use eg_model::net::permission::Permission;
 use eg_providers::ListedGroup;
-use serde_json::{Value, json};
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
-/// What was done to the configuration.
-pub fn changed(action: &str, name: &str, file: &Path, sessions: &[SessionId]) -> Value {
-    json!({
-        "action": action,
-        "name": name,
-        "file": file.to_string_lossy(),
-        "sessions": sessions.iter().map(ToString::to_string).collect::<Vec<_>>(),
-    })
-}
-
-/// What a group's rules open, in a line: `tcp/22 from 0.0.0.0/0, tcp/443 from 10.0.0.0/8 and 2 more`.
+/// The ports that a group opens, each with a source: `tcp/22 from 0.0.0.0/0, tcp/443 from 10.0.0.0/8 and 2 more`.
 pub fn openings(group: &ListedGroup) -> String {
     let mut by_ports: BTreeMap<String, Vec<&Permission>> = BTreeMap::new();
     for permission in &group.permissions {
         by_ports.entry(permission.ports()).or_default().push(permission);
     }
-    // What everybody may use stands first: it is what somebody has to see.
+    // A source that lets everybody in is the one to show: the user must not miss it.
     let shown = |(ports, permissions): (String, Vec<&Permission>)| {
         let first = permissions.iter().find(|one| one.is_for_everybody()).or(permissions.first());
         let from = first.map(|one| one.cidr().to_string()).unwrap_or_default();
