@@ -155,7 +155,7 @@ impl FileChange<'_> {
         let placed = match self.over {
             Over::Nothing => draft.persist_noclobber(&path),
             Over::Text(old) if fs::read_to_string(&path)? != old => {
-                return Err(io::Error::other("somebody has changed it meanwhile; try again"));
+                return Err(io::Error::other("another process has changed it meanwhile; try again"));
             }
             Over::Text(_) | Over::Anything => draft.persist(&path),
         };
@@ -246,18 +246,18 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_somebody_else_is_not_lost() {
+    fn a_change_of_another_process_is_not_lost() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.toml");
         fs::write(&path, "# theirs\n").unwrap();
         let error = FileChange { over: Over::Text("# old\n"), ..change(&path, GOOD) }.make().unwrap_err();
-        assert!(error.message.ends_with("somebody has changed it meanwhile; try again"), "{error}");
+        assert!(error.message.ends_with("another process has changed it meanwhile; try again"), "{error}");
         assert_eq!((fs::read_to_string(&path).unwrap().as_str(), names(dir.path()).len()), ("# theirs\n", 1));
         FileChange { over: Over::Text("# theirs\n"), ..change(&path, GOOD) }.make().unwrap();
     }
 
     /// True if another process waits for the lock (proc_locks(5)); always true on systems without that file.
-    fn somebody_waits_for(path: &Path) -> bool {
+    fn another_waits_for(path: &Path) -> bool {
         let inode = format!(":{} ", fs::metadata(path).unwrap().ino());
         let waits = |locks: String| locks.lines().any(|line| line.contains(" -> ") && line.contains(&inode));
         fs::read_to_string("/proc/locks").map_or(true, waits)
@@ -273,14 +273,14 @@ mod tests {
         other.lock().unwrap();
         let error = std::thread::scope(|scope| {
             let edit = scope.spawn(|| FileChange { over: Over::Text("# old\n"), ..change(&path, GOOD) }.make());
-            let seen = || edit.is_finished() || somebody_waits_for(dir.path());
+            let seen = || edit.is_finished() || another_waits_for(dir.path());
             // Not for ever: some file systems have other inodes there.
             (0..10_000).take_while(|_| !seen()).for_each(|_| std::thread::yield_now());
             fs::write(&path, "# theirs\n").unwrap();
             other.unlock().unwrap();
             edit.join().unwrap().unwrap_err()
         });
-        assert!(error.message.ends_with("somebody has changed it meanwhile; try again"), "{error}");
+        assert!(error.message.ends_with("another process has changed it meanwhile; try again"), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "# theirs\n");
     }
 

@@ -340,7 +340,7 @@ fn a_change_meanwhile_is_not_replaced() {
     world.write_config("# mine\n");
     world.faults(&[]);
     let outcome = begun.wait().expect_code(1);
-    assert!(error_of(&outcome).ends_with("somebody has changed it meanwhile; try again"), "{outcome}");
+    assert!(error_of(&outcome).ends_with("another process has changed it meanwhile; try again"), "{outcome}");
     assert_eq!(fs::read_to_string(world.here.config_path()).unwrap(), "# mine\n");
     let dir = world.here.config_path().parent().unwrap().to_owned();
     assert_eq!(fs::read_dir(dir).unwrap().count(), 1, "no backup of what is still there");

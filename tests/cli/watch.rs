@@ -74,9 +74,9 @@ fn what_is_refused_is_said_on_the_board() {
     let mut eg = board(&world, 24, 80);
     eg.shows_text("x stop");
     eg.press("e");
-    let told = |screen: &str| screen.contains("nothing is left to extend it by") && screen.contains("hint: ");
+    let told = |screen: &str| screen.contains("it cannot be extended") && screen.contains("hint: ");
     let shown = eg.shows(|screen| told(screen) && drawn(screen)).contents();
-    assert!(shown.contains("error: session ") && shown.contains("hint: max_duration"), "{shown}");
+    assert!(shown.contains("error: session ") && shown.contains("hint: the limit is max_duration"), "{shown}");
     eg.press("\u{3}");
     assert_eq!(eg.wait().code, Some(0), "Ctrl-C leaves");
 }

@@ -323,10 +323,10 @@ impl Scene<'_> {
     fn foot(&self, width: usize) -> Line<'static> {
         let strong = self.style(style::TITLE);
         match self.board.mode() {
-            Mode::Asking(deed) => {
-                Line::styled(cut(&format!("Stop session {}? y/n", deed.session.short()), width), strong)
+            Mode::Asking(action) => {
+                Line::styled(cut(&format!("Stop session {}? y/n", action.session.short()), width), strong)
             }
-            Mode::Busy(deed) => Line::styled(cut(&busy(deed), width), strong),
+            Mode::Busy(action) => Line::styled(cut(&busy(action), width), strong),
             Mode::Looking => self.keys(width),
         }
     }
@@ -554,10 +554,10 @@ pub(crate) mod tests {
         board.key(press(KeyCode::Down), &sessions);
         board.key(press(KeyCode::Char('x')), &sessions);
         shows("board_asking", &drawn((80, 24), |_| {}, &board));
-        let Some(crate::ui::dashboard::KeyRequest::Do(deed)) = board.key(press(KeyCode::Char('y')), &sessions) else {
+        let Some(crate::ui::dashboard::KeyRequest::Do(action)) = board.key(press(KeyCode::Char('y')), &sessions) else {
             panic!("a yes is an answer");
         };
-        board.begins(deed);
+        board.begins(action);
         assert!(drawn((80, 24), |_| {}, &board).backend().to_string().contains("Stopping session a2b2c3d4…"));
         board.ends(
             [

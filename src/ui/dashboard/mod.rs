@@ -86,15 +86,15 @@ impl Board {
         match (key.code, self.mode) {
             (KeyCode::Char('c'), _) if control => Some(KeyRequest::Leave),
             _ if control => None,
-            (code, Mode::Asking(deed)) => self.answer(code, deed),
+            (code, Mode::Asking(action)) => self.answer(code, action),
             (KeyCode::Char('q') | KeyCode::Esc, _) => Some(KeyRequest::Leave),
             (code, _) => self.pick(code, sessions),
         }
     }
 
-    fn answer(&mut self, code: KeyCode, deed: SessionAction) -> Option<KeyRequest> {
+    fn answer(&mut self, code: KeyCode, action: SessionAction) -> Option<KeyRequest> {
         match code {
-            KeyCode::Char('y' | 'Y') => Some(KeyRequest::Do(deed)),
+            KeyCode::Char('y' | 'Y') => Some(KeyRequest::Do(action)),
             KeyCode::Char('n' | 'N' | 'q') | KeyCode::Esc => {
                 self.mode = Mode::Looking;
                 None
@@ -110,8 +110,8 @@ impl Board {
             KeyCode::Down | KeyCode::Char('j') => at + 1,
             KeyCode::Home | KeyCode::Char('g') => 0,
             KeyCode::End | KeyCode::Char('G') => sessions.len(),
-            KeyCode::Char('x') => return self.wish(Verb::Stop, sessions.get(at)?),
-            KeyCode::Char('e') => return self.wish(Verb::Extend, sessions.get(at)?),
+            KeyCode::Char('x') => return self.request(Verb::Stop, sessions.get(at)?),
+            KeyCode::Char('e') => return self.request(Verb::Extend, sessions.get(at)?),
             _ => return None,
         };
         self.selected = sessions.get(to.min(sessions.len() - 1)).map(|session| session.id);
@@ -119,24 +119,24 @@ impl Board {
     }
 
     /// Asks before a stop: a key is pressed too easily.
-    fn wish(&mut self, verb: Verb, session: &Session) -> Option<KeyRequest> {
+    fn request(&mut self, verb: Verb, session: &Session) -> Option<KeyRequest> {
         if let Mode::Busy(_) = self.mode {
             return None;
         }
-        let deed = SessionAction { verb, session: session.id };
+        let action = SessionAction { verb, session: session.id };
         self.selected = Some(session.id);
         self.said.clear();
         match verb {
             Verb::Stop => {
-                self.mode = Mode::Asking(deed);
+                self.mode = Mode::Asking(action);
                 None
             }
-            Verb::Extend => Some(KeyRequest::Do(deed)),
+            Verb::Extend => Some(KeyRequest::Do(action)),
         }
     }
 
-    pub fn begins(&mut self, deed: SessionAction) {
-        self.mode = Mode::Busy(deed);
+    pub fn begins(&mut self, action: SessionAction) {
+        self.mode = Mode::Busy(action);
         self.said.clear();
     }
 
@@ -197,30 +197,30 @@ pub(crate) mod tests {
         let list = [session(1), session(2)];
         let mut board = Board::default();
         board.key(char('j'), &list);
-        let deed = SessionAction { verb: Verb::Stop, session: list[1].id };
+        let action = SessionAction { verb: Verb::Stop, session: list[1].id };
         for no in [char('n'), char('N'), char('q'), press(KeyCode::Esc)] {
             assert_eq!(board.key(char('x'), &list), None);
-            assert_eq!(board.mode(), Mode::Asking(deed));
+            assert_eq!(board.mode(), Mode::Asking(action));
             assert_eq!(board.key(char('k'), &list), None, "a question holds the selection");
             assert_eq!(board.key(no, &list), None, "{no:?} leaves the question, not the board");
             assert_eq!(board.mode(), Mode::Looking);
         }
         board.key(char('x'), &list);
-        assert_eq!(board.key(char('y'), &list), Some(KeyRequest::Do(deed)));
-        assert_eq!(deed.args(), ["session", "stop", &list[1].id.to_string()]);
+        assert_eq!(board.key(char('y'), &list), Some(KeyRequest::Do(action)));
+        assert_eq!(action.args(), ["session", "stop", &list[1].id.to_string()]);
     }
 
     #[test]
     fn one_thing_at_a_time() {
         let list = [session(1)];
         let mut board = Board::default();
-        let deed = SessionAction { verb: Verb::Extend, session: list[0].id };
-        assert_eq!(board.key(char('e'), &list), Some(KeyRequest::Do(deed)));
-        assert_eq!(deed.args(), ["session", "extend", &list[0].id.to_string(), "--hours", "1"]);
-        board.begins(deed);
+        let action = SessionAction { verb: Verb::Extend, session: list[0].id };
+        assert_eq!(board.key(char('e'), &list), Some(KeyRequest::Do(action)));
+        assert_eq!(action.args(), ["session", "extend", &list[0].id.to_string(), "--hours", "1"]);
+        board.begins(action);
         assert_eq!(board.key(char('e'), &list), None);
         assert_eq!(board.key(char('x'), &list), None);
-        assert_eq!(board.mode(), Mode::Busy(deed));
+        assert_eq!(board.mode(), Mode::Busy(action));
         assert_eq!(board.key(char('q'), &list), Some(KeyRequest::Leave), "leaving is always possible");
         board.ends("✓ done\n\n  \u{1b}[2J\n".lines());
         assert_eq!(

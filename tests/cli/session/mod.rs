@@ -104,6 +104,7 @@ pub(crate) fn snapshot(name: &str, text: &str) {
     let mut settings = insta::Settings::clone_current();
     settings.set_omit_expression(true);
     settings.set_prepend_module_to_snapshot(false);
+    settings.set_snapshot_path("../../snapshots");
     settings.bind(|| insta::assert_snapshot!(name, text));
 }
 
