@@ -47,8 +47,6 @@ pub struct Reading {
     pub read_later: BTreeMap<RuleId, Timestamp>,
     /// The provider's clock (`Date` of the answer), if known.
     pub provider_time: Option<Timestamp>,
-    /// The account of the target, if the answer names it.
-    pub account: Option<String>,
 }
 
 /// The result of reading a target; never a guess.
@@ -239,7 +237,6 @@ mod tests {
             last_page_at: page,
             read_later: BTreeMap::from([(id("sgr-3"), page)]),
             provider_time: None,
-            account: None,
         };
         assert_eq!(["sgr-1", "sgr-3"].map(|rule| reading.rule_read_at(&id(rule))), [first, page]);
 

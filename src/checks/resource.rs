@@ -97,7 +97,6 @@ mod tests {
             last_page_at: chrono::DateTime::UNIX_EPOCH,
             read_later: BTreeMap::new(),
             provider_time: None,
-            account: None,
         }
     }
 

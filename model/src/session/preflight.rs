@@ -148,7 +148,6 @@ mod tests {
             other_ingress,
             read_at: now(),
             provider_time: Some(now()),
-            account: None,
             last_page_at: now(),
             read_later: BTreeMap::new(),
         }

@@ -115,7 +115,6 @@ mod tests {
             last_page_at: now,
             read_later: Default::default(),
             provider_time: Some(now),
-            account: None,
         }
     }
 

@@ -287,7 +287,6 @@ mod tests {
             last_page_at: at(NOW),
             read_later: Default::default(),
             provider_time: Some(at(NOW)),
-            account: None,
         }
     }
 

@@ -408,7 +408,6 @@ fn made(view: &View) -> Plan {
         last_page_at: time(view.read_at),
         read_later: BTreeMap::new(),
         provider_time: Some(time(view.provider)),
-        account: None,
     });
     let auto_closes = view.auto_closes.is_some();
     let capabilities = Capabilities { marks: true, batch: DIGESTS_PER_CALL, tags_per_rule: 50, auto_closes };

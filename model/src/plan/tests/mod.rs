@@ -170,7 +170,6 @@ fn world() -> World {
             last_page_at: now(),
             read_later: BTreeMap::new(),
             provider_time: Some(now()),
-            account: None,
         },
         instead: None,
         next_rule: 100,
@@ -2105,7 +2104,6 @@ impl World {
             last_page_at: at,
             read_later: BTreeMap::new(),
             provider_time: Some(at),
-            account: None,
         };
         let plan = self.plan();
         for step in &plan.ledger {

@@ -38,7 +38,6 @@ pub(super) struct ReadAt {
 /// One group in a series.
 #[derive(Default)]
 pub(super) struct GroupReading {
-    account: Option<String>,
     rules: Vec<ObservedRule>,
     /// The rules of later pages, each with when its page was asked for.
     read_later: BTreeMap<RuleId, Timestamp>,
@@ -79,10 +78,10 @@ impl SecurityGroups {
         match self.read_rules(batch).await {
             Ok((groups, read_at)) => self.conclude(batch, groups, read_at).await,
             // An endpoint that refuses the whole batch for one missing group: ask which are there, then read those.
-            Err(failure) if failure.class == FailureClass::Gone => match self.read_owners(batch).await {
-                Ok(owners) => {
+            Err(failure) if failure.class == FailureClass::Gone => match self.read_existing(batch).await {
+                Ok(existing) => {
                     let (there, gone): (BTreeSet<String>, BTreeSet<String>) =
-                        batch.iter().cloned().partition(|group| owners.contains_key(group));
+                        batch.iter().cloned().partition(|group| existing.contains(group));
                     let mut seen = self.not_found(&gone).await;
                     if there.len() == batch.len() {
                         seen.extend(unavailable(&there, &failure));
@@ -119,15 +118,11 @@ impl SecurityGroups {
         if silent.is_empty() {
             return seen;
         }
-        match self.read_owners(&silent).await {
-            Ok(owners) => {
+        match self.read_existing(&silent).await {
+            Ok(existing) => {
                 let (there, gone): (BTreeSet<String>, BTreeSet<String>) =
-                    silent.into_iter().partition(|group| owners.contains_key(group));
-                let empty = |id: String| {
-                    let account = owners.get(&id).cloned().flatten();
-                    (id, complete(GroupReading { account, ..GroupReading::default() }, read_at))
-                };
-                seen.extend(there.into_iter().map(empty));
+                    silent.into_iter().partition(|group| existing.contains(group));
+                seen.extend(there.into_iter().map(|id| (id, complete(GroupReading::default(), read_at))));
                 seen.extend(self.not_found(&gone).await);
             }
             Err(failure) => seen.extend(unavailable(&silent, &failure)),
@@ -206,27 +201,27 @@ impl SecurityGroups {
         }
     }
 
-    /// The groups that are there, with their owners' accounts. By filter: by id, one missing group fails the call.
-    async fn read_owners(&self, batch: &BTreeSet<String>) -> Result<BTreeMap<String, Option<String>>, Failure> {
-        match self.read_owners_at_once(batch).await {
+    /// The groups that are there. By filter: by id, one missing group fails the call.
+    async fn read_existing(&self, batch: &BTreeSet<String>) -> Result<BTreeSet<String>, Failure> {
+        match self.read_existing_at_once(batch).await {
             Err(failure) if failure.class == FailureClass::Gone => {}
             answer => return answer,
         }
         // An endpoint that treats the filter like ids: one at a time.
-        let mut owners = BTreeMap::new();
+        let mut existing = BTreeSet::new();
         for group in batch {
-            match self.read_owners_at_once(&BTreeSet::from([group.clone()])).await {
-                Ok(found) => owners.extend(found),
+            match self.read_existing_at_once(&BTreeSet::from([group.clone()])).await {
+                Ok(found) => existing.extend(found),
                 Err(failure) if failure.class == FailureClass::Gone => {}
                 Err(failure) => return Err(failure),
             }
         }
-        Ok(owners)
+        Ok(existing)
     }
 
-    async fn read_owners_at_once(&self, batch: &BTreeSet<String>) -> Result<BTreeMap<String, Option<String>>, Failure> {
+    async fn read_existing_at_once(&self, batch: &BTreeSet<String>) -> Result<BTreeSet<String>, Failure> {
         let tried = format!("look for {}", name_of(batch));
-        let mut owners = BTreeMap::new();
+        let mut existing = BTreeSet::new();
         let mut pages = Pages::default();
         let mut token = None;
         loop {
@@ -241,11 +236,11 @@ impl SecurityGroups {
             for group in answer.security_groups() {
                 let id =
                     group.group_id().ok_or_else(|| unusable(&tried, "a group without an id", answer.request_id()))?;
-                owners.insert(id.to_owned(), group.owner_id().map(str::to_owned));
+                existing.insert(id.to_owned());
             }
             token = pages.next(&tried, answer.next_token(), answer.request_id())?;
             if token.is_none() {
-                return Ok(owners);
+                return Ok(existing);
             }
         }
     }
@@ -260,9 +255,6 @@ fn sort_in(
 ) -> Result<(), &'static str> {
     let id = rule.group_id().filter(|id| !id.is_empty()).ok_or("a rule without a group")?;
     let group = groups.entry(id.to_owned()).or_default();
-    if let Some(account) = rule.group_owner_id() {
-        group.account = Some(account.to_owned());
-    }
     let read = rule::read(rule);
     if let (Read::Rule(rule), Some(later)) = (&read, later) {
         group.read_later.insert(rule.id.clone(), later);
@@ -297,7 +289,6 @@ fn complete(group: GroupReading, read_at: ReadAt) -> ReadResult {
         last_page_at: read_at.last_page,
         read_later: group.read_later,
         provider_time: read_at.provider,
-        account: group.account,
     })
 }
 
