@@ -247,7 +247,7 @@ pub enum StateError {
     /// A step that the state machines do not allow.
     #[error("{0}")]
     Transition(#[from] TransitionError),
-    /// A lease that is not in the ledger, or a write that does not raise its version.
+    /// A lease that is not on record, or a write that does not raise its version.
     #[error("lease {} {why}", id.0)]
     Lease {
         /// The lease.

@@ -202,7 +202,7 @@ fn guarded(change: &WriteTx<'_, '_>, batch: &[(Lease, u64)], events: &[Event]) -
 fn version_of(connection: &Connection, id: LeaseId) -> Result<Option<i64>, StateError> {
     let sql = "SELECT version FROM leases WHERE id = ?1";
     let found = connection.prepare_cached(sql)?.query_row([id.0], |row| row.get(0)).optional()?;
-    found.map(Some).ok_or(StateError::Lease { id, why: "is not in the ledger" })
+    found.map(Some).ok_or(StateError::Lease { id, why: "is not on record" })
 }
 
 fn number(id: LeaseId, version: u64) -> Result<i64, StateError> {
