@@ -1,9 +1,19 @@
-//! The command line: what is accepted, and the help that goes with it.
+//! The command line: every command with its arguments, and the one place that runs them.
 
-use crate::commands;
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use eg_model::time::duration::parse_seconds;
-use std::{path::PathBuf, time::Duration};
+use crate::{
+    commands::{
+        adopt, completions,
+        context::Context,
+        demo, doctor,
+        global::{Global, Output},
+        help, iam_policy, init, ip, log, man, reconcile, resource, sandbox, schedule, schema, session, setup, status,
+        sweep, who,
+    },
+    error::{CommandError, Exit, Kind},
+    host::env::Env,
+    ui::printer::Printer,
+};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Opens cloud firewalls to your address for a limited time, and closes them again.
 #[derive(Debug, Parser)]
@@ -15,86 +25,30 @@ use std::{path::PathBuf, time::Duration};
     after_help = "Short forms: eg start, stop, list, get and extend mean eg session start, stop, ..."
 )]
 pub struct Cli {
-    /// Options of every command.
     #[command(flatten)]
     pub global: Global,
-    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// Options of every command.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Global options")]
-pub struct Global {
-    /// How results are printed
-    #[arg(short, long, global = true, value_enum, default_value_t = Output::Table)]
-    pub output: Output,
-    /// The configuration file [default: $EG_CONFIG, else config.toml in the user's configuration directory]
-    #[arg(long, global = true, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// The state file [default: $EG_STATE, else state.db in the user's state directory]
-    #[arg(long, global = true, value_name = "FILE")]
-    pub state: Option<PathBuf>,
-    /// How long to wait for another running eg (0s to 3600s)
-    #[arg(long, global = true, value_name = "D", default_value = "30s", value_parser = lock_wait)]
-    pub lock_wait: Duration,
-    /// Say more on stderr: -v what is done, -vv every call
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    pub verbose: u8,
-    /// Say less on stderr: results, warnings and errors only
-    #[arg(short, long, global = true)]
-    pub quiet: bool,
-    /// When to use colours
-    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
-    pub color: Color,
-}
-
-fn lock_wait(text: &str) -> Result<Duration, String> {
-    parse_seconds(text, 0..=3600).map_err(|error| error.to_string())
-}
-
-/// How results are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    /// For people.
-    Table,
-    /// For programs: one JSON document on stdout, JSON Lines on stderr.
-    Json,
-    /// For spreadsheets: the rows of `eg log`, and of nothing else.
-    Csv,
-}
-
-/// When to use colours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Color {
-    /// On a terminal, unless NO_COLOR is set or TERM is dumb.
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
-}
-
-/// The commands. Where one has arguments, their struct's doc comment is its help: one here would stand in its way.
+/// A variant with an argument struct has no doc comment: it would replace that struct's help.
 #[derive(Debug, Subcommand)]
-#[allow(missing_docs, reason = "the doc comment of a variant replaces the help of its arguments' struct")]
 pub enum Command {
-    Init(commands::init::InitArgs),
+    Init(init::InitArgs),
     /// Start, list, extend and stop sessions
     #[command(subcommand)]
     Session(SessionCommand),
     /// Manage the security groups eg may open
     #[command(subcommand)]
     Resource(ResourceCommand),
-    Status(commands::status::once::StatusArgs),
-    Who(commands::who::WhoArgs),
-    Ip(commands::ip::IpArgs),
-    Log(commands::log::LogArgs),
-    Doctor(commands::doctor::DoctorArgs),
-    IamPolicy(commands::iam_policy::IamPolicyArgs),
-    Reconcile(commands::reconcile::once::ReconcileArgs),
-    Sweep(commands::sweep::SweepArgs),
+    Status(status::once::StatusArgs),
+    Who(who::WhoArgs),
+    Ip(ip::IpArgs),
+    Log(log::LogArgs),
+    Doctor(doctor::DoctorArgs),
+    IamPolicy(iam_policy::IamPolicyArgs),
+    Reconcile(reconcile::once::ReconcileArgs),
+    Sweep(sweep::SweepArgs),
     /// Manage the job that closes sessions
     #[command(subcommand)]
     Schedule(ScheduleCommand),
@@ -108,83 +62,65 @@ pub enum Command {
     /// before at the end. Asks nothing, uses nothing of your configuration, credentials or network, and leaves nothing
     /// behind.
     Demo,
-    Sandbox(commands::sandbox::SandboxArgs),
-    Schema(commands::schema::SchemaArgs),
-    Completions(commands::completions::CompletionsArgs),
-    Man(commands::man::ManArgs),
+    Sandbox(sandbox::SandboxArgs),
+    Schema(schema::SchemaArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
     /// Look after the state file
     #[command(subcommand)]
     State(StateCommand),
-    Help(HelpArgs),
+    Help(help::HelpArgs),
     #[command(hide = true, alias = "open")]
-    Start(commands::session::start::StartArgs),
+    Start(session::start::StartArgs),
     #[command(hide = true, aliases = ["close", "rm"])]
-    Stop(commands::session::stop::StopArgs),
+    Stop(session::stop::StopArgs),
     #[command(hide = true, alias = "ls")]
-    List(commands::session::list::SessionListArgs),
+    List(session::list::SessionListArgs),
     #[command(hide = true)]
-    Get(commands::session::get::GetArgs),
+    Get(session::get::GetArgs),
     #[command(hide = true)]
-    Extend(commands::session::extend::ExtendArgs),
+    Extend(session::extend::ExtendArgs),
 }
 
-/// Show the help of a command
-#[derive(Debug, Args)]
-#[command(after_help = "Example: eg help session start")]
-pub struct HelpArgs {
-    /// The command; without one, all of them are listed
-    #[arg(value_name = "COMMAND")]
-    pub command: Vec<String>,
-}
-
-/// `eg session …`.
 #[derive(Debug, Subcommand)]
-#[allow(missing_docs, reason = "the doc comment of a variant replaces the help of its arguments' struct")]
 pub enum SessionCommand {
     #[command(alias = "open")]
-    Start(commands::session::start::StartArgs),
-    Ensure(commands::session::ensure::EnsureArgs),
-    Run(commands::session::run::RunArgs),
+    Start(session::start::StartArgs),
+    Ensure(session::ensure::EnsureArgs),
+    Run(session::run::RunArgs),
     #[command(alias = "ls")]
-    List(commands::session::list::SessionListArgs),
+    List(session::list::SessionListArgs),
     #[command(alias = "show")]
-    Get(commands::session::get::GetArgs),
-    Extend(commands::session::extend::ExtendArgs),
+    Get(session::get::GetArgs),
+    Extend(session::extend::ExtendArgs),
     #[command(aliases = ["close", "rm"])]
-    Stop(commands::session::stop::StopArgs),
+    Stop(session::stop::StopArgs),
 }
 
-/// `eg resource …`.
 #[derive(Debug, Subcommand)]
-#[allow(missing_docs, reason = "the doc comment of a variant replaces the help of its arguments' struct")]
 pub enum ResourceCommand {
     #[command(alias = "ls")]
-    List(commands::resource::list::ResourceListArgs),
-    Add(Box<commands::resource::add::AddArgs>),
+    List(resource::list::ResourceListArgs),
+    Add(Box<resource::add::AddArgs>),
     #[command(alias = "rm")]
-    Remove(commands::resource::remove::ResourceRemoveArgs),
-    Verify(commands::resource::verify::VerifyArgs),
-    Discover(commands::resource::discover::DiscoverArgs),
+    Remove(resource::remove::ResourceRemoveArgs),
+    Verify(resource::verify::VerifyArgs),
+    Discover(resource::discover::DiscoverArgs),
 }
 
-/// `eg schedule …`.
 #[derive(Debug, Subcommand)]
-#[allow(missing_docs, reason = "the doc comment of a variant replaces the help of its arguments' struct")]
 pub enum ScheduleCommand {
-    Show(commands::schedule::ShowArgs),
-    Install(commands::schedule::InstallArgs),
+    Show(schedule::ShowArgs),
+    Install(schedule::InstallArgs),
     #[command(alias = "rm")]
-    Remove(commands::schedule::ScheduleRemoveArgs),
+    Remove(schedule::ScheduleRemoveArgs),
 }
 
-/// `eg setup …`.
 #[derive(Debug, Subcommand)]
-#[allow(missing_docs, reason = "the doc comment of a variant replaces the help of its arguments' struct")]
 pub enum SetupCommand {
-    CloudExpiry(commands::setup::CloudExpiryArgs),
+    CloudExpiry(setup::CloudExpiryArgs),
 }
 
-/// `eg state …`.
 #[derive(Debug, Subcommand)]
 pub enum StateCommand {
     /// Make the state file of another machine this machine's own
@@ -192,4 +128,83 @@ pub enum StateCommand {
     /// For a machine that is gone for good: its leases become this machine's, to be closed in time. If that machine
     /// still runs, give this one a state file of its own instead (--state).
     Adopt,
+}
+
+/// Runs one command.
+///
+/// # Errors
+/// The command did not do what was asked.
+pub fn run(env: &Env, printer: &Printer, cli: &Cli) -> Result<Exit, CommandError> {
+    let global = &cli.global;
+    if global.output == Output::Csv && !matches!(cli.command, Command::Log(_)) {
+        let error = CommandError::new(Kind::Usage, "only `eg log` has rows for --output csv");
+        return Err(error.hint("use --output json, or table"));
+    }
+    let scheduled = matches!(&cli.command, Command::Reconcile(args) if args.is_timed());
+    let context = || Context::new(env, printer, global, scheduled);
+    match &cli.command {
+        Command::Schema(args) => schema::run(printer, args),
+        Command::Completions(args) => completions::run(env, printer, args),
+        Command::Man(args) => man::run(env, printer, args, &built()),
+        Command::Help(args) => help::run(printer, args, &built()),
+        Command::Demo => demo::run(env, printer, global),
+        Command::Sweep(args) => sweep::run(env, printer, args),
+        Command::Sandbox(args) => sandbox::run(env, printer, global, args),
+        Command::Init(args) => init::run(&context()?, args),
+        Command::Resource(command) => run_resource(&context()?, command),
+        Command::Session(command) => run_session(&context()?, command),
+        Command::Start(args) => session::start::run(&context()?, args),
+        Command::List(args) => session::list::run(&context()?, args),
+        Command::Get(args) => session::get::run(&context()?, args),
+        Command::Extend(args) => session::extend::run(&context()?, args),
+        Command::Stop(args) => session::stop::run(&context()?, args),
+        Command::Status(args) => status::once::run(&context()?, args, run_words),
+        Command::Who(args) => who::run(&context()?, args),
+        Command::Ip(args) => ip::run(&context()?, args),
+        Command::Log(args) => log::run(&context()?, args),
+        Command::Doctor(args) => doctor::run(&context()?, args),
+        Command::IamPolicy(args) => iam_policy::run(&context()?, args),
+        Command::Reconcile(args) => reconcile::once::run(&context()?, args),
+        Command::Schedule(ScheduleCommand::Show(args)) => schedule::show(&context()?, args),
+        Command::Schedule(ScheduleCommand::Install(args)) => schedule::install(&context()?, args),
+        Command::Schedule(ScheduleCommand::Remove(args)) => schedule::remove(&context()?, args),
+        Command::Setup(SetupCommand::CloudExpiry(args)) => setup::run(&context()?, args),
+        Command::State(StateCommand::Adopt) => adopt::run(&context()?),
+    }
+}
+
+fn run_session(context: &Context<'_>, command: &SessionCommand) -> Result<Exit, CommandError> {
+    match command {
+        SessionCommand::Start(args) => session::start::run(context, args),
+        SessionCommand::Ensure(args) => session::ensure::run(context, args),
+        SessionCommand::Run(args) => session::run::run(context, args),
+        SessionCommand::List(args) => session::list::run(context, args),
+        SessionCommand::Get(args) => session::get::run(context, args),
+        SessionCommand::Extend(args) => session::extend::run(context, args),
+        SessionCommand::Stop(args) => session::stop::run(context, args),
+    }
+}
+
+fn run_resource(context: &Context<'_>, command: &ResourceCommand) -> Result<Exit, CommandError> {
+    match command {
+        ResourceCommand::List(args) => resource::list::run(context, args),
+        ResourceCommand::Add(args) => resource::add::run(context, args),
+        ResourceCommand::Remove(args) => resource::remove::run(context, args),
+        ResourceCommand::Verify(args) => resource::verify::run(context, args),
+        ResourceCommand::Discover(args) => resource::discover::run(context, args),
+    }
+}
+
+/// Runs the words of a command with the global options of another one: for the keys of `eg status --watch`.
+fn run_words(env: &Env, printer: &Printer, global: &Global, words: &[String]) -> Result<Exit, CommandError> {
+    let words = ["eg"].into_iter().chain(words.iter().map(String::as_str));
+    let cli = Cli::try_parse_from(words).map_err(|error| CommandError::new(Kind::Usage, error.render().to_string()))?;
+    run(env, printer, &Cli { global: global.clone(), ..cli })
+}
+
+/// The tree of all commands, with what clap adds to it.
+fn built() -> clap::Command {
+    let mut eg = Cli::command();
+    eg.build();
+    eg
 }

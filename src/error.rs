@@ -1,4 +1,4 @@
-//! The one error that ends a command, and the exit statuses.
+//! The one error that ends a command, the exit statuses, and the one table of advice.
 
 use crate::{
     config::policy::{NotAllowed, PolicyError},
@@ -11,25 +11,24 @@ use eg_model::{
 use eg_state::StateError;
 use std::{fmt, process::ExitCode};
 
-/// What a command's exit status says.
+/// The exit status of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
-    /// What was asked is in place.
+    /// The request is carried out.
     Done,
     Failed,
     Usage,
-    /// Part is in place, or it is not known yet, and `eg` keeps trying.
+    /// Part is in place or not known yet, and `eg` keeps trying.
     Partial,
     /// The lock was not had in time; the intent is recorded.
     Locked,
-    /// A signal with this number ended it.
+    /// The signal that ended the command.
     Signal(u8),
     /// The status of the command that `eg sandbox` or `eg session run` ran.
     Command(u8),
 }
 
 impl Exit {
-    #[must_use]
     pub fn code(self) -> u8 {
         match self {
             Self::Done => 0,
@@ -49,12 +48,12 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// What kind of failure; the word is part of the JSON contract.
+/// The kind of an error; its word is part of the JSON contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Usage,
     Config,
-    /// What whoever administers this machine allows.
+    /// The limits that this machine's administrator has set.
     Policy,
     State,
     Detection,
@@ -67,7 +66,7 @@ pub enum Kind {
     Clock,
     /// Another `eg` holds the lock.
     Locked,
-    /// A pass that got nowhere was ended by its watchdog.
+    /// The watchdog ended a pass that made no progress.
     Stalled,
     Provider,
     /// A scheduler of this machine.
@@ -78,13 +77,12 @@ pub enum Kind {
     Unreachable,
     /// A session that should be closed is not.
     StillOpen,
-    /// The command that `eg` should run did not start; with the status that a shell would give.
+    /// The command that `eg` should run did not start; holds the status that a shell would give.
     Command(u8),
     Signal(u8),
 }
 
 impl Kind {
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Usage => "usage",
@@ -108,8 +106,6 @@ impl Kind {
         }
     }
 
-    /// The exit status that goes with it.
-    #[must_use]
     pub fn exit(self) -> Exit {
         match self {
             Self::Usage => Exit::Usage,
@@ -122,23 +118,26 @@ impl Kind {
     }
 }
 
-/// Why a command did not do what was asked: what failed and why, and what to do next.
+/// The reason why a command did not do what was asked, and what to do next.
 #[derive(Clone, Debug)]
 pub struct CommandError {
     pub kind: Kind,
-    /// What failed and why; a provider's or library's own words last.
+    /// The failure and its cause; a provider's or library's own words last.
     pub message: String,
     pub hints: Vec<String>,
 }
 
 impl CommandError {
-    #[must_use]
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), hints: Vec::new() }
     }
 
-    /// The same with one more hint.
-    #[must_use]
+    /// A signal ended the command; `left` tells what stays or was done.
+    pub fn stopped_by(number: u8, left: &str) -> Self {
+        Self::new(Kind::Signal(number), format!("stopped by a signal; {left}"))
+    }
+
+    /// Adds a hint.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
@@ -193,7 +192,7 @@ impl From<PolicyError> for CommandError {
 
 impl From<NotAllowed> for CommandError {
     fn from(error: NotAllowed) -> Self {
-        Self::new(Kind::Policy, error.to_string()).hint("whoever administers this machine has set that; see: eg doctor")
+        Self::new(Kind::Policy, error.to_string()).hint(advice(FailureClass::Barred))
     }
 }
 
@@ -226,25 +225,83 @@ pub fn advice(class: FailureClass) -> &'static str {
     }
 }
 
-/// [`advice`] after a refused step.
-pub fn step_advice(step: &Step, class: FailureClass) -> &'static str {
-    match (step, class) {
-        (Step::Restore { .. }, FailureClass::Denied) => {
+/// Work with advice of its own, beside that of reading, opening and closing for sessions, which `eg reconcile` repeats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Setting the expiry schedule of a rule: the resource is not at fault.
+    SettingExpiry,
+    /// Planning without an expiry schedule, since one could not be set before.
+    MissingExpiry,
+    /// Tagging a rule that has lost its marks.
+    Restoring,
+    /// Reading expiry schedules, for `eg doctor`.
+    ReadingExpiry,
+    /// Making roles and schedule groups, for `eg setup cloud-expiry`.
+    PreparingExpiry,
+    /// Asking for the caller, for `eg doctor`.
+    AskingCaller,
+    /// `eg sweep`, which no reconcile repeats.
+    Sweeping,
+}
+
+/// [`advice`] after a call for this work: the one table of work x class.
+pub fn advice_for(work: Work, class: FailureClass) -> &'static str {
+    use FailureClass as Class;
+    match (work, class) {
+        (_, Class::Local) => advice(class),
+
+        (Work::SettingExpiry, Class::Gone) => "make the schedule group with: eg setup cloud-expiry --apply",
+        (Work::SettingExpiry, Class::Invalid) => {
+            "see whether the role is there, and for the scheduler to take: eg setup cloud-expiry prints it (one that was made \
+             just now takes a minute)"
+        }
+        (Work::MissingExpiry, Class::Denied | Class::Gone | Class::Invalid) => {
+            "`eg setup cloud-expiry` prints what this needs"
+        }
+        (Work::SettingExpiry | Work::MissingExpiry, Class::Limit) => {
+            "delete schedules that are no longer needed, or ask the provider for a higher quota"
+        }
+        (Work::ReadingExpiry, Class::Denied) => "give the credentials the permissions that this prints: eg iam-policy",
+        (Work::ReadingExpiry, Class::Gone) => {
+            "make the schedule group, and the rest, with: eg setup cloud-expiry --apply"
+        }
+        (Work::Restoring, Class::Denied) => {
             "rules that have lost eg:managed-by can be tagged again with what `eg iam-policy --restore` prints"
         }
-        _ => advice(class),
+        (Work::AskingCaller, Class::Unknown | Class::Transient) => {
+            "check the network, a proxy, and that the region exists; then: eg doctor"
+        }
+        (Work::PreparingExpiry, Class::Invalid) => {
+            "change it to what `eg setup cloud-expiry` prints (a stack: with --format cloudformation), or choose another \
+             name with --role-name"
+        }
+        (Work::PreparingExpiry, Class::Limit) => {
+            "the same again changes nothing; where the role's policy is too long (IAM takes 10,240 characters), name fewer \
+             groups with --only, or take those that are gone out of it; other quotas: Service Quotas"
+        }
+        (Work::PreparingExpiry, _) => "run it again: it goes on where it stopped",
+
+        (Work::Sweeping, Class::Denied) => "give the credentials the permissions that `eg iam-policy --sweep` prints",
+        (Work::Sweeping, Class::Expired) => "log in again (for SSO: aws sso login), then run eg sweep again",
+        (Work::Sweeping, Class::Credentials) => "correct these credentials, then run eg sweep again",
+        (Work::Sweeping, Class::Gone | Class::Invalid | Class::Limit | Class::Barred | Class::NoProfile) => {
+            "check the region and the profile, then run eg sweep again"
+        }
+        (Work::Sweeping, _) => "run eg sweep again: it finds out by itself",
+
+        (_, class) => advice(class),
     }
+}
+
+/// [`advice`] after a refused step.
+pub fn step_advice(step: &Step, class: FailureClass) -> &'static str {
+    if matches!(step, Step::Restore { .. }) { advice_for(Work::Restoring, class) } else { advice(class) }
 }
 
 /// A note of a plan with the advice for its failure.
 pub fn with_advice(note: &Note) -> Note {
-    let advice = note.class.map(|class| match (note.kind, class) {
-        (NoteKind::AutoCloseUnset, FailureClass::Denied | FailureClass::Gone | FailureClass::Invalid) => {
-            "`eg setup cloud-expiry` prints what this needs"
-        }
-        (NoteKind::AutoCloseUnset, FailureClass::Limit) => {
-            "delete schedules that are no longer needed, or ask the provider for a higher quota"
-        }
+    let advice = note.class.map(|class| match note.kind {
+        NoteKind::AutoCloseUnset => advice_for(Work::MissingExpiry, class),
         _ => advice(class),
     });
     let advice = advice.map(|advice| format!(" ({advice})")).unwrap_or_default();

@@ -1,10 +1,9 @@
 //! `eg` opens cloud firewalls to your address for a limited time, and closes them again.
 //!
 //! This crate is the program: the command line, the reconcile driver, detection of the public address, and output.
-//! What is decided is decided in `eg-model`; what is recorded is recorded in `eg-state`; how a cloud is spoken to is
-//! known to `eg-providers`. See `docs/architecture.md`.
+//! `eg-model` decides, `eg-state` records, and `eg-providers` speaks to the clouds. See `docs/architecture.md`.
 
-#![allow(missing_docs, reason = "the modules are private: a comment stands only where the name does not say it all")]
+#![allow(missing_docs, reason = "the modules are private: a comment stands where the name is not enough")]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
 mod address;
@@ -25,7 +24,7 @@ mod usage;
 
 pub use crate::{error::Exit, host::env::Env};
 
-/// What the tests of this repository look at, beside the program itself. No interface for others.
+/// Parts that the tests of this repository use. Not an interface for others.
 #[doc(hidden)]
 pub mod inside {
     pub use crate::{
@@ -38,22 +37,24 @@ pub mod inside {
 }
 
 use crate::{
+    cli::Cli,
+    commands::{completions::answer::answer, global::Output},
+    host::{env::Clock, signals::survive_file_size_limit},
     text::escape_controls,
     ui::{
         ascii::wants_ascii,
-        color::colored,
+        color::{Color, colored},
         printer::{Printer, Style},
     },
 };
-use clap::{Parser, error::ErrorKind};
-use cli::{Cli, Color, Output};
+use clap::{CommandFactory, Parser, error::ErrorKind};
 use std::{ffi::OsString, io::Write};
 use tracing_subscriber::{filter::LevelFilter, fmt::format::Writer, fmt::time::FormatTime};
 
 /// Runs one command line and returns its exit status.
 pub fn run(env: &Env, out: Box<dyn Write>, err: Box<dyn Write>) -> Exit {
-    crate::host::signals::survive_file_size_limit();
-    if let Some(answer) = crate::commands::completions::answer::answer(env) {
+    survive_file_size_limit();
+    if let Some(answer) = answer(env, Cli::command) {
         let style = Style { json: false, quiet: false, color_out: false, color_err: false };
         Printer::new(style, out, err).verbatim(&answer);
         return Exit::Done;
@@ -64,34 +65,34 @@ pub fn run(env: &Env, out: Box<dyn Write>, err: Box<dyn Write>) -> Exit {
         Err(error) => return refuse(env, &error, json, out, err),
     };
     let drawable = env.stderr_is_terminal && env.var("TERM") != Some("dumb");
-    // Logs go their own way to the terminal, and would run into a bar.
+    // Logs are not written through the printer, and would run into a bar.
     let printer = Printer::new(style(env, &cli), out, err)
         .in_ascii(wants_ascii(env))
         .with_bars(drawable && cli.global.verbose == 0);
     log(env, &cli);
-    let exit = crate::commands::context::run(env, &printer, &cli).unwrap_or_else(|error| {
+    let exit = cli::run(env, &printer, &cli).unwrap_or_else(|error| {
         printer.error(&error);
         error.kind.exit()
     });
     if printer.failed() && exit == Exit::Done { Exit::Failed } else { exit }
 }
 
-/// Whether the arguments ask for JSON, read without a parser: they may not parse.
+/// True if the arguments ask for JSON. Read without the parser, since they may not parse.
 fn wants_json(args: &[OsString]) -> bool {
-    // What follows `--` is another program's.
+    // Arguments after `--` belong to another program.
     let ours = || args.iter().take_while(|arg| *arg != "--");
     let names_output = |arg: &OsString| arg == "--output" || is_short_output(arg, "");
     let after = ours().zip(ours().skip(1)).any(|(a, b)| names_output(a) && b == "json");
     after || ours().any(|arg| arg == "--output=json" || is_short_output(arg, "json") || is_short_output(arg, "=json"))
 }
 
-/// Whether this is `-o`, flags without values before it included (`-qo`), with this value behind it.
+/// True for `-o` followed by this value, also after flags without values (`-qo`).
 fn is_short_output(arg: &OsString, value: &str) -> bool {
     let letters = arg.to_str().and_then(|arg| arg.strip_prefix('-')).and_then(|rest| rest.split_once('o'));
     letters.is_some_and(|(before, after)| before.bytes().all(|b| b"vq46".contains(&b)) && after == value)
 }
 
-/// The value of `--color`, read without a parser: help and usage errors come before there is one.
+/// The value of `--color`, read without the parser: help and usage errors come before its result.
 fn color_in(args: &[OsString]) -> Color {
     let follows = args.iter().zip(args.iter().skip(1)).find(|(a, _)| *a == "--color").map(|(_, b)| b);
     let joined = || args.iter().find_map(|arg| arg.to_str()?.strip_prefix("--color="));
@@ -102,7 +103,7 @@ fn color_in(args: &[OsString]) -> Color {
     }
 }
 
-/// The parser repeats arguments as they came; here they are as safe to print as any text of others.
+/// Makes the arguments that the parser's text repeats safe to print.
 fn args_escaped(args: &[OsString], text: String) -> String {
     let values =
         args.iter().filter_map(|arg| arg.to_str()).flat_map(|arg| [Some(arg), arg.split_once('=').map(|(_, v)| v)]);
@@ -126,11 +127,16 @@ fn refuse(env: &Env, error: &clap::Error, json: bool, out: Box<dyn Write>, err: 
         printer.result(&error.render().ansi().to_string());
         return Exit::Done;
     }
-    // Without a command people see what there is.
+    // Without a command, the user sees the list of commands.
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand && !json {
         printer.remark(error.render().ansi().to_string().trim_end());
     } else {
-        printer.error(&usage::error(error, &args_escaped(&env.args, error.render().to_string()), &env.args));
+        printer.error(&usage::error(
+            error,
+            &args_escaped(&env.args, error.render().to_string()),
+            &env.args,
+            Cli::command(),
+        ));
     }
     Exit::Usage
 }
@@ -144,8 +150,8 @@ fn style(env: &Env, cli: &Cli) -> Style {
     }
 }
 
-/// Logs carry the program's own clock.
-struct LogTime(crate::host::env::Clock);
+/// Stamps log lines by the program's own clock.
+struct LogTime(Clock);
 
 impl FormatTime for LogTime {
     fn format_time(&self, writer: &mut Writer<'_>) -> std::fmt::Result {
@@ -153,7 +159,7 @@ impl FormatTime for LogTime {
     }
 }
 
-/// `-v` shows what is done, `-vv` every call; only of `eg` itself: the SDK's own logs may hold what must not leak.
+/// `-v` logs actions, `-vv` every call. Only `eg` itself logs: the SDK's own logs may hold secrets.
 fn log(env: &Env, cli: &Cli) {
     let level = match cli.global.verbose {
         0 => return,
@@ -171,7 +177,7 @@ fn log(env: &Env, cli: &Cli) {
     } else {
         format.with_ansi(false).with_filter(ours).boxed()
     };
-    // Fails only where a test has set a subscriber already; then that one hears it.
+    // Fails only if a test has set a subscriber already, which then receives the logs.
     tracing_subscriber::registry().with(layer).try_init().ok();
 }
 

@@ -1,4 +1,4 @@
-//! The binary: nothing but the way from the process to [`eg::run`] and back.
+//! The binary: hands the process's environment and streams to [`eg::run`].
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Text that `eg` did not write, made safe to print.
+//! Makes text that `eg` did not write safe to print, and quotes words for a shell.
 
 use unicode_width::UnicodeWidthChar;
 
@@ -12,16 +12,13 @@ use unicode_width::UnicodeWidthChar;
 /// | everything else that Unicode calls default ignorable (zero-width spaces and joiners, variation selectors, tags, …), and interlinear annotations | they do not show |
 /// | combining marks, but for up to four that follow a letter | they change how a digit or a sign looks, or pile up |
 ///
-/// All else stays as it is, so doing it twice changes nothing.
-#[must_use]
+/// Every other character stays, so doing it twice changes nothing.
 pub fn escape_controls(text: &str) -> String {
     escaped(text, |character, safe| safe.extend(character.escape_unicode()))
 }
 
-/// A JSON document in which the characters of [`escape_controls`] stand as JSON's own escapes, those too that JSON lets
-/// stand as they are (DEL, C1). It means the same: outside of strings there is nothing of the kind but line ends, which
-/// stay.
-#[must_use]
+/// Writes the characters of [`escape_controls`] as JSON's own escapes, including DEL and C1, which JSON would allow. The
+/// document means the same: outside of strings only line ends are such characters, and they stay.
 pub fn escape_in_json(json: &str) -> String {
     escaped(json, |character, safe| match character {
         '\n' => safe.push('\n'),
@@ -34,7 +31,7 @@ pub fn escape_in_json(json: &str) -> String {
     })
 }
 
-/// How many combining marks a letter may have: Vietnamese and Hebrew take two or three.
+/// The most combining marks of one letter: Vietnamese and Hebrew take two or three.
 const MARKS: usize = 4;
 
 fn escaped(text: &str, escape: impl Fn(char, &mut String)) -> String {
@@ -57,7 +54,7 @@ fn escaped(text: &str, escape: impl Fn(char, &mut String)) -> String {
     safe
 }
 
-/// Controls, separators, interlinear annotations, and what Unicode calls default ignorable
+/// True for controls, separators, interlinear annotations, and characters that Unicode calls default ignorable
 /// (`DerivedCoreProperties.txt`, Unicode 17).
 fn steers_or_hides(character: char) -> bool {
     character.is_control()
@@ -83,8 +80,7 @@ fn steers_or_hides(character: char) -> bool {
         )
 }
 
-/// For a shell: quoted where it has to be.
-#[must_use]
+/// A word for a shell, quoted if it has to be.
 pub fn shell_quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:=@,+".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
@@ -111,7 +107,7 @@ mod tests {
             ("a\u{200b}b\u{200d}\u{feff}\u{ad}", "a\\u{200b}b\\u{200d}\\u{feff}\\u{ad}"),
             ("\u{200e}\u{200f}\u{61c}", "\\u{200e}\\u{200f}\\u{61c}"),
             ("x\u{fe0f}\u{e0041}\u{3164}", "x\\u{fe0f}\\u{e0041}\\u{3164}"),
-            // Marks belong to letters, and to those a few.
+            // A letter may have a few marks; other characters none.
             ("e\u{301} Viê\u{323}t हिन्दी", "e\u{301} Viê\u{323}t हिन्दी"),
             ("1\u{338}.\u{301}/ \u{20dd}", "1\\u{338}.\\u{301}/ \\u{20dd}"),
             ("a\u{301}\u{301}\u{301}\u{301}\u{301}", "a\u{301}\u{301}\u{301}\u{301}\\u{301}"),

@@ -1,21 +1,16 @@
-//! What the parser refuses, in the one shape of every error of `eg`: what is wrong, and apart from that what to do. The
-//! parser proposes the word that looks alike; where people are known to mean another one, a table of our own answers.
+//! Turns the parser's refusals into the form of every error of `eg`: the mistake, then what to do. The parser proposes words
+//! that look alike; tables here answer words of other tools that users are known to try.
 
-use crate::{
-    cli::Cli,
-    error::{CommandError, Kind},
-};
+use crate::error::{CommandError, Kind};
 use clap::{
-    CommandFactory,
+    Command,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 use std::ffi::OsString;
 
-/// The error for what the parser refused in `args`. `rendered` is its own text, with the user's arguments made safe to
-/// print.
-#[must_use]
-pub fn error(refused: &clap::Error, rendered: &str, args: &[OsString]) -> CommandError {
-    let path = command_in(args);
+/// The error for a refusal of `args`. `rendered` is the parser's own text, with the user's arguments made safe to print.
+pub fn error(refused: &clap::Error, rendered: &str, args: &[OsString], eg: Command) -> CommandError {
+    let path = command_in(args, eg);
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     let see = format!("see: {} --help", [&["eg"], path.as_slice()].concat().join(" "));
     if refused.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
@@ -33,9 +28,9 @@ pub fn error(refused: &clap::Error, rendered: &str, args: &[OsString]) -> Comman
 /// Options that every command has, and whose value is the next word.
 const WITH_VALUE: [&str; 6] = ["-o", "--output", "--config", "--state", "--lock-wait", "--color"];
 
-/// The command that the words name, as far as they name one.
-fn command_in(args: &[OsString]) -> Vec<String> {
-    let mut command = Cli::command();
+/// The command that the words name, up to the first word that names none.
+fn command_in(args: &[OsString], eg: Command) -> Vec<String> {
+    let mut command = eg;
     let mut path = Vec::new();
     let mut words = args.iter().skip(1).filter_map(|word| word.to_str()).take_while(|word| *word != "--");
     while let Some(word) = words.next() {
@@ -60,7 +55,7 @@ fn message_in(rendered: &str) -> String {
     message.replace(">...", ">")
 }
 
-/// The parser's own proposals, but for the one that would pass a mistyped option on as a value.
+/// The parser's own proposals, without the one to pass a mistyped option on as a value.
 fn tips_of_parser(rendered: &str) -> Vec<String> {
     let tips = rendered.lines().filter_map(|line| line.trim().strip_prefix("tip: "));
     let useful = tips.filter(|tip| !tip.starts_with("to pass "));
@@ -77,7 +72,7 @@ fn invalid_word(refused: &clap::Error) -> Option<String> {
     }
 }
 
-/// What somebody means who types this word where it is not known.
+/// The proposal for a word that is not known at this place.
 fn tip(kind: ErrorKind, path: &[&str], word: &str) -> Option<String> {
     match kind {
         ErrorKind::InvalidSubcommand => command_meant(path, word).map(|meant| format!("did you mean: {meant}")),
@@ -127,7 +122,7 @@ fn command_meant(path: &[&str], word: &str) -> Option<&'static str> {
     })
 }
 
-/// Whether a command opens a session.
+/// True for a command that opens a session.
 fn opens(path: &[&str]) -> bool {
     matches!(path, ["session", "start" | "ensure" | "run"] | ["start"])
 }
@@ -179,12 +174,13 @@ fn argument_meant(path: &[&str], word: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
+    use crate::cli::Cli;
+    use clap::{CommandFactory, Parser};
 
     fn refused(line: &str) -> (String, Vec<String>) {
         let parsed = Cli::try_parse_from(line.split(' ')).expect_err(line);
         let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-        let error = error(&parsed, &parsed.render().to_string(), &args);
+        let error = error(&parsed, &parsed.render().to_string(), &args, Cli::command());
         (error.message, error.hints)
     }
 

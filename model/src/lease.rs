@@ -23,46 +23,24 @@ use crate::{
     ids::{LeaseId, RuleId},
     net::permission::Permission,
     target::Target,
+    words::word_enum,
 };
 use serde::{Deserialize, Serialize};
 
-/// The phase of a lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Phase {
-    /// Recorded; no rule id is known.
-    Claimed,
-    /// Our tag was written on another installation's marked rule, and no reading shows it there yet.
-    Joining,
-    /// The rule's id is known from an authorize answer or from its tag.
-    Held,
-    /// We let go of the rule and observe it until readings are settled: others hold it, or it was hidden when the rule
-    /// opened in its place was closed.
-    Leaving,
-    /// Over.
-    Closed,
-}
-
-impl Phase {
-    /// Every value.
-    pub const ALL: [Self; 5] = [Self::Claimed, Self::Joining, Self::Held, Self::Leaving, Self::Closed];
-
-    /// The word that the database uses.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Claimed => "claimed",
-            Self::Joining => "joining",
-            Self::Held => "held",
-            Self::Leaving => "leaving",
-            Self::Closed => "closed",
-        }
-    }
-
-    /// From the database's word.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|phase| phase.as_str() == word)
+word_enum! {
+    /// The phase of a lease.
+    Phase {
+        /// Recorded; no rule id is known.
+        Claimed = "claimed",
+        /// Our tag was written on another installation's marked rule, and no reading shows it there yet.
+        Joining = "joining",
+        /// The rule's id is known from an authorize answer or from its tag.
+        Held = "held",
+        /// We let go of the rule and observe it until readings are settled: others hold it, or it was hidden when the rule
+        /// opened in its place was closed.
+        Leaving = "leaving",
+        /// Over.
+        Closed = "closed",
     }
 }
 
@@ -417,10 +395,10 @@ mod tests {
 
     #[test]
     fn phases_read_back_from_their_words() {
-        for phase in Phase::ALL {
-            assert_eq!(Phase::from_word(phase.as_str()), Some(phase));
+        for phase in Phase::ALL.iter().copied() {
+            assert_eq!(phase.as_str().parse(), Ok(phase));
         }
-        assert_eq!(Phase::from_word("HELD"), None);
+        assert!("HELD".parse::<Phase>().is_err());
     }
 
     #[test]
@@ -605,7 +583,7 @@ mod tests {
 
     #[test]
     fn an_open_lease_proves_the_rule_whose_id_it_has() {
-        for phase in Phase::ALL {
+        for phase in Phase::ALL.iter().copied() {
             let lease = Lease { phase, ..full() };
             let proves = matches!(phase, Phase::Joining | Phase::Held | Phase::Leaving);
             assert_eq!(lease.proven_rule().is_some(), proves, "{phase:?}");
@@ -746,7 +724,7 @@ mod tests {
         let sent = claim().intend(Attempt::Opening, t(0));
         assert!(!has_let_go(Some(&sent), false), "the answer is not known");
         assert!(has_let_go(Some(&sent.refused(failure(FailureClass::Limit), t(60))), false), "refused");
-        for phase in Phase::ALL {
+        for phase in Phase::ALL.iter().copied() {
             let lease = Lease { phase, ..full() };
             let gone = matches!(phase, Phase::Leaving | Phase::Closed);
             assert_eq!(has_let_go(Some(&lease), false), gone, "{phase:?}");

@@ -21,6 +21,7 @@ pub mod tags;
 pub mod target;
 pub mod time;
 pub mod twin;
+pub mod words;
 
 /// A moment in UTC. `eg` records whole seconds: one clock reading per command, truncated at the edge.
 pub type Timestamp = chrono::DateTime<chrono::Utc>;

@@ -15,6 +15,7 @@ use crate::{
     Timestamp,
     ids::{InstallationId, SessionId},
     net::{address::PrefixLengths, permission::Permission},
+    words::word_enum,
 };
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use std::collections::{BTreeMap, BTreeSet};
@@ -132,16 +133,17 @@ fn short_id(word: &str) -> Option<&str> {
     (hex && (rest.is_empty() || rest.starts_with(':'))).then_some(id)
 }
 
-/// The state of a lease tag's value on the provider's clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LeaseState {
-    /// Holds the rule.
-    Unexpired,
-    /// Holds nothing any more.
-    Expired,
-    /// Does not parse, or is too far ahead. No `eg` wrote it (another format would have another `eg:managed-by`), so it
-    /// holds nothing: otherwise a stray tag would keep a port open for ever. It is reported.
-    Odd,
+word_enum! {
+    /// The state of a lease tag's value on the provider's clock.
+    LeaseState {
+        /// Holds the rule.
+        Unexpired = "unexpired",
+        /// Holds nothing any more.
+        Expired = "expired",
+        /// Does not parse, or is too far ahead. No `eg` wrote it (another format would have another `eg:managed-by`), so it
+        /// holds nothing: otherwise a stray tag would keep a port open for ever. It is reported.
+        Odd = "odd",
+    }
 }
 
 impl LeaseState {
@@ -149,16 +151,6 @@ impl LeaseState {
     #[must_use]
     pub fn holds(self) -> bool {
         self == Self::Unexpired
-    }
-
-    /// The word for JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unexpired => "unexpired",
-            Self::Expired => "expired",
-            Self::Odd => "odd",
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Which firewall. Two resources that name the same group through different credentials are one target.
+/// Identifies a firewall. Two resources that name the same group through different credentials have one key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TargetKey {
     /// The provider (`aws`).
@@ -19,7 +19,7 @@ pub struct TargetKey {
 }
 
 impl TargetKey {
-    /// A target at the provider's own endpoint.
+    /// A firewall at the provider's own endpoint.
     #[must_use]
     pub fn new(provider: &str, kind: &str, region: &str, id: &str) -> Self {
         let [provider, kind, region, id] = [provider, kind, region, id].map(str::to_owned);
@@ -33,21 +33,21 @@ impl fmt::Display for TargetKey {
     }
 }
 
-/// Where the provider's other services are asked, beside the one that holds the firewall (in AWS: STS, IAM, the
+/// The endpoint of the provider's other services, beside the one that holds the firewall (in AWS: STS, IAM, the
 /// scheduler).
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum OtherServices {
-    /// Where the target is: at its endpoint, or at the provider's own.
+    /// The target's endpoint, or the provider's own.
     #[default]
     WithTarget,
-    /// At the provider's own endpoints, although the target has another.
+    /// The provider's own endpoints, although the target has another.
     ByThemselves,
-    /// At an endpoint of theirs.
+    /// Another endpoint.
     At(String),
 }
 
-/// How to get to a firewall, except secrets. A grant takes a snapshot at start, so that editing or deleting a resource,
-/// or running from cron without the shell's environment, never strands a rule.
+/// The credentials and endpoints on the way to a firewall, except secrets. A grant keeps its route from the start, so that
+/// editing or deleting a resource, or running from cron without the shell's environment, never strands a rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Route {
     /// The account of the credentials; absent until a call has told it.
@@ -64,7 +64,7 @@ pub struct Route {
     pub config_file: Option<String>,
     /// `AWS_SHARED_CREDENTIALS_FILE` at start.
     pub credentials_file: Option<String>,
-    /// Where the provider's other services are.
+    /// The endpoint of the provider's other services.
     pub other_services: OtherServices,
 }
 
@@ -85,9 +85,9 @@ impl Route {
 /// A firewall and the route to it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Target {
-    /// Which firewall.
+    /// The firewall.
     pub key: TargetKey,
-    /// How to get there.
+    /// The way there.
     pub route: Route,
 }
 
@@ -106,16 +106,16 @@ impl Target {
     }
 }
 
-/// What a kind of firewall can do, as data that [`crate::plan::plan_target`] reads.
+/// The abilities of a kind of firewall, as data that [`crate::plan::plan_target`] reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
-    /// Whether a rule can carry marks (tags). Without them, ownership rests on the ledger alone, and nothing is
-    /// joined, left or collected.
+    /// True if a rule can carry tags. Without them, ownership rests on the record alone, and nothing is joined, left or
+    /// collected.
     pub marks: bool,
     /// The most permissions that one authorize call may carry.
     pub batch: usize,
     /// The most tags on one rule.
     pub tags_per_rule: usize,
-    /// Whether the provider can close a rule by itself at a given time.
+    /// True if the provider can close a rule by itself at a given time.
     pub auto_closes: bool,
 }

@@ -7,6 +7,7 @@ use crate::{
         policy::{MachinePolicy, PolicyError},
         settings::{Detect, Resource},
     },
+    error::{Work, advice, advice_for},
     host::lock::LockHolder,
     text::shell_quoted,
 };
@@ -48,7 +49,7 @@ pub fn certificates(found: &Result<usize, NoCertificates>) -> Finding {
     match found {
         Ok(1) => Finding::good(check, "1 CA certificate is trusted"),
         Ok(count) => Finding::good(check, format!("{count} CA certificates are trusted")),
-        Err(none) => Finding::bad(check, none.to_string(), crate::error::advice(FailureClass::Local)),
+        Err(none) => Finding::bad(check, none.to_string(), advice(FailureClass::Local)),
     }
 }
 
@@ -98,12 +99,7 @@ pub fn cloud_expiry(place: &str, way: Option<&AutoCloseRoute>, read: Result<(), 
         ),
         Err(failure) => {
             let message = format!("{place}: expiry schedules cannot be read: {failure}");
-            let advice = match failure.class {
-                FailureClass::Denied => "give the credentials the permissions that this prints: eg iam-policy",
-                FailureClass::Gone => "make the schedule group, and the rest, with: eg setup cloud-expiry --apply",
-                other => crate::error::advice(other),
-            };
-            Finding::bad(check, message, advice)
+            Finding::bad(check, message, advice_for(Work::ReadingExpiry, failure.class))
         }
     }
 }
@@ -188,10 +184,10 @@ pub fn credentials(
         Ok(caller) => caller,
         Err(failure) if failure.class.is_of_credentials() => {
             let profile = profile.map(|name| format!(" --profile {}", shell_quoted(name))).unwrap_or_default();
-            let finding = bad(failure, crate::error::advice(failure.class));
+            let finding = bad(failure, advice(failure.class));
             return finding.and(format!("check with: aws sts get-caller-identity{profile}"));
         }
-        Err(failure) => return bad(failure, network_advice(failure)),
+        Err(failure) => return bad(failure, advice_for(Work::AskingCaller, failure.class)),
     };
     let who = format!("{name}: {}", caller.arn);
     match end {
@@ -215,16 +211,6 @@ pub fn credentials(
         CredentialsEnd::Renewing => Finding::good(check, format!("{who} (refreshed automatically)")),
         CredentialsEnd::Lasting => Finding::good(check, format!("{who} (long-lived keys)")),
         CredentialsEnd::Unknown => Finding::good(check, who),
-    }
-}
-
-/// The remedy for a call that did not come through.
-fn network_advice(failure: &Failure) -> &'static str {
-    match failure.class {
-        FailureClass::Unknown | FailureClass::Transient => {
-            "check the network, a proxy, and that the region exists; then: eg doctor"
-        }
-        class => crate::error::advice(class),
     }
 }
 
@@ -277,7 +263,7 @@ pub fn missing_group(resource: &str, group: &str, region: &str, account: &str, e
 pub fn unreadable_group(resource: &str, failure: &Failure) -> Finding {
     let advice = match failure.class {
         FailureClass::Denied => "print the policy that is needed: eg iam-policy",
-        _ => network_advice(failure),
+        _ => advice_for(Work::AskingCaller, failure.class),
     };
     Finding::bad("group", format!("{resource}: {failure}"), advice)
 }

@@ -1,9 +1,9 @@
 //! `eg demo`: the real commands, run one after another against the sandbox, with what is open in between. The rules
 //! are not what `eg` says of them but what the sandbox holds.
 
-use crate::commands::context::{listen, no_files_named, runtime};
+use crate::commands::context::{listen, runtime};
 use crate::{
-    cli::Global,
+    commands::global::Global,
     demo::{
         ADDRESS, OpenRule, Playground,
         child::{self, ChildOutcome, Streams},
@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 /// # Errors
 /// A command did not end as it should, or the rules are not as they were.
 pub fn run(env: &Env, printer: &Printer, global: &Global) -> Result<Exit, CommandError> {
-    no_files_named(global, "demo")?;
+    global.no_files_named("demo")?;
     let runtime = runtime()?;
     let ended = runtime.block_on(async {
         let interrupt = listen()?; // before there is something to remove

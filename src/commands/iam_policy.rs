@@ -1,12 +1,10 @@
 //! `eg iam-policy`. No network.
 
-use crate::commands::{
-    context::{Context, environment_profile, way_to},
-    session::open::no_resources,
-};
+use crate::commands::context::Context;
 use crate::{
     config::settings::{Resource, Selection},
     error::{CommandError, Exit, Kind},
+    targets::route::{environment_profile, target_for},
     ui::warning::Code,
 };
 use eg_model::target::{Target, TargetKey};
@@ -47,7 +45,7 @@ pub fn run(context: &Context<'_>, args: &IamPolicyArgs) -> Result<Exit, CommandE
     }
     let settings = context.settings()?;
     if settings.names_no_target() {
-        return Err(no_resources(context, "eg iam-policy"));
+        return Err(context.no_resources("eg iam-policy"));
     }
     let chosen = settings.select(&args.only).map_err(|error| CommandError::new(Kind::Usage, error.to_string()))?;
     // Without a record, or with one that cannot be read, the accounts are not known: the policy is as good.
@@ -102,7 +100,7 @@ pub fn run(context: &Context<'_>, args: &IamPolicyArgs) -> Result<Exit, CommandE
 /// Where the credentials are at home that would sweep; empty where nothing tells.
 fn home(context: &Context<'_>) -> Result<String, CommandError> {
     let target = TargetKey::new(PROVIDER, SECURITY_GROUP, "", "");
-    let target = way_to(context.env, target, environment_profile(context.env));
+    let target = target_for(context.env, target, environment_profile(context.env));
     let runtime = context.runtime()?;
     let home = runtime.block_on(region::home(|name| context.env.var(name), &target.route));
     runtime.shutdown_background();

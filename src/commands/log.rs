@@ -2,7 +2,7 @@
 
 use crate::commands::context::Context;
 use crate::{
-    cli::Output,
+    commands::global::Output,
     error::{CommandError, Exit, Kind},
     text::escape_controls,
     ui::{

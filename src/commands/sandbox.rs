@@ -1,8 +1,8 @@
 //! `eg sandbox`.
 
-use crate::commands::context::{no_files_named, no_signals, runtime};
+use crate::commands::context::{no_signals, runtime};
 use crate::{
-    cli::Global,
+    commands::global::Global,
     demo::{ADDRESS, Playground},
     error::{CommandError, Exit},
     host::{
@@ -42,7 +42,7 @@ pub struct SandboxArgs {
 /// # Errors
 /// The sandbox or the command cannot be started.
 pub fn run(env: &Env, printer: &Printer, global: &Global, args: &SandboxArgs) -> Result<Exit, CommandError> {
-    no_files_named(global, "sandbox")?;
+    global.no_files_named("sandbox")?;
     let runtime = runtime()?;
     let ended = runtime.block_on(serve(env, printer, args));
     runtime.shutdown_background();

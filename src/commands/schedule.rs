@@ -167,7 +167,7 @@ fn note(context: &Context<'_>, changed: bool, what: fn(&mut Store, Timestamp) ->
 /// Whether there is something that may be opened.
 fn configured(context: &Context<'_>) -> Result<(), CommandError> {
     if context.settings()?.names_no_target() {
-        return Err(crate::commands::session::open::no_resources(context, "eg schedule install"));
+        return Err(context.no_resources("eg schedule install"));
     }
     Ok(())
 }

@@ -1,10 +1,10 @@
 //! `eg setup cloud-expiry`.
 
 use super::iam_policy::scope;
-use crate::commands::{context::Context, session::open::no_resources};
+use crate::commands::context::Context;
 use crate::{
     config::settings::{Resource, Settings},
-    error::{CommandError, Exit, Kind},
+    error::{CommandError, Exit, Kind, Work, advice, advice_for},
     ui::warning::Code,
 };
 use clap::ValueEnum;
@@ -80,7 +80,7 @@ struct Part {
 pub fn run(context: &Context<'_>, args: &CloudExpiryArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
     if settings.names_no_target() {
-        return Err(no_resources(context, "eg setup cloud-expiry"));
+        return Err(context.no_resources("eg setup cloud-expiry"));
     }
     let chosen = settings.select(&args.only).map_err(|error| CommandError::new(Kind::Usage, error.to_string()))?;
     let runtime = context.runtime()?;
@@ -148,7 +148,7 @@ async fn accounts(
 
 fn unknown_account(resource: &str, failure: &Failure) -> CommandError {
     let message = format!("which account {resource} belongs to is not known: {failure}");
-    CommandError::new(Kind::Provider, message).hint(crate::error::advice(failure.class))
+    CommandError::new(Kind::Provider, message).hint(advice(failure.class))
 }
 
 fn account(args: &CloudExpiryArgs, settings: &Settings, number: String, scope: &Scope) -> ConfiguredAccount {
@@ -230,22 +230,12 @@ async fn prepare_account(aws: &Aws, one: &AccountRoutes, parts: &mut Vec<Part>) 
 
 fn not_prepared(account: &ConfiguredAccount, failure: &Failure) -> CommandError {
     let hint = match failure.class {
-        FailureClass::Invalid => {
-            "change it to what `eg setup cloud-expiry` prints (a stack: with --format cloudformation), or choose another \
-             name with --role-name"
-                .to_owned()
-        }
         FailureClass::Denied => {
             let needed: Vec<String> = Action::PREPARATION.into_iter().filter_map(Action::permission).collect();
             format!("this takes {}; or give whoever may what `eg setup cloud-expiry` prints", needed.join(", "))
         }
-        FailureClass::Limit => "the same again changes nothing; where the role's policy is too long (IAM takes 10,240 \
-                                characters), name fewer groups with --only, or take those that are gone out of it; \
-                                other quotas: Service Quotas"
-            .to_owned(),
-        class if class.is_of_credentials() => format!("{}; then run it again", crate::error::advice(class)),
-        FailureClass::Local => crate::error::advice(failure.class).to_owned(),
-        _ => "run it again: it goes on where it stopped".to_owned(),
+        class if class.is_of_credentials() => format!("{}; then run it again", advice(class)),
+        class => advice_for(Work::PreparingExpiry, class).to_owned(),
     };
     CommandError::new(Kind::Provider, format!("account {}: {failure}", account.number)).hint(hint)
 }

@@ -1,8 +1,9 @@
 //! `eg sweep`: whole accounts, with credentials alone. Opens no record, makes none, and takes no lock.
 
-use crate::commands::context::{environment_profile, listen, name_endpoints, runtime, way_to};
+use crate::commands::context::{listen, runtime};
+use crate::targets::route::{environment_profile, name_endpoints, target_for};
 use crate::{
-    error::{CommandError, Exit, Kind},
+    error::{CommandError, Exit, Kind, Work, advice_for},
     host::{env::Env, signals::Interrupt},
     sweep::{
         accounts::{Outcome, Regions, SweepAccount, SweepReading, SweepRow, Sweeper},
@@ -190,7 +191,7 @@ impl Sweep<'_> {
     }
 
     fn target(&self, profile: Option<String>) -> Target {
-        way_to(self.env, TargetKey::new(PROVIDER, SECURITY_GROUP, "", ""), profile)
+        target_for(self.env, TargetKey::new(PROVIDER, SECURITY_GROUP, "", ""), profile)
     }
 
     fn wish(&self, found: &SweepReading) -> Result<SweepScope, CommandError> {
@@ -220,7 +221,7 @@ impl Sweep<'_> {
     fn tell_unread(&self, found: &SweepReading) {
         for unread in &found.unread {
             let message = format!("{} cannot be read: {}", view::name(unread), unread.failure);
-            self.printer.warn(Code::NotRead, &message, &[advice(unread.failure.class).to_owned()]);
+            self.printer.warn(Code::NotRead, &message, &[advice_for(Work::Sweeping, unread.failure.class).to_owned()]);
         }
     }
 
@@ -239,14 +240,14 @@ impl Sweep<'_> {
         }
         for (class, count) in &failures {
             let message = format!("{} not known to be closed: {class}", rules_are(*count));
-            self.printer.warn(Code::NotClosed, &message, &[advice(*class).to_owned()]);
+            self.printer.warn(Code::NotClosed, &message, &[advice_for(Work::Sweeping, *class).to_owned()]);
         }
         let silent = open.len() - failures.values().sum::<usize>();
         if silent > 0 {
             self.printer.warn(
                 Code::NotClosed,
                 &format!("{} not known to be closed", rules_are(silent)),
-                &[AGAIN.to_owned()],
+                &[advice_for(Work::Sweeping, FailureClass::Unknown).to_owned()],
             );
         }
     }
@@ -279,24 +280,6 @@ impl Sweep<'_> {
 
 fn rules_are(count: usize) -> String {
     if count == 1 { "1 rule is".to_owned() } else { format!("{count} rules are") }
-}
-
-const AGAIN: &str = "run eg sweep again: it finds out by itself";
-
-/// What to do next: no reconcile comes back to this by itself.
-fn advice(class: FailureClass) -> &'static str {
-    match class {
-        FailureClass::Denied => "give the credentials the permissions that `eg iam-policy --sweep` prints",
-        FailureClass::Expired => "log in again (for SSO: aws sso login), then run eg sweep again",
-        FailureClass::Credentials => "correct these credentials, then run eg sweep again",
-        FailureClass::Local => crate::error::advice(FailureClass::Local),
-        FailureClass::Gone
-        | FailureClass::Invalid
-        | FailureClass::Limit
-        | FailureClass::Barred
-        | FailureClass::NoProfile => "check the region and the profile, then run eg sweep again",
-        FailureClass::Throttled | FailureClass::Transient | FailureClass::Stale | FailureClass::Unknown => AGAIN,
-    }
 }
 
 /// | what | status |

@@ -1,6 +1,6 @@
 //! `eg who`: everything marked on the configured groups, whoever opened it. Reads, and changes nothing.
 
-use crate::commands::{context::Context, session::open::no_resources};
+use crate::commands::context::Context;
 use crate::{
     error::{CommandError, Exit},
     targets::read::{ResourceReading, survey},
@@ -44,7 +44,7 @@ struct Us {
 pub fn run(context: &Context<'_>, _args: &WhoArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
     if settings.names_no_target() {
-        return Err(no_resources(context, "eg who"));
+        return Err(context.no_resources("eg who"));
     }
     let us = us(context)?;
     let runtime = context.runtime()?;

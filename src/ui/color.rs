@@ -1,6 +1,18 @@
 //! Colours or none: `--color`, then the variables that other programs heed, then the terminal.
 
-use crate::{cli::Color, host::env::Env};
+use crate::host::env::Env;
+use clap::ValueEnum;
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set or TERM is dumb.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
 
 /// True if a stream gets colours. The first row that applies decides:
 ///

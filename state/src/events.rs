@@ -120,17 +120,6 @@ impl Store {
         })
     }
 
-    /// Every event from `since` on, oldest first; with `None` all that are kept.
-    ///
-    /// # Errors
-    /// The database cannot be read.
-    pub fn events_since(&self, since: Option<Timestamp>) -> Result<Vec<Event>, StateError> {
-        self.read(|connection| match since {
-            Some(since) => select(connection, &self.damaged, "WHERE at >= ?1", params![since.timestamp()]),
-            None => select(connection, &self.damaged, "", params![]),
-        })
-    }
-
     /// Every event after the one with this number (they count from 1), oldest first, and the number of the last one.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use eg_model::{
     Timestamp,
     damage::still_wants,
     ids::{LeaseId, RuleId, SessionId},
-    lease::{Lease, Phase},
+    lease::Lease,
     net::permission::Permission,
     target::{Target, TargetKey},
 };
@@ -268,7 +268,7 @@ fn read(row: &Row<'_>, damaged: &Damaged) -> Result<Lease, StateError> {
         id: LeaseId(id),
         target: read_target(&row)?,
         permission: row.parse("permission")?,
-        phase: row.word("phase", Phase::from_word)?,
+        phase: row.word("phase", |word| word.parse().ok())?,
         shared: row.get("shared")?,
         rule_id: row.get::<Option<String>>("rule_id")?.map(RuleId),
         tagged_until: damaged.skip(row.maybe_time("tagged_until"))?.flatten(),

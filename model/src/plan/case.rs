@@ -64,12 +64,12 @@ table! {
         Left(&'a SeenRule<'a>, &'a Lease),
         /// Known by its id, of a kind of firewall without tags: keep.
         OursUntaggable(&'a SeenRule<'a>, &'a Lease),
-        /// Known by its id, our tag or a mark is not there, not settled: wait. Only if the record says that our tag
-        /// names another time, `Retag`.
+        /// Known by its id, but our tag, a mark or the session of its description does not show, not settled: wait. Only
+        /// if the record says that our tag names another time, `Retag`.
         ///
         /// *`sgr-1` was opened a second ago, and its tags do not show yet.*
         TagsHidden(&'a SeenRule<'a>, &'a Lease),
-        /// The same, settled, or `eg:session` names another session than the description: `Restore`, reported.
+        /// The same, settled: `Restore`, reported.
         ///
         /// *All tags of `sgr-1` were deleted in the console.*
         TagsLost(&'a SeenRule<'a>, &'a Lease),
@@ -105,7 +105,7 @@ table! {
         /// Any other rule with this permission: covered. Never touched; a lease of ours for it closes when that is
         /// safe.
         ///
-        /// *The office network opened tcp/22 by hand.*
+        /// *An administrator has opened tcp/22 by hand.*
         Covered(&'a SeenRule<'a>),
         /// No rule: `Authorize`, one call for each (session, expiry). Slower and slower if something else keeps
         /// deleting the rule, which is reported.
@@ -139,11 +139,12 @@ table! {
         ///
         /// *`sgr-1` was edited, so a delayed call could open `sgr-2` beside it.*
         SecondRule(&'a SeenRule<'a>, bool),
-        /// The same, both rules show, others hold the second one, and the known one is on record as opened: `Adopt` the
+        /// Both rules show, others hold the second one, and the known one is on record as opened: `Adopt` the
         /// second. The known rule is displaced from now on and closed first; then the second one is left to its
         /// holders.
         SecondRuleShared(&'a SeenRule<'a>, &'a str),
-        /// The same, but the known rule does not show: wait.
+        /// Our tag is on another rule than the known one, others hold that rule, the known one does not show, not
+        /// settled: wait.
         SecondRuleUnsure(&'a SeenRule<'a>),
         /// A displaced rule of this lease (see [`LeftoverCase::Displaced`]) shows: wait until that is closed, since
         /// this lease alone remembers it.

@@ -1,68 +1,46 @@
 //! Notes: the lines of a plan for the user.
 
-use crate::failure::FailureClass;
+use crate::{failure::FailureClass, words::word_enum};
 
-/// The subject of a note.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum NoteKind {
-    /// The target could not be read.
-    Unavailable,
-    /// The target is gone.
-    Missing,
-    /// Our rule was found without its tags.
-    Stripped,
-    /// Our rule was found edited.
-    Edited,
-    /// Our tag on a rule that the record does not know.
-    Unledgered,
-    /// Marks that do not fit their rule.
-    Misfit,
-    /// A lease value that is not a time, or is too far ahead.
-    OddLease,
-    /// The local clock differs from the provider's.
-    ClockSkew,
-    /// Something else keeps deleting our rule.
-    Contested,
-    /// A rule that is not confirmed as closed yet.
-    Closing,
-    /// A rule has no room for our tag.
-    TagsFull,
-    /// Our tag still says another time, and the next attempt to rewrite it has to wait.
-    TagBehind,
-    /// A rule stays open for another holder.
-    StaysOpen,
-    /// A rule whose expiry schedule could not be set: the provider would not close it by itself.
-    AutoCloseUnset,
-    /// The user's address has changed, and a session is not allowed to follow.
-    NotFollowed,
-    /// A session on record that `eg` cannot have recorded.
-    Damaged,
+word_enum! {
+    /// The subject of a note.
+    NoteKind {
+        /// The target could not be read.
+        Unavailable = "unavailable",
+        /// The target is gone.
+        Missing = "missing",
+        /// Our rule was found without its tags.
+        Stripped = "stripped",
+        /// Our rule was found edited.
+        Edited = "edited",
+        /// Our tag on a rule that the record does not know.
+        Unledgered = "unledgered",
+        /// Marks that do not fit their rule.
+        Misfit = "misfit",
+        /// A lease value that is not a time, or is too far ahead.
+        OddLease = "odd-lease",
+        /// The local clock differs from the provider's.
+        ClockSkew = "clock-skew",
+        /// Something else keeps deleting our rule.
+        Contested = "contested",
+        /// A rule that is not confirmed as closed yet.
+        Closing = "closing",
+        /// A rule has no room for our tag.
+        TagsFull = "tags-full",
+        /// Our tag still says another time, and the next attempt to rewrite it has to wait.
+        TagBehind = "tag-behind",
+        /// A rule stays open for another holder.
+        StaysOpen = "stays-open",
+        /// A rule whose expiry schedule could not be set: the provider would not close it by itself.
+        AutoCloseUnset = "switch-unset",
+        /// The user's address has changed, and a session is not allowed to follow.
+        NotFollowed = "not-followed",
+        /// A session on record that `eg` cannot have recorded.
+        Damaged = "damaged",
+    }
 }
 
 impl NoteKind {
-    /// The word for JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unavailable => "unavailable",
-            Self::Missing => "missing",
-            Self::Stripped => "stripped",
-            Self::Edited => "edited",
-            Self::Unledgered => "unledgered",
-            Self::Misfit => "misfit",
-            Self::OddLease => "odd-lease",
-            Self::ClockSkew => "clock-skew",
-            Self::Contested => "contested",
-            Self::Closing => "closing",
-            Self::TagsFull => "tags-full",
-            Self::TagBehind => "tag-behind",
-            Self::StaysOpen => "stays-open",
-            Self::AutoCloseUnset => "switch-unset",
-            Self::NotFollowed => "not-followed",
-            Self::Damaged => "damaged",
-        }
-    }
-
     /// True if a pass with this note ends with exit status 3.
     #[must_use]
     pub fn unconverged(self) -> bool {

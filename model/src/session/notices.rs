@@ -7,13 +7,13 @@ use crate::{
     session::{
         problems::trouble,
         record::Session,
-        status::{EndedReason, GrantStatus, SessionStatus, UnknownWord, word_enum},
+        status::{EndedReason, GrantStatus, SessionStatus},
     },
     target::TargetKey,
+    words::word_enum,
 };
 use chrono::TimeDelta;
-use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, fmt, str::FromStr};
+use std::collections::BTreeSet;
 
 /// The end of a session is news for this long.
 pub const NEWS: TimeDelta = TimeDelta::hours(1);

@@ -2,7 +2,7 @@
 
 pub use crate::session::{
     grant::{Coverage, Grant, GrantPermission, Standing, roll_up_grant},
-    status::{EndedReason, GrantStatus, SessionStatus, TransitionError, UnknownWord, roll_up_ending, roll_up_live},
+    status::{EndedReason, GrantStatus, SessionStatus, TransitionError, roll_up_ending, roll_up_live},
 };
 
 use crate::{Timestamp, ids::SessionId, net::address::IpVersion};

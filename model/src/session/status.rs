@@ -1,50 +1,7 @@
 //! The statuses of sessions and grants: every change is a checked transition.
 
-use serde::{Deserialize, Serialize};
-use std::{fmt, str::FromStr};
+use crate::words::word_enum;
 use thiserror::Error;
-
-macro_rules! word_enum {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),* $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        pub enum $name { $($(#[$vdoc])* #[serde(rename = $word)] $variant),* }
-
-        impl $name {
-            /// Every value, in the order of its declaration.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
-
-            /// The word that tables, JSON and the database use.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word),* }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(self.as_str())
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = UnknownWord;
-
-            fn from_str(text: &str) -> Result<Self, UnknownWord> {
-                match text { $($word => Ok(Self::$variant),)* _ => Err(UnknownWord { text: text.to_owned() }) }
-            }
-        }
-    };
-}
-
-pub(crate) use word_enum;
-
-/// A stored word that is not one of an enumeration's.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("\"{text}\" is not a known status")]
-pub struct UnknownWord {
-    pub(crate) text: String,
-}
 
 word_enum! {
     /// The status of a session.

@@ -6,7 +6,7 @@
 
 use crate::Timestamp;
 use chrono::TimeDelta;
-use std::{fmt, ops::RangeInclusive};
+use std::{fmt, ops::RangeInclusive, str::FromStr};
 use thiserror::Error;
 
 /// The longest session that any configuration can allow: 31 days. A lease tag further ahead does not hold its rule, so
@@ -38,6 +38,25 @@ impl Written {
         // A bare number is hours.
         let unit = if is_number(text) { "h" } else { "" };
         Self { length, text: format!("{text}{unit}") }
+    }
+
+    /// Checks it against the limit of a setting. A refusal shows both as they were written, and names the setting.
+    ///
+    /// # Errors
+    /// It is longer than `max`.
+    pub fn within(self, max: &Self, setting: &'static str) -> Result<Self, DurationError> {
+        if self.length <= max.length {
+            return Ok(self);
+        }
+        Err(DurationError::TooLongFor { text: self.text, setting, limit: max.to_string() })
+    }
+}
+
+impl FromStr for Written {
+    type Err = DurationError;
+
+    fn from_str(text: &str) -> Result<Self, DurationError> {
+        Ok(Self::new(parse_duration(text)?, text))
     }
 }
 
@@ -124,18 +143,6 @@ pub fn parse_up_to(text: &str, max: TimeDelta) -> Result<TimeDelta, DurationErro
         long if long > max => Err(too_long()),
         fits => Ok(fits),
     }
-}
-
-/// Reads a duration that a setting limits. A refusal shows the text and names the setting.
-pub fn parse_within(text: &str, max: &Written, setting: &'static str) -> Result<Written, DurationError> {
-    let length = parse_up_to(text, max.length).map_err(|error| match error {
-        DurationError::TooLong { .. } => {
-            let text = Written::new(TimeDelta::zero(), text).text;
-            DurationError::TooLongFor { text, setting, limit: max.to_string() }
-        }
-        other => other,
-    })?;
-    Ok(Written::new(length, text))
 }
 
 /// Reads `[0-9]+s` and checks it against `accepted`, in seconds.
@@ -293,7 +300,7 @@ mod tests {
     #[test]
     fn a_limit_is_named() {
         let day = Written::new(TimeDelta::hours(24), "1d");
-        let within = |text: &str| parse_within(text, &day, "max_duration");
+        let within = |text: &str| text.parse::<Written>().and_then(|written| written.within(&day, "max_duration"));
         assert_eq!(within("1d").unwrap(), day);
         assert_eq!(within("12").unwrap().to_string(), "12h", "a bare number is hours");
         assert_eq!(Written::from(TimeDelta::hours(48)).to_string(), "2d", "nobody wrote it");

@@ -3,7 +3,6 @@
 //! error message in the middle of a line that is being typed helps nobody.
 
 use crate::{
-    cli::Cli,
     config::{file::ConfigFiles, settings::Resource},
     host::{env::Env, paths},
     ui::{
@@ -12,7 +11,7 @@ use crate::{
         time::Zone,
     },
 };
-use clap::{Arg, Command, CommandFactory};
+use clap::{Arg, Command};
 use clap_complete::{
     engine::{ArgValueCandidates, CompletionCandidate},
     env::{EnvCompleter, Shells},
@@ -40,7 +39,7 @@ pub fn shell(name: &str) -> Option<&'static dyn EnvCompleter> {
 
 /// The answer to a shell, if one asks: its script calls `eg -- WORDS` with [`ASKS`] in the environment.
 #[must_use]
-pub fn answer(env: &Env) -> Option<String> {
+pub fn answer(env: &Env, eg: impl FnOnce() -> Command) -> Option<String> {
     let shell = shell(env.var(ASKS)?)?;
     let (dashes, words) = env.args.get(1..)?.split_first()?;
     if dashes != "--" || words.is_empty() {
@@ -49,21 +48,21 @@ pub fn answer(env: &Env) -> Option<String> {
     let mut answer = Vec::new();
     let here = env.absolute(Path::new("."));
     // Half an answer is worse than none.
-    match shell.write_complete(&mut command(env, words), words.to_vec(), Some(&here), &mut answer) {
+    match shell.write_complete(&mut command(env, words, eg()), words.to_vec(), Some(&here), &mut answer) {
         Ok(()) => Some(String::from_utf8_lossy(&answer).into_owned()),
         Err(_) => Some(String::new()),
     }
 }
 
 /// The command line, with what this machine knows for its values.
-fn command(env: &Env, words: &[OsString]) -> Command {
+fn command(env: &Env, words: &[OsString], eg: Command) -> Command {
     let path = |flag| option(words, flag).map(PathBuf::from);
     let here = Arc::new(Here {
         state: paths::state(env, path("--state").as_deref()).ok().map(|found| found.path),
         config: paths::config(env, path("--config").as_deref()).ok().map(|found| found.path),
         env: env.clone(),
     });
-    with_values(Cli::command(), &[], &here)
+    with_values(eg, &[], &here)
 }
 
 /// The value of an option among the words so far; they may not parse yet.
@@ -174,6 +173,8 @@ fn is_plain_word(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::Cli;
+    use clap::CommandFactory;
 
     fn words(line: &str) -> Vec<OsString> {
         line.split(' ').map(OsString::from).collect()

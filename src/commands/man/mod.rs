@@ -6,12 +6,11 @@ pub mod sections;
 pub mod show;
 
 use crate::{
-    cli::Cli,
     error::{CommandError, Exit, Kind},
     host::env::Env,
     ui::printer::Printer,
 };
-use clap::{Command, CommandFactory};
+use clap::Command;
 use clap_mangen::Man;
 use std::{
     io,
@@ -49,16 +48,14 @@ struct ManPage {
 ///
 /// # Errors
 /// There is no such command, or the directory cannot be written.
-pub fn run(env: &Env, printer: &Printer, args: &ManArgs) -> Result<Exit, CommandError> {
-    let mut eg = Cli::command();
-    eg.build();
+pub fn run(env: &Env, printer: &Printer, args: &ManArgs, eg: &Command) -> Result<Exit, CommandError> {
     if let Some(dir) = &args.dir {
-        write_all(&eg, &env.absolute(dir), printer)?;
+        write_all(eg, &env.absolute(dir), printer)?;
         return Ok(Exit::Done);
     }
     let page = match args.command.as_slice() {
-        [word] if word == config::NAME => config::page(&version(&eg)),
-        words => page(find(&eg, words)?).map_err(unwritten)?,
+        [word] if word == config::NAME => config::page(&version(eg)),
+        words => page(find(eg, words)?).map_err(unwritten)?,
     };
     if env.stdout_is_terminal && !printer.is_json() {
         show::on_terminal(env, printer, &page)?;

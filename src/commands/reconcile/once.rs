@@ -1,11 +1,12 @@
 //! `eg reconcile`.
 
 use crate::commands::{
-    context::{Context, not_had},
+    context::Context,
+    pass::not_had,
     reconcile::{follow::follow, notify::notify, watch},
 };
 use crate::{
-    cli::Output,
+    commands::global::Output,
     config::settings::Settings,
     error::{CommandError, Exit, Kind},
     reconcile::{

@@ -1,29 +1,10 @@
-//! `eg resource …`: what is configured, and what could be.
+//! Texts that the commands about resources share.
 
-use crate::commands::context::Context;
-use crate::{
-    cli::ResourceCommand,
-    error::{CommandError, Exit},
-    text::escape_controls,
-};
+use crate::text::escape_controls;
 use eg_model::{ids::SessionId, net::permission::Permission};
 use eg_providers::ListedGroup;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, path::Path};
-
-/// Runs one of them.
-///
-/// # Errors
-/// As for each.
-pub fn run(context: &Context<'_>, command: &ResourceCommand) -> Result<Exit, CommandError> {
-    match command {
-        ResourceCommand::List(args) => crate::commands::resource::list::run(context, args),
-        ResourceCommand::Add(args) => crate::commands::resource::add::run(context, args),
-        ResourceCommand::Remove(args) => crate::commands::resource::remove::run(context, args),
-        ResourceCommand::Verify(args) => crate::commands::resource::verify::run(context, args),
-        ResourceCommand::Discover(args) => crate::commands::resource::discover::run(context, args),
-    }
-}
 
 /// What was done to the configuration.
 pub fn changed(action: &str, name: &str, file: &Path, sessions: &[SessionId]) -> Value {

@@ -1,7 +1,7 @@
 //! `eg resource verify`: whether a session on a resource would work. Changes nothing.
 
 use super::super::doctor::{as_json, text};
-use crate::commands::{context::Context, session::open::no_resources};
+use crate::commands::context::Context;
 use crate::{
     checks::{
         finding::{Finding, Level},
@@ -43,7 +43,7 @@ struct Verified {
 pub fn run(context: &Context<'_>, args: &VerifyArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
     if settings.names_no_target() {
-        return Err(no_resources(context, "eg resource verify"));
+        return Err(context.no_resources("eg resource verify"));
     }
     let chosen = settings.select(&args.name).map_err(|error| CommandError::new(Kind::Usage, error.to_string()))?;
     let runtime = context.runtime()?;

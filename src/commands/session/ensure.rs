@@ -1,26 +1,32 @@
 //! `eg session ensure`.
 
-use crate::commands::{
-    context::{Context, tags_are_behind},
-    session::{
-        open::{OpenArgs, OpenRequest, Preflight, PreflightDepth, not_interrupted, not_open},
-        start::{reached, stays_on_record},
-    },
-};
 use crate::{
+    commands::{
+        context::{Context, block_on},
+        reconcile::follow::refused,
+        session::{
+            build::stays_on_record,
+            open::{OpenArgs, OpenRequest},
+            outcome::{not_open, tags_are_behind},
+            preflight::{Preflight, PreflightDepth, not_interrupted},
+        },
+    },
     error::{CommandError, Exit},
     reconcile::{driver::Driver, report::PassReport},
     text::escape_controls,
     ui::warning::Code,
 };
 use eg_model::{
+    net::address::IpVersion,
     plan::NoteKind,
     session::{
         ensure::{Ensuring, ensure},
+        follow::{FoundAddress, Move, moves},
         record::{Session, SessionStatus},
     },
 };
 use eg_state::RunKind;
+use std::net::IpAddr;
 
 /// Reuse a matching session, or start one
 ///
@@ -40,85 +46,83 @@ pub struct EnsureArgs {
     open: OpenArgs,
 }
 
-/// Starts a session unless there is one.
-///
-/// # Errors
-/// Nothing was recorded, or the pass could not be made.
 pub fn run(context: &Context<'_>, args: &EnsureArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
-    let runtime = context.runtime()?;
-    let opening = OpenRequest::new(context, &runtime, &args.open, &settings, "eg session ensure")?;
-    let ended = runtime.block_on(see_to_it(&opening));
-    runtime.shutdown_background();
-    ended
+    block_on(async {
+        let request = OpenRequest::new(context, &args.open, &settings, "eg session ensure").await?;
+        ensure_open(&request).await
+    })
 }
 
-async fn see_to_it(opening: &OpenRequest<'_>) -> Result<Exit, CommandError> {
-    let context = opening.context;
-    let driver = opening.driver()?;
-    let mut surroundings = opening.look_around(&driver, PreflightDepth::Targets).await?;
-    let (ensuring, session) = decide(opening, &driver, &mut surroundings).await?;
-    tell(opening, &driver, ensuring, &session, &surroundings).map_err(|error| stays_on_record(error, session.id))?;
-    let kind = if matches!(ensuring, Ensuring::Prolong(_)) { RunKind::Extend } else { RunKind::Start };
-    // One that follows was found wherever its user was: it goes where the user is now.
-    let moves = opening.moves(&session, &surroundings.addresses).map_err(|error| stays_on_record(error, session.id))?;
+async fn ensure_open(request: &OpenRequest<'_>) -> Result<Exit, CommandError> {
+    let context = request.context;
+    let driver = request.driver(context.store()?)?;
+    let mut preflight = request.ask(&driver, PreflightDepth::Targets).await?;
+
+    let (ensuring, session) = decide(request, &driver, &mut preflight).await?;
+    let id = session.id;
+    let on_record = |error| stays_on_record(error, id);
+    tell(request, &driver, ensuring, &session, &preflight).map_err(on_record)?;
+
+    // A session that follows its user was found at any address: it moves to the one that the user has now.
+    let moves = allowed_moves(request, &session, &preflight.addresses).map_err(on_record)?;
     for step in &moves {
         context.printer.progress(&format!("  It follows you from {} to {}", step.from, step.to));
     }
-    let wider = opening.wider_rules(&session, &surroundings);
-    // Repairs what is not as it should be; where all is, one look, which was taken already.
-    let passed = context.moving_pass(&driver, kind, &[session.id], surroundings.looks, moves).await;
-    let session = context.again(&driver.store.borrow(), session.id)?;
-    let unset = session.current().any(|grant| grant.without_auto_close.is_some());
-    if ensuring == Ensuring::Begin && opening.is_auto_closing(&session) && (unset || passed.is_err()) {
-        let runs = driver.store.borrow().last_runs()?;
-        opening.warn_of_closing(&driver, &surroundings.callers, &session, &runs);
-    }
+    let wider = request.wider_rules(&session, &preflight);
+    let readings = std::mem::take(&mut preflight.readings);
+    let kind = if matches!(ensuring, Ensuring::Prolong(_)) { RunKind::Extend } else { RunKind::Start };
+    let passed = context.session_pass(&driver, kind, &[id], readings, moves).await;
+
+    let session = context.again(&driver.store.borrow(), id)?;
     if ensuring == Ensuring::Begin {
-        opening.warn_of_open_anyway(&session, &wider);
+        let unset = session.current().any(|grant| grant.without_auto_close.is_some());
+        if request.is_auto_closing(&session) && (unset || passed.is_err()) {
+            request.warn_of_closing(&driver, &preflight, &session);
+        }
+        request.warn_of_open_anyway(&session, &wider);
     }
     context.printer.json(&context.session_json(&driver.store.borrow(), &session)?);
-    let report = passed.map_err(|error| stays_on_record(error, session.id))?;
-    conclude(opening, &driver, ensuring, &session, &report).await
+    let report = passed.map_err(on_record)?;
+    conclude(request, &driver, ensuring, &session, &report).await
 }
 
-/// What the record already has decides, in one transaction. Who we are is asked only for a session that is new: the
-/// first look at the record tells, and where another process is faster nothing but a name is missing.
+/// Keeps, prolongs or records a session, in one transaction. Only a new session needs the caller, so a first look at the
+/// record decides whether to ask. If another process records in between, the new session lacks the caller's name, no more.
 async fn decide(
-    opening: &OpenRequest<'_>,
+    request: &OpenRequest<'_>,
     driver: &Driver<'_>,
-    surroundings: &mut Preflight,
+    preflight: &mut Preflight,
 ) -> Result<(Ensuring, Session), CommandError> {
-    let longest = opening.longest;
-    let wanted = opening.session(surroundings)?;
+    let wanted = request.build(preflight)?;
     let live = driver.store.borrow().live_sessions()?;
-    if ensure(&live, &wanted, longest) == Ensuring::Begin {
-        opening.preflight(driver, surroundings).await?;
-        surroundings.callers = opening.callers(&surroundings.looks).await;
+    if ensure(&live, &wanted, request.longest) == Ensuring::Begin {
+        request.refuse_hopeless(driver, preflight).await?;
+        (preflight.callers, preflight.credentials) = request.callers(&preflight.readings).await;
     }
     not_interrupted(driver)?;
-    let wanted = opening.session(surroundings)?;
-    let ensuring = driver.store.borrow_mut().ensure(&wanted, longest)?;
+    let wanted = request.build(preflight)?;
+    let ensuring = driver.store.borrow_mut().ensure(&wanted, request.longest)?;
     let session = match ensuring {
-        Ensuring::Keep(id) | Ensuring::Prolong(id) => opening.context.again(&driver.store.borrow(), id)?,
+        Ensuring::Keep(id) | Ensuring::Prolong(id) => request.context.again(&driver.store.borrow(), id)?,
         Ensuring::Begin => wanted,
     };
     Ok((ensuring, session))
 }
 
 fn tell(
-    opening: &OpenRequest<'_>,
+    request: &OpenRequest<'_>,
     driver: &Driver<'_>,
     ensuring: Ensuring,
     session: &Session,
-    surroundings: &Preflight,
+    preflight: &Preflight,
 ) -> Result<(), CommandError> {
-    let printer = opening.context.printer;
+    let printer = request.context.printer;
     let short = session.id.short();
     match ensuring {
         Ensuring::Keep(_) => {
             printer.progress(&format!("→ Looking at session {short}..."));
-            if opening.has_another_reason(session) {
+            if request.args.reason.is_some() && request.args.reason != session.reason {
                 let reason =
                     session.reason.as_ref().map_or("no reason".to_owned(), |reason| format!("reason \"{reason}\""));
                 let reason = escape_controls(&reason);
@@ -129,39 +133,60 @@ fn tell(
         Ensuring::Prolong(_) => printer.progress(&format!("→ Extending session {short}...")),
         Ensuring::Begin => {
             printer.progress("→ Starting session...");
-            opening.warn_of_earlier_addresses(driver, &surroundings.addresses)?;
-            let runs = driver.store.borrow().last_runs()?;
-            printer.result(&opening.began(session, runs.clone()));
-            opening.warn_of_families_left_out();
-            opening.warn_of_accounts_without_role(&surroundings.callers);
-            if !opening.is_auto_closing(session) {
-                opening.warn_of_closing(driver, &surroundings.callers, session, &runs);
+            request.warn_of_earlier_addresses(driver, &preflight.addresses)?;
+            printer.result(&request.began(session, preflight));
+            request.warn_of_gaps(preflight);
+            if !request.is_auto_closing(session) {
+                request.warn_of_closing(driver, preflight, session);
             }
         }
     }
     Ok(())
 }
 
+/// The moves of a session that follows its user to these addresses, as far as the machine's policy allows them.
+fn allowed_moves(
+    request: &OpenRequest<'_>,
+    session: &Session,
+    addresses: &[IpAddr],
+) -> Result<Vec<Move>, CommandError> {
+    let found = |version| {
+        let address = addresses.iter().find(|address| IpVersion::of(**address) == version);
+        address.map_or(FoundAddress::Unknown, |address| FoundAddress::Agreed(*address))
+    };
+    let (v4, v6) = (found(IpVersion::V4), found(IpVersion::V6));
+    let site = request.context.site_policy()?;
+    let mut moves = moves(session, v4, v6, request.context.env.now());
+    moves.retain(|step| match refused(&site, request.settings, session, step) {
+        None => true,
+        Some(note) => {
+            request.context.printer.warn(Code::Note(note.note.kind), &note.note.message, &[]);
+            false
+        }
+    });
+    Ok(moves)
+}
+
 async fn conclude(
-    opening: &OpenRequest<'_>,
+    request: &OpenRequest<'_>,
     driver: &Driver<'_>,
     ensuring: Ensuring,
     session: &Session,
     report: &PassReport,
 ) -> Result<Exit, CommandError> {
-    let Context { printer, zone, .. } = opening.context;
+    let Context { printer, zone, .. } = request.context;
     let short = session.id.short();
     if session.status != SessionStatus::Active {
-        // Where nothing changed, no line about a grant has said why.
+        // No line about a grant has told the reason if nothing changed.
         printer.warn(Code::NotOpen, &format!("not open: {}", not_open(session)), &[]);
-        printer.result(&opening.closing_line(session));
+        printer.result(&request.closing_line(session));
     } else if !was_seen(session, report) {
         printer.result(&format!("! Could not check session {short}; it was ACTIVE when last seen\n"));
         return Ok(Exit::Partial);
     } else {
-        let left = opening.context.view(driver.store.borrow().last_runs()?).left(session);
+        let left = request.context.view(driver.store.borrow().last_runs()?).left(session);
         match ensuring {
-            // Nothing was done, so there is nothing to tell where nobody wants to be talked to.
+            // Nothing was done, so `-q` leaves this out.
             Ensuring::Keep(_) => {
                 printer.progress(&format!(
                     "✓ Session {short} is ACTIVE until {} ({left})",
@@ -172,16 +197,16 @@ async fn conclude(
                 let expiry = zone.format(session.expires_at);
                 printer.result(&format!("✓ Session {short} extended — new expiry: {expiry} ({left})\n"));
             }
-            Ensuring::Begin => printer.result(&opening.closing_line(session)),
+            Ensuring::Begin => printer.result(&request.closing_line(session)),
         }
         if tags_are_behind(&driver.store.borrow(), session)? {
             return Ok(Exit::Partial);
         }
     }
-    reached(opening, driver, session, report).await
+    request.exit_after_check(driver, session, report).await
 }
 
-/// Whether what the record says of a session is what was seen in this pass.
+/// True if this pass has read every target of a session, so that its record is what was seen.
 fn was_seen(session: &Session, report: &PassReport) -> bool {
     let unseen = report.notes.iter().filter(|item| matches!(item.note.kind, NoteKind::Unavailable | NoteKind::Missing));
     let mut unseen = unseen.map(|item| &item.target);

@@ -1,7 +1,14 @@
 //! `eg session extend`.
 
-use crate::commands::context::{Context, check_clock, ended_text, exit_after, tags_are_behind};
 use crate::{
+    commands::{
+        context::{Context, block_on},
+        session::{
+            find::ended_text,
+            outcome::{exit_after, tags_are_behind},
+            preflight::check_clock,
+        },
+    },
     config::{
         policy::{MachinePolicy, PolicyRequest},
         settings::Settings,
@@ -14,11 +21,11 @@ use eg_model::{
     ids::SessionId,
     session::record::{Session, SessionStatus},
     time::{
-        duration::{MIN, Written, format_duration, parse_duration},
+        duration::{MIN, Written, format_duration},
         until::parse_until,
     },
 };
-use eg_state::RunKind;
+use eg_state::{RunKind, Store};
 
 /// Extend a live session
 ///
@@ -35,29 +42,22 @@ pub struct ExtendArgs {
     to: To,
 }
 
-/// To when.
+/// The new expiry, in one of two forms.
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 struct To {
     /// By how long, from its current expiry: 2 (hours), 90m, 1h30m
     #[arg(long, value_name = "D", visible_alias = "duration")]
-    hours: Option<String>,
+    hours: Option<Written>,
     /// Until when: 18:00 (the next time the clock here shows it), "2026-02-27 18:00", or RFC 3339
     #[arg(long, value_name = "T")]
     until: Option<String>,
 }
 
-/// Prolongs a session.
-///
-/// # Errors
-/// The session is not live, or would become longer than the configuration allows.
 pub fn run(context: &Context<'_>, args: &ExtendArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
     let site = context.site_policy()?;
-    let runtime = context.runtime()?;
-    let ended = runtime.block_on(extend(context, args, &settings, &site));
-    runtime.shutdown_background();
-    ended
+    block_on(extend(context, args, &settings, &site))
 }
 
 async fn extend(
@@ -71,20 +71,20 @@ async fn extend(
     store.expire(now)?;
     let session = match &args.id {
         Some(id) => context.find(&store, id)?,
-        None => context.newest_live(&store)?,
+        None => newest_live(&store)?,
     };
-    let wish = wish(context, &args.to)?;
-    let expires = new_expiry(context, &session, &wish, settings)?;
+    let extension = Extension::new(context, &args.to)?;
+    let expires = new_expiry(context, &session, &extension, settings)?;
     site.check(&PolicyRequest { duration: expires - session.started_at, ..PolicyRequest::again(&session) })?;
     let (id, short) = (session.id, session.id.short());
-    context.printer.progress(&format!("→ Extending session {short} {}...", wish.in_words(context)));
+    context.printer.progress(&format!("→ Extending session {short} {}...", extension.in_words(context)));
     context.name_endpoints(session.grants.iter().map(|grant| &grant.target));
     let driver = context.driver(store, Some(settings))?;
     let targets = driver.needed(Some(&[id].into()))?;
-    let looks = driver.look(&targets, false).await;
-    check_clock(&looks)?;
+    let readings = driver.look(&targets, false).await;
+    check_clock(&readings)?;
     driver.store.borrow_mut().extend(id, expires, now)?;
-    let passed = context.scoped_pass(&driver, RunKind::Extend, &[id], looks).await;
+    let passed = context.session_pass(&driver, RunKind::Extend, &[id], readings, Vec::new()).await;
     let session = context.again(&driver.store.borrow(), id)?;
     context.printer.json(&context.session_json(&driver.store.borrow(), &session)?);
     let report = passed.map_err(|error| error.hint(recorded(context, id, expires)))?;
@@ -96,35 +96,42 @@ async fn extend(
     Ok(if exit == Exit::Done && behind { Exit::Partial } else { exit })
 }
 
+/// The most recently started live session.
+fn newest_live(store: &Store) -> Result<Session, CommandError> {
+    let nothing = || CommandError::new(Kind::NotFound, "no live sessions").hint("start one with: eg session start");
+    store.live_sessions()?.into_iter().next().ok_or_else(nothing)
+}
+
 fn recorded(context: &Context<'_>, id: SessionId, expires: Timestamp) -> String {
     let (short, expiry) = (id.short(), context.zone.format(expires));
     format!("the new expiry of session {short}, {expiry}, is on record; stop it with: eg session stop {short}")
 }
 
-/// What was asked for, and how it was written.
+/// The extension that is asked for, as the user wrote it.
 enum Extension<'a> {
-    By(TimeDelta, &'a str),
+    By(&'a Written),
     Until(Timestamp, &'a str),
 }
 
-impl Extension<'_> {
+impl<'a> Extension<'a> {
+    fn new(context: &Context<'_>, to: &'a To) -> Result<Self, CommandError> {
+        let text = to.until.as_deref().unwrap_or_default();
+        let until = || parse_until(text, context.env.now(), &|at| context.zone.offset(at));
+        match &to.hours {
+            Some(more) => Ok(Self::By(more)),
+            None => match until() {
+                Ok(at) => Ok(Self::Until(at, text)),
+                Err(error) => Err(CommandError::new(Kind::Usage, error.to_string())),
+            },
+        }
+    }
+
     fn in_words(&self, context: &Context<'_>) -> String {
         match self {
-            Self::By(more, _) => format!("by {}", in_hours(*more)),
+            Self::By(more) => format!("by {}", in_hours(more.length)),
             Self::Until(at, _) => format!("until {}", context.zone.format(*at)),
         }
     }
-}
-
-fn wish<'a>(context: &Context<'_>, to: &'a To) -> Result<Extension<'a>, CommandError> {
-    let usage = |error: String| CommandError::new(Kind::Usage, error);
-    if let Some(text) = &to.until {
-        let at = parse_until(text, context.env.now(), &|at| context.zone.offset(at));
-        return at.map(|at| Extension::Until(at, text)).map_err(|error| usage(error.to_string()));
-    }
-    let text = to.hours.as_deref().unwrap_or_default();
-    let more = parse_duration(text).map_err(|error| usage(error.to_string()))?;
-    Ok(Extension::By(more, text))
 }
 
 fn in_hours(length: TimeDelta) -> String {
@@ -138,7 +145,7 @@ fn in_hours(length: TimeDelta) -> String {
 fn new_expiry(
     context: &Context<'_>,
     session: &Session,
-    wish: &Extension<'_>,
+    extension: &Extension<'_>,
     settings: &Settings,
 ) -> Result<Timestamp, CommandError> {
     let short = session.id.short();
@@ -153,35 +160,31 @@ fn new_expiry(
         };
         return Err(error.hint("start a new one with: eg session start"));
     }
-    let (more, given) = match wish {
-        Extension::By(more, text) => (*more, *text),
-        Extension::Until(at, text) => (*at - session.expires_at, *text),
+    let more = match extension {
+        Extension::By(more) => more.length,
+        Extension::Until(at, _) => *at - session.expires_at,
     };
     if more <= TimeDelta::zero() {
         let message = format!("session {short} lasts until {} already", context.zone.format(session.expires_at));
         return Err(CommandError::new(Kind::Usage, message).hint(format!("end it with: eg session stop {short}")));
     }
-    // Compared before they are added: a date has an end.
+    // The difference is compared, since a sum could pass the last date there is.
     let max = &settings.session.max_duration;
     let left = max.length - (session.expires_at - session.started_at);
     if more <= left {
         return Ok(session.expires_at + more);
     }
-    let asked = match wish {
-        Extension::By(..) => format!("{} more", Written::new(more, given)),
-        Extension::Until(..) => given.to_owned(),
-    };
-    let message = match wish {
+    let message = match extension {
         _ if left < MIN => {
             format!("session {short} has reached max_duration ({max}): it cannot be extended; start a new one after it")
         }
-        Extension::By(..) => {
+        Extension::By(more) => {
             let fits = format_duration(left);
-            format!("{asked} would exceed max_duration ({max}); you can extend session {short} by up to {fits}")
+            format!("{more} more would exceed max_duration ({max}); you can extend session {short} by up to {fits}")
         }
-        Extension::Until(..) => {
+        Extension::Until(_, text) => {
             let latest = context.zone.format(session.expires_at + left);
-            format!("{asked} would exceed max_duration ({max}); you can extend session {short} until {latest}")
+            format!("{text} would exceed max_duration ({max}); you can extend session {short} until {latest}")
         }
     };
     Err(CommandError::new(Kind::Usage, message).hint("the limit is max_duration of [session] in the configuration"))

@@ -1,7 +1,9 @@
 //! `eg session get`. No network, no runtime, no lock, no configuration.
 
-use crate::commands::context::{Context, id_digits};
-use crate::error::{CommandError, Exit, Kind};
+use crate::{
+    commands::{context::Context, session::find::id_digits},
+    error::{CommandError, Exit, Kind},
+};
 use eg_model::session::record::Session;
 use eg_state::{Filter, Store};
 
@@ -14,10 +16,6 @@ pub struct GetArgs {
     id: Option<String>,
 }
 
-/// Shows one session.
-///
-/// # Errors
-/// There is no such session, or the state file cannot be read.
 pub fn run(context: &Context<'_>, args: &GetArgs) -> Result<Exit, CommandError> {
     if let Some(id) = &args.id {
         id_digits(id)?;
@@ -39,8 +37,7 @@ pub fn run(context: &Context<'_>, args: &GetArgs) -> Result<Exit, CommandError> 
     Ok(Exit::Done)
 }
 
-/// The session that is meant without an id, as for `stop` and `extend`, which are about live ones; here the last one that
-/// has ended will do too. The page names it, and a line says why it is this one.
+/// The session without an id: the newest live one, as for `stop` and `extend`, or else the newest one. A line says which.
 fn newest(context: &Context<'_>, store: &Store) -> Result<Session, CommandError> {
     let (found, which) = match store.live_sessions()?.into_iter().next() {
         Some(live) => (Some(live), "the newest live session"),

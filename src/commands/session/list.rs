@@ -1,7 +1,7 @@
 //! `eg session list`. No network, no runtime, no lock, no configuration.
 
-use crate::commands::context::Context;
 use crate::{
+    commands::context::Context,
     error::{CommandError, Exit},
     ui::json::SessionJson,
 };
@@ -27,10 +27,6 @@ fn status(text: &str) -> Result<SessionStatus, String> {
     text.to_uppercase().parse().map_err(|_| format!("one of: {}", known.join(", ")))
 }
 
-/// Lists sessions.
-///
-/// # Errors
-/// The state file cannot be read.
 pub fn run(context: &Context<'_>, args: &SessionListArgs) -> Result<Exit, CommandError> {
     let statuses = match (args.active, args.status.is_empty()) {
         (true, _) => Some(SessionStatus::ALL.iter().copied().filter(|status| !status.is_ended()).collect()),
@@ -53,7 +49,7 @@ pub fn run(context: &Context<'_>, args: &SessionListArgs) -> Result<Exit, Comman
         context.printer.remark("No sessions.");
     } else {
         context.printer.result(&view.list(&listing.sessions));
-        // Beside the table, not in it: its columns and rows are what scripts read.
+        // On stderr, beside the table: scripts read its columns and rows.
         view.overdue_causes(&listing.sessions).iter().for_each(|line| context.printer.remark(line));
         view.troubles(&listing.sessions, &leases).iter().for_each(|line| context.printer.remark(line));
         view.covered(&listing.sessions).iter().for_each(|line| context.printer.remark(line));

@@ -1,8 +1,11 @@
 //! `eg session start --dry-run`: shows the rules that `start` would open. It reads the groups, refuses what `start` would
 //! refuse, and records nothing.
 
-use crate::commands::session::open::{OpenRequest, Preflight, PreflightDepth};
 use crate::{
+    commands::session::{
+        open::OpenRequest,
+        preflight::{Preflight, PreflightDepth},
+    },
     error::{CommandError, Exit},
     text::escape_controls,
     ui::{json, warning::Code},
@@ -22,9 +25,9 @@ use serde_json::{Value, json};
 /// The outcome for one permission.
 enum Would {
     Open,
-    /// A rule of `eg`'s is there, this installation's or another's.
+    /// A rule of `eg` is there, of this installation or another.
     Keep(RuleId),
-    /// A rule that is not `eg`'s lets it in.
+    /// A rule that is not of `eg` lets it in.
     BeCovered(RuleId),
     /// Its target could not be read.
     NotKnown,
@@ -52,22 +55,22 @@ impl Would {
 ///
 /// # Errors
 /// `start` would refuse it.
-pub(super) async fn preview(opening: &OpenRequest<'_>) -> Result<Exit, CommandError> {
-    let context = opening.context;
+pub(super) async fn preview(mut request: OpenRequest<'_>) -> Result<Exit, CommandError> {
+    request.dry_run = true;
+    let context = request.context;
     let store = match context.store_for_reading()? {
         Some(store) => store,
         None => Store::empty(&context.state.path, InstallationId::from_uuid(context.env.uuid()))?,
     };
-    let driver = opening.driver_on(store)?;
-    let surroundings = opening.look_around(&driver, PreflightDepth::Targets).await?;
-    opening.preflight(&driver, &surroundings).await?;
-    let session = opening.session(&surroundings)?;
-    let outlooks = opening.outlooks(&driver, &surroundings, &session)?;
-    opening.warn_of_families_left_out();
-    let shown = PreviewPrinter { opening, surroundings: &surroundings, session: &session, outlooks: &outlooks };
+    let driver = request.driver(store)?;
+    let preflight = request.preflight(&driver, PreflightDepth::Targets).await?;
+    let session = request.build(&preflight)?;
+    let outlooks = request.outlooks(&driver, &preflight, &session)?;
+    request.warn_of_families_left_out();
+    let shown = PreviewPrinter { request: &request, preflight: &preflight, session: &session, outlooks: &outlooks };
     context.printer.json(&shown.json());
     context.printer.result(&shown.text());
-    for line in opening.wider_rules(&session, &surroundings) {
+    for line in request.wider_rules(&session, &preflight) {
         context.printer.warn(Code::NotOurs, &line, &[]);
     }
     let works = outlooks.iter().all(|outlook| matches!(outlook, Outlook::Works));
@@ -75,8 +78,8 @@ pub(super) async fn preview(opening: &OpenRequest<'_>) -> Result<Exit, CommandEr
 }
 
 struct PreviewPrinter<'a> {
-    opening: &'a OpenRequest<'a>,
-    surroundings: &'a Preflight,
+    request: &'a OpenRequest<'a>,
+    preflight: &'a Preflight,
     session: &'a Session,
     outlooks: &'a [Outlook],
 }
@@ -84,9 +87,9 @@ struct PreviewPrinter<'a> {
 impl PreviewPrinter<'_> {
     /// Why nothing can be opened on a grant's target.
     fn obstacle(&self, grant: &Grant) -> Option<String> {
-        let mut outlooks = self.opening.targets.iter().zip(self.outlooks);
-        let (_, outlook) = outlooks.find(|(target, _)| target.key == grant.target.key)?;
-        match (outlook, self.surroundings.looks.get(&grant.target.key).map(|look| &look.observation)) {
+        let mut outlooks = self.request.chosen.iter().zip(self.outlooks);
+        let (_, outlook) = outlooks.find(|(chosen, _)| chosen.target.key == grant.target.key)?;
+        match (outlook, self.preflight.readings.get(&grant.target.key).map(|read| &read.observation)) {
             (Outlook::Cannot(failure), _) => Some(failure.message.clone()),
             (Outlook::NotKnown, Some(Observation::Unavailable(failure))) => Some(failure.to_string()),
             _ => None,
@@ -95,8 +98,8 @@ impl PreviewPrinter<'_> {
 
     fn would(&self, grant: &Grant, permission: &Permission) -> Would {
         let group = &grant.target.key.id;
-        let look = self.surroundings.looks.get(&grant.target.key);
-        let Some(Observation::Complete(reading)) = look.map(|look| &look.observation) else { return Would::NotKnown };
+        let read = self.preflight.readings.get(&grant.target.key);
+        let Some(Observation::Complete(reading)) = read.map(|read| &read.observation) else { return Would::NotKnown };
         match reading.rules.iter().find(|rule| rule.permission == *permission) {
             None => Would::Open,
             Some(rule) if is_marked(rule, group) => Would::Keep(rule.id.clone()),
@@ -105,7 +108,7 @@ impl PreviewPrinter<'_> {
     }
 
     fn text(&self) -> String {
-        let zone = &self.opening.context.zone;
+        let zone = &self.request.context.zone;
         let expires = zone.format(self.session.expires_at);
         let mut text = format!("Would open until {expires}; nothing was recorded or changed:\n");
         for grant in self.session.current() {

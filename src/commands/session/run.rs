@@ -1,13 +1,15 @@
 //! `eg session run`.
 
-use crate::commands::{
-    context::{Context, no_signals},
-    session::{
-        open::{Closer, OpenArgs, OpenRequest, PreflightDepth},
-        stop::end_own,
-    },
-};
 use crate::{
+    commands::{
+        context::{Context, block_on, no_signals},
+        session::{
+            close::end_own,
+            open::{OpenArgs, OpenRequest},
+            preflight::PreflightDepth,
+            warnings::Closer,
+        },
+    },
     error::{CommandError, Exit, Kind},
     host::{
         child::{self, KeyDelivery, Signals},
@@ -24,12 +26,12 @@ use serde_json::json;
 use std::{cell::Cell, ffi::OsString, future::Future, pin::pin, task::Poll, time::Duration};
 use tokio::process::Command;
 
-/// How often to look whether the session's time is over, or was moved: timers stop while a machine sleeps.
+/// The longest time between two looks at the session's expiry: timers stop while a machine sleeps, and `extend` moves it.
 const LOOK: Duration = Duration::from_secs(15);
-/// When to try again what could not be closed.
+/// The time before closing is tried again.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// What tells the command which session is its own.
+/// The variable that tells the command its session's id.
 const SESSION: &str = "EG_SESSION_ID";
 
 /// Open, run a command, and close again
@@ -48,7 +50,7 @@ const SESSION: &str = "EG_SESSION_ID";
   eg session run --duration 30m --check db.example.com:5432 -- psql -h db.example.com
 
 Exit status 3 with an error says that the session could not be closed, or not yet.
-A switch in the cloud that could not be set is a warning: this command closes by itself.")]
+An expiry schedule that could not be set is a warning: this command closes by itself.")]
 pub struct RunArgs {
     #[command(flatten)]
     open: OpenArgs,
@@ -57,44 +59,37 @@ pub struct RunArgs {
     command: Vec<OsString>,
 }
 
-/// Runs a command with everything open.
-///
-/// # Errors
-/// Nothing was opened, the command did not start, or the session could not be closed.
 pub fn run(context: &Context<'_>, args: &RunArgs) -> Result<Exit, CommandError> {
     if let Some(program) = args.command.first() {
         child::check(program, context.env)?;
     }
     let settings = context.settings()?;
-    let runtime = context.runtime()?;
-    let opening = OpenRequest::new(context, &runtime, &args.open, &settings, "eg session run")?;
-    let ended = runtime.block_on(open_and_run(&opening, &args.command));
-    runtime.shutdown_background();
-    ended
+    block_on(async {
+        let request = OpenRequest::new(context, &args.open, &settings, "eg session run").await?;
+        open_and_run(&request, &args.command).await
+    })
 }
 
-async fn open_and_run(opening: &OpenRequest<'_>, words: &[OsString]) -> Result<Exit, CommandError> {
-    let context = opening.context;
+async fn open_and_run(request: &OpenRequest<'_>, words: &[OsString]) -> Result<Exit, CommandError> {
+    let context = request.context;
     let mut signals = Signals::listen().map_err(no_signals)?; // before there is something to close
     context.printer.progress("→ Starting session...");
-    let driver = opening.driver()?;
-    let surroundings = opening.look_around(&driver, PreflightDepth::TargetsAndCallers).await?;
-    opening.preflight(&driver, &surroundings).await?;
-    opening.warn_of_earlier_addresses(&driver, &surroundings.addresses)?;
-    let runs = driver.store.borrow().last_runs()?;
-    // From here on there is something to close: nothing may go wrong without closing it.
-    let session = opening.begin(&driver, &surroundings)?;
-    context.printer.progress(opening.began(&session, runs).trim_end());
-    opening.warn_of_families_left_out();
-    opening.warn_of_accounts_without_role(&surroundings.callers);
-    opening.warn_of_credentials(&surroundings.callers, &session, Closer::ThisProcess);
-    let ended = match opening.all_or_nothing(driver, session.id, surroundings.looks).await {
+    let driver = request.driver(context.store()?)?;
+    let preflight = request.preflight(&driver, PreflightDepth::TargetsAndCallers).await?;
+    request.warn_of_earlier_addresses(&driver, &preflight.addresses)?;
+    let session = request.build(&preflight)?;
+    // From here on there is something to close: every error has to close it.
+    request.record(&driver, &session)?;
+    context.printer.progress(request.began(&session, &preflight).trim_end());
+    request.warn_of_gaps(&preflight);
+    request.warn_of_credentials(&preflight, &session, Closer::ThisProcess);
+    let ended = match request.all_or_nothing(driver, session.id, preflight.readings).await {
         Err(error) => Err(error),
         Ok((driver, _)) => {
             driver.interrupt.dismiss();
-            // The record is opened anew to close: hours may lie between, and another version of eg.
+            // Closing opens the record anew: hours may pass, and another version of eg may change it.
             drop(driver);
-            run_and_close(opening, session.id, words, &mut signals).await
+            run_and_close(request, session.id, words, &mut signals).await
         }
     };
     tell_session(context, session.id);
@@ -102,15 +97,15 @@ async fn open_and_run(opening: &OpenRequest<'_>, words: &[OsString]) -> Result<E
 }
 
 async fn run_and_close(
-    opening: &OpenRequest<'_>,
+    request: &OpenRequest<'_>,
     id: SessionId,
     words: &[OsString],
     signals: &mut Signals,
 ) -> Result<Exit, CommandError> {
-    let context = opening.context;
-    let ended = run_command(opening, id, words, signals).await;
+    let context = request.context;
+    let ended = run_command(request, id, words, signals).await;
     context.printer.progress(&format!("→ Closing session {}...", id.short()));
-    match (opening.close(id).await, ended) {
+    match (request.close(id).await, ended) {
         (Ok(session), Ok(status)) => {
             context.printer.progress("✓ Session closed");
             tell_expiry(context, &session);
@@ -122,18 +117,18 @@ async fn run_and_close(
     }
 }
 
-/// An error that hides what came before it names that first.
+/// Puts what happened before in front of an error that would hide it.
 fn after(what: &str, error: CommandError) -> CommandError {
     CommandError { message: format!("{what}, but {}", error.message), ..error }
 }
 
 async fn run_command(
-    opening: &OpenRequest<'_>,
+    request: &OpenRequest<'_>,
     id: SessionId,
     words: &[OsString],
     signals: &mut Signals,
 ) -> Result<u8, CommandError> {
-    // One that came between the opening and now is not lost on a command that was not there to hear it.
+    // A signal since the opening has to end this: the command was not there to receive it.
     if let Some(signal) = signals.next().now_or_never() {
         let number = u8::try_from(signal.as_raw()).unwrap_or_default();
         return Err(CommandError::new(Kind::Signal(number), "stopped by a signal; the command was not run"));
@@ -143,22 +138,22 @@ async fn run_command(
     };
     let mut command = Command::new(program);
     command.args(args).env(SESSION, id.to_string());
-    // Where options have named them, the command's own eg has to find them.
-    for (name, file) in [("EG_CONFIG", opening.context.config()?), ("EG_STATE", &opening.context.state)] {
+    // An eg that the command runs has to use the files that the options name.
+    for (name, file) in [("EG_CONFIG", request.context.config()?), ("EG_STATE", &request.context.state)] {
         if file.named {
             command.env(name, &file.path);
         }
     }
     let closing = Cell::new(false);
-    let mut running = pin!(child::run(command, signals, KeyDelivery::of(opening.context.env)));
-    let mut on_time = pin!(close_on_time(opening, id, &closing).fuse());
+    let mut running = pin!(child::run(command, signals, KeyDelivery::of(request.context.env)));
+    let mut on_time = pin!(close_on_time(request, id, &closing).fuse());
     let ended = loop {
         tokio::select! {
             ended = &mut running => break ended,
             () = &mut on_time => {}
         }
     };
-    // A pass that is cut off leaves outcomes open that have to settle first.
+    // A pass under way comes to its end: cut off, it would leave unknown outcomes, which have to settle first.
     std::future::poll_fn(|waker| match on_time.as_mut().poll(waker) {
         Poll::Pending if closing.get() => Poll::Pending,
         _ => Poll::Ready(()),
@@ -167,18 +162,18 @@ async fn run_command(
     ended
 }
 
-/// Closes the session when its time is over and the command still runs. Says nothing: the terminal is the command's,
-/// and what could not be closed is tried again and told at the end.
-async fn close_on_time(opening: &OpenRequest<'_>, id: SessionId, closing: &Cell<bool>) {
+/// Closes the session at its expiry if the command still runs. Prints nothing, since the terminal is the command's: a failed
+/// close is tried again, and reported at the end.
+async fn close_on_time(request: &OpenRequest<'_>, id: SessionId, closing: &Cell<bool>) {
     let silent = Printer::silent();
-    let context = opening.context.with(&silent);
+    let context = request.context.with(&silent);
     loop {
         let wait = match left(&context, id) {
             Ok(None) => return,
             Ok(Some(left)) if left.is_zero() => {
                 closing.set(true);
-                // Signals are the command's.
-                let closed = end_own(&context, opening.settings, id, Interrupt::default()).await;
+                // The command receives the signals.
+                let closed = end_own(&context, request.settings, id, Interrupt::default()).await;
                 closing.set(false);
                 match closed {
                     Ok(_) => return,
@@ -196,7 +191,7 @@ async fn close_on_time(opening: &OpenRequest<'_>, id: SessionId, closing: &Cell<
     }
 }
 
-/// How long the session still has; zero when it should be closed by now, `None` when it is.
+/// The time until the session's expiry; zero if it should be closed by now, `None` if it is closed.
 fn left(context: &Context<'_>, id: SessionId) -> Result<Option<Duration>, CommandError> {
     let Some(store) = context.store_for_reading()? else { return Ok(None) };
     let session = context.again(&store, id)?;
@@ -208,7 +203,7 @@ fn left(context: &Context<'_>, id: SessionId) -> Result<Option<Duration>, Comman
     })
 }
 
-/// The command may have seen its connections fail, and nobody said why.
+/// Warns that the session expired before the command ended: that explains connections that failed.
 fn tell_expiry(context: &Context<'_>, session: &Session) {
     if session.ended_reason == Some(EndedReason::Expired) {
         let at = context.zone.format(session.expires_at);
@@ -217,7 +212,7 @@ fn tell_expiry(context: &Context<'_>, session: &Session) {
     }
 }
 
-/// The session as it is at the end, in JSON, where it does not get into the command's own output.
+/// Prints the session as it is at the end, in JSON on stderr: stdout is the command's.
 fn tell_session(context: &Context<'_>, id: SessionId) {
     let session = || -> Result<_, CommandError> {
         let Some(store) = context.store_for_reading()? else { return Ok(None) };

@@ -1,15 +1,17 @@
 //! `eg session start`.
 
-use crate::commands::{
-    context::{Context, exit_after},
-    session::{
-        open::{OpenArgs, OpenRequest, PreflightDepth},
-        preview::preview,
-    },
-};
 use crate::{
+    commands::{
+        context::{Context, block_on},
+        session::{
+            build::stays_on_record,
+            open::{OpenArgs, OpenRequest},
+            outcome::exit_after,
+            preflight::PreflightDepth,
+            preview::preview,
+        },
+    },
     error::{CommandError, Exit},
-    reconcile::{driver::Driver, observe::TargetReadings, report::PassReport},
     ui::warning::Code,
 };
 use eg_model::{ids::SessionId, session::record::Session};
@@ -26,7 +28,7 @@ use eg_state::RunKind;
   eg session start --only db --check db.example.com:5432
 
 With --check, exit status 3 says that the rules are open and something else is in the way.
-With cloud expiry, it may say that a switch in the cloud is not set: --atomic keeps that session.")]
+With cloud expiry, it may say that an expiry schedule could not be set: --atomic keeps that session.")]
 pub struct StartArgs {
     #[command(flatten)]
     open: OpenArgs,
@@ -41,122 +43,75 @@ pub struct StartArgs {
     dry_run: bool,
 }
 
-/// Starts a session.
-///
-/// # Errors
-/// Nothing was recorded, or the pass could not be made.
 pub fn run(context: &Context<'_>, args: &StartArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
-    let runtime = context.runtime()?;
-    let mut opening = OpenRequest::new(context, &runtime, &args.open, &settings, "eg session start")?;
-    opening.dry_run = args.dry_run;
-    let ended =
-        if args.dry_run { runtime.block_on(preview(&opening)) } else { runtime.block_on(start(&opening, args)) };
-    runtime.shutdown_background();
-    ended
+    block_on(async {
+        let request = OpenRequest::new(context, &args.open, &settings, "eg session start").await?;
+        if args.dry_run { preview(request).await } else { start(&request, args).await }
+    })
 }
 
-async fn start(opening: &OpenRequest<'_>, args: &StartArgs) -> Result<Exit, CommandError> {
-    let context = opening.context;
+async fn start(request: &OpenRequest<'_>, args: &StartArgs) -> Result<Exit, CommandError> {
+    let context = request.context;
     context.printer.progress("→ Starting session...");
-    let driver = opening.driver()?;
-    let ask = if args.no_wait { PreflightDepth::Nothing } else { PreflightDepth::TargetsAndCallers };
-    let surroundings = opening.look_around(&driver, ask).await?;
-    opening.preflight(&driver, &surroundings).await?;
-    opening.warn_of_earlier_addresses(&driver, &surroundings.addresses)?;
-    let runs = driver.store.borrow().last_runs()?;
-    let session = opening.begin(&driver, &surroundings)?;
-    context.printer.result(&opening.began(&session, runs.clone()));
-    opening.warn_of_families_left_out();
-    opening.warn_of_accounts_without_role(&surroundings.callers);
-    let callers = &surroundings.callers;
-    let warn = |driver: &Driver<'_>| opening.warn_of_closing(driver, callers, &session, &runs);
-    // What the cloud closes by itself needs neither this machine nor its credentials on time.
-    let auto_closing = opening.is_auto_closing(&session) && !args.no_wait;
+    let driver = request.driver(context.store()?)?;
+    let depth = if args.no_wait { PreflightDepth::Nothing } else { PreflightDepth::TargetsAndCallers };
+    let mut preflight = request.preflight(&driver, depth).await?;
+    request.warn_of_earlier_addresses(&driver, &preflight.addresses)?;
+
+    let session = request.build(&preflight)?;
+    request.record(&driver, &session)?;
+    let id = session.id;
+    let on_record = |error| stays_on_record(error, id);
+    context.printer.result(&request.began(&session, &preflight));
+    request.warn_of_gaps(&preflight);
+    // A session that the cloud closes by itself needs neither this machine nor its credentials on time.
+    let auto_closing = request.is_auto_closing(&session) && !args.no_wait;
     if !auto_closing {
-        warn(&driver);
+        request.warn_of_closing(&driver, &preflight, &session);
     }
-    let on_record = |error| stays_on_record(error, session.id);
-    let wider = opening.wider_rules(&session, &surroundings);
     if args.no_wait {
         context.printer.json(&context.session_json(&driver.store.borrow(), &session).map_err(on_record)?);
         return Ok(Exit::Done);
     }
-    let unset = |session: &Session| auto_closing && session.current().any(|grant| grant.without_auto_close.is_some());
-    if args.atomic {
-        let (driver, session, exit) = whole(opening, driver, session.id, surroundings.looks).await?;
-        if unset(&session) {
-            warn(&driver);
-        }
-        opening.warn_of_open_anyway(&session, &wider);
-        context.printer.result(&opening.closing_line(&session));
-        return Ok(exit);
+
+    let wider = request.wider_rules(&session, &preflight);
+    let readings = std::mem::take(&mut preflight.readings);
+    let (driver, passed) = if args.atomic {
+        let opened = request.all_or_nothing(driver, id, readings).await;
+        let (driver, report) = opened.inspect_err(|_| show_as_closed(context, id))?;
+        (driver, Ok(report))
+    } else {
+        let passed = context.session_pass(&driver, RunKind::Start, &[id], readings, Vec::new()).await;
+        (driver, passed)
+    };
+
+    let session = context.again(&driver.store.borrow(), id).map_err(on_record)?;
+    let unset = |session: &Session| session.current().any(|grant| grant.without_auto_close.is_some());
+    if auto_closing && (passed.is_err() || unset(&session)) {
+        request.warn_of_closing(&driver, &preflight, &session);
     }
-    let passed = context.scoped_pass(&driver, RunKind::Start, &[session.id], surroundings.looks).await;
-    let session = context.again(&driver.store.borrow(), session.id).map_err(on_record)?;
-    if unset(&session) || (auto_closing && passed.is_err()) {
-        warn(&driver);
-    }
-    opening.warn_of_open_anyway(&session, &wider);
+    request.warn_of_open_anyway(&session, &wider);
     context.printer.json(&context.session_json(&driver.store.borrow(), &session).map_err(on_record)?);
     let report = passed.map_err(on_record)?;
-    context.printer.result(&opening.closing_line(&session));
-    reached(opening, &driver, &session, &report).await
-}
-
-/// Everything or nothing. A rule whose expiry schedule in the cloud could not be set is open all the same: it stays, and the
-/// exit status says that this part is not as asked.
-async fn whole<'d>(
-    opening: &OpenRequest<'_>,
-    driver: Driver<'d>,
-    id: SessionId,
-    looks: TargetReadings,
-) -> Result<(Driver<'d>, Session, Exit), CommandError> {
-    let context = opening.context;
-    match opening.all_or_nothing(driver, id, looks).await {
-        Ok((driver, report)) => {
-            let on_record = |error| stays_on_record(error, id);
-            let session = context.again(&driver.store.borrow(), id).map_err(on_record)?;
-            context.printer.json(&context.session_json(&driver.store.borrow(), &session).map_err(on_record)?);
-            let exit = exit_after(&session, &report);
-            Ok((driver, session, exit))
-        }
-        Err(error) => {
-            // What is open, or is not, matters more than that it cannot be shown.
-            if let Err(unseen) = show(context, id) {
-                context.printer.warn(
-                    Code::NotShown,
-                    &format!("the session cannot be shown: {}", unseen.message),
-                    &unseen.hints,
-                );
-            }
-            Err(error)
-        }
+    context.printer.result(&request.closing_line(&session));
+    match args.atomic {
+        // The endpoints of `--check` were reached: otherwise the session would have been closed again.
+        true => Ok(exit_after(&session, &report)),
+        false => request.exit_after_check(&driver, &session, &report).await,
     }
 }
 
-fn show(context: &Context<'_>, id: SessionId) -> Result<(), CommandError> {
-    let Some(store) = context.store_for_reading()? else { return Ok(()) };
-    let session = context.again(&store, id)?;
-    context.printer.json(&context.session_json(&store, &session)?);
-    Ok(())
-}
-
-/// The rules stay where something else is in the way: the exit status says that this part is not as asked.
-pub(super) async fn reached(
-    opening: &OpenRequest<'_>,
-    driver: &Driver<'_>,
-    session: &Session,
-    report: &PassReport,
-) -> Result<Exit, CommandError> {
-    match exit_after(session, report) {
-        Exit::Done if !opening.reaches_all(session, &driver.interrupt).await? => Ok(Exit::Partial),
-        exit => Ok(exit),
+/// Prints the session that was closed again, in JSON. A failure is a warning: the error about the session matters more.
+fn show_as_closed(context: &Context<'_>, id: SessionId) {
+    let show = || -> Result<(), CommandError> {
+        let Some(store) = context.store_for_reading()? else { return Ok(()) };
+        let session = context.again(&store, id)?;
+        context.printer.json(&context.session_json(&store, &session)?);
+        Ok(())
+    };
+    if let Err(unseen) = show() {
+        let message = format!("the session cannot be shown: {}", unseen.message);
+        context.printer.warn(Code::NotShown, &message, &unseen.hints);
     }
-}
-
-/// Says how to end what a pass that failed was about.
-pub(super) fn stays_on_record(error: CommandError, id: SessionId) -> CommandError {
-    let short = id.short();
-    error.hint(format!("session {short} is on record; stop it with: eg session stop {short}"))
 }

@@ -1,6 +1,9 @@
 //! `eg status`: everything at a glance. Detection apart, it reads the record alone.
 
-use crate::commands::{context::Context, status::watch};
+use crate::commands::{
+    context::Context,
+    status::watch::{self, RunWords},
+};
 use crate::{
     address::{Detected, Families, FamilyOutcome, describe, detect},
     checks::schedule::status_line,
@@ -42,9 +45,9 @@ pub struct StatusArgs {
 ///
 /// # Errors
 /// The record cannot be read; or the configuration or the machine's policy is bad: then everything else was shown before.
-pub fn run(context: &Context<'_>, args: &StatusArgs) -> Result<Exit, CommandError> {
+pub fn run(context: &Context<'_>, args: &StatusArgs, run_words: RunWords) -> Result<Exit, CommandError> {
     if args.watch {
-        return watch::run(context);
+        return watch::run(context, run_words);
     }
     let settings = context.settings();
     let store = context.store_for_reading()?;

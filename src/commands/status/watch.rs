@@ -1,10 +1,12 @@
 //! `eg status --watch`: the board on a terminal. Looking reads the record and nothing else; what the keys ask for runs
 //! as the command that a person would type, on a thread of its own, and its talk ends up on the board.
 
-use crate::commands::context::Context;
+use crate::commands::{
+    context::{Context, listen},
+    global::Global,
+};
 use crate::{
     checks::schedule::status_line,
-    cli::Cli,
     error::{CommandError, Exit, Kind},
     host::{env::Env, signals::Interrupt},
     ui::{
@@ -17,7 +19,6 @@ use crate::{
     },
 };
 use chrono::TimeDelta;
-use clap::Parser;
 use eg_state::RecordSummary;
 use eg_state::{Event, StateError, Store};
 use ratatui::crossterm::event::Event as TerminalEvent;
@@ -35,14 +36,17 @@ const TICK: Duration = Duration::from_secs(1);
 /// How many events are read. More than any terminal shows, since not all are shown.
 const EVENTS: u32 = 200;
 
+/// Runs the words of a command with these global options.
+pub type RunWords = fn(&Env, &Printer, &Global, &[String]) -> Result<Exit, CommandError>;
+
 /// Shows the board until a key or a signal ends it.
 ///
 /// # Errors
 /// There is no terminal to draw on.
-pub(super) fn run(context: &Context<'_>) -> Result<Exit, CommandError> {
+pub(super) fn run(context: &Context<'_>, run_words: RunWords) -> Result<Exit, CommandError> {
     check(context)?;
     let runtime = context.runtime()?;
-    let ended = runtime.block_on(watch(context));
+    let ended = runtime.block_on(watch(context, run_words));
     runtime.shutdown_background();
     ended
 }
@@ -66,15 +70,15 @@ fn no_terminal(error: io::Error) -> CommandError {
         .hint("for the state as it is now: eg status")
 }
 
-async fn watch(context: &Context<'_>) -> Result<Exit, CommandError> {
-    let interrupt = crate::commands::context::listen()?;
+async fn watch(context: &Context<'_>, run_words: RunWords) -> Result<Exit, CommandError> {
+    let interrupt = listen()?;
     let mut known = Known::default();
     known.look(context);
     let mut board = Board::default();
     let mut under_way = None;
     let shown = {
         let mut screen = Screen::enter(context.printer).map_err(no_terminal)?;
-        show(context, &mut screen, &mut known, &mut board, &mut under_way, &interrupt).await
+        show(context, run_words, &mut screen, &mut known, &mut board, &mut under_way, &interrupt).await
     };
     // What was begun is carried to its end, as it would be on the command line, and then tells here.
     let finished = match under_way {
@@ -90,6 +94,7 @@ async fn watch(context: &Context<'_>) -> Result<Exit, CommandError> {
 
 async fn show(
     context: &Context<'_>,
+    run_words: RunWords,
     screen: &mut Screen<'_>,
     known: &mut Known,
     board: &mut Board,
@@ -122,7 +127,7 @@ async fn show(
                 match board.key(key, &known.glance.sessions) {
                     Some(KeyRequest::Leave) => return Ok(()),
                     Some(KeyRequest::Do(deed)) => {
-                        *under_way = Some(UnderWay::begin(context, deed)?);
+                        *under_way = Some(UnderWay::begin(context, run_words, deed));
                         board.begins(deed);
                     }
                     None => {}
@@ -196,18 +201,14 @@ struct CommandOutcome {
 
 impl UnderWay {
     /// Runs what a person would type, with the options that this command was given.
-    fn begin(context: &Context<'_>, deed: SessionAction) -> Result<Self, CommandError> {
-        let args = ["eg".to_owned()].into_iter().chain(deed.args());
-        let mut cli =
-            Cli::try_parse_from(args).map_err(|error| CommandError::new(Kind::Usage, error.render().to_string()))?;
-        cli.global = context.global.clone();
-        let env = context.env.clone();
+    fn begin(context: &Context<'_>, run_words: RunWords, deed: SessionAction) -> Self {
+        let (env, global) = (context.env.clone(), context.global.clone());
         let (tell, over) = oneshot::channel();
         thread::spawn(move || {
-            // Nobody may be left to hear it.
-            tell.send(carry_out(&env, &cli)).ok();
+            // The dashboard may have gone: then there is no receiver.
+            tell.send(carry_out(&env, &global, run_words, deed)).ok();
         });
-        Ok(Self { over })
+        Self { over }
     }
 
     async fn end(&mut self) -> Result<CommandOutcome, CommandError> {
@@ -240,11 +241,11 @@ async fn over(under_way: &mut Option<UnderWay>) -> Result<String, CommandError> 
 }
 
 /// Results, warnings, errors and hints; not what only tells that something is being done.
-fn carry_out(env: &Env, cli: &Cli) -> CommandOutcome {
+fn carry_out(env: &Env, global: &Global, run_words: RunWords, deed: SessionAction) -> CommandOutcome {
     let (results, talk) = (CapturedOutput::default(), CapturedOutput::default());
     let style = Style { json: false, quiet: false, color_out: false, color_err: false };
     let printer = Printer::new(style, Box::new(results.clone()), Box::new(talk.clone()));
-    let exit = crate::commands::context::run(env, &printer, cli).unwrap_or_else(|error| {
+    let exit = run_words(env, &printer, global, &deed.args()).unwrap_or_else(|error| {
         printer.error(&error);
         error.kind.exit()
     });

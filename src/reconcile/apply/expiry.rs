@@ -1,6 +1,6 @@
 //! Expiry schedules: reading them, setting them, taking them away. Nothing here ever keeps a rule from being closed.
 
-use crate::error::CommandError;
+use crate::error::{CommandError, Work, advice_for};
 use crate::reconcile::apply::ledger::DAMAGED;
 use crate::reconcile::apply::round::{Impatient, Leased, StepFlow, TargetRun};
 use crate::reconcile::lane::CalledService;
@@ -310,7 +310,7 @@ impl TargetRun<'_> {
 
     fn report_auto_close(&mut self, step: &Step, outcome: StepOutcome, failure: &Failure) {
         let report = self.report(step, outcome, Some(failure.to_string()));
-        self.steps.push(StepReport { advice: Some(advice(failure.class)), ..report });
+        self.steps.push(StepReport { advice: Some(advice_for(Work::SettingExpiry, failure.class)), ..report });
     }
 }
 
@@ -324,18 +324,5 @@ fn auto_closes_rest(class: FailureClass, unreadable: bool) -> bool {
     match class {
         FailureClass::Denied | FailureClass::Credentials | FailureClass::Gone | FailureClass::Local => true,
         class => unreadable && class.outcome_unknown(),
-    }
-}
-
-/// What to do about an expiry schedule that is not set: it is not the resource that is wrong.
-fn advice(class: FailureClass) -> &'static str {
-    match class {
-        FailureClass::Gone => "make the schedule group with: eg setup cloud-expiry --apply",
-        FailureClass::Invalid => {
-            "see whether the role is there, and for the scheduler to take: eg setup cloud-expiry prints it (one that was made \
-             just now takes a minute)"
-        }
-        FailureClass::Limit => "delete schedules that are no longer needed, or ask the provider for a higher quota",
-        other => crate::error::advice(other),
     }
 }

@@ -177,8 +177,9 @@ fn one_bad_row_ends_nothing() {
         ),
         ("INSERT INTO callers VALUES ('ID', CAST(x'ff' AS TEXT))", "callers"),
         (
-            "INSERT INTO leases (target, permission, phase, shared, version, refusals, vanished, created_at) \
-             SELECT id, 'tcp|5432|5432|203.0.113.42/32', 'open', 0, 0, 0, 0, 0 FROM targets WHERE name = 'GROUP'",
+            "INSERT INTO leases (target, route, permission, phase, shared, version, refusals, vanished, created_at) \
+             SELECT t.id, r.id, 'tcp|5432|5432|203.0.113.42/32', 'open', 0, 0, 0, 0, 0 FROM targets t, routes r \
+             WHERE t.name = 'GROUP' LIMIT 1",
             "leases",
         ),
         (

@@ -1,5 +1,4 @@
-//! Row by row through the tables of the parent's documentation, then whole passes: whatever a plan does, the next
-//! one finds nothing left to do.
+//! The tables of `case.rs`, row by row. Then whole passes: after every plan, the next one finds nothing left to do.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 

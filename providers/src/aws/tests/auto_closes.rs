@@ -95,7 +95,7 @@ async fn refusals_keep_their_words() {
     let (_, groups) = world([Play::json_error(403, "AccessDeniedException", words)]).await;
     let failure = groups.set_schedule(GROUP, &rule(), &call(false)).await.unwrap_err();
     assert_eq!(failure.class, FailureClass::Denied);
-    assert_eq!(failure.message, format!("set the switch of {RULE}: {words} (AccessDeniedException)"));
+    assert_eq!(failure.message, format!("set the expiry schedule of {RULE}: {words} (AccessDeniedException)"));
     for (play, class) in [
         (Play::json_error(429, "ThrottlingException", "slow"), FailureClass::Throttled),
         (Play::json_error(402, "ServiceQuotaExceededException", "many"), FailureClass::Limit),

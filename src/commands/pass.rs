@@ -1,0 +1,218 @@
+//! The only way to make a pass: lock, request, driver, notes.
+
+use crate::{
+    commands::context::{Context, listen},
+    config::{
+        policy::MachinePolicy,
+        settings::{Description, Settings},
+    },
+    error::{CommandError, Kind},
+    host::{
+        lock::{self, PassLock},
+        signals::Interrupt,
+    },
+    reconcile::{
+        driver::{Driver, LoadCache, PassPolicy, Request},
+        observe::TargetReadings,
+        report::{PassReport, StepOutcome, StepReport},
+        rights::KnownRights,
+    },
+    ui::{
+        session::{grant_line, other_grant_line},
+        warning::Code,
+    },
+};
+use eg_model::{
+    ids::SessionId,
+    plan::{NoteKind, Step},
+    session::{
+        follow::Move,
+        record::{Grant, GrantStatus, Session},
+    },
+};
+use eg_state::{RunKind, Store};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeSet,
+    pin::pin,
+    time::Duration,
+};
+use tokio::time::sleep;
+
+/// A pass that takes longer than this shows a bar.
+const UNTIL_A_BAR: Duration = Duration::from_secs(1);
+
+impl Context<'_> {
+    /// The driver, within the runtime. Without `settings`, because the configuration is bad, it opens nothing.
+    pub fn driver(&self, store: Store, settings: Option<&Settings>) -> Result<Driver<'_>, CommandError> {
+        Ok(self.driver_with(listen()?, store, settings))
+    }
+
+    /// Like [`Self::driver`], with the caller's listener for signals.
+    pub fn driver_with(&self, interrupt: Interrupt, store: Store, settings: Option<&Settings>) -> Driver<'_> {
+        Driver {
+            env: self.env,
+            store: RefCell::new(store),
+            connect: self.env.connect(),
+            policy: self.driver_policy(settings),
+            interrupt,
+            unrecorded_stops: BTreeSet::new(),
+            loaded: LoadCache::default(),
+            rights: KnownRights::default(),
+            ahead: Cell::default(),
+            changes: Cell::default(),
+            on_change: Box::new(|change, own| {
+                let line =
+                    if own { grant_line(&change.grant) } else { other_grant_line(change.session, &change.grant) };
+                self.printer.landed(&line);
+            }),
+        }
+    }
+
+    /// The rights of a pass. It opens nothing if the configuration or the machine's policy cannot be used.
+    pub fn driver_policy(&self, settings: Option<&Settings>) -> PassPolicy {
+        let policy = settings.map(policy).unwrap_or_default();
+        match self.site_policy() {
+            Ok(site) => PassPolicy { site, ..policy },
+            Err(_) => PassPolicy { open: false, ..policy },
+        }
+    }
+
+    /// Takes the lock. A pass that `closes` goes past a holder that makes no progress. A pass that a `timer` started is
+    /// silent while it waits, or cron would send mail.
+    pub async fn lock(
+        &self,
+        driver: &Driver<'_>,
+        command: &str,
+        closes: bool,
+        timer: bool,
+    ) -> Result<PassLock, CommandError> {
+        let say = |holder: &str| {
+            if !timer {
+                self.printer.remark(&format!("Waiting for another eg ({})...", self.zone.in_text(holder)));
+            }
+        };
+        let asked = lock::LockRequest {
+            env: self.env,
+            state: &self.state.path,
+            command,
+            wait: self.global.lock_wait,
+            closes,
+            json: self.printer.is_json(),
+        };
+        let in_our_time = |error: CommandError| CommandError { message: self.zone.in_text(&error.message), ..error };
+        lock::acquire(&asked, &driver.interrupt, say).await.map_err(in_our_time)
+    }
+
+    /// Takes the lock and reconciles the targets of some sessions, whose intent is on record already. The `moves` come
+    /// first: sessions that follow their user to another address.
+    pub async fn session_pass(
+        &self,
+        driver: &Driver<'_>,
+        kind: RunKind,
+        sessions: &[SessionId],
+        readings: TargetReadings,
+        moves: Vec<Move>,
+    ) -> Result<PassReport, CommandError> {
+        let name = format!("eg session {}", kind.as_str());
+        let lock = self
+            .lock(driver, &name, kind == RunKind::Stop, false)
+            .await
+            .map_err(|error| not_had(error, "what was asked is recorded; the next `eg reconcile` carries it out"))?;
+        let request = Request {
+            kind,
+            scope: Some(sessions.iter().copied().collect()),
+            interactive: true,
+            timer: false,
+            collect_from: Vec::new(),
+            moves,
+            dry_run: false,
+        };
+        let report = self.driven(driver, &lock, &request, readings).await?;
+        self.tell_notes(&report);
+        self.tell_refusals(&report);
+        match driver.interrupt.asked() {
+            Some(number) => Err(CommandError::stopped_by(number, "what was asked stays on record")),
+            None => Ok(report),
+        }
+    }
+
+    /// Runs one pass in the lock, with a bar if it takes its time.
+    pub async fn driven(
+        &self,
+        driver: &Driver<'_>,
+        lock: &PassLock,
+        request: &Request,
+        readings: TargetReadings,
+    ) -> Result<PassReport, CommandError> {
+        let unfinished = unfinished_grants(&driver.store.borrow(), request.scope.as_ref())?;
+        let mut pass = pin!(driver.pass(lock, request, readings));
+        tokio::select! {
+            report = &mut pass => report,
+            () = sleep(UNTIL_A_BAR) => {
+                let _bar = self.printer.bar(unfinished, UNTIL_A_BAR);
+                pass.await
+            }
+        }
+    }
+
+    /// Prints the warnings of a pass.
+    pub fn tell_notes(&self, report: &PassReport) {
+        for warning in &report.warnings {
+            self.printer.warn(Code::Lock, &self.zone.in_text(&warning.message), &warning.hints);
+        }
+        let mut clock_told = false;
+        for item in report.notes.iter().filter(|item| item.note.kind.is_warning()) {
+            // Every target is compared with the same clock: one warning is enough.
+            if item.note.kind == NoteKind::ClockSkew && std::mem::replace(&mut clock_told, true) {
+                continue;
+            }
+            self.printer.warn(Code::Note(item.note.kind), &item.note.message, &[]);
+        }
+        for error in &report.state_errors {
+            self.printer.warn(Code::State, error, &[]);
+        }
+    }
+
+    /// Warns of refused calls that leave something open or a tag wrong. The grants themselves tell what could not be opened.
+    fn tell_refusals(&self, report: &PassReport) {
+        let steps = report
+            .steps
+            .iter()
+            .filter(|step| !report.converged && !matches!(step.step, Step::Authorize { .. } | Step::Join { .. }));
+        let refused = steps.filter(|step| matches!(step.outcome, StepOutcome::Refused | StepOutcome::Unknown));
+        let why = |step: &StepReport| Some((format!("{}: {}", step.target, step.error.as_ref()?), step.advice));
+        for (message, advice) in refused.filter_map(why).collect::<BTreeSet<_>>() {
+            self.printer.warn(Code::NotClosed, &message, advice.map(str::to_owned).as_slice());
+        }
+    }
+}
+
+/// If the lock was not had in time, adds what becomes of the request.
+pub fn not_had(error: CommandError, what: &str) -> CommandError {
+    if error.kind == Kind::Locked { error.hint(what) } else { error }
+}
+
+fn policy(settings: &Settings) -> PassPolicy {
+    PassPolicy {
+        open: true,
+        collect: settings.reconcile.collect_expired,
+        extra_tags: settings.aws.extra_tags.clone(),
+        name_person: settings.aws.description == Description::Full,
+        cloud_expiry: settings.aws.cloud_expiry.clone(),
+        site: MachinePolicy::default(),
+    }
+}
+
+/// The number of grants, of these sessions or of all, that are neither open nor closed as their session wants.
+fn unfinished_grants(store: &Store, scope: Option<&BTreeSet<SessionId>>) -> Result<usize, CommandError> {
+    let mut sessions = store.live_sessions()?;
+    sessions.extend(store.unfinished_sessions()?);
+    sessions.retain(|session| scope.is_none_or(|ids| ids.contains(&session.id)));
+    let is_done = |session: &Session, grant: &Grant| match session.status.is_live() {
+        true => grant.status == GrantStatus::Applied,
+        false => grant.status == GrantStatus::Removed,
+    };
+    let unfinished = |session: &Session| session.grants.iter().filter(|grant| !is_done(session, grant)).count();
+    Ok(sessions.iter().map(unfinished).sum())
+}

@@ -1,0 +1,64 @@
+//! `--check`: connects to what the rules should have made reachable.
+
+use crate::{
+    commands::{
+        context::Context,
+        session::{open::OpenRequest, outcome::exit_after},
+    },
+    error::{CommandError, Exit},
+    host::{reachability::probe, signals::Interrupt},
+    reconcile::{driver::Driver, report::PassReport},
+    ui::warning::Code,
+};
+use eg_model::{
+    net::{address::IpVersion, host_port::advice},
+    session::record::{Grant, Session},
+};
+use futures_util::future::join_all;
+
+impl OpenRequest<'_> {
+    /// The exit status after a pass. The rules stay open even if `--check` fails, and the status is `Partial` then.
+    pub(super) async fn exit_after_check(
+        &self,
+        driver: &Driver<'_>,
+        session: &Session,
+        report: &PassReport,
+    ) -> Result<Exit, CommandError> {
+        match exit_after(session, report) {
+            Exit::Done if !self.reaches_all(session, &driver.interrupt).await? => Ok(Exit::Partial),
+            exit => Ok(exit),
+        }
+    }
+
+    /// True if every endpoint of `--check` was reached. Warns of each other one, with what may be in the way.
+    ///
+    /// # Errors
+    /// A signal came.
+    pub(super) async fn reaches_all(&self, session: &Session, interrupt: &Interrupt) -> Result<bool, CommandError> {
+        let Context { env, printer, .. } = self.context;
+        let families: Vec<IpVersion> = session.current().map(Grant::ip_version).collect();
+        let tries = self.args.check.iter().map(async |endpoint| {
+            printer.progress(&format!("→ Connecting to {endpoint}..."));
+            (endpoint, probe(&*env.network, &env.pause, endpoint, &families).await)
+        });
+        let tried = tokio::select! {
+            tried = join_all(tries) => tried,
+            () = interrupt.wait() => {
+                let number = interrupt.asked().unwrap_or_default();
+                return Err(CommandError::stopped_by(number, "what was asked stays on record"));
+            }
+        };
+        let mut all = true;
+        for (endpoint, result) in tried {
+            match result {
+                Ok(()) => printer.progress(&format!("  {endpoint}: reached")),
+                Err(why) => {
+                    all = false;
+                    let message = format!("{endpoint} was not reached, although the rules are open: {why}");
+                    printer.warn(Code::Unreachable, &message, &advice(endpoint, &why, session));
+                }
+            }
+        }
+        Ok(all)
+    }
+}
