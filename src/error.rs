@@ -252,8 +252,8 @@ pub fn advice_for(work: Work, class: FailureClass) -> &'static str {
 
         (Work::SettingExpiry, Class::Gone) => "make the schedule group with: eg setup cloud-expiry --apply",
         (Work::SettingExpiry, Class::Invalid) => {
-            "see whether the role is there, and for the scheduler to take: eg setup cloud-expiry prints it (one that was made \
-             just now takes a minute)"
+            "check that the role exists and that the scheduler may assume it: eg setup cloud-expiry prints it (a new role \
+             needs a minute)"
         }
         (Work::MissingExpiry, Class::Denied | Class::Gone | Class::Invalid) => {
             "`eg setup cloud-expiry` prints what this needs"
@@ -266,7 +266,7 @@ pub fn advice_for(work: Work, class: FailureClass) -> &'static str {
             "make the schedule group, and the rest, with: eg setup cloud-expiry --apply"
         }
         (Work::Restoring, Class::Denied) => {
-            "rules that have lost eg:managed-by can be tagged again with what `eg iam-policy --restore` prints"
+            "to let eg tag such rules again, add the statement that `eg iam-policy --restore` prints"
         }
         (Work::AskingCaller, Class::Unknown | Class::Transient) => {
             "check the network, a proxy, and that the region exists; then: eg doctor"
@@ -276,10 +276,10 @@ pub fn advice_for(work: Work, class: FailureClass) -> &'static str {
              name with --role-name"
         }
         (Work::PreparingExpiry, Class::Limit) => {
-            "the same again changes nothing; where the role's policy is too long (IAM takes 10,240 characters), name fewer \
-             groups with --only, or take those that are gone out of it; other quotas: Service Quotas"
+            "running it again will not help: if the role's policy is too long (IAM allows 10,240 characters), name fewer \
+             groups with --only, or remove groups that are gone; for other quotas see Service Quotas"
         }
-        (Work::PreparingExpiry, _) => "run it again: it goes on where it stopped",
+        (Work::PreparingExpiry, _) => "run it again: it continues where it stopped",
 
         (Work::Sweeping, Class::Denied) => "give the credentials the permissions that `eg iam-policy --sweep` prints",
         (Work::Sweeping, Class::Expired) => "log in again (for SSO: aws sso login), then run eg sweep again",
@@ -287,7 +287,7 @@ pub fn advice_for(work: Work, class: FailureClass) -> &'static str {
         (Work::Sweeping, Class::Gone | Class::Invalid | Class::Limit | Class::Barred | Class::NoProfile) => {
             "check the region and the profile, then run eg sweep again"
         }
-        (Work::Sweeping, _) => "run eg sweep again: it finds out by itself",
+        (Work::Sweeping, _) => "run eg sweep again: it reads everything anew",
 
         (_, class) => advice(class),
     }

@@ -18,7 +18,7 @@ fn tree(selection: &[&str]) -> BTreeMap<String, BTreeSet<String>> {
         .expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut packages: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for line in String::from_utf8(output.stdout).expect("text").lines() {
+    for line in String::from_utf8(output.stdout).expect("text").lines().filter(|line| !line.is_empty()) {
         let (package, features) = line.split_once('|').expect("a package and its features");
         let features = features.split(',').filter(|feature| !feature.is_empty()).map(str::to_owned);
         packages.entry(package.replace(" (proc-macro)", "")).or_default().extend(features);

@@ -98,8 +98,8 @@ impl Target {
         Self { key, route: Route::default() }
     }
 
-    /// What all firewalls of one region, endpoint and configured route have in common: the target without the firewall's
-    /// id. One client reads them all.
+    /// The target without the firewall's id: common to all firewalls of one region, endpoint and configured route. One
+    /// client reads them all.
     #[must_use]
     pub fn regional(&self) -> Self {
         Self { key: TargetKey { id: String::new(), ..self.key.clone() }, route: self.route.configured() }

@@ -5,8 +5,8 @@ use crate::{
     error::CommandError,
     host::{env::Env, signals::Interrupt},
     reconcile::{
+        loaded_record::{LoadCache, LoadedRecord},
         reading::{Routes, TargetReading},
-        record::{LoadCache, LoadedRecord},
         request::{PassPolicy, Request},
         rights::KnownRights,
     },

@@ -26,7 +26,7 @@ use tokio::{
     time::Instant,
 };
 
-/// The number of targets of one route that call one service side by side.
+/// The most targets of one route that call one service at the same time.
 pub(crate) const CONCURRENCY: usize = 8;
 /// The time after its first reading in which a route may begin something new in a pass.
 pub(crate) const PASS_LIMIT: Duration = Duration::from_secs(60);

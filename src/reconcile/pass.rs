@@ -3,7 +3,9 @@
 use crate::{
     error::CommandError,
     host::lock::PassLock,
-    reconcile::{driver::Driver, reading::TargetReadings, record::damage_notes, report::PassReport, request::Request},
+    reconcile::{
+        driver::Driver, loaded_record::damage_notes, reading::TargetReadings, report::PassReport, request::Request,
+    },
 };
 use chrono::TimeDelta;
 use eg_model::{

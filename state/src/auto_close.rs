@@ -7,7 +7,7 @@ use crate::{
     events::Event,
     routes::{self, read_target, target_columns, target_joins},
     targets,
-    tx::{Store, WriteTx, Written},
+    tx::{RowOutcome, Store, WriteTx},
 };
 use eg_model::{
     auto_close::{AutoClose, AutoCloseRoute},
@@ -44,7 +44,8 @@ impl Store {
         })
     }
 
-    /// Writes an expiry schedule with its event if it still has version `expected`; `None`: if it is not on record yet.
+    /// Writes an expiry schedule with its event if its version is still `expected`. `None` expects that it
+    /// is not on record yet.
     ///
     /// # Errors
     /// The database cannot be written, or the expiry schedule is on record in a row that does not parse, which no
@@ -54,18 +55,18 @@ impl Store {
         auto_close: &AutoClose,
         expected: Option<u64>,
         event: Option<&Event>,
-    ) -> Result<Written, StateError> {
+    ) -> Result<RowOutcome, StateError> {
         self.write(|change| {
             let rule = &auto_close.rule.0;
             let sql = "SELECT version FROM auto_closes WHERE rule_id = ?1";
             let known = change.tx.prepare_cached(sql)?.query_row([rule], |row| row.get(0)).optional()?;
             if known != expected.map(|version| number(auto_close, version)).transpose()? {
                 one_row(change.tx, TABLE, select_auto_closes!("WHERE r.rule_id = ?1"), params![rule], read)?;
-                return Ok(Written::Raced);
+                return Ok(RowOutcome::Raced);
             }
             replace(change, auto_close)?;
             event.map_or(Ok(()), |event| change.event(event))?;
-            Ok(Written::Done)
+            Ok(RowOutcome::Done)
         })
     }
 

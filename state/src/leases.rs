@@ -9,7 +9,7 @@ use crate::{
     routes::{self, read_key, read_target, target_columns, target_joins},
     sessions::read,
     targets,
-    tx::{Store, WriteTx, Written},
+    tx::{RowOutcome, Store, WriteTx},
 };
 use eg_model::{
     Timestamp,
@@ -118,7 +118,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::write_leases`].
-    pub fn write_lease(&mut self, new: &Lease, expected: u64, event: &Event) -> Result<Written, StateError> {
+    pub fn write_lease(&mut self, new: &Lease, expected: u64, event: &Event) -> Result<RowOutcome, StateError> {
         self.write_leases(&[(new.clone(), expected)], std::slice::from_ref(event))
     }
 
@@ -128,7 +128,7 @@ impl Store {
     /// # Errors
     /// The database cannot be written (nothing is recorded then); [`StateError::Lease`] for a lease that is not on record
     /// or whose new version is not higher.
-    pub fn write_leases(&mut self, batch: &[(Lease, u64)], events: &[Event]) -> Result<Written, StateError> {
+    pub fn write_leases(&mut self, batch: &[(Lease, u64)], events: &[Event]) -> Result<RowOutcome, StateError> {
         self.begin_attempt(None, batch, events)
     }
 
@@ -143,12 +143,12 @@ impl Store {
         session_must_live: Option<(SessionId, Timestamp)>,
         batch: &[(Lease, u64)],
         events: &[Event],
-    ) -> Result<Written, StateError> {
+    ) -> Result<RowOutcome, StateError> {
         self.write(|change| {
             if let Some((id, now)) = session_must_live
                 && !is_wanted(change.tx, id, batch, now)?
             {
-                return Ok(Written::NoLongerWanted);
+                return Ok(RowOutcome::NoLongerWanted);
             }
             guarded(change, batch, events)
         })
@@ -181,13 +181,13 @@ fn is_wanted(
 }
 
 /// Checks every version before the first write. The transaction holds the write lock, so none changes in between.
-fn guarded(change: &WriteTx<'_, '_>, batch: &[(Lease, u64)], events: &[Event]) -> Result<Written, StateError> {
+fn guarded(change: &WriteTx<'_, '_>, batch: &[(Lease, u64)], events: &[Event]) -> Result<RowOutcome, StateError> {
     for (lease, expected) in batch {
         if lease.version <= *expected {
             return Err(StateError::Lease { id: lease.id, why: "was to be written without a higher version" });
         }
         if version_of(change.tx, lease.id)? != Some(number(lease.id, *expected)?) {
-            return Ok(Written::Raced);
+            return Ok(RowOutcome::Raced);
         }
     }
     for (lease, _) in batch {
@@ -196,7 +196,7 @@ fn guarded(change: &WriteTx<'_, '_>, batch: &[(Lease, u64)], events: &[Event]) -
     for event in events {
         change.event(event)?;
     }
-    Ok(Written::Done)
+    Ok(RowOutcome::Done)
 }
 
 fn version_of(connection: &Connection, id: LeaseId) -> Result<Option<i64>, StateError> {

@@ -53,5 +53,5 @@ pub use sessions::{
 };
 pub use summary::RecordSummary;
 pub use targets::TargetRecord;
-pub use tx::{Store, Written};
+pub use tx::{RowOutcome, Store};
 pub use watch::{Watch, WriteObserver};

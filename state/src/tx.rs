@@ -59,7 +59,7 @@ pub(crate) struct Overdue {
 /// The outcome of a guarded write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Written {
+pub enum RowOutcome {
     /// All of it is recorded.
     Done,
     /// Another process has written one of the rows since it was read: nothing was recorded, read again.

@@ -10,7 +10,7 @@ use eg_model::{
     ids::RuleId,
     session::record::Standing,
 };
-use eg_state::{Event, EventKind, Written};
+use eg_state::{Event, EventKind, RowOutcome};
 use fixtures::*;
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ fn denied() -> Failure {
 }
 
 #[test]
-fn a_auto_close_comes_back_as_it_went_in() {
+fn an_auto_close_comes_back_as_it_went_in() {
     let (_root, mut store) = fresh();
     let new = auto_close("sgr-1");
     let sent = new.intend(&new.way, at(HOUR));
@@ -39,7 +39,7 @@ fn a_auto_close_comes_back_as_it_went_in() {
     let mut before = None;
     for step in [sent, refused, set] {
         let event = Event { rule_id: Some(step.rule.clone()), ..Event::new(at(0), EventKind::AutoCloseSet, "x") };
-        assert_eq!(store.write_auto_close(&step, before, Some(&event)).unwrap(), Written::Done);
+        assert_eq!(store.write_auto_close(&step, before, Some(&event)).unwrap(), RowOutcome::Done);
         before = Some(step.version);
         assert_eq!(store.auto_closes().unwrap(), [step]);
     }
@@ -52,10 +52,10 @@ fn a_auto_close_comes_back_as_it_went_in() {
 fn a_version_guards_it() {
     let (_root, mut store) = fresh();
     let one = auto_close("sgr-1").set(at(60));
-    assert_eq!(store.write_auto_close(&one, Some(3), None).unwrap(), Written::Raced, "not on record");
-    assert_eq!(store.write_auto_close(&one, None, None).unwrap(), Written::Done);
-    assert_eq!(store.write_auto_close(&one.set(at(90)), None, None).unwrap(), Written::Raced, "on record by now");
-    assert_eq!(store.write_auto_close(&one.set(at(90)), Some(0), None).unwrap(), Written::Raced);
+    assert_eq!(store.write_auto_close(&one, Some(3), None).unwrap(), RowOutcome::Raced, "not on record");
+    assert_eq!(store.write_auto_close(&one, None, None).unwrap(), RowOutcome::Done);
+    assert_eq!(store.write_auto_close(&one.set(at(90)), None, None).unwrap(), RowOutcome::Raced, "on record by now");
+    assert_eq!(store.write_auto_close(&one.set(at(90)), Some(0), None).unwrap(), RowOutcome::Raced);
     assert_eq!(store.auto_closes().unwrap(), [one]);
 }
 
@@ -68,11 +68,11 @@ fn a_live_grant_says_that_its_rule_would_not_close_by_itself() {
     store.record_standings(&standings, at(1), Some(at(1))).unwrap();
     let said = |store: &eg_state::Store| store.session(sid(1)).unwrap().unwrap().grants[0].error_message();
     let refused = auto_close("sgr-2").refused(denied(), at(5));
-    assert_eq!(store.write_auto_close(&refused, None, None).unwrap(), Written::Done);
+    assert_eq!(store.write_auto_close(&refused, None, None).unwrap(), RowOutcome::Done);
     assert_eq!(said(&store), None, "another rule's");
     let refused = auto_close("sgr-1").refused(denied(), at(5));
-    assert_eq!(store.write_auto_close(&refused, None, None).unwrap(), Written::Done);
-    let why = "closes by eg reconcile only: the switch in the cloud could not be set: not permitted: \
+    assert_eq!(store.write_auto_close(&refused, None, None).unwrap(), RowOutcome::Done);
+    let why = "closes by eg reconcile only: the expiry schedule could not be set: not permitted: \
                set the switch of sgr-1: no";
     assert_eq!(said(&store).as_deref(), Some(why));
     store.stop(sid(1), at(2)).unwrap();
@@ -83,7 +83,7 @@ fn a_live_grant_says_that_its_rule_would_not_close_by_itself() {
 fn what_must_have_fired_long_ago_is_forgotten() {
     let (_root, mut store) = fresh();
     for (rule, when) in [("sgr-1", 60), ("sgr-2", 30 * HOUR)] {
-        assert_eq!(store.write_auto_close(&auto_close(rule).set(at(when)), None, None).unwrap(), Written::Done);
+        assert_eq!(store.write_auto_close(&auto_close(rule).set(at(when)), None, None).unwrap(), RowOutcome::Done);
     }
     store.prune(at(25 * HOUR)).unwrap();
     let left: Vec<_> = store.auto_closes().unwrap().into_iter().map(|auto_close| auto_close.rule.0).collect();
@@ -93,7 +93,7 @@ fn what_must_have_fired_long_ago_is_forgotten() {
 #[test]
 fn an_account_learnt_later_is_filled_in() {
     let (_root, mut store) = fresh();
-    assert_eq!(store.write_auto_close(&auto_close("sgr-1"), None, None).unwrap(), Written::Done);
+    assert_eq!(store.write_auto_close(&auto_close("sgr-1"), None, None).unwrap(), RowOutcome::Done);
     store.learn_account(&target("sg-1").key, Some("123456789012"), Some("aws")).unwrap();
     assert_eq!(store.auto_closes().unwrap()[0].target.route.account.as_deref(), Some("123456789012"));
 }

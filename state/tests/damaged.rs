@@ -8,7 +8,7 @@ use eg_model::{
     net::permission::Permission,
     session::record::SessionStatus,
 };
-use eg_state::{Event, EventKind, StateError, Written};
+use eg_state::{Event, EventKind, RowOutcome, StateError};
 use fixtures::*;
 use rusqlite::Connection;
 use std::collections::BTreeMap;
@@ -99,7 +99,7 @@ fn a_lease_is_read_without_what_it_can_do_without() {
     let lease = store.open_leases().unwrap().remove(0);
     assert_eq!((&lease.last_failure, lease.next_try_at, lease.refusals), (&None, None, 0));
     assert_eq!(store.damaged_rows().len(), 1, "one row");
-    assert_eq!(store.write_lease(&lease.intend(Attempt::Opening, at(1)), 0, &event(at(1))).unwrap(), Written::Done);
+    assert_eq!(store.write_lease(&lease.intend(Attempt::Opening, at(1)), 0, &event(at(1))).unwrap(), RowOutcome::Done);
     store.forget_damaged_rows();
     store.open_leases().unwrap();
     assert!(store.damaged_rows().is_empty(), "the next write has mended it");
@@ -115,7 +115,7 @@ fn what_a_damaged_lease_holds_is_not_closed() {
     store.start(&live).unwrap();
     let grant = live.grants[0].clone();
     let lease = store.claim(&grant.target, &grant.permissions[0].permission, at(0)).unwrap();
-    assert_eq!(store.write_lease(&lease.intend(Attempt::Opening, at(0)), 0, &event(at(0))).unwrap(), Written::Done);
+    assert_eq!(store.write_lease(&lease.intend(Attempt::Opening, at(0)), 0, &event(at(0))).unwrap(), RowOutcome::Done);
     let other = Connection::open(&path).unwrap();
     other.execute_batch("PRAGMA ignore_check_constraints = ON; UPDATE leases SET phase = 'open'").unwrap();
     assert_eq!(store.stop(live.id, at(1)).unwrap().status, SessionStatus::Expiring);
@@ -143,17 +143,21 @@ fn an_attempt_is_begun_for_what_the_record_says_soundly() {
         store.begin_attempt(Some((live.id, at(1))), &batch, &[]).unwrap()
     };
     let wide: Permission = "tcp|22|22|0.0.0.0/0".parse().unwrap();
-    assert_eq!(begin(&Lease { permission: wide, ..lease.clone() }), Written::NoLongerWanted, "the session has it not");
+    assert_eq!(
+        begin(&Lease { permission: wide, ..lease.clone() }),
+        RowOutcome::NoLongerWanted,
+        "the session has it not"
+    );
     let other = Connection::open(&path).unwrap();
     other.execute_batch("UPDATE sessions SET expires_at = started_at + 2678401").unwrap();
-    assert_eq!(begin(&lease), Written::NoLongerWanted, "longer than 31 days");
+    assert_eq!(begin(&lease), RowOutcome::NoLongerWanted, "longer than 31 days");
     other
         .execute_batch("UPDATE sessions SET started_at = started_at + 86400, expires_at = started_at + 2678400 + 86400")
         .unwrap();
-    assert_eq!(begin(&lease), Written::NoLongerWanted, "it ends too far ahead");
+    assert_eq!(begin(&lease), RowOutcome::NoLongerWanted, "it ends too far ahead");
     other.execute("UPDATE sessions SET started_at = ?1, expires_at = ?1 + 3600", [at(0).timestamp()]).unwrap();
     other.execute_batch("UPDATE grants SET address = '198.51.100.1'").unwrap();
-    assert_eq!(begin(&lease), Written::NoLongerWanted, "the network is not the address's");
+    assert_eq!(begin(&lease), RowOutcome::NoLongerWanted, "the network is not the address's");
     other.execute("UPDATE grants SET address = ?1", [grant.address.to_string()]).unwrap();
-    assert_eq!(begin(&lease), Written::Done);
+    assert_eq!(begin(&lease), RowOutcome::Done);
 }

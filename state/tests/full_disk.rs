@@ -10,7 +10,7 @@ use eg_model::{
     lease::{Attempt, Lease},
     session::record::SessionStatus,
 };
-use eg_state::{Event, EventKind, OpenNotice, RunKind, StateError, Store, Written};
+use eg_state::{Event, EventKind, OpenNotice, RowOutcome, RunKind, StateError, Store};
 use fixtures::*;
 use rusqlite::Connection;
 use std::{
@@ -108,7 +108,7 @@ fn is_disk_full(notices: &[OpenNotice]) -> bool {
     matches!(notices, [OpenNotice::Unwritable { error, .. }] if error.contains("state.db"))
 }
 
-fn attempt(store: &mut Store, held: &Lease) -> Result<Written, StateError> {
+fn attempt(store: &mut Store, held: &Lease) -> Result<RowOutcome, StateError> {
     let event = Event::new(at(3), EventKind::Intent, "revoke");
     store.begin_attempt(None, &[(held.intend(Attempt::Other, at(3)), held.version)], &[event])
 }
@@ -144,7 +144,7 @@ fn works_again(store: &mut Store, held: &Lease, path: &Path) {
     let count = store.change_count();
     assert_eq!(store.expire(at(HOUR)).unwrap(), vec![sid(1)]);
     assert_ne!(store.change_count(), count);
-    assert_eq!(attempt(store, held).unwrap(), Written::Done);
+    assert_eq!(attempt(store, held).unwrap(), RowOutcome::Done);
     let (mut other, notices) = try_open(path, Some("here"), 9).unwrap();
     assert_eq!(notices, vec![]);
     let both = |store: &Store| (store.data_version().unwrap(), store.change_count());
@@ -348,7 +348,7 @@ fn read_only(disk: &Disk, held: &Lease) {
     drop(reader);
     disk.remount("rw");
     assert_eq!(store.expire(at(HOUR)).unwrap(), vec![sid(1)]);
-    assert_eq!(attempt(&mut store, held).unwrap(), Written::Done);
+    assert_eq!(attempt(&mut store, held).unwrap(), RowOutcome::Done);
 }
 
 /// The copy of the log into the file ends where the disk is full: then the file makes sense only with its log.

@@ -8,7 +8,7 @@ use eg_model::{
     ids::RuleId,
     lease::{Attempt, Phase},
 };
-use eg_state::{Event, EventKind, StateError, Store, TargetRecord, Written};
+use eg_state::{Event, EventKind, RowOutcome, StateError, Store, TargetRecord};
 use fixtures::*;
 use std::collections::BTreeMap;
 
@@ -86,8 +86,8 @@ fn versions_guard_writes_also_against_aba() {
     write(&mut store, &away, &back, EventKind::Retagged);
     let events = store.events(None).unwrap();
     let mine = read.intend(Attempt::Opening, at(5));
-    assert_eq!(store.write_lease(&mine, read.version, &event()).unwrap(), Written::Raced);
-    assert_eq!(store.begin_attempt(None, &[(mine, read.version)], &[event()]).unwrap(), Written::Raced);
+    assert_eq!(store.write_lease(&mine, read.version, &event()).unwrap(), RowOutcome::Raced);
+    assert_eq!(store.begin_attempt(None, &[(mine, read.version)], &[event()]).unwrap(), RowOutcome::Raced);
     assert_eq!(store.open_leases().unwrap(), vec![back]);
     assert_eq!(store.events(None).unwrap(), events, "no event of a write that did not happen");
 }
@@ -103,11 +103,11 @@ fn a_batch_is_written_whole_or_not_at_all() {
         (first.intend(Attempt::Opening, at(2)), first.version),
         (second.intend(Attempt::Opening, at(2)), second.version),
     ];
-    assert_eq!(store.write_leases(&batch, &[event()]).unwrap(), Written::Raced);
+    assert_eq!(store.write_leases(&batch, &[event()]).unwrap(), RowOutcome::Raced);
     assert_eq!(store.open_leases().unwrap(), vec![first.clone(), sent.clone()]);
     let batch =
         [(first.intend(Attempt::Opening, at(2)), first.version), (sent.intend(Attempt::Opening, at(2)), sent.version)];
-    assert_eq!(store.write_leases(&batch, &[event()]).unwrap(), Written::Done);
+    assert_eq!(store.write_leases(&batch, &[event()]).unwrap(), RowOutcome::Done);
     assert_eq!(store.open_leases().unwrap(), vec![batch[0].0.clone(), batch[1].0.clone()]);
 }
 
@@ -135,12 +135,12 @@ fn nothing_is_opened_for_a_session_that_is_over() {
     let lease = store.claim(&target("sg-1"), &permission(22), at(0)).unwrap();
     let batch = [(lease.intend(Attempt::Opening, at(1)), 0)];
     let mut attempt = |id, now| store.begin_attempt(Some((sid(id), at(now))), &batch, &[event()]).unwrap();
-    assert_eq!(attempt(1, HOUR), Written::NoLongerWanted, "expired, though nothing noticed");
-    assert_eq!(attempt(9, 1), Written::NoLongerWanted, "unknown");
+    assert_eq!(attempt(1, HOUR), RowOutcome::NoLongerWanted, "expired, though nothing noticed");
+    assert_eq!(attempt(9, 1), RowOutcome::NoLongerWanted, "unknown");
     store.stop(sid(1), at(2)).unwrap();
-    assert_eq!(store.begin_attempt(Some((sid(1), at(3))), &batch, &[event()]).unwrap(), Written::NoLongerWanted);
+    assert_eq!(store.begin_attempt(Some((sid(1), at(3))), &batch, &[event()]).unwrap(), RowOutcome::NoLongerWanted);
     assert_eq!(store.open_leases().unwrap(), vec![lease]);
-    assert_eq!(store.begin_attempt(Some((sid(2), at(3))), &batch, &[event()]).unwrap(), Written::Done);
+    assert_eq!(store.begin_attempt(Some((sid(2), at(3))), &batch, &[event()]).unwrap(), RowOutcome::Done);
 }
 
 #[test]
@@ -154,9 +154,9 @@ fn what_was_opened_is_known_until_its_revoke_is_confirmed() {
     };
     let (authorized, joined) = (event(EventKind::Authorized, 10, "sgr-7"), event(EventKind::Joined, 15, "sgr-9"));
     let opened = [authorized, joined, event(EventKind::LeaseAdopted, 20, "sgr-8")];
-    assert_eq!(store.write_leases(&[], &opened).unwrap(), Written::Done);
+    assert_eq!(store.write_leases(&[], &opened).unwrap(), RowOutcome::Done);
     let revoked = event(EventKind::Revoked, 30, "sgr-7");
-    assert_eq!(store.write_leases(&[], &[revoked]).unwrap(), Written::Done);
+    assert_eq!(store.write_leases(&[], &[revoked]).unwrap(), RowOutcome::Done);
     let known = ["sgr-8", "sgr-9"].map(|id| (RuleId(id.into()), lease.permission)).into();
     assert_eq!(store.opened_rules(at(10)).unwrap(), known);
     assert_eq!(store.opened_rules(at(21)).unwrap(), BTreeMap::new());
@@ -183,7 +183,7 @@ fn what_was_opened_for_a_permission_of_a_target_is_known_with_its_time() {
         elsewhere,
         other,
     ];
-    assert_eq!(store.write_leases(&[], &events).unwrap(), Written::Done);
+    assert_eq!(store.write_leases(&[], &events).unwrap(), RowOutcome::Done);
     let known = |since| store.opened_on(&near.target.key, &near.permission, at(since)).unwrap();
     let expected =
         |rules: &[(&str, i64)]| rules.iter().map(|(id, seconds)| (RuleId((*id).into()), at(*seconds))).collect();
@@ -199,7 +199,7 @@ fn confirmed_revokes_are_remembered() {
     let mut told = Event::new(at(50), EventKind::Revoked, "confirmed");
     told.rule_id = Some(RuleId("sgr-1".into()));
     told.request_id = Some("r-1".into());
-    assert_eq!(store.write_lease(&held.revoked(true, None, at(50)), held.version, &told).unwrap(), Written::Done);
+    assert_eq!(store.write_lease(&held.revoked(true, None, at(50)), held.version, &told).unwrap(), RowOutcome::Done);
     assert_eq!(store.revoked_rules(at(50)).unwrap(), BTreeMap::from([(RuleId("sgr-1".into()), at(50))]));
     assert_eq!(store.revoked_rules(at(51)).unwrap(), BTreeMap::new());
     assert_eq!(store.events(None).unwrap().last(), Some(&told));
@@ -233,7 +233,7 @@ fn targets_and_accounts() {
     target.route.role_arn = Some("arn:aws:iam::123:role/r".into());
     target.route.external_id = Some("x".into());
     target.route.credentials_file = Some("/k".into());
-    assert_eq!(store.write_lease(&another_way, before, &event()).unwrap(), Written::Done);
+    assert_eq!(store.write_lease(&another_way, before, &event()).unwrap(), RowOutcome::Done);
     (another_way.target.route.account, another_way.target.route.partition) = (Some("123".into()), Some("aws".into()));
     assert_eq!(store.open_leases().unwrap(), vec![another_way], "the way that works is kept, the account stays");
     let record = TargetRecord {

@@ -192,7 +192,7 @@ fn what_was_made_is_told_even_if_the_rest_is_refused() {
     world.faults(&[Fault::refuse("PutRolePolicy", 500, "ServiceFailure", "no").times(1)]);
     let stopped = world.eg(&["setup", "cloud-expiry", "--apply", "--output", "json"]).expect_code(1);
     assert_eq!(stopped.json_as("setup-cloud-expiry")["accounts"][0]["prepared"][0]["made"], false);
-    assert!(stopped.stderr.contains("it goes on where it stopped"), "{stopped}");
+    assert!(stopped.stderr.contains("it continues where it stopped"), "{stopped}");
     let finished = world.eg(&["setup", "cloud-expiry", "--apply"]).expect_code(0);
     assert!(finished.stdout.contains("role/eg-cloud-expiry made\n"), "{finished}");
 }

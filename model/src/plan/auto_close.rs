@@ -244,13 +244,13 @@ impl<'a> AutoClosePlanner<'a> {
     }
 }
 
-/// True if the leases on a rule that the record knows count.
+/// True if the plan counts the leases on a rule whose id is on record.
 fn fits(marks: &Marks) -> bool {
     marks.fit(true) == Some(Fit::Genuine)
 }
 
 fn unset_text(why: &str) -> String {
-    format!("closes by eg reconcile only: the switch in the cloud could not be set: {why}")
+    format!("closes by eg reconcile only: the expiry schedule could not be set: {why}")
 }
 
 /// The error of a grant whose expiry schedule could not be set.

@@ -146,8 +146,8 @@ table! {
         /// Our tag is on another rule than the known one, others hold that rule, the known one does not show, not
         /// settled: wait.
         SecondRuleUnsure(&'a SeenRule<'a>),
-        /// A displaced rule of this lease (see [`LeftoverCase::Displaced`]) shows: wait until that is closed, since
-        /// this lease alone remembers it.
+        /// The reading shows a displaced rule of this lease (see [`LeftoverCase::Displaced`]): wait until that rule is
+        /// closed. Only this lease remembers it.
         DisplacedFirst(Option<&'a SeenRule<'a>>),
         /// The rule that we were joining shows no marks, not settled: wait. Its tags may not show yet, so others may
         /// hold it.

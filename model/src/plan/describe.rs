@@ -107,7 +107,7 @@ impl fmt::Display for Step {
             Self::SetAutoClose { rule, at, .. } => {
                 write!(f, "have the cloud close {} at {}", one(rule), lease_value(*at))
             }
-            Self::DropAutoClose { rule, .. } => write!(f, "take the switch of {rule} away"),
+            Self::DropAutoClose { rule, .. } => write!(f, "delete the expiry schedule of {rule}"),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Stopping sessions, for `stop` and for the commands that close their own session: the stop is recorded, then a pass closes
-//! the rules. A record that cannot be written for now does not keep the rules from being closed.
+//! the rules. The rules are closed even if the
+//! record cannot be written.
 
 use crate::{
     commands::{context::Context, session::outcome::concerns},

@@ -31,7 +31,7 @@ pub(super) struct Preflight {
     pub(super) readings: TargetReadings,
     /// The caller for each route to the targets, as far as it is known.
     pub(super) callers: Vec<(Target, Caller)>,
-    /// The end of each credentials that are used, by their name.
+    /// The end of the credentials that the session needs, each with its name.
     pub(super) credentials: Vec<(String, CredentialsEnd)>,
     /// The last passes, as they were before the session.
     pub(super) runs: LastRuns,

@@ -168,7 +168,8 @@ impl OpenRequest<'_> {
         }
     }
 
-    /// Warns of rules that are not `eg`'s: those that cover a permission of the session, and those that let in more. The end
+    /// Warns of rules that are not `eg`'s: those that cover a permission of the session, and those that open
+    /// the same port to more addresses. The end
     /// of the session closes none of them.
     pub(super) fn warn_of_open_anyway(&self, session: &Session, wider: &[String]) {
         let covered = session.current().flat_map(|grant| {

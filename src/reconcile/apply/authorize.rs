@@ -4,7 +4,7 @@ use super::{
     ledger::DAMAGED,
     target::{Round, StepFlow, StepResult, TargetRun},
 };
-use crate::reconcile::{allowed, record::LoadedRecord, report::StepOutcome};
+use crate::reconcile::{allowed, loaded_record::LoadedRecord, report::StepOutcome};
 use chrono::TimeDelta;
 use eg_model::{
     Timestamp,

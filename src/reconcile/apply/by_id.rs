@@ -1,14 +1,14 @@
 //! Steps that change or close rules by their ids: tags, untags, revokes.
 
 use super::{
-    call::RuleCall,
     ledger::{DAMAGED, UNWRITTEN, unrecorded},
+    rule_call::RuleCall,
     target::{Leased, Round, StepFlow, StepResult, TargetRun},
 };
 use crate::{
     error::CommandError,
     reconcile::{
-        record::{LoadedRecord, OVERWRITTEN},
+        loaded_record::{LoadedRecord, OVERWRITTEN},
         report::StepOutcome,
     },
 };

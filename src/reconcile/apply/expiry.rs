@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     error::{CommandError, Work, advice_for},
-    reconcile::{lane::CalledService, record::LoadedRecord, report::StepOutcome},
+    reconcile::{lane::CalledService, loaded_record::LoadedRecord, report::StepOutcome},
 };
 use chrono::TimeDelta;
 use eg_model::{
@@ -20,7 +20,7 @@ use eg_model::{
     tags::lease_value,
 };
 use eg_providers::{Firewall, SetAutoClose};
-use eg_state::{Event, EventKind, StateError, Written};
+use eg_state::{Event, EventKind, RowOutcome, StateError};
 use futures_util::{StreamExt, stream};
 use std::{cell::RefCell, mem::replace};
 
@@ -128,8 +128,8 @@ impl TargetRun<'_> {
             self.report_step(step, StepOutcome::Skipped, Some(DAMAGED.to_owned()));
         }
         match self.unless_unwritable(written)? {
-            Some(Written::Done) => {}
-            Some(Written::Raced | Written::NoLongerWanted) => return Ok(StepFlow::Replan),
+            Some(RowOutcome::Done) => {}
+            Some(RowOutcome::Raced | RowOutcome::NoLongerWanted) => return Ok(StepFlow::Replan),
             None => return Ok(StepFlow::Next),
         }
         self.expiry.set_refusal = self.expiry.set_refusal.take().or_else(|| self.lane.silence());

@@ -4,8 +4,8 @@ use super::target::{StepFlow, StepResult, TargetRun};
 use crate::{
     error::{CommandError, advice, step_advice},
     reconcile::{
+        loaded_record::LoadedRecord,
         reading::is_recent,
-        record::LoadedRecord,
         report::{StepOutcome, StepReport},
         retry::{self, Retry},
     },
@@ -20,7 +20,7 @@ use eg_model::{
     observation::Observation,
     plan::{LedgerStep, Note, NoteKind, Step, TargetPlan},
 };
-use eg_state::{Event, EventKind, StateError, Written};
+use eg_state::{Event, EventKind, RowOutcome, StateError};
 
 /// The reason for opening nothing, and setting no expiry schedule, if a row does not parse.
 pub(super) const DAMAGED: &str = "its row in the record is damaged";
@@ -133,13 +133,13 @@ impl TargetRun<'_> {
         self.driver.env.progress.note();
         match written {
             // The write may have taken long, or the process was stopped. Others may have acted on the record since.
-            Ok(Written::Done) if !is_recent(now, self.now()) => {
+            Ok(RowOutcome::Done) if !is_recent(now, self.now()) => {
                 tracing::info!("the intent to {} is too old to be carried out; the pass reads again", step.action());
                 self.refuse_for_now(intents, &Failure::new(FailureClass::Transient, "it was not sent: too late"))?;
                 Ok(false)
             }
-            Ok(Written::Done) => Ok(true),
-            Ok(Written::Raced | Written::NoLongerWanted) => {
+            Ok(RowOutcome::Done) => Ok(true),
+            Ok(RowOutcome::Raced | RowOutcome::NoLongerWanted) => {
                 self.report_step(step, StepOutcome::Skipped, Some("the record has changed".to_owned()));
                 Ok(false)
             }
@@ -184,8 +184,8 @@ impl TargetRun<'_> {
         let written = self.driver.store.borrow_mut().write_lease(to, from.version, event);
         self.driver.env.progress.note();
         match written {
-            Ok(Written::Done) => Ok(()),
-            Ok(Written::Raced | Written::NoLongerWanted) => {
+            Ok(RowOutcome::Done) => Ok(()),
+            Ok(RowOutcome::Raced | RowOutcome::NoLongerWanted) => {
                 tracing::info!("a lease on {} changed meanwhile; the next reading decides", self.key);
                 Ok(())
             }

@@ -1,14 +1,14 @@
 //! One target, from its first reading to rest. [`round`] is the loop: plan, write the intent, call the provider, record the
 //! outcome, read again if an outcome is not known. [`target`] is its state. A step goes to [`authorize`], to [`by_id`]
-//! (tags, untags, revokes; [`call`] is the call itself) or to [`expiry`]; [`ledger`] writes intents and outcomes.
+//! (tags, untags, revokes; [`rule_call`] is the call itself) or to [`expiry`]; [`ledger`] writes intents and outcomes.
 
 mod authorize;
 mod by_id;
-mod call;
 mod expiry;
 mod ledger;
 pub mod release;
 mod reobserve;
 mod round;
+mod rule_call;
 mod settled;
 pub mod target;

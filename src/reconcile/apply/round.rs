@@ -15,14 +15,14 @@
 
 use super::{
     authorize::AuthorizeStep,
-    call::split,
+    rule_call::split,
     target::{Impatience, Round, StepFlow, StepResult, TargetRun},
 };
 use crate::{
     error::CommandError,
     reconcile::{
         lane::CalledService,
-        record::LoadedRecord,
+        loaded_record::LoadedRecord,
         report::{StepOutcome, TargetReport},
     },
 };

@@ -3,7 +3,7 @@
 use super::target::{Impatience, TargetRun};
 use crate::{
     error::{CommandError, advice, with_advice},
-    reconcile::record::LoadedRecord,
+    reconcile::loaded_record::LoadedRecord,
 };
 use eg_model::{
     Timestamp,

@@ -5,8 +5,8 @@ use crate::{
     reconcile::{
         driver::Driver,
         lane::{CallSlot, Lane},
+        loaded_record::LoadedRecord,
         reading::TargetReading,
-        record::LoadedRecord,
         report::StepReport,
         request::Request,
         retry_budget::RetryBudget,

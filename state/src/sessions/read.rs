@@ -66,8 +66,8 @@ impl Store {
         })
     }
 
-    /// The ids that begin with these hex digits, sorted; dashes and case do not matter. Empty for a text that is
-    /// empty or holds anything else.
+    /// The ids that begin with these hex digits, sorted; dashes and case do not matter. An empty text, or one
+    /// with other characters, gives no ids.
     ///
     /// # Errors
     /// The database cannot be read.

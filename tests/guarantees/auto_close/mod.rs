@@ -71,7 +71,7 @@ fn changes_nothing(world: &World) {
 }
 
 #[test]
-fn every_rule_gets_a_auto_close_that_says_exactly_this() {
+fn every_rule_gets_an_auto_close_that_says_exactly_this() {
     let world = auto_closing();
     let session = start(&world, &[]).expect_code(0).json_as("session");
     let schedules = world.schedules();
@@ -220,7 +220,7 @@ fn a_caller_who_may_not_is_told_and_the_rule_is_open() {
     let started = start(&world, &[]).expect_code(3);
     let session = started.json_as("session");
     assert_eq!(session["status"], "ACTIVE");
-    let words = "closes by eg reconcile only: the switch in the cloud could not be set: not permitted";
+    let words = "closes by eg reconcile only: the expiry schedule could not be set: not permitted";
     assert_eq!(errors(&session).len(), 3, "{session:#}");
     assert!(errors(&session).iter().all(|error| error.contains(words) && error.contains(denied)), "{session:#}");
     assert!(started.stderr.contains("nothing will close this session"), "{started}");
@@ -248,7 +248,7 @@ fn no_auto_closes(world: &World) {
 
 /// What is wrong is the role, or the schedule group; the resource is as it should be.
 #[test]
-fn what_to_do_about_a_auto_close_that_is_not_set() {
+fn what_to_do_about_an_auto_close_that_is_not_set() {
     let world = auto_closing();
     let unknown = "The execution role you provide must allow AWS EventBridge Scheduler to assume the role.";
     for (code, status, hint) in [
@@ -281,7 +281,7 @@ fn everything_or_nothing_keeps_a_session_without_auto_closes_and_says_so() {
     let only = ["session", "start", "--ipv4", IPV4, "--atomic", "--only", "prod-api-sg"];
     let told = world.eg(&only).expect_code(3);
     assert!(told.stdout.ends_with("✓ Session is ACTIVE\n"), "{told}");
-    assert!(told.stderr.contains("closes by eg reconcile only: the switch in the cloud could not be set"), "{told}");
+    assert!(told.stderr.contains("closes by eg reconcile only: the expiry schedule could not be set"), "{told}");
     world.faults(&[]);
     // The rule is tagged anew first, and a person waits for no delay of its expiry schedule all the same.
     world.advance(2);
@@ -315,7 +315,7 @@ fn a_command_runs_without_auto_closes_and_that_is_said_before() {
         let script = format!("echo now >&2; {script}");
         let ran = world.eg(&[&args[..], &[&script]].concat()).expect_code(status);
         let (told, _) = ran.stderr.split_once("\nnow\n").unwrap();
-        assert!(told.contains("closes by eg reconcile only: the switch in the cloud could not be set"), "{ran}");
+        assert!(told.contains("closes by eg reconcile only: the expiry schedule could not be set"), "{ran}");
         assert_eq!((world.cloud.snapshot(), world.schedules()), (before.clone(), vec![]));
     }
     let elsewhere = "\n[aws.cloud_expiry]\nrole_arn = \"arn:aws:iam::111111111111:role/x\"\n";
@@ -390,7 +390,7 @@ fn a_lost_answer_is_looked_up() {
 }
 
 #[test]
-fn a_auto_close_outlives_its_configuration() {
+fn an_auto_close_outlives_its_configuration() {
     let world = auto_closing();
     let started = start(&world, &["--only", "prod-api-sg"]).expect_code(0).json();
     world.write_config(&world.default_config());
@@ -465,7 +465,7 @@ fn a_region_has_auto_closes_of_its_own() {
 
 /// What is on record about an expiry schedule cannot be read: that is said, and the scheduler is not asked again and again.
 #[test]
-fn a_damaged_row_of_a_auto_close_is_said_and_no_fight() {
+fn a_damaged_row_of_an_auto_close_is_said_and_no_fight() {
     let moved = |schedule: &mut Value| schedule["ScheduleExpression"] = json!("at(2099-01-01T00:00:00)");
     for edit in [None, Some(moved as Edit)] {
         let world = auto_closing();

@@ -98,7 +98,7 @@ fn sets(world: &World, until: Timestamp) {
 }
 
 #[test]
-fn a_auto_close_is_read_before_anything_is_decided() {
+fn an_auto_close_is_read_before_anything_is_decided() {
     let plan = world().kept().auto_closing(&[]).rests();
     assert_eq!(plan.unread, BTreeMap::from([(sgr("sgr-1"), way("eg"))]));
 }
@@ -113,7 +113,7 @@ fn a_twins_lease_counts() {
 
 /// What was taken away while an attempt to set it may still land is taken away once more, and not before.
 #[test]
-fn a_auto_close_that_may_land_late_is_dropped_once_more() {
+fn an_auto_close_that_may_land_late_is_dropped_once_more() {
     let way = way("eg");
     let sent = AutoClose::new(sgr("sgr-1"), target(), port(22), way.clone(), m(60)).intend(&way, m(60));
     let gone = |row: AutoClose| world().auto_closing(&[]).row(row);
@@ -130,7 +130,7 @@ fn a_auto_close_that_may_land_late_is_dropped_once_more() {
 }
 
 #[test]
-fn a_held_rule_gets_a_auto_close() {
+fn a_held_rule_gets_an_auto_close() {
     for seen in [
         AutoCloseSeen::Absent,
         AutoCloseSeen::Wrong,
@@ -268,7 +268,7 @@ fn a_refusal_waits_and_is_told() {
         let plan = world.plans(&[], &[], &[NoteKind::AutoCloseUnset]);
         assert!(plan.deferred && plan.wake == Some(m(1)));
         assert!(
-            plan.notes[0].message.contains("closes by eg reconcile only: the switch in the cloud could not be set")
+            plan.notes[0].message.contains("closes by eg reconcile only: the expiry schedule could not be set")
         );
         assert_eq!(plan.notes[0].class, Some(class));
         assert!(plan.standings[&port(22)].is_held(), "the rule stays usable");
@@ -336,7 +336,7 @@ fn a_row_is_not_forgotten_on_a_reading_that_may_be_old() {
 
 /// It may be hidden, edited by hand: then its expiry schedule closes it even if no machine of ours ever sees it.
 #[test]
-fn a_auto_close_is_not_dropped_on_a_reading_that_may_be_old() {
+fn an_auto_close_is_not_dropped_on_a_reading_that_may_be_old() {
     let hidden = replaced();
     assert_eq!(hidden.rests().wake, Some(m(5) + s(1)));
     let later = |world: &mut World| {

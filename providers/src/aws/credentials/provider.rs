@@ -3,7 +3,7 @@
 
 use crate::aws::{
     credentials::{files::ProfileFilePaths, profiles::profiles, renewal::login_of},
-    errors::words::{Sentence, chain, without_number},
+    errors::error_chain::{Sentence, chain, without_number},
 };
 use aws_config::profile::ProfileSet;
 use aws_credential_types::{

@@ -3,8 +3,8 @@
 use crate::aws::{
     errors::{
         classify::{Ending, classify},
+        error_chain::{Sentence, chain, without_number},
         whole::CutOff,
-        words::{Sentence, chain, without_number},
     },
     wire::{clock::may_be_about_time, http::NoCertificates},
 };

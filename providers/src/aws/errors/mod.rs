@@ -1,7 +1,7 @@
 //! Errors of AWS: one table from error codes to classes (`classify`), failed calls as failures with words for users
-//! (`failure`, `words`), and answers that are cut off (`whole`).
+//! (`failure`, `error_chain`), and answers that are cut off (`whole`).
 
 pub mod classify;
+pub mod error_chain;
 pub mod failure;
 pub mod whole;
-pub mod words;

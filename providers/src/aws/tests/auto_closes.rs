@@ -110,7 +110,7 @@ async fn refusals_keep_their_words() {
 }
 
 #[tokio::test]
-async fn a_auto_close_that_does_what_it_should_is_read() {
+async fn an_auto_close_that_does_what_it_should_is_read() {
     let (replay, groups) = world([shown(|_| {})]).await;
     let seen = groups.read_schedule(GROUP, &rule(), &way()).await.unwrap();
     assert_eq!(seen, AutoCloseSeen::Set(at("2026-02-27T18:00:05Z")));
