@@ -82,6 +82,9 @@ impl<T> At<T> {
     }
 }
 
+/// A key and its value, each with its place.
+pub type Pair = (At<String>, At<String>);
+
 /// One table of the file, all of whose keys are known.
 pub struct TomlSection<'a> {
     /// As the user writes it: `[session]`.
@@ -195,7 +198,7 @@ impl<'a> TomlSection<'a> {
     }
 
     /// A table of strings: its keys and values, in the file's order.
-    pub fn string_table(&self, key: &str) -> TomlResult<Option<At<Vec<(At<String>, At<String>)>>>> {
+    pub fn string_table(&self, key: &str) -> TomlResult<Option<At<Vec<Pair>>>> {
         let wanted = "a table of strings";
         let Some(table) = self.value(key, wanted, DeValue::as_table)? else { return Ok(None) };
         let pair = |(name, value): (&'a Spanned<DeString<'a>>, &'a Spanned<DeValue<'a>>)| {

@@ -18,13 +18,16 @@ pub struct ResourceReading<'a> {
     pub firewall: Option<Arc<dyn Firewall>>,
 }
 
+/// The resources behind one route, each with its place in the configuration, and their targets.
+type Batch<'a> = (Vec<(usize, &'a Resource)>, Vec<Target>);
+
 /// Reads every configured resource once, one series of calls per route, in the configuration's order.
 pub async fn read_resources<'a>(
     settings: &'a Settings,
     connect: &dyn Connect,
     target: impl Fn(&Resource) -> Target,
 ) -> Vec<ResourceReading<'a>> {
-    let mut batches: BTreeMap<Target, (Vec<(usize, &Resource)>, Vec<Target>)> = BTreeMap::new();
+    let mut batches: BTreeMap<Target, Batch<'_>> = BTreeMap::new();
     for (place, resource) in settings.resources.iter().enumerate() {
         let target = target(resource);
         let (resources, targets) = batches.entry(target.regional()).or_default();

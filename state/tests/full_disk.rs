@@ -366,7 +366,7 @@ fn a_file_whose_log_found_no_room_is_not_damaged() {
     drop((reader, store));
     assert!(fs::metadata(disk.root.path().join("eg/state.db-wal")).unwrap().len() > 200_000);
     let reader = Store::open_read_only(&path).unwrap().unwrap();
-    assert_eq!(reader.open_leases().unwrap(), vec![held.clone()]);
+    assert_eq!(reader.open_leases().unwrap(), vec![held]);
     let (mut store, notices) = try_open(&path, Some("here"), 9).unwrap();
     assert!(is_disk_full(&notices) || notices.is_empty(), "{notices:?}");
     assert_eq!(store.live_sessions().unwrap().len(), 3);

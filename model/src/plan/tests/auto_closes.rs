@@ -267,9 +267,7 @@ fn a_refusal_waits_and_is_told() {
         let world = world().kept().auto_closing(&[("sgr-1", AutoCloseSeen::Absent)]).row(refused("sgr-1", class, m(1)));
         let plan = world.plans(&[], &[], &[NoteKind::AutoCloseUnset]);
         assert!(plan.deferred && plan.wake == Some(m(1)));
-        assert!(
-            plan.notes[0].message.contains("closes by eg reconcile only: the expiry schedule could not be set")
-        );
+        assert!(plan.notes[0].message.contains("closes by eg reconcile only: the expiry schedule could not be set"));
         assert_eq!(plan.notes[0].class, Some(class));
         assert!(plan.standings[&port(22)].is_held(), "the rule stays usable");
         world.clone().with(|world| world.policy.ignore_delays = true).plans(
