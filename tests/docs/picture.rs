@@ -59,7 +59,7 @@ fn the_picture_shows_a_run_of_the_demo() {
 
 /// Targets are worked on at once, so the lines about their grants come in any order.
 fn sorted(text: &str) -> String {
-    let is_grant = |line: &str| line.starts_with("  ") && line.contains(" IPv4: ");
+    let is_grant = |line: &str| line.starts_with("  ") && line.contains(" IPv4 tcp/") && line.contains(": ");
     let mut lines: Vec<&str> = text.lines().collect();
     lines.chunk_by_mut(|a, b| is_grant(a) && is_grant(b)).for_each(<[&str]>::sort_unstable);
     lines.join("\n") + "\n"
