@@ -8,11 +8,12 @@ use crate::{
         finding::{Finding, Level, listed},
     },
     config::settings::Settings,
+    demo::is_inside,
     targets::read::ResourceReading,
 };
 use chrono::TimeDelta;
 use eg_model::{Timestamp, auto_close::AutoCloseSeen, ids::RuleId, target::Target};
-use eg_providers::{Connect, Firewall, ReadResult};
+use eg_providers::{Connect, CredentialsEnd, Firewall, ReadResult};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -73,6 +74,13 @@ impl Cloud<'_> {
         let resources = listed(&resources.map(|other| other.resource.name.as_str()).collect::<Vec<_>>());
         let used = Used { name, profile: of.route.profile.as_deref(), resources };
         let (caller, end) = (firewall.caller().await, firewall.credentials_end().await);
+        // In a sandbox there is no scheduled job that could lack them.
+        let end = match end {
+            CredentialsEnd::ShellOnly if is_inside(self.context.env, &self.context.state.path) => {
+                CredentialsEnd::Lasting
+            }
+            end => end,
+        };
         let usual = self.settings.session.default_duration;
         credentials(&used, &caller, &end, now, usual, |at: Timestamp| self.context.zone.format(at))
     }

@@ -555,6 +555,8 @@ fn nothing_is_installed_from_a_sandbox() {
         inside("eg session start --ipv4 203.0.113.42 && eg status && eg doctor | grep schedule").expect_code(0);
     assert!(!started.stderr.contains("warning: "), "{started}");
     assert!(started.stdout.contains("not needed in the sandbox"), "{started}");
+    let doctor = inside("eg doctor; true").expect_code(0);
+    assert!(doctor.stdout.contains("✓ credentials: ") && !doctor.stdout.contains("scheduled job"), "{doctor}");
     // With a state of one's own it is no sandbox.
     let own = format!("eg --state '{}' schedule install", world.dir().join("own.db").display());
     inside(&own).expect_code(0);
