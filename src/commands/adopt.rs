@@ -1,7 +1,9 @@
 //! `eg state adopt`: makes the state file of another machine this machine's own.
 
-use crate::commands::context::Context;
-use crate::error::{CommandError, Exit, Kind};
+use crate::{
+    commands::context::Context,
+    error::{CommandError, Exit, Kind},
+};
 use eg_state::Store;
 use serde_json::json;
 

@@ -1,9 +1,11 @@
 //! `eg demo`: runs the real commands one after another against the sandbox, and shows the open rules in between. The rules
 //! come from the sandbox itself, not from `eg`.
 
-use crate::commands::context::{block_on, listen};
 use crate::{
-    commands::global::Global,
+    commands::{
+        context::{block_on, listen},
+        global::Global,
+    },
     demo::{
         ADDRESS, Demo, OpenRule,
         child::{self, ChildOutcome, Streams},

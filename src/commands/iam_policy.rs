@@ -1,7 +1,7 @@
 //! `eg iam-policy`: prints the least policy for the configured resources. No network.
 
-use crate::commands::context::{Context, block_on};
 use crate::{
+    commands::context::{Context, block_on},
     config::settings::{Resource, Selection},
     error::{CommandError, Exit, Kind},
     targets::route::{environment_profile, target_for},

@@ -1,8 +1,8 @@
 //! `eg ip`: the detected addresses, and the answer of each service.
 
-use crate::commands::context::{Context, block_on};
 use crate::{
     address::{Families, FamilyOutcome, FamilySurvey, Survey, check_asked, never_detected, proxy_hint, survey},
+    commands::context::{Context, block_on},
     error::{CommandError, Exit},
     text::escape_controls,
     ui::{style, table::Cell},

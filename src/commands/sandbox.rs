@@ -1,8 +1,10 @@
 //! `eg sandbox`: serves the sandbox, or runs a command in it.
 
-use crate::commands::context::{block_on, no_signals};
 use crate::{
-    commands::global::Global,
+    commands::{
+        context::{block_on, no_signals},
+        global::Global,
+    },
     demo::{ADDRESS, Demo, MISLEADING},
     error::{CommandError, Exit},
     host::{

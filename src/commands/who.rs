@@ -1,7 +1,7 @@
 //! `eg who`: every rule with eg's tags on the configured groups, of all installations. Reads, and changes nothing.
 
-use crate::commands::context::{Context, block_on};
 use crate::{
+    commands::context::{Context, block_on},
     config::settings::Settings,
     error::{CommandError, Exit},
     targets::read::{ResourceReading, read_resources},

@@ -1,7 +1,7 @@
 //! Runs this program as a child in the demo, with a time limit, and returns its output and exit status.
 
-use crate::demo::Demo;
 use crate::{
+    demo::Demo,
     error::{CommandError, Kind},
     host::env::Env,
 };

@@ -1,13 +1,13 @@
 //! Installs the job with systemd or cron, and asks them for it. The only file that runs `systemctl` and `crontab`.
 
-use crate::schedule::{
-    crontab,
-    job::{Job, Scheduler},
-    launchd, systemd, variables,
-};
 use crate::{
     error::{CommandError, Kind as ErrorKind},
     host::env::Env,
+    schedule::{
+        crontab,
+        job::{Job, Scheduler},
+        launchd, systemd, variables,
+    },
     text::escape_controls,
 };
 use std::{

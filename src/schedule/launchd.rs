@@ -1,7 +1,6 @@
 //! The text for launchd, which the user installs by hand. Pure.
 
-use crate::schedule::job::Job;
-use crate::text::shell_quoted;
+use crate::{schedule::job::Job, text::shell_quoted};
 
 fn label(job: &Job) -> String {
     format!("eg.reconcile.{}", job.id())

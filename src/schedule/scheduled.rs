@@ -1,13 +1,13 @@
 //! The answer to "does something close sessions on time?". It comes from the scheduler rather than from the time of the
 //! last run: a laptop that slept all night still has its job, and a job that was removed a minute ago has a recent run.
 
-use crate::schedule::{
-    install::{self, Installed},
-    job::{Job, Scheduler},
-};
 use crate::{
     demo,
     host::{env::Env, paths::Located, watch_lock},
+    schedule::{
+        install::{self, Installed},
+        job::{Job, Scheduler},
+    },
 };
 use chrono::TimeDelta;
 use eg_model::Timestamp;

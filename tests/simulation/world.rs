@@ -5,8 +5,10 @@ use crate::{
     eg_here::{Ended, Fate, Machine},
 };
 use chrono::{DateTime, TimeDelta, Utc};
-use eg_sandbox::{Call, Config, Fault, HandClock, HandRule, Handle, Rule, Sandbox, Script, SecurityGroupRule};
-use eg_sandbox::{RegionSettings, Stale, StaleSight};
+use eg_sandbox::{
+    Call, Config, Fault, HandClock, HandRule, Handle, RegionSettings, Rule, Sandbox, Script, SecurityGroupRule, Stale,
+    StaleSight,
+};
 use std::{collections::BTreeMap, fmt, ops::AddAssign};
 use tempfile::TempDir;
 

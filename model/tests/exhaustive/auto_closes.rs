@@ -13,12 +13,13 @@
 //! no machine for that. `LEAD` is less than a tick, so an expiry schedule that is sent a minute ahead fires in the tick
 //! in which it is sent.
 
-use crate::bugs::Bug;
-use crate::driver::{Driver, Provider};
-use crate::real;
-use crate::world::{Ages, Answer, Call, LONG_EXPIRED, Life, Names, Pass, Process, Rule, Site, Tick, World, members};
-use eg_model::failure::FailureClass;
-use eg_model::lease::Phase;
+use crate::{
+    bugs::Bug,
+    driver::{Driver, Provider},
+    real,
+    world::{Ages, Answer, Call, LONG_EXPIRED, Life, Names, Pass, Process, Rule, Site, Tick, World, members},
+};
+use eg_model::{failure::FailureClass, lease::Phase};
 
 /// The last writer of a schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

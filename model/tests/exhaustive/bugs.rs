@@ -1,9 +1,11 @@
 //! Bugs, put around the real functions: each changes what goes into the plan or the ledger's transitions, or what
 //! comes out of them, or what the driver does in between. The search has to find every one of them.
 
-use crate::auto_closes::Seen;
-use crate::real::{self, Learn, Plan, Turn, View, turn};
-use crate::world::{Call, LONG_EXPIRED, LONGEST_TERM, Life, Row, Rule, SETTLED, Site, Tags, Tick};
+use crate::{
+    auto_closes::Seen,
+    real::{self, Learn, Plan, Turn, View, turn},
+    world::{Call, LONG_EXPIRED, LONGEST_TERM, Life, Row, Rule, SETTLED, Site, Tags, Tick},
+};
 use eg_model::lease::Phase;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

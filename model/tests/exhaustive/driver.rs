@@ -14,15 +14,16 @@
 //! other step can tell the difference. Left apart are the intent and the call, where stops, other installations and
 //! hands come in between. In a fine space ([`Driver::fine`]) every transaction is a step of its own.
 
-use crate::auto_closes::{By, Seen};
-use crate::bugs::{self, Bug};
-use crate::real::{self, AutoClosesSeen, Learn, Plan, Turn, View};
-use crate::world::{
-    Answer, Call, Intent, Late, Life, Opened, Pass, Process, Row, Rule, SETTLED, SITES, Session, Tags, Tick, World,
-    members,
+use crate::{
+    auto_closes::{By, Seen},
+    bugs::{self, Bug},
+    real::{self, AutoClosesSeen, Learn, Plan, Turn, View},
+    world::{
+        Answer, Call, Intent, Late, Life, Opened, Pass, Process, Row, Rule, SETTLED, SITES, Session, Tags, Tick, World,
+        members,
+    },
 };
-use eg_model::failure::FailureClass;
-use eg_model::lease::Phase;
+use eg_model::{failure::FailureClass, lease::Phase};
 
 /// The kind of a reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

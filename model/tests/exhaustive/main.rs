@@ -23,12 +23,13 @@ mod space;
 mod world;
 
 use bugs::Bug;
-use properties::{ADOPTED, COVERED, FORGED, JOINED, L1, LANDED, LEFT, MUST, S1, S2, S3, S4, S5, S6, S7};
-use properties::{DROPPED, FIRED, MOVED, REPAIRED, UNSET, W1, W2, W3, W4};
+use properties::{
+    ADOPTED, COVERED, DROPPED, FIRED, FORGED, JOINED, L1, LANDED, LEFT, MOVED, MUST, REPAIRED, S1, S2, S3, S4, S5, S6,
+    S7, UNSET, W1, W2, W3, W4,
+};
 use space::Space;
 use stateright::{Checker, HasDiscoveries, Model};
-use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::{sync::atomic::Ordering, time::Instant};
 
 /// Searches a space, breadth first, for at most `limit` steps, and prints its extent. The events in `happens` must
 /// happen.

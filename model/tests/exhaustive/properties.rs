@@ -4,15 +4,15 @@
 //! from *every* state, rounds without faults are carried out inside the property, until a round changes nothing any
 //! more. Then the wanted state must be there, and it must have been there after at most [`ROUNDS`] rounds, and stayed.
 
-use crate::auto_closes::{AutoCloseRow, By};
-use crate::quick::{Table, hash};
-use crate::space::Space;
-use crate::world::{Ages, Broken, Call, LONG_EXPIRED, Life, Process, Rule, SETTLED, Session, Site, World, members};
-use eg_model::failure::FailureClass;
-use eg_model::lease::Phase;
+use crate::{
+    auto_closes::{AutoCloseRow, By},
+    quick::{Table, hash},
+    space::Space,
+    world::{Ages, Broken, Call, LONG_EXPIRED, Life, Process, Rule, SETTLED, Session, Site, World, members},
+};
+use eg_model::{failure::FailureClass, lease::Phase};
 use stateright::Property;
-use std::cell::RefCell;
-use std::sync::atomic::Ordering;
+use std::{cell::RefCell, sync::atomic::Ordering};
 
 /// Rounds of its own, each a tick apart, after which an installation has what is wanted and nothing more to do; beside
 /// the time that others' leases and its own clock take.

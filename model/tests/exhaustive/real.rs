@@ -4,27 +4,31 @@
 //! Both are pure functions, so results are kept by their whole input. That makes a search over many states quick and
 //! takes nothing away from it.
 
-use crate::auto_closes::{AutoCloseRow, Flip, Seen};
-use crate::quick::Table;
-use crate::world::{Call, LONG_EXPIRED, LONGEST_TERM, Opened, Row, Rule, SITES, Tags, Tick, members};
-use chrono::TimeDelta;
-use eg_model::auto_close::{AutoClose, AutoCloseRoute, AutoCloseSeen};
-use eg_model::failure::{Failure, FailureClass};
-use eg_model::ids::{GrantId, InstallationId, LeaseId, RuleId, SessionId};
-use eg_model::lease::{Attempt, Lease};
-use eg_model::net::permission::Permission;
-use eg_model::observation::{Observation, ObservedRule, OwnedRule, Reading};
-use eg_model::plan::{
-    AutoCloseView, LedgerStep, PlanContext, PlanPolicy, Step, TargetPlan, TargetView, plan_target, rows,
+use crate::{
+    auto_closes::{AutoCloseRow, Flip, Seen},
+    quick::Table,
+    world::{Call, LONG_EXPIRED, LONGEST_TERM, Opened, Row, Rule, SITES, Tags, Tick, members},
 };
-use eg_model::session::record::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing};
-use eg_model::tags::{DIGESTS_PER_CALL, MARKS, description, lease_key, lease_value, tags_for};
-use eg_model::target::{Capabilities, Target, TargetKey};
-use eg_model::{SETTLE_WINDOW, Timestamp};
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
-use std::sync::Mutex;
+use chrono::TimeDelta;
+use eg_model::{
+    SETTLE_WINDOW, Timestamp,
+    auto_close::{AutoClose, AutoCloseRoute, AutoCloseSeen},
+    failure::{Failure, FailureClass},
+    ids::{GrantId, InstallationId, LeaseId, RuleId, SessionId},
+    lease::{Attempt, Lease},
+    net::permission::Permission,
+    observation::{Observation, ObservedRule, OwnedRule, Reading},
+    plan::{AutoCloseView, LedgerStep, PlanContext, PlanPolicy, Step, TargetPlan, TargetView, plan_target, rows},
+    session::record::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing},
+    tags::{DIGESTS_PER_CALL, MARKS, description, lease_key, lease_value, tags_for},
+    target::{Capabilities, Target, TargetKey},
+};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    sync::Mutex,
+};
 use uuid::Uuid;
 
 const GROUP: &str = "sg-0abc123def4567890";

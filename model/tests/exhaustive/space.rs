@@ -1,17 +1,20 @@
 //! The space that is searched: where it begins, what can happen, and within which bounds.
 
-use crate::auto_closes::By;
-use crate::bugs::Bug;
-use crate::driver::{Driver, Fate, Look, Provider, seen};
-use crate::properties;
-use crate::quick::hash;
-use crate::world::{
-    Broken, Call, LONG_EXPIRED, LONGEST_TERM, Life, Process, Rule, SETTLED, SITES, Session, Site, Tags, Tick, World,
+use crate::{
+    auto_closes::By,
+    bugs::Bug,
+    driver::{Driver, Fate, Look, Provider, seen},
+    properties,
+    quick::hash,
+    world::{
+        Broken, Call, LONG_EXPIRED, LONGEST_TERM, Life, Process, Rule, SETTLED, SITES, Session, Site, Tags, Tick, World,
+    },
 };
 use stateright::{Model, Property};
-use std::cmp::Ordering;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU8;
+use std::{
+    cmp::Ordering,
+    sync::{Arc, atomic::AtomicU8},
+};
 
 /// Bounds. Time has none: see the parent's notes on ticks.
 #[derive(Clone, Debug)]

@@ -35,8 +35,7 @@
 //! and forgets those that nothing mentions any more.
 
 use crate::auto_closes::{AutoCloseRow, Schedule, Seen};
-use eg_model::failure::FailureClass;
-use eg_model::lease::Phase;
+use eg_model::{failure::FailureClass, lease::Phase};
 
 /// A moment, in ticks after the provider's now.
 pub(crate) type Tick = i8;

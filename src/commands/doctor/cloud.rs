@@ -1,12 +1,12 @@
 //! The facts of the provider: credentials, groups, permissions, cloud expiry, clock.
 
 use super::{machine::RecordFacts, shown::ShownFindings};
-use crate::commands::{context::Context, resource::verify::probe};
 use crate::{
     checks::{
         doctor::{Elsewhere, Used, clock, cloud_expiry, credentials, missing_group, permissions, unreadable_group},
         finding::{Finding, Level, listed},
     },
+    commands::{context::Context, resource::verify::probe},
     config::settings::Settings,
     demo::is_inside,
     targets::read::ResourceReading,

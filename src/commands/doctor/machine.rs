@@ -1,6 +1,5 @@
 //! The facts of this machine: configuration, record, schedule, addresses.
 
-use crate::commands::context::Context;
 use crate::{
     address::{Families, survey},
     checks::{
@@ -8,6 +7,7 @@ use crate::{
         finding::{Finding, listed},
         schedule::{JobState, schedule},
     },
+    commands::context::Context,
     config::settings::{Resource, Settings},
     error::CommandError,
     schedule::{

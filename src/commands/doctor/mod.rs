@@ -5,13 +5,12 @@ pub mod cloud;
 pub mod machine;
 pub mod shown;
 
-use self::{cloud::Cloud, shown::ShownFindings};
-use crate::commands::context::{Context, block_on, listen};
 use crate::{
     checks::{
         doctor::{certificates, lock, policy},
         finding::{Finding, Level, summary},
     },
+    commands::context::{Context, block_on, listen},
     config::policy::read as read_policy,
     error::{CommandError, Exit, Kind},
     host::lock::stalled_holder,

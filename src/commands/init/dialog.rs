@@ -1,7 +1,7 @@
 //! The things that every step of `eg init` needs: the profiles of this machine, and the user to ask, if there is one.
 
-use crate::commands::context::{Context, listen};
 use crate::{
+    commands::context::{Context, listen},
     error::CommandError,
     ui::prompt::{Questions, Unanswered},
 };

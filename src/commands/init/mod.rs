@@ -9,10 +9,9 @@ pub mod ports;
 pub mod region;
 pub mod write;
 
-use self::{dialog::Dialog, ports::Picked};
 use super::resource::discover::any_group_in;
-use crate::commands::context::Context;
 use crate::{
+    commands::context::Context,
     config::file::ConfigFiles,
     error::{CommandError, Exit, Kind},
 };

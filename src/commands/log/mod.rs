@@ -4,13 +4,8 @@
 pub mod csv;
 pub mod entry;
 
-use self::{
-    csv::csv,
-    entry::{LogEntry, concerns, entry_json},
-};
-use crate::commands::context::Context;
 use crate::{
-    commands::global::Output,
+    commands::{context::Context, global::Output},
     error::{CommandError, Exit, Kind},
     ui::{
         events::{detail, is_telling, word},

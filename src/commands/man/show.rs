@@ -1,9 +1,8 @@
 //! Shows a page on a terminal with `man`; without `man`, as plain text.
 
 use super::{ManPage, unwritten};
-use crate::commands::context::runtime;
 use crate::{
-    commands::context::no_signals,
+    commands::context::{no_signals, runtime},
     error::CommandError,
     host::{
         child::{self, KeyDelivery, Signals},

@@ -1,9 +1,9 @@
 //! `start --follow`: before each pass, finds the sessions that move to the user's new address. This happens under the lock, so
 //! that no other pass acts on the same sessions, and at the same time as the first reading of the targets.
 
-use crate::commands::context::Context;
 use crate::{
     address::{Families, FamilyOutcome, detect},
+    commands::context::Context,
     config::{
         policy::{MachinePolicy, PolicyRequest},
         settings::Settings,

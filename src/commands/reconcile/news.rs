@@ -1,11 +1,11 @@
 //! The news rule of unattended passes. Cron mails every line that a job prints, so `--timer` and `--watch` print trouble when
 //! it is new, changes or ends, and again every six hours; on a terminal, always. The record keeps what was said last.
 
-use crate::commands::{
-    context::Context,
-    reconcile::trouble::{failure_text, kept_open, repeats_a_warning, warning_text},
-};
 use crate::{
+    commands::{
+        context::Context,
+        reconcile::trouble::{failure_text, kept_open, repeats_a_warning, warning_text},
+    },
     error::CommandError,
     reconcile::{driver::Driver, report::PassReport},
     text::escape_controls,

@@ -1,7 +1,7 @@
 //! Runs the user's notification command after a pass, without the lock. It changes neither what is closed nor the exit status.
 
-use crate::commands::context::Context;
 use crate::{
+    commands::context::Context,
     config::settings::Notify,
     error::CommandError,
     host::notify_command::{self, TIME_LIMIT},

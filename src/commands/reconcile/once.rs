@@ -1,17 +1,17 @@
 //! The arguments of `eg reconcile`, and one pass.
 
-use crate::commands::{
-    context::{Context, block_on},
-    global::Output,
-    reconcile::{
-        news::{errors_are_news, tell_failure},
-        notify::notify,
-        pass::Pass,
-        report::{PassPrinter, recorded_names},
-        watch,
-    },
-};
 use crate::{
+    commands::{
+        context::{Context, block_on},
+        global::Output,
+        reconcile::{
+            news::{errors_are_news, tell_failure},
+            notify::notify,
+            pass::Pass,
+            report::{PassPrinter, recorded_names},
+            watch,
+        },
+    },
     error::{CommandError, Exit, Kind},
     reconcile::{json, report::PassReport},
     schedule::variables::begin_again,

@@ -1,7 +1,7 @@
 //! One pass of `eg reconcile` over everything that is due.
 
-use crate::commands::{context::Context, pass::not_had, reconcile::follow::follow};
 use crate::{
+    commands::{context::Context, pass::not_had, reconcile::follow::follow},
     config::settings::Settings,
     error::CommandError,
     reconcile::{driver::Driver, lane::PASS_LIMIT, reading::TargetReadings, report::PassReport, request::Request},

@@ -1,13 +1,13 @@
 //! Prints a pass for people: its steps, the plan of a dry run, and the outcome.
 
-use crate::commands::{
-    context::Context,
-    reconcile::{
-        news::failure_has_ended,
-        trouble::{failure_text, open_ends, warning_text},
-    },
-};
 use crate::{
+    commands::{
+        context::Context,
+        reconcile::{
+            news::failure_has_ended,
+            trouble::{failure_text, open_ends, warning_text},
+        },
+    },
     config::settings::Settings,
     error::CommandError,
     reconcile::{

@@ -1,16 +1,16 @@
 //! `eg reconcile --watch`: a pass whenever something is due. Timers stop while a machine is suspended, so the loop compares the
 //! wall clock every two seconds. It also compares SQLite's `data_version`, which reveals other processes' writes at no cost.
 
-use crate::commands::{
-    context::Context,
-    reconcile::{
-        news::{errors_are_news, tell_failure},
-        notify::notify,
-        pass::Pass,
-        report::{PassPrinter, recorded_names},
-    },
-};
 use crate::{
+    commands::{
+        context::Context,
+        reconcile::{
+            news::{errors_are_news, tell_failure},
+            notify::notify,
+            pass::Pass,
+            report::{PassPrinter, recorded_names},
+        },
+    },
     error::{CommandError, Exit},
     host::watch_lock::Sign,
     reconcile::{driver::Driver, json, rights::KnownRights},

@@ -1,7 +1,7 @@
 //! `eg resource add`. No network.
 
-use crate::commands::{context::Context, resource::change_json::change_json};
 use crate::{
+    commands::{context::Context, resource::change_json::change_json},
     config::{
         edit::{self, NewResource},
         file::{self, ConfigFiles, FileChange, Over},

@@ -1,10 +1,10 @@
 //! `eg resource discover`: shows the groups that could be configured. Changes nothing.
 
-use crate::commands::{
-    context::{Context, block_on},
-    resource::openings::openings,
-};
 use crate::{
+    commands::{
+        context::{Context, block_on},
+        resource::openings::openings,
+    },
     config::settings::{Resource, Settings},
     error::{CommandError, Exit, Kind, advice},
     targets::route::{environment_profile, target_for},

@@ -1,7 +1,7 @@
 //! `eg resource list`. No network.
 
-use crate::commands::context::Context;
 use crate::{
+    commands::context::Context,
     config::settings::{Resource, Settings},
     error::{CommandError, Exit},
     ui::table::{Cell, Table},

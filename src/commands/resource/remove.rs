@@ -1,7 +1,7 @@
 //! `eg resource remove`. No network.
 
-use crate::commands::{context::Context, resource::change_json::change_json};
 use crate::{
+    commands::{context::Context, resource::change_json::change_json},
     config::{
         edit,
         file::{self, ConfigFiles, FileChange, Over},

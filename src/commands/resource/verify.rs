@@ -1,13 +1,13 @@
 //! `eg resource verify`: checks that a session on a resource would work. Changes nothing.
 
-use crate::commands::{
-    context::{Context, block_on},
-    findings::{finding_json, finding_text},
-};
 use crate::{
     checks::{
         finding::{Finding, Level},
         resource::{open_to_all, rights, slots},
+    },
+    commands::{
+        context::{Context, block_on},
+        findings::{finding_json, finding_text},
     },
     config::settings::{AwsSettings, Chosen, Resource, Settings},
     error::{CommandError, Exit, Kind, advice},

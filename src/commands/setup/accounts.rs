@@ -1,7 +1,7 @@
 //! The accounts of the configured resources, with a route into each region.
 
-use crate::commands::{context::Context, iam_policy::scope};
 use crate::{
+    commands::{context::Context, iam_policy::scope},
     config::settings::{Resource, Settings},
     error::{CommandError, Kind, advice},
 };

@@ -5,13 +5,8 @@ pub mod accounts;
 pub mod prepare;
 pub mod texts;
 
-use self::{
-    accounts::{AccountTargets, accounts},
-    prepare::prepare,
-    texts::{configuration, documents, part_line},
-};
-use crate::commands::context::{Context, block_on};
 use crate::{
+    commands::context::{Context, block_on},
     config::settings::{Resource, Settings},
     error::{CommandError, Exit, Kind},
     ui::warning::Code,

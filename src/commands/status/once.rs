@@ -1,12 +1,12 @@
 //! The arguments of `eg status`, and the status once. Except for the address, everything comes from the record.
 
-use crate::commands::{
-    context::{Context, block_on},
-    status::watch::{self, RunWords},
-};
 use crate::{
     address::{Detected, Families, FamilyOutcome, describe, detect},
     checks::schedule::status_line,
+    commands::{
+        context::{Context, block_on},
+        status::watch::{self, RunWords},
+    },
     config::settings::Settings,
     error::{CommandError, Exit},
     host::lock::{LockHolder, stalled_holder},

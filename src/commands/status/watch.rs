@@ -1,12 +1,12 @@
 //! `eg status --watch`: the dashboard on a terminal. It reads only the record. A key runs the command that the user would
 //! type, on a thread of its own, and the dashboard shows its output.
 
-use crate::commands::{
-    context::{Context, block_on, listen},
-    global::Global,
-};
 use crate::{
     checks::schedule::status_line,
+    commands::{
+        context::{Context, block_on, listen},
+        global::Global,
+    },
     error::{CommandError, Exit, Kind},
     host::{env::Env, signals::Interrupt},
     ui::{

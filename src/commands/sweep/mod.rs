@@ -4,12 +4,8 @@
 pub mod regions;
 pub mod warnings;
 
-use self::{
-    regions::region_name,
-    warnings::{warn_of_open, warn_of_unread},
-};
-use crate::commands::context::{block_on, listen};
 use crate::{
+    commands::context::{block_on, listen},
     error::{CommandError, Exit, Kind},
     host::{env::Env, signals::Interrupt},
     sweep::{

@@ -23,8 +23,7 @@ use eg_model::{
     },
     target::TargetKey,
 };
-use eg_state::Event;
-use eg_state::RecordSummary;
+use eg_state::{Event, RecordSummary};
 use ratatui::{
     Frame,
     layout::Rect,

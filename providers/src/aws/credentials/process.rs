@@ -20,12 +20,11 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 use serde_json::Value;
 #[cfg(target_os = "linux")]
-use std::os::fd::OwnedFd;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt, fs,
     io::ErrorKind,
-    os::unix::process::ExitStatusExt,
+    os::{fd::OwnedFd, unix::process::ExitStatusExt},
     process::{Output, Stdio},
 };
 use tokio::{
