@@ -5,6 +5,7 @@ pub mod cloud;
 pub mod machine;
 pub mod shown;
 
+use self::{cloud::Cloud, shown::ShownFindings};
 use crate::{
     checks::{
         doctor::{certificates, lock, policy},

@@ -9,6 +9,7 @@ pub mod ports;
 pub mod region;
 pub mod write;
 
+use self::{dialog::Dialog, ports::Picked};
 use super::resource::discover::any_group_in;
 use crate::{
     commands::context::Context,

@@ -4,6 +4,10 @@
 pub mod csv;
 pub mod entry;
 
+use self::{
+    csv::csv,
+    entry::{LogEntry, concerns, entry_json},
+};
 use crate::{
     commands::{context::Context, global::Output},
     error::{CommandError, Exit, Kind},

@@ -5,6 +5,11 @@ pub mod accounts;
 pub mod prepare;
 pub mod texts;
 
+use self::{
+    accounts::{AccountTargets, accounts},
+    prepare::prepare,
+    texts::{configuration, documents, part_line},
+};
 use crate::{
     commands::context::{Context, block_on},
     config::settings::{Resource, Settings},

@@ -4,6 +4,10 @@
 pub mod regions;
 pub mod warnings;
 
+use self::{
+    regions::region_name,
+    warnings::{warn_of_open, warn_of_unread},
+};
 use crate::{
     commands::context::{block_on, listen},
     error::{CommandError, Exit, Kind},
