@@ -516,7 +516,7 @@ fn child_opens_and_closes() {
     }
 }
 
-/// Found by `tests/e2e/boundaries/company.rs`: another process copies its write-ahead log into the file just while the
+/// Found by `tests/guarantees/crashes/company.rs`: another process copies its write-ahead log into the file just while the
 /// header is read, and the first page already counts pages that are still to come.
 #[test]
 fn a_file_that_another_process_is_just_writing_is_not_damaged() {

@@ -114,13 +114,13 @@ fn what_failed_once() {
 
 /// `EG_LIVES` (10,000) lives from seed `EG_SEED` (1,000,000) on.
 #[test]
-#[ignore = "a quarter of an hour: EG_LIVES=10000 cargo test --locked --workspace --test lives -- --ignored --nocapture"]
+#[ignore = "a quarter of an hour: EG_LIVES=10000 cargo test --locked --workspace --test simulation -- --ignored --nocapture"]
 fn ten_thousand_lives() {
     let number = |name: &str, default| std::env::var(name).map_or(default, |text| text.parse().unwrap());
     many(number("EG_SEED", 1_000_000), number("EG_LIVES", 10_000), Duration::from_secs(number("EG_SECONDS", 86_400)));
 }
 
-/// One seed again: `EG_SEED=42 cargo test … --test lives one_life -- --ignored --nocapture`.
+/// One seed again: `EG_SEED=42 cargo test … --test simulation one_life -- --ignored --nocapture`.
 #[test]
 #[ignore = "to look at one seed"]
 fn one_life() {

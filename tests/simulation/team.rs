@@ -232,7 +232,7 @@ fn twenty_behind_one_address() {
 
 /// `EG_TEAMS` (8) teams from seed `EG_SEED` (100) on.
 #[test]
-#[ignore = "a minute: cargo test --locked --workspace --test lives more_teams -- --ignored"]
+#[ignore = "a minute: cargo test --locked --workspace --test simulation more_teams -- --ignored"]
 fn more_teams() {
     let number = |name: &str, default| std::env::var(name).map_or(default, |text| text.parse().unwrap());
     many(number("EG_SEED", 100), number("EG_TEAMS", 8));

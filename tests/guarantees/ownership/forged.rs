@@ -188,7 +188,7 @@ fn where_a_stripped_rule_may_not_be_tagged_it_is_closed_by_its_id() {
     assert_eq!(world.cloud.snapshot(), before);
 }
 
-/// The description is cut at what AWS takes, and still says whose the rule is. (Long names: `model/src/marks.rs`.)
+/// The description is cut at what AWS takes, and still says whose the rule is. (Long names: `model/src/tags.rs`.)
 #[test]
 fn a_description_that_is_cut_is_evidence_all_the_same() {
     let world = World::new();
