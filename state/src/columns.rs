@@ -4,7 +4,7 @@ use crate::error::StateError;
 use chrono::DateTime;
 use eg_model::Timestamp;
 use rusqlite::{Row, types::FromSql};
-use std::{fmt::Display, str::FromStr};
+use std::{cell::Cell, fmt::Display, str::FromStr};
 
 /// Enumerations stored as words.
 macro_rules! words {
@@ -36,11 +36,14 @@ pub(crate) struct RowRef<'a, 's> {
     /// The row's key, for messages.
     key: String,
     row: &'a Row<'s>,
+    /// The column after the one that was read last. Most readers follow the order of their statement, so the next name is
+    /// found at the first look; a search from the start each time would cost the square of the columns for every row.
+    next: Cell<usize>,
 }
 
 impl<'a, 's> RowRef<'a, 's> {
     pub(crate) fn new(table: &'static str, key: impl ToString, row: &'a Row<'s>) -> Self {
-        Self { table, key: key.to_string(), row }
+        Self { table, key: key.to_string(), row, next: Cell::new(0) }
     }
 
     pub(crate) fn bad(&self, column: &str, why: impl Display) -> StateError {
@@ -49,10 +52,20 @@ impl<'a, 's> RowRef<'a, 's> {
 
     /// A column as SQLite has it.
     pub(crate) fn get<T: FromSql>(&self, column: &str) -> Result<T, StateError> {
-        self.row.get(column).map_err(|error| match StateError::from(error) {
+        self.position(column).and_then(|at| self.row.get(at)).map_err(|error| match StateError::from(error) {
             StateError::Sqlite { source, .. } if is_of_a_column(&source) => self.bad(column, source),
             other => other,
         })
+    }
+
+    fn position(&self, column: &str) -> rusqlite::Result<usize> {
+        let statement = self.row.as_ref();
+        let count = statement.column_count();
+        let next = self.next.get().min(count);
+        let found = (next..count).chain(0..next).find(|at| statement.column_name(*at).is_ok_and(|name| name == column));
+        let at = found.ok_or_else(|| rusqlite::Error::InvalidColumnName(column.to_owned()))?;
+        self.next.set(at + 1);
+        Ok(at)
     }
 
     fn each<T, S: FromSql>(
