@@ -130,7 +130,7 @@ impl Context<'_> {
         request: &Request,
         readings: TargetReadings,
     ) -> Result<PassReport, CommandError> {
-        let unfinished = unfinished_grants(&driver.store.borrow(), request.scope.as_ref())?;
+        let unfinished = unfinished_grants(&driver.store(), request.scope.as_ref())?;
         let mut pass = pin!(driver.pass(lock, request, readings));
         tokio::select! {
             report = &mut pass => report,

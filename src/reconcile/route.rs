@@ -29,11 +29,7 @@ use futures_util::{
     future::{Either, LocalBoxFuture, join, join_all, select},
     stream::FuturesUnordered,
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    pin::pin,
-    time::Duration,
-};
+use std::{collections::BTreeMap, pin::pin, time::Duration};
 use tokio::time::timeout;
 
 /// The time that readings get after the work beside them is done.
@@ -192,9 +188,10 @@ impl RouteRun<'_> {
 
     /// Runs all targets. Those with something to close come first: slots are given out in this order.
     async fn run_all(&self, mut targets: Routes, readings: TargetReadings) -> Vec<TargetReport> {
-        let closing = self.closing();
+        let now = self.driver.env.now();
+        let closes = |key: &TargetKey| self.driver.load(key, now).is_ok_and(|loaded| loaded.has_to_close());
         let mut readings: Vec<_> = readings.into_iter().collect();
-        readings.sort_by_key(|(key, _)| !closing.contains(key));
+        readings.sort_by_cached_key(|(key, _)| !closes(key));
         let runs = readings.into_iter().map(|(key, reading)| {
             let routes = targets.remove(&key).unwrap_or_default();
             let run = TargetRun::new(self.driver, self.request, &self.lane, routes, reading, self.may_open).run();
@@ -205,13 +202,6 @@ impl RouteRun<'_> {
             }
         });
         join_all(runs.collect::<Vec<_>>()).await
-    }
-
-    /// The targets with an open lease that no session wants any more.
-    fn closing(&self) -> BTreeSet<TargetKey> {
-        let Ok(loaded) = self.driver.load(self.driver.env.now()) else { return BTreeSet::new() };
-        let unwanted = loaded.leases.iter().filter(|lease| !loaded.wants(&lease.target.key, &lease.permission));
-        unwanted.map(|lease| lease.target.key.clone()).collect()
     }
 }
 

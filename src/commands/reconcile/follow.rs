@@ -80,7 +80,7 @@ pub(super) async fn follow(
 }
 
 fn following(driver: &Driver<'_>) -> Result<Vec<Session>, CommandError> {
-    let mut sessions = driver.store.borrow().live_sessions()?;
+    let mut sessions = driver.store().live_sessions()?;
     sessions.retain(|session| session.follow);
     Ok(sessions)
 }

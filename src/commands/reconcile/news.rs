@@ -29,7 +29,7 @@ pub(super) fn tell_failure(
     driver: &Driver<'_>,
     report: &PassReport,
 ) -> Result<(), CommandError> {
-    let mut store = driver.store.borrow_mut();
+    let mut store = driver.store_mut();
     let mut failure = failure_text(&store, report, &[])?;
     for line in kept_open(&store, report)? {
         failure += &format!("\n{line}");
@@ -68,7 +68,7 @@ pub(super) fn errors_are_news(
     now: Timestamp,
 ) -> bool {
     let text = errors.iter().map(|error| error.message.as_str()).collect::<Vec<_>>().join("\n");
-    let mut store = driver.store.borrow_mut();
+    let mut store = driver.store_mut();
     let mut compare = || -> Result<bool, StateError> {
         let before = store.note(ERRED)?;
         let news = is_news(context, before.as_deref(), &text, now);

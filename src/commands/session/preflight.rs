@@ -65,7 +65,7 @@ impl OpenRequest<'_> {
         let addresses = addresses?;
         check_clock(&readings)?;
         not_interrupted(driver)?;
-        let runs = driver.store.borrow().last_runs()?;
+        let runs = driver.store().last_runs()?;
         Ok(Preflight { addresses, readings, callers, credentials, runs })
     }
 

@@ -84,7 +84,7 @@ impl OpenRequest<'_> {
         live: &BTreeSet<Permission>,
     ) -> Option<Failure> {
         let Observation::Complete(reading) = &look.observation else { return None };
-        let me = driver.store.borrow().installation().clone();
+        let me = driver.store().installation().clone();
         let full = full_families(reading, &key.id, wanted, live, RULES_PER_GROUP, &me);
         let families: BTreeSet<IpVersion> = wanted.iter().map(Permission::ip_version).collect();
         let names: Vec<String> = full.iter().map(ToString::to_string).collect();

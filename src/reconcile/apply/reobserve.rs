@@ -14,13 +14,15 @@ impl TargetRun<'_> {
         if self.watching.is_empty() {
             return Ok(());
         }
-        let loaded = self.driver.load(self.now())?;
+        let loaded = self.driver.load(&self.key, self.now())?;
         let plan = self.plan(&loaded, Impatience::default());
         let mut watching = take(&mut self.watching);
         watching.retain(|permission| match plan.standings.get(permission) {
             Some(standing) => !standing.is_held(),
             None => loaded
-                .leases_on(&self.key)
+                .rows
+                .leases
+                .iter()
                 .find(|lease| lease.permission == *permission)
                 .is_some_and(|lease| lease.phase != Phase::Leaving || self.is_confirming(permission)),
         });

@@ -50,7 +50,12 @@ pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 /// True if a write-ahead log with content stands beside a database.
 pub(crate) fn has_log(path: &Path) -> bool {
-    fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0)
+    fs::metadata(log_of(path)).is_ok_and(|log| log.len() > 0)
+}
+
+/// The write-ahead log of a database (sqlite.org/walformat.html).
+pub(crate) fn log_of(path: &Path) -> PathBuf {
+    beside(path, "-wal")
 }
 
 /// Refuses another user's file, also for root: a write-ahead log of root's in a user's directory would lock the user out
