@@ -55,6 +55,8 @@ const ENDPOINT: &str = "EG_BENCH_ENDPOINT";
 /// The ids of the groups, one a line, for the bare client.
 const GROUP_FILE: &str = "EG_BENCH_GROUPS";
 
+const STRACE: &str = "/usr/bin/strace";
+
 const REGION: &str = "eu-west-1";
 const ADDRESS: &str = "203.0.113.42";
 const COMMANDS: [&str; 3] = ["start", "reconcile", "stop"];
@@ -65,8 +67,8 @@ fn main() {
     }
     let options = Options::parse(env::args().skip(1));
     println!(
-        "{:>6} {:>8} {:>10} {:>12} {:>12} {:>7} {:>10} {:>10} {:>6} {:>6}",
-        "groups", "latency", "command", "eg", "floor", "ratio", "eg CPU", "floor CPU", "calls", "floor"
+        "{:>6} {:>8} {:>10} {:>12} {:>12} {:>7} {:>10} {:>10} {:>6} {:>6} {:>7}",
+        "groups", "latency", "command", "eg", "floor", "ratio", "eg CPU", "floor CPU", "calls", "floor", "flushes"
     );
     for groups in &options.groups {
         for latency in &options.latencies {
@@ -150,13 +152,21 @@ impl World {
 
     fn eg(&self, state: &Path, command: &str) -> Run {
         let mut eg = self.command(env!("CARGO_BIN_EXE_eg"));
-        eg.env("EG_STATE", state);
-        match command {
-            "start" => eg.args(["session", "start", "--ipv4", ADDRESS]),
-            "stop" => eg.args(["session", "stop"]),
-            other => eg.arg(other),
-        };
+        eg.env("EG_STATE", state).args(arguments(command));
         self.time(eg)
+    }
+
+    /// How often `eg` waits for the disk, as `strace` sees it; `-` where there is none.
+    fn flushes(&self, state: &Path, command: &str) -> String {
+        if !Path::new(STRACE).exists() {
+            return "-".to_owned();
+        }
+        let calls = self.dir.path().join("flushes");
+        let mut strace = self.command(STRACE);
+        strace.args(["-f", "-qq", "-e", "trace=fsync,fdatasync", "-e", "signal=none", "-o"]).arg(&calls);
+        strace.arg(env!("CARGO_BIN_EXE_eg")).env("EG_STATE", state).args(arguments(command));
+        self.time(strace);
+        fs::read_to_string(calls).unwrap().lines().filter(|line| line.contains("sync(")).count().to_string()
     }
 
     fn floor(&self, command: &str) -> Run {
@@ -193,6 +203,14 @@ fn cpu_at_end(pid: u32) -> Option<Duration> {
     Some(Duration::from_millis(ticks * 10))
 }
 
+fn arguments(command: &str) -> &[&str] {
+    match command {
+        "start" => &["session", "start", "--ipv4", ADDRESS],
+        "stop" => &["session", "stop"],
+        _ => &["reconcile"],
+    }
+}
+
 struct Run {
     wall: Duration,
     cpu: Option<Duration>,
@@ -213,7 +231,9 @@ fn measure(groups: usize, latency: Duration, runs: usize) {
             }
         }
     }
-    for (command, pairs) in COMMANDS.iter().zip(pairs) {
+    let state = world.dir.path().join("state-flushes.db");
+    let flushes = COMMANDS.map(|command| world.flushes(&state, command));
+    for ((command, pairs), flushes) in COMMANDS.iter().zip(pairs).zip(flushes) {
         let eg = median(pairs.iter().map(|(eg, _)| eg.wall.as_secs_f64()));
         let floor = median(pairs.iter().map(|(_, floor)| floor.wall.as_secs_f64()));
         let ratio = median(pairs.iter().map(|(eg, floor)| eg.wall.as_secs_f64() / floor.wall.as_secs_f64()));
@@ -222,7 +242,7 @@ fn measure(groups: usize, latency: Duration, runs: usize) {
         let (eg_cpu, floor_cpu) =
             (median(pairs.iter().map(|(eg, _)| cpu(eg))), median(pairs.iter().map(|(_, floor)| cpu(floor))));
         println!(
-            "{groups:>6} {:>5} ms {command:>10} {:>9.1} ms {:>9.1} ms {ratio:>6.2}x {:>7.0} ms {:>7.0} ms {calls:>6} {least:>6}",
+            "{groups:>6} {:>5} ms {command:>10} {:>9.1} ms {:>9.1} ms {ratio:>6.2}x {:>7.0} ms {:>7.0} ms {calls:>6} {least:>6} {flushes:>7}",
             latency.as_millis(),
             eg * 1e3,
             floor * 1e3,

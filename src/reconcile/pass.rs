@@ -14,7 +14,7 @@ use eg_model::{
     plan::NoteKind,
     session::record::{Session, SessionStatus},
 };
-use eg_state::{RunResult, StateError};
+use eg_state::RunResult;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A target that could not be read is read again after this long.
@@ -71,14 +71,9 @@ impl Driver<'_> {
             return PassStart { number: None, may_open: true };
         }
         let mut store = self.store_mut();
-        let begun = store.begin_run(report.run, request.kind, request.timer, report.started);
-        let unguarded = match &begun {
-            Err(StateError::Guard { begun, .. }) => *begun,
-            _ => None,
-        };
-        let number = report.keep(begun);
+        let number = report.keep(store.begin_run(report.run, request.kind, request.timer, report.started));
         let expired = report.keep(store.expire(report.started));
-        PassStart { number: number.or(unguarded), may_open: number.is_some() && expired.is_some() }
+        PassStart { number, may_open: number.is_some() && expired.is_some() }
     }
 
     /// Records the moves. If another pass or a stop was faster, its change stands.

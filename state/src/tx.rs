@@ -40,6 +40,8 @@ pub struct Store {
     durability: Durability,
     /// A commit waits for a flush.
     unflushed: bool,
+    /// The guard file waits for the number of the run.
+    pub(crate) unguarded: bool,
     /// Set while a restored backup cannot be written. Its live sessions end with the first write.
     pub(crate) overdue: Option<Overdue>,
     pub(crate) path: PathBuf,
@@ -123,6 +125,7 @@ impl Store {
             connections: 0,
             durability: Durability::Flushed,
             unflushed: false,
+            unguarded: false,
             overdue: None,
             path: path.to_owned(),
             file: files::identity(path),
@@ -159,11 +162,21 @@ impl Store {
     }
 
     /// Makes all commits so far survive a power loss: one flush serves many. Must come between the intents of calls and
-    /// the calls.
+    /// the calls. The first flush of a run also writes the run's number into the guard file: only now, because a guard
+    /// ahead of the database is the sign of a restored backup.
     ///
     /// # Errors
-    /// The log cannot be flushed.
+    /// The log cannot be flushed, or the guard file cannot be written.
     pub fn flush(&mut self) -> Result<(), StateError> {
+        self.flush_log()?;
+        if self.unguarded {
+            self.write_guard()?;
+            self.unguarded = false;
+        }
+        Ok(())
+    }
+
+    fn flush_log(&mut self) -> Result<(), StateError> {
         if self.connection.is_none() || !self.unflushed {
             return Ok(());
         }

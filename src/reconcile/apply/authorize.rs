@@ -68,10 +68,12 @@ impl TargetRun<'_> {
         // The questions before may have taken long, and the settle window counts from the call.
         let sent = self.now();
         let intents: Vec<Lease> = leases.iter().map(|lease| self.intent(lease, Attempt::Opening, sent)).collect();
-        if !self.intend(&leases, &intents, Some(call.session), call.step).await? {
+        let Some(turn) = self.intend(&leases, &intents, Some(call.session), call.step).await? else {
             return Ok(StepFlow::Replan);
-        }
-        match round.firewall.authorize(&self.authorize_call(call)).await {
+        };
+        let answer = round.firewall.authorize(&self.authorize_call(call)).await;
+        drop(turn);
+        match answer {
             Ok(answer) => self.authorized(call, &intents, answer),
             Err(failure) => self.not_authorized(call, &intents, failure, round).await,
         }
@@ -182,6 +184,7 @@ impl TargetRun<'_> {
             return None;
         }
         let tags = self.authorize_call(call).tags;
+        let _turn = self.lane.turn().await;
         let failure = self.driver.rights.ask(round.firewall, &self.key, permission, &tags).await;
         failure.map(|failure| failure.of(Purpose::Open))
     }

@@ -64,11 +64,13 @@ impl TargetRun<'_> {
             self.expect_auto_closes(&leased, round.loaded);
         }
         let intents: Vec<Lease> = before.iter().map(|lease| self.intent(lease, attempt, now)).collect();
-        if !self.intend(&before, &intents, session, step).await? {
+        let Some(turn) = self.intend(&before, &intents, session, step).await? else {
             return Ok(StepFlow::Replan);
-        }
+        };
         let intended: Leased<'_> = leased.iter().map(|(rule, _)| *rule).zip(intents).collect();
-        match call.send(round.firewall).await {
+        let answer = call.send(round.firewall).await;
+        drop(turn);
+        match answer {
             Ok(answer) => self.changed(step, call, &intended, &answer, round.loaded),
             Err(failure) => self.not_changed(step, &before, &intended, failure, round).await,
         }

@@ -4,6 +4,7 @@ use super::target::{StepFlow, StepResult, TargetRun};
 use crate::{
     error::{CommandError, advice, step_advice},
     reconcile::{
+        lane::CallTurn,
         loaded_record::LoadedTarget,
         reading::is_recent,
         report::{StepOutcome, StepReport},
@@ -39,7 +40,7 @@ pub(super) struct Outcome {
     pub(super) event: Event,
 }
 
-impl TargetRun<'_> {
+impl<'a> TargetRun<'a> {
     /// Records what the reading teaches. True if it taught anything.
     pub(super) fn learn(&mut self, plan: &TargetPlan, loaded: &LoadedTarget) -> Result<bool, CommandError> {
         let confirmed: Vec<RuleId> = match &self.reading.observation {
@@ -111,7 +112,7 @@ impl TargetRun<'_> {
     }
 
     /// Transaction A: checks that the session still lives and every lease is as the plan saw it, and writes the intents.
-    /// They survive a power loss before the call is sent. True if it may be sent. Closing goes on even if the record cannot
+    /// They survive a power loss before the call is sent. The turn of the call, if it may be sent. Closing goes on even if the record cannot
     /// be written: it acts on known ids.
     pub(super) async fn intend(
         &mut self,
@@ -119,20 +120,21 @@ impl TargetRun<'_> {
         intents: &[Lease],
         session: Option<SessionId>,
         step: &Step,
-    ) -> Result<bool, CommandError> {
+    ) -> Result<Option<CallTurn<'a>>, CommandError> {
+        let lane = self.lane;
         if intents.is_empty() {
-            return Ok(true);
+            return Ok(Some(lane.turn().await));
         }
         let now = self.now();
         let batch = intents.iter().cloned().zip(before.iter().map(|lease| lease.version));
         let batch: Vec<(Lease, u64)> = batch.filter(|(lease, _)| !is_unwritten(lease)).collect();
         if batch.is_empty() && !step.opens() {
             tracing::warn!("closing without a written intent: a row of the record is damaged");
-            return Ok(true);
+            return Ok(Some(lane.turn().await));
         }
         // After a crash, no record would lead to a rule that was opened without a lease.
         if step.opens() && batch.len() < intents.len() {
-            return Ok(false);
+            return Ok(None);
         }
         let event = |lease: &Lease| {
             let event = self.event(EventKind::Intent, step.action(), &lease.permission, lease.proven_rule());
@@ -141,27 +143,30 @@ impl TargetRun<'_> {
         let events: Vec<Event> = intents.iter().map(event).collect();
         let written = self.driver.store_of(&self.key).begin_attempt(session.map(|id| (id, now)), &batch, &events);
         self.driver.env.progress.note();
+        // Whatever was written until the turn comes is flushed together.
+        let turn = lane.turn().await;
         let written = match written {
             Ok(RowOutcome::Done) => self.driver.flush().await.map(|()| RowOutcome::Done),
             other => other,
         };
         match written {
-            // The write may have taken long, or the process was stopped. Others may have acted on the record since.
-            Ok(RowOutcome::Done) if !is_recent(now, self.now()) => {
-                tracing::info!("the intent to {} is too old to be carried out; the pass reads again", step.action());
+            // The write or the wait may have taken long, or the process was stopped. Others may have acted on the record
+            // since.
+            Ok(RowOutcome::Done) if !is_recent(now, self.now()) || self.is_over() => {
+                tracing::info!("the intent to {} comes too late to be carried out", step.action());
                 self.refuse_for_now(intents, &Failure::new(FailureClass::Transient, "it was not sent: too late"))?;
-                Ok(false)
+                Ok(None)
             }
-            Ok(RowOutcome::Done) => Ok(true),
+            Ok(RowOutcome::Done) => Ok(Some(turn)),
             Ok(RowOutcome::Raced | RowOutcome::NoLongerWanted) => {
                 self.report_step(step, StepOutcome::Skipped, Some("the record has changed".to_owned()));
-                Ok(false)
+                Ok(None)
             }
             Err(error) if error.is_unwritable() && !step.opens() => {
                 tracing::warn!("closing without a written intent: {error}");
-                Ok(true)
+                Ok(Some(turn))
             }
-            Err(error) => self.unless_unwritable::<()>(Err(error)).map(|_| false),
+            Err(error) => self.unless_unwritable::<()>(Err(error)).map(|_| None),
         }
     }
 

@@ -10,8 +10,8 @@
 //! | credentials refused | rest; open work stays on record |
 //! | too many rounds | rest: something else changes this target all the time |
 //!
-//! A target holds a slot of its route's [`Lane`](crate::reconcile::lane::Lane) while it calls, and none while it waits.
-//! Calls to the scheduler have slots of their own, and come after the calls to the firewall.
+//! A target holds a place of its route's [`Lane`](crate::reconcile::lane::Lane) while it works, and none while it waits; each
+//! call takes a turn. Calls to the scheduler have slots of their own, and come after the calls to the firewall.
 
 use super::{
     authorize::AuthorizeStep,

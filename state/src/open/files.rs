@@ -249,8 +249,8 @@ pub(crate) fn founding(path: &Path, patience: Duration) -> Result<Founding, Stat
     }
 }
 
-/// Writes a small file so that a crash leaves the old content or the new, never a part (temporary file, fsync,
-/// rename, fsync of the directory).
+/// Writes a small file so that a crash leaves the old content or the new, never a part (temporary file, fsync, rename). A
+/// power loss may leave the old content.
 pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = temporary(path)?;
     // The umask may have taken bits that we need.
@@ -258,5 +258,5 @@ pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
     io::Write::write_all(&mut file, content)?;
     file.as_file().sync_all()?;
     file.persist(path)?;
-    File::open(directory_of(path))?.sync_all()
+    Ok(())
 }
