@@ -199,7 +199,8 @@ fn cpu_at_end(pid: u32) -> Option<Duration> {
     waitid(WaitId::Pid(child), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // After the name in parentheses: state, then ten numbers, then user and system time (proc_pid_stat(5)).
-    let ticks: u64 = stat.rsplit_once(')')?.1.split_whitespace().skip(11).take(2).map(|t| t.parse::<u64>().unwrap()).sum();
+    let ticks: u64 =
+        stat.rsplit_once(')')?.1.split_whitespace().skip(11).take(2).map(|t| t.parse::<u64>().unwrap()).sum();
     Some(Duration::from_millis(ticks * 10))
 }
 

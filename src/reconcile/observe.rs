@@ -54,7 +54,9 @@ impl Driver<'_> {
     fn target_records(&self, targets: &Routes) -> Result<BTreeMap<TargetKey, TargetRecord>, StateError> {
         let mut keys = targets.keys();
         match (keys.next(), keys.next()) {
-            (Some(only), None) => Ok(self.store().target(only)?.map(|record| (only.clone(), record)).into_iter().collect()),
+            (Some(only), None) => {
+                Ok(self.store().target(only)?.map(|record| (only.clone(), record)).into_iter().collect())
+            }
             _ => self.store().targets(),
         }
     }

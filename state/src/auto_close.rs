@@ -83,11 +83,7 @@ pub(crate) fn all(connection: &Connection, damaged: &Damaged) -> Result<Vec<Auto
     damaged.rows(connection, TABLE, select_auto_closes!("ORDER BY r.rule_id"), params![], read)
 }
 
-pub(crate) fn on_target(
-    connection: &Connection,
-    damaged: &Damaged,
-    target: i64,
-) -> Result<Vec<AutoClose>, StateError> {
+pub(crate) fn on_target(connection: &Connection, damaged: &Damaged, target: i64) -> Result<Vec<AutoClose>, StateError> {
     let sql = select_auto_closes!("WHERE r.target = ?1 ORDER BY r.rule_id");
     damaged.rows(connection, TABLE, sql, params![target], read)
 }

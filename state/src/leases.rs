@@ -352,12 +352,7 @@ pub(crate) fn open_on_target(connection: &Connection, damaged: &Damaged, target:
     open_by(connection, damaged, select_leases!("r.phase <> 'closed' AND r.target = ?1"), params![target])
 }
 
-fn open_by(
-    connection: &Connection,
-    damaged: &Damaged,
-    sql: &str,
-    values: &[&dyn ToSql],
-) -> Result<Open, StateError> {
+fn open_by(connection: &Connection, damaged: &Damaged, sql: &str, values: &[&dyn ToSql]) -> Result<Open, StateError> {
     let mut unreadable = BTreeSet::new();
     let read = |row: &Row<'_>| {
         let lease = read(row, damaged);

@@ -118,10 +118,7 @@ pub(crate) fn row_of(connection: &Connection, key: &TargetKey) -> Result<i64, St
     Ok(connection.last_insert_rowid())
 }
 
-pub(crate) fn all(
-    connection: &Connection,
-    damaged: &Damaged,
-) -> Result<Vec<(TargetKey, TargetRecord)>, StateError> {
+pub(crate) fn all(connection: &Connection, damaged: &Damaged) -> Result<Vec<(TargetKey, TargetRecord)>, StateError> {
     let both = |row: &Row<'_>| {
         let row = RowRef::new("targets", row.get::<_, i64>("id")?, row);
         Ok((read_key(&row)?, read_record(&row)?))

@@ -129,12 +129,8 @@ impl TargetRun<'_> {
             self.report_step(step, StepOutcome::Skipped, Some(DAMAGED.to_owned()));
         }
         match self.unless_unwritable(written)? {
-            Some(RowOutcome::Done) => {
-                let flushed = self.driver.flush().await;
-                if self.unless_unwritable(flushed)?.is_none() {
-                    return Ok(StepFlow::Next);
-                }
-            }
+            Some(RowOutcome::Done) if !self.flush().await => return Ok(StepFlow::Next),
+            Some(RowOutcome::Done) => {}
             Some(RowOutcome::Raced | RowOutcome::NoLongerWanted) => return Ok(StepFlow::Replan),
             None => return Ok(StepFlow::Next),
         }

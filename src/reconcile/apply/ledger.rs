@@ -145,17 +145,15 @@ impl<'a> TargetRun<'a> {
         self.driver.env.progress.note();
         // Whatever was written until the turn comes is flushed together.
         let turn = lane.turn().await;
-        let written = match written {
-            Ok(RowOutcome::Done) => self.driver.flush().await.map(|()| RowOutcome::Done),
-            other => other,
-        };
+        let flushed = !matches!(written, Ok(RowOutcome::Done)) || self.flush().await;
         match written {
             // The write or the wait may have taken long, or the process was stopped. Others may have acted on the record
             // since.
             Ok(RowOutcome::Done) if !is_recent(now, self.now()) || self.is_over() => {
-                tracing::info!("the intent to {} comes too late to be carried out", step.action());
-                self.refuse_for_now(intents, &Failure::new(FailureClass::Transient, "it was not sent: too late"))?;
-                Ok(None)
+                self.take_back(intents, "too late", step).map(|()| None)
+            }
+            Ok(RowOutcome::Done) if !flushed && step.opens() => {
+                self.take_back(intents, "the record cannot be flushed", step).map(|()| None)
             }
             Ok(RowOutcome::Done) => Ok(Some(turn)),
             Ok(RowOutcome::Raced | RowOutcome::NoLongerWanted) => {
@@ -168,6 +166,22 @@ impl<'a> TargetRun<'a> {
             }
             Err(error) => self.unless_unwritable::<()>(Err(error)).map(|_| None),
         }
+    }
+
+    /// Flushes what was written so far. False if that failed: then nothing is opened in this pass, and closing goes on.
+    pub(super) async fn flush(&mut self) -> bool {
+        let flushed = self.driver.flush().await;
+        if let Err(error) = flushed {
+            self.may_open = false;
+            self.unrecorded = Some(CommandError::from(error).message);
+            return false;
+        }
+        true
+    }
+
+    fn take_back(&mut self, intents: &[Lease], why: &str, step: &Step) -> Result<(), CommandError> {
+        tracing::info!("the intent to {} is not carried out: {why}", step.action());
+        self.refuse_for_now(intents, &Failure::new(FailureClass::Transient, format!("it was not sent: {why}")))
     }
 
     /// The leases on permissions, all or none. A damaged row among several is an error, for each to be claimed by itself.

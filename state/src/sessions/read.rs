@@ -124,7 +124,7 @@ impl Store {
     /// # Errors
     /// The database cannot be written, or there is no such session.
     pub fn add_caller(&mut self, sessions: &[SessionId], arn: &str) -> Result<(), StateError> {
-        self.write(|change| {
+        self.write_unflushed(|change| {
             let sql = "INSERT INTO callers (session, arn) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
             for id in sessions {
                 change.tx.prepare_cached(sql)?.execute(params![id.to_string(), arn])?;
