@@ -76,7 +76,7 @@ pub(super) fn write(
         backup.iter().for_each(|kept| {
             fs::remove_file(kept).ok();
         });
-        return Err(error);
+        return Err(error.into());
     }
     Ok(backup)
 }

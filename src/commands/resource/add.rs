@@ -4,7 +4,7 @@ use crate::{
     commands::{context::Context, resource::change_json::change_json},
     config::{
         edit::{self, NewResource},
-        file::{self, ConfigFiles, FileChange, Over},
+        file::{ConfigError, ConfigFiles, FileChange, Over},
     },
     error::{CommandError, Exit, Kind},
     host::trusted_file::ReadError,
@@ -97,7 +97,7 @@ fn without_resource(path: &Path, name: &str) -> Result<(Option<String>, bool), C
     let source = match files.read(path) {
         Ok(source) => source,
         Err(ReadError::Absent) => return Ok((None, false)),
-        Err(error) => return Err(file::unreadable(path, &error)),
+        Err(error) => return Err(ConfigError::unreadable(path, error).into()),
     };
     let settings = files.load(&source, path)?;
     if let Some(file) = settings.files.get(name) {

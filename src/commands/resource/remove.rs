@@ -4,7 +4,7 @@ use crate::{
     commands::{context::Context, resource::change_json::change_json},
     config::{
         edit,
-        file::{self, ConfigFiles, FileChange, Over},
+        file::{ConfigError, ConfigFiles, FileChange, Over},
     },
     error::{CommandError, Exit, Kind},
     text::escape_controls,
@@ -67,8 +67,8 @@ fn users(context: &Context<'_>, name: &str) -> Result<Vec<Session>, CommandError
 
 fn take_out(main: &Path, file: &Path, name: &str) -> Result<(), CommandError> {
     let failed = |error: String| CommandError::new(Kind::Config, format!("{}: {error}", file.display()));
-    let source = ConfigFiles::begin().read(file).map_err(|error| file::unreadable(file, &error))?;
+    let source = ConfigFiles::begin().read(file).map_err(|error| ConfigError::unreadable(file, error))?;
     let text = edit::remove(&source.text, name).map_err(|error| failed(error.to_string()))?;
     let text = text.ok_or_else(|| failed(format!("{name} is no longer there")))?;
-    FileChange { main, file, text: &text, over: Over::Text(&source.text) }.make()
+    Ok(FileChange { main, file, text: &text, over: Over::Text(&source.text) }.make()?)
 }
