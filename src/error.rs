@@ -1,12 +1,13 @@
 //! The one error that ends a command, the exit statuses, and the one table of advice.
 
 use crate::{
-    config::{
-        file::ConfigError,
-        policy::{NotAllowed, PolicyError},
-    },
-    host::{child::NotRun, lock::LockError, paths::PathError, trusted_file::ReadError},
+    host::{child::NotRun, lock::LockError, paths::PathError},
     ui::{printer::ErrorText, prompt::Unanswered},
+};
+use eg_config::{
+    file::ConfigError,
+    policy::{NotAllowed, PolicyError},
+    trusted_file::ReadError,
 };
 use eg_model::{
     failure::{Failure, FailureClass},

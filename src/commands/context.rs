@@ -2,20 +2,20 @@
 
 use crate::{
     commands::global::Global,
-    config::{
-        file::{ConfigError, ConfigFiles},
-        policy::{self, MachinePolicy},
-        settings::Settings,
-    },
     error::{CommandError, Kind},
     host::{
         env::Env,
         paths::{self, Located, PathError},
         signals::Interrupt,
-        trusted_file::ReadError,
     },
     schedule::scheduled::Scheduled,
     ui::{json::SessionJson, printer::Printer, session::View, time::Zone, warning::Code},
+};
+use eg_config::{
+    file::{ConfigError, ConfigFiles},
+    policy::{self, MachinePolicy},
+    settings::Settings,
+    trusted_file::ReadError,
 };
 use eg_model::{
     ids::{InstallationId, SessionId},

@@ -2,10 +2,6 @@
 
 use crate::{
     commands::context::{Context, listen},
-    config::{
-        policy::MachinePolicy,
-        settings::{Description, Settings},
-    },
     error::{CommandError, Kind},
     host::{
         lock::{self, PassLock},
@@ -22,6 +18,10 @@ use crate::{
         session::{grant_line, other_grant_line},
         warning::Code,
     },
+};
+use eg_config::{
+    policy::MachinePolicy,
+    settings::{Description, Settings},
 };
 use eg_model::{
     ids::SessionId,

@@ -11,9 +11,9 @@ use crate::{
         child::{self, KeyDelivery, Signals},
         env::Env,
     },
-    text::shell_quoted,
     ui::{printer::Printer, warning::Code},
 };
+use eg_model::text::shell_quoted;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, ffi::OsString};

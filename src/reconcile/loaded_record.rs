@@ -1,10 +1,10 @@
 //! The record as one round of a pass sees it: live sessions, open leases, and the rules opened and revoked lately.
 
 use crate::{
-    config::policy::MachinePolicy,
     error::CommandError,
     reconcile::{allowed::prefer_allowed, report::NoteReport},
 };
+use eg_config::policy::MachinePolicy;
 use eg_model::{
     SETTLE_WINDOW, Timestamp,
     auto_close::AutoClose,

@@ -2,15 +2,17 @@
 
 use crate::{
     commands::{context::Context, resource::change_json::change_json},
-    config::{
-        edit,
-        file::{ConfigError, ConfigFiles, FileChange, Over},
-    },
     error::{CommandError, Exit, Kind},
-    text::escape_controls,
     ui::warning::Code,
 };
-use eg_model::session::record::{GrantStatus, Session};
+use eg_config::{
+    edit,
+    file::{ConfigError, ConfigFiles, FileChange, Over},
+};
+use eg_model::{
+    session::record::{GrantStatus, Session},
+    text::escape_controls,
+};
 use std::path::Path;
 
 /// Take a resource out of the configuration

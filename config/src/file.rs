@@ -2,12 +2,10 @@
 //! after it was read as a configuration; a failure before that leaves the old one.
 
 use crate::{
-    config::{
-        include::{SourceFile, UnreadFile},
-        settings::Settings,
-        toml::SettingsError,
-    },
-    host::trusted_file::{self, Owner, ReadError, TrustRule},
+    include::{SourceFile, UnreadFile},
+    settings::Settings,
+    toml::SettingsError,
+    trusted_file::{self, Owner, ReadError, TrustRule},
 };
 use std::{
     fs::{self, File, Permissions},
