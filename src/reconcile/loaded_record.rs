@@ -2,10 +2,10 @@
 //! pass itself or another process has changed something.
 
 use crate::{
-    config::policy::MachinePolicy,
     error::CommandError,
     reconcile::{allowed::prefer_allowed, report::NoteReport},
 };
+use eg_config::policy::MachinePolicy;
 use eg_model::{
     SETTLE_WINDOW, Timestamp,
     damage::{Damage, damage, damage_at},

@@ -8,10 +8,9 @@ use crate::{
     },
     error::CommandError,
     reconcile::{driver::Driver, report::PassReport},
-    text::escape_controls,
 };
 use chrono::TimeDelta;
-use eg_model::Timestamp;
+use eg_model::{Timestamp, text::escape_controls};
 use eg_state::{StateError, Store};
 
 /// The note of the record that holds the time and text of the failure that was reported last.

@@ -2,12 +2,12 @@
 
 use crate::{
     commands::context::Context,
-    config::settings::Notify,
     error::CommandError,
     host::notify_command::{self, TIME_LIMIT},
     reconcile::{driver::Driver, report::PassReport},
     ui::{json, warning::Code},
 };
+use eg_config::settings::Notify;
 use eg_model::{
     Timestamp,
     plan::NoteKind,

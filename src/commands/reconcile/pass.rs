@@ -2,10 +2,10 @@
 
 use crate::{
     commands::{context::Context, pass::not_had, reconcile::follow::follow},
-    config::settings::Settings,
     error::CommandError,
     reconcile::{driver::Driver, lane::PASS_LIMIT, reading::TargetReadings, report::PassReport, request::Request},
 };
+use eg_config::settings::Settings;
 use eg_model::{Timestamp, target::Target};
 use eg_state::RunKind;
 use std::time::Duration;

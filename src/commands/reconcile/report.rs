@@ -8,15 +8,14 @@ use crate::{
             trouble::{failure_text, open_ends, warning_text},
         },
     },
-    config::settings::Settings,
     error::CommandError,
     reconcile::{
         driver::Driver,
         report::{PassReport, StepOutcome},
     },
-    text::escape_controls,
 };
-use eg_model::{plan::TargetPlan, session::record::Standing, target::TargetKey};
+use eg_config::settings::Settings;
+use eg_model::{plan::TargetPlan, session::record::Standing, target::TargetKey, text::escape_controls};
 use eg_state::Store;
 use std::collections::BTreeMap;
 

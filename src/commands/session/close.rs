@@ -4,11 +4,11 @@
 
 use crate::{
     commands::{context::Context, session::outcome::concerns},
-    config::settings::Settings,
     error::{CommandError, Kind},
     host::signals::Interrupt,
     reconcile::{driver::Driver, reading::TargetReadings, report::PassReport},
 };
+use eg_config::settings::Settings;
 use eg_model::{
     Timestamp,
     failure::{Failure, FailureClass, Purpose},

@@ -13,7 +13,6 @@ use crate::{
     },
     error::{CommandError, Exit},
     reconcile::{driver::Driver, report::PassReport},
-    text::escape_controls,
     ui::warning::Code,
 };
 use eg_model::{
@@ -24,6 +23,7 @@ use eg_model::{
         follow::{FoundAddress, Move, moves},
         record::{Session, SessionStatus},
     },
+    text::escape_controls,
 };
 use eg_state::RunKind;
 use std::net::IpAddr;

@@ -9,13 +9,13 @@ use crate::{
             preflight::check_clock,
         },
     },
-    config::{
-        policy::{MachinePolicy, PolicyRequest},
-        settings::Settings,
-    },
     error::{CommandError, Exit, Kind},
 };
 use chrono::TimeDelta;
+use eg_config::{
+    policy::{MachinePolicy, PolicyRequest},
+    settings::Settings,
+};
 use eg_model::{
     Timestamp,
     ids::SessionId,

@@ -4,10 +4,10 @@
 use crate::{
     checks::resource::RULES_PER_GROUP,
     commands::session::{open::OpenRequest, preflight::Preflight},
-    config::settings::Resource,
     error::{CommandError, Kind, advice},
     reconcile::{driver::Driver, reading::TargetReading, rights::wanted},
 };
+use eg_config::settings::Resource;
 use eg_model::{
     failure::{Failure, FailureClass},
     net::{address::IpVersion, permission::Permission},
@@ -158,7 +158,7 @@ fn named(resources: &[&Resource]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::settings::Settings;
+    use eg_config::settings::Settings;
     use std::path::Path;
 
     fn settings(count: usize) -> Settings {

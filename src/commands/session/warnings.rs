@@ -10,7 +10,6 @@ use crate::{
     error::CommandError,
     reconcile::driver::Driver,
     schedule::{install, scheduled::Scheduled},
-    text::escape_controls,
     ui::warning::Code,
 };
 use eg_model::{
@@ -22,6 +21,7 @@ use eg_model::{
         record::{Session, Standing},
     },
     target::Target,
+    text::escape_controls,
 };
 use eg_providers::{Caller, CredentialsEnd};
 use eg_state::LastRuns;
