@@ -44,6 +44,7 @@ fresh_home() {
 # A directory whose uname names another processor.
 machine() {
   mkdir -p "$work/machine"
+  # shellcheck disable=SC2016 # for that script to expand
   printf '#!/bin/sh\n[ "$1" = -m ] && echo %s || echo Linux\n' "$1" >"$work/machine/uname"
   chmod 755 "$work/machine/uname"
   echo "$work/machine"
