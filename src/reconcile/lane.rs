@@ -7,11 +7,13 @@
 //! | slots | the number of targets that call the scheduler at a time |
 //! | the time limit | counted from the end of the route's first reading |
 //! | silence | a scheduler that gave no usable answer to two calls in a row is not called again in this pass: each call may take ten seconds, and there is one for each rule |
+//! | readings | targets that have to be read again at the same time are read by one call |
 //! | the caller | the identity of the credentials is asked for once, even if the answer is an error |
 //!
 //! A call that is not made fails at once, is recorded as refused, and is made by the next pass. Calls to the firewall itself
 //! are always made: closing a rule is worth every try.
 
+use crate::reconcile::shared_reading::SharedReading;
 use eg_model::{
     failure::{Failure, FailureClass},
     target::Target,
@@ -63,6 +65,7 @@ pub(super) struct Lane {
     /// Calls to the scheduler in a row without a usable answer.
     unanswered: Cell<u32>,
     callers: RefCell<BTreeMap<Target, CallerCell>>,
+    pub(super) readings: SharedReading,
 }
 
 impl Lane {
@@ -74,6 +77,7 @@ impl Lane {
             deadline: Cell::new(Instant::now() + PASS_LIMIT),
             unanswered: Cell::new(0),
             callers: RefCell::default(),
+            readings: SharedReading::default(),
         }
     }
 

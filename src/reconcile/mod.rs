@@ -21,3 +21,4 @@ pub mod retry;
 pub mod retry_budget;
 pub mod rights;
 pub mod route;
+pub mod shared_reading;

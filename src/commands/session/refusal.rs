@@ -30,7 +30,7 @@ impl OpenRequest<'_> {
     /// # Errors
     /// Nothing of the session could be opened; or the record cannot be read.
     pub(super) async fn refuse_hopeless(&self, driver: &Driver<'_>, preflight: &Preflight) -> Result<(), CommandError> {
-        let session = self.build(preflight)?;
+        let session = self.build(&preflight.addresses, &preflight.callers)?;
         if preflight.readings.is_empty() {
             return self.refuse(&self.connected(driver).await);
         }
