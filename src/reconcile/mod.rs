@@ -12,6 +12,7 @@ pub mod json;
 pub mod lane;
 pub mod loaded_record;
 pub mod observe;
+pub mod pace;
 pub mod pass;
 pub mod preflight;
 pub mod reading;

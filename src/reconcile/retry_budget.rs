@@ -4,30 +4,33 @@ use crate::{
     host::{env::Env, signals::Interrupt},
     reconcile::retry::{self, Retry},
 };
-use std::time::Duration;
+use std::{cell::Cell, rc::Rc, time::Duration};
 use tokio::time::Instant;
 
 const REOBSERVATIONS: u32 = 3;
 /// Tries of a throttled call.
 const THROTTLES: u32 = 6;
 
+/// A deadline that moves on while there is progress.
+pub(crate) type Deadline = Rc<Cell<Instant>>;
+
 /// The rest of the budget. Every wait ends early at a signal or at the deadline.
 pub(crate) struct RetryBudget<'a> {
     env: &'a Env,
     interrupt: &'a Interrupt,
-    deadline: Instant,
+    deadline: Deadline,
     reobserved: u32,
     throttled: u32,
 }
 
 impl<'a> RetryBudget<'a> {
-    pub(crate) fn new(env: &'a Env, interrupt: &'a Interrupt, deadline: Instant) -> Self {
+    pub(crate) fn new(env: &'a Env, interrupt: &'a Interrupt, deadline: Deadline) -> Self {
         Self { env, interrupt, deadline, reobserved: 0, throttled: 0 }
     }
 
     /// True if nothing new may be begun: a signal has asked to stop, or the time is up.
     pub(crate) fn is_over(&self) -> bool {
-        self.interrupt.asked().is_some() || Instant::now() >= self.deadline
+        self.interrupt.asked().is_some() || Instant::now() >= self.deadline.get()
     }
 
     /// Waits 1, 2, then 4 seconds. True if another reading may be made then.
@@ -57,7 +60,7 @@ impl<'a> RetryBudget<'a> {
         tokio::select! {
             () = (self.env.pause)(wait) => !self.is_over(),
             () = self.interrupt.wait() => false,
-            () = tokio::time::sleep_until(self.deadline) => false,
+            () = tokio::time::sleep_until(self.deadline.get()) => false,
         }
     }
 }

@@ -1,7 +1,12 @@
 //! The caller's rights on targets, asked by dry runs before the first grant on each: a rule that could be opened but never
 //! closed must not come about.
 
-use eg_model::{failure::Failure, net::permission::Permission, session::record::Session, target::{Target, TargetKey}};
+use eg_model::{
+    failure::Failure,
+    net::permission::Permission,
+    session::record::Session,
+    target::{Target, TargetKey},
+};
 use eg_providers::Firewall;
 use std::{
     cell::RefCell,

@@ -40,7 +40,8 @@ impl OpenRequest<'_> {
             grants: Vec::new(),
         };
         for chosen in &self.chosen {
-            let caller = callers.iter().find(|(way, _)| way.regional() == chosen.target.regional()).map(|(_, caller)| caller);
+            let caller =
+                callers.iter().find(|(way, _)| way.regional() == chosen.target.regional()).map(|(_, caller)| caller);
             let route = Route {
                 account: caller.map(|caller| caller.account.clone()),
                 partition: caller.map(|caller| caller.partition.clone()),

@@ -19,7 +19,7 @@ use eg_model::{
 };
 use eg_providers::{Caller, CredentialsEnd};
 use eg_state::LastRuns;
-use futures_util::future::{join, join3, join_all};
+use futures_util::future::{join, join_all, join3};
 use std::{collections::BTreeMap, net::IpAddr};
 
 /// The questions to the clouds before a session is recorded.
@@ -59,9 +59,8 @@ impl OpenRequest<'_> {
     /// # Errors
     /// No address was found, the clock is plainly wrong, or a signal came.
     pub(super) async fn ask(&self, driver: &Driver<'_>, depth: PreflightDepth) -> Result<Preflight, CommandError> {
-        let readings = async {
-            if depth == PreflightDepth::Nothing { TargetReadings::new() } else { self.read(driver).await }
-        };
+        let readings =
+            async { if depth == PreflightDepth::Nothing { TargetReadings::new() } else { self.read(driver).await } };
         let callers = async {
             if depth == PreflightDepth::TargetsAndCallers { self.callers(driver).await } else { Default::default() }
         };
