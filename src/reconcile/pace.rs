@@ -5,8 +5,8 @@
 //! | state | a call is throttled | a call succeeds |
 //! |---|---|---|
 //! | free: calls go out at once | learning | free |
-//! | learning, for a second: as free, and successes are counted | learning | learning; after the second: steady at 95 % of the rate that was seen |
-//! | steady: one call at a time, evenly | a quarter slower, once a second at most | a twentieth faster after ten seconds without throttling |
+//! | learning, for a second: as free, and successes are counted | learning | learning; after the second: steady at 98 % of the rate that was seen |
+//! | steady: one call at a time, evenly | a quarter slower, once a second at most | a hundredth faster after ten seconds without throttling |
 
 use std::time::Duration;
 use tokio::time::Instant;
@@ -60,7 +60,7 @@ impl Pace {
             Self::Free => Self::Free,
             Self::Learning { since, succeeded } => Self::learnt(since, succeeded + 1, now),
             Self::Steady { between, next, changed } if now - changed >= CALM => {
-                Self::Steady { between: (between * 19 / 20).max(SHORTEST), next, changed: now }
+                Self::Steady { between: (between * 99 / 100).max(SHORTEST), next, changed: now }
             }
             steady => steady,
         }
@@ -71,7 +71,7 @@ impl Pace {
         if took < LEARNING {
             return Self::Learning { since, succeeded };
         }
-        let between = took.checked_div(succeeded).map_or(LONGEST, |between| between * 20 / 19);
+        let between = took.checked_div(succeeded).map_or(LONGEST, |between| between * 50 / 49);
         Self::Steady { between: between.clamp(SHORTEST, LONGEST), next: now, changed: now }
     }
 }
@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(between, Duration::from_micros(12_500), "once a second");
         let calm = now + CALM;
         let Pace::Steady { between, .. } = steady.succeeded(calm) else { panic!("it was steady") };
-        assert_eq!(between, Duration::from_micros(9_500));
+        assert_eq!(between, Duration::from_micros(9_900));
     }
 
     #[test]
