@@ -72,7 +72,8 @@ impl OpenRequest<'_> {
             }
             Ok::<_, CommandError>(addresses)
         };
-        let (addresses, readings, (callers, credentials)) = join3(addresses, readings, callers).await;
+        // The reading comes first: it loads the credentials, and tells why that fails.
+        let (readings, (callers, credentials), addresses) = join3(readings, callers, addresses).await;
         let addresses = addresses?;
         check_clock(&readings)?;
         not_interrupted(driver)?;

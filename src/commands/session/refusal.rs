@@ -34,7 +34,7 @@ impl OpenRequest<'_> {
         if preflight.readings.is_empty() {
             return self.refuse(&self.connected(driver).await);
         }
-        // The readings may be reason enough: then no dry run is sent.
+        // The readings may be reason enough: then no more dry runs are sent.
         self.refuse(&self.outlooks(driver, preflight, &session)?)?;
         driver.ask_rights(&preflight.readings, &session).await?;
         self.refuse(&self.outlooks(driver, preflight, &session)?)
