@@ -180,7 +180,7 @@ fn is_wanted(
     batch: &[(Lease, u64)],
     now: Timestamp,
 ) -> Result<bool, StateError> {
-    let Some(session) = read::one(connection, id)? else { return Ok(false) };
+    let Some(session) = read::kept(connection, id)? else { return Ok(false) };
     Ok(batch.iter().all(|(lease, _)| still_wants(&session, &lease.target.key, &lease.permission, now)))
 }
 

@@ -49,7 +49,7 @@ pub use prune::KEPT;
 pub use runs::{LastReconcile, LastRuns, RunKind, RunResult};
 pub use sessions::{
     ending::GrantChange,
-    read::{Filter, Listing},
+    read::{Filter, Listing, User},
 };
 pub use summary::RecordSummary;
 pub use targets::TargetRecord;
