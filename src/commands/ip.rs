@@ -1,13 +1,15 @@
 //! `eg ip`: the detected addresses, and the answer of each service.
 
 use crate::{
-    address::{Families, FamilyOutcome, FamilySurvey, Survey, check_asked, never_detected, proxy_hint, survey},
+    address::{Families, FamilySurvey, Survey, check_asked, never_detected, proxy_hint, survey},
     commands::context::{Context, block_on},
     error::{CommandError, Exit},
-    text::escape_controls,
     ui::{style, table::Cell},
 };
-use eg_model::net::address::IpVersion;
+use eg_model::{
+    net::{address::IpVersion, agree::FamilyOutcome},
+    text::escape_controls,
+};
 use serde_json::{Value, json};
 use std::net::IpAddr;
 

@@ -2,7 +2,7 @@
 
 use crate::{
     columns::{RowRef, seconds},
-    damaged::one_row,
+    damaged::{Damaged, one_row},
     error::StateError,
     routes::{self, read_key, read_target, target_columns},
     tx::Store,
@@ -33,17 +33,15 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub fn targets(&self) -> Result<BTreeMap<TargetKey, TargetRecord>, StateError> {
-        self.read(|connection| {
-            let both = |row: &Row<'_>| {
-                let row = RowRef::new("targets", row.get::<_, i64>("id")?, row);
-                Ok((read_key(&row)?, read_record(&row)?))
-            };
-            Ok(self
-                .damaged
-                .rows(connection, "targets", "SELECT * FROM targets", params![], both)?
-                .into_iter()
-                .collect())
-        })
+        self.read(|connection| Ok(all(connection, &self.damaged)?.into_iter().collect()))
+    }
+
+    /// The findings about one target, if it has been named.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn target(&self, key: &TargetKey) -> Result<Option<TargetRecord>, StateError> {
+        self.read(|connection| Ok(find_record(connection, &self.damaged, key)?.map(|(_, record)| record)))
     }
 
     /// Every target on which a grant was applied, with the route of the newest one.
@@ -91,7 +89,7 @@ impl Store {
     /// # Errors
     /// The database cannot be written, or a row does not parse.
     pub fn change_target(&mut self, key: &TargetKey, to: impl FnOnce(&mut TargetRecord)) -> Result<(), StateError> {
-        self.write(|change| {
+        self.write_unflushed(|change| {
             let id = row_of(change.tx, key)?;
             let read = |row: &Row<'_>| read_record(&RowRef::new("targets", id, row));
             let sql = "SELECT * FROM targets WHERE id = ?1";
@@ -117,7 +115,7 @@ impl Store {
         account: Option<&str>,
         partition: Option<&str>,
     ) -> Result<(), StateError> {
-        self.write(|change| {
+        self.write_unflushed(|change| {
             let id = row_of(change.tx, key)?;
             let sql = "UPDATE targets SET account = COALESCE(account, ?2), partition = COALESCE(partition, ?3) \
                        WHERE id = ?1";
@@ -163,6 +161,34 @@ pub(crate) fn row_of(connection: &Connection, key: &TargetKey) -> Result<i64, St
     let sql = "INSERT INTO targets (provider, kind, endpoint, region, name) VALUES (?1, ?2, ?3, ?4, ?5)";
     connection.execute(sql, params![key.provider, key.kind, key.endpoint, key.region, key.id])?;
     Ok(connection.last_insert_rowid())
+}
+
+pub(crate) fn all(connection: &Connection, damaged: &Damaged) -> Result<Vec<(TargetKey, TargetRecord)>, StateError> {
+    let both = |row: &Row<'_>| {
+        let row = RowRef::new("targets", row.get::<_, i64>("id")?, row);
+        Ok((read_key(&row)?, read_record(&row)?))
+    };
+    damaged.rows(connection, "targets", "SELECT * FROM targets", params![], both)
+}
+
+/// The targets where sessions that have ended wait for a grant to be let go.
+pub(crate) fn of_ending(connection: &Connection, damaged: &Damaged) -> Result<Vec<TargetKey>, StateError> {
+    let sql = "SELECT * FROM targets WHERE id IN (SELECT target FROM grants WHERE status <> 'REMOVED' \
+               AND session IN (SELECT id FROM sessions WHERE status = 'EXPIRING'))";
+    let read = |row: &Row<'_>| read_key(&RowRef::new("targets", row.get::<_, i64>("id")?, row));
+    damaged.rows(connection, "targets", sql, params![], read)
+}
+
+/// The row of a target, with its findings.
+pub(crate) fn find_record(
+    connection: &Connection,
+    damaged: &Damaged,
+    key: &TargetKey,
+) -> Result<Option<(i64, TargetRecord)>, StateError> {
+    let Some(id) = find(connection, key)? else { return Ok(None) };
+    let read = |row: &Row<'_>| read_record(&RowRef::new("targets", id, row));
+    let record = damaged.rows(connection, "targets", "SELECT * FROM targets WHERE id = ?1", params![id], read)?.pop();
+    Ok(Some((id, record.unwrap_or_default())))
 }
 
 pub(crate) fn find(connection: &Connection, key: &TargetKey) -> Result<Option<i64>, StateError> {

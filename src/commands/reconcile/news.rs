@@ -8,10 +8,9 @@ use crate::{
     },
     error::CommandError,
     reconcile::{driver::Driver, report::PassReport},
-    text::escape_controls,
 };
 use chrono::TimeDelta;
-use eg_model::Timestamp;
+use eg_model::{Timestamp, text::escape_controls};
 use eg_state::{StateError, Store};
 
 /// The note of the record that holds the time and text of the failure that was reported last.
@@ -29,7 +28,7 @@ pub(super) fn tell_failure(
     driver: &Driver<'_>,
     report: &PassReport,
 ) -> Result<(), CommandError> {
-    let mut store = driver.store.borrow_mut();
+    let mut store = driver.store_mut();
     let mut failure = failure_text(&store, report, &[])?;
     for line in kept_open(&store, report)? {
         failure += &format!("\n{line}");
@@ -68,7 +67,7 @@ pub(super) fn errors_are_news(
     now: Timestamp,
 ) -> bool {
     let text = errors.iter().map(|error| error.message.as_str()).collect::<Vec<_>>().join("\n");
-    let mut store = driver.store.borrow_mut();
+    let mut store = driver.store_mut();
     let mut compare = || -> Result<bool, StateError> {
         let before = store.note(ERRED)?;
         let news = is_news(context, before.as_deref(), &text, now);

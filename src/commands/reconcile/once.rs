@@ -101,9 +101,9 @@ async fn once(
     }
     let pass = Pass { kind: RunKind::Reconcile, timer: args.timer, dry_run: args.dry_run };
     // The names of sessions that end in this pass are on record only before it.
-    let mut names = recorded_names(&driver.store.borrow(), known)?;
+    let mut names = recorded_names(&driver.store(), known)?;
     let report = pass.run(context, &driver, known).await?;
-    names.extend(recorded_names(&driver.store.borrow(), known)?);
+    names.extend(recorded_names(&driver.store(), known)?);
     context.printer.json(&json::pass(&report, &names));
     let printer = PassPrinter { context, names: &names, report: &report };
     if args.dry_run {

@@ -8,15 +8,14 @@ use crate::{
             trouble::{failure_text, open_ends, warning_text},
         },
     },
-    config::settings::Settings,
     error::CommandError,
     reconcile::{
         driver::Driver,
         report::{PassReport, StepOutcome},
     },
-    text::escape_controls,
 };
-use eg_model::{plan::TargetPlan, session::record::Standing, target::TargetKey};
+use eg_config::settings::Settings;
+use eg_model::{plan::TargetPlan, session::record::Standing, target::TargetKey, text::escape_controls};
 use eg_state::Store;
 use std::collections::BTreeMap;
 
@@ -86,7 +85,7 @@ impl PassPrinter<'_> {
     /// The outcome for a person who waits for it: what is not settled and when eg tries again, or that all is well.
     pub(super) fn outcome(&self, driver: &Driver<'_>) -> Result<(), CommandError> {
         let (report, printer) = (self.report, self.context.printer);
-        let mut store = driver.store.borrow_mut();
+        let mut store = driver.store_mut();
         self.context.tell_notes(report);
         let failure = failure_text(&store, report, &open_ends(&store)?)?;
         failure.lines().for_each(|line| printer.remark(line));

@@ -1,11 +1,12 @@
 //! Texts for the trouble of a pass: its failures and warnings. They stay the same while the trouble lasts (no times, no counts),
 //! so that [`super::news`] can tell old trouble from new.
 
-use crate::{error::CommandError, reconcile::report::PassReport, text::escape_controls};
+use crate::{error::CommandError, reconcile::report::PassReport};
 use eg_model::{
     ids::SessionId,
     plan::NoteKind,
     session::record::{Grant, GrantStatus, Session},
+    text::escape_controls,
 };
 use eg_state::Store;
 use std::collections::BTreeSet;
