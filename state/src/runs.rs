@@ -149,7 +149,7 @@ impl Store {
             };
             let reconcile = self.damaged.rows(connection, "runs", sql, params![], last)?.pop();
             let started = |row: &Row<'_>| RowRef::new("runs", row.get::<_, i64>("number")?, row).time("started_at");
-            let sql = "SELECT number, started_at FROM runs WHERE timer = 1 OR kind = 'watch' \
+            let sql = "SELECT number, started_at FROM runs INDEXED BY runs_scheduled WHERE timer = 1 OR kind = 'watch' \
                        ORDER BY number DESC LIMIT 1";
             let scheduled_at = self.damaged.rows(connection, "runs", sql, params![], started)?.pop();
             let sql = "SELECT number, started_at FROM runs WHERE timer = 1 \

@@ -622,27 +622,4 @@ mod tests {
             assert_eq!(routes(&connection), 1, "only the grant's is left");
         }
     }
-
-    /// No statement about routes reads a whole table for each row.
-    #[test]
-    fn routes_are_found_by_indexes() {
-        use crate::routes::{target_columns, target_joins};
-        let mut connection = Connection::open_in_memory().unwrap();
-        migrate(&mut connection).unwrap();
-        let plan = |sql: &str| {
-            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-            let steps = statement.query_map([], |row| row.get::<_, String>("detail")).unwrap();
-            steps.collect::<Result<Vec<_>, _>>().unwrap()
-        };
-        for which in ["grants r", "leases r", "auto_closes r"] {
-            let sql = concat!("SELECT ", target_columns!(), " FROM TABLE", target_joins!());
-            let steps = plan(&sql.replace("TABLE", which));
-            assert!(steps[0].starts_with("SCAN r") && steps.len() == 3, "{steps:?}");
-            assert!(steps[1..].iter().all(|step| step.contains("USING INTEGER PRIMARY KEY")), "{steps:?}");
-        }
-        let find = concat!("SELECT id FROM routes WHERE ", route_key!(), " = json_array(1, 2, 3, 4, 5, 6, 7, 8)");
-        assert_eq!(plan(find), ["SEARCH routes USING INDEX routes_key (<expr>=?)"]);
-        let steps = plan("DELETE FROM routes WHERE NOT EXISTS (SELECT 1 FROM grants WHERE route = routes.id)");
-        assert!(steps.iter().any(|step| step.contains("USING COVERING INDEX grants_route")), "{steps:?}");
-    }
 }

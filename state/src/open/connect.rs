@@ -85,6 +85,8 @@ pub(crate) fn raw_connection(path: &Path) -> Result<Connection, StateError> {
 /// Neither `eg`'s SQL nor the SQL in a damaged or foreign file may write the tables of SQLite itself.
 pub(crate) fn opened(name: impl AsRef<Path>, flags: OpenFlags) -> Result<Connection, StateError> {
     let connection = Connection::open_with_flags(name, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    #[cfg(test)]
+    crate::statements::watch(&connection);
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
