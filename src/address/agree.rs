@@ -27,10 +27,7 @@ pub enum FamilyOutcome {
     /// the error shows each answer.
     Disagree { answers: Vec<EchoAnswer> },
     /// Too few answers: the family is left out, with a warning.
-    NotAgreed {
-        /// A line for each service: its failure, or its answer that no other service gave.
-        reasons: Vec<String>,
-    },
+    NotAgreed { answers: Vec<EchoAnswer> },
 }
 
 /// Decides on the answers so far, in their order. An answer counts once per service; failures never count.
@@ -55,7 +52,7 @@ pub fn decide(answers: &[EchoAnswer], agree: usize) -> FamilyOutcome {
     let mut enough = camps.iter().filter(|(_, by)| by.len() >= agree);
     match (enough.next(), enough.next()) {
         (Some((address, by)), None) => FamilyOutcome::Agreed { address: *address, by: by.clone() },
-        (None, _) if camps.len() < 2 => FamilyOutcome::NotAgreed { reasons: answers.iter().map(describe).collect() },
+        (None, _) if camps.len() < 2 => FamilyOutcome::NotAgreed { answers: answers.to_vec() },
         _ => FamilyOutcome::Disagree { answers: answers.to_vec() },
     }
 }

@@ -4,6 +4,7 @@ use crate::{
     address::{
         agree::{EchoAnswer, FamilyOutcome, decide},
         judge::judge,
+        reasons::CANNOT_CONNECT,
     },
     config::settings::Detect,
     host::env::AddressRule,
@@ -182,7 +183,7 @@ fn cannot_be_asked(error: &reqwest::Error) -> String {
 async fn ask(clients: &FamilyClients, url: &Url, version: IpVersion, timeout: Duration) -> Result<IpAddr, String> {
     let failed = |error: reqwest::Error| match error {
         late if late.is_timeout() => no_answer(timeout),
-        error if error.is_connect() => format!("cannot connect: {}", root_cause(&error)),
+        error if error.is_connect() => format!("{CANNOT_CONNECT}{}", root_cause(&error)),
         error => root_cause(&error),
     };
     let client = clients.for_service(url)?;

@@ -274,7 +274,7 @@ impl TargetRun<'_> {
     }
 
     pub(super) fn report(&self, step: &Step, outcome: StepOutcome, error: Option<String>) -> StepReport {
-        StepReport { target: self.key.clone(), step: step.clone(), outcome, error, advice: None }
+        StepReport { target: self.key.clone(), step: step.clone(), outcome, error, class: None, advice: None }
     }
 
     pub(super) fn report_step(&mut self, step: &Step, outcome: StepOutcome, error: Option<String>) {
@@ -289,7 +289,7 @@ impl TargetRun<'_> {
         advice: &'static str,
     ) {
         let report = self.report(step, outcome, Some(failure.to_string()));
-        self.steps.push(StepReport { advice: Some(advice), ..report });
+        self.steps.push(StepReport { class: Some(failure.class), advice: Some(advice), ..report });
     }
 }
 
