@@ -13,7 +13,7 @@ pub enum FamilyOutcome {
     /// Enough services gave the same address.
     Agreed {
         address: IpAddr,
-        /// Their URLs, in the order of their answers.
+        /// Their URLs.
         by: Vec<String>,
     },
     /// Enough services gave the same address, but no firewall can be opened to it.

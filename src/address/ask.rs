@@ -97,8 +97,8 @@ async fn ask_family(
     }
     let clients = FamilyClients::new(version, settings, services);
     let mut answers = collect(services, enough, |url| ask(&clients, url, version, settings.timeout)).await;
-    let outcome = judge(decide(&answers, settings.agree), acceptable);
     answers.sort_by_key(|(service, _)| services.iter().position(|url| url.as_str() == service));
+    let outcome = judge(decide(&answers, settings.agree), acceptable);
     FamilySurvey { outcome, answers }
 }
 

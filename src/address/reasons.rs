@@ -3,7 +3,7 @@
 use crate::address::agree::EchoAnswer;
 
 /// The most reasons that are named; `eg ip` shows all of them.
-const NAMED: usize = 2;
+const NAMED: usize = 3;
 /// Begins the reason of a service that was never reached.
 pub const CANNOT_CONNECT: &str = "cannot connect: ";
 
@@ -16,7 +16,7 @@ pub const CANNOT_CONNECT: &str = "cannot connect: ";
 /// | all alike, none reached | `none of 6 services could be reached: Connection refused` |
 /// | all alike | `all 6 services: answered 503 Service Unavailable` |
 /// | several reasons | `4 services: no answer within 3 s; api.ipify.org: 203.0.113.42` |
-/// | many reasons | the first two of them, then `and 2 more for other reasons (see: eg ip)` |
+/// | many reasons | the first three of them, then `and 2 more for other reasons (see: eg ip)` |
 pub fn reasons(answers: &[EchoAnswer]) -> String {
     let groups = by_reason(answers);
     match groups.as_slice() {
@@ -82,10 +82,8 @@ mod tests {
         assert_eq!(text(&[("a", late), ("b", late)]), "all 2 services: no answer within 3 s");
         let mixed = [("a", Ok("203.0.113.42")), ("b", late), ("c", late)];
         assert_eq!(text(&mixed), "2 services: no answer within 3 s; a: 203.0.113.42");
-        let many = [("a", late), ("b", dead), ("c", Err("x")), ("d", Err("y"))];
-        assert_eq!(
-            text(&many),
-            "a: no answer within 3 s; b: cannot connect: Connection refused; and 2 more for other reasons (see: eg ip)"
-        );
+        let many = [("a", late), ("b", dead), ("c", Err("x")), ("d", Err("y")), ("e", Err("z"))];
+        let first = "a: no answer within 3 s; b: cannot connect: Connection refused; c: x";
+        assert_eq!(text(&many), format!("{first}; and 2 more for other reasons (see: eg ip)"));
     }
 }

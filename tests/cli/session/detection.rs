@@ -48,6 +48,32 @@ fn services_that_do_not_make_an_address() {
     assert_eq!(world.cloud.rules(world.group("dev-web-sg")), []);
 }
 
+/// Without a network every service fails alike: the reason is said once, by each command.
+#[test]
+fn one_reason_for_all_services_is_said_once() {
+    let Some(world) = World::new().with_ipv6() else { return };
+    world.echo4.iter().chain(&world.echo6).for_each(|echo| echo.set(Reply::Status(503)));
+    let mut tale = Tale::new(&world.here);
+    tale.eg(START).expect_code(1);
+    tale.eg(&["session", "ensure", "--only", "dev"]).expect_code(1);
+    tale.eg(&["session", "run", "--only", "dev", "--", "true"]).expect_code(1);
+    tale.eg(&["ip"]).expect_code(1);
+    tale.eg(&["-v", "ip", "-4"]).expect_code(1);
+    tale.end("offline");
+    let doctor = world.eg(&["doctor"]).expect_code(1);
+    assert_eq!(doctor.stdout.matches("all 3 services: answered 503").count(), 2, "{doctor}");
+    let verbose = world.eg(&[&["-v"], START].concat()).expect_code(1);
+    assert_eq!(verbose.stderr.matches(": answered 503").count(), 6 + 1, "each service is logged: {verbose}");
+    // Services that cannot be reached at all.
+    let dead = (1..=3).map(|port| format!("\"http://127.0.0.1:{port}/\"")).collect::<Vec<_>>().join(", ");
+    let resource = World::resource("dev", world.group("dev-web-sg"), crate::harness::REGION, &["tcp/22"], "");
+    world.write_config(&format!("[detect]\nipv4 = [{dead}]\nipv6 = []\n\n{resource}"));
+    let refused = world.eg(START).expect_code(1);
+    let error = error_of(&refused);
+    let begin = "your public address could not be found (none of 3 services could be reached: Connection refused";
+    assert!(error.starts_with(begin) && error.len() < 160, "{refused}");
+}
+
 #[test]
 fn no_ipv6_is_half_a_line() {
     let Some(world) = World::new().with_ipv6() else { return };
