@@ -1,8 +1,13 @@
 //! The one error that ends a command, the exit statuses, and the one table of advice.
 
 use crate::{
-    config::policy::{NotAllowed, PolicyError},
+    host::{child::NotRun, lock::LockError, paths::PathError},
     ui::{printer::ErrorText, prompt::Unanswered},
+};
+use eg_config::{
+    file::ConfigError,
+    policy::{NotAllowed, PolicyError},
+    trusted_file::ReadError,
 };
 use eg_model::{
     failure::{Failure, FailureClass},
@@ -180,6 +185,54 @@ impl From<StateError> for CommandError {
         let free = || "free some space; nothing was opened, and what is open is still on record".to_owned();
         let advice = if full { Some(free()) } else { error.advice() };
         Self { kind: Kind::State, message: error.to_string(), hints: advice.into_iter().collect() }
+    }
+}
+
+impl From<ConfigError> for CommandError {
+    fn from(error: ConfigError) -> Self {
+        let new = Self::new(Kind::Config, error.to_string());
+        match error {
+            ConfigError::Unreadable { error: ReadError::Untrusted { mend, .. }, .. } => new.hint(mend),
+            ConfigError::Unreadable { error, .. } => {
+                let new = new.hint("name another with --config or EG_CONFIG");
+                if error == ReadError::Absent { new.hint("or create it: eg init") } else { new }
+            }
+            ConfigError::Malformed(error) => error.mend.into_iter().fold(new, Self::hint),
+            ConfigError::Unfit(error) => {
+                let accepted = if error.accepted.is_empty() { "a valid configuration" } else { &error.accepted };
+                let accepted = format!("accepted: {accepted}; nothing was changed");
+                error.mend.into_iter().chain([accepted]).fold(new, Self::hint)
+            }
+            ConfigError::Exists(_) | ConfigError::Unwritable { .. } => new,
+        }
+    }
+}
+
+impl From<PathError> for CommandError {
+    fn from(error: PathError) -> Self {
+        let hint = match &error {
+            PathError::Garbled { name, .. } => format!("set {name} to a path that is UTF-8"),
+            PathError::NoHome { xdg, var, .. } => format!("set HOME, {xdg} or {var}"),
+        };
+        Self::new(Kind::State, error.to_string()).hint(hint)
+    }
+}
+
+impl From<LockError> for CommandError {
+    fn from(error: LockError) -> Self {
+        let kind = match error {
+            LockError::Unusable { .. } => Kind::State,
+            LockError::Busy(_) | LockError::Stalled(_) => Kind::Locked,
+            LockError::Signal(number) => Kind::Signal(number),
+            LockError::NoProgress { .. } => Kind::Stalled,
+        };
+        Self { kind, message: error.to_string(), hints: error.remedy() }
+    }
+}
+
+impl From<NotRun> for CommandError {
+    fn from(error: NotRun) -> Self {
+        Self::new(Kind::Command(error.status), error.to_string())
     }
 }
 

@@ -1,6 +1,6 @@
 //! One short text for the answers of many services that gave no address: each reason once.
 
-use crate::address::agree::EchoAnswer;
+use eg_model::net::agree::EchoAnswer;
 
 /// The most reasons that are named; `eg ip` shows all of them.
 const NAMED: usize = 3;

@@ -1,8 +1,6 @@
-use crate::{
-    address::{agree::decide, ask::collect, *},
-    config::settings::Detect,
-};
-use eg_model::net::address::IpVersion;
+use crate::address::{ask::collect, *};
+use eg_config::settings::Detect;
+use eg_model::net::agree::{EchoAnswer, FamilyOutcome, describe};
 use reqwest::Url;
 use std::{
     io::{Read, Write},
@@ -23,74 +21,8 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-fn said(service: &str, address: &str) -> EchoAnswer {
-    (service.to_owned(), Ok(ip(address)))
-}
-
-fn failed(service: &str) -> EchoAnswer {
-    (service.to_owned(), Err("no answer within 3 s".to_owned()))
-}
-
 fn lines(answers: &[EchoAnswer]) -> Vec<String> {
     answers.iter().map(describe).collect()
-}
-
-fn strings(list: &[&str]) -> Vec<String> {
-    list.iter().map(|text| (*text).to_owned()).collect()
-}
-
-#[test]
-fn the_table() {
-    let agreed = |by: &[&str]| FamilyOutcome::Agreed { address: ip(A), by: strings(by) };
-    let not_agreed = |answers: &[EchoAnswer]| FamilyOutcome::NotAgreed { answers: answers.to_vec() };
-    let disagree = |answers: &[EchoAnswer]| FamilyOutcome::Disagree { answers: answers.to_vec() };
-
-    assert_eq!(decide(&[said("a", A), said("b", A)], 2), agreed(&["a", "b"]));
-    assert_eq!(decide(&[said("a", A), said("b", B), said("c", A)], 2), agreed(&["a", "c"]));
-    assert_eq!(decide(&[failed("a"), said("b", A), said("c", A)], 2), agreed(&["b", "c"]));
-    let split = [said("a", A), said("b", B), said("c", A), said("d", B)];
-    assert_eq!(decide(&split, 2), disagree(&split));
-    let different = [said("a", A), failed("b"), said("c", B)];
-    assert_eq!(decide(&different, 2), disagree(&different));
-    let two_of_three = [said("a", A), said("b", A), said("c", B)];
-    assert_eq!(decide(&two_of_three, 3), disagree(&two_of_three));
-
-    assert_eq!(decide(&[], 2), not_agreed(&[]));
-    assert_eq!(decide(&[failed("a")], 2), not_agreed(&[failed("a")]));
-    assert_eq!(decide(&[said("a", A), failed("b")], 2), not_agreed(&[said("a", A), failed("b")]));
-    assert_eq!(decide(&[said("a", A), said("b", A)], 3), not_agreed(&[said("a", A), said("b", A)]));
-}
-
-#[test]
-fn strict_answers() {
-    for (body, version, expected) in [
-        ("203.0.113.42\n", IpVersion::V4, Ok(ip(A))),
-        (" \r\n203.0.113.42\t", IpVersion::V4, Ok(ip(A))),
-        ("2001:db8::1", IpVersion::V6, Ok(ip("2001:db8::1"))),
-        ("", IpVersion::V4, Err("answered something that is not an IPv4 address: \"\"")),
-        (
-            "203.0.113.42 198.51.100.7",
-            IpVersion::V4,
-            Err("answered something that is not an IPv4 address: \"203.0.113.42 198.51.100.7\""),
-        ),
-        ("203.0.113.42/32", IpVersion::V4, Err("answered something that is not an IPv4 address: \"203.0.113.42/32\"")),
-        ("203.0.113.42", IpVersion::V6, Err("answered something that is not an IPv6 address: \"203.0.113.42\"")),
-        (
-            "::ffff:203.0.113.42",
-            IpVersion::V6,
-            Err("answered something that is not an IPv6 address: \"::ffff:203.0.113.42\""),
-        ),
-        ("fe80::1%eth0", IpVersion::V6, Err("answered something that is not an IPv6 address: \"fe80::1%eth0\"")),
-        ("\u{1b}[2J", IpVersion::V4, Err("answered something that is not an IPv4 address: \"\\u{1b}[2J\"")),
-        (
-            "<!doctype html><html><head><title>Welcome to the airport</title>",
-            IpVersion::V4,
-            Err("answered something that is not an IPv4 address: \"<!doctype html><html><head><title>Welcom…\""),
-        ),
-    ] {
-        assert_eq!(parse_answer(body.as_bytes(), version), expected.map_err(str::to_owned), "{body:?}");
-    }
-    assert!(parse_answer(b"203.0.113.42\xff", IpVersion::V4).is_err());
 }
 
 /// A server that gives one answer to one connection, and the number of connections it had.

@@ -1,23 +1,26 @@
 //! The findings of `eg doctor`, each with its remedy.
 
 use crate::{
-    address::{EchoAnswer, FamilyOutcome, FamilySurvey, Survey, describe, reasons},
+    address::{FamilySurvey, Survey, reasons},
     checks::finding::{Finding, Level},
-    config::{
-        policy::{MachinePolicy, PolicyError},
-        settings::{Detect, Resource},
-    },
     error::{Work, advice, advice_for},
     host::lock::LockHolder,
-    text::shell_quoted,
 };
 use chrono::TimeDelta;
+use eg_config::{
+    policy::{MachinePolicy, PolicyError},
+    settings::{Detect, Resource},
+};
 use eg_model::{
     Timestamp,
     auto_close::AutoCloseRoute,
     failure::{Failure, FailureClass},
-    net::address::IpVersion,
+    net::{
+        address::IpVersion,
+        agree::{EchoAnswer, FamilyOutcome, describe},
+    },
     tags::CLOCK_TOLERANCE,
+    text::shell_quoted,
 };
 use eg_providers::{Caller, CredentialsEnd, aws::NoCertificates};
 

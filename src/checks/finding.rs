@@ -1,6 +1,6 @@
 //! A finding of one check, and the summary of all.
 
-use crate::config::settings::Resource;
+use eg_config::settings::Resource;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {

@@ -2,9 +2,9 @@
 
 use crate::{
     checks::finding::{Finding, Level},
-    text::escape_controls,
     ui::{style, table::Cell},
 };
+use eg_model::text::escape_controls;
 use serde_json::{Value, json};
 
 /// A finding, and under it the advice.

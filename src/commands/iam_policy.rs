@@ -2,11 +2,11 @@
 
 use crate::{
     commands::context::{Context, block_on},
-    config::settings::{Resource, Selection},
     error::{CommandError, Exit, Kind},
     targets::route::{environment_profile, target_for},
     ui::{printer::Printer, warning::Code},
 };
+use eg_config::settings::{Resource, Selection};
 use eg_model::target::{Target, TargetKey};
 use eg_providers::aws::{PROVIDER, Retag, SECURITY_GROUP, Scope, partition_of, policy, region, sweep_policy};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,16 +1,15 @@
 //! `eg ip`: the detected addresses, and the answer of each service.
 
 use crate::{
-    address::{
-        Families, FamilyOutcome, FamilySurvey, Survey, are_alike, check_asked, never_detected, proxy_hint, reasons,
-        survey,
-    },
+    address::{Families, FamilySurvey, Survey, are_alike, check_asked, never_detected, proxy_hint, reasons, survey},
     commands::context::{Context, block_on},
     error::{CommandError, Exit},
-    text::escape_controls,
     ui::{style, table::Cell},
 };
-use eg_model::net::address::IpVersion;
+use eg_model::{
+    net::{address::IpVersion, agree::FamilyOutcome},
+    text::escape_controls,
+};
 use serde_json::{Value, json};
 use std::net::IpAddr;
 

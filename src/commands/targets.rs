@@ -2,13 +2,13 @@
 
 use crate::{
     commands::context::Context,
-    config::settings::{Chosen, Resource, Selection, Settings},
     error::{CommandError, Kind},
     targets::{
         lookup::resolve,
         route::{environment_profile, name_endpoints, target_for},
     },
 };
+use eg_config::settings::{Chosen, Resource, Selection, Settings};
 use eg_model::target::{Target, TargetKey};
 use eg_state::{Filter, Store};
 use futures_util::future::join_all;

@@ -2,7 +2,6 @@
 
 use crate::{
     commands::context::{Context, block_on},
-    config::settings::Settings,
     error::{CommandError, Exit},
     targets::read::{ResourceReading, read_resources},
     ui::{
@@ -12,6 +11,7 @@ use crate::{
         warning::Code,
     },
 };
+use eg_config::settings::Settings;
 use eg_model::{
     ids::{InstallationId, RuleId},
     sweep::holders::{Holder, MarkedRule, marked_rules},

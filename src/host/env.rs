@@ -8,6 +8,7 @@ use crate::host::{
     reachability::{Network, Tcp},
 };
 use chrono::TimeDelta;
+use eg_config::policy::PolicyFile;
 use eg_model::{Timestamp, ids::machine_fingerprint, net::address::is_globally_routable};
 use eg_providers::{
     Connect, Registry,
@@ -32,20 +33,6 @@ pub const LOGIN_CACHE: &str = "AWS_LOGIN_CACHE_DIRECTORY";
 pub type AddressRule = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
 pub type Ids = Arc<dyn Fn() -> Uuid + Send + Sync>;
-
-/// The file of the machine's policy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PolicyFile {
-    pub path: PathBuf,
-    /// The user id that has to own the file and its directory: root's.
-    pub owner: u32,
-}
-
-impl Default for PolicyFile {
-    fn default() -> Self {
-        Self { path: PathBuf::from("/etc/eg/policy.toml"), owner: 0 }
-    }
-}
 
 #[derive(Clone)]
 pub struct Env {

@@ -2,7 +2,7 @@
 //! a rule, since the record may be older than the policy, or hold a session that no `start` has allowed. An open rule stays
 //! open until its session ends.
 
-use crate::config::policy::MachinePolicy;
+use eg_config::policy::MachinePolicy;
 use eg_model::{
     failure::{Failure, FailureClass},
     net::permission::Permission,

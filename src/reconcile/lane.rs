@@ -2,7 +2,9 @@
 //!
 //! | | |
 //! |---|---|
-//! | slots | the number of targets that call the firewall at a time, and the scheduler. A target that waits (throttled, or before another reading) holds no slot |
+//! | places | the number of targets in work at a time: more than may call, so that the intents of those that wait for their turn share one flush. A target that waits for something else (throttled, or before another reading) holds no place |
+//! | turns | the number of calls to the firewall at a time |
+//! | slots | the number of targets that call the scheduler at a time |
 //! | the time limit | counted from the end of the route's first reading |
 //! | silence | a scheduler that gave no usable answer to two calls in a row is not called again in this pass: each call may take ten seconds, and there is one for each rule |
 //! | the caller | the identity of the credentials is asked for once, even if the answer is an error |
@@ -26,8 +28,11 @@ use tokio::{
     time::Instant,
 };
 
-/// The most targets of one route that call one service at the same time.
+/// The most calls of one route to one service at the same time.
 pub(crate) const CONCURRENCY: usize = 8;
+/// The most targets of one route in work at the same time. Each of them may have written an intent, so the last one waits
+/// for a few calls at most before its own: an intent is carried out within ten seconds or not at all.
+const IN_WORK: usize = CONCURRENCY * 4;
 /// The time after its first reading in which a route may begin something new in a pass.
 pub(crate) const PASS_LIMIT: Duration = Duration::from_secs(60);
 /// Calls in a row without a usable answer, after which the scheduler is not called again.
@@ -47,8 +52,12 @@ pub(super) struct CallSlot<'l> {
 
 type CallerCell = Rc<OnceCell<Result<Caller, Failure>>>;
 
+/// The turn of one call to the firewall, over when dropped.
+pub(super) struct CallTurn<'l>(#[expect(dead_code, reason = "held for its drop")] Option<SemaphorePermit<'l>>);
+
 pub(super) struct Lane {
     firewall: Semaphore,
+    calls: Semaphore,
     scheduler: Semaphore,
     deadline: Cell<Instant>,
     /// Calls to the scheduler in a row without a usable answer.
@@ -59,7 +68,8 @@ pub(super) struct Lane {
 impl Lane {
     pub(super) fn new() -> Self {
         Self {
-            firewall: Semaphore::new(CONCURRENCY),
+            firewall: Semaphore::new(IN_WORK),
+            calls: Semaphore::new(CONCURRENCY),
             scheduler: Semaphore::new(CONCURRENCY),
             deadline: Cell::new(Instant::now() + PASS_LIMIT),
             unanswered: Cell::new(0),
@@ -76,7 +86,14 @@ impl Lane {
         self.deadline.get()
     }
 
-    /// Waits for a slot, first come, first served. Every waiter gets one in the end: no target holds a slot while it waits.
+    /// Waits for the turn of a call to the firewall, first come, first served.
+    pub(super) async fn turn(&self) -> CallTurn<'_> {
+        // Fails only for a closed semaphore, and this is never closed.
+        CallTurn(self.calls.acquire().await.ok())
+    }
+
+    /// Waits for a place or a slot, first come, first served. Every waiter gets one in the end: no target holds one while it
+    /// waits.
     pub(super) async fn slot(&self, service: CalledService) -> Option<CallSlot<'_>> {
         let slots = match service {
             CalledService::Firewall => &self.firewall,

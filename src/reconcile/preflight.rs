@@ -14,7 +14,6 @@ use eg_model::{
     observation::Observation,
     session::{preflight::absent, record::Session},
     tags::tags_for,
-    target::TargetKey,
 };
 use futures_util::{StreamExt, stream};
 
@@ -22,8 +21,8 @@ impl Driver<'_> {
     /// Asks for the rights on every target on which the session needs a new rule, as the pass would before its first grant.
     /// The pass then does not ask again.
     pub async fn ask_rights(&self, readings: &TargetReadings, session: &Session) -> Result<(), CommandError> {
-        let installation = self.store.borrow().installation().clone();
-        let records = self.store.borrow().targets()?;
+        let installation = self.store().installation().clone();
+        let records = self.store().targets()?;
         let mut questions = Vec::new();
         for (key, permissions) in wanted(session) {
             let Some(reading) = readings.get(&key) else { continue };
@@ -53,16 +52,11 @@ impl Driver<'_> {
     pub fn live_wants(&self) -> Result<WantedPermissions, CommandError> {
         let now = self.env.now();
         let mut all = WantedPermissions::new();
-        for session in self.store.borrow().live_sessions()?.iter().filter(|session| session.expires_at > now) {
+        for session in self.store().live_sessions()?.iter().filter(|session| session.expires_at > now) {
             for (key, permissions) in wanted(session) {
                 all.entry(key).or_default().extend(permissions);
             }
         }
         Ok(all)
-    }
-
-    /// True if this installation has closed a rule on a target before, which proves the rights.
-    pub(super) fn has_closed(&self, key: &TargetKey) -> Result<bool, CommandError> {
-        Ok(self.store.borrow().targets()?.get(key).is_some_and(|record| record.closed_once))
     }
 }

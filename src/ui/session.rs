@@ -1,12 +1,9 @@
 //! Sessions for users: the block of `start`, the table of `list`, the page of `get`.
 
-use crate::{
-    text::escape_controls,
-    ui::{
-        style,
-        table::{Cell, Table},
-        time::Zone,
-    },
+use crate::ui::{
+    style,
+    table::{Cell, Table},
+    time::Zone,
 };
 use eg_model::{
     Timestamp,
@@ -17,6 +14,7 @@ use eg_model::{
         problems::{Trouble, trouble},
         record::{Grant, GrantPermission, Session, SessionStatus, Standing},
     },
+    text::escape_controls,
     time::duration::{overdue, remaining},
 };
 use eg_state::LastRuns;

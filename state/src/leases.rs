@@ -5,10 +5,9 @@ use crate::{
     columns::{RowRef, failure_text, seconds},
     damaged::{Damaged, one_row},
     error::StateError,
-    events::{Event, EventKind, target_text},
+    events::{Event, EventKind},
     routes::{self, read_key, read_target, target_columns, target_joins},
-    sessions::read,
-    targets,
+    target_rows, targets,
     tx::{RowOutcome, Store, WriteTx},
 };
 use eg_model::{
@@ -19,8 +18,16 @@ use eg_model::{
     net::permission::Permission,
     target::{Target, TargetKey},
 };
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// The condition that no revoke of the rule was confirmed at or after `?1`. One before that leaves the row, if the rule was
+/// opened or seen again by an earlier clock.
+macro_rules! and_not_revoked {
+    () => {
+        " AND NOT EXISTS (SELECT 1 FROM events WHERE kind = 'revoked' AND rule_id = o.rule_id AND events.at >= ?1)"
+    };
+}
 
 impl Store {
     /// Every lease that is not closed, by id.
@@ -45,7 +52,8 @@ impl Store {
     /// The database cannot be read.
     pub fn revoked_rules(&self, since: Timestamp) -> Result<BTreeMap<RuleId, Timestamp>, StateError> {
         self.read(|connection| {
-            let sql = "SELECT rule_id, max(at) AS at FROM events \
+            // By the rule's index, SQLite would read every revoke.
+            let sql = "SELECT rule_id, max(at) AS at FROM events INDEXED BY events_revoked \
                        WHERE kind = 'revoked' AND at >= ?1 AND rule_id IS NOT NULL GROUP BY rule_id";
             times(connection, &self.damaged, sql, params![since.timestamp()])
         })
@@ -58,17 +66,9 @@ impl Store {
     /// The database cannot be read.
     pub fn opened_rules(&self, since: Timestamp) -> Result<BTreeMap<RuleId, Permission>, StateError> {
         self.read(|connection| {
-            let sql = "SELECT rule_id, permission FROM events \
-                       WHERE kind IN ('authorized', 'joined', 'lease-adopted') AND at >= ?1 \
-                         AND rule_id IS NOT NULL AND permission IS NOT NULL \
-                         AND rule_id NOT IN (SELECT rule_id FROM events \
-                                             WHERE kind = 'revoked' AND at >= ?1 AND rule_id IS NOT NULL)";
-            let read = |row: &Row<'_>| {
-                let rule: String = row.get("rule_id")?;
-                let permission = RowRef::new("events", &rule, row).parse("permission")?;
-                Ok((RuleId(rule), permission))
-            };
-            let opened = self.damaged.rows(connection, "events", sql, params![since.timestamp()], read)?;
+            let sql = concat!("SELECT rule_id, permission FROM opened_rules o WHERE at >= ?1", and_not_revoked!());
+            let since = params![since.timestamp()];
+            let opened = self.damaged.rows(connection, "opened_rules", sql, since, read_opened)?;
             Ok(opened.into_iter().collect())
         })
     }
@@ -84,14 +84,24 @@ impl Store {
         since: Timestamp,
     ) -> Result<BTreeMap<RuleId, Timestamp>, StateError> {
         self.read(|connection| {
-            let sql = "SELECT rule_id, max(at) AS at FROM events \
-                       WHERE kind IN ('authorized', 'joined', 'lease-adopted') AND at >= ?1 \
-                         AND target = ?2 AND permission = ?3 AND rule_id IS NOT NULL \
-                         AND rule_id NOT IN (SELECT rule_id FROM events \
-                                             WHERE kind = 'revoked' AND at >= ?1 AND rule_id IS NOT NULL) \
-                       GROUP BY rule_id";
-            let which = params![since.timestamp(), target_text(target), permission.to_string()];
+            let Some(target) = targets::find(connection, target)? else { return Ok(BTreeMap::new()) };
+            let sql = concat!(
+                "SELECT rule_id, at FROM opened_rules o WHERE at >= ?1 AND target = ?2 AND permission = ?3",
+                and_not_revoked!()
+            );
+            let which = params![since.timestamp(), target, permission.to_string()];
             times(connection, &self.damaged, sql, which)
+        })
+    }
+
+    /// The open leases on one target, by id.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn open_leases_on(&self, key: &TargetKey) -> Result<Vec<Lease>, StateError> {
+        self.read(|connection| match targets::find(connection, key)? {
+            Some(target) => Ok(open_on_target(connection, &self.damaged, target)?.leases),
+            None => Ok(Vec::new()),
         })
     }
 
@@ -100,17 +110,25 @@ impl Store {
     /// # Errors
     /// The database cannot be written, or a row does not parse.
     pub fn claim(&mut self, target: &Target, permission: &Permission, now: Timestamp) -> Result<Lease, StateError> {
-        self.write(|change| {
-            let target_row = targets::row_of(change.tx, &target.key)?;
-            if let Some(lease) = open_on(change.tx, target_row, permission)? {
-                return Ok(lease);
-            }
-            let lease = insert(change.tx, target_row, target, permission, now)?;
-            let mut event = Event::new(now, EventKind::Claimed, "claimed");
-            event.target = Some(target.key.clone());
-            event.permission = Some(*permission);
-            change.event(&event)?;
-            Ok(lease)
+        self.write_unflushed(|change| {
+            let row = targets::row_of(change.tx, &target.key)?;
+            claim(change, row, target, permission, now)
+        })
+    }
+
+    /// The same for several permissions, all or none.
+    ///
+    /// # Errors
+    /// As [`Store::claim`].
+    pub fn claim_all(
+        &mut self,
+        target: &Target,
+        permissions: &[Permission],
+        now: Timestamp,
+    ) -> Result<Vec<Lease>, StateError> {
+        self.write_unflushed(|change| {
+            let row = targets::row_of(change.tx, &target.key)?;
+            permissions.iter().map(|permission| claim(change, row, target, permission, now)).collect()
         })
     }
 
@@ -132,8 +150,8 @@ impl Store {
         self.begin_attempt(None, batch, events)
     }
 
-    /// Records the intent before a provider call: as [`Store::write_leases`], and only if the given session is live in the
-    /// record, is not past its expiry at the given time, and still wants the permissions, undamaged
+    /// Records the intent before a provider call, which [`Store::flush`] must follow. As [`Store::write_leases`], and only
+    /// if the given session is live in the record, is not past its expiry at the given time, and still wants the permissions, undamaged
     /// ([`eg_model::damage`]).
     ///
     /// # Errors
@@ -144,7 +162,7 @@ impl Store {
         batch: &[(Lease, u64)],
         events: &[Event],
     ) -> Result<RowOutcome, StateError> {
-        self.write(|change| {
+        self.write_unflushed(|change| {
             if let Some((id, now)) = session_must_live
                 && !is_wanted(change.tx, id, batch, now)?
             {
@@ -153,6 +171,75 @@ impl Store {
             guarded(change, batch, events)
         })
     }
+}
+
+/// As [`Store::opened_rules`], each with its target.
+pub(crate) fn opened(
+    connection: &Connection,
+    damaged: &Damaged,
+    since: Timestamp,
+) -> Result<Vec<(TargetKey, RuleId, Permission)>, StateError> {
+    let sql = concat!(
+        "SELECT o.rule_id, o.permission, t.provider, t.kind, t.endpoint, t.region, t.name \
+         FROM opened_rules o JOIN targets t ON t.id = o.target WHERE o.at >= ?1",
+        and_not_revoked!()
+    );
+    let read = |row: &Row<'_>| {
+        let rule: String = row.get("rule_id")?;
+        let row = RowRef::new("opened_rules", &rule, row);
+        let permission = row.parse("permission")?;
+        Ok((read_key(&row)?, RuleId(rule.clone()), permission))
+    };
+    damaged.rows(connection, "opened_rules", sql, params![since.timestamp()], read)
+}
+
+/// As [`Store::opened_rules`] for one target.
+pub(crate) fn opened_on_target(
+    connection: &Connection,
+    damaged: &Damaged,
+    target: i64,
+    since: Timestamp,
+) -> Result<BTreeMap<RuleId, Permission>, StateError> {
+    let sql =
+        concat!("SELECT rule_id, permission FROM opened_rules o WHERE at >= ?1 AND target = ?2", and_not_revoked!());
+    let opened = damaged.rows(connection, "opened_rules", sql, params![since.timestamp(), target], read_opened)?;
+    Ok(opened.into_iter().collect())
+}
+
+fn read_opened(row: &Row<'_>) -> Result<(RuleId, Permission), StateError> {
+    let rule: String = row.get("rule_id")?;
+    let permission = RowRef::new("opened_rules", &rule, row).parse("permission")?;
+    Ok((RuleId(rule), permission))
+}
+
+/// As [`Store::revoked_rules`], each with its target.
+pub(crate) fn revoked(
+    connection: &Connection,
+    damaged: &Damaged,
+    since: Timestamp,
+) -> Result<Vec<(TargetKey, RuleId, Timestamp)>, StateError> {
+    let sql = "SELECT rule_id, target, max(at) AS at FROM events \
+               WHERE kind = 'revoked' AND at >= ?1 AND rule_id IS NOT NULL AND target IS NOT NULL \
+               GROUP BY rule_id, target";
+    let read = |row: &Row<'_>| {
+        let rule: String = row.get("rule_id")?;
+        let row = RowRef::new("events", &rule, row);
+        Ok((row.json("target")?, RuleId(rule.clone()), row.time("at")?))
+    };
+    let revoked = damaged.rows(connection, "events", sql, params![since.timestamp()], read)?;
+    Ok(revoked.into_iter().filter_map(|(target, rule, at)| Some((target?, rule, at))).collect())
+}
+
+/// As [`Store::revoked_rules`] for one target.
+pub(crate) fn revoked_on_target(
+    connection: &Connection,
+    damaged: &Damaged,
+    target: &str,
+    since: Timestamp,
+) -> Result<BTreeMap<RuleId, Timestamp>, StateError> {
+    let sql = "SELECT rule_id, max(at) AS at FROM events \
+               WHERE kind = 'revoked' AND at >= ?1 AND target = ?2 AND rule_id IS NOT NULL GROUP BY rule_id";
+    times(connection, damaged, sql, params![since.timestamp(), target])
 }
 
 /// Rules, each with a time.
@@ -176,8 +263,29 @@ fn is_wanted(
     batch: &[(Lease, u64)],
     now: Timestamp,
 ) -> Result<bool, StateError> {
-    let Some(session) = read::one(connection, id)? else { return Ok(false) };
-    Ok(batch.iter().all(|(lease, _)| still_wants(&session, &lease.target.key, &lease.permission, now)))
+    let Some((first, _)) = batch.first() else { return Ok(true) };
+    let Some(target) = targets::find(connection, &first.target.key)? else { return Ok(false) };
+    let on_target = target_rows::on_target(connection, &Damaged::default(), target)?;
+    let Some(session) = on_target.iter().find(|session| session.id == id) else { return Ok(false) };
+    Ok(batch.iter().all(|(lease, _)| still_wants(session, &lease.target.key, &lease.permission, now)))
+}
+
+fn claim(
+    change: &WriteTx<'_, '_>,
+    row: i64,
+    target: &Target,
+    permission: &Permission,
+    now: Timestamp,
+) -> Result<Lease, StateError> {
+    if let Some(lease) = open_on(change.tx, row, permission)? {
+        return Ok(lease);
+    }
+    let lease = insert(change.tx, row, target, permission, now)?;
+    let mut event = Event::new(now, EventKind::Claimed, "claimed");
+    event.target = Some(target.key.clone());
+    event.permission = Some(*permission);
+    change.event(&event)?;
+    Ok(lease)
 }
 
 /// Checks every version before the first write. The transaction holds the write lock, so none changes in between.
@@ -235,6 +343,15 @@ pub(crate) struct Open {
 
 /// Every open lease.
 pub(crate) fn open(connection: &Connection, damaged: &Damaged) -> Result<Open, StateError> {
+    open_by(connection, damaged, select_leases!("r.phase <> 'closed'"), params![])
+}
+
+/// The open leases on one target.
+pub(crate) fn open_on_target(connection: &Connection, damaged: &Damaged, target: i64) -> Result<Open, StateError> {
+    open_by(connection, damaged, select_leases!("r.phase <> 'closed' AND r.target = ?1"), params![target])
+}
+
+fn open_by(connection: &Connection, damaged: &Damaged, sql: &str, values: &[&dyn ToSql]) -> Result<Open, StateError> {
     let mut unreadable = BTreeSet::new();
     let read = |row: &Row<'_>| {
         let lease = read(row, damaged);
@@ -243,7 +360,7 @@ pub(crate) fn open(connection: &Connection, damaged: &Damaged) -> Result<Open, S
         }
         lease
     };
-    let leases = damaged.rows(connection, "leases", select_leases!("r.phase <> 'closed'"), params![], read)?;
+    let leases = damaged.rows(connection, "leases", sql, values, read)?;
     Ok(Open { leases, unreadable })
 }
 

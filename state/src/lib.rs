@@ -15,6 +15,7 @@
 //! | `meta` | installation, machine, notes |
 //! | [`events`] | the append-only events |
 //! | `targets`, `routes` | firewalls, and the ways to them |
+//! | `target_rows` | the record of each target, for passes |
 //! | `sessions` | sessions and grants |
 //! | `leases`, `auto_close` | claims on rules, guarded by versions; expiry schedules |
 //! | `runs`, `notifications` | passes; messages to the user's own command |
@@ -38,6 +39,7 @@ mod runs;
 mod schema;
 mod sessions;
 mod summary;
+mod target_rows;
 mod targets;
 mod tx;
 mod watch;
@@ -52,6 +54,7 @@ pub use sessions::{
     read::{Filter, Listing},
 };
 pub use summary::RecordSummary;
+pub use target_rows::{Since, TargetRows};
 pub use targets::TargetRecord;
-pub use tx::{RowOutcome, Store};
+pub use tx::{RecordVersion, RowOutcome, Store};
 pub use watch::{Watch, WriteObserver};

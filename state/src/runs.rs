@@ -73,29 +73,26 @@ const SINCE: &str = "schedule-since";
 const LATELY: i64 = 5_000;
 
 impl Store {
-    /// Records a run, then its number in the guard file, and returns the number. Events belong to the run until
-    /// [`Store::finish_run`].
+    /// Records a run, and returns its number. Events belong to the run until [`Store::finish_run`]. The next flush writes the
+    /// number into the guard file too.
     ///
     /// # Errors
-    /// The database cannot be written; or [`StateError::Guard`] with the run that *was* begun: opening must stop
-    /// there, closing goes on with it.
+    /// The database cannot be written.
     pub fn begin_run(&mut self, id: RunId, kind: RunKind, timer: bool, now: Timestamp) -> Result<i64, StateError> {
-        let number = self.write(|change| {
+        let number = self.write_unflushed(|change| {
             let sql = "INSERT INTO runs (id, kind, timer, started_at) VALUES (?1, ?2, ?3, ?4)";
             change.tx.execute(sql, params![id.to_string(), kind.as_str(), timer, now.timestamp()])?;
             Ok(change.tx.last_insert_rowid())
         })?;
         self.run = Some(number);
-        match self.write_guard() {
-            Err(StateError::Guard { path, source, .. }) => Err(StateError::Guard { path, source, begun: Some(number) }),
-            written => written.map(|()| number),
-        }
+        self.unguarded = true;
+        Ok(number)
     }
 
-    /// Records the result of a run.
+    /// Records the result of a run. All that the run has written survives a power loss now.
     ///
     /// # Errors
-    /// The database cannot be written.
+    /// The database or its guard file cannot be written.
     pub fn finish_run(&mut self, number: i64, result: &RunResult) -> Result<(), StateError> {
         self.write(|change| {
             let sql = "UPDATE runs SET finished_at = ?2, converged = ?3, summary = ?4, digest = ?5, next_wake_at = ?6 \
@@ -114,7 +111,7 @@ impl Store {
             Ok(())
         })?;
         self.run = None;
-        Ok(())
+        self.flush()
     }
 
     /// The command of each run that is kept, by its number.

@@ -2,7 +2,7 @@
 
 use crate::{
     columns::{RowRef, seconds},
-    damaged::one_row,
+    damaged::{Damaged, one_row},
     error::StateError,
     routes::{self, read_key},
     tx::Store,
@@ -30,17 +30,15 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub fn targets(&self) -> Result<BTreeMap<TargetKey, TargetRecord>, StateError> {
-        self.read(|connection| {
-            let both = |row: &Row<'_>| {
-                let row = RowRef::new("targets", row.get::<_, i64>("id")?, row);
-                Ok((read_key(&row)?, read_record(&row)?))
-            };
-            Ok(self
-                .damaged
-                .rows(connection, "targets", "SELECT * FROM targets", params![], both)?
-                .into_iter()
-                .collect())
-        })
+        self.read(|connection| Ok(all(connection, &self.damaged)?.into_iter().collect()))
+    }
+
+    /// The findings about one target, if it has been named.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn target(&self, key: &TargetKey) -> Result<Option<TargetRecord>, StateError> {
+        self.read(|connection| Ok(find_record(connection, &self.damaged, key)?.map(|(_, record)| record)))
     }
 
     /// Changes the findings about a target. Those that another process has written meanwhile stay: the change is made to
@@ -49,7 +47,7 @@ impl Store {
     /// # Errors
     /// The database cannot be written, or a row does not parse.
     pub fn change_target(&mut self, key: &TargetKey, to: impl FnOnce(&mut TargetRecord)) -> Result<(), StateError> {
-        self.write(|change| {
+        self.write_unflushed(|change| {
             let id = row_of(change.tx, key)?;
             let read = |row: &Row<'_>| read_record(&RowRef::new("targets", id, row));
             let sql = "SELECT * FROM targets WHERE id = ?1";
@@ -64,7 +62,8 @@ impl Store {
         })
     }
 
-    /// Fills in account and partition where they are absent: in the target, its leases, expiry schedules and grants.
+    /// Fills in account and partition where they are absent: in the target, its expiry schedules, and the leases and grants
+    /// that are not over.
     ///
     /// # Errors
     /// The database cannot be written.
@@ -74,13 +73,13 @@ impl Store {
         account: Option<&str>,
         partition: Option<&str>,
     ) -> Result<(), StateError> {
-        self.write(|change| {
+        self.write_unflushed(|change| {
             let id = row_of(change.tx, key)?;
             let sql = "UPDATE targets SET account = COALESCE(account, ?2), partition = COALESCE(partition, ?3) \
                        WHERE id = ?1";
             change.tx.prepare_cached(sql)?.execute(params![id, account, partition])?;
-            for table in routes::USERS {
-                learn_in(change.tx, table, id, (account, partition))?;
+            for (table, open) in routes::USERS {
+                learn_in(change.tx, table, open, id, (account, partition))?;
             }
             Ok(())
         })
@@ -92,17 +91,19 @@ impl Store {
 fn learn_in(
     connection: &Connection,
     table: &str,
+    open: &str,
     target: i64,
     (account, partition): (Option<&str>, Option<&str>),
 ) -> Result<(), StateError> {
     let sql = format!(
-        "SELECT DISTINCT o.id FROM {table} r JOIN routes o ON o.id = r.route WHERE r.target = ?1 \
+        "SELECT DISTINCT o.id FROM {table} r JOIN routes o ON o.id = r.route WHERE r.target = ?1 AND {open} \
          AND ((o.account IS NULL AND ?2 IS NOT NULL) OR (o.partition IS NULL AND ?3 IS NOT NULL))"
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let routes: Vec<i64> =
         statement.query_map(params![target, account, partition], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    let sql = format!("UPDATE {table} SET route = ?3 WHERE target = ?1 AND route = ?2");
+    // By the target, not by the route, which all that is over may have.
+    let sql = format!("UPDATE {table} SET route = ?3 WHERE target = ?1 AND +route = ?2 AND {open}");
     for route in routes {
         let learnt = routes::learn(connection, route, account, partition)?;
         connection.prepare_cached(&sql)?.execute(params![target, route, learnt])?;
@@ -120,7 +121,35 @@ pub(crate) fn row_of(connection: &Connection, key: &TargetKey) -> Result<i64, St
     Ok(connection.last_insert_rowid())
 }
 
-fn find(connection: &Connection, key: &TargetKey) -> Result<Option<i64>, StateError> {
+pub(crate) fn all(connection: &Connection, damaged: &Damaged) -> Result<Vec<(TargetKey, TargetRecord)>, StateError> {
+    let both = |row: &Row<'_>| {
+        let row = RowRef::new("targets", row.get::<_, i64>("id")?, row);
+        Ok((read_key(&row)?, read_record(&row)?))
+    };
+    damaged.rows(connection, "targets", "SELECT * FROM targets", params![], both)
+}
+
+/// The targets where sessions that have ended wait for a grant to be let go.
+pub(crate) fn of_ending(connection: &Connection, damaged: &Damaged) -> Result<Vec<TargetKey>, StateError> {
+    let sql = "SELECT * FROM targets WHERE id IN (SELECT target FROM grants WHERE status <> 'REMOVED' \
+               AND session IN (SELECT id FROM sessions WHERE status = 'EXPIRING'))";
+    let read = |row: &Row<'_>| read_key(&RowRef::new("targets", row.get::<_, i64>("id")?, row));
+    damaged.rows(connection, "targets", sql, params![], read)
+}
+
+/// The row of a target, with its findings.
+pub(crate) fn find_record(
+    connection: &Connection,
+    damaged: &Damaged,
+    key: &TargetKey,
+) -> Result<Option<(i64, TargetRecord)>, StateError> {
+    let Some(id) = find(connection, key)? else { return Ok(None) };
+    let read = |row: &Row<'_>| read_record(&RowRef::new("targets", id, row));
+    let record = damaged.rows(connection, "targets", "SELECT * FROM targets WHERE id = ?1", params![id], read)?.pop();
+    Ok(Some((id, record.unwrap_or_default())))
+}
+
+pub(crate) fn find(connection: &Connection, key: &TargetKey) -> Result<Option<i64>, StateError> {
     let sql = "SELECT id FROM targets WHERE provider = ?1 AND kind = ?2 AND endpoint IS ?3 AND region = ?4 \
                AND name = ?5 AND COALESCE(endpoint, '') = COALESCE(?3, '')";
     let values = params![key.provider, key.kind, key.endpoint, key.region, key.id];

@@ -344,7 +344,7 @@ fn a_lost_database_becomes_a_new_installation() {
 }
 
 #[test]
-fn a_guard_that_cannot_be_written_names_the_run_that_was_begun() {
+fn a_guard_that_cannot_be_written_fails_every_flush_of_its_run() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("d/state.db");
     let mut store = open(&path);
@@ -352,8 +352,11 @@ fn a_guard_that_cannot_be_written_names_the_run_that_was_begun() {
     // A directory in its place cannot be replaced by a file, also not by root.
     fs::remove_file(&guard).unwrap();
     fs::create_dir(&guard).unwrap();
-    let error = store.begin_run(RunId(Uuid::from_u128(1)), RunKind::Start, false, at(0)).unwrap_err();
-    assert!(matches!(&error, StateError::Guard { begun: Some(1), .. }), "{error}");
+    assert_eq!(store.begin_run(RunId(Uuid::from_u128(1)), RunKind::Start, false, at(0)).unwrap(), 1);
+    for _ in 0..2 {
+        let error = store.flush().unwrap_err();
+        assert!(matches!(&error, StateError::Guard { .. }), "{error}");
+    }
     assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 4, "no temporary file stays");
 }
 

@@ -8,7 +8,6 @@ use crate::{
         schedule::{JobState, schedule},
     },
     commands::context::Context,
-    config::settings::{Resource, Settings},
     error::CommandError,
     schedule::{
         install::{self, Installed},
@@ -16,6 +15,7 @@ use crate::{
         scheduled::Scheduled,
     },
 };
+use eg_config::settings::{Resource, Settings};
 use eg_model::{
     Timestamp,
     net::address::IpVersion,

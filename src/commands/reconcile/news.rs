@@ -13,9 +13,8 @@ use crate::{
     },
     error::{CommandError, Kind},
     reconcile::{driver::Driver, report::PassReport},
-    text::escape_controls,
 };
-use eg_model::Timestamp;
+use eg_model::{Timestamp, text::escape_controls};
 use eg_state::{OpenNotice, StateError, Store};
 
 /// The note of the record that holds the trouble of passes as it was told last.
@@ -30,7 +29,7 @@ pub(super) fn tell_trouble(
     report: &PassReport,
     notices: &[OpenNotice],
 ) -> Result<(), CommandError> {
-    let mut store = driver.store.borrow_mut();
+    let mut store = driver.store_mut();
     let aside = Aside::beside(&context.state.path);
     let (before, noted) = (remembered(store.note(TOLD)?.as_deref()), aside.read());
     let in_sight = |key: &TroubleKey| key.was_in_sight(report);
@@ -139,7 +138,7 @@ pub(super) fn errors_are_news(
         PassTrouble { key, fails: true, text, is_warning: false }
     };
     let met: Vec<PassTrouble> = errors.iter().map(trouble).collect();
-    let mut store = driver.store.borrow_mut();
+    let mut store = driver.store_mut();
     let mut compared = || -> Result<bool, StateError> {
         let before = remembered(store.note(ERRED)?.as_deref());
         let news = compare(&before, &met, |_| true, now);

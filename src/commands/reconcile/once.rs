@@ -12,11 +12,11 @@ use crate::{
             watch,
         },
     },
-    config::settings::Settings,
     error::{CommandError, Exit, Kind},
     reconcile::{driver::Driver, json, report::PassReport},
     schedule::variables::begin_again,
 };
+use eg_config::settings::Settings;
 use eg_model::{ids::RunId, time::duration::parse_seconds};
 use eg_state::{OpenNotice, RunKind};
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
@@ -136,9 +136,9 @@ async fn pass_told<'c>(
     once.iter().for_each(|notice| context.warn_of(notice));
     let pass = Pass { kind: RunKind::Reconcile, timer: args.timer, dry_run: args.dry_run };
     // The names of sessions that end in this pass are on record only before it.
-    let mut names = recorded_names(&driver.store.borrow(), known)?;
+    let mut names = recorded_names(&driver.store(), known)?;
     let report = pass.run(context, &driver, known).await?;
-    names.extend(recorded_names(&driver.store.borrow(), known)?);
+    names.extend(recorded_names(&driver.store(), known)?);
     context.printer.json(&json::pass(&report, &names));
     let printer = PassPrinter { context, names: &names, report: &report };
     if args.dry_run {

@@ -8,15 +8,14 @@ use crate::{
             trouble::{failure_text, has_warnings, open_ends},
         },
     },
-    config::settings::Settings,
     error::CommandError,
     reconcile::{
         driver::Driver,
         report::{PassReport, StepOutcome},
     },
-    text::escape_controls,
 };
-use eg_model::{plan::TargetPlan, session::record::Standing, target::TargetKey};
+use eg_config::settings::Settings;
+use eg_model::{plan::TargetPlan, session::record::Standing, target::TargetKey, text::escape_controls};
 use eg_state::Store;
 use std::collections::BTreeMap;
 
@@ -89,7 +88,7 @@ impl PassPrinter<'_> {
     /// well.
     pub(super) fn outcome(&self, driver: &Driver<'_>) -> Result<(), CommandError> {
         let (report, printer) = (self.report, self.context.printer);
-        let mut store = driver.store.borrow_mut();
+        let mut store = driver.store_mut();
         let failure = failure_text(&store, report, &open_ends(&store)?)?;
         self.steps(false, &failure);
         self.context.tell_notes(report);

@@ -1,13 +1,14 @@
 //! The trouble of a pass: its failures and warnings, each with a key by which [`super::news`] tells old trouble from new, and
 //! the texts for people.
 
-use crate::{error::CommandError, reconcile::report::PassReport, text::escape_controls};
+use crate::{error::CommandError, reconcile::report::PassReport};
 use eg_model::{
     failure::FailureClass,
     ids::SessionId,
     plan::NoteKind,
     session::record::{Grant, GrantStatus, Session},
     target::TargetKey,
+    text::escape_controls,
 };
 use eg_state::Store;
 use serde::{Deserialize, Serialize};

@@ -5,19 +5,19 @@ use crate::{
         context::{Context, block_on},
         resource::openings::openings,
     },
-    config::settings::{Resource, Settings},
     error::{CommandError, Exit, Kind, advice},
     targets::route::{environment_profile, target_for},
-    text::{escape_controls, shell_quoted},
     ui::{
         json, style,
         table::{Cell, Table},
         warning::Code,
     },
 };
+use eg_config::settings::{Resource, Settings};
 use eg_model::{
     failure::Failure,
     target::{Target, TargetKey},
+    text::{escape_controls, shell_quoted},
 };
 use eg_providers::{
     ListedGroup,

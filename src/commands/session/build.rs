@@ -74,7 +74,7 @@ impl OpenRequest<'_> {
     /// Records the session in one transaction, before the lock and before any change.
     pub(super) fn record(&self, driver: &Driver<'_>, session: &Session) -> Result<(), CommandError> {
         not_interrupted(driver)?;
-        let mut store = driver.store.borrow_mut();
+        let mut store = driver.store_mut();
         store.expire(session.started_at)?;
         store.start(session)?;
         Ok(())

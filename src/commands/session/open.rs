@@ -4,14 +4,14 @@
 use crate::{
     address::{Families, check_asked, never_detected},
     commands::context::Context,
-    config::{
-        policy::PolicyRequest,
-        settings::{Resource, Settings},
-    },
     error::{CommandError, Kind},
     reconcile::driver::Driver,
 };
 use chrono::TimeDelta;
+use eg_config::{
+    policy::PolicyRequest,
+    settings::{Resource, Settings},
+};
 use eg_model::{
     Timestamp,
     net::{

@@ -2,14 +2,21 @@
 //! records nothing.
 
 use crate::{
-    address::{Detected, EchoAnswer, FamilyOutcome, are_alike, describe, detect, proxy_hint, reasons},
+    address::{Detected, are_alike, detect, proxy_hint, reasons},
     commands::session::open::OpenRequest,
     error::{CommandError, Kind},
     reconcile::{driver::Driver, reading::TargetReadings},
     ui::warning::Code,
 };
 use chrono::TimeDelta;
-use eg_model::{net::address::IpVersion, tags::CLOCK_TOLERANCE, target::Target};
+use eg_model::{
+    net::{
+        address::IpVersion,
+        agree::{EchoAnswer, FamilyOutcome, describe},
+    },
+    tags::CLOCK_TOLERANCE,
+    target::Target,
+};
 use eg_providers::{Caller, CredentialsEnd};
 use eg_state::LastRuns;
 use futures_util::future::join;
@@ -65,7 +72,7 @@ impl OpenRequest<'_> {
         let addresses = addresses?;
         check_clock(&readings)?;
         not_interrupted(driver)?;
-        let runs = driver.store.borrow().last_runs()?;
+        let runs = driver.store().last_runs()?;
         Ok(Preflight { addresses, readings, callers, credentials, runs })
     }
 

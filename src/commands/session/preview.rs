@@ -7,7 +7,6 @@ use crate::{
         preflight::{Preflight, PreflightDepth},
     },
     error::{CommandError, Exit},
-    text::escape_controls,
     ui::{json, warning::Code},
 };
 use eg_model::{
@@ -18,6 +17,7 @@ use eg_model::{
         preflight::{Outlook, is_marked},
         record::{Grant, Session},
     },
+    text::escape_controls,
 };
 use eg_state::Store;
 use serde_json::{Value, json};

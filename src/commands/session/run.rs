@@ -159,7 +159,7 @@ async fn run_command(
         _ => Poll::Ready(()),
     })
     .await;
-    ended
+    Ok(ended?)
 }
 
 /// Closes the session at its expiry if the command still runs. Prints nothing, since the terminal is the command's: a failed

@@ -2,9 +2,9 @@
 
 use crate::{
     commands::{context::Context, iam_policy::scope},
-    config::settings::{Resource, Settings},
     error::{CommandError, Kind, advice},
 };
+use eg_config::settings::{Resource, Settings};
 use eg_model::{failure::Failure, target::Target};
 use eg_providers::aws::{ConfiguredAccount, DEFAULT_SCHEDULE_GROUP, ROLE_NAME, Scope};
 use std::collections::{BTreeMap, BTreeSet};

@@ -19,7 +19,6 @@ use crate::{
         view,
     },
     targets::route::name_endpoints,
-    text::shell_quoted,
     ui::{printer::Printer, time::Zone, warning::Code},
 };
 use chrono::TimeDelta;
@@ -29,6 +28,7 @@ use eg_model::{
         holders::{Holder, marked_rules},
         judge::{KeepReason, SweepScope, owners_like},
     },
+    text::shell_quoted,
     time::duration::parse_duration,
 };
 use std::collections::BTreeSet;

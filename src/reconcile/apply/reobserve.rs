@@ -14,13 +14,15 @@ impl TargetRun<'_> {
         if self.watching.is_empty() {
             return Ok(());
         }
-        let loaded = self.driver.load(self.now())?;
+        let loaded = self.driver.load(&self.key, self.now())?;
         let plan = self.plan(&loaded, Impatience::default());
         let mut watching = take(&mut self.watching);
         watching.retain(|permission| match plan.standings.get(permission) {
             Some(standing) => !standing.is_held(),
             None => loaded
-                .leases_on(&self.key)
+                .rows
+                .leases
+                .iter()
                 .find(|lease| lease.permission == *permission)
                 .is_some_and(|lease| lease.phase != Phase::Leaving || self.is_confirming(permission)),
         });
@@ -32,7 +34,7 @@ impl TargetRun<'_> {
         self.confirming.values().any(|(_, lease)| lease.permission == *permission)
     }
 
-    /// Takes a slot for calls of this service, and gives the other one back.
+    /// Takes a place or slot for work with this service, and gives the other one back.
     pub(super) async fn take_slot(&mut self, service: CalledService) {
         if self.slot.as_ref().is_none_or(|slot| slot.service != service) {
             self.slot = None;
@@ -71,7 +73,11 @@ impl TargetRun<'_> {
             return self.refresh().await;
         };
         self.take_slot(CalledService::Firewall).await;
-        match firewall.observe_rules(&self.key, &asked).await {
+        let seen = {
+            let _turn = self.lane.turn().await;
+            firewall.observe_rules(&self.key, &asked).await
+        };
+        match seen {
             Ok(seen) => {
                 if let Some(reading) = self.rules_read() {
                     reading.read_again(&asked, seen.rules, seen.read_at);
@@ -90,6 +96,7 @@ impl TargetRun<'_> {
     /// Reads the whole target again.
     async fn refresh(&mut self) -> bool {
         self.take_slot(CalledService::Firewall).await;
+        let _turn = self.lane.turn().await;
         let targets = BTreeMap::from([(self.key.clone(), self.routes.clone())]);
         if let Some(reading) = self.driver.observe(&targets, false).await.remove(&self.key) {
             self.reading = reading;

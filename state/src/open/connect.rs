@@ -11,6 +11,9 @@ use std::{
 /// The time that a statement waits for another process. Transactions here take milliseconds.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Statements that stay prepared: more than this crate has, so that a pass prepares each of them once.
+const STATEMENTS: usize = 128;
+
 /// Checks the file's header, and makes nothing beside it. False if there is no database yet.
 pub(crate) fn check_header(path: &Path) -> Result<bool, StateError> {
     match files::header(path)? {
@@ -84,6 +87,7 @@ pub(crate) fn opened(name: impl AsRef<Path>, flags: OpenFlags) -> Result<Connect
     let connection = Connection::open_with_flags(name, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
 }
 

@@ -9,6 +9,7 @@ use crate::{
     tx::Store,
 };
 use eg_model::{
+    Timestamp,
     failure::Failure,
     ids::{GrantId, RuleId, SessionId},
     plan::auto_close_unset,
@@ -92,6 +93,21 @@ impl Store {
         })
     }
 
+    /// The live sessions with the ends of their time.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn live_expiries(&self) -> Result<BTreeSet<(SessionId, Timestamp)>, StateError> {
+        self.read(|connection| {
+            let sql = "SELECT id, expires_at FROM sessions WHERE status IN ('PENDING', 'ACTIVE', 'PARTIAL', 'FAILED')";
+            let read = |row: &Row<'_>| {
+                let row = RowRef::new("sessions", row.get::<_, String>("id")?, row);
+                Ok((SessionId(row.parse("id")?), row.time("expires_at")?))
+            };
+            Ok(self.damaged.rows(connection, "sessions", sql, params![], read)?.into_iter().collect())
+        })
+    }
+
     /// The sessions that are ending: EXPIRING; newest first.
     ///
     /// # Errors
@@ -108,7 +124,7 @@ impl Store {
     /// # Errors
     /// The database cannot be written, or there is no such session.
     pub fn add_caller(&mut self, sessions: &[SessionId], arn: &str) -> Result<(), StateError> {
-        self.write(|change| {
+        self.write_unflushed(|change| {
             let sql = "INSERT INTO callers (session, arn) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
             for id in sessions {
                 change.tx.prepare_cached(sql)?.execute(params![id.to_string(), arn])?;
@@ -116,6 +132,21 @@ impl Store {
             Ok(())
         })
     }
+}
+
+/// The statuses that a session's grants have, each once, without REMOVED.
+pub(crate) fn grant_statuses(connection: &Connection, id: SessionId) -> Result<Vec<GrantStatus>, StateError> {
+    // A look into the index for each status: a session may have thousands of grants.
+    let sql = "WITH known (status) AS (VALUES ('PENDING'), ('APPLIED'), ('FAILED'), ('REMOVING')) \
+               SELECT status FROM known WHERE EXISTS (SELECT 1 FROM grants \
+               WHERE session = ?1 AND grants.status = known.status AND grants.status <> 'REMOVED')";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([id.to_string()])?;
+    let mut statuses = Vec::new();
+    while let Some(row) = rows.next()? {
+        statuses.push(RowRef::new("grants", id, row).parse("status")?);
+    }
+    Ok(statuses)
 }
 
 /// The live statuses.
@@ -166,7 +197,7 @@ pub(crate) fn ids(
     damaged.rows(connection, "sessions", sql, values, |row| session_id("sessions", row, "id"))
 }
 
-fn session_id(table: &'static str, row: &Row<'_>, column: &str) -> Result<SessionId, StateError> {
+pub(crate) fn session_id(table: &'static str, row: &Row<'_>, column: &str) -> Result<SessionId, StateError> {
     RowRef::new(table, row.get::<_, String>(column)?, row).parse(column).map(SessionId)
 }
 
@@ -210,7 +241,7 @@ pub(crate) fn load_noting(
     Ok(sessions)
 }
 
-fn read_session(row: &Row<'_>) -> Result<Session, StateError> {
+pub(crate) fn read_session(row: &Row<'_>) -> Result<Session, StateError> {
     let row = RowRef::new("sessions", row.get::<_, String>("id")?, row);
     Ok(Session {
         id: SessionId(row.parse("id")?),
@@ -274,14 +305,17 @@ fn load_grants(
     Ok(grants)
 }
 
+/// The reasons why expiry schedules could not be set, by rule.
+pub(crate) type Failures = BTreeMap<RuleId, Failure>;
+
 /// The reason why some rule of a grant would not close by itself.
-fn without_auto_close(grant: &Grant, failures: &BTreeMap<RuleId, Failure>) -> Option<String> {
+pub(crate) fn without_auto_close(grant: &Grant, failures: &Failures) -> Option<String> {
     let lives = !matches!(grant.status, GrantStatus::Removing | GrantStatus::Removed);
     let mut rules = grant.permissions.iter().filter_map(|item| item.standing.rule()).filter(|_| lives);
     rules.find_map(|rule| failures.get(rule)).map(auto_close_unset)
 }
 
-fn read_grant(row: &Row<'_>) -> Result<Grant, StateError> {
+pub(crate) fn read_grant(row: &Row<'_>) -> Result<Grant, StateError> {
     let row = RowRef::new("grants", row.get::<_, String>("id")?, row);
     Ok(Grant {
         id: GrantId(row.parse("id")?),
@@ -314,7 +348,7 @@ fn load_permissions(
     Ok(permissions)
 }
 
-fn read_permission(row: &Row<'_>) -> Result<(GrantId, GrantPermission), StateError> {
+pub(crate) fn read_permission(row: &Row<'_>) -> Result<(GrantId, GrantPermission), StateError> {
     let row = RowRef::new("grant_permissions", row.get::<_, String>("grant_id")?, row);
     let item = GrantPermission { permission: row.parse("permission")?, standing: read_standing(&row)? };
     Ok((GrantId(row.parse("grant_id")?), item))

@@ -1,6 +1,6 @@
 //! Everything that a configuration says.
 
-use crate::config::settings::{
+use crate::settings::{
     aws::{self, AwsSettings},
     detect::{self, Detect},
     reconcile::{self, Notify, Reconcile},

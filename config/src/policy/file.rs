@@ -2,11 +2,9 @@
 //! mistake, and nothing is opened until it is mended.
 
 use crate::{
-    config::{policy::limits::MachinePolicy, toml::SettingsError},
-    host::{
-        env::PolicyFile,
-        trusted_file::{self, Owner, ReadError, TrustRule},
-    },
+    policy::limits::MachinePolicy,
+    toml::SettingsError,
+    trusted_file::{self, Owner, ReadError, TrustRule},
 };
 use std::{
     fs,
@@ -14,6 +12,20 @@ use std::{
     time::Instant,
 };
 use thiserror::Error;
+
+/// The file of the machine's policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyFile {
+    pub path: PathBuf,
+    /// The user id that has to own the file and its directory: root's.
+    pub owner: u32,
+}
+
+impl Default for PolicyFile {
+    fn default() -> Self {
+        Self { path: PathBuf::from("/etc/eg/policy.toml"), owner: 0 }
+    }
+}
 
 /// Reason why a policy cannot be followed.
 #[derive(Debug, Error)]

@@ -1,6 +1,6 @@
 //! `[user]` and `[session]`.
 
-use crate::config::{
+use crate::{
     toml::{SpannedError, TomlResult, TomlSection},
     values::{duration, optional_text, prefix_length},
 };

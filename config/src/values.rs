@@ -1,6 +1,6 @@
 //! Values that several tables have: texts, durations, prefix lengths, ports, roles.
 
-use crate::config::toml::{At, SpannedError, TomlResult, TomlSection};
+use crate::toml::{At, SpannedError, TomlResult, TomlSection};
 use eg_model::{
     net::{
         address::{IpVersion, PrefixLengths},

@@ -14,7 +14,7 @@
 //! The directory and the links are looked up by name after the file was opened. That is no race: an attacker cannot change
 //! a name in a directory that passes the check, and a file that the attacker wrote fails by its owner in any directory.
 
-use crate::text::shell_quoted;
+use eg_model::text::shell_quoted;
 use rustix::{
     fs::{Mode, OFlags},
     process::{getegid, geteuid},

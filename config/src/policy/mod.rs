@@ -4,5 +4,5 @@
 mod file;
 mod limits;
 
-pub use file::{PolicyError, read};
+pub use file::{PolicyError, PolicyFile, read};
 pub use limits::{MachinePolicy, NotAllowed, PolicyRequest};

@@ -1,6 +1,6 @@
 //! `--only`: selects resources by name, label or pattern.
 
-use crate::config::settings::{
+use crate::settings::{
     resource::{Resource, Selection},
     root::Settings,
 };

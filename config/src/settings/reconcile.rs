@@ -1,6 +1,6 @@
 //! `[reconcile]` and `[notify]`.
 
-use crate::config::{
+use crate::{
     toml::{SpannedError, TomlResult, TomlSection},
     values::duration,
 };

@@ -1,4 +1,4 @@
-use crate::config::{
+use crate::{
     include::{SourceFile, UnreadFile},
     settings::*,
     toml::SettingsError,
@@ -11,11 +11,11 @@ use eg_model::{
     },
     time::duration::Written,
 };
-use reqwest::Url;
 use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+use url::Url;
 
 const RESOURCE: &str =
     "[[resource]]\nname = \"api\"\nid = \"sg-0abc123def4567890\"\nregion = \"eu-west-1\"\nports = [\"tcp/22\"]\n";

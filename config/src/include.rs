@@ -1,6 +1,6 @@
 //! One configuration out of a file and the files that it includes.
 
-use crate::config::{
+use crate::{
     settings::{
         AwsSettings, Defaults, Detect, INCLUDED_KEYS, Notify, ROOT_KEYS, Reconcile, Resource, ResourceEntry, Selection,
         SessionSettings, Settings, SourceLine, User,

@@ -1,7 +1,7 @@
 //! `policy.toml`: limits set by the machine's administrator; user configuration cannot loosen them. They limit opening
 //! alone: no policy keeps a rule from being closed.
 
-use crate::config::{
+use crate::{
     toml::{self, SettingsError, TomlResult, TomlSection},
     values::{duration, port_list, ports, prefix_length},
 };
@@ -237,7 +237,7 @@ fn reason_pattern(text: String) -> Result<ReasonPattern, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::settings::{Detect, Settings};
+    use crate::settings::{Detect, Settings};
 
     const FULL: &str = r#"
 max_duration = "4h"

@@ -2,13 +2,10 @@
 //! after it was read as a configuration; a failure before that leaves the old one.
 
 use crate::{
-    config::{
-        include::{SourceFile, UnreadFile},
-        settings::Settings,
-        toml::SettingsError,
-    },
-    error::{CommandError, Kind},
-    host::trusted_file::{self, Owner, ReadError, TrustRule},
+    include::{SourceFile, UnreadFile},
+    settings::Settings,
+    toml::SettingsError,
+    trusted_file::{self, Owner, ReadError, TrustRule},
 };
 use std::{
     fs::{self, File, Permissions},
@@ -18,6 +15,38 @@ use std::{
     time::Instant,
 };
 use tempfile::NamedTempFile;
+use thiserror::Error;
+
+/// Reason why a configuration was not read, or not changed.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    #[error("the configuration {} {}", path.display(), not_read(error))]
+    Unreadable { path: PathBuf, error: ReadError },
+    #[error("{0}")]
+    Malformed(SettingsError),
+    /// The text that should replace a file does not fit.
+    #[error("the configuration would not be valid: {}", .0.message)]
+    Unfit(SettingsError),
+    #[error("{} is there already; it was not changed", .0.display())]
+    Exists(PathBuf),
+    #[error("{} cannot be written: {error}", path.display())]
+    Unwritable { path: PathBuf, error: io::Error },
+}
+
+impl ConfigError {
+    pub fn unreadable(path: &Path, error: ReadError) -> Self {
+        Self::Unreadable { path: path.to_owned(), error }
+    }
+}
+
+fn not_read(error: &ReadError) -> String {
+    match error {
+        ReadError::Untrusted { .. } => {
+            format!("is not to be trusted: {error}; nothing is opened, closing goes on")
+        }
+        _ => format!("cannot be read: {error}"),
+    }
+}
 
 /// The files of one configuration, which are read within [`trusted_file::MAX_TIME`] in all.
 #[derive(Clone, Copy, Debug)]
@@ -46,30 +75,8 @@ impl ConfigFiles {
     }
 
     /// Reads the settings of a file and of the files that it includes.
-    pub fn load(self, source: &SourceFile, file: &Path) -> Result<Settings, CommandError> {
-        Settings::load(source, file, &|path| self.include(path)).map_err(not_valid)
-    }
-}
-
-fn not_valid(error: SettingsError) -> CommandError {
-    let message = error.to_string();
-    error.mend.into_iter().fold(CommandError::new(Kind::Config, message), CommandError::hint)
-}
-
-/// A configuration that could not be read, and what to do about it.
-pub fn unreadable(path: &Path, error: &ReadError) -> CommandError {
-    let path = path.display();
-    match error {
-        ReadError::Untrusted { mend, .. } => {
-            let message =
-                format!("the configuration {path} is not to be trusted: {error}; nothing is opened, closing goes on");
-            CommandError::new(Kind::Config, message).hint(mend)
-        }
-        other => {
-            let message = format!("the configuration {path} cannot be read: {error}");
-            let error = CommandError::new(Kind::Config, message).hint("name another with --config or EG_CONFIG");
-            if *other == ReadError::Absent { error.hint("or create it: eg init") } else { error }
-        }
+    pub fn load(self, source: &SourceFile, file: &Path) -> Result<Settings, ConfigError> {
+        Settings::load(source, file, &|path| self.include(path)).map_err(ConfigError::Malformed)
     }
 }
 
@@ -95,21 +102,18 @@ pub struct FileChange<'a> {
 
 impl FileChange<'_> {
     /// Checks the new text as a configuration, then puts it in place. After an error nothing was changed.
-    pub fn make(&self) -> Result<(), CommandError> {
+    pub fn make(&self) -> Result<(), ConfigError> {
         self.check()?;
-        self.write().map_err(|error| {
-            let path = self.file.display();
-            let message = match error.kind() {
-                io::ErrorKind::AlreadyExists => format!("{path} is there already; it was not changed"),
-                _ => format!("{path} cannot be written: {error}"),
-            };
-            CommandError::new(Kind::Config, message)
+        let path = || self.file.to_owned();
+        self.write().map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => ConfigError::Exists(path()),
+            _ => ConfigError::Unwritable { path: path(), error },
         })
     }
 
-    fn check(&self) -> Result<(), CommandError> {
+    fn check(&self) -> Result<(), ConfigError> {
         // A file that others could replace would be refused when it is read.
-        trusted_file::check_place(self.file).map_err(|error| unreadable(self.file, &error))?;
+        trusted_file::check_place(self.file).map_err(|error| ConfigError::unreadable(self.file, error))?;
         let files = ConfigFiles::begin();
         let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let changed = real(self.file);
@@ -118,15 +122,10 @@ impl FileChange<'_> {
         };
         let main = match new(self.main) {
             Some(source) => source,
-            None => files.read(self.main).map_err(|error| unreadable(self.main, &error))?,
+            None => files.read(self.main).map_err(|error| ConfigError::unreadable(self.main, error))?,
         };
         let read = |path: &Path| new(path).map_or_else(|| files.include(path), Ok);
-        Settings::load(&main, self.main, &read).map(drop).map_err(|error| {
-            let accepted = if error.accepted.is_empty() { "a valid configuration" } else { &error.accepted };
-            let message = format!("the configuration would not be valid: {}", error.message);
-            let refused = error.mend.into_iter().fold(CommandError::new(Kind::Config, message), CommandError::hint);
-            refused.hint(format!("accepted: {accepted}; nothing was changed"))
-        })
+        Settings::load(&main, self.main, &read).map(drop).map_err(ConfigError::Unfit)
     }
 
     /// Writes beside the file, then over it: a reader sees the old text or the new one. A link stays, its target is
@@ -219,8 +218,9 @@ mod tests {
         assert_eq!(mode(&path), 0o644);
         fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
         let error = change(&path, "# new\n").make().unwrap_err();
-        assert!(error.message.contains(" can be written by everybody (mode 0777)"), "{error}");
-        assert_eq!(error.hints, [format!("chmod go-w {}", dir.path().display())]);
+        assert!(error.to_string().contains(" can be written by everybody (mode 0777)"), "{error}");
+        let ConfigError::Unreadable { error, .. } = error else { panic!("{error}") };
+        assert_eq!(error.mend(), Some(format!("chmod go-w {}", dir.path().display()).as_str()));
         assert_eq!(fs::read_to_string(&path).unwrap(), GOOD);
     }
 
@@ -230,7 +230,7 @@ mod tests {
         let path = dir.path().join("config.toml");
         fs::write(&path, "# old\n").unwrap();
         let error = change(&path, "[user]\nshoe = 1\n").make().unwrap_err();
-        assert_eq!(error.message, "the configuration would not be valid: [user] has no key \"shoe\"");
+        assert_eq!(error.to_string(), "the configuration would not be valid: [user] has no key \"shoe\"");
         assert_eq!(fs::read_to_string(&path).unwrap(), "# old\n");
         assert_eq!(names(dir.path()), ["config.toml"]);
     }
@@ -241,7 +241,7 @@ mod tests {
         let path = dir.path().join("config.toml");
         fs::write(&path, "# old\n").unwrap();
         let error = FileChange { over: Over::Nothing, ..change(&path, GOOD) }.make().unwrap_err();
-        assert!(error.message.ends_with("config.toml is there already; it was not changed"), "{error}");
+        assert!(error.to_string().ends_with("config.toml is there already; it was not changed"), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "# old\n");
     }
 
@@ -251,7 +251,7 @@ mod tests {
         let path = dir.path().join("config.toml");
         fs::write(&path, "# theirs\n").unwrap();
         let error = FileChange { over: Over::Text("# old\n"), ..change(&path, GOOD) }.make().unwrap_err();
-        assert!(error.message.ends_with("another process has changed it meanwhile; try again"), "{error}");
+        assert!(error.to_string().ends_with("another process has changed it meanwhile; try again"), "{error}");
         assert_eq!((fs::read_to_string(&path).unwrap().as_str(), names(dir.path()).len()), ("# theirs\n", 1));
         FileChange { over: Over::Text("# theirs\n"), ..change(&path, GOOD) }.make().unwrap();
     }
@@ -280,7 +280,7 @@ mod tests {
             other.unlock().unwrap();
             edit.join().unwrap().unwrap_err()
         });
-        assert!(error.message.ends_with("another process has changed it meanwhile; try again"), "{error}");
+        assert!(error.to_string().ends_with("another process has changed it meanwhile; try again"), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "# theirs\n");
     }
 
@@ -296,7 +296,7 @@ mod tests {
         change.make().unwrap();
         assert_eq!(fs::read_to_string(&team).unwrap(), other);
         let error = FileChange { text: GOOD, over: Over::Anything, ..change }.make().unwrap_err();
-        assert!(error.message.contains("\"a\" is the name of two resources"), "{error}");
+        assert!(error.to_string().contains("\"a\" is the name of two resources"), "{error}");
         assert_eq!((fs::read_to_string(&team).unwrap(), fs::read_to_string(&main).unwrap()), (other, text));
     }
 }

@@ -1,6 +1,6 @@
 //! `[aws]` and `[aws.cloud_expiry]`.
 
-use crate::config::{
+use crate::{
     toml::{At, SpannedError, TomlResult, TomlSection},
     values::role_arn,
 };

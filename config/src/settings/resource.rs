@@ -1,6 +1,6 @@
 //! `[[resource]]` and `[defaults]`.
 
-use crate::config::{
+use crate::{
     toml::{At, SpannedError, TomlResult, TomlSection},
     values::{NOT_EMPTY, PORTS, not_empty, optional_text, port_list, ports, role_arn},
 };

@@ -1,9 +1,9 @@
 //! `[detect]`: the services that tell the user's addresses.
 
-use crate::config::toml::{SpannedError, TomlResult, TomlSection};
+use crate::toml::{SpannedError, TomlResult, TomlSection};
 use eg_model::{net::address::IpVersion, time::duration::parse_seconds};
-use reqwest::Url;
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use url::Url;
 
 pub const KEYS: &[&str] = &["ipv4", "ipv6", "agree", "timeout", "use_proxy"];
 const URLS: &str =
