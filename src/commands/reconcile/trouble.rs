@@ -139,8 +139,8 @@ fn names_a_rule(kind: NoteKind) -> bool {
     !matches!(kind, Unavailable | AutoCloseUnset | ClockSkew | Closing | TagBehind)
 }
 
-/// For a person: the first that applies of the failed grants; the summary of the pass; `open_ends`; else that eg keeps trying. Empty if
-/// everything is as recorded.
+/// For a person, the first that applies: the failed grants; the summary of the pass; `open_ends`; else that eg keeps trying.
+/// Empty if everything is as recorded.
 pub(super) fn failure_text(store: &Store, report: &PassReport, open_ends: &[String]) -> Result<String, CommandError> {
     if report.converged && report.state_errors.is_empty() {
         return Ok(String::new());

@@ -1,7 +1,7 @@
 //! The user's own address, from services that may lie, fail or be somebody else's page.
 
 use super::{Tale, error_of, start};
-use crate::harness::{Echo, IPV4, IPV6, World, echo::Reply};
+use crate::harness::{Echo, Fault, IPV4, IPV6, World, echo::Reply};
 
 const START: &[&str] = &["session", "start", "--only", "dev"];
 
@@ -123,6 +123,30 @@ fn a_service_that_never_answers_is_one_voice_less() {
     world.echo4[2].set(Reply::Status(500));
     let outcome = world.eg(START).expect_code(1);
     assert!(outcome.stderr.contains("no answer within 5 s"), "{outcome}");
+}
+
+/// The firewalls are read while the services are asked: neither waits for the other.
+#[test]
+fn detection_runs_beside_the_first_reading() {
+    const DESCRIBE: &str = "DescribeSecurityGroupRules";
+    let world = World::new();
+    world.echo4.iter().for_each(|echo| echo.set(Reply::Silence(std::time::Duration::from_secs(60))));
+    let start = world.here.command(START).spawn();
+    // Without an address there is no session: a reading that waited for the services would never come.
+    start.wait_for_call(|call| call.action == DESCRIBE);
+    drop(start);
+    let world = World::new();
+    world.faults(&[Fault::hold(DESCRIBE)]);
+    let start = world.here.command(START).spawn();
+    start.wait_for_delayed(DESCRIBE);
+    let begin = std::time::Instant::now();
+    // The reading is held: services that waited for it would not be asked.
+    while world.echo4.iter().any(|echo| echo.asked() == 0) {
+        assert!(begin.elapsed().as_secs() < 100, "they are never asked");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert!(!world.calls().iter().any(|call| call.action == "AuthorizeSecurityGroupIngress" && !call.dry_run));
+    world.faults(&[]);
 }
 
 /// B39: the address of a proxy is never opened.
