@@ -64,3 +64,37 @@ impl<'a> RetryBudget<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::DateTime;
+    use std::{
+        collections::BTreeMap,
+        sync::{Arc, Mutex},
+    };
+
+    /// The waits are noted instead of waited for.
+    #[test]
+    fn a_target_is_read_again_after_1_2_and_4_seconds_and_then_no_more() {
+        let waits = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&waits);
+        let mut env = Env::apart(BTreeMap::new(), Arc::new(DateTime::default));
+        env.pause = Arc::new(move |wait| {
+            noted.lock().unwrap().push(wait.as_secs_f64());
+            Box::pin(std::future::ready(()))
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let interrupt = Interrupt::listen().unwrap();
+            let far = Instant::now() + Duration::from_secs(86_400);
+            let mut budget = RetryBudget::new(&env, &interrupt, far);
+            for may in [true, true, true, false, false] {
+                assert_eq!(budget.before_reading_again().await, may);
+            }
+            let mut late = RetryBudget::new(&env, &interrupt, Instant::now());
+            assert!(!late.before_reading_again().await, "the time of the pass is up");
+        });
+        assert_eq!(waits.lock().unwrap()[..3], [1.0, 2.0, 4.0]);
+    }
+}

@@ -2,7 +2,7 @@
 //! records nothing.
 
 use crate::{
-    address::{Detected, detect, proxy_hint},
+    address::{Detected, are_alike, detect, proxy_hint, reasons},
     commands::session::open::OpenRequest,
     error::{CommandError, Kind},
     reconcile::{driver::Driver, reading::TargetReadings},
@@ -12,7 +12,7 @@ use chrono::TimeDelta;
 use eg_model::{
     net::{
         address::IpVersion,
-        agree::{FamilyOutcome, describe},
+        agree::{EchoAnswer, FamilyOutcome, describe},
     },
     tags::CLOCK_TOLERANCE,
     target::Target,
@@ -118,14 +118,17 @@ impl OpenRequest<'_> {
     fn agreed(&self, detected: Detected) -> Result<Vec<IpAddr>, CommandError> {
         let mut addresses = Vec::new();
         let mut left_out = Vec::new();
+        let mut unusable: Vec<EchoAnswer> = Vec::new();
         let hint = "name the address yourself with --ipv4 or --ipv6";
         for (version, outcome) in [(IpVersion::V4, detected.v4), (IpVersion::V6, detected.v6)] {
             match outcome {
                 FamilyOutcome::NotAsked => {}
                 FamilyOutcome::Agreed { address, .. } => addresses.push(address),
                 FamilyOutcome::NotRoutable { message, .. } => left_out.push((version, true, message)),
-                FamilyOutcome::NotAgreed { reasons } => {
-                    left_out.push((version, version == IpVersion::V4, reasons.join("; ")));
+                FamilyOutcome::NotAgreed { answers } => {
+                    answers.iter().for_each(|answer| tracing::info!("{}", describe(answer)));
+                    left_out.push((version, version == IpVersion::V4, reasons(&answers)));
+                    unusable.extend(answers);
                 }
                 FamilyOutcome::Disagree { answers } => {
                     let lines: Vec<String> = answers.iter().map(describe).collect();
@@ -135,8 +138,10 @@ impl OpenRequest<'_> {
             }
         }
         if addresses.is_empty() {
-            let lines: Vec<String> = left_out.iter().map(|(version, _, why)| format!("{version}: {why}")).collect();
-            let message = format!("your public address could not be found ({})", lines.join("; "));
+            let by_family = || left_out.iter().map(|(version, _, why)| format!("{version}: {why}")).collect::<Vec<_>>();
+            // Without a network every service of both families fails alike.
+            let why = if are_alike(&unusable) { reasons(&unusable) } else { by_family().join("; ") };
+            let message = format!("your public address could not be found ({why})");
             let error = CommandError::new(Kind::Detection, message).hint(hint);
             let proxy = proxy_hint(self.context.env, &self.settings.detect);
             return Err(proxy.into_iter().fold(error, CommandError::hint));

@@ -325,7 +325,7 @@ impl<'a> TargetRun<'a> {
     }
 
     pub(super) fn report(&self, step: &Step, outcome: StepOutcome, error: Option<String>) -> StepReport {
-        StepReport { target: self.key.clone(), step: step.clone(), outcome, error, advice: None }
+        StepReport { target: self.key.clone(), step: step.clone(), outcome, error, class: None, advice: None }
     }
 
     pub(super) fn report_step(&mut self, step: &Step, outcome: StepOutcome, error: Option<String>) {
@@ -340,7 +340,7 @@ impl<'a> TargetRun<'a> {
         advice: &'static str,
     ) {
         let report = self.report(step, outcome, Some(failure.to_string()));
-        self.steps.push(StepReport { advice: Some(advice), ..report });
+        self.steps.push(StepReport { class: Some(failure.class), advice: Some(advice), ..report });
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod auto_closes;
 pub mod preparation;
+pub mod time_limits;
 
 use crate::{
     Authorize, CallObserver, Caller, CallerAccess, Connect, CredentialsEnd, Discovery, Firewall, Marking, ReadResult,
