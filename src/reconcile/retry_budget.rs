@@ -87,12 +87,12 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let interrupt = Interrupt::listen().unwrap();
-            let far = Instant::now() + Duration::from_secs(86_400);
-            let mut budget = RetryBudget::new(&env, &interrupt, far);
+            let at = |instant| Rc::new(Cell::new(instant));
+            let mut budget = RetryBudget::new(&env, &interrupt, at(Instant::now() + Duration::from_secs(86_400)));
             for may in [true, true, true, false, false] {
                 assert_eq!(budget.before_reading_again().await, may);
             }
-            let mut late = RetryBudget::new(&env, &interrupt, Instant::now());
+            let mut late = RetryBudget::new(&env, &interrupt, at(Instant::now()));
             assert!(!late.before_reading_again().await, "the time of the pass is up");
         });
         assert_eq!(waits.lock().unwrap()[..3], [1.0, 2.0, 4.0]);
