@@ -62,7 +62,6 @@ pub(super) fn delete(world: &mut World, ask: &ActionRequest<'_>) -> Result<Answe
     Ok(answer)
 }
 
-/// A group's ARN.
 pub(super) fn arn(group: &Group) -> String {
     format!("arn:aws:ec2:{}:{}:security-group/{}", group.region, group.account, group.id)
 }

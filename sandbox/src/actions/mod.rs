@@ -24,7 +24,6 @@ use crate::{
 };
 use chrono::{DateTime, Utc};
 
-/// A request that is let through.
 #[derive(Debug)]
 pub(crate) struct ActionRequest<'a> {
     pub(crate) form: &'a Form,
@@ -37,14 +36,12 @@ pub(crate) struct ActionRequest<'a> {
     pub(crate) now: DateTime<Utc>,
 }
 
-/// The result of an action.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
     /// The answer's elements, without the envelope.
     pub(crate) xml: Xml,
     /// The whole answer of a service that speaks JSON.
     pub(crate) json: Option<serde_json::Value>,
-    /// True if the world changed.
     pub(crate) effect: bool,
     /// The ids of everything that was made or removed.
     pub(crate) ids: Vec<String>,
@@ -63,7 +60,6 @@ impl Answer {
     }
 }
 
-/// Does what the request asks for.
 pub(crate) fn perform(action: &str, world: &mut World, ask: &ActionRequest<'_>) -> Result<Answer, Refusal> {
     let act = match action {
         "" => return Err(errors::missing_action()),

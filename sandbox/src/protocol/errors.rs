@@ -8,15 +8,11 @@ use crate::protocol::service::Service;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::fmt::Display;
 
-/// An error answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct Refusal {
-    /// AWS's code.
     pub code: String,
-    /// For people.
     pub message: String,
-    /// HTTP status.
     pub status: u16,
 }
 
@@ -26,7 +22,6 @@ impl Refusal {
         Self::with_status(code, message, 400)
     }
 
-    /// With any status.
     pub fn with_status(code: &str, message: impl Into<String>, status: u16) -> Self {
         Self { code: code.to_owned(), message: message.into(), status }
     }

@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 pub(crate) struct Form(BTreeMap<String, String>);
 
 impl Form {
-    /// From an `application/x-www-form-urlencoded` body.
     pub(crate) fn parse(body: &[u8]) -> Self {
         Self(form_urlencoded::parse(body).into_owned().collect())
     }
