@@ -51,15 +51,10 @@ pub enum Damage {
     },
     /// A network without the grant's address.
     #[error("{} does not hold {address}", permission.cidr())]
-    Address {
-        permission: Permission,
-        address: IpAddr,
-    },
+    Address { permission: Permission, address: IpAddr },
     /// Ports that no configuration can name.
     #[error("{permission} is no port that a configuration can name")]
-    Ports {
-        permission: Permission,
-    },
+    Ports { permission: Permission },
 }
 
 /// The damage of a grant on record, its session included.

@@ -22,9 +22,7 @@ pub enum ReadResult {
     /// Every page was read.
     Complete(Reading),
     /// The provider shows no such target to this caller.
-    NotFound {
-        caller: Caller,
-    },
+    NotFound { caller: Caller },
     /// The target could not be read whole.
     Unavailable(Failure),
 }

@@ -21,11 +21,7 @@ pub enum Fault {
     /// The connection is reset, and it is done when the sandbox's clock has moved this far.
     LandLate(TimeDelta),
     /// Any error; nothing is done.
-    Refuse {
-        code: String,
-        message: String,
-        status: u16,
-    },
+    Refuse { code: String, message: String, status: u16 },
     /// Not authorized, dry runs included; nothing is done.
     Deny,
     /// The session token is past its time; nothing is done.

@@ -90,31 +90,18 @@ pub fn network(address: IpAddr, length: u8) -> IpNet {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum AddressError {
     #[error("\"{text}\" is not an {version} address")]
-    NotAnAddress {
-        text: String,
-        version: IpVersion,
-    },
+    NotAnAddress { text: String, version: IpVersion },
     #[error("{address} is an {} address, not an {version} address", IpVersion::of(*address))]
-    OtherFamily {
-        address: IpAddr,
-        version: IpVersion,
-    },
+    OtherFamily { address: IpAddr, version: IpVersion },
     /// A network; `eg` opens to one host.
     #[error("\"{text}\" is a range: give one host address, without a prefix length")]
-    Range {
-        text: String,
-    },
+    Range { text: String },
     /// An address with a zone index, which has a meaning on this machine only.
     #[error("\"{text}\" names a zone (%): such an address means something on this machine only")]
-    Zoned {
-        text: String,
-    },
+    Zoned { text: String },
     /// An address that no other single host has.
     #[error("{address} cannot be opened: it is {}", kind.describe())]
-    NotUnicast {
-        address: IpAddr,
-        kind: NotUnicast,
-    },
+    NotUnicast { address: IpAddr, kind: NotUnicast },
 }
 
 /// The kinds of address that are never opened, not even when given explicitly.

@@ -34,9 +34,7 @@ pub enum FamilyOutcome {
     },
     /// The services gave different addresses, and not exactly one of them often enough: the whole start is refused, and
     /// the error shows each answer.
-    Disagree {
-        answers: Vec<EchoAnswer>,
-    },
+    Disagree { answers: Vec<EchoAnswer> },
     /// Too few answers: the family is left out, with a warning.
     NotAgreed {
         /// A line for each service: its failure, or its answer that no other service gave.

@@ -42,7 +42,8 @@ pub enum SweepScope {
     },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum State {
     /// An unexpired lease holds it.
     Held,
@@ -67,7 +68,8 @@ pub enum SweepAction {
 }
 
 /// The reason why a requested rule stays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum KeepReason {
     /// It expired more recently than the given age.
     Recent,

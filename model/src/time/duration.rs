@@ -75,9 +75,7 @@ impl fmt::Display for Written {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum DurationError {
     #[error("\"{text}\" is not a duration: use {ACCEPTED}")]
-    Malformed {
-        text: String,
-    },
+    Malformed { text: String },
     #[error("\"{text}\" is not a number of seconds: use a whole number and s ({limits})")]
     MalformedSeconds {
         text: String,
@@ -91,9 +89,7 @@ pub enum DurationError {
         limits: String,
     },
     #[error("\"{text}\" is too short: the shortest duration is 1m")]
-    TooShort {
-        text: String,
-    },
+    TooShort { text: String },
     #[error("\"{text}\" is too long: the limit is {limit}")]
     TooLong {
         text: String,

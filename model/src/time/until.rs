@@ -26,23 +26,14 @@ const DAY: TimeDelta = TimeDelta::days(1);
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum UntilError {
     #[error("\"{text}\" is not a time: use {ACCEPTED}")]
-    Malformed {
-        text: String,
-    },
+    Malformed { text: String },
     /// The local clock goes past it.
     #[error("\"{text}\" does not exist on {date}: the clock goes forward past it; use a time before or after that")]
-    Skipped {
-        text: String,
-        date: NaiveDate,
-    },
+    Skipped { text: String, date: NaiveDate },
     #[error("\"{text}\" has passed")]
-    Passed {
-        text: String,
-    },
+    Passed { text: String },
     #[error("\"{text}\" is less than 1m ahead, and that is the shortest duration")]
-    TooSoon {
-        text: String,
-    },
+    TooSoon { text: String },
     #[error("\"{text}\" is {ahead} ahead, longer than max_duration ({limit})")]
     TooFar {
         text: String,
