@@ -4,7 +4,7 @@
 use crate::{
     collecting::{abandoned, lease_state},
     failure::{Failure, FailureClass},
-    ids::InstallationId,
+    ids::{InstallationId, RuleId},
     net::{address::IpVersion, permission::Permission},
     observation::{Observation, ObservedRule, Reading},
     tags::Fit,
@@ -78,6 +78,46 @@ pub fn full_families(
 /// True if tags and description mark the rule as `eg`'s.
 pub fn is_marked(rule: &ObservedRule, group: &str) -> bool {
     rule.marks(group).fit(false) == Some(Fit::Genuine)
+}
+
+/// The outcome of a start for one permission.
+pub enum Would {
+    Open,
+    /// A rule of `eg` is there, of this installation or another.
+    Keep(RuleId),
+    /// A rule that is not of `eg` lets it in.
+    BeCovered(RuleId),
+    /// Its target could not be read.
+    NotKnown,
+}
+
+impl Would {
+    /// The word for JSON.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Keep(_) => "keep",
+            Self::BeCovered(_) => "covered",
+            Self::NotKnown => "unknown",
+        }
+    }
+
+    pub fn rule(&self) -> Option<&RuleId> {
+        match self {
+            Self::Keep(rule) | Self::BeCovered(rule) => Some(rule),
+            Self::Open | Self::NotKnown => None,
+        }
+    }
+}
+
+/// The outcome of a start for one permission of a target, by its last reading.
+pub fn would(observation: Option<&Observation>, group: &str, permission: &Permission) -> Would {
+    let Some(Observation::Complete(reading)) = observation else { return Would::NotKnown };
+    match reading.rules.iter().find(|rule| rule.permission == *permission) {
+        None => Would::Open,
+        Some(rule) if is_marked(rule, group) => Would::Keep(rule.id.clone()),
+        Some(rule) => Would::BeCovered(rule.id.clone()),
+    }
 }
 
 /// The widest rule that is not `eg`'s and lets in all that a wanted permission would, and more. The user should know of
