@@ -151,6 +151,16 @@ impl Lease {
         self.unknown_since().is_some_and(|sent| at - sent <= SETTLE_WINDOW)
     }
 
+    /// True if a rule of unknown origin may be the work of a call of ours: the last call succeeded and its answer named
+    /// no rule, or an attempt of unknown outcome is as late as the last call, or was still able to land then. Had the
+    /// attempt landed earlier, the reading before the last call would have shown its rule.
+    #[must_use]
+    pub fn may_have_opened(&self) -> bool {
+        let unnamed = self.phase == Phase::Claimed && self.tagged_until.is_some();
+        let landed = |unknown| self.last_sent_at.is_none_or(|sent| sent - unknown <= SETTLE_WINDOW);
+        unnamed || self.unknown_since().is_some_and(landed)
+    }
+
     /// True if a reading without a rule of ours may close the lease, the second way to close: it is later than the
     /// settle window after the last attempt of *any* outcome.
     pub fn may_close_on_absence(&self, read_at: Timestamp) -> bool {

@@ -72,6 +72,8 @@ pub fn absence_is_believed(
 pub enum Proof {
     /// The record holds its id, from an authorize answer or from our tag.
     LedgerId,
+    /// Its kind carries no marks, and an attempt of ours whose outcome is unknown may have opened it.
+    Attempt,
     /// It carries our own lease tag, and its marks are [genuine](crate::tags::Fit::Genuine).
     LeaseTag,
     /// Its marks are genuine and no lease holds it: any installation may close it, or join it.

@@ -101,15 +101,53 @@ impl Target {
     }
 }
 
+/// What tells two rules of a kind of firewall apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// An id that is never reused. A rule that is deleted and made again has another one.
+    Id,
+    /// The permission itself. A rule that is deleted and made again is the same rule: what the record knows of the one
+    /// counts for the other.
+    Value,
+}
+
+/// The place where a kind of firewall carries the marks of a rule. Its module shows them as tags of the rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MarkPlace {
+    /// Tags of the rule.
+    Rule {
+        /// The most tags on one rule.
+        tags: usize,
+    },
+    /// None. Ownership rests on the record alone, and nothing is joined, left or collected.
+    None,
+}
+
+/// The ability of a kind of firewall to close a rule by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// Rules stay until they are revoked.
+    None,
+    /// A schedule beside the firewall closes one rule at a given time ([`crate::auto_close`]).
+    Schedule,
+    /// Every rule has a time at which the firewall closes it: the end of the latest lease in its marks.
+    Native,
+}
+
 /// The abilities of a kind of firewall, as data that [`crate::plan::plan_target`] reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
-    /// True if a rule can carry tags. Without them, ownership rests on the record alone, and nothing is joined, left or
-    /// collected.
-    pub marks: bool,
+    /// What tells two rules apart.
+    pub identity: Identity,
+    /// The place of the marks.
+    pub marks: MarkPlace,
     /// The most permissions that one authorize call may carry.
     pub batch: usize,
-    pub tags_per_rule: usize,
-    /// True if the provider can close a rule by itself at a given time.
-    pub auto_closes: bool,
+    /// The ability to close a rule by itself.
+    pub expiry: Expiry,
+}
+
+impl Capabilities {
+    /// The least: rules with ids, and nothing else.
+    pub const LEAST: Self = Self { identity: Identity::Id, marks: MarkPlace::None, batch: 1, expiry: Expiry::None };
 }

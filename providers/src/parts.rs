@@ -111,7 +111,7 @@ mod tests {
     #[async_trait]
     impl Firewall for Bare {
         fn capabilities(&self) -> Capabilities {
-            Capabilities { marks: false, batch: 1, tags_per_rule: 0, auto_closes: false }
+            Capabilities::LEAST
         }
 
         async fn observe(&self, _: &BTreeSet<TargetKey>) -> BTreeMap<TargetKey, ReadResult> {

@@ -4,6 +4,7 @@ use crate::{
     columns::{RowRef, words},
     damaged::Damaged,
     error::StateError,
+    targets,
     tx::{Store, WriteTx},
 };
 use eg_model::{
@@ -144,7 +145,32 @@ impl Store {
 impl WriteTx<'_, '_> {
     /// Appends an event. It belongs to the current run unless it names another.
     pub(crate) fn event(&self, event: &Event) -> Result<(), StateError> {
-        insert(self.tx, event, event.run.or(self.run))
+        insert(self.tx, event, event.run.or(self.run))?;
+        match event.kind {
+            EventKind::Authorized | EventKind::Joined | EventKind::LeaseAdopted => self.rule_opened(event),
+            EventKind::Revoked => self.rule_revoked(event),
+            _ => Ok(()),
+        }
+    }
+
+    /// A rule's revoke may have been confirmed at a later time than that of this event, or at the same.
+    fn rule_opened(&self, event: &Event) -> Result<(), StateError> {
+        let (Some(rule), Some(permission)) = (&event.rule_id, event.permission) else { return Ok(()) };
+        let target = event.target.as_ref().map(|key| targets::row_of(self.tx, key)).transpose()?;
+        let sql = "INSERT INTO opened_rules (rule_id, target, permission, at) SELECT ?1, ?2, ?3, ?4 \
+                   WHERE NOT EXISTS (SELECT 1 FROM events WHERE kind = 'revoked' AND rule_id = ?1 AND at >= ?4) \
+                   ON CONFLICT (rule_id) DO UPDATE SET target = excluded.target, permission = excluded.permission, \
+                   at = max(at, excluded.at)";
+        let values = params![rule.0, target, permission.to_string(), event.at.timestamp()];
+        self.tx.prepare_cached(sql)?.execute(values)?;
+        Ok(())
+    }
+
+    fn rule_revoked(&self, event: &Event) -> Result<(), StateError> {
+        let Some(rule) = &event.rule_id else { return Ok(()) };
+        let sql = "DELETE FROM opened_rules WHERE rule_id = ?1 AND at <= ?2";
+        self.tx.prepare_cached(sql)?.execute(params![rule.0, event.at.timestamp()])?;
+        Ok(())
     }
 }
 

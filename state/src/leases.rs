@@ -5,7 +5,7 @@ use crate::{
     columns::{RowRef, failure_text, seconds},
     damaged::{Damaged, one_row},
     error::StateError,
-    events::{Event, EventKind, target_text},
+    events::{Event, EventKind},
     routes::{self, read_key, read_target, target_columns, target_joins},
     target_rows, targets,
     tx::{RowOutcome, Store, WriteTx},
@@ -20,6 +20,14 @@ use eg_model::{
 };
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// The condition that no revoke of the rule was confirmed at or after `?1`. One before that leaves the row, if the rule was
+/// opened or seen again by an earlier clock.
+macro_rules! and_not_revoked {
+    () => {
+        " AND NOT EXISTS (SELECT 1 FROM events WHERE kind = 'revoked' AND rule_id = o.rule_id AND events.at >= ?1)"
+    };
+}
 
 impl Store {
     /// Every lease that is not closed, by id.
@@ -44,7 +52,8 @@ impl Store {
     /// The database cannot be read.
     pub fn revoked_rules(&self, since: Timestamp) -> Result<BTreeMap<RuleId, Timestamp>, StateError> {
         self.read(|connection| {
-            let sql = "SELECT rule_id, max(at) AS at FROM events \
+            // By the rule's index, SQLite would read every revoke.
+            let sql = "SELECT rule_id, max(at) AS at FROM events INDEXED BY events_revoked \
                        WHERE kind = 'revoked' AND at >= ?1 AND rule_id IS NOT NULL GROUP BY rule_id";
             times(connection, &self.damaged, sql, params![since.timestamp()])
         })
@@ -57,17 +66,9 @@ impl Store {
     /// The database cannot be read.
     pub fn opened_rules(&self, since: Timestamp) -> Result<BTreeMap<RuleId, Permission>, StateError> {
         self.read(|connection| {
-            let sql = "SELECT rule_id, permission FROM events \
-                       WHERE kind IN ('authorized', 'joined', 'lease-adopted') AND at >= ?1 \
-                         AND rule_id IS NOT NULL AND permission IS NOT NULL \
-                         AND rule_id NOT IN (SELECT rule_id FROM events \
-                                             WHERE kind = 'revoked' AND at >= ?1 AND rule_id IS NOT NULL)";
-            let read = |row: &Row<'_>| {
-                let rule: String = row.get("rule_id")?;
-                let permission = RowRef::new("events", &rule, row).parse("permission")?;
-                Ok((RuleId(rule), permission))
-            };
-            let opened = self.damaged.rows(connection, "events", sql, params![since.timestamp()], read)?;
+            let sql = concat!("SELECT rule_id, permission FROM opened_rules o WHERE at >= ?1", and_not_revoked!());
+            let since = params![since.timestamp()];
+            let opened = self.damaged.rows(connection, "opened_rules", sql, since, read_opened)?;
             Ok(opened.into_iter().collect())
         })
     }
@@ -83,13 +84,12 @@ impl Store {
         since: Timestamp,
     ) -> Result<BTreeMap<RuleId, Timestamp>, StateError> {
         self.read(|connection| {
-            let sql = "SELECT rule_id, max(at) AS at FROM events \
-                       WHERE kind IN ('authorized', 'joined', 'lease-adopted') AND at >= ?1 \
-                         AND target = ?2 AND permission = ?3 AND rule_id IS NOT NULL \
-                         AND rule_id NOT IN (SELECT rule_id FROM events \
-                                             WHERE kind = 'revoked' AND at >= ?1 AND rule_id IS NOT NULL) \
-                       GROUP BY rule_id";
-            let which = params![since.timestamp(), target_text(target), permission.to_string()];
+            let Some(target) = targets::find(connection, target)? else { return Ok(BTreeMap::new()) };
+            let sql = concat!(
+                "SELECT rule_id, at FROM opened_rules o WHERE at >= ?1 AND target = ?2 AND permission = ?3",
+                and_not_revoked!()
+            );
+            let which = params![since.timestamp(), target, permission.to_string()];
             times(connection, &self.damaged, sql, which)
         })
     }
@@ -179,38 +179,37 @@ pub(crate) fn opened(
     damaged: &Damaged,
     since: Timestamp,
 ) -> Result<Vec<(TargetKey, RuleId, Permission)>, StateError> {
-    let sql = "SELECT rule_id, permission, target FROM events \
-               WHERE kind IN ('authorized', 'joined', 'lease-adopted') AND at >= ?1 \
-                 AND rule_id IS NOT NULL AND permission IS NOT NULL AND target IS NOT NULL \
-                 AND rule_id NOT IN (SELECT rule_id FROM events \
-                                     WHERE kind = 'revoked' AND at >= ?1 AND rule_id IS NOT NULL)";
+    let sql = concat!(
+        "SELECT o.rule_id, o.permission, t.provider, t.kind, t.endpoint, t.region, t.name \
+         FROM opened_rules o JOIN targets t ON t.id = o.target WHERE o.at >= ?1",
+        and_not_revoked!()
+    );
     let read = |row: &Row<'_>| {
         let rule: String = row.get("rule_id")?;
-        let row = RowRef::new("events", &rule, row);
-        Ok((row.json("target")?, RuleId(rule.clone()), row.parse("permission")?))
+        let row = RowRef::new("opened_rules", &rule, row);
+        let permission = row.parse("permission")?;
+        Ok((read_key(&row)?, RuleId(rule.clone()), permission))
     };
-    let opened = damaged.rows(connection, "events", sql, params![since.timestamp()], read)?;
-    Ok(opened.into_iter().filter_map(|(target, rule, permission)| Some((target?, rule, permission))).collect())
+    damaged.rows(connection, "opened_rules", sql, params![since.timestamp()], read)
 }
 
 /// As [`Store::opened_rules`] for one target.
 pub(crate) fn opened_on_target(
     connection: &Connection,
     damaged: &Damaged,
-    target: &str,
+    target: i64,
     since: Timestamp,
 ) -> Result<BTreeMap<RuleId, Permission>, StateError> {
-    let sql = "SELECT rule_id, permission FROM events \
-               WHERE kind IN ('authorized', 'joined', 'lease-adopted') AND at >= ?1 AND target = ?2 \
-                 AND rule_id IS NOT NULL AND permission IS NOT NULL \
-                 AND rule_id NOT IN (SELECT rule_id FROM events \
-                                     WHERE kind = 'revoked' AND at >= ?1 AND rule_id IS NOT NULL)";
-    let read = |row: &Row<'_>| {
-        let rule: String = row.get("rule_id")?;
-        let permission = RowRef::new("events", &rule, row).parse("permission")?;
-        Ok((RuleId(rule), permission))
-    };
-    Ok(damaged.rows(connection, "events", sql, params![since.timestamp(), target], read)?.into_iter().collect())
+    let sql =
+        concat!("SELECT rule_id, permission FROM opened_rules o WHERE at >= ?1 AND target = ?2", and_not_revoked!());
+    let opened = damaged.rows(connection, "opened_rules", sql, params![since.timestamp(), target], read_opened)?;
+    Ok(opened.into_iter().collect())
+}
+
+fn read_opened(row: &Row<'_>) -> Result<(RuleId, Permission), StateError> {
+    let rule: String = row.get("rule_id")?;
+    let permission = RowRef::new("opened_rules", &rule, row).parse("permission")?;
+    Ok((RuleId(rule), permission))
 }
 
 /// As [`Store::revoked_rules`], each with its target.

@@ -9,6 +9,8 @@ use rusqlite::params;
 pub const KEPT: TimeDelta = TimeDelta::days(400);
 /// An expiry schedule that must have fired is kept for so long: its target may not have been read since.
 const SPENT_KEPT: TimeDelta = TimeDelta::days(1);
+/// A rule that was opened and not revoked is remembered for so long. A pass asks for half of it; a clock may step back.
+const OPENED_KEPT: TimeDelta = TimeDelta::days(62);
 /// Runs are kept for so long: `--watch` makes one a minute, and only the last ones are ever read.
 const RUNS_KEPT: TimeDelta = TimeDelta::days(30);
 
@@ -37,6 +39,7 @@ impl Store {
                 write_meta(tx, "events_kept_from", &before.to_string())?;
                 tx.execute("DELETE FROM events WHERE at < ?1", [before])?;
             }
+            tx.execute("DELETE FROM opened_rules WHERE at < ?1", [(now - OPENED_KEPT).timestamp()])?;
             tx.execute("DELETE FROM auto_closes WHERE fires_at < ?1", [(now - SPENT_KEPT).timestamp()])?;
             let sql = "DELETE FROM runs WHERE started_at < ?1 AND number NOT IN (\
                        SELECT max(number) FROM runs GROUP BY kind, timer, finished_at IS NULL)";

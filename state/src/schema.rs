@@ -11,7 +11,7 @@ pub(crate) const APPLICATION_ID: u32 = 0x6567_5331; // "egS1"
 /// The number of migrations; `user_version` of a database that has them all.
 pub(crate) const VERSION: i64 = STEPS.len() as i64;
 
-const STEPS: [&str; 6] = [STEP_1, NOTIFICATIONS, FOLLOW, SWITCHES, OTHER_SERVICES, ROUTES];
+const STEPS: [&str; 7] = [STEP_1, NOTIFICATIONS, FOLLOW, SWITCHES, OTHER_SERVICES, ROUTES, HISTORY];
 
 /// Times are whole seconds since 1970 in UTC; ids are hyphenated lower-case UUIDs.
 const STEP_1: &str = r"
@@ -358,6 +358,73 @@ DROP TABLE old_sequence;
 "
 );
 
+/// No statement's cost grows with what is over: an index for each question, counters, and the rules that are open now.
+/// A partial index is used only if the statement repeats its condition word for word.
+const HISTORY: &str = r"
+-- The newest of each status; the longest ended of each status.
+DROP INDEX sessions_status;
+CREATE INDEX sessions_status ON sessions (status, started_at DESC, number DESC);
+CREATE INDEX sessions_ended ON sessions (status, ended_at);
+
+CREATE TABLE session_counts (
+    status   TEXT PRIMARY KEY,
+    sessions INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO session_counts SELECT status, count(*) FROM sessions GROUP BY status;
+CREATE TRIGGER sessions_begun AFTER INSERT ON sessions
+BEGIN
+    INSERT INTO session_counts VALUES (NEW.status, 1) ON CONFLICT (status) DO UPDATE SET sessions = sessions + 1;
+END;
+CREATE TRIGGER sessions_moved AFTER UPDATE OF status ON sessions
+WHEN NEW.status <> OLD.status
+BEGIN
+    UPDATE session_counts SET sessions = sessions - 1 WHERE status = OLD.status;
+    INSERT INTO session_counts VALUES (NEW.status, 1) ON CONFLICT (status) DO UPDATE SET sessions = sessions + 1;
+END;
+CREATE TRIGGER sessions_forgotten AFTER DELETE ON sessions
+BEGIN
+    UPDATE session_counts SET sessions = sessions - 1 WHERE status = OLD.status;
+END;
+
+-- grants_target finds the newest name of a target, grants_applied its newest route.
+CREATE INDEX grants_open ON grants (target) WHERE status <> 'REMOVED';
+CREATE INDEX grants_applied ON grants (target) WHERE applied_at IS NOT NULL;
+CREATE INDEX grants_kept ON grants (session, status) WHERE status <> 'REMOVED';
+CREATE INDEX leases_closed ON leases (created_at) WHERE phase = 'closed';
+CREATE INDEX auto_closes_target ON auto_closes (target);
+CREATE INDEX auto_closes_failed ON auto_closes (rule_id) WHERE last_failure IS NOT NULL;
+
+-- The last run of each kind; those that say when the reconciler was at work; the oldest.
+DROP INDEX runs_kind;
+CREATE INDEX runs_last ON runs (kind, timer, finished_at IS NULL, number);
+CREATE INDEX runs_reconciled ON runs (number) WHERE kind IN ('reconcile', 'watch') AND finished_at IS NOT NULL;
+CREATE INDEX runs_scheduled ON runs (number) WHERE timer = 1 OR kind = 'watch';
+CREATE INDEX runs_started ON runs (started_at);
+
+CREATE INDEX events_revoked_rule ON events (rule_id, at) WHERE kind = 'revoked';
+CREATE INDEX events_revoked_on ON events (target, at) WHERE kind = 'revoked';
+
+-- The rules that this installation opened, joined or recognised after their last confirmed revoke, each with the last
+-- time. Written with the events.
+CREATE TABLE opened_rules (
+    rule_id    TEXT PRIMARY KEY,
+    target     INTEGER REFERENCES targets (id),
+    permission TEXT NOT NULL,
+    at         INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO opened_rules
+SELECT e.rule_id, t.id, e.permission, max(e.at)
+FROM (SELECT *, CASE WHEN json_valid(target) THEN target END AS key FROM events
+      WHERE kind IN ('authorized', 'joined', 'lease-adopted') AND rule_id IS NOT NULL AND permission IS NOT NULL) e
+LEFT JOIN targets t ON t.provider = json_extract(e.key, '$.provider') AND t.kind = json_extract(e.key, '$.kind')
+    AND t.region = json_extract(e.key, '$.region') AND t.name = json_extract(e.key, '$.id')
+    AND COALESCE(t.endpoint, '') = COALESCE(json_extract(e.key, '$.endpoint'), '')
+WHERE NOT EXISTS (SELECT 1 FROM events r WHERE r.kind = 'revoked' AND r.rule_id = e.rule_id AND r.at >= e.at)
+GROUP BY e.rule_id;
+CREATE INDEX opened_rules_target ON opened_rules (target, at);
+CREATE INDEX opened_rules_at ON opened_rules (at);
+";
+
 /// Brings an opened database to [`VERSION`]. Constraints are off meanwhile: SQLite adds no column that refers to another
 /// table while they are checked, and a row that breaks one is damaged, which is no reason to migrate none.
 pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StateError> {
@@ -416,11 +483,12 @@ fn plain(sql: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{OpenOptions, Store, Watch};
+    use crate::{OpenOptions, Store, Watch, events::target_text};
     use eg_model::{
         ids::InstallationId,
-        target::{OtherServices, Route, Target},
+        target::{OtherServices, Route, Target, TargetKey},
     };
+    use serde_json::json;
     use std::path::Path;
 
     const ID: &str = "00000000-0000-0000-0000-000000000001";
@@ -429,8 +497,10 @@ mod tests {
     fn database(path: &Path, version: usize) {
         let mut connection = Connection::open(path).unwrap();
         connection.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
-        let older = STEPS[..version].iter().map(|sql| M::up(sql)).collect();
-        Migrations::new(older).to_latest(&mut connection).unwrap();
+        connection.pragma_update(None, "foreign_keys", false).unwrap();
+        let steps = |version: usize| Migrations::new(STEPS[..version].iter().map(|sql| M::up(sql)).collect());
+        // A record of a later version is one of version 5, brought up to it.
+        steps(version.min(5)).to_latest(&mut connection).unwrap();
         let sql = format!(
             "PRAGMA ignore_check_constraints = ON;
              INSERT INTO meta VALUES ('installation', '{}');
@@ -443,10 +513,19 @@ mod tests {
                                  vanished, created_at)
                VALUES (1, 'tcp|22|22|203.0.113.1/32', '123', 'p', 'held', 0, 'sgr-1', 3, 0, 0, 0),
                       (1, 'tcp|23|23|203.0.113.1/32', NULL, NULL, 'open', 0, NULL, 3, 0, 0, 0);
+             INSERT INTO sessions (id, user_name, status, started_at, expires_at, ended_at, ended_reason)
+               SELECT printf('%036d', value), 'a', 'EXPIRED', 0, 9, 9, 'EXPIRED' FROM json_each('[2, 3, 4]');
+             INSERT INTO events (at, target, permission, rule_id, kind, outcome)
+               SELECT value ->> 0, value ->> 1, 'tcp|22|22|203.0.113.1/32', value ->> 2, value ->> 3, ''
+               FROM json_each('[[1, TARGET, \"sgr-1\", \"authorized\"], [2, TARGET, \"sgr-2\", \"authorized\"],
+                 [3, TARGET, \"sgr-2\", \"revoked\"], [3, TARGET, \"sgr-2\", \"lease-adopted\"],
+                 [5, null, \"sgr-3\", \"joined\"], [4, null, \"sgr-3\", \"revoked\"],
+                 [6, \"damaged\", \"sgr-4\", \"joined\"], [7, TARGET, null, \"joined\"]]');
              UPDATE sqlite_sequence SET seq = 7 WHERE name = 'leases';",
             InstallationId::from_uuid(uuid::Uuid::from_u128(7)).as_str()
         );
-        connection.execute_batch(&sql).unwrap();
+        let key = json!(target_text(&TargetKey::new("aws", "security-group", "r", "sg-1"))).to_string();
+        connection.execute_batch(&sql.replace("TARGET", &key)).unwrap();
         if version >= 4 {
             let sql = "INSERT INTO switches (rule_id, target, permission, account, role_arn, switch_role, switch_group,
                                              fires_at, confirmed, version, refusals)
@@ -456,6 +535,28 @@ mod tests {
         if version >= 5 {
             connection.execute_batch("UPDATE grants SET services_endpoint = ''").unwrap();
         }
+        steps(version).to_latest(&mut connection).unwrap();
+    }
+
+    fn counts(connection: &Connection) -> Vec<(String, i64)> {
+        let mut statement = connection.prepare("SELECT * FROM session_counts WHERE sessions > 0").unwrap();
+        statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().collect::<Result<_, _>>().unwrap()
+    }
+
+    /// The counters follow every way that a session can go.
+    #[test]
+    fn sessions_are_counted_by_status() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection).unwrap();
+        let sql = "INSERT INTO sessions (id, user_name, status, started_at, expires_at)
+                   SELECT printf('%036d', value), 'a', 'PENDING', 0, 9 FROM json_each('[1, 2, 3, 4]');
+                   UPDATE sessions SET status = 'ACTIVE' WHERE number < 4;
+                   UPDATE sessions SET status = 'EXPIRED', ended_at = 9, ended_reason = 'EXPIRED' WHERE number < 3;
+                   UPDATE sessions SET status = status;
+                   DELETE FROM sessions WHERE number = 1";
+        connection.execute_batch(sql).unwrap();
+        let expected = [("ACTIVE", 1), ("EXPIRED", 1), ("PENDING", 1)].map(|(status, many)| (status.to_owned(), many));
+        assert_eq!(counts(&connection), expected);
     }
 
     fn open(path: &Path) -> Store {
@@ -497,6 +598,14 @@ mod tests {
                 assert_eq!((&*auto_close.way.role_arn, &*auto_close.way.group), ("closer", "default"));
             }
             let connection = Connection::open(&path).unwrap();
+            let opened: Vec<_> =
+                store.opened_rules(chrono::DateTime::UNIX_EPOCH).unwrap().into_keys().map(|rule| rule.0).collect();
+            assert_eq!(opened, ["sgr-1", "sgr-4"]);
+            let late = store.opened_rules(chrono::DateTime::from_timestamp(5, 0).unwrap()).unwrap();
+            assert_eq!(late.into_keys().map(|rule| rule.0).collect::<Vec<_>>(), ["sgr-3", "sgr-4"]);
+            let on = store.opened_on(&grant.target.key, &leases[0].permission, chrono::DateTime::UNIX_EPOCH).unwrap();
+            assert_eq!(on.into_keys().map(|rule| rule.0).collect::<Vec<_>>(), ["sgr-1"]);
+            assert_eq!(counts(&connection), [("ACTIVE".to_owned(), 1), ("EXPIRED".to_owned(), 3)]);
             let routes = |connection: &Connection| {
                 connection.query_row("SELECT count(*) FROM routes", [], |row| row.get::<_, i64>(0)).unwrap()
             };

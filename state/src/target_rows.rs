@@ -116,7 +116,7 @@ impl Store {
                 leases: open.leases,
                 unreadable: !open.unreadable.is_empty(),
                 auto_closes: auto_close::on_target(connection, damaged, target)?,
-                opened: leases::opened_on_target(connection, damaged, &text, since.opened)?,
+                opened: leases::opened_on_target(connection, damaged, target, since.opened)?,
                 revoked: leases::revoked_on_target(connection, damaged, &text, since.revoked)?,
                 closed_once: record.closed_once,
             })

@@ -62,7 +62,8 @@ impl Store {
         })
     }
 
-    /// Fills in account and partition where they are absent: in the target, its leases, expiry schedules and grants.
+    /// Fills in account and partition where they are absent: in the target, its expiry schedules, and the leases and grants
+    /// that are not over.
     ///
     /// # Errors
     /// The database cannot be written.
@@ -77,8 +78,8 @@ impl Store {
             let sql = "UPDATE targets SET account = COALESCE(account, ?2), partition = COALESCE(partition, ?3) \
                        WHERE id = ?1";
             change.tx.prepare_cached(sql)?.execute(params![id, account, partition])?;
-            for table in routes::USERS {
-                learn_in(change.tx, table, id, (account, partition))?;
+            for (table, open) in routes::USERS {
+                learn_in(change.tx, table, open, id, (account, partition))?;
             }
             Ok(())
         })
@@ -90,17 +91,19 @@ impl Store {
 fn learn_in(
     connection: &Connection,
     table: &str,
+    open: &str,
     target: i64,
     (account, partition): (Option<&str>, Option<&str>),
 ) -> Result<(), StateError> {
     let sql = format!(
-        "SELECT DISTINCT o.id FROM {table} r JOIN routes o ON o.id = r.route WHERE r.target = ?1 \
+        "SELECT DISTINCT o.id FROM {table} r JOIN routes o ON o.id = r.route WHERE r.target = ?1 AND {open} \
          AND ((o.account IS NULL AND ?2 IS NOT NULL) OR (o.partition IS NULL AND ?3 IS NOT NULL))"
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let routes: Vec<i64> =
         statement.query_map(params![target, account, partition], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    let sql = format!("UPDATE {table} SET route = ?3 WHERE target = ?1 AND route = ?2");
+    // By the target, not by the route, which all that is over may have.
+    let sql = format!("UPDATE {table} SET route = ?3 WHERE target = ?1 AND +route = ?2 AND {open}");
     for route in routes {
         let learnt = routes::learn(connection, route, account, partition)?;
         connection.prepare_cached(&sql)?.execute(params![target, route, learnt])?;

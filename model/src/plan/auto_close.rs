@@ -18,6 +18,7 @@ use crate::{
     net::permission::Permission,
     observation::{Observation, ObservedRule, OwnedRule, Proof, Reading},
     tags::{Fit, LeaseState, Marks, lease_time},
+    target::{Expiry, MarkPlace},
 };
 use chrono::TimeDelta;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,7 +34,9 @@ pub(super) fn with_auto_closes(
     leases: &BTreeMap<Permission, &Lease>,
     plan: TargetPlan,
 ) -> TargetPlan {
-    let Some(auto_closes) = view.auto_closes.filter(|_| view.capabilities.auto_closes) else { return plan };
+    let Some(auto_closes) = view.auto_closes.filter(|_| view.capabilities.expiry == Expiry::Schedule) else {
+        return plan;
+    };
     let reading = match view.observation {
         Observation::Unavailable(_) => return plan,
         Observation::Missing => None,
@@ -41,7 +44,7 @@ pub(super) fn with_auto_closes(
     };
     let rows = auto_closes.rows.iter().filter(|row| &row.target.key == view.key);
     let rows = rows.map(|row| (&row.rule, row)).collect();
-    let marked_kind = view.capabilities.marks;
+    let marked_kind = view.capabilities.marks != MarkPlace::None;
     let unset = BTreeMap::new();
     let mut planner = AutoClosePlanner { record, marked_kind, auto_closes, reading, wanted, leases, rows, unset, plan };
     planner.held_rules();

@@ -102,6 +102,12 @@ table! {
         ///
         /// *Another laptop behind the same address has opened tcp/22.*
         Marked(&'a SeenRule<'a>),
+        /// Of a kind of firewall without marks, and an attempt of ours may have opened it
+        /// ([`may_have_opened`](crate::lease::Lease::may_have_opened)): [`Adopt`](super::LedgerStep::Adopt) its id, and
+        /// keep it. To call it foreign would leave a rule of ours open for ever.
+        ///
+        /// *The answer to an authorize was lost; a reading now shows a rule for tcp/22.*
+        Presumed(&'a SeenRule<'a>, &'a Lease),
         /// Any other rule with this permission: covered. Never touched; a lease of ours for it closes when that is
         /// safe.
         ///
@@ -161,7 +167,8 @@ table! {
         ///
         /// *Two laptops behind one address share `sgr-1`; the session of the first ends.*
         HeldByOthers(&'a SeenRule<'a>, Proof),
-        /// No other lease holds it, or it was edited: `Revoke`. Even if it was left, for two that leave at once would
+        /// No other lease holds it, or it was edited: `Revoke`. The same for a rule of a kind without marks that an
+        /// attempt of ours may have opened. Even if it was left, for two that leave at once would
         /// orphan it.
         OursAlone(&'a SeenRule<'a>, Proof),
         /// No rule, settled, but our unexpired tag is on a rule that has lost its marks: wait until that time. An
@@ -261,6 +268,7 @@ impl<'a> WantedCase<'a> {
             | Self::OursByTag(seen, _)
             | Self::JoinHidden(seen, _)
             | Self::Marked(seen)
+            | Self::Presumed(seen, _)
             | Self::Covered(seen) => Some(seen),
             Self::NotReopened(seen) => seen,
             Self::EditedInto(_) | Self::Absent => None,

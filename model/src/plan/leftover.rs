@@ -16,7 +16,7 @@ impl Planner<'_> {
         if self.lease_is_unreadable(seen) {
             return LeftoverCase::LeaseUnreadable;
         }
-        if !self.capabilities.marks {
+        if !self.has_marks() {
             return LeftoverCase::Untaggable;
         }
         let provider = self.reading.provider_time;

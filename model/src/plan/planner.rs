@@ -17,7 +17,7 @@ use crate::{
     net::permission::Permission,
     observation::{OwnedRule, Proof, Reading},
     tags::{LEASE_GRACE, lease_time},
-    target::Capabilities,
+    target::{Capabilities, MarkPlace},
 };
 use chrono::TimeDelta;
 use std::collections::{BTreeMap, BTreeSet};
@@ -110,6 +110,11 @@ impl<'a> Planner<'a> {
         OwnedRule::seen(&self.plan.target, seen.rule, proof, self.reading)
     }
 
+    /// True if rules of this kind carry marks.
+    pub(super) fn has_marks(&self) -> bool {
+        self.capabilities.marks != MarkPlace::None
+    }
+
     pub(super) fn is_settled(&self, lease: &Lease) -> bool {
         lease.settled(self.reading.read_at)
     }
@@ -162,9 +167,27 @@ impl<'a> Planner<'a> {
         self.plan.ledger.push(LedgerStep::Close { lease: lease.id });
     }
 
-    /// Takes the id of a rule over from our tag.
+    /// The rule that an attempt of ours may have opened, where rules carry no marks that would tell.
+    pub(super) fn presumed(&self, lease: &Lease) -> Option<&'a SeenRule<'a>> {
+        let free = |seen: &SeenRule<'_>| !self.rules.is_known(seen.rule) && self.rules.displaced(seen.rule).is_none();
+        let may_be_ours = !self.has_marks() && lease.may_have_opened();
+        self.find(|seen| may_be_ours && seen.rule.permission == lease.permission && free(seen))
+    }
+
+    /// Takes over the id of a rule with our tag.
     pub(super) fn adopt(&mut self, permission: Permission, seen: &SeenRule<'_>, tag: &str) {
-        let (rule, until) = (self.owned(seen, Proof::LeaseTag), lease_time(tag));
+        self.adopt_by(permission, seen, Proof::LeaseTag, lease_time(tag));
+    }
+
+    /// Takes over the id of a rule.
+    pub(super) fn adopt_by(
+        &mut self,
+        permission: Permission,
+        seen: &SeenRule<'_>,
+        proof: Proof,
+        until: Option<Timestamp>,
+    ) {
+        let rule = self.owned(seen, proof);
         self.plan.ledger.push(LedgerStep::Adopt { permission, rule, until });
     }
 }

@@ -15,7 +15,7 @@ impl<'a> Planner<'a> {
             let free = !self.rules.is_known(seen.rule) && seen.rule.permission == lease.permission;
             free && seen.genuine() && self.rules.our_tag(seen).is_some()
         };
-        let by_tag = self.find(tagged).filter(|_| self.capabilities.marks);
+        let by_tag = self.find(tagged).filter(|_| self.has_marks());
         if let Some(case) = by_tag.and_then(|second| self.second_rule_case(second, by_id, lease)) {
             return case;
         }
@@ -23,7 +23,8 @@ impl<'a> Planner<'a> {
             return UnwantedCase::DisplacedFirst(by_id.or(by_tag));
         }
         let by_id = by_id.map(|seen| (seen, Proof::LedgerId));
-        match by_id.or(by_tag.map(|seen| (seen, Proof::LeaseTag))) {
+        let presumed = || self.presumed(lease).map(|seen| (seen, Proof::Attempt));
+        match by_id.or(by_tag.map(|seen| (seen, Proof::LeaseTag))).or_else(presumed) {
             Some((seen, proof)) => self.found_case(seen, proof, lease),
             None => self.gone_case(lease),
         }
@@ -90,10 +91,14 @@ impl<'a> Planner<'a> {
     fn apply_unwanted(&mut self, case: UnwantedCase<'a>, lease: &Lease) {
         self.plan.rows.insert(case.row());
         self.decided.extend(case.rule().map(|seen| seen.rule.id.clone()));
-        if let Some((seen, Proof::LeaseTag)) = case.found()
-            && let Some(tag) = self.rules.our_tag(seen)
-        {
-            self.adopt(lease.permission, seen, tag);
+        match case.found() {
+            Some((seen, Proof::LeaseTag)) => {
+                self.rules.our_tag(seen).into_iter().for_each(|tag| self.adopt(lease.permission, seen, tag));
+            }
+            Some((seen, Proof::Attempt)) => {
+                self.adopt_by(lease.permission, seen, Proof::Attempt, lease.tagged_until);
+            }
+            _ => {}
         }
         match case {
             UnwantedCase::SecondRule(second, known_shows) => {

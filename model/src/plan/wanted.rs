@@ -17,6 +17,7 @@ use crate::{
     observation::Proof,
     session::record::Standing,
     tags::{LeaseState, SESSION, lease_key, lease_value, sessions_named},
+    target::MarkPlace,
     twin,
 };
 use chrono::TimeDelta;
@@ -38,7 +39,7 @@ impl<'a> Planner<'a> {
         if let Some(of) = self.rules.edited_into(permission) {
             return WantedCase::EditedInto(of);
         }
-        if self.capabilities.marks {
+        if self.has_marks() {
             let tagged = self.find(|seen| marked(seen) && self.rules.our_tag(seen).is_some());
             if let Some((seen, tag)) = tagged.and_then(|seen| Some((seen, self.rules.our_tag(seen)?))) {
                 return match lease.filter(|lease| self.is_older_than_known(seen, lease)) {
@@ -49,6 +50,9 @@ impl<'a> Planner<'a> {
             if let Some(seen) = self.find(marked) {
                 return self.marked_case(seen, want, lease);
             }
+        }
+        if let Some((lease, seen)) = lease.and_then(|lease| Some((lease, self.presumed(lease)?))) {
+            return WantedCase::Presumed(seen, lease);
         }
         match self.find(|seen| seen.rule.permission == permission) {
             Some(seen) => WantedCase::Covered(seen),
@@ -64,7 +68,7 @@ impl<'a> Planner<'a> {
         if lease.phase == Phase::Leaving && seen.genuine() {
             return WantedCase::Left(seen, lease);
         }
-        if !self.capabilities.marks {
+        if !self.has_marks() {
             return WantedCase::OursUntaggable(seen, lease);
         }
         match self.rules.our_tag(seen).filter(|_| !seen.marks.incomplete()) {
@@ -147,6 +151,10 @@ impl<'a> Planner<'a> {
                 let refused = lease.and_then(|lease| lease.last_failure.as_ref()).map(failed);
                 self.stands(permission, refused.unwrap_or_else(|| pending("joining another installation's rule")));
                 self.join(seen, Proof::Marked, want, lease);
+            }
+            WantedCase::Presumed(seen, lease) => {
+                self.adopt_by(permission, seen, Proof::Attempt, lease.tagged_until);
+                self.stands(permission, Standing::Own(seen.rule.id.clone()));
             }
             WantedCase::Covered(seen) => {
                 self.stands(permission, Standing::Foreign(seen.rule.id.clone()));
@@ -282,9 +290,10 @@ impl<'a> Planner<'a> {
     /// Makes room for our lease tag on a rule with as many tags as it may have: removes others' expired lease tags,
     /// oldest first. False if that is not enough.
     fn make_room(&mut self, seen: &SeenRule<'_>, proof: Proof) -> bool {
+        let MarkPlace::Rule { tags: most } = self.capabilities.marks else { return true };
         let (rule, me) = (seen.rule, self.record.installation);
         let after = rule.tags.len() + usize::from(!rule.tags.contains_key(&lease_key(me)));
-        let excess = after.saturating_sub(self.capabilities.tags_per_rule);
+        let excess = after.saturating_sub(most);
         if excess == 0 {
             return true;
         }

@@ -21,7 +21,7 @@ use eg_model::{
     plan::{AutoCloseView, LedgerStep, PlanContext, PlanPolicy, Step, TargetPlan, TargetView, plan_target, rows},
     session::record::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing},
     tags::{DIGESTS_PER_CALL, MARKS, description, lease_key, lease_value, tags_for},
-    target::{Capabilities, Target, TargetKey},
+    target::{Capabilities, Expiry, Identity, MarkPlace, Target, TargetKey},
 };
 use std::{
     cell::RefCell,
@@ -413,8 +413,9 @@ fn made(view: &View) -> Plan {
         read_later: BTreeMap::new(),
         provider_time: Some(time(view.provider)),
     });
-    let auto_closes = view.auto_closes.is_some();
-    let capabilities = Capabilities { marks: true, batch: DIGESTS_PER_CALL, tags_per_rule: 50, auto_closes };
+    let expiry = if view.auto_closes.is_some() { Expiry::Schedule } else { Expiry::None };
+    let marks = MarkPlace::Rule { tags: 50 };
+    let capabilities = Capabilities { identity: Identity::Id, marks, batch: DIGESTS_PER_CALL, expiry };
     let known = view.auto_closes.iter().flat_map(|auto_closes| &auto_closes.rows);
     let rows: Vec<AutoClose> = known.map(|row| auto_close(row, view.now)).collect();
     let looks = view.auto_closes.iter().flat_map(|auto_closes| &auto_closes.seen);

@@ -14,7 +14,7 @@ use eg_model::{
     observation::{ObservedRule, OwnedRule},
     selector::Selector,
     tags::DIGESTS_PER_CALL,
-    target::{Capabilities, TargetKey},
+    target::{Capabilities, Expiry, Identity, MarkPlace, TargetKey},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,7 +34,12 @@ fn one_group(rules: &[OwnedRule]) -> Result<Option<(&str, Vec<String>)>, Failure
 #[async_trait]
 impl Firewall for SecurityGroups {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { marks: true, batch: DIGESTS_PER_CALL, tags_per_rule: TAGS_PER_RULE, auto_closes: true }
+        Capabilities {
+            identity: Identity::Id,
+            marks: MarkPlace::Rule { tags: TAGS_PER_RULE },
+            batch: DIGESTS_PER_CALL,
+            expiry: Expiry::Schedule,
+        }
     }
 
     async fn observe(&self, targets: &BTreeSet<TargetKey>) -> BTreeMap<TargetKey, ReadResult> {

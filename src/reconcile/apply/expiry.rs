@@ -19,6 +19,7 @@ use eg_model::{
     observation::OwnedRule,
     plan::{Note, NoteKind, Step},
     tags::lease_value,
+    target::Expiry,
 };
 use eg_providers::{Firewall, SetAutoClose};
 use eg_state::{Event, EventKind, RowOutcome, StateError};
@@ -36,7 +37,8 @@ impl TargetRun<'_> {
             return;
         }
         let Some(expiry) = &self.driver.policy.cloud_expiry else { return };
-        let Some(firewall) = self.reading.firewall.clone().filter(|firewall| firewall.capabilities().auto_closes)
+        let Some(firewall) =
+            self.reading.firewall.clone().filter(|firewall| firewall.capabilities().expiry == Expiry::Schedule)
         else {
             return;
         };

@@ -179,10 +179,13 @@ impl<'a> TargetRun<'a> {
                 ignore_delays: impatience.rules,
             },
         };
-        let nothing = Capabilities { marks: false, batch: 1, tags_per_rule: 0, auto_closes: false };
         let view = TargetView {
             key: &self.key,
-            capabilities: self.reading.firewall.as_ref().map_or(nothing, |firewall| firewall.capabilities()),
+            capabilities: self
+                .reading
+                .firewall
+                .as_ref()
+                .map_or(Capabilities::LEAST, |firewall| firewall.capabilities()),
             observation: &self.reading.observation,
             unreadable: loaded.rows.unreadable,
             auto_closes: self.has_auto_closes(loaded).then_some(AutoCloseView {

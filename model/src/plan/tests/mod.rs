@@ -4,6 +4,7 @@
 
 pub mod auto_closes;
 pub mod forged;
+pub mod unmarked;
 
 use super::*;
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
         DIGESTS_PER_CALL, Fit, LEASE_PREFIX, MANAGED_BY, MARKS, SESSION, description, lease_key, lease_value,
         tags_again, tags_for,
     },
-    target::{Capabilities, Target, TargetKey},
+    target::{Capabilities, Expiry, Identity, MarkPlace, Target, TargetKey},
 };
 use chrono::TimeDelta;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +31,12 @@ use uuid::Uuid;
 const ME: u128 = 1;
 const THEY: u128 = 2;
 const GROUP: &str = "sg-0abc123def4567890";
+const GROUPS: Capabilities = Capabilities {
+    identity: Identity::Id,
+    marks: MarkPlace::Rule { tags: 50 },
+    batch: DIGESTS_PER_CALL,
+    expiry: Expiry::None,
+};
 
 // ---------------------------------------------------------------------------------------------- words of the tests
 
@@ -162,7 +169,7 @@ fn world() -> World {
         unreadable: false,
         twin: false,
         policy: PlanPolicy { open: true, collect: true, ignore_delays: false },
-        capabilities: Capabilities { marks: true, batch: DIGESTS_PER_CALL, tags_per_rule: 50, auto_closes: false },
+        capabilities: GROUPS,
         reading: Reading {
             rules: Vec::new(),
             other_ingress: 0,
@@ -273,7 +280,8 @@ impl World {
         let complete = Observation::Complete(self.reading.clone());
         let observation = self.instead.as_ref().unwrap_or(&complete);
         let auto_closes = self.auto_closes.as_ref().map(|auto_closes| auto_closes.view(self.policy.ignore_delays));
-        let capabilities = Capabilities { auto_closes: auto_closes.is_some(), ..self.capabilities };
+        let schedules = auto_closes.as_ref().map_or(self.capabilities.expiry, |_| Expiry::Schedule);
+        let capabilities = Capabilities { expiry: schedules, ..self.capabilities };
         plan_target(
             &record,
             &TargetView { key: &key(), capabilities, observation, unreadable: self.unreadable, auto_closes },
@@ -834,7 +842,7 @@ fn a_foreign_twin_with_an_unsettled_lease_waits() {
 
 #[test]
 fn without_marks_only_the_ledger_counts() {
-    let marks_off = |world: &mut World| world.capabilities.marks = false;
+    let marks_off = |world: &mut World| world.capabilities.marks = MarkPlace::None;
     let rule = || ours("sgr-1", 22, m(30));
     let plan = world().wanting().held(22, "sgr-1", m(60)).rule(rule()).with(marks_off).rests();
     stands(&plan, 22, &own("sgr-1"));
@@ -1220,8 +1228,8 @@ fn an_unwanted_lease_without_an_id_adopts_by_its_own_fitting_tag_alone() {
     lost().rule(bare("sgr-1", 22)).plans(&[], &[], &[NoteKind::Closing]);
     lost().rule(edited(ours("sgr-1", 23, m(60)), 22)).plans(&[], &[], &[NoteKind::Misfit, NoteKind::Closing]);
     lost().rule(leased("sgr-1", 22, &[(THEY, m(60))])).plans(&[], &[], &[NoteKind::Closing]);
-    let no_marks = lost().rule(ours("sgr-1", 22, m(60))).with(|world| world.capabilities.marks = false);
-    no_marks.plans(&[], &[], &[NoteKind::Closing]);
+    let no_marks = lost().rule(ours("sgr-1", 22, m(60))).with(|world| world.capabilities.marks = MarkPlace::None);
+    no_marks.plans(&["adopt tcp/22 sgr-1"], &[revoke(&["sgr-1"])], &[]);
 }
 
 /// Found by the exhaustive search: somebody strips a rule while our join of it is on its way, so that our tag stands
@@ -2307,7 +2315,7 @@ fn what_an_unreadable_lease_holds_is_closed_by_its_id() {
     world().with(damaged).rule(leased("sgr-1", 22, &[(ME, m(60)), (THEY, m(-11))])).plans(&[], &closes, &[]);
     let unknown_time = |world: &mut World| world.reading.provider_time = None;
     world().with(damaged).with(unknown_time).rule(ours("sgr-1", 22, m(-60))).plans(&[], &closes, &[]);
-    let plain = |world: &mut World| world.capabilities.marks = false;
+    let plain = |world: &mut World| world.capabilities.marks = MarkPlace::None;
     world().with(damaged).with(plain).rule(bare("sgr-1", 22)).plans(&[], &closes, &[]);
 }
 
