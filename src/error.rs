@@ -45,6 +45,15 @@ impl Exit {
             Self::Command(status) => status,
         }
     }
+
+    /// After a reading of several places, some of which could not be read.
+    pub fn after_reading(unread: usize, all: usize) -> Self {
+        match unread {
+            0 => Self::Done,
+            _ if unread == all => Self::Failed,
+            _ => Self::Partial,
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {

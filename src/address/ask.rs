@@ -25,26 +25,18 @@ const OVERALL: Duration = Duration::from_secs(5);
 /// An answer is one address; anything longer than this is something else.
 const LARGEST_BODY: usize = 1024;
 
-/// The families to ask for.
+/// Something for each family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Families {
-    pub v4: bool,
-    pub v6: bool,
+pub struct EachFamily<T> {
+    pub v4: T,
+    pub v6: T,
 }
 
-/// The results for both families.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Detected {
-    pub v4: FamilyOutcome,
-    pub v6: FamilyOutcome,
-}
-
+/// The families to ask for.
+pub type Families = EachFamily<bool>;
+pub type Detected = EachFamily<FamilyOutcome>;
 /// Both families, with every answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Survey {
-    pub v4: FamilySurvey,
-    pub v6: FamilySurvey,
-}
+pub type Survey = EachFamily<FamilySurvey>;
 
 /// One family, with every answer.
 #[derive(Clone, Debug, PartialEq, Eq)]

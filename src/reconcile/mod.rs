@@ -5,7 +5,6 @@
 //! that throttles, credentials that hang or a scheduler that never answers slow down their own route and no other. A pass
 //! lasts as long as its slowest route. The store is borrowed between awaits only, so no transaction is open across one.
 
-pub mod allowed;
 pub mod apply;
 pub mod driver;
 pub mod json;

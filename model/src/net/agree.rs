@@ -19,7 +19,6 @@ pub enum FamilyOutcome {
     NotAsked,
     /// Enough services gave the same address.
     Agreed {
-        /// The address that firewalls see.
         address: IpAddr,
         /// Their URLs, in the order of their answers.
         by: Vec<String>,
@@ -35,10 +34,7 @@ pub enum FamilyOutcome {
     },
     /// The services gave different addresses, and not exactly one of them often enough: the whole start is refused, and
     /// the error shows each answer.
-    Disagree {
-        /// Every answer.
-        answers: Vec<EchoAnswer>,
-    },
+    Disagree { answers: Vec<EchoAnswer> },
     /// Too few answers: the family is left out, with a warning.
     NotAgreed {
         /// Every answer.

@@ -35,7 +35,8 @@ pub struct ReconcileArgs {
     #[arg(long)]
     watch: bool,
     /// The longest time between two passes of --watch, written as 60s (10s to 86400s)
-    #[arg(long, value_name = "D", default_value = "60s", requires = "watch", value_parser = interval)]
+    #[arg(long, value_name = "D", default_value = "60s", requires = "watch",
+        value_parser = |text: &str| parse_seconds(text, 10..=86_400))]
     interval: Duration,
     /// A scheduler runs this: tells eg that something closes sessions on time
     #[arg(long)]
@@ -50,10 +51,6 @@ impl ReconcileArgs {
     pub fn is_timed(&self) -> bool {
         self.timer
     }
-}
-
-fn interval(text: &str) -> Result<Duration, String> {
-    parse_seconds(text, 10..=86_400).map_err(|error| error.to_string())
 }
 
 /// Reconciles once, or until a signal ends `--watch`.

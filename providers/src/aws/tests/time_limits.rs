@@ -1,10 +1,11 @@
 //! The time limits that the HTTP client is given for every connection and call.
 
-use super::{GROUP, options, set, target};
-use crate::aws::{
-    connect::{Aws, Options},
-    wire::replay::{Play, Replay},
+use super::{
+    GROUP, options,
+    replay::{Play, Replay},
+    set, target,
 };
+use crate::aws::connect::{Aws, Options};
 use aws_smithy_runtime_api::client::{
     http::{HttpClient, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector},
     runtime_components::RuntimeComponents,
