@@ -1,6 +1,6 @@
 //! Asks echo services of different operators for the user's addresses, all at once.
 
-use crate::host::env::AddressRule;
+use crate::{address::reasons::CANNOT_CONNECT, host::env::AddressRule};
 use eg_config::settings::Detect;
 use eg_model::{
     failure::FailureClass,
@@ -84,8 +84,8 @@ async fn ask_family(
     }
     let clients = FamilyClients::new(version, settings, services);
     let mut answers = collect(services, enough, |url| ask(&clients, url, version, settings.timeout)).await;
-    let outcome = judge(decide(&answers, settings.agree), &**acceptable);
     answers.sort_by_key(|(service, _)| services.iter().position(|url| url.as_str() == service));
+    let outcome = judge(decide(&answers, settings.agree), &**acceptable);
     FamilySurvey { outcome, answers }
 }
 
@@ -170,7 +170,7 @@ fn cannot_be_asked(error: &reqwest::Error) -> String {
 async fn ask(clients: &FamilyClients, url: &Url, version: IpVersion, timeout: Duration) -> Result<IpAddr, String> {
     let failed = |error: reqwest::Error| match error {
         late if late.is_timeout() => no_answer(timeout),
-        error if error.is_connect() => format!("cannot connect: {}", root_cause(&error)),
+        error if error.is_connect() => format!("{CANNOT_CONNECT}{}", root_cause(&error)),
         error => root_cause(&error),
     };
     let client = clients.for_service(url)?;

@@ -127,9 +127,62 @@ impl Store {
     /// The database cannot be read.
     pub fn events_after(&self, number: i64) -> Result<(Vec<Event>, i64), StateError> {
         self.read(|connection| {
-            let last = connection.query_row("SELECT coalesce(max(id), 0) FROM events", [], |row| row.get(0))?;
+            let last = last(connection)?;
             let events = select(connection, &self.damaged, "WHERE id > ?1 AND id <= ?2", params![number, last])?;
             Ok((events, last))
+        })
+    }
+
+    /// The events at or after a time, oldest first, and the number of the last of all.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn events_since(&self, since: Timestamp) -> Result<(Vec<Event>, i64), StateError> {
+        self.read(|connection| {
+            // By the time first: the order of the numbers costs a sort of what is found.
+            let which = "INDEXED BY events_at WHERE at >= ?1";
+            Ok((select(connection, &self.damaged, which, params![since.timestamp()])?, last(connection)?))
+        })
+    }
+
+    /// The events of a session, and those of none between two times, oldest first, and the number of the last of all.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn events_about(
+        &self,
+        session: SessionId,
+        (from, until): (Timestamp, Timestamp),
+    ) -> Result<(Vec<Event>, i64), StateError> {
+        self.read(|connection| {
+            let which = "WHERE session = ?1 UNION ALL \
+                         SELECT * FROM events INDEXED BY events_at WHERE session IS NULL AND at >= ?2 AND at <= ?3";
+            let values = params![session.to_string(), from.timestamp(), until.timestamp()];
+            Ok((select(connection, &self.damaged, which, values)?, last(connection)?))
+        })
+    }
+
+    /// The last `count` events that are wanted, oldest first, and the number of the last of all.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn newest_events(
+        &self,
+        count: usize,
+        wanted: impl Fn(&Event) -> bool,
+    ) -> Result<(Vec<Event>, i64), StateError> {
+        self.read(|connection| {
+            let last = last(connection)?;
+            let mut statement = connection.prepare_cached("SELECT * FROM events WHERE id <= ?1 ORDER BY id DESC")?;
+            let mut rows = statement.query([last])?;
+            let mut found = Vec::new();
+            while found.len() < count
+                && let Some(row) = rows.next()?
+            {
+                found.extend(self.damaged.skip_row("events", read(row))?.filter(&wanted));
+            }
+            found.reverse();
+            Ok((found, last))
         })
     }
 
@@ -140,6 +193,12 @@ impl Store {
     pub fn last_events(&self, count: u32) -> Result<Vec<Event>, StateError> {
         self.read(|connection| select_in(connection, &self.damaged, "ORDER BY id DESC LIMIT ?1", params![count]))
     }
+}
+
+/// The number of the last event.
+fn last(connection: &Connection) -> Result<i64, StateError> {
+    let sql = "SELECT coalesce(max(id), 0) FROM events";
+    Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
 }
 
 impl WriteTx<'_, '_> {

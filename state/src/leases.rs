@@ -181,7 +181,7 @@ pub(crate) fn opened(
 ) -> Result<Vec<(TargetKey, RuleId, Permission)>, StateError> {
     let sql = concat!(
         "SELECT o.rule_id, o.permission, t.provider, t.kind, t.endpoint, t.region, t.name \
-         FROM opened_rules o JOIN targets t ON t.id = o.target WHERE o.at >= ?1",
+         FROM opened_rules o LEFT JOIN targets t ON t.id = o.target WHERE o.at >= ?1",
         and_not_revoked!()
     );
     let read = |row: &Row<'_>| {
@@ -317,16 +317,17 @@ fn number(id: LeaseId, version: u64) -> Result<i64, StateError> {
     i64::try_from(version).map_err(|_| StateError::Lease { id, why: "has a version beyond 2^63" })
 }
 
-/// The columns that [`read`] reads.
+/// The columns that [`read`] reads, of open leases.
 macro_rules! select_leases {
     ($which:literal) => {
         concat!(
             "SELECT r.id, r.permission, r.phase, r.shared, r.rule_id, r.tagged_until, r.version, r.last_sent_at, \
              r.in_flight, r.last_unknown_at, r.refusals, r.next_try_at, r.last_failure, r.vanished, ",
             target_columns!(),
-            " FROM leases r",
+            // By the index of the open ones: with the order of the ids in mind, SQLite would read all that ever were.
+            " FROM leases r INDEXED BY leases_open",
             target_joins!(),
-            "WHERE ",
+            "WHERE r.phase <> 'closed'",
             $which,
             " ORDER BY r.id"
         )
@@ -343,12 +344,12 @@ pub(crate) struct Open {
 
 /// Every open lease.
 pub(crate) fn open(connection: &Connection, damaged: &Damaged) -> Result<Open, StateError> {
-    open_by(connection, damaged, select_leases!("r.phase <> 'closed'"), params![])
+    open_by(connection, damaged, select_leases!(""), params![])
 }
 
 /// The open leases on one target.
 pub(crate) fn open_on_target(connection: &Connection, damaged: &Damaged, target: i64) -> Result<Open, StateError> {
-    open_by(connection, damaged, select_leases!("r.phase <> 'closed' AND r.target = ?1"), params![target])
+    open_by(connection, damaged, select_leases!(" AND r.target = ?1"), params![target])
 }
 
 fn open_by(connection: &Connection, damaged: &Damaged, sql: &str, values: &[&dyn ToSql]) -> Result<Open, StateError> {
@@ -371,7 +372,7 @@ fn target_at_least(row: &Row<'_>) -> Option<Target> {
 }
 
 fn open_on(connection: &Connection, target: i64, permission: &Permission) -> Result<Option<Lease>, StateError> {
-    let sql = select_leases!("r.phase <> 'closed' AND r.target = ?1 AND r.permission = ?2");
+    let sql = select_leases!(" AND r.target = ?1 AND r.permission = ?2");
     let values = params![target, permission.to_string()];
     one_row(connection, "leases", sql, values, |row| read(row, &Damaged::default()))
 }

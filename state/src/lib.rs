@@ -23,6 +23,9 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
+#[cfg(test)]
+extern crate self as eg_state;
+
 mod auto_close;
 mod check;
 mod columns;
@@ -38,6 +41,8 @@ mod routes;
 mod runs;
 mod schema;
 mod sessions;
+#[cfg(test)]
+mod statements;
 mod summary;
 mod target_rows;
 mod targets;
@@ -51,7 +56,7 @@ pub use prune::KEPT;
 pub use runs::{LastReconcile, LastRuns, RunKind, RunResult};
 pub use sessions::{
     ending::GrantChange,
-    read::{Filter, Listing},
+    read::{Filter, Listing, User},
 };
 pub use summary::RecordSummary;
 pub use target_rows::{Since, TargetRows};

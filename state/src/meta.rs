@@ -36,7 +36,7 @@ impl Store {
     }
 }
 
-fn note_key(key: &str) -> String {
+pub(crate) fn note_key(key: &str) -> String {
     format!("note:{key}")
 }
 

@@ -8,7 +8,7 @@ use crate::{
 };
 use eg_model::{Timestamp, ids::RunId};
 use rusqlite::{Row, params};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 words! {
     /// Which command made a run.
@@ -114,18 +114,19 @@ impl Store {
         self.flush()
     }
 
-    /// The command of each run that is kept, by its number.
+    /// The command of each of these runs that is kept, by its number.
     ///
     /// # Errors
     /// The database cannot be read.
-    pub fn run_kinds(&self) -> Result<BTreeMap<i64, RunKind>, StateError> {
+    pub fn run_kinds(&self, runs: &BTreeSet<i64>) -> Result<BTreeMap<i64, RunKind>, StateError> {
         self.read(|connection| {
             let kind = |row: &Row<'_>| {
                 let number: i64 = row.get("number")?;
                 Ok((number, RowRef::new("runs", number, row).word("kind", RunKind::from_word)?))
             };
-            let sql = "SELECT number, kind FROM runs";
-            Ok(self.damaged.rows(connection, "runs", sql, params![], kind)?.into_iter().collect())
+            let sql = "SELECT number, kind FROM runs WHERE number IN (SELECT value FROM json_each(?1))";
+            let runs = serde_json::json!(runs).to_string();
+            Ok(self.damaged.rows(connection, "runs", sql, params![runs], kind)?.into_iter().collect())
         })
     }
 
@@ -135,7 +136,7 @@ impl Store {
     /// The database cannot be read.
     pub fn last_runs(&self) -> Result<LastRuns, StateError> {
         self.read(|connection| {
-            let sql = "SELECT number, finished_at, converged, summary, next_wake_at FROM runs \
+            let sql = "SELECT number, finished_at, converged, summary, next_wake_at FROM runs INDEXED BY runs_reconciled \
                        WHERE kind IN ('reconcile', 'watch') AND finished_at IS NOT NULL ORDER BY number DESC LIMIT 1";
             let last = |row: &Row<'_>| {
                 let row = RowRef::new("runs", row.get::<_, i64>("number")?, row);
@@ -148,7 +149,7 @@ impl Store {
             };
             let reconcile = self.damaged.rows(connection, "runs", sql, params![], last)?.pop();
             let started = |row: &Row<'_>| RowRef::new("runs", row.get::<_, i64>("number")?, row).time("started_at");
-            let sql = "SELECT number, started_at FROM runs WHERE timer = 1 OR kind = 'watch' \
+            let sql = "SELECT number, started_at FROM runs INDEXED BY runs_scheduled WHERE timer = 1 OR kind = 'watch' \
                        ORDER BY number DESC LIMIT 1";
             let scheduled_at = self.damaged.rows(connection, "runs", sql, params![], started)?.pop();
             let sql = "SELECT number, started_at FROM runs WHERE timer = 1 \

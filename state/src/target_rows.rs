@@ -147,12 +147,14 @@ macro_rules! select_sessions {
     };
 }
 
+/// The index has no REMOVED grant in it; SQLite itself would choose one that has, for its order.
 macro_rules! select_grants {
-    ($which:literal) => {
+    ($index:literal, $which:literal) => {
         concat!(
             "SELECT r.id, r.session, r.resource_name, r.address, r.status, r.applied_at, r.removed_at, ",
             target_columns!(),
-            " FROM grants r",
+            " FROM grants r INDEXED BY ",
+            $index,
             target_joins!(),
             "WHERE r.status <> 'REMOVED' AND ",
             $which,
@@ -176,6 +178,7 @@ fn everywhere(connection: &Connection, damaged: &Damaged) -> Result<Vec<Session>
     let statements = Statements {
         sessions: select_sessions!("status IN ('PENDING', 'ACTIVE', 'PARTIAL', 'FAILED')"),
         grants: select_grants!(
+            "grants_kept",
             "r.session IN (SELECT id FROM sessions WHERE status IN ('PENDING', 'ACTIVE', 'PARTIAL', 'FAILED'))"
         ),
         permissions: select_permissions!(
@@ -190,7 +193,7 @@ fn everywhere(connection: &Connection, damaged: &Damaged) -> Result<Vec<Session>
 pub(crate) fn on_target(connection: &Connection, damaged: &Damaged, target: i64) -> Result<Vec<Session>, StateError> {
     let statements = Statements {
         sessions: select_sessions!("id IN (SELECT session FROM grants WHERE target = ?1 AND status <> 'REMOVED')"),
-        grants: select_grants!("r.target = ?1"),
+        grants: select_grants!("grants_open", "r.target = ?1"),
         permissions: select_permissions!("g.target = ?1"),
     };
     let failures = auto_close::failures_on(connection, damaged, target)?;

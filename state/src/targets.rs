@@ -4,10 +4,13 @@ use crate::{
     columns::{RowRef, seconds},
     damaged::{Damaged, one_row},
     error::StateError,
-    routes::{self, read_key},
+    routes::{self, read_key, read_target, target_columns},
     tx::Store,
 };
-use eg_model::{Timestamp, target::TargetKey};
+use eg_model::{
+    Timestamp,
+    target::{Target, TargetKey},
+};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::BTreeMap;
 
@@ -39,6 +42,45 @@ impl Store {
     /// The database cannot be read.
     pub fn target(&self, key: &TargetKey) -> Result<Option<TargetRecord>, StateError> {
         self.read(|connection| Ok(find_record(connection, &self.damaged, key)?.map(|(_, record)| record)))
+    }
+
+    /// Every target on which a grant was applied, with the route of the newest one.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn used_targets(&self) -> Result<BTreeMap<TargetKey, Target>, StateError> {
+        self.read(|connection| {
+            let sql = concat!(
+                "SELECT t.id, ",
+                target_columns!(),
+                " FROM targets t JOIN grants r ON r.rowid = (SELECT max(rowid) FROM grants \
+                 WHERE target = t.id AND applied_at IS NOT NULL) LEFT JOIN routes o ON o.id = r.route"
+            );
+            let read = |row: &Row<'_>| read_target(&RowRef::new("targets", row.get::<_, i64>("id")?, row));
+            let targets = self.damaged.rows(connection, "targets", sql, params![], read)?;
+            Ok(targets.into_iter().map(|target| (target.key.clone(), target)).collect())
+        })
+    }
+
+    /// The newest name that a resource had for each of these targets.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn names_of<'k>(
+        &self,
+        keys: impl IntoIterator<Item = &'k TargetKey>,
+    ) -> Result<BTreeMap<&'k TargetKey, String>, StateError> {
+        self.read(|connection| {
+            let sql = "SELECT id, resource_name FROM grants WHERE target = ?1 ORDER BY rowid DESC LIMIT 1";
+            let name = |row: &Row<'_>| RowRef::new("grants", row.get::<_, String>("id")?, row).get("resource_name");
+            let mut names = BTreeMap::new();
+            for key in keys {
+                let Some(id) = find(connection, key)? else { continue };
+                let name = self.damaged.rows(connection, "grants", sql, params![id], name)?.pop();
+                names.extend(name.map(|name| (key, name)));
+            }
+            Ok(names)
+        })
     }
 
     /// Changes the findings about a target. Those that another process has written meanwhile stay: the change is made to

@@ -279,6 +279,7 @@ fn a_restored_backup_on_a_full_disk_is_settled_by_the_first_write() {
     let backup = fs::read(&path).unwrap();
     let mut store = open(&path);
     store.begin_run(RunId(Uuid::from_u128(2)), RunKind::Stop, false, at(2)).unwrap();
+    store.flush().unwrap();
     drop(store);
     fs::write(&path, backup).unwrap();
     disk.fill();

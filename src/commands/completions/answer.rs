@@ -143,7 +143,8 @@ impl Here {
 
     fn recorded(&self) -> Option<Vec<Session>> {
         let store = Store::open_read_only(self.state.as_ref()?).ok()??;
-        let listing = store.sessions(&Filter { statuses: None, limit: Some(ENDED_SESSIONS) }).ok()?;
+        let listing =
+            store.sessions(&Filter { statuses: None, limit: Some(ENDED_SESSIONS), ..Filter::default() }).ok()?;
         Some(listing.sessions)
     }
 

@@ -29,6 +29,9 @@ impl Pass {
         driver: &Driver<'_>,
         settings: Option<&Settings>,
     ) -> Result<PassReport, CommandError> {
+        if !self.dry_run {
+            driver.store_mut().check_daily(context.env.now())?;
+        }
         let lock = context
             .lock(driver, "eg reconcile", true, self.timer)
             .await

@@ -35,7 +35,7 @@ pub(super) async fn preview(mut request: OpenRequest<'_>) -> Result<Exit, Comman
     };
     let driver = request.driver(store)?;
     let preflight = request.preflight(&driver, PreflightDepth::Targets).await?;
-    let session = request.build(&preflight)?;
+    let session = request.build(&preflight.addresses, &preflight.callers)?;
     let outlooks = request.outlooks(&driver, &preflight, &session)?;
     request.warn_of_families_left_out();
     let shown = PreviewPrinter { request: &request, preflight: &preflight, session: &session, outlooks: &outlooks };

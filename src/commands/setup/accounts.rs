@@ -23,7 +23,7 @@ pub(super) async fn accounts(
     resources: &[Resource],
 ) -> Result<Vec<AccountTargets>, CommandError> {
     let store = context.store_for_reading().ok().flatten();
-    let known = store.and_then(|store| context.used_targets(&store).ok()).unwrap_or_default();
+    let known = store.and_then(|store| store.used_targets().ok()).unwrap_or_default();
     let connect = context.env.connect();
     let mut found: BTreeMap<String, AccountTargets> = BTreeMap::new();
     for resource in resources {

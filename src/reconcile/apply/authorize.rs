@@ -74,6 +74,7 @@ impl TargetRun<'_> {
         };
         let answer = round.firewall.authorize(&self.authorize_call(call)).await;
         drop(turn);
+        self.lane.note_write(answer.as_ref().err().map(|failure| failure.class));
         match answer {
             Ok(answer) => self.authorized(call, &intents, answer),
             Err(failure) => self.not_authorized(call, &intents, failure, round).await,

@@ -16,7 +16,10 @@ use eg_model::{
     session::record::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing},
 };
 use rusqlite::{Connection, Row, params};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, HashMap},
+};
 
 /// The choice of sessions to list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +28,21 @@ pub struct Filter {
     pub statuses: Option<Vec<SessionStatus>>,
     /// At most so many; live and EXPIRING ones are shown even beyond it. `None`: no limit.
     pub limit: Option<usize>,
+    /// With the REMOVED grants of live sessions too. A session that follows its user has one for each earlier address.
+    pub whole: bool,
+}
+
+/// A session's user: name and e-mail address.
+pub type User = (String, Option<String>);
+
+/// The grants that sessions are read with. A session that has none of them is read whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Grants {
+    All,
+    /// Those that are not REMOVED: for every decision, so that a session does not pay for each address that it ever had.
+    Kept,
+    /// Those that people look for: of live sessions the kept ones, of others all.
+    Shown,
 }
 
 /// The sessions of a listing.
@@ -34,6 +52,34 @@ pub struct Listing {
     pub sessions: Vec<Session>,
     /// The number of sessions that match the filter but were left out by its limit.
     pub left_out: usize,
+}
+
+/// The columns that [`read_grant`] reads.
+macro_rules! select_grants {
+    ($by:literal, $which:literal) => {
+        concat!(
+            "SELECT r.id, r.session, r.resource_name, r.address, r.status, r.applied_at, r.removed_at, ",
+            target_columns!(),
+            " FROM grants r",
+            $by,
+            target_joins!(),
+            "WHERE r.session IN (SELECT value FROM json_each(?1)) ",
+            $which,
+            "ORDER BY r.session, r.position"
+        )
+    };
+}
+
+/// The columns that [`read_permission`] reads.
+macro_rules! select_permissions {
+    ($by:literal, $which:literal) => {
+        concat!(
+            "SELECT p.grant_id, p.permission, p.standing, p.detail FROM grants g",
+            $by,
+            " JOIN grant_permissions p ON p.grant_id = g.id WHERE g.session IN (SELECT value FROM json_each(?1))",
+            $which
+        )
+    };
 }
 
 impl Store {
@@ -58,12 +104,31 @@ impl Store {
             let mut shown: BTreeSet<SessionId> =
                 newest_ids(connection, &self.damaged, wanted, limit)?.into_iter().collect();
             shown.extend(newest_ids(connection, &self.damaged, &open, -1)?);
-            let sql = "SELECT count(*) FROM sessions WHERE status IN (SELECT value FROM json_each(?1))";
+            let sql = "SELECT coalesce(sum(sessions), 0) FROM session_counts \
+                       WHERE status IN (SELECT value FROM json_each(?1))";
             let total: i64 = connection.prepare_cached(sql)?.query_row([json_list(wanted)], |row| row.get(0))?;
             let asked = shown.len();
-            let sessions = load_noting(connection, &self.damaged, shown)?;
+            let grants = if filter.whole { Grants::All } else { Grants::Shown };
+            let sessions = load_noting(connection, &self.damaged, shown, grants)?;
             let left_out = usize::try_from(total).unwrap_or(usize::MAX).saturating_sub(asked);
             Ok(Listing { sessions, left_out })
+        })
+    }
+
+    /// The name and the e-mail address of each session's user.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn users(&self, sessions: &BTreeSet<SessionId>) -> Result<BTreeMap<SessionId, User>, StateError> {
+        self.read(|connection| {
+            let user = |row: &Row<'_>| {
+                let id = session_id("sessions", row, "id")?;
+                let row = RowRef::new("sessions", id, row);
+                Ok((id, (row.get("user_name")?, row.get("user_email")?)))
+            };
+            let sql = "SELECT id, user_name, user_email FROM sessions WHERE id IN (SELECT value FROM json_each(?1))";
+            let users = self.damaged.rows(connection, "sessions", sql, params![json_list(sessions)], user)?;
+            Ok(users.into_iter().collect())
         })
     }
 
@@ -82,14 +147,14 @@ impl Store {
         })
     }
 
-    /// The sessions that are live in the record, whatever the clock says; newest first.
+    /// The sessions that are live in the record, whatever the clock says; newest first, without REMOVED grants.
     ///
     /// # Errors
     /// The database cannot be read.
     pub fn live_sessions(&self) -> Result<Vec<Session>, StateError> {
         self.read(|connection| {
             let ids = newest_ids(connection, &self.damaged, &live_statuses(), -1)?;
-            load_noting(connection, &self.damaged, ids)
+            load_noting(connection, &self.damaged, ids, Grants::Kept)
         })
     }
 
@@ -108,14 +173,28 @@ impl Store {
         })
     }
 
-    /// The sessions that are ending: EXPIRING; newest first.
+    /// The sessions that are ending: EXPIRING; newest first, without REMOVED grants.
     ///
     /// # Errors
     /// The database cannot be read.
     pub fn unfinished_sessions(&self) -> Result<Vec<Session>, StateError> {
         self.read(|connection| {
             let expiring = newest_ids(connection, &self.damaged, &[SessionStatus::Expiring], -1)?;
-            load_noting(connection, &self.damaged, expiring)
+            load_noting(connection, &self.damaged, expiring, Grants::Kept)
+        })
+    }
+
+    /// Live sessions without their REMOVED grants, then EXPIRING ones with them; newest first.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub(crate) fn open_sessions(&self) -> Result<Vec<Session>, StateError> {
+        self.read(|connection| {
+            let mut ids = newest_ids(connection, &self.damaged, &live_statuses(), -1)?;
+            ids.extend(newest_ids(connection, &self.damaged, &[SessionStatus::Expiring], -1)?);
+            let mut sessions = load_noting(connection, &self.damaged, ids, Grants::Shown)?;
+            sessions.sort_by_key(|session| !session.status.is_live());
+            Ok(sessions)
         })
     }
 
@@ -154,20 +233,35 @@ pub(crate) fn live_statuses() -> Vec<SessionStatus> {
     SessionStatus::ALL.iter().copied().filter(|status| status.is_live()).collect()
 }
 
-/// Every live session.
+/// Every live session, without REMOVED grants.
 pub(crate) fn live(connection: &Connection) -> Result<Vec<Session>, StateError> {
     let ids = newest_ids(connection, &Damaged::default(), &live_statuses(), -1)?;
     load(connection, ids)
 }
 
-/// One session. Unlike in a list, one that cannot be read is an error.
+/// One session, whole. Unlike in a list, one that cannot be read is an error.
 pub(crate) fn one(connection: &Connection, id: SessionId) -> Result<Option<Session>, StateError> {
+    one_with(connection, id, Grants::All)
+}
+
+/// The same without REMOVED grants.
+pub(crate) fn kept(connection: &Connection, id: SessionId) -> Result<Option<Session>, StateError> {
+    one_with(connection, id, Grants::Kept)
+}
+
+fn one_with(connection: &Connection, id: SessionId, grants: Grants) -> Result<Option<Session>, StateError> {
     let damaged = Damaged::default();
-    let found = load_noting(connection, &damaged, [id])?.pop();
+    let found = load_noting(connection, &damaged, [id], grants)?.pop();
     match damaged.errors().into_iter().next() {
         Some(error) if found.is_none() => Err(error),
         _ => Ok(found),
     }
+}
+
+/// The first position after those of a session's grants.
+pub(crate) fn free_position(connection: &Connection, id: SessionId) -> Result<i64, StateError> {
+    let sql = "SELECT coalesce(max(position) + 1, 0) FROM grants WHERE session = ?1";
+    Ok(connection.prepare_cached(sql)?.query_row([id.to_string()], |row| row.get(0))?)
 }
 
 /// Ids by status, newest first; a negative limit is none.
@@ -177,14 +271,25 @@ pub(crate) fn newest_ids(
     statuses: &[SessionStatus],
     limit: i64,
 ) -> Result<Vec<SessionId>, StateError> {
-    // Without a condition, the index on the start gives the newest ones without a sort.
+    // Those with a status that is none are damaged, and noted when they are loaded.
     if statuses.len() == SessionStatus::ALL.len() {
         let sql = "SELECT id FROM sessions ORDER BY started_at DESC, number DESC LIMIT ?1";
         return ids(connection, damaged, sql, params![limit]);
     }
-    let sql = "SELECT id FROM sessions WHERE status IN (SELECT value FROM json_each(?1)) \
+    let newest = |row: &Row<'_>| {
+        let id = session_id("sessions", row, "id")?;
+        Ok((row.get::<_, i64>("started_at")?, row.get::<_, i64>("number")?, id))
+    };
+    let mut found = Vec::new();
+    // One status at a time, so that the index gives the newest ones without reading the others.
+    let sql = "SELECT id, started_at, number FROM sessions WHERE status = ?1 \
                ORDER BY started_at DESC, number DESC LIMIT ?2";
-    ids(connection, damaged, sql, params![json_list(statuses), limit])
+    for status in statuses {
+        found.extend(damaged.rows(connection, "sessions", sql, params![status.as_str(), limit], newest)?);
+    }
+    found.sort_by_key(|(started_at, number, _)| Reverse((*started_at, *number)));
+    found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(found.into_iter().map(|(.., id)| id).collect())
 }
 
 /// Ids that a statement selects.
@@ -209,35 +314,43 @@ fn hyphenated(prefix: &str) -> Option<String> {
     fits.then(|| digits.chars().enumerate().map(|(at, digit)| format!("{}{digit}", dash(at))).collect())
 }
 
-/// Loads whole sessions, newest first, without what does not parse.
+/// Loads sessions without REMOVED grants, newest first, without what does not parse.
 pub(crate) fn load(
     connection: &Connection,
     ids: impl IntoIterator<Item = SessionId>,
 ) -> Result<Vec<Session>, StateError> {
-    load_noting(connection, &Damaged::default(), ids)
+    load_noting(connection, &Damaged::default(), ids, Grants::Kept)
 }
 
-/// The same; skipped rows are remembered.
+/// The same with the grants that the caller asks for; skipped rows are remembered.
 pub(crate) fn load_noting(
     connection: &Connection,
     damaged: &Damaged,
     ids: impl IntoIterator<Item = SessionId>,
+    grants: Grants,
 ) -> Result<Vec<Session>, StateError> {
     let list = json_list(ids);
-    let mut callers = load_callers(connection, damaged, &list)?;
-    let mut grants = load_grants(connection, damaged, &list)?;
     let sql = "SELECT * FROM sessions WHERE id IN (SELECT value FROM json_each(?1)) \
                ORDER BY started_at DESC, number DESC";
-    let mut sessions = Vec::new();
-    for mut session in damaged.rows(connection, "sessions", sql, params![list], read_session)? {
+    let mut sessions = damaged.rows(connection, "sessions", sql, params![list], read_session)?;
+    let mut callers = load_callers(connection, damaged, &list)?;
+    let failures = auto_close::failures(connection, damaged)?;
+    let kept = |session: &Session| match grants {
+        Grants::All => false,
+        Grants::Kept => true,
+        Grants::Shown => session.status.is_live(),
+    };
+    let mut found = load_grants(connection, damaged, sessions.iter().filter(|one| kept(one)), true, &failures)?;
+    let rest = sessions.iter().filter(|session| !found.contains_key(&session.id));
+    found.extend(load_grants(connection, damaged, rest, false, &failures)?);
+    for session in &mut sessions {
         session.caller_arns = callers.remove(&session.id).unwrap_or_default();
-        session.grants = grants.remove(&session.id).unwrap_or_default();
+        session.grants = found.remove(&session.id).unwrap_or_default();
         if session.grants.is_empty() {
             damaged.note("sessions", &session.id.to_string(), "it has no grants that can be read".to_owned());
-            continue;
         }
-        sessions.push(session);
     }
+    sessions.retain(|session| !session.grants.is_empty());
     Ok(sessions)
 }
 
@@ -273,20 +386,25 @@ fn load_callers(
     Ok(callers)
 }
 
-fn load_grants(
+/// The grants of sessions: all, or only the `kept` ones.
+fn load_grants<'a>(
     connection: &Connection,
     damaged: &Damaged,
-    list: &str,
+    sessions: impl Iterator<Item = &'a Session>,
+    kept: bool,
+    failures: &BTreeMap<RuleId, Failure>,
 ) -> Result<HashMap<SessionId, Vec<Grant>>, StateError> {
-    let mut permissions = load_permissions(connection, damaged, list)?;
-    let failures = auto_close::failures(connection, damaged)?;
-    let sql = concat!(
-        "SELECT r.id, r.session, r.resource_name, r.address, r.status, r.applied_at, r.removed_at, ",
-        target_columns!(),
-        " FROM grants r",
-        target_joins!(),
-        "WHERE r.session IN (SELECT value FROM json_each(?1)) ORDER BY r.session, r.position"
-    );
+    let mut sessions = sessions.peekable();
+    if sessions.peek().is_none() {
+        return Ok(HashMap::new());
+    }
+    let list = json_list(sessions.map(|session| session.id));
+    let mut permissions = load_permissions(connection, damaged, &list, kept)?;
+    let sql = if kept {
+        select_grants!(" INDEXED BY grants_kept", "AND r.status <> 'REMOVED' ")
+    } else {
+        select_grants!("", "")
+    };
     let of_session = |row: &Row<'_>| Ok((session_id("grants", row, "session")?, read_grant(row)?));
     let mut grants: HashMap<SessionId, Vec<Grant>> = HashMap::new();
     for (session, mut grant) in damaged.rows(connection, "grants", sql, params![list], of_session)? {
@@ -295,7 +413,7 @@ fn load_grants(
             damaged.note("grants", &grant.id.to_string(), "it has no permissions that can be read".to_owned());
             continue;
         }
-        grant.without_auto_close = without_auto_close(&grant, &failures);
+        grant.without_auto_close = without_auto_close(&grant, failures);
         grants.entry(session).or_default().push(grant);
     }
     for list in grants.values_mut() {
@@ -334,10 +452,13 @@ fn load_permissions(
     connection: &Connection,
     damaged: &Damaged,
     list: &str,
+    kept: bool,
 ) -> Result<HashMap<GrantId, Vec<GrantPermission>>, StateError> {
-    let sql = "SELECT p.grant_id, p.permission, p.standing, p.detail FROM grants g \
-               JOIN grant_permissions p ON p.grant_id = g.id \
-               WHERE g.session IN (SELECT value FROM json_each(?1))";
+    let sql = if kept {
+        select_permissions!(" INDEXED BY grants_kept", " AND g.status <> 'REMOVED'")
+    } else {
+        select_permissions!("", "")
+    };
     let mut permissions: HashMap<GrantId, Vec<GrantPermission>> = HashMap::new();
     for (id, item) in damaged.rows(connection, "grant_permissions", sql, params![list], read_permission)? {
         permissions.entry(id).or_default().push(item);

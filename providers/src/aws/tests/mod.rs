@@ -3,6 +3,7 @@
 pub mod auto_closes;
 pub mod preparation;
 pub mod replay;
+pub mod time_limits;
 
 use crate::{
     Authorize, CallObserver, Caller, CallerAccess, Connect, CredentialsEnd, Discovery, Firewall, Marking, ReadResult,
