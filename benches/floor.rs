@@ -6,6 +6,9 @@
 //! time of both, and how many calls reached the endpoint.
 //!
 //! `cargo bench --bench floor -- --groups 1,3,20 --latency 0,20,80 --runs 7`
+//!
+//! With `--bucket 100,50` the endpoint throttles as AWS does, here after 100 writes of a kind and beyond 50 a second, and
+//! the table shows how near `eg` comes to that rate. The bare client does not retry, so it has no part in this.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,7 +27,7 @@ use aws_sdk_ec2::{
     config::{BehaviorVersion, Region, retry::RetryConfig},
     types::{Filter, IpPermission, IpRange, ResourceType, Tag, TagSpecification},
 };
-use eg_sandbox::{Config, HandRule, Handle, Latency, Sandbox};
+use eg_sandbox::{Config, HandRule, Handle, Latency, RateLimit, Sandbox};
 use futures_util::{
     StreamExt,
     future::{join, join_all},
@@ -40,6 +43,7 @@ use std::{
     path::Path,
     process::{Command, Stdio},
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -72,7 +76,10 @@ fn main() {
     );
     for groups in &options.groups {
         for latency in &options.latencies {
-            measure(*groups, *latency, options.runs);
+            match options.bucket {
+                Some(bucket) => measure_throttled(*groups, *latency, bucket),
+                None => measure(*groups, *latency, options.runs),
+            }
         }
     }
 }
@@ -82,12 +89,17 @@ struct Options {
     groups: Vec<usize>,
     latencies: Vec<Duration>,
     runs: usize,
+    bucket: Option<RateLimit>,
 }
 
 impl Options {
     fn parse(args: impl Iterator<Item = String>) -> Self {
-        let mut options =
-            Self { groups: vec![1, 3, 20], latencies: [0, 20, 80].map(Duration::from_millis).to_vec(), runs: 7 };
+        let mut options = Self {
+            groups: vec![1, 3, 20],
+            latencies: [0, 20, 80].map(Duration::from_millis).to_vec(),
+            runs: 7,
+            bucket: None,
+        };
         let mut args = args.filter(|arg| arg != "--bench");
         while let Some(name) = args.next() {
             let value = args.next().unwrap_or_else(|| panic!("{name} takes a value"));
@@ -95,6 +107,10 @@ impl Options {
             match name.as_str() {
                 "--groups" => options.groups = numbers().collect(),
                 "--latency" => options.latencies = numbers().map(|ms| Duration::from_millis(ms as u64)).collect(),
+                "--bucket" => {
+                    let numbers: Vec<f64> = numbers().map(|number| number as f64).collect();
+                    options.bucket = Some(RateLimit { capacity: numbers[0], per_second: numbers[1] });
+                }
                 "--runs" => options.runs = value.parse().unwrap(),
                 _ => panic!("unknown option {name}"),
             }
@@ -249,6 +265,28 @@ fn measure(groups: usize, latency: Duration, runs: usize) {
             floor * 1e3,
             eg_cpu * 1e3,
             floor_cpu * 1e3,
+        );
+    }
+}
+
+/// One start and one stop at an endpoint that throttles.
+fn measure_throttled(groups: usize, latency: Duration, bucket: RateLimit) {
+    let world = World::new(groups, latency);
+    let writes = ["AuthorizeSecurityGroupIngress", "RevokeSecurityGroupIngress"];
+    world.sandbox.set(|settings| settings.rate_limits.extend(writes.map(|action| (action.to_owned(), bucket))));
+    let state = world.dir.path().join("state.db");
+    for (command, action) in [("start", writes[0]), ("stop", writes[1])] {
+        // A full bucket, as after a quiet time.
+        thread::sleep(Duration::from_secs_f64(bucket.capacity / bucket.per_second));
+        let run = world.eg(&state, command);
+        let log = world.sandbox.log();
+        let sent = log.iter().filter(|call| call.action == action && !call.dry_run).count();
+        let throttled = log.iter().filter(|call| call.outcome == "RequestLimitExceeded").count();
+        let least = (groups as f64 - bucket.capacity).max(0.0) / bucket.per_second;
+        println!(
+            "{groups:>6} {:>5} ms {command:>10} {:>9.1} s, at the rate of the bucket {least:.1} s; {sent} calls, {throttled} throttled",
+            latency.as_millis(),
+            run.wall.as_secs_f64(),
         );
     }
 }

@@ -45,6 +45,15 @@ impl Exit {
             Self::Command(status) => status,
         }
     }
+
+    /// After a reading of several places, some of which could not be read.
+    pub fn after_reading(unread: usize, all: usize) -> Self {
+        match unread {
+            0 => Self::Done,
+            _ if unread == all => Self::Failed,
+            _ => Self::Partial,
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {
@@ -351,14 +360,14 @@ pub fn step_advice(step: &Step, class: FailureClass) -> &'static str {
     if matches!(step, Step::Restore { .. }) { advice_for(Work::Restoring, class) } else { advice(class) }
 }
 
-/// A note of a plan with the advice for its failure.
+/// A note of a plan with the advice for its failure. The class stays: it tells the same failure in other words from a new one.
 pub fn with_advice(note: &Note) -> Note {
     let advice = note.class.map(|class| match note.kind {
         NoteKind::AutoCloseUnset => advice_for(Work::MissingExpiry, class),
         _ => advice(class),
     });
     let advice = advice.map(|advice| format!(" ({advice})")).unwrap_or_default();
-    Note::new(note.kind, format!("{}{advice}", note.message))
+    Note { message: format!("{}{advice}", note.message), ..note.clone() }
 }
 
 #[cfg(test)]
@@ -367,15 +376,15 @@ mod tests {
 
     #[test]
     fn a_note_ends_with_the_advice_for_its_failure() {
-        let note = |kind, class| Note { class, ..Note::new(kind, "it failed".to_owned()) };
+        let note = |kind, class, text: &str| Note { class, ..Note::new(kind, text.to_owned()) };
         for (kind, class, text) in [
             (NoteKind::AutoCloseUnset, Some(FailureClass::Denied), "`eg setup cloud-expiry` prints what this needs"),
             (NoteKind::AutoCloseUnset, Some(FailureClass::Transient), advice(FailureClass::Transient)),
             (NoteKind::Unavailable, Some(FailureClass::Denied), advice(FailureClass::Denied)),
         ] {
-            let told = Note::new(kind, format!("it failed ({text})"));
-            assert_eq!(with_advice(&note(kind, class)), told);
-            assert_eq!(with_advice(&told), told, "once");
+            assert_eq!(with_advice(&note(kind, class, "it failed")), note(kind, class, &format!("it failed ({text})")));
         }
+        let plain = note(NoteKind::Misfit, None, "it is left alone");
+        assert_eq!(with_advice(&plain), plain);
     }
 }

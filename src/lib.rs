@@ -3,7 +3,6 @@
 //! This crate is the program: the command line, the reconcile driver, detection of the public address, and output.
 //! `eg-model` decides, `eg-state` records, and `eg-providers` speaks to the clouds. See `docs/architecture.md`.
 
-#![allow(missing_docs, reason = "the modules are private: a comment stands where the name is not enough")]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
 mod address;

@@ -3,8 +3,6 @@
 //! `edit` changes a text and leaves everything else as it is; `policy` is the machine policy that limits it all.
 //! `trusted_file` refuses files that another user could have written.
 
-#![allow(missing_docs, reason = "the program alone uses it: a comment stands where the name is not enough")]
-
 pub mod edit;
 pub mod file;
 pub mod include;

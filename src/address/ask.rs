@@ -1,6 +1,6 @@
 //! Asks echo services of different operators for the user's addresses, all at once.
 
-use crate::host::env::AddressRule;
+use crate::{address::reasons::CANNOT_CONNECT, host::env::AddressRule};
 use eg_config::settings::Detect;
 use eg_model::{
     failure::FailureClass,
@@ -25,26 +25,18 @@ const OVERALL: Duration = Duration::from_secs(5);
 /// An answer is one address; anything longer than this is something else.
 const LARGEST_BODY: usize = 1024;
 
-/// The families to ask for.
+/// Something for each family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Families {
-    pub v4: bool,
-    pub v6: bool,
+pub struct EachFamily<T> {
+    pub v4: T,
+    pub v6: T,
 }
 
-/// The results for both families.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Detected {
-    pub v4: FamilyOutcome,
-    pub v6: FamilyOutcome,
-}
-
+/// The families to ask for.
+pub type Families = EachFamily<bool>;
+pub type Detected = EachFamily<FamilyOutcome>;
 /// Both families, with every answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Survey {
-    pub v4: FamilySurvey,
-    pub v6: FamilySurvey,
-}
+pub type Survey = EachFamily<FamilySurvey>;
 
 /// One family, with every answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,8 +84,8 @@ async fn ask_family(
     }
     let clients = FamilyClients::new(version, settings, services);
     let mut answers = collect(services, enough, |url| ask(&clients, url, version, settings.timeout)).await;
-    let outcome = judge(decide(&answers, settings.agree), &**acceptable);
     answers.sort_by_key(|(service, _)| services.iter().position(|url| url.as_str() == service));
+    let outcome = judge(decide(&answers, settings.agree), &**acceptable);
     FamilySurvey { outcome, answers }
 }
 
@@ -178,7 +170,7 @@ fn cannot_be_asked(error: &reqwest::Error) -> String {
 async fn ask(clients: &FamilyClients, url: &Url, version: IpVersion, timeout: Duration) -> Result<IpAddr, String> {
     let failed = |error: reqwest::Error| match error {
         late if late.is_timeout() => no_answer(timeout),
-        error if error.is_connect() => format!("cannot connect: {}", root_cause(&error)),
+        error if error.is_connect() => format!("{CANNOT_CONNECT}{}", root_cause(&error)),
         error => root_cause(&error),
     };
     let client = clients.for_service(url)?;

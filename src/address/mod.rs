@@ -1,10 +1,13 @@
 //! The user's own addresses. `ask` asks several echo services of different operators at once, and
-//! `eg_model::net::agree` decides which address their answers make; `judge` refuses detection that has nothing to ask.
+//! `eg_model::net::agree` decides which address their answers make; `reasons` says in short why there is none; `judge`
+//! refuses detection that has nothing to ask.
 
 mod ask;
 mod judge;
+mod reasons;
 #[cfg(test)]
 mod tests;
 
 pub use ask::{Detected, Families, FamilySurvey, Survey, detect, survey};
 pub use judge::{check_asked, never_detected, proxy_hint};
+pub use reasons::{are_alike, reasons};

@@ -1,6 +1,6 @@
 use crate::address::{ask::collect, *};
 use eg_config::settings::Detect;
-use eg_model::net::agree::FamilyOutcome;
+use eg_model::net::agree::{EchoAnswer, FamilyOutcome, describe};
 use reqwest::Url;
 use std::{
     io::{Read, Write},
@@ -19,6 +19,10 @@ const B: &str = "198.51.100.7";
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
+}
+
+fn lines(answers: &[EchoAnswer]) -> Vec<String> {
+    answers.iter().map(describe).collect()
 }
 
 /// A server that gives one answer to one connection, and the number of connections it had.
@@ -92,7 +96,7 @@ fn run_v4(services: Vec<Url>) -> FamilyOutcome {
 fn only_reason(reply: String) -> String {
     let server = answering(reply);
     match run_v4(vec![server.url.clone()]) {
-        FamilyOutcome::NotAgreed { reasons } => reasons.concat().replace(server.url.as_str(), "URL"),
+        FamilyOutcome::NotAgreed { answers } => lines(&answers).concat().replace(server.url.as_str(), "URL"),
         other => panic!("{other:?}"),
     }
 }
@@ -120,7 +124,8 @@ fn two_that_do_not() {
 #[test]
 fn one_answer_and_none() {
     let (alone, dead) = (answering(ok(A)), refusing());
-    let FamilyOutcome::NotAgreed { mut reasons } = run_v4(vec![alone.url.clone(), dead.clone()]) else { panic!() };
+    let FamilyOutcome::NotAgreed { answers } = run_v4(vec![alone.url.clone(), dead.clone()]) else { panic!() };
+    let mut reasons = lines(&answers);
     reasons.sort();
     let mut expected =
         vec![format!("{}: {A}", alone.url), format!("{dead}: cannot connect: Connection refused (os error 111)")];
@@ -128,8 +133,8 @@ fn one_answer_and_none() {
     if cfg!(target_os = "linux") {
         assert_eq!(reasons, expected);
     }
-    let FamilyOutcome::NotAgreed { reasons } = run_v4(vec![refusing(), refusing()]) else { panic!() };
-    assert_eq!(reasons.len(), 2);
+    let FamilyOutcome::NotAgreed { answers } = run_v4(vec![refusing(), refusing()]) else { panic!() };
+    assert_eq!(answers.len(), 2);
 }
 
 #[test]
@@ -173,7 +178,8 @@ fn a_silent_one_has_its_time() {
     let silent = slowly(ok(A), Duration::from_secs(8));
     let mut settings = settings(vec![silent.url.clone(), answering(ok(A)).url], vec![]);
     settings.timeout = Duration::from_secs(1);
-    let FamilyOutcome::NotAgreed { reasons } = run(&settings, |_| true).v4 else { panic!() };
+    let FamilyOutcome::NotAgreed { answers } = run(&settings, |_| true).v4 else { panic!() };
+    let reasons = lines(&answers);
     assert!(reasons.contains(&format!("{}: no answer within 1 s", silent.url)), "{reasons:?}");
 }
 

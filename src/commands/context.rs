@@ -117,6 +117,13 @@ impl Context<'_> {
 
     /// The record, for writing. Warns of what was found when it was opened.
     pub fn store(&self) -> Result<Store, CommandError> {
+        let (store, notices) = self.open_store()?;
+        notices.iter().for_each(|notice| self.warn_of(notice));
+        Ok(store)
+    }
+
+    /// The record, for writing, and what was found when it was opened.
+    pub fn open_store(&self) -> Result<(Store, Vec<OpenNotice>), CommandError> {
         let opening = OpenOptions {
             path: &self.state.path,
             machine: self.env.machine.as_deref(),
@@ -124,14 +131,10 @@ impl Context<'_> {
             now: self.env.now(),
             watch: self.env.watch(),
         };
-        let (store, notices) = Store::open(&opening)?;
-        for notice in notices {
-            self.warn_of(&notice);
-        }
-        Ok(store)
+        Ok(Store::open(&opening)?)
     }
 
-    fn warn_of(&self, notice: &OpenNotice) {
+    pub fn warn_of(&self, notice: &OpenNotice) {
         let state = self.state.path.display();
         match notice {
             OpenNotice::RestoredBackup { ended } => {

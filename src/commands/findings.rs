@@ -22,7 +22,7 @@ pub(super) fn finding_text(finding: &Finding) -> String {
 pub(super) fn finding_json(finding: &Finding) -> Value {
     json!({
         "check": finding.check,
-        "level": finding.level.as_str(),
+        "level": finding.level,
         "message": finding.message,
         "advice": finding.advice,
     })

@@ -1,11 +1,8 @@
 //! The record as a pass sees it, target by target. All of it is read once; afterwards a target is read again only when the
 //! pass itself or another process has changed something.
 
-use crate::{
-    error::CommandError,
-    reconcile::{allowed::prefer_allowed, report::NoteReport},
-};
-use eg_config::policy::MachinePolicy;
+use crate::{error::CommandError, reconcile::report::NoteReport};
+use eg_config::policy::{MachinePolicy, prefer_allowed};
 use eg_model::{
     SETTLE_WINDOW, Timestamp,
     damage::{Damage, damage, damage_at},

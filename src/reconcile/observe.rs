@@ -7,7 +7,6 @@ use crate::{
         lane::Lane,
         reading::{Routes, TargetReading, TargetReadings},
     },
-    targets::batch::read_batch,
 };
 use eg_model::{
     failure::{Failure, FailureClass},
@@ -16,7 +15,7 @@ use eg_model::{
     session::record::Session,
     target::{Target, TargetKey},
 };
-use eg_providers::{Caller, ReadResult};
+use eg_providers::{Caller, ReadResult, read_batch};
 use eg_state::{StateError, TargetRecord};
 use futures_util::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};

@@ -41,6 +41,7 @@ impl Driver<'_> {
         readings.values().for_each(|reading| self.note_clock(reading));
         let mut report = PassReport::new(RunId(self.env.uuid()), started);
         report.warnings = lock.warnings().to_vec();
+        report.collected = !request.collect_from.is_empty();
 
         let start = self.expire(request, &mut report);
         let may_open = start.may_open && !lock.closes_only();

@@ -246,7 +246,7 @@ fn grant_notes(grant: &Grant, session: SessionStatus) -> Vec<String> {
 fn port_note(item: &GrantPermission, session: SessionStatus) -> Option<String> {
     let ports = item.permission.ports();
     match &item.standing {
-        Standing::Foreign(rule) => Some(format!("{ports} covered by {rule} (not eg's)")),
+        Standing::Foreign(rule) => Some(format!("{ports}  covered by {rule} (not eg's)")),
         Standing::Shared(rule) => Some(format!("{ports}  {rule} (shared)")),
         standing => match standing.rule() {
             Some(rule) => Some(format!("{ports}  {rule}")),

@@ -179,7 +179,7 @@ pub(crate) fn opened(
 ) -> Result<Vec<(TargetKey, RuleId, Permission)>, StateError> {
     let sql = concat!(
         "SELECT o.rule_id, o.permission, t.provider, t.kind, t.endpoint, t.region, t.name \
-         FROM opened_rules o JOIN targets t ON t.id = o.target WHERE o.at >= ?1",
+         FROM opened_rules o LEFT JOIN targets t ON t.id = o.target WHERE o.at >= ?1",
         and_not_revoked!()
     );
     let read = |row: &Row<'_>| {

@@ -19,7 +19,6 @@ pub enum FamilyOutcome {
     NotAsked,
     /// Enough services gave the same address.
     Agreed {
-        /// The address that firewalls see.
         address: IpAddr,
         /// Their URLs, in the order of their answers.
         by: Vec<String>,
@@ -35,14 +34,11 @@ pub enum FamilyOutcome {
     },
     /// The services gave different addresses, and not exactly one of them often enough: the whole start is refused, and
     /// the error shows each answer.
-    Disagree {
-        /// Every answer.
-        answers: Vec<EchoAnswer>,
-    },
+    Disagree { answers: Vec<EchoAnswer> },
     /// Too few answers: the family is left out, with a warning.
     NotAgreed {
-        /// A line for each service: its failure, or its answer that no other service gave.
-        reasons: Vec<String>,
+        /// Every answer.
+        answers: Vec<EchoAnswer>,
     },
 }
 
@@ -68,7 +64,7 @@ pub fn decide(answers: &[EchoAnswer], agree: usize) -> FamilyOutcome {
     let mut enough = camps.iter().filter(|(_, by)| by.len() >= agree);
     match (enough.next(), enough.next()) {
         (Some((address, by)), None) => FamilyOutcome::Agreed { address: *address, by: by.clone() },
-        (None, _) if camps.len() < 2 => FamilyOutcome::NotAgreed { reasons: answers.iter().map(describe).collect() },
+        (None, _) if camps.len() < 2 => FamilyOutcome::NotAgreed { answers: answers.to_vec() },
         _ => FamilyOutcome::Disagree { answers: answers.to_vec() },
     }
 }
@@ -138,7 +134,7 @@ mod tests {
     #[test]
     fn the_table() {
         let agreed = |by: &[&str]| FamilyOutcome::Agreed { address: ip(A), by: strings(by) };
-        let reasons = |lines: &[&str]| FamilyOutcome::NotAgreed { reasons: strings(lines) };
+        let not_agreed = |answers: &[EchoAnswer]| FamilyOutcome::NotAgreed { answers: answers.to_vec() };
         let disagree = |answers: &[EchoAnswer]| FamilyOutcome::Disagree { answers: answers.to_vec() };
 
         assert_eq!(decide(&[said("a", A), said("b", A)], 2), agreed(&["a", "b"]));
@@ -151,10 +147,10 @@ mod tests {
         let two_of_three = [said("a", A), said("b", A), said("c", B)];
         assert_eq!(decide(&two_of_three, 3), disagree(&two_of_three));
 
-        assert_eq!(decide(&[], 2), reasons(&[]));
-        assert_eq!(decide(&[failed("a")], 2), reasons(&["a: no answer within 3 s"]));
-        assert_eq!(decide(&[said("a", A), failed("b")], 2), reasons(&["a: 203.0.113.42", "b: no answer within 3 s"]));
-        assert_eq!(decide(&[said("a", A), said("b", A)], 3), reasons(&["a: 203.0.113.42", "b: 203.0.113.42"]));
+        assert_eq!(decide(&[], 2), not_agreed(&[]));
+        assert_eq!(decide(&[failed("a")], 2), not_agreed(&[failed("a")]));
+        assert_eq!(decide(&[said("a", A), failed("b")], 2), not_agreed(&[said("a", A), failed("b")]));
+        assert_eq!(decide(&[said("a", A), said("b", A)], 3), not_agreed(&[said("a", A), said("b", A)]));
     }
 
     #[test]

@@ -85,7 +85,7 @@ fn check_json(finding: &Finding) -> Value {
         "check": finding.check,
         "resourceName": resource.map(|(name, _)| name),
         "resourceId": resource.map(|(_, id)| id).filter(|id| !id.is_empty()),
-        "level": finding.level.as_str(),
+        "level": finding.level,
         "message": finding.message,
         "advice": finding.advice,
     })

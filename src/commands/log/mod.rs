@@ -33,7 +33,7 @@ pub struct LogArgs {
     #[arg(long, value_name = "ID")]
     session: Option<String>,
     /// Only the last 8 (hours), 90m, 7d; up to 400d
-    #[arg(long, value_name = "D", value_parser = since)]
+    #[arg(long, value_name = "D", value_parser = |text: &str| parse_up_to(text, KEPT))]
     since: Option<TimeDelta>,
     /// Only the last N events (0 = all) [default: 20 on a terminal, else all]
     #[arg(short = 'n', long, value_name = "N")]
@@ -41,10 +41,6 @@ pub struct LogArgs {
     /// Then show events as they come, until Ctrl-C
     #[arg(short, long)]
     follow: bool,
-}
-
-fn since(text: &str) -> Result<TimeDelta, String> {
-    parse_up_to(text, KEPT).map_err(|error| error.to_string())
 }
 
 /// The default number of events on a terminal.

@@ -34,7 +34,12 @@ pub(super) async fn notify(
     }
     send_due(context, driver, settings, report).await.unwrap_or_else(|error| {
         let message = format!("no notification was sent: {}", error.message);
-        context.printer.warn(Code::NotNotified, &message, &error.hints);
+        // A scheduled pass has told of a record that cannot be written, by its own rule of news.
+        if report.state_errors.iter().any(|told| told.contains(&error.message)) {
+            tracing::info!("{message}");
+        } else {
+            context.printer.warn(Code::NotNotified, &message, &error.hints);
+        }
         None
     })
 }

@@ -5,7 +5,7 @@ use crate::{
     commands::{
         context::Context,
         reconcile::{
-            news::{errors_are_news, tell_failure},
+            news::{errors_are_news, no_pass_is_news, tell_trouble},
             notify::notify,
             pass::Pass,
             report::{PassPrinter, recorded_names},
@@ -41,7 +41,9 @@ pub(super) async fn watch(context: &Context<'_>, interval: Duration) -> Result<E
         let now = context.env.now();
         let requested = RequestedState::now(&driver, now);
         let wake = pass(context, &mut driver).await.unwrap_or_else(|error| {
-            warn(context, &error);
+            if no_pass_is_news(context, &error) {
+                warn(context, &error);
+            }
             None
         });
         let next = wake.map_or(now + interval, |wake| wake.min(now + interval)).max(now + TimeDelta::seconds(2));
@@ -87,8 +89,8 @@ async fn pass(context: &Context<'_>, driver: &mut Driver<'_>) -> Result<Option<T
     let report = pass.run(context, driver, settings.as_ref()).await?;
     names.extend(recorded_names(&driver.store(), settings.as_ref())?);
     context.printer.json_line(&json::pass(&report, &names));
-    PassPrinter { context, names: &names, report: &report }.steps(true);
-    tell_failure(context, driver, &report)?;
+    PassPrinter { context, names: &names, report: &report }.steps(true, "");
+    tell_trouble(context, driver, &report, &[])?;
     let command = settings.as_ref().and_then(|settings| settings.notify.as_ref());
     let next = notify(context, driver, command, &report).await;
     Ok(report.next_wake.into_iter().chain(next).min())

@@ -26,6 +26,7 @@ use eg_model::{
     text::escape_controls,
 };
 use eg_state::RunKind;
+use futures_util::future::join;
 use std::net::IpAddr;
 
 /// Reuse a matching session, or start one
@@ -94,14 +95,15 @@ async fn decide(
     driver: &Driver<'_>,
     preflight: &mut Preflight,
 ) -> Result<(Ensuring, Session), CommandError> {
-    let wanted = request.build(preflight)?;
+    let wanted = request.build(&preflight.addresses, &preflight.callers)?;
     let live = driver.store().live_sessions()?;
     if ensure(&live, &wanted, request.longest) == Ensuring::Begin {
-        request.refuse_hopeless(driver, preflight).await?;
-        (preflight.callers, preflight.credentials) = request.callers(&preflight.readings).await;
+        let (refused, callers) = join(request.refuse_hopeless(driver, preflight), request.callers(driver)).await;
+        refused?;
+        (preflight.callers, preflight.credentials) = callers;
     }
     not_interrupted(driver)?;
-    let wanted = request.build(preflight)?;
+    let wanted = request.build(&preflight.addresses, &preflight.callers)?;
     let ensuring = driver.store_mut().ensure(&wanted, request.longest)?;
     let session = match ensuring {
         Ensuring::Keep(id) | Ensuring::Prolong(id) => request.context.again(&driver.store(), id)?,

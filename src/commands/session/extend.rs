@@ -91,6 +91,9 @@ async fn extend(
     let view = context.view(driver.store().last_runs()?);
     let expiry = context.zone.format(session.expires_at);
     context.printer.result(&format!("✓ Session extended — new expiry: {expiry} ({})\n", view.left(&session)));
+    if session.status != SessionStatus::Active {
+        context.printer.result(&format!("! Session is {}; why: eg session get {short}\n", session.status));
+    }
     let behind = tags_are_behind(&driver.store(), &session)?;
     let exit = exit_after(&session, &report);
     Ok(if exit == Exit::Done && behind { Exit::Partial } else { exit })

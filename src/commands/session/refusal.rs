@@ -30,11 +30,11 @@ impl OpenRequest<'_> {
     /// # Errors
     /// Nothing of the session could be opened; or the record cannot be read.
     pub(super) async fn refuse_hopeless(&self, driver: &Driver<'_>, preflight: &Preflight) -> Result<(), CommandError> {
-        let session = self.build(preflight)?;
+        let session = self.build(&preflight.addresses, &preflight.callers)?;
         if preflight.readings.is_empty() {
             return self.refuse(&self.connected(driver).await);
         }
-        // The readings may be reason enough: then no dry run is sent.
+        // The readings may be reason enough: then no more dry runs are sent.
         self.refuse(&self.outlooks(driver, preflight, &session)?)?;
         driver.ask_rights(&preflight.readings, &session).await?;
         self.refuse(&self.outlooks(driver, preflight, &session)?)

@@ -1,7 +1,7 @@
 //! The arguments of `eg status`, and the status once. Except for the address, everything comes from the record.
 
 use crate::{
-    address::{Detected, Families, detect},
+    address::{Detected, Families, detect, reasons},
     checks::schedule::status_line,
     commands::{
         context::{Context, block_on},
@@ -87,7 +87,7 @@ fn address(outcome: FamilyOutcome) -> Option<Result<IpAddr, String>> {
         FamilyOutcome::NotAsked => None,
         FamilyOutcome::Agreed { address, .. } => Some(Ok(address)),
         FamilyOutcome::NotRoutable { message, .. } => Some(Err(message)),
-        FamilyOutcome::NotAgreed { reasons } => Some(Err(reasons.join("; "))),
+        FamilyOutcome::NotAgreed { answers } => Some(Err(reasons(&answers))),
         FamilyOutcome::Disagree { answers } => {
             let lines: Vec<String> = answers.iter().map(describe).collect();
             Some(Err(format!("the services do not agree: {}", lines.join("; "))))

@@ -4,8 +4,9 @@ use super::{
     ledger::{DAMAGED, Outcome},
     target::{Round, StepFlow, StepResult, TargetRun},
 };
-use crate::reconcile::{allowed, loaded_record::LoadedTarget, report::StepOutcome};
+use crate::reconcile::{loaded_record::LoadedTarget, report::StepOutcome};
 use chrono::TimeDelta;
+use eg_config::policy::barred;
 use eg_model::{
     Timestamp,
     auto_close::AutoCloseSeen,
@@ -73,6 +74,7 @@ impl TargetRun<'_> {
         };
         let answer = round.firewall.authorize(&self.authorize_call(call)).await;
         drop(turn);
+        self.lane.note_write(answer.as_ref().err().map(|failure| failure.class));
         match answer {
             Ok(answer) => self.authorized(call, &intents, answer),
             Err(failure) => self.not_authorized(call, &intents, failure, round).await,
@@ -173,7 +175,7 @@ impl TargetRun<'_> {
         loaded: &LoadedTarget,
     ) -> Option<Failure> {
         let session = loaded.sessions.iter().find(|known| known.id == session);
-        allowed::barred(&self.driver.policy.site, session, &self.key, permissions)
+        barred(&self.driver.policy.site, session, &self.key, permissions)
     }
 
     /// The right that the caller lacks. Asked before the first grant on a target on which this installation has never closed

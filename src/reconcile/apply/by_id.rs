@@ -70,6 +70,7 @@ impl TargetRun<'_> {
         let intended: Leased<'_> = leased.iter().map(|(rule, _)| *rule).zip(intents).collect();
         let answer = call.send(round.firewall).await;
         drop(turn);
+        self.lane.note_write(answer.as_ref().err().map(|failure| failure.class));
         match answer {
             Ok(answer) => self.changed(step, call, &intended, &answer, round.loaded),
             Err(failure) => self.not_changed(step, &before, &intended, failure, round).await,

@@ -59,7 +59,8 @@ impl TargetRun<'_> {
                             "{}: no expiry schedule is set, since its account is not known: {failure}",
                             self.key
                         );
-                        self.notes.insert(Note::new(NoteKind::AutoCloseUnset, message));
+                        let class = Some(failure.class);
+                        self.notes.insert(Note { class, ..Note::new(NoteKind::AutoCloseUnset, message) });
                         return;
                     }
                 }

@@ -123,14 +123,14 @@ impl<'a> TargetRun<'a> {
     ) -> Result<Option<CallTurn<'a>>, CommandError> {
         let lane = self.lane;
         if intents.is_empty() {
-            return Ok(Some(lane.turn().await));
+            return Ok(Some(lane.turn_to_write().await));
         }
         let now = self.now();
         let batch = intents.iter().cloned().zip(before.iter().map(|lease| lease.version));
         let batch: Vec<(Lease, u64)> = batch.filter(|(lease, _)| !is_unwritten(lease)).collect();
         if batch.is_empty() && !step.opens() {
             tracing::warn!("closing without a written intent: a row of the record is damaged");
-            return Ok(Some(lane.turn().await));
+            return Ok(Some(lane.turn_to_write().await));
         }
         // After a crash, no record would lead to a rule that was opened without a lease.
         if step.opens() && batch.len() < intents.len() {
@@ -144,7 +144,7 @@ impl<'a> TargetRun<'a> {
         let written = self.driver.store_of(&self.key).begin_attempt(session.map(|id| (id, now)), &batch, &events);
         self.driver.env.progress.note();
         // Whatever was written until the turn comes is flushed together.
-        let turn = lane.turn().await;
+        let turn = lane.turn_to_write().await;
         let flushed = !matches!(written, Ok(RowOutcome::Done)) || self.flush().await;
         match written {
             // The write or the wait may have taken long, or the process was stopped. Others may have acted on the record
@@ -325,7 +325,7 @@ impl<'a> TargetRun<'a> {
     }
 
     pub(super) fn report(&self, step: &Step, outcome: StepOutcome, error: Option<String>) -> StepReport {
-        StepReport { target: self.key.clone(), step: step.clone(), outcome, error, advice: None }
+        StepReport { target: self.key.clone(), step: step.clone(), outcome, error, class: None, advice: None }
     }
 
     pub(super) fn report_step(&mut self, step: &Step, outcome: StepOutcome, error: Option<String>) {
@@ -340,7 +340,7 @@ impl<'a> TargetRun<'a> {
         advice: &'static str,
     ) {
         let report = self.report(step, outcome, Some(failure.to_string()));
-        self.steps.push(StepReport { advice: Some(advice), ..report });
+        self.steps.push(StepReport { class: Some(failure.class), advice: Some(advice), ..report });
     }
 }
 

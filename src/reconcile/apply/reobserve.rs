@@ -6,7 +6,7 @@ use crate::{
     reconcile::{lane::CalledService, reading::is_recent},
 };
 use eg_model::{failure::FailureClass, ids::RuleId, lease::Phase, net::permission::Permission, plan::Step};
-use std::{collections::BTreeMap, mem::take};
+use std::mem::take;
 
 impl TargetRun<'_> {
     /// Keeps watching what is still open: a wanted permission that is not held, a lease that is not closed.
@@ -96,9 +96,7 @@ impl TargetRun<'_> {
     /// Reads the whole target again.
     async fn refresh(&mut self) -> bool {
         self.take_slot(CalledService::Firewall).await;
-        let _turn = self.lane.turn().await;
-        let targets = BTreeMap::from([(self.key.clone(), self.routes.clone())]);
-        if let Some(reading) = self.driver.observe(&targets, false).await.remove(&self.key) {
+        if let Some(reading) = self.lane.read_again(self.driver, &self.key, &self.routes).await {
             self.reading = reading;
             self.expiry.seen.clear();
         }

@@ -29,7 +29,7 @@ use crate::{
 use eg_model::{
     Timestamp,
     net::permission::Permission,
-    observation::OwnedRule,
+    observation::{Observation, OwnedRule},
     plan::{Note, NoteKind, Step, TargetPlan},
 };
 use std::mem::take;
@@ -57,6 +57,7 @@ impl TargetRun<'_> {
             first_plan: self.first_plan.unwrap_or_else(|| TargetPlan::empty(&self.key)),
             converged: self.converged && !unconverged,
             target: self.key,
+            read: !matches!(self.reading.observation, Observation::Unavailable(_)),
             steps: self.steps,
             notes: self.notes,
             wake,

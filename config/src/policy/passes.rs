@@ -2,7 +2,7 @@
 //! a rule, since the record may be older than the policy, or hold a session that no `start` has allowed. An open rule stays
 //! open until its session ends.
 
-use eg_config::policy::MachinePolicy;
+use crate::policy::limits::MachinePolicy;
 use eg_model::{
     failure::{Failure, FailureClass},
     net::permission::Permission,
@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 
 /// Removes permissions that the policy forbids for one session and allows for another. The plan opens a permission for the
 /// session that lasts longest, and that must be a session that may have it.
-pub(super) fn prefer_allowed(sessions: &mut [Session], site: &MachinePolicy) {
+pub fn prefer_allowed(sessions: &mut [Session], site: &MachinePolicy) {
     if site.file.is_none() {
         return;
     }
@@ -37,7 +37,7 @@ pub(super) fn prefer_allowed(sessions: &mut [Session], site: &MachinePolicy) {
 }
 
 /// The reason why the policy forbids a session these permissions of a target.
-pub(super) fn barred(
+pub fn barred(
     site: &MachinePolicy,
     session: Option<&Session>,
     target: &TargetKey,

@@ -1,10 +1,10 @@
 //! One reading of the firewalls behind one route.
 
+use crate::{Connect, Firewall, ReadResult};
 use eg_model::{
     failure::{Failure, FailureClass},
     target::{Target, TargetKey},
 };
-use eg_providers::{Connect, Firewall, ReadResult};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,

@@ -45,6 +45,7 @@ impl Play {
         Self::Answer { status, body, headers: vec![("x-amzn-errortype", code.to_owned())] }
     }
 
+    #[must_use]
     pub fn with(self, name: &'static str, value: &str) -> Self {
         match self {
             Self::Answer { status, body, mut headers } => {
@@ -56,7 +57,6 @@ impl Play {
     }
 }
 
-/// A request as it went out.
 #[derive(Clone, Debug)]
 pub struct SentRequest {
     pub method: String,
