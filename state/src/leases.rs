@@ -21,8 +21,7 @@ use eg_model::{
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The condition that no revoke of the rule was confirmed at or after `?1`. One before that leaves the row, if the rule was
-/// opened or seen again by an earlier clock.
+/// The condition that no revoke of the rule was confirmed at or after `?1`, only before it was opened or seen again.
 macro_rules! and_not_revoked {
     () => {
         " AND NOT EXISTS (SELECT 1 FROM events WHERE kind = 'revoked' AND rule_id = o.rule_id AND events.at >= ?1)"
@@ -67,8 +66,7 @@ impl Store {
     pub fn opened_rules(&self, since: Timestamp) -> Result<BTreeMap<RuleId, Permission>, StateError> {
         self.read(|connection| {
             let sql = concat!("SELECT rule_id, permission FROM opened_rules o WHERE at >= ?1", and_not_revoked!());
-            let since = params![since.timestamp()];
-            let opened = self.damaged.rows(connection, "opened_rules", sql, since, read_opened)?;
+            let opened = self.damaged.rows(connection, "opened_rules", sql, params![since.timestamp()], read_opened)?;
             Ok(opened.into_iter().collect())
         })
     }

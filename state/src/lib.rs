@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `error` | [`StateError`], with the way out |
 //! | `columns`, `damaged` | from rows to types; the rows that do not parse |
-//! | `schema` | the append-only migrations |
+//! | `schema`, `migrations` | the schema, made by append-only steps |
 //! | `open` | opening, adopting; files, guard, machine, file system |
 //! | `tx`, `watch` | [`Store`] and its transactions; an observer of its writes, for tests |
 //! | `meta` | installation, machine, notes |
@@ -34,6 +34,7 @@ mod error;
 pub mod events;
 mod leases;
 mod meta;
+mod migrations;
 mod notifications;
 mod open;
 mod prune;
@@ -41,11 +42,11 @@ mod routes;
 mod runs;
 mod schema;
 mod sessions;
-#[cfg(test)]
-mod statements;
 mod summary;
 mod target_rows;
 mod targets;
+#[cfg(test)]
+mod tests;
 mod tx;
 mod watch;
 
@@ -56,7 +57,7 @@ pub use prune::KEPT;
 pub use runs::{LastReconcile, LastRuns, RunKind, RunResult};
 pub use sessions::{
     ending::GrantChange,
-    read::{Filter, Listing, User},
+    listing::{Filter, Listing, SessionUser},
 };
 pub use summary::RecordSummary;
 pub use target_rows::{Since, TargetRows};

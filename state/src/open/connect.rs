@@ -88,7 +88,7 @@ pub(crate) fn raw_connection(path: &Path) -> Result<Connection, StateError> {
 pub(crate) fn opened(name: impl AsRef<Path>, flags: OpenFlags) -> Result<Connection, StateError> {
     let connection = Connection::open_with_flags(name, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     #[cfg(test)]
-    crate::statements::watch(&connection);
+    crate::tests::trace::watch(&connection);
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
