@@ -25,7 +25,7 @@ macro_rules! table {
         pub(super) enum $table $(<$life>)? { $($(#[$row_doc])* $row $(($($held),*))?,)* }
 
         impl $(<$life>)? $table $(<$life>)? {
-            const ROWS: &'static [&'static str] = &[$(concat!(stringify!($table), "::", stringify!($row))),*];
+            pub(super) const ROWS: &'static [&'static str] = &[$(concat!(stringify!($table), "::", stringify!($row))),*];
 
             pub(super) fn row(self) -> &'static str {
                 match self { $(Self::$row { .. } => concat!(stringify!($table), "::", stringify!($row))),* }
@@ -33,6 +33,8 @@ macro_rules! table {
         }
     };
 }
+
+pub(super) use table;
 
 /// The names of all rows of all tables.
 pub fn rows() -> impl Iterator<Item = &'static str> {
@@ -43,6 +45,7 @@ pub fn rows() -> impl Iterator<Item = &'static str> {
         LeftoverCase::ROWS,
         HeldScheduleCase::ROWS,
         LeftoverScheduleCase::ROWS,
+        super::blind::BlindCase::ROWS,
     ];
     tables.into_iter().flatten().copied()
 }
@@ -175,6 +178,11 @@ table! {
         /// installation that knows the rule by its id may mark it again. Tags on a rule that no marks can make `eg`'s
         /// do not count.
         StrayTag(Timestamp),
+        /// No rule, settled, but our mark is still on the container: `Unmark`. The mark would hold the next rule of
+        /// another installation for this permission, with no lease left to take it off.
+        ///
+        /// *The mark was written, and `eg` crashed before the entry.*
+        LooseMark,
         /// No rule, and never attempted, or settled: `Close` the lease.
         Gone,
         /// No rule, not settled, and no session waits for it (left, or every call to open it was refused): wait

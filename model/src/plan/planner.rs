@@ -42,6 +42,8 @@ pub(super) struct Planner<'a> {
     pub(super) retag: BTreeMap<Timestamp, Vec<OwnedRule>>,
     pub(super) revoke: Vec<OwnedRule>,
     pub(super) collect: Vec<OwnedRule>,
+    /// Permissions that this plan marks on the container for the first time.
+    pub(super) new_marks: usize,
     pub(super) plan: TargetPlan,
 }
 
@@ -67,6 +69,7 @@ impl<'a> Planner<'a> {
             retag: BTreeMap::new(),
             revoke: Vec::new(),
             collect: Vec::new(),
+            new_marks: 0,
             plan: TargetPlan::empty(view.key),
         }
     }

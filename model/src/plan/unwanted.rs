@@ -73,6 +73,7 @@ impl<'a> Planner<'a> {
             && !lease.may_still_land(self.reading.read_at);
         match self.rules.stray_tag(lease.permission) {
             Some(until) if settled => UnwantedCase::StrayTag(until),
+            None if settled && self.rules.loose_mark(lease.permission) => UnwantedCase::LooseMark,
             None if settled => UnwantedCase::Gone,
             _ if left || lease.opened_nothing() => UnwantedCase::GoneUnawaited,
             _ => UnwantedCase::GoneUnsettled,
@@ -121,6 +122,7 @@ impl<'a> Planner<'a> {
             }
             UnwantedCase::LeftUnsettled(..) | UnwantedCase::GoneUnawaited => self.settle(lease),
             UnwantedCase::LeftToOthers(..) | UnwantedCase::Gone => self.close_lease(lease),
+            UnwantedCase::LooseMark => self.unmark(lease),
             UnwantedCase::HeldByOthers(..) | UnwantedCase::OursAlone(..) if !self.is_due_to_close(lease) => {
                 self.wait(lease);
             }
@@ -135,6 +137,15 @@ impl<'a> Planner<'a> {
                 self.note_closing(lease);
                 self.wait_for_tag(until);
             }
+        }
+    }
+
+    /// Takes our mark off the container, before the lease closes.
+    pub(super) fn unmark(&mut self, lease: &Lease) {
+        if self.is_due_to_close(lease) {
+            self.plan.steps.push(Step::Unmark { permission: lease.permission });
+        } else {
+            self.wait(lease);
         }
     }
 

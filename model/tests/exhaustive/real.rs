@@ -412,6 +412,7 @@ fn made(view: &View) -> Plan {
         last_page_at: time(view.read_at),
         read_later: BTreeMap::new(),
         provider_time: Some(time(view.provider)),
+        loose_marks: BTreeSet::new(),
     });
     let expiry = if view.auto_closes.is_some() { Expiry::Schedule } else { Expiry::None };
     let marks = MarkPlace::Rule { tags: 50 };
@@ -482,6 +483,7 @@ fn small_call(step: &Step) -> Call {
         }
         Step::Revoke { rules } => Call::Revoke { rules: ids(rules) },
         Step::Collect { rules } => Call::Collect { rules: ids(rules) },
+        Step::Unmark { .. } => panic!("no container here: {step}"),
         Step::MakeRoom { .. } => panic!("no rule here has 50 tags: {step}"),
         Step::SetAutoClose { rule, at, .. } => {
             Call::SetAutoClose { rule: small(rule.id()), port: port(rule.permission()), at: tick(*at), exists: false }
