@@ -88,6 +88,10 @@ fn base36(seconds: i64) -> Option<String> {
 pub enum EntryText<'a> {
     /// The kind of firewall has a text for each entry; this is the entry's.
     Says(Option<&'a str>),
+    /// The same, and the text says that the entry was made less than a settle window ago. The lists may be behind, and
+    /// what has expired in them may be the lease of an earlier entry. So only what has not expired by this time of the
+    /// provider counts; otherwise another installation would close the entry as abandoned.
+    SaysSince(Option<&'a str>, Timestamp),
     /// The kind of firewall has no text for an entry. The marks alone tell whose it is.
     NoPlace,
 }
@@ -102,12 +106,16 @@ pub fn shown(
     tags: &BTreeMap<String, String>,
 ) -> ObservedRule {
     let digest = permission.digest(container);
-    let leases = leases(tags).filter(|(_, known, _)| *known == digest);
+    let held = |until: Timestamp| match text {
+        EntryText::SaysSince(_, now) => until > now,
+        EntryText::Says(_) | EntryText::NoPlace => true,
+    };
+    let leases = leases(tags).filter(|(_, known, until)| *known == digest && held(*until));
     let leases: BTreeMap<String, String> =
         leases.map(|(installation, _, until)| (lease_key(&installation), lease_value(until))).collect();
     let (description, session) = match text {
         EntryText::NoPlace => (Some(format!("eg session {NO_SESSION}")), Some(NO_SESSION.to_owned())),
-        EntryText::Says(text) => {
+        EntryText::Says(text) | EntryText::SaysSince(text, _) => {
             (text.map(str::to_owned), text.and_then(|text| sessions_named(text).next()).map(str::to_owned))
         }
     };
@@ -260,6 +268,18 @@ mod tests {
         // Its owner still knows it by its id.
         let bare = entry(9, OURS, &tags).marks(LIST);
         assert_eq!((bare.fit(true), bare.incomplete(), bare.can_be_mended()), (Some(Fit::OursById), true, true));
+    }
+
+    /// Found by the search: an installation that had expired was still in its list, and the list of the one that had
+    /// just made the entry did not show yet.
+    #[test]
+    fn what_has_expired_says_nothing_about_an_entry_that_was_just_made() {
+        let tags = container(&[(1, &[42])]);
+        let now = |text: &str| EntryText::SaysSince(Some("eg alice@laptop session a1b2c3d4"), at(text));
+        let fit = |text| entry(42, text, &tags).marks(LIST).fit(false);
+        assert_eq!(fit(now("2026-02-27T17:59:59Z")), Some(Fit::Genuine));
+        assert_eq!(fit(now("2026-02-27T18:00:00Z")), None);
+        assert_eq!(fit(OURS), Some(Fit::Genuine));
     }
 
     /// The digest is that of the container and the permission: a list that was copied elsewhere names nothing there.

@@ -111,7 +111,9 @@ struct BlindPlanner<'a> {
 
 impl<'a> BlindPlanner<'a> {
     fn case(&self, want: Option<Want>, lease: Option<&'a Lease>) -> BlindCase<'a> {
-        let open = lease.filter(|lease| lease.phase == Phase::Held && lease.tagged_until.is_some());
+        let applied = |lease: &&Lease| lease.phase == Phase::Held && lease.tagged_until.is_some();
+        // To apply again may have been refused, and what it was to replace may be undone by now.
+        let open = lease.filter(applied).filter(|lease| lease.last_failure.is_none());
         match (want, open.and_then(|lease| Some((lease, lease.rule_id.as_ref()?)))) {
             (Some(_), Some((lease, rule))) => match lease.unknown_since().filter(|_| lease.may_be_overtaken()) {
                 Some(unknown) => BlindCase::MayBeUndone(rule, settled(unknown)),

@@ -152,6 +152,9 @@ table! {
         /// second. The known rule is displaced from now on and closed first; then the second one is left to its
         /// holders.
         SecondRuleShared(&'a SeenRule<'a>, &'a str),
+        /// Of a kind without marks; the known rule was edited, and an attempt of ours may have opened another: `Adopt`
+        /// that one. The known rule is displaced from now on and closed first.
+        SecondRulePresumed(&'a SeenRule<'a>),
         /// Our tag is on another rule than the known one, others hold that rule, the known one does not show, not
         /// settled: wait.
         SecondRuleUnsure(&'a SeenRule<'a>),
@@ -288,7 +291,10 @@ impl<'a> UnwantedCase<'a> {
     /// The rule that this row decides about. Beside a second rule, the known one is decided, too.
     pub(super) fn rule(self) -> Option<&'a SeenRule<'a>> {
         match self {
-            Self::SecondRule(seen, _) | Self::SecondRuleShared(seen, _) | Self::SecondRuleUnsure(seen) => Some(seen),
+            Self::SecondRule(seen, _)
+            | Self::SecondRuleShared(seen, _)
+            | Self::SecondRulePresumed(seen)
+            | Self::SecondRuleUnsure(seen) => Some(seen),
             Self::DisplacedFirst(seen) => seen,
             _ => self.found().map(|(seen, _)| seen),
         }

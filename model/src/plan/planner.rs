@@ -177,6 +177,11 @@ impl<'a> Planner<'a> {
         self.find(|seen| may_be_ours && seen.rule.permission == lease.permission && free(seen))
     }
 
+    /// The same beside the rule that the lease knows, if that one was edited.
+    pub(super) fn presumed_beside(&self, known: Option<&SeenRule<'_>>, lease: &Lease) -> Option<&'a SeenRule<'a>> {
+        known.filter(|known| known.rule.permission != lease.permission).and_then(|_| self.presumed(lease))
+    }
+
     /// Takes over the id of a rule with our tag.
     pub(super) fn adopt(&mut self, permission: Permission, seen: &SeenRule<'_>, tag: &str) {
         self.adopt_by(permission, seen, Proof::LeaseTag, lease_time(tag));

@@ -4,6 +4,7 @@ use super::context::{PlanContext, TargetView};
 use crate::{
     Timestamp,
     collecting::lease_state,
+    failure::FailureClass,
     ids::{InstallationId, RuleId},
     lease::Lease,
     net::permission::Permission,
@@ -53,8 +54,12 @@ impl<'a> SeenRules<'a> {
             let fit = marks.fit(known.contains_key(&rule.id) || record.opened.contains_key(&rule.id));
             SeenRule { rule, marks, fit }
         };
-        // Where identity is the value, a rule that was opened again has the id of the one that was revoked.
-        let again = |rule: &ObservedRule| view.capabilities.identity == Identity::Value && known.contains_key(&rule.id);
+        // Where identity is the value, a rule that was opened again has the id of the one that was revoked. It is there
+        // if a lease knows it, or if an authorize was refused because of it.
+        let exists = |lease: &&Lease| lease.last_failure.as_ref().is_some_and(|why| why.class == FailureClass::Stale);
+        let refused = |rule: &ObservedRule| leases.get(&rule.permission).copied().filter(exists).is_some();
+        let by_value = view.capabilities.identity == Identity::Value;
+        let again = |rule: &ObservedRule| by_value && (known.contains_key(&rule.id) || refused(rule));
         let there = |rule: &&ObservedRule| again(rule) || !record.is_revoked(rule, reading);
         let mut all: Vec<_> = reading.rules.iter().filter(there).map(judged).collect();
         all.sort_by(|a, b| a.rule.id.cmp(&b.rule.id));

@@ -19,6 +19,9 @@ impl<'a> Planner<'a> {
         if let Some(case) = by_tag.and_then(|second| self.second_rule_case(second, by_id, lease)) {
             return case;
         }
+        if let Some(second) = self.presumed_beside(by_id, lease) {
+            return UnwantedCase::SecondRulePresumed(second);
+        }
         if self.rules.shows_displaced(lease.permission) {
             return UnwantedCase::DisplacedFirst(by_id.or(by_tag));
         }
@@ -112,6 +115,11 @@ impl<'a> Planner<'a> {
             UnwantedCase::SecondRuleShared(second, tag) => {
                 self.decided.extend(lease.proven_rule().cloned());
                 self.adopt(lease.permission, second, tag);
+            }
+            UnwantedCase::SecondRulePresumed(second) => {
+                self.decided.extend(lease.proven_rule().cloned());
+                self.adopt_by(lease.permission, second, Proof::Attempt, lease.tagged_until);
+                self.note_closing(lease);
             }
             UnwantedCase::SecondRuleUnsure(_) => {
                 self.decided.extend(lease.proven_rule().cloned());

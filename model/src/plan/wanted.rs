@@ -34,7 +34,10 @@ impl<'a> Planner<'a> {
             && let Some(known) = lease.proven_rule()
             && let Some(seen) = self.find(|seen| seen.rule.id == *known && !by_marks(lease, seen))
         {
-            return self.known_case(permission, seen, lease);
+            return match self.presumed_beside(Some(seen), lease) {
+                Some(second) => WantedCase::Presumed(second, lease),
+                None => self.known_case(permission, seen, lease),
+            };
         }
         if let Some(of) = self.rules.edited_into(permission) {
             return WantedCase::EditedInto(of);
@@ -154,6 +157,11 @@ impl<'a> Planner<'a> {
             }
             WantedCase::Presumed(seen, lease) => {
                 self.adopt_by(permission, seen, Proof::Attempt, lease.tagged_until);
+                if let Some(known) =
+                    lease.proven_rule().filter(|known| self.find(|seen| seen.rule.id == **known).is_some())
+                {
+                    self.plan.note(NoteKind::Edited, format!("{known} was edited by hand; it is closed"));
+                }
                 self.stands(permission, Standing::Own(seen.rule.id.clone()));
             }
             WantedCase::Covered(seen) => {

@@ -108,6 +108,8 @@ fn what_may_be_undone_is_applied_once_more() {
     again(-2).blind("MayBeUndone", &[], false, Some(TimeDelta::minutes(3) + s(1)));
     again(-5).blind("MayBeUndone", &[], false, Some(s(1)));
     again(-6).blind("MayBeUndone", APPLY, false, None);
+    // Found by the search: the second call was refused, and the stray one has undone the first.
+    again(-6).last_lease(|lease| refused(&lease, Attempt::Opening, -1)).blind("NotOpen", APPLY, false, None);
     claimed(|lease| applied(&applied(&lease, -60).intend(Attempt::Undoing, m(-10)), -4)).wanting().blind(
         "Open",
         &[],

@@ -61,6 +61,10 @@ fn where_identity_is_the_value_a_rule_that_was_opened_again_is_there() {
             world.revoked.insert(sgr("22"), m(-1));
         };
         world().wanting().held(22, "22", m(60)).rule(ours("22", 22, m(60))).with(revoked).plans(&[], &steps, &[]);
+        // Found by the search: somebody has made it since, and an authorize was refused because of it.
+        let refused = |lease: Lease| lease.intend(Attempt::Opening, now()).refused(failure(FailureClass::Stale), now());
+        let exists = world().wanting().lease(22, refused).rule(bare("22", 22)).with(revoked).plan();
+        assert_eq!(exists.steps.is_empty(), identity == Identity::Value);
         // Not known by its id: a reading that is behind still shows it.
         world().rule(ours("22", 22, m(-60))).with(revoked).rests();
     }
