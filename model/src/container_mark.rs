@@ -5,7 +5,10 @@
 //! | `eg:lease:<installation>` | `a1b2c3d4:t9xyz0 …`: for each permission, its digest and the time until which that installation needs it |
 //!
 //! The time is in seconds of 1970, in base 36. Items are sorted and joined by one space. Only its own installation
-//! writes a tag, always as a whole and from its record: a list made from a reading that is behind would lose a mark.
+//! writes a tag, always as a whole, and nothing guards it. So the list comes from the record, since one made from a
+//! reading that is behind would lose a mark. It names every open lease that was attempted and not left: with the end
+//! on record or, if none is, with one settle window from now. And while a write of unknown outcome can still land, no
+//! lease on the same container closes: it would bring back the mark of a lease that is gone.
 //!
 //! [`shown`] presents these marks as tags of the rule, so that the plan does not know the difference. An entry counts
 //! as marked only if its text is `eg`'s *and* an installation's list names it. Text alone would make every entry whose
@@ -127,8 +130,8 @@ pub fn shown(
     ObservedRule { id, permission, description, tags: marked.unwrap_or_default() }
 }
 
-/// Marks that name no marked entry: the installation and the digest of each. Such a mark was written before its entry,
-/// or outlived it. It would hold the next entry that another installation makes for the same permission, so its lease
+/// Marks that no entry shows: the installation and the digest of each. Such a mark was written before its entry, or
+/// outlived it. It would hold the next entry that another installation makes for the same permission, so its lease
 /// stays open until the mark is taken off.
 #[must_use]
 pub fn loose_marks(
@@ -136,10 +139,12 @@ pub fn loose_marks(
     rules: &[ObservedRule],
     tags: &BTreeMap<String, String>,
 ) -> BTreeSet<(InstallationId, String)> {
-    let marked = rules.iter().filter(|rule| rule.tags.contains_key(MANAGED_BY));
-    let named: BTreeSet<String> = marked.map(|rule| rule.permission.digest(container)).collect();
-    let all = leases(tags).map(|(installation, digest, _)| (installation, digest));
-    all.filter(|(_, digest)| !named.contains(digest)).collect()
+    let shows = |rule: &ObservedRule| {
+        let digest = rule.permission.digest(container);
+        rule.marks(container).leases.into_keys().map(move |installation| (installation, digest.clone()))
+    };
+    let shown: BTreeSet<(InstallationId, String)> = rules.iter().flat_map(shows).collect();
+    leases(tags).map(|(installation, digest, _)| (installation, digest)).filter(|mark| !shown.contains(mark)).collect()
 }
 
 fn leases(tags: &BTreeMap<String, String>) -> impl Iterator<Item = (InstallationId, String, Timestamp)> {
@@ -291,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_without_a_marked_entry_is_loose() {
+    fn a_mark_that_no_entry_shows_is_loose() {
         let tags = container(&[(1, &[42]), (2, &[42, 7])]);
         let loose = |rules: &[ObservedRule]| loose_marks(LIST, rules, &tags).into_iter().collect::<Vec<_>>();
         let (ours, theirs) = ((inst(1), host(42).digest(LIST)), (inst(2), host(42).digest(LIST)));
@@ -302,5 +307,8 @@ mod tests {
         all.sort();
         // A person made an entry for the same address.
         assert_eq!(loose(&[entry(42, EntryText::Says(None), &tags)]), all);
+        // Expired, and not shown on an entry that was just made.
+        let young = EntryText::SaysSince(Some("eg alice@laptop session a1b2c3d4"), at("2026-02-27T18:00:00Z"));
+        assert_eq!(loose(&[entry(42, young, &tags)]), all);
     }
 }

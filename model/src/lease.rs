@@ -280,14 +280,15 @@ impl Lease {
         Self { phase, shared: false, rule_id, tagged_until, last_unknown_at, ..self.succeeded() }
     }
 
-    /// Our mark was taken off the container, on a settled reading without our rule. Like [`Self::revoked`].
+    /// Our mark was taken off the container, on a settled reading without our rule. Like [`Self::undone`].
     #[must_use]
     pub fn unmarked(&self, still_wanted: bool, now: Timestamp) -> Self {
-        self.revoked(still_wanted, None, now)
+        self.undone(still_wanted, now)
     }
 
-    /// The revoke of a rule that nothing reads was confirmed. Like [`Self::revoked`], but the attempt in flight is the
-    /// revoke itself.
+    /// The revoke of a rule was confirmed, and its intent was one of a call that can land late: nothing reads the
+    /// firewall, or the mark on the container is written with it. Like [`Self::revoked`], but the attempt in flight is
+    /// the revoke itself.
     #[must_use]
     pub fn undone(&self, still_wanted: bool, now: Timestamp) -> Self {
         Self { in_flight: None, ..self.clone() }.revoked(still_wanted, None, now)

@@ -118,6 +118,13 @@ impl<'a> Planner<'a> {
         self.capabilities.marks != MarkPlace::None
     }
 
+    /// True if a call of unknown outcome can still bring back our mark for any permission: the tag of a container is
+    /// written as a whole.
+    pub(super) fn marks_may_return(&self) -> bool {
+        let container = matches!(self.capabilities.marks, MarkPlace::Container { .. });
+        container && self.leases.values().any(|lease| lease.may_still_land(self.reading.read_at))
+    }
+
     pub(super) fn is_settled(&self, lease: &Lease) -> bool {
         lease.settled(self.reading.read_at)
     }

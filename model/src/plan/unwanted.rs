@@ -57,7 +57,7 @@ impl<'a> Planner<'a> {
         // An edited rule no longer opens the permission that its tags speak of, so others' leases on it hold nothing.
         let edited = seen.rule.permission != lease.permission;
         let others = !edited && self.rules.held_by_others(seen);
-        let settled = self.is_settled(lease);
+        let settled = self.is_settled(lease) && !self.marks_may_return();
         match lease.phase {
             Phase::Joining if !settled && !edited && !seen.genuine() => UnwantedCase::JoinHidden(seen, proof),
             _ if !others => UnwantedCase::OursAlone(seen, proof),
@@ -70,7 +70,8 @@ impl<'a> Planner<'a> {
     }
 
     fn gone_case(&self, lease: &Lease) -> UnwantedCase<'a> {
-        let settled = !lease.attempted() || lease.may_close_on_absence(self.reading.read_at);
+        let absent = lease.may_close_on_absence(self.reading.read_at) && !self.marks_may_return();
+        let settled = !lease.attempted() || absent;
         let left = lease.phase == Phase::Leaving
             && lease.last_failure.is_none()
             && !lease.may_still_land(self.reading.read_at);

@@ -92,6 +92,10 @@ pub(crate) enum Bug {
     MarkOutlivesLease,
     /// A tag of the container whose writing had no answer counts as not written.
     LateMarkIsNothing,
+    /// A list leaves out the leases whose end is not on record.
+    EndlessIsLeftOut,
+    /// A lease closes while an older list that names it may still be written.
+    ClosedBeforeOldList,
     /// The text of an entry marks it, even if no list names it.
     TextAloneIsGenuine,
     /// The list of entries is written as it was read, whatever came since.
@@ -111,7 +115,7 @@ pub(crate) enum Bug {
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 48] = [
+    pub(crate) const ALL: [Self; 50] = [
         Self::ClosedOnOneAbsentRead,
         Self::AdoptedByPermission,
         Self::LedgerAfterSuccess,
@@ -152,6 +156,8 @@ impl Bug {
         Self::EntryBeforeMark,
         Self::MarkOutlivesLease,
         Self::LateMarkIsNothing,
+        Self::EndlessIsLeftOut,
+        Self::ClosedBeforeOldList,
         Self::TextAloneIsGenuine,
         Self::WholeListUnconditional,
         Self::ValueIsProof,

@@ -12,7 +12,7 @@
 use crate::{
     bugs::Bug,
     driver::{Driver, Look, Provider, seen},
-    world::{Call, Kind, Late, Mark, Pass, Process, Rule, SITES, Tick, World, marked, members},
+    world::{Call, Intent, Kind, Late, Mark, Pass, Process, Row, Rule, SETTLED, SITES, Tick, World, marked, members},
 };
 use eg_model::lease::Phase;
 
@@ -39,8 +39,23 @@ impl Driver<'_> {
     pub(crate) fn loose(&self, rules: &[Rule], look: Look) -> u8 {
         let marks = self.marks_shown(look).iter().filter(|mark| usize::from(mark.site) == self.site);
         let ports = marks.fold(0, |ports, mark| ports | 1 << mark.port);
-        let named = rules.iter().filter(|rule| rule.tags.is_some()).fold(0, |ports, rule| ports | 1 << rule.port);
+        let shows = rules.iter().filter(|rule| rule.lease_of(self.site).is_some());
+        let named = shows.fold(0, |ports, rule| ports | 1 << rule.port);
         if self.world.kind.marks_container() { ports & !named } else { 0 }
+    }
+
+    fn has_bug(&self, bug: Bug) -> bool {
+        self.bug == Some(bug)
+    }
+
+    /// True if a write of the tag may still land, and bring back any mark that it names.
+    /// The call that has just been answered does not count.
+    pub(crate) fn marks_may_return(&self, answered: &[Intent]) -> bool {
+        let site = &self.world.sites[self.site];
+        let own = |row: &Row| answered.iter().any(|intent| intent.row.key() == row.key());
+        let unknown = |row: &Row| row.in_flight.filter(|_| !own(row)).max(row.unknown);
+        let lands = |row: &Row| unknown(row).is_some_and(|at| site.skew - at < SETTLED);
+        self.world.kind.marks_container() && !self.has_bug(Bug::ClosedBeforeOldList) && site.ledger.iter().any(lands)
     }
 
     /// True if a step takes two requests.
@@ -72,7 +87,11 @@ impl Driver<'_> {
         let mut list = [None; SITES];
         for (port, entry) in (0..).zip(&mut list) {
             let row = site.ledger.iter().find(|row| row.port == port && row.sent.is_some());
-            let recorded = row.and_then(|row| site.until(port).or(row.tagged));
+            let row = row.filter(|row| row.phase != Phase::Leaving);
+            let end = |row: &Row| {
+                site.until(port).or(row.tagged).or(Some(1).filter(|_| !self.has_bug(Bug::EndlessIsLeftOut)))
+            };
+            let recorded = row.and_then(end);
             *entry = if ports & (1 << port) != 0 { until } else { recorded };
         }
         Call::Write { list }

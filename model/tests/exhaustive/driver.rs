@@ -379,9 +379,9 @@ impl Driver<'_> {
             }
         }
         let mut opening = matches!(call, Call::Authorize { .. } | Call::Join { .. });
-        // A tag of the container that is written late brings back a mark, whatever became of its entry.
+        // A tag of the container that is written late brings back any mark that was in it, whatever became of its entry.
         let late_counts = self.world.kind.marks_container() && !self.has(Bug::LateMarkIsNothing);
-        opening |= late_counts && call.writes_tags();
+        opening |= late_counts && !matches!(call, Call::Collect { .. });
         pass.intents = self.leased(pass, call);
         pass.half = false;
         if let Call::Authorize { ports, .. } = call {
@@ -549,6 +549,7 @@ impl Driver<'_> {
 
     /// True if the pass goes on without reading again.
     fn done(&mut self, pass: &mut Pass, call: Call, intents: &[Intent], first: u8) -> bool {
+        let marks_return = self.marks_may_return(intents);
         for (n, intent) in (0..).zip(intents) {
             let made = if self.world.kind == Kind::Set { intent.row.port } else { first + n };
             let rule = intent.rule.unwrap_or(made);
@@ -559,9 +560,14 @@ impl Driver<'_> {
                     self.outcome(intent, Turn::Retagged { until });
                 }
                 Call::Leave { .. } => self.outcome(intent, Turn::Left { rule }),
+                Call::Revoke { .. } if self.world.kind.marks_container() => {
+                    let wanted = pass.wanted & (1 << intent.row.port) != 0 || marks_return;
+                    self.outcome(intent, Turn::Undone { wanted });
+                    self.remember_revoked(rule);
+                }
                 Call::Revoke { .. } => self.revoked(pass, intent, rule),
                 Call::Unmark { port } => {
-                    let wanted = pass.wanted & (1 << port) != 0;
+                    let wanted = pass.wanted & (1 << port) != 0 || marks_return;
                     self.outcome(intent, Turn::Unmarked { wanted });
                 }
                 Call::Collect { .. } | Call::SetAutoClose { .. } | Call::DropAutoClose { .. } | Call::Write { .. } => {}

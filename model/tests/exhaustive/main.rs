@@ -153,6 +153,12 @@ fn a_list_with_marks_on_it() {
     exhaust("list", Space::of(Kind::List), &[ADOPTED, COVERED, LANDED, LOOSE, RACED]);
 }
 
+/// Two permissions in one tag, which is written as a whole.
+#[test]
+fn a_list_with_two_marks_in_one_tag() {
+    exhaust("list, two permissions", Space::two_in_one_tag(), &[ADOPTED, LANDED, LOOSE]);
+}
+
 /// Beside it, an installation without a session, which collects.
 #[test]
 fn a_list_and_who_collects() {
@@ -390,6 +396,7 @@ fn hunt(bug: Bug) -> (&'static str, Space) {
         Bug::EntryBeforeMark => (S4, Space { hands: 0, ..Space::of(Kind::List) }),
         Bug::MarkOutlivesLease => (S4, Space { hands: 0, ..Space::of(Kind::List) }),
         Bug::LateMarkIsNothing => (S4, Space { hands: 0, extends: 1, ..Space::of(Kind::List) }),
+        Bug::EndlessIsLeftOut | Bug::ClosedBeforeOldList => (S4, Space::two_in_one_tag()),
         Bug::TextAloneIsGenuine => (M1, Space { hands: 0, ..Space::two_of(Kind::List) }),
         Bug::WholeListUnconditional => (S1, Space::of(Kind::List)),
         Bug::ValueIsProof => (S1, Space::of(Kind::Set)),

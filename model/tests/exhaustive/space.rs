@@ -120,6 +120,11 @@ impl Space {
         Self { kind, term: 1, alike: true, ..Self::two() }
     }
 
+    /// Two permissions of one installation, whose marks are one tag of a list.
+    pub(crate) fn two_in_one_tag() -> Self {
+        Self { sessions: vec![vec![1, 2]], ports: 2, hands: 0, term: 1, ..Self::of(Kind::List) }
+    }
+
     /// Two processes of one installation, which run without their lock.
     pub(crate) fn unlocked() -> Self {
         Self { processes: 2, fine: true, ..Self::one() }

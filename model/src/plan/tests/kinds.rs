@@ -32,8 +32,8 @@ fn a_mark_without_a_rule_goes_before_its_lease() {
 #[test]
 fn an_unmarked_lease_closes_if_no_call_can_still_land() {
     let lost = Lease::claim(LeaseId(1), target(), port(22)).intend(Attempt::Opening, m(-10));
-    assert_eq!(lost.intend(Attempt::Other, now()).unmarked(false, now()).phase, Phase::Closed);
-    assert_eq!(lost.intend(Attempt::Other, m(-6)).unmarked(false, now()).phase, Phase::Claimed);
+    assert_eq!(lost.intend(Attempt::Opening, now()).unmarked(false, now()).phase, Phase::Closed);
+    assert_eq!(lost.intend(Attempt::Opening, m(-6)).unmarked(false, now()).phase, Phase::Claimed);
     assert_eq!(lost.intend(Attempt::Other, now()).unmarked(true, now()).phase, Phase::Claimed);
 }
 

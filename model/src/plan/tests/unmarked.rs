@@ -74,7 +74,9 @@ fn a_lost_call_that_landed_beside_an_edited_rule_is_not_forgotten() {
         let lost = lease.intend(Attempt::Opening, m(-12)).unanswered(failure(FailureClass::Unknown), m(-12), m(-12));
         lost.intend(Attempt::Opening, m(-10)).authorized(sgr("fw-1"), m(60))
     };
-    let opened = |world: &mut World| drop(world.opened.insert(sgr("fw-1"), port(22)));
+    let opened = |world: &mut World| {
+        world.opened.insert(sgr("fw-1"), port(22));
+    };
     let both = || unmarked().lease(22, twice).with(opened).rule(bare("fw-1", 23)).rule(bare("fw-2", 22));
     for (mut world, first, then) in [
         (both(), NoteKind::Closing, vec![NoteKind::Edited, NoteKind::Closing]),
