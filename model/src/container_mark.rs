@@ -301,7 +301,7 @@ mod tests {
         let loose = |rules: &[ObservedRule]| loose_marks(LIST, rules, &tags).into_iter().collect::<Vec<_>>();
         let (ours, theirs) = ((inst(1), host(42).digest(LIST)), (inst(2), host(42).digest(LIST)));
         let seven = (inst(2), host(7).digest(LIST));
-        assert_eq!(loose(&[entry(42, OURS, &tags)]), [seven.clone()]);
+        assert_eq!(loose(&[entry(42, OURS, &tags)]), std::slice::from_ref(&seven));
         assert_eq!(loose(&[entry(42, OURS, &tags), entry(7, OURS, &tags)]), []);
         let mut all = [ours, theirs, seven];
         all.sort();

@@ -24,7 +24,7 @@ pub(crate) enum Work {
 pub(crate) enum BlindBug {
     /// A call of unknown outcome has not landed: its lease closes.
     LostHasNotLanded,
-    /// A call of unknown outcome has landed: it is not made again. (`FIREWALLS.md` said so.)
+    /// A call of unknown outcome has landed: it is not made again.
     LostHasLanded,
     /// A revoke of unknown outcome has closed.
     UndoneWithoutAnswer,

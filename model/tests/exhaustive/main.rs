@@ -197,7 +197,8 @@ fn long_set_of_two_installations_and_a_fault() {
 }
 
 #[test]
-fn a_set_of_two_installations_and_a_hand() {
+#[ignore = "takes a minute"]
+fn long_set_of_two_installations_and_a_hand() {
     exhaust("set, two, hand", Space { faults: 0, ..Space::two_of(Kind::Set) }, &[JOINED, LEFT, COVERED]);
 }
 
