@@ -69,7 +69,7 @@ test_debian() {
   if [ -n "$previous" ]; then
     cp "$previous" "$clean/tmp/previous.deb"
   else
-    check 'a package before this one' as_version 0.0.9-1 "$deb" "$clean/tmp/previous.deb"
+    check 'a package before this one' as_version 0.1.0-1 "$deb" "$clean/tmp/previous.deb"
   fi
   cp "$deb" "$clean/tmp/eg.deb"
   mkdir -p "$clean/home/alice/.aws"
