@@ -15,6 +15,7 @@
 //! | `meta` | installation, machine, notes |
 //! | [`events`] | the append-only events |
 //! | `targets`, `routes` | firewalls, and the ways to them |
+//! | `rules` | the rules opened and revoked lately |
 //! | `target_rows` | the record of each target, for passes |
 //! | `sessions` | sessions and grants |
 //! | `leases`, `auto_close` | claims on rules, guarded by versions; expiry schedules |
@@ -39,6 +40,7 @@ mod notifications;
 mod open;
 mod prune;
 mod routes;
+mod rules;
 mod runs;
 mod schema;
 mod sessions;

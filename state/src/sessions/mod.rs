@@ -5,4 +5,5 @@ pub(crate) mod follow;
 pub(crate) mod grants;
 pub(crate) mod lifecycle;
 pub(crate) mod listing;
+pub(crate) mod parts;
 pub(crate) mod read;

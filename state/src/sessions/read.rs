@@ -336,11 +336,8 @@ fn load_grants<'a>(
     Ok(grants)
 }
 
-/// The reasons why expiry schedules could not be set, by rule.
-pub(crate) type Failures = BTreeMap<RuleId, Failure>;
-
 /// The reason why some rule of a grant would not close by itself.
-pub(crate) fn without_auto_close(grant: &Grant, failures: &Failures) -> Option<String> {
+pub(crate) fn without_auto_close(grant: &Grant, failures: &auto_close::Failures) -> Option<String> {
     let lives = !matches!(grant.status, GrantStatus::Removing | GrantStatus::Removed);
     let mut rules = grant.permissions.iter().filter_map(|item| item.standing.rule()).filter(|_| lives);
     rules.find_map(|rule| failures.get(rule)).map(auto_close_unset)
