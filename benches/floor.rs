@@ -2,10 +2,13 @@
 //! beside a bare `aws-sdk-ec2` client that sends the calls that nobody can leave out, with the same concurrency.
 //!
 //! Both are whole processes and speak to one endpoint on loopback, which answers after a fixed latency. They run in
-//! turn, so that both see the same machine; the table shows medians, the median of the ratios pair by pair, and how
-//! many calls reached the endpoint.
+//! turn, so that both see the same machine; the table shows medians, the median of the ratios pair by pair, the processor
+//! time of both, and how many calls reached the endpoint.
 //!
 //! `cargo bench --bench floor -- --groups 1,3,20 --latency 0,20,80 --runs 7`
+//!
+//! With `--bucket 100,50` the endpoint throttles as AWS does, here after 100 writes of a kind and beyond 50 a second, and
+//! the table shows how near `eg` comes to that rate. The bare client does not retry, so it has no part in this.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,20 +27,23 @@ use aws_sdk_ec2::{
     config::{BehaviorVersion, Region, retry::RetryConfig},
     types::{Filter, IpPermission, IpRange, ResourceType, Tag, TagSpecification},
 };
-use eg_sandbox::{Config, HandRule, Handle, Latency, Sandbox};
+use eg_sandbox::{Config, HandRule, Handle, Latency, RateLimit, Sandbox};
 use futures_util::{
     StreamExt,
     future::{join, join_all},
     stream,
 };
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use std::{
     env,
     ffi::OsString,
     fmt::Write as _,
     fs,
+    io::Read as _,
     path::Path,
     process::{Command, Stdio},
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -53,6 +59,8 @@ const ENDPOINT: &str = "EG_BENCH_ENDPOINT";
 /// The ids of the groups, one a line, for the bare client.
 const GROUP_FILE: &str = "EG_BENCH_GROUPS";
 
+const STRACE: &str = "/usr/bin/strace";
+
 const REGION: &str = "eu-west-1";
 const ADDRESS: &str = "203.0.113.42";
 const COMMANDS: [&str; 3] = ["start", "reconcile", "stop"];
@@ -63,12 +71,15 @@ fn main() {
     }
     let options = Options::parse(env::args().skip(1));
     println!(
-        "{:>6} {:>8} {:>10} {:>12} {:>12} {:>7} {:>6} {:>6}",
-        "groups", "latency", "command", "eg", "floor", "ratio", "calls", "floor"
+        "{:>6} {:>8} {:>10} {:>12} {:>12} {:>7} {:>10} {:>10} {:>6} {:>6} {:>7}",
+        "groups", "latency", "command", "eg", "floor", "ratio", "eg CPU", "floor CPU", "calls", "floor", "flushes"
     );
     for groups in &options.groups {
         for latency in &options.latencies {
-            measure(*groups, *latency, options.runs);
+            match options.bucket {
+                Some(bucket) => measure_throttled(*groups, *latency, bucket),
+                None => measure(*groups, *latency, options.runs),
+            }
         }
     }
 }
@@ -78,12 +89,17 @@ struct Options {
     groups: Vec<usize>,
     latencies: Vec<Duration>,
     runs: usize,
+    bucket: Option<RateLimit>,
 }
 
 impl Options {
     fn parse(args: impl Iterator<Item = String>) -> Self {
-        let mut options =
-            Self { groups: vec![1, 3, 20], latencies: [0, 20, 80].map(Duration::from_millis).to_vec(), runs: 7 };
+        let mut options = Self {
+            groups: vec![1, 3, 20],
+            latencies: [0, 20, 80].map(Duration::from_millis).to_vec(),
+            runs: 7,
+            bucket: None,
+        };
         let mut args = args.filter(|arg| arg != "--bench");
         while let Some(name) = args.next() {
             let value = args.next().unwrap_or_else(|| panic!("{name} takes a value"));
@@ -91,6 +107,10 @@ impl Options {
             match name.as_str() {
                 "--groups" => options.groups = numbers().collect(),
                 "--latency" => options.latencies = numbers().map(|ms| Duration::from_millis(ms as u64)).collect(),
+                "--bucket" => {
+                    let numbers: Vec<f64> = numbers().map(|number| number as f64).collect();
+                    options.bucket = Some(RateLimit { capacity: numbers[0], per_second: numbers[1] });
+                }
                 "--runs" => options.runs = value.parse().unwrap(),
                 _ => panic!("unknown option {name}"),
             }
@@ -148,13 +168,21 @@ impl World {
 
     fn eg(&self, state: &Path, command: &str) -> Run {
         let mut eg = self.command(env!("CARGO_BIN_EXE_eg"));
-        eg.env("EG_STATE", state);
-        match command {
-            "start" => eg.args(["session", "start", "--ipv4", ADDRESS]),
-            "stop" => eg.args(["session", "stop"]),
-            other => eg.arg(other),
-        };
+        eg.env("EG_STATE", state).args(arguments(command));
         self.time(eg)
+    }
+
+    /// How often `eg` waits for the disk, as `strace` sees it; `-` where there is none.
+    fn flushes(&self, state: &Path, command: &str) -> String {
+        if !Path::new(STRACE).exists() {
+            return "-".to_owned();
+        }
+        let calls = self.dir.path().join("flushes");
+        let mut strace = self.command(STRACE);
+        strace.args(["-f", "-qq", "-e", "trace=fsync,fdatasync", "-e", "signal=none", "-o"]).arg(&calls);
+        strace.arg(env!("CARGO_BIN_EXE_eg")).env("EG_STATE", state).args(arguments(command));
+        self.time(strace);
+        fs::read_to_string(calls).unwrap().lines().filter(|line| line.contains("sync(")).count().to_string()
     }
 
     fn floor(&self, command: &str) -> Run {
@@ -169,16 +197,40 @@ impl World {
     fn time(&self, mut command: Command) -> Run {
         self.sandbox.clear_log();
         let started = Instant::now();
-        let output = command.output().unwrap();
+        let mut child = command.spawn().unwrap();
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        let cpu = cpu_at_end(child.id());
+        let status = child.wait().unwrap();
         let wall = started.elapsed();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{command:?} ends with {}: {said}", output.status);
-        Run { wall, calls: self.sandbox.log().len() }
+        assert!(status.success(), "{command:?} ends with {status}: {said}");
+        Run { wall, cpu, calls: self.sandbox.log().len() }
+    }
+}
+
+/// The processor time of a child until its end, in the kernel's steps of 10 ms; `None` where there is no `/proc`.
+fn cpu_at_end(pid: u32) -> Option<Duration> {
+    let child = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    // Until it is waited for, the kernel keeps its figures.
+    waitid(WaitId::Pid(child), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // After the name in parentheses: state, then ten numbers, then user and system time (proc_pid_stat(5)).
+    let ticks: u64 =
+        stat.rsplit_once(')')?.1.split_whitespace().skip(11).take(2).map(|t| t.parse::<u64>().unwrap()).sum();
+    Some(Duration::from_millis(ticks * 10))
+}
+
+fn arguments(command: &str) -> &[&str] {
+    match command {
+        "start" => &["session", "start", "--ipv4", ADDRESS],
+        "stop" => &["session", "stop"],
+        _ => &["reconcile"],
     }
 }
 
 struct Run {
     wall: Duration,
+    cpu: Option<Duration>,
     calls: usize,
 }
 
@@ -196,16 +248,45 @@ fn measure(groups: usize, latency: Duration, runs: usize) {
             }
         }
     }
-    for (command, pairs) in COMMANDS.iter().zip(pairs) {
+    let state = world.dir.path().join("state-flushes.db");
+    let flushes = COMMANDS.map(|command| world.flushes(&state, command));
+    for ((command, pairs), flushes) in COMMANDS.iter().zip(pairs).zip(flushes) {
         let eg = median(pairs.iter().map(|(eg, _)| eg.wall.as_secs_f64()));
         let floor = median(pairs.iter().map(|(_, floor)| floor.wall.as_secs_f64()));
         let ratio = median(pairs.iter().map(|(eg, floor)| eg.wall.as_secs_f64() / floor.wall.as_secs_f64()));
         let (calls, least) = pairs.last().map(|(eg, floor)| (eg.calls, floor.calls)).unwrap_or_default();
+        let cpu = |run: &Run| run.cpu.map_or(f64::NAN, |cpu| cpu.as_secs_f64());
+        let (eg_cpu, floor_cpu) =
+            (median(pairs.iter().map(|(eg, _)| cpu(eg))), median(pairs.iter().map(|(_, floor)| cpu(floor))));
         println!(
-            "{groups:>6} {:>5} ms {command:>10} {:>9.1} ms {:>9.1} ms {ratio:>6.2}x {calls:>6} {least:>6}",
+            "{groups:>6} {:>5} ms {command:>10} {:>9.1} ms {:>9.1} ms {ratio:>6.2}x {:>7.0} ms {:>7.0} ms {calls:>6} {least:>6} {flushes:>7}",
             latency.as_millis(),
             eg * 1e3,
             floor * 1e3,
+            eg_cpu * 1e3,
+            floor_cpu * 1e3,
+        );
+    }
+}
+
+/// One start and one stop at an endpoint that throttles.
+fn measure_throttled(groups: usize, latency: Duration, bucket: RateLimit) {
+    let world = World::new(groups, latency);
+    let writes = ["AuthorizeSecurityGroupIngress", "RevokeSecurityGroupIngress"];
+    world.sandbox.set(|settings| settings.rate_limits.extend(writes.map(|action| (action.to_owned(), bucket))));
+    let state = world.dir.path().join("state.db");
+    for (command, action) in [("start", writes[0]), ("stop", writes[1])] {
+        // A full bucket, as after a quiet time.
+        thread::sleep(Duration::from_secs_f64(bucket.capacity / bucket.per_second));
+        let run = world.eg(&state, command);
+        let log = world.sandbox.log();
+        let sent = log.iter().filter(|call| call.action == action && !call.dry_run).count();
+        let throttled = log.iter().filter(|call| call.outcome == "RequestLimitExceeded").count();
+        let least = (groups as f64 - bucket.capacity).max(0.0) / bucket.per_second;
+        println!(
+            "{groups:>6} {:>5} ms {command:>10} {:>9.1} s, at the rate of the bucket {least:.1} s; {sent} calls, {throttled} throttled",
+            latency.as_millis(),
+            run.wall.as_secs_f64(),
         );
     }
 }

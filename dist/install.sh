@@ -101,16 +101,15 @@ fi
 
 # --- what this machine is
 
+from_source='build it from source: cargo install --locked --path .'
 case $(uname -s)/$(uname -m) in
   Linux/x86_64) target=x86_64-unknown-linux-gnu ;;
-  Linux/aarch64 | Linux/arm64) target=aarch64-unknown-linux-gnu ;;
-  *) fail "there is no release for $(uname -s) on $(uname -m)" 'build it from source: cargo install --locked --path .' ;;
+  *) fail "there is no release for $(uname -s) on $(uname -m): releases are for Linux on x86-64 only" "$from_source" ;;
 esac
 there=$(getconf GNU_LIBC_VERSION 2>/dev/null | sed -n 's/^glibc //p')
-[ -n "$there" ] || fail 'this system has no glibc, which the release needs' 'build it from source: cargo install --locked --path .'
+[ -n "$there" ] || fail 'this system has no glibc, which the release needs' "$from_source"
 oldest=$(printf '%s\n%s\n' "$glibc" "$there" | sort -t. -k1,1n -k2,2n | head -n 1)
-[ "$oldest" = "$glibc" ] || fail "this system has glibc $there, and the release needs $glibc or later" \
-  'build it from source: cargo install --locked --path .'
+[ "$oldest" = "$glibc" ] || fail "this system has glibc $there, and the release needs $glibc or later" "$from_source"
 
 # --- what can be had
 
@@ -119,7 +118,7 @@ case $base in
   *--OWNER--*) fail 'this copy of install.sh belongs to no release' 'set EG_DOWNLOAD to the address that has the files' ;;
   https://*) secure='--proto =https --tlsv1.2' ;;
   http://127.0.0.1:* | http://localhost:* | http://\[::1\]:*) secure='' ;;
-  *) fail "$base: only https is used, and http on this machine" ;;
+  *) fail "$base: install.sh downloads only over https, or over http from this machine" ;;
 esac
 if [ -n "$version" ]; then from=$base/download/v$version; else from=$base/latest/download; fi
 
@@ -171,12 +170,12 @@ trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-get "$from/SHA256SUMS" "$work/SHA256SUMS" || fail "$from/SHA256SUMS cannot be had" \
+get "$from/SHA256SUMS" "$work/SHA256SUMS" || fail "$from/SHA256SUMS cannot be downloaded" \
   'is there a network, and a release of that version? nothing was changed'
 line=$(sed -n "s/^\([0-9a-f]\{64\}\) [ *]\(eg-[0-9][0-9A-Za-z.+-]*-$target\.tar\.gz\)\$/\1 \2/p" "$work/SHA256SUMS")
 case $line in
   '' | *"
-"*) fail "$from has no release for $target" 'build it from source: cargo install --locked --path .' ;;
+"*) fail "$from has no release for $target" "$from_source" ;;
 esac
 sum=${line%% *} file=${line#* }
 new=${file#eg-}
@@ -199,7 +198,7 @@ fi
 
 # --- download, check, unpack
 
-get "$from/$file" "$work/$file" || fail "$from/$file cannot be had" 'nothing was changed; try again'
+get "$from/$file" "$work/$file" || fail "$from/$file cannot be downloaded" 'nothing was changed; try again'
 found=$(sha256 "$work/$file")
 [ "$found" = "$sum" ] || fail "$file is not what SHA256SUMS says: the download is incomplete, or not ours" \
   "expected $sum" "found    $found" 'nothing was changed; try again'

@@ -1,8 +1,13 @@
 //! The one error that ends a command, the exit statuses, and the one table of advice.
 
 use crate::{
-    config::policy::{NotAllowed, PolicyError},
+    host::{child::NotRun, lock::LockError, paths::PathError},
     ui::{printer::ErrorText, prompt::Unanswered},
+};
+use eg_config::{
+    file::ConfigError,
+    policy::{NotAllowed, PolicyError},
+    trusted_file::ReadError,
 };
 use eg_model::{
     failure::{Failure, FailureClass},
@@ -38,6 +43,15 @@ impl Exit {
             Self::Locked => 4,
             Self::Signal(number) => 128_u8.saturating_add(number),
             Self::Command(status) => status,
+        }
+    }
+
+    /// After a reading of several places, some of which could not be read.
+    pub fn after_reading(unread: usize, all: usize) -> Self {
+        match unread {
+            0 => Self::Done,
+            _ if unread == all => Self::Failed,
+            _ => Self::Partial,
         }
     }
 }
@@ -183,6 +197,54 @@ impl From<StateError> for CommandError {
     }
 }
 
+impl From<ConfigError> for CommandError {
+    fn from(error: ConfigError) -> Self {
+        let new = Self::new(Kind::Config, error.to_string());
+        match error {
+            ConfigError::Unreadable { error: ReadError::Untrusted { mend, .. }, .. } => new.hint(mend),
+            ConfigError::Unreadable { error, .. } => {
+                let new = new.hint("name another with --config or EG_CONFIG");
+                if error == ReadError::Absent { new.hint("or create it: eg init") } else { new }
+            }
+            ConfigError::Malformed(error) => error.mend.into_iter().fold(new, Self::hint),
+            ConfigError::Unfit(error) => {
+                let accepted = if error.accepted.is_empty() { "a valid configuration" } else { &error.accepted };
+                let accepted = format!("accepted: {accepted}; nothing was changed");
+                error.mend.into_iter().chain([accepted]).fold(new, Self::hint)
+            }
+            ConfigError::Exists(_) | ConfigError::Unwritable { .. } => new,
+        }
+    }
+}
+
+impl From<PathError> for CommandError {
+    fn from(error: PathError) -> Self {
+        let hint = match &error {
+            PathError::Garbled { name, .. } => format!("set {name} to a path that is UTF-8"),
+            PathError::NoHome { xdg, var, .. } => format!("set HOME, {xdg} or {var}"),
+        };
+        Self::new(Kind::State, error.to_string()).hint(hint)
+    }
+}
+
+impl From<LockError> for CommandError {
+    fn from(error: LockError) -> Self {
+        let kind = match error {
+            LockError::Unusable { .. } => Kind::State,
+            LockError::Busy(_) | LockError::Stalled(_) => Kind::Locked,
+            LockError::Signal(number) => Kind::Signal(number),
+            LockError::NoProgress { .. } => Kind::Stalled,
+        };
+        Self { kind, message: error.to_string(), hints: error.remedy() }
+    }
+}
+
+impl From<NotRun> for CommandError {
+    fn from(error: NotRun) -> Self {
+        Self::new(Kind::Command(error.status), error.to_string())
+    }
+}
+
 impl From<PolicyError> for CommandError {
     fn from(error: PolicyError) -> Self {
         let hint = error.advice();
@@ -298,14 +360,14 @@ pub fn step_advice(step: &Step, class: FailureClass) -> &'static str {
     if matches!(step, Step::Restore { .. }) { advice_for(Work::Restoring, class) } else { advice(class) }
 }
 
-/// A note of a plan with the advice for its failure.
+/// A note of a plan with the advice for its failure. The class stays: it tells the same failure in other words from a new one.
 pub fn with_advice(note: &Note) -> Note {
     let advice = note.class.map(|class| match note.kind {
         NoteKind::AutoCloseUnset => advice_for(Work::MissingExpiry, class),
         _ => advice(class),
     });
     let advice = advice.map(|advice| format!(" ({advice})")).unwrap_or_default();
-    Note::new(note.kind, format!("{}{advice}", note.message))
+    Note { message: format!("{}{advice}", note.message), ..note.clone() }
 }
 
 #[cfg(test)]
@@ -314,15 +376,15 @@ mod tests {
 
     #[test]
     fn a_note_ends_with_the_advice_for_its_failure() {
-        let note = |kind, class| Note { class, ..Note::new(kind, "it failed".to_owned()) };
+        let note = |kind, class, text: &str| Note { class, ..Note::new(kind, text.to_owned()) };
         for (kind, class, text) in [
             (NoteKind::AutoCloseUnset, Some(FailureClass::Denied), "`eg setup cloud-expiry` prints what this needs"),
             (NoteKind::AutoCloseUnset, Some(FailureClass::Transient), advice(FailureClass::Transient)),
             (NoteKind::Unavailable, Some(FailureClass::Denied), advice(FailureClass::Denied)),
         ] {
-            let told = Note::new(kind, format!("it failed ({text})"));
-            assert_eq!(with_advice(&note(kind, class)), told);
-            assert_eq!(with_advice(&told), told, "once");
+            assert_eq!(with_advice(&note(kind, class, "it failed")), note(kind, class, &format!("it failed ({text})")));
         }
+        let plain = note(NoteKind::Misfit, None, "it is left alone");
+        assert_eq!(with_advice(&plain), plain);
     }
 }

@@ -3,14 +3,12 @@
 //! This crate is the program: the command line, the reconcile driver, detection of the public address, and output.
 //! `eg-model` decides, `eg-state` records, and `eg-providers` speaks to the clouds. See `docs/architecture.md`.
 
-#![allow(missing_docs, reason = "the modules are private: a comment stands where the name is not enough")]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
 mod address;
 mod checks;
 mod cli;
 mod commands;
-mod config;
 mod demo;
 mod error;
 mod host;
@@ -18,7 +16,6 @@ mod reconcile;
 mod schedule;
 mod sweep;
 mod targets;
-mod text;
 mod ui;
 mod usage;
 
@@ -27,20 +24,15 @@ pub use crate::{error::Exit, host::env::Env};
 /// Parts that the tests of this repository use. Not an interface for others.
 #[doc(hidden)]
 pub mod inside {
-    pub use crate::{
-        address::parse_answer,
-        cli::Cli,
-        config::settings::{Settings, TABLES},
-        host::failpoints::Failpoints,
-        ui::json::SCHEMAS,
-    };
+    pub use crate::{cli::Cli, host::failpoints::Failpoints, ui::json::SCHEMAS};
+    pub use eg_config::settings::{Settings, TABLES};
+    pub use eg_model::net::agree::parse_answer;
 }
 
 use crate::{
     cli::Cli,
     commands::{completions::answer::answer, global::Output},
     host::{clock::Clock, signals::survive_file_size_limit},
-    text::escape_controls,
     ui::{
         ascii::wants_ascii,
         color::{Color, colored},
@@ -48,8 +40,12 @@ use crate::{
     },
 };
 use clap::{CommandFactory, Parser, error::ErrorKind};
+use eg_model::text::escape_controls;
 use std::{ffi::OsString, io::Write};
-use tracing_subscriber::{filter::LevelFilter, fmt::format::Writer, fmt::time::FormatTime};
+use tracing_subscriber::{
+    filter::LevelFilter,
+    fmt::{format::Writer, time::FormatTime},
+};
 
 /// Runs one command line and returns its exit status.
 pub fn run(env: &Env, out: Box<dyn Write>, err: Box<dyn Write>) -> Exit {

@@ -20,8 +20,7 @@ publish() {
   tar -C "$work/tree" -czf "$to/eg-$as-$target.tar.gz" "eg-$as-$target"
   (cd "$to" && sha256sum -- *.tar.gz >SHA256SUMS)
 }
-# The files below the home, with mode and content.
-# SQLite's own files beside a record come and go.
+# The files below the home, with mode and content. SQLite's own files beside a record come and go.
 state_of() { (cd "$1" && find . ! -name 'state.db-*' -printf '%M %p\n' -type f -exec sha256sum {} + | sort); }
 install_sh() {
   as_nobody PATH="$2:/usr/bin:/bin" HOME="$home" EG_DOWNLOAD="$1" sh "$dist/install.sh" "${@:3}"
@@ -41,6 +40,14 @@ fresh_home() {
   mkdir -p "$home/.local/share/keep"
   echo mine >"$home/.local/share/keep/file"
   chown -R 65534:65534 "$home"
+}
+# A directory whose uname names another processor.
+machine() {
+  mkdir -p "$work/machine"
+  # shellcheck disable=SC2016 # for that script to expand
+  printf '#!/bin/sh\n[ "$1" = -m ] && echo %s || echo Linux\n' "$1" >"$work/machine/uname"
+  chmod 755 "$work/machine/uname"
+  echo "$work/machine"
 }
 cut_short() { local file=$srv/releases/latest/download/$name.tar.gz; truncate -s "$(($(stat -c %s "$file") / 2))" "$file"; }
 without_curl() {
@@ -73,9 +80,11 @@ test_install() {
   done
   url=http://127.0.0.1:$port
 
-  check 'no network' changes_nothing 'cannot be had' install_sh http://127.0.0.1:9/releases /nowhere
-  check 'plain http elsewhere is refused' changes_nothing 'only https' install_sh http://example.com/releases /nowhere
-  check 'no such version' changes_nothing 'SHA256SUMS cannot be had' installs --version 9.9.9
+  check 'no network' changes_nothing 'cannot be downloaded' install_sh http://127.0.0.1:9/releases /nowhere
+  check 'plain http elsewhere is refused' changes_nothing 'only over https' install_sh http://example.com/releases /nowhere
+  check 'no such version' changes_nothing 'SHA256SUMS cannot be downloaded' installs --version 9.9.9
+  check 'another processor' changes_nothing 'no release for Linux on aarch64: releases are for Linux on x86-64 only' \
+    install_sh "$url/releases" "$(machine aarch64)"
   check 'no release for this machine' changes_nothing 'has no release for' install_sh "$url/other" /nowhere
   check 'a prefix that cannot be written' changes_nothing 'cannot be written' installs --prefix /usr/local
   cut_short

@@ -29,13 +29,11 @@ pub struct AutoCloseRoute {
 
 impl AutoCloseRoute {
     /// The partition of the role, and with it of the target (`aws`, `aws-cn`, …).
-    #[must_use]
     pub fn partition(&self) -> &str {
         part(&self.role_arn, 1)
     }
 
     /// The account of the role, and with it of the target.
-    #[must_use]
     pub fn account(&self) -> &str {
         part(&self.role_arn, 4)
     }
@@ -73,7 +71,6 @@ pub struct AutoClose {
 
 impl AutoClose {
     /// A schedule before the first call.
-    #[must_use]
     pub fn new(rule: RuleId, target: Target, permission: Permission, way: AutoCloseRoute, at: Timestamp) -> Self {
         Self {
             rule,
@@ -118,7 +115,6 @@ impl AutoClose {
 
     /// A schedule that another installation may have set when it opened the rule. This installation has made no call
     /// about it that could still land.
-    #[must_use]
     pub fn of_another(
         rule: RuleId,
         target: Target,
@@ -131,7 +127,6 @@ impl AutoClose {
 
     /// True if an attempt to set it, of unknown outcome, may still land, which would bring a deleted schedule back. An
     /// attempt always names a time ahead of it, so one whose time has passed is old.
-    #[must_use]
     pub fn may_still_land(&self, now: Timestamp) -> bool {
         self.is_unknown() && now - self.at <= SETTLE_WINDOW
     }
@@ -143,7 +138,6 @@ impl AutoClose {
 
     /// True if the schedule may exist: it fires later, or its existence is unknown. Then its time is unknown as well,
     /// but no lease lasts longer than [`LEASE_HORIZON`].
-    #[must_use]
     pub fn may_be_there(&self, now: Timestamp) -> bool {
         self.at > now || (self.is_unknown() && now - self.at <= LEASE_HORIZON)
     }
@@ -156,7 +150,6 @@ impl AutoClose {
     }
 
     /// True if it must have fired by `now`, and is gone with that.
-    #[must_use]
     pub fn is_spent(&self, now: Timestamp) -> bool {
         now - self.at > LEASE_GRACE
     }
@@ -165,7 +158,6 @@ impl AutoClose {
 /// The expiry schedule of one rule, as the provider shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AutoCloseSeen {
-    /// Absent.
     Absent,
     /// Set correctly, for this time.
     Set(Timestamp),
@@ -188,7 +180,6 @@ pub struct FireTime {
 
 impl FireTime {
     /// For a rule whose latest lease ends at `latest`, by the provider's clock.
-    #[must_use]
     pub fn new(latest: Timestamp, provider: Timestamp) -> Self {
         Self { latest, soonest: provider + LEAD, or_later: false }
     }
@@ -200,7 +191,6 @@ impl FireTime {
     }
 
     /// The time to send.
-    #[must_use]
     pub fn at(self) -> Timestamp {
         self.latest.max(self.soonest)
     }
@@ -208,7 +198,6 @@ impl FireTime {
     /// True if a schedule that fires at `at` is right. It may not be earlier than the end of the latest lease. It may
     /// be later if that end is too close to be sent (otherwise every pass would put it off again), or if others' leases
     /// are unknown.
-    #[must_use]
     pub fn fits(self, at: Timestamp) -> bool {
         at >= self.latest && (self.or_later || at <= self.at())
     }

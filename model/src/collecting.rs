@@ -11,19 +11,16 @@ use chrono::TimeDelta;
 pub const SKEW_LIMIT: TimeDelta = TimeDelta::minutes(2);
 
 /// Judges a lease value by the provider's clock; if that is unknown, the lease counts as unexpired.
-#[must_use]
 pub fn lease_state(value: &str, provider_time: Option<Timestamp>) -> LeaseState {
     provider_time.map_or(LeaseState::Unexpired, |provider| Marks::judge(value, provider))
 }
 
 /// True if the marks of a rule are genuine and no lease holds it any more.
-#[must_use]
 pub fn abandoned(fit: Option<Fit>, marks: &Marks, provider_time: Option<Timestamp>) -> bool {
     fit == Some(Fit::Genuine) && !marks.leases.values().any(|value| lease_state(value, provider_time).holds())
 }
 
 /// True if the two clocks agree well enough to close rules of others. An unknown clock does not agree.
-#[must_use]
 pub fn clocks_agree(local: Timestamp, provider_time: Option<Timestamp>) -> bool {
     provider_time.is_some_and(|provider| (local - provider).abs() <= SKEW_LIMIT)
 }

@@ -45,29 +45,19 @@ pub enum Damage {
     /// A network that no configuration can ask for.
     #[error("{} is wider than /{least}", permission.cidr())]
     Network {
-        /// The permission.
         permission: Permission,
         /// The widest that can be asked for.
         least: u8,
     },
     /// A network without the grant's address.
     #[error("{} does not hold {address}", permission.cidr())]
-    Address {
-        /// The permission.
-        permission: Permission,
-        /// The grant's address.
-        address: IpAddr,
-    },
+    Address { permission: Permission, address: IpAddr },
     /// Ports that no configuration can name.
     #[error("{permission} is no port that a configuration can name")]
-    Ports {
-        /// The permission.
-        permission: Permission,
-    },
+    Ports { permission: Permission },
 }
 
 /// The damage of a grant on record, its session included.
-#[must_use]
 pub fn damage(session: &Session, grant: &Grant) -> Option<Damage> {
     if session.expires_at - session.started_at > MAX {
         return Some(Damage::Length);
@@ -76,14 +66,12 @@ pub fn damage(session: &Session, grant: &Grant) -> Option<Damage> {
 }
 
 /// The damage as of `now`: also a session that ends in the far future.
-#[must_use]
 pub fn damage_at(session: &Session, grant: &Grant, now: Timestamp) -> Option<Damage> {
     let future = ends_too_far_ahead(session.expires_at, now).then_some(Damage::Future);
     damage(session, grant).or(future)
 }
 
 /// True if no session with this end can have begun by now.
-#[must_use]
 pub fn ends_too_far_ahead(end: Timestamp, now: Timestamp) -> bool {
     end - now > MAX + CLOCKS
 }
@@ -107,7 +95,6 @@ fn damaged(permission: &Permission, address: IpAddr) -> Option<Damage> {
 
 /// True if a live session wants a permission of a target, or keeps it for now, without damage. Checked once more right
 /// before the permission is opened.
-#[must_use]
 pub fn still_wants(session: &Session, target: &TargetKey, permission: &Permission, now: Timestamp) -> bool {
     let has = |item: &GrantPermission| item.permission == *permission;
     session.status.is_live()

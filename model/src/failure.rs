@@ -59,7 +59,6 @@ impl FailureClass {
     /// | Stale | re-observe | no |
     /// | Gone, Limit, Denied, Invalid, Barred | retry later | no |
     /// | Credentials, Expired, NoProfile, Local | stop | no |
-    #[must_use]
     pub fn reaction(self) -> Reaction {
         match self {
             Self::Throttled => Reaction::RetryNow,
@@ -70,20 +69,17 @@ impl FailureClass {
     }
 
     /// True if the call may have taken effect, now or later.
-    #[must_use]
     pub fn outcome_unknown(self) -> bool {
         matches!(self, Self::Transient | Self::Unknown)
     }
 
     /// True if a batch refused with this class is sent again one item a call: one item is at fault, not the caller or
     /// the service.
-    #[must_use]
     pub fn splits_batch(self) -> bool {
         matches!(self, Self::Stale | Self::Limit | Self::Invalid | Self::Gone | Self::Barred)
     }
 
     /// True if a grant with this failure is FAILED (the user has to act) rather than PENDING (it passes).
-    #[must_use]
     pub fn fails_grant(self) -> bool {
         matches!(
             self,
@@ -100,7 +96,6 @@ impl FailureClass {
     }
 
     /// True if the credentials are at fault.
-    #[must_use]
     pub fn is_of_credentials(self) -> bool {
         matches!(self, Self::Credentials | Self::Expired | Self::NoProfile)
     }
@@ -127,7 +122,6 @@ impl fmt::Display for FailureClass {
 /// One failed call, classified, with the provider's own words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// Its class.
     pub class: FailureClass,
     /// The provider's error code (`RulesPerSecurityGroupLimitExceeded`), empty when there was no answer.
     pub code: String,
@@ -145,7 +139,6 @@ pub struct Failure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Purpose {
-    /// Open a rule.
     Open,
     /// Change a rule's tags, except to let go of it.
     Tag,
@@ -155,7 +148,6 @@ pub enum Purpose {
 
 impl Failure {
     /// A failure without a provider's code or request id.
-    #[must_use]
     pub fn new(class: FailureClass, message: impl Into<String>) -> Self {
         Self { class, code: String::new(), message: message.into(), request_id: None, purpose: None }
     }

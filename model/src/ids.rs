@@ -34,13 +34,11 @@ uuid_id! {
     GrantId
 }
 uuid_id! {
-    /// A run of the reconciler.
     RunId
 }
 
 impl SessionId {
     /// The first eight hex digits, for tables and rule descriptions.
-    #[must_use]
     pub fn short(&self) -> String {
         self.0.as_simple().to_string().chars().take(8).collect()
     }
@@ -58,14 +56,12 @@ pub struct InstallationId(String);
 
 impl InstallationId {
     /// From random bytes drawn at the edge.
-    #[must_use]
     pub fn from_uuid(id: Uuid) -> Self {
         Self(id.as_simple().to_string())
     }
 
     /// Any non-empty text of letters, digits and `-`, at most 64 characters: with its prefix well within the 128
     /// characters of a tag key (AWS, "Tag naming limits and requirements").
-    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let fits = !text.is_empty() && text.len() <= 64;
         let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
@@ -73,7 +69,6 @@ impl InstallationId {
     }
 
     /// As it stands in the tag key.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -98,7 +93,6 @@ impl fmt::Display for RuleId {
 
 /// The hash of a machine's own id for the record: it tells machines apart and names none. The id itself is confidential
 /// (`machine-id(5)` asks applications to hash it with a text of their own).
-#[must_use]
 pub fn machine_fingerprint(machine: &str) -> String {
     use sha2::{Digest, Sha256};
     let sum = Sha256::digest(format!("eg machine {machine}").as_bytes());
@@ -106,13 +100,11 @@ pub fn machine_fingerprint(machine: &str) -> String {
 }
 
 /// Eight hex digits of a text's SHA-256, to tell names apart.
-#[must_use]
 pub fn short_digest(text: &str) -> String {
     digest(text).chars().take(8).collect()
 }
 
 /// A text's SHA-256 in lower-case hex digits.
-#[must_use]
 pub fn digest(text: &str) -> String {
     use sha2::{Digest, Sha256};
     Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()

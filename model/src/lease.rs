@@ -30,7 +30,6 @@ use crate::{
 use serde::{Deserialize, Serialize};
 
 word_enum! {
-    /// The phase of a lease.
     Phase {
         /// Recorded; no rule id is known.
         Claimed = "claimed",
@@ -41,7 +40,6 @@ word_enum! {
         /// We let go of the rule and observe it until readings are settled: others hold it, or it was hidden when the rule
         /// opened in its place was closed.
         Leaving = "leaving",
-        /// Over.
         Closed = "closed",
     }
 }
@@ -62,13 +60,10 @@ pub enum Attempt {
 /// A claim on one permission of one target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
-    /// Its row.
     pub id: LeaseId,
     /// The firewall of its rule.
     pub target: Target,
-    /// The permission.
     pub permission: Permission,
-    /// Its phase.
     pub phase: Phase,
     /// True if another installation opened the rule.
     pub shared: bool,
@@ -97,7 +92,6 @@ pub struct Lease {
 
 impl Lease {
     /// A claim, before the first attempt.
-    #[must_use]
     pub fn claim(id: LeaseId, target: Target, permission: Permission) -> Self {
         Self {
             id,
@@ -120,7 +114,6 @@ impl Lease {
 
     /// The id that proves a rule to be ours, whatever its tags say: from an answer, from our tag, or, during a join,
     /// from a reading with genuine marks. Rule ids are never reused, so a rule that was `eg`'s once stays so.
-    #[must_use]
     pub fn proven_rule(&self) -> Option<&RuleId> {
         match self.phase {
             Phase::Joining | Phase::Held | Phase::Leaving => self.rule_id.as_ref(),
@@ -129,7 +122,6 @@ impl Lease {
     }
 
     /// True if a call was ever made about it.
-    #[must_use]
     pub fn attempted(&self) -> bool {
         self.last_sent_at.is_some()
     }
@@ -137,7 +129,6 @@ impl Lease {
     /// True if no rule was opened for it: no call was made, or the provider refused every call. "Exists already" is no
     /// such refusal: a rule is there, and only a reading tells its owner. After an answer that named no id no refusal
     /// counts either: the rule is there.
-    #[must_use]
     pub fn opened_nothing(&self) -> bool {
         let definite = self.last_failure.as_ref().is_some_and(|failure| failure.class != FailureClass::Stale);
         let refused = definite && self.unknown_since().is_none();
@@ -145,25 +136,21 @@ impl Lease {
     }
 
     /// True if a reading made at `at` is believed about every call.
-    #[must_use]
     pub fn settled(&self, at: Timestamp) -> bool {
         self.last_sent_at.is_none_or(|sent| at - sent > SETTLE_WINDOW)
     }
 
     /// The time until which readings are not believed.
-    #[must_use]
     pub fn settles_at(&self) -> Option<Timestamp> {
         self.last_sent_at.map(|sent| sent + SETTLE_WINDOW)
     }
 
     /// The latest opening attempt of unknown outcome, recorded or not.
-    #[must_use]
     pub fn unknown_since(&self) -> Option<Timestamp> {
         self.last_unknown_at.max(self.in_flight)
     }
 
     /// True if an opening attempt of unknown outcome could still land.
-    #[must_use]
     pub fn may_still_land(&self, at: Timestamp) -> bool {
         self.unknown_since().is_some_and(|sent| at - sent <= SETTLE_WINDOW)
     }
@@ -180,7 +167,6 @@ impl Lease {
 
     /// True if a reading without a rule of ours may close the lease, the second way to close: it is later than the
     /// settle window after the last attempt of *any* outcome.
-    #[must_use]
     pub fn may_close_on_absence(&self, read_at: Timestamp) -> bool {
         self.settled(read_at) && !self.may_still_land(read_at)
     }
@@ -301,7 +287,6 @@ impl Lease {
     }
 
     /// True if it was left to other holders: our tag was deleted from the rule.
-    #[must_use]
     pub fn left_to_others(&self) -> bool {
         self.phase == Phase::Leaving && self.tagged_until.is_none()
     }
@@ -340,7 +325,6 @@ impl Lease {
 /// without a confirmed revoke that were opened for the same permission of the same target, with the last time of each.
 /// The hidden rule is the one opened last, if that is less than a settle window ago: it may have been edited by hand,
 /// which made its permission free for `revoked`.
-#[must_use]
 pub fn hidden_rule(
     opened: impl IntoIterator<Item = (RuleId, Timestamp)>,
     revoked: &RuleId,
@@ -354,7 +338,6 @@ pub fn hidden_rule(
 /// True if an ended session has let go of one permission: another session of ours still wants it (the rule stays for
 /// that one), no rule was opened for it, it was left to others, or it is closed. A lease whose every call was refused
 /// stays on record until a reading is settled, but no session waits for that.
-#[must_use]
 pub fn has_let_go(lease: Option<&Lease>, wanted_by_another: bool) -> bool {
     let open = |lease: &Lease| !lease.opened_nothing() && !matches!(lease.phase, Phase::Leaving | Phase::Closed);
     wanted_by_another || !lease.is_some_and(open)

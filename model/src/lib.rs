@@ -20,6 +20,7 @@ pub mod session;
 pub mod sweep;
 pub mod tags;
 pub mod target;
+pub mod text;
 pub mod time;
 pub mod twin;
 pub mod words;

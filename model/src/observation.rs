@@ -13,19 +13,14 @@ use std::collections::{BTreeMap, BTreeSet};
 /// An ingress rule with a CIDR, as it exists at the provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObservedRule {
-    /// Its id.
     pub id: RuleId,
-    /// Its permission.
     pub permission: Permission,
-    /// Its description.
     pub description: Option<String>,
-    /// Its tags.
     pub tags: BTreeMap<String, String>,
 }
 
 impl ObservedRule {
     /// Its tags, judged against its group, permission and description.
-    #[must_use]
     pub fn marks(&self, group: &str) -> Marks {
         Marks::read(group, &self.permission, self.description.as_deref(), &self.tags)
     }
@@ -54,7 +49,6 @@ pub struct Reading {
 /// The result of reading a target; never a guess.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Observation {
-    /// Everything that is there.
     Complete(Reading),
     /// The target is gone, and with it its rules; confirmed, see [`absence_is_believed`].
     Missing,
@@ -64,7 +58,6 @@ pub enum Observation {
 
 /// True if a "not found" is believed: the caller's account is the one on record, and the target was first missing at
 /// least a settle window ago. With a wrong profile, account or region the provider says "not found" as well.
-#[must_use]
 pub fn absence_is_believed(
     expected_account: Option<&str>,
     caller_account: Option<&str>,
@@ -116,38 +109,28 @@ impl OwnedRule {
         }
     }
 
-    /// Its target.
-    #[must_use]
     pub fn target(&self) -> &TargetKey {
         &self.target
     }
 
-    /// Its id.
-    #[must_use]
     pub fn id(&self) -> &RuleId {
         &self.id
     }
 
-    /// Its permission when it was read.
-    #[must_use]
     pub fn permission(&self) -> &Permission {
         &self.permission
     }
 
-    /// The proof that it is ours.
-    #[must_use]
     pub fn proof(&self) -> Proof {
         self.proof
     }
 
     /// The time at which the rule was read, by its page or alone. A revoke needs a recent reading of the rule.
-    #[must_use]
     pub fn read_at(&self) -> Timestamp {
         self.read_at
     }
 
     /// The time at which the reading of its whole target began. Rules that the reading missed are older.
-    #[must_use]
     pub fn target_read_at(&self) -> Timestamp {
         self.target_read_at
     }
@@ -160,7 +143,6 @@ pub enum Effect {
     Added(Vec<ObservedRule>),
     /// A revoke was confirmed.
     Removed(RuleId),
-    /// Tags were written.
     Tagged(RuleId, BTreeMap<String, String>),
     /// Tags were deleted, by key.
     Untagged(RuleId, Vec<String>),
@@ -170,13 +152,11 @@ impl Reading {
     /// The least number of ingress rules that count for this family's quota. A rule that names a group counts in both
     /// families; one that names a prefix list counts as many times as the list can hold entries (VPC User Guide,
     /// "Amazon VPC quotas").
-    #[must_use]
     pub fn ingress_rules(&self, family: IpVersion) -> usize {
         self.rules.iter().filter(|rule| rule.permission.ip_version() == family).count() + self.other_ingress
     }
 
     /// When this rule was read.
-    #[must_use]
     pub fn rule_read_at(&self, rule: &RuleId) -> Timestamp {
         self.read_later.get(rule).copied().unwrap_or(self.read_at)
     }

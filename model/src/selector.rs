@@ -16,20 +16,16 @@ enum Piece {
 
 impl Pattern {
     /// A pattern; `None` for an empty text, which could mean nothing or everything.
-    #[must_use]
     pub fn new(text: impl Into<String>) -> Option<Self> {
         let text = text.into();
         (!text.is_empty()).then_some(Self(text))
     }
 
-    /// As it was written.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
     /// True if the pattern matches the whole text. Case counts.
-    #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         let letters: Vec<char> = text.chars().collect();
         // For every number of letters: can the pieces so far match exactly that many?
@@ -90,25 +86,18 @@ pub struct Selector {
 
 impl Selector {
     /// A selector by name and tags; `None` without any condition.
-    #[must_use]
     pub fn new(name: Option<Pattern>, tags: BTreeMap<String, Pattern>) -> Option<Self> {
         (name.is_some() || !tags.is_empty()).then_some(Self { name, tags })
     }
 
-    /// The pattern for the name.
-    #[must_use]
     pub fn name(&self) -> Option<&Pattern> {
         self.name.as_ref()
     }
 
-    /// The patterns for tags, by key.
-    #[must_use]
     pub fn tags(&self) -> &BTreeMap<String, Pattern> {
         &self.tags
     }
 
-    /// True if the group is meant.
-    #[must_use]
     pub fn fits(&self, name: &str, tags: &BTreeMap<String, String>) -> bool {
         let tagged = |(key, wanted): (&String, &Pattern)| tags.get(key).is_some_and(|value| wanted.matches(value));
         self.name.as_ref().is_none_or(|wanted| wanted.matches(name)) && self.tags.iter().all(tagged)

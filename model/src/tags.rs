@@ -43,25 +43,21 @@ pub const LEASE_GRACE: TimeDelta = CLOCK_TOLERANCE;
 pub const LEASE_HORIZON: TimeDelta = TimeDelta::minutes(31 * 24 * 60 + 10);
 
 /// The key of an installation's lease tag.
-#[must_use]
 pub fn lease_key(installation: &InstallationId) -> String {
     format!("{LEASE_PREFIX}{installation}")
 }
 
 /// The value of a lease tag.
-#[must_use]
 pub fn lease_value(until: Timestamp) -> String {
     until.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// The time in a lease tag's value; `None` if it is not a time.
-#[must_use]
 pub fn lease_time(value: &str) -> Option<Timestamp> {
     DateTime::parse_from_rfc3339(value).map(|until| until.with_timezone(&Utc)).ok()
 }
 
 /// Every tag of one authorize call, except the user's extra ones.
-#[must_use]
 pub fn tags_for(
     group: &str,
     permissions: &[Permission],
@@ -79,7 +75,6 @@ pub fn tags_for(
 }
 
 /// All tags for a rule that the record knows by its id and that has lost some; `opener` is the value of `eg:session`.
-#[must_use]
 pub fn tags_again(
     group: &str,
     permission: Permission,
@@ -95,7 +90,6 @@ pub fn tags_again(
     ])
 }
 
-/// The first word of every description.
 const EG: &str = "eg";
 /// The word before the session's short id.
 const SESSION_WORD: &str = "session";
@@ -104,7 +98,6 @@ const SESSION_WORD: &str = "session";
 const PERSON_MAX: usize = 200;
 
 /// A rule's description: `eg alice@laptop session a1b2c3d4: the reason`.
-#[must_use]
 pub fn description(person: Option<&str>, session: SessionId, reason: Option<&str>) -> String {
     let mut text = EG.to_owned();
     if let Some(person) = person {
@@ -148,13 +141,11 @@ word_enum! {
 
 impl LeaseState {
     /// True if the lease still holds the rule.
-    #[must_use]
     pub fn holds(self) -> bool {
         self == Self::Unexpired
     }
 }
 
-/// The worth of a rule's marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fit {
     /// They are the rule's own.
@@ -178,7 +169,6 @@ pub enum Misfit {
 
 impl Misfit {
     /// The reason as a clause.
-    #[must_use]
     pub fn why(self) -> &'static str {
         match self {
             Self::Digest => "its tags belong to a different rule: they were copied, or the rule was edited",
@@ -231,7 +221,6 @@ pub struct Marks {
 
 impl Marks {
     /// Reads a rule's tags and description.
-    #[must_use]
     pub fn read(
         group: &str,
         permission: &Permission,
@@ -263,7 +252,6 @@ impl Marks {
     ///
     /// Two rules for tcp/22 from 203.0.113.42/32 with all of `eg`'s tags, `eg:session` = `a1b2c3d4-…`: the one whose
     /// description is `eg alice@laptop session a1b2c3d4` is genuine, the one with `made by hand: the office` is not.
-    #[must_use]
     pub fn fit(&self, recorded: bool) -> Option<Fit> {
         match (self.managed && self.fits, recorded, self.evidence) {
             (true, true, _) | (true, false, Evidence::Fits) => Some(Fit::Genuine),
@@ -277,19 +265,16 @@ impl Marks {
 
     /// True if a rule that the record knows lacks a tag that can be written again: a mark, or the session that its
     /// description names. Without the session no other installation believes the rest.
-    #[must_use]
     pub fn incomplete(&self) -> bool {
         !self.managed || !self.fits || self.evidence == Evidence::TagLost
     }
 
     /// True if the marks can become genuine: an installation that knows the rule by its id writes its tags again.
-    #[must_use]
     pub fn can_be_mended(&self) -> bool {
         matches!(self.evidence, Evidence::Fits | Evidence::TagLost)
     }
 
     /// Judges one lease value by the provider's clock.
-    #[must_use]
     pub fn judge(value: &str, provider_time: Timestamp) -> LeaseState {
         let Some(until) = lease_time(value) else { return LeaseState::Odd };
         match until - provider_time {

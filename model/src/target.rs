@@ -12,7 +12,6 @@ pub struct TargetKey {
     pub kind: String,
     /// A non-default endpoint, when one was set; another endpoint is another cloud.
     pub endpoint: Option<String>,
-    /// The region.
     pub region: String,
     /// The provider's id (`sg-…`).
     pub id: String,
@@ -20,7 +19,6 @@ pub struct TargetKey {
 
 impl TargetKey {
     /// A firewall at the provider's own endpoint.
-    #[must_use]
     pub fn new(provider: &str, kind: &str, region: &str, id: &str) -> Self {
         let [provider, kind, region, id] = [provider, kind, region, id].map(str::to_owned);
         Self { provider, kind, endpoint: None, region, id }
@@ -76,7 +74,6 @@ impl Route {
     }
 
     /// True if both routes are configured alike, so that one client serves both.
-    #[must_use]
     pub fn same_way(&self, other: &Self) -> bool {
         self.configured() == other.configured()
     }
@@ -85,7 +82,6 @@ impl Route {
 /// A firewall and the route to it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Target {
-    /// The firewall.
     pub key: TargetKey,
     /// The way there.
     pub route: Route,
@@ -93,7 +89,6 @@ pub struct Target {
 
 impl Target {
     /// A target reached with the standard chain of credentials.
-    #[must_use]
     pub fn new(key: TargetKey) -> Self {
         Self { key, route: Route::default() }
     }

@@ -30,7 +30,6 @@ pub struct Overwritten {
 
 impl Overwritten {
     /// Counts once more. Several tags, or several passes within a settle window, count once; `None`: nothing to count.
-    #[must_use]
     pub fn again(before: Option<Self>, now: Timestamp) -> Option<Self> {
         match before.filter(|before| before.is_remembered(now)) {
             None => Some(Self { times: 1, last: now }),
@@ -44,13 +43,11 @@ impl Overwritten {
     }
 
     /// True if `eg` assumes a twin.
-    #[must_use]
     pub fn is_twin(self, now: Timestamp) -> bool {
         self.times >= LIMIT && self.is_remembered(now)
     }
 
     /// True if `eg` assumes the twin from this time on, and tells the user.
-    #[must_use]
     pub fn is_news(self) -> bool {
         self.times == LIMIT
     }
@@ -73,7 +70,6 @@ impl FromStr for Overwritten {
 
 /// True if our tag was overwritten: it is about to be rewritten with `until`, although that was written and confirmed
 /// before. `lease` is the lease before the write.
-#[must_use]
 pub fn was_overwritten(lease: &Lease, until: Timestamp) -> bool {
     lease.tagged_until == Some(until)
 }

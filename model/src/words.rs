@@ -15,7 +15,6 @@ macro_rules! word_enum {
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
 
             /// The word that tables, JSON and the database use.
-            #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word),* }
             }

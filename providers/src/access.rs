@@ -19,17 +19,14 @@ pub enum Verdict {
 /// The caller's rights on the rules of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rights {
-    /// Open rules.
     pub open: Verdict,
     /// Tag a rule in the call that opens it.
     pub tag: Verdict,
-    /// Close rules.
     pub close: Verdict,
 }
 
 impl Rights {
     /// One failure for each right that is certainly missing.
-    #[must_use]
     pub fn denied(self) -> Vec<Failure> {
         let denied = |verdict| match verdict {
             Verdict::Denied(failure) => Some(failure),
@@ -57,7 +54,6 @@ pub enum CredentialsEnd {
     },
     /// They come from this shell's environment: a scheduled reconcile does not have them.
     ShellOnly,
-    /// Not known.
     Unknown,
 }
 

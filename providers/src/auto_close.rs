@@ -15,11 +15,9 @@ use eg_model::{
 pub struct SetAutoClose {
     /// The place of the schedule, and the role that it acts as.
     pub way: AutoCloseRoute,
-    /// The time at which it fires.
     pub at: Timestamp,
     /// True if the rule has a schedule already, as far as was seen.
     pub exists: bool,
-    /// For people in the console.
     pub description: String,
     /// Names the attempt, in at most 62 characters. It differs for each attempt: a provider answers the same token with
     /// its earlier answer for some hours, whatever has become of the schedule meanwhile.

@@ -9,13 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A target that the caller can see, from a list of all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedGroup {
-    /// The provider's id.
     pub id: String,
     /// The name at the provider, unique in its network only.
     pub name: String,
     /// The network of the target (AWS: the VPC).
     pub network: Option<String>,
-    /// The tags of the target.
     pub tags: BTreeMap<String, String>,
     /// The ingress from CIDRs.
     pub permissions: Vec<Permission>,
@@ -23,7 +21,6 @@ pub struct ListedGroup {
     pub other_ingress: usize,
 }
 
-/// The targets of an account.
 #[async_trait]
 pub trait Discovery: Send + Sync {
     /// Lists the targets that the caller can see, or those of them that `meant` selects, by name, then id.

@@ -27,7 +27,6 @@ pub struct Authorize {
     pub group: String,
     /// Distinct permissions, in plan order.
     pub permissions: Vec<Permission>,
-    /// The tags.
     pub tags: BTreeMap<String, String>,
     /// For people in the console. The provider's module replaces characters that the provider refuses.
     pub description: String,
@@ -75,7 +74,6 @@ pub trait Firewall: Send + Sync {
         None
     }
 
-    /// The targets of an account.
     fn discovery(&self) -> Option<&dyn Discovery> {
         None
     }

@@ -5,6 +5,7 @@
 //! | `firewall` | [`Firewall`], which every kind implements, and [`Connect`] |
 //! | `marks`, `auto_close`, `discovery`, `access` | the parts that a kind may have besides |
 //! | `parts` | the parts' methods on `dyn Firewall`, for callers that do not know the kind |
+//! | `batch` | one reading of the firewalls behind one route |
 //! | `types` | types that the parts share |
 //! | `registry` | [`Registry`]: one line per kind |
 //! | `aws` | AWS security groups |
@@ -12,6 +13,7 @@
 mod access;
 mod auto_close;
 pub mod aws;
+mod batch;
 mod discovery;
 mod firewall;
 mod marks;
@@ -21,6 +23,7 @@ mod types;
 
 pub use access::{CallerAccess, CredentialsEnd, Rights, Verdict};
 pub use auto_close::{AutoClosing, SetAutoClose};
+pub use batch::{BatchReading, read_batch};
 pub use discovery::{Discovery, ListedGroup};
 pub use firewall::{Authorize, Connect, Firewall};
 pub use marks::Marking;

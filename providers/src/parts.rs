@@ -41,17 +41,14 @@ impl dyn Firewall + '_ {
         self.access().ok_or_else(|| lacking("does not tell the caller's rights"))
     }
 
-    /// See [`Marking::tag`].
     pub async fn tag(&self, rules: &[OwnedRule], tags: &BTreeMap<String, String>) -> Result<Answered<()>, Failure> {
         self.marks()?.tag(rules, tags).await
     }
 
-    /// See [`Marking::untag`].
     pub async fn untag(&self, rule: &OwnedRule, tags: &BTreeMap<String, String>) -> Result<Answered<()>, Failure> {
         self.marks()?.untag(rule, tags).await
     }
 
-    /// See [`AutoClosing::read_auto_close`].
     pub async fn read_auto_close(&self, group: &str, rule: &RuleId, way: &AutoCloseRoute) -> AutoCloseSeen {
         match self.auto_close() {
             Ok(part) => part.read_auto_close(group, rule, way).await,
@@ -59,37 +56,30 @@ impl dyn Firewall + '_ {
         }
     }
 
-    /// See [`AutoClosing::set_auto_close`].
     pub async fn set_auto_close(&self, rule: &OwnedRule, auto_close: &SetAutoClose) -> Result<Answered<()>, Failure> {
         self.auto_close()?.set_auto_close(rule, auto_close).await
     }
 
-    /// See [`AutoClosing::drop_auto_close`].
     pub async fn drop_auto_close(&self, rule: &RuleId, way: &AutoCloseRoute) -> Result<Answered<()>, Failure> {
         self.auto_close()?.drop_auto_close(rule, way).await
     }
 
-    /// See [`Discovery::groups`].
     pub async fn groups(&self, meant: Option<&Selector>) -> Result<Vec<ListedGroup>, Failure> {
         self.directory()?.groups(meant).await
     }
 
-    /// See [`Discovery::regions`].
     pub async fn regions(&self) -> Result<BTreeSet<String>, Failure> {
         self.directory()?.regions().await
     }
 
-    /// See [`Discovery::marked`].
     pub async fn marked(&self, like: &TargetKey) -> Result<BTreeMap<TargetKey, ReadResult>, Failure> {
         self.directory()?.marked(like).await
     }
 
-    /// See [`CallerAccess::caller`].
     pub async fn caller(&self) -> Result<Caller, Failure> {
         self.credentials()?.caller().await
     }
 
-    /// See [`CallerAccess::rights`].
     pub async fn rights(&self, group: &str, permission: &Permission, tags: &BTreeMap<String, String>) -> Rights {
         match self.credentials() {
             Ok(part) => part.rights(group, permission, tags).await,
@@ -100,7 +90,6 @@ impl dyn Firewall + '_ {
         }
     }
 
-    /// See [`CallerAccess::credentials_end`].
     pub async fn credentials_end(&self) -> CredentialsEnd {
         match self.access() {
             Some(part) => part.credentials_end().await,

@@ -11,14 +11,12 @@ use eg_model::{
 };
 use std::sync::Arc;
 
-/// Connects to every kind of firewall.
 pub struct Registry {
     aws: Aws,
 }
 
 impl Registry {
     /// Makes no client yet; no I/O.
-    #[must_use]
     pub fn new(aws: Options) -> Self {
         Self { aws: Aws::new(aws) }
     }

@@ -9,7 +9,6 @@ use eg_model::{
 /// The identity that the provider sees behind the credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// The account.
     pub account: String,
     /// The provider's full name for the caller; for AWS an ARN.
     pub arn: String,
@@ -23,10 +22,7 @@ pub enum ReadResult {
     /// Every page was read.
     Complete(Reading),
     /// The provider shows no such target to this caller.
-    NotFound {
-        /// The caller that asked.
-        caller: Caller,
-    },
+    NotFound { caller: Caller },
     /// The target could not be read whole.
     Unavailable(Failure),
 }
@@ -34,7 +30,6 @@ pub enum ReadResult {
 /// Rules of one target, read by their ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RulesSeen {
-    /// The rules that are there.
     pub rules: Vec<ObservedRule>,
     /// The local time at which they were asked for.
     pub read_at: Timestamp,
@@ -43,9 +38,7 @@ pub struct RulesSeen {
 /// A provider's answer, with the id by which its support finds the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered<T> {
-    /// The answer.
     pub value: T,
-    /// The request id.
     pub request_id: Option<String>,
 }
 
@@ -61,5 +54,4 @@ pub trait CallObserver: Send + Sync {
     fn after_call(&self) {}
 }
 
-/// Observes nothing.
 impl CallObserver for () {}

@@ -4,7 +4,6 @@ use crate::protocol::form::Form;
 use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, VecDeque};
 
-/// The newest calls that are kept.
 const KEPT: usize = 100_000;
 
 /// One request, or one that landed late.
@@ -12,19 +11,15 @@ const KEPT: usize = 100_000;
 pub struct Call {
     /// Counts from 1; a late landing has the number of its request.
     pub number: u64,
-    /// By the sandbox's clock.
     pub at: DateTime<Utc>,
-    /// As in the answer.
     pub request_id: String,
     /// Empty when the request named none.
     pub action: String,
-    /// The groups that the request named.
     pub groups: Vec<String>,
     /// The rules that the request named, or that it made or removed.
     pub rules: Vec<String>,
     /// The caller's ARN; empty without credentials.
     pub caller: String,
-    /// The caller's account.
     pub account: String,
     /// The region that the signature names.
     pub region: String,
@@ -34,17 +29,13 @@ pub struct Call {
     pub outcome: String,
     /// The HTTP status; `None` when the connection was reset.
     pub status: Option<u16>,
-    /// True if it changed the world.
     pub effect: bool,
-    /// The fault that struck.
     pub fault: Option<String>,
     /// True for the landing of an earlier request that got no answer.
     pub landed_late: bool,
-    /// The whole form.
     pub fields: BTreeMap<String, String>,
 }
 
-/// The groups that a request names.
 pub(crate) fn groups_in(form: &Form) -> Vec<String> {
     let single = form.get("GroupId").map(str::to_owned);
     let filters = form.parts("Filter").into_iter().filter(|part| part.get("Name") == Some("group-id"));
@@ -53,7 +44,6 @@ pub(crate) fn groups_in(form: &Form) -> Vec<String> {
     single.into_iter().chain(form.list("GroupId")).chain(filtered).chain(tagged).collect()
 }
 
-/// The rules that a request names.
 pub(crate) fn rules_in(form: &Form) -> Vec<String> {
     let tagged = form.list("ResourceId").into_iter().filter(|id| id.starts_with("sgr-"));
     let modified = form.parts("SecurityGroupRule");
@@ -66,7 +56,6 @@ pub(crate) fn rules_in(form: &Form) -> Vec<String> {
     named.chain(tagged).chain(modified).chain(filtered).chain(auto_closing).collect()
 }
 
-/// The newest calls.
 #[derive(Debug, Default)]
 pub(crate) struct CallLog(VecDeque<Call>);
 

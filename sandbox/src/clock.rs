@@ -11,8 +11,6 @@ pub type SandboxClock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 pub struct HandClock(Arc<Mutex<DateTime<Utc>>>);
 
 impl HandClock {
-    /// Stands at `start`.
-    #[must_use]
     pub fn at(start: DateTime<Utc>) -> Self {
         Self(Arc::new(Mutex::new(start)))
     }
@@ -23,14 +21,10 @@ impl HandClock {
         *now = now.checked_add_signed(by).unwrap_or(*now);
     }
 
-    /// Where it stands.
-    #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// To hand to the sandbox.
-    #[must_use]
     pub fn clock(&self) -> SandboxClock {
         let clock = self.clone();
         Arc::new(move || clock.now())

@@ -20,19 +20,14 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use std::{collections::BTreeMap, time::Duration};
 
-/// The reply to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
-    /// An answer.
     Answer { status: u16, kind: &'static str, body: String, request_id: String, date: String, after: Duration },
-    /// The connection is reset.
     Lost,
 }
 
-/// The signature of a request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Signature {
-    /// The header `Authorization`.
     pub(crate) authorization: String,
     /// When it was made, as far as the request says so.
     pub(crate) at: Option<DateTime<Utc>>,
@@ -101,7 +96,6 @@ impl Engine {
         min.saturating_add(max.saturating_sub(min).mul_f64(self.dice.f64()))
     }
 
-    /// Answers a request.
     pub(crate) fn handle(&mut self, signature: Option<&Signature>, form: &Form, now: DateTime<Utc>) -> Reply {
         self.land(now);
         self.world.requests += 1;
@@ -180,7 +174,6 @@ impl Engine {
         self.act(caller, &passage.region, passage.form, passage.now)
     }
 
-    /// The action itself.
     pub(crate) fn act(
         &mut self,
         caller: &Identity,

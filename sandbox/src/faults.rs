@@ -4,7 +4,6 @@ use crate::protocol::form::Form;
 use chrono::TimeDelta;
 use std::time::Duration;
 
-/// A fault that strikes a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fault {
     /// `RequestLimitExceeded`; nothing is done.
@@ -22,14 +21,7 @@ pub enum Fault {
     /// The connection is reset, and it is done when the sandbox's clock has moved this far.
     LandLate(TimeDelta),
     /// Any error; nothing is done.
-    Refuse {
-        /// AWS's code.
-        code: String,
-        /// For people.
-        message: String,
-        /// HTTP status.
-        status: u16,
-    },
+    Refuse { code: String, message: String, status: u16 },
     /// Not authorized, dry runs included; nothing is done.
     Deny,
     /// The session token is past its time; nothing is done.
@@ -41,7 +33,6 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Its name, for the call log.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Throttle => "Throttle",
@@ -83,7 +74,6 @@ pub struct Rule {
 
 impl Rule {
     /// Strikes every request.
-    #[must_use]
     pub fn new(fault: Fault) -> Self {
         Self { fault, action: None, region: None, containing: None, dry_run: None, when: When::Always, times: None }
     }
@@ -130,7 +120,6 @@ impl Rule {
         Self { when: When::Chance(probability), ..self }
     }
 
-    /// Strikes so often and no more.
     #[must_use]
     pub fn times(self, times: u64) -> Self {
         Self { times: Some(times), ..self }
@@ -168,7 +157,6 @@ impl<R: Into<Rule>, const N: usize> From<[R; N]> for Script {
     }
 }
 
-/// A rule at work.
 #[derive(Debug)]
 struct Running {
     rule: Rule,
@@ -193,7 +181,6 @@ impl Running {
     }
 }
 
-/// A script at work.
 #[derive(Debug, Default)]
 pub(crate) struct Faults(Vec<Running>);
 
@@ -206,7 +193,6 @@ impl Faults {
         Self(running.collect())
     }
 
-    /// The fault that strikes this request.
     pub(crate) fn strike(&mut self, action: &str, region: &str, form: &Form) -> Option<Fault> {
         let mut chosen = None;
         for running in &mut self.0 {

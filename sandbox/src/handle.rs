@@ -22,12 +22,10 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// The settings to start with.
 #[derive(Clone)]
 pub struct Config {
     /// Ids, latencies and chances follow from it.
     pub seed: u64,
-    /// The sandbox's clock.
     pub clock: SandboxClock,
     /// The owners of access keys. `AKIAEG<twelve digits>…` is a user of that account, any other key one of 123456789012.
     pub callers: BTreeMap<String, Identity>,
@@ -39,7 +37,6 @@ pub struct Config {
 
 impl Config {
     /// Nothing goes wrong.
-    #[must_use]
     pub fn new(seed: u64, clock: SandboxClock) -> Self {
         Self { seed, clock, callers: BTreeMap::new(), settings: RegionSettings::default(), script: Script::default() }
     }
@@ -78,22 +75,16 @@ impl Sandbox {
     }
 }
 
-/// A rule made by hand.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HandRule {
     /// `tcp/22`, `tcp/8000-8080`, `icmp`, `-1`.
     pub ports: String,
-    /// IPv4 or IPv6.
     pub cidr: String,
-    /// May be empty.
     pub description: String,
-    /// By key.
     pub tags: BTreeMap<String, String>,
 }
 
 impl HandRule {
-    /// Without description and tags.
-    #[must_use]
     pub fn new(ports: &str, cidr: &str) -> Self {
         Self { ports: ports.to_owned(), cidr: cidr.to_owned(), ..Self::default() }
     }
@@ -111,19 +102,15 @@ pub struct Handle {
 
 impl Handle {
     /// `http://127.0.0.1:<port>`, for EC2 and STS.
-    #[must_use]
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Where it listens.
-    #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Every request so far (the newest 100,000), in the order in which they were looked at.
-    #[must_use]
     pub fn log(&self) -> Vec<Call> {
         self.landed().log.all()
     }
@@ -134,25 +121,21 @@ impl Handle {
     }
 
     /// The truth: the inbound rules of a group, by id.
-    #[must_use]
     pub fn rules(&self, group: &str) -> Vec<SecurityGroupRule> {
         self.landed().world.ingress_of(group).cloned().collect()
     }
 
     /// The truth: every group, by id.
-    #[must_use]
     pub fn groups(&self) -> Vec<Group> {
         self.landed().world.groups().cloned().collect()
     }
 
     /// The truth: every schedule, by account, region and name. What is due has fired.
-    #[must_use]
     pub fn schedules(&self) -> Vec<(ScheduleKey, Schedule)> {
         self.landed().world.schedules().map(|(key, schedule)| (key.clone(), schedule.clone())).collect()
     }
 
     /// Requests that have arrived and not yet landed.
-    #[must_use]
     pub fn late(&self) -> usize {
         self.landed().world.late.len()
     }
@@ -172,7 +155,6 @@ impl Handle {
         self.create_group_in(DEFAULT_ACCOUNT, DEFAULT_REGION, name)
     }
 
-    /// Makes a group; its id.
     pub fn create_group_in(&self, account: &str, region: &str, name: &str) -> Result<String, Refusal> {
         let fields = [("GroupName", name), ("GroupDescription", "made by hand")];
         self.by_hand(account, region, "CreateSecurityGroup", owned(&fields))
@@ -210,7 +192,6 @@ impl Handle {
         self.on_group(group, "ModifySecurityGroupRules", fields).map(|_| ())
     }
 
-    /// Revokes a rule by its id.
     pub fn revoke_by_hand(&self, group: &str, rule: &str) -> Result<(), Refusal> {
         self.on_group(group, "RevokeSecurityGroupIngress", owned(&[("SecurityGroupRuleId.1", rule)])).map(|_| ())
     }

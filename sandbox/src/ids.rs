@@ -8,7 +8,6 @@ fn digits(seed: u64, kind: &str, number: u64, digits: usize) -> String {
     hex(&hash.finalize()).chars().take(digits).collect()
 }
 
-/// Lower-case hex.
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -42,7 +41,6 @@ pub(crate) fn throwaway(seed: u64, number: u64) -> String {
     digits(seed, "secret", number, 40)
 }
 
-/// A short digest of a text.
 pub(crate) fn digest(text: &str) -> String {
     hex(&Sha256::digest(text)).chars().take(16).collect()
 }

@@ -10,14 +10,11 @@ use crate::{
 use ipnet::IpNet;
 use std::fmt;
 
-/// Where the traffic comes from.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
     /// An address range without host bits.
     Cidr(IpNet),
-    /// Another security group.
     Group(String),
-    /// A prefix list.
     PrefixList(String),
 }
 
@@ -30,7 +27,6 @@ pub struct RulePermission {
     pub from: i32,
     /// To port or ICMP code; -1 where there is none.
     pub to: i32,
-    /// Where from.
     pub source: Source,
 }
 
@@ -118,7 +114,6 @@ pub(crate) fn rewritten(part: &Form) -> Result<RulePermission, Refusal> {
     Ok(Ports::read(part)?.with(source))
 }
 
-/// Protocol and ports.
 #[derive(Clone, Debug)]
 struct Ports {
     protocol: String,

@@ -22,7 +22,6 @@ impl Buckets {
         enough
     }
 
-    /// Full again.
     pub(crate) fn refill(&mut self) {
         self.0.clear();
     }

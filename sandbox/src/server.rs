@@ -46,7 +46,6 @@ impl SharedEngine {
     }
 }
 
-/// The connection is to be reset.
 #[derive(Debug, thiserror::Error)]
 #[error("the reply is lost")]
 struct Lost;

@@ -27,7 +27,6 @@ pub struct Stale {
 
 impl Stale {
     /// Every read is stale.
-    #[must_use]
     pub fn new(lasting: TimeDelta, sights: impl IntoIterator<Item = StaleSight>) -> Self {
         Self { lasting, sights: sights.into_iter().collect(), chance: 1.0 }
     }
@@ -36,9 +35,7 @@ impl Stale {
 /// The time that a request takes to arrive, in real time; drawn evenly by the seed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Latency {
-    /// At least.
     pub min: Duration,
-    /// At most.
     pub max: Duration,
 }
 

@@ -13,10 +13,8 @@ const TAG_WRITES_KEPT: usize = 16;
 /// Hours for which a removed rule can still be shown.
 const REMOVED_KEPT_HOURS: i64 = 24;
 
-/// Key and value.
 pub(crate) type Tags = BTreeMap<String, String>;
 
-/// An identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// Twelve digits.
@@ -29,7 +27,6 @@ pub struct Identity {
 
 impl Identity {
     /// The user `name` of an account.
-    #[must_use]
     pub fn user(account: &str, name: &str) -> Self {
         Self {
             account: account.to_owned(),
@@ -39,39 +36,29 @@ impl Identity {
     }
 }
 
-/// A security group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     /// `sg-…`.
     pub id: String,
     /// Unique in its VPC.
     pub name: String,
-    /// For people.
     pub description: String,
-    /// The owner.
     pub account: String,
-    /// Where it is.
     pub region: String,
     /// `vpc-…`.
     pub vpc: String,
-    /// By key.
     pub tags: Tags,
 }
 
-/// A rule of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecurityGroupRule {
     /// `sgr-…`, never used again.
     pub id: String,
     /// `sg-…`.
     pub group: String,
-    /// Outbound.
     pub egress: bool,
-    /// Its permission.
     pub permission: RulePermission,
-    /// For people.
     pub description: Option<String>,
-    /// By key.
     pub tags: Tags,
     pub(crate) made_at: DateTime<Utc>,
     /// The tags before each write, oldest first.
@@ -89,14 +76,12 @@ impl SecurityGroupRule {
     }
 }
 
-/// A rule that is no more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Removed {
     pub(crate) rule: SecurityGroupRule,
     pub(crate) at: DateTime<Utc>,
 }
 
-/// A role session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RoleSession {
     pub(crate) caller: Identity,
@@ -116,9 +101,7 @@ pub(crate) struct Late {
 /// The name of a schedule, with its place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ScheduleKey {
-    /// The owner.
     pub account: String,
-    /// Where it is.
     pub region: String,
     /// Unique there.
     pub name: String,
@@ -127,9 +110,7 @@ pub struct ScheduleKey {
 /// A one-time schedule, as its request says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
-    /// The request's body.
     pub body: serde_json::Value,
-    /// When it was made.
     pub created: DateTime<Utc>,
     /// When it was made or last replaced.
     pub changed: DateTime<Utc>,
@@ -137,20 +118,17 @@ pub struct Schedule {
 
 impl Schedule {
     /// When it fires; `None` for any other expression (User Guide, "Schedule types": `at(yyyy-mm-ddThh:mm:ss)`).
-    #[must_use]
     pub fn at(&self) -> Option<DateTime<Utc>> {
         let time = NaiveDateTime::parse_from_str(self.text("/ScheduleExpression"), "at(%Y-%m-%dT%H:%M:%S)");
         time.ok().map(|time| time.and_utc())
     }
 
     /// A text in it, by JSON pointer; empty where there is none.
-    #[must_use]
     pub fn text(&self, pointer: &str) -> &str {
         self.body.pointer(pointer).and_then(serde_json::Value::as_str).unwrap_or_default()
     }
 }
 
-/// Everything that lasts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct World {
     /// Ids made so far.
@@ -166,7 +144,6 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// The next number for an id.
     pub(crate) fn next(&mut self) -> u64 {
         self.made += 1;
         self.made
@@ -201,7 +178,6 @@ impl World {
         self.rules.insert(rule.id.clone(), SecurityGroupRule { egress: true, ..rule });
     }
 
-    /// Removes a group and its rules.
     pub(crate) fn remove_group(&mut self, id: &str, now: DateTime<Utc>) {
         self.groups.remove(id);
         let rules: Vec<String> =
@@ -228,7 +204,6 @@ impl World {
         self.removed.iter()
     }
 
-    /// The inbound rules of a group.
     pub(crate) fn ingress_of<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a SecurityGroupRule> {
         self.rules.values().filter(move |rule| rule.group == group && !rule.egress)
     }
@@ -247,7 +222,6 @@ impl World {
         SecurityGroupRule { id, group, egress: false, permission, description, tags, made_at: now, earlier_tags }
     }
 
-    /// Keeps a new inbound rule.
     pub(crate) fn add_rule(
         &mut self,
         group: &str,

@@ -1,15 +1,14 @@
 //! Asks echo services of different operators for the user's addresses, all at once.
 
-use crate::{
-    address::{
-        agree::{EchoAnswer, FamilyOutcome, decide},
-        judge::judge,
+use crate::{address::reasons::CANNOT_CONNECT, host::env::AddressRule};
+use eg_config::settings::Detect;
+use eg_model::{
+    failure::FailureClass,
+    net::{
+        address::IpVersion,
+        agree::{EchoAnswer, FamilyOutcome, decide, judge, parse_answer},
     },
-    config::settings::Detect,
-    host::env::AddressRule,
-    text::escape_controls,
 };
-use eg_model::{failure::FailureClass, net::address::IpVersion};
 use eg_providers::aws::trusted_certificates;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use reqwest::{Client, ClientBuilder, Response, StatusCode, Url, redirect::Policy};
@@ -26,29 +25,18 @@ const OVERALL: Duration = Duration::from_secs(5);
 /// An answer is one address; anything longer than this is something else.
 const LARGEST_BODY: usize = 1024;
 
-/// The number of characters that are shown of an answer that is not an address.
-const EXCERPT: usize = 40;
+/// Something for each family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EachFamily<T> {
+    pub v4: T,
+    pub v6: T,
+}
 
 /// The families to ask for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Families {
-    pub v4: bool,
-    pub v6: bool,
-}
-
-/// The results for both families.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Detected {
-    pub v4: FamilyOutcome,
-    pub v6: FamilyOutcome,
-}
-
+pub type Families = EachFamily<bool>;
+pub type Detected = EachFamily<FamilyOutcome>;
 /// Both families, with every answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Survey {
-    pub v4: FamilySurvey,
-    pub v6: FamilySurvey,
-}
+pub type Survey = EachFamily<FamilySurvey>;
 
 /// One family, with every answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,8 +84,8 @@ async fn ask_family(
     }
     let clients = FamilyClients::new(version, settings, services);
     let mut answers = collect(services, enough, |url| ask(&clients, url, version, settings.timeout)).await;
-    let outcome = judge(decide(&answers, settings.agree), acceptable);
     answers.sort_by_key(|(service, _)| services.iter().position(|url| url.as_str() == service));
+    let outcome = judge(decide(&answers, settings.agree), &**acceptable);
     FamilySurvey { outcome, answers }
 }
 
@@ -182,7 +170,7 @@ fn cannot_be_asked(error: &reqwest::Error) -> String {
 async fn ask(clients: &FamilyClients, url: &Url, version: IpVersion, timeout: Duration) -> Result<IpAddr, String> {
     let failed = |error: reqwest::Error| match error {
         late if late.is_timeout() => no_answer(timeout),
-        error if error.is_connect() => format!("cannot connect: {}", root_cause(&error)),
+        error if error.is_connect() => format!("{CANNOT_CONNECT}{}", root_cause(&error)),
         error => root_cause(&error),
     };
     let client = clients.for_service(url)?;
@@ -204,25 +192,6 @@ fn check_status(response: &Response) -> Result<(), String> {
         status if status.is_redirection() => Err(format!("answered {status}: does this network ask you to sign in?")),
         status => Err(format!("answered {status}")),
     }
-}
-
-/// The address in an echo service's answer: all of it, but for white space around, has to be one of the family. An error
-/// shows the start of the answer.
-pub fn parse_answer(body: &[u8], version: IpVersion) -> Result<IpAddr, String> {
-    let text = String::from_utf8_lossy(body);
-    let address = text.trim().parse::<IpAddr>().ok();
-    let mapped = |address: IpAddr| matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
-    let fits = |address: &IpAddr| IpVersion::of(*address) == version && !mapped(*address);
-    address
-        .filter(fits)
-        .ok_or_else(|| format!("answered something that is not an {version} address: \"{}\"", excerpt(&text)))
-}
-
-fn excerpt(text: &str) -> String {
-    let text = text.trim();
-    let start: String = text.chars().take(EXCERPT).collect();
-    let rest = if start.len() < text.len() { "…" } else { "" };
-    escape_controls(&format!("{start}{rest}"))
 }
 
 /// The innermost error: the outer ones repeat the URL and say "error sending request".

@@ -1,24 +1,11 @@
 //! Judges detection: if there is a family to ask for, and if a firewall can be opened to the agreed address.
 
 use crate::{
-    address::agree::FamilyOutcome,
-    config::settings::Detect,
     error::{CommandError, Kind},
-    host::env::{AddressRule, Env},
+    host::env::Env,
 };
-use eg_model::net::address::{IpVersion, special_block};
-
-/// Refuses an agreed address that is not acceptable.
-pub fn judge(outcome: FamilyOutcome, acceptable: &AddressRule) -> FamilyOutcome {
-    match outcome {
-        FamilyOutcome::Agreed { address, by } if !acceptable(address) => {
-            let block = special_block(address).map_or(String::new(), |block| format!(": it is in {block}"));
-            let message = format!("{address} is not an address on the Internet{block}");
-            FamilyOutcome::NotRoutable { address, by, message }
-        }
-        other => other,
-    }
-}
+use eg_config::settings::Detect;
+use eg_model::net::address::IpVersion;
 
 /// The variables that can name a proxy.
 const PROXIES: [&str; 6] = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];

@@ -1,13 +1,13 @@
-//! The user's own addresses. `ask` asks several echo services of different operators at once; `agree` decides which
-//! address their answers make; `judge` refuses an address that no firewall can be opened to, and detection that has
-//! nothing to ask.
+//! The user's own addresses. `ask` asks several echo services of different operators at once, and
+//! `eg_model::net::agree` decides which address their answers make; `reasons` says in short why there is none; `judge`
+//! refuses detection that has nothing to ask.
 
-mod agree;
 mod ask;
 mod judge;
+mod reasons;
 #[cfg(test)]
 mod tests;
 
-pub use agree::{EchoAnswer, FamilyOutcome, describe};
-pub use ask::{Detected, Families, FamilySurvey, Survey, detect, parse_answer, survey};
+pub use ask::{Detected, Families, FamilySurvey, Survey, detect, survey};
 pub use judge::{check_asked, never_detected, proxy_hint};
+pub use reasons::{are_alike, reasons};

@@ -1,23 +1,26 @@
 //! The findings of `eg doctor`, each with its remedy.
 
 use crate::{
-    address::{EchoAnswer, FamilyOutcome, FamilySurvey, Survey, describe},
+    address::{FamilySurvey, Survey, reasons},
     checks::finding::{Finding, Level},
-    config::{
-        policy::{MachinePolicy, PolicyError},
-        settings::{Detect, Resource},
-    },
     error::{Work, advice, advice_for},
     host::lock::LockHolder,
-    text::shell_quoted,
 };
 use chrono::TimeDelta;
+use eg_config::{
+    policy::{MachinePolicy, PolicyError},
+    settings::{Detect, Resource},
+};
 use eg_model::{
     Timestamp,
     auto_close::AutoCloseRoute,
     failure::{Failure, FailureClass},
-    net::address::IpVersion,
+    net::{
+        address::IpVersion,
+        agree::{EchoAnswer, FamilyOutcome, describe},
+    },
     tags::CLOCK_TOLERANCE,
+    text::shell_quoted,
 };
 use eg_providers::{Caller, CredentialsEnd, aws::NoCertificates};
 
@@ -130,7 +133,7 @@ fn address(version: IpVersion, family: &FamilySurvey, any: bool, names: &str) ->
         ),
         FamilyOutcome::NotAgreed { .. } if is_portal(&family.answers) => Finding::bad(
             check,
-            format!("this network answers with a page of its own (a captive portal): {}", answers()),
+            format!("this network answers with a page of its own (a captive portal): {}", reasons(&family.answers)),
             "sign in: open any page in a browser, then: eg doctor",
         ),
         FamilyOutcome::NotAgreed { .. } if any => {
@@ -144,14 +147,11 @@ fn address(version: IpVersion, family: &FamilySurvey, any: bool, names: &str) ->
                 format!("to stop checking {version}, set families = [\"{word}\"] on {names}"),
             ));
         }
-        FamilyOutcome::NotAgreed { .. } if family.answers.iter().all(|(_, answer)| answer.is_err()) => {
-            let all = family.answers.len();
-            let message = format!("no address was found: none of {all} services told one");
-            Finding::bad(check, message, "check the network, then: eg ip")
-        }
-        FamilyOutcome::NotAgreed { .. } => {
-            Finding::bad(check, format!("no address was found: {}", answers()), "check the network, then: eg ip")
-        }
+        FamilyOutcome::NotAgreed { .. } => Finding::bad(
+            check,
+            format!("no address was found: {}", reasons(&family.answers)),
+            "check the network, then: eg ip",
+        ),
     };
     // A session opens for the family that was found. Services that disagree about a family stop the start of any session:
     // one of them may lie.
@@ -318,7 +318,7 @@ mod tests {
     fn families() {
         let answer = |text: &str| ("https://a/".to_owned(), Err(text.to_owned()));
         let none = |text: &str| FamilySurvey {
-            outcome: FamilyOutcome::NotAgreed { reasons: Vec::new() },
+            outcome: FamilyOutcome::NotAgreed { answers: Vec::new() },
             answers: vec![answer(text)],
         };
         let by = vec!["https://a/".to_owned()];

@@ -1,11 +1,13 @@
 //! A finding of one check, and the summary of all.
 
-use crate::config::settings::Resource;
+use eg_config::settings::Resource;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Level {
     Good,
     Warning,
+    #[serde(rename = "error")]
     Bad,
 }
 
@@ -16,14 +18,6 @@ impl Level {
             Self::Good => "✓",
             Self::Warning => "!",
             Self::Bad => "✗",
-        }
-    }
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Good => "good",
-            Self::Warning => "warning",
-            Self::Bad => "error",
         }
     }
 }

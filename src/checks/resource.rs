@@ -1,9 +1,10 @@
 //! The findings of `eg resource verify` about one group.
 
-use crate::{checks::finding::Finding, text::shell_quoted};
+use crate::checks::finding::Finding;
 use eg_model::{
     net::{address::IpVersion, permission::PortSpec},
     observation::{ObservedRule, Reading},
+    text::shell_quoted,
 };
 use eg_providers::{Rights, Verdict};
 

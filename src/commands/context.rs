@@ -2,20 +2,20 @@
 
 use crate::{
     commands::global::Global,
-    config::{
-        file::{self, ConfigFiles},
-        policy::{self, MachinePolicy},
-        settings::Settings,
-    },
     error::{CommandError, Kind},
     host::{
         env::Env,
-        paths::{self, Located},
+        paths::{self, Located, PathError},
         signals::Interrupt,
-        trusted_file::ReadError,
     },
     schedule::scheduled::Scheduled,
     ui::{json::SessionJson, printer::Printer, session::View, time::Zone, warning::Code},
+};
+use eg_config::{
+    file::{ConfigError, ConfigFiles},
+    policy::{self, MachinePolicy},
+    settings::Settings,
+    trusted_file::ReadError,
 };
 use eg_model::{
     ids::{InstallationId, SessionId},
@@ -30,7 +30,7 @@ pub struct Context<'a> {
     pub printer: &'a Printer,
     pub global: &'a Global,
     /// Asked through [`Context::config`]: closing does not need it.
-    pub config: Result<Located, CommandError>,
+    pub config: Result<Located, PathError>,
     pub state: Located,
     pub zone: Zone,
 }
@@ -96,7 +96,7 @@ impl Context<'_> {
     }
 
     pub fn config(&self) -> Result<&Located, CommandError> {
-        self.config.as_ref().map_err(Clone::clone)
+        Ok(self.config.as_ref().map_err(Clone::clone)?)
     }
 
     /// The configuration. A missing file is an empty configuration, unless the user named it.
@@ -104,9 +104,9 @@ impl Context<'_> {
         let Located { path, named } = self.config()?;
         let files = ConfigFiles::begin();
         match files.read(path) {
-            Ok(source) => files.load(&source, path),
+            Ok(source) => Ok(files.load(&source, path)?),
             Err(ReadError::Absent) if !named => Ok(Settings::default()),
-            Err(error) => Err(file::unreadable(path, &error)),
+            Err(error) => Err(ConfigError::unreadable(path, error).into()),
         }
     }
 
@@ -117,6 +117,13 @@ impl Context<'_> {
 
     /// The record, for writing. Warns of what was found when it was opened.
     pub fn store(&self) -> Result<Store, CommandError> {
+        let (store, notices) = self.open_store()?;
+        notices.iter().for_each(|notice| self.warn_of(notice));
+        Ok(store)
+    }
+
+    /// The record, for writing, and what was found when it was opened.
+    pub fn open_store(&self) -> Result<(Store, Vec<OpenNotice>), CommandError> {
         let opening = OpenOptions {
             path: &self.state.path,
             machine: self.env.machine.as_deref(),
@@ -124,14 +131,10 @@ impl Context<'_> {
             now: self.env.now(),
             watch: self.env.watch(),
         };
-        let (store, notices) = Store::open(&opening)?;
-        for notice in notices {
-            self.warn_of(&notice);
-        }
-        Ok(store)
+        Ok(Store::open(&opening)?)
     }
 
-    fn warn_of(&self, notice: &OpenNotice) {
+    pub fn warn_of(&self, notice: &OpenNotice) {
         let state = self.state.path.display();
         match notice {
             OpenNotice::RestoredBackup { ended } => {

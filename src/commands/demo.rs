@@ -12,13 +12,13 @@ use crate::{
     },
     error::{CommandError, Exit, Kind},
     host::{env::Env, signals::Interrupt},
-    text::{escape_controls, shell_quoted},
     ui::{
         printer::Printer,
         style,
         table::{Cell, Table},
     },
 };
+use eg_model::text::{escape_controls, shell_quoted};
 use eg_state::Store;
 use serde_json::{Value, json};
 

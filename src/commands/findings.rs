@@ -2,9 +2,9 @@
 
 use crate::{
     checks::finding::{Finding, Level},
-    text::escape_controls,
     ui::{style, table::Cell},
 };
+use eg_model::text::escape_controls;
 use serde_json::{Value, json};
 
 /// A finding, and under it the advice.
@@ -22,7 +22,7 @@ pub(super) fn finding_text(finding: &Finding) -> String {
 pub(super) fn finding_json(finding: &Finding) -> Value {
     json!({
         "check": finding.check,
-        "level": finding.level.as_str(),
+        "level": finding.level,
         "message": finding.message,
         "advice": finding.advice,
     })

@@ -5,7 +5,7 @@ use crate::{
     ui::color::Color,
 };
 use clap::{Args, ValueEnum};
-use eg_model::time::duration::{DurationError, parse_seconds};
+use eg_model::time::duration::parse_seconds;
 use std::{path::PathBuf, time::Duration};
 
 #[derive(Clone, Debug, Args)]
@@ -21,7 +21,7 @@ pub struct Global {
     #[arg(long, global = true, value_name = "FILE")]
     pub state: Option<PathBuf>,
     /// How long to wait for another running eg (0s to 3600s)
-    #[arg(long, global = true, value_name = "D", default_value = "30s", value_parser = lock_wait)]
+    #[arg(long, global = true, value_name = "D", default_value = "30s", value_parser = |text: &str| parse_seconds(text, 0..=3600))]
     pub lock_wait: Duration,
     /// Say more on stderr: -v what is done, -vv every call
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
@@ -32,10 +32,6 @@ pub struct Global {
     /// When to use colours
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
     pub color: Color,
-}
-
-fn lock_wait(text: &str) -> Result<Duration, DurationError> {
-    parse_seconds(text, 0..=3600)
 }
 
 /// The format of results.

@@ -2,11 +2,11 @@
 
 use crate::{
     commands::context::{Context, block_on},
-    config::settings::{Resource, Selection},
     error::{CommandError, Exit, Kind},
     targets::route::{environment_profile, target_for},
     ui::{printer::Printer, warning::Code},
 };
+use eg_config::settings::{Resource, Selection};
 use eg_model::target::{Target, TargetKey};
 use eg_providers::aws::{PROVIDER, Retag, SECURITY_GROUP, Scope, partition_of, policy, region, sweep_policy};
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,7 +46,7 @@ pub fn run(context: &Context<'_>, args: &IamPolicyArgs) -> Result<Exit, CommandE
     let chosen = settings.select(&args.only).map_err(|error| CommandError::new(Kind::Usage, error.to_string()))?;
     // Without a readable record, the policy is for any account, which is just as good.
     let store = context.store_for_reading().ok().flatten();
-    let known = store.and_then(|store| context.used_targets(&store).ok()).unwrap_or_default();
+    let known = store.and_then(|store| store.used_targets().ok()).unwrap_or_default();
     // A policy cannot select groups by name, and the groups that fit may change: allow every group of the region.
     let any = |one: &&Selection| one.resource(one.like.name.clone(), "*".to_owned());
     let looked_up: Vec<Resource> = chosen.selections.iter().map(any).collect();

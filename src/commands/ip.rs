@@ -1,13 +1,15 @@
 //! `eg ip`: the detected addresses, and the answer of each service.
 
 use crate::{
-    address::{Families, FamilyOutcome, FamilySurvey, Survey, check_asked, never_detected, proxy_hint, survey},
+    address::{Families, FamilySurvey, Survey, are_alike, check_asked, never_detected, proxy_hint, reasons, survey},
     commands::context::{Context, block_on},
     error::{CommandError, Exit},
-    text::escape_controls,
     ui::{style, table::Cell},
 };
-use eg_model::net::address::IpVersion;
+use eg_model::{
+    net::{address::IpVersion, agree::FamilyOutcome},
+    text::escape_controls,
+};
 use serde_json::{Value, json};
 use std::net::IpAddr;
 
@@ -38,7 +40,8 @@ pub fn run(context: &Context<'_>, args: &IpArgs) -> Result<Exit, CommandError> {
         "ipv6Address": address(v6),
         "families": [family_json(IpVersion::V4, v4), family_json(IpVersion::V6, v6)],
     }));
-    context.printer.result(&(family(IpVersion::V4, v4) + &family(IpVersion::V6, v6)));
+    let each = context.global.verbose > 0;
+    context.printer.result(&(family(IpVersion::V4, v4, each) + &family(IpVersion::V6, v6, each)));
     let exit = exit(&found);
     let proxy = proxy_hint(context.env, &settings.detect).filter(|_| exit != Exit::Done);
     if let Some(hint) = proxy {
@@ -70,13 +73,17 @@ fn agrees(family: &FamilySurvey, service: &str) -> bool {
     }
 }
 
-fn family(version: IpVersion, family: &FamilySurvey) -> String {
+/// A line for each service; if all of them failed alike, these come with `each` only.
+fn family(version: IpVersion, family: &FamilySurvey, each: bool) -> String {
     let said = family.answers.len();
     let headline = match &family.outcome {
         FamilyOutcome::NotAsked => return String::new(),
         FamilyOutcome::Agreed { address, by } => format!("{address} ({} of {said} services agree)", by.len()),
         FamilyOutcome::NotRoutable { message, .. } => format!("not usable: {message}"),
         FamilyOutcome::Disagree { .. } => "not known: the services do not agree".to_owned(),
+        FamilyOutcome::NotAgreed { answers } if !each && are_alike(answers) => {
+            return format!("{version}: not found: {}\n", escape_controls(&reasons(answers)));
+        }
         FamilyOutcome::NotAgreed { .. } => "not found".to_owned(),
     };
     let line = |(service, answer): &(String, Result<IpAddr, String>)| {

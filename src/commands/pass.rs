@@ -2,10 +2,6 @@
 
 use crate::{
     commands::context::{Context, listen},
-    config::{
-        policy::MachinePolicy,
-        settings::{Description, Settings},
-    },
     error::{CommandError, Kind},
     host::{
         lock::{self, PassLock},
@@ -22,6 +18,10 @@ use crate::{
         session::{grant_line, other_grant_line},
         warning::Code,
     },
+};
+use eg_config::{
+    policy::MachinePolicy,
+    settings::{Description, Settings},
 };
 use eg_model::{
     ids::SessionId,
@@ -83,10 +83,15 @@ impl Context<'_> {
             command,
             wait: self.global.lock_wait,
             closes,
-            error_line: &|error| error_line(error, json),
+            last_words: &|error| {
+                let error = CommandError::from(error);
+                (error_line(&error, json), error.kind.exit().code())
+            },
         };
-        let in_our_time = |error: CommandError| CommandError { message: self.zone.in_text(&error.message), ..error };
-        lock::acquire(&asked, &driver.interrupt, say).await.map_err(in_our_time)
+        lock::acquire(&asked, &driver.interrupt, say).await.map_err(|error| {
+            let error = CommandError::from(error);
+            CommandError { message: self.zone.in_text(&error.message), ..error }
+        })
     }
 
     /// Takes the lock and reconciles the targets of some sessions, whose intent is on record already. The `moves` come
@@ -130,7 +135,7 @@ impl Context<'_> {
         request: &Request,
         readings: TargetReadings,
     ) -> Result<PassReport, CommandError> {
-        let unfinished = unfinished_grants(&driver.store.borrow(), request.scope.as_ref())?;
+        let unfinished = unfinished_grants(&driver.store(), request.scope.as_ref())?;
         let mut pass = pin!(driver.pass(lock, request, readings));
         tokio::select! {
             report = &mut pass => report,

@@ -11,9 +11,9 @@ use crate::{
         child::{self, KeyDelivery, Signals},
         env::Env,
     },
-    text::shell_quoted,
     ui::{printer::Printer, warning::Code},
 };
+use eg_model::text::shell_quoted;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, ffi::OsString};
@@ -112,7 +112,7 @@ impl Inside<'_> {
 
     /// Ctrl-C is left to the command, which gets it from the terminal.
     async fn run(&self, program: &OsString, args: &[OsString], signals: &mut Signals) -> Result<Exit, CommandError> {
-        child::run(self.command(program, args), signals, KeyDelivery::ReachBoth).await.map(Exit::Command)
+        Ok(Exit::Command(child::run(self.command(program, args), signals, KeyDelivery::ReachBoth).await?))
     }
 
     fn command(&self, program: &OsString, args: &[OsString]) -> Command {

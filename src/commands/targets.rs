@@ -2,17 +2,16 @@
 
 use crate::{
     commands::context::Context,
-    config::settings::{Chosen, Resource, Selection, Settings},
     error::{CommandError, Kind},
     targets::{
         lookup::resolve,
         route::{environment_profile, name_endpoints, target_for},
     },
 };
+use eg_config::settings::{Chosen, Resource, Selection, Settings};
 use eg_model::target::{Target, TargetKey};
-use eg_state::{Filter, Store};
 use futures_util::future::join_all;
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 use tokio::time::timeout;
 
 impl Context<'_> {
@@ -93,13 +92,5 @@ impl Context<'_> {
             (selection.like.name.clone(), found.unwrap_or_else(|_| late()))
         };
         join_all(selections.map(look)).await
-    }
-
-    /// Every target on which a session had something open, so that it exists or has existed; with the newest route to it.
-    pub fn used_targets(&self, store: &Store) -> Result<BTreeMap<TargetKey, Target>, CommandError> {
-        let sessions = store.sessions(&Filter { statuses: None, limit: None })?.sessions;
-        let grants = sessions.into_iter().rev().flat_map(|session| session.grants);
-        let used = grants.filter(|grant| grant.applied_at.is_some());
-        Ok(used.map(|grant| (grant.target.key.clone(), grant.target)).collect())
     }
 }

@@ -2,7 +2,6 @@
 
 use crate::{
     commands::context::{Context, block_on},
-    config::settings::Settings,
     error::{CommandError, Exit},
     targets::read::{ResourceReading, read_resources},
     ui::{
@@ -12,6 +11,7 @@ use crate::{
         warning::Code,
     },
 };
+use eg_config::settings::Settings;
 use eg_model::{
     ids::{InstallationId, RuleId},
     sweep::holders::{Holder, MarkedRule, marked_rules},
@@ -71,7 +71,8 @@ async fn show(context: &Context<'_>, settings: &Settings, us: &Us) -> Exit {
     for (_, error) in &unknown {
         printer.warn(Code::NotRead, &error.message, &error.hints);
     }
-    exit(&looks, unknown.len())
+    let unread = looks.iter().filter(|look| look.found.is_err()).count() + unknown.len();
+    Exit::after_reading(unread, looks.len() + unknown.len())
 }
 
 fn us(context: &Context<'_>) -> Result<Us, CommandError> {
@@ -116,15 +117,6 @@ fn found(surveyed: &ResourceReading<'_>, us: &Us) -> Result<Vec<MarkedRule>, (St
     }
 }
 
-fn exit(looks: &[WhoTarget<'_>], not_looked_up: usize) -> Exit {
-    let unknown = looks.iter().filter(|look| look.found.is_err()).count() + not_looked_up;
-    match unknown {
-        0 => Exit::Done,
-        all if all == looks.len() + not_looked_up => Exit::Failed,
-        _ => Exit::Partial,
-    }
-}
-
 fn table(looks: &[WhoTarget<'_>], zone: &Zone, columns: Option<usize>) -> String {
     let mut table = Table::new(["RESOURCE", "PERMISSION", "RULE", "SESSION", "HOLDER", "UNTIL"]);
     for look in looks {
@@ -136,13 +128,7 @@ fn table(looks: &[WhoTarget<'_>], zone: &Zone, columns: Option<usize>) -> String
                 Cell::new(&rule.id.0),
                 Cell::new(opener),
             ];
-            let mut held = rule.holders.iter().map(|holder| until(holder, zone));
-            let first = held.next().unwrap_or_else(|| [Cell::new("nobody"), Cell::new("-")]);
-            table.row(cells.into_iter().chain(first));
-            for more in held {
-                let blank = || Cell::new("");
-                table.row([blank(), blank(), blank(), blank()].into_iter().chain(more));
-            }
+            holder::rows(&mut table, cells, rule.holders.iter().map(|holder| until(holder, zone)));
             if let Some(note) = fit_note(rule.fit) {
                 table.note(note);
             }

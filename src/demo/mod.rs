@@ -245,7 +245,7 @@ fn configuration(groups: &[(&'static str, String)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::settings::Settings;
+    use eg_config::settings::Settings;
 
     #[test]
     fn the_configuration_is_valid() {

@@ -1,10 +1,7 @@
 //! Runs another program in the foreground. It gets the terminal, the three streams and the signals; `eg` waits, and closes
 //! the session after it.
 
-use crate::{
-    error::{CommandError, Kind},
-    host::env::Env,
-};
+use crate::host::env::Env;
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     ffi::OsStr,
@@ -14,6 +11,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitStatus,
 };
+use thiserror::Error;
 use tokio::{
     process::{Child, Command},
     signal::unix::{self, SignalKind},
@@ -73,17 +71,24 @@ impl KeyDelivery {
     }
 }
 
-/// Runs a program to its end, and returns its exit status as a shell would. The error of a program that cannot be started
-/// has status 126, or 127 if the program does not exist.
-pub async fn run(mut command: Command, signals: &mut Signals, keys: KeyDelivery) -> Result<u8, CommandError> {
+/// A program that did not run.
+#[derive(Debug, Error)]
+#[error("{message}")]
+pub struct NotRun {
+    /// The exit status that a shell would give: 127 if the program does not exist, else 126.
+    pub status: u8,
+    message: String,
+}
+
+/// Runs a program to its end, and returns its exit status as a shell would.
+pub async fn run(mut command: Command, signals: &mut Signals, keys: KeyDelivery) -> Result<u8, NotRun> {
     let program = command.as_std().get_program().to_owned();
     let mut child = command.spawn().map_err(|error| not_started(&program, &error))?;
-    let lost =
-        |error| CommandError::new(Kind::Command(NOT_STARTED), format!("{} was lost: {error}", program.display()));
+    let lost = |error| NotRun { status: NOT_STARTED, message: format!("{} was lost: {error}", program.display()) };
     Ok(shell_status(pass_on_until_end(signals, &mut child, keys).await.map_err(lost)?))
 }
 
-fn not_started(program: &OsStr, error: &io::Error) -> CommandError {
+fn not_started(program: &OsStr, error: &io::Error) -> NotRun {
     let status = if error.kind() == ErrorKind::NotFound { NOT_FOUND } else { NOT_STARTED };
     let name = if program.is_empty() { "\"\"".into() } else { program.to_string_lossy() };
     let message = match error.kind() {
@@ -91,11 +96,11 @@ fn not_started(program: &OsStr, error: &io::Error) -> CommandError {
         ErrorKind::PermissionDenied => format!("permission denied: {name}"),
         _ => format!("{name} cannot be run: {error}"),
     };
-    CommandError::new(Kind::Command(status), message)
+    NotRun { status, message }
 }
 
-/// Searches for a program as execvp(3) does, and refuses one that does not exist (127) or may not be run (126).
-pub fn check(program: &OsStr, env: &Env) -> Result<(), CommandError> {
+/// Searches for a program as execvp(3) does, and refuses one that does not exist or may not be run.
+pub fn check(program: &OsStr, env: &Env) -> Result<(), NotRun> {
     let named = program.as_bytes().contains(&b'/');
     let path = env.var("PATH").unwrap_or(USUAL_PATH);
     let places: Vec<PathBuf> = match named {

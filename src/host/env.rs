@@ -8,6 +8,7 @@ use crate::host::{
     reachability::{Network, Tcp},
 };
 use chrono::TimeDelta;
+use eg_config::policy::PolicyFile;
 use eg_model::{Timestamp, ids::machine_fingerprint, net::address::is_globally_routable};
 use eg_providers::{
     Connect, Registry,
@@ -32,20 +33,6 @@ pub const LOGIN_CACHE: &str = "AWS_LOGIN_CACHE_DIRECTORY";
 pub type AddressRule = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
 pub type Ids = Arc<dyn Fn() -> Uuid + Send + Sync>;
-
-/// The file of the machine's policy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PolicyFile {
-    pub path: PathBuf,
-    /// The user id that has to own the file and its directory: root's.
-    pub owner: u32,
-}
-
-impl Default for PolicyFile {
-    fn default() -> Self {
-        Self { path: PathBuf::from("/etc/eg/policy.toml"), owner: 0 }
-    }
-}
 
 #[derive(Clone)]
 pub struct Env {
@@ -84,7 +71,6 @@ pub struct Env {
 }
 
 impl Env {
-    #[must_use]
     pub fn from_process() -> Self {
         #[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
         let (vars, garbled) = sorted(std::env::vars_os());
@@ -112,7 +98,6 @@ impl Env {
 
     /// An environment with these variables and this clock, and nothing of the process: no arguments, no terminal, no user
     /// name. Ids are random, and waits are real.
-    #[must_use]
     pub fn apart(vars: BTreeMap<String, String>, clock: Clock) -> Self {
         Self {
             vars,
@@ -139,13 +124,11 @@ impl Env {
     }
 
     /// The connector to every kind of firewall, made anew for each command and each pass of `--watch`.
-    #[must_use]
     pub fn connect(&self) -> Arc<dyn Connect> {
         Arc::new(Registry::new(self.aws_options()))
     }
 
     /// The connector to AWS, for what AWS alone has.
-    #[must_use]
     pub fn aws(&self) -> Aws {
         Aws::new(self.aws_options())
     }
@@ -159,32 +142,27 @@ impl Env {
     }
 
     /// The observer of the record's writes: the fail points, if there are any.
-    #[must_use]
     pub fn watch(&self) -> Watch {
         let observe = |failpoints: &Arc<dyn Failpoints>| Watch::by(Arc::new(AtWrites(Arc::clone(failpoints))));
         self.failpoints.as_ref().map(observe).unwrap_or_default()
     }
 
     /// An environment variable that is set and not empty.
-    #[must_use]
     pub fn var(&self, name: &str) -> Option<&str> {
         self.vars.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
     /// True if a variable is set to a value that is not UTF-8. If `eg` took it for unset, it would use another file.
-    #[must_use]
     pub fn is_garbled(&self, name: &str) -> bool {
         self.garbled.contains(name)
     }
 
     /// A variable as it is set, empty included: an empty `TZ` means UTC, an unset one the machine's own zone.
-    #[must_use]
     pub fn var_as_set(&self, name: &str) -> Option<&str> {
         self.vars.get(name).map(String::as_str)
     }
 
     /// A variable that names a file of the AWS SDK, as an absolute path; a leading `~` becomes the user's home.
-    #[must_use]
     pub fn aws_file(&self, name: &str) -> Option<String> {
         let given = self.var(name)?;
         let path = Path::new(given);
@@ -199,36 +177,30 @@ impl Env {
     }
 
     /// The wall clock, in whole seconds.
-    #[must_use]
     pub fn now(&self) -> Timestamp {
         (self.clock)()
     }
 
     /// The clock itself, for callers that read it more than once.
-    #[must_use]
     pub fn clock(&self) -> Clock {
         Arc::clone(&self.clock)
     }
 
-    #[must_use]
     pub fn uuid(&self) -> Uuid {
         (self.ids)()
     }
 
     /// A random number from 0 up to, but not including, 1: for jitter.
-    #[must_use]
     pub fn random(&self) -> f64 {
         let bits = u32::try_from(self.uuid().as_u128() >> 96).unwrap_or(0);
         f64::from(bits) / (f64::from(u32::MAX) + 1.0)
     }
 
-    #[must_use]
     pub fn temp_dir(&self) -> PathBuf {
         self.absolute(Path::new(self.var("TMPDIR").unwrap_or("/tmp")))
     }
 
     /// The absolute path: other processes have other working directories.
-    #[must_use]
     pub fn absolute(&self, path: &Path) -> PathBuf {
         std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
     }

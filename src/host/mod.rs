@@ -11,5 +11,4 @@ pub mod paths;
 pub mod progress;
 pub mod reachability;
 pub mod signals;
-pub mod trusted_file;
 pub mod watch_lock;

@@ -1,10 +1,17 @@
 //! The paths of the configuration and the state.
 
-use crate::{
-    error::{CommandError, Kind},
-    host::env::Env,
-};
+use crate::host::env::Env;
 use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Reason why it is not known where a file is.
+#[derive(Clone, Debug, Error)]
+pub enum PathError {
+    #[error("{name} is not UTF-8, so it is not known where {file} is")]
+    Garbled { name: &'static str, file: &'static str },
+    #[error("there is no home directory to find {file} in")]
+    NoHome { file: &'static str, xdg: &'static str, var: &'static str },
+}
 
 /// A path and its origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,31 +22,30 @@ pub struct Located {
 }
 
 /// `--config`, else `EG_CONFIG`, else `config.toml` in the configuration directory.
-pub fn config(env: &Env, flag: Option<&Path>) -> Result<Located, CommandError> {
+pub fn config(env: &Env, flag: Option<&Path>) -> Result<Located, PathError> {
     locate(env, flag, "EG_CONFIG", "XDG_CONFIG_HOME", ".config", "config.toml")
 }
 
 /// `--state`, else `EG_STATE`, else `state.db` in the state directory.
-pub fn state(env: &Env, flag: Option<&Path>) -> Result<Located, CommandError> {
+pub fn state(env: &Env, flag: Option<&Path>) -> Result<Located, PathError> {
     locate(env, flag, "EG_STATE", "XDG_STATE_HOME", ".local/state", "state.db")
 }
 
 fn locate(
     env: &Env,
     flag: Option<&Path>,
-    var: &str,
-    xdg: &str,
+    var: &'static str,
+    xdg: &'static str,
     under_home: &str,
-    file: &str,
-) -> Result<Located, CommandError> {
+    file: &'static str,
+) -> Result<Located, PathError> {
     if let Some(path) = flag {
         return Ok(Located { path: env.absolute(path), named: true });
     }
     // The first variable that is set decides; the next one would name another file.
     let decides = [var, xdg, "HOME"].into_iter().find(|name| env.is_garbled(name) || env.var(name).is_some());
     if let Some(name) = decides.filter(|name| env.is_garbled(name)) {
-        let message = format!("{name} is not UTF-8, so it is not known where {file} is");
-        return Err(CommandError::new(Kind::State, message).hint(format!("set {name} to a path that is UTF-8")));
+        return Err(PathError::Garbled { name, file });
     }
     if let Some(path) = env.var(var).map(Path::new) {
         return Ok(Located { path: env.absolute(path), named: true });
@@ -52,7 +58,6 @@ fn locate(
     };
     match base {
         Some(base) => Ok(Located { path: base.join("eg").join(file), named: false }),
-        None => Err(CommandError::new(Kind::State, format!("there is no home directory to find {file} in"))
-            .hint(format!("set HOME, {xdg} or {var}"))),
+        None => Err(PathError::NoHome { file, xdg, var }),
     }
 }

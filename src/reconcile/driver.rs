@@ -5,7 +5,7 @@ use crate::{
     error::CommandError,
     host::{env::Env, signals::Interrupt},
     reconcile::{
-        loaded_record::{LoadCache, LoadedRecord},
+        loaded_record::{LoadedTarget, RecordCache, View},
         reading::{Routes, TargetReading},
         request::{PassPolicy, Request},
         rights::KnownRights,
@@ -19,18 +19,18 @@ use eg_model::{
     target::{Target, TargetKey},
 };
 use eg_providers::Connect;
-use eg_state::{GrantChange, RunKind, Store};
+use eg_state::{GrantChange, RunKind, StateError, Store};
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, Ref, RefCell, RefMut},
     cmp::Reverse,
     collections::BTreeSet,
-    rc::Rc,
     sync::Arc,
 };
+use tokio::task::yield_now;
 
 pub struct Driver<'a> {
     pub env: &'a Env,
-    pub store: RefCell<Store>,
+    store: RefCell<Store>,
     pub connect: Arc<dyn Connect>,
     pub policy: PassPolicy,
     /// Asks to stop between steps.
@@ -42,10 +42,22 @@ pub struct Driver<'a> {
     /// The number of grants that have changed their status.
     pub changes: Cell<usize>,
     pub on_change: OnChange<'a>,
-    loaded: LoadCache,
+    record: RecordCache,
+    flushes: Flushes,
     /// The most by which a provider's clock was ahead of this machine's.
     ahead: Cell<Option<TimeDelta>>,
 }
+
+/// The writes that wait for a flush, and those that had one, counted from the first.
+#[derive(Default)]
+struct Flushes {
+    written: Cell<u64>,
+    done: Cell<u64>,
+}
+
+/// A write that has to survive a power loss before the pass goes on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written(u64);
 
 /// Takes a grant whose status has changed, and true if the pass is for the grant's session.
 pub type OnChange<'a> = Box<dyn Fn(&GrantChange, bool) + 'a>;
@@ -62,7 +74,8 @@ impl<'a> Driver<'a> {
             rights: KnownRights::default(),
             changes: Cell::default(),
             on_change,
-            loaded: LoadCache::default(),
+            record: RecordCache::default(),
+            flushes: Flushes::default(),
             ahead: Cell::default(),
         }
     }
@@ -70,14 +83,57 @@ impl<'a> Driver<'a> {
     /// Replaces the record by another one.
     pub fn use_store(&mut self, store: Store) {
         self.store = RefCell::new(store);
-        self.loaded = LoadCache::default();
+        self.record.forget();
         self.unrecorded_stops.clear();
     }
 
-    /// The record as of now.
-    pub(super) fn load(&self, now: Timestamp) -> Result<Rc<LoadedRecord>, CommandError> {
-        let clocks = (now, self.latest(now));
-        self.loaded.load(&self.store.borrow(), clocks, &self.unrecorded_stops, &self.policy.site)
+    pub fn into_store(self) -> Store {
+        self.store.into_inner()
+    }
+
+    /// The record, to be read.
+    pub fn store(&self) -> Ref<'_, Store> {
+        self.store.borrow()
+    }
+
+    /// The record, to be changed anywhere.
+    pub fn store_mut(&self) -> RefMut<'_, Store> {
+        self.record.forget();
+        self.store.borrow_mut()
+    }
+
+    /// The record, to be changed in the rows of one target.
+    pub(super) fn store_of(&self, key: &TargetKey) -> RefMut<'_, Store> {
+        self.record.forget_target(key);
+        self.store.borrow_mut()
+    }
+
+    /// Marks what was just written, for [`Self::flush`].
+    pub(super) fn written(&self) -> Written {
+        let mine = self.flushes.written.get() + 1;
+        self.flushes.written.set(mine);
+        Written(mine)
+    }
+
+    /// Makes a write survive a power loss, and with it all that was written meanwhile: one flush serves many targets.
+    pub(super) async fn flush(&self, Written(mine): Written) -> Result<(), StateError> {
+        if self.flushes.done.get() < mine {
+            // Targets that can go on without waiting write their intents now.
+            yield_now().await;
+        }
+        if self.flushes.done.get() < mine {
+            let written = self.flushes.written.get();
+            self.store.borrow_mut().flush()?;
+            self.flushes.done.set(written);
+        }
+        Ok(())
+    }
+
+    /// The record of a target as of now.
+    pub(super) fn load(&self, key: &TargetKey, now: Timestamp) -> Result<LoadedTarget, CommandError> {
+        let (latest, stopped) = (self.latest(now), &self.unrecorded_stops);
+        let view = View { now, latest, stopped, site: &self.policy.site };
+        self.record.load(&self.store.borrow(), key, &view)
     }
 
     /// The later of this machine's clock and the provider's; `None` until a reading has told the latter.
@@ -103,7 +159,7 @@ impl<'a> Driver<'a> {
     /// Every target that a live session or an open lease needs, leases that cannot be read included; each with the routes
     /// to it, newest first.
     pub fn needed(&self, scope: Option<&BTreeSet<SessionId>>) -> Result<Routes, CommandError> {
-        let (store, now) = (self.store.borrow(), self.env.now());
+        let (store, now) = (self.store(), self.env.now());
         let mut sessions = store.live_sessions()?;
         sessions.extend(store.unfinished_sessions()?);
         // A session that has ended already may leave a tag behind that says too much for the sessions that go on.

@@ -2,17 +2,24 @@
 //!
 //! | | |
 //! |---|---|
-//! | slots | the number of targets that call the firewall at a time, and the scheduler. A target that waits (throttled, or before another reading) holds no slot |
-//! | the time limit | counted from the end of the route's first reading |
+//! | places | the number of targets in work at a time: more than may call, so that the intents of those that wait for their turn share one flush. A target that waits for something else (throttled, or before another reading) holds no place |
+//! | turns | the number of calls to the firewall at a time |
+//! | slots | the number of targets that call the scheduler at a time |
+//! | the pace | the rate of writes, learnt from throttling |
+//! | the time limit | counted from the end of the route's first reading, and again from each write that succeeds: a pass goes on while it makes progress |
 //! | silence | a scheduler that gave no usable answer to two calls in a row is not called again in this pass: each call may take ten seconds, and there is one for each rule |
+//! | readings | targets that have to be read again at the same time are read by one call |
 //! | the caller | the identity of the credentials is asked for once, even if the answer is an error |
 //!
 //! A call that is not made fails at once, is recorded as refused, and is made by the next pass. Calls to the firewall itself
 //! are always made: closing a rule is worth every try.
 
+use crate::reconcile::{
+    driver::Driver, pace::Pace, reading::TargetReading, retry_budget::Deadline, shared_reading::SharedReading,
+};
 use eg_model::{
     failure::{Failure, FailureClass},
-    target::Target,
+    target::{Target, TargetKey},
 };
 use eg_providers::{Caller, Firewall};
 use std::{
@@ -23,12 +30,15 @@ use std::{
 };
 use tokio::{
     sync::{OnceCell, Semaphore, SemaphorePermit},
-    time::Instant,
+    time::{Instant, sleep_until},
 };
 
-/// The most targets of one route that call one service at the same time.
+/// The most calls of one route to one service at the same time.
 pub(crate) const CONCURRENCY: usize = 8;
-/// The time after its first reading in which a route may begin something new in a pass.
+/// The most targets of one route in work at the same time. Each of them may have written an intent, so the last one waits
+/// for a few calls at most before its own: an intent is carried out within ten seconds or not at all.
+const IN_WORK: usize = CONCURRENCY * 4;
+/// The time after its first reading, and after each write that succeeded, in which a route may begin something new in a pass.
 pub(crate) const PASS_LIMIT: Duration = Duration::from_secs(60);
 /// Calls in a row without a usable answer, after which the scheduler is not called again.
 const SILENT_AFTER: u32 = 2;
@@ -47,23 +57,32 @@ pub(super) struct CallSlot<'l> {
 
 type CallerCell = Rc<OnceCell<Result<Caller, Failure>>>;
 
+/// The turn of one call to the firewall, over when dropped.
+pub(super) struct CallTurn<'l>(#[expect(dead_code, reason = "held for its drop")] Option<SemaphorePermit<'l>>);
+
 pub(super) struct Lane {
     firewall: Semaphore,
+    calls: Semaphore,
     scheduler: Semaphore,
-    deadline: Cell<Instant>,
+    pace: Cell<Pace>,
+    deadline: Deadline,
     /// Calls to the scheduler in a row without a usable answer.
     unanswered: Cell<u32>,
     callers: RefCell<BTreeMap<Target, CallerCell>>,
+    readings: SharedReading,
 }
 
 impl Lane {
     pub(super) fn new() -> Self {
         Self {
-            firewall: Semaphore::new(CONCURRENCY),
+            firewall: Semaphore::new(IN_WORK),
+            calls: Semaphore::new(CONCURRENCY),
             scheduler: Semaphore::new(CONCURRENCY),
-            deadline: Cell::new(Instant::now() + PASS_LIMIT),
+            pace: Cell::default(),
+            deadline: Rc::new(Cell::new(Instant::now() + PASS_LIMIT)),
             unanswered: Cell::new(0),
             callers: RefCell::default(),
+            readings: SharedReading::default(),
         }
     }
 
@@ -72,11 +91,42 @@ impl Lane {
         self.deadline.set(Instant::now() + PASS_LIMIT);
     }
 
-    pub(super) fn deadline(&self) -> Instant {
-        self.deadline.get()
+    pub(super) fn deadline(&self) -> Deadline {
+        Rc::clone(&self.deadline)
     }
 
-    /// Waits for a slot, first come, first served. Every waiter gets one in the end: no target holds a slot while it waits.
+    /// Waits for the turn of a write to the firewall, at the pace that the provider takes.
+    pub(super) async fn turn_to_write(&self) -> CallTurn<'_> {
+        let turn = self.turn().await;
+        let (at, pace) = self.pace.get().start(Instant::now());
+        self.pace.set(pace);
+        if at > Instant::now() {
+            sleep_until(at).await;
+        }
+        turn
+    }
+
+    /// Learns from the outcome of a write; `failed` is `None` for one that succeeded.
+    pub(super) fn note_write(&self, failed: Option<FailureClass>) {
+        let now = Instant::now();
+        match failed {
+            None => {
+                self.deadline.set(now + PASS_LIMIT);
+                self.pace.set(self.pace.get().succeeded(now));
+            }
+            Some(FailureClass::Throttled) => self.pace.set(self.pace.get().throttled(now)),
+            Some(_) => {}
+        }
+    }
+
+    /// Waits for the turn of a call to the firewall, first come, first served.
+    pub(super) async fn turn(&self) -> CallTurn<'_> {
+        // Fails only for a closed semaphore, and this is never closed.
+        CallTurn(self.calls.acquire().await.ok())
+    }
+
+    /// Waits for a place or a slot, first come, first served. Every waiter gets one in the end: no target holds one while it
+    /// waits.
     pub(super) async fn slot(&self, service: CalledService) -> Option<CallSlot<'_>> {
         let slots = match service {
             CalledService::Firewall => &self.firewall,
@@ -84,6 +134,16 @@ impl Lane {
         };
         // Fails only for a closed semaphore, and these are never closed.
         slots.acquire().await.ok().map(|permit| CallSlot { service, _permit: permit })
+    }
+
+    /// Reads a target again, together with the others that have to be read again now.
+    pub(super) async fn read_again(
+        &self,
+        driver: &Driver<'_>,
+        key: &TargetKey,
+        routes: &[Target],
+    ) -> Option<TargetReading> {
+        self.readings.read(async || self.turn().await, driver, key, routes).await
     }
 
     /// Counts the scheduler's calls without a usable answer; `failed` is `None` for a call that succeeded.

@@ -5,13 +5,13 @@
 //! that throttles, credentials that hang or a scheduler that never answers slow down their own route and no other. A pass
 //! lasts as long as its slowest route. The store is borrowed between awaits only, so no transaction is open across one.
 
-pub mod allowed;
 pub mod apply;
 pub mod driver;
 pub mod json;
 pub mod lane;
 pub mod loaded_record;
 pub mod observe;
+pub mod pace;
 pub mod pass;
 pub mod preflight;
 pub mod reading;
@@ -21,3 +21,4 @@ pub mod retry;
 pub mod retry_budget;
 pub mod rights;
 pub mod route;
+pub mod shared_reading;

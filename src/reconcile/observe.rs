@@ -7,7 +7,6 @@ use crate::{
         lane::Lane,
         reading::{Routes, TargetReading, TargetReadings},
     },
-    targets::batch::read_batch,
 };
 use eg_model::{
     failure::{Failure, FailureClass},
@@ -16,8 +15,8 @@ use eg_model::{
     session::record::Session,
     target::{Target, TargetKey},
 };
-use eg_providers::{Caller, ReadResult};
-use eg_state::TargetRecord;
+use eg_providers::{Caller, ReadResult, read_batch};
+use eg_state::{StateError, TargetRecord};
 use futures_util::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +24,7 @@ impl Driver<'_> {
     /// Reads each target by its first route, and by its next one as long as that fails.
     pub async fn observe(&self, targets: &Routes, dry_run: bool) -> TargetReadings {
         let mut readings = TargetReadings::new();
-        let records = self.store.borrow().targets();
+        let records = self.target_records(targets);
         let records = records.map_err(|error| tracing::warn!("the record of targets cannot be read: {error}"));
         let records = records.unwrap_or_default();
         for attempt in 0.. {
@@ -49,6 +48,16 @@ impl Driver<'_> {
             }
         }
         readings
+    }
+
+    fn target_records(&self, targets: &Routes) -> Result<BTreeMap<TargetKey, TargetRecord>, StateError> {
+        let mut keys = targets.keys();
+        match (keys.next(), keys.next()) {
+            (Some(only), None) => {
+                Ok(self.store().target(only)?.map(|record| (only.clone(), record)).into_iter().collect())
+            }
+            _ => self.store().targets(),
+        }
     }
 
     /// Turns a result into an observation. "Not found" becomes "missing" only when it is believed. The time of the first
@@ -77,7 +86,7 @@ impl Driver<'_> {
     }
 
     fn change_target(&self, key: &TargetKey, change: impl FnOnce(&mut TargetRecord)) {
-        if let Err(error) = self.store.borrow_mut().change_target(key, change) {
+        if let Err(error) = self.store_of(key).change_target(key, change) {
             tracing::warn!("the record of {key} cannot be written: {error}");
         }
     }
@@ -85,12 +94,13 @@ impl Driver<'_> {
     /// Records the accounts of targets that were read for the first time: "not found" is believed later only from that
     /// account. One call per route, and none once all accounts are known.
     pub(super) async fn learn_accounts(&self, readings: &TargetReadings, lane: &Lane) -> Result<(), CommandError> {
-        let sessions = self.store.borrow().live_sessions()?;
+        let sessions = self.store().live_sessions()?;
+        let grants = sessions.iter().flat_map(|session| &session.grants);
+        let unknown = grants.filter(|grant| grant.target.route.account.is_none());
+        let unknown: BTreeSet<&TargetKey> = unknown.map(|grant| &grant.target.key).collect();
         let mut regions: BTreeMap<Target, Vec<&TargetReading>> = BTreeMap::new();
         for reading in readings.values().filter(|reading| matches!(reading.observation, Observation::Complete(_))) {
-            let key = &reading.target.key;
-            let mut grants = sessions.iter().flat_map(|session| &session.grants);
-            if grants.any(|grant| grant.target.key == *key && grant.target.route.account.is_none()) {
+            if unknown.contains(&reading.target.key) {
                 regions.entry(reading.target.regional()).or_default().push(reading);
             }
         }
@@ -111,7 +121,7 @@ impl Driver<'_> {
         caller: &Caller,
         sessions: &[Session],
     ) -> Result<(), CommandError> {
-        let mut store = self.store.borrow_mut();
+        let mut store = self.store_mut();
         for reading in readings {
             store.learn_account(&reading.target.key, Some(&caller.account), Some(&caller.partition))?;
         }

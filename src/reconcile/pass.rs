@@ -14,7 +14,7 @@ use eg_model::{
     plan::NoteKind,
     session::record::{Session, SessionStatus},
 };
-use eg_state::{RunResult, StateError};
+use eg_state::RunResult;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A target that could not be read is read again after this long.
@@ -37,10 +37,11 @@ impl Driver<'_> {
         readings: TargetReadings,
     ) -> Result<PassReport, CommandError> {
         let started = self.env.now();
-        self.store.borrow().forget_damaged_rows();
+        self.store_mut().forget_damaged_rows();
         readings.values().for_each(|reading| self.note_clock(reading));
         let mut report = PassReport::new(RunId(self.env.uuid()), started);
         report.warnings = lock.warnings().to_vec();
+        report.collected = !request.collect_from.is_empty();
 
         let start = self.expire(request, &mut report);
         let may_open = start.may_open && !lock.closes_only();
@@ -49,11 +50,11 @@ impl Driver<'_> {
         for target in &request.collect_from {
             targets.entry(target.key.clone()).or_insert_with(|| vec![target.clone()]);
         }
-        let (asked, version) = (self.live_expiries()?, self.store.borrow().data_version()?);
+        let (asked, version) = (self.live_expiries()?, self.store().data_version()?);
         self.observe_plan_apply(request, targets, readings, may_open, &mut report).await;
         self.record(request, start.number, &mut report)?;
 
-        let written = self.store.borrow().data_version()? != version;
+        let written = version.is_none() || self.store().data_version()? != version;
         report.was_outrun = written && self.live_expiries()? != asked;
         Ok(report)
     }
@@ -61,8 +62,7 @@ impl Driver<'_> {
     /// The live sessions and their expiries. A pass changes neither after its start, so a difference comes from another
     /// process.
     fn live_expiries(&self) -> Result<BTreeSet<(SessionId, Timestamp)>, CommandError> {
-        let live = self.store.borrow().live_sessions()?;
-        Ok(live.iter().map(|session| (session.id, session.expires_at)).collect())
+        Ok(self.store().live_expiries()?)
     }
 
     /// Writes the run's row, and expires sessions that are over. If either cannot be written, the pass opens nothing; it
@@ -71,15 +71,10 @@ impl Driver<'_> {
         if request.dry_run {
             return PassStart { number: None, may_open: true };
         }
-        let mut store = self.store.borrow_mut();
-        let begun = store.begin_run(report.run, request.kind, request.timer, report.started);
-        let unguarded = match &begun {
-            Err(StateError::Guard { begun, .. }) => *begun,
-            _ => None,
-        };
-        let number = report.keep(begun);
+        let mut store = self.store_mut();
+        let number = report.keep(store.begin_run(report.run, request.kind, request.timer, report.started));
         let expired = report.keep(store.expire(report.started));
-        PassStart { number: number.or(unguarded), may_open: number.is_some() && expired.is_some() }
+        PassStart { number, may_open: number.is_some() && expired.is_some() }
     }
 
     /// Records the moves. If another pass or a stop was faster, its change stands.
@@ -88,7 +83,7 @@ impl Driver<'_> {
             report.moves.clone_from(&request.moves);
             return;
         }
-        let mut store = self.store.borrow_mut();
+        let mut store = self.store_mut();
         for step in request.moves.iter().filter(|_| may_open) {
             let recorded = store.follow(step, report.started, || GrantId(self.env.uuid()));
             if report.keep(recorded) == Some(true) {
@@ -100,7 +95,7 @@ impl Driver<'_> {
     /// Records the state of sessions and of the run, and completes the report.
     fn record(&self, request: &Request, number: Option<i64>, report: &mut PassReport) -> Result<(), CommandError> {
         let now = self.env.now();
-        let mut store = self.store.borrow_mut();
+        let mut store = self.store_mut();
         if !request.dry_run {
             // Ends the grants of ended sessions that needed no reading of their target.
             let changes = report.keep(store.record_standings(&BTreeMap::new(), now, self.latest(now)));

@@ -3,6 +3,7 @@
 use crate::host::lock::LockWarning;
 use eg_model::{
     Timestamp,
+    failure::FailureClass,
     ids::{RunId, SessionId},
     plan::{Note, NoteKind, Step, TargetPlan},
     session::follow::Move,
@@ -44,6 +45,7 @@ pub struct StepReport {
     pub outcome: StepOutcome,
     /// The reason why the step was not done.
     pub error: Option<String>,
+    pub class: Option<FailureClass>,
     pub advice: Option<&'static str>,
 }
 
@@ -56,6 +58,8 @@ pub struct NoteReport {
 /// The report on one target.
 pub(super) struct TargetReport {
     pub(super) target: TargetKey,
+    /// False if the target could not be read.
+    pub(super) read: bool,
     pub(super) first_plan: TargetPlan,
     pub(super) converged: bool,
     pub(super) steps: Vec<StepReport>,
@@ -75,8 +79,12 @@ pub struct PassReport {
     pub digest: String,
     /// The latest time for the next pass.
     pub next_wake: Option<Timestamp>,
+    /// The pass also looked at targets that no session and no lease needs.
+    pub collected: bool,
     /// The first plan of each target.
     pub plans: Vec<TargetPlan>,
+    /// The targets that could not be read.
+    pub unread: BTreeSet<TargetKey>,
     /// The steps, by target, in order.
     pub steps: Vec<StepReport>,
     pub notes: Vec<NoteReport>,
@@ -101,7 +109,9 @@ impl PassReport {
             converged: true,
             digest: String::new(),
             next_wake: None,
+            collected: false,
             plans: Vec::new(),
+            unread: BTreeSet::new(),
             steps: Vec::new(),
             notes: Vec::new(),
             warnings: Vec::new(),
@@ -119,7 +129,6 @@ impl PassReport {
         Self {
             started: self.started,
             digest: self.digest,
-            plans: self.plans,
             steps: self.steps.into_iter().chain(later.steps).collect(),
             notes: notes.into_iter().chain(later.notes).collect(),
             state_errors: self.state_errors.into_iter().chain(later.state_errors).collect(),
@@ -154,6 +163,9 @@ impl PassReport {
         self.plans.push(report.first_plan);
         self.steps.extend(report.steps);
         let target = report.target;
+        if !report.read {
+            self.unread.insert(target.clone());
+        }
         self.notes.extend(report.notes.into_iter().map(|note| NoteReport { target: target.clone(), note }));
     }
 

@@ -1,6 +1,6 @@
 //! The caller's wishes: the request for one pass, and the policy of all passes of a command.
 
-use crate::config::{policy::MachinePolicy, settings::CloudExpiry};
+use eg_config::{policy::MachinePolicy, settings::CloudExpiry};
 use eg_model::{
     ids::SessionId,
     session::{follow::Move, record::Session},

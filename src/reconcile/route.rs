@@ -3,7 +3,7 @@
 //! 1. The route's targets are read in one batch. Work on the targets that could be read begins at once.
 //! 2. Routes that could not be read for a passing reason (throttling; while a person waits, also a missing answer) are read
 //!    again after a delay, in smaller batches each time: one refused page among many spoils a whole batch.
-//! 3. The targets run side by side, as many at a time as there are slots; targets with something to close come first.
+//! 3. The targets run side by side, as many at a time as there are places; targets with something to close come first.
 //! 4. The accounts of targets are recorded, if they were not known.
 
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     reconcile::{
         apply::target::TargetRun,
         driver::Driver,
-        lane::{CalledService, Lane},
+        lane::Lane,
         reading::{Routes, TargetReading, TargetReadings},
         report::{PassReport, TargetReport},
         request::Request,
@@ -29,11 +29,7 @@ use futures_util::{
     future::{Either, LocalBoxFuture, join, join_all, select},
     stream::FuturesUnordered,
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    pin::pin,
-    time::Duration,
-};
+use std::{collections::BTreeMap, pin::pin, time::Duration};
 use tokio::time::timeout;
 
 /// The time that readings get after the work beside them is done.
@@ -175,7 +171,7 @@ impl RouteRun<'_> {
         let read = |part: &[(TargetKey, Vec<Target>)]| {
             let part = part.iter().cloned().collect();
             async move {
-                let _slot = self.lane.slot(CalledService::Firewall).await;
+                let _turn = self.lane.turn().await;
                 self.driver.observe(&part, self.request.dry_run).await
             }
         };
@@ -190,11 +186,12 @@ impl RouteRun<'_> {
         (passing || is_throttled(reading)) && !self.request.dry_run
     }
 
-    /// Runs all targets. Those with something to close come first: slots are given out in this order.
+    /// Runs all targets. Those with something to close come first: places are given out in this order.
     async fn run_all(&self, mut targets: Routes, readings: TargetReadings) -> Vec<TargetReport> {
-        let closing = self.closing();
+        let now = self.driver.env.now();
+        let closes = |key: &TargetKey| self.driver.load(key, now).is_ok_and(|loaded| loaded.has_to_close());
         let mut readings: Vec<_> = readings.into_iter().collect();
-        readings.sort_by_key(|(key, _)| !closing.contains(key));
+        readings.sort_by_cached_key(|(key, _)| !closes(key));
         let runs = readings.into_iter().map(|(key, reading)| {
             let routes = targets.remove(&key).unwrap_or_default();
             let run = TargetRun::new(self.driver, self.request, &self.lane, routes, reading, self.may_open).run();
@@ -205,13 +202,6 @@ impl RouteRun<'_> {
             }
         });
         join_all(runs.collect::<Vec<_>>()).await
-    }
-
-    /// The targets with an open lease that no session wants any more.
-    fn closing(&self) -> BTreeSet<TargetKey> {
-        let Ok(loaded) = self.driver.load(self.driver.env.now()) else { return BTreeSet::new() };
-        let unwanted = loaded.leases.iter().filter(|lease| !loaded.wants(&lease.target.key, &lease.permission));
-        unwanted.map(|lease| lease.target.key.clone()).collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! A crontab with and without the job's line. Pure functions on its text; every other line stays as it is.
 
-use crate::{schedule::job::Job, text::escape_controls};
+use crate::schedule::job::Job;
+use eg_model::text::escape_controls;
 
 /// The comment above the job's line, by which `eg` finds it again.
 fn mark(job: &Job) -> String {

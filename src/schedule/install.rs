@@ -8,8 +8,8 @@ use crate::{
         job::{Job, Scheduler},
         launchd, systemd, variables,
     },
-    text::escape_controls,
 };
+use eg_model::text::escape_controls;
 use std::{
     fs,
     io::{self, Write},

@@ -7,9 +7,8 @@ use crate::{
         env::{Env, LOGIN_CACHE},
         paths::Located,
     },
-    text::shell_quoted,
 };
-use eg_model::ids::short_digest;
+use eg_model::{ids::short_digest, text::shell_quoted};
 use std::path::{Path, PathBuf};
 
 /// The option of `eg reconcile` that names the file with the job's secret variables.

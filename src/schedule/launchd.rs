@@ -1,6 +1,7 @@
 //! The text for launchd, which the user installs by hand. Pure.
 
-use crate::{schedule::job::Job, text::shell_quoted};
+use crate::schedule::job::Job;
+use eg_model::text::shell_quoted;
 
 fn label(job: &Job) -> String {
     format!("eg.reconcile.{}", job.id())

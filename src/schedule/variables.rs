@@ -1,9 +1,7 @@
 //! The file of the variables that hold a password. A scheduled job reads it, and checks each time that no other user can.
 
-use crate::{
-    schedule::job::{ENV_FILE_OPTION, Job, is_proxy},
-    text::shell_quoted,
-};
+use crate::schedule::job::{ENV_FILE_OPTION, Job, is_proxy};
+use eg_model::text::shell_quoted;
 use rustix::{
     fs::{Mode, OFlags},
     process::geteuid,

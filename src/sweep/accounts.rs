@@ -20,7 +20,9 @@ use eg_model::{
 use eg_providers::{Caller, Connect};
 use futures_util::{StreamExt, stream};
 use std::{
+    cell::Cell,
     collections::{BTreeMap, BTreeSet},
+    rc::Rc,
     sync::Arc,
 };
 use tokio::time::Instant;
@@ -49,7 +51,7 @@ pub struct Sweeper<'a> {
 
 impl Sweeper<'_> {
     fn budget(&self) -> RetryBudget<'_> {
-        RetryBudget::new(self.env, self.interrupt, Instant::now() + PASS_LIMIT)
+        RetryBudget::new(self.env, self.interrupt, Rc::new(Cell::new(Instant::now() + PASS_LIMIT)))
     }
 
     /// Reads the marked rules of every region of every account.

@@ -100,12 +100,7 @@ impl Report<'_> {
                 Cell::new(rule.description.as_deref().unwrap_or("-")),
             ];
             let holder = |holder: &Holder| [Cell::new(holder::name(holder)), holder::until(holder, zone)];
-            let mut held = rule.holders.iter().map(holder);
-            let first = held.next().unwrap_or_else(|| [Cell::new("nobody"), Cell::new("-")]);
-            table.row(cells.into_iter().chain(first));
-            for more in held {
-                table.row(std::iter::repeat_with(|| Cell::new("")).take(8).chain(more));
-            }
+            holder::rows(&mut table, cells, rule.holders.iter().map(holder));
             if let Some(note) = note(row) {
                 table.note(note);
             }
@@ -196,12 +191,7 @@ impl Report<'_> {
             "permission": json::permission(&rule.permission),
             "description": rule.description,
             "sessionId": rule.opener.map(|id| id.to_string()),
-            "state": match swept.state {
-                State::Held => "held",
-                State::Expired => "expired",
-                State::Unheld => "unheld",
-                State::Misfit => "misfit",
-            },
+            "state": swept.state,
             "until": swept.until.map(json::time),
             "expiredForSeconds": expired.map(|until| (self.now - until).num_seconds().max(0)),
             "holders": rule.holders.iter().map(holder_json).collect::<Vec<_>>(),
@@ -210,13 +200,7 @@ impl Report<'_> {
                 SweepAction::Untag { .. } => "untag",
             }),
             "outcome": row.outcome.as_ref().map(outcome_word),
-            "keptBecause": swept.kept.map(|kept| match kept {
-                KeepReason::Recent => "recent",
-                KeepReason::UnknownAge => "unknown-age",
-                KeepReason::Clock => "clock",
-                KeepReason::Held => "held",
-                KeepReason::Misfit => "misfit",
-            }),
+            "keptBecause": swept.kept,
             "stillHeldBy": row.still_held_by.iter().map(|holder| holder.installation.as_str()).collect::<Vec<_>>(),
             "errorMessage": row.outcome.as_ref().and_then(Outcome::failure).map(ToString::to_string),
         })

@@ -1,9 +1,7 @@
 //! Resources that select groups by name or tags. A session looks them up at its start, and keeps the groups that it found.
 
-use crate::{
-    config::settings::{Resource, Selection},
-    error::{CommandError, Kind, advice},
-};
+use crate::error::{CommandError, Kind, advice};
+use eg_config::settings::{Resource, Selection};
 use eg_model::target::Target;
 use eg_providers::{Connect, ListedGroup};
 use std::collections::BTreeMap;
@@ -53,7 +51,7 @@ fn named(selection: &Selection, groups: Vec<ListedGroup>) -> Vec<Resource> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::settings::Settings;
+    use eg_config::settings::Settings;
     use std::path::Path;
 
     #[test]

@@ -1,11 +1,8 @@
 //! One reading of every configured target, for commands that change nothing.
 
-use crate::{
-    config::settings::{Resource, Settings},
-    targets::batch::read_batch,
-};
+use eg_config::settings::{Resource, Settings};
 use eg_model::target::Target;
-use eg_providers::{Connect, Firewall, ReadResult};
+use eg_providers::{Connect, Firewall, ReadResult, read_batch};
 use futures_util::future::join_all;
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -1,8 +1,8 @@
 //! Cells and rows: columns as wide as their content, two spaces apart. `table` writes them as text, the dashboard draws
 //! them.
 
-use crate::text::escape_controls;
 use anstyle::Style;
+use eg_model::text::escape_controls;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// The spaces between two columns.

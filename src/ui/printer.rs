@@ -3,11 +3,9 @@
 //!
 //! On a terminal a bar stands below the printed lines while a pass is at work; further lines go above it.
 
-use crate::{
-    text::{escape_controls, escape_in_json},
-    ui::{ascii, warning::Code},
-};
+use crate::ui::{ascii, warning::Code};
 use anstream::adapter::strip_str;
+use eg_model::text::{escape_controls, escape_in_json};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -1,6 +1,7 @@
 //! Questions to a user at a terminal. They go to stderr past the printer, since they wait for keys.
 
-use crate::{text::escape_controls, ui::cell::cut};
+use crate::ui::cell::cut;
+use eg_model::text::escape_controls;
 use inquire::{
     Confirm, InquireError, MultiSelect, Select, Text,
     list_option::ListOption,

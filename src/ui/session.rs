@@ -1,12 +1,9 @@
 //! Sessions for users: the block of `start`, the table of `list`, the page of `get`.
 
-use crate::{
-    text::escape_controls,
-    ui::{
-        style,
-        table::{Cell, Table},
-        time::Zone,
-    },
+use crate::ui::{
+    style,
+    table::{Cell, Table},
+    time::Zone,
 };
 use eg_model::{
     Timestamp,
@@ -17,6 +14,7 @@ use eg_model::{
         problems::{Trouble, trouble},
         record::{Grant, GrantPermission, Session, SessionStatus, Standing},
     },
+    text::escape_controls,
     time::duration::{overdue, remaining},
 };
 use eg_state::LastRuns;
@@ -248,7 +246,7 @@ fn grant_notes(grant: &Grant, session: SessionStatus) -> Vec<String> {
 fn port_note(item: &GrantPermission, session: SessionStatus) -> Option<String> {
     let ports = item.permission.ports();
     match &item.standing {
-        Standing::Foreign(rule) => Some(format!("{ports} covered by {rule} (not eg's)")),
+        Standing::Foreign(rule) => Some(format!("{ports}  covered by {rule} (not eg's)")),
         Standing::Shared(rule) => Some(format!("{ports}  {rule} (shared)")),
         standing => match standing.rule() {
             Some(rule) => Some(format!("{ports}  {rule}")),

@@ -14,7 +14,7 @@ use eg_model::{
     failure::Failure,
     ids::RuleId,
 };
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use std::collections::BTreeMap;
 
 const TABLE: &str = "auto_closes";
@@ -39,9 +39,7 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub fn auto_closes(&self) -> Result<Vec<AutoClose>, StateError> {
-        self.read(|connection| {
-            self.damaged.rows(connection, TABLE, select_auto_closes!("ORDER BY r.rule_id"), params![], read)
-        })
+        self.read(|connection| all(connection, &self.damaged))
     }
 
     /// Writes an expiry schedule with its event if its version is still `expected`. `None` expects that it
@@ -56,7 +54,7 @@ impl Store {
         expected: Option<u64>,
         event: Option<&Event>,
     ) -> Result<RowOutcome, StateError> {
-        self.write(|change| {
+        self.write_unflushed(|change| {
             let rule = &auto_close.rule.0;
             let sql = "SELECT version FROM auto_closes WHERE rule_id = ?1";
             let known = change.tx.prepare_cached(sql)?.query_row([rule], |row| row.get(0)).optional()?;
@@ -75,22 +73,49 @@ impl Store {
     /// # Errors
     /// The database cannot be written.
     pub fn forget_auto_close(&mut self, rule: &RuleId, event: Option<&Event>) -> Result<(), StateError> {
-        self.write(|change| {
+        self.write_unflushed(|change| {
             change.tx.prepare_cached("DELETE FROM auto_closes WHERE rule_id = ?1")?.execute([&rule.0])?;
             event.map_or(Ok(()), |event| change.event(event))
         })
     }
 }
 
-/// Why expiry schedules could not be set, by rule.
-pub(crate) fn failures(connection: &Connection, damaged: &Damaged) -> Result<BTreeMap<RuleId, Failure>, StateError> {
+pub(crate) fn all(connection: &Connection, damaged: &Damaged) -> Result<Vec<AutoClose>, StateError> {
+    damaged.rows(connection, TABLE, select_auto_closes!("ORDER BY r.rule_id"), params![], read)
+}
+
+pub(crate) fn on_target(connection: &Connection, damaged: &Damaged, target: i64) -> Result<Vec<AutoClose>, StateError> {
+    let sql = select_auto_closes!("WHERE r.target = ?1 ORDER BY r.rule_id");
+    damaged.rows(connection, TABLE, sql, params![target], read)
+}
+
+/// The reasons why expiry schedules could not be set, by rule.
+pub(crate) type Failures = BTreeMap<RuleId, Failure>;
+
+/// Those of all targets.
+pub(crate) fn failures(connection: &Connection, damaged: &Damaged) -> Result<Failures, StateError> {
     let sql = "SELECT rule_id, last_failure FROM auto_closes WHERE last_failure IS NOT NULL";
+    read_failures(connection, damaged, sql, params![])
+}
+
+/// The same for one target.
+pub(crate) fn failures_on(connection: &Connection, damaged: &Damaged, target: i64) -> Result<Failures, StateError> {
+    let sql = "SELECT rule_id, last_failure FROM auto_closes WHERE last_failure IS NOT NULL AND target = ?1";
+    read_failures(connection, damaged, sql, params![target])
+}
+
+fn read_failures(
+    connection: &Connection,
+    damaged: &Damaged,
+    sql: &str,
+    values: &[&dyn ToSql],
+) -> Result<Failures, StateError> {
     let read = |row: &Row<'_>| {
         let rule: String = row.get("rule_id")?;
         let failure = RowRef::new(TABLE, &rule, row).json("last_failure")?;
         Ok(failure.map(|failure| (RuleId(rule), failure)))
     };
-    Ok(damaged.rows(connection, TABLE, sql, params![], read)?.into_iter().flatten().collect())
+    Ok(damaged.rows(connection, TABLE, sql, values, read)?.into_iter().flatten().collect())
 }
 
 fn number(auto_close: &AutoClose, version: u64) -> Result<i64, StateError> {

@@ -1,16 +1,18 @@
-//! A trial opening that changes nothing: for `eg doctor`.
+//! A trial opening that changes nothing, for `eg doctor`; and the daily check of every page, for `eg reconcile`.
 
 use crate::{
     error::StateError,
-    meta::{MACHINE, read_installation, read_meta},
+    meta::{MACHINE, moment, read_installation, read_meta},
     open::{
-        connect::{check_header, connect, user_version},
+        connect::{check_header, check_health, connect, is_small, user_version},
         files, guard,
         network_fs::refuse_network,
     },
     schema,
     tx::Store,
 };
+use chrono::TimeDelta;
+use eg_model::Timestamp;
 use rusqlite::TransactionBehavior;
 use rustix::fs::Access;
 use std::path::Path;
@@ -30,7 +32,30 @@ impl Store {
         }
         Ok(exists)
     }
+
+    /// Checks every page of the record, once a day and before a pass writes to it. The opening does that for a small one.
+    ///
+    /// # Errors
+    /// [`StateError::Corrupt`], and the file is left as it is; or it cannot be read.
+    pub fn check_daily(&mut self, now: Timestamp) -> Result<(), StateError> {
+        let due = self.read(|connection| {
+            let last = moment(connection, CHECKED)?.filter(|last| *last <= now && now - *last < TimeDelta::days(1));
+            Ok(last.is_none() && !is_small(connection)?)
+        })?;
+        if !due {
+            return Ok(());
+        }
+        self.read(check_health)?;
+        match self.set_note(CHECKED, &now.to_rfc3339()) {
+            // The next pass checks again.
+            Err(error) if error.is_unwritable() => Ok(()),
+            noted => noted,
+        }
+    }
 }
+
+/// The note of the time of the last check of every page.
+const CHECKED: &str = "checked";
 
 /// Checks that the directory, or its nearest ancestor that exists, can be written.
 fn check_directory(directory: &Path) -> Result<(), StateError> {
@@ -46,6 +71,7 @@ fn check_directory(directory: &Path) -> Result<(), StateError> {
 
 fn check_record(path: &Path, machine: Option<&str>) -> Result<(), StateError> {
     let mut connection = connect(path)?;
+    check_health(&connection)?;
     if user_version(&connection)? == schema::VERSION {
         schema::check(&connection)?;
     }

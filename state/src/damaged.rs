@@ -22,6 +22,15 @@ impl Damaged {
         }
     }
 
+    /// The same for a whole row.
+    pub(crate) fn skip_row<T>(
+        &self,
+        table: &'static str,
+        read: Result<T, StateError>,
+    ) -> Result<Option<T>, StateError> {
+        self.skip(read.map_err(|error| of_its_row(table, error)))
+    }
+
     /// The rows of a statement, without those that do not parse.
     pub(crate) fn rows<T>(
         &self,
@@ -35,7 +44,7 @@ impl Damaged {
         let mut rows = statement.query(values)?;
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
-            found.extend(self.skip(read(row).map_err(|error| of_its_row(table, error)))?);
+            found.extend(self.skip_row(table, read(row))?);
         }
         Ok(found)
     }

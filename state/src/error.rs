@@ -126,8 +126,6 @@ pub enum StateError {
         path: PathBuf,
         /// The system's words.
         source: io::Error,
-        /// The number of the run that was begun, if `begin_run` met this.
-        begun: Option<i64>,
     },
     /// The disk, or a quota, is full. Nothing was recorded.
     #[error("cannot write {}, and nothing was recorded: the disk is full ({detail})", path.display())]

@@ -4,6 +4,7 @@ use crate::{
     columns::{RowRef, words},
     damaged::Damaged,
     error::StateError,
+    targets,
     tx::{Store, WriteTx},
 };
 use eg_model::{
@@ -126,9 +127,62 @@ impl Store {
     /// The database cannot be read.
     pub fn events_after(&self, number: i64) -> Result<(Vec<Event>, i64), StateError> {
         self.read(|connection| {
-            let last = connection.query_row("SELECT coalesce(max(id), 0) FROM events", [], |row| row.get(0))?;
+            let last = last(connection)?;
             let events = select(connection, &self.damaged, "WHERE id > ?1 AND id <= ?2", params![number, last])?;
             Ok((events, last))
+        })
+    }
+
+    /// The events at or after a time, oldest first, and the number of the last of all.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn events_since(&self, since: Timestamp) -> Result<(Vec<Event>, i64), StateError> {
+        self.read(|connection| {
+            // By the time first: the order of the numbers costs a sort of what is found.
+            let which = "INDEXED BY events_at WHERE at >= ?1";
+            Ok((select(connection, &self.damaged, which, params![since.timestamp()])?, last(connection)?))
+        })
+    }
+
+    /// The events of a session, and those of none between two times, oldest first, and the number of the last of all.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn events_about(
+        &self,
+        session: SessionId,
+        (from, until): (Timestamp, Timestamp),
+    ) -> Result<(Vec<Event>, i64), StateError> {
+        self.read(|connection| {
+            let which = "WHERE session = ?1 UNION ALL \
+                         SELECT * FROM events INDEXED BY events_at WHERE session IS NULL AND at >= ?2 AND at <= ?3";
+            let values = params![session.to_string(), from.timestamp(), until.timestamp()];
+            Ok((select(connection, &self.damaged, which, values)?, last(connection)?))
+        })
+    }
+
+    /// The last `count` events that are wanted, oldest first, and the number of the last of all.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn newest_events(
+        &self,
+        count: usize,
+        wanted: impl Fn(&Event) -> bool,
+    ) -> Result<(Vec<Event>, i64), StateError> {
+        self.read(|connection| {
+            let last = last(connection)?;
+            let mut statement = connection.prepare_cached("SELECT * FROM events WHERE id <= ?1 ORDER BY id DESC")?;
+            let mut rows = statement.query([last])?;
+            let mut found = Vec::new();
+            while found.len() < count
+                && let Some(row) = rows.next()?
+            {
+                found.extend(self.damaged.skip_row("events", read(row))?.filter(&wanted));
+            }
+            found.reverse();
+            Ok((found, last))
         })
     }
 
@@ -141,10 +195,41 @@ impl Store {
     }
 }
 
+/// The number of the last event.
+fn last(connection: &Connection) -> Result<i64, StateError> {
+    let sql = "SELECT coalesce(max(id), 0) FROM events";
+    Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+}
+
 impl WriteTx<'_, '_> {
     /// Appends an event. It belongs to the current run unless it names another.
     pub(crate) fn event(&self, event: &Event) -> Result<(), StateError> {
-        insert(self.tx, event, event.run.or(self.run))
+        insert(self.tx, event, event.run.or(self.run))?;
+        match event.kind {
+            EventKind::Authorized | EventKind::Joined | EventKind::LeaseAdopted => self.rule_opened(event),
+            EventKind::Revoked => self.rule_revoked(event),
+            _ => Ok(()),
+        }
+    }
+
+    /// A rule's revoke may have been confirmed at a later time than that of this event, or at the same.
+    fn rule_opened(&self, event: &Event) -> Result<(), StateError> {
+        let (Some(rule), Some(permission)) = (&event.rule_id, event.permission) else { return Ok(()) };
+        let target = event.target.as_ref().map(|key| targets::row_of(self.tx, key)).transpose()?;
+        let sql = "INSERT INTO opened_rules (rule_id, target, permission, at) SELECT ?1, ?2, ?3, ?4 \
+                   WHERE NOT EXISTS (SELECT 1 FROM events WHERE kind = 'revoked' AND rule_id = ?1 AND at >= ?4) \
+                   ON CONFLICT (rule_id) DO UPDATE SET target = excluded.target, permission = excluded.permission, \
+                   at = max(at, excluded.at)";
+        let values = params![rule.0, target, permission.to_string(), event.at.timestamp()];
+        self.tx.prepare_cached(sql)?.execute(values)?;
+        Ok(())
+    }
+
+    fn rule_revoked(&self, event: &Event) -> Result<(), StateError> {
+        let Some(rule) = &event.rule_id else { return Ok(()) };
+        let sql = "DELETE FROM opened_rules WHERE rule_id = ?1 AND at <= ?2";
+        self.tx.prepare_cached(sql)?.execute(params![rule.0, event.at.timestamp()])?;
+        Ok(())
     }
 }
 

@@ -5,9 +5,9 @@ use crate::{
     columns::{RowRef, failure_text, seconds},
     damaged::{Damaged, one_row},
     error::StateError,
-    events::{Event, EventKind, target_text},
+    events::{Event, EventKind},
     routes::{self, read_key, read_target, target_columns, target_joins},
-    sessions::read,
+    sessions::parts,
     targets,
     tx::{RowOutcome, Store, WriteTx},
 };
@@ -19,8 +19,8 @@ use eg_model::{
     net::permission::Permission,
     target::{Target, TargetKey},
 };
-use rusqlite::{Connection, OptionalExtension, Row, params};
-use std::collections::{BTreeMap, BTreeSet};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
+use std::collections::BTreeSet;
 
 impl Store {
     /// Every lease that is not closed, by id.
@@ -39,59 +39,14 @@ impl Store {
         self.read(|connection| Ok(open(connection, &self.damaged)?.unreadable))
     }
 
-    /// The rules whose revoke was confirmed at or after `since`, each with the last time.
+    /// The open leases on one target, by id.
     ///
     /// # Errors
     /// The database cannot be read.
-    pub fn revoked_rules(&self, since: Timestamp) -> Result<BTreeMap<RuleId, Timestamp>, StateError> {
-        self.read(|connection| {
-            let sql = "SELECT rule_id, max(at) AS at FROM events \
-                       WHERE kind = 'revoked' AND at >= ?1 AND rule_id IS NOT NULL GROUP BY rule_id";
-            times(connection, &self.damaged, sql, params![since.timestamp()])
-        })
-    }
-
-    /// The rules that were opened, joined, or recognised by this installation's tag at or after `since` and whose revoke is
-    /// not confirmed, each with its permission.
-    ///
-    /// # Errors
-    /// The database cannot be read.
-    pub fn opened_rules(&self, since: Timestamp) -> Result<BTreeMap<RuleId, Permission>, StateError> {
-        self.read(|connection| {
-            let sql = "SELECT rule_id, permission FROM events \
-                       WHERE kind IN ('authorized', 'joined', 'lease-adopted') AND at >= ?1 \
-                         AND rule_id IS NOT NULL AND permission IS NOT NULL \
-                         AND rule_id NOT IN (SELECT rule_id FROM events \
-                                             WHERE kind = 'revoked' AND at >= ?1 AND rule_id IS NOT NULL)";
-            let read = |row: &Row<'_>| {
-                let rule: String = row.get("rule_id")?;
-                let permission = RowRef::new("events", &rule, row).parse("permission")?;
-                Ok((RuleId(rule), permission))
-            };
-            let opened = self.damaged.rows(connection, "events", sql, params![since.timestamp()], read)?;
-            Ok(opened.into_iter().collect())
-        })
-    }
-
-    /// The same for one permission of a target, each with the last time.
-    ///
-    /// # Errors
-    /// The database cannot be read.
-    pub fn opened_on(
-        &self,
-        target: &TargetKey,
-        permission: &Permission,
-        since: Timestamp,
-    ) -> Result<BTreeMap<RuleId, Timestamp>, StateError> {
-        self.read(|connection| {
-            let sql = "SELECT rule_id, max(at) AS at FROM events \
-                       WHERE kind IN ('authorized', 'joined', 'lease-adopted') AND at >= ?1 \
-                         AND target = ?2 AND permission = ?3 AND rule_id IS NOT NULL \
-                         AND rule_id NOT IN (SELECT rule_id FROM events \
-                                             WHERE kind = 'revoked' AND at >= ?1 AND rule_id IS NOT NULL) \
-                       GROUP BY rule_id";
-            let which = params![since.timestamp(), target_text(target), permission.to_string()];
-            times(connection, &self.damaged, sql, which)
+    pub fn open_leases_on(&self, key: &TargetKey) -> Result<Vec<Lease>, StateError> {
+        self.read(|connection| match targets::find(connection, key)? {
+            Some(target) => Ok(open_on_target(connection, &self.damaged, target)?.leases),
+            None => Ok(Vec::new()),
         })
     }
 
@@ -100,17 +55,25 @@ impl Store {
     /// # Errors
     /// The database cannot be written, or a row does not parse.
     pub fn claim(&mut self, target: &Target, permission: &Permission, now: Timestamp) -> Result<Lease, StateError> {
-        self.write(|change| {
-            let target_row = targets::row_of(change.tx, &target.key)?;
-            if let Some(lease) = open_on(change.tx, target_row, permission)? {
-                return Ok(lease);
-            }
-            let lease = insert(change.tx, target_row, target, permission, now)?;
-            let mut event = Event::new(now, EventKind::Claimed, "claimed");
-            event.target = Some(target.key.clone());
-            event.permission = Some(*permission);
-            change.event(&event)?;
-            Ok(lease)
+        self.write_unflushed(|change| {
+            let row = targets::row_of(change.tx, &target.key)?;
+            claim(change, row, target, permission, now)
+        })
+    }
+
+    /// The same for several permissions, all or none.
+    ///
+    /// # Errors
+    /// As [`Store::claim`].
+    pub fn claim_all(
+        &mut self,
+        target: &Target,
+        permissions: &[Permission],
+        now: Timestamp,
+    ) -> Result<Vec<Lease>, StateError> {
+        self.write_unflushed(|change| {
+            let row = targets::row_of(change.tx, &target.key)?;
+            permissions.iter().map(|permission| claim(change, row, target, permission, now)).collect()
         })
     }
 
@@ -132,8 +95,8 @@ impl Store {
         self.begin_attempt(None, batch, events)
     }
 
-    /// Records the intent before a provider call: as [`Store::write_leases`], and only if the given session is live in the
-    /// record, is not past its expiry at the given time, and still wants the permissions, undamaged
+    /// Records the intent before a provider call, which [`Store::flush`] must follow. As [`Store::write_leases`], and only
+    /// if the given session is live in the record, is not past its expiry at the given time, and still wants the permissions, undamaged
     /// ([`eg_model::damage`]).
     ///
     /// # Errors
@@ -144,7 +107,7 @@ impl Store {
         batch: &[(Lease, u64)],
         events: &[Event],
     ) -> Result<RowOutcome, StateError> {
-        self.write(|change| {
+        self.write_unflushed(|change| {
             if let Some((id, now)) = session_must_live
                 && !is_wanted(change.tx, id, batch, now)?
             {
@@ -155,29 +118,35 @@ impl Store {
     }
 }
 
-/// Rules, each with a time.
-fn times(
-    connection: &Connection,
-    damaged: &Damaged,
-    sql: &str,
-    which: &[&dyn rusqlite::ToSql],
-) -> Result<BTreeMap<RuleId, Timestamp>, StateError> {
-    let read = |row: &Row<'_>| {
-        let rule: String = row.get("rule_id")?;
-        let at = RowRef::new("events", &rule, row).time("at")?;
-        Ok((RuleId(rule), at))
-    };
-    Ok(damaged.rows(connection, "events", sql, which, read)?.into_iter().collect())
-}
-
 fn is_wanted(
     connection: &Connection,
     id: SessionId,
     batch: &[(Lease, u64)],
     now: Timestamp,
 ) -> Result<bool, StateError> {
-    let Some(session) = read::one(connection, id)? else { return Ok(false) };
-    Ok(batch.iter().all(|(lease, _)| still_wants(&session, &lease.target.key, &lease.permission, now)))
+    let Some((first, _)) = batch.first() else { return Ok(true) };
+    let Some(target) = targets::find(connection, &first.target.key)? else { return Ok(false) };
+    let on_target = parts::on_target(connection, &Damaged::default(), target)?;
+    let Some(session) = on_target.iter().find(|session| session.id == id) else { return Ok(false) };
+    Ok(batch.iter().all(|(lease, _)| still_wants(session, &lease.target.key, &lease.permission, now)))
+}
+
+fn claim(
+    change: &WriteTx<'_, '_>,
+    row: i64,
+    target: &Target,
+    permission: &Permission,
+    now: Timestamp,
+) -> Result<Lease, StateError> {
+    if let Some(lease) = open_on(change.tx, row, permission)? {
+        return Ok(lease);
+    }
+    let lease = insert(change.tx, row, target, permission, now)?;
+    let mut event = Event::new(now, EventKind::Claimed, "claimed");
+    event.target = Some(target.key.clone());
+    event.permission = Some(*permission);
+    change.event(&event)?;
+    Ok(lease)
 }
 
 /// Checks every version before the first write. The transaction holds the write lock, so none changes in between.
@@ -209,16 +178,17 @@ fn number(id: LeaseId, version: u64) -> Result<i64, StateError> {
     i64::try_from(version).map_err(|_| StateError::Lease { id, why: "has a version beyond 2^63" })
 }
 
-/// The columns that [`read`] reads.
+/// The columns that [`read`] reads, of open leases.
 macro_rules! select_leases {
     ($which:literal) => {
         concat!(
             "SELECT r.id, r.permission, r.phase, r.shared, r.rule_id, r.tagged_until, r.version, r.last_sent_at, \
              r.in_flight, r.last_unknown_at, r.refusals, r.next_try_at, r.last_failure, r.vanished, ",
             target_columns!(),
-            " FROM leases r",
+            // By the index of the open ones: with the order of the ids in mind, SQLite would read all that ever were.
+            " FROM leases r INDEXED BY leases_open",
             target_joins!(),
-            "WHERE ",
+            "WHERE r.phase <> 'closed'",
             $which,
             " ORDER BY r.id"
         )
@@ -235,6 +205,15 @@ pub(crate) struct Open {
 
 /// Every open lease.
 pub(crate) fn open(connection: &Connection, damaged: &Damaged) -> Result<Open, StateError> {
+    open_by(connection, damaged, select_leases!(""), params![])
+}
+
+/// The open leases on one target.
+pub(crate) fn open_on_target(connection: &Connection, damaged: &Damaged, target: i64) -> Result<Open, StateError> {
+    open_by(connection, damaged, select_leases!(" AND r.target = ?1"), params![target])
+}
+
+fn open_by(connection: &Connection, damaged: &Damaged, sql: &str, values: &[&dyn ToSql]) -> Result<Open, StateError> {
     let mut unreadable = BTreeSet::new();
     let read = |row: &Row<'_>| {
         let lease = read(row, damaged);
@@ -243,7 +222,7 @@ pub(crate) fn open(connection: &Connection, damaged: &Damaged) -> Result<Open, S
         }
         lease
     };
-    let leases = damaged.rows(connection, "leases", select_leases!("r.phase <> 'closed'"), params![], read)?;
+    let leases = damaged.rows(connection, "leases", sql, values, read)?;
     Ok(Open { leases, unreadable })
 }
 
@@ -254,7 +233,7 @@ fn target_at_least(row: &Row<'_>) -> Option<Target> {
 }
 
 fn open_on(connection: &Connection, target: i64, permission: &Permission) -> Result<Option<Lease>, StateError> {
-    let sql = select_leases!("r.phase <> 'closed' AND r.target = ?1 AND r.permission = ?2");
+    let sql = select_leases!(" AND r.target = ?1 AND r.permission = ?2");
     let values = params![target, permission.to_string()];
     one_row(connection, "leases", sql, values, |row| read(row, &Damaged::default()))
 }

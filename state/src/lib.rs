@@ -9,18 +9,23 @@
 //! |---|---|
 //! | `error` | [`StateError`], with the way out |
 //! | `columns`, `damaged` | from rows to types; the rows that do not parse |
-//! | `schema` | the append-only migrations |
+//! | `schema`, `migrations` | the schema, made by append-only steps |
 //! | `open` | opening, adopting; files, guard, machine, file system |
 //! | `tx`, `watch` | [`Store`] and its transactions; an observer of its writes, for tests |
 //! | `meta` | installation, machine, notes |
 //! | [`events`] | the append-only events |
 //! | `targets`, `routes` | firewalls, and the ways to them |
+//! | `rules` | the rules opened and revoked lately |
+//! | `target_rows` | the record of each target, for passes |
 //! | `sessions` | sessions and grants |
 //! | `leases`, `auto_close` | claims on rules, guarded by versions; expiry schedules |
 //! | `runs`, `notifications` | passes; messages to the user's own command |
 //! | `summary`, `check`, `prune` | for `eg status`, for `eg doctor`, for a small file |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
+
+#[cfg(test)]
+extern crate self as eg_state;
 
 mod auto_close;
 mod check;
@@ -30,15 +35,20 @@ mod error;
 pub mod events;
 mod leases;
 mod meta;
+mod migrations;
 mod notifications;
 mod open;
 mod prune;
 mod routes;
+mod rules;
 mod runs;
 mod schema;
 mod sessions;
 mod summary;
+mod target_rows;
 mod targets;
+#[cfg(test)]
+mod tests;
 mod tx;
 mod watch;
 
@@ -49,9 +59,10 @@ pub use prune::KEPT;
 pub use runs::{LastReconcile, LastRuns, RunKind, RunResult};
 pub use sessions::{
     ending::GrantChange,
-    read::{Filter, Listing},
+    listing::{Filter, Listing, SessionUser},
 };
 pub use summary::RecordSummary;
+pub use target_rows::{Since, TargetRows};
 pub use targets::TargetRecord;
-pub use tx::{RowOutcome, Store};
+pub use tx::{RecordVersion, RowOutcome, Store};
 pub use watch::{Watch, WriteObserver};

@@ -21,7 +21,7 @@ impl Store {
     /// # Errors
     /// The database cannot be written.
     pub fn set_note(&mut self, key: &str, value: &str) -> Result<(), StateError> {
-        self.write(|change| write_meta(change.tx, &note_key(key), value))
+        self.write_unflushed(|change| write_meta(change.tx, &note_key(key), value))
     }
 
     /// Forgets the text under `key`.
@@ -29,14 +29,14 @@ impl Store {
     /// # Errors
     /// The database cannot be written.
     pub fn clear_note(&mut self, key: &str) -> Result<(), StateError> {
-        self.write(|change| {
+        self.write_unflushed(|change| {
             change.tx.execute("DELETE FROM meta WHERE key = ?1", [note_key(key)])?;
             Ok(())
         })
     }
 }
 
-fn note_key(key: &str) -> String {
+pub(crate) fn note_key(key: &str) -> String {
     format!("note:{key}")
 }
 

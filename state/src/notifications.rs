@@ -36,7 +36,7 @@ impl Store {
         self.read(|connection| {
             let sql = "SELECT id FROM sessions WHERE status = 'EXPIRED' AND ended_at >= ?1 ORDER BY id";
             let ids = read::ids(connection, &self.damaged, sql, params![since.timestamp()])?;
-            read::load_noting(connection, &self.damaged, ids)
+            read::load_noting(connection, &self.damaged, ids, read::Grants::All)
         })
     }
 

@@ -105,12 +105,14 @@ pub(crate) fn learn(
     row_of(connection, &route)
 }
 
-/// The tables that refer to routes.
-pub(crate) const USERS: [&str; 3] = ["grants", "leases", "auto_closes"];
+/// The tables that refer to routes, each with the condition of the rows that are not over.
+pub(crate) const USERS: [(&str, &str); 3] =
+    [("grants", "status <> 'REMOVED'"), ("leases", "phase <> 'closed'"), ("auto_closes", "true")];
 
 /// Forgets the routes that nothing refers to.
 pub(crate) fn prune(connection: &Connection) -> Result<(), StateError> {
-    let unused = USERS.map(|table| format!("NOT EXISTS (SELECT 1 FROM {table} WHERE route = routes.id)")).join(" AND ");
+    let unused =
+        USERS.map(|(table, _)| format!("NOT EXISTS (SELECT 1 FROM {table} WHERE route = routes.id)")).join(" AND ");
     connection.execute(&format!("DELETE FROM routes WHERE {unused}"), [])?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use crate::{
 };
 use eg_model::{Timestamp, ids::RunId};
 use rusqlite::{Row, params};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 words! {
     /// Which command made a run.
@@ -73,29 +73,26 @@ const SINCE: &str = "schedule-since";
 const LATELY: i64 = 5_000;
 
 impl Store {
-    /// Records a run, then its number in the guard file, and returns the number. Events belong to the run until
-    /// [`Store::finish_run`].
+    /// Records a run, and returns its number. Events belong to the run until [`Store::finish_run`]. The next flush writes the
+    /// number into the guard file too.
     ///
     /// # Errors
-    /// The database cannot be written; or [`StateError::Guard`] with the run that *was* begun: opening must stop
-    /// there, closing goes on with it.
+    /// The database cannot be written.
     pub fn begin_run(&mut self, id: RunId, kind: RunKind, timer: bool, now: Timestamp) -> Result<i64, StateError> {
-        let number = self.write(|change| {
+        let number = self.write_unflushed(|change| {
             let sql = "INSERT INTO runs (id, kind, timer, started_at) VALUES (?1, ?2, ?3, ?4)";
             change.tx.execute(sql, params![id.to_string(), kind.as_str(), timer, now.timestamp()])?;
             Ok(change.tx.last_insert_rowid())
         })?;
         self.run = Some(number);
-        match self.write_guard() {
-            Err(StateError::Guard { path, source, .. }) => Err(StateError::Guard { path, source, begun: Some(number) }),
-            written => written.map(|()| number),
-        }
+        self.unguarded = true;
+        Ok(number)
     }
 
-    /// Records the result of a run.
+    /// Records the result of a run. All that the run has written survives a power loss now.
     ///
     /// # Errors
-    /// The database cannot be written.
+    /// The database or its guard file cannot be written.
     pub fn finish_run(&mut self, number: i64, result: &RunResult) -> Result<(), StateError> {
         self.write(|change| {
             let sql = "UPDATE runs SET finished_at = ?2, converged = ?3, summary = ?4, digest = ?5, next_wake_at = ?6 \
@@ -114,21 +111,22 @@ impl Store {
             Ok(())
         })?;
         self.run = None;
-        Ok(())
+        self.flush()
     }
 
-    /// The command of each run that is kept, by its number.
+    /// The command of each of these runs that is kept, by its number.
     ///
     /// # Errors
     /// The database cannot be read.
-    pub fn run_kinds(&self) -> Result<BTreeMap<i64, RunKind>, StateError> {
+    pub fn run_kinds(&self, runs: &BTreeSet<i64>) -> Result<BTreeMap<i64, RunKind>, StateError> {
         self.read(|connection| {
             let kind = |row: &Row<'_>| {
                 let number: i64 = row.get("number")?;
                 Ok((number, RowRef::new("runs", number, row).word("kind", RunKind::from_word)?))
             };
-            let sql = "SELECT number, kind FROM runs";
-            Ok(self.damaged.rows(connection, "runs", sql, params![], kind)?.into_iter().collect())
+            let sql = "SELECT number, kind FROM runs WHERE number IN (SELECT value FROM json_each(?1))";
+            let runs = serde_json::json!(runs).to_string();
+            Ok(self.damaged.rows(connection, "runs", sql, params![runs], kind)?.into_iter().collect())
         })
     }
 
@@ -138,7 +136,7 @@ impl Store {
     /// The database cannot be read.
     pub fn last_runs(&self) -> Result<LastRuns, StateError> {
         self.read(|connection| {
-            let sql = "SELECT number, finished_at, converged, summary, next_wake_at FROM runs \
+            let sql = "SELECT number, finished_at, converged, summary, next_wake_at FROM runs INDEXED BY runs_reconciled \
                        WHERE kind IN ('reconcile', 'watch') AND finished_at IS NOT NULL ORDER BY number DESC LIMIT 1";
             let last = |row: &Row<'_>| {
                 let row = RowRef::new("runs", row.get::<_, i64>("number")?, row);
@@ -151,7 +149,7 @@ impl Store {
             };
             let reconcile = self.damaged.rows(connection, "runs", sql, params![], last)?.pop();
             let started = |row: &Row<'_>| RowRef::new("runs", row.get::<_, i64>("number")?, row).time("started_at");
-            let sql = "SELECT number, started_at FROM runs WHERE timer = 1 OR kind = 'watch' \
+            let sql = "SELECT number, started_at FROM runs INDEXED BY runs_scheduled WHERE timer = 1 OR kind = 'watch' \
                        ORDER BY number DESC LIMIT 1";
             let scheduled_at = self.damaged.rows(connection, "runs", sql, params![], started)?.pop();
             let sql = "SELECT number, started_at FROM runs WHERE timer = 1 \

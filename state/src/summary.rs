@@ -25,9 +25,7 @@ impl RecordSummary {
     /// # Errors
     /// The database cannot be read.
     pub fn read(store: &Store) -> Result<Self, StateError> {
-        let mut sessions = store.live_sessions()?;
-        sessions.extend(store.unfinished_sessions()?);
-        Ok(Self { sessions, leases: store.open_leases()?, runs: store.last_runs()? })
+        Ok(Self { sessions: store.open_sessions()?, leases: store.open_leases()?, runs: store.last_runs()? })
     }
 
     /// The time of the next thing to do: the next expiry, retry or settle deadline on record, or the one that the last pass

@@ -14,6 +14,8 @@ use eg_model::{Timestamp, ids::InstallationId};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::{
     cell::Cell,
+    fs::File,
+    io::ErrorKind,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -32,8 +34,14 @@ pub struct Store {
     /// The last write found the record locked by another process for the whole timeout: it may be stopped. Until a write
     /// succeeds, further ones wait for a moment only, since closing waits behind them.
     crowded: bool,
-    /// Added to SQLite's own count: see [`Store::change_count`].
-    changes_before: Cell<u64>,
+    /// The number of shared connections so far: each counts the commits of others anew.
+    connections: u32,
+    /// The durability that the connection's commits have now.
+    durability: Durability,
+    /// A commit waits for a flush.
+    unflushed: bool,
+    /// The guard file waits for the number of the run.
+    pub(crate) unguarded: bool,
     /// Set while a restored backup cannot be written. Its live sessions end with the first write.
     pub(crate) overdue: Option<Overdue>,
     pub(crate) path: PathBuf,
@@ -68,11 +76,38 @@ pub enum RowOutcome {
     NoLongerWanted,
 }
 
+/// A version of the record: while it stays the same, no other process has changed the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordVersion {
+    connections: u32,
+    commits: i64,
+}
+
+/// When a commit has to survive a power loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Durability {
+    /// At once: the commit waits for the disk.
+    Flushed,
+    /// Together with the next one that is flushed, or with [`Store::flush`]. The log keeps the order of commits, so a power
+    /// loss takes away the last ones only. Another process sees the commit at once.
+    Later,
+}
+
 /// One write transaction.
 pub(crate) struct WriteTx<'a, 'c> {
     pub(crate) tx: &'a Transaction<'c>,
     /// The run that events belong to.
     pub(crate) run: Option<i64>,
+}
+
+impl Durability {
+    /// The setting of SQLite in write-ahead mode: FULL flushes the log at each commit, NORMAL before it copies the log.
+    fn synchronous(self) -> &'static str {
+        match self {
+            Self::Flushed => "FULL",
+            Self::Later => "NORMAL",
+        }
+    }
 }
 
 impl Store {
@@ -87,7 +122,10 @@ impl Store {
             access,
             busy_timeout: Cell::new(BUSY_TIMEOUT),
             crowded: false,
-            changes_before: Cell::new(0),
+            connections: 0,
+            durability: Durability::Flushed,
+            unflushed: false,
+            unguarded: false,
             overdue: None,
             path: path.to_owned(),
             file: files::identity(path),
@@ -111,28 +149,46 @@ impl Store {
         files::identity(&self.path).is_some_and(|now| Some(now) != self.file)
     }
 
-    /// A number that changes with every commit of *another* connection (`PRAGMA data_version`).
+    /// The record's version, as far as *other* connections change it (`PRAGMA data_version`). `None` while a full disk keeps
+    /// the store from sharing the file, because then nothing can tell.
     ///
     /// # Errors
     /// The database cannot be read.
-    pub fn data_version(&self) -> Result<i64, StateError> {
-        self.read(|connection| Ok(connection.query_row("PRAGMA data_version", [], |row| row.get(0))?))
+    pub fn data_version(&self) -> Result<Option<RecordVersion>, StateError> {
+        let Some(connection) = &self.connection else { return Ok(None) };
+        let read = || connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0));
+        let commits = read().map_err(|error| StateError::from(error).at(&self.path))?;
+        Ok(Some(RecordVersion { connections: self.connections, commits }))
     }
 
-    /// The number of rows that this store has changed (`sqlite3_total_changes`). Together with [`Store::data_version`],
-    /// which counts commits of *other* connections only, it tells if a reading is still the record: while both stay the
-    /// same, nothing has changed. A change that was rolled back counts too. While a full disk keeps the store from sharing
-    /// the file, every call answers another number, because then nothing could tell.
-    #[must_use]
-    pub fn change_count(&self) -> u64 {
-        let before = self.changes_before.get();
-        match &self.connection {
-            Some(connection) => before + connection.total_changes(),
-            None => {
-                self.changes_before.set(before + 1);
-                before
-            }
+    /// Makes all commits so far survive a power loss: one flush serves many. Must come between the intents of calls and
+    /// the calls. The first flush of a run also writes the run's number into the guard file: only now, because a guard
+    /// ahead of the database is the sign of a restored backup.
+    ///
+    /// # Errors
+    /// The log cannot be flushed, or the guard file cannot be written.
+    pub fn flush(&mut self) -> Result<(), StateError> {
+        self.flush_log()?;
+        if self.unguarded {
+            self.write_guard()?;
+            self.unguarded = false;
         }
+        Ok(())
+    }
+
+    fn flush_log(&mut self) -> Result<(), StateError> {
+        if self.connection.is_none() || !self.unflushed {
+            return Ok(());
+        }
+        let log = files::log_of(&self.path);
+        let flushed = self.watch.around(|| match File::open(&log).and_then(|file| file.sync_data()) {
+            // The last connection to close has copied the log into the database, flushed both, and deleted the log.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(source) => Err(StateError::Io { doing: "flush", path: log.clone(), source }),
+            Ok(()) => Ok(()),
+        });
+        self.unflushed &= flushed.is_err();
+        flushed
     }
 
     /// Replaces the busy timeout of 5 seconds.
@@ -195,16 +251,26 @@ impl Store {
         snapshot().map_err(|error: StateError| error.at(&self.path))
     }
 
-    /// Runs `work` in one `IMMEDIATE` transaction: all of it is committed, or nothing.
+    /// Runs `work` in one `IMMEDIATE` transaction: all of it is committed, or nothing. The commit survives a power loss.
     pub(crate) fn write<T>(
         &mut self,
         work: impl FnOnce(&WriteTx<'_, '_>) -> Result<T, StateError>,
     ) -> Result<T, StateError> {
-        self.write_somehow(work).map_err(|error| error.at(&self.path))
+        self.write_somehow(Durability::Flushed, work).map_err(|error| error.at(&self.path))
+    }
+
+    /// Runs `work` in one `IMMEDIATE` transaction. A power loss may take the commit away, until the next flush: enough for
+    /// intents, which one flush follows before their calls, and for outcomes, which a later pass observes again.
+    pub(crate) fn write_unflushed<T>(
+        &mut self,
+        work: impl FnOnce(&WriteTx<'_, '_>) -> Result<T, StateError>,
+    ) -> Result<T, StateError> {
+        self.write_somehow(Durability::Later, work).map_err(|error| error.at(&self.path))
     }
 
     fn write_somehow<T>(
         &mut self,
+        durability: Durability,
         work: impl FnOnce(&WriteTx<'_, '_>) -> Result<T, StateError>,
     ) -> Result<T, StateError> {
         let mut alone = None;
@@ -213,17 +279,28 @@ impl Store {
             let (connection, because) = connect_anyhow(&self.path, self.access, self.timeout())?;
             why = because.filter(|_| self.access == Access::Writing);
             if because.is_none() {
-                // It can be shared again. No earlier count may come back.
-                self.changes_before.set(self.changes_before.get() + 1);
+                // It can be shared again.
                 self.connection = Some(connection);
+                self.connections += 1;
+                self.durability = Durability::Flushed;
             } else {
                 alone = Some(connection);
             }
         }
+        let shared = alone.is_none();
         let Some(connection) = alone.as_mut().or(self.connection.as_mut()) else {
             return Err(StateError::ReadOnly { path: PathBuf::new(), detail: "it is not open".to_owned() });
         };
+        if shared && self.durability != durability {
+            connection.pragma_update(None, "synchronous", durability.synchronous())?;
+            self.durability = durability;
+        }
+        let changes = connection.total_changes();
         let result = self.watch.around(|| transact(connection, self.run, self.overdue, work));
+        // SQLite flushes nothing for a commit without changes.
+        if shared && connection.total_changes() != changes {
+            self.unflushed = durability == Durability::Later || (self.unflushed && result.is_err());
+        }
         self.heed_others(&result);
         match result {
             Ok(done) => {
@@ -235,8 +312,7 @@ impl Store {
             }
             // A connection that was made while nothing could be written stays so: the next one is made anew.
             Err(error) if error.is_read_only() && self.access == Access::Writing => {
-                let made = self.connection.take().map_or(0, |connection| connection.total_changes());
-                self.changes_before.set(self.changes_before.get() + made + 1);
+                self.connection = None;
                 Err(error)
             }
             Err(error) => Err(error),
@@ -462,6 +538,7 @@ mod tests {
         assert_eq!(store.begin_run(run(1), crate::RunKind::Reconcile, true, at(0)).unwrap(), 1);
         connection(&store).execute("DELETE FROM runs", []).unwrap();
         assert_eq!(store.begin_run(run(2), crate::RunKind::Reconcile, true, at(1)).unwrap(), 2);
+        store.flush().unwrap();
         assert_eq!(guard::read(&store.path).unwrap().unwrap().last_run, 2);
     }
 }

@@ -12,7 +12,7 @@ use eg_model::{
         record::{EndedReason, GrantStatus, Session, SessionStatus, Standing},
     },
 };
-use eg_state::{EventKind, Filter, RunKind, RunResult, StateError, Store};
+use eg_state::{EventKind, Filter, Listing, RunKind, RunResult, StateError, Store};
 use fixtures::*;
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -319,7 +319,7 @@ fn listing_shows_the_newest_and_whatever_is_open() {
     store.stop(sid(3), at(102)).unwrap();
     store.start(&session(11, 10)).unwrap();
     let list = |statuses: Option<Vec<SessionStatus>>, limit| {
-        let listing = store.sessions(&Filter { statuses, limit }).unwrap();
+        let listing = store.sessions(&Filter { statuses, limit, whole: true }).unwrap();
         (listing.sessions.iter().map(|session| session.id.0.as_u128()).collect::<Vec<_>>(), listing.left_out)
     };
     assert_eq!(list(None, None), (vec![11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1], 0));
@@ -341,7 +341,7 @@ fn an_expiring_session_is_listed_beyond_the_limit() {
         store.start(&other).unwrap();
         store.stop(sid(number), at(11)).unwrap();
     }
-    let listing = store.sessions(&Filter { statuses: None, limit: Some(1) }).unwrap();
+    let listing = store.sessions(&Filter { limit: Some(1), ..Filter::default() }).unwrap();
     let shown: Vec<_> = listing.sessions.iter().map(|session| session.id).collect();
     assert_eq!((shown, listing.left_out), (vec![sid(5), sid(1)], 3));
 }
@@ -356,8 +356,8 @@ fn of_two_that_start_in_one_second_the_later_is_the_newer() {
     let newest_first = [sid(1), sid(3), sid(2)];
     let ids = |sessions: Vec<Session>| sessions.iter().map(|session| session.id).collect::<Vec<_>>();
     assert_eq!(ids(store.live_sessions().unwrap()), newest_first);
-    assert_eq!(ids(store.sessions(&Filter { statuses: None, limit: None }).unwrap().sessions), newest_first);
-    assert_eq!(ids(store.sessions(&Filter { statuses: None, limit: Some(1) }).unwrap().sessions), newest_first);
+    assert_eq!(ids(store.sessions(&Filter::default()).unwrap().sessions), newest_first);
+    assert_eq!(ids(store.sessions(&Filter { limit: Some(1), ..Filter::default() }).unwrap().sessions), newest_first);
 }
 
 /// How long it takes is for `benches/` to say.
@@ -385,7 +385,7 @@ fn ten_thousand_sessions_are_listed() {
     drop(raw);
     drop(open(&path));
     let store = Store::open_read_only(&path).unwrap().unwrap();
-    let listing = store.sessions(&Filter { statuses: None, limit: Some(20) }).unwrap();
+    let listing = store.sessions(&Filter { limit: Some(20), ..Filter::default() }).unwrap();
     assert_eq!((listing.sessions.len(), listing.left_out), (20, 9981));
     assert_eq!(store.find("00002710").unwrap().len(), 1);
     assert_eq!(store.sessions(&Filter::default()).unwrap().sessions.len(), 10_001);
@@ -445,6 +445,41 @@ fn pruning_forgets_only_what_is_long_over() {
     assert_eq!(store.open_leases().unwrap().len(), 1);
     assert_eq!(store.last_runs().unwrap().scheduled_at, Some(at(0)), "the last run stays");
     assert_eq!(store.events(None).unwrap(), vec![]);
+}
+
+/// What has piled up goes some hundred rows at a time, so that no pass is slow; then a day passes without a write.
+#[test]
+fn pruning_goes_in_steps_and_rests_for_a_day() {
+    let (root, store) = fresh();
+    let path = root.path().join("state.db");
+    drop(store);
+    history::fill(&path, 700, at(0).timestamp());
+    let mut store = open(&path);
+    let raw = rusqlite::Connection::open(&path).unwrap();
+    let count =
+        |table: &str| -> i64 { raw.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap() };
+    let tables = ["sessions", "grants", "grant_permissions", "callers", "leases", "events"];
+    let now = |seconds: i64| at(500 * 86_400 + seconds);
+    let mut calls = 0;
+    while count("events") > 0 {
+        let before = tables.map(count);
+        store.prune(now(calls)).unwrap();
+        calls += 1;
+        for (table, before) in tables.iter().zip(before) {
+            assert!((0..=300).contains(&(before - count(table))), "{table}");
+        }
+    }
+    assert!(calls >= 14, "700 sessions have 4,200 events: {calls}");
+    assert_eq!(tables.map(count), [0; 6]);
+    assert_eq!(store.sessions(&Filter::default()).unwrap(), Listing { sessions: vec![], left_out: 0 });
+    store.prune(now(calls)).unwrap();
+    assert!(store.note("pruned").unwrap().is_some());
+    store.start(&session(1, 0)).unwrap();
+    store.stop(sid(1), at(1)).unwrap();
+    store.prune(now(86_000)).unwrap();
+    assert_eq!(count("sessions"), 1, "it was done today");
+    store.prune(now(calls + 86_400)).unwrap();
+    assert_eq!(count("sessions"), 0);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use eg_model::{
     ids::RunId,
     session::record::{EndedReason, SessionStatus},
 };
-use eg_state::{EventKind, OpenNotice, RunKind, RunResult, StateError, Store};
+use eg_state::{EventKind, Filter, OpenNotice, RunKind, RunResult, StateError, Store};
 use fixtures::*;
 use rusqlite::Connection;
 use std::{
@@ -198,6 +198,49 @@ fn damaged_files_are_refused_untouched() {
     }
 }
 
+/// Nobody waits for a check of a large file at every opening: the daily one finds the damage before a pass writes, `eg
+/// doctor` finds it at any time, and a reader of the damaged page is told.
+#[test]
+fn a_damaged_page_of_a_large_file_is_found_before_a_pass_writes() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("state.db");
+    drop(open(&path));
+    history::fill(&path, 2000, at(0).timestamp());
+    let mut store = open(&path);
+    store.check_daily(at(0)).unwrap();
+    drop(store);
+    let damage = |which: &str| {
+        let raw = rusqlite::Connection::open(&path).unwrap();
+        let sql = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
+        let page: usize = raw.query_row(sql, [which], |row| row.get::<_, u32>(0)).unwrap().try_into().unwrap();
+        raw.close().unwrap();
+        let whole = fs::read(&path).unwrap();
+        let mut bytes = whole.clone();
+        bytes[(page - 1) * 4096..page * 4096].iter_mut().for_each(|byte| *byte ^= 0x55);
+        fs::write(&path, &bytes).unwrap();
+        (whole, bytes)
+    };
+    let corrupt = |error: StateError| {
+        assert!(matches!(error, StateError::Corrupt { .. }) && error.to_string().contains("state.db"), "{error}");
+    };
+    let day = 86_400;
+    let (whole, bytes) = damage("events");
+    let mut store = open(&path);
+    store.check_daily(at(day - 1)).unwrap();
+    corrupt(store.check_daily(at(day)).unwrap_err());
+    corrupt(store.last_events(1).unwrap_err());
+    corrupt(store.start(&session(1, 0)).unwrap_err());
+    drop(store);
+    corrupt(Store::check(&path, Some("here")).unwrap_err());
+    assert!(bytes == fs::read(&path).unwrap());
+    fs::write(&path, &whole).unwrap();
+    let (_, bytes) = damage("sessions");
+    let store = Store::open_read_only(&path).unwrap().unwrap();
+    corrupt(store.sessions(&Filter::default()).unwrap_err());
+    drop(store);
+    assert!(bytes == fs::read(&path).unwrap());
+}
+
 #[test]
 fn a_damaged_page_is_found_before_anything_is_written() {
     let root = tempfile::tempdir().unwrap();
@@ -344,7 +387,7 @@ fn a_lost_database_becomes_a_new_installation() {
 }
 
 #[test]
-fn a_guard_that_cannot_be_written_names_the_run_that_was_begun() {
+fn a_guard_that_cannot_be_written_fails_every_flush_of_its_run() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("d/state.db");
     let mut store = open(&path);
@@ -352,8 +395,11 @@ fn a_guard_that_cannot_be_written_names_the_run_that_was_begun() {
     // A directory in its place cannot be replaced by a file, also not by root.
     fs::remove_file(&guard).unwrap();
     fs::create_dir(&guard).unwrap();
-    let error = store.begin_run(RunId(Uuid::from_u128(1)), RunKind::Start, false, at(0)).unwrap_err();
-    assert!(matches!(&error, StateError::Guard { begun: Some(1), .. }), "{error}");
+    assert_eq!(store.begin_run(RunId(Uuid::from_u128(1)), RunKind::Start, false, at(0)).unwrap(), 1);
+    for _ in 0..2 {
+        let error = store.flush().unwrap_err();
+        assert!(matches!(&error, StateError::Guard { .. }), "{error}");
+    }
     assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 4, "no temporary file stays");
 }
 

@@ -9,26 +9,20 @@ use std::{
 };
 use thiserror::Error;
 
-/// An address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum IpVersion {
-    /// IPv4.
     #[serde(rename = "ipv4")]
     V4,
-    /// IPv6.
     #[serde(rename = "ipv6")]
     V6,
 }
 
 impl IpVersion {
-    /// The family of an address.
-    #[must_use]
     pub fn of(address: IpAddr) -> Self {
         if address.is_ipv4() { Self::V4 } else { Self::V6 }
     }
 
     /// 4 or 6.
-    #[must_use]
     pub fn number(self) -> u8 {
         match self {
             Self::V4 => 4,
@@ -60,7 +54,6 @@ impl Default for PrefixLengths {
 
 impl PrefixLengths {
     /// The accepted lengths of a family: never wider than the network that a carrier gives to one neighbourhood.
-    #[must_use]
     pub fn accepted(version: IpVersion) -> RangeInclusive<u8> {
         match version {
             IpVersion::V4 => 24..=32,
@@ -69,14 +62,12 @@ impl PrefixLengths {
     }
 
     /// Both lengths; `None` if one of them is not [`Self::accepted`].
-    #[must_use]
     pub fn new(v4: u8, v6: u8) -> Option<Self> {
         let fits = |version, length| Self::accepted(version).contains(&length);
         (fits(IpVersion::V4, v4) && fits(IpVersion::V6, v6)).then_some(Self { v4, v6 })
     }
 
     /// The length for one family.
-    #[must_use]
     pub fn of(self, version: IpVersion) -> u8 {
         match version {
             IpVersion::V4 => self.v4,
@@ -85,14 +76,12 @@ impl PrefixLengths {
     }
 
     /// The network to open for an address, host bits masked.
-    #[must_use]
     pub fn around(self, address: IpAddr) -> IpNet {
         network(address, self.of(IpVersion::of(address)))
     }
 }
 
 /// The network of an address, host bits masked. A length that the family does not have is its longest.
-#[must_use]
 pub fn network(address: IpAddr, length: u8) -> IpNet {
     IpNet::new(address, length).unwrap_or_else(|_| IpNet::from(address)).trunc()
 }
@@ -100,42 +89,19 @@ pub fn network(address: IpAddr, length: u8) -> IpNet {
 /// The reason why an address from the user is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum AddressError {
-    /// Not an address of any family.
     #[error("\"{text}\" is not an {version} address")]
-    NotAnAddress {
-        /// The refused text.
-        text: String,
-        /// The family that was asked for.
-        version: IpVersion,
-    },
-    /// An address of the other family.
+    NotAnAddress { text: String, version: IpVersion },
     #[error("{address} is an {} address, not an {version} address", IpVersion::of(*address))]
-    OtherFamily {
-        /// The refused address.
-        address: IpAddr,
-        /// The family that was asked for.
-        version: IpVersion,
-    },
+    OtherFamily { address: IpAddr, version: IpVersion },
     /// A network; `eg` opens to one host.
     #[error("\"{text}\" is a range: give one host address, without a prefix length")]
-    Range {
-        /// The refused text.
-        text: String,
-    },
+    Range { text: String },
     /// An address with a zone index, which has a meaning on this machine only.
     #[error("\"{text}\" names a zone (%): such an address means something on this machine only")]
-    Zoned {
-        /// The refused text.
-        text: String,
-    },
+    Zoned { text: String },
     /// An address that no other single host has.
     #[error("{address} cannot be opened: it is {}", kind.describe())]
-    NotUnicast {
-        /// The refused address.
-        address: IpAddr,
-        /// Its kind.
-        kind: NotUnicast,
-    },
+    NotUnicast { address: IpAddr, kind: NotUnicast },
 }
 
 /// The kinds of address that are never opened, not even when given explicitly.
@@ -235,9 +201,7 @@ pub fn parse_explicit(text: &str, version: IpVersion) -> Result<IpAddr, AddressE
 /// A block of addresses with a special purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpecialBlock {
-    /// The addresses.
     pub block: IpNet,
-    /// Its name in the registry.
     pub name: &'static str,
     /// The document that made it.
     pub source: &'static str,
@@ -323,7 +287,6 @@ pub const SPECIAL_BLOCKS: &[SpecialBlock] = &[
 ];
 
 /// The smallest special-purpose block that holds an address, for messages about addresses that are not routable.
-#[must_use]
 pub fn special_block(address: IpAddr) -> Option<&'static SpecialBlock> {
     SPECIAL_BLOCKS
         .iter()
@@ -333,7 +296,6 @@ pub fn special_block(address: IpAddr) -> Option<&'static SpecialBlock> {
 
 /// True if a user can have this address on the Internet: no block of [`SPECIAL_BLOCKS`] says otherwise, and an IPv6
 /// address is inside `2000::/3`, the only global unicast space that IANA gives out.
-#[must_use]
 pub fn is_globally_routable(address: IpAddr) -> bool {
     let assigned = match address {
         IpAddr::V4(_) => true,

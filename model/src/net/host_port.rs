@@ -34,13 +34,11 @@ pub struct EndpointError {
 
 impl Endpoint {
     /// The name or address, without brackets.
-    #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
     /// The TCP port, from 1.
-    #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -91,10 +89,8 @@ pub enum Unreached {
     /// All of its addresses are of a family that the session did not open.
     #[error("it has {0} addresses alone, and the session is not for {0}")]
     OtherFamily(IpVersion),
-    /// It refuses the connection.
     #[error("it refuses the connection")]
     Refused,
-    /// It does not answer.
     #[error("it does not answer")]
     Silent,
     /// The connection failed on the way; with the words of the system.
@@ -103,7 +99,6 @@ pub enum Unreached {
 }
 
 /// The possible obstacles of a session whose rules are open: those that `eg` cannot open, or was not asked to open.
-#[must_use]
 pub fn advice(endpoint: &Endpoint, why: &Unreached, session: &Session) -> Vec<String> {
     match why {
         Unreached::NoName(_) => vec!["check the name; a private one resolves only inside its network".to_owned()],

@@ -31,7 +31,6 @@ pub enum Protocol {
 
 impl Protocol {
     /// From EC2's `IpProtocol`: a name or a number, `-1` for all.
-    #[must_use]
     pub fn from_ec2(text: &str) -> Option<Self> {
         match text.to_ascii_lowercase().as_str() {
             "-1" | "all" => Some(Self::All),
@@ -67,7 +66,6 @@ pub enum PortSpec {
     Udp(u16, u16),
     /// ICMP of every type; ICMPv6 on an IPv6 grant.
     Icmp,
-    /// Everything.
     All,
 }
 
@@ -110,7 +108,6 @@ impl FromStr for PortSpec {
 
 impl PortSpec {
     /// True if this opens everything that `other` opens.
-    #[must_use]
     pub fn contains(self, other: Self) -> bool {
         match (self, other) {
             (Self::All, _) | (Self::Icmp, Self::Icmp) => true,
@@ -163,7 +160,6 @@ impl Permission {
     /// In canonical form: host bits of the CIDR are masked; protocols without ports (`-1` and numbers other than
     /// TCP, UDP and ICMP) carry ports `-1`. For ICMP the "ports" are type and code, `-1` meaning every one
     /// (EC2 API reference, `IpPermission`).
-    #[must_use]
     pub fn new(protocol: Protocol, from_port: i32, to_port: i32, cidr: IpNet) -> Self {
         let (from_port, to_port) = match protocol {
             Protocol::All | Protocol::Other(_) => (-1, -1),
@@ -174,13 +170,11 @@ impl Permission {
     }
 
     /// The permission of `spec` for one host address.
-    #[must_use]
     pub fn for_host(spec: PortSpec, host: IpAddr) -> Self {
         Self::for_network(spec, IpNet::from(host))
     }
 
     /// The permission of `spec` for a network; host bits are masked.
-    #[must_use]
     pub fn for_network(spec: PortSpec, cidr: IpNet) -> Self {
         let icmp = if cidr.addr().is_ipv4() { Protocol::Icmp } else { Protocol::Icmpv6 };
         match spec {
@@ -198,7 +192,6 @@ impl Permission {
     }
 
     /// The ports alone, as a configuration writes them; `None` if `eg` never opens such ports.
-    #[must_use]
     pub fn spec(&self) -> Option<PortSpec> {
         let port = |number: i32| u16::try_from(number).ok();
         match self.protocol {
@@ -210,52 +203,41 @@ impl Permission {
         }
     }
 
-    /// The protocol.
-    #[must_use]
     pub fn protocol(&self) -> Protocol {
         self.protocol
     }
 
     /// The first port (ICMP: the type), or `-1`.
-    #[must_use]
     pub fn from_port(&self) -> i32 {
         self.from_port
     }
 
     /// The last port (ICMP: the code), or `-1`.
-    #[must_use]
     pub fn to_port(&self) -> i32 {
         self.to_port
     }
 
-    /// The addresses.
-    #[must_use]
     pub fn cidr(&self) -> IpNet {
         self.cidr
     }
 
-    /// The address family.
-    #[must_use]
     pub fn ip_version(&self) -> IpVersion {
         IpVersion::of(self.cidr.addr())
     }
 
     /// The first eight lower-case hex digits of SHA-256 over `group|protocol|from|to|cidr`, for `eg:marks`. The digest
     /// ties a rule's tags to this group and permission, so tags that were copied to another rule do not fit.
-    #[must_use]
     pub fn digest(&self, group: &str) -> String {
         let text = format!("{group}|{self}");
         Sha256::digest(text.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// True if it lets in every address of its family.
-    #[must_use]
     pub fn is_for_everybody(&self) -> bool {
         self.cidr.prefix_len() == 0
     }
 
     /// True if it lets in everything that `other` lets in.
-    #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         let all_types = |permission: &Self| permission.from_port == -1;
         let ports = match (self.protocol, other.protocol) {
@@ -268,7 +250,6 @@ impl Permission {
     }
 
     /// True if it opens some of these ports. ICMP of either family is the same here.
-    #[must_use]
     pub fn opens_some_of(&self, ports: PortSpec) -> bool {
         let meets = |from: u16, to: u16| self.from_port <= i32::from(to) && i32::from(from) <= self.to_port;
         match (self.protocol, ports) {
@@ -280,7 +261,6 @@ impl Permission {
     }
 
     /// The ports alone, for people: `tcp/22`, `icmp`, `all`.
-    #[must_use]
     pub fn ports(&self) -> String {
         match self.protocol {
             Protocol::All => "all".to_owned(),

@@ -41,7 +41,6 @@ const SERVICES: &[(&str, &str)] = &[
 ];
 
 /// The port of a service, as a configuration writes it; `None` for a name that is not in the table.
-#[must_use]
 pub fn by_name(name: &str) -> Option<&'static str> {
     SERVICES.iter().find(|(known, _)| *known == name).map(|(_, port)| *port)
 }

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     damage::{Damage, ends_too_far_ahead},
     failure::{FailureClass, Purpose},
+    ids::RuleId,
     lease::{Lease, Phase},
     net::permission::Permission,
     observation::Proof,
@@ -155,21 +156,22 @@ impl<'a> Planner<'a> {
                 self.stands(permission, refused.unwrap_or_else(|| pending("joining another installation's rule")));
                 self.join(seen, Proof::Marked, want, lease);
             }
-            WantedCase::Presumed(seen, lease) => {
-                self.adopt_by(permission, seen, Proof::Attempt, lease.tagged_until);
-                if let Some(known) =
-                    lease.proven_rule().filter(|known| self.find(|seen| seen.rule.id == **known).is_some())
-                {
-                    self.plan.note(NoteKind::Edited, format!("{known} was edited by hand; it is closed"));
-                }
-                self.stands(permission, Standing::Own(seen.rule.id.clone()));
-            }
+            WantedCase::Presumed(seen, lease) => self.presume(permission, seen, lease),
             WantedCase::Covered(seen) => {
                 self.stands(permission, Standing::Foreign(seen.rule.id.clone()));
                 lease.into_iter().for_each(|lease| self.close_covered(lease));
             }
             WantedCase::Absent => self.open(permission, want, lease),
         }
+    }
+
+    fn presume(&mut self, permission: Permission, seen: &SeenRule<'_>, lease: &Lease) {
+        self.adopt_by(permission, seen, Proof::Attempt, lease.tagged_until);
+        let shows = |known: &&RuleId| self.find(|seen| seen.rule.id == **known).is_some();
+        if let Some(known) = lease.proven_rule().filter(shows) {
+            self.plan.note(NoteKind::Edited, format!("{known} was edited by hand; it is closed"));
+        }
+        self.stands(permission, Standing::Own(seen.rule.id.clone()));
     }
 
     fn stands(&mut self, permission: Permission, standing: Standing) {

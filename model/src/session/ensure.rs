@@ -27,10 +27,8 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-/// The decision of `ensure`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ensuring {
-    /// Keep this session.
     Keep(SessionId),
     /// Move the expiry of this session to the requested one.
     Prolong(SessionId),
@@ -43,7 +41,6 @@ const A_MINUTE: TimeDelta = TimeDelta::minutes(1);
 
 /// Decides among all live sessions. `wanted` is the session to start if none of them serves; `longest` is the longest
 /// duration of a session in all.
-#[must_use]
 pub fn ensure(live: &[Session], wanted: &Session, longest: TimeDelta) -> Ensuring {
     let now = wanted.started_at;
     let alive = |session: &&Session| session.status.is_live() && session.expires_at > now;

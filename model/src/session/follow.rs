@@ -26,7 +26,6 @@ pub enum FoundAddress {
 /// A change of one address of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Move {
-    /// The session.
     pub session: SessionId,
     /// Its address until now.
     pub from: IpAddr,
@@ -44,7 +43,6 @@ pub struct Move {
 /// | follows | unknown for this family | stays |
 /// | follows | agreed: the same, or within what the session opens around the old one | stays: it is open already |
 /// | follows | agreed: another | moves |
-#[must_use]
 pub fn moves(session: &Session, v4: FoundAddress, v6: FoundAddress, now: Timestamp) -> Vec<Move> {
     let lives = session.status.is_live() && now < session.expires_at;
     if !session.follow || !lives || v4 == FoundAddress::Disagreed || v6 == FoundAddress::Disagreed {
@@ -62,7 +60,6 @@ fn one(session: &Session, version: IpVersion, found: FoundAddress) -> Option<Mov
 }
 
 /// The grant that takes over from another: the same resource, ports and width, for another address.
-#[must_use]
 pub fn successor(grant: &Grant, id: GrantId, to: IpAddr) -> Grant {
     let moved =
         |item: &GrantPermission| GrantPermission { permission: item.permission.moved(to), standing: Standing::Untried };

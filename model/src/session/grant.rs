@@ -15,7 +15,6 @@ use std::net::IpAddr;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", content = "of", rename_all = "kebab-case")]
 pub enum Standing {
-    /// No attempt yet.
     Untried,
     /// Held by a rule that this installation opened.
     Own(RuleId),
@@ -31,13 +30,11 @@ pub enum Standing {
 
 impl Standing {
     /// True if the port is open.
-    #[must_use]
     pub fn is_held(&self) -> bool {
         matches!(self, Self::Own(_) | Self::Shared(_) | Self::Foreign(_))
     }
 
     /// The rule that holds it, ours or not.
-    #[must_use]
     pub fn rule(&self) -> Option<&RuleId> {
         match self {
             Self::Own(id) | Self::Shared(id) | Self::Foreign(id) => Some(id),
@@ -46,7 +43,6 @@ impl Standing {
     }
 
     /// The reason why it is not held.
-    #[must_use]
     pub fn error(&self) -> Option<&str> {
         match self {
             Self::Pending(why) | Self::Failed(why) => Some(why),
@@ -67,29 +63,22 @@ pub enum Coverage {
     Foreign,
 }
 
-/// One permission of a grant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GrantPermission {
-    /// The permission.
     pub permission: Permission,
-    /// Its state.
     pub standing: Standing,
 }
 
 /// One session on one resource for one address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// Its id.
     pub id: GrantId,
     /// The resource's name in the configuration at start.
     pub resource_name: String,
     /// The snapshot of its target.
     pub target: Target,
-    /// The address.
     pub address: IpAddr,
-    /// Its status.
     pub status: GrantStatus,
-    /// Its permissions, sorted.
     pub permissions: Vec<GrantPermission>,
     /// The last time it became APPLIED.
     pub applied_at: Option<Timestamp>,
@@ -100,28 +89,23 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// The address family.
-    #[must_use]
     pub fn ip_version(&self) -> IpVersion {
         IpVersion::of(self.address)
     }
 
     /// The network that it opens the ports to: one host, unless the configuration asked for more when the session
     /// started.
-    #[must_use]
     pub fn cidr(&self) -> IpNet {
         self.permissions.first().map_or_else(|| IpNet::from(self.address), |item| item.permission.cidr())
     }
 
     /// Open ports and all ports.
-    #[must_use]
     pub fn open_ports(&self) -> (usize, usize) {
         let held = self.permissions.iter().filter(|p| p.standing.is_held()).count();
         (held, self.permissions.len())
     }
 
     /// The owner of its rules; `None` if no port is open.
-    #[must_use]
     pub fn coverage(&self) -> Option<Coverage> {
         let any = |matches: fn(&Standing) -> bool| self.permissions.iter().any(|p| matches(&p.standing));
         if any(|s| matches!(s, Standing::Own(_))) {
@@ -137,7 +121,6 @@ impl Grant {
 
     /// The closed ports with the reasons, and the reason why a rule would not close by itself. `None` if there are
     /// none, or if the session has let go: it needs no port then.
-    #[must_use]
     pub fn error_message(&self) -> Option<String> {
         if self.status.lets_go() {
             return None;
@@ -166,7 +149,6 @@ impl Grant {
 /// | else | PENDING |
 ///
 /// "Untried" includes an attempt whose outcome is unknown: it may still succeed.
-#[must_use]
 pub fn roll_up_grant<'a>(mut standings: impl Iterator<Item = &'a Standing> + Clone) -> GrantStatus {
     let open = |s: &Standing| matches!(s, Standing::Untried | Standing::Pending(_));
     if standings.clone().all(Standing::is_held) {

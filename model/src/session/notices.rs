@@ -19,11 +19,8 @@ use std::collections::BTreeSet;
 pub const NEWS: TimeDelta = TimeDelta::hours(1);
 
 word_enum! {
-    /// An event of a session.
     NotifyEvent {
-        /// The session ends soon.
         Expiring = "expiring",
-        /// The session expired.
         Expired = "expired",
         /// A rule of an ending session could not be closed.
         CloseFailed = "close-failed",
@@ -33,9 +30,7 @@ word_enum! {
 /// An event to tell, once for each session, event and expiry: an extended session ends soon a second time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Notification {
-    /// The session.
     pub session: SessionId,
-    /// The event.
     pub event: NotifyEvent,
     /// The expiry of the session at that time.
     pub expires_at: Timestamp,
@@ -50,7 +45,6 @@ pub struct Notification {
 /// | live, and ends within `before` | expiring |
 /// | expired, noticed less than an hour ago | expired |
 /// | EXPIRING, and the closing of a rule was refused or its target could not be read | close-failed |
-#[must_use]
 pub fn notices(
     sessions: &[Session],
     leases: &[Lease],
@@ -90,7 +84,6 @@ fn not_closed(session: &Session, leases: &[Lease], unreadable: &BTreeSet<TargetK
 }
 
 /// The time of the next event of the live sessions.
-#[must_use]
 pub fn next_notice(sessions: &[Session], now: Timestamp, before: TimeDelta) -> Option<Timestamp> {
     let live = sessions.iter().filter(|session| session.status.is_live());
     live.map(|session| session.expires_at - before).filter(|at| *at > now).min()

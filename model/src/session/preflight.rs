@@ -4,17 +4,15 @@
 use crate::{
     collecting::{abandoned, lease_state},
     failure::{Failure, FailureClass},
-    ids::InstallationId,
+    ids::{InstallationId, RuleId},
     net::{address::IpVersion, permission::Permission},
     observation::{Observation, ObservedRule, Reading},
     tags::Fit,
 };
 use std::collections::BTreeSet;
 
-/// The prospect of opening one target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outlook {
-    /// No obstacle is known.
     Works,
     /// Unknown, or an obstacle that can pass by itself.
     NotKnown,
@@ -31,7 +29,6 @@ pub enum Outlook {
 /// | complete | one is denied | any | cannot |
 /// | complete | all there, or not known | the quota is full | cannot |
 /// | complete | all there, or not known | there is room | works |
-#[must_use]
 pub fn outlook(observation: &Observation, denied: Option<&Failure>, full: Option<Failure>) -> Outlook {
     match observation {
         Observation::Missing => Outlook::Cannot(Failure::new(FailureClass::Gone, "the target no longer exists")),
@@ -42,13 +39,11 @@ pub fn outlook(observation: &Observation, denied: Option<&Failure>, full: Option
 }
 
 /// True if none of the selected targets can work.
-#[must_use]
 pub fn is_hopeless(outlooks: &[Outlook]) -> bool {
     !outlooks.is_empty() && outlooks.iter().all(|outlook| matches!(outlook, Outlook::Cannot(_)))
 }
 
 /// The wanted permissions that no rule of the reading has: those that have to be opened.
-#[must_use]
 pub fn absent(reading: &Reading, wanted: &BTreeSet<Permission>) -> Vec<Permission> {
     let there: BTreeSet<Permission> = reading.rules.iter().map(|rule| rule.permission).collect();
     wanted.difference(&there).copied().collect()
@@ -56,7 +51,6 @@ pub fn absent(reading: &Reading, wanted: &BTreeSet<Permission>) -> Vec<Permissio
 
 /// The families that need a rule and have no room for one: the group holds as many rules as `quota` allows, and the
 /// next pass closes none of them. A group with more rules than that has a higher quota, so only the provider can tell.
-#[must_use]
 pub fn full_families(
     reading: &Reading,
     group: &str,
@@ -82,14 +76,52 @@ pub fn full_families(
 }
 
 /// True if tags and description mark the rule as `eg`'s.
-#[must_use]
 pub fn is_marked(rule: &ObservedRule, group: &str) -> bool {
     rule.marks(group).fit(false) == Some(Fit::Genuine)
 }
 
+/// The outcome of a start for one permission.
+pub enum Would {
+    Open,
+    /// A rule of `eg` is there, of this installation or another.
+    Keep(RuleId),
+    /// A rule that is not of `eg` lets it in.
+    BeCovered(RuleId),
+    /// Its target could not be read.
+    NotKnown,
+}
+
+impl Would {
+    /// The word for JSON.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Keep(_) => "keep",
+            Self::BeCovered(_) => "covered",
+            Self::NotKnown => "unknown",
+        }
+    }
+
+    pub fn rule(&self) -> Option<&RuleId> {
+        match self {
+            Self::Keep(rule) | Self::BeCovered(rule) => Some(rule),
+            Self::Open | Self::NotKnown => None,
+        }
+    }
+}
+
+/// The outcome of a start for one permission of a target, by its last reading.
+pub fn would(observation: Option<&Observation>, group: &str, permission: &Permission) -> Would {
+    let Some(Observation::Complete(reading)) = observation else { return Would::NotKnown };
+    match reading.rules.iter().find(|rule| rule.permission == *permission) {
+        None => Would::Open,
+        Some(rule) if is_marked(rule, group) => Would::Keep(rule.id.clone()),
+        Some(rule) => Would::BeCovered(rule.id.clone()),
+    }
+}
+
 /// The widest rule that is not `eg`'s and lets in all that a wanted permission would, and more. The user should know of
 /// it, since it stays when the session ends. It does not count as the permission.
-#[must_use]
 pub fn open_anyway<'r>(reading: &'r Reading, group: &str, wanted: &Permission) -> Option<&'r ObservedRule> {
     let wider =
         |rule: &&ObservedRule| rule.permission != *wanted && rule.permission.covers(wanted) && !is_marked(rule, group);

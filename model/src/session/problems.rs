@@ -23,7 +23,6 @@ pub struct Trouble {
 /// | FAILED, PENDING, REMOVING | the refusals on record, possibly none |
 /// | APPLIED | only if a call was refused: a tag still says another time |
 /// | REMOVED | none: this session has let go |
-#[must_use]
 pub fn trouble(grant: &Grant, leases: &[Lease]) -> Option<Trouble> {
     if grant.status == GrantStatus::Removed {
         return None;

@@ -12,17 +12,14 @@ use std::{collections::BTreeSet, net::IpAddr};
 /// A session: one user at certain addresses, for a limited time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// Its id.
     pub id: SessionId,
     /// The name of the user, as configured.
     pub user_name: String,
     /// Their mail address, as configured.
     pub user_email: Option<String>,
-    /// The reason that the user gave.
     pub reason: Option<String>,
     /// True if its addresses follow the user's.
     pub follow: bool,
-    /// Its status.
     pub status: SessionStatus,
     /// When the record was committed.
     pub started_at: Timestamp,
@@ -30,7 +27,6 @@ pub struct Session {
     pub expires_at: Timestamp,
     /// The time of the stop, or the time at which a command noticed the expiry.
     pub ended_at: Option<Timestamp>,
-    /// The reason why it ended.
     pub ended_reason: Option<EndedReason>,
     /// The provider's name for the caller, per account.
     pub caller_arns: BTreeSet<String>,
@@ -41,14 +37,12 @@ pub struct Session {
 
 impl Session {
     /// The network that the session opens ports to, for one family.
-    #[must_use]
     pub fn cidr(&self, version: IpVersion) -> Option<IpNet> {
         let address = self.address(version)?;
         self.grants.iter().find(|grant| grant.address == address).map(Grant::cidr)
     }
 
     /// The session's address of one family: the last one, where it has moved.
-    #[must_use]
     pub fn address(&self, version: IpVersion) -> Option<IpAddr> {
         let fits = |grant: &&Grant| grant.ip_version() == version;
         let found = self.current().find(fits).or_else(|| self.grants.iter().rfind(fits));
@@ -68,7 +62,6 @@ impl Session {
     /// | live | REMOVING, and holds a rule | not APPLIED yet | kept |
     /// | live | REMOVING | APPLIED | closed |
     /// | ended | any | any | closed |
-    #[must_use]
     pub fn keeps(&self, grant: &Grant) -> bool {
         let holds = grant.permissions.iter().any(|item| item.standing.is_held());
         let took_over = |other: &&Grant| {

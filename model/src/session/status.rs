@@ -4,7 +4,6 @@ use crate::words::word_enum;
 use thiserror::Error;
 
 word_enum! {
-    /// The status of a session.
     SessionStatus {
         /// Undecided, or a failure that can pass by itself.
         Pending = "PENDING",
@@ -24,7 +23,6 @@ word_enum! {
 }
 
 word_enum! {
-    /// The status of a grant.
     GrantStatus {
         /// Undecided, or a failure that can pass by itself.
         Pending = "PENDING",
@@ -40,11 +38,9 @@ word_enum! {
 }
 
 word_enum! {
-    /// The reason why a session ended.
     EndedReason {
         /// The user stopped it.
         Manual = "MANUAL",
-        /// Its time had passed.
         Expired = "EXPIRED",
     }
 }
@@ -60,13 +56,11 @@ pub struct TransitionError {
 
 impl SessionStatus {
     /// Live: PENDING, ACTIVE, PARTIAL or FAILED in the record, whatever the clock says.
-    #[must_use]
     pub fn is_live(self) -> bool {
         matches!(self, Self::Pending | Self::Active | Self::Partial | Self::Failed)
     }
 
     /// Ended for good: CANCELLED or EXPIRED.
-    #[must_use]
     pub fn is_ended(self) -> bool {
         matches!(self, Self::Cancelled | Self::Expired)
     }
@@ -95,7 +89,6 @@ impl SessionStatus {
 
 impl GrantStatus {
     /// True if its session lets go of it, or has done so.
-    #[must_use]
     pub fn lets_go(self) -> bool {
         matches!(self, Self::Removing | Self::Removed)
     }
@@ -129,7 +122,6 @@ impl GrantStatus {
 /// | some APPLIED | PARTIAL |
 /// | any PENDING | PENDING |
 /// | else | FAILED |
-#[must_use]
 pub fn roll_up_live(grants: &[GrantStatus]) -> SessionStatus {
     let count = |status| grants.iter().filter(|s| **s == status).count();
     match count(GrantStatus::Applied) {
@@ -141,7 +133,6 @@ pub fn roll_up_live(grants: &[GrantStatus]) -> SessionStatus {
 }
 
 /// Rolls an ending session's grants up: CANCELLED or EXPIRED once every grant is REMOVED, else EXPIRING.
-#[must_use]
 pub fn roll_up_ending(grants: &[GrantStatus], reason: EndedReason) -> SessionStatus {
     match reason {
         _ if grants.iter().any(|s| *s != GrantStatus::Removed) => SessionStatus::Expiring,

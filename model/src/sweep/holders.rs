@@ -13,9 +13,7 @@ use std::collections::BTreeSet;
 /// One installation's lease on a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// The installation.
     pub installation: InstallationId,
-    /// True for this installation.
     pub ours: bool,
     /// The tag's value, as read.
     pub value: String,
@@ -28,9 +26,7 @@ pub struct Holder {
 /// A rule that carries marks, or that is ours by its id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MarkedRule {
-    /// Its id.
     pub id: RuleId,
-    /// Its permission.
     pub permission: Permission,
     /// Its description, as written by its opener.
     pub description: Option<String>,
@@ -44,7 +40,6 @@ pub struct MarkedRule {
 
 /// The marked rules of a reading, by permission. `ours` are the rule ids that the record proves. Leases are judged by
 /// the provider's clock; if that is unknown, every lease that parses counts as unexpired, as in the plan.
-#[must_use]
 pub fn marked_rules(
     group: &str,
     reading: &Reading,

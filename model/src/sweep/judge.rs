@@ -27,7 +27,6 @@ use crate::{
 use chrono::TimeDelta;
 use std::collections::BTreeSet;
 
-/// The rules to sweep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SweepScope {
     /// Rules whose every lease expired longer ago than this.
@@ -37,15 +36,14 @@ pub enum SweepScope {
     },
     /// All rules of one installation that the user named, expired or not.
     Owner {
-        /// The installation.
         owner: InstallationId,
         /// Also rules that another installation holds.
         even_if_held: bool,
     },
 }
 
-/// The state of a marked rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum State {
     /// An unexpired lease holds it.
     Held,
@@ -57,16 +55,12 @@ pub enum State {
     Misfit,
 }
 
-/// The call for a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SweepAction {
-    /// Close it, by its id.
     Close(OwnedRule),
     /// Delete the owner's lease tag, by key and value: another installation still needs the rule.
     Untag {
-        /// The rule.
         rule: OwnedRule,
-        /// The tag's key.
         key: String,
         /// Its value, as read.
         value: String,
@@ -74,7 +68,8 @@ pub enum SweepAction {
 }
 
 /// The reason why a requested rule stays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum KeepReason {
     /// It expired more recently than the given age.
     Recent,
@@ -91,13 +86,10 @@ pub enum KeepReason {
 /// A marked rule and the decision about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Swept {
-    /// The rule and its holders.
     pub rule: MarkedRule,
-    /// Its state.
     pub state: State,
     /// The end of its last lease, of those that are believed.
     pub until: Option<Timestamp>,
-    /// The call to make, if any.
     pub deed: Option<SweepAction>,
     /// The reason why it stays although requested.
     pub kept: Option<KeepReason>,
@@ -105,14 +97,12 @@ pub struct Swept {
 
 impl Swept {
     /// True if it is a requested rule of the owner's, and stays.
-    #[must_use]
     pub fn outlives_owner(&self) -> bool {
         matches!(self.kept, Some(KeepReason::Held | KeepReason::Misfit))
     }
 }
 
 /// Every marked rule of a reading, by permission, with the decision about it. The reading may lack rules without marks.
-#[must_use]
 pub fn sweep(target: &TargetKey, reading: &Reading, wish: &SweepScope) -> Vec<Swept> {
     // In a sweep of whole accounts, the first reading is minutes old by now.
     let agree = clocks_agree(reading.read_at, reading.provider_time);
@@ -202,7 +192,6 @@ impl Broom<'_> {
 }
 
 /// The holders of a rule beside the owner. If the clocks differ, others' expiry is not believed.
-#[must_use]
 pub fn holders_beside(rule: &MarkedRule, owner: &InstallationId, clocks_agree: bool) -> Vec<Holder> {
     let holds = |holder: &&Holder| match holder.state {
         LeaseState::Unexpired => true,
@@ -228,7 +217,6 @@ fn until(rule: &MarkedRule) -> Option<Timestamp> {
 
 /// The installations that hold, or held, rules with genuine marks, and whose ids begin with `prefix`. Only the one
 /// whose whole id it is, if there is one.
-#[must_use]
 pub fn owners_like(rules: &[MarkedRule], prefix: &str) -> BTreeSet<InstallationId> {
     let genuine = rules.iter().filter(|rule| rule.fit == Fit::Genuine);
     let ids = genuine.flat_map(|rule| &rule.holders).map(|holder| &holder.installation);

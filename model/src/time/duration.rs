@@ -26,14 +26,12 @@ const HOUR: u64 = 60;
 /// line (`48h`, not `2d`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// The duration.
     pub length: TimeDelta,
     text: String,
 }
 
 impl Written {
     /// With text that a parser of this module has read as `length`.
-    #[must_use]
     pub fn new(length: TimeDelta, text: &str) -> Self {
         // A bare number is hours.
         let unit = if is_number(text) { "h" } else { "" };
@@ -76,48 +74,31 @@ impl fmt::Display for Written {
 /// The reason why a duration is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum DurationError {
-    /// Not of the grammar.
     #[error("\"{text}\" is not a duration: use {ACCEPTED}")]
-    Malformed {
-        /// The refused text.
-        text: String,
-    },
-    /// Not of the grammar for seconds.
+    Malformed { text: String },
     #[error("\"{text}\" is not a number of seconds: use a whole number and s ({limits})")]
     MalformedSeconds {
-        /// The refused text.
         text: String,
         /// The shortest and the longest accepted, as `1s to 5s`.
         limits: String,
     },
-    /// Seconds out of range.
     #[error("\"{text}\" is out of range: use {limits}")]
     SecondsOutOfRange {
-        /// The refused text.
         text: String,
         /// The shortest and the longest accepted, as `1s to 5s`.
         limits: String,
     },
-    /// Less than [`MIN`].
     #[error("\"{text}\" is too short: the shortest duration is 1m")]
-    TooShort {
-        /// The refused text.
-        text: String,
-    },
-    /// More than the limit.
+    TooShort { text: String },
     #[error("\"{text}\" is too long: the limit is {limit}")]
     TooLong {
-        /// The refused text.
         text: String,
         /// The limit, in the grammar's own form.
         limit: String,
     },
-    /// More than a setting allows.
     #[error("{text} is longer than {setting} ({limit})")]
     TooLongFor {
-        /// The refused text.
         text: String,
-        /// The setting's name.
         setting: &'static str,
         /// The value of the setting, as written there.
         limit: String,
@@ -160,7 +141,6 @@ pub fn parse_seconds(text: &str, accepted: RangeInclusive<u64>) -> Result<std::t
 
 /// The shortest form that [`parse_duration`] reads back: `8h`, `1h30m`, `45m`; days from two days on (`24h`, but
 /// `2d`, `31d`), since users write the limit of one day as `24h`. Seconds are dropped; zero and less is `0m`.
-#[must_use]
 pub fn format_duration(duration: TimeDelta) -> String {
     let Split { days, hours, minutes } = split(minutes_down(duration));
     let part = |number: u64, unit: &str| if number == 0 { String::new() } else { format!("{number}{unit}") };
@@ -170,14 +150,12 @@ pub fn format_duration(duration: TimeDelta) -> String {
 
 /// The time until `expires`, rounded up to whole minutes, so that a session just started shows its full length: `8h
 /// 0m`, `45m` under an hour, `2d 3h 0m` from two days on. `0m` from the expiry on.
-#[must_use]
 pub fn remaining(now: Timestamp, expires: Timestamp) -> String {
     let seconds = u64::try_from(expires.signed_duration_since(now).num_milliseconds()).unwrap_or(0).div_ceil(1000);
     spaced(split(seconds.div_ceil(60)))
 }
 
 /// The time since `expired`, rounded down to whole minutes: `<1m`, `14m`, `2h 5m`, `2d 3h 0m` from two days on.
-#[must_use]
 pub fn overdue(now: Timestamp, expired: Timestamp) -> String {
     match minutes_down(now.signed_duration_since(expired)) {
         0 => "<1m".to_owned(),

@@ -25,40 +25,20 @@ const DAY: TimeDelta = TimeDelta::days(1);
 /// The reason why a moment is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum UntilError {
-    /// Not of the grammar.
     #[error("\"{text}\" is not a time: use {ACCEPTED}")]
-    Malformed {
-        /// The refused text.
-        text: String,
-    },
+    Malformed { text: String },
     /// The local clock goes past it.
     #[error("\"{text}\" does not exist on {date}: the clock goes forward past it; use a time before or after that")]
-    Skipped {
-        /// The refused text.
-        text: String,
-        /// The day.
-        date: NaiveDate,
-    },
-    /// Not in the future.
+    Skipped { text: String, date: NaiveDate },
     #[error("\"{text}\" has passed")]
-    Passed {
-        /// The refused text.
-        text: String,
-    },
-    /// Less than [`MIN`] ahead.
+    Passed { text: String },
     #[error("\"{text}\" is less than 1m ahead, and that is the shortest duration")]
-    TooSoon {
-        /// The refused text.
-        text: String,
-    },
-    /// Further ahead than the limit.
+    TooSoon { text: String },
     #[error("\"{text}\" is {ahead} ahead, longer than max_duration ({limit})")]
     TooFar {
-        /// The refused text.
         text: String,
         /// The distance, in minutes rounded up.
         ahead: String,
-        /// The limit, as written.
         limit: String,
     },
 }

@@ -3,18 +3,14 @@
 
 macro_rules! actions {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// One kind of call.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Action {
             $($(#[$doc])* $name,)*
         }
 
         impl Action {
-            /// Every one.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// The API's name for it.
-            #[must_use]
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$name => stringify!($name),)*
@@ -25,45 +21,32 @@ macro_rules! actions {
 }
 
 actions! {
-    /// Reads rules.
     DescribeSecurityGroupRules,
     /// Tells whether a group is there, and which there are.
     DescribeSecurityGroups,
     /// Opens, with tags in the same call.
     AuthorizeSecurityGroupIngress,
-    /// Closes.
     RevokeSecurityGroupIngress,
-    /// Writes tags on rules.
     CreateTags,
-    /// Deletes tags from rules.
     DeleteTags,
-    /// Tells which regions there are.
     DescribeRegions,
     /// Tells who is calling.
     GetCallerIdentity,
-    /// Sets an expiry schedule.
     CreateSchedule,
-    /// Moves an expiry schedule.
     UpdateSchedule,
-    /// Reads an expiry schedule.
     GetSchedule,
-    /// Takes an expiry schedule away.
     DeleteSchedule,
     /// Tells whether a group for expiry schedules is there.
     GetScheduleGroup,
-    /// Makes it.
     CreateScheduleGroup,
     /// Tells whether the expiry schedules' role is there.
     GetRole,
-    /// Makes it.
     CreateRole,
     /// Tells which policies of its own it has.
     ListRolePolicies,
     /// Tells which other policies it has.
     ListAttachedRolePolicies,
-    /// Reads its policy.
     GetRolePolicy,
-    /// Writes its policy.
     PutRolePolicy,
     /// Writes who may take it.
     UpdateAssumeRolePolicy,
@@ -89,7 +72,6 @@ impl Action {
 
     /// The permission that IAM asks for; `None` where it asks for none (STS API reference, `GetCallerIdentity`: "No
     /// permissions are required").
-    #[must_use]
     pub fn permission(self) -> Option<String> {
         let service = match self {
             scheduler if scheduler.name().contains("Schedule") => "scheduler",

@@ -15,14 +15,12 @@ pub struct Scope {
 
 impl Scope {
     /// The ARN of a resource of EC2 in this region and account.
-    #[must_use]
     pub fn arn(&self, resource: &str) -> String {
         let account = self.account.as_deref().unwrap_or("*");
         format!("arn:{}:ec2:{}:{account}:{resource}", self.partition, self.region)
     }
 
     /// The schedules of `eg`, in a schedule group of this region and account.
-    #[must_use]
     pub fn schedules(&self, group: &str) -> String {
         let account = self.account.as_deref().unwrap_or("*");
         format!("arn:{}:scheduler:{}:{account}:schedule/{group}/eg-sgr-*", self.partition, self.region)
@@ -30,7 +28,6 @@ impl Scope {
 }
 
 /// The partition of a region, by its beginning (AWS, "Amazon Resource Names", and botocore's `partitions.json`).
-#[must_use]
 pub fn partition_of(region: &str) -> &'static str {
     const BEGINNINGS: [(&str, &str); 7] = [
         ("cn-", "aws-cn"),

@@ -45,7 +45,6 @@ fn behavior() -> BehaviorVersion {
     BehaviorVersion::v2026_01_12()
 }
 
-/// The surroundings of the connector.
 #[derive(Clone)]
 pub struct Options {
     /// The local clock; stamps readings, and signs until the provider has told its own time.
@@ -60,7 +59,6 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// The longest that one call may take, connection, credentials and answer included.
     pub call_timeout: Duration,
-    /// Observes every call.
     pub observer: Arc<dyn CallObserver>,
     /// Instead of the real HTTP client; for tests.
     pub http_client: Option<SharedHttpClient>,
@@ -70,7 +68,6 @@ pub struct Options {
 
 impl Options {
     /// Connect in 3 s, answer in 10 s, the real HTTP client, the SDK's credentials.
-    #[must_use]
     pub fn new(now: Clock, user: impl Into<String>) -> Self {
         Self {
             now,
@@ -104,7 +101,6 @@ pub struct Aws {
 
 impl Aws {
     /// Without any client yet; no I/O.
-    #[must_use]
     pub fn new(options: Options) -> Self {
         let http = options.http_client.clone().unwrap_or_else(|| SharedHttpClient::new(ByScheme::new()));
         Self { options, http, clients: Mutex::default() }

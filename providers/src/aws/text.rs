@@ -6,7 +6,6 @@ const DESCRIPTION_MAX: usize = 255;
 
 /// A description that AWS accepts: cut to 255 characters, every other character replaced by `_`. It names the session
 /// early enough ([`eg_model::tags::description`]) for the cut not to reach it: other installations look for that.
-#[must_use]
 pub fn description(text: &str) -> String {
     let accepted = |c: char| c.is_ascii_alphanumeric() || "._-:/()#,@[]+=&;{}!$* ".contains(c);
     text.chars().take(DESCRIPTION_MAX).map(|c| if accepted(c) { c } else { '_' }).collect()
@@ -17,7 +16,6 @@ const SESSION_NAME_MAX: usize = 64;
 
 /// The role session name `eg-<user>` (STS API reference, `AssumeRole`, `RoleSessionName`: 2 to 64 characters of
 /// `[\w+=,.@-]`); it shows in CloudTrail who opened what.
-#[must_use]
 pub fn session_name(user: &str) -> String {
     let accepted = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
     let user = user.chars().map(|c| if accepted(c) { c } else { '_' });

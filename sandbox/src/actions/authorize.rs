@@ -55,5 +55,6 @@ fn check_quota(world: &World, ask: &ActionRequest<'_>, group: &str, wanted: &[De
     let adds = |family: fn(&RulePermission) -> bool| wanted.iter().any(|(permission, _)| family(permission));
     let most = ask.settings.rules_per_group;
     let full = (v4 > most && adds(|p| p.families().0)) || (v6 > most && adds(|p| p.families().1));
-    if full { Err(errors::too_many_rules()) } else { Ok(()) }
+    let message = "The maximum number of rules per security group has been reached.";
+    if full { Err(Refusal::new("RulesPerSecurityGroupLimitExceeded", message)) } else { Ok(()) }
 }

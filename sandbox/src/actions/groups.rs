@@ -43,7 +43,10 @@ fn check_name(world: &World, ask: &ActionRequest<'_>, name: &str, vpc: &str) -> 
     }
     let here = |group: &Group| group.account == ask.caller.account && group.region == ask.region && group.vpc == vpc;
     match world.groups().any(|group| here(group) && group.name == name) {
-        true => Err(errors::group_exists(name, vpc)),
+        true => Err(Refusal::new(
+            "InvalidGroup.Duplicate",
+            format!("The security group '{name}' already exists for VPC '{vpc}'"),
+        )),
         false => Ok(()),
     }
 }
@@ -54,7 +57,7 @@ pub(super) fn delete(world: &mut World, ask: &ActionRequest<'_>) -> Result<Answe
     // with `DependencyViolation`."
     let source = Source::Group(id.clone());
     if world.rules().any(|rule| rule.group != id && rule.permission.source == source) {
-        return Err(errors::group_in_use(&id));
+        return Err(Refusal::new("DependencyViolation", format!("resource {id} has a dependent object")));
     }
     world.remove_group(&id, ask.now);
     let mut answer = Answer::done(vec![id.clone()]);
@@ -62,7 +65,6 @@ pub(super) fn delete(world: &mut World, ask: &ActionRequest<'_>) -> Result<Answe
     Ok(answer)
 }
 
-/// A group's ARN.
 pub(super) fn arn(group: &Group) -> String {
     format!("arn:aws:ec2:{}:{}:security-group/{}", group.region, group.account, group.id)
 }

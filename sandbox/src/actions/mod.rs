@@ -24,7 +24,6 @@ use crate::{
 };
 use chrono::{DateTime, Utc};
 
-/// A request that is let through.
 #[derive(Debug)]
 pub(crate) struct ActionRequest<'a> {
     pub(crate) form: &'a Form,
@@ -37,14 +36,12 @@ pub(crate) struct ActionRequest<'a> {
     pub(crate) now: DateTime<Utc>,
 }
 
-/// The result of an action.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
     /// The answer's elements, without the envelope.
     pub(crate) xml: Xml,
     /// The whole answer of a service that speaks JSON.
     pub(crate) json: Option<serde_json::Value>,
-    /// True if the world changed.
     pub(crate) effect: bool,
     /// The ids of everything that was made or removed.
     pub(crate) ids: Vec<String>,
@@ -63,10 +60,9 @@ impl Answer {
     }
 }
 
-/// Does what the request asks for.
 pub(crate) fn perform(action: &str, world: &mut World, ask: &ActionRequest<'_>) -> Result<Answer, Refusal> {
     let act = match action {
-        "" => return Err(errors::missing_action()),
+        "" => return Err(Refusal::new("MissingAction", "The request must contain the parameter Action")),
         "GetCallerIdentity" => return Ok(sts::caller_identity(ask)),
         "AssumeRole" => return sts::assume_role(world, ask),
         "CreateSchedule" => return schedules::create(world, ask),
@@ -83,7 +79,12 @@ pub(crate) fn perform(action: &str, world: &mut World, ask: &ActionRequest<'_>) 
         "DeleteTags" => tags::delete,
         "CreateSecurityGroup" => groups::create,
         "DeleteSecurityGroup" => groups::delete,
-        other => return Err(errors::unknown_action(other)),
+        other => {
+            return Err(Refusal::new(
+                "InvalidAction",
+                format!("The action {other} is not valid for this web service."),
+            ));
+        }
     };
     // EC2 API reference, `DryRun`: "checks whether you have the required permissions for the action, without actually
     // making the request".
@@ -104,7 +105,8 @@ fn group<'w>(world: &'w World, ask: &ActionRequest<'_>, id: &str) -> Result<&'w 
 /// The rule with this id, if the caller has it here.
 fn rule<'w>(world: &'w World, ask: &ActionRequest<'_>, id: &str) -> Result<&'w SecurityGroupRule, Refusal> {
     if !ids::well_formed(id, "sgr-") {
-        return Err(errors::malformed_rule(id));
+        let message = format!("Invalid id: \"{id}\" (expecting \"sgr-...\")");
+        return Err(Refusal::new("InvalidSecurityGroupRuleId.Malformed", message));
     }
     let here = |rule: &&SecurityGroupRule| world.group(&rule.group, &ask.caller.account, ask.region).is_some();
     world.rule(id).filter(here).ok_or_else(|| errors::no_rule(id))

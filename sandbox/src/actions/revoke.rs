@@ -34,7 +34,8 @@ fn by_id(world: &World, ask: &ActionRequest<'_>, group: &str, named: Vec<String>
 fn by_permission(world: &World, ask: &ActionRequest<'_>, group: &str) -> Result<BTreeSet<String>, Refusal> {
     let find = |(permission, _): permission::Described| {
         let rule = world.ingress_of(group).find(|rule| rule.permission == permission);
-        rule.map(|rule| rule.id.clone()).ok_or_else(errors::no_permission)
+        let message = "The specified rule does not exist in this security group.";
+        rule.map(|rule| rule.id.clone()).ok_or_else(|| Refusal::new("InvalidPermission.NotFound", message))
     };
     permission::requested(ask.form)?.into_iter().map(find).collect()
 }

@@ -26,7 +26,8 @@ const RETRIES: [(&str, i64, i64); 2] = [("MaximumEventAgeInSeconds", 60, 86_400)
 pub(super) fn create(world: &mut World, ask: &ActionRequest<'_>) -> Result<Answer, Refusal> {
     let (key, body) = (key(ask)?, given(ask)?);
     if world.schedule(&key).is_some() {
-        return Err(errors::schedule_exists(&key.name));
+        let message = format!("Schedule {} already exists.", key.name);
+        return Err(Refusal::with_status("ConflictException", message, 409));
     }
     Ok(put(world, key, Schedule { body, created: ask.now, changed: ask.now }))
 }
@@ -90,7 +91,8 @@ fn shown(key: &ScheduleKey, schedule: &Schedule) -> Value {
 fn key(ask: &ActionRequest<'_>) -> Result<ScheduleKey, Refusal> {
     let group = ask.form.get("GroupName").unwrap_or(GROUP);
     if group != GROUP {
-        return Err(errors::no_schedule_group(group));
+        let message = format!("Schedule group {group} does not exist.");
+        return Err(Refusal::with_status("ResourceNotFoundException", message, 404));
     }
     let name = ask.form.required("Name")?.to_owned();
     let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));

@@ -77,7 +77,7 @@ fn rewrite(world: &World, ask: &ActionRequest<'_>, change: impl Fn(&mut Tags)) -
         } else if id.starts_with("sg-") {
             group(world, ask, &id)?.tags.clone()
         } else {
-            return Err(errors::untaggable(&id));
+            return Err(Refusal::new("InvalidID", format!("The ID '{id}' is not valid")));
         };
         change(&mut tags);
         Ok((id, tags))

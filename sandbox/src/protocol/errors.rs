@@ -8,15 +8,11 @@ use crate::protocol::service::Service;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::fmt::Display;
 
-/// An error answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct Refusal {
-    /// AWS's code.
     pub code: String,
-    /// For people.
     pub message: String,
-    /// HTTP status.
     pub status: u16,
 }
 
@@ -26,7 +22,6 @@ impl Refusal {
         Self::with_status(code, message, 400)
     }
 
-    /// With any status.
     pub fn with_status(code: &str, message: impl Into<String>, status: u16) -> Self {
         Self { code: code.to_owned(), message: message.into(), status }
     }
@@ -40,26 +35,6 @@ pub(crate) fn missing_parameter(name: &str) -> Refusal {
 /// *Errors*, `InvalidParameterValue`.
 pub(crate) fn invalid_value(message: impl Into<String>) -> Refusal {
     Refusal::new("InvalidParameterValue", message)
-}
-
-/// *Errors*, `FilterLimitExceeded`: "The request uses too many filters or too many filter values."
-pub(crate) fn too_many_filters() -> Refusal {
-    Refusal::new("FilterLimitExceeded", "The maximum number of filter values specified on a single call is 200")
-}
-
-/// *Errors*, `InvalidPaginationToken`: "The specified pagination token is not valid or is expired."
-pub(crate) fn bad_token() -> Refusal {
-    Refusal::new("InvalidPaginationToken", "The specified pagination token is not valid or is expired.")
-}
-
-/// *Errors*, `MissingAction`.
-pub(crate) fn missing_action() -> Refusal {
-    Refusal::new("MissingAction", "The request must contain the parameter Action")
-}
-
-/// *Errors*, `InvalidAction`.
-pub(crate) fn unknown_action(action: &str) -> Refusal {
-    Refusal::new("InvalidAction", format!("The action {action} is not valid for this web service."))
 }
 
 /// *Errors*, `MissingAuthenticationToken`; STS "Common errors": status 403.
@@ -158,32 +133,10 @@ pub(crate) fn malformed_group(id: &str) -> Refusal {
     Refusal::new("InvalidGroupId.Malformed", format!("Invalid id: \"{id}\" (expecting \"sg-...\")"))
 }
 
-/// *Errors*, `InvalidGroup.Duplicate`: "a security group with that name already exists".
-pub(crate) fn group_exists(name: &str, vpc: &str) -> Refusal {
-    let message = format!("The security group '{name}' already exists for VPC '{vpc}'");
-    Refusal::new("InvalidGroup.Duplicate", message)
-}
-
-/// *Errors*, `DependencyViolation`: "the specified object has dependent resources".
-pub(crate) fn group_in_use(id: &str) -> Refusal {
-    Refusal::new("DependencyViolation", format!("resource {id} has a dependent object"))
-}
-
 /// *Errors*, `InvalidSecurityGroupRuleId.NotFound`.
 pub(crate) fn no_rule(id: &str) -> Refusal {
     let message = format!("The security group rule ID '{id}' does not exist");
     Refusal::new("InvalidSecurityGroupRuleId.NotFound", message)
-}
-
-/// *Errors*, `InvalidSecurityGroupRuleId.Malformed`.
-pub(crate) fn malformed_rule(id: &str) -> Refusal {
-    let message = format!("Invalid id: \"{id}\" (expecting \"sgr-...\")");
-    Refusal::new("InvalidSecurityGroupRuleId.Malformed", message)
-}
-
-/// *Errors*, `InvalidID`: "the specified ID for the resource you are trying to tag is not valid".
-pub(crate) fn untaggable(id: &str) -> Refusal {
-    Refusal::new("InvalidID", format!("The ID '{id}' is not valid"))
 }
 
 /// *Errors*, `InvalidPermission.Duplicate`: "The specified inbound or outbound rule already exists".
@@ -192,35 +145,14 @@ pub(crate) fn duplicate(permission: impl Display) -> Refusal {
     Refusal::new("InvalidPermission.Duplicate", message)
 }
 
-/// *Errors*, `InvalidPermission.NotFound`: "The specified rule does not exist in this security group."
-pub(crate) fn no_permission() -> Refusal {
-    Refusal::new("InvalidPermission.NotFound", "The specified rule does not exist in this security group.")
-}
-
-/// *Errors*, `RulesPerSecurityGroupLimitExceeded`.
-pub(crate) fn too_many_rules() -> Refusal {
-    let message = "The maximum number of rules per security group has been reached.";
-    Refusal::new("RulesPerSecurityGroupLimitExceeded", message)
-}
-
 /// *Errors*, `TagLimitExceeded`: "You've reached the limit on the number of tags that you can assign".
 pub(crate) fn too_many_tags(id: &str) -> Refusal {
     Refusal::new("TagLimitExceeded", format!("The maximum number of tags has been reached for resource '{id}'"))
 }
 
-/// Scheduler, `ConflictException`: status 409.
-pub(crate) fn schedule_exists(name: &str) -> Refusal {
-    Refusal::with_status("ConflictException", format!("Schedule {name} already exists."), 409)
-}
-
 /// Scheduler, `ResourceNotFoundException`: status 404.
 pub(crate) fn no_schedule(name: &str) -> Refusal {
     Refusal::with_status("ResourceNotFoundException", format!("Schedule {name} does not exist."), 404)
-}
-
-/// The same for a group of schedules.
-pub(crate) fn no_schedule_group(name: &str) -> Refusal {
-    Refusal::with_status("ResourceNotFoundException", format!("Schedule group {name} does not exist."), 404)
 }
 
 /// Scheduler, `ValidationException`.

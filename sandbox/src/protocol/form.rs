@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 pub(crate) struct Form(BTreeMap<String, String>);
 
 impl Form {
-    /// From an `application/x-www-form-urlencoded` body.
     pub(crate) fn parse(body: &[u8]) -> Self {
         Self(form_urlencoded::parse(body).into_owned().collect())
     }
@@ -82,7 +81,10 @@ impl Form {
         }
         match filters.iter().map(|(_, values)| values.len()).sum::<usize>() {
             0..=200 => Ok(filters),
-            _ => Err(errors::too_many_filters()),
+            _ => {
+                let message = "The maximum number of filter values specified on a single call is 200";
+                Err(Refusal::new("FilterLimitExceeded", message))
+            }
         }
     }
 }

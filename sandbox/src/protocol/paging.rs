@@ -21,7 +21,11 @@ pub(crate) fn cut<T>(items: Vec<(String, T)>, form: &Form, limit: Option<usize>)
     let size = page_size(form)?.unwrap_or(usize::MAX).min(limit.unwrap_or(usize::MAX)).max(1);
     let question = question(form);
     let after = match form.get("NextToken").filter(|token| !token.is_empty()) {
-        Some(token) => Some(token.strip_prefix(question.as_str()).ok_or_else(errors::bad_token)?.to_owned()),
+        Some(token) => {
+            let message = "The specified pagination token is not valid or is expired.";
+            let bad = || Refusal::new("InvalidPaginationToken", message);
+            Some(token.strip_prefix(question.as_str()).ok_or_else(bad)?.to_owned())
+        }
         None => None,
     };
     let mut rest = items.into_iter().filter(|(key, _)| after.as_ref().is_none_or(|after| key > after)).peekable();

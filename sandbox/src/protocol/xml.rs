@@ -1,6 +1,5 @@
 //! The answer's XML, written by hand: three kinds of element are all there is.
 
-/// A piece of XML.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Xml(String);
 
@@ -26,7 +25,6 @@ impl Xml {
         });
     }
 
-    /// The text.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }

@@ -2,7 +2,6 @@
 //! without a lock, makes nothing, and prints no errors, which would land in the middle of the user's line.
 
 use crate::{
-    config::{file::ConfigFiles, settings::Resource},
     host::{env::Env, paths},
     ui::{
         json::SCHEMAS,
@@ -15,6 +14,7 @@ use clap_complete::{
     engine::{ArgValueCandidates, CompletionCandidate},
     env::{EnvCompleter, Shells},
 };
+use eg_config::{file::ConfigFiles, settings::Resource};
 use eg_model::session::record::{Session, SessionStatus};
 use eg_state::{Filter, LastRuns, Store};
 use std::{
@@ -143,7 +143,8 @@ impl Here {
 
     fn recorded(&self) -> Option<Vec<Session>> {
         let store = Store::open_read_only(self.state.as_ref()?).ok()??;
-        let listing = store.sessions(&Filter { statuses: None, limit: Some(ENDED_SESSIONS) }).ok()?;
+        let listing =
+            store.sessions(&Filter { statuses: None, limit: Some(ENDED_SESSIONS), ..Filter::default() }).ok()?;
         Some(listing.sessions)
     }
 

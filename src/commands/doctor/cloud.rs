@@ -7,11 +7,11 @@ use crate::{
         finding::{Finding, Level, listed},
     },
     commands::{context::Context, resource::verify::probe},
-    config::settings::Settings,
     demo::is_inside,
     targets::read::ResourceReading,
 };
 use chrono::TimeDelta;
+use eg_config::settings::Settings;
 use eg_model::{Timestamp, auto_close::AutoCloseSeen, ids::RuleId, target::Target};
 use eg_providers::{Connect, CredentialsEnd, Firewall, ReadResult};
 use std::{

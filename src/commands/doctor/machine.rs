@@ -8,7 +8,6 @@ use crate::{
         schedule::{JobState, schedule},
     },
     commands::context::Context,
-    config::settings::{Resource, Settings},
     error::CommandError,
     schedule::{
         install::{self, Installed},
@@ -16,6 +15,7 @@ use crate::{
         scheduled::Scheduled,
     },
 };
+use eg_config::settings::{Resource, Settings};
 use eg_model::{
     Timestamp,
     net::address::IpVersion,
@@ -75,7 +75,7 @@ pub(super) fn state(context: &Context<'_>) -> (Finding, RecordFacts) {
     };
     let store = context.store_for_reading().ok().flatten();
     let record = store.and_then(|store| {
-        let (runs, used) = (store.last_runs().ok()?, context.used_targets(&store).ok()?);
+        let (runs, used) = (store.last_runs().ok()?, store.used_targets().ok()?);
         Some(RecordFacts { runs, since: store.scheduled_since().ok().flatten(), used })
     });
     (finding, record.unwrap_or_default())

@@ -12,12 +12,12 @@ use crate::{
         finding::{Finding, Level, summary},
     },
     commands::context::{Context, block_on, listen},
-    config::policy::read as read_policy,
     error::{CommandError, Exit, Kind},
     host::lock::stalled_holder,
     targets::read::read_resources,
     ui::{style, table::Cell},
 };
+use eg_config::policy::read as read_policy;
 use eg_providers::aws::trusted_certificates;
 use serde_json::{Value, json};
 
@@ -85,7 +85,7 @@ fn check_json(finding: &Finding) -> Value {
         "check": finding.check,
         "resourceName": resource.map(|(name, _)| name),
         "resourceId": resource.map(|(_, id)| id).filter(|id| !id.is_empty()),
-        "level": finding.level.as_str(),
+        "level": finding.level,
         "message": finding.message,
         "advice": finding.advice,
     })

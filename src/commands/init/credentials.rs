@@ -4,9 +4,9 @@ use super::dialog::Dialog;
 use crate::{
     commands::resource::discover::any_group_in,
     error::{CommandError, Kind},
-    text::{escape_controls, shell_quoted},
     ui::prompt::Unanswered,
 };
+use eg_model::text::{escape_controls, shell_quoted};
 use eg_providers::aws::Profile;
 
 /// A profile's name; `None`: the credentials that the SDK finds without a profile.

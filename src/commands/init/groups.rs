@@ -7,10 +7,9 @@ use super::{
 use crate::{
     commands::resource::openings::openings,
     error::{CommandError, Kind},
-    text::escape_controls,
     ui::cell::cut,
 };
-use eg_model::{net::permission::PortSpec, target::Target};
+use eg_model::{net::permission::PortSpec, target::Target, text::escape_controls};
 use eg_providers::ListedGroup;
 use std::collections::BTreeSet;
 use unicode_width::UnicodeWidthStr;

@@ -13,9 +13,9 @@ use self::{dialog::Dialog, ports::Picked};
 use super::resource::discover::any_group_in;
 use crate::{
     commands::context::Context,
-    config::file::ConfigFiles,
     error::{CommandError, Exit, Kind},
 };
+use eg_config::file::ConfigFiles;
 use eg_model::net::permission::PortSpec;
 use serde_json::json;
 use std::{fs, path::Path};

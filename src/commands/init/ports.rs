@@ -1,11 +1,11 @@
 //! Step 4 of `eg init`: the ports of each group.
 
 use super::dialog::Dialog;
-use crate::{
-    error::{CommandError, Kind},
+use crate::error::{CommandError, Kind};
+use eg_model::{
+    net::permission::{PortSpec, PortSpecError},
     text::escape_controls,
 };
-use eg_model::net::permission::{PortSpec, PortSpecError};
 use eg_providers::ListedGroup;
 
 /// A group that is to be configured.

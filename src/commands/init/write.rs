@@ -3,14 +3,14 @@
 use super::{backup::backup, dialog::Dialog, ports::Picked};
 use crate::{
     commands::schedule,
-    config::{
-        edit::{self, NewResource},
-        file::{FileChange, Over},
-    },
     error::{CommandError, Kind},
-    text::escape_controls,
     ui::{prompt::Unanswered, warning::Code},
 };
+use eg_config::{
+    edit::{self, NewResource},
+    file::{FileChange, Over},
+};
+use eg_model::text::escape_controls;
 use std::{
     collections::BTreeMap,
     fs,
@@ -76,7 +76,7 @@ pub(super) fn write(
         backup.iter().for_each(|kept| {
             fs::remove_file(kept).ok();
         });
-        return Err(error);
+        return Err(error.into());
     }
     Ok(backup)
 }

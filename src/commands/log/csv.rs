@@ -3,9 +3,9 @@
 use super::entry::LogEntry;
 use crate::{
     error::{CommandError, Kind},
-    text::escape_controls,
     ui::json,
 };
+use eg_model::text::escape_controls;
 
 const COLUMNS: [&str; 14] = [
     "at",

@@ -17,9 +17,9 @@ use crate::{
     },
 };
 use chrono::TimeDelta;
-use eg_model::{ids::SessionId, session::record::Session, target::TargetKey, time::duration::parse_up_to};
-use eg_state::{Event, Filter, KEPT, Store};
-use std::{collections::BTreeMap, time::Duration};
+use eg_model::{Timestamp, session::record::Session, target::TargetKey, time::duration::parse_up_to};
+use eg_state::{Event, KEPT, Store};
+use std::{collections::BTreeSet, time::Duration};
 
 /// Show the audit trail: when, who, what, where, and the outcome
 ///
@@ -33,7 +33,7 @@ pub struct LogArgs {
     #[arg(long, value_name = "ID")]
     session: Option<String>,
     /// Only the last 8 (hours), 90m, 7d; up to 400d
-    #[arg(long, value_name = "D", value_parser = since)]
+    #[arg(long, value_name = "D", value_parser = |text: &str| parse_up_to(text, KEPT))]
     since: Option<TimeDelta>,
     /// Only the last N events (0 = all) [default: 20 on a terminal, else all]
     #[arg(short = 'n', long, value_name = "N")]
@@ -43,12 +43,10 @@ pub struct LogArgs {
     follow: bool,
 }
 
-fn since(text: &str) -> Result<TimeDelta, String> {
-    parse_up_to(text, KEPT).map_err(|error| error.to_string())
-}
-
 /// The default number of events on a terminal.
 const USUAL: usize = 20;
+/// So many earlier events are counted.
+const COUNTED: usize = 1000;
 /// The time between two looks at the record for new events.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -94,24 +92,33 @@ impl Trail<'_> {
         self.session = self.args.session.as_ref().map(|id| self.context.find(store, id)).transpose()?;
         // A time before the calendar begins is before every event.
         let since = self.args.since.and_then(|since| self.context.env.now().checked_sub_signed(since));
-        let (mut events, last) = store.events_after(0)?;
-        events.retain(|event| since.is_none_or(|since| event.at >= since));
+        let most = self.most();
+        // Beyond those that are shown, only so many are counted.
+        let read = if self.args.number.is_none() { most.saturating_add(COUNTED + 1) } else { most };
+        let (mut events, last) = match (&self.session, since) {
+            (Some(session), _) => store.events_about(session.id, lifetime(session))?,
+            (None, Some(since)) => store.events_since(since)?,
+            (None, None) if most == usize::MAX => store.events_after(0)?,
+            (None, None) => store.newest_events(read, |event| self.wants(event))?,
+        };
         self.after = last;
-        let entries = self.entries(store, events)?;
-        let left_out = entries.len().saturating_sub(self.most());
-        self.show(entries.get(left_out..).unwrap_or_default())?;
+        events.retain(|event| since.is_none_or(|since| event.at >= since) && self.wants(event));
+        let left_out = events.len().saturating_sub(most);
+        let entries = entries(store, events.split_off(left_out))?;
+        self.show(&entries)?;
         if left_out > 0 && self.args.number.is_none() {
-            self.context.printer.remark(&format!("{left_out} earlier: eg log -n 0"));
+            let many = if left_out > COUNTED { format!("over {COUNTED}") } else { left_out.to_string() };
+            self.context.printer.remark(&format!("{many} earlier: eg log -n 0"));
         }
         Ok(())
     }
 
     fn go_on(&mut self, store: &Store) -> Result<(), CommandError> {
         // The record may have been replaced by one with fewer events.
-        let (events, last) = store.events_after(self.after)?;
+        let (mut events, last) = store.events_after(self.after)?;
         self.after = last;
-        let entries = if events.is_empty() { Vec::new() } else { self.entries(store, events)? };
-        if entries.is_empty() { Ok(()) } else { self.show(&entries) }
+        events.retain(|event| self.wants(event));
+        if events.is_empty() { Ok(()) } else { self.show(&entries(store, events)?) }
     }
 
     /// The number of events to begin with.
@@ -143,24 +150,9 @@ impl Trail<'_> {
         Ok(())
     }
 
-    fn entries(&self, store: &Store, events: Vec<Event>) -> Result<Vec<LogEntry>, CommandError> {
-        let sessions = store.sessions(&Filter { statuses: None, limit: None })?.sessions;
-        let by_id: BTreeMap<SessionId, &Session> = sessions.iter().map(|session| (session.id, session)).collect();
-        // Oldest first, so that the newest name of a target wins.
-        let grants = sessions.iter().rev().flat_map(|session| &session.grants);
-        let names: BTreeMap<&TargetKey, &String> = grants.map(|g| (&g.target.key, &g.resource_name)).collect();
-        let runs = store.run_kinds()?;
-        let wanted = |event: &Event| {
-            let whole = self.context.global.output != Output::Table || self.context.global.verbose > 0;
-            (whole || is_telling(event.kind)) && self.session.as_ref().is_none_or(|session| concerns(event, session))
-        };
-        let entry = |event: Event| LogEntry {
-            user: event.session.and_then(|id| by_id.get(&id)).map(|s| (s.user_name.clone(), s.user_email.clone())),
-            resource: event.target.as_ref().and_then(|target| names.get(target)).map(|name| (*name).clone()),
-            command: event.run.and_then(|run| runs.get(&run)).copied(),
-            event,
-        };
-        Ok(events.into_iter().filter(wanted).map(entry).collect())
+    fn wants(&self, event: &Event) -> bool {
+        let whole = self.context.global.output != Output::Table || self.context.global.verbose > 0;
+        (whole || is_telling(event.kind)) && self.session.as_ref().is_none_or(|session| concerns(event, session))
     }
 
     fn header(&self) -> Table {
@@ -194,4 +186,26 @@ impl Trail<'_> {
             table.note(zone.in_text(&trouble));
         }
     }
+}
+
+/// The times of a session's first and last event.
+fn lifetime(session: &Session) -> (Timestamp, Timestamp) {
+    let removed: Option<Vec<Timestamp>> = session.grants.iter().map(|grant| grant.removed_at).collect();
+    let last = removed.and_then(|times| times.into_iter().max());
+    (session.started_at, last.unwrap_or(Timestamp::MAX_UTC))
+}
+
+/// Events with their names.
+fn entries(store: &Store, events: Vec<Event>) -> Result<Vec<LogEntry>, CommandError> {
+    let users = store.users(&events.iter().filter_map(|event| event.session).collect())?;
+    let targets: BTreeSet<TargetKey> = events.iter().filter_map(|event| event.target.clone()).collect();
+    let names = store.names_of(&targets)?;
+    let runs = store.run_kinds(&events.iter().filter_map(|event| event.run).collect())?;
+    let entry = |event: Event| LogEntry {
+        user: event.session.and_then(|id| users.get(&id)).cloned(),
+        resource: event.target.as_ref().and_then(|target| names.get(target)).cloned(),
+        command: event.run.and_then(|run| runs.get(&run)).copied(),
+        event,
+    };
+    Ok(events.into_iter().map(entry).collect())
 }

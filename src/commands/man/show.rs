@@ -23,7 +23,7 @@ pub(super) fn on_terminal(env: &Env, printer: &Printer, page: &ManPage) -> Resul
         let mut signals = Signals::listen().map_err(no_signals)?;
         let mut man = Command::new("man");
         man.arg(&path);
-        child::run(man, &mut signals, KeyDelivery::of(env)).await
+        Ok::<_, CommandError>(child::run(man, &mut signals, KeyDelivery::of(env)).await?)
     });
     if !matches!(status, Ok(0)) {
         printer.result(&page.text);

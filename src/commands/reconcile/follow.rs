@@ -2,12 +2,8 @@
 //! that no other pass acts on the same sessions, and at the same time as the first reading of the targets.
 
 use crate::{
-    address::{Families, FamilyOutcome, detect},
+    address::{Families, detect},
     commands::context::Context,
-    config::{
-        policy::{MachinePolicy, PolicyRequest},
-        settings::Settings,
-    },
     error::CommandError,
     reconcile::{
         driver::Driver,
@@ -15,8 +11,12 @@ use crate::{
         report::{NoteReport, PassReport},
     },
 };
+use eg_config::{
+    policy::{MachinePolicy, PolicyRequest},
+    settings::Settings,
+};
 use eg_model::{
-    net::address::IpVersion,
+    net::{address::IpVersion, agree::FamilyOutcome},
     plan::{Note, NoteKind},
     session::{
         follow::{FoundAddress, Move, moves},
@@ -80,7 +80,7 @@ pub(super) async fn follow(
 }
 
 fn following(driver: &Driver<'_>) -> Result<Vec<Session>, CommandError> {
-    let mut sessions = driver.store.borrow().live_sessions()?;
+    let mut sessions = driver.store().live_sessions()?;
     sessions.retain(|session| session.follow);
     Ok(sessions)
 }

@@ -1,112 +1,159 @@
 //! The news rule of unattended passes. Cron mails every line that a job prints, so `--timer` and `--watch` print trouble when
-//! it is new, changes or ends, and again every six hours; on a terminal, always. The record keeps what was said last.
+//! it is new, changes or ends, and again every six hours; on a terminal, always. [`told`](super::told) has the rule, the record
+//! keeps what was told last, and [`aside`](super::aside) keeps it where the record cannot.
 
 use crate::{
     commands::{
         context::Context,
-        reconcile::trouble::{failure_text, kept_open, repeats_a_warning, warning_text},
+        reconcile::{
+            aside::{Aside, Topic, fingerprint},
+            told::{News, Told, compare, explains, remembered},
+            trouble::{PassTrouble, RECORD, TroubleKey, troubles, unsettled, untold_lines},
+        },
     },
-    error::CommandError,
+    error::{CommandError, Kind},
     reconcile::{driver::Driver, report::PassReport},
-    text::escape_controls,
 };
-use chrono::TimeDelta;
-use eg_model::Timestamp;
-use eg_state::{StateError, Store};
+use eg_model::{Timestamp, text::escape_controls};
+use eg_state::{OpenNotice, StateError, Store};
 
-/// The note of the record that holds the time and text of the failure that was reported last.
-const REPORTED: &str = "failure-reported";
-/// The same for warnings. It is never cleared: a later collection pass may see them again.
-const WARNED: &str = "warning-reported";
+/// The note of the record that holds the trouble of passes as it was told last.
+const TOLD: &str = "failure-reported";
 /// The same for a configuration or a policy that cannot be read, which keeps a pass from opening anything.
 const ERRED: &str = "error-reported";
-/// Trouble that lasts is reported again after this long.
-const REPORT_AGAIN: TimeDelta = TimeDelta::hours(6);
 
-/// Prints the failure and the warnings of a pass, each if it is news.
-pub(super) fn tell_failure(
+/// Prints the trouble of a pass if it is news. `notices` come from the opening of the record, and were not printed yet.
+pub(super) fn tell_trouble(
     context: &Context<'_>,
     driver: &Driver<'_>,
     report: &PassReport,
+    notices: &[OpenNotice],
 ) -> Result<(), CommandError> {
-    let mut store = driver.store.borrow_mut();
-    let mut failure = failure_text(&store, report, &[])?;
-    for line in kept_open(&store, report)? {
-        failure += &format!("\n{line}");
+    let mut store = driver.store_mut();
+    let aside = Aside::beside(&context.state.path);
+    let (before, noted) = (remembered(store.note(TOLD)?.as_deref()), aside.read());
+    let in_sight = |key: &TroubleKey| key.was_in_sight(report);
+    let mut met = troubles(&store, report)?;
+    met.extend(notices.iter().map(trouble_of));
+    if !report.converged && !met.iter().any(|one| one.fails) && !explains(&before, in_sight) {
+        met.push(unsettled());
     }
-    let warnings = warning_text(report);
-    let failing = is_news(context, store.note(REPORTED)?.as_deref(), &failure, report.finished);
-    let warned = is_news(context, store.note(WARNED)?.as_deref(), &warnings, report.finished);
-    if failing || warned {
+    let mut news = compare(&before, &met, in_sight, report.finished);
+    // The aside is written when the record cannot be, so errors of the record need no part in the fingerprint.
+    let print = fingerprint(&met.iter().map(|one| &one.key).filter(|key| key.kind != RECORD).collect::<Vec<_>>());
+    let known_aside =
+        !met.is_empty() && noted.as_ref().is_some_and(|noted| noted.is(Topic::Pass, &print, report.finished));
+    let was_aside = noted.as_ref().is_some_and(|noted| noted.is_of(Topic::Pass));
+    news.is_new &= !known_aside;
+    let well_again = news.is_well_again() || (was_aside && !news.told.iter().any(|told| told.fails));
+    if noted.as_ref().is_some_and(|noted| noted.is_of(Topic::NoPass)) {
+        context.printer.remark("✓ eg reconcile works again");
+    }
+    if news.is_new || (context.env.stderr_is_terminal && !met.is_empty()) {
+        notices.iter().for_each(|notice| context.warn_of(notice));
         context.tell_notes(report);
+        untold_lines(&met).into_iter().for_each(|line| context.printer.remark(line));
     }
-    if warned {
-        tolerate_unwritable(store.set_note(WARNED, &said(&warnings, report.finished)))?;
+    for over in news.over_elsewhere() {
+        context.printer.remark(&format!("✓ Over: {}", over.text));
     }
-    if failing {
-        // The notes above have given the reason already, most often.
-        let new = failure.lines().filter(|line| !repeats_a_warning(report, line));
-        new.for_each(|line| context.printer.remark(line));
-        tolerate_unwritable(store.set_note(REPORTED, &said(&failure, report.finished)))?;
-    } else if failure.is_empty() && failure_has_ended(&mut store)? {
+    if well_again {
         context.printer.remark("✓ Everything is as recorded again");
+    }
+    if known_aside || (noted.is_none() && news.told == before) {
+        return Ok(());
+    }
+    match remember(&mut store, TOLD, &news) {
+        // The pass has reported itself that the record cannot be written.
+        Err(error) if error.is_unwritable() => aside.write(Topic::Pass, &print, report.finished),
+        other => {
+            other?;
+            aside.clear();
+        }
     }
     Ok(())
 }
 
-/// True once for a failure that was reported, after a pass without one.
-pub(super) fn failure_has_ended(store: &mut Store) -> Result<bool, CommandError> {
-    Ok(store.note(REPORTED)?.is_some() && tolerate_unwritable(store.clear_note(REPORTED))?)
+/// The trouble that the opening of the record has met.
+fn trouble_of(notice: &OpenNotice) -> PassTrouble {
+    let text = format!("{notice:?}");
+    PassTrouble { key: TroubleKey::of(RECORD).about(&text), fails: false, text, is_warning: true }
 }
 
-/// True if these errors have to be printed, by the same rule as a failure; also if the record cannot be read or written.
-/// Prints that an earlier error has ended.
-pub(super) fn errors_are_news(
-    context: &Context<'_>,
-    driver: &Driver<'_>,
-    errors: &[CommandError],
-    now: Timestamp,
-) -> bool {
-    let text = errors.iter().map(|error| error.message.as_str()).collect::<Vec<_>>().join("\n");
-    let mut store = driver.store.borrow_mut();
-    let mut compare = || -> Result<bool, StateError> {
-        let before = store.note(ERRED)?;
-        let news = is_news(context, before.as_deref(), &text, now);
-        if news {
-            store.set_note(ERRED, &said(&text, now))?;
-        } else if let Some(before) = before.filter(|_| text.is_empty()) {
-            store.clear_note(ERRED)?;
-            let error = before.split_once(' ').and_then(|(_, text)| text.lines().next()).unwrap_or_default();
-            context.printer.remark(&format!("✓ Fixed: {}", escape_controls(error)));
-        }
-        Ok(news)
-    };
-    compare().unwrap_or_else(|error| {
-        tracing::info!("that it was told cannot be noted: {error}");
-        !text.is_empty()
-    })
+fn remember(store: &mut Store, note: &str, news: &News) -> Result<(), StateError> {
+    match news.told.as_slice() {
+        [] => store.clear_note(note),
+        told => store.set_note(note, &json_of(told)),
+    }
 }
 
-/// A note of the record: the time, a space, and the text.
-fn said(text: &str, now: Timestamp) -> String {
-    format!("{} {text}", now.format("%Y-%m-%dT%H:%M:%SZ"))
+fn json_of(told: &[Told]) -> String {
+    serde_json::to_string(told).unwrap_or_default()
 }
 
-/// True if there is a text, and it was not [`said`] lately.
-fn is_news(context: &Context<'_>, said: Option<&str>, text: &str, now: Timestamp) -> bool {
-    let (at, before) = said.and_then(|note| note.split_once(' ')).unwrap_or_default();
-    let recent = at.parse::<Timestamp>().is_ok_and(|at| (now - at).abs() < REPORT_AGAIN);
-    !text.is_empty() && (context.env.stderr_is_terminal || !recent || before != text)
-}
-
-/// True if the note was written. On a record that cannot be written for now, which the pass has reported itself, the trouble is
-/// reported again by the next pass.
-fn tolerate_unwritable(written: Result<(), StateError>) -> Result<bool, CommandError> {
-    match written {
+/// For a pass by hand without a failure: true once if a failure was told before.
+pub(super) fn failure_has_ended(store: &mut Store, report: &PassReport) -> Result<bool, CommandError> {
+    let before = remembered(store.note(TOLD)?.as_deref());
+    let news = compare(&before, &[], |key| key.was_in_sight(report), report.finished);
+    let fails = |told: &Told| told.fails;
+    if !before.iter().any(fails) || news.told.iter().any(fails) {
+        return Ok(false);
+    }
+    match remember(store, TOLD, &news) {
+        // The failure is over all the same, and the next pass that can write says so.
         Err(error) if error.is_unwritable() => {
             tracing::info!("that it was told cannot be noted: {error}");
             Ok(false)
         }
         other => Ok(other.map(|()| true)?),
     }
+}
+
+/// True if the error that kept an unattended pass from being made has to be printed, by the same rule. Who holds the lock, and
+/// since when, does not count.
+pub(super) fn no_pass_is_news(context: &Context<'_>, error: &CommandError) -> bool {
+    if matches!(error.kind, Kind::Signal(_)) {
+        return true;
+    }
+    let text = (error.kind != Kind::Locked).then_some(&error.message);
+    let (aside, now) = (Aside::beside(&context.state.path), context.env.now());
+    let print = fingerprint(&(error.kind.as_str(), text));
+    let known = aside.read().is_some_and(|noted| noted.is(Topic::NoPass, &print, now));
+    if !known {
+        aside.write(Topic::NoPass, &print, now);
+    }
+    !known || context.env.stderr_is_terminal
+}
+
+/// True if these errors have to be printed, by the same rule; also if the record cannot be read or written. Prints that an
+/// earlier error has ended.
+pub(super) fn errors_are_news(
+    context: &Context<'_>,
+    driver: &Driver<'_>,
+    errors: &[CommandError],
+    now: Timestamp,
+) -> bool {
+    let trouble = |error: &CommandError| {
+        let (key, text) = (TroubleKey::of(error.kind.as_str()).about(&error.message), error.message.clone());
+        PassTrouble { key, fails: true, text, is_warning: false }
+    };
+    let met: Vec<PassTrouble> = errors.iter().map(trouble).collect();
+    let mut store = driver.store_mut();
+    let mut compared = || -> Result<bool, StateError> {
+        let before = remembered(store.note(ERRED)?.as_deref());
+        let news = compare(&before, &met, |_| true, now);
+        if news.told != before {
+            remember(&mut store, ERRED, &news)?;
+        }
+        if let Some(over) = news.over.first().filter(|_| news.is_well_again()) {
+            let error = over.text.lines().next().unwrap_or_default();
+            context.printer.remark(&format!("✓ Fixed: {}", escape_controls(error)));
+        }
+        Ok(news.is_new || context.env.stderr_is_terminal)
+    };
+    let news = compared().unwrap_or_else(|error| {
+        tracing::info!("that it was told cannot be noted: {error}");
+        true
+    });
+    news && !errors.is_empty()
 }

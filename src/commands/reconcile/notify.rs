@@ -2,12 +2,12 @@
 
 use crate::{
     commands::context::Context,
-    config::settings::Notify,
     error::CommandError,
     host::notify_command::{self, TIME_LIMIT},
     reconcile::{driver::Driver, report::PassReport},
     ui::{json, warning::Code},
 };
+use eg_config::settings::Notify;
 use eg_model::{
     Timestamp,
     plan::NoteKind,
@@ -34,7 +34,12 @@ pub(super) async fn notify(
     }
     send_due(context, driver, settings, report).await.unwrap_or_else(|error| {
         let message = format!("no notification was sent: {}", error.message);
-        context.printer.warn(Code::NotNotified, &message, &error.hints);
+        // A scheduled pass has told of a record that cannot be written, by its own rule of news.
+        if report.state_errors.iter().any(|told| told.contains(&error.message)) {
+            tracing::info!("{message}");
+        } else {
+            context.printer.warn(Code::NotNotified, &message, &error.hints);
+        }
         None
     })
 }
@@ -48,7 +53,7 @@ async fn send_due(
     let now = context.env.now();
     let mut due: Vec<(Notification, Value)> = Vec::new();
     let next = {
-        let mut store = driver.store.borrow_mut();
+        let mut store = driver.store_mut();
         let mut sessions = store.live_sessions()?;
         sessions.extend(store.unfinished_sessions()?);
         sessions.extend(store.expired_since(now - NEWS)?);
@@ -71,7 +76,7 @@ async fn send_due(
             let hint = "see [notify] command in the configuration".to_owned();
             context.printer.warn(Code::NotNotified, &message, &[hint]);
         }
-        if let Err(error) = driver.store.borrow_mut().finish_notice(notice, context.env.now()) {
+        if let Err(error) = driver.store_mut().finish_notice(notice, context.env.now()) {
             let summary = summary(notice);
             let message =
                 format!("the notification that {summary} cannot be recorded, so it may be sent again: {error}");

@@ -5,7 +5,7 @@ use crate::{
         context::{Context, block_on},
         global::Output,
         reconcile::{
-            news::{errors_are_news, tell_failure},
+            news::{errors_are_news, no_pass_is_news, tell_trouble},
             notify::notify,
             pass::Pass,
             report::{PassPrinter, recorded_names},
@@ -13,11 +13,12 @@ use crate::{
         },
     },
     error::{CommandError, Exit, Kind},
-    reconcile::{json, report::PassReport},
+    reconcile::{driver::Driver, json, report::PassReport},
     schedule::variables::begin_again,
 };
+use eg_config::settings::Settings;
 use eg_model::{ids::RunId, time::duration::parse_seconds};
-use eg_state::RunKind;
+use eg_state::{OpenNotice, RunKind};
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 /// Make the firewalls match the record: repair, expire, revoke
@@ -34,7 +35,8 @@ pub struct ReconcileArgs {
     #[arg(long)]
     watch: bool,
     /// The longest time between two passes of --watch, written as 60s (10s to 86400s)
-    #[arg(long, value_name = "D", default_value = "60s", requires = "watch", value_parser = interval)]
+    #[arg(long, value_name = "D", default_value = "60s", requires = "watch",
+        value_parser = |text: &str| parse_seconds(text, 10..=86_400))]
     interval: Duration,
     /// A scheduler runs this: tells eg that something closes sessions on time
     #[arg(long)]
@@ -49,10 +51,6 @@ impl ReconcileArgs {
     pub fn is_timed(&self) -> bool {
         self.timer
     }
-}
-
-fn interval(text: &str) -> Result<Duration, String> {
-    parse_seconds(text, 10..=86_400).map_err(|error| error.to_string())
 }
 
 /// Reconciles once, or until a signal ends `--watch`.
@@ -91,38 +89,19 @@ async fn once(
     args: &ReconcileArgs,
     unread_proxies: Option<CommandError>,
 ) -> Result<Exit, CommandError> {
+    let unattended = args.timer && !args.dry_run && context.global.output != Output::Json;
     let settings = context.settings();
     let policy = context.site_policy();
     let known = settings.as_ref().ok();
-    let mut driver = context.driver(context.store()?, known)?;
-    if args.timer {
-        // Cron mails every line that is printed: success prints nothing, failure is printed at the end.
-        driver.on_change = Box::new(|_, _| {});
-    }
-    let pass = Pass { kind: RunKind::Reconcile, timer: args.timer, dry_run: args.dry_run };
-    // The names of sessions that end in this pass are on record only before it.
-    let mut names = recorded_names(&driver.store.borrow(), known)?;
-    let report = pass.run(context, &driver, known).await?;
-    names.extend(recorded_names(&driver.store.borrow(), known)?);
-    context.printer.json(&json::pass(&report, &names));
-    let printer = PassPrinter { context, names: &names, report: &report };
-    if args.dry_run {
-        printer.dry_run();
-    } else {
-        if args.timer {
-            tell_failure(context, &driver, &report)?;
-        } else {
-            printer.steps(false);
-            printer.outcome(&driver)?;
-        }
-        notify(context, &driver, known.and_then(|settings| settings.notify.as_ref()), &report).await;
-    }
+    let (driver, report) = match pass_told(context, args, known).await {
+        Err(error) if unattended && !no_pass_is_news(context, &error) => return Ok(error.kind.exit()),
+        made => made?,
+    };
     let settings = settings.map_err(|error| match error.kind {
         Kind::Config => error.hint("until it is mended nothing is opened; what is due is closed all the same"),
         _ => error,
     });
     let error = settings.err().or(policy.err()).or(unread_proxies);
-    let unattended = args.timer && !args.dry_run && context.global.output != Output::Json;
     if !args.dry_run && (unattended || error.is_none()) {
         let news = errors_are_news(context, &driver, error.as_slice(), report.finished);
         if let Some(error) = error.as_ref().filter(|_| !news) {
@@ -134,6 +113,42 @@ async fn once(
         (None, Some(number)) => Ok(Exit::Signal(number)),
         (None, None) => Ok(exit(&report, args.dry_run)),
     }
+}
+
+/// Makes the pass and prints its outcome.
+async fn pass_told<'c>(
+    context: &'c Context<'_>,
+    args: &ReconcileArgs,
+    known: Option<&Settings>,
+) -> Result<(Driver<'c>, PassReport), CommandError> {
+    let (store, notices) = context.open_store()?;
+    let mut driver = context.driver(store, known)?;
+    if args.timer {
+        // Cron mails every line that is printed: success prints nothing, failure is printed at the end.
+        driver.on_change = Box::new(|_, _| {});
+    }
+    // Some of these come back with every opening. The others tell of something that has happened just now.
+    let (lasting, once): (Vec<OpenNotice>, Vec<OpenNotice>) =
+        notices.into_iter().partition(|notice| args.timer && !args.dry_run && notice.lasts());
+    once.iter().for_each(|notice| context.warn_of(notice));
+    let pass = Pass { kind: RunKind::Reconcile, timer: args.timer, dry_run: args.dry_run };
+    // The names of sessions that end in this pass are on record only before it.
+    let mut names = recorded_names(&driver.store(), known)?;
+    let report = pass.run(context, &driver, known).await?;
+    names.extend(recorded_names(&driver.store(), known)?);
+    context.printer.json(&json::pass(&report, &names));
+    let printer = PassPrinter { context, names: &names, report: &report };
+    if args.dry_run {
+        printer.dry_run();
+        return Ok((driver, report));
+    }
+    if args.timer {
+        tell_trouble(context, &driver, &report, &lasting)?;
+    } else {
+        printer.outcome(&driver)?;
+    }
+    notify(context, &driver, known.and_then(|settings| settings.notify.as_ref()), &report).await;
+    Ok((driver, report))
 }
 
 fn exit(report: &PassReport, dry_run: bool) -> Exit {

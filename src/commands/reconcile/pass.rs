@@ -2,10 +2,10 @@
 
 use crate::{
     commands::{context::Context, pass::not_had, reconcile::follow::follow},
-    config::settings::Settings,
     error::CommandError,
     reconcile::{driver::Driver, lane::PASS_LIMIT, reading::TargetReadings, report::PassReport, request::Request},
 };
+use eg_config::settings::Settings;
 use eg_model::{Timestamp, target::Target};
 use eg_state::RunKind;
 use std::time::Duration;
@@ -29,6 +29,9 @@ impl Pass {
         driver: &Driver<'_>,
         settings: Option<&Settings>,
     ) -> Result<PassReport, CommandError> {
+        if !self.dry_run {
+            driver.store_mut().check_daily(context.env.now())?;
+        }
         let lock = context
             .lock(driver, "eg reconcile", true, self.timer)
             .await
@@ -59,7 +62,7 @@ impl Pass {
         }
         followed.add_to(&mut report);
         if !self.dry_run {
-            let mut store = driver.store.borrow_mut();
+            let mut store = driver.store_mut();
             let noted = if collects { store.set_note(COLLECTED, &report.started.to_rfc3339()) } else { Ok(()) };
             // A failure becomes part of the report: the outcome of the pass is shown all the same.
             report.keep(noted.and_then(|()| store.prune(report.finished).map(drop)));
@@ -78,7 +81,7 @@ impl Pass {
         let Some(settings) = settings.filter(|settings| settings.reconcile.collect_expired) else {
             return Ok(Vec::new());
         };
-        let last = driver.store.borrow().note(COLLECTED)?.and_then(|text| text.parse::<Timestamp>().ok());
+        let last = driver.store().note(COLLECTED)?.and_then(|text| text.parse::<Timestamp>().ok());
         let age = |last: Timestamp| (context.env.now() - last).abs();
         if last.is_some_and(|last| age(last) < settings.reconcile.collect_interval) {
             return Ok(Vec::new());

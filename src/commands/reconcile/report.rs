@@ -5,18 +5,17 @@ use crate::{
         context::Context,
         reconcile::{
             news::failure_has_ended,
-            trouble::{failure_text, open_ends, warning_text},
+            trouble::{failure_text, has_warnings, open_ends},
         },
     },
-    config::settings::Settings,
     error::CommandError,
     reconcile::{
         driver::Driver,
         report::{PassReport, StepOutcome},
     },
-    text::escape_controls,
 };
-use eg_model::{plan::TargetPlan, session::record::Standing, target::TargetKey};
+use eg_config::settings::Settings;
+use eg_model::{plan::TargetPlan, session::record::Standing, target::TargetKey, text::escape_controls};
 use eg_state::Store;
 use std::collections::BTreeMap;
 
@@ -64,7 +63,8 @@ impl PassPrinter<'_> {
     }
 
     /// The steps that were taken. `unattended`: those that failed are left to [`super::news`], which reports them once.
-    pub(super) fn steps(&self, unattended: bool) {
+    /// `told_below`: a text that follows; the reasons in it are not told twice.
+    pub(super) fn steps(&self, unattended: bool, told_below: &str) {
         self.moves("follows");
         let mut last = None;
         let all = !unattended || self.context.env.stderr_is_terminal;
@@ -73,9 +73,10 @@ impl PassPrinter<'_> {
                 self.context.printer.result(&self.heading(&step.target));
                 last = Some(&step.target);
             }
-            let outcome = match (step.outcome, &step.error) {
+            let why = step.error.as_deref().map(escape_controls).filter(|why| !told_below.contains(why.as_str()));
+            let outcome = match (step.outcome, why) {
                 (StepOutcome::Done, _) => String::new(),
-                (outcome, Some(error)) => format!(": {} ({})", outcome.as_str(), escape_controls(error)),
+                (outcome, Some(why)) => format!(": {} ({why})", outcome.as_str()),
                 (outcome, None) => format!(": {}", outcome.as_str()),
             };
             let step = self.context.zone.in_text(&step.step.to_string());
@@ -83,12 +84,14 @@ impl PassPrinter<'_> {
         }
     }
 
-    /// The outcome for a person who waits for it: what is not settled and when eg tries again, or that all is well.
+    /// The steps and the outcome for a person who waits for it: what is not settled and when eg tries again, or that all is
+    /// well.
     pub(super) fn outcome(&self, driver: &Driver<'_>) -> Result<(), CommandError> {
         let (report, printer) = (self.report, self.context.printer);
-        let mut store = driver.store.borrow_mut();
-        self.context.tell_notes(report);
+        let mut store = driver.store_mut();
         let failure = failure_text(&store, report, &open_ends(&store)?)?;
+        self.steps(false, &failure);
+        self.context.tell_notes(report);
         failure.lines().for_each(|line| printer.remark(line));
         if !failure.is_empty() {
             let now = self.context.env.now();
@@ -96,9 +99,9 @@ impl PassPrinter<'_> {
                 Some(at) => format!("eg tries again at {}", self.context.zone.clock(at)),
                 None => "the next reconcile tries again".to_owned(),
             });
-        } else if failure_has_ended(&mut store)? {
+        } else if failure_has_ended(&mut store, report)? {
             printer.remark("✓ Everything is as recorded again");
-        } else if report.steps.is_empty() && report.moves.is_empty() && warning_text(report).is_empty() {
+        } else if report.steps.is_empty() && report.moves.is_empty() && !has_warnings(report) {
             let changed = driver.changes.get() > 0;
             printer.remark(if changed { "✓ Everything is as recorded" } else { "Nothing to do." });
         }

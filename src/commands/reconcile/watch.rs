@@ -5,7 +5,7 @@ use crate::{
     commands::{
         context::Context,
         reconcile::{
-            news::{errors_are_news, tell_failure},
+            news::{errors_are_news, no_pass_is_news, tell_trouble},
             notify::notify,
             pass::Pass,
             report::{PassPrinter, recorded_names},
@@ -18,7 +18,7 @@ use crate::{
 };
 use chrono::TimeDelta;
 use eg_model::{Timestamp, ids::SessionId};
-use eg_state::RunKind;
+use eg_state::{RecordVersion, RunKind};
 use std::{collections::BTreeSet, io, time::Duration};
 use tokio::time::sleep;
 
@@ -33,7 +33,7 @@ pub(super) async fn watch(context: &Context<'_>, interval: Duration) -> Result<E
     let mut sign = Sign::new(&context.state.path).inspect_err(no_sign).ok();
     let interval = TimeDelta::from_std(interval).unwrap_or(TimeDelta::seconds(60));
     while driver.interrupt.asked().is_none() {
-        if driver.store.borrow().is_replaced()
+        if driver.store().is_replaced()
             && let Err(error) = open_replacement(context, &mut driver)
         {
             warn(context, &error);
@@ -41,7 +41,9 @@ pub(super) async fn watch(context: &Context<'_>, interval: Duration) -> Result<E
         let now = context.env.now();
         let requested = RequestedState::now(&driver, now);
         let wake = pass(context, &mut driver).await.unwrap_or_else(|error| {
-            warn(context, &error);
+            if no_pass_is_news(context, &error) {
+                warn(context, &error);
+            }
             None
         });
         let next = wake.map_or(now + interval, |wake| wake.min(now + interval)).max(now + TimeDelta::seconds(2));
@@ -83,12 +85,12 @@ async fn pass(context: &Context<'_>, driver: &mut Driver<'_>) -> Result<Option<T
     driver.rights = KnownRights::default();
     driver.policy = context.driver_policy(settings.as_ref());
     let pass = Pass { kind: RunKind::Watch, timer: false, dry_run: false };
-    let mut names = recorded_names(&driver.store.borrow(), settings.as_ref())?;
+    let mut names = recorded_names(&driver.store(), settings.as_ref())?;
     let report = pass.run(context, driver, settings.as_ref()).await?;
-    names.extend(recorded_names(&driver.store.borrow(), settings.as_ref())?);
+    names.extend(recorded_names(&driver.store(), settings.as_ref())?);
     context.printer.json_line(&json::pass(&report, &names));
-    PassPrinter { context, names: &names, report: &report }.steps(true);
-    tell_failure(context, driver, &report)?;
+    PassPrinter { context, names: &names, report: &report }.steps(true, "");
+    tell_trouble(context, driver, &report, &[])?;
     let command = settings.as_ref().and_then(|settings| settings.notify.as_ref());
     let next = notify(context, driver, command, &report).await;
     Ok(report.next_wake.into_iter().chain(next).min())
@@ -99,31 +101,30 @@ async fn pass(context: &Context<'_>, driver: &mut Driver<'_>) -> Result<Option<T
 struct RequestedState {
     at: Timestamp,
     replaced: bool,
-    version: Option<i64>,
+    version: Option<RecordVersion>,
     live: Option<BTreeSet<(SessionId, Timestamp)>>,
 }
 
 impl RequestedState {
     /// Taken just before a pass, because the pass may miss what others record from now on.
     fn now(driver: &Driver<'_>, at: Timestamp) -> Self {
-        let version = driver.store.borrow().data_version().ok();
-        Self { at, replaced: driver.store.borrow().is_replaced(), version, live: Self::live(driver, at) }
+        let version = driver.store().data_version().ok().flatten();
+        Self { at, replaced: driver.store().is_replaced(), version, live: Self::live(driver, at) }
     }
 
     /// Without sessions that are over: the pass itself ends these.
     fn live(driver: &Driver<'_>, at: Timestamp) -> Option<BTreeSet<(SessionId, Timestamp)>> {
-        let live = driver.store.borrow().live_sessions().ok()?;
-        let live = live.into_iter().filter(|session| session.expires_at > at);
-        Some(live.map(|session| (session.id, session.expires_at)).collect())
+        let live = driver.store().live_expiries().ok()?;
+        Some(live.into_iter().filter(|(_, expires_at)| *expires_at > at).collect())
     }
 
     /// True if another process has recorded something else since, or replaced the record.
     fn has_changed(&mut self, driver: &Driver<'_>) -> bool {
-        if driver.store.borrow().is_replaced() && !self.replaced {
+        if driver.store().is_replaced() && !self.replaced {
             return true;
         }
-        let version = driver.store.borrow().data_version().ok();
-        let written = version != self.version;
+        let version = driver.store().data_version().ok().flatten();
+        let written = version.is_none() || version != self.version;
         self.version = version;
         written && Self::live(driver, self.at) != self.live
     }

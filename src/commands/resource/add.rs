@@ -2,17 +2,19 @@
 
 use crate::{
     commands::{context::Context, resource::change_json::change_json},
-    config::{
-        edit::{self, NewResource},
-        file::{self, ConfigFiles, FileChange, Over},
-    },
     error::{CommandError, Exit, Kind},
-    host::trusted_file::ReadError,
-    text::{escape_controls, shell_quoted},
     ui::warning::Code,
 };
 use clap::ValueEnum;
-use eg_model::net::permission::PortSpec;
+use eg_config::{
+    edit::{self, NewResource},
+    file::{ConfigError, ConfigFiles, FileChange, Over},
+    trusted_file::ReadError,
+};
+use eg_model::{
+    net::permission::PortSpec,
+    text::{escape_controls, shell_quoted},
+};
 use std::{collections::BTreeMap, path::Path};
 
 /// Add a resource to the configuration
@@ -74,8 +76,8 @@ pub fn run(context: &Context<'_>, args: &AddArgs) -> Result<Exit, CommandError> 
     let entry = entry(args)?;
     let path = &context.config()?.path;
     let (old, auto_closing) = without_resource(path, &args.name)?;
-    let failed = |error: toml_edit::TomlError| CommandError::new(Kind::Config, format!("{}: {error}", path.display()));
-    let text = edit::add(old.as_deref().unwrap_or_default(), &entry).map_err(failed)?;
+    let text = edit::add(old.as_deref().unwrap_or_default(), &entry)
+        .map_err(|error| CommandError::new(Kind::Config, format!("{}: {error}", path.display())))?;
     let over = old.as_deref().map_or(Over::Nothing, Over::Text);
     FileChange { main: path, file: path, text: &text, over }.make()?;
     context.printer.json(&change_json("added", &args.name, path, &[]));
@@ -97,7 +99,7 @@ fn without_resource(path: &Path, name: &str) -> Result<(Option<String>, bool), C
     let source = match files.read(path) {
         Ok(source) => source,
         Err(ReadError::Absent) => return Ok((None, false)),
-        Err(error) => return Err(file::unreadable(path, &error)),
+        Err(error) => return Err(ConfigError::unreadable(path, error).into()),
     };
     let settings = files.load(&source, path)?;
     if let Some(file) = settings.files.get(name) {

@@ -5,19 +5,19 @@ use crate::{
         context::{Context, block_on},
         resource::openings::openings,
     },
-    config::settings::{Resource, Settings},
     error::{CommandError, Exit, Kind, advice},
     targets::route::{environment_profile, target_for},
-    text::{escape_controls, shell_quoted},
     ui::{
         json, style,
         table::{Cell, Table},
         warning::Code,
     },
 };
+use eg_config::settings::{Resource, Settings};
 use eg_model::{
     failure::Failure,
     target::{Target, TargetKey},
+    text::{escape_controls, shell_quoted},
 };
 use eg_providers::{
     ListedGroup,
@@ -79,12 +79,7 @@ pub fn run(context: &Context<'_>, args: &DiscoverArgs) -> Result<Exit, CommandEr
         let next = format!("Next: eg resource add {name} --id {id} --region {region}{profile}{role} --port tcp/22");
         printer.progress(&escape_controls(&next));
     }
-    let unknown = readings.iter().filter(|one| one.groups.is_err()).count();
-    Ok(match unknown {
-        0 => Exit::Done,
-        all if all == readings.len() => Exit::Failed,
-        _ => Exit::Partial,
-    })
+    Ok(Exit::after_reading(readings.iter().filter(|one| one.groups.is_err()).count(), readings.len()))
 }
 
 /// The regions and credentials to ask: those of the arguments, else those of the configuration, else the environment's.

@@ -2,10 +2,10 @@
 
 use crate::{
     commands::context::Context,
-    config::settings::{Resource, Settings},
     error::{CommandError, Exit},
     ui::table::{Cell, Table},
 };
+use eg_config::settings::{Resource, Settings};
 use eg_model::selector::Selector;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

@@ -1,7 +1,6 @@
 //! The rules of a group in a line of text.
 
-use crate::text::escape_controls;
-use eg_model::net::permission::Permission;
+use eg_model::{net::permission::Permission, text::escape_controls};
 use eg_providers::ListedGroup;
 use std::collections::BTreeMap;
 

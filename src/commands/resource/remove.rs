@@ -2,15 +2,17 @@
 
 use crate::{
     commands::{context::Context, resource::change_json::change_json},
-    config::{
-        edit,
-        file::{self, ConfigFiles, FileChange, Over},
-    },
     error::{CommandError, Exit, Kind},
-    text::escape_controls,
     ui::warning::Code,
 };
-use eg_model::session::record::{GrantStatus, Session};
+use eg_config::{
+    edit,
+    file::{ConfigError, ConfigFiles, FileChange, Over},
+};
+use eg_model::{
+    session::record::{GrantStatus, Session},
+    text::escape_controls,
+};
 use std::path::Path;
 
 /// Take a resource out of the configuration
@@ -67,8 +69,8 @@ fn users(context: &Context<'_>, name: &str) -> Result<Vec<Session>, CommandError
 
 fn take_out(main: &Path, file: &Path, name: &str) -> Result<(), CommandError> {
     let failed = |error: String| CommandError::new(Kind::Config, format!("{}: {error}", file.display()));
-    let source = ConfigFiles::begin().read(file).map_err(|error| file::unreadable(file, &error))?;
+    let source = ConfigFiles::begin().read(file).map_err(|error| ConfigError::unreadable(file, error))?;
     let text = edit::remove(&source.text, name).map_err(|error| failed(error.to_string()))?;
     let text = text.ok_or_else(|| failed(format!("{name} is no longer there")))?;
-    FileChange { main, file, text: &text, over: Over::Text(&source.text) }.make()
+    Ok(FileChange { main, file, text: &text, over: Over::Text(&source.text) }.make()?)
 }

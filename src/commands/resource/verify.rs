@@ -9,12 +9,14 @@ use crate::{
         context::{Context, block_on},
         findings::{finding_json, finding_text},
     },
-    config::settings::{AwsSettings, Chosen, Resource, Settings},
     error::{CommandError, Exit, Kind, advice},
     targets::read::{ResourceReading, read_resources},
+};
+use eg_config::settings::{AwsSettings, Chosen, Resource, Settings};
+use eg_model::{
+    net::{address::IpVersion, permission::Permission},
     text::escape_controls,
 };
-use eg_model::net::{address::IpVersion, permission::Permission};
 use eg_providers::ReadResult;
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

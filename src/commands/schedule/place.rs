@@ -8,10 +8,9 @@ use crate::{
         job::{Job, Scheduler},
         variables,
     },
-    text::escape_controls,
     ui::{json, warning::Code},
 };
-use eg_model::Timestamp;
+use eg_model::{Timestamp, text::escape_controls};
 use eg_state::{LastRuns, StateError, Store};
 use serde_json::json;
 use std::path::PathBuf;

@@ -48,7 +48,7 @@ impl OpenRequest<'_> {
         readings: TargetReadings,
     ) -> Result<PassReport, CommandError> {
         let report = self.context.session_pass(driver, RunKind::Start, &[id], readings, Vec::new()).await?;
-        let session = self.context.again(&driver.store.borrow(), id)?;
+        let session = self.context.again(&driver.store(), id)?;
         if session.status != SessionStatus::Active {
             let message = format!("not everything could be opened ({})", not_open(&session));
             return Err(CommandError::new(Kind::Provider, message));

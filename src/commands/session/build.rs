@@ -14,6 +14,7 @@ use eg_model::{
     session::record::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing},
     target::{Route, Target},
 };
+use eg_providers::Caller;
 use std::{collections::BTreeSet, net::IpAddr};
 
 impl OpenRequest<'_> {
@@ -21,7 +22,7 @@ impl OpenRequest<'_> {
     ///
     /// # Errors
     /// It would end before it begins.
-    pub(super) fn build(&self, preflight: &Preflight) -> Result<Session, CommandError> {
+    pub(super) fn build(&self, addresses: &[IpAddr], callers: &[(Target, Caller)]) -> Result<Session, CommandError> {
         let env = self.context.env;
         let now = env.now();
         let mut session = Session {
@@ -35,19 +36,19 @@ impl OpenRequest<'_> {
             expires_at: self.length.end(now).map_err(usage)?,
             ended_at: None,
             ended_reason: None,
-            caller_arns: preflight.callers.iter().map(|(_, caller)| caller.arn.clone()).collect(),
+            caller_arns: callers.iter().map(|(_, caller)| caller.arn.clone()).collect(),
             grants: Vec::new(),
         };
         for chosen in &self.chosen {
-            let mut callers = preflight.callers.iter();
-            let caller = callers.find(|(way, _)| way.regional() == chosen.target.regional()).map(|(_, caller)| caller);
+            let caller =
+                callers.iter().find(|(way, _)| way.regional() == chosen.target.regional()).map(|(_, caller)| caller);
             let route = Route {
                 account: caller.map(|caller| caller.account.clone()),
                 partition: caller.map(|caller| caller.partition.clone()),
                 ..chosen.target.route.clone()
             };
             let target = Target { route, ..chosen.target.clone() };
-            let taken = preflight.addresses.iter().filter(|address| chosen.takes(IpVersion::of(**address)));
+            let taken = addresses.iter().filter(|address| chosen.takes(IpVersion::of(**address)));
             session.grants.extend(taken.map(|address| self.grant(chosen, &target, *address)));
         }
         session.grants.sort_by(|a, b| (&a.resource_name, a.ip_version()).cmp(&(&b.resource_name, b.ip_version())));
@@ -74,7 +75,7 @@ impl OpenRequest<'_> {
     /// Records the session in one transaction, before the lock and before any change.
     pub(super) fn record(&self, driver: &Driver<'_>, session: &Session) -> Result<(), CommandError> {
         not_interrupted(driver)?;
-        let mut store = driver.store.borrow_mut();
+        let mut store = driver.store_mut();
         store.expire(session.started_at)?;
         store.start(session)?;
         Ok(())

@@ -4,11 +4,11 @@
 
 use crate::{
     commands::{context::Context, session::outcome::concerns},
-    config::settings::Settings,
     error::{CommandError, Kind},
     host::signals::Interrupt,
     reconcile::{driver::Driver, reading::TargetReadings, report::PassReport},
 };
+use eg_config::settings::Settings;
 use eg_model::{
     Timestamp,
     failure::{Failure, FailureClass, Purpose},
@@ -82,7 +82,7 @@ impl<'a> Stop<'a> {
         let mut driver = self.context.driver_with(interrupt, self.store, settings);
         driver.unrecorded_stops.clone_from(&self.unrecorded.stops);
         let passed = pass(self.context, &driver, ids).await;
-        let mut store = driver.store.into_inner();
+        let mut store = driver.into_store();
         // Another process that kept the record locked may have finished.
         self.unrecorded.stops.retain(|id| match store.stop(*id, self.now) {
             Ok(_) | Err(StateError::AlreadyEnded { .. }) => false,
@@ -100,7 +100,7 @@ async fn pass(
     ids: &[SessionId],
 ) -> Result<Option<PassReport>, CommandError> {
     let sessions = {
-        let store = driver.store.borrow();
+        let store = driver.store();
         ids.iter().map(|id| context.again(&store, *id)).collect::<Result<Vec<_>, _>>()?
     };
     let touched = driver.needed(Some(&ids.iter().copied().collect()))?;

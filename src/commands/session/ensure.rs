@@ -13,7 +13,6 @@ use crate::{
     },
     error::{CommandError, Exit},
     reconcile::{driver::Driver, report::PassReport},
-    text::escape_controls,
     ui::warning::Code,
 };
 use eg_model::{
@@ -24,8 +23,10 @@ use eg_model::{
         follow::{FoundAddress, Move, moves},
         record::{Session, SessionStatus},
     },
+    text::escape_controls,
 };
 use eg_state::RunKind;
+use futures_util::future::join;
 use std::net::IpAddr;
 
 /// Reuse a matching session, or start one
@@ -74,7 +75,7 @@ async fn ensure_open(request: &OpenRequest<'_>) -> Result<Exit, CommandError> {
     let kind = if matches!(ensuring, Ensuring::Prolong(_)) { RunKind::Extend } else { RunKind::Start };
     let passed = context.session_pass(&driver, kind, &[id], readings, moves).await;
 
-    let session = context.again(&driver.store.borrow(), id)?;
+    let session = context.again(&driver.store(), id)?;
     if ensuring == Ensuring::Begin {
         let unset = session.current().any(|grant| grant.without_auto_close.is_some());
         if request.is_auto_closing(&session) && (unset || passed.is_err()) {
@@ -82,7 +83,7 @@ async fn ensure_open(request: &OpenRequest<'_>) -> Result<Exit, CommandError> {
         }
         request.warn_of_open_anyway(&session, &wider);
     }
-    context.printer.json(&context.session_json(&driver.store.borrow(), &session)?);
+    context.printer.json(&context.session_json(&driver.store(), &session)?);
     let report = passed.map_err(on_record)?;
     conclude(request, &driver, ensuring, &session, &report).await
 }
@@ -94,17 +95,18 @@ async fn decide(
     driver: &Driver<'_>,
     preflight: &mut Preflight,
 ) -> Result<(Ensuring, Session), CommandError> {
-    let wanted = request.build(preflight)?;
-    let live = driver.store.borrow().live_sessions()?;
+    let wanted = request.build(&preflight.addresses, &preflight.callers)?;
+    let live = driver.store().live_sessions()?;
     if ensure(&live, &wanted, request.longest) == Ensuring::Begin {
-        request.refuse_hopeless(driver, preflight).await?;
-        (preflight.callers, preflight.credentials) = request.callers(&preflight.readings).await;
+        let (refused, callers) = join(request.refuse_hopeless(driver, preflight), request.callers(driver)).await;
+        refused?;
+        (preflight.callers, preflight.credentials) = callers;
     }
     not_interrupted(driver)?;
-    let wanted = request.build(preflight)?;
-    let ensuring = driver.store.borrow_mut().ensure(&wanted, request.longest)?;
+    let wanted = request.build(&preflight.addresses, &preflight.callers)?;
+    let ensuring = driver.store_mut().ensure(&wanted, request.longest)?;
     let session = match ensuring {
-        Ensuring::Keep(id) | Ensuring::Prolong(id) => request.context.again(&driver.store.borrow(), id)?,
+        Ensuring::Keep(id) | Ensuring::Prolong(id) => request.context.again(&driver.store(), id)?,
         Ensuring::Begin => wanted,
     };
     Ok((ensuring, session))
@@ -184,7 +186,7 @@ async fn conclude(
         printer.result(&format!("! Could not check session {short}; it was ACTIVE when last seen\n"));
         return Ok(Exit::Partial);
     } else {
-        let left = request.context.view(driver.store.borrow().last_runs()?).left(session);
+        let left = request.context.view(driver.store().last_runs()?).left(session);
         match ensuring {
             // Nothing was done, so `-q` leaves this out.
             Ensuring::Keep(_) => {
@@ -199,7 +201,7 @@ async fn conclude(
             }
             Ensuring::Begin => printer.result(&request.closing_line(session)),
         }
-        if tags_are_behind(&driver.store.borrow(), session)? {
+        if tags_are_behind(&driver.store(), session)? {
             return Ok(Exit::Partial);
         }
     }

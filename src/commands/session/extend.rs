@@ -9,13 +9,13 @@ use crate::{
             preflight::check_clock,
         },
     },
-    config::{
-        policy::{MachinePolicy, PolicyRequest},
-        settings::Settings,
-    },
     error::{CommandError, Exit, Kind},
 };
 use chrono::TimeDelta;
+use eg_config::{
+    policy::{MachinePolicy, PolicyRequest},
+    settings::Settings,
+};
 use eg_model::{
     Timestamp,
     ids::SessionId,
@@ -83,15 +83,18 @@ async fn extend(
     let targets = driver.needed(Some(&[id].into()))?;
     let readings = driver.observe(&targets, false).await;
     check_clock(&readings)?;
-    driver.store.borrow_mut().extend(id, expires, now)?;
+    driver.store_mut().extend(id, expires, now)?;
     let passed = context.session_pass(&driver, RunKind::Extend, &[id], readings, Vec::new()).await;
-    let session = context.again(&driver.store.borrow(), id)?;
-    context.printer.json(&context.session_json(&driver.store.borrow(), &session)?);
+    let session = context.again(&driver.store(), id)?;
+    context.printer.json(&context.session_json(&driver.store(), &session)?);
     let report = passed.map_err(|error| error.hint(recorded(context, id, expires)))?;
-    let view = context.view(driver.store.borrow().last_runs()?);
+    let view = context.view(driver.store().last_runs()?);
     let expiry = context.zone.format(session.expires_at);
     context.printer.result(&format!("✓ Session extended — new expiry: {expiry} ({})\n", view.left(&session)));
-    let behind = tags_are_behind(&driver.store.borrow(), &session)?;
+    if session.status != SessionStatus::Active {
+        context.printer.result(&format!("! Session is {}; why: eg session get {short}\n", session.status));
+    }
+    let behind = tags_are_behind(&driver.store(), &session)?;
     let exit = exit_after(&session, &report);
     Ok(if exit == Exit::Done && behind { Exit::Partial } else { exit })
 }

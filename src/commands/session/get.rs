@@ -42,13 +42,13 @@ fn newest(context: &Context<'_>, store: &Store) -> Result<Session, CommandError>
     let (found, which) = match store.live_sessions()?.into_iter().next() {
         Some(live) => (Some(live), "the newest live session"),
         None => {
-            let filter = Filter { statuses: None, limit: Some(1) };
+            let filter = Filter { limit: Some(1), ..Filter::default() };
             (store.sessions(&filter)?.sessions.into_iter().next(), "the newest session; none is live")
         }
     };
     let nothing =
         || CommandError::new(Kind::NotFound, "there is no session yet").hint("start one with: eg session start");
-    let found = found.ok_or_else(nothing)?;
-    context.printer.progress(&format!("→ Session {} ({which})", found.id.short()));
-    Ok(found)
+    let found = found.ok_or_else(nothing)?.id;
+    context.printer.progress(&format!("→ Session {} ({which})", found.short()));
+    store.session(found)?.ok_or_else(nothing)
 }

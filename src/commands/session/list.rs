@@ -33,7 +33,8 @@ pub fn run(context: &Context<'_>, args: &SessionListArgs) -> Result<Exit, Comman
         (false, true) => None,
         (false, false) => Some(args.status.clone()),
     };
-    let filter = Filter { statuses, limit: Some(args.limit).filter(|limit| *limit > 0) };
+    let limit = Some(args.limit).filter(|limit| *limit > 0);
+    let filter = Filter { statuses, limit, whole: context.printer.is_json() };
     let store = context.store_for_reading()?;
     let (listing, runs, leases) = match &store {
         Some(store) => (store.sessions(&filter)?, store.last_runs()?, store.open_leases()?),

@@ -4,18 +4,18 @@
 use crate::{
     address::{Families, check_asked, never_detected},
     commands::context::Context,
-    config::{
-        policy::PolicyRequest,
-        settings::{Resource, Settings},
-    },
     error::{CommandError, Kind},
     reconcile::driver::Driver,
 };
 use chrono::TimeDelta;
+use eg_config::{
+    policy::PolicyRequest,
+    settings::{Resource, Settings},
+};
 use eg_model::{
     Timestamp,
     net::{
-        address::{AddressError, IpVersion, parse_explicit},
+        address::{IpVersion, parse_explicit},
         host_port::Endpoint,
         permission::PortSpec,
     },
@@ -39,10 +39,10 @@ pub struct OpenArgs {
     #[arg(long, value_name = "T", conflicts_with = "duration")]
     until: Option<String>,
     /// Exactly this IPv4 address; nothing is detected
-    #[arg(long, value_name = "A", value_parser = ipv4)]
+    #[arg(long, value_name = "A", value_parser = |text: &str| parse_explicit(text, IpVersion::V4))]
     ipv4: Option<IpAddr>,
     /// Exactly this IPv6 address; nothing is detected
-    #[arg(long, value_name = "A", value_parser = ipv6)]
+    #[arg(long, value_name = "A", value_parser = |text: &str| parse_explicit(text, IpVersion::V6))]
     ipv6: Option<IpAddr>,
     /// Detect IPv4 only
     #[arg(short = '4', conflicts_with_all = ["only_ipv6", "ipv4", "ipv6"])]
@@ -66,14 +66,6 @@ pub struct OpenArgs {
     /// Then try to connect to this, and say what may be in the way if that fails; may be repeated
     #[arg(long, value_name = "HOST:PORT")]
     pub(super) check: Vec<Endpoint>,
-}
-
-fn ipv4(text: &str) -> Result<IpAddr, AddressError> {
-    parse_explicit(text, IpVersion::V4)
-}
-
-fn ipv6(text: &str) -> Result<IpAddr, AddressError> {
-    parse_explicit(text, IpVersion::V6)
 }
 
 /// The length of the session that is asked for.

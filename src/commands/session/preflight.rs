@@ -2,17 +2,24 @@
 //! records nothing.
 
 use crate::{
-    address::{Detected, FamilyOutcome, describe, detect, proxy_hint},
+    address::{Detected, are_alike, detect, proxy_hint, reasons},
     commands::session::open::OpenRequest,
     error::{CommandError, Kind},
     reconcile::{driver::Driver, reading::TargetReadings},
     ui::warning::Code,
 };
 use chrono::TimeDelta;
-use eg_model::{net::address::IpVersion, tags::CLOCK_TOLERANCE, target::Target};
+use eg_model::{
+    net::{
+        address::IpVersion,
+        agree::{EchoAnswer, FamilyOutcome, describe},
+    },
+    tags::CLOCK_TOLERANCE,
+    target::Target,
+};
 use eg_providers::{Caller, CredentialsEnd};
 use eg_state::LastRuns;
-use futures_util::future::join;
+use futures_util::future::{join, join_all, join3};
 use std::{collections::BTreeMap, net::IpAddr};
 
 /// The questions to the clouds before a session is recorded.
@@ -52,20 +59,25 @@ impl OpenRequest<'_> {
     /// # Errors
     /// No address was found, the clock is plainly wrong, or a signal came.
     pub(super) async fn ask(&self, driver: &Driver<'_>, depth: PreflightDepth) -> Result<Preflight, CommandError> {
-        let clouds = async {
-            let readings =
-                if depth == PreflightDepth::Nothing { TargetReadings::new() } else { self.read(driver).await };
-            let callers = match depth {
-                PreflightDepth::TargetsAndCallers => self.callers(&readings).await,
-                _ => Default::default(),
-            };
-            (readings, callers)
+        let readings =
+            async { if depth == PreflightDepth::Nothing { TargetReadings::new() } else { self.read(driver).await } };
+        let callers = async {
+            if depth == PreflightDepth::TargetsAndCallers { self.callers(driver).await } else { Default::default() }
         };
-        let (addresses, (readings, (callers, credentials))) = join(self.addresses(), clouds).await;
+        // What needs no reading does not wait for one.
+        let addresses = async {
+            let addresses = self.addresses().await?;
+            if depth == PreflightDepth::TargetsAndCallers {
+                driver.ask_rights_unread(&self.build(&addresses, &[])?).await?;
+            }
+            Ok::<_, CommandError>(addresses)
+        };
+        // The reading comes first: it loads the credentials, and tells why that fails.
+        let (readings, (callers, credentials), addresses) = join3(readings, callers, addresses).await;
         let addresses = addresses?;
         check_clock(&readings)?;
         not_interrupted(driver)?;
-        let runs = driver.store.borrow().last_runs()?;
+        let runs = driver.store().last_runs()?;
         Ok(Preflight { addresses, readings, callers, credentials, runs })
     }
 
@@ -76,26 +88,20 @@ impl OpenRequest<'_> {
     }
 
     /// The caller and the end of the credentials, for each route.
-    pub(super) async fn callers(
-        &self,
-        readings: &TargetReadings,
-    ) -> (Vec<(Target, Caller)>, Vec<(String, CredentialsEnd)>) {
-        let mut routes: BTreeMap<Target, &Target> = BTreeMap::new();
-        for chosen in &self.chosen {
-            routes.entry(chosen.target.regional()).or_insert(&chosen.target);
-        }
-        let (mut callers, mut credentials) = (Vec::new(), Vec::new());
-        for target in routes.into_values() {
-            let Some(firewall) = readings.get(&target.key).and_then(|read| read.firewall.clone()) else { continue };
-            match firewall.caller().await {
-                Ok(caller) => callers.push((target.clone(), caller)),
-                Err(failure) => tracing::info!("the caller is not known: {failure}"),
-            }
-            let end = firewall.credentials_end().await;
+    pub(super) async fn callers(&self, driver: &Driver<'_>) -> (Vec<(Target, Caller)>, Vec<(String, CredentialsEnd)>) {
+        let routes: BTreeMap<Target, &Target> =
+            self.chosen.iter().rev().map(|chosen| (chosen.target.regional(), &chosen.target)).collect();
+        let asked = routes.into_values().map(async |target| {
+            // The reading fails for the same reason, and tells it.
+            let firewall = driver.connect.connect(target).await.ok()?;
+            let (caller, end) = join(firewall.caller(), firewall.credentials_end()).await;
+            let caller = caller.map_err(|failure| tracing::info!("the caller is not known: {failure}")).ok();
             let of_profile = target.route.profile.as_ref().map(|name| format!("the credentials of profile {name}"));
-            credentials.push((of_profile.unwrap_or_else(|| "the credentials".to_owned()), end));
-        }
-        (callers, credentials)
+            let name = of_profile.unwrap_or_else(|| "the credentials".to_owned());
+            Some((caller.map(|caller| (target.clone(), caller)), (name, end)))
+        });
+        let (callers, credentials): (Vec<_>, Vec<_>) = join_all(asked).await.into_iter().flatten().unzip();
+        (callers.into_iter().flatten().collect(), credentials)
     }
 
     /// The addresses to open to: exactly those given, else those detected.
@@ -112,14 +118,17 @@ impl OpenRequest<'_> {
     fn agreed(&self, detected: Detected) -> Result<Vec<IpAddr>, CommandError> {
         let mut addresses = Vec::new();
         let mut left_out = Vec::new();
+        let mut unusable: Vec<EchoAnswer> = Vec::new();
         let hint = "name the address yourself with --ipv4 or --ipv6";
         for (version, outcome) in [(IpVersion::V4, detected.v4), (IpVersion::V6, detected.v6)] {
             match outcome {
                 FamilyOutcome::NotAsked => {}
                 FamilyOutcome::Agreed { address, .. } => addresses.push(address),
                 FamilyOutcome::NotRoutable { message, .. } => left_out.push((version, true, message)),
-                FamilyOutcome::NotAgreed { reasons } => {
-                    left_out.push((version, version == IpVersion::V4, reasons.join("; ")));
+                FamilyOutcome::NotAgreed { answers } => {
+                    answers.iter().for_each(|answer| tracing::info!("{}", describe(answer)));
+                    left_out.push((version, version == IpVersion::V4, reasons(&answers)));
+                    unusable.extend(answers);
                 }
                 FamilyOutcome::Disagree { answers } => {
                     let lines: Vec<String> = answers.iter().map(describe).collect();
@@ -129,8 +138,10 @@ impl OpenRequest<'_> {
             }
         }
         if addresses.is_empty() {
-            let lines: Vec<String> = left_out.iter().map(|(version, _, why)| format!("{version}: {why}")).collect();
-            let message = format!("your public address could not be found ({})", lines.join("; "));
+            let by_family = || left_out.iter().map(|(version, _, why)| format!("{version}: {why}")).collect::<Vec<_>>();
+            // Without a network every service of both families fails alike.
+            let why = if are_alike(&unusable) { reasons(&unusable) } else { by_family().join("; ") };
+            let message = format!("your public address could not be found ({why})");
             let error = CommandError::new(Kind::Detection, message).hint(hint);
             let proxy = proxy_hint(self.context.env, &self.settings.detect);
             return Err(proxy.into_iter().fold(error, CommandError::hint));

@@ -7,49 +7,20 @@ use crate::{
         preflight::{Preflight, PreflightDepth},
     },
     error::{CommandError, Exit},
-    text::escape_controls,
     ui::{json, warning::Code},
 };
 use eg_model::{
-    ids::{InstallationId, RuleId},
+    ids::InstallationId,
     net::{address::IpVersion, permission::Permission},
     observation::Observation,
     session::{
-        preflight::{Outlook, is_marked},
+        preflight::{Outlook, Would, would},
         record::{Grant, Session},
     },
+    text::escape_controls,
 };
 use eg_state::Store;
 use serde_json::{Value, json};
-
-/// The outcome for one permission.
-enum Would {
-    Open,
-    /// A rule of `eg` is there, of this installation or another.
-    Keep(RuleId),
-    /// A rule that is not of `eg` lets it in.
-    BeCovered(RuleId),
-    /// Its target could not be read.
-    NotKnown,
-}
-
-impl Would {
-    fn word(&self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Keep(_) => "keep",
-            Self::BeCovered(_) => "covered",
-            Self::NotKnown => "unknown",
-        }
-    }
-
-    fn rule(&self) -> Option<&RuleId> {
-        match self {
-            Self::Keep(rule) | Self::BeCovered(rule) => Some(rule),
-            Self::Open | Self::NotKnown => None,
-        }
-    }
-}
 
 /// Shows the rules that `start` would open.
 ///
@@ -64,7 +35,7 @@ pub(super) async fn preview(mut request: OpenRequest<'_>) -> Result<Exit, Comman
     };
     let driver = request.driver(store)?;
     let preflight = request.preflight(&driver, PreflightDepth::Targets).await?;
-    let session = request.build(&preflight)?;
+    let session = request.build(&preflight.addresses, &preflight.callers)?;
     let outlooks = request.outlooks(&driver, &preflight, &session)?;
     request.warn_of_families_left_out();
     let shown = PreviewPrinter { request: &request, preflight: &preflight, session: &session, outlooks: &outlooks };
@@ -97,14 +68,8 @@ impl PreviewPrinter<'_> {
     }
 
     fn would(&self, grant: &Grant, permission: &Permission) -> Would {
-        let group = &grant.target.key.id;
         let read = self.preflight.readings.get(&grant.target.key);
-        let Some(Observation::Complete(reading)) = read.map(|read| &read.observation) else { return Would::NotKnown };
-        match reading.rules.iter().find(|rule| rule.permission == *permission) {
-            None => Would::Open,
-            Some(rule) if is_marked(rule, group) => Would::Keep(rule.id.clone()),
-            Some(rule) => Would::BeCovered(rule.id.clone()),
-        }
+        would(read.map(|read| &read.observation), &grant.target.key.id, permission)
     }
 
     fn text(&self) -> String {

@@ -4,10 +4,10 @@
 use crate::{
     checks::resource::RULES_PER_GROUP,
     commands::session::{open::OpenRequest, preflight::Preflight},
-    config::settings::Resource,
     error::{CommandError, Kind, advice},
     reconcile::{driver::Driver, reading::TargetReading, rights::wanted},
 };
+use eg_config::settings::Resource;
 use eg_model::{
     failure::{Failure, FailureClass},
     net::{address::IpVersion, permission::Permission},
@@ -30,11 +30,11 @@ impl OpenRequest<'_> {
     /// # Errors
     /// Nothing of the session could be opened; or the record cannot be read.
     pub(super) async fn refuse_hopeless(&self, driver: &Driver<'_>, preflight: &Preflight) -> Result<(), CommandError> {
-        let session = self.build(preflight)?;
+        let session = self.build(&preflight.addresses, &preflight.callers)?;
         if preflight.readings.is_empty() {
             return self.refuse(&self.connected(driver).await);
         }
-        // The readings may be reason enough: then no dry run is sent.
+        // The readings may be reason enough: then no more dry runs are sent.
         self.refuse(&self.outlooks(driver, preflight, &session)?)?;
         driver.ask_rights(&preflight.readings, &session).await?;
         self.refuse(&self.outlooks(driver, preflight, &session)?)
@@ -84,7 +84,7 @@ impl OpenRequest<'_> {
         live: &BTreeSet<Permission>,
     ) -> Option<Failure> {
         let Observation::Complete(reading) = &look.observation else { return None };
-        let me = driver.store.borrow().installation().clone();
+        let me = driver.store().installation().clone();
         let full = full_families(reading, &key.id, wanted, live, RULES_PER_GROUP, &me);
         let families: BTreeSet<IpVersion> = wanted.iter().map(Permission::ip_version).collect();
         let names: Vec<String> = full.iter().map(ToString::to_string).collect();
@@ -158,7 +158,7 @@ fn named(resources: &[&Resource]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::settings::Settings;
+    use eg_config::settings::Settings;
     use std::path::Path;
 
     fn settings(count: usize) -> Settings {

@@ -59,7 +59,7 @@ async fn start(request: &OpenRequest<'_>, args: &StartArgs) -> Result<Exit, Comm
     let mut preflight = request.preflight(&driver, depth).await?;
     request.warn_of_earlier_addresses(&driver, &preflight.addresses)?;
 
-    let session = request.build(&preflight)?;
+    let session = request.build(&preflight.addresses, &preflight.callers)?;
     request.record(&driver, &session)?;
     let id = session.id;
     let on_record = |error| stays_on_record(error, id);
@@ -71,7 +71,7 @@ async fn start(request: &OpenRequest<'_>, args: &StartArgs) -> Result<Exit, Comm
         request.warn_of_closing(&driver, &preflight, &session);
     }
     if args.no_wait {
-        context.printer.json(&context.session_json(&driver.store.borrow(), &session).map_err(on_record)?);
+        context.printer.json(&context.session_json(&driver.store(), &session).map_err(on_record)?);
         return Ok(Exit::Done);
     }
 
@@ -86,13 +86,13 @@ async fn start(request: &OpenRequest<'_>, args: &StartArgs) -> Result<Exit, Comm
         (driver, passed)
     };
 
-    let session = context.again(&driver.store.borrow(), id).map_err(on_record)?;
+    let session = context.again(&driver.store(), id).map_err(on_record)?;
     let unset = |session: &Session| session.current().any(|grant| grant.without_auto_close.is_some());
     if auto_closing && (passed.is_err() || unset(&session)) {
         request.warn_of_closing(&driver, &preflight, &session);
     }
     request.warn_of_open_anyway(&session, &wider);
-    context.printer.json(&context.session_json(&driver.store.borrow(), &session).map_err(on_record)?);
+    context.printer.json(&context.session_json(&driver.store(), &session).map_err(on_record)?);
     let report = passed.map_err(on_record)?;
     context.printer.result(&request.closing_line(&session));
     match args.atomic {

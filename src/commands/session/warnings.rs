@@ -10,7 +10,6 @@ use crate::{
     error::CommandError,
     reconcile::driver::Driver,
     schedule::{install, scheduled::Scheduled},
-    text::escape_controls,
     ui::warning::Code,
 };
 use eg_model::{
@@ -22,6 +21,7 @@ use eg_model::{
         record::{Session, Standing},
     },
     target::Target,
+    text::escape_controls,
 };
 use eg_providers::{Caller, CredentialsEnd};
 use eg_state::LastRuns;
@@ -78,7 +78,7 @@ impl OpenRequest<'_> {
             return Ok(());
         }
         // The next reconcile moves sessions that follow.
-        for session in driver.store.borrow().live_sessions()?.into_iter().filter(|session| !session.follow) {
+        for session in driver.store().live_sessions()?.into_iter().filter(|session| !session.follow) {
             let outside = |now: &&IpAddr| session.cidr(IpVersion::of(**now)).is_some_and(|open| !open.contains(*now));
             let then = |now: &IpAddr| session.address(IpVersion::of(*now));
             if let Some(then) = addresses.iter().find(outside).and_then(then) {
@@ -107,7 +107,7 @@ impl OpenRequest<'_> {
     /// Warns when nothing would close a session on time.
     fn warn_of_no_schedule(&self, driver: &Driver<'_>, runs: &LastRuns) {
         let Context { env, printer, zone, .. } = self.context;
-        let mut store = driver.store.borrow_mut();
+        let mut store = driver.store_mut();
         match self.context.scheduled(Some(&*store), runs) {
             Scheduled::No => {
                 let hint = if install::scheduler().is_some() {

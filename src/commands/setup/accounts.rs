@@ -2,9 +2,9 @@
 
 use crate::{
     commands::{context::Context, iam_policy::scope},
-    config::settings::{Resource, Settings},
     error::{CommandError, Kind, advice},
 };
+use eg_config::settings::{Resource, Settings};
 use eg_model::{failure::Failure, target::Target};
 use eg_providers::aws::{ConfiguredAccount, DEFAULT_SCHEDULE_GROUP, ROLE_NAME, Scope};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +23,7 @@ pub(super) async fn accounts(
     resources: &[Resource],
 ) -> Result<Vec<AccountTargets>, CommandError> {
     let store = context.store_for_reading().ok().flatten();
-    let known = store.and_then(|store| context.used_targets(&store).ok()).unwrap_or_default();
+    let known = store.and_then(|store| store.used_targets().ok()).unwrap_or_default();
     let connect = context.env.connect();
     let mut found: BTreeMap<String, AccountTargets> = BTreeMap::new();
     for resource in resources {

@@ -12,11 +12,11 @@ use self::{
 };
 use crate::{
     commands::context::{Context, block_on},
-    config::settings::{Resource, Settings},
     error::{CommandError, Exit, Kind},
     ui::warning::Code,
 };
 use clap::ValueEnum;
+use eg_config::settings::{Resource, Settings};
 
 /// Print or make the AWS resources that let rules close by themselves
 ///

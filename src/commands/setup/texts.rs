@@ -1,7 +1,7 @@
 //! The output of `eg setup cloud-expiry`.
 
 use super::{accounts::AccountTargets, prepare::Part};
-use crate::config::settings::Settings;
+use eg_config::settings::Settings;
 use eg_providers::aws::{ConfiguredAccount, Prepared};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

@@ -1,28 +1,31 @@
 //! The arguments of `eg status`, and the status once. Except for the address, everything comes from the record.
 
 use crate::{
-    address::{Detected, Families, FamilyOutcome, describe, detect},
+    address::{Detected, Families, detect, reasons},
     checks::schedule::status_line,
     commands::{
         context::{Context, block_on},
         status::watch::{self, RunWords},
     },
-    config::settings::Settings,
     error::{CommandError, Exit},
     host::lock::{LockHolder, stalled_holder},
     schedule::scheduled::Scheduled,
-    text::escape_controls,
     ui::{
         json,
         session::{View, line},
     },
 };
+use eg_config::settings::Settings;
 use eg_model::{
-    net::address::IpVersion,
+    net::{
+        address::IpVersion,
+        agree::{FamilyOutcome, describe},
+    },
     session::{
         problems::{Trouble, trouble},
         record::{Grant, GrantStatus, Session},
     },
+    text::escape_controls,
     time::duration::overdue,
 };
 use eg_state::RecordSummary;
@@ -84,7 +87,7 @@ fn address(outcome: FamilyOutcome) -> Option<Result<IpAddr, String>> {
         FamilyOutcome::NotAsked => None,
         FamilyOutcome::Agreed { address, .. } => Some(Ok(address)),
         FamilyOutcome::NotRoutable { message, .. } => Some(Err(message)),
-        FamilyOutcome::NotAgreed { reasons } => Some(Err(reasons.join("; "))),
+        FamilyOutcome::NotAgreed { answers } => Some(Err(reasons(&answers))),
         FamilyOutcome::Disagree { answers } => {
             let lines: Vec<String> = answers.iter().map(describe).collect();
             Some(Err(format!("the services do not agree: {}", lines.join("; "))))

@@ -19,7 +19,7 @@ use crate::{
     },
 };
 use chrono::TimeDelta;
-use eg_state::{Event, RecordSummary, StateError, Store};
+use eg_state::{Event, RecordSummary, RecordVersion, StateError, Store};
 use ratatui::crossterm::event::Event as TerminalEvent;
 use std::{
     io::{self, Write},
@@ -144,7 +144,7 @@ const ASK_AGAIN: TimeDelta = TimeDelta::seconds(60);
 #[derive(Default)]
 struct Known {
     store: Option<Store>,
-    version: Option<i64>,
+    version: Option<RecordVersion>,
     glance: RecordSummary,
     events: Vec<Event>,
     unread: Option<String>,
@@ -172,10 +172,10 @@ impl Known {
         let Some(store) = &self.store else { return Ok(()) };
         // The version comes first: a transaction between it and the reading then causes one reading too many, not a lost one.
         let version = store.data_version()?;
-        if self.version != Some(version) {
+        if version.is_none() || self.version != version {
             self.glance = RecordSummary::read(store)?;
             self.events = store.last_events(EVENTS)?;
-            self.version = Some(version);
+            self.version = version;
         }
         Ok(())
     }

@@ -19,7 +19,6 @@ use crate::{
         view,
     },
     targets::route::name_endpoints,
-    text::shell_quoted,
     ui::{printer::Printer, time::Zone, warning::Code},
 };
 use chrono::TimeDelta;
@@ -29,6 +28,7 @@ use eg_model::{
         holders::{Holder, marked_rules},
         judge::{KeepReason, SweepScope, owners_like},
     },
+    text::shell_quoted,
     time::duration::parse_duration,
 };
 use std::collections::BTreeSet;
@@ -56,7 +56,7 @@ pub struct SweepArgs {
     #[arg(long)]
     dry_run: bool,
     /// Close only what expired longer ago than this (8h, 90m, 2d)
-    #[arg(long, value_name = "D", value_parser = older_than, conflicts_with = "revoke_all")]
+    #[arg(long, value_name = "D", value_parser = parse_duration, conflicts_with = "revoke_all")]
     older_than: Option<TimeDelta>,
     /// Close everything of one installation, expired or not; where another still holds a rule, take its tag off
     #[arg(long, requires = "owner")]
@@ -74,10 +74,6 @@ pub struct SweepArgs {
 
 /// Fewer characters than this name no installation.
 const SHORTEST_OWNER: usize = 4;
-
-fn older_than(text: &str) -> Result<TimeDelta, String> {
-    parse_duration(text).map_err(|error| error.to_string())
-}
 
 fn owner(text: &str) -> Result<String, String> {
     match InstallationId::parse(text).filter(|_| text.len() >= SHORTEST_OWNER) {

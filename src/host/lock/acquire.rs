@@ -18,16 +18,14 @@ use super::{
     holder::LockHolder,
     watchdog::Watchdog,
 };
-use crate::{
-    error::{CommandError, Kind},
-    host::{env::Env, progress::Progress, signals::Interrupt},
-};
+use crate::host::{env::Env, progress::Progress, signals::Interrupt};
 use std::{
     fs::{File, TryLockError},
-    io::ErrorKind,
-    path::Path,
+    io::{self, ErrorKind},
+    path::{Path, PathBuf},
     time::Duration,
 };
+use thiserror::Error;
 use tokio::time::{Instant, sleep};
 
 /// The pause before a busy lock is tried again.
@@ -50,8 +48,44 @@ pub(crate) struct LockRequest<'a> {
     pub(crate) wait: Duration,
     /// The pass has something to close, and goes past a stalled holder.
     pub(crate) closes: bool,
-    /// Renders the error with which the watchdog ends the process.
-    pub(crate) error_line: &'a dyn Fn(&CommandError) -> String,
+    /// Renders the error with which the watchdog ends the process, and gives the exit status.
+    pub(crate) last_words: &'a dyn Fn(LockError) -> (String, u8),
+}
+
+/// Reason why a pass did not get the lock, or lost it.
+#[derive(Debug, Error)]
+pub(crate) enum LockError {
+    #[error("the lock {} cannot be used: {error}", path.display())]
+    Unusable { path: PathBuf, error: io::Error },
+    #[error("another eg is at work ({0}) and did not finish in time")]
+    Busy(String),
+    #[error("another eg ({}) {}; what opens waits for it", .0.text(), .0.how())]
+    Stalled(LockHolder),
+    #[error("stopped by a signal while waiting for another eg; what was asked stays on record")]
+    Signal(u8),
+    /// The watchdog ends this process.
+    #[error(
+        "`{command}` has made no progress for {} seconds while it held the lock, and was ended: something that it reads or \
+         writes does not answer",
+        limit.as_secs()
+    )]
+    NoProgress { command: String, limit: Duration },
+}
+
+impl LockError {
+    /// Advice for the user.
+    pub(crate) fn remedy(&self) -> Vec<String> {
+        match self {
+            Self::Unusable { .. } => vec!["check the permissions of the file and its directory".to_owned()],
+            Self::Stalled(holder) => holder.remedy(),
+            Self::NoProgress { .. } => vec![
+                "a file on a mount that hangs (AWS_CONFIG_FILE, a token), or a terminal that is paused; what was asked is \
+                 on record, and the next `eg reconcile` goes on"
+                    .to_owned(),
+            ],
+            Self::Busy(_) | Self::Signal(_) => Vec::new(),
+        }
+    }
 }
 
 /// A warning about how the lock was obtained.
@@ -90,17 +124,12 @@ impl Drop for PassLock {
     }
 }
 
-fn failed(path: &Path, error: &std::io::Error) -> CommandError {
-    CommandError::new(Kind::State, format!("the lock {} cannot be used: {error}", path.display()))
-        .hint("check the permissions of the file and its directory")
-}
-
 /// Waits for the lock, at most `asked.wait`. `say` is told once who holds it.
 pub(crate) async fn acquire(
     asked: &LockRequest<'_>,
     interrupt: &Interrupt,
     say: impl Fn(&str),
-) -> Result<PassLock, CommandError> {
+) -> Result<PassLock, LockError> {
     let started = Instant::now();
     let mut said = false;
     let mut watched = StalledHolders::new(started);
@@ -113,7 +142,10 @@ pub(crate) async fn acquire(
         // However short the wait, a holder that may be stalled is watched long enough to tell.
         let wait = if asked.closes { asked.wait.max(watched.undecided_for(&busy)) } else { asked.wait };
         if waited >= wait {
-            return Err(not_in_time(asked.env, &busy));
+            return Err(match busy.is_stalled(asked.env) {
+                true => LockError::Stalled(busy),
+                false => LockError::Busy(busy.text()),
+            });
         }
         if waited >= SAY_AFTER && !said {
             said = true;
@@ -121,22 +153,9 @@ pub(crate) async fn acquire(
         }
         tokio::select! {
             () = sleep(POLL.min(wait - waited)) => {}
-            () = interrupt.wait() => {
-                let number = interrupt.asked().unwrap_or_default();
-                let message = "stopped by a signal while waiting for another eg; what was asked stays on record";
-                return Err(CommandError::new(Kind::Signal(number), message));
-            }
+            () = interrupt.wait() => return Err(LockError::Signal(interrupt.asked().unwrap_or_default())),
         }
     }
-}
-
-fn not_in_time(env: &Env, busy: &LockHolder) -> CommandError {
-    if !busy.is_stalled(env) {
-        let message = format!("another eg is at work ({}) and did not finish in time", busy.text());
-        return CommandError::new(Kind::Locked, message);
-    }
-    let message = format!("another eg ({}) {}; what opens waits for it", busy.text(), busy.how());
-    busy.remedy().into_iter().fold(CommandError::new(Kind::Locked, message), CommandError::hint)
 }
 
 /// Holders that looked stalled, each with the time when it was first seen so.
@@ -179,22 +198,22 @@ enum Tried {
 }
 
 /// Tries the lock; if a stalled holder has it, tries the next one.
-fn try_generations(asked: &LockRequest<'_>, watched: &mut StalledHolders) -> Result<Tried, CommandError> {
+fn try_generations(asked: &LockRequest<'_>, watched: &mut StalledHolders) -> Result<Tried, LockError> {
     let mut passed = Vec::new();
     for generation in 1..=GENERATIONS {
         let path = lock_path(asked.state, generation);
         let file = match open(&path) {
             Ok(file) => file,
-            Err(error) if asked.closes => return Ok(Tried::Had(without_a_lock(asked, &path, &error, passed))),
-            Err(error) => return Err(failed(&path, &error)),
+            Err(error) if asked.closes => return Ok(Tried::Had(without_a_lock(asked, path, error, passed))),
+            Err(error) => return Err(LockError::Unusable { path, error }),
         };
         match file.try_lock() {
             Ok(()) => return Ok(Tried::Had(hold(asked, file, &path, passed))),
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(error)) if asked.closes => {
-                return Ok(Tried::Had(without_a_lock(asked, &path, &error, passed)));
+                return Ok(Tried::Had(without_a_lock(asked, path, error, passed)));
             }
-            Err(TryLockError::Error(error)) => return Err(failed(&path, &error)),
+            Err(TryLockError::Error(error)) => return Err(LockError::Unusable { path, error }),
         }
         let holder = LockHolder::read(&file, &path);
         let stalled = holder.is_stalled(asked.env) && watched.is_stalled(&holder);
@@ -217,13 +236,14 @@ fn hold(asked: &LockRequest<'_>, mut file: File, path: &Path, passed: Vec<LockHo
 
 /// Closing does not wait for a lock that cannot be taken: neither on a full disk or a read-only file system, where nothing
 /// can be recorded anyway, nor if something else lies in the place of the lock's file.
-fn without_a_lock(asked: &LockRequest<'_>, path: &Path, error: &std::io::Error, passed: Vec<LockHolder>) -> PassLock {
+fn without_a_lock(asked: &LockRequest<'_>, path: PathBuf, error: io::Error, passed: Vec<LockHolder>) -> PassLock {
     use ErrorKind::{FileTooLarge, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     let mut warnings: Vec<LockWarning> = passed.iter().map(going_past).collect();
     // The record lies in the same directory, and its own error reports these.
     if !matches!(error.kind(), FileTooLarge | QuotaExceeded | ReadOnlyFilesystem | StorageFull) {
-        let CommandError { message, hints, .. } = failed(path, error);
-        warnings.push(LockWarning { message: format!("{message}; closing goes on, what opens waits"), hints });
+        let error = LockError::Unusable { path, error };
+        let message = format!("{error}; closing goes on, what opens waits");
+        warnings.push(LockWarning { message, hints: error.remedy() });
     }
     locked(asked, None, warnings, true)
 }
@@ -231,7 +251,9 @@ fn without_a_lock(asked: &LockRequest<'_>, path: &Path, error: &std::io::Error, 
 fn locked(asked: &LockRequest<'_>, file: Option<File>, warnings: Vec<LockWarning>, closes_only: bool) -> PassLock {
     let progress = asked.env.progress.clone();
     progress.attach(file, asked.env.clock());
-    let watchdog = Watchdog::start(progress.clone(), asked.env.stall_limit, last_words(asked));
+    let limit = asked.env.stall_limit;
+    let last_words = (asked.last_words)(LockError::NoProgress { command: asked.command.to_owned(), limit });
+    let watchdog = Watchdog::start(progress.clone(), limit, last_words);
     let watchdog = watchdog.map_err(|error| tracing::warn!("the pass runs without a watchdog: {error}")).ok();
     PassLock { progress, warnings, closes_only, _watchdog: watchdog }
 }
@@ -240,16 +262,4 @@ fn going_past(holder: &LockHolder) -> LockWarning {
     let message =
         format!("another eg ({}) {}; closing goes on past it, what opens waits for it", holder.text(), holder.how());
     LockWarning { message, hints: holder.remedy() }
-}
-
-fn last_words(asked: &LockRequest<'_>) -> String {
-    let message = format!(
-        "`{}` has made no progress for {} seconds while it held the lock, and was ended: something that it reads or writes \
-         does not answer",
-        asked.command,
-        asked.env.stall_limit.as_secs()
-    );
-    let hint = "a file on a mount that hangs (AWS_CONFIG_FILE, a token), or a terminal that is paused; what was asked is \
-                on record, and the next `eg reconcile` goes on";
-    (asked.error_line)(&CommandError::new(Kind::Stalled, message).hint(hint))
 }

@@ -1,12 +1,9 @@
 //! The process that holds the lock: its name, its state, and the advice for one that makes no progress.
 
 use super::file::{lock_path, open_to_look};
-use crate::{
-    host::{env::Env, progress::STALL_LIMIT},
-    text::escape_controls,
-};
+use crate::host::{env::Env, progress::STALL_LIMIT};
 use chrono::{DateTime, TimeDelta};
-use eg_model::Timestamp;
+use eg_model::{Timestamp, text::escape_controls};
 use std::{
     fs::{File, TryLockError},
     os::unix::fs::FileExt,

@@ -6,5 +6,5 @@ mod file;
 mod holder;
 mod watchdog;
 
-pub(crate) use acquire::{LockRequest, LockWarning, PassLock, acquire};
+pub(crate) use acquire::{LockError, LockRequest, LockWarning, PassLock, acquire};
 pub(crate) use holder::{LockHolder, stalled_holder};

@@ -1,7 +1,7 @@
 //! Ends a process that holds the lock and makes no progress: it reads a file on a mount that hangs, its terminal is paused,
 //! or `eg` has a bug. The watchdog has a thread of its own, since a call that blocks the runtime blocks all its tasks.
 
-use crate::{error::Kind, host::progress::Progress};
+use crate::host::progress::Progress;
 use std::{
     fs::File,
     io::{self, Write},
@@ -24,13 +24,13 @@ pub(super) struct Watchdog {
 }
 
 impl Watchdog {
-    /// Ends the process, with these words on stderr, once it has run for `limit` without progress.
-    pub(super) fn start(progress: Progress, limit: Duration, last_words: String) -> io::Result<Self> {
+    /// Ends the process, with these words on stderr and this exit status, once it has run for `limit` without progress.
+    pub(super) fn start(progress: Progress, limit: Duration, (words, status): (String, u8)) -> io::Result<Self> {
         let over = Arc::new(AtomicBool::new(false));
         let released = Arc::clone(&over);
         let watch = move || {
             if stalls(&progress, limit, &released) {
-                end(last_words);
+                end(words, status);
             }
         };
         let thread = thread::Builder::new().name("watchdog".to_owned()).spawn(watch)?.thread().clone();
@@ -77,7 +77,7 @@ impl Idle {
 }
 
 /// Exits without taking any lock of this process: the blocked thread may hold it.
-fn end(words: String) -> ! {
+fn end(words: String, status: u8) -> ! {
     let (said, heard) = std::sync::mpsc::channel();
     let say = move || {
         if let Ok(stderr) = io::stderr().as_fd().try_clone_to_owned() {
@@ -89,7 +89,7 @@ fn end(words: String) -> ! {
     if thread::Builder::new().spawn(say).is_ok() {
         heard.recv_timeout(LAST_WORDS).ok();
     }
-    signal_hook::low_level::exit(i32::from(Kind::Stalled.exit().code()))
+    signal_hook::low_level::exit(i32::from(status))
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! Opening permissions: the authorize call, and the meaning of its answers.
 
 use super::{
-    ledger::DAMAGED,
+    ledger::{DAMAGED, Outcome},
     target::{Round, StepFlow, StepResult, TargetRun},
 };
-use crate::reconcile::{allowed, loaded_record::LoadedRecord, report::StepOutcome};
+use crate::reconcile::{loaded_record::LoadedTarget, report::StepOutcome};
 use chrono::TimeDelta;
+use eg_config::policy::barred;
 use eg_model::{
     Timestamp,
     auto_close::AutoCloseSeen,
@@ -17,7 +18,7 @@ use eg_model::{
     plan::Step,
     tags::{description, tags_for},
 };
-use eg_providers::{Answered, Authorize, Firewall};
+use eg_providers::{Answered, Authorize};
 use eg_state::{Event, EventKind};
 
 /// The parts of an authorize step.
@@ -35,25 +36,26 @@ impl TargetRun<'_> {
     pub(super) async fn authorize(&mut self, call: &AuthorizeStep<'_>, round: Round<'_>) -> StepResult {
         let now = self.now();
         let single = call.permissions.len() <= 1;
-        let mut leases = Vec::new();
-        for permission in call.permissions {
-            match self.claim(permission, now)? {
-                Some(lease) => leases.push(lease),
-                None if !self.damaged.contains(permission) => return Ok(StepFlow::Replan),
-                None if !single => return self.one_by_one(call.step, round).await,
-                None => {
-                    self.report_step(call.step, StepOutcome::Skipped, Some(DAMAGED.to_owned()));
-                    return Ok(StepFlow::Next);
-                }
+        let leases = match self.claim_all(call.permissions, now) {
+            Err(error) if error.is_of_a_row() && !single => return self.one_by_one(call.step, round).await,
+            Err(error) if error.is_of_a_row() => {
+                self.damaged.extend(call.permissions);
+                self.unless_unwritable::<()>(Err(error))?;
+                self.report_step(call.step, StepOutcome::Skipped, Some(DAMAGED.to_owned()));
+                return Ok(StepFlow::Next);
             }
-        }
+            claimed => match self.unless_unwritable(claimed)? {
+                Some(leases) => leases,
+                None => return Ok(StepFlow::Replan),
+            },
+        };
         let barred = self.barred(call.session, call.permissions, round.loaded);
         if barred.is_some() && !single {
             return self.one_by_one(call.step, round).await;
         }
         let refusal = match barred {
             Some(failure) => Some(failure),
-            None => self.denied_right(round.firewall, call).await,
+            None => self.denied_right(call, round).await,
         };
         if let Some(failure) = refusal {
             self.refuse(&leases, &failure, call.step)?;
@@ -67,10 +69,13 @@ impl TargetRun<'_> {
         // The questions before may have taken long, and the settle window counts from the call.
         let sent = self.now();
         let intents: Vec<Lease> = leases.iter().map(|lease| self.intent(lease, Attempt::Opening, sent)).collect();
-        if !self.intend(&leases, &intents, Some(call.session), call.step)? {
+        let Some(turn) = self.intend(&leases, &intents, Some(call.session), call.step).await? else {
             return Ok(StepFlow::Replan);
-        }
-        match round.firewall.authorize(&self.authorize_call(call)).await {
+        };
+        let answer = round.firewall.authorize(&self.authorize_call(call)).await;
+        drop(turn);
+        self.lane.note_write(answer.as_ref().err().map(|failure| failure.class));
+        match answer {
             Ok(answer) => self.authorized(call, &intents, answer),
             Err(failure) => self.not_authorized(call, &intents, failure, round).await,
         }
@@ -78,7 +83,7 @@ impl TargetRun<'_> {
 
     fn authorize_call(&self, call: &AuthorizeStep<'_>) -> Authorize {
         let env = self.driver.env;
-        let store = self.driver.store.borrow();
+        let store = self.driver.store();
         let mut tags = self.driver.policy.extra_tags.clone();
         tags.extend(tags_for(&self.key.id, call.permissions, call.session, store.installation(), call.until));
         let person = self.driver.policy.name_person.then(|| format!("{}@{}", env.user, env.host));
@@ -99,20 +104,26 @@ impl TargetRun<'_> {
         answer: Answered<Vec<ObservedRule>>,
     ) -> StepResult {
         let mut flow = StepFlow::Next;
+        let mut outcomes = Vec::new();
         for lease in intents {
             let rule = answer.value.iter().find(|rule| rule.permission == lease.permission);
             let outcome = if rule.is_some() { "opened" } else { "opened, id not named" };
             let event = self.event(EventKind::Authorized, outcome, &lease.permission, rule.map(|rule| &rule.id));
             let event = Event { session: Some(call.session), ..event };
-            if let Some(rule) = rule {
-                let event = Event { request_id: answer.request_id.clone(), ..event };
-                self.write(lease, &lease.authorized(rule.id.clone(), call.until), &event)?;
-            } else {
-                self.write(lease, &lease.landed(call.until), &event)?;
-                self.watching.insert(lease.permission);
-                flow = StepFlow::Reobserve;
-            }
+            let (to, event) = match rule {
+                Some(rule) => {
+                    let event = Event { request_id: answer.request_id.clone(), ..event };
+                    (lease.authorized(rule.id.clone(), call.until), event)
+                }
+                None => {
+                    self.watching.insert(lease.permission);
+                    flow = StepFlow::Reobserve;
+                    (lease.landed(call.until), event)
+                }
+            };
+            outcomes.push(Outcome { from: lease.clone(), to, event });
         }
+        self.write(outcomes)?;
         // Rule ids are never reused: a new rule has no expiry schedule yet.
         self.expiry.seen.extend(answer.value.iter().map(|rule| (rule.id.clone(), AutoCloseSeen::Absent)));
         self.apply_known(Effect::Added(answer.value));
@@ -148,9 +159,7 @@ impl TargetRun<'_> {
         // "Exists already" proves a rule whose id we hold. Then nothing changes for the user, and a later pass looks into the
         // stale reading. Without an id, the next reading must show the rule's owner.
         if intents.iter().any(|lease| lease.phase == Phase::Held && lease.rule_id.is_some()) {
-            for lease in intents {
-                self.refuse_until(lease, &failure, TimeDelta::minutes(1))?;
-            }
+            self.refuse_until(intents, &failure, |_, _| TimeDelta::minutes(1))?;
             return Ok(StepFlow::Next);
         }
         self.refuse_for_now(intents, &failure)?;
@@ -163,22 +172,22 @@ impl TargetRun<'_> {
         &self,
         session: SessionId,
         permissions: &[Permission],
-        loaded: &LoadedRecord,
+        loaded: &LoadedTarget,
     ) -> Option<Failure> {
         let session = loaded.sessions.iter().find(|known| known.id == session);
-        allowed::barred(&self.driver.policy.site, session, &self.key, permissions)
+        barred(&self.driver.policy.site, session, &self.key, permissions)
     }
 
     /// The right that the caller lacks. Asked before the first grant on a target on which this installation has never closed
     /// a rule: it must also be able to close.
-    async fn denied_right(&self, firewall: &dyn Firewall, call: &AuthorizeStep<'_>) -> Option<Failure> {
+    async fn denied_right(&self, call: &AuthorizeStep<'_>, round: Round<'_>) -> Option<Failure> {
         let permission = call.permissions.first()?;
-        // If the record cannot be read, the next step reports it.
-        if self.driver.has_closed(&self.key).ok()? {
+        if round.loaded.rows.closed_once || self.closed_once {
             return None;
         }
         let tags = self.authorize_call(call).tags;
-        let failure = self.driver.rights.ask(firewall, &self.key, permission, &tags).await;
+        let _turn = self.lane.turn().await;
+        let failure = self.driver.rights.ask(round.firewall, &self.key, permission, &tags).await;
         failure.map(|failure| failure.of(Purpose::Open))
     }
 }

@@ -1,14 +1,14 @@
 //! Steps that change or close rules by their ids: tags, untags, revokes.
 
 use super::{
-    ledger::{DAMAGED, UNWRITTEN, unrecorded},
+    ledger::{DAMAGED, Outcome, UNWRITTEN, unrecorded},
     rule_call::RuleCall,
     target::{Leased, Round, StepFlow, StepResult, TargetRun},
 };
 use crate::{
     error::CommandError,
     reconcile::{
-        loaded_record::{LoadedRecord, OVERWRITTEN},
+        loaded_record::{LoadedTarget, OVERWRITTEN},
         report::StepOutcome,
     },
 };
@@ -23,7 +23,7 @@ use eg_model::{
 };
 use eg_providers::Answered;
 use eg_state::{Event, EventKind};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, mem::replace};
 
 /// The answer to a call: the rules that a revoke has closed.
 type RuleAnswer = Answered<BTreeSet<RuleId>>;
@@ -31,7 +31,7 @@ type RuleAnswer = Answered<BTreeSet<RuleId>>;
 impl TargetRun<'_> {
     /// Writes the intents, sends the call, and records the outcomes.
     pub(super) async fn change(&mut self, step: &Step, round: Round<'_>) -> StepResult {
-        let us = self.driver.store.borrow().installation().clone();
+        let us = self.driver.store().installation().clone();
         let Some(call) = RuleCall::of(step, &self.key, &us, &self.driver.policy.extra_tags) else {
             return Ok(StepFlow::Next);
         };
@@ -64,11 +64,14 @@ impl TargetRun<'_> {
             self.expect_auto_closes(&leased, round.loaded);
         }
         let intents: Vec<Lease> = before.iter().map(|lease| self.intent(lease, attempt, now)).collect();
-        if !self.intend(&before, &intents, session, step)? {
+        let Some(turn) = self.intend(&before, &intents, session, step).await? else {
             return Ok(StepFlow::Replan);
-        }
+        };
         let intended: Leased<'_> = leased.iter().map(|(rule, _)| *rule).zip(intents).collect();
-        match call.send(round.firewall).await {
+        let answer = call.send(round.firewall).await;
+        drop(turn);
+        self.lane.note_write(answer.as_ref().err().map(|failure| failure.class));
+        match answer {
             Ok(answer) => self.changed(step, call, &intended, &answer, round.loaded),
             Err(failure) => self.not_changed(step, &before, &intended, failure, round).await,
         }
@@ -81,8 +84,7 @@ impl TargetRun<'_> {
             return Ok(Vec::new());
         }
         let now = self.now();
-        let open = self.driver.store.borrow().open_leases()?;
-        let open: Vec<Lease> = open.into_iter().filter(|lease| lease.target.key == self.key).collect();
+        let open = self.driver.store().open_leases_on(&self.key)?;
         let mut leased = Leased::new();
         for rule in step.rules() {
             let by_id = open.iter().find(|lease| lease.proven_rule() == Some(rule.id()));
@@ -106,10 +108,15 @@ impl TargetRun<'_> {
         call: RuleCall<'_>,
         intended: &Leased<'_>,
         answer: &RuleAnswer,
-        loaded: &LoadedRecord,
+        loaded: &LoadedTarget,
     ) -> StepResult {
+        let mut outcomes = Vec::new();
         for (rule, lease) in intended {
-            self.record_change(step, rule, lease, answer, loaded)?;
+            outcomes.extend(self.outcome(step, rule, lease, answer, loaded)?);
+        }
+        self.write(outcomes)?;
+        if intended.iter().any(|(rule, _)| answer.value.contains(rule.id())) {
+            self.note_closed(loaded)?;
         }
         if let Step::Collect { rules } = step {
             self.record_collected(rules, answer);
@@ -124,43 +131,44 @@ impl TargetRun<'_> {
         Ok(if joins || !self.confirming.is_empty() { StepFlow::Reobserve } else { StepFlow::Replan })
     }
 
-    fn record_change(
+    /// The meaning of the answer for the lease of a rule; `None` if no lease of ours changes.
+    fn outcome(
         &mut self,
         step: &Step,
         rule: &OwnedRule,
         lease: &Lease,
         answer: &RuleAnswer,
-        loaded: &LoadedRecord,
-    ) -> Result<(), CommandError> {
+        loaded: &LoadedTarget,
+    ) -> Result<Option<Outcome>, CommandError> {
         let id = || rule.id().clone();
-        match step {
+        let (to, event) = match step {
             Step::Join { until, session, .. } => {
                 self.watching.insert(lease.permission);
                 let event = self.rule_event(EventKind::Joined, "tagged", rule, answer);
-                self.write(lease, &lease.joined(id(), *until), &Event { session: Some(*session), ..event })
+                (lease.joined(id(), *until), Event { session: Some(*session), ..event })
             }
             Step::Restore { until, .. } | Step::Retag { until, .. } => {
-                let overwritten = matches!(step, Step::Retag { .. }) && was_overwritten(lease, *until);
-                let event = self.rule_event(EventKind::Retagged, step.action(), rule, answer);
-                self.write(lease, &lease.retagged(*until), &event)?;
-                if overwritten { self.note_overwritten(rule) } else { Ok(()) }
+                if matches!(step, Step::Retag { .. }) && was_overwritten(lease, *until) {
+                    self.note_overwritten(rule)?;
+                }
+                (lease.retagged(*until), self.rule_event(EventKind::Retagged, step.action(), rule, answer))
             }
             Step::Leave { .. } => {
                 self.left.insert(id());
-                let event = self.rule_event(EventKind::Left, "untagged", rule, answer);
-                self.write(lease, &lease.left(id()), &event)
+                (lease.left(id()), self.rule_event(EventKind::Left, "untagged", rule, answer))
             }
             Step::Revoke { .. } if answer.value.contains(rule.id()) => {
-                self.record_revoked(lease, rule, answer.request_id.as_deref(), loaded)
+                return self.revoked(lease, rule, answer.request_id.as_deref(), loaded).map(Some);
             }
             Step::Revoke { .. } => {
                 self.confirming.insert(id(), (rule.clone(), lease.clone()));
                 self.watching.insert(lease.permission);
-                Ok(())
+                return Ok(None);
             }
             // No lease of ours is concerned.
-            _ => Ok(()),
-        }
+            _ => return Ok(None),
+        };
+        Ok(Some(Outcome { from: lease.clone(), to, event }))
     }
 
     fn rule_event(&self, kind: EventKind, outcome: &str, rule: &OwnedRule, answer: &RuleAnswer) -> Event {
@@ -172,7 +180,7 @@ impl TargetRun<'_> {
         let event = |rule| self.rule_event(EventKind::Revoked, "collected", rule, answer);
         let events: Vec<Event> = rules.iter().map(event).collect();
         // No lease depends on these events, so the pass goes on without them.
-        if let Err(error) = self.driver.store.borrow_mut().write_leases(&[], &events) {
+        if let Err(error) = self.driver.store_of(&self.key).write_leases(&[], &events) {
             self.unrecorded = Some(unrecorded(error).message);
         }
     }
@@ -181,9 +189,9 @@ impl TargetRun<'_> {
     /// is in use; the user is told once.
     fn note_overwritten(&mut self, rule: &OwnedRule) -> Result<(), CommandError> {
         let now = self.now();
-        let known = self.driver.store.borrow().note(OVERWRITTEN)?.and_then(|text| text.parse().ok());
+        let known = self.driver.store().note(OVERWRITTEN)?.and_then(|text| text.parse().ok());
         let Some(overwritten) = Overwritten::again(known, now) else { return Ok(()) };
-        let noted = self.driver.store.borrow_mut().set_note(OVERWRITTEN, &overwritten.to_string());
+        let noted = self.driver.store_mut().set_note(OVERWRITTEN, &overwritten.to_string());
         if self.unless_unwritable(noted)?.is_some() && overwritten.is_news() {
             let message = format!(
                 "something else keeps rewriting this installation's tag on {} of {}: most likely a copy of this record is in \
@@ -198,24 +206,29 @@ impl TargetRun<'_> {
         Ok(())
     }
 
-    pub(super) fn record_revoked(
-        &mut self,
+    /// The meaning of a confirmed revoke for the lease.
+    pub(super) fn revoked(
+        &self,
         lease: &Lease,
         rule: &OwnedRule,
         request: Option<&str>,
-        loaded: &LoadedRecord,
-    ) -> Result<(), CommandError> {
+        loaded: &LoadedTarget,
+    ) -> Result<Outcome, CommandError> {
         let now = self.now();
-        let wanted = loaded.wants(&self.key, &lease.permission);
+        let wanted = loaded.wants(&lease.permission);
         let event = self.event(EventKind::Revoked, "closed", &lease.permission, Some(rule.id()));
         let event = Event { request_id: request.map(str::to_owned), ..event };
         // Only the reading of the whole target can have hidden another rule; this rule may have been read again since.
         let since = rule.target_read_at() - SETTLE_WINDOW;
-        let opened = self.driver.store.borrow().opened_on(&self.key, &lease.permission, since)?;
+        let opened = self.driver.store().opened_on(&self.key, &lease.permission, since)?;
         let hidden = hidden_rule(opened, rule.id(), rule.target_read_at());
-        self.write(lease, &lease.revoked(wanted, hidden, now), &event)?;
-        if !self.driver.has_closed(&self.key)? {
-            let noted = self.driver.store.borrow_mut().change_target(&self.key, |record| record.closed_once = true);
+        Ok(Outcome { from: lease.clone(), to: lease.revoked(wanted, hidden, now), event })
+    }
+
+    /// Records that this installation may close rules on the target.
+    pub(super) fn note_closed(&mut self, loaded: &LoadedTarget) -> Result<(), CommandError> {
+        if !loaded.rows.closed_once && !replace(&mut self.closed_once, true) {
+            let noted = self.driver.store_of(&self.key).change_target(&self.key, |record| record.closed_once = true);
             match noted {
                 Err(error) if error.is_unwritable() || error.is_of_a_row() => {
                     self.unrecorded = Some(unrecorded(error).message);
@@ -249,7 +262,9 @@ impl TargetRun<'_> {
         let gone = matches!(step, Step::Revoke { .. }) && class == FailureClass::Stale;
         let settled = before.iter().all(|lease| lease.settled(self.now()));
         if let (true, true, [(rule, lease)]) = (gone, settled, intended.as_slice()) {
-            self.record_revoked(lease, rule, failure.request_id.as_deref(), round.loaded)?;
+            let outcome = self.revoked(lease, rule, failure.request_id.as_deref(), round.loaded)?;
+            self.write(vec![outcome])?;
+            self.note_closed(round.loaded)?;
             self.apply_known(Effect::Removed(rule.id().clone()));
             self.report_step(step, StepOutcome::Done, None);
             return Ok(StepFlow::Next);

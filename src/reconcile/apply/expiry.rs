@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     error::{CommandError, Work, advice_for},
-    reconcile::{lane::CalledService, loaded_record::LoadedRecord, report::StepOutcome},
+    reconcile::{lane::CalledService, loaded_record::LoadedTarget, report::StepOutcome},
 };
 use chrono::TimeDelta;
 use eg_model::{
@@ -14,6 +14,7 @@ use eg_model::{
     auto_close::{AutoClose, AutoCloseRoute, AutoCloseSeen},
     failure::{Failure, FailureClass, Reaction},
     ids::RuleId,
+    lease::Lease,
     net::permission::Permission,
     observation::OwnedRule,
     plan::{Note, NoteKind, Step},
@@ -31,7 +32,7 @@ const READERS: usize = 8;
 impl TargetRun<'_> {
     /// Finds the role for the target's account. The provider is asked for the account only if the record does not know it and
     /// the role is needed: a rule stays open, or was just left to others, whose time its schedule has to say then.
-    pub(super) async fn find_auto_close_route(&mut self, loaded: &LoadedRecord) {
+    pub(super) async fn find_auto_close_route(&mut self, loaded: &LoadedTarget) {
         if replace(&mut self.expiry.route_sought, true) {
             return;
         }
@@ -41,14 +42,14 @@ impl TargetRun<'_> {
         else {
             return;
         };
-        let wanted = loaded.wants.contains_key(&self.key);
+        let wanted = !loaded.wants.is_empty();
         // A target that is read for collection alone has no rules of ours.
-        if !wanted && loaded.leases_on(&self.key).next().is_none() {
+        if !wanted && loaded.rows.leases.is_empty() {
             return;
         }
         let account = match &self.reading.target.route.account {
             Some(account) => account.clone(),
-            None if !wanted && !loaded.leases_on(&self.key).any(|lease| lease.left_to_others()) => return,
+            None if !wanted && !loaded.rows.leases.iter().any(Lease::left_to_others) => return,
             None => {
                 self.slot = None;
                 match self.lane.caller(&self.reading.target, firewall.as_ref()).await {
@@ -58,7 +59,8 @@ impl TargetRun<'_> {
                             "{}: no expiry schedule is set, since its account is not known: {failure}",
                             self.key
                         );
-                        self.notes.insert(Note::new(NoteKind::AutoCloseUnset, message));
+                        let class = Some(failure.class);
+                        self.notes.insert(Note { class, ..Note::new(NoteKind::AutoCloseUnset, message) });
                         return;
                     }
                 }
@@ -68,7 +70,7 @@ impl TargetRun<'_> {
     }
 
     /// Reads the schedules that the plan needs. The first failure stops all further reading: the next read would meet it too.
-    pub(super) async fn read_auto_closes(&mut self, loaded: &LoadedRecord) {
+    pub(super) async fn read_auto_closes(&mut self, loaded: &LoadedTarget) {
         let unread = self.plan(loaded, Impatience::default()).unread;
         let Some(firewall) = self.reading.firewall.clone().filter(|_| !unread.is_empty()) else { return };
         self.take_slot(CalledService::Scheduler).await;
@@ -124,12 +126,13 @@ impl TargetRun<'_> {
         before: Option<u64>,
     ) -> StepResult {
         let event = self.auto_close_event(EventKind::Intent, step.action(), &intended);
-        let written = self.driver.store.borrow_mut().write_auto_close(&intended, before, Some(&event));
+        let written = self.driver.store_of(&self.key).write_auto_close(&intended, before, Some(&event));
         if written.as_ref().is_err_and(StateError::is_of_a_row) {
             self.expiry.damaged.insert(rule.id().clone());
             self.report_step(step, StepOutcome::Skipped, Some(DAMAGED.to_owned()));
         }
         match self.unless_unwritable(written)? {
+            Some(RowOutcome::Done) if !self.flush(self.driver.written()).await => return Ok(StepFlow::Next),
             Some(RowOutcome::Done) => {}
             Some(RowOutcome::Raced | RowOutcome::NoLongerWanted) => return Ok(StepFlow::Replan),
             None => return Ok(StepFlow::Next),
@@ -209,7 +212,7 @@ impl TargetRun<'_> {
                 if known.may_still_land(now) {
                     self.record_auto_close(&known.dropped(now), known.version, &event)?;
                 } else {
-                    let forgotten = self.driver.store.borrow_mut().forget_auto_close(&known.rule, Some(&event));
+                    let forgotten = self.driver.store_of(&self.key).forget_auto_close(&known.rule, Some(&event));
                     self.unless_unwritable(forgotten)?;
                 }
                 self.expiry.seen.remove(&known.rule);
@@ -229,7 +232,7 @@ impl TargetRun<'_> {
     /// Records expiry schedules that may exist, before their rules are closed; the next passes delete them. A rule that
     /// another installation has opened may have a schedule that the record does not know: this installation joined the rule
     /// and crashed before it looked for a schedule, and the other installation has left since.
-    pub(super) fn expect_auto_closes(&self, leased: &Leased<'_>, loaded: &LoadedRecord) {
+    pub(super) fn expect_auto_closes(&self, leased: &Leased<'_>, loaded: &LoadedTarget) {
         let target = &self.reading.target;
         let configured = || self.driver.policy.cloud_expiry.as_ref()?.way(target.route.account.as_ref()?);
         let Some(route) = self.expiry.route.clone().or_else(configured) else { return };
@@ -237,7 +240,7 @@ impl TargetRun<'_> {
         for (rule, _) in unknown {
             let (id, permission) = (rule.id().clone(), *rule.permission());
             let auto_close = AutoClose::of_another(id, target.clone(), permission, route.clone(), self.now());
-            let written = self.driver.store.borrow_mut().write_auto_close(&auto_close, None, None);
+            let written = self.driver.store_of(&self.key).write_auto_close(&auto_close, None, None);
             if let Err(error) = written {
                 // Such a schedule would find no rule to close, so closing does not wait for its row.
                 tracing::info!("{}: an expiry schedule that may be left over could not be recorded: {error}", self.key);
@@ -248,7 +251,7 @@ impl TargetRun<'_> {
     /// Records a schedule that a reading shows.
     pub(super) fn know_auto_close(
         &mut self,
-        loaded: &LoadedRecord,
+        loaded: &LoadedTarget,
         rule: &RuleId,
         permission: &Permission,
         route: &AutoCloseRoute,
@@ -257,7 +260,7 @@ impl TargetRun<'_> {
         let known = known(loaded, rule);
         let base = known.cloned().unwrap_or_else(|| self.new_row(rule, permission, route, at));
         let seen = AutoClose { way: route.clone(), ..base.set(at) };
-        let written = self.driver.store.borrow_mut().write_auto_close(&seen, known.map(|known| known.version), None);
+        let written = self.driver.store_of(&self.key).write_auto_close(&seen, known.map(|known| known.version), None);
         self.unless_unwritable(written).map(drop)
     }
 
@@ -278,14 +281,14 @@ impl TargetRun<'_> {
     }
 
     fn record_auto_close(&mut self, auto_close: &AutoClose, before: u64, event: &Event) -> Result<(), CommandError> {
-        let written = self.driver.store.borrow_mut().write_auto_close(auto_close, Some(before), Some(event));
+        let written = self.driver.store_of(&self.key).write_auto_close(auto_close, Some(before), Some(event));
         // If another process was faster, its row stands: the next reading decides.
         self.unless_unwritable(written).map(drop)
     }
 }
 
-fn known<'l>(loaded: &'l LoadedRecord, rule: &RuleId) -> Option<&'l AutoClose> {
-    loaded.auto_closes.iter().find(|auto_close| auto_close.rule == *rule)
+fn known<'l>(loaded: &'l LoadedTarget, rule: &RuleId) -> Option<&'l AutoClose> {
+    loaded.rows.auto_closes.iter().find(|auto_close| auto_close.rule == *rule)
 }
 
 /// True if the next expiry schedule would meet the same failure: the role or the caller lacks a right, or the scheduler does

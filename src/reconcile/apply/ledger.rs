@@ -4,7 +4,9 @@ use super::target::{StepFlow, StepResult, TargetRun};
 use crate::{
     error::{CommandError, advice, step_advice},
     reconcile::{
-        loaded_record::LoadedRecord,
+        driver::Written,
+        lane::CallTurn,
+        loaded_record::LoadedTarget,
         reading::is_recent,
         report::{StepOutcome, StepReport},
         retry::{self, Retry},
@@ -32,9 +34,16 @@ fn is_unwritten(lease: &Lease) -> bool {
     lease.id == UNWRITTEN
 }
 
-impl TargetRun<'_> {
+/// A change of a lease after a call or a reading, with its event.
+pub(super) struct Outcome {
+    pub(super) from: Lease,
+    pub(super) to: Lease,
+    pub(super) event: Event,
+}
+
+impl<'a> TargetRun<'a> {
     /// Records what the reading teaches. True if it taught anything.
-    pub(super) fn learn(&mut self, plan: &TargetPlan, loaded: &LoadedRecord) -> Result<bool, CommandError> {
+    pub(super) fn learn(&mut self, plan: &TargetPlan, loaded: &LoadedTarget) -> Result<bool, CommandError> {
         let confirmed: Vec<RuleId> = match &self.reading.observation {
             Observation::Complete(reading) => {
                 let gone = |id: &&RuleId| !reading.rules.iter().any(|rule| rule.id == **id);
@@ -45,7 +54,9 @@ impl TargetRun<'_> {
         let learnt = !confirmed.is_empty() || !plan.ledger.is_empty();
         for id in confirmed {
             if let Some((rule, lease)) = self.confirming.remove(&id) {
-                self.record_revoked(&lease, &rule, None, loaded)?;
+                let outcome = self.revoked(&lease, &rule, None, loaded)?;
+                self.write(vec![outcome])?;
+                self.note_closed(loaded)?;
             }
         }
         for step in &plan.ledger {
@@ -54,23 +65,23 @@ impl TargetRun<'_> {
         Ok(learnt)
     }
 
-    fn learn_step(&mut self, step: &LedgerStep, loaded: &LoadedRecord) -> Result<(), CommandError> {
+    fn learn_step(&mut self, step: &LedgerStep, loaded: &LoadedTarget) -> Result<(), CommandError> {
         match step {
             LedgerStep::Adopt { permission, rule, until } => {
                 let Some(lease) = self.claim(permission, self.now())? else { return Ok(()) };
                 let event = self.event(EventKind::LeaseAdopted, "seen with our tag", permission, Some(rule.id()));
-                self.write(&lease, &lease.adopted(rule.id().clone(), *until), &event)
+                self.write(vec![Outcome { to: lease.adopted(rule.id().clone(), *until), from: lease, event }])
             }
             LedgerStep::Close { lease } => {
-                let Some(lease) = loaded.leases.iter().find(|known| known.id == *lease) else { return Ok(()) };
+                let Some(lease) = loaded.rows.leases.iter().find(|known| known.id == *lease) else { return Ok(()) };
                 let event = self.event(EventKind::LeaseClosed, "nothing of ours is there", &lease.permission, None);
-                self.write(lease, &lease.closed(), &event)
+                self.write(vec![Outcome { from: lease.clone(), to: lease.closed(), event }])
             }
             LedgerStep::KnowAutoClose { rule, permission, at, way } => {
                 self.know_auto_close(loaded, rule, permission, way, *at)
             }
             LedgerStep::ForgetAutoClose { rule } => {
-                let forgotten = self.driver.store.borrow_mut().forget_auto_close(rule, None);
+                let forgotten = self.driver.store_of(&self.key).forget_auto_close(rule, None);
                 self.unless_unwritable(forgotten).map(drop)
             }
         }
@@ -102,59 +113,88 @@ impl TargetRun<'_> {
     }
 
     /// Transaction A: checks that the session still lives and every lease is as the plan saw it, and writes the intents.
-    /// True if the call may be sent. Closing goes on even if the record cannot be written: it acts on known ids.
-    pub(super) fn intend(
+    /// They survive a power loss before the call is sent. The turn of the call, if it may be sent. Closing goes on even if the record cannot
+    /// be written: it acts on known ids.
+    pub(super) async fn intend(
         &mut self,
         before: &[Lease],
         intents: &[Lease],
         session: Option<SessionId>,
         step: &Step,
-    ) -> Result<bool, CommandError> {
+    ) -> Result<Option<CallTurn<'a>>, CommandError> {
+        let lane = self.lane;
         if intents.is_empty() {
-            return Ok(true);
+            return Ok(Some(lane.turn_to_write().await));
         }
         let now = self.now();
         let batch = intents.iter().cloned().zip(before.iter().map(|lease| lease.version));
         let batch: Vec<(Lease, u64)> = batch.filter(|(lease, _)| !is_unwritten(lease)).collect();
         if batch.is_empty() && !step.opens() {
             tracing::warn!("closing without a written intent: a row of the record is damaged");
-            return Ok(true);
+            return Ok(Some(lane.turn_to_write().await));
         }
         // After a crash, no record would lead to a rule that was opened without a lease.
         if step.opens() && batch.len() < intents.len() {
-            return Ok(false);
+            return Ok(None);
         }
         let event = |lease: &Lease| {
             let event = self.event(EventKind::Intent, step.action(), &lease.permission, lease.proven_rule());
             Event { session, ..event }
         };
         let events: Vec<Event> = intents.iter().map(event).collect();
-        let written = self.driver.store.borrow_mut().begin_attempt(session.map(|id| (id, now)), &batch, &events);
+        let written = self.driver.store_of(&self.key).begin_attempt(session.map(|id| (id, now)), &batch, &events);
         self.driver.env.progress.note();
+        let mark = self.driver.written();
+        // Whatever was written until the turn comes is flushed together.
+        let turn = lane.turn_to_write().await;
+        let flushed = !matches!(written, Ok(RowOutcome::Done)) || self.flush(mark).await;
         match written {
-            // The write may have taken long, or the process was stopped. Others may have acted on the record since.
-            Ok(RowOutcome::Done) if !is_recent(now, self.now()) => {
-                tracing::info!("the intent to {} is too old to be carried out; the pass reads again", step.action());
-                self.refuse_for_now(intents, &Failure::new(FailureClass::Transient, "it was not sent: too late"))?;
-                Ok(false)
+            // The write or the wait may have taken long, or the process was stopped. Others may have acted on the record
+            // since.
+            Ok(RowOutcome::Done) if !is_recent(now, self.now()) || self.is_over() => {
+                self.take_back(intents, "too late", step).map(|()| None)
             }
-            Ok(RowOutcome::Done) => Ok(true),
+            Ok(RowOutcome::Done) if !flushed && step.opens() => {
+                self.take_back(intents, "the record cannot be flushed", step).map(|()| None)
+            }
+            Ok(RowOutcome::Done) => Ok(Some(turn)),
             Ok(RowOutcome::Raced | RowOutcome::NoLongerWanted) => {
                 self.report_step(step, StepOutcome::Skipped, Some("the record has changed".to_owned()));
-                Ok(false)
+                Ok(None)
             }
             Err(error) if error.is_unwritable() && !step.opens() => {
                 tracing::warn!("closing without a written intent: {error}");
-                Ok(true)
+                Ok(Some(turn))
             }
-            Err(error) => self.unless_unwritable::<()>(Err(error)).map(|_| false),
+            Err(error) => self.unless_unwritable::<()>(Err(error)).map(|_| None),
         }
+    }
+
+    /// Flushes what was written so far. False if that failed: then nothing is opened in this pass, and closing goes on.
+    pub(super) async fn flush(&mut self, written: Written) -> bool {
+        let flushed = self.driver.flush(written).await;
+        if let Err(error) = flushed {
+            self.may_open = false;
+            self.unrecorded = Some(CommandError::from(error).message);
+            return false;
+        }
+        true
+    }
+
+    fn take_back(&mut self, intents: &[Lease], why: &str, step: &Step) -> Result<(), CommandError> {
+        tracing::info!("the intent to {} is not carried out: {why}", step.action());
+        self.refuse_for_now(intents, &Failure::new(FailureClass::Transient, format!("it was not sent: {why}")))
+    }
+
+    /// The leases on permissions, all or none. A damaged row among several is an error, for each to be claimed by itself.
+    pub(super) fn claim_all(&self, permissions: &[Permission], now: Timestamp) -> Result<Vec<Lease>, StateError> {
+        self.driver.store_of(&self.key).claim_all(&self.reading.target, permissions, now)
     }
 
     /// The lease on a permission, made if there is none. `None` if the record cannot be written for now, or the row is
     /// damaged; then nothing is opened for the permission in this pass.
     pub(super) fn claim(&mut self, permission: &Permission, now: Timestamp) -> Result<Option<Lease>, CommandError> {
-        let claimed = self.driver.store.borrow_mut().claim(&self.reading.target, permission, now);
+        let claimed = self.driver.store_of(&self.key).claim(&self.reading.target, permission, now);
         if claimed.as_ref().is_err_and(StateError::is_of_a_row) {
             self.damaged.insert(*permission);
         }
@@ -175,16 +215,24 @@ impl TargetRun<'_> {
         }
     }
 
-    /// Transaction B: writes the outcome if the version is still ours. If another process has changed the lease, the next
-    /// reading decides; nothing is lost, because the intent is on record.
-    pub(super) fn write(&mut self, from: &Lease, to: &Lease, event: &Event) -> Result<(), CommandError> {
-        if is_unwritten(from) {
+    /// Transaction B: writes the outcomes of a call, each if the version is still ours. If another process has changed a
+    /// lease, the next reading decides; nothing is lost, because the intent is on record. A power loss may take outcomes
+    /// away, for the same reason.
+    pub(super) fn write(&mut self, mut outcomes: Vec<Outcome>) -> Result<(), CommandError> {
+        outcomes.retain(|outcome| !is_unwritten(&outcome.from));
+        if outcomes.is_empty() {
             return Ok(());
         }
-        let written = self.driver.store.borrow_mut().write_lease(to, from.version, event);
+        let batch: Vec<(Lease, u64)> = outcomes.iter().map(|o| (o.to.clone(), o.from.version)).collect();
+        let events: Vec<Event> = outcomes.iter().map(|outcome| outcome.event.clone()).collect();
+        let written = self.driver.store_of(&self.key).write_leases(&batch, &events);
         self.driver.env.progress.note();
         match written {
             Ok(RowOutcome::Done) => Ok(()),
+            // One changed lease keeps none of the others from being recorded.
+            Ok(RowOutcome::Raced) if outcomes.len() > 1 => {
+                outcomes.into_iter().try_for_each(|outcome| self.write(vec![outcome]))
+            }
             Ok(RowOutcome::Raced | RowOutcome::NoLongerWanted) => {
                 tracing::info!("a lease on {} changed meanwhile; the next reading decides", self.key);
                 Ok(())
@@ -223,9 +271,7 @@ impl TargetRun<'_> {
 
     /// Refused: the next attempt waits.
     pub(super) fn refuse(&mut self, intents: &[Lease], failure: &Failure, step: &Step) -> Result<(), CommandError> {
-        for lease in intents {
-            self.refuse_until(lease, failure, self.delay(step, lease.refusals))?;
-        }
+        self.refuse_until(intents, failure, |run, lease| run.delay(step, lease.refusals))?;
         self.converged = false;
         if let Step::Restore { rule, .. } = step {
             // The note promised that the tags are written again. The next plan says what is true now.
@@ -238,28 +284,35 @@ impl TargetRun<'_> {
 
     /// Refused, but the step may go again in this pass.
     pub(super) fn refuse_for_now(&mut self, intents: &[Lease], failure: &Failure) -> Result<(), CommandError> {
-        intents.iter().try_for_each(|lease| self.refuse_until(lease, failure, TimeDelta::zero()))
+        self.refuse_until(intents, failure, |_, _| TimeDelta::zero())
     }
 
     pub(super) fn refuse_until(
         &mut self,
-        lease: &Lease,
+        intents: &[Lease],
         failure: &Failure,
-        wait: TimeDelta,
+        wait: impl Fn(&Self, &Lease) -> TimeDelta,
     ) -> Result<(), CommandError> {
-        let event = self.failure_event(EventKind::Refused, lease, failure);
-        self.write(lease, &lease.refused(failure.clone(), self.now() + wait), &event)
+        let now = self.now();
+        let outcome = |lease: &Lease| {
+            let event = self.failure_event(EventKind::Refused, lease, failure);
+            Outcome { from: lease.clone(), to: lease.refused(failure.clone(), now + wait(self, lease)), event }
+        };
+        let outcomes = intents.iter().map(outcome).collect();
+        self.write(outcomes)
     }
 
     /// No usable answer: this target stops for the round, and a reading has to show the outcome.
     pub(super) fn unanswered(&mut self, intents: &[Lease], failure: &Failure, step: &Step) -> StepResult {
         let now = self.now();
-        for lease in intents {
+        let outcome = |lease: &Lease| {
             let next = now + self.delay(step, lease.refusals);
             let event = self.failure_event(EventKind::Unanswered, lease, failure);
-            self.write(lease, &lease.unanswered(failure.clone(), next, now), &event)?;
-            self.watching.insert(lease.permission);
-        }
+            Outcome { from: lease.clone(), to: lease.unanswered(failure.clone(), next, now), event }
+        };
+        let outcomes = intents.iter().map(outcome).collect();
+        self.write(outcomes)?;
+        self.watching.extend(intents.iter().map(|lease| lease.permission));
         // If the outcome is still unknown at the end of the pass, the last plan shows it.
         self.report_failure(step, StepOutcome::Unknown, failure, advice(failure.class));
         Ok(StepFlow::Reobserve)
@@ -274,7 +327,7 @@ impl TargetRun<'_> {
     }
 
     pub(super) fn report(&self, step: &Step, outcome: StepOutcome, error: Option<String>) -> StepReport {
-        StepReport { target: self.key.clone(), step: step.clone(), outcome, error, advice: None }
+        StepReport { target: self.key.clone(), step: step.clone(), outcome, error, class: None, advice: None }
     }
 
     pub(super) fn report_step(&mut self, step: &Step, outcome: StepOutcome, error: Option<String>) {
@@ -289,7 +342,7 @@ impl TargetRun<'_> {
         advice: &'static str,
     ) {
         let report = self.report(step, outcome, Some(failure.to_string()));
-        self.steps.push(StepReport { advice: Some(advice), ..report });
+        self.steps.push(StepReport { class: Some(failure.class), advice: Some(advice), ..report });
     }
 }
 

@@ -6,7 +6,10 @@ use crate::{
     reconcile::{lane::CalledService, reading::is_recent},
 };
 use eg_model::{failure::FailureClass, ids::RuleId, lease::Phase, net::permission::Permission, plan::Step};
-use std::{collections::BTreeMap, mem::take};
+use std::mem::take;
+
+/// The most rules of a group that is read whole rather than by the rules' ids.
+const SMALL: usize = 100;
 
 impl TargetRun<'_> {
     /// Keeps watching what is still open: a wanted permission that is not held, a lease that is not closed.
@@ -14,13 +17,15 @@ impl TargetRun<'_> {
         if self.watching.is_empty() {
             return Ok(());
         }
-        let loaded = self.driver.load(self.now())?;
+        let loaded = self.driver.load(&self.key, self.now())?;
         let plan = self.plan(&loaded, Impatience::default());
         let mut watching = take(&mut self.watching);
         watching.retain(|permission| match plan.standings.get(permission) {
             Some(standing) => !standing.is_held(),
             None => loaded
-                .leases_on(&self.key)
+                .rows
+                .leases
+                .iter()
                 .find(|lease| lease.permission == *permission)
                 .is_some_and(|lease| lease.phase != Phase::Leaving || self.is_confirming(permission)),
         });
@@ -32,7 +37,7 @@ impl TargetRun<'_> {
         self.confirming.values().any(|(_, lease)| lease.permission == *permission)
     }
 
-    /// Takes a slot for calls of this service, and gives the other one back.
+    /// Takes a place or slot for work with this service, and gives the other one back.
     pub(super) async fn take_slot(&mut self, service: CalledService) {
         if self.slot.as_ref().is_none_or(|slot| slot.service != service) {
             self.slot = None;
@@ -64,14 +69,22 @@ impl TargetRun<'_> {
         self.old_rules(step).is_empty()
     }
 
-    /// Reads again by their ids the rules that were read too long ago; if there are none, the whole target.
+    /// Reads again the rules that were read too long ago: in a large group by their ids, else with the whole group, because
+    /// one call reads many small groups.
     pub(super) async fn read_old_again(&mut self) -> bool {
         let asked = take(&mut self.too_old);
+        if self.rules_read().is_some_and(|reading| reading.rules.len() <= SMALL) {
+            return self.refresh().await;
+        }
         let Some(firewall) = self.reading.firewall.clone().filter(|_| !asked.is_empty()) else {
             return self.refresh().await;
         };
         self.take_slot(CalledService::Firewall).await;
-        match firewall.observe_rules(&self.key, &asked).await {
+        let seen = {
+            let _turn = self.lane.turn().await;
+            firewall.observe_rules(&self.key, &asked).await
+        };
+        match seen {
             Ok(seen) => {
                 if let Some(reading) = self.rules_read() {
                     reading.read_again(&asked, seen.rules, seen.read_at);
@@ -90,8 +103,7 @@ impl TargetRun<'_> {
     /// Reads the whole target again.
     async fn refresh(&mut self) -> bool {
         self.take_slot(CalledService::Firewall).await;
-        let targets = BTreeMap::from([(self.key.clone(), self.routes.clone())]);
-        if let Some(reading) = self.driver.observe(&targets, false).await.remove(&self.key) {
+        if let Some(reading) = self.lane.read_again(self.driver, &self.key, &self.routes).await {
             self.reading = reading;
             self.expiry.seen.clear();
         }

@@ -10,8 +10,8 @@
 //! | credentials refused | rest; open work stays on record |
 //! | too many rounds | rest: something else changes this target all the time |
 //!
-//! A target holds a slot of its route's [`Lane`](crate::reconcile::lane::Lane) while it calls, and none while it waits.
-//! Calls to the scheduler have slots of their own, and come after the calls to the firewall.
+//! A target holds a place of its route's [`Lane`](crate::reconcile::lane::Lane) while it works, and none while it waits; each
+//! call takes a turn. Calls to the scheduler have slots of their own, and come after the calls to the firewall.
 
 use super::{
     authorize::AuthorizeStep,
@@ -22,14 +22,14 @@ use crate::{
     error::CommandError,
     reconcile::{
         lane::CalledService,
-        loaded_record::LoadedRecord,
+        loaded_record::LoadedTarget,
         report::{StepOutcome, TargetReport},
     },
 };
 use eg_model::{
     Timestamp,
     net::permission::Permission,
-    observation::OwnedRule,
+    observation::{Observation, OwnedRule},
     plan::{Note, NoteKind, Step, TargetPlan},
 };
 use std::mem::take;
@@ -57,6 +57,7 @@ impl TargetRun<'_> {
             first_plan: self.first_plan.unwrap_or_else(|| TargetPlan::empty(&self.key)),
             converged: self.converged && !unconverged,
             target: self.key,
+            read: !matches!(self.reading.observation, Observation::Unavailable(_)),
             steps: self.steps,
             notes: self.notes,
             wake,
@@ -94,7 +95,7 @@ impl TargetRun<'_> {
     /// One round: plan, record what the reading teaches, apply, read again. False if the target is at rest.
     async fn round(&mut self, pending: &mut Pending) -> Result<bool, CommandError> {
         self.take_slot(CalledService::Firewall).await;
-        let loaded = self.driver.load(self.now())?;
+        let loaded = self.driver.load(&self.key, self.now())?;
         let (mut plan, impatience) = self.plan_round(&loaded, pending).await;
         self.first_plan.get_or_insert_with(|| plan.clone());
         if self.request.dry_run {
@@ -128,7 +129,7 @@ impl TargetRun<'_> {
     }
 
     /// The plan of a round, and the delays that it ignores.
-    async fn plan_round(&mut self, loaded: &LoadedRecord, pending: &mut Pending) -> (TargetPlan, Impatience) {
+    async fn plan_round(&mut self, loaded: &LoadedTarget, pending: &mut Pending) -> (TargetPlan, Impatience) {
         let mut impatience = Impatience { rules: take(&mut pending.impatience.rules), auto_closes: false };
         if take(&mut pending.rules_first) && !self.request.dry_run {
             let plan = self.plan(loaded, impatience);
@@ -163,7 +164,7 @@ impl TargetRun<'_> {
         }
     }
 
-    async fn apply(&mut self, plan: &TargetPlan, loaded: &LoadedRecord) -> StepResult {
+    async fn apply(&mut self, plan: &TargetPlan, loaded: &LoadedTarget) -> StepResult {
         let Some(firewall) = self.reading.firewall.clone() else { return Ok(StepFlow::Stop) };
         let closes = plan.steps.iter().any(|step| !step.opens());
         let round = Round { firewall: firewall.as_ref(), loaded, closes };

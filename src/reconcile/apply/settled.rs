@@ -3,7 +3,7 @@
 use super::target::{Impatience, TargetRun};
 use crate::{
     error::{CommandError, advice, with_advice},
-    reconcile::loaded_record::LoadedRecord,
+    reconcile::loaded_record::LoadedTarget,
 };
 use eg_model::{
     Timestamp,
@@ -27,7 +27,7 @@ impl TargetRun<'_> {
     /// Records the state of every permission.
     pub(super) fn settle(&mut self) -> Result<SettledTarget, CommandError> {
         let now = self.now();
-        let loaded = self.driver.load(now)?;
+        let loaded = self.driver.load(&self.key, now)?;
         let plan = self.plan(&loaded, Impatience::default());
         self.converged &= plan.steps.is_empty() && !plan.deferred && plan.unread.is_empty();
         self.notes.extend(plan.notes.iter().map(with_advice));
@@ -36,19 +36,23 @@ impl TargetRun<'_> {
         }
         let standings = plan.standings.into_iter().map(|(permission, standing)| {
             let standing = self.with_reason(&permission, standing, &loaded);
-            ((self.key.clone(), permission), standing)
+            (permission, standing)
         });
-        let standings: BTreeMap<_, _> = standings.collect();
+        let standings: BTreeMap<Permission, Standing> = standings.collect();
         self.converged &= standings.values().all(Standing::is_held);
-        let changes = self.driver.store.borrow_mut().record_standings(&standings, now, self.driver.latest(now))?;
+        let latest = self.driver.latest(now);
+        if !loaded.differs(&standings, latest) {
+            return Ok(SettledTarget { wake: plan.wake, freed: false });
+        }
+        let changes = self.driver.store_of(&self.key).record_target(&self.key, &standings, now, latest)?;
         changes.iter().for_each(|change| self.driver.report_change(self.request, change));
         let kept = self.kept(&loaded);
-        let freed = !kept.is_empty() && self.kept(&*self.driver.load(now)?) != kept;
+        let freed = !kept.is_empty() && self.kept(&self.driver.load(&self.key, now)?) != kept;
         Ok(SettledTarget { wake: plan.wake, freed })
     }
 
     /// The grants on this target that sessions keep open for now, though they have moved on.
-    fn kept(&self, loaded: &LoadedRecord) -> BTreeSet<GrantId> {
+    fn kept(&self, loaded: &LoadedTarget) -> BTreeSet<GrantId> {
         let here = |session: &'_ Session| {
             let grants = session.grants.iter().filter(|grant| grant.target.key == self.key && session.keeps(grant));
             grants.map(|grant| grant.id).collect::<Vec<_>>()
@@ -57,8 +61,8 @@ impl TargetRun<'_> {
     }
 
     /// A standing with the last failure of its lease, or of the reading, and the advice for it.
-    fn with_reason(&self, permission: &Permission, standing: Standing, loaded: &LoadedRecord) -> Standing {
-        let lease = loaded.leases_on(&self.key).find(|lease| lease.permission == *permission);
+    fn with_reason(&self, permission: &Permission, standing: Standing, loaded: &LoadedTarget) -> Standing {
+        let lease = loaded.rows.leases.iter().find(|lease| lease.permission == *permission);
         match lease.and_then(|lease| lease.last_failure.as_ref()) {
             Some(failure) if !standing.is_held() && failure.class.fails_grant() => {
                 let room = self.room_taken(failure.class, permission.ip_version());

@@ -5,7 +5,7 @@ use crate::{
     reconcile::{
         driver::Driver,
         lane::{CallSlot, Lane},
-        loaded_record::LoadedRecord,
+        loaded_record::LoadedTarget,
         reading::TargetReading,
         report::StepReport,
         request::Request,
@@ -48,7 +48,7 @@ pub(super) type StepResult = Result<StepFlow, CommandError>;
 #[derive(Clone, Copy)]
 pub(super) struct Round<'r> {
     pub(super) firewall: &'r dyn Firewall,
-    pub(super) loaded: &'r LoadedRecord,
+    pub(super) loaded: &'r LoadedTarget,
     /// The plan also closes something, which can make room under a quota.
     pub(super) closes: bool,
 }
@@ -110,6 +110,8 @@ pub(in crate::reconcile) struct TargetRun<'a> {
     pub(super) steps: Vec<StepReport>,
     pub(super) notes: BTreeSet<Note>,
     pub(super) converged: bool,
+    /// A rule was closed, which proves the right to.
+    pub(super) closed_once: bool,
     /// The error of an outcome that could not be recorded. Closing goes on all the same.
     pub(super) unrecorded: Option<String>,
 }
@@ -146,6 +148,7 @@ impl<'a> TargetRun<'a> {
             steps: Vec::new(),
             notes: BTreeSet::new(),
             converged: true,
+            closed_once: false,
             unrecorded: None,
         }
     }
@@ -159,16 +162,16 @@ impl<'a> TargetRun<'a> {
         self.budget.is_over()
     }
 
-    pub(super) fn plan(&self, loaded: &LoadedRecord, impatience: Impatience) -> TargetPlan {
+    pub(super) fn plan(&self, loaded: &LoadedTarget, impatience: Impatience) -> TargetPlan {
         let policy = &self.driver.policy;
-        let store = self.driver.store.borrow();
+        let store = self.driver.store();
         let context = PlanContext {
             now: self.now(),
             installation: store.installation(),
             sessions: &loaded.sessions,
-            leases: &loaded.leases,
-            revoked: &loaded.revoked,
-            opened: &loaded.opened,
+            leases: &loaded.rows.leases,
+            revoked: &loaded.rows.revoked,
+            opened: &loaded.rows.opened,
             twin: loaded.twin,
             policy: PlanPolicy {
                 open: policy.open && self.may_open,
@@ -184,10 +187,10 @@ impl<'a> TargetRun<'a> {
                 .as_ref()
                 .map_or(Capabilities::LEAST, |firewall| firewall.capabilities()),
             observation: &self.reading.observation,
-            unreadable: loaded.unreadable.contains(&self.key),
+            unreadable: loaded.rows.unreadable,
             auto_closes: self.has_auto_closes(loaded).then_some(AutoCloseView {
                 way: self.expiry.route.as_ref(),
-                rows: &loaded.auto_closes,
+                rows: &loaded.rows.auto_closes,
                 ignore_delays: impatience.auto_closes,
                 seen: &self.expiry.seen,
             }),
@@ -196,8 +199,8 @@ impl<'a> TargetRun<'a> {
     }
 
     /// True if the target has expiry schedules, or may get some.
-    pub(super) fn has_auto_closes(&self, loaded: &LoadedRecord) -> bool {
-        self.expiry.route.is_some() || loaded.auto_closes.iter().any(|row| row.target.key == self.key)
+    pub(super) fn has_auto_closes(&self, loaded: &LoadedTarget) -> bool {
+        self.expiry.route.is_some() || !loaded.rows.auto_closes.is_empty()
     }
 
     /// The rules, if they could be read.

@@ -1,18 +1,15 @@
 //! Draws the dashboard: sessions with a countdown, the rules of the selected one, the last events. A pure function of the
 //! record, the time and the size; on a small terminal the least important parts go first.
 
-use crate::{
-    text::escape_controls,
-    ui::{
-        cell::{Cell, cut},
-        dashboard::{
-            Board, Mode, SessionAction, Verb,
-            columns::{self, Column, wrapped},
-        },
-        events::{detail, is_telling, word},
-        session::{View, address_cell, short_ids},
-        style,
+use crate::ui::{
+    cell::{Cell, cut},
+    dashboard::{
+        Board, Mode, SessionAction, Verb,
+        columns::{self, Column, wrapped},
     },
+    events::{detail, is_telling, word},
+    session::{View, address_cell, short_ids},
+    style,
 };
 use anstyle::{AnsiColor, Effects};
 use eg_model::{
@@ -22,6 +19,7 @@ use eg_model::{
         record::{Grant, GrantPermission, GrantStatus, Session, Standing},
     },
     target::TargetKey,
+    text::escape_controls,
 };
 use eg_state::{Event, RecordSummary};
 use ratatui::{

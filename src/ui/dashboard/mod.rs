@@ -4,8 +4,7 @@
 pub mod columns;
 pub mod draw;
 
-use crate::text::escape_controls;
-use eg_model::{ids::SessionId, session::record::Session};
+use eg_model::{ids::SessionId, session::record::Session, text::escape_controls};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 /// The hours by which a key extends.

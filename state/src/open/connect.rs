@@ -11,6 +11,9 @@ use std::{
 /// The time that a statement waits for another process. Transactions here take milliseconds.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Statements that stay prepared: more than this crate has, so that a pass prepares each of them once.
+const STATEMENTS: usize = 128;
+
 /// Checks the file's header, and makes nothing beside it. False if there is no database yet.
 pub(crate) fn check_header(path: &Path) -> Result<bool, StateError> {
     match files::header(path)? {
@@ -82,8 +85,11 @@ pub(crate) fn raw_connection(path: &Path) -> Result<Connection, StateError> {
 /// Neither `eg`'s SQL nor the SQL in a damaged or foreign file may write the tables of SQLite itself.
 pub(crate) fn opened(name: impl AsRef<Path>, flags: OpenFlags) -> Result<Connection, StateError> {
     let connection = Connection::open_with_flags(name, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    #[cfg(test)]
+    crate::tests::trace::watch(&connection);
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
 }
 
@@ -93,7 +99,7 @@ pub(crate) fn connect(path: &Path) -> Result<Connection, StateError> {
     let connection = raw_connection(path)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     check_version(path, &connection).map_err(|error| for_want_of_room(path, error))?;
-    check_health(&connection)?;
+    check_small(&connection)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     Ok(connection)
 }
@@ -107,7 +113,22 @@ pub(crate) fn for_want_of_room(database: &Path, error: StateError) -> StateError
     }
 }
 
-/// A quick check of every page: a record of years is some megabytes, which take milliseconds.
+/// A file of up to so many bytes is checked at every opening, which takes milliseconds: a record of some hundred sessions.
+const SMALL: i64 = 1 << 20;
+
+/// True if every opening for writing checks the whole file.
+pub(crate) fn is_small(connection: &Connection) -> Result<bool, StateError> {
+    let number = |pragma| connection.query_row(pragma, [], |row| row.get::<_, i64>(0));
+    Ok(number("PRAGMA page_count")?.saturating_mul(number("PRAGMA page_size")?) <= SMALL)
+}
+
+/// The check of a small file. A larger one is checked by `eg reconcile` once a day ([`crate::Store::check_daily`]), by `eg doctor`,
+/// and page by page as SQLite reads it: a page that is not sound ends the command.
+pub(crate) fn check_small(connection: &Connection) -> Result<(), StateError> {
+    if is_small(connection)? { check_health(connection) } else { Ok(()) }
+}
+
+/// A quick check of every page.
 pub(crate) fn check_health(connection: &Connection) -> Result<(), StateError> {
     // A row that breaks a CHECK is found where it is read, and must not keep the others from being read.
     connection.pragma_update(None, "ignore_check_constraints", true)?;

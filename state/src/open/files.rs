@@ -50,7 +50,12 @@ pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 /// True if a write-ahead log with content stands beside a database.
 pub(crate) fn has_log(path: &Path) -> bool {
-    fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0)
+    fs::metadata(log_of(path)).is_ok_and(|log| log.len() > 0)
+}
+
+/// The write-ahead log of a database (sqlite.org/walformat.html).
+pub(crate) fn log_of(path: &Path) -> PathBuf {
+    beside(path, "-wal")
 }
 
 /// Refuses another user's file, also for root: a write-ahead log of root's in a user's directory would lock the user out
@@ -244,8 +249,8 @@ pub(crate) fn founding(path: &Path, patience: Duration) -> Result<Founding, Stat
     }
 }
 
-/// Writes a small file so that a crash leaves the old content or the new, never a part (temporary file, fsync,
-/// rename, fsync of the directory).
+/// Writes a small file so that a crash leaves the old content or the new, never a part (temporary file, fsync, rename). A
+/// power loss may leave the old content.
 pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = temporary(path)?;
     // The umask may have taken bits that we need.
@@ -253,5 +258,5 @@ pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
     io::Write::write_all(&mut file, content)?;
     file.as_file().sync_all()?;
     file.persist(path)?;
-    File::open(directory_of(path))?.sync_all()
+    Ok(())
 }

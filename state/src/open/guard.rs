@@ -37,7 +37,7 @@ pub(crate) fn read(state: &Path) -> Result<Option<Guard>, StateError> {
 pub(crate) fn write(state: &Path, guard: &Guard) -> Result<(), StateError> {
     let path = path(state);
     let text = serde_json::json!(guard).to_string() + "\n";
-    files::write_atomically(&path, text.as_bytes()).map_err(|source| StateError::Guard { path, source, begun: None })
+    files::write_atomically(&path, text.as_bytes()).map_err(|source| StateError::Guard { path, source })
 }
 
 /// Removes the guard file, if there is one.

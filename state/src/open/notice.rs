@@ -41,6 +41,12 @@ pub enum OpenNotice {
 }
 
 impl OpenNotice {
+    /// True if every opening finds it until the cause is removed.
+    #[must_use]
+    pub fn lasts(&self) -> bool {
+        matches!(self, Self::Unwritable { .. } | Self::GuardNotWritten { .. })
+    }
+
     pub(crate) fn unwritable(error: &StateError) -> Self {
         Self::Unwritable { error: error.to_string(), advice: error.advice() }
     }

@@ -2,7 +2,7 @@
 
 use super::{
     backup,
-    connect::{BUSY_TIMEOUT, check_header, check_health, check_version, connect_for_writing, user_version},
+    connect::{BUSY_TIMEOUT, check_header, check_small, check_version, connect_for_writing, user_version},
     files,
     full_disk::{Access, connect_anyhow},
     guard::{self, Guard},
@@ -149,7 +149,7 @@ fn open_alone(path: &Path) -> Result<Option<Store>, StateError> {
         return Ok(None);
     }
     let (connection, alone) = connect_anyhow(path, Access::Writing, BUSY_TIMEOUT)?;
-    check_health(&connection)?;
+    check_small(&connection)?;
     if user_version(&connection)? != schema::VERSION {
         return Ok(None);
     }

@@ -5,7 +5,7 @@ use crate::{
     error::StateError,
     events::{Event, EventKind},
     leases,
-    sessions::read,
+    sessions::{parts, read},
     tx::WriteTx,
 };
 use eg_model::{
@@ -72,24 +72,41 @@ pub(crate) fn end(
 /// Moves every REMOVING grant that has let go to REMOVED, closes the claims that were never attempted and that no session
 /// wants, and rolls the ending sessions up.
 pub(crate) fn settle(change: &WriteTx<'_, '_>, now: Timestamp) -> Result<Vec<GrantChange>, StateError> {
-    let wanted = wanted(change.tx)?;
+    let wanted = wanted(&read::live(change.tx)?);
     let ignored = Damaged::default();
-    let leases::Open { leases, unreadable } = leases::open(change.tx, &ignored)?;
-    let leases = leases.into_iter().map(|lease| ((lease.target.key.clone(), lease.permission), lease));
-    let unreadable = unreadable.into_iter().map(|target| target.key).collect();
-    let open = OwnClaims { open: leases.collect(), unreadable };
+    let open = OwnClaims::of(leases::open(change.tx, &ignored)?);
     let mut changes = Vec::new();
     // Sessions that end, and sessions that live on at another address.
     let sql = "SELECT id FROM sessions WHERE status = 'EXPIRING' \
                OR id IN (SELECT session FROM grants WHERE status = 'REMOVING') ORDER BY started_at DESC, number DESC";
     for session in read::load(change.tx, read::ids(change.tx, &ignored, sql, params![])?)? {
-        changes.extend(let_go(change, &session, &wanted, &open, now)?);
+        let (removed, statuses) = release(change, &session, &wanted, &open, now)?;
+        changes.extend(removed);
+        roll_up_ended(change, &session, &statuses, now)?;
     }
-    for (slot, lease) in &open.open {
-        if !lease.attempted() && !wanted.contains(slot) {
-            close_untouched(change, lease, now)?;
+    open.close_untouched(change, &wanted, now)?;
+    Ok(changes)
+}
+
+/// The same on one target: its grants, its claims, and the sessions that wait for it alone.
+pub(crate) fn settle_target(
+    change: &WriteTx<'_, '_>,
+    target: i64,
+    now: Timestamp,
+) -> Result<Vec<GrantChange>, StateError> {
+    let ignored = Damaged::default();
+    let sessions = parts::on_target(change.tx, &ignored, target)?;
+    let wanted = wanted(&sessions);
+    let open = OwnClaims::of(leases::open_on_target(change.tx, &ignored, target)?);
+    let mut changes = Vec::new();
+    for session in sessions {
+        let (removed, _) = release(change, &session, &wanted, &open, now)?;
+        if !removed.is_empty() {
+            roll_up_ended(change, &session, &read::grant_statuses(change.tx, session.id)?, now)?;
         }
+        changes.extend(removed);
     }
+    open.close_untouched(change, &wanted, now)?;
     Ok(changes)
 }
 
@@ -101,6 +118,30 @@ struct OwnClaims {
 }
 
 impl OwnClaims {
+    fn of(leases: leases::Open) -> Self {
+        let open = leases.leases.into_iter().map(|lease| ((lease.target.key.clone(), lease.permission), lease));
+        let unreadable = leases.unreadable.into_iter().map(|target| target.key).collect();
+        Self { open: open.collect(), unreadable }
+    }
+
+    /// Closes the claims that were never attempted and that no session wants.
+    fn close_untouched(
+        &self,
+        change: &WriteTx<'_, '_>,
+        wanted: &BTreeSet<Slot>,
+        now: Timestamp,
+    ) -> Result<(), StateError> {
+        let unwanted = self.open.iter().filter(|(slot, lease)| !lease.attempted() && !wanted.contains(slot));
+        for (_, lease) in unwanted {
+            leases::update(change.tx, &lease.closed())?;
+            let mut event = Event::new(now, EventKind::LeaseClosed, "never attempted, and wanted no more");
+            event.target = Some(lease.target.key.clone());
+            event.permission = Some(lease.permission);
+            change.event(&event)?;
+        }
+        Ok(())
+    }
+
     /// True if a session has let go of a grant.
     fn free(&self, grant: &Grant, wanted: &BTreeSet<Slot>) -> bool {
         !self.unreadable.contains(&grant.target.key)
@@ -109,26 +150,25 @@ impl OwnClaims {
 }
 
 /// The permissions that live sessions want, or keep for now.
-fn wanted(connection: &Connection) -> Result<BTreeSet<Slot>, StateError> {
-    let wants = wants(&read::live(connection)?);
+fn wanted(sessions: &[Session]) -> BTreeSet<Slot> {
     let of_target = |(target, wants): (TargetKey, BTreeMap<Permission, _>)| {
         wants.into_keys().map(move |permission| (target.clone(), permission))
     };
-    Ok(wants.into_iter().flat_map(of_target).collect())
+    wants(sessions).into_iter().flat_map(of_target).collect()
 }
 
 fn slots(grant: &Grant) -> impl Iterator<Item = Slot> {
     grant.permissions.iter().map(|item| (grant.target.key.clone(), item.permission))
 }
 
-/// Lets go of a session's grants, and then, if it ends, of the session itself.
-fn let_go(
+/// Lets go of a session's grants, as far as nothing of this installation holds them. Returns also the statuses of all.
+fn release(
     change: &WriteTx<'_, '_>,
     session: &Session,
     wanted: &BTreeSet<Slot>,
     open: &OwnClaims,
     now: Timestamp,
-) -> Result<Vec<GrantChange>, StateError> {
+) -> Result<(Vec<GrantChange>, Vec<GrantStatus>), StateError> {
     let mut changes = Vec::new();
     let mut statuses = Vec::new();
     for grant in &session.grants {
@@ -142,23 +182,25 @@ fn let_go(
         statuses.push(status);
         changes.push(GrantChange { session: session.id, grant: removed, before: grant.status });
     }
+    Ok((changes, statuses))
+}
+
+/// Ends a session whose every grant is REMOVED, unless it lives on at another address.
+fn roll_up_ended(
+    change: &WriteTx<'_, '_>,
+    session: &Session,
+    grants: &[GrantStatus],
+    now: Timestamp,
+) -> Result<(), StateError> {
     if session.status.is_live() {
-        return Ok(changes);
+        return Ok(());
     }
     let reason = session.ended_reason.ok_or_else(|| StateError::row("sessions", session.id, "no ended_reason"))?;
-    let status = session.status.to(roll_up_ending(&statuses, reason))?;
+    let status = session.status.to(roll_up_ending(grants, reason))?;
     if status != session.status {
         write_status(change, session.id, status, now)?;
     }
-    Ok(changes)
-}
-
-fn close_untouched(change: &WriteTx<'_, '_>, lease: &Lease, now: Timestamp) -> Result<(), StateError> {
-    leases::update(change.tx, &lease.closed())?;
-    let mut event = Event::new(now, EventKind::LeaseClosed, "never attempted, and wanted no more");
-    event.target = Some(lease.target.key.clone());
-    event.permission = Some(lease.permission);
-    change.event(&event)
+    Ok(())
 }
 
 /// Writes a grant's status and times, with an event when the status changed.

@@ -35,14 +35,13 @@ impl Store {
     ) -> Result<bool, StateError> {
         let version = IpVersion::of(step.to);
         self.write(|change| {
-            let Some(session) = read::one(change.tx, step.session)? else { return Ok(false) };
+            let Some(session) = read::kept(change.tx, step.session)? else { return Ok(false) };
             let lives = session.status.is_live() && now < session.expires_at;
             if !session.follow || !lives || session.address(version) != Some(step.from) {
                 return Ok(false);
             }
             let moving = session.current().filter(|grant| grant.ip_version() == version);
-            // Grants are never deleted alone, so their number is the first position that is free.
-            for (position, grant) in (session.grants.len()..).zip(moving) {
+            for (position, grant) in (read::free_position(change.tx, session.id)?..).zip(moving) {
                 insert_grant(change.tx, session.id, position, &successor(grant, new_id(), step.to))?;
                 let next = grant.status.to(GrantStatus::Removing)?;
                 write_grant(change, session.id, &Grant { status: next, ..grant.clone() }, grant.status, now)?;
@@ -50,7 +49,7 @@ impl Store {
             let outcome = format!("from {} to {}", step.from, step.to);
             change
                 .event(&Event { session: Some(session.id), ..Event::new(now, EventKind::AddressChanged, outcome) })?;
-            let moved = read::one(change.tx, session.id)?.ok_or(StateError::NoSuchSession(session.id))?;
+            let moved = read::kept(change.tx, session.id)?.ok_or(StateError::NoSuchSession(session.id))?;
             let statuses: Vec<GrantStatus> = moved.current().map(|grant| grant.status).collect();
             let status = session.status.to(roll_up_live(&statuses))?;
             if status != session.status {

@@ -1,18 +1,23 @@
 //! The findings of the reconciler about grants.
 
 use crate::{
+    damaged::Damaged,
     error::StateError,
     sessions::{
-        ending::{GrantChange, Slot, settle, write_grant, write_status},
+        ending::{GrantChange, Slot, settle, settle_target, write_grant, write_status},
+        parts,
         read::{self, standing_columns},
     },
+    targets,
     tx::{Store, WriteTx},
 };
 use eg_model::{
     Timestamp,
     damage::{damage, damage_at},
     ids::GrantId,
+    net::permission::Permission,
     session::record::{Grant, GrantPermission, GrantStatus, Session, Standing, roll_up_grant, roll_up_live},
+    target::TargetKey,
 };
 use rusqlite::params;
 use std::collections::BTreeMap;
@@ -31,23 +36,57 @@ impl Store {
         now: Timestamp,
         latest: Option<Timestamp>,
     ) -> Result<Vec<GrantChange>, StateError> {
-        self.write(|change| {
+        self.write_unflushed(|change| {
             let mut changes = Vec::new();
             for session in read::live(change.tx)? {
-                changes.extend(update_session(change, &session, standings, (now, latest))?);
+                let (changed, statuses) = update_grants(change, &session, standings, (now, latest))?;
+                changes.extend(changed);
+                roll_up(change, &session, &statuses, now)?;
             }
             changes.extend(settle(change, now)?);
             Ok(changes)
         })
     }
+
+    /// The same for one target alone, at a cost that does not depend on other targets.
+    ///
+    /// # Errors
+    /// As [`Store::record_standings`].
+    pub fn record_target(
+        &mut self,
+        key: &TargetKey,
+        standings: &BTreeMap<Permission, Standing>,
+        now: Timestamp,
+        latest: Option<Timestamp>,
+    ) -> Result<Vec<GrantChange>, StateError> {
+        let slots = standings.iter().map(|(permission, standing)| ((key.clone(), *permission), standing.clone()));
+        let standings = &slots.collect();
+        self.write_unflushed(|change| {
+            let mut changes = Vec::new();
+            let Some(target) = targets::find(change.tx, key)? else { return Ok(changes) };
+            let sessions = parts::on_target(change.tx, &Damaged::default(), target)?;
+            for session in sessions.iter().filter(|session| session.status.is_live()) {
+                let (changed, _) = update_grants(change, session, standings, (now, latest))?;
+                if !changed.is_empty() {
+                    let mut statuses = read::grant_statuses(change.tx, session.id)?;
+                    statuses.retain(|status| !status.lets_go());
+                    roll_up(change, session, &statuses, now)?;
+                }
+                changes.extend(changed);
+            }
+            changes.extend(settle_target(change, target, now)?);
+            Ok(changes)
+        })
+    }
 }
 
-fn update_session(
+/// Writes the standings of a session's grants. Returns the grants whose status changed, and the statuses of all.
+fn update_grants(
     change: &WriteTx<'_, '_>,
     session: &Session,
     standings: &BTreeMap<Slot, Standing>,
     at: (Timestamp, Option<Timestamp>),
-) -> Result<Vec<GrantChange>, StateError> {
+) -> Result<(Vec<GrantChange>, Vec<GrantStatus>), StateError> {
     let mut changes = Vec::new();
     let mut statuses = Vec::new();
     for before in session.current() {
@@ -57,11 +96,20 @@ fn update_session(
             changes.push(GrantChange { session: session.id, grant, before: before.status });
         }
     }
-    let status = session.status.to(roll_up_live(&statuses))?;
+    Ok((changes, statuses))
+}
+
+fn roll_up(
+    change: &WriteTx<'_, '_>,
+    session: &Session,
+    grants: &[GrantStatus],
+    now: Timestamp,
+) -> Result<(), StateError> {
+    let status = session.status.to(roll_up_live(grants))?;
     if status != session.status {
-        write_status(change, session.id, status, at.0)?;
+        write_status(change, session.id, status, now)?;
     }
-    Ok(changes)
+    Ok(())
 }
 
 fn update_grant(

@@ -76,7 +76,7 @@ impl Store {
     /// noticed the expiry yet), [`StateError::NotLater`]; or the database cannot be written.
     pub fn extend(&mut self, id: SessionId, expires_at: Timestamp, now: Timestamp) -> Result<(), StateError> {
         self.write(|change| {
-            let session = read::one(change.tx, id)?.ok_or(StateError::NoSuchSession(id))?;
+            let session = read::kept(change.tx, id)?.ok_or(StateError::NoSuchSession(id))?;
             if !session.status.is_live() {
                 return Err(StateError::NotLive { id, status: session.status, ended_at: session.ended_at });
             }
@@ -120,7 +120,7 @@ fn check_fit(session: &Session) -> Result<(), StateError> {
 
 fn begin(change: &WriteTx<'_, '_>, session: &Session) -> Result<(), StateError> {
     insert_session(change.tx, session)?;
-    for (position, grant) in session.grants.iter().enumerate() {
+    for (position, grant) in (0..).zip(&session.grants) {
         insert_grant(change.tx, session.id, position, grant)?;
     }
     change.event(&Event {
@@ -181,7 +181,7 @@ fn insert_session(connection: &Connection, session: &Session) -> Result<(), Stat
 pub(crate) fn insert_grant(
     connection: &Connection,
     session: SessionId,
-    position: usize,
+    position: i64,
     grant: &Grant,
 ) -> Result<(), StateError> {
     let sql = "INSERT INTO grants (id, session, position, resource_name, address, status, target, route) \
@@ -189,7 +189,7 @@ pub(crate) fn insert_grant(
     connection.prepare_cached(sql)?.execute(params![
         grant.id.to_string(),
         session.to_string(),
-        i64::try_from(position).unwrap_or(i64::MAX),
+        position,
         grant.resource_name,
         grant.address.to_string(),
         grant.status.as_str(),

@@ -9,30 +9,54 @@ use crate::{
     tx::Store,
 };
 use eg_model::{
+    Timestamp,
     failure::Failure,
     ids::{GrantId, RuleId, SessionId},
     plan::auto_close_unset,
     session::record::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing},
 };
 use rusqlite::{Connection, Row, params};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, HashMap},
+};
 
-/// The choice of sessions to list.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// Only these statuses; `None`: all.
-    pub statuses: Option<Vec<SessionStatus>>,
-    /// At most so many; live and EXPIRING ones are shown even beyond it. `None`: no limit.
-    pub limit: Option<usize>,
+/// The grants that sessions are read with. A session that has none of them is read whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Grants {
+    All,
+    /// Those that are not REMOVED: for every decision, so that a session does not pay for each address that it ever had.
+    Kept,
+    /// Those that people look for: of live sessions the kept ones, of others all.
+    Shown,
 }
 
-/// The sessions of a listing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listing {
-    /// Newest first: by start, then by the order in which they were recorded.
-    pub sessions: Vec<Session>,
-    /// The number of sessions that match the filter but were left out by its limit.
-    pub left_out: usize,
+/// The columns that [`read_grant`] reads.
+macro_rules! select_grants {
+    ($by:literal, $which:literal) => {
+        concat!(
+            "SELECT r.id, r.session, r.resource_name, r.address, r.status, r.applied_at, r.removed_at, ",
+            target_columns!(),
+            " FROM grants r",
+            $by,
+            target_joins!(),
+            "WHERE r.session IN (SELECT value FROM json_each(?1)) ",
+            $which,
+            "ORDER BY r.session, r.position"
+        )
+    };
+}
+
+/// The columns that [`read_permission`] reads.
+macro_rules! select_permissions {
+    ($by:literal, $which:literal) => {
+        concat!(
+            "SELECT p.grant_id, p.permission, p.standing, p.detail FROM grants g",
+            $by,
+            " JOIN grant_permissions p ON p.grant_id = g.id WHERE g.session IN (SELECT value FROM json_each(?1))",
+            $which
+        )
+    };
 }
 
 impl Store {
@@ -44,62 +68,54 @@ impl Store {
         self.read(|connection| one(connection, id))
     }
 
-    /// Sessions for a listing.
-    ///
-    /// # Errors
-    /// The database cannot be read.
-    pub fn sessions(&self, filter: &Filter) -> Result<Listing, StateError> {
-        self.read(|connection| {
-            let wanted = filter.statuses.as_deref().unwrap_or(SessionStatus::ALL);
-            let open: Vec<_> = wanted.iter().copied().filter(|status| !status.is_ended()).collect();
-            // SQLite reads a negative limit as none.
-            let limit = filter.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(-1));
-            let mut shown: BTreeSet<SessionId> =
-                newest_ids(connection, &self.damaged, wanted, limit)?.into_iter().collect();
-            shown.extend(newest_ids(connection, &self.damaged, &open, -1)?);
-            let sql = "SELECT count(*) FROM sessions WHERE status IN (SELECT value FROM json_each(?1))";
-            let total: i64 = connection.prepare_cached(sql)?.query_row([json_list(wanted)], |row| row.get(0))?;
-            let asked = shown.len();
-            let sessions = load_noting(connection, &self.damaged, shown)?;
-            let left_out = usize::try_from(total).unwrap_or(usize::MAX).saturating_sub(asked);
-            Ok(Listing { sessions, left_out })
-        })
-    }
-
-    /// The ids that begin with these hex digits, sorted; dashes and case do not matter. An empty text, or one
-    /// with other characters, gives no ids.
-    ///
-    /// # Errors
-    /// The database cannot be read.
-    pub fn find(&self, prefix: &str) -> Result<Vec<SessionId>, StateError> {
-        let Some(from) = hyphenated(prefix) else { return Ok(Vec::new()) };
-        self.read(|connection| {
-            // Every id that begins so sorts below the prefix with a letter after "f" appended.
-            let to = format!("{from}g");
-            let sql = "SELECT id FROM sessions WHERE id >= ?1 AND id < ?2 ORDER BY id";
-            ids(connection, &self.damaged, sql, params![from, to])
-        })
-    }
-
-    /// The sessions that are live in the record, whatever the clock says; newest first.
+    /// The sessions that are live in the record, whatever the clock says; newest first, without REMOVED grants.
     ///
     /// # Errors
     /// The database cannot be read.
     pub fn live_sessions(&self) -> Result<Vec<Session>, StateError> {
         self.read(|connection| {
             let ids = newest_ids(connection, &self.damaged, &live_statuses(), -1)?;
-            load_noting(connection, &self.damaged, ids)
+            load_noting(connection, &self.damaged, ids, Grants::Kept)
         })
     }
 
-    /// The sessions that are ending: EXPIRING; newest first.
+    /// The live sessions with the ends of their time.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn live_expiries(&self) -> Result<BTreeSet<(SessionId, Timestamp)>, StateError> {
+        self.read(|connection| {
+            let sql = "SELECT id, expires_at FROM sessions WHERE status IN ('PENDING', 'ACTIVE', 'PARTIAL', 'FAILED')";
+            let read = |row: &Row<'_>| {
+                let row = RowRef::new("sessions", row.get::<_, String>("id")?, row);
+                Ok((SessionId(row.parse("id")?), row.time("expires_at")?))
+            };
+            Ok(self.damaged.rows(connection, "sessions", sql, params![], read)?.into_iter().collect())
+        })
+    }
+
+    /// The sessions that are ending: EXPIRING; newest first, without REMOVED grants.
     ///
     /// # Errors
     /// The database cannot be read.
     pub fn unfinished_sessions(&self) -> Result<Vec<Session>, StateError> {
         self.read(|connection| {
             let expiring = newest_ids(connection, &self.damaged, &[SessionStatus::Expiring], -1)?;
-            load_noting(connection, &self.damaged, expiring)
+            load_noting(connection, &self.damaged, expiring, Grants::Kept)
+        })
+    }
+
+    /// Live sessions without their REMOVED grants, then EXPIRING ones with them; newest first.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub(crate) fn open_sessions(&self) -> Result<Vec<Session>, StateError> {
+        self.read(|connection| {
+            let mut ids = newest_ids(connection, &self.damaged, &live_statuses(), -1)?;
+            ids.extend(newest_ids(connection, &self.damaged, &[SessionStatus::Expiring], -1)?);
+            let mut sessions = load_noting(connection, &self.damaged, ids, Grants::Shown)?;
+            sessions.sort_by_key(|session| !session.status.is_live());
+            Ok(sessions)
         })
     }
 
@@ -108,7 +124,7 @@ impl Store {
     /// # Errors
     /// The database cannot be written, or there is no such session.
     pub fn add_caller(&mut self, sessions: &[SessionId], arn: &str) -> Result<(), StateError> {
-        self.write(|change| {
+        self.write_unflushed(|change| {
             let sql = "INSERT INTO callers (session, arn) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
             for id in sessions {
                 change.tx.prepare_cached(sql)?.execute(params![id.to_string(), arn])?;
@@ -118,25 +134,55 @@ impl Store {
     }
 }
 
+/// The statuses that a session's grants have, each once, without REMOVED.
+pub(crate) fn grant_statuses(connection: &Connection, id: SessionId) -> Result<Vec<GrantStatus>, StateError> {
+    // A look into the index for each status: a session may have thousands of grants.
+    let sql = "WITH known (status) AS (VALUES ('PENDING'), ('APPLIED'), ('FAILED'), ('REMOVING')) \
+               SELECT status FROM known WHERE EXISTS (SELECT 1 FROM grants \
+               WHERE session = ?1 AND grants.status = known.status AND grants.status <> 'REMOVED')";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([id.to_string()])?;
+    let mut statuses = Vec::new();
+    while let Some(row) = rows.next()? {
+        statuses.push(RowRef::new("grants", id, row).parse("status")?);
+    }
+    Ok(statuses)
+}
+
 /// The live statuses.
 pub(crate) fn live_statuses() -> Vec<SessionStatus> {
     SessionStatus::ALL.iter().copied().filter(|status| status.is_live()).collect()
 }
 
-/// Every live session.
+/// Every live session, without REMOVED grants.
 pub(crate) fn live(connection: &Connection) -> Result<Vec<Session>, StateError> {
     let ids = newest_ids(connection, &Damaged::default(), &live_statuses(), -1)?;
     load(connection, ids)
 }
 
-/// One session. Unlike in a list, one that cannot be read is an error.
+/// One session, whole. Unlike in a list, one that cannot be read is an error.
 pub(crate) fn one(connection: &Connection, id: SessionId) -> Result<Option<Session>, StateError> {
+    one_with(connection, id, Grants::All)
+}
+
+/// The same without REMOVED grants.
+pub(crate) fn kept(connection: &Connection, id: SessionId) -> Result<Option<Session>, StateError> {
+    one_with(connection, id, Grants::Kept)
+}
+
+fn one_with(connection: &Connection, id: SessionId, grants: Grants) -> Result<Option<Session>, StateError> {
     let damaged = Damaged::default();
-    let found = load_noting(connection, &damaged, [id])?.pop();
+    let found = load_noting(connection, &damaged, [id], grants)?.pop();
     match damaged.errors().into_iter().next() {
         Some(error) if found.is_none() => Err(error),
         _ => Ok(found),
     }
+}
+
+/// The first position after those of a session's grants.
+pub(crate) fn free_position(connection: &Connection, id: SessionId) -> Result<i64, StateError> {
+    let sql = "SELECT coalesce(max(position) + 1, 0) FROM grants WHERE session = ?1";
+    Ok(connection.prepare_cached(sql)?.query_row([id.to_string()], |row| row.get(0))?)
 }
 
 /// Ids by status, newest first; a negative limit is none.
@@ -146,14 +192,25 @@ pub(crate) fn newest_ids(
     statuses: &[SessionStatus],
     limit: i64,
 ) -> Result<Vec<SessionId>, StateError> {
-    // Without a condition, the index on the start gives the newest ones without a sort.
+    // Those with a status that is none are damaged, and noted when they are loaded.
     if statuses.len() == SessionStatus::ALL.len() {
         let sql = "SELECT id FROM sessions ORDER BY started_at DESC, number DESC LIMIT ?1";
         return ids(connection, damaged, sql, params![limit]);
     }
-    let sql = "SELECT id FROM sessions WHERE status IN (SELECT value FROM json_each(?1)) \
+    let newest = |row: &Row<'_>| {
+        let id = session_id("sessions", row, "id")?;
+        Ok((row.get::<_, i64>("started_at")?, row.get::<_, i64>("number")?, id))
+    };
+    let mut found = Vec::new();
+    // One status at a time, so that the index gives the newest ones without reading the others.
+    let sql = "SELECT id, started_at, number FROM sessions WHERE status = ?1 \
                ORDER BY started_at DESC, number DESC LIMIT ?2";
-    ids(connection, damaged, sql, params![json_list(statuses), limit])
+    for status in statuses {
+        found.extend(damaged.rows(connection, "sessions", sql, params![status.as_str(), limit], newest)?);
+    }
+    found.sort_by_key(|(started_at, number, _)| Reverse((*started_at, *number)));
+    found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(found.into_iter().map(|(.., id)| id).collect())
 }
 
 /// Ids that a statement selects.
@@ -166,51 +223,51 @@ pub(crate) fn ids(
     damaged.rows(connection, "sessions", sql, values, |row| session_id("sessions", row, "id"))
 }
 
-fn session_id(table: &'static str, row: &Row<'_>, column: &str) -> Result<SessionId, StateError> {
+pub(crate) fn session_id(table: &'static str, row: &Row<'_>, column: &str) -> Result<SessionId, StateError> {
     RowRef::new(table, row.get::<_, String>(column)?, row).parse(column).map(SessionId)
 }
 
-/// Lower-case hex digits with the dashes of a UUID.
-fn hyphenated(prefix: &str) -> Option<String> {
-    let digits: String = prefix.chars().filter(|c| *c != '-').map(|c| c.to_ascii_lowercase()).collect();
-    let fits = (1..=32).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit());
-    let dash = |at: usize| if matches!(at, 8 | 12 | 16 | 20) { "-" } else { "" };
-    fits.then(|| digits.chars().enumerate().map(|(at, digit)| format!("{}{digit}", dash(at))).collect())
-}
-
-/// Loads whole sessions, newest first, without what does not parse.
+/// Loads sessions without REMOVED grants, newest first, without what does not parse.
 pub(crate) fn load(
     connection: &Connection,
     ids: impl IntoIterator<Item = SessionId>,
 ) -> Result<Vec<Session>, StateError> {
-    load_noting(connection, &Damaged::default(), ids)
+    load_noting(connection, &Damaged::default(), ids, Grants::Kept)
 }
 
-/// The same; skipped rows are remembered.
+/// The same with the grants that the caller asks for; skipped rows are remembered.
 pub(crate) fn load_noting(
     connection: &Connection,
     damaged: &Damaged,
     ids: impl IntoIterator<Item = SessionId>,
+    grants: Grants,
 ) -> Result<Vec<Session>, StateError> {
     let list = json_list(ids);
-    let mut callers = load_callers(connection, damaged, &list)?;
-    let mut grants = load_grants(connection, damaged, &list)?;
     let sql = "SELECT * FROM sessions WHERE id IN (SELECT value FROM json_each(?1)) \
                ORDER BY started_at DESC, number DESC";
-    let mut sessions = Vec::new();
-    for mut session in damaged.rows(connection, "sessions", sql, params![list], read_session)? {
+    let mut sessions = damaged.rows(connection, "sessions", sql, params![list], read_session)?;
+    let mut callers = load_callers(connection, damaged, &list)?;
+    let failures = auto_close::failures(connection, damaged)?;
+    let kept = |session: &Session| match grants {
+        Grants::All => false,
+        Grants::Kept => true,
+        Grants::Shown => session.status.is_live(),
+    };
+    let mut found = load_grants(connection, damaged, sessions.iter().filter(|one| kept(one)), true, &failures)?;
+    let rest = sessions.iter().filter(|session| !found.contains_key(&session.id));
+    found.extend(load_grants(connection, damaged, rest, false, &failures)?);
+    for session in &mut sessions {
         session.caller_arns = callers.remove(&session.id).unwrap_or_default();
-        session.grants = grants.remove(&session.id).unwrap_or_default();
+        session.grants = found.remove(&session.id).unwrap_or_default();
         if session.grants.is_empty() {
             damaged.note("sessions", &session.id.to_string(), "it has no grants that can be read".to_owned());
-            continue;
         }
-        sessions.push(session);
     }
+    sessions.retain(|session| !session.grants.is_empty());
     Ok(sessions)
 }
 
-fn read_session(row: &Row<'_>) -> Result<Session, StateError> {
+pub(crate) fn read_session(row: &Row<'_>) -> Result<Session, StateError> {
     let row = RowRef::new("sessions", row.get::<_, String>("id")?, row);
     Ok(Session {
         id: SessionId(row.parse("id")?),
@@ -242,20 +299,25 @@ fn load_callers(
     Ok(callers)
 }
 
-fn load_grants(
+/// The grants of sessions: all, or only the `kept` ones.
+fn load_grants<'a>(
     connection: &Connection,
     damaged: &Damaged,
-    list: &str,
+    sessions: impl Iterator<Item = &'a Session>,
+    kept: bool,
+    failures: &BTreeMap<RuleId, Failure>,
 ) -> Result<HashMap<SessionId, Vec<Grant>>, StateError> {
-    let mut permissions = load_permissions(connection, damaged, list)?;
-    let failures = auto_close::failures(connection, damaged)?;
-    let sql = concat!(
-        "SELECT r.id, r.session, r.resource_name, r.address, r.status, r.applied_at, r.removed_at, ",
-        target_columns!(),
-        " FROM grants r",
-        target_joins!(),
-        "WHERE r.session IN (SELECT value FROM json_each(?1)) ORDER BY r.session, r.position"
-    );
+    let mut sessions = sessions.peekable();
+    if sessions.peek().is_none() {
+        return Ok(HashMap::new());
+    }
+    let list = json_list(sessions.map(|session| session.id));
+    let mut permissions = load_permissions(connection, damaged, &list, kept)?;
+    let sql = if kept {
+        select_grants!(" INDEXED BY grants_kept", "AND r.status <> 'REMOVED' ")
+    } else {
+        select_grants!("", "")
+    };
     let of_session = |row: &Row<'_>| Ok((session_id("grants", row, "session")?, read_grant(row)?));
     let mut grants: HashMap<SessionId, Vec<Grant>> = HashMap::new();
     for (session, mut grant) in damaged.rows(connection, "grants", sql, params![list], of_session)? {
@@ -264,7 +326,7 @@ fn load_grants(
             damaged.note("grants", &grant.id.to_string(), "it has no permissions that can be read".to_owned());
             continue;
         }
-        grant.without_auto_close = without_auto_close(&grant, &failures);
+        grant.without_auto_close = without_auto_close(&grant, failures);
         grants.entry(session).or_default().push(grant);
     }
     for list in grants.values_mut() {
@@ -275,13 +337,13 @@ fn load_grants(
 }
 
 /// The reason why some rule of a grant would not close by itself.
-fn without_auto_close(grant: &Grant, failures: &BTreeMap<RuleId, Failure>) -> Option<String> {
+pub(crate) fn without_auto_close(grant: &Grant, failures: &auto_close::Failures) -> Option<String> {
     let lives = !matches!(grant.status, GrantStatus::Removing | GrantStatus::Removed);
     let mut rules = grant.permissions.iter().filter_map(|item| item.standing.rule()).filter(|_| lives);
     rules.find_map(|rule| failures.get(rule)).map(auto_close_unset)
 }
 
-fn read_grant(row: &Row<'_>) -> Result<Grant, StateError> {
+pub(crate) fn read_grant(row: &Row<'_>) -> Result<Grant, StateError> {
     let row = RowRef::new("grants", row.get::<_, String>("id")?, row);
     Ok(Grant {
         id: GrantId(row.parse("id")?),
@@ -300,10 +362,13 @@ fn load_permissions(
     connection: &Connection,
     damaged: &Damaged,
     list: &str,
+    kept: bool,
 ) -> Result<HashMap<GrantId, Vec<GrantPermission>>, StateError> {
-    let sql = "SELECT p.grant_id, p.permission, p.standing, p.detail FROM grants g \
-               JOIN grant_permissions p ON p.grant_id = g.id \
-               WHERE g.session IN (SELECT value FROM json_each(?1))";
+    let sql = if kept {
+        select_permissions!(" INDEXED BY grants_kept", " AND g.status <> 'REMOVED'")
+    } else {
+        select_permissions!("", "")
+    };
     let mut permissions: HashMap<GrantId, Vec<GrantPermission>> = HashMap::new();
     for (id, item) in damaged.rows(connection, "grant_permissions", sql, params![list], read_permission)? {
         permissions.entry(id).or_default().push(item);
@@ -314,7 +379,7 @@ fn load_permissions(
     Ok(permissions)
 }
 
-fn read_permission(row: &Row<'_>) -> Result<(GrantId, GrantPermission), StateError> {
+pub(crate) fn read_permission(row: &Row<'_>) -> Result<(GrantId, GrantPermission), StateError> {
     let row = RowRef::new("grant_permissions", row.get::<_, String>("grant_id")?, row);
     let item = GrantPermission { permission: row.parse("permission")?, standing: read_standing(&row)? };
     Ok((GrantId(row.parse("grant_id")?), item))
@@ -341,21 +406,5 @@ pub(crate) fn standing_columns(standing: &Standing) -> (&'static str, Option<&st
         Standing::Foreign(rule) => ("foreign", Some(&rule.0)),
         Standing::Pending(why) => ("pending", Some(why)),
         Standing::Failed(why) => ("failed", Some(why)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::hyphenated;
-
-    #[test]
-    fn prefixes_get_their_dashes() {
-        assert_eq!(hyphenated("A1B2"), Some("a1b2".into()));
-        assert_eq!(hyphenated("a1b2c3d4e"), Some("a1b2c3d4-e".into()));
-        assert_eq!(hyphenated("a1b2c3d4-"), Some("a1b2c3d4".into()));
-        assert_eq!(hyphenated("a1b2c3d4e5f67890abcdef1234567890"), Some("a1b2c3d4-e5f6-7890-abcd-ef1234567890".into()));
-        assert_eq!(hyphenated(""), None);
-        assert_eq!(hyphenated("xyz"), None);
-        assert_eq!(hyphenated(&"a".repeat(33)), None);
     }
 }

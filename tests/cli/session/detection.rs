@@ -1,7 +1,7 @@
 //! The user's own address, from services that may lie, fail or be somebody else's page.
 
 use super::{Tale, error_of, start};
-use crate::harness::{Echo, IPV4, IPV6, World, echo::Reply};
+use crate::harness::{Echo, Fault, IPV4, IPV6, World, echo::Reply};
 
 const START: &[&str] = &["session", "start", "--only", "dev"];
 
@@ -46,6 +46,32 @@ fn services_that_do_not_make_an_address() {
     );
     tale.end("detection");
     assert_eq!(world.cloud.rules(world.group("dev-web-sg")), []);
+}
+
+/// Without a network every service fails alike: the reason is said once, by each command.
+#[test]
+fn one_reason_for_all_services_is_said_once() {
+    let Some(world) = World::new().with_ipv6() else { return };
+    world.echo4.iter().chain(&world.echo6).for_each(|echo| echo.set(Reply::Status(503)));
+    let mut tale = Tale::new(&world.here);
+    tale.eg(START).expect_code(1);
+    tale.eg(&["session", "ensure", "--only", "dev"]).expect_code(1);
+    tale.eg(&["session", "run", "--only", "dev", "--", "true"]).expect_code(1);
+    tale.eg(&["ip"]).expect_code(1);
+    tale.eg(&["-v", "ip", "-4"]).expect_code(1);
+    tale.end("offline");
+    let doctor = world.eg(&["doctor"]).expect_code(1);
+    assert_eq!(doctor.stdout.matches("all 3 services: answered 503").count(), 2, "{doctor}");
+    let verbose = world.eg(&[&["-v"], START].concat()).expect_code(1);
+    assert_eq!(verbose.stderr.matches(": answered 503").count(), 6 + 1, "each service is logged: {verbose}");
+    // Services that cannot be reached at all.
+    let dead = (1..=3).map(|port| format!("\"http://127.0.0.1:{port}/\"")).collect::<Vec<_>>().join(", ");
+    let resource = World::resource("dev", world.group("dev-web-sg"), crate::harness::REGION, &["tcp/22"], "");
+    world.write_config(&format!("[detect]\nipv4 = [{dead}]\nipv6 = []\n\n{resource}"));
+    let refused = world.eg(START).expect_code(1);
+    let error = error_of(&refused);
+    let begin = "your public address could not be found (none of 3 services could be reached: Connection refused";
+    assert!(error.starts_with(begin) && error.len() < 160, "{refused}");
 }
 
 #[test]
@@ -97,6 +123,30 @@ fn a_service_that_never_answers_is_one_voice_less() {
     world.echo4[2].set(Reply::Status(500));
     let outcome = world.eg(START).expect_code(1);
     assert!(outcome.stderr.contains("no answer within 5 s"), "{outcome}");
+}
+
+/// The firewalls are read while the services are asked: neither waits for the other.
+#[test]
+fn detection_runs_beside_the_first_reading() {
+    const DESCRIBE: &str = "DescribeSecurityGroupRules";
+    let world = World::new();
+    world.echo4.iter().for_each(|echo| echo.set(Reply::Silence(std::time::Duration::from_secs(60))));
+    let start = world.here.command(START).spawn();
+    // Without an address there is no session: a reading that waited for the services would never come.
+    start.wait_for_call(|call| call.action == DESCRIBE);
+    drop(start);
+    let world = World::new();
+    world.faults(&[Fault::hold(DESCRIBE)]);
+    let start = world.here.command(START).spawn();
+    start.wait_for_delayed(DESCRIBE);
+    let begin = std::time::Instant::now();
+    // The reading is held: services that waited for it would not be asked.
+    while world.echo4.iter().any(|echo| echo.asked() == 0) {
+        assert!(begin.elapsed().as_secs() < 100, "they are never asked");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert!(!world.calls().iter().any(|call| call.action == "AuthorizeSecurityGroupIngress" && !call.dry_run));
+    world.faults(&[]);
 }
 
 /// B39: the address of a proxy is never opened.

@@ -14,6 +14,15 @@ fn begin(at: &Installation, only: &str) {
     at.eg(&["session", "start", "--ipv4", IPV4, "--only", only]).expect_code(0);
 }
 
+/// Alice's machine, which holds a group, was stolen: the world, somebody with credentials alone, and her installation's id.
+fn incident(group: &str) -> (Sandboxed, Installation, String) {
+    let world = Sandboxed::new();
+    let here = stranger(&world);
+    begin(&world.here, group);
+    let alice = id_of(&world, group, &[]);
+    (world, here, alice)
+}
+
 fn leases(world: &Sandboxed, group: &str) -> Vec<Vec<String>> {
     let of = |tags: &BTreeMap<String, String>| {
         tags.keys().filter_map(|key| key.strip_prefix("eg:lease:").map(str::to_owned)).collect()
@@ -21,13 +30,11 @@ fn leases(world: &Sandboxed, group: &str) -> Vec<Vec<String>> {
     world.ours(group).iter().map(|rule| of(&rule.tags)).collect()
 }
 
-/// Alice's machine was stolen. Bob holds one of her groups too.
+/// Bob holds one of Alice's groups too.
 #[test]
 fn one_installation_goes_and_the_other_stays() {
-    let world = Sandboxed::new();
-    let (bob, here) = (world.installation("bobs-machine"), stranger(&world));
-    begin(&world.here, "db");
-    let alice = id_of(&world, "db", &[]);
+    let (world, here, alice) = incident("db");
+    let bob = world.installation("bobs-machine");
     begin(&world.here, "api");
     begin(&bob, "api");
     let bobs = id_of(&world, "api", std::slice::from_ref(&alice));
@@ -85,10 +92,8 @@ fn the_auto_closes_of_what_it_closes_hit_nothing() {
 /// Where deleting tags is denied, the tag is made to say a time long past: it holds nothing.
 #[test]
 fn tags_that_may_not_be_deleted() {
-    let world = Sandboxed::new();
-    let (bob, here) = (world.installation("bobs-machine"), stranger(&world));
-    begin(&world.here, "db");
-    let alice = id_of(&world, "db", &[]);
+    let (world, here, alice) = incident("db");
+    let bob = world.installation("bobs-machine");
     begin(&bob, "db");
     world.faults([on("DeleteTags", Fault::Deny)]);
     swept(&here, &["--revoke-all", "--owner", &alice, "--yes"], 3);
@@ -102,10 +107,8 @@ fn tags_that_may_not_be_deleted() {
 /// What nobody answered is read again, and what somebody else's clock says is not guessed.
 #[test]
 fn lost_answers() {
-    let world = Sandboxed::new();
-    let (bob, here) = (world.installation("bobs-machine"), stranger(&world));
-    begin(&world.here, "api");
-    let alice = id_of(&world, "api", &[]);
+    let (world, here, alice) = incident("api");
+    let bob = world.installation("bobs-machine");
     begin(&bob, "api");
     world.faults([on("DeleteTags", Fault::ResetAfter).nth(1), on("DeleteTags", Fault::ResetBefore).nth(2)]);
     swept(&here, &["--revoke-all", "--owner", &alice, "--yes"], 3);
@@ -120,10 +123,7 @@ fn tag(world: &Sandboxed, rule: &str, key: &str, value: &str) {
 /// Whoever has the stolen credentials may write tags: a lease of an installation that there never was keeps the rule open.
 #[test]
 fn a_made_up_lease_hides_nothing() {
-    let world = Sandboxed::new();
-    let here = stranger(&world);
-    begin(&world.here, "db");
-    let alice = id_of(&world, "db", &[]);
+    let (world, here, alice) = incident("db");
     let rule = ids(&world, "db").remove(0);
     let fake = "f".repeat(32);
     tag(&world, &rule, &format!("eg:lease:{fake}"), &world.in_seconds_text(20 * 24 * HOUR));
@@ -153,10 +153,7 @@ fn a_made_up_lease_hides_nothing() {
 /// The same at once, and where the owner's own lease was let expire first, so that there is nothing to take off.
 #[test]
 fn even_if_held() {
-    let world = Sandboxed::new();
-    let here = stranger(&world);
-    begin(&world.here, "db");
-    let alice = id_of(&world, "db", &[]);
+    let (world, here, alice) = incident("db");
     let rule = ids(&world, "db").remove(0);
     tag(&world, &rule, &format!("eg:lease:{}", "f".repeat(32)), &world.in_seconds_text(20 * 24 * HOUR));
     tag(&world, &rule, &format!("eg:lease:{alice}"), &world.in_seconds_text(-HOUR));
@@ -177,10 +174,7 @@ fn even_if_held() {
 /// A lease that is made up between the reading and the call: the revoke has no answer, and the rule is read again.
 #[test]
 fn a_lease_that_is_made_up_meanwhile_hides_nothing() {
-    let world = Sandboxed::new();
-    let here = stranger(&world);
-    begin(&world.here, "db");
-    let alice = id_of(&world, "db", &[]);
+    let (world, here, alice) = incident("db");
     let rule = ids(&world, "db").remove(0);
     let fake = "f".repeat(32);
     world.faults([on(REVOKE, Fault::ResetBefore)]);
@@ -200,10 +194,7 @@ fn a_lease_that_is_made_up_meanwhile_hides_nothing() {
 /// Marks that were spoilt keep a rule from being touched, and are no success.
 #[test]
 fn a_rule_whose_marks_were_spoilt_is_named() {
-    let world = Sandboxed::new();
-    let here = stranger(&world);
-    begin(&world.here, "api");
-    let alice = id_of(&world, "api", &[]);
+    let (world, here, alice) = incident("api");
     let rules = world.ours("api");
     let (spoilt, other) = (rules[0].id.clone(), rules[1].id.clone());
     tag(&world, &spoilt, "eg:marks", "00000000");

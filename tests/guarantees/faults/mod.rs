@@ -3,6 +3,7 @@
 //! Every test ends at the provider: nothing that was there before is touched, nothing that `eg` opened is left over.
 
 mod crash;
+mod mail;
 mod network;
 mod plain_words;
 mod processes;

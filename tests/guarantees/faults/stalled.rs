@@ -56,7 +56,7 @@ fn an_overdue_rule_is_closed_within_minutes_of_the_holder_being_stopped() {
             break;
         }
         assert_eq!(world.cloud.snapshot(), open, "it makes progress, as far as anybody can tell: {outcome}");
-        says(&outcome, "another eg is at work (pid ");
+        assert_eq!(outcome.stderr.contains("another eg is at work (pid "), minute == 1, "it is said once: {outcome}");
     }
     let (minute, closed) = passed.expect("nobody went past it");
     assert!(minute >= 3, "too early: {closed}");

@@ -2,6 +2,15 @@
 
 use super::*;
 
+/// Nothing is refused any more, and the pass after so many seconds leaves the session like this.
+fn mended(world: &Sandboxed, after: i64, expected: &str) {
+    world.faults([] as [Rule; 0]);
+    world.advance(after);
+    pass(&world.here, 0);
+    assert_eq!(status(world), expected);
+    world.ends();
+}
+
 /// Half of the groups open, then the credentials are past their time.
 #[test]
 fn credentials_that_end_in_the_middle_leave_it_partial() {
@@ -14,11 +23,7 @@ fn credentials_that_end_in_the_middle_leave_it_partial() {
     assert!(why.starts_with("tcp/5432: credentials not usable: "), "{why}");
     assert!(why.contains("(RequestExpired)") && why.contains("aws sso login"), "{why}");
     assert_eq!((world.ours("api").len(), world.ours("db").len()), (2, 0));
-    world.faults([] as [Rule; 0]);
-    world.advance(MINUTE + 1);
-    pass(&world.here, 0);
-    assert_eq!(status(&world), "ACTIVE");
-    world.ends();
+    mended(&world, MINUTE + 1, "ACTIVE");
 }
 
 /// The same while closing: what could be closed is closed, and the rest stays due.
@@ -34,11 +39,7 @@ fn credentials_that_end_while_closing_keep_the_rest_due() {
     assert_eq!(world.sent(REVOKE).len(), 2, "one for each group, and none again in this pass");
     assert_eq!(grants(&world), ["REMOVED", "REMOVING"]);
     assert_eq!((world.ours("api").len(), world.ours("db").len()), (0, 1));
-    world.faults([] as [Rule; 0]);
-    world.advance(2 * MINUTE + 1);
-    pass(&world.here, 0);
-    assert_eq!(status(&world), "CANCELLED");
-    world.ends();
+    mended(&world, 2 * MINUTE + 1, "CANCELLED");
 }
 
 /// Nothing works at all: nothing is recorded. When the time of a session is over and nothing works, that is said.
@@ -135,11 +136,7 @@ fn a_revoke_that_is_not_permitted_stays_due() {
     world.advance(2 * MINUTE + 1);
     says(&pass(&world.here, 3), "not permitted");
     assert_eq!(world.sent(REVOKE).len(), 2, "one in each pass");
-    world.faults([] as [Rule; 0]);
-    world.advance(2 * MINUTE + 1);
-    pass(&world.here, 0);
-    assert_eq!(status(&world), "CANCELLED");
-    world.ends();
+    mended(&world, 2 * MINUTE + 1, "CANCELLED");
 }
 
 #[test]

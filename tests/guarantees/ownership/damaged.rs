@@ -187,16 +187,13 @@ fn one_bad_row_ends_nothing() {
             "auto_closes",
         ),
         ("UPDATE targets SET missing_since = 9000000000000000000 WHERE name = 'GROUP'", "targets"),
-        (
-            "INSERT INTO events (at, kind, outcome, permission, rule_id) VALUES (9999999999, 'authorized', '', 'ssh', 'sgr-1')",
-            "events",
-        ),
+        ("INSERT INTO opened_rules (rule_id, permission, at) VALUES ('sgr-1', 'ssh', 9999999999)", "opened_rules"),
     ] {
         let world = World::new();
         let others = Others::of(&world);
         let id = waits(&world, DB);
         tamper(&world, &sql.replace("ID", &id).replace("GROUP", world.group(DB)));
-        let opens = matches!(table, "callers" | "auto_closes" | "targets" | "events");
+        let opens = matches!(table, "callers" | "auto_closes" | "targets" | "opened_rules");
         let told = reconcile(&world.here);
         assert!([Some(1), Some(3)].contains(&told.code()), "{sql}: {told}");
         says(&told, &format!("table {table}, row "));
@@ -205,7 +202,7 @@ fn one_bad_row_ends_nothing() {
         for shown in [&others.due, &others.fine] {
             says(&list, &shown[..8]);
         }
-        if !matches!(table, "auto_closes" | "targets" | "events") {
+        if !matches!(table, "auto_closes" | "targets" | "opened_rules") {
             assert_eq!(list.code(), Some(1), "{sql}: {list}");
             says(&list, &format!("table {table}, row "));
         }

@@ -15,7 +15,6 @@ pub struct ProfileFilePaths {
 }
 
 impl ProfileFilePaths {
-    /// The files of a route.
     pub fn of(route: &Route) -> Self {
         Self { config: route.config_file.clone(), credentials: route.credentials_file.clone() }
     }
@@ -47,7 +46,6 @@ impl ProfileFilePaths {
     }
 }
 
-/// The profiles of a text.
 #[cfg(test)]
 #[expect(deprecated, reason = "as for `to_sdk`")]
 pub async fn profile_set(config: &str, profile: &str) -> ProfileSet {

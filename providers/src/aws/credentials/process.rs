@@ -59,7 +59,6 @@ impl Chain {
     }
 }
 
-/// A role of a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Role {
     arn: String,

@@ -3,10 +3,8 @@
 use crate::aws::credentials::files::ProfileFilePaths;
 use eg_model::failure::{Failure, FailureClass};
 
-/// A profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
-    /// Its name.
     pub name: String,
     /// The region that it names.
     pub region: Option<String>,

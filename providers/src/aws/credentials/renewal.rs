@@ -20,11 +20,9 @@ const LOGIN_STEP: TimeDelta = TimeDelta::minutes(15);
 /// The places of profiles and of the tokens of logins.
 #[derive(Clone, Debug, Default)]
 pub struct LoginFiles {
-    /// The profile files.
     pub paths: ProfileFilePaths,
     /// The profile, where one was named.
     pub profile: Option<String>,
-    /// The home directory.
     pub home: Option<PathBuf>,
     /// The place of `aws login`'s tokens, if not in the home directory.
     pub login_cache: Option<PathBuf>,

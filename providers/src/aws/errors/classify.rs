@@ -43,7 +43,6 @@ pub enum Ending {
 /// | anything else | Unknown |
 ///
 /// `DryRunOperation` is no failure; see `Firewall::rights`.
-#[must_use]
 pub fn classify(code: &str, http_status: Option<u16>, ending: Ending) -> FailureClass {
     use FailureClass as C;
     let server_side = http_status.is_some_and(|status| (500..600).contains(&status));

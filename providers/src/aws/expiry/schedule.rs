@@ -121,7 +121,6 @@ impl Put {
 }
 
 impl SecurityGroups {
-    /// `GetSchedule`.
     pub async fn read_schedule(
         &self,
         group: &str,

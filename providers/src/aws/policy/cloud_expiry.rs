@@ -21,7 +21,6 @@ use std::collections::BTreeSet;
 
 /// The role's name, unless the configuration or the user says another.
 pub const ROLE_NAME: &str = "eg-cloud-expiry";
-/// The name of its one policy.
 const POLICY_NAME: &str = "eg-cloud-expiry";
 
 /// One account, and what is configured in it.
@@ -40,8 +39,6 @@ pub struct ConfiguredAccount {
 }
 
 impl ConfiguredAccount {
-    /// The ARN of the role.
-    #[must_use]
     pub fn role_arn(&self) -> String {
         format!("arn:{}:iam::{}:role/{}", self.partition, self.number, self.role)
     }
@@ -54,20 +51,16 @@ impl ConfiguredAccount {
         }
     }
 
-    /// The regions of its groups.
-    #[must_use]
     pub fn regions(&self) -> BTreeSet<&str> {
         self.scopes.iter().map(|scope| scope.region.as_str()).collect()
     }
 
     /// True if the schedule group has to be made: every account has the default one.
-    #[must_use]
     pub fn needs_schedule_group(&self) -> bool {
         self.schedule_group != DEFAULT_SCHEDULE_GROUP
     }
 
     /// The trust policy of the role (EventBridge Scheduler User Guide, "Confused deputy prevention": by group of schedules).
-    #[must_use]
     pub fn trust(&self) -> Value {
         let (partition, number, group) = (&self.partition, &self.number, &self.schedule_group);
         let schedules = |region: &&str| format!("arn:{partition}:scheduler:{region}:{number}:schedule-group/{group}");
@@ -85,8 +78,6 @@ impl ConfiguredAccount {
         })
     }
 
-    /// The one policy of the role.
-    #[must_use]
     pub fn role_policy(&self) -> Value {
         let groups: BTreeSet<String> =
             self.scopes.iter().map(|scope| scope.arn(&format!("security-group/{}", scope.group))).collect();
@@ -103,14 +94,11 @@ impl ConfiguredAccount {
     }
 
     /// The policy for users of `eg`, beside the one that `eg iam-policy` prints.
-    #[must_use]
     pub fn user_policy(&self) -> Value {
         let expiry = CloudExpiry { roles: vec![self.role_arn()], schedule_group: self.schedule_group.clone() };
         json!({"Version": "2012-10-17", "Statement": auto_close_statements(&self.scopes, &expiry)})
     }
 
-    /// The role, to be made.
-    #[must_use]
     pub fn expiry_role(&self) -> ExpiryRole {
         let (path, name) = self.path_and_name();
         ExpiryRole {
@@ -123,7 +111,6 @@ impl ConfiguredAccount {
     }
 
     /// All of it as a CloudFormation template.
-    #[must_use]
     pub fn template(&self) -> Value {
         let (path, name) = self.path_and_name();
         let mut resources = json!({

@@ -17,7 +17,6 @@ pub const DEFAULT_SCHEDULE_GROUP: &str = "default";
 
 impl CloudExpiry {
     /// The route of expiry schedules of an account's rules; `None` if no role is of that account.
-    #[must_use]
     pub fn way(&self, account: &str) -> Option<AutoCloseRoute> {
         let way = |role: &String| AutoCloseRoute { role_arn: role.clone(), group: self.schedule_group.clone() };
         self.roles.iter().map(way).find(|way| way.account() == account)
@@ -27,15 +26,11 @@ impl CloudExpiry {
 /// The role that expiry schedules act as.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExpiryRole {
-    /// Its name.
     pub name: String,
     /// Its path; `/` where it has none.
     pub path: String,
-    /// The trust policy.
     pub trust: Value,
-    /// The name of its one policy.
     pub policy_name: String,
-    /// Its one policy.
     pub policy: Value,
 }
 

@@ -28,7 +28,6 @@ pub const SCHEDULER: &str = "scheduler.amazonaws.com";
 
 /// The statements for setting, moving, reading and deleting expiry schedules; empty if no role is of any scope's
 /// account.
-#[must_use]
 pub fn auto_close_statements(scopes: &BTreeSet<Scope>, expiry: &CloudExpiry) -> Vec<Value> {
     let ways = |scope: &Scope| match &scope.account {
         Some(account) => expiry.way(account).into_iter().map(|way| way.role_arn).collect(),
@@ -77,7 +76,6 @@ impl Retag {
 }
 
 /// The policy for these groups; rules carry `extra_tags` beside ours.
-#[must_use]
 pub fn policy<'a>(
     scopes: &BTreeSet<Scope>,
     extra_tags: impl Iterator<Item = &'a String>,
@@ -135,7 +133,6 @@ pub fn policy<'a>(
 
 /// The policy for `eg sweep`: every group of an account, in every region. Sweeping opens nothing, so the policy allows no
 /// opening.
-#[must_use]
 pub fn sweep_policy(partition: &str) -> Value {
     let all = |resource: &str| format!("arn:{partition}:ec2:*:*:{resource}/*");
     let looks = [Action::DescribeSecurityGroups, Action::DescribeSecurityGroupRules, Action::DescribeRegions];

@@ -2,6 +2,8 @@
 
 pub mod auto_closes;
 pub mod preparation;
+pub mod replay;
+pub mod time_limits;
 
 use crate::{
     Authorize, CallObserver, Caller, CallerAccess, Connect, CredentialsEnd, Discovery, Firewall, Marking, ReadResult,
@@ -13,10 +15,8 @@ use crate::{
         expiry::preparation::Prepared,
         policy::roles::ExpiryRole,
         read::observe::FILTER_VALUES,
-        wire::{
-            clock::Clock,
-            replay::{Play, Replay},
-        },
+        tests::replay::{Play, Replay},
+        wire::clock::Clock,
     },
 };
 use aws_credential_types::{
@@ -621,7 +621,7 @@ const TWO_HOURS_AHEAD: &str = "Fri, 27 Feb 2026 12:00:00 GMT";
 
 /// When a request was signed: `Credential=…/20260227/…` says the day, and the header the time, which the replay keeps no
 /// copy of; so the day is moved.
-fn signed_on(asked: &crate::aws::wire::replay::SentRequest) -> &str {
+fn signed_on(asked: &replay::SentRequest) -> &str {
     asked.authorization.split('/').nth(1).unwrap()
 }
 

@@ -52,7 +52,6 @@ pub fn may_be_about_time(code: &str) -> bool {
     CODES.contains(&code)
 }
 
-/// The `Date` of an answer.
 pub fn date_of(response: &HttpResponse) -> Option<Timestamp> {
     let headers = response.headers();
     // An answer from a cache carries the date of its origin.

@@ -4,5 +4,3 @@
 pub mod clock;
 pub mod http;
 pub mod in_time;
-#[cfg(test)]
-pub mod replay;

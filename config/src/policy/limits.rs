@@ -1,0 +1,357 @@
+//! `policy.toml`: limits set by the machine's administrator; user configuration cannot loosen them. They limit opening
+//! alone: no policy keeps a rule from being closed.
+
+use crate::{
+    toml::{self, SettingsError, TomlResult, TomlSection},
+    values::{duration, port_list, ports, prefix_length},
+};
+use chrono::TimeDelta;
+use eg_model::{
+    net::{
+        address::IpVersion,
+        permission::{Permission, PortSpec},
+    },
+    session::record::{Grant, Session},
+    time::duration::Written,
+};
+use regex::Regex;
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+use thiserror::Error;
+
+const KEYS: &[&str] =
+    &["max_duration", "ports", "min_ipv4_prefix_len", "min_ipv6_prefix_len", "reason_pattern", "explicit_addresses"];
+const PATTERN: &str = "a regular expression, which a whole reason has to match";
+
+/// Limits of what may be opened. The default is that of a machine without a policy: everything is allowed.
+#[derive(Clone, Debug)]
+pub struct MachinePolicy {
+    /// The file, if there is one.
+    pub file: Option<PathBuf>,
+    max_duration: Option<Written>,
+    ports: Option<Vec<PortSpec>>,
+    min_ipv4_prefix_len: Option<u8>,
+    min_ipv6_prefix_len: Option<u8>,
+    reason: Option<ReasonPattern>,
+    explicit_addresses: bool,
+}
+
+#[derive(Clone, Debug)]
+struct ReasonPattern {
+    text: String,
+    whole: Regex,
+}
+
+impl Default for MachinePolicy {
+    fn default() -> Self {
+        Self {
+            file: None,
+            max_duration: None,
+            ports: None,
+            min_ipv4_prefix_len: None,
+            min_ipv6_prefix_len: None,
+            reason: None,
+            explicit_addresses: true,
+        }
+    }
+}
+
+/// A request to open something, or to keep it open for longer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PolicyRequest {
+    /// From start to end, extensions included.
+    pub duration: TimeDelta,
+    /// The same as the user wrote it, if they did.
+    pub written: Option<Written>,
+    /// Each port with the resource that it is asked for on.
+    pub ports: BTreeSet<(String, PortSpec)>,
+    /// The prefix lengths of the networks to open.
+    pub prefixes: BTreeSet<(IpVersion, u8)>,
+    pub reason: Option<String>,
+    /// Addresses that the user named, rather than detection.
+    pub explicit: Vec<IpAddr>,
+    /// The services, besides the program's own, that detection asks for the user.
+    pub services: Vec<String>,
+}
+
+impl PolicyRequest {
+    /// Asks again for all that a session on record still wants. The record does not say if its addresses were named.
+    pub fn again(session: &Session) -> Self {
+        let ports = |grant: &Grant| -> Vec<_> {
+            let specs = grant.permissions.iter().filter_map(|item| item.permission.spec());
+            specs.map(|port| (grant.resource_name.clone(), port)).collect()
+        };
+        Self {
+            duration: session.expires_at - session.started_at,
+            reason: session.reason.clone(),
+            ports: session.current().flat_map(ports).collect(),
+            prefixes: session.current().map(|grant| (grant.ip_version(), grant.cidr().prefix_len())).collect(),
+            ..Self::default()
+        }
+    }
+}
+
+/// A request that the policy refuses.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{}: {key}: {allowed}; {asked}", file.display())]
+pub struct NotAllowed {
+    pub file: PathBuf,
+    pub key: &'static str,
+    pub allowed: String,
+    pub asked: String,
+}
+
+/// The key that refuses, its limit, and the value that was asked for.
+type PolicyRefusal = (&'static str, String, String);
+
+impl MachinePolicy {
+    /// Reads the text of a policy; `file` is named in errors.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, SettingsError> {
+        let policy = read(text).map_err(|fault| fault.locate(text, file))?;
+        Ok(Self { file: Some(file.to_owned()), ..policy })
+    }
+
+    /// Refuses with the first key that does not allow the request.
+    pub fn check(&self, asked: &PolicyRequest) -> Result<(), NotAllowed> {
+        let refusal = self
+            .refused_duration(asked)
+            .or_else(|| self.refused_port(asked))
+            .or_else(|| self.refused_prefix(asked))
+            .or_else(|| self.refused_reason(asked));
+        self.answer(refusal.or_else(|| self.refused_address(asked)))
+    }
+
+    fn answer(&self, refusal: Option<PolicyRefusal>) -> Result<(), NotAllowed> {
+        let Some((key, allowed, asked)) = refusal else { return Ok(()) };
+        Err(NotAllowed { file: self.file.clone().unwrap_or_default(), key, allowed, asked })
+    }
+
+    /// Checks one permission of a session that is on record.
+    pub fn allows(&self, session: &Session, grant: &Grant, permission: &Permission) -> Result<(), NotAllowed> {
+        self.check(&PolicyRequest {
+            duration: session.expires_at - session.started_at,
+            reason: session.reason.clone(),
+            ports: permission.spec().map(|port| (grant.resource_name.clone(), port)).into_iter().collect(),
+            prefixes: [(permission.ip_version(), permission.cidr().prefix_len())].into(),
+            ..PolicyRequest::default()
+        })
+    }
+
+    /// Checks the services, besides the program's own, that detection asks.
+    pub fn check_services(&self, services: Vec<String>) -> Result<(), NotAllowed> {
+        self.answer(self.refused_address(&PolicyRequest { services, ..PolicyRequest::default() }))
+    }
+
+    fn refused_duration(&self, asked: &PolicyRequest) -> Option<PolicyRefusal> {
+        let max = self.max_duration.as_ref().filter(|max| asked.duration > max.length)?;
+        let length = asked.written.clone().unwrap_or_else(|| asked.duration.into());
+        Some(("max_duration", format!("{max} at most is allowed"), format!("{length} is asked for")))
+    }
+
+    fn refused_port(&self, asked: &PolicyRequest) -> Option<PolicyRefusal> {
+        let allowed = self.ports.as_ref()?;
+        let fits = |port: PortSpec| allowed.iter().any(|known| known.contains(port));
+        let (resource, port) = asked.ports.iter().find(|(_, port)| !fits(*port))?;
+        let allowed = format!("{} alone are allowed", port_list(allowed));
+        Some(("ports", allowed, format!("{port} of {resource} is asked for")))
+    }
+
+    fn refused_prefix(&self, asked: &PolicyRequest) -> Option<PolicyRefusal> {
+        asked.prefixes.iter().find_map(|(version, length)| {
+            let (key, least) = match version {
+                IpVersion::V4 => ("min_ipv4_prefix_len", self.min_ipv4_prefix_len),
+                IpVersion::V6 => ("min_ipv6_prefix_len", self.min_ipv6_prefix_len),
+            };
+            let least = least.filter(|least| length < least)?;
+            Some((key, format!("/{least} or longer is allowed"), format!("/{length} is asked for")))
+        })
+    }
+
+    fn refused_reason(&self, asked: &PolicyRequest) -> Option<PolicyRefusal> {
+        let pattern = self.reason.as_ref()?;
+        let given = asked.reason.as_deref();
+        if given.is_some_and(|reason| pattern.whole.is_match(reason)) {
+            return None;
+        }
+        let allowed = format!("a --reason that matches {} as a whole is needed", pattern.text);
+        Some(("reason_pattern", allowed, given.map_or("none is given".to_owned(), |it| format!("\"{it}\" is given"))))
+    }
+
+    fn refused_address(&self, asked: &PolicyRequest) -> Option<PolicyRefusal> {
+        if self.explicit_addresses {
+            return None;
+        }
+        let (key, only) = ("explicit_addresses", "false: only detected addresses are allowed");
+        if let Some(address) = asked.explicit.first() {
+            return Some((key, only.to_owned(), format!("{address} is given")));
+        }
+        let service = asked.services.first()?;
+        Some((key, format!("{only}, by eg's own services"), format!("[detect] asks {service}")))
+    }
+
+    /// The longest that a session may last, if the configuration allows this much.
+    pub fn longest(&self, configured: TimeDelta) -> TimeDelta {
+        self.max_duration.as_ref().map_or(configured, |max| max.length.min(configured))
+    }
+
+    /// The limits, each in a few words; empty if the policy limits nothing.
+    pub fn limits(&self) -> Vec<String> {
+        let length = |version, least: Option<u8>| least.map(|least| format!("{version} /{least} or longer"));
+        let parts = [
+            self.max_duration.as_ref().map(|max| format!("sessions of {max} at most")),
+            self.ports.as_ref().map(|ports| format!("ports {}", port_list(ports))),
+            length(IpVersion::V4, self.min_ipv4_prefix_len),
+            length(IpVersion::V6, self.min_ipv6_prefix_len),
+            self.reason.as_ref().map(|pattern| format!("a reason that matches {}", pattern.text)),
+            (!self.explicit_addresses).then(|| "addresses that eg's own services detect".to_owned()),
+        ];
+        parts.into_iter().flatten().collect()
+    }
+}
+
+fn read(text: &str) -> TomlResult<MachinePolicy> {
+    let root = toml::parse(text)?;
+    let root = TomlSection::new("the policy", 0, root.get_ref(), KEYS)?;
+    Ok(MachinePolicy {
+        file: None,
+        max_duration: duration(&root, "max_duration")?.map(|found| found.value),
+        ports: ports(&root)?,
+        min_ipv4_prefix_len: prefix_length(&root, "min_ipv4_prefix_len", IpVersion::V4)?,
+        min_ipv6_prefix_len: prefix_length(&root, "min_ipv6_prefix_len", IpVersion::V6)?,
+        reason: root.read("reason_pattern", PATTERN, reason_pattern)?,
+        explicit_addresses: root.boolean("explicit_addresses")?.unwrap_or(true),
+    })
+}
+
+/// Compiles the pattern by itself first: `a)|(b`, which closes a group that it did not open, would be valid inside the
+/// group that makes it match a reason as a whole.
+fn reason_pattern(text: String) -> Result<ReasonPattern, String> {
+    let whole = Regex::new(&text).and_then(|_| Regex::new(&format!(r"\A(?:{text})\z")));
+    let whole = whole.map_err(|error| format!("reason_pattern is no regular expression: {error}"))?;
+    Ok(ReasonPattern { whole, text })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{Detect, Settings};
+
+    const FULL: &str = r#"
+max_duration = "4h"
+ports = ["tcp/22", "tcp/8000-8080"]
+min_ipv4_prefix_len = 32
+min_ipv6_prefix_len = 64
+reason_pattern = "(INC|CHG)-[0-9]+|drill"
+explicit_addresses = false
+"#;
+
+    fn policy(text: &str) -> MachinePolicy {
+        MachinePolicy::parse(text, Path::new("p.toml")).unwrap()
+    }
+
+    fn fine() -> PolicyRequest {
+        PolicyRequest {
+            duration: TimeDelta::hours(4),
+            written: None,
+            ports: [("api".to_owned(), PortSpec::Tcp(22, 22)), ("web".to_owned(), PortSpec::Tcp(8001, 8002))].into(),
+            prefixes: [(IpVersion::V4, 32), (IpVersion::V6, 64)].into(),
+            reason: Some("INC-42".to_owned()),
+            explicit: Vec::new(),
+            services: Detect::default().of_the_user(),
+        }
+    }
+
+    fn asks(detect: &str) -> Vec<String> {
+        let settings = Settings::parse(&format!("[detect]\n{detect}"), Path::new("c.toml")).unwrap();
+        settings.detect.of_the_user()
+    }
+
+    #[test]
+    fn what_is_allowed_is_allowed() {
+        assert_eq!(asks("ipv6 = []\ntimeout = \"5s\""), [""; 0], "fewer of its own are its own");
+        assert_eq!(policy(FULL).check(&fine()), Ok(()));
+        assert_eq!(policy(FULL).check(&PolicyRequest { reason: Some("drill".to_owned()), ..fine() }), Ok(()));
+        let anything = PolicyRequest {
+            duration: TimeDelta::days(31),
+            written: None,
+            ports: [("api".to_owned(), PortSpec::All)].into(),
+            prefixes: [(IpVersion::V4, 24)].into(),
+            reason: None,
+            explicit: vec!["203.0.113.42".parse().unwrap()],
+            services: vec!["https://what.i.like/".to_owned()],
+        };
+        assert_eq!(MachinePolicy::default().check(&anything), Ok(()), "no policy");
+        assert_eq!(policy("").check(&anything), Ok(()), "an empty one");
+    }
+
+    #[test]
+    fn every_refusal_names_file_key_and_both_values() {
+        let port = |spec| PolicyRequest { ports: [("api".to_owned(), spec)].into(), ..fine() };
+        let prefix = |version, length| PolicyRequest { prefixes: [(version, length)].into(), ..fine() };
+        let reason = |text: Option<&str>| PolicyRequest { reason: text.map(str::to_owned), ..fine() };
+        let needed = "reason_pattern: a --reason that matches (INC|CHG)-[0-9]+|drill as a whole is needed; ";
+        for (asked, expected) in [
+            (
+                PolicyRequest { duration: TimeDelta::minutes(241), ..fine() },
+                "max_duration: 4h at most is allowed; 4h1m is asked for",
+            ),
+            (
+                PolicyRequest {
+                    duration: TimeDelta::hours(48),
+                    written: Some(Written::new(TimeDelta::hours(48), "48h")),
+                    ..fine()
+                },
+                "max_duration: 4h at most is allowed; 48h is asked for",
+            ),
+            (port(PortSpec::Tcp(23, 23)), "ports: tcp/22, tcp/8000-8080 alone are allowed; tcp/23 of api is asked for"),
+            (port(PortSpec::All), "ports: tcp/22, tcp/8000-8080 alone are allowed; all of api is asked for"),
+            (prefix(IpVersion::V4, 31), "min_ipv4_prefix_len: /32 or longer is allowed; /31 is asked for"),
+            (reason(None), &format!("{needed}none is given")),
+            (reason(Some("xINC-42")), &format!("{needed}\"xINC-42\" is given")),
+            (reason(Some("INC-42\n")), &format!("{needed}\"INC-42\n\" is given")),
+            (reason(Some("drills")), &format!("{needed}\"drills\" is given")),
+            (
+                PolicyRequest { explicit: vec!["2001:db8::1".parse().unwrap()], ..fine() },
+                "explicit_addresses: false: only detected addresses are allowed; 2001:db8::1 is given",
+            ),
+            (
+                PolicyRequest {
+                    services: asks("ipv4 = [\"https://api.ipify.org\", \"https://what.i.like\"]"),
+                    ..fine()
+                },
+                "explicit_addresses: false: only detected addresses are allowed, by eg's own services; \
+                 [detect] asks https://what.i.like/",
+            ),
+            (
+                PolicyRequest { services: asks("use_proxy = true"), ..fine() },
+                "explicit_addresses: false: only detected addresses are allowed, by eg's own services; \
+                 [detect] asks a proxy",
+            ),
+        ] {
+            assert_eq!(policy(FULL).check(&asked).unwrap_err().to_string(), format!("p.toml: {expected}"));
+        }
+    }
+
+    #[test]
+    fn mistakes_name_their_place() {
+        for (text, expected) in [
+            ("ports = 22", "1:9: ports of the policy is of type integer"),
+            ("ports = []", "1:9: ports is empty"),
+            ("max_duration = \"40d\"", "1:16: max_duration: \"40d\" is too long: the limit is 31d"),
+            (
+                "\nmax_durations = \"4h\"",
+                "2:1: the policy has no key \"max_durations\"; did you mean \"max_duration\"?",
+            ),
+            ("min_ipv6_prefix_len = 48", "1:23: min_ipv6_prefix_len is 48"),
+            ("reason_pattern = \"a)|(b\"", "1:18: reason_pattern is no regular expression: "),
+            ("explicit_addresses = 0", "1:22: explicit_addresses of the policy is of type integer"),
+            ("[[[", "1:"),
+        ] {
+            let error = MachinePolicy::parse(text, Path::new("p.toml")).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("p.toml:{expected}")), "{error}");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Everything that a configuration says.
+
+use crate::settings::{
+    aws::{self, AwsSettings},
+    detect::{self, Detect},
+    reconcile::{self, Notify, Reconcile},
+    resource::{self, Resource, Selection},
+    session::{self, SessionSettings, User},
+};
+use eg_model::net::address::IpVersion;
+use std::{collections::BTreeMap, path::PathBuf};
+
+pub const ROOT_KEYS: &[&str] =
+    &["include", "defaults", "user", "session", "detect", "reconcile", "notify", "aws", "resource"];
+/// The keys of an included file. The file that includes others says the rest, once.
+pub const INCLUDED_KEYS: &[&str] = &["include", "defaults", "resource"];
+
+/// Every table, as it is written, and its keys: the documentation names each.
+pub const TABLES: &[(&str, &[&str])] = &[
+    ("", ROOT_KEYS),
+    ("[defaults]", resource::DEFAULTS_KEYS),
+    ("[user]", session::USER_KEYS),
+    ("[session]", session::KEYS),
+    ("[detect]", detect::KEYS),
+    ("[reconcile]", reconcile::KEYS),
+    ("[notify]", reconcile::NOTIFY_KEYS),
+    ("[aws]", aws::KEYS),
+    ("[aws.cloud_expiry]", aws::CLOUD_EXPIRY_KEYS),
+    ("[[resource]]", resource::KEYS),
+];
+
+/// The whole configuration. The default is that of an empty file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    pub user: User,
+    pub session: SessionSettings,
+    pub detect: Detect,
+    pub reconcile: Reconcile,
+    pub notify: Option<Notify>,
+    pub aws: AwsSettings,
+    /// Every `[[resource]]` with an id, in the file's order; those of included files follow.
+    pub resources: Vec<Resource>,
+    /// Every `[[resource]]` that names groups by name or tags, in the same order.
+    pub selections: Vec<Selection>,
+    /// The file of each `[[resource]]`, by its name.
+    pub files: BTreeMap<String, PathBuf>,
+}
+
+impl Settings {
+    /// True if there is nothing to open.
+    pub fn names_no_target(&self) -> bool {
+        self.resources.is_empty() && self.selections.is_empty()
+    }
+
+    /// True if some resource takes addresses of this family.
+    pub fn takes(&self, version: IpVersion) -> bool {
+        let selections = self.selections.iter().map(|one| &one.like);
+        self.resources.iter().chain(selections).any(|resource| resource.families.contains(&version))
+    }
+}
