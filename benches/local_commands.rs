@@ -144,7 +144,7 @@ impl World {
                 ("AWS_ACCESS_KEY_ID", "AKIABENCH".to_owned()),
                 ("AWS_SECRET_ACCESS_KEY", "bench".to_owned()),
                 ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
-                ("AWS_ENDPOINT_URL", self.sandbox.endpoint().to_string()),
+                ("AWS_ENDPOINT_URL", self.sandbox.endpoint()),
                 ("EG_CONFIG", self.dir.path().join("config.toml").display().to_string()),
                 ("HOME", self.dir.path().display().to_string()),
                 ("PATH", env::var("PATH").unwrap()),

@@ -13,6 +13,8 @@
 //! | [`Lease::retagged`] | our tag was rewritten | the time in the tag |
 //! | [`Lease::left`] | our tag was deleted from a rule that others hold | phase Leaving |
 //! | [`Lease::revoked`] | the revoke of its rule was confirmed | the id goes; Closed if no session wants it and no opening attempt is unsettled; Leaving, with its id, if a [`hidden_rule`] may still show up |
+//! | [`Lease::unmarked`] | our mark was taken off the container, and no rule of ours is there | as for `revoked` |
+//! | [`Lease::undone`] | the same where nothing reads the firewall | as for `revoked` |
 //! | [`Lease::refused`] | a definite refusal | the reason; the time of the next attempt |
 //! | [`Lease::unanswered`] | no answer | the attempt counts as unknown from now |
 //! | [`Lease::closed`] | see [`Lease::may_close_on_absence`] | phase Closed |
@@ -42,7 +44,7 @@ word_enum! {
     }
 }
 
-/// The purpose of an attempt. All but the last kind can create a rule or a tag that has to be closed later.
+/// The purpose of an attempt. The first two can create a rule or a tag that has to be closed later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attempt {
     /// Authorize.
@@ -51,6 +53,8 @@ pub enum Attempt {
     Joining,
     /// Revoke, leave, or rewriting our tag on a rule that we hold.
     Other,
+    /// Revoke where nothing reads the result: until its answer, the rule is known neither as open nor as closed.
+    Undoing,
 }
 
 /// A claim on one permission of one target.
@@ -180,6 +184,7 @@ impl Lease {
         // The owner of the rule must be on record even if the answer never comes.
         lease.shared |= attempt == Attempt::Joining;
         lease.last_sent_at = self.last_sent_at.max(Some(now));
+        lease.tagged_until = self.tagged_until.filter(|_| attempt != Attempt::Undoing);
         lease
     }
 
@@ -259,6 +264,26 @@ impl Lease {
         // On a full disk a revoke by known id goes out without an intent, so an opening attempt may still be in flight.
         let last_unknown_at = self.unknown_since();
         Self { phase, shared: false, rule_id, tagged_until, last_unknown_at, ..self.succeeded() }
+    }
+
+    /// Our mark was taken off the container, on a settled reading without our rule. Like [`Self::undone`].
+    #[must_use]
+    pub fn unmarked(&self, still_wanted: bool, now: Timestamp) -> Self {
+        self.undone(still_wanted, now)
+    }
+
+    /// The revoke of a rule was confirmed, and its intent was one of a call that can land late: nothing reads the
+    /// firewall, or the mark on the container is written with it. Like [`Self::revoked`], but the attempt in flight is
+    /// the revoke itself.
+    #[must_use]
+    pub fn undone(&self, still_wanted: bool, now: Timestamp) -> Self {
+        Self { in_flight: None, ..self.clone() }.revoked(still_wanted, None, now)
+    }
+
+    /// True if the last call was answered, but a call of unknown outcome before it can land after it.
+    #[must_use]
+    pub fn may_be_overtaken(&self) -> bool {
+        self.last_sent_at.is_some_and(|sent| self.may_still_land(sent))
     }
 
     /// True if it was left to other holders: our tag was deleted from the rule.

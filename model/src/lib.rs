@@ -7,6 +7,7 @@
 
 pub mod auto_close;
 pub mod collecting;
+pub mod container_mark;
 pub mod damage;
 pub mod failure;
 pub mod ids;

@@ -3,7 +3,7 @@
 use crate::{
     Timestamp,
     failure::Failure,
-    ids::RuleId,
+    ids::{InstallationId, RuleId},
     net::{address::IpVersion, permission::Permission},
     tags::Marks,
     target::TargetKey,
@@ -42,6 +42,8 @@ pub struct Reading {
     pub read_later: BTreeMap<RuleId, Timestamp>,
     /// The provider's clock (`Date` of the answer), if known.
     pub provider_time: Option<Timestamp>,
+    /// Marks on the container that name no rule in it ([`crate::container_mark::loose_marks`]).
+    pub loose_marks: BTreeSet<(InstallationId, String)>,
 }
 
 /// The result of reading a target; never a guess.
@@ -219,6 +221,7 @@ mod tests {
             last_page_at: page,
             read_later: BTreeMap::from([(id("sgr-3"), page)]),
             provider_time: None,
+            loose_marks: BTreeSet::new(),
         };
         assert_eq!(["sgr-1", "sgr-3"].map(|rule| reading.rule_read_at(&id(rule))), [first, page]);
 

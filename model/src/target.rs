@@ -119,6 +119,14 @@ pub enum MarkPlace {
         /// The most tags on one rule.
         tags: usize,
     },
+    /// The text of the rule, which the module replaces as a whole.
+    Entry,
+    /// Tags of the container of all rules ([`crate::container_mark`]). The mark is written before its rule, and taken
+    /// off after it.
+    Container {
+        /// The most permissions of one installation.
+        leases: usize,
+    },
     /// None. Ownership rests on the record alone, and nothing is joined, left or collected.
     None,
 }

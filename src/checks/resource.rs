@@ -82,7 +82,7 @@ mod tests {
         failure::{Failure, FailureClass},
         ids::RuleId,
     };
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     fn reading(rules: &[&str], other: usize) -> Reading {
         let rule = |text: &&str| ObservedRule {
@@ -98,6 +98,7 @@ mod tests {
             last_page_at: chrono::DateTime::UNIX_EPOCH,
             read_later: BTreeMap::new(),
             provider_time: None,
+            loose_marks: BTreeSet::new(),
         }
     }
 

@@ -48,12 +48,16 @@ pub struct Driver<'a> {
     ahead: Cell<Option<TimeDelta>>,
 }
 
-/// The flushes that were asked for, and those of them that are done, counted from the first.
+/// The writes that wait for a flush, and those that had one, counted from the first.
 #[derive(Default)]
 struct Flushes {
-    asked: Cell<u64>,
+    written: Cell<u64>,
     done: Cell<u64>,
 }
+
+/// A write that has to survive a power loss before the pass goes on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written(u64);
 
 /// Takes a grant whose status has changed, and true if the pass is for the grant's session.
 pub type OnChange<'a> = Box<dyn Fn(&GrantChange, bool) + 'a>;
@@ -104,16 +108,23 @@ impl<'a> Driver<'a> {
         self.store.borrow_mut()
     }
 
-    /// Makes what this pass has written so far survive a power loss. One flush serves all targets that ask for it together.
-    pub(super) async fn flush(&self) -> Result<(), StateError> {
-        let mine = self.flushes.asked.get() + 1;
-        self.flushes.asked.set(mine);
-        // Targets that can go on without waiting write their intents now.
-        yield_now().await;
+    /// Marks what was just written, for [`Self::flush`].
+    pub(super) fn written(&self) -> Written {
+        let mine = self.flushes.written.get() + 1;
+        self.flushes.written.set(mine);
+        Written(mine)
+    }
+
+    /// Makes a write survive a power loss, and with it all that was written meanwhile: one flush serves many targets.
+    pub(super) async fn flush(&self, Written(mine): Written) -> Result<(), StateError> {
         if self.flushes.done.get() < mine {
-            let asked = self.flushes.asked.get();
+            // Targets that can go on without waiting write their intents now.
+            yield_now().await;
+        }
+        if self.flushes.done.get() < mine {
+            let written = self.flushes.written.get();
             self.store.borrow_mut().flush()?;
-            self.flushes.done.set(asked);
+            self.flushes.done.set(written);
         }
         Ok(())
     }

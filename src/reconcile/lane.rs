@@ -14,10 +14,12 @@
 //! A call that is not made fails at once, is recorded as refused, and is made by the next pass. Calls to the firewall itself
 //! are always made: closing a rule is worth every try.
 
-use crate::reconcile::{pace::Pace, retry_budget::Deadline, shared_reading::SharedReading};
+use crate::reconcile::{
+    driver::Driver, pace::Pace, reading::TargetReading, retry_budget::Deadline, shared_reading::SharedReading,
+};
 use eg_model::{
     failure::{Failure, FailureClass},
-    target::Target,
+    target::{Target, TargetKey},
 };
 use eg_providers::{Caller, Firewall};
 use std::{
@@ -67,7 +69,7 @@ pub(super) struct Lane {
     /// Calls to the scheduler in a row without a usable answer.
     unanswered: Cell<u32>,
     callers: RefCell<BTreeMap<Target, CallerCell>>,
-    pub(super) readings: SharedReading,
+    readings: SharedReading,
 }
 
 impl Lane {
@@ -132,6 +134,16 @@ impl Lane {
         };
         // Fails only for a closed semaphore, and these are never closed.
         slots.acquire().await.ok().map(|permit| CallSlot { service, _permit: permit })
+    }
+
+    /// Reads a target again, together with the others that have to be read again now.
+    pub(super) async fn read_again(
+        &self,
+        driver: &Driver<'_>,
+        key: &TargetKey,
+        routes: &[Target],
+    ) -> Option<TargetReading> {
+        self.readings.read(async || self.turn().await, driver, key, routes).await
     }
 
     /// Counts the scheduler's calls without a usable answer; `failed` is `None` for a call that succeeded.

@@ -3,7 +3,6 @@
 
 use crate::reconcile::{
     driver::Driver,
-    lane::Lane,
     reading::{Routes, TargetReading, TargetReadings},
 };
 use eg_model::{
@@ -22,21 +21,23 @@ pub(super) struct SharedReading {
     read: RefCell<TargetReadings>,
 }
 
-impl Lane {
-    /// Reads a target again, together with all others that wait. `None` if no route leads to it.
-    pub(super) async fn read_again(
+impl SharedReading {
+    /// Reads a target again, together with all others that wait; each call waits for its `turn`. `None` if no route leads
+    /// to the target.
+    pub(super) async fn read<T>(
         &self,
+        turn: impl AsyncFn() -> T,
         driver: &Driver<'_>,
         key: &TargetKey,
         routes: &[Target],
     ) -> Option<TargetReading> {
-        let SharedReading { reader, asked, read } = &self.readings;
+        let Self { reader, asked, read } = self;
         asked.borrow_mut().insert(key.clone(), routes.to_vec());
         let reader = reader.lock().await;
         if !read.borrow().contains_key(key) {
             // Targets whose wait ends in this moment come along.
             yield_now().await;
-            let _turn = self.turn().await;
+            let _turn = turn().await;
             let asked = take(&mut *asked.borrow_mut());
             let mut readings = driver.observe(&asked, false).await;
             // One refused page spoils the reading of many.
@@ -50,7 +51,7 @@ impl Lane {
         if found.is_some() {
             return found;
         }
-        let _turn = self.turn().await;
+        let _turn = turn().await;
         driver.observe(&Routes::from([(key.clone(), routes.to_vec())]), false).await.remove(key)
     }
 }

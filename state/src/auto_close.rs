@@ -6,15 +6,16 @@ use crate::{
     error::StateError,
     events::Event,
     routes::{self, read_target, target_columns, target_joins},
-    sessions::read::Failures,
     targets,
     tx::{RowOutcome, Store, WriteTx},
 };
 use eg_model::{
     auto_close::{AutoClose, AutoCloseRoute},
+    failure::Failure,
     ids::RuleId,
 };
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
+use std::collections::BTreeMap;
 
 const TABLE: &str = "auto_closes";
 
@@ -89,6 +90,9 @@ pub(crate) fn on_target(connection: &Connection, damaged: &Damaged, target: i64)
 }
 
 /// The reasons why expiry schedules could not be set, by rule.
+pub(crate) type Failures = BTreeMap<RuleId, Failure>;
+
+/// Those of all targets.
 pub(crate) fn failures(connection: &Connection, damaged: &Damaged) -> Result<Failures, StateError> {
     let sql = "SELECT rule_id, last_failure FROM auto_closes WHERE last_failure IS NOT NULL";
     read_failures(connection, damaged, sql, params![])

@@ -9,12 +9,13 @@
 //! |---|---|
 //! | `error` | [`StateError`], with the way out |
 //! | `columns`, `damaged` | from rows to types; the rows that do not parse |
-//! | `schema` | the append-only migrations |
+//! | `schema`, `migrations` | the schema, made by append-only steps |
 //! | `open` | opening, adopting; files, guard, machine, file system |
 //! | `tx`, `watch` | [`Store`] and its transactions; an observer of its writes, for tests |
 //! | `meta` | installation, machine, notes |
 //! | [`events`] | the append-only events |
 //! | `targets`, `routes` | firewalls, and the ways to them |
+//! | `rules` | the rules opened and revoked lately |
 //! | `target_rows` | the record of each target, for passes |
 //! | `sessions` | sessions and grants |
 //! | `leases`, `auto_close` | claims on rules, guarded by versions; expiry schedules |
@@ -34,18 +35,20 @@ mod error;
 pub mod events;
 mod leases;
 mod meta;
+mod migrations;
 mod notifications;
 mod open;
 mod prune;
 mod routes;
+mod rules;
 mod runs;
 mod schema;
 mod sessions;
-#[cfg(test)]
-mod statements;
 mod summary;
 mod target_rows;
 mod targets;
+#[cfg(test)]
+mod tests;
 mod tx;
 mod watch;
 
@@ -56,7 +59,7 @@ pub use prune::KEPT;
 pub use runs::{LastReconcile, LastRuns, RunKind, RunResult};
 pub use sessions::{
     ending::GrantChange,
-    read::{Filter, Listing, User},
+    listing::{Filter, Listing, SessionUser},
 };
 pub use summary::RecordSummary;
 pub use target_rows::{Since, TargetRows};

@@ -538,6 +538,7 @@ mod tests {
         assert_eq!(store.begin_run(run(1), crate::RunKind::Reconcile, true, at(0)).unwrap(), 1);
         connection(&store).execute("DELETE FROM runs", []).unwrap();
         assert_eq!(store.begin_run(run(2), crate::RunKind::Reconcile, true, at(1)).unwrap(), 2);
+        store.flush().unwrap();
         assert_eq!(guard::read(&store.path).unwrap().unwrap().last_run, 2);
     }
 }

@@ -164,3 +164,19 @@ fn a_stop_in_between_lets_everything_go() {
     assert_eq!(store.session(session.id).unwrap().unwrap().status, SessionStatus::Cancelled);
     assert_eq!(*store.installation(), installation(7));
 }
+
+/// A pass reads no grant for an earlier address, and a new one gets a place of its own all the same.
+#[test]
+fn earlier_addresses_are_left_out_of_passes_only() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("state.db");
+    let mut store = open(&path);
+    let session = begun(&mut store);
+    fixtures::history::move_often(&path, &session.id.to_string(), 50);
+    assert!(follow(&mut store, &step(session.id, OLD, NEW), 10));
+    let grants = |sessions: Vec<Session>| sessions[0].grants.len();
+    assert_eq!(grants(store.live_sessions().unwrap()), 3, "one new for each, and one that is still to be closed");
+    let listed = |whole| grants(store.sessions(&eg_state::Filter { whole, ..Default::default() }).unwrap().sessions);
+    assert_eq!((listed(false), listed(true)), (3, 54));
+    assert_eq!(store.session(session.id).unwrap().unwrap().grants.len(), 54);
+}

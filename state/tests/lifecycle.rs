@@ -12,7 +12,7 @@ use eg_model::{
         record::{EndedReason, GrantStatus, Session, SessionStatus, Standing},
     },
 };
-use eg_state::{EventKind, Filter, RunKind, RunResult, StateError, Store};
+use eg_state::{EventKind, Filter, Listing, RunKind, RunResult, StateError, Store};
 use fixtures::*;
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -445,6 +445,41 @@ fn pruning_forgets_only_what_is_long_over() {
     assert_eq!(store.open_leases().unwrap().len(), 1);
     assert_eq!(store.last_runs().unwrap().scheduled_at, Some(at(0)), "the last run stays");
     assert_eq!(store.events(None).unwrap(), vec![]);
+}
+
+/// What has piled up goes some hundred rows at a time, so that no pass is slow; then a day passes without a write.
+#[test]
+fn pruning_goes_in_steps_and_rests_for_a_day() {
+    let (root, store) = fresh();
+    let path = root.path().join("state.db");
+    drop(store);
+    history::fill(&path, 700, at(0).timestamp());
+    let mut store = open(&path);
+    let raw = rusqlite::Connection::open(&path).unwrap();
+    let count =
+        |table: &str| -> i64 { raw.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap() };
+    let tables = ["sessions", "grants", "grant_permissions", "callers", "leases", "events"];
+    let now = |seconds: i64| at(500 * 86_400 + seconds);
+    let mut calls = 0;
+    while count("events") > 0 {
+        let before = tables.map(count);
+        store.prune(now(calls)).unwrap();
+        calls += 1;
+        for (table, before) in tables.iter().zip(before) {
+            assert!((0..=300).contains(&(before - count(table))), "{table}");
+        }
+    }
+    assert!(calls >= 14, "700 sessions have 4,200 events: {calls}");
+    assert_eq!(tables.map(count), [0; 6]);
+    assert_eq!(store.sessions(&Filter::default()).unwrap(), Listing { sessions: vec![], left_out: 0 });
+    store.prune(now(calls)).unwrap();
+    assert!(store.note("pruned").unwrap().is_some());
+    store.start(&session(1, 0)).unwrap();
+    store.stop(sid(1), at(1)).unwrap();
+    store.prune(now(86_000)).unwrap();
+    assert_eq!(count("sessions"), 1, "it was done today");
+    store.prune(now(calls + 86_400)).unwrap();
+    assert_eq!(count("sessions"), 0);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::{ROUNDS, each, each_text};
 use chrono::{DateTime, TimeDelta};
 use eg::inside::{Settings, parse_answer};
 use eg_model::{
+    container_mark::{ContainerMark, VALUE_MAX},
     ids::InstallationId,
     net::{
         address::{IpVersion, parse_explicit},
@@ -117,6 +118,20 @@ fn addresses() {
             assert!(IpVersion::of(address) == version && !other, "{text:?}");
         });
     }
+}
+
+/// What is read can be written and read again, and nothing is lost without a word.
+#[test]
+fn container_marks() {
+    each_text("container", |text| {
+        let mark = ContainerMark::read(text);
+        let items = text.split(' ').filter(|item| !item.is_empty()).count();
+        assert!(mark.leases.len() + mark.odd.len() <= items && mark.odd.iter().all(|item| text.contains(item)));
+        assert_eq!(mark.leases.is_empty() && mark.odd.is_empty(), items == 0, "{text:?}");
+        let Some(value) = ContainerMark::write(&mark.leases) else { return };
+        assert!(value.len() <= VALUE_MAX);
+        assert_eq!(ContainerMark::read(&value), ContainerMark { odd: Vec::new(), ..mark }, "{text:?}");
+    });
 }
 
 /// What does not parse holds nothing, and is never taken for a lease that holds.

@@ -25,7 +25,7 @@ macro_rules! table {
         pub(super) enum $table $(<$life>)? { $($(#[$row_doc])* $row $(($($held),*))?,)* }
 
         impl $(<$life>)? $table $(<$life>)? {
-            const ROWS: &'static [&'static str] = &[$(concat!(stringify!($table), "::", stringify!($row))),*];
+            pub(super) const ROWS: &'static [&'static str] = &[$(concat!(stringify!($table), "::", stringify!($row))),*];
 
             pub(super) fn row(self) -> &'static str {
                 match self { $(Self::$row { .. } => concat!(stringify!($table), "::", stringify!($row))),* }
@@ -33,6 +33,8 @@ macro_rules! table {
         }
     };
 }
+
+pub(super) use table;
 
 /// The names of all rows of all tables.
 pub fn rows() -> impl Iterator<Item = &'static str> {
@@ -43,6 +45,7 @@ pub fn rows() -> impl Iterator<Item = &'static str> {
         LeftoverCase::ROWS,
         HeldScheduleCase::ROWS,
         LeftoverScheduleCase::ROWS,
+        super::blind::BlindCase::ROWS,
     ];
     tables.into_iter().flatten().copied()
 }
@@ -149,6 +152,9 @@ table! {
         /// second. The known rule is displaced from now on and closed first; then the second one is left to its
         /// holders.
         SecondRuleShared(&'a SeenRule<'a>, &'a str),
+        /// Of a kind without marks; the known rule was edited, and an attempt of ours may have opened another: `Adopt`
+        /// that one. The known rule is displaced from now on and closed first.
+        SecondRulePresumed(&'a SeenRule<'a>),
         /// Our tag is on another rule than the known one, others hold that rule, the known one does not show, not
         /// settled: wait.
         SecondRuleUnsure(&'a SeenRule<'a>),
@@ -175,6 +181,11 @@ table! {
         /// installation that knows the rule by its id may mark it again. Tags on a rule that no marks can make `eg`'s
         /// do not count.
         StrayTag(Timestamp),
+        /// No rule, settled, but our mark is still on the container: `Unmark`. The mark would hold the next rule of
+        /// another installation for this permission, with no lease left to take it off.
+        ///
+        /// *The mark was written, and `eg` crashed before the entry.*
+        LooseMark,
         /// No rule, and never attempted, or settled: `Close` the lease.
         Gone,
         /// No rule, not settled, and no session waits for it (left, or every call to open it was refused): wait
@@ -280,7 +291,10 @@ impl<'a> UnwantedCase<'a> {
     /// The rule that this row decides about. Beside a second rule, the known one is decided, too.
     pub(super) fn rule(self) -> Option<&'a SeenRule<'a>> {
         match self {
-            Self::SecondRule(seen, _) | Self::SecondRuleShared(seen, _) | Self::SecondRuleUnsure(seen) => Some(seen),
+            Self::SecondRule(seen, _)
+            | Self::SecondRuleShared(seen, _)
+            | Self::SecondRulePresumed(seen)
+            | Self::SecondRuleUnsure(seen) => Some(seen),
             Self::DisplacedFirst(seen) => seen,
             _ => self.found().map(|(seen, _)| seen),
         }

@@ -31,6 +31,7 @@ impl Step {
             | Self::Restore { .. }
             | Self::Retag { .. }
             | Self::Leave { .. }
+            | Self::Unmark { .. }
             | Self::SetAutoClose { .. }
             | Self::DropAutoClose { .. } => '~',
         }
@@ -48,6 +49,7 @@ impl Step {
             Self::Leave { .. } => "leave",
             Self::Revoke { .. } => "revoke",
             Self::Collect { .. } => "collect",
+            Self::Unmark { .. } => "unmark",
             Self::SetAutoClose { .. } => "set-switch",
             Self::DropAutoClose { .. } => "drop-switch",
         }
@@ -63,7 +65,7 @@ impl Step {
             Self::SetAutoClose { way, .. } | Self::DropAutoClose { way, .. } => {
                 format!("{} {}", way.role_arn, way.group)
             }
-            Self::Retag { .. } | Self::Revoke { .. } | Self::Collect { .. } => String::new(),
+            Self::Retag { .. } | Self::Revoke { .. } | Self::Collect { .. } | Self::Unmark { .. } => String::new(),
         }
     }
 
@@ -81,7 +83,7 @@ impl Step {
     pub fn permissions(&self) -> Vec<Permission> {
         match self {
             Self::Authorize { permissions, .. } => permissions.clone(),
-            Self::DropAutoClose { permission, .. } => vec![*permission],
+            Self::Unmark { permission } | Self::DropAutoClose { permission, .. } => vec![*permission],
             other => other.rules().iter().map(|rule| *rule.permission()).collect(),
         }
     }
@@ -104,6 +106,7 @@ impl fmt::Display for Step {
             Self::Leave { rule, .. } => write!(f, "leave {} to its other holders", one(rule)),
             Self::Revoke { rules: list } => write!(f, "close {}", rules(list)),
             Self::Collect { rules: list } => write!(f, "close {}, which every holder has let expire", rules(list)),
+            Self::Unmark { permission } => write!(f, "remove our mark for {}", permissions(&[*permission])),
             Self::SetAutoClose { rule, at, .. } => {
                 write!(f, "have the cloud close {} at {}", one(rule), lease_value(*at))
             }

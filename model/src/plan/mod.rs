@@ -7,6 +7,7 @@
 //! that closing never waits for them.
 
 mod auto_close;
+mod blind;
 mod case;
 mod context;
 mod describe;
@@ -23,6 +24,7 @@ mod wanted;
 mod wants;
 
 pub use auto_close::auto_close_unset;
+pub use blind::{BlindPlan, BlindStep, plan_blind};
 pub use case::rows;
 pub use context::{AutoCloseView, PlanContext, PlanPolicy, TargetView};
 pub use note::{Note, NoteKind};

@@ -42,6 +42,8 @@ pub(super) struct Planner<'a> {
     pub(super) retag: BTreeMap<Timestamp, Vec<OwnedRule>>,
     pub(super) revoke: Vec<OwnedRule>,
     pub(super) collect: Vec<OwnedRule>,
+    /// Permissions that this plan marks on the container for the first time.
+    pub(super) new_marks: usize,
     pub(super) plan: TargetPlan,
 }
 
@@ -67,6 +69,7 @@ impl<'a> Planner<'a> {
             retag: BTreeMap::new(),
             revoke: Vec::new(),
             collect: Vec::new(),
+            new_marks: 0,
             plan: TargetPlan::empty(view.key),
         }
     }
@@ -113,6 +116,13 @@ impl<'a> Planner<'a> {
     /// True if rules of this kind carry marks.
     pub(super) fn has_marks(&self) -> bool {
         self.capabilities.marks != MarkPlace::None
+    }
+
+    /// True if a call of unknown outcome can still bring back our mark for any permission: the tag of a container is
+    /// written as a whole.
+    pub(super) fn marks_may_return(&self) -> bool {
+        let container = matches!(self.capabilities.marks, MarkPlace::Container { .. });
+        container && self.leases.values().any(|lease| lease.may_still_land(self.reading.read_at))
     }
 
     pub(super) fn is_settled(&self, lease: &Lease) -> bool {
@@ -172,6 +182,11 @@ impl<'a> Planner<'a> {
         let free = |seen: &SeenRule<'_>| !self.rules.is_known(seen.rule) && self.rules.displaced(seen.rule).is_none();
         let may_be_ours = !self.has_marks() && lease.may_have_opened();
         self.find(|seen| may_be_ours && seen.rule.permission == lease.permission && free(seen))
+    }
+
+    /// The same beside the rule that the lease knows, if that one was edited.
+    pub(super) fn presumed_beside(&self, known: Option<&SeenRule<'_>>, lease: &Lease) -> Option<&'a SeenRule<'a>> {
+        known.filter(|known| known.rule.permission != lease.permission).and_then(|_| self.presumed(lease))
     }
 
     /// Takes over the id of a rule with our tag.

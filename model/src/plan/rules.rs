@@ -4,13 +4,15 @@ use super::context::{PlanContext, TargetView};
 use crate::{
     Timestamp,
     collecting::lease_state,
+    failure::FailureClass,
     ids::{InstallationId, RuleId},
     lease::Lease,
     net::permission::Permission,
     observation::{ObservedRule, Reading},
     tags::{Fit, LeaseState, Marks, lease_time},
+    target::Identity,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An observed rule and its marks.
 pub(super) struct SeenRule<'a> {
@@ -30,6 +32,8 @@ impl SeenRule<'_> {
 pub(super) struct SeenRules<'a> {
     record: &'a PlanContext<'a>,
     provider_time: Option<Timestamp>,
+    container: &'a str,
+    loose_marks: &'a BTreeSet<(InstallationId, String)>,
     pub(super) all: Vec<SeenRule<'a>>,
     /// The permission whose lease knows a rule by its id. That lease alone decides about the rule, even if the rule was
     /// edited into another permission: for that one it is neither foreign nor its own.
@@ -50,10 +54,17 @@ impl<'a> SeenRules<'a> {
             let fit = marks.fit(known.contains_key(&rule.id) || record.opened.contains_key(&rule.id));
             SeenRule { rule, marks, fit }
         };
-        let mut all: Vec<_> =
-            reading.rules.iter().filter(|rule| !record.is_revoked(rule, reading)).map(judged).collect();
+        // Where identity is the value, a rule that was opened again has the id of the one that was revoked. It is there
+        // if a lease knows it, or if an authorize was refused because of it.
+        let exists = |lease: &&Lease| lease.last_failure.as_ref().is_some_and(|why| why.class == FailureClass::Stale);
+        let refused = |rule: &ObservedRule| leases.get(&rule.permission).copied().filter(exists).is_some();
+        let by_value = view.capabilities.identity == Identity::Value;
+        let again = |rule: &ObservedRule| by_value && (known.contains_key(&rule.id) || refused(rule));
+        let there = |rule: &&ObservedRule| again(rule) || !record.is_revoked(rule, reading);
+        let mut all: Vec<_> = reading.rules.iter().filter(there).map(judged).collect();
         all.sort_by(|a, b| a.rule.id.cmp(&b.rule.id));
-        Self { record, provider_time: reading.provider_time, all, known }
+        let (provider_time, container) = (reading.provider_time, view.key.id.as_str());
+        Self { record, provider_time, container, loose_marks: &reading.loose_marks, all, known }
     }
 
     pub(super) fn is_known(&self, rule: &ObservedRule) -> bool {
@@ -82,6 +93,12 @@ impl<'a> SeenRules<'a> {
 
     pub(super) fn held_by_others(&self, seen: &SeenRule<'_>) -> bool {
         seen.genuine() && self.has_tag_of_others(seen)
+    }
+
+    /// True if our mark on the container names this permission, and no rule there is ours.
+    pub(super) fn loose_mark(&self, permission: Permission) -> bool {
+        let digest = || permission.digest(self.container);
+        !self.loose_marks.is_empty() && self.loose_marks.contains(&(self.record.installation.clone(), digest()))
     }
 
     /// The permission that a displaced rule was opened for. Such a rule was ours and was edited by hand; a stale

@@ -72,6 +72,11 @@ pub enum Step {
         /// The rules, sorted.
         rules: Vec<OwnedRule>,
     },
+    /// Take our mark off the container, where no rule of ours is left.
+    Unmark {
+        /// The permission that it names.
+        permission: Permission,
+    },
     /// Make the provider close a rule by itself at the end of its latest lease.
     SetAutoClose {
         /// The rule.
@@ -96,7 +101,14 @@ impl Step {
     /// True if it opens or prolongs, rather than closes.
     #[must_use]
     pub fn opens(&self) -> bool {
-        !matches!(self, Self::Leave { .. } | Self::Revoke { .. } | Self::Collect { .. } | Self::DropAutoClose { .. })
+        !matches!(
+            self,
+            Self::Leave { .. }
+                | Self::Revoke { .. }
+                | Self::Collect { .. }
+                | Self::Unmark { .. }
+                | Self::DropAutoClose { .. }
+        )
     }
 
     /// True if the provider's scheduler carries it out, not its firewall.
@@ -109,7 +121,7 @@ impl Step {
     #[must_use]
     pub fn rules(&self) -> &[OwnedRule] {
         match self {
-            Self::Authorize { .. } | Self::DropAutoClose { .. } => &[],
+            Self::Authorize { .. } | Self::Unmark { .. } | Self::DropAutoClose { .. } => &[],
             Self::MakeRoom { rule, .. }
             | Self::Join { rule, .. }
             | Self::Restore { rule, .. }

@@ -19,6 +19,9 @@ impl<'a> Planner<'a> {
         if let Some(case) = by_tag.and_then(|second| self.second_rule_case(second, by_id, lease)) {
             return case;
         }
+        if let Some(second) = self.presumed_beside(by_id, lease) {
+            return UnwantedCase::SecondRulePresumed(second);
+        }
         if self.rules.shows_displaced(lease.permission) {
             return UnwantedCase::DisplacedFirst(by_id.or(by_tag));
         }
@@ -54,7 +57,7 @@ impl<'a> Planner<'a> {
         // An edited rule no longer opens the permission that its tags speak of, so others' leases on it hold nothing.
         let edited = seen.rule.permission != lease.permission;
         let others = !edited && self.rules.held_by_others(seen);
-        let settled = self.is_settled(lease);
+        let settled = self.is_settled(lease) && !self.marks_may_return();
         match lease.phase {
             Phase::Joining if !settled && !edited && !seen.genuine() => UnwantedCase::JoinHidden(seen, proof),
             _ if !others => UnwantedCase::OursAlone(seen, proof),
@@ -67,12 +70,14 @@ impl<'a> Planner<'a> {
     }
 
     fn gone_case(&self, lease: &Lease) -> UnwantedCase<'a> {
-        let settled = !lease.attempted() || lease.may_close_on_absence(self.reading.read_at);
+        let absent = lease.may_close_on_absence(self.reading.read_at) && !self.marks_may_return();
+        let settled = !lease.attempted() || absent;
         let left = lease.phase == Phase::Leaving
             && lease.last_failure.is_none()
             && !lease.may_still_land(self.reading.read_at);
         match self.rules.stray_tag(lease.permission) {
             Some(until) if settled => UnwantedCase::StrayTag(until),
+            None if settled && self.rules.loose_mark(lease.permission) => UnwantedCase::LooseMark,
             None if settled => UnwantedCase::Gone,
             _ if left || lease.opened_nothing() => UnwantedCase::GoneUnawaited,
             _ => UnwantedCase::GoneUnsettled,
@@ -112,6 +117,11 @@ impl<'a> Planner<'a> {
                 self.decided.extend(lease.proven_rule().cloned());
                 self.adopt(lease.permission, second, tag);
             }
+            UnwantedCase::SecondRulePresumed(second) => {
+                self.decided.extend(lease.proven_rule().cloned());
+                self.adopt_by(lease.permission, second, Proof::Attempt, lease.tagged_until);
+                self.note_closing(lease);
+            }
             UnwantedCase::SecondRuleUnsure(_) => {
                 self.decided.extend(lease.proven_rule().cloned());
                 self.wait(lease);
@@ -121,6 +131,7 @@ impl<'a> Planner<'a> {
             }
             UnwantedCase::LeftUnsettled(..) | UnwantedCase::GoneUnawaited => self.settle(lease),
             UnwantedCase::LeftToOthers(..) | UnwantedCase::Gone => self.close_lease(lease),
+            UnwantedCase::LooseMark => self.unmark(lease),
             UnwantedCase::HeldByOthers(..) | UnwantedCase::OursAlone(..) if !self.is_due_to_close(lease) => {
                 self.wait(lease);
             }
@@ -135,6 +146,15 @@ impl<'a> Planner<'a> {
                 self.note_closing(lease);
                 self.wait_for_tag(until);
             }
+        }
+    }
+
+    /// Takes our mark off the container, before the lease closes.
+    pub(super) fn unmark(&mut self, lease: &Lease) {
+        if self.is_due_to_close(lease) {
+            self.plan.steps.push(Step::Unmark { permission: lease.permission });
+        } else {
+            self.wait(lease);
         }
     }
 

@@ -12,12 +12,13 @@ use super::{
 use crate::{
     damage::{Damage, ends_too_far_ahead},
     failure::{FailureClass, Purpose},
+    ids::RuleId,
     lease::{Lease, Phase},
     net::permission::Permission,
     observation::Proof,
     session::record::Standing,
     tags::{LeaseState, SESSION, lease_key, lease_value, sessions_named},
-    target::MarkPlace,
+    target::{Expiry, MarkPlace},
     twin,
 };
 use chrono::TimeDelta;
@@ -34,7 +35,10 @@ impl<'a> Planner<'a> {
             && let Some(known) = lease.proven_rule()
             && let Some(seen) = self.find(|seen| seen.rule.id == *known && !by_marks(lease, seen))
         {
-            return self.known_case(permission, seen, lease);
+            return match self.presumed_beside(Some(seen), lease) {
+                Some(second) => WantedCase::Presumed(second, lease),
+                None => self.known_case(permission, seen, lease),
+            };
         }
         if let Some(of) = self.rules.edited_into(permission) {
             return WantedCase::EditedInto(of);
@@ -152,16 +156,22 @@ impl<'a> Planner<'a> {
                 self.stands(permission, refused.unwrap_or_else(|| pending("joining another installation's rule")));
                 self.join(seen, Proof::Marked, want, lease);
             }
-            WantedCase::Presumed(seen, lease) => {
-                self.adopt_by(permission, seen, Proof::Attempt, lease.tagged_until);
-                self.stands(permission, Standing::Own(seen.rule.id.clone()));
-            }
+            WantedCase::Presumed(seen, lease) => self.presume(permission, seen, lease),
             WantedCase::Covered(seen) => {
                 self.stands(permission, Standing::Foreign(seen.rule.id.clone()));
                 lease.into_iter().for_each(|lease| self.close_covered(lease));
             }
             WantedCase::Absent => self.open(permission, want, lease),
         }
+    }
+
+    fn presume(&mut self, permission: Permission, seen: &SeenRule<'_>, lease: &Lease) {
+        self.adopt_by(permission, seen, Proof::Attempt, lease.tagged_until);
+        let shows = |known: &&RuleId| self.find(|seen| seen.rule.id == **known).is_some();
+        if let Some(known) = lease.proven_rule().filter(shows) {
+            self.plan.note(NoteKind::Edited, format!("{known} was edited by hand; it is closed"));
+        }
+        self.stands(permission, Standing::Own(seen.rule.id.clone()));
     }
 
     fn stands(&mut self, permission: Permission, standing: Standing) {
@@ -281,7 +291,8 @@ impl<'a> Planner<'a> {
 
     fn join(&mut self, seen: &SeenRule<'_>, proof: Proof, want: Want, lease: Option<&Lease>) {
         self.plan.wake_at(self.record.now + JOIN_CHECK);
-        if self.may_open(want) && self.is_due(lease) && self.make_room(seen, proof) {
+        let marks = |planner: &mut Self| planner.has_room_for_mark(seen.rule.permission, lease);
+        if self.may_open(want) && self.is_due(lease) && marks(self) && self.make_room(seen, proof) {
             let rule = self.owned(seen, proof);
             self.plan.steps.push(Step::Join { rule, session: want.session, until: want.until });
         }
@@ -311,12 +322,30 @@ impl<'a> Planner<'a> {
         true
     }
 
+    /// True if the container can carry our mark for one more permission; every lease that was attempted has its place.
+    fn has_room_for_mark(&mut self, permission: Permission, lease: Option<&Lease>) -> bool {
+        let MarkPlace::Container { leases: most } = self.capabilities.marks else { return true };
+        if lease.is_some_and(Lease::attempted) {
+            return true;
+        }
+        let room = self.leases.values().filter(|lease| lease.attempted()).count() + self.new_marks < most;
+        if room {
+            self.new_marks += 1;
+        } else {
+            let why = format!("{} has no room for another mark of this machine", self.plan.target.id);
+            self.stands(permission, pending(&why));
+            self.plan.note(NoteKind::TagsFull, why);
+        }
+        room
+    }
+
     /// Closes a lease whose permission a foreign rule covers, once no rule of ours can be left.
     fn close_covered(&mut self, lease: &Lease) {
         match self.rules.stray_tag(lease.permission) {
             _ if self.rules.shows_displaced(lease.permission) => {}
-            _ if !lease.may_close_on_absence(self.reading.read_at) => self.settle(lease),
+            _ if !lease.may_close_on_absence(self.reading.read_at) || self.marks_may_return() => self.settle(lease),
             Some(until) => self.wait_for_tag(until),
+            None if self.rules.loose_mark(lease.permission) => self.unmark(lease),
             None => self.close_lease(lease),
         }
     }
@@ -335,11 +364,15 @@ impl<'a> Planner<'a> {
         if let Some(at) = self.put_off(next, OPENING_DELAY_MAX) {
             return self.plan.wake_at(at);
         }
+        let by_itself = |lease: &&Lease| {
+            self.capabilities.expiry == Expiry::Native && lease.tagged_until.is_some_and(|end| end <= self.record.now)
+        };
         let vanished = lease.filter(|lease| lease.phase == Phase::Held && lease.vanished >= 1);
+        let vanished = vanished.filter(|lease| !by_itself(lease));
         if vanished.is_some_and(|lease| self.pauses_contest(lease)) {
             return;
         }
-        if self.may_open(want) && self.is_due(lease) {
+        if self.may_open(want) && self.is_due(lease) && self.has_room_for_mark(permission, lease) {
             self.authorize.entry((want.until, want.session)).or_default().push(permission);
         }
     }

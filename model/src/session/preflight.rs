@@ -182,6 +182,7 @@ mod tests {
             provider_time: Some(now()),
             last_page_at: now(),
             read_later: BTreeMap::new(),
+            loose_marks: BTreeSet::new(),
         }
     }
 

@@ -110,6 +110,7 @@ mod tests {
             last_page_at: now,
             read_later: Default::default(),
             provider_time: Some(now),
+            loose_marks: BTreeSet::new(),
         }
     }
 

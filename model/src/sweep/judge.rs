@@ -275,6 +275,7 @@ mod tests {
             last_page_at: at(NOW),
             read_later: Default::default(),
             provider_time: Some(at(NOW)),
+            loose_marks: BTreeSet::new(),
         }
     }
 

@@ -82,10 +82,40 @@ pub(crate) enum Bug {
     /// An expiry schedule is forgotten when its rule shows and no lease knows it. (Random lives found this one in the
     /// real plan.)
     AutoCloseForgottenOnSight,
+    /// Without marks, what a lost call may have opened is foreign. (The real plan had this one.)
+    NothingIsPresumed,
+    /// Without marks, what is there in the place of any claim is ours.
+    AnythingIsPresumed,
+    /// The entry is written first, then the mark on the container.
+    EntryBeforeMark,
+    /// A lease closes without taking its mark off the container.
+    MarkOutlivesLease,
+    /// A tag of the container whose writing had no answer counts as not written.
+    LateMarkIsNothing,
+    /// A list leaves out the leases whose end is not on record.
+    EndlessIsLeftOut,
+    /// A lease closes while an older list that names it may still be written.
+    ClosedBeforeOldList,
+    /// The text of an entry marks it, even if no list names it.
+    TextAloneIsGenuine,
+    /// The list of entries is written as it was read, whatever came since.
+    WholeListUnconditional,
+    /// Where identity is the value, whatever has a wanted value is ours.
+    ValueIsProof,
+    /// A rule closes by itself at the end of our own lease, although others hold it.
+    TimedAtOwnEnd,
+    /// Writing another end into a rule's text does not move the time at which it closes.
+    TimedNotMoved,
+    /// A rule closes by itself later than its latest lease.
+    TimedForLonger,
+    /// The text of a rule is written from an old reading, without what others have written since.
+    TextFromReading,
+    /// A rule that is gone has closed by itself, even before its time.
+    ClosedIsNoDrift,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 35] = [
+    pub(crate) const ALL: [Self; 50] = [
         Self::ClosedOnOneAbsentRead,
         Self::AdoptedByPermission,
         Self::LedgerAfterSuccess,
@@ -121,6 +151,21 @@ impl Bug {
         Self::DroppedAutoCloseIsForgotten,
         Self::AutoCloseKeyedByPermission,
         Self::AutoCloseForgottenOnSight,
+        Self::NothingIsPresumed,
+        Self::AnythingIsPresumed,
+        Self::EntryBeforeMark,
+        Self::MarkOutlivesLease,
+        Self::LateMarkIsNothing,
+        Self::EndlessIsLeftOut,
+        Self::ClosedBeforeOldList,
+        Self::TextAloneIsGenuine,
+        Self::WholeListUnconditional,
+        Self::ValueIsProof,
+        Self::TimedAtOwnEnd,
+        Self::TimedNotMoved,
+        Self::TimedForLonger,
+        Self::TextFromReading,
+        Self::ClosedIsNoDrift,
     ];
 }
 
@@ -153,6 +198,24 @@ pub(crate) fn blur(bug: Option<Bug>, view: &mut View, site: &Site) {
             joining.for_each(|row| row.rule = None);
         }
         Some(Bug::DisplacedIsForgotten) => view.opened.clear(),
+        Some(Bug::NothingIsPresumed) => {
+            let rules = &view.rules;
+            let there = |row: &&mut Row| row.proven().is_none() && rules.iter().any(|rule| rule.port == row.port);
+            for row in view.ledger.iter_mut().filter(there) {
+                (row.unknown, row.in_flight, row.tagged) = (None, None, None);
+            }
+        }
+        Some(Bug::AnythingIsPresumed) => {
+            view.ledger.iter_mut().filter(|row| row.in_flight.is_none()).for_each(|row| row.in_flight = row.sent);
+        }
+        Some(Bug::ValueIsProof) => {
+            let wanted = view.sessions.iter().fold(0, |ports, (_, wants, _)| ports | wants);
+            let mut leases = [None; 2];
+            leases[usize::from(view.name)] = Some(1);
+            for rule in view.rules.iter_mut().filter(|rule| rule.tags.is_none() && wanted & (1 << rule.port) != 0) {
+                rule.tags = Some(Tags { fits: 1 << rule.port, leases });
+            }
+        }
         Some(Bug::TagsAreProof) => view.rules.iter_mut().for_each(|rule| rule.described = true),
         Some(Bug::HorizonWithoutTolerance) => {
             let other = usize::from(1 - view.name);
@@ -178,6 +241,18 @@ pub(crate) fn distort(bug: Option<Bug>, view: &View, plan: &mut Plan) {
             }
         }
         Some(Bug::EditedIsLeft) => edited_is_left(view, plan),
+        Some(Bug::MarkOutlivesLease) => {
+            let port = |call: &Call| if let Call::Unmark { port } = call { Some(*port) } else { None };
+            let left: Vec<u8> = plan.calls.iter().filter_map(port).collect();
+            let rows = view.ledger.iter().filter(|row| left.contains(&row.port));
+            plan.learn.extend(rows.map(|row| Learn::Close { key: row.key() }));
+            plan.calls.retain(|call| port(call).is_none());
+        }
+        Some(Bug::ClosedIsNoDrift) => {
+            let held = |port: u8| view.ledger.iter().any(|row| row.port == port && row.phase == Phase::Held);
+            plan.calls
+                .retain(|call| !matches!(call, Call::Authorize { ports, .. } if held(ports.trailing_zeros() as u8)));
+        }
         _ => {}
     }
 }

@@ -19,8 +19,8 @@ use crate::{
     bugs::{self, Bug},
     real::{self, AutoClosesSeen, Learn, Plan, Turn, View},
     world::{
-        Answer, Call, Intent, Late, Life, Opened, Pass, Process, Row, Rule, SETTLED, SITES, Session, Tags, Tick, World,
-        members,
+        Answer, Call, Intent, Kind, Late, Life, Mark, Opened, Pass, Process, Row, Rule, SETTLED, SITES, Session, Tags,
+        Tick, World, members,
     },
 };
 use eg_model::{failure::FailureClass, lease::Phase};
@@ -35,6 +35,10 @@ pub(crate) enum Look {
     Tagless,
     /// Fresh, but expiry schedules cannot be read.
     Blind,
+    /// The entries are fresh, the marks on the container are those of a while ago.
+    LaggingMarks,
+    /// The other way round.
+    LaggingEntries,
     /// No answer, or a part of one.
     Failed,
 }
@@ -95,9 +99,13 @@ impl Driver<'_> {
     /// The pass begins: the expire transaction, then a reading.
     pub(crate) fn observe(&mut self, look: Look) {
         self.expire();
+        let container = self.world.kind.marks_container();
         let rules = match look {
+            _ if container && look != Look::Failed => self.read_container(look),
             Look::Fresh | Look::Blind => seen(&self.world.rules),
-            Look::Lagging => self.world.lag.as_ref().map(|(_, rules)| rules.clone()).unwrap_or_default(),
+            Look::Lagging | Look::LaggingMarks | Look::LaggingEntries => {
+                self.world.lag.as_ref().map(|(_, rules)| rules.clone()).unwrap_or_default()
+            }
             Look::Tagless => {
                 let hide = |rule: &Rule| Rule { tags: rule.tags.filter(|_| rule.age >= SETTLED), ..*rule };
                 seen(&self.world.rules.iter().map(hide).collect::<Vec<_>>())
@@ -107,7 +115,8 @@ impl Driver<'_> {
             Look::Failed => return,
         };
         let old = self.auto_closing && matches!(look, Look::Lagging | Look::Tagless | Look::Failed);
-        let pass = Pass { old, rules_first: self.auto_closing, blind: look == Look::Blind, ..Pass::new(rules) };
+        let loose = self.loose(&rules, look);
+        let pass = Pass { old, rules_first: self.auto_closing, blind: look == Look::Blind, loose, ..Pass::new(rules) };
         self.put(Process::Ready(Box::new(pass)));
         if !self.fine {
             self.go_on();
@@ -166,6 +175,8 @@ impl Driver<'_> {
             ledger: site.ledger.clone(),
             revoked: site.revoked.clone(),
             opened: site.opened.iter().map(|opened| (opened.rule, opened.port)).collect(),
+            kind: self.world.kind,
+            loose: pass.loose,
             rules: pass.rules.clone(),
             auto_closes: self
                 .auto_closing
@@ -184,7 +195,8 @@ impl Driver<'_> {
 
     /// The plan on a fresh reading.
     pub(crate) fn fresh_plan(&self) -> Plan {
-        let mut pass = Pass::new(seen(&self.world.rules));
+        let rules = seen(&self.world.marked_rules());
+        let mut pass = Pass { loose: self.loose(&rules, Look::Fresh), ..Pass::new(rules) };
         self.see_auto_closes(&mut pass);
         self.plan(&pass)
     }
@@ -309,7 +321,7 @@ impl Driver<'_> {
     fn leaves_something(&self, pass: &Pass) -> bool {
         let site = &self.world.sites[self.site];
         let wanted = site.wanted();
-        self.world.rules.iter().any(|rule| {
+        self.world.marked_rules().iter().any(|rule| {
             let row = site.ledger.iter().find(|row| row.proven() == Some(rule.id));
             let shown = pass.rules.iter().find(|seen| seen.id == rule.id);
             let others = rule.held_by_another(self.site) || shown.is_some_and(|seen| seen.held_by_another(self.site));
@@ -366,10 +378,17 @@ impl Driver<'_> {
                 return false;
             }
         }
-        let opening = matches!(call, Call::Authorize { .. } | Call::Join { .. });
+        let mut opening = matches!(call, Call::Authorize { .. } | Call::Join { .. });
+        // A tag of the container that is written late brings back any mark that was in it, whatever became of its entry.
+        let late_counts = self.world.kind.marks_container() && !self.has(Bug::LateMarkIsNothing);
+        opening |= late_counts && !matches!(call, Call::Collect { .. });
         pass.intents = self.leased(pass, call);
+        pass.half = false;
+        if let Call::Authorize { ports, .. } = call {
+            self.claim_unseen(ports);
+        }
         for intent in &mut pass.intents {
-            let next = bugs::bent_turn(self.bug, intent.row, Turn::Intend { opening }, now);
+            let next = bugs::bent_turn(self.bug, intent.row, Turn::Intend { opening, undoing: false }, now);
             intent.settled = intent.row.settled(now);
             if !self.has(Bug::LedgerAfterSuccess) {
                 self.write(intent.row.key(), next);
@@ -388,6 +407,7 @@ impl Driver<'_> {
             Call::Authorize { ports, .. } => {
                 members(u16::from(ports)).map(|port| intent(None, self.claim(port))).collect()
             }
+            Call::Unmark { port } => vec![intent(None, self.claim(port))],
             _ => members(call.rules())
                 .filter_map(|id| {
                     let ledger = &self.world.sites[self.site].ledger;
@@ -427,9 +447,14 @@ impl Driver<'_> {
 
     /// The call goes out. In a coarse world its outcome is recorded in the same step, and the pass goes on.
     pub(crate) fn call(&mut self, fate: Fate) {
-        let Process::Intended(pass) = self.take() else { panic!("nothing to send") };
-        let Some(call) = pass.call else { panic!("no call") };
+        let Process::Intended(mut pass) = self.take() else { panic!("nothing to send") };
+        let Some(step) = pass.call else { panic!("no call") };
+        let call = self.request(&pass, step);
         let by = self.sees(&pass);
+        self.check_collected(&pass, call);
+        if self.has(Bug::WholeListUnconditional) && matches!(call, Call::Authorize { .. } | Call::Revoke { .. }) {
+            self.drop_unseen(&pass);
+        }
         let unknown = Answer::Failed(FailureClass::Unknown);
         let answer = match fate {
             Fate::Answered => self.arrive(call, by),
@@ -443,13 +468,21 @@ impl Driver<'_> {
                 unknown
             }
             Fate::Delayed | Fate::CrashDelayed => {
-                self.world.late.push(Late { site: self.site as u8, call, age: 0 });
+                let fresh = self.world.kind.marks_container();
+                self.world.late.push(Late { site: self.site as u8, call, age: 0, fresh });
                 unknown
             }
             Fate::NeverArrived | Fate::CrashBefore => unknown,
         };
         if matches!(fate, Fate::CrashBefore | Fate::CrashAfter | Fate::CrashDelayed) {
             return;
+        }
+        if self.has(Bug::TextFromReading) && matches!(answer, Answer::Done(_)) {
+            self.write_text_of(&pass, call);
+        }
+        if !pass.half && self.in_two(step) && !matches!(answer, Answer::Failed(_)) {
+            pass.half = true;
+            return self.put(Process::Intended(pass));
         }
         self.put(Process::Answered(pass, answer));
         if !self.fine {
@@ -470,7 +503,9 @@ impl Driver<'_> {
 
     fn arrive(&mut self, call: Call, by: By) -> Answer {
         let mut provider = Provider { world: self.world, bug: self.bug };
+        let before = provider.entries();
         let answer = provider.arrive(self.site, call, by);
+        provider.overtake(before);
         if matches!(by, By::Blindly | By::Overtaken) && call.writes_tags() {
             provider.doubt_auto_closes(call.rules());
         }
@@ -514,8 +549,10 @@ impl Driver<'_> {
 
     /// True if the pass goes on without reading again.
     fn done(&mut self, pass: &mut Pass, call: Call, intents: &[Intent], first: u8) -> bool {
+        let marks_return = self.marks_may_return(intents);
         for (n, intent) in (0..).zip(intents) {
-            let rule = intent.rule.unwrap_or(first + n);
+            let made = if self.world.kind == Kind::Set { intent.row.port } else { first + n };
+            let rule = intent.rule.unwrap_or(made);
             match call {
                 Call::Authorize { until, .. } => self.outcome(intent, Turn::Authorized { rule, until }),
                 Call::Join { until, .. } => self.outcome(intent, Turn::Joined { rule, until }),
@@ -523,8 +560,17 @@ impl Driver<'_> {
                     self.outcome(intent, Turn::Retagged { until });
                 }
                 Call::Leave { .. } => self.outcome(intent, Turn::Left { rule }),
+                Call::Revoke { .. } if self.world.kind.marks_container() => {
+                    let wanted = pass.wanted & (1 << intent.row.port) != 0 || marks_return;
+                    self.outcome(intent, Turn::Undone { wanted });
+                    self.remember_revoked(rule);
+                }
                 Call::Revoke { .. } => self.revoked(pass, intent, rule),
-                Call::Collect { .. } | Call::SetAutoClose { .. } | Call::DropAutoClose { .. } => {}
+                Call::Unmark { port } => {
+                    let wanted = pass.wanted & (1 << port) != 0 || marks_return;
+                    self.outcome(intent, Turn::Unmarked { wanted });
+                }
+                Call::Collect { .. } | Call::SetAutoClose { .. } | Call::DropAutoClose { .. } | Call::Write { .. } => {}
             }
         }
         if let Call::Collect { rules } = call {
@@ -587,7 +633,10 @@ impl Driver<'_> {
                 all(self, refused(known));
                 known
             }
-            (FailureClass::Stale, Call::Revoke { rules }) if intents.iter().all(|intent| intent.settled) => {
+            // Of a container, the mark of an entry that is gone has to go, too.
+            (FailureClass::Stale, Call::Revoke { rules })
+                if intents.iter().all(|intent| intent.settled) && !self.world.kind.marks_container() =>
+            {
                 for (rule, intent) in members(rules).zip(intents) {
                     self.revoked(pass, intent, rule);
                 }
@@ -630,7 +679,8 @@ impl Driver<'_> {
         };
         match call {
             Call::Authorize { until, ports, .. } => {
-                let made = Provider::made(self.site, until, ports, first);
+                let made = Provider::made(self.world.kind, self.site, until, ports, first);
+                pass.loose &= !ports;
                 // Rule ids are never reused: a new rule has no expiry schedule yet.
                 if self.auto_closing {
                     pass.auto_closes.extend(made.iter().map(|rule| (rule.id, Seen::Absent)));
@@ -638,7 +688,8 @@ impl Driver<'_> {
                 pass.rules.extend(seen(&made));
             }
             Call::Revoke { rules } | Call::Collect { rules } => pass.rules.retain(|rule| rules & (1 << rule.id) == 0),
-            Call::Join { .. } | Call::SetAutoClose { .. } | Call::DropAutoClose { .. } => {}
+            Call::Unmark { port } => pass.loose &= !(1 << port),
+            Call::Join { .. } | Call::SetAutoClose { .. } | Call::DropAutoClose { .. } | Call::Write { .. } => {}
             Call::Restore { .. } | Call::Retag { .. } | Call::Leave { .. } => {
                 for rule in pass.rules.iter_mut().filter(|rule| call.rules() & (1 << rule.id) != 0) {
                     match call {
@@ -657,7 +708,24 @@ impl Driver<'_> {
 
 /// The rules as a reading shows them.
 pub(crate) fn seen(rules: &[Rule]) -> Vec<Rule> {
-    rules.iter().map(|rule| Rule { made_by: None, age: SETTLED, late: false, ..*rule }).collect()
+    let seen = |rule: &Rule| Rule { made_by: None, age: SETTLED, late: false, claimed: false, ..*rule };
+    rules.iter().map(seen).collect()
+}
+
+/// The rules as later readings may show them. What tells an entry of `eg`'s from a hand's stays.
+pub(crate) fn snapshot(kind: Kind, rules: &[Rule]) -> Vec<Rule> {
+    let settled = |rule: &Rule| Rule { age: SETTLED, late: false, ..*rule };
+    if kind.marks_container() { rules.iter().map(settled).collect() } else { seen(rules) }
+}
+
+/// When a rule with these tags closes by itself: at the end of its latest lease.
+fn timed(bug: Option<Bug>, site: usize, tags: &Tags, known: Option<Tick>) -> Option<Tick> {
+    match bug {
+        Some(Bug::TimedAtOwnEnd) => tags.leases[site].or(known),
+        Some(Bug::TimedNotMoved) => known,
+        Some(Bug::TimedForLonger) => tags.leases.into_iter().flatten().max().map(|at| at + 2),
+        _ => tags.leases.into_iter().flatten().max().or(known),
+    }
 }
 
 const NO_TAGS: Tags = Tags { fits: 0, leases: [None; SITES] };
@@ -670,12 +738,24 @@ pub(crate) struct Provider<'w> {
 
 impl Provider<'_> {
     /// The rules that an authorize makes.
-    fn made(site: usize, until: Tick, ports: u8, first: u8) -> Vec<Rule> {
+    fn made(kind: Kind, site: usize, until: Tick, ports: u8, first: u8) -> Vec<Rule> {
         let mut leases = [None; SITES];
         leases[site] = Some(until);
-        let tags = Some(Tags { fits: ports, leases });
+        let tags = Some(Tags { fits: ports, leases }).filter(|_| kind != Kind::Bare);
         let made_by = Some(site as u8);
-        let rule = |(n, port)| Rule { id: first + n, port, tags, described: true, made_by, age: 0, late: false };
+        let closes = (kind == Kind::Timed).then_some(until);
+        let id = |n, port| if kind == Kind::Set { port } else { first + n };
+        let rule = |(n, port)| Rule {
+            id: id(n, port),
+            port,
+            tags,
+            described: true,
+            made_by,
+            age: 0,
+            late: false,
+            claimed: false,
+            closes,
+        };
         (0..).zip(members(u16::from(ports))).map(rule).collect()
     }
 
@@ -685,13 +765,19 @@ impl Provider<'_> {
         }
         let late = by == By::Late;
         let stale = Answer::Failed(FailureClass::Stale);
+        if let Call::Write { list } = call {
+            self.write(site, list);
+            return Answer::Done(0);
+        }
         if let Call::Authorize { until, ports, .. } = call {
             if self.world.rules.iter().any(|rule| ports & (1 << rule.port) != 0) {
                 return stale;
             }
             let first = self.world.next_id();
-            let made = Self::made(site, until, ports, first);
-            self.world.rules.extend(made.into_iter().map(|rule| Rule { late, ..rule }));
+            let made = Self::made(self.world.kind, site, until, ports, first);
+            let unmarked = self.world.kind.marks_container();
+            let tags = |rule: &Rule| rule.tags.filter(|_| !unmarked);
+            self.world.rules.extend(made.into_iter().map(|rule| Rule { late, tags: tags(&rule), ..rule }));
             return Answer::Done(first);
         }
         if self.bug == Some(Bug::RevokedByPermission)
@@ -732,12 +818,35 @@ impl Provider<'_> {
                 tags.leases[1 - site] = None;
             }
             rule.tags = Some(tags).filter(|tags| *tags != NO_TAGS);
+            if rule.closes.is_some() {
+                rule.closes = timed(self.bug, site, &tags, rule.closes);
+            }
+        }
+    }
+
+    /// An installation's tag on the container, as a whole.
+    fn write(&mut self, site: usize, list: [Option<Tick>; SITES]) {
+        let site = site as u8;
+        self.world.marks.retain(|mark| mark.site != site);
+        let marks = (0..).zip(list).filter_map(|(port, until)| Some(Mark { site, port, until: until? }));
+        self.world.marks.extend(marks);
+    }
+
+    /// The entries, where writes to them are conditional.
+    pub(crate) fn entries(&self) -> Option<Vec<Rule>> {
+        self.world.kind.marks_container().then(|| self.world.rules.clone())
+    }
+
+    /// Where an entry has changed, no conditional write that is on its way lands any more.
+    pub(crate) fn overtake(&mut self, before: Option<Vec<Rule>>) {
+        if before.is_some_and(|before| before != self.world.rules) {
+            self.world.late.iter_mut().for_each(|late| late.fresh = false);
         }
     }
 
     /// S1: what no installation made is never changed.
-    fn check_touched(&mut self, rules: u16) {
-        let hand_made = |rule: &Rule| rules & (1 << rule.id) != 0 && rule.made_by.is_none();
+    pub(crate) fn check_touched(&mut self, rules: u16) {
+        let hand_made = |rule: &Rule| rules & (1 << rule.id) != 0 && rule.made_by.is_none() && !rule.claimed;
         if self.world.rules.iter().any(hand_made) {
             self.world.broken.touched = true;
         }
@@ -758,16 +867,29 @@ impl Provider<'_> {
     pub(crate) fn deliver(&mut self, index: usize) {
         let late = self.world.late.remove(index);
         let before = self.world.rules.clone();
+        let entry = !matches!(late.call, Call::Write { .. });
+        if entry && self.world.kind.marks_container() && !late.fresh {
+            return; // the list is not the one that the write was made for
+        }
         self.arrive(usize::from(late.site), late.call, By::Late);
+        self.overtake(Some(before.clone()).filter(|_| self.world.kind.marks_container()));
         if late.age > 0 {
             self.show(&before);
+            if self.world.lag.is_some() {
+                self.world.lagging_marks.retain(|mark| mark.site != late.site);
+                let shown = self.world.marks.iter().filter(|mark| mark.site == late.site).copied();
+                let shown: Vec<Mark> = shown.collect();
+                self.world.lagging_marks.extend(shown);
+            }
         }
         self.disturb();
     }
 
     /// Lets every reading show what has changed since `before`.
     fn show(&mut self, before: &[Rule]) {
+        let kind = self.world.kind;
         let World { rules, lag, .. } = &mut *self.world;
+        let seen = |rules: &[Rule]| snapshot(kind, rules);
         for rule in rules.iter_mut().filter(|rule| !before.contains(rule)) {
             rule.age = SETTLED;
         }

@@ -8,7 +8,9 @@ use crate::{
     auto_closes::{AutoCloseRow, By},
     quick::{Table, hash},
     space::Space,
-    world::{Ages, Broken, Call, LONG_EXPIRED, Life, Process, Rule, SETTLED, Session, Site, World, members},
+    world::{
+        Ages, Broken, Call, Kind, LONG_EXPIRED, Life, Mark, Process, Rule, SETTLED, Session, Site, World, members,
+    },
 };
 use eg_model::{failure::FailureClass, lease::Phase};
 use stateright::Property;
@@ -36,7 +38,15 @@ pub(crate) const W1: &str = "W1 no switch fires before who counts on it lets go"
 pub(crate) const W2: &str = "W2 what is on record as set closes by itself, in time";
 pub(crate) const W3: &str = "W3 no switch is left over";
 pub(crate) const W4: &str = "W4 no switch is for a rule that is not ours";
-pub(crate) const MUST: [&str; 13] = [S1, S2, S3, S4, S5, S6, S7, L1, ALONE, W1, W2, W3, W4];
+pub(crate) const M1: &str = "M1 what another's mark holds is not collected";
+pub(crate) const N1: &str = "N1 nothing closes by itself before who counts on it lets go";
+pub(crate) const N2: &str = "N2 what closes by itself does so in time";
+pub(crate) const MUST: [&str; 16] = [S1, S2, S3, S4, S5, S6, S7, L1, ALONE, W1, W2, W3, W4, M1, N1, N2];
+
+pub(crate) const B1: &str = "B1 nothing of ours without a lease, though nothing is read";
+pub(crate) const B2: &str = "B2 what counts as open for good is open";
+/// Of the blind firewall: an event.
+pub(crate) const B3: &str = "a call that outlived a crash has undone a later one";
 
 pub(crate) const ADOPTED: &str = "a rule of a lost call is adopted";
 pub(crate) const JOINED: &str = "a rule is joined";
@@ -44,6 +54,9 @@ pub(crate) const LEFT: &str = "a rule is left";
 pub(crate) const COVERED: &str = "a foreign rule covers";
 pub(crate) const FORGED: &str = "a foreign rule with forged marks covers";
 pub(crate) const LANDED: &str = "a late request lands after its session";
+pub(crate) const LOOSE: &str = "a mark without an entry is taken off";
+pub(crate) const RACED: &str = "an entry was made between our mark and ours";
+pub(crate) const CLOSED: &str = "a rule closes by itself, and its lease after it";
 pub(crate) const FIRED: &str = "a switch fires though nothing of ours runs";
 pub(crate) const MOVED: &str = "a switch is moved by who joins";
 pub(crate) const DROPPED: &str = "a switch is dropped after a revoke";
@@ -67,6 +80,9 @@ pub(crate) fn all() -> Vec<Property<Space>> {
             world.no_auto_close_is_forgotten() && verdict(space, world).dropped
         }),
         Property::always(W4, |_, world: &World| !world.broken.auto_closing),
+        Property::always(M1, |_, world: &World| !world.broken.collected),
+        Property::always(N1, |_, world: &World| !world.broken.cut),
+        Property::always(N2, |_, world: &World| world.closes_in_time()),
         Property::sometimes(ADOPTED, |_, world: &World| {
             let adopted = |phase, flight: Option<_>| phase == Phase::Held && flight.is_some();
             world.sites.iter().flat_map(|site| &site.ledger).any(|row| adopted(row.phase, row.in_flight))
@@ -91,6 +107,18 @@ pub(crate) fn all() -> Vec<Property<Space>> {
         Property::sometimes(LANDED, |_, world: &World| {
             let over = |site: u8| world.sites[usize::from(site)].wanted() == 0;
             world.rules.iter().any(|rule| rule.late && rule.made_by.is_some_and(over))
+        }),
+        Property::sometimes(LOOSE, |_, world: &World| {
+            about_to(world, |site, call| matches!(call, Call::Unmark { port } if site.wanted() & (1 << port) == 0))
+        }),
+        Property::sometimes(RACED, |_, world: &World| {
+            let by_hand = world.rules.iter().any(|rule| rule.made_by.is_none());
+            let half = |process: &Process| matches!(process, Process::Intended(pass) if pass.half && matches!(pass.call, Some(Call::Authorize { .. })));
+            by_hand && world.sites.iter().flat_map(|site| &site.processes).any(half)
+        }),
+        Property::sometimes(CLOSED, |_, world: &World| {
+            let over = |site: &Site| site.wanted() == 0 && site.ledger.iter().any(|row| row.phase == Phase::Held);
+            world.kind == Kind::Timed && world.rules.is_empty() && world.hands > 0 && world.sites.iter().all(over)
         }),
         Property::sometimes(FIRED, |space: &Space, world: &World| {
             let overdue = |site: &Site| site.sessions.iter().any(|s| s.life == Life::Live && s.until <= 0);
@@ -149,10 +177,15 @@ fn about_to(world: &World, like: impl Fn(&Site, Call) -> bool) -> bool {
 fn nothing_forgotten(world: &World) -> bool {
     let over = |site: usize| world.sites[site].ledger.is_empty() && world.sites[site].idle();
     let each = (0..world.sites.len()).filter(|site| over(*site)).all(|site| {
-        let opens = |call: Call| matches!(call, Call::Authorize { .. } | Call::Join { .. });
+        let opens = |call: Call| match call {
+            Call::Authorize { .. } | Call::Join { .. } => true,
+            Call::Write { list } => list.into_iter().flatten().any(|at| at > LONG_EXPIRED),
+            _ => false,
+        };
+        let holds = |mark: &Mark| usize::from(mark.site) == site && mark.until > LONG_EXPIRED;
         let late = world.late.iter().any(|late| usize::from(late.site) == site && opens(late.call));
         let tagged = |rule: &Rule| rule.genuine() && rule.lease_of(site).is_some_and(|at| at > LONG_EXPIRED);
-        !late && !world.rules.iter().any(tagged)
+        !late && !world.marks.iter().any(holds) && !world.rules.iter().any(tagged)
     });
     let all = (0..world.sites.len()).all(over);
     each && !(all && world.rules.iter().any(|rule| rule.made_by.is_some()))
@@ -247,9 +280,10 @@ fn calm(world: &World) -> World {
     let mut calm = world.clone();
     (calm.faults, calm.hands, calm.forgeries, calm.extends) = (0, 0, 0, 0);
     calm.lag = None;
+    calm.lagging_marks.clear();
     calm.broken = Broken::default();
     for rule in &mut calm.rules {
-        (rule.age, rule.late) = (SETTLED, false);
+        (rule.age, rule.late, rule.claimed) = (SETTLED, false, false);
     }
     for session in calm.sites.iter_mut().flat_map(|site| &mut site.sessions) {
         if session.life == Life::Unborn {
@@ -291,6 +325,7 @@ fn round(space: &Space, world: &mut World, who: Who, ages: Ages) {
         crate::driver::Provider { world, bug: space.bug }.deliver(index);
     }
     crate::driver::Provider { world, bug: space.bug }.fire_all();
+    crate::driver::Provider { world, bug: space.bug }.close_all_due();
     world.tick(ages);
     world.broken = Broken::default();
     world.rules.iter_mut().for_each(|rule| (rule.age, rule.late) = (SETTLED, false));
@@ -382,20 +417,24 @@ fn reached(space: &Space, world: &World, who: Who) -> bool {
         // Our tag on a rule without marks has to expire, or the rule to be marked again by who knows it.
         let stray =
             |rule: &Rule| rule.described && !rule.genuine() && rule.lease_of(site).is_some_and(|at| at > LONG_EXPIRED);
+        let rules = world.marked_rules();
         let strays = world.rules.iter().filter(|rule| stray(rule)).fold(0, |ports, rule| ports | 1 << rule.port);
         let unwanted = here.ledger.iter().any(|row| (wanted | strays) & (1 << row.port) == 0);
         let kept = |session: &Session| session.life == Life::Ending && session.ports & strays == 0;
         let ending = here.sessions.iter().any(kept);
         let holds = |rule: &Rule| rule.genuine() && rule.lease_of(site).is_some_and(|at| at > LONG_EXPIRED);
         let tagged = |rule: &Rule| holds(rule) && wanted & (1 << rule.port) == 0;
-        let open = |port: u8| world.rules.iter().any(|rule| rule.port == port && opens(rule, &world, site));
+        let open = |port: u8| rules.iter().any(|rule| rule.port == port && opens(rule, &world, site));
+        let marked =
+            |mark: &Mark| usize::from(mark.site) == site && mark.until > LONG_EXPIRED && wanted & (1 << mark.port) == 0;
         here.idle()
             && plan.calls.is_empty()
             && plan.held & wanted == wanted
             && members(u16::from(wanted)).all(open)
             && !ending
             && !unwanted
-            && !world.rules.iter().any(tagged)
+            && !rules.iter().any(tagged)
+            && !world.marks.iter().any(marked)
             && (space.auto_closes & (1 << site) == 0 || world.auto_closes_are_right(site))
     });
     let wanted = world.sites.iter().fold(0, |ports, site| ports | site.wanted());

@@ -6,19 +6,24 @@
 
 use crate::{
     auto_closes::{AutoCloseRow, Flip, Seen},
+    blind::Work,
     quick::Table,
-    world::{Call, LONG_EXPIRED, LONGEST_TERM, Opened, Row, Rule, SITES, Tags, Tick, members},
+    world::{Call, Kind, LONG_EXPIRED, LONGEST_TERM, Opened, Row, Rule, SITES, Tags, Tick, members},
 };
 use chrono::TimeDelta;
 use eg_model::{
     SETTLE_WINDOW, Timestamp,
     auto_close::{AutoClose, AutoCloseRoute, AutoCloseSeen},
+    container_mark::LEASES_MAX,
     failure::{Failure, FailureClass},
     ids::{GrantId, InstallationId, LeaseId, RuleId, SessionId},
     lease::{Attempt, Lease},
     net::permission::Permission,
     observation::{Observation, ObservedRule, OwnedRule, Reading},
-    plan::{AutoCloseView, LedgerStep, PlanContext, PlanPolicy, Step, TargetPlan, TargetView, plan_target, rows},
+    plan::{
+        AutoCloseView, BlindStep, LedgerStep, PlanContext, PlanPolicy, Step, TargetPlan, TargetView, plan_blind,
+        plan_target, rows,
+    },
     session::record::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing},
     tags::{DIGESTS_PER_CALL, MARKS, description, lease_key, lease_value, tags_for},
     target::{Capabilities, Expiry, Identity, MarkPlace, Target, TargetKey},
@@ -58,6 +63,9 @@ pub(crate) struct View {
     pub(crate) ledger: Vec<Row>,
     pub(crate) revoked: Vec<(u8, Tick)>,
     pub(crate) opened: Vec<(u8, u8)>,
+    pub(crate) kind: Kind,
+    /// Permissions with our mark on the container and no marked entry.
+    pub(crate) loose: u8,
     pub(crate) rules: Vec<Rule>,
     /// Where cloud expiry is configured.
     pub(crate) auto_closes: Option<AutoClosesSeen>,
@@ -96,7 +104,7 @@ pub(crate) struct Plan {
 /// A transition of [`Lease`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Turn {
-    Intend { opening: bool },
+    Intend { opening: bool, undoing: bool },
     Authorized { rule: u8, until: Tick },
     Landed { until: Tick },
     Joined { rule: u8, until: Tick },
@@ -104,6 +112,8 @@ pub(crate) enum Turn {
     Retagged { until: Tick },
     Left { rule: u8 },
     Revoked { wanted: bool, hidden: Option<u8> },
+    Undone { wanted: bool },
+    Unmarked { wanted: bool },
     Refused { class: FailureClass, waits: bool },
     Unanswered,
     Closed,
@@ -176,7 +186,8 @@ fn turned(before: Row, turn: Turn, now: Tick) -> Row {
     let at = time(now);
     let failure = |class| Failure::new(class, "words");
     let next = match turn {
-        Turn::Intend { opening } => lease.intend(if opening { Attempt::Opening } else { Attempt::Other }, at),
+        Turn::Intend { undoing: true, .. } => lease.intend(Attempt::Undoing, at),
+        Turn::Intend { opening, .. } => lease.intend(if opening { Attempt::Opening } else { Attempt::Other }, at),
         Turn::Authorized { rule, until } => lease.authorized(rule_id(rule), time(until)),
         Turn::Landed { until } => lease.landed(time(until)),
         Turn::Joined { rule, until } => lease.joined(rule_id(rule), time(until)),
@@ -184,6 +195,8 @@ fn turned(before: Row, turn: Turn, now: Tick) -> Row {
         Turn::Retagged { until } => lease.retagged(time(until)),
         Turn::Left { rule } => lease.left(rule_id(rule)),
         Turn::Revoked { wanted, hidden } => lease.revoked(wanted, hidden.map(rule_id), at),
+        Turn::Undone { wanted } => lease.undone(wanted, at),
+        Turn::Unmarked { wanted } => lease.unmarked(wanted, at),
         Turn::Refused { class, waits } => lease.refused(failure(class), if waits { at + DELAY } else { at }),
         Turn::Unanswered => lease.unanswered(failure(FailureClass::Unknown), at + DELAY, at),
         Turn::Closed => lease.closed(),
@@ -412,10 +425,19 @@ fn made(view: &View) -> Plan {
         last_page_at: time(view.read_at),
         read_later: BTreeMap::new(),
         provider_time: Some(time(view.provider)),
+        loose_marks: members(u16::from(view.loose))
+            .map(|port| (installation.clone(), permission(port).digest(GROUP)))
+            .collect(),
     });
-    let expiry = if view.auto_closes.is_some() { Expiry::Schedule } else { Expiry::None };
-    let marks = MarkPlace::Rule { tags: 50 };
-    let capabilities = Capabilities { identity: Identity::Id, marks, batch: DIGESTS_PER_CALL, expiry };
+    let schedules = if view.auto_closes.is_some() { Expiry::Schedule } else { Expiry::None };
+    let (identity, marks, expiry) = match view.kind {
+        Kind::Group => (Identity::Id, MarkPlace::Rule { tags: 50 }, schedules),
+        Kind::Bare => (Identity::Id, MarkPlace::None, Expiry::None),
+        Kind::List => (Identity::Id, MarkPlace::Container { leases: LEASES_MAX }, Expiry::None),
+        Kind::Set => (Identity::Value, MarkPlace::Container { leases: LEASES_MAX }, Expiry::None),
+        Kind::Timed => (Identity::Id, MarkPlace::Entry, Expiry::Native),
+    };
+    let capabilities = Capabilities { identity, marks, batch: DIGESTS_PER_CALL, expiry };
     let known = view.auto_closes.iter().flat_map(|auto_closes| &auto_closes.rows);
     let rows: Vec<AutoClose> = known.map(|row| auto_close(row, view.now)).collect();
     let looks = view.auto_closes.iter().flat_map(|auto_closes| &auto_closes.seen);
@@ -427,6 +449,44 @@ fn made(view: &View) -> Plan {
     let plan = plan_target(&record, &view);
     REACHED.lock().unwrap().extend(&plan.rows);
     small_plan(&plan)
+}
+
+/// A [`BlindPlan`](eg_model::plan::BlindPlan) in small numbers, for one permission.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Blind {
+    pub(crate) work: Option<Work>,
+    /// The lease closes.
+    pub(crate) closes: bool,
+    /// The permission counts as open, for good.
+    pub(crate) open: bool,
+    /// It counts as open, but may be undone.
+    pub(crate) may_be_undone: bool,
+}
+
+/// The plan for a firewall that cannot be read back.
+pub(crate) fn blind(sessions: Vec<(u8, u8, Tick)>, known: Option<Row>) -> Blind {
+    let sessions: Vec<Session> = sessions.iter().map(|one| session(one, false)).collect();
+    let leases: Vec<Lease> = known.iter().map(|row| lease(row, 0)).collect();
+    let installation = installation(0, false);
+    let record = PlanContext {
+        now: time(0),
+        installation: &installation,
+        sessions: &sessions,
+        leases: &leases,
+        revoked: &BTreeMap::new(),
+        opened: &BTreeMap::new(),
+        twin: false,
+        policy: PlanPolicy { open: true, collect: true, ignore_delays: false },
+    };
+    let plan = plan_blind(&record, &key());
+    REACHED.lock().unwrap().extend(&plan.rest.rows);
+    let work = plan.steps.first().map(|step| match step {
+        BlindStep::Apply { until, .. } => Work::Apply(tick(*until)),
+        BlindStep::Revoke { .. } => Work::Undo,
+    });
+    let row = |name| plan.rest.rows.contains(name);
+    let (open, may_be_undone) = (row("BlindCase::Open"), row("BlindCase::MayBeUndone"));
+    Blind { work, closes: !plan.rest.ledger.is_empty(), open, may_be_undone }
 }
 
 fn small_plan(plan: &TargetPlan) -> Plan {
@@ -482,6 +542,7 @@ fn small_call(step: &Step) -> Call {
         }
         Step::Revoke { rules } => Call::Revoke { rules: ids(rules) },
         Step::Collect { rules } => Call::Collect { rules: ids(rules) },
+        Step::Unmark { permission } => Call::Unmark { port: port(permission) },
         Step::MakeRoom { .. } => panic!("no rule here has 50 tags: {step}"),
         Step::SetAutoClose { rule, at, .. } => {
             Call::SetAutoClose { rule: small(rule.id()), port: port(rule.permission()), at: tick(*at), exists: false }

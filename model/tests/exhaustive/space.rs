@@ -3,11 +3,12 @@
 use crate::{
     auto_closes::By,
     bugs::Bug,
-    driver::{Driver, Fate, Look, Provider, seen},
+    driver::{Driver, Fate, Look, Provider, snapshot},
     properties,
     quick::hash,
     world::{
-        Broken, Call, LONG_EXPIRED, LONGEST_TERM, Life, Process, Rule, SETTLED, SITES, Session, Site, Tags, Tick, World,
+        Broken, Call, Kind, LONG_EXPIRED, LONGEST_TERM, Life, Process, Rule, SETTLED, SITES, Session, Site, Tags, Tick,
+        World,
     },
 };
 use stateright::{Model, Property};
@@ -21,6 +22,7 @@ use std::{
 pub(crate) struct Space {
     /// For each installation, what each of its sessions wants (a bit mask of permissions).
     pub(crate) sessions: Vec<Vec<u8>>,
+    pub(crate) kind: Kind,
     /// Permissions; one more exists, unwanted, to edit rules into.
     pub(crate) ports: u8,
     /// The length of a session, in ticks.
@@ -58,6 +60,7 @@ impl Space {
     /// One permission, one session of one installation, one fault, one foreign hand.
     pub(crate) fn one() -> Self {
         Self {
+            kind: Kind::Group,
             sessions: vec![vec![1]],
             ports: 1,
             term: 3,
@@ -105,6 +108,21 @@ impl Space {
     /// Two installations, one of them with expiry schedules.
     pub(crate) fn one_of_two_auto_closing() -> Self {
         Self { auto_closes: 1, ..Self::two() }
+    }
+
+    /// One installation, with another kind of firewall.
+    pub(crate) fn of(kind: Kind) -> Self {
+        Self { kind, ..Self::one() }
+    }
+
+    /// Two installations that are alike, with another kind of firewall and short sessions.
+    pub(crate) fn two_of(kind: Kind) -> Self {
+        Self { kind, term: 1, alike: true, ..Self::two() }
+    }
+
+    /// Two permissions of one installation, whose marks are one tag of a list.
+    pub(crate) fn two_in_one_tag() -> Self {
+        Self { sessions: vec![vec![1, 2]], ports: 2, hands: 0, term: 1, ..Self::of(Kind::List) }
     }
 
     /// Two processes of one installation, which run without their lock.
@@ -186,6 +204,11 @@ pub(crate) enum Action {
     Hand(Hand),
     /// The scheduler does what is due.
     Fires(u8),
+    /// The firewall closes a rule by itself: at its time, or before that because of a wrong clock.
+    Closes(u8),
+    ClosesEarly(u8),
+    /// It is late.
+    Dawdles(u8),
     ClockSteps(usize),
     Tick,
 }
@@ -243,8 +266,11 @@ impl Space {
         actions.extend((0..self.ports).filter(free).map(|port| Action::Hand(Hand::Makes(port))));
         for rule in &world.rules {
             actions.push(Action::Hand(Hand::Deletes(rule.id)));
-            if known(world, rule) {
+            // The text of an entry is replaced with the entry, and its value is the entry.
+            if known(world, rule) && world.kind != Kind::Timed {
                 actions.push(Action::Hand(Hand::Strips(rule.id)));
+            }
+            if known(world, rule) && matches!(world.kind, Kind::Group | Kind::Bare) {
                 let edits = (0..=self.ports).filter(free).map(|port| Action::Hand(Hand::Edits(rule.id, port)));
                 actions.extend(edits);
             }
@@ -261,16 +287,28 @@ impl Space {
     }
 
     fn hand(&self, world: &mut World, hand: Hand) {
+        let before = Some(world.rules.clone()).filter(|_| self.kind.marks_container());
         match hand {
             Hand::Makes(port) => {
-                let id = world.next_id();
-                let described = self.forgeries == 0;
-                world.rules.push(Rule { id, port, tags: None, described, made_by: None, age: SETTLED, late: false });
+                let id = if self.kind == Kind::Set { port } else { world.next_id() };
+                let (described, claimed) = (self.forgeries == 0, world.claims(port));
+                world.rules.push(Rule {
+                    id,
+                    port,
+                    tags: None,
+                    described,
+                    made_by: None,
+                    age: SETTLED,
+                    late: false,
+                    claimed,
+                    closes: None,
+                });
             }
             Hand::Deletes(id) => world.rules.retain(|rule| rule.id != id),
             Hand::Edits(id, port) => {
                 world.rules.iter_mut().filter(|rule| rule.id == id).for_each(|rule| rule.port = port);
             }
+            Hand::Strips(_) if self.kind.marks_container() => world.marks.clear(),
             Hand::Strips(id) => {
                 world.rules.iter_mut().filter(|rule| rule.id == id).for_each(|rule| rule.tags = None);
             }
@@ -292,6 +330,7 @@ impl Space {
                 }
             }
         }
+        Provider { world, bug: self.bug }.overtake(before);
         Provider { world, bug: self.bug }.disturb();
         match hand {
             Hand::Forges(..) => world.forgeries -= 1,
@@ -337,6 +376,9 @@ fn looks(world: &World) -> Vec<Look> {
     }
     if world.lag.is_some() {
         looks.push(Look::Lagging);
+        if world.kind.marks_container() {
+            looks.extend([Look::LaggingMarks, Look::LaggingEntries]);
+        }
     }
     if world.faults > 0 {
         looks.push(Look::Failed);
@@ -367,7 +409,10 @@ impl Model for Space {
 
     fn init_states(&self) -> Vec<World> {
         vec![World {
+            kind: self.kind,
             rules: Vec::new(),
+            marks: Vec::new(),
+            lagging_marks: Vec::new(),
             lag: None,
             late: Vec::new(),
             schedules: Vec::new(),
@@ -389,6 +434,13 @@ impl Model for Space {
         self.hand_actions(world, actions);
         actions.extend((0..world.late.len()).map(Action::Lands));
         actions.extend(world.schedules.iter().filter(|schedule| schedule.is_due()).map(|due| Action::Fires(due.rule)));
+        for rule in world.rules.iter().filter(|rule| rule.closes.is_some()) {
+            let due = rule.closes.is_some_and(|at| at <= 0);
+            let (wrong, closes) =
+                if due { (Action::Dawdles(rule.id), true) } else { (Action::ClosesEarly(rule.id), false) };
+            actions.extend(closes.then_some(Action::Closes(rule.id)));
+            actions.extend((world.faults > 0).then_some(wrong));
+        }
         if world.faults > 0 && world.lag.is_none() {
             actions.push(Action::Lags);
         }
@@ -421,16 +473,27 @@ impl Model for Space {
             Action::Lands(index) => Provider { world: &mut world, bug: self.bug }.deliver(index),
             Action::Lags => {
                 world.faults -= 1;
-                world.lag = Some((0, seen(&world.rules)));
+                world.lag = Some((0, snapshot(self.kind, &world.rules)));
+                world.lagging_marks = world.marks.clone();
             }
             Action::Hand(hand) => self.hand(&mut world, hand),
             Action::Fires(rule) => Provider { world: &mut world, bug: self.bug }.fire(rule),
+            Action::Closes(rule) => Provider { world: &mut world, bug: self.bug }.close_by_itself(rule, false),
+            Action::ClosesEarly(rule) => {
+                world.faults -= 1;
+                Provider { world: &mut world, bug: self.bug }.close_by_itself(rule, true);
+            }
+            Action::Dawdles(rule) => {
+                world.faults -= 1;
+                world.rules.iter_mut().filter(|known| known.id == rule).for_each(|rule| rule.closes = Some(1));
+            }
             Action::ClockSteps(site) => {
                 world.faults -= 1;
                 world.sites[site].skew = 0;
             }
             Action::Tick => {
                 Provider { world: &mut world, bug: self.bug }.fire_all();
+                Provider { world: &mut world, bug: self.bug }.close_all_due();
                 world.tick(crate::world::Ages::Running);
             }
         }

@@ -36,6 +36,7 @@
 
 use crate::auto_closes::{AutoCloseRow, Schedule, Seen};
 use eg_model::{failure::FailureClass, lease::Phase};
+use std::borrow::Cow;
 
 /// A moment, in ticks after the provider's now.
 pub(crate) type Tick = i8;
@@ -58,6 +59,35 @@ pub(crate) struct Tags {
     pub(crate) leases: [Option<Tick>; SITES],
 }
 
+/// The kind of firewall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Kind {
+    /// Security groups: rules with ids and tags.
+    Group,
+    /// Rules with ids, without marks.
+    Bare,
+    /// Prefix lists: entries with ids and text, marks on the container.
+    List,
+    /// Sets of addresses: entries that are their value, marks on the container.
+    Set,
+    /// Entries with their marks in their text, which close by themselves.
+    Timed,
+}
+
+impl Kind {
+    pub(crate) fn marks_container(self) -> bool {
+        matches!(self, Self::List | Self::Set)
+    }
+}
+
+/// A mark on the container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Mark {
+    pub(crate) site: u8,
+    pub(crate) port: u8,
+    pub(crate) until: Tick,
+}
+
 /// A rule at the provider, or in a reading of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Rule {
@@ -73,6 +103,10 @@ pub(crate) struct Rule {
     pub(crate) age: Tick,
     /// It landed late.
     pub(crate) late: bool,
+    /// A hand made it while `eg` had claimed its permission, in a kind that cannot tell the two apart.
+    pub(crate) claimed: bool,
+    /// When the firewall closes it by itself.
+    pub(crate) closes: Option<Tick>,
 }
 
 impl Rule {
@@ -145,12 +179,19 @@ pub(crate) enum Call {
     DropAutoClose {
         rule: u8,
     },
+    Unmark {
+        port: u8,
+    },
+    /// A request alone, not a step: an installation's whole tag on the container, by port.
+    Write {
+        list: [Option<Tick>; SITES],
+    },
 }
 
 impl Call {
     pub(crate) fn rules(self) -> u16 {
         match self {
-            Self::Authorize { .. } => 0,
+            Self::Authorize { .. } | Self::Unmark { .. } | Self::Write { .. } => 0,
             Self::Join { rule, .. }
             | Self::Restore { rule, .. }
             | Self::Leave { rule, .. }
@@ -172,7 +213,11 @@ impl Call {
 
     /// True if it can create or prolong a rule or a tag that has to be closed later.
     pub(crate) fn writes_tags(self) -> bool {
-        !self.is_of_auto_close() && !matches!(self, Self::Leave { .. } | Self::Revoke { .. } | Self::Collect { .. })
+        let closes = matches!(
+            self,
+            Self::Leave { .. } | Self::Revoke { .. } | Self::Collect { .. } | Self::Unmark { .. } | Self::Write { .. }
+        );
+        !self.is_of_auto_close() && !closes
     }
 
     /// True if it goes to the scheduler.
@@ -186,7 +231,7 @@ impl Call {
             Self::Restore { rule, port, session, until } => {
                 Self::Restore { rule: names.of(rule), port, session, until }
             }
-            Self::Authorize { .. } => self,
+            Self::Authorize { .. } | Self::Unmark { .. } | Self::Write { .. } => self,
             Self::Retag { until, rules } => Self::Retag { until, rules: names.of_all(rules) },
             Self::Leave { rule, value } => Self::Leave { rule: names.of(rule), value },
             Self::Revoke { rules } => Self::Revoke { rules: names.of_all(rules) },
@@ -210,7 +255,8 @@ impl Call {
             Self::SetAutoClose { rule, port, at, exists } => {
                 Self::SetAutoClose { rule, port, at: ages.expiry(at), exists }
             }
-            Self::Revoke { .. } | Self::Collect { .. } | Self::DropAutoClose { .. } => self,
+            Self::Write { list } => Self::Write { list: list.map(|until| until.map(|at| ages.expiry(at))) },
+            Self::Revoke { .. } | Self::Collect { .. } | Self::DropAutoClose { .. } | Self::Unmark { .. } => self,
         }
     }
 }
@@ -268,7 +314,7 @@ impl Row {
         self
     }
 
-    fn aged(mut self, ages: Ages, now: Tick) -> Self {
+    pub(crate) fn aged(mut self, ages: Ages, now: Tick) -> Self {
         for at in [&mut self.sent, &mut self.in_flight, &mut self.unknown].into_iter().flatten() {
             *at -= 1;
         }
@@ -344,6 +390,10 @@ pub(crate) struct Pass {
     pub(crate) refusal: Option<FailureClass>,
     /// The row of the call's expiry schedule was written since: its version has changed.
     pub(crate) raced: bool,
+    /// The first of the two requests of this call was answered.
+    pub(crate) half: bool,
+    /// Permissions with our mark on the container, and no marked entry.
+    pub(crate) loose: u8,
 }
 
 impl Pass {
@@ -365,6 +415,8 @@ impl Pass {
             auto_closes: Vec::new(),
             refusal: None,
             raced: false,
+            half: false,
+            loose: 0,
         }
     }
 }
@@ -452,6 +504,9 @@ pub(crate) struct Late {
     pub(crate) site: u8,
     pub(crate) call: Call,
     pub(crate) age: Tick,
+    /// No entry of the container has changed since it was sent. A conditional write lands only then. (Known only where
+    /// writes are conditional.)
+    pub(crate) fresh: bool,
 }
 
 /// Forbidden effects of a step, for the checks that need to see the step and not the state.
@@ -469,11 +524,19 @@ pub(crate) struct Broken {
     pub(crate) unmoved: bool,
     /// W4: an expiry schedule was set for a rule that is not ours, or fired on one.
     pub(crate) auto_closing: bool,
+    /// M1: an entry was collected although another installation's mark held it.
+    pub(crate) collected: bool,
+    /// N1: a rule closed by itself although an installation still held it, and had written that.
+    pub(crate) cut: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct World {
+    pub(crate) kind: Kind,
     pub(crate) rules: Vec<Rule>,
+    /// The marks on the container, and those that lagging readings show.
+    pub(crate) marks: Vec<Mark>,
+    pub(crate) lagging_marks: Vec<Mark>,
     /// The rules that lagging readings show, and the time since.
     pub(crate) lag: Option<(Tick, Vec<Rule>)>,
     pub(crate) late: Vec<Late>,
@@ -508,7 +571,12 @@ impl Ages {
             tags.leases = tags.leases.map(|lease| lease.map(|at| self.expiry(at)));
         }
         rule.age = (rule.age + 1).min(SETTLED);
+        rule.closes = rule.closes.map(|at| self.expiry(at));
         rule
+    }
+
+    fn marks(self, marks: &mut [Mark]) {
+        marks.iter_mut().for_each(|mark| mark.until = self.expiry(mark.until));
     }
 
     fn all(self, rules: &mut [Rule]) {
@@ -531,7 +599,31 @@ impl Names {
     }
 }
 
+/// The tags that the container's marks make of these rules. Made by a hand, an entry of a list has no text of `eg`'s.
+pub(crate) fn marked(kind: Kind, rules: &[Rule], marks: &[Mark]) -> Vec<Rule> {
+    let tagged = |rule: &Rule| {
+        let mut leases = [None; SITES];
+        for mark in marks.iter().filter(|mark| mark.port == rule.port) {
+            // On an entry that was just made, what has expired may be the lease of an earlier one.
+            if kind == Kind::Set || rule.age >= SETTLED || mark.until > 0 {
+                leases[usize::from(mark.site)] = Some(mark.until);
+            }
+        }
+        let marked = leases != [None; SITES] && (kind == Kind::Set || rule.made_by.is_some());
+        Rule { tags: marked.then_some(Tags { fits: 1 << rule.port, leases }), ..*rule }
+    };
+    rules.iter().map(tagged).collect()
+}
+
 impl World {
+    /// The rules with their marks, wherever those are.
+    pub(crate) fn marked_rules(&self) -> Cow<'_, [Rule]> {
+        match self.kind.marks_container() {
+            true => Cow::Owned(marked(self.kind, &self.rules, &self.marks)),
+            false => Cow::Borrowed(&self.rules),
+        }
+    }
+
     /// The lowest id that nothing has.
     pub(crate) fn next_id(&self) -> u8 {
         let remembered = |site: &Site| {
@@ -569,8 +661,10 @@ impl World {
 
     /// The one of all worlds that behave the same which stands for them.
     pub(crate) fn canonical(mut self) -> Self {
-        let mask = self.mentioned();
-        let edited = self.edited();
+        // A value is never forgotten, nor renamed.
+        let by_value = self.kind == Kind::Set;
+        let mask = if by_value { u16::MAX } else { self.mentioned() };
+        let edited = self.edited().filter(|_| !by_value);
         self.unset &= mask;
         for site in &mut self.sites {
             site.revoked.retain(|(id, _)| mask & (1 << id) != 0);
@@ -582,6 +676,8 @@ impl World {
             self.rename(&Names(mask));
         }
         self.late.sort_unstable();
+        self.marks.sort_unstable();
+        self.lagging_marks.sort_unstable();
         self.sort_auto_closes();
         for site in &mut self.sites {
             site.ledger.sort_unstable_by_key(Row::key);
@@ -636,6 +732,11 @@ impl World {
         world.lag.iter_mut().for_each(|(_, lagging)| rules(lagging));
         world.late.iter_mut().for_each(|late| late.site = 1 - late.site);
         world.late.sort_unstable();
+        for mark in world.marks.iter_mut().chain(&mut world.lagging_marks) {
+            mark.site = 1 - mark.site;
+        }
+        world.marks.sort_unstable();
+        world.lagging_marks.sort_unstable();
         for process in world.sites.iter_mut().flat_map(|site| &mut site.processes) {
             process.pass_mut().into_iter().for_each(|pass| rules(&mut pass.rules));
         }
@@ -656,6 +757,8 @@ impl World {
     /// 200 seconds pass.
     pub(crate) fn tick(&mut self, ages: Ages) {
         ages.all(&mut self.rules);
+        ages.marks(&mut self.marks);
+        ages.marks(&mut self.lagging_marks);
         self.late.iter_mut().for_each(|late| {
             late.age += 1;
             late.call = late.call.aged(ages);
@@ -666,6 +769,9 @@ impl World {
             ages.all(rules);
         }
         self.lag = self.lag.take().filter(|(age, _)| *age < SETTLED);
+        if self.lag.is_none() {
+            self.lagging_marks.clear();
+        }
         self.age_auto_closes(ages);
         for site in &mut self.sites {
             site.tick(ages);

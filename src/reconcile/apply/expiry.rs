@@ -132,7 +132,7 @@ impl TargetRun<'_> {
             self.report_step(step, StepOutcome::Skipped, Some(DAMAGED.to_owned()));
         }
         match self.unless_unwritable(written)? {
-            Some(RowOutcome::Done) if !self.flush().await => return Ok(StepFlow::Next),
+            Some(RowOutcome::Done) if !self.flush(self.driver.written()).await => return Ok(StepFlow::Next),
             Some(RowOutcome::Done) => {}
             Some(RowOutcome::Raced | RowOutcome::NoLongerWanted) => return Ok(StepFlow::Replan),
             None => return Ok(StepFlow::Next),

@@ -4,6 +4,7 @@ use super::target::{StepFlow, StepResult, TargetRun};
 use crate::{
     error::{CommandError, advice, step_advice},
     reconcile::{
+        driver::Written,
         lane::CallTurn,
         loaded_record::LoadedTarget,
         reading::is_recent,
@@ -143,9 +144,10 @@ impl<'a> TargetRun<'a> {
         let events: Vec<Event> = intents.iter().map(event).collect();
         let written = self.driver.store_of(&self.key).begin_attempt(session.map(|id| (id, now)), &batch, &events);
         self.driver.env.progress.note();
+        let mark = self.driver.written();
         // Whatever was written until the turn comes is flushed together.
         let turn = lane.turn_to_write().await;
-        let flushed = !matches!(written, Ok(RowOutcome::Done)) || self.flush().await;
+        let flushed = !matches!(written, Ok(RowOutcome::Done)) || self.flush(mark).await;
         match written {
             // The write or the wait may have taken long, or the process was stopped. Others may have acted on the record
             // since.
@@ -169,8 +171,8 @@ impl<'a> TargetRun<'a> {
     }
 
     /// Flushes what was written so far. False if that failed: then nothing is opened in this pass, and closing goes on.
-    pub(super) async fn flush(&mut self) -> bool {
-        let flushed = self.driver.flush().await;
+    pub(super) async fn flush(&mut self, written: Written) -> bool {
+        let flushed = self.driver.flush(written).await;
         if let Err(error) = flushed {
             self.may_open = false;
             self.unrecorded = Some(CommandError::from(error).message);

@@ -8,6 +8,9 @@ use crate::{
 use eg_model::{failure::FailureClass, ids::RuleId, lease::Phase, net::permission::Permission, plan::Step};
 use std::mem::take;
 
+/// The most rules of a group that is read whole rather than by the rules' ids.
+const SMALL: usize = 100;
+
 impl TargetRun<'_> {
     /// Keeps watching what is still open: a wanted permission that is not held, a lease that is not closed.
     pub(super) fn still_watched(&mut self) -> Result<(), CommandError> {
@@ -66,9 +69,13 @@ impl TargetRun<'_> {
         self.old_rules(step).is_empty()
     }
 
-    /// Reads again by their ids the rules that were read too long ago; if there are none, the whole target.
+    /// Reads again the rules that were read too long ago: in a large group by their ids, else with the whole group, because
+    /// one call reads many small groups.
     pub(super) async fn read_old_again(&mut self) -> bool {
         let asked = take(&mut self.too_old);
+        if self.rules_read().is_some_and(|reading| reading.rules.len() <= SMALL) {
+            return self.refresh().await;
+        }
         let Some(firewall) = self.reading.firewall.clone().filter(|_| !asked.is_empty()) else {
             return self.refresh().await;
         };

@@ -131,13 +131,15 @@ impl TargetRun<'_> {
     /// The plan of a round, and the delays that it ignores.
     async fn plan_round(&mut self, loaded: &LoadedTarget, pending: &mut Pending) -> (TargetPlan, Impatience) {
         let mut impatience = Impatience { rules: take(&mut pending.impatience.rules), auto_closes: false };
-        if take(&mut pending.rules_first) && !self.request.dry_run {
-            let plan = self.plan(loaded, impatience);
-            if plan.steps.iter().any(|step| !step.is_of_auto_close() && self.may_try(step)) {
-                return (plan, impatience);
-            }
+        let plan = self.plan(loaded, impatience);
+        let changes_rules = plan.steps.iter().any(|step| !step.is_of_auto_close() && self.may_try(step));
+        if take(&mut pending.rules_first) && !self.request.dry_run && changes_rules {
+            return (plan, impatience);
         }
         self.find_auto_close_route(loaded).await;
+        if !self.has_auto_closes(loaded) {
+            return (plan, impatience);
+        }
         self.read_auto_closes(loaded).await;
         impatience.auto_closes = take(&mut pending.impatience.auto_closes);
         (self.plan(loaded, impatience), impatience)

@@ -1,8 +1,6 @@
 //! Connections to the database, each checked before it is used.
 
 use super::files::{self, Header};
-#[cfg(doc)]
-use crate::Store;
 use crate::{error::StateError, schema, watch::Watch};
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use std::{
@@ -88,7 +86,7 @@ pub(crate) fn raw_connection(path: &Path) -> Result<Connection, StateError> {
 pub(crate) fn opened(name: impl AsRef<Path>, flags: OpenFlags) -> Result<Connection, StateError> {
     let connection = Connection::open_with_flags(name, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     #[cfg(test)]
-    crate::statements::watch(&connection);
+    crate::tests::trace::watch(&connection);
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
@@ -124,7 +122,7 @@ pub(crate) fn is_small(connection: &Connection) -> Result<bool, StateError> {
     Ok(number("PRAGMA page_count")?.saturating_mul(number("PRAGMA page_size")?) <= SMALL)
 }
 
-/// The check of a small file. A larger one is checked by `eg reconcile` once a day ([`Store::check_daily`]), by `eg doctor`,
+/// The check of a small file. A larger one is checked by `eg reconcile` once a day ([`crate::Store::check_daily`]), by `eg doctor`,
 /// and page by page as SQLite reads it: a page that is not sound ends the command.
 pub(crate) fn check_small(connection: &Connection) -> Result<(), StateError> {
     if is_small(connection)? { check_health(connection) } else { Ok(()) }

@@ -5,8 +5,7 @@ use crate::{
     error::StateError,
     events::{Event, EventKind},
     leases,
-    sessions::read,
-    target_rows,
+    sessions::{parts, read},
     tx::WriteTx,
 };
 use eg_model::{
@@ -96,7 +95,7 @@ pub(crate) fn settle_target(
     now: Timestamp,
 ) -> Result<Vec<GrantChange>, StateError> {
     let ignored = Damaged::default();
-    let sessions = target_rows::on_target(change.tx, &ignored, target)?;
+    let sessions = parts::on_target(change.tx, &ignored, target)?;
     let wanted = wanted(&sessions);
     let open = OwnClaims::of(leases::open_on_target(change.tx, &ignored, target)?);
     let mut changes = Vec::new();

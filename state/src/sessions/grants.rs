@@ -5,9 +5,10 @@ use crate::{
     error::StateError,
     sessions::{
         ending::{GrantChange, Slot, settle, settle_target, write_grant, write_status},
+        parts,
         read::{self, standing_columns},
     },
-    target_rows, targets,
+    targets,
     tx::{Store, WriteTx},
 };
 use eg_model::{
@@ -63,7 +64,7 @@ impl Store {
         self.write_unflushed(|change| {
             let mut changes = Vec::new();
             let Some(target) = targets::find(change.tx, key)? else { return Ok(changes) };
-            let sessions = target_rows::on_target(change.tx, &Damaged::default(), target)?;
+            let sessions = parts::on_target(change.tx, &Damaged::default(), target)?;
             for session in sessions.iter().filter(|session| session.status.is_live()) {
                 let (changed, _) = update_grants(change, session, standings, (now, latest))?;
                 if !changed.is_empty() {

@@ -160,7 +160,7 @@ fn a_tag_that_may_not_be_rewritten_is_said() {
 #[test]
 fn a_group_that_goes_before_it_is_opened() {
     let world = Sandboxed::new();
-    world.faults([on(AUTHORIZE, Fault::GroupGone).containing(world.group("db"))]);
+    world.faults([on(AUTHORIZE, Fault::GroupGone).dry_run(false).containing(world.group("db"))]);
     let started = begin(&world, &[]).expect_code(3);
     world.group_is_gone("db");
     says(&started, "PARTIAL");

@@ -89,7 +89,7 @@ fn ports_of_one_grant_may_have_different_owners() {
     assert_eq!(ours(&world.cloud, world.group("dev-web-sg")).len(), 2);
     assert_eq!(others(&world.cloud), before);
     let page = world.eg(&["session", "get", &id]).expect_code(0);
-    says(&page, &format!("tcp/443 covered by {twin} (not eg's)"));
+    says(&page, &format!("tcp/443  covered by {twin} (not eg's)"));
     let stopped = stop(&world.here, &id).expect_code(0);
     says(&stopped, "still open: dev-web-sg tcp/443, held by a rule eg does not own");
     assert_eq!(world.cloud.snapshot(), before);

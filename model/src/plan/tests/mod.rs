@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 pub mod auto_closes;
+pub mod blind;
 pub mod forged;
+pub mod kinds;
 pub mod unmarked;
 
 use super::*;
@@ -177,6 +179,7 @@ fn world() -> World {
             last_page_at: now(),
             read_later: BTreeMap::new(),
             provider_time: Some(now()),
+            loose_marks: BTreeSet::new(),
         },
         instead: None,
         next_rule: 100,
@@ -1850,6 +1853,11 @@ impl World {
                 }
             }
             Step::Collect { rules } => rules.iter().for_each(|rule| self.remove(rule, at)),
+            Step::Unmark { permission } => {
+                let wanted = self.wanted().contains_key(permission);
+                self.reading.loose_marks.remove(&(inst(ME), permission.digest(GROUP)));
+                self.change(*permission, |lease| lease.intend(Attempt::Other, at).unmarked(wanted, at));
+            }
             Step::SetAutoClose { .. } | Step::DropAutoClose { .. } => self.apply_auto_close(step),
         }
     }
@@ -2112,6 +2120,7 @@ impl World {
             last_page_at: at,
             read_later: BTreeMap::new(),
             provider_time: Some(at),
+            loose_marks: BTreeSet::new(),
         };
         let plan = self.plan();
         for step in &plan.ledger {

@@ -67,6 +67,27 @@ fn a_lost_call_that_a_later_one_has_overtaken_proves_nothing() {
     again(56).plans(&["adopt tcp/22 fw-2"], &[revoke(&["fw-2"])], &[]);
 }
 
+/// Found by the search: the lost call landed beside the rule of the next one, which somebody had edited.
+#[test]
+fn a_lost_call_that_landed_beside_an_edited_rule_is_not_forgotten() {
+    let twice = |lease: Lease| {
+        let lost = lease.intend(Attempt::Opening, m(-12)).unanswered(failure(FailureClass::Unknown), m(-12), m(-12));
+        lost.intend(Attempt::Opening, m(-10)).authorized(sgr("fw-1"), m(60))
+    };
+    let opened = |world: &mut World| {
+        world.opened.insert(sgr("fw-1"), port(22));
+    };
+    let both = || unmarked().lease(22, twice).with(opened).rule(bare("fw-1", 23)).rule(bare("fw-2", 22));
+    for (mut world, first, then) in [
+        (both(), NoteKind::Closing, vec![NoteKind::Edited, NoteKind::Closing]),
+        (both().wanting(), NoteKind::Edited, vec![NoteKind::Edited]),
+    ] {
+        let plan = world.plans(&["adopt tcp/22 fw-2"], &[], &[first]);
+        world.apply(&plan);
+        world.plans(&[], &[step("collect", &["fw-1"])], &then);
+    }
+}
+
 /// Rules of other ports, and those that another lease knows, stay as they are.
 #[test]
 fn a_lost_call_claims_its_own_permission_alone() {

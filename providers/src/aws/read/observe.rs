@@ -289,6 +289,7 @@ fn complete(group: GroupReading, read_at: ReadAt) -> ReadResult {
         last_page_at: read_at.last_page,
         read_later: group.read_later,
         provider_time: read_at.provider,
+        loose_marks: BTreeSet::new(),
     })
 }
 

@@ -814,6 +814,7 @@ async fn a_reading_keeps_ingress_cidrs_only() {
             last_page_at: at("2026-02-27T10:00:10Z"),
             read_later: BTreeMap::new(),
             provider_time: Some(at("2026-02-27T10:00:00Z")),
+            loose_marks: BTreeSet::new(),
         })
     );
     assert_eq!(seen.len(), 1);

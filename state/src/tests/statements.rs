@@ -1,9 +1,10 @@
 //! No statement costs more with a longer history: each one that this crate holds is run on a short and on a long record,
 //! and its plan is read.
 
-#[path = "../tests/fixtures/mod.rs"]
+#[path = "../../tests/fixtures/mod.rs"]
 mod fixtures;
 
+use super::trace;
 use crate::{EventKind, Filter, RecordSummary, RunKind, RunResult, Since, Store, schema};
 use eg_model::{
     auto_close::{AutoClose, AutoCloseRoute},
@@ -17,53 +18,21 @@ use eg_model::{
     },
 };
 use fixtures::{HOUR, at, event_on, grant, history, open, permission, session, sid, slot, target};
-use rusqlite::{
-    Connection, StatementStatus,
-    trace::{TraceEvent, TraceEventCodes},
-};
+use rusqlite::Connection;
 use std::{
-    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     path::Path,
 };
 use uuid::Uuid;
-
-thread_local! {
-    static SEEN: RefCell<BTreeMap<String, Steps>> = RefCell::default();
-}
-
-/// What a statement cost.
-#[derive(Clone, Copy, Default)]
-struct Steps {
-    /// In all runs since it was prepared.
-    total: i32,
-    /// In its dearest run.
-    most: i32,
-}
-
-/// Reads the statements of a connection from now on.
-pub(crate) fn watch(connection: &Connection) {
-    connection.trace_v2(TraceEventCodes::SQLITE_TRACE_PROFILE, Some(note));
-}
-
-fn note(event: TraceEvent<'_>) {
-    let TraceEvent::Profile(statement, _) = event else { return };
-    let total = statement.get_status(StatementStatus::VmStep);
-    SEEN.with_borrow_mut(|seen| {
-        let known = seen.entry(statement.sql().into_owned()).or_default();
-        let first = statement.get_status(StatementStatus::Run) <= 1;
-        *known = Steps { total, most: known.most.max(if first { total } else { total - known.total }) };
-    });
-}
 
 /// Every statement that a record with so many ended sessions runs, with the steps of its dearest run. A live session has
 /// as many grants for earlier addresses.
 fn statements(path: &Path, ended: u32) -> BTreeMap<String, i32> {
     drop(open(path));
     history::fill(path, ended, at(0).timestamp());
-    SEEN.take();
+    trace::take();
     use_all(path, ended);
-    SEEN.take().into_iter().map(|(sql, steps)| (sql, steps.most)).collect()
+    trace::take()
 }
 
 /// Does everything that a record is for.
@@ -271,7 +240,7 @@ fn in_sources() -> BTreeSet<String> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if !["schema.rs", "statements.rs"].iter().any(|name| path.ends_with(name)) {
+            } else if !["migrations.rs", "schema.rs", "statements.rs"].iter().any(|name| path.ends_with(name)) {
                 let text = std::fs::read_to_string(path).unwrap();
                 let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
                 for word in WORDS {

@@ -1,0 +1,92 @@
+//! Kinds of firewall unlike security groups: marks on the container, rules without ids, rules that close by themselves.
+
+use super::*;
+
+fn container() -> World {
+    world().with(|world| world.capabilities.marks = MarkPlace::Container { leases: 3 })
+}
+
+fn loose(installation: u128, number: u16) -> impl FnOnce(&mut World) {
+    move |world| {
+        world.reading.loose_marks.insert((inst(installation), port(number).digest(GROUP)));
+    }
+}
+
+/// The mark was written, and the entry never came. With the lease closed and the mark left, the next installation that
+/// opens the port would leave the entry to us, and nobody would close it.
+#[test]
+fn a_mark_without_a_rule_goes_before_its_lease() {
+    let lost = |minutes: i64| container().lease(22, move |lease| lease.intend(Attempt::Opening, m(-minutes)));
+    lost(4).with(loose(ME, 22)).plans(&[], &[], &[NoteKind::Closing]);
+    let plan = lost(6).with(loose(ME, 22)).plans(&[], &[step("unmark", &[])], &[]);
+    assert_eq!(plan.steps[0].permissions(), [port(22)]);
+    lost(6).plans(&["close 22"], &[], &[]);
+    lost(6).with(loose(THEY, 22)).with(loose(ME, 23)).plans(&["close 22"], &[], &[]);
+    // A person has made an entry for the same port.
+    let covered = lost(6).wanting().rule(bare("pl-1", 22)).with(loose(ME, 22));
+    stands(&covered.plans(&[], &[step("unmark", &[])], &[]), 22, &foreign("pl-1"));
+    // Wanted and absent: it is opened again, and marked first.
+    lost(6).wanting().with(loose(ME, 22)).plans(&[], &[step("authorize", &["tcp/22"])], &[]);
+}
+
+#[test]
+fn an_unmarked_lease_closes_if_no_call_can_still_land() {
+    let lost = Lease::claim(LeaseId(1), target(), port(22)).intend(Attempt::Opening, m(-10));
+    assert_eq!(lost.intend(Attempt::Opening, now()).unmarked(false, now()).phase, Phase::Closed);
+    assert_eq!(lost.intend(Attempt::Opening, m(-6)).unmarked(false, now()).phase, Phase::Claimed);
+    assert_eq!(lost.intend(Attempt::Other, now()).unmarked(true, now()).phase, Phase::Claimed);
+}
+
+#[test]
+fn a_container_marks_as_many_permissions_as_its_tag_holds() {
+    let full = |ports: &[u16]| {
+        let attempted = |lease: Lease| lease.intend(Attempt::Opening, m(-60)).authorized(sgr("pl-0"), m(60));
+        container().session(1, ports, m(60)).lease(80, attempted).rule(ours("pl-0", 80, m(60)))
+    };
+    full(&[80, 22, 23]).plans(&[], &[step("authorize", &["tcp/22", "tcp/23"])], &[]);
+    let plan = full(&[80, 22, 23, 24]).plans(&[], &[step("authorize", &["tcp/22", "tcp/23"])], &[NoteKind::TagsFull]);
+    assert!(matches!(plan.standings[&port(24)], Standing::Pending(_)));
+    // A rule of another installation needs a mark as well.
+    let shared = full(&[80, 22, 23, 24]).rule(leased("pl-1", 22, &[(THEY, m(60))]));
+    let steps = [step("join", &["pl-1"]), step("authorize", &["tcp/23"])];
+    shared.plans(&[], &steps, &[NoteKind::TagsFull]);
+}
+
+/// Opened again within the settle window of its revoke: the id is the same one.
+#[test]
+fn where_identity_is_the_value_a_rule_that_was_opened_again_is_there() {
+    for (identity, steps) in [(Identity::Value, vec![]), (Identity::Id, vec![step("authorize", &["tcp/22"])])] {
+        let revoked = |world: &mut World| {
+            world.capabilities.identity = identity;
+            world.revoked.insert(sgr("22"), m(-1));
+        };
+        world().wanting().held(22, "22", m(60)).rule(ours("22", 22, m(60))).with(revoked).plans(&[], &steps, &[]);
+        // Found by the search: somebody has made it since, and an authorize was refused because of it.
+        let refused = |lease: Lease| lease.intend(Attempt::Opening, now()).refused(failure(FailureClass::Stale), now());
+        let exists = world().wanting().lease(22, refused).rule(bare("22", 22)).with(revoked).plan();
+        assert_eq!(exists.steps.is_empty(), identity == Identity::Value);
+        // Not known by its id: a reading that is behind still shows it.
+        world().rule(ours("22", 22, m(-60))).with(revoked).rests();
+    }
+}
+
+/// A rule that closed by itself was not deleted by anybody, unless its time had not come yet.
+#[test]
+fn a_rule_that_closed_by_itself_is_opened_again_without_a_word() {
+    let vanished = |expiry, until| {
+        let twice = move |lease: Lease| {
+            let lease = lease.intend(Attempt::Opening, m(-60)).authorized(sgr("a"), m(-30));
+            lease.intend(Attempt::Opening, now()).authorized(sgr("a"), until)
+        };
+        world().wanting().lease(22, twice).with(|world| world.capabilities.expiry = expiry)
+    };
+    vanished(Expiry::Native, now()).plans(&[], &[step("authorize", &["tcp/22"])], &[]);
+    vanished(Expiry::Native, m(1)).plans(&[], &[], &[NoteKind::Contested]);
+    vanished(Expiry::None, now()).plans(&[], &[], &[NoteKind::Contested]);
+    // Its lease is over as well.
+    world().held(22, "a", now()).with(|world| world.capabilities.expiry = Expiry::Native).plans(
+        &["close 22"],
+        &[],
+        &[],
+    );
+}

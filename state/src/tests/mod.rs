@@ -1,0 +1,4 @@
+//! Tests of the whole crate from within.
+
+mod statements;
+pub(crate) mod trace;
