@@ -162,11 +162,11 @@ impl<'a> Driver<'a> {
         let (store, now) = (self.store(), self.env.now());
         let mut sessions = store.live_sessions()?;
         sessions.extend(store.unfinished_sessions()?);
-        // A session that has ended already may leave a tag behind that says too much for the sessions that go on.
+        // Whole, with the grants that were let go: where a session has ended, its tag may say too much for the sessions that
+        // go on, and a claim may wait for a reading.
         for id in scope.into_iter().flatten() {
-            if !sessions.iter().any(|session| session.id == *id) {
-                sessions.extend(store.session(*id)?);
-            }
+            sessions.retain(|session| session.id != *id);
+            sessions.extend(store.session(*id)?);
         }
         sessions.sort_by_key(|session| Reverse((session.started_at, session.id)));
         let in_scope: Option<BTreeSet<TargetKey>> = scope.map(|ids| {
