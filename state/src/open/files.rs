@@ -249,14 +249,13 @@ pub(crate) fn founding(path: &Path, patience: Duration) -> Result<Founding, Stat
     }
 }
 
-/// Writes a small file so that a crash leaves the old content or the new, never a part (temporary file, fsync, rename). A
-/// power loss may leave the old content.
+/// Writes a small file so that a crash leaves the old content or the new, never a part (temporary file, rename). It does
+/// not wait for the disk, so a power loss may leave the old content, or a file that makes no sense.
 pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = temporary(path)?;
     // The umask may have taken bits that we need.
     file.as_file().set_permissions(Permissions::from_mode(PRIVATE_FILE))?;
     io::Write::write_all(&mut file, content)?;
-    file.as_file().sync_all()?;
     file.persist(path)?;
     Ok(())
 }
