@@ -53,6 +53,20 @@ fn the_longer_session_keeps_the_tag() {
     assert_eq!(world.cloud.snapshot(), before);
 }
 
+/// A grant that is let go in the stop's own transaction needs its tag rewritten all the same, by the same stop.
+#[test]
+fn a_stop_rewrites_the_tag_of_a_grant_that_needs_no_closing() {
+    let world = World::new();
+    let before = bystanders(&world);
+    let short = start(&world.here, &["--only", API, "--duration", "1h"]);
+    let long = start(&world.here, &["--only", API, "--only", "prod-db-sg", "--duration", "2h"]);
+    assert_eq!(lease(&world), get(&world.here, &long)["expiresAt"].as_str().unwrap());
+    stop(&world.here, &long).expect_code(0);
+    assert_eq!(lease(&world), get(&world.here, &short)["expiresAt"].as_str().unwrap());
+    stop(&world.here, &short).expect_code(0);
+    assert_eq!(world.cloud.snapshot(), before);
+}
+
 /// B8 by expiry.
 #[test]
 fn the_rule_outlives_the_session_that_expires_first() {
