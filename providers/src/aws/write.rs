@@ -156,16 +156,18 @@ impl SecurityGroups {
         let probe = probe(permission);
         let mut tags = tags.clone();
         tags.insert(MANAGED_BY.to_owned(), MANAGED_BY_EG.to_owned());
-        let (open, tag) = match self.dry_authorize(group, &probe, Some(&tags)).await {
-            Verdict::Allowed => (Verdict::Allowed, Verdict::Allowed),
-            Verdict::Unknown(failure) => (Verdict::Unknown(failure.clone()), Verdict::Unknown(failure)),
-            Verdict::Denied(failure) => match self.dry_authorize(group, &probe, None).await {
-                open @ Verdict::Denied(_) => {
-                    let untold = "whether tagging is permitted cannot be told before opening is";
-                    (open, Verdict::Unknown(Failure { message: untold.to_owned(), ..failure }))
-                }
-                open => (open, Verdict::Denied(failure)),
-            },
+        let open_and_tag = async {
+            match self.dry_authorize(group, &probe, Some(&tags)).await {
+                Verdict::Allowed => (Verdict::Allowed, Verdict::Allowed),
+                Verdict::Unknown(failure) => (Verdict::Unknown(failure.clone()), Verdict::Unknown(failure)),
+                Verdict::Denied(failure) => match self.dry_authorize(group, &probe, None).await {
+                    open @ Verdict::Denied(_) => {
+                        let untold = "whether tagging is permitted cannot be told before opening is";
+                        (open, Verdict::Unknown(Failure { message: untold.to_owned(), ..failure }))
+                    }
+                    open => (open, Verdict::Denied(failure)),
+                },
+            }
         };
         #[expect(clippy::disallowed_methods, reason = "a dry run, of a permission that no rule has")]
         let revoke = self
@@ -174,9 +176,10 @@ impl SecurityGroups {
             .group_id(group)
             .ip_permissions(rule::ip_permission(&probe, None))
             .dry_run(true);
-        let answer =
-            self.call(Action::RevokeSecurityGroupIngress, format!("{group} (dry run)"), || revoke.clone().send()).await;
-        Rights { open, tag, close: verdict(group, "ec2:RevokeSecurityGroupIngress", answer) }
+        let close =
+            self.call(Action::RevokeSecurityGroupIngress, format!("{group} (dry run)"), || revoke.clone().send());
+        let ((open, tag), close) = tokio::join!(open_and_tag, close);
+        Rights { open, tag, close: verdict(group, "ec2:RevokeSecurityGroupIngress", close) }
     }
 
     async fn dry_authorize(&self, group: &str, probe: &Permission, tags: Option<&BTreeMap<String, String>>) -> Verdict {
