@@ -54,7 +54,7 @@ impl Settings {
     /// # Errors
     /// Text that is not TOML, unknown keys, values of the wrong type or out of range, duplicate names, and a
     /// `default_duration` above `max_duration`; a file that cannot be read, or that is included twice; more files or
-    /// levels of them than [`MAX_FILES`] and [`MAX_LEVELS`]. The first mistake found is the one reported.
+    /// levels of them than `MAX_FILES` and `MAX_LEVELS`. The first mistake found is the one reported.
     pub fn load(source: &SourceFile, file: &Path, read: &Reader<'_>) -> Result<Self, SettingsError> {
         let mut inclusion = Inclusion {
             read,

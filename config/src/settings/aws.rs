@@ -23,7 +23,7 @@ const MAX_EXTRA_TAGS: usize = 40;
 /// Tags, description and cloud expiry of every rule in AWS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AwsSettings {
-    /// Added to the tags of every rule (tag policies); at most [`MAX_EXTRA_TAGS`].
+    /// Added to the tags of every rule (tag policies); at most `MAX_EXTRA_TAGS`.
     pub extra_tags: BTreeMap<String, String>,
     pub description: Description,
     /// With it, rules close even if this machine never comes back.
