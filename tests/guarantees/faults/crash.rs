@@ -18,28 +18,29 @@ enum Moment {
     After,
 }
 
-/// How many calls with this action and kind come before the one at `index`.
-fn earlier(calls: &[Call], index: usize) -> u64 {
-    let at = &calls[index];
-    calls[..index].iter().filter(|call| call.action == at.action && call.dry_run == at.dry_run).count() as u64
+/// How many of these calls have the action and kind of `at`.
+fn alike(calls: &[Call], at: &Call) -> u64 {
+    calls.iter().filter(|call| call.action == at.action && call.dry_run == at.dry_run).count() as u64
 }
 
 fn die(world: &World, args: &[&str], calls: &[Call], index: usize, moment: Moment) {
     let at = &calls[index];
+    let earlier = alike(&calls[..index], at);
     let fault = match moment {
         Moment::Before => Fault::lose_request(&at.action).held(),
         Moment::Meanwhile => Fault::hold(&at.action),
         Moment::After => Fault::lose_answer(&at.action).held(),
     };
     world.forget_calls();
-    world.faults(&[fault.dry_run(at.dry_run).skip(earlier(calls, index)).times(1)]);
+    world.faults(&[fault.dry_run(at.dry_run).skip(earlier).times(1)]);
     let running = world.here.command(args).spawn();
     running.wait_for_delayed(&at.action);
     running.signal("KILL");
     assert_eq!(running.wait().code(), None);
     world.faults(&[]);
     let begin = Instant::now();
-    while world.calls().len() <= index {
+    // Calls that go out together come in any order, and die together.
+    while alike(&world.calls(), at) <= earlier {
         assert!(begin.elapsed() < Duration::from_secs(60), "the call was never carried out");
         thread::sleep(Duration::from_millis(5));
     }
