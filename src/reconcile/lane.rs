@@ -35,9 +35,9 @@ use tokio::{
 
 /// The most calls of one route to one service at the same time.
 pub(crate) const CONCURRENCY: usize = 8;
-/// The most targets of one route in work at the same time. Each of them may have written an intent, so the last one waits
-/// for a few calls at most before its own: an intent is carried out within ten seconds or not at all.
-const IN_WORK: usize = CONCURRENCY * 4;
+/// The most targets of one route in work at the same time. A target that waits for its turn waits for one call of another at
+/// most, because its reading and its intent are good for ten seconds only.
+const IN_WORK: usize = CONCURRENCY * 2;
 /// The time after its first reading, and after each write that succeeded, in which a route may begin something new in a pass.
 pub(crate) const PASS_LIMIT: Duration = Duration::from_secs(60);
 /// Calls in a row without a usable answer, after which the scheduler is not called again.

@@ -13,9 +13,10 @@ use tokio::time::Instant;
 
 const LEARNING: Duration = Duration::from_secs(1);
 const CALM: Duration = Duration::from_secs(10);
-/// Bounds of the time between two calls: a wrong guess neither floods the provider nor stops the pass.
+/// Bounds of the time between two calls. A wrong guess must not flood the provider. And all targets in work must get their
+/// turn while their readings are good, which is for ten seconds.
 const SHORTEST: Duration = Duration::from_millis(1);
-const LONGEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) enum Pace {
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_provider_that_lets_nothing_through_is_asked_once_a_second() {
+    fn a_provider_that_lets_nothing_through_is_asked_twice_a_second() {
         let now = Instant::now();
         let learning = Pace::Free.throttled(now);
         let Pace::Steady { between, .. } = learning.throttled(now + LEARNING) else { panic!("a second is over") };

@@ -113,8 +113,8 @@ impl<'a> TargetRun<'a> {
     }
 
     /// Transaction A: checks that the session still lives and every lease is as the plan saw it, and writes the intents.
-    /// They survive a power loss before the call is sent. The turn of the call, if it may be sent. Closing goes on even if the record cannot
-    /// be written: it acts on known ids.
+    /// They survive a power loss before the call is sent. Returns the turn of the call; `None` if it may not be
+    /// sent. Closing goes on even if the record cannot be written: it acts on known ids.
     pub(super) async fn intend(
         &mut self,
         before: &[Lease],
@@ -124,14 +124,14 @@ impl<'a> TargetRun<'a> {
     ) -> Result<Option<CallTurn<'a>>, CommandError> {
         let lane = self.lane;
         if intents.is_empty() {
-            return Ok(Some(lane.turn_to_write().await));
+            return Ok(self.turn_on_fresh_reading(step).await);
         }
         let now = self.now();
         let batch = intents.iter().cloned().zip(before.iter().map(|lease| lease.version));
         let batch: Vec<(Lease, u64)> = batch.filter(|(lease, _)| !is_unwritten(lease)).collect();
         if batch.is_empty() && !step.opens() {
             tracing::warn!("closing without a written intent: a row of the record is damaged");
-            return Ok(Some(lane.turn_to_write().await));
+            return Ok(self.turn_on_fresh_reading(step).await);
         }
         // After a crash, no record would lead to a rule that was opened without a lease.
         if step.opens() && batch.len() < intents.len() {
@@ -149,9 +149,9 @@ impl<'a> TargetRun<'a> {
         let turn = lane.turn_to_write().await;
         let flushed = !matches!(written, Ok(RowOutcome::Done)) || self.flush(mark).await;
         match written {
-            // The write or the wait may have taken long, or the process was stopped. Others may have acted on the record
-            // since.
-            Ok(RowOutcome::Done) if !is_recent(now, self.now()) || self.is_over() => {
+            // The write or the wait may have taken long, or the process was stopped. Others may have acted on the record or
+            // the rules since.
+            Ok(RowOutcome::Done) if !is_recent(now, self.now()) || !self.reading_is_fresh(step) || self.is_over() => {
                 self.take_back(intents, "too late", step).map(|()| None)
             }
             Ok(RowOutcome::Done) if !flushed && step.opens() => {
@@ -164,9 +164,24 @@ impl<'a> TargetRun<'a> {
             }
             Err(error) if error.is_unwritable() && !step.opens() => {
                 tracing::warn!("closing without a written intent: {error}");
-                Ok(Some(turn))
+                Ok(Some(turn).filter(|_| self.reading_is_fresh(step)))
             }
             Err(error) => self.unless_unwritable::<()>(Err(error)).map(|_| None),
+        }
+    }
+
+    /// The turn of a call without an intent; `None` if the reading became too old while the call waited for it.
+    async fn turn_on_fresh_reading(&self, step: &Step) -> Option<CallTurn<'a>> {
+        let turn = self.lane.turn_to_write().await;
+        Some(turn).filter(|_| self.reading_is_fresh(step))
+    }
+
+    /// True if the step may be carried out on what was read: its rules, or for an opening the whole target, at most ten
+    /// seconds ago.
+    fn reading_is_fresh(&self, step: &Step) -> bool {
+        match step {
+            Step::Authorize { .. } => self.reading.is_recent(self.now()),
+            _ => self.was_read_recently(step),
         }
     }
 
