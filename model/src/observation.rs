@@ -44,6 +44,8 @@ pub struct Reading {
     pub provider_time: Option<Timestamp>,
     /// Marks on the container that name no rule in it ([`crate::container_mark::loose_marks`]).
     pub loose_marks: BTreeSet<(InstallationId, String)>,
+    /// The only address family that the target takes, if it takes one (a prefix list holds IPv4 or IPv6, never both).
+    pub family: Option<IpVersion>,
 }
 
 /// The result of reading a target; never a guess.
@@ -56,17 +58,11 @@ pub enum Observation {
     Unavailable(Failure),
 }
 
-/// True if a "not found" is believed: the caller's account is the one on record, and the target was first missing at
-/// least a settle window ago. With a wrong profile, account or region the provider says "not found" as well.
-pub fn absence_is_believed(
-    expected_account: Option<&str>,
-    caller_account: Option<&str>,
-    first_seen_missing: Option<Timestamp>,
-    now: Timestamp,
-) -> bool {
-    let same_account = expected_account.is_some() && expected_account == caller_account;
-    let settled = first_seen_missing.is_some_and(|first| now - first > crate::SETTLE_WINDOW);
-    same_account && settled
+/// True if a "not found" is believed: it was said to the account on record, or the kind of firewall has no accounts, and
+/// the target was first missing at least a settle window ago. With a wrong profile, account or region the provider says
+/// "not found" as well.
+pub fn absence_is_believed(same_account: bool, first_seen_missing: Option<Timestamp>, now: Timestamp) -> bool {
+    same_account && first_seen_missing.is_some_and(|first| now - first > crate::SETTLE_WINDOW)
 }
 
 /// The proof that a rule may be revoked or tagged.
@@ -222,6 +218,7 @@ mod tests {
             read_later: BTreeMap::from([(id("sgr-3"), page)]),
             provider_time: None,
             loose_marks: BTreeSet::new(),
+            family: None,
         };
         assert_eq!(["sgr-1", "sgr-3"].map(|rule| reading.rule_read_at(&id(rule))), [first, page]);
 

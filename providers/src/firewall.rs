@@ -4,8 +4,9 @@ use crate::{
     access::CallerAccess,
     auto_close::AutoClosing,
     discovery::Discovery,
-    marks::Marking,
+    marks::{ContainerMarking, Marking},
     types::{Answered, ReadResult, RulesSeen},
+    unread::Unread,
 };
 use async_trait::async_trait;
 use eg_model::{
@@ -30,11 +31,14 @@ pub struct Authorize {
     pub tags: BTreeMap<String, String>,
     /// For people in the console. The provider's module replaces characters that the provider refuses.
     pub description: String,
+    /// Eight hex digits that no other call has. A kind whose entries have a text but no id of their own writes them into
+    /// the text, so that an entry which somebody deletes and makes again is another one.
+    pub nonce: String,
 }
 
 /// One kind of firewall, reached by one route (endpoint, credentials, region).
 ///
-/// The core is what every kind has. The four parts are optional: a kind without one keeps the default. Callers that do not
+/// The core is what every kind has. The other parts are optional: a kind without one keeps the default. Callers that do not
 /// know the kind call the parts' methods on `dyn Firewall`.
 ///
 /// A change fails with [`Failure::class`] saying whether it may have taken effect all the same.
@@ -64,8 +68,18 @@ pub trait Firewall: Send + Sync {
     /// The provider refused the whole call (one unknown id is enough), or the outcome is not known.
     async fn revoke(&self, rules: &[OwnedRule]) -> Result<Answered<BTreeSet<RuleId>>, Failure>;
 
-    /// Tags on rules.
+    /// Tags on rules, or marks in their texts.
     fn marking(&self) -> Option<&dyn Marking> {
+        None
+    }
+
+    /// Marks on the container of the rules ([`eg_model::target::MarkPlace::Container`]).
+    fn container_marking(&self) -> Option<&dyn ContainerMarking> {
+        None
+    }
+
+    /// Calls to a firewall that cannot be read back.
+    fn unread(&self) -> Option<&dyn Unread> {
         None
     }
 

@@ -3,7 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `firewall` | [`Firewall`], which every kind implements, and [`Connect`] |
-//! | `marks`, `auto_close`, `discovery`, `access` | the parts that a kind may have besides |
+//! | `marks`, `unread`, `auto_close`, `discovery`, `access` | the parts that a kind may have besides |
 //! | `parts` | the parts' methods on `dyn Firewall`, for callers that do not know the kind |
 //! | `batch` | one reading of the firewalls behind one route |
 //! | `types` | types that the parts share |
@@ -20,12 +20,14 @@ mod marks;
 mod parts;
 mod registry;
 mod types;
+mod unread;
 
 pub use access::{CallerAccess, CredentialsEnd, Rights, Verdict};
 pub use auto_close::{AutoClosing, SetAutoClose};
 pub use batch::{BatchReading, read_batch};
 pub use discovery::{Discovery, ListedGroup};
 pub use firewall::{Authorize, Connect, Firewall};
-pub use marks::Marking;
+pub use marks::{ContainerMarking, Marking};
 pub use registry::Registry;
 pub use types::{Answered, CallObserver, Caller, ReadResult, RulesSeen};
+pub use unread::Unread;

@@ -2,7 +2,7 @@
 
 use crate::types::Answered;
 use async_trait::async_trait;
-use eg_model::{failure::Failure, observation::OwnedRule};
+use eg_model::{failure::Failure, observation::OwnedRule, target::TargetKey};
 use std::collections::BTreeMap;
 
 /// Tags on rules.
@@ -19,4 +19,16 @@ pub trait Marking: Send + Sync {
     /// # Errors
     /// As for [`Marking::tag`].
     async fn untag(&self, rule: &OwnedRule, tags: &BTreeMap<String, String>) -> Result<Answered<()>, Failure>;
+}
+
+/// Marks on the container of all rules: one tag for each installation, with the list of its leases
+/// ([`eg_model::container_mark`]). The caller makes the list from the record, and writes it as a whole.
+#[async_trait]
+pub trait ContainerMarking: Send + Sync {
+    /// Writes one tag of the container, or deletes it if there is no value. Every other tag stays.
+    ///
+    /// # Errors
+    /// The provider refused the call, or the outcome is not known: then the write may still land, and bring back any
+    /// mark that it names.
+    async fn write_mark(&self, target: &TargetKey, key: &str, value: Option<&str>) -> Result<Answered<()>, Failure>;
 }

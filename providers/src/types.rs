@@ -2,8 +2,9 @@
 
 use eg_model::{
     Timestamp,
-    failure::Failure,
+    failure::{Failure, FailureClass},
     observation::{ObservedRule, Reading},
+    target::TargetKey,
 };
 
 /// The identity that the provider sees behind the credentials.
@@ -21,10 +22,28 @@ pub struct Caller {
 pub enum ReadResult {
     /// Every page was read.
     Complete(Reading),
-    /// The provider shows no such target to this caller.
-    NotFound { caller: Caller },
+    /// The provider shows no such target to this caller; `None` if the kind of firewall has no accounts.
+    NotFound { caller: Option<Caller> },
+    /// The target is there, and has no way to be read back: a script without `observe`. This is no reading: nothing is
+    /// known of its rules ([`crate::Unread`]).
+    NoReadBack,
     /// The target could not be read whole.
     Unavailable(Failure),
+}
+
+impl ReadResult {
+    /// "Not found", in words.
+    pub fn absent(target: &TargetKey, caller: Option<&Caller>) -> String {
+        match caller {
+            Some(caller) => format!("account {} has no {target}", caller.account),
+            None => format!("{target} is not there"),
+        }
+    }
+
+    /// The failure of whoever needs a reading of a target that has none.
+    pub fn no_read_back(target: &TargetKey) -> Failure {
+        Failure::new(FailureClass::Invalid, format!("read {target}: it cannot be read back"))
+    }
 }
 
 /// Rules of one target, read by their ids.

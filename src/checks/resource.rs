@@ -99,6 +99,7 @@ mod tests {
             read_later: BTreeMap::new(),
             provider_time: None,
             loose_marks: BTreeSet::new(),
+            family: None,
         }
     }
 

@@ -110,9 +110,12 @@ fn found(surveyed: &ResourceReading<'_>, us: &Us) -> Result<Vec<MarkedRule>, (St
             Ok(marked_rules(&target.id, reading, us.installation.as_ref(), &ours))
         }
         ReadResult::NotFound { caller } => Err((
-            format!("account {} has no {target}", caller.account),
+            ReadResult::absent(target, caller.as_ref()),
             "check the resource's id, region and profile, or ask: eg doctor",
         )),
+        ReadResult::NoReadBack => {
+            Err((ReadResult::no_read_back(target).to_string(), "what the record says of it: eg session list"))
+        }
         ReadResult::Unavailable(failure) => Err((failure.to_string(), crate::error::advice(failure.class))),
     }
 }

@@ -196,6 +196,11 @@ impl Env {
         f64::from(bits) / (f64::from(u32::MAX) + 1.0)
     }
 
+    /// Eight random hex digits.
+    pub fn nonce(&self) -> String {
+        format!("{:08x}", self.uuid().as_u128() >> 96)
+    }
+
     pub fn temp_dir(&self) -> PathBuf {
         self.absolute(Path::new(self.var("TMPDIR").unwrap_or("/tmp")))
     }

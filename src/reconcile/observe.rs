@@ -71,18 +71,21 @@ impl Driver<'_> {
                 }
                 return Observation::Complete(reading);
             }
+            ReadResult::NoReadBack => return Observation::Unavailable(ReadResult::no_read_back(&target.key)),
             ReadResult::NotFound { caller } => caller,
         };
         let now = self.env.now();
         let known = record.account.clone().or_else(|| target.route.account.clone());
         let first = record.missing_since;
-        if absence_is_believed(known.as_deref(), Some(&caller.account), first, now) {
+        // Where there are no accounts, every caller sees the same.
+        let same_account = caller.as_ref().is_none_or(|caller| known.as_ref() == Some(&caller.account));
+        if absence_is_believed(same_account, first, now) {
             return Observation::Missing;
         }
-        if known.as_deref() == Some(&caller.account) && first.is_none() && !dry_run {
+        if same_account && first.is_none() && !dry_run {
             self.change_target(&target.key, |record| record.missing_since = record.missing_since.or(Some(now)));
         }
-        Observation::Unavailable(not_found(target, &caller, known.as_deref()))
+        Observation::Unavailable(not_found(target, caller.as_ref(), known.as_deref()))
     }
 
     fn change_target(&self, key: &TargetKey, change: impl FnOnce(&mut TargetRecord)) {
@@ -132,11 +135,10 @@ impl Driver<'_> {
     }
 }
 
-fn not_found(target: &Target, caller: &Caller, known: Option<&str>) -> Failure {
-    let wrong = known.filter(|known| *known != caller.account);
+fn not_found(target: &Target, caller: Option<&Caller>, known: Option<&str>) -> Failure {
+    let wrong = known.filter(|known| caller.is_some_and(|caller| caller.account != *known));
     let wrong = wrong.map(|known| format!(", but it belongs to account {known}")).unwrap_or_default();
-    let message = format!("account {} has no {}{wrong}", caller.account, target.key);
-    Failure::new(FailureClass::Gone, message)
+    Failure::new(FailureClass::Gone, ReadResult::absent(&target.key, caller) + &wrong)
 }
 
 /// The targets that have no good reading yet and have another route, batched by that route.

@@ -265,7 +265,7 @@ impl<'a> GroupRun<'a> {
                     return true;
                 }
                 Some(ReadResult::Unavailable(failure)) => failure,
-                Some(ReadResult::NotFound { .. }) | None => return false,
+                Some(ReadResult::NotFound { .. } | ReadResult::NoReadBack) | None => return false,
             };
             if !self.may_read_again(failure).await {
                 return false;

@@ -69,9 +69,11 @@ impl SweepReading {
                     let (place, firewall) = (place.clone(), Arc::clone(firewall));
                     self.groups.push(SweepTarget { place, target, reading, firewall });
                 }
+                // Nothing there is marked, so nothing there can be found.
+                ReadResult::NoReadBack => {}
                 ReadResult::Unavailable(failure) => self.unread.push(place.unread(Some(target.id), failure)),
                 ReadResult::NotFound { caller } => {
-                    let message = format!("account {} has no {target}", caller.account);
+                    let message = ReadResult::absent(&target, caller.as_ref());
                     self.unread.push(place.unread(Some(target.id), Failure::new(FailureClass::Gone, message)));
                 }
             }

@@ -183,6 +183,7 @@ mod tests {
             last_page_at: now(),
             read_later: BTreeMap::new(),
             loose_marks: BTreeSet::new(),
+            family: None,
         }
     }
 

@@ -111,6 +111,7 @@ mod tests {
             read_later: Default::default(),
             provider_time: Some(now),
             loose_marks: BTreeSet::new(),
+            family: None,
         }
     }
 

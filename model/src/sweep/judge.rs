@@ -276,6 +276,7 @@ mod tests {
             read_later: Default::default(),
             provider_time: Some(at(NOW)),
             loose_marks: BTreeSet::new(),
+            family: None,
         }
     }
 

@@ -425,6 +425,7 @@ fn made(view: &View) -> Plan {
         last_page_at: time(view.read_at),
         read_later: BTreeMap::new(),
         provider_time: Some(time(view.provider)),
+        family: None,
         loose_marks: members(u16::from(view.loose))
             .map(|port| (installation.clone(), permission(port).digest(GROUP)))
             .collect(),

@@ -91,8 +91,10 @@ impl Cloud<'_> {
             ReadResult::Unavailable(failure) => vec![unreadable_group(name, failure).about(one.resource)],
             ReadResult::NotFound { caller } => {
                 let elsewhere = self.elsewhere(&one.target).await;
-                vec![missing_group(name, &target.id, &target.region, &caller.account, &elsewhere).about(one.resource)]
+                let account = caller.as_ref().map_or("", |caller| caller.account.as_str());
+                vec![missing_group(name, &target.id, &target.region, account, &elsewhere).about(one.resource)]
             }
+            ReadResult::NoReadBack => vec![Finding::good("group", format!("{name}: {target}, which is not read back"))],
             ReadResult::Complete(reading) => {
                 let rules = reading.rules.len() + reading.other_ingress;
                 let found = Finding::good(
@@ -152,7 +154,7 @@ impl Cloud<'_> {
     fn skews(&self) -> Vec<TimeDelta> {
         let skew = |one: &ResourceReading<'_>| match &one.result {
             ReadResult::Complete(reading) => Some(reading.read_at - reading.provider_time?),
-            ReadResult::NotFound { .. } | ReadResult::Unavailable(_) => None,
+            ReadResult::NotFound { .. } | ReadResult::NoReadBack | ReadResult::Unavailable(_) => None,
         };
         self.readings.iter().filter_map(skew).collect()
     }

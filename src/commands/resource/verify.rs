@@ -101,9 +101,12 @@ async fn findings(one: &ResourceReading<'_>, aws: &AwsSettings) -> Vec<Finding> 
     let reading = match &one.result {
         ReadResult::Complete(reading) => reading,
         ReadResult::NotFound { caller } => {
-            let message = format!("account {} has no {target}", caller.account);
+            let message = ReadResult::absent(target, caller.as_ref());
             let advice = "check id, region and profile; the groups there are: eg resource discover";
             return vec![Finding::bad("group", message, advice)];
+        }
+        ReadResult::NoReadBack => {
+            return vec![Finding::good("group", format!("{target} is there, and is not read back"))];
         }
         ReadResult::Unavailable(failure) => {
             return vec![Finding::bad("group", failure.to_string(), advice(failure.class))];

@@ -94,6 +94,7 @@ impl TargetRun<'_> {
             // Other installations believe tags only if the description confirms them. The provider shortens the description,
             // and replaces characters that it does not accept.
             description: description(person.as_deref(), call.session, call.reason),
+            nonce: env.nonce(),
         }
     }
 

@@ -180,6 +180,7 @@ fn world() -> World {
             read_later: BTreeMap::new(),
             provider_time: Some(now()),
             loose_marks: BTreeSet::new(),
+            family: None,
         },
         instead: None,
         next_rule: 100,
@@ -2121,6 +2122,7 @@ impl World {
             read_later: BTreeMap::new(),
             provider_time: Some(at),
             loose_marks: BTreeSet::new(),
+            family: None,
         };
         let plan = self.plan();
         for step in &plan.ledger {

@@ -136,7 +136,9 @@ impl SecurityGroups {
             return BTreeMap::new();
         }
         match self.known_caller().await {
-            Ok(caller) => gone.iter().map(|id| (id.clone(), ReadResult::NotFound { caller: caller.clone() })).collect(),
+            Ok(caller) => {
+                gone.iter().map(|id| (id.clone(), ReadResult::NotFound { caller: Some(caller.clone()) })).collect()
+            }
             Err(failure) => unavailable(gone, &failure),
         }
     }
@@ -158,7 +160,7 @@ impl SecurityGroups {
             match groups.remove(group).map(|found| read_result(group, found, read_at)) {
                 Some(ReadResult::Complete(reading)) => seen.rules.extend(reading.rules),
                 Some(ReadResult::Unavailable(failure)) => return Err(failure),
-                Some(ReadResult::NotFound { .. }) | None => {}
+                Some(ReadResult::NotFound { .. } | ReadResult::NoReadBack) | None => {}
             }
         }
         Ok(seen)
@@ -290,6 +292,7 @@ fn complete(group: GroupReading, read_at: ReadAt) -> ReadResult {
         read_later: group.read_later,
         provider_time: read_at.provider,
         loose_marks: BTreeSet::new(),
+        family: None,
     })
 }
 

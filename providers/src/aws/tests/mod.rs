@@ -97,6 +97,7 @@ fn authorize(permissions: &[&str]) -> Authorize {
         permissions: permissions.iter().map(|text| permission(text)).collect(),
         tags: tags([("eg:managed-by", "eg"), ("eg:session", "s")]),
         description: "eg alice@laptop session a1b2c3d4 \"x\"".into(),
+        nonce: "00c0ffee".into(),
     }
 }
 
@@ -815,6 +816,7 @@ async fn a_reading_keeps_ingress_cidrs_only() {
             read_later: BTreeMap::new(),
             provider_time: Some(at("2026-02-27T10:00:00Z")),
             loose_marks: BTreeSet::new(),
+            family: None,
         })
     );
     assert_eq!(seen.len(), 1);
@@ -940,10 +942,10 @@ async fn a_group_without_rules_is_looked_for() {
         arn: "arn:aws-cn:iam::123456789012:user/alice".into(),
         partition: "aws-cn".into(),
     };
-    assert_eq!(seen["sg-3"], ReadResult::NotFound { caller: caller.clone() });
+    assert_eq!(seen["sg-3"], ReadResult::NotFound { caller: Some(caller.clone()) });
 
     let again = groups.observe_groups(&set(&["sg-3"])).await;
-    assert_eq!(again["sg-3"], ReadResult::NotFound { caller: caller.clone() });
+    assert_eq!(again["sg-3"], ReadResult::NotFound { caller: Some(caller.clone()) });
     assert_eq!(groups.caller().await.unwrap(), caller);
     let actions = [
         "DescribeSecurityGroupRules",
