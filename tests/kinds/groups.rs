@@ -6,7 +6,7 @@ use super::{
 };
 use crate::harness::{REGION, World, sandboxed::ACCOUNT};
 use chrono::{DateTime, TimeDelta, Utc};
-use eg_sandbox::{Config, Fault as Struck, HandRule, Handle, Rule, Sandbox, Script, SecurityGroupRule};
+use eg_sandbox::{Config, Fault as Struck, HandRule, Handle, Rule, Sandbox, Script, SecurityGroupRule, Source};
 use std::{
     path::Path,
     sync::{
@@ -53,7 +53,7 @@ impl Hand for Group {
 
     fn entries(&self) -> Vec<Seen> {
         let seen = |rule: SecurityGroupRule| Seen {
-            network: rule.permission.source.to_string(),
+            network: network(&rule.permission.source),
             id: rule.id.clone(),
             whole: format!("{rule:?}"),
         };
@@ -117,6 +117,13 @@ impl Hand for Group {
     fn call_off(&self) {
         self.faults.lock().expect("no test panicked with it").clear();
         self.region.script(Script::default());
+    }
+}
+
+fn network(source: &Source) -> String {
+    match source {
+        Source::Cidr(network) => network.to_string(),
+        other => format!("{other:?}"),
     }
 }
 
