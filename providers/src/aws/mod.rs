@@ -1,11 +1,12 @@
-//! AWS security groups, over the EC2 query API. Everything that AWS alone knows is in this folder: regions, partitions,
-//! ARNs, IAM documents, profiles, EventBridge schedules.
+//! AWS: security groups and managed prefix lists, over the EC2 query API. Everything that AWS alone knows is in this
+//! folder: regions, partitions, ARNs, IAM documents, profiles, EventBridge schedules.
 //!
 //! | file or folder | holds |
 //! |---|---|
 //! | `connect` | the connector: one client for each route |
-//! | `client` | the client, and the one way by which it sends a request |
-//! | `security_group` | the trait's parts, each by the module that knows its calls |
+//! | `client` | the client that all kinds share, and the one way by which it sends a request |
+//! | `security_group` | security groups: the trait's parts, each by the module that knows its calls |
+//! | `prefix_list/` | managed prefix lists |
 //! | `read/` | readings: rules, groups, whole accounts; every page, or none |
 //! | `write` | authorize, revoke, tag, untag, and dry runs of them |
 //! | `expiry/` | expiry schedules, and the role and schedule group that they need |
@@ -25,6 +26,7 @@ mod endpoint;
 mod errors;
 mod expiry;
 mod policy;
+mod prefix_list;
 mod read;
 mod security_group;
 mod text;
@@ -36,8 +38,7 @@ mod tests;
 
 pub use action::Action;
 pub use arn::{Scope, partition_of};
-pub use client::SecurityGroups;
-pub use connect::{Aws, Options, PROVIDER, SECURITY_GROUP};
+pub use connect::{Aws, Options, PREFIX_LIST, PROVIDER, SECURITY_GROUP};
 pub use credentials::{
     files::ProfileFilePaths,
     profiles::{Profile, profiles},
@@ -50,6 +51,8 @@ pub use policy::{
     roles::{CloudExpiry, DEFAULT_SCHEDULE_GROUP},
     user::{Retag, policy, sweep_policy},
 };
+pub use prefix_list::PrefixLists;
+pub use security_group::SecurityGroups;
 pub use text::{description, session_name};
 pub use wire::{
     clock::Clock,
