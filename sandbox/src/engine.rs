@@ -173,7 +173,10 @@ impl Engine {
             }
             Some(Fault::EntryAdded { cidr, description }) => {
                 let entry = PrefixListEntry { cidr: *cidr, description: Some(description.clone()) };
-                self.edit_lists(passage, |entries| entries.push(entry.clone()));
+                self.edit_lists(passage, |entries| {
+                    entries.retain(|known| known.cidr != entry.cidr);
+                    entries.push(entry.clone());
+                });
             }
             Some(Fault::EntryRemoved { cidr }) => {
                 self.edit_lists(passage, |entries| entries.retain(|entry| entry.cidr != *cidr));

@@ -29,7 +29,8 @@ pub enum Fault {
     ExpiredToken,
     /// The groups and lists that the request names are deleted with their rules before it is looked at.
     GroupGone,
-    /// Before the request is looked at, somebody adds an entry to the prefix list that it names.
+    /// Before the request is looked at, somebody adds an entry to the prefix list that it names, in the place of one with
+    /// the same CIDR.
     EntryAdded { cidr: IpNet, description: String },
     /// Before the request is looked at, somebody removes an entry from the prefix list that it names.
     EntryRemoved { cidr: IpNet },
