@@ -39,10 +39,6 @@ use tokio::sync::{Mutex, OnceCell};
 
 /// The provider's name in a target's key.
 pub const PROVIDER: &str = "aws";
-/// The name of security groups in a target's key.
-pub const SECURITY_GROUP: &str = "security-group";
-/// The name of managed prefix lists in a target's key.
-pub const PREFIX_LIST: &str = "prefix-list";
 
 /// The SDK's defaults are frozen at this version, so that an update of the SDK does not change how `eg` behaves.
 fn behavior() -> BehaviorVersion {

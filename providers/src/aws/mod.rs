@@ -6,7 +6,8 @@
 //! | `connect` | the connector: one client for each route |
 //! | `client` | the client that all kinds share, and the one way by which it sends a request |
 //! | `security_group` | security groups: the trait's parts, each by the module that knows its calls |
-//! | `prefix_list/` | managed prefix lists |
+//! | `prefix_list/`, `ip_set/` | managed prefix lists; WAF IP sets |
+//! | `kind` | security groups, as the configuration knows them |
 //! | `read/` | readings: rules, groups, whole accounts; every page, or none |
 //! | `write` | authorize, revoke, tag, untag, and dry runs of them |
 //! | `expiry/` | expiry schedules, and the role and schedule group that they need |
@@ -25,6 +26,8 @@ mod credentials;
 mod endpoint;
 mod errors;
 mod expiry;
+mod ip_set;
+mod kind;
 mod policy;
 mod prefix_list;
 mod read;
@@ -38,7 +41,7 @@ mod tests;
 
 pub use action::Action;
 pub use arn::{Scope, partition_of};
-pub use connect::{Aws, Options, PREFIX_LIST, PROVIDER, SECURITY_GROUP};
+pub use connect::{Aws, Options, PROVIDER};
 pub use credentials::{
     files::ProfileFilePaths,
     profiles::{Profile, profiles},
@@ -46,12 +49,14 @@ pub use credentials::{
 };
 pub use endpoint::check_endpoints;
 pub use expiry::preparation::Prepared;
+pub use ip_set::WAF_IP_SET;
+pub use kind::SECURITY_GROUP;
 pub use policy::{
     cloud_expiry::{ConfiguredAccount, ROLE_NAME},
     roles::{CloudExpiry, DEFAULT_SCHEDULE_GROUP},
     user::{Retag, policy, sweep_policy},
 };
-pub use prefix_list::PrefixLists;
+pub use prefix_list::{PREFIX_LIST, PrefixLists};
 pub use security_group::SecurityGroups;
 pub use text::{description, session_name};
 pub use wire::{

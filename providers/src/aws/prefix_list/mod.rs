@@ -3,6 +3,7 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `kind` | prefix lists, as the configuration and the messages know them |
 //! | `firewall` | the trait's core |
 //! | `entry` | an entry, its text and its id (pure) |
 //! | `observe` | readings: a list's version and tags, and the entries of that very version |
@@ -13,9 +14,11 @@ mod access;
 mod change;
 mod entry;
 mod firewall;
+mod kind;
 mod observe;
 
 #[cfg(test)]
 mod tests;
 
 pub use firewall::PrefixLists;
+pub use kind::PREFIX_LIST;

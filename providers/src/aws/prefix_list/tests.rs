@@ -3,7 +3,10 @@
 use super::{PrefixLists, observe::Described};
 use crate::{
     Authorize, CallerAccess, ContainerMarking, Discovery, Firewall, ReadResult, Verdict,
-    aws::connect::{Aws, Options, PREFIX_LIST, PROVIDER},
+    aws::{
+        connect::{Aws, Options, PROVIDER},
+        prefix_list::PREFIX_LIST,
+    },
 };
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_sdk_ec2::types::ManagedPrefixList;
@@ -65,7 +68,7 @@ impl Region {
     fn target(&self) -> TargetKey {
         TargetKey {
             endpoint: Some(self.sandbox.endpoint()),
-            ..TargetKey::new(PROVIDER, PREFIX_LIST, REGION, &self.list)
+            ..TargetKey::new(PROVIDER, PREFIX_LIST.name, REGION, &self.list)
         }
     }
 
