@@ -78,7 +78,7 @@ impl PrefixList {
     }
 
     pub(crate) fn is_seen_by(&self, account: &str) -> bool {
-        self.account == account || self.shared_with.contains(account)
+        self.account == account || self.account == "AWS" || self.shared_with.contains(account)
     }
 
     /// Replaces the tags and keeps what they were.

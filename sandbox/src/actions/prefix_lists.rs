@@ -13,12 +13,14 @@ use crate::{
         xml::Xml,
     },
     stale,
-    world::World,
+    world::{Tags, World},
 };
 use chrono::TimeDelta;
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The owner of lists that AWS keeps.
+const AWS: &str = "AWS";
 const FILTERS: &[&str] = &["owner-id", "prefix-list-id", "prefix-list-name"];
 /// The most entries that one request adds or removes (`AddEntry.N`, `RemoveEntry.N`: array members).
 const ENTRIES_PER_REQUEST: usize = 100;
@@ -31,8 +33,31 @@ fn seen<'w>(world: &'w World, ask: &ActionRequest<'_>, id: &str) -> Result<&'w P
         let message = format!("Invalid id: \"{id}\" (expecting \"pl-...\")");
         return Err(Refusal::new("InvalidPrefixListId.Malformed", message));
     }
-    let here = |list: &&PrefixList| list.region == ask.region && list.is_seen_by(&ask.caller.account);
-    world.list(id).filter(here).ok_or_else(|| errors::no_list(id))
+    here(world, ask).find(|list| list.id == id).ok_or_else(|| errors::no_list(id))
+}
+
+/// The lists that the caller sees in this region.
+fn here<'w>(world: &'w World, ask: &ActionRequest<'_>) -> impl Iterator<Item = &'w PrefixList> {
+    let (region, account) = (ask.region.to_owned(), ask.caller.account.clone());
+    world.lists().filter(move |list| list.region == region && list.is_seen_by(&account))
+}
+
+/// Makes the list of S3's networks, which AWS keeps in every region.
+fn ensure_aws(world: &mut World, ask: &ActionRequest<'_>) {
+    let region = ask.region;
+    let name = format!("com.amazonaws.{region}.s3");
+    if world.lists().any(|list| list.name == name) {
+        return;
+    }
+    let id = format!("pl-{}", ids::digest(&name).chars().take(8).collect::<String>());
+    let cidr: Option<IpNet> = "52.216.0.0/15".parse().ok();
+    let entries: Vec<_> = cidr.into_iter().map(|cidr| PrefixListEntry { cidr, description: None }).collect();
+    world.put_list(PrefixList {
+        state: ListState::CreateComplete,
+        change: None,
+        account: AWS.to_owned(),
+        ..new(id, name, ask, false, entries.len(), entries, Tags::new())
+    });
 }
 
 /// The list with this id, if the caller's account owns it here. That a shared list is refused with this code is not
@@ -56,8 +81,23 @@ pub(super) fn create(world: &mut World, ask: &ActionRequest<'_>) -> Result<Answe
     let entries = given(ask.form, "Entry", ipv6)?;
     check_room(entries.len(), max_entries)?;
     let tags = new_tags(ask, "prefix-list")?;
-    let list = PrefixList {
-        id: ids::list(ask.seed, world.next()),
+    let list = new(ids::list(ask.seed, world.next()), name, ask, ipv6, max_entries, entries, tags);
+    let answer = changed(&list);
+    world.put_list(list);
+    Ok(answer)
+}
+
+fn new(
+    id: String,
+    name: String,
+    ask: &ActionRequest<'_>,
+    ipv6: bool,
+    max_entries: usize,
+    entries: Vec<PrefixListEntry>,
+    tags: Tags,
+) -> PrefixList {
+    PrefixList {
+        id,
         name,
         account: ask.caller.account.clone(),
         region: ask.region.to_owned(),
@@ -72,13 +112,11 @@ pub(super) fn create(world: &mut World, ask: &ActionRequest<'_>) -> Result<Answe
         change: Some(ListChange { due: due(ask), result: Ok(entries.clone()) }),
         versions: BTreeMap::from([(1, entries)]),
         earlier_versions: Vec::new(),
-    };
-    let answer = changed(&list);
-    world.put_list(list);
-    Ok(answer)
+    }
 }
 
 pub(super) fn describe(world: &mut World, ask: &ActionRequest<'_>) -> Result<Answer, Refusal> {
+    ensure_aws(world, ask);
     let world = &*world;
     let ids = ask.form.list("PrefixListId");
     for id in &ids {
@@ -94,8 +132,7 @@ pub(super) fn describe(world: &mut World, ask: &ActionRequest<'_>) -> Result<Ans
         (ids.is_empty() || ids.contains(&list.id))
             && filters.iter().all(|(name, values)| values.contains(&field(list, name)))
     };
-    let here = world.lists().filter(|list| list.region == ask.region && list.is_seen_by(&ask.caller.account));
-    let found = here.filter(wanted).map(|list| (list.id.clone(), stale::list(list, ask.stale, ask.now)));
+    let found = here(world, ask).filter(wanted).map(|list| (list.id.clone(), stale::list(list, ask.stale, ask.now)));
     let page = paging::cut(found.collect(), ask.form, ask.settings.page_limit, &paging::OF_LISTS)?;
     let mut xml = Xml::default();
     xml.items("prefixListSet", page.items, |xml, list| item(xml, &list));
@@ -270,8 +307,11 @@ fn item(xml: &mut Xml, list: &PrefixList) {
     }
     xml.text("prefixListArn", format!("arn:aws:ec2:{}:{}:prefix-list/{}", list.region, list.account, list.id));
     xml.text("prefixListName", &list.name);
-    xml.text("maxEntries", list.max_entries);
-    xml.text("version", list.version);
+    // "Not applicable" to lists that AWS keeps (VPC User Guide, "AWS-managed prefix lists").
+    if list.account != AWS {
+        xml.text("maxEntries", list.max_entries);
+        xml.text("version", list.version);
+    }
     rule_xml::tags(xml, &list.tags);
     xml.text("ownerId", &list.account);
 }

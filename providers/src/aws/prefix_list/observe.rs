@@ -30,6 +30,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Lists, or entries, per page, the most that both calls allow (EC2 API reference, `MaxResults`).
 const PAGE_SIZE: i32 = 100;
 
+/// The owner of the lists that AWS keeps.
+const AWS: &str = "AWS";
+
 /// The state of a list, as far as it matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum State {
@@ -78,20 +81,25 @@ pub(super) struct Described {
 }
 
 impl Described {
-    /// `None`: the description lacks something that every list has.
+    /// `None`: the description lacks something that every list has. Lists of AWS have neither version nor size.
     pub fn read(list: &ManagedPrefixList, read_at: Timestamp, provider_time: Option<Timestamp>) -> Option<Self> {
+        let owner = list.owner_id()?.to_owned();
+        let (version, max_entries) = match owner.as_str() {
+            AWS => (list.version().unwrap_or_default(), list.max_entries().unwrap_or_default()),
+            _ => (list.version()?, list.max_entries()?),
+        };
         Some(Self {
             id: list.prefix_list_id().filter(|id| !id.is_empty())?.to_owned(),
             name: list.prefix_list_name().unwrap_or_default().to_owned(),
-            version: list.version()?,
+            version,
             state: State::read(list),
-            max_entries: usize::try_from(list.max_entries()?).ok()?,
+            max_entries: usize::try_from(max_entries).ok()?,
             family: match list.address_family()? {
                 "IPv4" => IpVersion::V4,
                 "IPv6" => IpVersion::V6,
                 _ => return None,
             },
-            owner: list.owner_id()?.to_owned(),
+            owner,
             ipam: list.ipam_prefix_list_resolver_target_id().is_some_and(|id| !id.is_empty())
                 || list.ipam_prefix_list_resolver_sync_enabled() == Some(true),
             tags: tags_of(list.tags()),
@@ -109,7 +117,7 @@ impl Described {
     pub fn check(&self, tried: &str, account: &str) -> Result<(), Failure> {
         let owner = &self.owner;
         let why = match () {
-            () if owner == "AWS" => "AWS keeps this list, and nobody else can change it".to_owned(),
+            () if owner == AWS => "AWS keeps this list, and nobody else can change it".to_owned(),
             () if owner != account => {
                 format!("the list belongs to account {owner}, and only its owner can change it; use its credentials")
             }

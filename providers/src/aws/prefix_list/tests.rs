@@ -438,7 +438,10 @@ fn lists_of_aws_and_of_ipam_are_refused() {
     let check = |list: ManagedPrefixList| Described::read(&list, now, None).unwrap().check("read pl-1", ACCOUNT);
     assert_eq!(check(list().build()), Ok(()));
     for (list, why) in [
-        (list().owner_id("AWS"), "read pl-1: AWS keeps this list, and nobody else can change it"),
+        (
+            list().owner_id("AWS").set_version(None).set_max_entries(None),
+            "read pl-1: AWS keeps this list, and nobody else can change it",
+        ),
         (
             list().ipam_prefix_list_resolver_target_id("ipam-1"),
             "read pl-1: IPAM keeps the entries of this list; use a list that is not synchronised with IPAM",
