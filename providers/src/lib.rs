@@ -9,6 +9,9 @@
 //! | `types` | types that the parts share |
 //! | `registry` | [`Registry`]: one line per kind |
 //! | `aws` | AWS security groups |
+//! | `nftables`, `script` | firewalls on this host |
+//! | `host` | what the kinds on this host need of their surroundings |
+//! | `program` | other programs, run without a shell, and bounded in time and output |
 
 mod access;
 mod auto_close;
@@ -16,8 +19,11 @@ pub mod aws;
 mod batch;
 mod discovery;
 mod firewall;
+mod host;
 mod marks;
+pub mod nftables;
 mod parts;
+mod program;
 mod registry;
 mod types;
 mod unread;
@@ -27,6 +33,7 @@ pub use auto_close::{AutoClosing, SetAutoClose};
 pub use batch::{BatchReading, read_batch};
 pub use discovery::{Discovery, ListedGroup};
 pub use firewall::{Authorize, Connect, Firewall};
+pub use host::HostOptions;
 pub use marks::{ContainerMarking, Marking};
 pub use registry::Registry;
 pub use types::{Answered, CallObserver, Caller, ReadResult, RulesSeen};
