@@ -7,10 +7,11 @@
 //! | `parts` | the parts' methods on `dyn Firewall`, for callers that do not know the kind |
 //! | `batch` | one reading of the firewalls behind one route |
 //! | `types` | types that the parts share |
+//! | `kind` | [`Kind`]: a kind as data, for the configuration and the commands |
 //! | `registry` | [`Registry`]: one line per kind |
-//! | `aws` | AWS security groups |
-//! | `nftables`, `script` | firewalls on this host |
-//! | `host` | what the kinds on this host need of their surroundings |
+//! | `aws` | AWS security groups, managed prefix lists and WAF IP sets |
+//! | `nftables`, `script` | firewalls of this host |
+//! | `host` | what the firewalls of this host need of their surroundings |
 //! | `program` | other programs, run without a shell, and bounded in time and output |
 
 mod access;
@@ -20,11 +21,13 @@ mod batch;
 mod discovery;
 mod firewall;
 mod host;
+mod kind;
 mod marks;
 pub mod nftables;
 mod parts;
 mod program;
 mod registry;
+pub mod script;
 mod types;
 mod unread;
 
@@ -34,7 +37,8 @@ pub use batch::{BatchReading, read_batch};
 pub use discovery::{Discovery, ListedGroup};
 pub use firewall::{Authorize, Connect, Firewall};
 pub use host::HostOptions;
+pub use kind::{Cloud, Kind, Noun, Ports, TargetField, absolute_path};
 pub use marks::{ContainerMarking, Marking};
-pub use registry::Registry;
+pub use registry::{Registry, kind_of, kinds, kinds_named, kinds_of};
 pub use types::{Answered, CallObserver, Caller, ReadResult, RulesSeen};
 pub use unread::Unread;

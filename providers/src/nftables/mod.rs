@@ -3,6 +3,7 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `kind` | the kind, as the configuration and the messages know it |
 //! | `connect` | the connector |
 //! | `table_firewall` | the trait's parts: read, decide, write if nothing of `eg` has written meanwhile |
 //! | `nft` | the program `nft`, and its complaints as failures |
@@ -14,6 +15,7 @@
 mod change;
 mod connect;
 mod entry;
+mod kind;
 mod listing;
 mod nft;
 mod place;
@@ -23,3 +25,4 @@ mod table_firewall;
 mod tests;
 
 pub use connect::Nftables;
+pub use kind::TABLE;
