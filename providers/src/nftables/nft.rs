@@ -60,7 +60,7 @@ impl Nft {
         {
             return Ok(None);
         }
-        Err(self.failure(&what, &listed))
+        Err(self.failure(&what, &listed, unreadable_for))
     }
 
     /// Carries out a transaction, whole or not at all.
@@ -80,7 +80,7 @@ impl Nft {
                 return Err(NotWritten::Conflict);
             }
         }
-        Err(NotWritten::Failed(self.failure(what, &ran)))
+        Err(NotWritten::Failed(self.failure(what, &ran, refused)))
     }
 
     async fn run(&self, args: &[&str], input: Option<String>) -> Ran {
@@ -102,22 +102,21 @@ impl Nft {
     }
 
     /// The failure of a run that did not end well.
-    fn failure(&self, what: &str, ran: &Ran) -> Failure {
+    fn failure(&self, what: &str, ran: &Ran, refused: impl FnOnce(&str) -> (FailureClass, String)) -> Failure {
+        let trouble = || one_line(&format!("nft {}", ran.trouble(self.options.time).unwrap_or_default()));
         let (class, why) = match ran {
             Ran::NotStarted(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let why = format!("nft is not installed: none of {}. Install the package nftables", PLACES.join(", "));
                 (FailureClass::Invalid, why)
             }
-            Ran::NotStarted(_) => (FailureClass::Invalid, format!("nft {}", trouble(ran, self))),
-            Ran::Ended { status, complaint, .. } if status.code().is_some() => refused(complaint),
-            _ => (FailureClass::Unknown, format!("nft {}", trouble(ran, self))),
+            Ran::NotStarted(_) => (FailureClass::Invalid, trouble()),
+            Ran::Ended { status, complaint, .. } if status.code().is_some() && !complaint.is_empty() => {
+                refused(complaint)
+            }
+            _ => (FailureClass::Unknown, trouble()),
         };
         Failure::new(class, format!("{what}: {}", escape_controls(&why)))
     }
-}
-
-fn trouble(ran: &Ran, nft: &Nft) -> String {
-    one_line(&ran.trouble(nft.options.time).unwrap_or_default())
 }
 
 fn one_line(text: &str) -> String {
@@ -130,6 +129,19 @@ fn output(what: &str, ran: Ran) -> Result<Vec<u8>, Failure> {
         Ran::Ended { output, cut: false, .. } => Ok(output),
         _ => Err(Failure::new(FailureClass::Unknown, format!("{what}: the answer of nft is too long"))),
     }
+}
+
+/// The reason why a table was not listed.
+fn unreadable_for(complaint: &str) -> (FailureClass, String) {
+    match Complaint::of(complaint) {
+        Complaint::NotPermitted => not_permitted(),
+        _ => (FailureClass::Unknown, format!("nft says: {}", one_line(complaint))),
+    }
+}
+
+fn not_permitted() -> (FailureClass, String) {
+    let why = "nftables takes root, or the capability CAP_NET_ADMIN: Operation not permitted";
+    (FailureClass::Denied, why.to_owned())
 }
 
 /// A refusal by `nft` or by the kernel.
@@ -145,14 +157,11 @@ fn refused(complaint: &str) -> (FailureClass, String) {
     let first = complaints(complaint).map(|(_, why)| why.to_owned()).next();
     let why = first.unwrap_or_else(|| one_line(complaint));
     match Complaint::of(&why) {
-        Complaint::NotPermitted => {
-            let why = "changing nftables takes root, or the capability CAP_NET_ADMIN: Operation not permitted";
-            (FailureClass::Denied, why.to_owned())
-        }
+        Complaint::NotPermitted => not_permitted(),
         Complaint::Exists => (FailureClass::Stale, "the element is there already".to_owned()),
         Complaint::Absent => (FailureClass::Stale, "the element is not there any more".to_owned()),
         Complaint::Full => (FailureClass::Limit, "the set is full: raise its size, or leave it out".to_owned()),
-        Complaint::Other => (FailureClass::Invalid, why),
+        Complaint::Other => (FailureClass::Invalid, format!("nft says: {why}")),
     }
 }
 
@@ -216,14 +225,18 @@ mod tests {
                 "Operation not permitted (you must be root)\n\
                  netlink: Error: cache initialization failed: Operation not permitted",
                 FailureClass::Denied,
-                "changing nftables takes root, or the capability CAP_NET_ADMIN: Operation not permitted",
+                "nftables takes root, or the capability CAP_NET_ADMIN: Operation not permitted",
             ),
             (
                 "/dev/stdin:1:4-4: Error: syntax error, unexpected newline, expecting string\nfoo\n   ^",
                 FailureClass::Invalid,
-                "syntax error, unexpected newline, expecting string",
+                "nft says: syntax error, unexpected newline, expecting string",
             ),
-            ("Error: JSON support not compiled-in\n", FailureClass::Invalid, "Error: JSON support not compiled-in"),
+            (
+                "Error: JSON support not compiled-in\n",
+                FailureClass::Invalid,
+                "nft says: Error: JSON support not compiled-in",
+            ),
         ] {
             assert_eq!(refused(text), (class, why.to_owned()), "{text}");
         }
