@@ -12,6 +12,7 @@
 //! | `aws` | AWS security groups, managed prefix lists and WAF IP sets |
 //! | `nftables`, `script` | firewalls of this host |
 //! | `host` | what the firewalls of this host need of their surroundings |
+//! | `trust` | trust in files: who owns them, and who else can write them |
 //! | `program` | other programs, run without a shell, and bounded in time and output |
 
 mod access;
@@ -28,6 +29,7 @@ mod parts;
 mod program;
 mod registry;
 pub mod script;
+pub mod trust;
 mod types;
 mod unread;
 

@@ -6,7 +6,7 @@ use crate::{
     host::HostOptions,
     kind::Kind,
     nftables::{self, Nftables},
-    script,
+    script::{self, Scripts},
 };
 use async_trait::async_trait;
 use eg_model::{
@@ -33,7 +33,7 @@ static LINES: &[Line] = &[
     Line { kind: &aws::PREFIX_LIST, connect: not_built_in },
     Line { kind: &aws::WAF_IP_SET, connect: not_built_in },
     Line { kind: &nftables::TABLE, connect: |on, to| on.nftables.connect(to) },
-    Line { kind: &script::DIRECTORY, connect: not_built_in },
+    Line { kind: &script::DIRECTORY, connect: |on, to| on.scripts.connect(to) },
 ];
 
 /// Kinds for tests, which no page of the documentation names. Release builds have none.
@@ -73,6 +73,7 @@ pub fn kind_of(key: &TargetKey) -> Option<&'static Kind> {
 pub struct Registry {
     aws: Aws,
     nftables: Nftables,
+    scripts: Scripts,
 }
 
 impl Registry {
@@ -80,7 +81,7 @@ impl Registry {
     pub fn new(aws: Options) -> Self {
         let mut host = HostOptions::new(aws.now.clone());
         host.observer = aws.observer.clone();
-        Self { aws: Aws::new(aws), nftables: Nftables::new(host) }
+        Self { aws: Aws::new(aws), nftables: Nftables::new(host.clone()), scripts: Scripts::new(host) }
     }
 }
 

@@ -7,6 +7,10 @@
 
 mod run;
 mod tree;
+#[cfg(test)]
+mod written;
 
 pub use run::{Program, Ran};
 pub use tree::ProcessTree;
+#[cfg(test)]
+pub use written::write_program;

@@ -4,7 +4,7 @@
 mod namespace;
 
 use super::Nftables;
-use crate::{Authorize, Connect, Firewall, HostOptions, ReadResult};
+use crate::{Authorize, Connect, Firewall, HostOptions, ReadResult, program::write_program};
 use chrono::TimeDelta;
 use eg_model::{
     Timestamp,
@@ -19,8 +19,6 @@ use eg_model::{
 use namespace::Namespace;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
-    os::unix::fs::PermissionsExt,
     path::PathBuf,
     sync::{
         Arc,
@@ -419,8 +417,7 @@ async fn nft_that_cannot_work_is_unavailable_and_never_empty() {
     let dir = tempfile::tempdir().unwrap();
     let script = |name: &str, text: &str| {
         let path = dir.path().join(name);
-        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(&path, text);
         path
     };
     let no_table = "echo 'Error: No such file or directory' >&2; exit 1";

@@ -1,10 +1,10 @@
 //! A network namespace that a test makes, and that ends with it.
 
+use crate::program::write_program;
 use rustix::process::geteuid;
 use std::{
     fs,
     io::{BufRead, BufReader},
-    os::unix::fs::PermissionsExt,
     path::PathBuf,
     process::{Child, Command, Stdio},
 };
@@ -60,8 +60,7 @@ impl Namespace {
     fn script(&self, name: &str, command: &str) -> PathBuf {
         let path = self.dir.path().join(name);
         if !path.exists() {
-            fs::write(&path, format!("#!/bin/sh\nexec {command} \"$@\"\n")).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            write_program(&path, &format!("exec {command} \"$@\""));
         }
         path
     }
