@@ -6,6 +6,7 @@ use crate::{
     targets::read::{ResourceReading, read_resources},
     ui::{
         holder, json,
+        opening::opening,
         table::{Cell, Table},
         time::Zone,
         warning::Code,
@@ -127,7 +128,7 @@ fn table(looks: &[WhoTarget<'_>], zone: &Zone, columns: Option<usize>) -> String
             let opener = rule.opener.map_or_else(|| "-".to_owned(), |id| id.short());
             let cells = [
                 Cell::new(&look.surveyed.resource.name),
-                Cell::new(format!("{} from {}", rule.permission.ports(), rule.permission.cidr())),
+                Cell::new(opening(&look.surveyed.target.key, &rule.permission)),
                 Cell::new(&rule.id.0),
                 Cell::new(opener),
             ];

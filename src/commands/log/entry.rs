@@ -1,6 +1,6 @@
 //! An event of the audit trail with the names that belong to it.
 
-use crate::ui::json;
+use crate::ui::{json, opening::opening};
 use eg_model::{Timestamp, session::record::Session};
 use eg_state::{Event, RunKind};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ pub(super) struct LogEntry {
 
 impl LogEntry {
     pub(super) fn permission(&self) -> Option<String> {
-        self.event.permission.map(|permission| format!("{} from {}", permission.ports(), permission.cidr()))
+        Some(opening(self.event.target.as_ref()?, self.event.permission.as_ref()?))
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
         preflight::{Preflight, PreflightDepth},
     },
     error::{CommandError, Exit},
-    ui::{json, warning::Code},
+    ui::{json, opening::opening, warning::Code},
 };
 use eg_model::{
     ids::InstallationId,
@@ -83,7 +83,7 @@ impl PreviewPrinter<'_> {
                 continue;
             }
             for item in &grant.permissions {
-                let what = format!("{name} {} from {}", item.permission.ports(), item.permission.cidr());
+                let what = format!("{name} {}", opening(&grant.target.key, &item.permission));
                 text += &match self.would(grant, &item.permission) {
                     Would::Open => format!("  + {what}\n"),
                     Would::Keep(rule) => format!("  = {what} ({rule}, eg's)\n"),
