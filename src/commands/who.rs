@@ -165,7 +165,7 @@ fn as_json(looks: &[WhoTarget<'_>], not_looked_up: &[(String, CommandError)]) ->
         Some(json!({
             "resourceName": look.surveyed.resource.name,
             "resourceId": target.id,
-            "region": target.region,
+            "region": json::region(target),
             "message": why,
         }))
     });
@@ -188,8 +188,10 @@ fn rule_json(look: &WhoTarget<'_>, rule: &MarkedRule) -> Value {
     };
     json!({
         "resourceName": look.surveyed.resource.name,
+        "provider": target.provider,
+        "kind": target.kind,
         "resourceId": target.id,
-        "region": target.region,
+        "region": json::region(target),
         "permission": json::permission(&rule.permission),
         "ruleId": rule.id.0,
         "sessionId": rule.opener.map(|id| id.to_string()),

@@ -44,7 +44,7 @@ pub(super) fn entry_json(entry: &LogEntry) -> Value {
         "sessionId": event.session.map(|id| id.to_string()),
         "resourceName": entry.resource,
         "resourceId": event.target.as_ref().map(|target| &target.id),
-        "region": event.target.as_ref().map(|target| &target.region),
+        "region": event.target.as_ref().and_then(json::region),
         "permission": event.permission.as_ref().map(json::permission),
         "ruleId": event.rule_id.as_ref().map(|rule| &rule.0),
         "requestId": event.request_id,

@@ -104,7 +104,7 @@ impl PreviewPrinter<'_> {
             json!({
                 "resourceName": grant.resource_name,
                 "resourceId": grant.target.key.id,
-                "region": grant.target.key.region,
+                "region": json::region(&grant.target.key),
                 "ipVersion": grant.ip_version().number(),
                 "ipAddress": grant.address,
                 "permissions": grant.permissions.iter().map(|item| permission(grant, &item.permission)).collect::<Vec<_>>(),
