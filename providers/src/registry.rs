@@ -28,7 +28,7 @@ static LINES: &[Line] = &[
         kind: &aws::SECURITY_GROUP,
         connect: |on, to| Box::pin(async { Ok(on.aws.security_groups(to).await? as _) }),
     },
-    Line { kind: &aws::PREFIX_LIST, connect: not_built_in },
+    Line { kind: &aws::PREFIX_LIST, connect: |on, to| Box::pin(async { Ok(on.aws.prefix_lists(to).await? as _) }) },
     Line { kind: &aws::WAF_IP_SET, connect: not_built_in },
     Line { kind: &nftables::TABLE, connect: not_built_in },
     Line { kind: &script::DIRECTORY, connect: not_built_in },
