@@ -11,6 +11,7 @@
 //! | `registry` | [`Registry`]: one line per kind |
 //! | `aws` | AWS security groups, managed prefix lists and WAF IP sets |
 //! | `nftables`, `script` | firewalls of this host |
+//! | `toy` | an example in a file, for tests |
 
 mod access;
 mod auto_close;
@@ -24,6 +25,8 @@ pub mod nftables;
 mod parts;
 mod registry;
 pub mod script;
+#[cfg(debug_assertions)]
+pub mod toy;
 mod types;
 mod unread;
 

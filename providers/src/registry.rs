@@ -6,6 +6,8 @@ use crate::{
     kind::Kind,
     nftables, script,
 };
+#[cfg(debug_assertions)]
+use crate::toy;
 use async_trait::async_trait;
 use eg_model::{
     failure::{Failure, FailureClass},
@@ -35,7 +37,23 @@ static LINES: &[Line] = &[
 ];
 
 /// Kinds for tests, which no page of the documentation names. Release builds have none.
+#[cfg(not(debug_assertions))]
 static TEST_LINES: &[Line] = &[];
+#[cfg(debug_assertions)]
+static TEST_LINES: &[Line] = &[
+    Line { kind: &toy::RULE_TAGS, connect: toy },
+    Line { kind: &toy::ENTRY_TEXT, connect: toy },
+    Line { kind: &toy::CONTAINER, connect: toy },
+    Line { kind: &toy::CONTAINER_VALUE, connect: toy },
+    Line { kind: &toy::BARE, connect: toy },
+    Line { kind: &toy::TIMED, connect: toy },
+    Line { kind: &toy::BLIND, connect: toy },
+];
+
+#[cfg(debug_assertions)]
+fn toy<'a>(registry: &'a Registry, target: &'a Target) -> Connection<'a> {
+    Box::pin(async { Ok(registry.toy.firewall(target)) })
+}
 
 fn not_built_in<'a>(_: &'a Registry, target: &'a Target) -> Connection<'a> {
     let what = kind_of(&target.key).map_or("such firewalls", |kind| kind.noun.many);
@@ -70,12 +88,18 @@ pub fn kind_of(key: &TargetKey) -> Option<&'static Kind> {
 /// Connects to every kind of firewall.
 pub struct Registry {
     aws: Aws,
+    #[cfg(debug_assertions)]
+    toy: toy::Toy,
 }
 
 impl Registry {
     /// Makes no client yet; no I/O.
     pub fn new(aws: Options) -> Self {
-        Self { aws: Aws::new(aws) }
+        Self {
+            #[cfg(debug_assertions)]
+            toy: toy::Toy { now: Arc::clone(&aws.now), observer: Arc::clone(&aws.observer) },
+            aws: Aws::new(aws),
+        }
     }
 }
 

@@ -35,9 +35,9 @@ pub(super) async fn preview(mut request: OpenRequest<'_>) -> Result<Exit, Comman
     };
     let driver = request.driver(store)?;
     let preflight = request.preflight(&driver, PreflightDepth::Targets).await?;
-    let session = request.build(&preflight.addresses, &preflight.callers)?;
+    let session = request.build(&preflight.addresses, &preflight.callers, &preflight.readings)?;
     let outlooks = request.outlooks(&driver, &preflight, &session)?;
-    request.warn_of_families_left_out();
+    request.warn_of_families_left_out(&preflight);
     let shown = PreviewPrinter { request: &request, preflight: &preflight, session: &session, outlooks: &outlooks };
     context.printer.json(&shown.json());
     context.printer.result(&shown.text());
