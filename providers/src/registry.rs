@@ -1,13 +1,13 @@
 //! The kinds of firewall that `eg` knows: one line each.
 
+#[cfg(debug_assertions)]
+use crate::toy;
 use crate::{
     aws::{self, Aws, Options},
     firewall::{Connect, Firewall},
     kind::Kind,
     nftables, script,
 };
-#[cfg(debug_assertions)]
-use crate::toy;
 use async_trait::async_trait;
 use eg_model::{
     failure::{Failure, FailureClass},

@@ -118,7 +118,8 @@ impl ToyFirewall {
     fn read(&self, id: &str) -> ReadResult {
         let lags = |file: &ToyFile| file.log.last().is_some_and(|(_, fault)| *fault == Some(Fault::Lag));
         let read = self.call(id, Call::Read, |file, now| {
-            let (entries, tags) = if lags(file) { (&file.before.0, &file.before.1) } else { (&file.entries, &file.tags) };
+            let (entries, tags) =
+                if lags(file) { (&file.before.0, &file.before.1) } else { (&file.entries, &file.tags) };
             Ok(self.reading(id, file, (entries, tags), now))
         });
         match read {
