@@ -1,6 +1,7 @@
 //! Kinds of firewall unlike security groups: marks on the container, rules without ids, rules that close by themselves.
 
 use super::*;
+use crate::SETTLE_WINDOW;
 
 fn container() -> World {
     world().with(|world| world.capabilities.marks = MarkPlace::Container { leases: 3 })
@@ -81,12 +82,12 @@ fn a_list_names_newly_what_no_entry_shows_with_our_mark() {
     };
     let attempted = |number: u16| container().lease(number, |lease| lease.intend(Attempt::Opening, m(-60)));
     assert_eq!(newly(&attempted(22)), [22]);
-    assert_eq!(newly(&attempted(22).rule(ours("a", 22, m(60)))), []);
+    assert_eq!(newly(&attempted(22).rule(ours("a", 22, m(60)))), [0_i32; 0]);
     for rule in [bare("a", 22), leased("a", 22, &[(THEY, m(60))]), ours("a", 23, m(60))] {
         assert_eq!(newly(&attempted(22).rule(rule)), [22]);
     }
     assert_eq!(newly(&attempted(22).with(loose(ME, 22))), [22], "an older reading may show a mark that is gone");
-    assert_eq!(newly(&container().lease(22, |lease| lease)), [], "it is not named");
+    assert_eq!(newly(&container().lease(22, |lease| lease)), [0_i32; 0], "it is not named");
 }
 
 #[test]
