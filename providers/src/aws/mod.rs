@@ -54,7 +54,7 @@ pub use kind::SECURITY_GROUP;
 pub use policy::{
     cloud_expiry::{ConfiguredAccount, ROLE_NAME},
     roles::{CloudExpiry, DEFAULT_SCHEDULE_GROUP},
-    user::{Retag, policy, sweep_policy},
+    user::{PolicyTargets, Retag, policy, sweep_policy},
 };
 pub use prefix_list::{PREFIX_LIST, PrefixLists};
 pub use security_group::SecurityGroups;
