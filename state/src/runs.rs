@@ -79,22 +79,29 @@ impl Store {
     /// # Errors
     /// The database cannot be written.
     pub fn begin_run(&mut self, id: RunId, kind: RunKind, timer: bool, now: Timestamp) -> Result<i64, StateError> {
+        let changed = self.changed || self.overdue.is_some();
         let number = self.write_unflushed(|change| {
             let sql = "INSERT INTO runs (id, kind, timer, started_at) VALUES (?1, ?2, ?3, ?4)";
             change.tx.execute(sql, params![id.to_string(), kind.as_str(), timer, now.timestamp()])?;
             Ok(change.tx.last_insert_rowid())
         })?;
+        self.changed = changed;
         self.run = Some(number);
         self.unguarded = true;
         Ok(number)
     }
 
-    /// Records the result of a run. All that the run has written survives a power loss now.
+    /// Records the result of a run. All that was written survives a power loss now, and the guard file has the run's number.
+    ///
+    /// A run that has found everything as it should be wrote nothing but its own row. That row does not wait for the disk: it
+    /// is flushed with the next change, or when the record is closed. A power loss before that takes away the news of a pass,
+    /// and a backup from before such a run says the same about sessions and rules as the record after it.
     ///
     /// # Errors
     /// The database or its guard file cannot be written.
     pub fn finish_run(&mut self, number: i64, result: &RunResult) -> Result<(), StateError> {
-        self.write(|change| {
+        let changed = self.changed || self.overdue.is_some();
+        self.write_unflushed(|change| {
             let sql = "UPDATE runs SET finished_at = ?2, converged = ?3, summary = ?4, digest = ?5, next_wake_at = ?6 \
                        WHERE number = ?1";
             change.tx.execute(
@@ -111,7 +118,8 @@ impl Store {
             Ok(())
         })?;
         self.run = None;
-        self.flush()
+        self.changed = false;
+        if changed { self.flush() } else { Ok(()) }
     }
 
     /// The command of each of these runs that is kept, by its number.

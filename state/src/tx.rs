@@ -40,6 +40,8 @@ pub struct Store {
     durability: Durability,
     /// A commit waits for a flush.
     unflushed: bool,
+    /// Something else than the rows of runs has been written since the last run was finished.
+    pub(crate) changed: bool,
     /// The guard file waits for the number of the run.
     pub(crate) unguarded: bool,
     /// Set while a restored backup cannot be written. Its live sessions end with the first write.
@@ -125,6 +127,7 @@ impl Store {
             connections: 0,
             durability: Durability::Flushed,
             unflushed: false,
+            changed: false,
             unguarded: false,
             overdue: None,
             path: path.to_owned(),
@@ -297,8 +300,10 @@ impl Store {
         }
         let changes = connection.total_changes();
         let result = self.watch.around(|| transact(connection, self.run, self.overdue, work));
+        let written = connection.total_changes() != changes;
+        self.changed |= written;
         // SQLite flushes nothing for a commit without changes.
-        if shared && connection.total_changes() != changes {
+        if shared && written {
             self.unflushed = durability == Durability::Later || (self.unflushed && result.is_err());
         }
         self.heed_others(&result);
@@ -528,6 +533,52 @@ mod tests {
         }
         let (sql, id) = ("SELECT version FROM leases WHERE id = ?1", lease.id.0);
         assert_eq!(connection(&store).query_row(sql, [id], |row| row.get::<_, i64>(0)).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_run_that_changes_nothing_does_not_wait_for_the_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let result = |converged| crate::RunResult {
+            finished_at: at(9),
+            converged,
+            summary: None,
+            digest: None,
+            next_wake_at: None,
+        };
+        let guard = |store: &Store| guard::read(&store.path).unwrap().unwrap().last_run;
+        let run = |number| (RunId(Uuid::from_u128(number)), crate::RunKind::Reconcile);
+        drop(opened(directory.path()));
+        let mut store = opened(directory.path());
+
+        let (id, kind) = run(1);
+        let first = store.begin_run(id, kind, true, at(1)).unwrap();
+        store.finish_run(first, &result(true)).unwrap();
+        assert!(store.unflushed && guard(&store) == 0, "neither the log nor the guard file waits");
+        let last = store.last_runs().unwrap().reconcile.unwrap();
+        assert_eq!((last.finished_at, last.converged), (at(9), true), "it is on record all the same");
+
+        let (id, kind) = run(2);
+        let second = store.begin_run(id, kind, true, at(2)).unwrap();
+        store.start(&session(1, "work")).unwrap();
+        store.finish_run(second, &result(false)).unwrap();
+        assert!(!store.unflushed);
+        assert_eq!(guard(&store), second, "a change brings the guard file up to date");
+
+        // A change outside of a run, as a stop is, counts for the next run.
+        let (id, kind) = run(3);
+        store.stop(SessionId(Uuid::from_u128(1)), at(3)).unwrap();
+        let third = store.begin_run(id, kind, true, at(3)).unwrap();
+        store.finish_run(third, &result(true)).unwrap();
+        assert!(!store.unflushed);
+        assert_eq!(guard(&store), third);
+
+        let (id, kind) = run(4);
+        let fourth = store.begin_run(id, kind, true, at(4)).unwrap();
+        store.finish_run(fourth, &result(true)).unwrap();
+        assert!(store.unflushed && guard(&store) == third);
+        drop(store);
+        let log = files::log_of(&directory.path().join("state.db"));
+        assert!(!log.exists(), "the last to close the record flushes it");
     }
 
     #[test]
