@@ -7,8 +7,10 @@
 //! | `parts` | the parts' methods on `dyn Firewall`, for callers that do not know the kind |
 //! | `batch` | one reading of the firewalls behind one route |
 //! | `types` | types that the parts share |
+//! | `kind` | [`Kind`]: a kind as data, for the configuration and the commands |
 //! | `registry` | [`Registry`]: one line per kind |
-//! | `aws` | AWS security groups |
+//! | `aws` | AWS security groups, managed prefix lists and WAF IP sets |
+//! | `nftables`, `script` | firewalls of this host |
 
 mod access;
 mod auto_close;
@@ -16,9 +18,12 @@ pub mod aws;
 mod batch;
 mod discovery;
 mod firewall;
+mod kind;
 mod marks;
+pub mod nftables;
 mod parts;
 mod registry;
+pub mod script;
 mod types;
 mod unread;
 
@@ -27,7 +32,8 @@ pub use auto_close::{AutoClosing, SetAutoClose};
 pub use batch::{BatchReading, read_batch};
 pub use discovery::{Discovery, ListedGroup};
 pub use firewall::{Authorize, Connect, Firewall};
+pub use kind::{Cloud, Kind, Noun, Ports, TargetField, absolute_path};
 pub use marks::{ContainerMarking, Marking};
-pub use registry::Registry;
+pub use registry::{Registry, kind_of, kinds, kinds_named, kinds_of};
 pub use types::{Answered, CallObserver, Caller, ReadResult, RulesSeen};
 pub use unread::Unread;
