@@ -26,6 +26,15 @@ words! {
     }
 }
 
+/// When the outcomes of a run are flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlushAt {
+    /// At the end of the run: the process goes on, and keeps the record open.
+    Now,
+    /// When the process closes the record, which is soon.
+    Close,
+}
+
 /// The result of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunResult {
@@ -91,15 +100,17 @@ impl Store {
         Ok(number)
     }
 
-    /// Records the result of a run. All that was written survives a power loss now, and the guard file has the run's number.
+    /// Records the result of a run.
     ///
-    /// A run that has found everything as it should be wrote nothing but its own row. That row does not wait for the disk: it
-    /// is flushed with the next change, or when the record is closed. A power loss before that takes away the news of a pass,
-    /// and a backup from before such a run says the same about sessions and rules as the record after it.
+    /// | the run | the guard file | what it wrote survives a power loss |
+    /// |---|---|---|
+    /// | has written nothing but its own row | stays: a backup from before says the same about sessions and rules | with the next flush, or when the record is closed |
+    /// | has flushed its intents | has the run's number since then | likewise; with [`FlushAt::Now`] at once. An outcome that is lost is observed again |
+    /// | has written something else | gets the run's number | at once |
     ///
     /// # Errors
     /// The database or its guard file cannot be written.
-    pub fn finish_run(&mut self, number: i64, result: &RunResult) -> Result<(), StateError> {
+    pub fn finish_run(&mut self, number: i64, result: &RunResult, at: FlushAt) -> Result<(), StateError> {
         let changed = self.changed || self.overdue.is_some();
         self.write_unflushed(|change| {
             let sql = "UPDATE runs SET finished_at = ?2, converged = ?3, summary = ?4, digest = ?5, next_wake_at = ?6 \
@@ -119,7 +130,7 @@ impl Store {
         })?;
         self.run = None;
         self.changed = false;
-        if changed { self.flush() } else { Ok(()) }
+        if changed && (self.unguarded || at == FlushAt::Now) { self.flush() } else { Ok(()) }
     }
 
     /// The command of each of these runs that is kept, by its number.
