@@ -3,9 +3,8 @@
 use crate::{
     damaged::Damaged,
     error::StateError,
-    meta::INSTALLATION,
     open::{
-        connect::BUSY_TIMEOUT,
+        connect::{BUSY_TIMEOUT, user_version},
         files,
         full_disk::{Access, Alone, connect_anyhow},
     },
@@ -199,8 +198,11 @@ impl Store {
             return Ok(());
         }
         let changed = self.changed || self.overdue.is_some();
-        let sql = "UPDATE meta SET value = value WHERE key = ?1";
-        self.write_unflushed(|change| Ok(change.tx.execute(sql, [INSTALLATION]).map(drop)?))?;
+        self.write_unflushed(|change| {
+            // SQLite writes no page for a row that stays the same, and one for this.
+            let version = user_version(change.tx)?;
+            Ok(change.tx.pragma_update(None, "user_version", version)?)
+        })?;
         self.changed = changed;
         Ok(())
     }
