@@ -5,8 +5,10 @@ use crate::toy;
 use crate::{
     aws::{self, Aws, Options},
     firewall::{Connect, Firewall},
+    host::HostOptions,
     kind::Kind,
-    nftables, script,
+    nftables::{self, Nftables},
+    script::{self, Scripts},
 };
 use async_trait::async_trait;
 use eg_model::{
@@ -30,10 +32,10 @@ static LINES: &[Line] = &[
         kind: &aws::SECURITY_GROUP,
         connect: |on, to| Box::pin(async { Ok(on.aws.security_groups(to).await? as _) }),
     },
-    Line { kind: &aws::PREFIX_LIST, connect: not_built_in },
+    Line { kind: &aws::PREFIX_LIST, connect: |on, to| Box::pin(async { Ok(on.aws.prefix_lists(to).await? as _) }) },
     Line { kind: &aws::WAF_IP_SET, connect: not_built_in },
-    Line { kind: &nftables::TABLE, connect: not_built_in },
-    Line { kind: &script::DIRECTORY, connect: not_built_in },
+    Line { kind: &nftables::TABLE, connect: |on, to| on.nftables.connect(to) },
+    Line { kind: &script::DIRECTORY, connect: |on, to| on.scripts.connect(to) },
 ];
 
 /// Kinds for tests, which no page of the documentation names. Release builds have none.
@@ -90,15 +92,21 @@ pub struct Registry {
     aws: Aws,
     #[cfg(debug_assertions)]
     toy: toy::Toy,
+    nftables: Nftables,
+    scripts: Scripts,
 }
 
 impl Registry {
     /// Makes no client yet; no I/O.
     pub fn new(aws: Options) -> Self {
+        let mut host = HostOptions::new(aws.now.clone());
+        host.observer = aws.observer.clone();
         Self {
             #[cfg(debug_assertions)]
             toy: toy::Toy { now: Arc::clone(&aws.now), observer: Arc::clone(&aws.observer) },
             aws: Aws::new(aws),
+            nftables: Nftables::new(host.clone()),
+            scripts: Scripts::new(host),
         }
     }
 }

@@ -32,7 +32,9 @@ const fn kind(name: &'static str) -> Kind {
         selectors: false,
         ports: Ports::OfEachEntry,
         cloud: None,
-        closes_by_itself: matches!(name.as_bytes(), b"timed"),
+        expiry: if matches!(name.as_bytes(), b"timed") { Expiry::Native } else { Expiry::None },
+        quota: None,
+        reads_back: if matches!(name.as_bytes(), b"blind") { |_| false } else { |_| true },
         anchor: "",
     }
 }

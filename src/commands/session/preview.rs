@@ -7,7 +7,7 @@ use crate::{
         preflight::{Preflight, PreflightDepth},
     },
     error::{CommandError, Exit},
-    ui::{json, warning::Code},
+    ui::{json, opening::opening, warning::Code},
 };
 use eg_model::{
     ids::InstallationId,
@@ -83,7 +83,7 @@ impl PreviewPrinter<'_> {
                 continue;
             }
             for item in &grant.permissions {
-                let what = format!("{name} {} from {}", item.permission.ports(), item.permission.cidr());
+                let what = format!("{name} {}", opening(&grant.target.key, &item.permission));
                 text += &match self.would(grant, &item.permission) {
                     Would::Open => format!("  + {what}\n"),
                     Would::Keep(rule) => format!("  = {what} ({rule}, eg's)\n"),
@@ -104,7 +104,7 @@ impl PreviewPrinter<'_> {
             json!({
                 "resourceName": grant.resource_name,
                 "resourceId": grant.target.key.id,
-                "region": grant.target.key.region,
+                "region": json::region(&grant.target.key),
                 "ipVersion": grant.ip_version().number(),
                 "ipAddress": grant.address,
                 "permissions": grant.permissions.iter().map(|item| permission(grant, &item.permission)).collect::<Vec<_>>(),

@@ -2,7 +2,6 @@
 //! the session that the user starts after the repair.
 
 use crate::{
-    checks::resource::RULES_PER_GROUP,
     commands::session::{
         open::{ChosenResource, OpenRequest},
         preflight::Preflight,
@@ -21,6 +20,7 @@ use eg_model::{
     },
     target::TargetKey,
 };
+use eg_providers::kind_of;
 use std::collections::BTreeSet;
 
 /// The most problems that are shown, and the most resources of each: the whole refusal fits in eight lines.
@@ -103,11 +103,13 @@ impl OpenRequest<'_> {
         live: &BTreeSet<Permission>,
     ) -> Option<Failure> {
         let Observation::Complete(reading) = &look.observation else { return None };
+        let kind = kind_of(key)?;
+        let quota = kind.quota?;
         let me = driver.store().installation().clone();
-        let full = full_families(reading, &key.id, wanted, live, RULES_PER_GROUP, &me);
+        let full = full_families(reading, &key.id, wanted, live, quota, &me);
         let families: BTreeSet<IpVersion> = wanted.iter().map(Permission::ip_version).collect();
         let names: Vec<String> = full.iter().map(ToString::to_string).collect();
-        let message = format!("{key} has {RULES_PER_GROUP} of {RULES_PER_GROUP} {} rules", names.join(" and "));
+        let message = format!("{key} has {quota} of {quota} {} {}", names.join(" and "), kind.entry.many);
         (!full.is_empty() && full == families).then(|| Failure::new(FailureClass::Limit, message))
     }
 

@@ -13,7 +13,10 @@ use crate::{
     error::CommandError,
     reconcile::driver::Driver,
     schedule::{install, scheduled::Scheduled},
-    ui::warning::Code,
+    ui::{
+        opening::{opening, ports},
+        warning::Code,
+    },
 };
 use eg_model::{
     Timestamp,
@@ -26,7 +29,7 @@ use eg_model::{
     target::Target,
     text::escape_controls,
 };
-use eg_providers::{Caller, CredentialsEnd};
+use eg_providers::{Caller, CredentialsEnd, Kind, kind_of};
 use eg_state::LastRuns;
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -198,9 +201,8 @@ impl OpenRequest<'_> {
         let covered = session.current().flat_map(|grant| {
             grant.permissions.iter().filter_map(move |item| match &item.standing {
                 Standing::Foreign(rule) => Some(format!(
-                    "already open: {} from {} on {} by {rule}, not eg's: stop will not close it",
-                    item.permission.ports(),
-                    item.permission.cidr(),
+                    "already open: {} on {} by {rule}, not eg's: stop will not close it",
+                    opening(&grant.target.key, &item.permission),
                     escape_controls(&grant.resource_name)
                 )),
                 _ => None,
@@ -225,13 +227,13 @@ impl OpenRequest<'_> {
                     true => "the whole world".to_owned(),
                     false => rule.permission.cidr().to_string(),
                 };
-                lines.push(format!(
-                    "{} on {} is open to {to} anyway, by {} ({}), not eg's",
-                    item.permission.ports(),
-                    escape_controls(&grant.resource_name),
-                    rule.id,
-                    rule.permission.ports(),
-                ));
+                let what = if kind_of(key).is_none_or(Kind::has_ports) {
+                    format!("{} on {}", item.permission.ports(), escape_controls(&grant.resource_name))
+                } else {
+                    escape_controls(&grant.resource_name)
+                };
+                let by = ports(key, &rule.permission);
+                lines.push(format!("{what} is open to {to} anyway, by {} ({by}), not eg's", rule.id));
             }
         }
         lines
