@@ -105,9 +105,8 @@ fn a_target_of_one_family_gets_no_address_of_the_other() {
     let config = bench.hand.config().replace("\"ipv4\"", "\"ipv4\", \"ipv6\"");
     bench.here.write_config(&config);
     bench.hand.change(|file| file.family = Some(eg_model::net::address::IpVersion::V4));
-    let start = |more: &[&str]| {
-        bench.eg(&[&["session", "start", "--duration", "2h", "--ipv6", "2001:db8::1"], more].concat())
-    };
+    let start =
+        |more: &[&str]| bench.eg(&[&["session", "start", "--duration", "2h", "--ipv6", "2001:db8::1"], more].concat());
     let refused = start(&[]);
     assert_eq!(refused.code(), Some(1), "{refused}");
     assert!(refused.stderr.contains("it takes IPv4 addresses only"), "{refused}");

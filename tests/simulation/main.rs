@@ -148,7 +148,11 @@ fn ten_thousand_lives_with_toys() {
 #[ignore = "a quarter of an hour: EG_LIVES=10000 cargo test --locked --workspace --test simulation -- --ignored --nocapture"]
 fn ten_thousand_lives() {
     let number = |name: &str, default| std::env::var(name).map_or(default, |text| text.parse().unwrap());
-    many::<World>(number("EG_SEED", 1_000_000), number("EG_LIVES", 10_000), Duration::from_secs(number("EG_SECONDS", 86_400)));
+    many::<World>(
+        number("EG_SEED", 1_000_000),
+        number("EG_LIVES", 10_000),
+        Duration::from_secs(number("EG_SECONDS", 86_400)),
+    );
 }
 
 /// One seed again: `EG_SEED=42 cargo test … --test simulation one_life -- --ignored --nocapture`.

@@ -136,9 +136,14 @@ impl ToyWorld {
                 Weather::Throttled => chance(50, Fault::Throttled),
                 Weather::Denied | Weather::ExpiredToken => chance(40, Fault::Denied),
                 Weather::Storm => {
-                    for fault in
-                        [Fault::LostAfter, Fault::LostBefore, Fault::Throttled, Fault::Denied, Fault::Conflict, Fault::Quota]
-                    {
+                    for fault in [
+                        Fault::LostAfter,
+                        Fault::LostBefore,
+                        Fault::Throttled,
+                        Fault::Denied,
+                        Fault::Conflict,
+                        Fault::Quota,
+                    ] {
                         chance(8, fault);
                     }
                 }
@@ -307,7 +312,8 @@ impl Life for ToyWorld {
             return Err(format!("{}: left over: {left:#?} {tags:?}", self.kind));
         }
         self.others_stand()?;
-        let changes = |world: &Self| world.change(|file| file.log.iter().filter(|(call, _)| *call != Call::Read).count());
+        let changes =
+            |world: &Self| world.change(|file| file.log.iter().filter(|(call, _)| *call != Call::Read).count());
         let before = changes(&self);
         let last = [self.eg(0, &["reconcile"])?, self.eg(1, &["reconcile"])?];
         if changes(&self) != before || last.iter().any(|ended| ended.code != Some(0)) {
