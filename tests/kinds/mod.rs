@@ -11,6 +11,7 @@ mod case;
 mod crashes;
 mod groups;
 mod hand;
+mod marks;
 mod table;
 mod toys;
 

@@ -31,6 +31,7 @@ use eg_model::{
     net::permission::Permission,
     observation::{Observation, OwnedRule},
     plan::{Note, NoteKind, Step, TargetPlan},
+    target::MarkPlace,
 };
 use std::mem::take;
 
@@ -52,12 +53,14 @@ impl TargetRun<'_> {
             Ok(wake) => (wake, self.unrecorded),
             Err(error) => (None, Some(error.message)),
         };
+        let marked = self.capabilities().marks != MarkPlace::None;
         let unconverged = state_error.is_some() || self.notes.iter().any(|note| note.kind.unconverged());
         TargetReport {
             first_plan: self.first_plan.unwrap_or_else(|| TargetPlan::empty(&self.key)),
             converged: self.converged && !unconverged,
             target: self.key,
             read: !matches!(self.reading.observation, Observation::Unavailable(_)),
+            marked,
             steps: self.steps,
             notes: self.notes,
             wake,
