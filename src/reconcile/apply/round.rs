@@ -50,7 +50,7 @@ impl TargetRun<'_> {
     /// Takes the target from its first reading to rest.
     pub(in crate::reconcile) async fn run(mut self) -> TargetReport {
         let (wake, state_error) = match self.run_to_rest().await {
-            Ok(wake) => (wake, self.unrecorded),
+            Ok(wake) => (wake, self.unrecorded.take()),
             Err(error) => (None, Some(error.message)),
         };
         let marked = self.capabilities().marks != MarkPlace::None;
