@@ -13,6 +13,7 @@
 //! | `engine` | one request from arrival to answer: caller, faults, limits, action, log |
 //! | `actions/` | one file per action or pair of actions |
 //! | `world` | groups, rules, sessions, schedules: the truth |
+//! | `network` | network interfaces and their surroundings, to be read |
 //! | `stale` | the truth as a reader that lags sees it |
 //! | `faults`, `settings` | faults on single requests; faults of the whole region |
 //! | `protocol/` | forms, XML, errors, pages |
@@ -27,6 +28,7 @@ mod engine;
 mod faults;
 mod handle;
 mod ids;
+mod network;
 mod permission;
 mod protocol;
 mod rate_limit;
@@ -41,6 +43,7 @@ pub use crate::protocol::errors::Refusal;
 pub use call_log::Call;
 pub use clock::{HandClock, SandboxClock};
 pub use faults::{Fault, Rule, Script};
+pub use network::{AclEntry, Interface, RouteEntry, Subnet};
 pub use permission::{RulePermission, Source};
 pub use settings::{Latency, RateLimit, RegionSettings, Stale, StaleSight};
 pub use world::{Group, Identity, Schedule, ScheduleKey, SecurityGroupRule};

@@ -2,6 +2,7 @@
 
 use crate::{
     ids,
+    network::Network,
     permission::{RulePermission, Source},
     protocol::form::Form,
 };
@@ -141,6 +142,7 @@ pub(crate) struct World {
     sessions: BTreeMap<String, RoleSession>,
     pub(crate) late: Vec<Late>,
     schedules: BTreeMap<ScheduleKey, Schedule>,
+    pub(crate) network: Network,
 }
 
 impl World {

@@ -30,6 +30,14 @@ actions! {
     CreateTags,
     DeleteTags,
     DescribeRegions,
+    /// Finds the groups in front of a host.
+    DescribeNetworkInterfaces,
+    /// Tells whether a network ACL is in the way.
+    DescribeNetworkAcls,
+    /// Tells whether there is a way to the internet.
+    DescribeRouteTables,
+    /// Tells whether an instance runs.
+    DescribeInstances,
     /// Tells who is calling.
     GetCallerIdentity,
     CreateSchedule,
@@ -56,6 +64,14 @@ impl Action {
     /// The calls that are made only where cloud expiry is configured.
     pub const CLOUD_EXPIRY: [Self; 4] =
         [Self::CreateSchedule, Self::UpdateSchedule, Self::GetSchedule, Self::DeleteSchedule];
+
+    /// The calls that find the group in front of a host, and what is in the way to it.
+    pub const HOSTS: [Self; 4] = [
+        Self::DescribeNetworkInterfaces,
+        Self::DescribeNetworkAcls,
+        Self::DescribeRouteTables,
+        Self::DescribeInstances,
+    ];
 
     /// The calls that only `eg setup cloud-expiry --apply` sends, once.
     pub const PREPARATION: [Self; 9] = [
@@ -94,6 +110,7 @@ mod tests {
             include_str!("read/account.rs"),
             include_str!("write.rs"),
             include_str!("read/groups.rs"),
+            include_str!("read/interfaces.rs"),
             include_str!("read/observe.rs"),
             include_str!("expiry/preparation.rs"),
             include_str!("expiry/schedule.rs"),

@@ -5,6 +5,7 @@ pub mod describe_groups;
 pub mod describe_rules;
 pub mod groups;
 pub mod modify;
+pub mod network;
 pub mod regions;
 pub mod revoke;
 pub mod rule_xml;
@@ -70,6 +71,10 @@ pub(crate) fn perform(action: &str, world: &mut World, ask: &ActionRequest<'_>) 
         "GetSchedule" => return schedules::get(world, ask),
         "DeleteSchedule" => return schedules::delete(world, ask),
         "DescribeRegions" => regions::perform,
+        "DescribeNetworkInterfaces" => network::interfaces,
+        "DescribeNetworkAcls" => network::acls,
+        "DescribeRouteTables" => network::route_tables,
+        "DescribeInstances" => network::instances,
         "DescribeSecurityGroups" => describe_groups::perform,
         "DescribeSecurityGroupRules" => describe_rules::perform,
         "AuthorizeSecurityGroupIngress" => authorize::perform,

@@ -204,7 +204,7 @@ mod tests {
     fn exactly_what_can_be_sent() {
         let scopes = [scope("eu-west-1", None, "sg-1")].into();
         let policy = policy(&scopes, std::iter::empty(), None, Retag::Marked);
-        let apart: Vec<Action> = Action::CLOUD_EXPIRY.into_iter().chain(Action::PREPARATION).collect();
+        let apart: Vec<Action> = [&Action::CLOUD_EXPIRY[..], &Action::PREPARATION, &Action::HOSTS].concat();
         let rest = Action::ALL.iter().copied().filter(|action| !apart.contains(action));
         let mut sent: BTreeSet<String> = rest.filter_map(Action::permission).collect();
         let swept = actions(&sweep_policy("aws"));
