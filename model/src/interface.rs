@@ -55,6 +55,8 @@ pub struct InFront {
     pub region: String,
     /// The interfaces behind the host's addresses, by id.
     pub interfaces: BTreeMap<String, NetworkInterface>,
+    /// The addresses of the host that these have.
+    pub addresses: BTreeSet<IpAddr>,
     /// Addresses of the host that no interface has: another account's or another network's.
     pub elsewhere: BTreeSet<IpAddr>,
 }
@@ -121,8 +123,8 @@ pub fn in_front(
     };
     let group = one_of(&common(&behind)?, configured, asked)?;
     let known: BTreeSet<IpAddr> = behind.values().flat_map(|one| one.addresses.iter().copied()).collect();
-    let elsewhere = addresses.difference(&known).copied().collect();
-    Ok(InFront { group, region, interfaces: behind, elsewhere })
+    let (addresses, elsewhere) = addresses.iter().copied().partition(|address| known.contains(address));
+    Ok(InFront { group, region, interfaces: behind, addresses, elsewhere })
 }
 
 /// The groups that every interface has; never none.
@@ -229,6 +231,7 @@ mod tests {
     fn addresses_that_are_not_here_are_named() {
         let addresses = ["203.0.113.1", "203.0.113.2"].map(ip).into();
         let front = in_front(&addresses, &[interface("1", "203.0.113.1", &["a"])], &BTreeSet::new(), None).unwrap();
+        assert_eq!(front.addresses, [ip("203.0.113.1")].into());
         assert_eq!(front.elsewhere, [ip("203.0.113.2")].into());
         assert_eq!(front.interfaces.keys().collect::<Vec<_>>(), ["eni-1"]);
     }
