@@ -2,7 +2,7 @@
 //! machine's policy before anything is read or recorded.
 
 use crate::{
-    address::{Families, check_asked, never_detected},
+    address::{Families, check_asked, never_detected, of_interface, of_name},
     commands::context::Context,
     error::{CommandError, Kind},
     reconcile::driver::Driver,
@@ -16,6 +16,7 @@ use eg_model::{
     Timestamp,
     net::{
         address::{IpVersion, parse_explicit},
+        host::Host,
         host_port::Endpoint,
         permission::PortSpec,
     },
@@ -38,12 +39,18 @@ pub struct OpenArgs {
     /// Until when: 18:00 (the next time the clock here shows it), "2026-02-27 18:00", or RFC 3339
     #[arg(long, value_name = "T", conflicts_with = "duration")]
     until: Option<String>,
-    /// Exactly this IPv4 address; nothing is detected
+    /// Exactly this IPv4 address; nothing is detected. May be repeated
     #[arg(long, value_name = "A", value_parser = |text: &str| parse_explicit(text, IpVersion::V4))]
-    ipv4: Option<IpAddr>,
-    /// Exactly this IPv6 address; nothing is detected
+    ipv4: Vec<IpAddr>,
+    /// Exactly this IPv6 address; nothing is detected. May be repeated
     #[arg(long, value_name = "A", value_parser = |text: &str| parse_explicit(text, IpVersion::V6))]
-    ipv6: Option<IpAddr>,
+    ipv6: Vec<IpAddr>,
+    /// The addresses that this name has now (home.example.org); nothing is detected. May be repeated
+    #[arg(long, value_name = "NAME")]
+    address_of: Vec<Host>,
+    /// The addresses of this interface of this machine (wg0), for a peer of a VPN; nothing is detected. May be repeated
+    #[arg(long, value_name = "NAME")]
+    interface: Vec<String>,
     /// Detect IPv4 only
     #[arg(short = '4', conflicts_with_all = ["only_ipv6", "ipv4", "ipv6"])]
     only_ipv4: bool,
@@ -61,7 +68,7 @@ pub struct OpenArgs {
     #[arg(long, value_name = "TEXT")]
     pub(super) reason: Option<String>,
     /// When your address changes, have `eg reconcile` move the session with it
-    #[arg(long, conflicts_with_all = ["ipv4", "ipv6"])]
+    #[arg(long, conflicts_with_all = ["ipv4", "ipv6", "interface", "address_of"])]
     pub(super) follow: bool,
     /// Then try to connect to this, and say what may be in the way if that fails; may be repeated
     #[arg(long, value_name = "HOST:PORT")]
@@ -187,12 +194,41 @@ impl<'a> OpenRequest<'a> {
             chosen,
             length,
             longest: site.longest(settings.session.max_duration.length),
-            explicit: args.ipv4.into_iter().chain(args.ipv6).collect(),
+            explicit: Vec::new(),
             dry_run: false,
         };
+        let explicit = request.given().await?;
+        let request = Self { explicit, ..request };
         request.check_families()?;
         site.check(&request.asked())?;
         Ok(request)
+    }
+
+    /// The addresses that the user names, each once. Of a name and of an interface, only those of the families that are
+    /// asked for and taken.
+    async fn given(&self) -> Result<Vec<IpAddr>, CommandError> {
+        let OpenArgs { ipv4, ipv6, address_of, interface, .. } = self.args;
+        let env = self.context.env;
+        let mut named = Vec::new();
+        for host in address_of {
+            named.extend(of_name(env, host).await?);
+        }
+        for name in interface {
+            named.extend(of_interface(env, name)?);
+        }
+        let Families { v4, v6 } = self.families();
+        let wanted = |address: &IpAddr| if address.is_ipv4() { v4 } else { v6 };
+        if let Some(first) = named.first().filter(|_| !named.iter().any(wanted)) {
+            let message = format!("{first} is not of a family that is asked for and that a selected resource takes");
+            return Err(usage(message).hint("see -4, -6 and `families` in the configuration"));
+        }
+        let mut all: Vec<IpAddr> = Vec::new();
+        for address in ipv4.iter().chain(ipv6).copied().chain(named.into_iter().filter(wanted)) {
+            if !all.contains(&address) {
+                all.push(address);
+            }
+        }
+        Ok(all)
     }
 
     fn takes(&self, version: IpVersion) -> bool {
