@@ -25,7 +25,7 @@ pub use crate::{error::Exit, host::env::Env};
 #[doc(hidden)]
 pub mod inside {
     pub use crate::{cli::Cli, host::failpoints::Failpoints, ui::json::SCHEMAS};
-    pub use eg_config::settings::{Settings, TABLES};
+    pub use eg_config::settings::{Settings, tables};
     pub use eg_model::net::agree::parse_answer;
 }
 

@@ -96,12 +96,23 @@ pub struct TomlSection<'a> {
 impl<'a> TomlSection<'a> {
     /// Refuses a table with other keys than these.
     pub fn new(name: &'static str, at: usize, table: &'a DeTable<'a>, keys: &[&str]) -> TomlResult<Self> {
-        // The table is ordered by key; the error names the first unknown key of the file.
-        let unknown = table.keys().filter(|key| !keys.contains(&key.get_ref().as_ref()));
-        match unknown.min_by_key(|key| key.span().start) {
-            Some(key) => Err(unknown_key(name, key, keys)),
-            None => Ok(Self { name, at, table: Some(table) }),
+        let section = Self { name, at, table: Some(table) };
+        match section.unknown_key(keys) {
+            Some(key) => Err(unknown_key(name, key.value, key.at, keys)),
+            None => Ok(section),
         }
+    }
+
+    /// The first key of the file that is not one of these.
+    pub fn unknown_key(&self, keys: &[&str]) -> Option<At<&'a str>> {
+        // The table is ordered by key, so the places decide.
+        let all = self.table?.keys().map(|key| At { value: key.get_ref().as_ref(), at: key.span().start });
+        all.filter(|key| !keys.contains(&key.value)).min_by_key(|key| key.at)
+    }
+
+    /// True if the table has this key, whatever its value.
+    pub fn has(&self, key: &str) -> bool {
+        self.get(key).is_some()
     }
 
     /// A sub-table; empty if the file has none.
@@ -210,13 +221,13 @@ impl<'a> TomlSection<'a> {
         Ok(Some(At { value: pairs, at: table.at }))
     }
 
-    /// The tables of an array of tables.
-    pub fn tables(&self, key: &str, name: &'static str, keys: &[&str]) -> TomlResult<Vec<Self>> {
+    /// The tables of an array of tables. The caller checks their keys.
+    pub fn tables(&self, key: &str, name: &'static str) -> TomlResult<Vec<Self>> {
         let wanted = "one or more [[resource]] tables";
         let Some(list) = self.value(key, wanted, |value| value.as_array())? else { return Ok(Vec::new()) };
         let section = |item: &'a Spanned<DeValue<'a>>| {
             let found = self.typed(key, item, wanted, DeValue::as_table)?;
-            Self::new(name, found.at, found.value, keys)
+            Ok(Self { name, at: found.at, table: Some(found.value) })
         };
         list.value.iter().map(section).collect()
     }
@@ -226,10 +237,10 @@ fn string(value: &DeValue<'_>) -> Option<String> {
     value.as_str().map(str::to_owned)
 }
 
-fn unknown_key(section: &str, key: &Spanned<DeString<'_>>, known: &[&str]) -> SpannedError {
-    let text = key.get_ref().as_ref();
-    let hint = nearest(text, known).map_or(String::new(), |near| format!("; did you mean \"{near}\"?"));
-    SpannedError::new(key.span().start, format!("{section} has no key \"{text}\"{hint}"), known.join(", "))
+/// The error for a key that a table does not have, with the nearest that it has.
+pub fn unknown_key(section: &str, key: &str, at: usize, known: &[&str]) -> SpannedError {
+    let hint = nearest(key, known).map_or(String::new(), |near| format!("; did you mean \"{near}\"?"));
+    SpannedError::new(at, format!("{section} has no key \"{key}\"{hint}"), known.join(", "))
 }
 
 /// The known key that takes the fewest changed letters, if that is at most two and fewer than the key is long.

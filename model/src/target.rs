@@ -12,8 +12,9 @@ pub struct TargetKey {
     pub kind: String,
     /// A non-default endpoint, when one was set; another endpoint is another cloud.
     pub endpoint: Option<String>,
+    /// Empty for a kind without regions.
     pub region: String,
-    /// The provider's id (`sg-…`).
+    /// The provider's id (`sg-…`), or the values that tell the firewall from others of its kind.
     pub id: String,
 }
 
@@ -25,9 +26,14 @@ impl TargetKey {
     }
 }
 
+/// `sg-0abc123def4567890 in eu-west-1`. An id without a region says little (`eg`), so provider and kind stand before it:
+/// `nftables table eg`.
 impl fmt::Display for TargetKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} in {}", self.id, self.region)
+        match self.region.as_str() {
+            "" => write!(f, "{} {} {}", self.provider, self.kind, self.id),
+            region => write!(f, "{} in {region}", self.id),
+        }
     }
 }
 
@@ -93,8 +99,8 @@ impl Target {
         Self { key, route: Route::default() }
     }
 
-    /// The target without the firewall's id: common to all firewalls of one region, endpoint and configured route. One
-    /// client reads them all.
+    /// The target without the firewall's id: common to all firewalls of one kind, region, endpoint and configured route.
+    /// One client reads them all.
     #[must_use]
     pub fn regional(&self) -> Self {
         Self { key: TargetKey { id: String::new(), ..self.key.clone() }, route: self.route.configured() }

@@ -7,8 +7,10 @@
 //! | `parts` | the parts' methods on `dyn Firewall`, for callers that do not know the kind |
 //! | `batch` | one reading of the firewalls behind one route |
 //! | `types` | types that the parts share |
+//! | `kind` | [`Kind`]: a kind as data, for the configuration and the commands |
 //! | `registry` | [`Registry`]: one line per kind |
-//! | `aws` | AWS security groups |
+//! | `aws` | AWS security groups, managed prefix lists and WAF IP sets |
+//! | `nftables`, `script` | firewalls of this host |
 
 mod access;
 mod auto_close;
@@ -17,9 +19,12 @@ mod batch;
 mod discovery;
 mod firewall;
 mod interfaces;
+mod kind;
 mod marks;
+pub mod nftables;
 mod parts;
 mod registry;
+pub mod script;
 mod types;
 mod unread;
 
@@ -29,7 +34,8 @@ pub use batch::{BatchReading, read_batch};
 pub use discovery::{Discovery, ListedGroup};
 pub use firewall::{Authorize, Connect, Firewall};
 pub use interfaces::Interfaces;
+pub use kind::{Cloud, Kind, Noun, Ports, TargetField, absolute_path};
 pub use marks::{ContainerMarking, Marking};
-pub use registry::Registry;
+pub use registry::{Registry, kind_of, kinds, kinds_named, kinds_of};
 pub use types::{Answered, CallObserver, Caller, ReadResult, RulesSeen};
 pub use unread::Unread;

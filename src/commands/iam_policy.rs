@@ -92,7 +92,7 @@ fn warn_of_restore(printer: &Printer, scopes: &BTreeSet<Scope>) {
 
 /// The home region of the credentials that would sweep; empty if nothing names one.
 fn home(context: &Context<'_>) -> Result<String, CommandError> {
-    let target = TargetKey::new(PROVIDER, SECURITY_GROUP, "", "");
+    let target = TargetKey::new(PROVIDER, SECURITY_GROUP.name, "", "");
     let target = target_for(context.env, target, environment_profile(context.env));
     let home = block_on(async { Ok(region::home(|name| context.env.var(name), &target.route).await) })?;
     Ok(home.unwrap_or_default())

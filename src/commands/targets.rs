@@ -9,7 +9,7 @@ use crate::{
     },
 };
 use eg_config::settings::{Chosen, Resource, Selection, Settings};
-use eg_model::target::{Target, TargetKey};
+use eg_model::target::Target;
 use futures_util::future::join_all;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -34,8 +34,7 @@ impl Context<'_> {
     /// A configured resource as a target, with the route that this environment gives.
     pub fn target(&self, resource: &Resource) -> Target {
         let profile = resource.profile.clone().or_else(|| environment_profile(self.env));
-        let key = TargetKey::new(&resource.provider, &resource.kind, &resource.region, &resource.id);
-        let mut target = target_for(self.env, key, profile);
+        let mut target = target_for(self.env, resource.key(), profile);
         target.route.role_arn.clone_from(&resource.role_arn);
         target.route.external_id.clone_from(&resource.external_id);
         target

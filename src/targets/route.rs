@@ -5,6 +5,7 @@ use crate::{
     ui::{printer::Printer, warning::Code},
 };
 use eg_model::target::{OtherServices, Route, Target, TargetKey};
+use eg_providers::kind_of;
 use std::collections::BTreeSet;
 
 /// The profile that the environment names; `None` if it holds keys, which beat AWS_PROFILE in the SDK's chain.
@@ -13,10 +14,12 @@ pub fn environment_profile(env: &Env) -> Option<String> {
     env.var("AWS_PROFILE").filter(|_| !keys).map(str::to_owned)
 }
 
-/// A target with a profile's credentials, through the files and endpoints that the environment names.
+/// A target with a profile's credentials, through the files and endpoints that the environment names. A firewall outside
+/// of every cloud has neither.
 pub fn target_for(env: &Env, key: TargetKey, profile: Option<String>) -> Target {
+    let Some(cloud) = kind_of(&key).and_then(|kind| kind.cloud.as_ref()) else { return Target::new(key) };
     let var = |name: &str| env.var(name).map(str::to_owned);
-    let (endpoint, other_services) = endpoints(var("AWS_ENDPOINT_URL_EC2"), var("AWS_ENDPOINT_URL"));
+    let (endpoint, other_services) = endpoints(var(cloud.endpoint_variable), var("AWS_ENDPOINT_URL"));
     let route = Route {
         profile,
         config_file: env.aws_file("AWS_CONFIG_FILE"),
@@ -27,14 +30,14 @@ pub fn target_for(env: &Env, key: TargetKey, profile: Option<String>) -> Target 
     Target { key: TargetKey { endpoint, ..key }, route }
 }
 
-/// The endpoint of EC2 and those of the other services, from the ones that the environment names for EC2 alone and for all
-/// (AWS SDKs and Tools reference guide, "Service-specific endpoints").
-fn endpoints(of_ec2: Option<String>, of_all: Option<String>) -> (Option<String>, OtherServices) {
-    match (of_ec2, of_all) {
+/// The endpoint of the service that holds the firewall and those of the other services, from the ones that the environment
+/// names for this service alone and for all (AWS SDKs and Tools reference guide, "Service-specific endpoints").
+fn endpoints(of_one: Option<String>, of_all: Option<String>) -> (Option<String>, OtherServices) {
+    match (of_one, of_all) {
         (None, of_all) => (of_all, OtherServices::WithTarget),
-        (Some(of_ec2), None) => (Some(of_ec2), OtherServices::ByThemselves),
-        (Some(of_ec2), Some(of_all)) if of_ec2 == of_all => (Some(of_ec2), OtherServices::WithTarget),
-        (Some(of_ec2), Some(of_all)) => (Some(of_ec2), OtherServices::At(of_all)),
+        (Some(of_one), None) => (Some(of_one), OtherServices::ByThemselves),
+        (Some(of_one), Some(of_all)) if of_one == of_all => (Some(of_one), OtherServices::WithTarget),
+        (Some(of_one), Some(of_all)) => (Some(of_one), OtherServices::At(of_all)),
     }
 }
 
@@ -42,10 +45,14 @@ fn endpoints(of_ec2: Option<String>, of_all: Option<String>) -> (Option<String>,
 pub fn name_endpoints<'r>(printer: &Printer, targets: impl Iterator<Item = &'r Target>) {
     let mut endpoints = BTreeSet::new();
     for target in targets {
-        let alone = if target.route.other_services == OtherServices::WithTarget { "" } else { " for EC2" };
+        let service = kind_of(&target.key).and_then(|kind| kind.cloud.as_ref()).map(|cloud| cloud.service);
+        let alone = match (&target.route.other_services, service) {
+            (OtherServices::WithTarget, _) | (_, None) => String::new(),
+            (_, Some(service)) => format!(" for {service}"),
+        };
         endpoints.extend(target.key.endpoint.as_deref().map(|endpoint| (endpoint, alone)));
         if let OtherServices::At(endpoint) = &target.route.other_services {
-            endpoints.insert((endpoint, " for everything else"));
+            endpoints.insert((endpoint, " for everything else".to_owned()));
         }
     }
     for (endpoint, what) in endpoints {

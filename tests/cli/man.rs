@@ -65,8 +65,9 @@ fn a_page_for_the_configuration() {
     assert!(!man1.join("eg-config.5").exists());
     assert_eq!(world.eg(&["man", "config"]).expect_code(0).stdout, text);
     assert!(text.starts_with(&format!(".TH eg-config 5 {} eg eg\n", env!("CARGO_PKG_VERSION"))), "{text}");
-    for (table, keys) in eg::inside::TABLES {
-        let is_table = |key: &str| eg::inside::TABLES.iter().any(|(name, _)| name.contains(&format!("{key}]")));
+    let tables = eg::inside::tables();
+    for (table, keys) in &tables {
+        let is_table = |key: &str| tables.iter().any(|(name, _)| name.contains(&format!("{key}]")));
         assert!(table.is_empty() || text.contains(table.trim_matches(['[', ']'])), "{table}:\n{text}");
         for key in keys.iter().filter(|key| !is_table(key)) {
             assert!(text.contains(&format!("\n\\fB{key}\\fR\n")), "{table} {key}:\n{text}");

@@ -2,7 +2,7 @@
 //! alone: no policy keeps a rule from being closed.
 
 use crate::{
-    toml::{self, SettingsError, TomlResult, TomlSection},
+    toml::{self, At, SettingsError, TomlResult, TomlSection},
     values::{duration, port_list, ports, prefix_length},
 };
 use chrono::TimeDelta;
@@ -12,18 +12,28 @@ use eg_model::{
         permission::{Permission, PortSpec},
     },
     session::record::{Grant, Session},
+    target::TargetKey,
     time::duration::Written,
 };
+use eg_providers::{Kind, kind_of, kinds, kinds_of};
 use regex::Regex;
 use std::{
     collections::BTreeSet,
+    fmt,
     net::IpAddr,
     path::{Path, PathBuf},
 };
 use thiserror::Error;
 
-const KEYS: &[&str] =
-    &["max_duration", "ports", "min_ipv4_prefix_len", "min_ipv6_prefix_len", "reason_pattern", "explicit_addresses"];
+const KEYS: &[&str] = &[
+    "max_duration",
+    "kinds",
+    "ports",
+    "min_ipv4_prefix_len",
+    "min_ipv6_prefix_len",
+    "reason_pattern",
+    "explicit_addresses",
+];
 const PATTERN: &str = "a regular expression, which a whole reason has to match";
 
 /// Limits of what may be opened. The default is that of a machine without a policy: everything is allowed.
@@ -32,6 +42,7 @@ pub struct MachinePolicy {
     /// The file, if there is one.
     pub file: Option<PathBuf>,
     max_duration: Option<Written>,
+    kinds: Option<Vec<&'static Kind>>,
     ports: Option<Vec<PortSpec>>,
     min_ipv4_prefix_len: Option<u8>,
     min_ipv6_prefix_len: Option<u8>,
@@ -50,6 +61,7 @@ impl Default for MachinePolicy {
         Self {
             file: None,
             max_duration: None,
+            kinds: None,
             ports: None,
             min_ipv4_prefix_len: None,
             min_ipv6_prefix_len: None,
@@ -59,6 +71,37 @@ impl Default for MachinePolicy {
     }
 }
 
+/// Provider and kind of a firewall. The record of a newer `eg` may hold some that this one does not know.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KindName {
+    provider: String,
+    kind: String,
+}
+
+impl KindName {
+    pub fn of(key: &TargetKey) -> Self {
+        Self { provider: key.provider.clone(), kind: key.kind.clone() }
+    }
+
+    fn known(&self) -> Option<&'static Kind> {
+        kinds_of(&self.provider).find(|kind| kind.name == self.kind)
+    }
+}
+
+/// As the policy names it: `aws/security-group`.
+impl fmt::Display for KindName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.provider, self.kind)
+    }
+}
+
+/// The port that a permission asks for; `None` for a kind without ports.
+fn asked_port(grant: &Grant, permission: &Permission) -> Option<(String, PortSpec)> {
+    let kind = kind_of(&grant.target.key);
+    let port = permission.spec().filter(|_| kind.is_none_or(Kind::has_ports))?;
+    Some((grant.resource_name.clone(), port))
+}
+
 /// A request to open something, or to keep it open for longer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicyRequest {
@@ -66,7 +109,9 @@ pub struct PolicyRequest {
     pub duration: TimeDelta,
     /// The same as the user wrote it, if they did.
     pub written: Option<Written>,
-    /// Each port with the resource that it is asked for on.
+    /// The kind of firewall of each resource, as provider and kind.
+    pub kinds: BTreeSet<(String, KindName)>,
+    /// Each port with the resource that it is asked for on. Nothing for a kind without ports.
     pub ports: BTreeSet<(String, PortSpec)>,
     /// The prefix lengths of the networks to open.
     pub prefixes: BTreeSet<(IpVersion, u8)>,
@@ -81,10 +126,11 @@ impl PolicyRequest {
     /// Asks again for all that a session on record still wants. The record does not say if its addresses were named.
     pub fn again(session: &Session) -> Self {
         let ports = |grant: &Grant| -> Vec<_> {
-            let specs = grant.permissions.iter().filter_map(|item| item.permission.spec());
-            specs.map(|port| (grant.resource_name.clone(), port)).collect()
+            grant.permissions.iter().filter_map(|item| asked_port(grant, &item.permission)).collect()
         };
+        let kind = |grant: &Grant| (grant.resource_name.clone(), KindName::of(&grant.target.key));
         Self {
+            kinds: session.current().map(kind).collect(),
             duration: session.expires_at - session.started_at,
             reason: session.reason.clone(),
             ports: session.current().flat_map(ports).collect(),
@@ -118,6 +164,7 @@ impl MachinePolicy {
     pub fn check(&self, asked: &PolicyRequest) -> Result<(), NotAllowed> {
         let refusal = self
             .refused_duration(asked)
+            .or_else(|| self.refused_kind(asked))
             .or_else(|| self.refused_port(asked))
             .or_else(|| self.refused_prefix(asked))
             .or_else(|| self.refused_reason(asked));
@@ -134,7 +181,8 @@ impl MachinePolicy {
         self.check(&PolicyRequest {
             duration: session.expires_at - session.started_at,
             reason: session.reason.clone(),
-            ports: permission.spec().map(|port| (grant.resource_name.clone(), port)).into_iter().collect(),
+            kinds: [(grant.resource_name.clone(), KindName::of(&grant.target.key))].into(),
+            ports: asked_port(grant, permission).into_iter().collect(),
             prefixes: [(permission.ip_version(), permission.cidr().prefix_len())].into(),
             ..PolicyRequest::default()
         })
@@ -149,6 +197,30 @@ impl MachinePolicy {
         let max = self.max_duration.as_ref().filter(|max| asked.duration > max.length)?;
         let length = asked.written.clone().unwrap_or_else(|| asked.duration.into());
         Some(("max_duration", format!("{max} at most is allowed"), format!("{length} is asked for")))
+    }
+
+    /// | `kinds` | `ports` | refused |
+    /// |---|---|---|
+    /// | a list | any | every kind that is not in the list |
+    /// | absent | a list | kinds without ports, which would get around it, and kinds that this `eg` does not know |
+    /// | absent | absent | nothing |
+    fn refused_kind(&self, asked: &PolicyRequest) -> Option<PolicyRefusal> {
+        let kinds = self.kinds.as_deref();
+        let fits = |name: &KindName| match (kinds, name.known()) {
+            (Some(allowed), known) => known.is_some_and(|known| allowed.contains(&known)),
+            (None, known) => self.ports.is_none() || known.is_some_and(Kind::has_ports),
+        };
+        let (resource, name) = asked.kinds.iter().find(|(_, name)| !fits(name))?;
+        let noun = name.known().map_or(name.to_string(), |known| known.noun.to_string());
+        Some(match kinds {
+            Some(allowed) => {
+                ("kinds", format!("{} alone are allowed", kind_list(allowed)), format!("{resource} is {noun} ({name})"))
+            }
+            None => {
+                let allowed = "only firewalls whose entries have ports are allowed, unless \"kinds\" names others";
+                ("ports", allowed.to_owned(), format!("{resource} is {noun} ({name})"))
+            }
+        })
     }
 
     fn refused_port(&self, asked: &PolicyRequest) -> Option<PolicyRefusal> {
@@ -202,6 +274,7 @@ impl MachinePolicy {
         let length = |version, least: Option<u8>| least.map(|least| format!("{version} /{least} or longer"));
         let parts = [
             self.max_duration.as_ref().map(|max| format!("sessions of {max} at most")),
+            self.kinds.as_ref().map(|kinds| format!("firewalls of kind {}", kind_list(kinds))),
             self.ports.as_ref().map(|ports| format!("ports {}", port_list(ports))),
             length(IpVersion::V4, self.min_ipv4_prefix_len),
             length(IpVersion::V6, self.min_ipv6_prefix_len),
@@ -212,12 +285,31 @@ impl MachinePolicy {
     }
 }
 
+fn kind_list(kinds: &[&Kind]) -> String {
+    kinds.iter().map(|kind| kind.label()).collect::<Vec<_>>().join(", ")
+}
+
+/// A list of kinds, each with its provider; an empty list allows none.
+fn kinds_of_policy(root: &TomlSection<'_>) -> TomlResult<Option<Vec<&'static Kind>>> {
+    let all: Vec<&Kind> = kinds().collect();
+    let accepted = format!("some of {}", kind_list(&all));
+    let Some(list) = root.strings("kinds", &accepted)? else { return Ok(None) };
+    let kind = |item: At<String>| {
+        item.read(&accepted, |text| {
+            let named = |kind: &&'static Kind| kind.label() == text;
+            kinds().find(named).ok_or_else(|| format!("\"{text}\" is not a kind of firewall"))
+        })
+    };
+    list.value.into_iter().map(kind).collect::<Result<_, _>>().map(Some)
+}
+
 fn read(text: &str) -> TomlResult<MachinePolicy> {
     let root = toml::parse(text)?;
     let root = TomlSection::new("the policy", 0, root.get_ref(), KEYS)?;
     Ok(MachinePolicy {
         file: None,
         max_duration: duration(&root, "max_duration")?.map(|found| found.value),
+        kinds: kinds_of_policy(&root)?,
         ports: ports(&root)?,
         min_ipv4_prefix_len: prefix_length(&root, "min_ipv4_prefix_len", IpVersion::V4)?,
         min_ipv6_prefix_len: prefix_length(&root, "min_ipv6_prefix_len", IpVersion::V6)?,
@@ -252,10 +344,15 @@ explicit_addresses = false
         MachinePolicy::parse(text, Path::new("p.toml")).unwrap()
     }
 
+    fn name(provider: &str, kind: &str) -> KindName {
+        KindName { provider: provider.to_owned(), kind: kind.to_owned() }
+    }
+
     fn fine() -> PolicyRequest {
         PolicyRequest {
             duration: TimeDelta::hours(4),
             written: None,
+            kinds: [("api".to_owned(), name("aws", "security-group"))].into(),
             ports: [("api".to_owned(), PortSpec::Tcp(22, 22)), ("web".to_owned(), PortSpec::Tcp(8001, 8002))].into(),
             prefixes: [(IpVersion::V4, 32), (IpVersion::V6, 64)].into(),
             reason: Some("INC-42".to_owned()),
@@ -277,6 +374,7 @@ explicit_addresses = false
         let anything = PolicyRequest {
             duration: TimeDelta::days(31),
             written: None,
+            kinds: [("own".to_owned(), name("script", "directory")), ("new".to_owned(), name("next", "thing"))].into(),
             ports: [("api".to_owned(), PortSpec::All)].into(),
             prefixes: [(IpVersion::V4, 24)].into(),
             reason: None,
@@ -285,6 +383,52 @@ explicit_addresses = false
         };
         assert_eq!(MachinePolicy::default().check(&anything), Ok(()), "no policy");
         assert_eq!(policy("").check(&anything), Ok(()), "an empty one");
+    }
+
+    /// Each kind against each pair of `kinds` and `ports`.
+    #[test]
+    fn kinds_without_ports_do_not_get_around_a_list_of_ports() {
+        let kinds = [
+            name("aws", "security-group"),
+            name("aws", "prefix-list"),
+            name("nftables", "table"),
+            name("next", "thing"),
+        ];
+        let allowed = |text: &str| {
+            let asks = |kind: &KindName| PolicyRequest { kinds: [("x".to_owned(), kind.clone())].into(), ..fine() };
+            kinds.iter().map(|kind| policy(text).check(&asks(kind)).is_ok()).collect::<Vec<_>>()
+        };
+        let ports = "ports = [\"tcp/22\", \"tcp/8000-9000\"]\n";
+        let listed = "kinds = [\"aws/security-group\", \"aws/prefix-list\"]\n";
+        for (text, expected) in [
+            ("", [true, true, true, true]),
+            (ports, [true, false, true, false]),
+            (listed, [true, true, false, false]),
+            (&format!("{ports}{listed}"), [true, true, false, false]),
+            ("kinds = []", [false, false, false, false]),
+        ] {
+            assert_eq!(allowed(text), expected, "{text}");
+        }
+        let refused = |text: &str, kind| {
+            let asked = PolicyRequest { kinds: [("office".to_owned(), kind)].into(), ports: BTreeSet::new(), ..fine() };
+            policy(text).check(&asked).unwrap_err().to_string()
+        };
+        assert_eq!(
+            refused(ports, name("aws", "prefix-list")),
+            "p.toml: ports: only firewalls whose entries have ports are allowed, unless \"kinds\" names others; \
+             office is a prefix list (aws/prefix-list)"
+        );
+        assert_eq!(
+            refused(listed, name("script", "directory")),
+            "p.toml: kinds: aws/security-group, aws/prefix-list alone are allowed; office is a script (script/directory)"
+        );
+        let error = MachinePolicy::parse("kinds = [\"prefix-list\"]", Path::new("p.toml")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "p.toml:1:10: \"prefix-list\" is not a kind of firewall (accepted: some of aws/security-group, \
+             aws/prefix-list, aws/waf-ip-set, nftables/table, script/directory)"
+        );
+        assert_eq!(policy(listed).limits(), ["firewalls of kind aws/security-group, aws/prefix-list"]);
     }
 
     #[test]

@@ -6,5 +6,5 @@ mod limits;
 mod passes;
 
 pub use file::{PolicyError, PolicyFile, read};
-pub use limits::{MachinePolicy, NotAllowed, PolicyRequest};
+pub use limits::{KindName, MachinePolicy, NotAllowed, PolicyRequest};
 pub use passes::{barred, prefer_allowed};

@@ -1,38 +1,23 @@
 //! `[[resource]]` and `[defaults]`.
 
 use crate::{
+    settings::kind,
     toml::{At, SpannedError, TomlResult, TomlSection},
     values::{NOT_EMPTY, PORTS, not_empty, optional_text, port_list, ports, role_arn},
 };
 use eg_model::{
     net::{address::IpVersion, permission::PortSpec},
     selector::{Pattern, Selector},
+    target::TargetKey,
 };
+use eg_providers::{Kind, Noun, Ports, aws::SECURITY_GROUP};
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 use thiserror::Error;
 
 pub const DEFAULTS_KEYS: &[&str] =
     &["provider", "kind", "region", "profile", "role_arn", "external_id", "ports", "families", "groups"];
-pub const KEYS: &[&str] = &[
-    "name",
-    "provider",
-    "kind",
-    "id",
-    "group_name",
-    "tag",
-    "region",
-    "profile",
-    "role_arn",
-    "external_id",
-    "ports",
-    "families",
-    "groups",
-];
 const FAMILIES: &str = "\"ipv4\", \"ipv6\" or both";
-const GROUP_ID: &str = "sg- and 8 or 17 hex digits in lower case, as in \"sg-0abc123def4567890\"";
-const TARGET: &str = "id (sg- and 8 or 17 hex digits), or group_name or tag in its place";
 const PATTERN: &str = "text that is not empty; * is any characters, ? one or none";
-const REGION: &str = "a region's code, as in \"eu-west-1\"";
 const ROLE: &str = "a role's ARN, as in \"arn:aws:iam::123456789012:role/name\"";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,9 +27,10 @@ pub struct Resource {
     /// The name of its `[[resource]]`, which `--only` selects: another where that names groups by name or tags, and this
     /// is one of them.
     pub entry: String,
-    pub provider: String,
-    pub kind: String,
+    pub kind: &'static Kind,
+    /// The id in the key of its target: the values of the keys that say which firewall is meant.
     pub id: String,
+    /// Empty for a kind without regions.
     pub region: String,
     /// The profile whose credentials alone are used; absent: the standard chain.
     pub profile: Option<String>,
@@ -52,7 +38,7 @@ pub struct Resource {
     pub role_arn: Option<String>,
     /// The external id that the role asks for.
     pub external_id: Option<String>,
-    /// The ports to open, in the file's order; never empty, nothing twice.
+    /// The ports to open, in the file's order; never empty, nothing twice. "All" alone for a kind without ports.
     pub ports: Vec<PortSpec>,
     /// The families to open to; never empty, nothing twice.
     pub families: Vec<IpVersion>,
@@ -92,14 +78,19 @@ impl Selection {
 
 /// A `--port` value that a resource does not open, or not as widely.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{resource} is not configured for {port} (its ports: {})", port_list(offered))]
-pub struct PortNotOffered {
-    pub port: PortSpec,
-    pub resource: String,
-    pub offered: Vec<PortSpec>,
+pub enum PortNotOffered {
+    #[error("{resource} is not configured for {port} (its ports: {})", port_list(offered))]
+    Other { port: PortSpec, resource: String, offered: Vec<PortSpec> },
+    #[error("{resource} is {noun}, which has no ports to choose from")]
+    None { resource: String, noun: Noun },
 }
 
 impl Resource {
+    /// The firewall that it names, at the provider's own endpoint.
+    pub fn key(&self) -> TargetKey {
+        TargetKey::new(self.kind.provider, self.kind.name, &self.region, &self.id)
+    }
+
     /// Narrows the resource's ports to those that were asked for: each has to be one of them, or lie within one. An empty
     /// list asks for all.
     ///
@@ -109,10 +100,16 @@ impl Resource {
         if asked.is_empty() {
             return Ok(self.ports.clone());
         }
+        if !self.kind.has_ports() {
+            return Err(PortNotOffered::None { resource: self.name.clone(), noun: self.kind.noun });
+        }
         let offered = |port: &PortSpec| self.ports.iter().any(|known| known.contains(*port));
         match asked.iter().find(|port| !offered(port)) {
             None => Ok(asked.to_vec()),
-            Some(port) => Err(PortNotOffered { port: *port, resource: self.name.clone(), offered: self.ports.clone() }),
+            Some(port) => {
+                let (resource, offered) = (self.name.clone(), self.ports.clone());
+                Err(PortNotOffered::Other { port: *port, resource, offered })
+            }
         }
     }
 }
@@ -120,8 +117,7 @@ impl Resource {
 /// The keys that `[defaults]` and `[[resource]]` have in common.
 #[derive(Clone, Debug, Default)]
 pub struct Defaults {
-    provider: Option<String>,
-    kind: Option<String>,
+    kind: Option<&'static Kind>,
     region: Option<String>,
     profile: Option<String>,
     role_arn: Option<String>,
@@ -134,15 +130,15 @@ pub struct Defaults {
 impl Defaults {
     /// The defaults of a file; those of the file that includes it stand in for what it leaves out.
     pub fn read(root: &TomlSection<'_>, outer: &Self) -> TomlResult<Self> {
-        Self::of(&root.child("defaults", "[defaults]", DEFAULTS_KEYS)?, outer)
+        let section = root.child("defaults", "[defaults]", DEFAULTS_KEYS)?;
+        Self::of(&section, kind::named(&section, outer.kind)?, outer)
     }
 
-    fn of(section: &TomlSection<'_>, outer: &Self) -> TomlResult<Self> {
+    fn of(section: &TomlSection<'_>, kind: Option<&'static Kind>, outer: &Self) -> TomlResult<Self> {
         let role = section.read("role_arn", ROLE, role_arn)?;
         Ok(Self {
-            provider: only(section, "provider", "aws")?.or_else(|| outer.provider.clone()),
-            kind: only(section, "kind", "security-group")?.or_else(|| outer.kind.clone()),
-            region: section.read("region", REGION, region)?.or_else(|| outer.region.clone()),
+            kind,
+            region: kind::region_code(section)?.or_else(|| outer.region.clone()),
             profile: optional_text(section, "profile")?.or_else(|| outer.profile.clone()),
             external_id: external_id(section, role.is_some(), outer)?,
             role_arn: role.or_else(|| outer.role_arn.clone()),
@@ -162,48 +158,50 @@ pub enum ResourceEntry {
 impl ResourceEntry {
     /// Every `[[resource]]` of a file with the place of its name.
     pub fn read(root: &TomlSection<'_>, defaults: &Defaults) -> TomlResult<Vec<(At<String>, Self)>> {
-        let sections = root.tables("resource", "[[resource]]", KEYS)?;
+        let sections = root.tables("resource", "[[resource]]")?;
         sections.iter().map(|section| Self::of(section, defaults)).collect()
     }
 
     fn of(section: &TomlSection<'_>, defaults: &Defaults) -> TomlResult<(At<String>, Self)> {
+        let kind = kind::named(section, defaults.kind)?.unwrap_or(&SECURITY_GROUP);
+        kind::check_keys(section, kind)?;
         let name = section.string("name")?.ok_or_else(|| section.missing("name", NOT_EMPTY))?;
         let at = name.at;
         let name = not_empty(name, "name")?;
-        let id = section.string("id")?;
-        let meant = selector(section, id.is_some())?;
-        let id = id.map(|id| id.read(GROUP_ID, group_id)).transpose()?;
-        let found = Defaults::of(section, defaults)?;
+        let meant = if kind.selectors { selector(section)? } else { None };
+        let id = if meant.is_some() { None } else { Some(kind::target_id(section, kind)?) };
+        let found = Defaults::of(section, Some(kind), defaults)?;
         let resource = Resource {
             name: name.clone(),
             entry: name.clone(),
-            provider: found.provider.unwrap_or_else(|| "aws".to_owned()),
-            kind: found.kind.unwrap_or_else(|| "security-group".to_owned()),
-            id: id.clone().unwrap_or_default(),
-            region: found.region.ok_or_else(|| section.missing("region", REGION))?,
-            profile: found.profile,
-            role_arn: found.role_arn,
-            external_id: found.external_id,
-            ports: found.ports.ok_or_else(|| section.missing("ports", PORTS))?,
+            kind,
+            region: kind::region(section, kind, id.as_deref(), found.region)?,
+            id: id.unwrap_or_default(),
+            profile: found.profile.filter(|_| kind.cloud.is_some()),
+            role_arn: found.role_arn.filter(|_| kind.cloud.is_some()),
+            external_id: found.external_id.filter(|_| kind.cloud.is_some()),
+            ports: match kind.ports {
+                Ports::OfEachEntry => found.ports.ok_or_else(|| section.missing("ports", PORTS))?,
+                Ports::None { .. } => vec![PortSpec::All],
+            },
             families: found.families.unwrap_or_else(|| vec![IpVersion::V4, IpVersion::V6]),
             groups: found.groups.unwrap_or_default(),
             place: None,
         };
-        let entry = match (id, meant) {
-            (Some(_), _) => Self::Resource(resource),
-            (None, Some(meant)) => Self::Selection(Selection { meant, like: resource }),
-            (None, None) => return Err(section.missing("id", TARGET)),
+        let entry = match meant {
+            Some(meant) => Self::Selection(Selection { meant, like: resource }),
+            None => Self::Resource(resource),
         };
         Ok((At { value: name, at }, entry))
     }
 }
 
 /// `group_name` and `tag`, which stand in the place of `id`.
-fn selector(section: &TomlSection<'_>, has_id: bool) -> TomlResult<Option<Selector>> {
+fn selector(section: &TomlSection<'_>) -> TomlResult<Option<Selector>> {
     let name = section.string("group_name")?;
     let tags = section.string_table("tag")?;
     let first = name.as_ref().map(|name| ("group_name", name.at)).or(tags.as_ref().map(|tags| ("tag", tags.at)));
-    if let Some((key, at)) = first.filter(|_| has_id) {
+    if let Some((key, at)) = first.filter(|_| section.has("id")) {
         return Err(SpannedError::new(at, format!("{key} stands beside id"), "either id, or group_name and tag"));
     }
     let name = name.map(|name| pattern(name, "group_name")).transpose()?;
@@ -224,24 +222,6 @@ fn pattern(found: At<String>, key: &str) -> TomlResult<Pattern> {
         let plain = !text.chars().any(char::is_control);
         Pattern::new(text).filter(|_| plain).ok_or_else(|| format!("{key} is empty or holds control characters"))
     })
-}
-
-/// A key with a single value today.
-fn only(section: &TomlSection<'_>, key: &str, value: &str) -> TomlResult<Option<String>> {
-    let read = |text: String| if text == value { Ok(text) } else { Err(format!("{key} \"{text}\" is not known")) };
-    section.read(key, &format!("\"{value}\""), read)
-}
-
-fn group_id(text: String) -> Result<String, String> {
-    let hex = |digits: &str| digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    let fits = text.strip_prefix("sg-").is_some_and(|digits| matches!(digits.len(), 8 | 17) && hex(digits));
-    if fits { Ok(text) } else { Err(format!("\"{text}\" is not the id of a security group")) }
-}
-
-fn region(text: String) -> Result<String, String> {
-    let plain = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    let fits = plain && !text.is_empty() && !text.starts_with('-') && !text.ends_with('-');
-    if fits { Ok(text) } else { Err(format!("\"{text}\" is not a region")) }
 }
 
 /// The external id belongs to its role: a table that names another role does not get the outer one's.

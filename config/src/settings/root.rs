@@ -3,6 +3,7 @@
 use crate::settings::{
     aws::{self, AwsSettings},
     detect::{self, Detect},
+    kind,
     reconcile::{self, Notify, Reconcile},
     resource::{self, Resource, Selection},
     session::{self, SessionSettings, User},
@@ -16,18 +17,20 @@ pub const ROOT_KEYS: &[&str] =
 pub const INCLUDED_KEYS: &[&str] = &["include", "defaults", "resource"];
 
 /// Every table, as it is written, and its keys: the documentation names each.
-pub const TABLES: &[(&str, &[&str])] = &[
-    ("", ROOT_KEYS),
-    ("[defaults]", resource::DEFAULTS_KEYS),
-    ("[user]", session::USER_KEYS),
-    ("[session]", session::KEYS),
-    ("[detect]", detect::KEYS),
-    ("[reconcile]", reconcile::KEYS),
-    ("[notify]", reconcile::NOTIFY_KEYS),
-    ("[aws]", aws::KEYS),
-    ("[aws.cloud_expiry]", aws::CLOUD_EXPIRY_KEYS),
-    ("[[resource]]", resource::KEYS),
-];
+pub fn tables() -> Vec<(&'static str, Vec<&'static str>)> {
+    vec![
+        ("", ROOT_KEYS.to_vec()),
+        ("[defaults]", resource::DEFAULTS_KEYS.to_vec()),
+        ("[user]", session::USER_KEYS.to_vec()),
+        ("[session]", session::KEYS.to_vec()),
+        ("[detect]", detect::KEYS.to_vec()),
+        ("[reconcile]", reconcile::KEYS.to_vec()),
+        ("[notify]", reconcile::NOTIFY_KEYS.to_vec()),
+        ("[aws]", aws::KEYS.to_vec()),
+        ("[aws.cloud_expiry]", aws::CLOUD_EXPIRY_KEYS.to_vec()),
+        ("[[resource]]", kind::keys()),
+    ]
+}
 
 /// The whole configuration. The default is that of an empty file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

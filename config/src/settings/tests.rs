@@ -17,6 +17,8 @@ use std::{
 };
 use url::Url;
 
+mod kinds;
+
 const RESOURCE: &str =
     "[[resource]]\nname = \"api\"\nid = \"sg-0abc123def4567890\"\nregion = \"eu-west-1\"\nports = [\"tcp/22\"]\n";
 
@@ -112,7 +114,7 @@ ports = ["tcp/5432"]
     );
     assert_eq!((api.families.as_slice(), api.groups.len()), ([IpVersion::V6].as_slice(), 2));
     assert_eq!(api.role_arn.as_deref(), Some("arn:aws-cn:iam::123456789012:role/path/eg"));
-    assert_eq!((db.provider.as_str(), db.kind.as_str()), ("aws", "security-group"));
+    assert_eq!(db.kind, &eg_providers::aws::SECURITY_GROUP);
     assert_eq!(db.families, [IpVersion::V4, IpVersion::V6]);
     assert!(db.groups.is_empty() && db.profile.is_none());
 }
@@ -143,7 +145,7 @@ fn unknown_keys_name_the_nearest() {
     );
     assert_eq!(
         refusal(&format!("{RESOURCE}port = []\n")),
-        "c.toml:6:1: [[resource]] has no key \"port\"; did you mean \"ports\"? (accepted: name, provider, kind, id, group_name, tag, region, profile, role_arn, external_id, ports, families, groups)"
+        "c.toml:6:1: [[resource]] of a security group has no key \"port\"; did you mean \"ports\"? (accepted: name, provider, kind, id, group_name, tag, region, profile, role_arn, external_id, ports, families, groups)"
     );
     // The first in the file, not in the alphabet.
     assert_eq!(
@@ -308,7 +310,7 @@ fn resources() {
         (
             "id = \"sg-0abc123def4567890\"\n",
             "",
-            "1:1: [[resource]] has no id (accepted: id (sg- and 8 or 17 hex digits), or group_name or tag in its place)"
+            "1:1: [[resource]] has no id (accepted: sg- and 8 or 17 hex digits in lower case, as in \"sg-0abc123def4567890\", or group_name or tag in its place)"
                 .to_owned(),
         ),
         (
@@ -350,8 +352,11 @@ fn resources() {
         assert_eq!(change(from, to), format!("c.toml:{expected}"));
     }
     for (line, expected) in [
-        ("provider = \"gcp\"", "6:12: provider \"gcp\" is not known (accepted: \"aws\")"),
-        ("kind = \"nacl\"", "6:8: kind \"nacl\" is not known (accepted: \"security-group\")"),
+        ("provider = \"gcp\"", "6:12: provider \"gcp\" is not known (accepted: \"aws\", \"nftables\" or \"script\")"),
+        (
+            "kind = \"nacl\"",
+            "6:8: kind \"nacl\" is not known (accepted: \"security-group\", \"prefix-list\", \"waf-ip-set\", \"table\" or \"directory\")",
+        ),
         ("families = []", "6:12: families is empty (accepted: \"ipv4\", \"ipv6\" or both)"),
         ("families = [\"ipv5\"]", "6:13: \"ipv5\" is not an address family (accepted: \"ipv4\", \"ipv6\" or both)"),
         (

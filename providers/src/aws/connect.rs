@@ -37,8 +37,6 @@ use tokio::sync::{Mutex, OnceCell};
 
 /// The provider's name in a target's key.
 pub const PROVIDER: &str = "aws";
-/// The kind's name in a target's key.
-pub const SECURITY_GROUP: &str = "security-group";
 
 /// The SDK's defaults are frozen at this version, so that an update of the SDK does not change how `eg` behaves.
 fn behavior() -> BehaviorVersion {

@@ -6,6 +6,7 @@
 //! | `connect` | the connector: one client for each route |
 //! | `client` | the client, and the one way by which it sends a request |
 //! | `security_group` | the trait's parts, each by the module that knows its calls |
+//! | `kind`, `prefix_list/`, `ip_set/` | what the configuration accepts; prefix lists; WAF IP sets |
 //! | `read/` | readings: rules, groups, whole accounts; every page, or none |
 //! | `write` | authorize, revoke, tag, untag, and dry runs of them |
 //! | `expiry/` | expiry schedules, and the role and schedule group that they need |
@@ -24,7 +25,10 @@ mod credentials;
 mod endpoint;
 mod errors;
 mod expiry;
+mod ip_set;
+mod kind;
 mod policy;
+mod prefix_list;
 mod read;
 mod security_group;
 mod text;
@@ -37,7 +41,7 @@ mod tests;
 pub use action::Action;
 pub use arn::{Scope, partition_of};
 pub use client::SecurityGroups;
-pub use connect::{Aws, Options, PROVIDER, SECURITY_GROUP};
+pub use connect::{Aws, Options, PROVIDER};
 pub use credentials::{
     files::ProfileFilePaths,
     profiles::{Profile, profiles},
@@ -45,11 +49,14 @@ pub use credentials::{
 };
 pub use endpoint::check_endpoints;
 pub use expiry::preparation::Prepared;
+pub use ip_set::WAF_IP_SET;
+pub use kind::SECURITY_GROUP;
 pub use policy::{
     cloud_expiry::{ConfiguredAccount, ROLE_NAME},
     roles::{CloudExpiry, DEFAULT_SCHEDULE_GROUP},
     user::{Retag, policy, sweep_policy},
 };
+pub use prefix_list::PREFIX_LIST;
 pub use text::{description, session_name};
 pub use wire::{
     clock::Clock,

@@ -29,7 +29,7 @@ pub(super) fn recorded_names(
     let grants = sessions.into_iter().flat_map(|session| session.grants);
     let mut names: BTreeMap<TargetKey, String> = grants.map(|grant| (grant.target.key, grant.resource_name)).collect();
     for resource in settings.into_iter().flat_map(|settings| &settings.resources) {
-        let same = |key: &TargetKey| key.id == resource.id && key.region == resource.region;
+        let same = |key: &TargetKey| TargetKey { endpoint: key.endpoint.clone(), ..resource.key() } == *key;
         for (_, name) in names.iter_mut().filter(|(key, _)| same(key)) {
             name.clone_from(&resource.name);
         }

@@ -106,7 +106,7 @@ async fn targets(
 /// The target that stands for every group of a region, with a profile's credentials or those of the environment.
 pub fn any_group_in(context: &Context<'_>, profile: Option<String>, region: &str) -> Target {
     let profile = profile.or_else(|| environment_profile(context.env));
-    target_for(context.env, TargetKey::new(PROVIDER, SECURITY_GROUP, region, ""), profile)
+    target_for(context.env, TargetKey::new(PROVIDER, SECURITY_GROUP.name, region, ""), profile)
 }
 
 async fn look(context: &Context<'_>, target: Target, settings: &Settings) -> RegionReading {

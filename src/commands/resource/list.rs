@@ -57,8 +57,8 @@ fn as_json((resource, selector): &ResourceRow<'_>, settings: &Settings) -> Value
         selector.iter().flat_map(|selector| selector.tags()).map(|(key, value)| (key, value.as_str())).collect();
     json!({
         "name": resource.name,
-        "provider": resource.provider,
-        "kind": resource.kind,
+        "provider": resource.kind.provider,
+        "kind": resource.kind.name,
         "id": Some(&resource.id).filter(|_| selector.is_none()),
         "groupName": selector.and_then(|selector| selector.name()).map(|name| name.as_str()),
         "tags": tags,

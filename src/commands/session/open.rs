@@ -9,7 +9,7 @@ use crate::{
 };
 use chrono::TimeDelta;
 use eg_config::{
-    policy::PolicyRequest,
+    policy::{KindName, PolicyRequest},
     settings::{Resource, Settings},
 };
 use eg_model::{
@@ -258,13 +258,16 @@ impl<'a> OpenRequest<'a> {
         let opens = |(version, detected)| if self.explicit.is_empty() { detected } else { given(version) };
         let families = [(IpVersion::V4, v4), (IpVersion::V6, v6)].into_iter().filter(|family| opens(*family));
         let lengths = self.settings.session.prefix_lengths;
-        let ports = self.chosen.iter().flat_map(|chosen| {
+        let with_ports = self.chosen.iter().filter(|chosen| chosen.resource.kind.has_ports());
+        let ports = with_ports.flat_map(|chosen| {
             let name = &chosen.resource.name;
             chosen.ports.iter().map(move |port| (name.clone(), *port))
         });
+        let kind = |chosen: &ChosenResource| (chosen.resource.name.clone(), KindName::of(&chosen.target.key));
         PolicyRequest {
             duration: self.length.counted_from(self.context.env.now()),
             written: self.length.written(),
+            kinds: self.chosen.iter().map(kind).collect(),
             ports: ports.collect(),
             prefixes: families.map(|(version, _)| (version, lengths.of(version))).collect(),
             reason: self.args.reason.clone(),

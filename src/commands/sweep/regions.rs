@@ -33,7 +33,7 @@ pub(super) async fn accounts(
     };
     let mut accounts = Vec::new();
     for profile in profiles {
-        let mut target = target_for(env, TargetKey::new(PROVIDER, SECURITY_GROUP, "", ""), profile);
+        let mut target = target_for(env, TargetKey::new(PROVIDER, SECURITY_GROUP.name, "", ""), profile);
         let (first, regions) = choose(env, regions, &target).await?;
         target.key.region = first;
         accounts.push(SweepAccount { target, regions });

@@ -1,0 +1,5 @@
+//! AWS WAF IP sets.
+
+mod kind;
+
+pub use kind::WAF_IP_SET;

@@ -1,0 +1,5 @@
+//! AWS managed prefix lists.
+
+mod kind;
+
+pub use kind::PREFIX_LIST;

@@ -1,0 +1,5 @@
+//! nftables on this host.
+
+mod kind;
+
+pub use kind::TABLE;

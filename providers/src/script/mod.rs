@@ -1,0 +1,5 @@
+//! Scripts that open and close.
+
+mod kind;
+
+pub use kind::DIRECTORY;
