@@ -36,11 +36,18 @@ pub trait Network: Send + Sync {
 }
 
 /// The real network. A look-up that hangs goes on in tokio's blocking pool: shut the runtime down in the background.
-pub struct Tcp;
+#[derive(Debug, Default)]
+pub struct Tcp {
+    /// Names whose addresses are known beforehand.
+    pub names: BTreeMap<String, Vec<IpAddr>>,
+}
 
 #[async_trait]
 impl Network for Tcp {
     async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        if let Some(known) = self.names.get(host) {
+            return Ok(known.iter().map(|address| SocketAddr::new(*address, port)).collect());
+        }
         Ok(timeout(TIME_LIMIT, lookup_host((host, port))).await??.collect())
     }
 

@@ -21,12 +21,12 @@ use std::{
 
 /// What is known beforehand about the group that is looked for.
 pub struct Question<'a> {
-    /// Regions and credentials to look in ([`Target::regional`]); if nothing is found there and `widen` is set, every
-    /// region that is enabled for the same credentials.
-    pub places: &'a BTreeSet<Target>,
+    /// Regions and credentials to look in ([`Target::regional`]), the preferred ones first; if nothing is found there and
+    /// `widen` is set, every region that is enabled for the same credentials.
+    pub places: Vec<Target>,
     pub widen: bool,
     /// Ids of groups that are configured.
-    pub configured: &'a BTreeSet<String>,
+    pub configured: BTreeSet<String>,
     /// The name or id of the group, if the user says it.
     pub group: Option<&'a str>,
 }
@@ -69,12 +69,13 @@ impl HostFound {
         let mut remarks = Vec::new();
         if !self.front.elsewhere.is_empty() {
             let others = self.front.elsewhere.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            remarks.push(format!("{} is also {others}, which no network interface here has", self.host));
+            let name = self.host.name();
+            remarks.push(format!("{name} is also {others}, which no network interface here has"));
         }
         if self.front.interfaces.values().all(|one| one.public.is_empty()) {
             remarks.push(format!(
                 "{} has private addresses only: it is reached from inside its network, over a VPN for example",
-                self.host
+                self.host.name()
             ));
         }
         remarks
@@ -101,7 +102,7 @@ pub async fn find(
     let interfaces: BTreeMap<&String, &NetworkInterface> =
         asked.iter().flat_map(Place::interfaces).map(|one| (&one.id, one)).collect();
     let interfaces: Vec<NetworkInterface> = interfaces.into_values().cloned().collect();
-    match in_front(&addresses, &interfaces, question.configured, question.group) {
+    match in_front(&addresses, &interfaces, &question.configured, question.group) {
         Ok(front) => {
             let place = asked.iter().find(|place| place.interfaces().any(|one| front.interfaces.contains_key(&one.id)));
             let gone = || CommandError::new(Kind::NotFound, format!("no place has the interfaces of {host}"));

@@ -3,5 +3,6 @@
 
 pub mod host;
 pub mod lookup;
+pub mod obstacles;
 pub mod read;
 pub mod route;

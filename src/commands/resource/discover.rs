@@ -115,7 +115,7 @@ async fn look(context: &Context<'_>, target: Target, settings: &Settings) -> Reg
     let meant = || settings.selections.iter().filter(|one| context.target(&one.like).regional() == target);
     let configured = |group: &ListedGroup| {
         settings.resources.iter().any(|one| one.id == group.id && one.region == target.key.region)
-            || meant().any(|one| one.meant.fits(&group.name, &group.tags))
+            || meant().filter_map(|one| one.meant.groups()).any(|meant| meant.fits(&group.name, &group.tags))
     };
     let groups = listed.await.map(|groups| groups.into_iter().filter(|group| !configured(group)).collect());
     RegionReading { target, groups }

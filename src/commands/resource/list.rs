@@ -5,8 +5,7 @@ use crate::{
     error::{CommandError, Exit},
     ui::table::{Cell, Table},
 };
-use eg_config::settings::{Resource, Settings};
-use eg_model::selector::Selector;
+use eg_config::settings::{Meant, Resource, Settings};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -32,7 +31,7 @@ pub fn run(context: &Context<'_>, _args: &ResourceListArgs) -> Result<Exit, Comm
         let families = resource.families.iter().map(ToString::to_string).collect();
         table.row([
             Cell::new(&resource.name),
-            Cell::new(selector.map_or_else(|| resource.id.clone(), |selector| format!("every {selector}"))),
+            Cell::new(selector.map_or_else(|| resource.id.clone(), in_words)),
             Cell::new(&resource.region),
             Cell::new(resource.profile.as_deref().unwrap_or("-")),
             Cell::new(list(resource.ports.iter().map(ToString::to_string).collect())),
@@ -44,8 +43,15 @@ pub fn run(context: &Context<'_>, _args: &ResourceListArgs) -> Result<Exit, Comm
     Ok(Exit::Done)
 }
 
+fn in_words(meant: &Meant) -> String {
+    match meant {
+        Meant::Groups(selector) => format!("every {selector}"),
+        Meant::Host(_) => meant.to_string(),
+    }
+}
+
 /// A resource, and its selector if it has no id.
-type ResourceRow<'a> = (&'a Resource, Option<&'a Selector>);
+type ResourceRow<'a> = (&'a Resource, Option<&'a Meant>);
 
 fn rows(settings: &Settings) -> Vec<ResourceRow<'_>> {
     let fixed = settings.resources.iter().map(|resource| (resource, None));
@@ -53,15 +59,18 @@ fn rows(settings: &Settings) -> Vec<ResourceRow<'_>> {
 }
 
 fn as_json((resource, selector): &ResourceRow<'_>, settings: &Settings) -> Value {
+    let (groups, host) = (selector.and_then(Meant::groups), selector.and_then(Meant::host));
     let tags: BTreeMap<&String, &str> =
-        selector.iter().flat_map(|selector| selector.tags()).map(|(key, value)| (key, value.as_str())).collect();
+        groups.iter().flat_map(|selector| selector.tags()).map(|(key, value)| (key, value.as_str())).collect();
     json!({
         "name": resource.name,
         "provider": resource.kind.provider,
         "kind": resource.kind.name,
         "id": Some(&resource.id).filter(|_| selector.is_none()),
-        "groupName": selector.and_then(|selector| selector.name()).map(|name| name.as_str()),
+        "groupName": groups.and_then(|selector| selector.name()).map(|name| name.as_str()),
         "tags": tags,
+        "host": host.map(|meant| meant.host.to_string()),
+        "group": host.and_then(|meant| meant.group.as_ref()),
         "region": resource.region,
         "profile": resource.profile,
         "roleArn": resource.role_arn,

@@ -10,7 +10,7 @@ use crate::{
 use chrono::TimeDelta;
 use eg_config::{
     policy::{KindName, PolicyRequest},
-    settings::{Resource, Settings},
+    settings::{Chosen, Resource, Selection, Settings},
 };
 use eg_model::{
     Timestamp,
@@ -28,10 +28,10 @@ use eg_model::{
 };
 use eg_providers::aws;
 use eg_state::Store;
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 /// Options of every command that opens a session.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct OpenArgs {
     /// How long: 8 (hours), 90m, 1h30m, 1d [default: default_duration of the configuration, else 8h]
     #[arg(long, value_name = "D")]
@@ -60,6 +60,12 @@ pub struct OpenArgs {
     /// Only these resources: names or labels, patterns (prod-*), several with commas; may be repeated
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
+    /// Not a configured resource, but the security group in front of this host (db.example.com:5432); may be repeated
+    #[arg(long, value_name = "HOST[:PORT]", conflicts_with = "only")]
+    pub(super) host: Vec<Host>,
+    /// The name or id of the group that --host means, where several are in front of it
+    #[arg(long, value_name = "GROUP")]
+    pub(super) group: Option<String>,
     /// Only this port (tcp/5432, 22, ssh, or a part of a configured range), which every selected resource has to have;
     /// may be repeated
     #[arg(long, value_name = "PORT")]
@@ -126,6 +132,26 @@ pub(super) fn usage(error: impl ToString) -> CommandError {
     CommandError::new(Kind::Usage, error.to_string())
 }
 
+/// The hosts of `--host`, each with its ports.
+fn hosts(args: &OpenArgs, settings: &Settings) -> Result<Vec<Selection>, CommandError> {
+    let selection = |host: &Host| {
+        let ports = match host.port() {
+            Some(port) if args.port.is_empty() => vec![PortSpec::Tcp(port, port)],
+            _ => args.port.clone(),
+        };
+        if ports.is_empty() {
+            let error = usage(format!("no port of {host} is named"));
+            return Err(error.hint(format!("name one: {host}:5432, or --port tcp/5432")));
+        }
+        Ok(settings.selection_of(host, args.group.as_deref(), ports))
+    };
+    if args.group.is_some() && args.host.is_empty() {
+        return Err(usage("--group chooses among the groups in front of a host, and no host is named"));
+    }
+    let mut seen = BTreeSet::new();
+    args.host.iter().filter(|host| seen.insert(*host)).map(selection).collect()
+}
+
 /// A selected resource, the ports to open on it, and the way there.
 pub(super) struct ChosenResource {
     pub(super) resource: Resource,
@@ -178,14 +204,20 @@ impl<'a> OpenRequest<'a> {
         settings: &'a Settings,
         command: &str,
     ) -> Result<Self, CommandError> {
-        if settings.names_no_target() {
+        if settings.names_no_target() && args.host.is_empty() {
             return Err(context.no_resources(command));
         }
-        let selected = settings.select(&args.only).map_err(usage)?;
+        let hosts = hosts(args, settings)?;
+        let selected = match hosts.is_empty() {
+            true => settings.select(&args.only).map_err(usage)?,
+            false => Chosen { resources: Vec::new(), selections: hosts.iter().collect() },
+        };
         let length = Length::new(context, args, settings)?;
-        let resources = context.resolved(&selected).await?.into_iter();
+        let resources = context.resolved(&selected, settings).await?.into_iter();
+        // The ports of a host are those that were asked for.
+        let asked = if hosts.is_empty() { args.port.as_slice() } else { &[] };
         let chosen =
-            resources.map(|resource| ChosenResource::new(context, resource, &args.port)).collect::<Result<_, _>>()?;
+            resources.map(|resource| ChosenResource::new(context, resource, asked)).collect::<Result<_, _>>()?;
         let site = context.site_policy()?;
         let request = Self {
             context,

@@ -65,7 +65,7 @@ pub fn run(context: &Context<'_>, args: &CloudExpiryArgs) -> Result<Exit, Comman
     }
     let chosen = settings.select(&args.only).map_err(|error| CommandError::new(Kind::Usage, error.to_string()))?;
     block_on(async {
-        let resources = context.resolved(&chosen).await?;
+        let resources = context.resolved(&chosen, &settings).await?;
         set_up(context, args, &settings, &resources).await
     })
 }
