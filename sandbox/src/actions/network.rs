@@ -28,7 +28,8 @@ pub(super) fn interfaces(world: &mut World, ask: &ActionRequest<'_>) -> Result<A
         })
     };
     let found = world.network.interfaces.values().filter(here).filter(meant);
-    let page = paging::cut(found.map(|one| (one.id.clone(), one)).collect(), ask.form, ask.settings.page_limit)?;
+    let found = found.map(|one| (one.id.clone(), one)).collect();
+    let page = paging::cut(found, ask.form, ask.settings.page_limit, &paging::OF_GROUPS)?;
     let mut xml = Xml::default();
     xml.items("networkInterfaceSet", page.items, |xml, one| interface(xml, one, world));
     if let Some(token) = page.next {

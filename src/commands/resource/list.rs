@@ -3,9 +3,13 @@
 use crate::{
     commands::context::Context,
     error::{CommandError, Exit},
-    ui::table::{Cell, Table},
+    ui::{
+        json,
+        table::{Cell, Table},
+    },
 };
 use eg_config::settings::{Meant, Resource, Settings};
+use eg_providers::aws::SECURITY_GROUP;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -25,20 +29,11 @@ pub fn run(context: &Context<'_>, _args: &ResourceListArgs) -> Result<Exit, Comm
         context.printer.remark("No resources configured. Run: eg init");
         return Ok(Exit::Done);
     }
-    let mut table = Table::new(["NAME", "GROUP", "REGION", "PROFILE", "PORTS", "FAMILIES", "LABELS"]);
-    for (resource, selector) in &rows {
-        let list = |items: Vec<String>| if items.is_empty() { "-".to_owned() } else { items.join(" ") };
-        let families = resource.families.iter().map(ToString::to_string).collect();
-        table.row([
-            Cell::new(&resource.name),
-            Cell::new(selector.map_or_else(|| resource.id.clone(), in_words)),
-            Cell::new(&resource.region),
-            Cell::new(resource.profile.as_deref().unwrap_or("-")),
-            Cell::new(list(resource.ports.iter().map(ToString::to_string).collect())),
-            Cell::new(list(families)),
-            Cell::new(list(resource.groups.clone())),
-        ]);
-    }
+    let table = if rows.iter().all(|(resource, _)| *resource.kind == SECURITY_GROUP) {
+        groups(&rows)
+    } else {
+        firewalls(&rows)
+    };
     context.printer.result(&table.render_in(context.env.stdout_columns));
     Ok(Exit::Done)
 }
@@ -48,6 +43,39 @@ fn in_words(meant: &Meant) -> String {
         Meant::Groups(selector) => format!("every {selector}"),
         Meant::Host(_) => meant.to_string(),
     }
+}
+
+/// Security groups alone, which is what most people have: no column says the same in every row.
+fn groups(rows: &[ResourceRow<'_>]) -> Table {
+    let mut table = Table::new(["NAME", "GROUP", "REGION", "PROFILE", "PORTS", "FAMILIES", "LABELS"]);
+    for row in rows {
+        table.row(cells(row));
+    }
+    table
+}
+
+fn firewalls(rows: &[ResourceRow<'_>]) -> Table {
+    let mut table = Table::new(["NAME", "KIND", "FIREWALL", "REGION", "PROFILE", "PORTS", "FAMILIES", "LABELS"]);
+    for row in rows {
+        let [name, id, region, profile, ports, families, labels] = cells(row);
+        table.row([name, Cell::new(row.0.kind.noun.one), id, region, profile, ports, families, labels]);
+    }
+    table
+}
+
+/// The cells but the kind's. A dash stands where a kind has no such thing.
+fn cells((resource, selector): &ResourceRow<'_>) -> [Cell; 7] {
+    let list = |items: Vec<String>| if items.is_empty() { "-".to_owned() } else { items.join(" ") };
+    let ports = resource.ports.iter().filter(|_| resource.kind.has_ports());
+    [
+        Cell::new(&resource.name),
+        Cell::new(selector.map_or_else(|| resource.id.clone(), in_words)),
+        Cell::new(json::region(&resource.key()).unwrap_or("-")),
+        Cell::new(resource.profile.as_deref().unwrap_or("-")),
+        Cell::new(list(ports.map(ToString::to_string).collect())),
+        Cell::new(list(resource.families.iter().map(ToString::to_string).collect())),
+        Cell::new(list(resource.groups.clone())),
+    ]
 }
 
 /// A resource, and its selector if it has no id.
@@ -71,11 +99,11 @@ fn as_json((resource, selector): &ResourceRow<'_>, settings: &Settings) -> Value
         "tags": tags,
         "host": host.map(|meant| meant.host.to_string()),
         "group": host.and_then(|meant| meant.group.as_ref()),
-        "region": resource.region,
+        "region": json::region(&resource.key()),
         "profile": resource.profile,
         "roleArn": resource.role_arn,
         "externalId": resource.external_id,
-        "ports": resource.ports,
+        "ports": if resource.kind.has_ports() { resource.ports.as_slice() } else { &[] },
         "families": resource.families.iter().map(|family| family.number()).collect::<Vec<_>>(),
         "labels": resource.groups,
         "file": settings.files.get(&resource.name).map(|file| file.to_string_lossy()),

@@ -4,7 +4,7 @@ use crate::{
     Interfaces,
     aws::{
         action::Action,
-        client::SecurityGroups,
+        client::Client,
         errors::failure::{of_call, unusable},
         read::pages::{PAGE_SIZE, Pages},
     },
@@ -33,7 +33,7 @@ fn filter(name: &str, values: impl IntoIterator<Item = String>) -> Filter {
 }
 
 #[async_trait]
-impl Interfaces for SecurityGroups {
+impl Interfaces for Client {
     async fn interfaces(&self, addresses: &BTreeSet<IpAddr>) -> Result<Vec<NetworkInterface>, Failure> {
         let of = |v4: bool| addresses.iter().filter(move |one| one.is_ipv4() == v4).map(ToString::to_string);
         let (v4, v6): (Vec<String>, Vec<String>) = (of(true).collect(), of(false).collect());
@@ -59,7 +59,7 @@ impl Interfaces for SecurityGroups {
     }
 }
 
-impl SecurityGroups {
+impl Client {
     /// Every page of `DescribeNetworkInterfaces`.
     async fn interfaces_with(&self, filter: Filter) -> Result<Vec<NetworkInterface>, Failure> {
         let tried = "look for the network interface";

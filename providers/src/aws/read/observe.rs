@@ -4,12 +4,12 @@ use crate::{
     ReadResult, RulesSeen,
     aws::{
         action::Action,
-        client::SecurityGroups,
         errors::failure::{of_call, unusable},
         read::{
             pages::{PAGE_SIZE, Pages},
             rule::{self, Read},
         },
+        security_group::SecurityGroups,
         wire::clock::AnswerDate,
     },
 };
@@ -21,10 +21,15 @@ use eg_model::{
     ids::RuleId,
     observation::{ObservedRule, Reading},
 };
+use futures_util::{StreamExt, stream};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Groups, or rules, per call: the most values that one filter takes (EC2 API reference, "List and filter": 200).
 pub const FILTER_VALUES: usize = 200;
+
+/// Batches that are read at the same time. AWS takes bursts of 100 such calls of an account and region, and 20 a second
+/// after that (EC2 API reference, "Request throttling").
+const BATCHES_AT_ONCE: usize = 8;
 
 /// The times of a series: the request of its *first* page (the oldest), the `Date` of that page, and the request of its last
 /// page. An early time takes others' leases rather for unexpired, and the two clocks are compared within one call.
@@ -45,7 +50,7 @@ pub(super) struct GroupReading {
     unreadable: Option<String>,
 }
 
-fn filter<'a>(name: &str, values: impl IntoIterator<Item = &'a String>) -> Filter {
+pub fn filter<'a>(name: &str, values: impl IntoIterator<Item = &'a String>) -> Filter {
     Filter::builder().name(name).set_values(Some(values.into_iter().cloned().collect())).build()
 }
 
@@ -66,12 +71,10 @@ impl SecurityGroups {
     /// Reads groups. Every one has an entry in the answer.
     pub async fn observe_groups(&self, groups: &BTreeSet<String>) -> BTreeMap<String, ReadResult> {
         let all: Vec<&String> = groups.iter().collect();
-        let mut seen = BTreeMap::new();
-        for batch in all.chunks(FILTER_VALUES) {
-            let batch: BTreeSet<String> = batch.iter().copied().cloned().collect();
-            seen.extend(self.observe_batch(&batch).await);
-        }
-        seen
+        let batches = all.chunks(FILTER_VALUES).map(|batch| batch.iter().copied().cloned().collect::<BTreeSet<String>>());
+        let reads: Vec<_> = batches.map(|batch| async move { self.observe_batch(&batch).await }).collect();
+        let reads: Vec<_> = stream::iter(reads).buffer_unordered(BATCHES_AT_ONCE).collect().await;
+        reads.into_iter().flatten().collect()
     }
 
     async fn observe_batch(&self, batch: &BTreeSet<String>) -> BTreeMap<String, ReadResult> {
@@ -135,7 +138,7 @@ impl SecurityGroups {
         if gone.is_empty() {
             return BTreeMap::new();
         }
-        match self.known_caller().await {
+        match self.client.known_caller().await {
             Ok(caller) => {
                 gone.iter().map(|id| (id.clone(), ReadResult::NotFound { caller: Some(caller.clone()) })).collect()
             }
@@ -151,7 +154,7 @@ impl SecurityGroups {
     /// Rules of one group by their ids. By filter: asked for by `SecurityGroupRuleIds`, one that is gone fails the call, and
     /// pages have no size.
     pub async fn observe_by_id(&self, group: &str, rules: &BTreeSet<RuleId>) -> Result<RulesSeen, Failure> {
-        let mut seen = RulesSeen { rules: Vec::new(), read_at: (self.now)() };
+        let mut seen = RulesSeen { rules: Vec::new(), read_at: (self.client.now)() };
         let ids: Vec<&String> = rules.iter().map(|rule| &rule.0).collect();
         for ids in ids.chunks(FILTER_VALUES) {
             let by_id = filter("security-group-rule-id", ids.iter().copied());
@@ -179,15 +182,16 @@ impl SecurityGroups {
         // Dated before it is asked: a machine that sleeps in between must not take an old reading for a new one.
         let mut first = None;
         loop {
-            let (asked, date) = ((self.now)(), AnswerDate::default());
+            let (asked, date) = ((self.client.now)(), AnswerDate::default());
             let call = self
+                .client
                 .ec2
                 .describe_security_group_rules()
                 .set_filters(Some(filters.to_vec()))
                 .max_results(PAGE_SIZE)
                 .set_next_token(token);
             let send = || call.clone().customize().interceptor(date.clone()).send();
-            let answer = self.call(Action::DescribeSecurityGroupRules, of, send).await;
+            let answer = self.client.call(Action::DescribeSecurityGroupRules, of, send).await;
             let answer = answer.map_err(|error| of_call(&tried, &error))?;
             let later = first.is_some().then_some(asked);
             let read_at: &mut ReadAt =
@@ -228,12 +232,13 @@ impl SecurityGroups {
         let mut token = None;
         loop {
             let call = self
+                .client
                 .ec2
                 .describe_security_groups()
                 .filters(group_filter(batch))
                 .max_results(PAGE_SIZE)
                 .set_next_token(token);
-            let answer = self.call(Action::DescribeSecurityGroups, name_of(batch), || call.clone().send()).await;
+            let answer = self.client.call(Action::DescribeSecurityGroups, name_of(batch), || call.clone().send()).await;
             let answer = answer.map_err(|error| of_call(&tried, &error))?;
             for group in answer.security_groups() {
                 let id =
