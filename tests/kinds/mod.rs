@@ -11,8 +11,10 @@ mod case;
 mod crashes;
 mod groups;
 mod hand;
+mod lists;
 mod table;
 mod toys;
+mod waf;
 
 /// The suite for one kind: a test for each case.
 macro_rules! conforms {
