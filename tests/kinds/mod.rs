@@ -11,9 +11,11 @@ mod case;
 mod crashes;
 mod groups;
 mod hand;
+mod lists;
 mod marks;
 mod table;
 mod toys;
+mod waf;
 
 /// The suite for one kind: a test for each case.
 macro_rules! conforms {

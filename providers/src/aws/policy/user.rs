@@ -278,7 +278,8 @@ mod tests {
     fn exactly_what_can_be_sent() {
         let scopes = groups([scope("eu-west-1", None, "sg-1")]);
         let policy = policy(&scopes, std::iter::empty(), None, Retag::Marked);
-        let apart: Vec<Action> = [&Action::CLOUD_EXPIRY[..], &Action::PREPARATION, &Action::PREFIX_LISTS].concat();
+        let apart: Vec<Action> =
+            [&Action::CLOUD_EXPIRY[..], &Action::PREPARATION, &Action::PREFIX_LISTS, &Action::IP_SETS].concat();
         let rest = Action::ALL.iter().copied().filter(|action| !apart.contains(action));
         let mut sent: BTreeSet<String> = rest.filter_map(Action::permission).collect();
         let swept = actions(&sweep_policy("aws"));
