@@ -11,6 +11,7 @@
 //! | `registry` | [`Registry`]: one line per kind |
 //! | `aws` | AWS security groups, managed prefix lists and WAF IP sets |
 //! | `nftables`, `script` | firewalls of this host |
+//! | `toy` | an example in a file, for tests |
 //! | `host` | what the firewalls of this host need of their surroundings |
 //! | `trust` | trust in files: who owns them, and who else can write them |
 //! | `program` | other programs, run without a shell, and bounded in time and output |
@@ -29,6 +30,8 @@ mod parts;
 mod program;
 mod registry;
 pub mod script;
+#[cfg(debug_assertions)]
+pub mod toy;
 pub mod trust;
 mod types;
 mod unread;

@@ -31,7 +31,7 @@ pub struct Installation {
 }
 
 impl Installation {
-    pub(super) fn new(shared: Arc<Shared>, machine: &str) -> Self {
+    pub fn new(shared: Arc<Shared>, machine: &str) -> Self {
         let home = shared.dir.path().join(machine);
         fs::create_dir_all(home.join("tmp")).expect("a home");
         Self { shared, machine: machine.to_owned(), home }
