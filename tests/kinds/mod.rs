@@ -11,6 +11,8 @@ mod case;
 mod crashes;
 mod groups;
 mod hand;
+mod nftables;
+mod scripts;
 mod table;
 mod toys;
 
