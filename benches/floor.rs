@@ -1,11 +1,15 @@
-//! How close `eg` comes to the network's own time: `eg session start`, a steady `eg reconcile` and `eg session stop`
-//! beside a bare `aws-sdk-ec2` client that sends the calls that nobody can leave out, with the same concurrency.
+//! How close `eg` comes to the network's own time: `eg session start`, `eg session ensure` and `eg reconcile` that find
+//! everything as it should be, and `eg session stop`, beside a bare `aws-sdk-ec2` client that sends the calls that nobody can
+//! leave out, with the same concurrency.
 //!
 //! Both are whole processes and speak to one endpoint on loopback, which answers after a fixed latency. They run in
 //! turn, so that both see the same machine; the table shows medians, the median of the ratios pair by pair, the processor
-//! time of both, and how many calls reached the endpoint.
+//! time of both, how many calls reached the endpoint, the flushes and the peak memory of `eg`.
 //!
 //! `cargo bench --bench floor -- --groups 1,3,20 --latency 0,20,80 --runs 7`
+//!
+//! With `EG_BENCH_BINARY=target/release/eg` another `eg` is measured than the one that cargo has built for this. With
+//! `--wide yes` each group gets three ports for both families, in place of one port for IPv4.
 //!
 //! With `--bucket 100,50` the endpoint throttles as AWS does, here after 100 writes of a kind and beyond 50 a second, and
 //! the table shows how near `eg` comes to that rate. The bare client does not retry, so it has no part in this.
@@ -25,7 +29,7 @@ use aws_credential_types::Credentials;
 use aws_sdk_ec2::{
     Client,
     config::{BehaviorVersion, Region, retry::RetryConfig},
-    types::{Filter, IpPermission, IpRange, ResourceType, Tag, TagSpecification},
+    types::{Filter, IpPermission, IpRange, Ipv6Range, ResourceType, Tag, TagSpecification},
 };
 use eg_sandbox::{Config, HandRule, Handle, Latency, RateLimit, Sandbox};
 use futures_util::{
@@ -59,11 +63,18 @@ const ENDPOINT: &str = "EG_BENCH_ENDPOINT";
 /// The ids of the groups, one a line, for the bare client.
 const GROUP_FILE: &str = "EG_BENCH_GROUPS";
 
+/// The `eg` to measure; without it, the one of this build.
+const BINARY: &str = "EG_BENCH_BINARY";
+/// Tells the bare client to open what `--wide` opens.
+const WIDE: &str = "EG_BENCH_WIDE";
+
 const STRACE: &str = "/usr/bin/strace";
+const TIME: &str = "/usr/bin/time";
 
 const REGION: &str = "eu-west-1";
 const ADDRESS: &str = "203.0.113.42";
-const COMMANDS: [&str; 3] = ["start", "reconcile", "stop"];
+const ADDRESS_V6: &str = "2001:db8::42";
+const COMMANDS: [&str; 4] = ["start", "ensure", "reconcile", "stop"];
 
 fn main() {
     if let Ok(command) = env::var(FLOOR) {
@@ -71,14 +82,14 @@ fn main() {
     }
     let options = Options::parse(env::args().skip(1));
     println!(
-        "{:>6} {:>8} {:>10} {:>12} {:>12} {:>7} {:>10} {:>10} {:>6} {:>6} {:>7}",
-        "groups", "latency", "command", "eg", "floor", "ratio", "eg CPU", "floor CPU", "calls", "floor", "flushes"
+        "{:>6} {:>8} {:>10} {:>12} {:>12} {:>7} {:>10} {:>10} {:>6} {:>6} {:>7} {:>8}",
+        "groups", "latency", "command", "eg", "floor", "ratio", "eg CPU", "floor CPU", "calls", "floor", "flushes", "memory"
     );
     for groups in &options.groups {
         for latency in &options.latencies {
             match options.bucket {
-                Some(bucket) => measure_throttled(*groups, *latency, bucket),
-                None => measure(*groups, *latency, options.runs),
+                Some(bucket) => measure_throttled(*groups, *latency, options.wide, bucket),
+                None => measure(*groups, *latency, options.wide, options.runs),
             }
         }
     }
@@ -89,6 +100,8 @@ struct Options {
     groups: Vec<usize>,
     latencies: Vec<Duration>,
     runs: usize,
+    /// Three ports for both families, in place of one port for IPv4.
+    wide: bool,
     bucket: Option<RateLimit>,
 }
 
@@ -98,6 +111,7 @@ impl Options {
             groups: vec![1, 3, 20],
             latencies: [0, 20, 80].map(Duration::from_millis).to_vec(),
             runs: 7,
+            wide: false,
             bucket: None,
         };
         let mut args = args.filter(|arg| arg != "--bench");
@@ -112,6 +126,7 @@ impl Options {
                     options.bucket = Some(RateLimit { capacity: numbers[0], per_second: numbers[1] });
                 }
                 "--runs" => options.runs = value.parse().unwrap(),
+                "--wide" => options.wide = value == "yes",
                 _ => panic!("unknown option {name}"),
             }
         }
@@ -123,20 +138,22 @@ impl Options {
 struct World {
     sandbox: Handle,
     dir: TempDir,
+    wide: bool,
 }
 
 impl World {
     /// Every group holds one rule made by hand: an empty group would cost one more call.
-    fn new(groups: usize, latency: Duration) -> Self {
+    fn new(groups: usize, latency: Duration, wide: bool) -> Self {
         let sandbox = Sandbox::start(Config::new(1, Arc::new(|| std::time::SystemTime::now().into()))).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let (mut config, mut ids) = (String::new(), String::new());
+        let ports = ports(wide).map(|port| format!("\"tcp/{port}\"")).collect::<Vec<_>>().join(", ");
         for number in 0..groups {
             let id = sandbox.create_group_in("123456789012", REGION, &format!("group-{number}")).unwrap();
             sandbox.authorize_by_hand(&id, &HandRule::new("tcp/443", "198.51.100.0/24")).unwrap();
             writeln!(
                 config,
-                "[[resource]]\nname = \"group-{number}\"\nid = \"{id}\"\nregion = \"{REGION}\"\nports = [\"tcp/22\"]"
+                "[[resource]]\nname = \"group-{number}\"\nid = \"{id}\"\nregion = \"{REGION}\"\nports = [{ports}]"
             )
             .unwrap();
             writeln!(ids, "{id}").unwrap();
@@ -144,7 +161,7 @@ impl World {
         fs::write(dir.path().join("config.toml"), config).unwrap();
         fs::write(dir.path().join("groups"), ids).unwrap();
         sandbox.set(|settings| settings.latency = Latency { min: latency, max: latency });
-        Self { sandbox, dir }
+        Self { sandbox, dir, wide }
     }
 
     fn command(&self, program: impl Into<OsString>) -> Command {
@@ -174,22 +191,35 @@ impl World {
     }
 
     fn eg(&self, state: &Path, command: &str) -> Run {
-        let mut eg = self.command(env!("CARGO_BIN_EXE_eg"));
-        eg.env("EG_STATE", state).args(arguments(command));
+        let mut eg = self.command(eg());
+        eg.env("EG_STATE", state).args(arguments(command, self.wide));
         self.time(eg)
     }
 
-    /// How often `eg` waits for the disk, as `strace` sees it; `-` where there is none.
-    fn flushes(&self, state: &Path, command: &str) -> String {
-        if !Path::new(STRACE).exists() {
-            return "-".to_owned();
+    /// How often `eg` waits for the disk, as `strace` counts it, and its peak memory, as GNU time does; `-` where the tool is
+    /// missing.
+    fn flushes_and_memory(&self, state: &Path, command: &str) -> (String, String) {
+        let [calls, memory] = ["flushes", "memory"].map(|name| self.dir.path().join(name));
+        let mut words: Vec<OsString> = Vec::new();
+        if Path::new(STRACE).exists() {
+            let filter = ["-f", "-qq", "-e", "trace=fsync,fdatasync", "-e", "signal=none", "-o"];
+            words.extend([STRACE].into_iter().chain(filter).map(OsString::from));
+            words.push(calls.clone().into());
         }
-        let calls = self.dir.path().join("flushes");
-        let mut strace = self.command(STRACE);
-        strace.args(["-f", "-qq", "-e", "trace=fsync,fdatasync", "-e", "signal=none", "-o"]).arg(&calls);
-        strace.arg(env!("CARGO_BIN_EXE_eg")).env("EG_STATE", state).args(arguments(command));
-        self.time(strace);
-        fs::read_to_string(calls).unwrap().lines().filter(|line| line.contains("sync(")).count().to_string()
+        if Path::new(TIME).exists() {
+            words.extend([TIME, "-f", "%M", "-o"].map(OsString::from));
+            words.push(memory.clone().into());
+        }
+        words.push(eg());
+        let mut wrapped = self.command(&words[0]);
+        wrapped.args(&words[1..]).env("EG_STATE", state).args(arguments(command, self.wide));
+        self.time(wrapped);
+        let flushes = |text: String| text.lines().filter(|line| line.contains("sync(")).count().to_string();
+        let mebibytes = |text: String| format!("{} MiB", text.trim().parse::<u64>().unwrap() / 1024);
+        (
+            fs::read_to_string(calls).map_or_else(|_| "-".to_owned(), flushes),
+            fs::read_to_string(memory).map_or_else(|_| "-".to_owned(), mebibytes),
+        )
     }
 
     fn floor(&self, command: &str) -> Run {
@@ -197,7 +227,8 @@ impl World {
         floor
             .env(FLOOR, command)
             .env(ENDPOINT, self.sandbox.endpoint())
-            .env(GROUP_FILE, self.dir.path().join("groups"));
+            .env(GROUP_FILE, self.dir.path().join("groups"))
+            .envs(self.wide.then_some((WIDE, "yes")));
         self.time(floor)
     }
 
@@ -227,12 +258,22 @@ fn cpu_at_end(pid: u32) -> Option<Duration> {
     Some(Duration::from_millis(ticks * 10))
 }
 
-fn arguments(command: &str) -> &[&str] {
+fn eg() -> OsString {
+    env::var_os(BINARY).unwrap_or_else(|| env!("CARGO_BIN_EXE_eg").into())
+}
+
+fn arguments(command: &str, wide: bool) -> Vec<&str> {
+    let addresses: &[&str] = if wide { &["--ipv4", ADDRESS, "--ipv6", ADDRESS_V6] } else { &["--ipv4", ADDRESS] };
     match command {
-        "start" => &["session", "start", "--ipv4", ADDRESS],
-        "stop" => &["session", "stop"],
-        _ => &["reconcile"],
+        "reconcile" => vec!["reconcile"],
+        "stop" => vec!["session", "stop"],
+        opening => [&["session", opening], addresses].concat(),
     }
+}
+
+/// The ports that are opened.
+fn ports(wide: bool) -> impl Iterator<Item = i32> {
+    [22, 443, 5432].into_iter().take(if wide { 3 } else { 1 })
 }
 
 struct Run {
@@ -241,9 +282,9 @@ struct Run {
     calls: usize,
 }
 
-fn measure(groups: usize, latency: Duration, runs: usize) {
-    let world = World::new(groups, latency);
-    let mut pairs: [Vec<(Run, Run)>; 3] = [const { Vec::new() }; 3];
+fn measure(groups: usize, latency: Duration, wide: bool, runs: usize) {
+    let world = World::new(groups, latency, wide);
+    let mut pairs: [Vec<(Run, Run)>; 4] = [const { Vec::new() }; 4];
     for run in 0..=runs {
         let state = world.new_record(&format!("state-{run}.db"));
         let eg = COMMANDS.map(|command| world.eg(&state, command));
@@ -256,8 +297,8 @@ fn measure(groups: usize, latency: Duration, runs: usize) {
         }
     }
     let state = world.new_record("state-flushes.db");
-    let flushes = COMMANDS.map(|command| world.flushes(&state, command));
-    for ((command, pairs), flushes) in COMMANDS.iter().zip(pairs).zip(flushes) {
+    let counted = COMMANDS.map(|command| world.flushes_and_memory(&state, command));
+    for ((command, pairs), (flushes, memory)) in COMMANDS.iter().zip(pairs).zip(counted) {
         let eg = median(pairs.iter().map(|(eg, _)| eg.wall.as_secs_f64()));
         let floor = median(pairs.iter().map(|(_, floor)| floor.wall.as_secs_f64()));
         let ratio = median(pairs.iter().map(|(eg, floor)| eg.wall.as_secs_f64() / floor.wall.as_secs_f64()));
@@ -266,7 +307,7 @@ fn measure(groups: usize, latency: Duration, runs: usize) {
         let (eg_cpu, floor_cpu) =
             (median(pairs.iter().map(|(eg, _)| cpu(eg))), median(pairs.iter().map(|(_, floor)| cpu(floor))));
         println!(
-            "{groups:>6} {:>5} ms {command:>10} {:>9.1} ms {:>9.1} ms {ratio:>6.2}x {:>7.0} ms {:>7.0} ms {calls:>6} {least:>6} {flushes:>7}",
+            "{groups:>6} {:>5} ms {command:>10} {:>9.1} ms {:>9.1} ms {ratio:>6.2}x {:>7.0} ms {:>7.0} ms {calls:>6} {least:>6} {flushes:>7} {memory:>8}",
             latency.as_millis(),
             eg * 1e3,
             floor * 1e3,
@@ -277,8 +318,8 @@ fn measure(groups: usize, latency: Duration, runs: usize) {
 }
 
 /// One start and one stop at an endpoint that throttles.
-fn measure_throttled(groups: usize, latency: Duration, bucket: RateLimit) {
-    let world = World::new(groups, latency);
+fn measure_throttled(groups: usize, latency: Duration, wide: bool, bucket: RateLimit) {
+    let world = World::new(groups, latency, wide);
     let writes = ["AuthorizeSecurityGroupIngress", "RevokeSecurityGroupIngress"];
     world.sandbox.set(|settings| settings.rate_limits.extend(writes.map(|action| (action.to_owned(), bucket))));
     let state = world.dir.path().join("state.db");
@@ -348,7 +389,8 @@ async fn read(client: &Client, groups: &[&str]) -> Vec<(String, String)> {
         let mut found = Vec::new();
         while let Some(page) = pages.next().await {
             for rule in page.unwrap().security_group_rules() {
-                if rule.cidr_ipv4().is_some_and(|cidr| cidr.starts_with(ADDRESS)) {
+                let cidrs = [rule.cidr_ipv4(), rule.cidr_ipv6()];
+                if cidrs.into_iter().flatten().any(|cidr| cidr.starts_with(ADDRESS) || cidr.starts_with(ADDRESS_V6)) {
                     found
                         .push((rule.group_id().unwrap().to_owned(), rule.security_group_rule_id().unwrap().to_owned()));
                 }
@@ -361,16 +403,26 @@ async fn read(client: &Client, groups: &[&str]) -> Vec<(String, String)> {
 
 /// Two dry runs, which answer with an error either way.
 async fn may_open_and_close(client: &Client, group: &str) {
-    let permission = permission();
-    let open = client.authorize_security_group_ingress().group_id(group).ip_permissions(permission.clone());
-    let close = client.revoke_security_group_ingress().group_id(group).ip_permissions(permission);
+    let open = client.authorize_security_group_ingress().group_id(group).ip_permissions(permission(22));
+    let close = client.revoke_security_group_ingress().group_id(group).ip_permissions(permission(22));
     let (open, close) = join(open.dry_run(true).send(), close.dry_run(true).send()).await;
     assert!(open.is_err() && close.is_err(), "a dry run changes nothing");
 }
 
-fn permission() -> IpPermission {
+fn permission(port: i32) -> IpPermission {
     let range = IpRange::builder().cidr_ip(format!("{ADDRESS}/32")).description("eg floor session 00000000").build();
-    IpPermission::builder().ip_protocol("tcp").from_port(22).to_port(22).ip_ranges(range).build()
+    IpPermission::builder().ip_protocol("tcp").from_port(port).to_port(port).ip_ranges(range).build()
+}
+
+/// All that is opened in one group.
+fn permissions() -> Vec<IpPermission> {
+    let wide = env::var_os(WIDE).is_some();
+    let both_families = |port| {
+        let range = Ipv6Range::builder().cidr_ipv6(format!("{ADDRESS_V6}/128")).description("eg floor session 00000000");
+        let v6 = IpPermission::builder().ip_protocol("tcp").from_port(port).to_port(port).ipv6_ranges(range.build());
+        [Some(permission(port)), wide.then(|| v6.build())]
+    };
+    ports(wide).flat_map(both_families).flatten().collect()
 }
 
 async fn open(client: &Client, group: &str) {
@@ -382,13 +434,12 @@ async fn open(client: &Client, group: &str) {
         .tags(tag("floor:lease", "2026-02-27T18:00:00Z"))
         .tags(tag("floor:marks", "00000000"))
         .build();
-    let call =
-        client.authorize_security_group_ingress().group_id(group).ip_permissions(permission()).tag_specifications(tags);
-    call.send().await.unwrap();
+    let call = client.authorize_security_group_ingress().group_id(group).set_ip_permissions(Some(permissions()));
+    call.tag_specifications(tags).send().await.unwrap();
 }
 
 async fn close(client: &Client, group: &str, rules: &[(String, String)]) {
-    for (_, rule) in rules.iter().filter(|(of, _)| of == group) {
-        client.revoke_security_group_ingress().group_id(group).security_group_rule_ids(rule).send().await.unwrap();
-    }
+    let rules = rules.iter().filter(|(of, _)| of == group).map(|(_, rule)| rule.clone()).collect();
+    let call = client.revoke_security_group_ingress().group_id(group).set_security_group_rule_ids(Some(rules));
+    call.send().await.unwrap();
 }

@@ -1,9 +1,10 @@
 //! How long the local commands take, and a pass that finds everything as it should be, on records with a short and with a
 //! long history; beside them the `sqlite3` shell, which reads the same rows of the same tables for `list` and `get`.
 //!
-//! `cargo test --locked --workspace --bench local_commands -- 100 10000 1000000`; needs the `sqlite3` shell. Medians of runs
-//! in turn, so that all see the same machine. A record of 1,000,000 sessions takes some minutes to make and 3 GB; it is kept
-//! in `target/` for the day.
+//! `cargo bench --bench local_commands -- 100 10000 1000000`; needs the `sqlite3` shell. Medians of runs in turn, so that all
+//! see the same machine. A record of 1,000,000 sessions takes some minutes to make and 3 GB; it is kept in `target/` for the
+//! day. `EG_BENCH_BINARY` names another `eg` to measure. The last lines are of a session that has followed its user from one
+//! address to the next, once and 500 times.
 
 #![allow(
     clippy::unwrap_used,
@@ -30,6 +31,8 @@ use std::{
 use tempfile::TempDir;
 
 const RUNS: usize = 9;
+/// The moves of a session that follows its user.
+const MOVES: [u32; 2] = [1, 500];
 const TIME: &str = "/usr/bin/time";
 /// The rows that a listing reads.
 const LIST: &str = "SELECT * FROM (SELECT * FROM sessions ORDER BY started_at DESC, number DESC LIMIT 20) s JOINED";
@@ -42,7 +45,9 @@ fn main() {
     let sizes: Vec<u32> = env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();
     let sizes = if sizes.is_empty() { vec![100, 10_000] } else { sizes };
     let worlds: Vec<World> = sizes.iter().map(|sessions| World::new(*sessions)).collect();
-    let rows: Vec<Row> = worlds.iter().flat_map(World::rows).collect();
+    let moved = MOVES.map(World::moved);
+    let rows = worlds.iter().flat_map(World::rows).chain(moved.iter().flat_map(World::moved_rows));
+    let rows: Vec<Row> = rows.collect();
     let mut times = vec![Vec::new(); rows.len()];
     // The first round warms the caches.
     for round in 0..=RUNS {
@@ -70,6 +75,24 @@ struct World {
 
 impl World {
     fn new(sessions: u32) -> Self {
+        let world = Self::empty(sessions);
+        world.make_record();
+        let begun = Instant::now();
+        world.row("", &["reconcile"]).run();
+        println!("{sessions} sessions: the first pass of the day, with its check, {:.1?}", begun.elapsed());
+        world
+    }
+
+    /// With one live session that has moved so often.
+    fn moved(moves: u32) -> Self {
+        let world = Self::empty(1);
+        world.row("", &["session", "start", "--ipv4", "203.0.113.42", "--duration", "12h"]).run();
+        let id = world.first_of("SELECT id FROM sessions");
+        history::move_often(&world.state(), &id, moves);
+        world
+    }
+
+    fn empty(sessions: u32) -> Self {
         let sandbox = Sandbox::start(Config::new(1, Arc::new(|| SystemTime::now().into()))).unwrap();
         let id = sandbox.create_group_in("123456789012", "eu-west-1", "group").unwrap();
         let dir = tempfile::tempdir_in(target()).unwrap();
@@ -78,12 +101,7 @@ impl World {
              ports = [\"tcp/22\"]\n"
         );
         fs::write(dir.path().join("config.toml"), config).unwrap();
-        let world = Self { sessions, sandbox, dir };
-        world.make_record();
-        let begun = Instant::now();
-        world.row("", &["reconcile"]).run();
-        println!("{sessions} sessions: the first pass of the day, with its check, {:.1?}", begun.elapsed());
-        world
+        Self { sessions, sandbox, dir }
     }
 
     fn state(&self) -> PathBuf {
@@ -110,14 +128,13 @@ impl World {
     }
 
     fn rows(&self) -> Vec<Row> {
-        let newest = self.shell("newest", "SELECT id FROM sessions ORDER BY number DESC LIMIT 1 OFFSET 1");
-        let id = String::from_utf8(newest.command().stdout(Stdio::piped()).output().unwrap().stdout).unwrap();
+        let id = self.first_of("SELECT id FROM sessions ORDER BY number DESC LIMIT 1 OFFSET 1");
         vec![
             self.row("eg --version", &["--version"]),
             self.row("list", &["session", "list"]),
             self.shell("list by sqlite3", &LIST.replace("JOINED", JOINED)),
-            self.row("get", &["session", "get", id.trim()]),
-            self.shell("get by sqlite3", &GET.replace("ID", id.trim()).replace("JOINED", JOINED)),
+            self.row("get", &["session", "get", &id]),
+            self.shell("get by sqlite3", &GET.replace("ID", &id).replace("JOINED", JOINED)),
             self.row("status", &["status"]),
             self.row("log -n 20", &["log", "-n", "20"]),
             self.row("log --since 1d", &["log", "--since", "1d"]),
@@ -125,20 +142,33 @@ impl World {
         ]
     }
 
-    fn row(&self, name: &'static str, args: &[&str]) -> Row {
+    fn moved_rows(&self) -> Vec<Row> {
+        let moves = self.first_of("SELECT count(*) - 1 FROM grants");
+        let after = |name| format!("{name}, moves: {moves}");
+        vec![self.row(after("list"), &["session", "list"]), self.row(after("reconcile"), &["reconcile"])]
+    }
+
+    fn row(&self, name: impl Into<String>, args: &[&str]) -> Row {
         let state = self.state();
-        let words = [env!("CARGO_BIN_EXE_eg"), "--state", state.to_str().unwrap()];
+        let eg = env::var("EG_BENCH_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_eg").to_owned());
+        let words = [&eg, "--state", state.to_str().unwrap()];
         self.row_of(name, &[&words, args].concat())
     }
 
-    fn shell(&self, name: &'static str, query: &str) -> Row {
+    /// What the `sqlite3` shell answers.
+    fn first_of(&self, query: &str) -> String {
+        let output = self.shell("", query).command().stdout(Stdio::piped()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    fn shell(&self, name: impl Into<String>, query: &str) -> Row {
         self.row_of(name, &["sqlite3", "-readonly", self.state().to_str().unwrap(), query])
     }
 
-    fn row_of(&self, name: &'static str, words: &[&str]) -> Row {
+    fn row_of(&self, name: impl Into<String>, words: &[&str]) -> Row {
         Row {
             sessions: self.sessions,
-            name,
+            name: name.into(),
             words: words.iter().map(|word| (*word).to_owned()).collect(),
             environment: vec![
                 ("AWS_ACCESS_KEY_ID", "AKIABENCH".to_owned()),
@@ -157,7 +187,7 @@ impl World {
 /// One line of the table.
 struct Row {
     sessions: u32,
-    name: &'static str,
+    name: String,
     words: Vec<String>,
     environment: Vec<(&'static str, String)>,
 }

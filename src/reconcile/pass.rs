@@ -4,7 +4,11 @@ use crate::{
     error::CommandError,
     host::lock::PassLock,
     reconcile::{
-        driver::Driver, loaded_record::damage_notes, reading::TargetReadings, report::PassReport, request::Request,
+        driver::Driver,
+        loaded_record::damage_notes,
+        reading::{Routes, TargetReadings},
+        report::PassReport,
+        request::Request,
     },
 };
 use chrono::TimeDelta;
@@ -13,9 +17,11 @@ use eg_model::{
     ids::{GrantId, RunId, SessionId},
     plan::NoteKind,
     session::record::{Session, SessionStatus},
+    target::TargetKey,
 };
-use eg_state::RunResult;
+use eg_state::{FlushAt, RecordVersion, RunKind, RunResult};
 use std::collections::{BTreeMap, BTreeSet};
+use tokio::task::yield_now;
 
 /// A target that could not be read is read again after this long.
 const UNREAD_AGAIN: TimeDelta = TimeDelta::minutes(1);
@@ -25,6 +31,35 @@ struct PassStart {
     number: Option<i64>,
     /// True if the record can be written, so that the pass may open something new.
     may_open: bool,
+}
+
+/// A pass whose start is on record.
+pub(super) struct Begun {
+    number: Option<i64>,
+    pub(super) go: Go,
+    /// The live sessions and their expiries, and the version of the record that says so.
+    asked: BTreeSet<(SessionId, Timestamp)>,
+    version: Option<RecordVersion>,
+    /// Another process has recorded a target since the pass began to read.
+    has_more: bool,
+}
+
+/// What the work on targets waits for.
+#[derive(Clone)]
+pub(super) struct Go {
+    pub(super) may_open: bool,
+    /// The targets that still need work: sessions without leases may have expired.
+    pub(super) targets: BTreeSet<TargetKey>,
+}
+
+/// The rounds of the runtime after which a request has left: it connects, learns that it is connected, and writes.
+const ROUNDS: usize = 8;
+
+/// Lets the requests that have just begun leave, as far as that takes no waiting.
+pub(crate) async fn requests_leave() {
+    for _ in 0..ROUNDS {
+        yield_now().await;
+    }
 }
 
 impl Driver<'_> {
@@ -43,20 +78,52 @@ impl Driver<'_> {
         report.warnings = lock.warnings().to_vec();
         report.collected = !request.collect_from.is_empty();
 
-        let start = self.expire(request, &mut report);
-        let may_open = start.may_open && !lock.closes_only();
-        self.move_sessions(request, may_open, &mut report);
+        // As recorded before the start, which makes none of them needed that was not.
+        let targets = self.needed_and_collected(request)?;
+        let asked: BTreeSet<TargetKey> = targets.keys().cloned().collect();
+        let begin = async {
+            // The disk is waited for while the first readings are on their way.
+            requests_leave().await;
+            self.begin(request, lock, &asked, &mut report)
+        };
+        let (begun, ends) = self.observe_plan_apply(request, targets, readings, begin).await;
+        let begun = begun?;
+        ends.add_to(&mut report);
+        self.record(request, begun.number, &mut report)?;
+
+        let written = begun.version.is_none() || self.store().data_version()? != begun.version;
+        report.was_outrun = begun.has_more || (written && self.live_expiries()? != begun.asked);
+        Ok(report)
+    }
+
+    /// The targets that sessions and leases need, and those that are searched for expired rules.
+    fn needed_and_collected(&self, request: &Request) -> Result<Routes, CommandError> {
         let mut targets = self.needed(request.scope.as_ref())?;
         for target in &request.collect_from {
             targets.entry(target.key.clone()).or_insert_with(|| vec![target.clone()]);
         }
-        let (asked, version) = (self.live_expiries()?, self.store().data_version()?);
-        self.observe_plan_apply(request, targets, readings, may_open, &mut report).await;
-        self.record(request, start.number, &mut report)?;
+        Ok(targets)
+    }
 
-        let written = version.is_none() || self.store().data_version()? != version;
-        report.was_outrun = written && self.live_expiries()? != asked;
-        Ok(report)
+    /// Records the start of a pass that reads these targets.
+    fn begin(
+        &self,
+        request: &Request,
+        lock: &PassLock,
+        read: &BTreeSet<TargetKey>,
+        report: &mut PassReport,
+    ) -> Result<Begun, CommandError> {
+        let start = self.expire(request, report);
+        let may_open = start.may_open && !lock.closes_only();
+        self.move_sessions(request, may_open, report);
+        let targets: BTreeSet<TargetKey> = self.needed_and_collected(request)?.into_keys().collect();
+        Ok(Begun {
+            number: start.number,
+            has_more: !targets.is_subset(read),
+            go: Go { may_open, targets },
+            asked: self.live_expiries()?,
+            version: self.store().data_version()?,
+        })
     }
 
     /// The live sessions and their expiries. A pass changes neither after its start, so a difference comes from another
@@ -127,7 +194,8 @@ impl Driver<'_> {
                 digest: Some(report.digest.clone()),
                 next_wake_at: report.next_wake,
             };
-            report.keep(store.finish_run(number, &result));
+            let at = if request.kind == RunKind::Watch { FlushAt::Now } else { FlushAt::Close };
+            report.keep(store.finish_run(number, &result, at));
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The work of a pass behind one route: credentials, endpoint and region.
 //!
-//! 1. The route's targets are read in one batch. Work on the targets that could be read begins at once.
+//! 1. The route's targets are read in one batch. Work on the targets that could be read begins at once, if the start of the
+//!    pass is on record by then.
 //! 2. Routes that could not be read for a passing reason (throttling; while a person waits, also a missing answer) are read
 //!    again after a delay, in smaller batches each time: one refused page among many spoils a whole batch.
 //! 3. The targets run side by side, as many at a time as there are places; targets with something to close come first.
@@ -12,6 +13,7 @@ use crate::{
         apply::target::TargetRun,
         driver::Driver,
         lane::Lane,
+        pass::{Begun, Go},
         reading::{Routes, TargetReading, TargetReadings},
         report::{PassReport, TargetReport},
         request::Request,
@@ -30,7 +32,7 @@ use futures_util::{
     stream::FuturesUnordered,
 };
 use std::{collections::BTreeMap, pin::pin, time::Duration};
-use tokio::time::timeout;
+use tokio::{sync::SetOnce, time::timeout};
 
 /// The time that readings get after the work beside them is done.
 const GRACE: Duration = Duration::from_secs(2);
@@ -43,6 +45,9 @@ fn by_route(targets: Routes) -> BTreeMap<Option<Target>, Routes> {
     }
     by_route
 }
+
+/// The ends of all routes of a pass.
+pub(super) struct RouteEnds(Vec<RouteEnd>);
 
 /// One route in one pass.
 struct RouteRun<'a> {
@@ -87,15 +92,15 @@ impl Driver<'_> {
         (readings, done)
     }
 
-    /// Takes every target from its reading to rest, all routes side by side, and adds the targets' reports to the pass's.
+    /// Takes every target from its reading to rest, all routes side by side. `begin` records the start of the pass beside the
+    /// first readings; no work begins before its end, or if it fails.
     pub(super) async fn observe_plan_apply(
         &self,
         request: &Request,
         targets: Routes,
         mut readings: TargetReadings,
-        may_open: bool,
-        report: &mut PassReport,
-    ) {
+        begin: impl Future<Output = Result<Begun, CommandError>>,
+    ) -> (Result<Begun, CommandError>, RouteEnds) {
         readings.retain(|key, reading| targets.contains_key(key) && reading.is_recent(self.env.now()));
         for (key, reading) in &mut readings {
             // A reading that is older than the record's row does not know the account that the row knows.
@@ -104,12 +109,29 @@ impl Driver<'_> {
                 reading.target = target.clone();
             }
         }
+        let start = SetOnce::new();
         let runs = by_route(targets).into_values().map(|targets| {
             let readings = targets.keys().filter_map(|key| readings.remove_entry(key)).collect();
-            RouteRun { driver: self, request, may_open, lane: Lane::new() }.run(targets, readings)
+            RouteRun { driver: self, request, may_open: false, lane: Lane::new() }.run(targets, readings, &start)
         });
+        let runs = join_all(runs.collect::<Vec<_>>());
+        let begin = async {
+            let begun = begin.await;
+            // Set once, here.
+            start.set(begun.as_ref().ok().map(|begun| begun.go.clone())).ok();
+            begun
+        };
+        // The readings first: their requests leave before the disk is waited for.
+        let (ends, begun) = join(runs, begin).await;
+        (begun, RouteEnds(ends))
+    }
+}
+
+impl RouteEnds {
+    /// Adds the targets' reports to the pass's.
+    pub(super) fn add_to(self, report: &mut PassReport) {
         let mut done = Vec::new();
-        for end in join_all(runs.collect::<Vec<_>>()).await {
+        for end in self.0 {
             done.extend(end.targets);
             if let Err(error) = end.accounts {
                 report.converged = false;
@@ -123,10 +145,19 @@ impl Driver<'_> {
 }
 
 impl RouteRun<'_> {
-    async fn run(self, targets: Routes, mut readings: TargetReadings) -> RouteEnd {
+    async fn run(
+        mut self,
+        mut targets: Routes,
+        mut readings: TargetReadings,
+        start: &SetOnce<Option<Go>>,
+    ) -> RouteEnd {
         let unread = targets.iter().filter(|(key, _)| !readings.contains_key(*key));
         let unread = unread.map(|(key, routes)| (key.clone(), routes.clone())).collect();
         readings.extend(self.driver.observe(&unread, self.request.dry_run).await);
+        let Some(go) = start.wait().await else { return RouteEnd { targets: Vec::new(), accounts: Ok(()) } };
+        self.may_open = go.may_open;
+        targets.retain(|key, _| go.targets.contains(key));
+        readings.retain(|key, _| go.targets.contains(key));
         self.lane.start_clock();
         let mut read = TargetReadings::new();
         let budget = RetryBudget::new(self.driver.env, &self.driver.interrupt, self.lane.deadline());

@@ -56,7 +56,7 @@ pub use error::StateError;
 pub use events::{Event, EventKind};
 pub use open::{notice::OpenNotice, store::OpenOptions};
 pub use prune::KEPT;
-pub use runs::{LastReconcile, LastRuns, RunKind, RunResult};
+pub use runs::{FlushAt, LastReconcile, LastRuns, RunKind, RunResult};
 pub use sessions::{
     ending::GrantChange,
     listing::{Filter, Listing, SessionUser},

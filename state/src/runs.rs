@@ -26,6 +26,15 @@ words! {
     }
 }
 
+/// When the outcomes of a run are flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlushAt {
+    /// At the end of the run: the process goes on, and keeps the record open.
+    Now,
+    /// When the process closes the record, which is soon.
+    Close,
+}
+
 /// The result of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunResult {
@@ -79,22 +88,31 @@ impl Store {
     /// # Errors
     /// The database cannot be written.
     pub fn begin_run(&mut self, id: RunId, kind: RunKind, timer: bool, now: Timestamp) -> Result<i64, StateError> {
+        let changed = self.changed || self.overdue.is_some();
         let number = self.write_unflushed(|change| {
             let sql = "INSERT INTO runs (id, kind, timer, started_at) VALUES (?1, ?2, ?3, ?4)";
             change.tx.execute(sql, params![id.to_string(), kind.as_str(), timer, now.timestamp()])?;
             Ok(change.tx.last_insert_rowid())
         })?;
+        self.changed = changed;
         self.run = Some(number);
         self.unguarded = true;
         Ok(number)
     }
 
-    /// Records the result of a run. All that the run has written survives a power loss now.
+    /// Records the result of a run.
+    ///
+    /// | the run | the guard file | what it wrote survives a power loss |
+    /// |---|---|---|
+    /// | has written nothing but its own row | stays: a backup from before says the same about sessions and rules | with the next flush, or when the record is closed |
+    /// | has flushed its intents | has the run's number since then | likewise; with [`FlushAt::Now`] at once. An outcome that is lost is observed again |
+    /// | has written something else | gets the run's number | at once |
     ///
     /// # Errors
     /// The database or its guard file cannot be written.
-    pub fn finish_run(&mut self, number: i64, result: &RunResult) -> Result<(), StateError> {
-        self.write(|change| {
+    pub fn finish_run(&mut self, number: i64, result: &RunResult, at: FlushAt) -> Result<(), StateError> {
+        let changed = self.changed || self.overdue.is_some();
+        self.write_unflushed(|change| {
             let sql = "UPDATE runs SET finished_at = ?2, converged = ?3, summary = ?4, digest = ?5, next_wake_at = ?6 \
                        WHERE number = ?1";
             change.tx.execute(
@@ -111,7 +129,8 @@ impl Store {
             Ok(())
         })?;
         self.run = None;
-        self.flush()
+        self.changed = false;
+        if changed && (self.unguarded || at == FlushAt::Now) { self.flush() } else { Ok(()) }
     }
 
     /// The command of each of these runs that is kept, by its number.

@@ -4,7 +4,7 @@ use crate::{
     damaged::Damaged,
     error::StateError,
     open::{
-        connect::BUSY_TIMEOUT,
+        connect::{BUSY_TIMEOUT, user_version},
         files,
         full_disk::{Access, Alone, connect_anyhow},
     },
@@ -40,6 +40,8 @@ pub struct Store {
     durability: Durability,
     /// A commit waits for a flush.
     unflushed: bool,
+    /// Something else than the rows of runs has been written since the last run was finished.
+    pub(crate) changed: bool,
     /// The guard file waits for the number of the run.
     pub(crate) unguarded: bool,
     /// Set while a restored backup cannot be written. Its live sessions end with the first write.
@@ -125,6 +127,7 @@ impl Store {
             connections: 0,
             durability: Durability::Flushed,
             unflushed: false,
+            changed: false,
             unguarded: false,
             overdue: None,
             path: path.to_owned(),
@@ -180,15 +183,28 @@ impl Store {
         if self.connection.is_none() || !self.unflushed {
             return Ok(());
         }
-        let log = files::log_of(&self.path);
-        let flushed = self.watch.around(|| match File::open(&log).and_then(|file| file.sync_data()) {
-            // The last connection to close has copied the log into the database, flushed both, and deleted the log.
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(source) => Err(StateError::Io { doing: "flush", path: log.clone(), source }),
-            Ok(()) => Ok(()),
-        });
+        let flushed = self.watch.around(|| flush_log_of(&self.path));
         self.unflushed &= flushed.is_err();
         flushed
+    }
+
+    /// Makes the log before there is something to write to it, so that the first commit waits for the disk less long. For
+    /// times at which the network is waited for anyway. Changes nothing.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub fn make_log(&mut self) -> Result<(), StateError> {
+        if self.connection.is_none() || files::has_log(&self.path) {
+            return Ok(());
+        }
+        let changed = self.changed || self.overdue.is_some();
+        self.write_unflushed(|change| {
+            // SQLite writes no page for a row that stays the same, and one for this.
+            let version = user_version(change.tx)?;
+            Ok(change.tx.pragma_update(None, "user_version", version)?)
+        })?;
+        self.changed = changed;
+        Ok(())
     }
 
     /// Replaces the busy timeout of 5 seconds.
@@ -297,8 +313,10 @@ impl Store {
         }
         let changes = connection.total_changes();
         let result = self.watch.around(|| transact(connection, self.run, self.overdue, work));
+        let written = connection.total_changes() != changes;
+        self.changed |= written;
         // SQLite flushes nothing for a commit without changes.
-        if shared && connection.total_changes() != changes {
+        if shared && written {
             self.unflushed = durability == Durability::Later || (self.unflushed && result.is_err());
         }
         self.heed_others(&result);
@@ -317,6 +335,27 @@ impl Store {
             }
             Err(error) => Err(error),
         }
+    }
+}
+
+impl Drop for Store {
+    /// The last connection to close copies the log into the database, flushes both, and deletes the log. If another process
+    /// has the record open, the log stays, and is flushed here.
+    fn drop(&mut self) {
+        if self.connection.take().is_some() && self.unflushed {
+            // What is lost with the power now, the next pass finds again.
+            flush_log_of(&self.path).map_err(|error| tracing::warn!("{error}")).ok();
+        }
+    }
+}
+
+/// Flushes the log of a database, if there is one.
+fn flush_log_of(path: &Path) -> Result<(), StateError> {
+    let log = files::log_of(path);
+    match File::open(&log).and_then(|file| file.sync_data()) {
+        // The last connection to close has copied the log into the database, flushed both, and deleted the log.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        flushed => flushed.map_err(|source| StateError::Io { doing: "flush", path: log, source }),
     }
 }
 
@@ -528,6 +567,84 @@ mod tests {
         }
         let (sql, id) = ("SELECT version FROM leases WHERE id = ?1", lease.id.0);
         assert_eq!(connection(&store).query_row(sql, [id], |row| row.get::<_, i64>(0)).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_run_that_changes_nothing_does_not_wait_for_the_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let result = |converged| crate::RunResult {
+            finished_at: at(9),
+            converged,
+            summary: None,
+            digest: None,
+            next_wake_at: None,
+        };
+        let guard = |store: &Store| guard::read(&store.path).unwrap().unwrap().last_run;
+        let run = |number| (RunId(Uuid::from_u128(number)), crate::RunKind::Reconcile);
+        drop(opened(directory.path()));
+        let mut store = opened(directory.path());
+
+        let (id, kind) = run(1);
+        let first = store.begin_run(id, kind, true, at(1)).unwrap();
+        store.finish_run(first, &result(true), crate::FlushAt::Now).unwrap();
+        assert!(store.unflushed && guard(&store) == 0, "neither the log nor the guard file waits");
+        let last = store.last_runs().unwrap().reconcile.unwrap();
+        assert_eq!((last.finished_at, last.converged), (at(9), true), "it is on record all the same");
+
+        let (id, kind) = run(2);
+        let second = store.begin_run(id, kind, true, at(2)).unwrap();
+        store.start(&session(1, "work")).unwrap();
+        store.finish_run(second, &result(false), crate::FlushAt::Now).unwrap();
+        assert!(!store.unflushed);
+        assert_eq!(guard(&store), second, "a change brings the guard file up to date");
+
+        // A change outside of a run, as a stop is, counts for the next run.
+        let (id, kind) = run(3);
+        store.stop(SessionId(Uuid::from_u128(1)), at(3)).unwrap();
+        let third = store.begin_run(id, kind, true, at(3)).unwrap();
+        store.finish_run(third, &result(true), crate::FlushAt::Close).unwrap();
+        assert!(!store.unflushed);
+        assert_eq!(guard(&store), third);
+
+        // Outcomes after the flush of the intents wait until the record is closed, unless that is far away.
+        for (number, at_end, waits) in [(5, crate::FlushAt::Close, true), (6, crate::FlushAt::Now, false)] {
+            let (id, kind) = run(number);
+            let begun = store.begin_run(id, kind, true, at(4)).unwrap();
+            store.set_note("intent", &number.to_string()).unwrap();
+            store.flush().unwrap();
+            store.set_note("outcome", &number.to_string()).unwrap();
+            store.finish_run(begun, &result(true), at_end).unwrap();
+            assert_eq!(store.unflushed, waits, "{at_end:?}");
+            assert_eq!(guard(&store), begun);
+        }
+
+        let before = guard(&store);
+        let (id, kind) = run(4);
+        let fourth = store.begin_run(id, kind, true, at(4)).unwrap();
+        store.finish_run(fourth, &result(true), crate::FlushAt::Now).unwrap();
+        assert!(store.unflushed && guard(&store) == before);
+        drop(store);
+        let log = files::log_of(&directory.path().join("state.db"));
+        assert!(!log.exists(), "the last to close the record flushes it");
+    }
+
+    #[test]
+    fn the_log_is_made_in_advance_and_says_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(opened(directory.path()));
+        let content = |store: &Store| -> Vec<(String, String)> {
+            let mut statement = connection(store).prepare("SELECT key, value FROM meta ORDER BY key").unwrap();
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+            rows.collect::<Result<_, _>>().unwrap()
+        };
+        let mut store = opened(directory.path());
+        let (before, log) = (content(&store), files::log_of(&store.path));
+        assert!(!files::has_log(&store.path));
+        store.make_log().unwrap();
+        let size = std::fs::metadata(&log).unwrap().len();
+        assert!(size > 0 && !store.changed);
+        store.make_log().unwrap();
+        assert_eq!((content(&store), std::fs::metadata(&log).unwrap().len()), (before, size));
     }
 
     #[test]

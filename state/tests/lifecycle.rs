@@ -12,7 +12,7 @@ use eg_model::{
         record::{EndedReason, GrantStatus, Session, SessionStatus, Standing},
     },
 };
-use eg_state::{EventKind, Filter, Listing, RunKind, RunResult, StateError, Store};
+use eg_state::{EventKind, Filter, FlushAt, Listing, RunKind, RunResult, StateError, Store};
 use fixtures::*;
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -406,7 +406,7 @@ fn last_runs_and_notes() {
                 digest: None,
                 next_wake_at: None,
             };
-            store.finish_run(run, &result).unwrap();
+            store.finish_run(run, &result, FlushAt::Now).unwrap();
         }
     };
     go(1, RunKind::Reconcile, true, Some("credentials expired"));

@@ -7,7 +7,7 @@ use eg_model::{
     ids::RunId,
     session::record::{EndedReason, SessionStatus},
 };
-use eg_state::{EventKind, Filter, OpenNotice, RunKind, RunResult, StateError, Store};
+use eg_state::{EventKind, Filter, FlushAt, OpenNotice, RunKind, RunResult, StateError, Store};
 use fixtures::*;
 use rusqlite::Connection;
 use std::{
@@ -31,7 +31,7 @@ fn run(store: &mut Store, number: u128) {
     let run = store.begin_run(RunId(Uuid::from_u128(number)), RunKind::Reconcile, false, at(1)).unwrap();
     let result =
         RunResult { finished_at: at(2), converged: true, summary: None, digest: None, next_wake_at: Some(at(9)) };
-    store.finish_run(run, &result).unwrap();
+    store.finish_run(run, &result, FlushAt::Close).unwrap();
 }
 
 #[test]
@@ -320,12 +320,18 @@ fn a_restored_backup_ends_its_live_sessions_once() {
     run(&mut store, 1);
     drop(store); // The last connection copies the log into the file.
     fs::copy(&path, &backup).unwrap();
+    // A pass that changes nothing: the backup says the same as the record.
     let mut store = open(&path);
     run(&mut store, 2);
+    drop(store);
+    fs::copy(&backup, &path).unwrap();
+    let (mut store, notices) = try_open(&path, Some("here"), 7).unwrap();
+    assert_eq!((notices, store.live_sessions().unwrap().len()), (vec![], 1));
+
+    store.start(&session(3, 0)).unwrap();
     run(&mut store, 3);
     drop(store);
     fs::copy(&backup, &path).unwrap();
-
     let (mut store, notices) = try_open(&path, Some("here"), 7).unwrap();
     assert_eq!(notices, vec![OpenNotice::RestoredBackup { ended: vec![sid(1)] }]);
     let ended = store.session(sid(1)).unwrap().unwrap();
@@ -337,7 +343,7 @@ fn a_restored_backup_ends_its_live_sessions_once() {
     drop(store);
     let (mut store, notices) = try_open(&path, Some("here"), 7).unwrap();
     assert_eq!((notices, store.live_sessions().unwrap().len()), (vec![], 1));
-    assert_eq!(store.begin_run(RunId(Uuid::from_u128(9)), RunKind::Stop, false, at(1)).unwrap(), 4);
+    assert_eq!(store.begin_run(RunId(Uuid::from_u128(9)), RunKind::Stop, false, at(1)).unwrap(), 3);
 }
 
 #[test]
@@ -349,10 +355,12 @@ fn a_crash_between_commit_and_guard_is_no_backup() {
     store.start(&session(1, 0)).unwrap();
     run(&mut store, 1);
     let old = fs::read(&guard).unwrap();
+    store.start(&session(2, 0)).unwrap();
     run(&mut store, 2);
+    assert_ne!(fs::read(&guard).unwrap(), old);
     fs::write(&guard, old).unwrap();
     let (store, notices) = try_open(&path, Some("here"), 7).unwrap();
-    assert_eq!((notices, store.live_sessions().unwrap().len()), (vec![], 1));
+    assert_eq!((notices, store.live_sessions().unwrap().len()), (vec![], 2));
 }
 
 #[test]

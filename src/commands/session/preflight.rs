@@ -5,7 +5,7 @@ use crate::{
     address::{Detected, are_alike, detect, proxy_hint, reasons},
     commands::session::open::OpenRequest,
     error::{CommandError, Kind},
-    reconcile::{driver::Driver, reading::TargetReadings},
+    reconcile::{driver::Driver, pass::requests_leave, reading::TargetReadings},
     ui::warning::Code,
 };
 use chrono::TimeDelta;
@@ -19,7 +19,7 @@ use eg_model::{
 };
 use eg_providers::{Caller, CredentialsEnd};
 use eg_state::LastRuns;
-use futures_util::future::{join, join_all, join3};
+use futures_util::future::{join, join_all, join4};
 use std::{collections::BTreeMap, net::IpAddr};
 
 /// The questions to the clouds before a session is recorded.
@@ -72,8 +72,19 @@ impl OpenRequest<'_> {
             }
             Ok::<_, CommandError>(addresses)
         };
-        // The reading comes first: it loads the credentials, and tells why that fails.
-        let (readings, (callers, credentials), addresses) = join3(readings, callers, addresses).await;
+        let log = async {
+            requests_leave().await;
+            if self.dry_run || depth == PreflightDepth::Nothing {
+                return;
+            }
+            // The session itself is recorded later, and tells why that fails.
+            if let Err(error) = driver.store_mut().make_log() {
+                tracing::info!("no log is made yet: {error}");
+            }
+        };
+        // The reading comes first: it loads the credentials, and tells why that fails. The log comes last, and waits for the
+        // disk while the answers are on their way.
+        let (readings, (callers, credentials), addresses, ()) = join4(readings, callers, addresses, log).await;
         let addresses = addresses?;
         check_clock(&readings)?;
         not_interrupted(driver)?;

@@ -5,7 +5,7 @@
 mod fixtures;
 
 use super::trace;
-use crate::{EventKind, Filter, RecordSummary, RunKind, RunResult, Since, Store, schema};
+use crate::{EventKind, Filter, FlushAt, RecordSummary, RunKind, RunResult, Since, Store, schema};
 use eg_model::{
     auto_close::{AutoClose, AutoCloseRoute},
     failure::{Failure, FailureClass},
@@ -102,7 +102,7 @@ fn open_all(store: &mut Store) {
     store.note_schedule(at(7)).unwrap();
     store.note_schedule_removed(at(8)).unwrap();
     let result = RunResult { finished_at: at(9), converged: true, summary: None, digest: None, next_wake_at: None };
-    store.finish_run(run, &result).unwrap();
+    store.finish_run(run, &result, FlushAt::Now).unwrap();
 }
 
 fn read_all(store: &Store, since: Since) {

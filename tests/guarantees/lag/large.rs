@@ -47,6 +47,29 @@ fn three_pages_of_four_seconds_open_and_close() {
     world.ends();
 }
 
+/// 20 groups, of which eight are called at a time, and each call takes six seconds. The last ones wait for two calls of
+/// others, and by then their first reading is too old.
+#[test]
+fn a_revoke_that_has_waited_for_its_turn_has_a_recent_reading() {
+    let world = Sandboxed::with(&[("api", &["tcp/22"])]);
+    let far = world.far_groups(20);
+    begin(&world, &["--only", "far"]).expect_code(0);
+    world.forget_calls();
+    world.faults([on(REVOKE, Fault::Slow(Duration::from_secs(6)))]);
+    says(&stop(&world).expect_code(0), "✓ Session stopped");
+    assert!(far.iter().all(|group| world.region.rules(group).is_empty()));
+    let (calls, revokes) = (world.calls(), world.sent(REVOKE));
+    assert_eq!(revokes.len(), far.len());
+    for revoke in &revokes {
+        let mut earlier = calls.iter().rev().filter(|call| call.action == DESCRIBE && call.number < revoke.number);
+        let read = earlier.find(|call| call.groups.contains(&revoke.groups[0])).expect("a reading");
+        // Ten whole seconds, as `eg` counts them, and the way of the request.
+        assert!(revoke.at - read.at <= TimeDelta::seconds(11), "{read:#?}\n{revoke:#?}");
+    }
+    assert!(reads(&world).1 > 1, "nothing was read again, so nothing has waited");
+    world.ends();
+}
+
 /// What the second look shows counts: another installation has joined the rule since its page was read.
 #[test]
 fn a_rule_that_another_has_joined_meanwhile_is_left_to_it() {

@@ -21,10 +21,15 @@ use eg_model::{
     ids::RuleId,
     observation::{ObservedRule, Reading},
 };
+use futures_util::{StreamExt, stream};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Groups, or rules, per call: the most values that one filter takes (EC2 API reference, "List and filter": 200).
 pub const FILTER_VALUES: usize = 200;
+
+/// Batches that are read at the same time. AWS takes bursts of 100 such calls of an account and region, and 20 a second
+/// after that (EC2 API reference, "Request throttling").
+const BATCHES_AT_ONCE: usize = 8;
 
 /// The times of a series: the request of its *first* page (the oldest), the `Date` of that page, and the request of its last
 /// page. An early time takes others' leases rather for unexpired, and the two clocks are compared within one call.
@@ -66,12 +71,10 @@ impl SecurityGroups {
     /// Reads groups. Every one has an entry in the answer.
     pub async fn observe_groups(&self, groups: &BTreeSet<String>) -> BTreeMap<String, ReadResult> {
         let all: Vec<&String> = groups.iter().collect();
-        let mut seen = BTreeMap::new();
-        for batch in all.chunks(FILTER_VALUES) {
-            let batch: BTreeSet<String> = batch.iter().copied().cloned().collect();
-            seen.extend(self.observe_batch(&batch).await);
-        }
-        seen
+        let batches = all.chunks(FILTER_VALUES).map(|batch| batch.iter().copied().cloned().collect::<BTreeSet<String>>());
+        let reads: Vec<_> = batches.map(|batch| async move { self.observe_batch(&batch).await }).collect();
+        let reads: Vec<_> = stream::iter(reads).buffer_unordered(BATCHES_AT_ONCE).collect().await;
+        reads.into_iter().flatten().collect()
     }
 
     async fn observe_batch(&self, batch: &BTreeSet<String>) -> BTreeMap<String, ReadResult> {

@@ -1,6 +1,7 @@
 //! The exact requests, and what is made of every kind of answer.
 
 pub mod auto_closes;
+pub mod batches;
 pub mod preparation;
 pub mod replay;
 pub mod time_limits;
