@@ -1,6 +1,6 @@
 //! What packets make of it: a server in one network namespace, a client in another, and `eg` on the server's host.
 
-use crate::harness::{Installation, Namespace, Outcome, Shared};
+use crate::harness::{Installation, Namespace, Outcome, Shared, says};
 use std::{
     io::{BufRead, BufReader, Write},
     process::{Child, ChildStdin, ChildStdout, Stdio},
@@ -245,6 +245,8 @@ fn without_the_right_nothing_is_recorded_and_the_reason_is_said() {
     let there = Installation::new(shared, "there");
     there.write_config(&std::fs::read_to_string(net.here.config_path()).expect("the configuration"));
     let outcome = there.eg(&["session", "start", "--ipv4", CLIENT]);
-    insta::assert_snapshot!(outcome);
+    outcome.expect_code(1);
+    says(&outcome, "nothing was opened: read table eg: nftables takes root, or the capability CAP_NET_ADMIN");
+    says(&outcome, "hint: mend that on this host: docs/firewalls.md says what eg needs there");
     assert_eq!(net.connects(), REFUSED);
 }
