@@ -13,6 +13,8 @@ mod groups;
 mod hand;
 mod lists;
 mod marks;
+mod nftables;
+mod scripts;
 mod table;
 mod toys;
 mod waf;
