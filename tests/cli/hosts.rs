@@ -192,6 +192,20 @@ fn an_address_inside_and_one_elsewhere_are_told() {
     world.ends();
 }
 
+#[test]
+fn the_policy_of_a_machine_can_forbid_hosts() {
+    let world = unconfigured();
+    let policy = world.here.home().join("policy.toml");
+    std::fs::write(&policy, "hosts = false\n").unwrap();
+    let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&policy).unwrap()).to_string();
+    let args = [&["open", "db.example.com:5432"], &ME[..]].concat();
+    let command = world.here.command(&args).env("AWS_REGION", REGION).env("EG_TEST_HOSTS", NAMES);
+    let refused = command.env("EG_TEST_POLICY", &policy).env("EG_TEST_POLICY_OWNER", owner).run().expect_code(1);
+    says(&refused, "hosts: false: no host may choose what is opened; db.example.com:5432 is asked for");
+    assert_eq!(world.sent("DescribeNetworkInterfaces"), [], "nothing is asked");
+    world.ends();
+}
+
 /// Nothing answers at these addresses, so `--check` fails, and says what AWS says of it.
 #[test]
 fn what_is_in_the_way_of_a_connection() {

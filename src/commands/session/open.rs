@@ -212,13 +212,14 @@ impl<'a> OpenRequest<'a> {
             true => settings.select(&args.only).map_err(usage)?,
             false => Chosen { resources: Vec::new(), selections: hosts.iter().collect() },
         };
+        let site = context.site_policy()?;
+        site.check_hosts(selected.selections.iter().filter_map(|one| Some(&one.meant.host()?.host)))?;
         let length = Length::new(context, args, settings)?;
         let resources = context.resolved(&selected, settings).await?.into_iter();
         // The ports of a host are those that were asked for.
         let asked = if hosts.is_empty() { args.port.as_slice() } else { &[] };
         let chosen =
             resources.map(|resource| ChosenResource::new(context, resource, asked)).collect::<Result<_, _>>()?;
-        let site = context.site_policy()?;
         let request = Self {
             context,
             settings,
