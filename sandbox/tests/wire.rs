@@ -9,10 +9,10 @@ mod support;
 mod faults;
 #[path = "wire/groups.rs"]
 mod groups;
-#[path = "wire/network.rs"]
-mod network;
 #[path = "wire/lists.rs"]
 mod lists;
+#[path = "wire/network.rs"]
+mod network;
 #[path = "wire/region.rs"]
 mod region;
 #[path = "wire/rules.rs"]

@@ -6,7 +6,7 @@ use crate::{
     host::env::Env,
 };
 use eg_model::{
-    failure::Failure,
+    failure::{Failure, FailureClass},
     interface::{InFront, NetworkInterface, NotInFront, in_front, owner_by_name},
     net::host::Host,
     target::{Target, TargetKey},
@@ -155,7 +155,7 @@ async fn ask(connect: &dyn Connect, places: impl Iterator<Item = Target>, addres
 }
 
 fn network(firewall: &dyn Firewall) -> Result<&dyn Interfaces, Failure> {
-    let none = || Failure::new(eg_model::failure::FailureClass::Invalid, "this kind of firewall knows no hosts");
+    let none = || Failure::new(FailureClass::Invalid, "this kind of firewall knows no hosts");
     firewall.network().ok_or_else(none)
 }
 
@@ -185,7 +185,10 @@ async fn refusal(host: &Host, why: &NotInFront, asked: &[Place]) -> CommandError
     let nothing_found = matches!(why, NotInFront::NoInterface(_));
     if let Some((_, failure)) = failures.first().filter(|_| nothing_found && failures.len() == asked.len()) {
         let message = format!("the security group in front of {host} is not known: {failure}");
-        return CommandError::new(Kind::Provider, message).hint(advice(failure.class));
+        let denied = failure.class == FailureClass::Denied;
+        let hint =
+            if denied { "hosts need permissions of their own: eg iam-policy --hosts" } else { advice(failure.class) };
+        return CommandError::new(Kind::Provider, message).hint(hint);
     }
     let kind = if nothing_found { Kind::NotFound } else { Kind::Refused };
     let mut error = CommandError::new(kind, format!("no security group for {host}: {why}"));

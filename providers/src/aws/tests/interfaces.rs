@@ -44,7 +44,7 @@ fn interface(id: &str, private: &str, public: Option<&str>) -> String {
 async fn by_public_private_and_ipv6_addresses() {
     let one = interface("eni-1", "10.0.0.5", Some("203.0.113.5"));
     let (replay, groups) = world([page(&one, Some("more")), page("", None), page("", None), page(&one, None)]).await;
-    let found = groups.interfaces(&["203.0.113.5", "2001:db8::5"].map(ip).into()).await.unwrap();
+    let found = groups.client.interfaces(&["203.0.113.5", "2001:db8::5"].map(ip).into()).await.unwrap();
     let expected = NetworkInterface {
         id: "eni-1".to_owned(),
         region: "eu-west-1".to_owned(),
@@ -82,28 +82,28 @@ async fn by_public_private_and_ipv6_addresses() {
 async fn an_endpoint_that_does_not_filter_is_not_believed() {
     let stranger = interface("eni-9", "10.0.0.9", Some("198.51.100.9")).replace("2001:db8::5", "2001:db8::9");
     let (replay, groups) = world([page(&stranger, None), page(&stranger, None)]).await;
-    assert_eq!(groups.interfaces(&[ip("203.0.113.5")].into()).await.unwrap(), []);
+    assert_eq!(groups.client.interfaces(&[ip("203.0.113.5")].into()).await.unwrap(), []);
     replay.asked();
 }
 
 #[tokio::test]
 async fn one_refused_question_leaves_nothing_known() {
     let (_, groups) = world([Play::error(403, "UnauthorizedOperation"), page("", None)]).await;
-    let failure = groups.interfaces(&[ip("203.0.113.5")].into()).await.unwrap_err();
+    let failure = groups.client.interfaces(&[ip("203.0.113.5")].into()).await.unwrap_err();
     assert_eq!(failure.class, FailureClass::Denied);
 }
 
 async fn behind() -> NetworkInterface {
     let one = interface("eni-1", "10.0.0.5", Some("203.0.113.5"));
     let (_, groups) = world([page(&one, None), page("", None)]).await;
-    groups.interfaces(&[ip("203.0.113.5")].into()).await.unwrap().remove(0)
+    groups.client.interfaces(&[ip("203.0.113.5")].into()).await.unwrap().remove(0)
 }
 
 /// The three questions go out together, so each test plays the answers in the order in which they are asked first.
 async fn around(plays: [Play; 3]) -> (Replay, eg_model::in_the_way::Surroundings) {
     let interface = behind().await;
     let (replay, groups) = world(plays).await;
-    let around = groups.surroundings(&interface).await;
+    let around = groups.client.surroundings(&interface).await;
     (replay, around)
 }
 

@@ -1,8 +1,8 @@
 //! The exact requests, and what is made of every kind of answer.
 
 pub mod auto_closes;
-pub mod interfaces;
 pub mod batches;
+pub mod interfaces;
 pub mod preparation;
 pub mod replay;
 pub mod time_limits;
