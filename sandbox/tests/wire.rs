@@ -19,6 +19,8 @@ mod region;
 mod rules;
 #[path = "wire/schedules.rs"]
 mod schedules;
+#[path = "wire/sets.rs"]
+mod sets;
 #[path = "wire/stopping.rs"]
 mod stopping;
 #[path = "wire/sts.rs"]
