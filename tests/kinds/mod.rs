@@ -9,9 +9,11 @@
 mod bench;
 mod case;
 mod crashes;
+mod examples;
 mod groups;
 mod hand;
 mod nftables;
+mod peers;
 mod scripts;
 mod table;
 mod toys;
