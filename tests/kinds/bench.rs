@@ -40,6 +40,11 @@ impl<H: Hand> Bench<H> {
         Self { hand, here, shared, foreign, rest }
     }
 
+    /// The rest of the firewall, as it was before `eg`.
+    pub fn rest_before(&self) -> &str {
+        &self.rest
+    }
+
     /// Another machine with the same configuration.
     pub fn machine(&self, name: &str) -> Installation {
         let machine = Installation::new(Arc::clone(&self.shared), name);

@@ -188,8 +188,7 @@ fn without_the_right_nothing_is_recorded_and_the_reason_is_said() {
     let shared = Arc::new(Shared { inside, ..Shared::alone() });
     let there = Installation::new(shared, "there");
     there.write_config(&std::fs::read_to_string(net.here.config_path()).expect("the configuration"));
-    let outcome = there.eg(&["session", "start", "--ipv4", CLIENT]);
-    assert_eq!(outcome.code(), Some(1), "{outcome}");
+    let outcome = there.eg(&["session", "start", "--ipv4", CLIENT]).expect_code(1);
     says(&outcome, "nothing was opened: read table eg: nftables takes root, or the capability CAP_NET_ADMIN");
     says(&outcome, "hint: mend that on this host: docs/firewalls.md says what eg needs there");
     assert_eq!(net.connects(), REFUSED);
