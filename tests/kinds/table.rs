@@ -4,9 +4,9 @@ use super::{
     case::Case,
     groups::Group,
     hand::{Able, Hand},
+    lists::{IpSet, PrefixList},
     nftables::Table,
     scripts::Scripted,
-    lists::{IpSet, PrefixList},
 };
 use std::{fs, path::Path};
 
