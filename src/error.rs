@@ -201,7 +201,7 @@ impl From<ConfigError> for CommandError {
     fn from(error: ConfigError) -> Self {
         let new = Self::new(Kind::Config, error.to_string());
         match error {
-            ConfigError::Unreadable { error: ReadError::Untrusted { mend, .. }, .. } => new.hint(mend),
+            ConfigError::Unreadable { error: ReadError::Untrusted(untrusted), .. } => new.hint(untrusted.mend),
             ConfigError::Unreadable { error, .. } => {
                 let new = new.hint("name another with --config or EG_CONFIG");
                 if error == ReadError::Absent { new.hint("or create it: eg init") } else { new }

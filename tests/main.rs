@@ -29,4 +29,5 @@ mod docs;
 mod guarantees;
 mod harness;
 mod harness_works;
+mod kinds;
 mod one_build;

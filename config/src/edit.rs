@@ -7,7 +7,10 @@ use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, RawString,
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewResource {
     pub name: String,
-    pub id: Option<String>,
+    pub provider: Option<String>,
+    pub kind: Option<String>,
+    /// The keys that say which firewall is meant, with their values, in the order of their kind.
+    pub target: Vec<(&'static str, String)>,
     pub group_name: Option<String>,
     pub tags: BTreeMap<String, String>,
     pub region: Option<String>,
@@ -28,9 +31,13 @@ impl NewResource {
             (!all.is_empty()).then(|| (key, Value::from(items)))
         };
         let tags: InlineTable = self.tags.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-        [
+        let head = [
             Some(("name", Value::from(self.name.as_str()))),
-            text("id", &self.id),
+            text("provider", &self.provider),
+            text("kind", &self.kind),
+        ];
+        let target = self.target.iter().map(|(key, found)| Some((*key, Value::from(found.as_str()))));
+        let rest = [
             text("group_name", &self.group_name),
             (!self.tags.is_empty()).then(|| ("tag", Value::from(tags))),
             text("region", &self.region),
@@ -40,10 +47,8 @@ impl NewResource {
             list("ports", &self.ports),
             list("families", &self.families),
             list("groups", &self.groups),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
+        ];
+        head.into_iter().chain(target).chain(rest).flatten().collect()
     }
 }
 
@@ -186,7 +191,7 @@ mod tests {
     fn entry() -> NewResource {
         NewResource {
             name: "c \"x\"".to_owned(),
-            id: Some("sg-3".to_owned()),
+            target: vec![("id", "sg-3".to_owned())],
             region: Some("eu-west-1".to_owned()),
             ports: vec!["tcp/22".to_owned(), "icmp".to_owned()],
             ..NewResource::default()
@@ -222,6 +227,21 @@ mod tests {
             "[[resource]]\nname = \"d\"\ngroup_name = \"prod-*\"\ntag = { \"a b\" = \"c\", env = \"prod\" }\n\
              profile = \"p\"\nrole_arn = \"r\"\nexternal_id = \"e\"\nfamilies = [\"ipv4\"]\ngroups = [\"l\"]\n"
         );
+    }
+
+    #[test]
+    fn another_kind_of_firewall() {
+        let entry = NewResource {
+            name: "web".to_owned(),
+            kind: Some("waf-ip-set".to_owned()),
+            target: vec![("scope", "regional".to_owned()), ("set_name", "office".to_owned()), ("id", "0a".to_owned())],
+            ..NewResource::default()
+        };
+        let text = "[[resource]]\nname = \"web\"\nkind = \"waf-ip-set\"\nscope = \"regional\"\nset_name = \"office\"\n\
+                    id = \"0a\"\n";
+        assert_eq!(add("", &entry).unwrap(), text);
+        let entry = NewResource { provider: Some("script".to_owned()), kind: None, target: Vec::new(), ..entry };
+        assert_eq!(add("", &entry).unwrap(), "[[resource]]\nname = \"web\"\nprovider = \"script\"\n");
     }
 
     #[test]

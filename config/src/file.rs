@@ -41,7 +41,7 @@ impl ConfigError {
 
 fn not_read(error: &ReadError) -> String {
     match error {
-        ReadError::Untrusted { .. } => {
+        ReadError::Untrusted(_) => {
             format!("is not to be trusted: {error}; nothing is opened, closing goes on")
         }
         _ => format!("cannot be read: {error}"),

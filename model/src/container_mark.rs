@@ -18,7 +18,7 @@ use crate::{
     Timestamp,
     ids::{InstallationId, RuleId},
     net::permission::Permission,
-    observation::ObservedRule,
+    observation::{ObservedRule, Reading},
     tags::{LEASE_PREFIX, MANAGED_BY, MANAGED_BY_EG, MARKS, SESSION, lease_key, lease_value, sessions_named},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -122,11 +122,8 @@ pub fn shown(
             (text.map(str::to_owned), text.and_then(|text| sessions_named(text).next()).map(str::to_owned))
         }
     };
-    let marked = session.filter(|_| !leases.is_empty()).map(|session| {
-        let ours = [(MANAGED_BY, MANAGED_BY_EG), (MARKS, &digest), (SESSION, &session)];
-        let ours = ours.map(|(key, value)| (key.to_owned(), value.to_owned()));
-        ours.into_iter().chain(leases).collect()
-    });
+    let session = session.filter(|_| !leases.is_empty());
+    let marked = session.map(|session| ours(digest, session).chain(leases).collect());
     ObservedRule { id, permission, description, tags: marked.unwrap_or_default() }
 }
 
@@ -145,6 +142,33 @@ pub fn loose_marks(
     };
     let shown: BTreeSet<(InstallationId, String)> = rules.iter().flat_map(shows).collect();
     leases(tags).map(|(installation, digest, _)| (installation, digest)).filter(|mark| !shown.contains(mark)).collect()
+}
+
+/// Lays a list that was just written over a reading: from now on it is all that the installation's tag names. What no
+/// entry shows is [loose](loose_marks).
+pub fn relist(reading: &mut Reading, container: &str, us: &InstallationId, list: &BTreeMap<String, Timestamp>) {
+    let key = lease_key(us);
+    let mut loose: BTreeSet<&String> = list.keys().collect();
+    for rule in &mut reading.rules {
+        let digest = rule.permission.digest(container);
+        rule.tags.remove(&key);
+        let session = rule.description.as_deref().and_then(|text| sessions_named(text).next()).map(str::to_owned);
+        if let (Some(until), Some(session)) = (list.get(&digest), session) {
+            loose.remove(&digest);
+            rule.tags.extend(ours(digest, session));
+            rule.tags.insert(key.clone(), lease_value(*until));
+        } else if !rule.tags.keys().any(|key| key.starts_with(LEASE_PREFIX)) {
+            rule.tags.clear();
+        }
+    }
+    reading.loose_marks.retain(|(installation, _)| installation != us);
+    reading.loose_marks.extend(loose.into_iter().map(|digest| (us.clone(), digest.clone())));
+}
+
+/// The tags by which the plan takes an entry for `eg`'s.
+fn ours(digest: String, session: String) -> impl Iterator<Item = (String, String)> {
+    let ours = [(MANAGED_BY, MANAGED_BY_EG.to_owned()), (MARKS, digest), (SESSION, session)];
+    ours.into_iter().map(|(key, value)| (key.to_owned(), value))
 }
 
 fn leases(tags: &BTreeMap<String, String>) -> impl Iterator<Item = (InstallationId, String, Timestamp)> {
@@ -254,6 +278,40 @@ mod tests {
     fn of_two_ends_the_later_counts() {
         for value in ["a1b2c3d4:2 a1b2c3d4:1", "a1b2c3d4:1  a1b2c3d4:2 "] {
             assert_eq!(ContainerMark::read(value).leases["a1b2c3d4"].timestamp(), 2);
+        }
+    }
+
+    /// What is laid over is what the next reading shows.
+    #[test]
+    fn a_list_over_a_reading() {
+        let until = at("2026-02-27T18:00:00Z");
+        let texts = [OURS, OURS, EntryText::Says(Some("the office")), EntryText::NoPlace];
+        let read = |tags: &BTreeMap<String, String>| {
+            let rules: Vec<_> = (1..).zip(texts).map(|(n, text)| entry(n, text, tags)).collect();
+            let loose_marks = loose_marks(LIST, &rules, tags);
+            Reading { rules, loose_marks, ..reading() }
+        };
+        for (ours, theirs) in [(&[1_u8, 3, 4, 9][..], &[1_u8, 2, 8][..]), (&[], &[2]), (&[2, 4], &[])] {
+            let list: BTreeMap<String, Timestamp> = ours.iter().map(|n| (host(*n).digest(LIST), until)).collect();
+            for before in [&[2_u8, 3, 7][..], &[], &[1, 4]] {
+                let mut reading = read(&container(&[(1, before), (2, theirs)]));
+                relist(&mut reading, LIST, &inst(1), &list);
+                assert_eq!(reading, read(&container(&[(1, ours), (2, theirs)])), "{before:?} {ours:?}");
+            }
+        }
+    }
+
+    fn reading() -> Reading {
+        let now = at("2026-02-27T12:00:00Z");
+        Reading {
+            rules: Vec::new(),
+            other_ingress: 0,
+            read_at: now,
+            last_page_at: now,
+            read_later: BTreeMap::new(),
+            provider_time: None,
+            loose_marks: BTreeSet::new(),
+            family: None,
         }
     }
 

@@ -54,6 +54,8 @@ pub enum Observation {
     Complete(Reading),
     /// The target is gone, and with it its rules; confirmed, see [`absence_is_believed`].
     Missing,
+    /// The target is there and cannot be read back: the record alone tells what is open ([`crate::plan::plan_blind`]).
+    NoReadBack,
     /// Unknown. No conclusion is allowed.
     Unavailable(Failure),
 }

@@ -3,7 +3,7 @@
 //! Every module describes its kinds with a [`Kind`], and [`crate::registry`] has a line for each. The configuration and
 //! the commands ask the description instead of knowing the kinds.
 
-use eg_model::net::permission::Permission;
+use eg_model::target::Expiry;
 use std::{
     fmt,
     path::{Component, Path},
@@ -25,8 +25,12 @@ pub struct Kind {
     pub ports: Ports,
     /// The region, the credentials and the endpoint; `None` for a firewall without them, as on this host.
     pub cloud: Option<Cloud>,
-    /// True if the firewall closes what `eg` opens by itself at its end, without a schedule.
-    pub closes_by_itself: bool,
+    /// The ability to close a rule by itself.
+    pub expiry: Expiry,
+    /// The most entries of each address family, unless the provider has raised it; `None` if there is no usual number.
+    pub quota: Option<usize>,
+    /// True if the firewall with this id can be read back. Looks at this machine at most.
+    pub reads_back: fn(id: &str) -> bool,
     /// The heading of its section in `docs/firewalls.md`, as an anchor.
     pub anchor: &'static str,
 }
@@ -118,14 +122,8 @@ impl Kind {
         .concat()
     }
 
-    /// What a permission opens, for people: `tcp/22 from 203.0.113.42/32`, or the network alone where entries have no
-    /// ports.
-    pub fn permission(&self, permission: &Permission) -> String {
-        if self.has_ports() {
-            format!("{} from {}", permission.ports(), permission.cidr())
-        } else {
-            permission.cidr().to_string()
-        }
+    pub fn closes_by_itself(&self) -> bool {
+        self.expiry == Expiry::Native
     }
 }
 

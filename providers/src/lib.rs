@@ -11,6 +11,10 @@
 //! | `registry` | [`Registry`]: one line per kind |
 //! | `aws` | AWS security groups, managed prefix lists and WAF IP sets |
 //! | `nftables`, `script` | firewalls of this host |
+//! | `toy` | an example in a file, for tests |
+//! | `host` | what the firewalls of this host need of their surroundings |
+//! | `trust` | trust in files: who owns them, and who else can write them |
+//! | `program` | other programs, run without a shell, and bounded in time and output |
 
 mod access;
 mod auto_close;
@@ -18,12 +22,17 @@ pub mod aws;
 mod batch;
 mod discovery;
 mod firewall;
+mod host;
 mod kind;
 mod marks;
 pub mod nftables;
 mod parts;
+mod program;
 mod registry;
 pub mod script;
+#[cfg(debug_assertions)]
+pub mod toy;
+pub mod trust;
 mod types;
 mod unread;
 
@@ -32,6 +41,7 @@ pub use auto_close::{AutoClosing, SetAutoClose};
 pub use batch::{BatchReading, read_batch};
 pub use discovery::{Discovery, ListedGroup};
 pub use firewall::{Authorize, Connect, Firewall};
+pub use host::HostOptions;
 pub use kind::{Cloud, Kind, Noun, Ports, TargetField, absolute_path};
 pub use marks::{ContainerMarking, Marking};
 pub use registry::{Registry, kind_of, kinds, kinds_named, kinds_of};

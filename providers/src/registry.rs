@@ -1,10 +1,14 @@
 //! The kinds of firewall that `eg` knows: one line each.
 
+#[cfg(debug_assertions)]
+use crate::toy;
 use crate::{
     aws::{self, Aws, Options},
     firewall::{Connect, Firewall},
+    host::HostOptions,
     kind::Kind,
-    nftables, script,
+    nftables::{self, Nftables},
+    script::{self, Scripts},
 };
 use async_trait::async_trait;
 use eg_model::{
@@ -28,14 +32,30 @@ static LINES: &[Line] = &[
         kind: &aws::SECURITY_GROUP,
         connect: |on, to| Box::pin(async { Ok(on.aws.security_groups(to).await? as _) }),
     },
-    Line { kind: &aws::PREFIX_LIST, connect: not_built_in },
+    Line { kind: &aws::PREFIX_LIST, connect: |on, to| Box::pin(async { Ok(on.aws.prefix_lists(to).await? as _) }) },
     Line { kind: &aws::WAF_IP_SET, connect: not_built_in },
-    Line { kind: &nftables::TABLE, connect: not_built_in },
-    Line { kind: &script::DIRECTORY, connect: not_built_in },
+    Line { kind: &nftables::TABLE, connect: |on, to| on.nftables.connect(to) },
+    Line { kind: &script::DIRECTORY, connect: |on, to| on.scripts.connect(to) },
 ];
 
 /// Kinds for tests, which no page of the documentation names. Release builds have none.
+#[cfg(not(debug_assertions))]
 static TEST_LINES: &[Line] = &[];
+#[cfg(debug_assertions)]
+static TEST_LINES: &[Line] = &[
+    Line { kind: &toy::RULE_TAGS, connect: toy },
+    Line { kind: &toy::ENTRY_TEXT, connect: toy },
+    Line { kind: &toy::CONTAINER, connect: toy },
+    Line { kind: &toy::CONTAINER_VALUE, connect: toy },
+    Line { kind: &toy::BARE, connect: toy },
+    Line { kind: &toy::TIMED, connect: toy },
+    Line { kind: &toy::BLIND, connect: toy },
+];
+
+#[cfg(debug_assertions)]
+fn toy<'a>(registry: &'a Registry, target: &'a Target) -> Connection<'a> {
+    Box::pin(async { Ok(registry.toy.firewall(target)) })
+}
 
 fn not_built_in<'a>(_: &'a Registry, target: &'a Target) -> Connection<'a> {
     let what = kind_of(&target.key).map_or("such firewalls", |kind| kind.noun.many);
@@ -70,12 +90,24 @@ pub fn kind_of(key: &TargetKey) -> Option<&'static Kind> {
 /// Connects to every kind of firewall.
 pub struct Registry {
     aws: Aws,
+    #[cfg(debug_assertions)]
+    toy: toy::Toy,
+    nftables: Nftables,
+    scripts: Scripts,
 }
 
 impl Registry {
     /// Makes no client yet; no I/O.
     pub fn new(aws: Options) -> Self {
-        Self { aws: Aws::new(aws) }
+        let mut host = HostOptions::new(aws.now.clone());
+        host.observer = aws.observer.clone();
+        Self {
+            #[cfg(debug_assertions)]
+            toy: toy::Toy { now: Arc::clone(&aws.now), observer: Arc::clone(&aws.observer) },
+            aws: Aws::new(aws),
+            nftables: Nftables::new(host.clone()),
+            scripts: Scripts::new(host),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ pub struct Call {
     pub request_id: String,
     /// Empty when the request named none.
     pub action: String,
+    /// The security groups and prefix lists that the request named.
     pub groups: Vec<String>,
     /// The rules that the request named, or that it made or removed.
     pub rules: Vec<String>,
@@ -36,12 +37,14 @@ pub struct Call {
     pub fields: BTreeMap<String, String>,
 }
 
+/// The security groups and prefix lists that a request names.
 pub(crate) fn groups_in(form: &Form) -> Vec<String> {
-    let single = form.get("GroupId").map(str::to_owned);
-    let filters = form.parts("Filter").into_iter().filter(|part| part.get("Name") == Some("group-id"));
-    let filtered = filters.flat_map(|part| part.list("Value"));
-    let tagged = form.list("ResourceId").into_iter().filter(|id| id.starts_with("sg-"));
-    single.into_iter().chain(form.list("GroupId")).chain(filtered).chain(tagged).collect()
+    let single = ["GroupId", "PrefixListId"].into_iter().filter_map(|name| form.get(name).map(str::to_owned));
+    let named = form.list("GroupId").into_iter().chain(form.list("PrefixListId"));
+    let by_id = |part: &Form| matches!(part.get("Name"), Some("group-id" | "prefix-list-id"));
+    let filtered = form.parts("Filter").into_iter().filter(by_id).flat_map(|part| part.list("Value"));
+    let tagged = form.list("ResourceId").into_iter().filter(|id| id.starts_with("sg-") || id.starts_with("pl-"));
+    single.chain(named).chain(filtered).chain(tagged).collect()
 }
 
 pub(crate) fn rules_in(form: &Form) -> Vec<String> {

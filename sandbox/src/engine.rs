@@ -6,6 +6,7 @@ use crate::{
     callers::{self, Credential, DEFAULT_REGION},
     faults::{Fault, Faults, Script},
     ids,
+    prefix_list::PrefixListEntry,
     protocol::{
         envelope,
         errors::{self, Refusal},
@@ -167,11 +168,31 @@ impl Engine {
             Some(Fault::GroupGone) => {
                 for group in groups_in(passage.form) {
                     self.world.remove_group(&group, passage.now);
+                    self.world.remove_list(&group);
                 }
+            }
+            Some(Fault::EntryAdded { cidr, description }) => {
+                let entry = PrefixListEntry { cidr: *cidr, description: Some(description.clone()) };
+                self.edit_lists(passage, |entries| {
+                    entries.retain(|known| known.cidr != entry.cidr);
+                    entries.push(entry.clone());
+                });
+            }
+            Some(Fault::EntryRemoved { cidr }) => {
+                self.edit_lists(passage, |entries| entries.retain(|entry| entry.cidr != *cidr));
             }
             _ => {}
         }
-        self.act(caller, &passage.region, passage.form, passage.now)
+        self.act(caller, &passage.region, passage.form, passage.fault.as_ref(), passage.now)
+    }
+
+    /// Changes the prefix lists that a request names, as somebody else who comes first.
+    fn edit_lists(&mut self, passage: &Passage<'_>, edit: impl Fn(&mut Vec<PrefixListEntry>)) {
+        for id in groups_in(passage.form) {
+            if let Some(list) = self.world.list_mut(&id) {
+                list.edit_at_once(passage.now, &edit);
+            }
+        }
     }
 
     pub(crate) fn act(
@@ -179,28 +200,31 @@ impl Engine {
         caller: &Identity,
         region: &str,
         form: &Form,
+        fault: Option<&Fault>,
         now: DateTime<Utc>,
     ) -> Result<Answer, Refusal> {
         let action = form.get("Action").unwrap_or_default();
         let stale = self.settings.stale.as_ref().filter(|stale| self.dice.f64() < stale.chance);
-        let ask = ActionRequest { form, caller, region, settings: &self.settings, stale, seed: self.seed, now };
+        let ask = ActionRequest { form, caller, region, settings: &self.settings, stale, fault, seed: self.seed, now };
         actions::perform(action, &mut self.world, &ask)
     }
 
     /// Lets late requests land whose time has come, in the order in which they are due.
     pub(crate) fn land(&mut self, now: DateTime<Utc>) {
         self.fire(now);
+        self.world.settle_lists(now);
         let (mut due, waiting): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.world.late).into_iter().partition(|late| late.due <= now);
         self.world.late = waiting;
         due.sort_by_key(|late| (late.due, late.number));
         for Late { due, number, caller, region, form } in due {
-            let result = self.act(&caller, &region, &form, due);
+            let result = self.act(&caller, &region, &form, None, due);
             let passage = Passage { number, region, caller: Some(caller), form: &form, fault: None, now };
             let (outcome, answer) = outcome_of(&result);
             let call = self.call(&passage, outcome, None, answer);
             self.log.push(Call { landed_late: true, ..call });
         }
+        self.world.settle_lists(now);
     }
 
     /// Carries out the schedules whose time has come, literally, as their role; each goes with that
@@ -220,7 +244,7 @@ impl Engine {
             };
             self.world.requests += 1;
             let number = self.world.requests;
-            let result = self.act(&caller, &key.region, &form, schedule.at().unwrap_or(now));
+            let result = self.act(&caller, &key.region, &form, None, schedule.at().unwrap_or(now));
             let passage = Passage { number, region: key.region, caller: Some(caller), form: &form, fault: None, now };
             let (outcome, answer) = outcome_of(&result);
             let call = self.call(&passage, outcome, None, answer);

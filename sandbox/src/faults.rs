@@ -2,6 +2,7 @@
 
 use crate::protocol::form::Form;
 use chrono::TimeDelta;
+use ipnet::IpNet;
 use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -26,8 +27,17 @@ pub enum Fault {
     Deny,
     /// The session token is past its time; nothing is done.
     ExpiredToken,
-    /// The groups that the request names are deleted with their rules before it is looked at.
+    /// The groups and lists that the request names are deleted with their rules before it is looked at.
     GroupGone,
+    /// Before the request is looked at, somebody adds an entry to the prefix list that it names, in the place of one with
+    /// the same CIDR.
+    EntryAdded { cidr: IpNet, description: String },
+    /// Before the request is looked at, somebody removes an entry from the prefix list that it names.
+    EntryRemoved { cidr: IpNet },
+    /// A change of a prefix list is accepted, and is done when the sandbox's clock has moved this far.
+    StaysInProgress(TimeDelta),
+    /// A change of a prefix list is accepted, and fails later with this message.
+    FailsLater(String),
     /// It is done, and the answer's XML ends in the middle.
     TruncatedPage,
 }
@@ -46,6 +56,10 @@ impl Fault {
             Self::Deny => "Deny",
             Self::ExpiredToken => "ExpiredToken",
             Self::GroupGone => "GroupGone",
+            Self::EntryAdded { .. } => "EntryAdded",
+            Self::EntryRemoved { .. } => "EntryRemoved",
+            Self::StaysInProgress(_) => "StaysInProgress",
+            Self::FailsLater(_) => "FailsLater",
             Self::TruncatedPage => "TruncatedPage",
         }
     }

@@ -6,6 +6,7 @@ use crate::{
     clock::SandboxClock,
     engine::Engine,
     faults::Script,
+    prefix_list::{PrefixList, PrefixListEntry},
     protocol::{
         errors::{self, Refusal},
         form::Form,
@@ -14,6 +15,7 @@ use crate::{
     settings::RegionSettings,
     world::{Group, Identity, Schedule, ScheduleKey, SecurityGroupRule},
 };
+use ipnet::IpNet;
 use std::{
     collections::BTreeMap,
     io,
@@ -196,7 +198,63 @@ impl Handle {
         self.on_group(group, "RevokeSecurityGroupIngress", owned(&[("SecurityGroupRuleId.1", rule)])).map(|_| ())
     }
 
-    /// Writes tags on a rule or group.
+    /// The truth: a prefix list, with every change done whose time has come.
+    pub fn prefix_list(&self, list: &str) -> Option<PrefixList> {
+        self.landed().world.list(list).cloned()
+    }
+
+    /// Makes an empty prefix list in the default account and region; its id.
+    pub fn create_prefix_list(&self, name: &str, ipv6: bool, max_entries: usize) -> Result<String, Refusal> {
+        self.create_prefix_list_in(DEFAULT_ACCOUNT, DEFAULT_REGION, name, ipv6, max_entries)
+    }
+
+    pub fn create_prefix_list_in(
+        &self,
+        account: &str,
+        region: &str,
+        name: &str,
+        ipv6: bool,
+        max_entries: usize,
+    ) -> Result<String, Refusal> {
+        let (family, most) = (if ipv6 { "IPv6" } else { "IPv4" }, max_entries.to_string());
+        let fields = [("PrefixListName", name), ("AddressFamily", family), ("MaxEntries", &most)];
+        self.by_hand(account, region, "CreateManagedPrefixList", owned(&fields))
+    }
+
+    /// Deletes a prefix list with its entries.
+    pub fn delete_prefix_list(&self, list: &str) {
+        self.landed().world.remove_list(list);
+    }
+
+    /// Lets another account see a prefix list, as Resource Access Manager does.
+    pub fn share_prefix_list(&self, list: &str, account: &str) {
+        if let Some(list) = self.landed().world.list_mut(list) {
+            list.shared_with.insert(account.to_owned());
+        }
+    }
+
+    /// Adds an entry to a prefix list, at once. One with the same CIDR is replaced.
+    pub fn add_entry_by_hand(&self, list: &str, cidr: IpNet, description: &str) {
+        let description = (!description.is_empty()).then(|| description.to_owned());
+        self.edit_list(list, |entries| {
+            entries.retain(|entry| entry.cidr != cidr);
+            entries.push(PrefixListEntry { cidr, description });
+        });
+    }
+
+    /// Removes an entry from a prefix list, at once.
+    pub fn remove_entry_by_hand(&self, list: &str, cidr: IpNet) {
+        self.edit_list(list, |entries| entries.retain(|entry| entry.cidr != cidr));
+    }
+
+    fn edit_list(&self, list: &str, edit: impl FnOnce(&mut Vec<PrefixListEntry>)) {
+        let now = (self.shared.clock)();
+        if let Some(list) = self.landed().world.list_mut(list) {
+            list.edit_at_once(now, edit);
+        }
+    }
+
+    /// Writes tags on a rule, group or prefix list.
     pub fn tag_by_hand(&self, id: &str, tags: &BTreeMap<String, String>) -> Result<(), Refusal> {
         self.on_resource(id, "CreateTags", tags)
     }
@@ -234,10 +292,16 @@ impl Handle {
     }
 
     fn on_group(&self, group: &str, action: &str, mut fields: Vec<(String, String)>) -> Result<String, Refusal> {
-        let owner = self.landed().world.any_group(group).map(|group| (group.account.clone(), group.region.clone()));
-        let (account, region) = owner.ok_or_else(|| errors::no_group(group))?;
+        let (account, region) = self.owner_of(group).ok_or_else(|| errors::no_group(group))?;
         fields.push(("GroupId".to_owned(), group.to_owned()));
         self.by_hand(&account, &region, action, fields)
+    }
+
+    /// The account and the region of a group or prefix list.
+    fn owner_of(&self, id: &str) -> Option<(String, String)> {
+        let engine = self.landed();
+        let group = engine.world.any_group(id).map(|group| (group.account.clone(), group.region.clone()));
+        group.or_else(|| engine.world.list(id).map(|list| (list.account.clone(), list.region.clone())))
     }
 
     /// The first id that was made or removed.
@@ -250,7 +314,7 @@ impl Handle {
     ) -> Result<String, Refusal> {
         fields.push(("Action".to_owned(), action.to_owned()));
         let now = (self.shared.clock)();
-        let answer = self.landed().act(&Identity::user(account, "hand"), region, &Form::new(fields), now)?;
+        let answer = self.landed().act(&Identity::user(account, "hand"), region, &Form::new(fields), None, now)?;
         Ok(answer.ids.into_iter().next().unwrap_or_default())
     }
 }

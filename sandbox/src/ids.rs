@@ -22,6 +22,11 @@ pub(crate) fn rule(seed: u64, number: u64) -> String {
     format!("sgr-0{}", digits(seed, "rule", number, 16))
 }
 
+/// `pl-0…`.
+pub(crate) fn list(seed: u64, number: u64) -> String {
+    format!("pl-0{}", digits(seed, "list", number, 16))
+}
+
 /// A request id: the shape of a UUID.
 pub(crate) fn request(seed: u64, number: u64) -> String {
     let hash = digits(seed, "request", number, 32);

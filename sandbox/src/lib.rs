@@ -1,7 +1,7 @@
 //! An EC2-compatible endpoint on loopback, to try `eg` and to test it without an account.
 //!
 //! It speaks the EC2 query protocol (a form in, XML out) for the actions that `eg` uses and those with which a person
-//! changes a security group by hand, two actions of STS, and the four of EventBridge Scheduler that set one-time
+//! changes a security group or a managed prefix list by hand, two actions of STS, and the four of EventBridge Scheduler that set one-time
 //! schedules; when its clock passes a schedule's time, the sandbox does literally what the schedule says. Its state is in
 //! memory, and it misbehaves on demand, the same way for the same seed. No signature is checked; the access key id names
 //! the caller.
@@ -12,11 +12,12 @@
 //! | `server` | HTTP on loopback, with connections that can be reset |
 //! | `engine` | one request from arrival to answer: caller, faults, limits, action, log |
 //! | `actions/` | one file per action or pair of actions |
-//! | `world` | groups, rules, sessions, schedules: the truth |
+//! | `world` | groups, rules, prefix lists, sessions, schedules: the truth |
 //! | `stale` | the truth as a reader that lags sees it |
 //! | `faults`, `settings` | faults on single requests; faults of the whole region |
 //! | `protocol/` | forms, XML, errors, pages |
 //! | `permission` | the permission of a rule, in AWS's canonical form |
+//! | `prefix_list` | a managed prefix list: versions, states, changes in progress |
 //! | `callers`, `call_log`, `rate_limit`, `ids`, `clock`, `wildcard` | as named |
 
 mod actions;
@@ -28,6 +29,7 @@ mod faults;
 mod handle;
 mod ids;
 mod permission;
+mod prefix_list;
 mod protocol;
 mod rate_limit;
 mod server;
@@ -42,5 +44,6 @@ pub use call_log::Call;
 pub use clock::{HandClock, SandboxClock};
 pub use faults::{Fault, Rule, Script};
 pub use permission::{RulePermission, Source};
+pub use prefix_list::{ListState, PrefixList, PrefixListEntry};
 pub use settings::{Latency, RateLimit, RegionSettings, Stale, StaleSight};
 pub use world::{Group, Identity, Schedule, ScheduleKey, SecurityGroupRule};

@@ -10,8 +10,10 @@ pub enum StaleSight {
     NewMissing,
     /// A revoked rule is still there.
     RevokedPresent,
-    /// A rule has the tags it had before, a new one none.
+    /// A rule or list has the tags it had before, a new one none.
     TagsMissing,
+    /// A prefix list has the version that it had before.
+    OldVersion,
 }
 
 /// Reads that lag behind writes (EC2 API reference, "Eventual consistency").
@@ -63,6 +65,9 @@ pub struct RegionSettings {
     pub page_limit: Option<usize>,
     /// Inbound rules per group and family (VPC User Guide, "Amazon VPC quotas": 60).
     pub rules_per_group: usize,
+    /// The time that a change of a prefix list is in progress, by the sandbox's clock. Without any, the change is done
+    /// when the next request arrives.
+    pub list_changes_take: TimeDelta,
     /// Tags per resource (EC2 User Guide, "Tag restrictions": 50).
     pub tags_per_resource: usize,
     /// An unknown group in `DescribeSecurityGroupRules`' filter refuses the call instead of being left out. AWS
@@ -79,6 +84,7 @@ impl Default for RegionSettings {
             rate_limits: BTreeMap::new(),
             page_limit: None,
             rules_per_group: 60,
+            list_changes_take: TimeDelta::zero(),
             tags_per_resource: 50,
             unknown_group_refuses_rules: false,
         }

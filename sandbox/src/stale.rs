@@ -1,6 +1,7 @@
 //! The truth as a reader sees it: all of it, or its state a while ago.
 
 use crate::{
+    prefix_list::{ListState, PrefixList},
     settings::{Stale, StaleSight},
     world::{SecurityGroupRule, World},
 };
@@ -32,7 +33,27 @@ pub(crate) fn rules<'a>(
                     }
                 }
             }
+            StaleSight::OldVersion => {}
         }
+    }
+    shown
+}
+
+/// A prefix list as this read shows it.
+pub(crate) fn list<'a>(list: &'a PrefixList, stale: Option<&Stale>, now: DateTime<Utc>) -> Cow<'a, PrefixList> {
+    let mut shown = Cow::Borrowed(list);
+    let Some(stale) = stale else { return shown };
+    let fresh = |at: DateTime<Utc>| now.signed_duration_since(at) < stale.lasting;
+    if stale.sights.contains(&StaleSight::OldVersion)
+        && let Some((_, version)) = list.earlier_versions.iter().find(|(at, _)| fresh(*at))
+    {
+        let shown = shown.to_mut();
+        (shown.version, shown.state, shown.state_message) = (*version, ListState::ModifyComplete, None);
+    }
+    if stale.sights.contains(&StaleSight::TagsMissing)
+        && let Some((_, before)) = list.earlier_tags.iter().find(|(at, _)| fresh(*at))
+    {
+        shown.to_mut().tags = before.clone();
     }
     shown
 }

@@ -1,14 +1,15 @@
-//! The truth: groups, rules and role sessions.
+//! The truth: groups, rules, prefix lists and role sessions.
 
 use crate::{
     ids,
     permission::{RulePermission, Source},
+    prefix_list::PrefixList,
     protocol::form::Form,
 };
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use std::collections::BTreeMap;
 
-/// Tag writes of one rule that a stale reader can still be behind of.
+/// Tag writes of one rule or list that a stale reader can still be behind of.
 const TAG_WRITES_KEPT: usize = 16;
 /// Hours for which a removed rule can still be shown.
 const REMOVED_KEPT_HOURS: i64 = 24;
@@ -68,11 +69,15 @@ pub struct SecurityGroupRule {
 impl SecurityGroupRule {
     /// Replaces the tags and keeps what they were.
     pub(crate) fn retag(&mut self, tags: Tags, now: DateTime<Utc>) {
-        let before = std::mem::replace(&mut self.tags, tags);
-        self.earlier_tags.push((now, before));
-        if self.earlier_tags.len() > TAG_WRITES_KEPT {
-            self.earlier_tags.remove(0);
-        }
+        retag(&mut self.tags, &mut self.earlier_tags, tags, now);
+    }
+}
+
+/// Replaces tags and keeps what they were.
+pub(crate) fn retag(tags: &mut Tags, earlier: &mut Vec<(DateTime<Utc>, Tags)>, new: Tags, now: DateTime<Utc>) {
+    earlier.push((now, std::mem::replace(tags, new)));
+    if earlier.len() > TAG_WRITES_KEPT {
+        earlier.remove(0);
     }
 }
 
@@ -141,6 +146,7 @@ pub(crate) struct World {
     sessions: BTreeMap<String, RoleSession>,
     pub(crate) late: Vec<Late>,
     schedules: BTreeMap<ScheduleKey, Schedule>,
+    lists: BTreeMap<String, PrefixList>,
 }
 
 impl World {
@@ -241,6 +247,32 @@ impl World {
         self.removed.retain(|removed| now.signed_duration_since(removed.at) < TimeDelta::hours(REMOVED_KEPT_HOURS));
         self.removed.push(Removed { rule: rule.clone(), at: now });
         Some(rule)
+    }
+
+    /// A prefix list, whosever it is.
+    pub(crate) fn list(&self, id: &str) -> Option<&PrefixList> {
+        self.lists.get(id)
+    }
+
+    pub(crate) fn list_mut(&mut self, id: &str) -> Option<&mut PrefixList> {
+        self.lists.get_mut(id)
+    }
+
+    pub(crate) fn lists(&self) -> impl Iterator<Item = &PrefixList> {
+        self.lists.values()
+    }
+
+    pub(crate) fn put_list(&mut self, list: PrefixList) {
+        self.lists.insert(list.id.clone(), list);
+    }
+
+    pub(crate) fn remove_list(&mut self, id: &str) -> Option<PrefixList> {
+        self.lists.remove(id)
+    }
+
+    /// Ends every change of a list whose time has come.
+    pub(crate) fn settle_lists(&mut self, now: DateTime<Utc>) {
+        self.lists.values_mut().for_each(|list| list.settle(now));
     }
 
     pub(crate) fn schedule(&self, key: &ScheduleKey) -> Option<&Schedule> {

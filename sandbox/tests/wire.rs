@@ -9,6 +9,8 @@ mod support;
 mod faults;
 #[path = "wire/groups.rs"]
 mod groups;
+#[path = "wire/lists.rs"]
+mod lists;
 #[path = "wire/region.rs"]
 mod region;
 #[path = "wire/rules.rs"]

@@ -52,7 +52,7 @@ impl Finding {
         self
     }
 
-    pub(super) fn and(mut self, advice: impl Into<String>) -> Self {
+    pub fn and(mut self, advice: impl Into<String>) -> Self {
         self.advice.push(advice.into());
         self
     }

@@ -6,10 +6,30 @@ use eg_model::{
     observation::{ObservedRule, Reading},
     text::shell_quoted,
 };
-use eg_providers::{Rights, Verdict};
+use eg_providers::{Kind, Rights, Verdict, aws::SECURITY_GROUP};
 
-/// Inbound rules for each family of a group, unless AWS raised it (Amazon VPC quotas).
-pub const RULES_PER_GROUP: usize = 60;
+/// The name of the check that reads a firewall.
+pub fn firewall_check(kind: &Kind) -> &'static str {
+    if *kind == SECURITY_GROUP { "group" } else { "firewall" }
+}
+
+/// A firewall that was read.
+pub fn there(kind: &Kind, id: &str, reading: &Reading) -> String {
+    let family = reading.family.map(|family| format!(", and takes {family} only")).unwrap_or_default();
+    match kind.quota {
+        Some(_) => format!("{id} is there{family}"),
+        None => format!("{id} is there, with {}{family}", kind.entry.count(reading.rules.len())),
+    }
+}
+
+/// The advice where a firewall is not found.
+pub fn absent_advice(kind: &Kind) -> &'static str {
+    match &kind.cloud {
+        _ if *kind == SECURITY_GROUP => "check id, region and profile; the groups there are: eg resource discover",
+        Some(_) => "check id, region and profile in the configuration",
+        None => "create it (see docs/firewalls.md), or correct the configuration",
+    }
+}
 
 /// The caller's rights. `entry` is the name of the group's `[[resource]]`.
 pub fn rights(entry: &str, rights: &Rights) -> Vec<Finding> {
@@ -30,21 +50,20 @@ pub fn rights(entry: &str, rights: &Rights) -> Vec<Finding> {
     ]
 }
 
-/// The free rules of the group's quota.
-pub fn slots(reading: &Reading, family: IpVersion, ports: usize) -> Finding {
+/// The free rules of a quota, which AWS may have raised.
+pub fn slots(quota: usize, reading: &Reading, family: IpVersion, ports: usize) -> Finding {
     let check = match family {
         IpVersion::V4 => "ipv4",
         IpVersion::V6 => "ipv6",
     };
     let used = reading.ingress_rules(family);
-    let free = RULES_PER_GROUP.saturating_sub(used);
-    let counted =
-        format!("{used} of {RULES_PER_GROUP} {family} rules are used, {free} are free (the quota may differ)");
+    let free = quota.saturating_sub(used);
+    let counted = format!("{used} of {quota} {family} rules are used, {free} are free (the quota may differ)");
     let advice =
         "remove rules that nobody needs, or have the quota raised: Service Quotas, VPC, inbound rules per group";
     match free {
-        0 if used > RULES_PER_GROUP => {
-            Finding::good(check, format!("{used} {family} rules: the quota is above the usual {RULES_PER_GROUP}"))
+        0 if used > quota => {
+            Finding::good(check, format!("{used} {family} rules: the quota is above the usual {quota}"))
         }
         few if few < ports => {
             Finding::warning(check, format!("{counted}; a session needs {ports} for each address"), advice)
@@ -53,8 +72,8 @@ pub fn slots(reading: &Reading, family: IpVersion, ports: usize) -> Finding {
     }
 }
 
-/// The ports that another rule opens to everybody.
-pub fn open_to_all(reading: &Reading, ports: &[PortSpec], families: &[IpVersion]) -> Vec<Finding> {
+/// The ports that another rule opens to everybody; where entries have no ports, the entries that are for everybody.
+pub fn open_to_all(kind: &Kind, reading: &Reading, ports: &[PortSpec], families: &[IpVersion]) -> Vec<Finding> {
     let open = |rule: &&ObservedRule| {
         let permission = &rule.permission;
         permission.is_for_everybody()
@@ -63,13 +82,20 @@ pub fn open_to_all(reading: &Reading, ports: &[PortSpec], families: &[IpVersion]
     };
     let warning = |rule: &ObservedRule| {
         let permission = &rule.permission;
-        let message =
-            format!("{} is open to everybody anyway: {} from {}", permission.ports(), rule.id, permission.cidr());
-        Finding::warning("world", message, "eg does not touch that rule; remove it if this is not meant")
+        let entry = kind.entry.one;
+        let message = match kind.has_ports() {
+            true => {
+                format!("{} is open to everybody anyway: {} from {}", permission.ports(), rule.id, permission.cidr())
+            }
+            false => format!("it lets in everybody anyway: {entry} {}", permission.cidr()),
+        };
+        Finding::warning("world", message, format!("eg does not touch that {entry}; remove it if this is not meant"))
     };
     let found: Vec<Finding> = reading.rules.iter().filter(open).map(warning).collect();
     if found.is_empty() {
-        return vec![Finding::good("world", "none of its ports is open to everybody")];
+        let none =
+            if kind.has_ports() { "none of its ports is open to everybody" } else { "it does not let in everybody" };
+        return vec![Finding::good("world", none)];
     }
     found
 }
@@ -82,6 +108,7 @@ mod tests {
         failure::{Failure, FailureClass},
         ids::RuleId,
     };
+    use eg_providers::aws::PREFIX_LIST;
     use std::collections::{BTreeMap, BTreeSet};
 
     fn reading(rules: &[&str], other: usize) -> Reading {
@@ -122,11 +149,11 @@ mod tests {
             ),
             (61, 1, Level::Good, "61 IPv4 rules: the quota is above the usual 60"),
         ] {
-            let finding = slots(&reading(&[], used), IpVersion::V4, ports);
+            let finding = slots(60, &reading(&[], used), IpVersion::V4, ports);
             assert_eq!((finding.level, finding.message.as_str()), (level, words));
         }
         let v4 = ["tcp|22|22|10.0.0.0/8"; 3];
-        assert!(slots(&reading(&v4, 1), IpVersion::V6, 1).message.starts_with("1 of 60 IPv6"), "each family apart");
+        assert!(slots(60, &reading(&v4, 1), IpVersion::V6, 1).message.starts_with("1 of 60 IPv6"), "each family apart");
     }
 
     #[test]
@@ -136,7 +163,10 @@ mod tests {
         let both = [IpVersion::V4, IpVersion::V6];
         let ssh = [PortSpec::Tcp(22, 22)];
         let messages = |families: &[IpVersion]| {
-            open_to_all(&rules, &ssh, families).into_iter().map(|finding| finding.message).collect::<Vec<_>>()
+            open_to_all(&SECURITY_GROUP, &rules, &ssh, families)
+                .into_iter()
+                .map(|finding| finding.message)
+                .collect::<Vec<_>>()
         };
         assert_eq!(
             messages(&both),
@@ -146,8 +176,11 @@ mod tests {
             ]
         );
         assert_eq!(messages(&both[..1]).len(), 1);
-        let none = open_to_all(&rules, &[PortSpec::Udp(22, 22)], &both);
+        let none = open_to_all(&SECURITY_GROUP, &rules, &[PortSpec::Udp(22, 22)], &both);
         assert_eq!((none.len(), none[0].level), (1, Level::Good));
+        let list = open_to_all(&PREFIX_LIST, &reading(&["-1|-1|-1|0.0.0.0/0"], 0), &[PortSpec::All], &both);
+        assert_eq!(list[0].message, "it lets in everybody anyway: entry 0.0.0.0/0");
+        assert_eq!(list[0].advice, ["eg does not touch that entry; remove it if this is not meant"]);
     }
 
     #[test]

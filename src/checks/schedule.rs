@@ -14,19 +14,19 @@ pub struct JobState {
     pub outdated: Option<Scheduler>,
     /// The last run of a job or a watch.
     pub last_run: Option<Timestamp>,
-    /// True if cloud expiry closes rules too: a missing job is only a warning then.
-    pub cloud_expiry: bool,
+    /// What closes rules on time too: a missing job is only a warning then.
+    pub besides: Option<&'static str>,
 }
 
 /// The finding about the job.
 pub fn schedule(job: &JobState, shown: impl Fn(Timestamp) -> String) -> Finding {
-    match scheduler(job, shown) {
-        Finding { level: Level::Bad, message, advice, .. } if job.cloud_expiry => {
+    match (scheduler(job, shown), job.besides) {
+        (Finding { level: Level::Bad, message, advice, .. }, Some(closer)) => {
             let (what, _) = message.split_once(": ").unwrap_or((&message, ""));
-            let message = format!("{what}: only cloud expiry closes rules on time");
+            let message = format!("{what}: only {closer} closes rules on time");
             Finding { advice, ..Finding::warning("schedule", message, "") }
         }
-        finding => finding,
+        (finding, _) => finding,
     }
 }
 
@@ -114,13 +114,13 @@ mod tests {
             (Scheduled::No, Some(cron), None, Level::Bad, "today, and it has never run"),
             (Scheduled::No, None, Some(0), Level::Bad, "nothing runs `eg reconcile`"),
         ] {
-            let job = JobState { scheduled, outdated, last_run: last_run.map(at), cloud_expiry: false };
+            let job = JobState { scheduled, outdated, last_run: last_run.map(at), besides: None };
             let shown = |at: Timestamp| at.format("%H:%M").to_string();
             let found = schedule(&job, shown);
             assert_eq!(found.level, level, "{job:?}: {found:?}");
             assert!(found.message.contains(words), "{job:?}: {found:?}");
             // With cloud expiry a missing schedule is no reason not to open.
-            let also = schedule(&JobState { cloud_expiry: true, ..job }, shown);
+            let also = schedule(&JobState { besides: Some("cloud expiry"), ..job }, shown);
             let expected = if level == Level::Bad { Level::Warning } else { level };
             assert_eq!((also.level, also.advice), (expected, found.advice), "{job:?}");
         }

@@ -8,7 +8,9 @@ use crate::{
 };
 use eg_config::settings::{Resource, Selection};
 use eg_model::target::{Target, TargetKey};
-use eg_providers::aws::{PROVIDER, Retag, SECURITY_GROUP, Scope, partition_of, policy, region, sweep_policy};
+use eg_providers::aws::{
+    PROVIDER, PolicyTargets, Retag, SECURITY_GROUP, Scope, partition_of, policy, region, sweep_policy,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The most characters of a managed policy, without white space (IAM, "IAM and AWS STS quotas").
@@ -24,7 +26,7 @@ pub struct IamPolicyArgs {
     /// Only for the resource of this name, and those with this label; may be repeated
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
-    /// The policy for `eg sweep` instead: every group of an account, and nothing that opens
+    /// The policy for `eg sweep` instead: every group and prefix list of an account, and nothing that opens a group
     #[arg(long, conflicts_with = "only")]
     sweep: bool,
     /// Allow tagging rules without eg:managed-by, so that stripped rules of eg can be tagged again. Every user of the
@@ -51,13 +53,22 @@ pub fn run(context: &Context<'_>, args: &IamPolicyArgs) -> Result<Exit, CommandE
     let any = |one: &&Selection| one.resource(one.like.name.clone(), "*".to_owned());
     let looked_up: Vec<Resource> = chosen.selections.iter().map(any).collect();
     let resources: Vec<&Resource> = chosen.resources.into_iter().chain(&looked_up).collect();
-    let scopes: BTreeSet<Scope> = resources.iter().map(|resource| scope(context, resource, &known)).collect();
+    let mut targets = PolicyTargets::default();
+    let without: Vec<&Resource> =
+        resources.iter().copied().filter(|one| !targets.add(one.kind, scope(context, one, &known))).collect();
+    if targets.is_empty() {
+        let message = "none of these resources is in AWS, so there is nothing that IAM would have to allow";
+        return Err(CommandError::new(Kind::Refused, message).hint("what each kind needs: docs/firewalls.md"));
+    }
     let retag = if args.restore { Retag::WithoutMark } else { Retag::Marked };
-    let policy = policy(&scopes, settings.aws.extra_tags.keys(), settings.aws.cloud_expiry.as_ref(), retag);
+    let policy = policy(&targets, settings.aws.extra_tags.keys(), settings.aws.cloud_expiry.as_ref(), retag);
     let text = format!("{policy:#}\n");
     context.printer.verbatim(&text);
     if args.restore {
-        warn_of_restore(context.printer, &scopes);
+        warn_of_restore(context.printer, &targets.groups);
+    }
+    for one in without {
+        context.printer.remark(&format!("{} is {}, which needs no rights of IAM", one.name, one.kind.noun));
     }
     let roles: BTreeSet<&String> = resources.iter().filter_map(|resource| resource.role_arn.as_ref()).collect();
     for role in roles {
@@ -98,7 +109,7 @@ fn home(context: &Context<'_>) -> Result<String, CommandError> {
     Ok(home.unwrap_or_default())
 }
 
-/// The account, region and group of a resource, as far as record and configuration know them.
+/// The account, region and id of a resource, as far as record and configuration know them.
 pub(super) fn scope(context: &Context<'_>, resource: &Resource, known: &BTreeMap<TargetKey, Target>) -> Scope {
     let used = known.get(&context.target(resource).key);
     // arn:<partition>:iam::<account>:role/…
@@ -109,6 +120,6 @@ pub(super) fn scope(context: &Context<'_>, resource: &Resource, known: &BTreeMap
         partition: partition.unwrap_or_else(|| partition_of(&resource.region).to_owned()),
         region: resource.region.clone(),
         account: used.and_then(|way| way.route.account.clone()).or_else(|| of_role(4)),
-        group: resource.id.clone(),
+        id: resource.id.clone(),
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     targets::read::{ResourceReading, read_resources},
     ui::{
         holder, json,
+        opening::opening,
         table::{Cell, Table},
         time::Zone,
         warning::Code,
@@ -127,7 +128,7 @@ fn table(looks: &[WhoTarget<'_>], zone: &Zone, columns: Option<usize>) -> String
             let opener = rule.opener.map_or_else(|| "-".to_owned(), |id| id.short());
             let cells = [
                 Cell::new(&look.surveyed.resource.name),
-                Cell::new(format!("{} from {}", rule.permission.ports(), rule.permission.cidr())),
+                Cell::new(opening(&look.surveyed.target.key, &rule.permission)),
                 Cell::new(&rule.id.0),
                 Cell::new(opener),
             ];
@@ -164,7 +165,7 @@ fn as_json(looks: &[WhoTarget<'_>], not_looked_up: &[(String, CommandError)]) ->
         Some(json!({
             "resourceName": look.surveyed.resource.name,
             "resourceId": target.id,
-            "region": target.region,
+            "region": json::region(target),
             "message": why,
         }))
     });
@@ -187,8 +188,10 @@ fn rule_json(look: &WhoTarget<'_>, rule: &MarkedRule) -> Value {
     };
     json!({
         "resourceName": look.surveyed.resource.name,
+        "provider": target.provider,
+        "kind": target.kind,
         "resourceId": target.id,
-        "region": target.region,
+        "region": json::region(target),
         "permission": json::permission(&rule.permission),
         "ruleId": rule.id.0,
         "sessionId": rule.opener.map(|id| id.to_string()),

@@ -2,7 +2,7 @@
 
 use crate::{
     reconcile::report::{NoteReport, PassReport, StepReport},
-    ui::json::{permission, time},
+    ui::json::{permission, region, time},
 };
 use eg_model::{plan::Step, session::follow::Move, target::TargetKey};
 use serde_json::{Value, json};
@@ -45,7 +45,7 @@ fn step_json(report: &StepReport, names: &BTreeMap<TargetKey, String>) -> Value 
         "action": step.action(),
         "resourceName": names.get(&report.target),
         "resourceId": report.target.id,
-        "region": report.target.region,
+        "region": region(&report.target),
         "permissions": step.permissions().iter().map(permission).collect::<Vec<_>>(),
         "ruleIds": step.rule_ids(),
         "sessionId": session,

@@ -65,14 +65,17 @@ impl Driver<'_> {
     fn evaluate(&self, target: &Target, result: ReadResult, record: TargetRecord, dry_run: bool) -> Observation {
         let caller = match result {
             ReadResult::Unavailable(failure) => return Observation::Unavailable(failure),
-            ReadResult::Complete(reading) => {
+            ReadResult::NotFound { caller } => caller,
+            there @ (ReadResult::Complete(_) | ReadResult::NoReadBack) => {
                 if record.missing_since.is_some() && !dry_run {
                     self.change_target(&target.key, |record| record.missing_since = None);
                 }
-                return Observation::Complete(reading);
+                return if let ReadResult::Complete(reading) = there {
+                    Observation::Complete(reading)
+                } else {
+                    Observation::NoReadBack
+                };
             }
-            ReadResult::NoReadBack => return Observation::Unavailable(ReadResult::no_read_back(&target.key)),
-            ReadResult::NotFound { caller } => caller,
         };
         let now = self.env.now();
         let known = record.account.clone().or_else(|| target.route.account.clone());

@@ -2,6 +2,7 @@
 
 use eg_model::{
     SETTLE_WINDOW, Timestamp,
+    net::address::IpVersion,
     observation::Observation,
     target::{Target, TargetKey},
 };
@@ -36,15 +37,21 @@ impl TargetReading {
             Observation::Complete(reading) => {
                 is_recent(reading.last_page_at, now) && reading.last_page_at - reading.read_at <= SETTLE_WINDOW
             }
-            Observation::Missing | Observation::Unavailable(_) => true,
+            Observation::Missing | Observation::NoReadBack | Observation::Unavailable(_) => true,
         }
+    }
+
+    /// The only address family that the target takes, if the reading says so.
+    pub fn only_family(&self) -> Option<IpVersion> {
+        let Observation::Complete(reading) = &self.observation else { return None };
+        reading.family
     }
 
     /// The provider's clock and ours at the time of the reading, if the answer had a date.
     pub fn provider_time(&self) -> Option<(Timestamp, Timestamp)> {
         match &self.observation {
             Observation::Complete(reading) => reading.provider_time.map(|provider| (provider, reading.read_at)),
-            Observation::Missing | Observation::Unavailable(_) => None,
+            Observation::Missing | Observation::NoReadBack | Observation::Unavailable(_) => None,
         }
     }
 }

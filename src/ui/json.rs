@@ -10,7 +10,9 @@ use eg_model::{
         problems::{Trouble, trouble},
         record::{Coverage, Grant, Session, Standing},
     },
+    target::TargetKey,
 };
+use eg_providers::{Kind, kind_of};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -71,6 +73,8 @@ pub struct SessionJson {
 #[serde(rename_all = "camelCase")]
 struct GrantJson {
     id: String,
+    provider: String,
+    kind: String,
     resource_id: String,
     resource_name: String,
     ip_version: u8,
@@ -125,14 +129,18 @@ fn grant(grant: &Grant, leases: &[Lease]) -> GrantJson {
     let mut rule_ids: Vec<String> = ours(true).collect();
     rule_ids.sort();
     rule_ids.dedup();
+    let has_ports = kind_of(&grant.target.key).is_none_or(Kind::has_ports);
+    let with_ports = grant.permissions.iter().filter(|_| has_ports);
     GrantJson {
         id: grant.id.to_string(),
+        provider: grant.target.key.provider.clone(),
+        kind: grant.target.key.kind.clone(),
         resource_id: grant.target.key.id.clone(),
         resource_name: grant.resource_name.clone(),
         ip_version: grant.ip_version().number(),
         ip_address: grant.address.to_string(),
         cidr: grant.cidr().to_string(),
-        ports: grant.permissions.iter().map(|item| item.permission.ports()).collect(),
+        ports: with_ports.map(|item| item.permission.ports()).collect(),
         status: grant.status.as_str(),
         coverage: grant.coverage(),
         provider_rule_id: ours(false).next(),
@@ -143,6 +151,11 @@ fn grant(grant: &Grant, leases: &[Lease]) -> GrantJson {
         last_failure: (!reasons.is_empty()).then(|| reasons.join("; ")),
         next_try_at: next_try_at.map(time),
     }
+}
+
+/// The region of a firewall; `null` for one without.
+pub fn region(target: &TargetKey) -> Option<&str> {
+    Some(target.region.as_str()).filter(|region| !region.is_empty())
 }
 
 /// A permission as the contract has it.

@@ -1,5 +1,5 @@
 //! The text and JSON that users and programs see. `printer` writes all of it; `cell` and `table` lay out columns,
-//! `session`, `events` and `holder` word what is shown, `json` is the contract with programs, `dashboard` draws on a
+//! `session`, `opening`, `events` and `holder` word what is shown, `json` is the contract with programs, `dashboard` draws on a
 //! `terminal`, `prompt` asks. The lowest room of the program: it uses nothing of it but `text` and `host`.
 
 pub mod ascii;
@@ -9,6 +9,7 @@ pub mod dashboard;
 pub mod events;
 pub mod holder;
 pub mod json;
+pub mod opening;
 pub mod printer;
 pub mod prompt;
 pub mod session;

@@ -1,6 +1,7 @@
 //! Sessions for users: the block of `start`, the table of `list`, the page of `get`.
 
 use crate::ui::{
+    opening::{ports, remarks},
     style,
     table::{Cell, Table},
     time::Zone,
@@ -14,9 +15,11 @@ use eg_model::{
         problems::{Trouble, trouble},
         record::{Grant, GrantPermission, Session, SessionStatus, Standing},
     },
+    target::TargetKey,
     text::escape_controls,
     time::duration::{overdue, remaining},
 };
+use eg_providers::kind_of;
 use eg_state::LastRuns;
 use std::collections::BTreeSet;
 
@@ -214,6 +217,11 @@ impl View {
             for note in grant_notes(grant, session.status) {
                 table.note(note);
             }
+            if session.status.is_live() && grant.open_ports().0 > 0 {
+                remarks(grant).into_iter().for_each(|remark| {
+                    table.note(remark);
+                });
+            }
             if session.keeps(grant) {
                 table.note("stays open until the new address is");
             }
@@ -237,14 +245,14 @@ fn grant_notes(grant: &Grant, session: SessionStatus) -> Vec<String> {
     if session.is_live() && open < all && (open > 0 || all > 1) {
         notes.push(format!("{open} of {all} ports open"));
     }
-    notes.extend(grant.permissions.iter().filter_map(|item| port_note(item, session)));
+    notes.extend(grant.permissions.iter().filter_map(|item| port_note(&grant.target.key, item, session)));
     notes.extend(grant.error_message());
     notes
 }
 
 /// A port, and the rule that opens it. The rule's id stays when the session has let go of it.
-fn port_note(item: &GrantPermission, session: SessionStatus) -> Option<String> {
-    let ports = item.permission.ports();
+fn port_note(target: &TargetKey, item: &GrantPermission, session: SessionStatus) -> Option<String> {
+    let ports = ports(target, &item.permission);
     match &item.standing {
         Standing::Foreign(rule) => Some(format!("{ports}  covered by {rule} (not eg's)")),
         Standing::Shared(rule) => Some(format!("{ports}  {rule} (shared)")),
@@ -258,7 +266,7 @@ fn port_note(item: &GrantPermission, session: SessionStatus) -> Option<String> {
 /// The rules that are not `eg`'s and stand for ports of a grant.
 fn covered_by(grant: &Grant) -> impl Iterator<Item = (String, &RuleId)> {
     grant.permissions.iter().filter_map(|item| match &item.standing {
-        Standing::Foreign(rule) => Some((item.permission.ports(), rule)),
+        Standing::Foreign(rule) => Some((ports(&grant.target.key, &item.permission), rule)),
         _ => None,
     })
 }
@@ -280,17 +288,20 @@ pub fn grant_line(grant: &Grant) -> String {
     // A failure names its ports itself.
     match grant.error_message() {
         Some(why) => format!("  {name} {family}: {status}: {}", escape_controls(&why)),
-        None => format!("  {name} {family} {}: {status}", ports_of(grant)),
+        None => format!("  {name} {family}{}: {status}", ports_of(grant)),
     }
 }
 
-/// The ports of a grant, as many as fit in a line.
+/// The ports of a grant, as many as fit in a line, after a space; nothing where entries have no ports.
 fn ports_of(grant: &Grant) -> String {
+    if kind_of(&grant.target.key).is_some_and(|kind| !kind.has_ports()) {
+        return String::new();
+    }
     let ports = grant.permissions.iter().take(PORTS_SHOWN).map(|item| item.permission.ports());
     let ports = ports.collect::<Vec<_>>().join(", ");
     match grant.permissions.len().saturating_sub(PORTS_SHOWN) {
-        0 => ports,
-        more => format!("{ports} and {more} more"),
+        0 => format!(" {ports}"),
+        more => format!(" {ports} and {more} more"),
     }
 }
 

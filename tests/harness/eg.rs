@@ -31,7 +31,7 @@ pub struct Installation {
 }
 
 impl Installation {
-    pub(super) fn new(shared: Arc<Shared>, machine: &str) -> Self {
+    pub fn new(shared: Arc<Shared>, machine: &str) -> Self {
         let home = shared.dir.path().join(machine);
         fs::create_dir_all(home.join("tmp")).expect("a home");
         Self { shared, machine: machine.to_owned(), home }
@@ -242,7 +242,7 @@ impl Running {
     }
 
     /// Waits until the process has heard of the signals that it was sent, and sleeps again: while a call of its is
-    /// held, it has nothing else to do.
+    /// held, it writes to the record, and then has nothing else to do.
     pub fn hears(&self) {
         let path = format!("/proc/{}/status", self.child.id());
         let heard = |status: &str| {

@@ -54,6 +54,20 @@ pub struct Shared {
     pub names: Mutex<Names>,
 }
 
+impl Shared {
+    /// A directory and a clock alone: whoever makes it brings the firewall.
+    pub fn alone() -> Self {
+        Self {
+            dir: tempfile::Builder::new().prefix("eg-e2e-").tempdir().expect("a directory for the test"),
+            endpoint: String::new(),
+            account: sandboxed::ACCOUNT.to_owned(),
+            clock: Arc::default(),
+            skew: AtomicI64::new(0),
+            names: Mutex::default(),
+        }
+    }
+}
+
 /// One test's world.
 #[derive(Debug)]
 pub struct World {

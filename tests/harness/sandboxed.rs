@@ -21,7 +21,7 @@ use std::{
 use uuid::Uuid;
 
 /// The account of every sandbox; each has only one.
-const ACCOUNT: &str = "200000000001";
+pub const ACCOUNT: &str = "200000000001";
 /// A region apart; its targets come before those of [`REGION`] in every order.
 pub const FAR: &str = "ap-south-1";
 /// More than the settle window, in seconds.

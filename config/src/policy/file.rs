@@ -6,6 +6,7 @@ use crate::{
     toml::SettingsError,
     trusted_file::{self, Owner, ReadError, TrustRule},
 };
+use eg_providers::trust::Untrusted;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -61,7 +62,7 @@ pub fn read(place: &PolicyFile) -> Result<MachinePolicy, PolicyError> {
     match trusted_file::read(path, TrustRule { owner: Owner::Only(place.owner), pipe: false }, Instant::now()) {
         Ok(found) => Ok(MachinePolicy::parse(&found.text, path)?),
         Err(ReadError::Absent) if !leads_nowhere(path) => Ok(MachinePolicy::default()),
-        Err(ReadError::Untrusted { path: found, why, .. }) => {
+        Err(ReadError::Untrusted(Untrusted { path: found, why, .. })) => {
             Err(PolicyError::Untrusted { file: path.clone(), path: found, why })
         }
         Err(source) => Err(PolicyError::Unreadable { path: path.clone(), source }),

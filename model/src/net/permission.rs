@@ -232,6 +232,11 @@ impl Permission {
         Sha256::digest(text.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
     }
 
+    /// True if it opens every protocol and port.
+    pub fn is_every_port(&self) -> bool {
+        self.protocol == Protocol::All
+    }
+
     /// True if it lets in every address of its family.
     pub fn is_for_everybody(&self) -> bool {
         self.cidr.prefix_len() == 0

@@ -38,7 +38,7 @@ pub(super) fn with_auto_closes(
         return plan;
     };
     let reading = match view.observation {
-        Observation::Unavailable(_) => return plan,
+        Observation::Unavailable(_) | Observation::NoReadBack => return plan,
         Observation::Missing => None,
         Observation::Complete(reading) => Some(reading),
     };

@@ -21,10 +21,10 @@ use super::{
 use crate::{
     SETTLE_WINDOW, Timestamp,
     damage::ends_too_far_ahead,
-    ids::{RuleId, SessionId},
+    ids::RuleId,
     lease::{Lease, Phase},
     net::permission::Permission,
-    plan::LedgerStep,
+    plan::{LedgerStep, Step},
     session::record::Standing,
     target::TargetKey,
 };
@@ -36,65 +36,36 @@ table! {
     BlindCase<'a> {
         /// Wanted; the last call has applied it, and no call of unknown outcome can land after that: keep.
         Open(&'a RuleId),
-        /// The same, but such a call can still land, and may undo it: keep, and `Apply` again when it cannot.
+        /// The same, but such a call can still land, and may undo it: keep, and `Authorize` again when it cannot.
         ///
         /// *`eg` crashed during a revoke; a new session has applied the permission again.*
         MayBeUndone(&'a RuleId, Timestamp),
-        /// Wanted, and never applied, refused, revoked, or not known: `Apply`, even if the last call may have landed.
+        /// Wanted, and never applied, refused, revoked, or not known: `Authorize`, even if the last call may have landed.
         ///
         /// *The script did not end within its time.*
         NotOpen,
         /// Not wanted, or wanted only while it is open; never attempted, or every call was refused:
         /// [`Close`](LedgerStep::Close) the lease.
         NeverOpened(&'a Lease),
-        /// Not wanted; the revoke was confirmed, but a call of unknown outcome can still land: wait, then `Revoke` once
+        /// Not wanted; the revoke was confirmed, but a call of unknown outcome can still land: wait, then `Undo` once
         /// more.
         ///
         /// *The apply timed out, and the session was stopped a minute later.*
         MayLand(&'a Lease, Timestamp),
-        /// Not wanted, and not confirmed as revoked: `Revoke`, again and again until it is confirmed.
+        /// Not wanted, and not confirmed as revoked: `Undo`, again and again until it is confirmed.
         NotClosed(&'a Lease),
         /// Wanted only while it is open, and no lease: nothing.
         NotReopened,
     }
 }
 
-/// A call to a firewall that cannot be read back. The order of the variants is the order of execution: open before
-/// close.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum BlindStep {
-    /// Open a permission, whether or not it is open.
-    Apply {
-        /// The permission.
-        permission: Permission,
-        /// The session with the latest expiry.
-        session: SessionId,
-        /// The expiry of that session.
-        until: Timestamp,
-    },
-    /// Close a permission, whether or not it is open.
-    Revoke {
-        /// The permission.
-        permission: Permission,
-    },
-}
-
-/// The plan for one target that cannot be read back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BlindPlan {
-    /// Calls, in order.
-    pub steps: Vec<BlindStep>,
-    /// Everything else.
-    pub rest: TargetPlan,
-}
-
-/// The steps that take one target to what the live sessions want, from the record alone.
+/// The steps that take one target to what the live sessions want, from the record alone. Each has one permission.
 #[must_use]
-pub fn plan_blind(record: &PlanContext<'_>, target: &TargetKey) -> BlindPlan {
+pub fn plan_blind(record: &PlanContext<'_>, target: &TargetKey) -> TargetPlan {
     let wanted = wants(record.sessions).remove(target).unwrap_or_default();
     let leases = record.leases.iter().filter(|lease| &lease.target.key == target && lease.phase != Phase::Closed);
     let leases: BTreeMap<Permission, &Lease> = leases.map(|lease| (lease.permission, lease)).collect();
-    let mut planner = BlindPlanner { record, plan: BlindPlan { steps: Vec::new(), rest: TargetPlan::empty(target) } };
+    let mut planner = BlindPlanner { record, plan: TargetPlan::empty(target) };
     for (permission, want) in &wanted {
         planner.plan(*permission, Some(*want), leases.get(permission).copied());
     }
@@ -106,7 +77,7 @@ pub fn plan_blind(record: &PlanContext<'_>, target: &TargetKey) -> BlindPlan {
 
 struct BlindPlanner<'a> {
     record: &'a PlanContext<'a>,
-    plan: BlindPlan,
+    plan: TargetPlan,
 }
 
 impl<'a> BlindPlanner<'a> {
@@ -136,13 +107,13 @@ impl<'a> BlindPlanner<'a> {
 
     fn plan(&mut self, permission: Permission, want: Option<Want>, lease: Option<&'a Lease>) {
         let case = self.case(want, lease);
-        self.plan.rest.rows.insert(case.row());
+        self.plan.rows.insert(case.row());
         match case {
             BlindCase::Open(rule) => self.stands(permission, Standing::Own(rule.clone())),
             BlindCase::MayBeUndone(rule, settles_at) => {
                 self.stands(permission, Standing::Own(rule.clone()));
                 if settles_at > self.record.now {
-                    self.plan.rest.wake_at(settles_at);
+                    self.plan.wake_at(settles_at);
                 } else if let Some(want) = want {
                     self.apply(permission, want, lease);
                 }
@@ -151,16 +122,16 @@ impl<'a> BlindPlanner<'a> {
                 self.stands(permission, standing(lease));
                 want.into_iter().for_each(|want| self.apply(permission, want, lease));
             }
-            BlindCase::NeverOpened(lease) => self.plan.rest.ledger.push(LedgerStep::Close { lease: lease.id }),
+            BlindCase::NeverOpened(lease) => self.plan.ledger.push(LedgerStep::Close { lease: lease.id }),
             BlindCase::MayLand(lease, settles_at) => {
                 self.note_closing(lease);
-                self.plan.rest.wake_at(settles_at);
+                self.plan.wake_at(settles_at);
             }
             BlindCase::NotClosed(lease) => {
                 let latest = lease.last_sent_at.map(|sent| sent + CLOSING_DELAY_MAX);
                 let next = lease.next_try_at.map(|next| latest.map_or(next, |latest| next.min(latest)));
                 if self.is_due(next, CLOSING_DELAY_MAX) {
-                    self.plan.steps.push(BlindStep::Revoke { permission });
+                    self.plan.steps.push(Step::Undo { permission });
                 } else {
                     self.note_closing(lease);
                 }
@@ -172,35 +143,35 @@ impl<'a> BlindPlanner<'a> {
     fn apply(&mut self, permission: Permission, want: Want, lease: Option<&Lease>) {
         let may_open = want.open && self.record.policy.open && !ends_too_far_ahead(want.until, self.record.now);
         if may_open && self.is_due(lease.and_then(|lease| lease.next_try_at), OPENING_DELAY_MAX) {
-            self.plan.steps.push(BlindStep::Apply { permission, session: want.session, until: want.until });
+            let permissions = vec![permission];
+            self.plan.steps.push(Step::Authorize { session: want.session, until: want.until, permissions });
         }
     }
 
     fn is_due(&mut self, next_try_at: Option<Timestamp>, longest: TimeDelta) -> bool {
         let later = self.record.put_off(next_try_at, longest).filter(|_| !self.record.policy.ignore_delays);
         if let Some(at) = later {
-            self.plan.rest.wake_at(at);
-            self.plan.rest.deferred = true;
+            self.plan.wake_at(at);
+            self.plan.deferred = true;
         }
         later.is_none()
     }
 
     fn stands(&mut self, permission: Permission, standing: Standing) {
-        self.plan.rest.standings.insert(permission, standing);
+        self.plan.standings.insert(permission, standing);
     }
 
     fn note_closing(&mut self, lease: &Lease) {
         let (ports, cidr) = (lease.permission.ports(), lease.permission.cidr());
         let why = lease.last_failure.as_ref().map(|failure| format!(": {failure}")).unwrap_or_default();
-        let message =
-            format!("{ports} from {cidr} on {} is not confirmed as closed yet{why}", self.plan.rest.target.id);
-        self.plan.rest.note(NoteKind::Closing, message);
+        let message = format!("{ports} from {cidr} on {} is not confirmed as closed yet{why}", self.plan.target.id);
+        self.plan.note(NoteKind::Closing, message);
     }
 
-    fn finish(mut self) -> BlindPlan {
+    fn finish(mut self) -> TargetPlan {
         self.plan.steps.sort();
-        self.plan.rest.ledger.sort();
-        self.plan.rest.notes.sort();
+        self.plan.ledger.sort();
+        self.plan.notes.sort();
         self.plan
     }
 }

@@ -25,7 +25,7 @@ impl Step {
     pub fn sign(&self) -> char {
         match self {
             Self::Authorize { .. } => '+',
-            Self::Revoke { .. } | Self::Collect { .. } => '-',
+            Self::Revoke { .. } | Self::Collect { .. } | Self::Undo { .. } => '-',
             Self::MakeRoom { .. }
             | Self::Join { .. }
             | Self::Restore { .. }
@@ -50,6 +50,7 @@ impl Step {
             Self::Revoke { .. } => "revoke",
             Self::Collect { .. } => "collect",
             Self::Unmark { .. } => "unmark",
+            Self::Undo { .. } => "undo",
             Self::SetAutoClose { .. } => "set-switch",
             Self::DropAutoClose { .. } => "drop-switch",
         }
@@ -65,7 +66,11 @@ impl Step {
             Self::SetAutoClose { way, .. } | Self::DropAutoClose { way, .. } => {
                 format!("{} {}", way.role_arn, way.group)
             }
-            Self::Retag { .. } | Self::Revoke { .. } | Self::Collect { .. } | Self::Unmark { .. } => String::new(),
+            Self::Retag { .. }
+            | Self::Revoke { .. }
+            | Self::Collect { .. }
+            | Self::Unmark { .. }
+            | Self::Undo { .. } => String::new(),
         }
     }
 
@@ -83,7 +88,8 @@ impl Step {
     pub fn permissions(&self) -> Vec<Permission> {
         match self {
             Self::Authorize { permissions, .. } => permissions.clone(),
-            Self::Unmark { permission } | Self::DropAutoClose { permission, .. } => vec![*permission],
+            Self::Unmark { permissions } => permissions.clone(),
+            Self::Undo { permission } | Self::DropAutoClose { permission, .. } => vec![*permission],
             other => other.rules().iter().map(|rule| *rule.permission()).collect(),
         }
     }
@@ -106,7 +112,8 @@ impl fmt::Display for Step {
             Self::Leave { rule, .. } => write!(f, "leave {} to its other holders", one(rule)),
             Self::Revoke { rules: list } => write!(f, "close {}", rules(list)),
             Self::Collect { rules: list } => write!(f, "close {}, which every holder has let expire", rules(list)),
-            Self::Unmark { permission } => write!(f, "remove our mark for {}", permissions(&[*permission])),
+            Self::Unmark { permissions: list } => write!(f, "remove our mark for {}", permissions(list)),
+            Self::Undo { permission } => write!(f, "close {}", permissions(&[*permission])),
             Self::SetAutoClose { rule, at, .. } => {
                 write!(f, "have the cloud close {} at {}", one(rule), lease_value(*at))
             }

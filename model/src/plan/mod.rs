@@ -9,6 +9,7 @@
 mod auto_close;
 mod blind;
 mod case;
+mod container;
 mod context;
 mod describe;
 mod leftover;
@@ -24,8 +25,9 @@ mod wanted;
 mod wants;
 
 pub use auto_close::auto_close_unset;
-pub use blind::{BlindPlan, BlindStep, plan_blind};
+pub use blind::plan_blind;
 pub use case::rows;
+pub use container::{marks_may_return, named_newly, tag_list};
 pub use context::{AutoCloseView, PlanContext, PlanPolicy, TargetView};
 pub use note::{Note, NoteKind};
 pub use standing::standing_without_rule;

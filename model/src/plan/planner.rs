@@ -1,6 +1,7 @@
 //! A plan in the making: the inputs, the steps so far, and the small effects that several rows share.
 
 use super::{
+    container::marks_may_return,
     context::{PlanContext, TargetView},
     note::NoteKind,
     rules::{SeenRule, SeenRules},
@@ -42,6 +43,7 @@ pub(super) struct Planner<'a> {
     pub(super) retag: BTreeMap<Timestamp, Vec<OwnedRule>>,
     pub(super) revoke: Vec<OwnedRule>,
     pub(super) collect: Vec<OwnedRule>,
+    pub(super) unmark: Vec<Permission>,
     /// Permissions that this plan marks on the container for the first time.
     pub(super) new_marks: usize,
     pub(super) plan: TargetPlan,
@@ -69,6 +71,7 @@ impl<'a> Planner<'a> {
             retag: BTreeMap::new(),
             revoke: Vec::new(),
             collect: Vec::new(),
+            unmark: Vec::new(),
             new_marks: 0,
             plan: TargetPlan::empty(view.key),
         }
@@ -97,6 +100,9 @@ impl<'a> Planner<'a> {
         }
         steps.extend(self.revoke.chunks(batch).map(<[_]>::to_vec).map(|rules| Step::Revoke { rules }));
         steps.extend(self.collect.chunks(batch).map(<[_]>::to_vec).map(|rules| Step::Collect { rules }));
+        self.unmark.sort();
+        // One tag holds all marks of this installation.
+        steps.extend(Some(self.unmark).filter(|all| !all.is_empty()).map(|permissions| Step::Unmark { permissions }));
         self.plan.steps.sort();
         self.plan.ledger.sort();
         self.plan.notes.sort();
@@ -122,7 +128,7 @@ impl<'a> Planner<'a> {
     /// written as a whole.
     pub(super) fn marks_may_return(&self) -> bool {
         let container = matches!(self.capabilities.marks, MarkPlace::Container { .. });
-        container && self.leases.values().any(|lease| lease.may_still_land(self.reading.read_at))
+        container && marks_may_return(self.leases.values().copied(), &[], self.reading.read_at)
     }
 
     pub(super) fn is_settled(&self, lease: &Lease) -> bool {

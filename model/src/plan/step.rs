@@ -72,9 +72,14 @@ pub enum Step {
         /// The rules, sorted.
         rules: Vec<OwnedRule>,
     },
-    /// Take our mark off the container, where no rule of ours is left.
+    /// Take our marks off the container, where no rule of ours is left, in one call.
     Unmark {
-        /// The permission that it names.
+        /// The permissions that they name, sorted.
+        permissions: Vec<Permission>,
+    },
+    /// Close a permission of a firewall that cannot be read back, whether or not it is open.
+    Undo {
+        /// The permission.
         permission: Permission,
     },
     /// Make the provider close a rule by itself at the end of its latest lease.
@@ -107,6 +112,7 @@ impl Step {
                 | Self::Revoke { .. }
                 | Self::Collect { .. }
                 | Self::Unmark { .. }
+                | Self::Undo { .. }
                 | Self::DropAutoClose { .. }
         )
     }
@@ -117,11 +123,12 @@ impl Step {
         matches!(self, Self::SetAutoClose { .. } | Self::DropAutoClose { .. })
     }
 
-    /// The observed rules that it changes. An authorize has none, and the rule of a dropped expiry schedule is gone.
+    /// The observed rules that it changes. An authorize has none, nor has what closes by permission, and the rule of a
+    /// dropped expiry schedule is gone.
     #[must_use]
     pub fn rules(&self) -> &[OwnedRule] {
         match self {
-            Self::Authorize { .. } | Self::Unmark { .. } | Self::DropAutoClose { .. } => &[],
+            Self::Authorize { .. } | Self::Unmark { .. } | Self::Undo { .. } | Self::DropAutoClose { .. } => &[],
             Self::MakeRoom { rule, .. }
             | Self::Join { rule, .. }
             | Self::Restore { rule, .. }

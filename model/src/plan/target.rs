@@ -1,7 +1,8 @@
-//! The plan for one target, whether it was read, is gone or could not be read.
+//! The plan for one target, whether it was read, is gone, could not be read, or has nothing to be read.
 
 use super::{
     auto_close::with_auto_closes,
+    blind::plan_blind,
     context::{PlanContext, TargetView},
     note::{Note, NoteKind},
     planner::Planner,
@@ -29,6 +30,7 @@ pub fn plan_target(record: &PlanContext<'_>, view: &TargetView<'_>) -> TargetPla
     let plan = match view.observation {
         Observation::Unavailable(failure) => unavailable(record, view, &wanted, &leases, failure),
         Observation::Missing => missing(view, &wanted, &leases),
+        Observation::NoReadBack => return plan_blind(record, view.key),
         Observation::Complete(reading) => complete(record, view, &wanted, &leases, reading),
     };
     with_auto_closes(record, view, &wanted, &leases, plan)

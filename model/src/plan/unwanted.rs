@@ -152,7 +152,7 @@ impl<'a> Planner<'a> {
     /// Takes our mark off the container, before the lease closes.
     pub(super) fn unmark(&mut self, lease: &Lease) {
         if self.is_due_to_close(lease) {
-            self.plan.steps.push(Step::Unmark { permission: lease.permission });
+            self.unmark.push(lease.permission);
         } else {
             self.wait(lease);
         }

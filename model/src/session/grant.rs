@@ -120,7 +120,8 @@ impl Grant {
     }
 
     /// The closed ports with the reasons, and the reason why a rule would not close by itself. `None` if there are
-    /// none, or if the session has let go: it needs no port then.
+    /// none, or if the session has let go: it needs no port then. A grant of every port needs no name for it, and on some
+    /// kinds of firewall there are no ports.
     pub fn error_message(&self) -> Option<String> {
         if self.status.lets_go() {
             return None;
@@ -134,7 +135,13 @@ impl Grant {
                 None => reasons.push((why, vec![ports])),
             }
         }
-        let mut lines: Vec<_> = reasons.iter().map(|(why, ports)| format!("{}: {why}", ports.join(", "))).collect();
+        let every_port =
+            self.permissions.len() == 1 && self.permissions.iter().all(|item| item.permission.is_every_port());
+        let line = |(why, ports): &(&str, Vec<String>)| match every_port {
+            true => (*why).to_owned(),
+            false => format!("{}: {why}", ports.join(", ")),
+        };
+        let mut lines: Vec<_> = reasons.iter().map(line).collect();
         lines.extend(self.without_auto_close.clone());
         (!lines.is_empty()).then(|| lines.join("; "))
     }

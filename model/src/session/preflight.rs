@@ -29,12 +29,15 @@ pub enum Outlook {
 /// | complete | one is denied | any | cannot |
 /// | complete | all there, or not known | the quota is full | cannot |
 /// | complete | all there, or not known | there is room | works |
+/// | not read back | not denied | any | works |
 pub fn outlook(observation: &Observation, denied: Option<&Failure>, full: Option<Failure>) -> Outlook {
     match observation {
         Observation::Missing => Outlook::Cannot(Failure::new(FailureClass::Gone, "the target no longer exists")),
         Observation::Unavailable(failure) if failure.class.fails_grant() => Outlook::Cannot(failure.clone()),
         Observation::Unavailable(_) => Outlook::NotKnown,
-        Observation::Complete(_) => denied.cloned().or(full).map_or(Outlook::Works, Outlook::Cannot),
+        Observation::Complete(_) | Observation::NoReadBack => {
+            denied.cloned().or(full).map_or(Outlook::Works, Outlook::Cannot)
+        }
     }
 }
 

@@ -242,11 +242,11 @@ pub(crate) fn distort(bug: Option<Bug>, view: &View, plan: &mut Plan) {
         }
         Some(Bug::EditedIsLeft) => edited_is_left(view, plan),
         Some(Bug::MarkOutlivesLease) => {
-            let port = |call: &Call| if let Call::Unmark { port } = call { Some(*port) } else { None };
-            let left: Vec<u8> = plan.calls.iter().filter_map(port).collect();
-            let rows = view.ledger.iter().filter(|row| left.contains(&row.port));
+            let unmarked = |call: &Call| if let Call::Unmark { ports } = call { *ports } else { 0 };
+            let left = plan.calls.iter().fold(0, |ports, call| ports | unmarked(call));
+            let rows = view.ledger.iter().filter(|row| left & (1 << row.port) != 0);
             plan.learn.extend(rows.map(|row| Learn::Close { key: row.key() }));
-            plan.calls.retain(|call| port(call).is_none());
+            plan.calls.retain(|call| unmarked(call) == 0);
         }
         Some(Bug::ClosedIsNoDrift) => {
             let held = |port: u8| view.ledger.iter().any(|row| row.port == port && row.phase == Phase::Held);

@@ -5,14 +5,15 @@
 //! | authorize: the installation's tag on the container, then the entry | [`Driver::request`], twice; a crash, a loss or other actors come between |
 //! | revoke: the entry, then the tag | the same |
 //! | join, retag, restore, leave, unmark | the tag alone |
-//! | the tag, as a whole, from the record | [`Driver::list`] |
+//! | the tag, as a whole, from the record | [`Driver::list`], by the real [`tag_list`](eg_model::plan::tag_list) |
 //! | an entry is written if the list is still the one that was read; after a conflict it is read again | [`Late::fresh`]: only what is late can meet another list |
 //! | an entry is marked if its text is `eg`'s and a list names it; where it has no text, if a list names it | [`marked`](crate::world::marked) |
 
 use crate::{
     bugs::Bug,
     driver::{Driver, Look, Provider, seen},
-    world::{Call, Intent, Kind, Late, Mark, Pass, Process, Row, Rule, SETTLED, SITES, Tick, World, marked, members},
+    real::{self, Turn},
+    world::{Call, Intent, Kind, Late, Mark, Pass, Process, Row, Rule, SITES, Tick, World, marked, members},
 };
 use eg_model::lease::Phase;
 
@@ -52,10 +53,10 @@ impl Driver<'_> {
     /// The call that has just been answered does not count.
     pub(crate) fn marks_may_return(&self, answered: &[Intent]) -> bool {
         let site = &self.world.sites[self.site];
-        let own = |row: &Row| answered.iter().any(|intent| intent.row.key() == row.key());
-        let unknown = |row: &Row| row.in_flight.filter(|_| !own(row)).max(row.unknown);
-        let lands = |row: &Row| unknown(row).is_some_and(|at| site.skew - at < SETTLED);
-        self.world.kind.marks_container() && !self.has_bug(Bug::ClosedBeforeOldList) && site.ledger.iter().any(lands)
+        let answered: Vec<(u8, u8)> = answered.iter().map(|intent| intent.row.key()).collect();
+        self.world.kind.marks_container()
+            && !self.has_bug(Bug::ClosedBeforeOldList)
+            && real::marks_may_return(&site.ledger, &answered, site.skew)
     }
 
     /// True if a step takes two requests.
@@ -84,17 +85,28 @@ impl Driver<'_> {
     /// The whole list, with another end for some permissions.
     fn list(&self, ports: u8, until: Option<Tick>) -> Call {
         let site = &self.world.sites[self.site];
-        let mut list = [None; SITES];
-        for (port, entry) in (0..).zip(&mut list) {
-            let row = site.ledger.iter().find(|row| row.port == port && row.sent.is_some());
-            let row = row.filter(|row| row.phase != Phase::Leaving);
-            let end = |row: &Row| {
-                site.until(port).or(row.tagged).or(Some(1).filter(|_| !self.has_bug(Bug::EndlessIsLeftOut)))
-            };
-            let recorded = row.and_then(end);
-            *entry = if ports & (1 << port) != 0 { until } else { recorded };
+        let wanted: Vec<(u8, Tick)> = (0..).take(SITES).filter_map(|port| Some((port, site.until(port)?))).collect();
+        let endless = |row: &Row| row.tagged.is_none() && site.until(row.port).is_none();
+        let mut rows = site.ledger.clone();
+        rows.retain(|row| !(self.has_bug(Bug::EndlessIsLeftOut) && endless(row)));
+        Call::Write { list: real::list(&rows, &wanted, (ports, until)) }
+    }
+
+    /// The write counts as an attempt for the leases that it names and no entry of the reading shows with our mark.
+    pub(crate) fn date_named_newly(&mut self, pass: &Pass, step: Call) {
+        if !self.world.kind.marks_container() || matches!(step, Call::Collect { .. }) {
+            return;
         }
-        Call::Write { list }
+        let own = |row: &Row| pass.intents.iter().any(|intent| intent.row.key() == row.key());
+        let shown = |row: &Row| pass.rules.iter().any(|r| r.port == row.port && r.lease_of(self.site).is_some());
+        let named = |row: &Row| row.sent.is_some() && row.phase != Phase::Leaving;
+        let site = &self.world.sites[self.site];
+        let newly: Vec<Row> =
+            site.ledger.iter().filter(|row| named(row) && !own(row) && !shown(row)).copied().collect();
+        for row in newly {
+            let next = real::turn(row, Turn::Intend { opening: false, undoing: false }, self.now());
+            self.write(row.key(), next);
+        }
     }
 
     /// M1: what is collected is held by nobody, as far as the provider had known when the pass read it.

@@ -78,7 +78,7 @@ pub(crate) struct Driver<'w> {
 }
 
 impl Driver<'_> {
-    fn now(&self) -> Tick {
+    pub(crate) fn now(&self) -> Tick {
         self.world.sites[self.site].skew
     }
 
@@ -354,7 +354,7 @@ impl Driver<'_> {
     }
 
     /// Writes a row, and moves its version on: what others have read of it is old now.
-    fn write(&mut self, key: (u8, u8), next: Row) {
+    pub(crate) fn write(&mut self, key: (u8, u8), next: Row) {
         let upserts = self.has(Bug::LedgerAfterSuccess);
         let site = &mut self.world.sites[self.site];
         let found = site.ledger.iter().position(|row| row.key() == key);
@@ -395,6 +395,7 @@ impl Driver<'_> {
             }
             intent.row = next;
         }
+        self.date_named_newly(pass, call);
         pass.call = Some(call);
         true
     }
@@ -407,7 +408,7 @@ impl Driver<'_> {
             Call::Authorize { ports, .. } => {
                 members(u16::from(ports)).map(|port| intent(None, self.claim(port))).collect()
             }
-            Call::Unmark { port } => vec![intent(None, self.claim(port))],
+            Call::Unmark { ports } => members(u16::from(ports)).map(|port| intent(None, self.claim(port))).collect(),
             _ => members(call.rules())
                 .filter_map(|id| {
                     let ledger = &self.world.sites[self.site].ledger;
@@ -566,8 +567,8 @@ impl Driver<'_> {
                     self.remember_revoked(rule);
                 }
                 Call::Revoke { .. } => self.revoked(pass, intent, rule),
-                Call::Unmark { port } => {
-                    let wanted = pass.wanted & (1 << port) != 0 || marks_return;
+                Call::Unmark { .. } => {
+                    let wanted = pass.wanted & (1 << intent.row.port) != 0 || marks_return;
                     self.outcome(intent, Turn::Unmarked { wanted });
                 }
                 Call::Collect { .. } | Call::SetAutoClose { .. } | Call::DropAutoClose { .. } | Call::Write { .. } => {}
@@ -688,7 +689,7 @@ impl Driver<'_> {
                 pass.rules.extend(seen(&made));
             }
             Call::Revoke { rules } | Call::Collect { rules } => pass.rules.retain(|rule| rules & (1 << rule.id) == 0),
-            Call::Unmark { port } => pass.loose &= !(1 << port),
+            Call::Unmark { ports } => pass.loose &= !ports,
             Call::Join { .. } | Call::SetAutoClose { .. } | Call::DropAutoClose { .. } | Call::Write { .. } => {}
             Call::Restore { .. } | Call::Retag { .. } | Call::Leave { .. } => {
                 for rule in pass.rules.iter_mut().filter(|rule| call.rules() & (1 << rule.id) != 0) {

@@ -109,7 +109,7 @@ pub(crate) fn all() -> Vec<Property<Space>> {
             world.rules.iter().any(|rule| rule.late && rule.made_by.is_some_and(over))
         }),
         Property::sometimes(LOOSE, |_, world: &World| {
-            about_to(world, |site, call| matches!(call, Call::Unmark { port } if site.wanted() & (1 << port) == 0))
+            about_to(world, |site, call| matches!(call, Call::Unmark { ports } if site.wanted() & ports != ports))
         }),
         Property::sometimes(RACED, |_, world: &World| {
             let by_hand = world.rules.iter().any(|rule| rule.made_by.is_none());

@@ -21,8 +21,8 @@ use eg_model::{
     net::permission::Permission,
     observation::{Observation, ObservedRule, OwnedRule, Reading},
     plan::{
-        AutoCloseView, BlindStep, LedgerStep, PlanContext, PlanPolicy, Step, TargetPlan, TargetView, plan_blind,
-        plan_target, rows,
+        AutoCloseView, LedgerStep, PlanContext, PlanPolicy, Step, TargetPlan, TargetView, Want, plan_blind,
+        plan_target, rows, tag_list,
     },
     session::record::{Grant, GrantPermission, GrantStatus, Session, SessionStatus, Standing},
     tags::{DIGESTS_PER_CALL, MARKS, description, lease_key, lease_value, tags_for},
@@ -203,6 +203,23 @@ fn turned(before: Row, turn: Turn, now: Tick) -> Row {
     };
     assert!(next.version > lease.version, "{turn:?} did not move the version on");
     row(&next, now).cut(now)
+}
+
+/// What a tag of a container names after a step for some ports: the real list, by port.
+pub(crate) fn list(rows: &[Row], wanted: &[(u8, Tick)], (ports, until): (u8, Option<Tick>)) -> [Option<Tick>; SITES] {
+    let leases: Vec<Lease> = rows.iter().map(|row| lease(row, 0)).collect();
+    let want = |until: Tick| Want { session: session_id(0), until: time(until), open: true };
+    let wanted = wanted.iter().map(|(port, until)| (permission(*port), want(*until))).collect();
+    let step: Vec<Permission> = members(u16::from(ports)).map(permission).collect();
+    let list = tag_list(GROUP, &leases, &wanted, (&step, until.map(time)), time(0));
+    std::array::from_fn(|port| list.get(&permission(port as u8).digest(GROUP)).map(|at| tick(*at)))
+}
+
+/// True if a late write of the tag can bring back any mark.
+pub(crate) fn marks_may_return(rows: &[Row], answered: &[(u8, u8)], now: Tick) -> bool {
+    let leases: Vec<Lease> = rows.iter().map(|row| lease(row, now)).collect();
+    let answered: Vec<LeaseId> = answered.iter().map(|key| lease_id(*key)).collect();
+    eg_model::plan::marks_may_return(&leases, &answered, time(now))
 }
 
 // ------------------------------------------------------------------------------------------------------ out and back
@@ -452,7 +469,7 @@ fn made(view: &View) -> Plan {
     small_plan(&plan)
 }
 
-/// A [`BlindPlan`](eg_model::plan::BlindPlan) in small numbers, for one permission.
+/// The plan for a firewall that cannot be read back in small numbers, for one permission.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Blind {
     pub(crate) work: Option<Work>,
@@ -480,14 +497,15 @@ pub(crate) fn blind(sessions: Vec<(u8, u8, Tick)>, known: Option<Row>) -> Blind 
         policy: PlanPolicy { open: true, collect: true, ignore_delays: false },
     };
     let plan = plan_blind(&record, &key());
-    REACHED.lock().unwrap().extend(&plan.rest.rows);
+    REACHED.lock().unwrap().extend(&plan.rows);
     let work = plan.steps.first().map(|step| match step {
-        BlindStep::Apply { until, .. } => Work::Apply(tick(*until)),
-        BlindStep::Revoke { .. } => Work::Undo,
+        Step::Authorize { until, .. } => Work::Apply(tick(*until)),
+        Step::Undo { .. } => Work::Undo,
+        other => panic!("not a step of a firewall that cannot be read: {other}"),
     });
-    let row = |name| plan.rest.rows.contains(name);
+    let row = |name| plan.rows.contains(name);
     let (open, may_be_undone) = (row("BlindCase::Open"), row("BlindCase::MayBeUndone"));
-    Blind { work, closes: !plan.rest.ledger.is_empty(), open, may_be_undone }
+    Blind { work, closes: !plan.ledger.is_empty(), open, may_be_undone }
 }
 
 fn small_plan(plan: &TargetPlan) -> Plan {
@@ -543,7 +561,10 @@ fn small_call(step: &Step) -> Call {
         }
         Step::Revoke { rules } => Call::Revoke { rules: ids(rules) },
         Step::Collect { rules } => Call::Collect { rules: ids(rules) },
-        Step::Unmark { permission } => Call::Unmark { port: port(permission) },
+        Step::Unmark { permissions } => {
+            Call::Unmark { ports: permissions.iter().fold(0, |mask, permission| mask | 1 << port(permission)) }
+        }
+        Step::Undo { .. } => panic!("every firewall here is read: {step}"),
         Step::MakeRoom { .. } => panic!("no rule here has 50 tags: {step}"),
         Step::SetAutoClose { rule, at, .. } => {
             Call::SetAutoClose { rule: small(rule.id()), port: port(rule.permission()), at: tick(*at), exists: false }

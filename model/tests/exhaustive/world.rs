@@ -180,7 +180,7 @@ pub(crate) enum Call {
         rule: u8,
     },
     Unmark {
-        port: u8,
+        ports: u8,
     },
     /// A request alone, not a step: an installation's whole tag on the container, by port.
     Write {

@@ -1,4 +1,4 @@
-//! Every call that this module makes. Nothing is sent but through `SecurityGroups::call`, which takes one of these, so the
+//! Every call that this module makes. Nothing is sent but through `Client::call`, which takes one of these, so the
 //! list is whole, and `eg iam-policy` can be made from it. (Roles are assumed by the SDK, with `sts:AssumeRole`.)
 
 macro_rules! actions {
@@ -30,6 +30,11 @@ actions! {
     CreateTags,
     DeleteTags,
     DescribeRegions,
+    /// Tells the state, the version and the tags of prefix lists, and which there are.
+    DescribeManagedPrefixLists,
+    GetManagedPrefixListEntries,
+    /// Adds and removes entries.
+    ModifyManagedPrefixList,
     /// Tells who is calling.
     GetCallerIdentity,
     CreateSchedule,
@@ -56,6 +61,10 @@ impl Action {
     /// The calls that are made only where cloud expiry is configured.
     pub const CLOUD_EXPIRY: [Self; 4] =
         [Self::CreateSchedule, Self::UpdateSchedule, Self::GetSchedule, Self::DeleteSchedule];
+
+    /// The calls that are made only for managed prefix lists.
+    pub const PREFIX_LISTS: [Self; 3] =
+        [Self::DescribeManagedPrefixLists, Self::GetManagedPrefixListEntries, Self::ModifyManagedPrefixList];
 
     /// The calls that only `eg setup cloud-expiry --apply` sends, once.
     pub const PREPARATION: [Self; 9] = [
@@ -93,6 +102,9 @@ mod tests {
             include_str!("client.rs"),
             include_str!("read/account.rs"),
             include_str!("write.rs"),
+            include_str!("prefix_list/access.rs"),
+            include_str!("prefix_list/change.rs"),
+            include_str!("prefix_list/observe.rs"),
             include_str!("read/groups.rs"),
             include_str!("read/observe.rs"),
             include_str!("expiry/preparation.rs"),
@@ -111,7 +123,7 @@ mod tests {
         };
         let known: Vec<String> = Action::ALL.iter().copied().map(snake).collect();
         let words: String = sources.split_whitespace().collect();
-        for client in ["self.ec2.", "self.sts.", "self.scheduler.", "self.iam."] {
+        for client in ["self.ec2.", "self.sts.", "client.ec2.", "client.scheduler.", "client.iam."] {
             for rest in words.split(client).skip(1) {
                 let operation = rest.split('(').next().unwrap();
                 assert!(known.iter().any(|name| name == operation), "{operation} is not an Action");

@@ -1,6 +1,6 @@
 //! ARNs: the names of resources, with their partition, region and account (AWS, "Amazon Resource Names").
 
-/// A security group with its place, as far as that is known.
+/// A firewall with its place, as far as that is known.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Scope {
     /// Such as `aws`.
@@ -9,8 +9,8 @@ pub struct Scope {
     pub region: String,
     /// The account, once it is known.
     pub account: Option<String>,
-    /// Such as `sg-0abc123def4567890`.
-    pub group: String,
+    /// The id in the key of its target, such as `sg-0abc123def4567890`.
+    pub id: String,
 }
 
 impl Scope {
@@ -18,6 +18,15 @@ impl Scope {
     pub fn arn(&self, resource: &str) -> String {
         let account = self.account.as_deref().unwrap_or("*");
         format!("arn:{}:ec2:{}:{account}:{resource}", self.partition, self.region)
+    }
+
+    /// The ARN of a WAF IP set, whose id is `SCOPE/NAME/ID` (AWS, "Actions, resources, and condition keys for AWS WAF V2").
+    /// There, the scope of CloudFront is `global`.
+    pub fn ip_set(&self) -> String {
+        let account = self.account.as_deref().unwrap_or("*");
+        let (scope, rest) = self.id.split_once('/').unwrap_or(("*", &self.id));
+        let scope = if scope == "cloudfront" { "global" } else { scope };
+        format!("arn:{}:wafv2:{}:{account}:{scope}/ipset/{rest}", self.partition, self.region)
     }
 
     /// The schedules of `eg`, in a schedule group of this region and account.

@@ -1,10 +1,10 @@
-//! The client of one route, and the one way by which it sends a request.
+//! The client of one route, which every kind of AWS firewall shares, and the one way by which it sends a request.
 
 use crate::{
-    CallObserver, Caller,
+    CallObserver, Caller, CredentialsEnd,
     aws::{
         action::Action,
-        credentials::renewal::LoginFiles,
+        credentials::renewal::{LoginFiles, end_of},
         errors::failure::{Refused, refused_signature},
         wire::clock::{AnswerDate, Clock, SigningClock},
     },
@@ -15,8 +15,8 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use std::{error::Error, fmt::Display, future::Future, sync::Arc, time::Duration};
 use tokio::{sync::OnceCell, time::Instant};
 
-/// The security groups of one endpoint, one set of credentials and one region.
-pub struct SecurityGroups {
+/// The services of one endpoint, one set of credentials and one region.
+pub struct Client {
     pub(super) ec2: aws_sdk_ec2::Client,
     pub(super) sts: aws_sdk_sts::Client,
     pub(super) scheduler: aws_sdk_scheduler::Client,
@@ -34,7 +34,7 @@ pub struct SecurityGroups {
     pub(super) caller: OnceCell<Caller>,
 }
 
-impl SecurityGroups {
+impl Client {
     /// Makes one call, and makes it again if it was refused because the local clock is wrong: by then the provider's is
     /// known. A call that was refused for its signature has had no effect.
     pub(super) async fn call<T, E, F>(
@@ -65,6 +65,13 @@ impl SecurityGroups {
             self.clock.restore(ahead);
         }
         second
+    }
+
+    /// Tells when the credentials end; `Unknown` if they do not come in time: a `credential_process` may hang, and the
+    /// answer is good to know at best.
+    pub(super) async fn credentials_end(&self) -> CredentialsEnd {
+        let end = end_of(&self.source, &self.login);
+        tokio::time::timeout(self.call_timeout, end).await.unwrap_or(CredentialsEnd::Unknown)
     }
 
     /// Asks without credentials: the answer is a refusal, with the provider's time.

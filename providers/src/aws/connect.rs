@@ -3,7 +3,7 @@
 use crate::{
     CallObserver,
     aws::{
-        client::SecurityGroups,
+        client::Client,
         credentials::{
             files::ProfileFilePaths,
             process,
@@ -12,6 +12,8 @@ use crate::{
         },
         endpoint::{check_endpoints, of_other_services},
         errors::whole::WholeAnswers,
+        prefix_list::PrefixLists,
+        security_group::SecurityGroups,
         text::session_name,
         wire::{
             clock::{Clock, Listening, SigningClock},
@@ -94,7 +96,7 @@ impl Options {
 pub struct Aws {
     options: Options,
     http: SharedHttpClient,
-    clients: Mutex<BTreeMap<Target, Arc<SecurityGroups>>>,
+    clients: Mutex<BTreeMap<Target, Arc<Client>>>,
 }
 
 impl Aws {
@@ -109,8 +111,22 @@ impl Aws {
     /// # Errors
     /// An endpoint is not fit to be spoken to, or the profile does not exist.
     pub async fn security_groups(&self, target: &Target) -> Result<Arc<SecurityGroups>, Failure> {
+        Ok(Arc::new(SecurityGroups { client: self.client(target).await? }))
+    }
+
+    /// The managed prefix lists of a target's account and region, reached by its route.
+    ///
+    /// # Errors
+    /// As for [`Aws::security_groups`].
+    pub async fn prefix_lists(&self, target: &Target) -> Result<Arc<PrefixLists>, Failure> {
+        Ok(Arc::new(PrefixLists { client: self.client(target).await? }))
+    }
+
+    /// The client of a route. Kinds share it: credentials are loaded once, and one clock signs.
+    async fn client(&self, target: &Target) -> Result<Arc<Client>, Failure> {
         check_endpoints(target)?;
-        let key = target.regional();
+        let mut key = target.regional();
+        key.key.kind.clear();
         let mut clients = self.clients.lock().await;
         if let Some(known) = clients.get(&key) {
             return Ok(known.clone());
@@ -132,7 +148,7 @@ impl Aws {
             .build()
     }
 
-    async fn make(&self, target: &Target) -> SecurityGroups {
+    async fn make(&self, target: &Target) -> Client {
         let clock = SigningClock::new(self.options.now.clone());
         let http = SharedHttpClient::new(Listening { client: self.http.clone(), clock: clock.clone() });
         let (route, files) = (&target.route, ProfileFilePaths::of(&target.route));
@@ -165,7 +181,7 @@ impl Aws {
         let iam = aws_sdk_iam::config::Builder::from(&config);
         let in_time = InTime::new(self.options.now.clone(), self.options.observer.clone());
         let (ec2, sts) = (ec2.interceptor(in_time.clone()), sts.interceptor(in_time.clone()));
-        SecurityGroups {
+        Client {
             ec2: aws_sdk_ec2::Client::from_conf(ec2.interceptor(WholeAnswers).build()),
             sts: aws_sdk_sts::Client::from_conf(sts.interceptor(WholeAnswers).build()),
             scheduler: aws_sdk_scheduler::Client::from_conf(scheduler.interceptor(in_time.clone()).build()),

@@ -4,6 +4,7 @@ use crate::{
     aws::PROVIDER,
     kind::{Cloud, Kind, Noun, Ports, TargetField},
 };
+use eg_model::target::Expiry;
 
 pub static SECURITY_GROUP: Kind = Kind {
     provider: PROVIDER,
@@ -19,7 +20,10 @@ pub static SECURITY_GROUP: Kind = Kind {
     selectors: true,
     ports: Ports::OfEachEntry,
     cloud: Some(EC2),
-    closes_by_itself: false,
+    expiry: Expiry::Schedule,
+    // Amazon VPC quotas, "Inbound or outbound rules per security group".
+    quota: Some(60),
+    reads_back: |_| true,
     anchor: "aws-security-groups",
 };
 

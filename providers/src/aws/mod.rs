@@ -1,12 +1,13 @@
-//! AWS security groups, over the EC2 query API. Everything that AWS alone knows is in this folder: regions, partitions,
-//! ARNs, IAM documents, profiles, EventBridge schedules.
+//! AWS: security groups and managed prefix lists, over the EC2 query API. Everything that AWS alone knows is in this
+//! folder: regions, partitions, ARNs, IAM documents, profiles, EventBridge schedules.
 //!
 //! | file or folder | holds |
 //! |---|---|
 //! | `connect` | the connector: one client for each route |
-//! | `client` | the client, and the one way by which it sends a request |
-//! | `security_group` | the trait's parts, each by the module that knows its calls |
-//! | `kind`, `prefix_list/`, `ip_set/` | what the configuration accepts; prefix lists; WAF IP sets |
+//! | `client` | the client that all kinds share, and the one way by which it sends a request |
+//! | `security_group` | security groups: the trait's parts, each by the module that knows its calls |
+//! | `prefix_list/`, `ip_set/` | managed prefix lists; WAF IP sets |
+//! | `kind` | security groups, as the configuration knows them |
 //! | `read/` | readings: rules, groups, whole accounts; every page, or none |
 //! | `write` | authorize, revoke, tag, untag, and dry runs of them |
 //! | `expiry/` | expiry schedules, and the role and schedule group that they need |
@@ -40,7 +41,6 @@ mod tests;
 
 pub use action::Action;
 pub use arn::{Scope, partition_of};
-pub use client::SecurityGroups;
 pub use connect::{Aws, Options, PROVIDER};
 pub use credentials::{
     files::ProfileFilePaths,
@@ -54,9 +54,10 @@ pub use kind::SECURITY_GROUP;
 pub use policy::{
     cloud_expiry::{ConfiguredAccount, ROLE_NAME},
     roles::{CloudExpiry, DEFAULT_SCHEDULE_GROUP},
-    user::{Retag, policy, sweep_policy},
+    user::{PolicyTargets, Retag, policy, sweep_policy},
 };
-pub use prefix_list::PREFIX_LIST;
+pub use prefix_list::{PREFIX_LIST, PrefixLists};
+pub use security_group::SecurityGroups;
 pub use text::{description, session_name};
 pub use wire::{
     clock::Clock,

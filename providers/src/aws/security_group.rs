@@ -2,8 +2,7 @@
 
 use crate::{
     Answered, Authorize, AutoClosing, Caller, CallerAccess, CredentialsEnd, Discovery, Firewall, ListedGroup, Marking,
-    ReadResult, Rights, RulesSeen, SetAutoClose,
-    aws::{client::SecurityGroups, credentials::renewal::end_of},
+    ReadResult, Rights, RulesSeen, SetAutoClose, aws::client::Client,
 };
 use async_trait::async_trait;
 use eg_model::{
@@ -16,7 +15,15 @@ use eg_model::{
     tags::DIGESTS_PER_CALL,
     target::{Capabilities, Expiry, Identity, MarkPlace, TargetKey},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// The security groups of one endpoint, one set of credentials and one region.
+pub struct SecurityGroups {
+    pub(super) client: Arc<Client>,
+}
 
 /// The most tags on one resource (AWS, "Tag your Amazon EC2 resources", tag restrictions).
 const TAGS_PER_RULE: usize = 50;
@@ -121,7 +128,7 @@ impl Discovery for SecurityGroups {
     }
 
     async fn regions(&self) -> Result<BTreeSet<String>, Failure> {
-        self.enabled_regions().await
+        self.client.enabled_regions().await
     }
 
     async fn marked(&self, like: &TargetKey) -> Result<BTreeMap<TargetKey, ReadResult>, Failure> {
@@ -133,7 +140,7 @@ impl Discovery for SecurityGroups {
 #[async_trait]
 impl CallerAccess for SecurityGroups {
     async fn caller(&self) -> Result<Caller, Failure> {
-        self.known_caller().await.cloned()
+        self.client.known_caller().await.cloned()
     }
 
     async fn rights(&self, group: &str, permission: &Permission, tags: &BTreeMap<String, String>) -> Rights {
@@ -141,8 +148,6 @@ impl CallerAccess for SecurityGroups {
     }
 
     async fn credentials_end(&self) -> CredentialsEnd {
-        // A `credential_process` may hang, and the answer is good to know at best.
-        let end = end_of(&self.source, &self.login);
-        tokio::time::timeout(self.call_timeout, end).await.unwrap_or(CredentialsEnd::Unknown)
+        self.client.credentials_end().await
     }
 }

@@ -4,18 +4,19 @@ use crate::{
     Answered, Authorize, Rights, Verdict,
     aws::{
         action::Action,
-        client::SecurityGroups,
-        errors::failure::{of_call, unusable},
+        errors::{
+            dry_run::verdict,
+            failure::{of_call, unusable},
+        },
         read::rule::{self, Read},
+        security_group::SecurityGroups,
         text::description,
     },
 };
 use aws_sdk_ec2::types::SecurityGroupRule;
-use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
-use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_types::request_id::RequestId;
 use eg_model::{
-    failure::{Failure, FailureClass},
+    failure::Failure,
     ids::RuleId,
     net::{
         address::IpVersion,
@@ -26,7 +27,6 @@ use eg_model::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    error::Error,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
@@ -70,12 +70,14 @@ impl SecurityGroups {
         let description = (!description.is_empty()).then_some(description);
         let permissions = call.permissions.iter().map(|p| rule::ip_permission(p, description.as_deref())).collect();
         let request = self
+            .client
             .ec2
             .authorize_security_group_ingress()
             .group_id(&call.group)
             .set_ip_permissions(Some(permissions))
             .set_tag_specifications(rule::tag_specification(&call.tags));
-        let answer = self.call(Action::AuthorizeSecurityGroupIngress, &call.group, || request.clone().send()).await;
+        let answer =
+            self.client.call(Action::AuthorizeSecurityGroupIngress, &call.group, || request.clone().send()).await;
         let answer = answer.map_err(|error| of_call(&tried, &error))?;
         let request_id = answer.request_id().map(str::to_owned);
         let value = new_rules(call, answer.security_group_rules());
@@ -98,8 +100,9 @@ impl SecurityGroups {
             clippy::disallowed_methods,
             reason = "the one place: by id, and `Firewall::revoke` takes owned rules only"
         )]
-        let request = self.ec2.revoke_security_group_ingress().group_id(group).set_security_group_rule_ids(Some(ids));
-        let answer = self.call(Action::RevokeSecurityGroupIngress, group, || request.clone().send()).await;
+        let request =
+            self.client.ec2.revoke_security_group_ingress().group_id(group).set_security_group_rule_ids(Some(ids));
+        let answer = self.client.call(Action::RevokeSecurityGroupIngress, group, || request.clone().send()).await;
         let answer = answer.map_err(|error| of_call(&tried, &error))?;
         let request_id = answer.request_id().map(str::to_owned);
         let named = answer.revoked_security_group_rules().iter().filter_map(|rule| rule.security_group_rule_id());
@@ -118,8 +121,8 @@ impl SecurityGroups {
         tags: &BTreeMap<String, String>,
     ) -> Result<Answered<()>, Failure> {
         let tried = format!("tag {} on {group}", ids.join(", "));
-        let request = self.ec2.create_tags().set_resources(Some(ids)).set_tags(Some(rule::ec2_tags(tags)));
-        let answer = self.call(Action::CreateTags, group, || request.clone().send()).await;
+        let request = self.client.ec2.create_tags().set_resources(Some(ids)).set_tags(Some(rule::ec2_tags(tags)));
+        let answer = self.client.call(Action::CreateTags, group, || request.clone().send()).await;
         let answer = answer.map_err(|error| of_call(&tried, &error))?;
         Ok(Answered { value: (), request_id: answer.request_id().map(str::to_owned) })
     }
@@ -136,8 +139,8 @@ impl SecurityGroups {
             return Ok(Answered { value: (), request_id: None });
         }
         let tried = format!("remove a tag from {id} on {group}");
-        let request = self.ec2.delete_tags().resources(id).set_tags(Some(rule::ec2_tags(tags)));
-        let answer = self.call(Action::DeleteTags, group, || request.clone().send()).await;
+        let request = self.client.ec2.delete_tags().resources(id).set_tags(Some(rule::ec2_tags(tags)));
+        let answer = self.client.call(Action::DeleteTags, group, || request.clone().send()).await;
         let answer = answer.map_err(|error| of_call(&tried, &error))?;
         Ok(Answered { value: (), request_id: answer.request_id().map(str::to_owned) })
     }
@@ -171,19 +174,22 @@ impl SecurityGroups {
         };
         #[expect(clippy::disallowed_methods, reason = "a dry run, of a permission that no rule has")]
         let revoke = self
+            .client
             .ec2
             .revoke_security_group_ingress()
             .group_id(group)
             .ip_permissions(rule::ip_permission(&probe, None))
             .dry_run(true);
-        let close =
-            self.call(Action::RevokeSecurityGroupIngress, format!("{group} (dry run)"), || revoke.clone().send());
+        let close = self
+            .client
+            .call(Action::RevokeSecurityGroupIngress, format!("{group} (dry run)"), || revoke.clone().send());
         let ((open, tag), close) = tokio::join!(open_and_tag, close);
         Rights { open, tag, close: verdict(group, "ec2:RevokeSecurityGroupIngress", close) }
     }
 
     async fn dry_authorize(&self, group: &str, probe: &Permission, tags: Option<&BTreeMap<String, String>>) -> Verdict {
         let request = self
+            .client
             .ec2
             .authorize_security_group_ingress()
             .group_id(group)
@@ -191,6 +197,7 @@ impl SecurityGroups {
             .set_tag_specifications(tags.and_then(rule::tag_specification))
             .dry_run(true);
         let answer = self
+            .client
             .call(Action::AuthorizeSecurityGroupIngress, format!("{group} (dry run)"), || request.clone().send())
             .await;
         verdict(group, if tags.is_some() { "ec2:CreateTags" } else { "ec2:AuthorizeSecurityGroupIngress" }, answer)
@@ -205,29 +212,4 @@ fn probe(permission: &Permission) -> Permission {
         IpVersion::V6 => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0).into(),
     };
     Permission::for_host(PortSpec::Tcp(9, 9), address)
-}
-
-/// The verdict of a dry run's answer. `DryRunOperation` means allowed, `UnauthorizedOperation` not (EC2 API reference,
-/// `DryRun`); anything else tells nothing.
-fn verdict<T, E>(group: &str, action: &str, answer: Result<T, SdkError<E, HttpResponse>>) -> Verdict
-where
-    E: ProvideErrorMetadata + Error + 'static,
-{
-    let asked = format!("ask whether {action} on {group} is permitted");
-    let error = match answer {
-        Ok(_) => return Verdict::Unknown(unusable(&asked, "the endpoint does not know dry runs", None)),
-        Err(error) => error,
-    };
-    match error.code() {
-        Some("DryRunOperation") => Verdict::Allowed,
-        Some("UnauthorizedOperation") => {
-            // AWS names the action in newer messages ("is not authorized to perform: ec2:CreateTags on resource: …").
-            let said = error.message().and_then(|message| message.split_once("to perform: "));
-            let named =
-                said.and_then(|(_, rest)| rest.split_whitespace().next()).filter(|word| word.starts_with("ec2:"));
-            let failure = of_call(&format!("{} on {group} is not permitted", named.unwrap_or(action)), &error);
-            Verdict::Denied(Failure { class: FailureClass::Denied, ..failure })
-        }
-        _ => Verdict::Unknown(of_call(&asked, &error)),
-    }
 }

@@ -1,6 +1,7 @@
 //! Tables of nftables, as the configuration and the messages know them.
 
 use crate::kind::{Kind, Noun, Ports, TargetField};
+use eg_model::target::Expiry;
 
 pub static TABLE: Kind = Kind {
     provider: "nftables",
@@ -16,7 +17,9 @@ pub static TABLE: Kind = Kind {
     selectors: false,
     ports: Ports::OfEachEntry,
     cloud: None,
-    closes_by_itself: true,
+    expiry: Expiry::Native,
+    quota: None,
+    reads_back: |_| true,
     anchor: "nftables-on-this-host",
 };
 

@@ -1,5 +1,28 @@
-//! nftables on this host.
+//! nftables on this host: a table of its own, whose sets hold the openings and whose chain marks the packets that they
+//! let in. The user's ruleset accepts marked packets, with one line.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `kind` | the kind, as the configuration and the messages know it |
+//! | `connect` | the connector |
+//! | `table_firewall` | the trait's parts: read, decide, write if nothing of `eg` has written meanwhile |
+//! | `nft` | the program `nft`, and its complaints as failures |
+//! | `listing` | the JSON of `nft` as a [`listing::Listing`] |
+//! | `place` | the set and the element of a permission |
+//! | `entry` | the comment of an element: session, nonce and leases |
+//! | `change` | the text of a transaction |
 
+mod change;
+mod connect;
+mod entry;
 mod kind;
+mod listing;
+mod nft;
+mod place;
+mod table_firewall;
 
+#[cfg(test)]
+mod tests;
+
+pub use connect::Nftables;
 pub use kind::TABLE;

@@ -1,6 +1,8 @@
 //! Directories of scripts, as the configuration and the messages know them.
 
 use crate::kind::{Kind, Noun, Ports, TargetField, absolute_path};
+use eg_model::target::Expiry;
+use std::path::Path;
 
 pub static DIRECTORY: Kind = Kind {
     provider: "script",
@@ -16,6 +18,8 @@ pub static DIRECTORY: Kind = Kind {
     selectors: false,
     ports: Ports::None { why: "The scripts decide about ports" },
     cloud: None,
-    closes_by_itself: false,
+    expiry: Expiry::None,
+    quota: None,
+    reads_back: |id| Path::new(id).join("observe").exists(),
     anchor: "scripts",
 };

@@ -35,7 +35,7 @@ pub(super) fn perform(world: &mut World, ask: &ActionRequest<'_>) -> Result<Answ
             && filters.iter().all(|(name, values)| takes(values, field(group, name)))
     };
     let found = world.groups().filter(here).filter(named).map(|group| (group.id.clone(), group)).collect();
-    let page = paging::cut(found, ask.form, ask.settings.page_limit)?;
+    let page = paging::cut(found, ask.form, ask.settings.page_limit, &paging::OF_GROUPS)?;
 
     let rules = stale::rules(world, ask.stale, ask.now);
     let mut xml = Xml::default();

@@ -32,7 +32,7 @@ pub(super) fn perform(world: &mut World, ask: &ActionRequest<'_>) -> Result<Answ
         let group = world.group(&rule.group, &ask.caller.account, ask.region)?;
         wanted(rule).then(|| (rule.id.clone(), (&**rule, group)))
     });
-    let page = paging::cut(found.collect(), ask.form, ask.settings.page_limit)?;
+    let page = paging::cut(found.collect(), ask.form, ask.settings.page_limit, &paging::OF_GROUPS)?;
     let mut xml = Xml::default();
     xml.items("securityGroupRuleSet", page.items, |xml, (rule, group)| rule_xml::rule(xml, rule, group));
     if let Some(token) = page.next {

@@ -5,6 +5,7 @@ pub mod describe_groups;
 pub mod describe_rules;
 pub mod groups;
 pub mod modify;
+pub mod prefix_lists;
 pub mod regions;
 pub mod revoke;
 pub mod rule_xml;
@@ -13,6 +14,7 @@ pub mod sts;
 pub mod tags;
 
 use crate::{
+    faults::Fault,
     ids,
     protocol::{
         errors::{self, Refusal},
@@ -32,6 +34,7 @@ pub(crate) struct ActionRequest<'a> {
     pub(crate) settings: &'a RegionSettings,
     /// Set when this very read is stale.
     pub(crate) stale: Option<&'a Stale>,
+    pub(crate) fault: Option<&'a Fault>,
     pub(crate) seed: u64,
     pub(crate) now: DateTime<Utc>,
 }
@@ -79,6 +82,11 @@ pub(crate) fn perform(action: &str, world: &mut World, ask: &ActionRequest<'_>) 
         "DeleteTags" => tags::delete,
         "CreateSecurityGroup" => groups::create,
         "DeleteSecurityGroup" => groups::delete,
+        "CreateManagedPrefixList" => prefix_lists::create,
+        "DescribeManagedPrefixLists" => prefix_lists::describe,
+        "GetManagedPrefixListEntries" => prefix_lists::entries,
+        "ModifyManagedPrefixList" => prefix_lists::modify,
+        "DeleteManagedPrefixList" => prefix_lists::delete,
         other => {
             return Err(Refusal::new(
                 "InvalidAction",

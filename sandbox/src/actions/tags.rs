@@ -1,6 +1,6 @@
-//! `CreateTags` and `DeleteTags` (EC2 API reference), on rules and groups: every resource, or none.
+//! `CreateTags` and `DeleteTags` (EC2 API reference), on rules, groups and prefix lists: every resource, or none.
 
-use super::{ActionRequest, Answer, group, rule};
+use super::{ActionRequest, Answer, group, prefix_lists, rule};
 use crate::{
     protocol::{
         errors::{self, Refusal},
@@ -76,6 +76,8 @@ fn rewrite(world: &World, ask: &ActionRequest<'_>, change: impl Fn(&mut Tags)) -
             rule(world, ask, &id)?.tags.clone()
         } else if id.starts_with("sg-") {
             group(world, ask, &id)?.tags.clone()
+        } else if id.starts_with("pl-") {
+            prefix_lists::own(world, ask, &id)?.tags.clone()
         } else {
             return Err(Refusal::new("InvalidID", format!("The ID '{id}' is not valid")));
         };
@@ -94,6 +96,9 @@ fn apply(world: &mut World, ask: &ActionRequest<'_>, rewritten: Vec<(String, Tag
         } else if let Some(group) = world.group_mut(&id) {
             changed |= group.tags != tags;
             group.tags = tags;
+        } else if let Some(list) = world.list_mut(&id) {
+            changed |= list.tags != tags;
+            list.retag(tags, ask.now);
         }
     }
     Answer { effect: changed, ..Answer::done(Vec::new()) }

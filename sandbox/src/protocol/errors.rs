@@ -139,6 +139,11 @@ pub(crate) fn no_rule(id: &str) -> Refusal {
     Refusal::new("InvalidSecurityGroupRuleId.NotFound", message)
 }
 
+/// *Errors*, `InvalidPrefixListID.NotFound`.
+pub(crate) fn no_list(id: &str) -> Refusal {
+    Refusal::new("InvalidPrefixListID.NotFound", format!("The prefix list ID '{id}' does not exist."))
+}
+
 /// *Errors*, `InvalidPermission.Duplicate`: "The specified inbound or outbound rule already exists".
 pub(crate) fn duplicate(permission: impl Display) -> Refusal {
     let message = format!("the specified rule \"{permission}, ALLOW\" already exists");

@@ -7,6 +7,7 @@ use crate::{
         form::Form,
     },
 };
+use std::ops::RangeInclusive;
 
 /// One page of a list, and the token of the next.
 #[derive(Debug)]
@@ -15,10 +16,22 @@ pub(crate) struct Page<T> {
     pub(crate) next: Option<String>,
 }
 
-/// Cuts a page from a list that is sorted by its keys. `MaxResults` from 5 to 1000, without it everything (EC2 API
-/// reference, `DescribeSecurityGroupRules` and `DescribeSecurityGroups`); `limit` makes pages smaller still.
-pub(crate) fn cut<T>(items: Vec<(String, T)>, form: &Form, limit: Option<usize>) -> Result<Page<T>, Refusal> {
-    let size = page_size(form)?.unwrap_or(usize::MAX).min(limit.unwrap_or(usize::MAX)).max(1);
+/// The values that `MaxResults` takes.
+pub(crate) type Sizes = RangeInclusive<i32>;
+/// EC2 API reference, `DescribeSecurityGroupRules` and `DescribeSecurityGroups`.
+pub(crate) const OF_GROUPS: Sizes = 5..=1_000;
+/// EC2 API reference, `DescribeManagedPrefixLists` and `GetManagedPrefixListEntries`.
+pub(crate) const OF_LISTS: Sizes = 1..=100;
+
+/// Cuts a page from a list that is sorted by its keys; without `MaxResults`, everything. `limit` makes pages smaller
+/// still.
+pub(crate) fn cut<T>(
+    items: Vec<(String, T)>,
+    form: &Form,
+    limit: Option<usize>,
+    sizes: &Sizes,
+) -> Result<Page<T>, Refusal> {
+    let size = page_size(form, sizes)?.unwrap_or(usize::MAX).min(limit.unwrap_or(usize::MAX)).max(1);
     let question = question(form);
     let after = match form.get("NextToken").filter(|token| !token.is_empty()) {
         Some(token) => {
@@ -39,12 +52,13 @@ pub(crate) fn cut<T>(items: Vec<(String, T)>, form: &Form, limit: Option<usize>)
     Ok(Page { items, next })
 }
 
-fn page_size(form: &Form) -> Result<Option<usize>, Refusal> {
+fn page_size(form: &Form, sizes: &Sizes) -> Result<Option<usize>, Refusal> {
     match form.number("MaxResults")? {
         None => Ok(None),
-        Some(wanted) if (5..=1_000).contains(&wanted) => Ok(usize::try_from(wanted).ok()),
+        Some(wanted) if sizes.contains(&wanted) => Ok(usize::try_from(wanted).ok()),
         Some(wrong) => {
-            let bound = if wrong < 5 { "greater than 5" } else { "less than 1000" };
+            let (least, most) = (sizes.start(), sizes.end());
+            let bound = if wrong < *least { format!("greater than {least}") } else { format!("less than {most}") };
             let message = format!("Value ( {wrong} ) for parameter maxResults is invalid. Expecting a value {bound}.");
             Err(errors::invalid_value(message))
         }

@@ -37,6 +37,9 @@ fn everything(answer: &Answer, names: &Names) -> Vec<String> {
     lines.extend(xml.items("securityGroupRuleSet").iter().map(|item| rule("rule", item, names)));
     lines.extend(xml.items("revokedSecurityGroupRuleSet").iter().map(|item| rule("revoked", item, names)));
     lines.extend(xml.items("securityGroupInfo").iter().flat_map(|item| group(item, names)));
+    lines.extend(xml.find("prefixList").map(|item| list(item, names)));
+    lines.extend(xml.items("prefixListSet").iter().map(|item| list(item, names)));
+    lines.extend(xml.items("entrySet").iter().map(entry));
     for (element, said) in [("Account", "account"), ("AssumedRoleUser", "assumed role")] {
         if let Some(found) = xml.find(element) {
             lines.push(format!("{said} {}{}", found.text, found.text_of("Arn")));
@@ -85,9 +88,14 @@ fn leaves(name: &str, value: &Value, lines: &mut Vec<String>) {
     }
 }
 
-/// The rule ids of an authorize's answer, in its order.
-pub(crate) fn rule_ids(answer: &Answer) -> Vec<String> {
-    if answer.status == 200 { answer.xml().each("securityGroupRuleSet", "securityGroupRuleId") } else { Vec::new() }
+/// The ids of the rules that an answer lists, in its order, or of the prefix list that it is about.
+pub(crate) fn kept_ids(answer: &Answer) -> Vec<String> {
+    if answer.status != 200 {
+        return Vec::new();
+    }
+    let xml = answer.xml();
+    let list = xml.find("prefixList").map(|list| list.text_of("prefixListId"));
+    xml.each("securityGroupRuleSet", "securityGroupRuleId").into_iter().chain(list).collect()
 }
 
 fn name(id: &str, names: &Names) -> String {
@@ -117,6 +125,27 @@ fn rule(kind: &str, item: &Element, names: &Names) -> String {
         description,
         tags.join(", ")
     )
+}
+
+/// The state after a change is in progress at AWS and over at moto; every step asks again before it counts.
+fn list(item: &Element, names: &Names) -> String {
+    let text = |name: &str| item.text_of(name);
+    let tags: Vec<_> = item.tags().iter().map(|(key, value)| format!("{key}={value}")).collect();
+    format!(
+        "list {} {:?} {} {} version {} of at most {} owned by {} [{}]",
+        name(&text("prefixListId"), names),
+        text("prefixListName"),
+        text("addressFamily"),
+        text("state"),
+        text("version"),
+        text("maxEntries"),
+        text("ownerId"),
+        tags.join(", ")
+    )
+}
+
+fn entry(item: &Element) -> String {
+    format!("entry {} {:?}", item.text_of("cidr"), item.text_of("description"))
 }
 
 fn group(item: &Element, names: &Names) -> Vec<String> {

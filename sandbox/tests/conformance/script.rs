@@ -110,6 +110,8 @@ pub(crate) fn scenes() -> Vec<Scene> {
         quota(),
         refusals(),
         modifications(),
+        prefix_lists(),
+        prefix_list_refusals(),
         identities(),
         schedules(),
         schedule_refusals(),
@@ -335,6 +337,104 @@ fn modifications() -> Scene {
         step("an unknown rule", "ModifySecurityGroupRules", modify(NO_RULE, "23", "10.0.0.0/8")),
     ];
     Scene { name: "modifications", steps }
+}
+
+const CREATE_LIST: &str = "CreateManagedPrefixList";
+const LISTS: &str = "DescribeManagedPrefixLists";
+const ENTRIES: &str = "GetManagedPrefixListEntries";
+const MODIFY_LIST: &str = "ModifyManagedPrefixList";
+
+/// A list with room for three entries, kept as `$l`.
+fn new_list(name: &str) -> Step {
+    let call = [("PrefixListName", name), ("AddressFamily", "IPv4"), ("MaxEntries", "3")];
+    keeping(&["l"], comparing(Compare::Outcome, step("create", CREATE_LIST, fields(&call))))
+}
+
+fn of_list(more: &[(&str, &str)]) -> Fields {
+    with(fields(&[("PrefixListId", "$l")]), more)
+}
+
+/// A change under a version; its answer differs by the state alone, so the next step looks.
+fn change(name: &'static str, version: &str, more: &[(&str, &str)]) -> Step {
+    let call = with(of_list(&[("CurrentVersion", version)]), more);
+    comparing(Compare::Outcome, step(name, MODIFY_LIST, call))
+}
+
+fn prefix_lists() -> Scene {
+    let by_filter = |name, filter: &str, value: &str| {
+        step(name, LISTS, fields(&[("Filter.1.Name", filter), ("Filter.1.Value.1", value)]))
+    };
+    let entries = |name| step(name, ENTRIES, of_list(&[]));
+    let at = |name, version| step(name, ENTRIES, of_list(&[("TargetVersion", version)]));
+    let home = [("AddEntry.1.Cidr", "203.0.113.42/32"), ("AddEntry.1.Description", "home")];
+    let office = [("AddEntry.2.Cidr", "198.51.100.0/24"), ("AddEntry.2.Description", "the office")];
+    let steps = vec![
+        new_list("people"),
+        step("by id", LISTS, fields(&[("PrefixListId.1", "$l")])),
+        by_filter("by filter", "prefix-list-id", "$l"),
+        by_filter("by name", "prefix-list-name", "people"),
+        by_filter("an unknown list by filter", "prefix-list-id", "pl-0123456789abcdef0"),
+        step("an unknown list by id", LISTS, fields(&[("PrefixListId.1", "pl-0123456789abcdef0")])),
+        entries("no entries"),
+        change("add two", "1", &[home, office].concat()),
+        entries("after adding"),
+        by_filter("described after adding", "prefix-list-id", "$l"),
+        at("the version before", "1"),
+        at("a version that is not there", "9"),
+        change("remove one", "2", &[("RemoveEntry.1.Cidr", "198.51.100.0/24")]),
+        entries("after removing"),
+        step("tag", "CreateTags", tags(&["$l"], &[("eg:lease:x", Some("a1b2c3d4:t9xyz0")), ("owner", Some("bob"))])),
+        by_filter("described with tags", "prefix-list-id", "$l"),
+        step("untag", "DeleteTags", tags(&["$l"], &[("eg:lease:x", None)])),
+        by_filter("described with one tag", "prefix-list-id", "$l"),
+        change("rename", "3", &[("PrefixListName", "persons")]),
+        by_filter("described with its new name", "prefix-list-id", "$l"),
+        comparing(Compare::Outcome, step("delete", "DeleteManagedPrefixList", of_list(&[]))),
+    ];
+    Scene { name: "prefix lists", steps }
+}
+
+fn prefix_list_refusals() -> Scene {
+    let add = |cidr| [("AddEntry.1.Cidr", cidr)];
+    let entries = |name| step(name, ENTRIES, of_list(&[]));
+    let steps = vec![
+        new_list("refusals"),
+        change("add", "1", &[("AddEntry.1.Cidr", "203.0.113.42/32"), ("AddEntry.1.Description", "home")]),
+        change("a stale version", "1", &add("192.0.2.1/32")),
+        change("the same again", "2", &[("AddEntry.1.Cidr", "203.0.113.42/32"), ("AddEntry.1.Description", "home")]),
+        entries("after the refusals"),
+        change("a network of the other family", "2", &add("2001:db8::/64")),
+        change("no network", "2", &add("home")),
+        change(
+            "too many",
+            "2",
+            &[
+                ("AddEntry.1.Cidr", "192.0.2.1/32"),
+                ("AddEntry.2.Cidr", "192.0.2.2/32"),
+                ("AddEntry.3.Cidr", "192.0.2.3/32"),
+            ],
+        ),
+        change("remove what is not there", "2", &[("RemoveEntry.1.Cidr", "192.0.2.9/32")]),
+        change(
+            "add and remove",
+            "2",
+            &[("AddEntry.1.Cidr", "203.0.113.42/32"), ("RemoveEntry.1.Cidr", "203.0.113.42/32")],
+        ),
+        change("entries and size", "2", &[("AddEntry.1.Cidr", "192.0.2.1/32"), ("MaxEntries", "9")]),
+        change("dry run", "2", &[("AddEntry.1.Cidr", "192.0.2.1/32"), ("DryRun", "true")]),
+        entries("nothing was changed"),
+        step(
+            "change an unknown list",
+            MODIFY_LIST,
+            fields(&[
+                ("PrefixListId", "pl-0123456789abcdef0"),
+                ("CurrentVersion", "1"),
+                ("AddEntry.1.Cidr", "192.0.2.1/32"),
+            ]),
+        ),
+        step("entries of an unknown list", ENTRIES, fields(&[("PrefixListId", "pl-0123456789abcdef0")])),
+    ];
+    Scene { name: "prefix list refusals", steps }
 }
 
 fn identities() -> Scene {

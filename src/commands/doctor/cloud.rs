@@ -5,6 +5,7 @@ use crate::{
     checks::{
         doctor::{Elsewhere, Used, clock, cloud_expiry, credentials, missing_group, permissions, unreadable_group},
         finding::{Finding, Level, listed},
+        resource::{absent_advice, firewall_check},
     },
     commands::{context::Context, resource::verify::probe},
     demo::is_inside,
@@ -12,8 +13,13 @@ use crate::{
 };
 use chrono::TimeDelta;
 use eg_config::settings::Settings;
-use eg_model::{Timestamp, auto_close::AutoCloseSeen, ids::RuleId, target::Target};
-use eg_providers::{Connect, CredentialsEnd, Firewall, ReadResult};
+use eg_model::{
+    Timestamp,
+    auto_close::AutoCloseSeen,
+    ids::RuleId,
+    target::{Expiry, Target},
+};
+use eg_providers::{Connect, CredentialsEnd, Firewall, ReadResult, aws::SECURITY_GROUP};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -34,6 +40,10 @@ impl Cloud<'_> {
         let mut checked: BTreeMap<Target, bool> = BTreeMap::new();
         let mut regions: BTreeSet<Target> = BTreeSet::new();
         for one in self.readings {
+            if one.resource.kind.cloud.is_none() {
+                self.shown.all(self.group(one).await);
+                continue;
+            }
             let credentials = credentials_of(&one.target);
             let new_region = regions.insert(one.target.regional());
             let works = match checked.get(&credentials) {
@@ -86,21 +96,27 @@ impl Cloud<'_> {
     }
 
     async fn group(&self, one: &ResourceReading<'_>) -> Vec<Finding> {
-        let (name, target) = (&one.resource.name, &one.target.key);
+        let (name, kind, target) = (&one.resource.name, one.resource.kind, &one.target.key);
+        let check = firewall_check(kind);
         match &one.result {
-            ReadResult::Unavailable(failure) => vec![unreadable_group(name, failure).about(one.resource)],
+            ReadResult::Unavailable(failure) => {
+                vec![Finding { check, ..unreadable_group(name, failure) }.about(one.resource)]
+            }
+            ReadResult::NotFound { caller } if *kind != SECURITY_GROUP => {
+                let message = format!("{name}: {}", ReadResult::absent(target, caller.as_ref()));
+                vec![Finding::bad(check, message, absent_advice(kind)).about(one.resource)]
+            }
             ReadResult::NotFound { caller } => {
                 let elsewhere = self.elsewhere(&one.target).await;
                 let account = caller.as_ref().map_or("", |caller| caller.account.as_str());
                 vec![missing_group(name, &target.id, &target.region, account, &elsewhere).about(one.resource)]
             }
-            ReadResult::NoReadBack => vec![Finding::good("group", format!("{name}: {target}, which is not read back"))],
+            ReadResult::NoReadBack => {
+                vec![Finding::good(check, format!("{name}: {target}, which is not read back")).about(one.resource)]
+            }
             ReadResult::Complete(reading) => {
                 let rules = reading.rules.len() + reading.other_ingress;
-                let found = Finding::good(
-                    "group",
-                    format!("{name}: {target}, {rules} {}", if rules == 1 { "rule" } else { "rules" }),
-                );
+                let found = Finding::good(check, format!("{name}: {target}, {}", kind.entry.count(rules)));
                 let mut findings = vec![found.about(one.resource)];
                 if let Some(firewall) = &one.firewall {
                     findings.extend(self.permissions(one, firewall).await);
@@ -112,7 +128,8 @@ impl Cloud<'_> {
 
     /// Asks for the expiry schedule of a rule that does not exist: the answer "absent" proves the permission to read.
     async fn cloud_expiry(&self, one: &ResourceReading<'_>) -> Option<Finding> {
-        let expiry = self.settings.aws.cloud_expiry.as_ref()?;
+        let expiry =
+            self.settings.aws.cloud_expiry.as_ref().filter(|_| one.resource.kind.expiry == Expiry::Schedule)?;
         let firewall = one.firewall.as_ref()?;
         let account = firewall.caller().await.ok()?.account;
         let place = format!("account {account} in {}", one.target.key.region);
@@ -127,7 +144,7 @@ impl Cloud<'_> {
     }
 
     async fn permissions(&self, one: &ResourceReading<'_>, firewall: &Arc<dyn Firewall>) -> Vec<Finding> {
-        let Some(probe) = probe(one.resource) else { return Vec::new() };
+        let Some(probe) = probe(one.resource).filter(|_| firewall.access().is_some()) else { return Vec::new() };
         let rights = firewall.rights(&one.target.key.id, &probe, &self.settings.aws.extra_tags).await;
         permissions(one.resource, &rights.denied())
     }
@@ -160,9 +177,10 @@ impl Cloud<'_> {
     }
 }
 
-/// A target without group and region: the same for everything that one set of credentials reaches.
+/// A target without group, kind and region: the same for everything that one set of credentials reaches.
 fn credentials_of(target: &Target) -> Target {
     let mut credentials = target.regional();
+    credentials.key.kind.clear();
     credentials.key.region.clear();
     credentials
 }

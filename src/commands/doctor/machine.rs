@@ -19,7 +19,7 @@ use eg_config::settings::{Resource, Settings};
 use eg_model::{
     Timestamp,
     net::address::IpVersion,
-    target::{Target, TargetKey},
+    target::{Expiry, Target, TargetKey},
 };
 use eg_state::{LastRuns, Store};
 use std::collections::BTreeMap;
@@ -47,7 +47,8 @@ pub(super) fn configuration(context: &Context<'_>, settings: Result<&Settings, &
             "configuration",
             format!("no resource is configured in {path}"),
             "create one from your AWS security groups: eg init",
-        ),
+        )
+        .and("or add any kind of firewall by hand: eg resource add --help"),
         Ok(settings) => {
             let count = settings.resources.len() + settings.selections.len();
             let resources = if count == 1 { "1 resource".to_owned() } else { format!("{count} resources") };
@@ -91,15 +92,27 @@ pub(super) fn scheduled(context: &Context<'_>, settings: &Settings, record: &Rec
         Scheduled::Job(_) => record.runs.timer_at.filter(|at| record.since.is_none_or(|since| *at >= since)),
         _ => record.runs.scheduled_at,
     };
-    let cloud_expiry = settings.aws.cloud_expiry.is_some();
-    schedule(&JobState { scheduled, outdated, last_run, cloud_expiry }, |at| context.zone.format(at))
+    let besides = besides_the_job(settings);
+    schedule(&JobState { scheduled, outdated, last_run, besides }, |at| context.zone.format(at))
+}
+
+/// What closes on time without the job. Cloud expiry counts even if it is not for every configured firewall: the account of
+/// each is not known here.
+fn besides_the_job(settings: &Settings) -> Option<&'static str> {
+    let resources = || settings.resources.iter().chain(settings.selections.iter().map(|selection| &selection.like));
+    if !settings.names_no_target() && resources().all(|resource| resource.kind.closes_by_itself()) {
+        return Some("the firewall itself");
+    }
+    let scheduled = resources().any(|resource| resource.kind.expiry == Expiry::Schedule);
+    settings.aws.cloud_expiry.as_ref().filter(|_| scheduled || settings.names_no_target()).map(|_| "cloud expiry")
 }
 
 /// True if AWS or an echo service is asked over https.
 pub(super) fn needs_https(context: &Context<'_>, settings: &Settings) -> bool {
     let resources = settings.resources.iter().chain(settings.selections.iter().map(|selection| &selection.like));
     let is_plain = |endpoint: &String| endpoint.starts_with("http://");
-    let mut targets = resources.map(|resource| context.target(resource));
+    let in_clouds = resources.filter(|resource| resource.kind.cloud.is_some());
+    let mut targets = in_clouds.map(|resource| context.target(resource));
     let mut services = [IpVersion::V4, IpVersion::V6].into_iter().flat_map(|version| settings.detect.services(version));
     targets.any(|target| !target.key.endpoint.as_ref().is_some_and(is_plain))
         || services.any(|url| url.scheme() == "https")

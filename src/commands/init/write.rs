@@ -33,7 +33,7 @@ pub(super) fn text(picked: &[Picked<'_>], profile: Option<&str>, region: &str) -
         };
         let entry = NewResource {
             name,
-            id: Some(group.id.clone()),
+            target: vec![("id", group.id.clone())],
             region: Some(region.to_owned()),
             profile: profile.map(str::to_owned),
             ports: ports.iter().map(ToString::to_string).collect(),

@@ -1,6 +1,6 @@
 //! An event of the audit trail with the names that belong to it.
 
-use crate::ui::json;
+use crate::ui::{json, opening::opening};
 use eg_model::{Timestamp, session::record::Session};
 use eg_state::{Event, RunKind};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ pub(super) struct LogEntry {
 
 impl LogEntry {
     pub(super) fn permission(&self) -> Option<String> {
-        self.event.permission.map(|permission| format!("{} from {}", permission.ports(), permission.cidr()))
+        Some(opening(self.event.target.as_ref()?, self.event.permission.as_ref()?))
     }
 }
 
@@ -44,7 +44,7 @@ pub(super) fn entry_json(entry: &LogEntry) -> Value {
         "sessionId": event.session.map(|id| id.to_string()),
         "resourceName": entry.resource,
         "resourceId": event.target.as_ref().map(|target| &target.id),
-        "region": event.target.as_ref().map(|target| &target.region),
+        "region": event.target.as_ref().and_then(json::region),
         "permission": event.permission.as_ref().map(json::permission),
         "ruleId": event.rule_id.as_ref().map(|rule| &rule.0),
         "requestId": event.request_id,

@@ -13,6 +13,7 @@ use crate::{
         driver::Driver,
         report::{PassReport, StepOutcome},
     },
+    ui::opening::opening,
 };
 use eg_config::settings::Settings;
 use eg_model::{plan::TargetPlan, session::record::Standing, target::TargetKey, text::escape_controls};
@@ -133,6 +134,6 @@ fn kept(plan: &TargetPlan) -> impl Iterator<Item = String> {
             Standing::Foreign(rule) => format!("{rule}, not eg's"),
             _ => return None,
         };
-        Some(format!("  = {} from {} ({rule})\n", permission.ports(), permission.cidr()))
+        Some(format!("  = {} ({rule})\n", opening(&plan.target, permission)))
     })
 }

@@ -13,23 +13,53 @@ use eg_config::{
 };
 use eg_model::{
     net::permission::PortSpec,
+    target::Expiry,
     text::{escape_controls, shell_quoted},
 };
+use eg_providers::{Kind as FirewallKind, kinds, kinds_named, kinds_of};
 use std::{collections::BTreeMap, path::Path};
 
 /// Add a resource to the configuration
 ///
 /// Writes a `[[resource]]` at the end of the file and leaves the rest of it as it is. Name the group by `--id`; or name,
 /// by `--group-name` or `--tag`, every group that fits when a session starts (`*` is any characters, `?` one or none).
-/// Settings of `[defaults]` need not be repeated.
+/// Settings of `[defaults]` need not be repeated. Other kinds of firewall have other options: see `docs/firewalls.md`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: eg resource add prod-api --id sg-0abc123def4567890 --region eu-west-1 --port tcp/22")]
+#[command(
+    after_help = "Example: eg resource add prod-api --id sg-0abc123def4567890 --region eu-west-1 --port tcp/22\n\n\
+                        Other kinds of firewall:\n  \
+                        eg resource add office --kind prefix-list --id pl-0abc123def4567890 --region eu-west-1\n  \
+                        eg resource add web --kind waf-ip-set --scope regional --set-name office --id UUID --region eu-west-1\n  \
+                        eg resource add this-host --kind nftables --port ssh\n  \
+                        eg resource add router --kind script --directory /etc/eg/router"
+)]
 pub struct AddArgs {
     /// The name for tables and --only
     name: String,
-    /// The group's id
-    #[arg(long, value_name = "SG", required_unless_present_any = ["group_name", "tag"], conflicts_with_all = ["group_name", "tag"])]
+    /// The kind of firewall: security-group, prefix-list, waf-ip-set, nftables, script [default: that of the
+    /// configuration's defaults, else security-group]
+    #[arg(long, value_name = "KIND", value_parser = kind)]
+    kind: Option<&'static FirewallKind>,
+    /// The id of the group, list or set
+    #[arg(
+        long,
+        value_name = "ID",
+        required_unless_present_any = ["group_name", "tag", "kind", "table", "directory"],
+        conflicts_with_all = ["group_name", "tag"]
+    )]
     id: Option<String>,
+    /// The scope of the WAF IP set: regional or cloudfront
+    #[arg(long)]
+    scope: Option<String>,
+    /// The name of the WAF IP set
+    #[arg(long, value_name = "NAME")]
+    set_name: Option<String>,
+    /// The nftables table that eg makes and keeps [default: eg]
+    #[arg(long, value_name = "NAME")]
+    table: Option<String>,
+    /// The directory with the scripts
+    #[arg(long, value_name = "DIR")]
+    directory: Option<String>,
     /// Every group of this name
     #[arg(long, value_name = "PATTERN")]
     group_name: Option<String>,
@@ -67,6 +97,23 @@ pub enum FamilyArg {
     Ipv6,
 }
 
+/// A kind by its name, or by its provider's where that has no other.
+fn kind(text: &str) -> Result<&'static FirewallKind, String> {
+    let by_provider = || kinds_of(text).next().filter(|kind| is_only_kind(kind));
+    let names = || kinds().map(short_name).collect::<Vec<_>>().join(", ");
+    kinds_named(text).next().or_else(by_provider).ok_or_else(|| format!("the kinds are {}", names()))
+}
+
+/// The one word that says all of a kind.
+fn short_name(kind: &'static FirewallKind) -> &'static str {
+    if is_only_kind(kind) { kind.provider } else { kind.name }
+}
+
+/// True for the only kind of its provider, which the provider's name stands for.
+fn is_only_kind(kind: &FirewallKind) -> bool {
+    kinds_of(kind.provider).count() == 1
+}
+
 fn tag(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("a tag is written KEY=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))
@@ -82,7 +129,7 @@ pub fn run(context: &Context<'_>, args: &AddArgs) -> Result<Exit, CommandError> 
     FileChange { main: path, file: path, text: &text, over }.make()?;
     context.printer.json(&change_json("added", &args.name, path, &[]));
     context.printer.result(&format!("✓ Added {} to {}\n", escape_controls(&args.name), path.display()));
-    if auto_closing {
+    if auto_closing && args.kind.is_none_or(|kind| kind.expiry == Expiry::Schedule) {
         // Otherwise every expiry schedule would look well until it fires.
         let hint = format!("have it widened with: eg setup cloud-expiry --apply --only {}", shell_quoted(&args.name));
         let message = "the role of [aws.cloud_expiry] may close only groups that it was made for: rules of this resource \
@@ -122,6 +169,18 @@ fn tags(args: &AddArgs) -> Result<BTreeMap<String, String>, CommandError> {
     Ok(tags)
 }
 
+/// The keys that say which firewall is meant. The configuration's own reader judges them, with all that `[defaults]` says.
+fn target(args: &AddArgs) -> Vec<(&'static str, String)> {
+    let given = [
+        ("scope", &args.scope),
+        ("set_name", &args.set_name),
+        ("id", &args.id),
+        ("table", &args.table),
+        ("directory", &args.directory),
+    ];
+    given.into_iter().filter_map(|(key, found)| Some((key, found.clone()?))).collect()
+}
+
 fn entry(args: &AddArgs) -> Result<NewResource, CommandError> {
     let family = |family: &FamilyArg| match family {
         FamilyArg::Ipv4 => "ipv4".to_owned(),
@@ -129,7 +188,9 @@ fn entry(args: &AddArgs) -> Result<NewResource, CommandError> {
     };
     Ok(NewResource {
         name: args.name.clone(),
-        id: args.id.clone(),
+        provider: args.kind.filter(|kind| is_only_kind(kind)).map(|kind| kind.provider.to_owned()),
+        kind: args.kind.filter(|kind| !is_only_kind(kind)).map(|kind| kind.name.to_owned()),
+        target: target(args),
         group_name: args.group_name.clone(),
         tags: tags(args)?,
         region: args.region.clone(),

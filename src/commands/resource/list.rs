@@ -3,10 +3,14 @@
 use crate::{
     commands::context::Context,
     error::{CommandError, Exit},
-    ui::table::{Cell, Table},
+    ui::{
+        json,
+        table::{Cell, Table},
+    },
 };
 use eg_config::settings::{Resource, Settings};
 use eg_model::selector::Selector;
+use eg_providers::aws::SECURITY_GROUP;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -26,22 +30,46 @@ pub fn run(context: &Context<'_>, _args: &ResourceListArgs) -> Result<Exit, Comm
         context.printer.remark("No resources configured. Run: eg init");
         return Ok(Exit::Done);
     }
-    let mut table = Table::new(["NAME", "GROUP", "REGION", "PROFILE", "PORTS", "FAMILIES", "LABELS"]);
-    for (resource, selector) in &rows {
-        let list = |items: Vec<String>| if items.is_empty() { "-".to_owned() } else { items.join(" ") };
-        let families = resource.families.iter().map(ToString::to_string).collect();
-        table.row([
-            Cell::new(&resource.name),
-            Cell::new(selector.map_or_else(|| resource.id.clone(), |selector| format!("every {selector}"))),
-            Cell::new(&resource.region),
-            Cell::new(resource.profile.as_deref().unwrap_or("-")),
-            Cell::new(list(resource.ports.iter().map(ToString::to_string).collect())),
-            Cell::new(list(families)),
-            Cell::new(list(resource.groups.clone())),
-        ]);
-    }
+    let table = if rows.iter().all(|(resource, _)| *resource.kind == SECURITY_GROUP) {
+        groups(&rows)
+    } else {
+        firewalls(&rows)
+    };
     context.printer.result(&table.render_in(context.env.stdout_columns));
     Ok(Exit::Done)
+}
+
+/// Security groups alone, which is what most people have: no column says the same in every row.
+fn groups(rows: &[ResourceRow<'_>]) -> Table {
+    let mut table = Table::new(["NAME", "GROUP", "REGION", "PROFILE", "PORTS", "FAMILIES", "LABELS"]);
+    for row in rows {
+        table.row(cells(row));
+    }
+    table
+}
+
+fn firewalls(rows: &[ResourceRow<'_>]) -> Table {
+    let mut table = Table::new(["NAME", "KIND", "FIREWALL", "REGION", "PROFILE", "PORTS", "FAMILIES", "LABELS"]);
+    for row in rows {
+        let [name, id, region, profile, ports, families, labels] = cells(row);
+        table.row([name, Cell::new(row.0.kind.noun.one), id, region, profile, ports, families, labels]);
+    }
+    table
+}
+
+/// The cells but the kind's. A dash stands where a kind has no such thing.
+fn cells((resource, selector): &ResourceRow<'_>) -> [Cell; 7] {
+    let list = |items: Vec<String>| if items.is_empty() { "-".to_owned() } else { items.join(" ") };
+    let ports = resource.ports.iter().filter(|_| resource.kind.has_ports());
+    [
+        Cell::new(&resource.name),
+        Cell::new(selector.map_or_else(|| resource.id.clone(), |selector| format!("every {selector}"))),
+        Cell::new(json::region(&resource.key()).unwrap_or("-")),
+        Cell::new(resource.profile.as_deref().unwrap_or("-")),
+        Cell::new(list(ports.map(ToString::to_string).collect())),
+        Cell::new(list(resource.families.iter().map(ToString::to_string).collect())),
+        Cell::new(list(resource.groups.clone())),
+    ]
 }
 
 /// A resource, and its selector if it has no id.
@@ -62,11 +90,11 @@ fn as_json((resource, selector): &ResourceRow<'_>, settings: &Settings) -> Value
         "id": Some(&resource.id).filter(|_| selector.is_none()),
         "groupName": selector.and_then(|selector| selector.name()).map(|name| name.as_str()),
         "tags": tags,
-        "region": resource.region,
+        "region": json::region(&resource.key()),
         "profile": resource.profile,
         "roleArn": resource.role_arn,
         "externalId": resource.external_id,
-        "ports": resource.ports,
+        "ports": if resource.kind.has_ports() { resource.ports.as_slice() } else { &[] },
         "families": resource.families.iter().map(|family| family.number()).collect::<Vec<_>>(),
         "labels": resource.groups,
         "file": settings.files.get(&resource.name).map(|file| file.to_string_lossy()),

@@ -3,7 +3,7 @@
 use crate::{
     checks::{
         finding::{Finding, Level},
-        resource::{open_to_all, rights, slots},
+        resource::{absent_advice, firewall_check, open_to_all, rights, slots, there},
     },
     commands::{
         context::{Context, block_on},
@@ -11,10 +11,12 @@ use crate::{
     },
     error::{CommandError, Exit, Kind, advice},
     targets::read::{ResourceReading, read_resources},
+    ui::json,
 };
 use eg_config::settings::{AwsSettings, Chosen, Resource, Settings};
 use eg_model::{
     net::{address::IpVersion, permission::Permission},
+    target::TargetKey,
     text::escape_controls,
 };
 use eg_providers::ReadResult;
@@ -35,8 +37,7 @@ pub struct VerifyArgs {
 /// One resource and its findings.
 struct Verified {
     name: String,
-    group: Option<String>,
-    region: Option<String>,
+    target: Option<TargetKey>,
     findings: Vec<Finding>,
 }
 
@@ -59,18 +60,15 @@ pub fn run(context: &Context<'_>, args: &VerifyArgs) -> Result<Exit, CommandErro
 }
 
 fn title(one: &Verified) -> String {
-    let place = match (&one.group, &one.region) {
-        (Some(group), Some(region)) => format!(": {group} in {region}"),
-        _ => String::new(),
-    };
+    let place = one.target.as_ref().map(|target| format!(": {target}")).unwrap_or_default();
     escape_controls(&format!("{}{place}", one.name))
 }
 
 fn verified_json(one: &Verified) -> Value {
     json!({
         "resourceName": one.name,
-        "resourceId": one.group,
-        "region": one.region,
+        "resourceId": one.target.as_ref().map(|target| &target.id),
+        "region": one.target.as_ref().and_then(json::region),
         "checks": one.findings.iter().map(finding_json).collect::<Vec<_>>(),
     })
 }
@@ -86,39 +84,47 @@ async fn examine(context: &Context<'_>, chosen: &Chosen<'_>, aws: &AwsSettings) 
     let mut verified = Vec::new();
     for one in read_resources(&settings, connect.as_ref(), |resource| context.target(resource)).await {
         let findings = findings(&one, aws).await;
-        let (group, region) = (one.resource.id.clone(), one.resource.region.clone());
-        verified.push(Verified { name: one.resource.name.clone(), group: Some(group), region: Some(region), findings });
+        verified.push(Verified { name: one.resource.name.clone(), target: Some(one.target.key), findings });
     }
     verified.extend(unknown.into_iter().map(|(name, error)| {
         let finding = Finding { advice: error.hints, ..Finding::bad("group", error.message, "") };
-        Verified { name, group: None, region: None, findings: vec![finding] }
+        Verified { name, target: None, findings: vec![finding] }
     }));
     verified
 }
 
 async fn findings(one: &ResourceReading<'_>, aws: &AwsSettings) -> Vec<Finding> {
     let (resource, target) = (one.resource, &one.target.key);
+    let check = firewall_check(resource.kind);
     let reading = match &one.result {
         ReadResult::Complete(reading) => reading,
         ReadResult::NotFound { caller } => {
-            let message = ReadResult::absent(target, caller.as_ref());
-            let advice = "check id, region and profile; the groups there are: eg resource discover";
-            return vec![Finding::bad("group", message, advice)];
+            return vec![Finding::bad(
+                check,
+                ReadResult::absent(target, caller.as_ref()),
+                absent_advice(resource.kind),
+            )];
         }
         ReadResult::NoReadBack => {
-            return vec![Finding::good("group", format!("{target} is there, and is not read back"))];
+            let message =
+                format!("{target} is there; what is open is not read back, and is known from the record alone");
+            return vec![Finding::good(check, message)];
         }
         ReadResult::Unavailable(failure) => {
-            return vec![Finding::bad("group", failure.to_string(), advice(failure.class))];
+            return vec![Finding::bad(check, failure.to_string(), advice(failure.class))];
         }
     };
-    let mut findings = vec![Finding::good("group", format!("{} is there", target.id))];
-    if let (Some(firewall), Some(probe)) = (&one.firewall, probe(resource)) {
+    let mut findings = vec![Finding::good(check, there(resource.kind, &target.id, reading))];
+    if let (Some(firewall), Some(probe)) = (&one.firewall, probe(resource))
+        && firewall.access().is_some()
+    {
         let asked = firewall.rights(&target.id, &probe, &aws.extra_tags).await;
         findings.extend(rights(&resource.entry, &asked));
     }
-    findings.extend(resource.families.iter().map(|family| slots(reading, *family, resource.ports.len())));
-    findings.extend(open_to_all(reading, &resource.ports, &resource.families));
+    if let Some(quota) = resource.kind.quota {
+        findings.extend(resource.families.iter().map(|family| slots(quota, reading, *family, resource.ports.len())));
+    }
+    findings.extend(open_to_all(resource.kind, reading, &resource.ports, &resource.families));
     findings
 }
 

@@ -6,7 +6,10 @@ use crate::{
         preflight::{Preflight, not_interrupted},
     },
     error::CommandError,
-    reconcile::driver::Driver,
+    reconcile::{
+        driver::Driver,
+        reading::{TargetReading, TargetReadings},
+    },
 };
 use eg_model::{
     ids::{GrantId, SessionId},
@@ -18,11 +21,16 @@ use eg_providers::Caller;
 use std::{collections::BTreeSet, net::IpAddr};
 
 impl OpenRequest<'_> {
-    /// The session that is asked for, as of now.
+    /// The session that is asked for, as of now. What a target does not take by its reading is left out.
     ///
     /// # Errors
     /// It would end before it begins.
-    pub(super) fn build(&self, addresses: &[IpAddr], callers: &[(Target, Caller)]) -> Result<Session, CommandError> {
+    pub(super) fn build(
+        &self,
+        addresses: &[IpAddr],
+        callers: &[(Target, Caller)],
+        readings: &TargetReadings,
+    ) -> Result<Session, CommandError> {
         let env = self.context.env;
         let now = env.now();
         let mut session = Session {
@@ -48,7 +56,9 @@ impl OpenRequest<'_> {
                 ..chosen.target.route.clone()
             };
             let target = Target { route, ..chosen.target.clone() };
-            let taken = addresses.iter().filter(|address| chosen.takes(IpVersion::of(**address)));
+            let family = readings.get(&target.key).and_then(TargetReading::only_family);
+            let takes = |version| chosen.takes(version) && family.is_none_or(|only| only == version);
+            let taken = addresses.iter().filter(|address| takes(IpVersion::of(**address)));
             session.grants.extend(taken.map(|address| self.grant(chosen, &target, *address)));
         }
         session.grants.sort_by(|a, b| (&a.resource_name, a.ip_version()).cmp(&(&b.resource_name, b.ip_version())));

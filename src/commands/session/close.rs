@@ -7,6 +7,7 @@ use crate::{
     error::{CommandError, Kind},
     host::signals::Interrupt,
     reconcile::{driver::Driver, reading::TargetReadings, report::PassReport},
+    ui::opening::opening,
 };
 use eg_config::settings::Settings;
 use eg_model::{
@@ -153,8 +154,7 @@ impl Stopped<'_> {
             let grant = session.grants.iter().find(|grant| grant.target.key == lease.target.key);
             grant.map_or_else(|| lease.target.key.to_string(), |grant| grant.resource_name.clone())
         };
-        let rule =
-            |lease: &&Lease| format!("{} {} from {}", name(lease), lease.permission.ports(), lease.permission.cidr());
+        let rule = |lease: &&Lease| format!("{} {}", name(lease), opening(&lease.target.key, &lease.permission));
         let rules: Vec<String> = self.closing(session, &others, &leases).iter().map(rule).collect();
         Ok(format!("{} ({})", self.open_until(session, &others, &leases), rules.join(", ")))
     }

@@ -95,7 +95,7 @@ async fn decide(
     driver: &Driver<'_>,
     preflight: &mut Preflight,
 ) -> Result<(Ensuring, Session), CommandError> {
-    let wanted = request.build(&preflight.addresses, &preflight.callers)?;
+    let wanted = request.build(&preflight.addresses, &preflight.callers, &preflight.readings)?;
     let live = driver.store().live_sessions()?;
     if ensure(&live, &wanted, request.longest) == Ensuring::Begin {
         let (refused, callers) = join(request.refuse_hopeless(driver, preflight), request.callers(driver)).await;
@@ -103,7 +103,7 @@ async fn decide(
         (preflight.callers, preflight.credentials) = callers;
     }
     not_interrupted(driver)?;
-    let wanted = request.build(&preflight.addresses, &preflight.callers)?;
+    let wanted = request.build(&preflight.addresses, &preflight.callers, &preflight.readings)?;
     let ensuring = driver.store_mut().ensure(&wanted, request.longest)?;
     let session = match ensuring {
         Ensuring::Keep(id) | Ensuring::Prolong(id) => request.context.again(&driver.store(), id)?,

@@ -68,7 +68,7 @@ impl OpenRequest<'_> {
         let addresses = async {
             let addresses = self.addresses().await?;
             if depth == PreflightDepth::TargetsAndCallers {
-                driver.ask_rights_unread(&self.build(&addresses, &[])?).await?;
+                driver.ask_rights_unread(&self.build(&addresses, &[], &TargetReadings::new())?).await?;
             }
             Ok::<_, CommandError>(addresses)
         };

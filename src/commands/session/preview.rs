@@ -7,7 +7,7 @@ use crate::{
         preflight::{Preflight, PreflightDepth},
     },
     error::{CommandError, Exit},
-    ui::{json, warning::Code},
+    ui::{json, opening::opening, warning::Code},
 };
 use eg_model::{
     ids::InstallationId,
@@ -35,9 +35,9 @@ pub(super) async fn preview(mut request: OpenRequest<'_>) -> Result<Exit, Comman
     };
     let driver = request.driver(store)?;
     let preflight = request.preflight(&driver, PreflightDepth::Targets).await?;
-    let session = request.build(&preflight.addresses, &preflight.callers)?;
+    let session = request.build(&preflight.addresses, &preflight.callers, &preflight.readings)?;
     let outlooks = request.outlooks(&driver, &preflight, &session)?;
-    request.warn_of_families_left_out();
+    request.warn_of_families_left_out(&preflight);
     let shown = PreviewPrinter { request: &request, preflight: &preflight, session: &session, outlooks: &outlooks };
     context.printer.json(&shown.json());
     context.printer.result(&shown.text());
@@ -83,7 +83,7 @@ impl PreviewPrinter<'_> {
                 continue;
             }
             for item in &grant.permissions {
-                let what = format!("{name} {} from {}", item.permission.ports(), item.permission.cidr());
+                let what = format!("{name} {}", opening(&grant.target.key, &item.permission));
                 text += &match self.would(grant, &item.permission) {
                     Would::Open => format!("  + {what}\n"),
                     Would::Keep(rule) => format!("  = {what} ({rule}, eg's)\n"),
@@ -104,7 +104,7 @@ impl PreviewPrinter<'_> {
             json!({
                 "resourceName": grant.resource_name,
                 "resourceId": grant.target.key.id,
-                "region": grant.target.key.region,
+                "region": json::region(&grant.target.key),
                 "ipVersion": grant.ip_version().number(),
                 "ipAddress": grant.address,
                 "permissions": grant.permissions.iter().map(|item| permission(grant, &item.permission)).collect::<Vec<_>>(),

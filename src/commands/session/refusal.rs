@@ -2,8 +2,10 @@
 //! the session that the user starts after the repair.
 
 use crate::{
-    checks::resource::RULES_PER_GROUP,
-    commands::session::{open::OpenRequest, preflight::Preflight},
+    commands::session::{
+        open::{ChosenResource, OpenRequest},
+        preflight::Preflight,
+    },
     error::{CommandError, Kind, advice},
     reconcile::{driver::Driver, reading::TargetReading, rights::wanted},
 };
@@ -18,6 +20,7 @@ use eg_model::{
     },
     target::TargetKey,
 };
+use eg_providers::kind_of;
 use std::collections::BTreeSet;
 
 /// The most problems that are shown, and the most resources of each: the whole refusal fits in eight lines.
@@ -30,7 +33,10 @@ impl OpenRequest<'_> {
     /// # Errors
     /// Nothing of the session could be opened; or the record cannot be read.
     pub(super) async fn refuse_hopeless(&self, driver: &Driver<'_>, preflight: &Preflight) -> Result<(), CommandError> {
-        let session = self.build(&preflight.addresses, &preflight.callers)?;
+        let session = self.build(&preflight.addresses, &preflight.callers, &preflight.readings)?;
+        if session.grants.is_empty() {
+            return Err(self.of_other_families(preflight));
+        }
         if preflight.readings.is_empty() {
             return self.refuse(&self.connected(driver).await);
         }
@@ -38,6 +44,19 @@ impl OpenRequest<'_> {
         self.refuse(&self.outlooks(driver, preflight, &session)?)?;
         driver.ask_rights(&preflight.readings, &session).await?;
         self.refuse(&self.outlooks(driver, preflight, &session)?)
+    }
+
+    /// No target takes any of the addresses.
+    fn of_other_families(&self, preflight: &Preflight) -> CommandError {
+        let only = |chosen: &ChosenResource| {
+            let family = preflight.readings.get(&chosen.target.key)?.only_family()?;
+            Some(format!("{} takes {family} addresses only", chosen.resource.name))
+        };
+        let mut reasons: Vec<String> = self.chosen.iter().filter_map(only).collect();
+        reasons.dedup();
+        let addresses: Vec<String> = preflight.addresses.iter().map(ToString::to_string).collect();
+        let message = format!("nothing was opened to {}: {}", addresses.join(" and "), reasons.join("; "));
+        CommandError::new(Kind::Provider, message).hint("name an address of that family with --ipv4 or --ipv6")
     }
 
     /// Connects to each target without sending a call (`--no-wait`): an unknown profile is found all the same.
@@ -84,11 +103,13 @@ impl OpenRequest<'_> {
         live: &BTreeSet<Permission>,
     ) -> Option<Failure> {
         let Observation::Complete(reading) = &look.observation else { return None };
+        let kind = kind_of(key)?;
+        let quota = kind.quota?;
         let me = driver.store().installation().clone();
-        let full = full_families(reading, &key.id, wanted, live, RULES_PER_GROUP, &me);
+        let full = full_families(reading, &key.id, wanted, live, quota, &me);
         let families: BTreeSet<IpVersion> = wanted.iter().map(Permission::ip_version).collect();
         let names: Vec<String> = full.iter().map(ToString::to_string).collect();
-        let message = format!("{key} has {RULES_PER_GROUP} of {RULES_PER_GROUP} {} rules", names.join(" and "));
+        let message = format!("{key} has {quota} of {quota} {} {}", names.join(" and "), kind.entry.many);
         (!full.is_empty() && full == families).then(|| Failure::new(FailureClass::Limit, message))
     }
 

@@ -77,7 +77,7 @@ async fn open_and_run(request: &OpenRequest<'_>, words: &[OsString]) -> Result<E
     let driver = request.driver(context.store()?)?;
     let preflight = request.preflight(&driver, PreflightDepth::TargetsAndCallers).await?;
     request.warn_of_earlier_addresses(&driver, &preflight.addresses)?;
-    let session = request.build(&preflight.addresses, &preflight.callers)?;
+    let session = request.build(&preflight.addresses, &preflight.callers, &preflight.readings)?;
     // From here on there is something to close: every error has to close it.
     request.record(&driver, &session)?;
     context.printer.progress(request.began(&session, &preflight).trim_end());

@@ -59,7 +59,7 @@ async fn start(request: &OpenRequest<'_>, args: &StartArgs) -> Result<Exit, Comm
     let mut preflight = request.preflight(&driver, depth).await?;
     request.warn_of_earlier_addresses(&driver, &preflight.addresses)?;
 
-    let session = request.build(&preflight.addresses, &preflight.callers)?;
+    let session = request.build(&preflight.addresses, &preflight.callers, &preflight.readings)?;
     request.record(&driver, &session)?;
     let id = session.id;
     let on_record = |error| stays_on_record(error, id);

@@ -10,7 +10,7 @@ use crate::{
     },
     error::{CommandError, Exit, Kind},
     reconcile::report::{PassReport, StepOutcome, StepReport},
-    ui::{json::SessionJson, time::Zone, warning::Code},
+    ui::{json::SessionJson, opening::ports, time::Zone, warning::Code},
 };
 use eg_model::{
     ids::SessionId,
@@ -181,7 +181,11 @@ fn stays_open(before: &Session, others: &[Session], leases: &[Lease], zone: &Zon
             } else {
                 continue;
             };
-            lines.push(format!("{} {}, held by {holder}", grant.resource_name, item.permission.ports()));
+            lines.push(format!(
+                "{} {}, held by {holder}",
+                grant.resource_name,
+                ports(&grant.target.key, &item.permission)
+            ));
         }
     }
     lines

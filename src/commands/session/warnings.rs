@@ -4,13 +4,19 @@
 use crate::{
     commands::{
         context::Context,
-        session::{open::OpenRequest, preflight::Preflight},
+        session::{
+            open::{ChosenResource, OpenRequest},
+            preflight::Preflight,
+        },
     },
     demo::is_inside,
     error::CommandError,
     reconcile::driver::Driver,
     schedule::{install, scheduled::Scheduled},
-    ui::warning::Code,
+    ui::{
+        opening::{opening, ports},
+        warning::Code,
+    },
 };
 use eg_model::{
     Timestamp,
@@ -23,7 +29,7 @@ use eg_model::{
     target::Target,
     text::escape_controls,
 };
-use eg_providers::{Caller, CredentialsEnd};
+use eg_providers::{Caller, CredentialsEnd, Kind, kind_of};
 use eg_state::LastRuns;
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -38,12 +44,14 @@ pub(super) enum Closer {
 impl OpenRequest<'_> {
     /// Warns of everything that a session does not get: families of resources, and expiry schedules of accounts.
     pub(super) fn warn_of_gaps(&self, preflight: &Preflight) {
-        self.warn_of_families_left_out();
+        self.warn_of_families_left_out(preflight);
         self.warn_of_accounts_without_role(&preflight.callers);
     }
 
-    /// Warns of selected resources that do not take the family of an address that the user named.
-    pub(super) fn warn_of_families_left_out(&self) {
+    /// Warns of selected resources that do not take the family of an address: by the configuration, if the user named the
+    /// address, or because their firewall takes one family only.
+    pub(super) fn warn_of_families_left_out(&self, preflight: &Preflight) {
+        self.warn_of_targets_of_one_family(preflight);
         for address in &self.explicit {
             let version = IpVersion::of(*address);
             let without = self.chosen.iter().map(|chosen| &chosen.resource);
@@ -53,6 +61,24 @@ impl OpenRequest<'_> {
                 let message = format!("{address} is not opened on {}: no {version} there", names.join(", "));
                 let hint = "see `families` in the configuration".to_owned();
                 self.context.printer.warn(Code::FamilyLeftOut, &message, &[hint]);
+            }
+        }
+    }
+
+    fn warn_of_targets_of_one_family(&self, preflight: &Preflight) {
+        let one_family = |chosen: &ChosenResource| {
+            let only = preflight.readings.get(&chosen.target.key)?.only_family()?;
+            Some((only, chosen.resource.name.clone()))
+        };
+        let all: Vec<(IpVersion, String)> = self.chosen.iter().filter_map(one_family).collect();
+        for address in &preflight.addresses {
+            let version = IpVersion::of(*address);
+            let names: Vec<&str> =
+                all.iter().filter(|(only, _)| *only != version).map(|(_, name)| name.as_str()).collect();
+            if let Some((only, _)) = all.iter().find(|(only, _)| *only != version) {
+                let names = names.join(", ");
+                let message = format!("{address} is not opened on {names}: only {only} there");
+                self.context.printer.warn(Code::FamilyLeftOut, &message, &[]);
             }
         }
     }
@@ -175,9 +201,8 @@ impl OpenRequest<'_> {
         let covered = session.current().flat_map(|grant| {
             grant.permissions.iter().filter_map(move |item| match &item.standing {
                 Standing::Foreign(rule) => Some(format!(
-                    "already open: {} from {} on {} by {rule}, not eg's: stop will not close it",
-                    item.permission.ports(),
-                    item.permission.cidr(),
+                    "already open: {} on {} by {rule}, not eg's: stop will not close it",
+                    opening(&grant.target.key, &item.permission),
                     escape_controls(&grant.resource_name)
                 )),
                 _ => None,
@@ -202,13 +227,13 @@ impl OpenRequest<'_> {
                     true => "the whole world".to_owned(),
                     false => rule.permission.cidr().to_string(),
                 };
-                lines.push(format!(
-                    "{} on {} is open to {to} anyway, by {} ({}), not eg's",
-                    item.permission.ports(),
-                    escape_controls(&grant.resource_name),
-                    rule.id,
-                    rule.permission.ports(),
-                ));
+                let what = if kind_of(key).is_none_or(Kind::has_ports) {
+                    format!("{} on {}", item.permission.ports(), escape_controls(&grant.resource_name))
+                } else {
+                    escape_controls(&grant.resource_name)
+                };
+                let by = ports(key, &rule.permission);
+                lines.push(format!("{what} is open to {to} anyway, by {} ({by}), not eg's", rule.id));
             }
         }
         lines

@@ -17,6 +17,7 @@ use crate::{
 };
 use clap::ValueEnum;
 use eg_config::settings::{Resource, Settings};
+use eg_model::target::Expiry;
 
 /// Print or make the AWS resources that let rules close by themselves
 ///
@@ -66,8 +67,31 @@ pub fn run(context: &Context<'_>, args: &CloudExpiryArgs) -> Result<Exit, Comman
     let chosen = settings.select(&args.only).map_err(|error| CommandError::new(Kind::Usage, error.to_string()))?;
     block_on(async {
         let resources = context.resolved(&chosen).await?;
-        set_up(context, args, &settings, &resources).await
+        let (scheduled, others): (Vec<_>, Vec<_>) =
+            resources.into_iter().partition(|resource| resource.kind.expiry == Expiry::Schedule);
+        others.iter().for_each(|resource| context.printer.remark(&not_scheduled(resource)));
+        if scheduled.is_empty() {
+            let message = "none of these resources can have expiry schedules";
+            return Err(CommandError::new(Kind::Refused, message).hint("security groups can: eg resource add --help"));
+        }
+        set_up(context, args, &settings, &scheduled).await
     })
+}
+
+/// The reason why a firewall gets no expiry schedule. A schedule makes one call, written beforehand. What removes an entry
+/// from a list must name the version of the list, or send the whole list, as it is then: a call that was written before
+/// would fail, or undo what others have changed meanwhile.
+fn not_scheduled(resource: &Resource) -> String {
+    let (name, noun) = (&resource.name, resource.kind.noun);
+    if resource.kind.closes_by_itself() {
+        format!("{name} is {noun}: it closes by itself, and needs no schedule")
+    } else if resource.kind.cloud.is_some() {
+        format!(
+            "{name} is {noun}: no single call, written beforehand, closes on it safely beside others; eg reconcile closes it"
+        )
+    } else {
+        format!("{name} is {noun}: it is on this machine, and eg reconcile closes it")
+    }
 }
 
 async fn set_up(

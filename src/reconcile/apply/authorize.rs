@@ -1,6 +1,7 @@
 //! Opening permissions: the authorize call, and the meaning of its answers.
 
 use super::{
+    container::TagWrite,
     ledger::{DAMAGED, Outcome},
     target::{Round, StepFlow, StepResult, TargetRun},
 };
@@ -11,15 +12,16 @@ use eg_model::{
     Timestamp,
     auto_close::AutoCloseSeen,
     failure::{Failure, FailureClass, Purpose},
-    ids::SessionId,
+    ids::{RuleId, SessionId},
     lease::{Attempt, Lease, Phase},
-    net::permission::Permission,
-    observation::{Effect, ObservedRule},
+    net::permission::{Permission, PortSpec},
+    observation::{Effect, Observation, ObservedRule},
     plan::Step,
     tags::{description, tags_for},
 };
-use eg_providers::{Answered, Authorize};
+use eg_providers::{Answered, Authorize, Firewall};
 use eg_state::{Event, EventKind};
+use std::collections::BTreeMap;
 
 /// The parts of an authorize step.
 pub(super) struct AuthorizeStep<'s> {
@@ -49,7 +51,7 @@ impl TargetRun<'_> {
                 None => return Ok(StepFlow::Replan),
             },
         };
-        let barred = self.barred(call.session, call.permissions, round.loaded);
+        let barred = self.barred(call.session, call.permissions, round.loaded).or_else(|| self.wrong_family(call));
         if barred.is_some() && !single {
             return self.one_by_one(call.step, round).await;
         }
@@ -66,19 +68,49 @@ impl TargetRun<'_> {
         if !self.reading.is_recent(self.now()) {
             return Ok(StepFlow::Refresh);
         }
+        let tag = if self.marks_container() {
+            match self.prepare_tag(call.permissions, Some(call.until), round.loaded)? {
+                Some(tag) => Some(tag),
+                None => return Ok(StepFlow::Replan),
+            }
+        } else {
+            None
+        };
         // The questions before may have taken long, and the settle window counts from the call.
         let sent = self.now();
         let intents: Vec<Lease> = leases.iter().map(|lease| self.intent(lease, Attempt::Opening, sent)).collect();
         let Some(turn) = self.intend(&leases, &intents, Some(call.session), call.step).await? else {
             return Ok(StepFlow::Replan);
         };
-        let answer = round.firewall.authorize(&self.authorize_call(call)).await;
+        let answer = self.open(call, tag.as_ref(), round.firewall).await;
         drop(turn);
         self.lane.note_write(answer.as_ref().err().map(|failure| failure.class));
         match answer {
-            Ok(answer) => self.authorized(call, &intents, answer),
+            Ok(answer) => {
+                let flow = self.authorized(call, &intents, answer);
+                tag.iter().for_each(|tag| self.show_tag(tag));
+                flow
+            }
             Err(failure) => self.not_authorized(call, &intents, failure, round).await,
         }
+    }
+
+    /// Sends the requests that open the permissions.
+    async fn open(
+        &mut self,
+        call: &AuthorizeStep<'_>,
+        tag: Option<&TagWrite>,
+        firewall: &dyn Firewall,
+    ) -> Result<Answered<Vec<ObservedRule>>, Failure> {
+        let request = self.authorize_call(call);
+        if let Some(unread) = firewall.unread().filter(|_| self.reading.observation == Observation::NoReadBack) {
+            let Answered { value: (), request_id } = unread.apply(&request).await?;
+            return Ok(Answered { value: call.permissions.iter().map(unread_rule).collect(), request_id });
+        }
+        if let Some(tag) = tag {
+            self.write_tag(firewall, tag).await?;
+        }
+        firewall.authorize(&request).await
     }
 
     fn authorize_call(&self, call: &AuthorizeStep<'_>) -> Authorize {
@@ -179,6 +211,15 @@ impl TargetRun<'_> {
         barred(&self.driver.policy.site, session, &self.key, permissions)
     }
 
+    /// The refusal of an address that the target does not take, without a call.
+    fn wrong_family(&self, call: &AuthorizeStep<'_>) -> Option<Failure> {
+        let Observation::Complete(reading) = &self.reading.observation else { return None };
+        let family = reading.family?;
+        let wrong = call.permissions.iter().find(|permission| permission.ip_version() != family)?;
+        let why = format!("open to {}: {} takes {family} addresses only", wrong.cidr(), self.key);
+        Some(Failure::new(FailureClass::Invalid, why))
+    }
+
     /// The right that the caller lacks. Asked before the first grant on a target on which this installation has never closed
     /// a rule: it must also be able to close.
     async fn denied_right(&self, call: &AuthorizeStep<'_>, round: Round<'_>) -> Option<Failure> {
@@ -191,4 +232,12 @@ impl TargetRun<'_> {
         let failure = self.driver.rights.ask(round.firewall, &self.key, permission, &tags).await;
         failure.map(|failure| failure.of(Purpose::Open))
     }
+}
+
+/// The rule of a permission where nothing tells a rule's id. The record names it so; nobody else does.
+fn unread_rule(permission: &Permission) -> ObservedRule {
+    let (ports, cidr) = (permission.ports(), permission.cidr());
+    let all = permission.spec() == Some(PortSpec::All);
+    let id = if all { cidr.to_string() } else { format!("{ports} {cidr}") };
+    ObservedRule { id: RuleId(id), permission: *permission, description: None, tags: BTreeMap::new() }
 }

@@ -13,10 +13,11 @@ use crate::{
     },
 };
 use eg_model::{
-    SETTLE_WINDOW,
+    SETTLE_WINDOW, Timestamp,
     failure::{Failure, FailureClass, Purpose},
     ids::RuleId,
     lease::{Attempt, Lease, hidden_rule},
+    net::permission::Permission,
     observation::{Effect, OwnedRule},
     plan::{Note, NoteKind, Step},
     twin::{Overwritten, was_overwritten},
@@ -27,6 +28,14 @@ use std::{collections::BTreeSet, mem::replace};
 
 /// The answer to a call: the rules that a revoke has closed.
 type RuleAnswer = Answered<BTreeSet<RuleId>>;
+
+/// The time until which the rules of a step are kept; `None` if it lets go of them.
+fn kept_until(step: &Step) -> Option<Timestamp> {
+    match step {
+        Step::Join { until, .. } | Step::Restore { until, .. } | Step::Retag { until, .. } => Some(*until),
+        _ => None,
+    }
+}
 
 impl TargetRun<'_> {
     /// Writes the intents, sends the call, and records the outcomes.
@@ -63,13 +72,28 @@ impl TargetRun<'_> {
         if matches!(step, Step::Revoke { .. }) {
             self.expect_auto_closes(&leased, round.loaded);
         }
+        let tag = if self.marks_container() && !matches!(step, Step::Collect { .. }) {
+            let permissions: Vec<Permission> = before.iter().map(|lease| lease.permission).collect();
+            match self.prepare_tag(&permissions, kept_until(step), round.loaded)? {
+                Some(tag) => Some(tag),
+                None => return Ok(StepFlow::Replan),
+            }
+        } else {
+            None
+        };
+        // A tag of the container that is written late can bring back any mark that was in it.
+        let attempt = if tag.is_some() && attempt == Attempt::Other { Attempt::Opening } else { attempt };
         let intents: Vec<Lease> = before.iter().map(|lease| self.intent(lease, attempt, now)).collect();
         let Some(turn) = self.intend(&before, &intents, session, step).await? else {
             return Ok(StepFlow::Replan);
         };
-        let intended: Leased<'_> = leased.iter().map(|(rule, _)| *rule).zip(intents).collect();
-        let answer = call.send(round.firewall).await;
+        let joins = matches!(step, Step::Join { .. });
+        let answer = match &tag {
+            Some(tag) => self.send_with_tag(round.firewall, &call, tag, &intents, joins).await,
+            None => call.send(round.firewall).await,
+        };
         drop(turn);
+        let intended: Leased<'_> = leased.iter().map(|(rule, _)| *rule).zip(intents).collect();
         self.lane.note_write(answer.as_ref().err().map(|failure| failure.class));
         match answer {
             Ok(answer) => self.changed(step, call, &intended, &answer, round.loaded),
@@ -110,9 +134,11 @@ impl TargetRun<'_> {
         answer: &RuleAnswer,
         loaded: &LoadedTarget,
     ) -> StepResult {
+        let intents: Vec<Lease> = intended.iter().map(|(_, lease)| lease.clone()).collect();
+        let marks_return = self.marks_may_return(&intents)?;
         let mut outcomes = Vec::new();
         for (rule, lease) in intended {
-            outcomes.extend(self.outcome(step, rule, lease, answer, loaded)?);
+            outcomes.extend(self.outcome(step, rule, lease, answer, loaded, marks_return)?);
         }
         self.write(outcomes)?;
         if intended.iter().any(|(rule, _)| answer.value.contains(rule.id())) {
@@ -126,7 +152,10 @@ impl TargetRun<'_> {
         let joins = matches!(step, Step::Join { .. });
         let collects = matches!(step, Step::Collect { .. });
         let effects = call.effects(|id| collects || answer.value.contains(id));
-        effects.into_iter().filter(|_| !joins).for_each(|effect| self.apply_known(effect));
+        // The marks of a container are on the reading already.
+        let unknown = |effect: &Effect| !joins && (!self.marks_container() || matches!(effect, Effect::Removed(_)));
+        let effects: Vec<Effect> = effects.into_iter().filter(unknown).collect();
+        effects.into_iter().for_each(|effect| self.apply_known(effect));
         self.report_step(step, StepOutcome::Done, None);
         Ok(if joins || !self.confirming.is_empty() { StepFlow::Reobserve } else { StepFlow::Replan })
     }
@@ -139,6 +168,7 @@ impl TargetRun<'_> {
         lease: &Lease,
         answer: &RuleAnswer,
         loaded: &LoadedTarget,
+        marks_return: bool,
     ) -> Result<Option<Outcome>, CommandError> {
         let id = || rule.id().clone();
         let (to, event) = match step {
@@ -156,6 +186,10 @@ impl TargetRun<'_> {
             Step::Leave { .. } => {
                 self.left.insert(id());
                 (lease.left(id()), self.rule_event(EventKind::Left, "untagged", rule, answer))
+            }
+            Step::Revoke { .. } if self.marks_container() => {
+                let wanted = loaded.wants(&lease.permission) || marks_return;
+                (lease.undone(wanted, self.now()), self.rule_event(EventKind::Revoked, "closed", rule, answer))
             }
             Step::Revoke { .. } if answer.value.contains(rule.id()) => {
                 return self.revoked(lease, rule, answer.request_id.as_deref(), loaded).map(Some);
@@ -261,6 +295,8 @@ impl TargetRun<'_> {
         // By id, "not found" is final once a rule is old enough for every answer to know it.
         let gone = matches!(step, Step::Revoke { .. }) && class == FailureClass::Stale;
         let settled = before.iter().all(|lease| lease.settled(self.now()));
+        // The mark of an entry that is gone has to go, too.
+        let settled = settled && !self.marks_container();
         if let (true, true, [(rule, lease)]) = (gone, settled, intended.as_slice()) {
             let outcome = self.revoked(lease, rule, failure.request_id.as_deref(), round.loaded)?;
             self.write(vec![outcome])?;

@@ -49,7 +49,7 @@ impl<'a> TargetRun<'a> {
                 let gone = |id: &&RuleId| !reading.rules.iter().any(|rule| rule.id == **id);
                 self.confirming.keys().filter(gone).cloned().collect()
             }
-            Observation::Missing | Observation::Unavailable(_) => Vec::new(),
+            Observation::Missing | Observation::NoReadBack | Observation::Unavailable(_) => Vec::new(),
         };
         let learnt = !confirmed.is_empty() || !plan.ledger.is_empty();
         for id in confirmed {
@@ -317,7 +317,8 @@ impl<'a> TargetRun<'a> {
         self.write(outcomes)
     }
 
-    /// No usable answer: this target stops for the round, and a reading has to show the outcome.
+    /// No usable answer: this target stops for the round, and a reading has to show the outcome. Where nothing can be read,
+    /// the call is made again later.
     pub(super) fn unanswered(&mut self, intents: &[Lease], failure: &Failure, step: &Step) -> StepResult {
         let now = self.now();
         let outcome = |lease: &Lease| {
@@ -327,9 +328,12 @@ impl<'a> TargetRun<'a> {
         };
         let outcomes = intents.iter().map(outcome).collect();
         self.write(outcomes)?;
-        self.watching.extend(intents.iter().map(|lease| lease.permission));
         // If the outcome is still unknown at the end of the pass, the last plan shows it.
         self.report_failure(step, StepOutcome::Unknown, failure, advice(failure.class));
+        if self.reading.observation == Observation::NoReadBack {
+            return Ok(StepFlow::Next);
+        }
+        self.watching.extend(intents.iter().map(|lease| lease.permission));
         Ok(StepFlow::Reobserve)
     }
 

@@ -207,6 +207,7 @@ impl TargetRun<'_> {
                 let call = AuthorizeStep { session: *session, until: *until, reason, permissions, step };
                 self.authorize(&call, round).await
             }
+            Step::Unmark { .. } | Step::Undo { .. } => self.close_by_permission(step, round).await,
             Step::SetAutoClose { .. } | Step::DropAutoClose { .. } => self.auto_close(step, round).await,
             _ => self.change(step, round).await,
         }

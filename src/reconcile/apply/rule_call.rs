@@ -40,9 +40,11 @@ impl<'s> RuleCall<'s> {
             Step::Retag { rules, until } => Self::Tag(rules, lease_tag(*until)),
             Step::Leave { rule, value } => Self::Release(rule, lease_key(us), value),
             Step::Revoke { rules } | Step::Collect { rules } => Self::Revoke(rules),
-            Step::Authorize { .. } | Step::Unmark { .. } | Step::SetAutoClose { .. } | Step::DropAutoClose { .. } => {
-                return None;
-            }
+            Step::Authorize { .. }
+            | Step::Unmark { .. }
+            | Step::Undo { .. }
+            | Step::SetAutoClose { .. }
+            | Step::DropAutoClose { .. } => return None,
         })
     }
 

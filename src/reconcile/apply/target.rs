@@ -181,11 +181,7 @@ impl<'a> TargetRun<'a> {
         };
         let view = TargetView {
             key: &self.key,
-            capabilities: self
-                .reading
-                .firewall
-                .as_ref()
-                .map_or(Capabilities::LEAST, |firewall| firewall.capabilities()),
+            capabilities: self.capabilities(),
             observation: &self.reading.observation,
             unreadable: loaded.rows.unreadable,
             auto_closes: self.has_auto_closes(loaded).then_some(AutoCloseView {
@@ -198,6 +194,10 @@ impl<'a> TargetRun<'a> {
         plan_target(&context, &view)
     }
 
+    pub(super) fn capabilities(&self) -> Capabilities {
+        self.reading.firewall.as_ref().map_or(Capabilities::LEAST, |firewall| firewall.capabilities())
+    }
+
     /// True if the target has expiry schedules, or may get some.
     pub(super) fn has_auto_closes(&self, loaded: &LoadedTarget) -> bool {
         self.expiry.route.is_some() || !loaded.rows.auto_closes.is_empty()
@@ -207,7 +207,7 @@ impl<'a> TargetRun<'a> {
     pub(super) fn rules_read(&mut self) -> Option<&mut Reading> {
         match &mut self.reading.observation {
             Observation::Complete(reading) => Some(reading),
-            Observation::Missing | Observation::Unavailable(_) => None,
+            Observation::Missing | Observation::NoReadBack | Observation::Unavailable(_) => None,
         }
     }
 

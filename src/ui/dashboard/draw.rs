@@ -8,6 +8,7 @@ use crate::ui::{
         columns::{self, Column, wrapped},
     },
     events::{detail, is_telling, word},
+    opening::opening,
     session::{View, address_cell, short_ids},
     style,
 };
@@ -237,7 +238,7 @@ impl Scene<'_> {
 
     fn grant(&self, grant: &Grant) -> Vec<Vec<Cell>> {
         let row = |item: &GrantPermission| {
-            let permission = format!("{} from {}", item.permission.ports(), item.permission.cidr());
+            let permission = opening(&grant.target.key, &item.permission);
             let status = standing(grant.status, &item.standing);
             let rule = match &item.standing {
                 Standing::Foreign(rule) => format!("{rule} (not eg's)"),
@@ -281,7 +282,7 @@ impl Scene<'_> {
         let part = if when.get(..10) == today.get(..10) { 11..19 } else { 5..16 };
         let when = when.get(part).map(str::to_owned).unwrap_or_default();
         let name = |target: &TargetKey| names.get(target).map_or(target.id.clone(), |name| (*name).to_owned());
-        let permission = event.permission.map(|item| format!("{} from {}", item.ports(), item.cidr()));
+        let opening = |target: &TargetKey| Some(opening(target, event.permission.as_ref()?));
         let (outcome, trouble) = detail(event);
         let outcome = self.view.zone.in_text(&outcome.or(trouble).unwrap_or_default());
         let cells = [
@@ -289,7 +290,7 @@ impl Scene<'_> {
             word(event).to_owned(),
             event.session.map(|id| id.short()).unwrap_or_default(),
             event.target.as_ref().map(name).unwrap_or_default(),
-            permission.unwrap_or_default(),
+            event.target.as_ref().and_then(opening).unwrap_or_default(),
             outcome,
         ];
         cells.map(Cell::from).to_vec()

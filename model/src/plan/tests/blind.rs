@@ -3,7 +3,7 @@
 use super::*;
 
 impl World {
-    fn blindly(&self) -> BlindPlan {
+    fn blindly(&self) -> TargetPlan {
         let installation = inst(self.me);
         plan_blind(
             &PlanContext {
@@ -22,17 +22,17 @@ impl World {
 
     /// Asserts the row, the steps, whether the lease closes, and the minutes until the next pass.
     #[track_caller]
-    fn blind(&self, row: &str, steps: &[&str], closes: bool, wake: Option<TimeDelta>) -> BlindPlan {
+    fn blind(&self, row: &str, steps: &[&str], closes: bool, wake: Option<TimeDelta>) -> TargetPlan {
         let plan = self.blindly();
-        assert_eq!(plan.rest.rows.iter().copied().collect::<Vec<_>>(), [format!("BlindCase::{row}")]);
-        let said = |step: &BlindStep| match step {
-            BlindStep::Apply { permission, .. } => format!("apply {}", permission.ports()),
-            BlindStep::Revoke { permission } => format!("revoke {}", permission.ports()),
+        assert_eq!(plan.rows.iter().copied().collect::<Vec<_>>(), [format!("BlindCase::{row}")]);
+        let said = |step: &Step| match step {
+            Step::Authorize { permissions, .. } => format!("apply {}", permissions[0].ports()),
+            Step::Undo { permission } => format!("revoke {}", permission.ports()),
+            other => panic!("{other}"),
         };
         assert_eq!(plan.steps.iter().map(said).collect::<Vec<_>>(), steps, "{plan:#?}");
-        assert_eq!(!plan.rest.ledger.is_empty(), closes, "{plan:#?}");
-        assert_eq!(plan.rest.wake.map(|at| at - self.now), wake);
-        assert!(plan.rest.steps.is_empty());
+        assert_eq!(!plan.ledger.is_empty(), closes, "{plan:#?}");
+        assert_eq!(plan.wake.map(|at| at - self.now), wake);
         plan
     }
 }
@@ -59,7 +59,7 @@ const REVOKE: &[&str] = &["revoke tcp/22"];
 #[test]
 fn what_was_applied_stays() {
     let plan = claimed(|lease| applied(&lease, -60)).wanting().blind("Open", &[], false, None);
-    assert_eq!(plan.rest.standings[&port(22)], own("tcp/22"));
+    assert_eq!(plan.standings[&port(22)], own("tcp/22"));
     // An attempt that was lost long before.
     claimed(|lease| applied(&unanswered(&lease, Attempt::Opening, -60), -54)).wanting().blind("Open", &[], false, None);
 }
@@ -71,7 +71,7 @@ fn what_is_not_known_to_be_open_is_applied() {
         claimed(|lease| lease.intend(Attempt::Opening, m(minutes))).wanting().blind("NotOpen", APPLY, false, None);
         let lost = claimed(|lease| unanswered(&lease, Attempt::Opening, minutes));
         let plan = lost.wanting().blind("NotOpen", APPLY, false, None);
-        assert!(matches!(plan.rest.standings[&port(22)], Standing::Pending(_)));
+        assert!(matches!(plan.standings[&port(22)], Standing::Pending(_)));
         // A crash in a revoke, and its refusal: what is open now is not known.
         let undoing = |lease: Lease| applied(&lease, -60).intend(Attempt::Undoing, m(minutes));
         claimed(undoing).wanting().blind("NotOpen", APPLY, false, None);
@@ -85,10 +85,10 @@ fn what_is_not_known_to_be_open_is_applied() {
 fn a_refused_call_waits_for_its_time() {
     let wait = Some(TimeDelta::minutes(1));
     let plan = claimed(|lease| refused(&lease, Attempt::Opening, 0)).wanting().blind("NotOpen", &[], false, wait);
-    assert!(plan.rest.deferred && matches!(plan.rest.standings[&port(22)], Standing::Failed(_)));
+    assert!(plan.deferred && matches!(plan.standings[&port(22)], Standing::Failed(_)));
     let plan =
         claimed(|lease| refused(&applied(&lease, -60), Attempt::Undoing, 0)).blind("NotClosed", &[], false, wait);
-    assert_eq!(plan.rest.notes[0].kind, NoteKind::Closing);
+    assert_eq!(plan.notes[0].kind, NoteKind::Closing);
     let person = |world: &mut World| world.policy.ignore_delays = true;
     claimed(|lease| refused(&lease, Attempt::Opening, 0)).wanting().with(person).blind("NotOpen", APPLY, false, None);
 }

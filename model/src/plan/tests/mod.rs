@@ -1854,11 +1854,14 @@ impl World {
                 }
             }
             Step::Collect { rules } => rules.iter().for_each(|rule| self.remove(rule, at)),
-            Step::Unmark { permission } => {
-                let wanted = self.wanted().contains_key(permission);
-                self.reading.loose_marks.remove(&(inst(ME), permission.digest(GROUP)));
-                self.change(*permission, |lease| lease.intend(Attempt::Other, at).unmarked(wanted, at));
+            Step::Unmark { permissions } => {
+                for permission in permissions {
+                    let wanted = self.wanted().contains_key(permission);
+                    self.reading.loose_marks.remove(&(inst(ME), permission.digest(GROUP)));
+                    self.change(*permission, |lease| lease.intend(Attempt::Other, at).unmarked(wanted, at));
+                }
             }
+            Step::Undo { .. } => panic!("this firewall is read"),
             Step::SetAutoClose { .. } | Step::DropAutoClose { .. } => self.apply_auto_close(step),
         }
     }

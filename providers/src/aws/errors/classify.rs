@@ -28,15 +28,15 @@ pub enum Ending {
 /// | no answer | Unknown |
 /// | garbled, status 5xx | Transient |
 /// | garbled, any other status | Unknown |
-/// | `RequestLimitExceeded`, `Throttling`, `ThrottlingException`, `ThrottledException`, `RequestThrottled`, `RequestThrottledException`, `TooManyRequestsException`, `BandwidthLimitExceeded`, `SlowDown`, `EC2ThrottledException`, `PriorRequestNotComplete`, `ConcurrentTagAccess`, status 429 | Throttled |
+/// | `RequestLimitExceeded`, `Throttling`, `ThrottlingException`, `ThrottledException`, `RequestThrottled`, `RequestThrottledException`, `TooManyRequestsException`, `BandwidthLimitExceeded`, `SlowDown`, `EC2ThrottledException`, `PriorRequestNotComplete`, `ConcurrentTagAccess`, `IncorrectState` and `ConcurrentMutationLimitExceeded` (another change of a prefix list is in progress), status 429 | Throttled |
 /// | `InternalError`, `InternalFailure`, `InternalServerError`, `ServiceUnavailable`, `ServiceUnavailableException`, `Unavailable`, `RequestTimeout`, `RequestTimeoutException` | Transient |
-/// | `InvalidPermission.Duplicate`, `InvalidPermission.NotFound`, `InvalidSecurityGroupRuleId.NotFound`, `ConflictException`, `EntityAlreadyExists` | Stale |
-/// | `InvalidGroup.NotFound`, `InvalidGroupId.NotFound`, `InvalidSecurityGroupID.NotFound`, `InvalidVpcID.NotFound`, `ResourceNotFoundException`, `NoSuchEntity` | Gone |
-/// | `RulesPerSecurityGroupLimitExceeded`, `SecurityGroupLimitExceeded`, `SecurityGroupsPerInstanceLimitExceeded`, `SecurityGroupsPerInterfaceLimitExceeded`, `TagLimitExceeded`, `ResourceLimitExceeded`, any other `…LimitExceeded`, `ServiceQuotaExceededException` | Limit |
+/// | `InvalidPermission.Duplicate`, `InvalidPermission.NotFound`, `InvalidSecurityGroupRuleId.NotFound`, `PrefixListVersionMismatch`, `InvalidPrefixListModification` (the entry exists, or does not), `ConflictException`, `EntityAlreadyExists` | Stale |
+/// | `InvalidGroup.NotFound`, `InvalidGroupId.NotFound`, `InvalidSecurityGroupID.NotFound`, `InvalidVpcID.NotFound`, `InvalidPrefixListID.NotFound`, `InvalidPrefixListId.NotFound`, `ResourceNotFoundException`, `NoSuchEntity` | Gone |
+/// | `RulesPerSecurityGroupLimitExceeded`, `SecurityGroupLimitExceeded`, `SecurityGroupsPerInstanceLimitExceeded`, `SecurityGroupsPerInterfaceLimitExceeded`, `TagLimitExceeded`, `ResourceLimitExceeded`, any other `…LimitExceeded`, `PrefixListMaxEntriesExceeded`, `ServiceQuotaExceededException` | Limit |
 /// | `ExpiredToken…`, `RequestExpired` (EC2's word for it) | Expired |
 /// | `AuthFailure`, `InvalidClientTokenId`, `UnrecognizedClientException`, `SignatureDoesNotMatch`, `InvalidSignatureException`, `IncompleteSignature`, `MissingAuthenticationToken…`, `InvalidAccessKeyId`, `NotSignedUp`, `RequestTimeTooSkewed` | Credentials |
 /// | `UnauthorizedOperation`, `AccessDenied…`, `OptInRequired`, `Blocked`, `PendingVerification`, `OperationNotPermitted` | Denied |
-/// | `Invalid…`, `Missing…`, `Malformed…`, `Unsupported…`, `UnknownParameter`, `UnknownPrincipalType.Unsupported`, `ValidationError`, `IncorrectState`, `DependencyViolation`, `VPCIdNotSpecified`, `DefaultVpcDoesNotExist`, `CannotDelete` | Invalid |
+/// | `Invalid…`, `Missing…`, `Malformed…`, `Unsupported…`, `UnknownParameter`, `UnknownPrincipalType.Unsupported`, `ValidationError`, `DependencyViolation`, `VPCIdNotSpecified`, `DefaultVpcDoesNotExist`, `CannotDelete` | Invalid |
 /// | an unlisted code with status 5xx | Transient |
 /// | an unlisted code with status 401 or 403 | Denied |
 /// | an unlisted code with any other status 4xx (a client error, so refused) | Invalid |
@@ -67,7 +67,9 @@ pub fn classify(code: &str, http_status: Option<u16>, ending: Ending) -> Failure
         | "SlowDown"
         | "EC2ThrottledException"
         | "PriorRequestNotComplete"
-        | "ConcurrentTagAccess" => C::Throttled,
+        | "ConcurrentTagAccess"
+        | "IncorrectState"
+        | "ConcurrentMutationLimitExceeded" => C::Throttled,
         _ if http_status == Some(429) => C::Throttled,
 
         "InternalError"
@@ -82,6 +84,8 @@ pub fn classify(code: &str, http_status: Option<u16>, ending: Ending) -> Failure
         "InvalidPermission.Duplicate"
         | "InvalidPermission.NotFound"
         | "InvalidSecurityGroupRuleId.NotFound"
+        | "PrefixListVersionMismatch"
+        | "InvalidPrefixListModification"
         | "ConflictException"
         | "EntityAlreadyExists" => C::Stale,
 
@@ -89,10 +93,12 @@ pub fn classify(code: &str, http_status: Option<u16>, ending: Ending) -> Failure
         | "InvalidGroupId.NotFound"
         | "InvalidSecurityGroupID.NotFound"
         | "InvalidVpcID.NotFound"
+        | "InvalidPrefixListID.NotFound"
+        | "InvalidPrefixListId.NotFound"
         | "ResourceNotFoundException"
         | "NoSuchEntity" => C::Gone,
 
-        "ServiceQuotaExceededException" => C::Limit,
+        "PrefixListMaxEntriesExceeded" | "ServiceQuotaExceededException" => C::Limit,
         limit if limit.ends_with("LimitExceeded") => C::Limit,
 
         "AuthFailure"
@@ -116,7 +122,6 @@ pub fn classify(code: &str, http_status: Option<u16>, ending: Ending) -> Failure
         "UnknownParameter"
         | "UnknownPrincipalType.Unsupported"
         | "ValidationError"
-        | "IncorrectState"
         | "DependencyViolation"
         | "VPCIdNotSpecified"
         | "DefaultVpcDoesNotExist"
@@ -153,6 +158,8 @@ pub const ROWS: &[(&str, u16, FailureClass)] = {
         ("EC2ThrottledException", 400, C::Throttled),
         ("PriorRequestNotComplete", 400, C::Throttled),
         ("ConcurrentTagAccess", 400, C::Throttled),
+        ("IncorrectState", 400, C::Throttled),
+        ("ConcurrentMutationLimitExceeded", 400, C::Throttled),
         ("SomethingNew", 429, C::Throttled),
         ("InternalError", 500, C::Transient),
         ("InternalFailure", 500, C::Transient),
@@ -166,6 +173,8 @@ pub const ROWS: &[(&str, u16, FailureClass)] = {
         ("InvalidPermission.Duplicate", 400, C::Stale),
         ("InvalidPermission.NotFound", 400, C::Stale),
         ("InvalidSecurityGroupRuleId.NotFound", 400, C::Stale),
+        ("PrefixListVersionMismatch", 400, C::Stale),
+        ("InvalidPrefixListModification", 400, C::Stale),
         ("ConflictException", 409, C::Stale),
         ("EntityAlreadyExists", 409, C::Stale),
         ("NoSuchEntity", 404, C::Gone),
@@ -177,12 +186,15 @@ pub const ROWS: &[(&str, u16, FailureClass)] = {
         ("InvalidGroupId.NotFound", 400, C::Gone),
         ("InvalidSecurityGroupID.NotFound", 400, C::Gone),
         ("InvalidVpcID.NotFound", 400, C::Gone),
+        ("InvalidPrefixListID.NotFound", 400, C::Gone),
+        ("InvalidPrefixListId.NotFound", 400, C::Gone),
         ("RulesPerSecurityGroupLimitExceeded", 400, C::Limit),
         ("SecurityGroupLimitExceeded", 400, C::Limit),
         ("SecurityGroupsPerInstanceLimitExceeded", 400, C::Limit),
         ("SecurityGroupsPerInterfaceLimitExceeded", 400, C::Limit),
         ("TagLimitExceeded", 400, C::Limit),
         ("ResourceLimitExceeded", 400, C::Limit),
+        ("PrefixListMaxEntriesExceeded", 400, C::Limit),
         ("ExpiredToken", 403, C::Expired),
         ("ExpiredTokenException", 403, C::Expired),
         ("RequestExpired", 400, C::Expired),
@@ -218,7 +230,6 @@ pub const ROWS: &[(&str, u16, FailureClass)] = {
         ("UnknownParameter", 400, C::Invalid),
         ("UnknownPrincipalType.Unsupported", 400, C::Invalid),
         ("ValidationError", 400, C::Invalid),
-        ("IncorrectState", 400, C::Invalid),
         ("DependencyViolation", 400, C::Invalid),
         ("VPCIdNotSpecified", 400, C::Invalid),
         ("DefaultVpcDoesNotExist", 400, C::Invalid),

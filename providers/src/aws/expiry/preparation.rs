@@ -4,12 +4,12 @@
 
 use crate::aws::{
     action::Action,
-    client::SecurityGroups,
     errors::failure::of_call,
     policy::{
         document::{Compared, compare, decoded, strangers, widened},
         roles::ExpiryRole,
     },
+    security_group::SecurityGroups,
 };
 use aws_sdk_iam::types::{Role, Tag};
 use aws_sdk_scheduler::types::ScheduleGroupState;
@@ -160,7 +160,10 @@ impl SecurityGroups {
 
     async fn find_role(&self, role: &ExpiryRole) -> Result<Option<FoundRole>, Failure> {
         let tried = format!("read the role {}", role.name);
-        let answer = self.call(Action::GetRole, &role.name, || self.iam.get_role().role_name(&role.name).send()).await;
+        let answer = self
+            .client
+            .call(Action::GetRole, &role.name, || self.client.iam.get_role().role_name(&role.name).send())
+            .await;
         let answer = match answer.map_err(|error| of_call(&tried, &error)) {
             Err(failure) if failure.class == FailureClass::Gone => return Ok(None),
             other => other?,
@@ -177,32 +180,34 @@ impl SecurityGroups {
 
     async fn create_role(&self, role: &ExpiryRole) -> Result<(), Failure> {
         let request = self
+            .client
             .iam
             .create_role()
             .role_name(&role.name)
             .path(&role.path)
             .description(ExpiryRole::DESCRIPTION)
             .assume_role_policy_document(role.trust.to_string());
-        let answer = self.call(Action::CreateRole, &role.name, || request.clone().send()).await;
+        let answer = self.client.call(Action::CreateRole, &role.name, || request.clone().send()).await;
         answer.map(drop).map_err(|error| of_call(&format!("make the role {}", role.name), &error))
     }
 
     async fn put_policy(&self, role: &ExpiryRole, policy: &Value) -> Result<(), Failure> {
-        let request = self.iam.put_role_policy().role_name(&role.name).policy_name(&role.policy_name);
+        let request = self.client.iam.put_role_policy().role_name(&role.name).policy_name(&role.policy_name);
         let request = request.policy_document(policy.to_string());
-        let answer = self.call(Action::PutRolePolicy, &role.name, || request.clone().send()).await;
+        let answer = self.client.call(Action::PutRolePolicy, &role.name, || request.clone().send()).await;
         answer.map(drop).map_err(|error| of_call(&format!("give the role {} its policy", role.name), &error))
     }
 
     async fn put_trust(&self, role: &ExpiryRole, trust: &Value) -> Result<(), Failure> {
-        let request = self.iam.update_assume_role_policy().role_name(&role.name).policy_document(trust.to_string());
-        let answer = self.call(Action::UpdateAssumeRolePolicy, &role.name, || request.clone().send()).await;
+        let request =
+            self.client.iam.update_assume_role_policy().role_name(&role.name).policy_document(trust.to_string());
+        let answer = self.client.call(Action::UpdateAssumeRolePolicy, &role.name, || request.clone().send()).await;
         answer.map(drop).map_err(|error| of_call(&format!("say who may take the role {}", role.name), &error))
     }
 
     async fn policy(&self, role: &ExpiryRole) -> Result<Option<Value>, Failure> {
-        let request = self.iam.get_role_policy().role_name(&role.name).policy_name(&role.policy_name);
-        let answer = self.call(Action::GetRolePolicy, &role.name, || request.clone().send()).await;
+        let request = self.client.iam.get_role_policy().role_name(&role.name).policy_name(&role.policy_name);
+        let answer = self.client.call(Action::GetRolePolicy, &role.name, || request.clone().send()).await;
         let answer = answer.map_err(|error| of_call(&format!("read the policy of the role {}", role.name), &error));
         match answer {
             Ok(answer) => Ok(Some(decoded(answer.policy_document()).unwrap_or_default())),
@@ -213,11 +218,11 @@ impl SecurityGroups {
 
     async fn further_policies(&self, role: &ExpiryRole) -> Result<Vec<String>, Failure> {
         let tried = format!("read the policies of the role {}", role.name);
-        let request = self.iam.list_role_policies().role_name(&role.name);
-        let own = self.call(Action::ListRolePolicies, &role.name, || request.clone().send()).await;
+        let request = self.client.iam.list_role_policies().role_name(&role.name);
+        let own = self.client.call(Action::ListRolePolicies, &role.name, || request.clone().send()).await;
         let own = own.map_err(|error| of_call(&tried, &error))?;
-        let request = self.iam.list_attached_role_policies().role_name(&role.name);
-        let attached = self.call(Action::ListAttachedRolePolicies, &role.name, || request.clone().send()).await;
+        let request = self.client.iam.list_attached_role_policies().role_name(&role.name);
+        let attached = self.client.call(Action::ListAttachedRolePolicies, &role.name, || request.clone().send()).await;
         let attached = attached.map_err(|error| of_call(&tried, &error))?;
         let mut more: Vec<String> =
             own.policy_names().iter().filter(|name| **name != role.policy_name).cloned().collect();
@@ -234,8 +239,8 @@ impl SecurityGroups {
     /// The group that is there is being deleted, or a call failed.
     pub async fn prepare_schedule_group(&self, name: &str) -> Result<Prepared, Failure> {
         let tried = format!("make the schedule group {name}");
-        let request = self.scheduler.get_schedule_group().name(name);
-        let answer = self.call(Action::GetScheduleGroup, name, || request.clone().send()).await;
+        let request = self.client.scheduler.get_schedule_group().name(name);
+        let answer = self.client.call(Action::GetScheduleGroup, name, || request.clone().send()).await;
         match answer.map_err(|error| of_call(&tried, &error)) {
             // It and every schedule in it are going, and until it is gone there can be no other of that name.
             Ok(answer) if answer.state() == Some(&ScheduleGroupState::Deleting) => {
@@ -246,8 +251,8 @@ impl SecurityGroups {
             Err(failure) if failure.class == FailureClass::Gone => {}
             Err(failure) => return Err(failure),
         }
-        let request = self.scheduler.create_schedule_group().name(name);
-        let answer = self.call(Action::CreateScheduleGroup, name, || request.clone().send()).await;
+        let request = self.client.scheduler.create_schedule_group().name(name);
+        let answer = self.client.call(Action::CreateScheduleGroup, name, || request.clone().send()).await;
         match answer.map_err(|error| of_call(&tried, &error)) {
             // Another process was faster.
             Err(failure) if failure.class == FailureClass::Stale => Ok(Prepared::There),

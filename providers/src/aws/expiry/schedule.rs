@@ -4,8 +4,8 @@ use crate::{
     Answered, SetAutoClose,
     aws::{
         action::Action,
-        client::SecurityGroups,
         errors::failure::{of_call, unusable},
+        security_group::SecurityGroups,
     },
 };
 use aws_sdk_scheduler::{
@@ -128,8 +128,8 @@ impl SecurityGroups {
         way: &AutoCloseRoute,
     ) -> Result<AutoCloseSeen, Failure> {
         let tried = format!("read the expiry schedule of {rule}");
-        let request = self.scheduler.get_schedule().group_name(&way.group).name(name(rule));
-        match self.call(Action::GetSchedule, rule, || request.clone().send()).await {
+        let request = self.client.scheduler.get_schedule().group_name(&way.group).name(name(rule));
+        match self.client.call(Action::GetSchedule, rule, || request.clone().send()).await {
             Ok(answer) if answer.name() == Some(&name(rule)) => Ok(judge(&answer, group, rule, way)),
             Ok(answer) => Err(unusable(&tried, "the answer is about something else", answer.request_id())),
             Err(error) if is_absent(&error) => Ok(AutoCloseSeen::Absent),
@@ -175,21 +175,21 @@ impl SecurityGroups {
                     .action_after_completion(ActionAfterCompletion::Delete)
                     .target(target)
                     .client_token(&call.token);
-                let answer = self.call($action, rule, || request.clone().send()).await;
+                let answer = self.client.call($action, rule, || request.clone().send()).await;
                 answer.map(|answer| done(&answer)).map_err(|error| of_call(&tried, &error))
             }};
         }
         match put {
-            Put::New => send!(Action::CreateSchedule, self.scheduler.create_schedule()),
-            Put::Over => send!(Action::UpdateSchedule, self.scheduler.update_schedule()),
+            Put::New => send!(Action::CreateSchedule, self.client.scheduler.create_schedule()),
+            Put::Over => send!(Action::UpdateSchedule, self.client.scheduler.update_schedule()),
         }
     }
 
     /// `DeleteSchedule`; a schedule that is gone already is as good.
     pub async fn drop_schedule(&self, rule: &RuleId, way: &AutoCloseRoute) -> Result<Answered<()>, Failure> {
         let tried = format!("delete the expiry schedule of {rule}");
-        let request = self.scheduler.delete_schedule().group_name(&way.group).name(name(rule));
-        match self.call(Action::DeleteSchedule, rule, || request.clone().send()).await {
+        let request = self.client.scheduler.delete_schedule().group_name(&way.group).name(name(rule));
+        match self.client.call(Action::DeleteSchedule, rule, || request.clone().send()).await {
             Ok(answer) => Ok(done(&answer)),
             Err(error) => match of_call(&tried, &error) {
                 failure if failure.class == FailureClass::Gone => {

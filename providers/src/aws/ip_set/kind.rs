@@ -4,6 +4,7 @@ use crate::{
     aws::PROVIDER,
     kind::{Cloud, Kind, Noun, Ports, TargetField},
 };
+use eg_model::target::Expiry;
 
 /// The scope of sets for CloudFront, which live in [`CLOUDFRONT_REGION`] alone.
 const CLOUDFRONT: &str = "cloudfront";
@@ -40,7 +41,9 @@ pub static WAF_IP_SET: Kind = Kind {
             id.strip_prefix(CLOUDFRONT).is_some_and(|rest| rest.starts_with('/')).then_some(CLOUDFRONT_REGION)
         },
     }),
-    closes_by_itself: false,
+    expiry: Expiry::None,
+    quota: None,
+    reads_back: |_| true,
     anchor: "aws-waf-ip-sets",
 };
 

@@ -80,7 +80,7 @@ impl ConfiguredAccount {
 
     pub fn role_policy(&self) -> Value {
         let groups: BTreeSet<String> =
-            self.scopes.iter().map(|scope| scope.arn(&format!("security-group/{}", scope.group))).collect();
+            self.scopes.iter().map(|scope| scope.arn(&format!("security-group/{}", scope.id))).collect();
         let rules: BTreeSet<String> = self.scopes.iter().map(|scope| scope.arn("security-group-rule/*")).collect();
         json!({
             "Version": "2012-10-17",

@@ -1,7 +1,8 @@
-//! IAM documents, all of them pure: the policy for users of `eg` (`user`), the role that expiry schedules act as
+//! IAM documents, all of them pure: the policy for users of `eg` (`user`, `lists`), the role that expiry schedules act as
 //! (`roles`, `cloud_expiry`), and two documents compared by what they mean (`document`).
 
 pub mod cloud_expiry;
 pub mod document;
+pub mod lists;
 pub mod roles;
 pub mod user;

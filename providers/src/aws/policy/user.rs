@@ -9,14 +9,25 @@
 //! | `TagWhatIsOpened` | tags inside the authorize call, and in no other: `ec2:CreateAction` |
 //! | `TagWhatIsOpen` | only our keys, and only on rules that carry our mark: no rule made by hand can be given one. With [`Retag::WithoutMark`], also on rules without any mark, so that a rule of ours can be tagged again that has lost it |
 
-use crate::aws::{action::Action, arn::Scope, policy::roles::CloudExpiry};
+use crate::{
+    aws::{
+        PREFIX_LIST, SECURITY_GROUP, WAF_IP_SET,
+        action::Action,
+        arn::Scope,
+        policy::{lists, roles::CloudExpiry},
+    },
+    kind::Kind,
+};
 use eg_model::tags::{LEASE_PREFIX, MANAGED_BY, MANAGED_BY_EG};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-fn names(actions: &[Action]) -> Vec<String> {
+pub(super) fn names(actions: &[Action]) -> Vec<String> {
     actions.iter().filter_map(|action| action.permission()).collect()
 }
+
+/// Our keys of tags, as a pattern.
+pub(super) const OUR_KEYS: &str = "eg:*";
 
 /// `*` and `?` would match anything (IAM, "StringLike").
 fn literally(key: &str) -> String {
@@ -75,67 +86,110 @@ impl Retag {
     }
 }
 
-/// The policy for these groups; rules carry `extra_tags` beside ours.
+/// The firewalls that a policy is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PolicyTargets {
+    pub groups: BTreeSet<Scope>,
+    pub prefix_lists: BTreeSet<Scope>,
+    pub ip_sets: BTreeSet<Scope>,
+}
+
+impl PolicyTargets {
+    /// Adds a firewall. False if its kind needs no rights of IAM.
+    pub fn add(&mut self, kind: &Kind, scope: Scope) -> bool {
+        let of_kind = if *kind == SECURITY_GROUP {
+            &mut self.groups
+        } else if *kind == PREFIX_LIST {
+            &mut self.prefix_lists
+        } else if *kind == WAF_IP_SET {
+            &mut self.ip_sets
+        } else {
+            return false;
+        };
+        of_kind.insert(scope);
+        true
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty() && self.prefix_lists.is_empty() && self.ip_sets.is_empty()
+    }
+}
+
+/// The policy for these firewalls; rules carry `extra_tags` beside ours.
 pub fn policy<'a>(
-    scopes: &BTreeSet<Scope>,
+    targets: &PolicyTargets,
     extra_tags: impl Iterator<Item = &'a String>,
     expiry: Option<&CloudExpiry>,
     retag: Retag,
 ) -> Value {
-    let groups: BTreeSet<String> =
-        scopes.iter().map(|scope| scope.arn(&format!("security-group/{}", scope.group))).collect();
-    let rules: BTreeSet<String> = scopes.iter().map(|scope| scope.arn("security-group-rule/*")).collect();
-    let keys: Vec<String> = std::iter::once("eg:*".to_owned()).chain(extra_tags.map(|key| literally(key))).collect();
-    let mut policy = json!({
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Sid": "Look",
-                "Effect": "Allow",
-                "Action": names(&[Action::DescribeSecurityGroups, Action::DescribeSecurityGroupRules]),
-                "Resource": "*",
-            },
-            {
-                "Sid": "OpenAndClose",
-                "Effect": "Allow",
-                "Action": names(&[Action::AuthorizeSecurityGroupIngress, Action::RevokeSecurityGroupIngress]),
-                "Resource": groups.iter().chain(&rules).collect::<Vec<_>>(),
-            },
-            {
-                "Sid": "TagWhatIsOpened",
-                "Effect": "Allow",
-                "Action": names(&[Action::CreateTags]),
-                "Resource": rules,
-                "Condition": {
-                    "StringEquals": {"ec2:CreateAction": Action::AuthorizeSecurityGroupIngress.name()},
-                    "ForAllValues:StringLike": {"aws:TagKeys": keys},
-                },
-            },
-            {
-                "Sid": "TagWhatIsOpen",
-                "Effect": "Allow",
-                "Action": names(&[Action::CreateTags, Action::DeleteTags]),
-                "Resource": rules,
-                "Condition": {
-                    "Null": {"ec2:CreateAction": "true", "aws:TagKeys": "false"},
-                    "ForAllValues:StringLike": {"aws:TagKeys": keys},
-                    retag.operator(): {format!("aws:ResourceTag/{MANAGED_BY}"): MANAGED_BY_EG},
-                },
-            },
-        ],
-    });
-    let auto_closes = expiry.map(|expiry| auto_close_statements(scopes, expiry)).unwrap_or_default();
-    if let Some(statements) = policy.get_mut("Statement").and_then(Value::as_array_mut) {
-        statements.extend(auto_closes);
+    let mut statements = Vec::new();
+    if !targets.groups.is_empty() {
+        statements.extend(group_statements(&targets.groups, extra_tags, retag));
     }
-    policy
+    statements.extend(expiry.map(|expiry| auto_close_statements(&targets.groups, expiry)).unwrap_or_default());
+    statements.extend(lists::prefix_lists(&targets.prefix_lists));
+    statements.extend(lists::ip_sets(&targets.ip_sets));
+    json!({"Version": "2012-10-17", "Statement": statements})
 }
 
-/// The policy for `eg sweep`: every group of an account, in every region. Sweeping opens nothing, so the policy allows no
-/// opening.
+fn group_statements<'a>(
+    scopes: &BTreeSet<Scope>,
+    extra_tags: impl Iterator<Item = &'a String>,
+    retag: Retag,
+) -> Vec<Value> {
+    let groups: BTreeSet<String> =
+        scopes.iter().map(|scope| scope.arn(&format!("security-group/{}", scope.id))).collect();
+    let rules: BTreeSet<String> = scopes.iter().map(|scope| scope.arn("security-group-rule/*")).collect();
+    let keys: Vec<String> = std::iter::once(OUR_KEYS.to_owned()).chain(extra_tags.map(|key| literally(key))).collect();
+    vec![
+        json!({
+            "Sid": "Look",
+            "Effect": "Allow",
+            "Action": names(&[Action::DescribeSecurityGroups, Action::DescribeSecurityGroupRules]),
+            "Resource": "*",
+        }),
+        json!({
+            "Sid": "OpenAndClose",
+            "Effect": "Allow",
+            "Action": names(&[Action::AuthorizeSecurityGroupIngress, Action::RevokeSecurityGroupIngress]),
+            "Resource": groups.iter().chain(&rules).collect::<Vec<_>>(),
+        }),
+        json!({
+            "Sid": "TagWhatIsOpened",
+            "Effect": "Allow",
+            "Action": names(&[Action::CreateTags]),
+            "Resource": rules,
+            "Condition": {
+                "StringEquals": {"ec2:CreateAction": Action::AuthorizeSecurityGroupIngress.name()},
+                "ForAllValues:StringLike": {"aws:TagKeys": keys},
+            },
+        }),
+        json!({
+            "Sid": "TagWhatIsOpen",
+            "Effect": "Allow",
+            "Action": names(&[Action::CreateTags, Action::DeleteTags]),
+            "Resource": rules,
+            "Condition": {
+                "Null": {"ec2:CreateAction": "true", "aws:TagKeys": "false"},
+                "ForAllValues:StringLike": {"aws:TagKeys": keys},
+                retag.operator(): {format!("aws:ResourceTag/{MANAGED_BY}"): MANAGED_BY_EG},
+            },
+        }),
+    ]
+}
+
+/// The policy for `eg sweep`: every group and prefix list of an account, in every region. Sweeping opens nothing, so the
+/// policy allows no opening of groups. IAM cannot allow to remove entries of a list and not to add some.
 pub fn sweep_policy(partition: &str) -> Value {
     let all = |resource: &str| format!("arn:{partition}:ec2:*:*:{resource}/*");
-    let looks = [Action::DescribeSecurityGroups, Action::DescribeSecurityGroupRules, Action::DescribeRegions];
+    let looks = [
+        Action::DescribeSecurityGroups,
+        Action::DescribeSecurityGroupRules,
+        Action::DescribeManagedPrefixLists,
+        Action::DescribeRegions,
+    ];
+    let entries = [Action::GetManagedPrefixListEntries, Action::ModifyManagedPrefixList];
+    let leases = format!("{LEASE_PREFIX}*");
     json!({
         "Version": "2012-10-17",
         "Statement": [
@@ -153,8 +207,24 @@ pub fn sweep_policy(partition: &str) -> Value {
                 "Resource": [all("security-group-rule")],
                 "Condition": {
                     "Null": {"aws:TagKeys": "false"},
-                    "ForAllValues:StringLike": {"aws:TagKeys": [format!("{LEASE_PREFIX}*")]},
+                    "ForAllValues:StringLike": {"aws:TagKeys": [leases]},
                     "StringEquals": {format!("aws:ResourceTag/{MANAGED_BY}"): MANAGED_BY_EG},
+                },
+            },
+            {
+                "Sid": "CloseOnPrefixLists",
+                "Effect": "Allow",
+                "Action": names(&entries),
+                "Resource": [all("prefix-list")],
+            },
+            {
+                "Sid": "TakeLeasesOffPrefixLists",
+                "Effect": "Allow",
+                "Action": names(&[Action::CreateTags, Action::DeleteTags]),
+                "Resource": [all("prefix-list")],
+                "Condition": {
+                    "Null": {"aws:TagKeys": "false"},
+                    "ForAllValues:StringLike": {"aws:TagKeys": [leases]},
                 },
             },
         ],
@@ -171,8 +241,12 @@ mod tests {
             partition: partition_of(region).to_owned(),
             region: region.to_owned(),
             account: account.map(str::to_owned),
-            group: group.to_owned(),
+            id: group.to_owned(),
         }
+    }
+
+    fn groups<const N: usize>(groups: [Scope; N]) -> PolicyTargets {
+        PolicyTargets { groups: groups.into(), ..PolicyTargets::default() }
     }
 
     fn expiry() -> CloudExpiry {
@@ -202,9 +276,9 @@ mod tests {
 
     #[test]
     fn exactly_what_can_be_sent() {
-        let scopes = [scope("eu-west-1", None, "sg-1")].into();
+        let scopes = groups([scope("eu-west-1", None, "sg-1")]);
         let policy = policy(&scopes, std::iter::empty(), None, Retag::Marked);
-        let apart: Vec<Action> = Action::CLOUD_EXPIRY.into_iter().chain(Action::PREPARATION).collect();
+        let apart: Vec<Action> = [&Action::CLOUD_EXPIRY[..], &Action::PREPARATION, &Action::PREFIX_LISTS].concat();
         let rest = Action::ALL.iter().copied().filter(|action| !apart.contains(action));
         let mut sent: BTreeSet<String> = rest.filter_map(Action::permission).collect();
         let swept = actions(&sweep_policy("aws"));
@@ -227,7 +301,7 @@ mod tests {
     /// The one difference between the two: whether a rule without our mark can be given it.
     #[test]
     fn a_rule_without_our_mark_is_tagged_on_request_alone() {
-        let scopes = [scope("eu-west-1", None, "sg-1")].into();
+        let scopes = groups([scope("eu-west-1", None, "sg-1")]);
         let of = |retag| policy(&scopes, std::iter::empty(), None, retag);
         let (narrow, mut wide) = (of(Retag::Marked), of(Retag::WithoutMark));
         assert_eq!(narrow["Statement"][3]["Sid"], "TagWhatIsOpen");
@@ -246,7 +320,7 @@ mod tests {
             scope("eu-west-1", Some("123456789012"), "sg-2"),
             scope("cn-north-1", None, "sg-3"),
         ];
-        let policy = policy(&scopes.into(), ["cost*centre".to_owned()].iter(), None, Retag::Marked);
+        let policy = policy(&groups(scopes), ["cost*centre".to_owned()].iter(), None, Retag::Marked);
         let resources = policy["Statement"][1]["Resource"].as_array().unwrap();
         let resources: Vec<_> = resources.iter().map(|arn| arn.as_str().unwrap()).collect();
         assert_eq!(

@@ -7,6 +7,7 @@ use crate::{
     },
     kind::{Kind, Noun, Ports, TargetField},
 };
+use eg_model::target::Expiry;
 
 pub static PREFIX_LIST: Kind = Kind {
     provider: PROVIDER,
@@ -22,6 +23,8 @@ pub static PREFIX_LIST: Kind = Kind {
     selectors: false,
     ports: Ports::None { why: "The rules and routes that refer to the list decide about ports" },
     cloud: Some(EC2),
-    closes_by_itself: false,
+    expiry: Expiry::None,
+    quota: None,
+    reads_back: |_| true,
     anchor: "aws-managed-prefix-lists",
 };

@@ -4,9 +4,10 @@ use crate::{
     Caller, ReadResult,
     aws::{
         action::Action,
-        client::SecurityGroups,
+        client::Client,
         errors::failure::{of_call, unusable},
         read::observe::read_result,
+        security_group::SecurityGroups,
     },
 };
 use aws_sdk_ec2::types::Filter;
@@ -25,7 +26,9 @@ impl SecurityGroups {
         let (groups, read_at) = self.read_series("every group with a mark of eg's", &[marked]).await?;
         Ok(groups.into_iter().map(|(id, group)| (id.clone(), read_result(&id, group, read_at))).collect())
     }
+}
 
+impl Client {
     /// `DescribeRegions`: those that are enabled for the account, as the call answers without `AllRegions`.
     pub async fn enabled_regions(&self) -> Result<BTreeSet<String>, Failure> {
         let tried = "ask which regions there are";

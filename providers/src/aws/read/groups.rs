@@ -4,12 +4,12 @@ use crate::{
     ListedGroup,
     aws::{
         action::Action,
-        client::SecurityGroups,
         errors::failure::{of_call, unusable},
         read::{
             pages::{PAGE_SIZE, Pages},
             rule,
         },
+        security_group::SecurityGroups,
     },
 };
 use aws_sdk_ec2::types::{Filter, SecurityGroup};
@@ -48,12 +48,13 @@ impl SecurityGroups {
         let mut token = None;
         loop {
             let call = self
+                .client
                 .ec2
                 .describe_security_groups()
                 .set_filters(meant.map(filters))
                 .max_results(PAGE_SIZE)
                 .set_next_token(token);
-            let answer = self.call(Action::DescribeSecurityGroups, "-", || call.clone().send()).await;
+            let answer = self.client.call(Action::DescribeSecurityGroups, "-", || call.clone().send()).await;
             let answer = answer.map_err(|error| of_call(&tried, &error))?;
             for group in answer.security_groups() {
                 let group =

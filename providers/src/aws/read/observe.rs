@@ -4,12 +4,12 @@ use crate::{
     ReadResult, RulesSeen,
     aws::{
         action::Action,
-        client::SecurityGroups,
         errors::failure::{of_call, unusable},
         read::{
             pages::{PAGE_SIZE, Pages},
             rule::{self, Read},
         },
+        security_group::SecurityGroups,
         wire::clock::AnswerDate,
     },
 };
@@ -50,7 +50,7 @@ pub(super) struct GroupReading {
     unreadable: Option<String>,
 }
 
-fn filter<'a>(name: &str, values: impl IntoIterator<Item = &'a String>) -> Filter {
+pub fn filter<'a>(name: &str, values: impl IntoIterator<Item = &'a String>) -> Filter {
     Filter::builder().name(name).set_values(Some(values.into_iter().cloned().collect())).build()
 }
 
@@ -138,7 +138,7 @@ impl SecurityGroups {
         if gone.is_empty() {
             return BTreeMap::new();
         }
-        match self.known_caller().await {
+        match self.client.known_caller().await {
             Ok(caller) => {
                 gone.iter().map(|id| (id.clone(), ReadResult::NotFound { caller: Some(caller.clone()) })).collect()
             }
@@ -154,7 +154,7 @@ impl SecurityGroups {
     /// Rules of one group by their ids. By filter: asked for by `SecurityGroupRuleIds`, one that is gone fails the call, and
     /// pages have no size.
     pub async fn observe_by_id(&self, group: &str, rules: &BTreeSet<RuleId>) -> Result<RulesSeen, Failure> {
-        let mut seen = RulesSeen { rules: Vec::new(), read_at: (self.now)() };
+        let mut seen = RulesSeen { rules: Vec::new(), read_at: (self.client.now)() };
         let ids: Vec<&String> = rules.iter().map(|rule| &rule.0).collect();
         for ids in ids.chunks(FILTER_VALUES) {
             let by_id = filter("security-group-rule-id", ids.iter().copied());
@@ -182,15 +182,16 @@ impl SecurityGroups {
         // Dated before it is asked: a machine that sleeps in between must not take an old reading for a new one.
         let mut first = None;
         loop {
-            let (asked, date) = ((self.now)(), AnswerDate::default());
+            let (asked, date) = ((self.client.now)(), AnswerDate::default());
             let call = self
+                .client
                 .ec2
                 .describe_security_group_rules()
                 .set_filters(Some(filters.to_vec()))
                 .max_results(PAGE_SIZE)
                 .set_next_token(token);
             let send = || call.clone().customize().interceptor(date.clone()).send();
-            let answer = self.call(Action::DescribeSecurityGroupRules, of, send).await;
+            let answer = self.client.call(Action::DescribeSecurityGroupRules, of, send).await;
             let answer = answer.map_err(|error| of_call(&tried, &error))?;
             let later = first.is_some().then_some(asked);
             let read_at: &mut ReadAt =
@@ -231,12 +232,13 @@ impl SecurityGroups {
         let mut token = None;
         loop {
             let call = self
+                .client
                 .ec2
                 .describe_security_groups()
                 .filters(group_filter(batch))
                 .max_results(PAGE_SIZE)
                 .set_next_token(token);
-            let answer = self.call(Action::DescribeSecurityGroups, name_of(batch), || call.clone().send()).await;
+            let answer = self.client.call(Action::DescribeSecurityGroups, name_of(batch), || call.clone().send()).await;
             let answer = answer.map_err(|error| of_call(&tried, &error))?;
             for group in answer.security_groups() {
                 let id =

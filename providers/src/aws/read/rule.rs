@@ -23,7 +23,7 @@ pub enum Read {
 }
 
 /// The tags of an answer.
-pub(super) fn tags_of(tags: &[Tag]) -> BTreeMap<String, String> {
+pub fn tags_of(tags: &[Tag]) -> BTreeMap<String, String> {
     tags.iter().filter_map(|tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned()))).collect()
 }
 

@@ -10,12 +10,12 @@ use crate::{
     Authorize, CallObserver, Caller, CallerAccess, Connect, CredentialsEnd, Discovery, Firewall, Marking, ReadResult,
     Registry, Rights, SetAutoClose, Verdict,
     aws::{
-        client::SecurityGroups,
         connect::{Aws, Options},
         errors::classify::ROWS,
         expiry::preparation::Prepared,
         policy::roles::ExpiryRole,
         read::observe::FILTER_VALUES,
+        security_group::SecurityGroups,
         tests::replay::{Play, Replay},
         wire::clock::Clock,
     },
@@ -1052,7 +1052,7 @@ async fn one_client_a_way() {
         route: Route { account: Some("1".into()), partition: Some("aws".into()), ..Route::default() },
         ..target("sg-2")
     };
-    assert!(Arc::ptr_eq(&first, &aws.security_groups(&learnt).await.unwrap()));
+    assert!(Arc::ptr_eq(&first.client, &aws.security_groups(&learnt).await.unwrap().client));
     let mut elsewhere = target(GROUP);
     elsewhere.key.region = "eu-west-2".into();
     let role =
@@ -1060,7 +1060,7 @@ async fn one_client_a_way() {
     let mut endpoint = target(GROUP);
     endpoint.key.endpoint = Some("http://127.0.0.1:5000".into());
     for other in [elsewhere, role, endpoint] {
-        assert!(!Arc::ptr_eq(&first, &aws.security_groups(&other).await.unwrap()));
+        assert!(!Arc::ptr_eq(&first.client, &aws.security_groups(&other).await.unwrap().client));
     }
 }
 
