@@ -29,6 +29,8 @@ pub struct Kind {
     pub expiry: Expiry,
     /// The most entries of each address family, unless the provider has raised it; `None` if there is no usual number.
     pub quota: Option<usize>,
+    /// True if nothing there tells whose an entry is: the record alone knows.
+    pub unmarked: bool,
     /// True if the firewall with this id can be read back. Looks at this machine at most.
     pub reads_back: fn(id: &str) -> bool,
     /// The heading of its section in `docs/firewalls.md`, as an anchor.

@@ -6,6 +6,7 @@ use crate::{
     clock::SandboxClock,
     engine::Engine,
     faults::Script,
+    ip_set::IpSet,
     prefix_list::{PrefixList, PrefixListEntry},
     protocol::{
         errors::{self, Refusal},
@@ -16,6 +17,7 @@ use crate::{
     world::{Group, Identity, Schedule, ScheduleKey, SecurityGroupRule},
 };
 use ipnet::IpNet;
+use serde_json::json;
 use std::{
     collections::BTreeMap,
     io,
@@ -251,6 +253,50 @@ impl Handle {
         let now = (self.shared.clock)();
         if let Some(list) = self.landed().world.list_mut(list) {
             list.edit_at_once(now, edit);
+        }
+    }
+
+    /// The truth: the IP set at a place, such as `regional/people/<uuid>`.
+    pub fn ip_set(&self, place: &str) -> Option<IpSet> {
+        self.landed().world.ip_set(place).cloned()
+    }
+
+    /// Makes an empty IP set; its place.
+    pub fn create_ip_set_in(&self, account: &str, region: &str, name: &str, ipv6: bool) -> Result<String, Refusal> {
+        let version = if ipv6 { "IPV6" } else { "IPV4" };
+        let body = json!({
+            "Name": name,
+            "Scope": "REGIONAL",
+            "Description": "made by hand",
+            "IPAddressVersion": version,
+            "Addresses": [],
+        });
+        self.by_hand(account, region, "CreateIPSet", owned(&[("Body", &body.to_string())]))
+    }
+
+    pub fn delete_ip_set(&self, place: &str) {
+        self.landed().world.remove_ip_set(place);
+    }
+
+    /// Changes the addresses of an IP set, at once.
+    pub fn edit_ip_set_by_hand(&self, place: &str, edit: impl FnOnce(&mut Vec<String>)) {
+        let now = (self.shared.clock)();
+        let mut engine = self.landed();
+        let token = format!("by-hand-{}", engine.world.next());
+        if let Some(set) = engine.world.ip_set_mut(place) {
+            let mut addresses = set.addresses.clone();
+            edit(&mut addresses);
+            set.put(addresses, token, now);
+        }
+    }
+
+    /// Changes the tags of an IP set.
+    pub fn tag_ip_set_by_hand(&self, place: &str, edit: impl FnOnce(&mut BTreeMap<String, String>)) {
+        let now = (self.shared.clock)();
+        if let Some(set) = self.landed().world.ip_set_mut(place) {
+            let mut tags = set.tags.clone();
+            edit(&mut tags);
+            set.retag(tags, now);
         }
     }
 

@@ -28,6 +28,7 @@ impl Context<'_> {
         CommandError::new(Kind::Config, message)
             .hint("create one from your AWS security groups: eg init")
             .hint("or add a security group by hand: eg resource add NAME --id sg-… --region … --port tcp/22")
+            .hint("for prefix lists, WAF IP sets, nftables and scripts: eg resource add --help")
             .hint(format!("then run again: {command}"))
     }
 

@@ -67,7 +67,9 @@ impl Installation {
 
     /// `eg`, about to run; its environment can still be changed.
     pub fn command(&self, args: &[&str]) -> EgCommand {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_eg"));
+        let mut words = self.shared.inside.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_eg")]);
+        let mut command = Command::new(words.next().expect("eg at least"));
+        command.args(words);
         let offset = self.shared.clock.load(Ordering::SeqCst) + self.shared.skew.load(Ordering::SeqCst);
         let inside = |name: &str| self.home.join(name);
         command

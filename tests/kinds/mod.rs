@@ -11,8 +11,13 @@ mod case;
 mod crashes;
 mod groups;
 mod hand;
+mod lists;
+mod marks;
+mod nftables;
+mod scripts;
 mod table;
 mod toys;
+mod waf;
 
 /// The suite for one kind: a test for each case.
 macro_rules! conforms {

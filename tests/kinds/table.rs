@@ -4,6 +4,7 @@ use super::{
     case::Case,
     groups::Group,
     hand::{Able, Hand},
+    lists::{IpSet, PrefixList},
 };
 use std::{fs, path::Path};
 
@@ -23,7 +24,7 @@ fn column<H: Hand>() -> Column {
 
 /// A line for each kind that users have.
 fn columns() -> Vec<Column> {
-    vec![column::<Group>()]
+    vec![column::<Group>(), column::<PrefixList>(), column::<IpSet>()]
 }
 
 fn table() -> String {

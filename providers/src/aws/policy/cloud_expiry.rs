@@ -161,7 +161,7 @@ mod tests {
             partition: "aws-cn".into(),
             region: region.into(),
             account: Some("123456789012".into()),
-            group: group.into(),
+            id: group.into(),
         };
         ConfiguredAccount {
             partition: "aws-cn".into(),
