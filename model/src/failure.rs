@@ -65,9 +65,7 @@ impl FailureClass {
         match self {
             Self::Throttled => Reaction::RetryNow,
             Self::Transient | Self::Unknown | Self::Stale => Reaction::Reobserve,
-            Self::Gone | Self::Limit | Self::Denied | Self::Invalid | Self::Barred | Self::Host => {
-                Reaction::RetryLater
-            }
+            Self::Gone | Self::Limit | Self::Denied | Self::Invalid | Self::Barred | Self::Host => Reaction::RetryLater,
             Self::Credentials | Self::Expired | Self::NoProfile | Self::Local => Reaction::Stop,
         }
     }

@@ -236,7 +236,7 @@ fn a_restored_backup_closes_the_rules_that_it_knows() {
     copy(&files, &backup);
     // A pass that changes nothing would make no difference between the two.
     pass(&world.here, 0);
-    let later = start(&world.here, &["--only", DB]);
+    let later = start(&world.here, &["--only", "prod-db-sg"]);
     world.eg(&["session", "stop", &later]).expect_code(0);
     lose(&world.here, false);
     let files: Vec<_> = fs::read_dir(&backup).unwrap().map(|entry| entry.unwrap().path()).collect();
