@@ -83,7 +83,18 @@ fn main() {
     let options = Options::parse(env::args().skip(1));
     println!(
         "{:>6} {:>8} {:>10} {:>12} {:>12} {:>7} {:>10} {:>10} {:>6} {:>6} {:>7} {:>8}",
-        "groups", "latency", "command", "eg", "floor", "ratio", "eg CPU", "floor CPU", "calls", "floor", "flushes", "memory"
+        "groups",
+        "latency",
+        "command",
+        "eg",
+        "floor",
+        "ratio",
+        "eg CPU",
+        "floor CPU",
+        "calls",
+        "floor",
+        "flushes",
+        "memory"
     );
     for groups in &options.groups {
         for latency in &options.latencies {
@@ -418,7 +429,8 @@ fn permission(port: i32) -> IpPermission {
 fn permissions() -> Vec<IpPermission> {
     let wide = env::var_os(WIDE).is_some();
     let both_families = |port| {
-        let range = Ipv6Range::builder().cidr_ipv6(format!("{ADDRESS_V6}/128")).description("eg floor session 00000000");
+        let range =
+            Ipv6Range::builder().cidr_ipv6(format!("{ADDRESS_V6}/128")).description("eg floor session 00000000");
         let v6 = IpPermission::builder().ip_protocol("tcp").from_port(port).to_port(port).ipv6_ranges(range.build());
         [Some(permission(port)), wide.then(|| v6.build())]
     };

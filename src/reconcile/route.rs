@@ -145,12 +145,7 @@ impl RouteEnds {
 }
 
 impl RouteRun<'_> {
-    async fn run(
-        mut self,
-        mut targets: Routes,
-        mut readings: TargetReadings,
-        start: &SetOnce<Option<Go>>,
-    ) -> RouteEnd {
+    async fn run(mut self, mut targets: Routes, mut readings: TargetReadings, start: &SetOnce<Option<Go>>) -> RouteEnd {
         let unread = targets.iter().filter(|(key, _)| !readings.contains_key(*key));
         let unread = unread.map(|(key, routes)| (key.clone(), routes.clone())).collect();
         readings.extend(self.driver.observe(&unread, self.request.dry_run).await);

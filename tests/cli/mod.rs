@@ -10,6 +10,7 @@ mod follow;
 mod iam_policy;
 mod init;
 mod ip;
+mod kinds;
 mod log;
 mod logins;
 mod man;

@@ -127,8 +127,8 @@ async fn an_address_comes_and_goes_and_the_rest_of_the_set_is_as_before() {
     let closed = sets.close(&region.set, ids.clone()).await.unwrap();
     assert_eq!(closed.value, ids);
     let after = region.sandbox.ip_set(&region.set).unwrap();
-    assert_eq!((after.addresses, after.description, after.tags), (before.addresses, before.description, before.tags));
     assert_eq!(after.description.as_deref(), Some("made by hand"), "an update without it would erase it");
+    assert_eq!((after.addresses, after.description, after.tags), (before.addresses, before.description, before.tags));
 }
 
 #[tokio::test]

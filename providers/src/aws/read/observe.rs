@@ -71,7 +71,8 @@ impl SecurityGroups {
     /// Reads groups. Every one has an entry in the answer.
     pub async fn observe_groups(&self, groups: &BTreeSet<String>) -> BTreeMap<String, ReadResult> {
         let all: Vec<&String> = groups.iter().collect();
-        let batches = all.chunks(FILTER_VALUES).map(|batch| batch.iter().copied().cloned().collect::<BTreeSet<String>>());
+        let batches =
+            all.chunks(FILTER_VALUES).map(|batch| batch.iter().copied().cloned().collect::<BTreeSet<String>>());
         let reads: Vec<_> = batches.map(|batch| async move { self.observe_batch(&batch).await }).collect();
         let reads: Vec<_> = stream::iter(reads).buffer_unordered(BATCHES_AT_ONCE).collect().await;
         reads.into_iter().flatten().collect()
