@@ -11,6 +11,7 @@ mod hosts;
 mod iam_policy;
 mod init;
 mod ip;
+mod kinds;
 mod log;
 mod logins;
 mod man;
