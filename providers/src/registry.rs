@@ -33,7 +33,7 @@ static LINES: &[Line] = &[
         connect: |on, to| Box::pin(async { Ok(on.aws.security_groups(to).await? as _) }),
     },
     Line { kind: &aws::PREFIX_LIST, connect: |on, to| Box::pin(async { Ok(on.aws.prefix_lists(to).await? as _) }) },
-    Line { kind: &aws::WAF_IP_SET, connect: not_built_in },
+    Line { kind: &aws::WAF_IP_SET, connect: |on, to| Box::pin(async { Ok(on.aws.ip_sets(to).await? as _) }) },
     Line { kind: &nftables::TABLE, connect: |on, to| on.nftables.connect(to) },
     Line { kind: &script::DIRECTORY, connect: |on, to| on.scripts.connect(to) },
 ];
@@ -55,12 +55,6 @@ static TEST_LINES: &[Line] = &[
 #[cfg(debug_assertions)]
 fn toy<'a>(registry: &'a Registry, target: &'a Target) -> Connection<'a> {
     Box::pin(async { Ok(registry.toy.firewall(target)) })
-}
-
-fn not_built_in<'a>(_: &'a Registry, target: &'a Target) -> Connection<'a> {
-    let what = kind_of(&target.key).map_or("such firewalls", |kind| kind.noun.many);
-    let message = format!("connect to {}: {what} are not built in", target.key);
-    Box::pin(async { Err(Failure::new(FailureClass::Invalid, message)) })
 }
 
 fn lines() -> impl Iterator<Item = &'static Line> {

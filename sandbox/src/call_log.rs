@@ -15,7 +15,7 @@ pub struct Call {
     pub request_id: String,
     /// Empty when the request named none.
     pub action: String,
-    /// The security groups and prefix lists that the request named.
+    /// The security groups, prefix lists and IP sets that the request named.
     pub groups: Vec<String>,
     /// The rules that the request named, or that it made or removed.
     pub rules: Vec<String>,
@@ -37,9 +37,9 @@ pub struct Call {
     pub fields: BTreeMap<String, String>,
 }
 
-/// The security groups and prefix lists that a request names.
+/// The security groups, prefix lists and IP sets that a request names.
 pub(crate) fn groups_in(form: &Form) -> Vec<String> {
-    let single = ["GroupId", "PrefixListId"].into_iter().filter_map(|name| form.get(name).map(str::to_owned));
+    let single = ["GroupId", "PrefixListId", "Place"].into_iter().filter_map(|name| form.get(name).map(str::to_owned));
     let named = form.list("GroupId").into_iter().chain(form.list("PrefixListId"));
     let by_id = |part: &Form| matches!(part.get("Name"), Some("group-id" | "prefix-list-id"));
     let filtered = form.parts("Filter").into_iter().filter(by_id).flat_map(|part| part.list("Value"));

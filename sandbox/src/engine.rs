@@ -6,6 +6,7 @@ use crate::{
     callers::{self, Credential, DEFAULT_REGION},
     faults::{Fault, Faults, Script},
     ids,
+    ip_set::spelled,
     prefix_list::PrefixListEntry,
     protocol::{
         envelope,
@@ -169,6 +170,7 @@ impl Engine {
                 for group in groups_in(passage.form) {
                     self.world.remove_group(&group, passage.now);
                     self.world.remove_list(&group);
+                    self.world.remove_ip_set(&group);
                 }
             }
             Some(Fault::EntryAdded { cidr, description }) => {
@@ -177,9 +179,14 @@ impl Engine {
                     entries.retain(|known| known.cidr != entry.cidr);
                     entries.push(entry.clone());
                 });
+                self.edit_sets(passage, |addresses| {
+                    addresses.retain(|known| *known != spelled(*cidr));
+                    addresses.push(spelled(*cidr));
+                });
             }
             Some(Fault::EntryRemoved { cidr }) => {
                 self.edit_lists(passage, |entries| entries.retain(|entry| entry.cidr != *cidr));
+                self.edit_sets(passage, |addresses| addresses.retain(|known| *known != spelled(*cidr)));
             }
             _ => {}
         }
@@ -191,6 +198,18 @@ impl Engine {
         for id in groups_in(passage.form) {
             if let Some(list) = self.world.list_mut(&id) {
                 list.edit_at_once(passage.now, &edit);
+            }
+        }
+    }
+
+    /// The same for IP sets.
+    fn edit_sets(&mut self, passage: &Passage<'_>, edit: impl Fn(&mut Vec<String>)) {
+        for place in groups_in(passage.form) {
+            let token = ids::uuid(self.seed, "token", self.world.next());
+            if let Some(set) = self.world.ip_set_mut(&place) {
+                let mut addresses = set.addresses.clone();
+                edit(&mut addresses);
+                set.put(addresses, token, passage.now);
             }
         }
     }
@@ -288,6 +307,7 @@ impl Engine {
         let kind = match passage.service() {
             Service::Ec2 | Service::Sts => "text/xml;charset=UTF-8",
             Service::Scheduler => "application/json",
+            Service::Waf => "application/x-amz-json-1.1",
         };
         Reply::Answer { status, kind, body, request_id, date, after }
     }

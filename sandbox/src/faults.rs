@@ -27,12 +27,12 @@ pub enum Fault {
     Deny,
     /// The session token is past its time; nothing is done.
     ExpiredToken,
-    /// The groups and lists that the request names are deleted with their rules before it is looked at.
+    /// The groups, lists and sets that the request names are deleted with their rules before it is looked at.
     GroupGone,
-    /// Before the request is looked at, somebody adds an entry to the prefix list that it names, in the place of one with
-    /// the same CIDR.
+    /// Before the request is looked at, somebody adds an entry to the prefix list or IP set that it names, in the place of
+    /// one with the same CIDR.
     EntryAdded { cidr: IpNet, description: String },
-    /// Before the request is looked at, somebody removes an entry from the prefix list that it names.
+    /// Before the request is looked at, somebody removes an entry from the prefix list or IP set that it names.
     EntryRemoved { cidr: IpNet },
     /// A change of a prefix list is accepted, and is done when the sandbox's clock has moved this far.
     StaysInProgress(TimeDelta),

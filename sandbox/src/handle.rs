@@ -6,6 +6,8 @@ use crate::{
     clock::SandboxClock,
     engine::Engine,
     faults::Script,
+    ip_set::IpSet,
+    network::{Interface, Subnet},
     prefix_list::{PrefixList, PrefixListEntry},
     protocol::{
         errors::{self, Refusal},
@@ -16,6 +18,7 @@ use crate::{
     world::{Group, Identity, Schedule, ScheduleKey, SecurityGroupRule},
 };
 use ipnet::IpNet;
+use serde_json::json;
 use std::{
     collections::BTreeMap,
     io,
@@ -254,6 +257,50 @@ impl Handle {
         }
     }
 
+    /// The truth: the IP set at a place, such as `regional/people/<uuid>`.
+    pub fn ip_set(&self, place: &str) -> Option<IpSet> {
+        self.landed().world.ip_set(place).cloned()
+    }
+
+    /// Makes an empty IP set; its place.
+    pub fn create_ip_set_in(&self, account: &str, region: &str, name: &str, ipv6: bool) -> Result<String, Refusal> {
+        let version = if ipv6 { "IPV6" } else { "IPV4" };
+        let body = json!({
+            "Name": name,
+            "Scope": "REGIONAL",
+            "Description": "made by hand",
+            "IPAddressVersion": version,
+            "Addresses": [],
+        });
+        self.by_hand(account, region, "CreateIPSet", owned(&[("Body", &body.to_string())]))
+    }
+
+    pub fn delete_ip_set(&self, place: &str) {
+        self.landed().world.remove_ip_set(place);
+    }
+
+    /// Changes the addresses of an IP set, at once.
+    pub fn edit_ip_set_by_hand(&self, place: &str, edit: impl FnOnce(&mut Vec<String>)) {
+        let now = (self.shared.clock)();
+        let mut engine = self.landed();
+        let token = format!("by-hand-{}", engine.world.next());
+        if let Some(set) = engine.world.ip_set_mut(place) {
+            let mut addresses = set.addresses.clone();
+            edit(&mut addresses);
+            set.put(addresses, token, now);
+        }
+    }
+
+    /// Changes the tags of an IP set.
+    pub fn tag_ip_set_by_hand(&self, place: &str, edit: impl FnOnce(&mut BTreeMap<String, String>)) {
+        let now = (self.shared.clock)();
+        if let Some(set) = self.landed().world.ip_set_mut(place) {
+            let mut tags = set.tags.clone();
+            edit(&mut tags);
+            set.retag(tags, now);
+        }
+    }
+
     /// Writes tags on a rule, group or prefix list.
     pub fn tag_by_hand(&self, id: &str, tags: &BTreeMap<String, String>) -> Result<(), Refusal> {
         self.on_resource(id, "CreateTags", tags)
@@ -262,6 +309,23 @@ impl Handle {
     /// Deletes tags by key and value; with none named, all of them.
     pub fn untag_by_hand(&self, id: &str, tags: &BTreeMap<String, String>) -> Result<(), Refusal> {
         self.on_resource(id, "DeleteTags", tags)
+    }
+
+    /// Puts a network interface there, or replaces it; its instance runs.
+    pub fn put_interface(&self, interface: Interface) {
+        self.landed().world.network.put_interface(interface);
+    }
+
+    /// Puts a subnet there, or replaces it.
+    pub fn put_subnet(&self, id: &str, subnet: Subnet) {
+        self.landed().world.network.subnets.insert(id.to_owned(), subnet);
+    }
+
+    /// Changes the state of an instance (`stopped`).
+    pub fn set_instance_state(&self, id: &str, state: &str) {
+        if let Some(instance) = self.landed().world.network.instances.get_mut(id) {
+            state.clone_into(&mut instance.2);
+        }
     }
 
     /// Stops: no new connections, and a moment for requests under way.

@@ -29,7 +29,11 @@ pub(crate) fn list(seed: u64, number: u64) -> String {
 
 /// A request id: the shape of a UUID.
 pub(crate) fn request(seed: u64, number: u64) -> String {
-    let hash = digits(seed, "request", number, 32);
+    uuid(seed, "request", number)
+}
+
+pub(crate) fn uuid(seed: u64, kind: &str, number: u64) -> String {
+    let hash = digits(seed, kind, number, 32);
     let part = |from: usize, count: usize| hash.chars().skip(from).take(count).collect::<String>();
     format!("{}-{}-4{}-8{}-{}", part(0, 8), part(8, 4), part(12, 3), part(15, 3), part(18, 12))
 }

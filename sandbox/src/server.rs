@@ -4,6 +4,7 @@
 use crate::{
     clock::SandboxClock,
     engine::{Engine, Reply, Signature},
+    ip_set,
     protocol::form::Form,
 };
 use bytes::Bytes;
@@ -107,13 +108,15 @@ async fn answer(shared: SharedEngine, request: Request<Incoming>) -> Result<Resp
     });
     let query = request.uri().query().unwrap_or_default().to_owned();
     let schedule = schedule_of(&request);
+    let waf = waf_action(&request);
     let Ok(body) = Limited::new(request.into_body(), BODY_MAX).collect().await else {
         return Ok(plain(StatusCode::PAYLOAD_TOO_LARGE));
     };
     let body = body.to_bytes();
-    let form = match schedule {
-        Some((action, name)) => schedule_form(action, name, &query, &body),
-        None => Form::parse(if body.is_empty() { query.as_bytes() } else { &body }),
+    let form = match (schedule, waf) {
+        (Some((action, name)), _) => schedule_form(action, name, &query, &body),
+        (None, Some(action)) => waf_form(action, &body),
+        (None, None) => Form::parse(if body.is_empty() { query.as_bytes() } else { &body }),
     };
 
     let latency = shared.engine().latency();
@@ -164,6 +167,23 @@ fn schedule_form(action: &str, name: String, query: &str, body: &[u8]) -> Form {
     let group = asked.or_else(|| parsed.get("GroupName").and_then(|group| group.as_str()).map(str::to_owned));
     let fields = [("Action", action.to_owned()), ("Name", name), ("Body", text)];
     let fields = fields.into_iter().chain(group.map(|group| ("GroupName", group)));
+    Form::new(fields.map(|(key, value)| (key.to_owned(), value)))
+}
+
+/// WAF speaks JSON and names the action in a header (Smithy, "AWS JSON 1.1 protocol").
+fn waf_action(request: &Request<Incoming>) -> Option<String> {
+    let target = request.headers().get("x-amz-target")?.to_str().ok()?;
+    Some(target.strip_prefix("AWSWAF_20190729.")?.to_owned())
+}
+
+/// The same as a form, with the place of the set that the request names.
+fn waf_form(action: String, body: &[u8]) -> Form {
+    let text = String::from_utf8_lossy(body).into_owned();
+    let parsed: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    let field = |name: &str| parsed.get(name).and_then(|value| value.as_str());
+    let named = || Some(ip_set::place(field("Scope")? == "CLOUDFRONT", field("Name")?, field("Id")?));
+    let place = named().or_else(|| ip_set::place_in(field("ResourceARN")?));
+    let fields = [("Action", action), ("Body", text)].into_iter().chain(place.map(|place| ("Place", place)));
     Form::new(fields.map(|(key, value)| (key.to_owned(), value)))
 }
 

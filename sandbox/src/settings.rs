@@ -12,7 +12,7 @@ pub enum StaleSight {
     RevokedPresent,
     /// A rule or list has the tags it had before, a new one none.
     TagsMissing,
-    /// A prefix list has the version that it had before.
+    /// A prefix list has the version that it had before, an IP set the addresses and the token.
     OldVersion,
 }
 
@@ -59,7 +59,7 @@ pub struct RegionSettings {
     pub date_offset: TimeDelta,
     /// The time that a request takes to arrive.
     pub latency: Latency,
-    /// By action.
+    /// By action. WAF has one of its own: one update a second (WAF Developer Guide, "AWS WAF quotas").
     pub rate_limits: BTreeMap<String, RateLimit>,
     /// The most entries on a page, whatever was asked for (AWS may return fewer than `MaxResults`).
     pub page_limit: Option<usize>,
@@ -81,7 +81,7 @@ impl Default for RegionSettings {
             stale: None,
             date_offset: TimeDelta::zero(),
             latency: Latency::default(),
-            rate_limits: BTreeMap::new(),
+            rate_limits: BTreeMap::from([("UpdateIPSet".to_owned(), RateLimit { capacity: 1.0, per_second: 1.0 })]),
             page_limit: None,
             rules_per_group: 60,
             list_changes_take: TimeDelta::zero(),

@@ -1,6 +1,7 @@
 //! The truth as a reader sees it: all of it, or its state a while ago.
 
 use crate::{
+    ip_set::IpSet,
     prefix_list::{ListState, PrefixList},
     settings::{Stale, StaleSight},
     world::{SecurityGroupRule, World},
@@ -52,6 +53,25 @@ pub(crate) fn list<'a>(list: &'a PrefixList, stale: Option<&Stale>, now: DateTim
     }
     if stale.sights.contains(&StaleSight::TagsMissing)
         && let Some((_, before)) = list.earlier_tags.iter().find(|(at, _)| fresh(*at))
+    {
+        shown.to_mut().tags = before.clone();
+    }
+    shown
+}
+
+/// An IP set as this read shows it.
+pub(crate) fn ip_set<'a>(set: &'a IpSet, stale: Option<&Stale>, now: DateTime<Utc>) -> Cow<'a, IpSet> {
+    let mut shown = Cow::Borrowed(set);
+    let Some(stale) = stale else { return shown };
+    let fresh = |at: DateTime<Utc>| now.signed_duration_since(at) < stale.lasting;
+    if stale.sights.contains(&StaleSight::OldVersion)
+        && let Some((_, before)) = set.earlier_states.iter().find(|(at, _)| fresh(*at)).cloned()
+    {
+        let shown = shown.to_mut();
+        (shown.addresses, shown.token) = (before.addresses, before.token);
+    }
+    if stale.sights.contains(&StaleSight::TagsMissing)
+        && let Some((_, before)) = set.earlier_tags.iter().find(|(at, _)| fresh(*at))
     {
         shown.to_mut().tags = before.clone();
     }

@@ -1,7 +1,9 @@
-//! The truth: groups, rules, prefix lists and role sessions.
+//! The truth: groups, rules, prefix lists, IP sets and role sessions.
 
 use crate::{
     ids,
+    ip_set::IpSet,
+    network::Network,
     permission::{RulePermission, Source},
     prefix_list::PrefixList,
     protocol::form::Form,
@@ -146,7 +148,10 @@ pub(crate) struct World {
     sessions: BTreeMap<String, RoleSession>,
     pub(crate) late: Vec<Late>,
     schedules: BTreeMap<ScheduleKey, Schedule>,
+    pub(crate) network: Network,
     lists: BTreeMap<String, PrefixList>,
+    /// By place.
+    ip_sets: BTreeMap<String, IpSet>,
 }
 
 impl World {
@@ -268,6 +273,27 @@ impl World {
 
     pub(crate) fn remove_list(&mut self, id: &str) -> Option<PrefixList> {
         self.lists.remove(id)
+    }
+
+    /// The IP set at a place, whosever it is.
+    pub(crate) fn ip_set(&self, place: &str) -> Option<&IpSet> {
+        self.ip_sets.get(place)
+    }
+
+    pub(crate) fn ip_set_mut(&mut self, place: &str) -> Option<&mut IpSet> {
+        self.ip_sets.get_mut(place)
+    }
+
+    pub(crate) fn ip_sets(&self) -> impl Iterator<Item = &IpSet> {
+        self.ip_sets.values()
+    }
+
+    pub(crate) fn put_ip_set(&mut self, set: IpSet) {
+        self.ip_sets.insert(set.place(), set);
+    }
+
+    pub(crate) fn remove_ip_set(&mut self, place: &str) {
+        self.ip_sets.remove(place);
     }
 
     /// Ends every change of a list whose time has come.

@@ -12,7 +12,7 @@ use crate::{
         warning::Code,
     },
 };
-use eg_config::settings::Settings;
+use eg_config::settings::{Resource, Settings};
 use eg_model::{
     ids::{InstallationId, RuleId},
     sweep::holders::{Holder, MarkedRule, marked_rules},
@@ -45,14 +45,26 @@ pub fn run(context: &Context<'_>, _args: &WhoArgs) -> Result<Exit, CommandError>
         return Err(context.no_resources("eg who"));
     }
     let us = us(context)?;
+    for resource in &settings.resources {
+        if let Some(why) = nothing_to_tell(resource) {
+            context.printer.remark(&format!("{}: {why}", resource.name));
+        }
+    }
     block_on(async { Ok(show(context, &settings, &us).await) })
+}
+
+/// The reason why a firewall cannot tell who holds what: nothing there carries marks.
+fn nothing_to_tell(resource: &Resource) -> Option<String> {
+    let (noun, entry) = (resource.kind.noun, resource.kind.entry.many);
+    resource.kind.unmarked.then(|| format!("{noun} carries no marks: only the record tells which {entry} are eg's"))
 }
 
 async fn show(context: &Context<'_>, settings: &Settings, us: &Us) -> Exit {
     let connect = context.env.connect();
     let (settings, unknown) = context.expanded(settings).await;
     let seen = read_resources(&settings, connect.as_ref(), |resource| context.target(resource)).await;
-    let looks: Vec<WhoTarget<'_>> = looks(&seen, us);
+    let looks: Vec<WhoTarget<'_>> =
+        looks(&seen, us).into_iter().filter(|look| !look.surveyed.resource.kind.unmarked).collect();
     let printer = context.printer;
     printer.json(&as_json(&looks, &unknown));
     if looks.iter().any(|look| matches!(&look.found, Ok(rules) if !rules.is_empty())) {

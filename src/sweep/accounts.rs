@@ -11,13 +11,14 @@ use crate::{
         lane::{CONCURRENCY, PASS_LIMIT},
         retry_budget::RetryBudget,
     },
+    targets::route::target_for,
 };
 use eg_model::{
     failure::{Failure, FailureClass},
     sweep::judge::SweepScope,
-    target::Target,
+    target::{Target, TargetKey},
 };
-use eg_providers::{Caller, Connect};
+use eg_providers::{Caller, Connect, Kind};
 use futures_util::{StreamExt, stream};
 use std::{
     cell::Cell,
@@ -45,6 +46,8 @@ pub enum Regions {
 pub struct Sweeper<'a> {
     pub env: &'a Env,
     pub connect: Arc<dyn Connect>,
+    /// The kinds of firewall to look at; never none.
+    pub kinds: Vec<&'static Kind>,
     /// Asks to stop between calls.
     pub interrupt: &'a Interrupt,
 }
@@ -85,7 +88,7 @@ impl Sweeper<'_> {
     async fn regions_of(&self, account: &SweepAccount) -> Result<(Caller, BTreeSet<String>), Box<UnreadRegion>> {
         let profile = account.target.route.profile.clone();
         let unread = |account: Option<String>, failure| {
-            Box::new(UnreadRegion { profile: profile.clone(), account, region: None, group: None, failure })
+            Box::new(UnreadRegion { profile: profile.clone(), account, region: None, group: None, kind: None, failure })
         };
         let firewall = self.connect.connect(&account.target).await.map_err(|failure| unread(None, failure))?;
         let caller = self.persist(async || firewall.caller().await).await.map_err(|failure| unread(None, failure))?;
@@ -99,31 +102,51 @@ impl Sweeper<'_> {
         Ok((caller, names))
     }
 
-    /// Reads one region by the first route that leads there.
+    /// Reads one region, kind by kind, each by the first route that leads there. A region whose first kind cannot be read
+    /// is unread as a whole.
     async fn read_region(&self, account: String, region: String, targets: Vec<Target>) -> SweepReading {
         let mut found = SweepReading::default();
+        for (number, kind) in self.kinds.iter().copied().enumerate() {
+            let unread = self.read_kind(kind, &account, &region, &targets, &mut found).await;
+            if number == 0 && !unread.is_empty() {
+                found.unread.extend(unread);
+                break;
+            }
+            found.unread.extend(unread.into_iter().map(|one| UnreadRegion { kind: Some(kind), ..one }));
+        }
+        found
+    }
+
+    /// Reads the firewalls of one kind; the result is why no route led there.
+    async fn read_kind(
+        &self,
+        kind: &'static Kind,
+        account: &str,
+        region: &str,
+        targets: &[Target],
+        found: &mut SweepReading,
+    ) -> Vec<UnreadRegion> {
+        let mut unread = Vec::new();
         for target in targets {
-            let place = AccountRegion {
-                account: account.clone(),
-                region: region.clone(),
-                profile: target.route.profile.clone(),
-            };
+            let profile = target.route.profile.clone();
+            let key = TargetKey::new(kind.provider, kind.name, region, "");
+            let target = target_for(self.env, key, profile.clone());
+            let place = AccountRegion { account: account.to_owned(), region: region.to_owned(), profile };
             let read = async {
                 let firewall = self.connect.connect(&target).await?;
                 let groups = self.persist(async || firewall.marked(&target.key).await).await?;
                 Ok::<_, Failure>((firewall, groups))
             };
             match read.await {
-                Err(failure) => found.unread.push(place.unread(None, failure)),
+                Err(failure) => unread.push(place.unread(None, failure)),
                 Ok((firewall, groups)) => {
-                    found.unread.clear();
                     found.add(&place, &firewall, groups);
                     found.places.insert(place);
-                    break;
+                    return Vec::new();
                 }
             }
         }
-        found
+        unread
     }
 
     /// Repeats a call that was throttled or had no usable answer: the next sweep may be hours away.

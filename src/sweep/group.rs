@@ -18,13 +18,14 @@ use crate::{
 };
 use eg_model::{
     collecting::clocks_agree,
-    failure::{Failure, Reaction},
+    failure::{Failure, FailureClass, Reaction},
     ids::RuleId,
     observation::OwnedRule,
     sweep::{
         holders::Holder,
         judge::{KeepReason, State, SweepAction, SweepScope, Swept, holders_beside, sweep},
     },
+    target::TargetKey,
 };
 use eg_providers::ReadResult;
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,7 +68,7 @@ impl Outcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SweepRow {
     pub place: AccountRegion,
-    pub group: String,
+    pub target: TargetKey,
     pub swept: Swept,
     /// `None` if the sweep had no action for the rule.
     pub outcome: Option<Outcome>,
@@ -89,6 +90,13 @@ enum CallFlow {
     ReadAgain,
     Throttled,
     Rest,
+}
+
+/// A mark on a container is one item of a list that its installation writes as a whole, from its record. Another writer
+/// could lose an item that was added meanwhile.
+fn only_its_own_eg(target: &TargetKey, key: &str) -> Failure {
+    let message = format!("take the lease off {target}: only its own installation may write the tag {key}");
+    Failure::new(FailureClass::Invalid, message)
 }
 
 pub(super) struct GroupRun<'a> {
@@ -187,7 +195,10 @@ impl<'a> GroupRun<'a> {
             match deed {
                 SweepAction::Close(rule) => close.push(rule),
                 SweepAction::Untag { rule, key, value } if self.is_recent(rule.read_at()) => {
-                    let answer = release(self.group.firewall.as_ref(), &rule, &key, &value).await;
+                    let answer = match self.group.firewall.container_marking() {
+                        Some(_) => Err(only_its_own_eg(&self.group.target, &key)),
+                        None => release(self.group.firewall.as_ref(), &rule, &key, &value).await,
+                    };
                     let flow = match answer {
                         Ok(_) => self.unsettled(std::slice::from_ref(&rule), None),
                         Err(failure) => self.failed(std::slice::from_ref(&rule), failure),
@@ -338,8 +349,8 @@ impl<'a> GroupRun<'a> {
                 known.unwrap_or_else(not_known)
             });
             let still_held_by = held.remove(&swept.rule.id).unwrap_or_default();
-            let (place, group) = (self.group.place.clone(), self.group.target.id.clone());
-            SweepRow { place, group, swept, outcome, still_held_by }
+            let (place, target) = (self.group.place.clone(), self.group.target.clone());
+            SweepRow { place, target, swept, outcome, still_held_by }
         };
         self.first.into_iter().map(row).collect()
     }

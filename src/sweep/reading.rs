@@ -5,7 +5,7 @@ use eg_model::{
     observation::Reading,
     target::TargetKey,
 };
-use eg_providers::{Firewall, ReadResult};
+use eg_providers::{Firewall, Kind, ReadResult};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -28,8 +28,10 @@ pub struct UnreadRegion {
     pub account: Option<String>,
     /// The region; `None` if the account's regions are not known.
     pub region: Option<String>,
-    /// The group, if the rest of the region could be read.
+    /// The firewall, if the rest of the region could be read.
     pub group: Option<String>,
+    /// The kind of all that could not be read, if other kinds of the region could.
+    pub kind: Option<&'static Kind>,
     pub failure: Failure,
 }
 
@@ -52,7 +54,7 @@ pub struct SweepReading {
 impl AccountRegion {
     pub(super) fn unread(&self, group: Option<String>, failure: Failure) -> UnreadRegion {
         let Self { account, region, profile } = self.clone();
-        UnreadRegion { profile, account: Some(account), region: Some(region), group, failure }
+        UnreadRegion { profile, account: Some(account), region: Some(region), group, kind: None, failure }
     }
 }
 

@@ -6,7 +6,9 @@ use crate::{
         reading::{AccountRegion, SweepReading, UnreadRegion},
     },
     ui::{
-        holder, json, style,
+        holder, json,
+        opening::opening,
+        style,
         table::{Cell, Table},
         time::Zone,
     },
@@ -44,14 +46,18 @@ pub fn name(unread: &UnreadRegion) -> String {
         (None, None) => "the environment's account".to_owned(),
     };
     let place = unread.region.as_ref().map_or(whose.clone(), |region| format!("{region} of {whose}"));
-    unread.group.as_ref().map_or(place.clone(), |group| format!("{group} in {place}"))
+    match (&unread.group, unread.kind) {
+        (Some(group), _) => format!("{group} in {place}"),
+        (None, Some(kind)) => format!("the {} in {place}", kind.noun.many),
+        (None, None) => place,
+    }
 }
 
 /// The line about a rule of the owner that stays open, with the reason.
 pub fn survivor(row: &SweepRow, zone: &Zone) -> String {
     let rule = &row.swept.rule;
-    let (id, ports, cidr) = (&rule.id, rule.permission.ports(), rule.permission.cidr());
-    let place = format!("{} in {} of account {}", row.group, row.place.region, row.place.account);
+    let (id, opens) = (&rule.id, opening(&row.target, &rule.permission));
+    let place = format!("{} in {} of account {}", row.target.id, row.place.region, row.place.account);
     let why = match (&rule.fit, row.still_held_by.as_slice()) {
         (Fit::Misfit(misfit), []) => {
             format!("{}, so eg leaves it alone; close it by hand if nobody needs it", misfit.why())
@@ -64,7 +70,7 @@ pub fn survivor(row: &SweepRow, zone: &Zone) -> String {
             format!("held by {}", holders.iter().map(until).collect::<Vec<_>>().join(", "))
         }
     };
-    format!("{id} ({ports} from {cidr} on {place}) stays open: {why}")
+    format!("{id} ({opens} on {place}) stays open: {why}")
 }
 
 impl Report<'_> {
@@ -92,9 +98,9 @@ impl Report<'_> {
             let cells = [
                 Cell::new(&row.place.account),
                 Cell::new(&row.place.region),
-                Cell::new(&row.group),
+                Cell::new(&row.target.id),
                 Cell::new(&rule.id.0),
-                Cell::new(format!("{} from {}", rule.permission.ports(), rule.permission.cidr())),
+                Cell::new(opening(&row.target, &rule.permission)),
                 self.state(row),
                 result(row),
                 Cell::new(rule.description.as_deref().unwrap_or("-")),
@@ -186,7 +192,9 @@ impl Report<'_> {
             "account": row.place.account,
             "region": row.place.region,
             "profile": row.place.profile,
-            "resourceId": row.group,
+            "provider": row.target.provider,
+            "kind": row.target.kind,
+            "resourceId": row.target.id,
             "ruleId": rule.id.0,
             "permission": json::permission(&rule.permission),
             "description": rule.description,

@@ -1,6 +1,7 @@
 //! The provider by hand: what a person does in the console, or another tool with the API.
 
 use roxmltree::{Document, Node};
+use serde_json::Value;
 use std::{
     collections::BTreeMap,
     fmt::{self, Write as _},
@@ -238,6 +239,14 @@ impl Cloud {
     /// A call of a service that speaks REST and JSON.
     pub fn rest(&self, service: &str, method: &str, path: &str, body: &str) -> (u16, String) {
         self.send(service, method, path, "application/json", body)
+    }
+
+    /// A call of WAF; its answer.
+    pub fn waf(&self, action: &str, body: &Value) -> Value {
+        let kind = format!("application/x-amz-json-1.1\r\nX-Amz-Target: AWSWAF_20190729.{action}");
+        let (status, answer) = self.send("wafv2", "POST", "/", &kind, &body.to_string());
+        assert_eq!(status, 200, "{action}: {answer}");
+        serde_json::from_str(&answer).expect("JSON")
     }
 
     fn post(&self, body: &str) -> (u16, String) {

@@ -6,6 +6,7 @@ pub mod cloud;
 pub mod echo;
 pub mod eg;
 pub mod moto;
+pub mod namespace;
 pub mod sandboxed;
 pub mod terminal;
 pub mod tls;
@@ -15,6 +16,7 @@ pub use cloud::Cloud;
 pub use echo::Echo;
 pub use eg::{Installation, Outcome, says, says_not};
 pub use moto::{Fault, Moto};
+pub use namespace::Namespace;
 pub use sandboxed::Sandboxed;
 pub use tls::Tls;
 
@@ -53,6 +55,8 @@ pub struct Shared {
     pub skew: AtomicI64,
     /// Stable names for what differs from run to run.
     pub names: Mutex<Names>,
+    /// What runs `eg`, with its arguments: `nsenter`, to run it in a namespace. Empty: nothing.
+    pub inside: Vec<String>,
 }
 
 impl Shared {
@@ -65,6 +69,7 @@ impl Shared {
             clock: Arc::default(),
             skew: AtomicI64::new(0),
             names: Mutex::default(),
+            inside: Vec::new(),
         }
     }
 }
@@ -117,6 +122,7 @@ impl World {
             clock: Arc::default(),
             skew: AtomicI64::new(0),
             names: Mutex::default(),
+            inside: Vec::new(),
         });
         Self {
             here: Installation::new(Arc::clone(&shared), "test-machine"),

@@ -46,7 +46,10 @@ SCHEDULE_GROUPS = {"GET": "GetScheduleGroup", "POST": "CreateScheduleGroup"}
 
 
 def rest_action(environ, body):
-    """The action and the fields of a REST call, as far as the tests use any."""
+    """The action and the fields of a REST call, as far as the tests use any, or of one that names its action in a header."""
+    target = environ.get("HTTP_X_AMZ_TARGET", "")
+    if target:
+        return target.rpartition(".")[2], {"Body": body.decode("utf-8", "replace")}
     match = re.fullmatch(r"/(schedules|schedule-groups)/([^/]+)", environ["PATH_INFO"])
     if not match:
         return "", {}

@@ -113,6 +113,9 @@ pub fn check<H: Hand>(case: Case) {
     if let Some(why) = case.left_out::<H>() {
         return eprintln!("{} cannot have \"{case}\": {why}", H::ABLE.name);
     }
+    if let Some(why) = H::missing() {
+        return eprintln!("SKIPPED: {}: {why}", H::ABLE.name);
+    }
     match case {
         Case::Apply => apply::<H>(),
         Case::ApplyAgain => apply_again::<H>(),

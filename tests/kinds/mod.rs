@@ -9,11 +9,17 @@
 mod bench;
 mod case;
 mod crashes;
+mod examples;
 mod groups;
 mod hand;
+mod lists;
 mod marks;
+mod nftables;
+mod peers;
+mod scripts;
 mod table;
 mod toys;
+mod waf;
 
 /// The suite for one kind: a test for each case.
 macro_rules! conforms {

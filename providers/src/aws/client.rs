@@ -13,7 +13,10 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use std::{error::Error, fmt::Display, future::Future, sync::Arc, time::Duration};
-use tokio::{sync::OnceCell, time::Instant};
+use tokio::{
+    sync::{Mutex, OnceCell},
+    time::Instant,
+};
 
 /// The services of one endpoint, one set of credentials and one region.
 pub struct Client {
@@ -21,6 +24,9 @@ pub struct Client {
     pub(super) sts: aws_sdk_sts::Client,
     pub(super) scheduler: aws_sdk_scheduler::Client,
     pub(super) iam: aws_sdk_iam::Client,
+    pub(super) wafv2: aws_sdk_wafv2::Client,
+    /// The time of the last write to WAF, held while the next one is under way.
+    pub(super) waf_write: Mutex<Option<Instant>>,
     /// For the one question that takes no credentials: what time is it?
     pub(super) unsigned: aws_sdk_ec2::Config,
     pub(super) clock: SigningClock,

@@ -12,6 +12,7 @@ use crate::{
         },
         endpoint::{check_endpoints, of_other_services},
         errors::whole::WholeAnswers,
+        ip_set::IpSets,
         prefix_list::PrefixLists,
         security_group::SecurityGroups,
         text::session_name,
@@ -122,6 +123,14 @@ impl Aws {
         Ok(Arc::new(PrefixLists { client: self.client(target).await? }))
     }
 
+    /// The WAF IP sets of a target's account and region, reached by its route.
+    ///
+    /// # Errors
+    /// As for [`Aws::security_groups`].
+    pub async fn ip_sets(&self, target: &Target) -> Result<Arc<IpSets>, Failure> {
+        Ok(Arc::new(IpSets { client: self.client(target).await? }))
+    }
+
     /// The client of a route. Kinds share it: credentials are loaded once, and one clock signs.
     async fn client(&self, target: &Target) -> Result<Arc<Client>, Failure> {
         check_endpoints(target)?;
@@ -176,16 +185,20 @@ impl Aws {
         ec2.set_endpoint_url(target.key.endpoint.clone());
         let mut unsigned = aws_sdk_ec2::config::Builder::from(&plain);
         unsigned.set_endpoint_url(target.key.endpoint.clone());
-        // The scheduler answers in JSON, and JSON that is cut off does not parse.
+        // The scheduler and WAF answer in JSON, and JSON that is cut off does not parse.
         let scheduler = aws_sdk_scheduler::config::Builder::from(&config);
         let iam = aws_sdk_iam::config::Builder::from(&config);
+        let mut wafv2 = aws_sdk_wafv2::config::Builder::from(&config);
+        wafv2.set_endpoint_url(target.key.endpoint.clone());
         let in_time = InTime::new(self.options.now.clone(), self.options.observer.clone());
         let (ec2, sts) = (ec2.interceptor(in_time.clone()), sts.interceptor(in_time.clone()));
         Client {
             ec2: aws_sdk_ec2::Client::from_conf(ec2.interceptor(WholeAnswers).build()),
             sts: aws_sdk_sts::Client::from_conf(sts.interceptor(WholeAnswers).build()),
             scheduler: aws_sdk_scheduler::Client::from_conf(scheduler.interceptor(in_time.clone()).build()),
-            iam: aws_sdk_iam::Client::from_conf(iam.interceptor(in_time).interceptor(WholeAnswers).build()),
+            iam: aws_sdk_iam::Client::from_conf(iam.interceptor(in_time.clone()).interceptor(WholeAnswers).build()),
+            wafv2: aws_sdk_wafv2::Client::from_conf(wafv2.interceptor(in_time).build()),
+            waf_write: Mutex::default(),
             unsigned: unsigned.allow_no_auth().build(),
             clock,
             now: self.options.now.clone(),

@@ -23,6 +23,7 @@ pub static SECURITY_GROUP: Kind = Kind {
     expiry: Expiry::Schedule,
     // Amazon VPC quotas, "Inbound or outbound rules per security group".
     quota: Some(60),
+    unmarked: false,
     reads_back: |_| true,
     anchor: "aws-security-groups",
 };

@@ -1,4 +1,4 @@
-//! AWS: security groups and managed prefix lists, over the EC2 query API. Everything that AWS alone knows is in this
+//! AWS: security groups, managed prefix lists and WAF IP sets. Everything that AWS alone knows is in this
 //! folder: regions, partitions, ARNs, IAM documents, profiles, EventBridge schedules.
 //!
 //! | file or folder | holds |
@@ -49,7 +49,7 @@ pub use credentials::{
 };
 pub use endpoint::check_endpoints;
 pub use expiry::preparation::Prepared;
-pub use ip_set::WAF_IP_SET;
+pub use ip_set::{IpSets, WAF_IP_SET};
 pub use kind::SECURITY_GROUP;
 pub use policy::{
     cloud_expiry::{ConfiguredAccount, ROLE_NAME},

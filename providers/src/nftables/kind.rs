@@ -19,6 +19,7 @@ pub static TABLE: Kind = Kind {
     cloud: None,
     expiry: Expiry::Native,
     quota: None,
+    unmarked: false,
     reads_back: |_| true,
     anchor: "nftables-on-this-host",
 };

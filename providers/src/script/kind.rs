@@ -20,6 +20,7 @@ pub static DIRECTORY: Kind = Kind {
     cloud: None,
     expiry: Expiry::None,
     quota: None,
+    unmarked: true,
     reads_back: |id| Path::new(id).join("observe").exists(),
     anchor: "scripts",
 };

@@ -34,6 +34,7 @@ const fn kind(name: &'static str) -> Kind {
         cloud: None,
         expiry: if matches!(name.as_bytes(), b"timed") { Expiry::Native } else { Expiry::None },
         quota: None,
+        unmarked: matches!(name.as_bytes(), b"bare" | b"blind"),
         reads_back: if matches!(name.as_bytes(), b"blind") { |_| false } else { |_| true },
         anchor: "",
     }

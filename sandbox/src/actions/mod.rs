@@ -4,7 +4,9 @@ pub mod authorize;
 pub mod describe_groups;
 pub mod describe_rules;
 pub mod groups;
+pub mod ip_sets;
 pub mod modify;
+pub mod network;
 pub mod prefix_lists;
 pub mod regions;
 pub mod revoke;
@@ -72,7 +74,19 @@ pub(crate) fn perform(action: &str, world: &mut World, ask: &ActionRequest<'_>) 
         "UpdateSchedule" => return schedules::update(world, ask),
         "GetSchedule" => return schedules::get(world, ask),
         "DeleteSchedule" => return schedules::delete(world, ask),
+        "CreateIPSet" => return ip_sets::create(world, ask),
+        "GetIPSet" => return ip_sets::get(world, ask),
+        "UpdateIPSet" => return ip_sets::update(world, ask),
+        "DeleteIPSet" => return ip_sets::delete(world, ask),
+        "ListIPSets" => return ip_sets::list(world, ask),
+        "ListTagsForResource" => return ip_sets::list_tags(world, ask),
+        "TagResource" => return ip_sets::tag(world, ask),
+        "UntagResource" => return ip_sets::untag(world, ask),
         "DescribeRegions" => regions::perform,
+        "DescribeNetworkInterfaces" => network::interfaces,
+        "DescribeNetworkAcls" => network::acls,
+        "DescribeRouteTables" => network::route_tables,
+        "DescribeInstances" => network::instances,
         "DescribeSecurityGroups" => describe_groups::perform,
         "DescribeSecurityGroupRules" => describe_rules::perform,
         "AuthorizeSecurityGroupIngress" => authorize::perform,

@@ -18,7 +18,7 @@ pub(crate) fn of_answer(service: Service, action: &str, request_id: &str, xml: &
              <{action}Result>{xml}</{action}Result><ResponseMetadata><RequestId>{request_id}</RequestId>\
              </ResponseMetadata></{action}Response>"
         ),
-        Service::Scheduler => json.map(Value::to_string).unwrap_or_default(),
+        Service::Scheduler | Service::Waf => json.map(Value::to_string).unwrap_or_default(),
     }
 }
 
@@ -42,6 +42,7 @@ pub(crate) fn of_refusal(service: Service, refusal: &Refusal, request_id: &str) 
              <RequestId>{request_id}</RequestId></ErrorResponse>"
         ),
         // REST and JSON: the code beside the words (Smithy, "AWS restJson1 protocol", error serialization).
-        Service::Scheduler => json!({"__type": refusal.code, "Message": refusal.message}).to_string(),
+        // WAF speaks awsJson1_1, with the same form of errors.
+        Service::Scheduler | Service::Waf => json!({"__type": refusal.code, "Message": refusal.message}).to_string(),
     }
 }

@@ -50,7 +50,8 @@ pub(crate) fn dry_run() -> Refusal {
 }
 
 /// Not authorized. EC2: *Errors*, `UnauthorizedOperation`. STS: "Common errors", `AccessDenied`. Scheduler:
-/// `AccessDeniedException`. All with status 403.
+/// `AccessDeniedException`. All with status 403. WAF: the same as the scheduler, with status 400 (WAFV2 API reference,
+/// "Common errors").
 pub(crate) fn denied(service: Service, arn: &str, action: &str, on: &str) -> Refusal {
     let (code, message) = match service {
         Service::Ec2 => (
@@ -64,6 +65,10 @@ pub(crate) fn denied(service: Service, arn: &str, action: &str, on: &str) -> Ref
         Service::Scheduler => {
             ("AccessDeniedException", format!("User: {arn} is not authorized to perform: scheduler:{action}"))
         }
+        Service::Waf => {
+            let message = format!("User: {arn} is not authorized to perform: wafv2:{action} on resource: {on}");
+            return Refusal::new("AccessDeniedException", message);
+        }
     };
     Refusal::with_status(code, message, 403)
 }
@@ -75,6 +80,7 @@ pub(crate) fn expired(service: Service) -> Refusal {
         Service::Sts | Service::Scheduler => {
             Refusal::with_status("ExpiredToken", "The security token included in the request is expired", 403)
         }
+        Service::Waf => Refusal::new("ExpiredTokenException", "The security token included in the request is expired"),
     }
 }
 
@@ -85,6 +91,7 @@ pub(crate) fn throttled(service: Service) -> Refusal {
         Service::Ec2 => Refusal::with_status("RequestLimitExceeded", "Request limit exceeded.", 503),
         Service::Sts => Refusal::new("Throttling", "Rate exceeded"),
         Service::Scheduler => Refusal::with_status("ThrottlingException", "Rate exceeded", 429),
+        Service::Waf => Refusal::new("ThrottlingException", "Rate exceeded"),
     }
 }
 
@@ -111,6 +118,7 @@ pub(crate) fn signed_at_another_time(service: Service, at: DateTime<Utc>, now: D
         }
         Service::Sts => Refusal::with_status("SignatureDoesNotMatch", words, 403),
         Service::Scheduler => Refusal::with_status("InvalidSignatureException", words, 403),
+        Service::Waf => Refusal::new("InvalidSignatureException", words),
     }
 }
 
@@ -153,6 +161,12 @@ pub(crate) fn duplicate(permission: impl Display) -> Refusal {
 /// *Errors*, `TagLimitExceeded`: "You've reached the limit on the number of tags that you can assign".
 pub(crate) fn too_many_tags(id: &str) -> Refusal {
     Refusal::new("TagLimitExceeded", format!("The maximum number of tags has been reached for resource '{id}'"))
+}
+
+/// WAF, `WAFLimitsExceededException`.
+pub(crate) fn too_many_tags_of_waf() -> Refusal {
+    let message = "AWS WAF couldn't perform the operation because you exceeded your resource limit.";
+    Refusal::new("WAFLimitsExceededException", message)
 }
 
 /// Scheduler, `ResourceNotFoundException`: status 404.

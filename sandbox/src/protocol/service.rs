@@ -6,6 +6,7 @@ pub(crate) enum Service {
     Ec2,
     Sts,
     Scheduler,
+    Waf,
 }
 
 impl Service {
@@ -13,6 +14,8 @@ impl Service {
         match action {
             "GetCallerIdentity" | "AssumeRole" => Self::Sts,
             "CreateSchedule" | "UpdateSchedule" | "GetSchedule" | "DeleteSchedule" => Self::Scheduler,
+            "CreateIPSet" | "GetIPSet" | "UpdateIPSet" | "DeleteIPSet" | "ListIPSets" => Self::Waf,
+            "TagResource" | "UntagResource" | "ListTagsForResource" => Self::Waf,
             _ => Self::Ec2,
         }
     }

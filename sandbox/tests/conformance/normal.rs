@@ -88,6 +88,18 @@ fn leaves(name: &str, value: &Value, lines: &mut Vec<String>) {
     }
 }
 
+/// What an answer about an IP set calls it, and its token, by the script's names for them.
+pub(crate) fn set_ids(answer: &Answer) -> Vec<(&'static str, String)> {
+    let json: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+    let fields = [
+        ("$token", "/LockToken"),
+        ("$token", "/NextLockToken"),
+        ("$token", "/Summary/LockToken"),
+        ("$set", "/Summary/Id"),
+    ];
+    fields.into_iter().filter_map(|(name, at)| Some((name, json.pointer(at)?.as_str()?.to_owned()))).collect()
+}
+
 /// The ids of the rules that an answer lists, in its order, or of the prefix list that it is about.
 pub(crate) fn kept_ids(answer: &Answer) -> Vec<String> {
     if answer.status != 200 {

@@ -22,6 +22,8 @@ pub(crate) enum Call {
     Query { action: &'static str, fields: Fields },
     /// The scheduler.
     Rest { method: &'static str, path: String, body: String },
+    /// WAF. In the body, `$set` stands for the id of the scene's set, and `$token` for its last lock token.
+    Waf { action: &'static str, body: String },
 }
 
 /// One call.
@@ -112,6 +114,8 @@ pub(crate) fn scenes() -> Vec<Scene> {
         modifications(),
         prefix_lists(),
         prefix_list_refusals(),
+        ip_sets(),
+        ip_set_refusals(),
         identities(),
         schedules(),
         schedule_refusals(),
@@ -435,6 +439,73 @@ fn prefix_list_refusals() -> Scene {
         step("entries of an unknown list", ENTRIES, fields(&[("PrefixListId", "pl-0123456789abcdef0")])),
     ];
     Scene { name: "prefix list refusals", steps }
+}
+
+/// A call about the set `people`, with further fields.
+fn waf(name: &'static str, action: &'static str, more: &Value) -> Step {
+    let mut body = json!({"Name": "people", "Scope": "REGIONAL", "Id": "$set"});
+    let fields = more.as_object().cloned().unwrap_or_default();
+    body.as_object_mut().expect("an object").extend(fields);
+    Step { name, call: Call::Waf { action, body: body.to_string() }, keeps: &[], compare: Compare::Everything }
+}
+
+fn waf_tags(name: &'static str, action: &'static str, more: &Value) -> Step {
+    let arn = "arn:aws:wafv2:us-east-1:123456789012:regional/ipset/people/$set";
+    let mut body = json!({"ResourceARN": arn});
+    body.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
+    Step { name, call: Call::Waf { action, body: body.to_string() }, keeps: &[], compare: Compare::Everything }
+}
+
+fn new_set() -> Step {
+    let set = json!({"Description": "of people", "IPAddressVersion": "IPV4", "Addresses": ["198.51.100.0/24"]});
+    waf("create", "CreateIPSet", &set)
+}
+
+fn ip_sets() -> Scene {
+    let nothing = json!({});
+    let get = |name| waf(name, "GetIPSet", &nothing);
+    let both =
+        json!({"Addresses": ["198.51.100.0/24", "203.0.113.42/32"], "LockToken": "$token", "Description": "of people"});
+    let bare = json!({"Addresses": ["198.51.100.0/24"], "LockToken": "$token"});
+    let tags = json!({"Tags": [{"Key": "eg:lease:x", "Value": "a1b2c3d4:t9xyz0"}, {"Key": "owner", "Value": "bob"}]});
+    let steps = vec![
+        new_set(),
+        get("get"),
+        waf("add", "UpdateIPSet", &both),
+        get("after adding"),
+        waf("remove, without the description", "UpdateIPSet", &bare),
+        get("after removing"),
+        waf_tags("no tags", "ListTagsForResource", &nothing),
+        waf_tags("tag", "TagResource", &tags),
+        waf_tags("tags", "ListTagsForResource", &nothing),
+        waf_tags("untag", "UntagResource", &json!({"TagKeys": ["eg:lease:x"]})),
+        waf_tags("one tag", "ListTagsForResource", &nothing),
+        comparing(Compare::Outcome, waf("list", "ListIPSets", &nothing)),
+        waf("delete", "DeleteIPSet", &json!({"LockToken": "$token"})),
+        get("get what is gone"),
+    ];
+    Scene { name: "IP sets", steps }
+}
+
+fn ip_set_refusals() -> Scene {
+    let update = |name, addresses: Value, token: &str| {
+        comparing(Compare::Outcome, waf(name, "UpdateIPSet", &json!({"Addresses": addresses, "LockToken": token})))
+    };
+    let steps = vec![
+        new_set(),
+        update("an old token", json!([]), "00000000-0000-4000-8000-000000000000"),
+        waf("after the refusal", "GetIPSet", &json!({})),
+        update("every address", json!(["0.0.0.0/0"]), "$token"),
+        update("no network", json!(["home"]), "$token"),
+        update("the other family", json!(["2001:db8::/64"]), "$token"),
+        waf("an unknown set", "GetIPSet", &json!({"Id": "00000000-0000-4000-8000-000000000000"})),
+        comparing(Compare::Outcome, new_set_again()),
+    ];
+    Scene { name: "IP set refusals", steps }
+}
+
+fn new_set_again() -> Step {
+    Step { name: "the same name", ..new_set() }
 }
 
 fn identities() -> Scene {

@@ -1,4 +1,4 @@
-//! `eg resource discover`: shows the groups that could be configured. Changes nothing.
+//! `eg resource discover`: shows the firewalls that could be configured. Changes nothing.
 
 use crate::{
     commands::{
@@ -20,8 +20,9 @@ use eg_model::{
     text::{escape_controls, shell_quoted},
 };
 use eg_providers::{
-    ListedGroup,
+    Kind as FirewallKind, ListedGroup, TargetField,
     aws::{PROVIDER, SECURITY_GROUP, region},
+    kinds_of,
 };
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -30,10 +31,14 @@ use std::collections::BTreeSet;
 /// Show the groups that are not configured, and what they open
 ///
 /// Asks every region and profile of the configuration, or those that are named. Needs `ec2:DescribeSecurityGroups`,
-/// which a session needs too. Exit status 3 if some cannot be asked, 1 if none can.
+/// which a session needs too. Exit status 3 if some cannot be asked, 1 if none can. With `--kind`, shows prefix lists or WAF
+/// IP sets instead; nftables tables and scripts are on this machine, and are not listed.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: eg resource discover --region eu-west-1")]
+#[command(after_help = "Example: eg resource discover --region eu-west-1 --kind prefix-list")]
 pub struct DiscoverArgs {
+    /// The kind of firewall: security-group, prefix-list, waf-ip-set
+    #[arg(long, value_name = "KIND", value_parser = aws_kind, default_value = "security-group")]
+    kind: &'static FirewallKind,
     /// With the credentials of this AWS profile
     #[arg(long)]
     profile: Option<String>,
@@ -50,6 +55,7 @@ struct RegionReading {
 
 pub fn run(context: &Context<'_>, args: &DiscoverArgs) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
+    let kind = args.kind;
     let readings = block_on(async {
         let targets = targets(context, args, &settings).await?;
         Ok(join_all(targets.into_iter().map(|target| look(context, target, &settings))).await)
@@ -58,13 +64,15 @@ pub fn run(context: &Context<'_>, args: &DiscoverArgs) -> Result<Exit, CommandEr
     printer.json(&as_json(&readings));
     let found = || readings.iter().flat_map(|one| one.groups.iter().flatten().map(move |group| (&one.target, group)));
     if found().next().is_some() {
-        printer.result(&table(found(), context.env.stdout_columns));
+        printer.result(&table(kind, found(), context.env.stdout_columns));
     } else if readings.iter().any(|one| one.groups.is_ok()) {
-        printer.remark("Every group that can be seen is configured.");
+        let what = if *kind == SECURITY_GROUP { "group" } else { kind.noun.one };
+        printer.remark(&format!("Every {what} that can be seen is configured."));
     }
     for one in &readings {
         if let Err(failure) = &one.groups {
-            let message = format!("the groups of {} cannot be listed: {failure}", one.target.key.region);
+            let what = if *kind == SECURITY_GROUP { "groups" } else { kind.noun.many };
+            let message = format!("the {what} of {} cannot be listed: {failure}", one.target.key.region);
             printer.warn(Code::NotRead, &message, &[advice(failure.class).to_owned()]);
         }
     }
@@ -75,11 +83,28 @@ pub fn run(context: &Context<'_>, args: &DiscoverArgs) -> Result<Exit, CommandEr
         };
         let profile = flag("--profile", &target.route.profile);
         let role = flag("--role-arn", &target.route.role_arn) + &flag("--external-id", &target.route.external_id);
-        let (name, id) = (shell_quoted(&group.name), &group.id);
-        let next = format!("Next: eg resource add {name} --id {id} --region {region}{profile}{role} --port tcp/22");
+        let name = shell_quoted(&group.name);
+        let firewall = options(kind, &group.id);
+        let port = if kind.has_ports() { " --port tcp/22" } else { "" };
+        let next = format!("Next: eg resource add {name}{firewall} --region {region}{profile}{role}{port}");
         printer.progress(&escape_controls(&next));
     }
     Ok(Exit::after_reading(readings.iter().filter(|one| one.groups.is_err()).count(), readings.len()))
+}
+
+/// A kind whose firewalls can be listed: one of AWS.
+pub fn aws_kind(text: &str) -> Result<&'static FirewallKind, String> {
+    let names = || kinds_of(PROVIDER).map(|kind| kind.name).collect::<Vec<_>>().join(", ");
+    kinds_of(PROVIDER).find(|kind| kind.name == text).ok_or_else(|| format!("the kinds are {}", names()))
+}
+
+/// The options of `resource add` that name a firewall: its kind, and each part of its id.
+fn options(kind: &FirewallKind, id: &str) -> String {
+    let kind_option = if *kind == SECURITY_GROUP { String::new() } else { format!(" --kind {}", kind.name) };
+    let parts = kind.target.iter().zip(id.split('/'));
+    let part =
+        |(field, value): (&TargetField, &str)| format!(" --{} {}", field.key.replace('_', "-"), shell_quoted(value));
+    kind_option + &parts.map(part).collect::<String>()
 }
 
 /// The regions and credentials to ask: those of the arguments, else those of the configuration, else the environment's.
@@ -88,12 +113,24 @@ async fn targets(
     args: &DiscoverArgs,
     settings: &Settings,
 ) -> Result<BTreeSet<Target>, CommandError> {
-    let any = |resource: &Resource| context.target(resource).regional();
+    // Another kind is looked for wherever a firewall of AWS is configured.
+    let any = |resource: &Resource| {
+        let profile = resource.profile.clone().or_else(|| environment_profile(context.env));
+        let key = TargetKey::new(PROVIDER, args.kind.name, &resource.region, "");
+        let mut target = target_for(context.env, key, profile);
+        target.route.role_arn.clone_from(&resource.role_arn);
+        target.route.external_id.clone_from(&resource.external_id);
+        target
+    };
+    let of_aws = |resource: &&Resource| resource.kind.provider == PROVIDER;
     if args.profile.is_none() && args.region.is_none() && !settings.names_no_target() {
         let meant = settings.selections.iter().map(|one| &one.like);
-        return Ok(settings.resources.iter().chain(meant).map(any).collect());
+        let found: BTreeSet<Target> = settings.resources.iter().chain(meant).filter(of_aws).map(any).collect();
+        if !found.is_empty() {
+            return Ok(found);
+        }
     }
-    let mut target = any_group_in(context, args.profile.clone(), "");
+    let mut target = any_in(context, args.kind, args.profile.clone(), "");
     target.key.region = match &args.region {
         Some(region) => region.clone(),
         None => region::usual(|name| context.env.var(name), &target.route)
@@ -105,8 +142,12 @@ async fn targets(
 
 /// The target that stands for every group of a region, with a profile's credentials or those of the environment.
 pub fn any_group_in(context: &Context<'_>, profile: Option<String>, region: &str) -> Target {
+    any_in(context, &SECURITY_GROUP, profile, region)
+}
+
+fn any_in(context: &Context<'_>, kind: &FirewallKind, profile: Option<String>, region: &str) -> Target {
     let profile = profile.or_else(|| environment_profile(context.env));
-    target_for(context.env, TargetKey::new(PROVIDER, SECURITY_GROUP.name, region, ""), profile)
+    target_for(context.env, TargetKey::new(kind.provider, kind.name, region, ""), profile)
 }
 
 async fn look(context: &Context<'_>, target: Target, settings: &Settings) -> RegionReading {
@@ -114,14 +155,29 @@ async fn look(context: &Context<'_>, target: Target, settings: &Settings) -> Reg
     // An id names the same group for everybody. A name or a tag means a group of the account that is asked.
     let meant = || settings.selections.iter().filter(|one| context.target(&one.like).regional() == target);
     let configured = |group: &ListedGroup| {
-        settings.resources.iter().any(|one| one.id == group.id && one.region == target.key.region)
-            || meant().any(|one| one.meant.fits(&group.name, &group.tags))
+        settings
+            .resources
+            .iter()
+            .any(|one| one.key() == TargetKey { id: group.id.clone(), endpoint: None, ..target.key.clone() })
+            || meant().filter_map(|one| one.meant.groups()).any(|meant| meant.fits(&group.name, &group.tags))
     };
     let groups = listed.await.map(|groups| groups.into_iter().filter(|group| !configured(group)).collect());
     RegionReading { target, groups }
 }
 
-fn table<'a>(found: impl Iterator<Item = (&'a Target, &'a ListedGroup)>, columns: Option<usize>) -> String {
+fn table<'a>(
+    kind: &FirewallKind,
+    found: impl Iterator<Item = (&'a Target, &'a ListedGroup)>,
+    columns: Option<usize>,
+) -> String {
+    if *kind != SECURITY_GROUP {
+        let mut table = Table::new(["ID", "NAME", "REGION", "PROFILE"]);
+        for (target, group) in found {
+            let profile = target.route.profile.as_deref().unwrap_or("-");
+            table.row([&group.id, &group.name, &target.key.region, profile].map(Cell::new));
+        }
+        return table.render_in(columns);
+    }
     let mut table = Table::new(["GROUP", "NAME", "VPC", "REGION", "PROFILE", "OPENS"]);
     for (target, group) in found {
         let everybody = group.permissions.iter().any(|permission| permission.is_for_everybody());
@@ -151,6 +207,8 @@ fn as_json(readings: &[RegionReading]) -> Value {
 
 fn group_json(target: &Target, group: &ListedGroup) -> Value {
     json!({
+        "provider": target.key.provider,
+        "kind": target.key.kind,
         "id": group.id,
         "name": group.name,
         "network": group.network,

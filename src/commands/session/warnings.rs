@@ -24,9 +24,9 @@ use eg_model::{
     observation::Observation,
     session::{
         preflight::open_anyway,
-        record::{Session, Standing},
+        record::{Grant, Session, Standing},
     },
-    target::Target,
+    target::{Expiry, Target},
     text::escape_controls,
 };
 use eg_providers::{Caller, CredentialsEnd, Kind, kind_of};
@@ -86,7 +86,9 @@ impl OpenRequest<'_> {
     /// Warns of accounts whose rules get no expiry schedule because no role is of that account.
     fn warn_of_accounts_without_role(&self, callers: &[(Target, Caller)]) {
         let Some(expiry) = &self.settings.aws.cloud_expiry else { return };
-        let accounts: BTreeSet<&String> = callers.iter().map(|(_, caller)| &caller.account).collect();
+        let scheduled = |target: &Target| kind_of(&target.key).is_some_and(|kind| kind.expiry == Expiry::Schedule);
+        let callers = callers.iter().filter(|(target, _)| scheduled(target));
+        let accounts: BTreeSet<&String> = callers.map(|(_, caller)| &caller.account).collect();
         for account in accounts.into_iter().filter(|account| expiry.way(account).is_none()) {
             let message = format!("[aws.cloud_expiry] has no role of account {account}: its rules close by eg only");
             let hint = "make one with `eg setup cloud-expiry`, and add it to role_arn";
@@ -117,17 +119,23 @@ impl OpenRequest<'_> {
         Ok(())
     }
 
-    /// True if every rule of a session gets an expiry schedule.
+    /// True if every rule of a session closes without this machine: by an expiry schedule, or by its firewall.
     pub(super) fn is_auto_closing(&self, session: &Session) -> bool {
-        let Some(expiry) = &self.settings.aws.cloud_expiry else { return false };
-        let has_role = |account: &String| expiry.way(account).is_some();
-        session.grants.iter().all(|grant| grant.target.route.account.as_ref().is_some_and(has_role))
+        let has_role = |account: &String| self.settings.aws.cloud_expiry.as_ref()?.way(account);
+        session.grants.iter().all(|grant| match kind_of(&grant.target.key).map(|kind| kind.expiry) {
+            Some(Expiry::Native) => true,
+            Some(Expiry::Schedule) => grant.target.route.account.as_ref().and_then(has_role).is_some(),
+            Some(Expiry::None) | None => false,
+        })
     }
 
     /// Warns of everything that would keep this machine from closing a session.
     pub(super) fn warn_of_closing(&self, driver: &Driver<'_>, preflight: &Preflight, session: &Session) {
         self.warn_of_credentials(preflight, session, Closer::Schedule);
-        self.warn_of_no_schedule(driver, &preflight.runs);
+        let closes_by_itself = |grant: &Grant| kind_of(&grant.target.key).is_some_and(Kind::closes_by_itself);
+        if !session.current().all(closes_by_itself) {
+            self.warn_of_no_schedule(driver, &preflight.runs);
+        }
     }
 
     /// Warns when nothing would close a session on time.

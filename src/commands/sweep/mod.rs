@@ -9,7 +9,10 @@ use self::{
     warnings::{warn_of_open, warn_of_unread},
 };
 use crate::{
-    commands::context::{block_on, listen},
+    commands::{
+        context::{block_on, listen},
+        resource::discover::aws_kind,
+    },
     error::{CommandError, Exit, Kind},
     host::{env::Env, signals::Interrupt},
     sweep::{
@@ -31,11 +34,13 @@ use eg_model::{
     text::shell_quoted,
     time::duration::parse_duration,
 };
+use eg_providers::{Kind as FirewallKind, aws::PROVIDER, kinds_of};
 use std::collections::BTreeSet;
 
 /// Find and close expired eg rules across accounts
 ///
-/// Needs credentials and nothing else: no configuration, no record, no other machine. Closes a rule when its tags are
+/// Needs credentials and nothing else: no configuration, no record, no other machine. Looks at security groups, prefix
+/// lists and WAF IP sets. Closes a rule when its tags are
 /// genuine and no lease holds it any more. Leases are judged by the provider's clock and count for ten minutes beyond
 /// their time, as everywhere. For a central cron, a CI job, an audit (--dry-run) or an incident (--revoke-all).
 #[derive(Debug, clap::Args)]
@@ -52,6 +57,9 @@ pub struct SweepArgs {
     /// A profile whose credentials to use; may be repeated [default: the environment's credentials]
     #[arg(long, value_name = "NAME")]
     profile: Vec<String>,
+    /// Only this kind of firewall (security-group, prefix-list, waf-ip-set); may be repeated [default: all of them]
+    #[arg(long, value_name = "KIND", value_parser = aws_kind)]
+    kind: Vec<&'static FirewallKind>,
     /// Show what would be closed, and close nothing
     #[arg(long)]
     dry_run: bool,
@@ -100,8 +108,9 @@ struct Sweep<'a> {
 
 impl Sweep<'_> {
     async fn run(&self) -> Result<Exit, CommandError> {
-        let sweeper = Sweeper { env: self.env, connect: self.env.connect(), interrupt: self.interrupt };
         let args = self.args;
+        let kinds = if args.kind.is_empty() { kinds_of(PROVIDER).collect() } else { args.kind.clone() };
+        let sweeper = Sweeper { env: self.env, connect: self.env.connect(), kinds, interrupt: self.interrupt };
         let accounts = regions::accounts(self.env, &args.profile, &args.region).await?;
         if !self.only_shows() {
             name_endpoints(self.printer, accounts.iter().map(|account| &account.target));
@@ -185,7 +194,8 @@ impl Sweep<'_> {
         let owner = asked.unwrap_or(holder.installation.as_str());
         let regions = self.args.region.iter().map(|region| format!(" --region {}", shell_quoted(region)));
         let profiles = self.args.profile.iter().map(|profile| format!(" --profile {}", shell_quoted(profile)));
-        let places: String = regions.chain(profiles).collect();
+        let kinds = self.args.kind.iter().map(|kind| format!(" --kind {}", kind.name));
+        let places: String = regions.chain(profiles).chain(kinds).collect();
         format!(
             "anyone who may write tags may have written that lease; to close the rule all the same: \
              eg sweep{places} --revoke-all --owner {owner} --even-if-held --yes"

@@ -49,11 +49,12 @@ struct Pending {
 impl TargetRun<'_> {
     /// Takes the target from its first reading to rest.
     pub(in crate::reconcile) async fn run(mut self) -> TargetReport {
-        let (wake, state_error) = match self.run_to_rest().await {
-            Ok(wake) => (wake, self.unrecorded.take()),
+        let ended = self.run_to_rest().await;
+        let marked = self.capabilities().marks != MarkPlace::None;
+        let (wake, state_error) = match ended {
+            Ok(wake) => (wake, self.unrecorded),
             Err(error) => (None, Some(error.message)),
         };
-        let marked = self.capabilities().marks != MarkPlace::None;
         let unconverged = state_error.is_some() || self.notes.iter().any(|note| note.kind.unconverged());
         TargetReport {
             first_plan: self.first_plan.unwrap_or_else(|| TargetPlan::empty(&self.key)),

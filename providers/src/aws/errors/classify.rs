@@ -19,7 +19,7 @@ pub enum Ending {
 }
 
 /// The class of an error; the one table for AWS. Codes: "Error codes for the Amazon EC2 API" (EC2 API reference),
-/// "Common errors" (STS API reference), and the errors of each action (EventBridge Scheduler and IAM API references). First match; a leading `Client.` or `Server.` is dropped.
+/// "Common errors" (STS API reference), and the errors of each action (EventBridge Scheduler, IAM and WAFV2 API references). First match; a leading `Client.` or `Server.` is dropped.
 ///
 /// | ending, code or status | class |
 /// |---|---|
@@ -28,15 +28,15 @@ pub enum Ending {
 /// | no answer | Unknown |
 /// | garbled, status 5xx | Transient |
 /// | garbled, any other status | Unknown |
-/// | `RequestLimitExceeded`, `Throttling`, `ThrottlingException`, `ThrottledException`, `RequestThrottled`, `RequestThrottledException`, `TooManyRequestsException`, `BandwidthLimitExceeded`, `SlowDown`, `EC2ThrottledException`, `PriorRequestNotComplete`, `ConcurrentTagAccess`, `IncorrectState` and `ConcurrentMutationLimitExceeded` (another change of a prefix list is in progress), status 429 | Throttled |
-/// | `InternalError`, `InternalFailure`, `InternalServerError`, `ServiceUnavailable`, `ServiceUnavailableException`, `Unavailable`, `RequestTimeout`, `RequestTimeoutException` | Transient |
-/// | `InvalidPermission.Duplicate`, `InvalidPermission.NotFound`, `InvalidSecurityGroupRuleId.NotFound`, `PrefixListVersionMismatch`, `InvalidPrefixListModification` (the entry exists, or does not), `ConflictException`, `EntityAlreadyExists` | Stale |
-/// | `InvalidGroup.NotFound`, `InvalidGroupId.NotFound`, `InvalidSecurityGroupID.NotFound`, `InvalidVpcID.NotFound`, `InvalidPrefixListID.NotFound`, `InvalidPrefixListId.NotFound`, `ResourceNotFoundException`, `NoSuchEntity` | Gone |
-/// | `RulesPerSecurityGroupLimitExceeded`, `SecurityGroupLimitExceeded`, `SecurityGroupsPerInstanceLimitExceeded`, `SecurityGroupsPerInterfaceLimitExceeded`, `TagLimitExceeded`, `ResourceLimitExceeded`, any other `…LimitExceeded`, `PrefixListMaxEntriesExceeded`, `ServiceQuotaExceededException` | Limit |
+/// | `RequestLimitExceeded`, `Throttling`, `ThrottlingException`, `ThrottledException`, `RequestThrottled`, `RequestThrottledException`, `TooManyRequestsException`, `BandwidthLimitExceeded`, `SlowDown`, `EC2ThrottledException`, `PriorRequestNotComplete`, `ConcurrentTagAccess`, `IncorrectState` and `ConcurrentMutationLimitExceeded` (another change of a prefix list is in progress), `WAFUnavailableEntityException`, status 429 | Throttled |
+/// | `InternalError`, `InternalFailure`, `InternalServerError`, `ServiceUnavailable`, `ServiceUnavailableException`, `Unavailable`, `RequestTimeout`, `RequestTimeoutException`, `WAFInternalErrorException`, `WAFTagOperationException`, `WAFTagOperationInternalErrorException` | Transient |
+/// | `InvalidPermission.Duplicate`, `InvalidPermission.NotFound`, `InvalidSecurityGroupRuleId.NotFound`, `PrefixListVersionMismatch`, `InvalidPrefixListModification` (the entry exists, or does not), `WAFOptimisticLockException`, `ConflictException`, `EntityAlreadyExists` | Stale |
+/// | `InvalidGroup.NotFound`, `InvalidGroupId.NotFound`, `InvalidSecurityGroupID.NotFound`, `InvalidVpcID.NotFound`, `InvalidPrefixListID.NotFound`, `InvalidPrefixListId.NotFound`, `WAFNonexistentItemException`, `ResourceNotFoundException`, `NoSuchEntity` | Gone |
+/// | `RulesPerSecurityGroupLimitExceeded`, `SecurityGroupLimitExceeded`, `SecurityGroupsPerInstanceLimitExceeded`, `SecurityGroupsPerInterfaceLimitExceeded`, `TagLimitExceeded`, `ResourceLimitExceeded`, any other `…LimitExceeded`, `PrefixListMaxEntriesExceeded`, `WAFLimitsExceededException`, `ServiceQuotaExceededException` | Limit |
 /// | `ExpiredToken…`, `RequestExpired` (EC2's word for it) | Expired |
 /// | `AuthFailure`, `InvalidClientTokenId`, `UnrecognizedClientException`, `SignatureDoesNotMatch`, `InvalidSignatureException`, `IncompleteSignature`, `MissingAuthenticationToken…`, `InvalidAccessKeyId`, `NotSignedUp`, `RequestTimeTooSkewed` | Credentials |
 /// | `UnauthorizedOperation`, `AccessDenied…`, `OptInRequired`, `Blocked`, `PendingVerification`, `OperationNotPermitted` | Denied |
-/// | `Invalid…`, `Missing…`, `Malformed…`, `Unsupported…`, `UnknownParameter`, `UnknownPrincipalType.Unsupported`, `ValidationError`, `DependencyViolation`, `VPCIdNotSpecified`, `DefaultVpcDoesNotExist`, `CannotDelete` | Invalid |
+/// | `WAFInvalidParameterException`, `WAFInvalidOperationException`, `WAFDuplicateItemException`, `Invalid…`, `Missing…`, `Malformed…`, `Unsupported…`, `UnknownParameter`, `UnknownPrincipalType.Unsupported`, `ValidationError`, `DependencyViolation`, `VPCIdNotSpecified`, `DefaultVpcDoesNotExist`, `CannotDelete` | Invalid |
 /// | an unlisted code with status 5xx | Transient |
 /// | an unlisted code with status 401 or 403 | Denied |
 /// | an unlisted code with any other status 4xx (a client error, so refused) | Invalid |
@@ -69,7 +69,8 @@ pub fn classify(code: &str, http_status: Option<u16>, ending: Ending) -> Failure
         | "PriorRequestNotComplete"
         | "ConcurrentTagAccess"
         | "IncorrectState"
-        | "ConcurrentMutationLimitExceeded" => C::Throttled,
+        | "ConcurrentMutationLimitExceeded"
+        | "WAFUnavailableEntityException" => C::Throttled,
         _ if http_status == Some(429) => C::Throttled,
 
         "InternalError"
@@ -79,13 +80,17 @@ pub fn classify(code: &str, http_status: Option<u16>, ending: Ending) -> Failure
         | "ServiceUnavailableException"
         | "Unavailable"
         | "RequestTimeout"
-        | "RequestTimeoutException" => C::Transient,
+        | "RequestTimeoutException"
+        | "WAFInternalErrorException"
+        | "WAFTagOperationException"
+        | "WAFTagOperationInternalErrorException" => C::Transient,
 
         "InvalidPermission.Duplicate"
         | "InvalidPermission.NotFound"
         | "InvalidSecurityGroupRuleId.NotFound"
         | "PrefixListVersionMismatch"
         | "InvalidPrefixListModification"
+        | "WAFOptimisticLockException"
         | "ConflictException"
         | "EntityAlreadyExists" => C::Stale,
 
@@ -95,10 +100,11 @@ pub fn classify(code: &str, http_status: Option<u16>, ending: Ending) -> Failure
         | "InvalidVpcID.NotFound"
         | "InvalidPrefixListID.NotFound"
         | "InvalidPrefixListId.NotFound"
+        | "WAFNonexistentItemException"
         | "ResourceNotFoundException"
         | "NoSuchEntity" => C::Gone,
 
-        "PrefixListMaxEntriesExceeded" | "ServiceQuotaExceededException" => C::Limit,
+        "PrefixListMaxEntriesExceeded" | "WAFLimitsExceededException" | "ServiceQuotaExceededException" => C::Limit,
         limit if limit.ends_with("LimitExceeded") => C::Limit,
 
         "AuthFailure"
@@ -119,7 +125,10 @@ pub fn classify(code: &str, http_status: Option<u16>, ending: Ending) -> Failure
         }
         denied if denied.starts_with("AccessDenied") => C::Denied,
 
-        "UnknownParameter"
+        "WAFInvalidParameterException"
+        | "WAFInvalidOperationException"
+        | "WAFDuplicateItemException"
+        | "UnknownParameter"
         | "UnknownPrincipalType.Unsupported"
         | "ValidationError"
         | "DependencyViolation"
@@ -159,6 +168,16 @@ pub const ROWS: &[(&str, u16, FailureClass)] = {
         ("PriorRequestNotComplete", 400, C::Throttled),
         ("ConcurrentTagAccess", 400, C::Throttled),
         ("IncorrectState", 400, C::Throttled),
+        ("WAFUnavailableEntityException", 400, C::Throttled),
+        ("WAFInternalErrorException", 500, C::Transient),
+        ("WAFTagOperationException", 400, C::Transient),
+        ("WAFTagOperationInternalErrorException", 500, C::Transient),
+        ("WAFOptimisticLockException", 400, C::Stale),
+        ("WAFNonexistentItemException", 400, C::Gone),
+        ("WAFLimitsExceededException", 400, C::Limit),
+        ("WAFInvalidParameterException", 400, C::Invalid),
+        ("WAFInvalidOperationException", 400, C::Invalid),
+        ("WAFDuplicateItemException", 400, C::Invalid),
         ("ConcurrentMutationLimitExceeded", 400, C::Throttled),
         ("SomethingNew", 429, C::Throttled),
         ("InternalError", 500, C::Transient),

@@ -184,6 +184,13 @@ where
     Failure { class: classify(&code, status, ending), code, message, request_id, purpose: None }
 }
 
+/// The failure of a reading that a change needs first. The change was not sent, so its outcome is known whatever became
+/// of the reading, and it may be tried again at once.
+pub fn nothing_sent(failure: Failure) -> Failure {
+    let class = if failure.class.outcome_unknown() { FailureClass::Throttled } else { failure.class };
+    Failure { class, ..failure }
+}
+
 /// The failure of an answer that cannot be used. The request may have taken effect.
 pub fn unusable(tried: &str, why: &str, request_id: Option<&str>) -> Failure {
     let message = format!("{tried}: {why}");

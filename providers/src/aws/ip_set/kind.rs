@@ -43,6 +43,7 @@ pub static WAF_IP_SET: Kind = Kind {
     }),
     expiry: Expiry::None,
     quota: None,
+    unmarked: false,
     reads_back: |_| true,
     anchor: "aws-waf-ip-sets",
 };

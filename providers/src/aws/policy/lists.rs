@@ -14,11 +14,6 @@ use crate::aws::{
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// The calls about IP sets. Those that change tags follow apart, under a condition (AWS, "Actions, resources, and condition
-/// keys for AWS WAF V2").
-const CHANGE_IP_SETS: [&str; 3] = ["wafv2:GetIPSet", "wafv2:UpdateIPSet", "wafv2:ListTagsForResource"];
-const MARK_IP_SETS: [&str; 2] = ["wafv2:TagResource", "wafv2:UntagResource"];
-
 /// Statements for changing and marking these prefix lists; none for no list.
 pub fn prefix_lists(lists: &BTreeSet<Scope>) -> Vec<Value> {
     let lists: BTreeSet<String> = lists.iter().map(|scope| scope.arn(&format!("prefix-list/{}", scope.id))).collect();
@@ -34,7 +29,7 @@ pub fn prefix_lists(lists: &BTreeSet<Scope>) -> Vec<Value> {
             "Resource": "*",
         }),
         json!({"Sid": "ChangePrefixLists", "Effect": "Allow", "Action": names(&change), "Resource": lists}),
-        marking("MarkPrefixLists", &names(&[Action::CreateTags, Action::DeleteTags]), &lists),
+        marking("MarkPrefixLists", &names(&[Action::CreateTags, Action::DeleteTags]), OUR_KEYS, &lists),
     ]
 }
 
@@ -44,13 +39,29 @@ pub fn ip_sets(sets: &BTreeSet<Scope>) -> Vec<Value> {
     if sets.is_empty() {
         return Vec::new();
     }
+    let change = [Action::GetIPSet, Action::UpdateIPSet, Action::ListTagsForResource];
     vec![
-        json!({"Sid": "ChangeIpSets", "Effect": "Allow", "Action": CHANGE_IP_SETS, "Resource": sets}),
-        marking("MarkIpSets", &MARK_IP_SETS.map(str::to_owned), &sets),
+        json!({"Sid": "ChangeIpSets", "Effect": "Allow", "Action": names(&change), "Resource": sets}),
+        marking("MarkIpSets", &names(&[Action::TagResource, Action::UntagResource]), OUR_KEYS, &sets),
     ]
 }
 
-fn marking(sid: &str, actions: &[String], resources: &BTreeSet<String>) -> Value {
+/// Statements for `eg sweep`: every list and set of an account, in every region. IAM cannot allow to remove an entry of a
+/// list and not to add one.
+pub fn sweep(partition: &str) -> Vec<Value> {
+    let (lists, sets) =
+        (format!("arn:{partition}:ec2:*:*:prefix-list/*"), format!("arn:{partition}:wafv2:*:*:*/ipset/*/*"));
+    let look = [Action::DescribeManagedPrefixLists, Action::ListIPSets];
+    let on_lists = [Action::GetManagedPrefixListEntries, Action::ModifyManagedPrefixList];
+    let on_sets = [Action::GetIPSet, Action::UpdateIPSet, Action::ListTagsForResource];
+    vec![
+        json!({"Sid": "LookAtLists", "Effect": "Allow", "Action": names(&look), "Resource": "*"}),
+        json!({"Sid": "CloseOnPrefixLists", "Effect": "Allow", "Action": names(&on_lists), "Resource": [lists]}),
+        json!({"Sid": "CloseOnIpSets", "Effect": "Allow", "Action": names(&on_sets), "Resource": [sets]}),
+    ]
+}
+
+fn marking(sid: &str, actions: &[String], keys: &str, resources: &BTreeSet<String>) -> Value {
     json!({
         "Sid": sid,
         "Effect": "Allow",
@@ -58,7 +69,7 @@ fn marking(sid: &str, actions: &[String], resources: &BTreeSet<String>) -> Value
         "Resource": resources,
         "Condition": {
             "Null": {"aws:TagKeys": "false"},
-            "ForAllValues:StringLike": {"aws:TagKeys": [OUR_KEYS]},
+            "ForAllValues:StringLike": {"aws:TagKeys": [keys]},
         },
     })
 }

@@ -20,7 +20,10 @@ use super::{
 };
 use crate::{
     Answered, Authorize,
-    aws::{action::Action, errors::failure::of_call},
+    aws::{
+        action::Action,
+        errors::failure::{nothing_sent, of_call},
+    },
 };
 use aws_sdk_ec2::types::{AddPrefixListEntry, RemovePrefixListEntry};
 use aws_types::request_id::RequestId;
@@ -86,12 +89,6 @@ impl Waits {
     }
 }
 
-/// A failure before anything was sent. Whatever its class says of an outcome, there is none.
-fn before_sending(failure: Failure) -> Failure {
-    let class = if failure.class.outcome_unknown() { FailureClass::Throttled } else { failure.class };
-    Failure { class, ..failure }
-}
-
 impl PrefixLists {
     /// Adds an entry for each permission of a call.
     pub(super) async fn open(&self, call: &Authorize) -> Result<Answered<Vec<ObservedRule>>, Failure> {
@@ -154,8 +151,8 @@ impl PrefixLists {
         let mut waits = Waits::until(Instant::now() + self.client.call_timeout);
         let mut conflicts = 0;
         loop {
-            let found = self.describe_one(tried, list).await.map_err(before_sending)?;
-            let caller = self.client.known_caller().await.map_err(before_sending)?;
+            let found = self.describe_one(tried, list).await.map_err(nothing_sent)?;
+            let caller = self.client.known_caller().await.map_err(nothing_sent)?;
             found.check(tried, &caller.account)?;
             let (attempt, edit) = match found.state {
                 State::InProgress => {
@@ -163,7 +160,7 @@ impl PrefixLists {
                     (Attempt::InProgress(Failure::new(FailureClass::Throttled, message)), None)
                 }
                 State::Ready | State::Failed(_) | State::Deleted => {
-                    let read = self.entries(tried, list, found.version).await.map_err(before_sending)?;
+                    let read = self.entries(tried, list, found.version).await.map_err(nothing_sent)?;
                     let edit = decide(&found, &read.entries)?;
                     (self.attempt(tried, &found, &edit).await?, Some(edit))
                 }

@@ -25,6 +25,7 @@ pub static PREFIX_LIST: Kind = Kind {
     cloud: Some(EC2),
     expiry: Expiry::None,
     quota: None,
+    unmarked: false,
     reads_back: |_| true,
     anchor: "aws-managed-prefix-lists",
 };

@@ -1,0 +1,140 @@
+//! Marks on sets, the caller's rights, and the sets of a region.
+
+use super::{firewall::IpSets, place::Place};
+use crate::{
+    Answered, Caller, CallerAccess, ContainerMarking, CredentialsEnd, Discovery, ListedGroup, ReadResult, Rights,
+    Verdict,
+    aws::{
+        action::Action,
+        errors::failure::{nothing_sent, of_call, unusable},
+        read::pages::Pages,
+    },
+};
+use async_trait::async_trait;
+use aws_sdk_wafv2::types::{Scope, Tag};
+use aws_types::request_id::RequestId;
+use eg_model::{
+    failure::{Failure, FailureClass},
+    net::permission::Permission,
+    selector::Selector,
+    tags::LEASE_PREFIX,
+    target::TargetKey,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Sets per page, the most that the call allows (WAFV2 API reference, `ListIPSets`, `Limit`).
+const PAGE_SIZE: i32 = 100;
+/// The region of the sets of CloudFront (WAFV2 API reference, `ListIPSets`, `Scope`).
+const CLOUDFRONT_REGION: &str = "us-east-1";
+
+#[async_trait]
+impl ContainerMarking for IpSets {
+    /// `TagResource`, or `UntagResource`: nobody but its installation writes the tag.
+    async fn write_mark(&self, target: &TargetKey, key: &str, value: Option<&str>) -> Result<Answered<()>, Failure> {
+        let tried = format!("mark {}", target.id);
+        if !key.starts_with(LEASE_PREFIX) {
+            return Err(Failure::new(FailureClass::Invalid, format!("{tried}: {key} is not a tag of a lease")));
+        }
+        // Tags are written by ARN, and a set tells its own.
+        let arn = self.get(&tried, &Place::read(&target.id)?).await.map_err(nothing_sent)?.arn;
+        let request_id = match value {
+            Some(value) => {
+                let tag = Tag::builder().key(key).value(value).build();
+                let tag = tag.map_err(|error| Failure::new(FailureClass::Invalid, format!("{tried}: {error}")))?;
+                let request = self.client.wafv2.tag_resource().resource_arn(arn).tags(tag);
+                let answer = self.client.call(Action::TagResource, &target.id, || request.clone().send()).await;
+                answer.map_err(|error| of_call(&tried, &error))?.request_id().map(str::to_owned)
+            }
+            None => {
+                let request = self.client.wafv2.untag_resource().resource_arn(arn).tag_keys(key);
+                let answer = self.client.call(Action::UntagResource, &target.id, || request.clone().send()).await;
+                answer.map_err(|error| of_call(&tried, &error))?.request_id().map(str::to_owned)
+            }
+        };
+        Ok(Answered { value: (), request_id })
+    }
+}
+
+#[async_trait]
+impl CallerAccess for IpSets {
+    async fn caller(&self) -> Result<Caller, Failure> {
+        self.client.known_caller().await.cloned()
+    }
+
+    async fn rights(&self, _: &str, _: &Permission, _: &BTreeMap<String, String>) -> Rights {
+        let untold = || Verdict::Unknown(Failure::new(FailureClass::Invalid, "WAF has no dry runs"));
+        Rights { open: untold(), tag: untold(), close: untold() }
+    }
+
+    async fn credentials_end(&self) -> CredentialsEnd {
+        self.client.credentials_end().await
+    }
+}
+
+#[async_trait]
+impl Discovery for IpSets {
+    async fn groups(&self, meant: Option<&Selector>) -> Result<Vec<ListedGroup>, Failure> {
+        let mut sets = Vec::new();
+        for (place, arn) in self.sets("list the IP sets").await? {
+            let tags = self.tags("list the IP sets", &arn).await?;
+            if meant.is_none_or(|meant| meant.fits(&place.name, &tags)) {
+                let id = place.target();
+                let Place { name, .. } = place;
+                sets.push(ListedGroup { id, name, network: None, tags, permissions: Vec::new(), other_ingress: 0 });
+            }
+        }
+        sets.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
+        Ok(sets)
+    }
+
+    async fn regions(&self) -> Result<BTreeSet<String>, Failure> {
+        self.client.enabled_regions().await
+    }
+
+    async fn marked(&self, like: &TargetKey) -> Result<BTreeMap<TargetKey, ReadResult>, Failure> {
+        let tried = "look for the marks of eg on IP sets";
+        let mut read = BTreeMap::new();
+        for (place, arn) in self.sets(tried).await? {
+            if !self.tags(tried, &arn).await?.keys().any(|key| key.starts_with(LEASE_PREFIX)) {
+                continue;
+            }
+            let id = place.target();
+            let mut reading = self.read(&id).await?;
+            reading.rules.retain(|rule| rule.marks(&id).managed);
+            read.insert(TargetKey { id, ..like.clone() }, ReadResult::Complete(reading));
+        }
+        Ok(read)
+    }
+}
+
+impl IpSets {
+    /// Every page of `ListIPSets`, with the sets' ARNs: those of the region and, in its one region, those of CloudFront.
+    async fn sets(&self, tried: &str) -> Result<Vec<(Place, String)>, Failure> {
+        let region = self.client.unsigned.region().map(ToString::to_string).unwrap_or_default();
+        let scopes =
+            if region == CLOUDFRONT_REGION { vec![Scope::Regional, Scope::Cloudfront] } else { vec![Scope::Regional] };
+        let mut sets = Vec::new();
+        for scope in scopes {
+            let mut pages = Pages::default();
+            let mut marker = None;
+            loop {
+                let call =
+                    self.client.wafv2.list_ip_sets().scope(scope.clone()).limit(PAGE_SIZE).set_next_marker(marker);
+                let answer = self.client.call(Action::ListIPSets, "-", || call.clone().send()).await;
+                let answer = answer.map_err(|error| of_call(tried, &error))?;
+                for set in answer.ip_sets() {
+                    let (Some(name), Some(id), Some(arn)) = (set.name(), set.id(), set.arn()) else {
+                        return Err(unusable(tried, "a set without a name, an id or an ARN", answer.request_id()));
+                    };
+                    let place = Place { scope: scope.clone(), name: name.to_owned(), id: id.to_owned() };
+                    sets.push((place, arn.to_owned()));
+                }
+                marker = pages.next(tried, answer.next_marker(), answer.request_id())?;
+                if marker.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(sets)
+    }
+}
