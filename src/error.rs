@@ -283,6 +283,7 @@ pub fn advice(class: FailureClass) -> &'static str {
         FailureClass::Invalid => "check the resource's ports and id in the configuration",
         FailureClass::Barred => "the machine's administrator has set that; see: eg doctor",
         FailureClass::Local => "install the package ca-certificates, or set SSL_CERT_FILE to a file of CA certificates",
+        FailureClass::Host => "mend that on this host: docs/firewalls.md says what eg needs there",
         FailureClass::Unknown => "try again later (`eg reconcile` does so by itself, and finds out what has happened)",
     }
 }

@@ -32,6 +32,8 @@ pub enum FailureClass {
     Barred,
     /// This machine cannot send it, for lack of CA certificates. Nothing happened.
     Local,
+    /// A program, a right or a file of this host is not as the firewall needs it. Nothing happened.
+    Host,
     /// No answer, or an unintelligible one. The call may take effect, now or later.
     Unknown,
 }
@@ -57,13 +59,13 @@ impl FailureClass {
     /// | Throttled | retry now | no |
     /// | Transient, Unknown | re-observe | perhaps |
     /// | Stale | re-observe | no |
-    /// | Gone, Limit, Denied, Invalid, Barred | retry later | no |
+    /// | Gone, Limit, Denied, Invalid, Barred, Host | retry later | no |
     /// | Credentials, Expired, NoProfile, Local | stop | no |
     pub fn reaction(self) -> Reaction {
         match self {
             Self::Throttled => Reaction::RetryNow,
             Self::Transient | Self::Unknown | Self::Stale => Reaction::Reobserve,
-            Self::Gone | Self::Limit | Self::Denied | Self::Invalid | Self::Barred => Reaction::RetryLater,
+            Self::Gone | Self::Limit | Self::Denied | Self::Invalid | Self::Barred | Self::Host => Reaction::RetryLater,
             Self::Credentials | Self::Expired | Self::NoProfile | Self::Local => Reaction::Stop,
         }
     }
@@ -92,6 +94,7 @@ impl FailureClass {
                 | Self::Invalid
                 | Self::Barred
                 | Self::Local
+                | Self::Host
         )
     }
 
@@ -114,6 +117,7 @@ impl fmt::Display for FailureClass {
             Self::Invalid => "refused as invalid",
             Self::Barred => "not allowed on this machine",
             Self::Local => "not sent",
+            Self::Host => "not possible on this host",
             Self::Unknown => "no usable answer",
         })
     }

@@ -23,6 +23,9 @@ pub trait Marking: Send + Sync {
 
 /// Marks on the container of all rules: one tag for each installation, with the list of its leases
 /// ([`eg_model::container_mark`]). The caller makes the list from the record, and writes it as a whole.
+///
+/// The reading and the answer to an authorize give each entry the text that [`eg_model::container_mark::shown`] gives it. The
+/// caller lays the list that it has just written over both.
 #[async_trait]
 pub trait ContainerMarking: Send + Sync {
     /// Writes one tag of the container, or deletes it if there is no value. Every other tag stays.

@@ -4,6 +4,8 @@ use crate::{firewall::Authorize, types::Answered};
 use async_trait::async_trait;
 use eg_model::{failure::Failure, net::permission::Permission, target::TargetKey};
 
+/// Such a kind never answers a reading with [`crate::ReadResult::NotFound`]: nothing tells that its entries went with it.
+///
 /// Both calls may be repeated: to apply twice is to apply once, and to undo what is not there succeeds.
 #[async_trait]
 pub trait Unread: Send + Sync {

@@ -60,6 +60,8 @@ pub(super) struct TargetReport {
     pub(super) target: TargetKey,
     /// False if the target could not be read.
     pub(super) read: bool,
+    /// False if its rules carry no marks.
+    pub(super) marked: bool,
     pub(super) first_plan: TargetPlan,
     pub(super) converged: bool,
     pub(super) steps: Vec<StepReport>,
@@ -85,6 +87,8 @@ pub struct PassReport {
     pub plans: Vec<TargetPlan>,
     /// The targets that could not be read.
     pub unread: BTreeSet<TargetKey>,
+    /// The targets whose rules carry no marks, and so no time either.
+    pub unmarked: BTreeSet<TargetKey>,
     /// The steps, by target, in order.
     pub steps: Vec<StepReport>,
     pub notes: Vec<NoteReport>,
@@ -112,6 +116,7 @@ impl PassReport {
             collected: false,
             plans: Vec::new(),
             unread: BTreeSet::new(),
+            unmarked: BTreeSet::new(),
             steps: Vec::new(),
             notes: Vec::new(),
             warnings: Vec::new(),
@@ -165,6 +170,9 @@ impl PassReport {
         let target = report.target;
         if !report.read {
             self.unread.insert(target.clone());
+        }
+        if !report.marked {
+            self.unmarked.insert(target.clone());
         }
         self.notes.extend(report.notes.into_iter().map(|note| NoteReport { target: target.clone(), note }));
     }

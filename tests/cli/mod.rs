@@ -7,6 +7,7 @@ mod demo;
 mod doctor;
 mod files;
 mod follow;
+mod hosts;
 mod iam_policy;
 mod init;
 mod ip;

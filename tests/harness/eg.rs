@@ -67,7 +67,9 @@ impl Installation {
 
     /// `eg`, about to run; its environment can still be changed.
     pub fn command(&self, args: &[&str]) -> EgCommand {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_eg"));
+        let mut words = self.shared.inside.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_eg")]);
+        let mut command = Command::new(words.next().expect("eg at least"));
+        command.args(words);
         let offset = self.shared.clock.load(Ordering::SeqCst) + self.shared.skew.load(Ordering::SeqCst);
         let inside = |name: &str| self.home.join(name);
         command
@@ -242,7 +244,7 @@ impl Running {
     }
 
     /// Waits until the process has heard of the signals that it was sent, and sleeps again: while a call of its is
-    /// held, it has nothing else to do.
+    /// held, it writes to the record, and then has nothing else to do.
     pub fn hears(&self) {
         let path = format!("/proc/{}/status", self.child.id());
         let heard = |status: &str| {

@@ -5,6 +5,7 @@ pub mod cloud;
 pub mod echo;
 pub mod eg;
 pub mod moto;
+pub mod namespace;
 pub mod sandboxed;
 pub mod terminal;
 pub mod tls;
@@ -14,6 +15,7 @@ pub use cloud::Cloud;
 pub use echo::Echo;
 pub use eg::{Installation, Outcome, says, says_not};
 pub use moto::{Fault, Moto};
+pub use namespace::Namespace;
 pub use sandboxed::Sandboxed;
 pub use tls::Tls;
 
@@ -52,6 +54,8 @@ pub struct Shared {
     pub skew: AtomicI64,
     /// Stable names for what differs from run to run.
     pub names: Mutex<Names>,
+    /// What runs `eg`, with its arguments: `nsenter`, to run it in a namespace. Empty: nothing.
+    pub inside: Vec<String>,
 }
 
 impl Shared {
@@ -64,6 +68,7 @@ impl Shared {
             clock: Arc::default(),
             skew: AtomicI64::new(0),
             names: Mutex::default(),
+            inside: Vec::new(),
         }
     }
 }
@@ -116,6 +121,7 @@ impl World {
             clock: Arc::default(),
             skew: AtomicI64::new(0),
             names: Mutex::default(),
+            inside: Vec::new(),
         });
         Self {
             here: Installation::new(Arc::clone(&shared), "test-machine"),

@@ -68,6 +68,7 @@ impl Sandboxed {
             clock,
             skew: Default::default(),
             names: Default::default(),
+            inside: Vec::new(),
         });
         let group = |name: &str| region.create_group_in(ACCOUNT, REGION, name).expect("a group");
         let groups = resources.iter().map(|(name, _)| ((*name).to_owned(), group(name))).collect();

@@ -29,7 +29,8 @@ impl<H: Hand> Bench<H> {
         let shared = Shared::alone();
         let ahead = Arc::clone(&shared.clock);
         let hand = H::new(shared.dir.path(), &ahead);
-        let shared = Arc::new(Shared { endpoint: hand.endpoint().unwrap_or_default(), ..shared });
+        let endpoint = hand.endpoint().unwrap_or_default();
+        let shared = Arc::new(Shared { endpoint, inside: hand.inside(), ..shared });
         // Close to what `eg` opens: a neighbour, and a wider network around it.
         ["198.51.100.7/32", "203.0.113.0/25"].into_iter().for_each(|network| hand.make(network));
         let foreign = RefCell::new(sorted(hand.entries()));
@@ -37,6 +38,11 @@ impl<H: Hand> Bench<H> {
         here.write_config(&hand.config());
         let rest = hand.rest();
         Self { hand, here, shared, foreign, rest }
+    }
+
+    /// The rest of the firewall, as it was before `eg`.
+    pub fn rest_before(&self) -> &str {
+        &self.rest
     }
 
     /// Another machine with the same configuration.

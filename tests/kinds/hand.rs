@@ -11,6 +11,11 @@ use std::{
 pub trait Hand: Sized + Sync {
     const ABLE: Able;
 
+    /// Why this machine has no firewall of this kind; `None` if it has.
+    fn missing() -> Option<String> {
+        None
+    }
+
     /// A firewall without entries. `dir` is the test's own; the firewall's clock is `ahead` seconds ahead of the real one,
     /// if it can be moved at all.
     fn new(dir: &Path, ahead: &Arc<AtomicI64>) -> Self;
@@ -18,6 +23,11 @@ pub trait Hand: Sized + Sync {
     /// The endpoint of a cloud, for `AWS_ENDPOINT_URL`.
     fn endpoint(&self) -> Option<String> {
         None
+    }
+
+    /// What runs `eg`, with its arguments, if the firewall can be reached only from inside of something.
+    fn inside(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// Its `[[resource]]`, with the name `it`, for IPv4; with the port tcp/22 if the kind has ports.

@@ -43,7 +43,12 @@ const fn able(kind: usize) -> Able {
 }
 
 impl<const KIND: usize> Toy<KIND> {
-    fn change<T>(&self, change: impl FnOnce(&mut ToyFile) -> T) -> T {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Changes the file, once its entries whose time has come are gone.
+    pub fn change<T>(&self, change: impl FnOnce(&mut ToyFile) -> T) -> T {
         let now = DateTime::<Utc>::from(SystemTime::now()) + TimeDelta::seconds(self.ahead.load(Ordering::SeqCst));
         let passed = |file: &mut ToyFile| {
             file.pass_time(now);

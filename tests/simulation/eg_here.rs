@@ -136,6 +136,14 @@ impl Machine {
         sessions.map(|session| session["id"].as_str().unwrap().to_owned()).collect()
     }
 
+    /// The number of open leases on record.
+    pub fn open_leases(&self) -> u32 {
+        let Ok(record) = rusqlite::Connection::open(self.state()) else { return 0 };
+        record
+            .query_row("SELECT count(*) FROM leases WHERE phase <> 'closed'", [], |row| row.get(0))
+            .unwrap_or_default()
+    }
+
     /// The ids of rules that an open lease knows.
     pub fn known_rules(&self) -> Vec<String> {
         let Ok(record) = rusqlite::Connection::open(self.state()) else { return Vec::new() };

@@ -1,6 +1,7 @@
 //! A group at the sandbox with rules of others, two machines, and what may never happen to them.
 
 use crate::{
+    Life,
     action::{Action, Weather, Who},
     eg_here::{Ended, Fate, Machine},
 };
@@ -71,6 +72,20 @@ pub struct World {
     late_auto_closes: bool,
     commands: u64,
     crashes: u64,
+}
+
+impl Life for World {
+    fn begin(seed: u64) -> Self {
+        Self::new(seed)
+    }
+
+    fn act(&mut self, action: &Action) -> Result<(), String> {
+        Self::act(self, action)
+    }
+
+    fn ends(self) -> Result<Count, String> {
+        Self::ends(self)
+    }
 }
 
 impl World {

@@ -10,7 +10,7 @@ use super::{
     wants::Want,
 };
 use crate::{
-    Timestamp,
+    SETTLE_WINDOW, Timestamp,
     collecting::SKEW_LIMIT,
     damage::ends_too_far_ahead,
     ids::{RuleId, SessionId},
@@ -169,7 +169,10 @@ impl<'a> Planner<'a> {
 
     /// Waits until readings are believed about everything that was sent for the lease.
     pub(super) fn settle(&mut self, lease: &Lease) {
-        if let Some(at) = lease.settles_at() {
+        // Of a container, the write for another lease may have to settle first.
+        let others = self.leases.values().filter_map(|lease| lease.unknown_since()).max();
+        let marks = others.filter(|_| self.marks_may_return()).map(|unknown| unknown + SETTLE_WINDOW);
+        if let Some(at) = lease.settles_at().max(marks) {
             self.plan.wake_at(at + TimeDelta::seconds(1));
         }
     }

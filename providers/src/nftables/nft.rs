@@ -107,9 +107,9 @@ impl Nft {
         let (class, why) = match ran {
             Ran::NotStarted(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let why = format!("nft is not installed: none of {}. Install the package nftables", PLACES.join(", "));
-                (FailureClass::Invalid, why)
+                (FailureClass::Host, why)
             }
-            Ran::NotStarted(_) => (FailureClass::Invalid, trouble()),
+            Ran::NotStarted(_) => (FailureClass::Host, trouble()),
             Ran::Ended { status, complaint, .. } if status.code().is_some() && !complaint.is_empty() => {
                 refused(complaint)
             }
@@ -141,14 +141,14 @@ fn unreadable_for(complaint: &str) -> (FailureClass, String) {
 
 fn not_permitted() -> (FailureClass, String) {
     let why = "nftables takes root, or the capability CAP_NET_ADMIN: Operation not permitted";
-    (FailureClass::Denied, why.to_owned())
+    (FailureClass::Host, why.to_owned())
 }
 
 /// A refusal by `nft` or by the kernel.
 ///
 /// | complaint | class |
 /// |---|---|
-/// | `Operation not permitted` | denied |
+/// | `Operation not permitted` | host |
 /// | `File exists`: an element is there already | stale |
 /// | `No such file or directory`: an element is not there any more | stale |
 /// | `Too many open files in system` (ENFILE): a set has as many elements as its `size` | limit |
@@ -224,7 +224,7 @@ mod tests {
             (
                 "Operation not permitted (you must be root)\n\
                  netlink: Error: cache initialization failed: Operation not permitted",
-                FailureClass::Denied,
+                FailureClass::Host,
                 "nftables takes root, or the capability CAP_NET_ADMIN: Operation not permitted",
             ),
             (

@@ -89,10 +89,12 @@ fn is_hidden(path: &Path) -> bool {
 /// a package has left (`10-ufw~`, `10-ufw.bak`), and to leave it out silently may be to leave out a script.
 fn check_name(path: &Path) -> Result<(), Refusal> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let number = name.bytes().take(2).filter(u8::is_ascii_digit).count() == 2 && name.bytes().nth(2) == Some(b'-');
-    let rest = name.bytes().skip(3);
-    let plain = rest.len() > 0 && rest.into_iter().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-    if number && plain {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    let fits = |(number, rest): (&str, &str)| {
+        let digits = number.len() == 2 && number.bytes().all(|byte| byte.is_ascii_digit());
+        digits && !rest.is_empty() && rest.bytes().all(plain)
+    };
+    if name.split_once('-').is_some_and(fits) {
         return Ok(());
     }
     Err(format!("{} is not named like a script (10-name: letters, digits, - and _)", path.display()))

@@ -81,7 +81,7 @@ pub fn outcome(what: &str, runs: &[(&Path, Ran)], time: Duration) -> Result<(), 
         return Ok(());
     }
     let started = runs.iter().any(|(_, ran)| !matches!(ran, Ran::NotStarted(_)));
-    let class = if started { FailureClass::Unknown } else { FailureClass::Invalid };
+    let class = if started { FailureClass::Unknown } else { FailureClass::Host };
     Err(Failure::new(class, format!("{what}: {}", troubles.join("; "))))
 }
 

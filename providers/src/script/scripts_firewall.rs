@@ -45,11 +45,11 @@ impl ScriptDirectories {
         call: Option<&Authorize>,
     ) -> Result<(), Failure> {
         let what = format!("{} {} by {directory}", direction.word(), permission.cidr());
-        let refused = |why: &str| Failure::new(FailureClass::Invalid, format!("{what}: {why}"));
+        let refused = |class, why: &str| Failure::new(class, format!("{what}: {why}"));
         if permission.spec() != Some(PortSpec::All) {
-            return Err(refused("scripts open addresses, not ports"));
+            return Err(refused(FailureClass::Invalid, "scripts open addresses, not ports"));
         }
-        let of = |direction| programs(Path::new(directory), direction).map_err(|why| refused(&why));
+        let of = |direction| programs(Path::new(directory), direction).map_err(|why| refused(FailureClass::Host, &why));
         // What cannot be closed is not opened.
         let revoking = of(Direction::Revoke)?;
         let paths = if direction == Direction::Revoke { revoking } else { of(direction)? };
@@ -76,7 +76,7 @@ impl ScriptDirectories {
     /// What is open; `None` if the directory has no program that observes.
     async fn open_rules(&self, directory: &str) -> Result<Option<Vec<ObservedRule>>, Failure> {
         let failed = |class, why: String| Failure::new(class, format!("observe by {directory}: {why}"));
-        let found = observer(Path::new(directory)).map_err(|why| failed(FailureClass::Invalid, why))?;
+        let found = observer(Path::new(directory)).map_err(|why| failed(FailureClass::Host, why))?;
         let Some(path) = found else { return Ok(None) };
         self.options.observer.before_call();
         let ran = observing(&path, directory, self.options.time).run().await;

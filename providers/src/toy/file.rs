@@ -17,8 +17,9 @@ pub struct ToyFile {
     pub entries: Vec<Entry>,
     /// Tags of the container.
     pub tags: BTreeMap<String, String>,
-    /// The entries and tags before the last change: what a reading that is behind shows.
+    /// The entries and tags before the last change, and its time: what a reading that is behind shows.
     pub before: (Vec<Entry>, BTreeMap<String, String>),
+    pub changed: Option<Timestamp>,
     /// The only family that it takes.
     pub family: Option<IpVersion>,
     /// The number of ids that the firewall has given.
@@ -58,7 +59,7 @@ pub enum Fault {
     Gone,
     /// It cannot be read.
     Unreadable,
-    /// The reading shows what was there before the last change.
+    /// The reading shows what was there before the last change, for less than the settle window.
     Lag,
 }
 

@@ -62,6 +62,7 @@ impl ToyFirewall {
             let done = work(file, now);
             if file.state() != before {
                 file.before = before;
+                file.changed = Some(now);
             }
             if fault == Some(Fault::LostAfter) { Err(lost(call)) } else { done }
         });
@@ -116,10 +117,10 @@ impl ToyFirewall {
     }
 
     fn read(&self, id: &str) -> ReadResult {
-        let lags = |file: &ToyFile| file.log.last().is_some_and(|(_, fault)| *fault == Some(Fault::Lag));
         let read = self.call(id, Call::Read, |file, now| {
-            let (entries, tags) =
-                if lags(file) { (&file.before.0, &file.before.1) } else { (&file.entries, &file.tags) };
+            let struck = file.log.last().is_some_and(|(_, fault)| *fault == Some(Fault::Lag));
+            let behind = struck && file.changed.is_some_and(|at| now - at < SETTLE_WINDOW);
+            let (entries, tags) = if behind { (&file.before.0, &file.before.1) } else { (&file.entries, &file.tags) };
             Ok(self.reading(id, file, (entries, tags), now))
         });
         match read {

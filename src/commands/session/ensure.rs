@@ -201,7 +201,7 @@ async fn conclude(
             }
             Ensuring::Begin => printer.result(&request.closing_line(session)),
         }
-        if tags_are_behind(&driver.store(), session)? {
+        if tags_are_behind(&driver.store(), session, report)? {
             return Ok(Exit::Partial);
         }
     }

@@ -94,7 +94,7 @@ async fn extend(
     if session.status != SessionStatus::Active {
         context.printer.result(&format!("! Session is {}; why: eg session get {short}\n", session.status));
     }
-    let behind = tags_are_behind(&driver.store(), &session)?;
+    let behind = tags_are_behind(&driver.store(), &session, &report)?;
     let exit = exit_after(&session, &report);
     Ok(if exit == Exit::Done && behind { Exit::Partial } else { exit })
 }

@@ -47,8 +47,10 @@ pub(super) fn not_open(session: &Session) -> String {
 }
 
 /// True if a rule of a session still carries a tag with an earlier expiry: another installation could close it too early.
-pub(super) fn tags_are_behind(store: &Store, session: &Session) -> Result<bool, CommandError> {
-    let early = |lease: &&Lease| lease.tagged_until.is_none_or(|until| until < session.expires_at);
+/// Where rules carry no marks, no installation closes another's.
+pub(super) fn tags_are_behind(store: &Store, session: &Session, report: &PassReport) -> Result<bool, CommandError> {
+    let marked = |lease: &&Lease| !report.unmarked.contains(&lease.target.key);
+    let early = |lease: &&Lease| marked(lease) && lease.tagged_until.is_none_or(|until| until < session.expires_at);
     let leases = store.open_leases()?;
     let mut held = leases.iter().filter(|lease| lease.phase == Phase::Held && concerns(lease, session));
     Ok(held.any(|lease| early(&lease)))

@@ -68,14 +68,7 @@ impl TargetRun<'_> {
         if !self.reading.is_recent(self.now()) {
             return Ok(StepFlow::Refresh);
         }
-        let tag = if self.marks_container() {
-            match self.prepare_tag(call.permissions, Some(call.until), round.loaded)? {
-                Some(tag) => Some(tag),
-                None => return Ok(StepFlow::Replan),
-            }
-        } else {
-            None
-        };
+        let Some(tag) = self.prepare_tag(call.step, &leases, round.loaded)? else { return Ok(StepFlow::Replan) };
         // The questions before may have taken long, and the settle window counts from the call.
         let sent = self.now();
         let intents: Vec<Lease> = leases.iter().map(|lease| self.intent(lease, Attempt::Opening, sent)).collect();

@@ -13,11 +13,10 @@ use crate::{
     },
 };
 use eg_model::{
-    SETTLE_WINDOW, Timestamp,
+    SETTLE_WINDOW,
     failure::{Failure, FailureClass, Purpose},
     ids::RuleId,
     lease::{Attempt, Lease, hidden_rule},
-    net::permission::Permission,
     observation::{Effect, OwnedRule},
     plan::{Note, NoteKind, Step},
     twin::{Overwritten, was_overwritten},
@@ -28,14 +27,6 @@ use std::{collections::BTreeSet, mem::replace};
 
 /// The answer to a call: the rules that a revoke has closed.
 type RuleAnswer = Answered<BTreeSet<RuleId>>;
-
-/// The time until which the rules of a step are kept; `None` if it lets go of them.
-fn kept_until(step: &Step) -> Option<Timestamp> {
-    match step {
-        Step::Join { until, .. } | Step::Restore { until, .. } | Step::Retag { until, .. } => Some(*until),
-        _ => None,
-    }
-}
 
 impl TargetRun<'_> {
     /// Writes the intents, sends the call, and records the outcomes.
@@ -72,24 +63,15 @@ impl TargetRun<'_> {
         if matches!(step, Step::Revoke { .. }) {
             self.expect_auto_closes(&leased, round.loaded);
         }
-        let tag = if self.marks_container() && !matches!(step, Step::Collect { .. }) {
-            let permissions: Vec<Permission> = before.iter().map(|lease| lease.permission).collect();
-            match self.prepare_tag(&permissions, kept_until(step), round.loaded)? {
-                Some(tag) => Some(tag),
-                None => return Ok(StepFlow::Replan),
-            }
-        } else {
-            None
-        };
+        let Some(tag) = self.prepare_tag(step, &before, round.loaded)? else { return Ok(StepFlow::Replan) };
         // A tag of the container that is written late can bring back any mark that was in it.
         let attempt = if tag.is_some() && attempt == Attempt::Other { Attempt::Opening } else { attempt };
         let intents: Vec<Lease> = before.iter().map(|lease| self.intent(lease, attempt, now)).collect();
         let Some(turn) = self.intend(&before, &intents, session, step).await? else {
             return Ok(StepFlow::Replan);
         };
-        let joins = matches!(step, Step::Join { .. });
         let answer = match &tag {
-            Some(tag) => self.send_with_tag(round.firewall, &call, tag, &intents, joins).await,
+            Some(tag) => self.send_with_tag(round.firewall, &call, tag, &intents).await,
             None => call.send(round.firewall).await,
         };
         drop(turn);

@@ -21,10 +21,7 @@ impl TargetRun<'_> {
         let mut before = self.driver.store().open_leases_on(&self.key)?;
         before.retain(|lease| permissions.contains(&lease.permission));
         let unmarks = matches!(step, Step::Unmark { .. });
-        let tag = if unmarks { self.prepare_tag(&permissions, None, round.loaded)? } else { None };
-        if unmarks && tag.is_none() {
-            return Ok(StepFlow::Replan);
-        }
+        let Some(tag) = self.prepare_tag(step, &before, round.loaded)? else { return Ok(StepFlow::Replan) };
         let (now, attempt) = (self.now(), if unmarks { Attempt::Opening } else { Attempt::Undoing });
         let intents: Vec<Lease> = before.iter().map(|lease| self.intent(lease, attempt, now)).collect();
         let Some(turn) = self.intend(&before, &intents, None, step).await? else {

@@ -20,7 +20,7 @@ use eg_model::{
     lease::{Attempt, Lease},
     net::permission::Permission,
     observation::{Effect, Observation},
-    plan::{marks_may_return, named_newly, tag_list},
+    plan::{Step, marks_may_return, named_newly, tag_list},
     tags::lease_key,
     target::MarkPlace,
 };
@@ -32,6 +32,19 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct TagWrite {
     /// The leases that the tag names, by digest.
     list: BTreeMap<String, Timestamp>,
+    /// A join counts only once a reading shows it.
+    joins: bool,
+}
+
+/// The time until which the permissions of a step are kept; `None` if it lets go of them.
+fn kept_until(step: &Step) -> Option<Timestamp> {
+    match step {
+        Step::Authorize { until, .. }
+        | Step::Join { until, .. }
+        | Step::Restore { until, .. }
+        | Step::Retag { until, .. } => Some(*until),
+        _ => None,
+    }
 }
 
 impl TargetRun<'_> {
@@ -40,17 +53,21 @@ impl TargetRun<'_> {
         matches!(self.capabilities().marks, MarkPlace::Container { .. })
     }
 
-    /// The tag as a step for these permissions writes it: they get this end, or are named no more. Dates the other leases
-    /// that it names newly. `None` if one of those has changed meanwhile.
+    /// The tag as a step for these leases writes it; `Some(None)` if the step writes none. Dates the other leases that it
+    /// names newly. `None` if one of those has changed meanwhile.
     pub(super) fn prepare_tag(
         &mut self,
-        permissions: &[Permission],
-        until: Option<Timestamp>,
+        step: &Step,
+        before: &[Lease],
         loaded: &LoadedTarget,
-    ) -> Result<Option<TagWrite>, CommandError> {
+    ) -> Result<Option<Option<TagWrite>>, CommandError> {
+        if !self.marks_container() || matches!(step, Step::Collect { .. }) {
+            return Ok(Some(None));
+        }
         let now = self.now();
+        let permissions: Vec<Permission> = before.iter().map(|lease| lease.permission).collect();
         let leases = self.driver.store().open_leases_on(&self.key)?;
-        let list = tag_list(&self.key.id, &leases, &loaded.wants, (permissions, until), now);
+        let list = tag_list(&self.key.id, &leases, &loaded.wants, (&permissions, kept_until(step)), now);
         let Observation::Complete(reading) = &self.reading.observation else { return Ok(None) };
         let us = self.driver.store().installation().clone();
         let others = named_newly(&self.key.id, &leases, &list, reading, &us);
@@ -63,7 +80,7 @@ impl TargetRun<'_> {
                 return Ok(None);
             }
         }
-        Ok(Some(TagWrite { list }))
+        Ok(Some(Some(TagWrite { list, joins: matches!(step, Step::Join { .. }) })))
     }
 
     /// Sends the requests of a step that changes rules by their ids. The answer names the rules that a revoke has closed.
@@ -73,12 +90,9 @@ impl TargetRun<'_> {
         call: &RuleCall<'_>,
         tag: &TagWrite,
         intents: &[Lease],
-        joins: bool,
     ) -> Result<Answered<BTreeSet<RuleId>>, Failure> {
         let RuleCall::Revoke(rules) = call else {
-            // A join counts only once a reading shows it.
-            let written =
-                if joins { self.send_tag(firewall, tag).await? } else { self.write_tag(firewall, tag).await? };
+            let written = self.write_tag(firewall, tag).await?;
             return Ok(Answered { value: BTreeSet::new(), request_id: written.request_id });
         };
         let answer = firewall.revoke(rules).await?;
@@ -94,7 +108,9 @@ impl TargetRun<'_> {
     /// Writes the tag, and shows it on the reading.
     pub(super) async fn write_tag(&mut self, firewall: &dyn Firewall, tag: &TagWrite) -> Result<Answered<()>, Failure> {
         let answer = self.send_tag(firewall, tag).await?;
-        self.show_tag(tag);
+        if !tag.joins {
+            self.show_tag(tag);
+        }
         Ok(answer)
     }
 

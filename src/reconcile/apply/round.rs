@@ -31,6 +31,7 @@ use eg_model::{
     net::permission::Permission,
     observation::{Observation, OwnedRule},
     plan::{Note, NoteKind, Step, TargetPlan},
+    target::MarkPlace,
 };
 use std::mem::take;
 
@@ -48,7 +49,9 @@ struct Pending {
 impl TargetRun<'_> {
     /// Takes the target from its first reading to rest.
     pub(in crate::reconcile) async fn run(mut self) -> TargetReport {
-        let (wake, state_error) = match self.run_to_rest().await {
+        let ended = self.run_to_rest().await;
+        let marked = self.capabilities().marks != MarkPlace::None;
+        let (wake, state_error) = match ended {
             Ok(wake) => (wake, self.unrecorded),
             Err(error) => (None, Some(error.message)),
         };
@@ -58,6 +61,7 @@ impl TargetRun<'_> {
             converged: self.converged && !unconverged,
             target: self.key,
             read: !matches!(self.reading.observation, Observation::Unavailable(_)),
+            marked,
             steps: self.steps,
             notes: self.notes,
             wake,

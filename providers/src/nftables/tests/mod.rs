@@ -422,13 +422,13 @@ async fn nft_that_cannot_work_is_unavailable_and_never_empty() {
     };
     let no_table = "echo 'Error: No such file or directory' >&2; exit 1";
     for (name, program, class, message) in [
-        ("missing", dir.path().join("missing"), FailureClass::Invalid, "nft is not installed"),
+        ("missing", dir.path().join("missing"), FailureClass::Host, "nft is not installed"),
         ("hangs", script("hangs", "exec sleep 60"), FailureClass::Unknown, "did not end within 2s and was ended"),
         ("killed", script("killed", "kill -9 $$"), FailureClass::Unknown, "was ended by signal 9"),
         (
             "denied",
             script("denied", "echo 'Operation not permitted (you must be root)' >&2; exit 1"),
-            FailureClass::Denied,
+            FailureClass::Host,
             "root, or the capability CAP_NET_ADMIN",
         ),
         ("silent", script("silent", "exit 1"), FailureClass::Unknown, "nft ended with status 1"),
@@ -462,7 +462,7 @@ async fn without_the_right_nothing_is_read_and_the_reason_is_said() {
     assert_eq!(
         (failure.class, failure.message.as_str()),
         (
-            FailureClass::Denied,
+            FailureClass::Host,
             "read table eg: nftables takes root, or the capability CAP_NET_ADMIN: Operation not permitted",
         )
     );

@@ -281,7 +281,7 @@ async fn a_script_that_is_replaced_meanwhile_is_run_whole() {
     office.apply().await.unwrap();
     assert_eq!(office.done()[3..], ["new"]);
     mode(&office.path("apply/20-old"), 0o777);
-    assert_eq!(office.apply().await.unwrap_err().class, FailureClass::Invalid);
+    assert_eq!(office.apply().await.unwrap_err().class, FailureClass::Host);
     assert_eq!(office.done().len(), 4, "nothing was run");
 }
 
@@ -350,7 +350,7 @@ async fn what_is_not_to_be_trusted_or_not_whole_is_refused() {
         let failure = office.apply().await.unwrap_err();
         let parent = |text: String| text.replace(office.dir.path().to_str().unwrap(), "PARENT");
         let expected = format!("apply 203.0.113.42/32 by OFFICE: {why}");
-        assert_eq!((failure.class, parent(office.said(&failure))), (FailureClass::Invalid, expected), "{name}");
+        assert_eq!((failure.class, parent(office.said(&failure))), (FailureClass::Host, expected), "{name}");
         assert_eq!(office.done(), Vec::<String>::new(), "{name}");
         mode(office.dir.path(), 0o700);
     }
@@ -384,7 +384,7 @@ async fn scripts_that_cannot_be_started_have_done_nothing() {
         fs::write(office.path(name), "#!/nonexistent/interpreter\n").unwrap();
     }
     let failure = office.apply().await.unwrap_err();
-    assert_eq!(failure.class, FailureClass::Invalid);
+    assert_eq!(failure.class, FailureClass::Host);
     assert!(office.said(&failure).starts_with("apply 203.0.113.42/32 by OFFICE: 10-note cannot be run: "), "{failure}");
 }
 
@@ -403,7 +403,7 @@ async fn without_observe_nothing_is_read() {
     let failure = office.firewall().await.observe_rules(&office.key(), &BTreeSet::new()).await.unwrap_err();
     assert_eq!(failure.class, FailureClass::Invalid);
     mode(office.dir.path(), 0o777);
-    assert_eq!(office.unavailable().await.class, FailureClass::Invalid);
+    assert_eq!(office.unavailable().await.class, FailureClass::Host);
 }
 
 #[tokio::test]
