@@ -24,7 +24,7 @@ lint_tools() {
 
 test_lint() {
   if need shellcheck shellcheck; then
-    check 'shellcheck' shellcheck -x .ci/run dist/build dist/tools dist/test dist/install.sh dist/action/*.sh dist/tests/*.sh
+    check 'shellcheck' shellcheck -x .ci/run .ci/host deploy/scripts/*/*/* deploy/scripts/*/observe dist/build dist/tools dist/test dist/install.sh dist/action/*.sh dist/tests/*.sh
   else
     leave_out 'shellcheck'
   fi

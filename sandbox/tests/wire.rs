@@ -11,6 +11,8 @@ mod faults;
 mod groups;
 #[path = "wire/lists.rs"]
 mod lists;
+#[path = "wire/network.rs"]
+mod network;
 #[path = "wire/region.rs"]
 mod region;
 #[path = "wire/rules.rs"]

@@ -9,11 +9,13 @@
 mod bench;
 mod case;
 mod crashes;
+mod examples;
 mod groups;
 mod hand;
 mod lists;
 mod marks;
 mod nftables;
+mod peers;
 mod scripts;
 mod table;
 mod toys;

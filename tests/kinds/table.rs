@@ -5,6 +5,8 @@ use super::{
     groups::Group,
     hand::{Able, Hand},
     lists::{IpSet, PrefixList},
+    nftables::Table,
+    scripts::Scripted,
 };
 use std::{fs, path::Path};
 
@@ -24,7 +26,14 @@ fn column<H: Hand>() -> Column {
 
 /// A line for each kind that users have.
 fn columns() -> Vec<Column> {
-    vec![column::<Group>(), column::<PrefixList>(), column::<IpSet>()]
+    vec![
+        column::<Group>(),
+        column::<PrefixList>(),
+        column::<IpSet>(),
+        column::<Table>(),
+        column::<Scripted<true>>(),
+        column::<Scripted<false>>(),
+    ]
 }
 
 fn table() -> String {

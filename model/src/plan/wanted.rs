@@ -379,13 +379,18 @@ impl<'a> Planner<'a> {
 
     /// Reports that something else keeps deleting a rule. True if the plan pauses before it opens the rule once more.
     fn pauses_contest(&mut self, lease: &Lease) -> bool {
-        let message = format!(
-            "something keeps deleting {} from {} on {}, often Terraform with inline ingress blocks: use separate \
-             aws_vpc_security_group_ingress_rule resources, or lifecycle {{ ignore_changes = [ingress] }}",
-            lease.permission.ports(),
-            lease.permission.cidr(),
-            self.plan.target.id,
-        );
+        // Of the kinds with tags on rules, most have their rules written by Terraform.
+        let whose = match self.capabilities.marks {
+            MarkPlace::Rule { .. } => {
+                ", often Terraform with inline ingress blocks: use separate aws_vpc_security_group_ingress_rule \
+                 resources, or lifecycle { ignore_changes = [ingress] }"
+            }
+            MarkPlace::Entry | MarkPlace::Container { .. } | MarkPlace::None => {
+                ": have it leave alone what it did not make"
+            }
+        };
+        let (ports, cidr) = (lease.permission.ports(), lease.permission.cidr());
+        let message = format!("something keeps deleting {ports} from {cidr} on {}{whose}", self.plan.target.id);
         self.plan.note(NoteKind::Contested, message);
         let next = lease.last_sent_at.map(|sent| sent + contest_pause(lease.vanished));
         let next = next.filter(|next| *next > self.record.now && !self.record.policy.ignore_delays);

@@ -66,7 +66,7 @@ impl Listing {
         let elements =
             set.get("elem").map(|elements| elements.as_array().cloned()).unwrap_or_else(|| Some(Vec::new()))?;
         if name == VERSION {
-            self.versions = Some(elements.iter().map(|element| value(element).as_u64()).collect::<Option<_>>()?);
+            self.versions = Some(elements.iter().map(|element| number(value(element))).collect::<Option<_>>()?);
         } else if let Ok(name) = name.parse::<SetName>() {
             let read = |element: &Value| {
                 let comment = element.get("elem").and_then(|element| element.get("comment")).and_then(Value::as_str);
@@ -111,6 +111,12 @@ fn seen(set: SetName, (address, comment): (&IpAddr, &Option<String>)) -> Option<
 /// The value of an element, with or without properties beside it.
 fn value(element: &Value) -> &Value {
     element.get("elem").and_then(|element| element.get("val")).unwrap_or(element)
+}
+
+/// A mark: a number, or as `nft` prints it outside of JSON (`0x00000007`).
+fn number(value: &Value) -> Option<u64> {
+    let hex = |text: &str| u64::from_str_radix(text.strip_prefix("0x")?, 16).ok();
+    value.as_u64().or_else(|| hex(value.as_str()?))
 }
 
 /// One word, or a list of words: newer versions write one flag without the brackets.
@@ -230,6 +236,18 @@ mod tests {
             r#"{"nftables": [{"set": {"name": "v4_all", "elem": 1}}]}"#,
         ] {
             assert_eq!(Listing::read(answer.as_bytes()), None, "{answer}");
+        }
+    }
+
+    /// An answer that is cut off, at whichever byte, is no shorter table.
+    #[test]
+    fn a_cut_answer_is_no_answer() {
+        let set = set("v4_tcp_22", json!([{"elem": {"val": "192.0.2.1", "comment": "the office"}}, "192.0.2.2"]));
+        let version = json!({"set": {"name": "version", "elem": ["0x00000007"]}});
+        let whole = json!({"nftables": [version, set, parsed(CHAIN), parsed(RULE)]}).to_string();
+        assert_eq!(Listing::read(whole.as_bytes()).unwrap().versions, Some(vec![7]));
+        for end in 0..whole.len() {
+            assert_eq!(Listing::read(&whole.as_bytes()[..end]), None, "{end}");
         }
     }
 

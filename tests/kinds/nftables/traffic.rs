@@ -1,18 +1,13 @@
 //! What packets make of it: a server in one network namespace, a client in another, and `eg` on the server's host.
 
-use crate::harness::{Installation, Namespace, Outcome, Shared, says};
+use crate::{
+    harness::{Installation, Namespace, Outcome, Shared, says},
+    kinds::peers::{CLIENT, CLIENT6, Connection, Peers, SERVER, SERVER6},
+};
 use std::{
-    io::{BufRead, BufReader, Write},
-    process::{Child, ChildStdin, ChildStdout, Stdio},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
-
-const PEER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kinds/nftables/peer.py");
-const CLIENT: &str = "203.0.113.42";
-const CLIENT6: &str = "2001:db8:42::1";
-const SERVER: &str = "203.0.113.1";
-const SERVER6: &str = "2001:db8:42::2";
 
 /// The line of the user's ruleset that lets in what `eg` opens. It may stand anywhere before what refuses.
 const ACCEPT: &str = "meta mark & 0x65670000 == 0x65670000 accept";
@@ -22,11 +17,9 @@ const DROP: &str = "tcp dport 22 meta mark & 0x65670000 != 0x65670000 drop";
 
 /// A server's host whose ruleset refuses everything but neighbour discovery and what `lines` accept.
 struct Net {
-    host: Namespace,
-    client: Namespace,
+    peers: Peers,
     here: Installation,
     shared: Arc<Shared>,
-    server: Child,
 }
 
 impl Net {
@@ -37,18 +30,12 @@ impl Net {
             return None;
         }
         let shared = Shared::alone();
-        let client = Namespace::new(&shared.dir.path().join("client"));
-        let host = Namespace::new(&shared.dir.path().join("host"));
-        host.connect(&["203.0.113.1/24", "2001:db8:42::2/64"], &client, &["203.0.113.42/24", "2001:db8:42::1/64"]);
-        let shared = Arc::new(Shared { inside: host.inside(), ..shared });
+        let peers = Peers::new(shared.dir.path());
+        peers.serve();
+        let shared = Arc::new(Shared { inside: peers.host.inside(), ..shared });
         let here = Installation::new(Arc::clone(&shared), "here");
         here.write_config("[[resource]]\nname = \"this-host\"\nprovider = \"nftables\"\nports = [\"tcp/22\"]\n");
-        let mut server =
-            host.command("python3").args([PEER, "serve", "22"]).stdout(Stdio::piped()).spawn().expect("python");
-        let mut line = String::new();
-        BufReader::new(server.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
-        assert_eq!(line, "ready\n");
-        let net = Self { host, client, here, shared, server };
+        let net = Self { peers, here, shared };
         net.load_ruleset(lines);
         Some(net)
     }
@@ -56,7 +43,7 @@ impl Net {
     /// What a user has: a chain that refuses what it does not know.
     fn load_ruleset(&self, lines: &[&str]) {
         let lines = lines.join("; ");
-        self.host.nft(&format!(
+        self.peers.host.nft(&format!(
             "add table inet filter; delete table inet filter; table inet filter {{ chain input {{ \
              type filter hook input priority 0; policy drop; meta l4proto ipv6-icmp accept; {lines}; \
              meta l4proto tcp reject with tcp reset; }}; }}"
@@ -77,56 +64,13 @@ impl Net {
         self.shared.clock.fetch_add(seconds, Ordering::SeqCst);
     }
 
-    /// Connects, and says how that went: `connected` or `refused`.
     fn connect(&self, source: &str, server: &str) -> (String, Connection) {
-        let mut child = self.client.command("python3");
-        let mut child = child.args([PEER, "connect", source, server, "22"]);
-        child = child.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = child.spawn().expect("python");
-        let (orders, said) = (child.stdin.take().expect("a pipe"), child.stdout.take().expect("a pipe"));
-        let mut connection = Connection { child, orders, said: BufReader::new(said) };
-        (connection.hears(), connection)
+        self.peers.connect(source, server)
     }
 
     /// How a connection goes by IPv4 and by IPv6.
     fn connects(&self) -> [String; 2] {
         [self.connect(CLIENT, SERVER).0, self.connect(CLIENT6, SERVER6).0]
-    }
-}
-
-impl Drop for Net {
-    fn drop(&mut self) {
-        // Fails only if it has ended already.
-        self.server.kill().ok();
-        self.server.wait().ok();
-    }
-}
-
-/// A TCP connection from the client to the server.
-struct Connection {
-    child: Child,
-    orders: ChildStdin,
-    said: BufReader<ChildStdout>,
-}
-
-impl Connection {
-    fn hears(&mut self) -> String {
-        let mut line = String::new();
-        self.said.read_line(&mut line).expect("a line");
-        line.trim().to_owned()
-    }
-
-    /// Sends something and waits so many seconds for the answer: `alive` or `dead`.
-    fn sends(&mut self, seconds: u32) -> String {
-        writeln!(self.orders, "{seconds}").expect("an order");
-        self.hears()
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
     }
 }
 
@@ -136,7 +80,7 @@ const REFUSED: [&str; 2] = ["refused", "refused"];
 #[test]
 fn a_session_lets_its_address_in_by_ipv4_and_ipv6_and_nobody_else() {
     let Some(net) = Net::new(&[ESTABLISHED, ACCEPT]) else { return };
-    net.client.run("ip", &["addr", "add", "203.0.113.43/24", "dev", "link0"]);
+    net.peers.client.run("ip", &["addr", "add", "203.0.113.43/24", "dev", "link0"]);
     assert_eq!(net.connects(), REFUSED);
     net.start("1h");
     assert_eq!(net.connects(), CONNECTED);
@@ -147,7 +91,7 @@ fn a_session_lets_its_address_in_by_ipv4_and_ipv6_and_nobody_else() {
 
 /// The time of an element, in seconds, as the kernel has it.
 fn time_left(net: &Net) -> u64 {
-    let listed = net.host.nft_json("list set inet eg v4_tcp_22").expect("the set");
+    let listed = net.peers.host.nft_json("list set inet eg v4_tcp_22").expect("the set");
     let objects = listed["nftables"].as_array().expect("a list").clone();
     let set = objects.iter().find_map(|object| object.get("set")).expect("the set");
     set["elem"][0]["elem"]["expires"].as_u64().expect("a time")
@@ -170,7 +114,7 @@ fn an_extension_moves_the_time_at_which_the_kernel_closes() {
 fn the_kernel_closes_although_eg_never_runs_again() {
     let Some(net) = Net::new(&[ESTABLISHED, ACCEPT]) else { return };
     net.start("1m");
-    net.host.nft("flush table inet eg");
+    net.peers.host.nft("flush table inet eg");
     assert_eq!(net.connects(), REFUSED);
     // The shortest session lasts a minute: its last quarter has to do.
     net.advance(45);
@@ -189,14 +133,14 @@ fn what_others_flush_or_reload_is_repaired() {
     let Some(net) = Net::new(&[ESTABLISHED, ACCEPT]) else { return };
     net.start("1h");
     for flush in ["flush ruleset", "flush table inet eg", "delete table inet eg"] {
-        net.host.nft(flush);
+        net.peers.host.nft(flush);
         net.load_ruleset(&[ESTABLISHED, ACCEPT]);
-        let theirs = net.host.nft("list table inet filter");
+        let theirs = net.peers.host.nft("list table inet filter");
         assert_eq!(net.connects(), REFUSED, "{flush}");
         net.advance(330);
         net.eg(&["reconcile"]).expect_code(0);
         assert_eq!(net.connects(), CONNECTED, "{flush}");
-        assert_eq!(net.host.nft("list table inet filter"), theirs, "{flush}");
+        assert_eq!(net.peers.host.nft("list table inet filter"), theirs, "{flush}");
     }
     // A reload that leaves the table of `eg` alone is none of its business.
     net.load_ruleset(&[ESTABLISHED, ACCEPT]);
@@ -218,8 +162,8 @@ fn an_open_connection_lives_on_where_established_ones_are_accepted() {
         assert_eq!(net.connect(CLIENT, SERVER).0, "refused");
         assert_eq!(connection.sends(20), "alive", "{lines:?}");
         // A server with something to send would make the connection known again: only its own end is believed then.
-        net.host.run("sysctl", &["-q", "net.netfilter.nf_conntrack_tcp_loose=0"]);
-        net.host.run("conntrack", &["-D", "-s", CLIENT, "-p", "tcp", "--dport", "22"]);
+        net.peers.host.run("sysctl", &["-q", "net.netfilter.nf_conntrack_tcp_loose=0"]);
+        net.peers.host.run("conntrack", &["-D", "-s", CLIENT, "-p", "tcp", "--dport", "22"]);
         assert_eq!(connection.sends(3), "dead", "{lines:?}");
     }
 }
@@ -240,7 +184,7 @@ fn an_open_connection_ends_where_unmarked_packets_are_dropped_first() {
 fn without_the_right_nothing_is_recorded_and_the_reason_is_said() {
     let Some(net) = Net::new(&[ESTABLISHED, ACCEPT]) else { return };
     let bound = ["setpriv", "--bounding-set", "-net_admin", "--"].map(str::to_owned);
-    let inside = [net.host.inside(), bound.to_vec()].concat();
+    let inside = [net.peers.host.inside(), bound.to_vec()].concat();
     let shared = Arc::new(Shared { inside, ..Shared::alone() });
     let there = Installation::new(shared, "there");
     there.write_config(&std::fs::read_to_string(net.here.config_path()).expect("the configuration"));

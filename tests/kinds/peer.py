@@ -1,4 +1,5 @@
-"""A server that answers what it gets, or a connection that is told on stdin what to do."""
+"""A server that answers what it gets, a connection that is told on stdin what to do, or one request by HTTP."""
+import http.client
 import socket
 import sys
 import threading
@@ -35,5 +36,9 @@ def connect(source, host, port):
 
 if sys.argv[1] == "serve":
     serve(int(sys.argv[2]))
+elif sys.argv[1] == "get":
+    page = http.client.HTTPConnection(sys.argv[3], timeout=20, source_address=(sys.argv[2], 0))
+    page.request("GET", "/")
+    print(page.getresponse().status)
 else:
     connect(sys.argv[2], sys.argv[3], int(sys.argv[4]))
