@@ -35,6 +35,8 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Init(init::InitArgs),
+    Open(Box<session::start::OpenHostArgs>),
+    Close(session::stop::StopArgs),
     /// Start, list, extend and stop sessions
     #[command(subcommand)]
     Session(SessionCommand),
@@ -70,9 +72,9 @@ pub enum Command {
     #[command(subcommand)]
     State(StateCommand),
     Help(help::HelpArgs),
-    #[command(hide = true, alias = "open")]
+    #[command(hide = true)]
     Start(session::start::StartArgs),
-    #[command(hide = true, aliases = ["close", "rm"])]
+    #[command(hide = true, alias = "rm")]
     Stop(session::stop::StopArgs),
     #[command(hide = true, alias = "ls")]
     List(session::list::SessionListArgs),
@@ -153,11 +155,12 @@ pub fn run(env: &Env, printer: &Printer, cli: &Cli) -> Result<Exit, CommandError
         Command::Init(args) => init::run(&context()?, args),
         Command::Resource(command) => run_resource(&context()?, command),
         Command::Session(command) => run_session(&context()?, command),
+        Command::Open(args) => session::start::run_open(&context()?, args),
+        Command::Close(args) | Command::Stop(args) => session::stop::run(&context()?, args),
         Command::Start(args) => session::start::run(&context()?, args),
         Command::List(args) => session::list::run(&context()?, args),
         Command::Get(args) => session::get::run(&context()?, args),
         Command::Extend(args) => session::extend::run(&context()?, args),
-        Command::Stop(args) => session::stop::run(&context()?, args),
         Command::Status(args) => status::once::run(&context()?, args, run_words),
         Command::Who(args) => who::run(&context()?, args),
         Command::Ip(args) => ip::run(&context()?, args),

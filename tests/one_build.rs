@@ -6,7 +6,8 @@ use std::{
     process::Command,
 };
 
-const SDK: [&str; 5] = ["aws-config", "aws-sdk-ec2", "aws-sdk-iam", "aws-sdk-scheduler", "aws-sdk-sts"];
+const SDK: [&str; 6] =
+    ["aws-config", "aws-sdk-ec2", "aws-sdk-iam", "aws-sdk-scheduler", "aws-sdk-sts", "aws-sdk-wafv2"];
 
 /// Packages with the features that this selection switches on.
 fn tree(selection: &[&str]) -> BTreeMap<String, BTreeSet<String>> {

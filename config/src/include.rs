@@ -130,6 +130,9 @@ impl Inclusion<'_> {
             self.settings.aws = AwsSettings::read(&root)?;
         }
         let defaults = Defaults::read(&root, outer)?;
+        if is_main {
+            self.settings.defaults.clone_from(&defaults);
+        }
         let entries = ResourceEntry::read(&root, &defaults)?;
         let includes = root.strings("include", FILES)?.map(|list| list.value).unwrap_or_default();
         Ok(ParsedFile { defaults, entries, includes })

@@ -11,6 +11,8 @@ pub mod container_mark;
 pub mod damage;
 pub mod failure;
 pub mod ids;
+pub mod in_the_way;
+pub mod interface;
 pub mod lease;
 pub mod net;
 pub mod observation;

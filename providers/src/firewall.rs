@@ -4,6 +4,7 @@ use crate::{
     access::CallerAccess,
     auto_close::AutoClosing,
     discovery::Discovery,
+    interfaces::Interfaces,
     marks::{ContainerMarking, Marking},
     types::{Answered, ReadResult, RulesSeen},
     unread::Unread,
@@ -89,6 +90,11 @@ pub trait Firewall: Send + Sync {
     }
 
     fn discovery(&self) -> Option<&dyn Discovery> {
+        None
+    }
+
+    /// The network interfaces behind addresses.
+    fn network(&self) -> Option<&dyn Interfaces> {
         None
     }
 

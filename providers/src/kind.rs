@@ -20,7 +20,7 @@ pub struct Kind {
     pub entry: Noun,
     /// The keys that say which firewall is meant. Their values, joined by `/`, are the id of the target.
     pub target: &'static [TargetField],
-    /// True if `group_name` and `tag` may stand in the place of the id.
+    /// True if `group_name` and `tag`, or `host`, may stand in the place of the id.
     pub selectors: bool,
     pub ports: Ports,
     /// The region, the credentials and the endpoint; `None` for a firewall without them, as on this host.
@@ -116,7 +116,7 @@ impl Kind {
         [
             vec!["name", "provider", "kind"],
             self.target.iter().map(|field| field.key).collect(),
-            only(self.selectors, &["group_name", "tag"]),
+            only(self.selectors, &["group_name", "tag", "host", "group"]),
             only(self.cloud.is_some(), &["region", "profile", "role_arn", "external_id"]),
             only(self.has_ports(), &["ports"]),
             vec!["families", "groups"],

@@ -7,6 +7,7 @@ use crate::{
     engine::Engine,
     faults::Script,
     ip_set::IpSet,
+    network::{Interface, Subnet},
     prefix_list::{PrefixList, PrefixListEntry},
     protocol::{
         errors::{self, Refusal},
@@ -308,6 +309,23 @@ impl Handle {
     /// Deletes tags by key and value; with none named, all of them.
     pub fn untag_by_hand(&self, id: &str, tags: &BTreeMap<String, String>) -> Result<(), Refusal> {
         self.on_resource(id, "DeleteTags", tags)
+    }
+
+    /// Puts a network interface there, or replaces it; its instance runs.
+    pub fn put_interface(&self, interface: Interface) {
+        self.landed().world.network.put_interface(interface);
+    }
+
+    /// Puts a subnet there, or replaces it.
+    pub fn put_subnet(&self, id: &str, subnet: Subnet) {
+        self.landed().world.network.subnets.insert(id.to_owned(), subnet);
+    }
+
+    /// Changes the state of an instance (`stopped`).
+    pub fn set_instance_state(&self, id: &str, state: &str) {
+        if let Some(instance) = self.landed().world.network.instances.get_mut(id) {
+            state.clone_into(&mut instance.2);
+        }
     }
 
     /// Stops: no new connections, and a moment for requests under way.

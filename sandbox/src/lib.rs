@@ -12,6 +12,7 @@
 //! | `server` | HTTP on loopback, with connections that can be reset |
 //! | `engine` | one request from arrival to answer: caller, faults, limits, action, log |
 //! | `actions/` | one file per action or pair of actions |
+//! | `network` | network interfaces and their surroundings, to be read |
 //! | `world` | groups, rules, prefix lists, IP sets, sessions, schedules: the truth |
 //! | `stale` | the truth as a reader that lags sees it |
 //! | `faults`, `settings` | faults on single requests; faults of the whole region |
@@ -30,6 +31,7 @@ mod faults;
 mod handle;
 mod ids;
 mod ip_set;
+mod network;
 mod permission;
 mod prefix_list;
 mod protocol;
@@ -46,6 +48,7 @@ pub use call_log::Call;
 pub use clock::{HandClock, SandboxClock};
 pub use faults::{Fault, Rule, Script};
 pub use ip_set::IpSet;
+pub use network::{AclEntry, Interface, RouteEntry, Subnet};
 pub use permission::{RulePermission, Source};
 pub use prefix_list::{ListState, PrefixList, PrefixListEntry};
 pub use settings::{Latency, RateLimit, RegionSettings, Stale, StaleSight};

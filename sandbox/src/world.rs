@@ -3,6 +3,7 @@
 use crate::{
     ids,
     ip_set::IpSet,
+    network::Network,
     permission::{RulePermission, Source},
     prefix_list::PrefixList,
     protocol::form::Form,
@@ -147,6 +148,7 @@ pub(crate) struct World {
     sessions: BTreeMap<String, RoleSession>,
     pub(crate) late: Vec<Late>,
     schedules: BTreeMap<ScheduleKey, Schedule>,
+    pub(crate) network: Network,
     lists: BTreeMap<String, PrefixList>,
     /// By place.
     ip_sets: BTreeMap<String, IpSet>,

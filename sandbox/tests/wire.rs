@@ -11,12 +11,16 @@ mod faults;
 mod groups;
 #[path = "wire/lists.rs"]
 mod lists;
+#[path = "wire/network.rs"]
+mod network;
 #[path = "wire/region.rs"]
 mod region;
 #[path = "wire/rules.rs"]
 mod rules;
 #[path = "wire/schedules.rs"]
 mod schedules;
+#[path = "wire/sets.rs"]
+mod sets;
 #[path = "wire/stopping.rs"]
 mod stopping;
 #[path = "wire/sts.rs"]

@@ -33,6 +33,10 @@ pub struct IamPolicyArgs {
     /// policy can then tag any untagged rule of the region, made by hand or not
     #[arg(long, conflicts_with = "sweep")]
     restore: bool,
+    /// Also what `eg open HOST`, `--host` and `host` need: finding the group in front of a host. Without configured
+    /// resources, the policy is for every group of the account
+    #[arg(long, conflicts_with = "sweep")]
+    hosts: bool,
 }
 
 pub fn run(context: &Context<'_>, args: &IamPolicyArgs) -> Result<Exit, CommandError> {
@@ -42,20 +46,34 @@ pub fn run(context: &Context<'_>, args: &IamPolicyArgs) -> Result<Exit, CommandE
         return Ok(Exit::Done);
     }
     let settings = context.settings()?;
-    if settings.names_no_target() {
+    if settings.names_no_target() && !args.hosts {
         return Err(context.no_resources("eg iam-policy"));
     }
     let chosen = settings.select(&args.only).map_err(|error| CommandError::new(Kind::Usage, error.to_string()))?;
     // Without a readable record, the policy is for any account, which is just as good.
     let store = context.store_for_reading().ok().flatten();
     let known = store.and_then(|store| store.used_targets().ok()).unwrap_or_default();
-    // A policy cannot select groups by name, and the groups that fit may change: allow every group of the region.
-    let any = |one: &&Selection| one.resource(one.like.name.clone(), "*".to_owned());
-    let looked_up: Vec<Resource> = chosen.selections.iter().map(any).collect();
+    // A policy cannot select groups by name, and the groups that fit may change: allow every group of the region, or of
+    // every region where none is named.
+    let any = |one: &Selection| {
+        let region = Some(one.like.region.clone()).filter(|region| !region.is_empty());
+        Resource {
+            region: region.unwrap_or_else(|| "*".to_owned()),
+            ..one.resource(one.like.name.clone(), "*".to_owned())
+        }
+    };
+    let looked_up: Vec<Resource> = chosen.selections.iter().copied().map(any).collect();
     let resources: Vec<&Resource> = chosen.resources.into_iter().chain(&looked_up).collect();
-    let mut targets = PolicyTargets::default();
+    let hosts = args.hosts || chosen.selections.iter().any(|one| one.meant.host().is_some());
+    let mut targets = PolicyTargets { hosts, ..PolicyTargets::default() };
     let without: Vec<&Resource> =
         resources.iter().copied().filter(|one| !targets.add(one.kind, scope(context, one, &known))).collect();
+    if settings.names_no_target() {
+        let partition = partition_of(&home(context)?).to_owned();
+        targets.groups.insert(Scope { partition, region: "*".to_owned(), account: None, id: "*".to_owned() });
+        let message = "no resource is configured: the policy takes in every security group of the account";
+        context.printer.warn(Code::Policy, message, &["narrow it by hand (ec2:ResourceTag/…)".to_owned()]);
+    }
     if targets.is_empty() {
         let message = "none of these resources is in AWS, so there is nothing that IAM would have to allow";
         return Err(CommandError::new(Kind::Refused, message).hint("what each kind needs: docs/firewalls.md"));
@@ -76,8 +94,8 @@ pub fn run(context: &Context<'_>, args: &IamPolicyArgs) -> Result<Exit, CommandE
         context.printer.warn(Code::Policy, &message, &[]);
     }
     for one in &looked_up {
-        let message =
-            format!("{} names groups by name or tags: the policy takes in every group of {}", one.name, one.region);
+        let place = if one.region == "*" { "every region" } else { &one.region };
+        let message = format!("{} names no group by id: the policy takes in every group of {place}", one.name);
         let hint = "name them by id, or narrow it by hand (ec2:ResourceTag/…)".to_owned();
         context.printer.warn(Code::Policy, &message, &[hint]);
     }

@@ -4,14 +4,17 @@ use crate::{
     commands::context::Context,
     error::{CommandError, Kind},
     targets::{
+        host::{HostFound, Question, find},
         lookup::resolve,
         route::{environment_profile, name_endpoints, target_for},
     },
+    ui::warning::Code,
 };
-use eg_config::settings::{Chosen, Resource, Selection, Settings};
+use eg_config::settings::{Chosen, HostMeant, Meant, Resource, Selection, Settings};
 use eg_model::target::Target;
+use eg_providers::{Connect, aws::region};
 use futures_util::future::join_all;
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 use tokio::time::timeout;
 
 impl Context<'_> {
@@ -45,14 +48,22 @@ impl Context<'_> {
         name_endpoints(self.printer, targets);
     }
 
-    /// The chosen resources, each with an id: groups that are named by name or tags are looked up now.
+    /// The chosen resources, each with an id: groups that are named by name, by tags or by a host are looked up now. Names
+    /// every host that was found, and the group in front of it.
     ///
     /// # Errors
     /// An entry means no group, or too many, or could not be looked up.
-    pub async fn resolved(&self, chosen: &Chosen<'_>) -> Result<Vec<Resource>, CommandError> {
+    pub async fn resolved(&self, chosen: &Chosen<'_>, settings: &Settings) -> Result<Vec<Resource>, CommandError> {
         let mut resources: Vec<Resource> = chosen.resources.iter().copied().cloned().collect();
-        for (_, found) in self.look_up(chosen.selections.iter().copied(), Duration::MAX).await {
-            resources.extend(found?);
+        for (_, found) in self.look_up(chosen.selections.iter().copied(), settings, Duration::MAX).await {
+            let found = found?;
+            if let Some(host) = &found.host {
+                self.printer.remark(&format!("→ {}", host.in_words()));
+                for remark in host.remarks() {
+                    self.printer.warn(Code::Host, &remark, &[]);
+                }
+            }
+            resources.extend(found.resources);
         }
         Ok(resources)
     }
@@ -71,9 +82,9 @@ impl Context<'_> {
         let mut all = settings.clone();
         all.selections.clear();
         let mut unknown = Vec::new();
-        for (name, found) in self.look_up(settings.selections.iter(), limit).await {
+        for (name, found) in self.look_up(settings.selections.iter(), settings, limit).await {
             match found {
-                Ok(resources) => all.resources.extend(resources),
+                Ok(found) => all.resources.extend(found.resources),
                 Err(error) => unknown.push((name, error)),
             }
         }
@@ -83,14 +94,88 @@ impl Context<'_> {
     async fn look_up<'s>(
         &self,
         selections: impl Iterator<Item = &'s Selection>,
+        settings: &Settings,
         limit: Duration,
-    ) -> Vec<(String, Result<Vec<Resource>, CommandError>)> {
+    ) -> Vec<(String, Result<LookedUp, CommandError>)> {
         let connect = self.env.connect();
         let look = async |selection: &Selection| {
-            let found = timeout(limit, resolve(selection, connect.as_ref(), |resource| self.target(resource))).await;
+            let found = timeout(limit, self.look_for(selection, settings, connect.as_ref())).await;
             let late = || Err(CommandError::new(Kind::Provider, format!("no answer within {} s", limit.as_secs())));
             (selection.like.name.clone(), found.unwrap_or_else(|_| late()))
         };
         join_all(selections.map(look)).await
     }
+
+    async fn look_for(
+        &self,
+        selection: &Selection,
+        settings: &Settings,
+        connect: &dyn Connect,
+    ) -> Result<LookedUp, CommandError> {
+        let meant = match &selection.meant {
+            Meant::Groups(selector) => {
+                let resources = resolve(selection, selector, connect, |resource| self.target(resource)).await?;
+                return Ok(LookedUp { resources, host: None });
+            }
+            Meant::Host(meant) => meant,
+        };
+        let question = Question {
+            places: self.places(selection, meant, settings).await?,
+            widen: selection.like.region.is_empty(),
+            configured: settings.resources.iter().map(|resource| resource.id.clone()).collect(),
+            group: meant.group.as_deref(),
+        };
+        let found = find(self.env, connect, &meant.host, &question).await?;
+        let Target { key, route } = &found.target;
+        let resource = Resource {
+            id: key.id.clone(),
+            region: key.region.clone(),
+            profile: route.profile.clone(),
+            role_arn: route.role_arn.clone(),
+            external_id: route.external_id.clone(),
+            ..selection.like.clone()
+        };
+        Ok(LookedUp { resources: vec![resource], host: Some(found) })
+    }
+
+    /// The regions and credentials to look for a host in: those of its section; else every configured region, with its own
+    /// credentials first, then those that are configured there.
+    async fn places(
+        &self,
+        selection: &Selection,
+        meant: &HostMeant,
+        settings: &Settings,
+    ) -> Result<Vec<Target>, CommandError> {
+        let own =
+            |region: &String| self.target(&Resource { region: region.clone(), ..selection.like.clone() }).regional();
+        if !selection.like.region.is_empty() {
+            return Ok(vec![own(&selection.like.region)]);
+        }
+        let groups = settings.resources.iter().filter(|resource| resource.kind.selectors);
+        let groups = groups.chain(settings.selections.iter().map(|one| &one.like));
+        let configured: Vec<&Resource> = groups.filter(|resource| !resource.region.is_empty()).collect();
+        let mut regions: Vec<String> = meant.usual_region.clone().into_iter().collect();
+        regions.extend(configured.iter().map(|resource| resource.region.clone()));
+        if regions.is_empty() {
+            let usual = region::usual(|name| self.env.var(name), &self.target(&selection.like).route).await;
+            regions.extend(usual);
+        }
+        if regions.is_empty() {
+            let message = format!("no region to look for {} in", meant.host);
+            return Err(CommandError::new(Kind::Usage, message).hint("set AWS_REGION, or region in [defaults]"));
+        }
+        let mut places: Vec<Target> = regions.iter().map(own).collect();
+        if selection.like.profile.is_none() && selection.like.role_arn.is_none() {
+            places.extend(configured.into_iter().map(|resource| self.target(resource).regional()));
+        }
+        let mut seen = BTreeSet::new();
+        places.retain(|place| seen.insert(place.clone()));
+        Ok(places)
+    }
+}
+
+/// The resources that an entry means, and the host if it names one.
+struct LookedUp {
+    resources: Vec<Resource>,
+    host: Option<HostFound>,
 }

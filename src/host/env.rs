@@ -82,6 +82,7 @@ impl Env {
             failpoints: Some(&vars).filter(|_| cfg!(debug_assertions)).and_then(FailpointSettings::by),
             stall_limit: stall_limit(&vars),
             address_rule: address_rule(&vars),
+            network: Arc::new(Tcp { names: host_names(&vars) }),
             stdin_is_terminal: std::io::stdin().is_terminal(),
             stdout_is_terminal: std::io::stdout().is_terminal(),
             stdout_columns: columns(std::io::stdout().is_terminal()),
@@ -105,7 +106,7 @@ impl Env {
             clock,
             ids: Arc::new(random_id),
             pause: Arc::new(|wait| Box::pin(tokio::time::sleep(wait))),
-            network: Arc::new(Tcp),
+            network: Arc::new(Tcp::default()),
             failpoints: None,
             progress: Progress::default(),
             stall_limit: STALL_LIMIT,
@@ -252,6 +253,18 @@ fn stall_limit(vars: &BTreeMap<String, String>) -> Duration {
 fn address_rule(vars: &BTreeMap<String, String>) -> AddressRule {
     let any = cfg!(debug_assertions) && vars.get("EG_TEST_ADDRESSES").is_some_and(|value| value == "documentation");
     if any { Arc::new(|_| true) } else { Arc::new(is_globally_routable) }
+}
+
+/// `EG_TEST_HOSTS` (`name=address name=address`) names hosts, in debug builds only: tests have no DNS of their own.
+fn host_names(vars: &BTreeMap<String, String>) -> BTreeMap<String, Vec<IpAddr>> {
+    let mut names: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
+    let set = vars.get("EG_TEST_HOSTS").filter(|_| cfg!(debug_assertions));
+    for (name, address) in set.into_iter().flat_map(|text| text.split(' ')).filter_map(|pair| pair.split_once('=')) {
+        if let Ok(address) = address.parse() {
+            names.entry(name.to_owned()).or_default().push(address);
+        }
+    }
+    names
 }
 
 /// `EG_TEST_POLICY` (a path) and `EG_TEST_POLICY_OWNER` (a user id) name another policy, in debug builds only: tests

@@ -8,8 +8,9 @@ use eg_model::net::{
 };
 use futures_util::future::select_ok;
 use std::{
+    collections::{BTreeMap, BTreeSet},
     io::{self, ErrorKind},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     time::Duration,
 };
 use tokio::{
@@ -29,19 +30,38 @@ pub trait Network: Send + Sync {
     async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
 
     async fn connect(&self, to: SocketAddr) -> io::Result<()>;
+
+    /// The addresses of this machine's interfaces, by the interface's name.
+    fn interfaces(&self) -> io::Result<BTreeMap<String, BTreeSet<IpAddr>>>;
 }
 
 /// The real network. A look-up that hangs goes on in tokio's blocking pool: shut the runtime down in the background.
-pub struct Tcp;
+#[derive(Debug, Default)]
+pub struct Tcp {
+    /// Names whose addresses are known beforehand.
+    pub names: BTreeMap<String, Vec<IpAddr>>,
+}
 
 #[async_trait]
 impl Network for Tcp {
     async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        if let Some(known) = self.names.get(host) {
+            return Ok(known.iter().map(|address| SocketAddr::new(*address, port)).collect());
+        }
         Ok(timeout(TIME_LIMIT, lookup_host((host, port))).await??.collect())
     }
 
     async fn connect(&self, to: SocketAddr) -> io::Result<()> {
         timeout(TIME_LIMIT, TcpStream::connect(to)).await?.map(drop)
+    }
+
+    fn interfaces(&self) -> io::Result<BTreeMap<String, BTreeSet<IpAddr>>> {
+        let mut found: BTreeMap<String, BTreeSet<IpAddr>> = BTreeMap::new();
+        for interface in if_addrs::get_if_addrs()? {
+            let address = interface.ip();
+            found.entry(interface.name).or_default().insert(address);
+        }
+        Ok(found)
     }
 }
 
@@ -112,6 +132,10 @@ mod tests {
             let answer = self.answers.get(turn).or(self.answers.last()).unwrap();
             answer.map_or(Ok(()), |kind| Err(kind.into()))
         }
+
+        fn interfaces(&self) -> io::Result<BTreeMap<String, BTreeSet<IpAddr>>> {
+            Ok(BTreeMap::new())
+        }
     }
 
     /// The result, the number of connects and the number of pauses.
@@ -143,6 +167,10 @@ mod tests {
         async fn connect(&self, _to: SocketAddr) -> io::Result<()> {
             self.0.wait().await;
             Err(ErrorKind::TimedOut.into())
+        }
+
+        fn interfaces(&self) -> io::Result<BTreeMap<String, BTreeSet<IpAddr>>> {
+            Ok(BTreeMap::new())
         }
     }
 

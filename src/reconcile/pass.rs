@@ -81,10 +81,17 @@ impl Driver<'_> {
         // As recorded before the start, which makes none of them needed that was not.
         let targets = self.needed_and_collected(request)?;
         let asked: BTreeSet<TargetKey> = targets.keys().cloned().collect();
+        let mut begin = || self.begin(request, lock, &asked, &mut report);
+        // Readings would grow old while another process is waited for.
+        let locked = self.store().is_locked();
+        let begun_first = locked.then(&mut begin);
         let begin = async {
+            if let Some(begun) = begun_first {
+                return begun;
+            }
             // The disk is waited for while the first readings are on their way.
             requests_leave().await;
-            self.begin(request, lock, &asked, &mut report)
+            begin()
         };
         let (begun, ends) = self.observe_plan_apply(request, targets, readings, begin).await;
         let begun = begun?;

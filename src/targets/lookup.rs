@@ -2,7 +2,7 @@
 
 use crate::error::{CommandError, Kind, advice};
 use eg_config::settings::{Resource, Selection};
-use eg_model::target::Target;
+use eg_model::{failure::Failure, selector::Selector, target::Target};
 use eg_providers::{Connect, ListedGroup};
 use std::collections::BTreeMap;
 
@@ -12,13 +12,14 @@ pub const MATCHES_MAX: usize = 50;
 /// The groups that a `[[resource]]` selects, each under a name of its own; at most [`MATCHES_MAX`].
 pub async fn resolve(
     selection: &Selection,
+    meant: &Selector,
     connect: &dyn Connect,
     target: impl Fn(&Resource) -> Target,
 ) -> Result<Vec<Resource>, CommandError> {
     // A target without a group yet.
     let route = target(&selection.like);
-    let Selection { meant, like: Resource { name, region, .. } } = selection;
-    let failed = |failure: eg_model::failure::Failure| {
+    let Resource { name, region, .. } = &selection.like;
+    let failed = |failure: Failure| {
         let message = format!("the groups of {name} are not known: {failure}");
         CommandError::new(Kind::Provider, message).hint(advice(failure.class))
     };

@@ -314,7 +314,8 @@ fn addresses(session: &Session) -> String {
     let one = |label, version| {
         let wider = session.cidr(version).filter(|cidr| cidr.prefix_len() < cidr.max_prefix_len());
         let opens = wider.map(|cidr| format!(" (opens {cidr})")).unwrap_or_default();
-        session.address(version).map(|address| line(label, &format!("{address}{opens}"))).unwrap_or_default()
+        let all = session.addresses(version).iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        if all.is_empty() { all } else { line(label, &format!("{all}{opens}")) }
     };
     one("IPv4", IpVersion::V4) + &one("IPv6", IpVersion::V6)
 }
@@ -323,12 +324,15 @@ fn follows(session: &Session) -> String {
     if session.follow { line("Follow", "yes, when your address changes") } else { String::new() }
 }
 
-/// The IPv4 address, with a mark if there is an IPv6 address beside it; else the IPv6 address.
+/// The first address, IPv4 before IPv6, with a mark for those beside it.
 pub fn address_cell(session: &Session) -> String {
-    match (session.address(IpVersion::V4), session.address(IpVersion::V6)) {
-        (Some(v4), Some(_)) => format!("{v4} +v6"),
-        (Some(one), None) | (None, Some(one)) => one.to_string(),
-        (None, None) => String::new(),
+    let (v4, v6) = (session.addresses(IpVersion::V4), session.addresses(IpVersion::V6));
+    let mut all = v4.iter().chain(&v6);
+    let first = all.next().map(ToString::to_string).unwrap_or_default();
+    match all.count() {
+        0 => first,
+        1 if v4.len() == 1 => format!("{first} +v6"),
+        more => format!("{first} +{more}"),
     }
 }
 

@@ -21,6 +21,8 @@ pub enum Code {
     FamilyLeftOut,
     /// The guard file beside the record cannot be written.
     Guard,
+    /// Not all of a host's addresses are reached through the group that is opened.
+    Host,
     /// A resource is removed that a session uses.
     InUse,
     /// The process that holds the lock makes no progress, or no lock can be had: closing goes on without it.

@@ -188,13 +188,20 @@ impl Store {
         flushed
     }
 
+    /// True if another process writes to the record just now.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        let Some(connection) = &self.connection else { return true };
+        self.unwaited(|| connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK")).is_err()
+    }
+
     /// Makes the log before there is something to write to it, so that the first commit waits for the disk less long. For
-    /// times at which the network is waited for anyway. Changes nothing.
+    /// times at which the network is waited for anyway. Changes nothing, and waits for no other process.
     ///
     /// # Errors
     /// The database cannot be written.
     pub fn make_log(&mut self) -> Result<(), StateError> {
-        if self.connection.is_none() || files::has_log(&self.path) {
+        if files::has_log(&self.path) || self.is_locked() {
             return Ok(());
         }
         let changed = self.changed || self.overdue.is_some();
@@ -205,6 +212,15 @@ impl Store {
         })?;
         self.changed = changed;
         Ok(())
+    }
+
+    /// Runs statements that do not wait for other processes.
+    fn unwaited<T>(&self, run: impl FnOnce() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        let wait = |timeout| self.connection.as_ref().map_or(Ok(()), |connection| connection.busy_timeout(timeout));
+        wait(Duration::ZERO)?;
+        let done = run();
+        wait(self.timeout())?;
+        done
     }
 
     /// Replaces the busy timeout of 5 seconds.

@@ -3,7 +3,7 @@
 use super::schedule::Host;
 use crate::{
     cli::session::{Tale, error_of, get, snapshot, start_id},
-    harness::{Outcome, World, eg::EgCommand},
+    harness::{IPV4, Outcome, World, eg::EgCommand},
 };
 use std::{
     fs,
@@ -260,4 +260,43 @@ fn durations_are_echoed_as_they_were_written() {
     assert!(said.ends_with("/policy.toml: max_duration: 48h at most is allowed; 72h is asked for"), "{refused}");
     let doctor = site.eg(&["doctor"]);
     assert!(doctor.stdout.contains("sessions of 48h at most"), "{doctor}");
+}
+
+/// A list of ports would be worth nothing if a firewall without ports could be opened beside it.
+#[test]
+fn a_firewall_without_ports_does_not_get_around_a_list_of_ports() {
+    let site = Administered::new("ports = [\"tcp/22\"]\n");
+    let directory = site.world.here.home().join("router");
+    let log = site.world.here.home().join("calls");
+    for action in ["apply", "revoke"] {
+        let program = directory.join(action).join("10-log");
+        fs::create_dir_all(program.parent().unwrap()).unwrap();
+        fs::write(&program, format!("#!/bin/sh\necho {action} >> {}\n", log.display())).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let router =
+        format!("[[resource]]\nname = \"router\"\nprovider = \"script\"\ndirectory = \"{}\"\n", directory.display());
+    site.world.write_config(&(site.world.default_config() + &router));
+    let start = ["session", "start", "--only", "router", "--ipv4", IPV4];
+    let refused = site.eg(&start).expect_code(1);
+    assert!(
+        error_of(&refused).contains(
+            "ports: only firewalls whose entries have ports are allowed, unless \"kinds\" names others; router is a \
+             script (script/directory)"
+        ),
+        "{refused}"
+    );
+    assert!(!log.exists(), "nothing was run: {refused}");
+    assert_eq!(site.eg(&["session", "list", "--limit", "0", "--output", "json"]).json(), serde_json::json!([]));
+    site.eg(&["session", "start", "--only", "prod-api-sg", "--ipv4", IPV4]).expect_code(0);
+
+    site.write("ports = [\"tcp/22\"]\nkinds = [\"script/directory\"]\n");
+    site.eg(&start).expect_code(0);
+    assert_eq!(fs::read_to_string(&log).unwrap(), "apply\n");
+    let refused = site.eg(&["session", "start", "--only", "prod-api-sg", "--ipv4", "203.0.113.43"]).expect_code(1);
+    assert!(error_of(&refused).contains("kinds: script/directory alone are allowed"), "{refused}");
+    // What is open is closed, whatever the policy says.
+    site.write("kinds = []\n");
+    site.eg(&["session", "stop", "--all"]).expect_code(0);
+    assert_eq!(fs::read_to_string(&log).unwrap(), "apply\nrevoke\n");
 }

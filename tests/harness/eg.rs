@@ -244,7 +244,7 @@ impl Running {
     }
 
     /// Waits until the process has heard of the signals that it was sent, and sleeps again: while a call of its is
-    /// held, it has nothing else to do.
+    /// held, it writes to the record, and then has nothing else to do.
     pub fn hears(&self) {
         let path = format!("/proc/{}/status", self.child.id());
         let heard = |status: &str| {

@@ -4,7 +4,7 @@ use super::{
     conforms,
     hand::{ALL_FAULTS, Able, Call, Fault, Hand, Seen},
 };
-use crate::harness::{REGION, sandboxed::ACCOUNT};
+use crate::harness::{REGION, sandboxed::ACCOUNT, says};
 use chrono::{DateTime, TimeDelta, Utc};
 use eg_sandbox::{Config, Fault as Struck, Handle, Rule, Sandbox, Script};
 use std::{
@@ -232,6 +232,20 @@ impl Hand for IpSet {
     fn call_off(&self) {
         self.region.call_off();
     }
+}
+
+/// A full list is told in its own words, and opens nothing.
+#[test]
+fn a_full_list_says_so() {
+    let bench = super::bench::Bench::<PrefixList>::new();
+    for last in 1..=18 {
+        bench.make(&format!("192.0.2.{last}/32"));
+    }
+    let outcome = bench.start(&bench.here);
+    assert_eq!(outcome.code(), Some(1), "{outcome}");
+    says(&outcome, "the list holds 20 of at most 20 entries (it holds 20 entries, 0 of them eg's; ");
+    bench.nothing_of_ours();
+    bench.ends(&[]);
 }
 
 conforms!(prefix_list, PrefixList);

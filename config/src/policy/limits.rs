@@ -9,6 +9,7 @@ use chrono::TimeDelta;
 use eg_model::{
     net::{
         address::IpVersion,
+        host::Host,
         permission::{Permission, PortSpec},
     },
     session::record::{Grant, Session},
@@ -33,6 +34,7 @@ const KEYS: &[&str] = &[
     "min_ipv6_prefix_len",
     "reason_pattern",
     "explicit_addresses",
+    "hosts",
 ];
 const PATTERN: &str = "a regular expression, which a whole reason has to match";
 
@@ -48,6 +50,7 @@ pub struct MachinePolicy {
     min_ipv6_prefix_len: Option<u8>,
     reason: Option<ReasonPattern>,
     explicit_addresses: bool,
+    hosts: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -67,6 +70,7 @@ impl Default for MachinePolicy {
             min_ipv6_prefix_len: None,
             reason: None,
             explicit_addresses: true,
+            hosts: true,
         }
     }
 }
@@ -193,6 +197,15 @@ impl MachinePolicy {
         self.answer(self.refused_address(&PolicyRequest { services, ..PolicyRequest::default() }))
     }
 
+    /// Checks the hosts whose names choose what is opened.
+    pub fn check_hosts<'h>(&self, mut hosts: impl Iterator<Item = &'h Host>) -> Result<(), NotAllowed> {
+        let refused = hosts.next().filter(|_| !self.hosts).map(|host| {
+            let allowed = "false: no host may choose what is opened".to_owned();
+            ("hosts", allowed, format!("{host} is asked for"))
+        });
+        self.answer(refused)
+    }
+
     fn refused_duration(&self, asked: &PolicyRequest) -> Option<PolicyRefusal> {
         let max = self.max_duration.as_ref().filter(|max| asked.duration > max.length)?;
         let length = asked.written.clone().unwrap_or_else(|| asked.duration.into());
@@ -280,6 +293,7 @@ impl MachinePolicy {
             length(IpVersion::V6, self.min_ipv6_prefix_len),
             self.reason.as_ref().map(|pattern| format!("a reason that matches {}", pattern.text)),
             (!self.explicit_addresses).then(|| "addresses that eg's own services detect".to_owned()),
+            (!self.hosts).then(|| "no hosts".to_owned()),
         ];
         parts.into_iter().flatten().collect()
     }
@@ -315,6 +329,7 @@ fn read(text: &str) -> TomlResult<MachinePolicy> {
         min_ipv6_prefix_len: prefix_length(&root, "min_ipv6_prefix_len", IpVersion::V6)?,
         reason: root.read("reason_pattern", PATTERN, reason_pattern)?,
         explicit_addresses: root.boolean("explicit_addresses")?.unwrap_or(true),
+        hosts: root.boolean("hosts")?.unwrap_or(true),
     })
 }
 

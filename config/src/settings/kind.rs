@@ -72,7 +72,7 @@ pub fn target_id(section: &TomlSection<'_>, kind: &Kind) -> TomlResult<String> {
         let found = section.read(field.key, field.accepted, field.read)?;
         let part = found.or_else(|| field.default.map(str::to_owned));
         let missing = || match kind.selectors {
-            true => section.missing(field.key, &format!("{}, or group_name or tag in its place", field.accepted)),
+            true => section.missing(field.key, &format!("{}, or group_name, tag or host in its place", field.accepted)),
             false => section.missing(field.key, field.accepted),
         };
         parts.push(part.ok_or_else(missing)?);

@@ -6,6 +6,7 @@
 
 mod aws;
 mod detect;
+mod host;
 mod kind;
 mod only;
 mod reconcile;
@@ -18,6 +19,7 @@ mod tests;
 pub use aws::{AwsSettings, Description};
 pub use detect::Detect;
 pub use eg_providers::aws::CloudExpiry;
+pub use host::{HostMeant, Meant};
 pub use only::Chosen;
 pub use reconcile::{Notify, Reconcile};
 pub use resource::{Defaults, Resource, ResourceEntry, Selection, SourceLine};

@@ -1,7 +1,10 @@
 //! `[[resource]]` and `[defaults]`.
 
 use crate::{
-    settings::kind,
+    settings::{
+        host::{self, Meant},
+        kind,
+    },
     toml::{At, SpannedError, TomlResult, TomlSection},
     values::{NOT_EMPTY, PORTS, not_empty, optional_text, port_list, ports, role_arn},
 };
@@ -60,10 +63,10 @@ impl fmt::Display for SourceLine {
     }
 }
 
-/// `[[resource]]` with `group_name` or `tag`: every group that fits them when a session starts.
+/// `[[resource]]` with `group_name`, `tag` or `host`: the groups that fit when a session starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection {
-    pub meant: Selector,
+    pub meant: Meant,
     /// The keys that each of the groups gets. Its name is unique among all `[[resource]]`, and `--only` selects by it;
     /// there is no id yet.
     pub like: Resource,
@@ -115,15 +118,15 @@ impl Resource {
 }
 
 /// The keys that `[defaults]` and `[[resource]]` have in common.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Defaults {
     kind: Option<&'static Kind>,
-    region: Option<String>,
-    profile: Option<String>,
-    role_arn: Option<String>,
-    external_id: Option<String>,
+    pub region: Option<String>,
+    pub profile: Option<String>,
+    pub role_arn: Option<String>,
+    pub external_id: Option<String>,
     ports: Option<Vec<PortSpec>>,
-    families: Option<Vec<IpVersion>>,
+    pub families: Option<Vec<IpVersion>>,
     groups: Option<Vec<String>>,
 }
 
@@ -168,20 +171,31 @@ impl ResourceEntry {
         let name = section.string("name")?.ok_or_else(|| section.missing("name", NOT_EMPTY))?;
         let at = name.at;
         let name = not_empty(name, "name")?;
-        let meant = if kind.selectors { selector(section)? } else { None };
+        let meant = match host::meant(section, defaults)? {
+            None if kind.selectors => selector(section)?.map(Meant::Groups),
+            meant => meant,
+        };
+        let is_host = meant.as_ref().is_some_and(|meant| meant.host().is_some());
         let id = if meant.is_some() { None } else { Some(kind::target_id(section, kind)?) };
         let found = Defaults::of(section, Some(kind), defaults)?;
         let resource = Resource {
             name: name.clone(),
             entry: name.clone(),
             kind,
-            region: kind::region(section, kind, id.as_deref(), found.region)?,
+            // A host is looked for in every region, unless its section names one.
+            region: match is_host {
+                true => kind::region_code(section)?.unwrap_or_default(),
+                false => kind::region(section, kind, id.as_deref(), found.region)?,
+            },
             id: id.unwrap_or_default(),
             profile: found.profile.filter(|_| kind.cloud.is_some()),
             role_arn: found.role_arn.filter(|_| kind.cloud.is_some()),
             external_id: found.external_id.filter(|_| kind.cloud.is_some()),
             ports: match kind.ports {
-                Ports::OfEachEntry => found.ports.ok_or_else(|| section.missing("ports", PORTS))?,
+                Ports::OfEachEntry => {
+                    let of_host = host::ports(meant.as_ref()).filter(|_| !section.has("ports"));
+                    of_host.or(found.ports).ok_or_else(|| section.missing("ports", PORTS))?
+                }
                 Ports::None { .. } => vec![PortSpec::All],
             },
             families: found.families.unwrap_or_else(|| vec![IpVersion::V4, IpVersion::V6]),

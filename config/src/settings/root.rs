@@ -5,7 +5,7 @@ use crate::settings::{
     detect::{self, Detect},
     kind,
     reconcile::{self, Notify, Reconcile},
-    resource::{self, Resource, Selection},
+    resource::{self, Defaults, Resource, Selection},
     session::{self, SessionSettings, User},
 };
 use eg_model::net::address::IpVersion;
@@ -41,6 +41,8 @@ pub struct Settings {
     pub reconcile: Reconcile,
     pub notify: Option<Notify>,
     pub aws: AwsSettings,
+    /// `[defaults]` of the file itself, for hosts that a command names.
+    pub defaults: Defaults,
     /// Every `[[resource]]` with an id, in the file's order; those of included files follow.
     pub resources: Vec<Resource>,
     /// Every `[[resource]]` that names groups by name or tags, in the same order.

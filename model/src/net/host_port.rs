@@ -33,6 +33,10 @@ pub struct EndpointError {
 }
 
 impl Endpoint {
+    pub(super) fn new(host: String, port: u16) -> Self {
+        Self { host, port }
+    }
+
     /// The name or address, without brackets.
     pub fn host(&self) -> &str {
         &self.host
@@ -65,7 +69,7 @@ fn parse(text: &str) -> Option<Endpoint> {
 }
 
 /// A name or an IPv4 address. DNS does not allow underscores for hosts, but such names exist.
-fn is_name(host: &str) -> bool {
+pub(super) fn is_name(host: &str) -> bool {
     let label = |label: &str| {
         let fits = (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-');
         fits && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))

@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod agree;
+pub mod host;
 pub mod host_port;
 pub mod permission;
 pub mod services;

@@ -49,6 +49,13 @@ impl Session {
         found.map(|grant| grant.address)
     }
 
+    /// Every address of one family that the session has now; the last one, where it has ended.
+    pub fn addresses(&self, version: IpVersion) -> BTreeSet<IpAddr> {
+        let current = self.current().filter(|grant| grant.ip_version() == version).map(|grant| grant.address);
+        let current: BTreeSet<IpAddr> = current.collect();
+        if current.is_empty() { self.address(version).into_iter().collect() } else { current }
+    }
+
     /// The grants for the addresses that the session has now; none once it has ended.
     pub fn current(&self) -> impl Iterator<Item = &Grant> {
         self.grants.iter().filter(|grant| !grant.status.lets_go())

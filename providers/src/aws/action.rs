@@ -30,6 +30,14 @@ actions! {
     CreateTags,
     DeleteTags,
     DescribeRegions,
+    /// Finds the groups in front of a host.
+    DescribeNetworkInterfaces,
+    /// Tells whether a network ACL is in the way.
+    DescribeNetworkAcls,
+    /// Tells whether there is a way to the internet.
+    DescribeRouteTables,
+    /// Tells whether an instance runs.
+    DescribeInstances,
     /// Tells the state, the version and the tags of prefix lists, and which there are.
     DescribeManagedPrefixLists,
     GetManagedPrefixListEntries,
@@ -70,6 +78,13 @@ impl Action {
     pub const CLOUD_EXPIRY: [Self; 4] =
         [Self::CreateSchedule, Self::UpdateSchedule, Self::GetSchedule, Self::DeleteSchedule];
 
+    /// The calls that find the group in front of a host, and what is in the way to it.
+    pub const HOSTS: [Self; 4] = [
+        Self::DescribeNetworkInterfaces,
+        Self::DescribeNetworkAcls,
+        Self::DescribeRouteTables,
+        Self::DescribeInstances,
+    ];
     /// The calls that are made only for managed prefix lists.
     pub const PREFIX_LISTS: [Self; 3] =
         [Self::DescribeManagedPrefixLists, Self::GetManagedPrefixListEntries, Self::ModifyManagedPrefixList];
@@ -128,6 +143,7 @@ mod tests {
             include_str!("prefix_list/change.rs"),
             include_str!("prefix_list/observe.rs"),
             include_str!("read/groups.rs"),
+            include_str!("read/interfaces.rs"),
             include_str!("read/observe.rs"),
             include_str!("expiry/preparation.rs"),
             include_str!("expiry/schedule.rs"),

@@ -1,8 +1,8 @@
 //! Security groups as a kind of firewall: the trait's parts, each by the module that knows its calls.
 
 use crate::{
-    Answered, Authorize, AutoClosing, Caller, CallerAccess, CredentialsEnd, Discovery, Firewall, ListedGroup, Marking,
-    ReadResult, Rights, RulesSeen, SetAutoClose, aws::client::Client,
+    Answered, Authorize, AutoClosing, Caller, CallerAccess, CredentialsEnd, Discovery, Firewall, Interfaces,
+    ListedGroup, Marking, ReadResult, Rights, RulesSeen, SetAutoClose, aws::client::Client,
 };
 use async_trait::async_trait;
 use eg_model::{
@@ -85,6 +85,10 @@ impl Firewall for SecurityGroups {
 
     fn discovery(&self) -> Option<&dyn Discovery> {
         Some(self)
+    }
+
+    fn network(&self) -> Option<&dyn Interfaces> {
+        Some(&*self.client)
     }
 
     fn access(&self) -> Option<&dyn CallerAccess> {

@@ -6,6 +6,7 @@ pub mod describe_rules;
 pub mod groups;
 pub mod ip_sets;
 pub mod modify;
+pub mod network;
 pub mod prefix_lists;
 pub mod regions;
 pub mod revoke;
@@ -82,6 +83,10 @@ pub(crate) fn perform(action: &str, world: &mut World, ask: &ActionRequest<'_>) 
         "TagResource" => return ip_sets::tag(world, ask),
         "UntagResource" => return ip_sets::untag(world, ask),
         "DescribeRegions" => regions::perform,
+        "DescribeNetworkInterfaces" => network::interfaces,
+        "DescribeNetworkAcls" => network::acls,
+        "DescribeRouteTables" => network::route_tables,
+        "DescribeInstances" => network::instances,
         "DescribeSecurityGroups" => describe_groups::perform,
         "DescribeSecurityGroupRules" => describe_rules::perform,
         "AuthorizeSecurityGroupIngress" => authorize::perform,

@@ -1,4 +1,4 @@
-//! Where the sandbox's prefix lists and moto's differ.
+//! Where the sandbox's prefix lists and IP sets and moto's differ. Of IP sets, moto enforces the lock token.
 
 use crate::known::{Difference, Follows};
 
@@ -18,6 +18,10 @@ const BOTH: &str = "One CIDR in both lists of a request is InvalidParameterValue
 const SIZE: &str = "\"You cannot modify the entries of a prefix list and modify the size of a prefix list at the same time\" \
                     (`MaxEntries`); moto ignores the size.";
 const DRY_RUN: &str = "A dry run changes nothing (`DryRun`); moto makes the change.";
+const ERASED: &str = "UpdateIPSet \"completely replaces the mutable specifications\", so that one without a description erases it; \
+                      moto keeps it.";
+const ADDRESSES: &str = "Addresses are in CIDR notation of the set's family, \"all ranges except for /0\" (`Addresses`); moto does not check them.";
+const TWICE: &str = "A second set of one name is WAFDuplicateItemException (CreateIPSet, errors); moto makes it.";
 
 pub(crate) const KNOWN_OF_LISTS: &[Difference] = &[
     Difference {
@@ -156,5 +160,40 @@ pub(crate) const KNOWN_OF_LISTS: &[Difference] = &[
         moto: &["OK"],
         follows: Follows::Sandbox,
         why: NO_SUCH_LIST,
+    },
+    Difference {
+        at: ("IP sets", "after removing"),
+        sandbox: &["IPSet.Description: \"\""],
+        moto: &["IPSet.Description: \"of people\""],
+        follows: Follows::Sandbox,
+        why: ERASED,
+    },
+    Difference {
+        at: ("IP set refusals", "every address"),
+        sandbox: &["error 400 WAFInvalidParameterException"],
+        moto: &["OK"],
+        follows: Follows::Sandbox,
+        why: ADDRESSES,
+    },
+    Difference {
+        at: ("IP set refusals", "no network"),
+        sandbox: &["error 400 WAFInvalidParameterException"],
+        moto: &["OK"],
+        follows: Follows::Sandbox,
+        why: ADDRESSES,
+    },
+    Difference {
+        at: ("IP set refusals", "the other family"),
+        sandbox: &["error 400 WAFInvalidParameterException"],
+        moto: &["OK"],
+        follows: Follows::Sandbox,
+        why: ADDRESSES,
+    },
+    Difference {
+        at: ("IP set refusals", "the same name"),
+        sandbox: &["error 400 WAFDuplicateItemException"],
+        moto: &["OK"],
+        follows: Follows::Sandbox,
+        why: TWICE,
     },
 ];

@@ -2,6 +2,7 @@
 //! without a lock, makes nothing, and prints no errors, which would land in the middle of the user's line.
 
 use crate::{
+    commands::resource::add::short_name,
     host::{env::Env, paths},
     ui::{
         json::SCHEMAS,
@@ -16,6 +17,7 @@ use clap_complete::{
 };
 use eg_config::{file::ConfigFiles, settings::Resource};
 use eg_model::session::record::{Session, SessionStatus};
+use eg_providers::{aws::PROVIDER, kinds, kinds_of};
 use eg_state::{Filter, LastRuns, Store};
 use std::{
     collections::BTreeSet,
@@ -96,6 +98,10 @@ enum Value {
     ResourceOrLabel,
     Schema,
     Status,
+    /// Kinds of firewall.
+    Kind,
+    /// Those that an account can be searched for.
+    AwsKind,
 }
 
 fn value(path: &[&str], arg: &Arg) -> Option<Value> {
@@ -104,6 +110,8 @@ fn value(path: &[&str], arg: &Arg) -> Option<Value> {
         (["session", "stop"] | ["stop"], "id") => Some(Value::Unended),
         (["session", _] | ["get"], "id") | (_, "session") => Some(Value::Session),
         (["session", "list"] | ["list"], "status") => Some(Value::Status),
+        (["resource", "add"], "kind") => Some(Value::Kind),
+        (["resource", "discover"] | ["sweep"], "kind") => Some(Value::AwsKind),
         (["resource", "remove"], "name") => Some(Value::Resource),
         (["schema"], "name") => Some(Value::Schema),
         (["resource", "verify"], "name") | (_, "only") => Some(Value::ResourceOrLabel),
@@ -128,6 +136,8 @@ impl Here {
             Value::Resource => words(self.resources(false).unwrap_or_default()),
             Value::ResourceOrLabel => words(self.resources(true).unwrap_or_default()),
             Value::Schema => SCHEMAS.iter().map(|(name, _)| CompletionCandidate::new(*name)).collect(),
+            Value::Kind => kinds().map(|kind| CompletionCandidate::new(short_name(kind))).collect(),
+            Value::AwsKind => kinds_of(PROVIDER).map(|kind| CompletionCandidate::new(kind.name)).collect(),
             Value::Status => SessionStatus::ALL.iter().map(|one| CompletionCandidate::new(one.as_str())).collect(),
         }
     }

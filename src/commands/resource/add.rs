@@ -105,7 +105,7 @@ fn kind(text: &str) -> Result<&'static FirewallKind, String> {
 }
 
 /// The one word that says all of a kind.
-fn short_name(kind: &'static FirewallKind) -> &'static str {
+pub fn short_name(kind: &'static FirewallKind) -> &'static str {
     if is_only_kind(kind) { kind.provider } else { kind.name }
 }
 

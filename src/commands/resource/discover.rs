@@ -159,7 +159,7 @@ async fn look(context: &Context<'_>, target: Target, settings: &Settings) -> Reg
             .resources
             .iter()
             .any(|one| one.key() == TargetKey { id: group.id.clone(), endpoint: None, ..target.key.clone() })
-            || meant().any(|one| one.meant.fits(&group.name, &group.tags))
+            || meant().filter_map(|one| one.meant.groups()).any(|meant| meant.fits(&group.name, &group.tags))
     };
     let groups = listed.await.map(|groups| groups.into_iter().filter(|group| !configured(group)).collect());
     RegionReading { target, groups }

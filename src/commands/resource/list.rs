@@ -8,8 +8,7 @@ use crate::{
         table::{Cell, Table},
     },
 };
-use eg_config::settings::{Resource, Settings};
-use eg_model::selector::Selector;
+use eg_config::settings::{Meant, Resource, Settings};
 use eg_providers::aws::SECURITY_GROUP;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -39,6 +38,13 @@ pub fn run(context: &Context<'_>, _args: &ResourceListArgs) -> Result<Exit, Comm
     Ok(Exit::Done)
 }
 
+fn in_words(meant: &Meant) -> String {
+    match meant {
+        Meant::Groups(selector) => format!("every {selector}"),
+        Meant::Host(_) => meant.to_string(),
+    }
+}
+
 /// Security groups alone, which is what most people have: no column says the same in every row.
 fn groups(rows: &[ResourceRow<'_>]) -> Table {
     let mut table = Table::new(["NAME", "GROUP", "REGION", "PROFILE", "PORTS", "FAMILIES", "LABELS"]);
@@ -63,7 +69,7 @@ fn cells((resource, selector): &ResourceRow<'_>) -> [Cell; 7] {
     let ports = resource.ports.iter().filter(|_| resource.kind.has_ports());
     [
         Cell::new(&resource.name),
-        Cell::new(selector.map_or_else(|| resource.id.clone(), |selector| format!("every {selector}"))),
+        Cell::new(selector.map_or_else(|| resource.id.clone(), in_words)),
         Cell::new(json::region(&resource.key()).unwrap_or("-")),
         Cell::new(resource.profile.as_deref().unwrap_or("-")),
         Cell::new(list(ports.map(ToString::to_string).collect())),
@@ -73,7 +79,7 @@ fn cells((resource, selector): &ResourceRow<'_>) -> [Cell; 7] {
 }
 
 /// A resource, and its selector if it has no id.
-type ResourceRow<'a> = (&'a Resource, Option<&'a Selector>);
+type ResourceRow<'a> = (&'a Resource, Option<&'a Meant>);
 
 fn rows(settings: &Settings) -> Vec<ResourceRow<'_>> {
     let fixed = settings.resources.iter().map(|resource| (resource, None));
@@ -81,15 +87,18 @@ fn rows(settings: &Settings) -> Vec<ResourceRow<'_>> {
 }
 
 fn as_json((resource, selector): &ResourceRow<'_>, settings: &Settings) -> Value {
+    let (groups, host) = (selector.and_then(Meant::groups), selector.and_then(Meant::host));
     let tags: BTreeMap<&String, &str> =
-        selector.iter().flat_map(|selector| selector.tags()).map(|(key, value)| (key, value.as_str())).collect();
+        groups.iter().flat_map(|selector| selector.tags()).map(|(key, value)| (key, value.as_str())).collect();
     json!({
         "name": resource.name,
         "provider": resource.kind.provider,
         "kind": resource.kind.name,
         "id": Some(&resource.id).filter(|_| selector.is_none()),
-        "groupName": selector.and_then(|selector| selector.name()).map(|name| name.as_str()),
+        "groupName": groups.and_then(|selector| selector.name()).map(|name| name.as_str()),
         "tags": tags,
+        "host": host.map(|meant| meant.host.to_string()),
+        "group": host.and_then(|meant| meant.group.as_ref()),
         "region": json::region(&resource.key()),
         "profile": resource.profile,
         "roleArn": resource.role_arn,

@@ -8,10 +8,14 @@ use crate::{
     error::{CommandError, Exit},
     host::{reachability::probe, signals::Interrupt},
     reconcile::{driver::Driver, report::PassReport},
+    targets::obstacles::obstacles,
     ui::warning::Code,
 };
 use eg_model::{
-    net::{address::IpVersion, host_port::advice},
+    net::{
+        address::IpVersion,
+        host_port::{Endpoint, Unreached, advice},
+    },
     session::record::{Grant, Session},
 };
 use futures_util::future::join_all;
@@ -25,16 +29,36 @@ impl OpenRequest<'_> {
         report: &PassReport,
     ) -> Result<Exit, CommandError> {
         match exit_after(session, report) {
-            Exit::Done if !self.reaches_all(session, &driver.interrupt).await? => Ok(Exit::Partial),
+            Exit::Done if !self.reaches_all(driver, session, &driver.interrupt).await? => Ok(Exit::Partial),
             exit => Ok(exit),
         }
+    }
+
+    /// What AWS says is in the way to an endpoint that did not answer.
+    async fn in_the_way(
+        &self,
+        driver: &Driver<'_>,
+        session: &Session,
+        endpoint: &Endpoint,
+        why: &Unreached,
+    ) -> Vec<String> {
+        if !matches!(why, Unreached::Silent | Unreached::Failed(_) | Unreached::OtherFamily(_)) {
+            return Vec::new();
+        }
+        let resolved = self.context.env.network.resolve(endpoint.host(), endpoint.port()).await;
+        obstacles(driver.connect.as_ref(), session, &resolved.unwrap_or_default()).await
     }
 
     /// True if every endpoint of `--check` was reached. Warns of each other one, with what may be in the way.
     ///
     /// # Errors
     /// A signal came.
-    pub(super) async fn reaches_all(&self, session: &Session, interrupt: &Interrupt) -> Result<bool, CommandError> {
+    pub(super) async fn reaches_all(
+        &self,
+        driver: &Driver<'_>,
+        session: &Session,
+        interrupt: &Interrupt,
+    ) -> Result<bool, CommandError> {
         let Context { env, printer, .. } = self.context;
         let families: Vec<IpVersion> = session.current().map(Grant::ip_version).collect();
         let tries = self.args.check.iter().map(async |endpoint| {
@@ -55,7 +79,10 @@ impl OpenRequest<'_> {
                 Err(why) => {
                     all = false;
                     let message = format!("{endpoint} was not reached, although the rules are open: {why}");
-                    printer.warn(Code::Unreachable, &message, &advice(endpoint, &why, session));
+                    let mut hints = self.in_the_way(driver, session, endpoint, &why).await;
+                    // What was read comes before what may be.
+                    hints.extend(advice(endpoint, &why, session));
+                    printer.warn(Code::Unreachable, &message, &hints);
                 }
             }
         }

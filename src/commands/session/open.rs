@@ -2,7 +2,7 @@
 //! machine's policy before anything is read or recorded.
 
 use crate::{
-    address::{Families, check_asked, never_detected},
+    address::{Families, check_asked, never_detected, of_interface, of_name},
     commands::context::Context,
     error::{CommandError, Kind},
     reconcile::driver::Driver,
@@ -10,12 +10,13 @@ use crate::{
 use chrono::TimeDelta;
 use eg_config::{
     policy::{KindName, PolicyRequest},
-    settings::{Resource, Settings},
+    settings::{Chosen, Resource, Selection, Settings},
 };
 use eg_model::{
     Timestamp,
     net::{
         address::{IpVersion, parse_explicit},
+        host::Host,
         host_port::Endpoint,
         permission::PortSpec,
     },
@@ -27,10 +28,10 @@ use eg_model::{
 };
 use eg_providers::aws;
 use eg_state::Store;
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 /// Options of every command that opens a session.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct OpenArgs {
     /// How long: 8 (hours), 90m, 1h30m, 1d [default: default_duration of the configuration, else 8h]
     #[arg(long, value_name = "D")]
@@ -38,12 +39,18 @@ pub struct OpenArgs {
     /// Until when: 18:00 (the next time the clock here shows it), "2026-02-27 18:00", or RFC 3339
     #[arg(long, value_name = "T", conflicts_with = "duration")]
     until: Option<String>,
-    /// Exactly this IPv4 address; nothing is detected
+    /// Exactly this IPv4 address; nothing is detected. May be repeated
     #[arg(long, value_name = "A", value_parser = |text: &str| parse_explicit(text, IpVersion::V4))]
-    ipv4: Option<IpAddr>,
-    /// Exactly this IPv6 address; nothing is detected
+    ipv4: Vec<IpAddr>,
+    /// Exactly this IPv6 address; nothing is detected. May be repeated
     #[arg(long, value_name = "A", value_parser = |text: &str| parse_explicit(text, IpVersion::V6))]
-    ipv6: Option<IpAddr>,
+    ipv6: Vec<IpAddr>,
+    /// The addresses that this name has now (home.example.org); nothing is detected. May be repeated
+    #[arg(long, value_name = "NAME")]
+    address_of: Vec<Host>,
+    /// The addresses of this interface of this machine (wg0), for a peer of a VPN; nothing is detected. May be repeated
+    #[arg(long, value_name = "NAME")]
+    interface: Vec<String>,
     /// Detect IPv4 only
     #[arg(short = '4', conflicts_with_all = ["only_ipv6", "ipv4", "ipv6"])]
     only_ipv4: bool,
@@ -53,6 +60,12 @@ pub struct OpenArgs {
     /// Only these resources: names or labels, patterns (prod-*), several with commas; may be repeated
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
+    /// Not a configured resource, but the security group in front of this host (db.example.com:5432); may be repeated
+    #[arg(long, value_name = "HOST[:PORT]", conflicts_with = "only")]
+    pub(super) host: Vec<Host>,
+    /// The name or id of the group that --host means, where several are in front of it
+    #[arg(long, value_name = "GROUP")]
+    pub(super) group: Option<String>,
     /// Only this port (tcp/5432, 22, ssh, or a part of a configured range), which every selected resource has to have;
     /// may be repeated
     #[arg(long, value_name = "PORT")]
@@ -61,7 +74,7 @@ pub struct OpenArgs {
     #[arg(long, value_name = "TEXT")]
     pub(super) reason: Option<String>,
     /// When your address changes, have `eg reconcile` move the session with it
-    #[arg(long, conflicts_with_all = ["ipv4", "ipv6"])]
+    #[arg(long, conflicts_with_all = ["ipv4", "ipv6", "interface", "address_of"])]
     pub(super) follow: bool,
     /// Then try to connect to this, and say what may be in the way if that fails; may be repeated
     #[arg(long, value_name = "HOST:PORT")]
@@ -119,6 +132,26 @@ pub(super) fn usage(error: impl ToString) -> CommandError {
     CommandError::new(Kind::Usage, error.to_string())
 }
 
+/// The hosts of `--host`, each with its ports.
+fn hosts(args: &OpenArgs, settings: &Settings) -> Result<Vec<Selection>, CommandError> {
+    let selection = |host: &Host| {
+        let ports = match host.port() {
+            Some(port) if args.port.is_empty() => vec![PortSpec::Tcp(port, port)],
+            _ => args.port.clone(),
+        };
+        if ports.is_empty() {
+            let error = usage(format!("no port of {host} is named"));
+            return Err(error.hint(format!("name one: {host}:5432, or --port tcp/5432")));
+        }
+        Ok(settings.selection_of(host, args.group.as_deref(), ports))
+    };
+    if args.group.is_some() && args.host.is_empty() {
+        return Err(usage("--group chooses among the groups in front of a host, and no host is named"));
+    }
+    let mut seen = BTreeSet::new();
+    args.host.iter().filter(|host| seen.insert(*host)).map(selection).collect()
+}
+
 /// A selected resource, the ports to open on it, and the way there.
 pub(super) struct ChosenResource {
     pub(super) resource: Resource,
@@ -171,15 +204,22 @@ impl<'a> OpenRequest<'a> {
         settings: &'a Settings,
         command: &str,
     ) -> Result<Self, CommandError> {
-        if settings.names_no_target() {
+        if settings.names_no_target() && args.host.is_empty() {
             return Err(context.no_resources(command));
         }
-        let selected = settings.select(&args.only).map_err(usage)?;
-        let length = Length::new(context, args, settings)?;
-        let resources = context.resolved(&selected).await?.into_iter();
-        let chosen =
-            resources.map(|resource| ChosenResource::new(context, resource, &args.port)).collect::<Result<_, _>>()?;
+        let hosts = hosts(args, settings)?;
+        let selected = match hosts.is_empty() {
+            true => settings.select(&args.only).map_err(usage)?,
+            false => Chosen { resources: Vec::new(), selections: hosts.iter().collect() },
+        };
         let site = context.site_policy()?;
+        site.check_hosts(selected.selections.iter().filter_map(|one| Some(&one.meant.host()?.host)))?;
+        let length = Length::new(context, args, settings)?;
+        let resources = context.resolved(&selected, settings).await?.into_iter();
+        // The ports of a host are those that were asked for.
+        let asked = if hosts.is_empty() { args.port.as_slice() } else { &[] };
+        let chosen =
+            resources.map(|resource| ChosenResource::new(context, resource, asked)).collect::<Result<_, _>>()?;
         let request = Self {
             context,
             settings,
@@ -187,12 +227,41 @@ impl<'a> OpenRequest<'a> {
             chosen,
             length,
             longest: site.longest(settings.session.max_duration.length),
-            explicit: args.ipv4.into_iter().chain(args.ipv6).collect(),
+            explicit: Vec::new(),
             dry_run: false,
         };
+        let explicit = request.given().await?;
+        let request = Self { explicit, ..request };
         request.check_families()?;
         site.check(&request.asked())?;
         Ok(request)
+    }
+
+    /// The addresses that the user names, each once. Of a name and of an interface, only those of the families that are
+    /// asked for and taken.
+    async fn given(&self) -> Result<Vec<IpAddr>, CommandError> {
+        let OpenArgs { ipv4, ipv6, address_of, interface, .. } = self.args;
+        let env = self.context.env;
+        let mut named = Vec::new();
+        for host in address_of {
+            named.extend(of_name(env, host).await?);
+        }
+        for name in interface {
+            named.extend(of_interface(env, name)?);
+        }
+        let Families { v4, v6 } = self.families();
+        let wanted = |address: &IpAddr| if address.is_ipv4() { v4 } else { v6 };
+        if let Some(first) = named.first().filter(|_| !named.iter().any(wanted)) {
+            let message = format!("{first} is not of a family that is asked for and that a selected resource takes");
+            return Err(usage(message).hint("see -4, -6 and `families` in the configuration"));
+        }
+        let mut all: Vec<IpAddr> = Vec::new();
+        for address in ipv4.iter().chain(ipv6).copied().chain(named.into_iter().filter(wanted)) {
+            if !all.contains(&address) {
+                all.push(address);
+            }
+        }
+        Ok(all)
     }
 
     fn takes(&self, version: IpVersion) -> bool {

@@ -14,14 +14,14 @@ use crate::{
     error::{CommandError, Exit},
     ui::warning::Code,
 };
-use eg_model::{ids::SessionId, session::record::Session};
+use eg_model::{ids::SessionId, net::host::Host, session::record::Session};
 use eg_state::RunKind;
 
 /// Open the configured firewalls to your address
 ///
 /// Finds your public address, records a session, and adds ingress rules for it to every configured resource. The
 /// rules are closed when the session is stopped, or by `eg reconcile` once its time is over.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   eg session start --duration 2h --only prod
   eg session start --until 18:00 --atomic
@@ -41,6 +41,30 @@ pub struct StartArgs {
     /// Show what would be opened, and do nothing
     #[arg(long, conflicts_with_all = ["atomic", "check", "no_wait"])]
     dry_run: bool,
+}
+
+/// Open to your address what lies in front of a host, or everything that is configured
+///
+/// The short form of `eg session start`, with hosts in the place of --host: each host's addresses are looked up, the
+/// network interfaces that have them, and the security group of these. No configuration is needed. Whoever controls the
+/// name chooses the group, among those of your own accounts: look at the line that names it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  eg open db.example.com:5432
+  eg open bastion.example.com:22 db.example.com:5432 --duration 1h
+  eg close")]
+pub struct OpenHostArgs {
+    /// The hosts, each with the port to open; without any, everything that is configured
+    #[arg(value_name = "HOST[:PORT]", conflicts_with = "only")]
+    hosts: Vec<Host>,
+    #[command(flatten)]
+    start: StartArgs,
+}
+
+pub fn run_open(context: &Context<'_>, args: &OpenHostArgs) -> Result<Exit, CommandError> {
+    let mut start = args.start.clone();
+    start.open.host.extend(args.hosts.iter().cloned());
+    run(context, &start)
 }
 
 pub fn run(context: &Context<'_>, args: &StartArgs) -> Result<Exit, CommandError> {

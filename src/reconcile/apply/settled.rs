@@ -14,6 +14,7 @@ use eg_model::{
     session::record::{Session, Standing},
     tags::Fit,
 };
+use eg_providers::kind_of;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) struct SettledTarget {
@@ -84,7 +85,11 @@ impl TargetRun<'_> {
                 let marked = |rule: &&ObservedRule| rule.marks(&self.key.id).fit(false) == Some(Fit::Genuine);
                 let ours = reading.rules.iter().filter(|rule| rule.permission.ip_version() == family).filter(marked);
                 let (all, ours) = (reading.ingress_rules(family), ours.count());
-                format!("the group has {all} or more {family} ingress rules, {ours} of them eg's; ")
+                match kind_of(&self.key).filter(|kind| !kind.has_ports()) {
+                    // A list shows every entry that counts. A group does not show what its rules refer to.
+                    Some(list) => format!("it holds {}, {ours} of them eg's; ", list.entry.count(all)),
+                    None => format!("the group has {all} or more {family} ingress rules, {ours} of them eg's; "),
+                }
             }
             _ => String::new(),
         }

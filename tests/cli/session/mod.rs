@@ -1,6 +1,7 @@
 //! The commands that a person types, seen from outside: what they print, how they end, and what they leave behind.
 
 mod detection;
+mod given;
 mod inputs;
 mod listing;
 mod local;

@@ -64,6 +64,7 @@ fn a_busy_lock_takes_it_back() {
     world.faults(&[Fault::hold("AuthorizeSecurityGroupIngress").dry_run(false).times(1)]);
     let holder = world.here.command(&["session", "start", "--only", "dev"]).spawn();
     holder.wait_for_delayed("AuthorizeSecurityGroupIngress");
+    holder.hears();
     holder.signal("STOP");
     let args = ["--lock-wait", "0s", "session", "start", "--atomic", "--only", "prod-api-sg"];
     let outcome = world.eg(&args).expect_code(4);

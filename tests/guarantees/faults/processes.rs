@@ -109,6 +109,7 @@ fn a_busy_lock_says_who_holds_it() {
     let world = one_group(&["tcp/22"]);
     let before = world.cloud.snapshot();
     let running = holder(&world);
+    running.hears();
     running.signal("STOP");
     let waiting = world.here.command(&["session", "start"]).on_terminal(24, 100);
     waiting.shows_text("Waiting for another eg (pid ");
@@ -129,6 +130,7 @@ fn a_lock_that_is_not_had_in_time_leaves_the_intent_on_record() {
     let before = world.cloud.snapshot();
     let running = holder(&world);
     // However slow the others are, its call is not given up.
+    running.hears();
     running.signal("STOP");
     let first = newest(&world);
     let start = world.here.command(&["--lock-wait", "1s", "session", "start", "--duration", "1h"]).spawn();
@@ -165,6 +167,7 @@ fn an_extend_without_the_lock_is_recorded() {
     world.faults(&[Fault::hold(DESCRIBE).times(1)]);
     let running = world.here.command(&["reconcile"]).spawn();
     running.wait_for_delayed(DESCRIBE);
+    running.hears();
     running.signal("STOP");
     let extend = world.eg(&["--lock-wait", "1s", "session", "extend", &id, "--hours", "1"]).expect_code(4);
     says(&extend, "is on record");
@@ -316,6 +319,7 @@ fn a_suspended_process_changes_nothing_that_was_decided_since() {
     let world = one_group(&["tcp/22"]);
     let before = world.cloud.snapshot();
     let running = holder(&world);
+    running.hears();
     running.signal("STOP");
     let id = newest(&world);
     let stopped = world.eg(&["--lock-wait", "1s", "session", "stop", &id]).expect_code(4);

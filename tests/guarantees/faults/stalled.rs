@@ -29,6 +29,7 @@ fn stopped_reconcile(world: &World) -> Running {
     world.faults(&[Fault::hold(DESCRIBE).times(1)]);
     let running = world.here.command(&["reconcile"]).spawn();
     running.wait_for_delayed(DESCRIBE);
+    running.hears();
     running.signal("STOP");
     world.faults(&[]);
     running
@@ -89,6 +90,7 @@ fn a_start_that_is_stopped_while_it_opens_reopens_nothing_when_it_wakes_up() {
     world.faults(&[Fault::hold(AUTHORIZE).dry_run(false).times(1)]);
     let holder = world.here.command(&["session", "start"]).spawn();
     holder.wait_for_delayed(AUTHORIZE);
+    holder.hears();
     holder.signal("STOP");
     world.faults(&[]);
     let begin = Instant::now();

@@ -375,6 +375,7 @@ fn a_watch_that_slept_past_an_expiry_closes_on_waking() {
     // Stopped in the middle of its pass it would have to finish that first.
     let record = || eg_state::Store::open_read_only(&world.here.state_path()).ok().flatten();
     until("at rest", || record().is_some_and(|store| store.last_runs().unwrap().reconcile.is_some()));
+    watch.hears();
     watch.signal("STOP");
     thread::sleep(Duration::from_secs(31));
     assert_ne!(world.cloud.snapshot(), before);

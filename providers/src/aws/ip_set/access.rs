@@ -110,7 +110,7 @@ impl Discovery for IpSets {
 impl IpSets {
     /// Every page of `ListIPSets`, with the sets' ARNs: those of the region and, in its one region, those of CloudFront.
     async fn sets(&self, tried: &str) -> Result<Vec<(Place, String)>, Failure> {
-        let region = self.client.wafv2.config().region().map(ToString::to_string).unwrap_or_default();
+        let region = self.client.unsigned.region().map(ToString::to_string).unwrap_or_default();
         let scopes =
             if region == CLOUDFRONT_REGION { vec![Scope::Regional, Scope::Cloudfront] } else { vec![Scope::Regional] };
         let mut sets = Vec::new();

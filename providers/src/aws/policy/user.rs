@@ -92,6 +92,8 @@ pub struct PolicyTargets {
     pub groups: BTreeSet<Scope>,
     pub prefix_lists: BTreeSet<Scope>,
     pub ip_sets: BTreeSet<Scope>,
+    /// True if hosts stand in the place of groups.
+    pub hosts: bool,
 }
 
 impl PolicyTargets {
@@ -126,10 +128,23 @@ pub fn policy<'a>(
     if !targets.groups.is_empty() {
         statements.extend(group_statements(&targets.groups, extra_tags, retag));
     }
+    if targets.hosts {
+        statements.push(host_statement());
+    }
     statements.extend(expiry.map(|expiry| auto_close_statements(&targets.groups, expiry)).unwrap_or_default());
     statements.extend(lists::prefix_lists(&targets.prefix_lists));
     statements.extend(lists::ip_sets(&targets.ip_sets));
     json!({"Version": "2012-10-17", "Statement": statements})
+}
+
+/// The statement for finding the group in front of a host, and what is in the way to it. `Describe…` knows no resources.
+fn host_statement() -> Value {
+    json!({
+        "Sid": "FindHosts",
+        "Effect": "Allow",
+        "Action": names(&[&Action::HOSTS[..], &[Action::DescribeRegions]].concat()),
+        "Resource": "*",
+    })
 }
 
 fn group_statements<'a>(
@@ -262,9 +277,10 @@ mod tests {
             groups: [scope("eu-west-1", None, "sg-1")].into(),
             prefix_lists: [scope("eu-west-1", None, "pl-1")].into(),
             ip_sets: [scope("eu-west-1", None, "regional/office/1-2")].into(),
+            hosts: true,
         };
         let policy = policy(&scopes, std::iter::empty(), None, Retag::Marked);
-        let apart: Vec<Action> = [&Action::CLOUD_EXPIRY[..], &Action::PREPARATION].concat();
+        let apart: Vec<Action> = Action::CLOUD_EXPIRY.into_iter().chain(Action::PREPARATION).collect();
         let rest = Action::ALL.iter().copied().filter(|action| !apart.contains(action));
         let mut sent: BTreeSet<String> = rest.filter_map(Action::permission).collect();
         let swept = actions(&sweep_policy("aws"));
@@ -276,11 +292,11 @@ mod tests {
             sent
         );
         let for_sweeping_alone: Vec<_> = swept.difference(&actions(&policy)).cloned().collect();
-        assert_eq!(for_sweeping_alone, ["ec2:DescribeRegions", "wafv2:ListIPSets"]);
+        assert_eq!(for_sweeping_alone, ["wafv2:ListIPSets"]);
         assert!(!swept.contains("ec2:AuthorizeSecurityGroupIngress"), "sweeping opens nothing");
         let wide: Vec<_> = policy["Statement"].as_array().unwrap().iter().filter(|s| s["Resource"] == "*").collect();
         let looks: Vec<&Value> = wide.iter().flat_map(|s| s["Action"].as_array().unwrap()).collect();
-        assert_eq!(looks.len(), 3);
+        assert_eq!(looks.len(), 8);
         assert!(looks.iter().all(|action| action.as_str().unwrap().starts_with("ec2:Describe")));
     }
 

@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod groups;
+mod interfaces;
 pub mod observe;
 pub mod pages;
 pub mod rule;

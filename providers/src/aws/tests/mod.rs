@@ -2,6 +2,7 @@
 
 pub mod auto_closes;
 pub mod batches;
+pub mod interfaces;
 pub mod preparation;
 pub mod replay;
 pub mod time_limits;
