@@ -2,6 +2,7 @@
 
 use crate::checks::finding::Finding;
 use eg_model::{
+    failure::FailureClass,
     net::{address::IpVersion, permission::PortSpec},
     observation::{ObservedRule, Reading},
     text::shell_quoted,
@@ -37,11 +38,13 @@ pub fn rights(entry: &str, rights: &Rights) -> Vec<Finding> {
     let finding = |check: &'static str, may: &str, verdict: &Verdict| match verdict {
         Verdict::Allowed => Finding::good(check, format!("the credentials may {may}")),
         Verdict::Denied(failure) => Finding::bad(check, failure.to_string(), advice.clone()),
-        Verdict::Unknown(failure) => Finding::warning(
-            check,
-            format!("whether the credentials may {may} is not known: {failure}"),
-            "the first session will tell",
-        ),
+        Verdict::Unknown(failure) => {
+            // A firewall without dry runs was not asked: nothing was refused.
+            let why =
+                if failure.class == FailureClass::Invalid { failure.message.clone() } else { failure.to_string() };
+            let message = format!("whether the credentials may {may} is not known: {why}");
+            Finding::warning(check, message, "the first session will tell")
+        }
     };
     vec![
         finding("open", "open rules", &rights.open),
@@ -104,10 +107,7 @@ pub fn open_to_all(kind: &Kind, reading: &Reading, ports: &[PortSpec], families:
 mod tests {
     use super::*;
     use crate::checks::finding::Level;
-    use eg_model::{
-        failure::{Failure, FailureClass},
-        ids::RuleId,
-    };
+    use eg_model::{failure::Failure, ids::RuleId};
     use eg_providers::aws::PREFIX_LIST;
     use std::collections::{BTreeMap, BTreeSet};
 
