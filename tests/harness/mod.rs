@@ -1,6 +1,7 @@
 //! The world of one test: a cloud account of its own, echo services, and machines that run `eg`.
 
 pub mod auto_closes;
+pub mod boundaries;
 pub mod cloud;
 pub mod echo;
 pub mod eg;

@@ -100,7 +100,9 @@ impl fmt::Display for Case {
             Self::Quota => "a full firewall is told, and its other entries stay",
             Self::Unreadable => "a reading that fails closes nothing and forgets nothing",
             Self::TargetGone => "a firewall that is gone ends the session, after the settle window",
-            Self::TwoInstallations => "a machine that never comes back, or one that knows of no other",
+            Self::TwoInstallations => {
+                "what a machine has left behind is closed by another; without marks, neither touches the other's"
+            }
             Self::Crashes => "a crash before or after any call leaves nothing behind",
         })
     }

@@ -4,10 +4,7 @@ use super::{
     bench::{ADDRESS, Bench, SETTLED},
     hand::Hand,
 };
-use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    thread,
-};
+use crate::harness::boundaries::until_past_the_end;
 
 const START: &[&str] = &["session", "start", "--ipv4", ADDRESS, "--duration", "2h"];
 const STOP: &[&str] = &["session", "stop"];
@@ -46,24 +43,4 @@ fn ends_at<H: Hand>(command: &[&str], number: usize) -> bool {
     assert_eq!(bench.ours().len(), usize::from(!stops), "at {number}: {:#?}", bench.ours());
     bench.ends(&[]);
     crashed
-}
-
-/// Runs a case for each number from 0 on, several side by side, until one says that it is past the end. How many there
-/// were before that one.
-fn until_past_the_end(case: impl Fn(usize) -> bool + Sync) -> usize {
-    let (next, end) = (AtomicUsize::new(0), AtomicUsize::new(usize::MAX));
-    let work = || loop {
-        let number = next.fetch_add(1, Ordering::SeqCst);
-        if number >= end.load(Ordering::SeqCst) {
-            break;
-        }
-        if !case(number) {
-            end.fetch_min(number, Ordering::SeqCst);
-        }
-    };
-    thread::scope(|scope| {
-        let workers: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
-        assert!(workers.into_iter().all(|worker| worker.join().is_ok()), "a case failed");
-    });
-    end.into_inner()
 }

@@ -84,7 +84,7 @@ impl ToyFirewall {
     fn observed(&self, container: &str, entry: &Entry, tags: &Tags, now: Timestamp) -> ObservedRule {
         let (id, permission) = (entry.rule_id(), entry.permission);
         let Text { description, made, tags: in_text, .. } = Text::read(&entry.text);
-        let text = Some(description.clone()).filter(|text| !text.is_empty());
+        let text = Some(description).filter(|text| !text.is_empty());
         match self.abilities.capabilities.marks {
             MarkPlace::Rule { .. } => ObservedRule { id, permission, description: text, tags: entry.tags.clone() },
             MarkPlace::Entry => ObservedRule { id, permission, description: text, tags: in_text },

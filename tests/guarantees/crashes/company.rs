@@ -4,7 +4,8 @@
 use super::*;
 use crate::harness::Installation;
 use std::{
-    sync::atomic::AtomicBool,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    thread,
     time::{Duration, Instant},
 };
 

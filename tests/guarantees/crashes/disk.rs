@@ -3,7 +3,7 @@
 //! and with a real one in `faults/surroundings`.
 
 use super::*;
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 /// What makes the world of a test.
 type World = fn() -> Sandboxed;

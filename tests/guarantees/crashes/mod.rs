@@ -8,13 +8,9 @@ mod disk;
 mod follow;
 mod moments;
 
-use crate::harness::{IPV4, Outcome, Sandboxed, sandboxed::SETTLED};
+use crate::harness::{IPV4, Outcome, Sandboxed, boundaries::until_past_the_end, sandboxed::SETTLED};
 use serde_json::Value;
-use std::{
-    collections::BTreeMap,
-    sync::atomic::{AtomicUsize, Ordering},
-    thread,
-};
+use std::collections::BTreeMap;
 
 /// The one resource of these tests, with two ports. One, so that boundaries come in the same order in every run.
 const API: &str = "api";
@@ -225,25 +221,4 @@ fn undisturbed_in<T>(scenario: &Scenario, make: fn() -> Sandboxed, see: impl Fn(
 /// How often was asked: readings, dry runs, names.
 fn questions(world: &Sandboxed) -> usize {
     world.calls().iter().filter(|call| call.dry_run || is_question(&call.action)).count()
-}
-
-/// Runs a case for each number from 0 on, several side by side, until one says that it is past the end. How many there
-/// were before that one.
-#[track_caller]
-fn until_past_the_end(case: impl Fn(usize) -> bool + Sync) -> usize {
-    let (next, end) = (AtomicUsize::new(0), AtomicUsize::new(usize::MAX));
-    let work = || loop {
-        let number = next.fetch_add(1, Ordering::SeqCst);
-        if number >= end.load(Ordering::SeqCst) {
-            break;
-        }
-        if !case(number) {
-            end.fetch_min(number, Ordering::SeqCst);
-        }
-    };
-    thread::scope(|scope| {
-        let workers: Vec<_> = (0..4).map(|_| scope.spawn(work)).collect();
-        assert!(workers.into_iter().all(|worker| worker.join().is_ok()), "a case failed");
-    });
-    end.into_inner()
 }

@@ -2,7 +2,10 @@
 //! exactly a signal strikes differs from run to run; what is true afterwards does not.
 
 use super::*;
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 /// Sends a signal this long after the start; the way the command ends.
 fn struck(world: &Sandboxed, command: &[String], signal: &str, after: Duration) -> Outcome {
