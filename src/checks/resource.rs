@@ -5,6 +5,7 @@ use eg_model::{
     failure::FailureClass,
     net::{address::IpVersion, permission::PortSpec},
     observation::{ObservedRule, Reading},
+    target::TargetKey,
     text::shell_quoted,
 };
 use eg_providers::{Kind, Rights, Verdict, aws::SECURITY_GROUP};
@@ -15,11 +16,12 @@ pub fn firewall_check(kind: &Kind) -> &'static str {
 }
 
 /// A firewall that was read.
-pub fn there(kind: &Kind, id: &str, reading: &Reading) -> String {
+pub fn there(kind: &Kind, target: &TargetKey, reading: &Reading) -> String {
+    let name = if kind.cloud.is_some() { target.id.clone() } else { target.to_string() };
     let family = reading.family.map(|family| format!(", and takes {family} only")).unwrap_or_default();
     match kind.quota {
-        Some(_) => format!("{id} is there{family}"),
-        None => format!("{id} is there, with {}{family}", kind.entry.count(reading.rules.len())),
+        Some(_) => format!("{name} is there{family}"),
+        None => format!("{name} is there, with {}{family}", kind.entry.count(reading.rules.len())),
     }
 }
 

@@ -198,7 +198,7 @@ fn discover_shows_lists_and_sets() {
     let next = format!("Next: eg resource add office --kind prefix-list --id {} --region {REGION}", kinds.list);
     assert!(found.stdout.contains(&next) || found.stderr.contains(&next), "{found}");
     let all = kinds.eg(&["resource", "discover", "--kind", "waf-ip-set"]).expect_code(0);
-    assert!(all.stderr.contains("Every WAF IP set that can be seen is configured."), "{all}");
+    assert!(all.stderr.contains("No WAF IP set is left to configure."), "{all}");
     let json = kinds.eg(&["resource", "discover", "--kind", "prefix-list", "--output", "json"]).expect_code(0);
     assert_eq!(json.json_as("discover")["groups"][0]["kind"], "prefix-list");
     kinds.world.ends();
