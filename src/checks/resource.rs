@@ -2,8 +2,10 @@
 
 use crate::checks::finding::Finding;
 use eg_model::{
+    failure::FailureClass,
     net::{address::IpVersion, permission::PortSpec},
     observation::{ObservedRule, Reading},
+    target::TargetKey,
     text::shell_quoted,
 };
 use eg_providers::{Kind, Rights, Verdict, aws::SECURITY_GROUP};
@@ -14,11 +16,12 @@ pub fn firewall_check(kind: &Kind) -> &'static str {
 }
 
 /// A firewall that was read.
-pub fn there(kind: &Kind, id: &str, reading: &Reading) -> String {
+pub fn there(kind: &Kind, target: &TargetKey, reading: &Reading) -> String {
+    let name = if kind.cloud.is_some() { target.id.clone() } else { target.to_string() };
     let family = reading.family.map(|family| format!(", and takes {family} only")).unwrap_or_default();
     match kind.quota {
-        Some(_) => format!("{id} is there{family}"),
-        None => format!("{id} is there, with {}{family}", kind.entry.count(reading.rules.len())),
+        Some(_) => format!("{name} is there{family}"),
+        None => format!("{name} is there, with {}{family}", kind.entry.count(reading.rules.len())),
     }
 }
 
@@ -37,11 +40,13 @@ pub fn rights(entry: &str, rights: &Rights) -> Vec<Finding> {
     let finding = |check: &'static str, may: &str, verdict: &Verdict| match verdict {
         Verdict::Allowed => Finding::good(check, format!("the credentials may {may}")),
         Verdict::Denied(failure) => Finding::bad(check, failure.to_string(), advice.clone()),
-        Verdict::Unknown(failure) => Finding::warning(
-            check,
-            format!("whether the credentials may {may} is not known: {failure}"),
-            "the first session will tell",
-        ),
+        Verdict::Unknown(failure) => {
+            // A firewall without dry runs was not asked: nothing was refused.
+            let why =
+                if failure.class == FailureClass::Invalid { failure.message.clone() } else { failure.to_string() };
+            let message = format!("whether the credentials may {may} is not known: {why}");
+            Finding::warning(check, message, "the first session will tell")
+        }
     };
     vec![
         finding("open", "open rules", &rights.open),
@@ -104,10 +109,7 @@ pub fn open_to_all(kind: &Kind, reading: &Reading, ports: &[PortSpec], families:
 mod tests {
     use super::*;
     use crate::checks::finding::Level;
-    use eg_model::{
-        failure::{Failure, FailureClass},
-        ids::RuleId,
-    };
+    use eg_model::{failure::Failure, ids::RuleId};
     use eg_providers::aws::PREFIX_LIST;
     use std::collections::{BTreeMap, BTreeSet};
 

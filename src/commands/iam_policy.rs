@@ -26,7 +26,7 @@ pub struct IamPolicyArgs {
     /// Only for the resource of this name, and those with this label; may be repeated
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
-    /// The policy for `eg sweep` instead: every group and prefix list of an account, and nothing that opens a group
+    /// The policy for `eg sweep` instead: every firewall of an account, and nothing that opens a group
     #[arg(long, conflicts_with = "only")]
     sweep: bool,
     /// Allow tagging rules without eg:managed-by, so that stripped rules of eg can be tagged again. Every user of the

@@ -105,19 +105,24 @@ impl Sweeper<'_> {
     /// Reads one region, kind by kind, each by the first route that leads there. A region whose first kind cannot be read
     /// is unread as a whole.
     async fn read_region(&self, account: String, region: String, targets: Vec<Target>) -> SweepReading {
-        let mut found = SweepReading::default();
+        let (mut found, mut targets) = (SweepReading::default(), targets);
         for (number, kind) in self.kinds.iter().copied().enumerate() {
-            let unread = self.read_kind(kind, &account, &region, &targets, &mut found).await;
-            if number == 0 && !unread.is_empty() {
-                found.unread.extend(unread);
-                break;
+            match self.read_kind(kind, &account, &region, &targets, &mut found).await {
+                // The other kinds take the route that has worked before they try another.
+                Ok(route) => targets.swap(0, route),
+                Err(unread) if number == 0 => {
+                    found.unread.extend(unread);
+                    break;
+                }
+                Err(unread) => {
+                    found.unread.extend(unread.into_iter().map(|one| UnreadRegion { kind: Some(kind), ..one }));
+                }
             }
-            found.unread.extend(unread.into_iter().map(|one| UnreadRegion { kind: Some(kind), ..one }));
         }
         found
     }
 
-    /// Reads the firewalls of one kind; the result is why no route led there.
+    /// Reads the firewalls of one kind; the result is the route that led there, or why none did.
     async fn read_kind(
         &self,
         kind: &'static Kind,
@@ -125,9 +130,9 @@ impl Sweeper<'_> {
         region: &str,
         targets: &[Target],
         found: &mut SweepReading,
-    ) -> Vec<UnreadRegion> {
+    ) -> Result<usize, Vec<UnreadRegion>> {
         let mut unread = Vec::new();
-        for target in targets {
+        for (route, target) in targets.iter().enumerate() {
             let profile = target.route.profile.clone();
             let key = TargetKey::new(kind.provider, kind.name, region, "");
             let target = target_for(self.env, key, profile.clone());
@@ -142,11 +147,11 @@ impl Sweeper<'_> {
                 Ok((firewall, groups)) => {
                     found.add(&place, &firewall, groups);
                     found.places.insert(place);
-                    return Vec::new();
+                    return Ok(route);
                 }
             }
         }
-        unread
+        Err(unread)
     }
 
     /// Repeats a call that was throttled or had no usable answer: the next sweep may be hours away.

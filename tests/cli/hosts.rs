@@ -179,6 +179,19 @@ fn a_configured_host_is_looked_up_at_each_start() {
 }
 
 #[test]
+fn a_host_is_added_to_the_configuration() {
+    let world = unconfigured();
+    eg(&world, &["resource", "add", "prod-db", "--host", "db.example.com:5432"]).expect_code(0);
+    eg(&world, &[&["start"], &ME[..]].concat()).expect_code(0);
+    assert_eq!((world.ours("db").len(), world.ours("api").len()), (1, 0));
+    let listed = eg(&world, &["resource", "list"]).expect_code(0);
+    says(&listed, "host db.example.com:5432");
+    let twice = ["resource", "add", "other", "--host", "db.example.com:5432", "--id", "sg-0abc123def4567890"];
+    eg(&world, &twice).expect_code(2);
+    world.ends();
+}
+
+#[test]
 fn an_address_inside_and_one_elsewhere_are_told() {
     let world = unconfigured();
     world

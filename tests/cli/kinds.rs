@@ -112,6 +112,7 @@ fn what_the_configuration_says() {
     );
     kinds.eg(&["resource", "verify", "office", "web", "router", "--output", "json"]).expect_code(0).json_as("verify");
     kinds.eg(&["iam-policy"]).expect_code(0).json_as("iam-policy");
+    kinds.world.ends();
 }
 
 /// One start applies every kind, and one stop leaves each as it was.
@@ -164,6 +165,7 @@ fn one_session_opens_and_closes_them_all() {
     let stopped = kinds.eg(&["session", "stop"]).expect_code(0);
     assert_eq!(kinds.whole(), before, "{stopped}");
     assert_eq!(fs::read_to_string(&kinds.calls).unwrap(), format!("apply {IPV4}/32\nrevoke {IPV4}/32\n"));
+    kinds.world.ends();
 }
 
 /// Another machine has left entries in a list and a set: the sweep finds them by the marks on the containers.
@@ -183,6 +185,8 @@ fn sweep_finds_marks_on_containers() {
     kinds.eg(&args).expect_code(0);
     assert_eq!(kinds.entries(), before);
     assert_eq!(kinds.world.region.ip_set(&kinds.set).unwrap().addresses, addresses);
+    kinds.eg(&["reconcile"]).expect_code(0);
+    kinds.world.ends();
 }
 
 #[test]
@@ -194,9 +198,10 @@ fn discover_shows_lists_and_sets() {
     let next = format!("Next: eg resource add office --kind prefix-list --id {} --region {REGION}", kinds.list);
     assert!(found.stdout.contains(&next) || found.stderr.contains(&next), "{found}");
     let all = kinds.eg(&["resource", "discover", "--kind", "waf-ip-set"]).expect_code(0);
-    assert!(all.stderr.contains("Every WAF IP set that can be seen is configured."), "{all}");
+    assert!(all.stderr.contains("No WAF IP set is left to configure."), "{all}");
     let json = kinds.eg(&["resource", "discover", "--kind", "prefix-list", "--output", "json"]).expect_code(0);
     assert_eq!(json.json_as("discover")["groups"][0]["kind"], "prefix-list");
+    kinds.world.ends();
 }
 
 #[test]

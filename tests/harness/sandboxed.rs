@@ -225,7 +225,7 @@ impl Sandboxed {
 
     /// The actions of the calls that would change something.
     pub fn changes(&self) -> Vec<String> {
-        let reads = |action: &str| action.starts_with("Describe") || action.starts_with("Get");
+        let reads = |action: &str| ["Describe", "Get", "List"].iter().any(|start| action.starts_with(start));
         let changing = self.calls().into_iter().filter(|call| !call.dry_run && !reads(&call.action));
         changing.map(|call| call.action).collect()
     }

@@ -4,19 +4,15 @@ use super::step::Step;
 use crate::{ids::RuleId, net::permission::Permission, observation::OwnedRule, tags::lease_value};
 use std::fmt;
 
-fn permissions(list: &[Permission]) -> String {
-    list.iter().map(|p| format!("{} from {}", p.ports(), p.cidr())).collect::<Vec<_>>().join(", ")
+/// What a permission opens, in words.
+type Opening<'a> = &'a dyn Fn(&Permission) -> String;
+
+fn permissions(list: &[Permission], opening: Opening<'_>) -> String {
+    list.iter().map(opening).collect::<Vec<_>>().join(", ")
 }
 
-fn rules(list: &[OwnedRule]) -> String {
-    list.iter()
-        .map(|rule| format!("{} ({})", rule.id(), permissions(&[*rule.permission()])))
-        .collect::<Vec<_>>()
-        .join(", ")
-}
-
-fn one(rule: &OwnedRule) -> String {
-    rules(std::slice::from_ref(rule))
+fn rules(list: &[OwnedRule], opening: Opening<'_>) -> String {
+    list.iter().map(|rule| format!("{} ({})", rule.id(), opening(rule.permission()))).collect::<Vec<_>>().join(", ")
 }
 
 impl Step {
@@ -95,29 +91,41 @@ impl Step {
     }
 }
 
+impl Step {
+    /// The step in words, with the caller's words for what a permission opens: not every kind of firewall has ports.
+    #[must_use]
+    pub fn described(&self, opening: &dyn Fn(&Permission) -> String) -> String {
+        let one = |rule: &OwnedRule| rules(std::slice::from_ref(rule), opening);
+        let text = match self {
+            Self::MakeRoom { rule, tags } => format!("remove {} expired lease tags from {}", tags.len(), one(rule)),
+            Self::Join { rule, until, .. } => format!("join {} until {}", one(rule), lease_value(*until)),
+            Self::Restore { rule, until, .. } => format!("tag {} again until {}", one(rule), lease_value(*until)),
+            Self::Authorize { session, until, permissions: list } => {
+                let (list, until) = (permissions(list, opening), lease_value(*until));
+                format!("open {list} until {until} for session {}", session.short())
+            }
+            Self::Retag { until, rules: list } => {
+                format!("keep {} until {}", rules(list, opening), lease_value(*until))
+            }
+            Self::Leave { rule, .. } => format!("leave {} to its other holders", one(rule)),
+            Self::Revoke { rules: list } => format!("close {}", rules(list, opening)),
+            Self::Collect { rules: list } => {
+                format!("close {}, which every holder has let expire", rules(list, opening))
+            }
+            Self::Unmark { permissions: list } => format!("remove our mark for {}", permissions(list, opening)),
+            Self::Undo { permission } => format!("close {}", opening(permission)),
+            Self::SetAutoClose { rule, at, .. } => {
+                format!("have the cloud close {} at {}", one(rule), lease_value(*at))
+            }
+            Self::DropAutoClose { rule, .. } => format!("delete the expiry schedule of {rule}"),
+        };
+        format!("{} {text}", self.sign())
+    }
+}
+
+/// With protocol and ports, as in the text under the digest.
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ", self.sign())?;
-        match self {
-            Self::MakeRoom { rule, tags } => write!(f, "remove {} expired lease tags from {}", tags.len(), one(rule)),
-            Self::Join { rule, until, .. } => write!(f, "join {} until {}", one(rule), lease_value(*until)),
-            Self::Restore { rule, until, .. } => {
-                write!(f, "tag {} again until {}", one(rule), lease_value(*until))
-            }
-            Self::Authorize { session, until, permissions: list } => {
-                let (list, until) = (permissions(list), lease_value(*until));
-                write!(f, "open {list} until {until} for session {}", session.short())
-            }
-            Self::Retag { until, rules: list } => write!(f, "keep {} until {}", rules(list), lease_value(*until)),
-            Self::Leave { rule, .. } => write!(f, "leave {} to its other holders", one(rule)),
-            Self::Revoke { rules: list } => write!(f, "close {}", rules(list)),
-            Self::Collect { rules: list } => write!(f, "close {}, which every holder has let expire", rules(list)),
-            Self::Unmark { permissions: list } => write!(f, "remove our mark for {}", permissions(list)),
-            Self::Undo { permission } => write!(f, "close {}", permissions(&[*permission])),
-            Self::SetAutoClose { rule, at, .. } => {
-                write!(f, "have the cloud close {} at {}", one(rule), lease_value(*at))
-            }
-            Self::DropAutoClose { rule, .. } => write!(f, "delete the expiry schedule of {rule}"),
-        }
+        f.write_str(&self.described(&|permission| format!("{} from {}", permission.ports(), permission.cidr())))
     }
 }

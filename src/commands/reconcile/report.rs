@@ -50,7 +50,10 @@ impl PassPrinter<'_> {
         self.moves("would follow");
         let mut shown = !self.report.moves.is_empty() || !self.report.notes.is_empty();
         for plan in &self.report.plans {
-            let steps = plan.steps.iter().map(|step| format!("  {}\n", self.context.zone.in_text(&step.to_string())));
+            let steps = plan.steps.iter().map(|step| {
+                let step = step.described(&|permission| opening(&plan.target, permission));
+                format!("  {}\n", self.context.zone.in_text(&step))
+            });
             let lines: String = steps.chain(kept(plan)).collect();
             if !lines.is_empty() {
                 shown = true;
@@ -80,7 +83,8 @@ impl PassPrinter<'_> {
                 (outcome, Some(why)) => format!(": {} ({why})", outcome.as_str()),
                 (outcome, None) => format!(": {}", outcome.as_str()),
             };
-            let step = self.context.zone.in_text(&step.step.to_string());
+            let step = step.step.described(&|permission| opening(&step.target, permission));
+            let step = self.context.zone.in_text(&step);
             self.context.printer.result(&format!("  {step}{outcome}\n"));
         }
     }

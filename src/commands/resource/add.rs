@@ -12,7 +12,7 @@ use eg_config::{
     trusted_file::ReadError,
 };
 use eg_model::{
-    net::permission::PortSpec,
+    net::{host::Host, permission::PortSpec},
     target::Expiry,
     text::{escape_controls, shell_quoted},
 };
@@ -22,11 +22,13 @@ use std::{collections::BTreeMap, path::Path};
 /// Add a resource to the configuration
 ///
 /// Writes a `[[resource]]` at the end of the file and leaves the rest of it as it is. Name the group by `--id`; or name,
-/// by `--group-name` or `--tag`, every group that fits when a session starts (`*` is any characters, `?` one or none).
+/// by `--group-name` or `--tag`, every group that fits when a session starts (`*` is any characters, `?` one or none); or,
+/// by `--host`, the one group in front of a host.
 /// Settings of `[defaults]` need not be repeated. Other kinds of firewall have other options: see `docs/firewalls.md`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example: eg resource add prod-api --id sg-0abc123def4567890 --region eu-west-1 --port tcp/22\n\n\
+    after_help = "Examples:\n  eg resource add prod-api --id sg-0abc123def4567890 --region eu-west-1 --port tcp/22\n  \
+                        eg resource add prod-db --host db.example.com:5432\n\n\
                         Other kinds of firewall:\n  \
                         eg resource add office --kind prefix-list --id pl-0abc123def4567890 --region eu-west-1\n  \
                         eg resource add web --kind waf-ip-set --scope regional --set-name office --id UUID --region eu-west-1\n  \
@@ -44,10 +46,16 @@ pub struct AddArgs {
     #[arg(
         long,
         value_name = "ID",
-        required_unless_present_any = ["group_name", "tag", "kind", "table", "directory"],
-        conflicts_with_all = ["group_name", "tag"]
+        required_unless_present_any = ["group_name", "tag", "host", "kind", "table", "directory"],
+        conflicts_with_all = ["group_name", "tag", "host"]
     )]
     id: Option<String>,
+    /// The one group in front of this host (db.example.com:5432)
+    #[arg(long, value_name = "HOST[:PORT]", conflicts_with_all = ["group_name", "tag"])]
+    host: Option<Host>,
+    /// The name or id of the group that --host means, where several are in front of it
+    #[arg(long, value_name = "GROUP", requires = "host")]
+    group: Option<String>,
     /// The scope of the WAF IP set: regional or cloudfront
     #[arg(long)]
     scope: Option<String>,
@@ -171,7 +179,10 @@ fn tags(args: &AddArgs) -> Result<BTreeMap<String, String>, CommandError> {
 
 /// The keys that say which firewall is meant. The configuration's own reader judges them, with all that `[defaults]` says.
 fn target(args: &AddArgs) -> Vec<(&'static str, String)> {
+    let host = args.host.as_ref().map(ToString::to_string);
     let given = [
+        ("host", &host),
+        ("group", &args.group),
         ("scope", &args.scope),
         ("set_name", &args.set_name),
         ("id", &args.id),

@@ -66,8 +66,10 @@ pub fn run(context: &Context<'_>, args: &DiscoverArgs) -> Result<Exit, CommandEr
     if found().next().is_some() {
         printer.result(&table(kind, found(), context.env.stdout_columns));
     } else if readings.iter().any(|one| one.groups.is_ok()) {
-        let what = if *kind == SECURITY_GROUP { "group" } else { kind.noun.one };
-        printer.remark(&format!("Every {what} that can be seen is configured."));
+        match *kind == SECURITY_GROUP {
+            true => printer.remark("Every group that can be seen is configured."),
+            false => printer.remark(&format!("No {} is left to configure.", kind.noun.one)),
+        }
     }
     for one in &readings {
         if let Err(failure) = &one.groups {

@@ -114,7 +114,7 @@ async fn findings(one: &ResourceReading<'_>, aws: &AwsSettings) -> Vec<Finding> 
             return vec![Finding::bad(check, failure.to_string(), advice(failure.class))];
         }
     };
-    let mut findings = vec![Finding::good(check, there(resource.kind, &target.id, reading))];
+    let mut findings = vec![Finding::good(check, there(resource.kind, target, reading))];
     if let (Some(firewall), Some(probe)) = (&one.firewall, probe(resource))
         && firewall.access().is_some()
     {

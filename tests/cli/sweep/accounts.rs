@@ -47,7 +47,8 @@ fn what_is_shown_and_what_is_closed() {
     let mut tale = Tale::new(&stranger);
     world.forget_calls();
     tale.eg(&["sweep", "--region", REGION, "--dry-run"]).expect_code(3);
-    assert_eq!(world.call_counts(), format!("1×{READ} 1×GetCallerIdentity"), "one series, and nothing but looks");
+    let looks = format!("1×DescribeManagedPrefixLists 1×{READ} 1×GetCallerIdentity 1×ListIPSets");
+    assert_eq!(world.call_counts(), looks, "one series for each kind, and nothing but looks");
     assert_eq!(world.cloud.snapshot(), before);
     // On a terminal that is too narrow what does not fit goes below, whole.
     let dry = ["sweep", "--region", REGION, "--dry-run"];

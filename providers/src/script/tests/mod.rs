@@ -228,7 +228,7 @@ async fn a_script_that_hangs_is_ended_and_the_others_run() {
     loop {
         let stat = fs::read_to_string(format!("/proc/{}/stat", child.trim())).unwrap_or_default();
         // Gone, or killed and not yet collected by init.
-        if !stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X'])) {
+        if stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with(['Z', 'X'])) {
             return;
         }
         assert!(begun.elapsed() < LONG, "what it has started is still there");
