@@ -1,12 +1,12 @@
-//! What may keep a connection away from a host although its group is open, from what AWS says of the interface's
+//! Obstacles that keep a connection away from a host although its group is open, from what AWS says of the interface's
 //! surroundings. Only what was read is said; what could not be read is named as such.
 
 use crate::{failure::Failure, interface::NetworkInterface};
 use ipnet::IpNet;
 use std::{collections::BTreeSet, net::IpAddr};
 
-/// What was asked about an interface: known, or the reason why not.
-pub type Known<T> = Result<T, Failure>;
+/// A fact about an interface, or the reason why it could not be read.
+pub type FactRead<T> = Result<T, Failure>;
 
 /// A rule of a network ACL (EC2 API reference, `NetworkAclEntry`), for traffic in one direction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,19 +39,19 @@ pub struct RouteTable {
     pub internet: Vec<IpNet>,
 }
 
-/// What AWS says of the surroundings of an interface.
+/// The surroundings of an interface, as AWS tells them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Surroundings {
     /// `None`: the subnet has none, or the answer leaves it out.
-    pub acl: Known<Option<NetworkAcl>>,
-    pub routes: Known<Option<RouteTable>>,
+    pub acl: FactRead<Option<NetworkAcl>>,
+    pub routes: FactRead<Option<RouteTable>>,
     /// The state of its instance (`running`, `stopped`); `None` if it belongs to no instance.
-    pub instance_state: Known<Option<String>>,
+    pub instance_state: FactRead<Option<String>>,
 }
 
 /// A connection that did not come about.
 #[derive(Clone, Copy, Debug)]
-pub struct Attempt<'a> {
+pub struct FailedConnection<'a> {
     /// The address that it came from.
     pub from: IpAddr,
     /// The address that it was for.
@@ -64,7 +64,7 @@ pub struct Attempt<'a> {
 
 /// One sentence for each obstacle that was found, the likeliest first, then one for each thing that could not be read.
 #[must_use]
-pub fn in_the_way(attempt: &Attempt<'_>, interface: &NetworkInterface, around: &Surroundings) -> Vec<String> {
+pub fn in_the_way(attempt: &FailedConnection<'_>, interface: &NetworkInterface, around: &Surroundings) -> Vec<String> {
     let found = [
         group_in_the_way(attempt, interface),
         instance_in_the_way(interface, &around.instance_state),
@@ -81,7 +81,7 @@ pub fn in_the_way(attempt: &Attempt<'_>, interface: &NetworkInterface, around: &
     found.into_iter().flatten().chain(unread).collect()
 }
 
-fn group_in_the_way(attempt: &Attempt<'_>, interface: &NetworkInterface) -> Option<String> {
+fn group_in_the_way(attempt: &FailedConnection<'_>, interface: &NetworkInterface) -> Option<String> {
     if interface.groups.iter().any(|group| attempt.opened.contains(&group.id)) {
         return None;
     }
@@ -93,12 +93,12 @@ fn group_in_the_way(attempt: &Attempt<'_>, interface: &NetworkInterface) -> Opti
     })
 }
 
-fn instance_in_the_way(interface: &NetworkInterface, state: &Known<Option<String>>) -> Option<String> {
+fn instance_in_the_way(interface: &NetworkInterface, state: &FactRead<Option<String>>) -> Option<String> {
     let state = state.as_ref().ok()?.as_deref().filter(|state| *state != "running")?;
     Some(format!("the instance {} is {state}", interface.instance.as_deref()?))
 }
 
-fn address_in_the_way(attempt: &Attempt<'_>, interface: &NetworkInterface) -> Option<String> {
+fn address_in_the_way(attempt: &FailedConnection<'_>, interface: &NetworkInterface) -> Option<String> {
     let private = interface.addresses.contains(&attempt.to) && !interface.public.contains(&attempt.to);
     private.then(|| match interface.public.is_empty() {
         true => {
@@ -112,9 +112,9 @@ fn address_in_the_way(attempt: &Attempt<'_>, interface: &NetworkInterface) -> Op
 }
 
 fn route_in_the_way(
-    attempt: &Attempt<'_>,
+    attempt: &FailedConnection<'_>,
     interface: &NetworkInterface,
-    routes: &Known<Option<RouteTable>>,
+    routes: &FactRead<Option<RouteTable>>,
 ) -> Option<String> {
     let table = routes.as_ref().ok()?.as_ref()?;
     let public = interface.public.contains(&attempt.to);
@@ -127,9 +127,9 @@ fn route_in_the_way(
 const CLIENT_PORTS: (u16, u16) = (1024, 65535);
 
 fn acl_in_the_way(
-    attempt: &Attempt<'_>,
+    attempt: &FailedConnection<'_>,
     interface: &NetworkInterface,
-    acl: &Known<Option<NetworkAcl>>,
+    acl: &FactRead<Option<NetworkAcl>>,
 ) -> Option<String> {
     let acl = acl.as_ref().ok()?.as_ref()?;
     let (id, subnet, port, from) = (&acl.id, &interface.subnet, attempt.port, attempt.from);
@@ -186,7 +186,7 @@ mod tests {
         AclRule { number, egress, allows, protocol: "6".to_owned(), cidr: "0.0.0.0/0".parse().unwrap(), ports }
     }
 
-    fn acl(rules: &[AclRule]) -> Known<Option<NetworkAcl>> {
+    fn acl(rules: &[AclRule]) -> FactRead<Option<NetworkAcl>> {
         Ok(Some(NetworkAcl { id: "acl-1".to_owned(), rules: rules.to_vec() }))
     }
 
@@ -201,7 +201,7 @@ mod tests {
 
     fn said(to: &str, opened: &str, around: &Surroundings) -> Vec<String> {
         let opened = [opened.to_owned()].into();
-        let attempt = Attempt { from: ip("198.51.100.7"), to: ip(to), port: 5432, opened: &opened };
+        let attempt = FailedConnection { from: ip("198.51.100.7"), to: ip(to), port: 5432, opened: &opened };
         in_the_way(&attempt, &interface(), around)
     }
 

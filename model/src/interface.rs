@@ -40,7 +40,7 @@ pub struct NetworkInterface {
     pub addresses: BTreeSet<IpAddr>,
     /// The public ones of these: an Elastic IP, or one that AWS has assigned; and every IPv6 address.
     pub public: BTreeSet<IpAddr>,
-    /// What AWS says it is for: `ELB app/web/50dc6c495c0c9188`, `RDSNetworkInterface`.
+    /// Its purpose, in the words of AWS: `ELB app/web/50dc6c495c0c9188`, `RDSNetworkInterface`.
     pub description: String,
     /// `interface`, `network_load_balancer`, `nat_gateway`, …
     pub kind: String,

@@ -6,14 +6,13 @@ use crate::{
     discovery::Discovery,
     interfaces::Interfaces,
     marks::{ContainerMarking, Marking},
-    types::{Answered, ReadResult, RulesSeen},
+    types::{Answered, Authorize, ReadResult, RulesSeen},
     unread::Unread,
 };
 use async_trait::async_trait;
 use eg_model::{
     failure::Failure,
     ids::RuleId,
-    net::permission::Permission,
     observation::{ObservedRule, OwnedRule},
     target::{Capabilities, Target, TargetKey},
 };
@@ -21,21 +20,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
-
-/// One authorize call: its permissions, and the tags and description that AWS gives every rule of the call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Authorize {
-    /// The target's id.
-    pub group: String,
-    /// Distinct permissions, in plan order.
-    pub permissions: Vec<Permission>,
-    pub tags: BTreeMap<String, String>,
-    /// For people in the console. The provider's module replaces characters that the provider refuses.
-    pub description: String,
-    /// Eight hex digits that no other call has. A kind whose entries have a text but no id of their own writes them into
-    /// the text, so that an entry which somebody deletes and makes again is another one.
-    pub nonce: String,
-}
 
 /// One kind of firewall, reached by one route (endpoint, credentials, region).
 ///

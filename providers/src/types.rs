@@ -3,9 +3,26 @@
 use eg_model::{
     Timestamp,
     failure::{Failure, FailureClass},
+    net::permission::Permission,
     observation::{ObservedRule, Reading},
     target::TargetKey,
 };
+use std::collections::BTreeMap;
+
+/// One authorize call: its permissions, and the tags and description that AWS gives every rule of the call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authorize {
+    /// The target's id.
+    pub group: String,
+    /// Distinct permissions, in plan order.
+    pub permissions: Vec<Permission>,
+    pub tags: BTreeMap<String, String>,
+    /// For people in the console. The provider's module replaces characters that the provider refuses.
+    pub description: String,
+    /// Eight hex digits that no other call has. A kind whose entries have a text but no id of their own writes them into
+    /// the text, so that an entry which somebody deletes and makes again is another one.
+    pub nonce: String,
+}
 
 /// The identity that the provider sees behind the credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]

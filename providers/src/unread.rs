@@ -1,6 +1,6 @@
 //! Calls to a firewall that cannot be read back. The record alone tells what is open ([`eg_model::plan::plan_blind`]).
 
-use crate::{firewall::Authorize, types::Answered};
+use crate::types::{Answered, Authorize};
 use async_trait::async_trait;
 use eg_model::{failure::Failure, net::permission::Permission, target::TargetKey};
 

@@ -1,6 +1,6 @@
 //! WAF IP sets: addresses under a lock token (WAFV2 API reference, `IPSet`).
 
-use crate::world::{Tags, retag};
+use crate::tag_history::{Tags, retag};
 use chrono::{DateTime, Utc};
 use ipnet::{IpNet, Ipv6Net};
 

@@ -14,7 +14,7 @@
 //! | `actions/` | one file per action or pair of actions |
 //! | `network` | network interfaces and their surroundings, to be read |
 //! | `world` | groups, rules, prefix lists, IP sets, sessions, schedules: the truth |
-//! | `stale` | the truth as a reader that lags sees it |
+//! | `stale`, `tag_history` | the truth as a reader that lags sees it |
 //! | `faults`, `settings` | faults on single requests; faults of the whole region |
 //! | `protocol/` | forms, XML, errors, pages |
 //! | `permission` | the permission of a rule, in AWS's canonical form |
@@ -39,6 +39,7 @@ mod rate_limit;
 mod server;
 mod settings;
 mod stale;
+mod tag_history;
 mod wildcard;
 mod world;
 

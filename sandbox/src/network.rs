@@ -1,4 +1,4 @@
-//! Network interfaces, and what surrounds them: instances, network ACLs, route tables. `eg` only reads these, so nothing
+//! NetworkWorld interfaces, and what surrounds them: instances, network ACLs, route tables. `eg` only reads these, so nothing
 //! here is made by a request: a test or the demo puts it there.
 
 use ipnet::IpNet;
@@ -81,7 +81,7 @@ pub struct Subnet {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Network {
+pub(crate) struct NetworkWorld {
     pub(crate) interfaces: BTreeMap<String, Interface>,
     /// By id.
     pub(crate) subnets: BTreeMap<String, Subnet>,
@@ -89,7 +89,7 @@ pub(crate) struct Network {
     pub(crate) instances: BTreeMap<String, (String, String, String)>,
 }
 
-impl Network {
+impl NetworkWorld {
     pub(crate) fn put_interface(&mut self, interface: Interface) {
         if let Some(instance) = &interface.instance {
             let place = (interface.account.clone(), interface.region.clone(), "running".to_owned());

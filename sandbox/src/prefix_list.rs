@@ -1,7 +1,7 @@
 //! Managed prefix lists: versions of their entries, and changes that take a while (VPC User Guide, "Work with
 //! customer-managed prefix lists").
 
-use crate::world::{Tags, retag};
+use crate::tag_history::{Tags, retag};
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,20 +3,17 @@
 use crate::{
     ids,
     ip_set::IpSet,
-    network::Network,
+    network::NetworkWorld,
     permission::{RulePermission, Source},
     prefix_list::PrefixList,
     protocol::form::Form,
+    tag_history::{Tags, retag},
 };
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use std::collections::BTreeMap;
 
-/// Tag writes of one rule or list that a stale reader can still be behind of.
-const TAG_WRITES_KEPT: usize = 16;
 /// Hours for which a removed rule can still be shown.
 const REMOVED_KEPT_HOURS: i64 = 24;
-
-pub(crate) type Tags = BTreeMap<String, String>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -72,14 +69,6 @@ impl SecurityGroupRule {
     /// Replaces the tags and keeps what they were.
     pub(crate) fn retag(&mut self, tags: Tags, now: DateTime<Utc>) {
         retag(&mut self.tags, &mut self.earlier_tags, tags, now);
-    }
-}
-
-/// Replaces tags and keeps what they were.
-pub(crate) fn retag(tags: &mut Tags, earlier: &mut Vec<(DateTime<Utc>, Tags)>, new: Tags, now: DateTime<Utc>) {
-    earlier.push((now, std::mem::replace(tags, new)));
-    if earlier.len() > TAG_WRITES_KEPT {
-        earlier.remove(0);
     }
 }
 
@@ -148,7 +137,7 @@ pub(crate) struct World {
     sessions: BTreeMap<String, RoleSession>,
     pub(crate) late: Vec<Late>,
     schedules: BTreeMap<ScheduleKey, Schedule>,
-    pub(crate) network: Network,
+    pub(crate) network: NetworkWorld,
     lists: BTreeMap<String, PrefixList>,
     /// By place.
     ip_sets: BTreeMap<String, IpSet>,

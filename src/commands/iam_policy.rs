@@ -88,23 +88,28 @@ pub fn run(context: &Context<'_>, args: &IamPolicyArgs) -> Result<Exit, CommandE
     for one in without {
         context.printer.remark(&format!("{} is {}, which needs no rights of IAM", one.name, one.kind.noun));
     }
+    warn_of_width(context.printer, &resources, &looked_up, &text);
+    Ok(Exit::Done)
+}
+
+/// Warns of what the policy does not say, takes in besides, or is too long for.
+fn warn_of_width(printer: &Printer, resources: &[&Resource], looked_up: &[Resource], text: &str) {
     let roles: BTreeSet<&String> = resources.iter().filter_map(|resource| resource.role_arn.as_ref()).collect();
     for role in roles {
         let message = format!("this is for the role {role}; the credentials that assume it need sts:AssumeRole on it");
-        context.printer.warn(Code::Policy, &message, &[]);
+        printer.warn(Code::Policy, &message, &[]);
     }
-    for one in &looked_up {
+    for one in looked_up {
         let place = if one.region == "*" { "every region" } else { &one.region };
         let message = format!("{} names no group by id: the policy takes in every group of {place}", one.name);
         let hint = "name them by id, or narrow it by hand (ec2:ResourceTag/…)".to_owned();
-        context.printer.warn(Code::Policy, &message, &[hint]);
+        printer.warn(Code::Policy, &message, &[hint]);
     }
     let size = text.chars().filter(|c| !c.is_whitespace()).count();
     if size > POLICY_MAX {
         let message = format!("a managed policy has at most {POLICY_MAX} characters, this has {size}");
-        context.printer.warn(Code::Policy, &message, &["make several, each with --only".to_owned()]);
+        printer.warn(Code::Policy, &message, &["make several, each with --only".to_owned()]);
     }
-    Ok(Exit::Done)
 }
 
 fn warn_of_restore(printer: &Printer, scopes: &BTreeSet<Scope>) {

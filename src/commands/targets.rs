@@ -4,7 +4,7 @@ use crate::{
     commands::context::Context,
     error::{CommandError, Kind},
     targets::{
-        host::{HostFound, Question, find},
+        host::{HostFound, HostQuery, find},
         lookup::resolve,
         route::{environment_profile, name_endpoints, target_for},
     },
@@ -119,7 +119,7 @@ impl Context<'_> {
             }
             Meant::Host(meant) => meant,
         };
-        let question = Question {
+        let question = HostQuery {
             places: self.places(selection, meant, settings).await?,
             widen: selection.like.region.is_empty(),
             configured: settings.resources.iter().map(|resource| resource.id.clone()).collect(),

@@ -20,7 +20,7 @@ use std::{
 };
 
 /// What is known beforehand about the group that is looked for.
-pub struct Question<'a> {
+pub struct HostQuery<'a> {
     /// Regions and credentials to look in ([`Target::regional`]), the preferred ones first; if nothing is found there and
     /// `widen` is set, every region that is enabled for the same credentials.
     pub places: Vec<Target>,
@@ -41,12 +41,12 @@ pub struct HostFound {
 }
 
 /// One place that was asked.
-struct Place {
+struct LookedIn {
     target: Target,
-    answer: Result<Answer, Failure>,
+    answer: Result<FoundThere, Failure>,
 }
 
-struct Answer {
+struct FoundThere {
     firewall: Arc<dyn Firewall>,
     interfaces: Vec<NetworkInterface>,
 }
@@ -90,17 +90,17 @@ pub async fn find(
     env: &Env,
     connect: &dyn Connect,
     host: &Host,
-    question: &Question<'_>,
+    question: &HostQuery<'_>,
 ) -> Result<HostFound, CommandError> {
     let addresses = addresses(env, host).await?;
     let mut asked = ask(connect, question.places.iter().cloned(), &addresses).await;
-    let found = |asked: &[Place]| asked.iter().any(|place| place.interfaces().next().is_some());
+    let found = |asked: &[LookedIn]| asked.iter().any(|place| place.interfaces().next().is_some());
     if question.widen && !found(&asked) {
         let wider = wider(&asked).await;
         asked.extend(ask(connect, wider.into_iter(), &addresses).await);
     }
     let interfaces: BTreeMap<&String, &NetworkInterface> =
-        asked.iter().flat_map(Place::interfaces).map(|one| (&one.id, one)).collect();
+        asked.iter().flat_map(LookedIn::interfaces).map(|one| (&one.id, one)).collect();
     let interfaces: Vec<NetworkInterface> = interfaces.into_values().cloned().collect();
     match in_front(&addresses, &interfaces, &question.configured, question.group) {
         Ok(front) => {
@@ -114,7 +114,7 @@ pub async fn find(
     }
 }
 
-impl Place {
+impl LookedIn {
     fn interfaces(&self) -> impl Iterator<Item = &NetworkInterface> {
         self.answer.iter().flat_map(|answer| &answer.interfaces)
     }
@@ -141,15 +141,19 @@ async fn addresses(env: &Env, host: &Host) -> Result<BTreeSet<IpAddr>, CommandEr
     Ok(found)
 }
 
-async fn ask(connect: &dyn Connect, places: impl Iterator<Item = Target>, addresses: &BTreeSet<IpAddr>) -> Vec<Place> {
+async fn ask(
+    connect: &dyn Connect,
+    places: impl Iterator<Item = Target>,
+    addresses: &BTreeSet<IpAddr>,
+) -> Vec<LookedIn> {
     let one = async |target: Target| {
         let answer = async {
             let firewall = connect.connect(&target).await?;
             let interfaces = network(firewall.as_ref())?.interfaces(addresses).await?;
-            Ok(Answer { firewall, interfaces })
+            Ok(FoundThere { firewall, interfaces })
         };
         let answer = answer.await;
-        Place { target, answer }
+        LookedIn { target, answer }
     };
     join_all(places.map(one)).await
 }
@@ -160,9 +164,9 @@ fn network(firewall: &dyn Firewall) -> Result<&dyn Interfaces, Failure> {
 }
 
 /// Every other region that is enabled for the credentials that could be used.
-async fn wider(asked: &[Place]) -> BTreeSet<Target> {
+async fn wider(asked: &[LookedIn]) -> BTreeSet<Target> {
     let known: BTreeSet<&Target> = asked.iter().map(|place| &place.target).collect();
-    let mut routes: BTreeMap<_, &Place> = BTreeMap::new();
+    let mut routes: BTreeMap<_, &LookedIn> = BTreeMap::new();
     for place in asked.iter().filter(|place| place.answer.is_ok()) {
         routes.entry((&place.target.key.endpoint, &place.target.route)).or_insert(place);
     }
@@ -177,7 +181,7 @@ async fn wider(asked: &[Place]) -> BTreeSet<Target> {
 }
 
 /// The error, with what to do about it.
-async fn refusal(host: &Host, why: &NotInFront, asked: &[Place]) -> CommandError {
+async fn refusal(host: &Host, why: &NotInFront, asked: &[LookedIn]) -> CommandError {
     let failures = asked.iter().filter_map(|place| Some((&place.target, place.answer.as_ref().err()?)));
     let failures: Vec<(&Target, &Failure)> = failures.collect();
     let unread =
@@ -230,7 +234,7 @@ fn place_name(target: &Target) -> String {
 }
 
 /// What each of these groups opens, in a line each; nothing for those that cannot be read.
-async fn opens(groups: BTreeSet<String>, asked: &[Place]) -> Vec<String> {
+async fn opens(groups: BTreeSet<String>, asked: &[LookedIn]) -> Vec<String> {
     let Some((place, answer)) = asked
         .iter()
         .find_map(|place| Some((place, place.answer.as_ref().ok().filter(|one| !one.interfaces.is_empty())?)))

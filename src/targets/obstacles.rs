@@ -1,7 +1,7 @@
 //! What keeps a connection away from a host although its rules are open, as far as AWS tells.
 
 use eg_model::{
-    in_the_way::{Attempt, in_the_way},
+    in_the_way::{FailedConnection, in_the_way},
     interface::NetworkInterface,
     net::address::IpVersion,
     session::record::{Grant, Session},
@@ -61,14 +61,14 @@ fn attempts<'a>(
     interface: &NetworkInterface,
     at: &[SocketAddr],
     opened: &'a BTreeSet<String>,
-) -> Vec<Attempt<'a>> {
+) -> Vec<FailedConnection<'a>> {
     let from: BTreeSet<IpAddr> = session.current().map(|grant: &Grant| grant.address).collect();
     let theirs = at.iter().map(|to| (to.ip().to_canonical(), to.port()));
     let theirs = theirs.filter(|(to, _)| interface.addresses.contains(to));
     theirs
         .flat_map(|(to, port)| {
             let alike = from.iter().filter(move |from| IpVersion::of(**from) == IpVersion::of(to));
-            alike.map(move |from| Attempt { from: *from, to, port, opened })
+            alike.map(move |from| FailedConnection { from: *from, to, port, opened })
         })
         .collect()
 }

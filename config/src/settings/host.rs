@@ -17,7 +17,7 @@ use std::fmt;
 
 const HOST: &str = "a host, as in \"db.example.com:5432\"";
 
-/// What a [`Selection`] means.
+/// The meaning of a [`Selection`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Meant {
     /// Every group that fits.

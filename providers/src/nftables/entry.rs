@@ -10,7 +10,7 @@
 //! bytes (nft, "comment too long, 128 characters maximum allowed"), which is room for [`LEASES_MAX`] leases: as many
 //! records (state files) of this host may hold one address at once.
 
-use crate::firewall::Authorize;
+use crate::types::Authorize;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use eg_model::{
     Timestamp,

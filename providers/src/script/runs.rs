@@ -2,8 +2,8 @@
 
 use super::directory::Direction;
 use crate::{
-    firewall::Authorize,
     program::{Program, Ran},
+    types::Authorize,
 };
 use eg_model::{
     failure::{Failure, FailureClass},

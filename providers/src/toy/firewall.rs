@@ -5,9 +5,9 @@ use super::{
     file::{Call, Fault, ToyFile, edit},
 };
 use crate::{
-    firewall::{Authorize, Firewall},
+    firewall::Firewall,
     marks::{ContainerMarking, Marking},
-    types::{Answered, CallObserver, ReadResult, RulesSeen},
+    types::{Answered, Authorize, CallObserver, ReadResult, RulesSeen},
     unread::Unread,
 };
 use async_trait::async_trait;

@@ -6,7 +6,8 @@ use crate::{
     ip_set::{IpSet, place, place_in, spelled},
     protocol::errors::{self, Refusal},
     stale,
-    world::{Tags, World},
+    tag_history::Tags,
+    world::World,
 };
 use ipnet::IpNet;
 use serde_json::{Value, json};

@@ -24,7 +24,8 @@ use crate::{
         xml::Xml,
     },
     settings::{RegionSettings, Stale},
-    world::{Group, Identity, SecurityGroupRule, Tags, World},
+    tag_history::Tags,
+    world::{Group, Identity, SecurityGroupRule, World},
 };
 use chrono::{DateTime, Utc};
 

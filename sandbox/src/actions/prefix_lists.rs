@@ -13,7 +13,8 @@ use crate::{
         xml::Xml,
     },
     stale,
-    world::{Tags, World},
+    tag_history::Tags,
+    world::World,
 };
 use chrono::TimeDelta;
 use ipnet::IpNet;

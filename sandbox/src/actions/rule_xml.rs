@@ -3,7 +3,8 @@
 use crate::{
     permission::{RulePermission, Source},
     protocol::xml::Xml,
-    world::{Group, SecurityGroupRule, Tags},
+    tag_history::Tags,
+    world::{Group, SecurityGroupRule},
 };
 use ipnet::IpNet;
 

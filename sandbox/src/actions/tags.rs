@@ -6,7 +6,8 @@ use crate::{
         errors::{self, Refusal},
         form::Form,
     },
-    world::{Tags, World},
+    tag_history::Tags,
+    world::World,
 };
 
 /// The tags of a `TagSpecification` or of `CreateTags`. EC2 User Guide, "Tag restrictions": keys of 1 to 128

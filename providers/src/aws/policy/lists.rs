@@ -9,7 +9,7 @@
 use crate::aws::{
     action::Action,
     arn::Scope,
-    policy::user::{OUR_KEYS, names},
+    policy::words::{OUR_KEYS, names},
 };
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

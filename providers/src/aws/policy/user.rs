@@ -6,6 +6,7 @@
 //! | `OpenAndClose` | IAM cannot limit a revoke to tagged rules; the groups are the limit |
 //! | `HaveTheCloudClose` | expiry schedules, where they are configured: schedules with our names in the one group |
 //! | `PassTheRoleThatCloses` | the role that closes, and to the scheduler alone |
+//! | `FindHosts` | `Describe…` knows no resources; only where hosts stand in the place of groups |
 //! | `TagWhatIsOpened` | tags inside the authorize call, and in no other: `ec2:CreateAction` |
 //! | `TagWhatIsOpen` | only our keys, and only on rules that carry our mark: no rule made by hand can be given one. With [`Retag::WithoutMark`], also on rules without any mark, so that a rule of ours can be tagged again that has lost it |
 
@@ -14,20 +15,17 @@ use crate::{
         PREFIX_LIST, SECURITY_GROUP, WAF_IP_SET,
         action::Action,
         arn::Scope,
-        policy::{lists, roles::CloudExpiry},
+        policy::{
+            lists,
+            roles::CloudExpiry,
+            words::{OUR_KEYS, names},
+        },
     },
     kind::Kind,
 };
 use eg_model::tags::{LEASE_PREFIX, MANAGED_BY, MANAGED_BY_EG};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-
-pub(super) fn names(actions: &[Action]) -> Vec<String> {
-    actions.iter().filter_map(|action| action.permission()).collect()
-}
-
-/// Our keys of tags, as a pattern.
-pub(super) const OUR_KEYS: &str = "eg:*";
 
 /// `*` and `?` would match anything (IAM, "StringLike").
 fn literally(key: &str) -> String {
