@@ -53,7 +53,7 @@ impl OpenRequest<'_> {
             let message = format!("not everything could be opened ({})", not_open(&session));
             return Err(CommandError::new(Kind::Provider, message));
         }
-        if !self.reaches_all(&driver, &session, &driver.interrupt).await? {
+        if !self.reaches_all(driver, &session, &driver.interrupt).await? {
             return Err(CommandError::new(Kind::Unreachable, "what --check names was not reached"));
         }
         Ok(report)
