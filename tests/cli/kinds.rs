@@ -77,7 +77,7 @@ impl Kinds {
         for (text, name) in [(self.list.as_str(), "[LIST]"), (&self.set, "[SET]")] {
             tale.name(text, name);
         }
-        tale.name(&self.set.rsplit('/').next().unwrap().to_owned(), "[SET ID]");
+        tale.name(self.set.rsplit('/').next().unwrap(), "[SET ID]");
         tale.name(&self.world.here.home().to_string_lossy(), "[HOME]");
     }
 }
