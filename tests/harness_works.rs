@@ -244,7 +244,7 @@ fn session() -> Value {
         "callerArns": ["arn:aws:iam::123456789012:user/alice"],
         "resourceIps": [{
             "id": "b1b2c3d4-e5f6-4890-abcd-ef1234567890", "resourceId": "sg-0abc123def4567890",
-            "resourceName": "prod-api-sg", "ipVersion": 4, "ipAddress": "203.0.113.42", "cidr": "203.0.113.42/32",
+            "resourceName": "prod-api-sg", "provider": "aws", "kind": "security-group", "ipVersion": 4, "ipAddress": "203.0.113.42", "cidr": "203.0.113.42/32",
             "ports": ["tcp/22"], "status": "APPLIED", "coverage": "own", "providerRuleId": "sgr-0123456789abcdef0", "providerRuleIds": ["sgr-0123456789abcdef0"],
             "appliedAt": "2026-02-27T10:00:02Z", "removedAt": null, "errorMessage": null, "lastFailure": null,
             "nextTryAt": null,
