@@ -76,7 +76,7 @@ mod tests {
     use serde_json::{Value, json};
 
     /// Every code that is not a note's or an error's.
-    const OWN: [Code; 27] = [
+    const OWN: [Code; 28] = [
         Code::AddressChanged,
         Code::Clock,
         Code::CloudExpiry,
@@ -85,6 +85,7 @@ mod tests {
         Code::Expired,
         Code::FamilyLeftOut,
         Code::Guard,
+        Code::Host,
         Code::InUse,
         Code::Lock,
         Code::LostDatabase,
