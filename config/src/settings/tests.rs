@@ -145,7 +145,7 @@ fn unknown_keys_name_the_nearest() {
     );
     assert_eq!(
         refusal(&format!("{RESOURCE}port = []\n")),
-        "c.toml:6:1: [[resource]] of a security group has no key \"port\"; did you mean \"ports\"? (accepted: name, provider, kind, id, group_name, tag, region, profile, role_arn, external_id, ports, families, groups)"
+        "c.toml:6:1: [[resource]] of a security group has no key \"port\"; did you mean \"ports\"? (accepted: name, provider, kind, id, group_name, tag, host, group, region, profile, role_arn, external_id, ports, families, groups)"
     );
     // The first in the file, not in the alphabet.
     assert_eq!(
@@ -310,7 +310,7 @@ fn resources() {
         (
             "id = \"sg-0abc123def4567890\"\n",
             "",
-            "1:1: [[resource]] has no id (accepted: sg- and 8 or 17 hex digits in lower case, as in \"sg-0abc123def4567890\", or group_name or tag in its place)"
+            "1:1: [[resource]] has no id (accepted: sg- and 8 or 17 hex digits in lower case, as in \"sg-0abc123def4567890\", or group_name, tag or host in its place)"
                 .to_owned(),
         ),
         (

@@ -106,7 +106,7 @@ fn keys_that_a_kind_does_not_have() {
         ),
         (
             "directory = \"/etc/eg/own\"".to_owned(),
-            "3:1: [[resource]] of a security group has no key \"directory\", which belongs to a script (accepted: name, provider, kind, id, group_name, tag, region, profile, role_arn, external_id, ports, families, groups)".to_owned(),
+            "3:1: [[resource]] of a security group has no key \"directory\", which belongs to a script (accepted: name, provider, kind, id, group_name, tag, host, group, region, profile, role_arn, external_id, ports, families, groups)".to_owned(),
         ),
     ] {
         assert_eq!(refusal(&section(&lines)), format!("c.toml:{expected}"));
