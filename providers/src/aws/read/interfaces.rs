@@ -63,7 +63,7 @@ impl Client {
     /// Every page of `DescribeNetworkInterfaces`.
     async fn interfaces_with(&self, filter: Filter) -> Result<Vec<NetworkInterface>, Failure> {
         let tried = "look for the network interface";
-        let region = self.ec2.config().region().map(ToString::to_string).unwrap_or_default();
+        let region = self.unsigned.region().map(ToString::to_string).unwrap_or_default();
         let mut found = Vec::new();
         let mut pages = Pages::default();
         let mut token = None;
