@@ -7,7 +7,7 @@
 //! | `connect` | the connector |
 //! | `table_firewall` | the trait's parts: read, decide, write if nothing of `eg` has written meanwhile |
 //! | `nft` | the program `nft`, and its complaints as failures |
-//! | `listing` | the JSON of `nft` as a [`listing::Listing`] |
+//! | `listing` | the JSON of `nft` as what the table holds |
 //! | `place` | the set and the element of a permission |
 //! | `entry` | the comment of an element: session, nonce and leases |
 //! | `change` | the text of a transaction |
