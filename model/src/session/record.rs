@@ -56,6 +56,11 @@ impl Session {
         if current.is_empty() { self.address(version).into_iter().collect() } else { current }
     }
 
+    /// True if one of the addresses that the session has now, or the network around it, is this one.
+    pub fn is_for(&self, address: IpAddr) -> bool {
+        self.current().any(|grant| grant.cidr().contains(&address))
+    }
+
     /// The grants for the addresses that the session has now; none once it has ended.
     pub fn current(&self) -> impl Iterator<Item = &Grant> {
         self.grants.iter().filter(|grant| !grant.status.lets_go())

@@ -107,7 +107,7 @@ impl OpenRequest<'_> {
         }
         // The next reconcile moves sessions that follow.
         for session in driver.store().live_sessions()?.into_iter().filter(|session| !session.follow) {
-            let outside = |now: &&IpAddr| session.cidr(IpVersion::of(**now)).is_some_and(|open| !open.contains(*now));
+            let outside = |now: &&IpAddr| session.cidr(IpVersion::of(**now)).is_some() && !session.is_for(**now);
             let then = |now: &IpAddr| session.address(IpVersion::of(*now));
             if let Some(then) = addresses.iter().find(outside).and_then(then) {
                 let short = session.id.short();

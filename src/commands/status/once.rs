@@ -182,10 +182,8 @@ impl StatusPrinter<'_> {
         let mut lines = Vec::new();
         for session in self.glance.sessions.iter().filter(|session| session.status.is_live()) {
             for (version, now) in self.addresses {
-                let (Ok(now), Some(then), Some(open)) = (now, session.address(*version), session.cidr(*version)) else {
-                    continue;
-                };
-                if !open.contains(now) {
+                let (Ok(now), Some(then)) = (now, session.address(*version)) else { continue };
+                if !session.is_for(*now) {
                     let next = if session.follow { "; the next reconcile follows" } else { "" };
                     let short = session.id.short();
                     lines.push(format!("{short} is open for {then}; your address is {now} now{next}"));
