@@ -239,7 +239,7 @@ fn session() -> Value {
         "id": "a1b2c3d4-e5f6-4890-abcd-ef1234567890", "userName": "Alice", "userEmail": null,
         "ipv4Address": "203.0.113.42", "ipv6Address": null, "status": "ACTIVE",
         "startedAt": "2026-02-27T10:00:00Z", "expiresAt": "2026-02-27T18:00:00Z", "endedAt": null,
-        "endedReason": null, "reason": null, "follow": false, "createdAt": "2026-02-27T10:00:00Z",
+        "endedReason": null, "reason": null, "follow": false, "followedName": null, "createdAt": "2026-02-27T10:00:00Z",
         "overdueSeconds": 0,
         "callerArns": ["arn:aws:iam::123456789012:user/alice"],
         "resourceIps": [{

@@ -140,6 +140,7 @@ mod tests {
             user_email: None,
             reason: None,
             follow: false,
+            followed_name: None,
             status: SessionStatus::Pending,
             started_at: at(0),
             expires_at: at(0) + length,

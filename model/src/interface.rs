@@ -19,6 +19,13 @@ pub struct GroupName {
     pub name: String,
 }
 
+impl GroupName {
+    /// True if a user means it by this name or id.
+    fn is(&self, text: &str) -> bool {
+        self.id == text || self.name == text
+    }
+}
+
 impl fmt::Display for GroupName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.id, self.name)
@@ -74,6 +81,9 @@ pub enum NotInFront {
     NothingInCommon(Vec<String>),
     #[error("its interfaces are in several regions ({})", .0.join(", "))]
     SeveralRegions(Vec<String>),
+    /// Networks use the same private addresses, and which of them the user reaches is not known.
+    #[error("{0} is an address in several networks: {list}", list = .1.join("; "))]
+    SeveralNetworks(IpAddr, Vec<String>),
     /// The group that was named is not in front of the host.
     #[error("{asked} is not in front of it; {} is", list(.there))]
     NotThere { asked: String, there: Vec<GroupName> },
@@ -92,6 +102,7 @@ fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
 /// | interfaces of the host's addresses | the groups that they have in common | |
 /// |---|---|---|
 /// | none | | [`NotInFront::NoInterface`] |
+/// | one address in several VPCs, and not one VPC alone has the group that is asked for, or a configured one | | [`NotInFront::SeveralNetworks`] |
 /// | in several regions | | [`NotInFront::SeveralRegions`] |
 /// | one without groups | | [`NotInFront::NoGroup`] |
 /// | | none | [`NotInFront::NothingInCommon`] |
@@ -115,6 +126,10 @@ pub fn in_front(
     let has = |interface: &&NetworkInterface| !interface.addresses.is_disjoint(addresses);
     let behind: BTreeMap<String, NetworkInterface> =
         interfaces.iter().filter(has).map(|one| (one.id.clone(), one.clone())).collect();
+    let behind = in_one_network(behind, addresses, |group| match asked {
+        Some(asked) => group.is(asked),
+        None => configured.contains(&group.id),
+    })?;
     let regions: BTreeSet<&String> = behind.values().map(|one| &one.region).collect();
     let region = match (regions.first(), regions.len()) {
         (None, _) => return Err(NotInFront::NoInterface(addresses.clone())),
@@ -125,6 +140,26 @@ pub fn in_front(
     let known: BTreeSet<IpAddr> = behind.values().flat_map(|one| one.addresses.iter().copied()).collect();
     let (addresses, elsewhere) = addresses.iter().copied().partition(|address| known.contains(address));
     Ok(InFront { group, region, interfaces: behind, addresses, elsewhere })
+}
+
+/// The interfaces; where an address is in several VPCs, those with a group that is meant, if these are in one.
+fn in_one_network(
+    mut behind: BTreeMap<String, NetworkInterface>,
+    addresses: &BTreeSet<IpAddr>,
+    is_meant: impl Fn(&GroupName) -> bool,
+) -> Result<BTreeMap<String, NetworkInterface>, NotInFront> {
+    let with = |address: IpAddr| behind.values().filter(move |one| one.addresses.contains(&address));
+    let networks = |address: IpAddr| with(address).map(|one| &one.vpc).collect::<BTreeSet<_>>().len();
+    let Some(shared) = addresses.iter().copied().find(|address| networks(*address) > 1) else { return Ok(behind) };
+    let meant: BTreeSet<&String> =
+        behind.values().filter(|one| one.groups.iter().any(&is_meant)).map(|one| &one.vpc).collect();
+    if let (Some(only), 1) = (meant.first().map(|vpc| (*vpc).clone()), meant.len()) {
+        behind.retain(|_, one| one.vpc == only);
+        return Ok(behind);
+    }
+    let place =
+        |one: &NetworkInterface| format!("{} in {} ({}) with {}", one.id, one.vpc, one.region, list(&one.groups));
+    Err(NotInFront::SeveralNetworks(shared, with(shared).map(place).collect()))
 }
 
 /// The groups that every interface has; never none.
@@ -145,7 +180,7 @@ fn one_of(
 ) -> Result<GroupName, NotInFront> {
     let several = || groups.iter().cloned().collect::<Vec<_>>();
     if let Some(asked) = asked {
-        let meant = groups.iter().find(|group| group.id == asked || group.name == asked);
+        let meant = groups.iter().find(|group| group.is(asked));
         return meant.cloned().ok_or_else(|| NotInFront::NotThere { asked: asked.to_owned(), there: several() });
     }
     let mut known = groups.iter().filter(|group| configured.contains(&group.id));
@@ -161,7 +196,7 @@ fn one_of(
 pub fn owner_by_name(host: &str) -> Option<&'static str> {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let owners = [
-        (".cloudfront.net", "CloudFront, which has no security group"),
+        (".cloudfront.net", "CloudFront, which has no security group; the host that it fetches from may have one"),
         (".awsglobalaccelerator.com", "Global Accelerator, whose endpoints have the groups"),
     ];
     owners.into_iter().find(|(suffix, _)| host.ends_with(suffix)).map(|(_, owner)| owner)
@@ -169,7 +204,7 @@ pub fn owner_by_name(host: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
     use super::*;
 
@@ -222,6 +257,18 @@ mod tests {
         assert!(matches!(found(&both(&["a"], &["b"]), &["a"], None), Err(NotInFront::NothingInCommon(_))));
         assert!(matches!(found(&one(&["a"]), &[], Some("sg-b")), Err(NotInFront::NotThere { .. })));
         assert!(matches!(found(&one(&["a", "b"]), &["a", "b"], None), Err(NotInFront::Several(_))));
+        let there = |vpc: &str, id: &str, groups: &[&str]| NetworkInterface {
+            vpc: vpc.to_owned(),
+            ..interface(id, "203.0.113.1", groups)
+        };
+        let twice = [there("vpc-1", "1", &["a"]), there("vpc-2", "2", &["b"])];
+        let Err(NotInFront::SeveralNetworks(shared, places)) = found(&twice, &[], None) else { panic!() };
+        assert_eq!((shared, places.len()), (ip("203.0.113.1"), 2));
+        assert_eq!(found(&twice, &["b"], None), Ok("sg-b".to_owned()), "the network of the configured one");
+        assert_eq!(found(&twice, &["a", "b"], Some("name-a")), Ok("sg-a".to_owned()));
+        assert!(matches!(found(&twice, &["a", "b"], None), Err(NotInFront::SeveralNetworks(..))));
+        assert!(matches!(found(&twice, &[], Some("sg-c")), Err(NotInFront::SeveralNetworks(..))));
+
         let mut apart = both(&["a"], &["a"]);
         apart[1].region = "us-east-1".to_owned();
         assert!(matches!(found(&apart, &[], None), Err(NotInFront::SeveralRegions(_))));
@@ -238,7 +285,10 @@ mod tests {
 
     #[test]
     fn what_a_name_tells() {
-        assert_eq!(owner_by_name("d111.cloudfront.net."), Some("CloudFront, which has no security group"));
+        assert_eq!(
+            owner_by_name("d111.cloudfront.net."),
+            Some("CloudFront, which has no security group; the host that it fetches from may have one")
+        );
         assert_eq!(owner_by_name("cloudfront.net.example.com"), None);
     }
 

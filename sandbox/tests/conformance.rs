@@ -9,6 +9,8 @@ mod known;
 mod known_lists;
 #[path = "conformance/moto.rs"]
 mod moto;
+#[path = "conformance/network.rs"]
+mod network;
 #[path = "conformance/normal.rs"]
 mod normal;
 #[path = "conformance/script.rs"]
@@ -20,6 +22,7 @@ use chrono::DateTime;
 use eg_sandbox::{Config, HandClock, Sandbox};
 use known::{Difference, Follows, KNOWN};
 use known_lists::KNOWN_OF_LISTS;
+use network::{BothNetworks, KNOWN_OF_NETWORKS};
 use normal::Names;
 use script::{Call, Scene, Step};
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,7 +90,7 @@ fn as_listed(found: &(Vec<String>, Vec<String>), listed: &Difference) -> bool {
 }
 
 fn all_known() -> impl Iterator<Item = &'static Difference> {
-    KNOWN.iter().chain(KNOWN_OF_LISTS)
+    KNOWN.iter().chain(KNOWN_OF_LISTS).chain(KNOWN_OF_NETWORKS)
 }
 
 #[test]
@@ -106,19 +109,26 @@ fn the_sandbox_answers_as_moto_does() {
 
     let mut wrong = Vec::new();
     let mut seen = BTreeSet::new();
+    let mut compare = |at: (&'static str, &'static str), left: &[String], right: &[String]| {
+        assert!(seen.insert(at), "{at:?} is there twice");
+        let found = differ(left, right);
+        let listed = all_known().find(|difference| difference.at == at);
+        match (&found, listed) {
+            (None, None) => {}
+            (Some(found), Some(listed)) if as_listed(found, listed) => {}
+            _ => wrong.push(format!("{at:?}: {found:#?}")),
+        }
+    };
     for scene in script::scenes() {
         let (mut left, mut right) = (Side::begin(&ours, &scene), Side::begin(&moto.client(), &scene));
         for step in &scene.steps {
-            let at = (scene.name, step.name);
-            assert!(seen.insert(at), "{at:?} is there twice");
-            let found = differ(&left.ask(step), &right.ask(step));
-            let listed = all_known().find(|difference| difference.at == at);
-            match (&found, listed) {
-                (None, None) => {}
-                (Some(found), Some(listed)) if as_listed(found, listed) => {}
-                _ => wrong.push(format!("{at:?}: {found:#?}")),
-            }
+            compare((scene.name, step.name), &left.ask(step), &right.ask(step));
         }
+    }
+    let network = BothNetworks::on_both(&moto.client(), &ours, &sandbox);
+    for (name, action, fields) in network.questions() {
+        let lines = |client: &Client| network.lines(&client.ask(action, &fields));
+        compare(("network", name), &lines(&ours), &lines(&moto.client()));
     }
     let unknown = all_known().filter(|difference| !seen.contains(&difference.at)).map(|difference| difference.at);
     assert_eq!(unknown.collect::<Vec<_>>(), []);

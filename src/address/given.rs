@@ -5,18 +5,14 @@ use crate::{
     error::{CommandError, Kind},
     host::env::Env,
 };
-use eg_model::net::{
-    address::{IpVersion, check_explicit, special_block},
-    host::Host,
-};
+use eg_model::net::address::{IpVersion, check_explicit, special_block};
 use std::{collections::BTreeSet, net::IpAddr};
 
 /// The addresses of a DNS name, to open to: each has to be one on the Internet.
 ///
 /// # Errors
 /// The name does not resolve, or only to addresses that nobody has on the Internet.
-pub async fn of_name(env: &Env, host: &Host) -> Result<Vec<IpAddr>, CommandError> {
-    let name = host.name();
+pub async fn of_name(env: &Env, name: &str) -> Result<Vec<IpAddr>, CommandError> {
     let failed =
         |why: String| CommandError::new(Kind::Detection, format!("the addresses of {name} are not known: {why}"));
     let resolved = env.network.resolve(name, 0).await.map_err(|error| failed(error.to_string()))?;

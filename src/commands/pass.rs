@@ -47,7 +47,7 @@ impl Context<'_> {
     /// Like [`Self::driver`], with the caller's listener for signals.
     pub fn driver_with(&self, interrupt: Interrupt, store: Store, settings: Option<&Settings>) -> Driver<'_> {
         let on_change = Box::new(|change: &GrantChange, own: bool| {
-            let line = if own { grant_line(&change.grant) } else { other_grant_line(change.session, &change.grant) };
+            let line = if own { grant_line(change) } else { other_grant_line(change) };
             self.printer.landed(&line);
         });
         Driver::new(self.env, store, self.driver_policy(settings), interrupt, on_change)

@@ -48,47 +48,58 @@ impl Context<'_> {
         name_endpoints(self.printer, targets);
     }
 
-    /// The chosen resources, each with an id: groups that are named by name, by tags or by a host are looked up now. Names
-    /// every host that was found, and the group in front of it.
+    /// The chosen resources, each with an id: groups that are named by name, by tags or by a host are looked up now; and the
+    /// hosts that were found.
     ///
     /// # Errors
     /// An entry means no group, or too many, or could not be looked up.
-    pub async fn resolved(&self, chosen: &Chosen<'_>, settings: &Settings) -> Result<Vec<Resource>, CommandError> {
+    pub async fn resolved(
+        &self,
+        chosen: &Chosen<'_>,
+        settings: &Settings,
+    ) -> Result<(Vec<Resource>, Vec<HostFound>), CommandError> {
         let mut resources: Vec<Resource> = chosen.resources.iter().copied().cloned().collect();
+        let mut hosts = Vec::new();
         for (_, found) in self.look_up(chosen.selections.iter().copied(), settings, Duration::MAX).await {
             let found = found?;
-            if let Some(host) = &found.host {
-                self.printer.remark(&format!("→ {}", host.in_words()));
-                for remark in host.remarks() {
-                    self.printer.warn(Code::Host, &remark, &[]);
-                }
-            }
             resources.extend(found.resources);
+            hosts.extend(found.host);
         }
-        Ok(resources)
+        Ok((resources, hosts))
     }
 
-    /// The settings with every resource looked up, and each entry that could not be, with its error.
-    pub async fn expanded(&self, settings: &Settings) -> (Settings, Vec<(String, CommandError)>) {
+    /// Names hosts, and the group in front of each. A name's owner chooses the group, so `-q` and JSON do not hide it.
+    pub fn name_hosts(&self, hosts: &[HostFound]) {
+        for host in hosts {
+            match self.printer.is_json() {
+                true => self.printer.warn(Code::Host, &host.in_words(), &[]),
+                false => self.printer.remark(&format!("→ {}", host.in_words())),
+            }
+            for remark in host.remarks() {
+                self.printer.warn(Code::Host, &remark, &[]);
+            }
+        }
+    }
+
+    /// The settings with every resource looked up.
+    pub async fn expanded(&self, settings: &Settings) -> Expanded {
         self.expanded_within(settings, Duration::MAX).await
     }
 
     /// Like [`Self::expanded`], with a time limit for each look-up.
-    pub async fn expanded_within(
-        &self,
-        settings: &Settings,
-        limit: Duration,
-    ) -> (Settings, Vec<(String, CommandError)>) {
-        let mut all = settings.clone();
-        all.selections.clear();
-        let mut unknown = Vec::new();
+    pub async fn expanded_within(&self, settings: &Settings, limit: Duration) -> Expanded {
+        let mut all = Expanded { settings: settings.clone(), unknown: Vec::new(), hosts: Vec::new() };
+        all.settings.selections.clear();
         for (name, found) in self.look_up(settings.selections.iter(), settings, limit).await {
             match found {
-                Ok(found) => all.resources.extend(found.resources),
-                Err(error) => unknown.push((name, error)),
+                Ok(found) => {
+                    all.hosts.extend(found.host.and_then(|host| Some((found.resources.first()?.clone(), host))));
+                    all.settings.resources.extend(found.resources);
+                }
+                Err(error) => all.unknown.push((name, error)),
             }
         }
-        (all, unknown)
+        all
     }
 
     async fn look_up<'s>(
@@ -172,6 +183,15 @@ impl Context<'_> {
         places.retain(|place| seen.insert(place.clone()));
         Ok(places)
     }
+}
+
+/// Settings with every resource looked up.
+pub struct Expanded {
+    pub settings: Settings,
+    /// Each entry that could not be looked up, and why.
+    pub unknown: Vec<(String, CommandError)>,
+    /// Each entry that names a host, as the resource that it means.
+    pub hosts: Vec<(Resource, HostFound)>,
 }
 
 /// The resources that an entry means, and the host if it names one.

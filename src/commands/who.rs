@@ -1,7 +1,10 @@
 //! `eg who`: every rule with eg's tags on the configured groups, of all installations. Reads, and changes nothing.
 
 use crate::{
-    commands::context::{Context, block_on},
+    commands::{
+        context::{Context, block_on},
+        targets::Expanded,
+    },
     error::{CommandError, Exit},
     targets::read::{ResourceReading, read_resources},
     ui::{
@@ -61,7 +64,7 @@ fn nothing_to_tell(resource: &Resource) -> Option<String> {
 
 async fn show(context: &Context<'_>, settings: &Settings, us: &Us) -> Exit {
     let connect = context.env.connect();
-    let (settings, unknown) = context.expanded(settings).await;
+    let Expanded { settings, unknown, .. } = context.expanded(settings).await;
     let seen = read_resources(&settings, connect.as_ref(), |resource| context.target(resource)).await;
     let looks: Vec<WhoTarget<'_>> =
         looks(&seen, us).into_iter().filter(|look| !look.surveyed.resource.kind.unmarked).collect();

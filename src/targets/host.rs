@@ -219,6 +219,11 @@ async fn refusal(host: &Host, why: &NotInFront, asked: &[LookedIn]) -> CommandEr
             error = error.hint("what lies behind it has the groups: name that host, or its group by id");
         }
         NotInFront::NotThere { .. } => error = error.hint("name one of these, or leave the group out"),
+        NotInFront::SeveralNetworks(..) => {
+            error = error.hint(
+                "name the group in the network that you reach: --group ID, or group = \"ID\" in the configuration",
+            );
+        }
         NotInFront::NothingInCommon(_) | NotInFront::SeveralRegions(_) => {
             error = error.hint("name one of its addresses in place of the name");
         }

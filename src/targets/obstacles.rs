@@ -1,10 +1,11 @@
 //! What keeps a connection away from a host although its rules are open, as far as AWS tells.
 
 use eg_model::{
+    failure::Failure,
     in_the_way::{FailedConnection, in_the_way},
     interface::NetworkInterface,
     net::address::IpVersion,
-    session::record::{Grant, Session},
+    session::record::Grant,
     target::Target,
 };
 use eg_providers::{Connect, Firewall};
@@ -15,54 +16,89 @@ use std::{
     sync::Arc,
 };
 
-/// One sentence for each obstacle between the session's addresses and a host at these addresses. Empty where nothing is
-/// found, be it that no interface of the session's accounts and regions has the addresses.
-pub async fn obstacles(connect: &dyn Connect, session: &Session, at: &[SocketAddr]) -> Vec<String> {
+/// Groups that are open to some addresses.
+#[derive(Default)]
+pub struct OpenedGroups<'a> {
+    pub targets: BTreeSet<&'a Target>,
+    pub from: BTreeSet<IpAddr>,
+}
+
+impl<'a> OpenedGroups<'a> {
+    pub fn by(grants: impl Iterator<Item = &'a Grant>) -> Self {
+        let mut opened = Self::default();
+        for grant in grants {
+            opened.targets.insert(&grant.target);
+            opened.from.insert(grant.address);
+        }
+        opened
+    }
+}
+
+/// The obstacles that were found.
+#[derive(Default)]
+pub struct Obstacles {
+    /// A sentence for each.
+    pub sentences: Vec<String>,
+    /// Regions whose interfaces could not be read.
+    pub unread: Vec<(String, Failure)>,
+    /// True if an interface of the accounts and regions of the groups has one of the host's addresses.
+    pub found: bool,
+}
+
+/// One sentence for each obstacle between the addresses that are let in and a host at these addresses.
+pub async fn obstacles(connect: &dyn Connect, open: &OpenedGroups<'_>, at: &[SocketAddr]) -> Obstacles {
     let addresses: BTreeSet<IpAddr> = at.iter().map(|to| to.ip().to_canonical()).collect();
     let mut places: BTreeMap<Target, &Target> = BTreeMap::new();
-    for grant in session.current() {
-        places.entry(grant.target.regional()).or_insert(&grant.target);
+    for target in &open.targets {
+        places.entry(target.regional()).or_insert(target);
     }
-    let opened: BTreeSet<String> = session.current().map(|grant| grant.target.key.id.clone()).collect();
-    let found = join_all(places.into_values().map(|target| behind(connect, target, &addresses)));
-    let mut sentences = Vec::new();
-    for (firewall, interface) in found.await.into_iter().flatten() {
+    let ids: BTreeSet<String> = open.targets.iter().map(|target| target.key.id.clone()).collect();
+    let reads = places.into_values().map(async |target| (target, behind(connect, target, &addresses).await));
+    let mut all = Obstacles::default();
+    for (target, read) in join_all(reads).await {
+        let region = &target.key.region;
+        let (firewall, interfaces) = match read {
+            Ok(read) => read,
+            Err(failure) => {
+                all.unread.push((format!("the network interfaces in {region} could not be read: {failure}"), failure));
+                continue;
+            }
+        };
+        all.found |= !interfaces.is_empty();
         let Some(network) = firewall.network() else { continue };
-        let around = network.surroundings(&interface).await;
-        for attempt in attempts(session, &interface, at, &opened) {
-            sentences.extend(in_the_way(&attempt, &interface, &around));
+        for interface in &interfaces {
+            let around = network.surroundings(interface).await;
+            for attempt in attempts(&open.from, interface, at, &ids) {
+                all.sentences.extend(in_the_way(&attempt, interface, &around));
+            }
         }
     }
     let mut seen = BTreeSet::new();
-    sentences.retain(|sentence| seen.insert(sentence.clone()));
-    sentences
+    all.sentences.retain(|sentence| seen.insert(sentence.clone()));
+    all
 }
 
-/// The interfaces of one place that have one of the addresses.
+/// The interfaces of one place that have one of the addresses; none where firewalls have no interfaces.
 async fn behind(
     connect: &dyn Connect,
     target: &Target,
     addresses: &BTreeSet<IpAddr>,
-) -> Vec<(Arc<dyn Firewall>, NetworkInterface)> {
-    let Ok(firewall) = connect.connect(target).await else { return Vec::new() };
-    let Some(network) = firewall.network() else { return Vec::new() };
-    match network.interfaces(addresses).await {
-        Ok(found) => found.into_iter().map(|one| (Arc::clone(&firewall), one)).collect(),
-        Err(failure) => {
-            tracing::info!("the network interfaces in {} are not known: {failure}", target.key.region);
-            Vec::new()
-        }
-    }
+) -> Result<(Arc<dyn Firewall>, Vec<NetworkInterface>), Failure> {
+    let firewall = connect.connect(target).await?;
+    let interfaces = match firewall.network() {
+        Some(network) => network.interfaces(addresses).await?,
+        None => Vec::new(),
+    };
+    Ok((firewall, interfaces))
 }
 
-/// From each of the session's addresses to each address of the interface that is of its family.
+/// From each address that is let in to each address of the interface that is of its family.
 fn attempts<'a>(
-    session: &Session,
+    from: &BTreeSet<IpAddr>,
     interface: &NetworkInterface,
     at: &[SocketAddr],
     opened: &'a BTreeSet<String>,
 ) -> Vec<FailedConnection<'a>> {
-    let from: BTreeSet<IpAddr> = session.current().map(|grant: &Grant| grant.address).collect();
     let theirs = at.iter().map(|to| (to.ip().to_canonical(), to.port()));
     let theirs = theirs.filter(|(to, _)| interface.addresses.contains(to));
     theirs

@@ -70,8 +70,8 @@ impl Questions {
         };
         // Repeated here, the options would be longer than a line.
         let count = |chosen: &[ListOption<&String>]| match chosen.len() {
-            1 => "1 group".to_owned(),
-            many => format!("{many} groups"),
+            1 => "1 selected".to_owned(),
+            many => format!("{many} selected"),
         };
         let ask = || {
             let asked = MultiSelect::new(question, in_one_line(options)).with_validator(one).with_formatter(&count);

@@ -8,7 +8,7 @@ use crate::ui::{
 };
 use eg_model::{
     Timestamp,
-    ids::{RuleId, SessionId},
+    ids::RuleId,
     lease::Lease,
     net::address::IpVersion,
     session::{
@@ -20,7 +20,7 @@ use eg_model::{
     time::duration::{overdue, remaining},
 };
 use eg_providers::kind_of;
-use eg_state::LastRuns;
+use eg_state::{GrantChange, LastRuns};
 use std::collections::BTreeSet;
 
 /// The width of labels, with their colon.
@@ -281,10 +281,10 @@ fn news(grant: &Grant, trouble: &Trouble) -> impl Iterator<Item = String> {
 }
 
 /// The line about a grant as it lands.
-pub fn grant_line(grant: &Grant) -> String {
+pub fn grant_line(GrantChange { grant, has_alike, .. }: &GrantChange) -> String {
     let status = Cell::styled(grant.status.as_str(), style::grant(grant.status)).render();
     let name = escape_controls(&grant.resource_name);
-    let family = grant.ip_version();
+    let family = if *has_alike { grant.cidr().to_string() } else { grant.ip_version().to_string() };
     // A failure names its ports itself.
     match grant.error_message() {
         Some(why) => format!("  {name} {family}: {status}: {}", escape_controls(&why)),
@@ -306,8 +306,8 @@ fn ports_of(grant: &Grant) -> String {
 }
 
 /// The same about a grant of another session than the command's own.
-pub fn other_grant_line(session: SessionId, grant: &Grant) -> String {
-    format!("  session {}: {}", session.short(), grant_line(grant).trim_start())
+pub fn other_grant_line(change: &GrantChange) -> String {
+    format!("  session {}: {}", change.session.short(), grant_line(change).trim_start())
 }
 
 fn addresses(session: &Session) -> String {
@@ -321,7 +321,11 @@ fn addresses(session: &Session) -> String {
 }
 
 fn follows(session: &Session) -> String {
-    if session.follow { line("Follow", "yes, when your address changes") } else { String::new() }
+    match &session.followed_name {
+        Some(name) => line("Follow", &format!("yes, when the address of {} changes", escape_controls(name))),
+        None if session.follow => line("Follow", "yes, when your address changes"),
+        None => String::new(),
+    }
 }
 
 /// The first address, IPv4 before IPv6, with a mark for those beside it.

@@ -3,7 +3,7 @@
 use crate::routes::route_key;
 
 /// All of them, in order.
-pub(crate) const STEPS: [&str; 7] = [STEP_1, NOTIFICATIONS, FOLLOW, SWITCHES, OTHER_SERVICES, ROUTES, HISTORY];
+pub(crate) const STEPS: [&str; 8] = [STEP_1, NOTIFICATIONS, FOLLOW, SWITCHES, OTHER_SERVICES, ROUTES, HISTORY, NAMES];
 
 /// Times are whole seconds since 1970 in UTC; ids are hyphenated lower-case UUIDs.
 const STEP_1: &str = r"
@@ -415,4 +415,17 @@ WHERE NOT EXISTS (SELECT 1 FROM events r WHERE r.kind = 'revoked' AND r.rule_id 
 GROUP BY e.rule_id;
 CREATE INDEX opened_rules_target ON opened_rules (target, at);
 CREATE INDEX opened_rules_at ON opened_rules (at);
+";
+
+/// Sessions that follow a name, and the address that the name has had since a time.
+const NAMES: &str = r"
+ALTER TABLE sessions ADD COLUMN followed_name TEXT;
+
+CREATE TABLE sightings (
+    session TEXT NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
+    family  INTEGER NOT NULL CHECK (family IN (4, 6)),
+    address TEXT NOT NULL,
+    since   INTEGER NOT NULL,
+    PRIMARY KEY (session, family)
+) STRICT, WITHOUT ROWID;
 ";

@@ -189,7 +189,8 @@ mod tests {
             database(&path, version);
             let store = open(&path);
             let session = store.live_sessions().unwrap().remove(0);
-            assert!(!session.follow);
+            assert!(!session.follow && session.followed_name.is_none());
+            assert_eq!(store.sightings(session.id).unwrap(), BTreeMap::new());
             let by_profile = |other_services| Route {
                 account: Some("123".into()),
                 profile: Some("p".into()),

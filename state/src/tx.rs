@@ -434,6 +434,7 @@ mod tests {
             user_email: None,
             reason: Some(reason.into()),
             follow: false,
+            followed_name: None,
             status: SessionStatus::Pending,
             started_at: at(0),
             expires_at: at(3600),

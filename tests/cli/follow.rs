@@ -63,11 +63,11 @@ fn a_session_goes_where_its_user_goes() {
     let status = world.eg(&["status"]).expect_code(0);
     assert!(status.stdout.contains(&format!("your address is {NEW} now; the next reconcile follows")), "{status}");
     let dry = world.eg(&["reconcile", "--dry-run"]).expect_code(3);
-    assert!(dry.stdout.contains(&format!("Session {} would follow you from {IPV4} to {NEW}\n", &id[..8])), "{dry}");
+    assert!(dry.stdout.contains(&format!("Session {} would move from {IPV4} to {NEW}\n", &id[..8])), "{dry}");
     assert_eq!((changes(&world).len(), cidrs(&world)), (0, vec![host(IPV4)]));
 
     let pass = world.eg(&["reconcile"]).expect_code(0);
-    assert!(pass.stdout.starts_with(&format!("Session {} follows you from {IPV4} to {NEW}\n", &id[..8])), "{pass}");
+    assert!(pass.stdout.starts_with(&format!("Session {} moves from {IPV4} to {NEW}\n", &id[..8])), "{pass}");
     assert_eq!(cidrs(&world), [host(NEW)]);
     assert_eq!(changes(&world), [AUTHORIZE, REVOKE], "make, then break, in one pass");
     let session = get(&world.here, &id);
@@ -286,7 +286,7 @@ fn watch_notices_within_its_interval() {
     watch.wait_for_call(|call| call.action == REVOKE && !call.dry_run);
     watch.signal("TERM");
     let outcome = watch.wait().expect_code(0);
-    assert!(outcome.stdout.contains(&format!("Session {} follows you from {IPV4} to {NEW}", &id[..8])), "{outcome}");
+    assert!(outcome.stdout.contains(&format!("Session {} moves from {IPV4} to {NEW}", &id[..8])), "{outcome}");
     assert_eq!(cidrs(&world), [host(NEW)]);
 }
 
@@ -341,10 +341,10 @@ fn ensure_follows_with_one_session() {
         assert_eq!(cidrs(&world), [host(&address)], "open where the user is, and nowhere else");
     }
     let shown = world.eg(&["session", "ensure", "--follow", "--only", "prod-db-sg"]).expect_code(0);
-    assert!(!shown.stderr.contains("follows you"), "it is there: {shown}");
+    assert!(!shown.stderr.contains("It moves"), "it is there: {shown}");
     move_to(&world, IPV4);
     let shown = world.eg(&["session", "ensure", "--follow", "--only", "prod-db-sg"]).expect_code(0);
-    assert!(shown.stderr.contains(&format!("It follows you from 198.51.100.20 to {IPV4}\n")), "{shown}");
+    assert!(shown.stderr.contains(&format!("It moves from 198.51.100.20 to {IPV4}\n")), "{shown}");
     let list = world.eg(&["--output", "json", "session", "list", "--limit", "0"]).json_as("sessions");
     assert_eq!(list.as_array().unwrap().len(), 1);
     let stays = world.eg(&["--output", "json", "session", "ensure", "--only", "prod-api-sg"]).expect_code(0);

@@ -2,19 +2,19 @@
 
 use super::session::Tale;
 use crate::harness::{
-    REGION, World,
+    Echo, REGION, World,
     eg::Outcome,
     sandboxed::{ACCOUNT, Sandboxed},
     says, says_not,
 };
-use eg_sandbox::{AclEntry, Fault, Interface, RouteEntry, Rule, Subnet};
+use eg_sandbox::{AclEntry, Fault, Interface, RouteEntry, Rule, Script, Subnet};
 
 const PUBLIC: &str = "192.0.2.80";
 const PRIVATE: &str = "10.0.0.80";
 const ME: [&str; 2] = ["--ipv4", "203.0.113.42"];
 
 /// Names of this host and of a stranger's.
-const NAMES: &str = "db.example.com=192.0.2.80 inside.example.com=10.0.0.80 stranger.example.com=198.51.100.99 \
+pub const NAMES: &str = "db.example.com=192.0.2.80 inside.example.com=10.0.0.80 stranger.example.com=198.51.100.99 \
     d111.cloudfront.net=198.51.100.98 mixed.example.com=192.0.2.80 mixed.example.com=198.51.100.99";
 
 fn interface(groups: &[&str]) -> Interface {
@@ -48,8 +48,16 @@ fn subnet() -> Subnet {
     }
 }
 
+/// The same with a network ACL that refuses everything from outside.
+fn refusing_subnet() -> Subnet {
+    let open = subnet();
+    let closed = AclEntry { number: 50, allows: false, ..open.acl.1[0].clone() };
+    let rules = [vec![closed], open.acl.1.clone()].concat();
+    Subnet { acl: (open.acl.0.clone(), rules), ..open }
+}
+
 /// A world without a configuration, whose group `db` is in front of one interface.
-fn unconfigured() -> Sandboxed {
+pub fn unconfigured() -> Sandboxed {
     let world = Sandboxed::new();
     world.here.write_config("");
     world.region.put_interface(interface(&[world.group("db")]));
@@ -115,6 +123,48 @@ fn several_hosts_other_options_and_other_commands() {
     world.ends();
 }
 
+/// Ten ways in which it cannot work. Seven are refused; three open the group, and `--check` says what else is in the way.
+#[test]
+fn ten_ways_in_which_it_cannot_work() {
+    let world = unconfigured();
+    let mut tale = Tale::new(&world.here);
+    let mut tell = |host: &str, more: &[&str], code: i32| {
+        let outcome = open(&world, host, more).expect_code(code);
+        tale.add(&[&["open", host], more].concat(), &outcome);
+        if code == 3 {
+            eg(&world, &["close"]).expect_code(0);
+        }
+    };
+    let db = "db.example.com:5432";
+    tell("d111.cloudfront.net:443", &[], 1);
+    world.region.put_interface(Interface { account: "300000000001".to_owned(), ..interface(&[world.group("db")]) });
+    tell(db, &[], 1);
+    world.region.put_interface(interface(&[world.group("db"), world.group("api")]));
+    tell(db, &[], 1);
+    world.region.put_interface(Interface { kind: "nat_gateway".to_owned(), ..interface(&[]) });
+    tell(db, &[], 1);
+    tell("name.invalid:22", &[], 1);
+    tell("stranger.example.com:443", &[], 1);
+    world.region.put_interface(interface(&[world.group("db")]));
+    world.faults([Rule::new(Fault::Deny).on("DescribeNetworkInterfaces")]);
+    tell(db, &[], 1);
+    world.faults(Script::default());
+    assert_eq!(world.sessions_of(&world.here), Vec::<serde_json::Value>::new());
+    assert_eq!(world.changes(), Vec::<String>::new());
+
+    let check = ["--check", db];
+    world.region.set_instance_state("i-0db", "stopped");
+    tell(db, &check, 3);
+    world.region.set_instance_state("i-0db", "running");
+    world.region.put_subnet("subnet-1", refusing_subnet());
+    tell(db, &check, 3);
+    world.region.put_subnet("subnet-1", Subnet { table: ("rtb-1".to_owned(), Vec::new()), ..subnet() });
+    tell(db, &check, 3);
+    tale.shorten("name.invalid cannot be resolved: ", "[the system's words]");
+    tale.end("open_host_ten_ways");
+    world.ends();
+}
+
 #[test]
 fn what_cannot_be_opened_says_why_and_leaves_nothing() {
     let world = unconfigured();
@@ -124,22 +174,96 @@ fn what_cannot_be_opened_says_why_and_leaves_nothing() {
         assert!(matches!(outcome.code(), Some(1 | 2)), "{outcome}");
         tale.add(&[&["open", host], more].concat(), &outcome);
     };
-    refused("d111.cloudfront.net:443", &[]);
-    refused("stranger.example.com:443", &[]);
     refused("db.example.com", &[]);
     refused("db.example.com:5432", &["--group", "sg-0000000000000000f"]);
-    world.region.put_interface(interface(&[world.group("db"), world.group("api")]));
-    refused("db.example.com:5432", &[]);
-    world.region.put_interface(Interface { kind: "nat_gateway".to_owned(), ..interface(&[]) });
-    refused("db.example.com:5432", &[]);
-    world.region.put_interface(Interface { account: "300000000001".to_owned(), ..interface(&[world.group("db")]) });
-    refused("db.example.com:5432", &[]);
-    world.faults([Rule::new(Fault::Deny).on("DescribeNetworkInterfaces")]);
-    refused("db.example.com:5432", &[]);
+    // Another network with the same private address, and the group in front of it.
+    let other = Interface {
+        id: "eni-1db".to_owned(),
+        vpc: "vpc-2".to_owned(),
+        ipv4: vec![(PRIVATE.parse().unwrap(), None)],
+        ..interface(&[world.group("api")])
+    };
+    world.region.put_interface(other);
+    refused("inside.example.com:5432", &[]);
     tale.end("open_host_refused");
-    says(&open(&world, "name.invalid:22", &[]), "name.invalid cannot be resolved");
     assert_eq!(world.sessions_of(&world.here), Vec::<serde_json::Value>::new());
     assert_eq!(world.changes(), Vec::<String>::new());
+    open(&world, "inside.example.com:5432", &["--group", "api"]).expect_code(0);
+    assert_eq!((world.ours("db").len(), world.ours("api").len()), (0, 1), "the network of the group that is named");
+    world.ends();
+}
+
+#[test]
+fn without_a_configuration_and_a_host_the_error_shows_the_way() {
+    let world = unconfigured();
+    let outcome = eg(&world, &["open"]).expect_code(1);
+    says(&outcome, "hint: or without a configuration, by host: eg open db.example.com:5432");
+    says(&outcome, "hint: then run again: eg open\n");
+    world.ends();
+}
+
+/// Whoever controls a name chooses the group, so the line that names it cannot be switched off.
+#[test]
+fn the_group_is_named_however_quiet_it_is() {
+    let world = unconfigured();
+    let named = "db.example.com:5432 is 192.0.2.80 on eni-0db (RDSNetworkInterface), behind";
+    for quiet in [&["-q"][..], &["--output", "json"]] {
+        let outcome = eg(&world, &[quiet, &["open", "db.example.com:5432"], &ME].concat()).expect_code(0);
+        assert!(outcome.stderr.contains(named), "{outcome}");
+        eg(&world, &["close"]).expect_code(0);
+    }
+    world.ends();
+}
+
+/// What `--check` says of a connection that failed, `doctor` says before one is tried.
+#[test]
+fn the_doctor_explains_hosts() {
+    let world = unconfigured();
+    let echoes: Vec<Echo> = (0..2).map(|_| Echo::v4(ME[1])).collect();
+    let list = echoes.iter().map(|echo| format!("\"{}\"", echo.url())).collect::<Vec<_>>().join(", ");
+    let resource = "[[resource]]\nname = \"prod-db\"\nhost = \"db.example.com:5432\"\n";
+    world.here.write_config(&format!("[detect]\nipv4 = [{list}]\nipv6 = []\n{resource}"));
+    let doctor =
+        |names: &str| world.here.command(&["doctor"]).env("AWS_REGION", REGION).env("EG_TEST_HOSTS", names).run();
+    says(&doctor(NAMES), "✓ host: prod-db: db.example.com:5432 is 192.0.2.80 on eni-0db (RDSNetworkInterface), behind");
+    let stranger = "db.example.com=198.51.100.99";
+    says(
+        &doctor(stranger),
+        "✗ host: no security group for db.example.com:5432: no network interface here has 198.51.100.99",
+    );
+    says(&doctor(""), "✗ host: db.example.com cannot be resolved: ");
+
+    eg(&world, &[&["start"], &ME[..]].concat()).expect_code(0);
+    eg(&world, &[&["open", "192.0.2.80:22"], &ME[..]].concat()).expect_code(0);
+    let well = doctor(NAMES);
+    for host in ["db.example.com:5432", "192.0.2.80:22"] {
+        says(&well, &format!("{host}: the open group is in front of it, and nothing is in the way"));
+    }
+    says(
+        &doctor(stranger),
+        "db.example.com:5432: its address is 198.51.100.99 now, which no network interface there has",
+    );
+    says(&doctor(""), "db.example.com:5432: the name cannot be resolved: ");
+
+    world.region.set_instance_state("i-0db", "stopped");
+    world.region.put_subnet("subnet-1", Subnet { table: ("rtb-1".to_owned(), Vec::new()), ..refusing_subnet() });
+    let told = doctor(NAMES).to_string();
+    for text in ["the instance i-0db is stopped", "the network ACL acl-1 of subnet-1 refuses port", "rtb-1 of subnet-1"]
+    {
+        for host in ["! host: prod-db: ", ", db.example.com:5432: ", ", 192.0.2.80:22: "] {
+            assert!(told.contains(&format!("{host}{text}")), "{host}{text}: {told}");
+        }
+    }
+    let groups = [world.group("api")];
+    world.region.put_interface(interface(&groups));
+    says(&doctor(NAMES), "eni-0db, which has 192.0.2.80, has other groups than those that are open");
+    world.region.put_interface(Interface { ipv4: vec![(PRIVATE.parse().unwrap(), None)], ..interface(&groups) });
+    says(
+        &doctor("db.example.com=10.0.0.80"),
+        "eni-0db has no public address: 10.0.0.80 is reached from inside its network only",
+    );
+    world.faults([Rule::new(Fault::Deny).on("DescribeNetworkInterfaces")]);
+    says(&doctor(NAMES), "the network interfaces in eu-west-1 could not be read: not permitted");
     world.ends();
 }
 
@@ -233,9 +357,7 @@ fn what_is_in_the_way_of_a_connection() {
     says(&check(&world), "the instance i-0db is stopped");
     world.region.set_instance_state("i-0db", "running");
 
-    let closed = AclEntry { number: 50, allows: false, ..subnet().acl.1[0].clone() };
-    let acl = ("acl-1".to_owned(), vec![closed, subnet().acl.1[0].clone(), subnet().acl.1[1].clone()]);
-    world.region.put_subnet("subnet-1", Subnet { acl, ..subnet() });
+    world.region.put_subnet("subnet-1", refusing_subnet());
     says(&check(&world), "the network ACL acl-1 of subnet-1 refuses port 5432 from 203.0.113.42");
 
     world.region.put_subnet("subnet-1", Subnet { table: ("rtb-1".to_owned(), Vec::new()), ..subnet() });
@@ -245,4 +367,20 @@ fn what_is_in_the_way_of_a_connection() {
     world.faults([Rule::new(Fault::Deny).on("DescribeNetworkAcls")]);
     says(&check(&world), "the network ACL of its subnet could not be read");
     world.ends();
+}
+
+/// moto finds interfaces by their private addresses only (by public ones it fails), so this is as far as it can judge.
+#[test]
+fn a_private_address_on_moto_opens_exactly_that_group() {
+    let world = World::new();
+    world.write_config("");
+    let interface = world.cloud.create_interface(world.group("prod-db-sg"), "172.31.0.80");
+    let before = world.cloud.snapshot();
+    let host = world.here.command(&["open", "inside.example.com:5432", ME[0], ME[1]]).env("AWS_REGION", REGION);
+    let outcome = host.env("EG_TEST_HOSTS", "inside.example.com=172.31.0.80").run().expect_code(0);
+    says(&outcome, &format!("→ inside.example.com:5432 is 172.31.0.80 on {interface}"));
+    let rules = |group: &str| world.cloud.rules(world.group(group)).len();
+    assert_eq!((rules("prod-db-sg"), rules("prod-api-sg"), rules("dev-web-sg")), (1, 0, 0));
+    world.eg(&["close"]).expect_code(0);
+    assert_eq!(world.cloud.snapshot(), before);
 }

@@ -145,6 +145,49 @@ fn keys_of_the_keyboard() {
     assert!(!Host::with_cron(&world).crontab_path().exists(), "nobody wanted a job");
 }
 
+#[test]
+fn a_host_beside_the_groups() {
+    let world = fresh();
+    let interface = world.cloud.create_interface(world.group("prod-db"), "172.31.0.81");
+    let known = "db.example.com=172.31.0.81";
+    let keys = [
+        ("Region", "\r"),
+        ("Which groups should eg open?", "a host"),
+        ("open? a host", " \r"),
+        ("Host and port to open", "db.example.com\r"),
+        ("name its port too", ":5432\r"),
+        ("behind sg-", ""),
+        ("Write this to ", "\r"),
+        ("Install the job", "n\r"),
+    ];
+    let init = person(&world, &["init"]).env("EG_TEST_HOSTS", known).on_a_terminal(&keys).expect_code(0);
+    assert!(init.stdout.contains(&format!("→ db.example.com:5432 is 172.31.0.81 on {interface}")), "{init}");
+    let text = fs::read_to_string(world.here.config_path()).unwrap();
+    assert!(text.contains("name = \"db.example.com\"\nhost = \"db.example.com:5432\"\n"), "{text}");
+    let start = ["session", "start", "--ipv4", "203.0.113.42"];
+    person(&world, &start).env("EG_TEST_HOSTS", known).run().expect_code(0);
+    let rules =
+        |group: &str| world.cloud.rules(world.group(group)).into_iter().filter(|rule| rule.ports == (5432, 5432));
+    assert_eq!((rules("prod-db").count(), rules("prod-api").count()), (1, 0));
+}
+
+/// A host that is not found is no reason to ask everything again: it may resolve on another day, or on another network.
+#[test]
+fn a_host_that_is_not_found() {
+    let world = fresh();
+    let keys = [
+        ("Region", "\r"),
+        ("Which groups should eg open?", "a host"),
+        ("open? a host", " \r"),
+        ("Host and port to open", "db.invalid:5432\r"),
+        ("each session looks it up again", ""),
+        ("Write this to ", "\u{1b}"),
+    ];
+    let left = person(&world, &["init"]).on_a_terminal(&keys).expect_code(1);
+    assert!(left.stdout.contains("warning: db.invalid cannot be resolved: "), "{left}");
+    assert!(!world.here.config_path().exists());
+}
+
 /// Nothing else is asked while the credentials do not work.
 #[test]
 fn credentials_come_first() {

@@ -7,6 +7,8 @@ mod demo;
 mod doctor;
 mod files;
 mod follow;
+mod follow_name;
+mod host_recipes;
 mod hosts;
 mod iam_policy;
 mod init;

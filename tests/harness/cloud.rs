@@ -74,6 +74,15 @@ impl Cloud {
         first(&parse(&answer), "groupId").expect("the new group's id")
     }
 
+    /// Makes a network interface with this private address and one group, in a subnet that the account has from the start.
+    /// Its id.
+    pub fn create_interface(&self, group: &str, private: &str) -> String {
+        let subnet = first(&parse(&self.ask("DescribeSubnets", &[])), "subnetId").expect("a default subnet");
+        let fields = [("SubnetId", subnet.as_str()), ("PrivateIpAddress", private), ("SecurityGroupId.1", group)];
+        let answer = self.ask("CreateNetworkInterface", &fields);
+        first(&parse(&answer), "networkInterfaceId").expect("the new interface's id")
+    }
+
     /// Deletes a group and its rules with it.
     pub fn delete_group(&self, group: &str) {
         self.ask("DeleteSecurityGroup", &[("GroupId", group)]);

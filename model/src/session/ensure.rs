@@ -73,7 +73,7 @@ fn follows_alike(session: &Session, wanted: &Session) -> bool {
     let families: BTreeSet<IpVersion> = asked.iter().map(|(_, permission)| permission.ip_version()).collect();
     let mut has = wherever(session);
     has.retain(|(_, permission)| families.contains(&permission.ip_version()));
-    session.follow && same_user && has == asked
+    session.follow && session.followed_name == wanted.followed_name && same_user && has == asked
 }
 
 /// The permissions of a session without their addresses: routes, ports and widths of each family.
@@ -128,6 +128,7 @@ mod tests {
             user_email: None,
             reason: None,
             follow: false,
+            followed_name: None,
             status: SessionStatus::Active,
             started_at: at(from),
             expires_at: at(until),

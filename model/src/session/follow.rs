@@ -124,6 +124,7 @@ mod tests {
             user_email: None,
             reason: None,
             follow: true,
+            followed_name: None,
             status: SessionStatus::Active,
             started_at: start(),
             expires_at: start() + TimeDelta::hours(1),

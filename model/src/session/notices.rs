@@ -135,6 +135,7 @@ mod tests {
             user_email: None,
             reason: None,
             follow: false,
+            followed_name: None,
             status,
             started_at: at(0),
             expires_at: at(60),

@@ -20,6 +20,8 @@ pub struct Session {
     pub reason: Option<String>,
     /// True if its addresses follow the user's.
     pub follow: bool,
+    /// The name whose addresses it follows, where it follows a name and not its user.
+    pub followed_name: Option<String>,
     pub status: SessionStatus,
     /// When the record was committed.
     pub started_at: Timestamp,
@@ -59,6 +61,18 @@ impl Session {
     /// True if one of the addresses that the session has now, or the network around it, is this one.
     pub fn is_for(&self, address: IpAddr) -> bool {
         self.current().any(|grant| grant.cidr().contains(&address))
+    }
+
+    /// True if a grant cannot be told from another one by its resource and family: the session has, or lets go of, several
+    /// addresses of the family.
+    pub fn has_alike(&self, grant: &Grant) -> bool {
+        self.grants.iter().any(|other| {
+            other.resource_name == grant.resource_name
+                && other.ip_version() == grant.ip_version()
+                && other.address != grant.address
+                && other.status != GrantStatus::Removed
+                && other.status.lets_go() == grant.status.lets_go()
+        })
     }
 
     /// The grants for the addresses that the session has now; none once it has ended.

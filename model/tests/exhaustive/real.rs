@@ -405,6 +405,7 @@ fn session(&(number, ports, until): &(u8, u8, Tick), longest: bool) -> Session {
         user_email: None,
         reason: None,
         follow: false,
+        followed_name: None,
         status: SessionStatus::Pending,
         started_at: start(until, longest),
         expires_at: end(until, longest),

@@ -18,11 +18,14 @@ use crate::{
 use eg_config::settings::{Resource, Settings};
 use eg_model::{
     Timestamp,
-    net::address::IpVersion,
+    net::{address::IpVersion, agree::FamilyOutcome},
     target::{Expiry, Target, TargetKey},
 };
 use eg_state::{LastRuns, Store};
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 /// Facts from the record; empty if it cannot be read.
 #[derive(Default)]
@@ -118,7 +121,8 @@ pub(super) fn needs_https(context: &Context<'_>, settings: &Settings) -> bool {
         || services.any(|url| url.scheme() == "https")
 }
 
-pub(super) async fn detection(context: &Context<'_>, settings: &Settings) -> Vec<Finding> {
+/// The findings, and the addresses that were found.
+pub(super) async fn detection(context: &Context<'_>, settings: &Settings) -> (Vec<Finding>, BTreeSet<IpAddr>) {
     let none = settings.names_no_target();
     let wants = |version| none || settings.takes(version);
     let families = Families { v4: wants(IpVersion::V4), v6: wants(IpVersion::V6) };
@@ -131,5 +135,9 @@ pub(super) async fn detection(context: &Context<'_>, settings: &Settings) -> Vec
             names => names,
         }
     };
-    addresses(&found, families.v4, families.v6, names)
+    let own = [&found.v4.outcome, &found.v6.outcome].into_iter().filter_map(|outcome| match outcome {
+        FamilyOutcome::Agreed { address, .. } => Some(*address),
+        _ => None,
+    });
+    (addresses(&found, families.v4, families.v6, names), own.collect())
 }

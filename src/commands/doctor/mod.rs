@@ -1,17 +1,21 @@
 //! `eg doctor`: checks everything that a session needs, and changes nothing. [`machine`] gathers the facts of this machine,
-//! [`cloud`] those of the provider; `checks::doctor` turns facts into findings.
+//! [`cloud`] those of the provider, [`hosts`] those about hosts; `checks::doctor` turns facts into findings.
 
 pub mod cloud;
+pub mod hosts;
 pub mod machine;
 pub mod shown;
 
-use self::{cloud::Cloud, shown::ShownFindings};
+use self::{cloud::Cloud, hosts::Hosts, shown::ShownFindings};
 use crate::{
     checks::{
         doctor::{certificates, lock, policy},
         finding::{Finding, Level, summary},
     },
-    commands::context::{Context, block_on, listen},
+    commands::{
+        context::{Context, block_on, listen},
+        targets::Expanded,
+    },
     error::{CommandError, Exit, Kind},
     host::lock::stalled_holder,
     targets::read::read_resources,
@@ -23,8 +27,8 @@ use serde_json::{Value, json};
 
 /// Check the set-up and suggest fixes
 ///
-/// Configuration, state file, schedule, addresses, credentials, groups, permissions (asked as dry runs) and clock.
-/// Changes nothing. `✓` is well, `!` works but should be known, `✗` does not work. The exit status is 1 if any is `✗`.
+/// Configuration, state file, schedule, addresses, credentials, groups, permissions (asked as dry runs), clock, and what is in
+/// the way to hosts. Changes nothing. `✓` is well, `!` works but should be known, `✗` does not work. The exit status is 1 if any is `✗`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: eg doctor")]
 pub struct DoctorArgs {}
@@ -62,20 +66,28 @@ async fn examine(context: &Context<'_>, shown: &ShownFindings<'_>) {
     if machine::needs_https(context, &settings) {
         shown.add(certificates(&trusted_certificates()));
     }
-    {
+    let own = {
         let _busy = context.printer.busy("finding your address");
-        shown.all(machine::detection(context, &settings).await);
-    }
+        let (findings, own) = machine::detection(context, &settings).await;
+        shown.all(findings);
+        own
+    };
     let _busy = context.printer.busy("asking AWS");
     let connect = context.env.connect();
-    let (settings, unknown) = context.expanded(&settings).await;
+    let configured = settings;
+    let Expanded { settings, unknown, hosts } = context.expanded(&configured).await;
     for (name, error) in unknown {
-        let finding = Finding { advice: error.hints, ..Finding::bad("group", error.message, "") };
+        let names_host = configured.selections.iter().any(|one| one.like.name == name && one.meant.host().is_some());
+        let check = if names_host { "host" } else { "group" };
+        let finding = Finding { advice: error.hints, ..Finding::bad(check, error.message, "") };
         shown.add(Finding { resource: Some((name, String::new())), ..finding });
     }
     let readings = read_resources(&settings, connect.as_ref(), |resource| context.target(resource)).await;
     let connect = connect.as_ref();
     Cloud { context, settings: &settings, record: &record, connect, readings: &readings, shown }.examine().await;
+    let found = Hosts { context, settings: &configured, connect, shown };
+    found.configured(&hosts, &own).await;
+    found.opened().await;
 }
 
 /// A finding with the resource that it is about.

@@ -2,6 +2,7 @@
 
 use super::{
     dialog::Dialog,
+    host,
     ports::{self, Picked, each_once},
 };
 use crate::{
@@ -30,16 +31,18 @@ pub(super) fn list(dialog: &Dialog<'_>, target: &Target) -> Result<Vec<ListedGro
     Ok(groups)
 }
 
-/// The groups of `--group`, else those that the user picks.
+/// The groups of `--group`, else those that the user picks; and true if a host is picked too.
 pub(super) fn pick<'g>(
     dialog: &Dialog<'_>,
     options: &[String],
     groups: &'g [ListedGroup],
-) -> Result<Vec<Picked<'g>>, CommandError> {
+) -> Result<(Vec<Picked<'g>>, bool), CommandError> {
     if let Some(questions) = dialog.questions.as_ref().filter(|_| options.is_empty()) {
-        let chosen = questions.some_of("Which groups should eg open?", &lines(groups))?;
-        let found = chosen.into_iter().filter_map(|at| groups.get(at));
-        return Ok(found.map(|group| Picked { group, ports: Vec::new() }).collect());
+        let offered = [lines(groups), vec![host::OFFER.to_owned()]].concat();
+        let chosen = questions.some_of("Which groups should eg open?", &offered)?;
+        let found = chosen.iter().filter_map(|at| groups.get(*at));
+        let picked = found.map(|group| Picked { group, ports: Vec::new() }).collect();
+        return Ok((picked, chosen.contains(&groups.len())));
     }
     let mut picked: Vec<Picked<'g>> = Vec::new();
     for wanted in options {
@@ -49,7 +52,7 @@ pub(super) fn pick<'g>(
             None => picked.push(Picked { group, ports }),
         }
     }
-    Ok(picked)
+    Ok((picked, false))
 }
 
 /// A group by id or name.

@@ -1,10 +1,11 @@
 //! `eg init`: makes a configuration from the profiles of the AWS command line and the groups of the account. One file per step:
-//! [`credentials`], [`region`], [`groups`], [`ports`], [`write`]; every step gets the [`dialog`].
+//! [`credentials`], [`region`], [`groups`] and [`host`], [`ports`], [`write`]; every step gets the [`dialog`].
 
 pub mod backup;
 pub mod credentials;
 pub mod dialog;
 pub mod groups;
+pub mod host;
 pub mod ports;
 pub mod region;
 pub mod write;
@@ -89,9 +90,10 @@ fn make(dialog: &Dialog<'_>, args: &InitArgs, path: &Path, before: Option<&str>)
     let target = any_group_in(context, profile.clone(), &region);
     context.name_endpoints(std::iter::once(&target));
     let groups = groups::list(dialog, &target)?;
-    let mut picked = groups::pick(dialog, &args.groups, &groups)?;
+    let (mut picked, with_host) = groups::pick(dialog, &args.groups, &groups)?;
     ports::choose(dialog, &args.ports, &mut picked)?;
-    let text = write::text(&picked, profile.as_deref(), &region)?;
+    let host = if with_host { host::ask(dialog, &target)? } else { None };
+    let text = write::text(&picked, host.as_ref(), profile.as_deref(), &region)?;
     write::confirm(dialog, path, &text, args.yes)?;
     let backup = write::write(path, &text, before, args.force)?;
     let group = |Picked { group, .. }: &Picked<'_>| json!({"id": group.id, "name": group.name});

@@ -10,7 +10,10 @@ use eg_config::{
     edit::{self, NewResource},
     file::{FileChange, Over},
 };
-use eg_model::text::escape_controls;
+use eg_model::{
+    net::{host::Host, permission::PortSpec},
+    text::escape_controls,
+};
 use std::{
     collections::BTreeMap,
     fs,
@@ -19,29 +22,36 @@ use std::{
 
 const HEAD: &str = "# Created by eg init. All settings: eg man config, or docs/configuration.md\n";
 
-/// The configuration's text. A resource is named for its group, with the id if two groups have the same name.
-pub(super) fn text(picked: &[Picked<'_>], profile: Option<&str>, region: &str) -> Result<String, CommandError> {
+/// The configuration's text. A resource is named for its group, with the id if two groups have the same name, or for its host.
+pub(super) fn text(
+    picked: &[Picked<'_>],
+    host: Option<&Host>,
+    profile: Option<&str>,
+    region: &str,
+) -> Result<String, CommandError> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for Picked { group, .. } in picked {
         *counts.entry(group.name.as_str()).or_default() += 1;
     }
-    let mut text = HEAD.to_owned();
-    for Picked { group, ports } in picked {
+    let entry = |name: String, target: (&'static str, String), ports: &[PortSpec]| NewResource {
+        name,
+        target: vec![target],
+        region: Some(region.to_owned()),
+        profile: profile.map(str::to_owned),
+        ports: ports.iter().map(ToString::to_string).collect(),
+        ..NewResource::default()
+    };
+    let of_group = |Picked { group, ports }: &Picked<'_>| {
         let name = match counts.get(group.name.as_str()) {
             Some(1) if !group.name.is_empty() => group.name.clone(),
             _ => format!("{} {}", group.name, group.id).trim().to_owned(),
         };
-        let entry = NewResource {
-            name,
-            target: vec![("id", group.id.clone())],
-            region: Some(region.to_owned()),
-            profile: profile.map(str::to_owned),
-            ports: ports.iter().map(ToString::to_string).collect(),
-            ..NewResource::default()
-        };
-        text = edit::add(&text, &entry).map_err(|error| CommandError::new(Kind::Config, error.to_string()))?;
-    }
-    Ok(text)
+        entry(name, ("id", group.id.clone()), ports)
+    };
+    let of_host = host.map(|host| entry(host.name().to_owned(), ("host", host.to_string()), &[]));
+    picked.iter().map(of_group).chain(of_host).try_fold(HEAD.to_owned(), |text, entry| {
+        edit::add(&text, &entry).map_err(|error| CommandError::new(Kind::Config, error.to_string()))
+    })
 }
 
 /// Shows the text, and asks for consent unless `--yes` gives it.

@@ -1,7 +1,7 @@
 //! One pass of `eg reconcile` over everything that is due.
 
 use crate::{
-    commands::{context::Context, pass::not_had, reconcile::follow::follow},
+    commands::{context::Context, pass::not_had, reconcile::follow::follow, targets::Expanded},
     error::CommandError,
     reconcile::{driver::Driver, lane::PASS_LIMIT, reading::TargetReadings, report::PassReport, request::Request},
 };
@@ -86,7 +86,7 @@ impl Pass {
         if last.is_some_and(|last| age(last) < settings.reconcile.collect_interval) {
             return Ok(Vec::new());
         }
-        let (settings, unknown) = context.expanded_within(settings, LOOK_UP_LIMIT).await;
+        let Expanded { settings, unknown, .. } = context.expanded_within(settings, LOOK_UP_LIMIT).await;
         for (name, error) in unknown {
             tracing::info!("nothing is collected from {name}: {error}");
         }

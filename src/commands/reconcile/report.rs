@@ -47,7 +47,7 @@ pub(super) struct PassPrinter<'a> {
 impl PassPrinter<'_> {
     /// The plan of every target: `+` opens, `-` closes, `~` changes tags, `=` stays.
     pub(super) fn dry_run(&self) {
-        self.moves("would follow");
+        self.moves("would move");
         let mut shown = !self.report.moves.is_empty() || !self.report.notes.is_empty();
         for plan in &self.report.plans {
             let steps = plan.steps.iter().map(|step| {
@@ -69,7 +69,7 @@ impl PassPrinter<'_> {
     /// The steps that were taken. `unattended`: those that failed are left to [`super::news`], which reports them once.
     /// `told_below`: a text that follows; the reasons in it are not told twice.
     pub(super) fn steps(&self, unattended: bool, told_below: &str) {
-        self.moves("follows");
+        self.moves("moves");
         let mut last = None;
         let all = !unattended || self.context.env.stderr_is_terminal;
         for step in self.report.steps.iter().filter(|step| all || step.outcome == StepOutcome::Done) {
@@ -124,7 +124,7 @@ impl PassPrinter<'_> {
     fn moves(&self, verb: &str) {
         for step in &self.report.moves {
             let (short, from, to) = (step.session.short(), step.from, step.to);
-            self.context.printer.result(&format!("Session {short} {verb} you from {from} to {to}\n"));
+            self.context.printer.result(&format!("Session {short} {verb} from {from} to {to}\n"));
         }
     }
 }

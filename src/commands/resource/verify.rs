@@ -8,6 +8,7 @@ use crate::{
     commands::{
         context::{Context, block_on},
         findings::{finding_json, finding_text},
+        targets::Expanded,
     },
     error::{CommandError, Exit, Kind, advice},
     targets::read::{ResourceReading, read_resources},
@@ -79,7 +80,7 @@ async fn examine(context: &Context<'_>, chosen: &Chosen<'_>, aws: &AwsSettings) 
         selections: chosen.selections.iter().copied().cloned().collect(),
         ..Settings::default()
     };
-    let (settings, unknown) = context.expanded(&narrowed).await;
+    let Expanded { settings, unknown, .. } = context.expanded(&narrowed).await;
     let connect = context.env.connect();
     let mut verified = Vec::new();
     for one in read_resources(&settings, connect.as_ref(), |resource| context.target(resource)).await {

@@ -39,6 +39,7 @@ impl OpenRequest<'_> {
             user_email: self.settings.user.email.clone(),
             reason: self.args.reason.clone(),
             follow: self.args.follow,
+            followed_name: self.followed_name().map(|host| host.name().to_owned()),
             status: SessionStatus::Pending,
             started_at: now,
             expires_at: self.length.end(now).map_err(usage)?,

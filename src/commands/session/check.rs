@@ -8,10 +8,11 @@ use crate::{
     error::{CommandError, Exit},
     host::{reachability::probe, signals::Interrupt},
     reconcile::{driver::Driver, report::PassReport},
-    targets::obstacles::obstacles,
+    targets::obstacles::{OpenedGroups, obstacles},
     ui::warning::Code,
 };
 use eg_model::{
+    failure::FailureClass,
     net::{
         address::IpVersion,
         host_port::{Endpoint, Unreached, advice},
@@ -46,7 +47,11 @@ impl OpenRequest<'_> {
             return Vec::new();
         }
         let resolved = self.context.env.network.resolve(endpoint.host(), endpoint.port()).await;
-        obstacles(driver.connect.as_ref(), session, &resolved.unwrap_or_default()).await
+        let open = OpenedGroups::by(session.current());
+        let all = obstacles(driver.connect.as_ref(), &open, &resolved.unwrap_or_default()).await;
+        // Other failures are of the moment, or of an endpoint that knows no interfaces.
+        let denied = all.unread.into_iter().filter(|(_, failure)| failure.class == FailureClass::Denied);
+        all.sentences.into_iter().chain(denied.map(|(sentence, _)| sentence)).collect()
     }
 
     /// True if every endpoint of `--check` was reached. Warns of each other one, with what may be in the way.

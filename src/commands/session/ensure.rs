@@ -3,7 +3,7 @@
 use crate::{
     commands::{
         context::{Context, block_on},
-        reconcile::follow::refused,
+        reconcile::follow::{found_by_name, refused},
         session::{
             build::stays_on_record,
             open::{OpenArgs, OpenRequest},
@@ -66,9 +66,9 @@ async fn ensure_open(request: &OpenRequest<'_>) -> Result<Exit, CommandError> {
     tell(request, &driver, ensuring, &session, &preflight).map_err(on_record)?;
 
     // A session that follows its user was found at any address: it moves to the one that the user has now.
-    let moves = allowed_moves(request, &session, &preflight.addresses).map_err(on_record)?;
+    let moves = allowed_moves(request, &driver, &session, &preflight.addresses).map_err(on_record)?;
     for step in &moves {
-        context.printer.progress(&format!("  It follows you from {} to {}", step.from, step.to));
+        context.printer.progress(&format!("  It moves from {} to {}", step.from, step.to));
     }
     let wider = request.wider_rules(&session, &preflight);
     let readings = std::mem::take(&mut preflight.readings);
@@ -121,6 +121,9 @@ fn tell(
 ) -> Result<(), CommandError> {
     let printer = request.context.printer;
     let short = session.id.short();
+    if ensuring == Ensuring::Begin {
+        request.context.name_hosts(&request.hosts);
+    }
     match ensuring {
         Ensuring::Keep(_) => {
             printer.progress(&format!("→ Looking at session {short}..."));
@@ -146,19 +149,24 @@ fn tell(
     Ok(())
 }
 
-/// The moves of a session that follows its user to these addresses, as far as the machine's policy allows them.
+/// The moves of a session that follows its user or a name to these addresses, as far as the machine's policy allows them.
 fn allowed_moves(
     request: &OpenRequest<'_>,
+    driver: &Driver<'_>,
     session: &Session,
     addresses: &[IpAddr],
 ) -> Result<Vec<Move>, CommandError> {
+    let now = request.context.env.now();
     let found = |version| {
         let address = addresses.iter().find(|address| IpVersion::of(**address) == version);
         address.map_or(FoundAddress::Unknown, |address| FoundAddress::Agreed(*address))
     };
-    let (v4, v6) = (found(IpVersion::V4), found(IpVersion::V6));
+    let (v4, v6) = match session.followed_name {
+        None => (found(IpVersion::V4), found(IpVersion::V6)),
+        Some(_) => found_by_name(&mut driver.store_mut(), session, addresses, now, true)?,
+    };
     let site = request.context.site_policy()?;
-    let mut moves = moves(session, v4, v6, request.context.env.now());
+    let mut moves = moves(session, v4, v6, now);
     moves.retain(|step| match refused(&site, request.settings, session, step) {
         None => true,
         Some(note) => {

@@ -6,6 +6,7 @@ use crate::{
     commands::context::Context,
     error::{CommandError, Kind},
     reconcile::driver::Driver,
+    targets::host::HostFound,
 };
 use chrono::TimeDelta;
 use eg_config::{
@@ -45,7 +46,8 @@ pub struct OpenArgs {
     /// Exactly this IPv6 address; nothing is detected. May be repeated
     #[arg(long, value_name = "A", value_parser = |text: &str| parse_explicit(text, IpVersion::V6))]
     ipv6: Vec<IpAddr>,
-    /// The addresses that this name has now (home.example.org); nothing is detected. May be repeated
+    /// The addresses that this name has now (home.example.org); nothing is detected. May be repeated; with --follow, the
+    /// session moves when the name does
     #[arg(long, value_name = "NAME")]
     address_of: Vec<Host>,
     /// The addresses of this interface of this machine (wg0), for a peer of a VPN; nothing is detected. May be repeated
@@ -73,8 +75,8 @@ pub struct OpenArgs {
     /// Why: for the record, and for the description of every rule
     #[arg(long, value_name = "TEXT")]
     pub(super) reason: Option<String>,
-    /// When your address changes, have `eg reconcile` move the session with it
-    #[arg(long, conflicts_with_all = ["ipv4", "ipv6", "interface", "address_of"])]
+    /// When your address changes, or that of the name of --address-of, have `eg reconcile` move the session with it
+    #[arg(long, conflicts_with_all = ["ipv4", "ipv6", "interface"])]
     pub(super) follow: bool,
     /// Then try to connect to this, and say what may be in the way if that fails; may be repeated
     #[arg(long, value_name = "HOST:PORT")]
@@ -185,6 +187,8 @@ pub(super) struct OpenRequest<'a> {
     pub(super) settings: &'a Settings,
     pub(super) args: &'a OpenArgs,
     pub(super) chosen: Vec<ChosenResource>,
+    /// The hosts among these, to be named before they are opened.
+    pub(super) hosts: Vec<HostFound>,
     pub(super) length: Length,
     /// The longest that a session may last here, extensions included.
     pub(super) longest: TimeDelta,
@@ -205,7 +209,8 @@ impl<'a> OpenRequest<'a> {
         command: &str,
     ) -> Result<Self, CommandError> {
         if settings.names_no_target() && args.host.is_empty() {
-            return Err(context.no_resources(command));
+            let error = context.no_resources(command);
+            return Err(error.hint("or without a configuration, by host: eg open db.example.com:5432"));
         }
         let hosts = hosts(args, settings)?;
         let selected = match hosts.is_empty() {
@@ -215,16 +220,17 @@ impl<'a> OpenRequest<'a> {
         let site = context.site_policy()?;
         site.check_hosts(selected.selections.iter().filter_map(|one| Some(&one.meant.host()?.host)))?;
         let length = Length::new(context, args, settings)?;
-        let resources = context.resolved(&selected, settings).await?.into_iter();
+        let (resources, found) = context.resolved(&selected, settings).await?;
         // The ports of a host are those that were asked for.
         let asked = if hosts.is_empty() { args.port.as_slice() } else { &[] };
-        let chosen =
-            resources.map(|resource| ChosenResource::new(context, resource, asked)).collect::<Result<_, _>>()?;
+        let choose = |resource| ChosenResource::new(context, resource, asked);
+        let chosen = resources.into_iter().map(choose).collect::<Result<_, _>>()?;
         let request = Self {
             context,
             settings,
             args,
             chosen,
+            hosts: found,
             length,
             longest: site.longest(settings.session.max_duration.length),
             explicit: Vec::new(),
@@ -244,7 +250,7 @@ impl<'a> OpenRequest<'a> {
         let env = self.context.env;
         let mut named = Vec::new();
         for host in address_of {
-            named.extend(of_name(env, host).await?);
+            named.extend(of_name(env, host.name()).await?);
         }
         for name in interface {
             named.extend(of_interface(env, name)?);
@@ -255,6 +261,7 @@ impl<'a> OpenRequest<'a> {
             let message = format!("{first} is not of a family that is asked for and that a selected resource takes");
             return Err(usage(message).hint("see -4, -6 and `families` in the configuration"));
         }
+        self.check_followed(&named)?;
         let mut all: Vec<IpAddr> = Vec::new();
         for address in ipv4.iter().chain(ipv6).copied().chain(named.into_iter().filter(wanted)) {
             if !all.contains(&address) {
@@ -262,6 +269,25 @@ impl<'a> OpenRequest<'a> {
             }
         }
         Ok(all)
+    }
+
+    /// The name that the session is to follow, if it is not its user.
+    pub(super) fn followed_name(&self) -> Option<&Host> {
+        self.args.address_of.first().filter(|_| self.args.follow)
+    }
+
+    /// Refuses to follow several names, or a name with several addresses of a family: which one to go to is not known.
+    fn check_followed(&self, addresses: &[IpAddr]) -> Result<(), CommandError> {
+        let Some(name) = self.followed_name().map(Host::name) else { return Ok(()) };
+        if self.args.address_of.len() > 1 {
+            return Err(usage("--follow follows one name of --address-of").hint("start a session for each name"));
+        }
+        let of = |version: IpVersion| addresses.iter().filter(move |address| IpVersion::of(**address) == version);
+        let several = [IpVersion::V4, IpVersion::V6].into_iter().find(|version| of(*version).count() > 1);
+        let Some(version) = several else { return Ok(()) };
+        let all = of(version).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let message = format!("{name} has several {version} addresses ({all}), and --follow takes one of each family");
+        Err(usage(message).hint("without --follow, the session is open to all of them"))
     }
 
     fn takes(&self, version: IpVersion) -> bool {

@@ -117,6 +117,7 @@ impl PreviewPrinter<'_> {
             "expiresAt": json::time(self.session.expires_at),
             "reason": self.session.reason,
             "follow": self.session.follow,
+            "followedName": self.session.followed_name,
             "grants": self.session.current().map(grant).collect::<Vec<_>>(),
         })
     }

@@ -66,6 +66,7 @@ pub fn run(context: &Context<'_>, args: &RunArgs) -> Result<Exit, CommandError> 
     let settings = context.settings()?;
     block_on(async {
         let request = OpenRequest::new(context, &args.open, &settings, "eg session run").await?;
+        context.name_hosts(&request.hosts);
         open_and_run(&request, &args.command).await
     })
 }

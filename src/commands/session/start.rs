@@ -64,13 +64,18 @@ pub struct OpenHostArgs {
 pub fn run_open(context: &Context<'_>, args: &OpenHostArgs) -> Result<Exit, CommandError> {
     let mut start = args.start.clone();
     start.open.host.extend(args.hosts.iter().cloned());
-    run(context, &start)
+    run_as(context, &start, "eg open")
 }
 
 pub fn run(context: &Context<'_>, args: &StartArgs) -> Result<Exit, CommandError> {
+    run_as(context, args, "eg session start")
+}
+
+fn run_as(context: &Context<'_>, args: &StartArgs, command: &str) -> Result<Exit, CommandError> {
     let settings = context.settings()?;
     block_on(async {
-        let request = OpenRequest::new(context, &args.open, &settings, "eg session start").await?;
+        let request = OpenRequest::new(context, &args.open, &settings, command).await?;
+        context.name_hosts(&request.hosts);
         if args.dry_run { preview(request).await } else { start(&request, args).await }
     })
 }

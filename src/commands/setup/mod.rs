@@ -66,7 +66,8 @@ pub fn run(context: &Context<'_>, args: &CloudExpiryArgs) -> Result<Exit, Comman
     }
     let chosen = settings.select(&args.only).map_err(|error| CommandError::new(Kind::Usage, error.to_string()))?;
     block_on(async {
-        let resources = context.resolved(&chosen, &settings).await?;
+        let (resources, hosts) = context.resolved(&chosen, &settings).await?;
+        context.name_hosts(&hosts);
         let (scheduled, others): (Vec<_>, Vec<_>) =
             resources.into_iter().partition(|resource| resource.kind.expiry == Expiry::Schedule);
         others.iter().for_each(|resource| context.printer.remark(&not_scheduled(resource)));

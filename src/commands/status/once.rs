@@ -180,7 +180,8 @@ impl StatusPrinter<'_> {
     /// The live sessions for an address that is no longer the user's.
     fn strays(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        for session in self.glance.sessions.iter().filter(|session| session.status.is_live()) {
+        let of_users = self.glance.sessions.iter().filter(|session| session.followed_name.is_none());
+        for session in of_users.filter(|session| session.status.is_live()) {
             for (version, now) in self.addresses {
                 let (Ok(now), Some(then)) = (now, session.address(*version)) else { continue };
                 if !session.is_for(*now) {

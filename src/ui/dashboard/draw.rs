@@ -450,6 +450,7 @@ pub(crate) mod tests {
             ended_reason: None,
             reason: None,
             follow: false,
+            followed_name: None,
             caller_arns: Default::default(),
             grants: vec![
                 grant("dev-web-sg", GrantStatus::Applied, &[(22, rule("1")), (443, rule("2"))]),

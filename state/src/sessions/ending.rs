@@ -32,6 +32,8 @@ pub struct GrantChange {
     pub grant: Grant,
     /// The status it had.
     pub before: GrantStatus,
+    /// True if only the address tells it from another one of its session.
+    pub has_alike: bool,
 }
 
 /// Every live session.
@@ -180,7 +182,8 @@ fn release(
         let removed = Grant { status, removed_at: Some(now), ..grant.clone() };
         write_grant(change, session.id, &removed, grant.status, now)?;
         statuses.push(status);
-        changes.push(GrantChange { session: session.id, grant: removed, before: grant.status });
+        let has_alike = session.has_alike(grant);
+        changes.push(GrantChange { session: session.id, grant: removed, before: grant.status, has_alike });
     }
     Ok((changes, statuses))
 }

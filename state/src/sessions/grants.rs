@@ -93,7 +93,8 @@ fn update_grants(
         let grant = update_grant(change, session, before, standings, at)?;
         statuses.push(grant.status);
         if grant.status != before.status {
-            changes.push(GrantChange { session: session.id, grant, before: before.status });
+            let has_alike = session.has_alike(before);
+            changes.push(GrantChange { session: session.id, grant, before: before.status, has_alike });
         }
     }
     Ok((changes, statuses))

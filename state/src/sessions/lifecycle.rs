@@ -155,8 +155,8 @@ fn unfit(session: &Session) -> Option<&'static str> {
 }
 
 fn insert_session(connection: &Connection, session: &Session) -> Result<(), StateError> {
-    let sql = "INSERT INTO sessions (id, user_name, user_email, reason, status, started_at, expires_at, follow) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let sql = "INSERT INTO sessions (id, user_name, user_email, reason, status, started_at, expires_at, follow, \
+               followed_name) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     let id = session.id.to_string();
     connection.execute(
         sql,
@@ -169,6 +169,7 @@ fn insert_session(connection: &Connection, session: &Session) -> Result<(), Stat
             session.started_at.timestamp(),
             session.expires_at.timestamp(),
             session.follow,
+            session.followed_name,
         ],
     )?;
     for arn in &session.caller_arns {

@@ -275,6 +275,7 @@ pub(crate) fn read_session(row: &Row<'_>) -> Result<Session, StateError> {
         user_email: row.get("user_email")?,
         reason: row.get("reason")?,
         follow: row.get("follow")?,
+        followed_name: row.get("followed_name")?,
         status: row.parse("status")?,
         started_at: row.time("started_at")?,
         expires_at: row.time("expires_at")?,

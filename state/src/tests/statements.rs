@@ -11,10 +11,12 @@ use eg_model::{
     failure::{Failure, FailureClass},
     ids::{GrantId, RuleId, RunId},
     lease::Attempt,
+    net::address::IpVersion,
     session::{
         follow::Move,
         notices::{Notification, NotifyEvent},
         record::{Session, SessionStatus, Standing},
+        sighting::Sighting,
     },
 };
 use fixtures::{HOUR, at, event_on, grant, history, open, permission, session, sid, slot, target};
@@ -46,6 +48,9 @@ fn use_all(path: &Path, moves: u32) {
         store.start(&session(number, 0)).unwrap();
     }
     open_all(&mut store);
+    let seen = Sighting { address: step().to, since: at(19) };
+    store.keep_sightings(sid(1), &[(IpVersion::V4, seen)].into()).unwrap();
+    assert_eq!(store.sightings(sid(1)).unwrap().len(), 1);
     store.follow(&step(), at(20), || GrantId(Uuid::from_u128(77))).unwrap();
     store.extend(sid(1), at(2 * HOUR), at(21)).unwrap();
     store.ensure(&session(9, 22), chrono::TimeDelta::hours(9)).unwrap();

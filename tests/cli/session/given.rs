@@ -1,7 +1,7 @@
 //! Addresses that the user names: several at once, those of a name, those of an interface.
 
 use super::Tale;
-use crate::harness::sandboxed::Sandboxed;
+use crate::harness::{Echo, sandboxed::Sandboxed, says, says_not};
 
 const START: [&str; 6] = ["session", "start", "--only", "db", "--duration", "1h"];
 
@@ -51,5 +51,31 @@ fn what_cannot_be_opened_to_is_refused_and_leaves_nothing() {
     }
     assert_eq!(world.sessions_of(&world.here), Vec::<serde_json::Value>::new());
     assert_eq!(world.changes(), Vec::<String>::new());
+    world.ends();
+}
+
+/// A session for several addresses is astray only if the user's address is none of them.
+#[test]
+fn one_of_several_addresses_is_the_users_own() {
+    let world = Sandboxed::new();
+    let (own, other, third) = ("203.0.113.42", "198.51.100.7", "198.51.100.8");
+    let echoes: Vec<Echo> = (0..2).map(|_| Echo::v4(own)).collect();
+    let list = echoes.iter().map(|echo| format!("\"{}\"", echo.url())).collect::<Vec<_>>().join(", ");
+    let config = std::fs::read_to_string(world.here.config_path()).unwrap();
+    world.here.write_config(&format!("[detect]\nipv4 = [{list}]\nipv6 = []\n{config}"));
+    for addresses in [[other, own], [own, other]] {
+        world.eg(&[&START[..], &["--ipv4", addresses[0], "--ipv4", addresses[1]]].concat()).expect_code(0);
+        says_not(&world.eg(&["status"]).expect_code(0), "your address is");
+        let id = world.sessions_of(&world.here)[0]["id"].as_str().unwrap().to_owned();
+        says(&world.eg(&["session", "get", &id]).expect_code(0), &format!("{other}, {own}"));
+        let next = world.eg(&["session", "start", "--only", "api", "--duration", "1h"]).expect_code(0);
+        says_not(&next, "your address has changed");
+        echoes.iter().for_each(|echo| echo.say(third));
+        says(&world.eg(&["status"]).expect_code(0), &format!("your address is {third} now"));
+        let next = world.eg(&["session", "start", "--only", "api", "--duration", "1h"]).expect_code(0);
+        says(&next, "your address has changed since");
+        echoes.iter().for_each(|echo| echo.say(own));
+        world.eg(&["session", "stop", "--all"]).expect_code(0);
+    }
     world.ends();
 }

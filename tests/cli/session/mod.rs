@@ -47,6 +47,15 @@ impl<'w> Tale<'w> {
         self.text = self.text.replace(text, name);
     }
 
+    /// Replaces the rest of each line after this text.
+    pub(crate) fn shorten(&mut self, text: &str, name: &str) {
+        let short = |line: &str| match line.split_once(text) {
+            Some((before, _)) => format!("{before}{text}{name}\n"),
+            None => format!("{line}\n"),
+        };
+        self.text = self.text.lines().map(short).collect();
+    }
+
     pub(crate) fn end(self, name: &str) {
         snapshot(name, &self.text);
     }

@@ -208,6 +208,7 @@ impl World {
             user_email: None,
             reason: None,
             follow: false,
+            followed_name: None,
             status: SessionStatus::Pending,
             started_at: m(-60),
             expires_at,

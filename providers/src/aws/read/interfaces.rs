@@ -23,10 +23,17 @@ use std::{
     net::IpAddr,
 };
 
-/// The filters that find an address (EC2 API reference, `DescribeNetworkInterfaces`). A VPC may have IPv4 networks that are
-/// not private ones, so an IPv4 address may stand in either place.
-const V4_FILTERS: [&str; 2] = ["addresses.association.public-ip", "addresses.private-ip-address"];
-const V6_FILTERS: [&str; 1] = ["ipv6-addresses.ipv6-address"];
+/// The filters that find addresses (EC2 API reference, `DescribeNetworkInterfaces`), each with those that it may find. A VPC
+/// may have IPv4 networks that are not private ones, so any IPv4 address may be a private one of an interface.
+fn questions(addresses: &BTreeSet<IpAddr>) -> [(&'static str, Vec<String>); 3] {
+    let those = |fits: fn(&IpAddr) -> bool| addresses.iter().filter(|one| fits(one)).map(ToString::to_string).collect();
+    let may_be_public: fn(&IpAddr) -> bool = |one| matches!(one, IpAddr::V4(v4) if !v4.is_private());
+    [
+        ("addresses.association.public-ip", those(may_be_public)),
+        ("addresses.private-ip-address", those(IpAddr::is_ipv4)),
+        ("ipv6-addresses.ipv6-address", those(IpAddr::is_ipv6)),
+    ]
+}
 
 fn filter(name: &str, values: impl IntoIterator<Item = String>) -> Filter {
     Filter::builder().name(name).set_values(Some(values.into_iter().collect())).build()
@@ -35,11 +42,8 @@ fn filter(name: &str, values: impl IntoIterator<Item = String>) -> Filter {
 #[async_trait]
 impl Interfaces for Client {
     async fn interfaces(&self, addresses: &BTreeSet<IpAddr>) -> Result<Vec<NetworkInterface>, Failure> {
-        let of = |v4: bool| addresses.iter().filter(move |one| one.is_ipv4() == v4).map(ToString::to_string);
-        let (v4, v6): (Vec<String>, Vec<String>) = (of(true).collect(), of(false).collect());
-        let questions = V4_FILTERS.iter().map(|name| (*name, &v4)).chain(V6_FILTERS.iter().map(|name| (*name, &v6)));
-        let asked = questions.filter(|(_, values)| !values.is_empty());
-        let answers = asked.map(|(name, values)| self.interfaces_with(filter(name, values.iter().cloned())));
+        let asked = questions(addresses).into_iter().filter(|(_, values)| !values.is_empty());
+        let answers = asked.map(|(name, values)| self.interfaces_with(filter(name, values)));
         let mut found = BTreeMap::new();
         for answer in futures_util::future::join_all(answers).await {
             // An endpoint that does not filter answers with every interface.

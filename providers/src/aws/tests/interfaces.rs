@@ -78,6 +78,15 @@ async fn by_public_private_and_ipv6_addresses() {
     assert_eq!(asked.len(), 4);
 }
 
+/// A private network's address is nobody's public one, so nothing asks for it as such.
+#[tokio::test]
+async fn a_private_address_is_looked_for_among_private_ones() {
+    let (replay, groups) = world([page(&interface("eni-1", "10.0.0.5", None), None)]).await;
+    assert_eq!(groups.client.interfaces(&[ip("10.0.0.5")].into()).await.unwrap().len(), 1);
+    let asked = replay.asked();
+    assert_eq!((asked.len(), asked[0].form["Filter.1.Name"].as_str()), (1, "addresses.private-ip-address"));
+}
+
 #[tokio::test]
 async fn an_endpoint_that_does_not_filter_is_not_believed() {
     let stranger = interface("eni-9", "10.0.0.9", Some("198.51.100.9")).replace("2001:db8::5", "2001:db8::9");
