@@ -152,8 +152,8 @@ fn a_host_beside_the_groups() {
     let known = "db.example.com=172.31.0.81";
     let keys = [
         ("Region", "\r"),
-        ("Which groups should eg open?", "a host"),
-        ("open? a host", " \r"),
+        ("Which groups should eg open?", "example"),
+        ("open? example", " \r"),
         ("Host and port to open", "db.example.com\r"),
         ("name its port too", ":5432\r"),
         ("behind sg-", ""),
@@ -177,8 +177,8 @@ fn a_host_that_is_not_found() {
     let world = fresh();
     let keys = [
         ("Region", "\r"),
-        ("Which groups should eg open?", "a host"),
-        ("open? a host", " \r"),
+        ("Which groups should eg open?", "example"),
+        ("open? example", " \r"),
         ("Host and port to open", "db.invalid:5432\r"),
         ("each session looks it up again", ""),
         ("Write this to ", "\u{1b}"),

@@ -102,8 +102,9 @@ pub enum Unreached {
     Failed(String),
 }
 
-/// The possible obstacles of a session whose rules are open: those that `eg` cannot open, or was not asked to open.
-pub fn advice(endpoint: &Endpoint, why: &Unreached, session: &Session) -> Vec<String> {
+/// The possible obstacles of a session whose rules are open: those that `eg` cannot open, or was not asked to open. `known`:
+/// true if the endpoint's network interface was found, so that its groups and its network are no matter of guessing.
+pub fn advice(endpoint: &Endpoint, why: &Unreached, session: &Session, known: bool) -> Vec<String> {
     match why {
         Unreached::NoName(_) => vec!["check the name; a private one resolves only inside its network".to_owned()],
         Unreached::OtherFamily(version) => {
@@ -113,11 +114,11 @@ pub fn advice(endpoint: &Endpoint, why: &Unreached, session: &Session) -> Vec<St
             "an answer came back, so the way there is open: most likely nothing listens on that port".to_owned(),
             "else the firewall of the host itself rejects it".to_owned(),
         ],
-        Unreached::Silent | Unreached::Failed(_) => in_the_way(endpoint, session),
+        Unreached::Silent | Unreached::Failed(_) => in_the_way(endpoint, session, known),
     }
 }
 
-fn in_the_way(endpoint: &Endpoint, session: &Session) -> Vec<String> {
+fn in_the_way(endpoint: &Endpoint, session: &Session, known: bool) -> Vec<String> {
     let grants = || session.current();
     let mut hints = Vec::new();
     if !grants().flat_map(|grant| &grant.permissions).any(|item| opens(&item.permission, endpoint.port)) {
@@ -126,8 +127,14 @@ fn in_the_way(endpoint: &Endpoint, session: &Session) -> Vec<String> {
     }
     let groups: BTreeSet<&str> = grants().map(|grant| grant.target.key.id.as_str()).collect();
     let groups: Vec<&str> = groups.into_iter().collect();
-    hints.push(format!("another security group may be the one attached there: opened were {}", groups.join(", ")));
-    hints.push("a network ACL, a route or the firewall of the host may be in the way, or the host is down".to_owned());
+    if known {
+        hints.push("the firewall of the host may be in the way, or the host is down".to_owned());
+    } else {
+        hints.push(format!("another security group may be the one attached there: opened were {}", groups.join(", ")));
+        hints.push(
+            "a network ACL, a route or the firewall of the host may be in the way, or the host is down".to_owned(),
+        );
+    }
     let addresses: BTreeSet<IpAddr> = grants().map(|grant| grant.address).collect();
     let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
     hints.push(format!(

@@ -8,7 +8,7 @@ use crate::{
     error::{CommandError, Exit},
     host::{reachability::probe, signals::Interrupt},
     reconcile::{driver::Driver, report::PassReport},
-    targets::obstacles::{OpenedGroups, obstacles},
+    targets::obstacles::{Obstacles, OpenedGroups, obstacles},
     ui::warning::Code,
 };
 use eg_model::{
@@ -35,23 +35,18 @@ impl OpenRequest<'_> {
         }
     }
 
-    /// What AWS says is in the way to an endpoint that did not answer.
-    async fn in_the_way(
-        &self,
-        driver: &Driver<'_>,
-        session: &Session,
-        endpoint: &Endpoint,
-        why: &Unreached,
-    ) -> Vec<String> {
-        if !matches!(why, Unreached::Silent | Unreached::Failed(_) | Unreached::OtherFamily(_)) {
-            return Vec::new();
+    /// The hints for an endpoint that did not answer: what AWS says is in the way, then what may be.
+    async fn hints(&self, driver: &Driver<'_>, session: &Session, endpoint: &Endpoint, why: &Unreached) -> Vec<String> {
+        let mut all = Obstacles::default();
+        if matches!(why, Unreached::Silent | Unreached::Failed(_) | Unreached::OtherFamily(_)) {
+            let resolved = self.context.env.network.resolve(endpoint.host(), endpoint.port()).await;
+            let open = OpenedGroups::by(session.current());
+            all = obstacles(driver.connect.as_ref(), &open, &resolved.unwrap_or_default()).await;
         }
-        let resolved = self.context.env.network.resolve(endpoint.host(), endpoint.port()).await;
-        let open = OpenedGroups::by(session.current());
-        let all = obstacles(driver.connect.as_ref(), &open, &resolved.unwrap_or_default()).await;
         // Other failures are of the moment, or of an endpoint that knows no interfaces.
         let denied = all.unread.into_iter().filter(|(_, failure)| failure.class == FailureClass::Denied);
-        all.sentences.into_iter().chain(denied.map(|(sentence, _)| sentence)).collect()
+        let told = all.sentences.into_iter().chain(denied.map(|(sentence, _)| sentence));
+        told.chain(advice(endpoint, why, session, all.found)).collect()
     }
 
     /// True if every endpoint of `--check` was reached. Warns of each other one, with what may be in the way.
@@ -84,9 +79,7 @@ impl OpenRequest<'_> {
                 Err(why) => {
                     all = false;
                     let message = format!("{endpoint} was not reached, although the rules are open: {why}");
-                    let mut hints = self.in_the_way(driver, session, endpoint, &why).await;
-                    // What was read comes before what may be.
-                    hints.extend(advice(endpoint, &why, session));
+                    let hints = self.hints(driver, session, endpoint, &why).await;
                     printer.warn(Code::Unreachable, &message, &hints);
                 }
             }
