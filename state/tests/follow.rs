@@ -10,6 +10,7 @@ use eg_model::{
     session::{
         follow::Move,
         record::{GrantStatus, Session, SessionStatus, Standing},
+        sighting::Sighting,
     },
     target::TargetKey,
 };
@@ -179,4 +180,29 @@ fn earlier_addresses_are_left_out_of_passes_only() {
     let listed = |whole| grants(store.sessions(&eg_state::Filter { whole, ..Default::default() }).unwrap().sessions);
     assert_eq!((listed(false), listed(true)), (3, 54));
     assert_eq!(store.session(session.id).unwrap().unwrap().grants.len(), 54);
+}
+
+/// The name stays with the session, and so does what it was seen to have, for the next pass.
+#[test]
+fn a_followed_name_and_its_sightings_are_kept() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("state.db");
+    let name = Some("home.example.org".to_owned());
+    let started = Session { follow: true, followed_name: name.clone(), ..session(1, 0) };
+    let seen = |text: &str, since| Sighting { address: ip(text), since: at(since) };
+    let both = BTreeMap::from([(IpVersion::V4, seen(NEW, 5)), (IpVersion::V6, seen("2001:db8::7", 6))]);
+    let mut store = open(&path);
+    store.start(&started).unwrap();
+    store.keep_sightings(started.id, &both).unwrap();
+    drop(store);
+    let mut store = open(&path);
+    assert_eq!(store.session(started.id).unwrap().unwrap().followed_name, name);
+    assert_eq!(store.sightings(started.id).unwrap(), both);
+    assert_eq!(store.sightings(fixtures::sid(9)).unwrap(), BTreeMap::new(), "another session's");
+    let only = BTreeMap::from([(IpVersion::V6, seen("2001:db8::8", 7))]);
+    store.keep_sightings(started.id, &only).unwrap();
+    assert_eq!(store.sightings(started.id).unwrap(), only);
+    rusqlite::Connection::open(&path).unwrap().execute("UPDATE sightings SET address = 'nowhere'", []).unwrap();
+    assert_eq!(store.sightings(started.id).unwrap(), BTreeMap::new(), "unknown, and the pass goes on");
+    assert_eq!(store.damaged_rows().len(), 1);
 }

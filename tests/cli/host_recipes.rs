@@ -2,14 +2,7 @@
 
 use super::hosts::{NAMES, unconfigured};
 use crate::harness::{REGION, eg::EgCommand, sandboxed::Sandboxed, says, says_not};
-use std::{
-    fs,
-    io::{Read, Write},
-    net::TcpListener,
-    path::Path,
-    process::Command,
-    thread,
-};
+use std::{fs, io::Read, net::TcpListener, path::Path, process::Command, thread};
 
 const RECIPES: &str = include_str!("../../docs/recipes.md");
 
@@ -23,7 +16,7 @@ fn block(text: &str) -> &'static str {
 fn has(program: &str, probe: &[&str]) -> bool {
     let there = Command::new(program).args(probe).output().is_ok_and(|output| output.status.success());
     if !there {
-        writeln!(std::io::stderr(), "skipped: {program} is not installed").unwrap();
+        eprintln!("skipped: {program} is not installed");
     }
     there
 }

@@ -35,6 +35,9 @@ const PRIVATE: &str = "172.31.0.80";
 const INTERFACES: &str = "DescribeNetworkInterfaces";
 const TABLES: &str = "DescribeRouteTables";
 
+/// Its name, its action, its filters.
+type NetworkQuestion = (&'static str, &'static str, Vec<(String, String)>);
+
 /// One network on both sides, and the ids that moto gave.
 pub(crate) struct BothNetworks {
     subnet: String,
@@ -88,8 +91,8 @@ impl BothNetworks {
         Self { subnet, vpc }
     }
 
-    /// Every question, by name: action, filters.
-    pub(crate) fn questions(&self) -> Vec<(&'static str, &'static str, Vec<(String, String)>)> {
+    /// Every question.
+    pub(crate) fn questions(&self) -> Vec<NetworkQuestion> {
         let by = |filters: &[(&str, &str)]| {
             let numbered = (1..).zip(filters).flat_map(|(number, (name, value)): (u32, _)| {
                 [(format!("Filter.{number}.Name"), *name), (format!("Filter.{number}.Value.1"), *value)]
