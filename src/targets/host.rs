@@ -2,6 +2,7 @@
 //! have them, and the groups of these.
 
 use crate::{
+    checks::finding::listed,
     error::{CommandError, Kind, advice},
     host::env::Env,
 };
@@ -199,7 +200,8 @@ async fn refusal(host: &Host, why: &NotInFront, asked: &[LookedIn]) -> CommandEr
     match why {
         NotInFront::NoInterface(_) => {
             let looked = asked.iter().map(|place| place_name(&place.target)).collect::<BTreeSet<_>>();
-            error = error.hint(format!("looked in: {}", looked.into_iter().collect::<Vec<_>>().join(", ")));
+            let looked: Vec<&str> = looked.iter().map(String::as_str).collect();
+            error = error.hint(format!("looked in: {}", listed(&looked)));
             error = error.hint(match owner_by_name(host.name()) {
                 Some(owner) => format!("the name is one of {owner}"),
                 None => {

@@ -248,6 +248,9 @@ impl<'a> OpenRequest<'a> {
     async fn given(&self) -> Result<Vec<IpAddr>, CommandError> {
         let OpenArgs { ipv4, ipv6, address_of, interface, .. } = self.args;
         let env = self.context.env;
+        if self.args.follow && address_of.len() > 1 {
+            return Err(usage("--follow follows one name of --address-of").hint("start a session for each name"));
+        }
         let mut named = Vec::new();
         for host in address_of {
             named.extend(of_name(env, host.name()).await?);
@@ -276,12 +279,9 @@ impl<'a> OpenRequest<'a> {
         self.args.address_of.first().filter(|_| self.args.follow)
     }
 
-    /// Refuses to follow several names, or a name with several addresses of a family: which one to go to is not known.
+    /// Refuses to follow a name with several addresses of a family: which one to go to is not known.
     fn check_followed(&self, addresses: &[IpAddr]) -> Result<(), CommandError> {
         let Some(name) = self.followed_name().map(Host::name) else { return Ok(()) };
-        if self.args.address_of.len() > 1 {
-            return Err(usage("--follow follows one name of --address-of").hint("start a session for each name"));
-        }
         let of = |version: IpVersion| addresses.iter().filter(move |address| IpVersion::of(**address) == version);
         let several = [IpVersion::V4, IpVersion::V6].into_iter().find(|version| of(*version).count() > 1);
         let Some(version) = several else { return Ok(()) };
