@@ -1,10 +1,11 @@
 //! A hand at a firewall that scripts open and close: a file of lines, each a network and a text.
 
 use super::{
+    bench::Bench,
     conforms,
     hand::{Able, Call, Fault, Hand, Seen},
 };
-use crate::harness::namespace::write_program;
+use crate::harness::{namespace::write_program, says, says_not};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -140,3 +141,17 @@ impl<const OBSERVED: bool> Scripted<OBSERVED> {
 
 conforms!(observed, Scripted<true>);
 conforms!(unobserved, Scripted<false>);
+
+/// Nothing is read back, so only the record tells that an address is closed, and the disk is full.
+#[test]
+fn a_closing_that_cannot_be_recorded_is_made_once_in_a_pass() {
+    let bench = Bench::<Scripted<false>>::new();
+    bench.start(&bench.here).expect_code(0);
+    let before = bench.hand.changes();
+    let stopped = bench.here.command(&["session", "stop"]).env("EG_TEST_FULL_AT", "1").run().expect_code(3);
+    says(&stopped, "Stop not recorded");
+    says_not(&stopped, "contended");
+    bench.nothing_of_ours();
+    assert_eq!(bench.hand.changes(), before.map(|calls| calls + 1), "{stopped}");
+    bench.ends(&[]);
+}
