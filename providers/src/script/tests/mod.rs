@@ -424,6 +424,13 @@ async fn without_observe_nothing_is_read() {
     assert_eq!(failure.class, FailureClass::Invalid);
     mode(office.dir.path(), 0o777);
     assert_eq!(office.unavailable().await.class, FailureClass::Host);
+    mode(office.dir.path(), 0o700);
+    mode(&office.path("revoke/10-note"), 0o644);
+    let failure = office.unavailable().await;
+    assert_eq!(
+        (failure.class, office.said(&failure).as_str()),
+        (FailureClass::Host, "observe by OFFICE: OFFICE/revoke/10-note may not be run (chmod +x)")
+    );
 }
 
 #[tokio::test]
