@@ -305,7 +305,7 @@ mod tests {
             let leases = host_and_end.iter().map(|(last, end)| (host(*last).digest(LIST), at(end))).collect();
             ContainerMark::write(&leases).unwrap()
         };
-        let tags: BTreeMap<String, String> = [
+        let mut rest: BTreeMap<String, String> = [
             (1, value(&[(1, "2026-02-27T17:49:59Z"), (2, "2026-02-01T00:00:00Z")])),
             (2, value(&[(1, "2026-02-27T17:50:00Z")])),
             (3, value(&[(3, "2026-02-01T00:00:00Z")])),
@@ -317,7 +317,6 @@ mod tests {
         .into_iter()
         .chain([("owner".to_owned(), "bob".to_owned())])
         .collect();
-        let mut rest = tags.clone();
         let mut gone = Vec::new();
         let shown = BTreeSet::from([host(3).digest(LIST)]);
         while let Some((key, _)) = spare_mark(&rest, &shown, now).map(|(key, value)| (key.to_owned(), value.to_owned()))
