@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use aws_sdk_ec2::types::{RemovePrefixListEntry, Tag};
 use aws_types::request_id::RequestId;
 use eg_model::{
+    container_mark::spare_mark,
     failure::{Failure, FailureClass},
     net::{address::IpVersion, permission::Permission},
     selector::Selector,
@@ -27,7 +28,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 #[async_trait]
 impl ContainerMarking for PrefixLists {
-    /// `CreateTags`, or `DeleteTags` by key alone: nobody but its installation writes the tag.
+    /// `CreateTags`, or `DeleteTags` by key alone: nobody but its installation writes the tag. Where no more tags fit, one
+    /// that was left behind makes room.
     async fn write_mark(&self, target: &TargetKey, key: &str, value: Option<&str>) -> Result<Answered<()>, Failure> {
         let list = &target.id;
         let tried = format!("mark {list}");
@@ -38,8 +40,17 @@ impl ContainerMarking for PrefixLists {
             Some(value) => {
                 let tag = Tag::builder().key(key).value(value).build();
                 let request = self.client.ec2.create_tags().resources(list).tags(tag);
-                let answer = self.client.call(Action::CreateTags, list, || request.clone().send()).await;
-                answer.map_err(|error| of_call(&tried, &error))?.request_id().map(str::to_owned)
+                let send = async || {
+                    let answer = self.client.call(Action::CreateTags, list, || request.clone().send()).await;
+                    answer.map_err(|error| of_call(&tried, &error))
+                };
+                let answer = match send().await {
+                    Err(full) if full.class == FailureClass::Limit && self.drop_spare_mark(&tried, list).await => {
+                        send().await
+                    }
+                    answer => answer,
+                };
+                answer?.request_id().map(str::to_owned)
             }
             None => {
                 let request = self.client.ec2.delete_tags().resources(list).tags(Tag::builder().key(key).build());
@@ -143,6 +154,24 @@ impl Discovery for PrefixLists {
 }
 
 impl PrefixLists {
+    /// Makes room for a tag: takes off the mark of an installation that has left it behind. False if there is none, or it
+    /// could not be taken off.
+    async fn drop_spare_mark(&self, tried: &str, list: &str) -> bool {
+        let dropped = async {
+            let found = self.describe_one(tried, list).await?;
+            let read = self.entries(tried, list, found.version).await?;
+            let shown = read.entries.iter().map(|entry| entry.permission().digest(list)).collect();
+            let spare = found.provider_time.and_then(|now| spare_mark(&found.tags, &shown, now));
+            let Some((key, value)) = spare else { return Ok(false) };
+            // By its value, too: its installation may be writing another one.
+            let tag = Tag::builder().key(key).value(value).build();
+            let request = self.client.ec2.delete_tags().resources(list).tags(tag);
+            let answer = self.client.call(Action::DeleteTags, list, || request.clone().send()).await;
+            answer.map(|_| true).map_err(|error| of_call(tried, &error))
+        };
+        dropped.await.inspect_err(|failure| tracing::info!("no room for another tag: {failure}")).unwrap_or(false)
+    }
+
     async fn own_lists(&self, tried: &str) -> Result<Vec<Described>, Failure> {
         let account = &self.client.known_caller().await?.account;
         let lists = self.describe(tried, &[]).await?.into_values();
