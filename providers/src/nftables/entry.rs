@@ -25,6 +25,8 @@ use eg_model::{
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
+/// The most bytes of a comment.
+const COMMENT_MAX: usize = 128;
 /// The most leases on one element: 42 bytes before the last word, and 86 for 4 + 3 × 20 bytes in base64, make 128.
 pub const LEASES_MAX: usize = 3;
 /// The most bytes of the person in a description.
@@ -47,7 +49,7 @@ pub struct Entry {
 /// The reason why leases cannot be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unwritable {
-    /// More than [`LEASES_MAX`] unexpired leases.
+    /// More than [`LEASES_MAX`] unexpired leases, or more than fit beside a long description.
     Full,
     /// An installation's id that no `eg` makes, or an end before 1970 or after 2106.
     Lease,
@@ -59,7 +61,7 @@ impl Entry {
         let session: String = call.tags.get(SESSION)?.chars().take(8).collect();
         let before = call.description.strip_prefix("eg ")?.split_once(&format!(" session {session}"));
         let person = before.map(|(person, _)| person).unwrap_or_default();
-        let plain = |c: char| if c.is_ascii_graphic() && !matches!(c, '"' | '\\') { c } else { '-' };
+        let plain = |c: char| if is_plain(c) { c } else { '-' };
         let person: String = person.chars().map(plain).take(PERSON_MAX).collect();
         let person = if person.is_empty() { person } else { format!("{person} ") };
         let description = format!("eg {person}session {session}");
@@ -68,8 +70,11 @@ impl Entry {
         Some(Self { description, nonce, digest, leases: BTreeMap::new() })
     }
 
-    /// Reads a comment; `None` if no `eg` wrote it.
+    /// Reads a comment; `None` if no `eg` wrote it. A quote in it could end the text that it is written into later.
     pub fn read(comment: &str) -> Option<Self> {
+        if !comment.chars().all(|c| c == ' ' || is_plain(c)) {
+            return None;
+        }
         let (rest, packed) = comment.rsplit_once(' ')?;
         let (description, nonce) = rest.rsplit_once(' ')?;
         sessions_named(description).next()?;
@@ -95,7 +100,9 @@ impl Entry {
         for (installation, until) in &self.leases {
             bytes.extend(pack(installation, *until).ok_or(Unwritable::Lease)?);
         }
-        Ok(format!("{} {} {}", self.description, self.nonce, BASE64_URL_SAFE_NO_PAD.encode(bytes)))
+        let comment = format!("{} {} {}", self.description, self.nonce, BASE64_URL_SAFE_NO_PAD.encode(bytes));
+        // Of an element that a person has given a longer description.
+        if comment.len() > COMMENT_MAX { Err(Unwritable::Full) } else { Ok(comment) }
     }
 
     fn digest_bytes(&self) -> Option<[u8; DIGEST_BYTES]> {
@@ -157,6 +164,11 @@ pub fn foreign_rule(permission: Permission, comment: Option<&str>) -> ObservedRu
 /// What an element opens, in an id: `tcp/22@203.0.113.42/32`.
 fn value_of(permission: &Permission) -> String {
     format!("{}@{}", permission.ports(), permission.cidr())
+}
+
+/// True for what needs no quoting in a comment.
+fn is_plain(c: char) -> bool {
+    c.is_ascii_graphic() && !matches!(c, '"' | '\\')
 }
 
 fn pack(installation: &InstallationId, until: Timestamp) -> Option<[u8; LEASE_BYTES]> {
@@ -278,6 +290,8 @@ mod tests {
             &format!("{good}="),
             &format!("{good} "),
             &good.replace("eg ", "xx "),
+            &good.replace("eg ", "eg a\"b "),
+            &good.replace("eg ", "eg a\nb "),
         ] {
             assert_eq!(Entry::read(bad), None, "{bad}");
         }

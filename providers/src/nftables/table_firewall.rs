@@ -10,9 +10,11 @@ use super::{
     listing::{Listing, Seen},
     nft::{Nft, NotWritten},
     place::Place,
+    ruleset::hindrance,
 };
-use crate::{Answered, Authorize, Firewall, Marking, ReadResult, RulesSeen};
+use crate::{Answered, Authorize, Firewall, Hindrance, Marking, ReadResult, RulesSeen};
 use async_trait::async_trait;
+use chrono::TimeDelta;
 use eg_model::{
     Timestamp,
     failure::{Failure, FailureClass},
@@ -21,7 +23,10 @@ use eg_model::{
     observation::{ObservedRule, OwnedRule, Reading},
     target::{Capabilities, Expiry, Identity, MarkPlace, TargetKey},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 /// The most permissions of one transaction. The kernel takes thousands; a failure names one line.
 const BATCH: usize = 100;
@@ -183,7 +188,14 @@ fn opening(
 #[async_trait]
 impl Firewall for Tables {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { identity: Identity::Id, marks: MarkPlace::Entry, batch: BATCH, expiry: Expiry::Native }
+        Capabilities {
+            identity: Identity::Id,
+            marks: MarkPlace::Entry,
+            batch: BATCH,
+            expiry: Expiry::Native,
+            // The kernel shows what it has.
+            settle: TimeDelta::zero(),
+        }
     }
 
     async fn observe(&self, targets: &BTreeSet<TargetKey>) -> BTreeMap<TargetKey, ReadResult> {
@@ -220,6 +232,15 @@ impl Firewall for Tables {
             Ok((found.iter().map(|(seen, _)| Change::Close(seen.place)).collect(), closed.clone()))
         };
         self.change(table, &what, decide).await
+    }
+
+    /// Nothing is told where the older iptables has rules: `nft` does not show them.
+    async fn hindrance(&self, target: &TargetKey) -> Option<Hindrance> {
+        let older = ["/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"];
+        if older.iter().any(|file| fs::read(file).is_ok_and(|names| !names.is_empty())) {
+            return None;
+        }
+        hindrance(&self.nft.ruleset().await?, &target.id)
     }
 
     fn marking(&self) -> Option<&dyn Marking> {
