@@ -59,7 +59,8 @@ struct WhoRule {
 
 impl WhoRule {
     fn new(target: &TargetKey, rule: MarkedRule, us: &Us) -> Self {
-        let named = rule.description.as_deref().and_then(opener_named).filter(|(_, short)| *short != NO_SESSION);
+        // Where entries have no text, the description stands for one.
+        let named = rule.description.as_deref().and_then(opener_named).filter(|named| *named != (None, NO_SESSION));
         let (person, short) = named.unzip();
         let session = rule.opener.or_else(|| us.session(target, &rule, short));
         let short = session.map(|id| id.short()).or(short.map(str::to_owned));

@@ -6,6 +6,7 @@ use crate::{
     harness::{IPV4, namespace::is_inside},
 };
 use regex::Regex;
+use serde_json::Value;
 use std::{cmp::Reverse, fs, path::PathBuf, process::Command};
 
 /// What people have: a ruleset that refuses, its line for what `eg` opens, and an element in the table of `eg`.
@@ -71,7 +72,7 @@ impl Five {
         let config = fs::read_to_string(kinds.world.here.config_path()).unwrap();
         let door =
             format!("[[resource]]\nname = \"door\"\nprovider = \"script\"\ndirectory = \"{}\"\n", directory.display());
-        kinds.world.here.write_config(&(config + &door));
+        kinds.world.here.write_config(&("[user]\nname = \"Alice\"\n".to_owned() + &config + &door));
         fs::write(home.join("ruleset"), RULESET).unwrap();
         nft(&["-f", home.join("ruleset").to_str().unwrap()]);
         Self { kinds, lines }
@@ -100,7 +101,7 @@ fn one_session_opens_and_closes_all_five_kinds() {
     let opened = open.matches(IPV4).count() - before.matches(IPV4).count();
     assert!(opened >= 5 && open.contains("\"theirs\""), "{open}");
     assert!(fs::read_to_string(&five.lines).unwrap().contains(IPV4));
-    for args in [&["session", "get"][..], &["session", "list"], &["status"], &["who"], &["log"]] {
+    for args in [&["session", "get"][..], &["session", "list"], &["status"], &["who"]] {
         tale.eg(args).expect_code(0);
     }
     // A second pass finds everything as it is recorded, and changes nothing.
@@ -120,10 +121,21 @@ fn one_session_opens_and_closes_all_five_kinds() {
     let sessions: Vec<_> = ours.map(|rule| (&rule["kind"], &rule["sessionId"])).collect();
     assert!(sessions.len() == 4 && sessions.iter().all(|(_, id)| **id == json["id"]), "{who:#}");
     here.eg(&["status", "--output", "json"]).expect_code(0).json_as("status");
-    here.eg(&["log", "--output", "json"]).expect_code(0).json_as("log");
 
     tale.eg(&["session", "stop"]).expect_code(0);
     assert_eq!(five.whole(), before);
+    // Every firewall has its lines in the log, in any order: they are worked on at once.
+    let log = here.eg(&["log", "--output", "json"]).expect_code(0).json_as("log");
+    for grant in grants {
+        let of = |event: &str| {
+            let about = |line: &&Value| line["event"] == event && line["resourceName"] == grant["resourceName"];
+            log.as_array().unwrap().iter().filter(about).map(|line| line["ruleId"].clone()).collect::<Vec<_>>()
+        };
+        let rule = vec![grant["providerRuleId"].clone()];
+        assert_eq!((of("authorized"), of("revoked")), (rule.clone(), rule), "{grant}");
+    }
+    let shown = here.eg(&["log"]).expect_code(0).stdout;
+    assert_eq!((shown.matches("  opened ").count(), shown.matches("  closed ").count()), (6, 6), "{shown}");
     tale.eg(&["session", "get", json["id"].as_str().unwrap()]).expect_code(0);
     for grant in grants {
         if let Some((_, nonce)) = grant["providerRuleId"].as_str().unwrap().split_once('#') {
@@ -171,6 +183,10 @@ fn a_machine_that_does_not_know_the_session_shows_what_the_entries_say() {
     let mut persons: Vec<&str> = persons.filter(|person| *person != "bob@desk").collect();
     persons.sort_by_key(|person| Reverse(person.len()));
     persons.into_iter().for_each(|person| tale.name(person, "[PERSON]"));
+    for holder in who["rules"].as_array().unwrap().iter().map(|rule| &rule["holders"][0]["installation"]) {
+        let short = &holder.as_str().unwrap()[..8];
+        tale.name(&format!("other {short}"), if short == "00000000" { "other INSTALL2" } else { "other INSTALL1" });
+    }
     for rule in who["rules"].as_array().unwrap() {
         if let Some((_, nonce)) = rule["ruleId"].as_str().unwrap().split_once('#') {
             tale.name(nonce, "[NONCE]");

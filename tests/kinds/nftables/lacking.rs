@@ -36,7 +36,7 @@ fn what_is_lacking_is_said_before_anything_is_written() {
     for (line, why) in [
         // Root without the capability, as in a container.
         ("exec setpriv --bounding-set -net_admin -- \"$@\"".to_owned(), right),
-        (format!("chmod -R a+rwX $HOME/.. && {nobody}"), right),
+        (format!("chmod a+rx $HOME/.. && chown -R 65534:65534 $HOME && {nobody}"), right),
         (
             "mount -t tmpfs tmpfs /usr/sbin && exec \"$@\"".to_owned(),
             "read table eg: nft is not installed: none of /usr/sbin/nft, /sbin/nft, /usr/bin/nft, /bin/nft. Install the \
