@@ -139,7 +139,7 @@ fn one_session_opens_and_closes_all_five_kinds() {
     tale.eg(&["session", "get", json["id"].as_str().unwrap()]).expect_code(0);
     for grant in grants {
         if let Some((_, nonce)) = grant["providerRuleId"].as_str().unwrap().split_once('#') {
-            tale.name(nonce, "[NONCE]");
+            tale.name(nonce, "[NONCE0]");
         }
     }
     five.kinds.named(&mut tale);
@@ -189,7 +189,7 @@ fn a_machine_that_does_not_know_the_session_shows_what_the_entries_say() {
     }
     for rule in who["rules"].as_array().unwrap() {
         if let Some((_, nonce)) = rule["ruleId"].as_str().unwrap().split_once('#') {
-            tale.name(nonce, "[NONCE]");
+            tale.name(nonce, "[NONCE0]");
         }
     }
     five.kinds.named(&mut tale);

@@ -5,8 +5,8 @@ use super::{each, each_text, entries};
 use chrono::{DateTime, TimeDelta};
 use eg_model::{container_mark::ContainerMark, ids::InstallationId, tags::lease_key};
 use eg_providers::{
-    aws::{PrefixListEntry, describe},
-    nftables::{Entry, Listing, hindrance},
+    aws::{ListEntry, describe},
+    nftables::{ElementText, Listing, hindrance},
 };
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -15,10 +15,10 @@ use uuid::Uuid;
 #[test]
 fn comments_of_nftables() {
     each_text("nft_comment", |text| {
-        let Some(entry) = Entry::read(text) else { return };
+        let Some(entry) = ElementText::read(text) else { return };
         let Ok(written) = entry.write() else { return };
         assert!(written.len() <= 128, "{text:?}");
-        assert_eq!(Entry::read(&written), Some(entry), "{text:?}");
+        assert_eq!(ElementText::read(&written), Some(entry), "{text:?}");
         assert!(written.bytes().all(|byte| matches!(byte, b' '..=b'~') && !b"\"\\".contains(&byte)), "{text:?}");
     });
 }
@@ -28,10 +28,10 @@ fn a_comment_that_is_cut_is_not_ours() {
     for whole in entries("nft_comment") {
         let whole = String::from_utf8(whole).unwrap();
         for end in 0..whole.len() {
-            let cut = Entry::read(&whole[..end]);
+            let cut = ElementText::read(&whole[..end]);
             // Whole leases less are still a comment: it names fewer installations, and those that it names as they were.
-            let known = Entry::read(&whole).map(|entry| entry.leases).unwrap_or_default();
-            let fits = |entry: &Entry| entry.leases.iter().all(|lease| known.get(lease.0) == Some(lease.1));
+            let known = ElementText::read(&whole).map(|entry| entry.leases).unwrap_or_default();
+            let fits = |entry: &ElementText| entry.leases.iter().all(|lease| known.get(lease.0) == Some(lease.1));
             assert!(cut.is_none_or(|entry| fits(&entry)), "{:?}", &whole[..end]);
         }
     }
@@ -73,8 +73,7 @@ fn rulesets_of_nftables() {
 #[test]
 fn entries_of_prefix_lists() {
     let now = DateTime::from_timestamp(1_900_000_000, 0).unwrap();
-    let entry =
-        |text: &str| PrefixListEntry { cidr: "203.0.113.42/32".parse().unwrap(), description: Some(text.to_owned()) };
+    let entry = |text: &str| ListEntry { cidr: "203.0.113.42/32".parse().unwrap(), description: Some(text.to_owned()) };
     let permission = entry("").permission();
     let leases = BTreeMap::from([(permission.digest("pl-1"), now + TimeDelta::hours(1))]);
     let key = lease_key(&InstallationId::from_uuid(Uuid::from_u128(7)));

@@ -36,7 +36,7 @@ const LEASE_BYTES: usize = 20;
 
 /// The text of an element of `eg`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct ElementText {
     /// `eg alice@laptop session a1b2c3d4`.
     pub description: String,
     /// Eight hex digits that no other element has.
@@ -55,7 +55,7 @@ pub enum Unwritable {
     Lease,
 }
 
-impl Entry {
+impl ElementText {
     /// A new element's text, without leases. Of the call's description the person is kept, in short.
     pub fn new(table: &str, permission: &Permission, call: &Authorize) -> Option<Self> {
         let session: String = call.tags.get(SESSION)?.chars().take(8).collect();
@@ -207,7 +207,7 @@ mod tests {
         InstallationId::from_uuid(Uuid::from_u128(number))
     }
 
-    fn new(description: &str, session: &str) -> Option<Entry> {
+    fn new(description: &str, session: &str) -> Option<ElementText> {
         let call = Authorize {
             group: TABLE.to_owned(),
             permissions: vec![permission()],
@@ -215,10 +215,10 @@ mod tests {
             description: description.to_owned(),
             nonce: "00ff00ff".to_owned(),
         };
-        Entry::new(TABLE, &permission(), &call)
+        ElementText::new(TABLE, &permission(), &call)
     }
 
-    fn entry(description: &str, leases: &[(u128, &str)]) -> Entry {
+    fn entry(description: &str, leases: &[(u128, &str)]) -> ElementText {
         let mut entry = new(description, "a1b2c3d4-0000-4000-8000-000000000000").unwrap();
         entry.leases = leases.iter().map(|(id, until)| (installation(*id), at(until))).collect();
         entry
@@ -230,7 +230,7 @@ mod tests {
         let entry = entry("eg alice@laptop session a1b2c3d4: a look", &[(7, "2026-02-27T18:00:00Z")]);
         let comment = entry.write().unwrap();
         assert_eq!(comment, "eg alice@laptop session a1b2c3d4 00ff00ff BI_YAgAAAAAAAAAAAAAAAAAAAAdpodug");
-        assert_eq!(Entry::read(&comment), Some(entry));
+        assert_eq!(ElementText::read(&comment), Some(entry));
     }
 
     #[test]
@@ -241,7 +241,7 @@ mod tests {
         let full = entry(long, &all[..LEASES_MAX]);
         let comment = full.write().unwrap();
         assert_eq!(comment.len(), 128);
-        assert_eq!(Entry::read(&comment), Some(full));
+        assert_eq!(ElementText::read(&comment), Some(full));
         assert_eq!(entry(long, &all).write(), Err(Unwritable::Full));
     }
 
@@ -293,7 +293,7 @@ mod tests {
             &good.replace("eg ", "eg a\"b "),
             &good.replace("eg ", "eg a\nb "),
         ] {
-            assert_eq!(Entry::read(bad), None, "{bad}");
+            assert_eq!(ElementText::read(bad), None, "{bad}");
         }
         let foreign = foreign_rule(permission(), Some("the office"));
         assert_eq!((foreign.id.0.as_str(), foreign.marks(TABLE).fit(false)), ("tcp/22@203.0.113.42/32", None));
@@ -320,7 +320,7 @@ mod tests {
         let tags = |id: u128, until: &str| BTreeMap::from([(lease_key(&installation(id)), until.to_owned())]);
         let now = at("2026-02-27T12:00:00Z");
         let (old, older, live) = ("2026-02-27T11:49:59Z", "2026-02-27T11:00:00Z", "2026-02-27T11:50:00Z");
-        let held = |entry: &Entry| -> Vec<u128> {
+        let held = |entry: &ElementText| -> Vec<u128> {
             entry.leases.keys().map(|id| Uuid::try_parse(id.as_str()).unwrap().as_u128()).collect()
         };
         let mut entry = entry("eg session a1b2c3d4", &[(1, old), (2, older), (3, live)]);

@@ -27,7 +27,7 @@ mod table_firewall;
 mod tests;
 
 pub use connect::Nftables;
-pub use entry::Entry;
+pub use entry::ElementText;
 pub use kind::TABLE;
 pub use listing::Listing;
 pub use ruleset::hindrance;
