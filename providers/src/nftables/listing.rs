@@ -17,7 +17,7 @@ pub const VERSION: &str = "version";
 /// A table as `nft` lists it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// The elements of the set [`VERSION`]; `None` if there is no such set.
+    /// The elements of the set `version`; `None` if there is no such set.
     pub versions: Option<Vec<u64>>,
     /// The sets that are named as `eg`'s.
     pub sets: BTreeMap<SetName, Set>,
