@@ -32,7 +32,7 @@ pub const VALUE_MAX: usize = 256;
 pub const LEASES_MAX: usize = 16;
 
 /// The session of an entry whose kind has no text. No real session has this id.
-const NO_SESSION: &str = "00000000";
+pub const NO_SESSION: &str = "00000000";
 
 /// The leases of one installation on one container: the digest of each permission, and the end of its lease.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

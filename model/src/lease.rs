@@ -17,7 +17,7 @@
 //! | [`Lease::undone`] | the same where nothing reads the firewall | as for `revoked` |
 //! | [`Lease::refused`] | a definite refusal | the reason; the time of the next attempt |
 //! | [`Lease::unanswered`] | no answer | the attempt counts as unknown from now |
-//! | [`Lease::closed`] | see [`Lease::may_close_on_absence`] | phase Closed |
+//! | [`Lease::closed`] | a [settled](Lease::settled) reading shows no rule of ours | phase Closed |
 
 use crate::{
     SETTLE_WINDOW, Timestamp,
@@ -27,6 +27,7 @@ use crate::{
     target::Target,
     words::word_enum,
 };
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 word_enum! {
@@ -135,14 +136,17 @@ impl Lease {
         self.phase == Phase::Claimed && self.tagged_until.is_none() && (!self.attempted() || refused)
     }
 
-    /// True if a reading made at `at` is believed about every call.
-    pub fn settled(&self, at: Timestamp) -> bool {
-        self.last_sent_at.is_none_or(|sent| at - sent > SETTLE_WINDOW)
+    /// True if a reading made at `at` is believed about every call, of *any* outcome. `settle` is that of the kind of firewall
+    /// ([`crate::target::Capabilities::settle`]); a call without an answer takes the whole window. A settled reading without
+    /// a rule of ours may close the lease: the second way to close.
+    pub fn settled(&self, at: Timestamp, settle: TimeDelta) -> bool {
+        self.last_sent_at.is_none_or(|sent| at - sent > settle) && !self.may_still_land(at)
     }
 
     /// The time until which readings are not believed.
-    pub fn settles_at(&self) -> Option<Timestamp> {
-        self.last_sent_at.map(|sent| sent + SETTLE_WINDOW)
+    pub fn settles_at(&self, settle: TimeDelta) -> Option<Timestamp> {
+        let unknown = self.unknown_since().map(|sent| sent + SETTLE_WINDOW);
+        self.last_sent_at.map(|sent| sent + settle).max(unknown)
     }
 
     /// The latest opening attempt of unknown outcome, recorded or not.
@@ -163,12 +167,6 @@ impl Lease {
         let unnamed = self.phase == Phase::Claimed && self.tagged_until.is_some();
         let landed = |unknown| self.last_sent_at.is_none_or(|sent| sent - unknown <= SETTLE_WINDOW);
         unnamed || self.unknown_since().is_some_and(landed)
-    }
-
-    /// True if a reading without a rule of ours may close the lease, the second way to close: it is later than the
-    /// settle window after the last attempt of *any* outcome.
-    pub fn may_close_on_absence(&self, read_at: Timestamp) -> bool {
-        self.settled(read_at) && !self.may_still_land(read_at)
     }
 
     fn next(&self) -> Self {
@@ -314,7 +312,7 @@ impl Lease {
         }
     }
 
-    /// Over, after [`Self::may_close_on_absence`], or before the first attempt.
+    /// Over, after [`Self::settled`] without a rule of ours, or before the first attempt.
     #[must_use]
     pub fn closed(&self) -> Self {
         Self { phase: Phase::Closed, in_flight: None, ..self.next() }
@@ -323,14 +321,15 @@ impl Lease {
 
 /// The rule that the reading at `read_at`, on which `revoked` was closed, may have hidden. `opened` are the rules
 /// without a confirmed revoke that were opened for the same permission of the same target, with the last time of each.
-/// The hidden rule is the one opened last, if that is less than a settle window ago: it may have been edited by hand,
+/// The hidden rule is the one opened last, if that is less than `settle` ago: it may have been edited by hand,
 /// which made its permission free for `revoked`.
 pub fn hidden_rule(
     opened: impl IntoIterator<Item = (RuleId, Timestamp)>,
     revoked: &RuleId,
     read_at: Timestamp,
+    settle: TimeDelta,
 ) -> Option<RuleId> {
-    let hidden = |(rule, at): &(RuleId, Timestamp)| rule != revoked && read_at - *at <= SETTLE_WINDOW;
+    let hidden = |(rule, at): &(RuleId, Timestamp)| rule != revoked && read_at - *at <= settle;
     let last = opened.into_iter().filter(hidden).max_by(|(a, a_at), (b, b_at)| (a_at, a).cmp(&(b_at, b)));
     last.map(|(rule, _)| rule)
 }
@@ -423,8 +422,8 @@ mod tests {
     fn a_claim_is_not_an_attempt() {
         let lease = claim();
         assert_eq!((lease.phase, lease.version, lease.attempted()), (Phase::Claimed, 0, false));
-        assert!(lease.settled(t(0)) && !lease.may_still_land(t(0)));
-        assert_eq!(lease.settles_at(), None);
+        assert!(lease.settled(t(0), SETTLE_WINDOW) && !lease.may_still_land(t(0)));
+        assert_eq!(lease.settles_at(SETTLE_WINDOW), None);
     }
 
     #[test]
@@ -541,7 +540,7 @@ mod tests {
     fn a_rule_that_a_lagging_reading_may_have_hidden_is_looked_for() {
         let hidden = |opened: &[(&str, i64)]| {
             let opened = opened.iter().map(|(id, at)| (sgr(id), t(*at)));
-            hidden_rule(opened, &sgr("sgr-2"), t(300)).map(|rule| rule.0)
+            hidden_rule(opened, &sgr("sgr-2"), t(300), SETTLE_WINDOW).map(|rule| rule.0)
         };
         for (opened, expected) in [
             (vec![], None),
@@ -569,7 +568,7 @@ mod tests {
         };
         assert_eq!(looking, expected);
         assert!(has_let_go(Some(&looking), false) && !looking.left_to_others());
-        assert!(!looking.may_close_on_absence(t(310)) && looking.may_close_on_absence(t(311)));
+        assert!(!looking.settled(t(310), SETTLE_WINDOW) && looking.settled(t(311), SETTLE_WINDOW));
         assert!(closing.left(sgr("sgr-1")).left_to_others());
         let lost = Lease { last_unknown_at: Some(t(5)), ..closing.clone() };
         for lease in [closing.revoked(true, Some(sgr("sgr-0")), t(10)), lost.revoked(false, Some(sgr("sgr-0")), t(10))]
@@ -593,7 +592,7 @@ mod tests {
         assert_eq!((landed.unknown_since(), landed.tagged_until), (None, Some(t(3600))));
         let again = landed.intend(Attempt::Opening, t(6)).refused(failure(FailureClass::Throttled), t(7));
         assert!(!again.opened_nothing() && !has_let_go(Some(&again), false));
-        assert!(!again.may_close_on_absence(t(306)) && again.may_close_on_absence(t(307)));
+        assert!(!again.settled(t(306), SETTLE_WINDOW) && again.settled(t(307), SETTLE_WINDOW));
         // Once it is seen, nothing is left to wait for.
         let seen = again.adopted(sgr("sgr-1"), Some(t(3600))).intend(Attempt::Other, t(8));
         assert_eq!(seen.revoked(false, None, t(8)).phase, Phase::Closed);
@@ -662,7 +661,7 @@ mod tests {
         let lost = claim().intend(Attempt::Opening, t(0)).intend(Attempt::Opening, t(1)).authorized(sgr("sgr-1"), t(9));
         let lease = lost.intend(Attempt::Other, t(290)).revoked(false, None, t(400));
         assert_eq!((lease.phase, lease.unknown_since()), (Phase::Claimed, Some(t(0))));
-        assert!(lease.may_close_on_absence(t(591)) && !lease.may_close_on_absence(t(590)));
+        assert!(lease.settled(t(591), SETTLE_WINDOW) && !lease.settled(t(590), SETTLE_WINDOW));
     }
 
     #[test]
@@ -681,10 +680,10 @@ mod tests {
         let tagged = sent.authorized(sgr("sgr-1"), t(9)).intend(Attempt::Other, t(100)).retagged(t(50));
         let noticed = sent.unanswered(failure(FailureClass::Unknown), t(60), t(10));
         for (lease, last) in [(sent, 0), (refused, 0), (tagged, 100), (noticed, 10)] {
-            assert!(!lease.may_close_on_absence(t(last)), "{lease:?}");
-            assert!(!lease.may_close_on_absence(t(last + 300)), "the window is closed: {lease:?}");
-            assert!(lease.may_close_on_absence(t(last + 301)), "{lease:?}");
-            assert_eq!(lease.settles_at(), Some(t(last + 300)));
+            assert!(!lease.settled(t(last), SETTLE_WINDOW), "{lease:?}");
+            assert!(!lease.settled(t(last + 300), SETTLE_WINDOW), "the window is closed: {lease:?}");
+            assert!(lease.settled(t(last + 301), SETTLE_WINDOW), "{lease:?}");
+            assert_eq!(lease.settles_at(SETTLE_WINDOW), Some(t(last + 300)));
         }
     }
 
@@ -699,14 +698,14 @@ mod tests {
     #[test]
     fn an_unknown_attempt_later_than_the_last_sent_one_still_counts() {
         let lease = Lease { last_unknown_at: Some(t(100)), last_sent_at: Some(t(0)), ..claim() };
-        assert!(lease.settled(t(301)) && !lease.may_close_on_absence(t(400)));
-        assert!(lease.may_close_on_absence(t(401)));
+        assert!(!lease.settled(t(400), SETTLE_WINDOW));
+        assert!(lease.settled(t(401), SETTLE_WINDOW));
     }
 
     #[test]
     fn a_reading_before_the_attempt_proves_nothing() {
         let lease = claim().intend(Attempt::Opening, t(0)).refused(failure(FailureClass::Denied), t(60));
-        assert!(!lease.may_close_on_absence(t(-86_400)));
+        assert!(!lease.settled(t(-86_400), SETTLE_WINDOW));
     }
 
     #[test]

@@ -119,6 +119,14 @@ pub fn sessions_named(description: &str) -> impl Iterator<Item = &str> {
     pairs.filter_map(|(_, word)| short_id(word))
 }
 
+/// The person and the session (its short id) that a description of `eg`'s names.
+pub fn opener_named(description: &str) -> Option<(Option<&str>, &str)> {
+    let short = sessions_named(description).next()?;
+    let (before, _) = description.split_once(&format!(" {SESSION_WORD} {short}"))?;
+    let person = before.strip_prefix(EG)?.trim();
+    Some((Some(person).filter(|person| !person.is_empty()), short))
+}
+
 /// The short id of a session in a word that is one, with or without the colon before a reason.
 fn short_id(word: &str) -> Option<&str> {
     let (id, rest) = word.split_at_checked(8)?;
@@ -389,6 +397,20 @@ mod tests {
             other.extend(lost.map(|id| (SESSION.to_owned(), id.to_owned())));
             let marks = Marks::read("sg-1", &SSH.parse().unwrap(), Some("eg session a1b2c3d4"), &other);
             assert_eq!((marks.fit(false), marks.incomplete(), marks.can_be_mended()), (misfit, true, true), "{lost:?}");
+        }
+    }
+
+    #[test]
+    fn a_description_names_person_and_session() {
+        for (text, expected) in [
+            ("eg alice@laptop session a1b2c3d4: a session deadbeef", Some((Some("alice@laptop"), "a1b2c3d4"))),
+            ("eg Alice Smith session a1b2c3d4", Some((Some("Alice Smith"), "a1b2c3d4"))),
+            ("eg session a1b2c3d4", Some((None, "a1b2c3d4"))),
+            ("alice session a1b2c3d4", None),
+            ("eg alice session a1b2c3", None),
+            ("eg", None),
+        ] {
+            assert_eq!(opener_named(text), expected, "{text}");
         }
     }
 

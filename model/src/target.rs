@@ -1,5 +1,7 @@
 //! Firewall targets: which firewall, and the route to it.
 
+use crate::SETTLE_WINDOW;
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -159,9 +161,13 @@ pub struct Capabilities {
     pub batch: usize,
     /// The ability to close a rule by itself.
     pub expiry: Expiry,
+    /// The time after which a reading is believed about a call that was answered. Zero where a reading shows every earlier
+    /// write, as the kernel's does. A call without an answer may land within [`SETTLE_WINDOW`] all the same.
+    pub settle: TimeDelta,
 }
 
 impl Capabilities {
     /// The least: rules with ids, and nothing else.
-    pub const LEAST: Self = Self { identity: Identity::Id, marks: MarkPlace::None, batch: 1, expiry: Expiry::None };
+    pub const LEAST: Self =
+        Self { identity: Identity::Id, marks: MarkPlace::None, batch: 1, expiry: Expiry::None, settle: SETTLE_WINDOW };
 }

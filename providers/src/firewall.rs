@@ -6,7 +6,7 @@ use crate::{
     discovery::Discovery,
     interfaces::Interfaces,
     marks::{ContainerMarking, Marking},
-    types::{Answered, Authorize, ReadResult, RulesSeen},
+    types::{Answered, Authorize, Hindrance, ReadResult, RulesSeen},
     unread::Unread,
 };
 use async_trait::async_trait;
@@ -52,6 +52,12 @@ pub trait Firewall: Send + Sync {
     /// # Errors
     /// The provider refused the whole call (one unknown id is enough), or the outcome is not known.
     async fn revoke(&self, rules: &[OwnedRule]) -> Result<Answered<BTreeSet<RuleId>>, Failure>;
+
+    /// Asks what takes the effect away from the rules of a target: something else on the way. `None` if nothing does, or if
+    /// that cannot be told.
+    async fn hindrance(&self, _: &TargetKey) -> Option<Hindrance> {
+        None
+    }
 
     /// Tags on rules, or marks in their texts.
     fn marking(&self) -> Option<&dyn Marking> {

@@ -47,5 +47,5 @@ pub use interfaces::Interfaces;
 pub use kind::{Cloud, Kind, Noun, Ports, TargetField, absolute_path};
 pub use marks::{ContainerMarking, Marking};
 pub use registry::{Registry, kind_of, kinds, kinds_named, kinds_of};
-pub use types::{Answered, Authorize, CallObserver, Caller, ReadResult, RulesSeen};
+pub use types::{Answered, Authorize, CallObserver, Caller, Hindrance, ReadResult, RulesSeen};
 pub use unread::Unread;

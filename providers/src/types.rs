@@ -34,6 +34,13 @@ pub struct Caller {
     pub partition: String,
 }
 
+/// Something on the way to a firewall's rules that takes their effect away, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hindrance {
+    pub message: String,
+    pub advice: String,
+}
+
 /// The outcome of reading one target. Nothing is concluded from it here: `NotFound` need not mean that the target is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReadResult {

@@ -17,12 +17,15 @@ use crate::{
 };
 use eg_config::settings::{Resource, Settings};
 use eg_model::{
-    ids::{InstallationId, RuleId},
+    container_mark::NO_SESSION,
+    ids::{InstallationId, RuleId, SessionId},
+    session::record::{GrantPermission, Session},
     sweep::holders::{Holder, MarkedRule, marked_rules},
-    tags::Fit,
+    tags::{Fit, opener_named},
     target::TargetKey,
 };
 use eg_providers::ReadResult;
+use eg_state::Store;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -40,6 +43,60 @@ struct Us {
     installation: Option<InstallationId>,
     /// Rules that the record proves to be ours by their id.
     rules: BTreeSet<(TargetKey, RuleId)>,
+    /// Sessions that are not over.
+    sessions: Vec<Session>,
+    store: Option<Store>,
+}
+
+/// A rule, and the session that opened it as far as the rule and the record tell.
+struct WhoRule {
+    rule: MarkedRule,
+    session: Option<SessionId>,
+    /// The first digits of its id. An entry without tags has room for no more.
+    short: Option<String>,
+    /// Its user, from the rule's description.
+    person: Option<String>,
+    /// It is a session of this record.
+    recorded: bool,
+}
+
+impl WhoRule {
+    fn new(target: &TargetKey, rule: MarkedRule, us: &Us) -> Self {
+        // Where entries have no text, the description stands for one.
+        let named = rule.description.as_deref().and_then(opener_named).filter(|named| *named != (None, NO_SESSION));
+        let (person, short) = named.unzip();
+        let session = rule.opener.or_else(|| us.session(target, &rule, short));
+        let short = session.map(|id| id.short()).or(short.map(str::to_owned));
+        let person = person.flatten().map(str::to_owned);
+        let recorded = session.is_some_and(|id| us.recorded(id).is_some());
+        Self { rule, session, short, person, recorded }
+    }
+}
+
+impl Us {
+    fn recorded(&self, id: SessionId) -> Option<Session> {
+        // A session that cannot be read is as good as none here: `eg doctor` tells of it.
+        self.store.as_ref()?.session(id).ok().flatten()
+    }
+
+    /// The session for a rule that does not name a whole id: the one that its text names, or, if it has no text, the oldest
+    /// one that it is open for.
+    fn session(&self, target: &TargetKey, rule: &MarkedRule, short: Option<&str>) -> Option<SessionId> {
+        let Some(short) = short else {
+            let open = |item: &GrantPermission| item.standing.rule() == Some(&rule.id);
+            let open_for = self.sessions.iter().filter(|session| holds(session, target, open));
+            return open_for.min_by_key(|session| session.started_at).map(|session| session.id);
+        };
+        let ids = self.store.as_ref()?.find(short).ok()?;
+        let wanted = |item: &GrantPermission| item.permission == rule.permission;
+        let found = |id: &SessionId| self.recorded(*id).is_some_and(|session| holds(&session, target, wanted));
+        ids.into_iter().find(found)
+    }
+}
+
+fn holds(session: &Session, target: &TargetKey, is_it: impl Fn(&GrantPermission) -> bool) -> bool {
+    let there = session.grants.iter().filter(|grant| grant.target.key == *target);
+    there.flat_map(|grant| &grant.permissions).any(is_it)
 }
 
 pub fn run(context: &Context<'_>, _args: &WhoArgs) -> Result<Exit, CommandError> {
@@ -95,13 +152,15 @@ fn us(context: &Context<'_>) -> Result<Us, CommandError> {
     let Some(store) = context.store_for_reading()? else { return Ok(Us::default()) };
     let leases = store.open_leases()?;
     let rules = leases.iter().filter_map(|lease| Some((lease.target.key.clone(), lease.proven_rule()?.clone())));
-    Ok(Us { installation: Some(store.installation().clone()), rules: rules.collect() })
+    let rules = rules.collect();
+    let sessions = [store.live_sessions()?, store.unfinished_sessions()?].concat();
+    Ok(Us { installation: Some(store.installation().clone()), rules, sessions, store: Some(store) })
 }
 
 /// One target, with its marked rules; or the reason why they are not known, and the advice.
 struct WhoTarget<'a> {
     surveyed: &'a ResourceReading<'a>,
-    found: Result<Vec<MarkedRule>, (String, &'static str)>,
+    found: Result<Vec<WhoRule>, (String, &'static str)>,
 }
 
 /// Each target once, even if several resources name it. A resource whose credentials could read the target is preferred.
@@ -118,12 +177,13 @@ fn looks<'a>(seen: &'a [ResourceReading<'a>], us: &Us) -> Vec<WhoTarget<'a>> {
     best.into_iter().map(|surveyed| WhoTarget { surveyed, found: found(surveyed, us) }).collect()
 }
 
-fn found(surveyed: &ResourceReading<'_>, us: &Us) -> Result<Vec<MarkedRule>, (String, &'static str)> {
+fn found(surveyed: &ResourceReading<'_>, us: &Us) -> Result<Vec<WhoRule>, (String, &'static str)> {
     let target = &surveyed.target.key;
     match &surveyed.result {
         ReadResult::Complete(reading) => {
             let ours = us.rules.iter().filter(|(key, _)| key == target).map(|(_, rule)| rule.clone()).collect();
-            Ok(marked_rules(&target.id, reading, us.installation.as_ref(), &ours))
+            let marked = marked_rules(&target.id, reading, us.installation.as_ref(), &ours);
+            Ok(marked.into_iter().map(|rule| WhoRule::new(target, rule, us)).collect())
         }
         ReadResult::NotFound { caller } => Err((
             ReadResult::absent(target, caller.as_ref()),
@@ -139,15 +199,17 @@ fn found(surveyed: &ResourceReading<'_>, us: &Us) -> Result<Vec<MarkedRule>, (St
 fn table(looks: &[WhoTarget<'_>], zone: &Zone, columns: Option<usize>) -> String {
     let mut table = Table::new(["RESOURCE", "PERMISSION", "RULE", "SESSION", "HOLDER", "UNTIL"]);
     for look in looks {
-        for rule in look.found.iter().flatten() {
-            let opener = rule.opener.map_or_else(|| "-".to_owned(), |id| id.short());
+        for WhoRule { rule, short, person, recorded, .. } in look.found.iter().flatten() {
             let cells = [
                 Cell::new(&look.surveyed.resource.name),
                 Cell::new(opening(&look.surveyed.target.key, &rule.permission)),
                 Cell::new(&rule.id.0),
-                Cell::new(opener),
+                Cell::new(short.as_deref().unwrap_or("-")),
             ];
             holder::rows(&mut table, cells, rule.holders.iter().map(|holder| until(holder, zone)));
+            if let Some(person) = person.as_ref().filter(|_| !recorded) {
+                table.note(format!("opened by {person}"));
+            }
             if let Some(note) = fit_note(rule.fit) {
                 table.note(note);
             }
@@ -190,7 +252,8 @@ fn as_json(looks: &[WhoTarget<'_>], not_looked_up: &[(String, CommandError)]) ->
     json!({"rules": rules.collect::<Vec<_>>(), "unavailable": unknown.chain(nowhere).collect::<Vec<_>>()})
 }
 
-fn rule_json(look: &WhoTarget<'_>, rule: &MarkedRule) -> Value {
+fn rule_json(look: &WhoTarget<'_>, found: &WhoRule) -> Value {
+    let rule = &found.rule;
     let target = &look.surveyed.target.key;
     let holder = |holder: &Holder| {
         json!({
@@ -209,7 +272,9 @@ fn rule_json(look: &WhoTarget<'_>, rule: &MarkedRule) -> Value {
         "region": json::region(target),
         "permission": json::permission(&rule.permission),
         "ruleId": rule.id.0,
-        "sessionId": rule.opener.map(|id| id.to_string()),
+        "sessionId": found.session.map(|id| id.to_string()),
+        "sessionShortId": found.short,
+        "person": found.person,
         "marks": match rule.fit {
             Fit::Genuine => "genuine",
             Fit::OursById => "ours-by-id",

@@ -183,7 +183,8 @@ impl<'a> Driver<'a> {
         let mut needed = Routes::new();
         for target in targets(live).chain(recorded) {
             if in_scope.as_ref().is_none_or(|keys| keys.contains(&target.key)) {
-                add_route(needed.entry(target.key.clone()).or_default(), target);
+                // Most targets have one route. A first push would make room for four.
+                add_route(needed.entry(target.key.clone()).or_insert_with(|| Vec::with_capacity(1)), target);
             }
         }
         // Ended sessions need no target, but their route may be the only one that still works.

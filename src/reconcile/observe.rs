@@ -15,13 +15,10 @@ use eg_model::{
     session::record::Session,
     target::{Target, TargetKey},
 };
-use eg_providers::{Caller, Firewall, ReadResult, read_batch};
+use eg_providers::{Caller, ReadResult, read_batch};
 use eg_state::{StateError, TargetRecord};
 use futures_util::future::join_all;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Driver<'_> {
     /// Reads each target by its first route, and by its next one as long as that fails.
@@ -107,7 +104,7 @@ impl Driver<'_> {
         let grants = sessions.iter().flat_map(|session| &session.grants);
         let unknown = grants.filter(|grant| grant.target.route.account.is_none());
         let unknown: BTreeSet<&TargetKey> = unknown.map(|grant| &grant.target.key).collect();
-        let mut regions: BTreeMap<Target, Vec<&(Target, Arc<dyn Firewall>)>> = BTreeMap::new();
+        let mut regions: BTreeMap<Target, Vec<_>> = BTreeMap::new();
         for way in read.iter().filter(|(target, _)| unknown.contains(&target.key)) {
             regions.entry(way.0.regional()).or_default().push(way);
         }

@@ -29,6 +29,8 @@ pub enum Code {
     Lock,
     /// The record was made anew, since the earlier one is gone.
     LostDatabase,
+    /// What is opened has no effect: something else on the way decides.
+    NoEffect,
     /// A rule is not known to be closed.
     NotClosed,
     /// The command of `[notify]` did not run, or its run is not on record.
@@ -76,7 +78,7 @@ mod tests {
     use serde_json::{Value, json};
 
     /// Every code that is not a note's or an error's.
-    const OWN: [Code; 28] = [
+    const OWN: [Code; 29] = [
         Code::AddressChanged,
         Code::Clock,
         Code::CloudExpiry,
@@ -89,6 +91,7 @@ mod tests {
         Code::InUse,
         Code::Lock,
         Code::LostDatabase,
+        Code::NoEffect,
         Code::NotClosed,
         Code::NotNotified,
         Code::NotOpen,

@@ -2,7 +2,7 @@
 
 use crate::{error::StateError, runs::LastRuns, tx::Store};
 use eg_model::{
-    Timestamp,
+    SETTLE_WINDOW, Timestamp,
     lease::Lease,
     session::record::{Grant, GrantStatus, Session},
     target::TargetKey,
@@ -37,7 +37,7 @@ impl RecordSummary {
         let closing = self.sessions.iter().filter(|session| !session.status.is_live()).flat_map(|s| &s.grants);
         let closing: Vec<&Grant> = closing.filter(|grant| grant.status == GrantStatus::Removing).collect();
         let concerns = |lease: &&Lease| closing.iter().any(|grant| grant.target.key == lease.target.key);
-        let settling = self.leases.iter().filter(concerns).filter_map(Lease::settles_at);
+        let settling = self.leases.iter().filter(concerns).filter_map(|lease| lease.settles_at(SETTLE_WINDOW));
         let said = self.runs.reconcile.as_ref().and_then(|run| run.next_wake_at).filter(|at| *at > now);
         live.chain(retries).chain(settling).chain(self.untried_ends()).chain(said).min()
     }

@@ -57,7 +57,7 @@ impl Store {
             let mut rows: HashMap<TargetKey, TargetRows> = HashMap::new();
             for session in everywhere(connection, damaged)? {
                 for (key, part) in by_target(session) {
-                    rows.entry(key).or_default().sessions.push(part);
+                    of(&mut rows, &key).sessions.push(part);
                 }
             }
             for key in targets::of_ending(connection, damaged)? {
@@ -116,9 +116,8 @@ impl Store {
     }
 }
 
+/// Most targets have one session and one lease, so there is room for one of each: a first push would make room for four.
 fn of<'r>(rows: &'r mut HashMap<TargetKey, TargetRows>, key: &TargetKey) -> &'r mut TargetRows {
-    if !rows.contains_key(key) {
-        rows.insert(key.clone(), TargetRows::default());
-    }
-    rows.entry(key.clone()).or_default()
+    let new = || TargetRows { sessions: Vec::with_capacity(1), leases: Vec::with_capacity(1), ..TargetRows::default() };
+    rows.entry(key.clone()).or_insert_with(new)
 }

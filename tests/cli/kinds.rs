@@ -3,33 +3,23 @@
 
 use crate::{
     cli::session::{Tale, error_of},
-    harness::{IPV4, Outcome, REGION, Sandboxed, World, sandboxed::ACCOUNT},
+    harness::{IPV4, Outcome, REGION, Sandboxed, World, namespace::write_program, sandboxed::ACCOUNT},
 };
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 const OFFICE: &str = "198.51.100.0/24";
 
 /// One firewall of each kind; people have put something into each that can be read.
-struct Kinds {
-    world: Sandboxed,
+pub struct Kinds {
+    pub world: Sandboxed,
     list: String,
     set: String,
     /// What the scripts were called for, one line each.
     calls: PathBuf,
 }
 
-fn program(path: &Path, text: &str) {
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, text).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-}
-
 impl Kinds {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let world = Sandboxed::with(&[("api", &["tcp/22"])]);
         let list = world.region.create_prefix_list_in(ACCOUNT, REGION, "office", false, 20).unwrap();
         world.region.add_entry_by_hand(&list, OFFICE.parse().unwrap(), "theirs");
@@ -37,10 +27,6 @@ impl Kinds {
         world.region.edit_ip_set_by_hand(&set, |addresses| addresses.push(OFFICE.to_owned()));
         let home = world.here.home().to_owned();
         let (directory, calls) = (home.join("router"), home.join("calls"));
-        for action in ["apply", "revoke"] {
-            let text = format!("#!/bin/sh\necho \"{action} $1\" >> {}\n", calls.display());
-            program(&directory.join(action).join("10-log"), &text);
-        }
         let parts: Vec<&str> = set.split('/').collect();
         let [scope, name, id] = parts.as_slice() else { panic!("a place: {set}") };
         let mut config = fs::read_to_string(world.here.config_path()).unwrap();
@@ -53,11 +39,16 @@ impl Kinds {
             directory.display()
         );
         world.here.write_config(&config);
-        Self { world, list, set, calls }
+        let kinds = Self { world, list, set, calls };
+        for action in ["apply", "revoke"] {
+            let text = format!("#!/bin/sh\necho \"{action} $1\" >> {}\n", kinds.calls.display());
+            kinds.program(&format!("router/{action}/10-log"), &text);
+        }
+        kinds
     }
 
     /// All that people would see, except what the scripts did.
-    fn whole(&self) -> String {
+    pub fn whole(&self) -> String {
         let region = &self.world.region;
         let group = region.rules(self.world.group("api"));
         format!("{group:?}\n{:?}\n{:?}", self.entries(), region.ip_set(&self.set).map(|set| (set.addresses, set.tags)))
@@ -68,12 +59,19 @@ impl Kinds {
         list.entries().iter().map(|entry| format!("{} {:?}", entry.cidr, entry.description)).collect()
     }
 
-    fn eg(&self, args: &[&str]) -> Outcome {
+    /// Writes a program into the home of [`Sandboxed::here`].
+    pub fn program(&self, path: &str, text: &str) {
+        let path = self.world.here.home().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        write_program(&path, text);
+    }
+
+    pub fn eg(&self, args: &[&str]) -> Outcome {
         self.world.eg(args)
     }
 
     /// Gives stable names to what differs from run to run.
-    fn named<'k>(&'k self, tale: &mut Tale<'k>) {
+    pub fn named<'k>(&'k self, tale: &mut Tale<'k>) {
         for (text, name) in [(self.list.as_str(), "[LIST]"), (&self.set, "[SET]")] {
             tale.name(text, name);
         }

@@ -6,6 +6,7 @@ mod completions;
 mod demo;
 mod doctor;
 mod files;
+mod five_kinds;
 mod follow;
 mod follow_name;
 mod host_recipes;

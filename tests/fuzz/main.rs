@@ -17,6 +17,7 @@
 mod answers;
 #[path = "../simulation/eg_here.rs"]
 mod eg_here;
+mod marks;
 mod parsers;
 mod rows;
 

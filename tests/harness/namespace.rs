@@ -67,6 +67,27 @@ pub fn write_program(path: &Path, text: &str) {
     assert!(installing.wait().expect("its end").success(), "{}", path.display());
 }
 
+/// Runs a test anew in a network namespace of its own, with all that it starts: the sandbox, and `eg`. True in there;
+/// elsewhere the test is over. On a machine without namespaces it says so, and checks nothing.
+#[track_caller]
+pub fn is_inside(test: &str) -> bool {
+    const INSIDE: &str = "EG_TEST_IS_INSIDE";
+    if std::env::var_os(INSIDE).is_some() {
+        return true;
+    }
+    if let Some(why) = Namespace::missing() {
+        eprintln!("SKIPPED: {test}: {why}");
+        return false;
+    }
+    let this = std::env::current_exe().expect("the tests");
+    let mut anew = Command::new("unshare");
+    anew.args(["-n", "sh", "-c", r#"ip link set lo up && exec "$@""#, "sh"]).arg(this);
+    let ran = anew.args(["--exact", test, "--nocapture"]).env(INSIDE, "1").output().expect("unshare");
+    let [out, err] = [&ran.stdout, &ran.stderr].map(|text| String::from_utf8_lossy(text));
+    assert!(ran.status.success() && out.contains(" 1 passed"), "{out}\n{err}");
+    false
+}
+
 pub struct Namespace {
     holder: Child,
     dir: PathBuf,

@@ -1,12 +1,12 @@
 //! The scripts in `deploy/scripts`, with the programs that they are for.
 
 use super::peers::{CLIENT, Peers, SERVER};
-use crate::harness::{Installation, Namespace, Outcome, Shared};
+use crate::harness::{Installation, Namespace, Outcome, Shared, namespace::write_program, says};
 use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -94,6 +94,37 @@ impl Example {
         assert_eq!(rules(), before);
     }
 
+    /// The program fails to list, for a while, when a script asks it to close. What is not known is not gone: nothing counts
+    /// as closed, and the next pass closes it.
+    fn does_not_take_a_failed_list_for_an_empty_one(&self, program: &str, list: &str, rules: impl Fn() -> String) {
+        let (before, fails) = (rules(), self.dir("faults").join("fails"));
+        self.eg(&["session", "start", "--ipv4", CLIENT, "--duration", "1h"]).expect_code(0);
+        let open = rules();
+        assert_ne!(open, before);
+        // Scripts look here first.
+        let (bin, fails_at) = (self.dir("bin"), fails.display());
+        write_program(
+            &bin.join(program),
+            &format!(
+                "#!/bin/sh\ncase \"$EG_ACTION $*\" in\n\"revoke {list}\")\n  if test -e {fails_at}; then echo no memory >&2; \
+                 exit 4; fi ;;\nesac\nexec /usr/sbin/{program} \"$@\"\n"
+            ),
+        );
+        self.replace(&bin, "/usr/local/sbin");
+        fs::write(&fails, "").expect("a file");
+        let stopped = self.eg(&["session", "stop"]).expect_code(3);
+        says(&stopped, "not confirmed closed yet");
+        assert_eq!(rules(), open);
+        let listed = self.eg(&["session", "list", "--output", "json"]).expect_code(0).json_as("sessions");
+        assert_eq!(listed[0]["status"], "EXPIRING");
+        fs::remove_file(&fails).expect("the file");
+        self.shared.clock.fetch_add(330, Ordering::SeqCst);
+        self.eg(&["reconcile"]).expect_code(0);
+        assert_eq!(rules(), before);
+        let listed = self.eg(&["session", "list", "--output", "json"]).expect_code(0).json_as("sessions");
+        assert_eq!(listed[0]["status"], "CANCELLED");
+    }
+
     fn connects(&self, source: &str) -> bool {
         self.peers.connect(source, SERVER).0 == "connected"
     }
@@ -117,6 +148,7 @@ fn iptables() {
     let rules = || host.run("/usr/sbin/iptables", &["-S"]) + &host.run("/usr/sbin/ip6tables", &["-S"]);
     let take_away = || drop(host.run("/usr/sbin/iptables", &["-w", "-D", "eg", "-s", CLIENT, "-j", "ACCEPT"]));
     example.opens_and_closes(|source| example.connects(source), rules, take_away);
+    example.does_not_take_a_failed_list_for_an_empty_one("iptables", "-w -S", rules);
 }
 
 #[test]
@@ -132,7 +164,9 @@ fn ufw() {
     ufw("default reject incoming");
     ufw("--force enable");
     let take_away = || drop(ufw("delete allow from 203.0.113.42 to any port 22 proto tcp"));
-    example.opens_and_closes(|source| example.connects(source), || ufw("show added"), take_away);
+    let rules = || ufw("show added");
+    example.opens_and_closes(|source| example.connects(source), rules, take_away);
+    example.does_not_take_a_failed_list_for_an_empty_one("ufw", "show added", rules);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::{
     net::permission::Permission,
     observation::{Observation, ObservedRule, OwnedRule, Proof, Reading},
     tags::{Fit, LeaseState, Marks, lease_time},
-    target::{Expiry, MarkPlace},
+    target::{Capabilities, Expiry, MarkPlace},
 };
 use chrono::TimeDelta;
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,9 +44,10 @@ pub(super) fn with_auto_closes(
     };
     let rows = auto_closes.rows.iter().filter(|row| &row.target.key == view.key);
     let rows = rows.map(|row| (&row.rule, row)).collect();
-    let marked_kind = view.capabilities.marks != MarkPlace::None;
+    let capabilities = view.capabilities;
     let unset = BTreeMap::new();
-    let mut planner = AutoClosePlanner { record, marked_kind, auto_closes, reading, wanted, leases, rows, unset, plan };
+    let mut planner =
+        AutoClosePlanner { record, capabilities, auto_closes, reading, wanted, leases, rows, unset, plan };
     planner.held_rules();
     planner.leftover_rows();
     planner.finish()
@@ -54,8 +55,7 @@ pub(super) fn with_auto_closes(
 
 struct AutoClosePlanner<'a> {
     record: &'a PlanContext<'a>,
-    /// Rules of this kind show their holders.
-    marked_kind: bool,
+    capabilities: Capabilities,
     auto_closes: AutoCloseView<'a>,
     reading: Option<&'a Reading>,
     wanted: &'a BTreeMap<Permission, Want>,
@@ -81,7 +81,11 @@ impl<'a> AutoClosePlanner<'a> {
 
     fn rule(&self, id: &RuleId) -> Option<&'a ObservedRule> {
         let reading = self.reading?;
-        reading.rules.iter().find(|rule| rule.id == *id).filter(|rule| !self.record.is_revoked(rule, reading))
+        reading
+            .rules
+            .iter()
+            .find(|rule| rule.id == *id)
+            .filter(|rule| !self.record.is_revoked(rule, reading, self.capabilities.settle))
     }
 
     /// The provider's clock; ours if that is unknown.
@@ -110,7 +114,8 @@ impl<'a> AutoClosePlanner<'a> {
             let moves = if lease.phase == Phase::Leaving { ours.is_none() } else { ours.is_some() };
             let known = self.rows.get(&rule.id).copied();
             if let Some((latest, way)) = self.latest(rule, ours).filter(|_| moves).zip(self.way(known)) {
-                let unmarked = self.marked_kind && !fits(&rule.marks(&self.plan.target.id));
+                let marked_kind = self.capabilities.marks != MarkPlace::None;
+                let unmarked = marked_kind && !fits(&rule.marks(&self.plan.target.id));
                 self.held_rule(rule, FireTime::new(latest, self.provider_now()).or_later(unmarked), way, known);
             }
         }
@@ -242,8 +247,9 @@ impl<'a> AutoClosePlanner<'a> {
     /// place a short while ago.
     fn may_misread(&self, row: &AutoClose) -> Option<Timestamp> {
         let read_at = self.reading?.read_at;
-        let lease = self.leases.get(&row.permission).filter(|lease| !lease.settled(read_at))?;
-        lease.settles_at().filter(|_| self.record.opened.contains_key(&row.rule))
+        let lease =
+            self.leases.get(&row.permission).filter(|lease| !lease.settled(read_at, self.capabilities.settle))?;
+        lease.settles_at(self.capabilities.settle).filter(|_| self.record.opened.contains_key(&row.rule))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The inputs of a plan.
 
 use crate::{
-    SETTLE_WINDOW, Timestamp,
+    Timestamp,
     auto_close::{AutoClose, AutoCloseRoute, AutoCloseSeen},
     ids::{InstallationId, RuleId},
     lease::Lease,
@@ -50,8 +50,8 @@ pub struct PlanContext<'a> {
 impl PlanContext<'_> {
     /// True if the revoke of a rule was confirmed less than a settle window before `reading`. Rule ids are never
     /// reused, so a reading that still shows the rule is stale.
-    pub(super) fn is_revoked(&self, rule: &ObservedRule, reading: &Reading) -> bool {
-        self.revoked.get(&rule.id).is_some_and(|at| reading.read_at - *at <= SETTLE_WINDOW)
+    pub(super) fn is_revoked(&self, rule: &ObservedRule, reading: &Reading, settle: TimeDelta) -> bool {
+        self.revoked.get(&rule.id).is_some_and(|at| reading.read_at - *at <= settle)
     }
 
     /// The time of the next attempt, if the attempt has to wait. A time further ahead than the longest delay was

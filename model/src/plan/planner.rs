@@ -132,7 +132,7 @@ impl<'a> Planner<'a> {
     }
 
     pub(super) fn is_settled(&self, lease: &Lease) -> bool {
-        lease.settled(self.reading.read_at)
+        lease.settled(self.reading.read_at, self.capabilities.settle)
     }
 
     /// True if anything may be opened for a want. Not if its end is so far ahead that the record is damaged, or this
@@ -172,7 +172,7 @@ impl<'a> Planner<'a> {
         // Of a container, the write for another lease may have to settle first.
         let others = self.leases.values().filter_map(|lease| lease.unknown_since()).max();
         let marks = others.filter(|_| self.marks_may_return()).map(|unknown| unknown + SETTLE_WINDOW);
-        if let Some(at) = lease.settles_at().max(marks) {
+        if let Some(at) = lease.settles_at(self.capabilities.settle).max(marks) {
             self.plan.wake_at(at + TimeDelta::seconds(1));
         }
     }

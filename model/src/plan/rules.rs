@@ -60,7 +60,7 @@ impl<'a> SeenRules<'a> {
         let refused = |rule: &ObservedRule| leases.get(&rule.permission).copied().filter(exists).is_some();
         let by_value = view.capabilities.identity == Identity::Value;
         let again = |rule: &ObservedRule| by_value && (known.contains_key(&rule.id) || refused(rule));
-        let there = |rule: &&ObservedRule| again(rule) || !record.is_revoked(rule, reading);
+        let there = |rule: &&ObservedRule| again(rule) || !record.is_revoked(rule, reading, view.capabilities.settle);
         let mut all: Vec<_> = reading.rules.iter().filter(there).map(judged).collect();
         all.sort_by(|a, b| a.rule.id.cmp(&b.rule.id));
         let (provider_time, container) = (reading.provider_time, view.key.id.as_str());

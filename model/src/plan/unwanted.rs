@@ -70,7 +70,7 @@ impl<'a> Planner<'a> {
     }
 
     fn gone_case(&self, lease: &Lease) -> UnwantedCase<'a> {
-        let absent = lease.may_close_on_absence(self.reading.read_at) && !self.marks_may_return();
+        let absent = self.is_settled(lease) && !self.marks_may_return();
         let settled = !lease.attempted() || absent;
         let left = lease.phase == Phase::Leaving
             && lease.last_failure.is_none()

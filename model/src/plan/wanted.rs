@@ -343,7 +343,7 @@ impl<'a> Planner<'a> {
     fn close_covered(&mut self, lease: &Lease) {
         match self.rules.stray_tag(lease.permission) {
             _ if self.rules.shows_displaced(lease.permission) => {}
-            _ if !lease.may_close_on_absence(self.reading.read_at) || self.marks_may_return() => self.settle(lease),
+            _ if !self.is_settled(lease) || self.marks_may_return() => self.settle(lease),
             Some(until) => self.wait_for_tag(until),
             None if self.rules.loose_mark(lease.permission) => self.unmark(lease),
             None => self.close_lease(lease),

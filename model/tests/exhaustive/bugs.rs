@@ -4,7 +4,7 @@
 use crate::{
     auto_closes::Seen,
     real::{self, Learn, Plan, Turn, View, turn},
-    world::{Call, LONG_EXPIRED, LONGEST_TERM, Life, Row, Rule, SETTLED, Site, Tags, Tick},
+    world::{Call, Kind, LONG_EXPIRED, LONGEST_TERM, Life, Row, Rule, SETTLED, Site, Tags, Tick},
 };
 use eg_model::lease::Phase;
 
@@ -112,10 +112,14 @@ pub(crate) enum Bug {
     TextFromReading,
     /// A rule that is gone has closed by itself, even before its time.
     ClosedIsNoDrift,
+    /// Readings are believed at once where they lag.
+    BelievedAtOnce,
+    /// In the kernel, a call without an answer counts as one that was answered.
+    NothingLandsLate,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 50] = [
+    pub(crate) const ALL: [Self; 52] = [
         Self::ClosedOnOneAbsentRead,
         Self::AdoptedByPermission,
         Self::LedgerAfterSuccess,
@@ -166,6 +170,8 @@ impl Bug {
         Self::TimedForLonger,
         Self::TextFromReading,
         Self::ClosedIsNoDrift,
+        Self::BelievedAtOnce,
+        Self::NothingLandsLate,
     ];
 }
 
@@ -215,6 +221,10 @@ pub(crate) fn blur(bug: Option<Bug>, view: &mut View, site: &Site) {
             for rule in view.rules.iter_mut().filter(|rule| rule.tags.is_none() && wanted & (1 << rule.port) != 0) {
                 rule.tags = Some(Tags { fits: 1 << rule.port, leases });
             }
+        }
+        Some(Bug::BelievedAtOnce) => view.kind = Kind::Kernel,
+        Some(Bug::NothingLandsLate) => {
+            view.ledger.iter_mut().for_each(|row| (row.unknown, row.in_flight) = (None, None));
         }
         Some(Bug::TagsAreProof) => view.rules.iter_mut().for_each(|rule| rule.described = true),
         Some(Bug::HorizonWithoutTolerance) => {

@@ -167,7 +167,7 @@ impl World {
                     || rows.next().is_some()
                     || self.marks.iter().any(|mark| mark.port == port)
             }
-            Kind::Group | Kind::List | Kind::Timed => false,
+            Kind::Group | Kind::List | Kind::Timed | Kind::Kernel => false,
         }
     }
 

@@ -389,7 +389,7 @@ impl Driver<'_> {
         }
         for intent in &mut pass.intents {
             let next = bugs::bent_turn(self.bug, intent.row, Turn::Intend { opening, undoing: false }, now);
-            intent.settled = intent.row.settled(now);
+            intent.settled = intent.row.settled(self.world.kind, now);
             if !self.has(Bug::LedgerAfterSuccess) {
                 self.write(intent.row.key(), next);
             }
@@ -584,7 +584,7 @@ impl Driver<'_> {
     fn revoked(&mut self, pass: &Pass, intent: &Intent, rule: u8) {
         let wanted = pass.wanted & (1 << intent.row.port) != 0;
         let site = &self.world.sites[self.site];
-        let hidden = real::hidden(&site.opened, intent.row.port, rule, pass.read_at + site.skew);
+        let hidden = real::hidden(self.world.kind, &site.opened, intent.row.port, rule, pass.read_at + site.skew);
         let hidden = hidden.filter(|_| !self.has(Bug::HiddenIsForgotten));
         self.outcome(intent, Turn::Revoked { wanted, hidden });
         self.remember_revoked(rule);
@@ -744,7 +744,7 @@ impl Provider<'_> {
         leases[site] = Some(until);
         let tags = Some(Tags { fits: ports, leases }).filter(|_| kind != Kind::Bare);
         let made_by = Some(site as u8);
-        let closes = (kind == Kind::Timed).then_some(until);
+        let closes = kind.closes_by_itself().then_some(until);
         let id = |n, port| if kind == Kind::Set { port } else { first + n };
         let rule = |(n, port)| Rule {
             id: id(n, port),

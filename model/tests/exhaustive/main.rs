@@ -213,6 +213,17 @@ fn rules_of_two_installations_that_close_by_themselves() {
     exhaust("timed, two", Space { hands: 0, ..Space::two_of(Kind::Timed) }, &[JOINED, LEFT]);
 }
 
+/// The same in the kernel, whose readings are believed at once.
+#[test]
+fn rules_in_the_kernel() {
+    exhaust("kernel", Space { extends: 1, ..Space::of(Kind::Kernel) }, &[ADOPTED, CLOSED, LANDED]);
+}
+
+#[test]
+fn rules_of_two_installations_in_the_kernel() {
+    exhaust("kernel, two", Space { hands: 0, ..Space::two_of(Kind::Kernel) }, &[JOINED, LEFT]);
+}
+
 /// A firewall that cannot be read back: two sessions one after the other or at once, two faults.
 #[test]
 fn a_blind_firewall() {
@@ -407,6 +418,8 @@ fn hunt(bug: Bug) -> (&'static str, Space) {
         Bug::TimedNotMoved => (N1, Space { hands: 0, extends: 1, ..Space::of(Kind::Timed) }),
         Bug::TimedForLonger => (N2, Space { hands: 0, ..Space::two_of(Kind::Timed) }),
         Bug::ClosedIsNoDrift => (L1, Space::of(Kind::Timed)),
+        Bug::BelievedAtOnce => (S4, Space::of(Kind::Timed)),
+        Bug::NothingLandsLate => (S4, Space { hands: 0, ..Space::of(Kind::Kernel) }),
     };
     (property, Space { bug: Some(bug), ..space })
 }

@@ -8,9 +8,7 @@ use crate::{
     auto_closes::{AutoCloseRow, By},
     quick::{Table, hash},
     space::Space,
-    world::{
-        Ages, Broken, Call, Kind, LONG_EXPIRED, Life, Mark, Process, Rule, SETTLED, Session, Site, World, members,
-    },
+    world::{Ages, Broken, Call, LONG_EXPIRED, Life, Mark, Process, Rule, SETTLED, Session, Site, World, members},
 };
 use eg_model::{failure::FailureClass, lease::Phase};
 use stateright::Property;
@@ -118,7 +116,7 @@ pub(crate) fn all() -> Vec<Property<Space>> {
         }),
         Property::sometimes(CLOSED, |_, world: &World| {
             let over = |site: &Site| site.wanted() == 0 && site.ledger.iter().any(|row| row.phase == Phase::Held);
-            world.kind == Kind::Timed && world.rules.is_empty() && world.hands > 0 && world.sites.iter().all(over)
+            world.kind.closes_by_itself() && world.rules.is_empty() && world.hands > 0 && world.sites.iter().all(over)
         }),
         Property::sometimes(FIRED, |space: &Space, world: &World| {
             let overdue = |site: &Site| site.sessions.iter().any(|s| s.life == Life::Live && s.until <= 0);

@@ -174,11 +174,16 @@ pub(crate) fn has_let_go(row: Option<&Row>, wanted: bool) -> bool {
     eg_model::lease::has_let_go(row.map(|row| lease(row, 0)).as_ref(), wanted)
 }
 
+/// The time after which readings are believed about answered calls.
+fn settle(kind: Kind) -> TimeDelta {
+    if kind == Kind::Kernel { TimeDelta::zero() } else { SETTLE_WINDOW }
+}
+
 /// The rule that a reading may have hidden on which another for the same permission was closed.
-pub(crate) fn hidden(opened: &[Opened], port: u8, revoked: u8, read_at: Tick) -> Option<u8> {
+pub(crate) fn hidden(kind: Kind, opened: &[Opened], port: u8, revoked: u8, read_at: Tick) -> Option<u8> {
     let same = opened.iter().filter(|opened| opened.port == port);
     let same = same.map(|opened| (rule_id(opened.rule), time(opened.at)));
-    eg_model::lease::hidden_rule(same, &rule_id(revoked), time(read_at)).as_ref().map(small)
+    eg_model::lease::hidden_rule(same, &rule_id(revoked), time(read_at), settle(kind)).as_ref().map(small)
 }
 
 fn turned(before: Row, turn: Turn, now: Tick) -> Row {
@@ -454,9 +459,9 @@ fn made(view: &View) -> Plan {
         Kind::Bare => (Identity::Id, MarkPlace::None, Expiry::None),
         Kind::List => (Identity::Id, MarkPlace::Container { leases: LEASES_MAX }, Expiry::None),
         Kind::Set => (Identity::Value, MarkPlace::Container { leases: LEASES_MAX }, Expiry::None),
-        Kind::Timed => (Identity::Id, MarkPlace::Entry, Expiry::Native),
+        Kind::Timed | Kind::Kernel => (Identity::Id, MarkPlace::Entry, Expiry::Native),
     };
-    let capabilities = Capabilities { identity, marks, batch: DIGESTS_PER_CALL, expiry };
+    let capabilities = Capabilities { identity, marks, batch: DIGESTS_PER_CALL, expiry, settle: settle(view.kind) };
     let known = view.auto_closes.iter().flat_map(|auto_closes| &auto_closes.rows);
     let rows: Vec<AutoClose> = known.map(|row| auto_close(row, view.now)).collect();
     let looks = view.auto_closes.iter().flat_map(|auto_closes| &auto_closes.seen);

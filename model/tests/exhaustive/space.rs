@@ -267,7 +267,7 @@ impl Space {
         for rule in &world.rules {
             actions.push(Action::Hand(Hand::Deletes(rule.id)));
             // The text of an entry is replaced with the entry, and its value is the entry.
-            if known(world, rule) && world.kind != Kind::Timed {
+            if known(world, rule) && !world.kind.closes_by_itself() {
                 actions.push(Action::Hand(Hand::Strips(rule.id)));
             }
             if known(world, rule) && matches!(world.kind, Kind::Group | Kind::Bare) {
@@ -382,7 +382,8 @@ fn looks(world: &World) -> Vec<Look> {
     }
     if world.faults > 0 {
         looks.push(Look::Failed);
-        if world.rules.iter().any(|rule| rule.age < SETTLED && rule.tags.is_some()) {
+        let new = |rule: &Rule| rule.age < SETTLED && rule.tags.is_some();
+        if world.kind != Kind::Kernel && world.rules.iter().any(new) {
             looks.push(Look::Tagless);
         }
     }
@@ -441,7 +442,7 @@ impl Model for Space {
             actions.extend(closes.then_some(Action::Closes(rule.id)));
             actions.extend((world.faults > 0).then_some(wrong));
         }
-        if world.faults > 0 && world.lag.is_none() {
+        if world.faults > 0 && world.lag.is_none() && world.kind != Kind::Kernel {
             actions.push(Action::Lags);
         }
         if world.faults > 0 && world.sites[0].skew != 0 {

@@ -72,11 +72,17 @@ pub(crate) enum Kind {
     Set,
     /// Entries with their marks in their text, which close by themselves.
     Timed,
+    /// The same in this host's kernel: a reading shows what is true now. A call may still land late.
+    Kernel,
 }
 
 impl Kind {
     pub(crate) fn marks_container(self) -> bool {
         matches!(self, Self::List | Self::Set)
+    }
+
+    pub(crate) fn closes_by_itself(self) -> bool {
+        matches!(self, Self::Timed | Self::Kernel)
     }
 }
 
@@ -300,8 +306,10 @@ impl Row {
         self.rule.filter(|_| matches!(self.phase, Phase::Joining | Phase::Held | Phase::Leaving))
     }
 
-    pub(crate) fn settled(&self, now: Tick) -> bool {
-        self.sent.is_none_or(|sent| now - sent >= SETTLED)
+    pub(crate) fn settled(&self, kind: Kind, now: Tick) -> bool {
+        let past = |at: Option<Tick>, ticks: Tick| at.is_none_or(|at| now - at >= ticks);
+        let answered = if kind == Kind::Kernel { 1 } else { SETTLED };
+        past(self.sent, answered) && past(self.unknown.max(self.in_flight), SETTLED)
     }
 
     /// Cuts what is long past, so that rows which behave the same are the same. `now` is the local clock.

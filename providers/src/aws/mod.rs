@@ -56,7 +56,7 @@ pub use policy::{
     roles::{CloudExpiry, DEFAULT_SCHEDULE_GROUP},
     user::{PolicyTargets, Retag, policy, sweep_policy},
 };
-pub use prefix_list::{PREFIX_LIST, PrefixLists};
+pub use prefix_list::{ListEntry, PREFIX_LIST, PrefixLists, describe};
 pub use security_group::SecurityGroups;
 pub use text::{description, session_name};
 pub use wire::{

@@ -6,6 +6,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use eg_model::{
+    SETTLE_WINDOW,
     auto_close::{AutoCloseRoute, AutoCloseSeen},
     failure::{Failure, FailureClass},
     ids::RuleId,
@@ -46,6 +47,7 @@ impl Firewall for SecurityGroups {
             marks: MarkPlace::Rule { tags: TAGS_PER_RULE },
             batch: DIGESTS_PER_CALL,
             expiry: Expiry::Schedule,
+            settle: SETTLE_WINDOW,
         }
     }
 

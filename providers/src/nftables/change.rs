@@ -6,7 +6,7 @@
 //! share the table, and no directory.
 
 use super::{
-    entry::Entry,
+    entry::ElementText,
     listing::{Listing, VERSION},
     place::{Place, SetName},
 };
@@ -115,7 +115,7 @@ fn structure(listing: Option<&Listing>, changes: &[Change]) -> Vec<String> {
         let mut lines = vec![format!("add set {{table}} {set} {{ type {kind}; flags timeout; }}")];
         // Elements of `eg` that a flush has put out of force count as gone: they must not come back.
         let left = listing.and_then(|listing| listing.sets.get(&set)).into_iter().flat_map(|set| &set.elements);
-        let left = left.filter(|(_, comment)| comment.as_deref().and_then(Entry::read).is_some());
+        let left = left.filter(|(_, comment)| comment.as_deref().and_then(ElementText::read).is_some());
         lines.extend(left.map(|(address, _)| format!("delete element {{table}} {set} {{ {address} }}")));
         lines.push(format!("add rule {{table}} marking {rule} comment \"{set}\""));
         lines

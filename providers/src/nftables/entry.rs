@@ -25,6 +25,8 @@ use eg_model::{
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
+/// The most bytes of a comment.
+const COMMENT_MAX: usize = 128;
 /// The most leases on one element: 42 bytes before the last word, and 86 for 4 + 3 × 20 bytes in base64, make 128.
 pub const LEASES_MAX: usize = 3;
 /// The most bytes of the person in a description.
@@ -34,7 +36,7 @@ const LEASE_BYTES: usize = 20;
 
 /// The text of an element of `eg`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct ElementText {
     /// `eg alice@laptop session a1b2c3d4`.
     pub description: String,
     /// Eight hex digits that no other element has.
@@ -47,19 +49,19 @@ pub struct Entry {
 /// The reason why leases cannot be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unwritable {
-    /// More than [`LEASES_MAX`] unexpired leases.
+    /// More than [`LEASES_MAX`] unexpired leases, or more than fit beside a long description.
     Full,
     /// An installation's id that no `eg` makes, or an end before 1970 or after 2106.
     Lease,
 }
 
-impl Entry {
+impl ElementText {
     /// A new element's text, without leases. Of the call's description the person is kept, in short.
     pub fn new(table: &str, permission: &Permission, call: &Authorize) -> Option<Self> {
         let session: String = call.tags.get(SESSION)?.chars().take(8).collect();
         let before = call.description.strip_prefix("eg ")?.split_once(&format!(" session {session}"));
         let person = before.map(|(person, _)| person).unwrap_or_default();
-        let plain = |c: char| if c.is_ascii_graphic() && !matches!(c, '"' | '\\') { c } else { '-' };
+        let plain = |c: char| if is_plain(c) { c } else { '-' };
         let person: String = person.chars().map(plain).take(PERSON_MAX).collect();
         let person = if person.is_empty() { person } else { format!("{person} ") };
         let description = format!("eg {person}session {session}");
@@ -68,8 +70,11 @@ impl Entry {
         Some(Self { description, nonce, digest, leases: BTreeMap::new() })
     }
 
-    /// Reads a comment; `None` if no `eg` wrote it.
+    /// Reads a comment; `None` if no `eg` wrote it. A quote in it could end the text that it is written into later.
     pub fn read(comment: &str) -> Option<Self> {
+        if !comment.chars().all(|c| c == ' ' || is_plain(c)) {
+            return None;
+        }
         let (rest, packed) = comment.rsplit_once(' ')?;
         let (description, nonce) = rest.rsplit_once(' ')?;
         sessions_named(description).next()?;
@@ -95,7 +100,9 @@ impl Entry {
         for (installation, until) in &self.leases {
             bytes.extend(pack(installation, *until).ok_or(Unwritable::Lease)?);
         }
-        Ok(format!("{} {} {}", self.description, self.nonce, BASE64_URL_SAFE_NO_PAD.encode(bytes)))
+        let comment = format!("{} {} {}", self.description, self.nonce, BASE64_URL_SAFE_NO_PAD.encode(bytes));
+        // Of an element that a person has given a longer description.
+        if comment.len() > COMMENT_MAX { Err(Unwritable::Full) } else { Ok(comment) }
     }
 
     fn digest_bytes(&self) -> Option<[u8; DIGEST_BYTES]> {
@@ -159,6 +166,11 @@ fn value_of(permission: &Permission) -> String {
     format!("{}@{}", permission.ports(), permission.cidr())
 }
 
+/// True for what needs no quoting in a comment.
+fn is_plain(c: char) -> bool {
+    c.is_ascii_graphic() && !matches!(c, '"' | '\\')
+}
+
 fn pack(installation: &InstallationId, until: Timestamp) -> Option<[u8; LEASE_BYTES]> {
     let id =
         Uuid::try_parse(installation.as_str()).ok().filter(|id| InstallationId::from_uuid(*id) == *installation)?;
@@ -195,7 +207,7 @@ mod tests {
         InstallationId::from_uuid(Uuid::from_u128(number))
     }
 
-    fn new(description: &str, session: &str) -> Option<Entry> {
+    fn new(description: &str, session: &str) -> Option<ElementText> {
         let call = Authorize {
             group: TABLE.to_owned(),
             permissions: vec![permission()],
@@ -203,10 +215,10 @@ mod tests {
             description: description.to_owned(),
             nonce: "00ff00ff".to_owned(),
         };
-        Entry::new(TABLE, &permission(), &call)
+        ElementText::new(TABLE, &permission(), &call)
     }
 
-    fn entry(description: &str, leases: &[(u128, &str)]) -> Entry {
+    fn entry(description: &str, leases: &[(u128, &str)]) -> ElementText {
         let mut entry = new(description, "a1b2c3d4-0000-4000-8000-000000000000").unwrap();
         entry.leases = leases.iter().map(|(id, until)| (installation(*id), at(until))).collect();
         entry
@@ -218,7 +230,7 @@ mod tests {
         let entry = entry("eg alice@laptop session a1b2c3d4: a look", &[(7, "2026-02-27T18:00:00Z")]);
         let comment = entry.write().unwrap();
         assert_eq!(comment, "eg alice@laptop session a1b2c3d4 00ff00ff BI_YAgAAAAAAAAAAAAAAAAAAAAdpodug");
-        assert_eq!(Entry::read(&comment), Some(entry));
+        assert_eq!(ElementText::read(&comment), Some(entry));
     }
 
     #[test]
@@ -229,7 +241,7 @@ mod tests {
         let full = entry(long, &all[..LEASES_MAX]);
         let comment = full.write().unwrap();
         assert_eq!(comment.len(), 128);
-        assert_eq!(Entry::read(&comment), Some(full));
+        assert_eq!(ElementText::read(&comment), Some(full));
         assert_eq!(entry(long, &all).write(), Err(Unwritable::Full));
     }
 
@@ -278,8 +290,10 @@ mod tests {
             &format!("{good}="),
             &format!("{good} "),
             &good.replace("eg ", "xx "),
+            &good.replace("eg ", "eg a\"b "),
+            &good.replace("eg ", "eg a\nb "),
         ] {
-            assert_eq!(Entry::read(bad), None, "{bad}");
+            assert_eq!(ElementText::read(bad), None, "{bad}");
         }
         let foreign = foreign_rule(permission(), Some("the office"));
         assert_eq!((foreign.id.0.as_str(), foreign.marks(TABLE).fit(false)), ("tcp/22@203.0.113.42/32", None));
@@ -306,7 +320,7 @@ mod tests {
         let tags = |id: u128, until: &str| BTreeMap::from([(lease_key(&installation(id)), until.to_owned())]);
         let now = at("2026-02-27T12:00:00Z");
         let (old, older, live) = ("2026-02-27T11:49:59Z", "2026-02-27T11:00:00Z", "2026-02-27T11:50:00Z");
-        let held = |entry: &Entry| -> Vec<u128> {
+        let held = |entry: &ElementText| -> Vec<u128> {
             entry.leases.keys().map(|id| Uuid::try_parse(id.as_str()).unwrap().as_u128()).collect()
         };
         let mut entry = entry("eg session a1b2c3d4", &[(1, old), (2, older), (3, live)]);

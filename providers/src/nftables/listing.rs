@@ -1,7 +1,7 @@
 //! The JSON of `nft -j list table`, read (libnftables-json(5)).
 
 use super::{
-    entry::{Entry, foreign_rule},
+    entry::{ElementText, foreign_rule},
     place::{Place, SetName},
 };
 use eg_model::{net::permission::Permission, observation::ObservedRule};
@@ -17,7 +17,7 @@ pub const VERSION: &str = "version";
 /// A table as `nft` lists it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// The elements of the set [`VERSION`]; `None` if there is no such set.
+    /// The elements of the set `version`; `None` if there is no such set.
     pub versions: Option<Vec<u64>>,
     /// The sets that are named as `eg`'s.
     pub sets: BTreeMap<SetName, Set>,
@@ -41,7 +41,7 @@ pub struct Seen {
     pub place: Place,
     pub rule: ObservedRule,
     /// The text of an element of `eg`.
-    pub entry: Option<Entry>,
+    pub entry: Option<ElementText>,
 }
 
 impl Listing {
@@ -102,7 +102,7 @@ impl Listing {
 
 fn seen(set: SetName, (address, comment): (&IpAddr, &Option<String>)) -> Option<Seen> {
     let permission: Permission = set.permission(*address)?;
-    let entry = comment.as_deref().and_then(Entry::read);
+    let entry = comment.as_deref().and_then(ElementText::read);
     let rule =
         entry.as_ref().map_or_else(|| foreign_rule(permission, comment.as_deref()), |entry| entry.rule(permission));
     Some(Seen { place: Place { set, address: *address }, rule, entry })

@@ -63,6 +63,13 @@ impl Nft {
         Err(self.failure(&what, &listed, unreadable_for))
     }
 
+    /// The whole ruleset of this host, as JSON; `None` if it is not known.
+    pub async fn ruleset(&self) -> Option<Vec<u8>> {
+        let ran = self.run(&["-j", "list", "ruleset"], None).await;
+        let ended_well = ran.trouble(self.options.time).is_none();
+        if ended_well { output("read the ruleset", ran).ok() } else { None }
+    }
+
     /// Carries out a transaction, whole or not at all.
     ///
     /// # Errors
@@ -135,6 +142,7 @@ fn output(what: &str, ran: Ran) -> Result<Vec<u8>, Failure> {
 fn unreadable_for(complaint: &str) -> (FailureClass, String) {
     match Complaint::of(complaint) {
         Complaint::NotPermitted => not_permitted(),
+        Complaint::NotSupported => not_supported(complaint),
         _ => (FailureClass::Unknown, format!("nft says: {}", one_line(complaint))),
     }
 }
@@ -144,11 +152,21 @@ fn not_permitted() -> (FailureClass, String) {
     (FailureClass::Host, why.to_owned())
 }
 
+fn not_supported(complaint: &str) -> (FailureClass, String) {
+    let why = format!(
+        "this kernel lacks nf_tables, or a part of it that eg needs; load the module (modprobe nf_tables), or run a kernel \
+         that has it: {}",
+        one_line(complaint)
+    );
+    (FailureClass::Host, why)
+}
+
 /// A refusal by `nft` or by the kernel.
 ///
 /// | complaint | class |
 /// |---|---|
 /// | `Operation not permitted` | host |
+/// | `Protocol not supported` and the like: the kernel has no nf_tables, or not all of it | host |
 /// | `File exists`: an element is there already | stale |
 /// | `No such file or directory`: an element is not there any more | stale |
 /// | `Too many open files in system` (ENFILE): a set has as many elements as its `size` | limit |
@@ -158,6 +176,7 @@ fn refused(complaint: &str) -> (FailureClass, String) {
     let why = first.unwrap_or_else(|| one_line(complaint));
     match Complaint::of(&why) {
         Complaint::NotPermitted => not_permitted(),
+        Complaint::NotSupported => not_supported(&why),
         Complaint::Exists => (FailureClass::Stale, "the element is there already".to_owned()),
         Complaint::Absent => (FailureClass::Stale, "the element is not there any more".to_owned()),
         Complaint::Full => (FailureClass::Limit, "the set is full: raise its size, or leave it out".to_owned()),
@@ -168,6 +187,7 @@ fn refused(complaint: &str) -> (FailureClass, String) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Complaint {
     NotPermitted,
+    NotSupported,
     Exists,
     Absent,
     Full,
@@ -179,6 +199,9 @@ impl Complaint {
     fn of(why: &str) -> Self {
         [
             ("Operation not permitted", Self::NotPermitted),
+            ("not supported", Self::NotSupported),
+            // A kernel that does not know the subsystem answers so to its first request.
+            ("cache initialization failed: Invalid argument", Self::NotSupported),
             ("File exists", Self::Exists),
             ("No such file or directory", Self::Absent),
             ("Too many open files in system", Self::Full),
@@ -226,6 +249,12 @@ mod tests {
                  netlink: Error: cache initialization failed: Operation not permitted",
                 FailureClass::Host,
                 "nftables takes root, or the capability CAP_NET_ADMIN: Operation not permitted",
+            ),
+            (
+                "/dev/stdin:1:1-21: Error: Could not process rule: Operation not supported\nadd table inet eg",
+                FailureClass::Host,
+                "this kernel lacks nf_tables, or a part of it that eg needs; load the module (modprobe nf_tables), or run a \
+                 kernel that has it: Operation not supported",
             ),
             (
                 "/dev/stdin:1:4-4: Error: syntax error, unexpected newline, expecting string\nfoo\n   ^",

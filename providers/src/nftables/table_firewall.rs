@@ -6,13 +6,15 @@
 
 use super::{
     change::{Change, transaction},
-    entry::{Entry, Unwritable},
+    entry::{ElementText, Unwritable},
     listing::{Listing, Seen},
     nft::{Nft, NotWritten},
     place::Place,
+    ruleset::hindrance,
 };
-use crate::{Answered, Authorize, Firewall, Marking, ReadResult, RulesSeen};
+use crate::{Answered, Authorize, Firewall, Hindrance, Marking, ReadResult, RulesSeen};
 use async_trait::async_trait;
+use chrono::TimeDelta;
 use eg_model::{
     Timestamp,
     failure::{Failure, FailureClass},
@@ -21,7 +23,10 @@ use eg_model::{
     observation::{ObservedRule, OwnedRule, Reading},
     target::{Capabilities, Expiry, Identity, MarkPlace, TargetKey},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 /// The most permissions of one transaction. The kernel takes thousands; a failure names one line.
 const BATCH: usize = 100;
@@ -108,7 +113,7 @@ fn open_rules(listing: Option<Listing>) -> Vec<ObservedRule> {
 
 /// The elements of some rules, by the ids of the rules: what stands in the place of a rule that was deleted and made
 /// again has another id.
-fn find(listing: Option<&Listing>, what: &str, rules: &[OwnedRule]) -> Result<Vec<(Seen, Entry)>, Failure> {
+fn find(listing: Option<&Listing>, what: &str, rules: &[OwnedRule]) -> Result<Vec<(Seen, ElementText)>, Failure> {
     let seen: BTreeMap<RuleId, Seen> =
         listing.map(Listing::seen).unwrap_or_default().into_iter().map(|seen| (seen.rule.id.clone(), seen)).collect();
     let find = |rule: &OwnedRule| {
@@ -129,7 +134,7 @@ fn one_table<'r>(rules: &'r [OwnedRule], verb: &str) -> Result<Option<(&'r str, 
 }
 
 /// The comment of an element, and the seconds until its latest lease ends.
-fn text_and_time(entry: &Entry, what: &str, now: Timestamp) -> Result<(String, u64), Failure> {
+fn text_and_time(entry: &ElementText, what: &str, now: Timestamp) -> Result<(String, u64), Failure> {
     let refused = |class, why: String| Err(Failure::new(class, format!("{what}: {why}")));
     let comment = match entry.write() {
         Ok(comment) => comment,
@@ -167,13 +172,13 @@ fn opening(
         return Err(refused(FailureClass::Invalid, &why));
     }
     let in_the_way = listing.and_then(|listing| listing.element(place)).filter(|comment| {
-        let ours = comment.and_then(Entry::read).is_some();
+        let ours = comment.and_then(ElementText::read).is_some();
         !ours || listing.is_some_and(|listing| listing.is_in_force(place.set))
     });
     if in_the_way.is_some() {
         return Err(refused(FailureClass::Stale, "the element is there already"));
     }
-    let mut entry = Entry::new(&call.group, permission, call)
+    let mut entry = ElementText::new(&call.group, permission, call)
         .ok_or_else(|| refused(FailureClass::Invalid, "the call names no session"))?;
     entry.take_leases(&call.tags, now);
     let (comment, seconds) = text_and_time(&entry, &what, now)?;
@@ -183,7 +188,14 @@ fn opening(
 #[async_trait]
 impl Firewall for Tables {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { identity: Identity::Id, marks: MarkPlace::Entry, batch: BATCH, expiry: Expiry::Native }
+        Capabilities {
+            identity: Identity::Id,
+            marks: MarkPlace::Entry,
+            batch: BATCH,
+            expiry: Expiry::Native,
+            // The kernel shows what it has.
+            settle: TimeDelta::zero(),
+        }
     }
 
     async fn observe(&self, targets: &BTreeSet<TargetKey>) -> BTreeMap<TargetKey, ReadResult> {
@@ -222,6 +234,15 @@ impl Firewall for Tables {
         self.change(table, &what, decide).await
     }
 
+    /// Nothing is told where the older iptables has rules: `nft` does not show them.
+    async fn hindrance(&self, target: &TargetKey) -> Option<Hindrance> {
+        let older = ["/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"];
+        if older.iter().any(|file| fs::read(file).is_ok_and(|names| !names.is_empty())) {
+            return None;
+        }
+        hindrance(&self.nft.ruleset().await?, &target.id)
+    }
+
     fn marking(&self) -> Option<&dyn Marking> {
         Some(self)
     }
@@ -234,7 +255,7 @@ impl Marking for Tables {
             return Ok(Answered { value: (), request_id: None });
         };
         let decide = |listing: Option<&Listing>, now| {
-            let rewrite = |(seen, mut entry): (Seen, Entry)| {
+            let rewrite = |(seen, mut entry): (Seen, ElementText)| {
                 entry.take_leases(tags, now);
                 let (comment, seconds) = text_and_time(&entry, &what, now)?;
                 Ok(Change::Rewrite { place: seen.place, comment, seconds })
@@ -251,7 +272,7 @@ impl Marking for Tables {
         let table = &rule.target().id;
         let what = format!("leave an element of table {table}");
         let decide = |listing: Option<&Listing>, now| {
-            let rewrite = |(seen, mut entry): (Seen, Entry)| {
+            let rewrite = |(seen, mut entry): (Seen, ElementText)| {
                 if !entry.drop_leases(tags) {
                     return Ok(None);
                 }

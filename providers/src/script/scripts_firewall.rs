@@ -16,7 +16,7 @@ use eg_model::{
     ids::RuleId,
     net::permission::{Permission, PortSpec},
     observation::{ObservedRule, OwnedRule, Reading},
-    target::{Capabilities, Expiry, Identity, MarkPlace, TargetKey},
+    target::{Capabilities, Identity, TargetKey},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -121,7 +121,7 @@ fn answered<T>(value: T) -> Answered<T> {
 #[async_trait]
 impl Firewall for ScriptDirectories {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { identity: Identity::Value, marks: MarkPlace::None, batch: 1, expiry: Expiry::None }
+        Capabilities { identity: Identity::Value, ..Capabilities::LEAST }
     }
 
     async fn observe(&self, targets: &BTreeSet<TargetKey>) -> BTreeMap<TargetKey, ReadResult> {

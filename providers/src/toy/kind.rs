@@ -3,6 +3,7 @@
 use super::firewall::Abilities;
 use crate::kind::{Kind, Noun, Ports, TargetField, absolute_path};
 use eg_model::{
+    SETTLE_WINDOW,
     container_mark::LEASES_MAX,
     target::{Capabilities, Expiry, Identity, MarkPlace},
 };
@@ -56,6 +57,7 @@ pub(super) fn abilities(kind: &str) -> Abilities {
         marks,
         batch: 4,
         expiry: if kind == "timed" { Expiry::Native } else { Expiry::None },
+        settle: SETTLE_WINDOW,
     };
     Abilities { capabilities, reads: kind != "blind" }
 }

@@ -19,7 +19,7 @@ use eg_model::{
     ids::RuleId,
     target::{Expiry, Target},
 };
-use eg_providers::{Connect, CredentialsEnd, Firewall, ReadResult, aws::SECURITY_GROUP};
+use eg_providers::{Connect, CredentialsEnd, Firewall, Hindrance, ReadResult, aws::SECURITY_GROUP};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -119,6 +119,11 @@ impl Cloud<'_> {
                 let found = Finding::good(check, format!("{name}: {target}, {}", kind.entry.count(rules)));
                 let mut findings = vec![found.about(one.resource)];
                 if let Some(firewall) = &one.firewall {
+                    let effect = firewall.hindrance(target).await;
+                    let warning = |found: Hindrance| {
+                        Finding::warning("effect", format!("{name}: {}", found.message), found.advice)
+                    };
+                    findings.extend(effect.map(|found| warning(found).about(one.resource)));
                     findings.extend(self.permissions(one, firewall).await);
                 }
                 findings

@@ -117,6 +117,10 @@ async fn findings(one: &ResourceReading<'_>, aws: &AwsSettings) -> Vec<Finding> 
         }
     };
     let mut findings = vec![Finding::good(check, there(resource.kind, target, reading))];
+    if let Some(firewall) = &one.firewall {
+        let found = firewall.hindrance(target).await;
+        findings.extend(found.map(|found| Finding::warning("effect", found.message, found.advice)));
+    }
     if let (Some(firewall), Some(probe)) = (&one.firewall, probe(resource))
         && firewall.access().is_some()
     {

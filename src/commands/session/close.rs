@@ -11,7 +11,7 @@ use crate::{
 };
 use eg_config::settings::Settings;
 use eg_model::{
-    Timestamp,
+    SETTLE_WINDOW, Timestamp,
     failure::{Failure, FailureClass, Purpose},
     ids::SessionId,
     lease::{Lease, Phase},
@@ -140,7 +140,7 @@ impl Stopped<'_> {
         if !open.is_empty() {
             parts.push(format!("{} still open until the next reconcile", rules(open.len())));
         }
-        if let Some(at) = waiting.iter().filter_map(|lease| lease.settles_at()).max() {
+        if let Some(at) = waiting.iter().filter_map(|lease| lease.settles_at(SETTLE_WINDOW)).max() {
             let at = self.context.zone.clock(at);
             parts.push(format!("{} not confirmed closed yet, next check {at}", rules(waiting.len())));
         }

@@ -53,6 +53,7 @@ impl OpenRequest<'_> {
     ) -> Result<Preflight, CommandError> {
         let preflight = self.ask(driver, depth).await?;
         self.refuse_hopeless(driver, &preflight).await?;
+        self.warn_of_hindrances(&preflight.readings).await;
         Ok(preflight)
     }
 

@@ -88,7 +88,7 @@ impl PreviewPrinter<'_> {
                     Would::Open => format!("  + {what}\n"),
                     Would::Keep(rule) => format!("  = {what} ({rule}, eg's)\n"),
                     Would::BeCovered(rule) => format!("  = {what} ({rule}, not eg's: stop will not close it)\n"),
-                    Would::NotKnown => format!("  ? {what}\n"),
+                    Would::NotKnown => format!("  ? {what} (it cannot be read back)\n"),
                 };
             }
         }

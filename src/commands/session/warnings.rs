@@ -11,7 +11,7 @@ use crate::{
     },
     demo::is_inside,
     error::CommandError,
-    reconcile::driver::Driver,
+    reconcile::{driver::Driver, reading::TargetReadings},
     schedule::{install, scheduled::Scheduled},
     ui::{
         opening::{opening, ports},
@@ -61,6 +61,18 @@ impl OpenRequest<'_> {
                 let message = format!("{address} is not opened on {}: no {version} there", names.join(", "));
                 let hint = "see `families` in the configuration".to_owned();
                 self.context.printer.warn(Code::FamilyLeftOut, &message, &[hint]);
+            }
+        }
+    }
+
+    /// Warns of firewalls whose rules will have no effect.
+    pub(super) async fn warn_of_hindrances(&self, readings: &TargetReadings) {
+        for chosen in &self.chosen {
+            let firewall = readings.get(&chosen.target.key).and_then(|read| read.firewall.as_ref());
+            let Some(firewall) = firewall else { continue };
+            if let Some(found) = firewall.hindrance(&chosen.target.key).await {
+                let message = format!("{}: {}", escape_controls(&chosen.resource.name), found.message);
+                self.context.printer.warn(Code::NoEffect, &message, &[found.advice]);
             }
         }
     }

@@ -13,7 +13,6 @@ use crate::{
     },
 };
 use eg_model::{
-    SETTLE_WINDOW,
     failure::{Failure, FailureClass, Purpose},
     ids::RuleId,
     lease::{Attempt, Lease, hidden_rule},
@@ -235,9 +234,9 @@ impl TargetRun<'_> {
         let event = self.event(EventKind::Revoked, "closed", &lease.permission, Some(rule.id()));
         let event = Event { request_id: request.map(str::to_owned), ..event };
         // Only the reading of the whole target can have hidden another rule; this rule may have been read again since.
-        let since = rule.target_read_at() - SETTLE_WINDOW;
-        let opened = self.driver.store().opened_on(&self.key, &lease.permission, since)?;
-        let hidden = hidden_rule(opened, rule.id(), rule.target_read_at());
+        let (read_at, settle) = (rule.target_read_at(), self.capabilities().settle);
+        let opened = self.driver.store().opened_on(&self.key, &lease.permission, read_at - settle)?;
+        let hidden = hidden_rule(opened, rule.id(), read_at, settle);
         Ok(Outcome { from: lease.clone(), to: lease.revoked(wanted, hidden, now), event })
     }
 
@@ -276,7 +275,7 @@ impl TargetRun<'_> {
         }
         // By id, "not found" is final once a rule is old enough for every answer to know it.
         let gone = matches!(step, Step::Revoke { .. }) && class == FailureClass::Stale;
-        let settled = before.iter().all(|lease| lease.settled(self.now()));
+        let settled = before.iter().all(|lease| lease.settled(self.now(), self.capabilities().settle));
         // The mark of an entry that is gone has to go, too.
         let settled = settled && !self.marks_container();
         if let (true, true, [(rule, lease)]) = (gone, settled, intended.as_slice()) {

@@ -118,7 +118,9 @@ impl Statements {
 pub(crate) fn by_target(mut session: Session) -> HashMap<TargetKey, Session> {
     let mut parts: HashMap<TargetKey, Session> = HashMap::new();
     for grant in std::mem::take(&mut session.grants) {
-        let part = parts.entry(grant.target.key.clone()).or_insert_with(|| session.clone());
+        // Most parts have one grant. A first push would make room for four.
+        let new = || Session { grants: Vec::with_capacity(1), ..session.clone() };
+        let part = parts.entry(grant.target.key.clone()).or_insert_with(new);
         part.grants.push(grant);
     }
     parts

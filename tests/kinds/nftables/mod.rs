@@ -1,5 +1,6 @@
 //! A hand at a table of nftables, and what packets make of it.
 
+mod lacking;
 mod traffic;
 
 use super::{

@@ -1,7 +1,7 @@
 //! What packets make of it: a server in one network namespace, a client in another, and `eg` on the server's host.
 
 use crate::{
-    harness::{Installation, Namespace, Outcome, Shared, says},
+    harness::{Installation, Namespace, Outcome, Shared},
     kinds::peers::{CLIENT, CLIENT6, Connection, Peers, SERVER, SERVER6},
 };
 use std::{
@@ -10,21 +10,21 @@ use std::{
 };
 
 /// The line of the user's ruleset that lets in what `eg` opens. It may stand anywhere before what refuses.
-const ACCEPT: &str = "meta mark & 0x65670000 == 0x65670000 accept";
-const ESTABLISHED: &str = "ct state established,related accept";
+pub const ACCEPT: &str = "meta mark & 0x65670000 == 0x65670000 accept";
+pub const ESTABLISHED: &str = "ct state established,related accept";
 /// The same for one port, so that open connections end as well. It stands before what accepts established connections.
-const DROP: &str = "tcp dport 22 meta mark & 0x65670000 != 0x65670000 drop";
+pub const DROP: &str = "tcp dport 22 meta mark & 0x65670000 != 0x65670000 drop";
 
 /// A server's host whose ruleset refuses everything but neighbour discovery and what `lines` accept.
-struct Net {
-    peers: Peers,
-    here: Installation,
+pub struct Net {
+    pub peers: Peers,
+    pub here: Installation,
     shared: Arc<Shared>,
 }
 
 impl Net {
     /// `None`, with the reason on stderr, on a machine without namespaces.
-    fn new(lines: &[&str]) -> Option<Self> {
+    pub fn new(lines: &[&str]) -> Option<Self> {
         if let Some(why) = Namespace::missing() {
             eprintln!("SKIPPED: {why}");
             return None;
@@ -41,7 +41,7 @@ impl Net {
     }
 
     /// What a user has: a chain that refuses what it does not know.
-    fn load_ruleset(&self, lines: &[&str]) {
+    pub fn load_ruleset(&self, lines: &[&str]) {
         let lines = lines.join("; ");
         self.peers.host.nft(&format!(
             "add table inet filter; delete table inet filter; table inet filter {{ chain input {{ \
@@ -50,7 +50,7 @@ impl Net {
         ));
     }
 
-    fn eg(&self, args: &[&str]) -> Outcome {
+    pub fn eg(&self, args: &[&str]) -> Outcome {
         self.here.eg(args)
     }
 
@@ -69,13 +69,13 @@ impl Net {
     }
 
     /// How a connection goes by IPv4 and by IPv6.
-    fn connects(&self) -> [String; 2] {
+    pub fn connects(&self) -> [String; 2] {
         [self.connect(CLIENT, SERVER).0, self.connect(CLIENT6, SERVER6).0]
     }
 }
 
 const CONNECTED: [&str; 2] = ["connected", "connected"];
-const REFUSED: [&str; 2] = ["refused", "refused"];
+pub const REFUSED: [&str; 2] = ["refused", "refused"];
 
 #[test]
 fn a_session_lets_its_address_in_by_ipv4_and_ipv6_and_nobody_else() {
@@ -149,6 +149,18 @@ fn what_others_flush_or_reload_is_repaired() {
     assert_eq!(net.connects(), REFUSED);
 }
 
+/// The kernel shows what it has, so no settle window has to pass before what is gone counts as closed.
+#[test]
+fn what_is_gone_counts_as_closed_at_once() {
+    let Some(net) = Net::new(&[ESTABLISHED, ACCEPT]) else { return };
+    net.start("1h");
+    net.peers.host.nft("delete table inet eg");
+    net.advance(2);
+    net.eg(&["session", "stop"]).expect_code(0);
+    let sessions = net.eg(&["session", "list", "--output", "json"]).expect_code(0).json_as("sessions");
+    assert_eq!(sessions[0]["status"], "CANCELLED");
+}
+
 /// With the line that accepts, in either order, an open connection lives on: what accepts established connections also
 /// accepts its packets. `conntrack -D` ends it, since the server is not about to send anything.
 #[test]
@@ -177,19 +189,4 @@ fn an_open_connection_ends_where_unmarked_packets_are_dropped_first() {
     assert_eq!((how.as_str(), connection.sends(20).as_str()), ("connected", "alive"));
     net.eg(&["session", "stop"]).expect_code(0);
     assert_eq!(connection.sends(3), "dead");
-}
-
-/// Root without the capability, as in a container.
-#[test]
-fn without_the_right_nothing_is_recorded_and_the_reason_is_said() {
-    let Some(net) = Net::new(&[ESTABLISHED, ACCEPT]) else { return };
-    let bound = ["setpriv", "--bounding-set", "-net_admin", "--"].map(str::to_owned);
-    let inside = [net.peers.host.inside(), bound.to_vec()].concat();
-    let shared = Arc::new(Shared { inside, ..Shared::alone() });
-    let there = Installation::new(shared, "there");
-    there.write_config(&std::fs::read_to_string(net.here.config_path()).expect("the configuration"));
-    let outcome = there.eg(&["session", "start", "--ipv4", CLIENT]).expect_code(1);
-    says(&outcome, "nothing was opened: read table eg: nftables takes root, or the capability CAP_NET_ADMIN");
-    says(&outcome, "hint: mend that on this host: docs/firewalls.md says what eg needs there");
-    assert_eq!(net.connects(), REFUSED);
 }

@@ -1,7 +1,6 @@
 //! Kinds of firewall unlike security groups: marks on the container, rules without ids, rules that close by themselves.
 
 use super::*;
-use crate::SETTLE_WINDOW;
 
 fn container() -> World {
     world().with(|world| world.capabilities.marks = MarkPlace::Container { leases: 3 })
@@ -152,4 +151,27 @@ fn a_rule_that_closed_by_itself_is_opened_again_without_a_word() {
         &[],
         &[],
     );
+}
+
+/// In the kernel a reading shows every earlier write, so only a call without an answer has to be waited for.
+#[test]
+fn where_a_reading_shows_every_write_it_is_believed_at_once() {
+    let opened = |lease: Lease| lease.intend(Attempt::Opening, m(-1)).authorized(sgr("a"), m(60));
+    let lost = |lease: Lease| lease.intend(Attempt::Opening, m(-1));
+    let revoked = |world: &mut World| {
+        world.revoked.insert(sgr("a"), m(-1));
+    };
+    for (settle, ledger, notes) in
+        [(TimeDelta::zero(), &["close 22"][..], &[][..]), (SETTLE_WINDOW, &[], &[NoteKind::Closing])]
+    {
+        let world = || world().with(|world| world.capabilities.settle = settle);
+        world().lease(22, opened).plans(ledger, &[], notes);
+        world().lease(22, lost).plans(&[], &[], &[NoteKind::Closing]);
+        // A reading of the same second as the call may be the earlier of the two.
+        let just_opened = |lease: Lease| lease.intend(Attempt::Opening, now()).authorized(sgr("a"), m(60));
+        world().lease(22, just_opened).plans(&[], &[], &[NoteKind::Closing]);
+        // Somebody has loaded a table that was saved before the revoke.
+        let notes = if settle.is_zero() { &[NoteKind::Unledgered][..] } else { &[] };
+        world().rule(ours("a", 22, m(60))).with(revoked).plans(&[], &[], notes);
+    }
 }

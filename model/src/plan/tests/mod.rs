@@ -10,7 +10,7 @@ pub mod unmarked;
 
 use super::*;
 use crate::{
-    Timestamp,
+    SETTLE_WINDOW, Timestamp,
     failure::{Failure, FailureClass},
     ids::{GrantId, InstallationId, LeaseId, RuleId, SessionId},
     lease::{Attempt, Lease, Phase},
@@ -38,6 +38,7 @@ const GROUPS: Capabilities = Capabilities {
     marks: MarkPlace::Rule { tags: 50 },
     batch: DIGESTS_PER_CALL,
     expiry: Expiry::None,
+    settle: SETTLE_WINDOW,
 };
 
 // ---------------------------------------------------------------------------------------------- words of the tests
@@ -2256,7 +2257,8 @@ fn history(number: u64) {
             6 if number == 22 && cloud.rules.iter().all(|rule| rule.permission != port(24)) => {
                 // Of a rule whose id nobody knows yet, or whose making a stale reading can still hide, an edit leaves
                 // nothing that proves it ours.
-                let leases = both.iter().flat_map(|world| &world.leases).filter(|lease| lease.settled(cloud.now));
+                let leases =
+                    both.iter().flat_map(|world| &world.leases).filter(|lease| lease.settled(cloud.now, SETTLE_WINDOW));
                 let known: Vec<_> = leases.filter_map(Lease::proven_rule).collect();
                 let ours = cloud.rules.iter_mut().find(|rule| known.contains(&&rule.id));
                 ours.into_iter().for_each(|rule| rule.permission = port(24));

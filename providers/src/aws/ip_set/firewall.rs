@@ -6,6 +6,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use eg_model::{
+    SETTLE_WINDOW,
     container_mark::LEASES_MAX,
     failure::{Failure, FailureClass},
     ids::RuleId,
@@ -32,6 +33,7 @@ impl Firewall for IpSets {
             // A request replaces the whole set. An installation can mark no more than this many.
             batch: LEASES_MAX,
             expiry: Expiry::None,
+            settle: SETTLE_WINDOW,
         }
     }
 

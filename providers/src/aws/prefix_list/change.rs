@@ -14,7 +14,7 @@
 //! made is refused here, before anything is sent.
 
 use super::{
-    entry::{Entry, describe},
+    entry::{ListEntry, describe},
     firewall::PrefixLists,
     observe::{Described, State},
 };
@@ -47,12 +47,12 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// What one request changes.
 struct Edit {
-    add: Vec<Entry>,
-    remove: Vec<Entry>,
+    add: Vec<ListEntry>,
+    remove: Vec<ListEntry>,
 }
 
 impl Edit {
-    fn is_in(&self, entries: &[Entry]) -> bool {
+    fn is_in(&self, entries: &[ListEntry]) -> bool {
         self.add.iter().all(|entry| entries.iter().any(|known| known.id() == entry.id()))
             && !self.remove.iter().any(|entry| entries.iter().any(|known| known.id() == entry.id()))
     }
@@ -99,7 +99,7 @@ impl PrefixLists {
         if call.permissions.iter().any(|permission| permission.spec() != Some(PortSpec::All)) {
             return Err(refused(FailureClass::Invalid, "a prefix list has no ports"));
         }
-        let decide = |found: &Described, entries: &[Entry]| {
+        let decide = |found: &Described, entries: &[ListEntry]| {
             if let Some(permission) = call.permissions.iter().find(|p| p.ip_version() != found.family) {
                 return Err(refused(FailureClass::Invalid, &wrong_family(permission, found.family)));
             }
@@ -112,11 +112,12 @@ impl PrefixLists {
                 return Err(refused(FailureClass::Limit, &format!("the list holds {held} of at most {most} entries")));
             }
             let description = Some(describe(&call.description, &call.nonce, found.now()));
-            let entry = |permission: &Permission| Entry { cidr: permission.cidr(), description: description.clone() };
+            let entry =
+                |permission: &Permission| ListEntry { cidr: permission.cidr(), description: description.clone() };
             Ok(Edit { add: call.permissions.iter().map(entry).collect(), remove: Vec::new() })
         };
         let (edit, request_id) = self.change(list, &tried, decide).await?;
-        let rule = |entry: Entry| ObservedRule {
+        let rule = |entry: ListEntry| ObservedRule {
             id: entry.id(),
             permission: entry.permission(),
             description: entry.description,
@@ -129,7 +130,7 @@ impl PrefixLists {
     pub(super) async fn close(&self, list: &str, ids: BTreeSet<RuleId>) -> Result<Answered<BTreeSet<RuleId>>, Failure> {
         let named: Vec<&str> = ids.iter().map(|id| id.0.as_str()).collect();
         let tried = format!("close {} on {list}", named.join(", "));
-        let decide = |_: &Described, entries: &[Entry]| {
+        let decide = |_: &Described, entries: &[ListEntry]| {
             let find = |id: &RuleId| {
                 let gone =
                     || Failure::new(FailureClass::Stale, format!("{tried}: {} is not in the list any more", id.0));
@@ -146,7 +147,7 @@ impl PrefixLists {
         &self,
         list: &str,
         tried: &str,
-        decide: impl Fn(&Described, &[Entry]) -> Result<Edit, Failure>,
+        decide: impl Fn(&Described, &[ListEntry]) -> Result<Edit, Failure>,
     ) -> Result<(Edit, Option<String>), Failure> {
         let mut waits = Waits::until(Instant::now() + self.client.call_timeout);
         let mut conflicts = 0;
@@ -182,14 +183,14 @@ impl PrefixLists {
 
     /// Sends a change under the version that it was decided on, and follows it.
     async fn attempt(&self, tried: &str, found: &Described, edit: &Edit) -> Result<Attempt, Failure> {
-        let add = |entry: &Entry| {
+        let add = |entry: &ListEntry| {
             AddPrefixListEntry::builder()
                 .cidr(entry.cidr.to_string())
                 .set_description(entry.description.clone())
                 .build()
         };
-        let remove = |entry: &Entry| RemovePrefixListEntry::builder().cidr(entry.cidr.to_string()).build();
-        let some = |entries: &[Entry]| !entries.is_empty();
+        let remove = |entry: &ListEntry| RemovePrefixListEntry::builder().cidr(entry.cidr.to_string()).build();
+        let some = |entries: &[ListEntry]| !entries.is_empty();
         #[expect(clippy::disallowed_methods, reason = "the one place: under the version that was read")]
         let request = self
             .client

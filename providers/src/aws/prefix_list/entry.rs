@@ -54,18 +54,18 @@ impl<'a> Origin<'a> {
 
 /// The description of an entry that is made now. The session stands early enough in `description` for the cut not to reach
 /// it ([`eg_model::tags::description`]).
-pub(super) fn describe(description: &str, nonce: &str, now: Timestamp) -> String {
+pub fn describe(description: &str, nonce: &str, now: Timestamp) -> String {
     let text: String = text::description(description).chars().take(DESCRIPTION_MAX - ORIGIN_LENGTH).collect();
     format!("{text} ({nonce} {})", now.to_rfc3339_opts(SecondsFormat::Secs, true))
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub struct ListEntry {
     pub cidr: IpNet,
     pub description: Option<String>,
 }
 
-impl Entry {
+impl ListEntry {
     /// `CIDR#nonce`; the CIDR alone if `eg` did not make the entry.
     pub fn id(&self) -> RuleId {
         let cidr = self.cidr;
@@ -103,8 +103,8 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn entry(description: &str) -> Entry {
-        Entry { cidr: "203.0.113.42/32".parse().unwrap(), description: Some(description.to_owned()) }
+    fn entry(description: &str) -> ListEntry {
+        ListEntry { cidr: "203.0.113.42/32".parse().unwrap(), description: Some(description.to_owned()) }
     }
 
     #[test]
@@ -142,7 +142,7 @@ mod tests {
         ] {
             assert_eq!(entry(text).id().0, "203.0.113.42/32", "{text}");
         }
-        let bare = Entry { cidr: "2001:db8::/64".parse().unwrap(), description: None };
+        let bare = ListEntry { cidr: "2001:db8::/64".parse().unwrap(), description: None };
         assert_eq!(bare.id().0, "2001:db8::/64");
     }
 

@@ -6,6 +6,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use eg_model::{
+    SETTLE_WINDOW,
     container_mark::LEASES_MAX,
     failure::{Failure, FailureClass},
     ids::RuleId,
@@ -31,6 +32,7 @@ impl Firewall for PrefixLists {
             // One request takes 100 entries. An installation can mark no more than this many.
             batch: LEASES_MAX,
             expiry: Expiry::None,
+            settle: SETTLE_WINDOW,
         }
     }
 

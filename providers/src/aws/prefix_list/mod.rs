@@ -20,5 +20,6 @@ mod observe;
 #[cfg(test)]
 mod tests;
 
+pub use entry::{ListEntry, describe};
 pub use firewall::PrefixLists;
 pub use kind::PREFIX_LIST;

@@ -2,7 +2,7 @@
 //!
 //! A version never changes. So a reading is of one moment, that of the description, however long its pages take.
 
-use super::{entry::Entry, firewall::PrefixLists};
+use super::{entry::ListEntry, firewall::PrefixLists};
 use crate::{
     ReadResult, RulesSeen,
     aws::{
@@ -129,7 +129,7 @@ impl Described {
         Err(Failure::new(FailureClass::Invalid, format!("{tried}: {why}")))
     }
 
-    fn complete(&self, entries: &[Entry]) -> Reading {
+    fn complete(&self, entries: &[ListEntry]) -> Reading {
         let rules: Vec<_> = entries.iter().map(|entry| entry.observed(&self.id, &self.tags, self.now())).collect();
         Reading {
             other_ingress: 0,
@@ -146,7 +146,7 @@ impl Described {
 
 /// The entries of one version.
 pub(super) struct Entries {
-    pub entries: Vec<Entry>,
+    pub entries: Vec<ListEntry>,
     pages: usize,
 }
 
@@ -273,7 +273,7 @@ impl PrefixLists {
                 let parsed = cidr.parse().map_err(|_| {
                     unusable(tried, &format!("\"{cidr}\" is not an address range"), answer.request_id())
                 })?;
-                seen.entries.push(Entry { cidr: parsed, description: entry.description().map(str::to_owned) });
+                seen.entries.push(ListEntry { cidr: parsed, description: entry.description().map(str::to_owned) });
             }
             seen.pages += 1;
             token = pages.next(tried, answer.next_token(), answer.request_id())?;
