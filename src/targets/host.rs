@@ -39,6 +39,8 @@ pub struct HostFound {
     pub front: InFront,
     /// The group, and the credentials with which it was found.
     pub target: Target,
+    /// The places that could not be read.
+    unread: BTreeSet<String>,
 }
 
 /// One place that was asked.
@@ -78,6 +80,14 @@ impl HostFound {
                 "{} has private addresses only: it is reached from inside its network, over a VPN for example",
                 self.host.name()
             ));
+            // A public address belongs to one interface in the world. A private one may belong to others, too.
+            if !self.unread.is_empty() {
+                let places: Vec<&str> = self.unread.iter().map(String::as_str).collect();
+                remarks.push(format!(
+                    "{} could not be read: the private address may be that of another interface there",
+                    listed(&places)
+                ));
+            }
         }
         remarks
     }
@@ -109,7 +119,9 @@ pub async fn find(
             let gone = || CommandError::new(Kind::NotFound, format!("no place has the interfaces of {host}"));
             let target = &place.ok_or_else(gone)?.target;
             let key = TargetKey { id: front.group.id.clone(), ..target.key.clone() };
-            Ok(HostFound { host: host.clone(), target: Target { key, ..target.clone() }, front })
+            let target = Target { key, ..target.clone() };
+            let unread = asked.iter().filter(|place| place.answer.is_err()).map(|place| place_name(&place.target));
+            Ok(HostFound { host: host.clone(), target, front, unread: unread.collect() })
         }
         Err(why) => Err(refusal(host, &why, &asked).await),
     }

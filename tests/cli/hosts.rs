@@ -332,6 +332,26 @@ fn an_address_inside_and_one_elsewhere_are_told() {
 }
 
 #[test]
+fn a_private_address_may_be_that_of_another_interface_where_nothing_could_be_read() {
+    let world = unconfigured();
+    let resource = |name: &str, more: &str| {
+        let id = world.group("db");
+        format!("[[resource]]\nname = \"{name}\"\nid = \"{id}\"\nregion = \"{REGION}\"\nports = [\"tcp/22\"]\n{more}\n")
+    };
+    world.here.write_config(&(resource("here", "") + &resource("there", "profile = \"gone\"")));
+    let public = open(&world, "db.example.com:5432", &[]).expect_code(0);
+    assert!(!public.stderr.contains("could not be read"), "a public address is of one interface: {}", public.stderr);
+    eg(&world, &["close"]).expect_code(0);
+    world
+        .region
+        .put_interface(Interface { ipv4: vec![(PRIVATE.parse().unwrap(), None)], ..interface(&[world.group("db")]) });
+    let private = open(&world, "inside.example.com:5432", &[]).expect_code(0);
+    says(&private, "(profile gone) could not be read: the private address may be that of another interface there");
+    eg(&world, &["close"]).expect_code(0);
+    world.ends();
+}
+
+#[test]
 fn the_policy_of_a_machine_can_forbid_hosts() {
     let world = unconfigured();
     let policy = world.here.home().join("policy.toml");
