@@ -18,6 +18,7 @@ use eg_model::{
     ids::RuleId,
     net::permission::Permission,
     observation::{ObservedRule, OwnedRule, Reading},
+    sweep::dead_marks::ContainerTags,
     tags::{LEASE_PREFIX, lease_time},
     target::{Capabilities, Expiry, Identity, MarkPlace, TargetKey},
 };
@@ -268,6 +269,20 @@ impl ContainerMarking for ToyFirewall {
                 Some(value) => drop(file.tags.insert(key.to_owned(), value.to_owned())),
                 None => drop(file.tags.remove(key)),
             }
+            Ok(())
+        })
+    }
+
+    async fn read_marks(&self, target: &TargetKey) -> Result<ContainerTags, Failure> {
+        let read_at = (self.now)();
+        let file = super::edit(Path::new(&target.id), |file| file.tags.clone());
+        let tags = file.map_err(|error| unusable(&target.id, &error))?;
+        Ok(ContainerTags { tags, read_at, provider_time: Some(read_at) })
+    }
+
+    async fn remove_mark(&self, target: &TargetKey, key: &str, value: &str) -> Result<Answered<()>, Failure> {
+        self.change(&target.id, Call::Mark, |file, _| {
+            file.tags.retain(|known, current| known != key || current != value);
             Ok(())
         })
     }

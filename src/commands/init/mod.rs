@@ -53,6 +53,14 @@ pub struct InitArgs {
     force: bool,
 }
 
+/// The firewalls that no list has.
+const OTHERS: &str = "\
+Firewalls of this machine are in no list. eg resource add writes a section for them, or write one yourself:
+  [[resource]]                        [[resource]]
+  name = \"this-host\"                  name = \"router\"
+  provider = \"nftables\"               provider = \"script\"
+  ports = [\"tcp/22\"]                  directory = \"/etc/eg/router\"";
+
 const NEXT: [&str; 2] = ["eg session start", "eg schedule install"];
 
 /// Makes a configuration. Refuses to replace one without `--force`.
@@ -94,7 +102,8 @@ fn make(dialog: &Dialog<'_>, args: &InitArgs, path: &Path, before: Option<&str>)
     let text = write::text(&picked, profile.as_deref(), &region)?;
     write::confirm(dialog, path, &text, args.yes)?;
     let backup = write::write(path, &text, before, args.force)?;
-    let group = |Picked { group, .. }: &Picked<'_>| json!({"id": group.id, "name": group.name});
+    let group =
+        |Picked { group, .. }: &Picked<'_>| json!({"kind": group.kind.name, "id": group.id, "name": group.name});
     context.printer.json(&json!({
         "file": path.to_string_lossy(),
         "profile": profile,
@@ -115,6 +124,7 @@ fn make(dialog: &Dialog<'_>, args: &InitArgs, path: &Path, before: Option<&str>)
     let [start, schedule] = NEXT;
     let later = if installed { String::new() } else { format!("  {schedule}  close sessions automatically\n") };
     context.printer.result(&format!("Next:\n  {start}     open these groups now\n{later}"));
+    context.printer.progress(OTHERS);
     Ok(Exit::Done)
 }
 
@@ -131,7 +141,8 @@ fn check_complete(dialog: &Dialog<'_>, args: &InitArgs) -> Result<(), CommandErr
         (profile.is_none(), "--profile"),
         (profile.as_ref().is_some_and(|profile| !has_region(profile)), "--region"),
         (args.groups.is_empty(), "--group"),
-        (args.ports.is_empty() && !args.groups.iter().all(|group| group.contains(':')), "--port"),
+        // Of a group that is named, only the list tells whether it has ports.
+        (args.ports.is_empty() && args.groups.is_empty(), "--port"),
         (!args.yes, "--yes"),
     ]
     .into_iter()

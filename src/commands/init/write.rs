@@ -11,6 +11,7 @@ use eg_config::{
     file::{FileChange, Over},
 };
 use eg_model::text::escape_controls;
+use eg_providers::kinds;
 use std::{
     collections::BTreeMap,
     fs,
@@ -31,9 +32,12 @@ pub(super) fn text(picked: &[Picked<'_>], profile: Option<&str>, region: &str) -
             Some(1) if !group.name.is_empty() => group.name.clone(),
             _ => format!("{} {}", group.name, group.id).trim().to_owned(),
         };
+        // The first kind is that of a section without the key.
+        let is_first = kinds().next() == Some(group.kind);
         let entry = NewResource {
             name,
-            target: vec![("id", group.id.clone())],
+            kind: (!is_first).then(|| group.kind.name.to_owned()),
+            target: group.kind.target_of(&group.id),
             region: Some(region.to_owned()),
             profile: profile.map(str::to_owned),
             ports: ports.iter().map(ToString::to_string).collect(),

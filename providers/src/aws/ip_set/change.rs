@@ -41,7 +41,7 @@ const ADDRESSES_MAX: usize = 10_000;
 
 impl IpSets {
     /// Adds the network of each permission of a call.
-    pub(super) async fn open(&self, call: &Authorize) -> Result<Answered<Vec<ObservedRule>>, Failure> {
+    pub(super) async fn add(&self, call: &Authorize) -> Result<Answered<Vec<ObservedRule>>, Failure> {
         let named: Vec<String> = call.permissions.iter().map(|permission| permission.cidr().to_string()).collect();
         let tried = format!("open {} on {}", named.join(", "), call.group);
         let refused = |class, why: &str| Failure::new(class, format!("{tried}: {why}"));
@@ -80,7 +80,7 @@ impl IpSets {
     }
 
     /// Removes addresses by their ids, which are their values.
-    pub(super) async fn close(
+    pub(super) async fn remove(
         &self,
         target: &str,
         ids: BTreeSet<RuleId>,

@@ -91,7 +91,7 @@ impl Waits {
 
 impl PrefixLists {
     /// Adds an entry for each permission of a call.
-    pub(super) async fn open(&self, call: &Authorize) -> Result<Answered<Vec<ObservedRule>>, Failure> {
+    pub(super) async fn add(&self, call: &Authorize) -> Result<Answered<Vec<ObservedRule>>, Failure> {
         let list = &call.group;
         let named: Vec<String> = call.permissions.iter().map(|permission| permission.cidr().to_string()).collect();
         let tried = format!("open {} on {list}", named.join(", "));
@@ -126,7 +126,11 @@ impl PrefixLists {
     }
 
     /// Removes entries by their ids. An entry for the same CIDR that somebody else has made has another id, and stays.
-    pub(super) async fn close(&self, list: &str, ids: BTreeSet<RuleId>) -> Result<Answered<BTreeSet<RuleId>>, Failure> {
+    pub(super) async fn remove(
+        &self,
+        list: &str,
+        ids: BTreeSet<RuleId>,
+    ) -> Result<Answered<BTreeSet<RuleId>>, Failure> {
         let named: Vec<&str> = ids.iter().map(|id| id.0.as_str()).collect();
         let tried = format!("close {} on {list}", named.join(", "));
         let decide = |_: &Described, entries: &[Entry]| {

@@ -152,7 +152,7 @@ pub(super) struct Entries {
 
 impl PrefixLists {
     /// Reads lists. Every one has an entry in the answer.
-    pub(super) async fn observe_lists(&self, lists: &BTreeSet<String>) -> BTreeMap<String, ReadResult> {
+    pub(super) async fn read_lists(&self, lists: &BTreeSet<String>) -> BTreeMap<String, ReadResult> {
         let mut seen = BTreeMap::new();
         let all: Vec<&String> = lists.iter().collect();
         for batch in all.chunks(FILTER_VALUES) {
@@ -182,7 +182,7 @@ impl PrefixLists {
         seen
     }
 
-    pub(super) async fn observe_entries(&self, list: &Described, account: &str) -> Result<ReadResult, Failure> {
+    async fn observe_entries(&self, list: &Described, account: &str) -> Result<ReadResult, Failure> {
         let tried = format!("read {}", list.id);
         list.check(&tried, account)?;
         let entries = self.entries(&tried, &list.id, list.version).await?;
@@ -191,7 +191,7 @@ impl PrefixLists {
 
     /// Reads one list. One whose pages take long is described once more: if it still has the version that was read, the
     /// reading is as young as that description.
-    pub(super) async fn observe_list(&self, list: &str) -> Result<RulesSeen, Failure> {
+    pub(super) async fn read_list(&self, list: &str) -> Result<RulesSeen, Failure> {
         let tried = format!("read {list}");
         let first = self.describe_one(&tried, list).await?;
         first.check(&tried, &self.client.known_caller().await?.account)?;

@@ -4,11 +4,11 @@ use super::{PrefixLists, observe::Described};
 use crate::{
     Authorize, CallerAccess, ContainerMarking, Discovery, Firewall, ReadResult, Verdict,
     aws::{
-        connect::{Aws, Options, PROVIDER},
+        address_list::AddressList,
         prefix_list::PREFIX_LIST,
+        tests::lists::{self, ACCOUNT, HOME, REGION, permission},
     },
 };
-use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_sdk_ec2::types::ManagedPrefixList;
 use chrono::TimeDelta;
 use eg_model::{
@@ -16,7 +16,7 @@ use eg_model::{
     container_mark::ContainerMark,
     failure::FailureClass,
     ids::{InstallationId, RuleId},
-    net::{address::IpVersion, permission::Permission},
+    net::address::IpVersion,
     observation::Reading,
     tags::{Fit, lease_key},
     target::{Target, TargetKey},
@@ -28,13 +28,10 @@ use std::{
     time::Duration,
 };
 
-const ACCOUNT: &str = "111111111111";
-const REGION: &str = "eu-west-1";
 const MODIFY: &str = "ModifyManagedPrefixList";
 const DESCRIBE: &str = "DescribeManagedPrefixLists";
 const ENTRIES: &str = "GetManagedPrefixListEntries";
 const OFFICE: (&str, &str) = ("198.51.100.0/24", "the office");
-const HOME: &str = "203.0.113.42/32";
 const NONCE: &str = "9f8e7d6c";
 
 /// A region with one list, which holds an entry and a tag of others.
@@ -66,10 +63,7 @@ impl Region {
     }
 
     fn target(&self) -> TargetKey {
-        TargetKey {
-            endpoint: Some(self.sandbox.endpoint()),
-            ..TargetKey::new(PROVIDER, PREFIX_LIST.name, REGION, &self.list)
-        }
+        lists::target(&PREFIX_LIST, &self.list, &self.sandbox)
     }
 
     async fn lists(&self) -> Arc<PrefixLists> {
@@ -77,13 +71,8 @@ impl Region {
     }
 
     async fn lists_of(&self, account: &str, call_timeout: Duration) -> Arc<PrefixLists> {
-        let keys = Credentials::new(format!("AKIAEG{account}ME"), "secret", None, None, "test");
-        let options = Options {
-            credentials: Some(SharedCredentialsProvider::new(keys)),
-            call_timeout,
-            ..Options::new(self.clock.clock(), "alice")
-        };
-        Aws::new(options).prefix_lists(&Target::new(self.target())).await.unwrap()
+        let aws = lists::aws_of(account, self.clock.clock(), call_timeout);
+        aws.prefix_lists(&Target::new(self.target())).await.unwrap()
     }
 
     /// The truth: CIDR and description of each entry.
@@ -98,25 +87,12 @@ impl Region {
     }
 
     fn call(&self, cidrs: &[&str], nonce: &str) -> Authorize {
-        Authorize {
-            group: self.list.clone(),
-            permissions: cidrs.iter().map(|cidr| permission(cidr)).collect(),
-            tags: BTreeMap::from([("eg:managed-by".to_owned(), "eg".to_owned())]),
-            description: "eg alice@laptop session a1b2c3d4".to_owned(),
-            nonce: nonce.to_owned(),
-        }
+        lists::call(&self.list, cidrs, nonce)
     }
 
     async fn read(&self, lists: &PrefixLists) -> Reading {
-        match lists.observe(&BTreeSet::from([self.target()])).await.remove(&self.target()).unwrap() {
-            ReadResult::Complete(reading) => reading,
-            other => panic!("{other:?}"),
-        }
+        lists::read(lists, &self.target()).await
     }
-}
-
-fn permission(cidr: &str) -> Permission {
-    format!("-1|-1|-1|{cidr}").parse().unwrap()
 }
 
 fn id(cidr: &str, nonce: &str) -> RuleId {
