@@ -30,12 +30,12 @@ impl Site for ListSite {
         // A change takes a while, so time passes while `eg` asks for its end.
         let (reads, moves) = (clock.clock(), clock.clone());
         let ticking = move || {
-            moves.advance(TimeDelta::milliseconds(150));
+            moves.advance(TimeDelta::milliseconds(500));
             reads()
         };
         let region = Sandbox::start(Config::new(seed, Arc::new(ticking))).unwrap();
         // In every third life it takes none: the answer is the end.
-        let takes = TimeDelta::milliseconds(if seed.is_multiple_of(3) { 0 } else { 400 });
+        let takes = TimeDelta::milliseconds(if seed.is_multiple_of(3) { 0 } else { 1_200 });
         region.set(|settings| settings.list_changes_take = takes);
         let list = region.create_prefix_list_in(ACCOUNT, "eu-west-1", "people", false, 10).unwrap();
         let tags = BTreeMap::from([("Name".to_owned(), "theirs".to_owned())]);
@@ -102,7 +102,7 @@ impl Site for ListSite {
             Weather::Storm => {
                 rules.push(on_change(Fault::FailsLater("try again".to_owned()), 0.1));
                 // The wait for its end is real time.
-                rules.push(on_change(Fault::StaysInProgress(TimeDelta::minutes(2)), 0.02));
+                rules.push(on_change(Fault::StaysInProgress(TimeDelta::seconds(6)), 0.02));
             }
             _ => {}
         }

@@ -104,21 +104,21 @@ fn many<S: Site>(first: u64, lives: u64, time: Duration) -> Count {
 
 /// Lives in which nothing happens prove nothing.
 fn much_happened(count: &Count) -> bool {
-    count.crashes > 10 && count.faults > 50 && count.opened > 50 && count.closed > 50
+    count.lives >= 120 && count.crashes > 10 && count.faults > 50 && count.opened > 25 && count.closed > 25
 }
 
 /// The same seeds every time. Enough to meet every kind of fault many times; bounded by a count, not by the clock.
 #[test]
 fn a_few_lives() {
     let count = many::<GroupSite>(1, 120, Duration::MAX);
-    assert!(count.lives >= 120 && much_happened(&count), "{count}");
+    assert!(much_happened(&count), "{count}");
 }
 
 /// With a prefix list: marks in tags of the list, versions, changes that take a while.
 #[test]
 fn a_few_lives_with_lists() {
     let count = many::<ListSite>(1, 120, Duration::MAX);
-    assert!(count.lives >= 120 && much_happened(&count), "{count}");
+    assert!(much_happened(&count), "{count}");
 }
 
 /// With toys, which have the abilities of the other kinds: marks in a text, on a container, nowhere; entries that close by
@@ -126,7 +126,7 @@ fn a_few_lives_with_lists() {
 #[test]
 fn a_few_lives_with_toys() {
     let count = many::<ToySite>(1, 120, Duration::MAX);
-    assert!(count.lives >= 120 && much_happened(&count), "{count}");
+    assert!(much_happened(&count), "{count}");
 }
 
 /// What a long run found, each once: 1001397, a rule that was edited while another installation joined it and before its

@@ -8,7 +8,7 @@ use crate::{
     site::{Calls, Site},
 };
 use eg_model::net::permission::Permission;
-use eg_providers::toy::{self, Call, Entry, Fault, Scripted, ToyFile};
+use eg_providers::toy::{self, Scripted, ToyCall, ToyEntry, ToyFault, ToyFile};
 use eg_sandbox::HandClock;
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use std::{
 };
 
 const KINDS: [&str; 7] = ["container", "bare", "timed", "blind", "container-value", "entry-text", "rule-tags"];
-const CALLS: [Call; 5] = [Call::Read, Call::Open, Call::Close, Call::Tag, Call::Mark];
+const CALLS: [ToyCall; 5] = [ToyCall::Read, ToyCall::Open, ToyCall::Close, ToyCall::Tag, ToyCall::Mark];
 
 pub struct ToySite {
     clock: HandClock,
@@ -46,7 +46,7 @@ impl ToySite {
 }
 
 impl Site for ToySite {
-    type Entry = Entry;
+    type Entry = ToyEntry;
 
     fn new(seed: u64, dir: &Path, clock: &HandClock) -> Self {
         let path = dir.join("toy.json");
@@ -77,21 +77,21 @@ impl Site for ToySite {
         )
     }
 
-    fn entries(&self) -> Vec<Entry> {
+    fn entries(&self) -> Vec<ToyEntry> {
         self.change(|file| file.entries.clone())
     }
 
-    fn id(entry: &Entry) -> String {
+    fn id(entry: &ToyEntry) -> String {
         entry.rule_id().0
     }
 
-    fn make(&mut self, ports: &str, cidr: &str) -> Option<Entry> {
+    fn make(&mut self, ports: &str, cidr: &str) -> Option<ToyEntry> {
         let port = ports.trim_start_matches("tcp/");
         let permission: Permission = format!("tcp|{port}|{port}|{cidr}").parse().unwrap();
         let text = if self.kind == "container-value" { "" } else { "theirs" };
         self.change(|file| {
             let there = file.entries.iter().any(|entry| entry.permission == permission);
-            let mut entry = Entry::by_hand(permission, text);
+            let mut entry = ToyEntry::by_hand(permission, text);
             if self.has_ids() {
                 file.ids += 1;
                 entry.id = Some(format!("rule-{}", file.ids));
@@ -108,11 +108,11 @@ impl Site for ToySite {
         !unmarked || (open_leases == 0 && self.change(|file| file.tags == self.tags))
     }
 
-    fn remove(&mut self, gone: &Entry) {
+    fn remove(&mut self, gone: &ToyEntry) {
         self.change(|file| file.entries.retain(|entry| entry != gone));
     }
 
-    fn edit(&mut self, edited: &Entry, number: u64) -> Option<Entry> {
+    fn edit(&mut self, edited: &ToyEntry, number: u64) -> Option<ToyEntry> {
         if self.has_ids() {
             let permission = format!("tcp|{0}|{0}|192.0.2.1/32", 9000 + number).parse().unwrap();
             self.change(|file| {
@@ -124,7 +124,7 @@ impl Site for ToySite {
         None
     }
 
-    fn strip(&mut self, stripped: &Entry) {
+    fn strip(&mut self, stripped: &ToyEntry) {
         self.change(|file| {
             file.tags.retain(|key, _| !key.starts_with("eg:"));
             for entry in file.entries.iter_mut().filter(|entry| entry.rule_id() == stripped.rule_id()) {
@@ -152,30 +152,30 @@ impl Site for ToySite {
     fn before_command(&mut self) {
         let mut faults = Vec::new();
         for call in CALLS {
-            let mut chance = |percent: u8, fault: Fault| {
+            let mut chance = |percent: u8, fault: ToyFault| {
                 if self.dice.u8(0..100) < percent {
                     faults.push(Scripted { call, fault });
                 }
             };
-            let reads = call == Call::Read;
+            let reads = call == ToyCall::Read;
             match self.weather {
                 Weather::Fair => {}
-                Weather::LostAnswers => chance(40, Fault::LostAfter),
-                Weather::LostCalls | Weather::LateCalls => chance(40, Fault::LostBefore),
-                Weather::ServerErrors if reads => chance(30, Fault::Unreadable),
-                Weather::ServerErrors => chance(30, Fault::LostAfter),
-                Weather::CutOff if reads => chance(40, Fault::Unreadable),
-                Weather::CutOff => chance(20, Fault::Conflict),
-                Weather::Throttled => chance(50, Fault::Throttled),
-                Weather::Denied | Weather::ExpiredToken => chance(40, Fault::Denied),
+                Weather::LostAnswers => chance(40, ToyFault::LostAfter),
+                Weather::LostCalls | Weather::LateCalls => chance(40, ToyFault::LostBefore),
+                Weather::ServerErrors if reads => chance(30, ToyFault::Unreadable),
+                Weather::ServerErrors => chance(30, ToyFault::LostAfter),
+                Weather::CutOff if reads => chance(40, ToyFault::Unreadable),
+                Weather::CutOff => chance(20, ToyFault::Conflict),
+                Weather::Throttled => chance(50, ToyFault::Throttled),
+                Weather::Denied | Weather::ExpiredToken => chance(40, ToyFault::Denied),
                 Weather::Storm => {
                     for fault in [
-                        Fault::LostAfter,
-                        Fault::LostBefore,
-                        Fault::Throttled,
-                        Fault::Denied,
-                        Fault::Conflict,
-                        Fault::Quota,
+                        ToyFault::LostAfter,
+                        ToyFault::LostBefore,
+                        ToyFault::Throttled,
+                        ToyFault::Denied,
+                        ToyFault::Conflict,
+                        ToyFault::Quota,
                     ] {
                         chance(8, fault);
                     }
@@ -183,14 +183,14 @@ impl Site for ToySite {
             }
         }
         if self.lags && self.dice.bool() {
-            faults.push(Scripted { call: Call::Read, fault: Fault::Lag });
+            faults.push(Scripted { call: ToyCall::Read, fault: ToyFault::Lag });
         }
         // A throttled or lost call is made again by the same command, and may be struck again.
         self.dice.shuffle(&mut faults);
         self.change(|file| file.faults = faults);
     }
 
-    fn in_the_end(&self, _: &[Entry]) -> Result<(), String> {
+    fn in_the_end(&self, _: &[ToyEntry]) -> Result<(), String> {
         let tags = self.change(|file| file.tags.clone());
         if tags == self.tags { Ok(()) } else { Err(format!("{}: tags left over: {tags:?}", self.kind)) }
     }
@@ -198,22 +198,22 @@ impl Site for ToySite {
     fn changes(&self) -> Vec<String> {
         self.change(|file| file.log.clone())
             .iter()
-            .filter(|(call, _)| *call != Call::Read)
+            .filter(|(call, _)| *call != ToyCall::Read)
             .map(|it| format!("{it:?}"))
             .collect()
     }
 
     fn calls(&self) -> Calls {
         let log = self.change(|file| file.log.clone());
-        let done = |wanted: Call| {
-            let arrived = |fault: &Option<Fault>| matches!(fault, None | Some(Fault::LostAfter));
+        let done = |wanted: ToyCall| {
+            let arrived = |fault: &Option<ToyFault>| matches!(fault, None | Some(ToyFault::LostAfter));
             log.iter().filter(|(call, fault)| *call == wanted && arrived(fault)).count() as u64
         };
         Calls {
             all: log.len() as u64,
             struck: log.iter().filter(|(_, fault)| fault.is_some()).count() as u64,
-            opened: done(Call::Open),
-            closed: done(Call::Close),
+            opened: done(ToyCall::Open),
+            closed: done(ToyCall::Close),
         }
     }
 }

@@ -4,6 +4,7 @@
 use super::client::Client;
 use crate::{
     Answered, Authorize, CallerAccess, ContainerMarking, Discovery, Firewall, Kind, ListedGroup, ReadResult, RulesSeen,
+    firewall::one_target,
 };
 use async_trait::async_trait;
 use eg_model::{
@@ -41,20 +42,6 @@ pub trait AddressList: ContainerMarking + CallerAccess {
 
     /// The lists of the caller's account and region that it can change.
     async fn own_lists(&self, tried: &str) -> Result<Vec<ListedGroup>, Failure>;
-}
-
-/// The one target that a call is about; `None` without rules.
-pub(super) fn one_target(rules: &[OwnedRule]) -> Result<Option<&TargetKey>, Failure> {
-    let mut targets = rules.iter().map(OwnedRule::target);
-    let first = targets.next();
-    match targets.find(|target| Some(*target) != first) {
-        Some(other) => {
-            let message =
-                format!("change rules: the rules of one call must be of one firewall, and {other} is another");
-            Err(Failure::new(FailureClass::Invalid, message))
-        }
-        None => Ok(first),
-    }
 }
 
 /// Refuses to write a tag that is not that of a lease.

@@ -2,8 +2,7 @@
 
 use crate::{
     Answered, Authorize, AutoClosing, Caller, CallerAccess, CredentialsEnd, Discovery, Firewall, Interfaces,
-    ListedGroup, Marking, ReadResult, Rights, RulesSeen, SetAutoClose,
-    aws::{address_list::one_target, client::Client},
+    ListedGroup, Marking, ReadResult, Rights, RulesSeen, SetAutoClose, aws::client::Client, firewall::one_target,
 };
 use async_trait::async_trait;
 use eg_model::{

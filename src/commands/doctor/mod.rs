@@ -5,7 +5,7 @@ pub mod cloud;
 pub mod machine;
 pub mod shown;
 
-use self::{cloud::Cloud, shown::ShownFindings};
+use self::{cloud::CloudExamination, shown::ShownFindings};
 use crate::{
     checks::{
         doctor::{certificates, lock, policy},
@@ -75,7 +75,9 @@ async fn examine(context: &Context<'_>, shown: &ShownFindings<'_>) {
     }
     let readings = read_resources(&settings, connect.as_ref(), |resource| context.target(resource)).await;
     let connect = connect.as_ref();
-    Cloud { context, settings: &settings, record: &record, connect, readings: &readings, shown }.examine().await;
+    CloudExamination { context, settings: &settings, record: &record, connect, readings: &readings, shown }
+        .examine()
+        .await;
 }
 
 /// A finding with the resource that it is about.

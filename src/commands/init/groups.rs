@@ -17,13 +17,17 @@ use unicode_width::UnicodeWidthStr;
 /// The most groups that an error lists.
 const LISTED_MAX: usize = 20;
 
-/// Every group that the credentials can see, then the firewalls of the other kinds. A kind that cannot be listed is named
-/// and not offered: the rights for it are often lacking, and groups are what most people look for.
-pub(super) fn list(dialog: &Dialog<'_>, target: &Target) -> Result<Vec<ListedGroup>, CommandError> {
+/// Every group that the credentials can see, then the firewalls of the other kinds, unless the options name groups alone. A
+/// kind that cannot be listed is named and not offered: the rights for it are often lacking, and groups are what most people
+/// look for.
+pub(super) fn list(dialog: &Dialog<'_>, target: &Target, options: &[String]) -> Result<Vec<ListedGroup>, CommandError> {
     let (region, printer) = (&target.key.region, dialog.context.printer);
     printer.progress(&format!("→ Looking for groups in {region}..."));
     let mut found = Vec::new();
     for kind in kinds_of(&target.key.provider) {
+        if !options.is_empty() && options.iter().all(|wanted| with_ports(&found, wanted).is_ok()) {
+            break;
+        }
         let mut like = target.clone();
         kind.name.clone_into(&mut like.key.kind);
         let listed = async { dialog.context.env.connect().connect(&like).await?.groups(None).await };

@@ -25,7 +25,8 @@ use std::{fs, path::Path};
 /// Finds profiles and regions where the AWS command line keeps them, checks the credentials, lists the groups that can
 /// be seen with what they already open, lets you pick with the keyboard, shows the file and writes it; then offers to
 /// install the job that closes sessions. Every answer can be a flag; without a terminal nothing is asked, and what is
-/// missing is named. Needs `ec2:DescribeSecurityGroups`, which a session needs too.
+/// missing is named. Needs `ec2:DescribeSecurityGroups`, which a session needs too. Prefix lists and WAF IP sets are offered
+/// where the credentials may list them.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example: eg init\nExample: eg init --profile work --region eu-west-1 --group prod-api --port ssh --yes
@@ -38,7 +39,8 @@ pub struct InitArgs {
     /// The region of the groups [default: AWS_REGION, else the profile's]
     #[arg(long)]
     region: Option<String>,
-    /// A group, by id or name, with its own ports if wanted: prod-api, or prod-api:tcp/22,tcp/443; may be repeated
+    /// A group, by id or name, with its own ports if wanted: prod-api, or prod-api:tcp/22,tcp/443; or a prefix list or WAF
+    /// IP set, which has none; may be repeated
     #[arg(long = "group", value_name = "GROUP[:PORTS]")]
     groups: Vec<String>,
     /// Ports to open on each group that has none of its own: tcp/22, ssh, tcp/8000-8080, udp/51820, icmp, all; may be
@@ -96,7 +98,7 @@ fn make(dialog: &Dialog<'_>, args: &InitArgs, path: &Path, before: Option<&str>)
     }
     let target = any_group_in(context, profile.clone(), &region);
     context.name_endpoints(std::iter::once(&target));
-    let groups = groups::list(dialog, &target)?;
+    let groups = groups::list(dialog, &target, &args.groups)?;
     let mut picked = groups::pick(dialog, &args.groups, &groups)?;
     ports::choose(dialog, &args.ports, &mut picked)?;
     let text = write::text(&picked, profile.as_deref(), &region)?;

@@ -19,7 +19,8 @@ pub(super) struct Picked<'g> {
 /// A list of addresses has no ports, and may not be given any of its own.
 pub(super) fn choose(dialog: &Dialog<'_>, option: &[PortSpec], picked: &mut [Picked<'_>]) -> Result<(), CommandError> {
     let mut usual = "tcp/22".to_owned();
-    for Picked { group, .. } in picked.iter().filter(|one| !one.group.kind.has_ports() && !one.ports.is_empty()) {
+    let has_too_many = |one: &&Picked<'_>| !one.group.kind.has_ports() && !one.ports.is_empty();
+    if let Some(Picked { group, .. }) = picked.iter().find(has_too_many) {
         let message = format!("{} is {}, which has no ports", group.name, group.kind.noun);
         return Err(CommandError::new(Kind::Usage, message).hint("leave out what follows the colon"));
     }

@@ -1,6 +1,6 @@
 //! Marks on sets, the caller's rights, and the sets of a region.
 
-use super::{firewall::IpSets, kind::WAF_IP_SET, place::Place};
+use super::{firewall::IpSets, kind::WAF_IP_SET, place::SetPlace};
 use crate::{
     Answered, Caller, CallerAccess, ContainerMarking, CredentialsEnd, ListedGroup, Rights, Verdict,
     aws::{
@@ -33,7 +33,7 @@ impl ContainerMarking for IpSets {
         let tried = format!("mark {}", target.id);
         check_key(&tried, key)?;
         // Tags are written by ARN, and a set tells its own.
-        let arn = self.get(&tried, &Place::read(&target.id)?).await.map_err(nothing_sent)?.arn;
+        let arn = self.get(&tried, &SetPlace::read(&target.id)?).await.map_err(nothing_sent)?.arn;
         let Some(value) = value else { return self.untag(&tried, target, arn, key).await };
         let tag = Tag::builder().key(key).value(value).build();
         let tag = tag.map_err(|error| Failure::new(FailureClass::Invalid, format!("{tried}: {error}")))?;
@@ -45,7 +45,7 @@ impl ContainerMarking for IpSets {
 
     async fn read_marks(&self, target: &TargetKey) -> Result<ContainerTags, Failure> {
         let tried = format!("read {}", target.id);
-        let set = self.get(&tried, &Place::read(&target.id)?).await?;
+        let set = self.get(&tried, &SetPlace::read(&target.id)?).await?;
         let tags = self.tags(&tried, &set.arn).await?;
         Ok(ContainerTags { tags, read_at: set.read_at, provider_time: set.provider_time })
     }
@@ -54,7 +54,7 @@ impl ContainerMarking for IpSets {
     async fn remove_mark(&self, target: &TargetKey, key: &str, value: &str) -> Result<Answered<()>, Failure> {
         let tried = format!("remove a mark of {}", target.id);
         check_key(&tried, key)?;
-        let arn = self.get(&tried, &Place::read(&target.id)?).await.map_err(nothing_sent)?.arn;
+        let arn = self.get(&tried, &SetPlace::read(&target.id)?).await.map_err(nothing_sent)?.arn;
         let tags = self.tags(&tried, &arn).await.map_err(nothing_sent)?;
         if tags.get(key).is_some_and(|current| current != value) {
             return Err(Failure::new(FailureClass::Stale, format!("{tried}: the tag {key} has changed meanwhile")));
@@ -98,7 +98,7 @@ impl IpSets {
     }
 
     /// Every page of `ListIPSets`, with the sets' ARNs: those of the region and, in its one region, those of CloudFront.
-    async fn sets(&self, tried: &str) -> Result<Vec<(Place, String)>, Failure> {
+    async fn sets(&self, tried: &str) -> Result<Vec<(SetPlace, String)>, Failure> {
         let region = self.client.unsigned.region().map(ToString::to_string).unwrap_or_default();
         let scopes =
             if region == CLOUDFRONT_REGION { vec![Scope::Regional, Scope::Cloudfront] } else { vec![Scope::Regional] };
@@ -115,7 +115,7 @@ impl IpSets {
                     let (Some(name), Some(id), Some(arn)) = (set.name(), set.id(), set.arn()) else {
                         return Err(unusable(tried, "a set without a name, an id or an ARN", answer.request_id()));
                     };
-                    let place = Place { scope: scope.clone(), name: name.to_owned(), id: id.to_owned() };
+                    let place = SetPlace { scope: scope.clone(), name: name.to_owned(), id: id.to_owned() };
                     sets.push((place, arn.to_owned()));
                 }
                 marker = pages.next(tried, answer.next_marker(), answer.request_id())?;

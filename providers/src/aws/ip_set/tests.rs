@@ -292,6 +292,22 @@ async fn marks_are_tags_of_the_set() {
     );
 }
 
+/// An installation that was taken for dead has written its tag meanwhile.
+#[tokio::test]
+async fn a_mark_is_removed_with_its_value_alone() {
+    let region = Region::new();
+    let (sets, key) = (region.sets().await, lease_key(&InstallationId::parse("0000000a").unwrap()));
+    sets.write_mark(&region.target(), &key, Some("new")).await.unwrap();
+    let refused = sets.remove_mark(&region.target(), &key, "old").await.unwrap_err();
+    assert_eq!(refused.class, FailureClass::Stale);
+    assert_eq!(sets.read_marks(&region.target()).await.unwrap().tags[&key], "new");
+    sets.remove_mark(&region.target(), &key, "new").await.unwrap();
+    let seen = sets.read_marks(&region.target()).await.unwrap();
+    assert_eq!(seen.tags, BTreeMap::from([("owner".to_owned(), "bob".to_owned())]));
+    let refused = sets.remove_mark(&region.target(), "owner", "bob").await.unwrap_err();
+    assert_eq!(refused.class, FailureClass::Invalid);
+}
+
 #[tokio::test]
 async fn rights_cannot_be_asked() {
     let region = Region::new();

@@ -1,6 +1,6 @@
 //! Marks on lists, the caller's rights, and the lists of a region.
 
-use super::{firewall::PrefixLists, kind::PREFIX_LIST, observe::State};
+use super::{firewall::PrefixLists, kind::PREFIX_LIST, observe::ChangeState};
 use crate::{
     Answered, Caller, CallerAccess, ContainerMarking, CredentialsEnd, ListedGroup, Rights, Verdict,
     aws::{
@@ -118,7 +118,7 @@ impl PrefixLists {
     pub(super) async fn list(&self, tried: &str) -> Result<Vec<ListedGroup>, Failure> {
         let account = &self.client.known_caller().await?.account;
         let lists = self.describe(tried, &[]).await?.into_values();
-        let own = lists.filter(|list| list.state != State::Deleted && list.check(tried, account).is_ok());
+        let own = lists.filter(|list| list.state != ChangeState::Deleted && list.check(tried, account).is_ok());
         Ok(own.map(|list| ListedGroup::bare(&PREFIX_LIST, list.id, list.name, list.tags)).collect())
     }
 }

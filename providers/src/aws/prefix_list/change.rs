@@ -14,9 +14,9 @@
 //! made is refused here, before anything is sent.
 
 use super::{
-    entry::{Entry, describe},
+    entry::{ListEntry, describe},
     firewall::PrefixLists,
-    observe::{Described, State},
+    observe::{ChangeState, ListDescription},
 };
 use crate::{
     Answered, Authorize,
@@ -47,19 +47,19 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// What one request changes.
 struct Edit {
-    add: Vec<Entry>,
-    remove: Vec<Entry>,
+    add: Vec<ListEntry>,
+    remove: Vec<ListEntry>,
 }
 
 impl Edit {
-    fn is_in(&self, entries: &[Entry]) -> bool {
+    fn is_in(&self, entries: &[ListEntry]) -> bool {
         self.add.iter().all(|entry| entries.iter().any(|known| known.id() == entry.id()))
             && !self.remove.iter().any(|entry| entries.iter().any(|known| known.id() == entry.id()))
     }
 }
 
 /// The end of one attempt.
-enum Attempt {
+enum ChangeAttempt {
     Done(Option<String>),
     /// Nothing was changed, and the list may be ready for the next attempt.
     Conflict(Failure),
@@ -99,7 +99,7 @@ impl PrefixLists {
         if call.permissions.iter().any(|permission| permission.spec() != Some(PortSpec::All)) {
             return Err(refused(FailureClass::Invalid, "a prefix list has no ports"));
         }
-        let decide = |found: &Described, entries: &[Entry]| {
+        let decide = |found: &ListDescription, entries: &[ListEntry]| {
             if let Some(permission) = call.permissions.iter().find(|p| p.ip_version() != found.family) {
                 return Err(refused(FailureClass::Invalid, &wrong_family(permission, found.family)));
             }
@@ -112,11 +112,12 @@ impl PrefixLists {
                 return Err(refused(FailureClass::Limit, &format!("the list holds {held} of at most {most} entries")));
             }
             let description = Some(describe(&call.description, &call.nonce, found.now()));
-            let entry = |permission: &Permission| Entry { cidr: permission.cidr(), description: description.clone() };
+            let entry =
+                |permission: &Permission| ListEntry { cidr: permission.cidr(), description: description.clone() };
             Ok(Edit { add: call.permissions.iter().map(entry).collect(), remove: Vec::new() })
         };
         let (edit, request_id) = self.change(list, &tried, decide).await?;
-        let rule = |entry: Entry| ObservedRule {
+        let rule = |entry: ListEntry| ObservedRule {
             id: entry.id(),
             permission: entry.permission(),
             description: entry.description,
@@ -133,7 +134,7 @@ impl PrefixLists {
     ) -> Result<Answered<BTreeSet<RuleId>>, Failure> {
         let named: Vec<&str> = ids.iter().map(|id| id.0.as_str()).collect();
         let tried = format!("close {} on {list}", named.join(", "));
-        let decide = |_: &Described, entries: &[Entry]| {
+        let decide = |_: &ListDescription, entries: &[ListEntry]| {
             let find = |id: &RuleId| {
                 let gone =
                     || Failure::new(FailureClass::Stale, format!("{tried}: {} is not in the list any more", id.0));
@@ -150,7 +151,7 @@ impl PrefixLists {
         &self,
         list: &str,
         tried: &str,
-        decide: impl Fn(&Described, &[Entry]) -> Result<Edit, Failure>,
+        decide: impl Fn(&ListDescription, &[ListEntry]) -> Result<Edit, Failure>,
     ) -> Result<(Edit, Option<String>), Failure> {
         let mut waits = Waits::until(Instant::now() + self.client.call_timeout);
         let mut conflicts = 0;
@@ -159,21 +160,21 @@ impl PrefixLists {
             let caller = self.client.known_caller().await.map_err(nothing_sent)?;
             found.check(tried, &caller.account)?;
             let (attempt, edit) = match found.state {
-                State::InProgress => {
+                ChangeState::InProgress => {
                     let message = format!("{tried}: another change of the list is in progress");
-                    (Attempt::InProgress(Failure::new(FailureClass::Throttled, message)), None)
+                    (ChangeAttempt::InProgress(Failure::new(FailureClass::Throttled, message)), None)
                 }
-                State::Ready | State::Failed(_) | State::Deleted => {
+                ChangeState::Ready | ChangeState::Failed(_) | ChangeState::Deleted => {
                     let read = self.entries(tried, list, found.version).await.map_err(nothing_sent)?;
                     let edit = decide(&found, &read.entries)?;
                     (self.attempt(tried, &found, &edit).await?, Some(edit))
                 }
             };
             let failure = match (attempt, edit) {
-                (Attempt::Done(request_id), Some(edit)) => return Ok((edit, request_id)),
-                (Attempt::Done(_), None) => continue,
-                (Attempt::InProgress(failure), _) => failure,
-                (Attempt::Conflict(failure), _) => {
+                (ChangeAttempt::Done(request_id), Some(edit)) => return Ok((edit, request_id)),
+                (ChangeAttempt::Done(_), None) => continue,
+                (ChangeAttempt::InProgress(failure), _) => failure,
+                (ChangeAttempt::Conflict(failure), _) => {
                     conflicts += 1;
                     failure
                 }
@@ -185,15 +186,15 @@ impl PrefixLists {
     }
 
     /// Sends a change under the version that it was decided on, and follows it.
-    async fn attempt(&self, tried: &str, found: &Described, edit: &Edit) -> Result<Attempt, Failure> {
-        let add = |entry: &Entry| {
+    async fn attempt(&self, tried: &str, found: &ListDescription, edit: &Edit) -> Result<ChangeAttempt, Failure> {
+        let add = |entry: &ListEntry| {
             AddPrefixListEntry::builder()
                 .cidr(entry.cidr.to_string())
                 .set_description(entry.description.clone())
                 .build()
         };
-        let remove = |entry: &Entry| RemovePrefixListEntry::builder().cidr(entry.cidr.to_string()).build();
-        let some = |entries: &[Entry]| !entries.is_empty();
+        let remove = |entry: &ListEntry| RemovePrefixListEntry::builder().cidr(entry.cidr.to_string()).build();
+        let some = |entries: &[ListEntry]| !entries.is_empty();
         #[expect(clippy::disallowed_methods, reason = "the one place: under the version that was read")]
         let request = self
             .client
@@ -206,8 +207,8 @@ impl PrefixLists {
         let answer = self.client.call(Action::ModifyManagedPrefixList, &found.id, || request.clone().send()).await;
         match answer.map_err(|error| of_call(tried, &error)) {
             Ok(answer) => self.follow(tried, found, edit, answer.request_id().map(str::to_owned)).await,
-            Err(failure) if failure.code.ends_with("PrefixListVersionMismatch") => Ok(Attempt::Conflict(failure)),
-            Err(failure) if failure.code.ends_with("IncorrectState") => Ok(Attempt::InProgress(failure)),
+            Err(failure) if failure.code.ends_with("PrefixListVersionMismatch") => Ok(ChangeAttempt::Conflict(failure)),
+            Err(failure) if failure.code.ends_with("IncorrectState") => Ok(ChangeAttempt::InProgress(failure)),
             Err(failure) => Err(failure),
         }
     }
@@ -216,13 +217,13 @@ impl PrefixLists {
     async fn follow(
         &self,
         tried: &str,
-        before: &Described,
+        before: &ListDescription,
         edit: &Edit,
         request_id: Option<String>,
-    ) -> Result<Attempt, Failure> {
+    ) -> Result<ChangeAttempt, Failure> {
         let mut waits = Waits::until(Instant::now() + self.client.call_timeout);
         // A reading that lags shows the list as it was, with a failure of an earlier change if there was one.
-        let failed_before = matches!(before.state, State::Failed(_));
+        let failed_before = matches!(before.state, ChangeState::Failed(_));
         loop {
             let (seen, why) = match self.describe_one(tried, &before.id).await {
                 Ok(seen) => (Some(seen), format!("{tried}: the change was accepted and is still in progress")),
@@ -235,10 +236,14 @@ impl PrefixLists {
                     if let Ok(next) = self.entries(tried, &before.id, before.version + 1).await {
                         let other = || Failure::new(FailureClass::Stale, format!("{tried}: another change came first"));
                         let done = edit.is_in(&next.entries);
-                        return Ok(if done { Attempt::Done(request_id) } else { Attempt::Conflict(other()) });
+                        return Ok(if done {
+                            ChangeAttempt::Done(request_id)
+                        } else {
+                            ChangeAttempt::Conflict(other())
+                        });
                     }
                 }
-                Some(Described { state: State::Failed(why), .. }) if !failed_before => {
+                Some(ListDescription { state: ChangeState::Failed(why), .. }) if !failed_before => {
                     let message = format!("{tried}: the change failed: {why}");
                     return Err(Failure { request_id, ..Failure::new(FailureClass::Invalid, message) });
                 }

@@ -60,12 +60,12 @@ pub(super) fn describe(description: &str, nonce: &str, now: Timestamp) -> String
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct ListEntry {
     pub cidr: IpNet,
     pub description: Option<String>,
 }
 
-impl Entry {
+impl ListEntry {
     /// `CIDR#nonce`; the CIDR alone if `eg` did not make the entry.
     pub fn id(&self) -> RuleId {
         let cidr = self.cidr;
@@ -103,8 +103,8 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn entry(description: &str) -> Entry {
-        Entry { cidr: "203.0.113.42/32".parse().unwrap(), description: Some(description.to_owned()) }
+    fn entry(description: &str) -> ListEntry {
+        ListEntry { cidr: "203.0.113.42/32".parse().unwrap(), description: Some(description.to_owned()) }
     }
 
     #[test]
@@ -142,7 +142,7 @@ mod tests {
         ] {
             assert_eq!(entry(text).id().0, "203.0.113.42/32", "{text}");
         }
-        let bare = Entry { cidr: "2001:db8::/64".parse().unwrap(), description: None };
+        let bare = ListEntry { cidr: "2001:db8::/64".parse().unwrap(), description: None };
         assert_eq!(bare.id().0, "2001:db8::/64");
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A version never changes. So a reading is of one moment, that of the description, however long its pages take.
 
-use super::{entry::Entry, firewall::PrefixLists};
+use super::{entry::ListEntry, firewall::PrefixLists};
 use crate::{
     ReadResult, RulesSeen,
     aws::{
@@ -35,7 +35,7 @@ const AWS: &str = "AWS";
 
 /// The state of a list, as far as it matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum ChangeState {
     /// Nothing is in progress.
     Ready,
     /// Somebody's change is.
@@ -45,7 +45,7 @@ pub(super) enum State {
     Deleted,
 }
 
-impl State {
+impl ChangeState {
     fn read(list: &ManagedPrefixList) -> Self {
         use PrefixListState as P;
         match list.state() {
@@ -63,11 +63,11 @@ impl State {
 
 /// A list without its entries, as one answer describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Described {
+pub(super) struct ListDescription {
     pub id: String,
     pub name: String,
     pub version: i64,
-    pub state: State,
+    pub state: ChangeState,
     pub max_entries: usize,
     pub family: IpVersion,
     pub owner: String,
@@ -80,7 +80,7 @@ pub(super) struct Described {
     pub provider_time: Option<Timestamp>,
 }
 
-impl Described {
+impl ListDescription {
     /// `None`: the description lacks something that every list has. Lists of AWS have neither version nor size.
     pub fn read(list: &ManagedPrefixList, read_at: Timestamp, provider_time: Option<Timestamp>) -> Option<Self> {
         let owner = list.owner_id()?.to_owned();
@@ -92,7 +92,7 @@ impl Described {
             id: list.prefix_list_id().filter(|id| !id.is_empty())?.to_owned(),
             name: list.prefix_list_name().unwrap_or_default().to_owned(),
             version,
-            state: State::read(list),
+            state: ChangeState::read(list),
             max_entries: usize::try_from(max_entries).ok()?,
             family: match list.address_family()? {
                 "IPv4" => IpVersion::V4,
@@ -129,7 +129,7 @@ impl Described {
         Err(Failure::new(FailureClass::Invalid, format!("{tried}: {why}")))
     }
 
-    fn complete(&self, entries: &[Entry]) -> Reading {
+    fn complete(&self, entries: &[ListEntry]) -> Reading {
         let rules: Vec<_> = entries.iter().map(|entry| entry.observed(&self.id, &self.tags, self.now())).collect();
         Reading {
             other_ingress: 0,
@@ -146,7 +146,7 @@ impl Described {
 
 /// The entries of one version.
 pub(super) struct Entries {
-    pub entries: Vec<Entry>,
+    pub entries: Vec<ListEntry>,
     pages: usize,
 }
 
@@ -168,7 +168,7 @@ impl PrefixLists {
                 }
             };
             for list in batch {
-                let result = match (&caller, described.get(*list).filter(|list| list.state != State::Deleted)) {
+                let result = match (&caller, described.get(*list).filter(|list| list.state != ChangeState::Deleted)) {
                     // Without knowing the caller, neither "not there" nor "another account's" can be told.
                     (Err(failure), _) => ReadResult::Unavailable(failure.clone()),
                     (Ok(caller), None) => ReadResult::NotFound { caller: Some((*caller).clone()) },
@@ -182,7 +182,7 @@ impl PrefixLists {
         seen
     }
 
-    async fn observe_entries(&self, list: &Described, account: &str) -> Result<ReadResult, Failure> {
+    async fn observe_entries(&self, list: &ListDescription, account: &str) -> Result<ReadResult, Failure> {
         let tried = format!("read {}", list.id);
         list.check(&tried, account)?;
         let entries = self.entries(&tried, &list.id, list.version).await?;
@@ -210,9 +210,9 @@ impl PrefixLists {
     ///
     /// # Errors
     /// It is not there ([`FailureClass::Gone`]), or could not be described.
-    pub(super) async fn describe_one(&self, tried: &str, list: &str) -> Result<Described, Failure> {
+    pub(super) async fn describe_one(&self, tried: &str, list: &str) -> Result<ListDescription, Failure> {
         let by_id = [filter("prefix-list-id", [&list.to_owned()])];
-        let found = self.describe(tried, &by_id).await?.remove(list).filter(|list| list.state != State::Deleted);
+        let found = self.describe(tried, &by_id).await?.remove(list).filter(|list| list.state != ChangeState::Deleted);
         found.ok_or_else(|| Failure::new(FailureClass::Gone, format!("{tried}: the prefix list is not there")))
     }
 
@@ -221,7 +221,7 @@ impl PrefixLists {
         &self,
         tried: &str,
         filters: &[Filter],
-    ) -> Result<BTreeMap<String, Described>, Failure> {
+    ) -> Result<BTreeMap<String, ListDescription>, Failure> {
         let mut lists = BTreeMap::new();
         let mut pages = Pages::default();
         let mut token = None;
@@ -241,7 +241,7 @@ impl PrefixLists {
             let answer = answer.map_err(|error| of_call(tried, &error))?;
             let (read_at, provider_time) = *first.get_or_insert_with(|| (asked, date.get()));
             for list in answer.prefix_lists() {
-                let read = Described::read(list, read_at, provider_time);
+                let read = ListDescription::read(list, read_at, provider_time);
                 let read = read.ok_or_else(|| unusable(tried, "a list is not described whole", answer.request_id()))?;
                 lists.insert(read.id.clone(), read);
             }
@@ -273,7 +273,7 @@ impl PrefixLists {
                 let parsed = cidr.parse().map_err(|_| {
                     unusable(tried, &format!("\"{cidr}\" is not an address range"), answer.request_id())
                 })?;
-                seen.entries.push(Entry { cidr: parsed, description: entry.description().map(str::to_owned) });
+                seen.entries.push(ListEntry { cidr: parsed, description: entry.description().map(str::to_owned) });
             }
             seen.pages += 1;
             token = pages.next(tried, answer.next_token(), answer.request_id())?;

@@ -1,6 +1,6 @@
 //! Prefix lists against the sandbox: what becomes of a list, and of the entries of others in it.
 
-use super::{PrefixLists, observe::Described};
+use super::{PrefixLists, observe::ListDescription};
 use crate::{
     Authorize, CallerAccess, ContainerMarking, Discovery, Firewall, ReadResult, Verdict,
     aws::{
@@ -411,7 +411,7 @@ fn lists_of_aws_and_of_ipam_are_refused() {
             .owner_id(ACCOUNT)
     };
     let now: Timestamp = "2026-02-27T10:00:00Z".parse().unwrap();
-    let check = |list: ManagedPrefixList| Described::read(&list, now, None).unwrap().check("read pl-1", ACCOUNT);
+    let check = |list: ManagedPrefixList| ListDescription::read(&list, now, None).unwrap().check("read pl-1", ACCOUNT);
     assert_eq!(check(list().build()), Ok(()));
     for (list, why) in [
         (
@@ -428,7 +428,7 @@ fn lists_of_aws_and_of_ipam_are_refused() {
     }
     // What is not described whole is not guessed.
     for list in [list().address_family("IPv5"), list().set_version(None), list().set_owner_id(None)] {
-        assert_eq!(Described::read(&list.build(), now, None), None);
+        assert_eq!(ListDescription::read(&list.build(), now, None), None);
     }
 }
 
@@ -498,6 +498,22 @@ async fn marks_are_tags_of_the_list() {
     assert_eq!(refused.class, FailureClass::Invalid);
     assert_eq!(region.sandbox.prefix_list(&region.list).unwrap().tags, tags);
     assert!(lists.marked(&region.target()).await.unwrap().is_empty());
+}
+
+/// An installation that was taken for dead has written its tag meanwhile.
+#[tokio::test]
+async fn a_mark_is_removed_with_its_value_alone() {
+    let region = Region::new();
+    let (lists, key) = (region.lists().await, lease_key(&InstallationId::parse("0000000a").unwrap()));
+    lists.write_mark(&region.target(), &key, Some("new")).await.unwrap();
+    lists.remove_mark(&region.target(), &key, "old").await.unwrap();
+    assert_eq!(lists.read_marks(&region.target()).await.unwrap().tags[&key], "new");
+    lists.remove_mark(&region.target(), &key, "new").await.unwrap();
+    let seen = lists.read_marks(&region.target()).await.unwrap();
+    assert_eq!(seen.tags, BTreeMap::from([("owner".to_owned(), "bob".to_owned())]));
+    assert_eq!((seen.read_at, seen.provider_time), (region.clock.now(), Some(region.clock.now())));
+    let refused = lists.remove_mark(&region.target(), "owner", "bob").await.unwrap_err();
+    assert_eq!(refused.class, FailureClass::Invalid);
 }
 
 #[tokio::test]
