@@ -53,6 +53,7 @@ impl Emulator {
         Self::start("ministack", |port| {
             let mut command = Command::new(python.with_file_name("hypercorn"));
             command.args(["ministack.app:app", "--bind", &format!("127.0.0.1:{port}")]).env("GATEWAY_PORT", port);
+            command.env("MINISTACK_ACCOUNT_ID", "123456789012");
             command
         })
     }

@@ -244,7 +244,13 @@ pub(crate) const KNOWN: &[Difference] = &[
         follows: Follows::Neither,
         why: UNKNOWN_TAGGED,
     },
-    Difference { at: ("tags", "all"), sandbox: &["OK true"], other: &["OK"], follows: Follows::Sandbox, why: NO_RETURN },
+    Difference {
+        at: ("tags", "all"),
+        sandbox: &["OK true"],
+        other: &["OK"],
+        follows: Follows::Sandbox,
+        why: NO_RETURN,
+    },
     Difference {
         at: ("tags", "after all"),
         sandbox: &["rule $ssh ingress tcp/22-22 203.0.113.42/32 \"\" []"],

@@ -57,11 +57,16 @@ pub struct InitArgs {
 
 /// The firewalls that no list has.
 const OTHERS: &str = "\
-Firewalls of this machine are in no list. eg resource add writes a section for them, or write one yourself:
-  [[resource]]                        [[resource]]
-  name = \"this-host\"                  name = \"router\"
-  provider = \"nftables\"               provider = \"script\"
-  ports = [\"tcp/22\"]                  directory = \"/etc/eg/router\"";
+Firewalls of this machine are in no list. Write a section for each, or use eg resource add:
+  [[resource]]
+  name = \"this-host\"
+  provider = \"nftables\"
+  ports = [\"tcp/22\"]
+
+  [[resource]]
+  name = \"router\"
+  provider = \"script\"
+  directory = \"/etc/eg/router\"";
 
 const NEXT: [&str; 2] = ["eg session start", "eg schedule install"];
 
@@ -130,7 +135,8 @@ fn make(dialog: &Dialog<'_>, args: &InitArgs, path: &Path, before: Option<&str>)
     Ok(Exit::Done)
 }
 
-/// Without a user to ask, names at once every option that is missing.
+/// Without a user to ask, names at once every option that is missing. Not `--port`: a group may be named with its ports, and
+/// only the list tells what has none.
 fn check_complete(dialog: &Dialog<'_>, args: &InitArgs) -> Result<(), CommandError> {
     if dialog.questions.is_some() {
         return Ok(());
@@ -143,8 +149,6 @@ fn check_complete(dialog: &Dialog<'_>, args: &InitArgs) -> Result<(), CommandErr
         (profile.is_none(), "--profile"),
         (profile.as_ref().is_some_and(|profile| !has_region(profile)), "--region"),
         (args.groups.is_empty(), "--group"),
-        // Of a group that is named, only the list tells whether it has ports.
-        (args.ports.is_empty() && args.groups.is_empty(), "--port"),
         (!args.yes, "--yes"),
     ]
     .into_iter()
