@@ -81,7 +81,7 @@ fn the_tags_of_a_dead_installation_go_with_its_entries() {
 
     lists.world.advance(2 * HOUR);
     let planned = swept(&here, &["--dry-run"], 3);
-    assert_eq!((outcomes(&planned), lists.all()), (both("planned"), held.clone()));
+    assert_eq!((outcomes(&planned), lists.all()), (both("planned"), held));
     let shown = sweep(&here, &["--dry-run"], 3);
     assert!(
         shown.stdout.contains("to remove") && shown.stdout.contains("; 2 expired tags would be removed"),
